@@ -12,7 +12,7 @@ import jsonschema
 import pytest
 import yaml
 
-from stepwell.domain.setting_names import PREFIX
+from stepwell.basics.setting_names import PREFIX
 from stepwell.settings import Settings
 from stepwell.settings.secret_files import SECRET_VARIABLES
 from support.processes.source_tree import TOP, bash, copy_tree

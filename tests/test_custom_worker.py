@@ -19,8 +19,8 @@ from jsonschema import Draft202012Validator
 
 from providers.custom.custom_cases import SECRET, SENT, WebIO, attempt
 from providers.image_files import TASK, picture_of
+from stepwell.basics.errors import AttemptError, CallFailed, OutcomeUnknown
 from stepwell.contract.enums import TaskType
-from stepwell.domain.errors import AttemptError, CallFailed, OutcomeUnknown
 from stepwell.outbound.http_client import plain_client
 from stepwell.ports.providers import Attempt, CancelAnswer, Finished, Job, JobState, JobStatus
 from stepwell.providers.custom import protocol

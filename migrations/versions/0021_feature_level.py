@@ -1,4 +1,4 @@
-"""The level of features that a process needs in order to run a workflow, see `stepwell.domain.feature_level`.
+"""The level of features that a process needs in order to run a workflow, see `stepwell.lifecycle.feature_level`.
 
 1: every version understands it, as with all stored workflows. A type is never altered, so new workflows get another
 one.

@@ -1,4 +1,4 @@
-"""The division of limits among the processes on one database. See `domain.limit_division`.
+"""The division of limits among the processes on one database. See `rules.limit_division`.
 
 A process of an earlier version doesn't know these tables, and uses the whole limits while it runs beside others.
 The first change of the division writes the only row of `limit_division`.

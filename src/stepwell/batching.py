@@ -12,7 +12,7 @@ from typing import Any, Final, Generic, TypeAlias, TypeVar, cast
 
 from msgspec import Struct
 
-from stepwell.domain.errors import Unavailable
+from stepwell.basics.errors import Unavailable
 
 Key = TypeVar("Key")
 Item = TypeVar("Item")

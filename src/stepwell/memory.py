@@ -1,7 +1,7 @@
 """The memory governor: bounds the bytes that attempts, answers, bodies and uploads of a process hold together.
 
 A task that holds bytes in proportion to what a tenant sends takes a reservation, and lets it grow before it takes the
-bytes. What doesn't fit now waits. `stepwell.domain.memory_shares` has the rule, and the order in which bytes are
+bytes. What doesn't fit now waits. `stepwell.rules.memory_shares` has the rule, and the order in which bytes are
 reserved.
 
 What must hold:
@@ -16,9 +16,9 @@ from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Final, Self
 
-from stepwell.domain.errors import NeverFits
-from stepwell.domain.memory_shares import MemoryShare, MemoryShares
-from stepwell.domain.tenancy import Account
+from stepwell.basics.errors import NeverFits
+from stepwell.basics.tenancy import Account
+from stepwell.rules.memory_shares import MemoryShare, MemoryShares
 
 FREE_BYTES: Final = 64 * 1024  # that a reservation may hold without the governor
 LARGE_RELEASE: Final = 16 * 1024 * 1024

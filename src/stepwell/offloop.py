@@ -5,7 +5,7 @@ from typing import Any, TypeVar
 
 from anyio import to_thread
 
-from stepwell.domain.strict_json.size import is_larger_than
+from stepwell.basics.strict_json.size import is_larger_than
 
 T = TypeVar("T")
 # Fewer steps take less time than other tasks would wait for the thread to release the interpreter.

@@ -16,8 +16,8 @@ from stepwell.api.auth import Principal, TokenVerifier, sign_token
 from stepwell.api.components import EXAMPLE
 from stepwell.api.operations import Permission
 from stepwell.api.token_keys import FixedKey
-from stepwell.domain.errors import Forbidden, InvalidToken
-from stepwell.domain.tenancy import EVERY_TENANT, TenantScope
+from stepwell.basics.errors import Forbidden, InvalidToken
+from stepwell.basics.tenancy import EVERY_TENANT, TenantScope
 from stepwell.testing import MemoryDatabase
 from support.service.conformance import conforming_client
 from support.service.live_service import SECRET, Service, running_service, token

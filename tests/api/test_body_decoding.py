@@ -9,7 +9,7 @@ import pytest
 from msgspec import json
 
 from stepwell.api.body_decoding import BigBodyDecoder
-from stepwell.domain.errors import NeverFits, TooManyValues
+from stepwell.basics.errors import NeverFits, TooManyValues
 from stepwell.memory import MemoryGovernor
 from stepwell.testing import MemoryDatabase
 from support.providers.configured_by_steps import WORKFLOWS, passthrough_step

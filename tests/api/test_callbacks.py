@@ -6,7 +6,7 @@ from uuid import uuid4
 import pytest
 
 from stepwell.contract.enums import ProviderType
-from stepwell.domain.access.signed_urls import CallbackUrls
+from stepwell.rules.access.signed_urls import CallbackUrls
 from support.providers.emulated import world_of
 from support.providers.scripted import Hang, ScriptedProvider, scripted_step
 from support.service.live_service import SECRET, running_service

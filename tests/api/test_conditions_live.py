@@ -5,7 +5,7 @@ from uuid import UUID
 
 import pytest
 
-from stepwell.domain.feature_level import WAITS_LEVEL
+from stepwell.lifecycle.feature_level import WAITS_LEVEL
 from support.database.postgres import connected
 from support.providers.configured_by_steps import WORKFLOWS, ConfiguredProvider, configured_step, steps_are
 from support.service.live_service import Service, step_of

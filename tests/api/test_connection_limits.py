@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stepwell.api.connection_limits import RESERVED, CloseReason, ConnectionLimits, ConnectionSlot, RequestBound
-from stepwell.domain.errors import TooManyRequests
+from stepwell.basics.errors import TooManyRequests
 
 MOST = 8
 ACME, OTHER = "acme", "other"

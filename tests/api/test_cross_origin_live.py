@@ -10,7 +10,7 @@ import pytest
 import pytest_asyncio
 
 from stepwell.api.routes import openapi_document, operations
-from stepwell.domain.setting_values import Origins
+from stepwell.basics.setting_values import Origins
 from stepwell.settings import InvalidSettings, read_settings
 from stepwell.testing import MemoryDatabase
 from support.providers.configured_by_steps import WORKFLOWS, passthrough_step

@@ -12,8 +12,8 @@ import pytest
 import pytest_asyncio
 
 from providers.image_files import file_of, gradient
-from stepwell.domain.errors import Unavailable
-from stepwell.domain.tenancy import EVERY_TENANT
+from stepwell.basics.errors import Unavailable
+from stepwell.basics.tenancy import EVERY_TENANT
 from stepwell.testing import ManualClock, MemoryDatabase
 from support.database.postgres import connected
 from support.emulators.s3 import KEY_ID, SECRET_KEY, S3Server, s3_server

@@ -9,8 +9,8 @@ import pytest
 import pytest_asyncio
 
 from stepwell.api.routes import openapi_document
-from stepwell.domain.access.signed_urls import CallbackUrls
-from stepwell.domain.webhooks.delivery import delivery_id
+from stepwell.lifecycle.webhook_deliveries import delivery_id
+from stepwell.rules.access.signed_urls import CallbackUrls
 from support.providers.configured_by_steps import WORKFLOWS, ConfiguredProvider, configured_step, passthrough_step
 from support.service.conformance import Conformance
 from support.service.live_service import SECRET, Service, token

@@ -14,12 +14,12 @@ import httpx
 import pytest
 import pytest_asyncio
 
+from stepwell.basics.tenancy import TenantScope
 from stepwell.contract.enums import EventType
-from stepwell.domain.access.feed_cursors import FeedCursors
-from stepwell.domain.event_feed import FeedCursor
-from stepwell.domain.tenancy import TenantScope
 from stepwell.engine.events import event_stream, feed_stream
 from stepwell.persistence.stores import event_feed as feed_statements
+from stepwell.rules.access.feed_cursors import FeedCursors
+from stepwell.rules.event_feed import FeedCursor
 from support.database.postgres import connected
 from support.database.statement_recorder import until_quiet
 from support.providers.configured_by_steps import WORKFLOWS, ConfiguredProvider, configured_step, passthrough_step

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from stepwell.domain.setting_values import Networks
+from stepwell.basics.setting_values import Networks
 from stepwell.testing import MemoryDatabase
 from support.service.live_service import Service, running_service
 

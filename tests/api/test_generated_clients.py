@@ -18,12 +18,12 @@ from msgspec import Struct
 
 from stepwell.api.components import EXAMPLE
 from stepwell.api.routes import openapi_document
+from stepwell.basics.strict_json.normalise import normalise
+from stepwell.basics.strict_json.schema_faults import collect
 from stepwell.contract.definition import WorkflowConfig
 from stepwell.contract.enums import TaskType
 from stepwell.contract.task_configs import CONFIGS, ProviderConfig
-from stepwell.domain.mapping.task_configs import config_faults, without_nulls
-from stepwell.domain.strict_json.normalise import normalise
-from stepwell.domain.strict_json.schema_faults import collect
+from stepwell.definition.mapping.task_configs import config_faults, without_nulls
 
 CONTRACT: dict[str, Any] = json.loads(Path(__file__).with_name("contract.openapi.json").read_text())
 SERVED: dict[str, Any] = json.loads(json.dumps(openapi_document()))

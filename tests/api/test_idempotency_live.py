@@ -10,9 +10,9 @@ import asyncpg
 import httpx
 import pytest
 
+from stepwell.basics.tenancy import TenantScope
 from stepwell.contract.enums import DeliveryStatus, EventType
-from stepwell.domain.tenancy import TenantScope
-from stepwell.domain.webhooks.delivery import DeliveryRecord
+from stepwell.lifecycle.webhook_deliveries import DeliveryRecord
 from support.providers.configured_by_steps import (
     WORKFLOWS,
     ConfiguredProvider,

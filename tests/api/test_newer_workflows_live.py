@@ -7,7 +7,7 @@ import asyncpg
 import pytest
 import pytest_asyncio
 
-from stepwell.domain.feature_level import FEATURE_LEVEL
+from stepwell.lifecycle.feature_level import FEATURE_LEVEL
 from support.database.postgres import connected
 from support.service.live_service import Service
 from support.workflows.definitions import join

@@ -7,10 +7,10 @@ import asyncpg
 import pytest
 from msgspec import json
 
-from stepwell.domain.feature_level import BASE_LEVEL, FLOW_LEVEL
-from stepwell.domain.large_workflow_records import StepSnapshot
-from stepwell.domain.records import WHOLE
-from stepwell.domain.tenancy import EVERY_TENANT
+from stepwell.basics.tenancy import EVERY_TENANT
+from stepwell.lifecycle.feature_level import BASE_LEVEL, FLOW_LEVEL
+from stepwell.lifecycle.records import WHOLE
+from stepwell.rules.large_workflow_records import StepSnapshot
 from support.database.postgres import connected
 from support.providers.configured_by_steps import (
     WORKFLOWS,

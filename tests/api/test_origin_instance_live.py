@@ -7,8 +7,8 @@ import httpx
 import pytest
 import pytest_asyncio
 
-from stepwell.domain.access.sessions import SESSION, Grant, Sessions
-from stepwell.domain.tenancy import EVERY_TENANT
+from stepwell.basics.tenancy import EVERY_TENANT
+from stepwell.rules.access.sessions import SESSION, Grant, Sessions
 from stepwell.testing import MemoryDatabase
 from support.providers.configured_by_steps import WORKFLOWS, passthrough_step
 from support.service.live_service import EVERYTHING, SECRET, Service, running_service

@@ -9,9 +9,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from stepwell.api.routes import openapi_document
+from stepwell.basics.setting_values import Networks
 from stepwell.contract.enums import EventType
-from stepwell.domain.setting_values import Networks
-from stepwell.domain.webhooks.delivery import url_fault
+from stepwell.lifecycle.webhook_deliveries import url_fault
 from stepwell.outbound.webhook_sender import webhook_rule
 
 in_module_loop = pytest.mark.asyncio(loop_scope="module")

@@ -12,8 +12,8 @@ import pytest
 import pytest_asyncio
 
 from stepwell.api.operations import Permission
+from stepwell.basics.setting_values import Prices
 from stepwell.contract.enums import ProviderType
-from stepwell.domain.setting_values import Prices
 from support.database.postgres import TABLES, TestServer, database
 from support.providers.configured_by_steps import WORKFLOWS, passthrough_step
 from support.providers.emulated import World, world_of

@@ -10,7 +10,7 @@ from uuid import UUID, uuid4
 import httpx
 import pytest
 
-from stepwell.domain.tenancy import TenantScope
+from stepwell.basics.tenancy import TenantScope
 from support.database.statement_recorder import statements_sent
 from support.providers.configured_by_steps import (
     WORKFLOWS,

@@ -15,8 +15,8 @@ from stepwell.api.body_buffers import INLINE_BYTES
 from stepwell.api.components import EXAMPLE
 from stepwell.api.problems import TABLE
 from stepwell.asgi_scope import http_scope
-from stepwell.domain import errors
-from stepwell.domain.errors import (
+from stepwell.basics import errors
+from stepwell.basics.errors import (
     ArtifactError,
     AttemptError,
     CallFailed,

@@ -16,11 +16,11 @@ from stepwell.api.query_parameters import (
     parse_id,
     parse_query,
 )
+from stepwell.basics.errors import InvalidRequest, NotFound
 from stepwell.contract.enums import WorkflowStatus
-from stepwell.domain.access.page_cursors import PageCursors
-from stepwell.domain.errors import InvalidRequest, NotFound
-from stepwell.domain.list_records import PagePlace, WorkflowPage
-from stepwell.domain.records import WorkflowParts
+from stepwell.lifecycle.records import WorkflowParts
+from stepwell.rules.access.page_cursors import PageCursors
+from stepwell.rules.list_records import PagePlace, WorkflowPage
 from support.service.live_service import Service
 
 in_module_loop = pytest.mark.asyncio(loop_scope="module")

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from stepwell.domain.setting_values import Secrets
+from stepwell.basics.setting_values import Secrets
 from support.database.postgres import TestServer, database
 from support.emulators.google import service_account
 from support.providers.configured_by_steps import WORKFLOWS, passthrough_step

@@ -9,7 +9,7 @@ import structlog
 
 from stepwell.api.auth import TokenVerifier
 from stepwell.api.token_keys import FixedKey
-from stepwell.domain.errors import InvalidToken
+from stepwell.basics.errors import InvalidToken
 from stepwell.testing import MemoryDatabase
 from support.service.conformance import conforming_client
 from support.service.live_service import SECRET, Service, running_service

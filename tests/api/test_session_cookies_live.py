@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from stepwell.api.operations import Permission
-from stepwell.domain.access.sessions import SESSION
+from stepwell.rules.access.sessions import SESSION
 from stepwell.testing import ManualClock, MemoryDatabase
 from support.providers.configured_by_steps import WORKFLOWS, configured_step, passthrough_step
 from support.service.conformance import conforming_client

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from stepwell.domain.errors import Unavailable
+from stepwell.basics.errors import Unavailable
 from stepwell.persistence.clock import DatabaseClock
 from stepwell.testing import ManualClock, MemoryDatabase
 from support.providers.configured_by_steps import passthrough_step

@@ -11,8 +11,8 @@ import pytest
 import pytest_asyncio
 
 from stepwell.api.operations import Permission
-from stepwell.domain.access.stream_tickets import StreamTickets, Ticket
-from stepwell.domain.tenancy import EVERY_TENANT, TenantScope
+from stepwell.basics.tenancy import EVERY_TENANT, TenantScope
+from stepwell.rules.access.stream_tickets import StreamTickets, Ticket
 from stepwell.telemetry import REDACTED, redact
 from stepwell.testing import ManualClock
 from support.providers.configured_by_steps import WORKFLOWS, passthrough_step

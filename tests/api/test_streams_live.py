@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from stepwell.api import sse
-from stepwell.domain.errors import Unavailable
+from stepwell.basics.errors import Unavailable
 from stepwell.engine.events import event_stream
 from stepwell.engine.events.workflow_stream import WorkflowWatcher
 from support.providers.configured_by_steps import WORKFLOWS, ConfiguredProvider, configured_step, passthrough_step

@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from stepwell.api.operations import Operation, Permission
 from stepwell.api.routes import operations
-from stepwell.domain.webhooks.delivery import delivery_id
+from stepwell.lifecycle.webhook_deliveries import delivery_id
 from support.database.failing_store import nothing_left
 from support.database.postgres import connected
 from support.providers.configured_by_steps import (

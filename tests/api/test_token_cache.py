@@ -11,7 +11,7 @@ import pytest
 from stepwell.api.auth import Principal, TokenVerifier, sign_token
 from stepwell.api.claims import LEEWAY_S, ClaimRules
 from stepwell.api.token_keys import FixedKey
-from stepwell.domain.errors import InvalidToken
+from stepwell.basics.errors import InvalidToken
 from stepwell.persistence.clock import DatabaseClock
 
 SECRET = "a secret of the tests, long enough for HS256"

@@ -11,9 +11,9 @@ from msgspec import json
 
 from stepwell.api.operations import Permission
 from stepwell.api.serializers import stored_step_to_public
-from stepwell.domain.large_workflow_records import StepSnapshot
-from stepwell.domain.records import WHOLE
-from stepwell.domain.tenancy import EVERY_TENANT
+from stepwell.basics.tenancy import EVERY_TENANT
+from stepwell.lifecycle.records import WHOLE
+from stepwell.rules.large_workflow_records import StepSnapshot
 from support.providers.configured_by_steps import WORKFLOWS
 from support.service.live_service import Service, step_of
 from support.workflows.definitions import join, mapped

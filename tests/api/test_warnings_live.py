@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from stepwell.domain.setting_values import Secrets
+from stepwell.basics.setting_values import Secrets
 from support.providers.configured_by_steps import WORKFLOWS
 from support.service.live_service import Service, running_service
 

@@ -11,7 +11,7 @@ from structlog.testing import capture_logs
 from stepwell.artifacts import bucket_migration as module
 from stepwell.artifacts.bucket_migration import MigratingArtifacts
 from stepwell.artifacts.store import ObstoreArtifacts
-from stepwell.domain.errors import ArtifactError, ArtifactGone, Unavailable
+from stepwell.basics.errors import ArtifactError, ArtifactGone, Unavailable
 from support.emulators.s3 import S3Server
 
 PATHS = [f"media/{uuid4()}/result.png" for _ in range(5)]

@@ -6,8 +6,8 @@ import pytest
 
 from stepwell.artifacts.staged_paths import parse_stored_path
 from stepwell.artifacts.store import ObstoreArtifacts
-from stepwell.domain.artifacts import parse_artifact_path
-from stepwell.domain.errors import ArtifactError, ArtifactGone
+from stepwell.basics.artifacts import parse_artifact_path
+from stepwell.basics.errors import ArtifactError, ArtifactGone
 
 
 def unchanged(secret: Path) -> bool:

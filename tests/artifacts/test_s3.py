@@ -18,7 +18,7 @@ from msgspec.structs import replace
 from stepwell.artifacts import s3 as module
 from stepwell.artifacts.s3 import PART, Bucket
 from stepwell.artifacts.store import CHUNK, ObstoreArtifacts
-from stepwell.domain.errors import ArtifactError, ArtifactGone
+from stepwell.basics.errors import ArtifactError, ArtifactGone
 from support.emulators.s3 import KEY_ID, SECRET_KEY, S3Server
 
 TASK = UUID("0197a5f0-1c2d-7e3f-8a4b-5c6d7e8f9a0b")

@@ -17,9 +17,9 @@ from anyio import run_process
 from obstore.store import MemoryStore
 
 from stepwell.artifacts.store import CHUNK, PAGE, ObstoreArtifacts
+from stepwell.basics.artifacts import preview_path
+from stepwell.basics.errors import ArtifactError, ArtifactGone, CallFailed
 from stepwell.contract.tasks import Output
-from stepwell.domain.artifacts import preview_path
-from stepwell.domain.errors import ArtifactError, ArtifactGone, CallFailed
 from stepwell.temporary_files import path_for_others, temporary_file
 from support.emulators.s3 import S3Server
 
@@ -304,7 +304,7 @@ import asyncio, resource, signal, sys
 from pathlib import Path
 from stepwell.artifacts.store import CHUNK, ObstoreArtifacts
 from stepwell.cli import end_process
-from stepwell.domain.errors import ArtifactError
+from stepwell.basics.errors import ArtifactError
 
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))

@@ -135,7 +135,7 @@ import anyio, asyncio, os, resource, sys
 from pathlib import Path
 from stepwell.artifacts.store_setup import StorageRefused, open_storage
 from stepwell.cli import end_process
-from stepwell.domain.errors import ArtifactError
+from stepwell.basics.errors import ArtifactError
 from stepwell.settings import Settings
 
 settings = Settings(data_dir=Path(sys.argv[2]))

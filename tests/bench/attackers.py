@@ -20,7 +20,7 @@ import httpx
 from msgspec import Struct
 
 from providers.image_files import empty_png
-from stepwell.domain.artifacts import PREVIEW_WIDTHS
+from stepwell.basics.artifacts import PREVIEW_WIDTHS
 
 BASE = "/api/v1/workflows/"
 ARTIFACTS = "/api/v1/artifacts"

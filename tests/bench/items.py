@@ -16,8 +16,8 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from stepwell.domain.tenancy import EVERY_TENANT
-from stepwell.domain.validation.workflow import validate_workflow
+from stepwell.basics.tenancy import EVERY_TENANT
+from stepwell.definition.validation.workflow import validate_workflow
 from stepwell.persistence.schema.migrations import migrate
 from stepwell.telemetry import configure_logging
 from support.database.postgres import fresh_folder, running_server

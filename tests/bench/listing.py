@@ -25,16 +25,16 @@ import asyncpg
 from msgspec import structs
 from sqlalchemy import event
 
+from stepwell.basics.tenancy import EVERY_TENANT, TenantScope
 from stepwell.contract.enums import WorkflowStatus
-from stepwell.domain.list_records import ListFilter, PagePlace
-from stepwell.domain.records import WorkflowParts
-from stepwell.domain.tenancy import EVERY_TENANT, TenantScope
+from stepwell.lifecycle.records import WorkflowParts
 from stepwell.persistence.connections.connection_pool import SmallPool
 from stepwell.persistence.connections.database import asyncpg_connect, create_api_engine
 from stepwell.persistence.embedded.server import EmbeddedPostgres
 from stepwell.persistence.schema.indexes import build_missing_indexes
 from stepwell.persistence.schema.migrations import migrate
 from stepwell.persistence.stores.workflow_reader import PostgresWorkflowReader
+from stepwell.rules.list_records import ListFilter, PagePlace
 from support.database.bulk_workflows import seed
 from support.database.postgres import fresh_folder
 

@@ -7,12 +7,12 @@ import pytest
 from msgspec import json
 from msgspec.structs import replace
 
+from stepwell.basics.strict_json.size import MAX_RESULT_BYTES
 from stepwell.bench.loads import Load, Shape, Work, dependencies, image_task
 from stepwell.bench.measurements import Counts, Measurements, of_all_processes, percentile
 from stepwell.bench.plain_celery import CanvasSeconds
 from stepwell.bench.report import Report, report_of, with_celery
-from stepwell.domain.mapping.input_mapping import effective_config
-from stepwell.domain.strict_json.size import MAX_RESULT_BYTES
+from stepwell.definition.mapping.input_mapping import effective_config
 from stepwell.persistence.benchmark.queries import Times, Written
 from stepwell.providers.local.generation import image_size
 from support.workflows.definitions import plan

@@ -15,9 +15,9 @@ from litestar import Litestar, Request, get
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from stepwell.api.connection_limits import RESERVED, CloseReason, ConnectionLimits, RequestBound
+from stepwell.basics.setting_values import Networks, Origins
 from stepwell.cli import http_protocol
 from stepwell.cli.http_server import HttpServer, address_of, bound_socket
-from stepwell.domain.setting_values import Networks, Origins
 from stepwell.settings import Settings
 from support.providers.scripted import eventually
 

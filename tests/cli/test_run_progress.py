@@ -9,7 +9,7 @@ import pytest
 
 from stepwell.cli.run_progress import progress_display
 from stepwell.contract.enums import EventType
-from stepwell.domain.model import HistoryEvent
+from stepwell.lifecycle.model import HistoryEvent
 
 AT = datetime(2026, 1, 1, tzinfo=UTC)
 

@@ -8,7 +8,7 @@ import pytest
 from stepwell.cli.data_folder import own_webhook_secret
 from stepwell.cli.errors import Refused
 from stepwell.cli.keys import keys_of_folder
-from stepwell.domain.webhooks.secrets import SigningSecrets
+from stepwell.rules.webhook_secrets import SigningSecrets
 from stepwell.settings import Settings
 
 CONFIGURED = SigningSecrets.read("whsec_YSBzZWNyZXQgb2YgdGhlIHRlc3RzIGZvciBob29rcw==")

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from celery import Celery
 
+from stepwell.basics.setting_values import TaskQueues
 from stepwell.cli import worker as cli_worker
 from stepwell.cli.errors import Refused
-from stepwell.domain.setting_values import TaskQueues
 from stepwell.providers.celery.configuration import worker_configuration
 from stepwell.settings import InvalidSettings, read_settings
 from support.processes.stepwell_process import stepwell

@@ -8,7 +8,7 @@ from uuid import uuid4
 import asyncpg
 import pytest
 
-from stepwell.domain.lifecycle.unclean_ends import CALM_S, DEATHS_ALONE, UNCLEAN_ENDS
+from stepwell.lifecycle.unclean_ends import CALM_S, DEATHS_ALONE, UNCLEAN_ENDS
 from support.processes.forks import call_in_fork, fork_call
 from support.processes.poisoned_service import live_poisoned
 from support.providers.configured_by_steps import ConfiguredProvider, configured_step, steps_are

@@ -7,9 +7,9 @@ from uuid import UUID
 
 import pytest
 
+from stepwell.basics.setting_values import Prices
 from stepwell.contract.enums import EventType, ProviderType
-from stepwell.domain.lifecycle.decision import Decision
-from stepwell.domain.setting_values import Prices
+from stepwell.lifecycle.decision import Decision
 from stepwell.ports.storage import WorkflowStore
 from stepwell.testing import MemoryDatabase
 from support.database.failing_store import FailingStore, nothing_left, use_failing_store

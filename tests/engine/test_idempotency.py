@@ -12,7 +12,7 @@ from uuid import UUID, uuid4
 import httpx
 import pytest
 
-from stepwell.domain.errors import StillRunning, Unavailable
+from stepwell.basics.errors import StillRunning, Unavailable
 from stepwell.engine import idempotency
 from stepwell.engine.execution import verb_applier
 from stepwell.testing import ManualClock, MemoryDatabase

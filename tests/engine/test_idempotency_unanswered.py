@@ -10,13 +10,13 @@ from uuid import UUID, uuid4
 import httpx
 import pytest
 
+from stepwell.basics.errors import StillRunning, Unavailable
+from stepwell.basics.idempotency import Reservation
+from stepwell.basics.tenancy import EVERY_TENANT
 from stepwell.contract.enums import DeliveryStatus
-from stepwell.domain.errors import StillRunning, Unavailable
-from stepwell.domain.idempotency import Reservation
-from stepwell.domain.preconditions import Preconditions
-from stepwell.domain.tenancy import EVERY_TENANT
 from stepwell.engine import idempotency
 from stepwell.engine.execution import verb_applier
+from stepwell.lifecycle.preconditions import Preconditions
 from stepwell.persistence.clock import uuid7
 from stepwell.testing import ManualClock, MemoryDatabase
 from stepwell.testing.memory_tables import DeliveryRow, KeyRow

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from stepwell.domain.setting_values import Secrets
+from stepwell.basics.setting_values import Secrets
 from stepwell.testing import MemoryDatabase
 from support.emulators.custom import CustomEmulator
 from support.providers.scripted import passthrough_step, scripted_step
@@ -16,8 +16,8 @@ from support.service.live_service import Service, running_service
 
 MODULE = "plugin_of_the_tests"
 CODE = '''
-from stepwell.domain.errors import AttemptError, Fault
-from stepwell.domain.model import ProviderType, TaskType
+from stepwell.basics.errors import AttemptError, Fault
+from stepwell.lifecycle.model import ProviderType, TaskType
 from stepwell.ports.providers import CancelAnswer, Finished, Job, JobState, JobStatus, Request
 from stepwell.providers.in_process import InProcess
 

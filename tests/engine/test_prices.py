@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from stepwell.basics.setting_values import Prices
 from stepwell.contract.enums import ProviderType
-from stepwell.domain.setting_values import Prices
 from stepwell.testing import MemoryDatabase
 from support.database.failing_store import expire_attempt
 from support.emulators.base import Call, Fault, Reply

@@ -14,8 +14,8 @@ import pytest
 import structlog
 from msgspec import structs
 
+from stepwell.basics.setting_values import Networks, Secrets
 from stepwell.contract.enums import ProviderType
-from stepwell.domain.setting_values import Networks, Secrets
 from stepwell.settings import Settings
 from stepwell.testing import MemoryDatabase
 from support.emulators.base import Call, Emulator, Fault, Reply

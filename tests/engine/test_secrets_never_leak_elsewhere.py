@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from engine.test_secrets_never_leak import Watch, echo
+from stepwell.basics.setting_values import Secrets
 from stepwell.contract.enums import ProviderType
-from stepwell.domain.setting_values import Secrets
 from stepwell.testing import MemoryDatabase
 from support.emulators import google, openai
 from support.emulators.base import Fault, Reply

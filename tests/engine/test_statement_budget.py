@@ -21,11 +21,11 @@ import pytest_asyncio
 from msgspec import Struct
 
 import stepwell
+from stepwell.basics.artifacts import MAX_NAMED_FILES
+from stepwell.basics.tenancy import EVERY_TENANT
 from stepwell.bench.loads import Load, Shape
-from stepwell.domain.artifacts import MAX_NAMED_FILES
-from stepwell.domain.list_records import DecisionFilter
-from stepwell.domain.tenancy import EVERY_TENANT
-from stepwell.domain.validation.workflow import validate_workflow
+from stepwell.definition.validation.workflow import validate_workflow
+from stepwell.rules.list_records import DecisionFilter
 from support.database.failing_store import FailingStore, nothing_left, scheduler_of, use_failing_store
 from support.database.postgres import TestServer, database
 from support.database.statement_recorder import until_quiet

@@ -10,7 +10,7 @@ from uuid import UUID, uuid4
 import pytest
 
 from stepwell.artifacts.disk import Disk
-from stepwell.domain.artifacts import ArtifactPath
+from stepwell.basics.artifacts import ArtifactPath
 from stepwell.testing import MemoryDatabase
 from support.database.postgres import connected
 from support.providers.scripted import ScriptedProvider, scripted_step

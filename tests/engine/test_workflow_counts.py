@@ -5,10 +5,10 @@ from collections.abc import Mapping
 
 import pytest
 
+from stepwell.basics.tenancy import EVERY_TENANT, TenantScope
 from stepwell.contract.enums import WorkflowStatus
-from stepwell.domain.list_records import WorkflowFilter
-from stepwell.domain.tenancy import EVERY_TENANT, TenantScope
 from stepwell.engine.workflow_counts import FILTERS_A_SCOPE, WorkflowCounts
+from stepwell.rules.list_records import WorkflowFilter
 from stepwell.testing import ManualClock
 
 PENDING = WorkflowStatus.PENDING

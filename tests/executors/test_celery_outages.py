@@ -7,7 +7,7 @@ import pytest
 
 from executors.conftest import Workshop
 from executors.test_celery_steps import note
-from stepwell.domain.setting_values import TaskQueues
+from stepwell.basics.setting_values import TaskQueues
 from stepwell.providers.celery import publisher
 from support.processes.celery_workers import RedisServer, free_port, running_worker
 from support.providers.ledger import LedgerProvider

@@ -11,7 +11,7 @@ import pytest
 from msgspec import json
 
 from executors.conftest import Workshop
-from stepwell.domain.setting_values import TaskQueues
+from stepwell.basics.setting_values import TaskQueues
 from support.emulators.s3 import S3Server
 from support.processes.celery_workers import running_worker
 from support.processes.stepwell_process import surroundings

@@ -8,7 +8,7 @@ from msgspec.structs import fields
 from stepwell.cli.commands import cli
 from stepwell.contract.enums import CancelReceipt, OnFailure, ProviderType, TaskType, TransformType, WorkflowStatus
 from stepwell.contract.task_configs import CONFIGS
-from stepwell.domain.mapping.task_configs import required_inputs
+from stepwell.definition.mapping.task_configs import required_inputs
 from support.documents.manual import pages
 
 PAGES = pages()

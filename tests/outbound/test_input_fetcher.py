@@ -11,7 +11,7 @@ import pytest
 from anyio import run_process
 
 from providers.image_files import file_of, gradient
-from stepwell.domain.errors import ArtifactError, ArtifactGone, AttemptError
+from stepwell.basics.errors import ArtifactError, ArtifactGone, AttemptError
 from stepwell.outbound.http_client import retry_after_s
 from stepwell.outbound.input_fetcher import HttpInputFetcher
 from stepwell.outbound.sanitise import sanitised

@@ -4,8 +4,8 @@ from uuid import UUID
 
 import pytest
 
-from stepwell.domain.errors import Unavailable
-from stepwell.domain.tenancy import TenantScope
+from stepwell.basics.errors import Unavailable
+from stepwell.basics.tenancy import TenantScope
 from stepwell.testing import ManualClock, MemoryDatabase
 
 ME, OTHER = UUID(int=1), UUID(int=2)

@@ -8,9 +8,9 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 
+from stepwell.basics.setting_values import ModelLimits, Secrets
 from stepwell.contract.enums import ProviderType
 from stepwell.contract.providers import ModelLimit
-from stepwell.domain.setting_values import ModelLimits, Secrets
 from support.browser.chromium import chromium_path
 from support.browser.pages import Site, User, running_site, signed_in
 from support.database.postgres import TestServer, database

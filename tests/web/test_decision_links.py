@@ -12,8 +12,8 @@ import httpx
 import pytest
 
 from stepwell.contract.enums import WaitKind
-from stepwell.domain.access.decision_links import DecisionLinks
-from stepwell.domain.model import Wait
+from stepwell.lifecycle.model import Wait
+from stepwell.rules.access.decision_links import DecisionLinks
 from stepwell.testing import ManualClock, MemoryDatabase
 from support.providers.configured_by_steps import WORKFLOWS, ConfiguredProvider, configured_step
 from support.service.live_service import SECRET, Service, running_service, step_of

@@ -12,9 +12,9 @@ import pytest
 import pytest_asyncio
 
 from stepwell.api.operations import Permission
-from stepwell.domain.access.sessions import SESSION, SignInCodes
-from stepwell.domain.access.token_claims import unverified_claims
-from stepwell.domain.errors import Unavailable
+from stepwell.basics.errors import Unavailable
+from stepwell.rules.access.sessions import SESSION, SignInCodes
+from stepwell.rules.access.token_claims import unverified_claims
 from stepwell.testing import ManualClock, MemoryDatabase
 from support.service.live_service import EVERYTHING, SECRET, Service, running_service, token
 from support.service.raw_tokens import NOW, encoded

@@ -8,8 +8,8 @@ from pathlib import Path
 import httpx
 import pytest
 
+from stepwell.basics.setting_values import Networks
 from stepwell.cli.http_server import HttpServer, bound_socket
-from stepwell.domain.setting_values import Networks
 from stepwell.settings import Settings
 from stepwell.testing import MemoryDatabase
 from support.service.live_service import running_service, token

@@ -28,11 +28,11 @@ from stepwell.api.operations import Content, NoQuery, Operation, Permission, end
 from stepwell.api.query_parameters import ArtifactQuery, parse_query
 from stepwell.api.request_bodies import read_struct
 from stepwell.api.request_resources import resources_of
+from stepwell.basics.artifacts import PREVIEW_WIDTHS, content_type_of, media_type_of, parse_artifact_path
+from stepwell.basics.errors import Fault, InvalidRequest, NotFound
 from stepwell.contract.artifacts import ArtifactLink, CreateArtifactLink
-from stepwell.domain.access.signed_urls import ARTIFACTS_PATH
-from stepwell.domain.artifacts import PREVIEW_WIDTHS, content_type_of, media_type_of, parse_artifact_path
-from stepwell.domain.errors import Fault, InvalidRequest, NotFound
 from stepwell.ports.artifacts import Artifacts
+from stepwell.rules.access.signed_urls import ARTIFACTS_PATH
 
 ARTIFACT = Operation(
     method="GET",

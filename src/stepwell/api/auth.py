@@ -22,15 +22,15 @@ from stepwell.api.operations import OPT_KEY, Operation, Permission
 from stepwell.api.query_parameters import TicketQuery, parse_query
 from stepwell.api.session_cookies import SessionCookies, SessionsNotRead
 from stepwell.api.token_keys import TokenKeys, UnknownKey, parse_key
-from stepwell.domain.access.sessions import Grant, Session
-from stepwell.domain.access.signed_urls import SignedUrls
-from stepwell.domain.access.stream_tickets import StreamTickets, Ticket
-from stepwell.domain.errors import Forbidden, InvalidRequest, InvalidToken, Unauthenticated, Unavailable
-from stepwell.domain.lifecycle.inputs import SERVICE
-from stepwell.domain.strict_json.decode import decode_body
-from stepwell.domain.tenancy import EVERY_TENANT, Account, SharedCaller, TenantScope
-from stepwell.domain.wait_ends import LINK_ACTOR
+from stepwell.basics.errors import Forbidden, InvalidRequest, InvalidToken, Unauthenticated, Unavailable
+from stepwell.basics.strict_json.decode import decode_body
+from stepwell.basics.tenancy import EVERY_TENANT, Account, SharedCaller, TenantScope
+from stepwell.lifecycle.inputs import SERVICE
+from stepwell.lifecycle.wait_ends import LINK_ACTOR
 from stepwell.ports.clock import Clock
+from stepwell.rules.access.sessions import Grant, Session
+from stepwell.rules.access.signed_urls import SignedUrls
+from stepwell.rules.access.stream_tickets import StreamTickets, Ticket
 
 EVERY = "tenants:all"
 MAX_TOKEN_BYTES = 8 * 1024

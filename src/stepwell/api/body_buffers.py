@@ -16,7 +16,7 @@ from typing import Final, NoReturn
 from anyio import CapacityLimiter, to_thread
 from litestar.exceptions import HTTPException
 
-from stepwell.domain.errors import Fault, InvalidRequest, Unavailable
+from stepwell.basics.errors import Fault, InvalidRequest, Unavailable
 from stepwell.memory import FREE_BYTES, MemoryReservation
 
 # A larger body takes longer to decode and validate than handing it to a thread costs.

@@ -19,8 +19,8 @@ from typing import TypeVar
 
 from anyio import CapacityLimiter, to_thread
 
-from stepwell.domain.errors import StepwellError, TooManyValues, Unavailable
-from stepwell.domain.strict_json.value_count import (
+from stepwell.basics.errors import StepwellError, TooManyValues, Unavailable
+from stepwell.basics.strict_json.value_count import (
     MAX_MEMBERS,
     MAX_VALUES,
     count_values,

@@ -11,9 +11,9 @@ from stepwell.api.operations import NoQuery, Operation, endpoint
 from stepwell.api.query_parameters import parse_query
 from stepwell.api.request_bodies import read_any_body
 from stepwell.api.request_resources import resources_of
+from stepwell.basics.errors import Unavailable
 from stepwell.contract.system import Health
-from stepwell.domain.access.signed_urls import CALLBACKS_PATH
-from stepwell.domain.errors import Unavailable
+from stepwell.rules.access.signed_urls import CALLBACKS_PATH
 
 CALLBACK = Operation(
     method="POST",

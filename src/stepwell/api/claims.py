@@ -10,9 +10,9 @@ from typing import Annotated, NoReturn
 
 from msgspec import UNSET, Meta, Struct, UnsetType, convert
 
-from stepwell.domain.errors import Fault, InvalidRequest, InvalidToken
-from stepwell.domain.strict_json.decode import decode_body
-from stepwell.domain.strict_json.schema_faults import collect
+from stepwell.basics.errors import Fault, InvalidRequest, InvalidToken
+from stepwell.basics.strict_json.decode import decode_body
+from stepwell.basics.strict_json.schema_faults import collect
 
 LEEWAY_S = 10
 MAX_REASONS = 5

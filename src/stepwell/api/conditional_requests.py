@@ -24,12 +24,12 @@ from stepwell.api.request_resources import resources_of
 from stepwell.api.serializers import workflow_to_public
 from stepwell.api.streamed_answers import Answer, AnswerStreams, StreamedAnswer
 from stepwell.api.workflow_etags import version_of, workflow_etag
+from stepwell.basics.idempotency import StoredAnswer
 from stepwell.contract.problems import DefinitionWarning
-from stepwell.domain.idempotency import StoredAnswer
-from stepwell.domain.large_workflow_records import FoundWorkflow, LargeWorkflow
-from stepwell.domain.preconditions import Preconditions, Version
-from stepwell.domain.records import WHOLE, WorkflowParts, WorkflowRecord
 from stepwell.engine.service import Services
+from stepwell.lifecycle.preconditions import Preconditions, Version
+from stepwell.lifecycle.records import WHOLE, WorkflowParts, WorkflowRecord
+from stepwell.rules.large_workflow_records import FoundWorkflow, LargeWorkflow
 
 _CONTENT_TYPE = (b"content-type", b"application/json")
 _TAG = re.compile(r'(W/)?"([\x21\x23-\x7e\x80-\xff]*)"')

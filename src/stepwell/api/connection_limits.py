@@ -18,8 +18,8 @@ from collections.abc import Callable, Mapping
 from enum import StrEnum
 from typing import Final
 
-from stepwell.domain.errors import TooManyRequests
-from stepwell.domain.tenancy import Account
+from stepwell.basics.errors import TooManyRequests
+from stepwell.basics.tenancy import Account
 from stepwell.telemetry import Labels
 
 RESERVED: Final = 16

@@ -13,10 +13,10 @@ from stepwell.api.dependencies import ApiRequest, ServicesDep
 from stepwell.api.headers import IF_NONE_MATCH
 from stepwell.api.operations import Operation, Permission, endpoint
 from stepwell.api.query_parameters import CheckedQuery, parse_query
+from stepwell.basics.errors import Fault, InvalidRequest
 from stepwell.contract.costs import CostGroup, CostsResponse
 from stepwell.contract.enums import CostKey
-from stepwell.domain.daily_costs import CostQuery, CostSum
-from stepwell.domain.errors import Fault, InvalidRequest
+from stepwell.rules.daily_costs import CostQuery, CostSum
 
 MAX_GROUPS = 10_000
 _TIME = re.compile(r"\d{4}-\d\d-\d\d(?:[Tt]\d\d:\d\d(?::\d\d(?:\.\d{1,6})?)?(?:[Zz]|[+-]\d\d:\d\d))?", re.ASCII)

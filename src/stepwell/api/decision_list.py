@@ -15,13 +15,13 @@ from stepwell.api.dependencies import (
 )
 from stepwell.api.operations import Operation, Permission, endpoint
 from stepwell.api.query_parameters import Cursor, parse_id, parse_query
+from stepwell.basics.errors import Fault, InvalidRequest
 from stepwell.contract.decisions import DecisionListResponse, OpenDecision, ShownFile
-from stepwell.domain.access.decision_links import DecisionLinks
-from stepwell.domain.access.signed_urls import SignedUrls
-from stepwell.domain.errors import Fault, InvalidRequest
-from stepwell.domain.list_records import DecisionFilter, DecisionPlace
 from stepwell.engine.read_service import ShownDecision
 from stepwell.ports.clock import Clock
+from stepwell.rules.access.decision_links import DecisionLinks
+from stepwell.rules.access.signed_urls import SignedUrls
+from stepwell.rules.list_records import DecisionFilter, DecisionPlace
 
 PATH = "/api/v1/decisions"
 

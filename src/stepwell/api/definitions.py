@@ -12,13 +12,13 @@ from stepwell.api.dependencies import ApiRequest
 from stepwell.api.preferences import handling_of
 from stepwell.api.request_bodies import read_body, read_json
 from stepwell.api.request_resources import resources_of
-from stepwell.domain.errors import Fault, InvalidRequest
-from stepwell.domain.mapping.expressions import FEW_CHARACTERS, Expressions, expressions_of
-from stepwell.domain.strict_json.schema_faults import cap_faults
-from stepwell.domain.validation.dependency_count import check_dependency_count
-from stepwell.domain.validation.inputs_schema import inputs_faults
-from stepwell.domain.validation.workflow import MAX_FAULTS, ValidatedWorkflow, validate_workflow
-from stepwell.domain.workflow_limits import definition_size
+from stepwell.basics.errors import Fault, InvalidRequest
+from stepwell.basics.strict_json.schema_faults import cap_faults
+from stepwell.basics.workflow_limits import definition_size
+from stepwell.definition.mapping.expressions import FEW_CHARACTERS, Expressions, expressions_of
+from stepwell.definition.validation.dependency_count import check_dependency_count
+from stepwell.definition.validation.inputs_schema import inputs_faults
+from stepwell.definition.validation.workflow import MAX_FAULTS, ValidatedWorkflow, validate_workflow
 from stepwell.engine.service import Services
 
 

@@ -10,12 +10,12 @@ from stepwell.api.idempotency import idempotent
 from stepwell.api.operations import NoQuery, Operation, Permission, endpoint
 from stepwell.api.query_parameters import DeliveriesQuery, parse_id, parse_query
 from stepwell.api.request_bodies import ignore_empty_body
+from stepwell.basics.idempotency import StoredAnswer
 from stepwell.contract.webhooks import DeliveryAttemptPublic, DeliveryListResponse, DeliveryPublic
-from stepwell.domain.idempotency import StoredAnswer
-from stepwell.domain.large_workflow_records import FoundWorkflow
-from stepwell.domain.preconditions import Preconditions
-from stepwell.domain.webhooks.delivery import DeliveryRecord
 from stepwell.engine.service import Services
+from stepwell.lifecycle.preconditions import Preconditions
+from stepwell.lifecycle.webhook_deliveries import DeliveryRecord
+from stepwell.rules.large_workflow_records import FoundWorkflow
 
 TAG = "webhooks"
 _ALL = "/api/v1/workflows/{workflow_id}/deliveries"

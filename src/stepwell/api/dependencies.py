@@ -12,13 +12,13 @@ from msgspec import Struct
 
 from stepwell.api.auth import Principal
 from stepwell.api.session_cookies import SessionCookies
-from stepwell.domain.access.decision_links import DecisionLinks
-from stepwell.domain.access.page_cursors import PageCursors
-from stepwell.domain.access.signed_urls import SignedUrls
-from stepwell.domain.access.stream_tickets import StreamTickets
 from stepwell.engine.service import Services
 from stepwell.ports.artifacts import Artifacts
 from stepwell.ports.clock import Clock
+from stepwell.rules.access.decision_links import DecisionLinks
+from stepwell.rules.access.page_cursors import PageCursors
+from stepwell.rules.access.signed_urls import SignedUrls
+from stepwell.rules.access.stream_tickets import StreamTickets
 from stepwell.telemetry import Metrics
 
 

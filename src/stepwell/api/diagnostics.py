@@ -17,11 +17,11 @@ from stepwell.api.operations import NoQuery, Operation, Permission, endpoint
 from stepwell.api.query_parameters import parse_id, parse_query
 from stepwell.api.request_resources import resources_of
 from stepwell.api.serializers import encode_in_slices
+from stepwell.basics.errors import Fault, InvalidRequest
 from stepwell.contract.definition import CreateWorkflow
 from stepwell.contract.plan_result import PlannedStep, WorkflowPlan
 from stepwell.contract.reasons import Explanation
-from stepwell.domain.errors import Fault, InvalidRequest
-from stepwell.domain.mapping.input_mapping import EVERY_TYPE
+from stepwell.definition.mapping.input_mapping import EVERY_TYPE
 
 MOST_STEP_BYTES: Final = 32 * 1024 * 1024
 MOST_INHERITED: Final = 1_000_000  # members of all steps together

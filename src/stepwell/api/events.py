@@ -19,6 +19,7 @@ from stepwell.api.request_resources import resources_of
 from stepwell.api.serializers import event_to_public
 from stepwell.api.session_cookies import SessionCookies
 from stepwell.api.sse import MEDIA_TYPE, StreamBounds, event_stream, frame
+from stepwell.basics.errors import Fault, InvalidRequest
 from stepwell.contract.enums import EventType
 from stepwell.contract.events import (
     CreateStreamTicket,
@@ -27,11 +28,10 @@ from stepwell.contract.events import (
     FeedEventPublic,
     StreamTicket,
 )
-from stepwell.domain.access.feed_cursors import FeedCursors
-from stepwell.domain.errors import Fault, InvalidRequest
-from stepwell.domain.event_feed import FeedCursor, FeedEvent, FeedFilter
-from stepwell.domain.model import HistoryEvent
+from stepwell.lifecycle.model import HistoryEvent
 from stepwell.ports.clock import Clock
+from stepwell.rules.access.feed_cursors import FeedCursors
+from stepwell.rules.event_feed import FeedCursor, FeedEvent, FeedFilter
 
 TAG = "events"
 LAST_EVENT_ID = "Last-Event-ID"

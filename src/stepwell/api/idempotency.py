@@ -14,11 +14,11 @@ from stepwell.api.headers import IDEMPOTENCY_KEY, NO_HEADERS, REPLAYED, header_v
 from stepwell.api.query_parameters import parse_id
 from stepwell.api.request_bodies import read_body
 from stepwell.api.streamed_answers import STORED_MAX_BYTES, Answer
-from stepwell.domain.errors import Fault, InvalidRequest
-from stepwell.domain.idempotency import Reservation, StoredAnswer
-from stepwell.domain.large_workflow_records import FoundWorkflow
-from stepwell.domain.preconditions import Preconditions
+from stepwell.basics.errors import Fault, InvalidRequest
+from stepwell.basics.idempotency import Reservation, StoredAnswer
 from stepwell.engine.service import Services
+from stepwell.lifecycle.preconditions import Preconditions
+from stepwell.rules.large_workflow_records import FoundWorkflow
 
 _MAX_LENGTH = 255
 _BARE = re.compile(r"[\x21\x23-\x2b\x2d-\x7e]+")  # no quote, and no comma, which would separate two keys

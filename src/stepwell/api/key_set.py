@@ -21,8 +21,8 @@ from jwt import PyJWK, PyJWTError
 from jwt.utils import base64url_decode
 
 from stepwell.api.token_keys import SYMMETRIC, FixedKey, UnknownKey, VerificationKey, parse_key
-from stepwell.domain.errors import InvalidRequest, Unavailable
-from stepwell.domain.strict_json.decode import decode_body
+from stepwell.basics.errors import InvalidRequest, Unavailable
+from stepwell.basics.strict_json.decode import decode_body
 from stepwell.ports.clock import Clock
 
 log = structlog.get_logger(__name__)

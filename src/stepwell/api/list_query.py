@@ -9,12 +9,12 @@ from urllib.parse import quote_plus
 from msgspec import UNSET, Meta, Struct, UnsetType, ValidationError, convert
 
 from stepwell.api.query_parameters import CheckedQuery, IncludeResults, IncludeSteps, Limit, Skip
+from stepwell.basics.errors import Fault, InvalidRequest
 from stepwell.contract.definition import MAX_LABELS
 from stepwell.contract.enums import WorkflowStatus
-from stepwell.domain.access.page_cursors import MAX_CURSOR_CHARS, PageCursors
-from stepwell.domain.errors import Fault, InvalidRequest
-from stepwell.domain.list_records import ListFilter, PagePlace, WorkflowFilter, WorkflowPage
-from stepwell.domain.records import WorkflowParts
+from stepwell.lifecycle.records import WorkflowParts
+from stepwell.rules.access.page_cursors import MAX_CURSOR_CHARS, PageCursors
+from stepwell.rules.list_records import ListFilter, PagePlace, WorkflowFilter, WorkflowPage
 
 _STATUS: Final = f"({'|'.join(WorkflowStatus)})"
 _STATUSES: Final = f"Only workflows in one of these statuses, separated by commas: {', '.join(WorkflowStatus)}"

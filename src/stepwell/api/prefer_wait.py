@@ -11,10 +11,10 @@ from stepwell.api.headers import APPLIED, NO_HEADERS, Headers
 from stepwell.api.preferences import preferences_of
 from stepwell.api.request_resources import resources_of
 from stepwell.api.streamed_answers import Answer
+from stepwell.basics.errors import StepwellError, Unavailable
 from stepwell.contract.problems import DefinitionWarning
-from stepwell.domain.errors import StepwellError, Unavailable
-from stepwell.domain.large_workflow_records import FoundWorkflow
 from stepwell.engine.service import Services
+from stepwell.rules.large_workflow_records import FoundWorkflow
 
 
 async def wait_if_preferred(request: ApiRequest, services: Services, workflow_id: UUID) -> Headers:

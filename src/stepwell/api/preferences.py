@@ -13,7 +13,7 @@ from litestar.types import HTTPResponseStartEvent, Scope
 from stepwell.api.headers import APPLIED, PREFER, values_of
 from stepwell.api.operations import OPT_KEY, Operation
 from stepwell.api.request_resources import resources_of
-from stepwell.domain.strict_json.normalise import Handling
+from stepwell.basics.strict_json.normalise import Handling
 
 MAX_WAIT_S = 60
 _MAX_LENGTH = 1000  # characters of the header that are parsed

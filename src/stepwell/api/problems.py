@@ -1,7 +1,7 @@
 """Error responses: one table from errors to statuses, and the exception handlers that apply it.
 
 All are problem details (RFC 9457), except 422, which has the form of the API contract: a list of faults and places. The
-status and the `title` come from `TABLE`, the `detail` is the message of the error (see `domain.errors`).
+status and the `title` come from `TABLE`, the `detail` is the message of the error (see `basics.errors`).
 """
 
 import re
@@ -14,8 +14,7 @@ from litestar.exceptions import HTTPException
 from litestar.types import ASGIApp, ExceptionHandlersMap, Receive, Scope, Send
 from msgspec import UNSET, json
 
-from stepwell.contract.problems import HTTPValidationError, Problem, ValidationError
-from stepwell.domain.errors import (
+from stepwell.basics.errors import (
     ArtifactError,
     ArtifactGone,
     DiskFull,
@@ -43,6 +42,7 @@ from stepwell.domain.errors import (
     UploadInUse,
     UploadMissing,
 )
+from stepwell.contract.problems import HTTPValidationError, Problem, ValidationError
 
 PROBLEM_JSON = "application/problem+json"
 _RETRY_AFTER_S = 2

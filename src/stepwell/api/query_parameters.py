@@ -13,12 +13,12 @@ from uuid import UUID
 from msgspec import UNSET, Meta, Struct, UnsetType, convert
 from msgspec.inspect import BoolType, IntType, Metadata, StructType, Type, UnionType, VarTupleType, type_info
 
+from stepwell.basics.artifacts import PREVIEW_WIDTHS
+from stepwell.basics.errors import Fault, InvalidRequest, NotFound
+from stepwell.basics.strict_json.schema_faults import collect, printable_key
 from stepwell.contract.enums import EventType, StepStatus, WorkflowStatus
-from stepwell.domain.access.page_cursors import MAX_CURSOR_CHARS
-from stepwell.domain.artifacts import PREVIEW_WIDTHS
-from stepwell.domain.errors import Fault, InvalidRequest, NotFound
-from stepwell.domain.records import WorkflowParts
-from stepwell.domain.strict_json.schema_faults import collect, printable_key
+from stepwell.lifecycle.records import WorkflowParts
+from stepwell.rules.access.page_cursors import MAX_CURSOR_CHARS
 
 Q = TypeVar("Q", bound=Struct)
 _INT = re.compile(r"-?[0-9]{1,19}")

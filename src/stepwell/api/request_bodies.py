@@ -23,11 +23,11 @@ from stepwell.api.body_buffers import INLINE_BYTES, BodyTooLarge, GzipBuffer, Pl
 from stepwell.api.operations import JSON_TYPE, OPT_KEY, Operation
 from stepwell.api.preferences import handling_of
 from stepwell.api.request_resources import RequestResources, resources_of
-from stepwell.domain.errors import Fault, InvalidRequest, NeverFits
-from stepwell.domain.strict_json.decode import decode_body
-from stepwell.domain.strict_json.normalise import Handling, normalise
-from stepwell.domain.strict_json.schema_faults import cap_faults, collect
-from stepwell.domain.tenancy import SharedCaller
+from stepwell.basics.errors import Fault, InvalidRequest, NeverFits
+from stepwell.basics.strict_json.decode import decode_body
+from stepwell.basics.strict_json.normalise import Handling, normalise
+from stepwell.basics.strict_json.schema_faults import cap_faults, collect
+from stepwell.basics.tenancy import SharedCaller
 
 T = TypeVar("T")
 S = TypeVar("S", bound=Struct)

@@ -1,6 +1,6 @@
 """The resources of a request: the tenant that it counts for, its memory, and the decoder of big bodies.
 
-What must hold, besides what `domain.tenancy` says:
+What must hold, besides what `basics.tenancy` says:
 - A request counts for one tenant or caller at a time, with all that it holds. It may move once, from a caller that acts
   for any tenant to the tenant that owns the data.
 - It has moved before it reserves memory for data of a workflow that its path names, and before it waits or streams for
@@ -18,8 +18,8 @@ from msgspec import Struct, field
 
 from stepwell.api.body_decoding import BigBodyDecoder
 from stepwell.api.connection_limits import ConnectionLimits
-from stepwell.domain.strict_json.normalise import Handling
-from stepwell.domain.tenancy import Account, SharedCaller
+from stepwell.basics.strict_json.normalise import Handling
+from stepwell.basics.tenancy import Account, SharedCaller
 from stepwell.engine.read_service import ReadService
 from stepwell.memory import MemoryGovernor, MemoryReservation
 

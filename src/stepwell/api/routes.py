@@ -52,15 +52,15 @@ from stepwell.api.routing import on_no_route, options_handlers, wrong_method_han
 from stepwell.api.schema_page import render_page
 from stepwell.api.secret_urls import protect_secret_url
 from stepwell.api.session_cookies import SessionCookies
-from stepwell.domain.access.decision_links import DecisionLinks
-from stepwell.domain.access.page_cursors import PageCursors
-from stepwell.domain.access.signed_urls import SignedUrls
-from stepwell.domain.access.stream_tickets import StreamTickets
-from stepwell.domain.strict_json.normalise import Handling
+from stepwell.basics.strict_json.normalise import Handling
 from stepwell.engine.execution.workflow_admission import WorkflowAdmission
 from stepwell.engine.service import Services
 from stepwell.ports.artifacts import Artifacts
 from stepwell.ports.clock import Clock
+from stepwell.rules.access.decision_links import DecisionLinks
+from stepwell.rules.access.page_cursors import PageCursors
+from stepwell.rules.access.signed_urls import SignedUrls
+from stepwell.rules.access.stream_tickets import StreamTickets
 from stepwell.telemetry import Metrics
 
 HANDLERS: tuple[HTTPRouteHandler, ...] = (

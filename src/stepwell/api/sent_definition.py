@@ -4,9 +4,9 @@ from msgspec import UNSET, Raw, ValidationError, field, json, structs
 
 from stepwell.contract.definition import CreateWorkflow, FieldMapping, ForEach, Repeat, WorkflowStepDefinition
 from stepwell.contract.enums import RunIf
-from stepwell.domain.large_workflow_records import StoredStep
-from stepwell.domain.mapping.templates import evaluated_config, may_have_expressions, with_literal_texts
-from stepwell.domain.records import StoredInputs, WorkflowRecord
+from stepwell.definition.mapping.templates import evaluated_config, may_have_expressions, with_literal_texts
+from stepwell.lifecycle.records import StoredInputs, WorkflowRecord
+from stepwell.rules.large_workflow_records import StoredStep
 
 
 class _Mapping(FieldMapping, frozen=True, kw_only=True, omit_defaults=True):

@@ -28,13 +28,13 @@ from stepwell.contract.workflows import (
     WorkflowPublic,
     WorkflowStepPublic,
 )
-from stepwell.domain.child_records import ParentLink
-from stepwell.domain.cleanup_records import CleanupReport
-from stepwell.domain.large_workflow_records import StepSnapshot, StoredStep
-from stepwell.domain.list_records import WorkflowPage
-from stepwell.domain.model import HistoryEvent, StepState, WorkflowState
-from stepwell.domain.records import ItemRecord, StepAttempts, StepRecord, Summary, TaskRecord, WorkflowRecord
-from stepwell.domain.steps import ResolvedStep
+from stepwell.lifecycle.child_records import ParentLink
+from stepwell.lifecycle.cleanup_records import CleanupReport
+from stepwell.lifecycle.model import HistoryEvent, StepState, WorkflowState
+from stepwell.lifecycle.records import ItemRecord, StepAttempts, StepRecord, Summary, TaskRecord, WorkflowRecord
+from stepwell.lifecycle.steps import ResolvedStep
+from stepwell.rules.large_workflow_records import StepSnapshot, StoredStep
+from stepwell.rules.list_records import WorkflowPage
 
 A = TypeVar("A")
 B = TypeVar("B")

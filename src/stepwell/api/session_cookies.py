@@ -21,13 +21,13 @@ from typing import Final
 from litestar.types import Message, Scope, Send
 
 from stepwell.api.headers import values_of
-from stepwell.domain.access.request_origin import RequestOrigin, request_origin
-from stepwell.domain.access.sessions import Session, Sessions
-from stepwell.domain.client_address import is_loopback_host, parse_address
-from stepwell.domain.errors import Forbidden, Unauthenticated, Unavailable
-from stepwell.domain.urls import split_url
+from stepwell.basics.client_address import is_loopback_host, parse_address
+from stepwell.basics.errors import Forbidden, Unauthenticated, Unavailable
+from stepwell.basics.urls import split_url
 from stepwell.ports.clock import Clock
 from stepwell.ports.sign_ins import SignIns
+from stepwell.rules.access.request_origin import RequestOrigin, request_origin
+from stepwell.rules.access.sessions import Session, Sessions
 
 FRESH_S: Final = 5.0
 _PORTS: Final = {"http": 80, "https": 443}

@@ -18,12 +18,12 @@ from stepwell.api.operations import NoQuery, Operation, Permission, endpoint
 from stepwell.api.query_parameters import ItemsQuery, parse_id, parse_query
 from stepwell.api.serializers import item_to_public, step_to_public
 from stepwell.api.streamed_answers import SLICE_BYTES
+from stepwell.basics.idempotency import StoredAnswer
 from stepwell.contract.enums import WaitKind
 from stepwell.contract.item_list import ItemListResponse
 from stepwell.contract.workflows import WorkflowStepPublic
-from stepwell.domain.idempotency import StoredAnswer
-from stepwell.domain.list_records import ItemFilter
 from stepwell.engine.service import Services
+from stepwell.rules.list_records import ItemFilter
 
 _ITEMS = "/items"
 

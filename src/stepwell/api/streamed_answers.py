@@ -24,18 +24,18 @@ from stepwell.api.headers import ETAG, NO_HEADERS, Headers, encode_headers
 from stepwell.api.sent_definition import encode_head, encode_step
 from stepwell.api.serializers import item_to_public, stored_step_to_public, task_to_public, workflow_to_public
 from stepwell.api.workflow_etags import definition_etag, workflow_etag
+from stepwell.basics.errors import Fault, InvalidRequest, NeverFits, NotFound, Unavailable
+from stepwell.basics.idempotency import StoredAnswer
+from stepwell.basics.strict_json.size import MAX_RESULT_BYTES
+from stepwell.basics.tenancy import TenantScope
 from stepwell.contract.item_list import ItemListResponse
 from stepwell.contract.problems import DefinitionWarning
-from stepwell.domain.errors import Fault, InvalidRequest, NeverFits, NotFound, Unavailable
-from stepwell.domain.idempotency import StoredAnswer
-from stepwell.domain.large_workflow_records import AnswerSize, LargeWorkflowSnapshot, StepSnapshot, StoredStep
-from stepwell.domain.list_records import ItemFilter, TaskPlace, TaskSlice
-from stepwell.domain.preconditions import Version
-from stepwell.domain.records import WHOLE, StoredInputs, WorkflowParts, WorkflowRecord
-from stepwell.domain.strict_json.size import MAX_RESULT_BYTES
-from stepwell.domain.tenancy import TenantScope
 from stepwell.engine.read_service import ReadService
+from stepwell.lifecycle.preconditions import Version
+from stepwell.lifecycle.records import WHOLE, StoredInputs, WorkflowParts, WorkflowRecord
 from stepwell.memory import MemoryReservation
+from stepwell.rules.large_workflow_records import AnswerSize, LargeWorkflowSnapshot, StepSnapshot, StoredStep
+from stepwell.rules.list_records import ItemFilter, TaskPlace, TaskSlice
 
 log = structlog.get_logger(__name__)
 

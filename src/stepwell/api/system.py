@@ -10,8 +10,8 @@ from stepwell.api.content_negotiation import prefers
 from stepwell.api.dependencies import ApiRequest, DescriptionDep, MetricsDep, ServicesDep
 from stepwell.api.operations import Content, Operation, endpoint
 from stepwell.api.page_style import page_answer
+from stepwell.basics.errors import Unavailable
 from stepwell.contract.system import Health, Root
-from stepwell.domain.errors import Unavailable
 
 TAG = "system"
 WEB_PAGE = "/ui"

@@ -16,9 +16,9 @@ from msgspec.structs import FieldInfo, fields
 from stepwell.api.operations import SCHEMA_REF
 from stepwell.contract.enums import WAITS_OF, TaskType
 from stepwell.contract.task_configs import CONFIGS
-from stepwell.domain.mapping.input_mapping import TIMEOUT
-from stepwell.domain.mapping.task_configs import required_inputs
-from stepwell.domain.mapping.templates import SUB_DEFINITION
+from stepwell.definition.mapping.input_mapping import TIMEOUT
+from stepwell.definition.mapping.task_configs import required_inputs
+from stepwell.definition.mapping.templates import SUB_DEFINITION
 
 _VARIANT = "StepVariant"
 _EXPRESSION = "Expression"

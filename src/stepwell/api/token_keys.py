@@ -5,7 +5,7 @@ from typing import Any, NamedTuple, Protocol
 
 import jwt
 
-from stepwell.domain.errors import InvalidToken
+from stepwell.basics.errors import InvalidToken
 
 SYMMETRIC = "HS256"
 ALGORITHMS = (SYMMETRIC, "RS256", "ES256", "EdDSA")

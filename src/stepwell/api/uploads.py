@@ -15,13 +15,13 @@ from stepwell.api.query_parameters import Skip, parse_id, parse_query
 from stepwell.api.request_bodies import ignore_empty_body
 from stepwell.api.request_resources import resources_of
 from stepwell.api.upload_bodies import read_files
+from stepwell.basics.errors import Fault, InvalidRequest
 from stepwell.contract.uploads import ArtifactListResponse, ArtifactPublic, PresignedPut, UploadResponse
-from stepwell.domain.access.signed_urls import ARTIFACTS_PATH
-from stepwell.domain.errors import Fault, InvalidRequest
-from stepwell.domain.uploads import UploadRecord
 from stepwell.engine.service import Services
 from stepwell.engine.uploads.service import StoredUpload
 from stepwell.engine.uploads.spooled_file import SpooledFile
+from stepwell.rules.access.signed_urls import ARTIFACTS_PATH
+from stepwell.rules.uploads import UploadRecord
 
 TAG = "artifacts"
 BASE = ARTIFACTS_PATH.rstrip("/")

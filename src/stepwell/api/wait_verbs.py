@@ -20,14 +20,14 @@ from stepwell.api.query_parameters import parse_id, parse_query
 from stepwell.api.request_bodies import read_struct
 from stepwell.api.serializers import step_to_public
 from stepwell.api.single_steps import STEP, raw_path_after
+from stepwell.basics.errors import Fault, InvalidRequest
+from stepwell.basics.idempotency import StoredAnswer
 from stepwell.contract.decisions import MAX_DATA_BYTES, CreateDecision, SendSignal
 from stepwell.contract.workflows import WorkflowStepPublic
-from stepwell.domain.errors import Fault, InvalidRequest
-from stepwell.domain.idempotency import StoredAnswer
-from stepwell.domain.large_workflow_records import FoundWorkflow
-from stepwell.domain.preconditions import Preconditions
-from stepwell.domain.records import StepRecord
 from stepwell.engine.service import Services
+from stepwell.lifecycle.preconditions import Preconditions
+from stepwell.lifecycle.records import StepRecord
+from stepwell.rules.large_workflow_records import FoundWorkflow
 
 _DECISION = "/decision"
 

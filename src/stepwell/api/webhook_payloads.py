@@ -11,15 +11,15 @@ from msgspec import UNSET, Raw, Struct, UnsetType, json
 from stepwell.api.operations import SCHEMA_REF
 from stepwell.api.serializers import event_to_public, waiting_for, workflow_to_public
 from stepwell.api.streamed_answers import collect, encode_large
+from stepwell.basics.tenancy import TenantScope
 from stepwell.contract.enums import TERMINAL_EVENTS, EventType
 from stepwell.contract.webhooks import StepNotice, StepNoticeData, WorkflowNotice
 from stepwell.contract.workflows import WaitingFor
-from stepwell.domain.access.decision_links import DecisionLinks
-from stepwell.domain.model import HistoryEvent
-from stepwell.domain.records import WHOLE, WorkflowRecord
-from stepwell.domain.tenancy import TenantScope
-from stepwell.domain.webhooks.delivery import DueDelivery, asks_people
+from stepwell.lifecycle.model import HistoryEvent
+from stepwell.lifecycle.records import WHOLE, WorkflowRecord
+from stepwell.lifecycle.webhook_deliveries import DueDelivery, asks_people
 from stepwell.ports.storage import WorkflowReader
+from stepwell.rules.access.decision_links import DecisionLinks
 
 T = TypeVar("T")
 MAX_BODY = 256 * 1024

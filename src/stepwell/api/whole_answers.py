@@ -18,7 +18,7 @@ from litestar.types import Message, Receive, Scope, Send
 from stepwell.api.problems import refusal
 from stepwell.api.request_resources import resources_of
 from stepwell.api.streamed_answers import MEMORY_WAIT_S, NO_MEMORY, PIECE_BYTES, PROGRESS_S
-from stepwell.domain.errors import NeverFits, TooManyRequests, Unavailable
+from stepwell.basics.errors import NeverFits, TooManyRequests, Unavailable
 from stepwell.memory import MemoryReservation
 
 log = structlog.get_logger(__name__)

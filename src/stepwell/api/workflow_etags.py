@@ -8,8 +8,8 @@ from uuid import UUID
 from msgspec import Struct, json
 
 from stepwell import __version__
-from stepwell.domain.preconditions import Version
-from stepwell.domain.records import WorkflowParts
+from stepwell.lifecycle.preconditions import Version
+from stepwell.lifecycle.records import WorkflowParts
 
 _VERSION = re.compile(r"([0-9]{1,10})-([0-9a-f]{1,16})-[a-z]-.*")
 _FORMS = {

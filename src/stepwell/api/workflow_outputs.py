@@ -10,10 +10,10 @@ from stepwell.api.dependencies import ApiRequest, CursorsDep, ServicesDep
 from stepwell.api.headers import IF_NONE_MATCH
 from stepwell.api.operations import Operation, Permission, endpoint
 from stepwell.api.query_parameters import Cursor, parse_id, parse_query
+from stepwell.basics.artifacts import content_type_of
+from stepwell.basics.errors import Fault, InvalidRequest
 from stepwell.contract.output_list import OutputListResponse, OutputPublic
-from stepwell.domain.artifacts import content_type_of
-from stepwell.domain.errors import Fault, InvalidRequest
-from stepwell.domain.list_records import OutputPlace, StoredOutput
+from stepwell.rules.list_records import OutputPlace, StoredOutput
 
 
 class OutputsQuery(Struct, frozen=True, kw_only=True):

@@ -40,6 +40,9 @@ from stepwell.api.request_resources import resources_of
 from stepwell.api.serializers import cleanup_to_public, page_to_public, workflow_to_public
 from stepwell.api.streamed_answers import Answer, StreamedAnswer
 from stepwell.api.workflow_etags import page_etag
+from stepwell.basics.errors import InvalidRequest
+from stepwell.basics.idempotency import StoredAnswer
+from stepwell.basics.tenancy import TenantScope
 from stepwell.contract.definition import CreateWorkflow, WorkflowUpdate
 from stepwell.contract.enums import WorkflowStatus
 from stepwell.contract.problems import DefinitionWarning
@@ -49,14 +52,11 @@ from stepwell.contract.workflows import (
     WorkflowListResponse,
     WorkflowPublic,
 )
-from stepwell.domain.errors import InvalidRequest
-from stepwell.domain.idempotency import StoredAnswer
-from stepwell.domain.large_workflow_records import FoundWorkflow, LargeWorkflow
-from stepwell.domain.preconditions import NO_PRECONDITIONS, Preconditions
-from stepwell.domain.tenancy import TenantScope
-from stepwell.domain.validation.workflow import parse_update
+from stepwell.definition.validation.workflow import parse_update
 from stepwell.engine.service import Services
 from stepwell.engine.shared_reads import ListAnswer
+from stepwell.lifecycle.preconditions import NO_PRECONDITIONS, Preconditions
+from stepwell.rules.large_workflow_records import FoundWorkflow, LargeWorkflow
 
 TAG = "workflows"
 BASE = "/api/v1/workflows/"

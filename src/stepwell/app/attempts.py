@@ -8,12 +8,10 @@ from uuid import UUID
 import httpx
 
 from stepwell.artifacts.store_setup import Storage
+from stepwell.basics.tenancy import TenantScope
+from stepwell.basics.workflow_limits import WorkflowLimits
 from stepwell.contract.enums import ProviderType
-from stepwell.domain.access.signed_urls import CallbackUrls, SignedUrls
-from stepwell.domain.prices import ANY_MODEL, PriceList
-from stepwell.domain.tenancy import TenantScope
-from stepwell.domain.validation.provider_rules import ProviderCatalog
-from stepwell.domain.workflow_limits import WorkflowLimits
+from stepwell.definition.validation.provider_rules import ProviderCatalog
 from stepwell.engine.admission.local_admission import LocalAdmission
 from stepwell.engine.admission.pools import SlotLimits
 from stepwell.engine.attempts.attempt_io import FileAccess
@@ -33,6 +31,8 @@ from stepwell.ports.clock import Clock
 from stepwell.ports.storage import WorkflowStore
 from stepwell.providers.factory import local_memory
 from stepwell.providers.registry import Registry
+from stepwell.rules.access.signed_urls import CallbackUrls, SignedUrls
+from stepwell.rules.prices import ANY_MODEL, PriceList
 from stepwell.settings import Settings
 
 _LONGEST_POLL_PAUSE_S = 10.0

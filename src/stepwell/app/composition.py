@@ -20,14 +20,14 @@ from stepwell.app.database import DatabaseSource
 from stepwell.app.engine_tasks import run_engine, stop_engine
 from stepwell.app.metrics import build_metrics
 from stepwell.app.services import build_services
-from stepwell.domain.access.page_cursors import PageCursors
-from stepwell.domain.access.stream_tickets import StreamTickets
-from stepwell.domain.strict_json.normalise import Handling
+from stepwell.basics.strict_json.normalise import Handling
 from stepwell.engine.service import Services
 from stepwell.outbound.key_set_client import KeySetClient
 from stepwell.persistence.clock import uuid7
 from stepwell.ports.clock import Clock
 from stepwell.ports.providers import Provider
+from stepwell.rules.access.page_cursors import PageCursors
+from stepwell.rules.access.stream_tickets import StreamTickets
 from stepwell.settings import Settings
 from stepwell.telemetry import Metrics
 from stepwell.web.pages import build_pages

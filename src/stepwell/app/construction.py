@@ -26,10 +26,7 @@ from stepwell.app.coordination import ExclusiveCoordination, SharedCoordination
 from stepwell.app.database import Database, DatabaseSource
 from stepwell.app.metrics import StatementCounter
 from stepwell.artifacts.store_setup import Storage, bind_storage, open_storage
-from stepwell.domain.access.decision_links import DecisionLinks
-from stepwell.domain.access.signed_urls import CallbackUrls, SignedUrls
-from stepwell.domain.circuit_breaker import BreakerPolicy
-from stepwell.domain.validation.provider_rules import ProviderCatalog
+from stepwell.definition.validation.provider_rules import ProviderCatalog
 from stepwell.engine.admission.controller import AdmissionController
 from stepwell.engine.admission.limit_shares import LimitShares
 from stepwell.engine.admission.model_health import ModelHealth
@@ -57,6 +54,9 @@ from stepwell.ports.providers import Provider
 from stepwell.providers.factory import build_providers
 from stepwell.providers.registry import Registry, is_in_process
 from stepwell.providers.shared.credentials import KeyRefusals
+from stepwell.rules.access.decision_links import DecisionLinks
+from stepwell.rules.access.signed_urls import CallbackUrls, SignedUrls
+from stepwell.rules.circuit_breaker import BreakerPolicy
 from stepwell.settings import Settings
 from stepwell.worker_processes import WorkerLimits, WorkerPool
 

@@ -8,7 +8,7 @@ import structlog
 
 from stepwell.api.token_keys import TokenKeys
 from stepwell.app.construction import Engine, Stores, Webhooks
-from stepwell.domain.errors import Unavailable
+from stepwell.basics.errors import Unavailable
 from stepwell.engine.service import Services
 from stepwell.freed_memory import return_freed_memory
 

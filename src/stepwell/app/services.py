@@ -6,9 +6,7 @@ from functools import partial
 from stepwell.api.events import feed_frame, workflow_frame
 from stepwell.app.attempts import build_prices
 from stepwell.app.construction import Engine, ProcessInfo, Stores, Webhooks
-from stepwell.domain.access.feed_cursors import FeedCursors
-from stepwell.domain.tenancy import EVERY_TENANT
-from stepwell.domain.uploads import UploadLimits
+from stepwell.basics.tenancy import EVERY_TENANT
 from stepwell.engine.availability import Availability
 from stepwell.engine.cleanups.retention import CostRetention, Retention
 from stepwell.engine.cleanups.runner import CleanupRunner
@@ -52,6 +50,8 @@ from stepwell.persistence.clock import uuid7
 from stepwell.ports.clock import Clock
 from stepwell.providers.factory import local_memory
 from stepwell.providers.local.preview import LocalPreviews
+from stepwell.rules.access.feed_cursors import FeedCursors
+from stepwell.rules.uploads import UploadLimits
 from stepwell.settings import Settings
 from stepwell.worker_processes import WorkerLimits, WorkerPool
 

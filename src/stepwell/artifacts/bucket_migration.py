@@ -11,9 +11,9 @@ import structlog
 from msgspec import Struct
 
 from stepwell.artifacts.store import ObstoreArtifacts, artifact_gone
+from stepwell.basics.artifacts import parse_artifact_path
+from stepwell.basics.errors import ArtifactError, ArtifactGone, Unavailable
 from stepwell.contract.tasks import Output
-from stepwell.domain.artifacts import parse_artifact_path
-from stepwell.domain.errors import ArtifactError, ArtifactGone, Unavailable
 
 log = structlog.get_logger()
 

@@ -15,7 +15,7 @@ from typing import IO, cast
 from uuid import uuid4
 
 from stepwell.artifacts.staged_paths import parse_stored_path
-from stepwell.domain.artifacts import ARTIFACTS_ROOT, ArtifactPath
+from stepwell.basics.artifacts import ARTIFACTS_ROOT, ArtifactPath
 
 _BUFFER = 1 << 18  # bytes
 

@@ -8,7 +8,7 @@ import hashlib
 import hmac
 from urllib.parse import parse_qsl, quote, urlencode
 
-from stepwell.domain.urls import split_url
+from stepwell.basics.urls import split_url
 
 _ALGORITHM = "AWS4-HMAC-SHA256"
 _SIGNED_HEADERS = "content-length;host"

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 from obstore.store import S3Store
 
-from stepwell.domain.artifacts import media_type_of
-from stepwell.domain.urls import split_url
+from stepwell.basics.artifacts import media_type_of
+from stepwell.basics.urls import split_url
 
 if TYPE_CHECKING:
     from obstore.store import ClientConfig, RetryConfig, S3Config, S3Credential

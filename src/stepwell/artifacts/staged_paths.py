@@ -2,7 +2,7 @@
 
 import re
 
-from stepwell.domain.artifacts import ARTIFACT_NAME, ArtifactPath, parse_artifact_path
+from stepwell.basics.artifacts import ARTIFACT_NAME, ArtifactPath, parse_artifact_path
 
 # Stepwell's own staged file, and obstore's staging of any file ("name#1").
 _STAGED_NAME = re.compile(rf"\.part-[0-9a-f]{{32}}(?:#[0-9]{{1,9}})?|{ARTIFACT_NAME}#[0-9]{{1,9}}")

@@ -11,8 +11,8 @@ from stepwell.artifacts.database_id import ForeignStore, StoreIdentity
 from stepwell.artifacts.presigned_put import presigned_put
 from stepwell.artifacts.s3 import Bucket
 from stepwell.artifacts.store import ObstoreArtifacts, OnFull, ignore, start_runtime
-from stepwell.domain.artifacts import ARTIFACTS_ROOT
-from stepwell.domain.errors import ArtifactError
+from stepwell.basics.artifacts import ARTIFACTS_ROOT
+from stepwell.basics.errors import ArtifactError
 from stepwell.ports.artifacts import Artifacts
 from stepwell.ports.installation import Installation, InstallationRecord
 from stepwell.settings import Settings

@@ -12,9 +12,9 @@ from anyio import fail_after, to_thread
 from msgspec import json
 from msgspec.structs import replace
 
+from stepwell.basics.setting_values import TaskQueues
 from stepwell.bench.broker import reach_broker, redis_server
 from stepwell.bench.child_processes import child_process
-from stepwell.domain.setting_values import TaskQueues
 from stepwell.settings import Settings
 
 _DELETE_S = 10.0

@@ -5,8 +5,8 @@ from collections.abc import Awaitable, Callable, Iterator
 from functools import partial
 from typing import Any
 
-from stepwell.domain.tenancy import EVERY_TENANT
-from stepwell.domain.validation.workflow import validate_workflow
+from stepwell.basics.tenancy import EVERY_TENANT
+from stepwell.definition.validation.workflow import validate_workflow
 from stepwell.engine.service import Services
 from stepwell.offloop import off_loop
 

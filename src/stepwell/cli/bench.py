@@ -17,6 +17,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from stepwell.app import Application
+from stepwell.basics.errors import Unavailable
+from stepwell.basics.workflow_limits import places_of
 from stepwell.bench.broker import NoBroker
 from stepwell.bench.celery_worker import celery_settings, celery_worker
 from stepwell.bench.child_processes import ProcessEnded
@@ -40,8 +42,6 @@ from stepwell.cli.signals import Signals, run_stoppable
 from stepwell.cli.tokens import make_token
 from stepwell.cli.up import embedded_settings
 from stepwell.cli.worker import require_celery
-from stepwell.domain.errors import Unavailable
-from stepwell.domain.workflow_limits import places_of
 from stepwell.persistence.benchmark.queries import (
     Incomplete,
     bare_commits,

@@ -8,9 +8,9 @@ from pathlib import Path
 from uuid import uuid4
 
 from stepwell.cli.errors import MISUSED, Refused, os_errors
-from stepwell.domain.webhooks.secrets import SigningSecrets, new_secret
 from stepwell.persistence.embedded.data_folder import sync_folder
 from stepwell.persistence.embedded.programs import PostgresUnavailable, check_user
+from stepwell.rules.webhook_secrets import SigningSecrets, new_secret
 
 UP = "up"  # the command whose process serves the API of the data folder that it owns
 

@@ -7,8 +7,8 @@ only what trusted proxies appended counts: the rightmost address that isn't a tr
 from collections.abc import Iterable
 from functools import lru_cache
 
-from stepwell.domain.client_address import Address, parse_address
-from stepwell.domain.setting_values import Networks
+from stepwell.basics.client_address import Address, parse_address
+from stepwell.basics.setting_values import Networks
 
 
 @lru_cache(1024)

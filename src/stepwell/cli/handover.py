@@ -17,6 +17,7 @@ from uuid import UUID, uuid4
 import httpx
 from msgspec import DecodeError, Raw, Struct, json
 
+from stepwell.basics.errors import Fault
 from stepwell.cli.data_folder import UP, read_address, read_token
 from stepwell.cli.errors import REFUSED, UNAVAILABLE, Refused
 from stepwell.cli.outcome import RunOutcome, invalid_definition, print_outcome, print_warnings
@@ -27,8 +28,7 @@ from stepwell.cli.tokens import make_token
 from stepwell.client.results import cursor_of
 from stepwell.contract.enums import TERMINAL_EVENTS, EventType, WorkflowStatus
 from stepwell.contract.problems import DefinitionWarning
-from stepwell.domain.errors import Fault
-from stepwell.domain.model import HistoryEvent
+from stepwell.lifecycle.model import HistoryEvent
 from stepwell.settings import Settings
 
 _API = "/api/v1/workflows/"

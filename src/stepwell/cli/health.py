@@ -6,10 +6,10 @@ from ipaddress import ip_address
 
 from msgspec import Struct, json
 
+from stepwell.basics.urls import split_url
 from stepwell.cli.data_folder import read_address
 from stepwell.cli.errors import Refused
 from stepwell.cli.output import print_result
-from stepwell.domain.urls import split_url
 from stepwell.settings import Settings
 
 _TIMEOUT_S = 2.0

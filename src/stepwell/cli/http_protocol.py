@@ -23,10 +23,10 @@ from stepwell.api.connection_limits import CloseReason, ConnectionLimits, Connec
 from stepwell.api.cross_origin import CrossOrigin
 from stepwell.api.problems import refusal
 from stepwell.api.request_bodies import SHORT_BODY
+from stepwell.basics.client_address import client_name
+from stepwell.basics.errors import TooManyRequests
+from stepwell.basics.setting_values import Networks
 from stepwell.cli.forwarded import forwarded_client, is_trusted
-from stepwell.domain.client_address import client_name
-from stepwell.domain.errors import TooManyRequests
-from stepwell.domain.setting_values import Networks
 from stepwell.memory import FREE_BYTES
 
 if TYPE_CHECKING:

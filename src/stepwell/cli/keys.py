@@ -8,11 +8,11 @@ from importlib.metadata import entry_points
 from msgspec import Struct
 from msgspec.structs import replace
 
+from stepwell.basics.credential_names import owner
+from stepwell.basics.errors import AttemptError
 from stepwell.cli.data_folder import own_secret, own_webhook_secret
 from stepwell.cli.errors import MISUSED, Refused
 from stepwell.contract.enums import ProviderType
-from stepwell.domain.credential_names import owner
-from stepwell.domain.errors import AttemptError
 from stepwell.settings import Settings
 
 # A label for each use of the secret, so that a signature of one use is worthless for another.

@@ -5,11 +5,11 @@ from uuid import UUID
 
 from msgspec import Raw, Struct, json
 
+from stepwell.basics.errors import Fault
 from stepwell.cli.errors import FAILED, REFUSED, Refused
 from stepwell.cli.output import print_message, print_result
 from stepwell.contract.enums import WorkflowStatus
 from stepwell.contract.problems import DefinitionWarning, ValidationError
-from stepwell.domain.errors import Fault
 
 
 class RunOutcome(Struct, frozen=True):

@@ -9,6 +9,9 @@ from msgspec import Raw
 
 from stepwell.app import Application
 from stepwell.artifacts.store_setup import bucket_of
+from stepwell.basics.errors import InvalidRequest, Unavailable
+from stepwell.basics.strict_json.decode import decode_body
+from stepwell.basics.tenancy import EVERY_TENANT
 from stepwell.cli.data_folder import UP, open_folder
 from stepwell.cli.errors import INTERRUPTED, Refused
 from stepwell.cli.handover import UpEnded, hand_over
@@ -21,10 +24,7 @@ from stepwell.cli.service_host import is_broken, open_service
 from stepwell.cli.signals import Signals, Stop, run_stoppable
 from stepwell.cli.up import embedded_settings
 from stepwell.contract.enums import TERMINAL_EVENTS
-from stepwell.domain.errors import InvalidRequest, Unavailable
-from stepwell.domain.strict_json.decode import decode_body
-from stepwell.domain.tenancy import EVERY_TENANT
-from stepwell.domain.validation.workflow import validate_workflow
+from stepwell.definition.validation.workflow import validate_workflow
 from stepwell.persistence.embedded.server import DataFolderInUse, EmbeddedPostgres
 from stepwell.settings import Settings
 

@@ -14,7 +14,7 @@ from rich.text import Text
 from stepwell.cli.output import print_message, printable
 from stepwell.contract.enums import EventType, SkipReason, WaitKind
 from stepwell.contract.events import EventPublic
-from stepwell.domain.model import HistoryEvent
+from stepwell.lifecycle.model import HistoryEvent
 
 _NAMED = 4
 _WORDS = {

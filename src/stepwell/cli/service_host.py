@@ -9,6 +9,7 @@ from msgspec.structs import replace
 
 from stepwell.app import Application, PostgresSource, running_app
 from stepwell.artifacts.store_setup import StorageRefused
+from stepwell.basics.errors import Unavailable
 from stepwell.cli.errors import FAILED, Refused
 from stepwell.cli.http_server import HttpServer, Listeners
 from stepwell.cli.keys import ServiceKeys
@@ -16,7 +17,6 @@ from stepwell.cli.mcp_mount import mount_mcp
 from stepwell.cli.output import print_result
 from stepwell.cli.signals import Stop
 from stepwell.cli.worker import require_celery
-from stepwell.domain.errors import Unavailable
 from stepwell.persistence.connections.database import NotDurable
 from stepwell.settings import Settings
 

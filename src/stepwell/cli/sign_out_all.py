@@ -2,13 +2,13 @@
 
 import asyncpg
 
+from stepwell.basics.errors import Unavailable
 from stepwell.cli.data_folder import open_folder
 from stepwell.cli.errors import FAILED, Refused, os_errors
 from stepwell.cli.output import print_result
 from stepwell.cli.postgres import migrate_embedded, own_or_running_server, postgres_errors, server_on
 from stepwell.cli.serve import prepare_configured_database
 from stepwell.cli.signals import Signals, Stop, run_stoppable
-from stepwell.domain.errors import Unavailable
 from stepwell.persistence.connections.connection_pool import SmallPool
 from stepwell.persistence.connections.database import asyncpg_connect
 from stepwell.persistence.stores.sign_ins import CONNECTIONS, PostgresSignIns

@@ -20,8 +20,8 @@ from stepwell.cli.service_host import announce_ready, answer_requests, open_serv
 from stepwell.cli.signals import Signals, Stop, run_stoppable
 from stepwell.cli.tokens import make_token
 from stepwell.contract.enums import ProviderType
-from stepwell.domain.access.sessions import SESSION
 from stepwell.persistence.embedded.server import DataFolderInUse, EmbeddedPostgres
+from stepwell.rules.access.sessions import SESSION
 from stepwell.settings import LOCAL_INSTANCE, Settings
 
 

@@ -8,7 +8,7 @@ What must hold:
 
 import asyncio
 
-from stepwell.domain.errors import Unavailable
+from stepwell.basics.errors import Unavailable
 from stepwell.engine.execution.checkpointer import Checkpointer
 from stepwell.engine.execution.recovery import Recovery
 from stepwell.engine.monitoring.write_monitor import WriteMonitor, WriteTarget

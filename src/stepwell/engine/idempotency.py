@@ -26,9 +26,9 @@ from uuid import UUID
 import structlog
 from msgspec import Struct
 
-from stepwell.domain.errors import Fault, InvalidRequest, StepwellError, StillRunning, Unavailable
-from stepwell.domain.idempotency import Reservation, ReservedKey, StoredAnswer, key_scope
-from stepwell.domain.tenancy import TenantScope
+from stepwell.basics.errors import Fault, InvalidRequest, StepwellError, StillRunning, Unavailable
+from stepwell.basics.idempotency import Reservation, ReservedKey, StoredAnswer, key_scope
+from stepwell.basics.tenancy import TenantScope
 from stepwell.ports.clock import Clock, NewId
 from stepwell.ports.storage import IdempotencyKeys
 

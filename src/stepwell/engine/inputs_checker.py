@@ -6,11 +6,11 @@ from typing import Any, Final
 from anyio import fail_after
 from msgspec import json
 
-from stepwell.domain.errors import Fault, InvalidRequest, Unavailable
-from stepwell.domain.strict_json.schema_faults import cap_faults
-from stepwell.domain.tenancy import Account
-from stepwell.domain.validation.inputs_schema import SCHEMA_LOC, InputsToCheck, check_inputs
-from stepwell.domain.validation.workflow import MAX_FAULTS, ValidatedWorkflow
+from stepwell.basics.errors import Fault, InvalidRequest, Unavailable
+from stepwell.basics.strict_json.schema_faults import cap_faults
+from stepwell.basics.tenancy import Account
+from stepwell.definition.validation.inputs_schema import SCHEMA_LOC, InputsToCheck, check_inputs
+from stepwell.definition.validation.workflow import MAX_FAULTS, ValidatedWorkflow
 from stepwell.worker_processes import WorkerFailed, WorkerLimits, WorkerPool
 
 _CHECK_S: Final = 10.0  # in all, with the wait for a worker

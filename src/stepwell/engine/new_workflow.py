@@ -6,11 +6,14 @@ from uuid import UUID
 from msgspec import Struct, json, structs
 
 from stepwell.contract.enums import WorkflowStatus
-from stepwell.domain.child_records import ParentLink
-from stepwell.domain.feature_level import ITEMS_LEVEL
-from stepwell.domain.lifecycle.inputs import Created, Start
-from stepwell.domain.model import StepState, WorkflowState
-from stepwell.domain.records import (
+from stepwell.definition.validation.workflow import ValidatedWorkflow
+from stepwell.engine.events.bus import CommittedEvents
+from stepwell.engine.execution.active_workflow import ActiveWorkflow
+from stepwell.lifecycle.child_records import ParentLink
+from stepwell.lifecycle.feature_level import ITEMS_LEVEL
+from stepwell.lifecycle.inputs import Created, Start
+from stepwell.lifecycle.model import StepState, WorkflowState
+from stepwell.lifecycle.records import (
     NO_INPUTS,
     LoadedWorkflow,
     NewWorkflow,
@@ -19,9 +22,6 @@ from stepwell.domain.records import (
     Summary,
     WorkflowRecord,
 )
-from stepwell.domain.validation.workflow import ValidatedWorkflow
-from stepwell.engine.events.bus import CommittedEvents
-from stepwell.engine.execution.active_workflow import ActiveWorkflow
 from stepwell.ports.clock import NewId
 
 

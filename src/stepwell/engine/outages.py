@@ -5,7 +5,7 @@ from typing import Final, TypeVar
 
 from anyio import sleep
 
-from stepwell.domain.errors import Unavailable
+from stepwell.basics.errors import Unavailable
 
 T = TypeVar("T")
 

@@ -21,9 +21,9 @@ from uuid import UUID
 from anyio import CancelScope, fail_after, to_thread
 from msgspec import Struct
 
+from stepwell.basics.artifacts import is_image, parse_artifact_path, preview_path
+from stepwell.basics.errors import ArtifactGone, AttemptError, Fault, InvalidRequest, NotFound, Unavailable
 from stepwell.contract.tasks import Output
-from stepwell.domain.artifacts import is_image, parse_artifact_path, preview_path
-from stepwell.domain.errors import ArtifactGone, AttemptError, Fault, InvalidRequest, NotFound, Unavailable
 from stepwell.engine.admission.local_admission import LocalAdmission
 from stepwell.engine.uploads.service import UploadService
 from stepwell.fair_turns import FairTurns

@@ -12,12 +12,20 @@ from uuid import UUID
 
 import anyio.lowlevel
 
+from stepwell.basics.artifacts import named_files, parse_artifact_path
+from stepwell.basics.errors import Fault, InvalidRequest, NotFound, ResultTooLarge
+from stepwell.basics.strict_json.schema_faults import printable_key
+from stepwell.basics.tenancy import EVERY_TENANT, TenantScope
 from stepwell.contract.providers import ProviderStatus
-from stepwell.domain.artifacts import named_files, parse_artifact_path
-from stepwell.domain.daily_costs import CostQuery, CostSum
-from stepwell.domain.errors import Fault, InvalidRequest, NotFound, ResultTooLarge
-from stepwell.domain.large_workflow_records import AnswerSize, FoundWorkflow, LargeWorkflowSnapshot, StoredStep
-from stepwell.domain.list_records import (
+from stepwell.engine.diagnostics.provider_status import ProviderStatusReader
+from stepwell.engine.task_files import OwnedFile, TaskFiles
+from stepwell.lifecycle.model import HistoryEvent
+from stepwell.lifecycle.preconditions import Version
+from stepwell.lifecycle.records import WHOLE, StepRecord, StoredInputs, TaskRecord, WorkflowParts, WorkflowRecord
+from stepwell.ports.storage import WorkflowReader
+from stepwell.rules.daily_costs import CostQuery, CostSum
+from stepwell.rules.large_workflow_records import AnswerSize, FoundWorkflow, LargeWorkflowSnapshot, StoredStep
+from stepwell.rules.list_records import (
     DecisionFilter,
     ItemFilter,
     ItemSlice,
@@ -29,14 +37,6 @@ from stepwell.domain.list_records import (
     TaskSlice,
     WorkflowPage,
 )
-from stepwell.domain.model import HistoryEvent
-from stepwell.domain.preconditions import Version
-from stepwell.domain.records import WHOLE, StepRecord, StoredInputs, TaskRecord, WorkflowParts, WorkflowRecord
-from stepwell.domain.strict_json.schema_faults import printable_key
-from stepwell.domain.tenancy import EVERY_TENANT, TenantScope
-from stepwell.engine.diagnostics.provider_status import ProviderStatusReader
-from stepwell.engine.task_files import OwnedFile, TaskFiles
-from stepwell.ports.storage import WorkflowReader
 
 T = TypeVar("T")
 

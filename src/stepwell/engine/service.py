@@ -6,7 +6,7 @@ What must hold:
 - If this process loses the workflow in the meantime, the verb is applied again to the state that is stored then.
 - If another live process runs the workflow, that one applies the verb. Its answer is the same.
 
-To add a verb, add an input to `domain.lifecycle.inputs`, its case to `Run.apply`, a method to `WorkflowService`, and a
+To add a verb, add an input to `lifecycle.inputs`, its case to `Run.apply`, a method to `WorkflowService`, and a
 route to `api`.
 """
 
@@ -17,22 +17,13 @@ from uuid import UUID
 
 from msgspec import Struct, json
 
+from stepwell.basics.errors import InvalidTransition, JobFollowedUp, NotFound, NotWaiting, TooManyRequests, Unavailable
+from stepwell.basics.tenancy import EVERY_TENANT, TenantScope
 from stepwell.contract.decisions import CreateDecision, SendSignal
 from stepwell.contract.definition import WorkflowUpdate
 from stepwell.contract.enums import StepStatus, WorkflowStatus
-from stepwell.domain.access.signed_urls import CallbackUrls
-from stepwell.domain.cleanup_records import CleanupReport, DataDeletion
-from stepwell.domain.errors import InvalidTransition, JobFollowedUp, NotFound, NotWaiting, TooManyRequests, Unavailable
-from stepwell.domain.large_workflow_records import FoundWorkflow
-from stepwell.domain.lifecycle.allowed_verbs import ALLOWED_FROM
-from stepwell.domain.lifecycle.inputs import Cancel, Cleanup, Decide, Pause, Resume, Signal, Start, Update
-from stepwell.domain.lifecycle.peer_commands import ClientVerb, ProviderCallback, VerbApplied, VerbRefused, error_of
-from stepwell.domain.preconditions import NO_PRECONDITIONS, Preconditions
-from stepwell.domain.records import StepRecord, WorkflowRecord
-from stepwell.domain.tenancy import EVERY_TENANT, TenantScope
-from stepwell.domain.validation.provider_rules import ProviderCatalog
-from stepwell.domain.validation.workflow import ValidatedWorkflow
-from stepwell.domain.wait_ends import describe_end
+from stepwell.definition.validation.provider_rules import ProviderCatalog
+from stepwell.definition.validation.workflow import ValidatedWorkflow
 from stepwell.engine.attempts.expression_evaluator import ExpressionEvaluator
 from stepwell.engine.availability import Availability
 from stepwell.engine.cleanups.retention import CostRetention, Retention
@@ -61,10 +52,19 @@ from stepwell.engine.uploads.sweeper import UploadSweeper
 from stepwell.engine.webhooks.service import WebhookService
 from stepwell.engine.workflow_counts import WorkflowCounts
 from stepwell.fair_turns import FairTurns
+from stepwell.lifecycle.allowed_verbs import ALLOWED_FROM
+from stepwell.lifecycle.cleanup_records import CleanupReport, DataDeletion
+from stepwell.lifecycle.inputs import Cancel, Cleanup, Decide, Pause, Resume, Signal, Start, Update
+from stepwell.lifecycle.peer_commands import ClientVerb, ProviderCallback, VerbApplied, VerbRefused, error_of
+from stepwell.lifecycle.preconditions import NO_PRECONDITIONS, Preconditions
+from stepwell.lifecycle.records import StepRecord, WorkflowRecord
+from stepwell.lifecycle.wait_ends import describe_end
 from stepwell.memory import MemoryGovernor
 from stepwell.offloop import off_loop
 from stepwell.ports.clock import Clock, NewId
 from stepwell.ports.purges import Purges
+from stepwell.rules.access.signed_urls import CallbackUrls
+from stepwell.rules.large_workflow_records import FoundWorkflow
 
 _TRIES = 5
 _ENDED = frozenset({StepStatus.COMPLETED, StepStatus.FAILED, StepStatus.SKIPPED, StepStatus.CANCELLED})

@@ -13,7 +13,7 @@ from typing import Generic, TypeVar
 
 from msgspec import Struct
 
-from stepwell.domain.list_records import WorkflowPage
+from stepwell.rules.list_records import WorkflowPage
 
 V = TypeVar("V")
 

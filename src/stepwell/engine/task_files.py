@@ -9,12 +9,12 @@ from uuid import UUID
 
 import structlog
 
+from stepwell.basics.artifacts import UNREAD_ANSWER, parse_artifact_path, preview_paths
+from stepwell.basics.errors import ArtifactError, ArtifactGone
+from stepwell.basics.tenancy import EVERY_TENANT, TenantScope
 from stepwell.contract.enums import TaskStatus
 from stepwell.contract.tasks import Output
-from stepwell.domain.artifacts import UNREAD_ANSWER, parse_artifact_path, preview_paths
-from stepwell.domain.errors import ArtifactError, ArtifactGone
-from stepwell.domain.records import TaskRecord
-from stepwell.domain.tenancy import EVERY_TENANT, TenantScope
+from stepwell.lifecycle.records import TaskRecord
 from stepwell.ports.artifacts import Artifacts
 from stepwell.ports.storage import WorkflowReader
 from stepwell.ports.uploads import Uploads

@@ -16,12 +16,12 @@ from weakref import WeakValueDictionary
 
 from msgspec import Struct, json
 
+from stepwell.basics.errors import Unavailable
+from stepwell.basics.tenancy import TenantScope
 from stepwell.contract.enums import WorkflowStatus
-from stepwell.domain.errors import Unavailable
-from stepwell.domain.list_records import WorkflowFilter
-from stepwell.domain.tenancy import TenantScope
 from stepwell.ports.clock import Clock
 from stepwell.ports.storage import WorkflowReader
+from stepwell.rules.list_records import WorkflowFilter
 
 K = TypeVar("K")
 V = TypeVar("V")

@@ -17,15 +17,15 @@ from msgspec import json
 from redis import RedisError
 
 from stepwell.artifacts.store_setup import Storage
-from stepwell.domain.errors import ArtifactError, AttemptError
-from stepwell.domain.mapping.evaluation import not_json
-from stepwell.domain.model import Task
-from stepwell.domain.strict_json.size import MAX_RESULT_BYTES, is_larger_than
+from stepwell.basics.errors import ArtifactError, AttemptError
+from stepwell.basics.strict_json.size import MAX_RESULT_BYTES, is_larger_than
+from stepwell.definition.mapping.evaluation import not_json
 from stepwell.engine.attempts.attempt_control import AttemptControl
 from stepwell.engine.attempts.attempt_io import BoundAttemptIO, FileAccess
 from stepwell.engine.attempts.attempt_memory import AttemptMemory
 from stepwell.executors.claimants import is_dead, new_claimant
 from stepwell.executors.worker_resources import MessageArtifacts, WorkerMemory, WorkerResources
+from stepwell.lifecycle.model import Task
 from stepwell.outbound.input_fetcher import HttpInputFetcher
 from stepwell.outbound.sanitise import sanitised
 from stepwell.ports.providers import Attempt

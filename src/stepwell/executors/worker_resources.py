@@ -13,7 +13,7 @@ from redis.asyncio import Redis
 
 from stepwell.app.attempts import open_clients
 from stepwell.artifacts.store_setup import Storage, open_storage
-from stepwell.domain.errors import AttemptError
+from stepwell.basics.errors import AttemptError
 from stepwell.executors.machine_memory import MachineMemory
 from stepwell.memory import MemoryGovernor, default_max_bytes
 from stepwell.outbound.output_download import HttpOutputDownloader

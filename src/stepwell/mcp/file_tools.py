@@ -13,9 +13,9 @@ from anyio import to_thread
 from msgspec import UNSET
 from msgspec.structs import replace
 
+from stepwell.basics.folder_names import is_below
 from stepwell.client import OutputPublic, StepwellError
 from stepwell.contract.enums import StepStatus
-from stepwell.domain.folder_names import is_below
 from stepwell.mcp.arguments import LocalUploadArguments, OutputsArguments, UploadArguments
 from stepwell.mcp.service_access import ServiceAccess
 from stepwell.mcp.tool import Image, Tool, ToolOutcome

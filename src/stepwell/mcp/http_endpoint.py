@@ -27,8 +27,8 @@ from stepwell.api.operations import JSON_TYPE, Operation, Permission, endpoint
 from stepwell.api.prefer_wait import cancel_on_disconnect
 from stepwell.api.request_bodies import read_body, read_head, read_json
 from stepwell.api.request_resources import RequestResources, resources_of, set_outer
-from stepwell.domain.errors import Fault, Forbidden, InvalidRequest, NeverFits, Unavailable
-from stepwell.domain.strict_json.value_count import most_values
+from stepwell.basics.errors import Fault, Forbidden, InvalidRequest, NeverFits, Unavailable
+from stepwell.basics.strict_json.value_count import most_values
 from stepwell.engine.service import Services
 from stepwell.mcp.tool_errors import ToolFailed
 

@@ -7,7 +7,7 @@ from anyio import sleep_forever
 from msgspec import Struct
 
 from stepwell.client import AsyncStepwell
-from stepwell.domain.access.token_claims import unverified_claims
+from stepwell.rules.access.token_claims import unverified_claims
 
 WRITE_SCOPE: Final = "workflows:write"
 APPROVE_SCOPE: Final = "workflows:approve"

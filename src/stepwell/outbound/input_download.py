@@ -10,7 +10,7 @@ import math
 import anyio
 import httpx
 
-from stepwell.domain.errors import AttemptError
+from stepwell.basics.errors import AttemptError
 from stepwell.outbound.http_client import check_media_type, retry_after_s
 from stepwell.outbound.sanitise import invalid_input, sanitised
 from stepwell.outbound.ssrf_guard import UrlBlocked, parse_url

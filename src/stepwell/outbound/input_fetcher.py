@@ -7,9 +7,9 @@ from typing import IO
 import httpx
 from anyio import to_thread
 
-from stepwell.domain.artifacts import is_meant_as_artifact, media_type_of, parse_artifact_path
-from stepwell.domain.data_uris import decode_data
-from stepwell.domain.errors import ArtifactError, ArtifactGone, AttemptError
+from stepwell.basics.artifacts import is_meant_as_artifact, media_type_of, parse_artifact_path
+from stepwell.basics.data_uris import decode_data
+from stepwell.basics.errors import ArtifactError, ArtifactGone, AttemptError
 from stepwell.outbound.http_client import check_media_type
 from stepwell.outbound.input_download import Download
 from stepwell.outbound.sanitise import invalid_input, sanitised

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 import anyio
 import httpx
 
-from stepwell.domain.errors import AttemptError, CallFailed
+from stepwell.basics.errors import AttemptError, CallFailed
 from stepwell.outbound.http_client import GONE, UNTYPED, origin_of, retry_after_s
 from stepwell.outbound.sanitise import sanitised
 from stepwell.outbound.ssrf_guard import UrlBlocked, parse_url

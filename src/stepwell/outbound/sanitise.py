@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from stepwell.domain.errors import AttemptError
+from stepwell.basics.errors import AttemptError
 
 MAX_MESSAGE = 1_000  # bytes of UTF-8: an error must never be too large to be recorded
 SHORTEST_SECRET = 8  # characters of a secret that is masked wherever it appears

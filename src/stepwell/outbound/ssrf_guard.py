@@ -17,9 +17,9 @@ import anyio
 import httpcore
 import httpx
 
-from stepwell.domain.errors import StepwellError
-from stepwell.domain.setting_names import ALLOWED_CIDRS
-from stepwell.domain.urls import split_url
+from stepwell.basics.errors import StepwellError
+from stepwell.basics.setting_names import ALLOWED_CIDRS
+from stepwell.basics.urls import split_url
 from stepwell.outbound.address_policy import Address, AddressPolicy, parse_address
 from stepwell.outbound.dns_resolver import BoundedResolver, ResolverBusy
 from stepwell.outbound.http_client import MAX_PORT, MAX_URL, plain_client, tls_context

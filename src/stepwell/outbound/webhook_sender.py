@@ -8,8 +8,8 @@ from email.utils import format_datetime
 import httpx
 
 from stepwell import __version__
-from stepwell.domain.setting_values import Networks
-from stepwell.domain.webhooks.delivery import (
+from stepwell.basics.setting_values import Networks
+from stepwell.lifecycle.webhook_deliveries import (
     MAX_ANSWER,
     MAX_RETRY_AFTER_S,
     WEBHOOKS_NOT_CONFIGURED,

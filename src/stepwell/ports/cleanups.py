@@ -5,8 +5,8 @@ from typing import Final, Protocol
 from uuid import UUID
 
 from stepwell.contract.enums import WorkflowStatus
-from stepwell.domain.cleanup_records import CleanupCounts, DueCleanup, TaskToClean
-from stepwell.domain.list_records import TaskPlace
+from stepwell.lifecycle.cleanup_records import CleanupCounts, DueCleanup, TaskToClean
+from stepwell.rules.list_records import TaskPlace
 
 FIRST: Final = TaskPlace(-1, 0)
 """The place before all tasks."""

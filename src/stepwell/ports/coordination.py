@@ -11,8 +11,8 @@ from uuid import UUID
 
 from msgspec import Struct
 
-from stepwell.domain.limit_division import Division, DivisionChange
 from stepwell.ports.peer_commands import CommandListener
+from stepwell.rules.limit_division import Division, DivisionChange
 
 LIMITS_CHANGED: Final = "limits"
 """The kind of the message that a process has changed the division of limits, or waits for others to."""
@@ -92,7 +92,7 @@ class LeaseStore(Protocol):
 
 
 class LimitStore(Protocol):
-    """The division of limits among the processes, with a version. See `domain.limit_division`.
+    """The division of limits among the processes, with a version. See `rules.limit_division`.
 
     All methods raise `Unavailable` while the database is away.
     """

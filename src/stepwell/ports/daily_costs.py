@@ -3,7 +3,7 @@
 from datetime import date
 from typing import Protocol
 
-from stepwell.domain.daily_costs import ExpiredCosts
+from stepwell.rules.daily_costs import ExpiredCosts
 
 
 class DailyCosts(Protocol):

@@ -1,14 +1,14 @@
 """The stored events of workflows, as a protocol.
 
-`domain.event_feed` explains the order of the events of all workflows.
+`rules.event_feed` explains the order of the events of all workflows.
 """
 
 from collections.abc import Collection, Mapping
 from typing import Protocol
 from uuid import UUID
 
-from stepwell.domain.event_feed import FeedCursor, FeedFilter, FeedPage, HistoryPage
-from stepwell.domain.tenancy import TenantScope
+from stepwell.basics.tenancy import TenantScope
+from stepwell.rules.event_feed import FeedCursor, FeedFilter, FeedPage, HistoryPage
 
 
 class EventFeed(Protocol):

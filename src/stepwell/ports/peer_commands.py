@@ -6,8 +6,8 @@ from uuid import UUID
 
 from msgspec import Struct
 
-from stepwell.domain.lifecycle.peer_commands import Command, Outcome, VerbApplied
-from stepwell.domain.tenancy import TenantScope
+from stepwell.basics.tenancy import TenantScope
+from stepwell.lifecycle.peer_commands import Command, Outcome, VerbApplied
 
 WAITING_PER_WORKFLOW: Final = 100
 WAITING_PER_TENANT: Final = 1_000

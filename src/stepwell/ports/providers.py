@@ -31,12 +31,12 @@ from uuid import UUID
 
 from msgspec import Struct, field
 
+from stepwell.basics.errors import AttemptError, Fault
 from stepwell.contract.costs import Cost
 from stepwell.contract.enums import ProviderType, TaskType
 from stepwell.contract.tasks import Output
-from stepwell.domain.errors import AttemptError, Fault
-from stepwell.domain.model import Sent
-from stepwell.domain.steps import KnownStep, StepMembers
+from stepwell.lifecycle.model import Sent
+from stepwell.lifecycle.steps import KnownStep, StepMembers
 
 ErrorText = Callable[[bytes], str | None]
 """Reads a response body: returns the error message if the body is an error as the provider documents it, else None."""

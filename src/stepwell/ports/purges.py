@@ -4,7 +4,7 @@ from collections.abc import Collection, Sequence
 from typing import Protocol
 from uuid import UUID
 
-from stepwell.domain.cleanup_records import ExpiredBatch, FileRemoval, PurgedRows
+from stepwell.lifecycle.cleanup_records import ExpiredBatch, FileRemoval, PurgedRows
 
 
 class Purges(Protocol):

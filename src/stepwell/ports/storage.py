@@ -5,29 +5,16 @@ from datetime import datetime
 from typing import Final, Protocol
 from uuid import UUID
 
+from stepwell.basics.idempotency import Reservation, ReservedKey, StoredAnswer
+from stepwell.basics.tenancy import TenantScope
+from stepwell.basics.workflow_limits import RootLimits
 from stepwell.contract.enums import ProviderType, WorkflowStatus
 from stepwell.contract.tasks import Output
-from stepwell.domain.child_records import ChildInsertion, ChildRecords, ChildStatuses, ParentAttempt
-from stepwell.domain.daily_costs import CostQuery, CostSum
-from stepwell.domain.idempotency import Reservation, ReservedKey, StoredAnswer
-from stepwell.domain.large_workflow_records import AnswerSize, FoundWorkflow, LargeWorkflowSnapshot, StoredStep
-from stepwell.domain.lifecycle.decision import Decision
-from stepwell.domain.list_records import (
-    DecisionFilter,
-    ItemFilter,
-    ItemSlice,
-    ListFilter,
-    OutputPlace,
-    StoredDecision,
-    StoredOutput,
-    TaskPlace,
-    TaskSlice,
-    WorkflowFilter,
-    WorkflowPage,
-)
-from stepwell.domain.model import HistoryEvent
-from stepwell.domain.preconditions import Version
-from stepwell.domain.records import (
+from stepwell.lifecycle.child_records import ChildInsertion, ChildRecords, ChildStatuses, ParentAttempt
+from stepwell.lifecycle.decision import Decision
+from stepwell.lifecycle.model import HistoryEvent
+from stepwell.lifecycle.preconditions import Version
+from stepwell.lifecycle.records import (
     AdmissionResult,
     LoadedWorkflow,
     NewWorkflow,
@@ -40,8 +27,21 @@ from stepwell.domain.records import (
     WorkflowParts,
     WorkflowRecord,
 )
-from stepwell.domain.tenancy import TenantScope
-from stepwell.domain.workflow_limits import RootLimits
+from stepwell.rules.daily_costs import CostQuery, CostSum
+from stepwell.rules.large_workflow_records import AnswerSize, FoundWorkflow, LargeWorkflowSnapshot, StoredStep
+from stepwell.rules.list_records import (
+    DecisionFilter,
+    ItemFilter,
+    ItemSlice,
+    ListFilter,
+    OutputPlace,
+    StoredDecision,
+    StoredOutput,
+    TaskPlace,
+    TaskSlice,
+    WorkflowFilter,
+    WorkflowPage,
+)
 
 CONCURRENT_WRITES: Final = 2  # the most calls of `WorkflowStore.write` at a time
 PAUSED_A_PAGE: Final = 100  # the most PAUSED workflows that `WorkflowStore.unpark` returns
@@ -157,7 +157,7 @@ class WorkflowStore(Protocol):
         """Make *owner* the owner of waiting workflows, and return them as loaded. *wanted* has the places by tenant.
 
         Of each tenant, these are the workflows that were started first and together need at most its places
-        (`domain.workflow_limits.places_of`). There are fewer if fewer wait, if another statement is changing some, if
+        (`basics.workflow_limits.places_of`). There are fewer if fewer wait, if another statement is changing some, if
         some are in *held*, or if all have so many steps that loading would take long. Increments the epoch. The timeout
         of a workflow counts from now.
         """

@@ -6,8 +6,8 @@ from enum import StrEnum
 from typing import Final, Protocol
 from uuid import UUID
 
-from stepwell.domain.tenancy import TenantScope
-from stepwell.domain.uploads import NewUpload, PresignedUpload, UploadLimits, UploadPage, UploadRecord, UploadUse
+from stepwell.basics.tenancy import TenantScope
+from stepwell.rules.uploads import NewUpload, PresignedUpload, UploadLimits, UploadPage, UploadRecord, UploadUse
 
 PENDING_S: Final = 7_200.0
 """The longest time in seconds from a reservation, or from the end of a signed URL, to the end of the upload."""

@@ -5,9 +5,15 @@ from datetime import datetime
 from typing import NamedTuple, Protocol, TypeAlias
 from uuid import UUID
 
-from stepwell.domain.preconditions import Preconditions, Version
-from stepwell.domain.tenancy import TenantScope
-from stepwell.domain.webhooks.delivery import DeliveryAttempt, DeliveryRecord, DeliveryVerdict, DueDelivery, SendResult
+from stepwell.basics.tenancy import TenantScope
+from stepwell.lifecycle.preconditions import Preconditions, Version
+from stepwell.lifecycle.webhook_deliveries import (
+    DeliveryAttempt,
+    DeliveryRecord,
+    DeliveryVerdict,
+    DueDelivery,
+    SendResult,
+)
 
 # Builds the body of a delivery. Raises `Unavailable` while the database is away.
 Payload: TypeAlias = Callable[[DueDelivery], Awaitable[str]]

@@ -7,8 +7,8 @@ from importlib.metadata import EntryPoints, entry_points
 
 import httpx
 
+from stepwell.basics.credential_names import owner
 from stepwell.contract.enums import ProviderType
-from stepwell.domain.credential_names import owner
 from stepwell.memory import default_local_max_bytes, default_max_bytes
 from stepwell.ports.providers import Provider
 from stepwell.providers.comfyui.provider import ComfyUiProvider

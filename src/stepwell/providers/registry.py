@@ -6,10 +6,10 @@ from typing import Any, cast
 
 import structlog
 
+from stepwell.basics.errors import Fault
 from stepwell.contract.enums import ProviderType, TaskType
-from stepwell.domain.errors import Fault
-from stepwell.domain.steps import KnownStep, StepMembers
-from stepwell.domain.validation.provider_rules import FileRule, MemberRule
+from stepwell.definition.validation.provider_rules import FileRule, MemberRule
+from stepwell.lifecycle.steps import KnownStep, StepMembers
 from stepwell.outbound.ssrf_guard import AddressPolicy
 from stepwell.ports.providers import (
     Attempt,

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
-from stepwell.domain.setting_values import Origins
+from stepwell.basics.setting_values import Origins
 from stepwell.settings.description import about
 
 

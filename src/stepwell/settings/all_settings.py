@@ -7,9 +7,9 @@ from typing import Annotated, Final, Literal, TypeAlias
 from msgspec import Meta, field
 from msgspec.structs import fields
 
+from stepwell.basics.setting_values import ModelLimits, Networks, Prices, Secrets, TenantLimits
 from stepwell.contract.enums import ProviderType
-from stepwell.domain.setting_values import ModelLimits, Networks, Prices, Secrets, TenantLimits
-from stepwell.domain.webhooks.secrets import SigningSecrets, TenantSecrets, WebhookSecrets
+from stepwell.rules.webhook_secrets import SigningSecrets, TenantSecrets, WebhookSecrets
 from stepwell.settings.description import about
 from stepwell.settings.executor_settings import ExecutorSettings
 

@@ -8,13 +8,13 @@ from urllib.parse import parse_qsl, urlsplit
 from msgspec import convert
 from msgspec.structs import fields
 
-from stepwell.domain.credential_names import owner
-from stepwell.domain.errors import Fault
-from stepwell.domain.setting_names import COMMAND_LINE, CREDENTIAL, PREFIX, TENANTS_SECRET, similar_setting
-from stepwell.domain.setting_values import ModelLimits, Networks, Origins, Prices, Secrets, TaskQueues, TenantLimits
-from stepwell.domain.strict_json.schema_faults import collect
-from stepwell.domain.urls import split_url
-from stepwell.domain.webhooks.secrets import SigningSecrets, TenantSecrets, tenant_faults
+from stepwell.basics.credential_names import owner
+from stepwell.basics.errors import Fault
+from stepwell.basics.setting_names import COMMAND_LINE, CREDENTIAL, PREFIX, TENANTS_SECRET, similar_setting
+from stepwell.basics.setting_values import ModelLimits, Networks, Origins, Prices, Secrets, TaskQueues, TenantLimits
+from stepwell.basics.strict_json.schema_faults import collect
+from stepwell.basics.urls import split_url
+from stepwell.rules.webhook_secrets import SigningSecrets, TenantSecrets, tenant_faults
 from stepwell.settings.all_settings import Settings
 from stepwell.settings.secret_files import FILE, SECRET_VARIABLES, in_family, read_secret_files
 

@@ -4,7 +4,7 @@ import stat
 from collections.abc import Mapping
 from pathlib import Path
 
-from stepwell.domain.setting_names import CREDENTIAL, PREFIX, TENANTS_SECRET
+from stepwell.basics.setting_names import CREDENTIAL, PREFIX, TENANTS_SECRET
 from stepwell.settings.all_settings import SECRET_FIELDS
 
 SECRET_VARIABLES = frozenset(PREFIX + name.upper() for name in {*SECRET_FIELDS, "jwt_public_key", "webhook_secret"})

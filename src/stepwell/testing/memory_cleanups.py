@@ -6,10 +6,10 @@ from datetime import timedelta
 from uuid import UUID
 
 from stepwell.contract.enums import EventType, WorkflowStatus
-from stepwell.domain.cleanup_records import CleanupCounts, DueCleanup, TaskToClean
-from stepwell.domain.lifecycle.decision import copy_of
-from stepwell.domain.list_records import TaskPlace
-from stepwell.domain.records import TaskRecord
+from stepwell.lifecycle.cleanup_records import CleanupCounts, DueCleanup, TaskToClean
+from stepwell.lifecycle.decision import copy_of
+from stepwell.lifecycle.records import TaskRecord
+from stepwell.rules.list_records import TaskPlace
 from stepwell.testing.memory_tables import NEVER, CleanupRow, Tables, TaskRow, WorkflowRow
 
 

@@ -4,9 +4,9 @@ from collections.abc import Collection, Sequence
 from datetime import timedelta
 from uuid import UUID
 
-from stepwell.domain.errors import TooManyRequests
-from stepwell.domain.lifecycle.peer_commands import Command, CommandWithdrawn, Outcome, VerbApplied
-from stepwell.domain.tenancy import TenantScope
+from stepwell.basics.errors import TooManyRequests
+from stepwell.basics.tenancy import TenantScope
+from stepwell.lifecycle.peer_commands import Command, CommandWithdrawn, Outcome, VerbApplied
 from stepwell.ports.peer_commands import LIFETIME_S, WAITING_PER_TENANT, WAITING_PER_WORKFLOW, CommandState
 from stepwell.testing.memory_tables import CommandRow, Tables
 

@@ -6,10 +6,10 @@ from datetime import UTC, date
 from decimal import Context, Decimal
 from typing import Any
 
+from stepwell.basics.tenancy import TenantScope
 from stepwell.contract.enums import CostKey
-from stepwell.domain.daily_costs import MAX_MODEL, CostQuery, CostSum, ExpiredCosts
-from stepwell.domain.model import Task
-from stepwell.domain.tenancy import TenantScope
+from stepwell.lifecycle.model import Task
+from stepwell.rules.daily_costs import MAX_MODEL, CostQuery, CostSum, ExpiredCosts
 from stepwell.testing.memory_tables import CostRow, CostRowKey, Tables
 
 _EXACT = Context(prec=1_000)  # digits: more than any sum has

@@ -5,8 +5,8 @@ from collections.abc import Callable
 from uuid import UUID
 
 from stepwell.app import Database
-from stepwell.domain.model import WorkflowState
 from stepwell.engine.monitoring.write_monitor import WriteMonitor
+from stepwell.lifecycle.model import WorkflowState
 from stepwell.ports.clock import Clock
 from stepwell.settings import Settings
 from stepwell.testing.manual_clock import ManualClock

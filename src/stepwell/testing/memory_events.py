@@ -5,10 +5,10 @@ from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from uuid import UUID
 
-from stepwell.domain.event_feed import FeedCursor, FeedEvent, FeedFilter, FeedPage, HistoryPage
-from stepwell.domain.model import HistoryEvent
-from stepwell.domain.tenancy import TenantScope
+from stepwell.basics.tenancy import TenantScope
+from stepwell.lifecycle.model import HistoryEvent
 from stepwell.ports.peer_commands import CommandListener
+from stepwell.rules.event_feed import FeedCursor, FeedEvent, FeedFilter, FeedPage, HistoryPage
 from stepwell.testing.memory_tables import MemorySubscription, Tables
 
 

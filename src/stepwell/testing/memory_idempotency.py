@@ -4,9 +4,9 @@ from collections.abc import Collection
 from datetime import timedelta
 from uuid import UUID
 
-from stepwell.domain.errors import StillRunning
-from stepwell.domain.idempotency import Reservation, ReservedKey, StoredAnswer, key_scope
-from stepwell.domain.tenancy import TenantScope
+from stepwell.basics.errors import StillRunning
+from stepwell.basics.idempotency import Reservation, ReservedKey, StoredAnswer, key_scope
+from stepwell.basics.tenancy import TenantScope
 from stepwell.testing.memory_tables import KeyRow, Tables
 
 _LIFETIME, _LONGEST_WORK = timedelta(hours=48), timedelta(minutes=5)

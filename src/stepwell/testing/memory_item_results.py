@@ -6,11 +6,11 @@ from typing import Any
 
 from msgspec import Raw, json
 
+from stepwell.basics.strict_json.size import MAX_RESULT_BYTES
 from stepwell.contract.enums import StepStatus
 from stepwell.contract.workflows import ItemCounts
-from stepwell.domain.model import ItemState
-from stepwell.domain.records import StepRecord
-from stepwell.domain.strict_json.size import MAX_RESULT_BYTES
+from stepwell.lifecycle.model import ItemState
+from stepwell.lifecycle.records import StepRecord
 from stepwell.testing.memory_tables import WorkflowRow
 
 _LISTS = {

@@ -6,9 +6,9 @@ from msgspec import UNSET, structs
 
 from stepwell.contract.costs import CostSums
 from stepwell.contract.enums import StepStatus
-from stepwell.domain.list_records import ItemFilter, ItemSlice
-from stepwell.domain.model import ItemState, Task
-from stepwell.domain.records import ItemRecord, StepAttempts, StepRecord
+from stepwell.lifecycle.model import ItemState, Task
+from stepwell.lifecycle.records import ItemRecord, StepAttempts, StepRecord
+from stepwell.rules.list_records import ItemFilter, ItemSlice
 from stepwell.testing.memory_item_results import items_of
 from stepwell.testing.memory_tables import WorkflowRow
 

@@ -3,9 +3,9 @@
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from stepwell.domain.limit_division import OVERDUE_S, Division, DivisionChange, Member
-from stepwell.domain.records import NO_PROCESS
+from stepwell.lifecycle.records import NO_PROCESS
 from stepwell.ports.coordination import LIMITS_CHANGED
+from stepwell.rules.limit_division import OVERDUE_S, Division, DivisionChange, Member
 from stepwell.testing.memory_tables import NEVER, LimitMemberRow, Tables
 
 

@@ -6,11 +6,11 @@ from uuid import UUID
 
 from msgspec import Struct, json
 
+from stepwell.basics.artifacts import artifact_path
+from stepwell.basics.folder_names import DefinitionKey, StepOrItem, StepPaths
 from stepwell.contract.enums import StepStatus, TaskStatus
-from stepwell.domain.artifacts import artifact_path
-from stepwell.domain.folder_names import DefinitionKey, StepOrItem, StepPaths
-from stepwell.domain.list_records import OutputPlace, StoredOutput, TaskPlace
-from stepwell.domain.model import NO_FLOW, StepState, Task
+from stepwell.lifecycle.model import NO_FLOW, StepState, Task
+from stepwell.rules.list_records import OutputPlace, StoredOutput, TaskPlace
 from stepwell.testing.memory_tables import Tables, TaskRow, WorkflowRow
 
 

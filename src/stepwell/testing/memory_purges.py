@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 from stepwell.contract.enums import TERMINAL_STATUSES
-from stepwell.domain.cleanup_records import ExpiredBatch, FileRemoval, PurgedRows
+from stepwell.lifecycle.cleanup_records import ExpiredBatch, FileRemoval, PurgedRows
 from stepwell.testing.memory_tables import CleanupRow, RemovalRow, Tables, WorkflowRow
 
 

@@ -10,25 +10,25 @@ from uuid import UUID
 
 from msgspec import Struct, field, json, structs
 
+from stepwell.basics.errors import Unavailable, UploadsGone
+from stepwell.basics.idempotency import Reservation, StoredAnswer
+from stepwell.basics.tenancy import TenantScope
 from stepwell.contract.enums import DeliveryStatus, WorkflowStatus
 from stepwell.contract.tasks import Output
-from stepwell.domain.errors import Unavailable, UploadsGone
-from stepwell.domain.event_feed import FeedCursor
-from stepwell.domain.feature_level import FEATURE_LEVEL
-from stepwell.domain.idempotency import Reservation, StoredAnswer
-from stepwell.domain.lifecycle.peer_commands import Command, Outcome
-from stepwell.domain.limit_division import Share
-from stepwell.domain.list_records import TaskPlace
-from stepwell.domain.model import NEVER as PARKED_FOR_EVER
-from stepwell.domain.model import HistoryEvent, ItemPlace, ItemState, ShownWait, StoredSignal, Task, Wait
-from stepwell.domain.records import StoredInputs, WorkflowRecord
-from stepwell.domain.tenancy import TenantScope
-from stepwell.domain.uploads import NewUpload, UploadRecord
-from stepwell.domain.webhooks.delivery import Delivery, DeliveryAttempt
+from stepwell.lifecycle.feature_level import FEATURE_LEVEL
+from stepwell.lifecycle.model import NEVER as PARKED_FOR_EVER
+from stepwell.lifecycle.model import HistoryEvent, ItemPlace, ItemState, ShownWait, StoredSignal, Task, Wait
+from stepwell.lifecycle.peer_commands import Command, Outcome
+from stepwell.lifecycle.records import StoredInputs, WorkflowRecord
+from stepwell.lifecycle.webhook_deliveries import Delivery, DeliveryAttempt
 from stepwell.ports.cleanups import FIRST
 from stepwell.ports.clock import Clock
 from stepwell.ports.peer_commands import CommandListener
 from stepwell.ports.uploads import UploadStatus
+from stepwell.rules.event_feed import FeedCursor
+from stepwell.rules.limit_division import Share
+from stepwell.rules.list_records import TaskPlace
+from stepwell.rules.uploads import NewUpload, UploadRecord
 
 ALWAYS = datetime.max.replace(tzinfo=UTC)  # the lease of a process that is alone on its database
 NEVER = datetime.min.replace(tzinfo=UTC)  # the lease of a process that was declared dead

@@ -4,9 +4,10 @@ from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from stepwell.domain.errors import NotFound, QuotaExceeded, UploadInUse
-from stepwell.domain.tenancy import TenantScope
-from stepwell.domain.uploads import (
+from stepwell.basics.errors import NotFound, QuotaExceeded, UploadInUse
+from stepwell.basics.tenancy import TenantScope
+from stepwell.ports.uploads import PENDING_S, UploadStatus
+from stepwell.rules.uploads import (
     NewUpload,
     PresignedUpload,
     UploadContents,
@@ -15,7 +16,6 @@ from stepwell.domain.uploads import (
     UploadRecord,
     UploadUse,
 )
-from stepwell.ports.uploads import PENDING_S, UploadStatus
 from stepwell.testing.memory_tables import Tables, UploadRow
 
 _PENDING, _RECHECK, _CONTINUE = timedelta(seconds=PENDING_S), timedelta(days=1), timedelta(minutes=5)

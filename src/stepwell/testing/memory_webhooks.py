@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from datetime import datetime
 from uuid import UUID
 
+from stepwell.basics.errors import NotFound, StillRunning
+from stepwell.basics.tenancy import TenantScope
 from stepwell.contract.enums import DeliveryStatus
-from stepwell.domain.errors import NotFound, StillRunning
-from stepwell.domain.preconditions import Preconditions, Version
-from stepwell.domain.tenancy import TenantScope
-from stepwell.domain.webhooks.delivery import (
+from stepwell.lifecycle.preconditions import Preconditions, Version
+from stepwell.lifecycle.webhook_deliveries import (
     MAX_ATTEMPTS,
     DeliveryAttempt,
     DeliveryRecord,

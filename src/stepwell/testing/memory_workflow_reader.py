@@ -8,13 +8,30 @@ from uuid import UUID
 
 from msgspec import UNSET, json, structs
 
+from stepwell.basics.errors import ResultTooLarge
+from stepwell.basics.tenancy import TenantScope
 from stepwell.contract.costs import CostSums
 from stepwell.contract.enums import CancelReceipt, EventType, SkipReason, StepStatus, TaskStatus, WorkflowStatus
 from stepwell.contract.tasks import Output
-from stepwell.domain.child_records import ChildRecord, ChildRecords
-from stepwell.domain.daily_costs import CostQuery, CostSum
-from stepwell.domain.errors import ResultTooLarge
-from stepwell.domain.large_workflow_records import (
+from stepwell.definition.mapping.input_mapping import MAX_MAPPED_BYTES
+from stepwell.lifecycle.child_records import ChildRecord, ChildRecords
+from stepwell.lifecycle.decision import copy_of
+from stepwell.lifecycle.model import HistoryEvent, StepState, Task
+from stepwell.lifecycle.preconditions import Version
+from stepwell.lifecycle.records import (
+    NO_INPUTS,
+    WHOLE,
+    Ownership,
+    StepAttempts,
+    StepRecord,
+    StoredInputs,
+    Summary,
+    TaskRecord,
+    WorkflowParts,
+    WorkflowRecord,
+)
+from stepwell.rules.daily_costs import CostQuery, CostSum
+from stepwell.rules.large_workflow_records import (
     STATES_PER_BLOCK,
     AnswerSize,
     FoundWorkflow,
@@ -23,8 +40,7 @@ from stepwell.domain.large_workflow_records import (
     StepSnapshot,
     StoredStep,
 )
-from stepwell.domain.lifecycle.decision import copy_of
-from stepwell.domain.list_records import (
+from stepwell.rules.list_records import (
     DecisionFilter,
     ItemFilter,
     ItemSlice,
@@ -38,23 +54,7 @@ from stepwell.domain.list_records import (
     WorkflowFilter,
     WorkflowPage,
 )
-from stepwell.domain.mapping.input_mapping import MAX_MAPPED_BYTES
-from stepwell.domain.model import HistoryEvent, StepState, Task
-from stepwell.domain.preconditions import Version
-from stepwell.domain.prices import CurrencySum, cost_sums
-from stepwell.domain.records import (
-    NO_INPUTS,
-    WHOLE,
-    Ownership,
-    StepAttempts,
-    StepRecord,
-    StoredInputs,
-    Summary,
-    TaskRecord,
-    WorkflowParts,
-    WorkflowRecord,
-)
-from stepwell.domain.tenancy import TenantScope
+from stepwell.rules.prices import CurrencySum, cost_sums
 from stepwell.testing.memory_costs import read_costs
 from stepwell.testing.memory_item_results import final_result, item_counts, items_done, stored_result
 from stepwell.testing.memory_items import item_slice

@@ -7,15 +7,16 @@ from uuid import UUID
 
 from msgspec import UNSET, json, structs
 
+from stepwell.basics.artifacts import named_tasks
+from stepwell.basics.errors import Forbidden, ResultTooLarge, StillRunning
+from stepwell.basics.tenancy import TenantScope
+from stepwell.basics.workflow_limits import RootLimits, places_of
 from stepwell.contract.enums import ProviderType, StepStatus, TaskStatus, WorkflowStatus
-from stepwell.domain.artifacts import named_tasks
-from stepwell.domain.child_records import ChildInsertion, ChildStatuses, ParentAttempt
-from stepwell.domain.errors import Forbidden, ResultTooLarge, StillRunning
-from stepwell.domain.lifecycle.decision import CleanupChange, Decision, copy_of
-from stepwell.domain.lifecycle.unclean_ends import UNCLEAN_ENDS
-from stepwell.domain.mapping.input_mapping import MAX_MAPPED_BYTES
-from stepwell.domain.model import ItemState, Task, WorkflowState
-from stepwell.domain.records import (
+from stepwell.definition.mapping.input_mapping import MAX_MAPPED_BYTES
+from stepwell.lifecycle.child_records import ChildInsertion, ChildStatuses, ParentAttempt
+from stepwell.lifecycle.decision import CleanupChange, Decision, copy_of
+from stepwell.lifecycle.model import ItemState, Task, WorkflowState
+from stepwell.lifecycle.records import (
     NO_PROCESS,
     AdmissionResult,
     LoadedWorkflow,
@@ -23,8 +24,7 @@ from stepwell.domain.records import (
     UnparkedWorkflows,
     WaitingCount,
 )
-from stepwell.domain.tenancy import TenantScope
-from stepwell.domain.workflow_limits import RootLimits, places_of
+from stepwell.lifecycle.unclean_ends import UNCLEAN_ENDS
 from stepwell.ports.storage import PAUSED_A_PAGE, POSTPONED_S
 from stepwell.testing.memory_costs import count_cost
 from stepwell.testing.memory_item_results import stored_result

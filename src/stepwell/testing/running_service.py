@@ -11,13 +11,13 @@ from uuid import UUID, uuid4
 from stepwell.api.auth import sign_token
 from stepwell.api.operations import Permission
 from stepwell.app import Application, DatabaseSource, running_app
+from stepwell.basics.setting_values import Networks, Secrets
 from stepwell.client import AsyncStepwell
 from stepwell.contract.enums import TERMINAL_STATUSES, ProviderType, StepStatus
 from stepwell.contract.workflows import WorkflowPublic
-from stepwell.domain.setting_values import Networks, Secrets
-from stepwell.domain.webhooks.secrets import SigningSecrets
 from stepwell.persistence.clock import DatabaseClock
 from stepwell.ports.clock import Clock
+from stepwell.rules.webhook_secrets import SigningSecrets
 from stepwell.settings import LOCAL_INSTANCE, Settings
 from stepwell.testing.asgi_transport import AsgiApp, Receive, Scope, Send, StreamingAsgiTransport, open_transport
 from stepwell.testing.databases import PostgresServer, open_database

@@ -18,9 +18,9 @@ from uuid import UUID
 
 import filetype
 
+from stepwell.basics.errors import AttemptError, CallFailed
 from stepwell.contract.enums import ProviderType, TaskType
-from stepwell.domain.errors import AttemptError, CallFailed
-from stepwell.domain.model import Sent
+from stepwell.lifecycle.model import Sent
 from stepwell.ports.clock import Clock, Timer
 from stepwell.ports.providers import (
     Attempt,

@@ -27,19 +27,19 @@ from msgspec import Struct, json
 from stepwell.api.dependencies import ApiRequest, ClockDep, DecisionLinksDep, ServicesDep, SignedUrlsDep
 from stepwell.api.request_bodies import read_any_body
 from stepwell.api.request_resources import RequestResources, resources_of
+from stepwell.basics.artifacts import is_image, media_type_of, parse_artifact_path
+from stepwell.basics.client_address import client_name
+from stepwell.basics.errors import NotFound, NotWaiting, TooManyRequests, Unavailable
+from stepwell.basics.tenancy import EVERY_TENANT, TenantScope
 from stepwell.contract.decisions import MAX_NOTE, CreateDecision
-from stepwell.domain.access.attempt_limit import AttemptLimit
-from stepwell.domain.access.decision_links import DECISION_PATH, SIGNATURE, DecisionLink, DecisionLinks
-from stepwell.domain.access.signed_urls import SignedUrls
-from stepwell.domain.artifacts import is_image, media_type_of, parse_artifact_path
-from stepwell.domain.client_address import client_name
-from stepwell.domain.errors import NotFound, NotWaiting, TooManyRequests, Unavailable
-from stepwell.domain.lifecycle.waits import is_over
-from stepwell.domain.tenancy import EVERY_TENANT, TenantScope
-from stepwell.domain.wait_ends import LINK_ACTOR, describe_end_to_anyone
 from stepwell.engine.read_service import ShownDecision
 from stepwell.engine.service import Services
+from stepwell.lifecycle.wait_ends import LINK_ACTOR, describe_end_to_anyone
+from stepwell.lifecycle.waits import is_over
 from stepwell.ports.clock import Clock
+from stepwell.rules.access.attempt_limit import AttemptLimit
+from stepwell.rules.access.decision_links import DECISION_PATH, SIGNATURE, DecisionLink, DecisionLinks
+from stepwell.rules.access.signed_urls import SignedUrls
 
 _POLICY: Final = (
     "default-src 'none'; style-src 'self'; img-src 'self'; media-src 'self'; base-uri 'none'; form-action 'self'; "

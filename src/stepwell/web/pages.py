@@ -18,9 +18,9 @@ from msgspec import Struct, json
 from stepwell import __version__
 from stepwell.api.auth import Principal
 from stepwell.api.dependencies import ApiRequest
-from stepwell.domain.access.attempt_limit import AttemptLimit
 from stepwell.examples import read_examples
 from stepwell.ports.clock import Clock
+from stepwell.rules.access.attempt_limit import AttemptLimit
 from stepwell.web.decision_page import HANDLERS as DECISION_HANDLERS
 from stepwell.web.decision_page import decision_page_limits
 from stepwell.web.page_headers import PAGE_HEADERS

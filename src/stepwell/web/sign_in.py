@@ -25,12 +25,12 @@ from stepwell.api.auth import require_bearer_token
 from stepwell.api.dependencies import ApiRequest
 from stepwell.api.headers import header_value
 from stepwell.api.request_bodies import read_any_body
-from stepwell.domain.access.attempt_limit import AttemptLimit
-from stepwell.domain.access.request_origin import RequestOrigin
-from stepwell.domain.access.sessions import FIRST_PAGE, SIGN_IN, SIGN_IN_URLS, SIGN_OUT, page_path
-from stepwell.domain.client_address import client_name
-from stepwell.domain.errors import InvalidToken, TooManyRequests, Unavailable
+from stepwell.basics.client_address import client_name
+from stepwell.basics.errors import InvalidToken, TooManyRequests, Unavailable
 from stepwell.ports.clock import Clock
+from stepwell.rules.access.attempt_limit import AttemptLimit
+from stepwell.rules.access.request_origin import RequestOrigin
+from stepwell.rules.access.sessions import FIRST_PAGE, SIGN_IN, SIGN_IN_URLS, SIGN_OUT, page_path
 from stepwell.web.page_headers import PAGE_HEADERS
 from stepwell.web.sign_in_service import CodeRefused, SignInService, sign_in_path_to
 

@@ -19,11 +19,11 @@ from uuid import uuid4
 from stepwell.api.auth import EVERY, Principal, TokenVerifier
 from stepwell.api.operations import Permission
 from stepwell.api.session_cookies import SessionCookies
-from stepwell.domain.access.sessions import CODE, FIRST_PAGE, SIGN_IN, Grant, Session, SignInCode, SignInCodes
-from stepwell.domain.errors import InvalidToken, TooManyRequests
-from stepwell.domain.tenancy import TenantScope
+from stepwell.basics.errors import InvalidToken, TooManyRequests
+from stepwell.basics.tenancy import TenantScope
 from stepwell.ports.clock import Clock
 from stepwell.ports.sign_ins import CodeRefusal, SignIns
+from stepwell.rules.access.sessions import CODE, FIRST_PAGE, SIGN_IN, Grant, Session, SignInCode, SignInCodes
 
 MOST_AT_ONCE: Final = 4  # requests of a tenant that wait for the database
 _RETRY_S: Final = 1

@@ -9,7 +9,7 @@ from msgspec import Struct
 from stepwell.api.auth import Principal, TokenVerifier, bearer_token, principal_of
 from stepwell.api.dependencies import ApiRequest
 from stepwell.api.session_cookies import SessionCookies
-from stepwell.domain.errors import Unauthenticated
+from stepwell.basics.errors import Unauthenticated
 
 
 class Viewers(Struct, frozen=True):

@@ -49,7 +49,7 @@ from stepwell.contract.reasons import (
 )
 from stepwell.contract.tasks import Output, TaskPublic
 from stepwell.contract.webhooks import DeliveryAttemptPublic, DeliveryPublic
-from stepwell.domain.lifecycle.allowed_verbs import ALLOWED_FROM
+from stepwell.lifecycle.allowed_verbs import ALLOWED_FROM
 
 
 @pytest.mark.parametrize(

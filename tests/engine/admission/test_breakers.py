@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
+from stepwell.basics.errors import AttemptError
+from stepwell.basics.setting_values import ModelLimits
 from stepwell.contract.enums import ProviderType
 from stepwell.contract.providers import ModelLimit
-from stepwell.domain.errors import AttemptError
-from stepwell.domain.setting_values import ModelLimits
 from stepwell.providers.local.provider import LocalProvider
 from stepwell.testing import ManualClock, MemoryDatabase
 from support.database.failing_store import nothing_left

@@ -4,10 +4,10 @@ from uuid import UUID
 
 from stepwell.contract.enums import ProviderType
 from stepwell.contract.providers import ModelLimit
-from stepwell.domain.limit_division import PoolUse
 from stepwell.engine.admission.controller import AdmissionController
 from stepwell.engine.admission.limit_demand import MOST_POOLS, divide
 from stepwell.engine.admission.pools import SlotLimits
+from stepwell.rules.limit_division import PoolUse
 
 FAL = ProviderType.FAL
 LIMITS = SlotLimits(models={FAL: {"*": ModelLimit(concurrency=1)}})

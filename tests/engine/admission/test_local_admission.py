@@ -10,8 +10,8 @@ from anyio import create_task_group, wait_all_tasks_blocked
 from hypothesis import given
 from hypothesis import strategies as st
 
+from stepwell.basics.errors import AttemptError
 from stepwell.contract.enums import ProviderType
-from stepwell.domain.errors import AttemptError
 from stepwell.engine.admission.controller import AdmissionController, Slot
 from stepwell.engine.admission.pools import SlotLimits
 from stepwell.ports.providers import LIGHT, LIGHT_MEMORY, WorkWeight

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stepwell.domain.errors import TooManyRequests, Unavailable
-from stepwell.domain.records import WaitingCount
-from stepwell.domain.workflow_limits import TenantLimit, WorkflowLimits
+from stepwell.basics.errors import TooManyRequests, Unavailable
+from stepwell.basics.workflow_limits import TenantLimit, WorkflowLimits
 from stepwell.engine.admission.workflow_places import WorkflowPlaces
+from stepwell.lifecycle.records import WaitingCount
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 

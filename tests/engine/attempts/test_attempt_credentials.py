@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
+from stepwell.basics.setting_values import Secrets
 from stepwell.contract.enums import ProviderType
-from stepwell.domain.setting_values import Secrets
 from stepwell.testing import MemoryDatabase
 from support.providers.emulated import worlds_of
 from support.service.live_service import running_service

@@ -11,10 +11,10 @@ from uuid import UUID
 import pytest
 from PIL import Image
 
+from stepwell.basics.tenancy import EVERY_TENANT
 from stepwell.contract.enums import ProviderType, TaskType
-from stepwell.domain.lifecycle.decision import Decision
-from stepwell.domain.tenancy import EVERY_TENANT
 from stepwell.engine.attempts.attempt_control import AttemptControl
+from stepwell.lifecycle.decision import Decision
 from stepwell.memory import MemoryGovernor
 from stepwell.ports.providers import Attempt, AttemptIO
 from stepwell.providers.in_process import InProcess

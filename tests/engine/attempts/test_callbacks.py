@@ -5,11 +5,11 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+from stepwell.basics.errors import OutcomeUnknown
 from stepwell.contract.enums import ProviderType, TaskType
-from stepwell.domain.access.signed_urls import CallbackUrls
-from stepwell.domain.errors import OutcomeUnknown
-from stepwell.domain.model import Sent
+from stepwell.lifecycle.model import Sent
 from stepwell.ports.providers import Attempt, AttemptIO, CancelAnswer, Finished, Job, JobState, JobStatus, Request
+from stepwell.rules.access.signed_urls import CallbackUrls
 from stepwell.testing import MemoryDatabase
 from support.database.failing_store import scheduler_of, use_failing_store
 from support.providers.scripted import eventually, scripted_step

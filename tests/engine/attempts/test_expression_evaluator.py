@@ -8,9 +8,9 @@ from anyio import create_task_group
 from anyio.lowlevel import checkpoint
 from msgspec import Struct, json
 
+from stepwell.basics.errors import AttemptError, Unavailable
 from stepwell.contract.definition import FieldMapping
-from stepwell.domain.errors import AttemptError, Unavailable
-from stepwell.domain.mapping.work_budget import MAX_STEP_WORK, MAX_WORKFLOW_WORK
+from stepwell.definition.mapping.work_budget import MAX_STEP_WORK, MAX_WORKFLOW_WORK
 from stepwell.engine.attempts.expression_evaluator import ExpressionEvaluator, LoopAllowance
 from stepwell.worker_processes import WorkerFailed, WorkerPool
 

@@ -7,8 +7,8 @@ from typing import Any
 import httpx
 from structlog.testing import capture_logs
 
+from stepwell.basics.setting_values import Secrets
 from stepwell.contract.enums import ProviderType
-from stepwell.domain.setting_values import Secrets
 from stepwell.testing import MemoryDatabase
 from support.emulators.fal import KEY
 from support.providers.emulated import world_of

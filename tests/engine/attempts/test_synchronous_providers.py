@@ -13,11 +13,11 @@ from typing import Any
 import pytest
 
 from stepwell.artifacts.store import ObstoreArtifacts
+from stepwell.basics.errors import ArtifactError
+from stepwell.basics.setting_values import Prices
 from stepwell.contract.enums import ProviderType
 from stepwell.contract.providers import ModelLimit
 from stepwell.contract.tasks import Output
-from stepwell.domain.errors import ArtifactError
-from stepwell.domain.setting_values import Prices
 from stepwell.engine.execution import scheduler
 from stepwell.providers.google import vertex
 from stepwell.providers.google.vertex import VertexProvider

@@ -9,7 +9,7 @@ from uuid import UUID
 import pytest
 
 from stepwell.artifacts.store import ObstoreArtifacts
-from stepwell.domain.errors import ArtifactError
+from stepwell.basics.errors import ArtifactError
 from stepwell.engine.cleanups import runner
 from stepwell.engine.cleanups.runner import retry_s
 from stepwell.testing import ManualClock, MemoryDatabase

@@ -10,7 +10,7 @@ from uuid import UUID
 import pytest
 
 from stepwell.artifacts.store import ObstoreArtifacts
-from stepwell.domain.errors import ArtifactError
+from stepwell.basics.errors import ArtifactError
 from stepwell.engine.cleanups import retention
 from stepwell.fair_turns import FairTurns
 from stepwell.testing import ManualClock, MemoryDatabase

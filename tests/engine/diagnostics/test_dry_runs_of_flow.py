@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from stepwell.domain.validation.workflow import ValidatedWorkflow, validate_workflow
+from stepwell.definition.validation.workflow import ValidatedWorkflow, validate_workflow
 from stepwell.engine.diagnostics import nested_dry_runs, planner
 from stepwell.testing import MemoryDatabase
 from support.providers.scripted import Fail, Hang, ScriptedProvider, Succeed, passthrough_step, scripted_step

@@ -12,10 +12,10 @@ from uuid import UUID
 import httpx
 import pytest
 
+from stepwell.basics.errors import AttemptError
+from stepwell.basics.setting_values import ModelLimits
 from stepwell.contract.enums import ProviderType
 from stepwell.contract.providers import ModelLimit
-from stepwell.domain.errors import AttemptError
-from stepwell.domain.setting_values import ModelLimits
 from stepwell.ports.providers import Attempt, AttemptIO, Request
 from stepwell.providers.custom.provider import CustomProvider
 from stepwell.providers.shared.credentials import Credentials

@@ -10,9 +10,9 @@ from uuid import UUID
 import pytest
 from msgspec import Struct
 
+from stepwell.basics.errors import Unavailable
+from stepwell.basics.tenancy import EVERY_TENANT
 from stepwell.contract.enums import WorkflowStatus
-from stepwell.domain.errors import Unavailable
-from stepwell.domain.tenancy import EVERY_TENANT
 from stepwell.engine.events import completion
 from stepwell.engine.events.bus import CommittedEvents, EventBus
 from stepwell.engine.events.completion import CompletionWaiter

@@ -13,8 +13,8 @@ from uuid import UUID
 import asyncpg
 import pytest
 
-from stepwell.domain.errors import Unavailable
-from stepwell.domain.tenancy import TenantScope
+from stepwell.basics.errors import Unavailable
+from stepwell.basics.tenancy import TenantScope
 from stepwell.engine.events import peer_notifications
 from stepwell.engine.events.peer_notifications import PeerNotifications
 from stepwell.persistence.stores.event_feed import PostgresEventFeed

@@ -10,14 +10,14 @@ from uuid import UUID
 
 import pytest
 
+from stepwell.basics.tenancy import EVERY_TENANT
 from stepwell.contract.definition import WorkflowUpdate
-from stepwell.domain.event_feed import EVERYTHING, FeedCursor
-from stepwell.domain.tenancy import EVERY_TENANT
 from stepwell.engine.events import event_stream, feed_stream
 from stepwell.engine.events.bus import EventBus
 from stepwell.engine.events.event_stream import QueuedEvent, SendBuffer
 from stepwell.engine.events.feed_stream import FeedSubscriber
 from stepwell.engine.events.subscriptions import EventSubscriptions
+from stepwell.rules.event_feed import EVERYTHING, FeedCursor
 from stepwell.testing import MemoryDatabase
 from support.providers.scripted import passthrough_step
 from support.service.live_service import Service, running_service

@@ -9,8 +9,8 @@ from uuid import UUID
 
 import pytest
 
-from stepwell.domain.errors import NotFound
-from stepwell.domain.tenancy import EVERY_TENANT, TenantScope
+from stepwell.basics.errors import NotFound
+from stepwell.basics.tenancy import EVERY_TENANT, TenantScope
 from stepwell.testing import MemoryDatabase
 from stepwell.testing.memory_tables import NEVER
 from support.providers.scripted import Hang, ScriptedProvider, eventually, scripted_step

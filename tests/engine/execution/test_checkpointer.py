@@ -10,17 +10,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from stepwell.basics.errors import Unavailable
 from stepwell.contract.definition import WorkflowConfig, WorkflowUpdate
 from stepwell.contract.enums import WorkflowStatus
-from stepwell.domain.errors import Unavailable
-from stepwell.domain.lifecycle.decision import Decision
-from stepwell.domain.lifecycle.effects import DeadlineAt
-from stepwell.domain.lifecycle.inputs import Update
-from stepwell.domain.lifecycle.run import Run
-from stepwell.domain.lifecycle.stored_run import StoredRun
-from stepwell.domain.model import NEVER, ShownWait, StepState, StoredSignal, WorkflowState
 from stepwell.engine.execution import checkpointer as module
 from stepwell.engine.execution.checkpointer import Checkpointer, NotWritten
+from stepwell.lifecycle.decision import Decision
+from stepwell.lifecycle.effects import DeadlineAt
+from stepwell.lifecycle.inputs import Update
+from stepwell.lifecycle.model import NEVER, ShownWait, StepState, StoredSignal, WorkflowState
+from stepwell.lifecycle.run import Run
+from stepwell.lifecycle.stored_run import StoredRun
 from stepwell.memory import MemoryGovernor
 from stepwell.ports.storage import WorkflowStore
 from support.database.failing_store import AFTER, BEFORE, FailingStore

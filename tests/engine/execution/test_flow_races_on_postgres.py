@@ -23,8 +23,8 @@ import asyncpg
 import pytest
 
 from stepwell.app import PostgresSource
-from stepwell.domain.lifecycle import flow_run
 from stepwell.engine.execution.parking import PARK_AFTER_S
+from stepwell.lifecycle import flow_run
 from support.database.failing_store import use_failing_store
 from support.database.killable import KillableProcess
 from support.database.postgres import connected

@@ -12,11 +12,11 @@ import asyncpg
 import pytest
 from msgspec import json
 
+from stepwell.basics.tenancy import EVERY_TENANT
 from stepwell.contract.enums import StepStatus
-from stepwell.domain.large_workflow_records import StepSnapshot
-from stepwell.domain.records import WHOLE, WorkflowRecord
-from stepwell.domain.tenancy import EVERY_TENANT
-from stepwell.domain.validation.workflow import validate_workflow
+from stepwell.definition.validation.workflow import validate_workflow
+from stepwell.lifecycle.records import WHOLE, WorkflowRecord
+from stepwell.rules.large_workflow_records import StepSnapshot
 from stepwell.testing import MemoryDatabase
 from support.database.failing_store import FailingStore, admission_of, nothing_left, scheduler_of, use_failing_store
 from support.providers.scripted import Hang, ScriptedProvider, Succeed, eventually, passthrough_step, scripted_step

@@ -12,7 +12,7 @@ from uuid import UUID, uuid4
 import pytest
 from msgspec import json
 
-from stepwell.domain.tenancy import EVERY_TENANT
+from stepwell.basics.tenancy import EVERY_TENANT
 from stepwell.testing import ManualClock, MemoryDatabase
 from support.database.failing_store import AFTER, admission_of, nothing_left, scheduler_of, use_failing_store
 from support.database.postgres import connected

@@ -2,9 +2,9 @@
 
 from uuid import UUID, uuid4
 
-from stepwell.domain.lifecycle.inputs import Admitted, AttemptFailed, Input, Pause, Resume, RetryDue, Start, Succeeded
 from stepwell.engine.execution.active_workflow import ActiveWorkflow
 from stepwell.engine.new_workflow import Creation, build_workflow
+from stepwell.lifecycle.inputs import Admitted, AttemptFailed, Input, Pause, Resume, RetryDue, Start, Succeeded
 from stepwell.testing import ManualClock
 from support.database.stored_workflows import ME
 from support.workflows.definitions import body, join, mapped, plan

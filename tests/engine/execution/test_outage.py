@@ -15,8 +15,8 @@ import asyncpg
 import httpx
 import pytest
 
-from stepwell.domain.records import TaskRecord
-from stepwell.domain.tenancy import TenantScope
+from stepwell.basics.tenancy import TenantScope
+from stepwell.lifecycle.records import TaskRecord
 from stepwell.persistence.schema.migrations import migrate
 from stepwell.ports.providers import Attempt, AttemptIO
 from support.database.failing_store import nothing_left

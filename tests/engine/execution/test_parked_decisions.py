@@ -13,7 +13,7 @@ from typing import Any
 import httpx
 import pytest
 
-from stepwell.domain.model import NEVER
+from stepwell.lifecycle.model import NEVER
 from stepwell.testing import ManualClock, MemoryDatabase
 from support.database.failing_store import nothing_left
 from support.providers.scripted import Hang, ScriptedProvider, Succeed, eventually, scripted_step

@@ -12,8 +12,8 @@ import asyncpg
 import httpx
 import pytest
 
-from stepwell.domain.errors import Unavailable
-from stepwell.domain.lifecycle.peer_commands import Command, CommandWithdrawn
+from stepwell.basics.errors import Unavailable
+from stepwell.lifecycle.peer_commands import Command, CommandWithdrawn
 from stepwell.testing import ManualClock, MemoryDatabase
 from support.database.failing_store import use_failing_store
 from support.providers.scripted import Hang, ScriptedProvider, Succeed, eventually, scripted_step

@@ -6,11 +6,11 @@ from uuid import UUID, uuid4
 
 from msgspec import Raw
 
-from stepwell.domain.lifecycle.peer_commands import Command, CommandRequest, ExplainQuestion, Question
-from stepwell.domain.preconditions import Preconditions
-from stepwell.domain.tenancy import EVERY_TENANT, TenantScope
+from stepwell.basics.tenancy import EVERY_TENANT, TenantScope
 from stepwell.engine.execution.command_receiver import MOST_QUESTIONS, CommandReceiver
 from stepwell.engine.execution.verb_applier import VerbApplier
+from stepwell.lifecycle.peer_commands import Command, CommandRequest, ExplainQuestion, Question
+from stepwell.lifecycle.preconditions import Preconditions
 from stepwell.testing import MemoryDatabase
 from support.providers.scripted import Hang, ScriptedProvider, eventually, scripted_step
 from support.service.live_service import Service, running_service

@@ -13,13 +13,13 @@ from uuid import UUID
 import pytest
 from msgspec.structs import replace
 
+from stepwell.basics.errors import InvalidTransition
+from stepwell.basics.tenancy import EVERY_TENANT
 from stepwell.contract.definition import WorkflowUpdate
 from stepwell.contract.enums import StepStatus
-from stepwell.domain.errors import InvalidTransition
-from stepwell.domain.model import HistoryEvent
-from stepwell.domain.records import WorkflowRecord
-from stepwell.domain.tenancy import EVERY_TENANT
-from stepwell.domain.validation.workflow import validate_workflow
+from stepwell.definition.validation.workflow import validate_workflow
+from stepwell.lifecycle.model import HistoryEvent
+from stepwell.lifecycle.records import WorkflowRecord
 from stepwell.testing import MemoryDatabase
 from support.database.failing_store import nothing_left, scheduler_of, use_failing_store
 from support.providers.scripted import Fail, Hang, ScriptedProvider, eventually, scripted_step

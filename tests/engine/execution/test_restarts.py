@@ -7,10 +7,10 @@ from uuid import UUID, uuid4
 
 import pytest
 
+from stepwell.basics.errors import Unavailable
 from stepwell.contract.enums import StepStatus, TaskStatus, WorkflowStatus
-from stepwell.domain.errors import Unavailable
-from stepwell.domain.model import Task
-from stepwell.domain.records import LoadedWorkflow
+from stepwell.lifecycle.model import Task
+from stepwell.lifecycle.records import LoadedWorkflow
 from stepwell.testing import ManualClock, MemoryDatabase
 from stepwell.testing.memory_tables import TaskRow
 from stepwell.testing.memory_workflow_store import MemoryWorkflowStore

@@ -15,14 +15,11 @@ from uuid import UUID
 
 import pytest
 
-from stepwell.domain.errors import UploadsGone
-from stepwell.domain.feature_level import ITEMS_LEVEL
-from stepwell.domain.lifecycle.peer_commands import ClientVerb
-from stepwell.domain.model import NEVER
-from stepwell.domain.setting_values import Networks
-from stepwell.domain.tenancy import EVERY_TENANT
-from stepwell.domain.validation.workflow import ValidatedWorkflow, validate_workflow
-from stepwell.domain.workflow_limits import RootLimits
+from stepwell.basics.errors import UploadsGone
+from stepwell.basics.setting_values import Networks
+from stepwell.basics.tenancy import EVERY_TENANT
+from stepwell.basics.workflow_limits import RootLimits
+from stepwell.definition.validation.workflow import ValidatedWorkflow, validate_workflow
 from stepwell.engine.execution.active_workflow import ActiveWorkflow
 from stepwell.engine.execution.parking import PARK_AFTER_S
 from stepwell.engine.new_workflow import NewWorkflowBundle
@@ -30,6 +27,9 @@ from stepwell.engine.sub_workflows import child_inserter, child_validator
 from stepwell.engine.sub_workflows.child_follower import ChildCheck, ChildFollower
 from stepwell.engine.sub_workflows.child_inserter import ChildInserter
 from stepwell.engine.sub_workflows.stored_children import StoredChildren
+from stepwell.lifecycle.feature_level import ITEMS_LEVEL
+from stepwell.lifecycle.model import NEVER
+from stepwell.lifecycle.peer_commands import ClientVerb
 from stepwell.testing import ManualClock, MemoryDatabase
 from stepwell.testing.memory_tables import WorkflowRow
 from stepwell.testing.memory_workflow_store import MemoryWorkflowStore

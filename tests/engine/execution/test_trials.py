@@ -16,9 +16,9 @@ from uuid import UUID, uuid4
 import httpx
 import pytest
 
-from stepwell.domain.lifecycle.unclean_ends import failure_after
 from stepwell.engine.execution import recovery as module
 from stepwell.engine.execution.recovery import Recovery
+from stepwell.lifecycle.unclean_ends import failure_after
 from stepwell.testing import ManualClock, MemoryDatabase
 from support.database.failing_store import nothing_left, scheduler_of
 from support.providers.configured_by_steps import (

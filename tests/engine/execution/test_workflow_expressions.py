@@ -6,9 +6,9 @@ from uuid import UUID
 from msgspec import json, structs
 
 from stepwell.contract.enums import WorkflowStatus
-from stepwell.domain.model import StepState, WorkflowState
-from stepwell.domain.records import LoadedWorkflow, StepRecord
 from stepwell.engine.execution.workflow_expressions import WorkflowExpressions
+from stepwell.lifecycle.model import StepState, WorkflowState
+from stepwell.lifecycle.records import LoadedWorkflow, StepRecord
 from support.workflows.definitions import body, join, plan
 
 

@@ -9,10 +9,10 @@ from uuid import UUID, uuid4
 
 import pytest
 
+from stepwell.basics.errors import Unavailable
+from stepwell.basics.setting_values import ModelLimits, Prices
 from stepwell.contract.enums import ProviderType
 from stepwell.contract.providers import ModelLimit
-from stepwell.domain.errors import Unavailable
-from stepwell.domain.setting_values import ModelLimits, Prices
 from stepwell.engine.execution import outcomes
 from stepwell.engine.webhooks import backlog
 from stepwell.ports.webhooks import Backlog

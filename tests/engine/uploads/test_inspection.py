@@ -7,8 +7,8 @@ import pytest
 from PIL import Image
 
 from providers.image_files import empty_png
-from stepwell.domain.uploads import UploadContents
 from stepwell.engine.uploads.inspection import Inspection, inspect
+from stepwell.rules.uploads import UploadContents
 
 CHUNK = 1 << 20
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from stepwell.artifacts.store import ObstoreArtifacts
-from stepwell.domain.errors import ArtifactError, NoRoomForArtifact
+from stepwell.basics.errors import ArtifactError, NoRoomForArtifact
 from stepwell.testing import ManualClock, MemoryDatabase
 from support.providers.configured_by_steps import passthrough_step
 from support.providers.scripted import eventually

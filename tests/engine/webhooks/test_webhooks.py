@@ -17,10 +17,10 @@ from stepwell.api.serializers import step_to_public
 from stepwell.api.webhook_payloads import SHORTEST_STEP
 from stepwell.contract.definition import WorkflowStepDefinition
 from stepwell.contract.enums import TaskType
-from stepwell.domain.model import StepState
-from stepwell.domain.records import StepRecord
-from stepwell.domain.steps import ResolvedStep
-from stepwell.domain.webhooks.secrets import SigningSecrets, TenantSecrets
+from stepwell.lifecycle.model import StepState
+from stepwell.lifecycle.records import StepRecord
+from stepwell.lifecycle.steps import ResolvedStep
+from stepwell.rules.webhook_secrets import SigningSecrets, TenantSecrets
 from stepwell.testing import MemoryDatabase
 from support.emulators.webhook_receiver import CLOSE, HANG, Received, WebhookReceiver, answered, running_sink
 from support.providers.scripted import Fail, Hang, ScriptedProvider, eventually, passthrough_step, scripted_step

@@ -14,9 +14,9 @@ import pytest
 from outbound.guard_cases import GOOD, REFUSED
 from outbound.guard_network import Network, Records
 from stepwell.api.webhook_payloads import Payloads
+from stepwell.basics.errors import Unavailable
+from stepwell.basics.setting_values import Networks
 from stepwell.contract.enums import DeliveryStatus
-from stepwell.domain.errors import Unavailable
-from stepwell.domain.setting_values import Networks
 from stepwell.engine.webhooks.deliverer import SendLimits
 from stepwell.outbound.http_client import plain_client
 from stepwell.outbound.ssrf_guard import AddressPolicy, GuardedTransport

@@ -10,8 +10,8 @@ import pytest
 from msgspec import structs
 
 from stepwell.contract.enums import DeliveryStatus
-from stepwell.domain.webhooks.delivery import DueDelivery
 from stepwell.engine.webhooks.deliverer import SendLimits, WebhookDeliverer
+from stepwell.lifecycle.webhook_deliveries import DueDelivery
 from stepwell.testing import MemoryDatabase
 from support.emulators.webhook_receiver import HANG, WebhookReceiver, answered, running_sink
 from support.providers.scripted import ScriptedProvider, eventually, scripted_step

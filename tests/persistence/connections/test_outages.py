@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
-from stepwell.domain.errors import DiskFull, ReadOnly, ResourcesExhausted, Unavailable
+from stepwell.basics.errors import DiskFull, ReadOnly, ResourcesExhausted, Unavailable
 from stepwell.persistence.connections.database import (
     Observer,
     asyncpg_connect,

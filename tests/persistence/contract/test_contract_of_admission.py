@@ -4,9 +4,9 @@ import asyncio
 from datetime import timedelta
 from uuid import uuid4
 
-from stepwell.domain.lifecycle.inputs import Cancel, Pause
-from stepwell.domain.records import AdmissionResult, LoadedWorkflow
-from stepwell.domain.tenancy import TenantScope
+from stepwell.basics.tenancy import TenantScope
+from stepwell.lifecycle.inputs import Cancel, Pause
+from stepwell.lifecycle.records import AdmissionResult, LoadedWorkflow
 from support.database.stored_items import make_with_items
 from support.database.stored_workflows import CHAIN, ME, OTHER, THIRD, Stored, admitted, renamed
 from support.workflows.definitions import body, join

@@ -5,9 +5,9 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from stepwell.domain.lifecycle.inputs import Cancel, Input, Pause, TrialBegun
-from stepwell.domain.tenancy import EVERY_TENANT
+from stepwell.basics.tenancy import EVERY_TENANT
 from stepwell.engine.execution.active_workflow import ActiveWorkflow
+from stepwell.lifecycle.inputs import Cancel, Input, Pause, TrialBegun
 from support.database.stored_workflows import ME, OTHER, THIRD, Stored, admitted, renamed
 
 every_lease = pytest.mark.parametrize(

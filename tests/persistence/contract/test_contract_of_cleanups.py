@@ -4,11 +4,11 @@ from uuid import UUID, uuid4
 
 from stepwell.contract.enums import WorkflowStatus
 from stepwell.contract.tasks import Output
-from stepwell.domain.cleanup_records import CleanupCounts
-from stepwell.domain.lifecycle.inputs import Cancel, Cleanup, FilesDeleted, Succeeded
-from stepwell.domain.list_records import TaskPlace
 from stepwell.engine.execution.active_workflow import ActiveWorkflow
+from stepwell.lifecycle.cleanup_records import CleanupCounts
+from stepwell.lifecycle.inputs import Cancel, Cleanup, FilesDeleted, Succeeded
 from stepwell.ports.cleanups import FIRST
+from stepwell.rules.list_records import TaskPlace
 from support.database.stored_workflows import ME, OTHER, Stored, admitted
 from support.database.sub_workflows import make_child
 from support.workflows.definitions import body, join

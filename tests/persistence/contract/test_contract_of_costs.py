@@ -7,10 +7,11 @@ from uuid import UUID, uuid4
 
 import pytest
 
+from stepwell.basics.tenancy import EVERY_TENANT, TenantScope
 from stepwell.contract.costs import Cost
 from stepwell.contract.enums import CancelReceipt, CostKey
-from stepwell.domain.daily_costs import CostQuery, ExpiredCosts
-from stepwell.domain.lifecycle.inputs import (
+from stepwell.engine.execution.active_workflow import ActiveWorkflow
+from stepwell.lifecycle.inputs import (
     AttemptFailed,
     Cancel,
     Cleanup,
@@ -21,9 +22,8 @@ from stepwell.domain.lifecycle.inputs import (
     Submitted,
     Succeeded,
 )
-from stepwell.domain.model import Sent
-from stepwell.domain.tenancy import EVERY_TENANT, TenantScope
-from stepwell.engine.execution.active_workflow import ActiveWorkflow
+from stepwell.lifecycle.model import Sent
+from stepwell.rules.daily_costs import CostQuery, ExpiredCosts
 from support.database.stored_workflows import ME, OTHER, Stored, admitted
 from support.workflows.definitions import body, draw
 

@@ -2,10 +2,10 @@
 
 from uuid import uuid4
 
+from stepwell.basics.tenancy import EVERY_TENANT, TenantScope
 from stepwell.contract.enums import EventType, WorkflowStatus
-from stepwell.domain.event_feed import BEGINNING, EVERYTHING, FeedCursor, FeedFilter
-from stepwell.domain.lifecycle.inputs import Cancel
-from stepwell.domain.tenancy import EVERY_TENANT, TenantScope
+from stepwell.lifecycle.inputs import Cancel
+from stepwell.rules.event_feed import BEGINNING, EVERYTHING, FeedCursor, FeedFilter
 from support.database.stored_workflows import Stored, admitted, renamed
 
 Event = tuple[int, int]  # a workflow's id as a number, and the number of the event

@@ -3,10 +3,10 @@
 from datetime import timedelta
 from uuid import uuid4
 
-from stepwell.domain.feature_level import FEATURE_LEVEL
-from stepwell.domain.lifecycle.inputs import Cancel, Cleanup
-from stepwell.domain.records import AdmissionResult
-from stepwell.domain.tenancy import EVERY_TENANT
+from stepwell.basics.tenancy import EVERY_TENANT
+from stepwell.lifecycle.feature_level import FEATURE_LEVEL
+from stepwell.lifecycle.inputs import Cancel, Cleanup
+from stepwell.lifecycle.records import AdmissionResult
 from support.database.stored_workflows import ME, OTHER, Stored, admitted
 
 NEWER = FEATURE_LEVEL + 1

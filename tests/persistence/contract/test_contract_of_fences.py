@@ -4,11 +4,11 @@ from uuid import uuid4
 
 import pytest
 
-from stepwell.domain.errors import Forbidden
-from stepwell.domain.lifecycle.inputs import Start
-from stepwell.domain.records import WHOLE, NewWorkflow, WorkflowRecord
-from stepwell.domain.tenancy import EVERY_TENANT, TenantScope
+from stepwell.basics.errors import Forbidden
+from stepwell.basics.tenancy import EVERY_TENANT, TenantScope
 from stepwell.engine.execution.active_workflow import ActiveWorkflow
+from stepwell.lifecycle.inputs import Start
+from stepwell.lifecycle.records import WHOLE, NewWorkflow, WorkflowRecord
 from support.database.stored_workflows import CHAIN, ME, OTHER, Stored, admitted, renamed
 from support.workflows.definitions import body, join
 

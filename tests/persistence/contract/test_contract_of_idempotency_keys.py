@@ -4,12 +4,12 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from stepwell.domain.errors import StillRunning
-from stepwell.domain.idempotency import Reservation, ReservedKey, StoredAnswer
-from stepwell.domain.lifecycle.decision import Decision
-from stepwell.domain.lifecycle.inputs import Start
-from stepwell.domain.records import NewWorkflow
-from stepwell.domain.tenancy import EVERY_TENANT, TenantScope
+from stepwell.basics.errors import StillRunning
+from stepwell.basics.idempotency import Reservation, ReservedKey, StoredAnswer
+from stepwell.basics.tenancy import EVERY_TENANT, TenantScope
+from stepwell.lifecycle.decision import Decision
+from stepwell.lifecycle.inputs import Start
+from stepwell.lifecycle.records import NewWorkflow
 from support.database.stored_workflows import CHAIN, ME, OTHER, Stored, renamed
 
 T = TenantScope("t")

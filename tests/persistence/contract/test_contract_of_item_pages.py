@@ -4,10 +4,10 @@ from typing import Any
 
 from msgspec import structs
 
+from stepwell.basics.tenancy import EVERY_TENANT, TenantScope
 from stepwell.contract.enums import StepStatus
-from stepwell.domain.lifecycle.inputs import RunVerdict
-from stepwell.domain.list_records import ItemFilter, ItemSlice
-from stepwell.domain.tenancy import EVERY_TENANT, TenantScope
+from stepwell.lifecycle.inputs import RunVerdict
+from stepwell.rules.list_records import ItemFilter, ItemSlice
 from support.database.stored_items import ItemWorkflow, make_before_items, make_with_items
 from support.database.stored_workflows import Stored
 

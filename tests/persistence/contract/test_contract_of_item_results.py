@@ -5,16 +5,16 @@ from typing import Any
 import pytest
 from msgspec import json, structs
 
+from stepwell.basics.errors import ResultTooLarge
+from stepwell.basics.strict_json.size import MAX_RESULT_BYTES
+from stepwell.basics.tenancy import EVERY_TENANT
 from stepwell.contract.enums import StepStatus
 from stepwell.contract.workflows import ItemCounts
-from stepwell.domain.errors import ResultTooLarge
-from stepwell.domain.large_workflow_records import LargeWorkflow, StepSnapshot, StoredStep
-from stepwell.domain.lifecycle.inputs import Cancel, RetryDue
-from stepwell.domain.list_records import ListFilter
-from stepwell.domain.mapping.input_mapping import MAX_MAPPED_BYTES
-from stepwell.domain.records import WHOLE, StepRecord, WorkflowParts, WorkflowRecord
-from stepwell.domain.strict_json.size import MAX_RESULT_BYTES
-from stepwell.domain.tenancy import EVERY_TENANT
+from stepwell.definition.mapping.input_mapping import MAX_MAPPED_BYTES
+from stepwell.lifecycle.inputs import Cancel, RetryDue
+from stepwell.lifecycle.records import WHOLE, StepRecord, WorkflowParts, WorkflowRecord
+from stepwell.rules.large_workflow_records import LargeWorkflow, StepSnapshot, StoredStep
+from stepwell.rules.list_records import ListFilter
 from support.database.stored_items import ItemWorkflow, make_with_items
 from support.database.stored_workflows import Stored
 

@@ -11,15 +11,15 @@ from uuid import uuid4
 
 from msgspec import convert, json, structs
 
+from stepwell.basics.tenancy import EVERY_TENANT
 from stepwell.contract.definition import ForEach
 from stepwell.contract.enums import StepStatus, WorkflowStatus
-from stepwell.domain.lifecycle.inputs import Cancel, Cleanup, Pause, RetryDue, RunVerdict
-from stepwell.domain.list_records import TaskPlace
-from stepwell.domain.model import ItemPlace, Task
-from stepwell.domain.records import WHOLE, WorkflowRecord
-from stepwell.domain.tenancy import EVERY_TENANT
 from stepwell.engine.execution.active_workflow import ActiveWorkflow
+from stepwell.lifecycle.inputs import Cancel, Cleanup, Pause, RetryDue, RunVerdict
+from stepwell.lifecycle.model import ItemPlace, Task
+from stepwell.lifecycle.records import WHOLE, WorkflowRecord
 from stepwell.ports.cleanups import FIRST
+from stepwell.rules.list_records import TaskPlace
 from support.database.stored_items import ItemWorkflow, make_before_items, make_with_items
 from support.database.stored_workflows import ME, OTHER, Stored, renamed
 from support.workflows.definitions import body, join

@@ -4,12 +4,12 @@ from uuid import UUID
 
 from msgspec.structs import replace
 
+from stepwell.basics.idempotency import ReservedKey
+from stepwell.basics.tenancy import EVERY_TENANT, TenantScope
 from stepwell.contract.definition import WorkflowUpdate
-from stepwell.domain.idempotency import ReservedKey
-from stepwell.domain.lifecycle.inputs import Update
-from stepwell.domain.list_records import ListFilter
-from stepwell.domain.records import WHOLE, WorkflowRecord
-from stepwell.domain.tenancy import EVERY_TENANT, TenantScope
+from stepwell.lifecycle.inputs import Update
+from stepwell.lifecycle.records import WHOLE, WorkflowRecord
+from stepwell.rules.list_records import ListFilter
 from support.database.stored_workflows import Stored
 from support.workflows.definitions import body, join
 

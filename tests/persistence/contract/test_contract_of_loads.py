@@ -6,14 +6,14 @@ from uuid import uuid4
 
 from msgspec import json
 
+from stepwell.basics.tenancy import EVERY_TENANT, TenantScope
 from stepwell.contract.enums import ProviderType, StepStatus, TaskStatus
 from stepwell.contract.tasks import Output
-from stepwell.domain.feature_level import BASE_LEVEL, EXPRESSIONS_LEVEL
-from stepwell.domain.lifecycle.inputs import AttemptFailed, SeedResolved, Sending, Submitted, Succeeded
-from stepwell.domain.model import Sent, StepState
-from stepwell.domain.records import NO_INPUTS, LoadedWorkflow
-from stepwell.domain.tenancy import EVERY_TENANT, TenantScope
 from stepwell.engine.execution.active_workflow import ActiveWorkflow
+from stepwell.lifecycle.feature_level import BASE_LEVEL, EXPRESSIONS_LEVEL
+from stepwell.lifecycle.inputs import AttemptFailed, SeedResolved, Sending, Submitted, Succeeded
+from stepwell.lifecycle.model import Sent, StepState
+from stepwell.lifecycle.records import NO_INPUTS, LoadedWorkflow
 from support.database.stored_workflows import Stored, admitted, renamed
 from support.workflows.definitions import body, draw, join
 

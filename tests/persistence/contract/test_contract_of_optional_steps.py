@@ -5,14 +5,14 @@ from uuid import uuid4
 from msgspec import json
 
 from stepwell.api.sent_definition import encode_step
+from stepwell.basics.tenancy import EVERY_TENANT
 from stepwell.contract.enums import RunIf, SkipReason, StepStatus, WorkflowStatus
-from stepwell.domain.feature_level import BASE_LEVEL, FLOW_LEVEL, ITEMS_LEVEL, WAITS_LEVEL
-from stepwell.domain.large_workflow_records import StepSnapshot
-from stepwell.domain.lifecycle.inputs import AttemptFailed
-from stepwell.domain.list_records import ListFilter
-from stepwell.domain.records import WHOLE, Summary, WorkflowParts, WorkflowRecord
-from stepwell.domain.tenancy import EVERY_TENANT
 from stepwell.engine.execution.active_workflow import ActiveWorkflow
+from stepwell.lifecycle.feature_level import BASE_LEVEL, FLOW_LEVEL, ITEMS_LEVEL, WAITS_LEVEL
+from stepwell.lifecycle.inputs import AttemptFailed
+from stepwell.lifecycle.records import WHOLE, Summary, WorkflowParts, WorkflowRecord
+from stepwell.rules.large_workflow_records import StepSnapshot
+from stepwell.rules.list_records import ListFilter
 from support.database.stored_workflows import OTHER, Stored, admitted
 from support.workflows.definitions import body, join
 

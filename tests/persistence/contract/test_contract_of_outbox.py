@@ -5,13 +5,13 @@ from uuid import uuid4
 
 import pytest
 
+from stepwell.basics.errors import NotFound, PreconditionFailed, StillRunning
+from stepwell.basics.tenancy import EVERY_TENANT, TenantScope
 from stepwell.contract.enums import DeliveryStatus
-from stepwell.domain.errors import NotFound, PreconditionFailed, StillRunning
-from stepwell.domain.lifecycle.inputs import Cancel
-from stepwell.domain.preconditions import NO_PRECONDITIONS, Preconditions, Version
-from stepwell.domain.tenancy import EVERY_TENANT, TenantScope
-from stepwell.domain.webhooks.delivery import DeliveryAttempt, DeliveryVerdict, DueDelivery
 from stepwell.engine.execution.active_workflow import ActiveWorkflow
+from stepwell.lifecycle.inputs import Cancel
+from stepwell.lifecycle.preconditions import NO_PRECONDITIONS, Preconditions, Version
+from stepwell.lifecycle.webhook_deliveries import DeliveryAttempt, DeliveryVerdict, DueDelivery
 from support.database.stored_workflows import ME, OTHER, THIRD, Stored
 from support.workflows.definitions import body, join
 

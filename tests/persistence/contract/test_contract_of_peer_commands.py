@@ -5,11 +5,13 @@ from uuid import UUID, uuid4
 
 import pytest
 
+from stepwell.basics.errors import InvalidTransition, TooManyRequests
+from stepwell.basics.idempotency import Reservation
+from stepwell.basics.tenancy import EVERY_TENANT, TenantScope
 from stepwell.contract.enums import WorkflowStatus
-from stepwell.domain.errors import InvalidTransition, TooManyRequests
-from stepwell.domain.idempotency import Reservation
-from stepwell.domain.lifecycle.inputs import Pause
-from stepwell.domain.lifecycle.peer_commands import (
+from stepwell.engine.execution.active_workflow import ActiveWorkflow
+from stepwell.lifecycle.inputs import Pause
+from stepwell.lifecycle.peer_commands import (
     Command,
     CommandMark,
     CommandRequest,
@@ -18,9 +20,7 @@ from stepwell.domain.lifecycle.peer_commands import (
     error_of,
     refusal_of,
 )
-from stepwell.domain.preconditions import Version
-from stepwell.domain.tenancy import EVERY_TENANT, TenantScope
-from stepwell.engine.execution.active_workflow import ActiveWorkflow
+from stepwell.lifecycle.preconditions import Version
 from stepwell.ports.peer_commands import WAITING_PER_WORKFLOW, CommandState
 from support.database.stored_workflows import ME, OTHER, THIRD, Stored
 from support.providers.scripted import eventually

@@ -3,14 +3,14 @@
 from datetime import timedelta
 from uuid import UUID, uuid4
 
+from stepwell.basics.tenancy import EVERY_TENANT, TenantScope
 from stepwell.contract.enums import CancelReceipt
 from stepwell.contract.tasks import Output
-from stepwell.domain.child_records import ParentLink
-from stepwell.domain.cleanup_records import FileRemoval, PurgedRows
-from stepwell.domain.lifecycle.inputs import Cancel, Cleanup, FollowUpEnded, Sending, Succeeded
-from stepwell.domain.model import Sent
-from stepwell.domain.tenancy import EVERY_TENANT, TenantScope
 from stepwell.engine.execution.active_workflow import ActiveWorkflow
+from stepwell.lifecycle.child_records import ParentLink
+from stepwell.lifecycle.cleanup_records import FileRemoval, PurgedRows
+from stepwell.lifecycle.inputs import Cancel, Cleanup, FollowUpEnded, Sending, Succeeded
+from stepwell.lifecycle.model import Sent
 from support.database.stored_workflows import ME, OTHER, Stored, admitted, renamed
 from support.database.sub_workflows import make_child
 from support.workflows.definitions import body, join

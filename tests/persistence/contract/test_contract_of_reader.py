@@ -7,11 +7,12 @@ from uuid import UUID, uuid4
 
 from msgspec import json, structs
 
+from stepwell.basics.tenancy import EVERY_TENANT, TenantScope
 from stepwell.contract.costs import Cost, CostSums, Money
 from stepwell.contract.enums import EventType, ProviderType, StepStatus, WorkflowStatus
 from stepwell.contract.tasks import Output
-from stepwell.domain.large_workflow_records import StepSnapshot
-from stepwell.domain.lifecycle.inputs import (
+from stepwell.engine.execution.active_workflow import ActiveWorkflow
+from stepwell.lifecycle.inputs import (
     AttemptFailed,
     Cancel,
     Cleanup,
@@ -20,12 +21,11 @@ from stepwell.domain.lifecycle.inputs import (
     Submitted,
     Succeeded,
 )
-from stepwell.domain.list_records import ListFilter, TaskPlace, WorkflowFilter
-from stepwell.domain.model import Sent
-from stepwell.domain.preconditions import Version
-from stepwell.domain.records import WHOLE, StepAttempts, WorkflowParts, WorkflowRecord
-from stepwell.domain.tenancy import EVERY_TENANT, TenantScope
-from stepwell.engine.execution.active_workflow import ActiveWorkflow
+from stepwell.lifecycle.model import Sent
+from stepwell.lifecycle.preconditions import Version
+from stepwell.lifecycle.records import WHOLE, StepAttempts, WorkflowParts, WorkflowRecord
+from stepwell.rules.large_workflow_records import StepSnapshot
+from stepwell.rules.list_records import ListFilter, TaskPlace, WorkflowFilter
 from support.database.stored_workflows import CHAIN, ME, Stored, admitted, renamed
 from support.workflows.definitions import body, draw, join
 

@@ -2,13 +2,13 @@
 
 from msgspec import json
 
+from stepwell.basics.tenancy import EVERY_TENANT
 from stepwell.contract.definition import Repeat
 from stepwell.contract.enums import StepStatus
-from stepwell.domain.lifecycle.decision import Decision
-from stepwell.domain.lifecycle.inputs import AttemptFailed, RunVerdict, Succeeded
-from stepwell.domain.records import WHOLE, LoadedWorkflow, WorkflowRecord
-from stepwell.domain.tenancy import EVERY_TENANT
 from stepwell.engine.execution.active_workflow import ActiveWorkflow
+from stepwell.lifecycle.decision import Decision
+from stepwell.lifecycle.inputs import AttemptFailed, RunVerdict, Succeeded
+from stepwell.lifecycle.records import WHOLE, LoadedWorkflow, WorkflowRecord
 from support.database.stored_workflows import Stored, admitted
 from support.workflows.definitions import body, join
 

@@ -15,16 +15,16 @@ from uuid import UUID, uuid4
 import pytest
 from msgspec import structs
 
+from stepwell.basics.errors import Forbidden
+from stepwell.basics.tenancy import EVERY_TENANT, TenantScope
+from stepwell.basics.workflow_limits import RootLimits
 from stepwell.contract.enums import WorkflowStatus
-from stepwell.domain.child_records import ChildInsertion, ChildRecord, ChildRecords, ParentAttempt, ParentLink
-from stepwell.domain.errors import Forbidden
-from stepwell.domain.lifecycle.inputs import Cancel, Cleanup, Input, Sending, Submitted
-from stepwell.domain.list_records import ListFilter
-from stepwell.domain.model import Sent
-from stepwell.domain.records import WHOLE, NewWorkflow, WorkflowRecord
-from stepwell.domain.tenancy import EVERY_TENANT, TenantScope
-from stepwell.domain.workflow_limits import RootLimits
 from stepwell.engine.execution.active_workflow import ActiveWorkflow
+from stepwell.lifecycle.child_records import ChildInsertion, ChildRecord, ChildRecords, ParentAttempt, ParentLink
+from stepwell.lifecycle.inputs import Cancel, Cleanup, Input, Sending, Submitted
+from stepwell.lifecycle.model import Sent
+from stepwell.lifecycle.records import WHOLE, NewWorkflow, WorkflowRecord
+from stepwell.rules.list_records import ListFilter
 from support.database.parked_workflows import park
 from support.database.stored_workflows import ME, OTHER, Stored, admitted, completed, renamed
 from support.database.sub_workflows import LIMITS, attempt_of, draft_child, end, make_child

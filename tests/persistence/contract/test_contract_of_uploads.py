@@ -7,11 +7,11 @@ from uuid import UUID, uuid4
 import pytest
 from msgspec import structs
 
-from stepwell.domain.errors import NotFound, QuotaExceeded, UploadInUse, UploadsGone
-from stepwell.domain.lifecycle.inputs import Cleanup
-from stepwell.domain.tenancy import EVERY_TENANT, TenantScope
-from stepwell.domain.uploads import NewUpload, PresignedUpload, UploadContents, UploadLimits, UploadRecord, UploadUse
+from stepwell.basics.errors import NotFound, QuotaExceeded, UploadInUse, UploadsGone
+from stepwell.basics.tenancy import EVERY_TENANT, TenantScope
+from stepwell.lifecycle.inputs import Cleanup
 from stepwell.ports.uploads import Uploads
+from stepwell.rules.uploads import NewUpload, PresignedUpload, UploadContents, UploadLimits, UploadRecord, UploadUse
 from support.database.stored_workflows import Stored
 from support.workflows.definitions import body, join
 

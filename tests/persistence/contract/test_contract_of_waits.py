@@ -14,15 +14,15 @@ from uuid import uuid4
 
 from msgspec import json, structs
 
+from stepwell.basics.tenancy import EVERY_TENANT
 from stepwell.contract.enums import StepStatus, WaitKind, WorkflowStatus
-from stepwell.domain.feature_level import FEATURE_LEVEL, WAITS_LEVEL
-from stepwell.domain.large_workflow_records import StepSnapshot
-from stepwell.domain.lifecycle.inputs import Cancel
-from stepwell.domain.model import NEVER, FlowState, StoredSignal, Wait
-from stepwell.domain.records import WHOLE, AdmissionResult, LoadedWorkflow, WorkflowRecord
-from stepwell.domain.tenancy import EVERY_TENANT
 from stepwell.engine.execution.active_workflow import ActiveWorkflow
+from stepwell.lifecycle.feature_level import FEATURE_LEVEL, WAITS_LEVEL
+from stepwell.lifecycle.inputs import Cancel
+from stepwell.lifecycle.model import NEVER, FlowState, StoredSignal, Wait
+from stepwell.lifecycle.records import WHOLE, AdmissionResult, LoadedWorkflow, WorkflowRecord
 from stepwell.ports.storage import POSTPONED_S
+from stepwell.rules.large_workflow_records import StepSnapshot
 from support.database.parked_workflows import SOON, begin_wait, end_wait, make_parked, park, pause_parked, signals
 from support.database.stored_workflows import CHAIN, ME, OTHER, Stored, renamed
 

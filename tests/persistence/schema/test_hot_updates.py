@@ -7,7 +7,7 @@ from uuid import uuid4
 
 import asyncpg
 
-from stepwell.domain.lifecycle.inputs import Admitted, Succeeded
+from stepwell.lifecycle.inputs import Admitted, Succeeded
 from stepwell.persistence.clock import DatabaseClock
 from stepwell.persistence.connections.database import asyncpg_connect, create_asyncpg_pool
 from stepwell.persistence.stores.lease_store import PostgresLeaseStore

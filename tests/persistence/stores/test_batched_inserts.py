@@ -8,8 +8,8 @@ from uuid import UUID
 import asyncpg
 import pytest
 
-from stepwell.domain.errors import Unavailable
-from stepwell.domain.records import NewWorkflow
+from stepwell.basics.errors import Unavailable
+from stepwell.lifecycle.records import NewWorkflow
 from stepwell.persistence.connections.database import Observer, asyncpg_connect
 from stepwell.persistence.stores.batched_inserts import MAX_CONNECTIONS, MAX_SIZE, MAX_STEPS, WorkflowInserter
 from support.database.stored_workflows import CHAIN, ME, Bench

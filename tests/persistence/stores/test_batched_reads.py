@@ -7,13 +7,13 @@ from uuid import UUID, uuid4
 import asyncpg
 import pytest
 
-from stepwell.domain.errors import Unavailable
-from stepwell.domain.large_workflow_records import FoundWorkflow
-from stepwell.domain.records import WorkflowParts, WorkflowRecord
-from stepwell.domain.tenancy import EVERY_TENANT, TenantScope
+from stepwell.basics.errors import Unavailable
+from stepwell.basics.tenancy import EVERY_TENANT, TenantScope
+from stepwell.lifecycle.records import WorkflowParts, WorkflowRecord
 from stepwell.persistence.connections.connection_pool import SmallPool
 from stepwell.persistence.connections.database import Observer, asyncpg_connect, create_api_engine
 from stepwell.persistence.stores.workflow_reader import PostgresWorkflowReader
+from stepwell.rules.large_workflow_records import FoundWorkflow
 from support.database.stored_workflows import Bench
 from support.workflows.definitions import body, join
 

@@ -8,9 +8,9 @@ from uuid import UUID, uuid4
 import asyncpg
 import pytest
 
+from stepwell.basics.errors import Unavailable
+from stepwell.basics.tenancy import EVERY_TENANT
 from stepwell.batching import MAX_TIMEOUTS_IN_A_ROW
-from stepwell.domain.errors import Unavailable
-from stepwell.domain.tenancy import EVERY_TENANT
 from stepwell.persistence.connections.connection_pool import SmallPool
 from stepwell.persistence.connections.database import asyncpg_connect, create_api_engine
 from stepwell.persistence.stores.workflow_reader import PostgresWorkflowReader

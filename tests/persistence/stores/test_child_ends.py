@@ -16,12 +16,12 @@ from uuid import UUID
 import asyncpg
 import pytest
 
-from stepwell.domain.child_records import ChildInsertion, ParentAttempt, ParentLink
-from stepwell.domain.lifecycle.decision import Decision
-from stepwell.domain.records import NewWorkflow
-from stepwell.domain.tenancy import EVERY_TENANT
-from stepwell.domain.workflow_limits import RootLimits
+from stepwell.basics.tenancy import EVERY_TENANT
+from stepwell.basics.workflow_limits import RootLimits
 from stepwell.engine.execution.active_workflow import ActiveWorkflow
+from stepwell.lifecycle.child_records import ChildInsertion, ParentAttempt, ParentLink
+from stepwell.lifecycle.decision import Decision
+from stepwell.lifecycle.records import NewWorkflow
 from stepwell.persistence.rows import engine_statements as statements
 from stepwell.persistence.rows.command_statements import PROCESS
 from stepwell.persistence.rows.encode_rows import checkpoint_rows, more_rows

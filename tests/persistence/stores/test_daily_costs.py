@@ -8,13 +8,13 @@ from uuid import UUID, uuid4
 import asyncpg
 
 from stepwell.contract.costs import Cost
-from stepwell.domain.daily_costs import ExpiredCosts
-from stepwell.domain.lifecycle.decision import Decision
-from stepwell.domain.lifecycle.inputs import Sending, Succeeded
-from stepwell.domain.model import Sent
+from stepwell.lifecycle.decision import Decision
+from stepwell.lifecycle.inputs import Sending, Succeeded
+from stepwell.lifecycle.model import Sent
 from stepwell.persistence.connections.connection_pool import SmallPool
 from stepwell.persistence.schema.migrations import migrate
 from stepwell.persistence.stores.cost_queries import PostgresDailyCosts
+from stepwell.rules.daily_costs import ExpiredCosts
 from support.database.old_versions import migrate_to
 from support.database.postgres import TestServer, database
 from support.database.stored_workflows import ME, OTHER, Bench, admitted

@@ -10,12 +10,12 @@ import asyncpg
 import pytest
 from sqlalchemy.dialects import postgresql
 
+from stepwell.basics.tenancy import EVERY_TENANT, TenantScope
 from stepwell.contract.enums import EventType, WorkflowStatus
-from stepwell.domain.event_feed import BEGINNING, EVERYTHING, FeedCursor, FeedFilter, FeedPage
-from stepwell.domain.tenancy import EVERY_TENANT, TenantScope
 from stepwell.persistence.connections.database import asyncpg_connect, create_api_engine, create_asyncpg_pool
 from stepwell.persistence.stores import event_feed as feed_statements
 from stepwell.persistence.stores.event_feed import PostgresEventFeed, page_query
+from stepwell.rules.event_feed import BEGINNING, EVERYTHING, FeedCursor, FeedFilter, FeedPage
 from support.database.query_plans import plan_nodes
 from support.service.live_service import running_service
 

@@ -7,8 +7,8 @@ from uuid import UUID, uuid4
 import asyncpg
 import pytest
 
-from stepwell.domain.records import NewWorkflow
-from stepwell.domain.tenancy import EVERY_TENANT, TenantScope
+from stepwell.basics.tenancy import EVERY_TENANT, TenantScope
+from stepwell.lifecycle.records import NewWorkflow
 from stepwell.persistence.connections.connection_pool import SmallPool
 from stepwell.persistence.connections.database import asyncpg_connect, create_api_engine
 from stepwell.persistence.schema.migrations import migrate

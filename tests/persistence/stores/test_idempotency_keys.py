@@ -6,9 +6,9 @@ from uuid import UUID
 
 import pytest
 
-from stepwell.domain.errors import StillRunning
-from stepwell.domain.records import NewWorkflow
-from stepwell.domain.tenancy import TenantScope
+from stepwell.basics.errors import StillRunning
+from stepwell.basics.tenancy import TenantScope
+from stepwell.lifecycle.records import NewWorkflow
 from stepwell.persistence.connections.connection_pool import SmallPool
 from stepwell.persistence.connections.database import asyncpg_connect
 from stepwell.persistence.stores.idempotency_keys import PostgresIdempotencyKeys

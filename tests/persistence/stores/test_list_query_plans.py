@@ -15,13 +15,13 @@ from sqlalchemy import Select
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from stepwell.basics.tenancy import EVERY_TENANT, TenantScope
 from stepwell.contract.enums import WorkflowStatus
-from stepwell.domain.list_records import ListFilter, PagePlace
-from stepwell.domain.tenancy import EVERY_TENANT, TenantScope
 from stepwell.persistence.connections.database import create_api_engine
 from stepwell.persistence.stores import workflow_queries
 from stepwell.persistence.stores.workflow_queries import filter_form, list_form, list_values
 from stepwell.persistence.stores.workflow_reader import SMALL_PAGE_BYTES
+from stepwell.rules.list_records import ListFilter, PagePlace
 from support.database.bulk_workflows import seed
 from support.database.postgres import TestServer, create_database, drop_database
 from support.database.query_plans import plan_nodes

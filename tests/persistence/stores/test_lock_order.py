@@ -13,10 +13,10 @@ from typing import Any
 
 import pytest
 
-from stepwell.domain.lifecycle.inputs import Cancel, Cleanup
-from stepwell.domain.records import NO_PROCESS
-from stepwell.domain.tenancy import EVERY_TENANT
+from stepwell.basics.tenancy import EVERY_TENANT
 from stepwell.engine.execution.active_workflow import ActiveWorkflow
+from stepwell.lifecycle.inputs import Cancel, Cleanup
+from stepwell.lifecycle.records import NO_PROCESS
 from stepwell.persistence.connections.connection_pool import SmallPool
 from stepwell.persistence.connections.database import asyncpg_connect
 from stepwell.persistence.stores.purges import PostgresPurges

@@ -7,7 +7,7 @@ from uuid import UUID
 import asyncpg
 from sqlalchemy import event
 
-from stepwell.domain.tenancy import EVERY_TENANT
+from stepwell.basics.tenancy import EVERY_TENANT
 from stepwell.persistence.connections.database import create_api_engine
 from stepwell.persistence.stores.output_pages import read_outputs
 from support.database.bulk_workflows import seed

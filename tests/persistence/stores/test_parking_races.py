@@ -9,9 +9,9 @@ What must hold:
 import asyncio
 from datetime import timedelta
 
-from stepwell.domain.lifecycle.inputs import Cancel
-from stepwell.domain.tenancy import EVERY_TENANT
+from stepwell.basics.tenancy import EVERY_TENANT
 from stepwell.engine.execution.active_workflow import ActiveWorkflow
+from stepwell.lifecycle.inputs import Cancel
 from stepwell.persistence.rows.flow_statements import UNPARK
 from support.database.parked_workflows import end_wait, make_parked
 from support.database.stored_workflows import OTHER, Bench, renamed

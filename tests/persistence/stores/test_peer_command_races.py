@@ -8,12 +8,12 @@ from uuid import UUID, uuid4
 import asyncpg
 import pytest
 
+from stepwell.basics.idempotency import Reservation
+from stepwell.basics.tenancy import EVERY_TENANT
 from stepwell.contract.enums import WorkflowStatus
-from stepwell.domain.idempotency import Reservation
-from stepwell.domain.lifecycle.inputs import Pause
-from stepwell.domain.lifecycle.peer_commands import Command, CommandMark, CommandRequest, CommandWithdrawn, VerbApplied
-from stepwell.domain.tenancy import EVERY_TENANT
 from stepwell.engine.execution.active_workflow import ActiveWorkflow
+from stepwell.lifecycle.inputs import Pause
+from stepwell.lifecycle.peer_commands import Command, CommandMark, CommandRequest, CommandWithdrawn, VerbApplied
 from stepwell.persistence.connections.connection_pool import SmallPool
 from stepwell.persistence.stores.idempotency_keys import PostgresIdempotencyKeys
 from stepwell.persistence.stores.peer_commands import PostgresCommands

@@ -8,8 +8,8 @@ from uuid import UUID, uuid4
 import asyncpg
 import pytest
 
-from stepwell.domain.lifecycle.inputs import Cancel, Cleanup
 from stepwell.engine.execution.active_workflow import ActiveWorkflow
+from stepwell.lifecycle.inputs import Cancel, Cleanup
 from stepwell.persistence.connections.connection_pool import SmallPool
 from stepwell.persistence.stores.purges import PostgresPurges
 from support.database.stored_items import make_with_items

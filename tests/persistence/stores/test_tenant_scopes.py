@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from stepwell.domain.tenancy import TenantScope
+from stepwell.basics.tenancy import TenantScope
 from stepwell.persistence.stores.workflow_reader import PostgresWorkflowReader
 from stepwell.persistence.stores.workflow_store import PostgresWorkflowStore
 from stepwell.ports.storage import WorkflowReader, WorkflowStore

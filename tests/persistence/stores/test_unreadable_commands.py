@@ -7,10 +7,10 @@ import asyncpg
 import pytest
 from structlog.testing import capture_logs
 
-from stepwell.domain.errors import Unavailable
-from stepwell.domain.lifecycle.inputs import Pause
-from stepwell.domain.lifecycle.peer_commands import Command, CommandRequest, VerbRefused, error_of
-from stepwell.domain.tenancy import EVERY_TENANT
+from stepwell.basics.errors import Unavailable
+from stepwell.basics.tenancy import EVERY_TENANT
+from stepwell.lifecycle.inputs import Pause
+from stepwell.lifecycle.peer_commands import Command, CommandRequest, VerbRefused, error_of
 from stepwell.persistence.connections.connection_pool import SmallPool
 from stepwell.persistence.stores.peer_commands import PostgresCommands
 from support.database.stored_workflows import ME, OTHER, THIRD, Bench

@@ -8,13 +8,13 @@ from uuid import uuid4
 import asyncpg
 import pytest
 
-from stepwell.domain.errors import UploadInUse, UploadsGone
-from stepwell.domain.records import NewWorkflow
-from stepwell.domain.tenancy import EVERY_TENANT
-from stepwell.domain.uploads import NewUpload, UploadContents, UploadLimits
+from stepwell.basics.errors import UploadInUse, UploadsGone
+from stepwell.basics.tenancy import EVERY_TENANT
+from stepwell.lifecycle.records import NewWorkflow
 from stepwell.persistence.connections.connection_pool import SmallPool
 from stepwell.persistence.connections.database import asyncpg_connect
 from stepwell.persistence.stores.uploads import PostgresUploads
+from stepwell.rules.uploads import NewUpload, UploadContents, UploadLimits
 from support.database.stored_workflows import ME, Bench
 from support.workflows.definitions import body, join
 

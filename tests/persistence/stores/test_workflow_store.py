@@ -7,13 +7,13 @@ from uuid import uuid4
 import asyncpg
 import pytest
 
+from stepwell.basics.errors import Forbidden, Unavailable
+from stepwell.basics.tenancy import EVERY_TENANT, TenantScope
 from stepwell.contract.enums import StepStatus, WorkflowStatus
-from stepwell.domain.errors import Forbidden, Unavailable
-from stepwell.domain.lifecycle.inputs import AttemptFailed, Resume, Start
-from stepwell.domain.model import StepState
-from stepwell.domain.records import NewWorkflow
-from stepwell.domain.tenancy import EVERY_TENANT, TenantScope
 from stepwell.engine.execution.active_workflow import ActiveWorkflow
+from stepwell.lifecycle.inputs import AttemptFailed, Resume, Start
+from stepwell.lifecycle.model import StepState
+from stepwell.lifecycle.records import NewWorkflow
 from stepwell.persistence.connections.database import asyncpg_connect, create_asyncpg_pool
 from stepwell.persistence.stores import workflow_store as workflow_store_module
 from stepwell.persistence.stores.lease_store import PostgresLeaseStore

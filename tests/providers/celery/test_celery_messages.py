@@ -6,8 +6,8 @@ from uuid import UUID
 import pytest
 from msgspec import json
 
+from stepwell.basics.errors import AttemptError
 from stepwell.contract.enums import ProviderType, TaskType
-from stepwell.domain.errors import AttemptError
 from stepwell.providers.celery import messages
 from stepwell.providers.celery.job_records import JobPhase, read_result
 from stepwell.providers.celery.messages import (

@@ -7,7 +7,7 @@ from uuid import UUID
 import httpx
 
 from stepwell.contract.enums import TaskType
-from stepwell.domain.model import Sent
+from stepwell.lifecycle.model import Sent
 from stepwell.ports.providers import Attempt, AttemptIO, Blob, Job, JobState, JobStatus
 from stepwell.providers.comfyui.progress_socket import ProgressSocket
 from stepwell.providers.comfyui.provider import ComfyUiProvider

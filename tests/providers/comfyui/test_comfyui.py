@@ -7,8 +7,8 @@ import httpx
 import pytest
 
 from providers.comfyui.comfyui_cases import SENT, TOKEN, attempt, files, poll_until_ended, provider_at, submit
+from stepwell.basics.errors import AttemptError, CallFailed, OutcomeUnknown
 from stepwell.contract.enums import WITHOUT_PROVIDER, ProviderType, TaskType
-from stepwell.domain.errors import AttemptError, CallFailed, OutcomeUnknown
 from stepwell.ports.providers import Job, JobStatus, RemoteProvider
 from stepwell.providers.comfyui.provider import ComfyUiProvider
 from support.emulators.base import Call, Fault, Reply

@@ -8,8 +8,8 @@ import pytest
 from msgspec import structs
 
 from providers.comfyui.comfyui_cases import HAT, SHOE, TOKEN, attempt, files, provider_at
+from stepwell.basics.errors import AttemptError
 from stepwell.contract.enums import TaskType
-from stepwell.domain.errors import AttemptError
 from stepwell.ports.providers import Blob
 from stepwell.providers.comfyui.node_graph import find_seed, node_order
 from stepwell.providers.comfyui.provider import ComfyUiProvider

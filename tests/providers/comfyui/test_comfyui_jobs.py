@@ -7,7 +7,7 @@ import httpx
 import pytest
 
 from providers.comfyui.comfyui_cases import SENT, attempt, files, provider_at, submit, task
-from stepwell.domain.errors import CallFailed, OutcomeUnknown
+from stepwell.basics.errors import CallFailed, OutcomeUnknown
 from stepwell.ports.providers import CancelAnswer, Job, JobState, JobStatus
 from stepwell.providers.comfyui.provider import ComfyUiProvider
 from support.emulators.base import Call, Fault, Reply

@@ -11,7 +11,7 @@ import pytest
 from anyio import create_task_group, fail_after, sleep
 
 from providers.comfyui.comfyui_cases import TOKEN, attempt, poll_until_ended, provider_at, socket_of, submit
-from stepwell.domain.errors import CallFailed
+from stepwell.basics.errors import CallFailed
 from stepwell.ports.providers import Job, JobState, JobStatus
 from stepwell.providers.comfyui.progress_socket import MAX_MESSAGE, ProgressSocket
 from stepwell.providers.comfyui.provider import ComfyUiProvider

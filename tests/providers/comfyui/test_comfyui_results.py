@@ -8,8 +8,8 @@ import pytest
 from PIL import Image
 
 from providers.comfyui.comfyui_cases import attempt, files, poll_until_ended, provider_at, submit
+from stepwell.basics.errors import AttemptError, CallFailed
 from stepwell.contract.enums import TaskType
-from stepwell.domain.errors import AttemptError, CallFailed
 from stepwell.ports.providers import Finished, Job, JobStatus
 from stepwell.providers.comfyui.provider import ComfyUiProvider
 from support.emulators.base import Fault, Reply

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from providers.comfyui.comfyui_cases import attempt, files, socket_of, submit
+from stepwell.basics.errors import AttemptError
 from stepwell.contract.enums import TaskType
-from stepwell.domain.errors import AttemptError
 from stepwell.ports.providers import JobStatus
 from stepwell.providers.comfyui import node_graph
 from stepwell.providers.comfyui import provider as comfyui

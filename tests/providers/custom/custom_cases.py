@@ -11,10 +11,10 @@ from uuid import UUID
 import httpx
 
 from providers.image_files import TASK, FakeIO
+from stepwell.basics.errors import AttemptError, CallFailed
 from stepwell.contract.enums import TaskType
 from stepwell.contract.tasks import Output
-from stepwell.domain.errors import AttemptError, CallFailed
-from stepwell.domain.model import Sent
+from stepwell.lifecycle.model import Sent
 from stepwell.outbound.http_client import plain_client
 from stepwell.ports.providers import Attempt, Finished, Job
 from stepwell.providers.custom.provider import CustomProvider

@@ -11,7 +11,7 @@ from anyio import fail_after, sleep
 
 from providers.custom.custom_cases import CALLS, SECRET, SENT, World, attempt, running_world
 from providers.image_files import TASK
-from stepwell.domain.errors import AttemptError, CallFailed, OutcomeUnknown, StepwellError
+from stepwell.basics.errors import AttemptError, CallFailed, OutcomeUnknown, StepwellError
 from stepwell.ports.providers import CancelAnswer, Job, JobStatus
 from stepwell.providers.custom.signing import UntrustedAnswer, check_signature, signature_headers
 from support.emulators.base import Call, Emulator, Fault, Reply

@@ -12,10 +12,10 @@ import httpx
 import pytest
 
 from providers.image_files import TASK
+from stepwell.basics.errors import AttemptError, CallFailed
 from stepwell.contract.enums import ProviderType, TaskType
 from stepwell.contract.tasks import Output
-from stepwell.domain.errors import AttemptError, CallFailed
-from stepwell.domain.model import Sent
+from stepwell.lifecycle.model import Sent
 from stepwell.outbound.http_client import plain_client
 from stepwell.ports.providers import Attempt, Blob, Finished, Job, JobStatus, Request
 from stepwell.providers.fal.provider import FalProvider

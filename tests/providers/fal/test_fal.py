@@ -7,8 +7,8 @@ import pytest
 
 from providers.fal.fal_cases import FLUX, NO_ANSWER, PICTURE, Bench, answer_with, attempt, fal_bench, prepare
 from providers.image_files import TASK
+from stepwell.basics.errors import AttemptError, CallFailed, OutcomeUnknown
 from stepwell.contract.enums import TaskType
-from stepwell.domain.errors import AttemptError, CallFailed, OutcomeUnknown
 from stepwell.ports.providers import CancelAnswer, Job, JobState, JobStatus, Request
 from stepwell.providers.fal.parameters import root_of
 from stepwell.providers.fal.provider import FalProvider

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from providers.fal.fal_cases import FLUX, NO_ANSWER, NOW, Bench, answer_with, attempt, fal_bench, prepare
-from stepwell.domain.errors import AttemptError, CallFailed, OutcomeUnknown
+from stepwell.basics.errors import AttemptError, CallFailed, OutcomeUnknown
 from stepwell.ports.providers import CancelAnswer, Job, JobState, JobStatus, Request
 from support.emulators.base import Fault
 from support.emulators.fal import KEY

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from providers.fal.fal_cases import PICTURE, Bench, attempt, fal_bench, prepare
+from stepwell.basics.errors import AttemptError, CallFailed
 from stepwell.contract.enums import WITHOUT_PROVIDER, ProviderType, TaskType
-from stepwell.domain.errors import AttemptError, CallFailed
-from stepwell.domain.mapping.task_configs import known_config
+from stepwell.definition.mapping.task_configs import known_config
 from stepwell.ports.providers import Attempt, RemoteProvider, Request
 from stepwell.providers.fal.parameters import KINDS, root_of
 from stepwell.providers.fal.provider import FalProvider

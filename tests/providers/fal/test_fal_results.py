@@ -8,8 +8,8 @@ import pytest
 
 from providers.fal.fal_cases import NO_ANSWER, PICTURE, Bench, answer_with, attempt, fal_bench
 from providers.image_files import TASK, picture_of
+from stepwell.basics.errors import AttemptError, CallFailed
 from stepwell.contract.enums import TaskType
-from stepwell.domain.errors import AttemptError, CallFailed
 from stepwell.ports.providers import Finished, Job
 from support.emulators.base import Fault
 from support.emulators.fal import VIDEO

@@ -11,7 +11,7 @@ import httpx
 
 from providers.attempts import attempt
 from stepwell.contract.enums import TaskType
-from stepwell.domain.model import Sent
+from stepwell.lifecycle.model import Sent
 from stepwell.outbound.http_client import plain_client
 from stepwell.ports.providers import Attempt, Blob, Finished, Job, Request
 from stepwell.providers.google.gemini import GeminiProvider

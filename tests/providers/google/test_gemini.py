@@ -27,8 +27,8 @@ from providers.google.google_cases import (
     gemini_bench,
     vertex_bench,
 )
+from stepwell.basics.errors import AttemptError, OutcomeUnknown
 from stepwell.contract.enums import ProviderType, TaskType
-from stepwell.domain.errors import AttemptError, OutcomeUnknown
 from stepwell.ports.providers import Attempt, Finished
 from support.emulators.base import Fault, Reply
 from support.emulators.google import picture

@@ -6,8 +6,8 @@ import pytest
 
 from providers.attempts import attempt
 from providers.google.google_cases import BASE, INPUTS, TALL, WIDE, bytes_of
+from stepwell.basics.errors import AttemptError
 from stepwell.contract.enums import TaskType
-from stepwell.domain.errors import AttemptError
 from stepwell.ports.providers import Attempt, Blob, Request
 from stepwell.providers.google.gemini import GeminiProvider
 from stepwell.providers.google.provider import GoogleProvider

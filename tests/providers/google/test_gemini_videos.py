@@ -9,7 +9,7 @@ import pytest
 from msgspec import structs
 
 from providers.google.google_cases import VEO, VIDEO, Bench, gemini_bench
-from stepwell.domain.errors import AttemptError, CallFailed, OutcomeUnknown
+from stepwell.basics.errors import AttemptError, CallFailed, OutcomeUnknown
 from stepwell.ports.providers import CancelAnswer, Job, JobState, JobStatus
 from support.emulators.base import Call, Fault, Reply
 from support.emulators.google import VIDEO as BYTES

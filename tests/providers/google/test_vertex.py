@@ -12,8 +12,8 @@ from msgspec import structs
 
 from providers.attempts import attempt
 from providers.google.google_cases import BASE, DRAWING, TALK, VIDEO, Bench, vertex_bench
+from stepwell.basics.errors import AttemptError, CallFailed, OutcomeUnknown
 from stepwell.contract.enums import TaskType
-from stepwell.domain.errors import AttemptError, CallFailed, OutcomeUnknown
 from stepwell.ports.providers import CancelAnswer, Finished, Job, JobState, JobStatus, Request
 from stepwell.providers.google.vertex import VertexProvider
 from stepwell.providers.shared.credentials import Credentials

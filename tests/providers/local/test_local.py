@@ -9,8 +9,8 @@ import pytest
 from PIL import Image
 
 from providers.image_files import file_of, gradient, picture_of, product
+from stepwell.basics.errors import AttemptError
 from stepwell.contract.enums import ProviderType, TaskType
-from stepwell.domain.errors import AttemptError
 from stepwell.examples import read_examples
 from stepwell.providers.local.work import KINDS
 from stepwell.providers.shared import images

@@ -15,8 +15,8 @@ import pytest
 from anyio import create_task_group, fail_after, sleep
 
 from providers.image_files import TASK, FakeIO, NoRoom, alive, children, file_of, gradient, picture_of
+from stepwell.basics.errors import AttemptError
 from stepwell.contract.enums import WITHOUT_PROVIDER, ProviderType, TaskType
-from stepwell.domain.errors import AttemptError
 from stepwell.ports.providers import LIGHT, Attempt, Provider, WorkWeight
 from stepwell.providers.local.pool import Pool
 from stepwell.providers.local.provider import LocalProvider

@@ -20,9 +20,9 @@ from providers.openai.openai_cases import (
     run_to_end,
     submit,
 )
+from stepwell.basics.errors import AttemptError, CallFailed, OutcomeUnknown, StepwellError
 from stepwell.contract.enums import WITHOUT_PROVIDER, ProviderType, TaskType
-from stepwell.domain.errors import AttemptError, CallFailed, OutcomeUnknown, StepwellError
-from stepwell.domain.model import Sent
+from stepwell.lifecycle.model import Sent
 from stepwell.ports.providers import Attempt, Job, RemoteProvider
 from stepwell.providers.openai.provider import OpenAiProvider
 from stepwell.providers.shared.credentials import Credentials

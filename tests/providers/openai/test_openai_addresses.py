@@ -8,8 +8,8 @@ from PIL import Image
 from providers.attempts import attempt
 from providers.image_files import file_of
 from providers.openai.openai_cases import BASE, OTHER, PUBLIC, files, io_of, offline
+from stepwell.basics.errors import AttemptError
 from stepwell.contract.enums import TaskType
-from stepwell.domain.errors import AttemptError
 from stepwell.ports.providers import Blob
 from stepwell.providers.openai.provider import OpenAiProvider
 from stepwell.providers.shared.chat_messages import MAX_IMAGES

@@ -12,8 +12,8 @@ from msgspec import structs
 from providers.attempts import attempt
 from providers.conftest import PAUSES_S
 from providers.openai.openai_cases import CHAT, DRAWING, EDIT, io_of, run_to_end, submit
+from stepwell.basics.errors import AttemptError, CallFailed, OutcomeUnknown
 from stepwell.contract.enums import TaskType
-from stepwell.domain.errors import AttemptError, CallFailed, OutcomeUnknown
 from stepwell.ports.providers import Attempt, CancelAnswer, Finished, Job, JobState, JobStatus
 from stepwell.providers.openai.provider import OpenAiProvider
 from support.emulators.base import Fault

@@ -6,8 +6,8 @@ import pytest
 
 from providers.attempts import attempt
 from providers.openai.openai_cases import BASE, OTHER, PUBLIC, REFERENCE, body, io_of, offline, parts_of
+from stepwell.basics.errors import AttemptError
 from stepwell.contract.enums import TaskType
-from stepwell.domain.errors import AttemptError
 from stepwell.providers.openai.bodies import PROMPTS
 from stepwell.providers.openai.parameters import MODELS, image_size, video_seconds
 from stepwell.providers.openai.provider import OpenAiProvider

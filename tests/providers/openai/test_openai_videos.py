@@ -10,9 +10,9 @@ from msgspec import structs
 
 from providers.attempts import attempt
 from providers.openai.openai_cases import NOW, VIDEO, io_of, offline, provider_at, state_after_polls, submit, video_job
+from stepwell.basics.errors import AttemptError, CallFailed
 from stepwell.contract.enums import TaskType
-from stepwell.domain.errors import AttemptError, CallFailed
-from stepwell.domain.model import Sent
+from stepwell.lifecycle.model import Sent
 from stepwell.ports.providers import Attempt, CancelAnswer, Finished, Job, JobState, JobStatus
 from stepwell.providers.openai.provider import OpenAiProvider
 from stepwell.providers.shared.credentials import Credentials

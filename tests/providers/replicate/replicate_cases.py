@@ -8,8 +8,8 @@ import httpx
 from msgspec import structs
 
 from providers.attempts import attempt
+from stepwell.basics.errors import AttemptError
 from stepwell.contract.tasks import Output
-from stepwell.domain.errors import AttemptError
 from stepwell.outbound.output_download import HttpOutputDownloader
 from stepwell.ports.providers import Attempt, Blob, Job, JobState
 from stepwell.providers.replicate.provider import ReplicateProvider

@@ -17,9 +17,9 @@ from providers.replicate.replicate_cases import (
     state_after_polls,
     submit,
 )
+from stepwell.basics.errors import AttemptError, CallFailed, OutcomeUnknown, StepwellError
+from stepwell.basics.strict_json.canonical import canonical
 from stepwell.contract.enums import ProviderType
-from stepwell.domain.errors import AttemptError, CallFailed, OutcomeUnknown, StepwellError
-from stepwell.domain.strict_json.canonical import canonical
 from stepwell.ports.providers import CancelAnswer, Job, JobState, JobStatus, RemoteProvider
 from stepwell.providers.replicate.provider import ReplicateProvider
 from stepwell.providers.shared.credentials import Credentials

@@ -7,8 +7,8 @@ import pytest
 
 from providers.attempts import attempt
 from providers.replicate.replicate_cases import PICTURE_URL, TASK, VERSION, FilesIO
+from stepwell.basics.errors import AttemptError
 from stepwell.contract.enums import WITHOUT_PROVIDER, TaskType
-from stepwell.domain.errors import AttemptError
 from stepwell.ports.providers import Attempt, Request
 from stepwell.providers.replicate.provider import ReplicateProvider
 from stepwell.providers.shared.credentials import Credentials

@@ -9,9 +9,9 @@ import pytest
 
 from providers.attempts import attempt
 from providers.replicate.replicate_cases import GENERATED, VERSION, FilesIO, provider_at
-from stepwell.domain.errors import CallFailed, OutcomeUnknown
-from stepwell.domain.model import Sent
-from stepwell.domain.strict_json.canonical import digest
+from stepwell.basics.errors import CallFailed, OutcomeUnknown
+from stepwell.basics.strict_json.canonical import digest
+from stepwell.lifecycle.model import Sent
 from stepwell.ports.providers import Attempt, Job
 from stepwell.providers.replicate.provider import ReplicateProvider
 from support.emulators.base import Fault

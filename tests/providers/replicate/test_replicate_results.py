@@ -17,8 +17,8 @@ from providers.replicate.replicate_cases import (
     state_after_polls,
     submit,
 )
+from stepwell.basics.errors import AttemptError, CallFailed
 from stepwell.contract.enums import TaskType
-from stepwell.domain.errors import AttemptError, CallFailed
 from stepwell.ports.providers import CancelAnswer, Finished, Job
 from stepwell.providers.replicate.provider import ReplicateProvider
 from support.emulators.base import Fault

@@ -3,8 +3,8 @@
 import httpx
 import pytest
 
-from stepwell.domain.errors import OutcomeUnknown
-from stepwell.domain.strict_json.value_count import MAX_VALUES
+from stepwell.basics.errors import OutcomeUnknown
+from stepwell.basics.strict_json.value_count import MAX_VALUES
 from stepwell.providers.shared.provider_api import AnswerTooBig, ApiAnswer, ProviderApi
 
 URL = "http://provider.test/jobs"

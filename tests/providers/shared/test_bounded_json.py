@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from msgspec import Struct
 
-from stepwell.domain.strict_json.size import MAX_LEVELS
+from stepwell.basics.strict_json.size import MAX_LEVELS
 from stepwell.providers.comfyui.lenient_json import read_lenient_json
 from stepwell.providers.shared.bounded_json import decode_json, read_json
 

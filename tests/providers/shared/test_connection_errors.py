@@ -9,8 +9,8 @@ import httpcore
 import httpx
 import pytest
 
-from stepwell.domain.errors import AttemptError, CallFailed
-from stepwell.domain.setting_names import url_setting
+from stepwell.basics.errors import AttemptError, CallFailed
+from stepwell.basics.setting_names import url_setting
 from stepwell.providers.shared.connection_errors import connection_message
 from stepwell.providers.shared.provider_api import ProviderApi
 

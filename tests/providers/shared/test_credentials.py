@@ -6,9 +6,9 @@ from uuid import UUID
 import httpx
 import pytest
 
+from stepwell.basics.credential_names import belongs_to, belongs_to_another, owner
+from stepwell.basics.errors import AttemptError, CallFailed
 from stepwell.contract.enums import ProviderType, TaskType
-from stepwell.domain.credential_names import belongs_to, belongs_to_another, owner
-from stepwell.domain.errors import AttemptError, CallFailed
 from stepwell.ports.providers import Attempt, Job
 from stepwell.providers.factory import build_providers
 from stepwell.providers.registry import Registry

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from providers.image_files import file_of, gradient, picture_of
-from stepwell.domain.errors import AttemptError
+from stepwell.basics.errors import AttemptError
 from stepwell.providers.shared import images
 
 

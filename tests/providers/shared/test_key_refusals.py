@@ -15,8 +15,8 @@ from providers.custom.custom_cases import SECRET
 from providers.custom.custom_cases import attempt as custom_attempt
 from providers.google.google_cases import TALK, vertex_bench
 from providers.image_files import FakeIO
+from stepwell.basics.errors import AttemptError, CallFailed, StepwellError
 from stepwell.contract.enums import ProviderType, TaskType
-from stepwell.domain.errors import AttemptError, CallFailed, StepwellError
 from stepwell.outbound.http_client import plain_client
 from stepwell.ports.providers import Attempt, Job, RemoteProvider, Request
 from stepwell.providers.custom.provider import CustomProvider

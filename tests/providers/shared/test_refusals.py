@@ -7,10 +7,10 @@ from uuid import UUID
 import httpx
 import pytest
 
+from stepwell.basics.errors import AttemptError, Fault
 from stepwell.contract.enums import ProviderType as P
 from stepwell.contract.enums import TaskType as T
-from stepwell.domain.errors import AttemptError, Fault
-from stepwell.domain.steps import KnownStep
+from stepwell.lifecycle.steps import KnownStep
 from stepwell.ports.providers import Attempt, AttemptIO, Blob, RefusesSteps, RemoteProvider
 from stepwell.providers.factory import build_providers
 from stepwell.providers.in_process import InProcess

@@ -4,7 +4,7 @@ import anyio
 import pytest
 
 from providers.conftest import PAUSES_S
-from stepwell.domain.errors import AttemptError, CallFailed
+from stepwell.basics.errors import AttemptError, CallFailed
 from stepwell.providers.shared import result_storage
 from stepwell.providers.shared.result_storage import retry_store
 

@@ -11,7 +11,7 @@ import httpx
 import pytest
 from msgspec import Struct
 
-from stepwell.domain.errors import AttemptError, CallFailed, OutcomeUnknown, StepwellError
+from stepwell.basics.errors import AttemptError, CallFailed, OutcomeUnknown, StepwellError
 from stepwell.outbound.http_client import origin_of, plain_client
 from stepwell.providers.shared.bounded_json import read_json
 from stepwell.providers.shared.provider_api import ApiAnswer, ProviderApi

@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING
 from uuid import UUID
 
 from stepwell.app import Database
+from stepwell.basics.errors import Unavailable
+from stepwell.basics.tenancy import TenantScope
+from stepwell.basics.workflow_limits import RootLimits
 from stepwell.contract.enums import ProviderType, WorkflowStatus
-from stepwell.domain.child_records import ChildInsertion, ChildStatuses, ParentAttempt
-from stepwell.domain.errors import Unavailable
-from stepwell.domain.lifecycle.decision import Decision
-from stepwell.domain.records import AdmissionResult, LoadedWorkflow, NewWorkflow, UnparkedWorkflows, WaitingCount
-from stepwell.domain.tenancy import TenantScope
-from stepwell.domain.workflow_limits import RootLimits
 from stepwell.engine.admission.controller import AdmissionController
 from stepwell.engine.execution.scheduler import Scheduler
+from stepwell.lifecycle.child_records import ChildInsertion, ChildStatuses, ParentAttempt
+from stepwell.lifecycle.decision import Decision
+from stepwell.lifecycle.records import AdmissionResult, LoadedWorkflow, NewWorkflow, UnparkedWorkflows, WaitingCount
 from stepwell.ports.storage import WorkflowStore
 
 if TYPE_CHECKING:

@@ -4,11 +4,11 @@ from datetime import datetime, timedelta
 from uuid import UUID, uuid4
 
 from stepwell.contract.enums import EventType, StepStatus, WaitKind, WorkflowStatus
-from stepwell.domain.feature_level import WAITS_LEVEL
-from stepwell.domain.lifecycle.decision import Decision, copy_of
-from stepwell.domain.lifecycle.inputs import Start
-from stepwell.domain.model import FlowState, ShownWait, StoredSignal, Wait
 from stepwell.engine.execution.active_workflow import ActiveWorkflow
+from stepwell.lifecycle.decision import Decision, copy_of
+from stepwell.lifecycle.feature_level import WAITS_LEVEL
+from stepwell.lifecycle.inputs import Start
+from stepwell.lifecycle.model import FlowState, ShownWait, StoredSignal, Wait
 from support.database.stored_workflows import CHAIN, ME, Workflows
 
 SOON = timedelta(hours=1)

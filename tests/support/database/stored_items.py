@@ -5,13 +5,13 @@ from typing import Any
 
 from msgspec import json
 
-from stepwell.domain.lifecycle.decision import Decision
-from stepwell.domain.lifecycle.inputs import AttemptFailed, Evaluated, Input, Succeeded
-from stepwell.domain.lifecycle.item_run import unit_position
-from stepwell.domain.model import ItemPlace, Task
-from stepwell.domain.records import LoadedWorkflow
-from stepwell.domain.tenancy import EVERY_TENANT
+from stepwell.basics.tenancy import EVERY_TENANT
 from stepwell.engine.execution.active_workflow import ActiveWorkflow
+from stepwell.lifecycle.decision import Decision
+from stepwell.lifecycle.inputs import AttemptFailed, Evaluated, Input, Succeeded
+from stepwell.lifecycle.item_run import unit_position
+from stepwell.lifecycle.model import ItemPlace, Task
+from stepwell.lifecycle.records import LoadedWorkflow
 from support.database.stored_workflows import Workflows, admitted
 from support.workflows.definitions import body, join
 

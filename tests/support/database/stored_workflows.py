@@ -10,15 +10,15 @@ import asyncpg
 from msgspec import structs
 
 from stepwell.app import Database, DatabaseSource
+from stepwell.basics.tenancy import EVERY_TENANT
 from stepwell.contract.definition import WorkflowUpdate
 from stepwell.contract.enums import WorkflowStatus
-from stepwell.domain.lifecycle.decision import Decision
-from stepwell.domain.lifecycle.inputs import Admitted, Created, Input, Start, Succeeded, Update
-from stepwell.domain.model import StepState, WorkflowState
-from stepwell.domain.records import LoadedWorkflow, NewWorkflow, StepRecord, Summary, WorkflowRecord
-from stepwell.domain.tenancy import EVERY_TENANT
 from stepwell.engine.execution.active_workflow import ActiveWorkflow
 from stepwell.engine.new_workflow import loaded_of, stored_inputs
+from stepwell.lifecycle.decision import Decision
+from stepwell.lifecycle.inputs import Admitted, Created, Input, Start, Succeeded, Update
+from stepwell.lifecycle.model import StepState, WorkflowState
+from stepwell.lifecycle.records import LoadedWorkflow, NewWorkflow, StepRecord, Summary, WorkflowRecord
 from stepwell.persistence.clock import DatabaseClock
 from stepwell.persistence.stores.workflow_store import PostgresWorkflowStore
 from stepwell.ports.clock import Clock

@@ -5,13 +5,13 @@ from uuid import UUID
 
 from msgspec import structs
 
-from stepwell.domain.child_records import ChildInsertion, ParentAttempt, ParentLink
-from stepwell.domain.lifecycle.decision import Decision
-from stepwell.domain.lifecycle.inputs import Cancel
-from stepwell.domain.records import NewWorkflow
-from stepwell.domain.tenancy import EVERY_TENANT
-from stepwell.domain.workflow_limits import RootLimits
+from stepwell.basics.tenancy import EVERY_TENANT
+from stepwell.basics.workflow_limits import RootLimits
 from stepwell.engine.execution.active_workflow import ActiveWorkflow
+from stepwell.lifecycle.child_records import ChildInsertion, ParentAttempt, ParentLink
+from stepwell.lifecycle.decision import Decision
+from stepwell.lifecycle.inputs import Cancel
+from stepwell.lifecycle.records import NewWorkflow
 from support.database.stored_workflows import CHAIN, ME, Workflows, admitted
 
 LIMITS = RootLimits(sub_workflows=100)

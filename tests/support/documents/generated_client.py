@@ -16,8 +16,8 @@ from msgspec.structs import fields
 
 from stepwell.contract import task_configs
 from stepwell.contract.enums import TaskType
-from stepwell.domain.mapping.task_configs import required_inputs
-from stepwell.domain.mapping.templates import SUB_DEFINITION
+from stepwell.definition.mapping.task_configs import required_inputs
+from stepwell.definition.mapping.templates import SUB_DEFINITION
 from support.processes.source_tree import TOP
 
 COMMAND = "PYTHONPATH=src:tests python -m support.documents.generated_client"

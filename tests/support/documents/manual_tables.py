@@ -16,6 +16,7 @@ from msgspec.structs import FieldInfo, fields
 
 from stepwell.api.operations import Operation
 from stepwell.api.routes import operations
+from stepwell.basics.setting_names import CREDENTIAL, PREFIX, TENANTS_SECRET
 from stepwell.cli.workflow_commands import (  # noqa: F401 - they declare commands
     declarations,
     file_declarations,
@@ -25,7 +26,6 @@ from stepwell.cli.workflow_commands import (  # noqa: F401 - they declare comman
 from stepwell.cli.workflow_commands.service_command import SHARED, service_commands
 from stepwell.contract.enums import EVENT_MEANINGS, WITHOUT_PROVIDER, EventType, ProviderType, TaskType
 from stepwell.contract.reasons import StepReason, WorkflowReason
-from stepwell.domain.setting_names import CREDENTIAL, PREFIX, TENANTS_SECRET
 from stepwell.providers.fal.parameters import KINDS as FAL
 from stepwell.providers.google import models as google_models
 from stepwell.providers.openai.parameters import MODELS as OPENAI

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from PIL import Image
 
-from stepwell.domain.strict_json.canonical import canonical
+from stepwell.basics.strict_json.canonical import canonical
 from support.emulators.comfyui_graphs import NODES, text_in
 
 VIDEO = b"\x00\x00\x00\x18ftypmp42\x00\x00\x00\x00mp42isom"

@@ -21,7 +21,7 @@ from urllib.parse import urlencode
 import httpx
 from PIL import Image
 
-from stepwell.domain.strict_json.canonical import canonical
+from stepwell.basics.strict_json.canonical import canonical
 from support.emulators.base import CALLBACK_S, Call, Emulator, Reply
 
 TOKEN = "r8_emulated"

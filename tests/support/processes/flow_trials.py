@@ -21,7 +21,7 @@ import msgspec
 
 from stepwell.artifacts.database_id import ID_FILE
 from stepwell.contract.enums import EventType, ProviderType
-from stepwell.domain.model import HistoryEvent
+from stepwell.lifecycle.model import HistoryEvent
 from support.database.postgres import TestServer, database, fresh_folder
 from support.emulators.webhook_receiver import WebhookReceiver, running_sink
 from support.processes.crash_observer import check_files

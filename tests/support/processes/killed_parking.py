@@ -9,7 +9,7 @@ from pathlib import Path
 import asyncpg
 
 from stepwell.app import Database
-from stepwell.domain.lifecycle import flow_run
+from stepwell.lifecycle import flow_run
 from stepwell.persistence.stores import workflow_store
 from support.processes.death_points import DeathPoints, killing_source
 from support.providers.configured_by_steps import ConfiguredProvider, configured_step

@@ -6,8 +6,8 @@ from uuid import UUID
 
 import httpx
 
+from stepwell.basics.errors import AttemptError
 from stepwell.contract.tasks import Output
-from stepwell.domain.errors import AttemptError
 from stepwell.outbound.output_download import HttpOutputDownloader
 from stepwell.ports.providers import Blob, ErrorText
 from support.providers.no_workers import NoWorkers

@@ -11,7 +11,7 @@ from typing import Any
 from uuid import UUID
 
 from stepwell.contract.enums import ProviderType, TaskType
-from stepwell.domain.model import Sent
+from stepwell.lifecycle.model import Sent
 from stepwell.ports.providers import (
     Attempt,
     AttemptIO,

@@ -12,8 +12,8 @@ from uuid import UUID
 
 from msgspec import Struct, field
 
+from stepwell.basics.errors import AttemptError
 from stepwell.contract.enums import ProviderType, TaskType
-from stepwell.domain.errors import AttemptError
 from stepwell.ports.providers import Attempt, AttemptIO
 from stepwell.providers.in_process import InProcess
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from stepwell.contract.enums import EventType, StepStatus, WorkflowStatus
-from stepwell.domain.model import HistoryEvent
+from stepwell.lifecycle.model import HistoryEvent
 
 _STEP_STATUS = {
     EventType.STEP_STARTED: StepStatus.RUNNING,

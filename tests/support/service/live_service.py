@@ -14,11 +14,11 @@ import httpx
 from stepwell.api.auth import sign_token
 from stepwell.api.operations import Permission
 from stepwell.app import Application, DatabaseSource, PostgresSource, running_app
+from stepwell.basics.setting_values import Networks
 from stepwell.contract.enums import ProviderType
-from stepwell.domain.setting_values import Networks
-from stepwell.domain.webhooks.secrets import SigningSecrets
 from stepwell.persistence.clock import DatabaseClock
 from stepwell.ports.providers import Provider
+from stepwell.rules.webhook_secrets import SigningSecrets
 from stepwell.settings import Settings
 from support.database.changed_source import ChangedSource
 from support.database.failing_store import add_failing_store

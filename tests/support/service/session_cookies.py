@@ -3,8 +3,8 @@
 from collections.abc import Collection
 from datetime import timedelta
 
-from stepwell.domain.access.sessions import SESSION, Grant, Sessions
-from stepwell.domain.tenancy import TenantScope
+from stepwell.basics.tenancy import TenantScope
+from stepwell.rules.access.sessions import SESSION, Grant, Sessions
 from support.service.live_service import EVERYTHING, SECRET, Service
 
 COOKIE = "stepwell-session-9000"

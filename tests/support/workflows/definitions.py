@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
+from stepwell.basics.errors import Fault, InvalidRequest
 from stepwell.contract.enums import ProviderType, TaskType
-from stepwell.domain.errors import Fault, InvalidRequest
-from stepwell.domain.validation.provider_rules import ProviderCatalog
-from stepwell.domain.validation.workflow import ValidatedWorkflow, validate_workflow
+from stepwell.definition.validation.provider_rules import ProviderCatalog
+from stepwell.definition.validation.workflow import ValidatedWorkflow, validate_workflow
 from stepwell.providers.fal.parameters import refusals
 
 IMAGES = set(TaskType) - {TaskType.LLM_INTERACTION, TaskType.EXPERIMENTAL_FAL, TaskType.PASSTHROUGH}

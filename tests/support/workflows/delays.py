@@ -3,8 +3,8 @@
 from typing import Any
 from uuid import UUID
 
-from stepwell.domain.model import WorkflowState
 from stepwell.engine.execution.parking import PARK_AFTER_S
+from stepwell.lifecycle.model import WorkflowState
 from stepwell.testing import ManualClock, MemoryDatabase
 from support.database.failing_store import nothing_left, scheduler_of
 from support.providers.scripted import eventually, scripted_step

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from stepwell.contract.enums import EventType, OnFailure, StepStatus, TaskStatus, WaitKind, WorkflowStatus
-from stepwell.domain.lifecycle.item_run import ItemRun
-from stepwell.domain.model import NEVER, HistoryEvent, ItemState
+from stepwell.lifecycle.item_run import ItemRun
+from stepwell.lifecycle.model import NEVER, HistoryEvent, ItemState
 from support.workflows.runs import ENDED
 
 if TYPE_CHECKING:

@@ -3,7 +3,7 @@
 from uuid import UUID
 
 from stepwell.contract.enums import WorkflowStatus
-from stepwell.domain.model import Task
+from stepwell.lifecycle.model import Task
 
 _OPEN = (WorkflowStatus.RUNNING, WorkflowStatus.PAUSED)
 

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from stepwell.contract.enums import EventType
-from stepwell.domain.model import HistoryEvent
+from stepwell.lifecycle.model import HistoryEvent
 from support.providers.held_jobs import HeldJob, paid_for
 from support.providers.scripted import passthrough_step, scripted_step
 from support.service.event_replay import fold

@@ -10,12 +10,12 @@ from msgspec.structs import replace
 
 from stepwell.contract.definition import WorkflowConfig
 from stepwell.contract.enums import StepStatus, TaskStatus, WorkflowStatus
-from stepwell.domain.lifecycle.decision import Decision
-from stepwell.domain.lifecycle.flow_run import FlowRun
-from stepwell.domain.lifecycle.item_run import unit_position
-from stepwell.domain.lifecycle.new_run import new_run
-from stepwell.domain.lifecycle.stored_run import StoredRun
-from stepwell.domain.model import HistoryEvent, ItemState, ShownWait, StepState, StoredSignal, Task, WorkflowState
+from stepwell.lifecycle.decision import Decision
+from stepwell.lifecycle.flow_run import FlowRun
+from stepwell.lifecycle.item_run import unit_position
+from stepwell.lifecycle.model import HistoryEvent, ItemState, ShownWait, StepState, StoredSignal, Task, WorkflowState
+from stepwell.lifecycle.new_run import new_run
+from stepwell.lifecycle.stored_run import StoredRun
 from support.workflows.flow_specs import StepSpec, plan_of
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from msgspec import Struct, field
 
 from stepwell.contract.enums import ProviderType, RunIf, SkipReason, StepStatus, TaskType, WaitKind
-from stepwell.domain.steps import FlowPlan, ForEachPlan, RepeatPlan, ResolvedStep
+from stepwell.lifecycle.steps import FlowPlan, ForEachPlan, RepeatPlan, ResolvedStep
 
 MAX_RETRIES = 2
 

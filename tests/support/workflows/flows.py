@@ -17,8 +17,8 @@ from stepwell.contract.enums import (
     WaitKind,
     WorkflowStatus,
 )
-from stepwell.domain.lifecycle.decision import Decision
-from stepwell.domain.lifecycle.effects import (
+from stepwell.lifecycle.decision import Decision
+from stepwell.lifecycle.effects import (
     CancelAttempt,
     DeadlineAt,
     Evaluate,
@@ -27,8 +27,8 @@ from stepwell.domain.lifecycle.effects import (
     StartAttempt,
     WakeAt,
 )
-from stepwell.domain.lifecycle.flow_run import FlowRun
-from stepwell.domain.lifecycle.inputs import (
+from stepwell.lifecycle.flow_run import FlowRun
+from stepwell.lifecycle.inputs import (
     Admitted,
     AttemptFailed,
     ChildFollowed,
@@ -49,7 +49,7 @@ from stepwell.domain.lifecycle.inputs import (
     Unpark,
     WaitTerms,
 )
-from stepwell.domain.model import (
+from stepwell.lifecycle.model import (
     NEVER,
     Sent,
     StepState,

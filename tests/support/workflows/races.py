@@ -7,9 +7,9 @@ legal is worked out by the pure lifecycle, fed the two in both orders.
 from collections.abc import Iterator
 from itertools import product
 
+from stepwell.basics.errors import InvalidTransition
 from stepwell.contract.definition import WorkflowUpdate
-from stepwell.domain.errors import InvalidTransition
-from stepwell.domain.lifecycle.inputs import Update
+from stepwell.lifecycle.inputs import Update
 from support.workflows.runs import SimulatedRun
 
 STATES = ("PENDING", "RUNNING", "PAUSED", "PAUSED, idle", "FAILED", "COMPLETED", "CANCELLED")

@@ -7,6 +7,7 @@ from uuid import UUID
 
 from msgspec.structs import replace
 
+from stepwell.basics.errors import InvalidTransition
 from stepwell.contract.definition import WorkflowConfig
 from stepwell.contract.enums import (
     EventType,
@@ -18,10 +19,9 @@ from stepwell.contract.enums import (
     TaskType,
     WorkflowStatus,
 )
-from stepwell.domain.errors import InvalidTransition
-from stepwell.domain.lifecycle.decision import Decision
-from stepwell.domain.lifecycle.effects import CancelAttempt, DeadlineAt, FollowUp, StartAttempt, WakeAt
-from stepwell.domain.lifecycle.inputs import (
+from stepwell.lifecycle.decision import Decision
+from stepwell.lifecycle.effects import CancelAttempt, DeadlineAt, FollowUp, StartAttempt, WakeAt
+from stepwell.lifecycle.inputs import (
     Admitted,
     AttemptFailed,
     Cancel,
@@ -35,10 +35,10 @@ from stepwell.domain.lifecycle.inputs import (
     Start,
     Succeeded,
 )
-from stepwell.domain.lifecycle.run import Run
-from stepwell.domain.lifecycle.stored_run import StoredRun
-from stepwell.domain.model import HistoryEvent, StepState, Task, WorkflowState
-from stepwell.domain.steps import ResolvedStep
+from stepwell.lifecycle.model import HistoryEvent, StepState, Task, WorkflowState
+from stepwell.lifecycle.run import Run
+from stepwell.lifecycle.steps import ResolvedStep
+from stepwell.lifecycle.stored_run import StoredRun
 from support.service.event_replay import OF_ATTEMPTS, fold
 
 EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
@@ -370,7 +370,7 @@ class SimulatedRun:
             assert set(step_ids) == recorded
 
     def _check_costs(self, decision: Decision) -> None:
-        """A cost changes only together with an event, and stays known: `domain.daily_costs` relies on it."""
+        """A cost changes only together with an event, and stays known: `rules.daily_costs` relies on it."""
         for task_id, task in decision.tasks.items():
             before = self.task_rows.get(task_id)
             if task.cost != (None if before is None else before.cost):

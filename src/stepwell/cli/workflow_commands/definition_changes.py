@@ -10,10 +10,10 @@ from typing import Any, Final, NamedTuple
 
 from msgspec import DecodeError, json
 
+from stepwell.basics.errors import Fault, InvalidRequest
+from stepwell.basics.strict_json.decode import decode_body
 from stepwell.cli.errors import MISUSED, Refused
 from stepwell.cli.outcome import invalid_definition
-from stepwell.domain.errors import Fault, InvalidRequest
-from stepwell.domain.strict_json.decode import decode_body
 
 _MEMBERS: Final = ("config", "provider_config", "fallback_provider_config")
 _INPUTS: Final = "inputs"

@@ -15,13 +15,13 @@ from pathlib import Path, PurePosixPath
 from msgspec import structs
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
+from stepwell.basics.artifacts import parse_artifact_path
+from stepwell.basics.folder_names import is_below, is_step_path, unique_names
 from stepwell.cli.errors import FAILED, MISUSED, Refused, os_errors
 from stepwell.cli.workflow_commands.command_context import CommandContext
 from stepwell.cli.workflow_commands.text_tables import plain
 from stepwell.client import OutputPublic, Stepwell
 from stepwell.client.download_target import DownloadTarget
-from stepwell.domain.artifacts import parse_artifact_path
-from stepwell.domain.folder_names import is_below, is_step_path, unique_names
 
 _CHUNK = 1024 * 1024
 

@@ -13,16 +13,16 @@ from pathlib import Path
 from time import time
 from typing import NamedTuple
 
+from stepwell.basics.client_address import is_loopback_host
+from stepwell.basics.setting_names import TOKEN, URL
+from stepwell.basics.urls import split_url
 from stepwell.cli.data_folder import UP, read_address, read_token
 from stepwell.cli.errors import MISUSED, UNAVAILABLE, Refused
 from stepwell.cli.output import settings_of
 from stepwell.cli.workflow_commands.profiles import DEFAULT_PROFILE, check_profile_name, find_profile, profile_names
 from stepwell.client.service_url import ServiceUrl, is_same_service
-from stepwell.domain.access.token_claims import unverified_claims
-from stepwell.domain.client_address import is_loopback_host
-from stepwell.domain.setting_names import TOKEN, URL
-from stepwell.domain.urls import split_url
 from stepwell.persistence.embedded.server import EmbeddedPostgres
+from stepwell.rules.access.token_claims import unverified_claims
 from stepwell.settings import Settings
 from stepwell.settings.secret_files import read_secret_variable
 

@@ -19,7 +19,7 @@ from stepwell.cli.output import print_message
 from stepwell.cli.workflow_commands.command_context import CommandContext
 from stepwell.cli.workflow_commands.endpoint import Endpoint
 from stepwell.cli.workflow_commands.text_tables import plain
-from stepwell.domain.access.sessions import FIRST_PAGE, SIGN_IN_URLS
+from stepwell.rules.access.sessions import FIRST_PAGE, SIGN_IN_URLS
 
 _TIMEOUT_S: Final = 10.0
 _NO_BROWSER: Final = "there is no browser here: --print prints the URL for another one"

@@ -1,5 +1,6 @@
 """The exit code and the message of each error of the client."""
 
+from stepwell.basics.setting_names import TOKEN
 from stepwell.cli.errors import FAILED, NOT_FOUND, REFUSED, UNAVAILABLE
 from stepwell.cli.outcome import fault_line
 from stepwell.client import (
@@ -12,7 +13,6 @@ from stepwell.client import (
     UnexpectedAnswer,
 )
 from stepwell.client.errors import UNKNOWN_PROBLEM
-from stepwell.domain.setting_names import TOKEN
 
 _SERVER_ERROR = 500
 _WITHOUT_ROUTE = frozenset({404, 405, 501})  # how other servers refuse the paths and methods of the API

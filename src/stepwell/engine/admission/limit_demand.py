@@ -9,9 +9,9 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 
 from stepwell.contract.enums import ProviderType
-from stepwell.domain.limit_division import PoolUse, most_starts
 from stepwell.engine.admission.controller import AdmissionController
 from stepwell.engine.admission.pools import DividedPool, ModelPool, provider_key, tenant_key
+from stepwell.rules.limit_division import PoolUse, most_starts
 
 Part = Callable[[str, PoolUse], int]
 Rate = Callable[[str, float, int], None]

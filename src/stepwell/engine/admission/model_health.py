@@ -13,9 +13,9 @@ from msgspec import Struct
 
 from stepwell.contract.enums import BreakerState, ProviderType
 from stepwell.contract.providers import BreakerStatus, Latency, ModelLimit, ModelStatus
-from stepwell.domain.circuit_breaker import Breaker, BreakerPolicy
-from stepwell.domain.lifecycle.inputs import AttemptFailed, Succeeded
+from stepwell.lifecycle.inputs import AttemptFailed, Succeeded
 from stepwell.ports.clock import Clock
+from stepwell.rules.circuit_breaker import Breaker, BreakerPolicy
 
 WINDOW = timedelta(minutes=5)
 _MOST_SAMPLES = 1_000  # of one model

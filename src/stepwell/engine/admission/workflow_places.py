@@ -23,9 +23,9 @@ from datetime import datetime
 
 from msgspec import Struct
 
-from stepwell.domain.errors import TooManyRequests, Unavailable
-from stepwell.domain.records import WaitingCount
-from stepwell.domain.workflow_limits import WorkflowLimits
+from stepwell.basics.errors import TooManyRequests, Unavailable
+from stepwell.basics.workflow_limits import WorkflowLimits
+from stepwell.lifecycle.records import WaitingCount
 
 _SLOW_RETRY_S, _LONGEST_RETRY_S = 2, 60
 

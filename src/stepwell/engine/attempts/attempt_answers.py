@@ -16,8 +16,8 @@ import structlog
 from anyio import to_thread
 from msgspec import Struct, json
 
-from stepwell.domain.artifacts import UNREAD_ANSWER, artifact_path
-from stepwell.domain.errors import ArtifactError, ArtifactGone, CallFailed
+from stepwell.basics.artifacts import UNREAD_ANSWER, artifact_path
+from stepwell.basics.errors import ArtifactError, ArtifactGone, CallFailed
 from stepwell.engine.attempts.attempt_control import AttemptControl
 from stepwell.engine.attempts.attempt_memory import AttemptMemory
 from stepwell.ports.answer_room import AnswerHead, ReceivedAnswer

@@ -18,7 +18,7 @@ from anyio import CancelScope, current_time, fail_after, move_on_after
 from msgspec import Struct
 from msgspec.structs import replace
 
-from stepwell.domain.lifecycle.inputs import Input
+from stepwell.lifecycle.inputs import Input
 
 
 class AttemptSuperseded(Exception):

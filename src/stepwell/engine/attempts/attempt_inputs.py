@@ -12,14 +12,19 @@ from uuid import UUID
 from msgspec import UNSET, json
 from msgspec.structs import replace
 
+from stepwell.basics.strict_json.size import decoded_size
 from stepwell.contract.definition import FieldMapping, WorkflowConfig, WorkflowStepDefinition
 from stepwell.contract.enums import WITHOUT_PROVIDER, RunIf, TaskType
-from stepwell.domain.mapping.config_expressions import StepExpressions, StepPart
-from stepwell.domain.mapping.input_mapping import DeferredTransform, checked_inputs, effective_config, resolve_inputs
-from stepwell.domain.mapping.items import ItemInput, StepItem, reads_item
-from stepwell.domain.mapping.templates import INPUTS, ITEM, ConfigText, with_values
-from stepwell.domain.steps import ResolvedStep
-from stepwell.domain.strict_json.size import decoded_size
+from stepwell.definition.mapping.config_expressions import StepExpressions, StepPart
+from stepwell.definition.mapping.input_mapping import (
+    DeferredTransform,
+    checked_inputs,
+    effective_config,
+    resolve_inputs,
+)
+from stepwell.definition.mapping.items import ItemInput, StepItem, reads_item
+from stepwell.definition.mapping.templates import INPUTS, ITEM, ConfigText, with_values
+from stepwell.lifecycle.steps import ResolvedStep
 from stepwell.memory import FREE_BYTES
 
 _ALL_COMPLETED = RunIf.ALL_COMPLETED  # hot path: an attribute of an enum costs 0.1 µs in Python 3.11

@@ -14,11 +14,11 @@ from typing import IO, Protocol
 from anyio import CancelScope, current_effective_deadline, current_time, sleep
 from msgspec import Struct
 
+from stepwell.basics.artifacts import artifact_path, parse_artifact_path
+from stepwell.basics.content_credentials import CredentialsDetector
+from stepwell.basics.errors import ArtifactError, AttemptError, CallFailed, NoRoomForArtifact
 from stepwell.contract.tasks import Output
-from stepwell.domain.artifacts import artifact_path, parse_artifact_path
-from stepwell.domain.content_credentials import CredentialsDetector
-from stepwell.domain.errors import ArtifactError, AttemptError, CallFailed, NoRoomForArtifact
-from stepwell.domain.model import Task
+from stepwell.lifecycle.model import Task
 from stepwell.ports.artifacts import Artifacts
 from stepwell.ports.providers import Blob, ErrorText, FileRoom, InputFetcher, WorkWeight
 

@@ -11,7 +11,7 @@ What must hold:
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from stepwell.domain.errors import AttemptError, NeverFits
+from stepwell.basics.errors import AttemptError, NeverFits
 from stepwell.engine.attempts.attempt_control import AttemptControl
 from stepwell.memory import FREE_BYTES, MemoryReservation, WhileWaiting
 

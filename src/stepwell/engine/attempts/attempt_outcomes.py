@@ -11,13 +11,13 @@ import structlog
 from msgspec import json
 from msgspec.structs import replace
 
+from stepwell.basics.errors import AttemptError
+from stepwell.basics.strict_json.size import MAX_LEVELS, MAX_RESULT_BYTES, is_deeper, is_larger_than
 from stepwell.contract.costs import Cost
-from stepwell.domain.errors import AttemptError
-from stepwell.domain.lifecycle.inputs import AttemptFailed
-from stepwell.domain.mapping.evaluation import not_json
-from stepwell.domain.model import Task
-from stepwell.domain.steps import ResolvedStep
-from stepwell.domain.strict_json.size import MAX_LEVELS, MAX_RESULT_BYTES, is_deeper, is_larger_than
+from stepwell.definition.mapping.evaluation import not_json
+from stepwell.lifecycle.inputs import AttemptFailed
+from stepwell.lifecycle.model import Task
+from stepwell.lifecycle.steps import ResolvedStep
 
 log = structlog.get_logger()
 

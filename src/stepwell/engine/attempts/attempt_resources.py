@@ -2,12 +2,12 @@
 
 from msgspec import Struct
 
-from stepwell.domain.model import Task
 from stepwell.engine.attempts.attempt_answers import AttemptAnswers
 from stepwell.engine.attempts.attempt_control import AttemptControl
 from stepwell.engine.attempts.attempt_inputs import AttemptContext
 from stepwell.engine.attempts.attempt_io import BoundAttemptIO
 from stepwell.engine.attempts.attempt_memory import AttemptMemory
+from stepwell.lifecycle.model import Task
 
 
 class AttemptResources(Struct, frozen=True):

@@ -4,11 +4,11 @@ from typing import Any
 
 from anyio import to_thread
 
+from stepwell.basics.artifacts import media_type_of
+from stepwell.basics.data_uris import data_uri
+from stepwell.basics.errors import AttemptError
 from stepwell.contract.enums import TransformType
-from stepwell.domain.artifacts import media_type_of
-from stepwell.domain.data_uris import data_uri
-from stepwell.domain.errors import AttemptError
-from stepwell.domain.mapping.input_mapping import DeferredTransform
+from stepwell.definition.mapping.input_mapping import DeferredTransform
 from stepwell.engine.attempts.attempt_io import BoundAttemptIO
 from stepwell.ports.providers import Blob
 

@@ -24,20 +24,20 @@ from anyio import Lock, fail_after, sleep
 from anyio.lowlevel import checkpoint
 from msgspec import json
 
+from stepwell.basics.errors import AttemptError, Unavailable
+from stepwell.basics.tenancy import Account
 from stepwell.contract.definition import FieldMapping
-from stepwell.domain.errors import AttemptError, Unavailable
-from stepwell.domain.mapping.config_expressions import StepExpressions, place_label
-from stepwell.domain.mapping.evaluation import (
+from stepwell.definition.mapping.config_expressions import StepExpressions, place_label
+from stepwell.definition.mapping.evaluation import (
     Evaluation,
     check_expressions,
     evaluate_inputs,
     evaluation_request,
     step_values,
 )
-from stepwell.domain.mapping.expressions import ExpressionCheck
-from stepwell.domain.mapping.input_mapping import mapping_label
-from stepwell.domain.mapping.work_budget import MAX_STEP_WORK, MAX_WORKFLOW_WORK, WorkBudget, WorkExceeded
-from stepwell.domain.tenancy import Account
+from stepwell.definition.mapping.expressions import ExpressionCheck
+from stepwell.definition.mapping.input_mapping import mapping_label
+from stepwell.definition.mapping.work_budget import MAX_STEP_WORK, MAX_WORKFLOW_WORK, WorkBudget, WorkExceeded
 from stepwell.worker_processes import WorkerFailed, WorkerPool
 
 EVALUATION_TRIES = 3  # of callers, if a worker process dies or has no answer in time

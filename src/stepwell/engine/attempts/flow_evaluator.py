@@ -15,19 +15,19 @@ import structlog
 from anyio import sleep
 from msgspec import UNSET, Raw, json
 
+from stepwell.basics.errors import AttemptError, NeverFits
+from stepwell.basics.strict_json.size import MAX_RESULT_BYTES, decoded_size
 from stepwell.contract.definition import FieldMapping, ForEach
-from stepwell.domain.errors import AttemptError, NeverFits
-from stepwell.domain.lifecycle.effects import Evaluate
-from stepwell.domain.lifecycle.inputs import Evaluated
-from stepwell.domain.lifecycle.wait_terms import wait_terms
-from stepwell.domain.mapping.config_expressions import StepPart, is_true, place_label
-from stepwell.domain.mapping.input_mapping import MAX_MAPPED_BYTES, checked_inputs, mapping_label, step_error
-from stepwell.domain.mapping.items import item_mappings, items_of
-from stepwell.domain.strict_json.size import MAX_RESULT_BYTES, decoded_size
+from stepwell.definition.mapping.config_expressions import StepPart, is_true, place_label
+from stepwell.definition.mapping.input_mapping import MAX_MAPPED_BYTES, checked_inputs, mapping_label, step_error
+from stepwell.definition.mapping.items import item_mappings, items_of
+from stepwell.definition.wait_terms import wait_terms
 from stepwell.engine.attempts.attempt_inputs import AttemptContext, are_small, data_of, resolved_inputs
 from stepwell.engine.attempts.attempt_outcomes import error_text
 from stepwell.engine.attempts.expression_evaluator import EVALUATION_RETRY_S, EVALUATION_TRIES, ExpressionEvaluator
 from stepwell.engine.attempts.stored_results import StoredResults, read_results
+from stepwell.lifecycle.effects import Evaluate
+from stepwell.lifecycle.inputs import Evaluated
 from stepwell.memory import MemoryGovernor, MemoryReservation
 from stepwell.ports.clock import Clock, NewId
 

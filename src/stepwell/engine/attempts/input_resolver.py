@@ -6,11 +6,11 @@ from typing import Any
 
 from msgspec import UNSET, Raw, Struct, json
 
+from stepwell.basics.strict_json.size import MAX_RESULT_BYTES, decoded_size
 from stepwell.contract.definition import WorkflowStepDefinition
-from stepwell.domain.mapping.config_expressions import StepExpressions
-from stepwell.domain.mapping.input_mapping import put_input
-from stepwell.domain.mapping.transforms import is_deferred
-from stepwell.domain.strict_json.size import MAX_RESULT_BYTES, decoded_size
+from stepwell.definition.mapping.config_expressions import StepExpressions
+from stepwell.definition.mapping.input_mapping import put_input
+from stepwell.definition.mapping.transforms import is_deferred
 from stepwell.engine.attempts.attempt_inputs import (
     AttemptContext,
     are_small,

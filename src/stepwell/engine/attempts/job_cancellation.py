@@ -2,10 +2,10 @@
 
 import structlog
 
+from stepwell.basics.errors import StepwellError
 from stepwell.contract.enums import CancelReceipt
-from stepwell.domain.errors import StepwellError
-from stepwell.domain.lifecycle.inputs import FollowUpEnded
 from stepwell.engine.attempts.remote_attempt import JobNotFound, RemoteAttempt
+from stepwell.lifecycle.inputs import FollowUpEnded
 from stepwell.ports.providers import CancelAnswer, Job, JobStatus
 
 log = structlog.get_logger()

@@ -18,10 +18,15 @@ from typing import TypeVar
 import structlog
 from anyio import CancelScope
 
+from stepwell.basics.errors import AttemptError, CallFailed, OutcomeUnknown, paid_for
+from stepwell.basics.strict_json.canonical import digest
 from stepwell.contract.costs import Cost
 from stepwell.contract.enums import CancelReceipt, TaskPhase
-from stepwell.domain.errors import AttemptError, CallFailed, OutcomeUnknown, paid_for
-from stepwell.domain.lifecycle.inputs import (
+from stepwell.engine.attempts.attempt_answers import AttemptAnswers
+from stepwell.engine.attempts.attempt_control import AttemptControl, AttemptSuperseded
+from stepwell.engine.attempts.attempt_memory import AttemptMemory
+from stepwell.engine.attempts.remote_jobs import PollPace, RemoteJobs
+from stepwell.lifecycle.inputs import (
     FollowUpEnded,
     OutcomeLost,
     Progressed,
@@ -29,12 +34,7 @@ from stepwell.domain.lifecycle.inputs import (
     Sending,
     Submitted,
 )
-from stepwell.domain.model import Sent, Task
-from stepwell.domain.strict_json.canonical import digest
-from stepwell.engine.attempts.attempt_answers import AttemptAnswers
-from stepwell.engine.attempts.attempt_control import AttemptControl, AttemptSuperseded
-from stepwell.engine.attempts.attempt_memory import AttemptMemory
-from stepwell.engine.attempts.remote_jobs import PollPace, RemoteJobs
+from stepwell.lifecycle.model import Sent, Task
 from stepwell.offloop import off_loop_if_large
 from stepwell.ports.providers import Attempt, AttemptIO, Finished, Job, JobState, JobStatus, RemoteProvider
 

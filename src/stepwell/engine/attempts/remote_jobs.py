@@ -13,13 +13,13 @@ from uuid import UUID
 
 from msgspec import Struct
 
+from stepwell.basics.errors import Unavailable
 from stepwell.contract.costs import Cost
 from stepwell.contract.enums import ProviderType
-from stepwell.domain.errors import Unavailable
-from stepwell.domain.model import Sent
-from stepwell.domain.prices import PriceList
+from stepwell.lifecycle.model import Sent
 from stepwell.ports.clock import Clock
 from stepwell.ports.providers import Job, RemoteProvider
+from stepwell.rules.prices import PriceList
 
 _AGAIN_S = 0.5
 _REMEMBERED = 10_000  # jobs

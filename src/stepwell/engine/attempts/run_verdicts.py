@@ -8,12 +8,11 @@ What must hold:
 from anyio import sleep
 from msgspec import Raw, json
 
+from stepwell.basics.errors import AttemptError
+from stepwell.basics.strict_json.size import decoded_size
 from stepwell.contract.definition import Repeat
-from stepwell.domain.errors import AttemptError
-from stepwell.domain.lifecycle.inputs import RunVerdict
-from stepwell.domain.mapping.config_expressions import StepExpressions, is_true
-from stepwell.domain.mapping.repeat_expressions import repeat_texts, score_of
-from stepwell.domain.strict_json.size import decoded_size
+from stepwell.definition.mapping.config_expressions import StepExpressions, is_true
+from stepwell.definition.mapping.repeat_expressions import repeat_texts, score_of
 from stepwell.engine.attempts.attempt_memory import AttemptMemory
 from stepwell.engine.attempts.expression_evaluator import (
     EVALUATION_RETRY_S,
@@ -21,6 +20,7 @@ from stepwell.engine.attempts.expression_evaluator import (
     ExpressionEvaluator,
     WorkAccount,
 )
+from stepwell.lifecycle.inputs import RunVerdict
 
 
 class RunVerdicts:

@@ -20,11 +20,9 @@ from anyio import sleep_forever
 from msgspec import UNSET, Struct
 from msgspec.structs import replace
 
+from stepwell.basics.errors import ArtifactError, ArtifactGone, AttemptError
 from stepwell.contract.costs import Cost
 from stepwell.contract.enums import ProviderType, TaskType
-from stepwell.domain.errors import ArtifactError, ArtifactGone, AttemptError
-from stepwell.domain.lifecycle.inputs import AttemptFailed, FollowUpEnded, RunVerdict, SeedResolved, Succeeded
-from stepwell.domain.model import Task
 from stepwell.engine.admission.local_admission import LocalAdmission
 from stepwell.engine.admission.model_health import ModelKey
 from stepwell.engine.attempts.attempt_answers import AttemptAnswers, answer_path
@@ -48,6 +46,8 @@ from stepwell.engine.attempts.remote_attempt import RemoteAttempt
 from stepwell.engine.attempts.remote_jobs import RemoteJobs
 from stepwell.engine.attempts.run_verdicts import RunVerdicts
 from stepwell.engine.attempts.stored_results import StoredResults, read_results
+from stepwell.lifecycle.inputs import AttemptFailed, FollowUpEnded, RunVerdict, SeedResolved, Succeeded
+from stepwell.lifecycle.model import Task
 from stepwell.memory import FREE_BYTES, MemoryGovernor
 from stepwell.ports.answer_room import answer_room
 from stepwell.ports.providers import Attempt, Finished, Providers

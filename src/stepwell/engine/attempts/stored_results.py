@@ -5,8 +5,8 @@ from functools import partial
 from typing import Protocol
 from uuid import UUID
 
-from stepwell.domain.errors import AttemptError, ResultTooLarge
-from stepwell.domain.tenancy import EVERY_TENANT, TenantScope
+from stepwell.basics.errors import AttemptError, ResultTooLarge
+from stepwell.basics.tenancy import EVERY_TENANT, TenantScope
 from stepwell.engine.outages import until_available
 
 

@@ -9,12 +9,12 @@ import asyncio
 from typing import Final
 from uuid import UUID
 
+from stepwell.basics.errors import InvalidTransition, NotFound, Unavailable
+from stepwell.basics.tenancy import EVERY_TENANT
 from stepwell.contract.enums import WorkflowStatus
-from stepwell.domain.errors import InvalidTransition, NotFound, Unavailable
-from stepwell.domain.lifecycle.inputs import SERVICE, Cleanup
-from stepwell.domain.tenancy import EVERY_TENANT
 from stepwell.engine.execution.checkpointer import NotWritten
 from stepwell.engine.execution.workflow_access import WorkflowAccess
+from stepwell.lifecycle.inputs import SERVICE, Cleanup
 from stepwell.ports.cleanups import Cleanups
 
 _PAGE: Final = 250

@@ -18,11 +18,11 @@ from uuid import UUID
 
 import structlog
 
-from stepwell.domain.cleanup_records import FileRemoval
-from stepwell.domain.errors import ArtifactError, ArtifactGone
+from stepwell.basics.errors import ArtifactError, ArtifactGone
 from stepwell.engine.events.bus import EventBus
 from stepwell.engine.execution.scheduler import Scheduler
 from stepwell.fair_turns import FairTurns
+from stepwell.lifecycle.cleanup_records import FileRemoval
 from stepwell.ports.artifacts import Artifacts
 from stepwell.ports.purges import Purges
 

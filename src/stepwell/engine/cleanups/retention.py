@@ -15,11 +15,11 @@ from typing import Final
 
 import structlog
 
-from stepwell.domain.cleanup_records import ExpiredBatch
-from stepwell.domain.errors import Unavailable
+from stepwell.basics.errors import Unavailable
 from stepwell.engine.cleanups.runner import CleanupRunner
 from stepwell.engine.execution.lease import Lease
 from stepwell.engine.execution.timers import wait_until_set
+from stepwell.lifecycle.cleanup_records import ExpiredBatch
 from stepwell.ports.clock import Clock
 from stepwell.ports.daily_costs import DailyCosts
 from stepwell.ports.purges import Purges

@@ -31,13 +31,9 @@ from uuid import UUID
 import structlog
 from msgspec import Struct, field
 
+from stepwell.basics.errors import ArtifactError, ArtifactGone, NotFound, Unavailable
+from stepwell.basics.tenancy import EVERY_TENANT
 from stepwell.contract.enums import TERMINAL_STATUSES, EventType
-from stepwell.domain.cleanup_records import CleanupFault, CleanupReport, DataDeletion, DueCleanup, TaskToClean
-from stepwell.domain.errors import ArtifactError, ArtifactGone, NotFound, Unavailable
-from stepwell.domain.lifecycle.inputs import FilesDeleted
-from stepwell.domain.lifecycle.subworkflow_run import SubworkflowRun
-from stepwell.domain.list_records import TaskPlace
-from stepwell.domain.tenancy import EVERY_TENANT
 from stepwell.engine.cleanups.child_cleanups import clean_children
 from stepwell.engine.cleanups.purger import DeleteUploads, Purger
 from stepwell.engine.events.bus import CommittedEvents, EventBus
@@ -46,10 +42,14 @@ from stepwell.engine.execution.timers import wait_until_set
 from stepwell.engine.execution.workflow_access import WorkflowAccess
 from stepwell.engine.outages import OUTAGE_RETRY_S
 from stepwell.fair_turns import FairTurns
+from stepwell.lifecycle.cleanup_records import CleanupFault, CleanupReport, DataDeletion, DueCleanup, TaskToClean
+from stepwell.lifecycle.inputs import FilesDeleted
+from stepwell.lifecycle.subworkflow_run import SubworkflowRun
 from stepwell.ports.artifacts import Artifacts
 from stepwell.ports.cleanups import FIRST, Cleanups
 from stepwell.ports.clock import Clock
 from stepwell.ports.purges import Purges
+from stepwell.rules.list_records import TaskPlace
 
 log = structlog.get_logger()
 

@@ -12,19 +12,19 @@ from uuid import UUID
 
 from msgspec import Raw
 
+from stepwell.basics.errors import NotFound, Unavailable
+from stepwell.basics.tenancy import TenantScope
 from stepwell.contract.dry_run_result import DryRun, DryRunVerb
-from stepwell.domain.errors import NotFound, Unavailable
-from stepwell.domain.lifecycle.inputs import SERVICE, Cancel, Cleanup, Pause, Resume, Start
-from stepwell.domain.lifecycle.peer_commands import ClientVerb, DryRunQuestion
-from stepwell.domain.preconditions import NO_PRECONDITIONS, Preconditions, Version
-from stepwell.domain.records import LoadedWorkflow
-from stepwell.domain.tenancy import TenantScope
 from stepwell.engine.diagnostics.nested_dry_runs import NestedDryRuns
 from stepwell.engine.diagnostics.owner_questions import OwnerQuestions
 from stepwell.engine.diagnostics.verb_forecast import forecast_verb
 from stepwell.engine.execution.recovery import NEEDS_NEWER_VERSION
 from stepwell.engine.execution.scheduler import Scheduler
 from stepwell.engine.execution.workflow_access import RunsElsewhere
+from stepwell.lifecycle.inputs import SERVICE, Cancel, Cleanup, Pause, Resume, Start
+from stepwell.lifecycle.peer_commands import ClientVerb, DryRunQuestion
+from stepwell.lifecycle.preconditions import NO_PRECONDITIONS, Preconditions, Version
+from stepwell.lifecycle.records import LoadedWorkflow
 from stepwell.offloop import off_loop
 from stepwell.ports.clock import Clock, NewId
 from stepwell.ports.storage import WorkflowReader, WorkflowStore

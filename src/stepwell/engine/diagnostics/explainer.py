@@ -14,6 +14,8 @@ from datetime import datetime, timedelta
 from functools import partial
 from uuid import UUID
 
+from stepwell.basics.errors import DiskFull, NotFound, Unavailable
+from stepwell.basics.tenancy import TenantScope
 from stepwell.contract.enums import ProviderType, WorkflowStatus
 from stepwell.contract.reasons import (
     BreakerOpen,
@@ -23,11 +25,7 @@ from stepwell.contract.reasons import (
     SlotLimit,
     WaitsForSlot,
 )
-from stepwell.domain.diagnostics.explain import AttemptObservation, Process, WorkflowSnapshot, explain
-from stepwell.domain.errors import DiskFull, NotFound, Unavailable
-from stepwell.domain.records import LoadedWorkflow, Ownership
-from stepwell.domain.tenancy import TenantScope
-from stepwell.domain.workflow_config import read_workflow_config
+from stepwell.definition.workflow_config import read_workflow_config
 from stepwell.engine.admission.controller import AdmissionController, LimitKind, QueuedSteps
 from stepwell.engine.admission.model_health import BreakerHold, ModelHealth
 from stepwell.engine.admission.pools import ModelPool
@@ -36,9 +34,11 @@ from stepwell.engine.execution.active_workflow import ActiveWorkflow
 from stepwell.engine.execution.running_attempt import RunningAttempt
 from stepwell.engine.execution.scheduler import Scheduler
 from stepwell.engine.monitoring.write_monitor import WriteMonitor, WriteTarget
+from stepwell.lifecycle.records import LoadedWorkflow, Ownership
 from stepwell.offloop import off_loop
 from stepwell.ports.clock import Clock
 from stepwell.ports.storage import WorkflowReader, WorkflowStore
+from stepwell.rules.diagnostics.explain import AttemptObservation, Process, WorkflowSnapshot, explain
 
 _TRIES = 3  # the workflow's owner may change between two statements
 _NOWHERE = Ownership(None, alive=False, lease_until=None, paused_by=None, paused_at=None)

@@ -17,21 +17,21 @@ from uuid import UUID
 
 from msgspec import Struct, structs
 
+from stepwell.basics.errors import InvalidRequest, InvalidTransition
+from stepwell.basics.strict_json.normalise import Handling
+from stepwell.basics.tenancy import TenantScope
 from stepwell.contract.dry_run_result import DryRun, DryRunVerb, KeptFile, SubWorkflowDryRun
 from stepwell.contract.enums import WorkflowStatus
-from stepwell.domain.errors import InvalidRequest, InvalidTransition
-from stepwell.domain.lifecycle.inputs import SERVICE, Cleanup, GiveUp, Pause, Resume, Start
-from stepwell.domain.lifecycle.peer_commands import ClientVerb
-from stepwell.domain.records import LoadedWorkflow
-from stepwell.domain.strict_json.normalise import Handling
-from stepwell.domain.tenancy import TenantScope
-from stepwell.domain.validation.provider_rules import ProviderCatalog
-from stepwell.domain.validation.sub_workflow_rules import with_origin
-from stepwell.domain.validation.workflow import validate_workflow
+from stepwell.definition.validation.provider_rules import ProviderCatalog
+from stepwell.definition.validation.sub_workflow_rules import with_origin
+from stepwell.definition.validation.workflow import validate_workflow
 from stepwell.engine.diagnostics.verb_forecast import ExistingChild, NewChild, VerbForecast, forecast_verb
 from stepwell.engine.new_workflow import Creation, build_workflow, loaded_of
 from stepwell.engine.task_files import TaskFiles
 from stepwell.fair_turns import FairTurns
+from stepwell.lifecycle.inputs import SERVICE, Cleanup, GiveUp, Pause, Resume, Start
+from stepwell.lifecycle.peer_commands import ClientVerb
+from stepwell.lifecycle.records import LoadedWorkflow
 from stepwell.offloop import off_loop, off_loop_if_large
 from stepwell.ports.clock import Clock, NewId
 from stepwell.ports.storage import WorkflowReader, WorkflowStore

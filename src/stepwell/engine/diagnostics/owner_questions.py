@@ -13,19 +13,19 @@ from uuid import UUID
 
 from msgspec import Raw, Struct, json
 
+from stepwell.basics.errors import TooManyRequests, Unavailable
+from stepwell.basics.tenancy import TenantScope
 from stepwell.contract.dry_run_result import DryRun
 from stepwell.contract.reasons import Explanation
-from stepwell.domain.errors import TooManyRequests, Unavailable
-from stepwell.domain.lifecycle.peer_commands import (
+from stepwell.engine.execution.command_sender import CommandSender
+from stepwell.lifecycle.peer_commands import (
     DryRunQuestion,
     ExplainQuestion,
     QuestionAnswered,
     VerbRefused,
     error_of,
 )
-from stepwell.domain.preconditions import NO_PRECONDITIONS, Preconditions, Version
-from stepwell.domain.tenancy import TenantScope
-from stepwell.engine.execution.command_sender import CommandSender
+from stepwell.lifecycle.preconditions import NO_PRECONDITIONS, Preconditions, Version
 
 MOST_EXPLANATION_BYTES: Final = 4 * 1024 * 1024
 MOST_DRY_RUN_BYTES: Final = 32 * 1024 * 1024

@@ -7,20 +7,20 @@ from typing import Any
 import structlog
 from msgspec import structs
 
+from stepwell.basics.strict_json.normalise import Handling
+from stepwell.basics.tenancy import TenantScope
 from stepwell.contract.enums import WAITS_OF, ProviderType, TaskType
 from stepwell.contract.plan_result import PlannedPrice, WorkflowPlan
-from stepwell.domain.diagnostics.plan import NO_PROVIDER, PlannedCall, build_plan
-from stepwell.domain.mapping.input_mapping import effective_config
-from stepwell.domain.mapping.templates import SUB_DEFINITION
-from stepwell.domain.prices import PriceList
-from stepwell.domain.strict_json.normalise import Handling
-from stepwell.domain.tenancy import TenantScope
-from stepwell.domain.validation.provider_rules import ProviderCatalog
-from stepwell.domain.validation.sub_workflow_rules import with_origin
-from stepwell.domain.validation.workflow import ValidatedWorkflow, validate_workflow
+from stepwell.definition.mapping.input_mapping import effective_config
+from stepwell.definition.mapping.templates import SUB_DEFINITION
+from stepwell.definition.validation.provider_rules import ProviderCatalog
+from stepwell.definition.validation.sub_workflow_rules import with_origin
+from stepwell.definition.validation.workflow import ValidatedWorkflow, validate_workflow
 from stepwell.engine.admission.model_health import ModelHealth, ModelKey
 from stepwell.offloop import off_loop, off_loop_if_large
 from stepwell.ports.providers import Providers
+from stepwell.rules.diagnostics.plan import NO_PROVIDER, PlannedCall, build_plan
+from stepwell.rules.prices import PriceList
 
 log = structlog.get_logger()
 

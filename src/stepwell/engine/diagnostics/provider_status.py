@@ -3,12 +3,12 @@
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 
+from stepwell.basics.credential_names import owner
+from stepwell.basics.setting_names import credential_setting
+from stepwell.basics.tenancy import TenantScope
 from stepwell.contract.enums import ProviderType
 from stepwell.contract.providers import CredentialStatus, ProviderStatus
-from stepwell.domain.credential_names import owner
-from stepwell.domain.setting_names import credential_setting
-from stepwell.domain.tenancy import TenantScope
-from stepwell.domain.validation.provider_rules import ProviderCatalog
+from stepwell.definition.validation.provider_rules import ProviderCatalog
 from stepwell.engine.admission.controller import AdmissionController
 from stepwell.engine.admission.model_health import ModelHealth
 from stepwell.engine.admission.pools import ModelPool

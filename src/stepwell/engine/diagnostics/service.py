@@ -4,17 +4,17 @@ from uuid import UUID
 
 from msgspec import Raw
 
+from stepwell.basics.tenancy import TenantScope
 from stepwell.contract.dry_run_result import DryRun, DryRunVerb
 from stepwell.contract.plan_result import WorkflowPlan
 from stepwell.contract.reasons import Explanation
-from stepwell.domain.lifecycle.peer_commands import ExplainQuestion, Question
-from stepwell.domain.preconditions import NO_PRECONDITIONS, Preconditions, Version
-from stepwell.domain.tenancy import TenantScope
-from stepwell.domain.validation.workflow import ValidatedWorkflow
+from stepwell.definition.validation.workflow import ValidatedWorkflow
 from stepwell.engine.diagnostics.dry_run import DryRunner
 from stepwell.engine.diagnostics.explainer import Explainer
 from stepwell.engine.diagnostics.owner_questions import encode_dry_run, encode_explanation
 from stepwell.engine.diagnostics.planner import Planner
+from stepwell.lifecycle.peer_commands import ExplainQuestion, Question
+from stepwell.lifecycle.preconditions import NO_PRECONDITIONS, Preconditions, Version
 
 
 class Diagnostics:

@@ -9,19 +9,19 @@ from msgspec import UNSET, Struct, structs
 
 from stepwell.contract.dry_run_result import DryRun, DryRunItems, DryRunRepeat, DryRunVerb, JobToCancel
 from stepwell.contract.enums import TERMINAL_STATUSES, StepStatus, WorkflowStatus
-from stepwell.domain.diagnostics.uncertain_steps import uncertain_steps
-from stepwell.domain.lifecycle.decision import Decision
-from stepwell.domain.lifecycle.effects import Evaluate
-from stepwell.domain.lifecycle.flow_run import FlowRun
-from stepwell.domain.lifecycle.item_group import ItemGroup
-from stepwell.domain.lifecycle.item_run import ItemRun
-from stepwell.domain.lifecycle.peer_commands import ClientVerb
-from stepwell.domain.lifecycle.run import Run
-from stepwell.domain.mapping.templates import SUB_DEFINITION
-from stepwell.domain.model import ItemState, StepState
-from stepwell.domain.records import LoadedWorkflow, StepRecord
-from stepwell.domain.validation.item_rules import known_count
+from stepwell.definition.mapping.templates import SUB_DEFINITION
+from stepwell.definition.validation.item_rules import known_count
 from stepwell.engine.execution.active_workflow import ActiveWorkflow
+from stepwell.lifecycle.decision import Decision
+from stepwell.lifecycle.effects import Evaluate
+from stepwell.lifecycle.flow_run import FlowRun
+from stepwell.lifecycle.item_group import ItemGroup
+from stepwell.lifecycle.item_run import ItemRun
+from stepwell.lifecycle.model import ItemState, StepState
+from stepwell.lifecycle.peer_commands import ClientVerb
+from stepwell.lifecycle.records import LoadedWorkflow, StepRecord
+from stepwell.lifecycle.run import Run
+from stepwell.rules.diagnostics.uncertain_steps import uncertain_steps
 
 _OPEN: Final = (StepStatus.PENDING, StepStatus.RUNNING)
 

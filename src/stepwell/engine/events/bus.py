@@ -11,8 +11,8 @@ from uuid import UUID
 from msgspec import Struct
 
 from stepwell.contract.enums import WorkflowStatus
-from stepwell.domain.model import HistoryEvent
-from stepwell.domain.webhooks.delivery import Delivery
+from stepwell.lifecycle.model import HistoryEvent
+from stepwell.lifecycle.webhook_deliveries import Delivery
 
 
 class CommittedEvents(Struct, frozen=True):

@@ -13,9 +13,9 @@ import asyncio
 from contextlib import suppress
 from uuid import UUID
 
+from stepwell.basics.errors import NotFound, Unavailable
+from stepwell.basics.tenancy import TenantScope
 from stepwell.contract.enums import TERMINAL_STATUSES
-from stepwell.domain.errors import NotFound, Unavailable
-from stepwell.domain.tenancy import TenantScope
 from stepwell.engine.events.bus import CommittedEvents, EventBus
 from stepwell.ports.storage import WorkflowReader
 

@@ -20,8 +20,8 @@ from typing import Generic, TypeVar
 
 from msgspec import Struct
 
+from stepwell.basics.errors import Unavailable
 from stepwell.contract.enums import WorkflowStatus
-from stepwell.domain.errors import Unavailable
 from stepwell.engine.events.deflate import DeflatedPart, DeflateStream, deflate
 
 P = TypeVar("P")

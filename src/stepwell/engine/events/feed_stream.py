@@ -3,7 +3,7 @@
 What must hold:
 - While there are subscribers, the database is read once after each sign that something was committed, and again as long
   as an event can't be sent yet. Otherwise nothing is read.
-- Every subscriber gets each event once, in the order of `domain.event_feed`. One that follows from now on gets no event
+- Every subscriber gets each event once, in the order of `rules.event_feed`. One that follows from now on gets no event
   that was there when it joined, however far behind the reader is.
 - Events are encoded and compressed once for all subscribers with the same filter. They are read no more often than one
   of the subscribers wants.
@@ -21,13 +21,13 @@ from itertools import accumulate
 import structlog
 from msgspec import Struct
 
-from stepwell.domain.access.feed_cursors import FeedCursors
-from stepwell.domain.errors import Fault, InvalidRequest, Unavailable
-from stepwell.domain.event_feed import EVERYTHING, FeedCursor, FeedEvent, FeedFilter, FeedPage
-from stepwell.domain.tenancy import EVERY_TENANT, TenantScope
+from stepwell.basics.errors import Fault, InvalidRequest, Unavailable
+from stepwell.basics.tenancy import EVERY_TENANT, TenantScope
 from stepwell.engine.events.deflate import DeflatedPart, DeflateStream, deflate
 from stepwell.engine.events.event_stream import FAILED, STOPPING, EventStream, QueuedEvent, SendBuffer
 from stepwell.ports.events import EventFeed
+from stepwell.rules.access.feed_cursors import FeedCursors
+from stepwell.rules.event_feed import EVERYTHING, FeedCursor, FeedEvent, FeedFilter, FeedPage
 
 log = structlog.get_logger()
 

@@ -14,8 +14,8 @@ from uuid import UUID
 
 import structlog
 
-from stepwell.domain.errors import Unavailable
-from stepwell.domain.tenancy import EVERY_TENANT
+from stepwell.basics.errors import Unavailable
+from stepwell.basics.tenancy import EVERY_TENANT
 from stepwell.engine.events.bus import CommittedEvents, EventBus
 from stepwell.engine.events.feed_stream import FeedReader
 from stepwell.ports.coordination import Coordination, Notifications

@@ -9,10 +9,8 @@ from uuid import UUID
 
 import structlog
 
-from stepwell.domain.access.feed_cursors import FeedCursors
-from stepwell.domain.errors import TooManyRequests, Unavailable
-from stepwell.domain.event_feed import BEGINNING, FeedCursor, FeedEvent, FeedFilter, FeedPage
-from stepwell.domain.tenancy import Account, TenantScope
+from stepwell.basics.errors import TooManyRequests, Unavailable
+from stepwell.basics.tenancy import Account, TenantScope
 from stepwell.engine.events.bus import EventBus
 from stepwell.engine.events.event_stream import EventStream, SendBuffer
 from stepwell.engine.events.feed_stream import FeedFrame, FeedReader, FeedStream, FeedSubscriber, check_position
@@ -20,6 +18,8 @@ from stepwell.engine.events.peer_notifications import PeerNotifications
 from stepwell.engine.events.workflow_stream import EventFrame, WorkflowStream, WorkflowSubscribers
 from stepwell.ports.coordination import Coordination
 from stepwell.ports.events import EventFeed
+from stepwell.rules.access.feed_cursors import FeedCursors
+from stepwell.rules.event_feed import BEGINNING, FeedCursor, FeedEvent, FeedFilter, FeedPage
 
 log = structlog.get_logger()
 

@@ -8,12 +8,12 @@ data are deleted. A workflow that is resumed in the meantime has more events, an
 from collections.abc import Callable, Sequence
 from uuid import UUID
 
+from stepwell.basics.errors import NotFound
+from stepwell.basics.tenancy import TenantScope
 from stepwell.contract.enums import TERMINAL_STATUSES, WorkflowStatus
-from stepwell.domain.errors import NotFound
-from stepwell.domain.model import HistoryEvent
-from stepwell.domain.tenancy import TenantScope
 from stepwell.engine.events.bus import CommittedEvents, EventBus
 from stepwell.engine.events.event_stream import STOPPING, EventStream, QueuedEvent, SendBuffer
+from stepwell.lifecycle.model import HistoryEvent
 from stepwell.ports.events import EventFeed
 
 EventFrame = Callable[[HistoryEvent], bytes]

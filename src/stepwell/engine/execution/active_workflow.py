@@ -13,27 +13,27 @@ from uuid import UUID
 
 from msgspec import UNSET, Struct, structs
 
+from stepwell.basics.errors import Unavailable
+from stepwell.basics.strict_json.size import MAX_RESULT_BYTES
+from stepwell.basics.workflow_limits import places_of
 from stepwell.contract.definition import FieldMapping, WorkflowStepDefinition
 from stepwell.contract.enums import ProviderType, RunIf, StepStatus
-from stepwell.domain.errors import Unavailable
-from stepwell.domain.lifecycle.decision import Decision, copy_of
-from stepwell.domain.lifecycle.flow_run import FlowRun
-from stepwell.domain.lifecycle.item_run import ItemRun, unit_position
-from stepwell.domain.lifecycle.new_run import new_run
-from stepwell.domain.lifecycle.stored_run import StoredRun
-from stepwell.domain.mapping.config_expressions import StepExpressions, StepPart
-from stepwell.domain.mapping.input_mapping import MAX_MAPPED_BYTES
-from stepwell.domain.mapping.items import StepItem, item_mappings, item_texts
-from stepwell.domain.mapping.templates import evaluated_config, may_have_expressions
-from stepwell.domain.model import ItemState, Task
-from stepwell.domain.records import LoadedWorkflow, StepRecord
-from stepwell.domain.steps import ResolvedStep
-from stepwell.domain.strict_json.size import MAX_RESULT_BYTES
-from stepwell.domain.workflow_config import read_workflow_config
-from stepwell.domain.workflow_limits import places_of
+from stepwell.definition.mapping.config_expressions import StepExpressions, StepPart
+from stepwell.definition.mapping.input_mapping import MAX_MAPPED_BYTES
+from stepwell.definition.mapping.items import StepItem, item_mappings, item_texts
+from stepwell.definition.mapping.templates import evaluated_config, may_have_expressions
+from stepwell.definition.workflow_config import read_workflow_config
 from stepwell.engine.events.bus import CommittedEvents
 from stepwell.engine.execution.running_attempt import RunningAttempt
 from stepwell.engine.execution.workflow_expressions import WorkflowExpressions
+from stepwell.lifecycle.decision import Decision, copy_of
+from stepwell.lifecycle.flow_run import FlowRun
+from stepwell.lifecycle.item_run import ItemRun, unit_position
+from stepwell.lifecycle.model import ItemState, Task
+from stepwell.lifecycle.new_run import new_run
+from stepwell.lifecycle.records import LoadedWorkflow, StepRecord
+from stepwell.lifecycle.steps import ResolvedStep
+from stepwell.lifecycle.stored_run import StoredRun
 from stepwell.ports.clock import Timer
 
 _ALL_COMPLETED = RunIf.ALL_COMPLETED  # hot path: an attribute of an enum costs 0.1 µs in Python 3.11

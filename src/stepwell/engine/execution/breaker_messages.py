@@ -19,8 +19,8 @@ import msgspec
 import structlog
 from msgspec import Meta, Struct
 
+from stepwell.basics.errors import Unavailable
 from stepwell.contract.enums import ProviderType
-from stepwell.domain.errors import Unavailable
 from stepwell.engine.admission.model_health import ModelHealth, ModelKey
 from stepwell.engine.outages import OUTAGE_RETRY_S
 from stepwell.ports.clock import Clock

@@ -28,9 +28,9 @@ from uuid import UUID
 import structlog
 from msgspec import Struct
 
+from stepwell.basics.errors import StepwellError, Unavailable
 from stepwell.batching import Batcher, ItemFailure, Weight
-from stepwell.domain.errors import StepwellError, Unavailable
-from stepwell.domain.lifecycle.decision import Decision
+from stepwell.lifecycle.decision import Decision
 from stepwell.memory import FREE_BYTES, MemoryGovernor, MemoryReservation, exceeds_threshold
 from stepwell.ports.storage import CONCURRENT_WRITES, WorkflowStore
 from stepwell.telemetry import Distribution

@@ -23,10 +23,14 @@ import structlog
 from msgspec import Raw
 from msgspec.structs import replace
 
-from stepwell.domain.cleanup_records import CleanupReport
-from stepwell.domain.errors import NotFound, StepwellError, Unavailable
-from stepwell.domain.lifecycle.inputs import Cleanup
-from stepwell.domain.lifecycle.peer_commands import (
+from stepwell.basics.errors import NotFound, StepwellError, Unavailable
+from stepwell.basics.tenancy import TenantScope
+from stepwell.engine.execution.checkpointer import NotWritten
+from stepwell.engine.execution.verb_applier import VerbApplier
+from stepwell.fair_turns import FairTurns
+from stepwell.lifecycle.cleanup_records import CleanupReport
+from stepwell.lifecycle.inputs import Cleanup
+from stepwell.lifecycle.peer_commands import (
     ClientVerb,
     Command,
     CommandMark,
@@ -37,11 +41,7 @@ from stepwell.domain.lifecycle.peer_commands import (
     VerbRefused,
     refusal_of,
 )
-from stepwell.domain.preconditions import Preconditions
-from stepwell.domain.tenancy import TenantScope
-from stepwell.engine.execution.checkpointer import NotWritten
-from stepwell.engine.execution.verb_applier import VerbApplier
-from stepwell.fair_turns import FairTurns
+from stepwell.lifecycle.preconditions import Preconditions
 from stepwell.ports.coordination import Coordination
 from stepwell.ports.peer_commands import Commands
 

@@ -21,10 +21,14 @@ from uuid import UUID
 import structlog
 from msgspec.structs import replace
 
-from stepwell.domain.cleanup_records import CleanupReport
-from stepwell.domain.errors import StepwellError, Unavailable
-from stepwell.domain.lifecycle.inputs import Cleanup
-from stepwell.domain.lifecycle.peer_commands import (
+from stepwell.basics.errors import StepwellError, Unavailable
+from stepwell.basics.tenancy import TenantScope
+from stepwell.engine.execution.timers import wait_until_set
+from stepwell.engine.idempotency import IdempotentRequests
+from stepwell.engine.outages import until_available
+from stepwell.lifecycle.cleanup_records import CleanupReport
+from stepwell.lifecycle.inputs import Cleanup
+from stepwell.lifecycle.peer_commands import (
     ClientVerb,
     Command,
     CommandRequest,
@@ -36,11 +40,7 @@ from stepwell.domain.lifecycle.peer_commands import (
     VerbApplied,
     VerbRefused,
 )
-from stepwell.domain.preconditions import Preconditions
-from stepwell.domain.tenancy import TenantScope
-from stepwell.engine.execution.timers import wait_until_set
-from stepwell.engine.idempotency import IdempotentRequests
-from stepwell.engine.outages import until_available
+from stepwell.lifecycle.preconditions import Preconditions
 from stepwell.ports.clock import Clock, NewId
 from stepwell.ports.coordination import Coordination
 from stepwell.ports.peer_commands import Commands

@@ -14,11 +14,11 @@ from uuid import UUID
 
 import structlog
 
-from stepwell.domain.errors import NotFound, Unavailable
-from stepwell.domain.lifecycle.inputs import RetryDue, Unpark
-from stepwell.domain.tenancy import EVERY_TENANT
+from stepwell.basics.errors import NotFound, Unavailable
+from stepwell.basics.tenancy import EVERY_TENANT
 from stepwell.engine.execution.checkpointer import NotWritten
 from stepwell.engine.execution.workflow_access import WorkflowAccess
+from stepwell.lifecycle.inputs import RetryDue, Unpark
 from stepwell.ports.clock import Clock
 
 log = structlog.get_logger()

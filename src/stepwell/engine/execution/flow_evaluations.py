@@ -18,12 +18,12 @@ from functools import partial
 
 from msgspec import Struct, field
 
-from stepwell.domain.lifecycle.effects import Evaluate
-from stepwell.domain.lifecycle.inputs import Input
 from stepwell.engine.attempts.flow_evaluator import FlowEvaluator
 from stepwell.engine.execution.active_workflow import ActiveWorkflow
 from stepwell.engine.execution.follow_up_tasks import Spawn
 from stepwell.engine.execution.item_memory import ItemMemory
+from stepwell.lifecycle.effects import Evaluate
+from stepwell.lifecycle.inputs import Input
 
 _AT_ONCE = 100  # questions in one turn of the event loop: some 10 ms
 

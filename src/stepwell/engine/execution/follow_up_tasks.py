@@ -15,11 +15,11 @@ from uuid import UUID
 from anyio import move_on_after
 
 from stepwell.contract.enums import CancelReceipt
-from stepwell.domain.lifecycle.inputs import FollowUpEnded, Input
 from stepwell.engine.attempts.attempt_control import AttemptControl
 from stepwell.engine.attempts.runner import AttemptRunner
 from stepwell.engine.execution.active_workflow import ActiveWorkflow
 from stepwell.engine.execution.running_attempt import RunningAttempt
+from stepwell.lifecycle.inputs import FollowUpEnded, Input
 from stepwell.ports.clock import Clock
 
 Spawn: TypeAlias = Callable[[Coroutine[Any, Any, None], str, Callable[[asyncio.Task[None]], None]], asyncio.Task[None]]

@@ -14,9 +14,9 @@ from typing import Final
 
 from msgspec import Struct, field
 
-from stepwell.domain.model import ItemState
-from stepwell.domain.strict_json.size import MAX_RESULT_BYTES
+from stepwell.basics.strict_json.size import MAX_RESULT_BYTES
 from stepwell.engine.execution.active_workflow import ActiveWorkflow
+from stepwell.lifecycle.model import ItemState
 from stepwell.memory import exceeds_threshold
 
 _LONGEST_WAIT_S: Final = 30.0

@@ -1,4 +1,4 @@
-"""Divides the limits among this process and the others on its database. The rules are in `domain.limit_division`.
+"""Divides the limits among this process and the others on its database. The rules are in `rules.limit_division`.
 
 What must hold:
 - A process that is alone sends two statements when it needs the limits after it got a lease, and none besides.
@@ -24,8 +24,18 @@ from uuid import UUID
 
 import structlog
 
-from stepwell.domain.errors import Unavailable
-from stepwell.domain.limit_division import (
+from stepwell.basics.errors import Unavailable
+from stepwell.engine.admission.controller import AdmissionController
+from stepwell.engine.admission.limit_demand import divide, needs_shares
+from stepwell.engine.admission.limit_shares import LATE_S, ReservedStarts
+from stepwell.engine.admission.pools import DividedPool, ModelPool, rate_key
+from stepwell.engine.admission.start_rates import leeway_s
+from stepwell.engine.execution.lease import Lease
+from stepwell.engine.execution.timers import wait_until_set
+from stepwell.engine.outages import OUTAGE_RETRY_S
+from stepwell.ports.clock import Clock
+from stepwell.ports.coordination import LimitStore
+from stepwell.rules.limit_division import (
     Division,
     DivisionChange,
     Membership,
@@ -37,16 +47,6 @@ from stepwell.domain.limit_division import (
     other_claimers,
     uncounted,
 )
-from stepwell.engine.admission.controller import AdmissionController
-from stepwell.engine.admission.limit_demand import divide, needs_shares
-from stepwell.engine.admission.limit_shares import LATE_S, ReservedStarts
-from stepwell.engine.admission.pools import DividedPool, ModelPool, rate_key
-from stepwell.engine.admission.start_rates import leeway_s
-from stepwell.engine.execution.lease import Lease
-from stepwell.engine.execution.timers import wait_until_set
-from stepwell.engine.outages import OUTAGE_RETRY_S
-from stepwell.ports.clock import Clock
-from stepwell.ports.coordination import LimitStore
 
 log = structlog.get_logger()
 

@@ -18,10 +18,10 @@ from typing import Any, Protocol
 import structlog
 
 from stepwell.contract.enums import EventType, ProviderType, StepStatus, TaskStatus, WorkflowStatus
-from stepwell.domain.lifecycle.decision import Decision
-from stepwell.domain.model import HistoryEvent, Task
 from stepwell.engine.admission.model_health import ModelKey
 from stepwell.engine.execution.active_workflow import ActiveWorkflow
+from stepwell.lifecycle.decision import Decision
+from stepwell.lifecycle.model import HistoryEvent, Task
 from stepwell.telemetry import Distribution, Labels
 
 log = structlog.get_logger()

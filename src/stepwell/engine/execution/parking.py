@@ -10,8 +10,8 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, Final
 
-from stepwell.domain.lifecycle.inputs import Input, Park
 from stepwell.engine.execution.active_workflow import ActiveWorkflow
+from stepwell.lifecycle.inputs import Input, Park
 from stepwell.ports.clock import Clock
 
 PARK_AFTER_S: Final = 10.0

@@ -27,17 +27,17 @@ from uuid import UUID
 
 import structlog
 
+from stepwell.basics.errors import Unavailable
+from stepwell.basics.tenancy import EVERY_TENANT
 from stepwell.contract.enums import ProviderType
-from stepwell.domain.errors import Unavailable
-from stepwell.domain.lifecycle.inputs import GiveUp, TrialBegun
-from stepwell.domain.lifecycle.unclean_ends import CALM_S, TRIAL_S, TRIALS_S, failure_after
-from stepwell.domain.records import AdmissionResult, LoadedWorkflow
-from stepwell.domain.tenancy import EVERY_TENANT
 from stepwell.engine.execution.active_workflow import ActiveWorkflow
 from stepwell.engine.execution.lease import Lease
 from stepwell.engine.execution.limit_divider import LimitDivider
 from stepwell.engine.execution.scheduler import Scheduler, WorkflowListener
 from stepwell.engine.execution.timers import wait_until_set
+from stepwell.lifecycle.inputs import GiveUp, TrialBegun
+from stepwell.lifecycle.records import AdmissionResult, LoadedWorkflow
+from stepwell.lifecycle.unclean_ends import CALM_S, TRIAL_S, TRIALS_S, failure_after
 from stepwell.offloop import off_loop
 from stepwell.ports.clock import Clock
 from stepwell.ports.coordination import LIMITS_CHANGED, Coordination

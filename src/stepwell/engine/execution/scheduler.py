@@ -30,20 +30,6 @@ import structlog
 from anyio import CancelScope
 
 from stepwell.contract.enums import TaskStatus
-from stepwell.domain.lifecycle.decision import Decision, RequestMarks
-from stepwell.domain.lifecycle.effects import (
-    CancelAttempt,
-    DeadlineAt,
-    Effect,
-    Evaluate,
-    FollowUp,
-    PauseOrResumeChild,
-    StartAttempt,
-    WakeAt,
-)
-from stepwell.domain.lifecycle.inputs import Admitted, DeadlinePassed, Input, RetryDue
-from stepwell.domain.lifecycle.output_budget import RESULTS_MAX_BYTES
-from stepwell.domain.model import Task
 from stepwell.engine.admission.controller import AdmissionController
 from stepwell.engine.admission.model_health import ModelHealth
 from stepwell.engine.attempts.attempt_control import AttemptControl
@@ -63,6 +49,20 @@ from stepwell.engine.execution.step_dispatcher import AttemptStart, StepDispatch
 from stepwell.engine.execution.supervised_tasks import SupervisedTasks
 from stepwell.engine.execution.timers import Timers
 from stepwell.engine.monitoring.loop_lag import LoopLag
+from stepwell.lifecycle.decision import Decision, RequestMarks
+from stepwell.lifecycle.effects import (
+    CancelAttempt,
+    DeadlineAt,
+    Effect,
+    Evaluate,
+    FollowUp,
+    PauseOrResumeChild,
+    StartAttempt,
+    WakeAt,
+)
+from stepwell.lifecycle.inputs import Admitted, DeadlinePassed, Input, RetryDue
+from stepwell.lifecycle.model import Task
+from stepwell.lifecycle.output_budget import RESULTS_MAX_BYTES
 from stepwell.memory import MemoryGovernor
 from stepwell.ports.clock import Clock, NewId
 from stepwell.ports.storage import WorkflowStore

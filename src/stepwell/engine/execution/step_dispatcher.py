@@ -24,12 +24,12 @@ from msgspec import Struct
 
 from stepwell.contract.enums import ProviderType
 from stepwell.contract.task_configs import TaskConfig
-from stepwell.domain.lifecycle.inputs import AttemptFailed, Diverted, Succeeded
 from stepwell.engine.admission.controller import AdmissionController, Slot
 from stepwell.engine.admission.model_health import ModelHealth, ModelKey, TrackedAttempt
 from stepwell.engine.admission.pools import LOCAL, ModelPool, Pool
 from stepwell.engine.execution.active_workflow import ActiveWorkflow
 from stepwell.engine.execution.running_attempt import RunningAttempt
+from stepwell.lifecycle.inputs import AttemptFailed, Diverted, Succeeded
 from stepwell.ports.clock import Clock, Timer
 
 _USUAL_TIMEOUT_S = TaskConfig().timeout_s

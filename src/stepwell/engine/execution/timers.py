@@ -8,8 +8,8 @@ from datetime import datetime
 from functools import partial
 from typing import Any
 
-from stepwell.domain.lifecycle.inputs import Input
 from stepwell.engine.execution.active_workflow import ActiveWorkflow
+from stepwell.lifecycle.inputs import Input
 from stepwell.ports.clock import Clock
 
 _AT_ONCE = 100  # timers that fire in one turn of the event loop: the rest of thousands that are due at once follows

@@ -12,7 +12,7 @@ from uuid import UUID
 from msgspec import Struct
 from msgspec.structs import replace
 
-from stepwell.domain.errors import (
+from stepwell.basics.errors import (
     InvalidTransition,
     NotWaiting,
     PreconditionFailed,
@@ -20,16 +20,16 @@ from stepwell.domain.errors import (
     TooManyRequests,
     Unavailable,
 )
-from stepwell.domain.lifecycle.decision import RequestMarks
-from stepwell.domain.lifecycle.inputs import SERVICE, Resume, Start, Unpark, Update
-from stepwell.domain.lifecycle.peer_commands import ClientVerb, CommandMark
-from stepwell.domain.preconditions import Preconditions
-from stepwell.domain.tenancy import TenantScope
+from stepwell.basics.tenancy import TenantScope
 from stepwell.engine.execution.active_workflow import ActiveWorkflow
 from stepwell.engine.execution.checkpointer import NotWritten
 from stepwell.engine.execution.workflow_access import WorkflowAccess
 from stepwell.engine.execution.workflow_admission import WorkflowAdmission
 from stepwell.engine.idempotency import IdempotentRequests
+from stepwell.lifecycle.decision import RequestMarks
+from stepwell.lifecycle.inputs import SERVICE, Resume, Start, Unpark, Update
+from stepwell.lifecycle.peer_commands import ClientVerb, CommandMark
+from stepwell.lifecycle.preconditions import Preconditions
 
 _ANSWER_S = 10.0
 _REFUSALS = (InvalidTransition, NotWaiting, PreconditionFailed, TooManyRequests, Unavailable)

@@ -15,15 +15,15 @@ from weakref import WeakValueDictionary
 
 from msgspec.structs import replace
 
-from stepwell.domain.errors import NotFound, Unavailable
-from stepwell.domain.idempotency import Reservation
-from stepwell.domain.records import NewWorkflow
-from stepwell.domain.tenancy import TenantScope
+from stepwell.basics.errors import NotFound, Unavailable
+from stepwell.basics.idempotency import Reservation
+from stepwell.basics.tenancy import TenantScope
 from stepwell.engine.events.bus import CommittedEvents, EventBus
 from stepwell.engine.execution.active_workflow import ActiveWorkflow
 from stepwell.engine.execution.lease import Lease
 from stepwell.engine.execution.recovery import NEEDS_NEWER_VERSION, RUNS_ELSEWHERE, Recovery, load_results
 from stepwell.engine.execution.scheduler import Scheduler
+from stepwell.lifecycle.records import NewWorkflow
 from stepwell.offloop import off_loop
 from stepwell.ports.storage import WorkflowStore
 

@@ -28,12 +28,12 @@ from uuid import UUID
 
 import structlog
 
-from stepwell.domain.errors import TooManyRequests, Unavailable
-from stepwell.domain.model import NEVER
+from stepwell.basics.errors import TooManyRequests, Unavailable
 from stepwell.engine.admission.workflow_places import WorkflowPlaces, WorkflowUse
 from stepwell.engine.execution.active_workflow import ActiveWorkflow
 from stepwell.engine.execution.recovery import Recovery
 from stepwell.engine.execution.scheduler import Scheduler, WorkflowListener
+from stepwell.lifecycle.model import NEVER
 from stepwell.ports.clock import Clock, Timer
 from stepwell.ports.coordination import Coordination
 from stepwell.ports.storage import WorkflowStore

@@ -4,9 +4,9 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from msgspec import UNSET, Struct, json
 
-from stepwell.domain.mapping.config_expressions import StepExpressions, StepPart, condition_text
-from stepwell.domain.mapping.items import item_texts
-from stepwell.domain.mapping.templates import (
+from stepwell.definition.mapping.config_expressions import StepExpressions, StepPart, condition_text
+from stepwell.definition.mapping.items import item_texts
+from stepwell.definition.mapping.templates import (
     ESCAPED,
     INPUTS,
     ITEM,
@@ -18,8 +18,8 @@ from stepwell.domain.mapping.templates import (
     parse_template,
     texts_of,
 )
-from stepwell.domain.model import WorkflowState
-from stepwell.domain.records import LoadedWorkflow
+from stepwell.lifecycle.model import WorkflowState
+from stepwell.lifecycle.records import LoadedWorkflow
 
 _NO_OBJECT = b"{}"
 _PARSE_UNITS = 10  # of work, for an expression

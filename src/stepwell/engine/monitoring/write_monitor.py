@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import structlog
 
-from stepwell.domain.errors import ArtifactError, DiskFull, ReadOnly, ResourcesExhausted, StepwellError, Unavailable
+from stepwell.basics.errors import ArtifactError, DiskFull, ReadOnly, ResourcesExhausted, StepwellError, Unavailable
 from stepwell.ports.clock import Clock
 
 log = structlog.get_logger()

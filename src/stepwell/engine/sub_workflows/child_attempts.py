@@ -5,8 +5,6 @@ from typing import Any
 from uuid import UUID
 
 from stepwell.contract.enums import TERMINAL_STATUSES, CancelReceipt, WorkflowStatus
-from stepwell.domain.lifecycle.inputs import FollowUpEnded, GiveUp, Sending, Submitted
-from stepwell.domain.model import Sent, Task
 from stepwell.engine.attempts.attempt_control import AttemptControl, AttemptSuperseded
 from stepwell.engine.execution.active_workflow import ActiveWorkflow
 from stepwell.engine.execution.scheduler import Scheduler
@@ -14,6 +12,8 @@ from stepwell.engine.sub_workflows.child_builder import ChildBuilder
 from stepwell.engine.sub_workflows.child_follower import ChildCheck, ChildFollower
 from stepwell.engine.sub_workflows.child_inserter import ChildInserter
 from stepwell.engine.sub_workflows.stored_children import StoredChildren
+from stepwell.lifecycle.inputs import FollowUpEnded, GiveUp, Sending, Submitted
+from stepwell.lifecycle.model import Sent, Task
 from stepwell.ports.clock import Clock
 
 

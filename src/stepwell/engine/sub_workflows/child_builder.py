@@ -9,17 +9,17 @@ from weakref import WeakKeyDictionary
 
 from msgspec import Struct
 
-from stepwell.domain.child_records import ParentLink
-from stepwell.domain.lifecycle.inputs import SERVICE, Start
-from stepwell.domain.mapping.templates import INPUTS, SUB_DEFINITION
-from stepwell.domain.model import ItemState, Task
-from stepwell.domain.validation.sub_workflow_rules import with_origin
+from stepwell.definition.mapping.templates import INPUTS, SUB_DEFINITION
+from stepwell.definition.validation.sub_workflow_rules import with_origin
 from stepwell.engine.attempts.attempt_control import AttemptSuperseded
 from stepwell.engine.execution.active_workflow import ActiveWorkflow
 from stepwell.engine.new_workflow import Creation, NewWorkflowBundle, build_workflow
 from stepwell.engine.sub_workflows.child_validator import ChildValidator
 from stepwell.engine.sub_workflows.stored_children import StoredChildren
 from stepwell.fair_turns import FairTurns
+from stepwell.lifecycle.child_records import ParentLink
+from stepwell.lifecycle.inputs import SERVICE, Start
+from stepwell.lifecycle.model import ItemState, Task
 from stepwell.offloop import off_loop
 from stepwell.ports.clock import Clock, NewId
 

@@ -6,13 +6,13 @@ from uuid import UUID
 
 from msgspec import Raw, json
 
+from stepwell.basics.strict_json.size import MAX_RESULT_BYTES
 from stepwell.contract.enums import WorkflowStatus
-from stepwell.domain.lifecycle.inputs import AttemptFailed, Succeeded
-from stepwell.domain.model import Task
-from stepwell.domain.records import WorkflowRecord
-from stepwell.domain.strict_json.size import MAX_RESULT_BYTES
 from stepwell.engine.execution.active_workflow import ActiveWorkflow
 from stepwell.engine.sub_workflows.stored_children import StoredChildren
+from stepwell.lifecycle.inputs import AttemptFailed, Succeeded
+from stepwell.lifecycle.model import Task
+from stepwell.lifecycle.records import WorkflowRecord
 
 _MAX_STORED_BYTES: Final = 8 * MAX_RESULT_BYTES  # of a sub-workflow whose results are read
 

@@ -11,15 +11,15 @@ from msgspec import Struct, field
 from msgspec.structs import replace
 
 from stepwell.contract.enums import TERMINAL_STATUSES, TaskPhase, WorkflowStatus
-from stepwell.domain.lifecycle.effects import PauseOrResumeChild
-from stepwell.domain.lifecycle.inputs import SERVICE, AttemptFailed, ChildFollowed, Pause, Succeeded
-from stepwell.domain.lifecycle.subworkflow_run import SubworkflowRun
-from stepwell.domain.model import Task
 from stepwell.engine.execution.active_workflow import ActiveWorkflow
 from stepwell.engine.execution.scheduler import Scheduler, WorkflowListener
 from stepwell.engine.execution.workflow_admission import WorkflowAdmission
 from stepwell.engine.sub_workflows.child_ends import ChildEnds, child_failure
 from stepwell.engine.sub_workflows.stored_children import StoredChildren
+from stepwell.lifecycle.effects import PauseOrResumeChild
+from stepwell.lifecycle.inputs import SERVICE, AttemptFailed, ChildFollowed, Pause, Succeeded
+from stepwell.lifecycle.model import Task
+from stepwell.lifecycle.subworkflow_run import SubworkflowRun
 
 log = structlog.get_logger()
 

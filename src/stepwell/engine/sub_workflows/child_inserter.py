@@ -6,16 +6,16 @@ from uuid import UUID
 
 from anyio import CancelScope, fail_after
 
-from stepwell.domain.child_records import ChildInsertion, ParentAttempt
-from stepwell.domain.errors import AttemptError, Unavailable, UploadsGone
-from stepwell.domain.tenancy import EVERY_TENANT
-from stepwell.domain.workflow_limits import RootLimits
+from stepwell.basics.errors import AttemptError, Unavailable, UploadsGone
+from stepwell.basics.tenancy import EVERY_TENANT
+from stepwell.basics.workflow_limits import RootLimits
 from stepwell.engine.attempts.attempt_control import AttemptSuperseded
 from stepwell.engine.events.bus import EventBus
 from stepwell.engine.execution.lease import Lease
 from stepwell.engine.execution.workflow_admission import WorkflowAdmission
 from stepwell.engine.new_workflow import NewWorkflowBundle
 from stepwell.engine.outages import until_available
+from stepwell.lifecycle.child_records import ChildInsertion, ParentAttempt
 from stepwell.ports.storage import WorkflowStore
 
 LIMITS: Final = RootLimits()

@@ -6,12 +6,12 @@ from typing import Any
 
 from msgspec import json
 
-from stepwell.domain.errors import AttemptError, InvalidRequest
-from stepwell.domain.mapping.expressions import FEW_CHARACTERS, Expressions, expressions_of
-from stepwell.domain.strict_json.normalise import Handling
-from stepwell.domain.validation.provider_rules import ProviderCatalog
-from stepwell.domain.validation.workflow import ValidatedWorkflow, validate_workflow
-from stepwell.domain.workflow_limits import definition_size
+from stepwell.basics.errors import AttemptError, InvalidRequest
+from stepwell.basics.strict_json.normalise import Handling
+from stepwell.basics.workflow_limits import definition_size
+from stepwell.definition.mapping.expressions import FEW_CHARACTERS, Expressions, expressions_of
+from stepwell.definition.validation.provider_rules import ProviderCatalog
+from stepwell.definition.validation.workflow import ValidatedWorkflow, validate_workflow
 from stepwell.engine.attempts.expression_evaluator import ExpressionEvaluator
 from stepwell.engine.inputs_checker import InputsChecker
 from stepwell.engine.outages import until_available

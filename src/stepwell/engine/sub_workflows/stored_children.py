@@ -7,15 +7,15 @@ from uuid import UUID
 import structlog
 from anyio import sleep
 
+from stepwell.basics.errors import InvalidTransition, NotFound, TooManyRequests, Unavailable
+from stepwell.basics.tenancy import EVERY_TENANT
 from stepwell.contract.enums import StepStatus, WorkflowStatus
-from stepwell.domain.child_records import ChildStatuses
-from stepwell.domain.errors import InvalidTransition, NotFound, TooManyRequests, Unavailable
-from stepwell.domain.lifecycle.inputs import SERVICE, Resume
-from stepwell.domain.lifecycle.peer_commands import ClientVerb
-from stepwell.domain.preconditions import NO_PRECONDITIONS, Preconditions
-from stepwell.domain.records import WHOLE, WorkflowRecord
-from stepwell.domain.tenancy import EVERY_TENANT
 from stepwell.engine.outages import OUTAGE_RETRY_S, until_available
+from stepwell.lifecycle.child_records import ChildStatuses
+from stepwell.lifecycle.inputs import SERVICE, Resume
+from stepwell.lifecycle.peer_commands import ClientVerb
+from stepwell.lifecycle.preconditions import NO_PRECONDITIONS, Preconditions
+from stepwell.lifecycle.records import WHOLE, WorkflowRecord
 from stepwell.ports.clock import Clock, NewId
 from stepwell.ports.storage import WorkflowReader, WorkflowStore
 

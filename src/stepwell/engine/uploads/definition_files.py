@@ -18,11 +18,11 @@ from uuid import UUID
 from anyio import to_thread
 from msgspec import structs
 
-from stepwell.domain.artifacts import JSON, TEXT
-from stepwell.domain.data_uris import decode_data
-from stepwell.domain.errors import QuotaExceeded, Unavailable, UnsupportedFile, UploadsGone
-from stepwell.domain.validation.data_uri_inputs import LARGEST_INLINE, DataUriInput, large_data_uris
-from stepwell.domain.validation.workflow import ValidatedWorkflow
+from stepwell.basics.artifacts import JSON, TEXT
+from stepwell.basics.data_uris import decode_data
+from stepwell.basics.errors import QuotaExceeded, Unavailable, UnsupportedFile, UploadsGone
+from stepwell.definition.validation.data_uri_inputs import LARGEST_INLINE, DataUriInput, large_data_uris
+from stepwell.definition.validation.workflow import ValidatedWorkflow
 from stepwell.engine.uploads.service import StoredUpload, UploadService
 from stepwell.engine.uploads.spooled_file import spooled_file
 from stepwell.fair_turns import FairTurns

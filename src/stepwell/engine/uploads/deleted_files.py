@@ -5,9 +5,9 @@ from contextlib import contextmanager
 
 from msgspec import json
 
+from stepwell.basics.artifacts import named_tasks
+from stepwell.basics.errors import Fault, InvalidRequest, UploadsGone
 from stepwell.contract.definition import CreateWorkflow
-from stepwell.domain.artifacts import named_tasks
-from stepwell.domain.errors import Fault, InvalidRequest, UploadsGone
 
 _MESSAGE = "This names a file that is being deleted: upload it again"
 

@@ -13,8 +13,8 @@ import filetype
 from msgspec import DecodeError, Raw, Struct, json
 from PIL import Image
 
-from stepwell.domain.artifacts import JSON, MEDIA_TYPES, TEXT
-from stepwell.domain.uploads import UploadContents
+from stepwell.basics.artifacts import JSON, MEDIA_TYPES, TEXT
+from stepwell.rules.uploads import UploadContents
 
 _HEAD = 8_192  # bytes that the signatures of types are in
 _CHUNK = 1 << 20

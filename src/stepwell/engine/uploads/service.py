@@ -21,8 +21,8 @@ import structlog
 from anyio import CancelScope
 from msgspec import Struct, json
 
-from stepwell.domain.artifacts import parse_artifact_path
-from stepwell.domain.errors import (
+from stepwell.basics.artifacts import parse_artifact_path
+from stepwell.basics.errors import (
     ArtifactError,
     ArtifactGone,
     Fault,
@@ -34,13 +34,13 @@ from stepwell.domain.errors import (
     UploadInUse,
     UploadMissing,
 )
-from stepwell.domain.tenancy import EVERY_TENANT, TenantScope
-from stepwell.domain.uploads import NewUpload, PresignedUpload, UploadLimits, UploadPage, UploadRecord, safe_name
+from stepwell.basics.tenancy import EVERY_TENANT, TenantScope
 from stepwell.engine.uploads.inspection import Inspection, inspect_file
 from stepwell.engine.uploads.spooled_file import SpooledFile, spooled_file
 from stepwell.ports.artifacts import Artifacts
 from stepwell.ports.clock import Clock, NewId
 from stepwell.ports.uploads import PENDING_S, Uploads
+from stepwell.rules.uploads import NewUpload, PresignedUpload, UploadLimits, UploadPage, UploadRecord, safe_name
 from stepwell.worker_processes import WorkerFailed, WorkerPool
 
 log = structlog.get_logger()

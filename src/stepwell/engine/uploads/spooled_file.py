@@ -8,7 +8,7 @@ from typing import IO
 
 from anyio import to_thread
 
-from stepwell.domain.errors import ArtifactError, NoRoomForArtifact
+from stepwell.basics.errors import ArtifactError, NoRoomForArtifact
 from stepwell.temporary_files import path_for_others, temporary_file
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)

@@ -10,7 +10,7 @@ import asyncio
 import math
 from datetime import datetime, timedelta
 
-from stepwell.domain.errors import Unavailable
+from stepwell.basics.errors import Unavailable
 from stepwell.engine.execution.timers import wait_until_set
 from stepwell.engine.uploads.service import UploadService
 from stepwell.ports.clock import Clock

@@ -7,7 +7,7 @@ from uuid import UUID
 
 import structlog
 
-from stepwell.domain.errors import Unavailable
+from stepwell.basics.errors import Unavailable
 from stepwell.ports.clock import Clock
 from stepwell.ports.webhooks import Backlog, Outbox
 from stepwell.telemetry import Labels

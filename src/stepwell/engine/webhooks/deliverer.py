@@ -24,9 +24,14 @@ from uuid import UUID
 import structlog
 from msgspec import Struct
 
+from stepwell.basics.errors import Unavailable
 from stepwell.contract.enums import DeliveryStatus
-from stepwell.domain.errors import Unavailable
-from stepwell.domain.webhooks.delivery import (
+from stepwell.engine.events.bus import CommittedEvents, EventBus
+from stepwell.engine.execution.lease import Lease
+from stepwell.engine.execution.timers import wait_until_set
+from stepwell.engine.webhooks.backlog import WebhookBacklog
+from stepwell.engine.webhooks.delivery_schedule import DeliverySchedule
+from stepwell.lifecycle.webhook_deliveries import (
     DELAYS_S,
     DeliveryAttempt,
     DeliveryVerdict,
@@ -36,14 +41,9 @@ from stepwell.domain.webhooks.delivery import (
     tenant_of,
     verdict,
 )
-from stepwell.domain.webhooks.secrets import WebhookSecrets, signatures
-from stepwell.engine.events.bus import CommittedEvents, EventBus
-from stepwell.engine.execution.lease import Lease
-from stepwell.engine.execution.timers import wait_until_set
-from stepwell.engine.webhooks.backlog import WebhookBacklog
-from stepwell.engine.webhooks.delivery_schedule import DeliverySchedule
 from stepwell.ports.clock import Clock
 from stepwell.ports.webhooks import Outbox, Payload, Sender
+from stepwell.rules.webhook_secrets import WebhookSecrets, signatures
 from stepwell.telemetry import Metrics
 
 T = TypeVar("T")

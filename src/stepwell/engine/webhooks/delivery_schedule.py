@@ -1,6 +1,6 @@
 """The schedule of webhooks: the lanes that have something to send, in the order of their due times.
 
-A lane is a tenant's deliveries to one host and port (`domain.webhooks.delivery.lane_of`).
+A lane is a tenant's deliveries to one host and port (`lifecycle.webhook_deliveries.lane_of`).
 """
 
 from collections.abc import Callable, Hashable

@@ -4,16 +4,22 @@ from asyncio import CancelledError
 from collections.abc import Sequence
 from uuid import UUID
 
+from stepwell.basics.errors import Fault, InvalidRequest, NotFound, NoWebhook, Unavailable
+from stepwell.basics.tenancy import TenantScope
 from stepwell.contract.definition import WorkflowUpdate
-from stepwell.domain.errors import Fault, InvalidRequest, NotFound, NoWebhook, Unavailable
-from stepwell.domain.preconditions import NO_PRECONDITIONS, Preconditions
-from stepwell.domain.tenancy import TenantScope
-from stepwell.domain.webhooks.delivery import WEBHOOK_URL, WEBHOOKS_NOT_CONFIGURED, DeliveryRecord, event_of, lane_of
-from stepwell.domain.webhooks.secrets import WebhookSecrets
 from stepwell.engine.execution.recovery import Recovery
 from stepwell.engine.webhooks.deliverer import WebhookDeliverer
+from stepwell.lifecycle.preconditions import NO_PRECONDITIONS, Preconditions
+from stepwell.lifecycle.webhook_deliveries import (
+    WEBHOOK_URL,
+    WEBHOOKS_NOT_CONFIGURED,
+    DeliveryRecord,
+    event_of,
+    lane_of,
+)
 from stepwell.ports.storage import WorkflowReader
 from stepwell.ports.webhooks import Deliveries
+from stepwell.rules.webhook_secrets import WebhookSecrets
 
 
 class WebhookService:

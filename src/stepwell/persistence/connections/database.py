@@ -17,7 +17,7 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
-from stepwell.domain.errors import DiskFull, ReadOnly, ResourcesExhausted, Unavailable
+from stepwell.basics.errors import DiskFull, ReadOnly, ResourcesExhausted, Unavailable
 
 P = ParamSpec("P")
 R = TypeVar("R")

@@ -5,8 +5,8 @@ Each is one round trip over asyncpg. A page of workflows to load is bounded by t
 
 from typing import Final
 
-from stepwell.domain.feature_level import FEATURE_LEVEL, ITEMS_LEVEL
-from stepwell.domain.records import NO_PROCESS
+from stepwell.lifecycle.feature_level import FEATURE_LEVEL, ITEMS_LEVEL
+from stepwell.lifecycle.records import NO_PROCESS
 from stepwell.persistence.rows.lease_statements import PROCESSES
 
 # The steps and items of the workflow {0}. No workflow of an earlier level has items.

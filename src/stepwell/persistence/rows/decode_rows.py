@@ -22,15 +22,15 @@ from stepwell.contract.enums import (
 )
 from stepwell.contract.tasks import Output
 from stepwell.contract.workflows import ItemCounts
-from stepwell.domain.child_records import ParentLink
-from stepwell.domain.feature_level import FLOW_LEVEL
-from stepwell.domain.list_records import ITEM_ATTEMPTS
-from stepwell.domain.model import HistoryEvent, ItemPlace, Sent, StepState, Task, WorkflowState
-from stepwell.domain.prices import CurrencySum, cost_sums
-from stepwell.domain.records import StepAttempts, StepRecord, Summary, WorkflowRecord
-from stepwell.domain.steps import ResolvedStep, flow_plan
+from stepwell.lifecycle.child_records import ParentLink
+from stepwell.lifecycle.feature_level import FLOW_LEVEL
+from stepwell.lifecycle.model import HistoryEvent, ItemPlace, Sent, StepState, Task, WorkflowState
+from stepwell.lifecycle.records import StepAttempts, StepRecord, Summary, WorkflowRecord
+from stepwell.lifecycle.steps import ResolvedStep, flow_plan
 from stepwell.persistence.rows.engine_statements import STEP_COLUMNS, TASK_COLUMNS, WORKFLOW_COLUMNS
 from stepwell.persistence.rows.flow_rows import read_flow
+from stepwell.rules.list_records import ITEM_ATTEMPTS
+from stepwell.rules.prices import CurrencySum, cost_sums
 
 Row: TypeAlias = Any  # asyncpg's Record or SQLAlchemy's RowMapping: both are read by column name
 

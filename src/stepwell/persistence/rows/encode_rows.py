@@ -8,15 +8,15 @@ from uuid import UUID
 
 from msgspec import UNSET, Struct, UnsetType, json, structs
 
+from stepwell.basics.artifacts import named_tasks
 from stepwell.contract.definition import WorkflowStepDefinition
 from stepwell.contract.enums import RunIf
-from stepwell.domain.artifacts import named_tasks
-from stepwell.domain.lifecycle.decision import CleanupChange, Decision
-from stepwell.domain.list_records import TaskPlace
-from stepwell.domain.model import StepState, Task
-from stepwell.domain.records import NO_INPUTS, NewWorkflow, StepRecord
+from stepwell.lifecycle.decision import CleanupChange, Decision
+from stepwell.lifecycle.model import StepState, Task
+from stepwell.lifecycle.records import NO_INPUTS, NewWorkflow, StepRecord
 from stepwell.persistence.rows.engine_statements import CHILD_ENDS_SEEN, STATE, TYPES, WAKE_AT
 from stepwell.persistence.rows.flow_rows import flow_rows
+from stepwell.rules.list_records import TaskPlace
 
 Rows = list[tuple[Any, ...]]
 

@@ -8,14 +8,14 @@ workflows. So the transitions of a workflow are written together or not at all.
 
 from typing import Final
 
-from stepwell.domain.daily_costs import MAX_MODEL
-from stepwell.domain.feature_level import ITEMS_LEVEL
+from stepwell.lifecycle.feature_level import ITEMS_LEVEL
 from stepwell.persistence.rows.child_statements import ASSIGN_WAKE_AT, COUNT_CHILD_ENDS, NOTIFY_PARENT
 from stepwell.persistence.rows.command_statements import LOCK_COMMANDS, MARK_COMMANDS, notify_process
 from stepwell.persistence.rows.flow_statements import LOAD_SIGNALS, WAIT_TYPES, WRITE_WAITS
 from stepwell.persistence.rows.item_results import result_bytes_of, result_of
 from stepwell.persistence.rows.item_statements import ITEM, WRITE_ITEMS
 from stepwell.persistence.rows.sql_columns import FLOW, IS_WRITTEN, STEP_STATE, assign, names
+from stepwell.rules.daily_costs import MAX_MODEL
 
 STATE: Final = (
     ("status", "text"),
@@ -185,7 +185,7 @@ CHECKPOINT: Final = f"{_CHECKPOINT} {_COMMITTED}"
 
 # Adds the costs of the tasks $3 to their sums, and subtracts those that the tasks had before, which a cost that changes
 # replaces. A cost never becomes NULL. Each statement changes sums in the order of their key, so that two of them can't
-# wait for each other. See `domain.daily_costs`.
+# wait for each other. See `rules.daily_costs`.
 _COST: Final = "workflow_id, provider, sent, cost, coalesce(completed_at, started_at) AS ended_at"
 
 

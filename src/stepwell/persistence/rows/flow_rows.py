@@ -8,8 +8,8 @@ from uuid import UUID
 from msgspec import Raw, Struct, json
 
 from stepwell.contract.enums import StepStatus
-from stepwell.domain.lifecycle.decision import Decision
-from stepwell.domain.model import FlowState, ItemPlace, ItemState, StoredSignal
+from stepwell.lifecycle.decision import Decision
+from stepwell.lifecycle.model import FlowState, ItemPlace, ItemState, StoredSignal
 from stepwell.persistence.rows.item_statements import ITEM_COLUMNS
 
 read_flow = json.Decoder(FlowState).decode

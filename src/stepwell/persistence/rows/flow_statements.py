@@ -6,7 +6,7 @@ PAUSED, without an owner. The index `workflows_due` has the parked workflows in 
 
 from typing import Final
 
-from stepwell.domain.feature_level import FEATURE_LEVEL, WAITS_LEVEL
+from stepwell.lifecycle.feature_level import FEATURE_LEVEL, WAITS_LEVEL
 from stepwell.persistence.rows.sql_columns import IS_WRITTEN, assign, names
 
 _WAIT: Final = (

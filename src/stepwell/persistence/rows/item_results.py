@@ -6,7 +6,7 @@ evaluated for steps with items only, so others cost a comparison with NULL.
 
 from typing import Final
 
-from stepwell.domain.strict_json.size import MAX_RESULT_BYTES
+from stepwell.basics.strict_json.size import MAX_RESULT_BYTES
 
 _ITEMS: Final = "step_items AS i WHERE i.workflow_id = {0}.workflow_id AND i.position = {0}.position"
 _LISTS: Final = (

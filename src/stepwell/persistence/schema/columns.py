@@ -335,7 +335,7 @@ class DeletionColumns(TypedColumns):
 
 
 class DailyCostColumns(TypedColumns):
-    """Sums of the costs of attempts, see `domain.daily_costs`. `tenant` is "" for none."""
+    """Sums of the costs of attempts, see `rules.daily_costs`. `tenant` is "" for none."""
 
     tenant = _text()
     day: Column[date] = Column(Date(), nullable=False)
@@ -408,7 +408,7 @@ class CommandColumns(TypedColumns):
 
 
 class LimitDivisionColumns(TypedColumns):
-    """The division of limits, a single row. See `domain.limit_division`, also for the two columns of JSON."""
+    """The division of limits, a single row. See `rules.limit_division`, also for the two columns of JSON."""
 
     singleton: Column[bool] = Column(Boolean(), primary_key=True)
     version: Column[int] = Column(BigInteger(), nullable=False)

@@ -11,7 +11,7 @@ import asyncpg
 import structlog
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
-from stepwell.domain.urls import split_url
+from stepwell.basics.urls import split_url
 from stepwell.persistence.connections.database import driver_dsn, is_outage
 from stepwell.persistence.schema.indexes import build_missing_indexes
 from stepwell.persistence.schema.migrations import TablesVersion, TooNew, migrate

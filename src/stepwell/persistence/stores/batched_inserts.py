@@ -13,12 +13,12 @@ from uuid import UUID
 
 import asyncpg
 
+from stepwell.basics.errors import StillRunning, UploadsGone
+from stepwell.basics.idempotency import Reservation
+from stepwell.basics.workflow_limits import RootLimits
 from stepwell.batching import BatchedCalls, ItemFailure, Weight
-from stepwell.domain.child_records import ChildInsertion, ParentAttempt
-from stepwell.domain.errors import StillRunning, UploadsGone
-from stepwell.domain.idempotency import Reservation
-from stepwell.domain.records import NewWorkflow
-from stepwell.domain.workflow_limits import RootLimits
+from stepwell.lifecycle.child_records import ChildInsertion, ParentAttempt
+from stepwell.lifecycle.records import NewWorkflow
 from stepwell.offloop import off_loop
 from stepwell.persistence.connections.connection_pool import SmallPool
 from stepwell.persistence.connections.database import Connect, is_outage

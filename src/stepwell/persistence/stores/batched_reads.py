@@ -14,18 +14,18 @@ import asyncpg
 from sqlalchemy import ARRAY, Select, Uuid, any_, bindparam, case, literal_column, null, select
 from sqlalchemy.dialects import postgresql
 
+from stepwell.basics.tenancy import TenantScope
 from stepwell.batching import BatchedCalls, ItemFailure
 from stepwell.contract.enums import WorkflowStatus
-from stepwell.domain.large_workflow_records import FoundWorkflow, LargeWorkflow
-from stepwell.domain.preconditions import Version
-from stepwell.domain.records import StepRecord, WorkflowParts, WorkflowRecord
-from stepwell.domain.tenancy import TenantScope
+from stepwell.lifecycle.preconditions import Version
+from stepwell.lifecycle.records import StepRecord, WorkflowParts, WorkflowRecord
 from stepwell.persistence.connections.connection_pool import SmallPool
 from stepwell.persistence.connections.database import is_outage
 from stepwell.persistence.rows.decode_rows import Row, item_counts, step_attempts, step_record, workflow_record
 from stepwell.persistence.schema.tables import steps, tasks, workflows
 from stepwell.persistence.stores.step_attempt_queries import attempt_columns, with_attempts
 from stepwell.persistence.stores.workflow_queries import item_counts_column, result_column, summarised, weight
+from stepwell.rules.large_workflow_records import FoundWorkflow, LargeWorkflow
 
 # With one connection, all reads would wait for a long workflow. With more of them, fewer reads share a statement.
 CONNECTIONS = 2

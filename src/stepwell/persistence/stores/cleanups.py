@@ -8,14 +8,14 @@ from typing import Final, cast
 from uuid import UUID
 
 from stepwell.contract.enums import TaskType, WorkflowStatus
-from stepwell.domain.cleanup_records import CleanupCounts, DueCleanup, TaskToClean
-from stepwell.domain.feature_level import FEATURE_LEVEL
-from stepwell.domain.list_records import TaskPlace
-from stepwell.domain.records import TaskRecord
+from stepwell.lifecycle.cleanup_records import CleanupCounts, DueCleanup, TaskToClean
+from stepwell.lifecycle.feature_level import FEATURE_LEVEL
+from stepwell.lifecycle.records import TaskRecord
 from stepwell.persistence.connections.connection_pool import SmallPool
 from stepwell.persistence.connections.database import unavailable_in_outage
 from stepwell.persistence.rows.decode_rows import Row, task
 from stepwell.persistence.rows.engine_statements import TASK_COLUMNS
+from stepwell.rules.list_records import TaskPlace
 
 # The maximum. A connection is opened only if all others are in use, so without cleanups there is none.
 CONNECTIONS: Final = 2

@@ -6,12 +6,12 @@ from typing import Any, Final
 from sqlalchemy import BigInteger, Select, cast, collate, func, literal, literal_column, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from stepwell.basics.tenancy import TenantScope
 from stepwell.contract.enums import CostKey
-from stepwell.domain.daily_costs import CostQuery, CostSum, ExpiredCosts
-from stepwell.domain.tenancy import TenantScope
 from stepwell.persistence.connections.connection_pool import SmallPool
 from stepwell.persistence.connections.database import unavailable_in_outage
 from stepwell.persistence.schema.tables import daily_costs
+from stepwell.rules.daily_costs import CostQuery, CostSum, ExpiredCosts
 
 # Rows that another process deletes are left to it, so that nobody waits. The last batch alone looks for the next day.
 EXPIRE: Final = """

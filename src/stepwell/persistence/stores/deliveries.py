@@ -9,12 +9,12 @@ from msgspec import json
 from sqlalchemy import BigInteger, Select, Update, func, literal, select, update
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from stepwell.basics.errors import NotFound, StillRunning
+from stepwell.basics.idempotency import Reservation
+from stepwell.basics.tenancy import TenantScope
 from stepwell.contract.enums import DeliveryStatus
-from stepwell.domain.errors import NotFound, StillRunning
-from stepwell.domain.idempotency import Reservation
-from stepwell.domain.preconditions import Preconditions, Version
-from stepwell.domain.tenancy import TenantScope
-from stepwell.domain.webhooks.delivery import DeliveryAttempt, DeliveryRecord, delivery_id
+from stepwell.lifecycle.preconditions import Preconditions, Version
+from stepwell.lifecycle.webhook_deliveries import DeliveryAttempt, DeliveryRecord, delivery_id
 from stepwell.persistence.connections.database import unavailable_in_outage
 from stepwell.persistence.rows.decode_rows import Row, event_type
 from stepwell.persistence.schema.tables import deliveries, idempotency_keys, workflows

@@ -15,9 +15,9 @@ from uuid import UUID
 
 from msgspec import json
 
-from stepwell.domain.errors import StillRunning
-from stepwell.domain.idempotency import Reservation, ReservedKey, StoredAnswer, key_scope
-from stepwell.domain.tenancy import TenantScope
+from stepwell.basics.errors import StillRunning
+from stepwell.basics.idempotency import Reservation, ReservedKey, StoredAnswer, key_scope
+from stepwell.basics.tenancy import TenantScope
 from stepwell.persistence.connections.connection_pool import SmallPool
 from stepwell.persistence.connections.database import unavailable_in_outage
 from stepwell.persistence.rows.decode_rows import Row

@@ -6,15 +6,15 @@ from uuid import UUID
 from sqlalchemy import Select, Text, cast, func, literal_column, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from stepwell.basics.tenancy import TenantScope
 from stepwell.contract.enums import StepStatus
-from stepwell.domain.list_records import ItemFilter, ItemSlice
-from stepwell.domain.records import ItemRecord
-from stepwell.domain.tenancy import TenantScope
+from stepwell.lifecycle.records import ItemRecord
 from stepwell.persistence.rows.decode_rows import Row, step_attempts
 from stepwell.persistence.rows.flow_rows import read_item
 from stepwell.persistence.schema.tables import step_items, steps, tasks, workflows
 from stepwell.persistence.stores.step_attempt_queries import item_costs
 from stepwell.persistence.stores.workflow_queries import visible
+from stepwell.rules.list_records import ItemFilter, ItemSlice
 
 
 async def read_item_slice(

@@ -30,22 +30,22 @@ from sqlalchemy import (
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.dialects.postgresql import JSON, aggregate_order_by
 
+from stepwell.basics.tenancy import TenantScope
 from stepwell.contract.enums import SkipReason, StepStatus
-from stepwell.domain.large_workflow_records import (
-    STATES_PER_BLOCK,
-    AnswerSize,
-    LargeWorkflowSnapshot,
-    StepSnapshot,
-    StoredStep,
-)
-from stepwell.domain.records import NO_INPUTS, StoredInputs, WorkflowParts
-from stepwell.domain.tenancy import TenantScope
+from stepwell.lifecycle.records import NO_INPUTS, StoredInputs, WorkflowParts
 from stepwell.persistence.connections.connection_pool import SmallPool
 from stepwell.persistence.rows.decode_rows import Row, run_if, workflow_record
 from stepwell.persistence.rows.item_results import FINAL_MAX_BYTES, result_bytes_of, result_of
 from stepwell.persistence.schema.tables import steps, workflows
 from stepwell.persistence.stores.step_attempt_queries import attempt_columns, with_attempts
 from stepwell.persistence.stores.workflow_queries import item_counts_column, summarised
+from stepwell.rules.large_workflow_records import (
+    STATES_PER_BLOCK,
+    AnswerSize,
+    LargeWorkflowSnapshot,
+    StepSnapshot,
+    StoredStep,
+)
 
 CONNECTIONS: Final = 2
 _STEP_BYTES: Final = 700  # of a step in an answer, without its definition, result and error

@@ -10,12 +10,12 @@ from uuid import UUID
 
 import msgspec
 
-from stepwell.domain.limit_division import OVERDUE_S, Division, DivisionChange, Member, Share
-from stepwell.domain.records import NO_PROCESS
+from stepwell.lifecycle.records import NO_PROCESS
 from stepwell.persistence.connections.connection_pool import SmallPool
 from stepwell.persistence.connections.database import unavailable_in_outage
 from stepwell.persistence.stores.notifications import MESSAGES, message
 from stepwell.ports.coordination import LIMITS_CHANGED
+from stepwell.rules.limit_division import OVERDUE_S, Division, DivisionChange, Member, Share
 
 # The row of `limit_division` is missing until the first change. A process that has all limits for itself has no row in
 # `limit_members`, unless it has just become a member. While handed-over workflows wait for a claim, the shares of dead

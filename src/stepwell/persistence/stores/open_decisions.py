@@ -7,12 +7,12 @@ from msgspec import json
 from sqlalchemy import CTE, Select, func, literal, literal_column, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from stepwell.basics.tenancy import TenantScope
 from stepwell.contract.enums import WaitKind
-from stepwell.domain.list_records import DecisionFilter, StoredDecision
-from stepwell.domain.model import Wait
-from stepwell.domain.tenancy import TenantScope
+from stepwell.lifecycle.model import Wait
 from stepwell.persistence.rows.decode_rows import Row
 from stepwell.persistence.schema.tables import steps, waits, workflows
+from stepwell.rules.list_records import DecisionFilter, StoredDecision
 
 _read_choices: Final = json.Decoder(tuple[str, ...]).decode
 # The value stands in the statement: a parameter would hide the partial index from the planner.

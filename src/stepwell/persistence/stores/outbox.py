@@ -11,8 +11,8 @@ from uuid import UUID
 
 from msgspec import json
 
-from stepwell.domain.feature_level import FEATURE_LEVEL
-from stepwell.domain.webhooks.delivery import MAX_ATTEMPTS, DeliveryAttempt, DeliveryVerdict, DueDelivery
+from stepwell.lifecycle.feature_level import FEATURE_LEVEL
+from stepwell.lifecycle.webhook_deliveries import MAX_ATTEMPTS, DeliveryAttempt, DeliveryVerdict, DueDelivery
 from stepwell.persistence.connections.connection_pool import SmallPool
 from stepwell.persistence.connections.database import unavailable_in_outage
 from stepwell.persistence.rows.decode_rows import Row, history_event

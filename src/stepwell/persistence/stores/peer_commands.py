@@ -20,9 +20,10 @@ import msgspec
 import structlog
 from msgspec import json
 
-from stepwell.domain.errors import TooManyRequests, Unavailable
-from stepwell.domain.idempotency import Reservation
-from stepwell.domain.lifecycle.peer_commands import (
+from stepwell.basics.errors import TooManyRequests, Unavailable
+from stepwell.basics.idempotency import Reservation
+from stepwell.basics.tenancy import TenantScope
+from stepwell.lifecycle.peer_commands import (
     Command,
     CommandWithdrawn,
     Outcome,
@@ -31,7 +32,6 @@ from stepwell.domain.lifecycle.peer_commands import (
     decode_request,
     refusal_of,
 )
-from stepwell.domain.tenancy import TenantScope
 from stepwell.persistence.connections.connection_pool import SmallPool
 from stepwell.persistence.connections.database import unavailable_in_outage
 from stepwell.persistence.rows.command_statements import notify_process

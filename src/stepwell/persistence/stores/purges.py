@@ -16,8 +16,8 @@ from msgspec import json
 
 from stepwell.contract.enums import TERMINAL_STATUSES
 from stepwell.contract.tasks import Output
-from stepwell.domain.cleanup_records import ExpiredBatch, FileRemoval, PurgedRows
-from stepwell.domain.feature_level import FEATURE_LEVEL
+from stepwell.lifecycle.cleanup_records import ExpiredBatch, FileRemoval, PurgedRows
+from stepwell.lifecycle.feature_level import FEATURE_LEVEL
 from stepwell.persistence.connections.connection_pool import SmallPool
 from stepwell.persistence.connections.database import unavailable_in_outage
 

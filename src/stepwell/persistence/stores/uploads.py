@@ -16,9 +16,13 @@ from uuid import UUID
 
 import asyncpg
 
-from stepwell.domain.errors import NotFound, QuotaExceeded, UploadInUse
-from stepwell.domain.tenancy import TenantScope
-from stepwell.domain.uploads import (
+from stepwell.basics.errors import NotFound, QuotaExceeded, UploadInUse
+from stepwell.basics.tenancy import TenantScope
+from stepwell.persistence.connections.connection_pool import SmallPool
+from stepwell.persistence.connections.database import unavailable_in_outage
+from stepwell.persistence.rows.decode_rows import Row
+from stepwell.ports.uploads import PENDING_S, UploadStatus
+from stepwell.rules.uploads import (
     NewUpload,
     PresignedUpload,
     UploadContents,
@@ -27,10 +31,6 @@ from stepwell.domain.uploads import (
     UploadRecord,
     UploadUse,
 )
-from stepwell.persistence.connections.connection_pool import SmallPool
-from stepwell.persistence.connections.database import unavailable_in_outage
-from stepwell.persistence.rows.decode_rows import Row
-from stepwell.ports.uploads import PENDING_S, UploadStatus
 
 # The maximum. A connection is opened only if all others are in use, so without uploads there is none.
 CONNECTIONS: Final = 2

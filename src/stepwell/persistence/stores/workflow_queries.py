@@ -37,11 +37,10 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import JSON, aggregate_order_by
 
+from stepwell.basics.tenancy import TenantScope
 from stepwell.contract.enums import EventType, SkipReason, StepStatus, WorkflowStatus
-from stepwell.domain.feature_level import FLOW_LEVEL, ITEMS_LEVEL
-from stepwell.domain.list_records import ListFilter, WorkflowFilter
-from stepwell.domain.records import WHOLE, Ownership, WorkflowParts
-from stepwell.domain.tenancy import TenantScope
+from stepwell.lifecycle.feature_level import FLOW_LEVEL, ITEMS_LEVEL
+from stepwell.lifecycle.records import WHOLE, Ownership, WorkflowParts
 from stepwell.persistence.rows.decode_rows import Row
 from stepwell.persistence.rows.item_results import (
     FINAL_MAX_BYTES,
@@ -53,6 +52,7 @@ from stepwell.persistence.rows.item_results import (
 )
 from stepwell.persistence.schema.tables import events, labels, processes, steps, workflows
 from stepwell.persistence.stores.step_attempt_queries import attempt_columns, with_attempts, workflow_costs
+from stepwell.rules.list_records import ListFilter, WorkflowFilter
 
 _FORMS: Final = 256  # statements of so many forms are kept: clients choose the form
 _TIME: Final = DateTime(timezone=True)

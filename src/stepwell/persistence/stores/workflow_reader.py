@@ -27,31 +27,15 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import ARRAY, distinct_on
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from stepwell.basics.errors import ResultTooLarge
+from stepwell.basics.tenancy import TenantScope
 from stepwell.contract.enums import TaskType, WorkflowStatus
 from stepwell.contract.tasks import Output
-from stepwell.domain.child_records import ChildRecord, ChildRecords
-from stepwell.domain.daily_costs import CostQuery, CostSum
-from stepwell.domain.errors import ResultTooLarge
-from stepwell.domain.large_workflow_records import AnswerSize, FoundWorkflow, LargeWorkflowSnapshot, StoredStep
-from stepwell.domain.list_records import (
-    DecisionFilter,
-    ItemFilter,
-    ItemSlice,
-    ListFilter,
-    OutputPlace,
-    PagePlace,
-    StoredDecision,
-    StoredOutput,
-    TaskPlace,
-    TaskSlice,
-    WorkflowFilter,
-    WorkflowPage,
-)
-from stepwell.domain.mapping.input_mapping import MAX_MAPPED_BYTES
-from stepwell.domain.model import HistoryEvent
-from stepwell.domain.preconditions import Version
-from stepwell.domain.records import Ownership, StepRecord, StoredInputs, TaskRecord, WorkflowParts, WorkflowRecord
-from stepwell.domain.tenancy import TenantScope
+from stepwell.definition.mapping.input_mapping import MAX_MAPPED_BYTES
+from stepwell.lifecycle.child_records import ChildRecord, ChildRecords
+from stepwell.lifecycle.model import HistoryEvent
+from stepwell.lifecycle.preconditions import Version
+from stepwell.lifecycle.records import Ownership, StepRecord, StoredInputs, TaskRecord, WorkflowParts, WorkflowRecord
 from stepwell.persistence.connections.connection_pool import SmallPool
 from stepwell.persistence.connections.database import unavailable_in_outage
 from stepwell.persistence.rows.decode_rows import (
@@ -82,6 +66,22 @@ from stepwell.persistence.stores.workflow_queries import (
     ownership_query,
     read_ownership,
     visible,
+)
+from stepwell.rules.daily_costs import CostQuery, CostSum
+from stepwell.rules.large_workflow_records import AnswerSize, FoundWorkflow, LargeWorkflowSnapshot, StoredStep
+from stepwell.rules.list_records import (
+    DecisionFilter,
+    ItemFilter,
+    ItemSlice,
+    ListFilter,
+    OutputPlace,
+    PagePlace,
+    StoredDecision,
+    StoredOutput,
+    TaskPlace,
+    TaskSlice,
+    WorkflowFilter,
+    WorkflowPage,
 )
 
 # A page of more weight is large: it is read and sent in slices.

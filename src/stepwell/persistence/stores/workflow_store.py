@@ -12,15 +12,15 @@ from uuid import UUID
 import asyncpg
 from msgspec.structs import replace
 
+from stepwell.basics.errors import Forbidden, ResultTooLarge
+from stepwell.basics.tenancy import TenantScope
+from stepwell.basics.workflow_limits import BYTES_A_PLACE, STEPS_A_PLACE, RootLimits
 from stepwell.contract.enums import ProviderType, WorkflowStatus
-from stepwell.domain.child_records import ChildInsertion, ChildStatuses, ParentAttempt
-from stepwell.domain.errors import Forbidden, ResultTooLarge
-from stepwell.domain.lifecycle.decision import Decision
-from stepwell.domain.lifecycle.unclean_ends import UNCLEAN_ENDS
-from stepwell.domain.mapping.input_mapping import MAX_MAPPED_BYTES
-from stepwell.domain.records import AdmissionResult, LoadedWorkflow, NewWorkflow, UnparkedWorkflows, WaitingCount
-from stepwell.domain.tenancy import TenantScope
-from stepwell.domain.workflow_limits import BYTES_A_PLACE, STEPS_A_PLACE, RootLimits
+from stepwell.definition.mapping.input_mapping import MAX_MAPPED_BYTES
+from stepwell.lifecycle.child_records import ChildInsertion, ChildStatuses, ParentAttempt
+from stepwell.lifecycle.decision import Decision
+from stepwell.lifecycle.records import AdmissionResult, LoadedWorkflow, NewWorkflow, UnparkedWorkflows, WaitingCount
+from stepwell.lifecycle.unclean_ends import UNCLEAN_ENDS
 from stepwell.persistence.clock import DatabaseClock
 from stepwell.persistence.connections.connection_pool import SmallPool
 from stepwell.persistence.connections.database import Connect, unavailable_in_outage

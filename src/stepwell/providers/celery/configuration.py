@@ -3,7 +3,7 @@
 from ssl import CERT_REQUIRED
 from typing import Any
 
-from stepwell.domain.setting_values import DEFAULT_QUEUE
+from stepwell.basics.setting_values import DEFAULT_QUEUE
 
 _RESULT_EXPIRES_S = 86_400
 _VISIBILITY_S = 3_600  # Redis delivers a message again after this time, whether its worker lives or not

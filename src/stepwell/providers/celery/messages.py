@@ -10,9 +10,9 @@ from uuid import UUID
 
 from msgspec import DecodeError, Struct, json
 
+from stepwell.basics.errors import AttemptError
 from stepwell.contract.enums import ProviderType, TaskType
 from stepwell.contract.tasks import Output
-from stepwell.domain.errors import AttemptError
 
 VERSION = 1
 ATTEMPT_TASK = "stepwell.attempt"

@@ -6,9 +6,9 @@ from typing import Any, Literal
 
 from msgspec import to_builtins
 
-from stepwell.domain.artifacts import parse_artifact_path
-from stepwell.domain.errors import AttemptError, CallFailed
-from stepwell.domain.model import Sent
+from stepwell.basics.artifacts import parse_artifact_path
+from stepwell.basics.errors import AttemptError, CallFailed
+from stepwell.lifecycle.model import Sent
 from stepwell.offloop import off_loop_if_large
 from stepwell.ports.providers import (
     Attempt,

@@ -10,8 +10,8 @@ from anyio import current_time, move_on_after
 from redis import RedisError
 from redis.asyncio import Redis
 
-from stepwell.domain.errors import AttemptError, CallFailed, OutcomeUnknown
-from stepwell.domain.setting_values import TaskQueues
+from stepwell.basics.errors import AttemptError, CallFailed, OutcomeUnknown
+from stepwell.basics.setting_values import TaskQueues
 from stepwell.providers.celery.job_monitor import BackendAway, JobMonitor, WatchedJob
 from stepwell.providers.celery.job_records import JobPhase
 from stepwell.providers.celery.publisher import BrokerAway, Publisher

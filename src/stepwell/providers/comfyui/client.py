@@ -18,8 +18,8 @@ import httpx
 from anyio import to_thread
 from msgspec import Meta, Struct
 
-from stepwell.domain.errors import AttemptError, CallFailed
-from stepwell.domain.strict_json.canonical import canonical
+from stepwell.basics.errors import AttemptError, CallFailed
+from stepwell.basics.strict_json.canonical import canonical
 from stepwell.outbound.sanitise import sanitised
 from stepwell.ports.answer_room import answer_room
 from stepwell.ports.providers import Blob

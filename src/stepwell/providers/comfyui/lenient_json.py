@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from msgspec import Struct, convert
 
-from stepwell.domain.strict_json.size import MAX_LEVELS, is_deeper
+from stepwell.basics.strict_json.size import MAX_LEVELS, is_deeper
 from stepwell.providers.shared.bounded_json import read_json
 
 T = TypeVar("T")

@@ -25,10 +25,10 @@ from typing import Any, NamedTuple
 from anyio import to_thread
 from msgspec import json
 
+from stepwell.basics.errors import AttemptError, Fault
 from stepwell.contract.enums import TaskType
-from stepwell.domain.errors import AttemptError, Fault
-from stepwell.domain.mapping.task_configs import required_inputs, without_nulls
-from stepwell.domain.steps import KnownStep
+from stepwell.definition.mapping.task_configs import required_inputs, without_nulls
+from stepwell.lifecycle.steps import KnownStep
 from stepwell.outbound.sanitise import sanitised
 from stepwell.ports.providers import Attempt, AttemptIO, Blob
 from stepwell.providers.shared.refusals import Refusal, collect_refusals, config_refusal

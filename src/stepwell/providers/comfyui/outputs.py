@@ -17,8 +17,8 @@ from typing import Any
 from anyio import to_thread
 from PIL import Image
 
+from stepwell.basics.errors import AttemptError, CallFailed
 from stepwell.contract.enums import TaskType
-from stepwell.domain.errors import AttemptError, CallFailed
 from stepwell.outbound.sanitise import sanitised
 from stepwell.ports.providers import AttemptIO
 from stepwell.providers.comfyui.client import File

@@ -17,11 +17,11 @@ from typing import Any
 import httpx
 from msgspec import structs
 
+from stepwell.basics.errors import AttemptError, CallFailed, Fault, paid_for
 from stepwell.contract.enums import WITHOUT_PROVIDER, ProviderType, TaskType
 from stepwell.contract.provider_members import members_read_by
-from stepwell.domain.errors import AttemptError, CallFailed, Fault, paid_for
-from stepwell.domain.model import Sent
-from stepwell.domain.steps import KnownStep, StepMembers
+from stepwell.lifecycle.model import Sent
+from stepwell.lifecycle.steps import KnownStep, StepMembers
 from stepwell.outbound.sanitise import sanitised
 from stepwell.ports.providers import (
     Attempt,

@@ -11,16 +11,16 @@ import httpx
 from anyio import to_thread
 from msgspec import json
 
+from stepwell.basics.data_uris import decode_base64
+from stepwell.basics.errors import AttemptError, CallFailed, Fault, OutcomeUnknown, paid_for
 from stepwell.contract.costs import Cost
 from stepwell.contract.enums import WITHOUT_PROVIDER, ProviderType, TaskType
 from stepwell.contract.provider_members import SHARED_MEMBERS
 from stepwell.contract.tasks import Output
-from stepwell.domain.data_uris import decode_base64
-from stepwell.domain.errors import AttemptError, CallFailed, Fault, OutcomeUnknown, paid_for
-from stepwell.domain.mapping.task_configs import without_nulls
-from stepwell.domain.model import Sent
-from stepwell.domain.steps import KnownStep
-from stepwell.domain.validation.file_inputs import MESSAGES
+from stepwell.definition.mapping.task_configs import without_nulls
+from stepwell.definition.validation.file_inputs import MESSAGES
+from stepwell.lifecycle.model import Sent
+from stepwell.lifecycle.steps import KnownStep
 from stepwell.outbound.http_client import GONE
 from stepwell.outbound.sanitise import sanitised
 from stepwell.ports.providers import (

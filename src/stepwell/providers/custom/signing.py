@@ -21,8 +21,8 @@ from collections.abc import Callable, Mapping
 
 import httpx
 
+from stepwell.basics.setting_names import url_setting
 from stepwell.contract.enums import ProviderType
-from stepwell.domain.setting_names import url_setting
 from stepwell.ports.providers import ErrorText
 from stepwell.providers.shared.credentials import Key
 from stepwell.providers.shared.provider_api import ApiAnswer, ProviderApi, is_unauthorized, key_refusal

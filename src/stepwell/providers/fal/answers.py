@@ -10,11 +10,11 @@ from typing import Any
 import httpx
 from msgspec import Struct
 
+from stepwell.basics.errors import AttemptError
+from stepwell.basics.setting_names import PREFIX
+from stepwell.basics.urls import split_url
 from stepwell.contract.enums import TaskType
 from stepwell.contract.tasks import Output
-from stepwell.domain.errors import AttemptError
-from stepwell.domain.setting_names import PREFIX
-from stepwell.domain.urls import split_url
 from stepwell.outbound.sanitise import mask_secrets, sanitised
 from stepwell.ports.providers import AttemptIO
 from stepwell.providers.fal.parameters import KINDS

@@ -10,11 +10,11 @@ from typing import Any, Literal
 
 from msgspec import Struct, json
 
+from stepwell.basics.errors import Fault
 from stepwell.contract.enums import ProviderType, TaskType
 from stepwell.contract.provider_members import members_read_by
 from stepwell.contract.task_configs import GenerationConfig, RefineConfig, VideoConfig
-from stepwell.domain.errors import Fault
-from stepwell.domain.steps import KnownStep, StepMembers
+from stepwell.lifecycle.steps import KnownStep, StepMembers
 from stepwell.providers.shared.output_names import output_names
 from stepwell.providers.shared.refusals import collect_refusals, config_refusal, input_refusal
 

@@ -13,12 +13,12 @@ from urllib.parse import quote, urlencode
 import httpx
 from msgspec import Meta, Struct, json
 
+from stepwell.basics.errors import AttemptError, CallFailed, Fault
 from stepwell.contract.enums import ProviderType, TaskType
-from stepwell.domain.errors import AttemptError, CallFailed, Fault
-from stepwell.domain.mapping.task_configs import without_nulls
-from stepwell.domain.model import Sent
-from stepwell.domain.steps import KnownStep, StepMembers
-from stepwell.domain.validation.file_inputs import MESSAGES
+from stepwell.definition.mapping.task_configs import without_nulls
+from stepwell.definition.validation.file_inputs import MESSAGES
+from stepwell.lifecycle.model import Sent
+from stepwell.lifecycle.steps import KnownStep, StepMembers
 from stepwell.outbound.http_client import origin_of
 from stepwell.outbound.sanitise import sanitised
 from stepwell.ports.providers import (

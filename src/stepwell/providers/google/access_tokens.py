@@ -17,7 +17,7 @@ from google.auth.exceptions import GoogleAuthError, RefreshError, TransportError
 from google.oauth2 import service_account
 from msgspec import DecodeError, json
 
-from stepwell.domain.errors import AttemptError
+from stepwell.basics.errors import AttemptError
 from stepwell.outbound.sanitise import sanitised
 from stepwell.providers.shared.connection_errors import connection_message
 

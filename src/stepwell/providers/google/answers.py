@@ -11,7 +11,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from stepwell.domain.errors import AttemptError, OutcomeUnknown
+from stepwell.basics.errors import AttemptError, OutcomeUnknown
 from stepwell.outbound.http_client import MAX_RETRY_AFTER_S
 from stepwell.outbound.sanitise import sanitised
 from stepwell.ports.providers import Attempt, AttemptIO

@@ -10,8 +10,8 @@ from typing import Any
 
 import httpx
 
+from stepwell.basics.strict_json.canonical import canonical
 from stepwell.contract.enums import ProviderType
-from stepwell.domain.strict_json.canonical import canonical
 from stepwell.outbound.http_client import origin_of
 from stepwell.ports.providers import Attempt, AttemptIO, CancelAnswer, Finished, Job, JobState, Request
 from stepwell.providers.google.answers import refuses_api_key

@@ -11,7 +11,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from stepwell.domain.errors import AttemptError, CallFailed, OutcomeUnknown
+from stepwell.basics.errors import AttemptError, CallFailed, OutcomeUnknown
 from stepwell.outbound.http_client import GONE
 from stepwell.outbound.sanitise import sanitised
 from stepwell.ports.providers import CancelAnswer, Job, JobState, JobStatus

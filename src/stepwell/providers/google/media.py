@@ -6,8 +6,8 @@ from typing import Any, NamedTuple
 from anyio import to_thread
 from PIL import Image
 
+from stepwell.basics.data_uris import decode_base64, encode_base64
 from stepwell.contract.tasks import Output
-from stepwell.domain.data_uris import decode_base64, encode_base64
 from stepwell.outbound.http_client import UNTYPED
 from stepwell.outbound.sanitise import invalid_input
 from stepwell.ports.providers import Attempt, AttemptIO

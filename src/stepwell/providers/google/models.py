@@ -20,10 +20,10 @@ from enum import Enum, auto
 from functools import cache
 from typing import Any
 
+from stepwell.basics.errors import AttemptError
 from stepwell.contract.enums import ProviderType, TaskType
 from stepwell.contract.provider_members import members_read_by
-from stepwell.domain.errors import AttemptError
-from stepwell.domain.steps import StepMembers
+from stepwell.lifecycle.steps import StepMembers
 from stepwell.providers.shared.output_names import output_names
 from stepwell.providers.shared.refusals import config_refusal
 

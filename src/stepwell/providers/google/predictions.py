@@ -14,7 +14,7 @@ model accepts it.
 from collections.abc import Container, Mapping
 from typing import Any
 
-from stepwell.domain.mapping.task_configs import without_nulls
+from stepwell.definition.mapping.task_configs import without_nulls
 from stepwell.ports.providers import Attempt, AttemptIO
 from stepwell.providers.google.aspect_ratios import IMAGEN_RATIOS, VIDEO_RATIOS, nearest_ratio, nearest_seconds
 from stepwell.providers.google.media import InputImage, image_input

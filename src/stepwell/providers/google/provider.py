@@ -12,11 +12,11 @@ from typing import Any
 
 import httpx
 
+from stepwell.basics.errors import AttemptError, CallFailed, Fault, OutcomeUnknown, paid_for
+from stepwell.basics.strict_json.canonical import canonical
 from stepwell.contract.enums import ProviderType, TaskType
-from stepwell.domain.errors import AttemptError, CallFailed, Fault, OutcomeUnknown, paid_for
-from stepwell.domain.model import Sent
-from stepwell.domain.steps import KnownStep, StepMembers
-from stepwell.domain.strict_json.canonical import canonical
+from stepwell.lifecycle.model import Sent
+from stepwell.lifecycle.steps import KnownStep, StepMembers
 from stepwell.ports.providers import Attempt, AttemptIO, CancelAnswer, Finished, Job, JobState, Request, UrlReader
 from stepwell.providers.google.answers import (
     GenerateContentAnswer,

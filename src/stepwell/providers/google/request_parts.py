@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from stepwell.contract.enums import TaskType
-from stepwell.domain.mapping.task_configs import without_nulls
+from stepwell.definition.mapping.task_configs import without_nulls
 from stepwell.outbound.sanitise import invalid_input
 from stepwell.ports.providers import Attempt, AttemptIO
 from stepwell.providers.google.aspect_ratios import IMAGE_RATIOS, nearest_ratio

@@ -7,7 +7,7 @@ from typing import NamedTuple, TypeVar
 
 import httpx
 
-from stepwell.domain.errors import AttemptError, CallFailed
+from stepwell.basics.errors import AttemptError, CallFailed
 from stepwell.outbound.sanitise import mask_secrets
 from stepwell.providers.google.answers import error_of
 from stepwell.providers.shared.credentials import Key

@@ -13,10 +13,10 @@ from urllib.parse import quote
 
 import httpx
 
+from stepwell.basics.errors import AttemptError, Fault
+from stepwell.basics.strict_json.canonical import canonical
 from stepwell.contract.enums import ProviderType
-from stepwell.domain.errors import AttemptError, Fault
-from stepwell.domain.steps import KnownStep
-from stepwell.domain.strict_json.canonical import canonical
+from stepwell.lifecycle.steps import KnownStep
 from stepwell.ports.providers import Attempt, AttemptIO
 from stepwell.providers.google.access_tokens import AccountRefused, Accounts
 from stepwell.providers.google.models import Family, family_of, same_spelling

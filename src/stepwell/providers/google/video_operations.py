@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from msgspec import Struct
 
-from stepwell.domain.errors import AttemptError
+from stepwell.basics.errors import AttemptError
 from stepwell.outbound.sanitise import sanitised
 from stepwell.ports.providers import JobState, JobStatus
 from stepwell.providers.google.answers import withheld

@@ -13,7 +13,7 @@ from typing import Any, Generic, TypeVar, cast
 
 from anyio import BrokenWorkerProcess, CancelScope, CapacityLimiter, get_cancelled_exc_class, run_process, to_process
 
-from stepwell.domain.errors import AttemptError
+from stepwell.basics.errors import AttemptError
 from stepwell.ports.providers import LIGHT, LIGHT_MEMORY, WorkWeight
 from stepwell.worker_main import bind_to_parent
 

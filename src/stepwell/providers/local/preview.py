@@ -5,7 +5,7 @@ import math
 import os
 from typing import Any, NamedTuple
 
-from stepwell.domain.errors import AttemptError, NoRoomForArtifact
+from stepwell.basics.errors import AttemptError, NoRoomForArtifact
 from stepwell.ports.providers import WorkWeight
 from stepwell.providers.local.pool import Pool
 from stepwell.providers.local.weights import weigh_preview

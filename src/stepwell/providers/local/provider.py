@@ -6,10 +6,10 @@ from contextlib import AsyncExitStack
 from functools import cache
 from typing import Any
 
+from stepwell.basics.errors import AttemptError, Fault
 from stepwell.contract.enums import ProviderType, TaskType
 from stepwell.contract.task_configs import CONFIGS
-from stepwell.domain.errors import AttemptError, Fault
-from stepwell.domain.steps import KnownStep, StepMembers
+from stepwell.lifecycle.steps import KnownStep, StepMembers
 from stepwell.outbound.sanitise import invalid_input
 from stepwell.ports.providers import LIGHT, Attempt, AttemptIO, UrlReader, WorkWeight
 from stepwell.providers.in_process import InProcess

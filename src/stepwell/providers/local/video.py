@@ -6,7 +6,7 @@ from functools import partial
 
 from PIL import Image
 
-from stepwell.domain.errors import AttemptError
+from stepwell.basics.errors import AttemptError
 from stepwell.providers.local.rendered_file import RenderedFile
 from stepwell.providers.local.values import Inputs, choice, integer, number
 from stepwell.providers.local.webp import Frame, write_animation

@@ -10,8 +10,8 @@ import math
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from stepwell.basics.errors import AttemptError
 from stepwell.contract.enums import TaskType
-from stepwell.domain.errors import AttemptError
 from stepwell.ports.providers import LIGHT, WorkWeight
 from stepwell.providers.local import editing, enhance, generation, video
 from stepwell.providers.local.values import Inputs, number

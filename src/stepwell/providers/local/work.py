@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from typing import IO, Any, NamedTuple, TypeAlias
 
+from stepwell.basics.content_credentials import has_credentials
+from stepwell.basics.errors import AttemptError
 from stepwell.contract.enums import TaskType
-from stepwell.domain.content_credentials import has_credentials
-from stepwell.domain.errors import AttemptError
 from stepwell.outbound.sanitise import invalid_input, sanitised
 from stepwell.providers.local import adjust, background, editing, enhance, generation, video
 from stepwell.providers.local.rendered_file import RenderedFile

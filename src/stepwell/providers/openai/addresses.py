@@ -10,7 +10,7 @@ from typing import Any
 
 from anyio import to_thread
 
-from stepwell.domain.data_uris import data_uri
+from stepwell.basics.data_uris import data_uri
 from stepwell.ports.providers import AttemptIO
 from stepwell.providers.openai.images import inspect
 from stepwell.providers.shared.input_references import provider_reference

@@ -12,7 +12,7 @@ from typing import Annotated, Any, NamedTuple
 from anyio import to_thread
 from msgspec import Meta, Struct, json
 
-from stepwell.domain.errors import AttemptError
+from stepwell.basics.errors import AttemptError
 from stepwell.outbound.http_client import MAX_URL, origin_of
 from stepwell.outbound.sanitise import sanitised
 from stepwell.ports.providers import Attempt, AttemptIO

@@ -40,7 +40,7 @@ from stepwell.contract.task_configs import (
     TaskConfig,
     VideoConfig,
 )
-from stepwell.domain.mapping.task_configs import without_nulls
+from stepwell.definition.mapping.task_configs import without_nulls
 from stepwell.outbound.sanitise import invalid_input
 from stepwell.ports.providers import Attempt, AttemptIO
 from stepwell.providers.openai.addresses import chat_message, chat_reference

@@ -7,7 +7,7 @@ from anyio import to_thread
 from msgspec import Struct
 from PIL import Image
 
-from stepwell.domain.data_uris import data_uri, decode_base64
+from stepwell.basics.data_uris import data_uri, decode_base64
 from stepwell.outbound.sanitise import invalid_input
 from stepwell.ports.providers import AttemptIO
 from stepwell.providers.shared import images

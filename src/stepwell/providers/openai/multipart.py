@@ -5,7 +5,7 @@ from typing import Any
 
 from msgspec import json
 
-from stepwell.domain.strict_json.canonical import digest
+from stepwell.basics.strict_json.canonical import digest
 from stepwell.providers.openai.images import image_bytes
 from stepwell.providers.shared.form_data import Part, encode_form
 

@@ -11,8 +11,8 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from stepwell.basics.errors import AttemptError
 from stepwell.contract.enums import TaskType
-from stepwell.domain.errors import AttemptError
 from stepwell.providers.shared.refusals import config_refusal
 
 # Flare is faster; Sunburst changes less of an input image. OpenAI has retired the video model, but most other servers

@@ -20,12 +20,12 @@ import httpx
 from anyio import to_thread
 from msgspec import json
 
+from stepwell.basics.errors import AttemptError, CallFailed, Fault, paid_for
+from stepwell.basics.urls import split_url
 from stepwell.contract.enums import ProviderType, TaskType
 from stepwell.contract.provider_members import members_read_by
-from stepwell.domain.errors import AttemptError, CallFailed, Fault, paid_for
-from stepwell.domain.model import Sent
-from stepwell.domain.steps import KnownStep, StepMembers
-from stepwell.domain.urls import split_url
+from stepwell.lifecycle.model import Sent
+from stepwell.lifecycle.steps import KnownStep, StepMembers
 from stepwell.outbound.http_client import origin_of
 from stepwell.outbound.sanitise import sanitised
 from stepwell.ports.providers import (

@@ -4,11 +4,11 @@ from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import Any
 
+from stepwell.basics.errors import Fault
 from stepwell.contract.enums import TaskType
 from stepwell.contract.task_configs import CONFIGS, EditingConfig
-from stepwell.domain.errors import Fault
-from stepwell.domain.mapping.task_configs import without_nulls
-from stepwell.domain.steps import KnownStep
+from stepwell.definition.mapping.task_configs import without_nulls
+from stepwell.lifecycle.steps import KnownStep
 from stepwell.providers.openai.addresses import check_addresses
 from stepwell.providers.openai.parameters import RESERVED, model_of, parameters_of
 from stepwell.providers.shared.chat_messages import check_image_count

@@ -7,7 +7,7 @@ from urllib.parse import quote, urlencode
 
 from msgspec import Meta, Struct
 
-from stepwell.domain.errors import CallFailed
+from stepwell.basics.errors import CallFailed
 from stepwell.outbound.http_client import GONE
 from stepwell.outbound.sanitise import sanitised
 from stepwell.ports.providers import CancelAnswer, Job, JobState, JobStatus

@@ -9,9 +9,9 @@ from typing import Any
 
 from msgspec import json
 
+from stepwell.basics.errors import AttemptError
+from stepwell.basics.urls import split_url
 from stepwell.contract.enums import TaskType
-from stepwell.domain.errors import AttemptError
-from stepwell.domain.urls import split_url
 from stepwell.ports.providers import AttemptIO
 
 _MAX_DEPTH = 16

@@ -13,11 +13,11 @@ from typing import Any, Literal
 
 from msgspec import Struct
 
+from stepwell.basics.artifacts import is_meant_as_artifact
+from stepwell.basics.errors import AttemptError, Fault
 from stepwell.contract.enums import TaskType
-from stepwell.domain.artifacts import is_meant_as_artifact
-from stepwell.domain.errors import AttemptError, Fault
-from stepwell.domain.mapping.task_configs import without_nulls
-from stepwell.domain.steps import KnownStep
+from stepwell.definition.mapping.task_configs import without_nulls
+from stepwell.lifecycle.steps import KnownStep
 from stepwell.ports.providers import Attempt, AttemptIO
 from stepwell.providers.shared.input_references import provider_reference
 from stepwell.providers.shared.refusals import collect_refusals, config_refusal, input_refusal

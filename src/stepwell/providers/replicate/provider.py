@@ -20,14 +20,14 @@ from urllib.parse import quote, urlencode
 import httpx
 from msgspec import Meta, Struct, json
 
+from stepwell.basics.errors import AttemptError, CallFailed, Fault
+from stepwell.basics.strict_json.canonical import canonical, digest
+from stepwell.basics.urls import split_url
 from stepwell.contract.enums import ProviderType, TaskType
 from stepwell.contract.provider_members import members_read_by
-from stepwell.domain.errors import AttemptError, CallFailed, Fault
-from stepwell.domain.model import Sent
-from stepwell.domain.steps import KnownStep, StepMembers
-from stepwell.domain.strict_json.canonical import canonical, digest
-from stepwell.domain.urls import split_url
-from stepwell.domain.validation.file_inputs import MESSAGES
+from stepwell.definition.validation.file_inputs import MESSAGES
+from stepwell.lifecycle.model import Sent
+from stepwell.lifecycle.steps import KnownStep, StepMembers
 from stepwell.outbound.http_client import GONE, origin_of
 from stepwell.outbound.sanitise import sanitised
 from stepwell.ports.providers import (

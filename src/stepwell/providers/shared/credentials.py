@@ -6,9 +6,9 @@ from typing import Any
 
 import structlog
 
-from stepwell.domain.credential_names import belongs_to_another, naming_rule, owner
-from stepwell.domain.errors import AttemptError
-from stepwell.domain.setting_names import credential_hint, credential_setting
+from stepwell.basics.credential_names import belongs_to_another, naming_rule, owner
+from stepwell.basics.errors import AttemptError
+from stepwell.basics.setting_names import credential_hint, credential_setting
 from stepwell.ports.clock import Clock
 
 log = structlog.get_logger()

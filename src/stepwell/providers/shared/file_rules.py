@@ -5,8 +5,8 @@ from functools import lru_cache, partial
 from typing import Any
 
 from stepwell.contract.enums import TaskType
-from stepwell.domain.validation.file_inputs import form_refusal, is_web
-from stepwell.domain.validation.provider_rules import FileRule, ReferenceRule
+from stepwell.definition.validation.file_inputs import form_refusal, is_web
+from stepwell.definition.validation.provider_rules import FileRule, ReferenceRule
 from stepwell.outbound.ssrf_guard import AddressPolicy, host_refusal, url_refusal
 from stepwell.ports.providers import ReadsFiles, UrlReader
 
@@ -15,7 +15,7 @@ _MAX_CACHED_URL = 1_024  # characters
 
 
 def file_rule(provider: ReadsFiles, policy: AddressPolicy, *, https_only: bool) -> FileRule:
-    """Return the rule of *provider* for `domain.validation.provider_rules.ProviderCatalog`.
+    """Return the rule of *provider* for `definition.validation.provider_rules.ProviderCatalog`.
 
     A URL that Stepwell reads is checked like that of a webhook. Of a URL that the provider reads, only the host is
     checked: the provider has another network, but can't reach this service's private addresses either.

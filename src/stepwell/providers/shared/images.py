@@ -10,7 +10,7 @@ from typing import IO, NamedTuple
 import numpy as np
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
-from stepwell.domain.errors import AttemptError
+from stepwell.basics.errors import AttemptError
 from stepwell.outbound.sanitise import invalid_input
 
 Files = Mapping[str, IO[bytes]]  # the files of a step's inputs, by field

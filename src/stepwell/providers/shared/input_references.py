@@ -5,8 +5,8 @@ from typing import Any
 
 from anyio import to_thread
 
-from stepwell.domain.artifacts import is_meant_as_artifact
-from stepwell.domain.data_uris import data_uri
+from stepwell.basics.artifacts import is_meant_as_artifact
+from stepwell.basics.data_uris import data_uri
 from stepwell.ports.providers import AttemptIO, Blob
 
 _READABLE = ("http://", "https://", "data:")

@@ -15,9 +15,9 @@ import anyio
 import httpx
 from msgspec import Struct
 
-from stepwell.domain.errors import AttemptError, CallFailed
-from stepwell.domain.setting_names import url_setting
-from stepwell.domain.strict_json.canonical import canonical, digest
+from stepwell.basics.errors import AttemptError, CallFailed
+from stepwell.basics.setting_names import url_setting
+from stepwell.basics.strict_json.canonical import canonical, digest
 from stepwell.outbound.http_client import GONE, retry_after_s
 from stepwell.outbound.sanitise import sanitised
 from stepwell.ports.answer_room import AnswerHead, answer_room

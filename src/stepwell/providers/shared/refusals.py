@@ -6,7 +6,7 @@ returns the faults with their places, before anything is paid for.
 
 from collections.abc import Callable, Iterator
 
-from stepwell.domain.errors import AttemptError, Fault
+from stepwell.basics.errors import AttemptError, Fault
 from stepwell.outbound.sanitise import MAX_MESSAGE, sanitised
 
 _CONFIG_MESSAGE = 300

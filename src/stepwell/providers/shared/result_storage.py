@@ -5,8 +5,8 @@ from typing import TypeVar
 
 import anyio
 
+from stepwell.basics.errors import AttemptError, CallFailed
 from stepwell.contract.tasks import Output
-from stepwell.domain.errors import AttemptError, CallFailed
 from stepwell.ports.providers import Attempt, AttemptIO
 
 T = TypeVar("T")

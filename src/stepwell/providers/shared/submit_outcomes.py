@@ -19,7 +19,7 @@ from typing import NoReturn
 
 import httpx
 
-from stepwell.domain.errors import AttemptError, OutcomeUnknown
+from stepwell.basics.errors import AttemptError, OutcomeUnknown
 from stepwell.outbound.sanitise import sanitised
 
 _NEVER_ACCEPTED = frozenset({408, 425, 429})

@@ -21,7 +21,7 @@ from stepwell.contract.reasons import (
     WaitsForSteps,
     WorkflowReason,
 )
-from stepwell.domain.lifecycle.allowed_verbs import ALLOWED_FROM
+from stepwell.lifecycle.allowed_verbs import ALLOWED_FROM
 
 _SLOT_SETTINGS = {
     "total": "STEPWELL_MAX_RUNNING_STEPS",

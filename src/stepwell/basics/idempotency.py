@@ -1,0 +1,50 @@
+"""Requests with an `Idempotency-Key`: their keys, and the answers that are sent again."""
+
+from uuid import UUID
+
+from msgspec import Struct
+
+from stepwell.basics.tenancy import TenantScope
+
+
+class Reservation(Struct, frozen=True):
+    """The idempotency key that a request has reserved.
+
+    Keys are unique in their `scope`. `token` is the id of this attempt at the request. If a later attempt takes the key
+    over, the effect of this one is refused.
+    """
+
+    scope: str
+    key: str
+    token: UUID
+
+
+class StoredAnswer(Struct, frozen=True):
+    """An answer as it is sent, byte for byte."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+
+class ReservedKey(Struct, frozen=True):
+    """The state of a key when a request asks for it.
+
+    `mine`: this attempt at the request has created the key, or has taken it over from one that can no longer take
+    effect. Otherwise the key is an earlier attempt's: `applied_to` is the workflow of its committed effect, `answer` is
+    its answer, and `elsewhere` says whether another live process may still work on it.
+    """
+
+    reservation: Reservation
+    mine: bool
+    fingerprint: bytes = b""
+    applied_to: UUID | None = None
+    answer: StoredAnswer | None = None
+    elsewhere: bool = False
+
+
+def key_scope(scope: TenantScope) -> str:
+    """Return the scope of the keys of a caller. Callers for all tenants, and those without one, have their own."""
+    if scope.every:
+        return "every"
+    return "none" if scope.tenant is None else f"tenant {scope.tenant}"

@@ -1,0 +1,116 @@
+"""The types of settings that are read from one text: prices, limits, networks and secrets."""
+
+import re
+from ipaddress import IPv4Network, IPv6Network, ip_network
+from typing import Annotated, Self
+
+from msgspec import DecodeError, Meta, json
+
+from stepwell.basics.workflow_limits import TenantLimit
+from stepwell.contract.enums import ProviderType, TaskType
+from stepwell.contract.providers import ModelLimit
+
+# https://url.spec.whatwg.org/#origin, with any scheme, because apps have schemes of their own.
+_ORIGIN = re.compile(
+    r"(?!https://.*:443\Z|http://.*:80\Z)[a-z][a-z0-9+.-]*://(?:[a-z0-9_-][a-z0-9._-]*|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?"
+)
+
+
+DEFAULT_QUEUE = "stepwell"
+_QueueKey = Annotated[str, Meta(pattern=rf"^(?:\*|{'|'.join(TaskType)})(?!\n)$")]  # msgspec takes no enum beside "*"
+_QueueName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}(?!\n)$")]
+
+
+class Prices(dict[str, dict[str, float]]):
+    """The price of a job, by provider and model. The model `*` stands for all others."""
+
+    @classmethod
+    def read(cls, text: str) -> Self:
+        """Read the JSON *text*. Raises ValueError, which doesn't quote it."""
+        try:
+            return cls(json.decode(text, type=dict[ProviderType, dict[str, Annotated[float, Meta(ge=0)]]]))
+        except (DecodeError, RecursionError):
+            raise ValueError('Expected JSON, like {"FAL": {"fal-ai/flux/dev": 0.025}}') from None
+
+
+class ModelLimits(dict[ProviderType, dict[str, ModelLimit]]):
+    """The limits of models, by provider and model. The model `*` stands for each of the others."""
+
+    @classmethod
+    def read(cls, text: str) -> Self:
+        """Read the JSON *text*. Raises ValueError, which doesn't quote it."""
+        try:
+            return cls(json.decode(text, type=dict[ProviderType, dict[str, ModelLimit]]))
+        except (DecodeError, RecursionError):
+            raise ValueError('Expected JSON, like {"FAL": {"*": {"concurrency": 2}}}') from None
+
+
+class TenantLimits(dict[str, TenantLimit]):
+    """Limits of single tenants, by name."""
+
+    @classmethod
+    def read(cls, text: str) -> Self:
+        """Read the JSON *text*. Raises ValueError, which doesn't quote it."""
+        try:
+            return cls(json.decode(text, type=dict[str, TenantLimit]))
+        except (DecodeError, RecursionError):
+            raise ValueError('Expected JSON, like {"acme": {"active_workflows": 1000}}') from None
+
+
+class TaskQueues(dict[str, str]):
+    """The names of queues, by task type. `*` stands for each of the others."""
+
+    @classmethod
+    def read(cls, text: str) -> Self:
+        """Read the JSON *text*. Raises ValueError, which doesn't quote it."""
+        try:
+            return cls(json.decode(text, type=dict[_QueueKey, _QueueName]))
+        except (DecodeError, RecursionError):
+            raise ValueError('Expected JSON, like {"GENERATION": "gpu", "*": "stepwell"}') from None
+
+    def of(self, task_type: TaskType) -> str:
+        """Return the queue of the steps of a type."""
+        return self.get(task_type) or self.get("*") or DEFAULT_QUEUE
+
+    @property
+    def names(self) -> list[str]:
+        """The names of all queues, in order."""
+        return sorted({self.of(task_type) for task_type in TaskType})
+
+
+class Networks(tuple[IPv4Network | IPv6Network, ...]):
+    """A list of networks."""
+
+    __slots__ = ()
+
+    @classmethod
+    def read(cls, text: str) -> Self:
+        """Read networks in CIDR notation, separated by commas or spaces. Raises ValueError without *text*."""
+        try:
+            return cls(ip_network(part, strict=False) for part in text.replace(",", " ").split())
+        except ValueError:
+            raise ValueError("Expected networks, like 10.0.0.0/8 fd00::/8") from None
+
+
+class Origins(tuple[str, ...]):
+    """A list of origins of web pages, as browsers send them, or `*` alone for every origin."""
+
+    __slots__ = ()
+
+    @classmethod
+    def read(cls, text: str) -> Self:
+        """Read origins, separated by commas or spaces. Raises ValueError without *text*."""
+        origins = cls(text.replace(",", " ").split())
+        if origins != ("*",) and any(_ORIGIN.fullmatch(origin) is None for origin in origins):
+            raise ValueError(
+                "Expected origins as browsers send them, like https://app.example.com http://localhost:3000: in lower "
+                "case, without a path, a slash at the end or the scheme's own port; or * alone"
+            )
+        return origins
+
+
+class Secrets(dict[str, str]):
+    """Secrets by name, in lower case. Its repr contains only the names."""
+
+    def __repr__(self) -> str:
+        return f"<secrets: {', '.join(sorted(self)) or 'none'}>"

@@ -1,0 +1,103 @@
+"""Records of cleanups and purges: what is due, what is still to be deleted, and what was."""
+
+from uuid import UUID
+
+from msgspec import Struct
+
+from stepwell.contract.enums import TaskType
+from stepwell.lifecycle.records import TaskRecord
+
+
+class CleanupFault(Struct, frozen=True):
+    """A task that could not be cleaned completely."""
+
+    task_id: UUID
+    step_id: str
+    task_type: TaskType
+    error: str
+
+
+class CleanupReport(Struct):
+    """The result of a cleanup. `tasks_processed` counts the examined tasks, `tasks_cleaned` the wholly cleaned ones.
+
+    `pending`: files are left that are still to be deleted.
+    """
+
+    tasks_processed: int = 0
+    tasks_cleaned: int = 0
+    deleted_paths: list[str] = []
+    errors: list[CleanupFault] = []
+    pending: bool = False
+
+
+class DueCleanup(Struct, frozen=True):
+    """A cleanup whose next pass is due. `tries` counts the failed passes. `lane` is the tenant, "" for none.
+
+    `purge`: all rows of the workflow are deleted too. `expired`: the retention does that, and not a request.
+    """
+
+    workflow_id: UUID
+    lane: str
+    tries: int
+    purge: bool = False
+    expired: bool = False
+
+
+class FileRemoval(Struct, frozen=True):
+    """The files of a task whose rows a purge has deleted."""
+
+    task_id: UUID
+    workflow_id: UUID
+    paths: tuple[str, ...]
+
+
+class PurgedRows(Struct, frozen=True):
+    """The workflows whose rows a purge has deleted. Those in `unfinished` may still have rows."""
+
+    workflow_ids: frozenset[UUID] = frozenset()
+    unfinished: frozenset[UUID] = frozenset()
+
+
+class ExpiredBatch(Struct, frozen=True):
+    """A batch of workflows that the retention has deleted.
+
+    `with_files`: some of them have files, which are still to be deleted. `busy`: nothing was deleted, because the files
+    of an earlier batch are still being deleted. `is_behind`: before the batch, a workflow was due. `next_s`: the
+    seconds until the next one is due; None without one.
+    """
+
+    count: int
+    with_files: bool
+    busy: bool
+    is_behind: bool
+    next_s: float | None
+
+
+class DataDeletion(Struct):
+    """The result of deleting all data of a workflow. `pending`: something is left that is still to be deleted."""
+
+    files_deleted: int = 0
+    pending: bool = False
+
+
+class TaskToClean(Struct, frozen=True):
+    """A task whose files a cleanup handles.
+
+    `referenced_by`: another workflow that still needs the files, so that they stay. `begun`: an earlier pass of the
+    same cleanup may have deleted them already.
+    """
+
+    record: TaskRecord
+    referenced_by: UUID | None
+    begun: bool
+
+
+class CleanupCounts(Struct, frozen=True):
+    """The files that a cleanup has deleted, and those that were gone before it.
+
+    `repeated`: an earlier cleanup of the workflow has written workflow.files_deleted already.
+    """
+
+    deleted: int
+    gone: int
+    repeated: bool

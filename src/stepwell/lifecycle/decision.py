@@ -1,0 +1,194 @@
+"""The result of a transition: the rows to write in one transaction, and the effects that follow."""
+
+from collections.abc import Callable
+from datetime import datetime
+from enum import Enum, auto
+from operator import methodcaller
+from typing import Any, Self, TypeVar
+from uuid import UUID
+
+from msgspec import UNSET, Struct, UnsetType, field
+
+from stepwell.basics.artifacts import named_tasks
+from stepwell.basics.idempotency import Reservation
+from stepwell.contract.enums import TERMINAL_EVENTS, TERMINAL_STATUSES, EventType
+from stepwell.lifecycle.effects import Effect
+from stepwell.lifecycle.model import HistoryEvent, ItemState, ShownWait, StepState, StoredSignal, Task, WorkflowState
+from stepwell.lifecycle.peer_commands import CommandMark
+from stepwell.lifecycle.webhook_deliveries import Delivery
+
+T = TypeVar("T", bound=Struct)
+# `copy.copy` calls this too, but takes longer to find it than the copy itself takes.
+copy_of: Callable[[T], T] = methodcaller("__copy__")
+
+
+class CleanupChange(Enum):
+    """The change of the workflow's row in `cleanups`: BEGUN inserts the row, ENDED deletes it."""
+
+    BEGUN = auto()
+    ENDED = auto()
+
+
+class RequestMarks(Struct, frozen=True):
+    """The marks of a request, which are written with the decision that it has led to."""
+
+    reservation: Reservation | None = None
+    command: CommandMark | None = None
+
+
+class Decision(Struct):
+    """The result of `Run.apply`.
+
+    The rows to write in one transaction:
+
+    - `workflow`, `tasks`, `events`, `deliveries`, `reservations` and `cleanup`.
+    - `steps`, by position. Positions beyond those of the definition are items. `new_items` are to be inserted.
+      `has_flow_steps`: an item, or the state of a step's flow control, is among these rows.
+    - `labels`: all new labels of the workflow, None if it keeps none. UNSET doesn't change them.
+    - `commands`: those that the decision carries out. Nothing is written if one of them was withdrawn.
+    - `waits`, by position: waits for decisions that have begun. None: the wait has ended.
+    - `signals`, by name: they are to be stored. None: the signal is to be deleted.
+    - `parking_changes`: `wake_at`, the owner or `crashes` of the workflow's row changes, perhaps without an event.
+
+    `ready` holds the positions of the steps that now want a slot. The `effects` follow once the rows are committed.
+
+    `owner`, `epoch` and `last_event` are those of the row before. The write succeeds only if the stored row still has
+    them; otherwise another process has taken the workflow over.
+    """
+
+    owner: UUID | None
+    epoch: int
+    last_event: int
+    workflow: WorkflowState
+    steps: dict[int, StepState] = field(default_factory=dict)
+    tasks: dict[UUID, Task] = field(default_factory=dict)
+    events: list[HistoryEvent] = field(default_factory=list)
+    deliveries: list[Delivery] = field(default_factory=list)
+    reservations: list[Reservation] = field(default_factory=list)
+    cleanup: CleanupChange | None = None
+    labels: dict[str, str] | UnsetType | None = UNSET
+    commands: tuple[CommandMark, ...] = ()
+    waits: dict[int, ShownWait | None] = field(default_factory=dict)
+    signals: dict[str, StoredSignal | None] = field(default_factory=dict)
+    parking_changes: bool = False
+    has_flow_steps: bool = False
+    new_items: list[ItemState] = field(default_factory=list)
+    ready: list[int] = field(default_factory=list)
+    effects: list[Effect] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, state: WorkflowState) -> Self:
+        """Return an empty decision about the workflow in *state*."""
+        return cls(state.owner, state.epoch, state.last_event, state)
+
+    @property
+    def has_rows(self) -> bool:
+        """True if the decision has rows to write."""
+        return bool(self.events or self.tasks or self.parking_changes)
+
+    @property
+    def has_costs(self) -> bool:
+        """True if the decision has a task whose cost is known."""
+        for task in self.tasks.values():  # noqa: SIM110 - hot path: `any` of a generator takes twice as long
+            if task.cost is not None:
+                return True
+        return False
+
+    @property
+    def has_more_rows(self) -> bool:
+        """True if the decision has rows besides those of the workflow, its steps, its tasks and its events."""
+        return bool(self.deliveries or self.reservations or self.cleanup or self.commands) or self.labels is not UNSET
+
+    @property
+    def has_flow(self) -> bool:
+        """True if the decision changes columns or rows that only workflows with flow control have."""
+        return bool(self.has_flow_steps or self.parking_changes or self.waits or self.signals or self.new_items)
+
+    @property
+    def ended_child_of(self) -> UUID | None:
+        """The id of the parent if the decision ends a sub-workflow; None otherwise."""
+        if (parent_id := self.workflow.parent_id) is None or self.workflow.status not in TERMINAL_STATUSES:  # hot path
+            return None
+        return parent_id if any(event.type in TERMINAL_EVENTS for event in self.events) else None
+
+    @property
+    def named_files(self) -> frozenset[str]:
+        """The ids of the tasks and uploads whose files the results of waits, and the signals to be stored, name."""
+        texts = [signal.data for signal in self.signals.values() if signal is not None]
+        texts += [step.result for step in self.steps.values() if step.task_id is None and step.result is not None]
+        return frozenset[str]().union(*(named_tasks(text.decode()) for text in texts))
+
+    @property
+    def rows(self) -> int:
+        """The number of rows to write. The row of the workflow is one of them, and so are all its labels together."""
+        number = 1 + len(self.steps) + len(self.tasks) + len(self.events)
+        if self.has_more_rows:
+            of_requests = len(self.reservations) + len(self.commands)
+            number += len(self.deliveries) + of_requests + (self.labels is not UNSET)
+        return number + len(self.waits) + len(self.signals) + len(self.new_items) if self.has_flow else number
+
+    def mark(self, marks: RequestMarks) -> None:
+        """Add the marks of the request that has led to the decision."""
+        if marks.reservation is not None:
+            self.reservations.append(marks.reservation)
+        if marks.command is not None:
+            self.commands += (marks.command,)
+
+    def record(self, step: StepState, now: datetime, task: Task | None = None) -> None:
+        """Add the rows of *step* and *task* as they are now. The last state of a row is written."""
+        step.updated_at = now
+        self.steps[step.position] = copy_of(step)
+        if step.flow is not None or type(step) is not StepState:  # an item
+            self.has_flow_steps = True
+        if task is not None:
+            self.record_task(task)
+
+    def record_task(self, task: Task) -> None:
+        """Add the row of *task* as it is now."""
+        self.tasks[task.id] = copy_of(task)
+
+    def emit(
+        self,
+        state: WorkflowState,
+        now: datetime,
+        kind: EventType,
+        actor: str,
+        *,
+        step_id: str | None = None,
+        task_id: UUID | None = None,
+        data: dict[str, Any] | None = None,
+    ) -> None:
+        """Add an event with the next number of the workflow's history."""
+        state.last_event += 1
+        self.events.append(HistoryEvent(state.last_event, kind, now, step_id, task_id, actor, data or {}))
+
+    def merge(self, later: "Decision") -> None:
+        """Add the next decision of the same run, so that both are written as one."""
+        if later.has_rows:  # otherwise its `workflow` is the run's own state, which will change
+            self.workflow = later.workflow
+        if self.has_flow_steps:
+            self._keep_results(later)
+        self.steps |= later.steps
+        self.tasks |= later.tasks
+        self.events += later.events
+        self.ready += later.ready
+        self.effects += later.effects
+        if later.has_more_rows:
+            self.deliveries += later.deliveries
+            self.reservations += later.reservations
+            self.commands += later.commands
+            self.cleanup = later.cleanup or self.cleanup
+            self.labels = self.labels if later.labels is UNSET else later.labels
+        if later.has_flow:
+            self.waits |= later.waits
+            self.signals |= later.signals
+            self.parking_changes |= later.parking_changes
+            self.has_flow_steps |= later.has_flow_steps
+            self.new_items += later.new_items
+
+    def _keep_results(self, later: "Decision") -> None:
+        """Let the rows of *later* keep the best results so far of steps that repeat."""
+        for position, step in later.steps.items():
+            before = self.steps.get(position)
+            if step.flow is not None and step.result is None and before is not None:
+                step.result = before.result

@@ -1,0 +1,314 @@
+"""The inputs of `Run`: everything that can happen to a workflow. `engine.service` says how to add a verb."""
+
+from datetime import datetime
+from typing import TypeAlias
+from uuid import UUID
+
+from msgspec import Struct
+
+from stepwell.contract.costs import Cost
+from stepwell.contract.definition import WorkflowUpdate
+from stepwell.contract.enums import CancelReceipt, ProviderType
+from stepwell.contract.tasks import Output
+from stepwell.lifecycle.model import Sent, ShownWait
+
+SERVICE = "stepwell"  # the actor of every change that no caller asked for
+
+
+class Created(Struct, frozen=True):
+    """The workflow was created."""
+
+    actor: str
+
+
+class Start(Struct, frozen=True, tag="start"):
+    """The verb start. `execution_id` is the id of this execution.
+
+    `owner` is the process that will run the workflow. None: the workflow waits until a process admits it.
+    """
+
+    actor: str
+    execution_id: UUID
+    owner: UUID | None
+
+
+class Pause(Struct, frozen=True, tag="pause"):
+    """The verb pause."""
+
+    actor: str
+
+
+class Resume(Struct, frozen=True, tag="resume"):
+    """The verb resume. `owner` and `execution_id` as in `Start`."""
+
+    actor: str
+    execution_id: UUID
+    owner: UUID | None
+
+
+class Cancel(Struct, frozen=True, tag="cancel"):
+    """The verb cancel."""
+
+    actor: str
+
+
+class Cleanup(Struct, frozen=True, tag="cleanup"):
+    """The verb cleanup. `cleanup_tasks`: the engine deletes the tasks and their files afterwards."""
+
+    actor: str
+    cleanup_tasks: bool
+
+
+class FilesDeleted(Struct, frozen=True):
+    """A cleanup has ended. These are its numbers of files: deleted, gone before it, and kept for other workflows."""
+
+    deleted: int
+    gone: int
+    kept: int
+
+
+class Update(Struct, frozen=True, tag="update"):
+    """The verb update."""
+
+    actor: str
+    changes: WorkflowUpdate
+
+
+class Admitted(Struct, frozen=True):
+    """A ready step has got a slot. `task_id` and `seed` are those of the attempt that may start now.
+
+    `in_process`: the attempt works in this process, so nothing has to be ended elsewhere if it is cancelled.
+    """
+
+    position: int
+    task_id: UUID
+    seed: int | None
+    in_process: bool = False
+
+
+class Diverted(Struct, frozen=True):
+    """A ready step uses its fallback provider, because the circuit breaker of `model` at `provider` is open."""
+
+    position: int
+    provider: ProviderType
+    model: str
+
+
+class SeedResolved(Struct, frozen=True):
+    """The inputs of the attempt have a seed of their own, which replaces the random one in the task."""
+
+    position: int
+    task_id: UUID
+    seed: int
+
+
+class Sending(Struct, frozen=True):
+    """A request is sent to a provider as soon as this is committed. `sent` is None if it was not sent after all."""
+
+    position: int
+    task_id: UUID
+    sent: Sent | None
+
+
+class OutcomeLost(Struct, frozen=True):
+    """A request was sent, and its answer is lost or says nothing about the outcome."""
+
+    position: int
+    task_id: UUID
+    error: str
+
+
+class Submitted(Struct, frozen=True):
+    """The provider has accepted a job for the attempt. This may arrive after the attempt was abandoned."""
+
+    position: int
+    task_id: UUID
+    remote_id: str
+    urls: dict[str, str]
+
+
+class Progressed(Struct, frozen=True):
+    """The provider reports progress: `share` is from 0 to 1, `word` is its own word for what the job does."""
+
+    position: int
+    task_id: UUID
+    share: float
+    word: str
+
+
+class RemoteEnded(Struct, frozen=True):
+    """The job has ended at the provider. Its result has yet to be fetched."""
+
+    position: int
+    task_id: UUID
+
+
+class FollowUpEnded(Struct, frozen=True):
+    """The follow-up of an abandoned attempt has ended: `receipt` is final."""
+
+    position: int
+    task_id: UUID
+    receipt: CancelReceipt
+    cost: Cost | None = None
+
+
+class RunVerdict(Struct, frozen=True):
+    """The values of the expressions of a `repeat` over a result.
+
+    `done` is the truth of `until`. `best` is the value of `best`; None if there is no such expression, or if its value
+    is no number.
+    """
+
+    done: bool
+    best: float | None = None
+
+
+class Succeeded(Struct, frozen=True):
+    """An attempt has succeeded. `result` is an encoded JSON object. `verdict` is None unless the step repeats."""
+
+    position: int
+    task_id: UUID
+    result: bytes
+    outputs: tuple[Output, ...] = ()
+    cost: Cost | None = None
+    verdict: RunVerdict | None = None
+
+
+class AttemptFailed(Struct, frozen=True):
+    """An attempt has failed. `jitter`, from 0 to below 1, spreads the backoff.
+
+    `timed_out`: the attempt's time was up; a job may still run at the provider, and `endable` says whether it can be
+    ended there. `broken`: a bug of Stepwell or of a provider's code has raised, so a job may still run too.
+    `child_lost`: the sub-workflow is CANCELLED or deleted, so another attempt needs a new one. The other fields are
+    those of `errors.AttemptError`.
+    """
+
+    position: int
+    task_id: UUID
+    error: str
+    retryable: bool
+    provider_fault: bool
+    jitter: float
+    retry_after_s: float | None = None
+    timed_out: bool = False
+    broken: bool = False
+    endable: bool = True
+    cost: Cost | None = None
+    request_fault: bool = False
+    child_lost: bool = False
+
+
+class RetryDue(Struct, frozen=True):
+    """The time of a step's next attempt has come, or the end of its wait."""
+
+    position: int
+
+
+class DeadlinePassed(Struct, frozen=True):
+    """The workflow's timeout has elapsed."""
+
+
+class GiveUp(Struct, frozen=True, tag="give_up"):
+    """The workflow fails for `reason`: nobody can continue it, or nobody needs it any more.
+
+    With `cancels` it is cancelled instead, even while it is PAUSED: its parent was.
+    """
+
+    reason: str
+    cancels: bool = False
+
+
+class TrialBegun(Struct, frozen=True):
+    """A trial of the workflow begins: its next death would be number `deaths` in a row. See `unclean_ends`."""
+
+    deaths: int
+
+
+class WaitTerms(Struct, frozen=True):
+    """The terms of a wait that is about to begin, from the evaluated config of its step.
+
+    `id` is that of the new wait. A DELAY has `until`; a decision or a signal may have `timeout_s`. `shown` is what a
+    person sees who decides. The other fields are those of `model.Wait`.
+    """
+
+    id: UUID
+    until: datetime | None = None
+    timeout_s: float | None = None
+    choices: tuple[str, ...] = ()
+    on_timeout: str = "fail"
+    rejects: bool = True
+    shown: ShownWait = ShownWait()
+
+
+class Evaluated(Struct, frozen=True):
+    """The answer to the effect `Evaluate` with that `number`.
+
+    `runs` is whether the condition is true; true without a condition. If it is true, `items` are the encoded items of
+    a `for_each`, and `terms` those of a step that waits. `error`: an expression has failed, and so does the step.
+    """
+
+    position: int
+    number: int
+    runs: bool = True
+    items: tuple[bytes, ...] | None = None
+    terms: WaitTerms | None = None
+    error: str | None = None
+
+
+class Decide(Struct, frozen=True, tag="decide"):
+    """The verb decide. `wait_id`: the decision is for this wait only. `data` is encoded JSON."""
+
+    actor: str
+    position: int
+    choice: str
+    wait_id: UUID | None = None
+    note: str | None = None
+    data: bytes = b"null"
+
+
+class Signal(Struct, frozen=True, tag="signal"):
+    """The verb signal. `data` is encoded JSON."""
+
+    actor: str
+    name: str
+    data: bytes = b"null"
+
+
+class ChildFollowed(Struct, frozen=True):
+    """The sub-workflow of an attempt is PAUSED, or it isn't, as an effect `PauseOrResumeChild` has demanded."""
+
+    position: int
+    task_id: UUID
+    paused: bool
+
+
+class Park(Struct, frozen=True):
+    """The engine wants the workflow to leave memory. It does if it only waits."""
+
+
+class Unpark(Struct, frozen=True):
+    """The process `owner` runs the workflow from now on, because it is about to apply a verb to it.
+
+    Without this, a decision makes a parked workflow wait for admission.
+    """
+
+    owner: UUID
+
+
+Verb: TypeAlias = Created | Start | Pause | Resume | Cancel | Cleanup | Update | Decide | Signal
+RemoteInput: TypeAlias = SeedResolved | Sending | OutcomeLost | Submitted | Progressed | RemoteEnded | FollowUpEnded
+FlowInput: TypeAlias = Evaluated | Decide | Signal | ChildFollowed | Park | Unpark
+Input: TypeAlias = (
+    Verb
+    | FlowInput
+    | FilesDeleted
+    | Admitted
+    | Diverted
+    | RemoteInput
+    | Succeeded
+    | AttemptFailed
+    | RetryDue
+    | DeadlinePassed
+    | GiveUp
+    | TrialBegun
+)

@@ -1,0 +1,254 @@
+"""Workflows, steps and tasks as stored: their constant columns, beside the state that changes."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Final
+from uuid import UUID
+
+from msgspec import Struct
+
+from stepwell.basics.idempotency import Reservation
+from stepwell.basics.workflow_limits import places_of
+from stepwell.contract.costs import CostSums
+from stepwell.contract.definition import JsonObject, WorkflowStepDefinition
+from stepwell.contract.enums import TaskType, WorkflowStatus
+from stepwell.contract.workflows import ItemCounts
+from stepwell.lifecycle.child_records import ParentLink
+from stepwell.lifecycle.feature_level import BASE_LEVEL, FEATURE_LEVEL
+from stepwell.lifecycle.model import HistoryEvent, ItemState, StepState, StoredSignal, Task, WorkflowState
+from stepwell.lifecycle.steps import ResolvedStep
+
+NO_PROCESS: Final = UUID(int=0)
+"""The owner of workflows that a process has handed over. It is never alive."""
+
+
+class StepAttempts(Struct, frozen=True, gc=False):
+    """The provider and the model of a step's latest attempt, and the cost of all its attempts.
+
+    `model` is None before a request is sent to a provider, and `cost` if none was sent.
+    """
+
+    provider: str | None = None
+    model: str | None = None
+    cost: CostSums | None = None
+
+
+NO_ATTEMPTS: Final = StepAttempts()
+
+
+class StepRecord(Struct, gc=False):
+    """A stored step. It is in no reference cycle, so the garbage collector can skip it: there may be a million.
+
+    `attempts` and `items` are only read for answers. `items` is None for a step without items, and before it has begun.
+    """
+
+    id: UUID
+    plan: ResolvedStep
+    definition: WorkflowStepDefinition
+    state: StepState
+    created_at: datetime
+    attempts: StepAttempts = NO_ATTEMPTS
+    items: ItemCounts | None = None
+
+
+class ItemRecord(Struct):
+    """A stored item of a step. Its `result` is None unless it is COMPLETED."""
+
+    state: ItemState
+    attempts: StepAttempts = NO_ATTEMPTS
+
+
+class Summary(Struct, frozen=True):
+    """The views of a workflow that need its steps.
+
+    `final_step_result` is JSON. `errors` are in the order of the definition. `cost` is None if no request was sent to a
+    provider. `error_message` is the first of the errors that isn't about an optional step. `done_without_result` counts
+    the steps that are done without being COMPLETED: optional FAILED ones, and those that no failure has skipped.
+    `items_done` adds up the shares of the COMPLETED items of all other steps that aren't COMPLETED.
+    """
+
+    current_step: str | None
+    final_step_id: str
+    final_step_result: bytes | None
+    errors: tuple[str, ...]
+    cost: CostSums | None = None
+    error_message: str | None = None
+    done_without_result: int = 0
+    items_done: float = 0.0
+
+
+class WorkflowRecord(Struct):
+    """A stored workflow. `steps` are in the order of the definition; None if the caller didn't ask for them.
+
+    `results` is false if the caller didn't ask for results: then those of the steps and of the final step are absent.
+    `labels` are in the order of their keys. `parent` is None unless it is a sub-workflow.
+    """
+
+    state: WorkflowState
+    tenant: str | None
+    origin_instance: str
+    origin_zone: str | None
+    origin_reference: str | None
+    config: JsonObject
+    suppress_subtask_events: bool
+    total_steps: int
+    created_at: datetime
+    summary: Summary
+    steps: list[StepRecord] | None = None
+    results: bool = True
+    labels: dict[str, str] = {}
+    parent: ParentLink | None = None
+
+    @property
+    def id(self) -> UUID:
+        return self.state.id
+
+    @property
+    def status(self) -> WorkflowStatus:
+        return self.state.status
+
+
+class WorkflowParts(Struct, frozen=True):
+    """The parts of workflows that an answer contains, beside their own fields."""
+
+    steps: bool = True
+    results: bool = True
+
+
+WHOLE: Final = WorkflowParts()
+
+
+class StoredInputs(Struct, frozen=True):
+    """The `inputs` and the `inputs_schema` of a workflow as JSON; None if it has none.
+
+    `evaluates`: its steps have conditions, or expressions in their configs. Else their texts are literal.
+    """
+
+    inputs: bytes | None = None
+    inputs_schema: bytes | None = None
+    evaluates: bool = False
+
+
+NO_INPUTS: Final = StoredInputs()
+
+
+class NewWorkflow(Struct, frozen=True):
+    """A workflow to insert: the record with all its steps, and the events of the decisions that made it.
+
+    `definition_bytes` is its `workflow_limits.definition_size`; 0 if that is unknown. With a `reservation` it is stored
+    at most once, and only while the reservation holds. `feature_level` is the level that a process needs to run it.
+    """
+
+    record: WorkflowRecord
+    final_position: int
+    definition_bytes: int
+    events: tuple[HistoryEvent, ...]
+    reservation: Reservation | None = None
+    feature_level: int = BASE_LEVEL
+    inputs: StoredInputs = NO_INPUTS
+
+
+class LoadedWorkflow(Struct):
+    """A stored workflow with all that is needed to run it, without results.
+
+    `definition_bytes` is its `workflow_limits.definition_size`; 0 if that is unknown. `result_bytes` is the size of its
+    results together, or 0 if it has ended for good. `open_tasks` are the attempts of RUNNING steps and items, and those
+    that are followed up. `evaluates`: the configs of its steps have expressions. Only then, `inputs` (JSON) and
+    `labels` are loaded. `signals` have arrived, and no step has taken them. `items` are in the order of their steps.
+    `parent` is None unless it is a sub-workflow. `unreadable` says why this version can't read its rows; `steps` is
+    then incomplete. `deaths_alone` counts the deaths of processes in a row during its trials (see
+    `lifecycle.unclean_ends`); None if it needs no trial.
+    """
+
+    state: WorkflowState
+    tenant: str | None
+    origin_instance: str
+    config: JsonObject
+    suppress_subtask_events: bool
+    definition_bytes: int
+    steps: list[StepRecord]
+    open_tasks: list[Task]
+    result_bytes: int = 0
+    unreadable: str | None = None
+    deaths_alone: int | None = None
+    feature_level: int = BASE_LEVEL
+    evaluates: bool = False
+    inputs: bytes | None = None
+    labels: dict[str, str] = {}
+    signals: dict[str, StoredSignal] = {}
+    items: list[ItemState] = []
+    parent: ParentLink | None = None
+
+    @property
+    def is_understood(self) -> bool:
+        """False if only a newer version may run or change it."""
+        return self.feature_level <= FEATURE_LEVEL
+
+    @property
+    def unit_count(self) -> int:
+        """The number of its steps and their items."""
+        return len(self.steps) + len(self.items)
+
+    @property
+    def places(self) -> int:
+        """The number of active workflows that it counts as."""
+        item_bytes = sum(len(item.value) for item in self.items)
+        return places_of(self.unit_count, self.definition_bytes + item_bytes)
+
+
+class UnparkedWorkflows(Struct, frozen=True):
+    """The parked workflows that were due, see `WorkflowStore.unpark`.
+
+    `waiting` is how many of each tenant now wait for admission. `paused` are PAUSED workflows. `next_at` is when the
+    next workflow is due; None if none is.
+    """
+
+    waiting: Mapping[str | None, int]
+    paused: list[UUID]
+    next_at: datetime | None
+
+
+class AdmissionResult(Struct, frozen=True):
+    """The workflows that an admission has loaded, and the sizes of the next ones.
+
+    `next_places` has, by tenant, how many places the first workflow needs that waits and was not admitted, because the
+    tenant's places were too few or the page was full. A tenant is absent if no other workflow of it was found.
+    """
+
+    loaded: list[LoadedWorkflow]
+    next_places: dict[str | None, int]
+
+
+class Ownership(Struct, frozen=True):
+    """The owner of a workflow, and the actor who paused it.
+
+    `owner` is None if no process runs it. `ahead` is the number of the tenant's workflows that are admitted before it;
+    None if it doesn't wait for admission. `lease_until` is None if the owner has no lease, or one without an end.
+    `paused_by` and `paused_at` are None unless the workflow is PAUSED.
+    """
+
+    owner: UUID | None
+    alive: bool
+    lease_until: datetime | None
+    paused_by: str | None
+    paused_at: datetime | None
+    ahead: int | None = None
+
+
+class WaitingCount(Struct, frozen=True):
+    """The number of a tenant's workflows that wait for admission, and when the first of them was started."""
+
+    tenant: str | None
+    number: int
+    oldest: datetime
+
+
+class TaskRecord(Struct):
+    """A stored task, with its workflow, step and type. Cleanup sets `deleted_at`."""
+
+    task: Task
+    workflow_id: UUID
+    step_id: str
+    task_type: TaskType
+    created_at: datetime
+    deleted_at: datetime | None = None

@@ -1,0 +1,65 @@
+"""The rules of resume: which steps it leaves as they are, and how it puts the others back."""
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from stepwell.contract.enums import RunIf, StepStatus
+from stepwell.lifecycle.model import StepState
+from stepwell.lifecycle.steps import ResolvedStep
+
+_RESET_BY_RESUME = (StepStatus.FAILED, StepStatus.CANCELLED, StepStatus.SKIPPED, StepStatus.PENDING)
+
+
+def kept_steps(
+    plans: Sequence[ResolvedStep],
+    steps: Sequence[StepState],
+    dependants: Callable[[int], Iterable[int]],
+    *,
+    from_paused: bool,
+) -> set[int]:
+    """Return the positions of the SKIPPED and FAILED steps that resume leaves as they are. Costs O(steps + edges).
+
+    A SKIPPED step returns if one of its dependencies does, unless one that stays forbids it by `run_if`. *from_paused*:
+    an optional FAILED step stays, because it was paid for, and nobody has asked to run it again.
+    """
+    left = [len(plan.depends_on) for plan in plans]
+    order = [position for position, number in enumerate(left) if not number]
+    kept, returning = set[int](), set[int]()
+    for position in order:  # it grows
+        plan, status = plans[position], steps[position].status
+        if status is StepStatus.SKIPPED:
+            forbidden = plan.run_if is RunIf.ALL_COMPLETED and not kept.isdisjoint(plan.depends_on)
+            returns = not forbidden and not returning.isdisjoint(plan.depends_on)
+            (returning if returns else kept).add(position)
+        elif status is StepStatus.FAILED and plan.optional and from_paused:
+            kept.add(position)
+        elif status not in (StepStatus.COMPLETED, StepStatus.RUNNING):
+            returning.add(position)
+        for dependant in dependants(position):
+            left[dependant] -= 1
+            if not left[dependant]:
+                order.append(dependant)
+    return kept
+
+
+def reset(step: StepState) -> bool:
+    """Put a step back to PENDING, or renew the retry budget of a RUNNING one. Return whether it has changed."""
+    if step.status in _RESET_BY_RESUME and (step.status is not StepStatus.PENDING or step.error_message is not None):
+        step.status, step.on_fallback = StepStatus.PENDING, False
+        step.provider_attempts = step.retry_count = 0
+        step.started_at = step.completed_at = step.error_message = step.skip_reason = None
+        return True
+    if step.status is StepStatus.RUNNING and step.retry_count:
+        step.retry_count, step.provider_attempts = 0, 1
+        return True
+    return False
+
+
+def report_of_kept(plans: Sequence[ResolvedStep], steps: Sequence[StepState], kept: Iterable[int]) -> dict[str, Any]:
+    """Return the data of the event that reports a resume: the ids of the steps that stay as they are."""
+    by_status = {"still_skipped": StepStatus.SKIPPED, "still_failed": StepStatus.FAILED}
+    named = {
+        name: [plans[position].step_id for position in sorted(kept) if steps[position].status is status]
+        for name, status in by_status.items()
+    }
+    return {name: ids for name, ids in named.items() if ids}

@@ -1,0 +1,48 @@
+"""Decides whether a step may run, must be skipped or has to wait, when a step that it depends on has ended.
+
+A step has ended for its dependants when it is COMPLETED, SKIPPED, or FAILED without stopping the workflow. A failure
+doesn't stop the workflow if the step is optional, or if the workflow's `on_failure` is "continue".
+"""
+
+from collections.abc import Sequence
+
+from stepwell.contract.enums import OnFailure, RunIf, SkipReason, StepStatus
+from stepwell.lifecycle.model import StepState
+from stepwell.lifecycle.steps import ResolvedStep
+
+_PENDING = StepStatus.PENDING  # hot path: an attribute of an enum costs 0.1 µs in Python 3.11
+
+
+def has_ended(plan: ResolvedStep, step: StepState, on_failure: OnFailure) -> bool:
+    """Return whether the dependants of the step needn't wait for it any more."""
+    status = step.status
+    if status is _PENDING:
+        return False
+    if status is StepStatus.FAILED:
+        return plan.optional or on_failure is OnFailure.CONTINUE
+    return status is StepStatus.COMPLETED or status is StepStatus.SKIPPED
+
+
+def skip_reason(plan: ResolvedStep, steps: Sequence[StepState], cause: StepState) -> SkipReason | None:
+    """Return why the step must be skipped; None if it may run.
+
+    *cause* is a dependency that has just ended without success. All dependencies have ended, unless the step is
+    `all_completed`: that one doesn't wait for the others.
+    """
+    match plan.run_if:
+        case RunIf.ALL_COMPLETED:
+            return _reason_after(cause)
+        case RunIf.ANY_COMPLETED:
+            ended = [steps[position] for position in plan.depends_on]
+            if any(step.status is StepStatus.COMPLETED for step in ended):
+                return None
+            by_failure = any(_reason_after(step) is SkipReason.FAILURE for step in ended)
+            return SkipReason.FAILURE if by_failure else SkipReason.DEPENDENCY
+        case RunIf.ALL_ENDED:
+            return None
+
+
+def _reason_after(cause: StepState) -> SkipReason:
+    """Return the reason of a step that is skipped because of *cause*. The reason `failure` is inherited."""
+    is_condition = cause.status is StepStatus.SKIPPED and cause.skip_reason is not SkipReason.FAILURE
+    return SkipReason.DEPENDENCY if is_condition else SkipReason.FAILURE

@@ -1,0 +1,462 @@
+"""Finds the one reason why each step of a workflow doesn't progress, from a snapshot of the workflow.
+
+What must hold:
+- Every step that has not ended has exactly one reason, whatever the snapshot. There is no reason "unknown".
+- The reason is what holds the step up now, not what would hold it up next. A step whose dependencies haven't ended
+  waits for them, even if the workflow is paused.
+- It costs O(steps + edges + items), and does no I/O.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
+from itertools import islice
+from typing import NamedTuple
+from uuid import UUID
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from stepwell.basics.artifacts import parse_artifact_path
+from stepwell.contract.enums import OnFailure, ProviderType, StepStatus, TaskPhase, WaitKind, WorkflowStatus
+from stepwell.contract.reasons import (
+    BeingSent,
+    BreakerOpen,
+    DatabaseAway,
+    DiskIsFull,
+    Doing,
+    EvaluatesExpressions,
+    ExplainedStep,
+    Explanation,
+    FailedElsewhere,
+    FollowsUp,
+    HasFailed,
+    IsDelayed,
+    IsDeleted,
+    IsDraining,
+    IsPaused,
+    NotStarted,
+    OtherProcess,
+    OutcomeNotKnown,
+    OwnerDead,
+    RateLimited,
+    RemoteJob,
+    RunsHere,
+    RunsWorkflow,
+    StepReason,
+    WaitsForAdmission,
+    WaitsForDecision,
+    WaitsForItems,
+    WaitsForRetry,
+    WaitsForSignal,
+    WaitsForSlot,
+    WaitsForSteps,
+    WorkflowReason,
+)
+from stepwell.lifecycle.allowed_verbs import is_allowed
+from stepwell.lifecycle.item_run import unit_position
+from stepwell.lifecycle.model import ItemState, Task, Wait, WorkflowState
+from stepwell.lifecycle.records import StepRecord
+from stepwell.lifecycle.run_if import has_ended
+
+_MAX_NAMES = 50
+_NOT_ENDED = (StepStatus.PENDING, StepStatus.RUNNING)
+_STUCK = (StepStatus.FAILED, StepStatus.CANCELLED)
+
+
+class AttemptObservation(NamedTuple):
+    """The state of a job at its provider, as its attempt in this process has last read it.
+
+    `recorded`: the start of the attempt is committed. `word` is the provider's own word for the status, unchanged since
+    the time `since`. `progress` is from 0 to 1. `trouble` says why the latest call had no usable answer.
+    `waits_for_memory`: the attempt waits until it may hold its inputs, or an answer, in memory. `evaluates_mappings`:
+    it waits for a worker process that evaluates its mappings.
+    """
+
+    recorded: bool
+    word: str | None = None
+    since: datetime | None = None
+    progress: float | None = None
+    trouble: str | None = None
+    waits_for_memory: bool = False
+    evaluates_mappings: bool = False
+
+
+class Process(NamedTuple):
+    """Another process, which runs the workflow or has run it."""
+
+    id: UUID
+    lease_until: datetime | None
+    alive: bool
+
+
+class WorkflowSnapshot(Struct, frozen=True, kw_only=True):
+    """A workflow at one moment, and what this process knows about it.
+
+    `items` are those of all its steps. `tasks` are the attempts that run, and those that are followed up. `elsewhere`
+    is the other process that has the workflow, if one has it. `paused` is who paused it, and when. `database_down`: the
+    database doesn't answer. `disk_full`: the disk of the database is full. `draining`: this process is stopping.
+    `waits` has, by position, what a step or an item waits for in the engine. `observations` are by task id: those of
+    the attempts in this process.
+    """
+
+    state: WorkflowState
+    on_failure: OnFailure
+    steps: Sequence[StepRecord]
+    tasks: Sequence[Task]
+    now: datetime
+    items: Sequence[ItemState] = ()
+    elsewhere: Process | None = None
+    paused: tuple[str | None, datetime | None] = (None, None)
+    ahead: int | None = None
+    database_down: bool = False
+    disk_full: bool = False
+    draining: bool = False
+    waits: Mapping[int, WaitsForSlot | RateLimited | BreakerOpen | EvaluatesExpressions] = {}
+    observations: Mapping[UUID, AttemptObservation] = {}
+    in_process_providers: frozenset[ProviderType] = frozenset()
+
+
+def explain(snapshot: WorkflowSnapshot) -> Explanation:
+    """Return why the workflow as a whole, and each of its steps, doesn't progress."""
+    state = snapshot.state
+    return Explanation(state.id, state.status, _of_workflow(snapshot), list(_Steps(snapshot).explained()))
+
+
+def _of_workflow(snapshot: WorkflowSnapshot) -> WorkflowReason | None:
+    state, process = snapshot.state, snapshot.elsewhere
+    if snapshot.disk_full:
+        return DiskIsFull(detail="The database's disk is full: nothing can be recorded, and so nothing starts.")
+    if snapshot.database_down:
+        return DatabaseAway(detail="The database is away: nothing can be recorded, and so nothing starts.")
+    if process is not None:
+        return _other_process(process) if process.alive else _owner_dead(process)
+    if state.waits_for_admission:
+        return _waits_for_admission(snapshot)
+    if snapshot.draining:
+        return IsDraining(detail="This process is stopping and starts nothing more; the next one goes on.")
+    if state.status is WorkflowStatus.PENDING:
+        return _NOT_STARTED
+    if state.status is WorkflowStatus.PAUSED:
+        return _paused(snapshot)
+    if state.status is WorkflowStatus.FAILED:
+        return _has_failed(snapshot, "Resume runs what is left.") if is_allowed("resume", state) else _DELETED
+    if state.status is WorkflowStatus.RUNNING and _failed(snapshot) and snapshot.on_failure is not OnFailure.CONTINUE:
+        return _has_failed(snapshot, "Nothing new starts. The workflow fails when its running steps have ended.")
+    return None
+
+
+class _Steps:
+    """Explains the steps of one snapshot."""
+
+    def __init__(self, snapshot: WorkflowSnapshot) -> None:
+        self._snapshot = snapshot
+        self._statuses = [step.state.status for step in snapshot.steps]
+        self._names = [step.plan.step_id for step in snapshot.steps]
+        self._items: dict[int, list[ItemState]] = defaultdict(list)
+        for item in snapshot.items:
+            self._items[item.place.step].append(item)
+        self._under_way = {self._unit_of(task): task for task in snapshot.tasks if task.follow_up_until is None}
+        self._followed_up = {
+            task.position if task.place is None else task.place.step: task
+            for task in snapshot.tasks
+            if task.follow_up_until is not None
+        }
+        self._failed = [step.plan.step_id for step in _failed(snapshot)]
+        self._resumable = is_allowed("resume", snapshot.state)
+        draining = bool(self._failed) and snapshot.on_failure is not OnFailure.CONTINUE
+        self._starting = snapshot.state.status is WorkflowStatus.RUNNING and not draining
+
+    def explained(self) -> Iterator[ExplainedStep]:
+        """Yield the steps that have not ended or are followed up, in the order of the definition."""
+        for step in self._snapshot.steps:
+            if (reason := self._reason(step)) is not None:
+                yield ExplainedStep(step.plan.step_id, step.state.status, reason)
+
+    def _reason(self, step: StepRecord) -> StepReason | None:
+        position, status = step.plan.position, step.state.status
+        if status not in _NOT_ENDED:
+            late = self._followed_up.get(position)
+            return None if late is None else _follows_up(late)
+        if status is StepStatus.PENDING:
+            return self._of_pending(step)
+        if step.state.flow is not None and step.state.flow.wait is not None:
+            return _waits_outside(step, step.state.flow.wait)
+        if step.plan.flow is not None and step.plan.flow.for_each is not None:
+            return self._of_items(self._items[position], step)
+        return self._of_running(step, position)
+
+    def _of_running(self, step: StepRecord, position: int) -> StepReason:
+        """Return the reason of a step or an item that runs, at the *position* of its unit."""
+        if (waits := self._snapshot.waits.get(position)) is not None:
+            return waits
+        task = self._under_way.get(position)
+        return self._of_attempt(step, task) if task is not None else self._between_attempts(step)
+
+    def _of_items(self, items: Sequence[ItemState], step: StepRecord) -> WaitsForItems:
+        """Return the reason of a step whose *items* run."""
+        counts, codes, first = Counter(item.status for item in items), Counter[str](), ""
+        for item in sorted(items, key=lambda item: item.place):
+            position = unit_position(len(self._statuses), item.place)
+            queued = item.status is StepStatus.PENDING and position in self._snapshot.waits
+            if queued or item.status is StepStatus.RUNNING:
+                reason = self._of_running(replace(step, state=item), position)
+                codes[str(reason.__struct_config__.tag)] += 1
+                first = first or f" Item {item.place.item}: {reason.detail}"
+        completed, failed = counts[StepStatus.COMPLETED], counts[StepStatus.FAILED]
+        running, waiting = counts[StepStatus.RUNNING], codes.total() - counts[StepStatus.RUNNING]
+        pending = len(items) - completed - failed - running
+        for_each = None if step.plan.flow is None else step.plan.flow.for_each
+        stops = failed and for_each is not None and not for_each.collect
+        ends = " No further item starts, because one has failed." if stops else ""
+        return WaitsForItems(
+            detail=f"Of {len(items):,} items: {completed:,} completed, {failed:,} failed, {running:,} running, "
+            f"{waiting:,} queued, {pending - waiting:,} not started.{ends}{first}",
+            total=len(items),
+            pending=pending,
+            running=running,
+            completed=completed,
+            failed=failed,
+            reasons=dict(codes),
+        )
+
+    def _unit_of(self, task: Task) -> int:
+        return task.position if task.place is None else unit_position(len(self._statuses), task.place)
+
+    def _of_pending(self, step: StepRecord) -> StepReason:
+        status = self._snapshot.state.status
+        if status is WorkflowStatus.PENDING:
+            return _NOT_STARTED
+        if self._snapshot.state.deleted_at is not None:
+            return _DELETED
+        if unfinished := [p for p in step.plan.depends_on if not self._has_ended(p)]:
+            return self._waits_for(unfinished)
+        if status is WorkflowStatus.PAUSED:
+            return _paused(self._snapshot)
+        if not self._starting:
+            failure = self._snapshot.state.failure
+            why = f"{_listed(self._failed)} failed" if self._failed else failure or "The workflow has ended"
+            then = "resume runs this step" if self._resumable else "nothing new starts"
+            return FailedElsewhere(detail=f"{why}: {then}.", steps=self._failed, failure=failure)
+        return self._snapshot.waits.get(step.plan.position) or self._about_to_start(step)
+
+    def _has_ended(self, position: int) -> bool:
+        step = self._snapshot.steps[position]
+        return has_ended(step.plan, step.state, self._snapshot.on_failure)
+
+    def _waits_for(self, unfinished: Sequence[int]) -> WaitsForSteps:
+        ended = self._names_of(p for p in unfinished if self._statuses[p] in _STUCK)
+        stuck = self._names_of(p for p in unfinished if self._is_stuck(p))
+        steps = self._names_of(unfinished)
+        detail = f"Waits for {_listed(steps, len(unfinished))}."
+        if ended:
+            detail += f" {_listed(ended)} ended without success{': only resume moves that' * self._resumable}."
+        elif stuck:
+            detail += f" Nothing new starts{f': only resume moves {_listed(stuck)}' * self._resumable}."
+        return WaitsForSteps(detail=detail, unfinished=len(unfinished), steps=steps, stuck=stuck)
+
+    def _is_stuck(self, position: int) -> bool:
+        """Return whether only resume lets the step run."""
+        status = self._statuses[position]
+        return status in _STUCK or (status is StepStatus.PENDING and not self._starting)
+
+    def _about_to_start(self, step: StepRecord) -> StepReason:
+        snapshot = self._snapshot
+        if snapshot.elsewhere is not None:
+            return _other_process(snapshot.elsewhere)
+        if snapshot.state.waits_for_admission:
+            return _waits_for_admission(snapshot)
+        if snapshot.draining:
+            return IsDraining(detail="This process is stopping and starts nothing more; the next one runs it.")
+        return _runs_here(step.state.attempt + 1, "recording", None)
+
+    def _between_attempts(self, step: StepRecord) -> StepReason:
+        state, plan, at = step.state, step.plan, step.state.next_attempt_at
+        if at is None or (at <= self._snapshot.now and self._snapshot.elsewhere is not None):
+            return self._about_to_start(step)
+        provider = plan.fallback if state.on_fallback else plan.provider
+        number, attempts = state.provider_attempts + 1, plan.max_retries + 1
+        to = f" at {provider}, the fallback" if state.on_fallback else "" if provider is None else f" at {provider}"
+        detail = f"Attempt {number} of {attempts}{to} starts at {_time(at)}."
+        if state.error_message:
+            detail += f" The last error: {state.error_message}"
+        error = state.error_message
+        return WaitsForRetry(detail=detail, provider=provider, attempt=number, attempts=attempts, at=at, error=error)
+
+    def _of_attempt(self, step: StepRecord, task: Task) -> StepReason:
+        snapshot, flow = self._snapshot, step.state.flow
+        if flow is not None and flow.child is not None and flow.child_since is not None:
+            since = _time(flow.child_since)
+            detail = f"Has waited for the sub-workflow {flow.child} since {since}. Explain that workflow to see more."
+            return RunsWorkflow(detail=detail, workflow_id=flow.child, since=flow.child_since)
+        observation = snapshot.observations.get(task.id)
+        if observation is not None and observation.waits_for_memory:
+            return _runs_here(task.attempt, "waiting_for_memory", task, observation.trouble)
+        if observation is not None and observation.evaluates_mappings:
+            return _runs_here(task.attempt, "evaluating_mappings", task)
+        if task.sent is not None and task.provider is not None and task.phase is not TaskPhase.REMOTE_DONE:
+            return _at_provider(task, task.provider, observation, snapshot)
+        if snapshot.elsewhere is not None or (observation is None and snapshot.draining):
+            return self._about_to_start(step)
+        trouble = None if observation is None else observation.trouble
+        if task.phase is TaskPhase.REMOTE_DONE:
+            return _runs_here(task.attempt, "fetching", task, trouble)
+        if observation is None or not observation.recorded:
+            return _runs_here(task.attempt, "recording", task)
+        works = task.provider is None or task.provider in snapshot.in_process_providers
+        return _runs_here(task.attempt, "working" if works else "preparing", task, trouble)
+
+    def _names_of(self, positions: Iterable[int]) -> list[str]:
+        return [self._names[position] for position in islice(positions, _MAX_NAMES)]
+
+
+def _waits_outside(step: StepRecord, wait: Wait) -> StepReason:
+    """Return the reason of a step that waits for something from outside."""
+    times = f"The wait began at {_time(wait.since)}{'' if wait.until is None else f' and ends at {_time(wait.until)}'}."
+    if wait.kind is WaitKind.DECISION:
+        choices = list(wait.choices)
+        files = [choice for choice in choices if parse_artifact_path(choice)]
+        shown = f"a choice between {len(files)} files" if files == choices else f"a decision: {_listed(choices)}"
+        detail = f"Waits for {shown}. {times}"
+        return WaitsForDecision(detail=detail, since=wait.since, until=wait.until, choices=choices)
+    if wait.kind is WaitKind.DELAY:
+        return IsDelayed(detail=f"This is a delay. {times}", since=wait.since, until=wait.until)
+    name = (step.plan.flow.signal if step.plan.flow is not None else None) or step.plan.step_id
+    detail = f"Waits for the signal '{name}'. {times}"
+    return WaitsForSignal(detail=detail, name=name, since=wait.since, until=wait.until)
+
+
+def _at_provider(
+    task: Task, provider: ProviderType, observation: AttemptObservation | None, snapshot: WorkflowSnapshot
+) -> StepReason:
+    assert task.sent is not None
+    trouble = None if observation is None else observation.trouble
+    but = f" The last call had no answer: {trouble}" if trouble else ""
+    if task.remote_id is None and task.outcome_unknown:
+        detail = f"{provider} was sent attempt {task.attempt} at {_time(task.sent.at)}, and its answer was lost: "
+        detail += f"its job is looked for.{but}"
+        return OutcomeNotKnown(
+            detail=detail, attempt=task.attempt, provider=provider, since=task.sent.at, trouble=trouble
+        )
+    if task.remote_id is None:
+        detail = f"{provider} was sent attempt {task.attempt} at {_time(task.sent.at)}, and has not answered yet."
+        return BeingSent(detail=detail, attempt=task.attempt, provider=provider, since=task.sent.at)
+    word, since = (None, task.sent.at) if observation is None else (observation.word, observation.since or task.sent.at)
+    seconds = round(max((snapshot.now - since).total_seconds(), 0.0), 3)
+    if snapshot.elsewhere is not None:
+        says = f"was sent {seconds:.0f} s ago; {_who_knows(snapshot.elsewhere)}"
+    elif word:
+        says = f"is '{word}' for {seconds:.0f} s."
+    else:
+        says = f"was not looked at yet; it was sent, and has gone on for {seconds:.0f} s."
+    return RemoteJob(
+        detail=f"Job {task.remote_id} at {provider} {says}{but}",
+        attempt=task.attempt,
+        provider=provider,
+        remote_id=task.remote_id,
+        state=word,
+        since=since,
+        seconds=seconds,
+        progress=None if observation is None else observation.progress,
+        trouble=trouble,
+    )
+
+
+_NOT_STARTED = NotStarted(detail="The workflow was never started.")
+_DELETED = IsDeleted(detail="The workflow has failed and is deleted: nothing runs the remaining steps.")
+_DOING: Mapping[Doing, str] = {
+    "recording": "its start is being recorded",
+    "preparing": "its inputs are being prepared",
+    "evaluating_mappings": "its mappings are evaluated in a worker process, where tenants take turns",
+    "waiting_for_memory": "it waits until other work gives memory back (STEPWELL_MEMORY_MAX_BYTES)",
+    "working": "it runs in this process",
+    "fetching": "its job has ended, and the result is being fetched",
+}
+
+
+def _runs_here(attempt: int, doing: Doing, task: Task | None, trouble: str | None = None) -> RunsHere:
+    but = f" The last call had no answer: {trouble}" if trouble else ""
+    since = None if task is None or task.started_at is None else task.started_at
+    at = "" if since is None else f", begun at {_time(since)}"
+    return RunsHere(
+        detail=f"Attempt {attempt}{at}: {_DOING[doing]}.{but}",
+        attempt=attempt,
+        doing=doing,
+        provider=None if task is None else task.provider,
+        since=since,
+        trouble=trouble,
+    )
+
+
+def _follows_up(task: Task) -> FollowsUp:
+    assert task.follow_up_until is not None
+    job = "what may be a job" if task.remote_id is None else f"job {task.remote_id}"
+    detail = (
+        f"The step has ended; the end of {job} at {task.provider} is waited for until {_time(task.follow_up_until)}."
+    )
+    return FollowsUp(detail=detail, provider=task.provider, remote_id=task.remote_id, until=task.follow_up_until)
+
+
+def _paused(snapshot: WorkflowSnapshot) -> IsPaused:
+    by, at = snapshot.paused
+    who = "" if by is None or at is None else f" by {by} at {_time(at)}"
+    return IsPaused(detail=f"The workflow was paused{who}. Resume goes on.", by=by, at=at)
+
+
+def _waits_for_admission(snapshot: WorkflowSnapshot) -> WaitsForAdmission:
+    ahead = snapshot.ahead
+    where = "" if ahead is None else f" It is number {ahead + 1} of those of its tenant."
+    return WaitsForAdmission(
+        detail=f"The workflow waits in the database until a process has room for it.{where}",
+        position=None if ahead is None else ahead + 1,
+    )
+
+
+def _other_process(process: Process) -> OtherProcess:
+    if process.alive:
+        until = "" if process.lease_until is None else f", whose lease ends at {_time(process.lease_until)}"
+        detail = f"Process {process.id} runs the workflow{until}; it alone knows more."
+    else:
+        detail = f"Process {process.id}, which ran it, has ended; another takes the workflow over."
+    return OtherProcess(detail=detail, owner=process.id, lease_until=process.lease_until)
+
+
+def _who_knows(process: Process) -> str:
+    if process.alive:
+        return f"only process {process.id}, which runs the workflow, knows how it stands."
+    return f"process {process.id}, which looked at it, has ended; another takes the workflow over."
+
+
+def _owner_dead(process: Process) -> OwnerDead:
+    ended = "" if process.lease_until is None else f", its lease at {_time(process.lease_until)}"
+    detail = (
+        f"Process {process.id}, which ran the workflow, has ended{ended}; another takes it over. After three crashes "
+        "within ten minutes, that happens one workflow at a time."
+    )
+    return OwnerDead(detail=detail, owner=process.id, lease_until=process.lease_until)
+
+
+def _failed(snapshot: WorkflowSnapshot) -> list[StepRecord]:
+    """Return the first steps whose failure stops or fails the workflow: those that aren't optional."""
+    failed = (step for step in snapshot.steps if step.state.status is StepStatus.FAILED and not step.plan.optional)
+    return list(islice(failed, _MAX_NAMES))
+
+
+def _has_failed(snapshot: WorkflowSnapshot, then: str) -> HasFailed:
+    failed, failure = _failed(snapshot), snapshot.state.failure
+    names = [step.plan.step_id for step in failed]
+    error = failed[0].state.error_message if failed else None
+    why = failure or (f"{_listed(names)} failed for good" if failed else "The workflow has failed")
+    if error and not failure:
+        why += f": {error}" if len(failed) == 1 else f". The error of {_listed(names[:1])}: {error}"
+    return HasFailed(detail=f"{why.rstrip('.')}. {then}", steps=names, error=error, failure=failure)
+
+
+def _listed(names: Sequence[str], total: int | None = None) -> str:
+    text = ", ".join(f"'{name}'" for name in names[:5])
+    more = (len(names) if total is None else total) - 5
+    return f"{text} and {more} more" if more > 0 else text
+
+
+def _time(at: datetime) -> str:
+    return f"{at:%Y-%m-%dT%H:%M:%SZ}"

@@ -1,0 +1,174 @@
+"""Lists of stored workflows, tasks, items, outputs and open decisions: their filters, places and pages."""
+
+from datetime import datetime
+from typing import Final, NamedTuple
+from uuid import UUID
+
+from msgspec import Struct
+
+from stepwell.contract.enums import StepStatus, WorkflowStatus
+from stepwell.contract.tasks import Output
+from stepwell.lifecycle.model import Task, Wait
+from stepwell.lifecycle.preconditions import Version
+from stepwell.lifecycle.records import WHOLE, ItemRecord, TaskRecord, WorkflowParts, WorkflowRecord
+
+
+class ItemFilter(Struct, frozen=True):
+    """A choice of the items of a step: behind the item `after`, in one of `statuses`, or in any if there are none.
+
+    The first `skip` of them are left out.
+    """
+
+    step_id: str
+    statuses: frozenset[StepStatus] = frozenset()
+    skip: int = 0
+    after: int = -1
+
+
+class ItemSlice(Struct, frozen=True):
+    """Consecutive items of a step. `total` is the number of items of the filter, without regard to `skip`.
+
+    `has_items` is false for a step without `for_each`, `repeats` is true for one with `repeat`.
+    """
+
+    items: list[ItemRecord] = []
+    total: int = 0
+    has_items: bool = True
+    repeats: bool = False
+
+
+class DecisionPlace(NamedTuple):
+    """The place of an open decision in the list of them."""
+
+    since: datetime
+    workflow_id: UUID
+    position: int
+
+
+class DecisionFilter(Struct, frozen=True):
+    """A page of the open decisions: up to *limit* of them behind *after*.
+
+    They are those of the workflow *workflow_id* and its sub-workflows in all depths, or of all workflows.
+    """
+
+    limit: int
+    workflow_id: UUID | None = None
+    after: DecisionPlace | None = None
+
+
+class StoredDecision(Struct, frozen=True):
+    """A step that waits for a decision. `shown` is an encoded JSON object of its other inputs."""
+
+    workflow_id: UUID
+    workflow_name: str
+    tenant: str | None
+    position: int
+    step_id: str
+    wait: Wait
+    shown: bytes
+
+    @property
+    def place(self) -> DecisionPlace:
+        return DecisionPlace(self.wait.since, self.workflow_id, self.position)
+
+
+class PagePlace(NamedTuple):
+    """The place of a workflow in the list of all workflows, which is ordered by these values."""
+
+    created_at: datetime
+    id: UUID
+
+
+class WorkflowPage(Struct):
+    """A page of a list of workflows. `total` counts the workflows that match the filter; None if nobody asked for it.
+
+    `versions` has the version of each workflow, in the order of the page. `workflows` is None if they are too large to
+    be read at once (`LargeWorkflow`). `last` is the place of the last workflow of the page if others follow it.
+    """
+
+    versions: dict[UUID, Version]
+    workflows: list[WorkflowRecord] | None
+    total: int | None
+    last: PagePlace | None = None
+
+
+class WorkflowFilter(Struct, frozen=True, kw_only=True):
+    """The conditions that all listed workflows meet. None and () set no condition.
+
+    `statuses` are alternatives. `labels` are `key:value`, and a workflow has all of them. `name` is a prefix,
+    case-insensitive. `created_after` and `created_before` are exclusive. `include_children`: sub-workflows match, too.
+    """
+
+    statuses: tuple[WorkflowStatus, ...] = ()
+    labels: tuple[str, ...] = ()
+    name: str | None = None
+    origin_instance: str | None = None
+    origin_tenant_id: str | None = None
+    origin_zone: str | None = None
+    origin_reference: str | None = None
+    created_after: datetime | None = None
+    created_before: datetime | None = None
+    include_deleted: bool = False
+    include_children: bool = False
+
+
+class ListFilter(WorkflowFilter, frozen=True, kw_only=True):
+    """The filters of a list of workflows, its page, and the parts of the workflows that it includes.
+
+    The page begins behind the place `after`, and then skips `skip` workflows. `count`: the total is wanted.
+    """
+
+    skip: int = 0
+    limit: int = 50
+    after: PagePlace | None = None
+    oldest_first: bool = False
+    count: bool = True
+    parts: WorkflowParts = WHOLE
+
+
+ITEM_ATTEMPTS: Final = 1_000_000
+"""The number of attempts that the place of a task has room for, for each item."""
+
+
+class TaskPlace(NamedTuple):
+    """The place of a task in the order of its workflow's tasks: by the position of the step, the item and the attempt.
+
+    `attempt` of an item's task is that of the item, plus `ITEM_ATTEMPTS` for each item before it.
+    """
+
+    position: int
+    attempt: int
+
+    @classmethod
+    def of(cls, task: Task) -> "TaskPlace":
+        if task.place is None:
+            return cls(task.position, task.attempt)
+        return cls(task.place.step, task.place.item * ITEM_ATTEMPTS + task.attempt)
+
+
+class TaskSlice(Struct, frozen=True):
+    """Consecutive tasks of a workflow. `more`: others may follow."""
+
+    tasks: list[TaskRecord]
+    more: bool
+
+
+class OutputPlace(NamedTuple):
+    """The place of a file in the list of outputs of a run: a task of the run or of a sub-workflow, and the number of
+    the file among the task's, from 1. `position` and `attempt` are those of `TaskPlace`.
+    """
+
+    workflow_id: UUID
+    position: int
+    attempt: int
+    number: int
+
+
+class StoredOutput(Struct, frozen=True):
+    """A file of a result of a run. `is_final` says whether it belongs to the final result."""
+
+    place: OutputPlace
+    output: Output
+    task_id: UUID
+    step_path: str
+    is_final: bool
