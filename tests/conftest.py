@@ -17,9 +17,9 @@ import pytest
 import structlog
 from hypothesis import HealthCheck, settings
 
-from stepwell.garbage_collection import tune_gc
 from stepwell.persistence.schema.migrations import migrate
-from stepwell.telemetry import configure_logging
+from stepwell.runtime.garbage_collection import tune_gc
+from stepwell.runtime.telemetry import configure_logging
 from support.database.postgres import TestServer, connected, create_database, drop_database, running_server
 from support.database.prepared_cluster import prepared_cluster, running_copy
 from support.processes.node import Node, install_node_packages

@@ -10,7 +10,7 @@ from msgspec import json
 
 from stepwell.api.body_decoding import BigBodyDecoder
 from stepwell.basics.errors import NeverFits, TooManyValues
-from stepwell.memory import MemoryGovernor
+from stepwell.runtime.memory import MemoryGovernor
 from stepwell.testing import MemoryDatabase
 from support.providers.configured_by_steps import WORKFLOWS, passthrough_step
 from support.providers.scripted import eventually

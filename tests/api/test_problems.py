@@ -14,7 +14,6 @@ from structlog.typing import EventDict
 from stepwell.api.body_buffers import INLINE_BYTES
 from stepwell.api.components import EXAMPLE
 from stepwell.api.problems import TABLE
-from stepwell.asgi_scope import http_scope
 from stepwell.basics import errors
 from stepwell.basics.errors import (
     ArtifactError,
@@ -26,6 +25,7 @@ from stepwell.basics.errors import (
     Unavailable,
     UploadsGone,
 )
+from stepwell.runtime.asgi_scope import http_scope
 from stepwell.testing import MemoryDatabase
 from support.providers.configured_by_steps import ConfiguredProvider, configured_step
 from support.service.conformance import conforming_client

@@ -16,11 +16,11 @@ import pytest_asyncio
 from providers.image_files import file_of, gradient
 from stepwell.api.connection_limits import RESERVED, ConnectionLimits
 from stepwell.engine.admission.local_admission import LocalAdmission
-from stepwell.fair_turns import FairTurns
-from stepwell.memory import MemoryGovernor
 from stepwell.providers.local.preview import LocalPreviews
 from stepwell.rules.access.signed_urls import CallbackUrls
 from stepwell.rules.memory_shares import MemoryShare
+from stepwell.runtime.fair_turns import FairTurns
+from stepwell.runtime.memory import MemoryGovernor
 from stepwell.testing import MemoryDatabase
 from support.providers.configured_by_steps import WORKFLOWS, passthrough_step
 from support.providers.scripted import eventually

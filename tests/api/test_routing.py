@@ -9,8 +9,8 @@ import pytest
 
 from stepwell import __version__
 from stepwell.api.routes import operations
-from stepwell.asgi_scope import http_scope
 from stepwell.rules.access.signed_urls import SignedUrls
+from stepwell.runtime.asgi_scope import http_scope
 from stepwell.testing import ManualClock
 from support.providers.configured_by_steps import configured_step
 from support.service.conformance import conforming_client

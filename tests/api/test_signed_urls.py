@@ -12,8 +12,8 @@ import pytest
 import pytest_asyncio
 
 from stepwell.api.operations import Permission
-from stepwell.asgi_scope import http_scope
 from stepwell.rules.access.signed_urls import SignedUrls
+from stepwell.runtime.asgi_scope import http_scope
 from stepwell.testing import ManualClock, MemoryDatabase
 from support.providers.scripted import ScriptedProvider, Succeed, scripted_step
 from support.service.conformance import conforming_client

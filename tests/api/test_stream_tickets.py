@@ -13,7 +13,7 @@ import pytest_asyncio
 from stepwell.api.operations import Permission
 from stepwell.basics.tenancy import EVERY_TENANT, TenantScope
 from stepwell.rules.access.stream_tickets import StreamTickets, Ticket
-from stepwell.telemetry import REDACTED, redact
+from stepwell.runtime.telemetry import REDACTED, redact
 from stepwell.testing import ManualClock
 from support.providers.configured_by_steps import WORKFLOWS, passthrough_step
 from support.service.conformance import conforming_client

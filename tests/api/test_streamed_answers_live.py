@@ -13,8 +13,8 @@ import pytest_asyncio
 from litestar.types import Message
 
 from stepwell.api import streamed_answers, tasks
-from stepwell.asgi_scope import http_scope
 from stepwell.engine.read_service import ReadService
+from stepwell.runtime.asgi_scope import http_scope
 from support.database.postgres import TestServer, database
 from support.providers.configured_by_steps import WORKFLOWS, passthrough_step
 from support.providers.scripted import eventually

@@ -7,7 +7,7 @@ import pytest
 import structlog
 from structlog.testing import capture_logs
 
-from stepwell.telemetry import REDACTED, Distribution, Metrics, configure_logging, redact
+from stepwell.runtime.telemetry import REDACTED, Distribution, Metrics, configure_logging, redact
 
 
 def raised() -> RuntimeError:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from stepwell.memory import MemoryGovernor
+from stepwell.runtime.memory import MemoryGovernor
 from stepwell.testing import MemoryDatabase
 from support.providers.configured_by_steps import WORKFLOWS, passthrough_step
 from support.service.live_service import running_service

@@ -20,7 +20,7 @@ from stepwell.artifacts.store import CHUNK, PAGE, ObstoreArtifacts
 from stepwell.basics.artifacts import preview_path
 from stepwell.basics.errors import ArtifactError, ArtifactGone, CallFailed
 from stepwell.contract.tasks import Output
-from stepwell.temporary_files import path_for_others, temporary_file
+from stepwell.runtime.temporary_files import path_for_others, temporary_file
 from support.emulators.s3 import S3Server
 
 TASK = UUID("0197a5f0-1c2d-7e3f-8a4b-5c6d7e8f9a0b")

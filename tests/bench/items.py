@@ -19,7 +19,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from stepwell.basics.tenancy import EVERY_TENANT
 from stepwell.definition.validation.workflow import validate_workflow
 from stepwell.persistence.schema.migrations import migrate
-from stepwell.telemetry import configure_logging
+from stepwell.runtime.telemetry import configure_logging
 from support.database.postgres import fresh_folder, running_server
 from support.service.live_service import Service, running_service
 from support.workflows.definitions import body, join

@@ -19,7 +19,7 @@ import asyncpg
 import uvloop
 
 from stepwell.persistence.schema.startup import prepare_database
-from stepwell.telemetry import configure_logging
+from stepwell.runtime.telemetry import configure_logging
 from support.database.bulk_workflows import seed
 from support.database.postgres import fresh_folder, running_server
 from support.service.live_service import Service, running_service

@@ -17,7 +17,7 @@ from anyio import CapacityLimiter, to_thread
 from litestar.exceptions import HTTPException
 
 from stepwell.basics.errors import Fault, InvalidRequest, Unavailable
-from stepwell.memory import FREE_BYTES, MemoryReservation
+from stepwell.runtime.memory import FREE_BYTES, MemoryReservation
 
 # A larger body takes longer to decode and validate than handing it to a thread costs.
 INLINE_BYTES: Final = 64 * 1024

@@ -27,8 +27,8 @@ from stepwell.basics.strict_json.value_count import (
     most_members,
     most_values,
 )
-from stepwell.fair_turns import FairTurns
-from stepwell.memory import MemoryReservation
+from stepwell.runtime.fair_turns import FairTurns
+from stepwell.runtime.memory import MemoryReservation
 
 T = TypeVar("T")
 WAIT_S = 30.0

@@ -20,7 +20,7 @@ from typing import Final
 
 from stepwell.basics.errors import TooManyRequests
 from stepwell.basics.tenancy import Account
-from stepwell.telemetry import Labels
+from stepwell.runtime.telemetry import Labels
 
 RESERVED: Final = 16
 _UNBOUNDED = 2**31

@@ -61,7 +61,7 @@ from stepwell.rules.access.decision_links import DecisionLinks
 from stepwell.rules.access.page_cursors import PageCursors
 from stepwell.rules.access.signed_urls import SignedUrls
 from stepwell.rules.access.stream_tickets import StreamTickets
-from stepwell.telemetry import Metrics
+from stepwell.runtime.telemetry import Metrics
 
 HANDLERS: tuple[HTTPRouteHandler, ...] = (
     *workflows.HANDLERS,

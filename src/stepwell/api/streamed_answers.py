@@ -33,9 +33,9 @@ from stepwell.contract.problems import DefinitionWarning
 from stepwell.engine.read_service import ReadService
 from stepwell.lifecycle.preconditions import Version
 from stepwell.lifecycle.records import WHOLE, StoredInputs, WorkflowParts, WorkflowRecord
-from stepwell.memory import MemoryReservation
 from stepwell.rules.large_workflow_records import AnswerSize, LargeWorkflowSnapshot, StepSnapshot, StoredStep
 from stepwell.rules.list_records import ItemFilter, TaskPlace, TaskSlice
+from stepwell.runtime.memory import MemoryReservation
 
 log = structlog.get_logger(__name__)
 

@@ -27,7 +27,7 @@ from stepwell.api.request_bodies import LEAST_RATE, BodyHead, BodyTooSlow, read_
 from stepwell.api.request_resources import resources_of
 from stepwell.basics.errors import Fault, InvalidRequest
 from stepwell.engine.uploads.spooled_file import SpooledFile, spooled_file
-from stepwell.memory import FREE_BYTES
+from stepwell.runtime.memory import FREE_BYTES
 
 _MULTIPART = "multipart/form-data"
 _MAX_FILES = 20

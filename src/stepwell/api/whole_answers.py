@@ -19,7 +19,7 @@ from stepwell.api.problems import refusal
 from stepwell.api.request_resources import resources_of
 from stepwell.api.streamed_answers import MEMORY_WAIT_S, NO_MEMORY, PIECE_BYTES, PROGRESS_S
 from stepwell.basics.errors import NeverFits, TooManyRequests, Unavailable
-from stepwell.memory import MemoryReservation
+from stepwell.runtime.memory import MemoryReservation
 
 log = structlog.get_logger(__name__)
 

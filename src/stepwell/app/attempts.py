@@ -19,9 +19,7 @@ from stepwell.engine.attempts.expression_evaluator import ExpressionEvaluator
 from stepwell.engine.attempts.remote_jobs import HeldLease, PollIntervals, PollPace, RemoteJobs
 from stepwell.engine.attempts.runner import AttemptRunner
 from stepwell.engine.execution.outcomes import ModelLabels, Outcomes
-from stepwell.engine.outages import until_available
 from stepwell.engine.task_files import TaskFiles
-from stepwell.memory import MemoryGovernor
 from stepwell.outbound.http_client import plain_client
 from stepwell.outbound.input_fetcher import HttpInputFetcher
 from stepwell.outbound.output_download import HttpOutputDownloader
@@ -33,6 +31,8 @@ from stepwell.providers.factory import local_memory
 from stepwell.providers.registry import Registry
 from stepwell.rules.access.signed_urls import CallbackUrls, SignedUrls
 from stepwell.rules.prices import ANY_MODEL, PriceList
+from stepwell.runtime.memory import MemoryGovernor
+from stepwell.runtime.outages import until_available
 from stepwell.settings import Settings
 
 _LONGEST_POLL_PAUSE_S = 10.0

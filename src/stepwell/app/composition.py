@@ -28,8 +28,8 @@ from stepwell.ports.clock import Clock
 from stepwell.ports.providers import Provider
 from stepwell.rules.access.page_cursors import PageCursors
 from stepwell.rules.access.stream_tickets import StreamTickets
+from stepwell.runtime.telemetry import Metrics
 from stepwell.settings import Settings
-from stepwell.telemetry import Metrics
 from stepwell.web.pages import build_pages
 from stepwell.web.sign_in_service import SignInService
 

@@ -45,7 +45,6 @@ from stepwell.engine.monitoring.write_monitor import WriteMonitor, WriteTarget
 from stepwell.engine.task_files import TaskFiles
 from stepwell.engine.webhooks.deliverer import WebhookDeliverer
 from stepwell.engine.webhooks.service import WebhookService
-from stepwell.memory import MemoryGovernor, default_max_bytes
 from stepwell.outbound.webhook_sender import webhook_sender
 from stepwell.persistence.clock import uuid7
 from stepwell.ports.clock import Clock
@@ -57,8 +56,9 @@ from stepwell.providers.shared.credentials import KeyRefusals
 from stepwell.rules.access.decision_links import DecisionLinks
 from stepwell.rules.access.signed_urls import CallbackUrls, SignedUrls
 from stepwell.rules.circuit_breaker import BreakerPolicy
+from stepwell.runtime.memory import MemoryGovernor, default_max_bytes
+from stepwell.runtime.worker_processes import WorkerLimits, WorkerPool
 from stepwell.settings import Settings
-from stepwell.worker_processes import WorkerLimits, WorkerPool
 
 if TYPE_CHECKING:
     from stepwell.providers.celery.worker_queues import WorkerQueues

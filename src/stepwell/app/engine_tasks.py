@@ -10,7 +10,7 @@ from stepwell.api.token_keys import TokenKeys
 from stepwell.app.construction import Engine, Stores, Webhooks
 from stepwell.basics.errors import Unavailable
 from stepwell.engine.service import Services
-from stepwell.freed_memory import return_freed_memory
+from stepwell.runtime.freed_memory import return_freed_memory
 
 log = structlog.get_logger()
 

@@ -18,8 +18,8 @@ from stepwell.engine.execution.workflow_admission import WorkflowAdmission
 from stepwell.engine.monitoring.write_monitor import WriteMonitor
 from stepwell.engine.previews import Previews
 from stepwell.engine.webhooks.deliverer import WebhookDeliverer
-from stepwell.memory import MemoryGovernor
-from stepwell.telemetry import Labels, Metrics
+from stepwell.runtime.memory import MemoryGovernor
+from stepwell.runtime.telemetry import Labels, Metrics
 
 _REASONS = {
     LimitKind.TOTAL: "slot_total",

@@ -45,15 +45,15 @@ from stepwell.engine.uploads.definition_files import DefinitionFiles
 from stepwell.engine.uploads.service import Presigner, UploadService
 from stepwell.engine.uploads.sweeper import UploadSweeper
 from stepwell.engine.workflow_counts import WorkflowCounts
-from stepwell.fair_turns import FairTurns
 from stepwell.persistence.clock import uuid7
 from stepwell.ports.clock import Clock
 from stepwell.providers.factory import local_memory
 from stepwell.providers.local.preview import LocalPreviews
 from stepwell.rules.access.feed_cursors import FeedCursors
 from stepwell.rules.uploads import UploadLimits
+from stepwell.runtime.fair_turns import FairTurns
+from stepwell.runtime.worker_processes import WorkerLimits, WorkerPool
 from stepwell.settings import Settings
-from stepwell.worker_processes import WorkerLimits, WorkerPool
 
 # Bytes of definitions that are created at once for one tenant: some hundred small ones, or two of 200 steps. Requests
 # of other tenants are handled in between.

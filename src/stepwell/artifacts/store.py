@@ -22,7 +22,7 @@ from stepwell.artifacts.staged_paths import parse_stored_path
 from stepwell.basics.artifacts import ARTIFACTS_ROOT, ArtifactPath, parse_artifact_path, preview_paths
 from stepwell.basics.errors import ArtifactError, ArtifactGone, NoRoomForArtifact, StepwellError
 from stepwell.contract.tasks import Output
-from stepwell.temporary_files import temporary_file
+from stepwell.runtime.temporary_files import temporary_file
 
 PAGE = 1_000  # paths
 CHUNK = 1 << 20  # bytes

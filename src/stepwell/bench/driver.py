@@ -8,7 +8,7 @@ from typing import Any
 from stepwell.basics.tenancy import EVERY_TENANT
 from stepwell.definition.validation.workflow import validate_workflow
 from stepwell.engine.service import Services
-from stepwell.offloop import off_loop
+from stepwell.runtime.offloop import off_loop
 
 _ACTOR = "stepwell bench"
 

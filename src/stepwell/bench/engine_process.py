@@ -22,9 +22,9 @@ from stepwell.app import Application, PostgresSource, running_app
 from stepwell.bench.driver import drive, in_process
 from stepwell.bench.loads import Load
 from stepwell.bench.measurements import TRANSITIONS, Measurements, measure
-from stepwell.garbage_collection import tune_gc
+from stepwell.runtime.garbage_collection import tune_gc
+from stepwell.runtime.telemetry import configure_logging
 from stepwell.settings import Settings
-from stepwell.telemetry import configure_logging
 
 _CLAIM_S = 30.0
 _PROGRESS_S = 0.5

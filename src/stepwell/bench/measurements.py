@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 
 from msgspec import Struct, field
 
-from stepwell.telemetry import Metrics
+from stepwell.runtime.telemetry import Metrics
 
 _LAG_PAUSE_S = 0.005  # between two timers at the beginning of a run
 _LAG_SAMPLES = 200  # in a run of one second; a run that is twice as long has 139 more

@@ -27,7 +27,7 @@ from stepwell.basics.client_address import client_name
 from stepwell.basics.errors import TooManyRequests
 from stepwell.basics.setting_values import Networks
 from stepwell.cli.forwarded import forwarded_client, is_trusted
-from stepwell.memory import FREE_BYTES
+from stepwell.runtime.memory import FREE_BYTES
 
 if TYPE_CHECKING:
     from uvicorn._types import ASGI3Application, ASGIReceiveCallable, ASGISendCallable, Scope

@@ -8,7 +8,7 @@ from stepwell.cli.errors import MISUSED, Refused
 from stepwell.cli.output import print_message
 from stepwell.cli.workflow_commands.endpoint import ConnectionOptions, find_endpoint
 from stepwell.mcp.sdk import has_sdk
-from stepwell.telemetry import configure_logging
+from stepwell.runtime.telemetry import configure_logging
 
 _HINT = "this waits for an AI assistant on stdin; `stepwell manual assistant` shows how one is connected"
 

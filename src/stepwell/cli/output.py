@@ -65,7 +65,7 @@ def start_logging(settings: Settings, environ: Mapping[str, str], *, quiet: bool
     # structlog loads rich, and telemetry loads prometheus_client: 0.07 s of CPU time, which commands without logs save.
     import structlog  # noqa: PLC0415
 
-    from stepwell.telemetry import configure_logging  # noqa: PLC0415
+    from stepwell.runtime.telemetry import configure_logging  # noqa: PLC0415
 
     format_ = settings.log_format
     if "STEPWELL_LOG_FORMAT" not in environ and sys.stderr.isatty():

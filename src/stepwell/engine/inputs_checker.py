@@ -11,7 +11,7 @@ from stepwell.basics.strict_json.schema_faults import cap_faults
 from stepwell.basics.tenancy import Account
 from stepwell.definition.validation.inputs_schema import SCHEMA_LOC, InputsToCheck, check_inputs
 from stepwell.definition.validation.workflow import MAX_FAULTS, ValidatedWorkflow
-from stepwell.worker_processes import WorkerFailed, WorkerLimits, WorkerPool
+from stepwell.runtime.worker_processes import WorkerFailed, WorkerLimits, WorkerPool
 
 _CHECK_S: Final = 10.0  # in all, with the wait for a worker
 # The processor time of one check. The kernel rounds it up by at most a second.

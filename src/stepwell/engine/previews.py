@@ -26,11 +26,11 @@ from stepwell.basics.errors import ArtifactGone, AttemptError, Fault, InvalidReq
 from stepwell.contract.tasks import Output
 from stepwell.engine.admission.local_admission import LocalAdmission
 from stepwell.engine.uploads.service import UploadService
-from stepwell.fair_turns import FairTurns
 from stepwell.ports.artifacts import Artifacts
 from stepwell.ports.previews import PreviewMaker
 from stepwell.ports.providers import LIGHT
-from stepwell.temporary_files import path_for_others, temporary_file
+from stepwell.runtime.fair_turns import FairTurns
+from stepwell.runtime.temporary_files import path_for_others, temporary_file
 
 WAIT_S: Final = 60.0
 _AT_ONCE: Final = 2

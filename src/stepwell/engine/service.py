@@ -51,7 +51,6 @@ from stepwell.engine.uploads.service import UploadService
 from stepwell.engine.uploads.sweeper import UploadSweeper
 from stepwell.engine.webhooks.service import WebhookService
 from stepwell.engine.workflow_counts import WorkflowCounts
-from stepwell.fair_turns import FairTurns
 from stepwell.lifecycle.allowed_verbs import ALLOWED_FROM
 from stepwell.lifecycle.cleanup_records import CleanupReport, DataDeletion
 from stepwell.lifecycle.inputs import Cancel, Cleanup, Decide, Pause, Resume, Signal, Start, Update
@@ -59,12 +58,13 @@ from stepwell.lifecycle.peer_commands import ClientVerb, ProviderCallback, VerbA
 from stepwell.lifecycle.preconditions import NO_PRECONDITIONS, Preconditions
 from stepwell.lifecycle.records import StepRecord, WorkflowRecord
 from stepwell.lifecycle.wait_ends import describe_end
-from stepwell.memory import MemoryGovernor
-from stepwell.offloop import off_loop
 from stepwell.ports.clock import Clock, NewId
 from stepwell.ports.purges import Purges
 from stepwell.rules.access.signed_urls import CallbackUrls
 from stepwell.rules.large_workflow_records import FoundWorkflow
+from stepwell.runtime.fair_turns import FairTurns
+from stepwell.runtime.memory import MemoryGovernor
+from stepwell.runtime.offloop import off_loop
 
 _TRIES = 5
 _ENDED = frozenset({StepStatus.COMPLETED, StepStatus.FAILED, StepStatus.SKIPPED, StepStatus.CANCELLED})

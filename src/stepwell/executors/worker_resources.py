@@ -15,12 +15,12 @@ from stepwell.app.attempts import open_clients
 from stepwell.artifacts.store_setup import Storage, open_storage
 from stepwell.basics.errors import AttemptError
 from stepwell.executors.machine_memory import MachineMemory
-from stepwell.memory import MemoryGovernor, default_max_bytes
 from stepwell.outbound.output_download import HttpOutputDownloader
 from stepwell.ports.providers import WorkWeight
 from stepwell.providers.celery.job_records import JobRecords
 from stepwell.providers.factory import build_providers, local_memory
 from stepwell.providers.registry import Registry
+from stepwell.runtime.memory import MemoryGovernor, default_max_bytes
 from stepwell.settings import Settings
 
 _ANSWER_S = 5.0

@@ -10,12 +10,12 @@ from litestar.types import ASGIApp, Scope
 from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
 from msgspec import Struct
 
-from stepwell.asgi_scope import http_scope
 from stepwell.client import AsyncStepwell
 from stepwell.mcp.assistant_server import build_server
 from stepwell.mcp.collected_response import CollectedResponse
 from stepwell.mcp.in_process_transport import InProcessTransport
 from stepwell.mcp.service_access import ServiceAccess
+from stepwell.runtime.asgi_scope import http_scope
 
 _CLIENT_S: Final = 60.0
 _URL: Final = "http://stepwell"  # of the API in this process; a public URL may have a path that only proxies know

@@ -10,9 +10,9 @@ from typing import Any, Final
 import httpx
 from litestar.types import ASGIApp
 
-from stepwell.asgi_scope import http_scope
 from stepwell.mcp.collected_response import CollectedResponse
 from stepwell.mcp.tool_errors import AnswerTooLarge, ToolFailed
+from stepwell.runtime.asgi_scope import http_scope
 
 MAX_ANSWER_BYTES: Final = 2 * 1024 * 1024
 """Decoding it takes 20 ms, during which nothing else runs."""

@@ -15,7 +15,7 @@ from stepwell.outbound.input_download import Download
 from stepwell.outbound.sanitise import invalid_input, sanitised
 from stepwell.ports.artifacts import Artifacts
 from stepwell.ports.providers import Blob, FileRoom
-from stepwell.temporary_files import path_for_others, temporary_file
+from stepwell.runtime.temporary_files import path_for_others, temporary_file
 
 _CHUNK = 1 << 20  # bytes: about what the store reads of a file at once
 

@@ -13,6 +13,6 @@ These oddities are deliberate. Each saves a measurable part of what a step or a 
 - `clock.uuid7`, which returns asyncpg's own subclass of `uuid.UUID`.
 - `rows.encode_rows`, which generates the functions that encode rows.
 - `rows.engine_statements.CHECKPOINT`, one statement with arrays of composite types for all tables.
-- `stores.batched_reads`, which runs SQLAlchemy's statements by asyncpg, and `stepwell.batching` for reads and inserts.
+- `stores.batched_reads`, which runs SQLAlchemy's statements by asyncpg, and `runtime.batching` for reads and inserts.
 - `stores.event_feed`, which caches built statements.
 """

@@ -9,7 +9,6 @@ import httpx
 
 from stepwell.basics.credential_names import owner
 from stepwell.contract.enums import ProviderType
-from stepwell.memory import default_local_max_bytes, default_max_bytes
 from stepwell.ports.providers import Provider
 from stepwell.providers.comfyui.provider import ComfyUiProvider
 from stepwell.providers.custom.provider import CustomProvider
@@ -21,6 +20,7 @@ from stepwell.providers.openai.provider import PUBLIC_URL as OPENAI_URL
 from stepwell.providers.openai.provider import OpenAiProvider
 from stepwell.providers.replicate.provider import ReplicateProvider
 from stepwell.providers.shared.credentials import Credentials, KeyRefusals
+from stepwell.runtime.memory import default_local_max_bytes, default_max_bytes
 from stepwell.settings import Settings
 
 ENTRY_POINTS = "stepwell.providers"

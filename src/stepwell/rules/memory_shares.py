@@ -22,7 +22,7 @@ What must hold:
 - However much other tenants ask for, a tenant that holds nothing gets a small share of what is free at once.
 - A share that gives up waiting leaves nothing behind.
 
-`stepwell.fair_turns` has another rule: there a turn takes one of a fixed number of places. A share takes any number of
+`runtime.fair_turns` has another rule: there a turn takes one of a fixed number of places. A share takes any number of
 bytes, may grow while it holds some, and what a tenant may hold depends on what is free.
 """
 

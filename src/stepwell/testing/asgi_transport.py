@@ -19,7 +19,7 @@ from typing import Any, TypeVar, cast
 
 import httpx
 
-from stepwell.asgi_scope import http_scope
+from stepwell.runtime.asgi_scope import http_scope
 
 T = TypeVar("T")
 Scope = MutableMapping[str, Any]

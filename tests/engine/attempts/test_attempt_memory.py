@@ -15,9 +15,9 @@ from stepwell.basics.tenancy import EVERY_TENANT
 from stepwell.contract.enums import ProviderType, TaskType
 from stepwell.engine.attempts.attempt_control import AttemptControl
 from stepwell.lifecycle.decision import Decision
-from stepwell.memory import MemoryGovernor
 from stepwell.ports.providers import Attempt, AttemptIO
 from stepwell.providers.in_process import InProcess
+from stepwell.runtime.memory import MemoryGovernor
 from stepwell.testing import MemoryDatabase
 from support.database.failing_store import use_failing_store
 from support.emulators.openai import OpenAiEmulator

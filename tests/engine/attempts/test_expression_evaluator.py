@@ -12,7 +12,7 @@ from stepwell.basics.errors import AttemptError, Unavailable
 from stepwell.contract.definition import FieldMapping
 from stepwell.definition.mapping.work_budget import MAX_STEP_WORK, MAX_WORKFLOW_WORK
 from stepwell.engine.attempts.expression_evaluator import ExpressionEvaluator, LoopAllowance
-from stepwell.worker_processes import WorkerFailed, WorkerPool
+from stepwell.runtime.worker_processes import WorkerFailed, WorkerPool
 
 RESULTS = {"a": json.encode({"v": list(range(3_000)), "k": 1})}
 

@@ -12,7 +12,7 @@ import pytest
 from stepwell.artifacts.store import ObstoreArtifacts
 from stepwell.basics.errors import ArtifactError
 from stepwell.engine.cleanups import retention
-from stepwell.fair_turns import FairTurns
+from stepwell.runtime.fair_turns import FairTurns
 from stepwell.testing import ManualClock, MemoryDatabase
 from stepwell.testing.memory_costs import MemoryDailyCosts
 from stepwell.testing.memory_purges import MemoryPurges

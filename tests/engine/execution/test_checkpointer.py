@@ -21,8 +21,8 @@ from stepwell.lifecycle.inputs import Update
 from stepwell.lifecycle.model import NEVER, ShownWait, StepState, StoredSignal, WorkflowState
 from stepwell.lifecycle.run import Run
 from stepwell.lifecycle.stored_run import StoredRun
-from stepwell.memory import MemoryGovernor
 from stepwell.ports.storage import WorkflowStore
+from stepwell.runtime.memory import MemoryGovernor
 from support.database.failing_store import AFTER, BEFORE, FailingStore
 from support.providers.scripted import eventually
 from support.workflows.runs import EPOCH, plans_of

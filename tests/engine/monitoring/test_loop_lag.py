@@ -2,7 +2,7 @@
 
 import asyncio
 
-from stepwell.engine.monitoring.loop_lag import LoopLag
+from stepwell.runtime.loop_lag import LoopLag
 
 
 class ManualLoop(asyncio.SelectorEventLoop):

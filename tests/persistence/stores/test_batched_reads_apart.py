@@ -10,10 +10,10 @@ import pytest
 
 from stepwell.basics.errors import Unavailable
 from stepwell.basics.tenancy import EVERY_TENANT
-from stepwell.batching import MAX_TIMEOUTS_IN_A_ROW
 from stepwell.persistence.connections.connection_pool import SmallPool
 from stepwell.persistence.connections.database import asyncpg_connect, create_api_engine
 from stepwell.persistence.stores.workflow_reader import PostgresWorkflowReader
+from stepwell.runtime.batching import MAX_TIMEOUTS_IN_A_ROW
 from support.database.stored_workflows import Bench
 
 ENDLESS, BY_THE_SERVER = "SELECT pg_sleep(600)", "SET statement_timeout = 50; SELECT pg_sleep(600)"

@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from stepwell.memory import FREE_BYTES
 from stepwell.providers.shared import answer_spool
 from stepwell.providers.shared.answer_spool import AnswerSpool
+from stepwell.runtime.memory import FREE_BYTES
 
 CHUNKS = [bytes([number]) * (FREE_BYTES // 2) for number in range(7)]
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from litestar import Litestar
 
-from stepwell.asgi_scope import http_scope
+from stepwell.runtime.asgi_scope import http_scope
 
 _WITHIN_S = 120
 

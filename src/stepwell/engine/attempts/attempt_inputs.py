@@ -25,7 +25,7 @@ from stepwell.definition.mapping.input_mapping import (
 from stepwell.definition.mapping.items import ItemInput, StepItem, reads_item
 from stepwell.definition.mapping.templates import INPUTS, ITEM, ConfigText, with_values
 from stepwell.lifecycle.steps import ResolvedStep
-from stepwell.memory import FREE_BYTES
+from stepwell.runtime.memory import FREE_BYTES
 
 _ALL_COMPLETED = RunIf.ALL_COMPLETED  # hot path: an attribute of an enum costs 0.1 µs in Python 3.11
 _LEAST_DECODED, _MOST_DECODED = 2, 69  # bytes of memory for a byte of JSON, by `decoded_size`

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 
 from stepwell.basics.errors import AttemptError, NeverFits
 from stepwell.engine.attempts.attempt_control import AttemptControl
-from stepwell.memory import FREE_BYTES, MemoryReservation, WhileWaiting
+from stepwell.runtime.memory import FREE_BYTES, MemoryReservation, WhileWaiting
 
 # A file is in memory as bytes, as base64, as text in a request or an answer, and as the JSON of that.
 _COPIES = 4

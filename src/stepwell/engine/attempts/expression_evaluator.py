@@ -38,7 +38,7 @@ from stepwell.definition.mapping.evaluation import (
 from stepwell.definition.mapping.expressions import ExpressionCheck
 from stepwell.definition.mapping.input_mapping import mapping_label
 from stepwell.definition.mapping.work_budget import MAX_STEP_WORK, MAX_WORKFLOW_WORK, WorkBudget, WorkExceeded
-from stepwell.worker_processes import WorkerFailed, WorkerPool
+from stepwell.runtime.worker_processes import WorkerFailed, WorkerPool
 
 EVALUATION_TRIES = 3  # of callers, if a worker process dies or has no answer in time
 EVALUATION_RETRY_S = 0.5

@@ -28,8 +28,8 @@ from stepwell.engine.attempts.expression_evaluator import EVALUATION_RETRY_S, EV
 from stepwell.engine.attempts.stored_results import StoredResults, read_results
 from stepwell.lifecycle.effects import Evaluate
 from stepwell.lifecycle.inputs import Evaluated
-from stepwell.memory import MemoryGovernor, MemoryReservation
 from stepwell.ports.clock import Clock, NewId
+from stepwell.runtime.memory import MemoryGovernor, MemoryReservation
 
 log = structlog.get_logger()
 

@@ -35,8 +35,8 @@ from stepwell.lifecycle.inputs import (
     Submitted,
 )
 from stepwell.lifecycle.model import Sent, Task
-from stepwell.offloop import off_loop_if_large
 from stepwell.ports.providers import Attempt, AttemptIO, Finished, Job, JobState, JobStatus, RemoteProvider
+from stepwell.runtime.offloop import off_loop_if_large
 
 log = structlog.get_logger()
 

@@ -48,9 +48,9 @@ from stepwell.engine.attempts.run_verdicts import RunVerdicts
 from stepwell.engine.attempts.stored_results import StoredResults, read_results
 from stepwell.lifecycle.inputs import AttemptFailed, FollowUpEnded, RunVerdict, SeedResolved, Succeeded
 from stepwell.lifecycle.model import Task
-from stepwell.memory import FREE_BYTES, MemoryGovernor
 from stepwell.ports.answer_room import answer_room
 from stepwell.ports.providers import Attempt, Finished, Providers
+from stepwell.runtime.memory import FREE_BYTES, MemoryGovernor
 
 log = structlog.get_logger()
 

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from stepwell.basics.errors import AttemptError, ResultTooLarge
 from stepwell.basics.tenancy import EVERY_TENANT, TenantScope
-from stepwell.engine.outages import until_available
+from stepwell.runtime.outages import until_available
 
 
 class StoredResults(Protocol):

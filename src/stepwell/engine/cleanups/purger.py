@@ -21,10 +21,10 @@ import structlog
 from stepwell.basics.errors import ArtifactError, ArtifactGone
 from stepwell.engine.events.bus import EventBus
 from stepwell.engine.execution.scheduler import Scheduler
-from stepwell.fair_turns import FairTurns
 from stepwell.lifecycle.cleanup_records import FileRemoval
 from stepwell.ports.artifacts import Artifacts
 from stepwell.ports.purges import Purges
+from stepwell.runtime.fair_turns import FairTurns
 
 log = structlog.get_logger()
 

@@ -40,8 +40,6 @@ from stepwell.engine.events.bus import CommittedEvents, EventBus
 from stepwell.engine.execution.checkpointer import NotWritten
 from stepwell.engine.execution.timers import wait_until_set
 from stepwell.engine.execution.workflow_access import WorkflowAccess
-from stepwell.engine.outages import OUTAGE_RETRY_S
-from stepwell.fair_turns import FairTurns
 from stepwell.lifecycle.cleanup_records import CleanupFault, CleanupReport, DataDeletion, DueCleanup, TaskToClean
 from stepwell.lifecycle.inputs import FilesDeleted
 from stepwell.lifecycle.subworkflow_run import SubworkflowRun
@@ -50,6 +48,8 @@ from stepwell.ports.cleanups import FIRST, Cleanups
 from stepwell.ports.clock import Clock
 from stepwell.ports.purges import Purges
 from stepwell.rules.list_records import TaskPlace
+from stepwell.runtime.fair_turns import FairTurns
+from stepwell.runtime.outages import OUTAGE_RETRY_S
 
 log = structlog.get_logger()
 

@@ -25,9 +25,9 @@ from stepwell.lifecycle.inputs import SERVICE, Cancel, Cleanup, Pause, Resume, S
 from stepwell.lifecycle.peer_commands import ClientVerb, DryRunQuestion
 from stepwell.lifecycle.preconditions import NO_PRECONDITIONS, Preconditions, Version
 from stepwell.lifecycle.records import LoadedWorkflow
-from stepwell.offloop import off_loop
 from stepwell.ports.clock import Clock, NewId
 from stepwell.ports.storage import WorkflowReader, WorkflowStore
+from stepwell.runtime.offloop import off_loop
 
 
 class DryRunner:

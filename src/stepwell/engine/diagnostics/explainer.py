@@ -35,10 +35,10 @@ from stepwell.engine.execution.running_attempt import RunningAttempt
 from stepwell.engine.execution.scheduler import Scheduler
 from stepwell.engine.monitoring.write_monitor import WriteMonitor, WriteTarget
 from stepwell.lifecycle.records import LoadedWorkflow, Ownership
-from stepwell.offloop import off_loop
 from stepwell.ports.clock import Clock
 from stepwell.ports.storage import WorkflowReader, WorkflowStore
 from stepwell.rules.diagnostics.explain import AttemptObservation, Process, WorkflowSnapshot, explain
+from stepwell.runtime.offloop import off_loop
 
 _TRIES = 3  # the workflow's owner may change between two statements
 _NOWHERE = Ownership(None, alive=False, lease_until=None, paused_by=None, paused_at=None)

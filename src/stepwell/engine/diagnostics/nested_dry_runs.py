@@ -28,13 +28,13 @@ from stepwell.definition.validation.workflow import validate_workflow
 from stepwell.engine.diagnostics.verb_forecast import ExistingChild, NewChild, VerbForecast, forecast_verb
 from stepwell.engine.new_workflow import Creation, build_workflow, loaded_of
 from stepwell.engine.task_files import TaskFiles
-from stepwell.fair_turns import FairTurns
 from stepwell.lifecycle.inputs import SERVICE, Cleanup, GiveUp, Pause, Resume, Start
 from stepwell.lifecycle.peer_commands import ClientVerb
 from stepwell.lifecycle.records import LoadedWorkflow
-from stepwell.offloop import off_loop, off_loop_if_large
 from stepwell.ports.clock import Clock, NewId
 from stepwell.ports.storage import WorkflowReader, WorkflowStore
+from stepwell.runtime.fair_turns import FairTurns
+from stepwell.runtime.offloop import off_loop, off_loop_if_large
 
 _MAX_WORKFLOWS: Final = 200
 _MAX_UNITS: Final = 10_000

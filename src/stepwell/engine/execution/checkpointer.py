@@ -29,11 +29,11 @@ import structlog
 from msgspec import Struct
 
 from stepwell.basics.errors import StepwellError, Unavailable
-from stepwell.batching import Batcher, ItemFailure, Weight
 from stepwell.lifecycle.decision import Decision
-from stepwell.memory import FREE_BYTES, MemoryGovernor, MemoryReservation, exceeds_threshold
 from stepwell.ports.storage import CONCURRENT_WRITES, WorkflowStore
-from stepwell.telemetry import Distribution
+from stepwell.runtime.batching import Batcher, ItemFailure, Weight
+from stepwell.runtime.memory import FREE_BYTES, MemoryGovernor, MemoryReservation, exceeds_threshold
+from stepwell.runtime.telemetry import Distribution
 
 log = structlog.get_logger()
 

@@ -27,7 +27,6 @@ from stepwell.basics.errors import NotFound, StepwellError, Unavailable
 from stepwell.basics.tenancy import TenantScope
 from stepwell.engine.execution.checkpointer import NotWritten
 from stepwell.engine.execution.verb_applier import VerbApplier
-from stepwell.fair_turns import FairTurns
 from stepwell.lifecycle.cleanup_records import CleanupReport
 from stepwell.lifecycle.inputs import Cleanup
 from stepwell.lifecycle.peer_commands import (
@@ -44,6 +43,7 @@ from stepwell.lifecycle.peer_commands import (
 from stepwell.lifecycle.preconditions import Preconditions
 from stepwell.ports.coordination import Coordination
 from stepwell.ports.peer_commands import Commands
+from stepwell.runtime.fair_turns import FairTurns
 
 log = structlog.get_logger()
 

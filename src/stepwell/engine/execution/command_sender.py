@@ -25,7 +25,6 @@ from stepwell.basics.errors import StepwellError, Unavailable
 from stepwell.basics.tenancy import TenantScope
 from stepwell.engine.execution.timers import wait_until_set
 from stepwell.engine.idempotency import IdempotentRequests
-from stepwell.engine.outages import until_available
 from stepwell.lifecycle.cleanup_records import CleanupReport
 from stepwell.lifecycle.inputs import Cleanup
 from stepwell.lifecycle.peer_commands import (
@@ -44,6 +43,7 @@ from stepwell.lifecycle.preconditions import Preconditions
 from stepwell.ports.clock import Clock, NewId
 from stepwell.ports.coordination import Coordination
 from stepwell.ports.peer_commands import Commands
+from stepwell.runtime.outages import until_available
 
 log = structlog.get_logger()
 

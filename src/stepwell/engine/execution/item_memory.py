@@ -17,7 +17,7 @@ from msgspec import Struct, field
 from stepwell.basics.strict_json.size import MAX_RESULT_BYTES
 from stepwell.engine.execution.active_workflow import ActiveWorkflow
 from stepwell.lifecycle.model import ItemState
-from stepwell.memory import exceeds_threshold
+from stepwell.runtime.memory import exceeds_threshold
 
 _LONGEST_WAIT_S: Final = 30.0
 _ITEM_BYTES: Final = 64 * 1024 * 1024  # of all tenants

@@ -32,7 +32,6 @@ from stepwell.engine.admission.pools import DividedPool, ModelPool, rate_key
 from stepwell.engine.admission.start_rates import leeway_s
 from stepwell.engine.execution.lease import Lease
 from stepwell.engine.execution.timers import wait_until_set
-from stepwell.engine.outages import OUTAGE_RETRY_S
 from stepwell.ports.clock import Clock
 from stepwell.ports.coordination import LimitStore
 from stepwell.rules.limit_division import (
@@ -47,6 +46,7 @@ from stepwell.rules.limit_division import (
     other_claimers,
     uncounted,
 )
+from stepwell.runtime.outages import OUTAGE_RETRY_S
 
 log = structlog.get_logger()
 

@@ -22,7 +22,7 @@ from stepwell.engine.admission.model_health import ModelKey
 from stepwell.engine.execution.active_workflow import ActiveWorkflow
 from stepwell.lifecycle.decision import Decision
 from stepwell.lifecycle.model import HistoryEvent, Task
-from stepwell.telemetry import Distribution, Labels
+from stepwell.runtime.telemetry import Distribution, Labels
 
 log = structlog.get_logger()
 

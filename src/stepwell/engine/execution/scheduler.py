@@ -48,7 +48,6 @@ from stepwell.engine.execution.running_attempt import RunningAttempt
 from stepwell.engine.execution.step_dispatcher import AttemptStart, StepDispatcher
 from stepwell.engine.execution.supervised_tasks import SupervisedTasks
 from stepwell.engine.execution.timers import Timers
-from stepwell.engine.monitoring.loop_lag import LoopLag
 from stepwell.lifecycle.decision import Decision, RequestMarks
 from stepwell.lifecycle.effects import (
     CancelAttempt,
@@ -63,9 +62,10 @@ from stepwell.lifecycle.effects import (
 from stepwell.lifecycle.inputs import Admitted, DeadlinePassed, Input, RetryDue
 from stepwell.lifecycle.model import Task
 from stepwell.lifecycle.output_budget import RESULTS_MAX_BYTES
-from stepwell.memory import MemoryGovernor
 from stepwell.ports.clock import Clock, NewId
 from stepwell.ports.storage import WorkflowStore
+from stepwell.runtime.loop_lag import LoopLag
+from stepwell.runtime.memory import MemoryGovernor
 
 log = structlog.get_logger()
 

@@ -24,8 +24,8 @@ from stepwell.engine.execution.lease import Lease
 from stepwell.engine.execution.recovery import NEEDS_NEWER_VERSION, RUNS_ELSEWHERE, Recovery, load_results
 from stepwell.engine.execution.scheduler import Scheduler
 from stepwell.lifecycle.records import NewWorkflow
-from stepwell.offloop import off_loop
 from stepwell.ports.storage import WorkflowStore
+from stepwell.runtime.offloop import off_loop
 
 _HOLD_S = 10.0
 

@@ -16,12 +16,12 @@ from stepwell.engine.execution.active_workflow import ActiveWorkflow
 from stepwell.engine.new_workflow import Creation, NewWorkflowBundle, build_workflow
 from stepwell.engine.sub_workflows.child_validator import ChildValidator
 from stepwell.engine.sub_workflows.stored_children import StoredChildren
-from stepwell.fair_turns import FairTurns
 from stepwell.lifecycle.child_records import ParentLink
 from stepwell.lifecycle.inputs import SERVICE, Start
 from stepwell.lifecycle.model import ItemState, Task
-from stepwell.offloop import off_loop
 from stepwell.ports.clock import Clock, NewId
+from stepwell.runtime.fair_turns import FairTurns
+from stepwell.runtime.offloop import off_loop
 
 _BUILT_AT_ONCE: Final = 8  # sub-workflows, at most one for each tenant
 

@@ -14,9 +14,9 @@ from stepwell.engine.events.bus import EventBus
 from stepwell.engine.execution.lease import Lease
 from stepwell.engine.execution.workflow_admission import WorkflowAdmission
 from stepwell.engine.new_workflow import NewWorkflowBundle
-from stepwell.engine.outages import until_available
 from stepwell.lifecycle.child_records import ChildInsertion, ParentAttempt
 from stepwell.ports.storage import WorkflowStore
+from stepwell.runtime.outages import until_available
 
 LIMITS: Final = RootLimits()
 _STATEMENT_S: Final = 30.0

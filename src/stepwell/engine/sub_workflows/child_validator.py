@@ -14,9 +14,9 @@ from stepwell.definition.validation.provider_rules import ProviderCatalog
 from stepwell.definition.validation.workflow import ValidatedWorkflow, validate_workflow
 from stepwell.engine.attempts.expression_evaluator import ExpressionEvaluator
 from stepwell.engine.inputs_checker import InputsChecker
-from stepwell.engine.outages import until_available
-from stepwell.offloop import off_loop_if_large
 from stepwell.ports.clock import Clock
+from stepwell.runtime.offloop import off_loop_if_large
+from stepwell.runtime.outages import until_available
 
 
 class ChildValidator:

@@ -10,7 +10,6 @@ from anyio import sleep
 from stepwell.basics.errors import InvalidTransition, NotFound, TooManyRequests, Unavailable
 from stepwell.basics.tenancy import EVERY_TENANT
 from stepwell.contract.enums import StepStatus, WorkflowStatus
-from stepwell.engine.outages import OUTAGE_RETRY_S, until_available
 from stepwell.lifecycle.child_records import ChildStatuses
 from stepwell.lifecycle.inputs import SERVICE, Resume
 from stepwell.lifecycle.peer_commands import ClientVerb
@@ -18,6 +17,7 @@ from stepwell.lifecycle.preconditions import NO_PRECONDITIONS, Preconditions
 from stepwell.lifecycle.records import WHOLE, WorkflowRecord
 from stepwell.ports.clock import Clock, NewId
 from stepwell.ports.storage import WorkflowReader, WorkflowStore
+from stepwell.runtime.outages import OUTAGE_RETRY_S, until_available
 
 log = structlog.get_logger()
 

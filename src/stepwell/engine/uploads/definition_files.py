@@ -25,8 +25,8 @@ from stepwell.definition.validation.data_uri_inputs import LARGEST_INLINE, DataU
 from stepwell.definition.validation.workflow import ValidatedWorkflow
 from stepwell.engine.uploads.service import StoredUpload, UploadService
 from stepwell.engine.uploads.spooled_file import spooled_file
-from stepwell.fair_turns import FairTurns
-from stepwell.offloop import off_loop
+from stepwell.runtime.fair_turns import FairTurns
+from stepwell.runtime.offloop import off_loop
 
 _AT_ONCE = 4  # data URIs of one definition
 _LONGEST_HEAD = 1_000  # characters before the comma: to split millions would block the event loop

@@ -41,7 +41,7 @@ from stepwell.ports.artifacts import Artifacts
 from stepwell.ports.clock import Clock, NewId
 from stepwell.ports.uploads import PENDING_S, Uploads
 from stepwell.rules.uploads import NewUpload, PresignedUpload, UploadLimits, UploadPage, UploadRecord, safe_name
-from stepwell.worker_processes import WorkerFailed, WorkerPool
+from stepwell.runtime.worker_processes import WorkerFailed, WorkerPool
 
 log = structlog.get_logger()
 

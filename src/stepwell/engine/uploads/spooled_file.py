@@ -9,7 +9,7 @@ from typing import IO
 from anyio import to_thread
 
 from stepwell.basics.errors import ArtifactError, NoRoomForArtifact
-from stepwell.temporary_files import path_for_others, temporary_file
+from stepwell.runtime.temporary_files import path_for_others, temporary_file
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 

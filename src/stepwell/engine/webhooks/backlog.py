@@ -10,7 +10,7 @@ import structlog
 from stepwell.basics.errors import Unavailable
 from stepwell.ports.clock import Clock
 from stepwell.ports.webhooks import Backlog, Outbox
-from stepwell.telemetry import Labels
+from stepwell.runtime.telemetry import Labels
 
 log = structlog.get_logger()
 

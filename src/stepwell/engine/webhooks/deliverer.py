@@ -44,7 +44,7 @@ from stepwell.lifecycle.webhook_deliveries import (
 from stepwell.ports.clock import Clock
 from stepwell.ports.webhooks import Outbox, Payload, Sender
 from stepwell.rules.webhook_secrets import WebhookSecrets, signatures
-from stepwell.telemetry import Metrics
+from stepwell.runtime.telemetry import Metrics
 
 T = TypeVar("T")
 Key = tuple[UUID, int]

@@ -16,15 +16,15 @@ import asyncpg
 from stepwell.basics.errors import StillRunning, UploadsGone
 from stepwell.basics.idempotency import Reservation
 from stepwell.basics.workflow_limits import RootLimits
-from stepwell.batching import BatchedCalls, ItemFailure, Weight
 from stepwell.lifecycle.child_records import ChildInsertion, ParentAttempt
 from stepwell.lifecycle.records import NewWorkflow
-from stepwell.offloop import off_loop
 from stepwell.persistence.connections.connection_pool import SmallPool
 from stepwell.persistence.connections.database import Connect, is_outage
 from stepwell.persistence.rows import engine_statements as sql
 from stepwell.persistence.rows.decode_rows import Row
 from stepwell.persistence.rows.encode_rows import InsertRows, insert_rows, references
+from stepwell.runtime.batching import BatchedCalls, ItemFailure, Weight
+from stepwell.runtime.offloop import off_loop
 
 # With one connection, all inserts would wait for a long workflow. With more of them, fewer inserts share a statement.
 MAX_CONNECTIONS = 3

@@ -15,7 +15,6 @@ from sqlalchemy import ARRAY, Select, Uuid, any_, bindparam, case, literal_colum
 from sqlalchemy.dialects import postgresql
 
 from stepwell.basics.tenancy import TenantScope
-from stepwell.batching import BatchedCalls, ItemFailure
 from stepwell.contract.enums import WorkflowStatus
 from stepwell.lifecycle.preconditions import Version
 from stepwell.lifecycle.records import StepRecord, WorkflowParts, WorkflowRecord
@@ -26,6 +25,7 @@ from stepwell.persistence.schema.tables import steps, tasks, workflows
 from stepwell.persistence.stores.step_attempt_queries import attempt_columns, with_attempts
 from stepwell.persistence.stores.workflow_queries import item_counts_column, result_column, summarised, weight
 from stepwell.rules.large_workflow_records import FoundWorkflow, LargeWorkflow
+from stepwell.runtime.batching import BatchedCalls, ItemFailure
 
 # With one connection, all reads would wait for a long workflow. With more of them, fewer reads share a statement.
 CONNECTIONS = 2

@@ -18,9 +18,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from stepwell.basics.folder_names import DefinitionKey, StepOrItem, StepPaths
 from stepwell.basics.tenancy import TenantScope
 from stepwell.contract.tasks import Output
-from stepwell.offloop import off_loop
 from stepwell.persistence.rows.decode_rows import Row
 from stepwell.rules.list_records import OutputPlace, StoredOutput
+from stepwell.runtime.offloop import off_loop
 
 # `path` has the positions and numbers of the attempts that lead to a sub-workflow. The list has the order of `path`. Of
 # the sub-workflows that `repeat` creates, the one that counts has made the result of the step. While the step has none,

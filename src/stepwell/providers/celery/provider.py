@@ -9,7 +9,6 @@ from msgspec import to_builtins
 from stepwell.basics.artifacts import parse_artifact_path
 from stepwell.basics.errors import AttemptError, CallFailed
 from stepwell.lifecycle.model import Sent
-from stepwell.offloop import off_loop_if_large
 from stepwell.ports.providers import (
     Attempt,
     AttemptIO,
@@ -34,6 +33,7 @@ from stepwell.providers.celery.messages import (
     encode,
 )
 from stepwell.providers.celery.worker_queues import WorkerQueues
+from stepwell.runtime.offloop import off_loop_if_large
 
 _MOST_ARTIFACTS = 1_000  # that the inputs of one step may name
 _AT_ONCE = 8  # queries about artifacts

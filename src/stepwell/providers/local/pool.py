@@ -15,7 +15,7 @@ from anyio import BrokenWorkerProcess, CancelScope, CapacityLimiter, get_cancell
 
 from stepwell.basics.errors import AttemptError
 from stepwell.ports.providers import LIGHT, LIGHT_MEMORY, WorkWeight
-from stepwell.worker_main import bind_to_parent
+from stepwell.runtime.worker_main import bind_to_parent
 
 Argument = TypeVar("Argument")
 Result = TypeVar("Result")

@@ -18,7 +18,7 @@ from stepwell.providers.local.pool import Pool
 from stepwell.providers.local.weights import weigh_job
 from stepwell.providers.local.work import KINDS, RenderJob, RenderKind, perform
 from stepwell.providers.shared.output_names import output_names
-from stepwell.temporary_files import path_for_others
+from stepwell.runtime.temporary_files import path_for_others
 
 MAX_REFERENCES = 16
 MAX_SEED = 2**63 - 1

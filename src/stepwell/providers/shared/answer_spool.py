@@ -8,7 +8,7 @@ from typing import IO, Self
 
 from anyio import to_thread
 
-from stepwell.memory import FREE_BYTES
+from stepwell.runtime.memory import FREE_BYTES
 
 _CHUNK = 1024 * 1024  # bytes
 

@@ -11,7 +11,7 @@ from typing import Literal
 import pytest
 from anyio import CancelScope
 
-from stepwell.worker_processes import WorkerFailed, WorkerLimits, WorkerPool
+from stepwell.runtime.worker_processes import WorkerFailed, WorkerLimits, WorkerPool
 from support.providers.scripted import eventually
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from stepwell.basics.errors import NeverFits
-from stepwell.memory import FREE_BYTES, MemoryGovernor, MemoryReservation, default_max_bytes, provided_bytes
+from stepwell.runtime.memory import FREE_BYTES, MemoryGovernor, MemoryReservation, default_max_bytes, provided_bytes
 
 MIB = 1024 * 1024
 

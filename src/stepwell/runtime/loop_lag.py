@@ -2,7 +2,7 @@
 
 import asyncio
 
-from stepwell.telemetry import Distribution
+from stepwell.runtime.telemetry import Distribution
 
 _EVERY_S = 1.0
 _BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)

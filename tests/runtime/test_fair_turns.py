@@ -8,7 +8,7 @@ from typing import NamedTuple
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from stepwell.fair_turns import FairTurns
+from stepwell.runtime.fair_turns import FairTurns
 
 
 class Turn(NamedTuple):

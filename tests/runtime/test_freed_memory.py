@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from stepwell.freed_memory import return_freed_memory, trim_heap
-from stepwell.memory import LARGE_RELEASE, MemoryGovernor
+from stepwell.runtime.freed_memory import return_freed_memory, trim_heap
+from stepwell.runtime.memory import LARGE_RELEASE, MemoryGovernor
 
 _HAS_TRIM = hasattr(ctypes.CDLL(None), "malloc_trim")
 _BLOCK = 64 * 1024  # below the size from which glibc maps each block on its own

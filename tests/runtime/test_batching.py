@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from stepwell.basics.errors import Unavailable
-from stepwell.batching import MAX_TIMEOUTS_IN_A_ROW, SHARED_BATCHES, BatchedCalls, Batcher, ItemFailure
+from stepwell.runtime.batching import MAX_TIMEOUTS_IN_A_ROW, SHARED_BATCHES, BatchedCalls, Batcher, ItemFailure
 
 
 class Refused(Exception):

@@ -32,8 +32,8 @@ from anyio.abc import Process
 from anyio.streams.buffered import BufferedByteReceiveStream
 from msgspec import Struct
 
-from stepwell.fair_turns import FairTurns
-from stepwell.worker_main import Outcome
+from stepwell.runtime.fair_turns import FairTurns
+from stepwell.runtime.worker_main import Outcome
 
 T = TypeVar("T")
 _SIGXCPU = 24
@@ -152,7 +152,7 @@ class _Worker:
     @classmethod
     async def start(cls, limits: WorkerLimits) -> "_Worker":
         arguments = map(str, (os.getpid(), limits.memory_bytes, limits.nice))
-        command = [sys.executable, "-m", "stepwell.worker_main", *arguments]
+        command = [sys.executable, "-m", "stepwell.runtime.worker_main", *arguments]
         # The environment may hold secrets, which a worker doesn't need.
         environment = {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
         start = open_process(command, stderr=subprocess.DEVNULL, env=environment)

@@ -1,0 +1,1 @@
+"""The process: its event loop, threads, child processes, batches, memory, logs and metrics."""
