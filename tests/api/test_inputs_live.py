@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from msgspec import structs
 
-from stepwell.engine import inputs_checker
+from stepwell.engine.attempts import inputs_checker
 from support.providers.configured_by_steps import WORKFLOWS
 from support.providers.scripted import passthrough_step
 from support.service.live_service import Service

@@ -15,7 +15,7 @@ from PIL import ExifTags, Image
 
 from providers.image_files import empty_png, file_of, gradient, picture_of
 from stepwell.basics.artifacts import preview_path, preview_paths
-from stepwell.engine import previews
+from stepwell.engine.files import previews
 from stepwell.testing import ManualClock, MemoryDatabase
 from support.emulators.s3 import KEY_ID, SECRET_KEY, S3Server, s3_server
 from support.providers.scripted import ScriptedProvider, Succeed, scripted_step

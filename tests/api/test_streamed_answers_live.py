@@ -13,7 +13,7 @@ import pytest_asyncio
 from litestar.types import Message
 
 from stepwell.api import streamed_answers, tasks
-from stepwell.engine.read_service import ReadService
+from stepwell.engine.reads.read_service import ReadService
 from stepwell.runtime.asgi_scope import http_scope
 from support.database.postgres import TestServer, database
 from support.providers.configured_by_steps import WORKFLOWS, passthrough_step

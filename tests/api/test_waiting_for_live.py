@@ -6,8 +6,8 @@ from uuid import UUID
 
 import pytest
 
-from stepwell.engine.new_workflow import NewWorkflowBundle
-from stepwell.engine.sub_workflows.child_inserter import ChildInserter
+from stepwell.engine.execution.children.child_inserter import ChildInserter
+from stepwell.engine.execution.new_workflow import NewWorkflowBundle
 from support.providers.configured_by_steps import WORKFLOWS
 from support.service.live_service import Service, step_of
 from support.workflows.sub_workflows import child_of, runs

@@ -17,7 +17,7 @@ from stepwell.api.operations import Operation, Permission, endpoint
 from stepwell.api.query_parameters import Cursor, parse_id, parse_query
 from stepwell.basics.errors import Fault, InvalidRequest
 from stepwell.contract.decisions import DecisionListResponse, OpenDecision, ShownFile
-from stepwell.engine.read_service import ShownDecision
+from stepwell.engine.reads.read_service import ShownDecision
 from stepwell.ports.clock import Clock
 from stepwell.rules.access.decision_links import DecisionLinks
 from stepwell.rules.access.signed_urls import SignedUrls

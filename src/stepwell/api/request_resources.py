@@ -20,7 +20,7 @@ from stepwell.api.body_decoding import BigBodyDecoder
 from stepwell.api.connection_limits import ConnectionLimits
 from stepwell.basics.strict_json.normalise import Handling
 from stepwell.basics.tenancy import Account, SharedCaller
-from stepwell.engine.read_service import ReadService
+from stepwell.engine.reads.read_service import ReadService
 from stepwell.runtime.memory import MemoryGovernor, MemoryReservation
 
 _KEY, _OUTER_KEY = "resources", "outer_resources"

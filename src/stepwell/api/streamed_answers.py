@@ -30,7 +30,7 @@ from stepwell.basics.strict_json.size import MAX_RESULT_BYTES
 from stepwell.basics.tenancy import TenantScope
 from stepwell.contract.item_list import ItemListResponse
 from stepwell.contract.problems import DefinitionWarning
-from stepwell.engine.read_service import ReadService
+from stepwell.engine.reads.read_service import ReadService
 from stepwell.lifecycle.preconditions import Version
 from stepwell.lifecycle.records import WHOLE, StoredInputs, WorkflowParts, WorkflowRecord
 from stepwell.rules.large_workflow_records import AnswerSize, LargeWorkflowSnapshot, StepSnapshot, StoredStep

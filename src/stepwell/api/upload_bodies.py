@@ -26,7 +26,7 @@ from stepwell.api.body_buffers import BodyTooLarge, reserve_memory
 from stepwell.api.request_bodies import LEAST_RATE, BodyHead, BodyTooSlow, read_head, receive_part
 from stepwell.api.request_resources import resources_of
 from stepwell.basics.errors import Fault, InvalidRequest
-from stepwell.engine.uploads.spooled_file import SpooledFile, spooled_file
+from stepwell.engine.files.spooled_file import SpooledFile, spooled_file
 from stepwell.runtime.memory import FREE_BYTES
 
 _MULTIPART = "multipart/form-data"

@@ -17,9 +17,9 @@ from stepwell.api.request_resources import resources_of
 from stepwell.api.upload_bodies import read_files
 from stepwell.basics.errors import Fault, InvalidRequest
 from stepwell.contract.uploads import ArtifactListResponse, ArtifactPublic, PresignedPut, UploadResponse
+from stepwell.engine.files.spooled_file import SpooledFile
+from stepwell.engine.files.uploads import StoredUpload
 from stepwell.engine.service import Services
-from stepwell.engine.uploads.service import StoredUpload
-from stepwell.engine.uploads.spooled_file import SpooledFile
 from stepwell.rules.access.signed_urls import ARTIFACTS_PATH
 from stepwell.rules.uploads import UploadRecord
 

@@ -53,8 +53,8 @@ from stepwell.contract.workflows import (
     WorkflowPublic,
 )
 from stepwell.definition.validation.workflow import parse_update
+from stepwell.engine.reads.shared_reads import ListAnswer
 from stepwell.engine.service import Services
-from stepwell.engine.shared_reads import ListAnswer
 from stepwell.lifecycle.preconditions import NO_PRECONDITIONS, Preconditions
 from stepwell.rules.large_workflow_records import FoundWorkflow, LargeWorkflow
 

@@ -19,7 +19,7 @@ from stepwell.engine.attempts.expression_evaluator import ExpressionEvaluator
 from stepwell.engine.attempts.remote_jobs import HeldLease, PollIntervals, PollPace, RemoteJobs
 from stepwell.engine.attempts.runner import AttemptRunner
 from stepwell.engine.execution.outcomes import ModelLabels, Outcomes
-from stepwell.engine.task_files import TaskFiles
+from stepwell.engine.files.task_files import TaskFiles
 from stepwell.outbound.http_client import plain_client
 from stepwell.outbound.input_fetcher import HttpInputFetcher
 from stepwell.outbound.output_download import HttpOutputDownloader

@@ -41,8 +41,8 @@ from stepwell.engine.execution.limit_divider import LimitDivider
 from stepwell.engine.execution.recovery import Recovery
 from stepwell.engine.execution.scheduler import Scheduler
 from stepwell.engine.execution.workflow_admission import WorkflowAdmission
-from stepwell.engine.monitoring.write_monitor import WriteMonitor, WriteTarget
-from stepwell.engine.task_files import TaskFiles
+from stepwell.engine.explain.write_monitor import WriteMonitor, WriteTarget
+from stepwell.engine.files.task_files import TaskFiles
 from stepwell.engine.webhooks.deliverer import WebhookDeliverer
 from stepwell.engine.webhooks.service import WebhookService
 from stepwell.outbound.webhook_sender import webhook_sender

@@ -10,7 +10,7 @@ from uuid import UUID
 import asyncpg
 from msgspec import Struct
 
-from stepwell.engine.monitoring.write_monitor import WriteMonitor, WriteTarget
+from stepwell.engine.explain.write_monitor import WriteMonitor, WriteTarget
 from stepwell.persistence.clock import DatabaseClock
 from stepwell.persistence.connections.connection_pool import SmallPool
 from stepwell.persistence.connections.database import (

@@ -15,8 +15,8 @@ from stepwell.engine.execution.checkpointer import Checkpointer
 from stepwell.engine.execution.outcomes import OutcomeCounts, Outcomes
 from stepwell.engine.execution.scheduler import Scheduler
 from stepwell.engine.execution.workflow_admission import WorkflowAdmission
-from stepwell.engine.monitoring.write_monitor import WriteMonitor
-from stepwell.engine.previews import Previews
+from stepwell.engine.explain.write_monitor import WriteMonitor
+from stepwell.engine.files.previews import Previews
 from stepwell.engine.webhooks.deliverer import WebhookDeliverer
 from stepwell.runtime.memory import MemoryGovernor
 from stepwell.runtime.telemetry import Labels, Metrics

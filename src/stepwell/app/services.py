@@ -7,44 +7,44 @@ from stepwell.api.events import feed_frame, workflow_frame
 from stepwell.app.attempts import build_prices
 from stepwell.app.construction import Engine, ProcessInfo, Stores, Webhooks
 from stepwell.basics.tenancy import EVERY_TENANT
-from stepwell.engine.availability import Availability
-from stepwell.engine.cleanups.retention import CostRetention, Retention
-from stepwell.engine.cleanups.runner import CleanupRunner
-from stepwell.engine.diagnostics.dry_run import DryRunner
-from stepwell.engine.diagnostics.explainer import Explainer
-from stepwell.engine.diagnostics.nested_dry_runs import NestedDryRuns
-from stepwell.engine.diagnostics.owner_questions import OwnerQuestions
-from stepwell.engine.diagnostics.planner import Planner
-from stepwell.engine.diagnostics.provider_status import ProviderStatusReader
-from stepwell.engine.diagnostics.service import Diagnostics
-from stepwell.engine.diagnostics.tenant_limits import TenantLimitsReader
+from stepwell.engine.attempts.inputs_checker import LIMITS as INPUTS_CHECK_LIMITS
+from stepwell.engine.attempts.inputs_checker import InputsChecker
 from stepwell.engine.events.completion import CompletionWaiter
 from stepwell.engine.events.subscriptions import EventSubscriptions
+from stepwell.engine.execution.children.child_attempts import ChildAttempts
+from stepwell.engine.execution.children.child_builder import ChildBuilder
+from stepwell.engine.execution.children.child_ends import ChildEnds
+from stepwell.engine.execution.children.child_follower import ChildFollower
+from stepwell.engine.execution.children.child_inserter import ChildInserter
+from stepwell.engine.execution.children.child_validator import ChildValidator
+from stepwell.engine.execution.children.stored_children import StoredChildren
 from stepwell.engine.execution.command_notifications import CommandNotifications
 from stepwell.engine.execution.command_receiver import CommandReceiver
 from stepwell.engine.execution.command_sender import CommandSender
 from stepwell.engine.execution.due_waits import DueWaits
+from stepwell.engine.execution.idempotency import IdempotentRequests
 from stepwell.engine.execution.recovery import Recovery
 from stepwell.engine.execution.verb_applier import VerbApplier
 from stepwell.engine.execution.workflow_access import WorkflowAccess
-from stepwell.engine.idempotency import IdempotentRequests
-from stepwell.engine.inputs_checker import LIMITS as INPUTS_CHECK_LIMITS
-from stepwell.engine.inputs_checker import InputsChecker
-from stepwell.engine.previews import Previews
-from stepwell.engine.read_service import ReadService
+from stepwell.engine.explain.availability import Availability
+from stepwell.engine.explain.dry_run import DryRunner
+from stepwell.engine.explain.explainer import Explainer
+from stepwell.engine.explain.nested_dry_runs import NestedDryRuns
+from stepwell.engine.explain.owner_questions import OwnerQuestions
+from stepwell.engine.explain.planner import Planner
+from stepwell.engine.explain.provider_status import ProviderStatusReader
+from stepwell.engine.explain.service import Diagnostics
+from stepwell.engine.explain.tenant_limits import TenantLimitsReader
+from stepwell.engine.files.cleanup_runner import CleanupRunner
+from stepwell.engine.files.definition_files import DefinitionFiles
+from stepwell.engine.files.previews import Previews
+from stepwell.engine.files.retention import CostRetention, Retention
+from stepwell.engine.files.upload_sweeper import UploadSweeper
+from stepwell.engine.files.uploads import Presigner, UploadService
+from stepwell.engine.reads.read_service import ReadService
+from stepwell.engine.reads.shared_reads import SharedReads
+from stepwell.engine.reads.workflow_counts import WorkflowCounts
 from stepwell.engine.service import Services, WorkflowService
-from stepwell.engine.shared_reads import SharedReads
-from stepwell.engine.sub_workflows.child_attempts import ChildAttempts
-from stepwell.engine.sub_workflows.child_builder import ChildBuilder
-from stepwell.engine.sub_workflows.child_ends import ChildEnds
-from stepwell.engine.sub_workflows.child_follower import ChildFollower
-from stepwell.engine.sub_workflows.child_inserter import ChildInserter
-from stepwell.engine.sub_workflows.child_validator import ChildValidator
-from stepwell.engine.sub_workflows.stored_children import StoredChildren
-from stepwell.engine.uploads.definition_files import DefinitionFiles
-from stepwell.engine.uploads.service import Presigner, UploadService
-from stepwell.engine.uploads.sweeper import UploadSweeper
-from stepwell.engine.workflow_counts import WorkflowCounts
 from stepwell.persistence.clock import uuid7
 from stepwell.ports.clock import Clock
 from stepwell.providers.factory import local_memory

@@ -25,32 +25,32 @@ from stepwell.contract.enums import StepStatus, WorkflowStatus
 from stepwell.definition.validation.provider_rules import ProviderCatalog
 from stepwell.definition.validation.workflow import ValidatedWorkflow
 from stepwell.engine.attempts.expression_evaluator import ExpressionEvaluator
-from stepwell.engine.availability import Availability
-from stepwell.engine.cleanups.retention import CostRetention, Retention
-from stepwell.engine.cleanups.runner import CleanupRunner
-from stepwell.engine.diagnostics.service import Diagnostics
-from stepwell.engine.diagnostics.tenant_limits import TenantLimitsReader
+from stepwell.engine.attempts.inputs_checker import InputsChecker
 from stepwell.engine.events.completion import CompletionWaiter
 from stepwell.engine.events.subscriptions import EventSubscriptions
 from stepwell.engine.execution.checkpointer import NotWritten
 from stepwell.engine.execution.command_receiver import CommandReceiver
 from stepwell.engine.execution.command_sender import CommandSender
 from stepwell.engine.execution.due_waits import DueWaits
+from stepwell.engine.execution.idempotency import IdempotentRequests
+from stepwell.engine.execution.new_workflow import Creation, build_workflow
 from stepwell.engine.execution.verb_applier import VerbApplier
 from stepwell.engine.execution.workflow_access import RunsElsewhere, WorkflowAccess
 from stepwell.engine.execution.workflow_admission import WorkflowAdmission
-from stepwell.engine.idempotency import IdempotentRequests
-from stepwell.engine.inputs_checker import InputsChecker
-from stepwell.engine.new_workflow import Creation, build_workflow
-from stepwell.engine.previews import Previews
-from stepwell.engine.read_service import ReadService
-from stepwell.engine.shared_reads import ListAnswer, SharedReads
-from stepwell.engine.uploads.definition_files import DefinitionFiles, may_have_files
-from stepwell.engine.uploads.deleted_files import refusing_deleted_files
-from stepwell.engine.uploads.service import UploadService
-from stepwell.engine.uploads.sweeper import UploadSweeper
+from stepwell.engine.explain.availability import Availability
+from stepwell.engine.explain.service import Diagnostics
+from stepwell.engine.explain.tenant_limits import TenantLimitsReader
+from stepwell.engine.files.cleanup_runner import CleanupRunner
+from stepwell.engine.files.definition_files import DefinitionFiles, may_have_files
+from stepwell.engine.files.deleted_files import refusing_deleted_files
+from stepwell.engine.files.previews import Previews
+from stepwell.engine.files.retention import CostRetention, Retention
+from stepwell.engine.files.upload_sweeper import UploadSweeper
+from stepwell.engine.files.uploads import UploadService
+from stepwell.engine.reads.read_service import ReadService
+from stepwell.engine.reads.shared_reads import ListAnswer, SharedReads
+from stepwell.engine.reads.workflow_counts import WorkflowCounts
 from stepwell.engine.webhooks.service import WebhookService
-from stepwell.engine.workflow_counts import WorkflowCounts
 from stepwell.lifecycle.allowed_verbs import ALLOWED_FROM
 from stepwell.lifecycle.cleanup_records import CleanupReport, DataDeletion
 from stepwell.lifecycle.inputs import Cancel, Cleanup, Decide, Pause, Resume, Signal, Start, Update

@@ -3,7 +3,7 @@
 from uuid import UUID, uuid4
 
 from stepwell.engine.execution.active_workflow import ActiveWorkflow
-from stepwell.engine.new_workflow import Creation, build_workflow
+from stepwell.engine.execution.new_workflow import Creation, build_workflow
 from stepwell.lifecycle.inputs import Admitted, AttemptFailed, Input, Pause, Resume, RetryDue, Start, Succeeded
 from stepwell.testing import ManualClock
 from support.database.stored_workflows import ME

@@ -21,12 +21,12 @@ from stepwell.basics.tenancy import EVERY_TENANT
 from stepwell.basics.workflow_limits import RootLimits
 from stepwell.definition.validation.workflow import ValidatedWorkflow, validate_workflow
 from stepwell.engine.execution.active_workflow import ActiveWorkflow
+from stepwell.engine.execution.children import child_inserter, child_validator
+from stepwell.engine.execution.children.child_follower import ChildCheck, ChildFollower
+from stepwell.engine.execution.children.child_inserter import ChildInserter
+from stepwell.engine.execution.children.stored_children import StoredChildren
+from stepwell.engine.execution.new_workflow import NewWorkflowBundle
 from stepwell.engine.execution.parking import PARK_AFTER_S
-from stepwell.engine.new_workflow import NewWorkflowBundle
-from stepwell.engine.sub_workflows import child_inserter, child_validator
-from stepwell.engine.sub_workflows.child_follower import ChildCheck, ChildFollower
-from stepwell.engine.sub_workflows.child_inserter import ChildInserter
-from stepwell.engine.sub_workflows.stored_children import StoredChildren
 from stepwell.lifecycle.feature_level import ITEMS_LEVEL
 from stepwell.lifecycle.model import NEVER
 from stepwell.lifecycle.peer_commands import ClientVerb

@@ -14,7 +14,7 @@ from stepwell.basics.tenancy import EVERY_TENANT
 from stepwell.contract.definition import WorkflowUpdate
 from stepwell.contract.enums import WorkflowStatus
 from stepwell.engine.execution.active_workflow import ActiveWorkflow
-from stepwell.engine.new_workflow import loaded_of, stored_inputs
+from stepwell.engine.execution.new_workflow import loaded_of, stored_inputs
 from stepwell.lifecycle.decision import Decision
 from stepwell.lifecycle.inputs import Admitted, Created, Input, Start, Succeeded, Update
 from stepwell.lifecycle.model import StepState, WorkflowState

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-import stepwell.engine.cleanups.purger
+import stepwell.engine.files.purger
 from stepwell.app import Database
 from stepwell.artifacts.store import ObstoreArtifacts
 from support.processes.death_points import DeathPoints, killing_source
@@ -37,8 +37,8 @@ def _run(
     dsn: str, folder: Path, at: int, work: Callable[[Service], Awaitable[None]], retention_days: int | None
 ) -> None:
     points = DeathPoints(at)
-    stepwell.engine.cleanups.purger.ROWS = 2  # so that the rows need several statements
-    stepwell.engine.cleanups.purger.DELETES_AT_ONCE = 1
+    stepwell.engine.files.purger.ROWS = 2  # so that the rows need several statements
+    stepwell.engine.files.purger.DELETES_AT_ONCE = 1
     delete = ObstoreArtifacts.delete
 
     async def killed_delete(self: ObstoreArtifacts, path: str) -> None:

@@ -65,7 +65,7 @@ def up_on_small_disk(
     mount_point = data_dir / part
     mount_point.mkdir(parents=True)
     if not has_small_disks(mount_point):
-        pytest.skip("this user may not mount a disk here; tests/engine/monitoring/test_disk_full.py does without")
+        pytest.skip("this user may not mount a disk here; tests/engine/explain/test_disk_full.py does without")
     program = on_small_disk(mount_point, megabytes, sys.executable, "-m", "stepwell")
     running = start("up", data_dir, None, "--data-dir", str(data_dir), program=program)
     try:

@@ -23,8 +23,8 @@ from msgspec.structs import replace
 
 from stepwell.basics.errors import StepwellError, Unavailable
 from stepwell.basics.tenancy import TenantScope
+from stepwell.engine.execution.idempotency import IdempotentRequests
 from stepwell.engine.execution.timers import wait_until_set
-from stepwell.engine.idempotency import IdempotentRequests
 from stepwell.lifecycle.cleanup_records import CleanupReport
 from stepwell.lifecycle.inputs import Cleanup
 from stepwell.lifecycle.peer_commands import (

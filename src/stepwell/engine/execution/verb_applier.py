@@ -23,9 +23,9 @@ from stepwell.basics.errors import (
 from stepwell.basics.tenancy import TenantScope
 from stepwell.engine.execution.active_workflow import ActiveWorkflow
 from stepwell.engine.execution.checkpointer import NotWritten
+from stepwell.engine.execution.idempotency import IdempotentRequests
 from stepwell.engine.execution.workflow_access import WorkflowAccess
 from stepwell.engine.execution.workflow_admission import WorkflowAdmission
-from stepwell.engine.idempotency import IdempotentRequests
 from stepwell.lifecycle.decision import RequestMarks
 from stepwell.lifecycle.inputs import SERVICE, Resume, Start, Unpark, Update
 from stepwell.lifecycle.peer_commands import ClientVerb, CommandMark

@@ -1,0 +1,124 @@
+"""Begins or continues the sub-workflow of an attempt, and stops the one of an abandoned attempt."""
+
+from collections.abc import Mapping
+from typing import Any
+from uuid import UUID
+
+from stepwell.contract.enums import TERMINAL_STATUSES, CancelReceipt, WorkflowStatus
+from stepwell.engine.attempts.attempt_control import AttemptControl, AttemptSuperseded
+from stepwell.engine.execution.active_workflow import ActiveWorkflow
+from stepwell.engine.execution.children.child_builder import ChildBuilder
+from stepwell.engine.execution.children.child_follower import ChildCheck, ChildFollower
+from stepwell.engine.execution.children.child_inserter import ChildInserter
+from stepwell.engine.execution.children.stored_children import StoredChildren
+from stepwell.engine.execution.scheduler import Scheduler
+from stepwell.lifecycle.inputs import FollowUpEnded, GiveUp, Sending, Submitted
+from stepwell.lifecycle.model import Sent, Task
+from stepwell.ports.clock import Clock
+
+
+class ChildAttempts:
+    """The attempts whose job is a sub-workflow."""
+
+    def __init__(
+        self,
+        scheduler: Scheduler,
+        children: StoredChildren,
+        builder: ChildBuilder,
+        inserter: ChildInserter,
+        follower: ChildFollower,
+        clock: Clock,
+    ) -> None:
+        self._scheduler, self._children = scheduler, children
+        self._builder, self._inserter, self._follower = builder, inserter, follower
+        self._clock = clock
+
+    async def create(self, parent_id: UUID, task: Task, inputs: Mapping[str, Any], control: AttemptControl) -> None:
+        """Create the sub-workflow of an attempt, or continue it, and report that. *inputs* are those of the step.
+
+        Raises `AttemptError`, and `AttemptSuperseded` if this process has lost the parent.
+        """
+        parent = self._parent(parent_id)
+        child_id, bundle = _child_of(parent, task), None
+        if not await self._is_stored(child_id, task):
+            bundle = await self._builder.build(parent, child_id, task, inputs)
+        if task.sent is None:
+            control.report(Sending(task.position, task.id, Sent("", "", self._clock.now())))
+            await control.flushed()
+        is_new, check = False, ChildCheck(task.position, task.id)
+        if bundle is not None:
+            self._follower.add(parent, child_id, check)  # it may end before this process knows that it is stored
+            is_new = await self._inserter.insert(bundle, task.id)
+        if not is_new and child_id != task.id:
+            await self._continue(child_id, task.id)  # followed only then: before, it has the end of an earlier attempt
+        control.report(Submitted(task.position, task.id, str(child_id), {}))
+        if not is_new:
+            self._follower.add(parent, child_id, check)
+            self._follower.check(parent, child_id, check)
+
+    async def stop(self, parent_id: UUID, task: Task) -> FollowUpEnded:
+        """Stop the sub-workflow of an abandoned attempt. Return what became of it.
+
+        It becomes CANCELLED if its parent is, and otherwise FAILED, so that resume can continue it.
+        """
+        parent, receipt = self._parent(parent_id), CancelReceipt.NEVER_STARTED
+        child_id = _child_of(parent, task)
+        while True:
+            status = await self._children.status(child_id)
+            if status is None or status in TERMINAL_STATUSES:
+                if status is not None and receipt is CancelReceipt.NEVER_STARTED:
+                    receipt = await self._receipt_of_ended(parent, child_id)
+                return FollowUpEnded(task.position, task.id, receipt)
+            receipt = CancelReceipt.PROVIDER_CANCELLED
+            cancelled = parent.run.state.status is WorkflowStatus.CANCELLED
+            reason = f"{_stopped_by(parent)} {parent.run.state.status}"
+            await self._children.send(child_id, GiveUp(reason, cancelled))
+
+    async def _receipt_of_ended(self, parent: ActiveWorkflow, child_id: UUID) -> CancelReceipt:
+        """Return the receipt of a sub-workflow that had ended already.
+
+        An earlier process may have stopped it, which died before it recorded that.
+        """
+        child = await self._children.record(child_id)
+        if child is None or child.state.status is WorkflowStatus.CANCELLED:
+            return CancelReceipt.PROVIDER_CANCELLED
+        given_up = (child.state.failure or "").startswith(_stopped_by(parent))
+        return CancelReceipt.PROVIDER_CANCELLED if given_up else CancelReceipt.FINISHED_TOO_LATE
+
+    def _parent(self, parent_id: UUID) -> ActiveWorkflow:
+        if (parent := self._scheduler.workflows.get(parent_id)) is None:
+            raise AttemptSuperseded
+        return parent
+
+    async def _is_stored(self, child_id: UUID, task: Task) -> bool:
+        """Return whether an earlier attempt or process has stored the sub-workflow.
+
+        Then the attempt continues it, even if this process would refuse its definition: otherwise it would run without
+        a parent that follows it.
+        """
+        return (task.sent is not None or child_id != task.id) and await self._children.status(child_id) is not None
+
+    async def _continue(self, child_id: UUID, task_id: UUID) -> None:
+        """Resume a sub-workflow that failed in an earlier attempt. What it completed is kept.
+
+        Its new execution has the id of the attempt, so the attempt resumes it once, whatever process runs it.
+        """
+        while (
+            (child := await self._children.record(child_id)) is not None
+            and (child.state.status, child.state.deleted_at) == (WorkflowStatus.FAILED, None)
+            and child.state.execution_id != task_id
+        ):
+            await self._children.resume(child_id, task_id)
+
+
+def _child_of(parent: ActiveWorkflow, task: Task) -> UUID:
+    """Return the id of the sub-workflow: that of the first attempt at it."""
+    flow = parent.run.units[task.position].flow
+    assert flow is not None
+    assert flow.child is not None
+    return flow.child
+
+
+def _stopped_by(parent: ActiveWorkflow) -> str:
+    """Return how the failure of a sub-workflow begins that was stopped because of its parent."""
+    return f"the workflow {parent.workflow_id} that runs this one was"

@@ -1,0 +1,219 @@
+"""Pauses and resumes sub-workflows with their parents, and reports their ends. It reads their stored statuses."""
+
+import asyncio
+from collections.abc import Iterable, Mapping
+from functools import partial
+from typing import Final, NamedTuple
+from uuid import UUID
+
+import structlog
+from msgspec import Struct, field
+from msgspec.structs import replace
+
+from stepwell.contract.enums import TERMINAL_STATUSES, TaskPhase, WorkflowStatus
+from stepwell.engine.execution.active_workflow import ActiveWorkflow
+from stepwell.engine.execution.children.child_ends import ChildEnds, child_failure
+from stepwell.engine.execution.children.stored_children import StoredChildren
+from stepwell.engine.execution.scheduler import Scheduler, WorkflowListener
+from stepwell.engine.execution.workflow_admission import WorkflowAdmission
+from stepwell.lifecycle.effects import PauseOrResumeChild
+from stepwell.lifecycle.inputs import SERVICE, AttemptFailed, ChildFollowed, Pause, Succeeded
+from stepwell.lifecycle.model import Task
+from stepwell.lifecycle.subworkflow_run import SubworkflowRun
+
+log = structlog.get_logger()
+
+_PAGE: Final = 200  # sub-workflows whose statuses one statement reads
+
+
+class ChildCheck(Struct, frozen=True):
+    """A check of the stored status of an attempt's sub-workflow.
+
+    The check also pauses the sub-workflow if `paused` is true, and resumes it if it is false.
+    """
+
+    position: int
+    task_id: UUID
+    paused: bool | None = None
+
+    def without_change(self) -> "ChildCheck":
+        """Return the same check, which doesn't pause or resume the sub-workflow."""
+        return ChildCheck(self.position, self.task_id)
+
+
+class _FollowedChildren(Struct):
+    """The sub-workflows of one parent that have not ended, by id. `task` makes the checks in `to_do`."""
+
+    open: dict[UUID, ChildCheck] = field(default_factory=dict)
+    to_do: dict[UUID, ChildCheck] = field(default_factory=dict)
+    task: asyncio.Task[None] | None = None
+
+
+class _Page(NamedTuple):
+    """Checks of sub-workflows of one parent, with the stored statuses of these and of others that are open.
+
+    `ends` is how many ends were counted in the row of the parent then. `has_all`: no open sub-workflow is left out.
+    """
+
+    checks: Mapping[UUID, ChildCheck]
+    statuses: Mapping[UUID, WorkflowStatus]
+    ends: int
+    has_all: bool
+
+
+class ChildFollower(WorkflowListener):
+    """Follows the sub-workflows of all parents in memory."""
+
+    def __init__(
+        self, scheduler: Scheduler, admission: WorkflowAdmission, children: StoredChildren, ends: ChildEnds
+    ) -> None:
+        self._scheduler, self._admission, self._children, self._ends = scheduler, admission, children, ends
+        self._followed: dict[UUID, _FollowedChildren] = {}
+
+    def add(self, parent: ActiveWorkflow, child_id: UUID, check: ChildCheck) -> None:
+        """Follow a sub-workflow from now on, unless its parent has left memory. It may not exist yet."""
+        if self._scheduler.workflows.get(parent.workflow_id) is parent:
+            self._followed.setdefault(parent.workflow_id, _FollowedChildren()).open[child_id] = check
+
+    def follow(self, parent: ActiveWorkflow, effect: PauseOrResumeChild) -> None:
+        """Pause or resume a sub-workflow with its parent. Report that this is done, or that it has ended."""
+        check = ChildCheck(effect.position, effect.task_id, effect.paused)
+        self.add(parent, effect.child, check)
+        self.check(parent, effect.child, check)
+
+    def child_ended(self, parent_id: UUID, child_id: UUID | None = None) -> None:
+        """Check the sub-workflow if its parent is in memory. Without *child_id*, check all of the parent.
+
+        A parent that isn't in memory may be parked, and is due then.
+        """
+        parent, followed = self._scheduler.workflows.get(parent_id), self._followed.get(parent_id)
+        if parent is None:
+            self._admission.look_for_due()
+        if parent is None or followed is None:
+            return
+        for each in [child_id] if child_id is not None else list(followed.open):
+            if (check := followed.open.get(each)) is not None:
+                self.check(parent, each, followed.to_do.get(each, check.without_change()))
+
+    def check_all(self) -> None:
+        """Check all sub-workflows, because messages about them may have got lost."""
+        for parent_id in list(self._followed):
+            self.child_ended(parent_id)
+
+    def workflow_unregistered(self, workflow: ActiveWorkflow) -> None:
+        followed = self._followed.pop(workflow.workflow_id, None)  # the next process that loads it checks all of them
+        if followed is not None and followed.task is not None:
+            followed.task.cancel()
+        if (run := workflow.flow_run) is not None and run.has_children and run.state.owner is None:
+            self._admission.look_for_due()  # a sub-workflow may have ended since the last check
+
+    def check(self, parent: ActiveWorkflow, child_id: UUID, check: ChildCheck) -> None:
+        """Check a sub-workflow soon, in the task of its parent."""
+        followed = self._followed.get(parent.workflow_id)
+        if followed is None or self._scheduler.stopping:
+            return
+        followed.to_do[child_id] = check
+        if followed.task is None:
+            name, ended = f"sub-workflows of {parent.workflow_id}", partial(self._task_ended, parent, followed)
+            followed.task = self._scheduler.tasks.spawn(self._run(parent, followed), name, ended)
+
+    async def _run(self, parent: ActiveWorkflow, followed: _FollowedChildren) -> None:
+        while followed.to_do:
+            page = await self._read_page(parent, followed)
+            ended = {child_id for child_id, status in page.statuses.items() if status in TERMINAL_STATUSES}
+            self._add_ended(parent, followed, ended - page.checks.keys())
+            for child_id, check in page.checks.items():
+                input_ = await self._safe_input(parent, child_id, check, page.statuses.get(child_id))
+                if input_ is None:
+                    followed.to_do.setdefault(child_id, check)
+                elif self._scheduler.stopping:
+                    return
+                else:
+                    self._apply(parent, followed, child_id, input_)
+                    await asyncio.sleep(0)
+            if page.has_all and not followed.to_do and isinstance(parent.run, SubworkflowRun):
+                parent.run.saw_child_ends(page.ends)
+
+    async def _read_page(self, parent: ActiveWorkflow, followed: _FollowedChildren) -> _Page:
+        """Take the next checks from `to_do`, and read the statuses that they need.
+
+        Open sub-workflows that need no check are read as well: with all of them, all ends are known. One that isn't
+        stored yet has no status, but isn't deleted, so that its check is left out.
+        """
+        taken = {child_id: followed.to_do.pop(child_id) for child_id in list(followed.to_do)[:_PAGE]}
+        existing = {child_id for child_id, check in taken.items() if _is_stored(parent, check)}  # before the read
+        child_ids = list(dict.fromkeys([*taken, *followed.open]))[:_PAGE]
+        read = await self._children.statuses_below(parent.workflow_id, child_ids)
+        existing |= read.statuses.keys()
+        checks = {child_id: check for child_id, check in taken.items() if child_id in existing}
+        # The sub-workflow of an attempt that runs here may not be open yet.
+        has_all = not parent.attempts and followed.open.keys() <= set(child_ids)
+        return _Page(checks, read.statuses, read.ends, has_all)
+
+    def _apply(
+        self,
+        parent: ActiveWorkflow,
+        followed: _FollowedChildren,
+        child_id: UUID,
+        input_: ChildFollowed | Succeeded | AttemptFailed,
+    ) -> None:
+        if not isinstance(input_, ChildFollowed):
+            followed.open.pop(child_id, None)
+        self._scheduler.apply(parent, input_)
+
+    def _add_ended(self, parent: ActiveWorkflow, followed: _FollowedChildren, ended: Iterable[UUID]) -> None:
+        """Add checks of sub-workflows that have *ended*. Stop following those whose attempts were abandoned."""
+        for child_id in ended:
+            if (check := followed.open.get(child_id)) is None:
+                continue
+            task = parent.run.open_task(check.position)
+            if task is None or task.id != check.task_id:
+                del followed.open[child_id]
+            elif task.phase is TaskPhase.SUBMITTED:
+                followed.to_do.setdefault(child_id, check.without_change())
+
+    def _task_ended(self, parent: ActiveWorkflow, followed: _FollowedChildren, task: asyncio.Task[None]) -> None:
+        followed.task = None
+        if not task.cancelled():
+            task.result()
+            if followed.to_do and self._followed.get(parent.workflow_id) is followed:  # added while the task ended
+                child_id, check = next(iter(followed.to_do.items()))
+                self.check(parent, child_id, check)
+
+    async def _safe_input(
+        self, parent: ActiveWorkflow, child_id: UUID, check: ChildCheck, status: WorkflowStatus | None
+    ) -> ChildFollowed | Succeeded | AttemptFailed | None:
+        """Return `_input`. A bug there fails the attempt and nothing else, as in `AttemptRunner`."""
+        task = parent.run.open_task(check.position)
+        if task is None or task.id != check.task_id:
+            return ChildFollowed(check.position, check.task_id, check.paused or False)  # the run ignores it
+        try:
+            return await self._input(parent, task, child_id, check, status)
+        except Exception as error:
+            log.exception("sub_workflow.check_crashed", action="check", workflow_id=str(child_id))
+            return replace(child_failure(task, f"internal error: {type(error).__name__}"), broken=True)
+
+    async def _input(
+        self, parent: ActiveWorkflow, task: Task, child_id: UUID, check: ChildCheck, status: WorkflowStatus | None
+    ) -> ChildFollowed | Succeeded | AttemptFailed | None:
+        """Return the input that a check leads to; None if the check must be repeated."""
+        if status is None:
+            return child_failure(task, f"the sub-workflow {child_id} was deleted", child_lost=True)
+        if status in TERMINAL_STATUSES:
+            return await self._ends.read(parent, task, child_id, status)
+        if check.paused is None or check.paused is (status is WorkflowStatus.PAUSED):
+            return ChildFollowed(task.position, task.id, check.paused or False)
+        if check.paused:
+            await self._children.send(child_id, Pause(SERVICE))
+            return None
+        execution_id = parent.run.state.execution_id
+        if execution_id is not None and await self._children.is_paused_by_others(child_id, execution_id):
+            return ChildFollowed(task.position, task.id, paused=False)
+        await self._children.resume(child_id)
+        return None
+
+
+def _is_stored(parent: ActiveWorkflow, check: ChildCheck) -> bool:
+    """Return whether the parent knows that the sub-workflow has been stored."""
+    task = parent.run.open_task(check.position)
+    return task is None or task.id != check.task_id or task.phase is TaskPhase.SUBMITTED

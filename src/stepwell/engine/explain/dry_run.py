@@ -1,0 +1,112 @@
+"""Dry runs: what a verb would do, computed by the verb's own code on a copy of the workflow.
+
+What must hold:
+- Nothing changes: no row, no event, no lease, no file, and nothing in memory. The verb is applied to a copy of the run.
+- A dry run raises what the verb would raise, like `InvalidTransition` and `NotFound`.
+- If another live process runs the workflow, that process makes the dry run.
+- The version of the answer is that of the workflow. Its sub-workflows may change meanwhile.
+"""
+
+from functools import partial
+from uuid import UUID
+
+from msgspec import Raw
+
+from stepwell.basics.errors import NotFound, Unavailable
+from stepwell.basics.tenancy import TenantScope
+from stepwell.contract.dry_run_result import DryRun, DryRunVerb
+from stepwell.engine.execution.recovery import NEEDS_NEWER_VERSION
+from stepwell.engine.execution.scheduler import Scheduler
+from stepwell.engine.execution.workflow_access import RunsElsewhere
+from stepwell.engine.explain.nested_dry_runs import NestedDryRuns
+from stepwell.engine.explain.owner_questions import OwnerQuestions
+from stepwell.engine.explain.verb_forecast import forecast_verb
+from stepwell.lifecycle.inputs import SERVICE, Cancel, Cleanup, Pause, Resume, Start
+from stepwell.lifecycle.peer_commands import ClientVerb, DryRunQuestion
+from stepwell.lifecycle.preconditions import NO_PRECONDITIONS, Preconditions, Version
+from stepwell.lifecycle.records import LoadedWorkflow
+from stepwell.ports.clock import Clock, NewId
+from stepwell.ports.storage import WorkflowReader, WorkflowStore
+from stepwell.runtime.offloop import off_loop
+
+
+class DryRunner:
+    """Computes what verbs would do, without doing it. *owner* is the id of this process."""
+
+    def __init__(
+        self,
+        store: WorkflowReader,
+        workflow_store: WorkflowStore,
+        scheduler: Scheduler,
+        nested: NestedDryRuns,
+        clock: Clock,
+        owner: UUID,
+        new_id: NewId,
+        owner_questions: OwnerQuestions,
+    ) -> None:
+        self._store, self._workflow_store, self._scheduler = store, workflow_store, scheduler
+        self._nested, self._owner_questions = nested, owner_questions
+        self._clock, self._owner, self._new_id = clock, owner, new_id
+
+    async def run(
+        self,
+        scope: TenantScope,
+        workflow_id: UUID,
+        verb: DryRunVerb,
+        preconditions: Preconditions = NO_PRECONDITIONS,
+        *,
+        cleanup_tasks: bool = False,
+    ) -> tuple[Version, DryRun | Raw]:
+        """Return what *verb* would do to the workflow, and the version of the workflow that this is about.
+
+        The result of another process is JSON. *cleanup_tasks* is the parameter of cleanup. Raises `PreconditionFailed`
+        if *preconditions* don't hold.
+        """
+        try:
+            loaded = await self._copy(scope, workflow_id)
+        except RunsElsewhere:
+            question = DryRunQuestion(verb, cleanup_tasks)
+            answer = await self._owner_questions.dry_run(scope, workflow_id, question, preconditions)
+            if answer is not None:
+                return answer.version, answer.result
+            loaded = await self._copy(scope, workflow_id)
+        preconditions.check(loaded.state)
+        version = Version.of(loaded.state.last_event, loaded.state.updated_at)
+        verb_input = self._input(verb, cleanup_tasks=cleanup_tasks)
+        apply = partial(forecast_verb, verb, loaded, [verb_input], self._clock.now())
+        forecast = await off_loop(apply, steps=loaded.unit_count)
+        owner = TenantScope(loaded.tenant)
+        if verb == "cleanup" and cleanup_tasks:
+            return version, await self._nested.with_files(owner, workflow_id, forecast.result)
+        return version, await self._nested.add(owner, forecast)
+
+    async def _copy(self, scope: TenantScope, workflow_id: UUID) -> LoadedWorkflow:
+        """Return a copy of the workflow, from memory if it is there. Raises as `run` does."""
+        workflow = self._scheduler.workflows.get(workflow_id)
+        if workflow is not None:
+            if not scope.covers(workflow.tenant):
+                raise NotFound("workflow")
+            return workflow.snapshot()
+        loaded = await self._workflow_store.load(scope, workflow_id)
+        if loaded is None:
+            raise NotFound("workflow")
+        if loaded.state.owner not in (None, self._owner):
+            ownership = await self._store.ownership(scope, workflow_id)
+            if ownership is not None and ownership.alive:
+                raise RunsElsewhere
+        if not loaded.is_understood:
+            raise Unavailable(NEEDS_NEWER_VERSION, 5)
+        return loaded
+
+    def _input(self, verb: DryRunVerb, *, cleanup_tasks: bool) -> ClientVerb:
+        match verb:
+            case "start":
+                return Start(SERVICE, self._new_id(self._clock.now()), self._owner)
+            case "pause":
+                return Pause(SERVICE)
+            case "resume":
+                return Resume(SERVICE, self._new_id(self._clock.now()), self._owner)
+            case "cancel":
+                return Cancel(SERVICE)
+            case "cleanup":
+                return Cleanup(SERVICE, cleanup_tasks)

@@ -1,0 +1,268 @@
+"""Explains why a workflow isn't moving: from memory if it runs in this process, else from its rows.
+
+If another process runs the workflow, the explanation is that process's. Its rows must do if there is none in time.
+
+What must hold:
+- All state in memory is read at one moment: nothing is awaited in between, and everything is copied.
+- An explanation from rows takes at most four statements, however many steps there are. If the workflow runs in this
+  process, it takes none, unless the workflow is PAUSED or waits for admission. So it works while the database is away.
+"""
+
+import contextlib
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from functools import partial
+from uuid import UUID
+
+from stepwell.basics.errors import DiskFull, NotFound, Unavailable
+from stepwell.basics.tenancy import TenantScope
+from stepwell.contract.enums import ProviderType, WorkflowStatus
+from stepwell.contract.reasons import (
+    BreakerOpen,
+    EvaluatesExpressions,
+    Explanation,
+    RateLimited,
+    SlotLimit,
+    WaitsForSlot,
+)
+from stepwell.definition.workflow_config import read_workflow_config
+from stepwell.engine.admission.controller import AdmissionController, LimitKind, QueuedSteps
+from stepwell.engine.admission.model_health import BreakerHold, ModelHealth
+from stepwell.engine.admission.pools import ModelPool
+from stepwell.engine.execution.active_workflow import ActiveWorkflow
+from stepwell.engine.execution.running_attempt import RunningAttempt
+from stepwell.engine.execution.scheduler import Scheduler
+from stepwell.engine.explain.owner_questions import OwnerQuestions
+from stepwell.engine.explain.write_monitor import WriteMonitor, WriteTarget
+from stepwell.lifecycle.records import LoadedWorkflow, Ownership
+from stepwell.ports.clock import Clock
+from stepwell.ports.storage import WorkflowReader, WorkflowStore
+from stepwell.rules.diagnostics.explain import AttemptObservation, Process, WorkflowSnapshot, explain
+from stepwell.runtime.offloop import off_loop
+
+_TRIES = 3  # the workflow's owner may change between two statements
+_NOWHERE = Ownership(None, alive=False, lease_until=None, paused_by=None, paused_at=None)
+Waits = WaitsForSlot | RateLimited | BreakerOpen | EvaluatesExpressions
+_EVALUATING = EvaluatesExpressions(detail="The expressions of the step are being evaluated.")
+_LIMITS: Mapping[LimitKind, SlotLimit] = {
+    LimitKind.TOTAL: "total",
+    LimitKind.PROVIDER: "provider",
+    LimitKind.MODEL: "model",
+    LimitKind.TENANT: "tenant",
+}
+
+
+class Explainer:
+    """Explains workflows. *in_process*: the types of the providers that work in this process."""
+
+    def __init__(
+        self,
+        store: WorkflowReader,
+        workflow_store: WorkflowStore,
+        scheduler: Scheduler,
+        admission: AdmissionController,
+        health: ModelHealth,
+        clock: Clock,
+        in_process: frozenset[ProviderType],
+        writes: WriteMonitor,
+        owner_questions: OwnerQuestions,
+    ) -> None:
+        self._store, self._workflow_store, self._scheduler = store, workflow_store, scheduler
+        self._admission, self._health, self._clock, self._in_process = admission, health, clock, in_process
+        self._writes, self._owner_questions = writes, owner_questions
+
+    async def explain(self, scope: TenantScope, workflow_id: UUID) -> Explanation:
+        """Return the reason why each step that has not ended isn't moving.
+
+        Raises `NotFound`, and `Unavailable` if the rows are needed and can't be read.
+        """
+        workflow = self._scheduler.workflows.get(workflow_id)
+        if workflow is None:
+            return await self._from_rows(scope, workflow_id)
+        if not scope.covers(workflow.tenant):
+            raise NotFound("workflow")
+        return await self._from_memory(scope, workflow)
+
+    async def _from_memory(self, scope: TenantScope, workflow: ActiveWorkflow) -> Explanation:
+        now, workflow_id = self._clock.now(), workflow.workflow_id
+        loaded, on_failure = workflow.snapshot(), workflow.config.on_failure
+        waiting = self._admission.queued_steps(workflow.tenant, workflow_id)
+        turns = self._worker_turns(workflow_id)
+        holds = self._health.holds_on(workflow_id)
+        asked = dict.fromkeys(workflow.open_questions, _EVALUATING)
+        observations = {task_id: _observe(attempt) for task_id, attempt in workflow.attempts.items()}
+        away, draining = self._scheduler.checkpointer.outage, self._scheduler.stopping
+        full = away and isinstance(self._writes.refusal(WriteTarget.DATABASE), DiskFull)
+        ownership = _NOWHERE
+        if loaded.state.status is WorkflowStatus.PAUSED or loaded.state.waits_for_admission:
+            with contextlib.suppress(Unavailable):
+                ownership = await self._store.ownership(scope, workflow_id) or _NOWHERE
+
+        def explain_snapshot() -> Explanation:
+            return explain(
+                WorkflowSnapshot(
+                    state=loaded.state,
+                    on_failure=on_failure,
+                    steps=loaded.steps,
+                    items=loaded.items,
+                    tasks=loaded.open_tasks,
+                    now=now,
+                    paused=(ownership.paused_by, ownership.paused_at),
+                    ahead=ownership.ahead,
+                    database_down=away,
+                    disk_full=full,
+                    draining=draining,
+                    waits={} if draining else asked | _waits(waiting, holds, now) | turns,
+                    observations=observations,
+                    in_process_providers=self._in_process,
+                )
+            )
+
+        return await off_loop(explain_snapshot, steps=loaded.unit_count)
+
+    def _worker_turns(self, workflow_id: UUID) -> dict[int, Waits]:
+        """Return what the running steps of LOCAL wait for that have a slot and no worker yet, by position."""
+        local = self._admission.local
+        return {
+            position: WaitsForSlot(
+                detail=f"{local.working} worker processes of LOCAL are busy, and this step needs one with "
+                f"{weight.memory >> 20} MiB of memory; it is number {place} in their queue.",
+                limit="provider",
+                provider=ProviderType.LOCAL,
+                model=None,
+                slots=local.slots,
+                used=local.working,
+                position=place,
+            )
+            for place, ((owner, position), weight) in enumerate(local.queue(), 1)
+            if owner == workflow_id
+        }
+
+    async def _from_rows(self, scope: TenantScope, workflow_id: UUID) -> Explanation:
+        loaded, ownership = await self._load(scope, workflow_id)
+        if ownership.owner is not None and ownership.alive:
+            answer = await self._owner_questions.explain(scope, workflow_id)
+            if answer is not None:
+                return answer
+            loaded, ownership = await self._load(scope, workflow_id)
+        elsewhere = (
+            None if ownership.owner is None else Process(ownership.owner, ownership.lease_until, ownership.alive)
+        )
+        return await off_loop(
+            partial(_explain_rows, loaded, elsewhere, ownership, self._clock.now(), self._in_process),
+            steps=loaded.unit_count,
+        )
+
+    async def _load(self, scope: TenantScope, workflow_id: UUID) -> tuple[LoadedWorkflow, Ownership]:
+        """Return the workflow and its owner as of one moment."""
+        for _ in range(_TRIES):
+            loaded = await self._workflow_store.load(scope, workflow_id)
+            ownership = await self._store.ownership(scope, workflow_id)
+            if loaded is None or ownership is None:
+                raise NotFound("workflow")
+            if loaded.unreadable is not None:
+                raise Unavailable(f"this version can't read the stored workflow: {loaded.unreadable}")
+            if loaded.state.owner == ownership.owner:
+                return loaded, ownership
+        raise Unavailable("the workflow's owner is changing")
+
+
+def _explain_rows(
+    loaded: LoadedWorkflow,
+    elsewhere: Process | None,
+    ownership: Ownership,
+    now: datetime,
+    in_process: frozenset[ProviderType],
+) -> Explanation:
+    return explain(
+        WorkflowSnapshot(
+            state=loaded.state,
+            on_failure=read_workflow_config(loaded.config).on_failure,
+            steps=loaded.steps,
+            items=loaded.items,
+            tasks=loaded.open_tasks,
+            now=now,
+            elsewhere=elsewhere,
+            paused=(ownership.paused_by, ownership.paused_at),
+            ahead=ownership.ahead,
+            in_process_providers=in_process,
+        )
+    )
+
+
+def _observe(attempt: RunningAttempt) -> AttemptObservation:
+    control = attempt.control
+    if control is None:
+        return AttemptObservation(recorded=False)
+    job, waits = control.observation, control.waits_for_memory
+    if job is None:
+        return AttemptObservation(recorded=True, waits_for_memory=waits, evaluates_mappings=control.evaluates_mappings)
+    return AttemptObservation(
+        recorded=True,
+        word=job.word,
+        since=job.since,
+        progress=job.progress,
+        trouble=job.poll_error,
+        waits_for_memory=waits,
+    )
+
+
+def _waits(waiting: Sequence[QueuedSteps], holds: Mapping[int, BreakerHold], now: datetime) -> dict[int, Waits]:
+    """Return what each waiting step waits for, by position."""
+    waits: dict[int, Waits] = {position: _breaker_open(hold) for position, hold in holds.items()}
+    for queue in waiting:
+        for position, queue_position in queue.positions.by_step().items():
+            waits[position] = _wait_in_queue(queue, queue_position, now)
+    return waits
+
+
+def _breaker_open(hold: BreakerHold) -> BreakerOpen:
+    model = f"{hold.key.model} at {hold.key.provider}"
+    if hold.probing:
+        detail = f"{model} failed too often; one attempt was let through as a test, and this step waits for its end."
+    else:
+        until = "" if hold.until is None else f" until {hold.until:%Y-%m-%dT%H:%M:%SZ}"
+        detail = f"{model} failed too often: nothing is sent to it{until}."
+    return BreakerOpen(
+        detail=detail, provider=hold.key.provider, model=hold.key.model, until=hold.until, probing=hold.probing
+    )
+
+
+def _wait_in_queue(queue: QueuedSteps, queue_position: int, now: datetime) -> WaitsForSlot | RateLimited:
+    pool = queue.pool
+    provider, model = (pool.provider, pool.model) if isinstance(pool, ModelPool) else (pool, None)
+    if queue.limit_kind is LimitKind.RATE and isinstance(pool, ModelPool) and pool.limit.per_minute is not None:
+        per_minute = pool.limit.per_minute
+        until = now + timedelta(seconds=queue.due_in_s + (queue_position - 1) * 60 / per_minute)
+        detail = f"{pool.model} at {pool.provider} may be asked {per_minute:g} times a minute; "
+        earliest = f"{until:%Y-%m-%dT%H:%M:%SZ}"
+        detail += f"this step is number {queue_position} in its queue, and starts at {earliest} or later."
+        return RateLimited(
+            detail=detail,
+            provider=pool.provider,
+            model=pool.model,
+            per_minute=per_minute,
+            until=until,
+            position=queue_position,
+        )
+    owner_of_slots = {
+        LimitKind.TOTAL: "all steps together",
+        LimitKind.PROVIDER: f"{provider}",
+        LimitKind.MODEL: f"{model} at {provider}",
+        LimitKind.TENANT: "the tenant",
+    }[queue.limit_kind]
+    usage = f"{queue.used} of {queue.slots} slots of {owner_of_slots} are taken"
+    if queue.slots < queue.all_slots:
+        usage = (
+            f"this process has {queue.slots} of the {queue.all_slots} slots of {owner_of_slots}, and uses {queue.used}"
+        )
+        usage += "; other processes have the rest"
+    return WaitsForSlot(
+        detail=f"{usage}; this step is number {queue_position} in its queue.",
+        limit=_LIMITS[queue.limit_kind],
+        provider=provider,
+        model=model,
+        slots=queue.slots,
+        used=queue.used,
+        position=queue_position,
+    )

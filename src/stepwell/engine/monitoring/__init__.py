@@ -1,1 +1,0 @@
-"""Monitors of the event loop and of writes, for the health check and the metrics."""

@@ -1,0 +1,1 @@
+"""The reads that the API offers, and what equal reads share."""

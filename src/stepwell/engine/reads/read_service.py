@@ -1,0 +1,230 @@
+"""The reads that the API offers: workflows, events, tasks, files and providers.
+
+What must hold:
+- What is read of workflows, tasks and files is what the database has committed, never the state in memory.
+- A read changes nothing, and is also answered while the database accepts no writes.
+"""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import NamedTuple, TypeVar
+from uuid import UUID
+
+import anyio.lowlevel
+
+from stepwell.basics.artifacts import named_files, parse_artifact_path
+from stepwell.basics.errors import Fault, InvalidRequest, NotFound, ResultTooLarge
+from stepwell.basics.strict_json.schema_faults import printable_key
+from stepwell.basics.tenancy import EVERY_TENANT, TenantScope
+from stepwell.contract.providers import ProviderStatus
+from stepwell.engine.explain.provider_status import ProviderStatusReader
+from stepwell.engine.files.task_files import OwnedFile, TaskFiles
+from stepwell.lifecycle.model import HistoryEvent
+from stepwell.lifecycle.preconditions import Version
+from stepwell.lifecycle.records import WHOLE, StepRecord, StoredInputs, TaskRecord, WorkflowParts, WorkflowRecord
+from stepwell.ports.storage import WorkflowReader
+from stepwell.rules.daily_costs import CostQuery, CostSum
+from stepwell.rules.large_workflow_records import AnswerSize, FoundWorkflow, LargeWorkflowSnapshot, StoredStep
+from stepwell.rules.list_records import (
+    DecisionFilter,
+    ItemFilter,
+    ItemSlice,
+    ListFilter,
+    OutputPlace,
+    StoredDecision,
+    StoredOutput,
+    TaskPlace,
+    TaskSlice,
+    WorkflowPage,
+)
+
+T = TypeVar("T")
+
+
+class ShownDecision(NamedTuple):
+    """A step that waits for a decision, and the files of its tenant that its inputs and choices name.
+
+    Each file is the input (`choices` for a choice), and the path.
+    """
+
+    stored: StoredDecision
+    files: Sequence[tuple[str, str]]
+
+
+class ReadService:
+    """Reads the workflows, events, tasks, files and providers that a scope may see.
+
+    Methods raise `NotFound` for a thing that the scope doesn't cover, and `Unavailable` while the database is away.
+    """
+
+    def __init__(self, store: WorkflowReader, task_files: TaskFiles, providers: ProviderStatusReader) -> None:
+        self._store, self._task_files, self._providers = store, task_files, providers
+
+    async def get(self, scope: TenantScope, workflow_id: UUID) -> WorkflowRecord:
+        """Return the workflow without its steps, however large it is."""
+        return _require(await self._store.get(scope, workflow_id), "workflow")
+
+    async def find(self, scope: TenantScope, workflow_id: UUID, parts: WorkflowParts = WHOLE) -> FoundWorkflow:
+        """Return the workflow with *parts*, or that it is large."""
+        workflow: FoundWorkflow | None = await self._store.find(scope, workflow_id, parts)
+        if workflow is None:
+            raise NotFound("workflow")
+        return workflow
+
+    async def size(
+        self, scope: TenantScope, workflow_ids: Sequence[UUID], parts: WorkflowParts, stop_at: int
+    ) -> AnswerSize:
+        """Return the size of an answer with these workflows. It stops once the total exceeds *stop_at*."""
+        return _require(await self._store.size(scope, workflow_ids, parts, stop_at), "workflow")
+
+    async def snapshot(
+        self, scope: TenantScope, workflow_ids: Sequence[UUID], parts: WorkflowParts
+    ) -> list[LargeWorkflowSnapshot]:
+        """Return what changes of large workflows. `step_slice` returns the rest."""
+        return await self._store.snapshot(scope, workflow_ids, parts)
+
+    async def step_slice(
+        self, scope: TenantScope, workflow_id: UUID, parts: WorkflowParts, first: int, count: int, max_bytes: int
+    ) -> Sequence[StoredStep]:
+        """Return what never changes of up to *count* steps, from position *first* on, see `WorkflowReader`."""
+        return await self._store.step_slice(scope, workflow_id, parts, first, count, max_bytes)
+
+    async def inputs(self, scope: TenantScope, workflow_id: UUID) -> StoredInputs:
+        """Return the inputs of the workflow and their schema, see `WorkflowReader`."""
+        return await self._store.inputs(scope, workflow_id)
+
+    async def step(self, scope: TenantScope, workflow_id: UUID, step_id: str) -> StepRecord:
+        """Return one step of the workflow, with its result and its attempts.
+
+        Raises `InvalidRequest` if the result, which is built from its items, is too large.
+        """
+        try:
+            return _require(await self._store.step(scope, workflow_id, step_id), "step")
+        except ResultTooLarge as error:
+            why = f"The result of all items is over {error.max_bytes:,} bytes: get the items of the step, page by page"
+            raise InvalidRequest([Fault(("path", "step_id"), why, "too_large")]) from None
+
+    async def item_slice(
+        self, scope: TenantScope, workflow_id: UUID, query: ItemFilter, count: int, max_bytes: int
+    ) -> ItemSlice:
+        """Return up to *count* items of a step, see `WorkflowReader`. Raises `NotFound` if the step has no items."""
+        found = _require(await self._store.item_slice(scope, workflow_id, query, count, max_bytes), "step")
+        if not found.has_items:
+            raise NotFound("items (the step has no for_each)")
+        return found
+
+    async def step_at(self, scope: TenantScope, workflow_id: UUID, position: int) -> StepRecord:
+        """Return the step at *position*, with its result."""
+        return _require(await self._store.step_at(scope, workflow_id, position), "step")
+
+    async def outputs(
+        self, scope: TenantScope, workflow_id: UUID, after: OutputPlace | None, limit: int
+    ) -> list[StoredOutput]:
+        """Return up to *limit* files of the results of the workflow and its sub-workflows, those behind *after*."""
+        return _require(await self._store.outputs(scope, workflow_id, after, limit), "workflow")
+
+    async def decisions(self, scope: TenantScope, query: DecisionFilter) -> list[ShownDecision]:
+        """Return a page of the steps that wait for a decision."""
+        return await self._shown(await self._store.decisions(scope, query))
+
+    async def decision(self, scope: TenantScope, workflow_id: UUID, position: int) -> ShownDecision | None:
+        """Return the step at *position* if it waits for a decision; else None."""
+        stored = await self._store.decision(scope, workflow_id, position)
+        return None if stored is None else (await self._shown([stored]))[0]
+
+    async def _shown(self, stored: Sequence[StoredDecision]) -> list[ShownDecision]:
+        """Add the files that the inputs and choices name. A file that isn't the tenant's stays a text."""
+        named: list[list[tuple[str, str]]] = []
+        for each in stored:
+            named.append(_named_files(each))
+            await anyio.lowlevel.checkpoint()  # each takes up to 2 ms
+        paths: dict[str | None, set[str]] = defaultdict(set)
+        for each, files in zip(stored, named, strict=True):
+            paths[each.tenant].update(path for _, path in files)
+        own = {
+            tenant: await self._task_files.owned(TenantScope(tenant), wanted) if wanted else frozenset[str]()
+            for tenant, wanted in paths.items()
+        }
+        return [
+            ShownDecision(each, [file for file in files if file[1] in own[each.tenant]])
+            for each, files in zip(stored, named, strict=True)
+        ]
+
+    async def step_of_signal(self, scope: TenantScope, workflow_id: UUID, name: str) -> StepRecord:
+        """Return the step that waits for signals of this name."""
+        what = f"step that waits for the signal '{printable_key(name)}'"
+        return _require(await self._store.step_of_signal(scope, workflow_id, name), what)
+
+    async def version(self, scope: TenantScope, workflow_id: UUID) -> Version:
+        """Return the version of the workflow, for its ETag."""
+        return _require(await self._store.version(scope, workflow_id), "workflow")
+
+    async def owner(self, workflow_id: UUID) -> TenantScope | None:
+        """Return the tenant of the workflow; None if it is unknown."""
+        return await self._store.owner(EVERY_TENANT, workflow_id)
+
+    async def runs_elsewhere(self, scope: TenantScope, workflow_id: UUID, owner: UUID) -> bool:
+        """Return whether a live process other than *owner* runs the workflow."""
+        ownership = await self._store.ownership(scope, workflow_id)
+        return ownership is not None and ownership.alive and ownership.owner not in (None, owner)
+
+    async def page(self, scope: TenantScope, query: ListFilter) -> WorkflowPage:
+        """Return a page of the workflows that match *query*."""
+        return await self._store.page(scope, query)
+
+    async def events(self, scope: TenantScope, workflow_id: UUID, *, after: int, limit: int) -> Sequence[HistoryEvent]:
+        """Return up to *limit* events of the workflow, from number *after* + 1 on."""
+        return _require(await self._store.events(scope, workflow_id, after, limit), "workflow")
+
+    async def task_slice(
+        self,
+        scope: TenantScope,
+        workflow_id: UUID,
+        after: TaskPlace | None,
+        count: int,
+        max_bytes: int,
+        *,
+        include_deleted: bool,
+        step_id: str | None = None,
+    ) -> TaskSlice:
+        """Return up to *count* tasks of the workflow behind *after*, see `WorkflowReader`."""
+        read = await self._store.task_slice(
+            scope, workflow_id, after, count, max_bytes, include_deleted=include_deleted, step_id=step_id
+        )
+        return _require(read, "workflow")
+
+    async def tasks(self, scope: TenantScope, workflow_id: UUID, *, include_deleted: bool) -> Sequence[TaskRecord]:
+        """Return the tasks of the workflow, with the deleted ones if *include_deleted*."""
+        return _require(await self._store.tasks(scope, workflow_id, include_deleted=include_deleted), "workflow")
+
+    async def task(self, scope: TenantScope, task_id: UUID) -> TaskRecord:
+        """Return the task."""
+        return _require(await self._store.task(scope, task_id), "task")
+
+    async def artifact(self, scope: TenantScope, path: str) -> OwnedFile:
+        """Return a stored file, by the exact path that results contain."""
+        return _require(await self._task_files.find(scope, path), "artifact")
+
+    async def costs(self, scope: TenantScope, query: CostQuery) -> Sequence[CostSum]:
+        """Return sums of the costs of attempts, see `WorkflowReader`."""
+        return await self._store.costs(scope, query)
+
+    def providers(self, scope: TenantScope) -> Sequence[ProviderStatus]:
+        """Return the status of each configured provider. Reads no database."""
+        return self._providers.statuses(scope)
+
+
+def _named_files(decision: StoredDecision) -> list[tuple[str, str]]:
+    files = named_files(decision.shown)
+    paths = {path for _, path in files}
+    return files + [
+        ("choices", choice)
+        for choice in dict.fromkeys(decision.wait.choices)
+        if choice not in paths and parse_artifact_path(choice) is not None
+    ]
+
+
+def _require(value: T | None, what: str) -> T:
+    if value is None:
+        raise NotFound(what)
+    return value

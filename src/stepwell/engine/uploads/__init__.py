@@ -1,1 +1,0 @@
-"""Uploads: files that users send, from the bytes that arrive to the deletion when nobody needs them any more."""
