@@ -12,10 +12,10 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from msgspec import structs
 
-from stepwell.api.auth import Principal, TokenVerifier, sign_token
-from stepwell.api.components import EXAMPLE
-from stepwell.api.operations import Permission
-from stepwell.api.token_keys import FixedKey
+from stepwell.api.auth.authentication import Principal, TokenVerifier, sign_token
+from stepwell.api.auth.token_keys import FixedKey
+from stepwell.api.openapi.components import EXAMPLE
+from stepwell.api.requests.operations import Permission
 from stepwell.basics.errors import Forbidden, InvalidToken
 from stepwell.basics.tenancy import EVERY_TENANT, TenantScope
 from stepwell.testing import MemoryDatabase

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from msgspec import json
 
-from stepwell.api.body_decoding import BigBodyDecoder
+from stepwell.api.requests.body_decoding import BigBodyDecoder
 from stepwell.basics.errors import NeverFits, TooManyValues
 from stepwell.runtime.memory import MemoryGovernor
 from stepwell.testing import MemoryDatabase

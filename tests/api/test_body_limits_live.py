@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 import pytest
 
-from stepwell.api.request_resources import RequestResources
+from stepwell.api.requests.request_resources import RequestResources
 from stepwell.basics.strict_json.value_count import MAX_VALUES
 from stepwell.testing import MemoryDatabase
 from support.providers.configured_by_steps import WORKFLOWS, passthrough_step

@@ -4,7 +4,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stepwell.api.connection_limits import RESERVED, CloseReason, ConnectionLimits, ConnectionSlot, RequestBound
+from stepwell.api.requests.connection_limits import (
+    RESERVED,
+    CloseReason,
+    ConnectionLimits,
+    ConnectionSlot,
+    RequestBound,
+)
 from stepwell.basics.errors import TooManyRequests
 
 MOST = 8

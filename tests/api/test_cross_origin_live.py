@@ -9,7 +9,7 @@ import httpx
 import pytest
 import pytest_asyncio
 
-from stepwell.api.routes import openapi_document, operations
+from stepwell.api.routes.all_routes import openapi_document, operations
 from stepwell.basics.setting_values import Origins
 from stepwell.settings import InvalidSettings, read_settings
 from stepwell.testing import MemoryDatabase

@@ -15,7 +15,7 @@ import httpx
 import pytest
 import pytest_asyncio
 
-from stepwell.api.operations import Permission
+from stepwell.api.requests.operations import Permission
 from stepwell.contract.enums import ProviderType
 from support.database.failing_store import scheduler_of
 from support.database.postgres import TABLES, connected

@@ -8,7 +8,7 @@ import httpx
 import pytest
 import pytest_asyncio
 
-from stepwell.api.routes import openapi_document
+from stepwell.api.routes.all_routes import openapi_document
 from stepwell.lifecycle.webhook_deliveries import delivery_id
 from stepwell.rules.access.signed_urls import CallbackUrls
 from support.providers.configured_by_steps import WORKFLOWS, ConfiguredProvider, configured_step, passthrough_step

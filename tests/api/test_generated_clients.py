@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 from msgspec import Struct
 
-from stepwell.api.components import EXAMPLE
-from stepwell.api.routes import openapi_document
+from stepwell.api.openapi.components import EXAMPLE
+from stepwell.api.routes.all_routes import openapi_document
 from stepwell.basics.strict_json.normalise import normalise
 from stepwell.basics.strict_json.schema_faults import collect
 from stepwell.contract.definition import WorkflowConfig

@@ -8,7 +8,7 @@ from urllib.parse import parse_qsl, urlsplit
 import httpx
 import pytest
 
-from stepwell.api import streamed_answers
+from stepwell.api.responses import streamed_answers
 from support.providers.configured_by_steps import (
     WORKFLOWS,
     ConfiguredProvider,

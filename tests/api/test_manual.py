@@ -6,7 +6,7 @@ from html.parser import HTMLParser
 import httpx
 import pytest
 
-from stepwell.api.manual_pages import FIRST_PAGE, PAGES, read_images
+from stepwell.api.routes.manual_pages import FIRST_PAGE, PAGES, read_images
 from support.service.conformance import conforming_client
 from support.service.live_service import Service
 

@@ -11,10 +11,10 @@ import pytest
 from jsonschema import Draft202012Validator
 from litestar.routes import HTTPRoute
 
-from stepwell.api.components import EXAMPLE
-from stepwell.api.openapi import problem_statuses
-from stepwell.api.operations import OPT_KEY, SHARED_KEY, Operation
-from stepwell.api.routes import openapi_document, operations
+from stepwell.api.openapi.components import EXAMPLE
+from stepwell.api.openapi.document import problem_statuses
+from stepwell.api.requests.operations import OPT_KEY, SHARED_KEY, Operation
+from stepwell.api.routes.all_routes import openapi_document, operations
 from stepwell.contract import enums
 from support.service.conformance import conforming_client
 from support.service.live_service import Service

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from stepwell.api.routes import openapi_document
+from stepwell.api.routes.all_routes import openapi_document
 from stepwell.basics.setting_values import Networks
 from stepwell.contract.enums import EventType
 from stepwell.lifecycle.webhook_deliveries import url_fault

@@ -11,7 +11,7 @@ import httpx
 import pytest
 import pytest_asyncio
 
-from stepwell.api.operations import Permission
+from stepwell.api.requests.operations import Permission
 from stepwell.basics.setting_values import Prices
 from stepwell.contract.enums import ProviderType
 from support.database.postgres import TABLES, TestServer, database

@@ -11,9 +11,9 @@ import pytest
 import structlog
 from structlog.typing import EventDict
 
-from stepwell.api.body_buffers import INLINE_BYTES
-from stepwell.api.components import EXAMPLE
-from stepwell.api.problems import TABLE
+from stepwell.api.openapi.components import EXAMPLE
+from stepwell.api.requests.body_buffers import INLINE_BYTES
+from stepwell.api.responses.problems import TABLE
 from stepwell.basics import errors
 from stepwell.basics.errors import (
     ArtifactError,

@@ -9,7 +9,7 @@ import pytest
 import pytest_asyncio
 from PIL import Image
 
-from stepwell.api.routes import openapi_document
+from stepwell.api.routes.all_routes import openapi_document
 from support.documents.python_client import PythonClient, generate_python_client
 from support.service.listening_service import listening
 from support.service.live_service import Service, token

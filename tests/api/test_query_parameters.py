@@ -7,8 +7,7 @@ from uuid import UUID
 import httpx
 import pytest
 
-from stepwell.api.list_query import ListQuery, page_links
-from stepwell.api.query_parameters import (
+from stepwell.api.requests.query_parameters import (
     CleanupQuery,
     EventsQuery,
     GetQuery,
@@ -16,6 +15,7 @@ from stepwell.api.query_parameters import (
     parse_id,
     parse_query,
 )
+from stepwell.api.routes.list_query import ListQuery, page_links
 from stepwell.basics.errors import InvalidRequest, NotFound
 from stepwell.contract.enums import WorkflowStatus
 from stepwell.lifecycle.records import WorkflowParts

@@ -7,8 +7,8 @@ import jwt
 import pytest
 import structlog
 
-from stepwell.api.auth import TokenVerifier
-from stepwell.api.token_keys import FixedKey
+from stepwell.api.auth.authentication import TokenVerifier
+from stepwell.api.auth.token_keys import FixedKey
 from stepwell.basics.errors import InvalidToken
 from stepwell.testing import MemoryDatabase
 from support.service.conformance import conforming_client

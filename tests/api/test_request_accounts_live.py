@@ -14,7 +14,7 @@ import pytest
 import pytest_asyncio
 
 from providers.image_files import file_of, gradient
-from stepwell.api.connection_limits import RESERVED, ConnectionLimits
+from stepwell.api.requests.connection_limits import RESERVED, ConnectionLimits
 from stepwell.engine.admission.local_admission import LocalAdmission
 from stepwell.providers.local.preview import LocalPreviews
 from stepwell.rules.access.signed_urls import CallbackUrls

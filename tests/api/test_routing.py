@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from stepwell import __version__
-from stepwell.api.routes import operations
+from stepwell.api.routes.all_routes import operations
 from stepwell.rules.access.signed_urls import SignedUrls
 from stepwell.runtime.asgi_scope import http_scope
 from stepwell.testing import ManualClock

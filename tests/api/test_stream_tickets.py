@@ -10,7 +10,7 @@ from uuid import uuid4
 import pytest
 import pytest_asyncio
 
-from stepwell.api.operations import Permission
+from stepwell.api.requests.operations import Permission
 from stepwell.basics.tenancy import EVERY_TENANT, TenantScope
 from stepwell.rules.access.stream_tickets import StreamTickets, Ticket
 from stepwell.runtime.telemetry import REDACTED, redact

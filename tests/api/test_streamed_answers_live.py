@@ -12,7 +12,8 @@ import pytest
 import pytest_asyncio
 from litestar.types import Message
 
-from stepwell.api import streamed_answers, tasks
+from stepwell.api.responses import streamed_answers
+from stepwell.api.routes import tasks
 from stepwell.engine.reads.read_service import ReadService
 from stepwell.runtime.asgi_scope import http_scope
 from support.database.postgres import TestServer, database

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from stepwell.api import sse
+from stepwell.api.responses import sse
 from stepwell.basics.errors import Unavailable
 from stepwell.engine.events import event_stream
 from stepwell.engine.events.workflow_stream import WorkflowWatcher

@@ -8,9 +8,9 @@ from typing import Any
 import jwt
 import pytest
 
-from stepwell.api.auth import Principal, TokenVerifier, sign_token
-from stepwell.api.claims import LEEWAY_S, ClaimRules
-from stepwell.api.token_keys import FixedKey
+from stepwell.api.auth.authentication import Principal, TokenVerifier, sign_token
+from stepwell.api.auth.claims import LEEWAY_S, ClaimRules
+from stepwell.api.auth.token_keys import FixedKey
 from stepwell.basics.errors import InvalidToken
 from stepwell.persistence.clock import DatabaseClock
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from stepwell.api.routes import openapi_document
+from stepwell.api.routes.all_routes import openapi_document
 from support.processes.node import SOURCES, Node
 from support.service.listening_service import listening
 from support.service.live_service import Service, token

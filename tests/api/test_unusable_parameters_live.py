@@ -12,7 +12,7 @@ import pytest
 import pytest_asyncio
 from structlog.testing import capture_logs
 
-from stepwell.api.routes import openapi_document
+from stepwell.api.routes.all_routes import openapi_document
 from support.providers.configured_by_steps import passthrough_step
 from support.service.live_service import Service
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from stepwell.api import request_bodies
+from stepwell.api.requests import request_bodies
 from support.providers.configured_by_steps import WORKFLOWS, passthrough_step
 from support.service.live_service import Service
 from support.workflows.definitions import draw, mapped

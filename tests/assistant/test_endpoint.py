@@ -14,8 +14,8 @@ import httpx2
 import pytest
 import pytest_asyncio
 
-from stepwell.api.connection_limits import ConnectionLimits
-from stepwell.api.operations import Permission
+from stepwell.api.requests.connection_limits import ConnectionLimits
+from stepwell.api.requests.operations import Permission
 from stepwell.cli import mcp_mount
 from stepwell.cli.mcp_mount import mount_mcp
 from stepwell.mcp.http_endpoint import MAX_MESSAGE_BYTES, MAX_VALUES

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec import json
 
-from stepwell.api.operations import Permission
+from stepwell.api.requests.operations import Permission
 from stepwell.mcp.service_access import APPROVE_SCOPE, WRITE_SCOPE, may_use
 from stepwell.mcp.shortening import MAX_BYTES, shorten, shorten_object, shorten_text
 from support.service.live_service import token

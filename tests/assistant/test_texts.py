@@ -11,7 +11,7 @@ from mcp.shared.exceptions import MCPError
 from mcp_types import TextContent, TextResourceContents
 
 from providers.image_files import file_of, gradient
-from stepwell.api.manual_pages import PAGES, read_page
+from stepwell.api.routes.manual_pages import PAGES, read_page
 from support.documents.manual import pages
 from support.documents.markdown import blocks_of
 from support.service.assistant import assistant, call, stdio_assistant

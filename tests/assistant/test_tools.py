@@ -14,7 +14,7 @@ from mcp import Client
 from PIL import Image as Picture
 
 from providers.image_files import file_of, gradient
-from stepwell.api.operations import Permission
+from stepwell.api.requests.operations import Permission
 from stepwell.client import AsyncStepwell, Unavailable
 from stepwell.mcp import in_process_transport
 from stepwell.mcp.file_tools import MAX_FILES, MAX_IMAGES, MAX_IMAGES_BYTES

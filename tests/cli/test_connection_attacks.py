@@ -10,9 +10,9 @@ from pathlib import Path
 import httpx
 import pytest
 
-from stepwell.api.auth import sign_token
-from stepwell.api.connection_limits import RESERVED
-from stepwell.api.operations import Permission
+from stepwell.api.auth.authentication import sign_token
+from stepwell.api.requests.connection_limits import RESERVED
+from stepwell.api.requests.operations import Permission
 from stepwell.persistence.clock import DatabaseClock
 from support.processes.stepwell_process import StepwellProcess, start, until
 from support.workflows.image_pipelines import create, until_ended

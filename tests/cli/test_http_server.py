@@ -14,7 +14,7 @@ import pytest
 from litestar import Litestar, Request, get
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from stepwell.api.connection_limits import RESERVED, CloseReason, ConnectionLimits, RequestBound
+from stepwell.api.requests.connection_limits import RESERVED, CloseReason, ConnectionLimits, RequestBound
 from stepwell.basics.setting_values import Networks, Origins
 from stepwell.cli import http_protocol
 from stepwell.cli.http_server import HttpServer, address_of, bound_socket

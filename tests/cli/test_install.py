@@ -12,7 +12,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from stepwell.api.manual_pages import PAGES, read_images
+from stepwell.api.routes.manual_pages import PAGES, read_images
 from stepwell.cli.data_folder import open_folder
 from stepwell.cli.errors import Refused
 from stepwell.cli.examples import examples

@@ -2,7 +2,7 @@
 
 import pytest
 
-from stepwell.api.manual_pages import PAGES, read_heading, read_page
+from stepwell.api.routes.manual_pages import PAGES, read_heading, read_page
 from stepwell.cli.commands import run
 
 

@@ -8,8 +8,8 @@ import asyncpg
 import httpx
 import pytest
 
-from stepwell.api.auth import sign_token
-from stepwell.api.operations import Permission
+from stepwell.api.auth.authentication import sign_token
+from stepwell.api.requests.operations import Permission
 from stepwell.cli.errors import Refused
 from stepwell.cli.output import settings_of
 from stepwell.cli.serve import serve

@@ -13,7 +13,7 @@ import pytest
 from msgspec import Struct
 
 import stepwell.client
-from stepwell.api.routes import openapi_document
+from stepwell.api.routes.all_routes import openapi_document
 from stepwell.client import AsyncStepwell, StepwellError
 
 # Operations that no program calls by a client, and why.

@@ -6,7 +6,7 @@ from io import BytesIO
 import pytest
 from PIL import Image
 
-from stepwell.api.manual_pages import anchor_of, read_heading, read_images, read_page
+from stepwell.api.routes.manual_pages import anchor_of, read_heading, read_images, read_page
 from support.documents.diagrams import loose_ends
 from support.documents.manual import FOLDER, pages, unknown_settings
 from support.documents.markdown import blocks_of

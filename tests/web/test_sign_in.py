@@ -11,7 +11,7 @@ import httpx
 import pytest
 import pytest_asyncio
 
-from stepwell.api.operations import Permission
+from stepwell.api.requests.operations import Permission
 from stepwell.basics.errors import Unavailable
 from stepwell.rules.access.sessions import SESSION, SignInCodes
 from stepwell.rules.access.token_claims import unverified_claims

@@ -9,7 +9,7 @@ from uuid import uuid4
 import httpx
 import pytest
 
-from stepwell.api import session_cookies
+from stepwell.api.auth import session_cookies
 from stepwell.cli.mcp_mount import mount_mcp
 from stepwell.settings import Settings
 from support.database.statement_recorder import fetched

@@ -1,7 +1,8 @@
 """The HTTP API: requests are checked, passed to the engine, and answered.
 
-Start with `routes`, which puts the API together. The `Operation` beside each handler describes the operation once. The
-middleware in `auth` obeys that description, and `openapi` documents it, so the two can't differ. `problems` is the one
-table of errors. `query_parameters` and `request_bodies` refuse malformed requests before a handler runs.
-`serializers` builds the structs of the answers, which are defined in the layer `contract`.
+A request passes its packages from the bottom: `requests`, `auth`, `responses`, `routes`. Start with
+`routes.all_routes`, which puts the API together. The `Operation` beside each handler describes the operation once.
+`auth` obeys that description, and `openapi` documents it, so the two can't differ. `responses.problems` is the one
+table of errors. `requests.query_parameters` and `requests.request_bodies` refuse malformed requests before a handler
+runs. `responses.serializers` builds the structs of the answers, which are defined in the layer `contract`.
 """

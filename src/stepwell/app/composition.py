@@ -8,13 +8,13 @@ from contextlib import asynccontextmanager
 from litestar import Litestar
 from msgspec import Struct
 
-from stepwell.api.auth import TokenVerifier
-from stepwell.api.claims import ClaimRules
-from stepwell.api.connection_limits import ConnectionLimits
-from stepwell.api.key_set import FetchedKeys
-from stepwell.api.routes import build_api, build_cross_origin
-from stepwell.api.session_cookies import SessionCookies
-from stepwell.api.token_keys import FixedKey, TokenKeys
+from stepwell.api.auth.authentication import TokenVerifier
+from stepwell.api.auth.claims import ClaimRules
+from stepwell.api.auth.key_set import FetchedKeys
+from stepwell.api.auth.session_cookies import SessionCookies
+from stepwell.api.auth.token_keys import FixedKey, TokenKeys
+from stepwell.api.requests.connection_limits import ConnectionLimits
+from stepwell.api.routes.all_routes import build_api, build_cross_origin
 from stepwell.app.construction import Engine, ProcessInfo, Stores, Webhooks, build_engine, build_webhooks, open_stores
 from stepwell.app.database import DatabaseSource
 from stepwell.app.engine_tasks import run_engine, stop_engine

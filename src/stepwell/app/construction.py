@@ -12,7 +12,7 @@ from uuid import UUID
 
 from msgspec import Struct
 
-from stepwell.api.webhook_payloads import Payloads
+from stepwell.api.openapi.webhook_payloads import Payloads
 from stepwell.app.attempts import (
     SignedArtifactUrls,
     build_catalog,

@@ -6,7 +6,7 @@ import math
 
 import structlog
 
-from stepwell.api.token_keys import TokenKeys
+from stepwell.api.auth.token_keys import TokenKeys
 from stepwell.app.construction import Engine, Stores, Webhooks
 from stepwell.basics.errors import Unavailable
 from stepwell.engine.service import Services

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from functools import partial
 
-from stepwell.api.connection_limits import ConnectionLimits
+from stepwell.api.requests.connection_limits import ConnectionLimits
 from stepwell.contract.enums import BreakerState
 from stepwell.engine.admission.controller import AdmissionController, LimitKind
 from stepwell.engine.admission.model_health import ModelHealth

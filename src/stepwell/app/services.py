@@ -3,7 +3,7 @@
 import contextlib
 from functools import partial
 
-from stepwell.api.events import feed_frame, workflow_frame
+from stepwell.api.routes.events import feed_frame, workflow_frame
 from stepwell.app.attempts import build_prices
 from stepwell.app.construction import Engine, ProcessInfo, Stores, Webhooks
 from stepwell.basics.tenancy import EVERY_TENANT

@@ -424,8 +424,8 @@ def openapi(output: Path | None, custom_worker: bool) -> None:  # noqa: FBT001 -
     """Print the OpenAPI document of the service."""
     from msgspec import json
 
-    from stepwell.api.openapi import encode
-    from stepwell.api.routes import openapi_document
+    from stepwell.api.openapi.document import encode
+    from stepwell.api.routes.all_routes import openapi_document
     from stepwell.providers.custom.protocol import read_openapi
 
     text = read_openapi() if custom_worker else encode(openapi_document()).decode()

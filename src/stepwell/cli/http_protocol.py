@@ -19,10 +19,10 @@ from typing import TYPE_CHECKING, ClassVar, cast
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
-from stepwell.api.connection_limits import CloseReason, ConnectionLimits, ConnectionSlot, RequestBound
-from stepwell.api.cross_origin import CrossOrigin
-from stepwell.api.problems import refusal
-from stepwell.api.request_bodies import SHORT_BODY
+from stepwell.api.auth.cross_origin import CrossOrigin
+from stepwell.api.requests.connection_limits import CloseReason, ConnectionLimits, ConnectionSlot, RequestBound
+from stepwell.api.requests.request_bodies import SHORT_BODY
+from stepwell.api.responses.problems import refusal
 from stepwell.basics.client_address import client_name
 from stepwell.basics.errors import TooManyRequests
 from stepwell.basics.setting_values import Networks

@@ -14,8 +14,8 @@ import uvicorn
 from litestar import Litestar
 from msgspec.structs import replace
 
-from stepwell.api.connection_limits import ConnectionLimits
-from stepwell.api.routes import build_cross_origin
+from stepwell.api.requests.connection_limits import ConnectionLimits
+from stepwell.api.routes.all_routes import build_cross_origin
 from stepwell.cli.errors import Refused
 from stepwell.cli.http_protocol import HEAD_S, IDLE_S, STALLED_S, limited_protocol
 from stepwell.settings import Settings

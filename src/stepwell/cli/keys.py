@@ -88,7 +88,7 @@ def key_faults(settings: Settings, *, required: bool) -> Iterator[str]:
         yield f"{name}: Expected at least {_SHORTEST} bytes"
     else:
         # It loads Litestar, which commands without a service or a token don't need.
-        from stepwell.api.token_keys import parse_key  # noqa: PLC0415
+        from stepwell.api.auth.token_keys import parse_key  # noqa: PLC0415
 
         try:
             parse_key(key, algorithm)
@@ -120,8 +120,8 @@ def _key_set_faults(settings: Settings) -> Iterator[str]:
 def _scope_faults(scope: str) -> Iterator[str]:
     if not scope:
         return
-    from stepwell.api.auth import EVERY  # noqa: PLC0415 - as above
-    from stepwell.api.operations import Permission  # noqa: PLC0415
+    from stepwell.api.auth.authentication import EVERY  # noqa: PLC0415 - as above
+    from stepwell.api.requests.operations import Permission  # noqa: PLC0415
 
     known = [*Permission, EVERY]
     if not set(scope.split(" ")) <= set(known):

@@ -1,6 +1,6 @@
 """`stepwell manual`: the pages of the manual, as Markdown."""
 
-from stepwell.api.manual_pages import PAGES, read_heading, read_page
+from stepwell.api.routes.manual_pages import PAGES, read_heading, read_page
 from stepwell.cli.errors import MISUSED, Refused
 
 

@@ -5,9 +5,9 @@ from collections.abc import Iterable
 
 from msgspec import ValidationError, convert
 
-from stepwell.api.auth import EVERY, sign_token
-from stepwell.api.claims import OriginInstance, Subject, TenantId
-from stepwell.api.operations import Permission
+from stepwell.api.auth.authentication import EVERY, sign_token
+from stepwell.api.auth.claims import OriginInstance, Subject, TenantId
+from stepwell.api.requests.operations import Permission
 from stepwell.cli.errors import MISUSED, Refused
 from stepwell.cli.keys import signing_secret
 from stepwell.persistence.clock import DatabaseClock

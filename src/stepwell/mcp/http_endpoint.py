@@ -20,13 +20,13 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.types import ASGIApp, Receive, Scope, Send
 from msgspec import Struct, json
 
-from stepwell.api.body_buffers import BodyTooLarge, reserve_memory
-from stepwell.api.cross_origin import EVERY_ORIGIN
-from stepwell.api.dependencies import ApiRequest, ServicesDep
-from stepwell.api.operations import JSON_TYPE, Operation, Permission, endpoint
-from stepwell.api.prefer_wait import cancel_on_disconnect
-from stepwell.api.request_bodies import read_body, read_head, read_json
-from stepwell.api.request_resources import RequestResources, resources_of, set_outer
+from stepwell.api.auth.cross_origin import EVERY_ORIGIN
+from stepwell.api.auth.dependencies import ApiRequest, ServicesDep
+from stepwell.api.requests.body_buffers import BodyTooLarge, reserve_memory
+from stepwell.api.requests.operations import JSON_TYPE, Operation, Permission, endpoint
+from stepwell.api.requests.request_bodies import read_body, read_head, read_json
+from stepwell.api.requests.request_resources import RequestResources, resources_of, set_outer
+from stepwell.api.responses.prefer_wait import cancel_on_disconnect
 from stepwell.basics.errors import Fault, Forbidden, InvalidRequest, NeverFits, Unavailable
 from stepwell.basics.strict_json.value_count import most_values
 from stepwell.engine.service import Services

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from msgspec import Struct, json
 
-from stepwell.api.manual_pages import PAGES, read_heading, read_page
+from stepwell.api.routes.manual_pages import PAGES, read_heading, read_page
 from stepwell.mcp.service_access import ServiceAccess
 
 _MANUAL: Final = "stepwell://manual/"

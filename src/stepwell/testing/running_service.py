@@ -8,8 +8,8 @@ from datetime import datetime, timedelta
 from typing import Any, cast
 from uuid import UUID, uuid4
 
-from stepwell.api.auth import sign_token
-from stepwell.api.operations import Permission
+from stepwell.api.auth.authentication import sign_token
+from stepwell.api.requests.operations import Permission
 from stepwell.app import Application, DatabaseSource, running_app
 from stepwell.basics.setting_values import Networks, Secrets
 from stepwell.client import AsyncStepwell

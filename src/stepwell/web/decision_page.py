@@ -24,9 +24,9 @@ from litestar.params import SkipValidation
 from litestar.response import Template
 from msgspec import Struct, json
 
-from stepwell.api.dependencies import ApiRequest, ClockDep, DecisionLinksDep, ServicesDep, SignedUrlsDep
-from stepwell.api.request_bodies import read_any_body
-from stepwell.api.request_resources import RequestResources, resources_of
+from stepwell.api.auth.dependencies import ApiRequest, ClockDep, DecisionLinksDep, ServicesDep, SignedUrlsDep
+from stepwell.api.requests.request_bodies import read_any_body
+from stepwell.api.requests.request_resources import RequestResources, resources_of
 from stepwell.basics.artifacts import is_image, media_type_of, parse_artifact_path
 from stepwell.basics.client_address import client_name
 from stepwell.basics.errors import NotFound, NotWaiting, TooManyRequests, Unavailable

@@ -16,8 +16,8 @@ from litestar.template import TemplateConfig
 from msgspec import Struct, json
 
 from stepwell import __version__
-from stepwell.api.auth import Principal
-from stepwell.api.dependencies import ApiRequest
+from stepwell.api.auth.authentication import Principal
+from stepwell.api.auth.dependencies import ApiRequest
 from stepwell.examples import read_examples
 from stepwell.ports.clock import Clock
 from stepwell.rules.access.attempt_limit import AttemptLimit

@@ -21,10 +21,10 @@ from litestar.params import SkipValidation
 from litestar.response import Template
 from msgspec import Struct
 
-from stepwell.api.auth import require_bearer_token
-from stepwell.api.dependencies import ApiRequest
-from stepwell.api.headers import header_value
-from stepwell.api.request_bodies import read_any_body
+from stepwell.api.auth.authentication import require_bearer_token
+from stepwell.api.auth.dependencies import ApiRequest
+from stepwell.api.requests.headers import header_value
+from stepwell.api.requests.request_bodies import read_any_body
 from stepwell.basics.client_address import client_name
 from stepwell.basics.errors import InvalidToken, TooManyRequests, Unavailable
 from stepwell.ports.clock import Clock

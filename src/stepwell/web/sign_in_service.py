@@ -16,9 +16,9 @@ from typing import Final
 from urllib.parse import quote
 from uuid import uuid4
 
-from stepwell.api.auth import EVERY, Principal, TokenVerifier
-from stepwell.api.operations import Permission
-from stepwell.api.session_cookies import SessionCookies
+from stepwell.api.auth.authentication import EVERY, Principal, TokenVerifier
+from stepwell.api.auth.session_cookies import SessionCookies
+from stepwell.api.requests.operations import Permission
 from stepwell.basics.errors import InvalidToken, TooManyRequests
 from stepwell.basics.tenancy import TenantScope
 from stepwell.ports.clock import Clock

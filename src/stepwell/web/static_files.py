@@ -12,8 +12,8 @@ from anyio import to_thread
 from litestar import HttpMethod, Response, route
 from msgspec import Struct
 
-from stepwell.api.dependencies import ApiRequest
-from stepwell.api.problems import path_not_found
+from stepwell.api.auth.dependencies import ApiRequest
+from stepwell.api.responses.problems import path_not_found
 
 _HERE: Final = Path(__file__).parent
 # The folders by the first part of the path: "" for those that are served at the top.

@@ -6,9 +6,9 @@ from litestar.di import NamedDependency
 from litestar.params import SkipValidation
 from msgspec import Struct
 
-from stepwell.api.auth import Principal, TokenVerifier, bearer_token, principal_of
-from stepwell.api.dependencies import ApiRequest
-from stepwell.api.session_cookies import SessionCookies
+from stepwell.api.auth.authentication import Principal, TokenVerifier, bearer_token, principal_of
+from stepwell.api.auth.dependencies import ApiRequest
+from stepwell.api.auth.session_cookies import SessionCookies
 from stepwell.basics.errors import Unauthenticated
 
 

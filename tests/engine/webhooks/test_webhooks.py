@@ -12,9 +12,9 @@ from jsonschema import Draft202012Validator
 from msgspec import json
 from standardwebhooks.webhooks import WebhookVerificationError
 
-from stepwell.api.routes import openapi_document
-from stepwell.api.serializers import step_to_public
-from stepwell.api.webhook_payloads import SHORTEST_STEP
+from stepwell.api.openapi.webhook_payloads import SHORTEST_STEP
+from stepwell.api.responses.serializers import step_to_public
+from stepwell.api.routes.all_routes import openapi_document
 from stepwell.contract.definition import WorkflowStepDefinition
 from stepwell.contract.enums import TaskType
 from stepwell.lifecycle.model import StepState

@@ -13,7 +13,7 @@ import pytest
 
 from outbound.guard_cases import GOOD, REFUSED
 from outbound.guard_network import Network, Records
-from stepwell.api.webhook_payloads import Payloads
+from stepwell.api.openapi.webhook_payloads import Payloads
 from stepwell.basics.errors import Unavailable
 from stepwell.basics.setting_values import Networks
 from stepwell.contract.enums import DeliveryStatus

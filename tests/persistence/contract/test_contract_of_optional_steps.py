@@ -4,7 +4,7 @@ from uuid import uuid4
 
 from msgspec import json
 
-from stepwell.api.sent_definition import encode_step
+from stepwell.api.responses.sent_definition import encode_step
 from stepwell.basics.tenancy import EVERY_TENANT
 from stepwell.contract.enums import RunIf, SkipReason, StepStatus, WorkflowStatus
 from stepwell.engine.execution.active_workflow import ActiveWorkflow

@@ -4,7 +4,7 @@ import re
 
 from msgspec.structs import fields
 
-from stepwell.api.manual_pages import PAGES
+from stepwell.api.routes.manual_pages import PAGES
 from stepwell.basics.setting_names import COMMAND_LINE, PREFIX
 from stepwell.settings import Settings
 from support.processes.source_tree import TOP

@@ -14,8 +14,8 @@ import click
 from msgspec import NODEFAULT, Meta
 from msgspec.structs import FieldInfo, fields
 
-from stepwell.api.operations import Operation
-from stepwell.api.routes import operations
+from stepwell.api.requests.operations import Operation
+from stepwell.api.routes.all_routes import operations
 from stepwell.basics.setting_names import CREDENTIAL, PREFIX, TENANTS_SECRET
 from stepwell.cli.workflow_commands import (  # noqa: F401 - they declare commands
     declarations,

@@ -8,7 +8,7 @@ from typing import Any
 from unittest.mock import MagicMock
 from uuid import UUID
 
-from stepwell.api.routes import build_api
+from stepwell.api.routes.all_routes import build_api
 from stepwell.app import PostgresSource
 from stepwell.engine.explain.write_monitor import WriteMonitor
 from stepwell.outbound.http_client import tls_context

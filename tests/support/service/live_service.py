@@ -11,8 +11,8 @@ from typing import Any, cast
 
 import httpx
 
-from stepwell.api.auth import sign_token
-from stepwell.api.operations import Permission
+from stepwell.api.auth.authentication import sign_token
+from stepwell.api.requests.operations import Permission
 from stepwell.app import Application, DatabaseSource, PostgresSource, running_app
 from stepwell.basics.setting_values import Networks
 from stepwell.contract.enums import ProviderType

@@ -11,7 +11,7 @@ from typing import Any
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
-from stepwell.api.claims import ClaimRules
+from stepwell.api.auth.claims import ClaimRules
 from support.service.live_service import SECRET
 
 ISSUER = AUDIENCE = "stepwell"

@@ -1,0 +1,163 @@
+"""The component schemas of the OpenAPI document: one for each struct of an operation's requests and responses.
+
+msgspec writes a member's Python default into its schema. Client generators then make the member mandatory, or send its
+default. Both are wrong, because a request may omit the member and every response contains it. So only the defaults of
+the API contract stay in the document.
+
+A member that a request may omit may also be null there, which means the same (see `strict_json.normalise`).
+"""
+
+from collections.abc import Iterable
+from typing import Any
+
+from msgspec import Struct
+from msgspec.json import schema_components
+
+from stepwell.api.openapi.member_names import name_members
+from stepwell.api.openapi.task_schemas import discriminated_step, open_object, task_components
+from stepwell.api.openapi.webhook_payloads import webhook_components
+from stepwell.api.requests.operations import SCHEMA_REF, Content, Operation
+from stepwell.contract.definition import RetryPolicy, WorkflowConfig
+from stepwell.contract.enums import OnFailure
+from stepwell.contract.problems import HTTPValidationError, Problem
+from stepwell.contract.task_configs import ProviderConfig
+from stepwell.contract.webhooks import StepNotice, WorkflowNotice
+
+_CONTRACT_DEFAULTS = {("CreateWorkflow", "suppress_subtask_events"), ("WorkflowPublic", "is_deleted")}
+# Responses for which the contract has a shorter `required`, although they always contain all members.
+_REQUIRED_BY_CONTRACT = {"WorkflowPublic", "WorkflowStepPublic", "WorkflowCleanupDetail"}
+# Components whose members have titles in the contract.
+_TITLED = {"CreateWorkflow", "WorkflowPublic", "WorkflowListResponse", "WorkflowUpdate"}
+_DESCRIPTIONS = {
+    "CreateWorkflow": "Schema for creating a new workflow.",
+    "WorkflowPublic": "Public representation of a workflow.",
+    "WorkflowListResponse": "Response schema for listing workflows.",
+    "WorkflowCleanupResponse": "Response schema for workflow cleanup endpoint.",
+    "WorkflowCountsResponse": "The number of workflows in each status.",
+    "WorkflowUpdate": "Schema for updating a workflow.",
+    "TaskPublic": "One attempt at a step.",
+    "Money": "An amount of a currency.",
+    "FeedEventPublic": "One event of a workflow's history, in the feed of all workflows. id counts in its workflow.",
+    "EventFeedResponse": "A page of the events of all workflows.",
+    "CreateArtifactLink": "The file that a new URL is for.",
+    "ArtifactLink": "A URL by which anyone can read a file for a while.",
+    "CreateStreamTicket": "The streams that a new ticket opens.",
+    "StreamTicket": "A ticket that opens streams of events.",
+    "Output": "A stored file. Its URL is /api/v1/artifacts/ followed by its path.",
+    "Problem": "Problem details (RFC 9457). The last two members are present if the workflow's status doesn't allow "
+    "the request.",
+}
+EXAMPLE: dict[str, Any] = {
+    "description": "Generate and refine fashion images",
+    "name": "Fashion Image Pipeline",
+    "origin_instance": "api-prod",
+    "steps": [
+        {
+            "config": {"height": 1024, "prompt": "fashion model wearing elegant dress", "width": 1024},
+            "id": "generate",
+            "task_type": "GENERATION",
+        },
+        {
+            "config": {"upscale_factor": 2.0},
+            "depends_on": ["generate"],
+            "id": "refine",
+            "input_mappings": [
+                {"from_field": "result_image_path", "from_step": "generate", "to_field": "base_image_url"}
+            ],
+            "task_type": "REFINE",
+        },
+    ],
+}
+BINARY: dict[str, Any] = {"type": "string", "format": "binary"}
+_UPLOAD_FORM: dict[str, Any] = {
+    "title": "UploadForm",
+    "description": "The files of an upload.",
+    "type": "object",
+    "required": ["file"],
+    "properties": {"file": {"type": "array", "items": BINARY, "minItems": 1}},
+}
+
+
+def build_components(operations: Iterable[Operation]) -> dict[str, Any]:
+    """Return the components that *operations* and the webhooks refer to, by name. The title of each is its name."""
+    operations = list(operations)
+    requests: dict[type, None] = dict.fromkeys(operation.body for operation in operations if operation.body is not None)
+    requests |= {RetryPolicy: None, OnFailure: None}  # the open objects below refer to them
+    kinds: list[type] = [*requests, HTTPValidationError, Problem, WorkflowNotice, StepNotice]
+    kinds += [operation.answers for operation in operations if not isinstance(operation.answers, Content)]
+    kinds += [other for operation in operations for _, other in operation.also]
+    _, schemas = schema_components(dict.fromkeys(kinds), ref_template=SCHEMA_REF)
+    _, request_schemas = schema_components(requests, ref_template=SCHEMA_REF)
+    components = {}
+    for name, component in sorted(schemas.items()):
+        _drop_defaults(name, component, optional=name in request_schemas or name in _REQUIRED_BY_CONTRACT)
+        if name in request_schemas:
+            _allow_null(component)
+        if name in _TITLED:
+            _give_titles(component)
+        components[name] = complete_schema(component)
+    for name, text in _DESCRIPTIONS.items():
+        components[name]["description"] = text
+    components["CreateWorkflow"]["example"] = EXAMPLE
+    step = components["WorkflowStepDefinition"]
+    _describe_members(components["CreateWorkflow"], "config", WorkflowConfig)
+    _describe_members(step, "provider_config", ProviderConfig)
+    _describe_members(step, "fallback_provider_config", ProviderConfig)
+    components |= {name: complete_schema(component) for name, component in task_components().items()}
+    components |= {"UploadForm": _UPLOAD_FORM, "WorkflowStepDefinition": discriminated_step(step)}
+    return name_members(webhook_components(components))
+
+
+def _drop_defaults(name: str, component: dict[str, Any], *, optional: bool) -> None:
+    """Remove the defaults from *component*, in place. Members with a default become required unless *optional*."""
+    required = set(component.pop("required", ()))
+    for member, schema in component.get("properties", {}).items():
+        if "default" in schema and (name, member) not in _CONTRACT_DEFAULTS:
+            del schema["default"]
+            if not optional:
+                required.add(member)
+    if required:
+        component["required"] = [member for member in component["properties"] if member in required]
+
+
+def _allow_null(component: dict[str, Any]) -> None:
+    """Let the members of *component*, a request, that aren't required be null, in place."""
+    required = component.get("required", ())
+    for member, schema in component.get("properties", {}).items():
+        if member not in required and "anyOf" not in schema:
+            kept = {word: schema.pop(word) for word in ("description", "default") if word in schema}
+            component["properties"][member] = kept | {"anyOf": [schema, {"type": "null"}]}
+
+
+def _describe_members(component: dict[str, Any], member: str, struct: type[Struct]) -> None:
+    """Describe the members that Stepwell knows of a free-form object, a *member* of *component*, in place."""
+    free_form, null = component["properties"][member]["anyOf"]
+    component["properties"][member]["anyOf"] = [free_form | complete_schema(open_object(struct)), null]
+
+
+def _give_titles(component: dict[str, Any]) -> None:
+    """Give the members of *component* titles as the contract has them, in place. A reference has none."""
+    for member, schema in component["properties"].items():
+        if "$ref" not in schema:
+            schema["title"] = member.replace("_", " ").title()
+
+
+def complete_schema(node: Any) -> Any:
+    """Return the schema *node* with what msgspec omits: the type of an enum, and that a bare object is free-form.
+
+    Backquotes and line breaks are removed from descriptions.
+    """
+    if isinstance(node, list):
+        return [complete_schema(item) for item in node]
+    if not isinstance(node, dict):
+        return node
+    schema = {key: complete_schema(value) for key, value in node.items()}
+    if "enum" in schema:
+        schema.setdefault("type", "string")
+        if len(schema["enum"]) == 1:  # generators make a class of an enum, and none of a constant
+            (schema["const"],) = schema.pop("enum")
+    if schema.get("type") == "object" and not schema.keys() & {"properties", "additionalProperties", "$ref"}:
+        schema["additionalProperties"] = True
+    if isinstance(schema.get("description"), str):
+        schema["description"] = " ".join(schema["description"].replace("`", "").split())
+    return schema

@@ -1,0 +1,130 @@
+"""The description of an operation, from which its route, its access checks and its documentation are made."""
+
+import re
+from collections.abc import Callable, Collection
+from enum import StrEnum
+from typing import Any, Literal
+
+from litestar import HttpMethod, route
+from litestar.handlers import HTTPRouteHandler
+from msgspec import Struct
+
+from stepwell.api.requests.headers import PREFER
+
+OPT_KEY = "operation"
+SHARED_KEY = "shared_operations"
+JSON_TYPE, MERGE_PATCH_TYPE = "application/json", "application/merge-patch+json"
+SCHEMA_REF = "#/components/schemas/{name}"
+_PARAMETER = re.compile(r"\{(\w+)\}")
+WITH_SLASHES = frozenset({"path", "step_id", "signal_name"})  # parameters that may contain slashes
+
+
+class Permission(StrEnum):
+    READ = "workflows:read"
+    WRITE = "workflows:write"
+    APPROVE = "workflows:approve"
+
+    def is_in(self, granted: Collection[str]) -> bool:
+        """Return whether *granted* permissions contain this one. Who may write may also decide."""
+        return self in granted or (self is Permission.APPROVE and Permission.WRITE in granted)
+
+
+class NoQuery(Struct, frozen=True):
+    """The query of an operation without parameters. A malformed query is refused all the same."""
+
+
+class Content(Struct, frozen=True):
+    """The media type of a response that isn't JSON, and its description in the OpenAPI document."""
+
+    media_type: str
+    description: str = "Success"
+    binary: bool = False
+
+
+class Operation(Struct, frozen=True, kw_only=True):
+    """An operation: the facts on which its route, its access checks and its documentation must agree.
+
+    - `path` is the template in the OpenAPI document. A slash at its end is optional in requests. `served_at` is the
+      template of the route if it is another one, because a route with {path} allows no other beside it.
+    - `permission` is what the token must allow; None if the operation needs no token.
+    - `signable`: a signature in the query may replace the token. `ticketed`: a stream ticket may replace it.
+    - `answers` is the struct, or the content, of a success. `also` lists alternatives, with their media types.
+      `streams` is the media type of the live stream, if the operation offers one.
+    - `body` is the struct of the request's body, which may be absent if it is `body_optional`. `body_types` are the
+      media types in which it is accepted.
+    - `files`: the body is a form of files, or one file. `repeat_status` is the status of a success that changes
+      nothing.
+    - `problems` lists failure statuses beside those that follow from the other members (see `openapi`).
+    - `headers` are those of the response; `optional_headers` may be missing. `takes` are the request headers that the
+      operation reads (see `headers`), without `Prefer`. `waits`: with `Prefer: wait`, it waits for the workflow's end.
+    """
+
+    method: Literal["GET", "POST", "PATCH", "DELETE"]
+    path: str
+    served_at: str = ""
+    id: str
+    summary: str
+    tag: str
+    permission: Permission | None
+    answers: type[Struct] | Content
+    description: str = ""
+    status: int = 200
+    repeat_status: int | None = None
+    query: type[Struct] = NoQuery
+    body: type[Struct] | None = None
+    body_optional: bool = False
+    body_types: tuple[str, ...] = (JSON_TYPE,)
+    files: bool = False
+    signable: bool = False
+    problems: tuple[int, ...] = ()
+    headers: tuple[str, ...] = ()
+    optional_headers: tuple[str, ...] = ()
+    takes: tuple[str, ...] = ()
+    waits: bool = False
+    also: tuple[tuple[str, type[Struct]], ...] = ()
+    streams: Content | None = None
+    ticketed: bool = False
+
+    @property
+    def methods(self) -> tuple[str, ...]:
+        """The methods of the route. HEAD works wherever GET does."""
+        return ("GET", "HEAD") if self.method == "GET" else (self.method,)
+
+    @property
+    def reads_json(self) -> bool:
+        """True if the operation reads a JSON body. One that takes none reads it to refuse any members."""
+        return self.method != "GET" and self.permission is not None and not self.files
+
+    @property
+    def request_headers(self) -> tuple[str, ...]:
+        """The request headers that the operation reads."""
+        return (*self.takes, PREFER) if self.reads_json or self.waits else self.takes
+
+    @property
+    def path_parameters(self) -> list[str]:
+        return _PARAMETER.findall(self.path)
+
+    @property
+    def route_path(self) -> str:
+        """The path in Litestar's notation. All parameters are strings, so that the token is checked before an id is.
+
+        The handler answers 404 for a malformed id.
+        """
+        path = self.served_at or self.path
+        return _PARAMETER.sub(lambda match: f"{{{match[1]}:{'path' if match[1] in WITH_SLASHES else 'str'}}}", path)
+
+
+def endpoint(operation: Operation, *shared: Operation) -> Callable[[Callable[..., Any]], HTTPRouteHandler]:
+    """Make the decorated function the handler of *operation*.
+
+    It also serves *shared*: operations of the same method, route and permission, which only the rest of the path
+    distinguishes.
+    """
+    return route(
+        operation.route_path,
+        http_method=[HttpMethod(method) for method in operation.methods],
+        status_code=operation.status,
+        opt={OPT_KEY: operation, SHARED_KEY: shared},
+        name=operation.id,
+        include_in_schema=False,  # Litestar's own generator is off, see openapi
+    )

@@ -1,0 +1,1 @@
+"""What goes out: the structs of answers, streams, conditional requests, problems and idempotent answers."""

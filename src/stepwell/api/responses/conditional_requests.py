@@ -1,0 +1,152 @@
+"""Conditional requests: `ETag`, `If-Match` and `If-None-Match` (RFC 9110, 13), and the responses that carry an ETag.
+
+What must hold:
+- Two responses with the same ETag are equal to the byte, except that the answer of create may have `warnings`. The
+  ETags of a workflow and of a list of workflows are made of versions (`workflow_etags`), so comparing them needs no
+  steps. All other ETags are digests of the body.
+- An `If-Match` that can't be parsed matches nothing. An `If-None-Match` that can't be parsed is ignored.
+"""
+
+import re
+from collections.abc import Sequence
+from hashlib import sha256
+from uuid import UUID
+
+from anyio import to_thread
+from litestar import Response
+from litestar.types import ASGIApp, Receive, Scope, Send
+from msgspec import Struct, json
+
+from stepwell.api.auth.dependencies import ApiRequest
+from stepwell.api.requests.body_buffers import INLINE_BYTES
+from stepwell.api.requests.headers import (
+    ETAG,
+    IF_MATCH,
+    IF_NONE_MATCH,
+    NO_HEADERS,
+    Headers,
+    encode_headers,
+    header_value,
+)
+from stepwell.api.requests.request_resources import resources_of
+from stepwell.api.responses.serializers import workflow_to_public
+from stepwell.api.responses.streamed_answers import Answer, AnswerStreams, StreamedAnswer
+from stepwell.api.responses.workflow_etags import version_of, workflow_etag
+from stepwell.basics.idempotency import StoredAnswer
+from stepwell.contract.problems import DefinitionWarning
+from stepwell.engine.service import Services
+from stepwell.lifecycle.preconditions import Preconditions, Version
+from stepwell.lifecycle.records import WHOLE, WorkflowParts, WorkflowRecord
+from stepwell.rules.large_workflow_records import FoundWorkflow, LargeWorkflow
+
+_CONTENT_TYPE = (b"content-type", b"application/json")
+_TAG = re.compile(r'(W/)?"([\x21\x23-\x7e\x80-\xff]*)"')
+
+
+def to_response(answer: StoredAnswer, more: Headers = NO_HEADERS) -> ASGIApp:
+    """Return the response that sends *answer*, with *more* headers.
+
+    A `Response` of Litestar takes several times as long.
+    """
+
+    async def respond(_scope: Scope, _receive: Receive, send: Send) -> None:
+        length = (b"content-length", b"%d" % len(answer.body))
+        headers = [*encode_headers(answer.headers), *encode_headers(more), _CONTENT_TYPE, length]
+        await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+        await send({"type": "http.response.body", "body": answer.body, "more_body": False})
+
+    return respond
+
+
+def send_answer(request: ApiRequest, services: Services, answer: Answer, more: Headers = NO_HEADERS) -> ASGIApp:
+    """Return the response that sends *answer*, whole or in slices, with *more* headers."""
+    if isinstance(answer, StreamedAnswer):
+        return answer_streams(request, services).response(answer, more)
+    return to_response(answer, more)
+
+
+def answer_streams(request: ApiRequest, services: Services) -> AnswerStreams:
+    """Return what sends answers with large workflows to this caller."""
+    return AnswerStreams(services.reads, resources_of(request.scope).memory, request.user.scope)
+
+
+async def workflow_answer(
+    workflow: FoundWorkflow,
+    headers: Headers = NO_HEADERS,
+    status: int = 200,
+    parts: WorkflowParts = WHOLE,
+    warnings: Sequence[DefinitionWarning] = (),
+) -> Answer:
+    """Return the answer that contains the workflow with *parts*, and in the answer of create, its *warnings*."""
+    if isinstance(workflow, LargeWorkflow):
+        return StreamedAnswer((workflow.id,), parts, headers, status, warnings=warnings)
+    return answer_with_etag(workflow, await workflow_to_public(workflow, warnings), headers, status)
+
+
+def answer_with_etag(
+    record: WorkflowRecord, content: Struct, headers: Headers = NO_HEADERS, status: int = 200
+) -> StoredAnswer:
+    """Return an answer of *content*, with the ETag of the workflow *record* that it contains."""
+    version = Version.of(record.state.last_event, record.state.updated_at)
+    tag = workflow_etag(version, WorkflowParts(steps=record.steps is not None, results=record.results))
+    return StoredAnswer(status, {**headers, ETAG: tag}, json.encode(content))
+
+
+async def respond_unless_known(request: ApiRequest, content: Struct, more: Headers = NO_HEADERS) -> ASGIApp:
+    """Return *content* with *more* headers and the digest of its body as ETag; 304 if `If-None-Match` names that."""
+    body = json.encode(content)
+    tag = f'"{(await digest(body)).hex()[:32]}"'
+    headers = {**more, ETAG: tag}
+    return not_modified(request, headers) or to_response(StoredAnswer(200, headers, body))
+
+
+async def not_modified_workflow(
+    request: ApiRequest, services: Services, workflow_id: UUID, headers: Headers, parts: WorkflowParts
+) -> ASGIApp | None:
+    """Return 304 if `If-None-Match` names the workflow's present version; else None. Reads the version, not the steps.
+
+    *parts* are those that the full response would contain. Raises `NotFound`.
+    """
+    if header_value(request, IF_NONE_MATCH) is None:
+        return None
+    tag = workflow_etag(await services.reads.version(request.user.scope, workflow_id), parts)
+    return not_modified(request, {**headers, ETAG: tag})
+
+
+def not_modified(request: ApiRequest, headers: Headers) -> ASGIApp | None:
+    """Return 304 if `If-None-Match` names the ETag in *headers*; else None."""
+    if not _is_known(request, headers[ETAG]):
+        return None
+    return Response(b"", status_code=304, headers=dict(headers)).to_asgi_response(None, request)
+
+
+def read_preconditions(request: ApiRequest) -> Preconditions:
+    """Return what `If-Match` demands of the workflow."""
+    return Preconditions(if_match=_matched_versions(request))
+
+
+async def digest(data: bytes) -> bytes:
+    """Return the SHA-256 of *data*; a large body is hashed in a thread."""
+    if len(data) <= INLINE_BYTES:
+        return sha256(data).digest()
+    return await to_thread.run_sync(lambda: sha256(data).digest())
+
+
+def _is_known(request: ApiRequest, tag: str) -> bool:
+    """Return whether `If-None-Match` names *tag*, by the weak comparison."""
+    value = header_value(request, IF_NONE_MATCH)
+    if value is None:
+        return False
+    return value.strip() == "*" or tag in {f'"{opaque}"' for _, opaque in _TAG.findall(value)}
+
+
+def _matched_versions(request: ApiRequest) -> frozenset[Version] | None:
+    """Return the versions that `If-Match` names, by the strong comparison; None if any version will do.
+
+    All forms of a workflow (with steps, without, dry run) name the same version.
+    """
+    value = header_value(request, IF_MATCH)
+    if value is None or value.strip() == "*":
+        return None
+    versions = [version_of(opaque) for weak, opaque in _TAG.findall(value) if not weak]
+    return frozenset(version for version in versions if version is not None)

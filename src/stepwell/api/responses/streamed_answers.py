@@ -1,0 +1,376 @@
+"""Answers with large workflows and with many tasks. They are sent in slices, in bounded memory.
+
+What must hold:
+- An answer holds the memory that it has reserved: one snapshot of what changes, and one slice. It gives both back when
+  it ends, however it ends.
+- The snapshot is read before the answer begins, so errors until then are proper responses. After that, an error ends
+  the connection without the end of the answer, so no client takes a part for the whole.
+- No statement runs while the client reads. A client that accepts less than `PIECE_BYTES` in `PROGRESS_S` is cut off.
+- A large workflow looks the same to the byte as a small one.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
+from typing import Final, Protocol
+from uuid import UUID, uuid4
+
+import anyio
+import structlog
+from litestar.types import ASGIApp, Receive, Scope, Send
+from msgspec import Struct, json, structs
+
+from stepwell.api.requests.headers import ETAG, NO_HEADERS, Headers, encode_headers
+from stepwell.api.responses.sent_definition import encode_head, encode_step
+from stepwell.api.responses.serializers import item_to_public, stored_step_to_public, task_to_public, workflow_to_public
+from stepwell.api.responses.workflow_etags import definition_etag, workflow_etag
+from stepwell.basics.errors import Fault, InvalidRequest, NeverFits, NotFound, Unavailable
+from stepwell.basics.idempotency import StoredAnswer
+from stepwell.basics.strict_json.size import MAX_RESULT_BYTES
+from stepwell.basics.tenancy import TenantScope
+from stepwell.contract.item_list import ItemListResponse
+from stepwell.contract.problems import DefinitionWarning
+from stepwell.engine.reads.read_service import ReadService
+from stepwell.lifecycle.preconditions import Version
+from stepwell.lifecycle.records import WHOLE, StoredInputs, WorkflowParts, WorkflowRecord
+from stepwell.rules.large_workflow_records import AnswerSize, LargeWorkflowSnapshot, StepSnapshot, StoredStep
+from stepwell.rules.list_records import ItemFilter, TaskPlace, TaskSlice
+from stepwell.runtime.memory import MemoryReservation
+
+log = structlog.get_logger(__name__)
+
+PIECE_BYTES: Final = 64 * 1024
+SLICE_BYTES: Final = 1024 * 1024
+MAX_PAGE_BYTES: Final = 1024**3
+STORED_MAX_BYTES: Final = 1024 * 1024  # an answer that is larger isn't stored with its idempotency key
+PROGRESS_S = 30.0
+MEMORY_WAIT_S: Final = 10.0
+NO_MEMORY: Final = "other answers take all the memory that there is for them"
+TASKS_A_SLICE: Final = 1_000
+_DEFINITION: Final = WorkflowParts(steps=True, results=False)
+_FIRST_COUNT, _MAX_COUNT = 250, 500  # steps of a slice
+_LARGEST_ITEM: Final = 2 * MAX_RESULT_BYTES  # its value and its result
+_COPIES = 3  # of a slice: as it was read, encoded, and in the buffer of the connection
+
+_decode_states = json.Decoder(list[StepSnapshot]).decode
+
+
+class StreamedAnswer(Struct, frozen=True):
+    """An answer whose body is *prefix*, the workflows separated by commas, and *suffix*.
+
+    A list has *page_etag*, which returns the list's ETag for the versions of its workflows. A list that is too large
+    is refused at `limit`. An answer without *page_etag* has one workflow, and that workflow's ETag. *warnings* are
+    members of the workflow, in the answer of create.
+    """
+
+    workflow_ids: Sequence[UUID]
+    parts: WorkflowParts = WHOLE
+    headers: Headers = NO_HEADERS
+    status: int = 200
+    prefix: bytes = b""
+    suffix: bytes = b""
+    page_etag: Callable[[Mapping[UUID, Version]], str] | None = None
+    warnings: Sequence[DefinitionWarning] = ()
+
+
+Answer = StoredAnswer | StreamedAnswer
+
+
+class StepSlices(Protocol):
+    """Reads the steps of large workflows in slices."""
+
+    async def step_slice(
+        self, scope: TenantScope, workflow_id: UUID, parts: WorkflowParts, first: int, count: int, max_bytes: int
+    ) -> Sequence[StoredStep]:
+        """As `ports.storage.WorkflowReader.step_slice`."""
+
+
+class AnswerStreams:
+    """Sends streamed answers about workflows of *scope* that *reads* reads.
+
+    *memory* returns the request's reservation.
+    """
+
+    def __init__(
+        self, reads: ReadService, memory: Callable[[], Awaitable[MemoryReservation]], scope: TenantScope
+    ) -> None:
+        self._reads, self._memory, self._scope = reads, memory, scope
+
+    def response(self, answer: StreamedAnswer, more: Headers = NO_HEADERS) -> ASGIApp:
+        """Return the response that sends *answer*, with *more* headers."""
+        return _stream_response(lambda: self._open(answer), answer.status, more)
+
+    def tasks(
+        self, workflow_id: UUID, first: TaskSlice, *, include_deleted: bool, step_id: str | None = None
+    ) -> ASGIApp:
+        """Return the response that sends the list of the workflow's or the step's tasks, which begins with *first*.
+
+        Each slice shows its tasks at the moment when it is read. So two answers are never known to be equal, and each
+        has an ETag of its own.
+        """
+        tasks = self._task_list(workflow_id, first, include_deleted=include_deleted, step_id=step_id)
+        return _stream_response(lambda: self._open_list(tasks), 200, NO_HEADERS)
+
+    def items(
+        self, workflow_id: UUID, first: ItemListResponse, rest: ItemFilter, expected: int, *, repeats: bool
+    ) -> ASGIApp:
+        """Return the response that sends a page of *expected* items, which begins with *first* and goes on with *rest*.
+
+        Each slice shows its items at the moment when it is read.
+        """
+        items = self._item_list(workflow_id, first, rest, expected, repeats=repeats)
+        return _stream_response(lambda: self._open_list(items, _LARGEST_ITEM), 200, NO_HEADERS)
+
+    def definition(self, record: WorkflowRecord) -> ASGIApp:
+        """Return the response that sends the definition of the workflow, as a client would send it."""
+        return _stream_response(lambda: self._open_definition(record), 200, NO_HEADERS)
+
+    async def collect(self, answer: StreamedAnswer, max_bytes: int) -> StoredAnswer | None:
+        """Return the whole answer, or None if its body is larger than *max_bytes*."""
+        async with self._open(answer) as (headers, body):
+            collected = await collect(body, max_bytes)
+            return None if collected is None else StoredAnswer(answer.status, dict(headers), collected)
+
+    @asynccontextmanager
+    async def _open(self, answer: StreamedAnswer) -> AsyncIterator[tuple[Headers, AsyncGenerator[bytes, None]]]:
+        """Reserve the memory and read the snapshot. Return the headers, and the body in chunks."""
+        size = await self._reads.size(self._scope, answer.workflow_ids, answer.parts, MAX_PAGE_BYTES)
+        page_etag = answer.page_etag
+        if page_etag is not None and size.total > MAX_PAGE_BYTES:
+            raise _too_large(f"The page would be over {MAX_PAGE_BYTES:,} bytes", page=True)
+        memory = await self._memory()
+        reserved = await _reserve(memory, size, page=page_etag is not None)
+        try:
+            snapshots = await self._reads.snapshot(self._scope, answer.workflow_ids, answer.parts)
+            if not snapshots and answer.workflow_ids:
+                raise NotFound("workflow")
+            # The versions may be later ones than those that the caller has read.
+            if page_etag is None:
+                etag = etag_of(snapshots[0], answer.parts)
+            else:
+                etag = page_etag({snapshot.record.state.id: version_of(snapshot) for snapshot in snapshots})
+            headers = {**answer.headers, ETAG: etag}
+            async with aclosing(self._body(answer, snapshots)) as body:
+                yield headers, body
+        finally:
+            memory.shrink(reserved)
+
+    @asynccontextmanager
+    async def _open_list(
+        self, parts: AsyncGenerator[bytes, None], largest: int = 0
+    ) -> AsyncIterator[tuple[Headers, AsyncGenerator[bytes, None]]]:
+        memory = await self._memory()
+        reserved = await _reserve(memory, AnswerSize(0, 0, largest), page=True)
+        try:
+            async with aclosing(parts) as body:
+                yield {ETAG: f'"{uuid4().hex}"'}, body
+        finally:
+            memory.shrink(reserved)
+
+    @asynccontextmanager
+    async def _open_definition(
+        self, record: WorkflowRecord
+    ) -> AsyncIterator[tuple[Headers, AsyncGenerator[bytes, None]]]:
+        size = await self._reads.size(self._scope, [record.id], _DEFINITION, MAX_PAGE_BYTES)
+        inputs = await self._reads.inputs(self._scope, record.id)
+        inputs_bytes = len(inputs.inputs or b"") + len(inputs.inputs_schema or b"")
+        memory = await self._memory()
+        reserved = await _reserve(memory, AnswerSize(size.total, _COPIES * inputs_bytes, size.largest_step), page=False)
+        try:
+            async with aclosing(self._definition(record, inputs)) as body:
+                version = Version.of(record.state.last_event, record.state.updated_at)
+                yield {ETAG: definition_etag(version)}, body
+        finally:
+            memory.shrink(reserved)
+
+    async def _definition(self, record: WorkflowRecord, inputs: StoredInputs) -> AsyncGenerator[bytes, None]:
+        yield encode_head(record, inputs)[: -len(b"]}")]
+        position, count = 0, _FIRST_COUNT
+        while position < record.total_steps:
+            steps = await self._reads.step_slice(self._scope, record.id, _DEFINITION, position, count, SLICE_BYTES)
+            if not steps:
+                raise LookupError(f"steps of workflow {record.id} are gone")
+            yield (b"," if position else b"") + b",".join(
+                encode_step(step, evaluates=inputs.evaluates) for step in steps
+            )
+            position += len(steps)
+        yield b"]}"
+
+    async def _task_list(
+        self, workflow_id: UUID, tasks: TaskSlice, *, include_deleted: bool, step_id: str | None
+    ) -> AsyncGenerator[bytes, None]:
+        yield b'{"tasks":['
+        separator = b""
+        while tasks.tasks:
+            yield separator + json.encode([task_to_public(record) for record in tasks.tasks])[1:-1]
+            separator = b","
+            if not tasks.more:
+                break
+            last = tasks.tasks[-1].task
+            tasks = await self._reads.task_slice(
+                self._scope,
+                workflow_id,
+                TaskPlace.of(last),
+                TASKS_A_SLICE,
+                SLICE_BYTES,
+                include_deleted=include_deleted,
+                step_id=step_id,
+            )
+        yield b"]}"
+
+    async def _item_list(
+        self, workflow_id: UUID, first: ItemListResponse, rest: ItemFilter, expected: int, *, repeats: bool
+    ) -> AsyncGenerator[bytes, None]:
+        yield b'{"items":[' + json.encode(first.items)[1:-1]
+        left = expected - len(first.items)
+        while left > 0:
+            read = await self._reads.item_slice(self._scope, workflow_id, rest, left, SLICE_BYTES)
+            if not read.items:
+                break
+            yield b"," + json.encode([item_to_public(each, repeats=repeats) for each in read.items])[1:-1]
+            left -= len(read.items)
+            rest = structs.replace(rest, after=read.items[-1].state.place.item)
+        yield b'],"total":%d,"skip":%d,"limit":%d}' % (first.total, first.skip, first.limit)
+
+    async def _body(
+        self, answer: StreamedAnswer, snapshots: list[LargeWorkflowSnapshot]
+    ) -> AsyncGenerator[bytes, None]:
+        separator = answer.prefix
+        snapshots.reverse()
+        while snapshots:
+            yield separator
+            async with aclosing(
+                encode_large(self._reads, self._scope, snapshots.pop(), answer.parts, answer.warnings)
+            ) as chunks:
+                async for chunk in chunks:
+                    yield chunk
+            separator = b","
+        yield answer.suffix
+
+
+def _stream_response(
+    open_answer: Callable[[], AbstractAsyncContextManager[tuple[Headers, AsyncGenerator[bytes, None]]]],
+    status: int,
+    more: Headers,
+) -> ASGIApp:
+    """Return the response that sends the headers and the body of *open_answer*, with *more* headers."""
+
+    async def respond(scope: Scope, receive: Receive, send: Send) -> None:
+        async with open_answer() as (headers, body):
+            await _send_start(send, status, {**headers, **more})
+            if scope.get("method") == "HEAD":
+                await send({"type": "http.response.body", "body": b"", "more_body": False})
+                return
+            async with anyio.create_task_group() as group:
+                group.start_soon(_cancel_on_disconnect, receive, group.cancel_scope, name="client of an answer")
+                await _send_body(send, body)
+                group.cancel_scope.cancel()
+
+    return respond
+
+
+def etag_of(snapshot: LargeWorkflowSnapshot, parts: WorkflowParts) -> str:
+    return workflow_etag(version_of(snapshot), parts)
+
+
+def version_of(snapshot: LargeWorkflowSnapshot) -> Version:
+    state = snapshot.record.state
+    return Version.of(state.last_event, state.updated_at)
+
+
+async def encode_large(
+    reads: StepSlices,
+    scope: TenantScope,
+    snapshot: LargeWorkflowSnapshot,
+    parts: WorkflowParts,
+    warnings: Sequence[DefinitionWarning] = (),
+) -> AsyncGenerator[bytes, None]:
+    """Encode the workflow as `workflow_to_public` does, in chunks of about `SLICE_BYTES`. Frees *snapshot* meanwhile.
+
+    Raises LookupError if steps have been deleted since the snapshot.
+    """
+    record = snapshot.record
+    head = json.encode(await workflow_to_public(record, warnings))
+    if not parts.steps:
+        yield head
+        return
+    yield head[:-1] + b',"steps":['
+    del head
+    states = _states(snapshot)
+    position, count = 0, _FIRST_COUNT
+    while position < record.total_steps:
+        steps = await reads.step_slice(scope, record.state.id, parts, position, count, SLICE_BYTES)
+        if not steps:
+            raise LookupError(f"steps of workflow {record.state.id} are gone")
+        encoded = [
+            json.encode(stored_step_to_public(step, next(states), record.created_at, results=parts.results))
+            for step in steps
+        ]
+        yield (b"," if position else b"") + b",".join(encoded)
+        # The database measures all that are asked for, so ask for about as many as fit.
+        count = min(2 * count, _MAX_COUNT) if len(steps) == count else 2 * len(steps)
+        position += len(steps)
+    yield b"]}"
+
+
+async def collect(body: AsyncIterator[bytes], max_bytes: int) -> bytes | None:
+    """Return the *body* whole, or None if it is larger than *max_bytes*."""
+    chunks, size = list[bytes](), 0
+    async for chunk in body:
+        chunks.append(chunk)
+        size += len(chunk)
+        if size > max_bytes:
+            return None
+    return b"".join(chunks)
+
+
+def _states(snapshot: LargeWorkflowSnapshot) -> Iterator[StepSnapshot]:
+    snapshot.states.reverse()
+    while snapshot.states:
+        yield from _decode_states(snapshot.states.pop())
+
+
+async def _reserve(reservation: MemoryReservation, size: AnswerSize, *, page: bool) -> int:
+    """Reserve the memory for an answer of *size*, and return how much that is."""
+    needed = size.snapshot + _COPIES * max(SLICE_BYTES, size.largest_step)
+    try:
+        async with asyncio.timeout(MEMORY_WAIT_S):
+            await reservation.grow(needed)
+    except TimeoutError:
+        raise Unavailable(NO_MEMORY, 5) from None
+    except NeverFits as error:
+        raise _too_large(f"The answer {error}", page=page) from None
+    return needed
+
+
+def _too_large(why: str, *, page: bool) -> InvalidRequest:
+    smaller = "a smaller limit, include_results=false or include_steps=false" if page else "include_steps=false"
+    loc = ("query", "limit" if page else "include_steps")
+    return InvalidRequest([Fault(loc, f"{why}; use {smaller}", "too_large")])
+
+
+async def _send_start(send: Send, status: int, headers: Headers) -> None:
+    encoded = [(b"content-type", b"application/json"), *encode_headers(headers)]
+    await send({"type": "http.response.start", "status": status, "headers": encoded})
+
+
+async def _send_body(send: Send, body: AsyncIterator[bytes]) -> None:
+    """Send the body. If that fails, end without its last part: the server then closes the connection."""
+    try:
+        async for chunk in body:
+            for begin in range(0, len(chunk), PIECE_BYTES):
+                with anyio.move_on_after(PROGRESS_S) as limit:
+                    piece = chunk[begin : begin + PIECE_BYTES]
+                    await send({"type": "http.response.body", "body": piece, "more_body": True})
+                if limit.cancelled_caught:
+                    log.info("answer.too_slow", action="send")
+                    return
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+    except (Unavailable, LookupError) as error:
+        log.warning("answer.broken", action="send", error=str(error))
+
+
+async def _cancel_on_disconnect(receive: Receive, response: anyio.CancelScope) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+    response.cancel()

@@ -1,0 +1,112 @@
+"""The operation that sums up costs."""
+
+import re
+from collections.abc import Iterator
+from datetime import UTC, date, datetime, time
+from typing import Annotated, Any
+
+from litestar.types import ASGIApp
+from msgspec import UNSET, Meta, Raw, UnsetType, field
+
+from stepwell.api.auth.dependencies import ApiRequest, ServicesDep
+from stepwell.api.requests.headers import IF_NONE_MATCH
+from stepwell.api.requests.operations import Operation, Permission, endpoint
+from stepwell.api.requests.query_parameters import CheckedQuery, parse_query
+from stepwell.api.responses.conditional_requests import respond_unless_known
+from stepwell.basics.errors import Fault, InvalidRequest
+from stepwell.contract.costs import CostGroup, CostsResponse
+from stepwell.contract.enums import CostKey
+from stepwell.rules.daily_costs import CostQuery, CostSum
+
+MAX_GROUPS = 10_000
+_TIME = re.compile(r"\d{4}-\d\d-\d\d(?:[Tt]\d\d:\d\d(?::\d\d(?:\.\d{1,6})?)?(?:[Zz]|[+-]\d\d:\d\d))?", re.ASCII)
+_EXPECTED = "Expected a date such as 2026-11-01, or a time with an offset such as 2026-11-01T00:00:00Z"
+_EXPECTED_DAY = "Expected a time at which a day begins in UTC, because costs are summed by day"
+_DAY = "a date (UTC), or a time with an offset at which a day (UTC) begins"
+
+
+class CostsQuery(CheckedQuery, frozen=True, kw_only=True):
+    since: Annotated[str, Meta(description=f"Only attempts that ended then or later: {_DAY}")] | UnsetType = field(
+        name="from", default=UNSET
+    )
+    until: Annotated[str, Meta(description=f"Only attempts that ended before then: {_DAY}")] | UnsetType = field(
+        name="to", default=UNSET
+    )
+    by: Annotated[
+        tuple[CostKey, ...],
+        Meta(max_length=len(CostKey), description="What to sum by, repeated or separated by commas; default: nothing"),
+    ] = ()
+
+    @staticmethod
+    def value_faults(values: dict[str, Any]) -> Iterator[Fault]:
+        """Yield the faults of the times."""
+        times = {name: _time(values[name]) for name in ("from", "to") if name in values}
+        for name, at in times.items():
+            if at is None:
+                yield Fault(("query", name), _EXPECTED, "time_parsing")
+            elif at.time() != time():
+                yield Fault(("query", name), _EXPECTED_DAY, "not_a_day")
+        since, until = times.get("from"), times.get("to")
+        if since is not None and until is not None and since >= until:
+            yield Fault(("query", "to"), "Expected a later time than in from", "not_later")
+
+
+COSTS = Operation(
+    method="GET",
+    path="/api/v1/costs",
+    id="sum_costs",
+    summary="Sum Costs",
+    description=(
+        "The costs of attempts at providers that the token may see, summed by currency and by the members in by. Exact "
+        "decimals. Attempts whose cost isn't known don't count. The sums outlive the workflows."
+    ),
+    tag="costs",
+    permission=Permission.READ,
+    query=CostsQuery,
+    answers=CostsResponse,
+    headers=("ETag",),
+    takes=(IF_NONE_MATCH,),
+)
+
+
+@endpoint(COSTS)
+async def sum_costs(request: ApiRequest, services: ServicesDep) -> ASGIApp:
+    query = _cost_query(parse_query(request.scope["query_string"], CostsQuery))
+    sums = await services.reads.costs(request.user.scope, query)
+    if len(sums) > MAX_GROUPS:
+        message = f"There are over {MAX_GROUPS:,} sums: use fewer members, or a shorter time"
+        raise InvalidRequest([Fault(("query", "by"), message, "too_large")])
+    return await respond_unless_known(request, CostsResponse([_group(query.by, each) for each in sums]))
+
+
+def _cost_query(query: CostsQuery) -> CostQuery:
+    since, until = (None if text is UNSET else _time(text) for text in (query.since, query.until))
+    return CostQuery(
+        since=None if since is None else since.date(),
+        until=None if until is None else until.date(),
+        by=tuple(dict.fromkeys(query.by)),
+        limit=MAX_GROUPS + 1,
+    )
+
+
+def _time(text: str) -> datetime | None:
+    """Return the time in UTC, of a date its beginning; None if *text* is neither a date nor a time with an offset."""
+    if not _TIME.fullmatch(text):
+        return None
+    try:
+        if len(text) == len("2026-11-01"):
+            return datetime.combine(date.fromisoformat(text), time(), UTC)
+        return datetime.fromisoformat(text.upper()).astimezone(UTC)
+    except (ValueError, OverflowError):
+        return None
+
+
+def _group(by: tuple[CostKey, ...], total: CostSum) -> CostGroup:
+    keys: dict[str, Any] = dict(zip(by, total.keys, strict=True))
+    amount = f"{total.amount:f}"
+    if "." in amount:
+        amount = amount.rstrip("0").rstrip(".")
+    return CostGroup(**keys, currency=total.currency, amount=Raw(amount.encode()), attempts=total.attempts)
+
+
+HANDLERS = (sum_costs,)

@@ -1,0 +1,95 @@
+"""The operations on the deliveries of webhooks: list them, and send one again."""
+
+from litestar.types import ASGIApp
+from msgspec import json
+
+from stepwell.api.auth.dependencies import ApiRequest, ServicesDep
+from stepwell.api.requests.headers import CHANGING, IF_NONE_MATCH
+from stepwell.api.requests.operations import NoQuery, Operation, Permission, endpoint
+from stepwell.api.requests.query_parameters import DeliveriesQuery, parse_id, parse_query
+from stepwell.api.requests.request_bodies import ignore_empty_body
+from stepwell.api.responses.conditional_requests import respond_unless_known
+from stepwell.api.responses.idempotency import idempotent
+from stepwell.basics.idempotency import StoredAnswer
+from stepwell.contract.webhooks import DeliveryAttemptPublic, DeliveryListResponse, DeliveryPublic
+from stepwell.engine.service import Services
+from stepwell.lifecycle.preconditions import Preconditions
+from stepwell.lifecycle.webhook_deliveries import DeliveryRecord
+from stepwell.rules.large_workflow_records import FoundWorkflow
+
+TAG = "webhooks"
+_ALL = "/api/v1/workflows/{workflow_id}/deliveries"
+
+
+def delivery_to_public(record: DeliveryRecord) -> DeliveryPublic:
+    attempts = [
+        DeliveryAttemptPublic(attempt.at, attempt.code, attempt.latency_ms, attempt.answer, attempt.error)
+        for attempt in record.attempts
+    ]
+    return DeliveryPublic(
+        record.id, record.event_id, record.type, record.status, record.next_at, record.created_at, attempts
+    )
+
+
+LIST = Operation(
+    method="GET",
+    path=_ALL,
+    id="list_deliveries",
+    summary="List Deliveries",
+    description="The webhooks of a workflow, those sent and those still to be sent, in the order of their events.",
+    tag=TAG,
+    permission=Permission.READ,
+    query=DeliveriesQuery,
+    answers=DeliveryListResponse,
+    headers=("ETag",),
+    takes=(IF_NONE_MATCH,),
+)
+REDELIVER = Operation(
+    method="POST",
+    path=_ALL + "/{delivery_id}/redeliver",
+    id="redeliver",
+    summary="Redeliver",
+    description=(
+        "Sends a webhook again now, whatever its status is. The id and the body stay the same, and it gets as many "
+        "attempts as a new one. 409 if the workflow has no webhook_url now."
+    ),
+    tag=TAG,
+    permission=Permission.WRITE,
+    answers=DeliveryPublic,
+    problems=(409,),
+    takes=CHANGING,
+)
+
+
+@endpoint(LIST)
+async def list_deliveries(request: ApiRequest, services: ServicesDep) -> ASGIApp:
+    workflow_id = parse_id(request.path_params["workflow_id"], "workflow")
+    query = parse_query(request.scope["query_string"], DeliveriesQuery)
+    scope = request.user.scope
+    records = await services.webhooks.deliveries(scope, workflow_id, after=query.after, limit=query.limit + 1)
+    deliveries = [delivery_to_public(record) for record in records[: query.limit]]
+    return await respond_unless_known(request, DeliveryListResponse(deliveries, len(records) > query.limit))
+
+
+async def _current_delivery(request: ApiRequest, services: Services, workflow: FoundWorkflow) -> StoredAnswer:
+    delivery_id = request.path_params["delivery_id"]
+    return _delivery_answer(await services.webhooks.delivery(request.user.scope, workflow.id, delivery_id))
+
+
+def _delivery_answer(record: DeliveryRecord) -> StoredAnswer:
+    return StoredAnswer(200, {}, json.encode(delivery_to_public(record)))
+
+
+@endpoint(REDELIVER)
+@idempotent(_current_delivery)
+async def redeliver(request: ApiRequest, services: Services, preconditions: Preconditions) -> StoredAnswer:
+    workflow_id = parse_id(request.path_params["workflow_id"], "delivery")
+    parse_query(request.scope["query_string"], NoQuery)
+    await ignore_empty_body(request)
+    delivery_id = request.path_params["delivery_id"]
+    return _delivery_answer(
+        await services.webhooks.redeliver(request.user.scope, workflow_id, delivery_id, preconditions)
+    )
+
+
+HANDLERS = (list_deliveries, redeliver)

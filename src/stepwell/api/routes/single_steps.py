@@ -1,0 +1,92 @@
+"""The operations that read one step of a workflow, and its items.
+
+A step's id may contain slashes, so the route of a step takes the rest of the path. If the last segment of a GET is
+`items`, the rest is the step whose items are read. So the step "a/items" is read by `GET …/steps/a%2Fitems`, as clients
+that encode the id do.
+"""
+
+from urllib.parse import unquote
+from uuid import UUID
+
+from litestar.types import ASGIApp
+from msgspec import json, structs
+
+from stepwell.api.auth.dependencies import ApiRequest, DecisionLinksDep, ServicesDep
+from stepwell.api.requests.headers import IF_NONE_MATCH
+from stepwell.api.requests.operations import NoQuery, Operation, Permission, endpoint
+from stepwell.api.requests.query_parameters import ItemsQuery, parse_id, parse_query
+from stepwell.api.responses.conditional_requests import answer_streams, respond_unless_known, to_response
+from stepwell.api.responses.serializers import item_to_public, step_to_public
+from stepwell.api.responses.streamed_answers import SLICE_BYTES
+from stepwell.basics.idempotency import StoredAnswer
+from stepwell.contract.enums import WaitKind
+from stepwell.contract.item_list import ItemListResponse
+from stepwell.contract.workflows import WorkflowStepPublic
+from stepwell.engine.service import Services
+from stepwell.rules.list_records import ItemFilter
+
+_ITEMS = "/items"
+
+STEP = Operation(
+    method="GET",
+    path="/api/v1/workflows/{workflow_id}/steps/{step_id}",
+    id="get_step",
+    summary="Get Step",
+    description="One step, with its result. Tokens that may decide see its decision_url. "
+    "step_id is the step's id in the definition, percent-encoded.",
+    tag="workflows",
+    permission=Permission.READ,
+    answers=WorkflowStepPublic,
+)
+ITEMS = Operation(
+    method="GET",
+    path=STEP.path + _ITEMS,
+    served_at=STEP.path,
+    id="list_items",
+    summary="List Items",
+    description="The items of a step with for_each, in their order, with their values and results. There are none "
+    "before the step has begun. A step without for_each is a 404.",
+    tag="workflows",
+    permission=Permission.READ,
+    query=ItemsQuery,
+    answers=ItemListResponse,
+    headers=("ETag",),
+    takes=(IF_NONE_MATCH,),
+)
+
+
+@endpoint(STEP, ITEMS)
+async def get_step(request: ApiRequest, services: ServicesDep, decision_links: DecisionLinksDep) -> ASGIApp:
+    workflow_id, step_id = parse_id(request.path_params["workflow_id"], "workflow"), raw_path_after(request, "steps")
+    if step_id.endswith(_ITEMS) and step_id != _ITEMS:
+        return await _list_items(request, services, workflow_id, unquote(step_id.removesuffix(_ITEMS)))
+    parse_query(request.scope["query_string"], NoQuery)
+    record = await services.reads.step(request.user.scope, workflow_id, unquote(step_id))
+    step = step_to_public(record)
+    if step.waiting_for is None or step.waiting_for.kind is not WaitKind.DECISION:
+        return to_response(StoredAnswer(200, {}, json.encode(step)))
+    if Permission.APPROVE.is_in(request.user.permissions):
+        step.waiting_for.decision_url = decision_links.url_of_step(workflow_id, record)
+    return to_response(StoredAnswer(200, {"Cache-Control": "no-store"}, json.encode(step)))
+
+
+async def _list_items(request: ApiRequest, services: Services, workflow_id: UUID, step_id: str) -> ASGIApp:
+    query = parse_query(request.scope["query_string"], ItemsQuery)
+    wanted = ItemFilter(step_id, query.statuses, skip=query.skip)
+    first = await services.reads.item_slice(request.user.scope, workflow_id, wanted, query.limit, SLICE_BYTES)
+    expected = min(query.limit, max(0, first.total - query.skip))
+    items = [item_to_public(each, repeats=first.repeats) for each in first.items]
+    answer = ItemListResponse(items, first.total, query.skip, query.limit)
+    if len(items) >= expected or not items:
+        return await respond_unless_known(request, answer)
+    rest = structs.replace(wanted, skip=0, after=items[-1].item)
+    return answer_streams(request, services).items(workflow_id, answer, rest, expected, repeats=first.repeats)
+
+
+def raw_path_after(request: ApiRequest, segment: str) -> str:
+    """Return the path after *segment*, still encoded: the path that Litestar has parsed lacks double slashes."""
+    raw = (request.scope.get("raw_path") or b"").decode("latin-1")
+    return raw.partition(f"/{segment}/")[2].removesuffix("/")
+
+
+HANDLERS = (get_step,)

@@ -1,0 +1,136 @@
+"""The operations that end waits: the decision for a step, and signals.
+
+A step's id may contain slashes, so the route of a step takes the rest of the path. `POST …/steps/{step_id}/decision`
+shares that route with `GET …/steps/{step_id}`: the last segment of a POST is always `decision`, and a GET has no such
+segment. So the step "a/decision" is read by `GET …/steps/a/decision`, and decided by
+`POST …/steps/a/decision/decision`.
+"""
+
+from typing import Any
+from urllib.parse import unquote
+
+from litestar.exceptions import MethodNotAllowedException
+from msgspec import json
+
+from stepwell.api.auth.dependencies import ApiRequest
+from stepwell.api.requests.headers import CHANGING
+from stepwell.api.requests.operations import NoQuery, Operation, Permission, endpoint
+from stepwell.api.requests.query_parameters import parse_id, parse_query
+from stepwell.api.requests.request_bodies import read_struct
+from stepwell.api.responses.idempotency import idempotent
+from stepwell.api.responses.serializers import step_to_public
+from stepwell.api.routes.single_steps import STEP, raw_path_after
+from stepwell.basics.errors import Fault, InvalidRequest
+from stepwell.basics.idempotency import StoredAnswer
+from stepwell.contract.decisions import MAX_DATA_BYTES, CreateDecision, SendSignal
+from stepwell.contract.workflows import WorkflowStepPublic
+from stepwell.engine.service import Services
+from stepwell.lifecycle.preconditions import Preconditions
+from stepwell.lifecycle.records import StepRecord
+from stepwell.rules.large_workflow_records import FoundWorkflow
+
+_DECISION = "/decision"
+
+DECIDE = Operation(
+    method="POST",
+    path=STEP.path + _DECISION,
+    served_at=STEP.path,
+    id="decide_step",
+    summary="Decide",
+    description=(
+        "Decides for a step that waits for a decision: its result is {choice, approved, note, data, by, at}. A step is "
+        "decided once; afterwards it is a 409 that says who has decided, and when."
+    ),
+    tag="workflows",
+    permission=Permission.APPROVE,
+    body=CreateDecision,
+    answers=WorkflowStepPublic,
+    problems=(409,),
+    takes=CHANGING,
+)
+SIGNAL = Operation(
+    method="POST",
+    path="/api/v1/workflows/{workflow_id}/signals/{signal_name}",
+    id="signal_workflow",
+    summary="Signal",
+    description=(
+        "Sends a signal to the step that waits for it: its result is {data, by, at}. A signal that comes early is "
+        "stored, and a second one is a 409 until the step has taken the first."
+    ),
+    tag="workflows",
+    permission=Permission.WRITE,
+    body=SendSignal,
+    body_optional=True,
+    answers=WorkflowStepPublic,
+    problems=(409,),
+    takes=CHANGING,
+)
+
+
+async def _decided_step(request: ApiRequest, services: Services, workflow: FoundWorkflow) -> StoredAnswer:
+    step = await services.reads.step(request.user.scope, workflow.id, decided_step_id(request))
+    return _answer(step)
+
+
+async def _signaled_step(request: ApiRequest, services: Services, workflow: FoundWorkflow) -> StoredAnswer:
+    name = _signal_name(request)
+    return _answer(await services.reads.step_of_signal(request.user.scope, workflow.id, name))
+
+
+@endpoint(DECIDE)
+@idempotent(_decided_step)
+async def decide_step(request: ApiRequest, services: Services, preconditions: Preconditions) -> StoredAnswer:
+    workflow_id, step_id = parse_id(request.path_params["workflow_id"], "workflow"), decided_step_id(request)
+    parse_query(request.scope["query_string"], NoQuery)
+    wanted = await read_struct(request, CreateDecision)
+    check_data(wanted.data)
+    caller = request.user
+    step = await services.reads.step(caller.scope, workflow_id, step_id)
+    check_choice(step, wanted.choice)
+    decided = await services.workflows.decide(caller.scope, caller.subject, workflow_id, step, wanted, preconditions)
+    return _answer(decided)
+
+
+@endpoint(SIGNAL)
+@idempotent(_signaled_step)
+async def signal_workflow(request: ApiRequest, services: Services, preconditions: Preconditions) -> StoredAnswer:
+    workflow_id = parse_id(request.path_params["workflow_id"], "workflow")
+    parse_query(request.scope["query_string"], NoQuery)
+    wanted = await read_struct(request, SendSignal)
+    check_data(wanted.data)
+    caller, name = request.user, _signal_name(request)
+    step = await services.workflows.signal(caller.scope, caller.subject, workflow_id, name, wanted, preconditions)
+    return _answer(step)
+
+
+def check_data(data: Any) -> None:
+    """Raise `InvalidRequest` if the data of a decision or a signal is too large."""
+    if len(json.encode(data)) > MAX_DATA_BYTES:
+        raise InvalidRequest([Fault(("body", "data"), f"Expected at most {MAX_DATA_BYTES:,} bytes", "too_long")])
+
+
+def check_choice(step: StepRecord, choice: str) -> None:
+    """Raise `InvalidRequest` if the step waits for a decision, and *choice* is none of its choices."""
+    wait = None if step.state.flow is None else step.state.flow.wait
+    if wait is not None and wait.choices and choice not in wait.choices:
+        message = f"Expected one of {', '.join(wait.choices)}"
+        raise InvalidRequest([Fault(("body", "choice"), message, "unknown_choice")])
+
+
+def decided_step_id(request: ApiRequest) -> str:
+    """Return the id of the step that a POST decides for. Raises `MethodNotAllowedException` for the path of a step."""
+    path = raw_path_after(request, "steps")
+    if not path.endswith(_DECISION):
+        raise MethodNotAllowedException  # of the path of a step
+    return unquote(path.removesuffix(_DECISION))
+
+
+def _signal_name(request: ApiRequest) -> str:
+    return unquote(raw_path_after(request, "signals"))
+
+
+def _answer(step: StepRecord) -> StoredAnswer:
+    return StoredAnswer(200, {}, json.encode(step_to_public(step)))
+
+
+HANDLERS = (decide_step, signal_workflow)

@@ -1,0 +1,394 @@
+"""The operations on workflows: the eight of the API contract, pause, and the deletion of all data."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from functools import partial
+from typing import TypeAlias
+from uuid import UUID
+
+from litestar.types import ASGIApp
+from msgspec import json
+
+from stepwell.api.auth.dependencies import ApiRequest, CursorsDep, ServicesDep
+from stepwell.api.requests.headers import CHANGING, ETAG, IDEMPOTENCY_KEY, IF_NONE_MATCH
+from stepwell.api.requests.operations import JSON_TYPE, MERGE_PATCH_TYPE, NoQuery, Operation, Permission, endpoint
+from stepwell.api.requests.preferences import handling_of
+from stepwell.api.requests.query_parameters import (
+    CleanupQuery,
+    GetQuery,
+    StartQuery,
+    VerbQuery,
+    parse_id,
+    parse_query,
+)
+from stepwell.api.requests.request_bodies import give_room_back, ignore_empty_body, read_json, read_with_room
+from stepwell.api.requests.request_resources import resources_of
+from stepwell.api.responses.conditional_requests import (
+    answer_with_etag,
+    not_modified,
+    not_modified_workflow,
+    send_answer,
+    workflow_answer,
+)
+from stepwell.api.responses.dry_run import DRY_RUN_ANSWER, supports_dry_run
+from stepwell.api.responses.idempotency import idempotent
+from stepwell.api.responses.prefer_wait import answer_after_wait, answer_now, wait_if_preferred
+from stepwell.api.responses.serializers import cleanup_to_public, page_to_public, workflow_to_public
+from stepwell.api.responses.streamed_answers import Answer, StreamedAnswer
+from stepwell.api.responses.workflow_etags import page_etag
+from stepwell.api.routes.definitions import read_definition
+from stepwell.api.routes.limits import RATE_LIMIT_HEADERS, show_rate_limit
+from stepwell.api.routes.list_query import ListQuery, page_links
+from stepwell.basics.errors import InvalidRequest
+from stepwell.basics.idempotency import StoredAnswer
+from stepwell.basics.tenancy import TenantScope
+from stepwell.contract.definition import CreateWorkflow, WorkflowUpdate
+from stepwell.contract.enums import WorkflowStatus
+from stepwell.contract.problems import DefinitionWarning
+from stepwell.contract.workflows import (
+    WorkflowCleanupResponse,
+    WorkflowDataDeletion,
+    WorkflowListResponse,
+    WorkflowPublic,
+)
+from stepwell.definition.validation.workflow import parse_update
+from stepwell.engine.reads.shared_reads import ListAnswer
+from stepwell.engine.service import Services
+from stepwell.lifecycle.preconditions import NO_PRECONDITIONS, Preconditions
+from stepwell.rules.large_workflow_records import FoundWorkflow, LargeWorkflow
+
+TAG = "workflows"
+BASE = "/api/v1/workflows/"
+ONE = BASE + "{workflow_id}"
+
+CREATE = Operation(
+    method="POST",
+    path=BASE,
+    id="create_workflow",
+    summary="Create Workflow",
+    description="If start is true (the default) the workflow starts immediately. Returns the workflow with all steps. "
+    "An absent origin_instance is that of the token, else that of the service. Data URIs over 4 kB in known *_url and "
+    "*_urls inputs become uploads, and the workflow has their paths instead.",
+    tag=TAG,
+    permission=Permission.WRITE,
+    query=StartQuery,
+    body=CreateWorkflow,
+    status=201,
+    answers=WorkflowPublic,
+    headers=("Location", "ETag"),
+    optional_headers=RATE_LIMIT_HEADERS,
+    takes=(IDEMPOTENCY_KEY,),
+    waits=True,
+)
+LIST = Operation(
+    method="GET",
+    path=BASE,
+    id="list_workflows",
+    summary="List Workflows",
+    description="Ordered by creation date, newest first.",
+    tag=TAG,
+    permission=Permission.READ,
+    query=ListQuery,
+    answers=WorkflowListResponse,
+    headers=("Link", "ETag"),
+    takes=(IF_NONE_MATCH,),
+)
+GET = Operation(
+    method="GET",
+    path=ONE,
+    id="get_workflow",
+    summary="Get Workflow",
+    description="The workflow, deleted or not, with its steps.",
+    tag=TAG,
+    permission=Permission.READ,
+    query=GetQuery,
+    answers=WorkflowPublic,
+    headers=("ETag",),
+    takes=(IF_NONE_MATCH,),
+    waits=True,
+)
+UPDATE = Operation(
+    method="PATCH",
+    path=ONE,
+    id="update_workflow",
+    summary="Update Workflow",
+    description=(
+        "Can update name, description, webhook_url. Also labels, which are replaced together. null clears a member "
+        "(but not name). Absent ones don't change."
+    ),
+    tag=TAG,
+    permission=Permission.WRITE,
+    body=WorkflowUpdate,
+    answers=WorkflowPublic,
+    body_types=(JSON_TYPE, MERGE_PATCH_TYPE),
+    problems=(409,),
+    headers=("ETag",),
+    takes=CHANGING,
+)
+CLEANUP = Operation(
+    method="POST",
+    path=ONE + "/cleanup",
+    id="cleanup_workflow",
+    summary="Cleanup Workflow",
+    description=(
+        "Soft-deletes the workflow; with cleanup_tasks also deletes output files and soft-deletes task records. "
+        "Must not be RUNNING. If files are left after ten seconds, pending is true, and the service goes on with them. "
+        "The event workflow.files_deleted reports the end."
+    ),
+    tag=TAG,
+    permission=Permission.WRITE,
+    query=CleanupQuery,
+    answers=WorkflowCleanupResponse,
+    also=DRY_RUN_ANSWER,
+    problems=(409,),
+    headers=("ETag",),
+    takes=CHANGING,
+)
+
+
+DELETE_DATA = Operation(
+    method="DELETE",
+    path=ONE + "/data",
+    id="delete_workflow_data",
+    summary="Delete Workflow Data",
+    description=(
+        "Deletes all rows and files of the workflow for good, for example for a privacy request. Must not be RUNNING, "
+        "and no job of it may be followed up. A file that another workflow names stays until that one is deleted. "
+        "Afterwards the id is unknown. What remains is a record of the id, the caller and the time. If something is "
+        "left after ten seconds, pending is true, and the service goes on."
+    ),
+    tag=TAG,
+    permission=Permission.WRITE,
+    answers=WorkflowDataDeletion,
+    problems=(409,),
+)
+
+
+def _verb(verb: str, description: str, *, waits: bool = False) -> Operation:
+    return Operation(
+        method="POST",
+        path=f"{ONE}/{verb}",
+        id=f"{verb}_workflow",
+        summary=f"{verb.capitalize()} Workflow",
+        description=description,
+        tag=TAG,
+        permission=Permission.WRITE,
+        query=VerbQuery,
+        answers=WorkflowPublic,
+        also=DRY_RUN_ANSWER,
+        problems=(409,),
+        headers=("ETag",),
+        takes=CHANGING,
+        waits=waits,
+    )
+
+
+START = _verb("start", "Must be PENDING.", waits=True)
+PAUSE = _verb("pause", "Must be RUNNING. Nothing new starts; running steps end and are recorded.")
+RESUME = _verb(
+    "resume",
+    "Only FAILED or PAUSED. Resets failed and running steps and goes on from the last checkpoint.",
+    waits=True,
+)
+CANCEL = Operation(
+    method="DELETE",
+    path=ONE,
+    id="cancel_workflow",
+    summary="Cancel Workflow",
+    description="Cancels the workflow and all running tasks. Must be PENDING or RUNNING.",
+    tag=TAG,
+    permission=Permission.WRITE,
+    query=VerbQuery,
+    answers=WorkflowPublic,
+    also=DRY_RUN_ANSWER,
+    problems=(409,),
+    headers=("ETag",),
+    takes=CHANGING,
+)
+
+
+async def _creation_answer(
+    request: ApiRequest, services: Services, workflow: FoundWorkflow, warnings: Sequence[DefinitionWarning]
+) -> Answer:
+    # A workflow that isn't started won't end, so there is nothing to wait for.
+    wait = workflow.status is not WorkflowStatus.PENDING
+    headers = {"Location": f"{BASE}{workflow.id}"}
+    return await (answer_after_wait if wait else answer_now)(request, services, workflow, headers, 201, warnings)
+
+
+async def _rebuilt_creation(request: ApiRequest, services: Services, workflow: FoundWorkflow) -> Answer:
+    """Return the answer of create for a repeated request. Its warnings come from its body, which is the same."""
+    warnings: Sequence[DefinitionWarning] = ()
+    with suppress(InvalidRequest):  # other settings since then may refuse the definition
+        warnings = (await read_definition(request, services)).warnings
+    return await _creation_answer(request, services, workflow, warnings)
+
+
+async def _clean_again(request: ApiRequest, services: Services, _workflow: FoundWorkflow) -> Answer:
+    """Clean up again, because the report of the first run was lost. It deletes what that run left."""
+    return await _clean(request, services, NO_PRECONDITIONS)
+
+
+@endpoint(CREATE)
+@idempotent(_rebuilt_creation)
+async def create_workflow(request: ApiRequest, services: Services, preconditions: Preconditions) -> Answer:
+    query = parse_query(request.scope["query_string"], StartQuery)
+    caller = request.user
+    if not caller.scope.every:
+        show_rate_limit(request, caller.scope.tenant)
+        await services.admission.check(caller.scope.tenant)  # first, because the body costs more
+    size = len(await read_with_room(request))
+    async with services.create_turns.turn(resources_of(request.scope).account, size):
+        planned = await read_definition(request, services)
+        tenant = caller.tenant_for(planned.request.origin_tenant_id)
+        show_rate_limit(request, tenant)
+        record = await services.workflows.create(
+            caller.scope, caller.subject, planned, tenant=tenant, start=query.start, preconditions=preconditions
+        )
+    await give_room_back(request)
+    return await _creation_answer(request, services, record, planned.warnings)
+
+
+@endpoint(LIST)
+async def list_workflows(request: ApiRequest, services: ServicesDep, cursors: CursorsDep) -> ASGIApp:
+    query = parse_query(request.scope["query_string"], ListQuery)
+    wanted = query.as_page(cursors)
+    scope = request.user.scope
+    if wanted.origin_tenant_id is not None:
+        resources_of(request.scope).count_for(wanted.origin_tenant_id)
+
+    async def read() -> ListAnswer:
+        return ListAnswer(await services.reads.page(scope, wanted), asyncio.Lock())
+
+    shared = await services.list_answers.read((scope, wanted), read)
+    page = shared.page
+    links = page_links(BASE, query, page, cursors)
+    etag = partial(page_etag, total=page.total, links=links, query=query)
+    headers = {"Link": links, ETAG: etag(page.versions)}
+    if not_modified_answer := not_modified(request, headers):
+        return not_modified_answer
+    if page.workflows is None:
+        numbers = b'],"total":%b,"skip":%d,"limit":%d}' % (json.encode(page.total), query.skip, query.limit)
+        ids = list(page.versions)
+        answer = StreamedAnswer(ids, wanted.parts, headers, prefix=b'{"workflows":[', suffix=numbers, page_etag=etag)
+        return send_answer(request, services, answer)
+    async with shared.encoding:
+        if shared.body is None:
+            shared.body = json.encode(await page_to_public(page, query.skip, query.limit))
+    return send_answer(request, services, StoredAnswer(200, headers, shared.body))
+
+
+@endpoint(GET)
+async def get_workflow(request: ApiRequest, services: ServicesDep) -> ASGIApp:
+    workflow_id = _workflow_id(request)
+    parts = parse_query(request.scope["query_string"], GetQuery).parts
+    applied = await wait_if_preferred(request, services, workflow_id)
+    if known := await not_modified_workflow(request, services, workflow_id, applied, parts):
+        return known
+    workflow = await services.reads.find(request.user.scope, workflow_id, parts)
+    resources_of(request.scope).count_for(workflow.tenant)
+    return send_answer(request, services, await workflow_answer(workflow, applied, parts=parts))
+
+
+@endpoint(UPDATE)
+@idempotent(answer_now)
+async def update_workflow(request: ApiRequest, services: Services, preconditions: Preconditions) -> Answer:
+    workflow_id = _workflow_id(request)
+    parse_query(request.scope["query_string"], NoQuery)
+    refusal, handling = services.catalog.webhook_refusal, handling_of(request.scope)
+    changes = await read_json(request, lambda body: parse_update(body, refusal, handling))
+    caller = request.user
+    return await workflow_answer(
+        await services.workflows.update(caller.scope, caller.subject, workflow_id, changes, preconditions)
+    )
+
+
+@endpoint(START)
+@supports_dry_run("start")
+@idempotent(answer_after_wait)
+async def start_workflow(request: ApiRequest, services: Services, preconditions: Preconditions) -> Answer:
+    return await answer_after_wait(request, services, await _perform(request, services.workflows.start, preconditions))
+
+
+@endpoint(PAUSE)
+@supports_dry_run("pause")
+@idempotent(answer_now)
+async def pause_workflow(request: ApiRequest, services: Services, preconditions: Preconditions) -> Answer:
+    return await workflow_answer(await _perform(request, services.workflows.pause, preconditions))
+
+
+@endpoint(RESUME)
+@supports_dry_run("resume")
+@idempotent(answer_after_wait)
+async def resume_workflow(request: ApiRequest, services: Services, preconditions: Preconditions) -> Answer:
+    return await answer_after_wait(request, services, await _perform(request, services.workflows.resume, preconditions))
+
+
+@endpoint(CANCEL)
+@supports_dry_run("cancel")
+@idempotent(answer_now)
+async def cancel_workflow(request: ApiRequest, services: Services, preconditions: Preconditions) -> Answer:
+    return await workflow_answer(await _perform(request, services.workflows.cancel, preconditions))
+
+
+@endpoint(CLEANUP)
+@supports_dry_run("cleanup")
+@idempotent(_clean_again)
+async def cleanup_workflow(request: ApiRequest, services: Services, preconditions: Preconditions) -> Answer:
+    return await _clean(request, services, preconditions)
+
+
+async def _clean(request: ApiRequest, services: Services, preconditions: Preconditions) -> Answer:
+    workflow_id = _workflow_id(request)
+    query = parse_query(request.scope["query_string"], CleanupQuery)
+    await ignore_empty_body(request)
+    await resources_of(request.scope).count_for_owner()  # it may wait for long
+    caller = request.user
+    workflow, report = await services.workflows.cleanup(
+        caller.scope, caller.subject, workflow_id, cleanup_tasks=query.cleanup_tasks, preconditions=preconditions
+    )
+    detail = cleanup_to_public(report)
+    if isinstance(workflow, LargeWorkflow):
+        suffix = b',"cleanup":' + json.encode(detail) + b"}"
+        return StreamedAnswer((workflow.id,), prefix=b'{"workflow":', suffix=suffix)
+    return answer_with_etag(workflow, WorkflowCleanupResponse(await workflow_to_public(workflow), detail))
+
+
+@endpoint(DELETE_DATA)
+async def delete_workflow_data(request: ApiRequest, services: ServicesDep) -> WorkflowDataDeletion:
+    workflow_id = _workflow_id(request)
+    parse_query(request.scope["query_string"], NoQuery)
+    await ignore_empty_body(request)
+    await resources_of(request.scope).count_for_owner()  # it may wait for long
+    deletion = await services.workflows.delete_data(request.user.scope, request.user.subject, workflow_id)
+    return WorkflowDataDeletion(workflow_id, deletion.files_deleted, deletion.pending)
+
+
+_Verb: TypeAlias = Callable[[TenantScope, str, UUID, Preconditions], Awaitable[FoundWorkflow]]
+
+
+async def _perform(request: ApiRequest, verb: _Verb, preconditions: Preconditions) -> FoundWorkflow:
+    workflow_id = _workflow_id(request)
+    parse_query(request.scope["query_string"], VerbQuery)
+    await ignore_empty_body(request)
+    caller = request.user
+    return await verb(caller.scope, caller.subject, workflow_id, preconditions)
+
+
+def _workflow_id(request: ApiRequest) -> UUID:
+    return parse_id(request.path_params["workflow_id"], "workflow")
+
+
+HANDLERS = (
+    create_workflow,
+    list_workflows,
+    get_workflow,
+    update_workflow,
+    start_workflow,
+    pause_workflow,
+    resume_workflow,
+    cancel_workflow,
+    cleanup_workflow,
+    delete_workflow_data,
+)
