@@ -10,7 +10,7 @@ from msgspec import convert
 from stepwell.client import Expression, RunIf, Workflow
 from stepwell.contract.definition import CreateWorkflow
 from stepwell.contract.enums import ProviderType, TransformType
-from stepwell.contract.uploads import ArtifactPublic
+from stepwell.contract.files import ArtifactPublic
 
 _TIME = datetime(2026, 1, 1, tzinfo=UTC)
 PHOTO = ArtifactPublic(

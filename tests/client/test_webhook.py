@@ -8,7 +8,7 @@ import pytest
 from standardwebhooks.webhooks import Webhook
 
 from stepwell.client import InvalidWebhook, verify_webhook
-from stepwell.contract.webhooks import StepNotice, WorkflowNotice
+from stepwell.contract.events import StepNotice, WorkflowNotice
 from support.emulators.webhook_receiver import running_sink
 from support.providers.scripted import eventually
 from support.service.live_service import WEBHOOK_SECRET, Service

@@ -15,9 +15,9 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from stepwell.basics.errors import InvalidTransition
-from stepwell.contract.costs import Cost
 from stepwell.contract.definition import RetryPolicy, WorkflowConfig, WorkflowUpdate
 from stepwell.contract.enums import EventType, OnFailure, ProviderType, RunIf, StepStatus, WorkflowStatus
+from stepwell.contract.tasks import Cost
 from stepwell.lifecycle.decision import Decision
 from stepwell.lifecycle.inputs import (
     Admitted,

@@ -6,7 +6,6 @@ from uuid import UUID
 import pytest
 from msgspec.structs import replace
 
-from stepwell.contract.costs import Cost
 from stepwell.contract.definition import WorkflowConfig
 from stepwell.contract.enums import (
     CancelReceipt,
@@ -17,6 +16,7 @@ from stepwell.contract.enums import (
     TaskStatus,
     WorkflowStatus,
 )
+from stepwell.contract.tasks import Cost
 from stepwell.lifecycle.decision import Decision
 from stepwell.lifecycle.effects import CancelAttempt, FollowUp, StartAttempt, WakeAt
 from stepwell.lifecycle.inputs import (

@@ -2,8 +2,8 @@
 
 import pytest
 
-from stepwell.contract.costs import Cost
 from stepwell.contract.enums import EventType, ProviderType, StepStatus, TaskStatus, WorkflowStatus
+from stepwell.contract.tasks import Cost
 from stepwell.lifecycle.inputs import Succeeded
 from stepwell.lifecycle.output_budget import ERRORS_MAX_BYTES, OutputBudget
 from support.workflows.runs import SimulatedRun

@@ -39,8 +39,8 @@ from uuid import UUID
 
 from msgspec import Struct
 
-from stepwell.contract.costs import Cost
 from stepwell.contract.enums import WorkflowStatus
+from stepwell.contract.tasks import Cost
 
 
 class Fault(Struct, frozen=True):

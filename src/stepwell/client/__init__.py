@@ -30,10 +30,6 @@ from stepwell.client.filters import CountFilters, ListFilters, PageOptions
 from stepwell.client.results import FeedItem, ListPage
 from stepwell.client.synchronous.all_operations import Stepwell
 from stepwell.client.webhook import verify_webhook
-from stepwell.contract.artifacts import ArtifactLink
-from stepwell.contract.costs import CostGroup, CostSums
-from stepwell.contract.decisions import OpenDecision
-from stepwell.contract.dry_run_result import DryRun
 from stepwell.contract.enums import (
     DeliveryStatus,
     EventType,
@@ -45,19 +41,27 @@ from stepwell.contract.enums import (
     WaitKind,
     WorkflowStatus,
 )
-from stepwell.contract.events import EventFeedResponse, EventListResponse, EventPublic, StreamTicket
-from stepwell.contract.item_list import ItemListResponse, ItemPublic
-from stepwell.contract.limits import Limits
-from stepwell.contract.output_list import OutputPublic
-from stepwell.contract.plan_result import PlannedStep, WorkflowPlan
+from stepwell.contract.events import (
+    DeliveryPublic,
+    EventFeedResponse,
+    EventListResponse,
+    EventPublic,
+    StepNotice,
+    StreamTicket,
+    WorkflowNotice,
+)
+from stepwell.contract.files import ArtifactLink, ArtifactPublic, PresignedPut
+from stepwell.contract.forecasts import DryRun, PlannedStep, WorkflowPlan
 from stepwell.contract.problems import Problem, ValidationError
 from stepwell.contract.providers import ProviderStatus
 from stepwell.contract.reasons import Explanation
-from stepwell.contract.system import Root
-from stepwell.contract.tasks import TaskPublic
-from stepwell.contract.uploads import ArtifactPublic, PresignedPut
-from stepwell.contract.webhooks import DeliveryPublic, StepNotice, WorkflowNotice
+from stepwell.contract.service import Limits, Root
+from stepwell.contract.tasks import CostGroup, CostSums, TaskPublic
 from stepwell.contract.workflows import (
+    ItemListResponse,
+    ItemPublic,
+    OpenDecision,
+    OutputPublic,
     WaitingFor,
     WorkflowCleanupResponse,
     WorkflowCountsResponse,

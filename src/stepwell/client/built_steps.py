@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Self, TypeAlias, TypedDict
 
 from stepwell.contract.enums import ProviderType, RunIf, TaskType, TransformType
-from stepwell.contract.uploads import ArtifactPublic
+from stepwell.contract.files import ArtifactPublic
 
 
 class BuiltDefinition(ABC):

@@ -21,9 +21,9 @@ from stepwell.client.errors import (
     refusal_of,
 )
 from stepwell.client.requests import ClientRequest
-from stepwell.contract.costs import CostsResponse
 from stepwell.contract.enums import unknown_members
 from stepwell.contract.problems import HTTPValidationError, Problem
+from stepwell.contract.tasks import CostsResponse
 
 _Answer = TypeVar("_Answer")
 _MAX_TEXT = 200  # characters of an answer that isn't one of the API

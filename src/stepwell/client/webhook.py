@@ -7,7 +7,7 @@ from msgspec import DecodeError, Struct, json
 
 from stepwell.client.errors import InvalidWebhook
 from stepwell.contract.enums import unknown_members
-from stepwell.contract.webhooks import StepNotice, WorkflowNotice
+from stepwell.contract.events import StepNotice, WorkflowNotice
 
 _HEADERS = ("webhook-id", "webhook-timestamp", "webhook-signature")
 

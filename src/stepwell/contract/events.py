@@ -1,12 +1,13 @@
-"""The answers about events, and the ticket that opens a stream of them."""
+"""The answers about events, the bodies of webhooks, and the answers about their deliveries."""
 
 from typing import Annotated, Any
 from uuid import UUID
 
-from msgspec import Meta, Struct
+from msgspec import UNSET, Meta, Struct, UnsetType
 
-from stepwell.contract.enums import EventType
+from stepwell.contract.enums import DeliveryStatus, EventType
 from stepwell.contract.fields import Time
+from stepwell.contract.workflows import WaitingFor, WorkflowPublic
 
 
 class EventPublic(Struct):
@@ -49,3 +50,68 @@ class CreateStreamTicket(Struct, frozen=True, forbid_unknown_fields=True):
 class StreamTicket(Struct):
     ticket: str
     expires_at: Annotated[Time, Meta(description="The ticket opens a stream until then")]
+
+
+class DeliveryAttemptPublic(Struct):
+    """One attempt to send a webhook."""
+
+    at: Time
+    code: Annotated[int, Meta(description="The status code of the answer; null without an answer")] | None
+    latency_ms: int | None
+    answer: Annotated[str, Meta(description="The first kB of the answer, as text")] | None
+    error: Annotated[str, Meta(description="Why there was no answer")] | None
+
+
+class DeliveryPublic(Struct):
+    """A webhook that was sent, or will be."""
+
+    id: Annotated[str, Meta(description="The value of the header webhook-id")]
+    event_id: Annotated[int, Meta(description="The id of its event in the workflow's history")]
+    type: EventType
+    status: Annotated[
+        DeliveryStatus,
+        Meta(description="FAILED: no attempt is left. STOPPED: the receiver answered 410, or webhook_url was removed"),
+    ]
+    next_at: Annotated[Time, Meta(description="The time of the next attempt; null if there is none")] | None
+    created_at: Time
+    attempts: Annotated[list[DeliveryAttemptPublic], Meta(description="The newest 50, oldest first")]
+
+
+class DeliveryListResponse(Struct):
+    deliveries: list[DeliveryPublic]
+    has_more: Annotated[
+        bool, Meta(description="Whether there are later deliveries, after the event_id of the last one")
+    ]
+
+
+class StepNoticeData(Struct):
+    workflow_id: UUID
+    origin_reference: str | None
+    origin_instance: str
+    event: EventPublic
+    waiting_for: (
+        Annotated[
+            WaitingFor, Meta(description="For step.waiting, as long as the step waits: with the decision_url to decide")
+        ]
+        | UnsetType
+    ) = UNSET
+
+
+class WorkflowNotice(Struct):
+    """A webhook about the end of a workflow. `data` is what GET returned for the workflow at the first attempt to send
+    it.
+    """
+
+    type: EventType
+    timestamp: Time
+    data: WorkflowPublic
+
+
+class StepNotice(Struct):
+    """A webhook about an event of a step. It is sent only if suppress_subtask_events is false, or if the step waits
+    for a decision or a signal.
+    """
+
+    type: EventType
+    timestamp: Time
+    data: StepNoticeData

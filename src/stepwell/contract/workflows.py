@@ -1,15 +1,15 @@
-"""The answers about workflows and their steps."""
+"""The requests and answers about workflows, their steps, items and files, and what steps wait for."""
 
-from typing import Annotated
+from typing import Annotated, Any
 from uuid import UUID
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from stepwell.contract.costs import CostSums
 from stepwell.contract.definition import FieldMapping, ForEach, JsonObject, Repeat
 from stepwell.contract.enums import RunIf, SkipReason, StepStatus, WaitKind, WorkflowStatus
 from stepwell.contract.fields import Result, Time
 from stepwell.contract.problems import DefinitionWarning
+from stepwell.contract.tasks import CostSums
 
 Mapping = Annotated[FieldMapping, Meta(extra_json_schema={"type": "object"})]
 
@@ -200,3 +200,106 @@ class WorkflowDataDeletion(Struct):
 class WorkflowCleanupResponse(Struct):
     workflow: WorkflowPublic
     cleanup: WorkflowCleanupDetail
+
+
+class ItemPublic(Struct, kw_only=True):
+    """One item of a step. Its members are those of a step, beside its number and its value."""
+
+    item: Annotated[int, Meta(description="Its number, from 0")]
+    value: Annotated[Any, Meta(description="The item itself, any JSON")]
+    status: StepStatus
+    waiting_for: (
+        Annotated[WaitingFor, Meta(description="The sub-workflow that the item waits for; null if it doesn't wait")]
+        | None
+    ) = None
+    task_id: Annotated[str, Meta(description="The latest task (attempt) of the item")] | None = None
+    provider: str | None = None
+    model: str | None = None
+    cost: (
+        Annotated[CostSums, Meta(description="The cost of all its attempts at providers; null if there are none")]
+        | None
+    ) = None
+    result: Result = None
+    error_message: str | None = None
+    next_attempt_at: Annotated[Time, Meta(description="Between two attempts: when the next one starts")] | None = None
+    started_at: Time | None = None
+    completed_at: Time | None = None
+    retry_count: int
+    runs: (
+        Annotated[int, Meta(description="How many runs of an item that repeats have ended; null without repeat")] | None
+    ) = None
+
+
+class ItemListResponse(Struct):
+    """Items of a step in their order. `total` counts those that match the query."""
+
+    items: list[ItemPublic]
+    total: int
+    skip: int
+    limit: int
+
+
+_STEP_PATH = "The steps and items that lead to the file, like each/0/large. Each part is safe as the name of a folder"
+
+
+class OutputPublic(Struct, frozen=True):
+    """A file of a result of a run, of its items or of its sub-workflows. `size` is in bytes, `sha256` in hex."""
+
+    path: Annotated[str, Meta(description="The path that inputs accept, media/{task_id}/{name}")]
+    step_path: Annotated[str, Meta(description=_STEP_PATH)]
+    name: Annotated[str, Meta(description="The last part of path")]
+    media_type: str
+    size: int
+    sha256: str
+    task_id: UUID
+    final: Annotated[bool, Meta(description="Whether it belongs to the final result")]
+
+
+class OutputListResponse(Struct, frozen=True):
+    outputs: Annotated[
+        list[OutputPublic], Meta(description="Those of the workflow's own steps first, then those of each sub-workflow")
+    ]
+
+
+MAX_NOTE = 2_000  # characters
+MAX_DATA_BYTES = 64 * 1024
+
+Data = Annotated[Any, Meta(description="Any JSON of at most 64 KiB, for the steps that read this step's result")]
+
+
+class CreateDecision(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    choice: Annotated[str, Meta(min_length=1, max_length=100, description="One of the choices of the step")]
+    note: Annotated[str, Meta(max_length=MAX_NOTE, description="Why, for people")] | None = None
+    data: Data = None
+
+
+class SendSignal(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    data: Data = None
+
+
+class ShownFile(Struct, frozen=True):
+    """A file among the inputs or the choices of a decision. Anyone can read it at `url` for a while."""
+
+    input: Annotated[str, Meta(description='The name of the input; "choices" for a file that only a choice names')]
+    path: str
+    url: str
+
+
+class OpenDecision(Struct, frozen=True, kw_only=True):
+    """A step that waits for a decision."""
+
+    workflow_id: UUID
+    workflow_name: str
+    origin_tenant_id: str | None
+    step_id: str
+    message: str | None
+    choices: list[str]
+    since: Time
+    until: Annotated[Time, Meta(description="It is decided then without anybody; null without a limit")] | None
+    inputs: Annotated[JsonObject, Meta(description="The other inputs of the step")]
+    files: Annotated[list[ShownFile], Meta(description="The files of Stepwell that the inputs and choices name")]
+    decision_url: Annotated[str, Meta(description="A page on which anyone can decide. It is a secret")]
+
+
+class DecisionListResponse(Struct, frozen=True):
+    decisions: Annotated[list[OpenDecision], Meta(description="The longest waiting first")]

@@ -19,9 +19,9 @@ from msgspec import Struct, json
 
 from stepwell.basics.errors import InvalidTransition, JobFollowedUp, NotFound, NotWaiting, TooManyRequests, Unavailable
 from stepwell.basics.tenancy import EVERY_TENANT, TenantScope
-from stepwell.contract.decisions import CreateDecision, SendSignal
 from stepwell.contract.definition import WorkflowUpdate
 from stepwell.contract.enums import StepStatus, WorkflowStatus
+from stepwell.contract.workflows import CreateDecision, SendSignal
 from stepwell.definition.validation.provider_rules import ProviderCatalog
 from stepwell.definition.validation.workflow import ValidatedWorkflow
 from stepwell.engine.attempts.expression_evaluator import ExpressionEvaluator

@@ -6,10 +6,9 @@ from uuid import UUID
 
 from msgspec import Struct
 
-from stepwell.contract.costs import Cost
 from stepwell.contract.definition import WorkflowUpdate
 from stepwell.contract.enums import CancelReceipt, ProviderType
-from stepwell.contract.tasks import Output
+from stepwell.contract.tasks import Cost, Output
 from stepwell.lifecycle.model import Sent, ShownWait
 
 SERVICE = "stepwell"  # the actor of every change that no caller asked for

@@ -6,7 +6,6 @@ from uuid import UUID
 
 from msgspec import Struct
 
-from stepwell.contract.costs import Cost
 from stepwell.contract.enums import (
     CancelReceipt,
     EventType,
@@ -19,7 +18,7 @@ from stepwell.contract.enums import (
     WaitKind,
     WorkflowStatus,
 )
-from stepwell.contract.tasks import Output
+from stepwell.contract.tasks import Cost, Output
 
 
 class WorkflowState(Struct):

@@ -23,8 +23,8 @@ from stepwell.basics.errors import (
 )
 from stepwell.basics.idempotency import Reservation
 from stepwell.basics.tenancy import TenantScope
-from stepwell.contract.dry_run_result import DryRunVerb
 from stepwell.contract.enums import WorkflowStatus
+from stepwell.contract.forecasts import DryRunVerb
 from stepwell.lifecycle.cleanup_records import CleanupReport
 from stepwell.lifecycle.inputs import Cancel, Cleanup, Decide, GiveUp, Pause, Resume, Signal, Start, Update
 from stepwell.lifecycle.preconditions import Preconditions, Version

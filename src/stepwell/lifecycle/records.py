@@ -9,9 +9,9 @@ from msgspec import Struct
 
 from stepwell.basics.idempotency import Reservation
 from stepwell.basics.workflow_limits import places_of
-from stepwell.contract.costs import CostSums
 from stepwell.contract.definition import JsonObject, WorkflowStepDefinition
 from stepwell.contract.enums import TaskType, WorkflowStatus
+from stepwell.contract.tasks import CostSums
 from stepwell.contract.workflows import ItemCounts
 from stepwell.lifecycle.child_records import ParentLink
 from stepwell.lifecycle.feature_level import BASE_LEVEL, FEATURE_LEVEL

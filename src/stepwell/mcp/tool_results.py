@@ -8,17 +8,22 @@ from uuid import UUID
 from msgspec import UNSET, Meta, Struct, json
 from msgspec.structs import replace
 
-from stepwell.contract.costs import CostGroup, CostSums
-from stepwell.contract.decisions import OpenDecision, ShownFile
-from stepwell.contract.dry_run_result import DryRun
 from stepwell.contract.enums import SkipReason, StepStatus, WorkflowStatus
-from stepwell.contract.item_list import ItemPublic
-from stepwell.contract.plan_result import PlannedPrice, PlannedStep, WorkflowPlan
+from stepwell.contract.files import ArtifactPublic
+from stepwell.contract.forecasts import DryRun, PlannedPrice, PlannedStep, WorkflowPlan
 from stepwell.contract.problems import DefinitionWarning
 from stepwell.contract.providers import ProviderStatus
 from stepwell.contract.reasons import Explanation, Reason
-from stepwell.contract.uploads import ArtifactPublic
-from stepwell.contract.workflows import ItemCounts, WorkflowCleanupDetail, WorkflowPublic, WorkflowStepPublic
+from stepwell.contract.tasks import CostGroup, CostSums
+from stepwell.contract.workflows import (
+    ItemCounts,
+    ItemPublic,
+    OpenDecision,
+    ShownFile,
+    WorkflowCleanupDetail,
+    WorkflowPublic,
+    WorkflowStepPublic,
+)
 from stepwell.mcp.shortening import shorten_object, shorten_text
 
 MAX_STEPS: Final = 100

@@ -3,8 +3,7 @@
 from contextlib import aclosing
 from typing import Final
 
-from stepwell.contract.decisions import OpenDecision
-from stepwell.contract.workflows import WorkflowStepPublic
+from stepwell.contract.workflows import OpenDecision, WorkflowStepPublic
 from stepwell.mcp.arguments import DecideArguments, DecisionsArguments, SignalArguments
 from stepwell.mcp.service_access import ServiceAccess
 from stepwell.mcp.tool import Tool, ToolOutcome

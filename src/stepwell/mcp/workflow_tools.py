@@ -10,8 +10,8 @@ from anyio import create_task_group
 from msgspec import UNSET
 
 from stepwell.client import StepwellError, WaitTimeout
-from stepwell.contract.dry_run_result import DryRunVerb
 from stepwell.contract.enums import TERMINAL_STATUSES, WorkflowStatus
+from stepwell.contract.forecasts import DryRunVerb
 from stepwell.contract.workflows import WorkflowPublic
 from stepwell.mcp.arguments import (
     DestructiveVerbArguments,

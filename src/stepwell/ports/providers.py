@@ -32,9 +32,8 @@ from uuid import UUID
 from msgspec import Struct, field
 
 from stepwell.basics.errors import AttemptError, Fault
-from stepwell.contract.costs import Cost
 from stepwell.contract.enums import ProviderType, TaskType
-from stepwell.contract.tasks import Output
+from stepwell.contract.tasks import Cost, Output
 from stepwell.lifecycle.model import Sent
 from stepwell.lifecycle.steps import KnownStep, StepMembers
 

@@ -8,8 +8,8 @@ from typing import TypeAlias
 
 from msgspec import Struct
 
-from stepwell.contract.costs import Cost, CostSums, Money
 from stepwell.contract.enums import ProviderType
+from stepwell.contract.tasks import Cost, CostSums, Money
 
 ANY_MODEL = "*"
 

@@ -4,8 +4,8 @@ from collections.abc import Callable
 
 from msgspec import UNSET, structs
 
-from stepwell.contract.costs import CostSums
 from stepwell.contract.enums import StepStatus
+from stepwell.contract.tasks import CostSums
 from stepwell.lifecycle.model import ItemState, Task
 from stepwell.lifecycle.records import ItemRecord, StepAttempts, StepRecord
 from stepwell.rules.list_records import ItemFilter, ItemSlice

@@ -10,9 +10,8 @@ from msgspec import UNSET, json, structs
 
 from stepwell.basics.errors import ResultTooLarge
 from stepwell.basics.tenancy import TenantScope
-from stepwell.contract.costs import CostSums
 from stepwell.contract.enums import CancelReceipt, EventType, SkipReason, StepStatus, TaskStatus, WorkflowStatus
-from stepwell.contract.tasks import Output
+from stepwell.contract.tasks import CostSums, Output
 from stepwell.definition.mapping.input_mapping import MAX_MAPPED_BYTES
 from stepwell.lifecycle.child_records import ChildRecord, ChildRecords
 from stepwell.lifecycle.decision import copy_of

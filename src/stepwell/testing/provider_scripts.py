@@ -18,8 +18,8 @@ from uuid import UUID
 from msgspec import Struct, field
 from PIL import Image
 
-from stepwell.contract.costs import Cost
 from stepwell.contract.enums import ProviderType, TaskType
+from stepwell.contract.tasks import Cost
 from stepwell.ports.providers import Attempt
 
 

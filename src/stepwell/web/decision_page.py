@@ -31,7 +31,7 @@ from stepwell.basics.artifacts import is_image, media_type_of, parse_artifact_pa
 from stepwell.basics.client_address import client_name
 from stepwell.basics.errors import NotFound, NotWaiting, TooManyRequests, Unavailable
 from stepwell.basics.tenancy import EVERY_TENANT, TenantScope
-from stepwell.contract.decisions import MAX_NOTE, CreateDecision
+from stepwell.contract.workflows import MAX_NOTE, CreateDecision
 from stepwell.engine.reads.read_service import ShownDecision
 from stepwell.engine.service import Services
 from stepwell.lifecycle.wait_ends import LINK_ACTOR, describe_end_to_anyone

@@ -20,7 +20,6 @@ from stepwell.cli.workflow_commands.display.service_overview import ServiceOverv
 from stepwell.cli.workflow_commands.display.step_advice import step_advice, workflow_advice
 from stepwell.cli.workflow_commands.text_formats import byte_size, duration, exact_number
 from stepwell.cli.workflow_commands.text_tables import time_text
-from stepwell.contract.costs import Cost, CostGroup
 from stepwell.contract.enums import (
     BreakerState,
     DeliveryStatus,
@@ -32,6 +31,7 @@ from stepwell.contract.enums import (
     TaskType,
     WorkflowStatus,
 )
+from stepwell.contract.events import DeliveryAttemptPublic, DeliveryPublic
 from stepwell.contract.providers import BreakerStatus, Latency, ModelLimit, ModelStatus, ProviderStatus
 from stepwell.contract.reasons import (
     ExplainedStep,
@@ -47,8 +47,7 @@ from stepwell.contract.reasons import (
     WaitsForSlot,
     WaitsForSteps,
 )
-from stepwell.contract.tasks import Output, TaskPublic
-from stepwell.contract.webhooks import DeliveryAttemptPublic, DeliveryPublic
+from stepwell.contract.tasks import Cost, CostGroup, Output, TaskPublic
 from stepwell.lifecycle.allowed_verbs import ALLOWED_FROM
 
 

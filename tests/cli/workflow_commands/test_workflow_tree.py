@@ -5,9 +5,9 @@ import re
 from cli.workflow_commands.display_cases import after, rendered, step, workflow
 from stepwell.cli.workflow_commands.display.watched_workflow import WatchedWorkflow
 from stepwell.cli.workflow_commands.display.workflow_tree import WorkflowTree
-from stepwell.contract.costs import CostSums, Money
 from stepwell.contract.enums import StepStatus, WorkflowStatus
 from stepwell.contract.reasons import ExplainedStep, Explanation, IsPaused, WaitsForSlot, WaitsForSteps
+from stepwell.contract.tasks import CostSums, Money
 from stepwell.contract.workflows import ItemCounts
 
 

@@ -8,8 +8,8 @@ from uuid import UUID, uuid4
 import pytest
 
 from stepwell.basics.tenancy import EVERY_TENANT, TenantScope
-from stepwell.contract.costs import Cost
 from stepwell.contract.enums import CancelReceipt, CostKey
+from stepwell.contract.tasks import Cost
 from stepwell.engine.execution.active_workflow import ActiveWorkflow
 from stepwell.lifecycle.inputs import (
     AttemptFailed,

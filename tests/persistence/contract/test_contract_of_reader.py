@@ -8,9 +8,8 @@ from uuid import UUID, uuid4
 from msgspec import json, structs
 
 from stepwell.basics.tenancy import EVERY_TENANT, TenantScope
-from stepwell.contract.costs import Cost, CostSums, Money
 from stepwell.contract.enums import EventType, ProviderType, StepStatus, WorkflowStatus
-from stepwell.contract.tasks import Output
+from stepwell.contract.tasks import Cost, CostSums, Money, Output
 from stepwell.engine.execution.active_workflow import ActiveWorkflow
 from stepwell.lifecycle.inputs import (
     AttemptFailed,

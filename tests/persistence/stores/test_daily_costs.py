@@ -7,7 +7,7 @@ from uuid import UUID, uuid4
 
 import asyncpg
 
-from stepwell.contract.costs import Cost
+from stepwell.contract.tasks import Cost
 from stepwell.lifecycle.decision import Decision
 from stepwell.lifecycle.inputs import Sending, Succeeded
 from stepwell.lifecycle.model import Sent

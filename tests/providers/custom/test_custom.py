@@ -13,8 +13,8 @@ from providers.conftest import PAUSES_S
 from providers.custom.custom_cases import CALLS, PATH, SECRET, SENT, WebIO, World, attempt, running_world
 from providers.image_files import TASK
 from stepwell.basics.errors import AttemptError, CallFailed, OutcomeUnknown
-from stepwell.contract.costs import Cost
 from stepwell.contract.enums import WITHOUT_PROVIDER, ProviderType, TaskType
+from stepwell.contract.tasks import Cost
 from stepwell.ports.providers import CancelAnswer, Finished, Job, JobState, JobStatus, RemoteProvider, Request
 from support.emulators.base import Call, Fault, Reply
 from support.emulators.custom import PICTURE, SHA256

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stepwell.contract.costs import Money
 from stepwell.contract.enums import ProviderType
-from stepwell.contract.plan_result import PlannedCount, WorkflowPlan
+from stepwell.contract.forecasts import PlannedCount, WorkflowPlan
+from stepwell.contract.tasks import Money
 from stepwell.rules.diagnostics.plan import NO_PROVIDER, PlannedCall, build_plan
 from stepwell.rules.prices import PriceList
 from support.workflows.definitions import body, draw, join, mapped, plan

@@ -19,9 +19,9 @@ from stepwell.api.openapi.webhook_payloads import webhook_components
 from stepwell.api.requests.operations import SCHEMA_REF, Content, Operation
 from stepwell.contract.definition import RetryPolicy, WorkflowConfig
 from stepwell.contract.enums import OnFailure
+from stepwell.contract.events import StepNotice, WorkflowNotice
 from stepwell.contract.problems import HTTPValidationError, Problem
 from stepwell.contract.task_configs import ProviderConfig
-from stepwell.contract.webhooks import StepNotice, WorkflowNotice
 
 _CONTRACT_DEFAULTS = {("CreateWorkflow", "suppress_subtask_events"), ("WorkflowPublic", "is_deleted")}
 # Responses for which the contract has a shorter `required`, although they always contain all members.

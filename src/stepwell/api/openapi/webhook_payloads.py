@@ -13,7 +13,7 @@ from stepwell.api.responses.serializers import event_to_public, waiting_for, wor
 from stepwell.api.responses.streamed_answers import collect, encode_large
 from stepwell.basics.tenancy import TenantScope
 from stepwell.contract.enums import TERMINAL_EVENTS, EventType
-from stepwell.contract.webhooks import StepNotice, StepNoticeData, WorkflowNotice
+from stepwell.contract.events import StepNotice, StepNoticeData, WorkflowNotice
 from stepwell.contract.workflows import WaitingFor
 from stepwell.lifecycle.model import HistoryEvent
 from stepwell.lifecycle.records import WHOLE, WorkflowRecord

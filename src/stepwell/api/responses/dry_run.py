@@ -18,7 +18,7 @@ from stepwell.api.requests.request_bodies import ignore_empty_body
 from stepwell.api.responses.conditional_requests import read_preconditions
 from stepwell.api.responses.idempotency import idempotency_key
 from stepwell.api.responses.workflow_etags import dry_run_etag
-from stepwell.contract.dry_run_result import DryRun, DryRunVerb
+from stepwell.contract.forecasts import DryRun, DryRunVerb
 
 MEDIA_TYPE = "application/vnd.stepwell.dry-run+json"
 DRY_RUN_ANSWER = ((MEDIA_TYPE, DryRun),)

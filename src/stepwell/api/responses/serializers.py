@@ -15,11 +15,11 @@ from msgspec import UNSET, Raw, Struct, UnsetType, json
 from stepwell.contract.definition import merged_dependencies
 from stepwell.contract.enums import StepStatus, WaitKind, WorkflowStatus
 from stepwell.contract.events import EventPublic
-from stepwell.contract.item_list import ItemPublic
 from stepwell.contract.problems import DefinitionWarning
 from stepwell.contract.tasks import TaskPublic
 from stepwell.contract.workflows import (
     ItemCounts,
+    ItemPublic,
     ParentWorkflow,
     WaitingFor,
     WorkflowCleanupDetail,

@@ -28,8 +28,8 @@ from stepwell.basics.errors import Fault, InvalidRequest, NeverFits, NotFound, U
 from stepwell.basics.idempotency import StoredAnswer
 from stepwell.basics.strict_json.size import MAX_RESULT_BYTES
 from stepwell.basics.tenancy import TenantScope
-from stepwell.contract.item_list import ItemListResponse
 from stepwell.contract.problems import DefinitionWarning
+from stepwell.contract.workflows import ItemListResponse
 from stepwell.engine.reads.read_service import ReadService
 from stepwell.lifecycle.preconditions import Version
 from stepwell.lifecycle.records import WHOLE, StoredInputs, WorkflowParts, WorkflowRecord

@@ -30,7 +30,7 @@ from stepwell.api.responses.byte_ranges import ByteRange, requested_range
 from stepwell.api.responses.conditional_requests import not_modified
 from stepwell.basics.artifacts import PREVIEW_WIDTHS, content_type_of, media_type_of, parse_artifact_path
 from stepwell.basics.errors import Fault, InvalidRequest, NotFound
-from stepwell.contract.artifacts import ArtifactLink, CreateArtifactLink
+from stepwell.contract.files import ArtifactLink, CreateArtifactLink
 from stepwell.ports.artifacts import Artifacts
 from stepwell.rules.access.signed_urls import ARTIFACTS_PATH
 

@@ -14,8 +14,8 @@ from stepwell.api.requests.operations import Operation, Permission, endpoint
 from stepwell.api.requests.query_parameters import CheckedQuery, parse_query
 from stepwell.api.responses.conditional_requests import respond_unless_known
 from stepwell.basics.errors import Fault, InvalidRequest
-from stepwell.contract.costs import CostGroup, CostsResponse
 from stepwell.contract.enums import CostKey
+from stepwell.contract.tasks import CostGroup, CostsResponse
 from stepwell.rules.daily_costs import CostQuery, CostSum
 
 MAX_GROUPS = 10_000

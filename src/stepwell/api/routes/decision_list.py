@@ -16,7 +16,7 @@ from stepwell.api.auth.dependencies import (
 from stepwell.api.requests.operations import Operation, Permission, endpoint
 from stepwell.api.requests.query_parameters import Cursor, parse_id, parse_query
 from stepwell.basics.errors import Fault, InvalidRequest
-from stepwell.contract.decisions import DecisionListResponse, OpenDecision, ShownFile
+from stepwell.contract.workflows import DecisionListResponse, OpenDecision, ShownFile
 from stepwell.engine.reads.read_service import ShownDecision
 from stepwell.ports.clock import Clock
 from stepwell.rules.access.decision_links import DecisionLinks

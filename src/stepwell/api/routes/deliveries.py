@@ -11,7 +11,7 @@ from stepwell.api.requests.request_bodies import ignore_empty_body
 from stepwell.api.responses.conditional_requests import respond_unless_known
 from stepwell.api.responses.idempotency import idempotent
 from stepwell.basics.idempotency import StoredAnswer
-from stepwell.contract.webhooks import DeliveryAttemptPublic, DeliveryListResponse, DeliveryPublic
+from stepwell.contract.events import DeliveryAttemptPublic, DeliveryListResponse, DeliveryPublic
 from stepwell.engine.service import Services
 from stepwell.lifecycle.preconditions import Preconditions
 from stepwell.lifecycle.webhook_deliveries import DeliveryRecord

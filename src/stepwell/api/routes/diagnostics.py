@@ -19,7 +19,7 @@ from stepwell.api.responses.serializers import encode_in_slices
 from stepwell.api.routes.definitions import read_definition
 from stepwell.basics.errors import Fault, InvalidRequest
 from stepwell.contract.definition import CreateWorkflow
-from stepwell.contract.plan_result import PlannedStep, WorkflowPlan
+from stepwell.contract.forecasts import PlannedStep, WorkflowPlan
 from stepwell.contract.reasons import Explanation
 from stepwell.definition.mapping.input_mapping import EVERY_TYPE
 

@@ -20,8 +20,7 @@ from stepwell.api.responses.serializers import item_to_public, step_to_public
 from stepwell.api.responses.streamed_answers import SLICE_BYTES
 from stepwell.basics.idempotency import StoredAnswer
 from stepwell.contract.enums import WaitKind
-from stepwell.contract.item_list import ItemListResponse
-from stepwell.contract.workflows import WorkflowStepPublic
+from stepwell.contract.workflows import ItemListResponse, WorkflowStepPublic
 from stepwell.engine.service import Services
 from stepwell.rules.list_records import ItemFilter
 

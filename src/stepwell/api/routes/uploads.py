@@ -16,7 +16,7 @@ from stepwell.api.requests.request_bodies import ignore_empty_body
 from stepwell.api.requests.request_resources import resources_of
 from stepwell.api.requests.upload_bodies import read_files
 from stepwell.basics.errors import Fault, InvalidRequest
-from stepwell.contract.uploads import ArtifactListResponse, ArtifactPublic, PresignedPut, UploadResponse
+from stepwell.contract.files import ArtifactListResponse, ArtifactPublic, PresignedPut, UploadResponse
 from stepwell.engine.files.spooled_file import SpooledFile
 from stepwell.engine.files.uploads import StoredUpload
 from stepwell.engine.service import Services

@@ -22,8 +22,7 @@ from stepwell.api.responses.serializers import step_to_public
 from stepwell.api.routes.single_steps import STEP, raw_path_after
 from stepwell.basics.errors import Fault, InvalidRequest
 from stepwell.basics.idempotency import StoredAnswer
-from stepwell.contract.decisions import MAX_DATA_BYTES, CreateDecision, SendSignal
-from stepwell.contract.workflows import WorkflowStepPublic
+from stepwell.contract.workflows import MAX_DATA_BYTES, CreateDecision, SendSignal, WorkflowStepPublic
 from stepwell.engine.service import Services
 from stepwell.lifecycle.preconditions import Preconditions
 from stepwell.lifecycle.records import StepRecord

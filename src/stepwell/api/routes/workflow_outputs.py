@@ -12,7 +12,7 @@ from stepwell.api.requests.query_parameters import Cursor, parse_id, parse_query
 from stepwell.api.responses.conditional_requests import respond_unless_known
 from stepwell.basics.artifacts import content_type_of
 from stepwell.basics.errors import Fault, InvalidRequest
-from stepwell.contract.output_list import OutputListResponse, OutputPublic
+from stepwell.contract.workflows import OutputListResponse, OutputPublic
 from stepwell.rules.list_records import OutputPlace, StoredOutput
 
 

@@ -10,8 +10,7 @@ from stepwell.cli.errors import MISUSED, Refused
 from stepwell.cli.workflow_commands.command_context import CommandContext
 from stepwell.cli.workflow_commands.recent_workflows import short_id
 from stepwell.cli.workflow_commands.text_tables import plain, table, time_text
-from stepwell.contract.decisions import OpenDecision
-from stepwell.contract.workflows import WorkflowStepPublic
+from stepwell.contract.workflows import OpenDecision, WorkflowStepPublic
 
 
 def list_decisions(context: CommandContext, workflow: str | None) -> None:

@@ -17,7 +17,7 @@ from stepwell.cli.workflow_commands.service_command import (
 if TYPE_CHECKING:
     from stepwell.cli.workflow_commands.command_context import CommandContext
     from stepwell.cli.workflow_commands.workflow_list import Order
-    from stepwell.contract.dry_run_result import DryRunVerb
+    from stepwell.contract.forecasts import DryRunVerb
 
 _ORDERS: "dict[str, Order]" = {"newest": "-created_at", "oldest": "created_at"}
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from stepwell.cli.errors import os_errors
 from stepwell.cli.workflow_commands.command_context import CommandContext
 from stepwell.cli.workflow_commands.text_tables import plain
-from stepwell.contract.uploads import ArtifactPublic
+from stepwell.contract.files import ArtifactPublic
 
 
 def upload(context: CommandContext, files: Sequence[Path], tenant: str | None) -> None:

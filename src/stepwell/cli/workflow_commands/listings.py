@@ -14,7 +14,7 @@ from stepwell.cli.workflow_commands.display.report_tables import (
     task_table,
 )
 from stepwell.contract.enums import DeliveryStatus, StepStatus
-from stepwell.contract.webhooks import DeliveryPublic
+from stepwell.contract.events import DeliveryPublic
 
 _GIVEN_UP = (DeliveryStatus.FAILED, DeliveryStatus.STOPPED)
 _DELIVERY_ID = re.compile(r"[A-Za-z0-9_-]+")

@@ -8,7 +8,7 @@ from stepwell.cli.outcome import print_warnings
 from stepwell.cli.workflow_commands.command_context import CommandContext
 from stepwell.cli.workflow_commands.definition_changes import read_definition, set_values
 from stepwell.cli.workflow_commands.text_tables import money_text, properties, table
-from stepwell.contract.plan_result import PlannedCount, PlannedStep, WorkflowPlan
+from stepwell.contract.forecasts import PlannedCount, PlannedStep, WorkflowPlan
 
 
 def plan(context: CommandContext, data: bytes, values: Sequence[str]) -> None:

@@ -12,7 +12,7 @@ from rich.text import Text
 
 from stepwell.cli.output import printable
 from stepwell.cli.workflow_commands.text_formats import exact_number
-from stepwell.contract.costs import CostSums, Money
+from stepwell.contract.tasks import CostSums, Money
 
 _GAP = "  "
 _WIDE = 10_000  # the width where the output is no terminal, so that no value is cut

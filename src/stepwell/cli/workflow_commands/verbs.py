@@ -16,7 +16,7 @@ from stepwell.cli.workflow_commands.recent_workflows import short_id
 from stepwell.cli.workflow_commands.text_formats import counted
 from stepwell.cli.workflow_commands.text_tables import plain
 from stepwell.client import StepwellError
-from stepwell.contract.dry_run_result import DryRun, DryRunItems, DryRunVerb, SubWorkflowDryRun
+from stepwell.contract.forecasts import DryRun, DryRunItems, DryRunVerb, SubWorkflowDryRun
 from stepwell.contract.workflows import WorkflowCleanupResponse, WorkflowPublic
 
 _MAX_NAMES = 10  # names in a line

@@ -12,11 +12,10 @@ from stepwell.client.asynchronous.workflows import AsyncWorkflowCalls
 from stepwell.client.errors import ConnectionFailed, Unavailable
 from stepwell.client.requests import read
 from stepwell.client.responses import decode, text_of, with_amounts
-from stepwell.contract.costs import CostGroup, CostsResponse
 from stepwell.contract.enums import CostKey
-from stepwell.contract.limits import Limits
 from stepwell.contract.providers import ProviderListResponse, ProviderStatus
-from stepwell.contract.system import Root
+from stepwell.contract.service import Limits, Root
+from stepwell.contract.tasks import CostGroup, CostsResponse
 
 
 class AsyncStepwell(AsyncWorkflowCalls, AsyncWaitCalls, AsyncFileCalls):

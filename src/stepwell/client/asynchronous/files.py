@@ -26,9 +26,8 @@ from stepwell.client.responses import decode
 from stepwell.client.results import cursor_of
 from stepwell.client.retries import Retries
 from stepwell.client.upload_sources import Content, UploadSource
-from stepwell.contract.artifacts import ArtifactLink
-from stepwell.contract.output_list import OutputListResponse, OutputPublic
-from stepwell.contract.uploads import ArtifactListResponse, ArtifactPublic, PresignedPut, UploadResponse
+from stepwell.contract.files import ArtifactLink, ArtifactListResponse, ArtifactPublic, PresignedPut, UploadResponse
+from stepwell.contract.workflows import OutputListResponse, OutputPublic
 
 _ARTIFACTS = "/api/v1/artifacts"
 _CHUNK = 256 * 1024

@@ -13,9 +13,15 @@ from stepwell.client.requests import workflow_path as path_of
 from stepwell.client.responses import decode, decode_json
 from stepwell.client.results import FeedItem
 from stepwell.contract.enums import TERMINAL_EVENTS, EventType, WorkflowStatus
-from stepwell.contract.events import EventFeedResponse, EventListResponse, EventPublic, StreamTicket
+from stepwell.contract.events import (
+    DeliveryListResponse,
+    DeliveryPublic,
+    EventFeedResponse,
+    EventListResponse,
+    EventPublic,
+    StreamTicket,
+)
 from stepwell.contract.tasks import TaskListResponse, TaskPublic
-from stepwell.contract.webhooks import DeliveryListResponse, DeliveryPublic
 
 _FEED = "/api/v1/events"
 _KNOWN = frozenset(EventType)  # a later version of the service may send others

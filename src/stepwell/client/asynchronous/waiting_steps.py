@@ -11,8 +11,7 @@ from stepwell.client.requests import JSON_BODY, Id, change, json_body, read, seg
 from stepwell.client.requests import workflow_path as path_of
 from stepwell.client.responses import decode
 from stepwell.client.results import cursor_of
-from stepwell.contract.decisions import DecisionListResponse, OpenDecision
-from stepwell.contract.workflows import WorkflowStepPublic
+from stepwell.contract.workflows import DecisionListResponse, OpenDecision, WorkflowStepPublic
 
 _DECISIONS = "/api/v1/decisions"
 

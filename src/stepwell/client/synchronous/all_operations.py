@@ -12,11 +12,10 @@ from stepwell.client.responses import decode, text_of, with_amounts
 from stepwell.client.synchronous.files import FileCalls
 from stepwell.client.synchronous.waiting_steps import WaitCalls
 from stepwell.client.synchronous.workflows import WorkflowCalls
-from stepwell.contract.costs import CostGroup, CostsResponse
 from stepwell.contract.enums import CostKey
-from stepwell.contract.limits import Limits
 from stepwell.contract.providers import ProviderListResponse, ProviderStatus
-from stepwell.contract.system import Root
+from stepwell.contract.service import Limits, Root
+from stepwell.contract.tasks import CostGroup, CostsResponse
 
 
 class Stepwell(WorkflowCalls, WaitCalls, FileCalls):

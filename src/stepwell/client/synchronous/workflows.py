@@ -29,12 +29,12 @@ from stepwell.client.responses import decode
 from stepwell.client.results import ListPage
 from stepwell.client.retries import Retries
 from stepwell.client.synchronous.connection import Connection
-from stepwell.contract.dry_run_result import DryRun, DryRunVerb
 from stepwell.contract.enums import TERMINAL_STATUSES, StepStatus
-from stepwell.contract.item_list import ItemListResponse, ItemPublic
-from stepwell.contract.plan_result import WorkflowPlan
+from stepwell.contract.forecasts import DryRun, DryRunVerb, WorkflowPlan
 from stepwell.contract.reasons import Explanation
 from stepwell.contract.workflows import (
+    ItemListResponse,
+    ItemPublic,
     WorkflowCleanupResponse,
     WorkflowCountsResponse,
     WorkflowDataDeletion,

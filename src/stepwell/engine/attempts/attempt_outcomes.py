@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from stepwell.basics.errors import AttemptError
 from stepwell.basics.strict_json.size import MAX_LEVELS, MAX_RESULT_BYTES, is_deeper, is_larger_than
-from stepwell.contract.costs import Cost
+from stepwell.contract.tasks import Cost
 from stepwell.definition.mapping.evaluation import not_json
 from stepwell.lifecycle.inputs import AttemptFailed
 from stepwell.lifecycle.model import Task

@@ -20,8 +20,8 @@ from anyio import CancelScope
 
 from stepwell.basics.errors import AttemptError, CallFailed, OutcomeUnknown, paid_for
 from stepwell.basics.strict_json.canonical import digest
-from stepwell.contract.costs import Cost
 from stepwell.contract.enums import CancelReceipt, TaskPhase
+from stepwell.contract.tasks import Cost
 from stepwell.engine.attempts.attempt_answers import AttemptAnswers
 from stepwell.engine.attempts.attempt_control import AttemptControl, AttemptSuperseded
 from stepwell.engine.attempts.attempt_memory import AttemptMemory

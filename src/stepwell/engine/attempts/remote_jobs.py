@@ -14,8 +14,8 @@ from uuid import UUID
 from msgspec import Struct
 
 from stepwell.basics.errors import Unavailable
-from stepwell.contract.costs import Cost
 from stepwell.contract.enums import ProviderType
+from stepwell.contract.tasks import Cost
 from stepwell.lifecycle.model import Sent
 from stepwell.ports.clock import Clock
 from stepwell.ports.providers import Job, RemoteProvider

@@ -21,8 +21,8 @@ from msgspec import UNSET, Struct
 from msgspec.structs import replace
 
 from stepwell.basics.errors import ArtifactError, ArtifactGone, AttemptError
-from stepwell.contract.costs import Cost
 from stepwell.contract.enums import ProviderType, TaskType
+from stepwell.contract.tasks import Cost
 from stepwell.engine.admission.local_admission import LocalAdmission
 from stepwell.engine.admission.model_health import ModelKey
 from stepwell.engine.attempts.attempt_answers import AttemptAnswers, answer_path

@@ -14,7 +14,7 @@ from msgspec import Raw
 
 from stepwell.basics.errors import NotFound, Unavailable
 from stepwell.basics.tenancy import TenantScope
-from stepwell.contract.dry_run_result import DryRun, DryRunVerb
+from stepwell.contract.forecasts import DryRun, DryRunVerb
 from stepwell.engine.execution.recovery import NEEDS_NEWER_VERSION
 from stepwell.engine.execution.scheduler import Scheduler
 from stepwell.engine.execution.workflow_access import RunsElsewhere

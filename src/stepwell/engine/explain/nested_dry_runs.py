@@ -20,8 +20,8 @@ from msgspec import Struct, structs
 from stepwell.basics.errors import InvalidRequest, InvalidTransition
 from stepwell.basics.strict_json.normalise import Handling
 from stepwell.basics.tenancy import TenantScope
-from stepwell.contract.dry_run_result import DryRun, DryRunVerb, KeptFile, SubWorkflowDryRun
 from stepwell.contract.enums import WorkflowStatus
+from stepwell.contract.forecasts import DryRun, DryRunVerb, KeptFile, SubWorkflowDryRun
 from stepwell.definition.validation.provider_rules import ProviderCatalog
 from stepwell.definition.validation.sub_workflow_rules import with_origin
 from stepwell.definition.validation.workflow import validate_workflow

@@ -15,7 +15,7 @@ from msgspec import Raw, Struct, json
 
 from stepwell.basics.errors import TooManyRequests, Unavailable
 from stepwell.basics.tenancy import TenantScope
-from stepwell.contract.dry_run_result import DryRun
+from stepwell.contract.forecasts import DryRun
 from stepwell.contract.reasons import Explanation
 from stepwell.engine.execution.command_sender import CommandSender
 from stepwell.lifecycle.peer_commands import (

@@ -10,7 +10,7 @@ from msgspec import structs
 from stepwell.basics.strict_json.normalise import Handling
 from stepwell.basics.tenancy import TenantScope
 from stepwell.contract.enums import WAITS_OF, ProviderType, TaskType
-from stepwell.contract.plan_result import PlannedPrice, WorkflowPlan
+from stepwell.contract.forecasts import PlannedPrice, WorkflowPlan
 from stepwell.definition.mapping.input_mapping import effective_config
 from stepwell.definition.mapping.templates import SUB_DEFINITION
 from stepwell.definition.validation.provider_rules import ProviderCatalog

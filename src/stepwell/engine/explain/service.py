@@ -5,8 +5,7 @@ from uuid import UUID
 from msgspec import Raw
 
 from stepwell.basics.tenancy import TenantScope
-from stepwell.contract.dry_run_result import DryRun, DryRunVerb
-from stepwell.contract.plan_result import WorkflowPlan
+from stepwell.contract.forecasts import DryRun, DryRunVerb, WorkflowPlan
 from stepwell.contract.reasons import Explanation
 from stepwell.definition.validation.workflow import ValidatedWorkflow
 from stepwell.engine.explain.dry_run import DryRunner

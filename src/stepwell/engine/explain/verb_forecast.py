@@ -7,8 +7,8 @@ from uuid import UUID
 
 from msgspec import UNSET, Struct, structs
 
-from stepwell.contract.dry_run_result import DryRun, DryRunItems, DryRunRepeat, DryRunVerb, JobToCancel
 from stepwell.contract.enums import TERMINAL_STATUSES, StepStatus, WorkflowStatus
+from stepwell.contract.forecasts import DryRun, DryRunItems, DryRunRepeat, DryRunVerb, JobToCancel
 from stepwell.definition.mapping.templates import SUB_DEFINITION
 from stepwell.definition.validation.item_rules import known_count
 from stepwell.engine.execution.active_workflow import ActiveWorkflow

@@ -6,7 +6,6 @@ from typing import Any, TypeAlias, cast
 
 from msgspec import ValidationError, json, structs
 
-from stepwell.contract.costs import Cost, CostSums
 from stepwell.contract.definition import ForEach, Repeat, WorkflowStepDefinition
 from stepwell.contract.enums import (
     CancelReceipt,
@@ -20,7 +19,7 @@ from stepwell.contract.enums import (
     TaskType,
     WorkflowStatus,
 )
-from stepwell.contract.tasks import Output
+from stepwell.contract.tasks import Cost, CostSums, Output
 from stepwell.contract.workflows import ItemCounts
 from stepwell.lifecycle.child_records import ParentLink
 from stepwell.lifecycle.feature_level import FLOW_LEVEL

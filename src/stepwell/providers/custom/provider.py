@@ -13,10 +13,9 @@ from msgspec import json
 
 from stepwell.basics.data_uris import decode_base64
 from stepwell.basics.errors import AttemptError, CallFailed, Fault, OutcomeUnknown, paid_for
-from stepwell.contract.costs import Cost
 from stepwell.contract.enums import WITHOUT_PROVIDER, ProviderType, TaskType
 from stepwell.contract.provider_members import SHARED_MEMBERS
-from stepwell.contract.tasks import Output
+from stepwell.contract.tasks import Cost, Output
 from stepwell.definition.mapping.task_configs import without_nulls
 from stepwell.definition.validation.file_inputs import MESSAGES
 from stepwell.lifecycle.model import Sent

@@ -14,7 +14,7 @@ from msgspec import UNSET
 
 from stepwell.contract.definition import MAX_ITEMS, ForEach, WorkflowStepDefinition
 from stepwell.contract.enums import ProviderType, TaskType
-from stepwell.contract.plan_result import PlannedCount
+from stepwell.contract.forecasts import PlannedCount
 from stepwell.contract.task_configs import MAX_IMAGES
 from stepwell.definition.mapping.input_mapping import effective_config
 from stepwell.definition.mapping.templates import INPUTS, parse_template

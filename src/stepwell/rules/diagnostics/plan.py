@@ -6,10 +6,10 @@ from typing import Any, NamedTuple
 
 from msgspec import UNSET
 
-from stepwell.contract.costs import Money
 from stepwell.contract.definition import FieldMapping, WorkflowStepDefinition
 from stepwell.contract.enums import ProviderType
-from stepwell.contract.plan_result import PlannedCount, PlannedFallback, PlannedPrice, PlannedStep, WorkflowPlan
+from stepwell.contract.forecasts import PlannedCount, PlannedFallback, PlannedPrice, PlannedStep, WorkflowPlan
+from stepwell.contract.tasks import Money
 from stepwell.definition.mapping.input_mapping import TIMEOUT, effective_config, put_input
 from stepwell.definition.mapping.task_configs import normalise_inputs
 from stepwell.definition.mapping.templates import ITEM

@@ -18,13 +18,12 @@ from stepwell.cli.workflow_commands.text_formats import (
     line_text,
 )
 from stepwell.cli.workflow_commands.text_tables import cost_text, plain, status_text, table, time_text
-from stepwell.contract.costs import CostGroup
 from stepwell.contract.enums import BreakerState, CostKey
-from stepwell.contract.item_list import ItemPublic
+from stepwell.contract.events import DeliveryPublic
 from stepwell.contract.providers import ModelStatus, ProviderStatus
 from stepwell.contract.reasons import Explanation
-from stepwell.contract.tasks import TaskPublic
-from stepwell.contract.webhooks import DeliveryPublic
+from stepwell.contract.tasks import CostGroup, TaskPublic
+from stepwell.contract.workflows import ItemPublic
 
 _MAX_VALUE = 200
 PROVIDER_COLUMNS = ("PROVIDER", "RUNNING", "WAITING", "BREAKER", "ERRORS", "MEDIAN", "ABOUT")

@@ -14,7 +14,6 @@ from graphlib import CycleError, TopologicalSorter
 from typing import Any, Final, Self
 from uuid import UUID
 
-from stepwell.contract.costs import CostSums
 from stepwell.contract.enums import (
     TERMINAL_EVENTS,
     TERMINAL_STATUSES,
@@ -25,6 +24,7 @@ from stepwell.contract.enums import (
 )
 from stepwell.contract.events import EventPublic
 from stepwell.contract.reasons import Explanation, StepReason, WorkflowReason
+from stepwell.contract.tasks import CostSums
 from stepwell.contract.workflows import ItemCounts, WorkflowPublic, WorkflowStepPublic
 
 _WORKFLOW_STATUSES: Final[Mapping[EventType, WorkflowStatus]] = {

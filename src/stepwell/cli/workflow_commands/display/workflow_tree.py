@@ -24,9 +24,9 @@ from stepwell.cli.workflow_commands.text_formats import (
     line_text,
 )
 from stepwell.cli.workflow_commands.text_tables import STATUS_STYLES, cost_text, status_text
-from stepwell.contract.costs import CostSums
 from stepwell.contract.enums import SkipReason, StepStatus
 from stepwell.contract.reasons import RunsHere, WaitsForSteps
+from stepwell.contract.tasks import CostSums
 
 _SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
 _FRAMES_A_SECOND = 4

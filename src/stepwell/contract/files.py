@@ -1,4 +1,4 @@
-"""The answers about uploads: the files that users have uploaded."""
+"""The requests and answers about files: those of tasks, and the uploads of users."""
 
 from typing import Annotated
 from uuid import UUID
@@ -6,6 +6,22 @@ from uuid import UUID
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from stepwell.contract.fields import Time
+
+
+class CreateArtifactLink(Struct, frozen=True, forbid_unknown_fields=True):
+    path: Annotated[str, Meta(min_length=1, description="The path of the file, as in results")]
+    ttl_s: (
+        Annotated[
+            int,
+            Meta(ge=1, description="How long the URL is valid; at most and by default STEPWELL_SIGNED_URL_TTL_S"),
+        ]
+        | None
+    ) = None
+
+
+class ArtifactLink(Struct):
+    url: Annotated[str, Meta(description="Anyone can GET it; &w= and &download=1 may be appended, in this order")]
+    expires_at: Annotated[Time, Meta(description="The URL is valid until then")]
 
 
 class ArtifactPublic(Struct, kw_only=True):

@@ -1,4 +1,4 @@
-"""The answer of the operation that shows a tenant its limits."""
+"""The answers about the service itself: the root, health, and the limits of a tenant."""
 
 from typing import Annotated
 
@@ -51,3 +51,15 @@ class Limits(Struct):
     waiting_workflows: WaitingWorkflows
     running_steps: RunningSteps
     uploads: UploadedFiles
+
+
+class Root(Struct):
+    version: str
+    name: str = "Stepwell"
+    schema: str = "/schema"
+    openapi: str = "/schema/openapi.json"
+    ready: str = "/health/ready"
+
+
+class Health(Struct):
+    status: str = "ok"
