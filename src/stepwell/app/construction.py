@@ -48,7 +48,7 @@ from stepwell.engine.webhooks.service import WebhookService
 from stepwell.outbound.webhook_sender import webhook_sender
 from stepwell.persistence.clock import uuid7
 from stepwell.ports.clock import Clock
-from stepwell.ports.coordination import Coordination, OtherProcesses
+from stepwell.ports.processes import Coordination, OtherProcesses
 from stepwell.ports.providers import Provider
 from stepwell.providers.factory import build_providers
 from stepwell.providers.registry import Registry, is_in_process

@@ -1,10 +1,10 @@
-"""The two implementations of `ports.coordination.Coordination`, on the ports of a database."""
+"""The two implementations of `ports.processes.Coordination`, on the ports of a database."""
 
 import asyncio
 import math
 from uuid import UUID
 
-from stepwell.ports.coordination import LeaseStore, OtherProcesses
+from stepwell.ports.processes import LeaseStore, OtherProcesses
 
 
 class SharedCoordination:

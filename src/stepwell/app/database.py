@@ -45,16 +45,11 @@ from stepwell.persistence.stores.uploads import CONNECTIONS as UPLOAD_CONNECTION
 from stepwell.persistence.stores.uploads import PostgresUploads
 from stepwell.persistence.stores.workflow_reader import PostgresWorkflowReader
 from stepwell.persistence.stores.workflow_store import PostgresWorkflowStore
-from stepwell.ports.cleanups import Cleanups
 from stepwell.ports.clock import Clock
-from stepwell.ports.coordination import LeaseStore, LimitStore, Notifications, Presence
-from stepwell.ports.daily_costs import DailyCosts
-from stepwell.ports.events import EventFeed
-from stepwell.ports.installation import Installation
-from stepwell.ports.peer_commands import Commands
-from stepwell.ports.purges import Purges
+from stepwell.ports.deletions import Cleanups, DailyCosts, Purges
+from stepwell.ports.processes import Commands, Installation, LeaseStore, LimitStore, Notifications, Presence
 from stepwell.ports.sign_ins import SignIns
-from stepwell.ports.storage import IdempotencyKeys, WorkflowReader, WorkflowStore
+from stepwell.ports.storage import EventFeed, IdempotencyKeys, WorkflowReader, WorkflowStore
 from stepwell.ports.uploads import Uploads
 from stepwell.ports.webhooks import Deliveries, Outbox
 from stepwell.settings import Settings

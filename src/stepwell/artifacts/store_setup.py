@@ -14,7 +14,7 @@ from stepwell.artifacts.store import ObstoreArtifacts, OnFull, ignore, start_run
 from stepwell.basics.artifacts import ARTIFACTS_ROOT
 from stepwell.basics.errors import ArtifactError
 from stepwell.ports.artifacts import Artifacts
-from stepwell.ports.installation import Installation, InstallationRecord
+from stepwell.ports.processes import Installation, InstallationRecord
 from stepwell.settings import Settings
 
 log = structlog.get_logger()

@@ -55,7 +55,7 @@ from stepwell.contract.forecasts import DryRun, PlannedStep, WorkflowPlan
 from stepwell.contract.problems import Problem, ValidationError
 from stepwell.contract.providers import ProviderStatus
 from stepwell.contract.reasons import Explanation
-from stepwell.contract.service import Limits, Root
+from stepwell.contract.system import Limits, Root
 from stepwell.contract.tasks import CostGroup, CostSums, TaskPublic
 from stepwell.contract.workflows import (
     ItemListResponse,

@@ -59,7 +59,7 @@ from stepwell.lifecycle.preconditions import NO_PRECONDITIONS, Preconditions
 from stepwell.lifecycle.records import StepRecord, WorkflowRecord
 from stepwell.lifecycle.wait_ends import describe_end
 from stepwell.ports.clock import Clock, NewId
-from stepwell.ports.purges import Purges
+from stepwell.ports.deletions import Purges
 from stepwell.rules.access.signed_urls import CallbackUrls
 from stepwell.rules.large_workflow_records import FoundWorkflow
 from stepwell.runtime.fair_turns import FairTurns

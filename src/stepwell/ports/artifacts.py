@@ -1,4 +1,4 @@
-"""The storage of output files, as a protocol."""
+"""The storage of output files and the making of previews, as protocols."""
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager
@@ -6,6 +6,7 @@ from typing import IO, Protocol
 from uuid import UUID
 
 from stepwell.contract.tasks import Output
+from stepwell.ports.providers import WorkWeight
 
 
 class Artifacts(Protocol):
@@ -65,3 +66,18 @@ class Artifacts(Protocol):
 
     def paths(self) -> AsyncIterator[Sequence[str]]:
         """Return all paths below `media/`, in pages of up to 1,000."""
+
+
+class PreviewMaker(Protocol):
+    """Makes previews of images in worker processes."""
+
+    async def make(self, source: str, width: int, target: str, weight: WorkWeight) -> WorkWeight | None:
+        """Write a preview of the image file *source* to the file *target*, as WebP. Both are paths on this machine.
+
+        It fits into a square of *width* pixels, and is never larger than the image. If the work is heavier than
+        *weight*, nothing is done, and its weight is returned. The caller makes sure that the memory of *weight* may be
+        used.
+
+        Raises `AttemptError` if there can be no preview, or if the worker died and it is retryable; and
+        `NoRoomForArtifact`.
+        """

@@ -1,4 +1,4 @@
-"""The storage of workflows and idempotency keys, as protocols."""
+"""The storage of workflows, their events and idempotency keys, as protocols."""
 
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
@@ -28,6 +28,7 @@ from stepwell.lifecycle.records import (
     WorkflowRecord,
 )
 from stepwell.rules.daily_costs import CostQuery, CostSum
+from stepwell.rules.event_feed import FeedCursor, FeedFilter, FeedPage, HistoryPage
 from stepwell.rules.large_workflow_records import AnswerSize, FoundWorkflow, LargeWorkflowSnapshot, StoredStep
 from stepwell.rules.list_records import (
     DecisionFilter,
@@ -363,3 +364,36 @@ class IdempotencyKeys(Protocol):
         An attempt that has had an effect but no answer loses the ownership of its key. Then any process may answer a
         repeat.
         """
+
+
+class EventFeed(Protocol):
+    """Stored events, of one workflow and of all workflows. All methods raise `Unavailable` while the database is away.
+
+    *scope* is the tenant whose workflows a call may see. All other workflows count as unknown. `rules.event_feed`
+    explains the order of the events of all workflows.
+    """
+
+    async def history(self, scope: TenantScope, workflow_id: UUID, after: int, limit: int) -> HistoryPage | None:
+        """Return up to *limit* events of the workflow from number *after* + 1 on, and its status, as of one moment.
+
+        None for an unknown workflow.
+        """
+
+    async def page(self, scope: TenantScope, wanted: FeedFilter, after: FeedCursor, limit: int) -> FeedPage:
+        """Return up to *limit* of the *wanted* events behind *after*.
+
+        A call reads a few thousand events at most, so the page may be empty although `more` is true.
+        """
+
+    async def end(self) -> FeedCursor:
+        """Return the cursor behind all events that can be read now."""
+
+    async def renumber_restored(self) -> bool:
+        """Renumber some of the events that were restored from a backup of another server.
+
+        Such events have numbers that this server hasn't reached yet. They move to the beginning of the feed. Return
+        false if there were none.
+        """
+
+    async def last_events(self, scope: TenantScope, workflow_ids: Collection[UUID]) -> Mapping[UUID, int]:
+        """Return the number of the last event of each of these workflows."""

@@ -1,4 +1,4 @@
-"""`ports.cleanups.Cleanups` in memory."""
+"""`ports.deletions.Cleanups` in memory."""
 
 from collections import Counter
 from collections.abc import Collection, Sequence

@@ -1,4 +1,4 @@
-"""`ports.peer_commands.Commands` in memory."""
+"""`ports.processes.Commands` in memory."""
 
 from collections.abc import Collection, Sequence
 from datetime import timedelta
@@ -7,7 +7,7 @@ from uuid import UUID
 from stepwell.basics.errors import TooManyRequests
 from stepwell.basics.tenancy import TenantScope
 from stepwell.lifecycle.peer_commands import Command, CommandWithdrawn, Outcome, VerbApplied
-from stepwell.ports.peer_commands import LIFETIME_S, WAITING_PER_TENANT, WAITING_PER_WORKFLOW, CommandState
+from stepwell.ports.processes import COMMAND_LIFETIME_S, COMMANDS_PER_TENANT, COMMANDS_PER_WORKFLOW, CommandState
 from stepwell.testing.memory_tables import CommandRow, Tables
 
 
@@ -25,9 +25,9 @@ class MemoryCommands:
         if row is None or (owner := row.record.state.owner) in (None, requester) or not self._tables.is_alive(owner):
             return False
         waiting = [each for each in self._tables.commands.values() if each.outcome is None]
-        if sum(each.command.workflow_id == command.workflow_id for each in waiting) >= WAITING_PER_WORKFLOW:
+        if sum(each.command.workflow_id == command.workflow_id for each in waiting) >= COMMANDS_PER_WORKFLOW:
             raise TooManyRequests("too many requests of this workflow wait for another process")
-        if sum(each.tenant == row.record.tenant for each in waiting) >= WAITING_PER_TENANT:
+        if sum(each.tenant == row.record.tenant for each in waiting) >= COMMANDS_PER_TENANT:
             raise TooManyRequests("too many requests of this tenant wait for another process")
         self._tables.commands[command.id] = CommandRow(
             command, row.record.tenant, requester, owner, self._tables.clock.now()
@@ -37,7 +37,7 @@ class MemoryCommands:
 
     async def waiting(self, owner: UUID, except_for: Collection[UUID], limit: int) -> Sequence[Command]:
         await self._tables.round_trip()
-        since = self._tables.clock.now() - timedelta(seconds=LIFETIME_S)
+        since = self._tables.clock.now() - timedelta(seconds=COMMAND_LIFETIME_S)
         found = [
             row.command
             for row in self._tables.commands.values()

@@ -16,7 +16,7 @@ _EXACT = Context(prec=1_000)  # digits: more than any sum has
 
 
 class MemoryDailyCosts:
-    """`ports.daily_costs.DailyCosts` in memory."""
+    """`ports.deletions.DailyCosts` in memory."""
 
     def __init__(self, tables: Tables) -> None:
         self._tables = tables

@@ -1,4 +1,4 @@
-"""`ports.events` in memory: the event feed, and the notifications between processes."""
+"""`ports.storage` in memory: the event feed, and the notifications between processes."""
 
 from bisect import bisect_right
 from collections.abc import AsyncIterator, Callable, Collection, Mapping
@@ -7,7 +7,7 @@ from uuid import UUID
 
 from stepwell.basics.tenancy import TenantScope
 from stepwell.lifecycle.model import HistoryEvent
-from stepwell.ports.peer_commands import CommandListener
+from stepwell.ports.processes import CommandListener
 from stepwell.rules.event_feed import FeedCursor, FeedEvent, FeedFilter, FeedPage, HistoryPage
 from stepwell.testing.memory_tables import MemorySubscription, Tables
 
@@ -64,7 +64,7 @@ class MemoryEventFeed:
 
 
 class MemoryNotifications:
-    """`ports.coordination.Notifications` of the process *owner*."""
+    """`ports.processes.Notifications` of the process *owner*."""
 
     def __init__(self, tables: Tables, owner: UUID) -> None:
         self._tables, self._owner = tables, owner
@@ -80,7 +80,7 @@ class MemoryNotifications:
 
 
 class MemoryPresence:
-    """`ports.coordination.Presence` of the process *owner*. `MemoryLeaseStore` notifies of changes of leases."""
+    """`ports.processes.Presence` of the process *owner*. `MemoryLeaseStore` notifies of changes of leases."""
 
     def __init__(self, tables: Tables, owner: UUID) -> None:
         self._tables, self._owner = tables, owner

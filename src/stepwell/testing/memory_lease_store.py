@@ -1,4 +1,4 @@
-"""`ports.coordination.LeaseStore` in memory."""
+"""`ports.processes.LeaseStore` in memory."""
 
 from datetime import datetime, timedelta
 from uuid import UUID

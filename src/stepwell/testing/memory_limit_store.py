@@ -1,10 +1,10 @@
-"""`ports.coordination.LimitStore` in memory."""
+"""`ports.processes.LimitStore` in memory."""
 
 from datetime import datetime, timedelta
 from uuid import UUID
 
 from stepwell.lifecycle.records import NO_PROCESS
-from stepwell.ports.coordination import LIMITS_CHANGED
+from stepwell.ports.processes import LIMITS_CHANGED
 from stepwell.rules.limit_division import OVERDUE_S, Division, DivisionChange, Member
 from stepwell.testing.memory_tables import NEVER, LimitMemberRow, Tables
 

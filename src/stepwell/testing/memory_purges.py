@@ -1,4 +1,4 @@
-"""`ports.purges.Purges` in memory."""
+"""`ports.deletions.Purges` in memory."""
 
 from collections.abc import Collection, Iterator, Sequence
 from datetime import datetime, timedelta

@@ -21,9 +21,9 @@ from stepwell.lifecycle.model import HistoryEvent, ItemPlace, ItemState, ShownWa
 from stepwell.lifecycle.peer_commands import Command, Outcome
 from stepwell.lifecycle.records import StoredInputs, WorkflowRecord
 from stepwell.lifecycle.webhook_deliveries import Delivery, DeliveryAttempt
-from stepwell.ports.cleanups import FIRST
 from stepwell.ports.clock import Clock
-from stepwell.ports.peer_commands import CommandListener
+from stepwell.ports.deletions import BEFORE_ALL_TASKS
+from stepwell.ports.processes import CommandListener
 from stepwell.ports.uploads import UploadStatus
 from stepwell.rules.event_feed import FeedCursor
 from stepwell.rules.limit_division import Share
@@ -64,7 +64,7 @@ class CleanupRow(Struct):
     owner: UUID
     next_at: datetime
     tries: int = 0
-    begun: TaskPlace = FIRST
+    begun: TaskPlace = BEFORE_ALL_TASKS
     deleted: int = 0
     gone: int = 0
     repeated: bool = False
@@ -242,7 +242,7 @@ class Channel:
 
 
 class MemorySubscription:
-    """`ports.coordination.Subscription`."""
+    """`ports.processes.Subscription`."""
 
     def __init__(self, owner: UUID, callback: Callable[[Any], None]) -> None:
         self.owner, self.callback = owner, callback

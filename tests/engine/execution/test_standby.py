@@ -16,7 +16,7 @@ import pytest
 
 from stepwell.engine.execution.lease import Lease
 from stepwell.engine.execution.recovery import RENEWED_AFTER, Recovery, next_pause_s
-from stepwell.ports.coordination import OtherProcesses
+from stepwell.ports.processes import OtherProcesses
 from stepwell.testing import ManualClock
 from support.database.failing_store import nothing_left
 from support.database.statement_recorder import statements_sent

@@ -7,7 +7,7 @@ from stepwell.contract.tasks import Output
 from stepwell.engine.execution.active_workflow import ActiveWorkflow
 from stepwell.lifecycle.cleanup_records import CleanupCounts
 from stepwell.lifecycle.inputs import Cancel, Cleanup, FilesDeleted, Succeeded
-from stepwell.ports.cleanups import FIRST
+from stepwell.ports.deletions import BEFORE_ALL_TASKS
 from stepwell.rules.list_records import TaskPlace
 from support.database.stored_workflows import ME, OTHER, Stored, admitted
 from support.database.sub_workflows import make_child
@@ -68,14 +68,14 @@ async def test_tasks_come_in_order_and_are_known_as_begun_from_the_second_time_o
         found = await cleanups.next_tasks(owner, handle.workflow_id, TaskPlace(*after), limit)
         return [(each.record.task.id, each.begun) for each in found]
 
-    assert await next_tasks(FIRST, 10, OTHER) == []
-    assert await next_tasks(FIRST, 2) == [(tasks[0], False), (tasks[1], False)]
+    assert await next_tasks(BEFORE_ALL_TASKS, 10, OTHER) == []
+    assert await next_tasks(BEFORE_ALL_TASKS, 2) == [(tasks[0], False), (tasks[1], False)]
     assert await next_tasks((1, 1), 2) == [(tasks[2], False)]
     assert await next_tasks((2, 1), 2) == []
     assert await next_tasks((0, 1), 1) == [(tasks[1], True)]
     await cleanups.settle(OTHER, handle.workflow_id, tasks[:1], 1, 0)
     await cleanups.settle(ME, handle.workflow_id, tasks[1:], 1, 1)
-    assert await next_tasks(FIRST, 10) == [(tasks[0], True)]
+    assert await next_tasks(BEFORE_ALL_TASKS, 10) == [(tasks[0], True)]
     assert await cleanups.counts(ME, handle.workflow_id) == CleanupCounts(1, 1, repeated=False)
     assert await cleanups.counts(OTHER, handle.workflow_id) is None
 
@@ -87,7 +87,7 @@ async def test_files_that_another_workflow_of_the_tenant_names_are_known(stored:
     reader = await stored.make(body(named), owner=None)
 
     async def readers() -> list[UUID | None]:
-        tasks = await stored.here.cleanups.next_tasks(ME, handle.workflow_id, FIRST, 10)
+        tasks = await stored.here.cleanups.next_tasks(ME, handle.workflow_id, BEFORE_ALL_TASKS, 10)
         return [each.referenced_by for each in tasks]
 
     assert await readers() == [reader.workflow_id]

@@ -18,7 +18,7 @@ from stepwell.engine.execution.active_workflow import ActiveWorkflow
 from stepwell.lifecycle.inputs import Cancel, Cleanup, Pause, RetryDue, RunVerdict
 from stepwell.lifecycle.model import ItemPlace, Task
 from stepwell.lifecycle.records import WHOLE, WorkflowRecord
-from stepwell.ports.cleanups import FIRST
+from stepwell.ports.deletions import BEFORE_ALL_TASKS
 from stepwell.rules.list_records import TaskPlace
 from support.database.stored_items import ItemWorkflow, make_before_items, make_with_items
 from support.database.stored_workflows import ME, OTHER, Stored, renamed
@@ -140,7 +140,7 @@ async def test_a_cleanup_and_a_list_take_the_tasks_of_items_page_by_page(stored:
         await workflow.complete(item, {})
     await workflow.write(Cancel("alice"))
     await workflow.write(Cleanup("alice", cleanup_tasks=True))
-    pages, place = list[list[int]](), FIRST
+    pages, place = list[list[int]](), BEFORE_ALL_TASKS
     while page := await stored.here.cleanups.next_tasks(ME, workflow.workflow_id, place, 2):
         places = [each.record.task.place for each in page]
         pages.append([item.item for item in places if item is not None])

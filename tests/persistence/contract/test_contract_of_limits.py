@@ -4,7 +4,7 @@ from uuid import UUID
 
 import pytest
 
-from stepwell.ports.coordination import LimitStore
+from stepwell.ports.processes import LimitStore
 from stepwell.rules.limit_division import DivisionChange, Share
 from support.database.stored_workflows import ME, OTHER, THIRD, Stored
 from support.providers.scripted import eventually

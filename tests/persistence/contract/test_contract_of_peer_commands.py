@@ -21,7 +21,7 @@ from stepwell.lifecycle.peer_commands import (
     refusal_of,
 )
 from stepwell.lifecycle.preconditions import Version
-from stepwell.ports.peer_commands import WAITING_PER_WORKFLOW, CommandState
+from stepwell.ports.processes import COMMANDS_PER_WORKFLOW, CommandState
 from support.database.stored_workflows import ME, OTHER, THIRD, Stored
 from support.providers.scripted import eventually
 
@@ -167,7 +167,7 @@ async def test_the_recipient_reads_the_command_about_a_workflow_that_no_process_
 
 async def test_commands_that_wait_are_bounded(stored: Stored) -> None:
     handle, first = await sent_to_me(stored)
-    for _ in range(WAITING_PER_WORKFLOW - 1):
+    for _ in range(COMMANDS_PER_WORKFLOW - 1):
         assert await stored.here.commands.send(T, OTHER, command_for(handle))
     with pytest.raises(TooManyRequests):
         await stored.here.commands.send(T, OTHER, command_for(handle))

@@ -22,7 +22,7 @@ from stepwell.lifecycle.records import LoadedWorkflow, NewWorkflow, StepRecord, 
 from stepwell.persistence.clock import DatabaseClock
 from stepwell.persistence.stores.workflow_store import PostgresWorkflowStore
 from stepwell.ports.clock import Clock
-from stepwell.ports.coordination import LeaseStore
+from stepwell.ports.processes import LeaseStore
 from stepwell.ports.storage import WorkflowStore
 from support.workflows.definitions import body, join, mapped, plan
 

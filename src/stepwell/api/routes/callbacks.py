@@ -12,7 +12,7 @@ from stepwell.api.requests.query_parameters import parse_query
 from stepwell.api.requests.request_bodies import read_any_body
 from stepwell.api.requests.request_resources import resources_of
 from stepwell.basics.errors import Unavailable
-from stepwell.contract.service import Health
+from stepwell.contract.system import Health
 from stepwell.rules.access.signed_urls import CALLBACKS_PATH
 
 CALLBACK = Operation(

@@ -12,7 +12,7 @@ from msgspec import Meta, Struct
 from stepwell.api.auth.dependencies import ApiRequest, ServicesDep
 from stepwell.api.requests.operations import Operation, Permission, endpoint
 from stepwell.api.requests.query_parameters import parse_query
-from stepwell.contract.service import Limits
+from stepwell.contract.system import Limits
 from stepwell.engine.execution.workflow_admission import WorkflowAdmission
 
 RATE_LIMIT_HEADERS = ("RateLimit", "RateLimit-Policy")

@@ -11,7 +11,7 @@ from stepwell.api.requests.operations import Content, Operation, endpoint
 from stepwell.api.responses.content_negotiation import prefers
 from stepwell.api.responses.page_style import page_answer
 from stepwell.basics.errors import Unavailable
-from stepwell.contract.service import Health, Root
+from stepwell.contract.system import Health, Root
 
 TAG = "system"
 WEB_PAGE = "/ui"

@@ -14,7 +14,7 @@ from stepwell.client.requests import read
 from stepwell.client.responses import decode, text_of, with_amounts
 from stepwell.contract.enums import CostKey
 from stepwell.contract.providers import ProviderListResponse, ProviderStatus
-from stepwell.contract.service import Limits, Root
+from stepwell.contract.system import Limits, Root
 from stepwell.contract.tasks import CostGroup, CostsResponse
 
 

@@ -14,7 +14,7 @@ from stepwell.client.synchronous.waiting_steps import WaitCalls
 from stepwell.client.synchronous.workflows import WorkflowCalls
 from stepwell.contract.enums import CostKey
 from stepwell.contract.providers import ProviderListResponse, ProviderStatus
-from stepwell.contract.service import Limits, Root
+from stepwell.contract.system import Limits, Root
 from stepwell.contract.tasks import CostGroup, CostsResponse
 
 

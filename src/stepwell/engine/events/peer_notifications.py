@@ -18,8 +18,8 @@ from stepwell.basics.errors import Unavailable
 from stepwell.basics.tenancy import EVERY_TENANT
 from stepwell.engine.events.bus import CommittedEvents, EventBus
 from stepwell.engine.events.feed_stream import FeedReader
-from stepwell.ports.coordination import Coordination, Notifications
-from stepwell.ports.events import EventFeed
+from stepwell.ports.processes import Coordination, Notifications
+from stepwell.ports.storage import EventFeed
 
 log = structlog.get_logger()
 

@@ -16,8 +16,8 @@ from stepwell.engine.events.event_stream import EventStream, SendBuffer
 from stepwell.engine.events.feed_stream import FeedFrame, FeedReader, FeedStream, FeedSubscriber, check_position
 from stepwell.engine.events.peer_notifications import PeerNotifications
 from stepwell.engine.events.workflow_stream import EventFrame, WorkflowStream, WorkflowSubscribers
-from stepwell.ports.coordination import Coordination
-from stepwell.ports.events import EventFeed
+from stepwell.ports.processes import Coordination
+from stepwell.ports.storage import EventFeed
 from stepwell.rules.access.feed_cursors import FeedCursors
 from stepwell.rules.event_feed import BEGINNING, FeedCursor, FeedEvent, FeedFilter, FeedPage
 

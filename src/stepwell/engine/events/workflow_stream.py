@@ -14,7 +14,7 @@ from stepwell.contract.enums import TERMINAL_STATUSES, WorkflowStatus
 from stepwell.engine.events.bus import CommittedEvents, EventBus
 from stepwell.engine.events.event_stream import STOPPING, EventStream, QueuedEvent, SendBuffer
 from stepwell.lifecycle.model import HistoryEvent
-from stepwell.ports.events import EventFeed
+from stepwell.ports.storage import EventFeed
 
 EventFrame = Callable[[HistoryEvent], bytes]
 _PAGE = 500

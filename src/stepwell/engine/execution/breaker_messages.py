@@ -23,7 +23,7 @@ from stepwell.basics.errors import Unavailable
 from stepwell.contract.enums import ProviderType
 from stepwell.engine.admission.model_health import ModelHealth, ModelKey
 from stepwell.ports.clock import Clock
-from stepwell.ports.coordination import MOST_MESSAGE_BYTES, Coordination
+from stepwell.ports.processes import MOST_MESSAGE_BYTES, Coordination
 from stepwell.runtime.outages import OUTAGE_RETRY_S
 
 log = structlog.get_logger()

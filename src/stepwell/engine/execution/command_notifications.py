@@ -8,7 +8,7 @@ from stepwell.engine.execution.scheduler import SubWorkflowFollower
 
 
 class CommandNotifications:
-    """`ports.peer_commands.CommandListener` for those who send and carry out commands, and for parents."""
+    """`ports.processes.CommandListener` for those who send and carry out commands, and for parents."""
 
     def __init__(self, sender: CommandSender, receiver: CommandReceiver, sub_workflows: SubWorkflowFollower) -> None:
         self._sender, self._receiver, self._sub_workflows = sender, receiver, sub_workflows

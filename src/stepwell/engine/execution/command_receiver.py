@@ -41,8 +41,7 @@ from stepwell.lifecycle.peer_commands import (
     refusal_of,
 )
 from stepwell.lifecycle.preconditions import Preconditions
-from stepwell.ports.coordination import Coordination
-from stepwell.ports.peer_commands import Commands
+from stepwell.ports.processes import Commands, Coordination
 from stepwell.runtime.fair_turns import FairTurns
 
 log = structlog.get_logger()

@@ -41,8 +41,7 @@ from stepwell.lifecycle.peer_commands import (
 )
 from stepwell.lifecycle.preconditions import Preconditions
 from stepwell.ports.clock import Clock, NewId
-from stepwell.ports.coordination import Coordination
-from stepwell.ports.peer_commands import Commands
+from stepwell.ports.processes import Commands, Coordination
 from stepwell.runtime.outages import until_available
 
 log = structlog.get_logger()

@@ -14,7 +14,7 @@ import math
 from collections.abc import Callable
 
 from stepwell.ports.clock import Clock
-from stepwell.ports.coordination import Coordination
+from stepwell.ports.processes import Coordination
 
 
 class Lease:

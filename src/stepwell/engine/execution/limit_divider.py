@@ -33,7 +33,7 @@ from stepwell.engine.admission.start_rates import leeway_s
 from stepwell.engine.execution.lease import Lease
 from stepwell.engine.execution.timers import wait_until_set
 from stepwell.ports.clock import Clock
-from stepwell.ports.coordination import LimitStore
+from stepwell.ports.processes import LimitStore
 from stepwell.rules.limit_division import (
     Division,
     DivisionChange,

@@ -39,8 +39,7 @@ from stepwell.lifecycle.inputs import GiveUp, TrialBegun
 from stepwell.lifecycle.records import AdmissionResult, LoadedWorkflow
 from stepwell.lifecycle.unclean_ends import CALM_S, TRIAL_S, TRIALS_S, failure_after
 from stepwell.ports.clock import Clock
-from stepwell.ports.coordination import LIMITS_CHANGED, Coordination
-from stepwell.ports.peer_commands import CommandListener
+from stepwell.ports.processes import LIMITS_CHANGED, CommandListener, Coordination
 from stepwell.ports.storage import WorkflowStore
 from stepwell.runtime.offloop import off_loop
 

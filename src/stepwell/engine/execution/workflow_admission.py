@@ -35,7 +35,7 @@ from stepwell.engine.execution.recovery import Recovery
 from stepwell.engine.execution.scheduler import Scheduler, WorkflowListener
 from stepwell.lifecycle.model import NEVER
 from stepwell.ports.clock import Clock, Timer
-from stepwell.ports.coordination import Coordination
+from stepwell.ports.processes import Coordination
 from stepwell.ports.storage import WorkflowStore
 
 log = structlog.get_logger()

@@ -1,6 +1,6 @@
 """The limits of a tenant and how much of them it uses, as this process knows them."""
 
-from stepwell.contract.service import ActiveWorkflows, Limits, RunningSteps, UploadedFiles, WaitingWorkflows
+from stepwell.contract.system import ActiveWorkflows, Limits, RunningSteps, UploadedFiles, WaitingWorkflows
 from stepwell.engine.admission.controller import AdmissionController
 from stepwell.engine.execution.workflow_admission import WorkflowAdmission
 from stepwell.ports.uploads import Uploads

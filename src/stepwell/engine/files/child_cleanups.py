@@ -15,7 +15,7 @@ from stepwell.contract.enums import WorkflowStatus
 from stepwell.engine.execution.checkpointer import NotWritten
 from stepwell.engine.execution.workflow_access import WorkflowAccess
 from stepwell.lifecycle.inputs import SERVICE, Cleanup
-from stepwell.ports.cleanups import Cleanups
+from stepwell.ports.deletions import Cleanups
 
 _PAGE: Final = 250
 _COMMIT_S: Final = 10.0

@@ -44,9 +44,8 @@ from stepwell.lifecycle.cleanup_records import CleanupFault, CleanupReport, Data
 from stepwell.lifecycle.inputs import FilesDeleted
 from stepwell.lifecycle.subworkflow_run import SubworkflowRun
 from stepwell.ports.artifacts import Artifacts
-from stepwell.ports.cleanups import FIRST, Cleanups
 from stepwell.ports.clock import Clock
-from stepwell.ports.purges import Purges
+from stepwell.ports.deletions import BEFORE_ALL_TASKS, Cleanups, Purges
 from stepwell.rules.list_records import TaskPlace
 from stepwell.runtime.fair_turns import FairTurns
 from stepwell.runtime.outages import OUTAGE_RETRY_S
@@ -345,10 +344,10 @@ class CleanupRunner:
                 await self._access.scheduler.wait_until_quiet(workflow_id)
         except TimeoutError:
             return False
-        after = self._continue_after.pop(workflow_id, FIRST)
-        if after != FIRST and (await self._sweep(cleanup, _Progress(after))).stopped:
+        after = self._continue_after.pop(workflow_id, BEFORE_ALL_TASKS)
+        if after != BEFORE_ALL_TASKS and (await self._sweep(cleanup, _Progress(after))).stopped:
             return False
-        progress = await self._sweep(cleanup, _Progress(FIRST))
+        progress = await self._sweep(cleanup, _Progress(BEFORE_ALL_TASKS))
         if progress.failed:
             return False
         await self._clean_uploads(cleanup)

@@ -26,8 +26,7 @@ from stepwell.basics.errors import ArtifactGone, AttemptError, Fault, InvalidReq
 from stepwell.contract.tasks import Output
 from stepwell.engine.admission.local_admission import LocalAdmission
 from stepwell.engine.files.uploads import UploadService
-from stepwell.ports.artifacts import Artifacts
-from stepwell.ports.previews import PreviewMaker
+from stepwell.ports.artifacts import Artifacts, PreviewMaker
 from stepwell.ports.providers import LIGHT
 from stepwell.runtime.fair_turns import FairTurns
 from stepwell.runtime.temporary_files import path_for_others, temporary_file

@@ -23,7 +23,7 @@ from stepwell.engine.events.bus import EventBus
 from stepwell.engine.execution.scheduler import Scheduler
 from stepwell.lifecycle.cleanup_records import FileRemoval
 from stepwell.ports.artifacts import Artifacts
-from stepwell.ports.purges import Purges
+from stepwell.ports.deletions import Purges
 from stepwell.runtime.fair_turns import FairTurns
 
 log = structlog.get_logger()

@@ -21,8 +21,7 @@ from stepwell.engine.execution.timers import wait_until_set
 from stepwell.engine.files.cleanup_runner import CleanupRunner
 from stepwell.lifecycle.cleanup_records import ExpiredBatch
 from stepwell.ports.clock import Clock
-from stepwell.ports.daily_costs import DailyCosts
-from stepwell.ports.purges import Purges
+from stepwell.ports.deletions import DailyCosts, Purges
 
 log = structlog.get_logger()
 

@@ -1,4 +1,4 @@
-"""`ports.cleanups.Cleanups` on asyncpg.
+"""`ports.deletions.Cleanups` on asyncpg.
 
 A statement finds the due cleanups lane by lane, so that the many cleanups of one tenant hide no other's.
 """

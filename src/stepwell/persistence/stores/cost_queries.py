@@ -25,7 +25,7 @@ SELECT count, CASE WHEN count < $2 THEN (SELECT min(day) FROM daily_costs WHERE 
 
 
 class PostgresDailyCosts:
-    """`ports.daily_costs.DailyCosts` on asyncpg."""
+    """`ports.deletions.DailyCosts` on asyncpg."""
 
     def __init__(self, connections: SmallPool) -> None:
         self._connections = connections

@@ -1,4 +1,4 @@
-"""`ports.events.EventFeed` on SQLAlchemy Core.
+"""`ports.storage.EventFeed` on SQLAlchemy Core.
 
 What must hold:
 - A page of all workflows' events contains only events of transactions that are older than every running one. So no

@@ -1,4 +1,4 @@
-"""`ports.installation.Installation` on asyncpg."""
+"""`ports.processes.Installation` on asyncpg."""
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -8,7 +8,7 @@ import asyncpg
 
 from stepwell.persistence.connections.database import unavailable_in_outage
 from stepwell.persistence.schema.migrations import newest_revision
-from stepwell.ports.installation import InstallationRecord
+from stepwell.ports.processes import InstallationRecord
 
 READ: Final = """
 SELECT i.id, i.has_folder, v.version_num FROM installation AS i CROSS JOIN alembic_version AS v

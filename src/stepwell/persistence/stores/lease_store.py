@@ -1,4 +1,4 @@
-"""`ports.coordination.LeaseStore` on asyncpg.
+"""`ports.processes.LeaseStore` on asyncpg.
 
 Its statements send the notifications that `PostgresPresence` receives.
 """

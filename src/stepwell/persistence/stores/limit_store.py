@@ -1,4 +1,4 @@
-"""`ports.coordination.LimitStore` on asyncpg.
+"""`ports.processes.LimitStore` on asyncpg.
 
 A change is made only to the version that it was decided on (compare and swap). So no lock is held between two
 statements, and a process that is stopped between them holds up nobody.
@@ -14,7 +14,7 @@ from stepwell.lifecycle.records import NO_PROCESS
 from stepwell.persistence.connections.connection_pool import SmallPool
 from stepwell.persistence.connections.database import unavailable_in_outage
 from stepwell.persistence.stores.notifications import MESSAGES, message
-from stepwell.ports.coordination import LIMITS_CHANGED
+from stepwell.ports.processes import LIMITS_CHANGED
 from stepwell.rules.limit_division import OVERDUE_S, Division, DivisionChange, Member, Share
 
 # The row of `limit_division` is missing until the first change. A process that has all limits for itself has no row in

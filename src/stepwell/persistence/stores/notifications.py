@@ -1,4 +1,4 @@
-"""`ports.coordination.Notifications` and `ports.coordination.Presence`, by LISTEN and NOTIFY.
+"""`ports.processes.Notifications` and `ports.processes.Presence`, by LISTEN and NOTIFY.
 
 https://www.postgresql.org/docs/current/sql-notify.html limits a payload to less than 8,000 bytes. A payload is the
 sender and the ids of workflows, or "*" if there are too many.
@@ -15,7 +15,7 @@ from stepwell.persistence.connections.connection_pool import SmallPool
 from stepwell.persistence.connections.database import Connect, unavailable_in_outage
 from stepwell.persistence.rows.command_statements import PROCESS
 from stepwell.persistence.rows.lease_statements import ANNOUNCE, PROCESSES
-from stepwell.ports.peer_commands import CommandListener
+from stepwell.ports.processes import CommandListener
 
 _CHANNEL = "stepwell_events"
 _MAX_IDS = 200
@@ -54,7 +54,7 @@ class PostgresNotifications:
 
 
 class PostgresPresence:
-    """`ports.coordination.Presence` for the process *owner*, which ignores its own notifications.
+    """`ports.processes.Presence` for the process *owner*, which ignores its own notifications.
 
     *connect* opens the connection that listens. *sending* has the connections that send. `PostgresLeaseStore` sends the
     notifications about leases, `PostgresCommands` and checkpoints those about commands.

@@ -1,4 +1,4 @@
-"""`ports.peer_commands.Commands` on asyncpg: a row for each command.
+"""`ports.processes.Commands` on asyncpg: a row for each command.
 
 Its statements send the notifications that `PostgresPresence` receives.
 
@@ -36,7 +36,7 @@ from stepwell.persistence.connections.connection_pool import SmallPool
 from stepwell.persistence.connections.database import unavailable_in_outage
 from stepwell.persistence.rows.command_statements import notify_process
 from stepwell.persistence.rows.decode_rows import Row
-from stepwell.ports.peer_commands import LIFETIME_S, WAITING_PER_TENANT, WAITING_PER_WORKFLOW, CommandState
+from stepwell.ports.processes import COMMAND_LIFETIME_S, COMMANDS_PER_TENANT, COMMANDS_PER_WORKFLOW, CommandState
 
 log = structlog.get_logger()
 
@@ -50,9 +50,9 @@ SEND: Final = f"""
 WITH target AS MATERIALIZED (
     SELECT w.owner, coalesce(w.tenant, '') AS lane,
            (SELECT count(*) FROM commands AS c WHERE c.workflow_id = w.id AND c.outcome IS NULL)
-               < {WAITING_PER_WORKFLOW} AS workflow_has_room,
+               < {COMMANDS_PER_WORKFLOW} AS workflow_has_room,
            (SELECT count(*) FROM commands AS c WHERE c.lane = coalesce(w.tenant, '') AND c.outcome IS NULL)
-               < {WAITING_PER_TENANT} AS tenant_has_room
+               < {COMMANDS_PER_TENANT} AS tenant_has_room
     FROM workflows AS w
     WHERE w.id = $2 AND w.owner <> $3 AND {_LIVE} AND ($8::bool OR w.tenant IS NOT DISTINCT FROM $9::text)
 ), sent AS (
@@ -77,7 +77,7 @@ SELECT c.id, c.workflow_id, c.request, c.scope, c.key, c.token
 FROM commands AS c JOIN workflows AS w ON w.id = c.workflow_id
 WHERE c.outcome IS NULL AND (w.owner = $1 OR w.owner IS NULL AND c.recipient = $1)
   AND (c.id IN (SELECT unnest($2::uuid[]))) IS NOT TRUE
-  AND c.created_at > clock_timestamp() - interval '{LIFETIME_S} s'
+  AND c.created_at > clock_timestamp() - interval '{COMMAND_LIFETIME_S} s'
   AND (c.token IS NULL OR EXISTS (
       SELECT FROM idempotency_keys AS i
       WHERE i.scope = c.scope AND i.key = c.key AND i.token = c.token AND i.applied_at IS NULL

@@ -1,4 +1,4 @@
-"""`ports.purges.Purges` on asyncpg.
+"""`ports.deletions.Purges` on asyncpg.
 
 Each statement that deletes rows first deletes the row of the workflow. No statement of a run finds it any more, so that
 nothing is written afterwards. Nobody waits for a lock: all rows are those of workflows that have ended, and rows that

@@ -26,7 +26,7 @@ class PreviewJob(NamedTuple):
 
 
 class LocalPreviews:
-    """Implements `ports.previews.PreviewMaker`. *max_memory* is that of all workers of LOCAL, in bytes."""
+    """Implements `ports.artifacts.PreviewMaker`. *max_memory* is that of all workers of LOCAL, in bytes."""
 
     def __init__(self, max_memory: float = math.inf) -> None:
         self._pool = Pool(max_memory)

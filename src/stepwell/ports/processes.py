@@ -1,17 +1,18 @@
-"""The coordination of the processes on one database, by leases and notifications, as protocols.
+"""The processes on one database: leases, notifications, limits, commands between them, and their database's identity.
 
 A database implements `LeaseStore`, `Notifications` and `Presence`, from which the composition root builds the
-`Coordination` that the engine knows. The engine also uses `LimitStore`.
+`Coordination` that the engine knows. The engine also uses `LimitStore` and `CommandStore`.
 """
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Final, Protocol
 from uuid import UUID
 
 from msgspec import Struct
 
-from stepwell.ports.peer_commands import CommandListener
+from stepwell.basics.tenancy import TenantScope
+from stepwell.lifecycle.peer_commands import Command, Outcome, VerbApplied
 from stepwell.rules.limit_division import Division, DivisionChange
 
 LIMITS_CHANGED: Final = "limits"
@@ -140,7 +141,7 @@ class Presence(Protocol):
     def watch(
         self,
         on_change: Callable[[], None],
-        commands: CommandListener | None = None,
+        commands: "CommandListener | None" = None,
         on_message: Callable[[str, str], None] = ...,
     ) -> AbstractAsyncContextManager["Subscription"]:
         """Return a context within which *on_change* is called for each such change.
@@ -159,3 +160,107 @@ class Subscription(Protocol):
 
     async def until_disconnected(self) -> None:
         """Return when the loss of the connection is noticed."""
+
+
+COMMANDS_PER_WORKFLOW: Final = 100
+COMMANDS_PER_TENANT: Final = 1_000
+COMMAND_LIFETIME_S: Final = 60.0
+"""A command that waits for longer isn't carried out any more: its requester has died without withdrawing it."""
+
+
+class CommandState(Struct, frozen=True):
+    """The state of a command that its requester waits for. `outcome` is None while it waits.
+
+    `elsewhere`: another live process runs the workflow, and so it may still carry the command out.
+    """
+
+    outcome: Outcome | None = None
+    elsewhere: bool = False
+
+
+class CommandListener(Protocol):
+    """A listener for the notifications that are meant for one process: about commands, and ends of sub-workflows."""
+
+    def command_sent(self) -> None:
+        """A command waits, or may wait, for this process."""
+
+    def command_answered(self, command_id: UUID) -> None:
+        """A command of this process has an outcome."""
+
+    def child_ended(self, parent_id: UUID) -> None:
+        """A sub-workflow of a workflow that this process runs has ended in another process."""
+
+    def resubscribed(self) -> None:
+        """Notifications may have got lost until now."""
+
+
+class Commands(Protocol):
+    """The commands of all processes. `Presence` notifies the process that must act.
+
+    A command waits until it has an outcome, or is withdrawn. `WorkflowStore.write` stores the outcome of a command that
+    changes a workflow. All methods raise `Unavailable` while the database is away.
+    """
+
+    async def send(self, scope: TenantScope, requester: UUID, command: Command, forget: Collection[UUID] = ()) -> bool:
+        """Store the command of the process *requester*, and notify the process that runs the workflow.
+
+        The commands *forget* are deleted: their outcomes have been read.
+        Return False, and store nothing, if no other live process runs a workflow of *scope* with this id. Raises
+        `TooManyRequests` if `COMMANDS_PER_WORKFLOW` or `COMMANDS_PER_TENANT` commands wait.
+        """
+
+    async def waiting(self, owner: UUID, except_for: Collection[UUID], limit: int) -> Sequence[Command]:
+        """Return commands that *owner* must carry out, the oldest first, except those with these ids.
+
+        These are the commands about workflows that *owner* runs, and those that were sent to *owner* about workflows
+        that no process runs any more. A command whose idempotency key was released or taken over is left out.
+        One that can't be read, because it is of another version, is left out and refused with `Unavailable`.
+        """
+
+    async def answer(self, command_id: UUID, epoch: int, outcome: Outcome) -> None:
+        """Store the outcome of a command that changes nothing, and notify its requester.
+
+        Nothing is stored if the command doesn't wait any more, or if the workflow has another *epoch*: then another
+        process has taken the workflow over.
+        """
+
+    async def report(self, command_id: UUID, outcome: VerbApplied) -> None:
+        """Replace an outcome whose report follows by one with the report, and notify the requester."""
+
+    async def poll(self, requester: UUID, command_id: UUID) -> CommandState:
+        """Return the state of the requester's command.
+
+        If the command waits, the process that runs the workflow is notified once more.
+        """
+
+    async def withdraw(self, requester: UUID, command_id: UUID) -> Outcome | None:
+        """Give the requester's command the outcome `CommandWithdrawn`, unless it has one. Return the outcome.
+
+        Return None if there is no such command any more, because its workflow was purged.
+        """
+
+
+class InstallationRecord(Struct, frozen=True):
+    """The identity of a database.
+
+    `has_folder`: processes of `serve` store files in a folder that all of them must share. `is_newer`: the tables are
+    of a newer version than this code, so they may refer to files in ways that this code doesn't know.
+    """
+
+    id: UUID
+    has_folder: bool
+    is_newer: bool
+
+
+class Installation(Protocol):
+    """The record of one database."""
+
+    async def read(self) -> InstallationRecord:
+        """Return the record. Raises `Unavailable`."""
+
+    def recording_folder(self) -> AbstractAsyncContextManager[InstallationRecord]:
+        """Return a context with the record, at whose end `has_folder` is set, unless an error ends it.
+
+        Only one process at a time is within it. Entering waits for the others, up to the deadline of a statement.
+        Entering and leaving raise `Unavailable`.
+        """
