@@ -18,9 +18,7 @@ from stepwell.cli.output import discard_output, print_message, print_result, set
 from stepwell.cli.signals import Signals
 from stepwell.cli.workflow_commands import (  # noqa: F401 - they declare commands
     declarations,
-    file_declarations,
     monitoring_declarations,
-    wait_declarations,
 )
 from stepwell.cli.workflow_commands.service_command import CONNECTION, service_commands
 

@@ -34,17 +34,13 @@ from msgspec import json, to_builtins
 
 from stepwell import __version__
 from stepwell.client import StepwellError
-from stepwell.mcp.failures import describe_error
 from stepwell.mcp.file_tools import FILE_TOOLS, LOCAL_UPLOAD, UPLOAD
-from stepwell.mcp.item_tools import ITEM_TOOLS
 from stepwell.mcp.resources import UnknownResource, list_resources, read_resource
 from stepwell.mcp.service_access import APPROVE_SCOPE, WRITE_SCOPE, ServiceAccess
-from stepwell.mcp.service_tools import SERVICE_TOOLS
 from stepwell.mcp.shortening import shorten
-from stepwell.mcp.tool import Tool, ToolOutcome, schema_of
-from stepwell.mcp.tool_errors import ToolFailed
-from stepwell.mcp.wait_tools import WAIT_TOOLS
-from stepwell.mcp.workflow_tools import WORKFLOW_TOOLS
+from stepwell.mcp.step_tools import ITEM_TOOLS, WAIT_TOOLS
+from stepwell.mcp.tool import Tool, ToolFailed, ToolOutcome, describe_error, schema_of
+from stepwell.mcp.workflow_tools import SERVICE_TOOLS, WORKFLOW_TOOLS
 
 _CALL_S: Final = 120
 _INSTRUCTIONS = (

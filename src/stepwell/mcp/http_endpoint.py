@@ -30,7 +30,7 @@ from stepwell.api.responses.prefer_wait import cancel_on_disconnect
 from stepwell.basics.errors import Fault, Forbidden, InvalidRequest, NeverFits, Unavailable
 from stepwell.basics.strict_json.value_count import most_values
 from stepwell.engine.service import Services
-from stepwell.mcp.tool_errors import ToolFailed
+from stepwell.mcp.tool import ToolFailed
 
 MAX_MESSAGE_BYTES: Final = 4 * 1024 * 1024
 MAX_VALUES: Final = 50_000

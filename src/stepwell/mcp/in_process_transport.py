@@ -11,7 +11,7 @@ import httpx
 from litestar.types import ASGIApp
 
 from stepwell.mcp.collected_response import CollectedResponse
-from stepwell.mcp.tool_errors import AnswerTooLarge, ToolFailed
+from stepwell.mcp.tool import AnswerTooLarge, ToolFailed
 from stepwell.runtime.asgi_scope import http_scope
 
 MAX_ANSWER_BYTES: Final = 2 * 1024 * 1024

@@ -1,14 +1,27 @@
-"""A tool: its arguments, its result, and its description for an assistant and its user."""
+"""Tools: their arguments, results, descriptions and errors, and the texts by which failures are explained."""
 
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from functools import cache
-from typing import Any
+from typing import Any, Final
 
-from msgspec import Struct, ValidationError, convert, json
+import msgspec
+from msgspec import Struct, convert, json
 
+from stepwell.client import (
+    Conflict,
+    ConnectionFailed,
+    Forbidden,
+    Invalid,
+    NotFound,
+    StepwellError,
+    TooManyRequests,
+    Unauthorized,
+    Unavailable,
+)
+from stepwell.client.errors import fault_place
+from stepwell.contract.problems import ValidationError
 from stepwell.mcp.arguments import Arguments
 from stepwell.mcp.service_access import ServiceAccess
-from stepwell.mcp.tool_errors import ToolFailed
 from stepwell.mcp.tool_results import Result
 
 
@@ -47,7 +60,7 @@ class Tool(Struct, frozen=True, kw_only=True):
         """Return the arguments of a call. Raises `ToolFailed`, which names the place of the fault."""
         try:
             return convert(arguments, self.arguments)
-        except ValidationError as error:
+        except msgspec.ValidationError as error:
             raise ToolFailed(f"The arguments of {self.name} don't fit: {error}") from None
 
 
@@ -77,3 +90,51 @@ def _without(schema: dict[str, Any], keywords: Collection[str]) -> dict[str, Any
         elif key not in keywords:
             rest[key] = value
     return rest
+
+
+class ToolFailed(Exception):
+    """A tool has failed, and its message says why and what to do."""
+
+
+class AnswerTooLarge(ToolFailed):
+    """The service's answer is larger than it may be. `location` is the URL of what the request has created, if any."""
+
+    def __init__(self, message: str, location: str | None) -> None:
+        super().__init__(message)
+        self.location = location
+
+
+_MAX_FAULTS: Final = 50
+_ADVICE: Final[dict[type[StepwellError], str]] = {
+    Conflict: "Read the workflow with get_workflow, and choose a tool that its status allows.",
+    ConnectionFailed: "The service gives no answer: ask the user whether it runs, and whether its address is right.",
+    Forbidden: "The token doesn't allow this. Ask the user for another one.",
+    NotFound: "Check the id: list_workflows lists the workflows that you may see.",
+    TooManyRequests: "Wait, then call the tool again.",
+    Unauthorized: "The token isn't accepted. Ask the user for a new one; `stepwell token` makes it.",
+    Unavailable: "Wait, then call the tool again.",
+}
+
+
+def describe_error(error: StepwellError) -> str:
+    """Return the text for an error of the client."""
+    if isinstance(error, Invalid) and error.faults:
+        return describe_faults(error.faults)
+    advice = next((text for kind, text in _ADVICE.items() if isinstance(error, kind)), None)
+    lines = [str(error)]
+    if isinstance(error, Conflict) and error.allowed_from:
+        lines.append(f"Allowed from: {', '.join(error.allowed_from)}.")
+    if error.retry_after_s is not None:
+        lines.append(f"Retry after {error.retry_after_s:g} s.")
+    if advice is not None:
+        lines.append(advice)
+    return "\n".join(lines)
+
+
+def describe_faults(faults: Sequence[ValidationError]) -> str:
+    """Return a line for each fault, with its place in the arguments as a path like `steps[0].config.prompt`."""
+    lines = [f"- {fault_place(fault)}: {fault.msg} ({fault.type})" for fault in faults[:_MAX_FAULTS]]
+    if len(faults) > _MAX_FAULTS:
+        lines.append(f"- and {len(faults) - _MAX_FAULTS} more")
+    noun = "fault" if len(faults) == 1 else "faults"
+    return "\n".join([f"The service refuses this: {len(faults)} {noun}. Correct each, then call again.", *lines])

@@ -1,4 +1,4 @@
-"""The tools about workflows: plan, submit, read, list, and the verbs."""
+"""The tools about workflows (plan, submit, read, list, the verbs), and about the service."""
 
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -14,21 +14,25 @@ from stepwell.contract.enums import TERMINAL_STATUSES, WorkflowStatus
 from stepwell.contract.forecasts import DryRunVerb
 from stepwell.contract.workflows import WorkflowPublic
 from stepwell.mcp.arguments import (
+    CostsArguments,
     DestructiveVerbArguments,
     ListArguments,
+    NoArguments,
     PlanArguments,
     StatusArguments,
     SubmitArguments,
     VerbArguments,
 )
 from stepwell.mcp.service_access import ServiceAccess
-from stepwell.mcp.tool import Tool, ToolOutcome
-from stepwell.mcp.tool_errors import AnswerTooLarge, ToolFailed
+from stepwell.mcp.tool import AnswerTooLarge, Tool, ToolFailed, ToolOutcome
 from stepwell.mcp.tool_results import (
+    CostsResult,
     PlanResult,
+    ProvidersResult,
     VerbResult,
     WorkflowListResult,
     WorkflowStatusResult,
+    cost_total,
     plan_result,
     status_result,
     summarise,
@@ -238,5 +242,35 @@ WORKFLOW_TOOLS: Final = (
         "Delete a workflow that doesn't run, with all files that it has made. Files that other workflows use are kept. "
         "This can't be undone. First call it with dry_run=true, which is the default, and show the user the files.",
         destructive=True,
+    ),
+)
+
+
+async def list_providers(access: ServiceAccess, _arguments: NoArguments) -> ToolOutcome:
+    return ToolOutcome(ProvidersResult(providers=await access.client.providers()))
+
+
+async def get_costs(access: ServiceAccess, arguments: CostsArguments) -> ToolOutcome:
+    groups = await access.client.costs(arguments.since, arguments.until, by=arguments.by)
+    return ToolOutcome(CostsResult(costs=list(map(cost_total, groups))))
+
+
+SERVICE_TOOLS: Final = (
+    Tool(
+        name="list_providers",
+        title="List providers",
+        description="List the providers that are configured: the task types that each can do, what runs and waits "
+        "there, and whether something is wrong with its key or its models.",
+        arguments=NoArguments,
+        result=ProvidersResult,
+        run=list_providers,
+    ),
+    Tool(
+        name="get_costs",
+        title="Sum costs",
+        description="Sum up what attempts at providers have cost, by day, provider, model or tenant. LOCAL is free.",
+        arguments=CostsArguments,
+        result=CostsResult,
+        run=get_costs,
     ),
 )

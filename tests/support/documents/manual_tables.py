@@ -19,9 +19,7 @@ from stepwell.api.routes.all_routes import operations
 from stepwell.basics.setting_names import CREDENTIAL, PREFIX, TENANTS_SECRET
 from stepwell.cli.workflow_commands import (  # noqa: F401 - they declare commands
     declarations,
-    file_declarations,
     monitoring_declarations,
-    wait_declarations,
 )
 from stepwell.cli.workflow_commands.service_command import SHARED, service_commands
 from stepwell.contract.enums import EVENT_MEANINGS, WITHOUT_PROVIDER, EventType, ProviderType, TaskType

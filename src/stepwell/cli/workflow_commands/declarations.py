@@ -1,5 +1,6 @@
-"""The commands over the API that create, list, show and control workflows, with their options."""
+"""The commands over the API on workflows, waits and files, with their options. `monitoring_declarations` has others."""
 
+from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 import click
@@ -16,7 +17,7 @@ from stepwell.cli.workflow_commands.service_command import (
 
 if TYPE_CHECKING:
     from stepwell.cli.workflow_commands.command_context import CommandContext
-    from stepwell.cli.workflow_commands.workflow_list import Order
+    from stepwell.cli.workflow_commands.listings import Order
     from stepwell.contract.forecasts import DryRunVerb
 
 _ORDERS: "dict[str, Order]" = {"newest": "-created_at", "oldest": "created_at"}
@@ -106,7 +107,7 @@ def ls(
     **filters: Any,
 ) -> None:
     """List workflows, the newest first."""
-    from stepwell.cli.workflow_commands.workflow_list import ListOptions, list_workflows
+    from stepwell.cli.workflow_commands.listings import ListOptions, list_workflows
 
     options = ListOptions(statuses, labels, None if every else limit, _ORDERS[order], counts)
     list_workflows(context, options, filters)
@@ -193,3 +194,86 @@ def login(context: "CommandContext", url: str) -> None:
     from stepwell.cli.workflow_commands.login import login
 
     login(context, url)
+
+
+_data = click.option("--data", metavar="JSON", help="Data for the steps that read the result.")
+
+
+@service_command("decisions")
+@optional_workflow_id
+def decisions(context: "CommandContext", workflow: str | None) -> None:
+    """List the steps that wait for a decision, the longest waiting first: of all workflows, or of one and its
+    sub-workflows.
+    """
+    from stepwell.cli.workflow_commands.decision_commands import list_decisions
+
+    list_decisions(context, workflow)
+
+
+@service_command("decide")
+@workflow_id
+@click.argument("step")
+@click.argument("choice")
+@click.option("--note", metavar="TEXT", help="Why, for people.")
+@_data
+def decide(
+    context: "CommandContext", workflow: str, step: str, choice: str, note: str | None, data: str | None
+) -> None:
+    """Decide for the STEP of a workflow, which waits for that, once. `decisions` lists the choices."""
+    from stepwell.cli.workflow_commands.decision_commands import decide
+
+    decide(context, workflow, step, choice, note, data)
+
+
+@service_command("signal")
+@workflow_id
+@click.argument("name")
+@_data
+def signal(context: "CommandContext", workflow: str, name: str, data: str | None) -> None:
+    """Send the signal NAME to the step of a workflow that waits for it, or is going to."""
+    from stepwell.cli.workflow_commands.decision_commands import send_signal
+
+    send_signal(context, workflow, name, data)
+
+
+@service_command("outputs")
+@workflow_id
+@click.option(
+    "-o",
+    "--output",
+    "folder",
+    metavar="DIR",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="The folder for the files. It is created. Default: one named by the workflow's id.",
+)
+@click.option(
+    "--step",
+    "steps",
+    multiple=True,
+    metavar="STEP",
+    help="Only files of this step and below it: an id, or a path like each/0/large. Repeatable.",
+)
+def outputs(context: "CommandContext", workflow: str, folder: Path | None, steps: tuple[str, ...]) -> None:
+    """Download the files of a workflow, its items and its sub-workflows, and print where they are.
+
+    Each step and item has a folder in DIR. Files that are there already, and complete, aren't downloaded again.
+    """
+    from stepwell.cli.workflow_commands.files import download_outputs
+
+    download_outputs(context, workflow, folder, steps)
+
+
+@service_command("upload")
+@click.argument(
+    "files",
+    metavar="FILE...",
+    nargs=-1,
+    required=True,
+    type=click.Path(path_type=Path, exists=True, dir_okay=False, readable=True),
+)
+@click.option("--origin-tenant-id", metavar="TENANT", help="The tenant of the files, for tokens of all tenants.")
+def upload(context: "CommandContext", files: tuple[Path, ...], origin_tenant_id: str | None) -> None:
+    """Upload files, and print the path of each. Inputs like `base_image_url` take such a path."""
+    from stepwell.cli.workflow_commands.files import upload
+
+    upload(context, files, origin_tenant_id)

@@ -47,7 +47,7 @@ def events(context: "CommandContext", workflow: str | None, follow: bool, after:
 
     Without ID, `events -f` follows the new events of all workflows until Ctrl-C.
     """
-    from stepwell.cli.workflow_commands.event_history import events, feed
+    from stepwell.cli.workflow_commands.listings import events, feed
 
     if workflow is not None:
         events(context, workflow, follow=follow, after=after)

@@ -1,16 +1,41 @@
-"""The tools about steps that wait for decisions and signals. `get_workflow` says which steps wait, and for what."""
+"""The tools about steps: their items, and those that wait. `get_workflow` says which steps wait, and for what."""
 
 from contextlib import aclosing
 from typing import Final
 
 from stepwell.contract.workflows import OpenDecision, WorkflowStepPublic
-from stepwell.mcp.arguments import DecideArguments, DecisionsArguments, SignalArguments
+from stepwell.mcp.arguments import DecideArguments, DecisionsArguments, ItemsArguments, SignalArguments
 from stepwell.mcp.service_access import ServiceAccess
 from stepwell.mcp.tool import Tool, ToolOutcome
-from stepwell.mcp.tool_results import DecisionsResult, WaitEndedResult, decision_summary
+from stepwell.mcp.tool_results import DecisionsResult, ItemsResult, WaitEndedResult, decision_summary, item_summary
 
-_MOST_BYTES: Final = 24 * 1024  # of the inputs of all decisions together
-_MOST_AT_ONCE: Final = 20  # in a page: each may have 64 KiB of inputs, and decoding holds up the event loop
+_MOST_BYTES: Final = 24 * 1024  # of what a list returns: values and results of items, or inputs of decisions
+_MOST_AT_ONCE: Final = 20  # decisions in a page: each may have 64 KiB of inputs, and decoding holds up the event loop
+
+
+async def list_items(access: ServiceAccess, arguments: ItemsArguments) -> ToolOutcome:
+    page = await access.client.item_page(
+        arguments.workflow_id,
+        arguments.step_id,
+        status=arguments.status,
+        skip=arguments.skip,
+        limit=arguments.limit,
+    )
+    most = _MOST_BYTES // 2 // max(1, len(page.items))
+    return ToolOutcome(ItemsResult(items=[item_summary(item, most) for item in page.items], total=page.total))
+
+
+ITEM_TOOLS: Final = (
+    Tool(
+        name="list_items",
+        title="List the items of a step",
+        description="List the items of a step with for_each, which runs once for each of them: their values, statuses, "
+        "results and errors. get_workflow counts them.",
+        arguments=ItemsArguments,
+        result=ItemsResult,
+        run=list_items,
+    ),
+)
 
 
 async def list_decisions(access: ServiceAccess, arguments: DecisionsArguments) -> ToolOutcome:

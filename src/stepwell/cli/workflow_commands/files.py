@@ -1,4 +1,4 @@
-"""`stepwell outputs`: downloads the files of a workflow into a folder.
+"""`stepwell upload` sends files to the service. `stepwell outputs` downloads the files of a workflow into a folder.
 
 What must hold:
 - A file appears under its name when it is complete, with the size and the hash that the service has recorded.
@@ -22,6 +22,7 @@ from stepwell.cli.workflow_commands.command_context import CommandContext
 from stepwell.cli.workflow_commands.text_tables import plain
 from stepwell.client import OutputPublic, Stepwell
 from stepwell.client.download_target import DownloadTarget
+from stepwell.contract.files import ArtifactPublic
 
 _CHUNK = 1024 * 1024
 
@@ -119,3 +120,16 @@ def _progress(context: CommandContext, total: int) -> Iterator[Callable[[int], N
     with Progress(*columns, console=context.messages, transient=True, redirect_stdout=shared) as progress:
         task = progress.add_task("Download", total=total)
         yield lambda size: progress.advance(task, size)
+
+
+def upload(context: CommandContext, files: Sequence[Path], tenant: str | None) -> None:
+    """Upload *files*, and print the path of each as soon as it is stored. Raises `Refused`."""
+    client = context.client
+
+    def upload_each() -> Iterator[ArtifactPublic]:
+        for file in files:
+            with os_errors(f"cannot read {file}"):
+                artifact = client.upload(file, origin_tenant_id=tenant)
+            yield artifact
+
+    context.show_stream(upload_each(), lambda artifact: plain(artifact.path))
