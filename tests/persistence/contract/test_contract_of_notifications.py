@@ -56,6 +56,19 @@ async def test_a_process_that_comes_to_life_or_ends_in_order_is_noticed(stored: 
         await noticed(6)
 
 
+async def test_a_process_that_has_no_room_is_noticed(stored: Stored) -> None:
+    there = await stored.process(OTHER)
+    mine: list[str] = []
+    theirs: list[str] = []
+    async with (
+        stored.here.presence.watch(lambda: mine.append("changed")),
+        there.presence.watch(lambda: theirs.append("changed")),
+    ):
+        await there.presence.announce()
+        await eventually(lambda: bool(mine), "the other process has no room")
+    assert (mine, theirs) == (["changed"], [])
+
+
 async def test_a_process_does_not_notice_itself(stored: Stored) -> None:
     there, heard = await stored.process(OTHER), []
     async with stored.here.presence.watch(lambda: heard.append("changed")):

@@ -10,6 +10,7 @@ from stepwell.basics.idempotency import Reservation
 from stepwell.basics.tenancy import EVERY_TENANT, TenantScope
 from stepwell.contract.enums import WorkflowStatus
 from stepwell.engine.execution.active_workflow import ActiveWorkflow
+from stepwell.lifecycle.cleanup_records import CleanupReport
 from stepwell.lifecycle.inputs import Pause
 from stepwell.lifecycle.peer_commands import (
     Command,
@@ -74,6 +75,17 @@ async def test_an_effect_is_written_with_the_outcome_of_its_command(stored: Stor
     state = await stored.here.commands.poll(OTHER, command.id)
     assert (state.outcome, await status_of(stored, handle)) == (PAUSED, WorkflowStatus.PAUSED)
     assert await stored.here.commands.withdraw(OTHER, command.id) == PAUSED
+
+
+async def test_a_report_replaces_the_outcome_that_it_follows(stored: Stored) -> None:
+    handle, command = await sent_to_me(stored)
+    commands, report = stored.here.commands, VerbApplied(changed=True, report=CleanupReport(tasks_processed=2))
+    await commands.report(command.id, report)
+    assert (await commands.poll(OTHER, command.id)).outcome is None, "it has no outcome yet"
+    await commands.answer(command.id, handle.run.state.epoch, VerbApplied(changed=True, report_follows=True))
+    for later in (report, PAUSED):
+        await commands.report(command.id, later)
+        assert (await commands.poll(OTHER, command.id)).outcome == report
 
 
 async def test_a_withdrawn_command_has_no_effect(stored: Stored) -> None:

@@ -212,6 +212,7 @@ async def test_an_upload_of_a_definition_is_deleted_with_the_last_workflow_that_
     shared, own = [await stored_upload(uploads, new(text, workflow_id=first_id)) for text in "ab"]
     users = await stored_upload(uploads, new("c"))
     second = await stored.make(naming(shared.path), owner=None)
+    assert list(await stored.here.purges.with_uploads([first_id, second.workflow_id])) == [first_id]
     begun, more = await uploads.begin_deletion_with_workflow(first_id, 2)
     assert ([(record.id, record.path) for record in begun], more) == ([(own.id, own.path)], True)
     recorded = await uploads.recorded([shared.id, own.id, users.id])

@@ -70,6 +70,13 @@ async def test_the_two_days_of_a_key_begin_anew_when_it_is_taken_over(
     assert (reservation.mine, reservation.fingerprint) == (False, b"f")
 
 
+async def test_expired_keys_are_deleted_with_the_next_reservation(here: PostgresIdempotencyKeys, bench: Bench) -> None:
+    await here.reserve(T, "old", FIRST, b"f")
+    await bench.sql.execute(MAKE_OLDER, "49 hours")
+    assert (await here.reserve(T, "new", SECOND, b"f")).mine
+    assert [row["key"] for row in await bench.sql.fetch("SELECT key FROM idempotency_keys")] == ["new"]
+
+
 async def test_a_create_whose_key_was_taken_over_leaves_no_row(here: PostgresIdempotencyKeys, bench: Bench) -> None:
     reservation = (await here.reserve(T, "k", FIRST, b"f")).reservation
     await here.reserve(T, "k", SECOND, b"f")
