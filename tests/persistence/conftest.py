@@ -16,9 +16,22 @@ from stepwell.persistence.stores.workflow_store import PostgresWorkflowStore
 from support.database.embedded_servers import lent, quick
 from support.database.postgres import TestServer, create_database, drop_database, empty_tables, fresh_folder
 from support.database.stored_workflows import Bench
+from support.snapshots import statements
 
 # What root alone can do has no meaning for another user.
 collect_ignore = [] if os.geteuid() == 0 else ["embedded/test_embedded_as_root.py"]
+
+
+@pytest.fixture(autouse=True)
+def only_recorded_statements(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Fail where a store sends a statement that isn't in the snapshots."""
+    if not statements.sends_all(request.path):
+        yield
+        return
+    with statements.sent_statements() as sent:
+        yield
+    if complaints := statements.record_or_complain(sent):
+        pytest.fail(complaints, pytrace=False)
 
 
 @pytest.fixture(scope="session")

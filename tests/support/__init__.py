@@ -10,5 +10,6 @@
 - `examples`: how many examples hypothesis draws.
 - `soaks`: whether runs of hours are asked for.
 - `repeated_runs`: a program that repeats tests beside busy processes.
+- `snapshots`: what others see of the service, as recorded in `tests/snapshots`, and the command that renews that.
 - `documents`: README and manual: their blocks of code, and the tables that are generated.
 """

@@ -14,7 +14,7 @@ from stepwell.persistence.rows.flow_statements import UNPARK
 from stepwell.persistence.rows.item_statements import LOAD_ITEMS
 from stepwell.persistence.rows.lease_statements import NEXT_EXPIRY
 from stepwell.persistence.stores import peer_commands
-from support.database.query_plans import plan_nodes
+from support.database.query_plans import explain, plan_nodes
 
 READING = ("LOAD_WORKFLOWS", "LOAD_STEPS", "LOAD_OPEN_TASKS", "LOAD_RESULTS", "VERSIONS")
 READING_ITEMS = (LOAD_ITEMS, sql.LOAD_ITEM_TASKS)
@@ -31,13 +31,7 @@ async def engine_s(dsn: str) -> AsyncIterator[asyncpg.Connection]:
 
 async def plan(connection: asyncpg.Connection, statement: str) -> list[dict[str, Any]]:
     """The nodes of the plan for whatever values *statement* gets."""
-    await connection.execute(f"PREPARE explained AS {statement}")
-    (parameters,) = await connection.fetchrow(
-        "SELECT cardinality(parameter_types) FROM pg_prepared_statements WHERE name = 'explained'"
-    )
-    nulls = f"({', '.join(['NULL'] * parameters)})" if parameters else ""
-    text = await connection.fetchval(f"EXPLAIN (FORMAT JSON) EXECUTE explained {nulls}")
-    await connection.execute("DEALLOCATE explained")
+    (text,) = await explain(connection, statement, "FORMAT JSON")
     return list(plan_nodes(json.loads(text)[0]["Plan"]))
 
 

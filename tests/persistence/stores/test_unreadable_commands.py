@@ -3,7 +3,6 @@
 from collections.abc import AsyncIterator
 from uuid import UUID, uuid4
 
-import asyncpg
 import pytest
 from structlog.testing import capture_logs
 
@@ -12,6 +11,7 @@ from stepwell.basics.tenancy import EVERY_TENANT
 from stepwell.lifecycle.inputs import Pause
 from stepwell.lifecycle.peer_commands import Command, CommandRequest, VerbRefused, error_of
 from stepwell.persistence.connections.connection_pool import SmallPool
+from stepwell.persistence.connections.database import asyncpg_connect
 from stepwell.persistence.stores.peer_commands import PostgresCommands
 from support.database.stored_workflows import ME, OTHER, THIRD, Bench
 
@@ -21,7 +21,7 @@ LATER_VERSION = """UPDATE commands SET request = '{"verb": {"type": "of a later 
 
 @pytest.fixture
 async def commands(bench: Bench) -> AsyncIterator[PostgresCommands]:
-    pool = SmallPool(lambda: asyncpg.connect(bench.dsn), size=3, timeout_s=10)
+    pool = SmallPool(asyncpg_connect(bench.dsn, timeout_s=10), size=3, timeout_s=10)
     yield PostgresCommands(pool)
     pool.close()
 

@@ -1,0 +1,43 @@
+"""Renews the snapshots: `PYTHONPATH=tests python -m support.snapshots`. It takes two minutes.
+
+With names of files, it renews only these. It runs the tests that send statements.
+"""
+
+import asyncio
+import sys
+from collections.abc import Callable, Mapping
+
+from stepwell.persistence.schema.migrations import migrate
+from support.database.postgres import create_database, running_server
+from support.snapshots import events, openapi, record, settings, statements
+
+_TEXTS: Mapping[str, Callable[[], str]] = {
+    openapi.NAME: openapi.openapi,
+    settings.NAME: settings.settings,
+    events.NAME: events.events,
+}
+_NAMES = (*_TEXTS, *statements.NAMES)
+
+
+async def _with_plans(server_dsn: str, dsn_of: Callable[[str], str]) -> dict[str, str]:
+    dsn = dsn_of(await create_database(server_dsn))
+    await migrate(dsn)
+    return await statements.snapshots(dsn, statements.sent_by_tests())
+
+
+def main() -> None:
+    """Renew the snapshots that the command line names; without names, all."""
+    if unknown := set(sys.argv[1:]).difference(_NAMES):
+        sys.exit(f"no snapshot: {', '.join(sorted(unknown))}. There are {', '.join(_NAMES)}")
+    wanted = sys.argv[1:] or list(_NAMES)
+    for name, make in _TEXTS.items():
+        if name in wanted:
+            record(name, make())
+    if set(wanted) & set(statements.NAMES):
+        with running_server() as server:
+            for name, text in asyncio.run(_with_plans(server.dsn(), server.dsn)).items():
+                record(name, text)
+
+
+if __name__ == "__main__":
+    main()
