@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from stepwell.contract.enums import EventType
-from support.snapshots import FOLDER, changes, events, openapi, settings, statements
+from support.snapshots import FOLDER, changes, costs, events, openapi, settings, statements
 
 
 @pytest.mark.parametrize(
@@ -26,5 +26,5 @@ def test_the_snapshot_of_the_events_has_each_type() -> None:
 
 
 def test_each_snapshot_has_a_command_that_renews_it() -> None:
-    names = {openapi.NAME, settings.NAME, events.NAME, *statements.NAMES}
+    names = {openapi.NAME, settings.NAME, events.NAME, costs.NAME, *statements.NAMES}
     assert {path.name for path in FOLDER.iterdir()} == names | {"README.md"}

@@ -11,5 +11,6 @@
 - `soaks`: whether runs of hours are asked for.
 - `repeated_runs`: a program that repeats tests beside busy processes.
 - `snapshots`: what others see of the service, as recorded in `tests/snapshots`, and the command that renews that.
+- `step_costs`: a program that counts what a step costs.
 - `documents`: README and manual: their blocks of code, and the tables that are generated.
 """
