@@ -6,10 +6,11 @@ import re
 import subprocess
 import sys
 import tomllib
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from support.house_measures import COMMAND, LIMITS, MEASURES
 
 TOP = Path(__file__).parents[1]
 BIN = Path(sys.executable).parent
@@ -25,32 +26,15 @@ def test_tool_is_content(command: str) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-Definition = ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
-
-
-def _definitions(node: ast.AST) -> Iterator[Definition]:
-    """Yield the classes and functions below a node, without a look into expressions."""
-    for below in ast.iter_child_nodes(node):
-        if isinstance(below, ast.expr):
-            continue
-        if isinstance(below, Definition):
-            yield below
-        yield from _definitions(below)
-
-
-def test_no_file_class_or_function_is_too_long() -> None:
-    """At most 600 lines a file, 400 a class (600 the class `Run`, the state machine), and 60 a function."""
-    too_long = {}
-    for path in [*(TOP / "src").rglob("*.py"), *(TOP / "tests").rglob("*.py")]:
-        text = path.read_text()
-        if (lines := len(text.splitlines())) > 600:
-            too_long[str(path)] = lines
-        for node in _definitions(ast.parse(text)):
-            lines = (node.end_lineno or node.lineno) - node.lineno + 1
-            limit = 60 if not isinstance(node, ast.ClassDef) else 600 if node.name == "Run" else 400
-            if lines > limit:
-                too_long[f"{path}: {node.name}"] = lines
-    assert too_long == {}
+def test_the_measures_of_the_code_are_within_their_limits() -> None:
+    """One test, because all measures read the same files."""
+    over = []
+    for name, limit in LIMITS.items():
+        measure = MEASURES[name]()
+        if measure.value > limit:
+            over += [f"{name}: {measure.value:,}. The limit is {limit:,}", *(f"    {x}" for x in measure.places[:12])]
+    if over:
+        pytest.fail("\n".join([*over, f"All measures: {COMMAND}"]), pytrace=False)
 
 
 def _names(requirements: list[str]) -> set[str]:

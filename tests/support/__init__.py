@@ -12,5 +12,6 @@
 - `repeated_runs`: a program that repeats tests beside busy processes.
 - `snapshots`: what others see of the service, as recorded in `tests/snapshots`, and the command that renews that.
 - `step_costs`: a program that counts what a step costs.
+- `house_measures`: a program that prints the measures of the code, and the limits of some.
 - `documents`: README and manual: their blocks of code, and the tables that are generated.
 """
