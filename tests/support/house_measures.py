@@ -22,8 +22,8 @@ Definition = ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
 # The one table of limits, by the name of the measure. Lower a limit when its measure falls. Raise the lines of Python
 # for an issue with a weight only.
 LIMITS: Mapping[str, int] = {
-    "loose modules at the root": 11,  # the aim is 0
-    "modules in the one flat folder of api": 62,  # the aim is 0
+    "loose modules at the root": 0,
+    "modules in the one flat folder of api": 0,
     "classes that inherit from Run": 3,  # the aim is 0
     "levels of inheritance from Run": 3,  # the aim is 0
     "methods that the heirs of Run override": 39,  # the aim is 0
