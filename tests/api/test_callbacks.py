@@ -23,9 +23,9 @@ def test_a_token_names_its_attempt_and_nobody_else_can_make_one() -> None:
     token = URLS.url(workflow_id, task_id).rpartition("/")[2]
     assert URLS.attempt(token) == (workflow_id, task_id)
     assert CallbackUrls(b"another secret, also long enough", "http://t.local").attempt(token) is None
-    flipped = [f"{int(token[0], 16) ^ 1:x}" + token[1:], token[:-1] + f"{int(token[-1], 16) ^ 1:x}"]
-    spaced = [token.upper(), token[:2] + " " + token[2:], f" {token}", f"{token}\n", token + "\u0660"]
-    for wrong in (*spaced, "", "zz", token[:-2], token + "00", *flipped):
+    changed = [("B" if token[0] == "A" else "A") + token[1:], token[:-1] + ("B" if token[-1] == "A" else "A")]
+    spaced = [token.upper(), token[:2] + " " + token[2:], f" {token}", f"{token}\n", token + "\u0660", f"{token}="]
+    for wrong in (*spaced, "", "zz", token[:-2], token + "00", *changed):
         assert URLS.attempt(wrong) is None
 
 
@@ -41,7 +41,7 @@ async def test_a_callback_changes_nothing_by_itself(dsn: str, tmp_path: Path) ->
             answer = await service.client.post(known, content=body)
             assert (answer.status_code, answer.json()) == (200, {"status": "ok"})
         assert (await service.client.post(path_of(URLS.url(uuid4(), uuid4())))).status_code == 200  # long gone
-        assert (await service.client.post("/api/v1/callbacks/" + "ab" * 48)).status_code == 404
+        assert (await service.client.post("/api/v1/callbacks/" + "ab" * 36)).status_code == 404
         assert await service.events(created["id"]) == before
         provider.release("a")
         await service.until_ended(created["id"])

@@ -20,13 +20,13 @@ from stepwell.basics.errors import InvalidRequest, NotFound
 from stepwell.contract.enums import WorkflowStatus
 from stepwell.lifecycle.records import WorkflowParts
 from stepwell.rules.access.page_cursors import PageCursors
-from stepwell.rules.list_records import PagePlace, WorkflowPage
+from stepwell.rules.list_records import WorkflowCursor, WorkflowPage
 from support.service.live_service import Service
 
 in_module_loop = pytest.mark.asyncio(loop_scope="module")
 INT64 = 2**63 - 1
 CURSORS = PageCursors(b"a secret of the tests, long enough")
-PLACE = PagePlace(datetime(2026, 1, 2, 3, 4, 5, 678_901, tzinfo=UTC), UUID(int=7))
+PLACE = WorkflowCursor(datetime(2026, 1, 2, 3, 4, 5, 678_901, tzinfo=UTC), UUID(int=7))
 
 
 def faults_of(raw: bytes, kind: type = ListQuery) -> list[tuple[tuple[str | int, ...], str]]:
@@ -128,7 +128,7 @@ def test_an_id_is_a_uuid_in_the_usual_notation() -> None:
             parse_id(other, "workflow")
 
 
-def links_of(query: ListQuery, total: int | None, last: PagePlace | None = None) -> list[tuple[str, str]]:
+def links_of(query: ListQuery, total: int | None, last: WorkflowCursor | None = None) -> list[tuple[str, str]]:
     """The parameters of each link, and its relation."""
     page = WorkflowPage({}, [], total, last)
     return re.findall(r'</w/\?([^>]*)>; rel="(\w+)"', page_links("/w/", query, page, CURSORS))
@@ -137,7 +137,7 @@ def links_of(query: ListQuery, total: int | None, last: PagePlace | None = None)
 def test_page_links_keep_the_filters() -> None:
     raw = b"skip=20&limit=10&status=FAILED&origin_instance=a%26b&include_steps=0&label=a:1&label=b:%26&order=created_at"
     kept = "label=a%3A1&label=b%3A%26&origin_instance=a%26b&status=FAILED&include_steps=false&order=created_at&limit=10"
-    cursor = CURSORS.issue(PLACE, oldest_first=True)
+    cursor = CURSORS.oldest_first.sign(PLACE)
     assert links_of(parse_query(raw, ListQuery), 47, PLACE) == [
         (f"{kept}&skip=0", "first"),
         (f"{kept}&skip=10", "prev"),
@@ -200,11 +200,11 @@ def test_malformed_filters_are_refused(raw: bytes, parameter: str, kind: str) ->
 
 
 def test_a_cursor_is_accepted_unchanged_and_in_its_order_only() -> None:
-    cursor = CURSORS.issue(PLACE, oldest_first=False)
+    cursor = CURSORS.newest_first.sign(PLACE)
     assert ListQuery(cursor=cursor).as_page(CURSORS).after == PLACE
     broken = [cursor[:-1], cursor + "A", cursor + "=", "", "é", cursor.swapcase(), "A" * len(cursor)]
     others = PageCursors(b"another secret of another service")
-    refused = [ListQuery(cursor=each) for each in (*broken, others.issue(PLACE, oldest_first=False))]
+    refused = [ListQuery(cursor=each) for each in (*broken, others.newest_first.sign(PLACE))]
     refused.append(ListQuery(cursor=cursor, order="created_at"))
     for query in refused:
         with pytest.raises(InvalidRequest) as caught:

@@ -34,7 +34,7 @@ from stepwell.persistence.embedded.server import EmbeddedPostgres
 from stepwell.persistence.schema.indexes import build_missing_indexes
 from stepwell.persistence.schema.migrations import migrate
 from stepwell.persistence.stores.workflow_reader import PostgresWorkflowReader
-from stepwell.rules.list_records import ListFilter, PagePlace
+from stepwell.rules.list_records import ListFilter, WorkflowCursor
 from support.database.bulk_workflows import seed
 from support.database.postgres import fresh_folder
 
@@ -99,11 +99,11 @@ SEARCHES: dict[str, tuple[TenantScope, ListFilter]] = {
     "huge tenant's": (HUGE, ListFilter()),
     "tiny tenant's": (TINY, ListFilter()),
     "oldest first": (EVERY_TENANT, ListFilter(oldest_first=True)),
-    "behind a cursor at 10%": (EVERY_TENANT, ListFilter(after=PagePlace(LATE, UUID(int=0)))),
-    "behind a cursor at 90%": (EVERY_TENANT, ListFilter(after=PagePlace(EARLY, UUID(int=0)))),
+    "behind a cursor at 10%": (EVERY_TENANT, ListFilter(after=WorkflowCursor(LATE, UUID(int=0)))),
+    "behind a cursor at 90%": (EVERY_TENANT, ListFilter(after=WorkflowCursor(EARLY, UUID(int=0)))),
     "zone (15%) behind a cursor at 90%": (
         EVERY_TENANT,
-        ListFilter(origin_zone="zone-0", after=PagePlace(EARLY, UUID(int=0))),
+        ListFilter(origin_zone="zone-0", after=WorkflowCursor(EARLY, UUID(int=0))),
     ),
 }
 

@@ -125,7 +125,7 @@ async def _outcome(app: Application, settings: Settings, workflow_id: UUID) -> R
     files, after = list[str](), None
     while page := await app.services.reads.outputs(EVERY_TENANT, workflow_id, after, _PAGE):
         files += [f"{base}/{each.output.path}" for each in page]
-        after = page[-1].place
+        after = page[-1].cursor
     result = record.summary.final_step_result
     return RunOutcome(
         workflow_id, record.state.status, None if result is None else Raw(result), record.summary.errors, files

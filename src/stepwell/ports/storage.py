@@ -35,7 +35,7 @@ from stepwell.rules.list_records import (
     ItemFilter,
     ItemSlice,
     ListFilter,
-    OutputPlace,
+    OutputCursor,
     StoredDecision,
     StoredOutput,
     TaskPlace,
@@ -291,7 +291,7 @@ class WorkflowReader(Protocol):
         """
 
     async def outputs(
-        self, scope: TenantScope, workflow_id: UUID, after: OutputPlace | None, limit: int
+        self, scope: TenantScope, workflow_id: UUID, after: OutputCursor | None, limit: int
     ) -> list[StoredOutput] | None:
         """Return up to *limit* files of the results of the workflow, its items and its sub-workflows at any depth.
 

@@ -1,6 +1,6 @@
-"""Lists of stored workflows, tasks, items, outputs and open decisions: their filters, places and pages."""
+"""Lists of stored workflows, tasks, items, outputs and open decisions: their filters, cursors and pages."""
 
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Final, NamedTuple
 from uuid import UUID
 
@@ -11,6 +11,9 @@ from stepwell.contract.tasks import Output
 from stepwell.lifecycle.model import Task, Wait
 from stepwell.lifecycle.preconditions import Version
 from stepwell.lifecycle.records import WHOLE, ItemRecord, TaskRecord, WorkflowParts, WorkflowRecord
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND: Final = timedelta(microseconds=1)
 
 
 class ItemFilter(Struct, frozen=True):
@@ -37,12 +40,18 @@ class ItemSlice(Struct, frozen=True):
     repeats: bool = False
 
 
-class DecisionPlace(NamedTuple):
-    """The place of an open decision in the list of them."""
+class DecisionCursor(NamedTuple):
+    """The place of an open decision in the list of them. `since_us` is in microseconds since 1970: a time would make
+    the text of the cursor too long.
+    """
 
-    since: datetime
+    since_us: int
     workflow_id: UUID
     position: int
+
+    @property
+    def since(self) -> datetime:
+        return _EPOCH + self.since_us * _MICROSECOND
 
 
 class DecisionFilter(Struct, frozen=True):
@@ -53,7 +62,7 @@ class DecisionFilter(Struct, frozen=True):
 
     limit: int
     workflow_id: UUID | None = None
-    after: DecisionPlace | None = None
+    after: DecisionCursor | None = None
 
 
 class StoredDecision(Struct, frozen=True):
@@ -68,11 +77,11 @@ class StoredDecision(Struct, frozen=True):
     shown: bytes
 
     @property
-    def place(self) -> DecisionPlace:
-        return DecisionPlace(self.wait.since, self.workflow_id, self.position)
+    def cursor(self) -> DecisionCursor:
+        return DecisionCursor((self.wait.since - _EPOCH) // _MICROSECOND, self.workflow_id, self.position)
 
 
-class PagePlace(NamedTuple):
+class WorkflowCursor(NamedTuple):
     """The place of a workflow in the list of all workflows, which is ordered by these values."""
 
     created_at: datetime
@@ -83,13 +92,13 @@ class WorkflowPage(Struct):
     """A page of a list of workflows. `total` counts the workflows that match the filter; None if nobody asked for it.
 
     `versions` has the version of each workflow, in the order of the page. `workflows` is None if they are too large to
-    be read at once (`LargeWorkflow`). `last` is the place of the last workflow of the page if others follow it.
+    be read at once (`LargeWorkflow`). `last` is the cursor of the last workflow of the page if others follow it.
     """
 
     versions: dict[UUID, Version]
     workflows: list[WorkflowRecord] | None
     total: int | None
-    last: PagePlace | None = None
+    last: WorkflowCursor | None = None
 
 
 class WorkflowFilter(Struct, frozen=True, kw_only=True):
@@ -115,12 +124,12 @@ class WorkflowFilter(Struct, frozen=True, kw_only=True):
 class ListFilter(WorkflowFilter, frozen=True, kw_only=True):
     """The filters of a list of workflows, its page, and the parts of the workflows that it includes.
 
-    The page begins behind the place `after`, and then skips `skip` workflows. `count`: the total is wanted.
+    The page begins behind `after`, and then skips `skip` workflows. `count`: the total is wanted.
     """
 
     skip: int = 0
     limit: int = 50
-    after: PagePlace | None = None
+    after: WorkflowCursor | None = None
     oldest_first: bool = False
     count: bool = True
     parts: WorkflowParts = WHOLE
@@ -153,7 +162,7 @@ class TaskSlice(Struct, frozen=True):
     more: bool
 
 
-class OutputPlace(NamedTuple):
+class OutputCursor(NamedTuple):
     """The place of a file in the list of outputs of a run: a task of the run or of a sub-workflow, and the number of
     the file among the task's, from 1. `position` and `attempt` are those of `TaskPlace`.
     """
@@ -167,7 +176,7 @@ class OutputPlace(NamedTuple):
 class StoredOutput(Struct, frozen=True):
     """A file of a result of a run. `is_final` says whether it belongs to the final result."""
 
-    place: OutputPlace
+    cursor: OutputCursor
     output: Output
     task_id: UUID
     step_path: str

@@ -10,7 +10,7 @@ from stepwell.basics.artifacts import artifact_path
 from stepwell.basics.folder_names import DefinitionKey, StepOrItem, StepPaths
 from stepwell.contract.enums import StepStatus, TaskStatus
 from stepwell.lifecycle.model import NO_FLOW, StepState, Task
-from stepwell.rules.list_records import OutputPlace, StoredOutput, TaskPlace
+from stepwell.rules.list_records import OutputCursor, StoredOutput, TaskPlace
 from stepwell.testing.memory_tables import Tables, TaskRow, WorkflowRow
 
 
@@ -47,7 +47,7 @@ class _Member(Struct):
         return (self.row.record.steps or [])[task.position]
 
 
-def outputs_of(tables: Tables, root: WorkflowRow, after: OutputPlace | None) -> list[StoredOutput]:
+def outputs_of(tables: Tables, root: WorkflowRow, after: OutputCursor | None) -> list[StoredOutput]:
     """Return the files behind *after*, in the order of the list."""
     members = list(_tree(tables, _Member(root, (), [], is_final=True)))
     paths = StepPaths({each.key: [step.plan.step_id for step in each.row.record.steps or []] for each in members})
@@ -56,7 +56,7 @@ def outputs_of(tables: Tables, root: WorkflowRow, after: OutputPlace | None) -> 
         return [output for member in members if after is None for output in _files(member, paths)]
     behind = (above, *after[1:])
     files = ((member.path, output) for member in members for output in _files(member, paths))
-    return [output for path, output in files if (path, *output.place[1:]) > behind]
+    return [output for path, output in files if (path, *output.cursor[1:]) > behind]
 
 
 def _path(tables: Tables, root: WorkflowRow, workflow_id: UUID) -> tuple[int, ...] | None:
@@ -102,7 +102,7 @@ def _files(member: _Member, paths: StepPaths) -> Iterator[StoredOutput]:
             counts = task.id == unit.task_id
         for number, output in enumerate(task.outputs if counts else (), 1):
             yield StoredOutput(
-                place=OutputPlace(member.row.record.id, *TaskPlace.of(task), number),
+                cursor=OutputCursor(member.row.record.id, *TaskPlace.of(task), number),
                 output=output,
                 task_id=task.id,
                 step_path=paths.path([*member.steps, member.step_of(task)]),

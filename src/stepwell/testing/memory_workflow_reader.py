@@ -44,12 +44,12 @@ from stepwell.rules.list_records import (
     ItemFilter,
     ItemSlice,
     ListFilter,
-    OutputPlace,
-    PagePlace,
+    OutputCursor,
     StoredDecision,
     StoredOutput,
     TaskPlace,
     TaskSlice,
+    WorkflowCursor,
     WorkflowFilter,
     WorkflowPage,
 )
@@ -161,9 +161,9 @@ class MemoryWorkflowReader:
             for row in self._tables.workflows.values()
             if row.record.state.deleted_at is None and self._is_in_family(row.record, query.workflow_id)
             for decision in _decisions(row, scope)
-            if query.after is None or decision.place > query.after
+            if query.after is None or decision.cursor > query.after
         ]
-        return sorted(found, key=lambda decision: decision.place)[: query.limit]
+        return sorted(found, key=lambda decision: decision.cursor)[: query.limit]
 
     def _is_in_family(self, record: WorkflowRecord, workflow_id: UUID | None) -> bool:
         """Return whether it is the workflow, or one of its sub-workflows. Without *workflow_id*, all match."""
@@ -201,11 +201,11 @@ class MemoryWorkflowReader:
         await self._tables.round_trip()
         rows = [row for row in self._tables.workflows.values() if _matches(row.record, scope, query)]
         total = len(rows)
-        rows.sort(key=_place, reverse=not query.oldest_first)
+        rows.sort(key=_cursor, reverse=not query.oldest_first)
         if (after := query.after) is not None:
-            rows = [row for row in rows if (_place(row) > after if query.oldest_first else _place(row) < after)]
+            rows = [row for row in rows if (_cursor(row) > after if query.oldest_first else _cursor(row) < after)]
         page = rows[query.skip : query.skip + query.limit]
-        last = _place(page[-1]) if page and len(rows) > query.skip + query.limit else None
+        last = _cursor(page[-1]) if page and len(rows) > query.skip + query.limit else None
         versions = {row.record.state.id: _version(row) for row in page}
         large = sum(_weight(row, query.parts) for row in page) > _SMALL_PAGE_BYTES
         records = None if large else [_record(row, query.parts) for row in page]
@@ -259,7 +259,7 @@ class MemoryWorkflowReader:
         return TaskSlice(read, len(read) < len(records))
 
     async def outputs(
-        self, scope: TenantScope, workflow_id: UUID, after: OutputPlace | None, limit: int
+        self, scope: TenantScope, workflow_id: UUID, after: OutputCursor | None, limit: int
     ) -> list[StoredOutput] | None:
         await self._tables.round_trip()
         row = self._tables.find(scope, workflow_id)
@@ -339,8 +339,8 @@ class MemoryWorkflowReader:
         await self._tables.round_trip()
 
 
-def _place(row: WorkflowRow) -> PagePlace:
-    return PagePlace(row.record.created_at, row.record.state.id)
+def _cursor(row: WorkflowRow) -> WorkflowCursor:
+    return WorkflowCursor(row.record.created_at, row.record.state.id)
 
 
 def _matches(record: WorkflowRecord, scope: TenantScope, query: WorkflowFilter) -> bool:

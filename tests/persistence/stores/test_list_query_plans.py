@@ -21,7 +21,7 @@ from stepwell.persistence.connections.database import create_api_engine
 from stepwell.persistence.stores import workflow_queries
 from stepwell.persistence.stores.workflow_queries import filter_form, list_form, list_values
 from stepwell.persistence.stores.workflow_reader import SMALL_PAGE_BYTES
-from stepwell.rules.list_records import ListFilter, PagePlace
+from stepwell.rules.list_records import ListFilter, WorkflowCursor
 from support.database.bulk_workflows import seed
 from support.database.postgres import TestServer, create_database, drop_database
 from support.database.query_plans import plan_nodes
@@ -156,7 +156,7 @@ async def test_every_search_uses_indexes_in_either_order_and_behind_a_cursor(
 ) -> None:
     query = SEARCHES[search]
     query = structs.replace(query, labels=(*query.labels, *label))
-    behind = PagePlace(MIDDLE, UUID(int=0))
+    behind = WorkflowCursor(MIDDLE, UUID(int=0))
     for oldest_first, after in product((False, True), (None, behind)):
         one = structs.replace(query, oldest_first=oldest_first, after=after)
         ids = await plan(connection, workflow_queries.page_ids(list_form(scope, one)), scope, one)
@@ -201,7 +201,7 @@ async def test_a_filter_has_an_index_of_its_own(connection: AsyncConnection, sea
 async def test_a_page_behind_a_cursor_reads_no_page_before_it(
     connection: AsyncConnection, search: ListFilter, index: str
 ) -> None:
-    query = structs.replace(search, after=PagePlace(MIDDLE, UUID(int=0)))
+    query = structs.replace(search, after=WorkflowCursor(MIDDLE, UUID(int=0)))
     nodes = await plan(connection, workflow_queries.page_ids(list_form(EVERY_TENANT, query)), EVERY_TENANT, query)
     (scan,) = [node for node in nodes if node.get("Index Name") == index]
     assert "ROW(created_at" in scan["Index Cond"]

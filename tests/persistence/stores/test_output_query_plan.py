@@ -58,7 +58,7 @@ async def test_a_page_reads_by_indexes_and_only_its_own_tasks(dsn: str) -> None:
     async with engine.connect() as reader:
         first = await read_outputs(reader, EVERY_TENANT, root, None, LIMIT)
         sent.clear()
-        assert len(await read_outputs(reader, EVERY_TENANT, root, first[-1].place, LIMIT)) == LIMIT
+        assert len(await read_outputs(reader, EVERY_TENANT, root, first[-1].cursor, LIMIT)) == LIMIT
     await engine.dispose()
     assert len(sent) == 2
     (plan,) = json.loads(await connection.fetchval(f"EXPLAIN (ANALYZE, FORMAT JSON) {sent[0][0]}", *sent[0][1]))

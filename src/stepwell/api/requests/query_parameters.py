@@ -19,6 +19,7 @@ from stepwell.basics.strict_json.schema_faults import collect, printable_key
 from stepwell.contract.enums import EventType, StepStatus, WorkflowStatus
 from stepwell.lifecycle.records import WorkflowParts
 from stepwell.rules.access.page_cursors import MAX_CURSOR_CHARS
+from stepwell.rules.access.signed_texts import Body, SignedTexts
 
 Q = TypeVar("Q", bound=Struct)
 _INT = re.compile(r"-?[0-9]{1,19}")
@@ -212,6 +213,16 @@ def parse_id(text: str, what: str) -> UUID:
     if not _UUID.fullmatch(text):
         raise NotFound(what)
     return UUID(text)
+
+
+def read_cursor(texts: SignedTexts[Body], text: str | UnsetType, of: str = "this list") -> Body | None:
+    """Return the cursor of *text*; None for the first page. Raises `InvalidRequest` if it isn't one *of* the list."""
+    if text is UNSET:
+        return None
+    cursor = texts.read(text)
+    if cursor is None:
+        raise InvalidRequest([Fault(("query", "cursor"), f"Expected a cursor of {of}, unchanged", "cursor")])
+    return cursor
 
 
 def check_path(escaped: bytes) -> None:

@@ -14,14 +14,13 @@ from stepwell.api.auth.dependencies import (
     SignedUrlsDep,
 )
 from stepwell.api.requests.operations import Operation, Permission, endpoint
-from stepwell.api.requests.query_parameters import Cursor, parse_id, parse_query
-from stepwell.basics.errors import Fault, InvalidRequest
+from stepwell.api.requests.query_parameters import Cursor, parse_id, parse_query, read_cursor
 from stepwell.contract.workflows import DecisionListResponse, OpenDecision, ShownFile
 from stepwell.engine.reads.read_service import ShownDecision
 from stepwell.ports.clock import Clock
 from stepwell.rules.access.decision_links import DecisionLinks
 from stepwell.rules.access.signed_urls import SignedUrls
-from stepwell.rules.list_records import DecisionFilter, DecisionPlace
+from stepwell.rules.list_records import DecisionFilter
 
 PATH = "/api/v1/decisions"
 
@@ -62,16 +61,13 @@ async def list_decisions(
 ) -> Response[DecisionListResponse]:
     query = parse_query(request.scope["query_string"], DecisionsQuery)
     workflow_id = None if query.workflow_id is UNSET else parse_id(query.workflow_id, "workflow")
-    after: DecisionPlace | None = None
-    if query.cursor is not UNSET and (after := cursors.read_decision(query.cursor)) is None:
-        raise InvalidRequest([Fault(("query", "cursor"), "Expected a cursor of this list, unchanged", "cursor")])
-    wanted = DecisionFilter(query.limit + 1, workflow_id, after)
+    wanted = DecisionFilter(query.limit + 1, workflow_id, read_cursor(cursors.decisions, query.cursor))
     decisions = await services.reads.decisions(request.user.scope, wanted)
     page = [_to_public(each, decision_links, signed_urls, clock) for each in decisions[: query.limit]]
     chosen = "" if workflow_id is None else f"workflow_id={workflow_id}&"
     links = {"first": ""}
     if len(decisions) > query.limit:
-        links["next"] = f"&cursor={cursors.issue_decision(decisions[query.limit - 1].stored.place)}"
+        links["next"] = f"&cursor={cursors.decisions.sign(decisions[query.limit - 1].stored.cursor)}"
     link = ", ".join(f'<{PATH}?{chosen}limit={query.limit}{place}>; rel="{rel}"' for rel, place in links.items())
     return Response(DecisionListResponse(page), headers={"Cache-Control": "no-store", "Link": link})
 

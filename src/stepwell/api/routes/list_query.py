@@ -8,13 +8,14 @@ from urllib.parse import quote_plus
 
 from msgspec import UNSET, Meta, Struct, UnsetType, ValidationError, convert
 
-from stepwell.api.requests.query_parameters import CheckedQuery, IncludeResults, IncludeSteps, Limit, Skip
-from stepwell.basics.errors import Fault, InvalidRequest
+from stepwell.api.requests.query_parameters import CheckedQuery, IncludeResults, IncludeSteps, Limit, Skip, read_cursor
+from stepwell.basics.errors import Fault
 from stepwell.contract.definition import MAX_LABELS
 from stepwell.contract.enums import WorkflowStatus
 from stepwell.lifecycle.records import WorkflowParts
 from stepwell.rules.access.page_cursors import MAX_CURSOR_CHARS, PageCursors
-from stepwell.rules.list_records import ListFilter, PagePlace, WorkflowFilter, WorkflowPage
+from stepwell.rules.access.signed_texts import SignedTexts
+from stepwell.rules.list_records import ListFilter, WorkflowCursor, WorkflowFilter, WorkflowPage
 
 _STATUS: Final = f"({'|'.join(WorkflowStatus)})"
 _STATUSES: Final = f"Only workflows in one of these statuses, separated by commas: {', '.join(WorkflowStatus)}"
@@ -120,20 +121,18 @@ class ListQuery(FilterQuery, frozen=True, kw_only=True):
             **self._members(),
             skip=self.skip,
             limit=self.limit,
-            after=self._place(cursors),
+            after=self._after(cursors),
             oldest_first=self.oldest_first,
             count=self.total,
             parts=WorkflowParts(self.include_steps, self.include_results),
         )
 
-    def _place(self, cursors: PageCursors) -> PagePlace | None:
-        if self.cursor is UNSET:
-            return None
-        place = cursors.read(self.cursor, oldest_first=self.oldest_first)
-        if place is None:
-            message = f"Expected a cursor of a list with order={self.order}, unchanged"
-            raise InvalidRequest([Fault(("query", "cursor"), message, "cursor")])
-        return place
+    def own(self, cursors: PageCursors) -> SignedTexts[WorkflowCursor]:
+        """Return the cursors of this order."""
+        return cursors.oldest_first if self.oldest_first else cursors.newest_first
+
+    def _after(self, cursors: PageCursors) -> WorkflowCursor | None:
+        return read_cursor(self.own(cursors), self.cursor, f"a list with order={self.order}")
 
 
 def page_links(path: str, query: ListQuery, page: WorkflowPage, cursors: PageCursors) -> str:
@@ -147,7 +146,7 @@ def page_links(path: str, query: ListQuery, page: WorkflowPage, cursors: PageCur
         before = query.skip - limit
         links["prev"] = f"skip={max(0, before if last is None else min(before, last))}"
     if page.last is not None:
-        links["next"] = f"cursor={cursors.issue(page.last, oldest_first=query.oldest_first)}"
+        links["next"] = f"cursor={query.own(cursors).sign(page.last)}"
     if last is not None:
         links["last"] = f"skip={last}"
     kept = [*_kept_parameters(query), f"limit={limit}"]

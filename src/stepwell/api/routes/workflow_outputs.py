@@ -8,12 +8,11 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 from stepwell.api.auth.dependencies import ApiRequest, CursorsDep, ServicesDep
 from stepwell.api.requests.headers import IF_NONE_MATCH
 from stepwell.api.requests.operations import Operation, Permission, endpoint
-from stepwell.api.requests.query_parameters import Cursor, parse_id, parse_query
+from stepwell.api.requests.query_parameters import Cursor, parse_id, parse_query, read_cursor
 from stepwell.api.responses.conditional_requests import respond_unless_known
 from stepwell.basics.artifacts import content_type_of
-from stepwell.basics.errors import Fault, InvalidRequest
 from stepwell.contract.workflows import OutputListResponse, OutputPublic
-from stepwell.rules.list_records import OutputPlace, StoredOutput
+from stepwell.rules.list_records import StoredOutput
 
 
 class OutputsQuery(Struct, frozen=True, kw_only=True):
@@ -42,14 +41,12 @@ OUTPUTS = Operation(
 async def list_outputs(request: ApiRequest, services: ServicesDep, cursors: CursorsDep) -> ASGIApp:
     workflow_id = parse_id(request.path_params["workflow_id"], "workflow")
     query = parse_query(request.scope["query_string"], OutputsQuery)
-    after: OutputPlace | None = None
-    if query.cursor is not UNSET and (after := cursors.read_output(query.cursor)) is None:
-        raise InvalidRequest([Fault(("query", "cursor"), "Expected a cursor of this list, unchanged", "cursor")])
+    after = read_cursor(cursors.outputs, query.cursor)
     outputs = await services.reads.outputs(request.user.scope, workflow_id, after, query.limit + 1)
     page = outputs[: query.limit]
     links = {"first": ""}
     if len(outputs) > query.limit:
-        links["next"] = f"&cursor={cursors.issue_output(page[-1].place)}"
+        links["next"] = f"&cursor={cursors.outputs.sign(page[-1].cursor)}"
     path = OUTPUTS.path.format(workflow_id=workflow_id)
     link = ", ".join(f'<{path}?limit={query.limit}{place}>; rel="{rel}"' for rel, place in links.items())
     return await respond_unless_known(request, OutputListResponse([*map(_to_public, page)]), {"Link": link})

@@ -30,7 +30,7 @@ from stepwell.rules.list_records import (
     ItemFilter,
     ItemSlice,
     ListFilter,
-    OutputPlace,
+    OutputCursor,
     StoredDecision,
     StoredOutput,
     TaskPlace,
@@ -118,7 +118,7 @@ class ReadService:
         return _require(await self._store.step_at(scope, workflow_id, position), "step")
 
     async def outputs(
-        self, scope: TenantScope, workflow_id: UUID, after: OutputPlace | None, limit: int
+        self, scope: TenantScope, workflow_id: UUID, after: OutputCursor | None, limit: int
     ) -> list[StoredOutput]:
         """Return up to *limit* files of the results of the workflow and its sub-workflows, those behind *after*."""
         return _require(await self._store.outputs(scope, workflow_id, after, limit), "workflow")

@@ -29,7 +29,7 @@ async def read_decisions(
         family = _family(scope, query.workflow_id)
         statement = statement.join(family, family.c.id == waits.c.workflow_id)
     if (after := query.after) is not None:
-        statement = statement.where(place > tuple_(*(literal(value) for value in after)))
+        statement = statement.where(place > tuple_(*map(literal, (after.since, after.workflow_id, after.position))))
     return [_stored_decision(row) for row in (await connection.execute(statement)).mappings()]
 
 

@@ -19,7 +19,7 @@ from stepwell.basics.folder_names import DefinitionKey, StepOrItem, StepPaths
 from stepwell.basics.tenancy import TenantScope
 from stepwell.contract.tasks import Output
 from stepwell.persistence.rows.decode_rows import Row
-from stepwell.rules.list_records import OutputPlace, StoredOutput
+from stepwell.rules.list_records import OutputCursor, StoredOutput
 from stepwell.runtime.offloop import off_loop
 
 # `path` has the positions and numbers of the attempts that lead to a sub-workflow. The list has the order of `path`. Of
@@ -100,7 +100,7 @@ _BEGINNING: Final = (None, -1, -1, -1)
 
 
 async def read_outputs(
-    connection: AsyncConnection, scope: TenantScope, workflow_id: UUID, after: OutputPlace | None, limit: int
+    connection: AsyncConnection, scope: TenantScope, workflow_id: UUID, after: OutputCursor | None, limit: int
 ) -> list[StoredOutput]:
     """Return what `ports.storage.WorkflowReader.outputs` describes; nothing for an unknown workflow."""
     names = ("after_workflow", "after_position", "after_attempt", "after_number")
@@ -111,7 +111,7 @@ async def read_outputs(
     paths = await off_loop(lambda: StepPaths(step_ids), steps=sum(map(len, step_ids.values())))
     return [
         StoredOutput(
-            place=OutputPlace(row["ids"][-1], row["position"], row["attempt"], row["file"]),
+            cursor=OutputCursor(row["ids"][-1], row["position"], row["attempt"], row["file"]),
             output=Output(row["path"], row["size"], row["sha256"]),
             task_id=row["id"],
             step_path=paths.path([*_parents(row), StepOrItem(row["step_id"], row["item"])]),

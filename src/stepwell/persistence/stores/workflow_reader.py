@@ -74,12 +74,12 @@ from stepwell.rules.list_records import (
     ItemFilter,
     ItemSlice,
     ListFilter,
-    OutputPlace,
-    PagePlace,
+    OutputCursor,
     StoredDecision,
     StoredOutput,
     TaskPlace,
     TaskSlice,
+    WorkflowCursor,
     WorkflowFilter,
     WorkflowPage,
 )
@@ -197,7 +197,7 @@ class PostgresWorkflowReader:
             large = any(row["id"] is None for row in rows)
             records = None if large else await _records(connection, rows, query.parts)
         has_next = bool(rows) and rows[-1]["page_has_next"]
-        last = PagePlace(rows[-1]["page_created_at"], rows[-1]["page_id"]) if has_next else None
+        last = WorkflowCursor(rows[-1]["page_created_at"], rows[-1]["page_id"]) if has_next else None
         return WorkflowPage(versions, records, total, last)
 
     @unavailable_in_outage
@@ -256,7 +256,7 @@ class PostgresWorkflowReader:
 
     @unavailable_in_outage
     async def outputs(
-        self, scope: TenantScope, workflow_id: UUID, after: OutputPlace | None, limit: int
+        self, scope: TenantScope, workflow_id: UUID, after: OutputCursor | None, limit: int
     ) -> list[StoredOutput] | None:
         async with self._engine.connect() as connection:
             outputs = await read_outputs(connection, scope, workflow_id, after, limit)

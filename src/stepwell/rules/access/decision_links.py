@@ -8,7 +8,7 @@ What must hold:
 - The signed text is in the query, under a name that `secret_urls` and the log know.
 """
 
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
 
@@ -21,14 +21,10 @@ from stepwell.rules.access.signed_texts import SignedTexts
 
 DECISION_PATH: Final = "/decide"
 SIGNATURE: Final = "signature"  # the name of the parameter
-_PURPOSE: Final = b"stepwell decision link 1"
-_ID_BYTES, _POSITION_BYTES, _TIME_BYTES = 16, 4, 8
-_SIZE: Final = 2 * _ID_BYTES + _POSITION_BYTES + _TIME_BYTES
 _MAX_CHARS: Final = 128
-_NO_END: Final = 0
 
 
-class DecisionLink(Struct, frozen=True):
+class DecisionLink(Struct, frozen=True, array_like=True):
     """The wait that a link is for. `expires_at` is None if the link holds until the decision."""
 
     workflow_id: UUID
@@ -44,15 +40,14 @@ class DecisionLinks:
     """Makes and reads links below *base_url*. *ttl_s* is the time to live of signed URLs, in seconds."""
 
     def __init__(self, secret: bytes, base_url: str, ttl_s: int) -> None:
-        self._texts = SignedTexts(secret, _PURPOSE, _MAX_CHARS)
+        self._texts = SignedTexts(secret, "decision link", DecisionLink, _MAX_CHARS)
         self._base, self._ttl = base_url.rstrip("/"), timedelta(seconds=ttl_s)
 
     def url(self, workflow_id: UUID, position: int, wait: Wait) -> str:
         """Return the link by which anyone can decide for *wait* of the step at *position*."""
         end = None if wait.until is None else max(wait.until, wait.since + self._ttl)
-        seconds = _NO_END if end is None else int(end.timestamp()) + 1
-        body = workflow_id.bytes + wait.id.bytes + position.to_bytes(_POSITION_BYTES) + seconds.to_bytes(_TIME_BYTES)
-        return f"{self._base}{DECISION_PATH}?{SIGNATURE}={self._texts.sign(body)}"
+        link = DecisionLink(workflow_id, position, wait.id, end)
+        return f"{self._base}{DECISION_PATH}?{SIGNATURE}={self._texts.sign(link)}"
 
     def url_of_step(self, workflow_id: UUID, step: StepRecord) -> str | None:
         """Return the link of *step*; None if it doesn't wait for a decision."""
@@ -63,14 +58,4 @@ class DecisionLinks:
 
     def read(self, signature: str) -> DecisionLink | None:
         """Return the link with this *signature*, expired or not; None if it wasn't made here."""
-        body = self._texts.read(signature)
-        if body is None or len(body) != _SIZE:
-            return None
-        ids, rest = body[: 2 * _ID_BYTES], body[2 * _ID_BYTES :]
-        seconds = int.from_bytes(rest[_POSITION_BYTES:])
-        return DecisionLink(
-            workflow_id=UUID(bytes=ids[:_ID_BYTES]),
-            position=int.from_bytes(rest[:_POSITION_BYTES]),
-            wait_id=UUID(bytes=ids[_ID_BYTES:]),
-            expires_at=None if seconds == _NO_END else datetime.fromtimestamp(seconds, UTC),
-        )
+        return self._texts.read(signature)

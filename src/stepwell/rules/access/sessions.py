@@ -13,10 +13,10 @@ What must hold:
 
 import re
 from datetime import datetime, timedelta
-from typing import Final, TypeVar
+from typing import Final
 from uuid import UUID
 
-from msgspec import DecodeError, Struct, ValidationError, msgpack, structs
+from msgspec import Struct, structs
 
 from stepwell.basics.tenancy import TenantScope
 from stepwell.rules.access.signed_texts import SignedTexts
@@ -34,7 +34,6 @@ _MAX_PATH: Final = 1_000
 _PAGE = re.compile(rf"{FIRST_PAGE}(?:[/?][\x21-\x5b\x5d-\x7e]*)?")
 # A path of a page has one notation: %73 or // would lead to the pages of sign-in as well.
 _OTHER_PAGES = re.compile(r"/\.\.?(?:[/?#]|$)|^[^?]*(?:%|//)|^/ui/sign-")
-_Content = TypeVar("_Content", bound=Struct)
 
 
 class Grant(Struct, frozen=True, array_like=True):
@@ -75,7 +74,7 @@ class Sessions:
     """Begins sessions, and makes and reads the values of their cookies."""
 
     def __init__(self, secret: bytes) -> None:
-        self._texts = SignedTexts(secret, b"stepwell session 1", MAX_COOKIE_CHARS)
+        self._texts = SignedTexts(secret, "session", Session, MAX_COOKIE_CHARS)
 
     def begin(self, grant: Grant, now: datetime) -> Session | None:
         """Return a session for *grant*; None if that has expired."""
@@ -83,26 +82,26 @@ class Sessions:
         return Session(structs.replace(grant, expires_at=expires_at), now) if now < expires_at else None
 
     def encode(self, session: Session) -> str:
-        return self._texts.sign(msgpack.encode(session))
+        return self._texts.sign(session)
 
     def read(self, cookie: str) -> Session | None:
         """Return the session in *cookie*, which may be over; None if the cookie wasn't made here."""
-        return _decode(self._texts.read(cookie), Session)
+        return self._texts.read(cookie)
 
 
 class SignInCodes:
     """Makes and reads the codes in sign-in URLs."""
 
     def __init__(self, secret: bytes) -> None:
-        self._texts = SignedTexts(secret, b"stepwell sign-in code 1", MAX_CODE_CHARS)
+        self._texts = SignedTexts(secret, "sign-in code", SignInCode, MAX_CODE_CHARS)
 
     def make(self, code_id: UUID, grant: Grant, now: datetime, *, page: str, valid: timedelta = CODE) -> str:
         """Return a code for a session with *grant* that opens *page*. *code_id* is random."""
-        return self._texts.sign(msgpack.encode(SignInCode(code_id, grant, now, now + valid, page_path(page))))
+        return self._texts.sign(SignInCode(code_id, grant, now, now + valid, page_path(page)))
 
     def read(self, code: str, now: datetime) -> SignInCode | None:
         """Return the content of *code*; None if it has expired, or wasn't made here."""
-        content = _decode(self._texts.read(code), SignInCode)
+        content = self._texts.read(code)
         return content if content is not None and now < content.expires_at else None
 
 
@@ -113,10 +112,3 @@ def page_path(text: str) -> str:
     """
     is_page = len(text) <= _MAX_PATH and _PAGE.fullmatch(text) and not _OTHER_PAGES.search(text)
     return text if is_page else FIRST_PAGE
-
-
-def _decode(message: bytes | None, kind: type[_Content]) -> _Content | None:
-    try:
-        return None if message is None else msgpack.decode(message, type=kind)
-    except (DecodeError, ValidationError):
-        return None  # made by another version

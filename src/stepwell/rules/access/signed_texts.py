@@ -1,45 +1,78 @@
-"""Signed texts: messages that only this service can make, for places where a client keeps them.
+"""Signed texts: values that only this service can make, for places where a client keeps them.
 
 What must hold:
 - A text is accepted only in the exact notation in which it was made. Padding, another alphabet, and bits that base64
   ignores are refused.
-- A text of one purpose is never accepted for another.
+- A text of one purpose is never accepted for another: each purpose has a key of its own.
+- Codes are compared in constant time.
 """
 
+import hashlib
+import hmac
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from hmac import compare_digest
-from typing import Final
+from typing import Final, Generic, TypeVar
 
-from stepwell.rules.access.mac import mac
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESSIV
+from msgspec import DecodeError, msgpack
 
+Body = TypeVar("Body")
+
+_KEY_VERSION: Final = b"\x01"
 _MAC_BYTES: Final = 16
+_encode: Final = msgpack.Encoder(uuid_format="bytes").encode
 
 
-class SignedTexts:
-    """Signs and reads messages for one *purpose*: the MAC and the message, as URL-safe base64 without padding.
+class SignedTexts(Generic[Body]):
+    """Makes and reads the signed texts of one *purpose*, whose values are of the type *body*.
 
-    Longer texts than *max_chars* are refused. See `mac` for the purpose.
+    A text is the version of the key, the message authentication code (HMAC-SHA256) of the value, and the value as
+    MessagePack, in URL-safe base64 without padding. Longer texts than *max_chars* are refused; it is 0
+    for values of which only the signature is needed.
+
+    *encrypted*: AES-SIV (RFC 5297) hides the value, and detects texts that weren't made here. It needs no random
+    number, so a value has one text.
     """
 
-    def __init__(self, secret: bytes, purpose: bytes, max_chars: int) -> None:
-        self._key, self._purpose, self._max_chars = secret, purpose, max_chars
+    def __init__(
+        self, secret: bytes, purpose: str, body: type[Body], max_chars: int = 0, *, encrypted: bool = False
+    ) -> None:
+        self._key = hmac.digest(secret, f"stepwell {purpose} ".encode() + _KEY_VERSION, hashlib.sha256)
+        self._cipher = AESSIV(self._key) if encrypted else None
+        self._decode, self._max_chars = msgpack.Decoder(body).decode, max_chars
 
-    def sign(self, message: bytes) -> str:
-        return _text(self._mac(message) + message)
+    def sign(self, body: Body) -> str:
+        """Return the text of *body*."""
+        message = _encode(body)
+        sealed = self._mac(message) + message if self._cipher is None else self._cipher.encrypt(message, None)
+        return _text(_KEY_VERSION + sealed)
 
-    def read(self, text: str) -> bytes | None:
-        """Return the message in *text*; None if it wasn't made here, in exactly this notation."""
+    def read(self, text: str) -> Body | None:
+        """Return the value of *text*; None if it wasn't made here, in exactly this notation."""
         if len(text) > self._max_chars:
             return None
         try:
             raw = urlsafe_b64decode(text.encode("ascii") + b"=" * (-len(text) % 4))
-        except ValueError:
+            message = self._open(raw[1:]) if raw[:1] == _KEY_VERSION and _text(raw) == text else None
+            return None if message is None else self._decode(message)
+        except (ValueError, DecodeError):  # no base64; made by another version of Stepwell
             return None
-        own, message = raw[:_MAC_BYTES], raw[_MAC_BYTES:]
-        return message if _text(raw) == text and compare_digest(self._mac(message), own) else None
+
+    def signature(self, body: Body) -> str:
+        """Return the signature of *body* alone, for texts that show their value."""
+        return _text(_KEY_VERSION + self._mac(_encode(body)))
+
+    def _open(self, sealed: bytes) -> bytes | None:
+        if self._cipher is not None:
+            try:
+                return self._cipher.decrypt(sealed, None)
+            except InvalidTag:
+                return None
+        mac, message = sealed[:_MAC_BYTES], sealed[_MAC_BYTES:]
+        return message if hmac.compare_digest(self._mac(message), mac) else None
 
     def _mac(self, message: bytes) -> bytes:
-        return mac(self._key, self._purpose, message)[:_MAC_BYTES]
+        return hmac.digest(self._key, message, hashlib.sha256)[:_MAC_BYTES]
 
 
 def _text(raw: bytes) -> str:

@@ -12,16 +12,14 @@ from hmac import compare_digest
 from urllib.parse import quote, unquote
 from uuid import UUID
 
-from stepwell.rules.access.mac import mac
+from stepwell.rules.access.signed_texts import SignedTexts
 
 ARTIFACTS_PATH = "/api/v1/artifacts/"
 CALLBACKS_PATH = "/api/v1/callbacks/"
 MIN_SECRET_BYTES = 32
-_ARTIFACT = b"stepwell artifact address 1"
-_CALLBACK = b"stepwell provider callback 1"
-_MAC_BYTES, _ID_BYTES = 16, 16
+_MAX_TOKEN_CHARS = 96
 _FORM = r"(?P<form>(?:&w=[0-9]{1,4})?(?:&download=1)?)"
-_TARGET = re.compile(re.escape(ARTIFACTS_PATH) + r"([^?]+)\?expires=([0-9]{1,19})&signature=[0-9a-f]{64}" + _FORM)
+_TARGET = re.compile(re.escape(ARTIFACTS_PATH) + r"([^?]+)\?expires=([0-9]{1,19})&signature=[A-Za-z0-9_-]+" + _FORM)
 
 
 class SignedUrls:
@@ -31,7 +29,7 @@ class SignedUrls:
         key = secret.encode() if isinstance(secret, str) else secret
         if len(key) < MIN_SECRET_BYTES:
             raise ValueError(f"the secret for signed addresses must have at least {MIN_SECRET_BYTES} bytes")
-        self._key = key
+        self._texts = SignedTexts(key, "artifact URL", tuple[str, int])
         self._base = base_url.rstrip("/")
         self.ttl_s = ttl_s
 
@@ -57,8 +55,7 @@ class SignedUrls:
         return genuine and now.timestamp() < expires
 
     def _target(self, path: str, expires: int) -> str:
-        signature = mac(self._key, _ARTIFACT, f"\n{expires}\n{path}".encode()).hex()
-        return f"{ARTIFACTS_PATH}{quote(path)}?expires={expires}&signature={signature}"
+        return f"{ARTIFACTS_PATH}{quote(path)}?expires={expires}&signature={self._texts.signature((path, expires))}"
 
 
 class CallbackUrls:
@@ -68,23 +65,13 @@ class CallbackUrls:
     """
 
     def __init__(self, secret: bytes, base_url: str) -> None:
-        self._key, self._base = secret, base_url.rstrip("/")
+        self._texts = SignedTexts(secret, "callback", tuple[UUID, UUID], _MAX_TOKEN_CHARS)
+        self._base = base_url.rstrip("/")
 
     def url(self, workflow_id: UUID, task_id: UUID) -> str:
         """Return the callback URL of the attempt *task_id*."""
-        ids = workflow_id.bytes + task_id.bytes
-        return self._base + CALLBACKS_PATH + (ids + self._mac(ids)).hex()
+        return self._base + CALLBACKS_PATH + self._texts.sign((workflow_id, task_id))
 
     def attempt(self, token: str) -> tuple[UUID, UUID] | None:
         """Return the ids of the workflow and the task that *token* is for; None if it wasn't made here."""
-        try:
-            data = bytes.fromhex(token)
-        except ValueError:
-            return None
-        ids, mac = data[: 2 * _ID_BYTES], data[2 * _ID_BYTES :]
-        if not compare_digest(self._mac(ids), mac) or data.hex() != token:
-            return None
-        return UUID(bytes=ids[:_ID_BYTES]), UUID(bytes=ids[_ID_BYTES:])
-
-    def _mac(self, ids: bytes) -> bytes:
-        return mac(self._key, _CALLBACK, ids)[:_MAC_BYTES]
+        return self._texts.read(token)
