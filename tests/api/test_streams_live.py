@@ -302,7 +302,7 @@ async def test_a_stream_ends_after_the_longest_time(
 async def test_a_stream_survives_an_outage(
     live: Service, scripted: ConfiguredProvider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(event_stream, "_RETRY_S", 0.01)
+    monkeypatch.setattr(event_stream, "OUTAGE_RETRY_S", 0.01)
     workflow_id = await waiting(live, scripted)
     feed = live.app.components.stores.database.feed
     history_of = feed.history

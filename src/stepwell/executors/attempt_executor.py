@@ -38,11 +38,11 @@ from stepwell.providers.celery.messages import (
     decode,
     encode,
 )
+from stepwell.runtime.outages import OUTAGE_RETRY_S
 
 log = structlog.get_logger()
 
 _ANSWER_S = 5.0
-_OUTAGE_RETRY_S = 0.5
 _TAKEN_S = CLAIM_S + 5.0  # by then, the claim of a dead worker has ended
 _TAKEN_RETRY_S = 1.0
 _MOST_RUNS = 3  # a step that kills its worker each time isn't tried for ever
@@ -92,7 +92,7 @@ class AttemptExecutor:
                     claim, runs = await self._records.claim(job_id, claimant, worker)
             except (RedisError, OSError) as error:
                 log.warning("celery.backend_away", action="claim", task_id=job_id, error=type(error).__name__)
-                await asyncio.sleep(_OUTAGE_RETRY_S)
+                await asyncio.sleep(OUTAGE_RETRY_S)
                 continue
             if claim is not Claim.TAKEN or asyncio.get_running_loop().time() > give_up_at:
                 return claim, runs
@@ -134,7 +134,7 @@ class AttemptExecutor:
                     return await self._records.finish(job_id, claimant, text)
             except (RedisError, OSError) as error:
                 log.warning("celery.backend_away", action="finish", task_id=job_id, error=type(error).__name__)
-                await asyncio.sleep(_OUTAGE_RETRY_S)
+                await asyncio.sleep(OUTAGE_RETRY_S)
 
     async def _run(self, job_id: str, claimant: str, text: object, worker: str) -> ResultMessage:
         """Return the end of the attempt."""

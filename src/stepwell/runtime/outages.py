@@ -1,4 +1,4 @@
-"""Repeats calls that raise `Unavailable`."""
+"""How the service waits for its database, or for another server of its own, while that is absent."""
 
 from collections.abc import Awaitable, Callable
 from typing import Final, TypeVar
@@ -9,7 +9,8 @@ from stepwell.basics.errors import Unavailable
 
 T = TypeVar("T")
 
-OUTAGE_RETRY_S: Final = 0.5  # between two tries
+OUTAGE_RETRY_S: Final = 0.5
+"""The seconds between two tries. The checkpoints alone have shorter ones at first, because steps wait for them."""
 
 
 async def until_available(call: Callable[[], Awaitable[T]]) -> T:

@@ -114,7 +114,7 @@ async def test_an_end_before_a_resume_does_not_count(world: World) -> None:
 
 
 async def test_a_later_read_that_fails_is_repeated(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(completion, "_RETRY_S", 0.01)
+    monkeypatch.setattr(completion, "OUTAGE_RETRY_S", 0.01)
     async with world.waiting() as task:
         world.store.answer()
         world.store.away, world.store.status = True, COMPLETED

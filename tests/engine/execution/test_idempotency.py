@@ -181,7 +181,7 @@ async def test_an_insert_that_arrives_after_the_repeat_is_refused(
 async def test_an_insert_that_arrives_before_the_repeat_counts(
     service: Service, workflow_store: FailingStore, memory: MemoryDatabase, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(idempotency, "_RETRY_S", 3600)
+    monkeypatch.setattr(idempotency, "OUTAGE_RETRY_S", 3600)
     workflow_store.inserts.append(LATE)
     with pytest.MonkeyPatch.context() as patch:
         make_unavailable(patch, service, "release")

@@ -32,7 +32,7 @@ NOBODY = UUID(int=0)
 
 @pytest.fixture
 async def one(memory: MemoryDatabase, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Service]:
-    monkeypatch.setattr(idempotency, "_RETRY_S", 0.02)
+    monkeypatch.setattr(idempotency, "OUTAGE_RETRY_S", 0.02)
     provider = ScriptedProvider(default=Hang())
     async with running_service(memory, tmp_path / "1", providers=[provider], exclusive=False, grace_s=1) as service:
         yield service

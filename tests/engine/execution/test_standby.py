@@ -151,7 +151,7 @@ async def test_an_idle_process_keeps_what_it_begins(pair: Pair, monkeypatch: pyt
 
 
 async def test_a_listener_that_was_cut_off_looks_for_itself(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("stepwell.engine.execution.recovery._LISTEN_AGAIN_S", 0.01)
+    monkeypatch.setattr("stepwell.engine.execution.recovery.OUTAGE_RETRY_S", 0.01)
     await pair.start(lease_s=LONG_S)
     rounds = pair.recovery.rounds
     cut = LISTENERS.replace("count(*)", "pg_terminate_backend(pid)")

@@ -184,7 +184,8 @@ class TestOutagesAndFailures:
     ) -> None:
         service = await start()
         deliverer = deliverer_of(service)
-        deliverer.retry_s = 0.01
+        for module in ("stepwell.runtime.outages", "stepwell.engine.webhooks.deliverer"):
+            monkeypatch.setattr(f"{module}.OUTAGE_RETRY_S", 0.01)
         outbox = service.app.components.stores.database.outbox
         faulty = FaultyOutbox({name: getattr(outbox, name) for name in ("due", "freeze", "record")})
         for name in faulty.faults:

@@ -8,20 +8,20 @@ import asyncio
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from typing import Protocol
 from uuid import UUID
 
 from msgspec import Struct
 
-from stepwell.basics.errors import Unavailable
 from stepwell.contract.enums import ProviderType
 from stepwell.contract.tasks import Cost
 from stepwell.lifecycle.model import Sent
 from stepwell.ports.clock import Clock
 from stepwell.ports.providers import Job, RemoteProvider
 from stepwell.rules.prices import PriceList
+from stepwell.runtime.outages import OUTAGE_RETRY_S, until_available
 
-_AGAIN_S = 0.5
 _REMEMBERED = 10_000  # jobs
 
 
@@ -82,7 +82,7 @@ class RemoteJobs:
     async def until_may_send(self) -> None:
         """Wait until this process has a lease again."""
         while not self._lease.holds:  # noqa: ASYNC110 - whoever renews the lease doesn't know this
-            await asyncio.sleep(_AGAIN_S)
+            await asyncio.sleep(OUTAGE_RETRY_S)
 
     def cost(self, provider: RemoteProvider, sent: Sent, reported: Cost | None = None) -> Cost | None:
         """Return the cost of work that was done: the *reported* cost of the provider, else the price in the list."""
@@ -114,15 +114,9 @@ class RemoteJobs:
 
         Waits while the database is away.
         """
-        while jobs:
-            try:
-                owned = await self._known.known_jobs(kind, [job.id for job in jobs])
-            except Unavailable:
-                await asyncio.sleep(_AGAIN_S)
-                continue
-            for job in jobs:
-                if job.id not in owned and self._job_owner.get((kind, job.id), task_id) == task_id:
-                    self.record_owner(kind, job, task_id)
-                    return job
-            break
+        owned = await until_available(partial(self._known.known_jobs, kind, [job.id for job in jobs])) if jobs else ()
+        for job in jobs:
+            if job.id not in owned and self._job_owner.get((kind, job.id), task_id) == task_id:
+                self.record_owner(kind, job, task_id)
+                return job
         return None

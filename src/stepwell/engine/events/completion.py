@@ -4,7 +4,7 @@ What must hold:
 - The end is noticed whichever process runs the workflow. The bus publishes local commits. For other processes the row
   is read again when a notification arrives.
 - There is no polling. Without news the row is read once, at the start. Only a later read that fails is repeated, every
-  `_RETRY_S` seconds.
+  `OUTAGE_RETRY_S` seconds.
 - An event that is published during a read may be newer or older than what the read sees. If they differ, the row is
   read again.
 """
@@ -18,8 +18,7 @@ from stepwell.basics.tenancy import TenantScope
 from stepwell.contract.enums import TERMINAL_STATUSES
 from stepwell.engine.events.bus import CommittedEvents, EventBus
 from stepwell.ports.storage import WorkflowReader
-
-_RETRY_S = 1.0
+from stepwell.runtime.outages import OUTAGE_RETRY_S
 
 
 class CompletionWaiter:
@@ -48,7 +47,7 @@ class CompletionWaiter:
     async def _until_published(self, watcher: "_CompletionWatcher", scope: TenantScope, workflow_id: UUID) -> bool:
         while not watcher.terminal and not watcher.closed:
             with suppress(TimeoutError):
-                async with asyncio.timeout(_RETRY_S if watcher.needs_read else None):
+                async with asyncio.timeout(OUTAGE_RETRY_S if watcher.needs_read else None):
                     await watcher.changed.wait()
             watcher.changed.clear()
             if watcher.needs_read and not watcher.terminal:

@@ -23,6 +23,7 @@ from msgspec import Struct
 from stepwell.basics.errors import Unavailable
 from stepwell.contract.enums import WorkflowStatus
 from stepwell.engine.events.deflate import DeflatedPart, DeflateStream, deflate
+from stepwell.runtime.outages import OUTAGE_RETRY_S
 
 P = TypeVar("P")
 
@@ -30,7 +31,6 @@ MOST_EVENTS, MOST_BYTES = 1_000, 1024 * 1024
 TOO_SLOW = "cut off: events came faster than they were read"
 STOPPING = "the service is stopping"
 FAILED = "the events can't be read"
-_RETRY_S = 1.0
 
 
 class QueuedEvent(Struct, Generic[P], frozen=True):
@@ -230,11 +230,11 @@ class EventStream(ABC, Generic[P]):
             buffer.sending = True
 
     async def _from_database_or_wait(self) -> bytes | None:
-        """Read the database. In an outage wait for `_RETRY_S` and return None."""
+        """Read the database. In an outage wait for `OUTAGE_RETRY_S` and return None."""
         try:
             return await self._from_database()
         except Unavailable:
-            await self._buffer.wait(asyncio.get_running_loop().time() + _RETRY_S)
+            await self._buffer.wait(asyncio.get_running_loop().time() + OUTAGE_RETRY_S)
             return None
 
     async def _from_database(self) -> bytes:

@@ -20,11 +20,11 @@ from stepwell.engine.events.bus import CommittedEvents, EventBus
 from stepwell.engine.events.feed_stream import FeedReader
 from stepwell.ports.processes import Coordination, Notifications
 from stepwell.ports.storage import EventFeed
+from stepwell.runtime.outages import OUTAGE_RETRY_S
 
 log = structlog.get_logger()
 
 _APART_S = 0.05  # between two notifications
-_RETRY_S = 0.5
 _LINGER_S = 10.0  # listening goes on after the last watcher, because each start takes a new connection
 
 
@@ -95,7 +95,7 @@ class PeerNotifications:
                         pass
                     lost.cancel()
             if self._watched.is_set():
-                await asyncio.sleep(_RETRY_S)
+                await asyncio.sleep(OUTAGE_RETRY_S)
 
     async def _is_needed(self, lost: asyncio.Task[None]) -> bool:
         """Wait for a change. Return False after `_LINGER_S` without a watcher, True when *lost* is done or there is a

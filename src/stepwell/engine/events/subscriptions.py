@@ -9,7 +9,7 @@ from uuid import UUID
 
 import structlog
 
-from stepwell.basics.errors import TooManyRequests, Unavailable
+from stepwell.basics.errors import TooManyRequests
 from stepwell.basics.tenancy import Account, TenantScope
 from stepwell.engine.events.bus import EventBus
 from stepwell.engine.events.event_stream import EventStream, SendBuffer
@@ -20,10 +20,10 @@ from stepwell.ports.processes import Coordination
 from stepwell.ports.storage import EventFeed
 from stepwell.rules.access.feed_cursors import FeedCursors
 from stepwell.rules.event_feed import BEGINNING, FeedCursor, FeedEvent, FeedFilter, FeedPage
+from stepwell.runtime.outages import until_available
 
 log = structlog.get_logger()
 
-_RETRY_S = 5.0
 # Seconds of search for one page, because few events may match the filter.
 _SEARCH_S = 1.0
 # Retry-After when a tenant has too many streams. They end with their workflows, so seconds make little difference.
@@ -81,15 +81,11 @@ class EventSubscriptions:
             self.close()
 
     async def _renumber_backup(self) -> None:
-        more = True
-        while more:
-            try:
-                more = await self._feed.renumber_restored()
-            except Unavailable:
-                await asyncio.sleep(_RETRY_S)
-            except Exception:  # the service works without the events of a backup
-                log.exception("events.not_adopted", action="follow")
-                return
+        try:
+            while await until_available(self._feed.renumber_restored):
+                pass
+        except Exception:  # the service works without the events of a backup
+            log.exception("events.not_adopted", action="follow")
 
     def close(self) -> None:
         """End all streams and all waiting requests. Those that come later end at once."""

@@ -43,12 +43,12 @@ from stepwell.lifecycle.peer_commands import (
 from stepwell.lifecycle.preconditions import Preconditions
 from stepwell.ports.processes import Commands, Coordination
 from stepwell.runtime.fair_turns import FairTurns
+from stepwell.runtime.outages import OUTAGE_RETRY_S
 
 log = structlog.get_logger()
 
 MOST_QUESTIONS: Final = 8
 _PAGE = 100
-_RETRY_S = 0.5
 _TURN_S = 3.0  # how long a question waits here. It stays in the table, so its requester's next poll brings it back
 
 
@@ -110,7 +110,7 @@ class CommandReceiver:
                 await self._wake.wait()
                 self._wake.clear()
                 if (commands := await self._waiting()) is None:
-                    await asyncio.sleep(_RETRY_S)
+                    await asyncio.sleep(OUTAGE_RETRY_S)
                     self._wake.set()
                     continue
                 for command in commands:

@@ -31,13 +31,13 @@ from stepwell.basics.idempotency import Reservation, ReservedKey, StoredAnswer, 
 from stepwell.basics.tenancy import TenantScope
 from stepwell.ports.clock import Clock, NewId
 from stepwell.ports.storage import IdempotencyKeys
+from stepwell.runtime.outages import OUTAGE_RETRY_S
 
 log = structlog.get_logger()
 
 # Beyond this number the oldest are dropped: other processes may take their keys over after some minutes.
 _MOST_UNRELEASED = 10_000
 _RELEASED_PER_STATEMENT = 500
-_RETRY_S = 0.5
 
 Perform = Callable[[Reservation], Awaitable[StoredAnswer | None]]
 """Performs a request, whose effect carries the reservation. Returns the response; None if it is too large to store."""
@@ -95,7 +95,7 @@ class IdempotentRequests:
         """Release the keys of requests that ended without a response, until cancelled. Idle while there are none."""
         while True:
             await self._any_unreleased.wait()
-            await sleep(_RETRY_S)  # the database has just been away
+            await sleep(OUTAGE_RETRY_S)  # the database has just been away
             batch = list(islice(self._unreleased, _RELEASED_PER_STATEMENT))
             for reservation in batch:  # before the statement, because one may be added again during it
                 del self._unreleased[reservation]

@@ -42,6 +42,7 @@ from stepwell.ports.clock import Clock
 from stepwell.ports.processes import LIMITS_CHANGED, CommandListener, Coordination
 from stepwell.ports.storage import WorkflowStore
 from stepwell.runtime.offloop import off_loop
+from stepwell.runtime.outages import OUTAGE_RETRY_S
 
 log = structlog.get_logger()
 
@@ -53,9 +54,7 @@ REFUSED = "workflow: the database refused to store its progress"
 UNLOADABLE = "this process can't read or write the rows of the workflow; its log says why"
 RENEWED_AFTER = 0.28  # the part of a lease after which a busy process renews it; `Lease` renews after a quarter
 _PAGE, _RELEASED = 200, 1_000
-_RETRY_S = 0.5
 _MIN_PAUSE_S = 0.05
-_LISTEN_AGAIN_S = 1.0
 _POLL_S = 0.05
 
 
@@ -256,7 +255,7 @@ class Recovery(WorkflowListener):
                 pass
             except Exception as error:  # noqa: BLE001 - a database that knows no LISTEN must not end the service
                 log.warning("recovery.unheard", action="claim", error=repr(error))
-            await asyncio.sleep(_LISTEN_AGAIN_S)
+            await asyncio.sleep(OUTAGE_RETRY_S)
 
     def _others_changed(self) -> None:
         self._woken.set()
@@ -273,7 +272,7 @@ class Recovery(WorkflowListener):
 
     def _pause_s(self, next_expiry_s: float) -> float:
         if self._claim_wanted:
-            return _RETRY_S
+            return OUTAGE_RETRY_S
         return next_pause_s(self._lease.seconds, next_expiry_s, busy=self._busy)
 
     async def _round(self) -> float:

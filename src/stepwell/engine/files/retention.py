@@ -22,6 +22,7 @@ from stepwell.engine.files.cleanup_runner import CleanupRunner
 from stepwell.lifecycle.cleanup_records import ExpiredBatch
 from stepwell.ports.clock import Clock
 from stepwell.ports.deletions import DailyCosts, Purges
+from stepwell.runtime.outages import OUTAGE_RETRY_S
 
 log = structlog.get_logger()
 
@@ -29,7 +30,6 @@ BATCH: Final = 200
 _BATCH_STEPS = 2_000
 COSTS_BATCH: Final = 5_000  # sums
 _PAUSE_S, _BUSY_S = 0.05, 0.1
-_OUTAGE_RETRY_S = 5.0
 _BLOCKED_S = 3_600.0  # until due workflows that may not be deleted yet are examined again
 
 
@@ -51,7 +51,7 @@ class Retention:
                 await self._lease.ensure()
                 batch = await self._purges.expire(self._lease.owner, retention_s, BATCH, _BATCH_STEPS)
             except Unavailable:
-                pause_s = _OUTAGE_RETRY_S
+                pause_s = OUTAGE_RETRY_S
             else:
                 pause_s = self._handle(batch, retention_s)
             await wait_until_set(asyncio.Event(), self._clock, pause_s)
@@ -89,7 +89,7 @@ class CostRetention:
             try:
                 batch = await self._costs.expire((now - retention).date(), COSTS_BATCH)
             except Unavailable:
-                pause_s = _OUTAGE_RETRY_S
+                pause_s = OUTAGE_RETRY_S
             else:
                 deleted += batch.count
                 pause_s = _PAUSE_S

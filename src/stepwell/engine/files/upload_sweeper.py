@@ -15,9 +15,9 @@ from stepwell.engine.execution.timers import wait_until_set
 from stepwell.engine.files.uploads import UploadService
 from stepwell.ports.clock import Clock
 from stepwell.ports.uploads import Uploads
+from stepwell.runtime.outages import OUTAGE_RETRY_S
 
 _PAGE = 100
-_OUTAGE_RETRY_S = 5.0
 
 
 class UploadSweeper:
@@ -64,4 +64,4 @@ class UploadSweeper:
                         await self._service.discard(upload_id)
             await self.take_over()
         except Unavailable:
-            self.sweep_at(self._clock.now() + timedelta(seconds=_OUTAGE_RETRY_S))
+            self.sweep_at(self._clock.now() + timedelta(seconds=OUTAGE_RETRY_S))

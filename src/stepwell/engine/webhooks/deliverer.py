@@ -44,6 +44,7 @@ from stepwell.lifecycle.webhook_deliveries import (
 from stepwell.ports.clock import Clock
 from stepwell.ports.webhooks import Outbox, Payload, Sender
 from stepwell.rules.webhook_secrets import WebhookSecrets, signatures
+from stepwell.runtime.outages import OUTAGE_RETRY_S, until_available
 from stepwell.runtime.telemetry import Metrics
 
 T = TypeVar("T")
@@ -51,7 +52,7 @@ Key = tuple[UUID, int]
 log = structlog.get_logger()
 
 _LANES_PER_POLL = 64
-_RETRY_S, _UNREADABLE_RETRY_S = 0.5, 60.0
+_UNREADABLE_RETRY_S = 60.0
 _NO_SECRET = "no secret is configured to sign it with"  # noqa: S105
 _PAYLOAD_FAILED = "the service could not make it; its log says why"
 
@@ -76,9 +77,8 @@ class SendLimits(Struct, frozen=True):
 class WebhookDeliverer:
     """Sends the webhooks that this process owns. *payload* makes bodies; *lease* is the lease of this process.
 
-    `delays_s` are the seconds before each attempt. `retry_s` is the pause, in seconds, after the database failed.
-    `outcomes` counts attempts by the status after them; PENDING means that the attempt failed and another one follows.
-    `closed`: `stop` has been called.
+    `delays_s` are the seconds before each attempt. `outcomes` counts attempts by the status after them; PENDING means
+    that the attempt failed and another one follows. `closed`: `stop` has been called.
     """
 
     def __init__(
@@ -95,7 +95,7 @@ class WebhookDeliverer:
         self._clock, self._owner, self._lease = clock, lease.owner, lease
         bus.subscribe(self._on_committed)
         self.delays_s: Sequence[float] = DELAYS_S
-        self.limits, self.retry_s = SendLimits(), _RETRY_S
+        self.limits = SendLimits()
         self._schedule = DeliverySchedule()
         self._sending_by_lane: Counter[str] = Counter()
         self._sending_by_tenant: Counter[str | None] = Counter()
@@ -242,8 +242,8 @@ class WebhookDeliverer:
         return ("tenant", tenant) if self._sending_by_tenant[tenant] >= self.limits.per_tenant else None
 
     def _postpone(self, *lanes: str, after_s: float | None = None) -> None:
-        after_s = self.retry_s if after_s is None else after_s
-        at = self._clock.now() + timedelta(seconds=after_s * random.uniform(1, 2))  # noqa: S311 - jitter
+        seconds = OUTAGE_RETRY_S if after_s is None else after_s
+        at = self._clock.now() + timedelta(seconds=seconds * random.uniform(1, 2))  # noqa: S311 - jitter
         for lane in lanes:
             self._schedule.put(lane, at)
 
@@ -357,15 +357,9 @@ class WebhookDeliverer:
 
         Until then the delivery counts as in flight, and this process keeps its lease, so that no other one sends it.
         """
-        while True:
-            try:
-                next_at = await self._outbox.record(self._owner, due, decided, attempt)
-            except Unavailable:
-                await asyncio.sleep(self.retry_s)
-            else:
-                if next_at is not None:
-                    self._schedule.put(due.lane, next_at)
-                return
+        next_at = await until_available(partial(self._outbox.record, self._owner, due, decided, attempt))
+        if next_at is not None:
+            self._schedule.put(due.lane, next_at)
 
 
 def _count_down(counter: Counter[T], key: T) -> None:

@@ -15,9 +15,9 @@ from stepwell.basics.urls import split_url
 from stepwell.persistence.connections.database import driver_dsn, is_outage
 from stepwell.persistence.schema.indexes import build_missing_indexes
 from stepwell.persistence.schema.migrations import TablesVersion, TooNew, migrate
+from stepwell.runtime.outages import OUTAGE_RETRY_S
 
 _CONNECT_S = 5.0
-_PAUSE_S = 0.5
 # In this pause, the statements of other processes that had to wait for the migration run.
 _MIGRATION_PAUSE_S = 1.0
 _INDEX_WAIT_S = 60.0
@@ -114,7 +114,7 @@ async def reach_database(dsn: str, *, timeout_s: float, waiting: Callable[[str],
         if not reported:
             reported = True
             waiting(why)
-        await asyncio.sleep(_PAUSE_S)
+        await asyncio.sleep(OUTAGE_RETRY_S)
 
 
 def _check_user(dsn: str) -> None:

@@ -26,6 +26,7 @@ from redis import RedisError
 from redis.asyncio import Redis
 
 from stepwell.providers.celery.job_records import JobRecord, JobRecords, job_of_key, read_result, result_key
+from stepwell.runtime.outages import OUTAGE_RETRY_S
 
 log = structlog.get_logger()
 
@@ -37,7 +38,6 @@ _FORGET_S = 300.0  # after the last poll
 _ANSWER_S = 5.0
 _PING_S = 10.0
 _SILENCE_S = 25.0  # without any answer: the connection is dead
-_RECONNECT_S = 0.5
 _BATCH = 20  # jobs of one round trip, because a result may have 1 MiB
 _MOST_PROBES = 100
 _CONNECTED = "stepwell-connected"  # a channel that keeps the subscription open while there are no jobs
@@ -181,7 +181,7 @@ class JobMonitor:
             except Exception as error:  # a bug of the client: the jobs are read again by the next connection
                 log.exception("celery.backend_broken", action="results")
                 self.trouble = type(error).__name__
-            await asyncio.sleep(_RECONNECT_S)
+            await asyncio.sleep(OUTAGE_RETRY_S)
 
     def _disconnect(self) -> None:
         self._pubsub = None
