@@ -54,9 +54,8 @@ class TenantLimit(Struct, frozen=True, forbid_unknown_fields=True):
 class WorkflowLimits(Struct, frozen=True):
     """The bounds on workflows in one process.
 
-    A tenant may hold as much as is free, and at most its own bound (dynamic thresholds: Choudhury and Hahne, 1998,
-    https://doi.org/10.1109/90.664262). So one tenant alone gets at most half of the total, and there is room for
-    others that come later.
+    A tenant may hold as much as is free (`rules.threshold`), and at most its own bound. So one tenant alone gets at
+    most half of the total, and there is room for others that come later.
 
     A workflow counts as `places_of` says. One that needs more places than are left still becomes active while one is
     left and nothing of its tenant is active: otherwise large workflows would wait for ever. So the total exceeds the

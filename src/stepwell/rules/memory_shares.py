@@ -1,9 +1,7 @@
 """The rule by which tenants share a fixed number of bytes.
 
 Half of the bytes are the common pool, the other half is the reserve. A share gets its bytes from the common pool, by
-dynamic thresholds (Choudhury and Hahne, "Dynamic queue length thresholds for shared-memory packet switches", 1998): a
-tenant may hold as much as is then still free. So one tenant alone gets half of the pool, two get a third each, and
-there is always room for one more.
+the rule of `rules.threshold`: a tenant may hold as much as is then still free.
 
 What doesn't get its bytes waits. Each tenant has two queues: shares that hold something and grow, then new ones. The
 first of each tenant has its turn, tenant after tenant. If the common pool has no room for it, it may take the reserve,
@@ -31,6 +29,7 @@ from collections import deque
 from msgspec import Struct
 
 from stepwell.basics.tenancy import Account
+from stepwell.rules.threshold import may_hold
 
 
 class MemoryShare:
@@ -133,14 +132,14 @@ class MemoryShares:
     def _empty_reserve(self) -> None:
         """Move the owner's bytes from the reserve to the common pool, if it has room for them."""
         owner = self._owner
-        if owner is not None and self._held_by[owner.tenant] <= self._free - owner.in_reserve:
+        if owner is not None and may_hold(self._held_by[owner.tenant], self._free - owner.in_reserve):
             self._free -= owner.in_reserve
             owner.in_reserve, self._owner = 0, None
 
     def _try(self, share: MemoryShare) -> bool:
         """Grant what the first share of a tenant's queues wants, if there is room."""
         held = self._held_by.get(share.tenant, 0)
-        if held + share.wanted <= self._free - share.wanted:
+        if may_hold(held + share.wanted, self._free - share.wanted):
             self._leave_queue(share)
             self._free -= share.wanted
             self._count(share, share.wanted)

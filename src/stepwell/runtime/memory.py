@@ -29,14 +29,6 @@ _LEAST_LOCAL_BYTES = 512 * 1024 * 1024
 _DEFAULT_SHARE = 4  # the governor's part of all memory: Python needs several times what it is given
 
 
-def exceeds_threshold(own: int, held: int, most: int) -> bool:
-    """Return whether a tenant has more than it may: as many bytes as are left of *most* when all have *held* bytes.
-
-    *own* are its bytes. Alone, it may have half of *most*.
-    """
-    return held > most // 2 and own > max(most - held, 0)
-
-
 class MemoryGovernor:
     """The reservations of a process, which together hold at most *max_bytes*.
 

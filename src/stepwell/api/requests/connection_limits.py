@@ -8,9 +8,8 @@ What must hold:
 - If no connection may be closed, the new one is a reserved one. It answers health and metrics only, and may be closed
   for a newer one at any time. So no client can use up what is reserved. The admin port has reserved connections of its
   own, and no others.
-- A tenant has no more requests in progress than connections are left for others. So one tenant alone gets half of them,
-  and a request of another tenant always finds a connection. This is the rule of dynamic thresholds (Choudhury and
-  Hahne, "Dynamic queue length thresholds for shared-memory packet switches", 1998).
+- A tenant has no more requests in progress than connections are left for others (`rules.threshold`). So one tenant
+  alone gets half of them, and a request of another tenant always finds a connection.
 """
 
 from collections import Counter
@@ -20,6 +19,7 @@ from typing import Final
 
 from stepwell.basics.errors import TooManyRequests
 from stepwell.basics.tenancy import Account
+from stepwell.rules.threshold import may_hold
 from stepwell.runtime.telemetry import Labels
 
 RESERVED: Final = 16
@@ -151,15 +151,14 @@ class ConnectionLimits:
 
     def begin_request_of_client(self, client_name: str) -> None:
         """Count a request of a client whose connections are a proxy's. Raises `TooManyRequests`."""
-        self._begin_request(self._requests_of_clients, client_name, self.per_client, RequestBound.CLIENT)
+        self._begin_request(self._requests_of_clients, client_name, RequestBound.CLIENT)
 
     def end_request_of_client(self, client_name: str) -> None:
         _end_request(self._requests_of_clients, client_name)
 
     def begin_request_of_tenant(self, tenant: Account) -> None:
         """Count a request of *tenant*. Raises `TooManyRequests` if it would be one too many."""
-        # The request's own connection isn't free any more.
-        self._begin_request(self._requests_of_tenants, tenant, self.free + 1, RequestBound.TENANT)
+        self._begin_request(self._requests_of_tenants, tenant, RequestBound.TENANT)
 
     def end_request_of_tenant(self, tenant: Account) -> None:
         _end_request(self._requests_of_tenants, tenant)
@@ -170,9 +169,10 @@ class ConnectionLimits:
     def count_closed(self) -> Mapping[Labels, float]:
         return {(reason,): self.closed[reason] for reason in CloseReason}
 
-    def _begin_request(self, counts: dict[Account, int], of: Account, most: int, bound: RequestBound) -> None:
+    def _begin_request(self, counts: dict[Account, int], of: Account, bound: RequestBound) -> None:
         count = counts.get(of, 0)
-        if count >= most:
+        # The connection of the request itself isn't free any more.
+        if not (count < self.per_client if bound is RequestBound.CLIENT else may_hold(count + 1, self.free + 1)):
             self.refused[bound] += 1
             msg = f"This {bound} has {count} requests in progress, and may not have more now."
             raise TooManyRequests(msg, _RETRY_S)

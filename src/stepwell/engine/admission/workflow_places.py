@@ -26,6 +26,7 @@ from msgspec import Struct
 from stepwell.basics.errors import TooManyRequests, Unavailable
 from stepwell.basics.workflow_limits import WorkflowLimits
 from stepwell.lifecycle.records import WaitingCount
+from stepwell.rules.threshold import may_hold, units_left
 
 _SLOW_RETRY_S, _LONGEST_RETRY_S = 2, 60
 
@@ -66,6 +67,11 @@ class WorkflowPlaces:
         """The number of places that nobody holds."""
         return max(self.limits.active - self._all_taken, 0)
 
+    @property
+    def _free_to_wait(self) -> int:
+        """The number of workflows of tenants that wait for nothing yet which may wait now."""
+        return self.limits.waiting - self._all_counted - self._all_storing
+
     def use(self, tenant: str | None) -> WorkflowUse:
         """Return the tenant's limits and use. `max_active` and `max_waiting` are what it may hold now at most."""
         limits, taken = self.limits, self._taken[tenant]
@@ -80,12 +86,9 @@ class WorkflowPlaces:
 
     def remaining(self, tenant: str | None) -> int:
         """Return how many workflows of one place the tenant may start now: they would be active, or wait."""
-        limits, taken, free = self.limits, self._taken[tenant], self.free
-        waiting = self._waiting.get(tenant, 0) + self._storing[tenant]
-        # Each further one makes less room for the next: with n taken and f free, n + k <= f - k.
-        active = max(min(limits.active_of(tenant) - taken, (free - taken + 1) // 2), 0)
-        room = limits.waiting - self._all_counted - self._all_storing
-        return active + max(min(limits.waiting_of(tenant) - waiting, (room - waiting + 1) // 2), 0)
+        use = self.use(tenant)
+        active = max(min(use.max_active - use.active, units_left(use.active, self.free)), 0)
+        return active + max(min(use.max_waiting - use.waiting, units_left(use.waiting, self._free_to_wait)), 0)
 
     # Places
 
@@ -108,7 +111,8 @@ class WorkflowPlaces:
     def _may_take(self, tenant: str | None, places: int, more: int, all_more: int) -> bool:
         """Return whether the tenant may take *places* after it has taken *more*, and all tenants *all_more*."""
         taken, free = self._taken[tenant] + more, self.limits.active - self._all_taken - all_more
-        return taken + places <= min(self.limits.active_of(tenant), free) or (not taken and free > 0)
+        is_within = taken + places <= self.limits.active_of(tenant) and may_hold(taken + places, free)
+        return is_within or (not taken and free > 0)
 
     def next_shares(self, most: int) -> dict[str | None, int]:
         """Return how many places each waiting tenant gets now, and end their turns.
@@ -148,10 +152,10 @@ class WorkflowPlaces:
         if waiting and age_s > self.limits.waiting_s:
             message = f"the tenant's workflows wait for {age_s:.0f} s to be admitted"
             raise TooManyRequests(message, self._retry_s(age_s))
-        free = self.limits.waiting - self._all_counted - self._all_storing
-        if free <= 0 and not waiting and self.limits.waiting_of(tenant):
+        free, most = self._free_to_wait, self.limits.waiting_of(tenant)
+        if free <= 0 and not waiting and most:
             raise Unavailable("the service is full", self._retry_s(self._age_s(self._oldest_of_all)))
-        if waiting >= min(self.limits.waiting_of(tenant), free):
+        if waiting >= most or not may_hold(waiting + 1, free):
             message = f"{waiting} workflows of the tenant wait to be admitted, and more may not wait now"
             raise TooManyRequests(message, self._retry_s(age_s))
 
@@ -225,7 +229,7 @@ class WorkflowPlaces:
         self._next.clear()
 
     def _set_waiting(self, tenant: str | None, number: int) -> None:
-        before, most = self._waiting.get(tenant, 0), (self.limits.waiting + 1) // 2
+        before, most = self._waiting.get(tenant, 0), units_left(0, self.limits.waiting)
         self._all_waiting += number - before
         self._all_counted += min(number, most) - min(before, most)
         if number:

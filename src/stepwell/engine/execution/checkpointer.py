@@ -31,8 +31,9 @@ from msgspec import Struct
 from stepwell.basics.errors import StepwellError, Unavailable
 from stepwell.lifecycle.decision import Decision
 from stepwell.ports.storage import CONCURRENT_WRITES, WorkflowStore
+from stepwell.rules.threshold import may_hold
 from stepwell.runtime.batching import Batcher, ItemFailure, Weight
-from stepwell.runtime.memory import FREE_BYTES, MemoryGovernor, MemoryReservation, exceeds_threshold
+from stepwell.runtime.memory import FREE_BYTES, MemoryGovernor, MemoryReservation
 from stepwell.runtime.telemetry import Distribution
 
 log = structlog.get_logger()
@@ -118,7 +119,7 @@ class Checkpointer:
         """
         size = sum(writer.unwritten_bytes for writer in self._writers)
         own = sum(writer.unwritten_of.get(tenant, 0) for writer in self._writers)
-        return exceeds_threshold(own, size, _UNWRITTEN_BYTES)
+        return not may_hold(own, _UNWRITTEN_BYTES - size)
 
     @property
     def held(self) -> set[UUID]:

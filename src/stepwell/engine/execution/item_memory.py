@@ -17,7 +17,7 @@ from msgspec import Struct, field
 from stepwell.basics.strict_json.size import MAX_RESULT_BYTES
 from stepwell.engine.execution.active_workflow import ActiveWorkflow
 from stepwell.lifecycle.model import ItemState
-from stepwell.runtime.memory import exceeds_threshold
+from stepwell.rules.threshold import may_hold
 
 _LONGEST_WAIT_S: Final = 30.0
 _ITEM_BYTES: Final = 64 * 1024 * 1024  # of all tenants
@@ -45,7 +45,7 @@ class ItemMemory:
         use = self._uses.get(workflow.tenant)
         if use is None or next(iter(use.sizes)) is workflow:
             return True
-        return not exceeds_threshold(use.size, self._size, self.max_bytes)
+        return may_hold(use.size, self.max_bytes - self._size)
 
     async def until_room(self, workflow: ActiveWorkflow) -> None:
         """Wait until the workflow may evaluate the items of a step, but not for ever."""
