@@ -1,12 +1,13 @@
 """The port between an attempt and the clients of providers' APIs: memory for answers, and the storage of one.
 
+An attempt hands it to its provider as `Attempt.answers`.
+
 An answer to a submit may be paid for, and often exists nowhere else. If it must wait for memory, it is stored first. So
 if the process ends before the answer is used, the next process uses it and sends nothing again.
 """
 
 from collections.abc import AsyncIterator, Mapping
-from contextvars import ContextVar
-from typing import Final, Protocol
+from typing import Protocol
 
 from msgspec import Struct
 
@@ -39,11 +40,3 @@ class AnswerRoom(Protocol):
 
     def take_stored_answer(self) -> ReceivedAnswer | None:
         """Return the stored answer, and forget it. None if there is none. It takes the place of the next submit."""
-
-
-answer_room: Final[ContextVar[AnswerRoom | None]] = ContextVar("answer_room", default=None)
-"""The memory for answers of the attempt that is running. The clients of providers' APIs use it.
-
-A task sets it to None while it holds a lock that other attempts wait for. Otherwise it could wait for memory that
-those attempts hold.
-"""

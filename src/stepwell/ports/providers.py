@@ -36,6 +36,7 @@ from stepwell.contract.enums import ProviderType, TaskType
 from stepwell.contract.tasks import Cost, Output
 from stepwell.lifecycle.model import Sent
 from stepwell.lifecycle.steps import KnownStep, StepMembers
+from stepwell.ports.answer_room import AnswerRoom
 
 ErrorText = Callable[[bytes], str | None]
 """Reads a response body: returns the error message if the body is an error as the provider documents it, else None."""
@@ -62,6 +63,7 @@ class Attempt(Struct, frozen=True, kw_only=True):
     on_unknown: Literal["fail", "resubmit"] = "fail"  # what the engine does if it can't find out whether there is a job
     execution_id: UUID | None = None  # of the workflow's execution; None if there is none any more
     timeout_s: float = 600.0  # the time that the attempt has
+    answers: AnswerRoom | None = None  # the memory for answers of the provider's API; None: nobody counts them
 
 
 class Request(Struct, frozen=True, kw_only=True):

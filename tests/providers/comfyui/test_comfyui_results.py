@@ -11,6 +11,7 @@ from providers.comfyui.comfyui_cases import attempt, files, poll_until_ended, pr
 from stepwell.basics.errors import AttemptError, CallFailed
 from stepwell.contract.enums import TaskType
 from stepwell.ports.providers import Finished, Job, JobStatus
+from stepwell.providers.comfyui import client
 from stepwell.providers.comfyui.provider import ComfyUiProvider
 from support.emulators.base import Fault, Reply
 from support.emulators.comfyui import VIDEO, ComfyUiEmulator, graph_for, picture
@@ -272,7 +273,7 @@ class TestTrouble:
         job = await submit(provider)
         await emulator.finish(job.id)
         emulator.plan("file", Fault.HUGE_AFTER)
-        monkeypatch.setattr(provider.server(attempt())._files, "max_answer", 1_000_000)
+        monkeypatch.setattr(client, "MAX_FILE", 1_000_000)
         with pytest.raises(AttemptError, match="the output is larger than 1000000 bytes") as failure:
             await provider.fetch(attempt(), job, files())
         error = failure.value

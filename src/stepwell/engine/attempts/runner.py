@@ -48,7 +48,7 @@ from stepwell.engine.attempts.run_verdicts import RunVerdicts
 from stepwell.engine.attempts.stored_results import StoredResults, read_results
 from stepwell.lifecycle.inputs import AttemptFailed, FollowUpEnded, RunVerdict, SeedResolved, Succeeded
 from stepwell.lifecycle.model import Task
-from stepwell.ports.answer_room import answer_room
+from stepwell.ports.answer_room import AnswerRoom
 from stepwell.ports.providers import Attempt, Finished, Providers
 from stepwell.runtime.memory import FREE_BYTES, MemoryGovernor
 
@@ -178,15 +178,10 @@ class AttemptRunner:
     def _room(
         self, tenant: str | None, task: Task, control: AttemptControl
     ) -> Iterator[tuple[AttemptMemory, AttemptAnswers]]:
-        """Yield the memory of an attempt, also to the clients of providers' APIs. All is given back at the end."""
+        """Yield the memory of an attempt. All is given back at the end."""
         with self._memory.reservation(tenant) as reservation:
             memory = AttemptMemory(reservation, control)
-            answers = AttemptAnswers(memory, control, self._files.artifacts, task.id)
-            token = answer_room.set(answers)
-            try:
-                yield memory, answers
-            finally:
-                answer_room.reset(token)
+            yield memory, AttemptAnswers(memory, control, self._files.artifacts, task.id)
 
     async def discard(self, task: Task) -> None:
         """Delete whatever the task has stored."""
@@ -257,7 +252,7 @@ class AttemptRunner:
         key = self.model_key(context, task.position, on_fallback=on_fallback)
         if key is None or self._providers.remote(key.provider).ends_jobs(key.model):
             return True
-        return self._attempt_of(context, task, {}, on_fallback=on_fallback).on_unknown == "resubmit"
+        return self._attempt_of(context, task, {}, None, on_fallback=on_fallback).on_unknown == "resubmit"
 
     async def child_completed(self, context: AttemptContext, task: Task, result: bytes) -> Succeeded | AttemptFailed:
         """Return the end of an attempt whose sub-workflow is COMPLETED with this result."""
@@ -275,10 +270,11 @@ class AttemptRunner:
         """End the job of an abandoned attempt at its provider. Return the receipt of the cancellation."""
         if task.provider is None:
             return await self._sub_workflows.stop(context.workflow_id, task)
-        attempt = self._attempt_of(context, task, {}, on_fallback=task.sent is not None and task.sent.on_fallback)
+        on_fallback = task.sent is not None and task.sent.on_fallback
         try:
             provider = self._providers.remote(task.provider)
-            with self._room(context.tenant, task, control):
+            with self._room(context.tenant, task, control) as (_, answers):
+                attempt = self._attempt_of(context, task, {}, answers, on_fallback=on_fallback)
                 ended = await JobCanceller(RemoteAttempt(self._remote_jobs, provider, attempt, task, control)).run()
             if self._providers.on_workers(task.provider):
                 await self.discard(task)  # what the worker has stored since the attempt was abandoned
@@ -304,7 +300,7 @@ class AttemptRunner:
         if type(seed) is int and seed != task.seed and 0 <= seed <= _MAX_SEED:
             control.report(SeedResolved(task.position, task.id, seed))
         on_fallback = context.on_fallback(task.position)
-        request = self._attempt_of(context, task, inputs, on_fallback=on_fallback)
+        request = self._attempt_of(context, task, inputs, attempt.answers, on_fallback=on_fallback)
         if (run_here := self._providers.in_process(task.provider)) is not None:
             return await run_here(request, attempt.io)
         request = replace(request, callback_url=self._callbacks.url(context.workflow_id, task.id))
@@ -312,7 +308,15 @@ class AttemptRunner:
         remote = RemoteAttempt(self._remote_jobs, provider, request, task, control)
         return await remote.run(attempt.io, attempt.memory, attempt.answers, on_fallback=on_fallback)
 
-    def _attempt_of(self, context: AttemptContext, task: Task, inputs: dict[str, Any], *, on_fallback: bool) -> Attempt:
+    def _attempt_of(
+        self,
+        context: AttemptContext,
+        task: Task,
+        inputs: dict[str, Any],
+        answers: AnswerRoom | None,
+        *,
+        on_fallback: bool,
+    ) -> Attempt:
         definition = context.definition(task.position)
         config = _provider_config(context, task.position, on_fallback)
         by_type: Literal["fail", "resubmit"] = "fail"
@@ -331,6 +335,7 @@ class AttemptRunner:
             on_unknown=config.get("on_unknown") or context.config.on_unknown or by_type,
             execution_id=context.execution_id,
             timeout_s=context.resolved_step(task.position).timeout_s,
+            answers=answers,
         )
 
 

@@ -21,7 +21,7 @@ from msgspec import Meta, Struct
 from stepwell.basics.errors import AttemptError, CallFailed
 from stepwell.basics.strict_json.canonical import canonical
 from stepwell.outbound.sanitise import sanitised
-from stepwell.ports.answer_room import answer_room
+from stepwell.ports.answer_room import AnswerRoom
 from stepwell.ports.providers import Blob
 from stepwell.providers.comfyui.lenient_json import error_text, read_lenient_json
 from stepwell.providers.comfyui.progress_socket import ProgressSocket
@@ -133,22 +133,39 @@ class _CancelReply(Struct):
     cancelled: bool
 
 
+class SharedConnection:
+    """What all attempts with one credential share: the socket of a server, and the last read of its queue."""
+
+    def __init__(self, url: str, key: Key | None) -> None:
+        self.url = url.rstrip("/")
+        self.headers = {} if key is None else {"Authorization": f"Bearer {key.secret}"}
+        self.progress_socket = ProgressSocket(self.url, self.headers)
+        self.queue_lock = anyio.Lock()
+        self.last_queue = -math.inf, Queue([], [])
+
+
 class ComfyUiServer:
-    """A ComfyUI server, called with one credential. *key* is sent as a bearer token, if there is one.
+    """A ComfyUI server, called for one attempt, with one credential. *key* is sent as a bearer token, if there is one.
 
     Calls about jobs raise `CallFailed`. It is never `forgotten`, because a 404 comes from a proxy or a wrong URL.
     """
 
-    def __init__(self, client: httpx.AsyncClient, url: str, key: Key | None, timeout_s: float) -> None:
-        self._url, self._secret = url.rstrip("/"), None if key is None else key.secret
-        self._headers = {"Authorization": f"Bearer {self._secret}"} if self._secret else {}
+    def __init__(
+        self,
+        client: httpx.AsyncClient,
+        shared: SharedConnection,
+        key: Key | None,
+        timeout_s: float,
+        answers: AnswerRoom | None,
+    ) -> None:
+        self._shared, self._url, self._headers = shared, shared.url, shared.headers
+        self._secret = None if key is None else key.secret
+        self.progress_socket = shared.progress_socket
         api = partial(ProviderApi, client, "ComfyUI", self._error_text, key=key)
-        self._api = api(timeout_s=timeout_s)
-        self._lists = api(timeout_s=timeout_s, max_answer=_MAX_LIST)
-        self._files = api(timeout_s=timeout_s * _FILE_CALL_FACTOR, max_answer=MAX_FILE)
-        self.progress_socket = ProgressSocket(self._url, self._headers)
-        self._queue_lock = anyio.Lock()
-        self._last_queue = -math.inf, Queue([], [])
+        self._api = api(timeout_s=timeout_s, answers=answers)
+        self._lists = api(timeout_s=timeout_s, max_answer=_MAX_LIST, answers=answers)
+        self._shared_lists = api(timeout_s=timeout_s, max_answer=_MAX_LIST)  # while other attempts wait
+        self._files = api(timeout_s=timeout_s * _FILE_CALL_FACTOR, max_answer=MAX_FILE, answers=answers)
 
     def masked(self, text: str) -> str:
         """Return *text* without the secret."""
@@ -162,30 +179,27 @@ class ComfyUiServer:
 
     async def history(self, job_id: str) -> Entry | None:
         """Return the job if it has ended, else None."""
-        return (await self._read(f"/history/{quote(job_id, safe='')}", dict[str, Entry])).get(job_id)
+        entries = await self._read(self._lists, f"/history/{quote(job_id, safe='')}", dict[str, Entry])
+        return entries.get(job_id)
 
     async def recent(self) -> Mapping[str, Entry]:
         """Return the last ended jobs, by id."""
-        return await self._read(f"/history?max_items={_RECENT}", dict[str, Entry])
+        return await self._read(self._lists, f"/history?max_items={_RECENT}", dict[str, Entry])
 
     async def queue(self) -> Queue:
         """Read the queue."""
-        return await self._read("/queue", Queue)
+        return await self._read(self._lists, "/queue", Queue)
 
     async def word_for(self, job_id: str, *, anew: bool) -> str | None:
         """Return `Queue.word_for`. With *anew*, the queue is read again.
 
         Otherwise calls share a recent read, because a queue contains whole graphs.
         """
-        async with self._queue_lock:
-            now, (at, queue) = anyio.current_time(), self._last_queue
+        async with self._shared.queue_lock:
+            now, (at, queue) = anyio.current_time(), self._shared.last_queue
             if anew or at + _FRESH_S < now or queue.word_for(job_id) is None:  # the job may be newer than the read
-                token = answer_room.set(None)  # others wait for the lock
-                try:
-                    queue = await self.queue()
-                finally:
-                    answer_room.reset(token)
-                self._last_queue = now, queue
+                queue = await self._read(self._shared_lists, "/queue", Queue)
+                self._shared.last_queue = now, queue
             return queue.word_for(job_id)
 
     async def cancel(self, job_id: str) -> bool | None:
@@ -244,9 +258,9 @@ class ComfyUiServer:
             raise AttemptError(str(error), retryable=True, retry_after_s=error.retry_after_s) from error
         return f"{uploaded.subfolder}/{uploaded.name}" if uploaded.subfolder else uploaded.name
 
-    async def _read(self, path: str, kind: type[T]) -> T:
+    async def _read(self, api: ProviderApi, path: str, kind: type[T]) -> T:
         try:
-            answer = await self._lists.call("GET", f"{self._url}{path}", self._headers, ok=_SUCCESS)
+            answer = await api.call("GET", f"{self._url}{path}", self._headers, ok=_SUCCESS)
         except CallFailed as error:
             raise _not_forgotten(error) from error
         content = read_lenient_json(answer.body, kind)

@@ -34,7 +34,7 @@ from stepwell.ports.providers import (
     Request,
     UrlReader,
 )
-from stepwell.providers.comfyui.client import MARK, ComfyUiServer, Entry
+from stepwell.providers.comfyui.client import MARK, ComfyUiServer, Entry, SharedConnection
 from stepwell.providers.comfyui.job_progress import News, Watch
 from stepwell.providers.comfyui.lenient_json import lacks_output, node_words
 from stepwell.providers.comfyui.node_graph import (
@@ -99,12 +99,12 @@ class ComfyUiProvider:
     ) -> None:
         self._client, self._credentials, self._url, self._timeout_s = client, credentials, url, timeout_s
         self.listing_lag_s = listing_lag_s
-        self._servers: dict[str | None, ComfyUiServer] = {}  # by the name of the credential
+        self._connections: dict[str | None, SharedConnection] = {}  # by the name of the credential
 
     def close(self) -> None:
         """Close the sockets at once. Otherwise a timer closes them, some seconds after the last poll."""
-        for server in self._servers.values():
-            server.progress_socket.close()
+        for connection in self._connections.values():
+            connection.progress_socket.close()
 
     def capabilities(self, task_type: TaskType) -> frozenset[str] | None:
         return None if task_type in _UNSUPPORTED else _CAPABILITIES
@@ -211,9 +211,9 @@ class ComfyUiProvider:
         """
         key = self._credentials.key(attempt.provider_config, self.type)
         name = None if key is None else key.name
-        if name not in self._servers:
-            self._servers[name] = ComfyUiServer(self._client, self._url, key, self._timeout_s)
-        return self._servers[name]
+        if name not in self._connections:
+            self._connections[name] = SharedConnection(self._url, key)
+        return ComfyUiServer(self._client, self._connections[name], key, self._timeout_s, attempt.answers)
 
     def _job_server(self, attempt: Attempt) -> ComfyUiServer:
         with as_call_failed():

@@ -212,7 +212,15 @@ class CustomProvider:
     def _api(self, attempt: Attempt) -> SignedApi:
         """Raises `AttemptError` if the settings don't contain the credential that the step names."""
         key = self._credentials.key(attempt.provider_config, CREDENTIAL)
-        return SignedApi(self._client, NAME, error_words, key=key, clock=self._clock, timeout_s=self._timeout_s)
+        return SignedApi(
+            self._client,
+            NAME,
+            error_words,
+            answers=attempt.answers,
+            key=key,
+            clock=self._clock,
+            timeout_s=self._timeout_s,
+        )
 
     def _follow_up_api(self, attempt: Attempt) -> SignedApi:
         with as_call_failed():

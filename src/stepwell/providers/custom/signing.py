@@ -23,6 +23,7 @@ import httpx
 
 from stepwell.basics.setting_names import url_setting
 from stepwell.contract.enums import ProviderType
+from stepwell.ports.answer_room import AnswerRoom
 from stepwell.ports.providers import ErrorText
 from stepwell.providers.shared.credentials import Key
 from stepwell.providers.shared.provider_api import ApiAnswer, ProviderApi, is_unauthorized, key_refusal
@@ -64,12 +65,13 @@ class SignedApi(ProviderApi):
         name: str,
         error_text: ErrorText,
         *,
+        answers: AnswerRoom | None,
         key: Key | None,
         clock: Callable[[], float],
         timeout_s: float,
     ) -> None:
         setting = url_setting(ProviderType.CUSTOM)
-        super().__init__(client, name, self._masked_words, timeout_s=timeout_s, setting=setting)
+        super().__init__(client, name, self._masked_words, answers=answers, timeout_s=timeout_s, setting=setting)
         self._words, self._signing_key, self._clock = error_text, key, clock
         self._secret = None if key is None else key.secret
         self.answer: ApiAnswer | None = None

@@ -16,6 +16,7 @@ from stepwell.basics.urls import split_url
 from stepwell.contract.enums import TaskType
 from stepwell.contract.tasks import Output
 from stepwell.outbound.sanitise import mask_secrets, sanitised
+from stepwell.ports.answer_room import AnswerRoom
 from stepwell.ports.providers import AttemptIO
 from stepwell.providers.fal.parameters import KINDS
 from stepwell.providers.shared.bounded_json import read_json, without_code_fence
@@ -63,11 +64,11 @@ _UNKNOWN = ("bin", "")
 class FalApis:
     """fal's APIs, called with one key. The key is masked in all messages."""
 
-    def __init__(self, client: httpx.AsyncClient, key: Key, timeout_s: float) -> None:
+    def __init__(self, client: httpx.AsyncClient, key: Key, timeout_s: float, answers: AnswerRoom | None) -> None:
         secret = key.secret
         self.headers = {"Authorization": f"Key {secret}"}
         self._hidden = (secret, secret.partition(":")[2])
-        api = partial(ProviderApi, client, _NAME, timeout_s=timeout_s)
+        api = partial(ProviderApi, client, _NAME, timeout_s=timeout_s, answers=answers)
         queue = partial(api, lambda body: self._mask_words(error_words(body)))
         self.queue = queue(key=key, refuses_key=_refuses_key)
         # The app of a request, which anybody may have written, sets the status of its result. So it proves nothing

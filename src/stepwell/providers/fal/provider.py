@@ -288,7 +288,7 @@ class FalProvider:
         return await apis.results.call("GET", url, apis.headers, ok=_RESULT_STATUSES)
 
     def _apis(self, attempt: Attempt) -> FalApis:
-        return FalApis(self._client, self._key(attempt), self._timeout_s)
+        return FalApis(self._client, self._key(attempt), self._timeout_s, attempt.answers)
 
     def _job_apis(self, attempt: Attempt) -> FalApis:
         with as_call_failed():

@@ -93,7 +93,14 @@ class GeminiProvider(GoogleProvider):
         key = self._key(attempt)
         headers = {"x-goog-api-key": key.secret}
         return GoogleSession(
-            self._client, self.type, headers, [key.secret], self._limits, key=key, refuses_key=refuses_api_key
+            self._client,
+            self.type,
+            headers,
+            [key.secret],
+            self._limits,
+            answers=attempt.answers,
+            key=key,
+            refuses_key=refuses_api_key,
         )
 
     def _endpoint(self, _attempt: Attempt, _session: GoogleSession, call: str, /) -> str:

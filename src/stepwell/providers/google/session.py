@@ -9,6 +9,7 @@ import httpx
 
 from stepwell.basics.errors import AttemptError, CallFailed
 from stepwell.outbound.sanitise import mask_secrets
+from stepwell.ports.answer_room import AnswerRoom
 from stepwell.providers.google.answers import error_of
 from stepwell.providers.shared.credentials import Key
 from stepwell.providers.shared.provider_api import ApiAnswer, ProviderApi
@@ -43,6 +44,7 @@ class GoogleSession:
         hidden: Sequence[str],
         limits: ModelTerms,
         *,
+        answers: AnswerRoom | None,
         key: Key,
         refuses_key: Callable[[ApiAnswer], bool],
         project: str = "",
@@ -57,6 +59,7 @@ class GoogleSession:
             client,
             name,
             self.error_text,
+            answers=answers,
             timeout_s=limits.timeout_s,
             max_answer=limits.max_answer,
             key=key,

@@ -98,6 +98,7 @@ class VertexProvider(GoogleProvider):
             {"Authorization": f"Bearer {token}"},
             [token, *account.hidden],
             self._limits,
+            answers=attempt.answers,
             key=key,
             refuses_key=lambda _: False,  # an answer here refuses the token or the request, never the account
             project=self._project or account.project,

@@ -230,6 +230,7 @@ class OpenAiProvider:
             self._client,
             NAME,
             words,
+            answers=attempt.answers,
             timeout_s=self._timeout_s,
             work_s=None if is_video else self._work_s,
             max_answer=min(self._max_answer, 8 * 1024 * 1024) if is_video else self._max_answer,

@@ -302,7 +302,9 @@ class ReplicateProvider:
             words = _error_text(body)
             return words and words.replace(secret, "…")
 
-        api = ProviderApi(self._client, "Replicate", error_text, timeout_s=self._timeout_s, key=key)
+        api = ProviderApi(
+            self._client, "Replicate", error_text, answers=attempt.answers, timeout_s=self._timeout_s, key=key
+        )
         return _Session(api, {"Authorization": f"Bearer {secret}"})
 
     def _job_session(self, attempt: Attempt) -> _Session:

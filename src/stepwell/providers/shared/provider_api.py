@@ -20,7 +20,7 @@ from stepwell.basics.setting_names import url_setting
 from stepwell.basics.strict_json.canonical import canonical, digest
 from stepwell.outbound.http_client import GONE, retry_after_s
 from stepwell.outbound.sanitise import sanitised
-from stepwell.ports.answer_room import AnswerHead, answer_room
+from stepwell.ports.answer_room import AnswerHead, AnswerRoom
 from stepwell.ports.providers import ErrorText
 from stepwell.providers.shared.answer_spool import AnswerSpool
 from stepwell.providers.shared.bounded_json import has_bounded_values, read_json
@@ -91,6 +91,9 @@ class ProviderApi:
 
     *key* is the credential in the callers' headers. Successes and answers for which *refuses_key* is true are reported
     to it. *setting* is the setting of the URL, for messages (default: the provider's STEPWELL_<NAME>_URL).
+
+    *answers* is the attempt's memory for answers. It is None for a call during which other attempts wait, for example
+    for a lock: this call could wait for memory that those attempts hold.
     """
 
     def __init__(
@@ -99,6 +102,7 @@ class ProviderApi:
         name: str,
         error_text: ErrorText,
         *,
+        answers: AnswerRoom | None = None,
         timeout_s: float = 30.0,
         work_s: float | None = None,
         max_answer: int = 8 * 1024 * 1024,
@@ -108,6 +112,7 @@ class ProviderApi:
     ) -> None:
         self._client, self.name, self._error_text, self._timeout_s = client, name, error_text, timeout_s
         self._submit_s, self.max_answer = work_s or timeout_s, max_answer
+        self._answers = answers
         self._key, self._refuses_key, self._setting = key, refuses_key, setting or url_setting(name)
 
     async def submit(  # noqa: RET503 - it ends by raising
@@ -115,7 +120,9 @@ class ProviderApi:
     ) -> tuple[ApiAnswer, T]:
         """POST a job. Returns the answer and its body, decoded as *accepted*. Raises as `RemoteProvider.submit`."""
         try:
-            answer = _stored_answer() or await self._request("POST", url, body, headers, self._submit_s, submits=True)
+            answer = self._stored_answer() or await self._request(
+                "POST", url, body, headers, self._submit_s, submits=True
+            )
         except _CALL_ERRORS as error:
             connection = connection_message(error, url, self._setting)
             why = f"the submit was not sent: {connection}" if connection else f"the submit got {self._no_answer(error)}"
@@ -203,7 +210,7 @@ class ProviderApi:
                         await spool.write(chunk)
                         if spool.size > self.max_answer:
                             raise TooBig("the answer is too big")
-            if (room := answer_room.get()) is not None:
+            if (room := self._answers) is not None:
                 if submits:
                     head = AnswerHead(response.status_code, dict(response.headers))
                     await room.make_room_for_submitted(spool.size, head, spool.chunks())
@@ -214,9 +221,9 @@ class ProviderApi:
             raise TooBig("the answer has too many JSON values")
         return answer
 
-
-def _stored_answer() -> ApiAnswer | None:
-    """Return the answer that an earlier process has stored for this submit; None if the submit must be sent."""
-    room = answer_room.get()
-    answer = None if room is None else room.take_stored_answer()
-    return None if answer is None else ApiAnswer(answer.head.status, httpx.Headers(answer.head.headers), answer.body)
+    def _stored_answer(self) -> ApiAnswer | None:
+        """Return the answer that an earlier process has stored for this submit; None if the submit must be sent."""
+        stored = None if self._answers is None else self._answers.take_stored_answer()
+        return (
+            None if stored is None else ApiAnswer(stored.head.status, httpx.Headers(stored.head.headers), stored.body)
+        )
