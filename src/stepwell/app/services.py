@@ -18,7 +18,6 @@ from stepwell.engine.execution.children.child_follower import ChildFollower
 from stepwell.engine.execution.children.child_inserter import ChildInserter
 from stepwell.engine.execution.children.child_validator import ChildValidator
 from stepwell.engine.execution.children.stored_children import StoredChildren
-from stepwell.engine.execution.command_notifications import CommandNotifications
 from stepwell.engine.execution.command_receiver import CommandReceiver
 from stepwell.engine.execution.command_sender import CommandSender
 from stepwell.engine.execution.due_waits import DueWaits
@@ -33,7 +32,7 @@ from stepwell.engine.explain.nested_dry_runs import NestedDryRuns
 from stepwell.engine.explain.owner_questions import OwnerQuestions
 from stepwell.engine.explain.planner import Planner
 from stepwell.engine.explain.provider_status import ProviderStatusReader
-from stepwell.engine.explain.service import Diagnostics
+from stepwell.engine.explain.question_answers import answer_question
 from stepwell.engine.explain.tenant_limits import TenantLimitsReader
 from stepwell.engine.files.cleanup_runner import CleanupRunner
 from stepwell.engine.files.definition_files import DefinitionFiles
@@ -66,8 +65,7 @@ def build_services(
 ) -> Services:
     """Build the services that the API calls."""
     settings, clock, database = process.settings, process.clock, stores.database
-    provider_status = ProviderStatusReader(engine.catalog, engine.admission, engine.health, engine.key_refusals.since)
-    reads = ReadService(database.reader, stores.task_files, provider_status)
+    reads = ReadService(database.reader, stores.task_files)
     access = WorkflowAccess(database.workflow_store, engine.scheduler, webhooks.recovery, engine.lease, engine.bus)
     availability = Availability(engine.scheduler.checkpointer, stores.writes, database.reader, webhooks.recovery)
     statement_s = settings.database_timeout_s
@@ -77,8 +75,10 @@ def build_services(
     webhooks.admission.on_due_paused = (due_waits := DueWaits(access, clock)).add
     applier = VerbApplier(access, webhooks.admission, idempotency)
     sender = CommandSender(database.commands, engine.coordination, idempotency, clock, uuid7)
-    diagnostics = _build_diagnostics(process, stores, engine, sender)
-    receiver = _build_command_receiver(stores, engine, webhooks.recovery, applier, cleanups, diagnostics)
+    explainer, dry_runner = _build_explainer(process, stores, engine, sender)
+    answer = partial(answer_question, explainer, dry_runner)
+    receiver = CommandReceiver(database.commands, engine.coordination, applier, cleanups, answer)
+    webhooks.recovery.add_claimer(receiver)
     files = DefinitionFiles(uploads)
     build_workflows = partial(WorkflowService, access, webhooks.admission, reads, availability, cleanups)
     workflows = build_workflows(
@@ -86,10 +86,11 @@ def build_services(
     )
     inputs_checker = _build_inputs_checker(stack)
     follower = _build_sub_workflows(stores, engine, webhooks, workflows, inputs_checker, clock)
-    webhooks.recovery.listen_to_commands(CommandNotifications(sender, receiver, follower))
+    webhooks.recovery.listen_to_commands(sender, follower, receiver)
     return Services(
         workflows=workflows,
         reads=reads,
+        providers=ProviderStatusReader(engine.catalog, engine.admission, engine.health, engine.key_refusals.since),
         counts=WorkflowCounts(database.reader, clock),
         list_answers=SharedReads(),
         cleanups=cleanups,
@@ -101,7 +102,9 @@ def build_services(
         commands=sender,
         command_receiver=receiver,
         completion=CompletionWaiter(engine.bus, database.reader),
-        diagnostics=diagnostics,
+        explainer=explainer,
+        planner=Planner(engine.registry, build_prices(settings), engine.health, engine.catalog),
+        dry_runner=dry_runner,
         subscriptions=_build_subscriptions(process, stores, engine),
         previews=_build_previews(stores, engine, uploads, settings),
         catalog=engine.catalog,
@@ -162,19 +165,6 @@ def _build_cleanups(
     return cleanups
 
 
-def _build_command_receiver(
-    stores: Stores,
-    engine: Engine,
-    recovery: Recovery,
-    applier: VerbApplier,
-    cleanups: CleanupRunner,
-    diagnostics: Diagnostics,
-) -> CommandReceiver:
-    receiver = CommandReceiver(stores.database.commands, engine.coordination, applier, cleanups, diagnostics.answer)
-    recovery.add_claimer(receiver)
-    return receiver
-
-
 def _upload_limits(settings: Settings) -> UploadLimits:
     return UploadLimits(settings.upload_quota_bytes, settings.max_uploads_per_tenant, settings.upload_ttl_s)
 
@@ -214,32 +204,22 @@ def _build_subscriptions(process: ProcessInfo, stores: Stores, engine: Engine) -
     return subscriptions
 
 
-def _build_diagnostics(process: ProcessInfo, stores: Stores, engine: Engine, sender: CommandSender) -> Diagnostics:
-    owner_questions = OwnerQuestions(sender)
+def _build_explainer(
+    process: ProcessInfo, stores: Stores, engine: Engine, sender: CommandSender
+) -> tuple[Explainer, DryRunner]:
+    clock, owner, owner_questions = process.clock, process.owner, OwnerQuestions(sender)
     reader, workflow_store = stores.database.reader, stores.database.workflow_store
-    return Diagnostics(
-        Explainer(
-            reader,
-            workflow_store,
-            engine.scheduler,
-            engine.admission,
-            engine.health,
-            process.clock,
-            engine.registry.in_process_types(),
-            stores.writes,
-            owner_questions,
-        ),
-        Planner(engine.registry, build_prices(process.settings), engine.health, engine.catalog),
-        DryRunner(
-            reader,
-            workflow_store,
-            engine.scheduler,
-            NestedDryRuns(
-                reader, workflow_store, stores.task_files, engine.catalog, process.clock, process.owner, uuid7
-            ),
-            process.clock,
-            process.owner,
-            uuid7,
-            owner_questions,
-        ),
+    explainer = Explainer(
+        reader,
+        workflow_store,
+        engine.scheduler,
+        engine.admission,
+        engine.health,
+        clock,
+        engine.registry.in_process_types(),
+        stores.writes,
+        owner_questions,
     )
+    nested = NestedDryRuns(reader, workflow_store, stores.task_files, engine.catalog, clock, owner, uuid7)
+    dry_runner = DryRunner(reader, workflow_store, engine.scheduler, nested, clock, owner, uuid7, owner_questions)
+    return explainer, dry_runner

@@ -38,7 +38,10 @@ from stepwell.engine.execution.verb_applier import VerbApplier
 from stepwell.engine.execution.workflow_access import RunsElsewhere, WorkflowAccess
 from stepwell.engine.execution.workflow_admission import WorkflowAdmission
 from stepwell.engine.explain.availability import Availability
-from stepwell.engine.explain.service import Diagnostics
+from stepwell.engine.explain.dry_run import DryRunner
+from stepwell.engine.explain.explainer import Explainer
+from stepwell.engine.explain.planner import Planner
+from stepwell.engine.explain.provider_status import ProviderStatusReader
 from stepwell.engine.explain.tenant_limits import TenantLimitsReader
 from stepwell.engine.files.cleanup_runner import CleanupRunner
 from stepwell.engine.files.definition_files import DefinitionFiles, may_have_files
@@ -373,6 +376,7 @@ class Services(Struct, frozen=True):
 
     workflows: WorkflowService
     reads: ReadService
+    providers: ProviderStatusReader
     counts: WorkflowCounts
     list_answers: SharedReads[ListAnswer]
     cleanups: CleanupRunner
@@ -384,7 +388,9 @@ class Services(Struct, frozen=True):
     command_receiver: CommandReceiver
     due_waits: DueWaits
     completion: CompletionWaiter
-    diagnostics: Diagnostics
+    explainer: Explainer
+    planner: Planner
+    dry_runner: DryRunner
     subscriptions: EventSubscriptions
     previews: Previews
     catalog: ProviderCatalog

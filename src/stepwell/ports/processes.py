@@ -141,12 +141,12 @@ class Presence(Protocol):
     def watch(
         self,
         on_change: Callable[[], None],
-        commands: "CommandListener | None" = None,
+        commands: "Sequence[CommandListener]" = (),
         on_message: Callable[[str, str], None] = ...,
     ) -> AbstractAsyncContextManager["Subscription"]:
         """Return a context within which *on_change* is called for each such change.
 
-        *commands* is notified of commands that wait for this process, and of outcomes of those that it has sent.
+        *commands* are notified of commands that wait for this process, and of outcomes of those that it has sent.
         *on_message* is called with the kind and the body of each message. Any client of the database may send some, so
         the body must be validated.
 
@@ -178,7 +178,7 @@ class CommandState(Struct, frozen=True):
     elsewhere: bool = False
 
 
-class CommandListener(Protocol):
+class CommandListener:
     """A listener for the notifications that are meant for one process: about commands, and ends of sub-workflows."""
 
     def command_sent(self) -> None:

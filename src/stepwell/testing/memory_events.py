@@ -1,7 +1,7 @@
 """`ports.storage` in memory: the event feed, and the notifications between processes."""
 
 from bisect import bisect_right
-from collections.abc import AsyncIterator, Callable, Collection, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from uuid import UUID
 
@@ -97,7 +97,7 @@ class MemoryPresence:
     async def watch(
         self,
         on_change: Callable[[], None],
-        commands: CommandListener | None = None,
+        commands: Sequence[CommandListener] = (),
         on_message: Callable[[str, str], None] = lambda _kind, _body: None,
     ) -> AsyncIterator[MemorySubscription]:
         def on_payload(message: tuple[str, str] | None) -> None:
@@ -107,7 +107,7 @@ class MemoryPresence:
                 on_message(*message)
 
         async with self._tables.subscribed(self._tables.process_channel, self._owner, on_payload) as subscription:
-            if commands is not None:
+            if commands:
                 self._tables.command_listeners[self._owner] = commands
             try:
                 yield subscription

@@ -264,7 +264,7 @@ class Tables:
         self.unclean_ends: dict[UUID, tuple[datetime, bool]] = {}  # by process: when, and whether one was under way
         self.cleanups: dict[UUID, CleanupRow] = {}
         self.commands: dict[UUID, CommandRow] = {}
-        self.command_listeners: dict[UUID, CommandListener] = {}  # by process
+        self.command_listeners: dict[UUID, Sequence[CommandListener]] = {}  # by process
         self.uploads: dict[UUID, UploadRow] = {}
         self.removals: dict[UUID, RemovalRow] = {}  # by task
         self.deletions: dict[UUID, tuple[str, datetime]] = {}  # by workflow: who, when
@@ -375,13 +375,12 @@ class Tables:
 
     def notify_command(self, process: UUID | None, message: str, command_id: UUID) -> None:
         """Schedule the notification of the process that a command was sent to it, or was answered."""
-        listener = None if process is None else self.command_listeners.get(process)
-        if listener is None:
-            return
-        if message == "sent":
-            asyncio.get_running_loop().call_soon(listener.command_sent)
-        else:
-            asyncio.get_running_loop().call_soon(listener.command_answered, command_id)
+        listeners = () if process is None else self.command_listeners.get(process, ())
+        for listener in listeners:
+            if message == "sent":
+                asyncio.get_running_loop().call_soon(listener.command_sent)
+            else:
+                asyncio.get_running_loop().call_soon(listener.command_answered, command_id)
 
     def holds_key(self, command: Command) -> bool:
         """Return whether the command has no idempotency key, or still has it."""

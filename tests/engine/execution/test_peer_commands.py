@@ -298,7 +298,7 @@ async def test_the_next_owner_carries_out_the_verb_of_a_process_that_died_before
         await pair.die()
         owner = pair.one.app.components.engine.lease.owner
         await sql.execute("UPDATE processes SET lease_until = clock_timestamp() WHERE id = $1", owner)
-        pair.other.app.services.commands.poll_all()
+        pair.other.app.services.commands.resubscribed()
     answer = task.result()
     assert (answer.status_code, answer.json()["status"]) == (200, "PAUSED")
     again = await pair.other.client.post(f"{path}/pause", headers=KEY)

@@ -161,11 +161,12 @@ async def test_a_look_at_a_sub_workflow_before_it_is_resumed_ends_nothing(
         created = await service.create(runs(scripted_step("a")))
         assert (await service.until_ended(created["id"]))["status"] == "FAILED"
         await eventually(lambda: bool(memory.tables.command_listeners), "the service hears messages")
-        (listener,) = memory.tables.command_listeners.values()
+        (listeners,) = memory.tables.command_listeners.values()
         await service.verb(created["id"], "resume")
         async with asyncio.timeout(60):
             while (await service.get(created["id"]))["status"] == "RUNNING":
-                listener.resubscribed()
+                for listener in listeners:
+                    listener.resubscribed()
         ended = await service.until_ended(created["id"])
         assert ended["status"] == "COMPLETED", ended["errors"]
 
@@ -192,10 +193,11 @@ async def test_a_look_at_a_sub_workflow_while_it_is_stored_ends_nothing(
     async with serving(memory, tmp_path, provider, exclusive=False) as service:
         created = await service.create(runs(scripted_step("a")))
         await eventually(lambda: bool(memory.tables.command_listeners), "the service hears messages")
-        (listener,) = memory.tables.command_listeners.values()
+        (listeners,) = memory.tables.command_listeners.values()
         async with asyncio.timeout(60):
             while not may_insert.is_set():
-                listener.resubscribed()
+                for listener in listeners:
+                    listener.resubscribed()
                 await asyncio.sleep(0)
         ended = await service.until_ended(created["id"])
         assert ended["status"] == "COMPLETED", ended["errors"]

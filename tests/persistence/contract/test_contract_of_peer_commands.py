@@ -22,7 +22,7 @@ from stepwell.lifecycle.peer_commands import (
     refusal_of,
 )
 from stepwell.lifecycle.preconditions import Version
-from stepwell.ports.processes import COMMANDS_PER_WORKFLOW, CommandState
+from stepwell.ports.processes import COMMANDS_PER_WORKFLOW, CommandListener, CommandState
 from support.database.stored_workflows import ME, OTHER, THIRD, Stored
 from support.providers.scripted import eventually
 
@@ -192,8 +192,8 @@ async def test_both_sides_are_notified(stored: Stored) -> None:
     there = await stored.process(OTHER)
     here_heard, there_heard = Listener(), Listener()
     async with (
-        stored.here.presence.watch(lambda: None, here_heard),
-        there.presence.watch(lambda: None, there_heard),
+        stored.here.presence.watch(lambda: None, [here_heard]),
+        there.presence.watch(lambda: None, [there_heard]),
     ):
         handle, command = await sent_to_me(stored)
         await eventually(lambda: here_heard.sent == 1)
@@ -207,7 +207,7 @@ async def test_both_sides_are_notified(stored: Stored) -> None:
 
 
 @dataclass
-class Listener:
+class Listener(CommandListener):
     """Counts notifications about commands."""
 
     sent: int = 0
@@ -218,12 +218,6 @@ class Listener:
 
     def command_answered(self, command_id: UUID) -> None:
         self.answered.append(command_id)
-
-    def child_ended(self, parent_id: UUID) -> None:
-        pass
-
-    def resubscribed(self) -> None:
-        pass
 
 
 @pytest.mark.parametrize(

@@ -38,7 +38,7 @@ def supports_dry_run(verb: DryRunVerb) -> Callable[[_Handler], _Handler]:
             workflow_id = parse_id(request.path_params["workflow_id"], "workflow")
             await ignore_empty_body(request)
             cleanup_tasks = isinstance(query, CleanupQuery) and query.cleanup_tasks
-            version, result = await services.diagnostics.dry_run(
+            version, result = await services.dry_runner.run(
                 request.user.scope, workflow_id, verb, read_preconditions(request), cleanup_tasks=cleanup_tasks
             )
             answer = Response(json.encode(result), media_type=MEDIA_TYPE, headers={ETAG: dry_run_etag(version)})

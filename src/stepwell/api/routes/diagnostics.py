@@ -58,7 +58,7 @@ PLAN = Operation(
 async def explain_workflow(request: ApiRequest, services: ServicesDep) -> ASGIApp:
     workflow_id = parse_id(request.path_params["workflow_id"], "workflow")
     parse_query(request.scope["query_string"], NoQuery)
-    explanation = await services.diagnostics.explain(request.user.scope, workflow_id)
+    explanation = await services.explainer.explain(request.user.scope, workflow_id)
     steps = await encode_in_slices(explanation.steps, lambda step: step)
     return await respond_unless_known(request, structs.replace(explanation, steps=steps))
 
@@ -70,7 +70,7 @@ async def plan_definition(request: ApiRequest, services: ServicesDep) -> Respons
     request.user.tenant_for(planned.request.origin_tenant_id)
     if _inherited_members(planned.request) > MOST_INHERITED:
         raise _too_large(f"The steps of the plan would have more than {MOST_INHERITED:,} members from the defaults")
-    plan = await services.diagnostics.plan(request.user.scope, planned)
+    plan = await services.planner.plan(request.user.scope, planned)
     steps = await _encode_planned_steps(request, plan.steps)
     return Response(json.encode(structs.replace(plan, steps=steps)), media_type="application/json")
 

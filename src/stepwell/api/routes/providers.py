@@ -27,7 +27,7 @@ PROVIDERS = Operation(
 @endpoint(PROVIDERS)
 async def list_providers(request: ApiRequest, services: ServicesDep) -> ASGIApp:
     parse_query(request.scope["query_string"], NoQuery)
-    return await respond_unless_known(request, ProviderListResponse(services.reads.providers(request.user.scope)))
+    return await respond_unless_known(request, ProviderListResponse(services.providers.statuses(request.user.scope)))
 
 
 HANDLERS = (list_providers,)

@@ -41,7 +41,7 @@ from stepwell.lifecycle.peer_commands import (
     refusal_of,
 )
 from stepwell.lifecycle.preconditions import Preconditions
-from stepwell.ports.processes import Commands, Coordination
+from stepwell.ports.processes import CommandListener, Commands, Coordination
 from stepwell.runtime.fair_turns import FairTurns
 from stepwell.runtime.outages import OUTAGE_RETRY_S
 
@@ -66,7 +66,7 @@ class CleanupReports(Protocol):
         """Return the report at the end of the cleanup, or after some seconds. *begun*: the verb has begun it."""
 
 
-class CommandReceiver:
+class CommandReceiver(CommandListener):
     """Carries out commands. A `recovery.Claimer`: commands may wait for the workflows that were claimed."""
 
     busy = False  # `Recovery` renews the lease while workflows are in memory
@@ -86,13 +86,12 @@ class CommandReceiver:
         self._closed = False
         self._wake = asyncio.Event()
 
-    @property
-    def may_have_commands(self) -> bool:
-        """True if this process runs workflows, so that commands may wait for it."""
-        return bool(self._applier.access.scheduler.workflows)
-
     def command_sent(self) -> None:
         self._wake.set()
+
+    def resubscribed(self) -> None:
+        if self._applier.access.scheduler.workflows:  # only then, commands may wait for this process
+            self._wake.set()
 
     async def take_over(self) -> None:
         """Look for commands about workflows that were just claimed."""

@@ -41,7 +41,7 @@ from stepwell.lifecycle.peer_commands import (
 )
 from stepwell.lifecycle.preconditions import Preconditions
 from stepwell.ports.clock import Clock, NewId
-from stepwell.ports.processes import Commands, Coordination
+from stepwell.ports.processes import CommandListener, Commands, Coordination
 from stepwell.runtime.outages import until_available
 
 log = structlog.get_logger()
@@ -54,7 +54,7 @@ _MOST_KNOWN = 1_000
 _NO_ANSWER = "the process that runs the workflow doesn't answer"
 
 
-class CommandSender:
+class CommandSender(CommandListener):
     """Sends commands to other processes. `run` must be running."""
 
     def __init__(
@@ -90,7 +90,7 @@ class CommandSender:
     async def stop(self, grace_s: float) -> None:
         """Withdraw the commands that wait. This takes up to *grace_s* seconds."""
         self._closed = True
-        self.poll_all()
+        self.resubscribed()
         with suppress(TimeoutError):
             async with asyncio.timeout(grace_s):
                 await self._idle.wait()
@@ -99,7 +99,7 @@ class CommandSender:
         if (answered := self._answered.get(command_id)) is not None:
             answered.set()
 
-    def poll_all(self) -> None:
+    def resubscribed(self) -> None:
         """Poll all commands, because notifications may have got lost."""
         for answered in self._answered.values():
             answered.set()

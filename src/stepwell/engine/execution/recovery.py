@@ -19,7 +19,7 @@ What must hold:
 
 import asyncio
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from functools import partial
 from typing import Protocol
@@ -94,7 +94,7 @@ class Recovery(WorkflowListener):
         self._works_here, self._coordination, self._claimers = works_here, coordination, list(claimers)
         self._change_listeners: list[Callable[[], None]] = [limits.others_changed]
         self._message_listeners: dict[str, Callable[[str], None]] = {LIMITS_CHANGED: limits.received}
-        self._command_listener: CommandListener | None = None
+        self._command_listeners: Sequence[CommandListener] = ()
         self.on_subscribed: Callable[[], None] = lambda: None  # called when messages are received from now on
         self._statement_s = statement_s
         self._claiming = asyncio.Lock()
@@ -143,9 +143,9 @@ class Recovery(WorkflowListener):
         """Call *others_changed* when another process has come to life, has ended, or has announced something."""
         self._change_listeners.append(others_changed)
 
-    def listen_to_commands(self, listener: CommandListener) -> None:
-        """Notify *listener* of commands, over the connection of `watch`."""
-        self._command_listener = listener
+    def listen_to_commands(self, *listeners: CommandListener) -> None:
+        """Notify *listeners* of commands, over the connection of `watch`."""
+        self._command_listeners = listeners
 
     def listen_to(self, kind: str, received: Callable[[str], None]) -> None:
         """Call *received* with the body of each message of this *kind* from another process."""
@@ -244,12 +244,12 @@ class Recovery(WorkflowListener):
         presence = (await self._coordination.other_processes()).presence
         while True:
             try:
-                watch = presence.watch(self._others_changed, self._command_listener, self._received)
+                watch = presence.watch(self._others_changed, self._command_listeners, self._received)
                 async with watch as subscription:
                     self._others_changed()  # notifications sent before this moment were missed
                     self.on_subscribed()
-                    if self._command_listener is not None:
-                        self._command_listener.resubscribed()
+                    for listener in self._command_listeners:
+                        listener.resubscribed()
                     await subscription.until_disconnected()
             except Unavailable:
                 pass

@@ -100,9 +100,6 @@ class SubWorkflowFollower(Protocol):
     def child_ended(self, parent_id: UUID, child_id: UUID | None = None) -> None:
         """Check the sub-workflow if its parent is in memory. Without *child_id*, check all of the parent."""
 
-    def check_all(self) -> None:
-        """Check all sub-workflows, because messages about them may have got lost."""
-
 
 class Scheduler:
     """Runs the workflows in memory. `lease_losses` counts those that another process has taken over from this one."""

@@ -1,7 +1,7 @@
-"""The reads that the API offers: workflows, events, tasks, files and providers.
+"""The reads that the API offers: workflows, events, tasks and files.
 
 What must hold:
-- What is read of workflows, tasks and files is what the database has committed, never the state in memory.
+- What is read is what the database has committed, never the state in memory.
 - A read changes nothing, and is also answered while the database accepts no writes.
 """
 
@@ -16,8 +16,6 @@ from stepwell.basics.artifacts import named_files, parse_artifact_path
 from stepwell.basics.errors import Fault, InvalidRequest, NotFound, ResultTooLarge
 from stepwell.basics.strict_json.schema_faults import printable_key
 from stepwell.basics.tenancy import EVERY_TENANT, TenantScope
-from stepwell.contract.providers import ProviderStatus
-from stepwell.engine.explain.provider_status import ProviderStatusReader
 from stepwell.engine.files.task_files import OwnedFile, TaskFiles
 from stepwell.lifecycle.model import HistoryEvent
 from stepwell.lifecycle.preconditions import Version
@@ -52,13 +50,13 @@ class ShownDecision(NamedTuple):
 
 
 class ReadService:
-    """Reads the workflows, events, tasks, files and providers that a scope may see.
+    """Reads the workflows, events, tasks and files that a scope may see.
 
     Methods raise `NotFound` for a thing that the scope doesn't cover, and `Unavailable` while the database is away.
     """
 
-    def __init__(self, store: WorkflowReader, task_files: TaskFiles, providers: ProviderStatusReader) -> None:
-        self._store, self._task_files, self._providers = store, task_files, providers
+    def __init__(self, store: WorkflowReader, task_files: TaskFiles) -> None:
+        self._store, self._task_files = store, task_files
 
     async def get(self, scope: TenantScope, workflow_id: UUID) -> WorkflowRecord:
         """Return the workflow without its steps, however large it is."""
@@ -208,10 +206,6 @@ class ReadService:
     async def costs(self, scope: TenantScope, query: CostQuery) -> Sequence[CostSum]:
         """Return sums of the costs of attempts, see `WorkflowReader`."""
         return await self._store.costs(scope, query)
-
-    def providers(self, scope: TenantScope) -> Sequence[ProviderStatus]:
-        """Return the status of each configured provider. Reads no database."""
-        return self._providers.statuses(scope)
 
 
 def _named_files(decision: StoredDecision) -> list[tuple[str, str]]:

@@ -5,7 +5,7 @@ sender and the ids of workflows, or "*" if there are too many.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Collection, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from functools import partial
 from typing import Any, Final
@@ -75,7 +75,7 @@ class PostgresPresence:
     async def watch(
         self,
         on_change: Callable[[], None],
-        commands: CommandListener | None = None,
+        commands: Sequence[CommandListener] = (),
         on_message: Callable[[str, str], None] = lambda _kind, _body: None,
     ) -> AsyncIterator["_PostgresSubscription"]:
         def on_payload(payload: str) -> None:
@@ -89,7 +89,7 @@ class PostgresPresence:
                 on_message(kind, body)
 
         channels = {PROCESSES: on_payload}
-        if commands is not None:
+        if commands:
             channels[PROCESS + self._name] = partial(_on_command, commands)
         channels[MESSAGES] = on_message_payload
         async with _subscribe(self._connect, channels) as subscription:
@@ -101,16 +101,17 @@ def message(sender: UUID | str, kind: str, body: str = "") -> str:
     return f"{sender} {kind} {body}"
 
 
-def _on_command(commands: CommandListener, payload: str) -> None:
+def _on_command(listeners: Sequence[CommandListener], payload: str) -> None:
     message, _, id_ = payload.partition(":")
     with suppress(ValueError):  # every client may notify
-        match message:
-            case "sent":
-                commands.command_sent()
-            case "answered":
-                commands.command_answered(UUID(id_))
-            case "child_ended":
-                commands.child_ended(UUID(id_))
+        for listener in listeners:
+            match message:
+                case "sent":
+                    listener.command_sent()
+                case "answered":
+                    listener.command_answered(UUID(id_))
+                case "child_ended":
+                    listener.child_ended(UUID(id_))
 
 
 @asynccontextmanager

@@ -32,11 +32,6 @@ _SLOT_SETTINGS = {
 _LOCAL_SETTING = "STEPWELL_MAX_LOCAL_STEPS"
 
 
-def workflow_advice(reason: WorkflowReason, workflow_id: UUID, status: WorkflowStatus) -> str | None:
-    """Return what to do about the reason of a workflow in *status*; None if the user can only wait."""
-    return _shared_advice(reason, workflow_id, status)
-
-
 def step_advice(reason: StepReason, workflow_id: UUID, status: WorkflowStatus) -> str | None:
     """Return what to do about the reason of a step; None if the user can only wait. *status* is the workflow's."""
     match reason:
@@ -53,10 +48,11 @@ def step_advice(reason: StepReason, workflow_id: UUID, status: WorkflowStatus) -
             return _command("To end it without the answer", "cancel", workflow_id, status)
         case RunsHere(doing="waiting_for_memory"):
             return "It continues when other work has ended. The limit: STEPWELL_MEMORY_MAX_BYTES"
-    return _shared_advice(reason, workflow_id, status)
+    return workflow_advice(reason, workflow_id, status)
 
 
-def _shared_advice(reason: WorkflowReason | StepReason, workflow_id: UUID, status: WorkflowStatus) -> str | None:
+def workflow_advice(reason: WorkflowReason | StepReason, workflow_id: UUID, status: WorkflowStatus) -> str | None:
+    """Return what to do about a reason of a workflow in *status*, or of its steps; None if the user can only wait."""
     match reason:
         case NotStarted():
             return _command("To start it", "start", workflow_id, status)

@@ -20,6 +20,7 @@ from stepwell.lifecycle.effects import PauseOrResumeChild
 from stepwell.lifecycle.inputs import SERVICE, AttemptFailed, ChildFollowed, Pause, Succeeded
 from stepwell.lifecycle.model import Task
 from stepwell.lifecycle.subworkflow_run import SubworkflowRun
+from stepwell.ports.processes import CommandListener
 
 log = structlog.get_logger()
 
@@ -61,7 +62,7 @@ class _Page(NamedTuple):
     has_all: bool
 
 
-class ChildFollower(WorkflowListener):
+class ChildFollower(WorkflowListener, CommandListener):
     """Follows the sub-workflows of all parents in memory."""
 
     def __init__(
@@ -95,7 +96,7 @@ class ChildFollower(WorkflowListener):
             if (check := followed.open.get(each)) is not None:
                 self.check(parent, each, followed.to_do.get(each, check.without_change()))
 
-    def check_all(self) -> None:
+    def resubscribed(self) -> None:
         """Check all sub-workflows, because messages about them may have got lost."""
         for parent_id in list(self._followed):
             self.child_ended(parent_id)
