@@ -47,6 +47,7 @@ from stepwell.rules.list_records import (
 CONCURRENT_WRITES: Final = 2  # the most calls of `WorkflowStore.write` at a time
 PAUSED_A_PAGE: Final = 100  # the most PAUSED workflows that `WorkflowStore.unpark` returns
 POSTPONED_S: Final = 60.0  # after that time they are due again
+STEPS_A_PAGE: Final = 20_000  # once a claim or an admission has loaded so many steps and items, it loads no more
 
 
 class WorkflowStore(Protocol):

@@ -11,6 +11,10 @@ from stepwell.rules.uploads import NewUpload, PresignedUpload, UploadLimits, Upl
 
 PENDING_S: Final = 7_200.0
 """The longest time in seconds from a reservation, or from the end of a signed URL, to the end of the upload."""
+RECHECK_S: Final = 86_400
+"""The seconds between two examinations of an expired upload that a workflow names."""
+CONTINUE_S: Final = 300
+"""The seconds until a deletion that was interrupted or has failed is continued."""
 
 
 class UploadStatus(StrEnum):

@@ -11,9 +11,10 @@ What must hold:
 A cost changes only together with an event, so that the fence of the decision keeps it from being counted twice.
 """
 
+from collections.abc import Iterable
 from datetime import date
 from decimal import Decimal
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from msgspec import Struct
 
@@ -32,6 +33,11 @@ class CostQuery(Struct, frozen=True, kw_only=True):
     until: date | None = None
     by: tuple[CostKey, ...] = ()
     limit: int
+
+    def keys_of(self, values: Iterable[Any]) -> tuple[Any, ...]:
+        """Return `CostSum.keys` from stored *values*, which begin with those of `by`. There, no tenant is ""."""
+        pairs = zip(self.by, values, strict=False)
+        return tuple(None if key is CostKey.TENANT and value == "" else value for key, value in pairs)
 
 
 class ExpiredCosts(Struct, frozen=True):

@@ -12,6 +12,10 @@ from stepwell.lifecycle.model import FlowState
 from stepwell.lifecycle.records import StepAttempts, WorkflowRecord
 from stepwell.rules.prices import CurrencySum, cost_sums
 
+SMALL_BYTES: Final = 64 * 1024  # a workflow of more weight is large
+SMALL_PAGE_BYTES: Final = 256 * 1024  # a page of more weight is large: it is read and sent in slices
+TASK_BYTES: Final = 600  # of a task in an answer, without its error and outputs
+
 
 class LargeWorkflow(Struct, frozen=True):
     """Stands for a workflow that is too large to be read at once, because of its steps, results or errors."""

@@ -82,23 +82,18 @@ class PresignedUpload(Struct, frozen=True):
         """The path of the file until it has been examined. It is never served."""
         return artifact_path(self.id, UNCHECKED_UPLOAD)
 
+    @property
+    def unexamined(self) -> NewUpload:
+        """The upload as it is stored until its file has been examined: without a digest and a type."""
+        nothing = UploadContents("")
+        return NewUpload(id=self.id, tenant=self.tenant, name=self.name, size=self.size, sha256="", contents=nothing)
 
-class UploadRecord(Struct, frozen=True, kw_only=True):
+
+class UploadRecord(NewUpload, frozen=True, kw_only=True):
     """A stored upload. It may be deleted from `expires_at` on, if no workflow names it."""
 
-    id: UUID
-    tenant: str | None
-    name: str
-    size: int
-    sha256: str
-    contents: UploadContents
-    workflow_id: UUID | None
     created_at: datetime
     expires_at: datetime
-
-    @property
-    def path(self) -> str:
-        return artifact_path(self.id, self.name)
 
     @property
     def output(self) -> Output:

@@ -5,12 +5,11 @@ from collections.abc import Collection, Sequence
 from datetime import timedelta
 from uuid import UUID
 
+from stepwell.basics.tenancy import TenantScope
 from stepwell.contract.enums import EventType, WorkflowStatus
 from stepwell.lifecycle.cleanup_records import CleanupCounts, DueCleanup, TaskToClean
-from stepwell.lifecycle.decision import copy_of
-from stepwell.lifecycle.records import TaskRecord
 from stepwell.rules.list_records import TaskPlace
-from stepwell.testing.memory_tables import NEVER, CleanupRow, Tables, TaskRow, WorkflowRow
+from stepwell.testing.memory_tables import CleanupRow, Tables, TaskRow, WorkflowRow, task_record
 
 
 class MemoryCleanups:
@@ -32,12 +31,9 @@ class MemoryCleanups:
 
     async def take_over(self, owner: UUID) -> float | None:
         await self._tables.round_trip()
-        now, processes = self._tables.clock.now(), self._tables.processes
+        now = self._tables.clock.now()
         for workflow_id, row in self._tables.cleanups.items():
-            gone = processes.get(row.owner, NEVER) == NEVER
-            if not self._tables.may_take_over(workflow_id):
-                continue
-            if row.owner != owner and not self._tables.is_alive(row.owner) and (gone or row.next_at <= now):
+            if self._tables.may_take_over(workflow_id) and self._tables.is_orphan(row.owner, row.next_at):
                 row.owner = owner
         own = [row.next_at for row in self._tables.cleanups.values() if row.owner == owner]
         return max((min(own) - now).total_seconds(), 0.0) if own else None
@@ -108,18 +104,5 @@ class MemoryCleanups:
 
     def _to_clean(self, workflow: WorkflowRow, row: TaskRow, begun: TaskPlace) -> TaskToClean:
         record, task = workflow.record, row.task
-        readers = [
-            other.record.state.id
-            for other in self._tables.workflows.values()
-            if str(task.id) in other.named
-            and other is not workflow
-            and other.record.state.deleted_at is None
-            and other.record.tenant == record.tenant
-        ]
-        plan, started = (record.steps or [])[task.position].plan, task.started_at
-        assert started is not None
-        return TaskToClean(
-            TaskRecord(copy_of(task), record.state.id, plan.step_id, plan.task_type, started),
-            min(readers, key=lambda each: each.int, default=None),
-            TaskPlace.of(task) <= begun,
-        )
+        readers = self._tables.readers_of(task.id, TenantScope(record.tenant), record.id)
+        return TaskToClean(task_record(workflow, row), next(iter(readers), None), TaskPlace.of(task) <= begun)

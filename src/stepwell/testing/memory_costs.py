@@ -7,7 +7,6 @@ from decimal import Context, Decimal
 from typing import Any
 
 from stepwell.basics.tenancy import TenantScope
-from stepwell.contract.enums import CostKey
 from stepwell.lifecycle.model import Task
 from stepwell.rules.daily_costs import MAX_MODEL, CostQuery, CostSum, ExpiredCosts
 from stepwell.testing.memory_tables import CostRow, CostRowKey, Tables
@@ -57,9 +56,4 @@ def read_costs(tables: Tables, scope: TenantScope, query: CostQuery) -> Sequence
             total.amount = _EXACT.add(total.amount, row.amount)
             total.attempts += row.attempts
     counted = [(key, total) for key, total in sorted(sums.items(), key=lambda pair: pair[0]) if total.attempts]
-    return [CostSum(_keys(query, key), key[-1], total.amount, total.attempts) for key, total in counted[: query.limit]]
-
-
-def _keys(query: CostQuery, key: tuple[Any, ...]) -> tuple[Any, ...]:
-    pairs = zip(query.by, key, strict=False)
-    return tuple(None if name is CostKey.TENANT and value == "" else value for name, value in pairs)
+    return [CostSum(query.keys_of(key), key[-1], total.amount, total.attempts) for key, total in counted[: query.limit]]

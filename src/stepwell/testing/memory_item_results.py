@@ -9,15 +9,10 @@ from msgspec import Raw, json
 from stepwell.basics.strict_json.size import MAX_RESULT_BYTES
 from stepwell.contract.enums import StepStatus
 from stepwell.contract.workflows import ItemCounts
+from stepwell.definition.mapping.items import RESULT_LISTS
 from stepwell.lifecycle.model import ItemState
 from stepwell.lifecycle.records import StepRecord
 from stepwell.testing.memory_tables import WorkflowRow
-
-_LISTS = {
-    "result_image_paths": "result_image_path",
-    "result_video_paths": "result_video_path",
-    "result_texts": "result_text",
-}
 
 
 def items_of(row: WorkflowRow, step: StepRecord) -> list[ItemState]:
@@ -47,7 +42,7 @@ def _built(items: Sequence[ItemState]) -> bytes:
         "failed": sum(item.status is StepStatus.FAILED for item in items),
     }
     decoded = [json.decode(result) for result in results if result is not None]
-    for several, single in _LISTS.items():
+    for several, single in RESULT_LISTS.items():
         of_items = [value for result in decoded for value in _values(result, several, single)]
         if of_items:
             built[several] = of_items

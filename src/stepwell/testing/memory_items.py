@@ -10,7 +10,7 @@ from stepwell.lifecycle.model import ItemState, Task
 from stepwell.lifecycle.records import ItemRecord, StepAttempts, StepRecord
 from stepwell.rules.list_records import ItemFilter, ItemSlice
 from stepwell.testing.memory_item_results import items_of
-from stepwell.testing.memory_tables import WorkflowRow
+from stepwell.testing.memory_tables import WorkflowRow, within_bytes
 
 
 def item_slice(
@@ -26,13 +26,10 @@ def item_slice(
         return ItemSlice(has_items=False)
     matching = [item for item in items_of(row, step) if not query.statuses or item.status in query.statuses]
     behind = [item for item in matching if item.place.item > query.after]
-    read, size = list[ItemRecord](), 0
-    for item in behind[query.skip : query.skip + count]:
-        size += len(item.value) + len(item.result or b"")
-        if read and size > max_bytes:
-            break
-        read.append(_record(row, item, costs_of))
-    return ItemSlice(read, len(matching), repeats=step.definition.repeat is not UNSET)
+    page = behind[query.skip : query.skip + count]
+    read = within_bytes(page, lambda item: len(item.value) + len(item.result or b""), max_bytes)
+    records = [_record(row, item, costs_of) for item in read]
+    return ItemSlice(records, len(matching), repeats=step.definition.repeat is not UNSET)
 
 
 def _record(row: WorkflowRow, item: ItemState, costs_of: Callable[[list[Task]], CostSums | None]) -> ItemRecord:

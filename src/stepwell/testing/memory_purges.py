@@ -4,6 +4,7 @@ from collections.abc import Collection, Iterator, Sequence
 from datetime import datetime, timedelta
 from uuid import UUID
 
+from stepwell.basics.tenancy import TenantScope
 from stepwell.contract.enums import TERMINAL_STATUSES
 from stepwell.lifecycle.cleanup_records import ExpiredBatch, FileRemoval, PurgedRows
 from stepwell.testing.memory_tables import CleanupRow, RemovalRow, Tables, WorkflowRow
@@ -80,7 +81,7 @@ class MemoryPurges:
             for task_id, row in self._tables.removals.items()
             if (row.workflow_id in workflow_ids or str(task_id) in named)
             and task_id.int > after.int
-            and not self._tables.is_needed(task_id, row.tenant)
+            and not self._tables.readers_of(task_id, TenantScope(row.tenant))
         ]
         return sorted(wanted, key=lambda each: each.task_id.int)[:limit]
 

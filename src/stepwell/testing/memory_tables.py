@@ -5,7 +5,8 @@ from collections.abc import AsyncIterator, Callable, Collection, Iterable, Itera
 from contextlib import asynccontextmanager
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
-from typing import Any, NamedTuple
+from itertools import accumulate
+from typing import Any, NamedTuple, TypeVar
 from uuid import UUID
 
 from msgspec import Struct, field, json, structs
@@ -15,11 +16,12 @@ from stepwell.basics.idempotency import Reservation, StoredAnswer
 from stepwell.basics.tenancy import TenantScope
 from stepwell.contract.enums import DeliveryStatus, WorkflowStatus
 from stepwell.contract.tasks import Output
+from stepwell.lifecycle.decision import copy_of
 from stepwell.lifecycle.feature_level import FEATURE_LEVEL
 from stepwell.lifecycle.model import NEVER as PARKED_FOR_EVER
 from stepwell.lifecycle.model import HistoryEvent, ItemPlace, ItemState, ShownWait, StoredSignal, Task, Wait
 from stepwell.lifecycle.peer_commands import Command, Outcome
-from stepwell.lifecycle.records import StoredInputs, WorkflowRecord
+from stepwell.lifecycle.records import StoredInputs, TaskRecord, WorkflowRecord
 from stepwell.lifecycle.webhook_deliveries import Delivery, DeliveryAttempt
 from stepwell.ports.clock import Clock
 from stepwell.ports.deletions import BEFORE_ALL_TASKS
@@ -29,6 +31,8 @@ from stepwell.rules.event_feed import FeedCursor
 from stepwell.rules.limit_division import Share
 from stepwell.rules.list_records import TaskPlace
 from stepwell.rules.uploads import NewUpload, UploadRecord
+
+T = TypeVar("T")
 
 ALWAYS = datetime.max.replace(tzinfo=UTC)  # the lease of a process that is alone on its database
 NEVER = datetime.min.replace(tzinfo=UTC)  # the lease of a process that was declared dead
@@ -127,18 +131,8 @@ class UploadRow(Struct):
         return timedelta(seconds=self.ttl_s)
 
     def record(self) -> UploadRecord:
-        new = self.new
-        return UploadRecord(
-            id=new.id,
-            tenant=new.tenant,
-            name=new.name,
-            size=new.size,
-            sha256=new.sha256,
-            contents=new.contents,
-            workflow_id=self.workflow_id,
-            created_at=self.created_at,
-            expires_at=self.expires_at,
-        )
+        new = structs.replace(self.new, workflow_id=self.workflow_id)
+        return UploadRecord(**structs.asdict(new), created_at=self.created_at, expires_at=self.expires_at)
 
 
 class WaitRow(Struct, frozen=True):
@@ -252,6 +246,18 @@ class MemorySubscription:
         await self.disconnected.wait()
 
 
+def task_record(row: WorkflowRow, stored: TaskRow) -> TaskRecord:
+    task, plan = stored.task, (row.record.steps or [])[stored.task.position].plan
+    assert task.started_at is not None
+    return TaskRecord(copy_of(task), row.record.id, plan.step_id, plan.task_type, task.started_at, stored.deleted_at)
+
+
+def within_bytes(rows: Sequence[T], size_of: Callable[[T], int], max_bytes: int) -> list[T]:
+    """Return the first of *rows*, and those that follow as long as all have *max_bytes* together."""
+    sizes = accumulate(map(size_of, rows))
+    return [row for number, (row, size) in enumerate(zip(rows, sizes, strict=True)) if not number or size <= max_bytes]
+
+
 class Tables:
     """All rows. A test may read them, and change them as another process would."""
 
@@ -303,15 +309,22 @@ class Tables:
         row = None if workflow_id is None else self.find(scope, workflow_id)
         return None if row is None else (row, row.tasks[task_id])
 
-    def is_needed(self, task_id: UUID, tenant: str | None) -> bool:
-        """Return whether an undeleted workflow of *tenant* names the files of the task."""
-        return any(
-            str(task_id) in row.named and row.record.state.deleted_at is None and row.record.tenant == tenant
-            for row in self.workflows.values()
-        )
+    def readers_of(self, task_id: UUID, scope: TenantScope, except_for: UUID | None = None) -> list[UUID]:
+        """Return the undeleted workflows in *scope* that name the files of the task or upload, sorted by id."""
+        records = [row.record for row in self.workflows.values() if str(task_id) in row.named]
+        readers = [each for each in records if each.state.deleted_at is None and scope.covers(each.tenant)]
+        return sorted((each.id for each in readers if each.id != except_for), key=lambda each: each.int)
 
     def is_alive(self, owner: UUID | None) -> bool:
         return owner is not None and self.processes.get(owner, NEVER) > self.clock.now()
+
+    def is_orphan(self, owner: UUID | None, due_at: datetime) -> bool:
+        """Return whether work of *owner* may be taken over: its lease has ended, and the work is due.
+
+        Work without an owner, and that of a process that was declared dead, needn't be due.
+        """
+        gone = owner is None or self.processes.get(owner, NEVER) == NEVER
+        return not self.is_alive(owner) and (gone or due_at <= self.clock.now())
 
     def claim_is_counted(self, owner: UUID) -> bool:
         """Return whether *owner* has a lease and all limits, or is marked as claiming in the division of limits."""

@@ -6,11 +6,10 @@ from uuid import UUID
 
 from stepwell.basics.errors import NotFound, QuotaExceeded, UploadInUse
 from stepwell.basics.tenancy import TenantScope
-from stepwell.ports.uploads import PENDING_S, UploadStatus
+from stepwell.ports.uploads import CONTINUE_S, PENDING_S, RECHECK_S, UploadStatus
 from stepwell.rules.uploads import (
     NewUpload,
     PresignedUpload,
-    UploadContents,
     UploadLimits,
     UploadPage,
     UploadRecord,
@@ -18,7 +17,7 @@ from stepwell.rules.uploads import (
 )
 from stepwell.testing.memory_tables import Tables, UploadRow
 
-_PENDING, _RECHECK, _CONTINUE = timedelta(seconds=PENDING_S), timedelta(days=1), timedelta(minutes=5)
+_PENDING, _RECHECK, _CONTINUE = (timedelta(seconds=each) for each in (PENDING_S, RECHECK_S, CONTINUE_S))
 
 
 class MemoryUploads:
@@ -37,18 +36,7 @@ class MemoryUploads:
         return self._use(tenant)
 
     async def reserve_presigned(self, upload: PresignedUpload, limits: UploadLimits, url_s: float) -> None:
-        contents = UploadContents("")
-        await self.reserve(
-            NewUpload(
-                id=upload.id,
-                tenant=upload.tenant,
-                name=upload.name,
-                size=upload.size,
-                sha256="",
-                contents=contents,
-            ),
-            limits,
-        )
+        await self.reserve(upload.unexamined, limits)
         row = self._tables.uploads[upload.id]
         row.expires_at = row.presigned_until = row.expires_at + timedelta(seconds=url_s)
 
@@ -207,12 +195,4 @@ class MemoryUploads:
         return row if is_visible else None
 
     def _named_by(self, row: UploadRow) -> UUID | None:
-        for workflow_id, workflow in self._tables.workflows.items():
-            record = workflow.record
-            if (
-                str(row.new.id) in workflow.named
-                and record.tenant == row.new.tenant
-                and record.state.deleted_at is None
-            ):
-                return workflow_id
-        return None
+        return next(iter(self._tables.readers_of(row.new.id, TenantScope(row.new.tenant))), None)

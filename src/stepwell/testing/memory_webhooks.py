@@ -28,15 +28,11 @@ class MemoryOutbox:
 
     async def take_over(self, owner: UUID) -> dict[str, datetime]:
         await self._tables.round_trip()
-        now, processes = self._tables.clock.now(), self._tables.processes
         lanes: dict[str, datetime] = {}
         for row in self._tables.pending_deliveries():
             assert row.next_at is not None
-            is_orphan = row.owner is None or not self._tables.is_alive(row.owner)
-            if row.owner != owner and is_orphan and self._tables.may_take_over(row.workflow_id):
-                gone = row.owner is None or processes.get(row.owner, NEVER) == NEVER
-                if gone or row.next_at <= now:
-                    row.owner = owner
+            if self._tables.may_take_over(row.workflow_id) and self._tables.is_orphan(row.owner, row.next_at):
+                row.owner = owner
             if row.owner == owner:
                 lanes[row.lane] = min(row.next_at, lanes.get(row.lane, row.next_at))
         return lanes

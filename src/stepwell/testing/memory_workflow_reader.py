@@ -3,6 +3,7 @@
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -31,7 +32,10 @@ from stepwell.lifecycle.records import (
 )
 from stepwell.rules.daily_costs import CostQuery, CostSum
 from stepwell.rules.large_workflow_records import (
+    SMALL_BYTES,
+    SMALL_PAGE_BYTES,
     STATES_PER_BLOCK,
+    TASK_BYTES,
     AnswerSize,
     FoundWorkflow,
     LargeWorkflow,
@@ -58,11 +62,8 @@ from stepwell.testing.memory_costs import read_costs
 from stepwell.testing.memory_item_results import final_result, item_counts, items_done, stored_result
 from stepwell.testing.memory_items import item_slice
 from stepwell.testing.memory_outputs import outputs_of
-from stepwell.testing.memory_tables import ALWAYS, NEVER, Tables, TaskRow, WorkflowRow
+from stepwell.testing.memory_tables import ALWAYS, NEVER, Tables, WorkflowRow, task_record, within_bytes
 
-_SMALL_BYTES = 64 * 1024
-_SMALL_PAGE_BYTES = 256 * 1024
-_TASK_BYTES = 600
 _BARE = WorkflowParts(steps=False)
 
 
@@ -82,7 +83,7 @@ class MemoryWorkflowReader:
         row = self._tables.find(scope, workflow_id)
         if row is None:
             return None
-        large = _weight(row, parts) > _SMALL_BYTES
+        large = _weight(row, parts) > SMALL_BYTES
         return LargeWorkflow(workflow_id, row.record.tenant, row.record.state.status) if large else _record(row, parts)
 
     async def size(
@@ -93,7 +94,7 @@ class MemoryWorkflowReader:
         for workflow_id in workflow_ids:
             if (row := self._tables.find(scope, workflow_id)) is None:
                 return None
-            own = [_step_weight(row, step, parts) for step in row.record.steps or []]
+            own = [_step_weight(row, parts, step) for step in row.record.steps or []]
             total, largest = total + _weight(row, parts), max(largest, *own)
             snapshot += _weight(row, WorkflowParts(steps=False, results=parts.results)) + 200 * len(own)
             if total > stop_at:
@@ -112,21 +113,12 @@ class MemoryWorkflowReader:
         self, scope: TenantScope, workflow_id: UUID, parts: WorkflowParts, first: int, count: int, max_bytes: int
     ) -> list[StoredStep]:
         await self._tables.round_trip()
-        row, read, size = self._tables.find(scope, workflow_id), list[StoredStep](), 0
-        for step in () if row is None else (row.record.steps or [])[first : first + count]:
-            assert row is not None
-            size += _step_weight(row, step, parts)
-            if read and size > max_bytes:
-                break
-            result = stored_result(row, step) if parts.results else None
-            plan, definition = step.plan, json.encode(step.definition)
-            constant = (plan.position, step.id, plan.max_retries, plan.run_if, plan.optional, step.definition.condition)
-            repeat, for_each = (
-                None if each is UNSET else json.encode(each)
-                for each in (step.definition.repeat, step.definition.for_each)
-            )
-            read.append(StoredStep(*constant, repeat, for_each, definition, result))
-        return read
+        if (row := self._tables.find(scope, workflow_id)) is None:
+            return []
+        steps = (row.record.steps or [])[first : first + count]
+        return [
+            _stored_step(row, step, parts) for step in within_bytes(steps, partial(_step_weight, row, parts), max_bytes)
+        ]
 
     async def inputs(self, scope: TenantScope, workflow_id: UUID) -> StoredInputs:
         await self._tables.round_trip()
@@ -134,16 +126,17 @@ class MemoryWorkflowReader:
         return NO_INPUTS if row is None else row.inputs
 
     async def step(self, scope: TenantScope, workflow_id: UUID, step_id: str) -> StepRecord | None:
-        await self._tables.round_trip()
-        row = self._tables.find(scope, workflow_id)
-        steps = () if row is None else _record(row, WHOLE).steps or ()
+        steps = await self._steps(scope, workflow_id)
         return _small(next((step for step in steps if step.plan.step_id == step_id), None))
 
     async def step_at(self, scope: TenantScope, workflow_id: UUID, position: int) -> StepRecord | None:
+        steps = await self._steps(scope, workflow_id)
+        return _small(next((step for step in steps if step.plan.position == position), None))
+
+    async def _steps(self, scope: TenantScope, workflow_id: UUID) -> Sequence[StepRecord]:
         await self._tables.round_trip()
         row = self._tables.find(scope, workflow_id)
-        steps = () if row is None else _record(row, WHOLE).steps or ()
-        return _small(next((step for step in steps if step.plan.position == position), None))
+        return () if row is None else _record(row, WHOLE).steps or ()
 
     async def item_slice(
         self, scope: TenantScope, workflow_id: UUID, query: ItemFilter, count: int, max_bytes: int
@@ -182,9 +175,7 @@ class MemoryWorkflowReader:
         return next((each for each in _decisions(row, scope) if each.position == position), None)
 
     async def step_of_signal(self, scope: TenantScope, workflow_id: UUID, name: str) -> StepRecord | None:
-        await self._tables.round_trip()
-        row = self._tables.find(scope, workflow_id)
-        steps = () if row is None else _record(row, WHOLE).steps or ()
+        steps = await self._steps(scope, workflow_id)
         return next((step for step in steps if step.plan.flow is not None and step.plan.flow.signal == name), None)
 
     async def version(self, scope: TenantScope, workflow_id: UUID) -> Version | None:
@@ -207,7 +198,7 @@ class MemoryWorkflowReader:
         page = rows[query.skip : query.skip + query.limit]
         last = _cursor(page[-1]) if page and len(rows) > query.skip + query.limit else None
         versions = {row.record.state.id: _version(row) for row in page}
-        large = sum(_weight(row, query.parts) for row in page) > _SMALL_PAGE_BYTES
+        large = sum(_weight(row, query.parts) for row in page) > SMALL_PAGE_BYTES
         records = None if large else [_record(row, query.parts) for row in page]
         return WorkflowPage(versions, records, total if query.count else None, last)
 
@@ -230,7 +221,7 @@ class MemoryWorkflowReader:
         if (row := self._tables.find(scope, workflow_id)) is None:
             return None
         rows = sorted(row.tasks.values(), key=lambda stored: TaskPlace.of(stored.task))
-        return [_task_record(row, stored) for stored in rows if include_deleted or stored.deleted_at is None]
+        return [task_record(row, stored) for stored in rows if include_deleted or stored.deleted_at is None]
 
     async def task_slice(
         self,
@@ -250,12 +241,7 @@ class MemoryWorkflowReader:
             records = [each for each in records if each.step_id == step_id]
         if after is not None:
             records = [each for each in records if TaskPlace.of(each.task) > after]
-        read, size = list[TaskRecord](), 0
-        for record in records[:count]:
-            size += _TASK_BYTES + len(record.task.error or "") + len(json.encode(record.task.outputs))
-            if read and size > max_bytes:
-                break
-            read.append(record)
+        read = within_bytes(records[:count], _task_weight, max_bytes)
         return TaskSlice(read, len(read) < len(records))
 
     async def outputs(
@@ -268,7 +254,7 @@ class MemoryWorkflowReader:
     async def task(self, scope: TenantScope, task_id: UUID) -> TaskRecord | None:
         await self._tables.round_trip()
         pair = self._tables.find_task(scope, task_id)
-        return None if pair is None else _task_record(*pair)
+        return None if pair is None else task_record(*pair)
 
     async def children(self, scope: TenantScope, workflow_id: UUID, limit: int) -> ChildRecords:
         await self._tables.round_trip()
@@ -313,7 +299,7 @@ class MemoryWorkflowReader:
     async def needed_outputs(self, scope: TenantScope, task_id: UUID) -> tuple[str | None, Sequence[Output]]:
         await self._tables.round_trip()
         row = self._tables.removals.get(task_id)
-        if row is None or not scope.covers(row.tenant) or not self._tables.is_needed(task_id, row.tenant):
+        if row is None or not scope.covers(row.tenant) or not self._tables.readers_of(task_id, TenantScope(row.tenant)):
             return None, ()
         return row.tenant, row.outputs
 
@@ -321,15 +307,8 @@ class MemoryWorkflowReader:
         self, scope: TenantScope, workflow_id: UUID, task_ids: Sequence[UUID]
     ) -> Mapping[UUID, UUID]:
         await self._tables.round_trip()
-        others = [
-            row
-            for row in sorted(self._tables.workflows.values(), key=lambda row: row.record.state.id.int)
-            if row.record.state.id != workflow_id
-            and row.record.state.deleted_at is None
-            and scope.covers(row.record.tenant)
-        ]
-        named = {task_id: next((row for row in others if str(task_id) in row.named), None) for task_id in task_ids}
-        return {task_id: row.record.state.id for task_id, row in named.items() if row is not None}
+        readers = {task_id: self._tables.readers_of(task_id, scope, workflow_id) for task_id in task_ids}
+        return {task_id: ids[0] for task_id, ids in readers.items() if ids}
 
     async def costs(self, scope: TenantScope, query: CostQuery) -> Sequence[CostSum]:
         await self._tables.round_trip()
@@ -403,13 +382,27 @@ def _weight(row: WorkflowRow, parts: WorkflowParts) -> int:
     errors = sum(len(step.state.error_message or "") for step in steps)
     config = len(json.encode(row.record.config))
     if parts.steps:
-        return config + errors + sum(200 + _step_weight(row, step, parts) for step in steps)
+        return config + errors + sum(200 + _step_weight(row, parts, step) for step in steps)
     final = final_result(row, steps[row.final_position]) if parts.results else None
     return config + errors + len(final or b"")
 
 
-def _step_weight(row: WorkflowRow, step: StepRecord, parts: WorkflowParts) -> int:
+def _step_weight(row: WorkflowRow, parts: WorkflowParts, step: StepRecord) -> int:
     return len(json.encode(step.definition)) + (len(stored_result(row, step) or b"") if parts.results else 0)
+
+
+def _task_weight(record: TaskRecord) -> int:
+    return TASK_BYTES + len(record.task.error or "") + len(json.encode(record.task.outputs))
+
+
+def _stored_step(row: WorkflowRow, step: StepRecord, parts: WorkflowParts) -> StoredStep:
+    plan, definition = step.plan, step.definition
+    constant = (plan.position, step.id, plan.max_retries, plan.run_if, plan.optional, definition.condition)
+    repeat, for_each = (
+        None if each is UNSET else json.encode(each) for each in (definition.repeat, definition.for_each)
+    )
+    result = stored_result(row, step) if parts.results else None
+    return StoredStep(*constant, repeat, for_each, json.encode(definition), result)
 
 
 def _states(row: WorkflowRow) -> list[bytes]:
@@ -501,15 +494,6 @@ def _was_refused(task: Task) -> bool:
         and task.remote_id is None
         and not task.outcome_unknown
         and task.cancel_receipt in (None, CancelReceipt.NEVER_STARTED)
-    )
-
-
-def _task_record(row: WorkflowRow, stored: TaskRow) -> TaskRecord:
-    plan = (row.record.steps or [])[stored.task.position].plan
-    started = stored.task.started_at
-    assert started is not None
-    return TaskRecord(
-        copy_of(stored.task), row.record.state.id, plan.step_id, plan.task_type, started, stored.deleted_at
     )
 
 

@@ -25,12 +25,11 @@ from stepwell.lifecycle.records import (
     WaitingCount,
 )
 from stepwell.lifecycle.unclean_ends import UNCLEAN_ENDS
-from stepwell.ports.storage import PAUSED_A_PAGE, POSTPONED_S
+from stepwell.ports.storage import PAUSED_A_PAGE, POSTPONED_S, STEPS_A_PAGE
 from stepwell.testing.memory_costs import count_cost
 from stepwell.testing.memory_item_results import stored_result
 from stepwell.testing.memory_tables import CleanupRow, DeliveryRow, Tables, TaskRow, WaitRow, WorkflowRow
 
-_STEPS_A_PAGE = 20_000
 _WINDOW = timedelta(minutes=10)
 
 
@@ -247,7 +246,7 @@ class MemoryWorkflowStore:
         suspect = self._suspect(orphans, owner) if trials else None
         loaded, steps = [], 0
         for row in orphans[:limit] if suspect is None else [suspect]:
-            if steps >= _STEPS_A_PAGE:
+            if steps >= STEPS_A_PAGE:
                 break
             steps += _size(row)
             state = row.record.state
@@ -302,7 +301,7 @@ class MemoryWorkflowStore:
             if state.id in held or tenant not in wanted or tenant in next_places:
                 continue
             places = places_of(_size(row), row.definition_bytes)
-            if places > left[tenant] or steps >= _STEPS_A_PAGE:
+            if places > left[tenant] or steps >= STEPS_A_PAGE:
                 next_places[tenant] = places
                 continue
             left[tenant] -= places

@@ -47,7 +47,7 @@ async def test_rows_that_make_no_sense_stop_only_their_own_workflow(bench: Bench
 
 async def test_a_page_ends_where_its_steps_are_enough(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     handles = [await bench.make(owner=OTHER) for _ in range(5)]
-    monkeypatch.setattr(workflow_store_module, "_STEPS_A_PAGE", 2 * len(handles[0].run.steps) - 1)
+    monkeypatch.setattr(workflow_store_module, "STEPS_A_PAGE", 2 * len(handles[0].run.steps) - 1)
     pages = [await bench.claim()]
     while pages[-1]:
         known = {one.state.id for page in pages for one in page}
@@ -59,7 +59,7 @@ async def test_a_page_ends_where_its_steps_are_enough(bench: Bench, monkeypatch:
 async def test_items_count_as_steps_in_a_page(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     for _ in range(3):
         await make_with_items(bench, range(10))
-    monkeypatch.setattr(workflow_store_module, "_STEPS_A_PAGE", 20)
+    monkeypatch.setattr(workflow_store_module, "STEPS_A_PAGE", 20)
     await bench.lease(ME, -1)
     assert [len(one.items) for one in await bench.claim(OTHER)] == [10, 10]
 

@@ -20,7 +20,7 @@ from stepwell.contract.enums import WorkflowStatus
 from stepwell.persistence.connections.database import create_api_engine
 from stepwell.persistence.stores import workflow_queries
 from stepwell.persistence.stores.workflow_queries import filter_form, list_form, list_values
-from stepwell.persistence.stores.workflow_reader import SMALL_PAGE_BYTES
+from stepwell.rules.large_workflow_records import SMALL_PAGE_BYTES
 from stepwell.rules.list_records import ListFilter, WorkflowCursor
 from support.database.bulk_workflows import seed
 from support.database.postgres import TestServer, create_database, drop_database

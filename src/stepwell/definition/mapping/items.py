@@ -18,6 +18,12 @@ from stepwell.definition.mapping.transforms import is_deferred, kind_of
 
 _MEMBER: Final = "for_each"
 _SEED: Final = "seed"
+RESULT_LISTS: Final = {
+    "result_image_paths": "result_image_path",
+    "result_video_paths": "result_video_path",
+    "result_texts": "result_text",
+}
+"""The lists in the result of a step with items, and the members of its items' results that they are made of."""
 
 
 class StepItem(Struct, frozen=True):

@@ -12,6 +12,7 @@ from typing import Any
 from stepwell.basics.spelling import similar_names
 from stepwell.basics.strict_json.schema_faults import printable_key
 from stepwell.contract.enums import TaskType
+from stepwell.definition.mapping.items import RESULT_LISTS
 from stepwell.definition.mapping.templates import SUB_DEFINITION
 from stepwell.definition.validation.partial_step import PartialStep
 from stepwell.definition.validation.provider_rules import ProviderCatalog, providers_of
@@ -33,14 +34,6 @@ _WAIT_OUTPUTS = {
     TaskType.SIGNAL: frozenset({"data", "by", "at"}),
     TaskType.DELAY: frozenset({"until"}),
     TaskType.SUBWORKFLOW: frozenset({"workflow_id", "status", "results", "final"}),
-}
-
-
-# The lists in the result of a step with items, and the members of its items' results that they are made of.
-_ITEM_LISTS = {
-    "result_image_paths": "result_image_path",
-    "result_video_paths": "result_video_path",
-    "result_texts": "result_text",
 }
 _OF_ITEMS = frozenset({"items", "count", "failed"})
 
@@ -96,8 +89,8 @@ class StepOutputs:
         """Return the fields that the result of a step with items may have."""
         fields = self._of(position)
         if fields is None:
-            return _OF_ITEMS.union(_ITEM_LISTS)
-        return _OF_ITEMS.union(name for name, member in _ITEM_LISTS.items() if not fields.isdisjoint((name, member)))
+            return _OF_ITEMS.union(RESULT_LISTS)
+        return _OF_ITEMS.union(name for name, member in RESULT_LISTS.items() if not fields.isdisjoint((name, member)))
 
     def _of(self, position: int) -> frozenset[str] | None:
         """Return the fields that the step's result may have; None if it may have any."""

@@ -7,13 +7,9 @@ evaluated for steps with items only, so others cost a comparison with NULL.
 from typing import Final
 
 from stepwell.basics.strict_json.size import MAX_RESULT_BYTES
+from stepwell.definition.mapping.items import RESULT_LISTS
 
 _ITEMS: Final = "step_items AS i WHERE i.workflow_id = {0}.workflow_id AND i.position = {0}.position"
-_LISTS: Final = (
-    ("result_image_paths", "result_image_path"),
-    ("result_video_paths", "result_video_path"),
-    ("result_texts", "result_text"),
-)
 
 
 def _list(several: str, single: str) -> str:
@@ -32,7 +28,7 @@ def _list(several: str, single: str) -> str:
 _BUILT: Final = f"""
     SELECT concat('{{"items":[', string_agg(coalesce(o.result::text, 'null'), ',' ORDER BY o.item),
                   '],"count":', count(*), ',"failed":', count(*) FILTER (WHERE o.status = 'FAILED'),
-                  {", ".join(_list(*names) for names in _LISTS)}, '}}')::json
+                  {", ".join(_list(*names) for names in RESULT_LISTS.items())}, '}}')::json
     FROM (SELECT i.item, i.status, CASE WHEN i.status = 'COMPLETED' THEN i.result END AS result FROM %s) AS o
 """  # noqa: S608 - built from constants
 

@@ -24,13 +24,12 @@ from stepwell.persistence.rows.decode_rows import Row, item_counts, step_attempt
 from stepwell.persistence.schema.tables import steps, tasks, workflows
 from stepwell.persistence.stores.step_attempt_queries import attempt_columns, with_attempts
 from stepwell.persistence.stores.workflow_queries import item_counts_column, result_column, summarised, weight
-from stepwell.rules.large_workflow_records import FoundWorkflow, LargeWorkflow
+from stepwell.rules.large_workflow_records import SMALL_BYTES, FoundWorkflow, LargeWorkflow
 from stepwell.runtime.batching import BatchedCalls, ItemFailure
 
 # With one connection, all reads would wait for a long workflow. With more of them, fewer reads share a statement.
 CONNECTIONS = 2
 MAX_IDS = 16  # of a statement
-SMALL_BYTES = 64 * 1024  # a workflow of more weight is large
 _STEP_COLUMNS = tuple(column.name for column in (*steps.c, *attempt_columns(), item_counts_column()))
 
 

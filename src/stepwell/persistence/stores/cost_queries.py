@@ -7,7 +7,6 @@ from sqlalchemy import BigInteger, Select, cast, collate, func, literal, literal
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from stepwell.basics.tenancy import TenantScope
-from stepwell.contract.enums import CostKey
 from stepwell.persistence.connections.connection_pool import SmallPool
 from stepwell.persistence.connections.database import unavailable_in_outage
 from stepwell.persistence.schema.tables import daily_costs
@@ -38,12 +37,7 @@ class PostgresDailyCosts:
 
 async def read_costs(connection: AsyncConnection, scope: TenantScope, query: CostQuery) -> list[CostSum]:
     rows = (await connection.execute(_statement(scope, query))).all()
-    return [CostSum(_keys(query, row), *row[-3:]) for row in rows]
-
-
-def _keys(query: CostQuery, row: Any) -> tuple[Any, ...]:
-    pairs = zip(query.by, row, strict=False)
-    return tuple(None if key is CostKey.TENANT and value == "" else value for key, value in pairs)
+    return [CostSum(query.keys_of(row), *row[-3:]) for row in rows]
 
 
 def _statement(scope: TenantScope, query: CostQuery) -> Select[Any]:

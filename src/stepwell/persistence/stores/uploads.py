@@ -21,7 +21,7 @@ from stepwell.basics.tenancy import TenantScope
 from stepwell.persistence.connections.connection_pool import SmallPool
 from stepwell.persistence.connections.database import unavailable_in_outage
 from stepwell.persistence.rows.decode_rows import Row
-from stepwell.ports.uploads import PENDING_S, UploadStatus
+from stepwell.ports.uploads import CONTINUE_S, PENDING_S, RECHECK_S, UploadStatus
 from stepwell.rules.uploads import (
     NewUpload,
     PresignedUpload,
@@ -34,9 +34,7 @@ from stepwell.rules.uploads import (
 
 # The maximum. A connection is opened only if all others are in use, so without uploads there is none.
 CONNECTIONS: Final = 2
-_RECHECK_S: Final = 86_400  # between two examinations of an expired upload that a workflow names
 _CREATE_S: Final = 60  # the longest time from a stored reference to its workflow
-_CONTINUE_S: Final = 300  # until a deletion that was interrupted or has failed is continued
 
 _RECORD: Final = """
 id, tenant, name, size, sha256, media_type, width, height, duration_s, workflow_id, created_at, expires_at
@@ -123,7 +121,7 @@ ORDER BY w.id IS NULL LIMIT 1
 """  # noqa: S608 - built from constants
 BEGIN_DELETION: Final = f"""
 UPDATE uploads SET status = 'DELETING',
-                   expires_at = greatest(clock_timestamp() + make_interval(secs => {_CONTINUE_S}), presigned_until)
+                   expires_at = greatest(clock_timestamp() + make_interval(secs => {CONTINUE_S}), presigned_until)
 WHERE id = $1
 """  # noqa: S608 - built from constants
 LOCK_WITH_WORKFLOW: Final = """
@@ -176,15 +174,7 @@ class PostgresUploads:
         return UploadUse(*rows[0]) if rows else UploadUse()
 
     async def reserve_presigned(self, upload: PresignedUpload, limits: UploadLimits, url_s: float) -> None:
-        new = NewUpload(
-            id=upload.id,
-            tenant=upload.tenant,
-            name=upload.name,
-            size=upload.size,
-            sha256="",
-            contents=UploadContents(""),
-        )
-        await self._reserve(new, limits, url_s + PENDING_S)
+        await self._reserve(upload.unexamined, limits, url_s + PENDING_S)
 
     @unavailable_in_outage
     async def _reserve(self, new: NewUpload, limits: UploadLimits, pending_s: float) -> None:
@@ -281,7 +271,7 @@ class PostgresUploads:
             if status is None:
                 return False
             if status == UploadStatus.STORED and await connection.fetchval(NAMED_BY, upload_id, None) is not None:
-                await connection.execute(POSTPONE, upload_id, _RECHECK_S)
+                await connection.execute(POSTPONE, upload_id, RECHECK_S)
                 return False
             await connection.execute(BEGIN_DELETION, upload_id)
             return True

@@ -68,7 +68,14 @@ from stepwell.persistence.stores.workflow_queries import (
     visible,
 )
 from stepwell.rules.daily_costs import CostQuery, CostSum
-from stepwell.rules.large_workflow_records import AnswerSize, FoundWorkflow, LargeWorkflowSnapshot, StoredStep
+from stepwell.rules.large_workflow_records import (
+    SMALL_PAGE_BYTES,
+    TASK_BYTES,
+    AnswerSize,
+    FoundWorkflow,
+    LargeWorkflowSnapshot,
+    StoredStep,
+)
 from stepwell.rules.list_records import (
     DecisionFilter,
     ItemFilter,
@@ -84,9 +91,6 @@ from stepwell.rules.list_records import (
     WorkflowPage,
 )
 
-# A page of more weight is large: it is read and sent in slices.
-SMALL_PAGE_BYTES = 256 * 1024
-_TASK_BYTES = 600  # of a task in an answer, without its error and outputs
 _ITEMS_BYTES: ColumnElement[int] = literal_column(result_bytes_of(steps.name, "octet_length({0}::text)", "0"))
 _read_outputs = json.Decoder(list[Output]).decode
 
@@ -408,9 +412,7 @@ def _task_slice(
     read = query.subquery("read")
     order = [read.c.position, read.c.attempt]
     error = func.coalesce(func.octet_length(read.c.error), literal_column("0"))
-    size: ColumnElement[int] = (
-        literal_column(str(_TASK_BYTES)) + error + func.octet_length(cast(read.c.outputs, Text()))
-    )
+    size: ColumnElement[int] = literal_column(str(TASK_BYTES)) + error + func.octet_length(cast(read.c.outputs, Text()))
     return select(
         read,
         func.row_number().over(order_by=order).label("number"),

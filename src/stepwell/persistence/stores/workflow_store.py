@@ -40,9 +40,8 @@ from stepwell.persistence.rows.flow_rows import read_item, read_signals
 from stepwell.persistence.rows.flow_statements import UNPARK
 from stepwell.persistence.rows.item_statements import LOAD_ITEMS
 from stepwell.persistence.stores.batched_inserts import WorkflowInserter
-from stepwell.ports.storage import CONCURRENT_WRITES, PAUSED_A_PAGE, POSTPONED_S
+from stepwell.ports.storage import CONCURRENT_WRITES, PAUSED_A_PAGE, POSTPONED_S, STEPS_A_PAGE
 
-_STEPS_A_PAGE = 20_000
 _NO_TRIALS = 2**31 - 1  # unclean ends, more than there ever are within ten minutes
 _workflow_id = attrgetter("workflow.id.bytes")  # three times as fast as comparing UUIDs
 _SLICE = 250  # after so many rows, other tasks get their turn
@@ -183,7 +182,7 @@ class PostgresWorkflowStore:
     ) -> list[LoadedWorkflow]:
         ends = UNCLEAN_ENDS if trials else _NO_TRIALS
         async with self._turn(), self._pool.acquire() as connection:
-            rows = await connection.fetch(claims.CLAIM, owner, list(held), now, limit, _STEPS_A_PAGE, ends, divided)
+            rows = await connection.fetch(claims.CLAIM, owner, list(held), now, limit, STEPS_A_PAGE, ends, divided)
             if not rows:
                 await connection.execute(claims.FORGET_DEAD)
                 return []
@@ -221,7 +220,7 @@ class PostgresWorkflowStore:
     @unavailable_in_outage
     async def admit(self, owner: UUID, wanted: Mapping[str | None, int], held: Collection[UUID]) -> AdmissionResult:
         places = (STEPS_A_PLACE, BYTES_A_PLACE)
-        parameters = (owner, list(wanted), list(wanted.values()), list(held), _STEPS_A_PAGE, *places)
+        parameters = (owner, list(wanted), list(wanted.values()), list(held), STEPS_A_PAGE, *places)
         async with self._turn(), self._pool.acquire() as connection:
             rows = await connection.fetch(claims.ADMIT, *parameters)
             ids = [row["id"] for row in rows if row["admitted"]]
