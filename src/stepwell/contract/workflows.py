@@ -175,6 +175,7 @@ class WorkflowCountsResponse(Struct):
 
 
 class WorkflowCleanupError(Struct):
+    # A task that could not be cleaned completely. (A docstring would be a description in the OpenAPI document.)
     task_id: UUID
     step_id: str
     task_type: str
@@ -182,6 +183,7 @@ class WorkflowCleanupError(Struct):
 
 
 class WorkflowCleanupDetail(Struct):
+    # `tasks_processed` counts the examined tasks, and `tasks_cleaned` those that are clean now.
     tasks_processed: int
     tasks_cleaned: int
     deleted_paths: list[str]

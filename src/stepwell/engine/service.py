@@ -21,7 +21,7 @@ from stepwell.basics.errors import InvalidTransition, JobFollowedUp, NotFound, N
 from stepwell.basics.tenancy import EVERY_TENANT, TenantScope
 from stepwell.contract.definition import WorkflowUpdate
 from stepwell.contract.enums import StepStatus, WorkflowStatus
-from stepwell.contract.workflows import CreateDecision, SendSignal
+from stepwell.contract.workflows import CreateDecision, SendSignal, WorkflowCleanupDetail, WorkflowDataDeletion
 from stepwell.definition.validation.provider_rules import ProviderCatalog
 from stepwell.definition.validation.workflow import ValidatedWorkflow
 from stepwell.engine.attempts.expression_evaluator import ExpressionEvaluator
@@ -55,7 +55,7 @@ from stepwell.engine.reads.shared_reads import ListAnswer, SharedReads
 from stepwell.engine.reads.workflow_counts import WorkflowCounts
 from stepwell.engine.webhooks.service import WebhookService
 from stepwell.lifecycle.allowed_verbs import ALLOWED_FROM
-from stepwell.lifecycle.cleanup_records import CleanupReport, DataDeletion
+from stepwell.lifecycle.cleanup_records import empty_report
 from stepwell.lifecycle.inputs import Cancel, Cleanup, Decide, Pause, Resume, Signal, Start, Update
 from stepwell.lifecycle.peer_commands import ClientVerb, ProviderCallback, VerbApplied, VerbRefused, error_of
 from stepwell.lifecycle.preconditions import NO_PRECONDITIONS, Preconditions
@@ -252,20 +252,20 @@ class WorkflowService:
         *,
         cleanup_tasks: bool,
         preconditions: Preconditions = NO_PRECONDITIONS,
-    ) -> tuple[FoundWorkflow, CleanupReport]:
+    ) -> tuple[FoundWorkflow, WorkflowCleanupDetail]:
         """Mark the workflow deleted. *cleanup_tasks*: also delete the files of its tasks.
 
         The files are deleted whatever becomes of this call, which waits for that up to ten seconds.
         """
         verb = Cleanup(actor, cleanup_tasks)
         if not cleanup_tasks:
-            return await self._verb(scope, workflow_id, verb, preconditions), CleanupReport()
+            return await self._verb(scope, workflow_id, verb, preconditions), empty_report()
         with self._cleanups.observe(workflow_id) as observer:
             applied = await self.change(scope, workflow_id, verb, preconditions)
             report = applied.report or await self._cleanups.wait(observer, begun=applied.changed)
         return await self._reads.find(scope, workflow_id), report
 
-    async def delete_data(self, scope: TenantScope, actor: str, workflow_id: UUID) -> DataDeletion:
+    async def delete_data(self, scope: TenantScope, actor: str, workflow_id: UUID) -> WorkflowDataDeletion:
         """Delete all rows and files of the workflow, which must not be RUNNING. Raises `JobFollowedUp`.
 
         The deletion goes on whatever becomes of this call. The call waits up to ten seconds for its end.

@@ -4,30 +4,13 @@ from uuid import UUID
 
 from msgspec import Struct
 
-from stepwell.contract.enums import TaskType
+from stepwell.contract.workflows import WorkflowCleanupDetail
 from stepwell.lifecycle.records import TaskRecord
 
 
-class CleanupFault(Struct, frozen=True):
-    """A task that could not be cleaned completely."""
-
-    task_id: UUID
-    step_id: str
-    task_type: TaskType
-    error: str
-
-
-class CleanupReport(Struct):
-    """The result of a cleanup. `tasks_processed` counts the examined tasks, `tasks_cleaned` the wholly cleaned ones.
-
-    `pending`: files are left that are still to be deleted.
-    """
-
-    tasks_processed: int = 0
-    tasks_cleaned: int = 0
-    deleted_paths: list[str] = []
-    errors: list[CleanupFault] = []
-    pending: bool = False
+def empty_report(*, pending: bool = False) -> WorkflowCleanupDetail:
+    """Return the report of a cleanup that has done nothing yet. *pending*: it has something to do."""
+    return WorkflowCleanupDetail(0, 0, [], [], pending)
 
 
 class DueCleanup(Struct, frozen=True):
@@ -73,15 +56,8 @@ class ExpiredBatch(Struct, frozen=True):
     next_s: float | None
 
 
-class DataDeletion(Struct):
-    """The result of deleting all data of a workflow. `pending`: something is left that is still to be deleted."""
-
-    files_deleted: int = 0
-    pending: bool = False
-
-
 class TaskToClean(Struct, frozen=True):
-    """A task whose files a cleanup handles.
+    """A task whose files a cleanup handles, or would handle.
 
     `referenced_by`: another workflow that still needs the files, so that they stay. `begun`: an earlier pass of the
     same cleanup may have deleted them already.
@@ -89,7 +65,7 @@ class TaskToClean(Struct, frozen=True):
 
     record: TaskRecord
     referenced_by: UUID | None
-    begun: bool
+    begun: bool = False
 
 
 class CleanupCounts(Struct, frozen=True):

@@ -25,7 +25,7 @@ from stepwell.basics.idempotency import Reservation
 from stepwell.basics.tenancy import TenantScope
 from stepwell.contract.enums import WorkflowStatus
 from stepwell.contract.forecasts import DryRunVerb
-from stepwell.lifecycle.cleanup_records import CleanupReport
+from stepwell.contract.workflows import WorkflowCleanupDetail
 from stepwell.lifecycle.inputs import Cancel, Cleanup, Decide, GiveUp, Pause, Resume, Signal, Start, Update
 from stepwell.lifecycle.preconditions import Preconditions, Version
 
@@ -87,7 +87,7 @@ class VerbApplied(Struct, frozen=True, tag="applied"):
 
     changed: bool
     report_follows: bool = False
-    report: CleanupReport | None = None
+    report: WorkflowCleanupDetail | None = None
 
 
 class VerbRefused(Struct, frozen=True, tag="refused"):

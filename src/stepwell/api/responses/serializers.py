@@ -22,14 +22,11 @@ from stepwell.contract.workflows import (
     ItemPublic,
     ParentWorkflow,
     WaitingFor,
-    WorkflowCleanupDetail,
-    WorkflowCleanupError,
     WorkflowListResponse,
     WorkflowPublic,
     WorkflowStepPublic,
 )
 from stepwell.lifecycle.child_records import ParentLink
-from stepwell.lifecycle.cleanup_records import CleanupReport
 from stepwell.lifecycle.model import HistoryEvent, StepState, WorkflowState
 from stepwell.lifecycle.records import ItemRecord, StepAttempts, StepRecord, Summary, TaskRecord, WorkflowRecord
 from stepwell.lifecycle.steps import ResolvedStep
@@ -256,13 +253,6 @@ def _parent(link: ParentLink | None) -> ParentWorkflow | None:
 async def page_to_public(page: WorkflowPage, skip: int, limit: int) -> WorkflowListResponse:
     workflows = [await workflow_to_public(record) for record in page.workflows or ()]
     return WorkflowListResponse(workflows, page.total, skip, limit)
-
-
-def cleanup_to_public(report: CleanupReport) -> WorkflowCleanupDetail:
-    errors = [WorkflowCleanupError(f.task_id, f.step_id, f.task_type, f.error) for f in report.errors]
-    return WorkflowCleanupDetail(
-        report.tasks_processed, report.tasks_cleaned, report.deleted_paths, errors, report.pending
-    )
 
 
 def task_to_public(record: TaskRecord) -> TaskPublic:

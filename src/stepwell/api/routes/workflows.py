@@ -34,7 +34,7 @@ from stepwell.api.responses.conditional_requests import (
 from stepwell.api.responses.dry_run import DRY_RUN_ANSWER, supports_dry_run
 from stepwell.api.responses.idempotency import idempotent
 from stepwell.api.responses.prefer_wait import answer_after_wait, answer_now, wait_if_preferred
-from stepwell.api.responses.serializers import cleanup_to_public, page_to_public, workflow_to_public
+from stepwell.api.responses.serializers import page_to_public, workflow_to_public
 from stepwell.api.responses.streamed_answers import Answer, StreamedAnswer
 from stepwell.api.responses.workflow_etags import page_etag
 from stepwell.api.routes.definitions import read_definition
@@ -348,11 +348,10 @@ async def _clean(request: ApiRequest, services: Services, preconditions: Precond
     workflow, report = await services.workflows.cleanup(
         caller.scope, caller.subject, workflow_id, cleanup_tasks=query.cleanup_tasks, preconditions=preconditions
     )
-    detail = cleanup_to_public(report)
     if isinstance(workflow, LargeWorkflow):
-        suffix = b',"cleanup":' + json.encode(detail) + b"}"
+        suffix = b',"cleanup":' + json.encode(report) + b"}"
         return StreamedAnswer((workflow.id,), prefix=b'{"workflow":', suffix=suffix)
-    return answer_with_etag(workflow, WorkflowCleanupResponse(await workflow_to_public(workflow), detail))
+    return answer_with_etag(workflow, WorkflowCleanupResponse(await workflow_to_public(workflow), report))
 
 
 @endpoint(DELETE_DATA)
@@ -361,8 +360,7 @@ async def delete_workflow_data(request: ApiRequest, services: ServicesDep) -> Wo
     parse_query(request.scope["query_string"], NoQuery)
     await ignore_empty_body(request)
     await resources_of(request.scope).count_for_owner()  # it may wait for long
-    deletion = await services.workflows.delete_data(request.user.scope, request.user.subject, workflow_id)
-    return WorkflowDataDeletion(workflow_id, deletion.files_deleted, deletion.pending)
+    return await services.workflows.delete_data(request.user.scope, request.user.subject, workflow_id)
 
 
 _Verb: TypeAlias = Callable[[TenantScope, str, UUID, Preconditions], Awaitable[FoundWorkflow]]

@@ -25,9 +25,9 @@ from msgspec.structs import replace
 
 from stepwell.basics.errors import NotFound, StepwellError, Unavailable
 from stepwell.basics.tenancy import TenantScope
+from stepwell.contract.workflows import WorkflowCleanupDetail
 from stepwell.engine.execution.checkpointer import NotWritten
 from stepwell.engine.execution.verb_applier import VerbApplier
-from stepwell.lifecycle.cleanup_records import CleanupReport
 from stepwell.lifecycle.inputs import Cleanup
 from stepwell.lifecycle.peer_commands import (
     ClientVerb,
@@ -62,7 +62,7 @@ class CleanupReports(Protocol):
     def observe(self, workflow_id: UUID, /) -> AbstractContextManager[Any]:
         """Return an observer that counts, within the context, what the cleanup of the workflow does."""
 
-    async def wait(self, observer: Any, /, *, begun: bool) -> CleanupReport:
+    async def wait(self, observer: Any, /, *, begun: bool) -> WorkflowCleanupDetail:
         """Return the report at the end of the cleanup, or after some seconds. *begun*: the verb has begun it."""
 
 

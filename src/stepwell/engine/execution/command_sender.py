@@ -25,7 +25,7 @@ from stepwell.basics.errors import StepwellError, Unavailable
 from stepwell.basics.tenancy import TenantScope
 from stepwell.engine.execution.idempotency import IdempotentRequests
 from stepwell.engine.execution.timers import wait_until_set
-from stepwell.lifecycle.cleanup_records import CleanupReport
+from stepwell.lifecycle.cleanup_records import empty_report
 from stepwell.lifecycle.inputs import Cleanup
 from stepwell.lifecycle.peer_commands import (
     ClientVerb,
@@ -209,7 +209,7 @@ class CommandSender(CommandListener):
                 outcome = (await self._commands.poll(self._requester, command_id)).outcome
                 if isinstance(outcome, VerbApplied) and outcome.report is not None:
                     return outcome
-        return replace(applied, report=CleanupReport(pending=True))
+        return replace(applied, report=empty_report(pending=True))
 
     async def _withdraw(self, command_id: UUID) -> Outcome | None:
         """Withdraw the command, however long the database is away, and return its outcome."""
@@ -223,7 +223,7 @@ def _checked(outcome: Outcome | None) -> Reply:
     if isinstance(outcome, CommandWithdrawn):
         raise Unavailable(_NO_ANSWER)
     if isinstance(outcome, VerbApplied) and outcome.report_follows:
-        return replace(outcome, report=CleanupReport(pending=True))
+        return replace(outcome, report=empty_report(pending=True))
     return outcome
 
 

@@ -178,12 +178,12 @@ class NestedDryRuns:
         to_delete: list[str] = []
         kept: list[KeptFile] = []
         selected = await self._task_files.select(scope, workflow_id)
-        for record, referenced_by in selected:
-            paths = [output.path for output in record.task.outputs]
-            if referenced_by is None:
+        for task in selected:
+            paths = [output.path for output in task.record.task.outputs]
+            if task.referenced_by is None:
                 to_delete += paths
             else:
-                kept += [KeptFile(path, referenced_by) for path in paths]
+                kept += [KeptFile(path, task.referenced_by) for path in paths]
         return structs.replace(result, files_to_delete=to_delete, files_kept=kept, tasks=len(selected))
 
 

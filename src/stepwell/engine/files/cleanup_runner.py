@@ -34,13 +34,14 @@ from msgspec import Struct, field
 from stepwell.basics.errors import ArtifactError, ArtifactGone, NotFound, Unavailable
 from stepwell.basics.tenancy import EVERY_TENANT
 from stepwell.contract.enums import TERMINAL_STATUSES, EventType
+from stepwell.contract.workflows import WorkflowCleanupDetail, WorkflowCleanupError, WorkflowDataDeletion
 from stepwell.engine.events.bus import CommittedEvents, EventBus
 from stepwell.engine.execution.checkpointer import NotWritten
 from stepwell.engine.execution.timers import wait_until_set
 from stepwell.engine.execution.workflow_access import WorkflowAccess
 from stepwell.engine.files.child_cleanups import clean_children
 from stepwell.engine.files.purger import DeleteUploads, Purger
-from stepwell.lifecycle.cleanup_records import CleanupFault, CleanupReport, DataDeletion, DueCleanup, TaskToClean
+from stepwell.lifecycle.cleanup_records import DueCleanup, TaskToClean, empty_report
 from stepwell.lifecycle.inputs import FilesDeleted
 from stepwell.lifecycle.subworkflow_run import SubworkflowRun
 from stepwell.ports.artifacts import Artifacts
@@ -70,7 +71,7 @@ class CleanupObserver(Struct, eq=False):
 
     workflow_id: UUID
     pass_over: asyncio.Future[bool]
-    report: CleanupReport = field(default_factory=CleanupReport)
+    report: WorkflowCleanupDetail = field(default_factory=empty_report)
 
 
 class _TaskResult(Struct):
@@ -140,7 +141,7 @@ class CleanupRunner:
             if not self._observers[workflow_id]:
                 del self._observers[workflow_id]
 
-    async def wait(self, observer: CleanupObserver, *, begun: bool) -> CleanupReport:
+    async def wait(self, observer: CleanupObserver, *, begun: bool) -> WorkflowCleanupDetail:
         """Wait until the cleanup has ended, files are left for a later pass, or `wait_s` are over.
 
         *begun*: the request itself has begun the cleanup. Otherwise it is a repeated one, which tries at once whatever
@@ -154,7 +155,7 @@ class CleanupRunner:
             observer.report.pending = True
         return observer.report
 
-    async def purge(self, observer: CleanupObserver, actor: str) -> DataDeletion:
+    async def purge(self, observer: CleanupObserver, actor: str) -> WorkflowDataDeletion:
         """Delete all data of a deleted workflow. Wait until nothing is left, a pass has failed, or `wait_s` are over.
 
         Raises `Unavailable`.
@@ -177,7 +178,7 @@ class CleanupRunner:
                         await asyncio.sleep(_POLL_S)  # until another process has ended the purge, or has died
         except TimeoutError:
             pending = True
-        return DataDeletion(len(observer.report.deleted_paths), pending)
+        return WorkflowDataDeletion(workflow_id, len(observer.report.deleted_paths), pending)
 
     def begin_purges(self) -> None:
         """Work on purges that were stored for this process."""
@@ -442,7 +443,8 @@ class CleanupRunner:
             record, report = task.record, observer.report
             report.tasks_processed += 1
             report.deleted_paths += result.deleted
-            report.errors += [CleanupFault(record.task.id, record.step_id, record.task_type, text) for text in errors]
+            task_id, step_id, task_type = record.task.id, record.step_id, record.task_type
+            report.errors += [WorkflowCleanupError(task_id, step_id, task_type, text) for text in errors]
         return not is_kept and not result.errors
 
     def _reported_to(self, workflow_id: UUID) -> CleanupObserver | None:

@@ -14,19 +14,13 @@ from stepwell.basics.errors import ArtifactError, ArtifactGone
 from stepwell.basics.tenancy import EVERY_TENANT, TenantScope
 from stepwell.contract.enums import TaskStatus
 from stepwell.contract.tasks import Output
+from stepwell.lifecycle.cleanup_records import TaskToClean
 from stepwell.lifecycle.records import TaskRecord
 from stepwell.ports.artifacts import Artifacts
 from stepwell.ports.storage import WorkflowReader
 from stepwell.ports.uploads import Uploads
 
 log = structlog.get_logger()
-
-
-class SelectedTask(NamedTuple):
-    """A task that cleanup would handle. `referenced_by`: another workflow that needs the files, so that they stay."""
-
-    record: TaskRecord
-    referenced_by: UUID | None
 
 
 class OwnedFile(NamedTuple):
@@ -42,11 +36,11 @@ class TaskFiles:
     def __init__(self, store: WorkflowReader, uploads: Uploads, artifacts: Artifacts) -> None:
         self._store, self._uploads, self._artifacts = store, uploads, artifacts
 
-    async def select(self, scope: TenantScope, workflow_id: UUID) -> list[SelectedTask]:
+    async def select(self, scope: TenantScope, workflow_id: UUID) -> list[TaskToClean]:
         """Return the tasks that a cleanup would handle: those that are not deleted yet."""
         records = await self._store.tasks(scope, workflow_id, include_deleted=False) or ()
         references = await self._references(scope, workflow_id, records)
-        return [SelectedTask(record, references.get(record.task.id)) for record in records]
+        return [TaskToClean(record, references.get(record.task.id)) for record in records]
 
     async def find(self, scope: TenantScope, path: str) -> OwnedFile | None:
         """Return the file of a task or an upload of *scope* with exactly this path; None if it is deleted.
