@@ -52,17 +52,17 @@ class StreamTicket(Struct):
     expires_at: Annotated[Time, Meta(description="The ticket opens a stream until then")]
 
 
-class DeliveryAttemptPublic(Struct):
+class DeliveryAttemptPublic(Struct, frozen=True):
     """One attempt to send a webhook."""
 
     at: Time
-    code: Annotated[int, Meta(description="The status code of the answer; null without an answer")] | None
-    latency_ms: int | None
-    answer: Annotated[str, Meta(description="The first kB of the answer, as text")] | None
-    error: Annotated[str, Meta(description="Why there was no answer")] | None
+    code: Annotated[int, Meta(description="The status code of the answer; null without an answer")] | None = None
+    latency_ms: int | None = None
+    answer: Annotated[str, Meta(description="The first kB of the answer, as text")] | None = None
+    error: Annotated[str, Meta(description="Why there was no answer")] | None = None
 
 
-class DeliveryPublic(Struct):
+class DeliveryPublic(Struct, frozen=True):
     """A webhook that was sent, or will be."""
 
     id: Annotated[str, Meta(description="The value of the header webhook-id")]

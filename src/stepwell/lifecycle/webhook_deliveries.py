@@ -13,6 +13,7 @@ from msgspec import Struct
 
 from stepwell.basics.urls import split_url
 from stepwell.contract.enums import TERMINAL_EVENTS, DeliveryStatus, EventType, WaitKind
+from stepwell.contract.events import DeliveryAttemptPublic
 from stepwell.lifecycle.model import HistoryEvent
 
 # The seconds before each attempt. There are as many attempts as numbers.
@@ -44,23 +45,10 @@ class Delivery(Struct, frozen=True):
     at: datetime
 
 
-class DeliveryAttempt(Struct, frozen=True):
-    """One attempt to send a webhook.
-
-    `answer` is the beginning of the receiver's answer. If there was none, `code` is None and `error` says why.
-    """
-
-    at: datetime
-    code: int | None = None
-    latency_ms: int | None = None
-    answer: str | None = None
-    error: str | None = None
-
-
 class SendResult(Struct, frozen=True):
     """The result of one attempt. `retry_after_s` is the pause that the receiver asks for."""
 
-    attempt: DeliveryAttempt
+    attempt: DeliveryAttemptPublic
     retry_after_s: float | None = None
 
 
@@ -97,18 +85,6 @@ class DueDelivery(Struct, frozen=True):
     @property
     def id(self) -> str:
         return delivery_id(self.workflow_id, self.event_id)
-
-
-class DeliveryRecord(Struct, frozen=True):
-    """A stored delivery with its newest attempts, oldest first."""
-
-    id: str
-    event_id: int
-    type: EventType
-    status: DeliveryStatus
-    next_at: datetime | None
-    created_at: datetime
-    attempts: Sequence[DeliveryAttempt]
 
 
 class DeliveryVerdict(Struct, frozen=True):

@@ -9,11 +9,11 @@ import httpx
 
 from stepwell import __version__
 from stepwell.basics.setting_values import Networks
+from stepwell.contract.events import DeliveryAttemptPublic
 from stepwell.lifecycle.webhook_deliveries import (
     MAX_ANSWER,
     MAX_RETRY_AFTER_S,
     WEBHOOKS_NOT_CONFIGURED,
-    DeliveryAttempt,
     SendResult,
     UrlRule,
 )
@@ -102,7 +102,7 @@ class WebhookSender:
             error = None  # it answered, if perhaps not completely
         latency_ms = round((time.monotonic() - began) * 1000)
         beginning = _beginning(answer, hidden) if code is not None else None
-        return SendResult(DeliveryAttempt(at, code, latency_ms, beginning, error), retry_s)
+        return SendResult(DeliveryAttemptPublic(at, code, latency_ms, beginning, error), retry_s)
 
     async def aclose(self) -> None:
         await self._client.aclose()

@@ -6,14 +6,9 @@ from typing import NamedTuple, Protocol, TypeAlias
 from uuid import UUID
 
 from stepwell.basics.tenancy import TenantScope
+from stepwell.contract.events import DeliveryAttemptPublic, DeliveryPublic
 from stepwell.lifecycle.preconditions import Preconditions, Version
-from stepwell.lifecycle.webhook_deliveries import (
-    DeliveryAttempt,
-    DeliveryRecord,
-    DeliveryVerdict,
-    DueDelivery,
-    SendResult,
-)
+from stepwell.lifecycle.webhook_deliveries import DeliveryVerdict, DueDelivery, SendResult
 
 # Builds the body of a delivery. Raises `Unavailable` while the database is away.
 Payload: TypeAlias = Callable[[DueDelivery], Awaitable[str]]
@@ -53,7 +48,7 @@ class Outbox(Protocol):
         """Move the delivery to *lane*, because its URL has changed. Do nothing where `freeze` would return None."""
 
     async def record(
-        self, owner: UUID, due: DueDelivery, verdict: DeliveryVerdict, attempt: DeliveryAttempt | None
+        self, owner: UUID, due: DueDelivery, verdict: DeliveryVerdict, attempt: DeliveryAttemptPublic | None
     ) -> datetime | None:
         """Record *attempt*, and *verdict* too unless the delivery was changed meanwhile.
 
@@ -78,9 +73,7 @@ class Deliveries(Protocol):
     *scope* is the tenant whose deliveries a call may see. All other deliveries count as unknown.
     """
 
-    async def page(
-        self, scope: TenantScope, workflow_id: UUID, after: int, limit: int
-    ) -> Sequence[DeliveryRecord] | None:
+    async def page(self, scope: TenantScope, workflow_id: UUID, after: int, limit: int) -> list[DeliveryPublic] | None:
         """Return up to *limit* deliveries by the numbers of their events, from *after* + 1 on.
 
         None for an unknown workflow.
@@ -97,7 +90,7 @@ class Deliveries(Protocol):
         lane: str,
         owner: UUID,
         preconditions: Preconditions,
-    ) -> DeliveryRecord:
+    ) -> DeliveryPublic:
         """Make a delivery PENDING and due now, with the full number of attempts. *owner* sends it.
 
         With a reservation this happens once, and only while the reservation holds. Raises `NotFound`,

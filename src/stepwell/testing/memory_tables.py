@@ -15,6 +15,7 @@ from stepwell.basics.errors import Unavailable, UploadsGone
 from stepwell.basics.idempotency import Reservation, StoredAnswer
 from stepwell.basics.tenancy import TenantScope
 from stepwell.contract.enums import DeliveryStatus, WorkflowStatus
+from stepwell.contract.events import DeliveryAttemptPublic
 from stepwell.contract.tasks import Output
 from stepwell.lifecycle.decision import copy_of
 from stepwell.lifecycle.feature_level import FEATURE_LEVEL
@@ -22,7 +23,7 @@ from stepwell.lifecycle.model import NEVER as PARKED_FOR_EVER
 from stepwell.lifecycle.model import HistoryEvent, ItemPlace, ItemState, ShownWait, StoredSignal, Task, Wait
 from stepwell.lifecycle.peer_commands import Command, Outcome
 from stepwell.lifecycle.records import StoredInputs, TaskRecord, WorkflowRecord
-from stepwell.lifecycle.webhook_deliveries import Delivery, DeliveryAttempt
+from stepwell.lifecycle.webhook_deliveries import Delivery
 from stepwell.ports.clock import Clock
 from stepwell.ports.deletions import BEFORE_ALL_TASKS
 from stepwell.ports.processes import CommandListener
@@ -55,7 +56,7 @@ class DeliveryRow(Struct):
     next_at: datetime | None
     status: DeliveryStatus = DeliveryStatus.PENDING
     tries: int = 0
-    attempts: Sequence[DeliveryAttempt] = ()
+    attempts: Sequence[DeliveryAttemptPublic] = ()
     body: str | None = None
 
 

@@ -7,15 +7,9 @@ from uuid import UUID
 from stepwell.basics.errors import NotFound, StillRunning
 from stepwell.basics.tenancy import TenantScope
 from stepwell.contract.enums import DeliveryStatus
+from stepwell.contract.events import DeliveryAttemptPublic, DeliveryPublic
 from stepwell.lifecycle.preconditions import Preconditions, Version
-from stepwell.lifecycle.webhook_deliveries import (
-    MAX_ATTEMPTS,
-    DeliveryAttempt,
-    DeliveryRecord,
-    DeliveryVerdict,
-    DueDelivery,
-    delivery_id,
-)
+from stepwell.lifecycle.webhook_deliveries import MAX_ATTEMPTS, DeliveryVerdict, DueDelivery, delivery_id
 from stepwell.ports.webhooks import AddressedDelivery, Backlog
 from stepwell.testing.memory_tables import NEVER, DeliveryRow, Tables, WorkflowRow
 
@@ -60,7 +54,7 @@ class MemoryOutbox:
             row.lane = lane
 
     async def record(
-        self, owner: UUID, due: DueDelivery, verdict: DeliveryVerdict, attempt: DeliveryAttempt | None
+        self, owner: UUID, due: DueDelivery, verdict: DeliveryVerdict, attempt: DeliveryAttemptPublic | None
     ) -> datetime | None:
         await self._tables.round_trip()
         if (row := self._find(due)) is None:
@@ -96,9 +90,7 @@ class MemoryDeliveries:
     def __init__(self, tables: Tables) -> None:
         self._tables = tables
 
-    async def page(
-        self, scope: TenantScope, workflow_id: UUID, after: int, limit: int
-    ) -> Sequence[DeliveryRecord] | None:
+    async def page(self, scope: TenantScope, workflow_id: UUID, after: int, limit: int) -> list[DeliveryPublic] | None:
         await self._tables.round_trip()
         if (workflow := self._tables.find(scope, workflow_id)) is None:
             return None
@@ -116,7 +108,7 @@ class MemoryDeliveries:
 
     async def redeliver(
         self, scope: TenantScope, workflow_id: UUID, event_id: int, lane: str, owner: UUID, preconditions: Preconditions
-    ) -> DeliveryRecord:
+    ) -> DeliveryPublic:
         await self._tables.round_trip()
         workflow = self._tables.find(scope, workflow_id)
         if workflow is not None:
@@ -154,9 +146,9 @@ def _due(workflow: WorkflowRow, row: DeliveryRow) -> DueDelivery:
     )
 
 
-def _record(row: DeliveryRow) -> DeliveryRecord:
+def _record(row: DeliveryRow) -> DeliveryPublic:
     delivery = row.delivery
-    return DeliveryRecord(
+    return DeliveryPublic(
         delivery_id(row.workflow_id, delivery.event_id),
         delivery.event_id,
         delivery.type,

@@ -16,7 +16,6 @@ from collections.abc import Sequence
 from datetime import timedelta
 from http import HTTPStatus
 from typing import Any, Final, TypeAlias
-from urllib.parse import parse_qs
 
 from litestar import HttpMethod, post, route
 from litestar.di import NamedDependency
@@ -25,6 +24,7 @@ from litestar.response import Template
 from msgspec import Struct, json
 
 from stepwell.api.auth.dependencies import ApiRequest, ClockDep, DecisionLinksDep, ServicesDep, SignedUrlsDep
+from stepwell.api.requests.query_parameters import first_values
 from stepwell.api.requests.request_bodies import read_any_body
 from stepwell.api.requests.request_resources import RequestResources, resources_of
 from stepwell.basics.artifacts import is_image, media_type_of, parse_artifact_path
@@ -186,7 +186,7 @@ async def decide_by_link(
     link = _link(request, decision_links, clock, decision_limits)
     if isinstance(link, Template):
         return link
-    fields = _first_values(await read_any_body(request, _MAX_FORM_BYTES))
+    fields = first_values(await read_any_body(request, _MAX_FORM_BYTES), _MAX_FIELDS)
     use = _Use(services, signed_urls, clock, link, resources_of(request.scope))
     try:
         return await _decide(use, fields.get("choice", ""), fields.get("note", "").strip())
@@ -218,7 +218,7 @@ def _link(
     request: ApiRequest, links: DecisionLinks, clock: Clock, limits: DecisionPageLimits
 ) -> DecisionLink | Template:
     """Return the link of the request; or the page that says why it is none, or that it is used too often."""
-    signature = _first_values(request.scope["query_string"]).get(SIGNATURE, "")
+    signature = first_values(request.scope["query_string"], _MAX_FIELDS).get(SIGNATURE, "")
     link = links.read(signature)
     client = client_name(request.client.host if request.client else "")
     # A forged link isn't remembered, so that nobody can push the real ones out.
@@ -268,15 +268,6 @@ def _choices(values: Sequence[str], urls: dict[str, str]) -> list[_Choice]:
         else:
             choices.append(_Choice(value, value, None))
     return choices
-
-
-def _first_values(encoded: bytes) -> dict[str, str]:
-    """Return the first value of each field of a form or a query."""
-    try:
-        fields = parse_qs(encoded.decode("latin-1"), keep_blank_values=True, max_num_fields=_MAX_FIELDS)
-    except ValueError:  # there are more
-        return {}
-    return {name: values[0] for name, values in fields.items()}
 
 
 HANDLERS: Final = (decision_page, decide_by_link)

@@ -13,7 +13,6 @@ What must hold:
 
 from http import HTTPStatus
 from typing import Final, TypeAlias
-from urllib.parse import parse_qs
 
 from litestar import HttpMethod, Response, post, route
 from litestar.di import NamedDependency
@@ -24,6 +23,7 @@ from msgspec import Struct
 from stepwell.api.auth.authentication import require_bearer_token
 from stepwell.api.auth.dependencies import ApiRequest
 from stepwell.api.requests.headers import header_value
+from stepwell.api.requests.query_parameters import first_values
 from stepwell.api.requests.request_bodies import read_any_body
 from stepwell.basics.client_address import client_name
 from stepwell.basics.errors import InvalidToken, TooManyRequests, Unavailable
@@ -67,7 +67,7 @@ Answer: TypeAlias = Response[bytes] | Template
 @route(SIGN_IN, http_method=[HttpMethod.GET, HttpMethod.HEAD], include_in_schema=False)
 async def sign_in_page(request: ApiRequest, sign_in_context: SignInContextDep) -> Answer:
     """Sign in by the code in the query, or show the form."""
-    query = _first_values(request.scope["query_string"])
+    query = first_values(request.scope["query_string"], _MAX_FIELDS)
     code = query.get("code")
     if code is None:
         page, conflict = query.get("next", FIRST_PAGE), sign_in_context.service.cookies.conflict(request.scope)
@@ -82,7 +82,7 @@ async def sign_in_page(request: ApiRequest, sign_in_context: SignInContextDep) -
 @post(SIGN_IN, include_in_schema=False)
 async def sign_in(request: ApiRequest, sign_in_context: SignInContextDep) -> Answer:
     """Sign in by the token or the code in the form."""
-    fields = _first_values(await read_any_body(request, _MAX_FORM_BYTES))
+    fields = first_values(await read_any_body(request, _MAX_FORM_BYTES), _MAX_FIELDS)
     if sign_in_context.service.cookies.origin(request.scope) is not RequestOrigin.SAME:
         return _form(HTTPStatus.FORBIDDEN, page=fields.get("next", FIRST_PAGE), error=_OTHER_PAGE)
     return await _sign_in(request, sign_in_context, fields)
@@ -104,7 +104,7 @@ async def create_sign_in_url(request: ApiRequest, sign_in_context: SignInContext
 
     No cookie is accepted, so a page can't make URLs.
     """
-    page = _first_values(request.scope["query_string"]).get("next", FIRST_PAGE)
+    page = first_values(request.scope["query_string"], _MAX_FIELDS).get("next", FIRST_PAGE)
     path = await sign_in_context.service.sign_in_path(require_bearer_token(request.scope), page=page)
     return Response(SignInUrl(path), status_code=HTTPStatus.CREATED, headers=PAGE_HEADERS)
 
@@ -166,15 +166,6 @@ def _redirect(path: str, cookie: str | None = None) -> Response[bytes]:
 def _opened_by_user(request: ApiRequest) -> bool:
     """Return whether the browser says that the user has opened the URL, and neither a page nor itself ahead."""
     return header_value(request, "sec-fetch-site") == "none" and not any(header_value(request, name) for name in _AHEAD)
-
-
-def _first_values(encoded: bytes) -> dict[str, str]:
-    """Return the first value of each field of a form or a query."""
-    try:
-        fields = parse_qs(encoded.decode("latin-1"), keep_blank_values=True, max_num_fields=_MAX_FIELDS)
-    except ValueError:  # there are more
-        return {}
-    return {name: values[0] for name, values in fields.items()}
 
 
 HANDLERS: Final = (sign_in_page, sign_in, sign_out, create_sign_in_url)

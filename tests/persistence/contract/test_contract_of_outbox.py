@@ -8,10 +8,11 @@ import pytest
 from stepwell.basics.errors import NotFound, PreconditionFailed, StillRunning
 from stepwell.basics.tenancy import EVERY_TENANT, TenantScope
 from stepwell.contract.enums import DeliveryStatus
+from stepwell.contract.events import DeliveryAttemptPublic
 from stepwell.engine.execution.active_workflow import ActiveWorkflow
 from stepwell.lifecycle.inputs import Cancel
 from stepwell.lifecycle.preconditions import NO_PRECONDITIONS, Preconditions, Version
-from stepwell.lifecycle.webhook_deliveries import DeliveryAttempt, DeliveryVerdict, DueDelivery
+from stepwell.lifecycle.webhook_deliveries import DeliveryVerdict, DueDelivery
 from support.database.stored_workflows import ME, OTHER, THIRD, Stored
 from support.workflows.definitions import body, join
 
@@ -64,45 +65,45 @@ async def test_a_body_is_stored_once_for_good(stored: Stored) -> None:
 async def test_an_attempt_that_failed_is_made_again_at_its_time(stored: Stored) -> None:
     handle = await ended_with_webhook(stored)
     (found,) = await due(stored)
-    attempt = DeliveryAttempt(stored.clock.now(), 500, 12, "busy")
+    attempt = DeliveryAttemptPublic(stored.clock.now(), 500, 12, "busy")
     later = found.next_at + timedelta(seconds=5)
     verdict = DeliveryVerdict(DeliveryStatus.PENDING, 1, later)
     assert await stored.here.outbox.record(ME, found, verdict, attempt) == later
     (again,) = await due(stored)
     assert (again.tries, again.next_at) == (1, later)
     assert await stored.here.outbox.freeze(ME, found, "x") is None, "what was read before is out of date"
-    (record,) = await stored.here.deliveries.page(T, handle.workflow_id, 0, 10) or ()
+    (record,) = await stored.here.deliveries.page(T, handle.workflow_id, 0, 10) or []
     assert (record.status, record.next_at, record.attempts) == (DeliveryStatus.PENDING, later, [attempt])
 
 
 async def test_a_delivery_that_was_answered_is_not_due_any_more(stored: Stored) -> None:
     handle = await ended_with_webhook(stored)
     (found,) = await due(stored)
-    attempt = DeliveryAttempt(stored.clock.now(), 200, 12, "ok")
+    attempt = DeliveryAttemptPublic(stored.clock.now(), 200, 12, "ok")
     assert await stored.here.outbox.record(ME, found, DeliveryVerdict(DeliveryStatus.DELIVERED, 1), attempt) is None
     assert await due(stored) == []
-    (record,) = await stored.here.deliveries.page(T, handle.workflow_id, 0, 10) or ()
+    (record,) = await stored.here.deliveries.page(T, handle.workflow_id, 0, 10) or []
     assert (record.status, record.next_at, len(record.attempts)) == (DeliveryStatus.DELIVERED, None, 1)
 
 
 async def test_an_attempt_whose_answer_was_lost_is_recorded_once(stored: Stored) -> None:
     handle = await ended_with_webhook(stored)
     (found,) = await due(stored)
-    attempt = DeliveryAttempt(stored.clock.now(), 200, 12, "ok")
+    attempt = DeliveryAttemptPublic(stored.clock.now(), 200, 12, "ok")
     for _ in range(2):
         await stored.here.outbox.record(ME, found, DeliveryVerdict(DeliveryStatus.DELIVERED, 1), attempt)
-    (record,) = await stored.here.deliveries.page(T, handle.workflow_id, 0, 10) or ()
+    (record,) = await stored.here.deliveries.page(T, handle.workflow_id, 0, 10) or []
     assert record.attempts == [attempt]
 
 
 async def test_the_newest_fifty_attempts_are_kept(stored: Stored) -> None:
     handle = await ended_with_webhook(stored)
-    attempts = [DeliveryAttempt(stored.clock.now(), 500) for _ in range(53)]
+    attempts = [DeliveryAttemptPublic(stored.clock.now(), 500) for _ in range(53)]
     for number, attempt in enumerate(attempts, 1):
         (found,) = await due(stored)
         verdict = DeliveryVerdict(DeliveryStatus.PENDING, number, found.next_at + timedelta(seconds=1))
         await stored.here.outbox.record(ME, found, verdict, attempt)
-    (record,) = await stored.here.deliveries.page(T, handle.workflow_id, 0, 10) or ()
+    (record,) = await stored.here.deliveries.page(T, handle.workflow_id, 0, 10) or []
     assert list(record.attempts) == attempts[3:]
 
 
@@ -161,7 +162,7 @@ async def test_a_redelivery_makes_it_due_now_for_the_process_that_was_asked(stor
     handle = await ended_with_webhook(stored)
     (found,) = await due(stored)
     await stored.here.outbox.record(
-        ME, found, DeliveryVerdict(DeliveryStatus.FAILED, 10), DeliveryAttempt(stored.clock.now(), 500)
+        ME, found, DeliveryVerdict(DeliveryStatus.FAILED, 10), DeliveryAttemptPublic(stored.clock.now(), 500)
     )
     deliveries = (await stored.process(OTHER)).deliveries
     record = await deliveries.redeliver(T, handle.workflow_id, found.event_id, "t@new", OTHER, NO_PRECONDITIONS)
@@ -175,7 +176,7 @@ async def test_a_redelivery_has_the_body_of_the_first_delivery(stored: Stored) -
     handle = await ended_with_webhook(stored)
     (found,) = await due(stored)
     assert await stored.here.outbox.freeze(ME, found, "first") == "first"
-    verdict, attempt = DeliveryVerdict(DeliveryStatus.DELIVERED, 1), DeliveryAttempt(stored.clock.now(), 200)
+    verdict, attempt = DeliveryVerdict(DeliveryStatus.DELIVERED, 1), DeliveryAttemptPublic(stored.clock.now(), 200)
     await stored.here.outbox.record(ME, found, verdict, attempt)
     await stored.here.deliveries.redeliver(T, handle.workflow_id, found.event_id, LANE, ME, NO_PRECONDITIONS)
     (again,) = await due(stored)
@@ -223,7 +224,7 @@ async def test_deliveries_are_listed_by_the_numbers_of_their_events(stored: Stor
     handle = await ended_with_webhook(stored)
     last = handle.run.state.last_event
     deliveries = stored.here.deliveries
-    (record,) = await deliveries.page(T, handle.workflow_id, last - 1, 10) or ()
+    (record,) = await deliveries.page(T, handle.workflow_id, last - 1, 10) or []
     assert (record.event_id, record.type) == (last, "workflow.cancelled")
     assert await deliveries.page(T, handle.workflow_id, last, 10) == []
     assert await deliveries.page(T, handle.workflow_id, 0, 0) == []

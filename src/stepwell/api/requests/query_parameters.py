@@ -7,7 +7,7 @@ import re
 from collections.abc import Collection, Iterable, Iterator
 from functools import lru_cache
 from typing import Annotated, Any, ClassVar, Final, TypeVar
-from urllib.parse import unquote_to_bytes
+from urllib.parse import parse_qs, unquote_to_bytes
 from uuid import UUID
 
 from msgspec import UNSET, Meta, Struct, UnsetType, convert
@@ -206,6 +206,15 @@ def _parse(raw: bytes, kind: type[Q], ignored: frozenset[str] | None) -> Q:
 
 
 _parse_short = lru_cache(maxsize=256)(_parse)
+
+
+def first_values(encoded: bytes, most: int) -> dict[str, str]:
+    """Return the first value of each field of a form or a query; none if it has more than *most* fields."""
+    try:
+        fields = parse_qs(encoded.decode("latin-1"), keep_blank_values=True, max_num_fields=most)
+    except ValueError:
+        return {}
+    return {name: values[0] for name, values in fields.items()}
 
 
 def parse_id(text: str, what: str) -> UUID:

@@ -19,6 +19,7 @@ import anyio
 import structlog
 from litestar.types import ASGIApp, Receive, Scope, Send
 
+from stepwell.api.responses.streamed_answers import cancel_on_disconnect
 from stepwell.engine.events.event_stream import EventStream
 
 log = structlog.get_logger(__name__)
@@ -76,17 +77,11 @@ def event_stream(opening: AbstractAsyncContextManager[Events], heartbeat_s: floa
             async with anyio.create_task_group() as group:
                 loop, response = asyncio.get_running_loop(), group.cancel_scope
                 events.on_end(lambda: loop.call_later(LAST_S, response.cancel))
-                group.start_soon(_cancel_on_disconnect, receive, response, name="client of an event stream")
+                group.start_soon(cancel_on_disconnect, receive, response, name="client of an event stream")
                 await _send_all(events, send, heartbeat_s, bounds)
                 response.cancel()
 
     return answer
-
-
-async def _cancel_on_disconnect(receive: Receive, response: anyio.CancelScope) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
-    response.cancel()
 
 
 async def _send_all(events: Events, send: Send, heartbeat_s: float, bounds: StreamBounds) -> None:

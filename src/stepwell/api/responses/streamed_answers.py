@@ -262,7 +262,7 @@ def _stream_response(
                 await send({"type": "http.response.body", "body": b"", "more_body": False})
                 return
             async with anyio.create_task_group() as group:
-                group.start_soon(_cancel_on_disconnect, receive, group.cancel_scope, name="client of an answer")
+                group.start_soon(cancel_on_disconnect, receive, group.cancel_scope, name="client of an answer")
                 await _send_body(send, body)
                 group.cancel_scope.cancel()
 
@@ -370,7 +370,8 @@ async def _send_body(send: Send, body: AsyncIterator[bytes]) -> None:
         log.warning("answer.broken", action="send", error=str(error))
 
 
-async def _cancel_on_disconnect(receive: Receive, response: anyio.CancelScope) -> None:
+async def cancel_on_disconnect(receive: Receive, response: anyio.CancelScope) -> None:
+    """Cancel the response when the client has closed the connection."""
     while (await receive())["type"] != "http.disconnect":
         pass
     response.cancel()

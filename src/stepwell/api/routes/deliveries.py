@@ -11,24 +11,13 @@ from stepwell.api.requests.request_bodies import ignore_empty_body
 from stepwell.api.responses.conditional_requests import respond_unless_known
 from stepwell.api.responses.idempotency import idempotent
 from stepwell.basics.idempotency import StoredAnswer
-from stepwell.contract.events import DeliveryAttemptPublic, DeliveryListResponse, DeliveryPublic
+from stepwell.contract.events import DeliveryListResponse, DeliveryPublic
 from stepwell.engine.service import Services
 from stepwell.lifecycle.preconditions import Preconditions
-from stepwell.lifecycle.webhook_deliveries import DeliveryRecord
 from stepwell.rules.large_workflow_records import FoundWorkflow
 
 TAG = "webhooks"
 _ALL = "/api/v1/workflows/{workflow_id}/deliveries"
-
-
-def delivery_to_public(record: DeliveryRecord) -> DeliveryPublic:
-    attempts = [
-        DeliveryAttemptPublic(attempt.at, attempt.code, attempt.latency_ms, attempt.answer, attempt.error)
-        for attempt in record.attempts
-    ]
-    return DeliveryPublic(
-        record.id, record.event_id, record.type, record.status, record.next_at, record.created_at, attempts
-    )
 
 
 LIST = Operation(
@@ -66,9 +55,9 @@ async def list_deliveries(request: ApiRequest, services: ServicesDep) -> ASGIApp
     workflow_id = parse_id(request.path_params["workflow_id"], "workflow")
     query = parse_query(request.scope["query_string"], DeliveriesQuery)
     scope = request.user.scope
-    records = await services.webhooks.deliveries(scope, workflow_id, after=query.after, limit=query.limit + 1)
-    deliveries = [delivery_to_public(record) for record in records[: query.limit]]
-    return await respond_unless_known(request, DeliveryListResponse(deliveries, len(records) > query.limit))
+    found = await services.webhooks.deliveries(scope, workflow_id, after=query.after, limit=query.limit + 1)
+    answer = DeliveryListResponse(found[: query.limit], has_more=len(found) > query.limit)
+    return await respond_unless_known(request, answer)
 
 
 async def _current_delivery(request: ApiRequest, services: Services, workflow: FoundWorkflow) -> StoredAnswer:
@@ -76,8 +65,8 @@ async def _current_delivery(request: ApiRequest, services: Services, workflow: F
     return _delivery_answer(await services.webhooks.delivery(request.user.scope, workflow.id, delivery_id))
 
 
-def _delivery_answer(record: DeliveryRecord) -> StoredAnswer:
-    return StoredAnswer(200, {}, json.encode(delivery_to_public(record)))
+def _delivery_answer(delivery: DeliveryPublic) -> StoredAnswer:
+    return StoredAnswer(200, {}, json.encode(delivery))
 
 
 @endpoint(REDELIVER)

@@ -26,6 +26,7 @@ from msgspec import Struct
 
 from stepwell.basics.errors import Unavailable
 from stepwell.contract.enums import DeliveryStatus
+from stepwell.contract.events import DeliveryAttemptPublic
 from stepwell.engine.events.bus import CommittedEvents, EventBus
 from stepwell.engine.execution.lease import Lease
 from stepwell.engine.execution.timers import wait_until_set
@@ -33,7 +34,6 @@ from stepwell.engine.webhooks.backlog import WebhookBacklog
 from stepwell.engine.webhooks.delivery_schedule import DeliverySchedule
 from stepwell.lifecycle.webhook_deliveries import (
     DELAYS_S,
-    DeliveryAttempt,
     DeliveryVerdict,
     DueDelivery,
     SendResult,
@@ -350,9 +350,9 @@ class WebhookDeliverer:
 
     def _unsent(self, why: str) -> SendResult:
         """Return the result of an attempt that was not sent. *why*: the reason, in words for the user."""
-        return SendResult(DeliveryAttempt(self._clock.now(), error=why))
+        return SendResult(DeliveryAttemptPublic(self._clock.now(), error=why))
 
-    async def _record(self, due: DueDelivery, decided: DeliveryVerdict, attempt: DeliveryAttempt | None) -> None:
+    async def _record(self, due: DueDelivery, decided: DeliveryVerdict, attempt: DeliveryAttemptPublic | None) -> None:
         """Record the result, and retry for as long as the database is away.
 
         Until then the delivery counts as in flight, and this process keeps its lease, so that no other one sends it.

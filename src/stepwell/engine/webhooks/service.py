@@ -1,22 +1,16 @@
 """The use cases of webhooks: list and show deliveries, send one again, and check a webhook URL."""
 
 from asyncio import CancelledError
-from collections.abc import Sequence
 from uuid import UUID
 
 from stepwell.basics.errors import Fault, InvalidRequest, NotFound, NoWebhook, Unavailable
 from stepwell.basics.tenancy import TenantScope
 from stepwell.contract.definition import WorkflowUpdate
+from stepwell.contract.events import DeliveryPublic
 from stepwell.engine.execution.recovery import Recovery
 from stepwell.engine.webhooks.deliverer import WebhookDeliverer
 from stepwell.lifecycle.preconditions import NO_PRECONDITIONS, Preconditions
-from stepwell.lifecycle.webhook_deliveries import (
-    WEBHOOK_URL,
-    WEBHOOKS_NOT_CONFIGURED,
-    DeliveryRecord,
-    event_of,
-    lane_of,
-)
+from stepwell.lifecycle.webhook_deliveries import WEBHOOK_URL, WEBHOOKS_NOT_CONFIGURED, event_of, lane_of
 from stepwell.ports.storage import WorkflowReader
 from stepwell.ports.webhooks import Deliveries
 from stepwell.rules.webhook_secrets import WebhookSecrets
@@ -39,14 +33,14 @@ class WebhookService:
 
     async def deliveries(
         self, scope: TenantScope, workflow_id: UUID, *, after: int, limit: int
-    ) -> Sequence[DeliveryRecord]:
+    ) -> list[DeliveryPublic]:
         """Return up to *limit* deliveries of events after number *after*, in order. Raises `NotFound`."""
         page = await self._deliveries.page(scope, workflow_id, after, limit)
         if page is None:
             raise NotFound("workflow")
         return page
 
-    async def delivery(self, scope: TenantScope, workflow_id: UUID, name: str) -> DeliveryRecord:
+    async def delivery(self, scope: TenantScope, workflow_id: UUID, name: str) -> DeliveryPublic:
         """Return the delivery whose id is *name*. Raises `NotFound`."""
         _, event_id = _event(workflow_id, name)
         page = await self._deliveries.page(scope, workflow_id, event_id - 1, 1)
@@ -56,7 +50,7 @@ class WebhookService:
 
     async def redeliver(
         self, scope: TenantScope, workflow_id: UUID, name: str, preconditions: Preconditions = NO_PRECONDITIONS
-    ) -> DeliveryRecord:
+    ) -> DeliveryPublic:
         """Send a delivery again now, with the same id and body, and with as many attempts as a new one has.
 
         Raises `NotFound`, `PreconditionFailed`, and `NoWebhook` if the workflow has no webhook URL.

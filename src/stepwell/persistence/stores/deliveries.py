@@ -1,6 +1,5 @@
 """`ports.webhooks.Deliveries` on SQLAlchemy Core: the webhook deliveries of the API, and their redelivery."""
 
-from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -13,15 +12,16 @@ from stepwell.basics.errors import NotFound, StillRunning
 from stepwell.basics.idempotency import Reservation
 from stepwell.basics.tenancy import TenantScope
 from stepwell.contract.enums import DeliveryStatus
+from stepwell.contract.events import DeliveryAttemptPublic, DeliveryPublic
 from stepwell.lifecycle.preconditions import Preconditions, Version
-from stepwell.lifecycle.webhook_deliveries import DeliveryAttempt, DeliveryRecord, delivery_id
+from stepwell.lifecycle.webhook_deliveries import delivery_id
 from stepwell.persistence.connections.database import unavailable_in_outage
 from stepwell.persistence.rows.decode_rows import Row, event_type
 from stepwell.persistence.schema.tables import deliveries, idempotency_keys, workflows
 from stepwell.persistence.stores.workflow_queries import visible
 from stepwell.ports.webhooks import AddressedDelivery
 
-_read_attempts = json.Decoder(list[DeliveryAttempt]).decode
+_read_attempts = json.Decoder(list[DeliveryAttemptPublic]).decode
 # Without the body, which may be long and is meant for the receiver.
 _COLUMNS = (
     deliveries.c.workflow_id,
@@ -41,9 +41,7 @@ class PostgresDeliveries:
         self._engine = engine
 
     @unavailable_in_outage
-    async def page(
-        self, scope: TenantScope, workflow_id: UUID, after: int, limit: int
-    ) -> Sequence[DeliveryRecord] | None:
+    async def page(self, scope: TenantScope, workflow_id: UUID, after: int, limit: int) -> list[DeliveryPublic] | None:
         later = deliveries.c.event_id > literal(after, BigInteger())  # *after* may be larger than the column's type
         query = select(*_COLUMNS).where(deliveries.c.workflow_id == workflow_id, later)
         async with self._engine.connect() as connection:
@@ -75,7 +73,7 @@ class PostgresDeliveries:
         lane: str,
         owner: UUID,
         preconditions: Preconditions,
-    ) -> DeliveryRecord:
+    ) -> DeliveryPublic:
         again = (
             update(deliveries)
             .where(deliveries.c.workflow_id.in_(_own(scope, workflow_id)), deliveries.c.event_id == event_id)
@@ -116,8 +114,8 @@ def _applied(reservation: Reservation, workflow_id: UUID) -> Update:
     )
 
 
-def _record(row: Row) -> DeliveryRecord:
-    return DeliveryRecord(
+def _record(row: Row) -> DeliveryPublic:
+    return DeliveryPublic(
         delivery_id(row["workflow_id"], row["event_id"]),
         row["event_id"],
         event_type(row["type"]),

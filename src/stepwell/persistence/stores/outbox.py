@@ -11,8 +11,9 @@ from uuid import UUID
 
 from msgspec import json
 
+from stepwell.contract.events import DeliveryAttemptPublic
 from stepwell.lifecycle.feature_level import FEATURE_LEVEL
-from stepwell.lifecycle.webhook_deliveries import MAX_ATTEMPTS, DeliveryAttempt, DeliveryVerdict, DueDelivery
+from stepwell.lifecycle.webhook_deliveries import MAX_ATTEMPTS, DeliveryVerdict, DueDelivery
 from stepwell.persistence.connections.connection_pool import SmallPool
 from stepwell.persistence.connections.database import unavailable_in_outage
 from stepwell.persistence.rows.decode_rows import Row, history_event
@@ -128,7 +129,7 @@ class PostgresOutbox:
 
     @unavailable_in_outage
     async def record(
-        self, owner: UUID, due: DueDelivery, verdict: DeliveryVerdict, attempt: DeliveryAttempt | None
+        self, owner: UUID, due: DueDelivery, verdict: DeliveryVerdict, attempt: DeliveryAttemptPublic | None
     ) -> datetime | None:
         encoded = None if attempt is None else json.encode([attempt]).decode()
         values = (*due.key, owner, due.next_at, verdict.status, verdict.tries, verdict.next_at, encoded)
