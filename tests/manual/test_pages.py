@@ -6,22 +6,16 @@ from io import BytesIO
 import pytest
 from PIL import Image
 
-from stepwell.api.routes.manual_pages import anchor_of, read_heading, read_images, read_page
+from stepwell.api.routes.manual_pages import read_heading, read_images, read_page
 from support.documents.diagrams import loose_ends
-from support.documents.manual import FOLDER, pages, unknown_settings
+from support.documents.manual import CODE, FOLDER, anchors_of, pages, unknown_settings
 from support.documents.markdown import blocks_of
 from support.processes.source_tree import TOP
 
 PAGES = pages()
 README = (TOP / "README.md").read_text()
-_CODE = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
 _LINK = re.compile(r"(?<!!)\[[^\]]*\]\(([^)\s]+)\)")
 _IMAGE = re.compile(r"!\[([^\]]*)\]\(([^)\s]+)\)")
-
-
-def anchors_of(text: str) -> list[str]:
-    headings = re.findall(r"^#+ (.+)$", _CODE.sub("", text), re.MULTILINE)
-    return [anchor_of(heading.replace("`", "")) for heading in headings]
 
 
 def test_each_file_in_the_folder_is_a_page_or_an_image_of_a_page() -> None:
@@ -66,7 +60,7 @@ def test_the_headings_of_a_page_differ(page: str) -> None:
 
 @pytest.mark.parametrize("page", PAGES)
 def test_the_links_of_a_page_lead_to_pages_and_headings_that_exist(page: str) -> None:
-    for link in _LINK.findall(_CODE.sub("", PAGES[page])):
+    for link in _LINK.findall(CODE.sub("", PAGES[page])):
         if link.startswith("https://"):
             continue
         name, _, anchor = link.partition("#")

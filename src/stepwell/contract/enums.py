@@ -86,7 +86,7 @@ class CancelReceipt(ExtensibleEnum):
     UNKNOWN = "unknown"
 
 
-# `stepwell manual architecture` lists what else a new type needs.
+# `.github/ARCHITECTURE.md` lists what else a new type needs.
 class TaskType(ExtensibleEnum):
     GENERATION = "GENERATION"
     EDITING = "EDITING"

@@ -4,12 +4,13 @@ import re
 
 from msgspec.structs import fields
 
-from stepwell.api.routes.manual_pages import PAGES
+from stepwell.api.routes.manual_pages import PAGES, anchor_of
 from stepwell.basics.setting_names import COMMAND_LINE, PREFIX
 from stepwell.settings import Settings
 from support.processes.source_tree import TOP
 
 FOLDER = TOP / "src/stepwell/manual"
+CODE = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
 # Page, first line of the block (its first 60 characters), and why it isn't run.
 NOT_RUN = [
     ("api", "openapi-python-client generate --path openapi.json", "it needs the package openapi-python-client"),
@@ -31,6 +32,12 @@ def unknown_settings(text: str) -> set[str]:
     names = {name.partition("__")[0] for name in re.findall(rf"{PREFIX}[A-Z0-9_]+[A-Z]", text)}
     known = {PREFIX + setting.name.upper() for setting in fields(Settings)} | COMMAND_LINE
     return {name for name in names - known if name.removesuffix("_FILE") not in known}
+
+
+def anchors_of(text: str) -> list[str]:
+    """Return the anchors of the headings of *text*, in their order."""
+    headings = re.findall(r"^#+ (.+)$", CODE.sub("", text), re.MULTILINE)
+    return [anchor_of(heading.replace("`", "")) for heading in headings]
 
 
 def pages() -> dict[str, str]:

@@ -49,7 +49,7 @@ GROUPS: Final[Mapping[str, Sequence[str]]] = {
         "security",
         "performance",
     ),
-    "Understand it": ("architecture", "decisions", "changelog"),
+    "Reference": ("changelog",),
 }
 PAGES: Final = tuple(name for names in GROUPS.values() for name in names)
 FIRST_PAGE: Final = PAGES[0]
@@ -160,4 +160,4 @@ def _contents(current: str, parts: Sequence[tuple[str, str]]) -> Iterable[str]:
             yield f'<a{" class=here" if name == current else ""} href="/manual/{name}">{title}</a>'
             if name == current:
                 yield from (f'<a class="part" href="#{anchor}">{escape(text)}</a>' for anchor, text in parts)
-    yield '<strong>Reference</strong><a href="/schema">API</a>'
+    yield '<a href="/schema">API</a>'
