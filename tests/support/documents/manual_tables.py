@@ -7,6 +7,7 @@
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from enum import EnumType
+from functools import partial
 from inspect import getdoc
 from typing import Annotated, Any, Literal, get_args, get_origin
 
@@ -29,6 +30,8 @@ from stepwell.providers.google import models as google_models
 from stepwell.providers.openai.parameters import MODELS as OPENAI
 from stepwell.providers.replicate.parameters import KINDS as REPLICATE
 from stepwell.settings import Settings
+from support.documents.definition_tables import STRUCTS, rows_of
+from support.documents.descriptions import metas_of
 from support.documents.manual import FOLDER, pages
 
 _TABLE = re.compile(r"^(<!-- table: ([^\n]+) -->\n).*?^(<!-- end of table -->)$", re.MULTILINE | re.DOTALL)
@@ -57,17 +60,7 @@ def _variable(setting: FieldInfo) -> str:
 
 
 def _about(setting: FieldInfo) -> Meta:
-    return next(meta for meta in _metas(setting.type) if meta.description is not None)
-
-
-def _metas(kind: Any) -> Iterator[Meta]:
-    """Yield the `Meta`s of a type, the outermost first."""
-    if get_origin(kind) is Annotated:
-        yield from (meta for meta in reversed(kind.__metadata__) if isinstance(meta, Meta))
-        yield from _metas(kind.__origin__)
-    elif get_origin(kind) is not Literal:
-        for part in get_args(kind):
-            yield from _metas(part)
+    return next(meta for meta in metas_of(setting.type) if meta.description is not None)
 
 
 def _default(setting: FieldInfo) -> str:
@@ -87,7 +80,7 @@ def _meaning(setting: FieldInfo) -> str:
     choices = [choice for part in _parts(setting.type) for choice in _choices(part)]
     if choices:
         text += f" One of {', '.join(choices)}."
-    for meta in _metas(setting.type):
+    for meta in metas_of(setting.type):
         if meta.ge is not None:
             text += f" Range: {meta.ge:,} to {meta.le:,}." if meta.le is not None else f" At least {meta.ge:,}."
     return text
@@ -156,6 +149,10 @@ def _reasons(union: Any) -> str:
     return _table(["code", "meaning", "members"], rows)
 
 
+def _members(name: str) -> str:
+    return _table(["member", "kind", "meaning"], list(rows_of(name)))
+
+
 def _models() -> str:
     providers = [
         ProviderType.FAL,
@@ -194,6 +191,7 @@ TABLES: Mapping[str, Callable[[], str]] = {
     "workflow reasons": lambda: _reasons(WorkflowReason),
     "step reasons": lambda: _reasons(StepReason),
     "models": _models,
+    **{name: partial(_members, name) for name in STRUCTS},
 }
 
 

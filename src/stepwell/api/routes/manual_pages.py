@@ -49,7 +49,7 @@ GROUPS: Final[Mapping[str, Sequence[str]]] = {
         "security",
         "performance",
     ),
-    "Reference": ("changelog",),
+    "Reference": ("definition", "changelog"),
 }
 PAGES: Final = tuple(name for names in GROUPS.values() for name in names)
 FIRST_PAGE: Final = PAGES[0]
