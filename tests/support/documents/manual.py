@@ -23,7 +23,6 @@ NOT_RUN = [
     ("container", "export POSTGRES_PASSWORD=a-password", "it needs a Docker engine"),
     ("container", "docker run --rm -v deploy_stepwell:/var/lib/stepwell stepwel", "it needs a Docker engine"),
     ("performance", "stepwell bench --data-dir bench --work image --workflows 12", "it takes some minutes"),
-    ("performance", "PYTHONPATH=tests python tests/bench/attacks.py | tee attacks", "it attacks for an hour"),
 ]
 
 
