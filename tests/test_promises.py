@@ -24,7 +24,7 @@ PROOFS: Mapping[str, tuple[str, ...]] = {
     "the kill interrupted an attempt": (
         "cli/test_up_killed.py::test_the_next_start_continues_what_a_killed_service_and_its_postgresql_have_left",
     ),
-    "a worker process of LOCAL dies alone (killed, out of memory)": (
+    "a child process of LOCAL dies alone (killed, out of memory)": (
         "cli/test_up_killed.py::test_a_dead_worker_costs_a_retry",
     ),
     "a crash comes while a provider works on a job": ("crash/test_money.py::test_killed_with_jobs_under_way",),
@@ -42,7 +42,7 @@ PROOFS: Mapping[str, tuple[str, ...]] = {
     "a create has an `Idempotency-Key`": (
         "crash/test_idempotency_killed.py::test_one_effect_however_often_it_is_killed",
     ),
-    "a create gets no answer": ("crash/test_idempotency_killed.py::test_one_effect_however_often_it_is_killed",),
+    "a create gets no response": ("crash/test_idempotency_killed.py::test_one_effect_however_often_it_is_killed",),
     "two verbs race": ("engine/execution/test_flow_races.py::test_a_pair_of_events_has_one_legal_outcome",),
     "the database is away, or a disk is full": (
         "engine/execution/test_outage.py::test_an_outage_costs_nothing_but_time",

@@ -1,6 +1,6 @@
 """The command line: `stepwell up`, `serve`, `run` and the others.
 
-Each worker process of LOCAL imports the module with which the program started, and so this one. So this module imports
+Each child process of LOCAL imports the module with which the program started, and so this one. So this module imports
 nothing else of Stepwell until `main` runs.
 """
 

@@ -163,7 +163,7 @@ _MEANINGS: Mapping[str, Mapping[str, str]] = {
         "kind": "What it waits for",
         "since": "When the wait began",
         "message": "The question to those who decide",
-        "choices": "The answers among which they choose",
+        "choices": "The names among which they choose",
         "name": "The name of the signal, which `POST …/signals/{name}` sends",
         "decision_url": "A page on which anyone can decide, a secret. Only the response about one step has it, for "
         "tokens that may decide",

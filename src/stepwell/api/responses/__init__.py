@@ -1,1 +1,1 @@
-"""What goes out: the structs of answers, streams, conditional requests, problems and idempotent answers."""
+"""The responses: their structs, streams, conditional requests, problems and idempotency."""

@@ -1,1 +1,1 @@
-"""Cleanups: the runner that deletes the files of deleted workflows, and the turns that its passes take."""
+"""The files of workflows: cleanups, purges, uploads, previews, and the files of tasks."""

@@ -1,1 +1,1 @@
-"""The algorithms of explain and plan. The structs of their answers are in `contract`."""
+"""The algorithms of explain and plan. The structs of their results are in `contract`."""

@@ -15,6 +15,6 @@ What must hold:
 - A parked parent is due as soon as one of its sub-workflows has ended, also if that ended while the parent left memory.
 - A parent has at most one task for its checks, and none once it has left memory.
 - Sub-workflows that are created at the same time don't block the event loop together: those of a tenant are built one
-  after another, with a pass of the loop in between. A large one is validated in a thread.
-- A sub-workflow takes as many places of active workflows as the same definition that a client creates.
+  after another, with an iteration of the event loop in between. A large one is validated in a thread.
+- A sub-workflow takes as many slots of active workflows as the same definition that a client creates.
 """
