@@ -156,7 +156,7 @@ class LoadedWorkflow(Struct):
     that are followed up. `evaluates`: the configs of its steps have expressions. Only then, `inputs` (JSON) and
     `labels` are loaded. `signals` have arrived, and no step has taken them. `items` are in the order of their steps.
     `parent` is None unless it is a sub-workflow. `unreadable` says why this version can't read its rows; `steps` is
-    then incomplete. `deaths_alone` counts the deaths of processes in a row during its trials (see
+    then incomplete. `crashes_on_trial` counts the deaths of processes in a row during its trials (see
     `lifecycle.unclean_ends`); None if it needs no trial.
     """
 
@@ -170,7 +170,7 @@ class LoadedWorkflow(Struct):
     open_tasks: list[Task]
     result_bytes: int = 0
     unreadable: str | None = None
-    deaths_alone: int | None = None
+    crashes_on_trial: int | None = None
     feature_level: int = BASE_LEVEL
     evaluates: bool = False
     inputs: bytes | None = None

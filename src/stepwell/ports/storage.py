@@ -124,8 +124,8 @@ class WorkflowStore(Protocol):
         increments the epoch.
 
         If a process died without `LeaseStore.release` while an attempt was running, that is recorded. After three such
-        ends within ten minutes, a claim takes a single workflow whose attempt was running, and sets its `deaths_alone`,
-        as long as there are such workflows. It doesn't do this if *trials* is false.
+        ends within ten minutes, a claim takes a single workflow whose attempt was running, and sets its
+        `crashes_on_trial`, as long as there are such workflows. It doesn't do this if *trials* is false.
 
         *divided*: limits are divided among processes. Then nothing is claimed unless *owner* has a lease, and is marked
         as claiming in the division of limits, or has all limits for itself.

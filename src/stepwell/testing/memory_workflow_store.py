@@ -253,7 +253,7 @@ class MemoryWorkflowStore:
             _, alone = self._tables.unclean_ends.get(state.owner or owner, (None, False))
             deaths = state.crashes if alone else 0
             state.owner, state.epoch, state.crashes = owner, state.epoch + 1, 0
-            loaded.append(structs.replace(_loaded(row), deaths_alone=None if suspect is None else deaths))
+            loaded.append(structs.replace(_loaded(row), crashes_on_trial=None if suspect is None else deaths))
         if not loaded:
             self._forget_dead()
         return loaded

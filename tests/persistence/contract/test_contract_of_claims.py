@@ -34,7 +34,7 @@ async def test_a_claim_takes_what_has_no_live_process(
     await stored.write(handle, admitted())
     await stored.make(owner=None)
     await set_lease(stored, lease)
-    found = [(one.state.id, one.state.owner, one.state.epoch, one.deaths_alone) for one in await stored.claim()]
+    found = [(one.state.id, one.state.owner, one.state.epoch, one.crashes_on_trial) for one in await stored.claim()]
     epoch = handle.run.state.epoch + 1
     assert found == ([(handle.workflow_id, ME, epoch, None)] if claimed else [])
 
@@ -45,7 +45,7 @@ async def test_what_is_handed_over_may_be_claimed_while_its_owner_lives(stored: 
     await stored.leases.renew(OTHER, 60)
     await stored.workflow_store.hand_over(ME, [kept.workflow_id])
     await stored.workflow_store.hand_over(OTHER, [handle.workflow_id])
-    found = [(one.state.id, one.state.owner, one.deaths_alone) for one in await stored.claim()]
+    found = [(one.state.id, one.state.owner, one.crashes_on_trial) for one in await stored.claim()]
     assert found == [(handle.workflow_id, ME, None)]
 
 
@@ -77,7 +77,7 @@ async def test_a_fence_keeps_a_dead_owner_and_refuses_what_that_still_writes(
         return
     assert late == {handle.workflow_id}
     assert loaded is not None
-    assert (loaded.state.owner, len(loaded.open_tasks), loaded.deaths_alone) == (OTHER, 1, None)
+    assert (loaded.state.owner, len(loaded.open_tasks), loaded.crashes_on_trial) == (OTHER, 1, None)
     await stored.write(ActiveWorkflow(loaded), renamed("fenced"))
     (found,) = await stored.claim()
     assert (found.state.name, found.state.epoch) == ("fenced", loaded.state.epoch + 1)
@@ -118,14 +118,14 @@ async def test_after_three_unclean_ends_what_was_under_way_is_claimed_one_at_a_t
         await stored.write(handle, admitted())
     await stored.leases.renew(UUID(int=10), -1)
     for process in (11, 12):
-        assert {one.deaths_alone for one in await stored.claim(UUID(int=process))} == {None}
+        assert {one.crashes_on_trial for one in await stored.claim(UUID(int=process))} == {None}
         await stored.leases.renew(UUID(int=process), -1)
     suspects = sorted((first, second), key=lambda handle: handle.workflow_id.int)
     for number, handle in enumerate(suspects):
         claims = await stored.claim(ME, tuple(suspects[:number]))
-        assert [(one.state.id, one.deaths_alone) for one in claims] == [(handle.workflow_id, 0)]
+        assert [(one.state.id, one.crashes_on_trial) for one in claims] == [(handle.workflow_id, 0)]
     claims = await stored.claim(ME, (first, second))
-    assert [(one.state.id, one.deaths_alone) for one in claims] == [(waiting.workflow_id, None)]
+    assert [(one.state.id, one.crashes_on_trial) for one in claims] == [(waiting.workflow_id, None)]
 
 
 async def test_deaths_count_in_a_row_while_one_alone_was_on_trial(stored: Stored) -> None:
@@ -138,7 +138,7 @@ async def test_deaths_count_in_a_row_while_one_alone_was_on_trial(stored: Stored
         owner = UUID(int=process)
         (claimed,) = await stored.claim(owner)
         if trial:
-            await stored.write(ActiveWorkflow(claimed), TrialBegun((claimed.deaths_alone or 0) + 1), *more)
+            await stored.write(ActiveWorkflow(claimed), TrialBegun((claimed.crashes_on_trial or 0) + 1), *more)
         for workflow_id in {guilty.workflow_id, other.workflow_id} - {claimed.state.id}:
             fenced = await stored.workflow_store.fence(owner, workflow_id)
             assert fenced is not None
@@ -146,7 +146,7 @@ async def test_deaths_count_in_a_row_while_one_alone_was_on_trial(stored: Stored
         if not alone:
             await stored.claim(owner)
         await stored.leases.renew(owner, -1)
-        return [claimed.deaths_alone]
+        return [claimed.crashes_on_trial]
 
     await stored.leases.renew(UUID(int=10), -1)
     for process in (11, 12):

@@ -162,11 +162,11 @@ async def test_a_parent_that_waits_for_its_sub_workflow_is_no_suspect(stored: St
         await stored.write(handle, *inputs)
     await stored.leases.renew(UUID(int=10), -1)
     for process in (11, 12):
-        assert {one.deaths_alone for one in await stored.claim(UUID(int=process))} == {None}
+        assert {one.crashes_on_trial for one in await stored.claim(UUID(int=process))} == {None}
         await stored.leases.renew(UUID(int=process), -1)
-    assert [(one.state.id, one.deaths_alone) for one in await stored.claim(ME)] == [(other.workflow_id, 0)]
+    assert [(one.state.id, one.crashes_on_trial) for one in await stored.claim(ME)] == [(other.workflow_id, 0)]
     claims = await stored.claim(ME, (other,))
-    assert [(one.state.id, one.deaths_alone) for one in claims] == [(parent.workflow_id, None)]
+    assert [(one.state.id, one.crashes_on_trial) for one in claims] == [(parent.workflow_id, None)]
 
 
 async def is_due(stored: Stored) -> bool:

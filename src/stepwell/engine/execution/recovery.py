@@ -335,7 +335,7 @@ class Recovery(WorkflowListener):
             owner, held, now, divided = self._lease.owner, self._held, self._clock.now(), self._limits.divided
             loaded = await self._workflow_store.claim(owner, held, now, _PAGE, trials=trials, divided=divided)
             self.claimed.set()
-            deaths = loaded[0].deaths_alone if loaded else None
+            deaths = loaded[0].crashes_on_trial if loaded else None
             monotonic = self._clock.monotonic()
             if deaths is None:
                 if self._trials_end is not None:

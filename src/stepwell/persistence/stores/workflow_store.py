@@ -189,7 +189,7 @@ class PostgresWorkflowStore:
             loaded = await _load(connection, [row["id"] for row in rows])
         deaths = {row["id"]: row["deaths"] for row in rows}
         for each in loaded:
-            each.deaths_alone = deaths[each.state.id]
+            each.crashes_on_trial = deaths[each.state.id]
         return loaded
 
     @unavailable_in_outage
