@@ -95,7 +95,7 @@ class Decision(Struct):
         return False
 
     @property
-    def has_more_rows(self) -> bool:
+    def has_side_rows(self) -> bool:
         """True if the decision has rows besides those of the workflow, its steps, its tasks and its events."""
         return bool(self.deliveries or self.reservations or self.cleanup or self.commands) or self.labels is not UNSET
 
@@ -122,7 +122,7 @@ class Decision(Struct):
     def rows(self) -> int:
         """The number of rows to write. The row of the workflow is one of them, and so are all its labels together."""
         number = 1 + len(self.steps) + len(self.tasks) + len(self.events)
-        if self.has_more_rows:
+        if self.has_side_rows:
             of_requests = len(self.reservations) + len(self.commands)
             number += len(self.deliveries) + of_requests + (self.labels is not UNSET)
         return number + len(self.waits) + len(self.signals) + len(self.new_items) if self.has_flow else number
@@ -173,7 +173,7 @@ class Decision(Struct):
         self.events += later.events
         self.ready += later.ready
         self.effects += later.effects
-        if later.has_more_rows:
+        if later.has_side_rows:
             self.deliveries += later.deliveries
             self.reservations += later.reservations
             self.commands += later.commands

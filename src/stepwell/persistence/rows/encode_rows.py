@@ -74,7 +74,7 @@ def more_rows(batch: Sequence[Decision], *, child_ends: bool = False) -> MoreRow
 
     *child_ends*: return those of `CHECKPOINT_AND_CHILD_ENDS`.
     """
-    if not child_ends and not [each for each in batch if each.has_more_rows or each.has_costs or each.has_flow]:
+    if not child_ends and not [each for each in batch if each.has_side_rows or each.has_costs or each.has_flow]:
         return None  # hot path
     deliveries = [
         (decision.workflow.id, delivery.event_id, delivery.type, delivery.lane, delivery.at)
