@@ -59,7 +59,7 @@ class SubworkflowRun(ItemRun):
     def has_children(self) -> bool:
         return bool(self._children)
 
-    def saw_child_ends(self, number: int) -> None:
+    def note_handled_ends(self, number: int) -> None:
         """Record that this run knows of the first *number* ends of sub-workflows that are counted.
 
         Nothing is recorded while an attempt needs a process: the status of its sub-workflow may not be read yet.

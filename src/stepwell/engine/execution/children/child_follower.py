@@ -133,7 +133,7 @@ class ChildFollower(WorkflowListener, CommandListener):
                     self._apply(parent, followed, child_id, input_)
                     await asyncio.sleep(0)
             if page.has_all and not followed.to_do and isinstance(parent.run, SubworkflowRun):
-                parent.run.saw_child_ends(page.ends)
+                parent.run.note_handled_ends(page.ends)
 
     async def _read_page(self, parent: ActiveWorkflow, followed: _FollowedChildren) -> _Page:
         """Take the next checks from `to_do`, and read the statuses that they need.
