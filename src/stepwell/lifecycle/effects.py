@@ -54,7 +54,7 @@ class Evaluate(Struct, frozen=True):
 
 
 class PauseOrResumeChild(Struct, frozen=True):
-    """Pause the sub-workflow *child* of an attempt, or resume it, and apply `ChildFollowed`.
+    """Pause the sub-workflow *child* of an attempt, or resume it, and apply `ChildPausedOrResumed`.
 
     A later effect for the same position replaces an earlier one. A child that has ended is left as it is.
     """

@@ -35,7 +35,7 @@ from stepwell.lifecycle.decision import Decision
 from stepwell.lifecycle.effects import Evaluate, WakeAt
 from stepwell.lifecycle.inputs import (
     SERVICE,
-    ChildFollowed,
+    ChildPausedOrResumed,
     Decide,
     Evaluated,
     FlowInput,
@@ -156,7 +156,7 @@ class FlowRun(Run):
                 if self.may_park(now):
                     self.state.owner, self.state.wake_at = None, self.next_due() or NEVER
                     decision.parking_changes = True
-            case ChildFollowed():  # `SubworkflowRun` handles it
+            case ChildPausedOrResumed():  # `SubworkflowRun` handles it
                 pass
             case _:
                 assert_never(input_)

@@ -273,7 +273,7 @@ class Signal(Struct, frozen=True, tag="signal"):
     data: bytes = b"null"
 
 
-class ChildFollowed(Struct, frozen=True):
+class ChildPausedOrResumed(Struct, frozen=True):
     """The sub-workflow of an attempt is PAUSED, or it isn't, as an effect `PauseOrResumeChild` has demanded."""
 
     position: int
@@ -296,7 +296,7 @@ class Unpark(Struct, frozen=True):
 
 Verb: TypeAlias = Created | Start | Pause | Resume | Cancel | Cleanup | Update | Decide | Signal
 RemoteInput: TypeAlias = SeedResolved | Sending | OutcomeLost | Submitted | Progressed | RemoteEnded | FollowUpEnded
-FlowInput: TypeAlias = Evaluated | Decide | Signal | ChildFollowed | Park | Unpark
+FlowInput: TypeAlias = Evaluated | Decide | Signal | ChildPausedOrResumed | Park | Unpark
 Input: TypeAlias = (
     Verb
     | FlowInput

@@ -26,7 +26,7 @@ from stepwell.lifecycle.effects import PauseOrResumeChild
 from stepwell.lifecycle.inputs import (
     Admitted,
     AttemptFailed,
-    ChildFollowed,
+    ChildPausedOrResumed,
     FlowInput,
     FollowUpEnded,
     Pause,
@@ -187,11 +187,11 @@ class SubworkflowRun(ItemRun):
         decision.effects.append(PauseOrResumeChild(position, task.id, UUID(task.remote_id), paused))
 
     def _flow_input(self, decision: Decision, input_: FlowInput, now: datetime) -> None:
-        if isinstance(input_, ChildFollowed):
-            self._child_followed(decision, input_)
+        if isinstance(input_, ChildPausedOrResumed):
+            self._child_paused_or_resumed(decision, input_)
         super()._flow_input(decision, input_, now)
 
-    def _child_followed(self, decision: Decision, input_: ChildFollowed) -> None:
+    def _child_paused_or_resumed(self, decision: Decision, input_: ChildPausedOrResumed) -> None:
         task = self._tracker.running.get(input_.position)
         paused = self.state.status is WorkflowStatus.PAUSED
         if task is not None and task.id == input_.task_id and paused == input_.paused:

@@ -31,7 +31,7 @@ from stepwell.lifecycle.flow_run import FlowRun
 from stepwell.lifecycle.inputs import (
     Admitted,
     AttemptFailed,
-    ChildFollowed,
+    ChildPausedOrResumed,
     Created,
     DeadlinePassed,
     Decide,
@@ -239,7 +239,7 @@ class SimulatedFlow(FlowRows):
             elif self.pauses:
                 pause = self.pauses[min(self.pauses)]
                 self.children.pause(pause.child, paused=pause.paused)
-                self.do(ChildFollowed(pause.position, pause.task_id, pause.paused))
+                self.do(ChildPausedOrResumed(pause.position, pause.task_id, pause.paused))
             elif again := self.answered & self.questions.keys():
                 self.do(self.answer_input(min(again)))
             else:
@@ -386,7 +386,7 @@ class SimulatedFlow(FlowRows):
                 self.children.create(UUID(remote_id), (position, self.run_number(position)))
                 if position in self.live and self.live[position].id == task_id:
                     del self.live[position]
-            case ChildFollowed(position):
+            case ChildPausedOrResumed(position):
                 self.pauses.pop(position, None)
             case FollowUpEnded(_, task_id):
                 self.following.discard(task_id)

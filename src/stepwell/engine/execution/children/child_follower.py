@@ -17,7 +17,7 @@ from stepwell.engine.execution.children.stored_children import StoredChildren
 from stepwell.engine.execution.scheduler import Scheduler, WorkflowListener
 from stepwell.engine.execution.workflow_admission import WorkflowAdmission
 from stepwell.lifecycle.effects import PauseOrResumeChild
-from stepwell.lifecycle.inputs import SERVICE, AttemptFailed, ChildFollowed, Pause, Succeeded
+from stepwell.lifecycle.inputs import SERVICE, AttemptFailed, ChildPausedOrResumed, Pause, Succeeded
 from stepwell.lifecycle.model import Task
 from stepwell.lifecycle.subworkflow_run import SubworkflowRun
 from stepwell.ports.processes import CommandListener
@@ -156,9 +156,9 @@ class ChildFollower(WorkflowListener, CommandListener):
         parent: ActiveWorkflow,
         followed: _FollowedChildren,
         child_id: UUID,
-        input_: ChildFollowed | Succeeded | AttemptFailed,
+        input_: ChildPausedOrResumed | Succeeded | AttemptFailed,
     ) -> None:
-        if not isinstance(input_, ChildFollowed):
+        if not isinstance(input_, ChildPausedOrResumed):
             followed.open.pop(child_id, None)
         self._scheduler.apply(parent, input_)
 
@@ -183,11 +183,11 @@ class ChildFollower(WorkflowListener, CommandListener):
 
     async def _safe_input(
         self, parent: ActiveWorkflow, child_id: UUID, check: ChildCheck, status: WorkflowStatus | None
-    ) -> ChildFollowed | Succeeded | AttemptFailed | None:
+    ) -> ChildPausedOrResumed | Succeeded | AttemptFailed | None:
         """Return `_input`. A bug there fails the attempt and nothing else, as in `AttemptRunner`."""
         task = parent.run.open_task(check.position)
         if task is None or task.id != check.task_id:
-            return ChildFollowed(check.position, check.task_id, check.paused or False)  # the run ignores it
+            return ChildPausedOrResumed(check.position, check.task_id, check.paused or False)  # the run ignores it
         try:
             return await self._input(parent, task, child_id, check, status)
         except Exception as error:
@@ -196,20 +196,20 @@ class ChildFollower(WorkflowListener, CommandListener):
 
     async def _input(
         self, parent: ActiveWorkflow, task: Task, child_id: UUID, check: ChildCheck, status: WorkflowStatus | None
-    ) -> ChildFollowed | Succeeded | AttemptFailed | None:
+    ) -> ChildPausedOrResumed | Succeeded | AttemptFailed | None:
         """Return the input that a check leads to; None if the check must be repeated."""
         if status is None:
             return child_failure(task, f"the sub-workflow {child_id} was deleted", child_lost=True)
         if status in TERMINAL_STATUSES:
             return await self._ends.read(parent, task, child_id, status)
         if check.paused is None or check.paused is (status is WorkflowStatus.PAUSED):
-            return ChildFollowed(task.position, task.id, check.paused or False)
+            return ChildPausedOrResumed(task.position, task.id, check.paused or False)
         if check.paused:
             await self._children.send(child_id, Pause(SERVICE))
             return None
         execution_id = parent.run.state.execution_id
         if execution_id is not None and await self._children.is_paused_by_others(child_id, execution_id):
-            return ChildFollowed(task.position, task.id, paused=False)
+            return ChildPausedOrResumed(task.position, task.id, paused=False)
         await self._children.resume(child_id)
         return None
 
