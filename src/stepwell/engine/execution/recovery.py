@@ -171,7 +171,7 @@ class Recovery(WorkflowListener):
     def workflow_registered(self, workflow: ActiveWorkflow) -> None:  # noqa: ARG002 - the listener's
         self.wake_if_idle()
 
-    def lost_workflow_left(self, workflow_id: UUID, refusals: int) -> None:
+    def lost_workflow_drained(self, workflow_id: UUID, refusals: int) -> None:
         if refusals:
             self._refusals[workflow_id] = refusals
         self.request()

@@ -84,7 +84,7 @@ class WorkflowListener:
     def workflow_grown(self, workflow: ActiveWorkflow, places: int) -> None:
         """A workflow in memory counts as so many more active workflows than before."""
 
-    def lost_workflow_left(self, workflow_id: UUID, refusals: int) -> None:
+    def lost_workflow_drained(self, workflow_id: UUID, refusals: int) -> None:
         """A workflow that this process has lost has nothing left here, so it may be claimed.
 
         *refusals*: how often in a row the database has refused its rows.
@@ -404,7 +404,7 @@ class Scheduler:
 
     def _report_left(self, workflow_id: UUID, refusals: int) -> None:
         for listener in self._listeners:
-            listener.lost_workflow_left(workflow_id, refusals)
+            listener.lost_workflow_drained(workflow_id, refusals)
 
     # Attempts
 

@@ -72,11 +72,11 @@ class VerbApplier:
                 await self._check_room(workflow, verb)
                 preconditions.check(workflow.run.state)
                 input_ = self._with_owner(workflow, verb)
-                self._take_with_children(workflow, verb)
+                self._own_if_it_has_children(workflow, verb)
                 changed = self.access.scheduler.apply(
                     workflow, input_, RequestMarks(preconditions.reservation, command)
                 )
-                self._take_unparked(workflow)
+                self._own_if_woken(workflow)
             except _REFUSALS as error:
                 refused = error
             # A refusal waits as well, because the state that forbids the verb may not be committed yet.
@@ -88,13 +88,13 @@ class VerbApplier:
                     await effect
             return VerbAnswer(changed, refused, workflow.run.state.epoch)
 
-    def _take_with_children(self, workflow: ActiveWorkflow, verb: ClientVerb) -> None:
+    def _own_if_it_has_children(self, workflow: ActiveWorkflow, verb: ClientVerb) -> None:
         """Let this process run a parked workflow with sub-workflows, because the verb may reach these."""
         run = workflow.flow_run
         if run is not None and run.has_children and run.state.owner is None and not isinstance(verb, Resume | Update):
             self.access.scheduler.apply(workflow, Unpark(self.access.lease.owner))
 
-    def _take_unparked(self, workflow: ActiveWorkflow) -> None:
+    def _own_if_woken(self, workflow: ActiveWorkflow) -> None:
         """Let this process run a workflow that a verb has given something to do, if there is room.
 
         Without room it waits for admission. Both are one change of its row, because they are written together.
