@@ -120,7 +120,7 @@ class PeerNotifications:
         except Unavailable:
             pass
         except Exception as error:  # noqa: BLE001 - a database that knows no LISTEN must not end the service
-            log.warning("neighbours.unheard", action="follow", error=repr(error))
+            log.warning("peers.disconnected", action="follow", error=repr(error))
 
     def _on_notification(self, workflow_ids: Collection[UUID] | None) -> None:
         self._bus.invalidate(tuple(self._bus.watched) if workflow_ids is None else workflow_ids)
