@@ -16,6 +16,7 @@ PAGES = {path.stem: path.read_text() for path in FOLDER.glob("*.md")}
 _PATH = re.compile(r"(?<![\w./<-])(?:src|deploy|tests|migrations|\.ci|\.github)/[\w./-]*[\w/]")
 _WRITTEN_BY_TESTS = {".ci/artefacts/screenshots"}
 _FILE_NAME = re.compile(r"(?<=`)[\w-]+\.(?:py|js|toml|md)(?=`)")
+_NAMES = re.compile(r"`(\w+)`(?: and `(\w+)`)? in `(src/[\w./]+\.\w+)`")
 _MODULE = re.compile(r"python -m (support[\w.]+)")
 _LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 
@@ -39,6 +40,14 @@ def test_every_file_that_a_page_names_exists(page: str) -> None:
     }
     modules = {name for name in _MODULE.findall(code) if find_spec(name) is None}
     assert paths | names | modules == set()
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_name_that_a_page_looks_for_in_a_file_is_there(page: str) -> None:
+    found = _NAMES.findall(PAGES[page])
+    missing = [(name, path) for *names, path in found for name in names if name not in (TOP / path).read_text()]
+    assert missing == []
+    assert len(found) >= 10 or page != "ARCHITECTURE"
 
 
 @pytest.mark.parametrize("page", PAGES)

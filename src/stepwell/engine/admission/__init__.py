@@ -1,1 +1,1 @@
-"""Admission control: slots, rate limits, the fair queue, and the circuit breakers of models."""
+"""Which step starts next: slots, rate limits, the fair queue, circuit breakers. It also counts the active workflows."""
