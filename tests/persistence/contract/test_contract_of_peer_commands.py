@@ -9,8 +9,8 @@ from stepwell.basics.errors import InvalidTransition, TooManyRequests
 from stepwell.basics.idempotency import Reservation
 from stepwell.basics.tenancy import EVERY_TENANT, TenantScope
 from stepwell.contract.enums import WorkflowStatus
+from stepwell.contract.workflows import WorkflowCleanupDetail
 from stepwell.engine.execution.active_workflow import ActiveWorkflow
-from stepwell.lifecycle.cleanup_records import CleanupReport
 from stepwell.lifecycle.inputs import Pause
 from stepwell.lifecycle.peer_commands import (
     Command,
@@ -79,7 +79,8 @@ async def test_an_effect_is_written_with_the_outcome_of_its_command(stored: Stor
 
 async def test_a_report_replaces_the_outcome_that_it_follows(stored: Stored) -> None:
     handle, command = await sent_to_me(stored)
-    commands, report = stored.here.commands, VerbApplied(changed=True, report=CleanupReport(tasks_processed=2))
+    commands = stored.here.commands
+    report = VerbApplied(changed=True, report=WorkflowCleanupDetail(2, 2, ["media/x/result.png"], []))
     await commands.report(command.id, report)
     assert (await commands.poll(OTHER, command.id)).outcome is None, "it has no outcome yet"
     await commands.answer(command.id, handle.run.state.epoch, VerbApplied(changed=True, report_follows=True))
