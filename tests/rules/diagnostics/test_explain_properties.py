@@ -9,7 +9,16 @@ from hypothesis import strategies as st
 from msgspec import json
 
 from stepwell.contract.definition import WorkflowStepDefinition
-from stepwell.contract.enums import OnFailure, ProviderType, RunIf, StepStatus, TaskPhase, TaskType, WorkflowStatus
+from stepwell.contract.enums import (
+    TERMINAL_STATUSES,
+    OnFailure,
+    ProviderType,
+    RunIf,
+    StepStatus,
+    TaskPhase,
+    TaskType,
+    WorkflowStatus,
+)
 from stepwell.contract.reasons import (
     BreakerOpen,
     DatabaseAway,
@@ -98,12 +107,13 @@ def snapshots(draw: st.DrawFn) -> WorkflowSnapshot:
     count = draw(st.integers(1, 6))
     positions = range(count)
     found = [draw(tasks(position, number)) for position in positions for number in (1, 2) if draw(st.booleans())]
+    status = draw(st.sampled_from(WorkflowStatus))
     state = WorkflowState(
         UUID(int=7),
-        draw(st.sampled_from(WorkflowStatus)),
+        status,
         "n",
         failure=draw(st.none() | st.just("workflow: timed out")),
-        deleted_at=draw(st.none() | st.just(NOW)),
+        deleted_at=draw(st.none() | st.just(NOW)) if status in TERMINAL_STATUSES else None,  # cleanup ends the others
     )
     return WorkflowSnapshot(
         state=state,
