@@ -15,9 +15,9 @@ from msgspec import structs
 from stepwell.api.auth.authentication import Principal, TokenVerifier, sign_token
 from stepwell.api.auth.token_keys import FixedKey
 from stepwell.api.openapi.components import EXAMPLE
-from stepwell.api.requests.operations import Permission
 from stepwell.basics.errors import Forbidden, InvalidToken
 from stepwell.basics.tenancy import EVERY_TENANT, TenantScope
+from stepwell.contract.scopes import Permission
 from stepwell.testing import MemoryDatabase
 from support.service.conformance import conforming_client
 from support.service.live_service import SECRET, Service, running_service, token

@@ -10,7 +10,7 @@ import asyncpg
 import pytest
 
 from providers.image_files import file_of, gradient
-from stepwell.api.requests.operations import Permission
+from stepwell.contract.scopes import Permission
 from support.database.postgres import connected
 from support.database.rows_of import tables_with
 from support.providers.configured_by_steps import (

@@ -15,8 +15,8 @@ import httpx
 import pytest
 import pytest_asyncio
 
-from stepwell.api.requests.operations import Permission
 from stepwell.contract.enums import ProviderType
+from stepwell.contract.scopes import Permission
 from support.database.failing_store import scheduler_of
 from support.database.postgres import TABLES, connected
 from support.providers.configured_by_steps import (

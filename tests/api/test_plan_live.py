@@ -11,9 +11,9 @@ import httpx
 import pytest
 import pytest_asyncio
 
-from stepwell.api.requests.operations import Permission
 from stepwell.basics.setting_values import Prices
 from stepwell.contract.enums import ProviderType
+from stepwell.contract.scopes import Permission
 from support.database.postgres import TABLES, TestServer, database
 from support.providers.configured_by_steps import WORKFLOWS, passthrough_step
 from support.providers.emulated import World, world_of

@@ -7,7 +7,7 @@ from uuid import uuid4
 import httpx
 import pytest
 
-from stepwell.api.requests.operations import Permission
+from stepwell.contract.scopes import Permission
 from stepwell.rules.access.sessions import SESSION
 from stepwell.testing import ManualClock, MemoryDatabase
 from support.providers.configured_by_steps import WORKFLOWS, configured_step, passthrough_step

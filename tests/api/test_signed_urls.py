@@ -11,7 +11,7 @@ import httpx
 import pytest
 import pytest_asyncio
 
-from stepwell.api.requests.operations import Permission
+from stepwell.contract.scopes import Permission
 from stepwell.rules.access.signed_urls import SignedUrls
 from stepwell.runtime.asgi_scope import http_scope
 from stepwell.testing import ManualClock, MemoryDatabase

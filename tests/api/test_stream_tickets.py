@@ -10,8 +10,8 @@ from uuid import uuid4
 import pytest
 import pytest_asyncio
 
-from stepwell.api.requests.operations import Permission
 from stepwell.basics.tenancy import EVERY_TENANT, TenantScope
+from stepwell.contract.scopes import Permission
 from stepwell.rules.access.stream_tickets import StreamTickets, Ticket
 from stepwell.runtime.telemetry import REDACTED, redact
 from stepwell.testing import ManualClock

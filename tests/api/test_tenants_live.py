@@ -10,8 +10,9 @@ import pytest
 import pytest_asyncio
 from msgspec import Struct
 
-from stepwell.api.requests.operations import Operation, Permission
+from stepwell.api.requests.operations import Operation
 from stepwell.api.routes.all_routes import operations
+from stepwell.contract.scopes import Permission
 from stepwell.lifecycle.webhook_deliveries import delivery_id
 from support.database.failing_store import nothing_left
 from support.database.postgres import connected

@@ -10,7 +10,7 @@ import httpx
 import pytest
 from PIL import Image
 
-from stepwell.api.requests.operations import Permission
+from stepwell.contract.scopes import Permission
 from support.service.live_service import Service, step_of
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")

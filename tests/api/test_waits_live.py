@@ -9,9 +9,9 @@ import httpx
 import pytest
 from msgspec import json
 
-from stepwell.api.requests.operations import Permission
 from stepwell.api.responses.serializers import stored_step_to_public
 from stepwell.basics.tenancy import EVERY_TENANT
+from stepwell.contract.scopes import Permission
 from stepwell.lifecycle.records import WHOLE
 from stepwell.rules.large_workflow_records import StepSnapshot
 from support.providers.configured_by_steps import WORKFLOWS

@@ -15,9 +15,9 @@ import pytest
 import pytest_asyncio
 
 from stepwell.api.requests.connection_limits import ConnectionLimits
-from stepwell.api.requests.operations import Permission
 from stepwell.cli import mcp_mount
 from stepwell.cli.mcp_mount import mount_mcp
+from stepwell.contract.scopes import Permission
 from stepwell.mcp.http_endpoint import MAX_MESSAGE_BYTES, MAX_VALUES
 from stepwell.settings import Settings
 from stepwell.testing import ManualClock, MemoryDatabase

@@ -6,8 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec import json
 
-from stepwell.api.requests.operations import Permission
-from stepwell.mcp.service_access import APPROVE_SCOPE, WRITE_SCOPE, may_use
+from stepwell.client import AsyncStepwell
+from stepwell.contract.scopes import Permission
+from stepwell.mcp.service_access import ServiceAccess, scopes_of
 from stepwell.mcp.shortening import MAX_BYTES, shorten, shorten_object, shorten_text
 from support.service.live_service import token
 
@@ -44,11 +45,17 @@ def test_a_long_text_ends_with_an_ellipsis() -> None:
     assert (shorten_text("abcd", 4), shorten_text("abcde", 4)) == ("abcd", "abc…")
 
 
+def allows(token: str | None, permission: Permission) -> bool:
+    return ServiceAccess(AsyncStepwell("http://t.local", token=""), scopes_of(token), local_files=False).allows(
+        permission
+    )
+
+
 def test_a_token_says_whether_it_may_write() -> None:
-    assert may_use(token(), WRITE_SCOPE)
-    assert not may_use(token(permissions=()), WRITE_SCOPE, APPROVE_SCOPE)
+    assert allows(token(), Permission.WRITE)
+    assert not allows(token(permissions=()), Permission.APPROVE)
     for unreadable in (None, "", "a.b.c", "not a token", "e30.e30.e30", "W10.W10.W10"):
-        assert may_use(unreadable, WRITE_SCOPE)
+        assert allows(unreadable, Permission.WRITE)
     approver = token(permissions=(Permission.APPROVE,))
-    assert may_use(approver, WRITE_SCOPE, APPROVE_SCOPE)
-    assert not may_use(approver, WRITE_SCOPE)
+    assert allows(approver, Permission.APPROVE)
+    assert not allows(approver, Permission.WRITE)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from providers.image_files import file_of, gradient
-from stepwell.api.requests.operations import Permission
+from stepwell.contract.scopes import Permission
 from support.service.assistant import LEGACY, MODERN, call, failure, stdio_assistant
 from support.service.live_service import token
 

@@ -14,8 +14,8 @@ from mcp import Client
 from PIL import Image as Picture
 
 from providers.image_files import file_of, gradient
-from stepwell.api.requests.operations import Permission
 from stepwell.client import AsyncStepwell, Unavailable
+from stepwell.contract.scopes import Permission
 from stepwell.mcp import in_process_transport
 from stepwell.mcp.file_tools import MAX_FILES, MAX_IMAGES, MAX_IMAGES_BYTES
 from stepwell.mcp.shortening import MAX_BYTES

@@ -12,7 +12,7 @@ import pytest
 
 from stepwell.api.auth.authentication import sign_token
 from stepwell.api.requests.connection_limits import RESERVED
-from stepwell.api.requests.operations import Permission
+from stepwell.contract.scopes import Permission
 from stepwell.persistence.clock import DatabaseClock
 from support.processes.stepwell_process import StepwellProcess, start, until
 from support.workflows.image_pipelines import create, until_ended

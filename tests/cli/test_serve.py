@@ -9,11 +9,11 @@ import httpx
 import pytest
 
 from stepwell.api.auth.authentication import sign_token
-from stepwell.api.requests.operations import Permission
 from stepwell.cli.errors import Refused
 from stepwell.cli.output import settings_of
 from stepwell.cli.serve import serve
 from stepwell.cli.signals import Signals
+from stepwell.contract.scopes import Permission
 from stepwell.persistence.clock import DatabaseClock
 from stepwell.persistence.embedded.server import EmbeddedPostgres
 from support.database.postgres import TestServer, create_database

@@ -5,6 +5,8 @@ import re
 import pytest
 
 from stepwell.contract.provider_members import OWN_MEMBERS, SHARED_MEMBERS
+from stepwell.mcp.assistant_server import TOOLS
+from stepwell.mcp.file_tools import UPLOAD
 from support.documents.manual import pages
 from support.documents.manual_tables import TABLES, with_tables
 
@@ -20,6 +22,12 @@ def test_the_generated_tables_of_a_page_are_those_of_the_code(page: str) -> None
 def test_each_table_is_in_one_page() -> None:
     for name in TABLES:
         assert sum(text.count(f"<!-- table: {name} -->\n") for text in PAGES.values()) == 1, name
+
+
+def test_the_tools_of_assistants_are_listed_with_their_scopes() -> None:
+    rows = re.findall(r"^\| ((?:`\w+`(?:, )?)+) \| .+ \| `([^`]+)`[^|]* \|$", PAGES["assistant"], re.MULTILINE)
+    listed = {name: scope for names, scope in rows for name in re.findall(r"\w+", names)}
+    assert listed == {tool.name: tool.permission for tool in (*TOOLS, UPLOAD)}
 
 
 def test_the_page_of_a_provider_lists_the_members_that_it_reads() -> None:

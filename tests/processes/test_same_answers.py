@@ -13,7 +13,7 @@ from uuid import uuid4
 import httpx
 import pytest
 
-from stepwell.api.requests.operations import Permission
+from stepwell.contract.scopes import Permission
 from support.emulators.webhook_receiver import running_sink
 from support.processes.cluster import WAIT_S, WORKFLOWS, Cluster, Json, Member, held_step, quick_step, verb_request
 from support.service.comparable_answers import ComparableAnswer, comparable

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from playwright.async_api import Locator, Page, Route, expect
 
-from stepwell.api.requests.operations import Permission
+from stepwell.contract.scopes import Permission
 from stepwell.examples import read_examples
 from support.browser.accessibility import accessibility_faults
 from support.browser.drops import drop_file

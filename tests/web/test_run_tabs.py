@@ -7,7 +7,7 @@ import re
 import pytest
 from playwright.async_api import Route, expect
 
-from stepwell.api.requests.operations import Permission
+from stepwell.contract.scopes import Permission
 from support.browser.accessibility import accessibility_faults
 from support.browser.pages import NARROW, User, keep_screenshots, signed_in
 from support.emulators.webhook_receiver import answered, running_sink

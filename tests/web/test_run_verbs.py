@@ -8,7 +8,7 @@ from uuid import uuid4
 import pytest
 from playwright.async_api import Locator, Page, Route, expect
 
-from stepwell.api.requests.operations import Permission
+from stepwell.contract.scopes import Permission
 from stepwell.web.static_files import static_files
 from support.browser.accessibility import accessibility_faults
 from support.browser.pages import Site, User, keep_screenshots, signed_in

@@ -8,9 +8,9 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from playwright.async_api import Locator, Page, Request, Route, expect
 
-from stepwell.api.requests.operations import Permission
 from stepwell.api.routes.list_query import ListQuery
 from stepwell.contract.enums import EventType
+from stepwell.contract.scopes import Permission
 from stepwell.web.static_files import static_files
 from support.browser.accessibility import accessibility_faults
 from support.browser.pages import Site, User, keep_screenshot, keep_screenshots, signed_in

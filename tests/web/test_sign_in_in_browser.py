@@ -8,7 +8,7 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import BrowserContext, expect
 
-from stepwell.api.requests.operations import Permission
+from stepwell.contract.scopes import Permission
 from support.browser.accessibility import accessibility_faults
 from support.browser.pages import DEADLINE_MS, NARROW, WIDE, Site, keep_screenshot
 from support.service.live_service import token

@@ -5,7 +5,7 @@ import re
 import pytest
 from playwright.async_api import FilePayload, expect
 
-from stepwell.api.requests.operations import Permission
+from stepwell.contract.scopes import Permission
 from support.browser.accessibility import accessibility_faults
 from support.browser.drops import drop_file
 from support.browser.pages import NARROW, Site, User, keep_screenshot, keep_screenshots, signed_in

@@ -21,6 +21,7 @@ from stepwell.cli.workflow_commands import (  # noqa: F401 - they declare comman
     monitoring_declarations,
 )
 from stepwell.cli.workflow_commands.service_command import CONNECTION, service_commands
+from stepwell.contract.scopes import DEFAULT_PERMISSIONS, Permission
 
 # ruff: noqa: PLC0415 - see above
 
@@ -291,7 +292,7 @@ def bench(
 @click.option(
     "--scope",
     multiple=True,
-    help="workflows:read, workflows:write or workflows:approve. Repeatable [the first two].",
+    help=f"One of {', '.join(Permission)}. Repeatable  [default: {', '.join(DEFAULT_PERMISSIONS)}]",
 )
 @click.option(
     "--expires", help="A time like 12h, 15m or 3600 (seconds), at most STEPWELL_JWT_MAX_LIFETIME_S  [default: 30d]"

@@ -13,6 +13,7 @@ from stepwell.basics.errors import AttemptError
 from stepwell.cli.data_folder import own_secret, own_webhook_secret
 from stepwell.cli.errors import MISUSED, Refused
 from stepwell.contract.enums import ProviderType
+from stepwell.contract.scopes import SCOPES
 from stepwell.settings import Settings
 
 # A label for each use of the secret, so that a signature of one use is worthless for another.
@@ -120,12 +121,8 @@ def _key_set_faults(settings: Settings) -> Iterator[str]:
 def _scope_faults(scope: str) -> Iterator[str]:
     if not scope:
         return
-    from stepwell.api.auth.authentication import EVERY  # noqa: PLC0415 - as above
-    from stepwell.api.requests.operations import Permission  # noqa: PLC0415
-
-    known = [*Permission, EVERY]
-    if not set(scope.split(" ")) <= set(known):
-        yield f"STEPWELL_JWT_DEFAULT_SCOPE: Expected some of {', '.join(known)}, with one space between them"
+    if not set(scope.split(" ")) <= set(SCOPES):
+        yield f"STEPWELL_JWT_DEFAULT_SCOPE: Expected some of {', '.join(SCOPES)}, with one space between them"
 
 
 def credential_faults(settings: Settings) -> Iterator[str]:

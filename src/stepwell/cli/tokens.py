@@ -5,11 +5,11 @@ from collections.abc import Iterable
 
 from msgspec import ValidationError, convert
 
-from stepwell.api.auth.authentication import EVERY, sign_token
+from stepwell.api.auth.authentication import sign_token
 from stepwell.api.auth.claims import OriginInstance, Subject, TenantId
-from stepwell.api.requests.operations import Permission
 from stepwell.cli.errors import MISUSED, Refused
 from stepwell.cli.keys import signing_secret
+from stepwell.contract.scopes import ALL_TENANTS, DEFAULT_PERMISSIONS, Permission
 from stepwell.persistence.clock import DatabaseClock
 from stepwell.settings import Settings
 
@@ -65,11 +65,11 @@ def make_token(
 def _permissions(scopes: Iterable[str]) -> tuple[Permission, ...]:
     names = list(dict.fromkeys(name for scope in scopes for name in scope.replace(",", " ").split()))
     for name in names:
-        if name == EVERY:
-            raise Refused(f"--scope: {EVERY} is what --all-tenants gives", code=MISUSED)
+        if name == ALL_TENANTS:
+            raise Refused(f"--scope: {ALL_TENANTS} is what --all-tenants gives", code=MISUSED)
         if name not in list(Permission):
             raise Refused(f"--scope: Expected one of {', '.join(Permission)}", code=MISUSED)
-    return tuple(Permission(name) for name in names) or (Permission.READ, Permission.WRITE)
+    return tuple(Permission(name) for name in names) or DEFAULT_PERMISSIONS
 
 
 def _seconds(expires: str | None, longest_s: int) -> int:

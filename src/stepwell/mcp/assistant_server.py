@@ -36,7 +36,7 @@ from stepwell import __version__
 from stepwell.client import StepwellError
 from stepwell.mcp.file_tools import FILE_TOOLS, LOCAL_UPLOAD, UPLOAD
 from stepwell.mcp.resources import UnknownResource, list_resources, read_resource
-from stepwell.mcp.service_access import APPROVE_SCOPE, WRITE_SCOPE, ServiceAccess
+from stepwell.mcp.service_access import ServiceAccess
 from stepwell.mcp.shortening import shorten
 from stepwell.mcp.step_tools import ITEM_TOOLS, WAIT_TOOLS
 from stepwell.mcp.tool import Tool, ToolFailed, ToolOutcome, describe_error, schema_of
@@ -48,7 +48,7 @@ _INSTRUCTIONS = (
     "before you submit it, because providers may cost money. Ask the user before you cancel or delete anything."
 )
 _PROMPT = "write_definition"
-_TOOLS: Final = (*WORKFLOW_TOOLS, *ITEM_TOOLS, *WAIT_TOOLS, *FILE_TOOLS, *SERVICE_TOOLS)
+TOOLS: Final = (*WORKFLOW_TOOLS, *ITEM_TOOLS, *WAIT_TOOLS, *FILE_TOOLS, *SERVICE_TOOLS)
 
 
 def build_server(access: ServiceAccess) -> Server[Any]:
@@ -80,7 +80,7 @@ class _Caller:
 
     def __init__(self, access: ServiceAccess) -> None:
         self._access = access
-        tools = (*_TOOLS, LOCAL_UPLOAD if access.local_files else UPLOAD)
+        tools = (*TOOLS, LOCAL_UPLOAD if access.local_files else UPLOAD)
         self._tools = {tool.name: tool for tool in tools}
 
     def input_schema(self, name: str) -> dict[str, Any] | None:
@@ -88,15 +88,15 @@ class _Caller:
         return None if tool is None else schema_of(tool.arguments)
 
     async def list_tools(self, _context: Any, _params: PaginatedRequestParams | None) -> ListToolsResult:
-        allowed = [tool for tool in self._tools.values() if self._missing_scope(tool) is None]
+        allowed = [tool for tool in self._tools.values() if self._access.allows(tool.permission)]
         return ListToolsResult(tools=list(map(_sdk_tool, allowed)))
 
     async def call_tool(self, _context: Any, params: CallToolRequestParams) -> CallToolResult:
         tool = self._tools.get(params.name)
         if tool is None:
             raise MCPError(INVALID_PARAMS, f"Unknown tool: {params.name[:100]!r}. tools/list lists all.")
-        if (scope := self._missing_scope(tool)) is not None:
-            return _failure(f"{tool.name} needs a token with the scope {scope}, and this one lacks it.")
+        if not self._access.allows(tool.permission):
+            return _failure(f"{tool.name} needs a token with the scope {tool.permission}, and this one lacks it.")
         try:
             with fail_after(_CALL_S):
                 return _success(await tool.run(self._access, tool.parse(params.arguments or {})))
@@ -109,12 +109,6 @@ class _Caller:
         except (ValueError, OverflowError, RecursionError) as error:
             # A depth that JSON can't have, or an id that can't be part of a path.
             return _failure(f"The arguments of {tool.name} can't be sent to the service: {error}")
-
-    def _missing_scope(self, tool: Tool) -> str | None:
-        """Return the scope that the caller's token lacks for the tool; None if it may be used."""
-        if tool.decides:
-            return None if self._access.can_decide else APPROVE_SCOPE
-        return None if self._access.can_write or not tool.writes else WRITE_SCOPE
 
     async def list_resources(self, _context: Any, _params: PaginatedRequestParams | None) -> ListResourcesResult:
         return ListResourcesResult(

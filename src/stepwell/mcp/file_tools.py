@@ -16,6 +16,7 @@ from msgspec.structs import replace
 from stepwell.basics.folder_names import is_below
 from stepwell.client import OutputPublic, StepwellError
 from stepwell.contract.enums import StepStatus
+from stepwell.contract.scopes import Permission
 from stepwell.mcp.arguments import LocalUploadArguments, OutputsArguments, UploadArguments
 from stepwell.mcp.service_access import ServiceAccess
 from stepwell.mcp.tool import AnswerTooLarge, Image, Tool, ToolFailed, ToolOutcome
@@ -165,6 +166,7 @@ UPLOAD: Final = Tool(
     arguments=UploadArguments,
     result=UploadResult,
     run=upload,
+    permission=Permission.WRITE,
     writes=True,
 )
 LOCAL_UPLOAD: Final = replace(

@@ -23,12 +23,13 @@ from msgspec import Struct, json
 from stepwell.api.auth.cross_origin import EVERY_ORIGIN
 from stepwell.api.auth.dependencies import ApiRequest, ServicesDep
 from stepwell.api.requests.body_buffers import BodyTooLarge, reserve_memory
-from stepwell.api.requests.operations import JSON_TYPE, Operation, Permission, endpoint
+from stepwell.api.requests.operations import JSON_TYPE, Operation, endpoint
 from stepwell.api.requests.request_bodies import read_body, read_head, read_json
 from stepwell.api.requests.request_resources import RequestResources, resources_of, set_outer
 from stepwell.api.responses.prefer_wait import cancel_on_disconnect
 from stepwell.basics.errors import Fault, Forbidden, InvalidRequest, NeverFits, Unavailable
 from stepwell.basics.strict_json.value_count import most_values
+from stepwell.contract.scopes import Permission
 from stepwell.engine.service import Services
 from stepwell.mcp.tool import ToolFailed
 
@@ -77,8 +78,7 @@ def build_endpoint(app: ASGIApp, origins: Collection[str]) -> HTTPRouteHandler:
                 scope=request.scope,
                 message=message,
                 token=_token_of(request.scope),
-                can_write=Permission.WRITE in request.user.permissions,
-                can_decide=Permission.APPROVE.is_in(request.user.permissions),
+                scopes=request.user.permissions,
                 reserve=_reserve(request),
                 stopping=partial(_stopping, request, services),
             ),

@@ -3,7 +3,7 @@
 Each exchange has a server of its own, so there is no state between requests, and any replica answers any request.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from typing import Any, Final
 
 from litestar.types import ASGIApp, Scope
@@ -27,8 +27,7 @@ class Exchange(Struct, frozen=True):
     scope: Scope
     message: bytes
     token: str
-    can_write: bool
-    can_decide: bool
+    scopes: Collection[str]
     reserve: Callable[[int], Awaitable[object]]
     stopping: Callable[[], Awaitable[object]]
 
@@ -41,8 +40,7 @@ async def answer_message(app: ASGIApp, exchange: Exchange) -> CollectedResponse:
     async with AsyncStepwell(_URL, token=token, timeout_s=_CLIENT_S, retry_s=0, transport=transport) as client:
         access = ServiceAccess(
             client,
-            exchange.can_write,
-            exchange.can_decide,
+            exchange.scopes,
             local_files=False,
             reserve=exchange.reserve,
             stopping=exchange.stopping,

@@ -5,7 +5,7 @@ from mcp.server.stdio import stdio_server
 
 from stepwell.client import AsyncStepwell
 from stepwell.mcp.assistant_server import build_server
-from stepwell.mcp.service_access import APPROVE_SCOPE, WRITE_SCOPE, ServiceAccess, may_use
+from stepwell.mcp.service_access import ServiceAccess, scopes_of
 
 _RETRY_S = 2.0
 
@@ -17,7 +17,6 @@ def serve_stdio(url: str, token: str | None) -> None:
 
 async def _serve(url: str, token: str | None) -> None:
     async with AsyncStepwell(url, token=token or "", retry_s=_RETRY_S) as client:
-        can_write, can_decide = may_use(token, WRITE_SCOPE), may_use(token, WRITE_SCOPE, APPROVE_SCOPE)
-        server = build_server(ServiceAccess(client, can_write, can_decide, local_files=True))
+        server = build_server(ServiceAccess(client, scopes_of(token), local_files=True))
         async with stdio_server() as (read_stream, write_stream):
             await server.run(read_stream, write_stream, server.create_initialization_options())

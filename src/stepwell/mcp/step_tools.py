@@ -3,6 +3,7 @@
 from contextlib import aclosing
 from typing import Final
 
+from stepwell.contract.scopes import Permission
 from stepwell.contract.workflows import OpenDecision, WorkflowStepPublic
 from stepwell.mcp.arguments import DecideArguments, DecisionsArguments, ItemsArguments, SignalArguments
 from stepwell.mcp.service_access import ServiceAccess
@@ -74,7 +75,7 @@ WAIT_TOOLS: Final = (
         arguments=DecisionsArguments,
         result=DecisionsResult,
         run=list_decisions,
-        decides=True,
+        permission=Permission.APPROVE,
     ),
     Tool(
         name="decide_step",
@@ -85,7 +86,7 @@ WAIT_TOOLS: Final = (
         arguments=DecideArguments,
         result=WaitEndedResult,
         run=decide,
-        decides=True,
+        permission=Permission.APPROVE,
         writes=True,
         destructive=True,
         idempotent=False,
@@ -98,6 +99,7 @@ WAIT_TOOLS: Final = (
         arguments=SignalArguments,
         result=WaitEndedResult,
         run=send_signal,
+        permission=Permission.WRITE,
         writes=True,
         idempotent=False,
     ),

@@ -20,6 +20,7 @@ from stepwell.client import (
 )
 from stepwell.client.errors import fault_place
 from stepwell.contract.problems import ValidationError
+from stepwell.contract.scopes import Permission
 from stepwell.mcp.arguments import Arguments
 from stepwell.mcp.service_access import ServiceAccess
 from stepwell.mcp.tool_results import Result
@@ -40,9 +41,8 @@ class ToolOutcome(Struct, frozen=True):
 class Tool(Struct, frozen=True, kw_only=True):
     """A tool. *run* gets a caller's access and arguments of the type *arguments*.
 
-    `writes`: it changes something. `decides`: it needs a token that may decide. Any other tool that writes needs one
-    that allows changes. `destructive`: it may end or delete something. `idempotent`: a repeated call has no further
-    effect.
+    `permission` is what its token must allow. `writes`: it changes something. `destructive`: it may end or delete
+    something. `idempotent`: a repeated call has no further effect.
     """
 
     name: str
@@ -51,8 +51,8 @@ class Tool(Struct, frozen=True, kw_only=True):
     arguments: type[Arguments]
     result: type[Result]
     run: Callable[[ServiceAccess, Any], Awaitable[ToolOutcome]]
+    permission: Permission = Permission.READ
     writes: bool = False
-    decides: bool = False
     destructive: bool = False
     idempotent: bool = True
 

@@ -12,6 +12,7 @@ from msgspec import UNSET
 from stepwell.client import StepwellError, WaitTimeout
 from stepwell.contract.enums import TERMINAL_STATUSES, WorkflowStatus
 from stepwell.contract.forecasts import DryRunVerb
+from stepwell.contract.scopes import Permission
 from stepwell.contract.workflows import WorkflowPublic
 from stepwell.mcp.arguments import (
     CostsArguments,
@@ -171,6 +172,7 @@ def _verb(
         arguments=DestructiveVerbArguments if destructive else VerbArguments,
         result=VerbResult,
         run=partial(_run_verb, verb),
+        permission=Permission.WRITE,
         writes=True,
         destructive=destructive,
         idempotent=idempotent,
@@ -196,6 +198,7 @@ WORKFLOW_TOOLS: Final = (
         arguments=SubmitArguments,
         result=WorkflowStatusResult,
         run=submit,
+        permission=Permission.WRITE,
         writes=True,
         idempotent=False,
     ),

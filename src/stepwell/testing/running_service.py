@@ -9,11 +9,11 @@ from typing import Any, cast
 from uuid import UUID, uuid4
 
 from stepwell.api.auth.authentication import sign_token
-from stepwell.api.requests.operations import Permission
 from stepwell.app import Application, DatabaseSource, running_app
 from stepwell.basics.setting_values import Networks, Secrets
 from stepwell.client import AsyncStepwell
 from stepwell.contract.enums import TERMINAL_STATUSES, ProviderType, StepStatus
+from stepwell.contract.scopes import DEFAULT_PERMISSIONS, Permission
 from stepwell.contract.workflows import WorkflowPublic
 from stepwell.persistence.clock import DatabaseClock
 from stepwell.ports.clock import Clock
@@ -78,7 +78,7 @@ class RunningStepwell:
 
     def token_for(self, tenant: str | None, *, read_only: bool = False) -> str:
         """Return a token of *tenant*; None stands for every tenant."""
-        permissions = (Permission.READ,) if read_only else (Permission.READ, Permission.WRITE)
+        permissions = (Permission.READ,) if read_only else DEFAULT_PERMISSIONS
         return sign_token(
             SECRET,
             self._settings.jwt_algorithm,

@@ -18,6 +18,7 @@ from msgspec import Struct, json
 from stepwell import __version__
 from stepwell.api.auth.authentication import Principal
 from stepwell.api.auth.dependencies import ApiRequest
+from stepwell.contract.scopes import allowed_by
 from stepwell.examples import read_examples
 from stepwell.ports.clock import Clock
 from stepwell.rules.access.attempt_limit import AttemptLimit
@@ -117,7 +118,7 @@ def render_view(view: View, viewer: Principal, request: ApiRequest) -> Template:
         "view": view,
         "modules": _modules(view, _selected_tab(view, request)),
         "reads": _reads(view, request, workflow_id),
-        "scopes": sorted(viewer.permissions),
+        "scopes": sorted(allowed_by(viewer.permissions)),
         "subject": viewer.subject,
         "tenant": viewer.scope.tenant or "",
         "every_tenant": viewer.scope.every,

@@ -11,7 +11,7 @@ import httpx
 from msgspec import Struct
 from playwright.async_api import Browser, BrowserContext, ConsoleMessage, Page, expect
 
-from stepwell.api.requests.operations import Permission
+from stepwell.contract.scopes import Permission
 from stepwell.ports.providers import Provider
 from support.browser.chromium import running_chromium
 from support.service.listening_service import listening

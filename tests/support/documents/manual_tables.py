@@ -25,6 +25,7 @@ from stepwell.cli.workflow_commands import (  # noqa: F401 - they declare comman
 from stepwell.cli.workflow_commands.service_command import SHARED, service_commands
 from stepwell.contract.enums import EVENT_MEANINGS, WITHOUT_PROVIDER, EventType, ProviderType, TaskType
 from stepwell.contract.reasons import StepReason, WorkflowReason
+from stepwell.contract.scopes import SCOPES
 from stepwell.providers.fal.parameters import KINDS as FAL
 from stepwell.providers.google import models as google_models
 from stepwell.providers.openai.parameters import MODELS as OPENAI
@@ -136,6 +137,10 @@ def _options(command: click.Command) -> str:
     return ", ".join(f"`{'/'.join([*each.opts, *each.secondary_opts])}`" for each in options) or "-"
 
 
+def _scopes() -> str:
+    return _table(["scope", "allows"], [[f"`{scope}`", meaning] for scope, meaning in SCOPES.items()])
+
+
 def _events() -> str:
     return _table(["type", "meaning"], [[f"`{kind}`", f"{EVENT_MEANINGS[kind]}."] for kind in EventType])
 
@@ -187,6 +192,7 @@ TABLES: Mapping[str, Callable[[], str]] = {
     "settings": _settings,
     "routes": _routes,
     "commands": _commands,
+    "scopes": _scopes,
     "events": _events,
     "workflow reasons": lambda: _reasons(WorkflowReason),
     "step reasons": lambda: _reasons(StepReason),

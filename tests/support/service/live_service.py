@@ -12,10 +12,10 @@ from typing import Any, cast
 import httpx
 
 from stepwell.api.auth.authentication import sign_token
-from stepwell.api.requests.operations import Permission
 from stepwell.app import Application, DatabaseSource, PostgresSource, running_app
 from stepwell.basics.setting_values import Networks
 from stepwell.contract.enums import ProviderType
+from stepwell.contract.scopes import Permission
 from stepwell.persistence.clock import DatabaseClock
 from stepwell.ports.providers import Provider
 from stepwell.rules.webhook_secrets import SigningSecrets

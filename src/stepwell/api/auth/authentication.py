@@ -20,11 +20,12 @@ from msgspec import UNSET, Struct
 from stepwell.api.auth.claims import ClaimRules, has_expired
 from stepwell.api.auth.session_cookies import SessionCookies, SessionsNotRead
 from stepwell.api.auth.token_keys import TokenKeys, UnknownKey, parse_key
-from stepwell.api.requests.operations import OPT_KEY, Operation, Permission
+from stepwell.api.requests.operations import OPT_KEY, Operation
 from stepwell.api.requests.query_parameters import TicketQuery, parse_query
 from stepwell.basics.errors import Forbidden, InvalidRequest, InvalidToken, Unauthenticated, Unavailable
 from stepwell.basics.strict_json.decode import decode_body
 from stepwell.basics.tenancy import EVERY_TENANT, Account, SharedCaller, TenantScope
+from stepwell.contract.scopes import ALL_TENANTS, Permission
 from stepwell.lifecycle.inputs import SERVICE
 from stepwell.lifecycle.wait_ends import LINK_ACTOR
 from stepwell.ports.clock import Clock
@@ -32,7 +33,6 @@ from stepwell.rules.access.sessions import Grant, Session
 from stepwell.rules.access.signed_urls import SignedUrls
 from stepwell.rules.access.stream_tickets import StreamTickets, Ticket
 
-EVERY = "tenants:all"
 MAX_TOKEN_BYTES = 8 * 1024
 MAX_CACHED = 1000  # tokens
 _JWS = re.compile(r"[\w-]+\.[\w-]+\.[\w-]+", re.ASCII)  # RFC 7515, 7.1: base64url without padding
@@ -126,7 +126,7 @@ class TokenVerifier:
         if claims is None:
             raise InvalidToken(_MALFORMED)
         permissions = claims.scopes
-        if EVERY in permissions:
+        if ALL_TENANTS in permissions:
             scope = EVERY_TENANT
         else:
             scope = TenantScope(tenant=None if claims.tenant_id is UNSET else claims.tenant_id)
@@ -168,7 +168,7 @@ def sign_token(
     origin_instance: str | None = None,
 ) -> str:
     """Return a token that a `TokenVerifier` with the same key, or its public half, accepts for *expires_s* seconds."""
-    scopes = [*permissions, *([EVERY] if every else [])]
+    scopes = [*permissions, *([ALL_TENANTS] if every else [])]
     claims: dict[str, Any] = {
         "iss": issuer,
         "aud": audience,

@@ -17,6 +17,7 @@ from stepwell.api.requests.operations import SCHEMA_REF, Content, Operation
 from stepwell.api.responses.problems import MEANINGS, PROBLEM_JSON
 from stepwell.contract.definition import CreateWorkflow
 from stepwell.contract.problems import HTTPValidationError, Problem
+from stepwell.contract.scopes import SCOPES
 
 _INTRO = (
     "Runs workflows of AI-media tasks. A client posts a definition, which is a DAG of steps. Steps that are ready run "
@@ -115,7 +116,7 @@ def build_document(operations: Iterable[Operation], version: str) -> dict[str, A
                     "type": "http",
                     "scheme": "bearer",
                     "bearerFormat": "JWT",
-                    "description": "Scopes workflows:read, workflows:write, workflows:approve, tenants:all.",
+                    "description": f"Scopes {', '.join(SCOPES)}.",
                 },
                 "StreamTicket": {
                     "type": "apiKey",

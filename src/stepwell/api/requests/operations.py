@@ -1,8 +1,7 @@
 """The description of an operation, from which its route, its access checks and its documentation are made."""
 
 import re
-from collections.abc import Callable, Collection
-from enum import StrEnum
+from collections.abc import Callable
 from typing import Any, Literal
 
 from litestar import HttpMethod, route
@@ -10,6 +9,7 @@ from litestar.handlers import HTTPRouteHandler
 from msgspec import Struct
 
 from stepwell.api.requests.headers import PREFER
+from stepwell.contract.scopes import Permission
 
 OPT_KEY = "operation"
 SHARED_KEY = "shared_operations"
@@ -17,16 +17,6 @@ JSON_TYPE, MERGE_PATCH_TYPE = "application/json", "application/merge-patch+json"
 SCHEMA_REF = "#/components/schemas/{name}"
 _PARAMETER = re.compile(r"\{(\w+)\}")
 WITH_SLASHES = frozenset({"path", "step_id", "signal_name"})  # parameters that may contain slashes
-
-
-class Permission(StrEnum):
-    READ = "workflows:read"
-    WRITE = "workflows:write"
-    APPROVE = "workflows:approve"
-
-    def is_in(self, granted: Collection[str]) -> bool:
-        """Return whether *granted* permissions contain this one. Who may write may also decide."""
-        return self in granted or (self is Permission.APPROVE and Permission.WRITE in granted)
 
 
 class NoQuery(Struct, frozen=True):

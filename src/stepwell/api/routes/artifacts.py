@@ -22,7 +22,7 @@ from stepwell.api.requests.headers import (
     Headers,
     encode_headers,
 )
-from stepwell.api.requests.operations import Content, NoQuery, Operation, Permission, endpoint
+from stepwell.api.requests.operations import Content, NoQuery, Operation, endpoint
 from stepwell.api.requests.query_parameters import ArtifactQuery, parse_query
 from stepwell.api.requests.request_bodies import read_struct
 from stepwell.api.requests.request_resources import resources_of
@@ -31,6 +31,7 @@ from stepwell.api.responses.conditional_requests import not_modified
 from stepwell.basics.artifacts import PREVIEW_WIDTHS, content_type_of, media_type_of, parse_artifact_path
 from stepwell.basics.errors import Fault, InvalidRequest, NotFound
 from stepwell.contract.files import ArtifactLink, CreateArtifactLink
+from stepwell.contract.scopes import Permission
 from stepwell.ports.artifacts import Artifacts
 from stepwell.rules.access.signed_urls import ARTIFACTS_PATH
 

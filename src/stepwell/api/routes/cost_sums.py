@@ -10,11 +10,12 @@ from msgspec import UNSET, Meta, Raw, UnsetType, field
 
 from stepwell.api.auth.dependencies import ApiRequest, ServicesDep
 from stepwell.api.requests.headers import IF_NONE_MATCH
-from stepwell.api.requests.operations import Operation, Permission, endpoint
+from stepwell.api.requests.operations import Operation, endpoint
 from stepwell.api.requests.query_parameters import CheckedQuery, parse_query
 from stepwell.api.responses.conditional_requests import respond_unless_known
 from stepwell.basics.errors import Fault, InvalidRequest
 from stepwell.contract.enums import CostKey
+from stepwell.contract.scopes import Permission
 from stepwell.contract.tasks import CostGroup, CostsResponse
 from stepwell.rules.daily_costs import CostQuery, CostSum
 

@@ -13,8 +13,9 @@ from stepwell.api.auth.dependencies import (
     ServicesDep,
     SignedUrlsDep,
 )
-from stepwell.api.requests.operations import Operation, Permission, endpoint
+from stepwell.api.requests.operations import Operation, endpoint
 from stepwell.api.requests.query_parameters import Cursor, parse_id, parse_query, read_cursor
+from stepwell.contract.scopes import Permission
 from stepwell.contract.workflows import DecisionListResponse, OpenDecision, ShownFile
 from stepwell.engine.reads.read_service import ShownDecision
 from stepwell.ports.clock import Clock

@@ -5,13 +5,14 @@ from msgspec import json
 
 from stepwell.api.auth.dependencies import ApiRequest, ServicesDep
 from stepwell.api.requests.headers import CHANGING, IF_NONE_MATCH
-from stepwell.api.requests.operations import NoQuery, Operation, Permission, endpoint
+from stepwell.api.requests.operations import NoQuery, Operation, endpoint
 from stepwell.api.requests.query_parameters import DeliveriesQuery, parse_id, parse_query
 from stepwell.api.requests.request_bodies import ignore_empty_body
 from stepwell.api.responses.conditional_requests import respond_unless_known
 from stepwell.api.responses.idempotency import idempotent
 from stepwell.basics.idempotency import StoredAnswer
 from stepwell.contract.events import DeliveryListResponse, DeliveryPublic
+from stepwell.contract.scopes import Permission
 from stepwell.engine.service import Services
 from stepwell.lifecycle.preconditions import Preconditions
 from stepwell.rules.large_workflow_records import FoundWorkflow

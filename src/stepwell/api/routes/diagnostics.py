@@ -11,7 +11,7 @@ from msgspec import Raw, json, structs
 from stepwell.api.auth.dependencies import ApiRequest, ServicesDep
 from stepwell.api.requests.body_buffers import reserve_memory
 from stepwell.api.requests.headers import IF_NONE_MATCH
-from stepwell.api.requests.operations import NoQuery, Operation, Permission, endpoint
+from stepwell.api.requests.operations import NoQuery, Operation, endpoint
 from stepwell.api.requests.query_parameters import parse_id, parse_query
 from stepwell.api.requests.request_resources import resources_of
 from stepwell.api.responses.conditional_requests import respond_unless_known
@@ -21,6 +21,7 @@ from stepwell.basics.errors import Fault, InvalidRequest
 from stepwell.contract.definition import CreateWorkflow
 from stepwell.contract.forecasts import PlannedStep, WorkflowPlan
 from stepwell.contract.reasons import Explanation
+from stepwell.contract.scopes import Permission
 from stepwell.definition.mapping.input_mapping import EVERY_TYPE
 
 MOST_STEP_BYTES: Final = 32 * 1024 * 1024

@@ -11,7 +11,7 @@ from stepwell.api.auth.claims import LEEWAY_S
 from stepwell.api.auth.dependencies import ApiRequest, ClockDep, ServicesDep, SessionCookiesDep, TicketsDep
 from stepwell.api.auth.session_cookies import SessionCookies
 from stepwell.api.requests.headers import IF_NONE_MATCH
-from stepwell.api.requests.operations import Content, NoQuery, Operation, Permission, endpoint
+from stepwell.api.requests.operations import Content, NoQuery, Operation, endpoint
 from stepwell.api.requests.query_parameters import TICKET_PARAMETER, EventsQuery, FeedQuery, parse_id, parse_query
 from stepwell.api.requests.request_bodies import read_struct
 from stepwell.api.requests.request_resources import resources_of
@@ -28,6 +28,7 @@ from stepwell.contract.events import (
     FeedEventPublic,
     StreamTicket,
 )
+from stepwell.contract.scopes import Permission
 from stepwell.lifecycle.model import HistoryEvent
 from stepwell.ports.clock import Clock
 from stepwell.rules.access.feed_cursors import FeedCursors

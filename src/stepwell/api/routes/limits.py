@@ -10,8 +10,9 @@ from litestar.types import HTTPResponseStartEvent, Scope
 from msgspec import Meta, Struct
 
 from stepwell.api.auth.dependencies import ApiRequest, ServicesDep
-from stepwell.api.requests.operations import Operation, Permission, endpoint
+from stepwell.api.requests.operations import Operation, endpoint
 from stepwell.api.requests.query_parameters import parse_query
+from stepwell.contract.scopes import Permission
 from stepwell.contract.system import Limits
 from stepwell.engine.execution.workflow_admission import WorkflowAdmission
 

@@ -4,10 +4,11 @@ from litestar.types import ASGIApp
 
 from stepwell.api.auth.dependencies import ApiRequest, ServicesDep
 from stepwell.api.requests.headers import IF_NONE_MATCH
-from stepwell.api.requests.operations import NoQuery, Operation, Permission, endpoint
+from stepwell.api.requests.operations import NoQuery, Operation, endpoint
 from stepwell.api.requests.query_parameters import parse_query
 from stepwell.api.responses.conditional_requests import respond_unless_known
 from stepwell.contract.providers import ProviderListResponse
+from stepwell.contract.scopes import Permission
 
 PROVIDERS = Operation(
     method="GET",

@@ -13,13 +13,14 @@ from msgspec import json, structs
 
 from stepwell.api.auth.dependencies import ApiRequest, DecisionLinksDep, ServicesDep
 from stepwell.api.requests.headers import IF_NONE_MATCH
-from stepwell.api.requests.operations import NoQuery, Operation, Permission, endpoint
+from stepwell.api.requests.operations import NoQuery, Operation, endpoint
 from stepwell.api.requests.query_parameters import ItemsQuery, parse_id, parse_query
 from stepwell.api.responses.conditional_requests import answer_streams, respond_unless_known, to_response
 from stepwell.api.responses.serializers import item_to_public, step_to_public
 from stepwell.api.responses.streamed_answers import SLICE_BYTES
 from stepwell.basics.idempotency import StoredAnswer
 from stepwell.contract.enums import WaitKind
+from stepwell.contract.scopes import Permission
 from stepwell.contract.workflows import ItemListResponse, WorkflowStepPublic
 from stepwell.engine.service import Services
 from stepwell.rules.list_records import ItemFilter

@@ -5,11 +5,12 @@ from msgspec import UNSET
 
 from stepwell.api.auth.dependencies import ApiRequest, ServicesDep
 from stepwell.api.requests.headers import IF_NONE_MATCH
-from stepwell.api.requests.operations import NoQuery, Operation, Permission, endpoint
+from stepwell.api.requests.operations import NoQuery, Operation, endpoint
 from stepwell.api.requests.query_parameters import TasksQuery, parse_id, parse_query
 from stepwell.api.responses.conditional_requests import answer_streams, respond_unless_known
 from stepwell.api.responses.serializers import task_to_public
 from stepwell.api.responses.streamed_answers import TASKS_A_SLICE
+from stepwell.contract.scopes import Permission
 from stepwell.contract.tasks import TaskListResponse, TaskPublic
 
 _WHOLE_BYTES = 256 * 1024  # a larger list, or one of more tasks than a slice has, is sent in slices

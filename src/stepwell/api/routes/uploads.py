@@ -10,13 +10,14 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 
 from stepwell.api.auth.dependencies import ApiRequest, ServicesDep
 from stepwell.api.requests.body_buffers import BodyTooLarge, reserve_memory
-from stepwell.api.requests.operations import NoQuery, Operation, Permission, endpoint
+from stepwell.api.requests.operations import NoQuery, Operation, endpoint
 from stepwell.api.requests.query_parameters import Skip, parse_id, parse_query
 from stepwell.api.requests.request_bodies import ignore_empty_body
 from stepwell.api.requests.request_resources import resources_of
 from stepwell.api.requests.upload_bodies import read_files
 from stepwell.basics.errors import Fault, InvalidRequest
 from stepwell.contract.files import ArtifactListResponse, ArtifactPublic, PresignedPut, UploadResponse
+from stepwell.contract.scopes import Permission
 from stepwell.engine.files.spooled_file import SpooledFile
 from stepwell.engine.files.uploads import StoredUpload
 from stepwell.engine.service import Services

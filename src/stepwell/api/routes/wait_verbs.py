@@ -14,7 +14,7 @@ from msgspec import json
 
 from stepwell.api.auth.dependencies import ApiRequest
 from stepwell.api.requests.headers import CHANGING
-from stepwell.api.requests.operations import NoQuery, Operation, Permission, endpoint
+from stepwell.api.requests.operations import NoQuery, Operation, endpoint
 from stepwell.api.requests.query_parameters import parse_id, parse_query
 from stepwell.api.requests.request_bodies import read_struct
 from stepwell.api.responses.idempotency import idempotent
@@ -22,6 +22,7 @@ from stepwell.api.responses.serializers import step_to_public
 from stepwell.api.routes.single_steps import STEP, raw_path_after
 from stepwell.basics.errors import Fault, InvalidRequest
 from stepwell.basics.idempotency import StoredAnswer
+from stepwell.contract.scopes import Permission
 from stepwell.contract.workflows import MAX_DATA_BYTES, CreateDecision, SendSignal, WorkflowStepPublic
 from stepwell.engine.service import Services
 from stepwell.lifecycle.preconditions import Preconditions

@@ -7,10 +7,11 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 
 from stepwell.api.auth.dependencies import ApiRequest, CursorsDep, ServicesDep
 from stepwell.api.requests.headers import IF_NONE_MATCH
-from stepwell.api.requests.operations import Operation, Permission, endpoint
+from stepwell.api.requests.operations import Operation, endpoint
 from stepwell.api.requests.query_parameters import Cursor, parse_id, parse_query, read_cursor
 from stepwell.api.responses.conditional_requests import respond_unless_known
 from stepwell.basics.artifacts import content_type_of
+from stepwell.contract.scopes import Permission
 from stepwell.contract.workflows import OutputListResponse, OutputPublic
 from stepwell.rules.list_records import StoredOutput
 

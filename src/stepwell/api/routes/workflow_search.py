@@ -4,12 +4,13 @@ from litestar import Response
 from litestar.types import ASGIApp
 
 from stepwell.api.auth.dependencies import ApiRequest, ServicesDep
-from stepwell.api.requests.operations import NoQuery, Operation, Permission, endpoint
+from stepwell.api.requests.operations import NoQuery, Operation, endpoint
 from stepwell.api.requests.query_parameters import parse_id, parse_query
 from stepwell.api.responses.conditional_requests import answer_streams
 from stepwell.api.routes.list_query import FilterQuery
 from stepwell.contract.definition import CreateWorkflow
 from stepwell.contract.enums import WorkflowStatus
+from stepwell.contract.scopes import Permission
 from stepwell.contract.workflows import WorkflowCountsResponse
 
 COUNTS = Operation(

@@ -12,7 +12,7 @@ from msgspec import json
 
 from stepwell.api.auth.dependencies import ApiRequest, CursorsDep, ServicesDep
 from stepwell.api.requests.headers import CHANGING, ETAG, IDEMPOTENCY_KEY, IF_NONE_MATCH
-from stepwell.api.requests.operations import JSON_TYPE, MERGE_PATCH_TYPE, NoQuery, Operation, Permission, endpoint
+from stepwell.api.requests.operations import JSON_TYPE, MERGE_PATCH_TYPE, NoQuery, Operation, endpoint
 from stepwell.api.requests.preferences import handling_of
 from stepwell.api.requests.query_parameters import (
     CleanupQuery,
@@ -46,6 +46,7 @@ from stepwell.basics.tenancy import TenantScope
 from stepwell.contract.definition import CreateWorkflow, WorkflowUpdate
 from stepwell.contract.enums import WorkflowStatus
 from stepwell.contract.problems import DefinitionWarning
+from stepwell.contract.scopes import Permission
 from stepwell.contract.workflows import (
     WorkflowCleanupResponse,
     WorkflowDataDeletion,

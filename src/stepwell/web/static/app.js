@@ -5,7 +5,6 @@
 // error.
 //
 // The context:
-//   scopes       Set of the token's scopes, such as "workflows:write"
 //   canWrite     true if the viewer may change workflows: without it a view shows no buttons that do
 //   subject, tenant, everyTenant   who is signed in, the tenant ("" if none), true if the token acts for every tenant
 //   apiUrl       "/api/v1"
@@ -13,15 +12,14 @@
 import { SIGNED_OUT } from "./lib/api.js";
 import { errorNotice, html, render } from "./lib/dom.js";
 import { followSession } from "./lib/other_tabs.js";
+import { hasScope } from "./lib/scopes.js";
 import { setUpThemeSwitch } from "./lib/theme_switch.js";
 
 /** @returns what a view gets to know about the page and its viewer. */
 function readContext() {
   const data = document.body.dataset;
-  const scopes = new Set((data.scopes ?? "").split(" ").filter(Boolean));
   return {
-    scopes,
-    canWrite: scopes.has("workflows:write"),
+    canWrite: hasScope("workflows:write"),
     subject: data.subject ?? "",
     tenant: data.tenant ?? "",
     everyTenant: data.everyTenant === "true",

@@ -2,11 +2,11 @@
 import { send } from "./api.js";
 import { announce, errorNotice, html, nothing } from "./dom.js";
 import { fileUrl, isArtifactPath, kindOf } from "./outputs.js";
+import { hasScope } from "./scopes.js";
 
 /** True if the viewer's token may decide. */
 export function canDecide() {
-  const scopes = (document.body.dataset.scopes ?? "").split(" ");
-  return scopes.includes("workflows:approve") || scopes.includes("workflows:write");
+  return hasScope("workflows:approve");
 }
 
 /** True if *choice* is the path of a picture: its button shows it. */

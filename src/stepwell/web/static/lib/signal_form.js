@@ -1,10 +1,11 @@
 // The form with which a viewer sends the signal for which a step waits.
 import { send } from "./api.js";
 import { announce, errorNotice, html, nothing } from "./dom.js";
+import { hasScope } from "./scopes.js";
 
 /** True if the viewer's token may send signals. */
 export function canSignal() {
-  return (document.body.dataset.scopes ?? "").split(" ").includes("workflows:write");
+  return hasScope("workflows:write");
 }
 
 /** The form for the signal *name* of a run. *state* is an object that the caller keeps for the form: it gets `busy` and `error`.

@@ -14,7 +14,7 @@
 //   onEvents(call)   calls call(events) with new events of the run, also while the tab is hidden
 //   openStep(id, reader)   opens the drawer of a step: of the run, or of the sub-workflow that *reader* reads
 //   reader           reads the run
-//   scopes, canWrite, everyTenant, api   the viewer's rights; the module lib/api.js
+//   canWrite, everyTenant, api   the viewer's rights; the module lib/api.js
 import * as api from "../lib/api.js";
 import { everySecond } from "../lib/clock.js";
 import { emptyState, errorNotice, html, loading, nothing, render } from "../lib/dom.js";
@@ -196,7 +196,7 @@ class Panel {
 
   tabContext() {
     const { view } = this;
-    const { scopes, canWrite, everyTenant } = view.context;
+    const { canWrite, everyTenant } = view.context;
     return {
       id: view.id,
       get run() { return view.run; },
@@ -208,7 +208,7 @@ class Panel {
       onEvents: (callback) => view.reader.onEvents(callback),
       openStep: (stepId, reader) => view.openStep(stepId, reader),
       reader: view.reader,
-      scopes, canWrite, everyTenant, api,
+      canWrite, everyTenant, api,
     };
   }
 
