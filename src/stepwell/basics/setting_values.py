@@ -2,7 +2,7 @@
 
 import re
 from ipaddress import IPv4Network, IPv6Network, ip_network
-from typing import Annotated, Self
+from typing import Annotated, Self, TypeVar
 
 from msgspec import DecodeError, Meta, json
 
@@ -19,6 +19,17 @@ _ORIGIN = re.compile(
 DEFAULT_QUEUE = "stepwell"
 _QueueKey = Annotated[str, Meta(pattern=rf"^(?:\*|{'|'.join(TaskType)})(?!\n)$")]  # msgspec takes no enum beside "*"
 _QueueName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}(?!\n)$")]
+_Price = Annotated[float, Meta(ge=0)]
+
+T = TypeVar("T")
+
+
+def _read(text: str, kind: type[T], example: str) -> T:
+    """Return *text*, which is JSON, as *kind*. Raises ValueError, which doesn't quote the text."""
+    try:
+        return json.decode(text, type=kind)
+    except (DecodeError, RecursionError):
+        raise ValueError(f"Expected JSON, like {example}") from None
 
 
 class Prices(dict[str, dict[str, float]]):
@@ -26,11 +37,9 @@ class Prices(dict[str, dict[str, float]]):
 
     @classmethod
     def read(cls, text: str) -> Self:
-        """Read the JSON *text*. Raises ValueError, which doesn't quote it."""
-        try:
-            return cls(json.decode(text, type=dict[ProviderType, dict[str, Annotated[float, Meta(ge=0)]]]))
-        except (DecodeError, RecursionError):
-            raise ValueError('Expected JSON, like {"FAL": {"fal-ai/flux/dev": 0.025}}') from None
+        """Read the JSON *text*. Raises ValueError."""
+        prices = _read(text, dict[ProviderType, dict[str, _Price]], '{"FAL": {"fal-ai/flux/dev": 0.025}}')
+        return cls(prices.items())
 
 
 class ModelLimits(dict[ProviderType, dict[str, ModelLimit]]):
@@ -38,11 +47,8 @@ class ModelLimits(dict[ProviderType, dict[str, ModelLimit]]):
 
     @classmethod
     def read(cls, text: str) -> Self:
-        """Read the JSON *text*. Raises ValueError, which doesn't quote it."""
-        try:
-            return cls(json.decode(text, type=dict[ProviderType, dict[str, ModelLimit]]))
-        except (DecodeError, RecursionError):
-            raise ValueError('Expected JSON, like {"FAL": {"*": {"concurrency": 2}}}') from None
+        """Read the JSON *text*. Raises ValueError."""
+        return cls(_read(text, dict[ProviderType, dict[str, ModelLimit]], '{"FAL": {"*": {"concurrency": 2}}}'))
 
 
 class TenantLimits(dict[str, TenantLimit]):
@@ -50,11 +56,8 @@ class TenantLimits(dict[str, TenantLimit]):
 
     @classmethod
     def read(cls, text: str) -> Self:
-        """Read the JSON *text*. Raises ValueError, which doesn't quote it."""
-        try:
-            return cls(json.decode(text, type=dict[str, TenantLimit]))
-        except (DecodeError, RecursionError):
-            raise ValueError('Expected JSON, like {"acme": {"active_workflows": 1000}}') from None
+        """Read the JSON *text*. Raises ValueError."""
+        return cls(_read(text, dict[str, TenantLimit], '{"acme": {"active_workflows": 1000}}'))
 
 
 class TaskQueues(dict[str, str]):
@@ -62,11 +65,8 @@ class TaskQueues(dict[str, str]):
 
     @classmethod
     def read(cls, text: str) -> Self:
-        """Read the JSON *text*. Raises ValueError, which doesn't quote it."""
-        try:
-            return cls(json.decode(text, type=dict[_QueueKey, _QueueName]))
-        except (DecodeError, RecursionError):
-            raise ValueError('Expected JSON, like {"GENERATION": "gpu", "*": "stepwell"}') from None
+        """Read the JSON *text*. Raises ValueError."""
+        return cls(_read(text, dict[_QueueKey, _QueueName], '{"GENERATION": "gpu", "*": "stepwell"}'))
 
     def of(self, task_type: TaskType) -> str:
         """Return the queue of the steps of a type."""

@@ -9,6 +9,7 @@ from uuid import UUID
 
 from litestar.types import ASGIApp
 from msgspec import json
+from msgspec.structs import replace
 
 from stepwell.api.auth.dependencies import ApiRequest, CursorsDep, ServicesDep
 from stepwell.api.requests.headers import CHANGING, ETAG, IDEMPOTENCY_KEY, IF_NONE_MATCH
@@ -127,27 +128,6 @@ UPDATE = Operation(
     headers=("ETag",),
     takes=CHANGING,
 )
-CLEANUP = Operation(
-    method="POST",
-    path=ONE + "/cleanup",
-    id="cleanup_workflow",
-    summary="Cleanup Workflow",
-    description=(
-        "Soft-deletes the workflow; with cleanup_tasks also deletes output files and soft-deletes task records. "
-        "Must not be RUNNING. If files are left after ten seconds, pending is true, and the service goes on with them. "
-        "The event workflow.files_deleted reports the end."
-    ),
-    tag=TAG,
-    permission=Permission.WRITE,
-    query=CleanupQuery,
-    answers=WorkflowCleanupResponse,
-    also=DRY_RUN_ANSWER,
-    problems=(409,),
-    headers=("ETag",),
-    takes=CHANGING,
-)
-
-
 DELETE_DATA = Operation(
     method="DELETE",
     path=ONE + "/data",
@@ -192,20 +172,20 @@ RESUME = _verb(
     "Only FAILED or PAUSED. Resets failed and running steps and goes on from the last checkpoint.",
     waits=True,
 )
-CANCEL = Operation(
+CANCEL = replace(
+    _verb("cancel", "Cancels the workflow and all running tasks. Must be PENDING or RUNNING."),
     method="DELETE",
     path=ONE,
-    id="cancel_workflow",
-    summary="Cancel Workflow",
-    description="Cancels the workflow and all running tasks. Must be PENDING or RUNNING.",
-    tag=TAG,
-    permission=Permission.WRITE,
-    query=VerbQuery,
-    answers=WorkflowPublic,
-    also=DRY_RUN_ANSWER,
-    problems=(409,),
-    headers=("ETag",),
-    takes=CHANGING,
+)
+CLEANUP = replace(
+    _verb(
+        "cleanup",
+        "Soft-deletes the workflow; with cleanup_tasks also deletes output files and soft-deletes task records. "
+        "Must not be RUNNING. If files are left after ten seconds, pending is true, and the service goes on with them. "
+        "The event workflow.files_deleted reports the end.",
+    ),
+    query=CleanupQuery,
+    answers=WorkflowCleanupResponse,
 )
 
 
