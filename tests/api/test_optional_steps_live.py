@@ -136,7 +136,7 @@ async def test_steps_that_an_earlier_version_has_skipped_were_skipped_for_a_fail
     async with connected(live.dsn) as sql:
         await _forget_reasons(sql, done["id"])
     assert await live.get(done["id"]) == done
-    (snapshot,) = await live.app.services.reads.snapshot(EVERY_TENANT, [UUID(done["id"])], WHOLE)
+    (snapshot,) = await live.app.services.reads.store.snapshot(EVERY_TENANT, [UUID(done["id"])], WHOLE)
     states = json.decode(snapshot.states[0], type=list[StepSnapshot])
     assert [state.skip_reason for state in states] == [step["skip_reason"] for step in done["steps"]]
 

@@ -292,9 +292,9 @@ async def test_a_large_workflow_shows_its_waits_as_a_small_one(live: Service) ->
     workflow = await live.until(workflow["id"], lambda found: len(open_waits(found)) == 3)
     assert [(step["waiting_for"] or {}).get("name") for step in workflow["steps"]] == [None, None, "s", "go"]
     reads, workflow_id = live.app.services.reads, UUID(workflow["id"])
-    (snapshot,) = await reads.snapshot(EVERY_TENANT, [workflow_id], WHOLE)
+    (snapshot,) = await reads.store.snapshot(EVERY_TENANT, [workflow_id], WHOLE)
     states = [state for block in snapshot.states for state in json.decode(block, type=list[StepSnapshot])]
-    stored = await reads.step_slice(EVERY_TENANT, workflow_id, WHOLE, 0, 9, 100_000)
+    stored = await reads.store.step_slice(EVERY_TENANT, workflow_id, WHOLE, 0, 9, 100_000)
     created_at = datetime.fromisoformat(workflow["created_at"])
     shown = [
         json.decode(json.encode(stored_step_to_public(step, state, created_at, results=True)))["waiting_for"]

@@ -35,7 +35,7 @@ async def completed(service: Service, workflow_id: UUID) -> WorkflowRecord:
     scheduler = scheduler_of(service)
     await eventually(lambda: workflow_id not in scheduler.workflows, "it has ended", within_s=60)
     await eventually(lambda: nothing_left(service), "the engine is empty")
-    (snapshot,) = await service.app.services.reads.snapshot(EVERY_TENANT, [workflow_id], WHOLE)
+    (snapshot,) = await service.app.services.reads.store.snapshot(EVERY_TENANT, [workflow_id], WHOLE)
     steps = [step for block in snapshot.states for step in json.decode(block, type=list[StepSnapshot])]
     record = snapshot.record
     assert record.state.status == "COMPLETED"

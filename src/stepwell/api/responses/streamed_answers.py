@@ -12,7 +12,7 @@ What must hold:
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
-from typing import Final, Protocol
+from typing import Final
 from uuid import UUID, uuid4
 
 import anyio
@@ -33,7 +33,8 @@ from stepwell.contract.workflows import ItemListResponse
 from stepwell.engine.reads.read_service import ReadService
 from stepwell.lifecycle.preconditions import Version
 from stepwell.lifecycle.records import WHOLE, StoredInputs, WorkflowParts, WorkflowRecord
-from stepwell.rules.large_workflow_records import AnswerSize, LargeWorkflowSnapshot, StepSnapshot, StoredStep
+from stepwell.ports.storage import WorkflowReader
+from stepwell.rules.large_workflow_records import AnswerSize, LargeWorkflowSnapshot, StepSnapshot
 from stepwell.rules.list_records import ItemFilter, TaskPlace, TaskSlice
 from stepwell.runtime.memory import MemoryReservation
 
@@ -74,15 +75,6 @@ class StreamedAnswer(Struct, frozen=True):
 
 
 Answer = StoredAnswer | StreamedAnswer
-
-
-class StepSlices(Protocol):
-    """Reads the steps of large workflows in slices."""
-
-    async def step_slice(
-        self, scope: TenantScope, workflow_id: UUID, parts: WorkflowParts, first: int, count: int, max_bytes: int
-    ) -> Sequence[StoredStep]:
-        """As `ports.storage.WorkflowReader.step_slice`."""
 
 
 class AnswerStreams:
@@ -141,7 +133,7 @@ class AnswerStreams:
         memory = await self._memory()
         reserved = await _reserve(memory, size, page=page_etag is not None)
         try:
-            snapshots = await self._reads.snapshot(self._scope, answer.workflow_ids, answer.parts)
+            snapshots = await self._reads.store.snapshot(self._scope, answer.workflow_ids, answer.parts)
             if not snapshots and answer.workflow_ids:
                 raise NotFound("workflow")
             # The versions may be later ones than those that the caller has read.
@@ -172,7 +164,7 @@ class AnswerStreams:
         self, record: WorkflowRecord
     ) -> AsyncIterator[tuple[Headers, AsyncGenerator[bytes, None]]]:
         size = await self._reads.size(self._scope, [record.id], _DEFINITION, MAX_PAGE_BYTES)
-        inputs = await self._reads.inputs(self._scope, record.id)
+        inputs = await self._reads.store.inputs(self._scope, record.id)
         inputs_bytes = len(inputs.inputs or b"") + len(inputs.inputs_schema or b"")
         memory = await self._memory()
         reserved = await _reserve(memory, AnswerSize(size.total, _COPIES * inputs_bytes, size.largest_step), page=False)
@@ -187,7 +179,9 @@ class AnswerStreams:
         yield encode_head(record, inputs)[: -len(b"]}")]
         position, count = 0, _FIRST_COUNT
         while position < record.total_steps:
-            steps = await self._reads.step_slice(self._scope, record.id, _DEFINITION, position, count, SLICE_BYTES)
+            steps = await self._reads.store.step_slice(
+                self._scope, record.id, _DEFINITION, position, count, SLICE_BYTES
+            )
             if not steps:
                 raise LookupError(f"steps of workflow {record.id} are gone")
             yield (b"," if position else b"") + b",".join(
@@ -240,7 +234,7 @@ class AnswerStreams:
         while snapshots:
             yield separator
             async with aclosing(
-                encode_large(self._reads, self._scope, snapshots.pop(), answer.parts, answer.warnings)
+                encode_large(self._reads.store, self._scope, snapshots.pop(), answer.parts, answer.warnings)
             ) as chunks:
                 async for chunk in chunks:
                     yield chunk
@@ -279,7 +273,7 @@ def version_of(snapshot: LargeWorkflowSnapshot) -> Version:
 
 
 async def encode_large(
-    reads: StepSlices,
+    store: WorkflowReader,
     scope: TenantScope,
     snapshot: LargeWorkflowSnapshot,
     parts: WorkflowParts,
@@ -299,7 +293,7 @@ async def encode_large(
     states = _states(snapshot)
     position, count = 0, _FIRST_COUNT
     while position < record.total_steps:
-        steps = await reads.step_slice(scope, record.state.id, parts, position, count, SLICE_BYTES)
+        steps = await store.step_slice(scope, record.state.id, parts, position, count, SLICE_BYTES)
         if not steps:
             raise LookupError(f"steps of workflow {record.state.id} are gone")
         encoded = [

@@ -73,7 +73,7 @@ COSTS = Operation(
 @endpoint(COSTS)
 async def sum_costs(request: ApiRequest, services: ServicesDep) -> ASGIApp:
     query = _cost_query(parse_query(request.scope["query_string"], CostsQuery))
-    sums = await services.reads.costs(request.user.scope, query)
+    sums = await services.reads.store.costs(request.user.scope, query)
     if len(sums) > MAX_GROUPS:
         message = f"There are over {MAX_GROUPS:,} sums: use fewer members, or a shorter time"
         raise InvalidRequest([Fault(("query", "by"), message, "too_large")])

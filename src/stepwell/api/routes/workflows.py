@@ -240,7 +240,7 @@ async def list_workflows(request: ApiRequest, services: ServicesDep, cursors: Cu
         resources_of(request.scope).count_for(wanted.origin_tenant_id)
 
     async def read() -> ListAnswer:
-        return ListAnswer(await services.reads.page(scope, wanted), asyncio.Lock())
+        return ListAnswer(await services.reads.store.page(scope, wanted), asyncio.Lock())
 
     shared = await services.list_answers.read((scope, wanted), read)
     page = shared.page

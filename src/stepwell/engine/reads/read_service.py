@@ -19,21 +19,18 @@ from stepwell.basics.tenancy import EVERY_TENANT, TenantScope
 from stepwell.engine.files.task_files import OwnedFile, TaskFiles
 from stepwell.lifecycle.model import HistoryEvent
 from stepwell.lifecycle.preconditions import Version
-from stepwell.lifecycle.records import WHOLE, StepRecord, StoredInputs, TaskRecord, WorkflowParts, WorkflowRecord
+from stepwell.lifecycle.records import WHOLE, StepRecord, TaskRecord, WorkflowParts, WorkflowRecord
 from stepwell.ports.storage import WorkflowReader
-from stepwell.rules.daily_costs import CostQuery, CostSum
-from stepwell.rules.large_workflow_records import AnswerSize, FoundWorkflow, LargeWorkflowSnapshot, StoredStep
+from stepwell.rules.large_workflow_records import AnswerSize, FoundWorkflow
 from stepwell.rules.list_records import (
     DecisionFilter,
     ItemFilter,
     ItemSlice,
-    ListFilter,
     OutputCursor,
     StoredDecision,
     StoredOutput,
     TaskPlace,
     TaskSlice,
-    WorkflowPage,
 )
 
 T = TypeVar("T")
@@ -53,18 +50,19 @@ class ReadService:
     """Reads the workflows, events, tasks and files that a scope may see.
 
     Methods raise `NotFound` for a thing that the scope doesn't cover, and `Unavailable` while the database is away.
+    Reads that find nothing in that case are those of `store`.
     """
 
     def __init__(self, store: WorkflowReader, task_files: TaskFiles) -> None:
-        self._store, self._task_files = store, task_files
+        self.store, self._task_files = store, task_files
 
     async def get(self, scope: TenantScope, workflow_id: UUID) -> WorkflowRecord:
         """Return the workflow without its steps, however large it is."""
-        return _require(await self._store.get(scope, workflow_id), "workflow")
+        return _require(await self.store.get(scope, workflow_id), "workflow")
 
     async def find(self, scope: TenantScope, workflow_id: UUID, parts: WorkflowParts = WHOLE) -> FoundWorkflow:
         """Return the workflow with *parts*, or that it is large."""
-        workflow: FoundWorkflow | None = await self._store.find(scope, workflow_id, parts)
+        workflow: FoundWorkflow | None = await self.store.find(scope, workflow_id, parts)
         if workflow is None:
             raise NotFound("workflow")
         return workflow
@@ -73,23 +71,7 @@ class ReadService:
         self, scope: TenantScope, workflow_ids: Sequence[UUID], parts: WorkflowParts, stop_at: int
     ) -> AnswerSize:
         """Return the size of an answer with these workflows. It stops once the total exceeds *stop_at*."""
-        return _require(await self._store.size(scope, workflow_ids, parts, stop_at), "workflow")
-
-    async def snapshot(
-        self, scope: TenantScope, workflow_ids: Sequence[UUID], parts: WorkflowParts
-    ) -> list[LargeWorkflowSnapshot]:
-        """Return what changes of large workflows. `step_slice` returns the rest."""
-        return await self._store.snapshot(scope, workflow_ids, parts)
-
-    async def step_slice(
-        self, scope: TenantScope, workflow_id: UUID, parts: WorkflowParts, first: int, count: int, max_bytes: int
-    ) -> Sequence[StoredStep]:
-        """Return what never changes of up to *count* steps, from position *first* on, see `WorkflowReader`."""
-        return await self._store.step_slice(scope, workflow_id, parts, first, count, max_bytes)
-
-    async def inputs(self, scope: TenantScope, workflow_id: UUID) -> StoredInputs:
-        """Return the inputs of the workflow and their schema, see `WorkflowReader`."""
-        return await self._store.inputs(scope, workflow_id)
+        return _require(await self.store.size(scope, workflow_ids, parts, stop_at), "workflow")
 
     async def step(self, scope: TenantScope, workflow_id: UUID, step_id: str) -> StepRecord:
         """Return one step of the workflow, with its result and its attempts.
@@ -97,7 +79,7 @@ class ReadService:
         Raises `InvalidRequest` if the result, which is built from its items, is too large.
         """
         try:
-            return _require(await self._store.step(scope, workflow_id, step_id), "step")
+            return _require(await self.store.step(scope, workflow_id, step_id), "step")
         except ResultTooLarge as error:
             why = f"The result of all items is over {error.max_bytes:,} bytes: get the items of the step, page by page"
             raise InvalidRequest([Fault(("path", "step_id"), why, "too_large")]) from None
@@ -106,28 +88,28 @@ class ReadService:
         self, scope: TenantScope, workflow_id: UUID, query: ItemFilter, count: int, max_bytes: int
     ) -> ItemSlice:
         """Return up to *count* items of a step, see `WorkflowReader`. Raises `NotFound` if the step has no items."""
-        found = _require(await self._store.item_slice(scope, workflow_id, query, count, max_bytes), "step")
+        found = _require(await self.store.item_slice(scope, workflow_id, query, count, max_bytes), "step")
         if not found.has_items:
             raise NotFound("items (the step has no for_each)")
         return found
 
     async def step_at(self, scope: TenantScope, workflow_id: UUID, position: int) -> StepRecord:
         """Return the step at *position*, with its result."""
-        return _require(await self._store.step_at(scope, workflow_id, position), "step")
+        return _require(await self.store.step_at(scope, workflow_id, position), "step")
 
     async def outputs(
         self, scope: TenantScope, workflow_id: UUID, after: OutputCursor | None, limit: int
     ) -> list[StoredOutput]:
         """Return up to *limit* files of the results of the workflow and its sub-workflows, those behind *after*."""
-        return _require(await self._store.outputs(scope, workflow_id, after, limit), "workflow")
+        return _require(await self.store.outputs(scope, workflow_id, after, limit), "workflow")
 
     async def decisions(self, scope: TenantScope, query: DecisionFilter) -> list[ShownDecision]:
         """Return a page of the steps that wait for a decision."""
-        return await self._shown(await self._store.decisions(scope, query))
+        return await self._shown(await self.store.decisions(scope, query))
 
     async def decision(self, scope: TenantScope, workflow_id: UUID, position: int) -> ShownDecision | None:
         """Return the step at *position* if it waits for a decision; else None."""
-        stored = await self._store.decision(scope, workflow_id, position)
+        stored = await self.store.decision(scope, workflow_id, position)
         return None if stored is None else (await self._shown([stored]))[0]
 
     async def _shown(self, stored: Sequence[StoredDecision]) -> list[ShownDecision]:
@@ -151,28 +133,24 @@ class ReadService:
     async def step_of_signal(self, scope: TenantScope, workflow_id: UUID, name: str) -> StepRecord:
         """Return the step that waits for signals of this name."""
         what = f"step that waits for the signal '{printable_key(name)}'"
-        return _require(await self._store.step_of_signal(scope, workflow_id, name), what)
+        return _require(await self.store.step_of_signal(scope, workflow_id, name), what)
 
     async def version(self, scope: TenantScope, workflow_id: UUID) -> Version:
         """Return the version of the workflow, for its ETag."""
-        return _require(await self._store.version(scope, workflow_id), "workflow")
+        return _require(await self.store.version(scope, workflow_id), "workflow")
 
     async def owner(self, workflow_id: UUID) -> TenantScope | None:
         """Return the tenant of the workflow; None if it is unknown."""
-        return await self._store.owner(EVERY_TENANT, workflow_id)
+        return await self.store.owner(EVERY_TENANT, workflow_id)
 
     async def runs_elsewhere(self, scope: TenantScope, workflow_id: UUID, owner: UUID) -> bool:
         """Return whether a live process other than *owner* runs the workflow."""
-        ownership = await self._store.ownership(scope, workflow_id)
+        ownership = await self.store.ownership(scope, workflow_id)
         return ownership is not None and ownership.alive and ownership.owner not in (None, owner)
-
-    async def page(self, scope: TenantScope, query: ListFilter) -> WorkflowPage:
-        """Return a page of the workflows that match *query*."""
-        return await self._store.page(scope, query)
 
     async def events(self, scope: TenantScope, workflow_id: UUID, *, after: int, limit: int) -> Sequence[HistoryEvent]:
         """Return up to *limit* events of the workflow, from number *after* + 1 on."""
-        return _require(await self._store.events(scope, workflow_id, after, limit), "workflow")
+        return _require(await self.store.events(scope, workflow_id, after, limit), "workflow")
 
     async def task_slice(
         self,
@@ -186,26 +164,22 @@ class ReadService:
         step_id: str | None = None,
     ) -> TaskSlice:
         """Return up to *count* tasks of the workflow behind *after*, see `WorkflowReader`."""
-        read = await self._store.task_slice(
+        read = await self.store.task_slice(
             scope, workflow_id, after, count, max_bytes, include_deleted=include_deleted, step_id=step_id
         )
         return _require(read, "workflow")
 
     async def tasks(self, scope: TenantScope, workflow_id: UUID, *, include_deleted: bool) -> Sequence[TaskRecord]:
         """Return the tasks of the workflow, with the deleted ones if *include_deleted*."""
-        return _require(await self._store.tasks(scope, workflow_id, include_deleted=include_deleted), "workflow")
+        return _require(await self.store.tasks(scope, workflow_id, include_deleted=include_deleted), "workflow")
 
     async def task(self, scope: TenantScope, task_id: UUID) -> TaskRecord:
         """Return the task."""
-        return _require(await self._store.task(scope, task_id), "task")
+        return _require(await self.store.task(scope, task_id), "task")
 
     async def artifact(self, scope: TenantScope, path: str) -> OwnedFile:
         """Return a stored file, by the exact path that results contain."""
         return _require(await self._task_files.find(scope, path), "artifact")
-
-    async def costs(self, scope: TenantScope, query: CostQuery) -> Sequence[CostSum]:
-        """Return sums of the costs of attempts, see `WorkflowReader`."""
-        return await self._store.costs(scope, query)
 
 
 def _named_files(decision: StoredDecision) -> list[tuple[str, str]]:
