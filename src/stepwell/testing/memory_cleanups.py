@@ -9,13 +9,10 @@ from stepwell.basics.tenancy import TenantScope
 from stepwell.contract.enums import EventType, WorkflowStatus
 from stepwell.lifecycle.cleanup_records import CleanupCounts, DueCleanup, TaskToClean
 from stepwell.rules.list_records import TaskPlace
-from stepwell.testing.memory_tables import CleanupRow, Tables, TaskRow, WorkflowRow, task_record
+from stepwell.testing.memory_tables import CleanupRow, MemoryAdapter, TaskRow, WorkflowRow, task_record
 
 
-class MemoryCleanups:
-    def __init__(self, tables: Tables) -> None:
-        self._tables = tables
-
+class MemoryCleanups(MemoryAdapter):
     async def request(self, owner: UUID, workflow_id: UUID) -> UUID | None:
         await self._tables.round_trip()
         workflow, now = self._tables.workflows.get(workflow_id), self._tables.clock.now()

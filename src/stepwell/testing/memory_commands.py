@@ -8,14 +8,11 @@ from stepwell.basics.errors import TooManyRequests
 from stepwell.basics.tenancy import TenantScope
 from stepwell.lifecycle.peer_commands import Command, CommandWithdrawn, Outcome, VerbApplied
 from stepwell.ports.processes import COMMAND_LIFETIME_S, COMMANDS_PER_TENANT, COMMANDS_PER_WORKFLOW, CommandState
-from stepwell.testing.memory_tables import CommandRow, Tables
+from stepwell.testing.memory_tables import CommandRow, MemoryAdapter
 
 
-class MemoryCommands:
+class MemoryCommands(MemoryAdapter):
     """Implements the port."""
-
-    def __init__(self, tables: Tables) -> None:
-        self._tables = tables
 
     async def send(self, scope: TenantScope, requester: UUID, command: Command, forget: Collection[UUID] = ()) -> bool:
         await self._tables.round_trip()

@@ -9,16 +9,13 @@ from typing import Any
 from stepwell.basics.tenancy import TenantScope
 from stepwell.lifecycle.model import Task
 from stepwell.rules.daily_costs import MAX_MODEL, CostQuery, CostSum, ExpiredCosts
-from stepwell.testing.memory_tables import CostRow, CostRowKey, Tables
+from stepwell.testing.memory_tables import CostRow, CostRowKey, MemoryAdapter, Tables
 
 _EXACT = Context(prec=1_000)  # digits: more than any sum has
 
 
-class MemoryDailyCosts:
+class MemoryDailyCosts(MemoryAdapter):
     """`ports.deletions.DailyCosts` in memory."""
-
-    def __init__(self, tables: Tables) -> None:
-        self._tables = tables
 
     async def expire(self, before: date, most: int) -> ExpiredCosts:
         await self._tables.round_trip()

@@ -9,18 +9,14 @@ from stepwell.basics.tenancy import TenantScope
 from stepwell.lifecycle.model import HistoryEvent
 from stepwell.ports.processes import CommandListener
 from stepwell.rules.event_feed import FeedCursor, FeedEvent, FeedFilter, FeedPage, HistoryPage
-from stepwell.testing.memory_tables import MemorySubscription, Tables
+from stepwell.testing.memory_tables import MemoryAdapter, MemorySubscription, Tables
 
 
-class MemoryEventFeed:
+class MemoryEventFeed(MemoryAdapter):
     """Implements `EventFeed` in memory."""
 
-    def __init__(self, tables: Tables) -> None:
-        self._tables = tables
-
     async def history(self, scope: TenantScope, workflow_id: UUID, after: int, limit: int) -> HistoryPage | None:
-        await self._tables.round_trip()
-        if (row := self._tables.find(scope, workflow_id)) is None:
+        if (row := await self._tables.read(scope, workflow_id)) is None:
             return None
         later = [event for event in row.events if event.id > after][:limit]
         return HistoryPage(later, row.record.state.status, row.record.state.last_event)
@@ -49,8 +45,7 @@ class MemoryEventFeed:
         return False
 
     async def last_events(self, scope: TenantScope, workflow_ids: Collection[UUID]) -> Mapping[UUID, int]:
-        await self._tables.round_trip()
-        rows = [row for each in workflow_ids if (row := self._tables.find(scope, each)) is not None]
+        rows = await self._tables.read_all(scope, workflow_ids)
         return {row.record.state.id: row.record.state.last_event for row in rows}
 
     def _bound(self) -> FeedCursor:

@@ -3,16 +3,13 @@
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from stepwell.testing.memory_tables import ALWAYS, NEVER, CommandRow, Tables
+from stepwell.testing.memory_tables import ALWAYS, NEVER, CommandRow, MemoryAdapter
 
 _NOTIFIED = timedelta(seconds=0.5)
 
 
-class MemoryLeaseStore:
+class MemoryLeaseStore(MemoryAdapter):
     """Implements `LeaseStore` in memory."""
-
-    def __init__(self, tables: Tables) -> None:
-        self._tables = tables
 
     async def renew(self, owner: UUID, seconds: float | None) -> None:
         await self._tables.round_trip()

@@ -6,14 +6,11 @@ from uuid import UUID
 from stepwell.lifecycle.records import NO_PROCESS
 from stepwell.ports.processes import LIMITS_CHANGED
 from stepwell.rules.limit_division import OVERDUE_S, Division, DivisionChange, Member
-from stepwell.testing.memory_tables import NEVER, LimitMemberRow, Tables
+from stepwell.testing.memory_tables import NEVER, LimitMemberRow, MemoryAdapter
 
 
-class MemoryLimitStore:
+class MemoryLimitStore(MemoryAdapter):
     """Implements `LimitStore` in memory."""
-
-    def __init__(self, tables: Tables) -> None:
-        self._tables = tables
 
     async def read(self, owner: UUID) -> Division:
         await self._tables.round_trip()

@@ -7,13 +7,10 @@ from uuid import UUID
 from stepwell.basics.tenancy import TenantScope
 from stepwell.contract.enums import TERMINAL_STATUSES
 from stepwell.lifecycle.cleanup_records import ExpiredBatch, FileRemoval, PurgedRows
-from stepwell.testing.memory_tables import CleanupRow, RemovalRow, Tables, WorkflowRow
+from stepwell.testing.memory_tables import CleanupRow, MemoryAdapter, RemovalRow, WorkflowRow
 
 
-class MemoryPurges:
-    def __init__(self, tables: Tables) -> None:
-        self._tables = tables
-
+class MemoryPurges(MemoryAdapter):
     async def is_followed_up(self, workflow_id: UUID) -> bool:
         await self._tables.round_trip()
         row = self._tables.workflows.get(workflow_id)

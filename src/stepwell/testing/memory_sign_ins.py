@@ -4,14 +4,11 @@ from datetime import datetime
 from uuid import UUID
 
 from stepwell.ports.sign_ins import CodeRefusal
-from stepwell.testing.memory_tables import Tables
+from stepwell.testing.memory_tables import MemoryAdapter
 
 
-class MemorySignIns:
+class MemorySignIns(MemoryAdapter):
     """The sign-ins in memory."""
-
-    def __init__(self, tables: Tables) -> None:
-        self._tables = tables
 
     async def now(self) -> datetime:
         await self._tables.round_trip()

@@ -305,6 +305,16 @@ class Tables:
         row = self.workflows.get(workflow_id)
         return row if row is not None and scope.covers(row.record.tenant) else None
 
+    async def read(self, scope: TenantScope, workflow_id: UUID) -> WorkflowRow | None:
+        """Return what `find` finds after a round trip."""
+        await self.round_trip()
+        return self.find(scope, workflow_id)
+
+    async def read_all(self, scope: TenantScope, workflow_ids: Iterable[UUID]) -> list[WorkflowRow]:
+        """Return those of the workflows that *scope* covers, after a round trip."""
+        await self.round_trip()
+        return [row for each in workflow_ids if (row := self.find(scope, each)) is not None]
+
     def find_task(self, scope: TenantScope, task_id: UUID) -> tuple[WorkflowRow, TaskRow] | None:
         workflow_id = self.workflow_of_task.get(task_id)
         row = None if workflow_id is None else self.find(scope, workflow_id)
@@ -411,3 +421,10 @@ class Tables:
         """Return the row of the key if the reservation still holds it; else None."""
         row = self.keys.get((reservation.scope, reservation.key))
         return row if row is not None and row.token == reservation.token else None
+
+
+class MemoryAdapter:
+    """An implementation of a port on the rows in memory."""
+
+    def __init__(self, tables: Tables) -> None:
+        self._tables = tables

@@ -15,15 +15,12 @@ from stepwell.rules.uploads import (
     UploadRecord,
     UploadUse,
 )
-from stepwell.testing.memory_tables import Tables, UploadRow
+from stepwell.testing.memory_tables import MemoryAdapter, UploadRow
 
 _PENDING, _RECHECK, _CONTINUE = (timedelta(seconds=each) for each in (PENDING_S, RECHECK_S, CONTINUE_S))
 
 
-class MemoryUploads:
-    def __init__(self, tables: Tables) -> None:
-        self._tables = tables
-
+class MemoryUploads(MemoryAdapter):
     async def reserve(self, new: NewUpload, limits: UploadLimits) -> None:
         used = await self.use(new.tenant)
         if used.bytes + new.size > limits.quota_bytes or used.uploads >= limits.max_uploads:

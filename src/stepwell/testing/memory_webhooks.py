@@ -11,14 +11,11 @@ from stepwell.contract.events import DeliveryAttemptPublic, DeliveryPublic
 from stepwell.lifecycle.preconditions import Preconditions, Version
 from stepwell.lifecycle.webhook_deliveries import MAX_ATTEMPTS, DeliveryVerdict, DueDelivery, delivery_id
 from stepwell.ports.webhooks import AddressedDelivery, Backlog
-from stepwell.testing.memory_tables import NEVER, DeliveryRow, Tables, WorkflowRow
+from stepwell.testing.memory_tables import NEVER, DeliveryRow, MemoryAdapter, WorkflowRow
 
 
-class MemoryOutbox:
+class MemoryOutbox(MemoryAdapter):
     """Implements `Outbox` in memory."""
-
-    def __init__(self, tables: Tables) -> None:
-        self._tables = tables
 
     async def take_over(self, owner: UUID) -> dict[str, datetime]:
         await self._tables.round_trip()
@@ -84,15 +81,11 @@ class MemoryOutbox:
         return row if row is not None and row.owner == owner and row.next_at == due.next_at else None
 
 
-class MemoryDeliveries:
+class MemoryDeliveries(MemoryAdapter):
     """Implements `Deliveries` in memory."""
 
-    def __init__(self, tables: Tables) -> None:
-        self._tables = tables
-
     async def page(self, scope: TenantScope, workflow_id: UUID, after: int, limit: int) -> list[DeliveryPublic] | None:
-        await self._tables.round_trip()
-        if (workflow := self._tables.find(scope, workflow_id)) is None:
+        if (workflow := await self._tables.read(scope, workflow_id)) is None:
             return None
         return [_record(workflow.deliveries[n]) for n in sorted(workflow.deliveries) if n > after][:limit]
 

@@ -62,25 +62,20 @@ from stepwell.testing.memory_costs import read_costs
 from stepwell.testing.memory_item_results import final_result, item_counts, items_done, stored_result
 from stepwell.testing.memory_items import item_slice
 from stepwell.testing.memory_outputs import outputs_of
-from stepwell.testing.memory_tables import ALWAYS, NEVER, Tables, WorkflowRow, task_record, within_bytes
+from stepwell.testing.memory_tables import ALWAYS, NEVER, MemoryAdapter, WorkflowRow, task_record, within_bytes
 
 _BARE = WorkflowParts(steps=False)
 
 
-class MemoryWorkflowReader:
+class MemoryWorkflowReader(MemoryAdapter):
     """Implements `WorkflowReader` in memory."""
 
-    def __init__(self, tables: Tables) -> None:
-        self._tables = tables
-
     async def get(self, scope: TenantScope, workflow_id: UUID) -> WorkflowRecord | None:
-        await self._tables.round_trip()
-        row = self._tables.find(scope, workflow_id)
+        row = await self._tables.read(scope, workflow_id)
         return None if row is None else _record(row, _BARE)
 
     async def find(self, scope: TenantScope, workflow_id: UUID, parts: WorkflowParts) -> FoundWorkflow | None:
-        await self._tables.round_trip()
-        row = self._tables.find(scope, workflow_id)
+        row = await self._tables.read(scope, workflow_id)
         if row is None:
             return None
         large = _weight(row, parts) > SMALL_BYTES
@@ -104,16 +99,14 @@ class MemoryWorkflowReader:
     async def snapshot(
         self, scope: TenantScope, workflow_ids: Sequence[UUID], parts: WorkflowParts
     ) -> list[LargeWorkflowSnapshot]:
-        await self._tables.round_trip()
-        rows = [row for each in workflow_ids if (row := self._tables.find(scope, each)) is not None]
+        rows = await self._tables.read_all(scope, workflow_ids)
         bare = WorkflowParts(steps=False, results=parts.results)
         return [LargeWorkflowSnapshot(_record(row, bare), _states(row) if parts.steps else []) for row in rows]
 
     async def step_slice(
         self, scope: TenantScope, workflow_id: UUID, parts: WorkflowParts, first: int, count: int, max_bytes: int
     ) -> list[StoredStep]:
-        await self._tables.round_trip()
-        if (row := self._tables.find(scope, workflow_id)) is None:
+        if (row := await self._tables.read(scope, workflow_id)) is None:
             return []
         steps = (row.record.steps or [])[first : first + count]
         return [
@@ -121,8 +114,7 @@ class MemoryWorkflowReader:
         ]
 
     async def inputs(self, scope: TenantScope, workflow_id: UUID) -> StoredInputs:
-        await self._tables.round_trip()
-        row = self._tables.find(scope, workflow_id)
+        row = await self._tables.read(scope, workflow_id)
         return NO_INPUTS if row is None else row.inputs
 
     async def step(self, scope: TenantScope, workflow_id: UUID, step_id: str) -> StepRecord | None:
@@ -134,15 +126,13 @@ class MemoryWorkflowReader:
         return _small(next((step for step in steps if step.plan.position == position), None))
 
     async def _steps(self, scope: TenantScope, workflow_id: UUID) -> Sequence[StepRecord]:
-        await self._tables.round_trip()
-        row = self._tables.find(scope, workflow_id)
+        row = await self._tables.read(scope, workflow_id)
         return () if row is None else _record(row, WHOLE).steps or ()
 
     async def item_slice(
         self, scope: TenantScope, workflow_id: UUID, query: ItemFilter, count: int, max_bytes: int
     ) -> ItemSlice | None:
-        await self._tables.round_trip()
-        row = self._tables.find(scope, workflow_id)
+        row = await self._tables.read(scope, workflow_id)
         steps = () if row is None else row.record.steps or ()
         step = next((step for step in steps if step.plan.step_id == query.step_id), None)
         return None if row is None or step is None else item_slice(row, step, query, count, max_bytes, _cost)
@@ -168,8 +158,7 @@ class MemoryWorkflowReader:
         return True
 
     async def decision(self, scope: TenantScope, workflow_id: UUID, position: int) -> StoredDecision | None:
-        await self._tables.round_trip()
-        row = self._tables.find(scope, workflow_id)
+        row = await self._tables.read(scope, workflow_id)
         if row is None or row.record.state.deleted_at is not None:
             return None
         return next((each for each in _decisions(row, scope) if each.position == position), None)
@@ -179,13 +168,11 @@ class MemoryWorkflowReader:
         return next((step for step in steps if step.plan.flow is not None and step.plan.flow.signal == name), None)
 
     async def version(self, scope: TenantScope, workflow_id: UUID) -> Version | None:
-        await self._tables.round_trip()
-        row = self._tables.find(scope, workflow_id)
+        row = await self._tables.read(scope, workflow_id)
         return None if row is None else _version(row)
 
     async def owner(self, scope: TenantScope, workflow_id: UUID) -> TenantScope | None:
-        await self._tables.round_trip()
-        row = self._tables.find(scope, workflow_id)
+        row = await self._tables.read(scope, workflow_id)
         return None if row is None else TenantScope(row.record.tenant)
 
     async def page(self, scope: TenantScope, query: ListFilter) -> WorkflowPage:
@@ -210,15 +197,13 @@ class MemoryWorkflowReader:
     async def events(
         self, scope: TenantScope, workflow_id: UUID, after: int, limit: int
     ) -> Sequence[HistoryEvent] | None:
-        await self._tables.round_trip()
-        row = self._tables.find(scope, workflow_id)
+        row = await self._tables.read(scope, workflow_id)
         return None if row is None else [event for event in row.events if event.id > after][:limit]
 
     async def tasks(
         self, scope: TenantScope, workflow_id: UUID, *, include_deleted: bool
     ) -> Sequence[TaskRecord] | None:
-        await self._tables.round_trip()
-        if (row := self._tables.find(scope, workflow_id)) is None:
+        if (row := await self._tables.read(scope, workflow_id)) is None:
             return None
         rows = sorted(row.tasks.values(), key=lambda stored: TaskPlace.of(stored.task))
         return [task_record(row, stored) for stored in rows if include_deleted or stored.deleted_at is None]
@@ -247,8 +232,7 @@ class MemoryWorkflowReader:
     async def outputs(
         self, scope: TenantScope, workflow_id: UUID, after: OutputCursor | None, limit: int
     ) -> list[StoredOutput] | None:
-        await self._tables.round_trip()
-        row = self._tables.find(scope, workflow_id)
+        row = await self._tables.read(scope, workflow_id)
         return None if row is None else outputs_of(self._tables, row, after)[:limit]
 
     async def task(self, scope: TenantScope, task_id: UUID) -> TaskRecord | None:
@@ -269,8 +253,7 @@ class MemoryWorkflowReader:
         return ChildRecords(sorted(found, key=lambda child: child.id.int)[:limit], len(found))
 
     async def ownership(self, scope: TenantScope, workflow_id: UUID) -> Ownership | None:
-        await self._tables.round_trip()
-        if (row := self._tables.find(scope, workflow_id)) is None:
+        if (row := await self._tables.read(scope, workflow_id)) is None:
             return None
         state, pause = row.record.state, None
         if state.status is WorkflowStatus.PAUSED:

@@ -101,8 +101,7 @@ class MemoryWorkflowStore:
         self._tables.append_events(self._tables.begin_transaction(), row, new.events)
 
     async def statuses(self, scope: TenantScope, workflow_ids: Collection[UUID]) -> dict[UUID, WorkflowStatus]:
-        await self._tables.round_trip()
-        rows = [row for each in workflow_ids if (row := self._tables.find(scope, each)) is not None]
+        rows = await self._tables.read_all(scope, workflow_ids)
         return {row.record.id: row.record.status for row in rows if row.record.state.deleted_at is None}
 
     async def child_statuses(self, scope: TenantScope, parent_id: UUID, child_ids: Collection[UUID]) -> ChildStatuses:
@@ -110,8 +109,7 @@ class MemoryWorkflowStore:
         return ChildStatuses(statuses, 0 if parent is None else parent.child_ends)
 
     async def load(self, scope: TenantScope, workflow_id: UUID) -> LoadedWorkflow | None:
-        await self._tables.round_trip()
-        row = self._tables.find(scope, workflow_id)
+        row = await self._tables.read(scope, workflow_id)
         return None if row is None else _loaded(row)
 
     async def results(self, scope: TenantScope, wanted: Mapping[UUID, Sequence[int]]) -> dict[UUID, dict[int, bytes]]:
