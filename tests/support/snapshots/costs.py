@@ -19,10 +19,11 @@ Costs: TypeAlias = Mapping[str, Mapping[str, float]]
 
 def measured() -> Costs:
     """Return the costs of a step by load and by what is counted, from a process of their own."""
+    path = os.pathsep.join(["tests", *filter(None, [os.environ.get("PYTHONPATH")])])
     done = subprocess.run(
         [sys.executable, "-m", "support.step_costs"],
         cwd=TOP,
-        env=os.environ | {"PYTHONPATH": "tests", "PYTHONHASHSEED": "0"},
+        env=os.environ | {"PYTHONPATH": path, "PYTHONHASHSEED": "0"},
         capture_output=True,
         check=False,
         timeout=600,
