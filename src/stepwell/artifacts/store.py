@@ -85,9 +85,7 @@ class ObstoreArtifacts:
         `ArtifactError`.
         """
         assert isinstance(self._store, S3Store)
-        target = parse_artifact_path(path)
-        if target is None:
-            raise artifact_gone(path)
+        target = _target(path)
         with _errors("signed", path):  # may request the machine's own key
             return await sign_async(self._store, "GET", str(target), timedelta(seconds=ttl_s))
 
@@ -211,9 +209,7 @@ class ObstoreArtifacts:
         yield chunks()
 
     async def local_path(self, path: str) -> str | None:
-        target = parse_artifact_path(path)
-        if target is None:
-            raise artifact_gone(path)
+        target = _target(path)
         if (disk := self._disk) is None:
             return None
         if (file := await to_thread.run_sync(disk.file, target)) is None:
@@ -271,9 +267,7 @@ class ObstoreArtifacts:
 
     async def _readable(self, path: str) -> str:
         """Return *path* if it may be read. Raises `ArtifactGone`."""
-        target = parse_artifact_path(path)
-        if target is None:
-            raise artifact_gone(path)
+        target = _target(path)
         disk = self._disk
         if disk is not None and not await to_thread.run_sync(lambda: disk.contains(target, follow_file=True)):
             raise artifact_gone(path)
@@ -329,6 +323,14 @@ def _measure(file: IO[bytes]) -> tuple[int, str]:
     measured = read_measured(file, lambda _: None)
     file.seek(0)
     return measured
+
+
+def _target(path: str) -> ArtifactPath:
+    """Return the parts of *path*. Raises `ArtifactGone` for any other text."""
+    target = parse_artifact_path(path)
+    if target is None:
+        raise artifact_gone(path)
+    return target
 
 
 def artifact_gone(path: str) -> ArtifactGone:

@@ -22,6 +22,7 @@ from stepwell.cli.workflow_commands import (  # noqa: F401 - they declare comman
 )
 from stepwell.cli.workflow_commands.service_command import CONNECTION, service_commands
 from stepwell.contract.scopes import DEFAULT_PERMISSIONS, Permission
+from stepwell.settings import Settings
 
 # ruff: noqa: PLC0415 - see above
 
@@ -58,11 +59,12 @@ def _stoppable(command: Callable[[Signals], int], *, stopped: int) -> int:
             return stopped
 
 
-def _environ_for(data_dir: Path | None) -> Mapping[str, str]:
-    """Return the environment. If *data_dir* is given, the configured database is left out, because the option has
-    priority.
-    """
-    return {name: value for name, value in os.environ.items() if data_dir is None or name not in _DATABASE}
+def _quiet_settings(data_dir: Path | None) -> Settings:
+    """Return the settings, and start a log of warnings. The option *data_dir* has priority over the database."""
+    environ = {name: value for name, value in os.environ.items() if data_dir is None or name not in _DATABASE}
+    settings = settings_of(environ, data_dir=data_dir)
+    start_logging(settings, os.environ, quiet=True)
+    return settings
 
 
 @click.group(cls=CommandGroup, epilog=_EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
@@ -274,8 +276,7 @@ def bench(
         if workers is not None and executor != "celery":
             raise Refused("--workers needs --executor celery", code=MISUSED)
         used = (workers or os.cpu_count() or 1) if executor == "celery" else None
-        settings = settings_of(_environ_for(data_dir), data_dir=data_dir)
-        start_logging(settings, os.environ, quiet=True)
+        settings = _quiet_settings(data_dir)
         load = Load(Shape(shape), workflows, steps, min(concurrency, workflows), payload, Work(work), image_size)
         return bench(settings, BenchOptions(load, api, as_json, processes, used), signals)
 
@@ -344,9 +345,7 @@ def sign_out_all(data_dir: Path | None) -> int:
     def command(signals: Signals) -> int:
         from stepwell.cli.sign_out_all import sign_out_all
 
-        settings = settings_of(_environ_for(data_dir), data_dir=data_dir)
-        start_logging(settings, os.environ, quiet=True)
-        return sign_out_all(settings, signals)
+        return sign_out_all(_quiet_settings(data_dir), signals)
 
     return _stoppable(command, stopped=FAILED)
 
@@ -371,9 +370,7 @@ def migrate(data_dir: Path | None) -> int:
     def command(signals: Signals) -> int:
         from stepwell.cli.migrate import migrate
 
-        settings = settings_of(_environ_for(data_dir), data_dir=data_dir)
-        start_logging(settings, os.environ, quiet=True)
-        return migrate(settings, signals)
+        return migrate(_quiet_settings(data_dir), signals)
 
     return _stoppable(command, stopped=FAILED)
 
@@ -390,9 +387,7 @@ def dump(file: Path, data_dir: Path | None) -> int:
     def command(signals: Signals) -> int:
         from stepwell.cli.backup import dump
 
-        settings = settings_of(_environ_for(data_dir), data_dir=data_dir)
-        start_logging(settings, os.environ, quiet=True)
-        return dump(settings, None if str(file) == "-" else file, signals)
+        return dump(_quiet_settings(data_dir), None if str(file) == "-" else file, signals)
 
     return _stoppable(command, stopped=FAILED)
 
@@ -409,9 +404,7 @@ def restore(file: IO[bytes], data_dir: Path | None) -> int:
     def command(signals: Signals) -> int:
         from stepwell.cli.backup import restore
 
-        settings = settings_of(_environ_for(data_dir), data_dir=data_dir)
-        start_logging(settings, os.environ, quiet=True)
-        return restore(settings, file.fileno(), signals)
+        return restore(_quiet_settings(data_dir), file.fileno(), signals)
 
     return _stoppable(command, stopped=FAILED)
 

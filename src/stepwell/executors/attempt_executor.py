@@ -13,16 +13,16 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 import structlog
-from msgspec import json
 from redis import RedisError
 
 from stepwell.artifacts.store_setup import Storage
 from stepwell.basics.errors import ArtifactError, AttemptError
 from stepwell.basics.strict_json.size import MAX_RESULT_BYTES, is_larger_than
-from stepwell.definition.mapping.evaluation import not_json
+from stepwell.definition.mapping.evaluation import encode_value
 from stepwell.engine.attempts.attempt_control import AttemptControl
 from stepwell.engine.attempts.attempt_io import BoundAttemptIO, FileAccess
 from stepwell.engine.attempts.attempt_memory import AttemptMemory
+from stepwell.engine.attempts.attempt_outcomes import result_too_large
 from stepwell.executors.claimants import is_dead, new_claimant
 from stepwell.executors.worker_resources import MessageArtifacts, WorkerMemory, WorkerResources
 from stepwell.lifecycle.model import Task
@@ -260,12 +260,8 @@ def _attempt(message: AttemptMessage) -> Attempt:
 
 def _check_result(result: dict[str, object]) -> None:
     if is_larger_than(result, MAX_RESULT_BYTES):
-        text = f"the result is over {MAX_RESULT_BYTES:,} bytes: files belong into artifacts, their paths into results"
-        raise AttemptError(text, retryable=False, provider_fault=False)
-    try:
-        json.encode(result)
-    except (TypeError, ValueError, OverflowError) as error:
-        raise not_json(error) from error
+        raise result_too_large()
+    encode_value(result)
 
 
 def _broken(message: AttemptMessage, error: BaseException) -> ResultMessage:

@@ -147,6 +147,14 @@ def _encode(request: EvaluationRequest, values: Sequence[Any]) -> Iterator[Raw]:
         yield Raw(encoded)
 
 
+def encode_value(value: Any) -> bytes:
+    """Return *value* as JSON. Raises `AttemptError`, not retryable."""
+    try:
+        return json.encode(value)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise not_json(error) from error
+
+
 def not_json(error: Exception) -> AttemptError:
     """Return the error of a value that JSON can't hold. No retry changes a literal with a lone surrogate."""
     return AttemptError(f"the result is no JSON: {error}", retryable=False, provider_fault=False)

@@ -11,7 +11,7 @@ from msgspec import Raw, Struct, json
 
 from stepwell.basics.strict_json.size import MAX_RESULT_BYTES
 from stepwell.contract.definition import MAX_ITEMS, FieldMapping, ForEach
-from stepwell.definition.mapping.evaluation import not_json
+from stepwell.definition.mapping.evaluation import encode_value
 from stepwell.definition.mapping.input_mapping import mapping_label, step_error
 from stepwell.definition.mapping.templates import ITEM, ConfigText, parse_template, texts_of, with_values
 from stepwell.definition.mapping.transforms import is_deferred, kind_of
@@ -134,10 +134,7 @@ def _listed(label: str, value: Any) -> list[Any]:
 
 
 def _encoded(label: str, number: int, item: Any) -> bytes:
-    try:
-        encoded = bytes(item) if isinstance(item, Raw) else json.encode(item)
-    except (TypeError, ValueError, OverflowError) as error:
-        raise not_json(error) from error
+    encoded = bytes(item) if isinstance(item, Raw) else encode_value(item)
     if len(encoded) > MAX_RESULT_BYTES:
         raise step_error(label, f"item {number} is over {MAX_RESULT_BYTES:,} bytes")
     return encoded

@@ -8,13 +8,12 @@ import random
 from typing import Any
 
 import structlog
-from msgspec import json
 from msgspec.structs import replace
 
 from stepwell.basics.errors import AttemptError
 from stepwell.basics.strict_json.size import MAX_LEVELS, MAX_RESULT_BYTES, is_deeper, is_larger_than
 from stepwell.contract.tasks import Cost
-from stepwell.definition.mapping.evaluation import not_json
+from stepwell.definition.mapping.evaluation import encode_value
 from stepwell.lifecycle.inputs import AttemptFailed
 from stepwell.lifecycle.model import Task
 from stepwell.lifecycle.steps import ResolvedStep
@@ -29,29 +28,22 @@ def encoded_inputs(inputs: dict[str, Any]) -> bytes:
 
     Raises `AttemptError` if they are too large together.
     """
-    encoded = _encode(inputs)
+    encoded = encode_value(inputs)
     if len(encoded) > MAX_RESULT_BYTES:
-        raise _too_large()
+        raise result_too_large()
     return encoded
 
 
 def encoded_result(result: dict[str, Any]) -> bytes:
     if is_larger_than(result, MAX_RESULT_BYTES):
-        raise _too_large()
+        raise result_too_large()
     if is_deeper(result, MAX_LEVELS):
         message = f"the result is nested deeper than {MAX_LEVELS} levels"
         raise AttemptError(message, retryable=False, provider_fault=False)
-    return _encode(result)
+    return encode_value(result)
 
 
-def _encode(result: dict[str, Any]) -> bytes:
-    try:
-        return json.encode(result)
-    except (TypeError, ValueError, OverflowError) as error:
-        raise not_json(error) from error
-
-
-def _too_large() -> AttemptError:
+def result_too_large() -> AttemptError:
     message = f"the result is over {MAX_RESULT_BYTES:,} bytes: files belong into artifacts, their paths into results"
     return AttemptError(message, retryable=False, provider_fault=False)
 
