@@ -6,12 +6,17 @@ import os
 from alembic import context
 from sqlalchemy import Connection
 
-from stepwell.persistence.schema.migrations import migrate
+from stepwell.persistence.schema.migrations import VERSION_TABLE, migrate
 from stepwell.persistence.schema.tables import metadata
 
 
 def run(connection: Connection) -> None:
-    context.configure(connection=connection, target_metadata=metadata, transaction_per_migration=False)
+    context.configure(
+        connection=connection,
+        target_metadata=metadata,
+        version_table=VERSION_TABLE,
+        transaction_per_migration=False,
+    )
     with context.begin_transaction():
         context.run_migrations()
 

@@ -1,8 +1,8 @@
 """${message}
 
 Processes of the version before run while this happens, and afterwards. If this breaks the code of an earlier revision,
-it must also raise `installation.oldest_revision`, at most to the revision before this one. An index on an existing
-table isn't created here: the service builds those of `tables` CONCURRENTLY.
+it must also raise `installation.oldest_revision`, at most to the revision before this one. No index is created here:
+the service builds those of `tables` CONCURRENTLY.
 """
 
 from alembic import op

@@ -1,4 +1,16 @@
-"""Workflows, their steps, tasks and events, and the processes that run them."""
+"""The whole schema of the first release.
+
+What must hold, here and in later migrations:
+- No migration creates an index. `persistence.schema.indexes` creates those that are declared, and those alone.
+- A composite type is never altered. Processes of the version before send rows of the old shape while both run. So a
+  statement that wants other columns gets a type of its own.
+- JSON is `json` and not `jsonb`, which would change what clients and providers have sent.
+- A row names rows of other tables without foreign keys. They are written together, by one statement, and checks would
+  take a fifth of the time of an insert.
+- A fillfactor below 100 leaves room on the page, so that an update of a row stays on its page and changes no index.
+
+`lane` is the name by which work takes turns. It is the tenant, '' for none.
+"""
 
 from alembic import op
 
@@ -7,16 +19,75 @@ down_revision = None
 branch_labels = None
 depends_on = None
 
-STATEMENTS = (
+_PROCESSES = (
+    # One row. `oldest_revision` is the oldest revision whose code may still work on the tables. The artifact store
+    # holds a file with the same id.
+    """
+    CREATE TABLE installation (
+        id uuid PRIMARY KEY,
+        oldest_revision text NOT NULL,
+        has_folder boolean NOT NULL DEFAULT false,  -- processes of `serve` have used an artifact folder
+        sessions_ended_at timestamptz  -- when all sessions of the web page were ended
+    )
+    """,
+    "INSERT INTO installation (id, oldest_revision) VALUES (gen_random_uuid(), '0001')",
+    # The processes that run workflows.
     """
     CREATE TABLE processes (
-        id uuid CONSTRAINT processes_pkey PRIMARY KEY,
+        id uuid PRIMARY KEY,
         lease_until timestamptz NOT NULL
     )
     """,
+    # Processes that died while an attempt was under way. They show which workflow kills its process.
+    """
+    CREATE TABLE unclean_ends (
+        process uuid PRIMARY KEY,
+        at timestamptz NOT NULL,
+        alone boolean NOT NULL  -- attempts of one workflow only were under way
+    )
+    """,
+    # How the processes divide the limits. The first change writes the only row. See `rules.limit_division`.
+    """
+    CREATE TABLE limit_division (
+        singleton boolean PRIMARY KEY,
+        version bigint NOT NULL,
+        sole uuid,
+        starts json NOT NULL,
+        starts_from double precision NOT NULL
+    ) WITH (fillfactor = 50)
+    """,
+    """
+    CREATE TABLE limit_members (
+        owner uuid PRIMARY KEY,
+        claiming boolean NOT NULL,
+        shares json NOT NULL,
+        updated_at timestamptz NOT NULL
+    ) WITH (fillfactor = 50)
+    """,
+    # The verbs that one process passes to the process that runs the workflow.
+    """
+    CREATE TABLE commands (
+        id uuid PRIMARY KEY,
+        workflow_id uuid NOT NULL,
+        lane text NOT NULL,
+        requester uuid NOT NULL,  -- the process that waits for the outcome
+        recipient uuid NOT NULL,  -- the process that ran the workflow when the command was sent
+        request json NOT NULL,
+        scope text,  -- `scope`, `key` and `token` are the idempotency key of the request
+        key text,
+        token uuid,
+        created_at timestamptz NOT NULL,
+        outcome json  -- null while the command waits
+    )
+    """,
+)
+
+_WORKFLOWS = (
+    # More dead rows than a twentieth would make lists slow: each dead row has to be looked up in the table.
     """
     CREATE TABLE workflows (
-        id uuid CONSTRAINT workflows_pkey PRIMARY KEY,
+        -- These columns never change.
+        id uuid PRIMARY KEY,
         tenant text,
         origin_instance text NOT NULL,
         origin_zone text,
@@ -25,7 +96,13 @@ STATEMENTS = (
         suppress_subtask_events boolean NOT NULL DEFAULT false,
         total_steps integer NOT NULL,
         final_position integer NOT NULL,
+        definition_bytes integer NOT NULL DEFAULT 0,  -- a large definition takes the place of several in memory
+        feature_level integer NOT NULL DEFAULT 1,  -- see `lifecycle.feature_level`
+        inputs json,
+        inputs_schema json,
+        evaluates boolean NOT NULL DEFAULT false,  -- the steps have conditions, or expressions in their configs
         created_at timestamptz NOT NULL,
+        -- The state.
         status text NOT NULL
             CHECK (status IN ('PENDING', 'RUNNING', 'PAUSED', 'COMPLETED', 'FAILED', 'CANCELLED')),
         name text NOT NULL,
@@ -40,20 +117,37 @@ STATEMENTS = (
         deleted_at timestamptz,
         deadline_at timestamptz,
         timeout_left_s double precision,
-        owner uuid,
+        owner uuid,  -- the process that runs the workflow
         epoch integer NOT NULL DEFAULT 0,
         last_event integer NOT NULL DEFAULT 0,
-        crashes integer NOT NULL DEFAULT 0
-    ) WITH (fillfactor = 80)
+        crashes integer NOT NULL DEFAULT 0,
+        -- Null unless the workflow is parked: it only waits, has no owner and isn't in memory. Then it needs a process
+        -- again at that time. 9999-12-31 23:59:59.999999+00 stands for never.
+        wake_at timestamptz,
+        -- The place of a sub-workflow: its parent, the step and the item that run it, the workflow at the top, and the
+        -- number of its ancestors. It never changes.
+        parent_id uuid,
+        parent_step text,
+        parent_item integer,
+        root_id uuid,
+        depth integer NOT NULL DEFAULT 0,
+        child_ends integer NOT NULL DEFAULT 0,  -- how often a sub-workflow of this workflow has ended
+        -- All sub-workflows that a root has ever had: their number, their steps, and the bytes of their definitions. A
+        -- limit needs sums that one row has.
+        sub_workflows integer NOT NULL DEFAULT 0,
+        sub_workflow_steps integer NOT NULL DEFAULT 0,
+        sub_workflow_bytes bigint NOT NULL DEFAULT 0
+    ) WITH (
+        fillfactor = 80,
+        autovacuum_vacuum_scale_factor = 0.05,
+        autovacuum_vacuum_insert_scale_factor = 0.05
+    )
     """,
-    "CREATE INDEX workflows_by_created ON workflows (created_at, id)",
-    "CREATE INDEX workflows_by_tenant ON workflows (tenant, created_at, id)",
-    "CREATE INDEX workflows_by_instance ON workflows (origin_instance, created_at, id)",
-    "CREATE INDEX workflows_by_status ON workflows (status, created_at, id)",
-    "CREATE INDEX workflows_by_owner ON workflows (owner, id) WHERE owner IS NOT NULL",
+    # `definition` lacks the members that have columns of their own.
     """
     CREATE TABLE steps (
-        workflow_id uuid NOT NULL CONSTRAINT steps_workflow_id_fkey REFERENCES workflows ON DELETE CASCADE,
+        -- These columns never change.
+        workflow_id uuid NOT NULL,
         position integer NOT NULL,
         id uuid NOT NULL,
         step_id text NOT NULL,
@@ -64,6 +158,12 @@ STATEMENTS = (
         timeout_s double precision NOT NULL,
         provider text,
         fallback text,
+        run_if text,  -- null for the default
+        optional boolean NOT NULL DEFAULT false,
+        condition text,  -- the member `when`
+        repeat json,
+        for_each json,
+        -- The state.
         status text NOT NULL
             CHECK (status IN ('PENDING', 'RUNNING', 'COMPLETED', 'FAILED', 'SKIPPED', 'CANCELLED')),
         task_id uuid,
@@ -77,12 +177,42 @@ STATEMENTS = (
         started_at timestamptz,
         completed_at timestamptz,
         updated_at timestamptz NOT NULL,
-        CONSTRAINT steps_pkey PRIMARY KEY (workflow_id, position)
+        skip_reason text,  -- null unless the step is SKIPPED
+        flow json,  -- the wait of a step, or the state of its repetition; null for ordinary steps
+        PRIMARY KEY (workflow_id, position)
     ) WITH (fillfactor = 70)
     """,
+    # To compress a result of 10 kB would take three times as long as all the rest of a step.
+    "ALTER TABLE steps ALTER COLUMN result SET STORAGE EXTERNAL",
+    # The items of steps with `for_each`, each with the state that a step has.
+    """
+    CREATE TABLE step_items (
+        workflow_id uuid NOT NULL,
+        position integer NOT NULL,
+        item integer NOT NULL,
+        value json,
+        status text NOT NULL,
+        task_id uuid,
+        attempt integer NOT NULL DEFAULT 0,
+        provider_attempts integer NOT NULL DEFAULT 0,
+        retry_count integer NOT NULL DEFAULT 0,
+        on_fallback boolean NOT NULL DEFAULT false,
+        next_attempt_at timestamptz,
+        result json,
+        error_message text,
+        started_at timestamptz,
+        completed_at timestamptz,
+        updated_at timestamptz NOT NULL,
+        skip_reason text,
+        flow json,
+        PRIMARY KEY (workflow_id, position, item)
+    ) WITH (fillfactor = 70)
+    """,
+    # The attempts at steps and items. `attempt` of an item's task is that of the item plus 1,000,000 times the item's
+    # number, so that the tasks of a step are unique by their attempts.
     """
     CREATE TABLE tasks (
-        id uuid CONSTRAINT tasks_pkey PRIMARY KEY,
+        id uuid PRIMARY KEY,
         workflow_id uuid NOT NULL,
         position integer NOT NULL,
         attempt integer NOT NULL,
@@ -98,9 +228,16 @@ STATEMENTS = (
         error text,
         completed_at timestamptz,
         deleted_at timestamptz,
-        CONSTRAINT tasks_workflow_id_position_attempt_key UNIQUE (workflow_id, position, attempt)
+        sent json,  -- what was sent to the provider
+        urls json,  -- where the provider is asked about the job
+        follow_up_until timestamptz,
+        cost json,
+        item integer,  -- null for the task of a step
+        UNIQUE (workflow_id, position, attempt)
     ) WITH (fillfactor = 80)
     """,
+    # `txid` is the transaction that wrote the event. It orders the events of all workflows as far as the order of their
+    # commits can be known. 0 stands for an event that was restored from a backup. It comes before all others.
     """
     CREATE TABLE events (
         workflow_id uuid NOT NULL,
@@ -111,12 +248,288 @@ STATEMENTS = (
         task_id uuid,
         actor text NOT NULL,
         data json NOT NULL,
-        CONSTRAINT events_pkey PRIMARY KEY (workflow_id, id)
+        txid bigint NOT NULL DEFAULT (pg_current_xact_id()::text)::bigint,
+        PRIMARY KEY (workflow_id, id)
+    )
+    """,
+    # Labels aren't in `workflows`, because a workflow's row is written with each checkpoint.
+    """
+    CREATE TABLE labels (
+        workflow_id uuid NOT NULL,
+        label text NOT NULL,
+        created_at timestamptz NOT NULL,
+        PRIMARY KEY (workflow_id, label)
+    )
+    """,
+    # The open decisions, as people see them.
+    """
+    CREATE TABLE waits (
+        workflow_id uuid NOT NULL,
+        position integer NOT NULL,
+        id uuid NOT NULL,
+        kind text NOT NULL,
+        tenant text,
+        since timestamptz NOT NULL,
+        until timestamptz,
+        message text,
+        choices json NOT NULL,
+        shown json NOT NULL,
+        PRIMARY KEY (workflow_id, position)
+    )
+    """,
+    # The signals that no step has taken yet.
+    """
+    CREATE TABLE signals (
+        workflow_id uuid NOT NULL,
+        name text NOT NULL,
+        data json NOT NULL,
+        sender text NOT NULL,
+        at timestamptz NOT NULL,
+        PRIMARY KEY (workflow_id, name)
     )
     """,
 )
 
+_REQUESTS = (
+    # The webhooks that are to be sent, or were. The transaction of an event writes the row.
+    """
+    CREATE TABLE deliveries (
+        workflow_id uuid NOT NULL,
+        event_id integer NOT NULL,
+        type text NOT NULL,
+        lane text NOT NULL,  -- tenant, @, and host and port of the URL when the row was written
+        status text NOT NULL,
+        owner uuid,
+        created_at timestamptz NOT NULL,
+        next_at timestamptz,  -- null when nothing more is to be done
+        tries integer NOT NULL DEFAULT 0,
+        attempts json NOT NULL,
+        body text,
+        PRIMARY KEY (workflow_id, event_id)
+    ) WITH (fillfactor = 80)
+    """,
+    # Requests that may be repeated. The row is written before the request is handled, marked in the transaction of its
+    # effect (`applied_at`), and has the response as soon as there is one. `created_at` is when the last try began.
+    """
+    CREATE TABLE idempotency_keys (
+        scope text NOT NULL,
+        key text NOT NULL,
+        token uuid NOT NULL,
+        owner uuid NOT NULL,
+        fingerprint bytea NOT NULL,
+        created_at timestamptz NOT NULL,
+        applied_at timestamptz,
+        workflow_id uuid,
+        status integer,
+        headers json,
+        body bytea,
+        PRIMARY KEY (scope, key)
+    )
+    """,
+    # The codes that have signed somebody in to the web page.
+    """
+    CREATE TABLE used_sign_in_codes (
+        id uuid PRIMARY KEY,
+        expires_at timestamptz NOT NULL
+    )
+    """,
+    # The costs of attempts, summed for good. `tenant` is '' for none, and a day is one of UTC.
+    """
+    CREATE TABLE daily_costs (
+        tenant text NOT NULL,
+        day date NOT NULL,
+        provider text NOT NULL,
+        model text NOT NULL,
+        currency text NOT NULL,
+        amount numeric NOT NULL,
+        attempts bigint NOT NULL,
+        PRIMARY KEY (tenant, day, provider, model, currency)
+    ) WITH (fillfactor = 50)
+    """,
+)
+
+_FILES = (
+    """
+    CREATE TABLE uploads (
+        id uuid PRIMARY KEY,
+        tenant text,
+        name text NOT NULL,
+        status text NOT NULL,
+        size bigint NOT NULL,
+        preview_bytes bigint NOT NULL DEFAULT 0,
+        sha256 text NOT NULL,
+        media_type text NOT NULL,
+        width integer,
+        height integer,
+        duration_s double precision,
+        workflow_id uuid,  -- the workflow whose definition had the file as a data URI
+        ttl_s double precision NOT NULL,
+        created_at timestamptz NOT NULL,
+        used_at timestamptz,
+        expires_at timestamptz NOT NULL,
+        presigned_until timestamptz  -- until then a URL may write the file, so the row stays
+    )
+    """,
+    # What each tenant uses of its quota of uploads.
+    """
+    CREATE TABLE upload_usage (
+        lane text PRIMARY KEY,
+        bytes bigint NOT NULL,
+        uploads integer NOT NULL
+    )
+    """,
+    # The tasks whose files a workflow's definition names, so that cleanup leaves these files alone. A row may name a
+    # workflow that was never stored.
+    """
+    CREATE TABLE artifact_references (
+        task_id uuid NOT NULL,
+        workflow_id uuid NOT NULL,
+        PRIMARY KEY (task_id, workflow_id)
+    )
+    """,
+    # Cleanups that are still to delete files, so that another process continues them after a crash. Tasks are handled
+    # in the order of positions and attempts. `begun_position` and `begun_attempt` are the place of the last task whose
+    # files may be deleted already.
+    """
+    CREATE TABLE cleanups (
+        workflow_id uuid PRIMARY KEY,
+        lane text NOT NULL,
+        owner uuid NOT NULL,
+        next_at timestamptz NOT NULL,
+        tries integer NOT NULL DEFAULT 0,
+        begun_position integer NOT NULL DEFAULT -1,
+        begun_attempt integer NOT NULL DEFAULT 0,
+        deleted integer NOT NULL DEFAULT 0,
+        gone integer NOT NULL DEFAULT 0,
+        repeated boolean NOT NULL DEFAULT false,
+        purge boolean NOT NULL DEFAULT false,  -- the rows of the workflow are deleted, too, and first
+        purged_by text  -- the caller who asked for the purge; null if the retention did
+    )
+    """,
+    # The files of tasks whose rows a purge has deleted. They stay as long as another workflow needs them.
+    """
+    CREATE TABLE file_removals (
+        task_id uuid PRIMARY KEY,
+        workflow_id uuid NOT NULL,
+        tenant text,
+        outputs json NOT NULL
+    )
+    """,
+    # Who has had the data of a workflow deleted, and when.
+    """
+    CREATE TABLE deletions (
+        workflow_id uuid PRIMARY KEY,
+        actor text NOT NULL,
+        at timestamptz NOT NULL
+    )
+    """,
+)
+
+# Rows of new workflows, so that one statement inserts several.
+_INSERTED_ROWS = (
+    """
+    CREATE TYPE insert_workflow_4 AS (
+        id uuid, tenant text, origin_instance text, origin_zone text, origin_reference text, config json,
+        suppress_subtask_events boolean, total_steps integer, final_position integer, definition_bytes integer,
+        feature_level integer, inputs json, inputs_schema json, evaluates boolean, created_at timestamptz,
+        status text, name text, description text, webhook_url text, completed_steps integer, execution_id uuid,
+        failure text, started_at timestamptz, completed_at timestamptz, updated_at timestamptz,
+        deleted_at timestamptz, deadline_at timestamptz, timeout_left_s double precision, owner uuid,
+        epoch integer, last_event integer, crashes integer
+    )
+    """,
+    """
+    CREATE TYPE insert_step_4 AS (
+        workflow_id uuid, created_at timestamptz, position integer, id uuid, step_id text, task_type text,
+        definition json, depends_on integer[], max_retries integer, timeout_s double precision, provider text,
+        fallback text, run_if text, optional boolean, condition text, repeat json, for_each json
+    )
+    """,
+)
+
+# Rows of a checkpoint, so that a batch is a few parameters. Most workflows only have ordinary steps. Their rows lack
+# the columns of flow control.
+_CHECKPOINT_ROWS = (
+    """
+    CREATE TYPE checkpoint_workflow AS (
+        id uuid, fence_owner uuid, fence_epoch integer, fence_event integer, status text, name text,
+        description text, webhook_url text, completed_steps integer, execution_id uuid, failure text,
+        started_at timestamptz, completed_at timestamptz, updated_at timestamptz, deleted_at timestamptz,
+        deadline_at timestamptz, timeout_left_s double precision, owner uuid, epoch integer, last_event integer,
+        crashes integer
+    )
+    """,
+    """
+    CREATE TYPE checkpoint_workflow_3 AS (
+        id uuid, fence_owner uuid, fence_epoch integer, fence_event integer, status text, name text,
+        description text, webhook_url text, completed_steps integer, execution_id uuid, failure text,
+        started_at timestamptz, completed_at timestamptz, updated_at timestamptz, deleted_at timestamptz,
+        deadline_at timestamptz, timeout_left_s double precision, owner uuid, epoch integer, last_event integer,
+        crashes integer, wake_at timestamptz, child_ends_seen integer
+    )
+    """,
+    """
+    CREATE TYPE checkpoint_step_2 AS (
+        workflow_id uuid, position integer, status text, task_id uuid, attempt integer,
+        provider_attempts integer, retry_count integer, on_fallback boolean, next_attempt_at timestamptz,
+        result json, error_message text, started_at timestamptz, completed_at timestamptz,
+        updated_at timestamptz, skip_reason text
+    )
+    """,
+    """
+    CREATE TYPE checkpoint_step_3 AS (
+        workflow_id uuid, position integer, status text, task_id uuid, attempt integer,
+        provider_attempts integer, retry_count integer, on_fallback boolean, next_attempt_at timestamptz,
+        result json, error_message text, started_at timestamptz, completed_at timestamptz,
+        updated_at timestamptz, skip_reason text, flow json
+    )
+    """,
+    """
+    CREATE TYPE checkpoint_item AS (
+        workflow_id uuid, position integer, item integer, value json, status text, task_id uuid,
+        attempt integer, provider_attempts integer, retry_count integer, on_fallback boolean,
+        next_attempt_at timestamptz, result json, error_message text, started_at timestamptz,
+        completed_at timestamptz, updated_at timestamptz, skip_reason text, flow json
+    )
+    """,
+    """
+    CREATE TYPE checkpoint_task_2 AS (
+        id uuid, workflow_id uuid, position integer, attempt integer, provider text, seed bigint,
+        started_at timestamptz, status text, phase text, remote_id text, outcome_unknown boolean,
+        cancel_receipt text, outputs json, error text, completed_at timestamptz, sent json, urls json,
+        follow_up_until timestamptz, cost json
+    )
+    """,
+    """
+    CREATE TYPE checkpoint_task_3 AS (
+        id uuid, workflow_id uuid, position integer, attempt integer, provider text, seed bigint,
+        started_at timestamptz, status text, phase text, remote_id text, outcome_unknown boolean,
+        cancel_receipt text, outputs json, error text, completed_at timestamptz, sent json, urls json,
+        follow_up_until timestamptz, cost json, item integer
+    )
+    """,
+    """
+    CREATE TYPE checkpoint_event AS (
+        workflow_id uuid, id integer, type text, at timestamptz, step_id text, task_id uuid, actor text,
+        data json
+    )
+    """,
+    """
+    CREATE TYPE checkpoint_delivery AS (
+        workflow_id uuid, event_id integer, type text, lane text, created_at timestamptz
+    )
+    """,
+    "CREATE TYPE checkpoint_key AS (workflow_id uuid, scope text, key text, token uuid)",
+    """
+    CREATE TYPE checkpoint_wait AS (
+        workflow_id uuid, position integer, id uuid, kind text, since timestamptz, until timestamptz,
+        message text, choices json, shown json
+    )
+    """,
+    "CREATE TYPE checkpoint_signal AS (workflow_id uuid, name text, data json, sender text, at timestamptz)",
+)
+
 
 def upgrade() -> None:
-    for statement in STATEMENTS:
+    for statement in (*_PROCESSES, *_WORKFLOWS, *_REQUESTS, *_FILES, *_INSERTED_ROWS, *_CHECKPOINT_ROWS):
         op.execute(statement)

@@ -106,10 +106,10 @@ async def test_a_file_that_only_a_newer_version_knows_is_not_swept(
 ) -> None:
     file = tmp_path / "artifacts" / ORPHAN
     file.parent.mkdir(parents=True)
-    revision = await sql.fetchval("SELECT version_num FROM alembic_version")
+    revision = await sql.fetchval("SELECT version_num FROM schema_revision")
     for version, is_kept in (("9999", True), (revision, False)):
         file.parent.mkdir(exist_ok=True)
         file.write_bytes(b"x")
-        await sql.execute("UPDATE alembic_version SET version_num = $1", version)
+        await sql.execute("UPDATE schema_revision SET version_num = $1", version)
         async with running_service(dsn, tmp_path):
             assert file.exists() is is_kept

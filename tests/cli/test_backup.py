@@ -109,7 +109,7 @@ def rows(data_dir: Path) -> Rows:
 
     async def read(dsn: str) -> None:
         connection = await asyncpg.connect(dsn)
-        for table in {"alembic_version", *metadata.tables} - {"processes"}:
+        for table in {"schema_revision", *metadata.tables} - {"processes"}:
             query = f"""SELECT (to_jsonb(t) - 'sessions_ended_at')::text FROM "{table}" t ORDER BY 1"""
             found[table] = [row[0] for row in await connection.fetch(query)]
         await connection.close()
@@ -284,10 +284,10 @@ def test_a_file_that_is_no_dump_is_refused(site: Path, data_dir: Path) -> None:
 @pytest.mark.extended
 def test_dumps_of_other_databases_and_of_newer_versions_are_refused(site: Path, restored_dir: Path) -> None:
     data_dir = restored_dir
-    execute(data_dir, "UPDATE alembic_version SET version_num = '9999'")
+    execute(data_dir, "UPDATE schema_revision SET version_num = '9999'")
     execute(data_dir, "UPDATE installation SET oldest_revision = '9999'")
     assert dump(data_dir, site / "newer").returncode == 0
-    execute(data_dir, "DROP TABLE alembic_version")
+    execute(data_dir, "DROP TABLE schema_revision")
     assert dump(data_dir, site / "other").returncode == 0
     target = data_dir.parent / "target"
     assert "was written by a newer version of Stepwell" in restore_refusal(target, site / "newer")

@@ -356,7 +356,7 @@ async def interrupted_workflow(dsn: str) -> None:
 
 
 def all_rows(dsn: str) -> dict[str, str]:
-    tables = ("workflows", "steps", "tasks", "events", "processes", "alembic_version")
+    tables = ("workflows", "steps", "tasks", "events", "processes", "schema_revision")
     return {
         table: ask(dsn, f"SELECT string_agg(t::text, E'\\n' ORDER BY t::text) FROM {table} AS t") for table in tables
     }

@@ -218,7 +218,7 @@ def test_migrate_brings_the_tables_up_to_date(dsn: str, data_dir: Path) -> None:
 def test_tables_that_only_newer_versions_may_use_are_refused(dsn: str, data_dir: Path) -> None:
     async def pretend() -> None:
         connection = await asyncpg.connect(dsn)
-        await connection.execute("UPDATE alembic_version SET version_num = '9999'")
+        await connection.execute("UPDATE schema_revision SET version_num = '9999'")
         await connection.execute("UPDATE installation SET oldest_revision = '9999'")
         await connection.close()
 

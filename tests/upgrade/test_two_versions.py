@@ -1,4 +1,4 @@
-"""The version before the newest migration and this one run side by side on the migrated database."""
+"""This version and the next one run side by side on the database that the next one has migrated."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,8 +8,8 @@ from typing import Any
 import httpx
 import pytest
 
-from support.processes.earlier_version import extract_earlier_version
-from support.processes.stepwell_process import StepwellProcess, start, until
+from support.processes.next_version import NEXT_FEATURE, make_next_version
+from support.processes.stepwell_process import PROGRAM, StepwellProcess, start, until
 from support.service.live_service import SECRET, token
 
 WORKFLOWS = "/api/v1/workflows/"
@@ -23,8 +23,8 @@ pytestmark = pytest.mark.extended
 class Versions:
     """Starts processes of both versions on one database and one folder."""
 
-    def __init__(self, dsn: str, folder: Path, earlier: Path) -> None:
-        self._folder, self._earlier, self.processes = folder, earlier, list[StepwellProcess]()
+    def __init__(self, dsn: str, folder: Path) -> None:
+        self._folder, self._next, self.processes = folder, make_next_version(folder / "next"), list[StepwellProcess]()
         self._env = {
             "STEPWELL_DATABASE_URL": dsn,
             "STEPWELL_JWT_SECRET": SECRET,
@@ -33,17 +33,17 @@ class Versions:
             "STEPWELL_LEASE_S": "3",
         }
 
-    def start(self, *, earlier: bool) -> StepwellProcess:
+    def start(self, *, newer: bool) -> StepwellProcess:
         """Start a process and return it when it is ready."""
-        env = self._env | ({"PYTHONPATH": str(self._earlier)} if earlier else {})
-        process = start("serve", self._folder / "data", env, logs=self._folder)
+        env = self._env | (self._next if newer else {})
+        process = start("serve", self._folder / "data", env, logs=self._folder, program=PROGRAM)
         self.processes.append(process)
         return process.wait_ready(WAIT_S)
 
 
 @pytest.fixture
 def versions(empty: str, folder: Path) -> Iterator[Versions]:
-    versions = Versions(empty, folder, extract_earlier_version(folder / "earlier"))
+    versions = Versions(empty, folder)
     try:
         yield versions
     finally:
@@ -66,8 +66,8 @@ def chain(length: int) -> list[dict[str, Any]]:
     return [join(f"s{number}", *[f"s{number - 1}"][:number]) for number in range(length)]
 
 
-def create(http: httpx.Client, steps: list[dict[str, Any]], *, begin: bool = True) -> str:
-    body = {"name": "a test", "origin_instance": "tests", "steps": steps}
+def create(http: httpx.Client, steps: list[dict[str, Any]], *, begin: bool = True, name: str = "a test") -> str:
+    body = {"name": name, "origin_instance": "tests", "steps": steps}
     answer = http.post(WORKFLOWS, params={"start": begin}, json=body)
     assert answer.status_code == 201, answer.text
     return str(answer.json()["id"])
@@ -101,9 +101,9 @@ def until_all_completed(http: httpx.Client, workflow_ids: list[str]) -> None:
 
 
 def test_two_versions_run_each_others_workflows_on_the_migrated_database(versions: Versions) -> None:
-    old = versions.start(earlier=True)
-    new = versions.start(earlier=False)  # it migrates the tables, which the other one uses
-    restarted = versions.start(earlier=True)  # on tables of a later revision than its own
+    old = versions.start(newer=False)
+    new = versions.start(newer=True)  # it migrates the tables, which the other one uses
+    restarted = versions.start(newer=False)  # on tables of a later revision than its own
     with client(old) as old_http, client(new) as new_http, client(restarted) as restarted_http:
         both = [old_http, new_http, restarted_http]
         draw = {"id": "draw", "task_type": "GENERATION", "config": {"prompt": "x", "width": 64, "height": 64}}
@@ -121,16 +121,31 @@ def test_two_versions_run_each_others_workflows_on_the_migrated_database(version
             cancelled = create(one, chain(3), begin=False)
             verb(other, cancelled, "cancel")
             assert get(one, cancelled)["status"] == "CANCELLED"
-        flow = [join("a") | {"optional": True}, join("b", "a") | {"run_if": "all_ended", "when": "!a"}]
-        shown = create(new_http, flow, begin=False)
-        assert [get(http, shown)["status"] for http in both] == ["PENDING"] * len(both)
 
 
-@pytest.mark.parametrize("killed", ["earlier", "this"])
+def test_only_the_next_version_runs_and_changes_what_uses_its_feature(versions: Versions) -> None:
+    old, new = versions.start(newer=False), versions.start(newer=True)
+    with client(old) as old_http, client(new) as new_http:
+        waiting = create(new_http, chain(1), begin=False, name=NEXT_FEATURE)
+        refused = old_http.post(f"{WORKFLOWS}{waiting}/start")
+        assert (get(old_http, waiting)["status"], refused.status_code) == ("PENDING", 503)
+        assert "only a newer version of Stepwell understands the workflow" in refused.text
+        left = create(new_http, chain(LONG_CHAIN), name=NEXT_FEATURE)
+        understood = create(new_http, chain(LONG_CHAIN))
+        new.kill()
+        until_all_completed(old_http, [understood])  # the next version's process is dead
+        assert get(old_http, left)["status"] == "RUNNING"
+    with client(versions.start(newer=True)) as new_http:
+        until_all_completed(new_http, [left])
+        verb(new_http, waiting, "start")
+        until_all_completed(new_http, [waiting])
+
+
+@pytest.mark.parametrize("killed", ["this", "next"])
 def test_each_version_claims_what_the_other_has_left(versions: Versions, killed: str) -> None:
-    old = versions.start(earlier=True)
-    new = versions.start(earlier=False)
-    dying, living = (old, new) if killed == "earlier" else (new, old)
+    old = versions.start(newer=False)
+    new = versions.start(newer=True)
+    dying, living = (old, new) if killed == "this" else (new, old)
     with client(dying) as http:
         workflows = [create(http, chain(LONG_CHAIN)) for _ in range(CHAINS)]
         dying.kill()

@@ -21,6 +21,7 @@ from stepwell.cli.postgres import (
 from stepwell.cli.sign_out_all import end_all_sessions
 from stepwell.cli.signals import Signals, Stop, run_stoppable
 from stepwell.persistence.embedded.server import DataFolderInUse, EmbeddedPostgres
+from stepwell.persistence.schema.migrations import PRE_RELEASE_TABLE, VERSION_TABLE
 from stepwell.settings import Settings
 
 
@@ -69,7 +70,7 @@ def _restore(settings: Settings, postgres: EmbeddedPostgres, source: int, signal
     with postgres_errors():
         with os_errors(f"cannot read the dump, or copy it to {settings.data_dir}"):
             postgres.clients().restore(source, settings.data_dir, signals.check)
-        if not postgres.clients().has_table("alembic_version"):
+        if not any(map(postgres.clients().has_table, (VERSION_TABLE, PRE_RELEASE_TABLE))):
             raise Refused("this is a dump of PostgreSQL, but not of a database of Stepwell")
 
     async def main(_stop: Stop) -> int:

@@ -1,7 +1,6 @@
 """Indexes that existing tables lack are built while the tables are in use."""
 
 import asyncio
-from collections.abc import AsyncIterator
 
 import asyncpg
 import pytest
@@ -9,19 +8,9 @@ import pytest
 from stepwell.persistence.schema.indexes import INDEX_LOCK, build_missing_indexes
 from stepwell.persistence.schema.startup import DatabaseRefused, prepare_database
 from stepwell.persistence.schema.tables import workflows
-from support.database.old_versions import migrate_to
-from support.database.postgres import TestServer, connected, database
+from support.database.postgres import connected
 
 INDEXES = {str(index.name) for index in workflows.indexes}
-NEW = {
-    "workflows_by_completed_at",
-    "workflows_due",
-    "workflows_to_admit",
-    "workflows_by_feature_level",
-    "workflows_by_parent",
-    *(name for name in INDEXES if name.startswith("workflows_list_")),
-}
-REMOVED = {f"workflows_{name}" for name in ("by_created", "by_status", "by_tenant", "without_tenant", "by_instance")}
 IN_USE = """
 SELECT c.relname FROM pg_index AS i JOIN pg_class AS c ON c.oid = i.indexrelid
 WHERE i.indrelid = 'workflows'::regclass AND NOT i.indisprimary AND i.indisvalid
@@ -31,18 +20,9 @@ POLLED = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'SELECT pg_try_
 
 
 @pytest.fixture
-async def old(server: TestServer) -> AsyncIterator[str]:
-    """A database of the version before these indexes."""
-    async with database(server) as dsn:
-        await migrate_to(dsn, "0013")
-        yield dsn
-
-
-@pytest.fixture
-async def live(old: str) -> AsyncIterator[asyncpg.Connection]:
+def live(sql: asyncpg.Connection) -> asyncpg.Connection:
     """Another process that uses the database."""
-    async with connected(old) as connection:
-        yield connection
+    return sql
 
 
 async def prepare(dsn: str, index_wait_s: float | None = 30) -> None:
@@ -61,19 +41,24 @@ async def until_building(live: asyncpg.Connection) -> None:
             await asyncio.sleep(0.01)
 
 
-async def test_the_indexes_are_built_after_the_migrations(old: str, live: asyncpg.Connection) -> None:
-    assert await names(live) == INDEXES - NEW | REMOVED | {"workflows_waiting"}
-    await prepare(old)
+async def drop_all(live: asyncpg.Connection) -> None:
+    for name in INDEXES:
+        await live.execute(f"DROP INDEX {name}")
+
+
+async def test_a_start_builds_all_indexes_that_tables_lack(dsn: str, live: asyncpg.Connection) -> None:
+    await drop_all(live)
+    assert await names(live) == set()
+    await prepare(dsn)
     assert await names(live) == INDEXES
 
 
-async def test_nobody_waits_for_a_build(old: str, live: asyncpg.Connection) -> None:
-    await prepare(old, 30)
+async def test_nobody_waits_for_a_build(dsn: str, live: asyncpg.Connection) -> None:
     await live.execute("DROP INDEX workflows_list_by_zone")
-    async with connected(old) as other, asyncio.timeout(60), asyncio.TaskGroup() as group:
+    async with connected(dsn) as other, asyncio.timeout(60), asyncio.TaskGroup() as group:
         await other.execute("BEGIN ISOLATION LEVEL REPEATABLE READ")
         await other.fetchval("SELECT count(*) FROM workflows")  # a snapshot for which the build must wait
-        building = group.create_task(prepare(old))
+        building = group.create_task(prepare(dsn))
         await until_building(live)
         await live.execute("UPDATE workflows SET name = 'n'", timeout=30)
         assert await live.fetchval("SELECT count(*) FROM workflows", timeout=30) == 0
@@ -82,24 +67,21 @@ async def test_nobody_waits_for_a_build(old: str, live: asyncpg.Connection) -> N
     assert await names(live) == INDEXES
 
 
-async def test_two_processes_at_once_build_each_index_once(old: str, live: asyncpg.Connection) -> None:
-    await prepare(old)
-    for name in NEW:
-        await live.execute(f"DROP INDEX {name}")
+async def test_two_processes_at_once_build_each_index_once(dsn: str, live: asyncpg.Connection) -> None:
+    await drop_all(live)
     built: list[str] = []
     async with asyncio.timeout(60):
-        await asyncio.gather(*(build_missing_indexes(old, built.append) for _ in range(3)))
-    assert sorted(built) == sorted(NEW)
+        await asyncio.gather(*(build_missing_indexes(dsn, built.append) for _ in range(3)))
+    assert sorted(built) == sorted(INDEXES)
     assert await names(live) == INDEXES
 
 
-async def test_a_process_waits_while_another_builds(old: str, live: asyncpg.Connection) -> None:
-    await prepare(old)
+async def test_a_process_waits_while_another_builds(dsn: str, live: asyncpg.Connection) -> None:
     await live.execute("DROP INDEX workflows_list_by_zone")
     await live.fetchval("SELECT pg_advisory_lock($1)", INDEX_LOCK)
     built: list[str] = []
     async with asyncio.timeout(60), asyncio.TaskGroup() as group:
-        building = group.create_task(build_missing_indexes(old, built.append))
+        building = group.create_task(build_missing_indexes(dsn, built.append))
         while not await live.fetchval(POLLED):
             await asyncio.sleep(0.01)
         assert not building.done()
@@ -108,55 +90,51 @@ async def test_a_process_waits_while_another_builds(old: str, live: asyncpg.Conn
     assert built == ["workflows_list_by_zone"]
 
 
-async def test_an_interrupted_build_is_repeated_at_the_next_start(old: str, live: asyncpg.Connection) -> None:
-    await prepare(old)
+async def test_an_interrupted_build_is_repeated_at_the_next_start(dsn: str, live: asyncpg.Connection) -> None:
     await live.execute("DROP INDEX workflows_list_by_zone")
-    async with connected(old) as other, asyncio.timeout(60):
+    async with connected(dsn) as other, asyncio.timeout(60):
         await other.execute("BEGIN ISOLATION LEVEL REPEATABLE READ")
         await other.fetchval("SELECT count(*) FROM workflows")
         async with asyncio.TaskGroup() as group:
-            building = group.create_task(prepare(old))
+            building = group.create_task(prepare(dsn))
             await until_building(live)
             building.cancel()
         while await names(live, INVALID) != {"workflows_list_by_zone"}:
             await asyncio.sleep(0.01)
         await other.execute("COMMIT")
-    await prepare(old)
+    await prepare(dsn)
     assert await names(live) == INDEXES
     assert await names(live, INVALID) == set()
 
 
-async def test_a_start_goes_on_without_an_index_that_takes_too_long(old: str, live: asyncpg.Connection) -> None:
-    await prepare(old)
+async def test_a_start_goes_on_without_an_index_that_takes_too_long(dsn: str, live: asyncpg.Connection) -> None:
     await live.execute("DROP INDEX workflows_list_by_zone")
-    async with connected(old) as other:
+    async with connected(dsn) as other:
         await other.execute("BEGIN ISOLATION LEVEL REPEATABLE READ")
         await other.fetchval("SELECT count(*) FROM workflows")
-        await prepare(old, 0.1)
+        await prepare(dsn, 0.1)
         assert "workflows_list_by_zone" not in await names(live)
 
 
 async def test_an_index_that_the_database_refuses_stops_the_migration_but_no_start(
-    old: str, live: asyncpg.Connection
+    dsn: str, live: asyncpg.Connection
 ) -> None:
-    await prepare(old)
     await live.execute("DROP INDEX workflows_list_by_zone; CREATE TABLE workflows_list_by_zone (a int)")
-    await prepare(old)
+    await prepare(dsn)
     with pytest.raises(DatabaseRefused, match=r"an index can't be built: .*workflows_list_by_zone"):
-        await prepare(old, None)
+        await prepare(dsn, None)
 
 
-async def test_an_index_of_another_schema_is_left_alone(old: str, live: asyncpg.Connection) -> None:
-    await prepare(old)
+async def test_an_index_of_another_schema_is_left_alone(dsn: str, live: asyncpg.Connection) -> None:
     await live.execute("CREATE SCHEMA stepwell")  # of the user's name, so it is the first in the search path
     await live.execute(
         "CREATE TABLE stepwell.other (zone text); CREATE INDEX workflows_list_by_zone ON stepwell.other (zone)"
     )
     built: list[str] = []
-    await build_missing_indexes(old, built.append)
+    await build_missing_indexes(dsn, built.append)
     assert built == []
     await live.execute("DROP INDEX public.workflows_list_by_zone")
-    await build_missing_indexes(old, built.append)
+    await build_missing_indexes(dsn, built.append)
     assert built == ["workflows_list_by_zone"]
     assert await names(live) == INDEXES
     assert await live.fetchval("SELECT to_regclass('stepwell.workflows_list_by_zone') IS NOT NULL")

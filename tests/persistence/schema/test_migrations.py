@@ -17,21 +17,17 @@ from sqlalchemy.pool import NullPool
 from stepwell.persistence.connections.database import create_engine
 from stepwell.persistence.rows.engine_statements import TYPES
 from stepwell.persistence.schema import migrations
-from stepwell.persistence.schema.migrations import migrate, script_folder
+from stepwell.persistence.schema.migrations import VERSION_TABLE, migrate, script_folder
+from stepwell.persistence.schema.startup import DatabaseRefused, prepare_database
 from stepwell.persistence.schema.tables import metadata
-from support.database.postgres import TestServer, database
+from support.database.postgres import TestServer, connected, database
+from support.documents.schema_sheet import COMMAND, SHEET, schema_sheet
 
-# Earlier migrations built indexes under a lock. A migration never changes, because it has run in places unknown.
-FIRST_WITHOUT_INDEXES = "0020"
-CREATED_INDEX = re.compile(r"\bCREATE\s+(?:UNIQUE\s+)?INDEX\b.*?\bON\s+(\w+)", re.IGNORECASE | re.DOTALL)
-CREATED_TABLE = re.compile(r"\bCREATE\s+TABLE\s+(\w+)", re.IGNORECASE)
-
-
-def indexes_on_existing_tables(source: str) -> list[str]:
-    """The tables on which the migration *source* creates an index, though it doesn't create the tables."""
-    new = set(CREATED_TABLE.findall(source))
-    existing = [table for table in CREATED_INDEX.findall(source) if table not in new]
-    return existing + re.findall(r"op\.create_index\b", source)
+CREATED_INDEX = re.compile(r"\bCREATE\s+(UNIQUE\s+)?INDEX\b|\bop\.create_index\b", re.IGNORECASE)
+PRE_RELEASE = (
+    "the database was written by a pre-release of Stepwell, which no release can use: begin with an empty database or "
+    "data folder"
+)
 
 
 @pytest.fixture
@@ -48,7 +44,7 @@ def scripts() -> ScriptDirectory:
 
 async def differences(dsn: str) -> list[object]:
     def compare(connection: Connection) -> list[object]:
-        options = {"compare_type": True, "compare_server_default": True}
+        options = {"compare_type": True, "compare_server_default": True, "version_table": VERSION_TABLE}
         return list(compare_metadata(MigrationContext.configure(connection, opts=options), metadata))
 
     engine = create_engine(dsn, poolclass=NullPool)
@@ -99,7 +95,7 @@ async def test_a_second_migration_changes_nothing(empty: str) -> None:
     before = await fetch(empty, catalog)
     await migrate(empty)
     assert await fetch(empty, catalog) == before
-    assert await fetch(empty, "SELECT version_num FROM alembic_version") == [(scripts().get_current_head(),)]
+    assert await fetch(empty, "SELECT version_num FROM schema_revision") == [(scripts().get_current_head(),)]
 
 
 async def test_there_is_one_head_and_one_base() -> None:
@@ -115,20 +111,50 @@ async def test_revisions_are_consecutive_numbers_of_four_digits() -> None:
 async def test_the_version_before_the_newest_migration_may_work_on_the_tables(empty: str) -> None:
     await migrate(empty)
     ((oldest,),) = await fetch(empty, "SELECT oldest_revision FROM installation")
-    before = scripts().get_revision("head").down_revision
-    assert isinstance(before, str)
-    assert "0019" <= str(oldest) <= before
+    newest = scripts().get_revision("head")
+    assert "0001" <= str(oldest) <= str(newest.down_revision or newest.revision)
 
 
-def test_no_migration_builds_an_index_on_an_existing_table() -> None:
+def test_no_migration_creates_an_index() -> None:
     """It would stop writes meanwhile. `schema.indexes` builds those of `schema.tables` CONCURRENTLY."""
-    found = {
-        script.revision: indexes_on_existing_tables(Path(script.path).read_text())
-        for script in scripts().walk_revisions()
-    }
-    assert {revision for revision, tables in found.items() if tables and revision >= FIRST_WITHOUT_INDEXES} == set()
-    assert found["0011"] == ["workflows"]
-    assert found["0001"] == []
+    sources = {script.revision: Path(script.path).read_text() for script in scripts().walk_revisions()}
+    assert [revision for revision, source in sources.items() if CREATED_INDEX.search(source)] == []
+
+
+async def test_the_sheet_shows_the_database(empty: str) -> None:
+    await migrate(empty)
+    async with connected(empty) as connection:
+        assert await schema_sheet(connection) == SHEET.read_text(), f"run {COMMAND}"
+
+
+async def test_the_sheet_refuses_what_it_cannot_show(empty: str) -> None:
+    await fetch(empty, "CREATE VIEW shown AS SELECT 1 AS number")
+    async with connected(empty) as connection:
+        with pytest.raises(ValueError, match="shown"):
+            await schema_sheet(connection)
+
+
+async def make_pre_release(dsn: str, revision: str) -> None:
+    await fetch(dsn, "CREATE TABLE workflows (id uuid)")
+    await fetch(dsn, f"CREATE TABLE alembic_version AS SELECT '{revision}' AS version_num")
+
+
+@pytest.mark.parametrize("revision", ["0001", "0033"])
+async def test_a_database_of_a_pre_release_is_refused_and_stays_as_it_is(empty: str, revision: str) -> None:
+    await make_pre_release(empty, revision)
+    with pytest.raises(DatabaseRefused, match=f"^{PRE_RELEASE}$"):
+        await prepare_database(empty, timeout_s=30, waiting=lambda _: None)
+    assert await fetch(empty, "SELECT tablename::text FROM pg_tables WHERE schemaname = 'public' ORDER BY 1") == [
+        ("alembic_version",),
+        ("workflows",),
+    ]
+
+
+async def test_the_alembic_version_of_another_program_does_not_matter(empty: str) -> None:
+    await fetch(empty, "CREATE TABLE alembic_version AS SELECT 'a1b2' AS version_num")
+    await migrate(empty)
+    assert await fetch(empty, "SELECT version_num FROM alembic_version") == [("a1b2",)]
+    assert await fetch(empty, "SELECT count(*) FROM workflows") == [(0,)]
 
 
 async def test_each_database_gets_an_id_of_its_own(server: TestServer, empty: str) -> None:
@@ -161,7 +187,7 @@ async def test_a_migration_that_fails_leaves_nothing_behind(empty: str) -> None:
     await fetch(empty, "CREATE TABLE tasks (a int)")
     with pytest.raises(Exception, match="already exists"):
         await migrate(empty)
-    assert await fetch(empty, "SELECT to_regclass('workflows')::text, to_regclass('alembic_version')::text") == [
+    assert await fetch(empty, "SELECT to_regclass('workflows')::text, to_regclass('schema_revision')::text") == [
         (None, None)
     ]
 
@@ -170,4 +196,4 @@ async def test_a_migration_that_fails_leaves_nothing_behind(empty: str) -> None:
 async def test_addresses_of_every_form_lead_to_a_migrated_database(empty: str, scheme: str) -> None:
     _, _, rest = empty.partition("://")
     await migrate(f"{scheme}://{rest}&sslmode=disable&application_name=us")
-    assert await fetch(empty, "SELECT version_num FROM alembic_version") == [(scripts().get_current_head(),)]
+    assert await fetch(empty, "SELECT version_num FROM schema_revision") == [(scripts().get_current_head(),)]

@@ -1,36 +1,35 @@
 """Tables are brought up to date while processes of the version before use them."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from pathlib import Path
 
 import asyncpg
 import pytest
 
 from stepwell.persistence.schema import migrations, startup
+from stepwell.persistence.schema.migrations import script_folder
 from stepwell.persistence.schema.startup import DatabaseRefused, prepare_database
-from support.database.old_versions import migrate_to
-from support.database.postgres import TestServer, connected, database
+from support.database.next_migration import add_migration
 
-HEAD = "SELECT max(version_num) > '0001' FROM {}.alembic_version"
+HEAD = "SELECT count(next) = 0 FROM {}.workflows"
 WAITING = (
     "SELECT count(*) FROM pg_locks AS l JOIN pg_database AS d ON d.oid = l.database WHERE NOT l.granted AND datname"
 )
 
 
 @pytest.fixture
-async def old(server: TestServer) -> AsyncIterator[str]:
-    """A database of the first version."""
-    async with database(server) as dsn:
-        await migrate_to(dsn, "0001")
-        yield dsn
+def old(dsn: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A database of the version before: the code has a further migration."""
+    folder = tmp_path / "migrations"
+    add_migration(folder, "ALTER TABLE workflows ADD COLUMN next integer")
+    monkeypatch.setattr(migrations, "script_folder", lambda: folder)
+    return dsn
 
 
 @pytest.fixture
-async def live(old: str) -> AsyncIterator[asyncpg.Connection]:
+def live(old: str, sql: asyncpg.Connection) -> asyncpg.Connection:
     """A process of the version before."""
-    connection = await asyncpg.connect(old)
-    yield connection
-    await connection.close()
+    return sql
 
 
 async def prepare(dsn: str, timeout_s: float = 30) -> None:
@@ -81,9 +80,9 @@ async def test_a_lock_that_is_not_granted_is_requested_again(
     monkeypatch.setattr(startup, "_MIGRATION_PAUSE_S", 0.01)
     tries: list[str] = []
 
-    async def counted(dsn: str) -> None:
+    async def counted(dsn: str) -> bool:
         tries.append(dsn)
-        await migrations.migrate(dsn)
+        return await migrations.migrate(dsn)
 
     monkeypatch.setattr(startup, "migrate", counted)
     await live.execute("BEGIN; LOCK TABLE workflows IN ACCESS SHARE MODE")
@@ -107,18 +106,6 @@ async def test_a_migration_is_not_tried_for_longer_than_its_timeout(
             await prepare(old, 0.4)
 
 
-async def test_nobody_waits_while_the_stored_costs_are_summed(old: str, live: asyncpg.Connection) -> None:
-    await migrate_to(old, "0018")
-    async with connected(old) as other, asyncio.timeout(60), asyncio.TaskGroup() as group:
-        await other.execute("BEGIN; LOCK TABLE daily_costs IN ACCESS EXCLUSIVE MODE")  # as if there were many
-        preparing = group.create_task(prepare(old))
-        await is_waiting(live)
-        await live.execute("UPDATE tasks SET error = 'e'", timeout=30)
-        assert await live.fetchval("SELECT count(*) FROM workflows", timeout=30) == 0
-        assert not preparing.done()
-        await other.execute("COMMIT")
-
-
 async def test_tables_that_are_up_to_date_are_not_locked(old: str, live: asyncpg.Connection) -> None:
     await prepare(old)
     await live.execute("BEGIN; LOCK TABLE workflows, steps, tasks, events IN ACCESS EXCLUSIVE MODE")
@@ -127,21 +114,10 @@ async def test_tables_that_are_up_to_date_are_not_locked(old: str, live: asyncpg
     await live.execute("COMMIT")
 
 
-async def test_tables_of_a_newer_version_that_says_nothing_are_refused_without_a_lock(
-    old: str, live: asyncpg.Connection
-) -> None:
-    await live.execute("UPDATE alembic_version SET version_num = '9999'")
-    await live.execute("BEGIN; LOCK TABLE workflows, steps, tasks, events IN ACCESS EXCLUSIVE MODE")
-    async with asyncio.timeout(60):
-        with pytest.raises(DatabaseRefused, match="newer version"):
-            await prepare(old)
-    await live.execute("COMMIT")
-
-
 async def test_tables_of_a_newer_version_that_need_newer_code_are_refused(old: str, live: asyncpg.Connection) -> None:
     await prepare(old)
-    known = await live.fetchval("SELECT version_num FROM alembic_version")
-    await live.execute("UPDATE alembic_version SET version_num = '9999'")
+    known = await live.fetchval("SELECT version_num FROM schema_revision")
+    await live.execute("UPDATE schema_revision SET version_num = '9999'")
     await live.execute("UPDATE installation SET oldest_revision = '9998'")
     with pytest.raises(DatabaseRefused) as refused:
         await prepare(old)
@@ -151,28 +127,32 @@ async def test_tables_of_a_newer_version_that_need_newer_code_are_refused(old: s
     )
 
 
-@pytest.mark.parametrize("oldest", ["0019", None])
+@pytest.mark.parametrize("oldest", ["0001", None])
 async def test_tables_of_a_newer_version_that_allow_this_one_are_used_and_left_as_they_are(
     old: str, live: asyncpg.Connection, oldest: str | None
 ) -> None:
     """`None` stands for this version itself. The newer version has dropped an index, which isn't built again."""
     await prepare(old)
-    known = await live.fetchval("SELECT version_num FROM alembic_version")
-    await live.execute("UPDATE alembic_version SET version_num = '9999'")
+    known = await live.fetchval("SELECT version_num FROM schema_revision")
+    await live.execute("UPDATE schema_revision SET version_num = '9999'")
     await live.execute("UPDATE installation SET oldest_revision = $1", oldest or known)
     await live.execute("DROP INDEX workflows_list_by_zone")
     await live.execute("BEGIN; LOCK TABLE workflows, steps, tasks, events IN ACCESS EXCLUSIVE MODE")
     async with asyncio.timeout(60):
         await prepare(old)
     await live.execute("COMMIT")
-    assert await live.fetchval("SELECT version_num FROM alembic_version") == "9999"
+    assert await live.fetchval("SELECT version_num FROM schema_revision") == "9999"
     assert await live.fetchval("SELECT to_regclass('workflows_list_by_zone') IS NULL")
 
 
-async def test_a_migration_locks_only_tables_of_its_own_schema(old: str, live: asyncpg.Connection) -> None:
+async def test_a_migration_locks_only_tables_of_its_own_schema(
+    old: str, live: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
     await live.execute("CREATE SCHEMA own; CREATE SCHEMA fresh")
     own, fresh = (f"{old}{'&' if '?' in old else '?'}search_path={name}" for name in ("own", "fresh"))
-    await migrate_to(own, "0001")
+    with monkeypatch.context() as before:
+        before.setattr(migrations, "script_folder", script_folder)
+        await prepare(own)
     await live.execute("BEGIN; LOCK TABLE workflows, steps, tasks, events IN ACCESS EXCLUSIVE MODE")
     async with asyncio.timeout(60):
         await prepare(own)
@@ -180,4 +160,5 @@ async def test_a_migration_locks_only_tables_of_its_own_schema(old: str, live: a
     await live.execute("COMMIT")
     assert await live.fetchval(HEAD.format("own"))
     assert await live.fetchval(HEAD.format("fresh"))
-    assert not await live.fetchval(HEAD.format("public"))
+    with pytest.raises(asyncpg.UndefinedColumnError):
+        await live.fetchval(HEAD.format("public"))

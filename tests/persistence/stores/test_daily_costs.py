@@ -12,11 +12,8 @@ from stepwell.lifecycle.decision import Decision
 from stepwell.lifecycle.inputs import Sending, Succeeded
 from stepwell.lifecycle.model import Sent
 from stepwell.persistence.connections.connection_pool import SmallPool
-from stepwell.persistence.schema.migrations import migrate
 from stepwell.persistence.stores.cost_queries import PostgresDailyCosts
 from stepwell.rules.daily_costs import ExpiredCosts
-from support.database.old_versions import migrate_to
-from support.database.postgres import TestServer, database
 from support.database.stored_workflows import ME, OTHER, Bench, admitted
 from support.workflows.definitions import body, draw
 
@@ -61,32 +58,3 @@ async def test_a_sum_that_another_transaction_changes_is_left_and_nobody_waits(b
     assert await bench.sql.fetchval("SELECT array_agg(model) FROM daily_costs") == ["a"]
     assert await costs.expire(due, 10) == ExpiredCosts(1, None)
     pool.close()
-
-
-async def test_the_migration_sums_the_costs_of_stored_attempts(server: TestServer) -> None:
-    async with database(server) as dsn:
-        await migrate_to(dsn, "0013")
-        sql = await asyncpg.connect(dsn)
-        await sql.execute(
-            """
-            INSERT INTO workflows (id, tenant, origin_instance, config, total_steps, final_position, created_at, status,
-                                   name, updated_at)
-            SELECT gen_random_uuid(), tenant, 'i', '{}', 1, 0, now(), 'COMPLETED', 'n', now()
-            FROM unnest(ARRAY['t', NULL]) AS tenant
-            """
-        )
-        await sql.execute(
-            """
-            INSERT INTO tasks (id, workflow_id, position, attempt, provider, started_at, completed_at, status, phase,
-                               outputs, sent, cost)
-            SELECT gen_random_uuid(), w.id, 0, n, 'FAL', '2026-01-01T20:00:00-05', '2026-01-02T20:00:00-05',
-                   'COMPLETED', 'STORED', '[]', '{"model": "flux", "digest": "aa", "at": "2026-01-01T00:00:00Z"}',
-                   CASE WHEN n > 1 THEN '{"amount": 0.1, "currency": "USD", "source": "settings"}'::json END
-            FROM workflows AS w, generate_series(1, 4) AS n
-            """
-        )
-        await migrate(dsn)
-        rows = [tuple(row) for row in await sql.fetch("SELECT * FROM daily_costs ORDER BY tenant")]
-        await sql.close()
-    day = date(2026, 1, 3)
-    assert rows == [(tenant, day, "FAL", "flux", "USD", Decimal("0.3"), 3) for tenant in ("", "t")]

@@ -1,4 +1,4 @@
-"""Whose files workflows name: written with them, asked for by cleanup, and found in what older versions have stored."""
+"""Whose files workflows name: written with them, and asked for by cleanup."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -11,10 +11,7 @@ from stepwell.basics.tenancy import EVERY_TENANT, TenantScope
 from stepwell.lifecycle.records import NewWorkflow
 from stepwell.persistence.connections.connection_pool import SmallPool
 from stepwell.persistence.connections.database import asyncpg_connect, create_api_engine
-from stepwell.persistence.schema.migrations import migrate
 from stepwell.persistence.stores.workflow_reader import PostgresWorkflowReader
-from support.database.old_versions import migrate_to
-from support.database.postgres import TestServer, database
 from support.database.stored_workflows import ME, Bench
 from support.workflows.definitions import body, join
 
@@ -89,28 +86,3 @@ async def test_a_definition_may_name_as_many_files_as_fit(bench: Bench, store: P
     await bench.workflow_store.insert(EVERY_TENANT, new)
     references = await store.references_to(EVERY_TENANT, uuid4(), task_ids)
     assert references == dict.fromkeys(task_ids, new.record.state.id)
-
-
-async def test_definitions_that_an_older_version_stored_are_read_once(server: TestServer) -> None:
-    async with database(server) as dsn:
-        await migrate_to(dsn, "0005")
-        sql = await asyncpg.connect(dsn)
-        first, second, third = (UUID(int=number) for number in (11, 12, 13))
-        for workflow_id, config in ((first, f'{{"a": "{path(ONE)}"}}'), (second, "{}"), (third, '{"a": "media/x/"}')):
-            await sql.execute(
-                "INSERT INTO workflows (id, origin_instance, config, total_steps, final_position, created_at, status,"
-                " name, updated_at) VALUES ($1, 'x', $2, 1, 0, now(), 'PENDING', 'n', now())",
-                workflow_id,
-                config,
-            )
-            definition = f'["{path(ONE)}", "http://x/{path(TWO)}?a=b {path(TWO)}"]' if workflow_id == first else "{}"
-            await sql.execute(
-                "INSERT INTO steps (workflow_id, position, id, step_id, task_type, definition, depends_on, max_retries,"
-                " timeout_s, status, updated_at) VALUES ($1, 0, $1, 'a', 'PASSTHROUGH', $2, '{}', 3, 600, 'PENDING',"
-                " now())",
-                workflow_id,
-                definition,
-            )
-        await migrate(dsn)
-        assert await pairs(sql) == [(ONE, first), (TWO, first)]
-        await sql.close()

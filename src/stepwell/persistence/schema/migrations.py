@@ -1,14 +1,13 @@
 """Brings a database's tables up to date, at start or by `stepwell migrate`."""
 
-from enum import Enum, auto
 from functools import cache
-from itertools import takewhile
 from pathlib import Path
+from typing import Final
 
 from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
-from alembic.script import Script, ScriptDirectory
+from alembic.script import ScriptDirectory
 from alembic.util import CommandError
 from sqlalchemy import Connection, inspect, select, text
 from sqlalchemy.pool import NullPool
@@ -16,7 +15,11 @@ from sqlalchemy.pool import NullPool
 import stepwell
 from stepwell.persistence.connections.database import create_engine
 from stepwell.persistence.schema.indexes import create_indexes
-from stepwell.persistence.schema.tables import installation
+from stepwell.persistence.schema.tables import installation, workflows
+
+# Where Alembic keeps the revision of the tables. Pre-releases used the table `alembic_version`.
+VERSION_TABLE: Final = "schema_revision"
+PRE_RELEASE_TABLE: Final = "alembic_version"
 
 # Any constant will do, as long as every Stepwell process uses the same one.
 _ADVISORY_LOCK = 0x5745_4C4C
@@ -25,24 +28,14 @@ _ADVISORY_LOCK = 0x5745_4C4C
 _LOCK_TIMEOUT = "3s"
 
 
-class TooNew(Exception):
-    """The tables are of a newer version, which this one may not work on. The message is one line."""
-
-
-class TablesVersion(Enum):
-    """The version of the tables, compared with this code's: older, the same, or newer and usable."""
-
-    BEHIND = auto()
-    CURRENT = auto()
-    NEWER = auto()
+class UnusableTables(Exception):
+    """The tables are of a version whose tables this one may not use. The message is one line."""
 
 
 @cache
 def newest_revision() -> str:
     """Return the newest revision of the tables that this code knows."""
-    config = Config()
-    config.set_main_option("script_location", str(script_folder()).replace("%", "%%"))
-    return ScriptDirectory.from_config(config).get_current_head() or ""
+    return ScriptDirectory.from_config(_config()).get_current_head() or ""
 
 
 def script_folder() -> Path:
@@ -51,51 +44,58 @@ def script_folder() -> Path:
     return packaged if packaged.is_dir() else Path(stepwell.__file__).parents[2] / "migrations"
 
 
-async def migrate(dsn: str) -> TablesVersion:
-    """Run every missing migration, one process at a time. Return CURRENT, or NEWER for tables that are left alone.
+async def migrate(dsn: str) -> bool:
+    """Run every missing migration, one process at a time. Return False if newer tables are left alone.
 
-    Those that change tables run in one transaction. One that copies data runs in its own, without a lock on the tables,
-    and is the last one that a crash can leave missing. New tables have all their indexes then. Tables of an earlier
-    version may lack some: `build_missing_indexes`.
+    All of them run in one transaction. New tables have all their indexes then. Tables of an earlier version may lack
+    some: `build_missing_indexes`.
 
-    Raises `TooNew`, and what asyncpg or SQLAlchemy raise if the database can't be reached, or refuses. While other
-    processes use the tables, this may be a deadlock or a lock that wasn't free in time. Then the caller may try again.
+    Raises `UnusableTables`, and what asyncpg or SQLAlchemy raise if the database can't be reached, or refuses. While
+    other processes use the tables, this may be a deadlock or a lock that wasn't free in time. Then the caller may try
+    again.
     """
     engine = create_engine(dsn, poolclass=NullPool)
     try:
-        version = TablesVersion.BEHIND
-        while version is TablesVersion.BEHIND:
-            async with engine.begin() as connection:
-                await connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _ADVISORY_LOCK})
-                version = await connection.run_sync(_upgrade)
-        return version
+        async with engine.begin() as connection:
+            await connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _ADVISORY_LOCK})
+            return await connection.run_sync(_upgrade)
     finally:
         await engine.dispose()
 
 
-def _upgrade(connection: Connection) -> TablesVersion:
-    """Run the next migrations that share a transaction. Return the version of the tables then. Raises `TooNew`."""
+def _config() -> Config:
     config = Config()
     config.set_main_option("script_location", str(script_folder()).replace("%", "%%"))
+    return config
+
+
+def _upgrade(connection: Connection) -> bool:
+    """Run the missing migrations. Return False if newer tables are left alone. Raises `UnusableTables`."""
+    config = _config()
     config.attributes["connection"] = connection
     scripts = ScriptDirectory.from_config(config)
-    current = MigrationContext.configure(connection).get_current_revision()
+    current = MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE}).get_current_revision()
     if current is None:
+        _refuse_pre_release(connection)
         command.upgrade(config, "head")
         create_indexes(connection)
-        return TablesVersion.CURRENT
-    if not _is_known(scripts, current):
+    elif not _is_known(scripts, current):
         _check_usable(connection, scripts, current)
-        return TablesVersion.NEWER
-    missing = list(scripts.iterate_revisions("head", current))[::-1]
-    if not missing:
-        return TablesVersion.CURRENT
-    changes = list(takewhile(lambda script: not _copies_data(script), missing))
-    if changes:
+        return False
+    elif current != scripts.get_current_head():
         _lock(connection)
-    last = changes[-1] if changes else missing[0]
-    command.upgrade(config, last.revision)
-    return TablesVersion.CURRENT if last is missing[-1] else TablesVersion.BEHIND
+        command.upgrade(config, "head")
+    return True
+
+
+def _refuse_pre_release(connection: Connection) -> None:
+    """Raise `UnusableTables` if a pre-release has made the tables. Another program may have an `alembic_version`."""
+    tables = inspect(connection)
+    if tables.has_table(PRE_RELEASE_TABLE) and tables.has_table(workflows.name):
+        raise UnusableTables(
+            "the database was written by a pre-release of Stepwell, which no release can use: begin with an empty "
+            "database or data folder"
+        )
 
 
 def _is_known(scripts: ScriptDirectory, revision: str) -> bool:
@@ -107,20 +107,14 @@ def _is_known(scripts: ScriptDirectory, revision: str) -> bool:
 
 
 def _check_usable(connection: Connection, scripts: ScriptDirectory, current: str) -> None:
-    """Raise `TooNew` if the tables of the unknown revision *current* need newer code than this."""
+    """Raise `UnusableTables` if the tables of the unknown revision *current* need newer code than this."""
     newest = scripts.get_current_head() or ""
-    oldest = current
-    if inspect(connection).has_table(installation.name):
-        oldest = connection.execute(select(installation.c.oldest_revision)).scalar() or current
+    oldest = connection.execute(select(installation.c.oldest_revision)).scalar_one()
     if newest < oldest:  # revisions are numbers of four digits, in one chain
-        raise TooNew(
+        raise UnusableTables(
             f"the database was written by a newer version of Stepwell: its tables have revision {current}, which needs "
             f"a version with revision {oldest} or later, and this one has {newest}: start the newer version"
         )
-
-
-def _copies_data(script: Script) -> bool:
-    return getattr(script.module, "COPIES_DATA", False)
 
 
 def _lock(connection: Connection) -> None:

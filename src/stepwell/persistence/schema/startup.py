@@ -14,7 +14,7 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from stepwell.basics.urls import split_url
 from stepwell.persistence.connections.database import driver_dsn, is_outage
 from stepwell.persistence.schema.indexes import build_missing_indexes
-from stepwell.persistence.schema.migrations import TablesVersion, TooNew, migrate
+from stepwell.persistence.schema.migrations import UnusableTables, migrate
 from stepwell.runtime.outages import OUTAGE_RETRY_S
 
 _CONNECT_S = 5.0
@@ -51,15 +51,15 @@ async def prepare_database(
     deadline = time.monotonic() + timeout_s
     await reach_database(dsn, timeout_s=timeout_s, waiting=waiting)
     try:
-        version = await _migrate_by(deadline, dsn)
-    except TooNew as error:
+        is_ours = await _migrate_by(deadline, dsn)
+    except UnusableTables as error:
         raise DatabaseRefused(str(error)) from error
     except (asyncpg.PostgresError, asyncpg.InterfaceError, SQLAlchemyError, OSError) as error:
         raise DatabaseRefused(f"the database can't be migrated: {_first_line(error)}") from error
-    if version is TablesVersion.NEWER:  # it may lack indexes of this version on purpose
-        log.info("database.newer", action="start")
-    else:
+    if is_ours:
         await _build_indexes(dsn, index_wait_s)
+    else:  # newer tables may lack indexes of this version on purpose
+        log.info("database.newer", action="start")
 
 
 async def _build_indexes(dsn: str, wait_s: float | None) -> None:
@@ -82,7 +82,7 @@ def _log_build(index: str) -> None:
     log.info("database.index_building", action="build", index=index)
 
 
-async def _migrate_by(deadline: float, dsn: str) -> TablesVersion:
+async def _migrate_by(deadline: float, dsn: str) -> bool:
     while True:
         try:
             return await migrate(dsn)

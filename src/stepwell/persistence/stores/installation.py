@@ -7,12 +7,12 @@ from typing import Any, Final
 import asyncpg
 
 from stepwell.persistence.connections.database import unavailable_in_outage
-from stepwell.persistence.schema.migrations import newest_revision
+from stepwell.persistence.schema.migrations import VERSION_TABLE, newest_revision
 from stepwell.ports.processes import InstallationRecord
 
-READ: Final = """
-SELECT i.id, i.has_folder, v.version_num FROM installation AS i CROSS JOIN alembic_version AS v
-"""
+READ: Final = f"""
+SELECT i.id, i.has_folder, v.version_num FROM installation AS i CROSS JOIN {VERSION_TABLE} AS v
+"""  # noqa: S608 - built from a constant
 LOCK: Final = "SELECT pg_advisory_xact_lock(hashtext('stepwell artifact folder'))"
 RECORD_FOLDER: Final = "UPDATE installation SET has_folder = true WHERE NOT has_folder"
 
