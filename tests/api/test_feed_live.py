@@ -76,11 +76,10 @@ async def now(client: httpx.AsyncClient) -> str:
 
 @contextlib.asynccontextmanager
 async def followed(
-    live: Service, bearer: str | None = None, last: str = "", accept: str = "", **params: Any
+    live: Service, bearer: str | None = None, last: str = "", **params: Any
 ) -> AsyncIterator[AsgiStream]:
     path = f"{FEED}?{urlencode(params)}"
-    headers = {"last-event-id": last, "accept-encoding": accept}
-    async with streaming(live.app.api, path, bearer or token(), headers) as stream:
+    async with streaming(live.app.api, path, bearer or token(), {"last-event-id": last}) as stream:
         assert stream.status == 200
         yield stream
 
@@ -177,28 +176,6 @@ async def test_a_stream_from_now_on_has_no_older_event_however_late_the_others_a
             expected = await history(live, await run_to_end(live))
             async with followed(live):  # one that doesn't wait
                 assert [frame.data for frame in await later.frames(1)] == expected[:1]
-
-
-@pytest.mark.usefixtures("short_second")
-async def test_a_stream_that_may_be_late_is_compressed_for_those_who_accept_that(live: Service) -> None:
-    cursor = await now(live.client)
-    ids = [await run_to_end(live) for _ in range(2)]
-    async with (
-        followed(live, cursor=cursor, delay_s=1, accept="gzip, deflate;q=0.5") as first,
-        followed(live, delay_s=1, accept="deflate") as second,
-        followed(live, cursor=cursor, delay_s=1, accept="gzip, deflate;q=0") as plain,
-        followed(live, cursor=cursor, accept="deflate") as prompt,
-    ):
-        codings = [stream.headers.get("content-encoding") for stream in (first, second, plain, prompt)]
-        assert codings == ["deflate", "deflate", None, None]
-        ids += [await run_to_end(live) for _ in range(2)]
-        expected = [await history(live, workflow_id) for workflow_id in ids]
-        everything = [event for events in expected for event in events]
-        for stream in (first, plain):
-            assert [frame.data for frame in await stream.frames(len(everything))] == everything
-        last = [*expected[2], *expected[3]]
-        assert [frame.data for frame in await second.frames(len(last))] == last
-        assert first.bytes < plain.bytes / 2
 
 
 async def test_heartbeats_of_a_stream_without_events_carry_its_position(
@@ -456,15 +433,14 @@ async def test_an_unexpected_error_of_the_feed_ends_its_streams_only(
     async def broken(*_: Any) -> None:
         raise RuntimeError("an event of a later version")
 
-    async with followed(live) as stream, followed(live, delay_s=1, accept="deflate") as compressed:
+    async with followed(live) as stream, followed(live, delay_s=1) as late:
         await stream.any_frame()
-        await compressed.any_frame()
+        await late.any_frame()
         with monkeypatch.context() as patch:
             patch.setattr(live.app.components.stores.database.feed, "page", broken)
             workflow_id = await run_to_end(live)
             assert (await stream.all_of_it())[-1].comments == [event_stream.FAILED]
-            assert (await compressed.all_of_it())[-1].comments == [event_stream.FAILED]
-            assert compressed.inflater.eof  # the checksum at the end is right
+            assert (await late.all_of_it())[-1].comments == [event_stream.FAILED]
     async with followed(live) as stream:
         expected = await history(live, await run_to_end(live))
         assert [frame.data for frame in await stream.frames(len(expected))] == expected

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import zlib
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -113,8 +112,7 @@ class AsgiStream(Reader):
         self.headers: dict[str, str] = {}
         self.takes, self.gone, self.complete = asyncio.Event(), asyncio.Event(), False
         self.takes.set()
-        self.sends = self.bytes = 0
-        self.inflater: Any = None  # if the answer is compressed
+        self.sends = 0
         self._asked = False
 
     async def receive(self) -> Any:
@@ -128,16 +126,11 @@ class AsgiStream(Reader):
         if message["type"] == "http.response.start":
             self.status = message["status"]
             self.headers = {name.decode(): value.decode() for name, value in message["headers"]}
-            if self.headers.get("content-encoding") == "deflate":
-                self.inflater = zlib.decompressobj()
             return
         self.sends += 1
         await self.takes.wait()
         if body := message["body"]:
-            self.bytes += len(body)
-            content = bytes(body) if self.inflater is None else self.inflater.decompress(body)
-            if content:
-                self.received.put_nowait(content)
+            self.received.put_nowait(bytes(body))
         self.complete = not message["more_body"]
 
     async def text(self) -> str:

@@ -14,13 +14,3 @@ def prefers(accept: list[str], media_type: str) -> bool:
         ranks[kind.lower()] = float(quality)
     rank = ranks.get(media_type, 0.0)
     return rank > 0 and rank >= ranks.get("application/json", 0.0)
-
-
-def accepts_coding(accept_encoding: list[str], coding: str) -> bool:
-    """Return whether the *accept_encoding* headers name *coding*, and don't refuse it. The wildcard names none."""
-    for part in ",".join(accept_encoding).split(","):
-        name, *parameters = (piece.strip() for piece in part.split(";"))
-        quality = next((match[1] for each in parameters if (match := _QUALITY.fullmatch(each))), "1")
-        if name.lower() == coding:
-            return float(quality) > 0
-    return False

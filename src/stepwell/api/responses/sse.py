@@ -67,10 +67,7 @@ def event_stream(opening: AbstractAsyncContextManager[Events], heartbeat_s: floa
                 await send({"type": "http.response.start", "status": HTTPStatus.NO_CONTENT, "headers": []})
                 await send({"type": "http.response.body", "body": b"", "more_body": False})
                 return
-            headers = _HEADERS
-            if coding := events.content_encoding:
-                headers = [*_HEADERS, (b"content-encoding", coding.encode())]
-            await send({"type": "http.response.start", "status": HTTPStatus.OK, "headers": headers})
+            await send({"type": "http.response.start", "status": HTTPStatus.OK, "headers": _HEADERS})
             if scope.get("method") == "HEAD":
                 await send({"type": "http.response.body", "body": b"", "more_body": False})
                 return
@@ -87,17 +84,15 @@ def event_stream(opening: AbstractAsyncContextManager[Events], heartbeat_s: floa
 async def _send_all(events: Events, send: Send, heartbeat_s: float, bounds: StreamBounds) -> None:
     loop = asyncio.get_running_loop()
     ends = loop.time() + min(bounds.seconds, LONGEST_S)
-    part: bytes | None = events.encode(b"retry: %d\n%b\n" % (RETRY_MS, _position_line(events)))
+    part: bytes | None = b"retry: %d\n%b\n" % (RETRY_MS, _position_line(events))
     close_reason: str | None = _LATE if bounds.seconds >= LONGEST_S else _ENDED
     while (now := loop.time()) < ends:
-        if not await _send(send, part or events.encode(_position_line(events) + b": still there\n\n")):
+        if not await _send(send, part or _position_line(events) + b": still there\n\n"):
             return
         try:
             part = await events.next(min(heartbeat_s, ends - now))
             if bounds.lasts is not None and not await bounds.lasts():
                 close_reason = _ENDED
-                if part:
-                    events.discard_last()
                 break
         except Exception:
             log.exception("events.broke", action="send")
@@ -106,8 +101,8 @@ async def _send_all(events: Events, send: Send, heartbeat_s: float, bounds: Stre
         if part is None:
             close_reason = events.close_reason
             break
-    last = b"" if close_reason is None else events.encode(b": %b\n\n" % close_reason.encode())
-    await _send(send, last + events.finish(), more=False)
+    last = b"" if close_reason is None else b": %b\n\n" % close_reason.encode()
+    await _send(send, last, more=False)
 
 
 def _position_line(events: Events) -> bytes:

@@ -16,7 +16,7 @@ from stepwell.api.requests.query_parameters import TICKET_PARAMETER, EventsQuery
 from stepwell.api.requests.request_bodies import read_struct
 from stepwell.api.requests.request_resources import resources_of
 from stepwell.api.responses.conditional_requests import respond_unless_known
-from stepwell.api.responses.content_negotiation import accepts_coding, prefers
+from stepwell.api.responses.content_negotiation import prefers
 from stepwell.api.responses.serializers import event_to_public
 from stepwell.api.responses.sse import MEDIA_TYPE, StreamBounds, event_stream, frame
 from stepwell.basics.errors import Fault, InvalidRequest
@@ -144,9 +144,7 @@ async def list_all_events(
     if prefers(request.headers.getall("accept", []), MEDIA_TYPE):
         if last := request.headers.get(LAST_EVENT_ID):
             after = _parse_cursor(cursors, last, "header", LAST_EVENT_ID)
-        # Clients that can wait get many events together, and there are many of them: open tabs of the web page.
-        deflated = query.delay_s > 0 and accepts_coding(request.headers.getall("accept-encoding", []), "deflate")
-        opening = subscriptions.follow_all(scope, filter_, after, query.delay_s, deflated=deflated)
+        opening = subscriptions.follow_all(scope, filter_, after, query.delay_s)
         return event_stream(opening, subscriptions.heartbeat_s, _bounds(request.user, session_cookies, clock))
     page = await subscriptions.page(scope, filter_, after, query.limit)
     events = [feed_event_to_public(event) for event in page.events]

@@ -2,7 +2,7 @@
 
 What must hold:
 - `push` never waits, and a buffer never holds more than `MOST_EVENTS` events and `MOST_BYTES` bytes, besides the part
-  that is being sent. Events that are compressed together count as one.
+  that is being sent.
 - A client whose buffer is full while it is still receiving is cut off as too slow. It can reconnect, because the
   database has all events. If the client isn't receiving, its buffer is invalidated instead, and the stream reads the
   database.
@@ -22,7 +22,6 @@ from msgspec import Struct
 
 from stepwell.basics.errors import Unavailable
 from stepwell.contract.enums import WorkflowStatus
-from stepwell.engine.events.deflate import DeflatedPart, DeflateStream, deflate
 from stepwell.runtime.outages import OUTAGE_RETRY_S
 
 P = TypeVar("P")
@@ -39,22 +38,12 @@ class QueuedEvent(Struct, Generic[P], frozen=True):
 
     With `ends` it stands for several events in their order: `place` is that of the last one, and `frame` has them all.
     `ends` are the place of each event and the offset in `frame` at which it ends.
-
-    With `deflated` it stands for one or several events, compressed together. `first` is the place of the first one, and
-    `frame` is empty.
     """
 
     place: P
     frame: bytes
     status: WorkflowStatus | None = None
     ends: Sequence[tuple[P, int]] = ()
-    deflated: DeflatedPart | None = None
-    first: P | None = None
-
-    @property
-    def size(self) -> int:
-        """The bytes that it takes."""
-        return len(self.frame) if self.deflated is None else len(self.deflated.data)
 
 
 class SendBuffer(Generic[P]):
@@ -82,7 +71,7 @@ class SendBuffer(Generic[P]):
     def push(self, event: QueuedEvent[P]) -> None:
         if self.close_reason is not None or self.needs_reload:
             return  # the database has it, and will be read
-        count, size = self._count + (len(event.ends) or 1), self._size + event.size
+        count, size = self._count + (len(event.ends) or 1), self._size + len(event.frame)
         if count <= MOST_EVENTS and size <= MOST_BYTES:
             self._queued.append(event)
             self._count, self._size = count, size
@@ -142,12 +131,11 @@ class SendBuffer(Generic[P]):
 class EventStream(ABC, Generic[P]):
     """A stream of encoded events for one client. *buffer* collects live events while stored ones are read.
 
-    *delay_s*: live events may be sent so many seconds late, several together. *deflated*: all is sent compressed.
+    *delay_s*: live events may be sent so many seconds late, several together.
     """
 
-    def __init__(self, buffer: SendBuffer[P], delay_s: float = 0.0, *, deflated: bool = False) -> None:
+    def __init__(self, buffer: SendBuffer[P], delay_s: float = 0.0) -> None:
         self._buffer, self._delay_s = buffer, delay_s
-        self._deflating = DeflateStream() if deflated else None
         self._sent_at = -math.inf
         self._first: bytes | None = None
         self.over = False  # everything has been sent, and nothing will follow
@@ -155,24 +143,6 @@ class EventStream(ABC, Generic[P]):
     @property
     def close_reason(self) -> str | None:
         return self._buffer.close_reason
-
-    @property
-    def content_encoding(self) -> str | None:
-        """The content coding of all that `next`, `encode` and `finish` return."""
-        return None if self._deflating is None else "deflate"
-
-    def encode(self, content: bytes) -> bytes:
-        """Return *content* as it is sent, at once."""
-        return content if self._deflating is None or not content else self._deflating.add(deflate(content))
-
-    def discard_last(self) -> None:
-        """Note that the part which `next` returned last isn't sent."""
-        if self._deflating is not None:
-            self._deflating.discard_last()
-
-    def finish(self) -> bytes:
-        """Return what is sent after everything else."""
-        return b"" if self._deflating is None else self._deflating.finish()
 
     @property
     def finished(self) -> bool:
@@ -208,12 +178,11 @@ class EventStream(ABC, Generic[P]):
             while buffer.close_reason is None:
                 if part := self._first:
                     self._first = None
-                    return self.encode(part)
+                    return part
                 if buffer.needs_reload:
                     part = await self._from_database_or_wait()
                     if part is None:
                         return b""
-                    part = self.encode(part)
                 else:
                     part = self.merge_live(buffer.take())
                 if part:
@@ -254,6 +223,4 @@ class EventStream(ABC, Generic[P]):
 
     @abstractmethod
     def merge_live(self, queued: Sequence[QueuedEvent[P]]) -> bytes:
-        """Return the live events that haven't been sent, as `encode` does. Invalidate the buffer if one in between is
-        missing.
-        """
+        """Return the live events that haven't been sent. Invalidate the buffer if one in between is missing."""

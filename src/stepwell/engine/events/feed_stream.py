@@ -5,10 +5,8 @@ What must hold:
   as an event can't be sent yet. Otherwise nothing is read.
 - Every subscriber gets each event once, in the order of `rules.event_feed`. One that follows from now on gets no event
   that was there when it joined, however far behind the reader is.
-- Events are encoded and compressed once for all subscribers with the same filter. They are read no more often than one
+- Events are encoded once for all subscribers with the same filter. They are read no more often than one
   of the subscribers wants.
-- Of events that are compressed together, a stream sends all or none. If it has sent some of them before, it reads the
-  others from the database.
 """
 
 import asyncio
@@ -23,7 +21,6 @@ from msgspec import Struct
 
 from stepwell.basics.errors import Fault, InvalidRequest, Unavailable
 from stepwell.basics.tenancy import EVERY_TENANT, TenantScope
-from stepwell.engine.events.deflate import DeflatedPart, DeflateStream, deflate
 from stepwell.engine.events.event_stream import FAILED, STOPPING, EventStream, QueuedEvent, SendBuffer
 from stepwell.ports.storage import EventFeed
 from stepwell.rules.access.feed_cursors import FeedCursors
@@ -41,16 +38,12 @@ _LAST_DELAY_S = 1.0
 
 
 class FeedSubscriber(Struct, eq=False):
-    """The send buffer of one subscriber, and the events that it wants, at most *delay_s* seconds late.
-
-    *deflated*: its stream is compressed.
-    """
+    """The send buffer of one subscriber, and the events that it wants, at most *delay_s* seconds late."""
 
     scope: TenantScope
     wanted: FeedFilter
     buffer: SendBuffer[FeedCursor]
     delay_s: float = 0.0
-    deflated: bool = False
 
 
 class FeedReader:
@@ -167,12 +160,12 @@ class FeedReader:
     def _push_batch(self, events: Sequence[FeedEvent]) -> None:
         self._pushed = True
         frames: dict[FeedCursor, QueuedEvent[FeedCursor]] = {}
-        batches: dict[tuple[TenantScope, FeedFilter, bool], QueuedEvent[FeedCursor] | None] = {}
+        batches: dict[tuple[TenantScope, FeedFilter], QueuedEvent[FeedCursor] | None] = {}
         for subscriber in self._subscribers:
-            key = (subscriber.scope, subscriber.wanted, subscriber.deflated)
+            key = (subscriber.scope, subscriber.wanted)
             if key not in batches:
                 accepted = [event for event in events if subscriber.wanted.accepts(subscriber.scope, event)]
-                batches[key] = _join([self._queue(event, frames) for event in accepted], deflated=subscriber.deflated)
+                batches[key] = _join([self._queue(event, frames) for event in accepted])
             if (batch := batches[key]) is not None:
                 subscriber.buffer.push(batch)
 
@@ -187,12 +180,10 @@ class FeedReader:
             subscriber.buffer.end(reason)
 
 
-def _join(events: Sequence[QueuedEvent[FeedCursor]], *, deflated: bool) -> QueuedEvent[FeedCursor] | None:
-    if not events or (len(events) == 1 and not deflated):
+def _join(events: Sequence[QueuedEvent[FeedCursor]]) -> QueuedEvent[FeedCursor] | None:
+    if len(events) <= 1:
         return events[0] if events else None
     frame = b"".join(event.frame for event in events)
-    if deflated:
-        return QueuedEvent(events[-1].place, b"", deflated=deflate(frame), first=events[0].place)
     ends = zip([event.place for event in events], accumulate(len(event.frame) for event in events), strict=True)
     return QueuedEvent(events[-1].place, frame, ends=tuple(ends))
 
@@ -209,7 +200,7 @@ class FeedStream(EventStream[FeedCursor]):
         cursors: FeedCursors,
         after: FeedCursor | None,
     ) -> None:
-        super().__init__(subscriber.buffer, subscriber.delay_s, deflated=subscriber.deflated)
+        super().__init__(subscriber.buffer, subscriber.delay_s)
         self._feed, self._reader, self._subscriber, self._frame = feed, reader, subscriber, frame
         self._cursors, self._after = cursors, after
 
@@ -241,23 +232,6 @@ class FeedStream(EventStream[FeedCursor]):
         return b"".join(map(self._frame, page.events)), page.more
 
     def merge_live(self, queued: Sequence[QueuedEvent[FeedCursor]]) -> bytes:
-        return self._merge_frames(queued) if self._deflating is None else self._merge_deflated(queued, self._deflating)
-
-    def _merge_deflated(self, queued: Sequence[QueuedEvent[FeedCursor]], deflating: DeflateStream) -> bytes:
-        parts: list[DeflatedPart] = []
-        assert self._after is not None
-        for event in queued:
-            assert event.deflated is not None
-            assert event.first is not None
-            if event.first > self._after:
-                parts.append(event.deflated)
-                self._after = event.place
-            elif event.place > self._after:  # some of them are sent
-                self._buffer.invalidate()
-                break
-        return deflating.add(*parts) if parts else b""
-
-    def _merge_frames(self, queued: Sequence[QueuedEvent[FeedCursor]]) -> bytes:
         events: list[QueuedEvent[FeedCursor]] = []
         assert self._after is not None
         for event in queued:

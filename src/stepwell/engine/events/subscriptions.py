@@ -132,16 +132,14 @@ class EventSubscriptions:
         wanted: FeedFilter,
         after: FeedCursor | None,
         delay_s: float = 0.0,
-        *,
-        deflated: bool = False,
     ) -> AsyncIterator[EventStream[FeedCursor]]:
         """Stream the *wanted* events of all workflows of *scope* after *after*, or from now on.
 
-        Live events may be sent *delay_s* seconds late, several together. *deflated*: all of it is compressed.
+        Live events may be sent *delay_s* seconds late, several together.
 
         Raises `TooManyRequests`, `Unavailable`, and `InvalidRequest` for a cursor that this database can't have issued.
         """
-        subscriber = FeedSubscriber(scope, wanted, SendBuffer(), delay_s, deflated)
+        subscriber = FeedSubscriber(scope, wanted, SendBuffer(), delay_s)
         stream = FeedStream(self._feed, self.reader, subscriber, self._feed_frame, self.cursors, after)
         with self._counted(scope.account):
             try:
