@@ -58,23 +58,6 @@ async def test_an_empty_file_that_a_power_cut_has_left_is_written_again(tmp_path
     assert file.read_text() == f"{own}\n"
 
 
-async def test_a_folder_of_another_database_is_not_copied_to_the_bucket(s3: S3Server, tmp_path: Path) -> None:
-    old = await open_storage(Settings(data_dir=tmp_path))
-    await old.identity.bind(uuid4(), must_exist=False)
-    bucket = await open_storage(
-        Settings(
-            data_dir=tmp_path,
-            s3_bucket=s3.bucket().name,
-            s3_endpoint=s3.url,
-            s3_access_key_id=KEY_ID,
-            s3_secret_access_key=SECRET_KEY,
-            s3_copy_from=tmp_path / "artifacts",
-        )
-    )
-    with pytest.raises(ForeignStore, match="STEPWELL_S3_COPY_FROM: the folder belongs to another database"):
-        await bucket.identity.bind(uuid4(), must_exist=False)
-
-
 async def open_and_close(dsn: str, folder: Path, *, exclusive: bool) -> None:
     async with running_service(dsn, folder, exclusive=exclusive):
         pass

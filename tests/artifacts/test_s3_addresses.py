@@ -6,7 +6,6 @@ moto's server refuses what has no signature, and takes any; so the signature is 
 import hashlib
 import hmac
 from datetime import UTC, datetime
-from pathlib import Path
 from unittest.mock import patch
 from urllib.parse import parse_qsl, quote, urlsplit
 from uuid import UUID
@@ -18,7 +17,6 @@ from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 from msgspec.structs import replace
 
-from stepwell.artifacts.bucket_migration import MigratingArtifacts
 from stepwell.artifacts.presigned_put import presigned_put
 from stepwell.artifacts.s3 import Bucket
 from stepwell.artifacts.store import ObstoreArtifacts
@@ -133,17 +131,6 @@ async def test_without_a_key_the_machine_s_own_key_is_used(monkeypatch: pytest.M
     assert url.startswith(f"https://its.own:1/pictures/{PATH}?")
     assert query["X-Amz-Credential"].split("/")[::2] == ["THEMACHINES", "eu-west-3", "aws4_request"]
     assert query["X-Amz-Security-Token"] == "its token"
-
-
-async def test_during_a_migration_a_signed_url_leads_to_the_bucket(s3: S3Server, tmp_path: Path) -> None:
-    folder, bucket = ObstoreArtifacts.local(tmp_path), ObstoreArtifacts.s3(s3.bucket())
-    await folder.put(PATH, b"old")
-    moving = MigratingArtifacts(folder, bucket)
-    async with httpx.AsyncClient() as web:
-        for _ in range(2):
-            assert (await web.get(await moving.signed_url(PATH, 60))).content == b"old"
-        assert (await web.get(await moving.signed_url(PATH.replace("result", "none"), 60))).status_code == 404
-    assert s3.kinds().count("PUT") == 2  # the bucket itself, and one copy
 
 
 async def test_a_url_to_put_to_is_signed_with_the_length(s3: S3Server) -> None:

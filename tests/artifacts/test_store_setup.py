@@ -9,7 +9,6 @@ import pytest
 from msgspec.structs import asdict
 from structlog.testing import capture_logs
 
-from stepwell.artifacts.bucket_migration import MigratingArtifacts
 from stepwell.artifacts.store import ObstoreArtifacts
 from stepwell.artifacts.store_setup import StorageRefused, bucket_of, open_storage
 from stepwell.cli.errors import Refused
@@ -55,7 +54,7 @@ def test_a_malformed_prefix_is_refused(prefix: str) -> None:
         (
             "ARTIFACT_DIR",
             f"/{CANARY}",
-            "Expected none beside STEPWELL_S3_BUCKET; STEPWELL_S3_COPY_FROM is for an old folder",
+            "Expected none beside STEPWELL_S3_BUCKET",
         ),
     ],
 )
@@ -80,7 +79,7 @@ def test_a_key_with_a_line_break_is_refused() -> None:
 
 
 def test_settings_of_a_bucket_need_the_bucket_itself() -> None:
-    values = {"PREFIX": "a", "ENDPOINT": "http://minio", "REGION": "x", "ACCESS_KEY_ID": CANARY, "COPY_FROM": "/x"}
+    values = {"PREFIX": "a", "ENDPOINT": "http://minio", "REGION": "x", "ACCESS_KEY_ID": CANARY}
     assert sorted(lines(**{f"S3_{name}": value for name, value in values.items()})) == sorted(
         f"STEPWELL_S3_{name}: Expected STEPWELL_S3_BUCKET beside it" for name in values
     )
@@ -124,7 +123,7 @@ def settings_of(s3: S3Server, folder: Path, **changes: Any) -> Settings:
 
 async def test_without_a_bucket_files_are_in_a_folder(tmp_path: Path) -> None:
     storage = await open_storage(Settings(data_dir=tmp_path))
-    assert (storage.sign_url, storage.shared, storage.migration) == (None, False, None)
+    assert (storage.sign_url, storage.shared) == (None, False)
     await storage.artifacts.put(PATH, b"x")
     assert (tmp_path / "artifacts" / PATH).read_bytes() == b"x"
 
@@ -198,7 +197,7 @@ async def test_a_bucket_in_the_settings_stores_files_and_signs_urls(s3: S3Server
     await storage.artifacts.put(PATH, b"x")
     assert storage.sign_url is not None
     assert "X-Amz-Expires=77&" in await storage.sign_url(PATH)
-    assert (storage.shared, storage.migration, logs) == (True, None, [])
+    assert (storage.shared, logs) == (True, [])
 
 
 async def test_a_bucket_that_others_can_not_reach_signs_no_urls(s3: S3Server, tmp_path: Path) -> None:
@@ -209,18 +208,7 @@ async def test_files_that_a_switch_to_a_bucket_leaves_behind_are_logged(s3: S3Se
     await ObstoreArtifacts.local(tmp_path / "artifacts").put(PATH, b"x")
     with capture_logs() as logs:
         await open_storage(settings_of(s3, tmp_path))
-        moving = await open_storage(settings_of(s3, tmp_path, s3_copy_from=tmp_path / "artifacts"))
     assert [(log["event"], log["folder"]) for log in logs] == [("artifacts.left_behind", str(tmp_path / "artifacts"))]
-    assert isinstance(moving.artifacts, MigratingArtifacts)
-    assert await moving.artifacts.get(PATH) == b"x"
-
-
-async def test_a_missing_folder_to_copy_from_is_refused(s3: S3Server, tmp_path: Path) -> None:
-    wrong = tmp_path / "artefacts"
-    with pytest.raises(StorageRefused) as refused:
-        await open_storage(settings_of(s3, tmp_path, s3_copy_from=wrong))
-    assert str(refused.value) == f"STEPWELL_S3_COPY_FROM: there is no folder {wrong}"
-    assert not wrong.exists()
 
 
 @pytest.mark.parametrize(

@@ -24,8 +24,6 @@ async def run_engine(stores: Stores, engine: Engine, webhooks: Webhooks, service
     If one fails, or this call is cancelled, all are cancelled.
     """
     async with asyncio.TaskGroup() as group:
-        if stores.files.migration is not None:
-            group.create_task(stores.files.migration.copy_all(stores.task_files.recorded), name="copying")
         group.create_task(engine.scheduler.run(), name="scheduler")
         if engine.workers is not None:
             group.create_task(engine.workers.run(), name="workers")

@@ -23,13 +23,12 @@ class ForeignStore(Exception):
 class StoreIdentity(Struct, frozen=True):
     """An open store, whose file with the id can be read and written. *place* names the store in messages.
 
-    *folder* is its folder; None for a bucket. *old_folder* is one from which files are still copied.
+    *folder* is its folder; None for a bucket.
     """
 
     store: ObstoreArtifacts
     place: str
     folder: Path | None = None
-    old_folder: ObstoreArtifacts | None = None
 
     async def bind(self, database_id: UUID, *, must_exist: bool) -> None:
         """Check that the store belongs to the database. A store without the file gets one.
@@ -37,8 +36,6 @@ class StoreIdentity(Struct, frozen=True):
         With *must_exist*, such a store is refused. Raises `ForeignStore` and `ArtifactError`.
         """
         own = str(database_id)
-        if self.old_folder is not None and (found := await self.old_folder.read_id(ID_FILE)) not in (None, own):
-            raise ForeignStore(f"STEPWELL_S3_COPY_FROM: the folder belongs to another database ({found}, not {own})")
         found = await self.store.read_id(ID_FILE)
         if found is None:
             if must_exist:

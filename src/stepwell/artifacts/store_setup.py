@@ -1,4 +1,4 @@
-"""Opens the artifact store that the settings name: a folder, a bucket, or both during a migration."""
+"""Opens the artifact store that the settings name: a folder or a bucket."""
 
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -6,7 +6,6 @@ from pathlib import Path
 import structlog
 from msgspec import Struct
 
-from stepwell.artifacts.bucket_migration import MigratingArtifacts
 from stepwell.artifacts.database_id import ForeignStore, StoreIdentity
 from stepwell.artifacts.presigned_put import presigned_put
 from stepwell.artifacts.s3 import Bucket
@@ -30,8 +29,7 @@ class Storage(Struct, frozen=True):
     `sign_url` returns a signed URL at the bucket; it is None if clients must use the service's own URLs. `presign_put`
     returns a URL of the bucket to PUT a file of a size to; it is None without a bucket that clients reach, and without
     a configured key. `shared`: the store may contain files of others, so unknown files must not be deleted.
-    `migration` exists while files still have to be copied from the folder. `try_to_write` raises `ArtifactError` while
-    a disk is full.
+    `try_to_write` raises `ArtifactError` while a disk is full.
     """
 
     artifacts: Artifacts
@@ -40,7 +38,6 @@ class Storage(Struct, frozen=True):
     sign_url: Callable[[str], Awaitable[str]] | None = None
     presign_put: Callable[[str, int], Awaitable[str]] | None = None
     shared: bool = False
-    migration: MigratingArtifacts | None = None
 
 
 async def open_storage(settings: Settings, on_full: OnFull = ignore) -> Storage:
@@ -63,14 +60,11 @@ async def open_storage(settings: Settings, on_full: OnFull = ignore) -> Storage:
         await store.check()
     except ArtifactError as error:
         raise StorageRefused(f"cannot use the bucket {bucket.description}: {error}") from None
-    old_folder = None if settings.s3_copy_from is None else _open_old_folder(settings.s3_copy_from)
-    migration = None if old_folder is None else MigratingArtifacts(old_folder, store)
-    if migration is None and _has_files(settings.artifacts):
+    if _has_files(settings.artifacts):
         log.warning("artifacts.left_behind", action="start", folder=str(settings.artifacts))
-    artifacts = migration or store
 
     async def sign_url(path: str) -> str:
-        return await artifacts.signed_url(path, settings.signed_url_ttl_s)
+        return await store.signed_url(path, settings.signed_url_ttl_s)
 
     secret = settings.s3_secret_access_key
 
@@ -78,13 +72,12 @@ async def open_storage(settings: Settings, on_full: OnFull = ignore) -> Storage:
         return presigned_put(await store.signed_url(path, settings.signed_url_ttl_s), size, secret or "")
 
     return Storage(
-        artifacts,
+        store,
         store.try_to_write,
-        StoreIdentity(store, f"the bucket {bucket.description}", old_folder=old_folder),
+        StoreIdentity(store, f"the bucket {bucket.description}"),
         sign_url if settings.s3_links else None,
         presign_put if settings.s3_links and secret is not None else None,
         shared=True,
-        migration=migration,
     )
 
 
@@ -124,12 +117,6 @@ def bucket_of(settings: Settings) -> Bucket | None:
         access_key_id=settings.s3_access_key_id,
         secret_access_key=settings.s3_secret_access_key,
     )
-
-
-def _open_old_folder(folder: Path) -> ObstoreArtifacts:
-    if not folder.is_dir():
-        raise StorageRefused(f"STEPWELL_S3_COPY_FROM: there is no folder {folder}")
-    return ObstoreArtifacts.local(folder)
 
 
 def _has_files(folder: Path) -> bool:

@@ -83,9 +83,6 @@ class Settings(ExecutorSettings, frozen=True, kw_only=True):
     s3_links: Annotated[
         bool, about("Signed URLs lead to the bucket. false: providers and users can't reach the bucket")
     ] = True
-    s3_copy_from: Annotated[
-        Path | None, about("The folder that contained the files before. It is read, and copied to the bucket")
-    ] = None
     postgres_bin: Annotated[
         Path | None,
         about("Other PostgreSQL programs for `up`, `run`, `bench`, `dump` and `restore`", default="the wheel's"),

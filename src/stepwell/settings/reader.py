@@ -151,7 +151,7 @@ def _s3_faults(raw: Mapping[str, object]) -> Iterator[tuple[str, str]]:
         if f"s3_{other}" in raw and f"s3_{one}" not in raw:
             yield f"s3_{one}", f"Expected one, to go with STEPWELL_S3_{other.upper()}"
     if "artifact_dir" in raw:
-        yield "artifact_dir", "Expected none beside STEPWELL_S3_BUCKET; STEPWELL_S3_COPY_FROM is for an old folder"
+        yield "artifact_dir", "Expected none beside STEPWELL_S3_BUCKET"
 
 
 def _celery_faults(raw: Mapping[str, object]) -> Iterator[tuple[str, str]]:
