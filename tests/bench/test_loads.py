@@ -10,8 +10,7 @@ from msgspec.structs import replace
 from stepwell.basics.strict_json.size import MAX_RESULT_BYTES
 from stepwell.bench.loads import Load, Shape, Work, dependencies, image_task
 from stepwell.bench.measurements import Counts, Measurements, of_all_processes, percentile
-from stepwell.bench.plain_celery import CanvasSeconds
-from stepwell.bench.report import Report, report_of, with_celery
+from stepwell.bench.report import Report, report_of
 from stepwell.definition.mapping.input_mapping import effective_config
 from stepwell.persistence.benchmark.queries import Times, Written
 from stepwell.providers.local.generation import image_size
@@ -228,12 +227,3 @@ def test_a_report_shows_only_the_figures_that_exist() -> None:
     assert list(plain)[-1] == "stored_bytes_per_step"
     images = report_of(replace(LOAD, work=Work.IMAGE), Measurements(COUNTS, [0.1]), TIMES, WRITTEN, [0.1]).present()
     assert {name: images[name] for name in images if name not in plain} == {"work": "image", "images_per_s": 2_500.0}
-
-
-@pytest.mark.parametrize(
-    ("shape", "times"), [(Shape.CHAIN, 1.25), (Shape.FAN, 2.5), (Shape.LAYERED, None), (Shape.MIXED, None)]
-)
-def test_a_load_is_compared_with_the_canvas_of_its_shape(shape: Shape, times: float | None) -> None:
-    found = with_celery(reported(), replace(LOAD, shape=shape), CanvasSeconds(chain_s=2.5, chord_s=5.0))
-    assert (found.celery_chain_steps_per_s, found.celery_chord_steps_per_s) == (2_000.0, 1_000.0)
-    assert found.times_celery == times

@@ -48,7 +48,6 @@ FIELDS = [
     "wal_bytes_per_step",
     "stored_bytes_per_step",
 ]
-CELERY = ["celery_chain_steps_per_s", "celery_chord_steps_per_s", "times_celery"]
 SMALL = ("--workflows", "1", "--steps", "5")
 ENDLESS = ("--workflows", "10000", "--steps", "20", "--concurrency", "50", "--json")
 PROGRESS = re.compile(r"stepwell: \d+ of \d+ steps")
@@ -156,14 +155,13 @@ def test_steps_can_make_images(dsn: str) -> None:
 
 
 @pytest.mark.extended
-def test_images_of_celery_workers_are_compared_with_a_plain_canvas(dsn: str) -> None:
+def test_celery_workers_make_the_images_of_a_benchmark(dsn: str) -> None:
     options = ("--work", "image", "--image-size", "32", "--shape", "fan", "--workflows", "2", "--steps", "4", "--json")
     done = bench(dsn, "--executor", "celery", "--workers", "2", *options)
     assert done.returncode == 0, done.stderr
     report = json.loads(done.stdout.splitlines()[-1])
-    assert list(report) == [*FIELDS, "work", "workers", "images_per_s", *CELERY]
+    assert list(report) == [*FIELDS, "work", "workers", "images_per_s"]
     assert report["workers"] == 2
-    assert report["times_celery"] == pytest.approx(report["steps_per_s"] / report["celery_chord_steps_per_s"], rel=0.02)
     # A step starts, is submitted, and completes.
     assert report["transitions_per_s"] / report["steps_per_s"] == pytest.approx((2 * 4 * 3 + 2) / 8, rel=0.02)
 

@@ -4,11 +4,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from msgspec import Struct
-from msgspec.structs import asdict, replace
+from msgspec.structs import asdict
 
-from stepwell.bench.loads import Load, Shape, Work
+from stepwell.bench.loads import Load, Work
 from stepwell.bench.measurements import Measurements, percentile
-from stepwell.bench.plain_celery import CanvasSeconds
 from stepwell.persistence.benchmark.queries import Times, Written
 
 
@@ -21,8 +20,7 @@ class Report(Struct, frozen=True):
     same database, before and after the run. The server writes `wal_bytes_per_step` to its log, also for others that use
     it meanwhile. The tables and their indexes grow by `stored_bytes_per_step`.
 
-    The other figures exist if the run has them. The figures of Celery are those of a plain canvas of the same functions
-    at the same workers. `times_celery` compares with the canvas of the same shape.
+    The other figures exist if the run has them.
     """
 
     shape: str
@@ -47,9 +45,6 @@ class Report(Struct, frozen=True):
     processes: int | None = None
     workers: int | None = None
     images_per_s: float | None = None
-    celery_chain_steps_per_s: float | None = None
-    celery_chord_steps_per_s: float | None = None
-    times_celery: float | None = None
 
     def present(self) -> dict[str, Any]:
         """Return the figures that exist, by name."""
@@ -59,7 +54,7 @@ class Report(Struct, frozen=True):
 def report_of(
     load: Load, measurements: Measurements, times: Times, written: Written, commits_s: Sequence[float]
 ) -> Report:
-    """Return the report of a run. It has no figures about processes, workers and Celery."""
+    """Return the report of a run. It has no figures about processes and workers."""
     counts, steps = measurements.counts, load.total_steps
     assert counts is not None
     return Report(
@@ -83,17 +78,6 @@ def report_of(
         stored_bytes_per_step=_rounded(written.stored_bytes / steps),
         work=None if load.work is Work.NOTHING else load.work,
         images_per_s=_rounded(steps / counts.wall_s) if load.work is Work.IMAGE else None,
-    )
-
-
-def with_celery(report: Report, load: Load, seconds: CanvasSeconds) -> Report:
-    """Add the comparison with a plain canvas, which took so many *seconds* for as many steps."""
-    of_same_shape = {Shape.CHAIN: seconds.chain_s, Shape.FAN: seconds.chord_s}.get(load.shape)
-    return replace(
-        report,
-        celery_chain_steps_per_s=_rounded(load.total_steps / seconds.chain_s),
-        celery_chord_steps_per_s=_rounded(load.total_steps / seconds.chord_s),
-        times_celery=of_same_shape and _rounded(report.steps_per_s * of_same_shape / load.total_steps),
     )
 
 

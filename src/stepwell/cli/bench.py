@@ -27,8 +27,7 @@ from stepwell.bench.engine_processes import engine_processes
 from stepwell.bench.http_load import run_http_load
 from stepwell.bench.loads import Load, Work
 from stepwell.bench.measurements import TRANSITIONS, Measurements, measure
-from stepwell.bench.plain_celery import run_plain_celery
-from stepwell.bench.report import Report, report_of, with_celery
+from stepwell.bench.report import Report, report_of
 from stepwell.bench.waiting_provider import install_plug_in
 from stepwell.cli.data_folder import open_folder
 from stepwell.cli.errors import FAILED, MISUSED, Refused
@@ -136,12 +135,10 @@ async def _run_on(dsn: str, folder: Path, settings: Settings, options: BenchOpti
         await reach_database(dsn, timeout_s=_ANSWER_S, waiting=lambda why: print_message(f"waiting, because {why}"))
         async with scratch_schema(dsn) as (scratch, connection):
             await prepare_database(scratch, timeout_s=_ANSWER_S, waiting=lambda _: None)
-            if options.workers is not None:
-                report = await _report_with_celery(settings, scratch, folder, connection, options)
-            else:
+            async with nullcontext(settings) if options.workers is None else celery_settings(settings, folder) as used:
                 engine = _this_process if options.in_this_process else _several_processes
-                async with engine(settings, scratch, folder, options) as run:
-                    report = await _report(run, connection, options)
+                async with engine(used, scratch, folder, options) as run:
+                    report = replace(await _report(run, connection, options), workers=options.workers)
     if options.processes > 1:
         report = replace(report, processes=options.processes)
     for name, value in report.present().items():
@@ -201,20 +198,6 @@ async def _several_processes(
                 return await processes.run(show)
 
         yield run_measured
-
-
-async def _report_with_celery(
-    settings: Settings, dsn: str, folder: Path, connection: asyncpg.Connection, options: BenchOptions
-) -> Report:
-    """Run the load with a Celery worker, and then as a plain canvas on the same broker."""
-    load, workers = options.load, options.workers
-    assert workers is not None
-    async with celery_settings(settings, folder) as with_broker:
-        async with _several_processes(with_broker, dsn, folder, options) as run:
-            report = await _report(run, connection, options)
-        print_message("now as a plain Celery canvas")
-        seconds = await run_plain_celery(load, workers, with_broker, folder)
-    return replace(with_celery(report, load, seconds), workers=workers)
 
 
 @asynccontextmanager

@@ -237,7 +237,7 @@ def _print_list(descriptions: Mapping[str, str]) -> None:
     default="inline",
     show_default=True,
     help="Where images are made: by the processes of the engine, or by a Celery worker. Steps that do nothing have no "
-    "executor. celery measures a plain Celery canvas too, and needs STEPWELL_CELERY_BROKER_URL or a Redis server.",
+    "executor. celery needs STEPWELL_CELERY_BROKER_URL or a Redis server.",
 )
 @click.option(
     "--workers", type=click.IntRange(1, 64), help="Processes of the Celery worker  [default: the number of CPUs]"

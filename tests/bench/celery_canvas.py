@@ -1,6 +1,6 @@
 """The work of a load as a plain Celery canvas, for a comparison with Stepwell. Needs the extra `celery`.
 
-This module is the Celery app of the workers. `python -m stepwell.bench.celery_canvas` reads a `CanvasOrder` from stdin,
+This module is the Celery app of the workers. `python -m bench.celery_canvas` reads a `CanvasOrder` from stdin,
 hands canvases in, and prints a line of JSON with the seconds that each kind took.
 """
 
@@ -17,27 +17,19 @@ from celery.result import AsyncResult
 from msgspec import json
 from msgspec.structs import replace
 
+from bench.plain_celery import BROKER_VARIABLE, FOLDER_VARIABLE, CanvasOrder, CanvasSeconds
 from stepwell.bench.loads import IMAGE_INPUT, WAIT_S, Load, Shape, Work, image_task
-from stepwell.bench.plain_celery import (
-    BACKEND_VARIABLE,
-    BROKER_VARIABLE,
-    FOLDER_VARIABLE,
-    QUEUE_VARIABLE,
-    CanvasOrder,
-    CanvasSeconds,
-)
 from stepwell.providers.local.work import perform
 
 _START_S = 60.0
 _RUN_S = 24 * 3_600.0
 
-app = Celery("stepwell-bench", broker=os.environ[BROKER_VARIABLE], backend=os.environ[BACKEND_VARIABLE])
+app = Celery("stepwell-bench", broker=os.environ[BROKER_VARIABLE], backend=os.environ[BROKER_VARIABLE])
 # As `stepwell worker` configures its app, so that both sides lose equally little if a worker dies.
 app.conf.update(
     task_acks_late=True,
     task_reject_on_worker_lost=True,
     worker_prefetch_multiplier=1,
-    task_default_queue=os.environ[QUEUE_VARIABLE],
     broker_connection_retry_on_startup=True,
 )
 
@@ -79,7 +71,7 @@ def canvas(load: Load, shape: Shape) -> chain:
     """Return one workflow of *load* as a chain, or as a step, a chord's header and its body."""
     first = step.s(None, load.work, *image_task(load, first=True))
     others = [step.s(load.work, *image_task(load, first=False)) for _ in range(load.steps - 1)]
-    if shape is Shape.CHAIN or len(others) < 2:  # noqa: PLR2004 - a chord has a header and a body
+    if shape is Shape.CHAIN or len(others) < 2:
         return chain(first, *others)
     return chain(first, group(others[:-1]), others[-1])
 
