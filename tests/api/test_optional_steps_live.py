@@ -3,14 +3,9 @@
 from typing import Any
 from uuid import UUID
 
-import asyncpg
 import pytest
-from msgspec import json
 
-from stepwell.basics.tenancy import EVERY_TENANT
 from stepwell.lifecycle.feature_level import BASE_LEVEL, FLOW_LEVEL
-from stepwell.lifecycle.records import WHOLE
-from stepwell.rules.large_workflow_records import StepSnapshot
 from support.database.postgres import connected
 from support.providers.configured_by_steps import (
     WORKFLOWS,
@@ -128,21 +123,3 @@ async def test_resume_of_a_failed_workflow_runs_optional_steps_again(live: Servi
     await live.verb(created["id"], "resume")
     done = await live.until_ended(created["id"])
     assert (done["status"], done["completed_steps"], done["errors"]) == ("COMPLETED", 3, [])
-
-
-async def test_steps_that_an_earlier_version_has_skipped_were_skipped_for_a_failure(live: Service) -> None:
-    created = await live.create(FAILS, join("after", "a"), join("b", "a", run_if="all_ended"))
-    done = await live.until_ended(created["id"])
-    async with connected(live.dsn) as sql:
-        await _forget_reasons(sql, done["id"])
-    assert await live.get(done["id"]) == done
-    (snapshot,) = await live.app.services.reads.store.snapshot(EVERY_TENANT, [UUID(done["id"])], WHOLE)
-    states = json.decode(snapshot.states[0], type=list[StepSnapshot])
-    assert [state.skip_reason for state in states] == [step["skip_reason"] for step in done["steps"]]
-
-
-async def _forget_reasons(sql: asyncpg.Connection, workflow_id: str) -> None:
-    """Leave the rows as an earlier version does: no reason for a skip, and an old one in another status."""
-    reason = "CASE WHEN status = 'SKIPPED' THEN NULL ELSE 'dependency' END"
-    changed = f"UPDATE steps SET skip_reason = {reason} WHERE workflow_id = $1"
-    assert await sql.execute(changed, UUID(workflow_id)) == "UPDATE 3"

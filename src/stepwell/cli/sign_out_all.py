@@ -1,7 +1,5 @@
 """`stepwell sign-out-all`: ends all sessions of the web page and all sign-in URLs, while a service runs or not."""
 
-import asyncpg
-
 from stepwell.basics.errors import Unavailable
 from stepwell.cli.data_folder import open_folder
 from stepwell.cli.errors import FAILED, Refused, os_errors
@@ -47,8 +45,6 @@ async def end_all_sessions(dsn: str, settings: Settings) -> None:
     connections = SmallPool(asyncpg_connect(dsn, timeout_s=timeout_s), size=CONNECTIONS, timeout_s=timeout_s)
     try:
         await PostgresSignIns(connections).end_all()
-    except asyncpg.UndefinedColumnError as error:
-        raise Refused("the service that runs there is of an earlier version, without sessions: restart it") from error
     except Unavailable as error:
         raise Refused(f"no session was ended: {error}") from error
     finally:

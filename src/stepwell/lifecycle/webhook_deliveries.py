@@ -129,8 +129,8 @@ def lane_of(url: str, tenant: str | None) -> str:
     So a receiver that hangs delays neither another receiver nor another tenant behind the same gateway.
     """
     parts = split_url(url)
-    host = parts.host or ""  # an earlier version accepted a URL without a valid host
-    where = f"{host}:{parts.port}" if parts.port else host
+    assert parts.host is not None  # `WEBHOOK_URL` demands one
+    where = f"{parts.host}:{parts.port}" if parts.port else parts.host
     return where if tenant is None else f"{tenant}@{where}"
 
 

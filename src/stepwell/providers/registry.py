@@ -39,8 +39,8 @@ class Registry:
             if provider.type in self._providers:
                 raise ValueError(f"two providers for {provider.type}")
             self._providers[provider.type] = provider
-            if (run := _run_in_process(provider)) is not None:
-                self._in_process[provider.type] = run
+            if is_in_process(provider):
+                self._in_process[provider.type] = partial(_run, cast(InProcessProvider, provider))
 
     def __getitem__(self, kind: ProviderType) -> Provider:
         return self._providers[kind]
@@ -112,31 +112,12 @@ class Registry:
 
 
 def is_in_process(provider: Provider) -> bool:
-    """Return whether the provider works in-process, and not on somebody else's machine."""
-    return _run_in_process(provider) is not None
-
-
-def _run_in_process(provider: Provider) -> RunInProcess | None:
-    """Return the function that does the work of an in-process provider; None for a remote one, which has a `submit`.
-
-    This is also the adapter for plug-ins of the port before it was divided: those had a `submit` in any case, and a
-    flag `in_process`.
-    """
-    if not hasattr(provider, "submit"):
-        return partial(_run, cast(InProcessProvider, provider))
-    if getattr(provider, "in_process", False):
-        return partial(_submit_in_process, cast(RemoteProvider, provider))
-    return None
+    """Return whether the provider works in-process, and not on somebody else's machine. A remote one has a `submit`."""
+    return not hasattr(provider, "submit")
 
 
 async def _run(provider: InProcessProvider, attempt: Attempt, io: AttemptIO) -> Finished:
     return Finished(await provider.run(attempt, io))
-
-
-async def _submit_in_process(provider: RemoteProvider, attempt: Attempt, io: AttemptIO) -> Finished:
-    answer = await provider.submit(attempt, await provider.prepare(attempt, io), io)
-    assert isinstance(answer, Finished)
-    return answer
 
 
 def _refusals_of(kind: ProviderType, provider: RefusesSteps, step: KnownStep) -> Iterable[Fault]:

@@ -161,9 +161,8 @@ def step_record(row: Row, created_at: datetime, result: bytes | None = None, *, 
     )
     values = {name: row[name] for name in STEP_COLUMNS if name != "result"}
     values["status"] = status = StepStatus(values["status"])
-    # A process of an earlier version writes no reason, and leaves the one of an earlier skip.
-    reason = SkipReason(values["skip_reason"] or SkipReason.FAILURE) if status is StepStatus.SKIPPED else None
-    values["skip_reason"] = reason
+    if (reason := values["skip_reason"]) is not None:
+        values["skip_reason"] = SkipReason(reason)
     if (flow := values["flow"]) is not None:
         values["flow"] = read_flow(flow)
     of_step = result if status is StepStatus.COMPLETED else None  # a step that repeats has its best result so far

@@ -235,7 +235,7 @@ def _new_workflow(new: NewWorkflow, config: str) -> tuple[Any, ...]:
 
 
 def _stored_definition(step: StepRecord) -> WorkflowStepDefinition:
-    """Return the definition without the members that have columns of their own (migrations 0026, 0029, 0030)."""
+    """Return the definition without the members that have columns of their own."""
     definition = step.definition
     if definition.run_if is UNSET and definition.optional is UNSET and step.plan.flow is None:  # hot path
         return definition

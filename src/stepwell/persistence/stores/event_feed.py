@@ -138,16 +138,16 @@ def page_query(
         "most": limit,
         "window": window,
     }
-    old = after.txid < _FIRST_TXID
-    if old:
+    restored = after.txid < _FIRST_TXID
+    if restored:
         del parameters["txid"]
-    return _page(scope, wanted, old=old), parameters
+    return _page(scope, wanted, restored=restored), parameters
 
 
 @lru_cache(maxsize=_CACHED)
-def _page(scope: TenantScope, wanted: FeedFilter, *, old: bool) -> Select[Any]:
+def _page(scope: TenantScope, wanted: FeedFilter, *, restored: bool) -> Select[Any]:
     bound = select(_bound().label("txid")).cte("bound").prefix_with("MATERIALIZED")
-    scanned = (_scanned_old() if old else _scanned(bound)).cte("scanned").prefix_with("MATERIALIZED")
+    scanned = (_scanned_restored() if restored else _scanned(bound)).cte("scanned").prefix_with("MATERIALIZED")
     newest = select(func.coalesce(func.max(events.c.txid), 0)).scalar_subquery()
     lagging = (newest >= bound.c.txid).label("lagging")
     count = select(func.count()).select_from(scanned).scalar_subquery().label("seen")
@@ -181,9 +181,8 @@ def _scanned(bound: CTE) -> Select[Any]:
     return select(events).where(later, events.c.txid < bound.c.txid).order_by(*order).limit(_window())
 
 
-def _scanned_old() -> Select[Any]:
-    """Events without a transaction id: those that are older than the column, and renumbered ones. There may be any
-    number of them.
+def _scanned_restored() -> Select[Any]:
+    """Events without a transaction id: those that `renumber_restored` found. There may be any number of them.
 
     They have an index of their own, which PostgreSQL uses only for exactly this condition.
     """

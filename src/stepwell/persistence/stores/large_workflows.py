@@ -31,7 +31,6 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.dialects.postgresql import JSON, aggregate_order_by
 
 from stepwell.basics.tenancy import TenantScope
-from stepwell.contract.enums import SkipReason, StepStatus
 from stepwell.lifecycle.records import NO_INPUTS, StoredInputs, WorkflowParts
 from stepwell.persistence.connections.connection_pool import SmallPool
 from stepwell.persistence.rows.decode_rows import Row, run_if, workflow_record
@@ -213,13 +212,10 @@ def _snapshot(parts: WorkflowParts) -> Select[*tuple[Any, ...]]:
 def _snapshot_columns() -> list[ColumnElement[Any]]:
     """The columns in the order of the fields of `StepSnapshot`."""
     provider, model, costs = attempt_columns()
-    # A process of an earlier version writes no reason, and leaves the one of an earlier skip.
-    reason = func.coalesce(steps.c.skip_reason, literal_column(f"'{SkipReason.FAILURE}'"))
     computed = {
         "provider": provider,
         "model": model,
         "costs": cast(costs, JSON()),
-        "skip_reason": case((steps.c.status == StepStatus.SKIPPED, reason)),
         "items": item_counts_column(),
     }
     return [computed[name] if name in computed else steps.c[name] for name in StepSnapshot.__struct_fields__]
