@@ -101,6 +101,9 @@ _WORKFLOWS = (
         inputs json,
         inputs_schema json,
         evaluates boolean NOT NULL DEFAULT false,  -- the steps have conditions, or expressions in their configs
+        -- A step is optional, waits, repeats, or has a `run_if`, a condition, items or a sub-workflow. Nothing of these
+        -- is read for other workflows.
+        has_flow boolean NOT NULL DEFAULT false,
         created_at timestamptz NOT NULL,
         -- The state.
         status text NOT NULL
@@ -431,11 +434,11 @@ _INSERTED_ROWS = (
     CREATE TYPE insert_workflow_4 AS (
         id uuid, tenant text, origin_instance text, origin_zone text, origin_reference text, config json,
         suppress_subtask_events boolean, total_steps integer, final_position integer, definition_bytes integer,
-        feature_level integer, inputs json, inputs_schema json, evaluates boolean, created_at timestamptz,
-        status text, name text, description text, webhook_url text, completed_steps integer, execution_id uuid,
-        failure text, started_at timestamptz, completed_at timestamptz, updated_at timestamptz,
-        deleted_at timestamptz, deadline_at timestamptz, timeout_left_s double precision, owner uuid,
-        epoch integer, last_event integer, crashes integer
+        feature_level integer, inputs json, inputs_schema json, evaluates boolean, has_flow boolean,
+        created_at timestamptz, status text, name text, description text, webhook_url text,
+        completed_steps integer, execution_id uuid, failure text, started_at timestamptz, completed_at timestamptz,
+        updated_at timestamptz, deleted_at timestamptz, deadline_at timestamptz, timeout_left_s double precision,
+        owner uuid, epoch integer, last_event integer, crashes integer
     )
     """,
     """

@@ -1,12 +1,9 @@
 """Conditions over the live service: what a user sees of them in answers, events, plans, dry runs and definitions."""
 
 from typing import Any
-from uuid import UUID
 
 import pytest
 
-from stepwell.lifecycle.feature_level import WAITS_LEVEL
-from support.database.postgres import connected
 from support.providers.configured_by_steps import WORKFLOWS, ConfiguredProvider, configured_step, steps_are
 from support.service.live_service import Service, step_of
 from support.workflows.definitions import body, join
@@ -38,9 +35,6 @@ async def test_a_condition_skips_its_step_and_the_workflow_completes(live: Servi
     assert [each for each in listed if each["id"] == done["id"]] == [done]
     events = {(event["type"], event["step_id"]): event["data"] for event in await live.events(done["id"])}
     assert events["step.skipped", "refine"] == {"reason": "when"}
-    async with connected(live.dsn) as sql:
-        level = await sql.fetchval("SELECT feature_level FROM workflows WHERE id = $1", UUID(done["id"]))
-    assert level == WAITS_LEVEL
 
 
 async def test_a_definition_is_returned_with_its_conditions(live: Service) -> None:

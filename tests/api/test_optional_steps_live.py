@@ -1,12 +1,9 @@
 """Optional steps and `run_if` over the live service: results, views, events, and what a user may ask about them."""
 
 from typing import Any
-from uuid import UUID
 
 import pytest
 
-from stepwell.lifecycle.feature_level import BASE_LEVEL, FLOW_LEVEL
-from support.database.postgres import connected
 from support.providers.configured_by_steps import (
     WORKFLOWS,
     ConfiguredProvider,
@@ -71,17 +68,12 @@ async def test_a_step_without_an_input_that_it_needs_says_which_mapping_was_left
     assert step_of(done, "refine")["retry_count"] == 0
 
 
-async def test_a_definition_is_returned_with_its_flow_and_its_level_keeps_earlier_versions_away(live: Service) -> None:
+async def test_a_definition_is_returned_with_its_flow(live: Service) -> None:
     steps = [join("a", optional=True), join("b", "a", run_if="all_ended"), join("c", "b")]
     given = [*steps[:2], steps[2] | {"run_if": "all_completed", "optional": False}]
     created = await live.create(*given, start=False)
     answer = await live.client.get(f"{WORKFLOWS}{created['id']}/definition")
     assert answer.json()["steps"] == [{k: v for k, v in step.items() if v != []} for step in steps]
-    plain = await live.create(join("a", optional=False), join("b", "a", run_if=None), start=False)
-    async with connected(live.dsn) as sql:
-        level = "SELECT feature_level FROM workflows WHERE id = $1"
-        levels = [await sql.fetchval(level, UUID(each["id"])) for each in (created, plain)]
-    assert levels == [FLOW_LEVEL, BASE_LEVEL]
 
 
 async def test_a_running_workflow_shows_how_much_is_done_and_explains_what_waits(

@@ -5,16 +5,12 @@ one would misread, because they use features that it doesn't know. Such a workfl
 the workflows above its own level to newer processes: it shows them, but doesn't run or change them.
 
 A change after which earlier versions would misread a stored workflow raises `FEATURE_LEVEL` by one, and stores the
-workflows that use the feature with this level. All others keep the level that they need. Only create stores a level so
-far. If a workflow can begin to use the feature later, that version's checkpoint must store the level, too. Earlier
-versions read the level of each workflow before they load or claim it.
+workflows that use the feature with this level, see `ValidatedWorkflow.feature_level`. All others keep the level that
+they need. Only create stores a level so far. If a workflow can begin to use the feature later, that version's
+checkpoint must store the level, too. Earlier versions read the level of each workflow before they load or claim it.
 """
 
 from typing import Final
 
 BASE_LEVEL: Final = 1  # of workflows that every version understands
-FLOW_LEVEL: Final = 2  # of workflows with a step that is optional or has a `run_if`
-EXPRESSIONS_LEVEL: Final = 3  # of workflows whose steps have expressions
-WAITS_LEVEL: Final = 4  # of workflows with a step that has a condition or waits
-ITEMS_LEVEL: Final = 5  # of workflows with a step that has items or a sub-workflow, and of sub-workflows
-FEATURE_LEVEL: Final = ITEMS_LEVEL  # the highest level that this version understands
+FEATURE_LEVEL: Final = BASE_LEVEL  # the highest level that this version understands: no feature needs a higher one yet

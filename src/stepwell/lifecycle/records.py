@@ -137,6 +137,7 @@ class NewWorkflow(Struct, frozen=True):
 
     `definition_bytes` is its `workflow_limits.definition_size`; 0 if that is unknown. With a `reservation` it is stored
     at most once, and only while the reservation holds. `feature_level` is the level that a process needs to run it.
+    `has_flow`: see `ValidatedWorkflow`. The database reads nothing of flow control for other workflows.
     """
 
     record: WorkflowRecord
@@ -145,6 +146,7 @@ class NewWorkflow(Struct, frozen=True):
     events: tuple[HistoryEvent, ...]
     reservation: Reservation | None = None
     feature_level: int = BASE_LEVEL
+    has_flow: bool = False
     inputs: StoredInputs = NO_INPUTS
 
 

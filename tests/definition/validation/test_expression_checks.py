@@ -244,7 +244,7 @@ def test_a_condition_implies_a_dependency_on_each_step_that_it_names() -> None:
         body(join("z", "y", when="a.ok && inputs.x == '${' && !b", config={"x": "${c.v}"}), *map(join, "yabc"))
     )
     (reader, *_) = planned.request.steps
-    assert (planned.evaluates, planned.feature_level, reader.condition) == (True, 4, "a.ok && inputs.x == '${' && !b")
+    assert (planned.evaluates, reader.condition) == (True, "a.ok && inputs.x == '${' && !b")
     assert reader.depends_on == ["y", "a", "b", "c"]
 
 

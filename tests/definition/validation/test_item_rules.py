@@ -10,7 +10,6 @@ from stepwell.contract.definition import ForEach
 from stepwell.contract.enums import ProviderType
 from stepwell.definition.mapping.expressions import expressions_of
 from stepwell.definition.validation.workflow import validate_workflow
-from stepwell.lifecycle.feature_level import FEATURE_LEVEL
 from stepwell.lifecycle.steps import FlowPlan, ForEachPlan, StepMembers
 from support.workflows.definitions import CATALOG, body, draw, faults_of, join, mapped, plan
 
@@ -28,10 +27,9 @@ def picture(**config: Any) -> dict[str, Any]:
     return {"task_type": "GENERATION", "config": config}
 
 
-def test_a_step_with_items_needs_a_process_that_knows_them() -> None:
+def test_a_step_with_items_is_planned_with_them() -> None:
     planned = plan(with_items(items=["x", "y"], max_concurrency=3, on_item_failure="collect"))
     assert planned.steps[1].flow == FlowPlan(for_each=ForEachPlan(3, collect=True))
-    assert planned.feature_level == FEATURE_LEVEL
     assert planned.evaluates
 
 

@@ -8,7 +8,6 @@ from msgspec import structs
 from stepwell.contract.definition import Repeat
 from stepwell.contract.enums import ProviderType
 from stepwell.definition.mapping.expressions import expressions_of
-from stepwell.lifecycle.feature_level import WAITS_LEVEL
 from stepwell.lifecycle.steps import FlowPlan, RepeatPlan, StepMembers
 from support.workflows.definitions import CATALOG, body, draw, faults_of, join, plan
 
@@ -19,11 +18,10 @@ def repeating(**repeat: Any) -> dict[str, Any]:
     return body(join("a", repeat={"until": "score > `1`", "max": 3} | repeat))
 
 
-def test_a_step_that_repeats_needs_a_process_that_knows_it() -> None:
+def test_a_step_that_repeats_is_planned_with_its_repetition() -> None:
     planned = plan(repeating(best="score"))
     assert planned.steps[0].flow == FlowPlan(repeat=RepeatPlan(3, has_best=True))
     assert planned.request.steps[0].repeat == Repeat(until="score > `1`", max=3, best="score")
-    assert planned.feature_level == WAITS_LEVEL
 
 
 @pytest.mark.parametrize(

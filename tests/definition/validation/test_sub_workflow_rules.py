@@ -11,7 +11,6 @@ from stepwell.definition.mapping.expressions import expressions_of
 from stepwell.definition.validation.member_checks import MAX_WARNINGS
 from stepwell.definition.validation.sub_workflow_rules import MAX_DEPTH
 from stepwell.definition.validation.workflow import validate_workflow
-from stepwell.lifecycle.feature_level import ITEMS_LEVEL
 from stepwell.lifecycle.steps import FlowPlan, RepeatPlan
 from support.workflows.definitions import CATALOG, body, draw, faults_of, join, mapped, plan
 
@@ -40,7 +39,6 @@ def placed(step: dict[str, Any], *others: dict[str, Any], **members: Any) -> lis
 def test_a_sub_workflow_has_no_provider_and_no_retries() -> None:
     until = {"until": "status == 'COMPLETED'", "max": 3}
     validated = plan(body(sub(), sub(step_id="again", repeat=until), config={"retry": {"max_retries": 9}}))
-    assert validated.feature_level == ITEMS_LEVEL
     first, second = validated.steps
     assert (first.provider, first.max_retries, first.flow) == (None, 0, FlowPlan(runs_workflow=True))
     assert second.flow == FlowPlan(repeat=RepeatPlan(3), runs_workflow=True)

@@ -10,6 +10,7 @@ from stepwell.contract.definition import CreateWorkflow, WorkflowStepDefinition,
 from stepwell.contract.enums import OnFailure, RunIf
 from stepwell.definition.mapping.input_mapping import effective_config
 from stepwell.definition.validation.workflow import MAX_STEPS, parse_update, validate_workflow
+from stepwell.lifecycle.feature_level import BASE_LEVEL
 from support.workflows.definitions import CATALOG, body, draw, faults, faults_of, join, mapped, plan, refine
 
 
@@ -22,6 +23,28 @@ def test_the_example_of_the_contract_is_valid() -> None:
     assert [step.step_id for step in planned.steps] == ["generate", "refine"]
     assert planned.steps[1].depends_on == (0,)
     assert planned.request.steps[1].config == {"upscale_factor": 2.0}
+
+
+@pytest.mark.parametrize(
+    "members",
+    [
+        {"optional": True},
+        {"run_if": "any_completed"},
+        {"when": "a"},
+        {"repeat": {"until": "a", "max": 2}},
+        {"for_each": {"count": 2}},
+        {"task_type": "DELAY", "config": {"seconds": 1}},
+        {"task_type": "SUBWORKFLOW", "config": {"workflow": {"name": "a child", "steps": [join("x")]}}},
+    ],
+)
+def test_each_member_of_flow_control_makes_a_workflow_one_with_flow(members: dict[str, Any]) -> None:
+    planned = plan(body(join("a"), join("b", "a") | members))
+    assert (planned.has_flow, planned.feature_level) == (True, BASE_LEVEL)
+
+
+def test_a_workflow_with_expressions_alone_is_one_without_flow() -> None:
+    planned = plan(body(join("a"), join("b", "a", run_if="all_completed", optional=False, config={"x": "${a.x}"})))
+    assert (planned.has_flow, planned.evaluates, planned.feature_level) == (False, True, BASE_LEVEL)
 
 
 def test_a_resolved_step_has_all_defaults_applied() -> None:

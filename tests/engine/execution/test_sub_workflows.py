@@ -27,7 +27,6 @@ from stepwell.engine.execution.children.child_inserter import ChildInserter
 from stepwell.engine.execution.children.stored_children import StoredChildren
 from stepwell.engine.execution.new_workflow import NewWorkflowBundle
 from stepwell.engine.execution.parking import PARK_AFTER_S
-from stepwell.lifecycle.feature_level import ITEMS_LEVEL
 from stepwell.lifecycle.model import NEVER
 from stepwell.lifecycle.peer_commands import ClientVerb
 from stepwell.testing import ManualClock, MemoryDatabase
@@ -108,7 +107,6 @@ async def test_the_result_of_a_step_is_that_of_its_sub_workflow(
     child = await service.get(result["workflow_id"])
     assert (child["name"], child["status"]) == ("a child", "COMPLETED")
     assert child["parent"] == {"workflow_id": created["id"], "step_id": "sub", "item": None}
-    assert {row.feature_level for row in memory.tables.workflows.values()} == {ITEMS_LEVEL}  # as its end wakes a parent
 
 
 async def test_a_sub_workflow_gets_inputs_from_its_step(service: Service) -> None:

@@ -10,7 +10,6 @@ from stepwell.basics.tenancy import EVERY_TENANT, TenantScope
 from stepwell.contract.enums import ProviderType, StepStatus, TaskStatus
 from stepwell.contract.tasks import Output
 from stepwell.engine.execution.active_workflow import ActiveWorkflow
-from stepwell.lifecycle.feature_level import BASE_LEVEL, EXPRESSIONS_LEVEL
 from stepwell.lifecycle.inputs import AttemptFailed, SeedResolved, Sending, Submitted, Succeeded
 from stepwell.lifecycle.model import Sent, StepState
 from stepwell.lifecycle.records import NO_INPUTS, LoadedWorkflow
@@ -61,10 +60,8 @@ async def test_a_load_brings_back_what_expressions_read_and_only_if_there_are_so
     with_some = await load(stored, await stored.make(body(join("a", config={"x": "${inputs.x}"}), **members)))
     assert (with_some.evaluates, with_some.labels) == (True, {"a": "", "b": "1:2"})
     assert json.decode(with_some.inputs or b"") == {"x": [1, "ü"]}
-    assert with_some.feature_level == EXPRESSIONS_LEVEL
     without = await load(stored, await stored.make(body(join("a"), **members)))
     assert (without.evaluates, without.inputs, without.labels) == (False, None, {})
-    assert without.feature_level == BASE_LEVEL
     for each in (with_some, without):
         inputs = await stored.here.reader.inputs(EVERY_TENANT, each.state.id)
         assert json.decode(inputs.inputs or b"") == {"x": [1, "ü"]}

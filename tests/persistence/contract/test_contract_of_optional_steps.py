@@ -8,12 +8,11 @@ from stepwell.api.responses.sent_definition import encode_step
 from stepwell.basics.tenancy import EVERY_TENANT
 from stepwell.contract.enums import RunIf, SkipReason, StepStatus, WorkflowStatus
 from stepwell.engine.execution.active_workflow import ActiveWorkflow
-from stepwell.lifecycle.feature_level import BASE_LEVEL, FLOW_LEVEL, ITEMS_LEVEL, WAITS_LEVEL
 from stepwell.lifecycle.inputs import AttemptFailed
 from stepwell.lifecycle.records import WHOLE, Summary, WorkflowParts, WorkflowRecord
 from stepwell.rules.large_workflow_records import StepSnapshot
 from stepwell.rules.list_records import ListFilter
-from support.database.stored_workflows import OTHER, Stored, admitted
+from support.database.stored_workflows import Stored, admitted
 from support.workflows.definitions import body, join
 
 CONDITION = 'inputs."d" != `"é\\n"`'
@@ -93,26 +92,9 @@ async def test_steps_that_no_failure_has_skipped_count_as_done(stored: Stored) -
     assert summary.done_without_result == 2
 
 
-async def test_an_ordinary_workflow_needs_no_level_and_has_its_first_error(stored: Stored) -> None:
+async def test_an_ordinary_workflow_has_its_first_error(stored: Stored) -> None:
     plain = await stored.make(body(join("a"), join("b"), config={"on_failure": "continue"}))
-    flow = await stored.make(FLOW, owner=OTHER)
-    levels = [await stored.workflow_store.load(EVERY_TENANT, each.workflow_id) for each in (plain, flow)]
-    assert [each and each.feature_level for each in levels] == [BASE_LEVEL, WAITS_LEVEL]
     await fail(stored, plain, 1)
     await fail(stored, plain, 0)
     _, summary = await summary_of(stored, plain)
     assert (summary.errors, summary.error_message) == (("a: no", "b: no"), "a: no")
-
-
-async def test_each_member_alone_raises_the_level(stored: Stored) -> None:
-    for members, level in (
-        ({"optional": True}, FLOW_LEVEL),
-        ({"run_if": "any_completed"}, FLOW_LEVEL),
-        ({"when": "a"}, WAITS_LEVEL),
-        ({"for_each": {"count": 2}}, ITEMS_LEVEL),
-        ({"run_if": "all_completed", "optional": False}, BASE_LEVEL),
-    ):
-        handle = await stored.make(body(join("a"), join("b", "a", **members)))
-        loaded = await stored.workflow_store.load(EVERY_TENANT, handle.workflow_id)
-        assert loaded is not None
-        assert loaded.feature_level == level, members

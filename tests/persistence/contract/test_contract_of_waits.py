@@ -17,7 +17,7 @@ from msgspec import json, structs
 from stepwell.basics.tenancy import EVERY_TENANT
 from stepwell.contract.enums import StepStatus, WaitKind, WorkflowStatus
 from stepwell.engine.execution.active_workflow import ActiveWorkflow
-from stepwell.lifecycle.feature_level import FEATURE_LEVEL, WAITS_LEVEL
+from stepwell.lifecycle.feature_level import FEATURE_LEVEL
 from stepwell.lifecycle.inputs import Cancel
 from stepwell.lifecycle.model import NEVER, FlowState, StoredSignal, Wait
 from stepwell.lifecycle.records import WHOLE, AdmissionResult, LoadedWorkflow, WorkflowRecord
@@ -36,7 +36,7 @@ async def load(stored: Stored, handle: ActiveWorkflow) -> LoadedWorkflow:
 
 
 async def make(stored: Stored) -> ActiveWorkflow:
-    return await stored.make(CHAIN, feature_level=WAITS_LEVEL)
+    return await stored.make(CHAIN, has_flow=True)
 
 
 async def test_the_wait_of_a_step_is_read_in_each_way(stored: Stored) -> None:

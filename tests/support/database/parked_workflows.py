@@ -6,7 +6,7 @@ from uuid import UUID, uuid4
 from stepwell.contract.enums import EventType, StepStatus, WaitKind, WorkflowStatus
 from stepwell.engine.execution.active_workflow import ActiveWorkflow
 from stepwell.lifecycle.decision import Decision, copy_of
-from stepwell.lifecycle.feature_level import WAITS_LEVEL
+from stepwell.lifecycle.feature_level import BASE_LEVEL
 from stepwell.lifecycle.inputs import Start
 from stepwell.lifecycle.model import FlowState, ShownWait, StoredSignal, Wait
 from support.database.stored_workflows import CHAIN, ME, Workflows
@@ -74,11 +74,11 @@ async def make_parked(
     *,
     tenant: str | None = "t",
     paused: bool = False,
-    feature_level: int = WAITS_LEVEL,
+    feature_level: int = BASE_LEVEL,
     owner: UUID = ME,
 ) -> ActiveWorkflow:
     """A workflow that waits for a time, and that *owner* has parked."""
-    handle = await stored.make(CHAIN, tenant=tenant, owner=None, feature_level=feature_level)
+    handle = await stored.make(CHAIN, tenant=tenant, owner=None, feature_level=feature_level, has_flow=True)
     await stored.write(handle, Start("alice", uuid4(), owner))
     now = stored.clock.now()
     decision = begin_wait(handle, now, kind=WaitKind.DELAY, wait_id=uuid4())

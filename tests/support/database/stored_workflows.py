@@ -48,11 +48,17 @@ class Workflows:
         webhook_url: str | None = None,
         definition_bytes: int = 0,
         feature_level: int | None = None,
+        has_flow: bool = False,
     ) -> ActiveWorkflow:
-        """A workflow of *owner*, started; of nobody, PENDING. It has the level that it needs, or *feature_level*."""
+        """A workflow of *owner*, started; of nobody, PENDING. It has the level that it needs, or *feature_level*.
+
+        *has_flow*: it gets waits or signals, although its definition has none.
+        """
         handle, new = self.draft(definition, tenant, owner, webhook_url, definition_bytes)
         if feature_level is not None:
             new = structs.replace(new, feature_level=feature_level)
+        if has_flow:
+            new = structs.replace(new, has_flow=True)
         await self.workflow_store.insert(EVERY_TENANT, new)
         return handle
 
@@ -101,6 +107,7 @@ class Workflows:
             definition_bytes,
             tuple(decision.events),
             feature_level=planned.feature_level,
+            has_flow=planned.has_flow,
             inputs=stored_inputs(planned),
         )
         return handle, new

@@ -50,7 +50,7 @@ from stepwell.definition.validation.step_rules import (
 from stepwell.definition.validation.sub_workflow_rules import SubWorkflowRules, nested_steps
 from stepwell.definition.validation.wait_rules import WaitRules
 from stepwell.definition.workflow_config import read_workflow_config
-from stepwell.lifecycle.feature_level import BASE_LEVEL, EXPRESSIONS_LEVEL, FLOW_LEVEL, ITEMS_LEVEL, WAITS_LEVEL
+from stepwell.lifecycle.feature_level import BASE_LEVEL
 from stepwell.lifecycle.steps import ResolvedStep, flow_plan
 from stepwell.lifecycle.webhook_deliveries import WEBHOOK_URL, UrlRule, url_fault
 
@@ -81,14 +81,14 @@ class ValidatedWorkflow(Struct, frozen=True):
     @property
     def feature_level(self) -> int:
         """The level that a process needs to run it."""
-        flows = [step.flow for step in self.steps if step.flow is not None]
-        if flows:
-            newest = any(flow.for_each is not None or flow.runs_workflow for flow in flows)
-            return ITEMS_LEVEL if newest else WAITS_LEVEL
-        if self.evaluates:
-            return EXPRESSIONS_LEVEL
-        plain = all(step.run_if is RunIf.ALL_COMPLETED and not step.optional for step in self.steps)
-        return BASE_LEVEL if plain else FLOW_LEVEL
+        return BASE_LEVEL
+
+    @property
+    def has_flow(self) -> bool:
+        """True if a step is optional, has a `run_if`, a condition, a repetition or items, waits, or runs a workflow."""
+        return any(
+            step.flow is not None or step.optional or step.run_if is not RunIf.ALL_COMPLETED for step in self.steps
+        )
 
     @property
     def places(self) -> int:

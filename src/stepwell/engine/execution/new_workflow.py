@@ -10,7 +10,6 @@ from stepwell.definition.validation.workflow import ValidatedWorkflow
 from stepwell.engine.events.bus import CommittedEvents
 from stepwell.engine.execution.active_workflow import ActiveWorkflow
 from stepwell.lifecycle.child_records import ParentLink
-from stepwell.lifecycle.feature_level import ITEMS_LEVEL
 from stepwell.lifecycle.inputs import Created, Start
 from stepwell.lifecycle.model import StepState, WorkflowState
 from stepwell.lifecycle.records import (
@@ -49,10 +48,7 @@ class Creation(Struct, frozen=True):
 def build_workflow(
     planned: ValidatedWorkflow, creation: Creation, start: Start | None, new_id: NewId
 ) -> NewWorkflowBundle:
-    """Build a new workflow. With *start* it is started.
-
-    Earlier versions must not run a sub-workflow, because its end has to wake its parent.
-    """
+    """Build a new workflow. With *start* it is started."""
     record, final = _record(planned, creation, new_id)
     loaded = loaded_of(record, planned, planned.definition_bytes)
     workflow = ActiveWorkflow(loaded)
@@ -70,7 +66,8 @@ def build_workflow(
             final,
             planned.definition_bytes,
             tuple(decision.events),
-            feature_level=planned.feature_level if creation.parent is None else max(planned.feature_level, ITEMS_LEVEL),
+            feature_level=planned.feature_level,
+            has_flow=planned.has_flow,
             inputs=stored_inputs(planned),
         ),
         workflow,

@@ -5,13 +5,13 @@ Each is one round trip over asyncpg. A page of workflows to load is bounded by t
 
 from typing import Final
 
-from stepwell.lifecycle.feature_level import FEATURE_LEVEL, ITEMS_LEVEL
+from stepwell.lifecycle.feature_level import FEATURE_LEVEL
 from stepwell.lifecycle.records import NO_PROCESS
 from stepwell.persistence.rows.lease_statements import PROCESSES
 
-# The steps and items of the workflow {0}. No workflow of an earlier level has items.
-_SIZE: Final = f"""{{0}}.total_steps + CASE WHEN {{0}}.feature_level >= {ITEMS_LEVEL} THEN (
-    SELECT count(*) FROM step_items AS i WHERE i.workflow_id = {{0}}.id)::int ELSE 0 END"""  # noqa: S608
+# The steps and items of the workflow {0}. A workflow without flow control has no items.
+_SIZE: Final = """{0}.total_steps + CASE WHEN {0}.has_flow THEN (
+    SELECT count(*) FROM step_items AS i WHERE i.workflow_id = {0}.id)::int ELSE 0 END"""
 
 # The condition of an attempt that a process works on. If the sub-workflow of an attempt exists, no process works on the
 # attempt, so it can't be the cause of a death.
@@ -61,7 +61,7 @@ CLAIM: Final = f"""
       AND EXISTS (SELECT FROM tasks AS k WHERE k.workflow_id = w.id AND {_UNDER_WAY})
     ORDER BY w.crashes DESC, w.id LIMIT 1
 ), orphans AS MATERIALIZED (
-    SELECT w.id, w.owner, w.depth, w.total_steps, w.crashes, w.feature_level
+    SELECT w.id, w.owner, w.depth, w.total_steps, w.crashes, w.has_flow
     FROM workflows AS w
     WHERE w.owner IS NOT NULL AND w.feature_level <= {FEATURE_LEVEL}
       AND (NOT EXISTS (SELECT FROM suspect) OR w.id = (SELECT id FROM suspect))
@@ -126,7 +126,7 @@ GROUP BY tenant
 ADMIT: Final = f"""
 WITH picked AS MATERIALIZED (
     SELECT t.tenant, t.number, w.* FROM unnest($2::text[], $3::int[]) AS t(tenant, number) CROSS JOIN LATERAL (
-        SELECT id, started_at, total_steps, definition_bytes, feature_level FROM workflows
+        SELECT id, started_at, total_steps, definition_bytes, has_flow FROM workflows
         WHERE status = 'RUNNING' AND owner IS NULL AND wake_at IS NULL
           AND coalesce(tenant, '') = coalesce(t.tenant, '')
           AND (id IN (SELECT unnest($4::uuid[]))) IS NOT TRUE AND feature_level <= {FEATURE_LEVEL}

@@ -22,7 +22,6 @@ from stepwell.contract.enums import (
 from stepwell.contract.tasks import Cost, CostSums, Output
 from stepwell.contract.workflows import ItemCounts
 from stepwell.lifecycle.child_records import ParentLink
-from stepwell.lifecycle.feature_level import FLOW_LEVEL
 from stepwell.lifecycle.model import HistoryEvent, ItemPlace, Sent, StepState, Task, WorkflowState
 from stepwell.lifecycle.records import StepAttempts, StepRecord, Summary, WorkflowRecord
 from stepwell.lifecycle.steps import ResolvedStep, flow_plan
@@ -85,7 +84,7 @@ def read_labels(labels: Sequence[str] | None) -> dict[str, str]:
 def _summary(state: WorkflowState, row: Row, final_result: bytes | None) -> Summary:
     own = () if state.failure is None else (state.failure,)
     errors = (*own, *(row["step_errors"] or ()))
-    fatal = errors[:1] if row["feature_level"] < FLOW_LEVEL else (*own, row["fatal_error"])
+    fatal = (*own, row["fatal_error"]) if row["has_flow"] else errors[:1]
     return Summary(
         current_step=row["current_step"],
         final_step_id=row["final_step_id"],

@@ -229,6 +229,7 @@ def _new_workflow(new: NewWorkflow, config: str) -> tuple[Any, ...]:
         new.definition_bytes,
         new.feature_level,
         *_inputs(new),
+        new.has_flow,
         record.created_at,
         *_encode_workflow(record.state.id, record.state),
     )

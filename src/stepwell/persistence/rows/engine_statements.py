@@ -8,7 +8,6 @@ workflows. So the transitions of a workflow are written together or not at all.
 
 from typing import Final
 
-from stepwell.lifecycle.feature_level import ITEMS_LEVEL
 from stepwell.persistence.rows.child_statements import ASSIGN_WAKE_AT, COUNT_CHILD_ENDS, NOTIFY_PARENT
 from stepwell.persistence.rows.command_statements import LOCK_COMMANDS, MARK_COMMANDS, notify_process
 from stepwell.persistence.rows.flow_statements import LOAD_SIGNALS, WAIT_TYPES, WRITE_WAITS
@@ -83,6 +82,7 @@ _NEW_WORKFLOW: Final = (
     ("inputs", "json"),
     ("inputs_schema", "json"),
     ("evaluates", "bool"),
+    ("has_flow", "bool"),
     ("created_at", "timestamptz"),
     *STATE,
 )
@@ -418,7 +418,7 @@ SELECT id, tenant, origin_instance, config, suppress_subtask_events, definition_
        CASE WHEN status IN ('RUNNING', 'PAUSED', 'FAILED') THEN (
            SELECT sum(octet_length(s.result::text)) FROM steps AS s WHERE s.workflow_id = w.id AND s.result IS NOT NULL
        ) END AS result_bytes,
-       CASE WHEN status IN ('RUNNING', 'PAUSED', 'FAILED') AND feature_level >= {ITEMS_LEVEL} THEN (
+       CASE WHEN status IN ('RUNNING', 'PAUSED', 'FAILED') AND has_flow THEN (
            SELECT sum(octet_length(i.result::text)) FROM step_items AS i
            WHERE i.workflow_id = w.id AND i.result IS NOT NULL
        ) END AS item_result_bytes

@@ -6,7 +6,7 @@ PAUSED, without an owner. The index `workflows_due` has the parked workflows in 
 
 from typing import Final
 
-from stepwell.lifecycle.feature_level import FEATURE_LEVEL, WAITS_LEVEL
+from stepwell.lifecycle.feature_level import FEATURE_LEVEL
 from stepwell.persistence.rows.sql_columns import IS_WRITTEN, assign, names
 
 _WAIT: Final = (
@@ -60,11 +60,11 @@ WRITE_WAITS: Final = f"""new_waits AS (
     ON CONFLICT DO NOTHING
 )"""  # noqa: S608 - built from the constants above
 
-# A column of `engine_statements.LOAD_WORKFLOWS`. No workflow of an earlier level has signals.
-LOAD_SIGNALS: Final = f"""CASE WHEN feature_level >= {WAITS_LEVEL} THEN (
+# A column of `engine_statements.LOAD_WORKFLOWS`. A workflow without flow control has no signals.
+LOAD_SIGNALS: Final = """CASE WHEN has_flow THEN (
            SELECT json_object_agg(n.name, json_build_object('data', n.data, 'sender', n.sender, 'at', n.at))
            FROM signals AS n WHERE n.workflow_id = w.id
-       ) END"""  # noqa: S608 - built from a constant
+       ) END"""
 
 
 def _next_wake(status: str, condition: str = "") -> str:

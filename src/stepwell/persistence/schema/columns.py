@@ -110,6 +110,7 @@ class WorkflowColumns(TypedColumns):
     inputs = _json(nullable=True)
     inputs_schema = _json(nullable=True)
     evaluates = _flag()
+    has_flow = _flag()
     created_at = _time(nullable=False)
     status = _text()
     name = _text()

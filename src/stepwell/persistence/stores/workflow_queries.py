@@ -39,7 +39,6 @@ from sqlalchemy.dialects.postgresql import JSON, aggregate_order_by
 
 from stepwell.basics.tenancy import TenantScope
 from stepwell.contract.enums import EventType, SkipReason, StepStatus, WorkflowStatus
-from stepwell.lifecycle.feature_level import FLOW_LEVEL, ITEMS_LEVEL
 from stepwell.lifecycle.records import WHOLE, Ownership, WorkflowParts
 from stepwell.persistence.rows.decode_rows import Row
 from stepwell.persistence.rows.item_results import (
@@ -228,9 +227,8 @@ def summarised() -> Select[Any]:
     done = select(func.count()).where(own, skipped | (has_failed & steps.c.optional))
 
     def if_flow(query: Select[Any]) -> ColumnElement[Any]:
-        """The value of *query*; NULL without running it for workflows that have neither optional steps nor `run_if`."""
-        value = query.correlate(workflows).scalar_subquery()
-        return case((workflows.c.feature_level >= literal_column(str(FLOW_LEVEL)), value))
+        """The value of *query*; NULL without running it for workflows without flow control."""
+        return case((workflows.c.has_flow, query.correlate(workflows).scalar_subquery()))
 
     final = steps.alias("final")
     return select(
@@ -242,9 +240,7 @@ def summarised() -> Select[Any]:
         workflow_costs().correlate(workflows).scalar_subquery().label("costs"),
         _of_labels(func.array_agg(labels.c.label)).label("labels"),
         final.c.step_id.label("final_step_id"),
-        case((workflows.c.feature_level >= literal_column(str(ITEMS_LEVEL)), literal_column(ITEMS_DONE))).label(
-            "items_done"
-        ),
+        case((workflows.c.has_flow, literal_column(ITEMS_DONE))).label("items_done"),
         literal_column(final_result_of(final.description), JSON()).label("final_step_result"),
     ).join(final, (final.c.workflow_id == workflows.c.id) & (final.c.position == workflows.c.final_position))
 
