@@ -2400,10 +2400,10 @@ LIMIT $1::BIGINT) AS ids ON ids.id = workflows.id)
 SELECT versions.page_id, versions.page_event, versions.page_updated_at, versions.page_created_at,
     versions.page_has_next, versions.page_bytes, whole.id, whole.tenant, whole.origin_instance, whole.origin_zone,
     whole.origin_reference, whole.config, whole.suppress_subtask_events, whole.total_steps, whole.final_position,
-    whole.definition_bytes, whole.feature_level, whole.evaluates, whole.created_at, whole.status, whole.name,
-    whole.description, whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure, whole.started_at,
-    whole.completed_at, whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner,
-    whole.epoch, whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step,
+    whole.definition_bytes, whole.feature_level, whole.evaluates, whole.has_flow, whole.created_at, whole.status,
+    whole.name, whole.description, whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure,
+    whole.started_at, whole.completed_at, whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s,
+    whole.owner, whole.epoch, whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step,
     whole.parent_item, whole.root_id, whole.depth, whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps,
     whole.sub_workflow_bytes, whole.current_step, whole.step_errors, whole.fatal_error, whole.done_without_result,
     whole.costs, whole.labels, whole.final_step_id, whole.items_done, whole.final_step_result
@@ -2413,15 +2413,15 @@ JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.o
     workflows.origin_zone AS origin_zone, workflows.origin_reference AS origin_reference, workflows.config AS config,
     workflows.suppress_subtask_events AS suppress_subtask_events, workflows.total_steps AS total_steps,
     workflows.final_position AS final_position, workflows.definition_bytes AS definition_bytes,
-    workflows.feature_level AS feature_level, workflows.evaluates AS evaluates, workflows.created_at AS created_at,
-    workflows.status AS status, workflows.name AS name, workflows.description AS description, workflows.webhook_url AS
-    webhook_url, workflows.completed_steps AS completed_steps, workflows.execution_id AS execution_id,
-    workflows.failure AS failure, workflows.started_at AS started_at, workflows.completed_at AS completed_at,
-    workflows.updated_at AS updated_at, workflows.deleted_at AS deleted_at, workflows.deadline_at AS deadline_at,
-    workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch,
-    workflows.last_event AS last_event, workflows.crashes AS crashes, workflows.wake_at AS wake_at,
-    workflows.parent_id AS parent_id, workflows.parent_step AS parent_step, workflows.parent_item AS parent_item,
-    workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ends AS child_ends,
+    workflows.feature_level AS feature_level, workflows.evaluates AS evaluates, workflows.has_flow AS has_flow,
+    workflows.created_at AS created_at, workflows.status AS status, workflows.name AS name, workflows.description AS
+    description, workflows.webhook_url AS webhook_url, workflows.completed_steps AS completed_steps,
+    workflows.execution_id AS execution_id, workflows.failure AS failure, workflows.started_at AS started_at,
+    workflows.completed_at AS completed_at, workflows.updated_at AS updated_at, workflows.deleted_at AS deleted_at,
+    workflows.deadline_at AS deadline_at, workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner,
+    workflows.epoch AS epoch, workflows.last_event AS last_event, workflows.crashes AS crashes, workflows.wake_at AS
+    wake_at, workflows.parent_id AS parent_id, workflows.parent_step AS parent_step, workflows.parent_item AS
+    parent_item, workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ends AS child_ends,
     workflows.sub_workflows AS sub_workflows, workflows.sub_workflow_steps AS sub_workflow_steps,
     workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT steps.step_id
 FROM steps
@@ -2430,12 +2430,12 @@ ORDER BY steps.started_at, steps.position
 LIMIT $7::INTEGER) AS current_step, (SELECT array_agg(concat(steps.step_id, $8::VARCHAR, steps.error_message)
 ORDER BY steps.position) AS array_agg_1
 FROM steps
-WHERE steps.workflow_id = workflows.id AND steps.status = $9::VARCHAR) AS step_errors, CASE WHEN
-    (workflows.feature_level >= 2) THEN (SELECT concat(steps.step_id, $8::VARCHAR, steps.error_message) AS concat_2
+WHERE steps.workflow_id = workflows.id AND steps.status = $9::VARCHAR) AS step_errors, CASE WHEN workflows.has_flow
+    THEN (SELECT concat(steps.step_id, $8::VARCHAR, steps.error_message) AS concat_2
 FROM steps
 WHERE steps.workflow_id = workflows.id AND steps.status = $9::VARCHAR AND NOT steps.optional
 ORDER BY steps.position
-LIMIT $10::INTEGER) END AS fatal_error, CASE WHEN (workflows.feature_level >= 2) THEN (SELECT count(*) AS count_1
+LIMIT $10::INTEGER) END AS fatal_error, CASE WHEN workflows.has_flow THEN (SELECT count(*) AS count_1
 FROM steps
 WHERE steps.workflow_id = workflows.id AND (steps.status = $11::VARCHAR AND steps.skip_reason != $12::VARCHAR OR
     steps.status = $9::VARCHAR AND steps.optional)) END AS done_without_result, (SELECT
@@ -2449,8 +2449,8 @@ WHERE tasks.sent IS NOT NULL AND tasks.provider IS NOT NULL AND (tasks.cost IS N
     (tasks.cancel_receipt IS NULL OR tasks.cancel_receipt = $15::VARCHAR))) AND tasks.workflow_id = workflows.id
 GROUP BY 1) AS sums) AS costs, (SELECT array_agg(labels.label) AS array_agg_2
 FROM labels
-WHERE labels.workflow_id = workflows.id) AS labels, final.step_id AS final_step_id, CASE WHEN (workflows.feature_level
-    >= 5) THEN (
+WHERE labels.workflow_id = workflows.id) AS labels, final.step_id AS final_step_id, CASE WHEN workflows.has_flow THEN
+    (
 SELECT sum(each.share)
 FROM (
 SELECT (count(*) FILTER (WHERE i.status = 'COMPLETED'))::float8 / count(*) AS share
@@ -2637,10 +2637,10 @@ LIMIT $1::BIGINT) AS ids ON ids.id = workflows.id)
 SELECT versions.page_id, versions.page_event, versions.page_updated_at, versions.page_created_at,
     versions.page_has_next, versions.page_bytes, whole.id, whole.tenant, whole.origin_instance, whole.origin_zone,
     whole.origin_reference, whole.config, whole.suppress_subtask_events, whole.total_steps, whole.final_position,
-    whole.definition_bytes, whole.feature_level, whole.evaluates, whole.created_at, whole.status, whole.name,
-    whole.description, whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure, whole.started_at,
-    whole.completed_at, whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner,
-    whole.epoch, whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step,
+    whole.definition_bytes, whole.feature_level, whole.evaluates, whole.has_flow, whole.created_at, whole.status,
+    whole.name, whole.description, whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure,
+    whole.started_at, whole.completed_at, whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s,
+    whole.owner, whole.epoch, whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step,
     whole.parent_item, whole.root_id, whole.depth, whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps,
     whole.sub_workflow_bytes, whole.current_step, whole.step_errors, whole.fatal_error, whole.done_without_result,
     whole.costs, whole.labels, whole.final_step_id, whole.items_done, whole.final_step_result
@@ -2650,15 +2650,15 @@ JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.o
     workflows.origin_zone AS origin_zone, workflows.origin_reference AS origin_reference, workflows.config AS config,
     workflows.suppress_subtask_events AS suppress_subtask_events, workflows.total_steps AS total_steps,
     workflows.final_position AS final_position, workflows.definition_bytes AS definition_bytes,
-    workflows.feature_level AS feature_level, workflows.evaluates AS evaluates, workflows.created_at AS created_at,
-    workflows.status AS status, workflows.name AS name, workflows.description AS description, workflows.webhook_url AS
-    webhook_url, workflows.completed_steps AS completed_steps, workflows.execution_id AS execution_id,
-    workflows.failure AS failure, workflows.started_at AS started_at, workflows.completed_at AS completed_at,
-    workflows.updated_at AS updated_at, workflows.deleted_at AS deleted_at, workflows.deadline_at AS deadline_at,
-    workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch,
-    workflows.last_event AS last_event, workflows.crashes AS crashes, workflows.wake_at AS wake_at,
-    workflows.parent_id AS parent_id, workflows.parent_step AS parent_step, workflows.parent_item AS parent_item,
-    workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ends AS child_ends,
+    workflows.feature_level AS feature_level, workflows.evaluates AS evaluates, workflows.has_flow AS has_flow,
+    workflows.created_at AS created_at, workflows.status AS status, workflows.name AS name, workflows.description AS
+    description, workflows.webhook_url AS webhook_url, workflows.completed_steps AS completed_steps,
+    workflows.execution_id AS execution_id, workflows.failure AS failure, workflows.started_at AS started_at,
+    workflows.completed_at AS completed_at, workflows.updated_at AS updated_at, workflows.deleted_at AS deleted_at,
+    workflows.deadline_at AS deadline_at, workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner,
+    workflows.epoch AS epoch, workflows.last_event AS last_event, workflows.crashes AS crashes, workflows.wake_at AS
+    wake_at, workflows.parent_id AS parent_id, workflows.parent_step AS parent_step, workflows.parent_item AS
+    parent_item, workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ends AS child_ends,
     workflows.sub_workflows AS sub_workflows, workflows.sub_workflow_steps AS sub_workflow_steps,
     workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT steps.step_id
 FROM steps
@@ -2667,12 +2667,12 @@ ORDER BY steps.started_at, steps.position
 LIMIT $8::INTEGER) AS current_step, (SELECT array_agg(concat(steps.step_id, $9::VARCHAR, steps.error_message)
 ORDER BY steps.position) AS array_agg_1
 FROM steps
-WHERE steps.workflow_id = workflows.id AND steps.status = $10::VARCHAR) AS step_errors, CASE WHEN
-    (workflows.feature_level >= 2) THEN (SELECT concat(steps.step_id, $9::VARCHAR, steps.error_message) AS concat_2
+WHERE steps.workflow_id = workflows.id AND steps.status = $10::VARCHAR) AS step_errors, CASE WHEN workflows.has_flow
+    THEN (SELECT concat(steps.step_id, $9::VARCHAR, steps.error_message) AS concat_2
 FROM steps
 WHERE steps.workflow_id = workflows.id AND steps.status = $10::VARCHAR AND NOT steps.optional
 ORDER BY steps.position
-LIMIT $11::INTEGER) END AS fatal_error, CASE WHEN (workflows.feature_level >= 2) THEN (SELECT count(*) AS count_1
+LIMIT $11::INTEGER) END AS fatal_error, CASE WHEN workflows.has_flow THEN (SELECT count(*) AS count_1
 FROM steps
 WHERE steps.workflow_id = workflows.id AND (steps.status = $12::VARCHAR AND steps.skip_reason != $13::VARCHAR OR
     steps.status = $10::VARCHAR AND steps.optional)) END AS done_without_result, (SELECT
@@ -2686,8 +2686,8 @@ WHERE tasks.sent IS NOT NULL AND tasks.provider IS NOT NULL AND (tasks.cost IS N
     (tasks.cancel_receipt IS NULL OR tasks.cancel_receipt = $16::VARCHAR))) AND tasks.workflow_id = workflows.id
 GROUP BY 1) AS sums) AS costs, (SELECT array_agg(labels.label) AS array_agg_2
 FROM labels
-WHERE labels.workflow_id = workflows.id) AS labels, final.step_id AS final_step_id, CASE WHEN (workflows.feature_level
-    >= 5) THEN (
+WHERE labels.workflow_id = workflows.id) AS labels, final.step_id AS final_step_id, CASE WHEN workflows.has_flow THEN
+    (
 SELECT sum(each.share)
 FROM (
 SELECT (count(*) FILTER (WHERE i.status = 'COMPLETED'))::float8 / count(*) AS share
@@ -2869,10 +2869,10 @@ LIMIT $1::BIGINT) AS ids ON ids.id = workflows.id)
 SELECT versions.page_id, versions.page_event, versions.page_updated_at, versions.page_created_at,
     versions.page_has_next, versions.page_bytes, whole.id, whole.tenant, whole.origin_instance, whole.origin_zone,
     whole.origin_reference, whole.config, whole.suppress_subtask_events, whole.total_steps, whole.final_position,
-    whole.definition_bytes, whole.feature_level, whole.evaluates, whole.created_at, whole.status, whole.name,
-    whole.description, whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure, whole.started_at,
-    whole.completed_at, whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner,
-    whole.epoch, whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step,
+    whole.definition_bytes, whole.feature_level, whole.evaluates, whole.has_flow, whole.created_at, whole.status,
+    whole.name, whole.description, whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure,
+    whole.started_at, whole.completed_at, whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s,
+    whole.owner, whole.epoch, whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step,
     whole.parent_item, whole.root_id, whole.depth, whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps,
     whole.sub_workflow_bytes, whole.current_step, whole.step_errors, whole.fatal_error, whole.done_without_result,
     whole.costs, whole.labels, whole.final_step_id, whole.items_done, whole.final_step_result
@@ -2882,15 +2882,15 @@ JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.o
     workflows.origin_zone AS origin_zone, workflows.origin_reference AS origin_reference, workflows.config AS config,
     workflows.suppress_subtask_events AS suppress_subtask_events, workflows.total_steps AS total_steps,
     workflows.final_position AS final_position, workflows.definition_bytes AS definition_bytes,
-    workflows.feature_level AS feature_level, workflows.evaluates AS evaluates, workflows.created_at AS created_at,
-    workflows.status AS status, workflows.name AS name, workflows.description AS description, workflows.webhook_url AS
-    webhook_url, workflows.completed_steps AS completed_steps, workflows.execution_id AS execution_id,
-    workflows.failure AS failure, workflows.started_at AS started_at, workflows.completed_at AS completed_at,
-    workflows.updated_at AS updated_at, workflows.deleted_at AS deleted_at, workflows.deadline_at AS deadline_at,
-    workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch,
-    workflows.last_event AS last_event, workflows.crashes AS crashes, workflows.wake_at AS wake_at,
-    workflows.parent_id AS parent_id, workflows.parent_step AS parent_step, workflows.parent_item AS parent_item,
-    workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ends AS child_ends,
+    workflows.feature_level AS feature_level, workflows.evaluates AS evaluates, workflows.has_flow AS has_flow,
+    workflows.created_at AS created_at, workflows.status AS status, workflows.name AS name, workflows.description AS
+    description, workflows.webhook_url AS webhook_url, workflows.completed_steps AS completed_steps,
+    workflows.execution_id AS execution_id, workflows.failure AS failure, workflows.started_at AS started_at,
+    workflows.completed_at AS completed_at, workflows.updated_at AS updated_at, workflows.deleted_at AS deleted_at,
+    workflows.deadline_at AS deadline_at, workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner,
+    workflows.epoch AS epoch, workflows.last_event AS last_event, workflows.crashes AS crashes, workflows.wake_at AS
+    wake_at, workflows.parent_id AS parent_id, workflows.parent_step AS parent_step, workflows.parent_item AS
+    parent_item, workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ends AS child_ends,
     workflows.sub_workflows AS sub_workflows, workflows.sub_workflow_steps AS sub_workflow_steps,
     workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT steps.step_id
 FROM steps
@@ -2899,12 +2899,12 @@ ORDER BY steps.started_at, steps.position
 LIMIT $8::INTEGER) AS current_step, (SELECT array_agg(concat(steps.step_id, $9::VARCHAR, steps.error_message)
 ORDER BY steps.position) AS array_agg_1
 FROM steps
-WHERE steps.workflow_id = workflows.id AND steps.status = $10::VARCHAR) AS step_errors, CASE WHEN
-    (workflows.feature_level >= 2) THEN (SELECT concat(steps.step_id, $9::VARCHAR, steps.error_message) AS concat_2
+WHERE steps.workflow_id = workflows.id AND steps.status = $10::VARCHAR) AS step_errors, CASE WHEN workflows.has_flow
+    THEN (SELECT concat(steps.step_id, $9::VARCHAR, steps.error_message) AS concat_2
 FROM steps
 WHERE steps.workflow_id = workflows.id AND steps.status = $10::VARCHAR AND NOT steps.optional
 ORDER BY steps.position
-LIMIT $11::INTEGER) END AS fatal_error, CASE WHEN (workflows.feature_level >= 2) THEN (SELECT count(*) AS count_1
+LIMIT $11::INTEGER) END AS fatal_error, CASE WHEN workflows.has_flow THEN (SELECT count(*) AS count_1
 FROM steps
 WHERE steps.workflow_id = workflows.id AND (steps.status = $12::VARCHAR AND steps.skip_reason != $13::VARCHAR OR
     steps.status = $10::VARCHAR AND steps.optional)) END AS done_without_result, (SELECT
@@ -2918,8 +2918,8 @@ WHERE tasks.sent IS NOT NULL AND tasks.provider IS NOT NULL AND (tasks.cost IS N
     (tasks.cancel_receipt IS NULL OR tasks.cancel_receipt = $16::VARCHAR))) AND tasks.workflow_id = workflows.id
 GROUP BY 1) AS sums) AS costs, (SELECT array_agg(labels.label) AS array_agg_2
 FROM labels
-WHERE labels.workflow_id = workflows.id) AS labels, final.step_id AS final_step_id, CASE WHEN (workflows.feature_level
-    >= 5) THEN (
+WHERE labels.workflow_id = workflows.id) AS labels, final.step_id AS final_step_id, CASE WHEN workflows.has_flow THEN
+    (
 SELECT sum(each.share)
 FROM (
 SELECT (count(*) FILTER (WHERE i.status = 'COMPLETED'))::float8 / count(*) AS share
@@ -3098,10 +3098,10 @@ LIMIT $1::BIGINT) AS ids ON ids.id = workflows.id)
 SELECT versions.page_id, versions.page_event, versions.page_updated_at, versions.page_created_at,
     versions.page_has_next, versions.page_bytes, whole.id, whole.tenant, whole.origin_instance, whole.origin_zone,
     whole.origin_reference, whole.config, whole.suppress_subtask_events, whole.total_steps, whole.final_position,
-    whole.definition_bytes, whole.feature_level, whole.evaluates, whole.created_at, whole.status, whole.name,
-    whole.description, whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure, whole.started_at,
-    whole.completed_at, whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner,
-    whole.epoch, whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step,
+    whole.definition_bytes, whole.feature_level, whole.evaluates, whole.has_flow, whole.created_at, whole.status,
+    whole.name, whole.description, whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure,
+    whole.started_at, whole.completed_at, whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s,
+    whole.owner, whole.epoch, whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step,
     whole.parent_item, whole.root_id, whole.depth, whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps,
     whole.sub_workflow_bytes, whole.current_step, whole.step_errors, whole.fatal_error, whole.done_without_result,
     whole.costs, whole.labels, whole.final_step_id, whole.items_done, whole.final_step_result
@@ -3111,15 +3111,15 @@ JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.o
     workflows.origin_zone AS origin_zone, workflows.origin_reference AS origin_reference, workflows.config AS config,
     workflows.suppress_subtask_events AS suppress_subtask_events, workflows.total_steps AS total_steps,
     workflows.final_position AS final_position, workflows.definition_bytes AS definition_bytes,
-    workflows.feature_level AS feature_level, workflows.evaluates AS evaluates, workflows.created_at AS created_at,
-    workflows.status AS status, workflows.name AS name, workflows.description AS description, workflows.webhook_url AS
-    webhook_url, workflows.completed_steps AS completed_steps, workflows.execution_id AS execution_id,
-    workflows.failure AS failure, workflows.started_at AS started_at, workflows.completed_at AS completed_at,
-    workflows.updated_at AS updated_at, workflows.deleted_at AS deleted_at, workflows.deadline_at AS deadline_at,
-    workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch,
-    workflows.last_event AS last_event, workflows.crashes AS crashes, workflows.wake_at AS wake_at,
-    workflows.parent_id AS parent_id, workflows.parent_step AS parent_step, workflows.parent_item AS parent_item,
-    workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ends AS child_ends,
+    workflows.feature_level AS feature_level, workflows.evaluates AS evaluates, workflows.has_flow AS has_flow,
+    workflows.created_at AS created_at, workflows.status AS status, workflows.name AS name, workflows.description AS
+    description, workflows.webhook_url AS webhook_url, workflows.completed_steps AS completed_steps,
+    workflows.execution_id AS execution_id, workflows.failure AS failure, workflows.started_at AS started_at,
+    workflows.completed_at AS completed_at, workflows.updated_at AS updated_at, workflows.deleted_at AS deleted_at,
+    workflows.deadline_at AS deadline_at, workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner,
+    workflows.epoch AS epoch, workflows.last_event AS last_event, workflows.crashes AS crashes, workflows.wake_at AS
+    wake_at, workflows.parent_id AS parent_id, workflows.parent_step AS parent_step, workflows.parent_item AS
+    parent_item, workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ends AS child_ends,
     workflows.sub_workflows AS sub_workflows, workflows.sub_workflow_steps AS sub_workflow_steps,
     workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT steps.step_id
 FROM steps
@@ -3128,12 +3128,12 @@ ORDER BY steps.started_at, steps.position
 LIMIT $8::INTEGER) AS current_step, (SELECT array_agg(concat(steps.step_id, $9::VARCHAR, steps.error_message)
 ORDER BY steps.position) AS array_agg_1
 FROM steps
-WHERE steps.workflow_id = workflows.id AND steps.status = $10::VARCHAR) AS step_errors, CASE WHEN
-    (workflows.feature_level >= 2) THEN (SELECT concat(steps.step_id, $9::VARCHAR, steps.error_message) AS concat_2
+WHERE steps.workflow_id = workflows.id AND steps.status = $10::VARCHAR) AS step_errors, CASE WHEN workflows.has_flow
+    THEN (SELECT concat(steps.step_id, $9::VARCHAR, steps.error_message) AS concat_2
 FROM steps
 WHERE steps.workflow_id = workflows.id AND steps.status = $10::VARCHAR AND NOT steps.optional
 ORDER BY steps.position
-LIMIT $11::INTEGER) END AS fatal_error, CASE WHEN (workflows.feature_level >= 2) THEN (SELECT count(*) AS count_1
+LIMIT $11::INTEGER) END AS fatal_error, CASE WHEN workflows.has_flow THEN (SELECT count(*) AS count_1
 FROM steps
 WHERE steps.workflow_id = workflows.id AND (steps.status = $12::VARCHAR AND steps.skip_reason != $13::VARCHAR OR
     steps.status = $10::VARCHAR AND steps.optional)) END AS done_without_result, (SELECT
@@ -3147,8 +3147,8 @@ WHERE tasks.sent IS NOT NULL AND tasks.provider IS NOT NULL AND (tasks.cost IS N
     (tasks.cancel_receipt IS NULL OR tasks.cancel_receipt = $16::VARCHAR))) AND tasks.workflow_id = workflows.id
 GROUP BY 1) AS sums) AS costs, (SELECT array_agg(labels.label) AS array_agg_2
 FROM labels
-WHERE labels.workflow_id = workflows.id) AS labels, final.step_id AS final_step_id, CASE WHEN (workflows.feature_level
-    >= 5) THEN (
+WHERE labels.workflow_id = workflows.id) AS labels, final.step_id AS final_step_id, CASE WHEN workflows.has_flow THEN
+    (
 SELECT sum(each.share)
 FROM (
 SELECT (count(*) FILTER (WHERE i.status = 'COMPLETED'))::float8 / count(*) AS share
@@ -3325,10 +3325,10 @@ LIMIT $1::BIGINT) AS ids ON ids.id = workflows.id)
 SELECT versions.page_id, versions.page_event, versions.page_updated_at, versions.page_created_at,
     versions.page_has_next, versions.page_bytes, whole.id, whole.tenant, whole.origin_instance, whole.origin_zone,
     whole.origin_reference, whole.config, whole.suppress_subtask_events, whole.total_steps, whole.final_position,
-    whole.definition_bytes, whole.feature_level, whole.evaluates, whole.created_at, whole.status, whole.name,
-    whole.description, whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure, whole.started_at,
-    whole.completed_at, whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner,
-    whole.epoch, whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step,
+    whole.definition_bytes, whole.feature_level, whole.evaluates, whole.has_flow, whole.created_at, whole.status,
+    whole.name, whole.description, whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure,
+    whole.started_at, whole.completed_at, whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s,
+    whole.owner, whole.epoch, whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step,
     whole.parent_item, whole.root_id, whole.depth, whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps,
     whole.sub_workflow_bytes, whole.current_step, whole.step_errors, whole.fatal_error, whole.done_without_result,
     whole.costs, whole.labels, whole.final_step_id, whole.items_done, whole.final_step_result
@@ -3338,15 +3338,15 @@ JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.o
     workflows.origin_zone AS origin_zone, workflows.origin_reference AS origin_reference, workflows.config AS config,
     workflows.suppress_subtask_events AS suppress_subtask_events, workflows.total_steps AS total_steps,
     workflows.final_position AS final_position, workflows.definition_bytes AS definition_bytes,
-    workflows.feature_level AS feature_level, workflows.evaluates AS evaluates, workflows.created_at AS created_at,
-    workflows.status AS status, workflows.name AS name, workflows.description AS description, workflows.webhook_url AS
-    webhook_url, workflows.completed_steps AS completed_steps, workflows.execution_id AS execution_id,
-    workflows.failure AS failure, workflows.started_at AS started_at, workflows.completed_at AS completed_at,
-    workflows.updated_at AS updated_at, workflows.deleted_at AS deleted_at, workflows.deadline_at AS deadline_at,
-    workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch,
-    workflows.last_event AS last_event, workflows.crashes AS crashes, workflows.wake_at AS wake_at,
-    workflows.parent_id AS parent_id, workflows.parent_step AS parent_step, workflows.parent_item AS parent_item,
-    workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ends AS child_ends,
+    workflows.feature_level AS feature_level, workflows.evaluates AS evaluates, workflows.has_flow AS has_flow,
+    workflows.created_at AS created_at, workflows.status AS status, workflows.name AS name, workflows.description AS
+    description, workflows.webhook_url AS webhook_url, workflows.completed_steps AS completed_steps,
+    workflows.execution_id AS execution_id, workflows.failure AS failure, workflows.started_at AS started_at,
+    workflows.completed_at AS completed_at, workflows.updated_at AS updated_at, workflows.deleted_at AS deleted_at,
+    workflows.deadline_at AS deadline_at, workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner,
+    workflows.epoch AS epoch, workflows.last_event AS last_event, workflows.crashes AS crashes, workflows.wake_at AS
+    wake_at, workflows.parent_id AS parent_id, workflows.parent_step AS parent_step, workflows.parent_item AS
+    parent_item, workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ends AS child_ends,
     workflows.sub_workflows AS sub_workflows, workflows.sub_workflow_steps AS sub_workflow_steps,
     workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT steps.step_id
 FROM steps
@@ -3355,12 +3355,12 @@ ORDER BY steps.started_at, steps.position
 LIMIT $6::INTEGER) AS current_step, (SELECT array_agg(concat(steps.step_id, $7::VARCHAR, steps.error_message)
 ORDER BY steps.position) AS array_agg_1
 FROM steps
-WHERE steps.workflow_id = workflows.id AND steps.status = $8::VARCHAR) AS step_errors, CASE WHEN
-    (workflows.feature_level >= 2) THEN (SELECT concat(steps.step_id, $7::VARCHAR, steps.error_message) AS concat_2
+WHERE steps.workflow_id = workflows.id AND steps.status = $8::VARCHAR) AS step_errors, CASE WHEN workflows.has_flow
+    THEN (SELECT concat(steps.step_id, $7::VARCHAR, steps.error_message) AS concat_2
 FROM steps
 WHERE steps.workflow_id = workflows.id AND steps.status = $8::VARCHAR AND NOT steps.optional
 ORDER BY steps.position
-LIMIT $9::INTEGER) END AS fatal_error, CASE WHEN (workflows.feature_level >= 2) THEN (SELECT count(*) AS count_1
+LIMIT $9::INTEGER) END AS fatal_error, CASE WHEN workflows.has_flow THEN (SELECT count(*) AS count_1
 FROM steps
 WHERE steps.workflow_id = workflows.id AND (steps.status = $10::VARCHAR AND steps.skip_reason != $11::VARCHAR OR
     steps.status = $8::VARCHAR AND steps.optional)) END AS done_without_result, (SELECT
@@ -3374,8 +3374,8 @@ WHERE tasks.sent IS NOT NULL AND tasks.provider IS NOT NULL AND (tasks.cost IS N
     (tasks.cancel_receipt IS NULL OR tasks.cancel_receipt = $14::VARCHAR))) AND tasks.workflow_id = workflows.id
 GROUP BY 1) AS sums) AS costs, (SELECT array_agg(labels.label) AS array_agg_2
 FROM labels
-WHERE labels.workflow_id = workflows.id) AS labels, final.step_id AS final_step_id, CASE WHEN (workflows.feature_level
-    >= 5) THEN (
+WHERE labels.workflow_id = workflows.id) AS labels, final.step_id AS final_step_id, CASE WHEN workflows.has_flow THEN
+    (
 SELECT sum(each.share)
 FROM (
 SELECT (count(*) FILTER (WHERE i.status = 'COMPLETED'))::float8 / count(*) AS share
@@ -3556,10 +3556,10 @@ LIMIT $1::BIGINT) AS ids ON ids.id = workflows.id)
 SELECT versions.page_id, versions.page_event, versions.page_updated_at, versions.page_created_at,
     versions.page_has_next, versions.page_bytes, whole.id, whole.tenant, whole.origin_instance, whole.origin_zone,
     whole.origin_reference, whole.config, whole.suppress_subtask_events, whole.total_steps, whole.final_position,
-    whole.definition_bytes, whole.feature_level, whole.evaluates, whole.created_at, whole.status, whole.name,
-    whole.description, whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure, whole.started_at,
-    whole.completed_at, whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner,
-    whole.epoch, whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step,
+    whole.definition_bytes, whole.feature_level, whole.evaluates, whole.has_flow, whole.created_at, whole.status,
+    whole.name, whole.description, whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure,
+    whole.started_at, whole.completed_at, whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s,
+    whole.owner, whole.epoch, whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step,
     whole.parent_item, whole.root_id, whole.depth, whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps,
     whole.sub_workflow_bytes, whole.current_step, whole.step_errors, whole.fatal_error, whole.done_without_result,
     whole.costs, whole.labels, whole.final_step_id, whole.items_done, whole.final_step_result
@@ -3569,15 +3569,15 @@ JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.o
     workflows.origin_zone AS origin_zone, workflows.origin_reference AS origin_reference, workflows.config AS config,
     workflows.suppress_subtask_events AS suppress_subtask_events, workflows.total_steps AS total_steps,
     workflows.final_position AS final_position, workflows.definition_bytes AS definition_bytes,
-    workflows.feature_level AS feature_level, workflows.evaluates AS evaluates, workflows.created_at AS created_at,
-    workflows.status AS status, workflows.name AS name, workflows.description AS description, workflows.webhook_url AS
-    webhook_url, workflows.completed_steps AS completed_steps, workflows.execution_id AS execution_id,
-    workflows.failure AS failure, workflows.started_at AS started_at, workflows.completed_at AS completed_at,
-    workflows.updated_at AS updated_at, workflows.deleted_at AS deleted_at, workflows.deadline_at AS deadline_at,
-    workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch,
-    workflows.last_event AS last_event, workflows.crashes AS crashes, workflows.wake_at AS wake_at,
-    workflows.parent_id AS parent_id, workflows.parent_step AS parent_step, workflows.parent_item AS parent_item,
-    workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ends AS child_ends,
+    workflows.feature_level AS feature_level, workflows.evaluates AS evaluates, workflows.has_flow AS has_flow,
+    workflows.created_at AS created_at, workflows.status AS status, workflows.name AS name, workflows.description AS
+    description, workflows.webhook_url AS webhook_url, workflows.completed_steps AS completed_steps,
+    workflows.execution_id AS execution_id, workflows.failure AS failure, workflows.started_at AS started_at,
+    workflows.completed_at AS completed_at, workflows.updated_at AS updated_at, workflows.deleted_at AS deleted_at,
+    workflows.deadline_at AS deadline_at, workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner,
+    workflows.epoch AS epoch, workflows.last_event AS last_event, workflows.crashes AS crashes, workflows.wake_at AS
+    wake_at, workflows.parent_id AS parent_id, workflows.parent_step AS parent_step, workflows.parent_item AS
+    parent_item, workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ends AS child_ends,
     workflows.sub_workflows AS sub_workflows, workflows.sub_workflow_steps AS sub_workflow_steps,
     workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT steps.step_id
 FROM steps
@@ -3586,12 +3586,12 @@ ORDER BY steps.started_at, steps.position
 LIMIT $6::INTEGER) AS current_step, (SELECT array_agg(concat(steps.step_id, $7::VARCHAR, steps.error_message)
 ORDER BY steps.position) AS array_agg_1
 FROM steps
-WHERE steps.workflow_id = workflows.id AND steps.status = $8::VARCHAR) AS step_errors, CASE WHEN
-    (workflows.feature_level >= 2) THEN (SELECT concat(steps.step_id, $7::VARCHAR, steps.error_message) AS concat_2
+WHERE steps.workflow_id = workflows.id AND steps.status = $8::VARCHAR) AS step_errors, CASE WHEN workflows.has_flow
+    THEN (SELECT concat(steps.step_id, $7::VARCHAR, steps.error_message) AS concat_2
 FROM steps
 WHERE steps.workflow_id = workflows.id AND steps.status = $8::VARCHAR AND NOT steps.optional
 ORDER BY steps.position
-LIMIT $9::INTEGER) END AS fatal_error, CASE WHEN (workflows.feature_level >= 2) THEN (SELECT count(*) AS count_1
+LIMIT $9::INTEGER) END AS fatal_error, CASE WHEN workflows.has_flow THEN (SELECT count(*) AS count_1
 FROM steps
 WHERE steps.workflow_id = workflows.id AND (steps.status = $10::VARCHAR AND steps.skip_reason != $11::VARCHAR OR
     steps.status = $8::VARCHAR AND steps.optional)) END AS done_without_result, (SELECT
@@ -3605,8 +3605,8 @@ WHERE tasks.sent IS NOT NULL AND tasks.provider IS NOT NULL AND (tasks.cost IS N
     (tasks.cancel_receipt IS NULL OR tasks.cancel_receipt = $14::VARCHAR))) AND tasks.workflow_id = workflows.id
 GROUP BY 1) AS sums) AS costs, (SELECT array_agg(labels.label) AS array_agg_2
 FROM labels
-WHERE labels.workflow_id = workflows.id) AS labels, final.step_id AS final_step_id, CASE WHEN (workflows.feature_level
-    >= 5) THEN (
+WHERE labels.workflow_id = workflows.id) AS labels, final.step_id AS final_step_id, CASE WHEN workflows.has_flow THEN
+    (
 SELECT sum(each.share)
 FROM (
 SELECT (count(*) FILTER (WHERE i.status = 'COMPLETED'))::float8 / count(*) AS share
@@ -3787,10 +3787,10 @@ LIMIT $1::BIGINT) AS ids ON ids.id = workflows.id)
 SELECT versions.page_id, versions.page_event, versions.page_updated_at, versions.page_created_at,
     versions.page_has_next, versions.page_bytes, whole.id, whole.tenant, whole.origin_instance, whole.origin_zone,
     whole.origin_reference, whole.config, whole.suppress_subtask_events, whole.total_steps, whole.final_position,
-    whole.definition_bytes, whole.feature_level, whole.evaluates, whole.created_at, whole.status, whole.name,
-    whole.description, whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure, whole.started_at,
-    whole.completed_at, whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner,
-    whole.epoch, whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step,
+    whole.definition_bytes, whole.feature_level, whole.evaluates, whole.has_flow, whole.created_at, whole.status,
+    whole.name, whole.description, whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure,
+    whole.started_at, whole.completed_at, whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s,
+    whole.owner, whole.epoch, whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step,
     whole.parent_item, whole.root_id, whole.depth, whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps,
     whole.sub_workflow_bytes, whole.current_step, whole.step_errors, whole.fatal_error, whole.done_without_result,
     whole.costs, whole.labels, whole.final_step_id, whole.items_done, whole.final_step_result
@@ -3800,15 +3800,15 @@ JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.o
     workflows.origin_zone AS origin_zone, workflows.origin_reference AS origin_reference, workflows.config AS config,
     workflows.suppress_subtask_events AS suppress_subtask_events, workflows.total_steps AS total_steps,
     workflows.final_position AS final_position, workflows.definition_bytes AS definition_bytes,
-    workflows.feature_level AS feature_level, workflows.evaluates AS evaluates, workflows.created_at AS created_at,
-    workflows.status AS status, workflows.name AS name, workflows.description AS description, workflows.webhook_url AS
-    webhook_url, workflows.completed_steps AS completed_steps, workflows.execution_id AS execution_id,
-    workflows.failure AS failure, workflows.started_at AS started_at, workflows.completed_at AS completed_at,
-    workflows.updated_at AS updated_at, workflows.deleted_at AS deleted_at, workflows.deadline_at AS deadline_at,
-    workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch,
-    workflows.last_event AS last_event, workflows.crashes AS crashes, workflows.wake_at AS wake_at,
-    workflows.parent_id AS parent_id, workflows.parent_step AS parent_step, workflows.parent_item AS parent_item,
-    workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ends AS child_ends,
+    workflows.feature_level AS feature_level, workflows.evaluates AS evaluates, workflows.has_flow AS has_flow,
+    workflows.created_at AS created_at, workflows.status AS status, workflows.name AS name, workflows.description AS
+    description, workflows.webhook_url AS webhook_url, workflows.completed_steps AS completed_steps,
+    workflows.execution_id AS execution_id, workflows.failure AS failure, workflows.started_at AS started_at,
+    workflows.completed_at AS completed_at, workflows.updated_at AS updated_at, workflows.deleted_at AS deleted_at,
+    workflows.deadline_at AS deadline_at, workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner,
+    workflows.epoch AS epoch, workflows.last_event AS last_event, workflows.crashes AS crashes, workflows.wake_at AS
+    wake_at, workflows.parent_id AS parent_id, workflows.parent_step AS parent_step, workflows.parent_item AS
+    parent_item, workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ends AS child_ends,
     workflows.sub_workflows AS sub_workflows, workflows.sub_workflow_steps AS sub_workflow_steps,
     workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT steps.step_id
 FROM steps
@@ -3817,12 +3817,12 @@ ORDER BY steps.started_at, steps.position
 LIMIT $6::INTEGER) AS current_step, (SELECT array_agg(concat(steps.step_id, $7::VARCHAR, steps.error_message)
 ORDER BY steps.position) AS array_agg_1
 FROM steps
-WHERE steps.workflow_id = workflows.id AND steps.status = $8::VARCHAR) AS step_errors, CASE WHEN
-    (workflows.feature_level >= 2) THEN (SELECT concat(steps.step_id, $7::VARCHAR, steps.error_message) AS concat_2
+WHERE steps.workflow_id = workflows.id AND steps.status = $8::VARCHAR) AS step_errors, CASE WHEN workflows.has_flow
+    THEN (SELECT concat(steps.step_id, $7::VARCHAR, steps.error_message) AS concat_2
 FROM steps
 WHERE steps.workflow_id = workflows.id AND steps.status = $8::VARCHAR AND NOT steps.optional
 ORDER BY steps.position
-LIMIT $9::INTEGER) END AS fatal_error, CASE WHEN (workflows.feature_level >= 2) THEN (SELECT count(*) AS count_1
+LIMIT $9::INTEGER) END AS fatal_error, CASE WHEN workflows.has_flow THEN (SELECT count(*) AS count_1
 FROM steps
 WHERE steps.workflow_id = workflows.id AND (steps.status = $10::VARCHAR AND steps.skip_reason != $11::VARCHAR OR
     steps.status = $8::VARCHAR AND steps.optional)) END AS done_without_result, (SELECT
@@ -3836,8 +3836,8 @@ WHERE tasks.sent IS NOT NULL AND tasks.provider IS NOT NULL AND (tasks.cost IS N
     (tasks.cancel_receipt IS NULL OR tasks.cancel_receipt = $14::VARCHAR))) AND tasks.workflow_id = workflows.id
 GROUP BY 1) AS sums) AS costs, (SELECT array_agg(labels.label) AS array_agg_2
 FROM labels
-WHERE labels.workflow_id = workflows.id) AS labels, final.step_id AS final_step_id, CASE WHEN (workflows.feature_level
-    >= 5) THEN (
+WHERE labels.workflow_id = workflows.id) AS labels, final.step_id AS final_step_id, CASE WHEN workflows.has_flow THEN
+    (
 SELECT sum(each.share)
 FROM (
 SELECT (count(*) FILTER (WHERE i.status = 'COMPLETED'))::float8 / count(*) AS share
@@ -4019,10 +4019,10 @@ LIMIT $1::BIGINT) AS ids ON ids.id = workflows.id)
 SELECT versions.page_id, versions.page_event, versions.page_updated_at, versions.page_created_at,
     versions.page_has_next, versions.page_bytes, whole.id, whole.tenant, whole.origin_instance, whole.origin_zone,
     whole.origin_reference, whole.config, whole.suppress_subtask_events, whole.total_steps, whole.final_position,
-    whole.definition_bytes, whole.feature_level, whole.evaluates, whole.created_at, whole.status, whole.name,
-    whole.description, whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure, whole.started_at,
-    whole.completed_at, whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner,
-    whole.epoch, whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step,
+    whole.definition_bytes, whole.feature_level, whole.evaluates, whole.has_flow, whole.created_at, whole.status,
+    whole.name, whole.description, whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure,
+    whole.started_at, whole.completed_at, whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s,
+    whole.owner, whole.epoch, whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step,
     whole.parent_item, whole.root_id, whole.depth, whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps,
     whole.sub_workflow_bytes, whole.current_step, whole.step_errors, whole.fatal_error, whole.done_without_result,
     whole.costs, whole.labels, whole.final_step_id, whole.items_done, whole.final_step_result
@@ -4032,15 +4032,15 @@ JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.o
     workflows.origin_zone AS origin_zone, workflows.origin_reference AS origin_reference, workflows.config AS config,
     workflows.suppress_subtask_events AS suppress_subtask_events, workflows.total_steps AS total_steps,
     workflows.final_position AS final_position, workflows.definition_bytes AS definition_bytes,
-    workflows.feature_level AS feature_level, workflows.evaluates AS evaluates, workflows.created_at AS created_at,
-    workflows.status AS status, workflows.name AS name, workflows.description AS description, workflows.webhook_url AS
-    webhook_url, workflows.completed_steps AS completed_steps, workflows.execution_id AS execution_id,
-    workflows.failure AS failure, workflows.started_at AS started_at, workflows.completed_at AS completed_at,
-    workflows.updated_at AS updated_at, workflows.deleted_at AS deleted_at, workflows.deadline_at AS deadline_at,
-    workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch,
-    workflows.last_event AS last_event, workflows.crashes AS crashes, workflows.wake_at AS wake_at,
-    workflows.parent_id AS parent_id, workflows.parent_step AS parent_step, workflows.parent_item AS parent_item,
-    workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ends AS child_ends,
+    workflows.feature_level AS feature_level, workflows.evaluates AS evaluates, workflows.has_flow AS has_flow,
+    workflows.created_at AS created_at, workflows.status AS status, workflows.name AS name, workflows.description AS
+    description, workflows.webhook_url AS webhook_url, workflows.completed_steps AS completed_steps,
+    workflows.execution_id AS execution_id, workflows.failure AS failure, workflows.started_at AS started_at,
+    workflows.completed_at AS completed_at, workflows.updated_at AS updated_at, workflows.deleted_at AS deleted_at,
+    workflows.deadline_at AS deadline_at, workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner,
+    workflows.epoch AS epoch, workflows.last_event AS last_event, workflows.crashes AS crashes, workflows.wake_at AS
+    wake_at, workflows.parent_id AS parent_id, workflows.parent_step AS parent_step, workflows.parent_item AS
+    parent_item, workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ends AS child_ends,
     workflows.sub_workflows AS sub_workflows, workflows.sub_workflow_steps AS sub_workflow_steps,
     workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT steps.step_id
 FROM steps
@@ -4049,12 +4049,12 @@ ORDER BY steps.started_at, steps.position
 LIMIT $8::INTEGER) AS current_step, (SELECT array_agg(concat(steps.step_id, $9::VARCHAR, steps.error_message)
 ORDER BY steps.position) AS array_agg_1
 FROM steps
-WHERE steps.workflow_id = workflows.id AND steps.status = $10::VARCHAR) AS step_errors, CASE WHEN
-    (workflows.feature_level >= 2) THEN (SELECT concat(steps.step_id, $9::VARCHAR, steps.error_message) AS concat_2
+WHERE steps.workflow_id = workflows.id AND steps.status = $10::VARCHAR) AS step_errors, CASE WHEN workflows.has_flow
+    THEN (SELECT concat(steps.step_id, $9::VARCHAR, steps.error_message) AS concat_2
 FROM steps
 WHERE steps.workflow_id = workflows.id AND steps.status = $10::VARCHAR AND NOT steps.optional
 ORDER BY steps.position
-LIMIT $11::INTEGER) END AS fatal_error, CASE WHEN (workflows.feature_level >= 2) THEN (SELECT count(*) AS count_1
+LIMIT $11::INTEGER) END AS fatal_error, CASE WHEN workflows.has_flow THEN (SELECT count(*) AS count_1
 FROM steps
 WHERE steps.workflow_id = workflows.id AND (steps.status = $12::VARCHAR AND steps.skip_reason != $13::VARCHAR OR
     steps.status = $10::VARCHAR AND steps.optional)) END AS done_without_result, (SELECT
@@ -4068,8 +4068,8 @@ WHERE tasks.sent IS NOT NULL AND tasks.provider IS NOT NULL AND (tasks.cost IS N
     (tasks.cancel_receipt IS NULL OR tasks.cancel_receipt = $16::VARCHAR))) AND tasks.workflow_id = workflows.id
 GROUP BY 1) AS sums) AS costs, (SELECT array_agg(labels.label) AS array_agg_2
 FROM labels
-WHERE labels.workflow_id = workflows.id) AS labels, final.step_id AS final_step_id, CASE WHEN (workflows.feature_level
-    >= 5) THEN (
+WHERE labels.workflow_id = workflows.id) AS labels, final.step_id AS final_step_id, CASE WHEN workflows.has_flow THEN
+    (
 SELECT sum(each.share)
 FROM (
 SELECT (count(*) FILTER (WHERE i.status = 'COMPLETED'))::float8 / count(*) AS share
@@ -4246,10 +4246,10 @@ LIMIT $1::BIGINT) AS ids ON ids.id = workflows.id)
 SELECT versions.page_id, versions.page_event, versions.page_updated_at, versions.page_created_at,
     versions.page_has_next, versions.page_bytes, whole.id, whole.tenant, whole.origin_instance, whole.origin_zone,
     whole.origin_reference, whole.config, whole.suppress_subtask_events, whole.total_steps, whole.final_position,
-    whole.definition_bytes, whole.feature_level, whole.evaluates, whole.created_at, whole.status, whole.name,
-    whole.description, whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure, whole.started_at,
-    whole.completed_at, whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner,
-    whole.epoch, whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step,
+    whole.definition_bytes, whole.feature_level, whole.evaluates, whole.has_flow, whole.created_at, whole.status,
+    whole.name, whole.description, whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure,
+    whole.started_at, whole.completed_at, whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s,
+    whole.owner, whole.epoch, whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step,
     whole.parent_item, whole.root_id, whole.depth, whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps,
     whole.sub_workflow_bytes, whole.current_step, whole.step_errors, whole.fatal_error, whole.done_without_result,
     whole.costs, whole.labels, whole.final_step_id, whole.items_done, whole.final_step_result
@@ -4259,15 +4259,15 @@ JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.o
     workflows.origin_zone AS origin_zone, workflows.origin_reference AS origin_reference, workflows.config AS config,
     workflows.suppress_subtask_events AS suppress_subtask_events, workflows.total_steps AS total_steps,
     workflows.final_position AS final_position, workflows.definition_bytes AS definition_bytes,
-    workflows.feature_level AS feature_level, workflows.evaluates AS evaluates, workflows.created_at AS created_at,
-    workflows.status AS status, workflows.name AS name, workflows.description AS description, workflows.webhook_url AS
-    webhook_url, workflows.completed_steps AS completed_steps, workflows.execution_id AS execution_id,
-    workflows.failure AS failure, workflows.started_at AS started_at, workflows.completed_at AS completed_at,
-    workflows.updated_at AS updated_at, workflows.deleted_at AS deleted_at, workflows.deadline_at AS deadline_at,
-    workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch,
-    workflows.last_event AS last_event, workflows.crashes AS crashes, workflows.wake_at AS wake_at,
-    workflows.parent_id AS parent_id, workflows.parent_step AS parent_step, workflows.parent_item AS parent_item,
-    workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ends AS child_ends,
+    workflows.feature_level AS feature_level, workflows.evaluates AS evaluates, workflows.has_flow AS has_flow,
+    workflows.created_at AS created_at, workflows.status AS status, workflows.name AS name, workflows.description AS
+    description, workflows.webhook_url AS webhook_url, workflows.completed_steps AS completed_steps,
+    workflows.execution_id AS execution_id, workflows.failure AS failure, workflows.started_at AS started_at,
+    workflows.completed_at AS completed_at, workflows.updated_at AS updated_at, workflows.deleted_at AS deleted_at,
+    workflows.deadline_at AS deadline_at, workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner,
+    workflows.epoch AS epoch, workflows.last_event AS last_event, workflows.crashes AS crashes, workflows.wake_at AS
+    wake_at, workflows.parent_id AS parent_id, workflows.parent_step AS parent_step, workflows.parent_item AS
+    parent_item, workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ends AS child_ends,
     workflows.sub_workflows AS sub_workflows, workflows.sub_workflow_steps AS sub_workflow_steps,
     workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT steps.step_id
 FROM steps
@@ -4276,12 +4276,12 @@ ORDER BY steps.started_at, steps.position
 LIMIT $9::INTEGER) AS current_step, (SELECT array_agg(concat(steps.step_id, $10::VARCHAR, steps.error_message)
 ORDER BY steps.position) AS array_agg_1
 FROM steps
-WHERE steps.workflow_id = workflows.id AND steps.status = $11::VARCHAR) AS step_errors, CASE WHEN
-    (workflows.feature_level >= 2) THEN (SELECT concat(steps.step_id, $10::VARCHAR, steps.error_message) AS concat_2
+WHERE steps.workflow_id = workflows.id AND steps.status = $11::VARCHAR) AS step_errors, CASE WHEN workflows.has_flow
+    THEN (SELECT concat(steps.step_id, $10::VARCHAR, steps.error_message) AS concat_2
 FROM steps
 WHERE steps.workflow_id = workflows.id AND steps.status = $11::VARCHAR AND NOT steps.optional
 ORDER BY steps.position
-LIMIT $12::INTEGER) END AS fatal_error, CASE WHEN (workflows.feature_level >= 2) THEN (SELECT count(*) AS count_1
+LIMIT $12::INTEGER) END AS fatal_error, CASE WHEN workflows.has_flow THEN (SELECT count(*) AS count_1
 FROM steps
 WHERE steps.workflow_id = workflows.id AND (steps.status = $13::VARCHAR AND steps.skip_reason != $14::VARCHAR OR
     steps.status = $11::VARCHAR AND steps.optional)) END AS done_without_result, (SELECT
@@ -4295,8 +4295,8 @@ WHERE tasks.sent IS NOT NULL AND tasks.provider IS NOT NULL AND (tasks.cost IS N
     (tasks.cancel_receipt IS NULL OR tasks.cancel_receipt = $17::VARCHAR))) AND tasks.workflow_id = workflows.id
 GROUP BY 1) AS sums) AS costs, (SELECT array_agg(labels.label) AS array_agg_2
 FROM labels
-WHERE labels.workflow_id = workflows.id) AS labels, final.step_id AS final_step_id, CASE WHEN (workflows.feature_level
-    >= 5) THEN (
+WHERE labels.workflow_id = workflows.id) AS labels, final.step_id AS final_step_id, CASE WHEN workflows.has_flow THEN
+    (
 SELECT sum(each.share)
 FROM (
 SELECT (count(*) FILTER (WHERE i.status = 'COMPLETED'))::float8 / count(*) AS share
@@ -4472,10 +4472,10 @@ LIMIT $1::BIGINT) AS ids ON ids.id = workflows.id)
 SELECT versions.page_id, versions.page_event, versions.page_updated_at, versions.page_created_at,
     versions.page_has_next, versions.page_bytes, whole.id, whole.tenant, whole.origin_instance, whole.origin_zone,
     whole.origin_reference, whole.config, whole.suppress_subtask_events, whole.total_steps, whole.final_position,
-    whole.definition_bytes, whole.feature_level, whole.evaluates, whole.created_at, whole.status, whole.name,
-    whole.description, whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure, whole.started_at,
-    whole.completed_at, whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner,
-    whole.epoch, whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step,
+    whole.definition_bytes, whole.feature_level, whole.evaluates, whole.has_flow, whole.created_at, whole.status,
+    whole.name, whole.description, whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure,
+    whole.started_at, whole.completed_at, whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s,
+    whole.owner, whole.epoch, whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step,
     whole.parent_item, whole.root_id, whole.depth, whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps,
     whole.sub_workflow_bytes, whole.current_step, whole.step_errors, whole.fatal_error, whole.done_without_result,
     whole.costs, whole.labels, whole.final_step_id, whole.items_done, whole.final_step_result
@@ -4485,15 +4485,15 @@ JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.o
     workflows.origin_zone AS origin_zone, workflows.origin_reference AS origin_reference, workflows.config AS config,
     workflows.suppress_subtask_events AS suppress_subtask_events, workflows.total_steps AS total_steps,
     workflows.final_position AS final_position, workflows.definition_bytes AS definition_bytes,
-    workflows.feature_level AS feature_level, workflows.evaluates AS evaluates, workflows.created_at AS created_at,
-    workflows.status AS status, workflows.name AS name, workflows.description AS description, workflows.webhook_url AS
-    webhook_url, workflows.completed_steps AS completed_steps, workflows.execution_id AS execution_id,
-    workflows.failure AS failure, workflows.started_at AS started_at, workflows.completed_at AS completed_at,
-    workflows.updated_at AS updated_at, workflows.deleted_at AS deleted_at, workflows.deadline_at AS deadline_at,
-    workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch,
-    workflows.last_event AS last_event, workflows.crashes AS crashes, workflows.wake_at AS wake_at,
-    workflows.parent_id AS parent_id, workflows.parent_step AS parent_step, workflows.parent_item AS parent_item,
-    workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ends AS child_ends,
+    workflows.feature_level AS feature_level, workflows.evaluates AS evaluates, workflows.has_flow AS has_flow,
+    workflows.created_at AS created_at, workflows.status AS status, workflows.name AS name, workflows.description AS
+    description, workflows.webhook_url AS webhook_url, workflows.completed_steps AS completed_steps,
+    workflows.execution_id AS execution_id, workflows.failure AS failure, workflows.started_at AS started_at,
+    workflows.completed_at AS completed_at, workflows.updated_at AS updated_at, workflows.deleted_at AS deleted_at,
+    workflows.deadline_at AS deadline_at, workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner,
+    workflows.epoch AS epoch, workflows.last_event AS last_event, workflows.crashes AS crashes, workflows.wake_at AS
+    wake_at, workflows.parent_id AS parent_id, workflows.parent_step AS parent_step, workflows.parent_item AS
+    parent_item, workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ends AS child_ends,
     workflows.sub_workflows AS sub_workflows, workflows.sub_workflow_steps AS sub_workflow_steps,
     workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT steps.step_id
 FROM steps
@@ -4502,12 +4502,12 @@ ORDER BY steps.started_at, steps.position
 LIMIT $7::INTEGER) AS current_step, (SELECT array_agg(concat(steps.step_id, $8::VARCHAR, steps.error_message)
 ORDER BY steps.position) AS array_agg_1
 FROM steps
-WHERE steps.workflow_id = workflows.id AND steps.status = $9::VARCHAR) AS step_errors, CASE WHEN
-    (workflows.feature_level >= 2) THEN (SELECT concat(steps.step_id, $8::VARCHAR, steps.error_message) AS concat_2
+WHERE steps.workflow_id = workflows.id AND steps.status = $9::VARCHAR) AS step_errors, CASE WHEN workflows.has_flow
+    THEN (SELECT concat(steps.step_id, $8::VARCHAR, steps.error_message) AS concat_2
 FROM steps
 WHERE steps.workflow_id = workflows.id AND steps.status = $9::VARCHAR AND NOT steps.optional
 ORDER BY steps.position
-LIMIT $10::INTEGER) END AS fatal_error, CASE WHEN (workflows.feature_level >= 2) THEN (SELECT count(*) AS count_1
+LIMIT $10::INTEGER) END AS fatal_error, CASE WHEN workflows.has_flow THEN (SELECT count(*) AS count_1
 FROM steps
 WHERE steps.workflow_id = workflows.id AND (steps.status = $11::VARCHAR AND steps.skip_reason != $12::VARCHAR OR
     steps.status = $9::VARCHAR AND steps.optional)) END AS done_without_result, (SELECT
@@ -4521,8 +4521,8 @@ WHERE tasks.sent IS NOT NULL AND tasks.provider IS NOT NULL AND (tasks.cost IS N
     (tasks.cancel_receipt IS NULL OR tasks.cancel_receipt = $15::VARCHAR))) AND tasks.workflow_id = workflows.id
 GROUP BY 1) AS sums) AS costs, (SELECT array_agg(labels.label) AS array_agg_2
 FROM labels
-WHERE labels.workflow_id = workflows.id) AS labels, final.step_id AS final_step_id, CASE WHEN (workflows.feature_level
-    >= 5) THEN (
+WHERE labels.workflow_id = workflows.id) AS labels, final.step_id AS final_step_id, CASE WHEN workflows.has_flow THEN
+    (
 SELECT sum(each.share)
 FROM (
 SELECT (count(*) FILTER (WHERE i.status = 'COMPLETED'))::float8 / count(*) AS share
@@ -4697,10 +4697,10 @@ LIMIT $1::BIGINT) AS ids ON ids.id = workflows.id)
 SELECT versions.page_id, versions.page_event, versions.page_updated_at, versions.page_created_at,
     versions.page_has_next, versions.page_bytes, whole.id, whole.tenant, whole.origin_instance, whole.origin_zone,
     whole.origin_reference, whole.config, whole.suppress_subtask_events, whole.total_steps, whole.final_position,
-    whole.definition_bytes, whole.feature_level, whole.evaluates, whole.created_at, whole.status, whole.name,
-    whole.description, whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure, whole.started_at,
-    whole.completed_at, whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner,
-    whole.epoch, whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step,
+    whole.definition_bytes, whole.feature_level, whole.evaluates, whole.has_flow, whole.created_at, whole.status,
+    whole.name, whole.description, whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure,
+    whole.started_at, whole.completed_at, whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s,
+    whole.owner, whole.epoch, whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step,
     whole.parent_item, whole.root_id, whole.depth, whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps,
     whole.sub_workflow_bytes, whole.current_step, whole.step_errors, whole.fatal_error, whole.done_without_result,
     whole.costs, whole.labels, whole.final_step_id, whole.items_done, whole.final_step_result
@@ -4710,15 +4710,15 @@ JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.o
     workflows.origin_zone AS origin_zone, workflows.origin_reference AS origin_reference, workflows.config AS config,
     workflows.suppress_subtask_events AS suppress_subtask_events, workflows.total_steps AS total_steps,
     workflows.final_position AS final_position, workflows.definition_bytes AS definition_bytes,
-    workflows.feature_level AS feature_level, workflows.evaluates AS evaluates, workflows.created_at AS created_at,
-    workflows.status AS status, workflows.name AS name, workflows.description AS description, workflows.webhook_url AS
-    webhook_url, workflows.completed_steps AS completed_steps, workflows.execution_id AS execution_id,
-    workflows.failure AS failure, workflows.started_at AS started_at, workflows.completed_at AS completed_at,
-    workflows.updated_at AS updated_at, workflows.deleted_at AS deleted_at, workflows.deadline_at AS deadline_at,
-    workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch,
-    workflows.last_event AS last_event, workflows.crashes AS crashes, workflows.wake_at AS wake_at,
-    workflows.parent_id AS parent_id, workflows.parent_step AS parent_step, workflows.parent_item AS parent_item,
-    workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ends AS child_ends,
+    workflows.feature_level AS feature_level, workflows.evaluates AS evaluates, workflows.has_flow AS has_flow,
+    workflows.created_at AS created_at, workflows.status AS status, workflows.name AS name, workflows.description AS
+    description, workflows.webhook_url AS webhook_url, workflows.completed_steps AS completed_steps,
+    workflows.execution_id AS execution_id, workflows.failure AS failure, workflows.started_at AS started_at,
+    workflows.completed_at AS completed_at, workflows.updated_at AS updated_at, workflows.deleted_at AS deleted_at,
+    workflows.deadline_at AS deadline_at, workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner,
+    workflows.epoch AS epoch, workflows.last_event AS last_event, workflows.crashes AS crashes, workflows.wake_at AS
+    wake_at, workflows.parent_id AS parent_id, workflows.parent_step AS parent_step, workflows.parent_item AS
+    parent_item, workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ends AS child_ends,
     workflows.sub_workflows AS sub_workflows, workflows.sub_workflow_steps AS sub_workflow_steps,
     workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT steps.step_id
 FROM steps
@@ -4727,12 +4727,12 @@ ORDER BY steps.started_at, steps.position
 LIMIT $6::INTEGER) AS current_step, (SELECT array_agg(concat(steps.step_id, $7::VARCHAR, steps.error_message)
 ORDER BY steps.position) AS array_agg_1
 FROM steps
-WHERE steps.workflow_id = workflows.id AND steps.status = $8::VARCHAR) AS step_errors, CASE WHEN
-    (workflows.feature_level >= 2) THEN (SELECT concat(steps.step_id, $7::VARCHAR, steps.error_message) AS concat_2
+WHERE steps.workflow_id = workflows.id AND steps.status = $8::VARCHAR) AS step_errors, CASE WHEN workflows.has_flow
+    THEN (SELECT concat(steps.step_id, $7::VARCHAR, steps.error_message) AS concat_2
 FROM steps
 WHERE steps.workflow_id = workflows.id AND steps.status = $8::VARCHAR AND NOT steps.optional
 ORDER BY steps.position
-LIMIT $9::INTEGER) END AS fatal_error, CASE WHEN (workflows.feature_level >= 2) THEN (SELECT count(*) AS count_1
+LIMIT $9::INTEGER) END AS fatal_error, CASE WHEN workflows.has_flow THEN (SELECT count(*) AS count_1
 FROM steps
 WHERE steps.workflow_id = workflows.id AND (steps.status = $10::VARCHAR AND steps.skip_reason != $11::VARCHAR OR
     steps.status = $8::VARCHAR AND steps.optional)) END AS done_without_result, (SELECT
@@ -4746,8 +4746,8 @@ WHERE tasks.sent IS NOT NULL AND tasks.provider IS NOT NULL AND (tasks.cost IS N
     (tasks.cancel_receipt IS NULL OR tasks.cancel_receipt = $14::VARCHAR))) AND tasks.workflow_id = workflows.id
 GROUP BY 1) AS sums) AS costs, (SELECT array_agg(labels.label) AS array_agg_2
 FROM labels
-WHERE labels.workflow_id = workflows.id) AS labels, final.step_id AS final_step_id, CASE WHEN (workflows.feature_level
-    >= 5) THEN (
+WHERE labels.workflow_id = workflows.id) AS labels, final.step_id AS final_step_id, CASE WHEN workflows.has_flow THEN
+    (
 SELECT sum(each.share)
 FROM (
 SELECT (count(*) FILTER (WHERE i.status = 'COMPLETED'))::float8 / count(*) AS share
@@ -4917,10 +4917,10 @@ LIMIT $1::BIGINT) AS ids ON ids.id = workflows.id)
 SELECT versions.page_id, versions.page_event, versions.page_updated_at, versions.page_created_at,
     versions.page_has_next, versions.page_bytes, whole.id, whole.tenant, whole.origin_instance, whole.origin_zone,
     whole.origin_reference, whole.config, whole.suppress_subtask_events, whole.total_steps, whole.final_position,
-    whole.definition_bytes, whole.feature_level, whole.evaluates, whole.created_at, whole.status, whole.name,
-    whole.description, whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure, whole.started_at,
-    whole.completed_at, whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner,
-    whole.epoch, whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step,
+    whole.definition_bytes, whole.feature_level, whole.evaluates, whole.has_flow, whole.created_at, whole.status,
+    whole.name, whole.description, whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure,
+    whole.started_at, whole.completed_at, whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s,
+    whole.owner, whole.epoch, whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step,
     whole.parent_item, whole.root_id, whole.depth, whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps,
     whole.sub_workflow_bytes, whole.current_step, whole.step_errors, whole.fatal_error, whole.done_without_result,
     whole.costs, whole.labels, whole.final_step_id, whole.items_done, whole.final_step_result
@@ -4930,15 +4930,15 @@ JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.o
     workflows.origin_zone AS origin_zone, workflows.origin_reference AS origin_reference, workflows.config AS config,
     workflows.suppress_subtask_events AS suppress_subtask_events, workflows.total_steps AS total_steps,
     workflows.final_position AS final_position, workflows.definition_bytes AS definition_bytes,
-    workflows.feature_level AS feature_level, workflows.evaluates AS evaluates, workflows.created_at AS created_at,
-    workflows.status AS status, workflows.name AS name, workflows.description AS description, workflows.webhook_url AS
-    webhook_url, workflows.completed_steps AS completed_steps, workflows.execution_id AS execution_id,
-    workflows.failure AS failure, workflows.started_at AS started_at, workflows.completed_at AS completed_at,
-    workflows.updated_at AS updated_at, workflows.deleted_at AS deleted_at, workflows.deadline_at AS deadline_at,
-    workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch,
-    workflows.last_event AS last_event, workflows.crashes AS crashes, workflows.wake_at AS wake_at,
-    workflows.parent_id AS parent_id, workflows.parent_step AS parent_step, workflows.parent_item AS parent_item,
-    workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ends AS child_ends,
+    workflows.feature_level AS feature_level, workflows.evaluates AS evaluates, workflows.has_flow AS has_flow,
+    workflows.created_at AS created_at, workflows.status AS status, workflows.name AS name, workflows.description AS
+    description, workflows.webhook_url AS webhook_url, workflows.completed_steps AS completed_steps,
+    workflows.execution_id AS execution_id, workflows.failure AS failure, workflows.started_at AS started_at,
+    workflows.completed_at AS completed_at, workflows.updated_at AS updated_at, workflows.deleted_at AS deleted_at,
+    workflows.deadline_at AS deadline_at, workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner,
+    workflows.epoch AS epoch, workflows.last_event AS last_event, workflows.crashes AS crashes, workflows.wake_at AS
+    wake_at, workflows.parent_id AS parent_id, workflows.parent_step AS parent_step, workflows.parent_item AS
+    parent_item, workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ends AS child_ends,
     workflows.sub_workflows AS sub_workflows, workflows.sub_workflow_steps AS sub_workflow_steps,
     workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT steps.step_id
 FROM steps
@@ -4947,12 +4947,12 @@ ORDER BY steps.started_at, steps.position
 LIMIT $6::INTEGER) AS current_step, (SELECT array_agg(concat(steps.step_id, $7::VARCHAR, steps.error_message)
 ORDER BY steps.position) AS array_agg_1
 FROM steps
-WHERE steps.workflow_id = workflows.id AND steps.status = $8::VARCHAR) AS step_errors, CASE WHEN
-    (workflows.feature_level >= 2) THEN (SELECT concat(steps.step_id, $7::VARCHAR, steps.error_message) AS concat_2
+WHERE steps.workflow_id = workflows.id AND steps.status = $8::VARCHAR) AS step_errors, CASE WHEN workflows.has_flow
+    THEN (SELECT concat(steps.step_id, $7::VARCHAR, steps.error_message) AS concat_2
 FROM steps
 WHERE steps.workflow_id = workflows.id AND steps.status = $8::VARCHAR AND NOT steps.optional
 ORDER BY steps.position
-LIMIT $9::INTEGER) END AS fatal_error, CASE WHEN (workflows.feature_level >= 2) THEN (SELECT count(*) AS count_1
+LIMIT $9::INTEGER) END AS fatal_error, CASE WHEN workflows.has_flow THEN (SELECT count(*) AS count_1
 FROM steps
 WHERE steps.workflow_id = workflows.id AND (steps.status = $10::VARCHAR AND steps.skip_reason != $11::VARCHAR OR
     steps.status = $8::VARCHAR AND steps.optional)) END AS done_without_result, (SELECT
@@ -4966,8 +4966,8 @@ WHERE tasks.sent IS NOT NULL AND tasks.provider IS NOT NULL AND (tasks.cost IS N
     (tasks.cancel_receipt IS NULL OR tasks.cancel_receipt = $14::VARCHAR))) AND tasks.workflow_id = workflows.id
 GROUP BY 1) AS sums) AS costs, (SELECT array_agg(labels.label) AS array_agg_2
 FROM labels
-WHERE labels.workflow_id = workflows.id) AS labels, final.step_id AS final_step_id, CASE WHEN (workflows.feature_level
-    >= 5) THEN (
+WHERE labels.workflow_id = workflows.id) AS labels, final.step_id AS final_step_id, CASE WHEN workflows.has_flow THEN
+    (
 SELECT sum(each.share)
 FROM (
 SELECT (count(*) FILTER (WHERE i.status = 'COMPLETED'))::float8 / count(*) AS share
@@ -5138,10 +5138,10 @@ LIMIT $1::BIGINT) AS ids ON ids.id = workflows.id)
 SELECT versions.page_id, versions.page_event, versions.page_updated_at, versions.page_created_at,
     versions.page_has_next, versions.page_bytes, whole.id, whole.tenant, whole.origin_instance, whole.origin_zone,
     whole.origin_reference, whole.config, whole.suppress_subtask_events, whole.total_steps, whole.final_position,
-    whole.definition_bytes, whole.feature_level, whole.evaluates, whole.created_at, whole.status, whole.name,
-    whole.description, whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure, whole.started_at,
-    whole.completed_at, whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner,
-    whole.epoch, whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step,
+    whole.definition_bytes, whole.feature_level, whole.evaluates, whole.has_flow, whole.created_at, whole.status,
+    whole.name, whole.description, whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure,
+    whole.started_at, whole.completed_at, whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s,
+    whole.owner, whole.epoch, whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step,
     whole.parent_item, whole.root_id, whole.depth, whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps,
     whole.sub_workflow_bytes, whole.current_step, whole.step_errors, whole.fatal_error, whole.done_without_result,
     whole.costs, whole.labels, whole.final_step_id, whole.items_done, whole.final_step_result
@@ -5151,15 +5151,15 @@ JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.o
     workflows.origin_zone AS origin_zone, workflows.origin_reference AS origin_reference, workflows.config AS config,
     workflows.suppress_subtask_events AS suppress_subtask_events, workflows.total_steps AS total_steps,
     workflows.final_position AS final_position, workflows.definition_bytes AS definition_bytes,
-    workflows.feature_level AS feature_level, workflows.evaluates AS evaluates, workflows.created_at AS created_at,
-    workflows.status AS status, workflows.name AS name, workflows.description AS description, workflows.webhook_url AS
-    webhook_url, workflows.completed_steps AS completed_steps, workflows.execution_id AS execution_id,
-    workflows.failure AS failure, workflows.started_at AS started_at, workflows.completed_at AS completed_at,
-    workflows.updated_at AS updated_at, workflows.deleted_at AS deleted_at, workflows.deadline_at AS deadline_at,
-    workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch,
-    workflows.last_event AS last_event, workflows.crashes AS crashes, workflows.wake_at AS wake_at,
-    workflows.parent_id AS parent_id, workflows.parent_step AS parent_step, workflows.parent_item AS parent_item,
-    workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ends AS child_ends,
+    workflows.feature_level AS feature_level, workflows.evaluates AS evaluates, workflows.has_flow AS has_flow,
+    workflows.created_at AS created_at, workflows.status AS status, workflows.name AS name, workflows.description AS
+    description, workflows.webhook_url AS webhook_url, workflows.completed_steps AS completed_steps,
+    workflows.execution_id AS execution_id, workflows.failure AS failure, workflows.started_at AS started_at,
+    workflows.completed_at AS completed_at, workflows.updated_at AS updated_at, workflows.deleted_at AS deleted_at,
+    workflows.deadline_at AS deadline_at, workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner,
+    workflows.epoch AS epoch, workflows.last_event AS last_event, workflows.crashes AS crashes, workflows.wake_at AS
+    wake_at, workflows.parent_id AS parent_id, workflows.parent_step AS parent_step, workflows.parent_item AS
+    parent_item, workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ends AS child_ends,
     workflows.sub_workflows AS sub_workflows, workflows.sub_workflow_steps AS sub_workflow_steps,
     workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT steps.step_id
 FROM steps
@@ -5168,12 +5168,12 @@ ORDER BY steps.started_at, steps.position
 LIMIT $7::INTEGER) AS current_step, (SELECT array_agg(concat(steps.step_id, $8::VARCHAR, steps.error_message)
 ORDER BY steps.position) AS array_agg_1
 FROM steps
-WHERE steps.workflow_id = workflows.id AND steps.status = $9::VARCHAR) AS step_errors, CASE WHEN
-    (workflows.feature_level >= 2) THEN (SELECT concat(steps.step_id, $8::VARCHAR, steps.error_message) AS concat_2
+WHERE steps.workflow_id = workflows.id AND steps.status = $9::VARCHAR) AS step_errors, CASE WHEN workflows.has_flow
+    THEN (SELECT concat(steps.step_id, $8::VARCHAR, steps.error_message) AS concat_2
 FROM steps
 WHERE steps.workflow_id = workflows.id AND steps.status = $9::VARCHAR AND NOT steps.optional
 ORDER BY steps.position
-LIMIT $10::INTEGER) END AS fatal_error, CASE WHEN (workflows.feature_level >= 2) THEN (SELECT count(*) AS count_1
+LIMIT $10::INTEGER) END AS fatal_error, CASE WHEN workflows.has_flow THEN (SELECT count(*) AS count_1
 FROM steps
 WHERE steps.workflow_id = workflows.id AND (steps.status = $11::VARCHAR AND steps.skip_reason != $12::VARCHAR OR
     steps.status = $9::VARCHAR AND steps.optional)) END AS done_without_result, (SELECT
@@ -5187,8 +5187,8 @@ WHERE tasks.sent IS NOT NULL AND tasks.provider IS NOT NULL AND (tasks.cost IS N
     (tasks.cancel_receipt IS NULL OR tasks.cancel_receipt = $15::VARCHAR))) AND tasks.workflow_id = workflows.id
 GROUP BY 1) AS sums) AS costs, (SELECT array_agg(labels.label) AS array_agg_2
 FROM labels
-WHERE labels.workflow_id = workflows.id) AS labels, final.step_id AS final_step_id, CASE WHEN (workflows.feature_level
-    >= 5) THEN (
+WHERE labels.workflow_id = workflows.id) AS labels, final.step_id AS final_step_id, CASE WHEN workflows.has_flow THEN
+    (
 SELECT sum(each.share)
 FROM (
 SELECT (count(*) FILTER (WHERE i.status = 'COMPLETED'))::float8 / count(*) AS share
@@ -5358,10 +5358,10 @@ LIMIT $1::BIGINT) AS ids ON ids.id = workflows.id)
 SELECT versions.page_id, versions.page_event, versions.page_updated_at, versions.page_created_at,
     versions.page_has_next, versions.page_bytes, whole.id, whole.tenant, whole.origin_instance, whole.origin_zone,
     whole.origin_reference, whole.config, whole.suppress_subtask_events, whole.total_steps, whole.final_position,
-    whole.definition_bytes, whole.feature_level, whole.evaluates, whole.created_at, whole.status, whole.name,
-    whole.description, whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure, whole.started_at,
-    whole.completed_at, whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner,
-    whole.epoch, whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step,
+    whole.definition_bytes, whole.feature_level, whole.evaluates, whole.has_flow, whole.created_at, whole.status,
+    whole.name, whole.description, whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure,
+    whole.started_at, whole.completed_at, whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s,
+    whole.owner, whole.epoch, whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step,
     whole.parent_item, whole.root_id, whole.depth, whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps,
     whole.sub_workflow_bytes, whole.current_step, whole.step_errors, whole.fatal_error, whole.done_without_result,
     whole.costs, whole.labels, whole.final_step_id, whole.items_done, whole.final_step_result
@@ -5371,15 +5371,15 @@ JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.o
     workflows.origin_zone AS origin_zone, workflows.origin_reference AS origin_reference, workflows.config AS config,
     workflows.suppress_subtask_events AS suppress_subtask_events, workflows.total_steps AS total_steps,
     workflows.final_position AS final_position, workflows.definition_bytes AS definition_bytes,
-    workflows.feature_level AS feature_level, workflows.evaluates AS evaluates, workflows.created_at AS created_at,
-    workflows.status AS status, workflows.name AS name, workflows.description AS description, workflows.webhook_url AS
-    webhook_url, workflows.completed_steps AS completed_steps, workflows.execution_id AS execution_id,
-    workflows.failure AS failure, workflows.started_at AS started_at, workflows.completed_at AS completed_at,
-    workflows.updated_at AS updated_at, workflows.deleted_at AS deleted_at, workflows.deadline_at AS deadline_at,
-    workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch,
-    workflows.last_event AS last_event, workflows.crashes AS crashes, workflows.wake_at AS wake_at,
-    workflows.parent_id AS parent_id, workflows.parent_step AS parent_step, workflows.parent_item AS parent_item,
-    workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ends AS child_ends,
+    workflows.feature_level AS feature_level, workflows.evaluates AS evaluates, workflows.has_flow AS has_flow,
+    workflows.created_at AS created_at, workflows.status AS status, workflows.name AS name, workflows.description AS
+    description, workflows.webhook_url AS webhook_url, workflows.completed_steps AS completed_steps,
+    workflows.execution_id AS execution_id, workflows.failure AS failure, workflows.started_at AS started_at,
+    workflows.completed_at AS completed_at, workflows.updated_at AS updated_at, workflows.deleted_at AS deleted_at,
+    workflows.deadline_at AS deadline_at, workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner,
+    workflows.epoch AS epoch, workflows.last_event AS last_event, workflows.crashes AS crashes, workflows.wake_at AS
+    wake_at, workflows.parent_id AS parent_id, workflows.parent_step AS parent_step, workflows.parent_item AS
+    parent_item, workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ends AS child_ends,
     workflows.sub_workflows AS sub_workflows, workflows.sub_workflow_steps AS sub_workflow_steps,
     workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT steps.step_id
 FROM steps
@@ -5388,12 +5388,12 @@ ORDER BY steps.started_at, steps.position
 LIMIT $7::INTEGER) AS current_step, (SELECT array_agg(concat(steps.step_id, $8::VARCHAR, steps.error_message)
 ORDER BY steps.position) AS array_agg_1
 FROM steps
-WHERE steps.workflow_id = workflows.id AND steps.status = $9::VARCHAR) AS step_errors, CASE WHEN
-    (workflows.feature_level >= 2) THEN (SELECT concat(steps.step_id, $8::VARCHAR, steps.error_message) AS concat_2
+WHERE steps.workflow_id = workflows.id AND steps.status = $9::VARCHAR) AS step_errors, CASE WHEN workflows.has_flow
+    THEN (SELECT concat(steps.step_id, $8::VARCHAR, steps.error_message) AS concat_2
 FROM steps
 WHERE steps.workflow_id = workflows.id AND steps.status = $9::VARCHAR AND NOT steps.optional
 ORDER BY steps.position
-LIMIT $10::INTEGER) END AS fatal_error, CASE WHEN (workflows.feature_level >= 2) THEN (SELECT count(*) AS count_1
+LIMIT $10::INTEGER) END AS fatal_error, CASE WHEN workflows.has_flow THEN (SELECT count(*) AS count_1
 FROM steps
 WHERE steps.workflow_id = workflows.id AND (steps.status = $11::VARCHAR AND steps.skip_reason != $12::VARCHAR OR
     steps.status = $9::VARCHAR AND steps.optional)) END AS done_without_result, (SELECT
@@ -5407,8 +5407,8 @@ WHERE tasks.sent IS NOT NULL AND tasks.provider IS NOT NULL AND (tasks.cost IS N
     (tasks.cancel_receipt IS NULL OR tasks.cancel_receipt = $15::VARCHAR))) AND tasks.workflow_id = workflows.id
 GROUP BY 1) AS sums) AS costs, (SELECT array_agg(labels.label) AS array_agg_2
 FROM labels
-WHERE labels.workflow_id = workflows.id) AS labels, final.step_id AS final_step_id, CASE WHEN (workflows.feature_level
-    >= 5) THEN (
+WHERE labels.workflow_id = workflows.id) AS labels, final.step_id AS final_step_id, CASE WHEN workflows.has_flow THEN
+    (
 SELECT sum(each.share)
 FROM (
 SELECT (count(*) FILTER (WHERE i.status = 'COMPLETED'))::float8 / count(*) AS share
@@ -5582,10 +5582,10 @@ LIMIT $1::BIGINT) AS ids ON ids.id = workflows.id)
 SELECT versions.page_id, versions.page_event, versions.page_updated_at, versions.page_created_at,
     versions.page_has_next, versions.page_bytes, whole.id, whole.tenant, whole.origin_instance, whole.origin_zone,
     whole.origin_reference, whole.config, whole.suppress_subtask_events, whole.total_steps, whole.final_position,
-    whole.definition_bytes, whole.feature_level, whole.evaluates, whole.created_at, whole.status, whole.name,
-    whole.description, whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure, whole.started_at,
-    whole.completed_at, whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner,
-    whole.epoch, whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step,
+    whole.definition_bytes, whole.feature_level, whole.evaluates, whole.has_flow, whole.created_at, whole.status,
+    whole.name, whole.description, whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure,
+    whole.started_at, whole.completed_at, whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s,
+    whole.owner, whole.epoch, whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step,
     whole.parent_item, whole.root_id, whole.depth, whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps,
     whole.sub_workflow_bytes, whole.current_step, whole.step_errors, whole.fatal_error, whole.done_without_result,
     whole.costs, whole.labels, whole.final_step_id, whole.items_done, whole.final_step_result
@@ -5595,15 +5595,15 @@ JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.o
     workflows.origin_zone AS origin_zone, workflows.origin_reference AS origin_reference, workflows.config AS config,
     workflows.suppress_subtask_events AS suppress_subtask_events, workflows.total_steps AS total_steps,
     workflows.final_position AS final_position, workflows.definition_bytes AS definition_bytes,
-    workflows.feature_level AS feature_level, workflows.evaluates AS evaluates, workflows.created_at AS created_at,
-    workflows.status AS status, workflows.name AS name, workflows.description AS description, workflows.webhook_url AS
-    webhook_url, workflows.completed_steps AS completed_steps, workflows.execution_id AS execution_id,
-    workflows.failure AS failure, workflows.started_at AS started_at, workflows.completed_at AS completed_at,
-    workflows.updated_at AS updated_at, workflows.deleted_at AS deleted_at, workflows.deadline_at AS deadline_at,
-    workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch,
-    workflows.last_event AS last_event, workflows.crashes AS crashes, workflows.wake_at AS wake_at,
-    workflows.parent_id AS parent_id, workflows.parent_step AS parent_step, workflows.parent_item AS parent_item,
-    workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ends AS child_ends,
+    workflows.feature_level AS feature_level, workflows.evaluates AS evaluates, workflows.has_flow AS has_flow,
+    workflows.created_at AS created_at, workflows.status AS status, workflows.name AS name, workflows.description AS
+    description, workflows.webhook_url AS webhook_url, workflows.completed_steps AS completed_steps,
+    workflows.execution_id AS execution_id, workflows.failure AS failure, workflows.started_at AS started_at,
+    workflows.completed_at AS completed_at, workflows.updated_at AS updated_at, workflows.deleted_at AS deleted_at,
+    workflows.deadline_at AS deadline_at, workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner,
+    workflows.epoch AS epoch, workflows.last_event AS last_event, workflows.crashes AS crashes, workflows.wake_at AS
+    wake_at, workflows.parent_id AS parent_id, workflows.parent_step AS parent_step, workflows.parent_item AS
+    parent_item, workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ends AS child_ends,
     workflows.sub_workflows AS sub_workflows, workflows.sub_workflow_steps AS sub_workflow_steps,
     workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT steps.step_id
 FROM steps
@@ -5612,12 +5612,12 @@ ORDER BY steps.started_at, steps.position
 LIMIT $7::INTEGER) AS current_step, (SELECT array_agg(concat(steps.step_id, $8::VARCHAR, steps.error_message)
 ORDER BY steps.position) AS array_agg_1
 FROM steps
-WHERE steps.workflow_id = workflows.id AND steps.status = $9::VARCHAR) AS step_errors, CASE WHEN
-    (workflows.feature_level >= 2) THEN (SELECT concat(steps.step_id, $8::VARCHAR, steps.error_message) AS concat_2
+WHERE steps.workflow_id = workflows.id AND steps.status = $9::VARCHAR) AS step_errors, CASE WHEN workflows.has_flow
+    THEN (SELECT concat(steps.step_id, $8::VARCHAR, steps.error_message) AS concat_2
 FROM steps
 WHERE steps.workflow_id = workflows.id AND steps.status = $9::VARCHAR AND NOT steps.optional
 ORDER BY steps.position
-LIMIT $10::INTEGER) END AS fatal_error, CASE WHEN (workflows.feature_level >= 2) THEN (SELECT count(*) AS count_1
+LIMIT $10::INTEGER) END AS fatal_error, CASE WHEN workflows.has_flow THEN (SELECT count(*) AS count_1
 FROM steps
 WHERE steps.workflow_id = workflows.id AND (steps.status = $11::VARCHAR AND steps.skip_reason != $12::VARCHAR OR
     steps.status = $9::VARCHAR AND steps.optional)) END AS done_without_result, (SELECT
@@ -5631,8 +5631,8 @@ WHERE tasks.sent IS NOT NULL AND tasks.provider IS NOT NULL AND (tasks.cost IS N
     (tasks.cancel_receipt IS NULL OR tasks.cancel_receipt = $15::VARCHAR))) AND tasks.workflow_id = workflows.id
 GROUP BY 1) AS sums) AS costs, (SELECT array_agg(labels.label) AS array_agg_2
 FROM labels
-WHERE labels.workflow_id = workflows.id) AS labels, final.step_id AS final_step_id, CASE WHEN (workflows.feature_level
-    >= 5) THEN (
+WHERE labels.workflow_id = workflows.id) AS labels, final.step_id AS final_step_id, CASE WHEN workflows.has_flow THEN
+    (
 SELECT sum(each.share)
 FROM (
 SELECT (count(*) FILTER (WHERE i.status = 'COMPLETED'))::float8 / count(*) AS share
@@ -5805,10 +5805,10 @@ LIMIT $1::BIGINT) AS ids ON ids.id = workflows.id)
 SELECT versions.page_id, versions.page_event, versions.page_updated_at, versions.page_created_at,
     versions.page_has_next, versions.page_bytes, whole.id, whole.tenant, whole.origin_instance, whole.origin_zone,
     whole.origin_reference, whole.config, whole.suppress_subtask_events, whole.total_steps, whole.final_position,
-    whole.definition_bytes, whole.feature_level, whole.evaluates, whole.created_at, whole.status, whole.name,
-    whole.description, whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure, whole.started_at,
-    whole.completed_at, whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner,
-    whole.epoch, whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step,
+    whole.definition_bytes, whole.feature_level, whole.evaluates, whole.has_flow, whole.created_at, whole.status,
+    whole.name, whole.description, whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure,
+    whole.started_at, whole.completed_at, whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s,
+    whole.owner, whole.epoch, whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step,
     whole.parent_item, whole.root_id, whole.depth, whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps,
     whole.sub_workflow_bytes, whole.current_step, whole.step_errors, whole.fatal_error, whole.done_without_result,
     whole.costs, whole.labels, whole.final_step_id, whole.items_done, whole.final_step_result
@@ -5818,15 +5818,15 @@ JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.o
     workflows.origin_zone AS origin_zone, workflows.origin_reference AS origin_reference, workflows.config AS config,
     workflows.suppress_subtask_events AS suppress_subtask_events, workflows.total_steps AS total_steps,
     workflows.final_position AS final_position, workflows.definition_bytes AS definition_bytes,
-    workflows.feature_level AS feature_level, workflows.evaluates AS evaluates, workflows.created_at AS created_at,
-    workflows.status AS status, workflows.name AS name, workflows.description AS description, workflows.webhook_url AS
-    webhook_url, workflows.completed_steps AS completed_steps, workflows.execution_id AS execution_id,
-    workflows.failure AS failure, workflows.started_at AS started_at, workflows.completed_at AS completed_at,
-    workflows.updated_at AS updated_at, workflows.deleted_at AS deleted_at, workflows.deadline_at AS deadline_at,
-    workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch,
-    workflows.last_event AS last_event, workflows.crashes AS crashes, workflows.wake_at AS wake_at,
-    workflows.parent_id AS parent_id, workflows.parent_step AS parent_step, workflows.parent_item AS parent_item,
-    workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ends AS child_ends,
+    workflows.feature_level AS feature_level, workflows.evaluates AS evaluates, workflows.has_flow AS has_flow,
+    workflows.created_at AS created_at, workflows.status AS status, workflows.name AS name, workflows.description AS
+    description, workflows.webhook_url AS webhook_url, workflows.completed_steps AS completed_steps,
+    workflows.execution_id AS execution_id, workflows.failure AS failure, workflows.started_at AS started_at,
+    workflows.completed_at AS completed_at, workflows.updated_at AS updated_at, workflows.deleted_at AS deleted_at,
+    workflows.deadline_at AS deadline_at, workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner,
+    workflows.epoch AS epoch, workflows.last_event AS last_event, workflows.crashes AS crashes, workflows.wake_at AS
+    wake_at, workflows.parent_id AS parent_id, workflows.parent_step AS parent_step, workflows.parent_item AS
+    parent_item, workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ends AS child_ends,
     workflows.sub_workflows AS sub_workflows, workflows.sub_workflow_steps AS sub_workflow_steps,
     workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT steps.step_id
 FROM steps
@@ -5835,12 +5835,12 @@ ORDER BY steps.started_at, steps.position
 LIMIT $6::INTEGER) AS current_step, (SELECT array_agg(concat(steps.step_id, $7::VARCHAR, steps.error_message)
 ORDER BY steps.position) AS array_agg_1
 FROM steps
-WHERE steps.workflow_id = workflows.id AND steps.status = $8::VARCHAR) AS step_errors, CASE WHEN
-    (workflows.feature_level >= 2) THEN (SELECT concat(steps.step_id, $7::VARCHAR, steps.error_message) AS concat_2
+WHERE steps.workflow_id = workflows.id AND steps.status = $8::VARCHAR) AS step_errors, CASE WHEN workflows.has_flow
+    THEN (SELECT concat(steps.step_id, $7::VARCHAR, steps.error_message) AS concat_2
 FROM steps
 WHERE steps.workflow_id = workflows.id AND steps.status = $8::VARCHAR AND NOT steps.optional
 ORDER BY steps.position
-LIMIT $9::INTEGER) END AS fatal_error, CASE WHEN (workflows.feature_level >= 2) THEN (SELECT count(*) AS count_1
+LIMIT $9::INTEGER) END AS fatal_error, CASE WHEN workflows.has_flow THEN (SELECT count(*) AS count_1
 FROM steps
 WHERE steps.workflow_id = workflows.id AND (steps.status = $10::VARCHAR AND steps.skip_reason != $11::VARCHAR OR
     steps.status = $8::VARCHAR AND steps.optional)) END AS done_without_result, (SELECT
@@ -5854,8 +5854,8 @@ WHERE tasks.sent IS NOT NULL AND tasks.provider IS NOT NULL AND (tasks.cost IS N
     (tasks.cancel_receipt IS NULL OR tasks.cancel_receipt = $14::VARCHAR))) AND tasks.workflow_id = workflows.id
 GROUP BY 1) AS sums) AS costs, (SELECT array_agg(labels.label) AS array_agg_2
 FROM labels
-WHERE labels.workflow_id = workflows.id) AS labels, final.step_id AS final_step_id, CASE WHEN (workflows.feature_level
-    >= 5) THEN (
+WHERE labels.workflow_id = workflows.id) AS labels, final.step_id AS final_step_id, CASE WHEN workflows.has_flow THEN
+    (
 SELECT sum(each.share)
 FROM (
 SELECT (count(*) FILTER (WHERE i.status = 'COMPLETED'))::float8 / count(*) AS share
@@ -6029,10 +6029,10 @@ LIMIT $1::BIGINT) AS ids ON ids.id = workflows.id)
 SELECT versions.page_id, versions.page_event, versions.page_updated_at, versions.page_created_at,
     versions.page_has_next, versions.page_bytes, whole.id, whole.tenant, whole.origin_instance, whole.origin_zone,
     whole.origin_reference, whole.config, whole.suppress_subtask_events, whole.total_steps, whole.final_position,
-    whole.definition_bytes, whole.feature_level, whole.evaluates, whole.created_at, whole.status, whole.name,
-    whole.description, whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure, whole.started_at,
-    whole.completed_at, whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner,
-    whole.epoch, whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step,
+    whole.definition_bytes, whole.feature_level, whole.evaluates, whole.has_flow, whole.created_at, whole.status,
+    whole.name, whole.description, whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure,
+    whole.started_at, whole.completed_at, whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s,
+    whole.owner, whole.epoch, whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step,
     whole.parent_item, whole.root_id, whole.depth, whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps,
     whole.sub_workflow_bytes, whole.current_step, whole.step_errors, whole.fatal_error, whole.done_without_result,
     whole.costs, whole.labels, whole.final_step_id, whole.items_done, whole.final_step_result
@@ -6042,15 +6042,15 @@ JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.o
     workflows.origin_zone AS origin_zone, workflows.origin_reference AS origin_reference, workflows.config AS config,
     workflows.suppress_subtask_events AS suppress_subtask_events, workflows.total_steps AS total_steps,
     workflows.final_position AS final_position, workflows.definition_bytes AS definition_bytes,
-    workflows.feature_level AS feature_level, workflows.evaluates AS evaluates, workflows.created_at AS created_at,
-    workflows.status AS status, workflows.name AS name, workflows.description AS description, workflows.webhook_url AS
-    webhook_url, workflows.completed_steps AS completed_steps, workflows.execution_id AS execution_id,
-    workflows.failure AS failure, workflows.started_at AS started_at, workflows.completed_at AS completed_at,
-    workflows.updated_at AS updated_at, workflows.deleted_at AS deleted_at, workflows.deadline_at AS deadline_at,
-    workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch,
-    workflows.last_event AS last_event, workflows.crashes AS crashes, workflows.wake_at AS wake_at,
-    workflows.parent_id AS parent_id, workflows.parent_step AS parent_step, workflows.parent_item AS parent_item,
-    workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ends AS child_ends,
+    workflows.feature_level AS feature_level, workflows.evaluates AS evaluates, workflows.has_flow AS has_flow,
+    workflows.created_at AS created_at, workflows.status AS status, workflows.name AS name, workflows.description AS
+    description, workflows.webhook_url AS webhook_url, workflows.completed_steps AS completed_steps,
+    workflows.execution_id AS execution_id, workflows.failure AS failure, workflows.started_at AS started_at,
+    workflows.completed_at AS completed_at, workflows.updated_at AS updated_at, workflows.deleted_at AS deleted_at,
+    workflows.deadline_at AS deadline_at, workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner,
+    workflows.epoch AS epoch, workflows.last_event AS last_event, workflows.crashes AS crashes, workflows.wake_at AS
+    wake_at, workflows.parent_id AS parent_id, workflows.parent_step AS parent_step, workflows.parent_item AS
+    parent_item, workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ends AS child_ends,
     workflows.sub_workflows AS sub_workflows, workflows.sub_workflow_steps AS sub_workflow_steps,
     workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT steps.step_id
 FROM steps
@@ -6059,12 +6059,12 @@ ORDER BY steps.started_at, steps.position
 LIMIT $7::INTEGER) AS current_step, (SELECT array_agg(concat(steps.step_id, $8::VARCHAR, steps.error_message)
 ORDER BY steps.position) AS array_agg_1
 FROM steps
-WHERE steps.workflow_id = workflows.id AND steps.status = $9::VARCHAR) AS step_errors, CASE WHEN
-    (workflows.feature_level >= 2) THEN (SELECT concat(steps.step_id, $8::VARCHAR, steps.error_message) AS concat_2
+WHERE steps.workflow_id = workflows.id AND steps.status = $9::VARCHAR) AS step_errors, CASE WHEN workflows.has_flow
+    THEN (SELECT concat(steps.step_id, $8::VARCHAR, steps.error_message) AS concat_2
 FROM steps
 WHERE steps.workflow_id = workflows.id AND steps.status = $9::VARCHAR AND NOT steps.optional
 ORDER BY steps.position
-LIMIT $10::INTEGER) END AS fatal_error, CASE WHEN (workflows.feature_level >= 2) THEN (SELECT count(*) AS count_1
+LIMIT $10::INTEGER) END AS fatal_error, CASE WHEN workflows.has_flow THEN (SELECT count(*) AS count_1
 FROM steps
 WHERE steps.workflow_id = workflows.id AND (steps.status = $11::VARCHAR AND steps.skip_reason != $12::VARCHAR OR
     steps.status = $9::VARCHAR AND steps.optional)) END AS done_without_result, (SELECT
@@ -6078,8 +6078,8 @@ WHERE tasks.sent IS NOT NULL AND tasks.provider IS NOT NULL AND (tasks.cost IS N
     (tasks.cancel_receipt IS NULL OR tasks.cancel_receipt = $15::VARCHAR))) AND tasks.workflow_id = workflows.id
 GROUP BY 1) AS sums) AS costs, (SELECT array_agg(labels.label) AS array_agg_2
 FROM labels
-WHERE labels.workflow_id = workflows.id) AS labels, final.step_id AS final_step_id, CASE WHEN (workflows.feature_level
-    >= 5) THEN (
+WHERE labels.workflow_id = workflows.id) AS labels, final.step_id AS final_step_id, CASE WHEN workflows.has_flow THEN
+    (
 SELECT sum(each.share)
 FROM (
 SELECT (count(*) FILTER (WHERE i.status = 'COMPLETED'))::float8 / count(*) AS share
@@ -6248,10 +6248,10 @@ LIMIT $1::BIGINT) AS ids ON ids.id = workflows.id)
 SELECT versions.page_id, versions.page_event, versions.page_updated_at, versions.page_created_at,
     versions.page_has_next, versions.page_bytes, whole.id, whole.tenant, whole.origin_instance, whole.origin_zone,
     whole.origin_reference, whole.config, whole.suppress_subtask_events, whole.total_steps, whole.final_position,
-    whole.definition_bytes, whole.feature_level, whole.evaluates, whole.created_at, whole.status, whole.name,
-    whole.description, whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure, whole.started_at,
-    whole.completed_at, whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner,
-    whole.epoch, whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step,
+    whole.definition_bytes, whole.feature_level, whole.evaluates, whole.has_flow, whole.created_at, whole.status,
+    whole.name, whole.description, whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure,
+    whole.started_at, whole.completed_at, whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s,
+    whole.owner, whole.epoch, whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step,
     whole.parent_item, whole.root_id, whole.depth, whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps,
     whole.sub_workflow_bytes, whole.current_step, whole.step_errors, whole.fatal_error, whole.done_without_result,
     whole.costs, whole.labels, whole.final_step_id, whole.items_done, whole.final_step_result
@@ -6261,15 +6261,15 @@ JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.o
     workflows.origin_zone AS origin_zone, workflows.origin_reference AS origin_reference, workflows.config AS config,
     workflows.suppress_subtask_events AS suppress_subtask_events, workflows.total_steps AS total_steps,
     workflows.final_position AS final_position, workflows.definition_bytes AS definition_bytes,
-    workflows.feature_level AS feature_level, workflows.evaluates AS evaluates, workflows.created_at AS created_at,
-    workflows.status AS status, workflows.name AS name, workflows.description AS description, workflows.webhook_url AS
-    webhook_url, workflows.completed_steps AS completed_steps, workflows.execution_id AS execution_id,
-    workflows.failure AS failure, workflows.started_at AS started_at, workflows.completed_at AS completed_at,
-    workflows.updated_at AS updated_at, workflows.deleted_at AS deleted_at, workflows.deadline_at AS deadline_at,
-    workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch,
-    workflows.last_event AS last_event, workflows.crashes AS crashes, workflows.wake_at AS wake_at,
-    workflows.parent_id AS parent_id, workflows.parent_step AS parent_step, workflows.parent_item AS parent_item,
-    workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ends AS child_ends,
+    workflows.feature_level AS feature_level, workflows.evaluates AS evaluates, workflows.has_flow AS has_flow,
+    workflows.created_at AS created_at, workflows.status AS status, workflows.name AS name, workflows.description AS
+    description, workflows.webhook_url AS webhook_url, workflows.completed_steps AS completed_steps,
+    workflows.execution_id AS execution_id, workflows.failure AS failure, workflows.started_at AS started_at,
+    workflows.completed_at AS completed_at, workflows.updated_at AS updated_at, workflows.deleted_at AS deleted_at,
+    workflows.deadline_at AS deadline_at, workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner,
+    workflows.epoch AS epoch, workflows.last_event AS last_event, workflows.crashes AS crashes, workflows.wake_at AS
+    wake_at, workflows.parent_id AS parent_id, workflows.parent_step AS parent_step, workflows.parent_item AS
+    parent_item, workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ends AS child_ends,
     workflows.sub_workflows AS sub_workflows, workflows.sub_workflow_steps AS sub_workflow_steps,
     workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT steps.step_id
 FROM steps
@@ -6278,12 +6278,12 @@ ORDER BY steps.started_at, steps.position
 LIMIT $6::INTEGER) AS current_step, (SELECT array_agg(concat(steps.step_id, $7::VARCHAR, steps.error_message)
 ORDER BY steps.position) AS array_agg_1
 FROM steps
-WHERE steps.workflow_id = workflows.id AND steps.status = $8::VARCHAR) AS step_errors, CASE WHEN
-    (workflows.feature_level >= 2) THEN (SELECT concat(steps.step_id, $7::VARCHAR, steps.error_message) AS concat_2
+WHERE steps.workflow_id = workflows.id AND steps.status = $8::VARCHAR) AS step_errors, CASE WHEN workflows.has_flow
+    THEN (SELECT concat(steps.step_id, $7::VARCHAR, steps.error_message) AS concat_2
 FROM steps
 WHERE steps.workflow_id = workflows.id AND steps.status = $8::VARCHAR AND NOT steps.optional
 ORDER BY steps.position
-LIMIT $9::INTEGER) END AS fatal_error, CASE WHEN (workflows.feature_level >= 2) THEN (SELECT count(*) AS count_1
+LIMIT $9::INTEGER) END AS fatal_error, CASE WHEN workflows.has_flow THEN (SELECT count(*) AS count_1
 FROM steps
 WHERE steps.workflow_id = workflows.id AND (steps.status = $10::VARCHAR AND steps.skip_reason != $11::VARCHAR OR
     steps.status = $8::VARCHAR AND steps.optional)) END AS done_without_result, (SELECT
@@ -6297,8 +6297,8 @@ WHERE tasks.sent IS NOT NULL AND tasks.provider IS NOT NULL AND (tasks.cost IS N
     (tasks.cancel_receipt IS NULL OR tasks.cancel_receipt = $14::VARCHAR))) AND tasks.workflow_id = workflows.id
 GROUP BY 1) AS sums) AS costs, (SELECT array_agg(labels.label) AS array_agg_2
 FROM labels
-WHERE labels.workflow_id = workflows.id) AS labels, final.step_id AS final_step_id, CASE WHEN (workflows.feature_level
-    >= 5) THEN (
+WHERE labels.workflow_id = workflows.id) AS labels, final.step_id AS final_step_id, CASE WHEN workflows.has_flow THEN
+    (
 SELECT sum(each.share)
 FROM (
 SELECT (count(*) FILTER (WHERE i.status = 'COMPLETED'))::float8 / count(*) AS share
@@ -6470,10 +6470,10 @@ LIMIT $1::BIGINT) AS ids ON ids.id = workflows.id)
 SELECT versions.page_id, versions.page_event, versions.page_updated_at, versions.page_created_at,
     versions.page_has_next, versions.page_bytes, whole.id, whole.tenant, whole.origin_instance, whole.origin_zone,
     whole.origin_reference, whole.config, whole.suppress_subtask_events, whole.total_steps, whole.final_position,
-    whole.definition_bytes, whole.feature_level, whole.evaluates, whole.created_at, whole.status, whole.name,
-    whole.description, whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure, whole.started_at,
-    whole.completed_at, whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner,
-    whole.epoch, whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step,
+    whole.definition_bytes, whole.feature_level, whole.evaluates, whole.has_flow, whole.created_at, whole.status,
+    whole.name, whole.description, whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure,
+    whole.started_at, whole.completed_at, whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s,
+    whole.owner, whole.epoch, whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step,
     whole.parent_item, whole.root_id, whole.depth, whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps,
     whole.sub_workflow_bytes, whole.current_step, whole.step_errors, whole.fatal_error, whole.done_without_result,
     whole.costs, whole.labels, whole.final_step_id, whole.items_done, whole.final_step_result
@@ -6483,15 +6483,15 @@ JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.o
     workflows.origin_zone AS origin_zone, workflows.origin_reference AS origin_reference, workflows.config AS config,
     workflows.suppress_subtask_events AS suppress_subtask_events, workflows.total_steps AS total_steps,
     workflows.final_position AS final_position, workflows.definition_bytes AS definition_bytes,
-    workflows.feature_level AS feature_level, workflows.evaluates AS evaluates, workflows.created_at AS created_at,
-    workflows.status AS status, workflows.name AS name, workflows.description AS description, workflows.webhook_url AS
-    webhook_url, workflows.completed_steps AS completed_steps, workflows.execution_id AS execution_id,
-    workflows.failure AS failure, workflows.started_at AS started_at, workflows.completed_at AS completed_at,
-    workflows.updated_at AS updated_at, workflows.deleted_at AS deleted_at, workflows.deadline_at AS deadline_at,
-    workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch,
-    workflows.last_event AS last_event, workflows.crashes AS crashes, workflows.wake_at AS wake_at,
-    workflows.parent_id AS parent_id, workflows.parent_step AS parent_step, workflows.parent_item AS parent_item,
-    workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ends AS child_ends,
+    workflows.feature_level AS feature_level, workflows.evaluates AS evaluates, workflows.has_flow AS has_flow,
+    workflows.created_at AS created_at, workflows.status AS status, workflows.name AS name, workflows.description AS
+    description, workflows.webhook_url AS webhook_url, workflows.completed_steps AS completed_steps,
+    workflows.execution_id AS execution_id, workflows.failure AS failure, workflows.started_at AS started_at,
+    workflows.completed_at AS completed_at, workflows.updated_at AS updated_at, workflows.deleted_at AS deleted_at,
+    workflows.deadline_at AS deadline_at, workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner,
+    workflows.epoch AS epoch, workflows.last_event AS last_event, workflows.crashes AS crashes, workflows.wake_at AS
+    wake_at, workflows.parent_id AS parent_id, workflows.parent_step AS parent_step, workflows.parent_item AS
+    parent_item, workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ends AS child_ends,
     workflows.sub_workflows AS sub_workflows, workflows.sub_workflow_steps AS sub_workflow_steps,
     workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT steps.step_id
 FROM steps
@@ -6500,12 +6500,12 @@ ORDER BY steps.started_at, steps.position
 LIMIT $5::INTEGER) AS current_step, (SELECT array_agg(concat(steps.step_id, $6::VARCHAR, steps.error_message)
 ORDER BY steps.position) AS array_agg_1
 FROM steps
-WHERE steps.workflow_id = workflows.id AND steps.status = $7::VARCHAR) AS step_errors, CASE WHEN
-    (workflows.feature_level >= 2) THEN (SELECT concat(steps.step_id, $6::VARCHAR, steps.error_message) AS concat_2
+WHERE steps.workflow_id = workflows.id AND steps.status = $7::VARCHAR) AS step_errors, CASE WHEN workflows.has_flow
+    THEN (SELECT concat(steps.step_id, $6::VARCHAR, steps.error_message) AS concat_2
 FROM steps
 WHERE steps.workflow_id = workflows.id AND steps.status = $7::VARCHAR AND NOT steps.optional
 ORDER BY steps.position
-LIMIT $8::INTEGER) END AS fatal_error, CASE WHEN (workflows.feature_level >= 2) THEN (SELECT count(*) AS count_1
+LIMIT $8::INTEGER) END AS fatal_error, CASE WHEN workflows.has_flow THEN (SELECT count(*) AS count_1
 FROM steps
 WHERE steps.workflow_id = workflows.id AND (steps.status = $9::VARCHAR AND steps.skip_reason != $10::VARCHAR OR
     steps.status = $7::VARCHAR AND steps.optional)) END AS done_without_result, (SELECT
@@ -6519,8 +6519,8 @@ WHERE tasks.sent IS NOT NULL AND tasks.provider IS NOT NULL AND (tasks.cost IS N
     (tasks.cancel_receipt IS NULL OR tasks.cancel_receipt = $13::VARCHAR))) AND tasks.workflow_id = workflows.id
 GROUP BY 1) AS sums) AS costs, (SELECT array_agg(labels.label) AS array_agg_2
 FROM labels
-WHERE labels.workflow_id = workflows.id) AS labels, final.step_id AS final_step_id, CASE WHEN (workflows.feature_level
-    >= 5) THEN (
+WHERE labels.workflow_id = workflows.id) AS labels, final.step_id AS final_step_id, CASE WHEN workflows.has_flow THEN
+    (
 SELECT sum(each.share)
 FROM (
 SELECT (count(*) FILTER (WHERE i.status = 'COMPLETED'))::float8 / count(*) AS share
@@ -6690,10 +6690,10 @@ LIMIT $1::BIGINT) AS ids ON ids.id = workflows.id)
 SELECT versions.page_id, versions.page_event, versions.page_updated_at, versions.page_created_at,
     versions.page_has_next, versions.page_bytes, whole.id, whole.tenant, whole.origin_instance, whole.origin_zone,
     whole.origin_reference, whole.config, whole.suppress_subtask_events, whole.total_steps, whole.final_position,
-    whole.definition_bytes, whole.feature_level, whole.evaluates, whole.created_at, whole.status, whole.name,
-    whole.description, whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure, whole.started_at,
-    whole.completed_at, whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner,
-    whole.epoch, whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step,
+    whole.definition_bytes, whole.feature_level, whole.evaluates, whole.has_flow, whole.created_at, whole.status,
+    whole.name, whole.description, whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure,
+    whole.started_at, whole.completed_at, whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s,
+    whole.owner, whole.epoch, whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step,
     whole.parent_item, whole.root_id, whole.depth, whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps,
     whole.sub_workflow_bytes, whole.current_step, whole.step_errors, whole.fatal_error, whole.done_without_result,
     whole.costs, whole.labels, whole.final_step_id, whole.items_done, whole.final_step_result
@@ -6703,15 +6703,15 @@ JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.o
     workflows.origin_zone AS origin_zone, workflows.origin_reference AS origin_reference, workflows.config AS config,
     workflows.suppress_subtask_events AS suppress_subtask_events, workflows.total_steps AS total_steps,
     workflows.final_position AS final_position, workflows.definition_bytes AS definition_bytes,
-    workflows.feature_level AS feature_level, workflows.evaluates AS evaluates, workflows.created_at AS created_at,
-    workflows.status AS status, workflows.name AS name, workflows.description AS description, workflows.webhook_url AS
-    webhook_url, workflows.completed_steps AS completed_steps, workflows.execution_id AS execution_id,
-    workflows.failure AS failure, workflows.started_at AS started_at, workflows.completed_at AS completed_at,
-    workflows.updated_at AS updated_at, workflows.deleted_at AS deleted_at, workflows.deadline_at AS deadline_at,
-    workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch,
-    workflows.last_event AS last_event, workflows.crashes AS crashes, workflows.wake_at AS wake_at,
-    workflows.parent_id AS parent_id, workflows.parent_step AS parent_step, workflows.parent_item AS parent_item,
-    workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ends AS child_ends,
+    workflows.feature_level AS feature_level, workflows.evaluates AS evaluates, workflows.has_flow AS has_flow,
+    workflows.created_at AS created_at, workflows.status AS status, workflows.name AS name, workflows.description AS
+    description, workflows.webhook_url AS webhook_url, workflows.completed_steps AS completed_steps,
+    workflows.execution_id AS execution_id, workflows.failure AS failure, workflows.started_at AS started_at,
+    workflows.completed_at AS completed_at, workflows.updated_at AS updated_at, workflows.deleted_at AS deleted_at,
+    workflows.deadline_at AS deadline_at, workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner,
+    workflows.epoch AS epoch, workflows.last_event AS last_event, workflows.crashes AS crashes, workflows.wake_at AS
+    wake_at, workflows.parent_id AS parent_id, workflows.parent_step AS parent_step, workflows.parent_item AS
+    parent_item, workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ends AS child_ends,
     workflows.sub_workflows AS sub_workflows, workflows.sub_workflow_steps AS sub_workflow_steps,
     workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT steps.step_id
 FROM steps
@@ -6720,12 +6720,12 @@ ORDER BY steps.started_at, steps.position
 LIMIT $5::INTEGER) AS current_step, (SELECT array_agg(concat(steps.step_id, $6::VARCHAR, steps.error_message)
 ORDER BY steps.position) AS array_agg_1
 FROM steps
-WHERE steps.workflow_id = workflows.id AND steps.status = $7::VARCHAR) AS step_errors, CASE WHEN
-    (workflows.feature_level >= 2) THEN (SELECT concat(steps.step_id, $6::VARCHAR, steps.error_message) AS concat_2
+WHERE steps.workflow_id = workflows.id AND steps.status = $7::VARCHAR) AS step_errors, CASE WHEN workflows.has_flow
+    THEN (SELECT concat(steps.step_id, $6::VARCHAR, steps.error_message) AS concat_2
 FROM steps
 WHERE steps.workflow_id = workflows.id AND steps.status = $7::VARCHAR AND NOT steps.optional
 ORDER BY steps.position
-LIMIT $8::INTEGER) END AS fatal_error, CASE WHEN (workflows.feature_level >= 2) THEN (SELECT count(*) AS count_1
+LIMIT $8::INTEGER) END AS fatal_error, CASE WHEN workflows.has_flow THEN (SELECT count(*) AS count_1
 FROM steps
 WHERE steps.workflow_id = workflows.id AND (steps.status = $9::VARCHAR AND steps.skip_reason != $10::VARCHAR OR
     steps.status = $7::VARCHAR AND steps.optional)) END AS done_without_result, (SELECT
@@ -6739,8 +6739,8 @@ WHERE tasks.sent IS NOT NULL AND tasks.provider IS NOT NULL AND (tasks.cost IS N
     (tasks.cancel_receipt IS NULL OR tasks.cancel_receipt = $13::VARCHAR))) AND tasks.workflow_id = workflows.id
 GROUP BY 1) AS sums) AS costs, (SELECT array_agg(labels.label) AS array_agg_2
 FROM labels
-WHERE labels.workflow_id = workflows.id) AS labels, final.step_id AS final_step_id, CASE WHEN (workflows.feature_level
-    >= 5) THEN (
+WHERE labels.workflow_id = workflows.id) AS labels, final.step_id AS final_step_id, CASE WHEN workflows.has_flow THEN
+    (
 SELECT sum(each.share)
 FROM (
 SELECT (count(*) FILTER (WHERE i.status = 'COMPLETED'))::float8 / count(*) AS share
@@ -6910,10 +6910,10 @@ LIMIT $1::BIGINT) AS ids ON ids.id = workflows.id)
 SELECT versions.page_id, versions.page_event, versions.page_updated_at, versions.page_created_at,
     versions.page_has_next, versions.page_bytes, whole.id, whole.tenant, whole.origin_instance, whole.origin_zone,
     whole.origin_reference, whole.config, whole.suppress_subtask_events, whole.total_steps, whole.final_position,
-    whole.definition_bytes, whole.feature_level, whole.evaluates, whole.created_at, whole.status, whole.name,
-    whole.description, whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure, whole.started_at,
-    whole.completed_at, whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner,
-    whole.epoch, whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step,
+    whole.definition_bytes, whole.feature_level, whole.evaluates, whole.has_flow, whole.created_at, whole.status,
+    whole.name, whole.description, whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure,
+    whole.started_at, whole.completed_at, whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s,
+    whole.owner, whole.epoch, whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step,
     whole.parent_item, whole.root_id, whole.depth, whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps,
     whole.sub_workflow_bytes, whole.current_step, whole.step_errors, whole.fatal_error, whole.done_without_result,
     whole.costs, whole.labels, whole.final_step_id, whole.items_done, whole.final_step_result
@@ -6923,15 +6923,15 @@ JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.o
     workflows.origin_zone AS origin_zone, workflows.origin_reference AS origin_reference, workflows.config AS config,
     workflows.suppress_subtask_events AS suppress_subtask_events, workflows.total_steps AS total_steps,
     workflows.final_position AS final_position, workflows.definition_bytes AS definition_bytes,
-    workflows.feature_level AS feature_level, workflows.evaluates AS evaluates, workflows.created_at AS created_at,
-    workflows.status AS status, workflows.name AS name, workflows.description AS description, workflows.webhook_url AS
-    webhook_url, workflows.completed_steps AS completed_steps, workflows.execution_id AS execution_id,
-    workflows.failure AS failure, workflows.started_at AS started_at, workflows.completed_at AS completed_at,
-    workflows.updated_at AS updated_at, workflows.deleted_at AS deleted_at, workflows.deadline_at AS deadline_at,
-    workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch,
-    workflows.last_event AS last_event, workflows.crashes AS crashes, workflows.wake_at AS wake_at,
-    workflows.parent_id AS parent_id, workflows.parent_step AS parent_step, workflows.parent_item AS parent_item,
-    workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ends AS child_ends,
+    workflows.feature_level AS feature_level, workflows.evaluates AS evaluates, workflows.has_flow AS has_flow,
+    workflows.created_at AS created_at, workflows.status AS status, workflows.name AS name, workflows.description AS
+    description, workflows.webhook_url AS webhook_url, workflows.completed_steps AS completed_steps,
+    workflows.execution_id AS execution_id, workflows.failure AS failure, workflows.started_at AS started_at,
+    workflows.completed_at AS completed_at, workflows.updated_at AS updated_at, workflows.deleted_at AS deleted_at,
+    workflows.deadline_at AS deadline_at, workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner,
+    workflows.epoch AS epoch, workflows.last_event AS last_event, workflows.crashes AS crashes, workflows.wake_at AS
+    wake_at, workflows.parent_id AS parent_id, workflows.parent_step AS parent_step, workflows.parent_item AS
+    parent_item, workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ends AS child_ends,
     workflows.sub_workflows AS sub_workflows, workflows.sub_workflow_steps AS sub_workflow_steps,
     workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT steps.step_id
 FROM steps
@@ -6940,12 +6940,12 @@ ORDER BY steps.started_at, steps.position
 LIMIT $5::INTEGER) AS current_step, (SELECT array_agg(concat(steps.step_id, $6::VARCHAR, steps.error_message)
 ORDER BY steps.position) AS array_agg_1
 FROM steps
-WHERE steps.workflow_id = workflows.id AND steps.status = $7::VARCHAR) AS step_errors, CASE WHEN
-    (workflows.feature_level >= 2) THEN (SELECT concat(steps.step_id, $6::VARCHAR, steps.error_message) AS concat_2
+WHERE steps.workflow_id = workflows.id AND steps.status = $7::VARCHAR) AS step_errors, CASE WHEN workflows.has_flow
+    THEN (SELECT concat(steps.step_id, $6::VARCHAR, steps.error_message) AS concat_2
 FROM steps
 WHERE steps.workflow_id = workflows.id AND steps.status = $7::VARCHAR AND NOT steps.optional
 ORDER BY steps.position
-LIMIT $8::INTEGER) END AS fatal_error, CASE WHEN (workflows.feature_level >= 2) THEN (SELECT count(*) AS count_1
+LIMIT $8::INTEGER) END AS fatal_error, CASE WHEN workflows.has_flow THEN (SELECT count(*) AS count_1
 FROM steps
 WHERE steps.workflow_id = workflows.id AND (steps.status = $9::VARCHAR AND steps.skip_reason != $10::VARCHAR OR
     steps.status = $7::VARCHAR AND steps.optional)) END AS done_without_result, (SELECT
@@ -6959,8 +6959,8 @@ WHERE tasks.sent IS NOT NULL AND tasks.provider IS NOT NULL AND (tasks.cost IS N
     (tasks.cancel_receipt IS NULL OR tasks.cancel_receipt = $13::VARCHAR))) AND tasks.workflow_id = workflows.id
 GROUP BY 1) AS sums) AS costs, (SELECT array_agg(labels.label) AS array_agg_2
 FROM labels
-WHERE labels.workflow_id = workflows.id) AS labels, final.step_id AS final_step_id, CASE WHEN (workflows.feature_level
-    >= 5) THEN (
+WHERE labels.workflow_id = workflows.id) AS labels, final.step_id AS final_step_id, CASE WHEN workflows.has_flow THEN
+    (
 SELECT sum(each.share)
 FROM (
 SELECT (count(*) FILTER (WHERE i.status = 'COMPLETED'))::float8 / count(*) AS share
@@ -7130,10 +7130,10 @@ LIMIT $1::BIGINT) AS ids ON ids.id = workflows.id)
 SELECT versions.page_id, versions.page_event, versions.page_updated_at, versions.page_created_at,
     versions.page_has_next, versions.page_bytes, whole.id, whole.tenant, whole.origin_instance, whole.origin_zone,
     whole.origin_reference, whole.config, whole.suppress_subtask_events, whole.total_steps, whole.final_position,
-    whole.definition_bytes, whole.feature_level, whole.evaluates, whole.created_at, whole.status, whole.name,
-    whole.description, whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure, whole.started_at,
-    whole.completed_at, whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner,
-    whole.epoch, whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step,
+    whole.definition_bytes, whole.feature_level, whole.evaluates, whole.has_flow, whole.created_at, whole.status,
+    whole.name, whole.description, whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure,
+    whole.started_at, whole.completed_at, whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s,
+    whole.owner, whole.epoch, whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step,
     whole.parent_item, whole.root_id, whole.depth, whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps,
     whole.sub_workflow_bytes, whole.current_step, whole.step_errors, whole.fatal_error, whole.done_without_result,
     whole.costs, whole.labels, whole.final_step_id, whole.items_done, whole.final_step_result
@@ -7143,15 +7143,15 @@ JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.o
     workflows.origin_zone AS origin_zone, workflows.origin_reference AS origin_reference, workflows.config AS config,
     workflows.suppress_subtask_events AS suppress_subtask_events, workflows.total_steps AS total_steps,
     workflows.final_position AS final_position, workflows.definition_bytes AS definition_bytes,
-    workflows.feature_level AS feature_level, workflows.evaluates AS evaluates, workflows.created_at AS created_at,
-    workflows.status AS status, workflows.name AS name, workflows.description AS description, workflows.webhook_url AS
-    webhook_url, workflows.completed_steps AS completed_steps, workflows.execution_id AS execution_id,
-    workflows.failure AS failure, workflows.started_at AS started_at, workflows.completed_at AS completed_at,
-    workflows.updated_at AS updated_at, workflows.deleted_at AS deleted_at, workflows.deadline_at AS deadline_at,
-    workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch,
-    workflows.last_event AS last_event, workflows.crashes AS crashes, workflows.wake_at AS wake_at,
-    workflows.parent_id AS parent_id, workflows.parent_step AS parent_step, workflows.parent_item AS parent_item,
-    workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ends AS child_ends,
+    workflows.feature_level AS feature_level, workflows.evaluates AS evaluates, workflows.has_flow AS has_flow,
+    workflows.created_at AS created_at, workflows.status AS status, workflows.name AS name, workflows.description AS
+    description, workflows.webhook_url AS webhook_url, workflows.completed_steps AS completed_steps,
+    workflows.execution_id AS execution_id, workflows.failure AS failure, workflows.started_at AS started_at,
+    workflows.completed_at AS completed_at, workflows.updated_at AS updated_at, workflows.deleted_at AS deleted_at,
+    workflows.deadline_at AS deadline_at, workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner,
+    workflows.epoch AS epoch, workflows.last_event AS last_event, workflows.crashes AS crashes, workflows.wake_at AS
+    wake_at, workflows.parent_id AS parent_id, workflows.parent_step AS parent_step, workflows.parent_item AS
+    parent_item, workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ends AS child_ends,
     workflows.sub_workflows AS sub_workflows, workflows.sub_workflow_steps AS sub_workflow_steps,
     workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT steps.step_id
 FROM steps
@@ -7160,12 +7160,12 @@ ORDER BY steps.started_at, steps.position
 LIMIT $6::INTEGER) AS current_step, (SELECT array_agg(concat(steps.step_id, $7::VARCHAR, steps.error_message)
 ORDER BY steps.position) AS array_agg_1
 FROM steps
-WHERE steps.workflow_id = workflows.id AND steps.status = $8::VARCHAR) AS step_errors, CASE WHEN
-    (workflows.feature_level >= 2) THEN (SELECT concat(steps.step_id, $7::VARCHAR, steps.error_message) AS concat_2
+WHERE steps.workflow_id = workflows.id AND steps.status = $8::VARCHAR) AS step_errors, CASE WHEN workflows.has_flow
+    THEN (SELECT concat(steps.step_id, $7::VARCHAR, steps.error_message) AS concat_2
 FROM steps
 WHERE steps.workflow_id = workflows.id AND steps.status = $8::VARCHAR AND NOT steps.optional
 ORDER BY steps.position
-LIMIT $9::INTEGER) END AS fatal_error, CASE WHEN (workflows.feature_level >= 2) THEN (SELECT count(*) AS count_1
+LIMIT $9::INTEGER) END AS fatal_error, CASE WHEN workflows.has_flow THEN (SELECT count(*) AS count_1
 FROM steps
 WHERE steps.workflow_id = workflows.id AND (steps.status = $10::VARCHAR AND steps.skip_reason != $11::VARCHAR OR
     steps.status = $8::VARCHAR AND steps.optional)) END AS done_without_result, (SELECT
@@ -7179,8 +7179,8 @@ WHERE tasks.sent IS NOT NULL AND tasks.provider IS NOT NULL AND (tasks.cost IS N
     (tasks.cancel_receipt IS NULL OR tasks.cancel_receipt = $14::VARCHAR))) AND tasks.workflow_id = workflows.id
 GROUP BY 1) AS sums) AS costs, (SELECT array_agg(labels.label) AS array_agg_2
 FROM labels
-WHERE labels.workflow_id = workflows.id) AS labels, final.step_id AS final_step_id, CASE WHEN (workflows.feature_level
-    >= 5) THEN (
+WHERE labels.workflow_id = workflows.id) AS labels, final.step_id AS final_step_id, CASE WHEN workflows.has_flow THEN
+    (
 SELECT sum(each.share)
 FROM (
 SELECT (count(*) FILTER (WHERE i.status = 'COMPLETED'))::float8 / count(*) AS share
@@ -7348,10 +7348,10 @@ LIMIT $1::BIGINT) AS ids ON ids.id = workflows.id)
 SELECT versions.page_id, versions.page_event, versions.page_updated_at, versions.page_created_at,
     versions.page_has_next, versions.page_bytes, whole.id, whole.tenant, whole.origin_instance, whole.origin_zone,
     whole.origin_reference, whole.config, whole.suppress_subtask_events, whole.total_steps, whole.final_position,
-    whole.definition_bytes, whole.feature_level, whole.evaluates, whole.created_at, whole.status, whole.name,
-    whole.description, whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure, whole.started_at,
-    whole.completed_at, whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner,
-    whole.epoch, whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step,
+    whole.definition_bytes, whole.feature_level, whole.evaluates, whole.has_flow, whole.created_at, whole.status,
+    whole.name, whole.description, whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure,
+    whole.started_at, whole.completed_at, whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s,
+    whole.owner, whole.epoch, whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step,
     whole.parent_item, whole.root_id, whole.depth, whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps,
     whole.sub_workflow_bytes, whole.current_step, whole.step_errors, whole.fatal_error, whole.done_without_result,
     whole.costs, whole.labels, whole.final_step_id, whole.items_done, whole.final_step_result
@@ -7361,15 +7361,15 @@ JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.o
     workflows.origin_zone AS origin_zone, workflows.origin_reference AS origin_reference, workflows.config AS config,
     workflows.suppress_subtask_events AS suppress_subtask_events, workflows.total_steps AS total_steps,
     workflows.final_position AS final_position, workflows.definition_bytes AS definition_bytes,
-    workflows.feature_level AS feature_level, workflows.evaluates AS evaluates, workflows.created_at AS created_at,
-    workflows.status AS status, workflows.name AS name, workflows.description AS description, workflows.webhook_url AS
-    webhook_url, workflows.completed_steps AS completed_steps, workflows.execution_id AS execution_id,
-    workflows.failure AS failure, workflows.started_at AS started_at, workflows.completed_at AS completed_at,
-    workflows.updated_at AS updated_at, workflows.deleted_at AS deleted_at, workflows.deadline_at AS deadline_at,
-    workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch,
-    workflows.last_event AS last_event, workflows.crashes AS crashes, workflows.wake_at AS wake_at,
-    workflows.parent_id AS parent_id, workflows.parent_step AS parent_step, workflows.parent_item AS parent_item,
-    workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ends AS child_ends,
+    workflows.feature_level AS feature_level, workflows.evaluates AS evaluates, workflows.has_flow AS has_flow,
+    workflows.created_at AS created_at, workflows.status AS status, workflows.name AS name, workflows.description AS
+    description, workflows.webhook_url AS webhook_url, workflows.completed_steps AS completed_steps,
+    workflows.execution_id AS execution_id, workflows.failure AS failure, workflows.started_at AS started_at,
+    workflows.completed_at AS completed_at, workflows.updated_at AS updated_at, workflows.deleted_at AS deleted_at,
+    workflows.deadline_at AS deadline_at, workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner,
+    workflows.epoch AS epoch, workflows.last_event AS last_event, workflows.crashes AS crashes, workflows.wake_at AS
+    wake_at, workflows.parent_id AS parent_id, workflows.parent_step AS parent_step, workflows.parent_item AS
+    parent_item, workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ends AS child_ends,
     workflows.sub_workflows AS sub_workflows, workflows.sub_workflow_steps AS sub_workflow_steps,
     workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT steps.step_id
 FROM steps
@@ -7378,12 +7378,12 @@ ORDER BY steps.started_at, steps.position
 LIMIT $6::INTEGER) AS current_step, (SELECT array_agg(concat(steps.step_id, $7::VARCHAR, steps.error_message)
 ORDER BY steps.position) AS array_agg_1
 FROM steps
-WHERE steps.workflow_id = workflows.id AND steps.status = $8::VARCHAR) AS step_errors, CASE WHEN
-    (workflows.feature_level >= 2) THEN (SELECT concat(steps.step_id, $7::VARCHAR, steps.error_message) AS concat_2
+WHERE steps.workflow_id = workflows.id AND steps.status = $8::VARCHAR) AS step_errors, CASE WHEN workflows.has_flow
+    THEN (SELECT concat(steps.step_id, $7::VARCHAR, steps.error_message) AS concat_2
 FROM steps
 WHERE steps.workflow_id = workflows.id AND steps.status = $8::VARCHAR AND NOT steps.optional
 ORDER BY steps.position
-LIMIT $9::INTEGER) END AS fatal_error, CASE WHEN (workflows.feature_level >= 2) THEN (SELECT count(*) AS count_1
+LIMIT $9::INTEGER) END AS fatal_error, CASE WHEN workflows.has_flow THEN (SELECT count(*) AS count_1
 FROM steps
 WHERE steps.workflow_id = workflows.id AND (steps.status = $10::VARCHAR AND steps.skip_reason != $11::VARCHAR OR
     steps.status = $8::VARCHAR AND steps.optional)) END AS done_without_result, (SELECT
@@ -7397,8 +7397,8 @@ WHERE tasks.sent IS NOT NULL AND tasks.provider IS NOT NULL AND (tasks.cost IS N
     (tasks.cancel_receipt IS NULL OR tasks.cancel_receipt = $14::VARCHAR))) AND tasks.workflow_id = workflows.id
 GROUP BY 1) AS sums) AS costs, (SELECT array_agg(labels.label) AS array_agg_2
 FROM labels
-WHERE labels.workflow_id = workflows.id) AS labels, final.step_id AS final_step_id, CASE WHEN (workflows.feature_level
-    >= 5) THEN (
+WHERE labels.workflow_id = workflows.id) AS labels, final.step_id AS final_step_id, CASE WHEN workflows.has_flow THEN
+    (
 SELECT sum(each.share)
 FROM (
 SELECT (count(*) FILTER (WHERE i.status = 'COMPLETED'))::float8 / count(*) AS share
@@ -7567,10 +7567,10 @@ LIMIT $1::BIGINT) AS ids ON ids.id = workflows.id)
 SELECT versions.page_id, versions.page_event, versions.page_updated_at, versions.page_created_at,
     versions.page_has_next, versions.page_bytes, whole.id, whole.tenant, whole.origin_instance, whole.origin_zone,
     whole.origin_reference, whole.config, whole.suppress_subtask_events, whole.total_steps, whole.final_position,
-    whole.definition_bytes, whole.feature_level, whole.evaluates, whole.created_at, whole.status, whole.name,
-    whole.description, whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure, whole.started_at,
-    whole.completed_at, whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner,
-    whole.epoch, whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step,
+    whole.definition_bytes, whole.feature_level, whole.evaluates, whole.has_flow, whole.created_at, whole.status,
+    whole.name, whole.description, whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure,
+    whole.started_at, whole.completed_at, whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s,
+    whole.owner, whole.epoch, whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step,
     whole.parent_item, whole.root_id, whole.depth, whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps,
     whole.sub_workflow_bytes, whole.current_step, whole.step_errors, whole.fatal_error, whole.done_without_result,
     whole.costs, whole.labels, whole.final_step_id, whole.items_done, whole.final_step_result
@@ -7580,15 +7580,15 @@ JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.o
     workflows.origin_zone AS origin_zone, workflows.origin_reference AS origin_reference, workflows.config AS config,
     workflows.suppress_subtask_events AS suppress_subtask_events, workflows.total_steps AS total_steps,
     workflows.final_position AS final_position, workflows.definition_bytes AS definition_bytes,
-    workflows.feature_level AS feature_level, workflows.evaluates AS evaluates, workflows.created_at AS created_at,
-    workflows.status AS status, workflows.name AS name, workflows.description AS description, workflows.webhook_url AS
-    webhook_url, workflows.completed_steps AS completed_steps, workflows.execution_id AS execution_id,
-    workflows.failure AS failure, workflows.started_at AS started_at, workflows.completed_at AS completed_at,
-    workflows.updated_at AS updated_at, workflows.deleted_at AS deleted_at, workflows.deadline_at AS deadline_at,
-    workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch,
-    workflows.last_event AS last_event, workflows.crashes AS crashes, workflows.wake_at AS wake_at,
-    workflows.parent_id AS parent_id, workflows.parent_step AS parent_step, workflows.parent_item AS parent_item,
-    workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ends AS child_ends,
+    workflows.feature_level AS feature_level, workflows.evaluates AS evaluates, workflows.has_flow AS has_flow,
+    workflows.created_at AS created_at, workflows.status AS status, workflows.name AS name, workflows.description AS
+    description, workflows.webhook_url AS webhook_url, workflows.completed_steps AS completed_steps,
+    workflows.execution_id AS execution_id, workflows.failure AS failure, workflows.started_at AS started_at,
+    workflows.completed_at AS completed_at, workflows.updated_at AS updated_at, workflows.deleted_at AS deleted_at,
+    workflows.deadline_at AS deadline_at, workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner,
+    workflows.epoch AS epoch, workflows.last_event AS last_event, workflows.crashes AS crashes, workflows.wake_at AS
+    wake_at, workflows.parent_id AS parent_id, workflows.parent_step AS parent_step, workflows.parent_item AS
+    parent_item, workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ends AS child_ends,
     workflows.sub_workflows AS sub_workflows, workflows.sub_workflow_steps AS sub_workflow_steps,
     workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT steps.step_id
 FROM steps
@@ -7597,12 +7597,12 @@ ORDER BY steps.started_at, steps.position
 LIMIT $7::INTEGER) AS current_step, (SELECT array_agg(concat(steps.step_id, $8::VARCHAR, steps.error_message)
 ORDER BY steps.position) AS array_agg_1
 FROM steps
-WHERE steps.workflow_id = workflows.id AND steps.status = $9::VARCHAR) AS step_errors, CASE WHEN
-    (workflows.feature_level >= 2) THEN (SELECT concat(steps.step_id, $8::VARCHAR, steps.error_message) AS concat_2
+WHERE steps.workflow_id = workflows.id AND steps.status = $9::VARCHAR) AS step_errors, CASE WHEN workflows.has_flow
+    THEN (SELECT concat(steps.step_id, $8::VARCHAR, steps.error_message) AS concat_2
 FROM steps
 WHERE steps.workflow_id = workflows.id AND steps.status = $9::VARCHAR AND NOT steps.optional
 ORDER BY steps.position
-LIMIT $10::INTEGER) END AS fatal_error, CASE WHEN (workflows.feature_level >= 2) THEN (SELECT count(*) AS count_1
+LIMIT $10::INTEGER) END AS fatal_error, CASE WHEN workflows.has_flow THEN (SELECT count(*) AS count_1
 FROM steps
 WHERE steps.workflow_id = workflows.id AND (steps.status = $11::VARCHAR AND steps.skip_reason != $12::VARCHAR OR
     steps.status = $9::VARCHAR AND steps.optional)) END AS done_without_result, (SELECT
@@ -7616,8 +7616,8 @@ WHERE tasks.sent IS NOT NULL AND tasks.provider IS NOT NULL AND (tasks.cost IS N
     (tasks.cancel_receipt IS NULL OR tasks.cancel_receipt = $15::VARCHAR))) AND tasks.workflow_id = workflows.id
 GROUP BY 1) AS sums) AS costs, (SELECT array_agg(labels.label) AS array_agg_2
 FROM labels
-WHERE labels.workflow_id = workflows.id) AS labels, final.step_id AS final_step_id, CASE WHEN (workflows.feature_level
-    >= 5) THEN (
+WHERE labels.workflow_id = workflows.id) AS labels, final.step_id AS final_step_id, CASE WHEN workflows.has_flow THEN
+    (
 SELECT sum(each.share)
 FROM (
 SELECT (count(*) FILTER (WHERE i.status = 'COMPLETED'))::float8 / count(*) AS share
@@ -7785,10 +7785,10 @@ LIMIT $1::BIGINT) AS ids ON ids.id = workflows.id)
 SELECT versions.page_id, versions.page_event, versions.page_updated_at, versions.page_created_at,
     versions.page_has_next, versions.page_bytes, whole.id, whole.tenant, whole.origin_instance, whole.origin_zone,
     whole.origin_reference, whole.config, whole.suppress_subtask_events, whole.total_steps, whole.final_position,
-    whole.definition_bytes, whole.feature_level, whole.evaluates, whole.created_at, whole.status, whole.name,
-    whole.description, whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure, whole.started_at,
-    whole.completed_at, whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner,
-    whole.epoch, whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step,
+    whole.definition_bytes, whole.feature_level, whole.evaluates, whole.has_flow, whole.created_at, whole.status,
+    whole.name, whole.description, whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure,
+    whole.started_at, whole.completed_at, whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s,
+    whole.owner, whole.epoch, whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step,
     whole.parent_item, whole.root_id, whole.depth, whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps,
     whole.sub_workflow_bytes, whole.current_step, whole.step_errors, whole.fatal_error, whole.done_without_result,
     whole.costs, whole.labels, whole.final_step_id, whole.items_done, whole.final_step_result
@@ -7798,15 +7798,15 @@ JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.o
     workflows.origin_zone AS origin_zone, workflows.origin_reference AS origin_reference, workflows.config AS config,
     workflows.suppress_subtask_events AS suppress_subtask_events, workflows.total_steps AS total_steps,
     workflows.final_position AS final_position, workflows.definition_bytes AS definition_bytes,
-    workflows.feature_level AS feature_level, workflows.evaluates AS evaluates, workflows.created_at AS created_at,
-    workflows.status AS status, workflows.name AS name, workflows.description AS description, workflows.webhook_url AS
-    webhook_url, workflows.completed_steps AS completed_steps, workflows.execution_id AS execution_id,
-    workflows.failure AS failure, workflows.started_at AS started_at, workflows.completed_at AS completed_at,
-    workflows.updated_at AS updated_at, workflows.deleted_at AS deleted_at, workflows.deadline_at AS deadline_at,
-    workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch,
-    workflows.last_event AS last_event, workflows.crashes AS crashes, workflows.wake_at AS wake_at,
-    workflows.parent_id AS parent_id, workflows.parent_step AS parent_step, workflows.parent_item AS parent_item,
-    workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ends AS child_ends,
+    workflows.feature_level AS feature_level, workflows.evaluates AS evaluates, workflows.has_flow AS has_flow,
+    workflows.created_at AS created_at, workflows.status AS status, workflows.name AS name, workflows.description AS
+    description, workflows.webhook_url AS webhook_url, workflows.completed_steps AS completed_steps,
+    workflows.execution_id AS execution_id, workflows.failure AS failure, workflows.started_at AS started_at,
+    workflows.completed_at AS completed_at, workflows.updated_at AS updated_at, workflows.deleted_at AS deleted_at,
+    workflows.deadline_at AS deadline_at, workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner,
+    workflows.epoch AS epoch, workflows.last_event AS last_event, workflows.crashes AS crashes, workflows.wake_at AS
+    wake_at, workflows.parent_id AS parent_id, workflows.parent_step AS parent_step, workflows.parent_item AS
+    parent_item, workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ends AS child_ends,
     workflows.sub_workflows AS sub_workflows, workflows.sub_workflow_steps AS sub_workflow_steps,
     workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT steps.step_id
 FROM steps
@@ -7815,12 +7815,12 @@ ORDER BY steps.started_at, steps.position
 LIMIT $6::INTEGER) AS current_step, (SELECT array_agg(concat(steps.step_id, $7::VARCHAR, steps.error_message)
 ORDER BY steps.position) AS array_agg_1
 FROM steps
-WHERE steps.workflow_id = workflows.id AND steps.status = $8::VARCHAR) AS step_errors, CASE WHEN
-    (workflows.feature_level >= 2) THEN (SELECT concat(steps.step_id, $7::VARCHAR, steps.error_message) AS concat_2
+WHERE steps.workflow_id = workflows.id AND steps.status = $8::VARCHAR) AS step_errors, CASE WHEN workflows.has_flow
+    THEN (SELECT concat(steps.step_id, $7::VARCHAR, steps.error_message) AS concat_2
 FROM steps
 WHERE steps.workflow_id = workflows.id AND steps.status = $8::VARCHAR AND NOT steps.optional
 ORDER BY steps.position
-LIMIT $9::INTEGER) END AS fatal_error, CASE WHEN (workflows.feature_level >= 2) THEN (SELECT count(*) AS count_1
+LIMIT $9::INTEGER) END AS fatal_error, CASE WHEN workflows.has_flow THEN (SELECT count(*) AS count_1
 FROM steps
 WHERE steps.workflow_id = workflows.id AND (steps.status = $10::VARCHAR AND steps.skip_reason != $11::VARCHAR OR
     steps.status = $8::VARCHAR AND steps.optional)) END AS done_without_result, (SELECT
@@ -7834,8 +7834,8 @@ WHERE tasks.sent IS NOT NULL AND tasks.provider IS NOT NULL AND (tasks.cost IS N
     (tasks.cancel_receipt IS NULL OR tasks.cancel_receipt = $14::VARCHAR))) AND tasks.workflow_id = workflows.id
 GROUP BY 1) AS sums) AS costs, (SELECT array_agg(labels.label) AS array_agg_2
 FROM labels
-WHERE labels.workflow_id = workflows.id) AS labels, final.step_id AS final_step_id, CASE WHEN (workflows.feature_level
-    >= 5) THEN (
+WHERE labels.workflow_id = workflows.id) AS labels, final.step_id AS final_step_id, CASE WHEN workflows.has_flow THEN
+    (
 SELECT sum(each.share)
 FROM (
 SELECT (count(*) FILTER (WHERE i.status = 'COMPLETED'))::float8 / count(*) AS share
@@ -8004,10 +8004,10 @@ LIMIT $1::BIGINT) AS ids ON ids.id = workflows.id)
 SELECT versions.page_id, versions.page_event, versions.page_updated_at, versions.page_created_at,
     versions.page_has_next, versions.page_bytes, whole.id, whole.tenant, whole.origin_instance, whole.origin_zone,
     whole.origin_reference, whole.config, whole.suppress_subtask_events, whole.total_steps, whole.final_position,
-    whole.definition_bytes, whole.feature_level, whole.evaluates, whole.created_at, whole.status, whole.name,
-    whole.description, whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure, whole.started_at,
-    whole.completed_at, whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner,
-    whole.epoch, whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step,
+    whole.definition_bytes, whole.feature_level, whole.evaluates, whole.has_flow, whole.created_at, whole.status,
+    whole.name, whole.description, whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure,
+    whole.started_at, whole.completed_at, whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s,
+    whole.owner, whole.epoch, whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step,
     whole.parent_item, whole.root_id, whole.depth, whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps,
     whole.sub_workflow_bytes, whole.current_step, whole.step_errors, whole.fatal_error, whole.done_without_result,
     whole.costs, whole.labels, whole.final_step_id, whole.items_done, whole.final_step_result
@@ -8017,15 +8017,15 @@ JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.o
     workflows.origin_zone AS origin_zone, workflows.origin_reference AS origin_reference, workflows.config AS config,
     workflows.suppress_subtask_events AS suppress_subtask_events, workflows.total_steps AS total_steps,
     workflows.final_position AS final_position, workflows.definition_bytes AS definition_bytes,
-    workflows.feature_level AS feature_level, workflows.evaluates AS evaluates, workflows.created_at AS created_at,
-    workflows.status AS status, workflows.name AS name, workflows.description AS description, workflows.webhook_url AS
-    webhook_url, workflows.completed_steps AS completed_steps, workflows.execution_id AS execution_id,
-    workflows.failure AS failure, workflows.started_at AS started_at, workflows.completed_at AS completed_at,
-    workflows.updated_at AS updated_at, workflows.deleted_at AS deleted_at, workflows.deadline_at AS deadline_at,
-    workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch,
-    workflows.last_event AS last_event, workflows.crashes AS crashes, workflows.wake_at AS wake_at,
-    workflows.parent_id AS parent_id, workflows.parent_step AS parent_step, workflows.parent_item AS parent_item,
-    workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ends AS child_ends,
+    workflows.feature_level AS feature_level, workflows.evaluates AS evaluates, workflows.has_flow AS has_flow,
+    workflows.created_at AS created_at, workflows.status AS status, workflows.name AS name, workflows.description AS
+    description, workflows.webhook_url AS webhook_url, workflows.completed_steps AS completed_steps,
+    workflows.execution_id AS execution_id, workflows.failure AS failure, workflows.started_at AS started_at,
+    workflows.completed_at AS completed_at, workflows.updated_at AS updated_at, workflows.deleted_at AS deleted_at,
+    workflows.deadline_at AS deadline_at, workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner,
+    workflows.epoch AS epoch, workflows.last_event AS last_event, workflows.crashes AS crashes, workflows.wake_at AS
+    wake_at, workflows.parent_id AS parent_id, workflows.parent_step AS parent_step, workflows.parent_item AS
+    parent_item, workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ends AS child_ends,
     workflows.sub_workflows AS sub_workflows, workflows.sub_workflow_steps AS sub_workflow_steps,
     workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT steps.step_id
 FROM steps
@@ -8034,12 +8034,12 @@ ORDER BY steps.started_at, steps.position
 LIMIT $7::INTEGER) AS current_step, (SELECT array_agg(concat(steps.step_id, $8::VARCHAR, steps.error_message)
 ORDER BY steps.position) AS array_agg_1
 FROM steps
-WHERE steps.workflow_id = workflows.id AND steps.status = $9::VARCHAR) AS step_errors, CASE WHEN
-    (workflows.feature_level >= 2) THEN (SELECT concat(steps.step_id, $8::VARCHAR, steps.error_message) AS concat_2
+WHERE steps.workflow_id = workflows.id AND steps.status = $9::VARCHAR) AS step_errors, CASE WHEN workflows.has_flow
+    THEN (SELECT concat(steps.step_id, $8::VARCHAR, steps.error_message) AS concat_2
 FROM steps
 WHERE steps.workflow_id = workflows.id AND steps.status = $9::VARCHAR AND NOT steps.optional
 ORDER BY steps.position
-LIMIT $10::INTEGER) END AS fatal_error, CASE WHEN (workflows.feature_level >= 2) THEN (SELECT count(*) AS count_1
+LIMIT $10::INTEGER) END AS fatal_error, CASE WHEN workflows.has_flow THEN (SELECT count(*) AS count_1
 FROM steps
 WHERE steps.workflow_id = workflows.id AND (steps.status = $11::VARCHAR AND steps.skip_reason != $12::VARCHAR OR
     steps.status = $9::VARCHAR AND steps.optional)) END AS done_without_result, (SELECT
@@ -8053,8 +8053,8 @@ WHERE tasks.sent IS NOT NULL AND tasks.provider IS NOT NULL AND (tasks.cost IS N
     (tasks.cancel_receipt IS NULL OR tasks.cancel_receipt = $15::VARCHAR))) AND tasks.workflow_id = workflows.id
 GROUP BY 1) AS sums) AS costs, (SELECT array_agg(labels.label) AS array_agg_2
 FROM labels
-WHERE labels.workflow_id = workflows.id) AS labels, final.step_id AS final_step_id, CASE WHEN (workflows.feature_level
-    >= 5) THEN (
+WHERE labels.workflow_id = workflows.id) AS labels, final.step_id AS final_step_id, CASE WHEN workflows.has_flow THEN
+    (
 SELECT sum(each.share)
 FROM (
 SELECT (count(*) FILTER (WHERE i.status = 'COMPLETED'))::float8 / count(*) AS share
@@ -8222,10 +8222,10 @@ LIMIT $1::BIGINT) AS ids ON ids.id = workflows.id)
 SELECT versions.page_id, versions.page_event, versions.page_updated_at, versions.page_created_at,
     versions.page_has_next, versions.page_bytes, whole.id, whole.tenant, whole.origin_instance, whole.origin_zone,
     whole.origin_reference, whole.config, whole.suppress_subtask_events, whole.total_steps, whole.final_position,
-    whole.definition_bytes, whole.feature_level, whole.evaluates, whole.created_at, whole.status, whole.name,
-    whole.description, whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure, whole.started_at,
-    whole.completed_at, whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner,
-    whole.epoch, whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step,
+    whole.definition_bytes, whole.feature_level, whole.evaluates, whole.has_flow, whole.created_at, whole.status,
+    whole.name, whole.description, whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure,
+    whole.started_at, whole.completed_at, whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s,
+    whole.owner, whole.epoch, whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step,
     whole.parent_item, whole.root_id, whole.depth, whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps,
     whole.sub_workflow_bytes, whole.current_step, whole.step_errors, whole.fatal_error, whole.done_without_result,
     whole.costs, whole.labels, whole.final_step_id, whole.items_done, whole.final_step_result
@@ -8235,15 +8235,15 @@ JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.o
     workflows.origin_zone AS origin_zone, workflows.origin_reference AS origin_reference, workflows.config AS config,
     workflows.suppress_subtask_events AS suppress_subtask_events, workflows.total_steps AS total_steps,
     workflows.final_position AS final_position, workflows.definition_bytes AS definition_bytes,
-    workflows.feature_level AS feature_level, workflows.evaluates AS evaluates, workflows.created_at AS created_at,
-    workflows.status AS status, workflows.name AS name, workflows.description AS description, workflows.webhook_url AS
-    webhook_url, workflows.completed_steps AS completed_steps, workflows.execution_id AS execution_id,
-    workflows.failure AS failure, workflows.started_at AS started_at, workflows.completed_at AS completed_at,
-    workflows.updated_at AS updated_at, workflows.deleted_at AS deleted_at, workflows.deadline_at AS deadline_at,
-    workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch,
-    workflows.last_event AS last_event, workflows.crashes AS crashes, workflows.wake_at AS wake_at,
-    workflows.parent_id AS parent_id, workflows.parent_step AS parent_step, workflows.parent_item AS parent_item,
-    workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ends AS child_ends,
+    workflows.feature_level AS feature_level, workflows.evaluates AS evaluates, workflows.has_flow AS has_flow,
+    workflows.created_at AS created_at, workflows.status AS status, workflows.name AS name, workflows.description AS
+    description, workflows.webhook_url AS webhook_url, workflows.completed_steps AS completed_steps,
+    workflows.execution_id AS execution_id, workflows.failure AS failure, workflows.started_at AS started_at,
+    workflows.completed_at AS completed_at, workflows.updated_at AS updated_at, workflows.deleted_at AS deleted_at,
+    workflows.deadline_at AS deadline_at, workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner,
+    workflows.epoch AS epoch, workflows.last_event AS last_event, workflows.crashes AS crashes, workflows.wake_at AS
+    wake_at, workflows.parent_id AS parent_id, workflows.parent_step AS parent_step, workflows.parent_item AS
+    parent_item, workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ends AS child_ends,
     workflows.sub_workflows AS sub_workflows, workflows.sub_workflow_steps AS sub_workflow_steps,
     workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT steps.step_id
 FROM steps
@@ -8252,12 +8252,12 @@ ORDER BY steps.started_at, steps.position
 LIMIT $6::INTEGER) AS current_step, (SELECT array_agg(concat(steps.step_id, $7::VARCHAR, steps.error_message)
 ORDER BY steps.position) AS array_agg_1
 FROM steps
-WHERE steps.workflow_id = workflows.id AND steps.status = $8::VARCHAR) AS step_errors, CASE WHEN
-    (workflows.feature_level >= 2) THEN (SELECT concat(steps.step_id, $7::VARCHAR, steps.error_message) AS concat_2
+WHERE steps.workflow_id = workflows.id AND steps.status = $8::VARCHAR) AS step_errors, CASE WHEN workflows.has_flow
+    THEN (SELECT concat(steps.step_id, $7::VARCHAR, steps.error_message) AS concat_2
 FROM steps
 WHERE steps.workflow_id = workflows.id AND steps.status = $8::VARCHAR AND NOT steps.optional
 ORDER BY steps.position
-LIMIT $9::INTEGER) END AS fatal_error, CASE WHEN (workflows.feature_level >= 2) THEN (SELECT count(*) AS count_1
+LIMIT $9::INTEGER) END AS fatal_error, CASE WHEN workflows.has_flow THEN (SELECT count(*) AS count_1
 FROM steps
 WHERE steps.workflow_id = workflows.id AND (steps.status = $10::VARCHAR AND steps.skip_reason != $11::VARCHAR OR
     steps.status = $8::VARCHAR AND steps.optional)) END AS done_without_result, (SELECT
@@ -8271,8 +8271,8 @@ WHERE tasks.sent IS NOT NULL AND tasks.provider IS NOT NULL AND (tasks.cost IS N
     (tasks.cancel_receipt IS NULL OR tasks.cancel_receipt = $14::VARCHAR))) AND tasks.workflow_id = workflows.id
 GROUP BY 1) AS sums) AS costs, (SELECT array_agg(labels.label) AS array_agg_2
 FROM labels
-WHERE labels.workflow_id = workflows.id) AS labels, final.step_id AS final_step_id, CASE WHEN (workflows.feature_level
-    >= 5) THEN (
+WHERE labels.workflow_id = workflows.id) AS labels, final.step_id AS final_step_id, CASE WHEN workflows.has_flow THEN
+    (
 SELECT sum(each.share)
 FROM (
 SELECT (count(*) FILTER (WHERE i.status = 'COMPLETED'))::float8 / count(*) AS share
@@ -8440,10 +8440,10 @@ LIMIT $1::BIGINT) AS ids ON ids.id = workflows.id)
 SELECT versions.page_id, versions.page_event, versions.page_updated_at, versions.page_created_at,
     versions.page_has_next, versions.page_bytes, whole.id, whole.tenant, whole.origin_instance, whole.origin_zone,
     whole.origin_reference, whole.config, whole.suppress_subtask_events, whole.total_steps, whole.final_position,
-    whole.definition_bytes, whole.feature_level, whole.evaluates, whole.created_at, whole.status, whole.name,
-    whole.description, whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure, whole.started_at,
-    whole.completed_at, whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner,
-    whole.epoch, whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step,
+    whole.definition_bytes, whole.feature_level, whole.evaluates, whole.has_flow, whole.created_at, whole.status,
+    whole.name, whole.description, whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure,
+    whole.started_at, whole.completed_at, whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s,
+    whole.owner, whole.epoch, whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step,
     whole.parent_item, whole.root_id, whole.depth, whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps,
     whole.sub_workflow_bytes, whole.current_step, whole.step_errors, whole.fatal_error, whole.done_without_result,
     whole.costs, whole.labels, whole.final_step_id, whole.items_done, whole.final_step_result
@@ -8453,15 +8453,15 @@ JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.o
     workflows.origin_zone AS origin_zone, workflows.origin_reference AS origin_reference, workflows.config AS config,
     workflows.suppress_subtask_events AS suppress_subtask_events, workflows.total_steps AS total_steps,
     workflows.final_position AS final_position, workflows.definition_bytes AS definition_bytes,
-    workflows.feature_level AS feature_level, workflows.evaluates AS evaluates, workflows.created_at AS created_at,
-    workflows.status AS status, workflows.name AS name, workflows.description AS description, workflows.webhook_url AS
-    webhook_url, workflows.completed_steps AS completed_steps, workflows.execution_id AS execution_id,
-    workflows.failure AS failure, workflows.started_at AS started_at, workflows.completed_at AS completed_at,
-    workflows.updated_at AS updated_at, workflows.deleted_at AS deleted_at, workflows.deadline_at AS deadline_at,
-    workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch,
-    workflows.last_event AS last_event, workflows.crashes AS crashes, workflows.wake_at AS wake_at,
-    workflows.parent_id AS parent_id, workflows.parent_step AS parent_step, workflows.parent_item AS parent_item,
-    workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ends AS child_ends,
+    workflows.feature_level AS feature_level, workflows.evaluates AS evaluates, workflows.has_flow AS has_flow,
+    workflows.created_at AS created_at, workflows.status AS status, workflows.name AS name, workflows.description AS
+    description, workflows.webhook_url AS webhook_url, workflows.completed_steps AS completed_steps,
+    workflows.execution_id AS execution_id, workflows.failure AS failure, workflows.started_at AS started_at,
+    workflows.completed_at AS completed_at, workflows.updated_at AS updated_at, workflows.deleted_at AS deleted_at,
+    workflows.deadline_at AS deadline_at, workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner,
+    workflows.epoch AS epoch, workflows.last_event AS last_event, workflows.crashes AS crashes, workflows.wake_at AS
+    wake_at, workflows.parent_id AS parent_id, workflows.parent_step AS parent_step, workflows.parent_item AS
+    parent_item, workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ends AS child_ends,
     workflows.sub_workflows AS sub_workflows, workflows.sub_workflow_steps AS sub_workflow_steps,
     workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT steps.step_id
 FROM steps
@@ -8470,12 +8470,12 @@ ORDER BY steps.started_at, steps.position
 LIMIT $6::INTEGER) AS current_step, (SELECT array_agg(concat(steps.step_id, $7::VARCHAR, steps.error_message)
 ORDER BY steps.position) AS array_agg_1
 FROM steps
-WHERE steps.workflow_id = workflows.id AND steps.status = $8::VARCHAR) AS step_errors, CASE WHEN
-    (workflows.feature_level >= 2) THEN (SELECT concat(steps.step_id, $7::VARCHAR, steps.error_message) AS concat_2
+WHERE steps.workflow_id = workflows.id AND steps.status = $8::VARCHAR) AS step_errors, CASE WHEN workflows.has_flow
+    THEN (SELECT concat(steps.step_id, $7::VARCHAR, steps.error_message) AS concat_2
 FROM steps
 WHERE steps.workflow_id = workflows.id AND steps.status = $8::VARCHAR AND NOT steps.optional
 ORDER BY steps.position
-LIMIT $9::INTEGER) END AS fatal_error, CASE WHEN (workflows.feature_level >= 2) THEN (SELECT count(*) AS count_1
+LIMIT $9::INTEGER) END AS fatal_error, CASE WHEN workflows.has_flow THEN (SELECT count(*) AS count_1
 FROM steps
 WHERE steps.workflow_id = workflows.id AND (steps.status = $10::VARCHAR AND steps.skip_reason != $11::VARCHAR OR
     steps.status = $8::VARCHAR AND steps.optional)) END AS done_without_result, (SELECT
@@ -8489,8 +8489,8 @@ WHERE tasks.sent IS NOT NULL AND tasks.provider IS NOT NULL AND (tasks.cost IS N
     (tasks.cancel_receipt IS NULL OR tasks.cancel_receipt = $14::VARCHAR))) AND tasks.workflow_id = workflows.id
 GROUP BY 1) AS sums) AS costs, (SELECT array_agg(labels.label) AS array_agg_2
 FROM labels
-WHERE labels.workflow_id = workflows.id) AS labels, final.step_id AS final_step_id, CASE WHEN (workflows.feature_level
-    >= 5) THEN (
+WHERE labels.workflow_id = workflows.id) AS labels, final.step_id AS final_step_id, CASE WHEN workflows.has_flow THEN
+    (
 SELECT sum(each.share)
 FROM (
 SELECT (count(*) FILTER (WHERE i.status = 'COMPLETED'))::float8 / count(*) AS share
@@ -8659,10 +8659,10 @@ LIMIT $1::BIGINT) AS ids ON ids.id = workflows.id)
 SELECT versions.page_id, versions.page_event, versions.page_updated_at, versions.page_created_at,
     versions.page_has_next, versions.page_bytes, whole.id, whole.tenant, whole.origin_instance, whole.origin_zone,
     whole.origin_reference, whole.config, whole.suppress_subtask_events, whole.total_steps, whole.final_position,
-    whole.definition_bytes, whole.feature_level, whole.evaluates, whole.created_at, whole.status, whole.name,
-    whole.description, whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure, whole.started_at,
-    whole.completed_at, whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner,
-    whole.epoch, whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step,
+    whole.definition_bytes, whole.feature_level, whole.evaluates, whole.has_flow, whole.created_at, whole.status,
+    whole.name, whole.description, whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure,
+    whole.started_at, whole.completed_at, whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s,
+    whole.owner, whole.epoch, whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step,
     whole.parent_item, whole.root_id, whole.depth, whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps,
     whole.sub_workflow_bytes, whole.current_step, whole.step_errors, whole.fatal_error, whole.done_without_result,
     whole.costs, whole.labels, whole.final_step_id, whole.items_done, whole.final_step_result
@@ -8672,15 +8672,15 @@ JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.o
     workflows.origin_zone AS origin_zone, workflows.origin_reference AS origin_reference, workflows.config AS config,
     workflows.suppress_subtask_events AS suppress_subtask_events, workflows.total_steps AS total_steps,
     workflows.final_position AS final_position, workflows.definition_bytes AS definition_bytes,
-    workflows.feature_level AS feature_level, workflows.evaluates AS evaluates, workflows.created_at AS created_at,
-    workflows.status AS status, workflows.name AS name, workflows.description AS description, workflows.webhook_url AS
-    webhook_url, workflows.completed_steps AS completed_steps, workflows.execution_id AS execution_id,
-    workflows.failure AS failure, workflows.started_at AS started_at, workflows.completed_at AS completed_at,
-    workflows.updated_at AS updated_at, workflows.deleted_at AS deleted_at, workflows.deadline_at AS deadline_at,
-    workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch,
-    workflows.last_event AS last_event, workflows.crashes AS crashes, workflows.wake_at AS wake_at,
-    workflows.parent_id AS parent_id, workflows.parent_step AS parent_step, workflows.parent_item AS parent_item,
-    workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ends AS child_ends,
+    workflows.feature_level AS feature_level, workflows.evaluates AS evaluates, workflows.has_flow AS has_flow,
+    workflows.created_at AS created_at, workflows.status AS status, workflows.name AS name, workflows.description AS
+    description, workflows.webhook_url AS webhook_url, workflows.completed_steps AS completed_steps,
+    workflows.execution_id AS execution_id, workflows.failure AS failure, workflows.started_at AS started_at,
+    workflows.completed_at AS completed_at, workflows.updated_at AS updated_at, workflows.deleted_at AS deleted_at,
+    workflows.deadline_at AS deadline_at, workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner,
+    workflows.epoch AS epoch, workflows.last_event AS last_event, workflows.crashes AS crashes, workflows.wake_at AS
+    wake_at, workflows.parent_id AS parent_id, workflows.parent_step AS parent_step, workflows.parent_item AS
+    parent_item, workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ends AS child_ends,
     workflows.sub_workflows AS sub_workflows, workflows.sub_workflow_steps AS sub_workflow_steps,
     workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT steps.step_id
 FROM steps
@@ -8689,12 +8689,12 @@ ORDER BY steps.started_at, steps.position
 LIMIT $7::INTEGER) AS current_step, (SELECT array_agg(concat(steps.step_id, $8::VARCHAR, steps.error_message)
 ORDER BY steps.position) AS array_agg_1
 FROM steps
-WHERE steps.workflow_id = workflows.id AND steps.status = $9::VARCHAR) AS step_errors, CASE WHEN
-    (workflows.feature_level >= 2) THEN (SELECT concat(steps.step_id, $8::VARCHAR, steps.error_message) AS concat_2
+WHERE steps.workflow_id = workflows.id AND steps.status = $9::VARCHAR) AS step_errors, CASE WHEN workflows.has_flow
+    THEN (SELECT concat(steps.step_id, $8::VARCHAR, steps.error_message) AS concat_2
 FROM steps
 WHERE steps.workflow_id = workflows.id AND steps.status = $9::VARCHAR AND NOT steps.optional
 ORDER BY steps.position
-LIMIT $10::INTEGER) END AS fatal_error, CASE WHEN (workflows.feature_level >= 2) THEN (SELECT count(*) AS count_1
+LIMIT $10::INTEGER) END AS fatal_error, CASE WHEN workflows.has_flow THEN (SELECT count(*) AS count_1
 FROM steps
 WHERE steps.workflow_id = workflows.id AND (steps.status = $11::VARCHAR AND steps.skip_reason != $12::VARCHAR OR
     steps.status = $9::VARCHAR AND steps.optional)) END AS done_without_result, (SELECT
@@ -8708,8 +8708,8 @@ WHERE tasks.sent IS NOT NULL AND tasks.provider IS NOT NULL AND (tasks.cost IS N
     (tasks.cancel_receipt IS NULL OR tasks.cancel_receipt = $15::VARCHAR))) AND tasks.workflow_id = workflows.id
 GROUP BY 1) AS sums) AS costs, (SELECT array_agg(labels.label) AS array_agg_2
 FROM labels
-WHERE labels.workflow_id = workflows.id) AS labels, final.step_id AS final_step_id, CASE WHEN (workflows.feature_level
-    >= 5) THEN (
+WHERE labels.workflow_id = workflows.id) AS labels, final.step_id AS final_step_id, CASE WHEN workflows.has_flow THEN
+    (
 SELECT sum(each.share)
 FROM (
 SELECT (count(*) FILTER (WHERE i.status = 'COMPLETED'))::float8 / count(*) AS share
@@ -8877,10 +8877,10 @@ LIMIT $1::BIGINT) AS ids ON ids.id = workflows.id)
 SELECT versions.page_id, versions.page_event, versions.page_updated_at, versions.page_created_at,
     versions.page_has_next, versions.page_bytes, whole.id, whole.tenant, whole.origin_instance, whole.origin_zone,
     whole.origin_reference, whole.config, whole.suppress_subtask_events, whole.total_steps, whole.final_position,
-    whole.definition_bytes, whole.feature_level, whole.evaluates, whole.created_at, whole.status, whole.name,
-    whole.description, whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure, whole.started_at,
-    whole.completed_at, whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner,
-    whole.epoch, whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step,
+    whole.definition_bytes, whole.feature_level, whole.evaluates, whole.has_flow, whole.created_at, whole.status,
+    whole.name, whole.description, whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure,
+    whole.started_at, whole.completed_at, whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s,
+    whole.owner, whole.epoch, whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step,
     whole.parent_item, whole.root_id, whole.depth, whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps,
     whole.sub_workflow_bytes, whole.current_step, whole.step_errors, whole.fatal_error, whole.done_without_result,
     whole.costs, whole.labels, whole.final_step_id, whole.items_done, whole.final_step_result
@@ -8890,15 +8890,15 @@ JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.o
     workflows.origin_zone AS origin_zone, workflows.origin_reference AS origin_reference, workflows.config AS config,
     workflows.suppress_subtask_events AS suppress_subtask_events, workflows.total_steps AS total_steps,
     workflows.final_position AS final_position, workflows.definition_bytes AS definition_bytes,
-    workflows.feature_level AS feature_level, workflows.evaluates AS evaluates, workflows.created_at AS created_at,
-    workflows.status AS status, workflows.name AS name, workflows.description AS description, workflows.webhook_url AS
-    webhook_url, workflows.completed_steps AS completed_steps, workflows.execution_id AS execution_id,
-    workflows.failure AS failure, workflows.started_at AS started_at, workflows.completed_at AS completed_at,
-    workflows.updated_at AS updated_at, workflows.deleted_at AS deleted_at, workflows.deadline_at AS deadline_at,
-    workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch,
-    workflows.last_event AS last_event, workflows.crashes AS crashes, workflows.wake_at AS wake_at,
-    workflows.parent_id AS parent_id, workflows.parent_step AS parent_step, workflows.parent_item AS parent_item,
-    workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ends AS child_ends,
+    workflows.feature_level AS feature_level, workflows.evaluates AS evaluates, workflows.has_flow AS has_flow,
+    workflows.created_at AS created_at, workflows.status AS status, workflows.name AS name, workflows.description AS
+    description, workflows.webhook_url AS webhook_url, workflows.completed_steps AS completed_steps,
+    workflows.execution_id AS execution_id, workflows.failure AS failure, workflows.started_at AS started_at,
+    workflows.completed_at AS completed_at, workflows.updated_at AS updated_at, workflows.deleted_at AS deleted_at,
+    workflows.deadline_at AS deadline_at, workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner,
+    workflows.epoch AS epoch, workflows.last_event AS last_event, workflows.crashes AS crashes, workflows.wake_at AS
+    wake_at, workflows.parent_id AS parent_id, workflows.parent_step AS parent_step, workflows.parent_item AS
+    parent_item, workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ends AS child_ends,
     workflows.sub_workflows AS sub_workflows, workflows.sub_workflow_steps AS sub_workflow_steps,
     workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT steps.step_id
 FROM steps
@@ -8907,12 +8907,12 @@ ORDER BY steps.started_at, steps.position
 LIMIT $6::INTEGER) AS current_step, (SELECT array_agg(concat(steps.step_id, $7::VARCHAR, steps.error_message)
 ORDER BY steps.position) AS array_agg_1
 FROM steps
-WHERE steps.workflow_id = workflows.id AND steps.status = $8::VARCHAR) AS step_errors, CASE WHEN
-    (workflows.feature_level >= 2) THEN (SELECT concat(steps.step_id, $7::VARCHAR, steps.error_message) AS concat_2
+WHERE steps.workflow_id = workflows.id AND steps.status = $8::VARCHAR) AS step_errors, CASE WHEN workflows.has_flow
+    THEN (SELECT concat(steps.step_id, $7::VARCHAR, steps.error_message) AS concat_2
 FROM steps
 WHERE steps.workflow_id = workflows.id AND steps.status = $8::VARCHAR AND NOT steps.optional
 ORDER BY steps.position
-LIMIT $9::INTEGER) END AS fatal_error, CASE WHEN (workflows.feature_level >= 2) THEN (SELECT count(*) AS count_1
+LIMIT $9::INTEGER) END AS fatal_error, CASE WHEN workflows.has_flow THEN (SELECT count(*) AS count_1
 FROM steps
 WHERE steps.workflow_id = workflows.id AND (steps.status = $10::VARCHAR AND steps.skip_reason != $11::VARCHAR OR
     steps.status = $8::VARCHAR AND steps.optional)) END AS done_without_result, (SELECT
@@ -8926,8 +8926,8 @@ WHERE tasks.sent IS NOT NULL AND tasks.provider IS NOT NULL AND (tasks.cost IS N
     (tasks.cancel_receipt IS NULL OR tasks.cancel_receipt = $14::VARCHAR))) AND tasks.workflow_id = workflows.id
 GROUP BY 1) AS sums) AS costs, (SELECT array_agg(labels.label) AS array_agg_2
 FROM labels
-WHERE labels.workflow_id = workflows.id) AS labels, final.step_id AS final_step_id, CASE WHEN (workflows.feature_level
-    >= 5) THEN (
+WHERE labels.workflow_id = workflows.id) AS labels, final.step_id AS final_step_id, CASE WHEN workflows.has_flow THEN
+    (
 SELECT sum(each.share)
 FROM (
 SELECT (count(*) FILTER (WHERE i.status = 'COMPLETED'))::float8 / count(*) AS share
@@ -9100,10 +9100,10 @@ LIMIT $1::BIGINT) AS ids ON ids.id = workflows.id)
 SELECT versions.page_id, versions.page_event, versions.page_updated_at, versions.page_created_at,
     versions.page_has_next, versions.page_bytes, whole.id, whole.tenant, whole.origin_instance, whole.origin_zone,
     whole.origin_reference, whole.config, whole.suppress_subtask_events, whole.total_steps, whole.final_position,
-    whole.definition_bytes, whole.feature_level, whole.evaluates, whole.created_at, whole.status, whole.name,
-    whole.description, whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure, whole.started_at,
-    whole.completed_at, whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner,
-    whole.epoch, whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step,
+    whole.definition_bytes, whole.feature_level, whole.evaluates, whole.has_flow, whole.created_at, whole.status,
+    whole.name, whole.description, whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure,
+    whole.started_at, whole.completed_at, whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s,
+    whole.owner, whole.epoch, whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step,
     whole.parent_item, whole.root_id, whole.depth, whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps,
     whole.sub_workflow_bytes, whole.current_step, whole.step_errors, whole.fatal_error, whole.done_without_result,
     whole.costs, whole.labels, whole.final_step_id, whole.items_done, whole.final_step_result
@@ -9113,15 +9113,15 @@ JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.o
     workflows.origin_zone AS origin_zone, workflows.origin_reference AS origin_reference, workflows.config AS config,
     workflows.suppress_subtask_events AS suppress_subtask_events, workflows.total_steps AS total_steps,
     workflows.final_position AS final_position, workflows.definition_bytes AS definition_bytes,
-    workflows.feature_level AS feature_level, workflows.evaluates AS evaluates, workflows.created_at AS created_at,
-    workflows.status AS status, workflows.name AS name, workflows.description AS description, workflows.webhook_url AS
-    webhook_url, workflows.completed_steps AS completed_steps, workflows.execution_id AS execution_id,
-    workflows.failure AS failure, workflows.started_at AS started_at, workflows.completed_at AS completed_at,
-    workflows.updated_at AS updated_at, workflows.deleted_at AS deleted_at, workflows.deadline_at AS deadline_at,
-    workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch,
-    workflows.last_event AS last_event, workflows.crashes AS crashes, workflows.wake_at AS wake_at,
-    workflows.parent_id AS parent_id, workflows.parent_step AS parent_step, workflows.parent_item AS parent_item,
-    workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ends AS child_ends,
+    workflows.feature_level AS feature_level, workflows.evaluates AS evaluates, workflows.has_flow AS has_flow,
+    workflows.created_at AS created_at, workflows.status AS status, workflows.name AS name, workflows.description AS
+    description, workflows.webhook_url AS webhook_url, workflows.completed_steps AS completed_steps,
+    workflows.execution_id AS execution_id, workflows.failure AS failure, workflows.started_at AS started_at,
+    workflows.completed_at AS completed_at, workflows.updated_at AS updated_at, workflows.deleted_at AS deleted_at,
+    workflows.deadline_at AS deadline_at, workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner,
+    workflows.epoch AS epoch, workflows.last_event AS last_event, workflows.crashes AS crashes, workflows.wake_at AS
+    wake_at, workflows.parent_id AS parent_id, workflows.parent_step AS parent_step, workflows.parent_item AS
+    parent_item, workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ends AS child_ends,
     workflows.sub_workflows AS sub_workflows, workflows.sub_workflow_steps AS sub_workflow_steps,
     workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT steps.step_id
 FROM steps
@@ -9130,12 +9130,12 @@ ORDER BY steps.started_at, steps.position
 LIMIT $7::INTEGER) AS current_step, (SELECT array_agg(concat(steps.step_id, $8::VARCHAR, steps.error_message)
 ORDER BY steps.position) AS array_agg_1
 FROM steps
-WHERE steps.workflow_id = workflows.id AND steps.status = $9::VARCHAR) AS step_errors, CASE WHEN
-    (workflows.feature_level >= 2) THEN (SELECT concat(steps.step_id, $8::VARCHAR, steps.error_message) AS concat_2
+WHERE steps.workflow_id = workflows.id AND steps.status = $9::VARCHAR) AS step_errors, CASE WHEN workflows.has_flow
+    THEN (SELECT concat(steps.step_id, $8::VARCHAR, steps.error_message) AS concat_2
 FROM steps
 WHERE steps.workflow_id = workflows.id AND steps.status = $9::VARCHAR AND NOT steps.optional
 ORDER BY steps.position
-LIMIT $10::INTEGER) END AS fatal_error, CASE WHEN (workflows.feature_level >= 2) THEN (SELECT count(*) AS count_1
+LIMIT $10::INTEGER) END AS fatal_error, CASE WHEN workflows.has_flow THEN (SELECT count(*) AS count_1
 FROM steps
 WHERE steps.workflow_id = workflows.id AND (steps.status = $11::VARCHAR AND steps.skip_reason != $12::VARCHAR OR
     steps.status = $9::VARCHAR AND steps.optional)) END AS done_without_result, (SELECT
@@ -9149,8 +9149,8 @@ WHERE tasks.sent IS NOT NULL AND tasks.provider IS NOT NULL AND (tasks.cost IS N
     (tasks.cancel_receipt IS NULL OR tasks.cancel_receipt = $15::VARCHAR))) AND tasks.workflow_id = workflows.id
 GROUP BY 1) AS sums) AS costs, (SELECT array_agg(labels.label) AS array_agg_2
 FROM labels
-WHERE labels.workflow_id = workflows.id) AS labels, final.step_id AS final_step_id, CASE WHEN (workflows.feature_level
-    >= 5) THEN (
+WHERE labels.workflow_id = workflows.id) AS labels, final.step_id AS final_step_id, CASE WHEN workflows.has_flow THEN
+    (
 SELECT sum(each.share)
 FROM (
 SELECT (count(*) FILTER (WHERE i.status = 'COMPLETED'))::float8 / count(*) AS share
@@ -9320,10 +9320,10 @@ LIMIT $1::BIGINT) AS ids ON ids.id = workflows.id)
 SELECT versions.page_id, versions.page_event, versions.page_updated_at, versions.page_created_at,
     versions.page_has_next, versions.page_bytes, whole.id, whole.tenant, whole.origin_instance, whole.origin_zone,
     whole.origin_reference, whole.config, whole.suppress_subtask_events, whole.total_steps, whole.final_position,
-    whole.definition_bytes, whole.feature_level, whole.evaluates, whole.created_at, whole.status, whole.name,
-    whole.description, whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure, whole.started_at,
-    whole.completed_at, whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner,
-    whole.epoch, whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step,
+    whole.definition_bytes, whole.feature_level, whole.evaluates, whole.has_flow, whole.created_at, whole.status,
+    whole.name, whole.description, whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure,
+    whole.started_at, whole.completed_at, whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s,
+    whole.owner, whole.epoch, whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step,
     whole.parent_item, whole.root_id, whole.depth, whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps,
     whole.sub_workflow_bytes, whole.current_step, whole.step_errors, whole.fatal_error, whole.done_without_result,
     whole.costs, whole.labels, whole.final_step_id, whole.items_done, whole.final_step_result
@@ -9333,15 +9333,15 @@ JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.o
     workflows.origin_zone AS origin_zone, workflows.origin_reference AS origin_reference, workflows.config AS config,
     workflows.suppress_subtask_events AS suppress_subtask_events, workflows.total_steps AS total_steps,
     workflows.final_position AS final_position, workflows.definition_bytes AS definition_bytes,
-    workflows.feature_level AS feature_level, workflows.evaluates AS evaluates, workflows.created_at AS created_at,
-    workflows.status AS status, workflows.name AS name, workflows.description AS description, workflows.webhook_url AS
-    webhook_url, workflows.completed_steps AS completed_steps, workflows.execution_id AS execution_id,
-    workflows.failure AS failure, workflows.started_at AS started_at, workflows.completed_at AS completed_at,
-    workflows.updated_at AS updated_at, workflows.deleted_at AS deleted_at, workflows.deadline_at AS deadline_at,
-    workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch,
-    workflows.last_event AS last_event, workflows.crashes AS crashes, workflows.wake_at AS wake_at,
-    workflows.parent_id AS parent_id, workflows.parent_step AS parent_step, workflows.parent_item AS parent_item,
-    workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ends AS child_ends,
+    workflows.feature_level AS feature_level, workflows.evaluates AS evaluates, workflows.has_flow AS has_flow,
+    workflows.created_at AS created_at, workflows.status AS status, workflows.name AS name, workflows.description AS
+    description, workflows.webhook_url AS webhook_url, workflows.completed_steps AS completed_steps,
+    workflows.execution_id AS execution_id, workflows.failure AS failure, workflows.started_at AS started_at,
+    workflows.completed_at AS completed_at, workflows.updated_at AS updated_at, workflows.deleted_at AS deleted_at,
+    workflows.deadline_at AS deadline_at, workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner,
+    workflows.epoch AS epoch, workflows.last_event AS last_event, workflows.crashes AS crashes, workflows.wake_at AS
+    wake_at, workflows.parent_id AS parent_id, workflows.parent_step AS parent_step, workflows.parent_item AS
+    parent_item, workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ends AS child_ends,
     workflows.sub_workflows AS sub_workflows, workflows.sub_workflow_steps AS sub_workflow_steps,
     workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT steps.step_id
 FROM steps
@@ -9350,12 +9350,12 @@ ORDER BY steps.started_at, steps.position
 LIMIT $7::INTEGER) AS current_step, (SELECT array_agg(concat(steps.step_id, $8::VARCHAR, steps.error_message)
 ORDER BY steps.position) AS array_agg_1
 FROM steps
-WHERE steps.workflow_id = workflows.id AND steps.status = $9::VARCHAR) AS step_errors, CASE WHEN
-    (workflows.feature_level >= 2) THEN (SELECT concat(steps.step_id, $8::VARCHAR, steps.error_message) AS concat_2
+WHERE steps.workflow_id = workflows.id AND steps.status = $9::VARCHAR) AS step_errors, CASE WHEN workflows.has_flow
+    THEN (SELECT concat(steps.step_id, $8::VARCHAR, steps.error_message) AS concat_2
 FROM steps
 WHERE steps.workflow_id = workflows.id AND steps.status = $9::VARCHAR AND NOT steps.optional
 ORDER BY steps.position
-LIMIT $10::INTEGER) END AS fatal_error, CASE WHEN (workflows.feature_level >= 2) THEN (SELECT count(*) AS count_1
+LIMIT $10::INTEGER) END AS fatal_error, CASE WHEN workflows.has_flow THEN (SELECT count(*) AS count_1
 FROM steps
 WHERE steps.workflow_id = workflows.id AND (steps.status = $11::VARCHAR AND steps.skip_reason != $12::VARCHAR OR
     steps.status = $9::VARCHAR AND steps.optional)) END AS done_without_result, (SELECT
@@ -9369,8 +9369,8 @@ WHERE tasks.sent IS NOT NULL AND tasks.provider IS NOT NULL AND (tasks.cost IS N
     (tasks.cancel_receipt IS NULL OR tasks.cancel_receipt = $15::VARCHAR))) AND tasks.workflow_id = workflows.id
 GROUP BY 1) AS sums) AS costs, (SELECT array_agg(labels.label) AS array_agg_2
 FROM labels
-WHERE labels.workflow_id = workflows.id) AS labels, final.step_id AS final_step_id, CASE WHEN (workflows.feature_level
-    >= 5) THEN (
+WHERE labels.workflow_id = workflows.id) AS labels, final.step_id AS final_step_id, CASE WHEN workflows.has_flow THEN
+    (
 SELECT sum(each.share)
 FROM (
 SELECT (count(*) FILTER (WHERE i.status = 'COMPLETED'))::float8 / count(*) AS share
@@ -9541,10 +9541,10 @@ LIMIT $1::BIGINT) AS ids ON ids.id = workflows.id)
 SELECT versions.page_id, versions.page_event, versions.page_updated_at, versions.page_created_at,
     versions.page_has_next, versions.page_bytes, whole.id, whole.tenant, whole.origin_instance, whole.origin_zone,
     whole.origin_reference, whole.config, whole.suppress_subtask_events, whole.total_steps, whole.final_position,
-    whole.definition_bytes, whole.feature_level, whole.evaluates, whole.created_at, whole.status, whole.name,
-    whole.description, whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure, whole.started_at,
-    whole.completed_at, whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner,
-    whole.epoch, whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step,
+    whole.definition_bytes, whole.feature_level, whole.evaluates, whole.has_flow, whole.created_at, whole.status,
+    whole.name, whole.description, whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure,
+    whole.started_at, whole.completed_at, whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s,
+    whole.owner, whole.epoch, whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step,
     whole.parent_item, whole.root_id, whole.depth, whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps,
     whole.sub_workflow_bytes, whole.current_step, whole.step_errors, whole.fatal_error, whole.done_without_result,
     whole.costs, whole.labels, whole.final_step_id, whole.items_done, whole.final_step_result
@@ -9554,15 +9554,15 @@ JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.o
     workflows.origin_zone AS origin_zone, workflows.origin_reference AS origin_reference, workflows.config AS config,
     workflows.suppress_subtask_events AS suppress_subtask_events, workflows.total_steps AS total_steps,
     workflows.final_position AS final_position, workflows.definition_bytes AS definition_bytes,
-    workflows.feature_level AS feature_level, workflows.evaluates AS evaluates, workflows.created_at AS created_at,
-    workflows.status AS status, workflows.name AS name, workflows.description AS description, workflows.webhook_url AS
-    webhook_url, workflows.completed_steps AS completed_steps, workflows.execution_id AS execution_id,
-    workflows.failure AS failure, workflows.started_at AS started_at, workflows.completed_at AS completed_at,
-    workflows.updated_at AS updated_at, workflows.deleted_at AS deleted_at, workflows.deadline_at AS deadline_at,
-    workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch,
-    workflows.last_event AS last_event, workflows.crashes AS crashes, workflows.wake_at AS wake_at,
-    workflows.parent_id AS parent_id, workflows.parent_step AS parent_step, workflows.parent_item AS parent_item,
-    workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ends AS child_ends,
+    workflows.feature_level AS feature_level, workflows.evaluates AS evaluates, workflows.has_flow AS has_flow,
+    workflows.created_at AS created_at, workflows.status AS status, workflows.name AS name, workflows.description AS
+    description, workflows.webhook_url AS webhook_url, workflows.completed_steps AS completed_steps,
+    workflows.execution_id AS execution_id, workflows.failure AS failure, workflows.started_at AS started_at,
+    workflows.completed_at AS completed_at, workflows.updated_at AS updated_at, workflows.deleted_at AS deleted_at,
+    workflows.deadline_at AS deadline_at, workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner,
+    workflows.epoch AS epoch, workflows.last_event AS last_event, workflows.crashes AS crashes, workflows.wake_at AS
+    wake_at, workflows.parent_id AS parent_id, workflows.parent_step AS parent_step, workflows.parent_item AS
+    parent_item, workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ends AS child_ends,
     workflows.sub_workflows AS sub_workflows, workflows.sub_workflow_steps AS sub_workflow_steps,
     workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT steps.step_id
 FROM steps
@@ -9571,12 +9571,12 @@ ORDER BY steps.started_at, steps.position
 LIMIT $8::INTEGER) AS current_step, (SELECT array_agg(concat(steps.step_id, $9::VARCHAR, steps.error_message)
 ORDER BY steps.position) AS array_agg_1
 FROM steps
-WHERE steps.workflow_id = workflows.id AND steps.status = $10::VARCHAR) AS step_errors, CASE WHEN
-    (workflows.feature_level >= 2) THEN (SELECT concat(steps.step_id, $9::VARCHAR, steps.error_message) AS concat_2
+WHERE steps.workflow_id = workflows.id AND steps.status = $10::VARCHAR) AS step_errors, CASE WHEN workflows.has_flow
+    THEN (SELECT concat(steps.step_id, $9::VARCHAR, steps.error_message) AS concat_2
 FROM steps
 WHERE steps.workflow_id = workflows.id AND steps.status = $10::VARCHAR AND NOT steps.optional
 ORDER BY steps.position
-LIMIT $11::INTEGER) END AS fatal_error, CASE WHEN (workflows.feature_level >= 2) THEN (SELECT count(*) AS count_1
+LIMIT $11::INTEGER) END AS fatal_error, CASE WHEN workflows.has_flow THEN (SELECT count(*) AS count_1
 FROM steps
 WHERE steps.workflow_id = workflows.id AND (steps.status = $12::VARCHAR AND steps.skip_reason != $13::VARCHAR OR
     steps.status = $10::VARCHAR AND steps.optional)) END AS done_without_result, (SELECT
@@ -9590,8 +9590,8 @@ WHERE tasks.sent IS NOT NULL AND tasks.provider IS NOT NULL AND (tasks.cost IS N
     (tasks.cancel_receipt IS NULL OR tasks.cancel_receipt = $16::VARCHAR))) AND tasks.workflow_id = workflows.id
 GROUP BY 1) AS sums) AS costs, (SELECT array_agg(labels.label) AS array_agg_2
 FROM labels
-WHERE labels.workflow_id = workflows.id) AS labels, final.step_id AS final_step_id, CASE WHEN (workflows.feature_level
-    >= 5) THEN (
+WHERE labels.workflow_id = workflows.id) AS labels, final.step_id AS final_step_id, CASE WHEN workflows.has_flow THEN
+    (
 SELECT sum(each.share)
 FROM (
 SELECT (count(*) FILTER (WHERE i.status = 'COMPLETED'))::float8 / count(*) AS share
@@ -9761,10 +9761,10 @@ LIMIT $1::BIGINT) AS ids ON ids.id = workflows.id)
 SELECT versions.page_id, versions.page_event, versions.page_updated_at, versions.page_created_at,
     versions.page_has_next, versions.page_bytes, whole.id, whole.tenant, whole.origin_instance, whole.origin_zone,
     whole.origin_reference, whole.config, whole.suppress_subtask_events, whole.total_steps, whole.final_position,
-    whole.definition_bytes, whole.feature_level, whole.evaluates, whole.created_at, whole.status, whole.name,
-    whole.description, whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure, whole.started_at,
-    whole.completed_at, whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner,
-    whole.epoch, whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step,
+    whole.definition_bytes, whole.feature_level, whole.evaluates, whole.has_flow, whole.created_at, whole.status,
+    whole.name, whole.description, whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure,
+    whole.started_at, whole.completed_at, whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s,
+    whole.owner, whole.epoch, whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step,
     whole.parent_item, whole.root_id, whole.depth, whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps,
     whole.sub_workflow_bytes, whole.current_step, whole.step_errors, whole.fatal_error, whole.done_without_result,
     whole.costs, whole.labels, whole.final_step_id, whole.items_done, whole.final_step_result
@@ -9774,15 +9774,15 @@ JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.o
     workflows.origin_zone AS origin_zone, workflows.origin_reference AS origin_reference, workflows.config AS config,
     workflows.suppress_subtask_events AS suppress_subtask_events, workflows.total_steps AS total_steps,
     workflows.final_position AS final_position, workflows.definition_bytes AS definition_bytes,
-    workflows.feature_level AS feature_level, workflows.evaluates AS evaluates, workflows.created_at AS created_at,
-    workflows.status AS status, workflows.name AS name, workflows.description AS description, workflows.webhook_url AS
-    webhook_url, workflows.completed_steps AS completed_steps, workflows.execution_id AS execution_id,
-    workflows.failure AS failure, workflows.started_at AS started_at, workflows.completed_at AS completed_at,
-    workflows.updated_at AS updated_at, workflows.deleted_at AS deleted_at, workflows.deadline_at AS deadline_at,
-    workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch,
-    workflows.last_event AS last_event, workflows.crashes AS crashes, workflows.wake_at AS wake_at,
-    workflows.parent_id AS parent_id, workflows.parent_step AS parent_step, workflows.parent_item AS parent_item,
-    workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ends AS child_ends,
+    workflows.feature_level AS feature_level, workflows.evaluates AS evaluates, workflows.has_flow AS has_flow,
+    workflows.created_at AS created_at, workflows.status AS status, workflows.name AS name, workflows.description AS
+    description, workflows.webhook_url AS webhook_url, workflows.completed_steps AS completed_steps,
+    workflows.execution_id AS execution_id, workflows.failure AS failure, workflows.started_at AS started_at,
+    workflows.completed_at AS completed_at, workflows.updated_at AS updated_at, workflows.deleted_at AS deleted_at,
+    workflows.deadline_at AS deadline_at, workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner,
+    workflows.epoch AS epoch, workflows.last_event AS last_event, workflows.crashes AS crashes, workflows.wake_at AS
+    wake_at, workflows.parent_id AS parent_id, workflows.parent_step AS parent_step, workflows.parent_item AS
+    parent_item, workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ends AS child_ends,
     workflows.sub_workflows AS sub_workflows, workflows.sub_workflow_steps AS sub_workflow_steps,
     workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT steps.step_id
 FROM steps
@@ -9791,12 +9791,12 @@ ORDER BY steps.started_at, steps.position
 LIMIT $7::INTEGER) AS current_step, (SELECT array_agg(concat(steps.step_id, $8::VARCHAR, steps.error_message)
 ORDER BY steps.position) AS array_agg_1
 FROM steps
-WHERE steps.workflow_id = workflows.id AND steps.status = $9::VARCHAR) AS step_errors, CASE WHEN
-    (workflows.feature_level >= 2) THEN (SELECT concat(steps.step_id, $8::VARCHAR, steps.error_message) AS concat_2
+WHERE steps.workflow_id = workflows.id AND steps.status = $9::VARCHAR) AS step_errors, CASE WHEN workflows.has_flow
+    THEN (SELECT concat(steps.step_id, $8::VARCHAR, steps.error_message) AS concat_2
 FROM steps
 WHERE steps.workflow_id = workflows.id AND steps.status = $9::VARCHAR AND NOT steps.optional
 ORDER BY steps.position
-LIMIT $10::INTEGER) END AS fatal_error, CASE WHEN (workflows.feature_level >= 2) THEN (SELECT count(*) AS count_1
+LIMIT $10::INTEGER) END AS fatal_error, CASE WHEN workflows.has_flow THEN (SELECT count(*) AS count_1
 FROM steps
 WHERE steps.workflow_id = workflows.id AND (steps.status = $11::VARCHAR AND steps.skip_reason != $12::VARCHAR OR
     steps.status = $9::VARCHAR AND steps.optional)) END AS done_without_result, (SELECT
@@ -9810,8 +9810,8 @@ WHERE tasks.sent IS NOT NULL AND tasks.provider IS NOT NULL AND (tasks.cost IS N
     (tasks.cancel_receipt IS NULL OR tasks.cancel_receipt = $15::VARCHAR))) AND tasks.workflow_id = workflows.id
 GROUP BY 1) AS sums) AS costs, (SELECT array_agg(labels.label) AS array_agg_2
 FROM labels
-WHERE labels.workflow_id = workflows.id) AS labels, final.step_id AS final_step_id, CASE WHEN (workflows.feature_level
-    >= 5) THEN (
+WHERE labels.workflow_id = workflows.id) AS labels, final.step_id AS final_step_id, CASE WHEN workflows.has_flow THEN
+    (
 SELECT sum(each.share)
 FROM (
 SELECT (count(*) FILTER (WHERE i.status = 'COMPLETED'))::float8 / count(*) AS share
@@ -9979,10 +9979,10 @@ LIMIT $1::BIGINT) AS ids ON ids.id = workflows.id)
 SELECT versions.page_id, versions.page_event, versions.page_updated_at, versions.page_created_at,
     versions.page_has_next, versions.page_bytes, whole.id, whole.tenant, whole.origin_instance, whole.origin_zone,
     whole.origin_reference, whole.config, whole.suppress_subtask_events, whole.total_steps, whole.final_position,
-    whole.definition_bytes, whole.feature_level, whole.evaluates, whole.created_at, whole.status, whole.name,
-    whole.description, whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure, whole.started_at,
-    whole.completed_at, whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner,
-    whole.epoch, whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step,
+    whole.definition_bytes, whole.feature_level, whole.evaluates, whole.has_flow, whole.created_at, whole.status,
+    whole.name, whole.description, whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure,
+    whole.started_at, whole.completed_at, whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s,
+    whole.owner, whole.epoch, whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step,
     whole.parent_item, whole.root_id, whole.depth, whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps,
     whole.sub_workflow_bytes, whole.current_step, whole.step_errors, whole.fatal_error, whole.done_without_result,
     whole.costs, whole.labels, whole.final_step_id, whole.items_done, whole.final_step_result
@@ -9992,15 +9992,15 @@ JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.o
     workflows.origin_zone AS origin_zone, workflows.origin_reference AS origin_reference, workflows.config AS config,
     workflows.suppress_subtask_events AS suppress_subtask_events, workflows.total_steps AS total_steps,
     workflows.final_position AS final_position, workflows.definition_bytes AS definition_bytes,
-    workflows.feature_level AS feature_level, workflows.evaluates AS evaluates, workflows.created_at AS created_at,
-    workflows.status AS status, workflows.name AS name, workflows.description AS description, workflows.webhook_url AS
-    webhook_url, workflows.completed_steps AS completed_steps, workflows.execution_id AS execution_id,
-    workflows.failure AS failure, workflows.started_at AS started_at, workflows.completed_at AS completed_at,
-    workflows.updated_at AS updated_at, workflows.deleted_at AS deleted_at, workflows.deadline_at AS deadline_at,
-    workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch,
-    workflows.last_event AS last_event, workflows.crashes AS crashes, workflows.wake_at AS wake_at,
-    workflows.parent_id AS parent_id, workflows.parent_step AS parent_step, workflows.parent_item AS parent_item,
-    workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ends AS child_ends,
+    workflows.feature_level AS feature_level, workflows.evaluates AS evaluates, workflows.has_flow AS has_flow,
+    workflows.created_at AS created_at, workflows.status AS status, workflows.name AS name, workflows.description AS
+    description, workflows.webhook_url AS webhook_url, workflows.completed_steps AS completed_steps,
+    workflows.execution_id AS execution_id, workflows.failure AS failure, workflows.started_at AS started_at,
+    workflows.completed_at AS completed_at, workflows.updated_at AS updated_at, workflows.deleted_at AS deleted_at,
+    workflows.deadline_at AS deadline_at, workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner,
+    workflows.epoch AS epoch, workflows.last_event AS last_event, workflows.crashes AS crashes, workflows.wake_at AS
+    wake_at, workflows.parent_id AS parent_id, workflows.parent_step AS parent_step, workflows.parent_item AS
+    parent_item, workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ends AS child_ends,
     workflows.sub_workflows AS sub_workflows, workflows.sub_workflow_steps AS sub_workflow_steps,
     workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT steps.step_id
 FROM steps
@@ -10009,12 +10009,12 @@ ORDER BY steps.started_at, steps.position
 LIMIT $6::INTEGER) AS current_step, (SELECT array_agg(concat(steps.step_id, $7::VARCHAR, steps.error_message)
 ORDER BY steps.position) AS array_agg_1
 FROM steps
-WHERE steps.workflow_id = workflows.id AND steps.status = $8::VARCHAR) AS step_errors, CASE WHEN
-    (workflows.feature_level >= 2) THEN (SELECT concat(steps.step_id, $7::VARCHAR, steps.error_message) AS concat_2
+WHERE steps.workflow_id = workflows.id AND steps.status = $8::VARCHAR) AS step_errors, CASE WHEN workflows.has_flow
+    THEN (SELECT concat(steps.step_id, $7::VARCHAR, steps.error_message) AS concat_2
 FROM steps
 WHERE steps.workflow_id = workflows.id AND steps.status = $8::VARCHAR AND NOT steps.optional
 ORDER BY steps.position
-LIMIT $9::INTEGER) END AS fatal_error, CASE WHEN (workflows.feature_level >= 2) THEN (SELECT count(*) AS count_1
+LIMIT $9::INTEGER) END AS fatal_error, CASE WHEN workflows.has_flow THEN (SELECT count(*) AS count_1
 FROM steps
 WHERE steps.workflow_id = workflows.id AND (steps.status = $10::VARCHAR AND steps.skip_reason != $11::VARCHAR OR
     steps.status = $8::VARCHAR AND steps.optional)) END AS done_without_result, (SELECT
@@ -10028,8 +10028,8 @@ WHERE tasks.sent IS NOT NULL AND tasks.provider IS NOT NULL AND (tasks.cost IS N
     (tasks.cancel_receipt IS NULL OR tasks.cancel_receipt = $14::VARCHAR))) AND tasks.workflow_id = workflows.id
 GROUP BY 1) AS sums) AS costs, (SELECT array_agg(labels.label) AS array_agg_2
 FROM labels
-WHERE labels.workflow_id = workflows.id) AS labels, final.step_id AS final_step_id, CASE WHEN (workflows.feature_level
-    >= 5) THEN (
+WHERE labels.workflow_id = workflows.id) AS labels, final.step_id AS final_step_id, CASE WHEN workflows.has_flow THEN
+    (
 SELECT sum(each.share)
 FROM (
 SELECT (count(*) FILTER (WHERE i.status = 'COMPLETED'))::float8 / count(*) AS share
@@ -10196,10 +10196,10 @@ LIMIT $1::BIGINT) AS ids ON ids.id = workflows.id)
 SELECT versions.page_id, versions.page_event, versions.page_updated_at, versions.page_created_at,
     versions.page_has_next, versions.page_bytes, whole.id, whole.tenant, whole.origin_instance, whole.origin_zone,
     whole.origin_reference, whole.config, whole.suppress_subtask_events, whole.total_steps, whole.final_position,
-    whole.definition_bytes, whole.feature_level, whole.evaluates, whole.created_at, whole.status, whole.name,
-    whole.description, whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure, whole.started_at,
-    whole.completed_at, whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner,
-    whole.epoch, whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step,
+    whole.definition_bytes, whole.feature_level, whole.evaluates, whole.has_flow, whole.created_at, whole.status,
+    whole.name, whole.description, whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure,
+    whole.started_at, whole.completed_at, whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s,
+    whole.owner, whole.epoch, whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step,
     whole.parent_item, whole.root_id, whole.depth, whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps,
     whole.sub_workflow_bytes, whole.current_step, whole.step_errors, whole.fatal_error, whole.done_without_result,
     whole.costs, whole.labels, whole.final_step_id, whole.items_done, whole.final_step_result
@@ -10209,15 +10209,15 @@ JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.o
     workflows.origin_zone AS origin_zone, workflows.origin_reference AS origin_reference, workflows.config AS config,
     workflows.suppress_subtask_events AS suppress_subtask_events, workflows.total_steps AS total_steps,
     workflows.final_position AS final_position, workflows.definition_bytes AS definition_bytes,
-    workflows.feature_level AS feature_level, workflows.evaluates AS evaluates, workflows.created_at AS created_at,
-    workflows.status AS status, workflows.name AS name, workflows.description AS description, workflows.webhook_url AS
-    webhook_url, workflows.completed_steps AS completed_steps, workflows.execution_id AS execution_id,
-    workflows.failure AS failure, workflows.started_at AS started_at, workflows.completed_at AS completed_at,
-    workflows.updated_at AS updated_at, workflows.deleted_at AS deleted_at, workflows.deadline_at AS deadline_at,
-    workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch,
-    workflows.last_event AS last_event, workflows.crashes AS crashes, workflows.wake_at AS wake_at,
-    workflows.parent_id AS parent_id, workflows.parent_step AS parent_step, workflows.parent_item AS parent_item,
-    workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ends AS child_ends,
+    workflows.feature_level AS feature_level, workflows.evaluates AS evaluates, workflows.has_flow AS has_flow,
+    workflows.created_at AS created_at, workflows.status AS status, workflows.name AS name, workflows.description AS
+    description, workflows.webhook_url AS webhook_url, workflows.completed_steps AS completed_steps,
+    workflows.execution_id AS execution_id, workflows.failure AS failure, workflows.started_at AS started_at,
+    workflows.completed_at AS completed_at, workflows.updated_at AS updated_at, workflows.deleted_at AS deleted_at,
+    workflows.deadline_at AS deadline_at, workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner,
+    workflows.epoch AS epoch, workflows.last_event AS last_event, workflows.crashes AS crashes, workflows.wake_at AS
+    wake_at, workflows.parent_id AS parent_id, workflows.parent_step AS parent_step, workflows.parent_item AS
+    parent_item, workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ends AS child_ends,
     workflows.sub_workflows AS sub_workflows, workflows.sub_workflow_steps AS sub_workflow_steps,
     workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT steps.step_id
 FROM steps
@@ -10226,12 +10226,12 @@ ORDER BY steps.started_at, steps.position
 LIMIT $6::INTEGER) AS current_step, (SELECT array_agg(concat(steps.step_id, $7::VARCHAR, steps.error_message)
 ORDER BY steps.position) AS array_agg_1
 FROM steps
-WHERE steps.workflow_id = workflows.id AND steps.status = $8::VARCHAR) AS step_errors, CASE WHEN
-    (workflows.feature_level >= 2) THEN (SELECT concat(steps.step_id, $7::VARCHAR, steps.error_message) AS concat_2
+WHERE steps.workflow_id = workflows.id AND steps.status = $8::VARCHAR) AS step_errors, CASE WHEN workflows.has_flow
+    THEN (SELECT concat(steps.step_id, $7::VARCHAR, steps.error_message) AS concat_2
 FROM steps
 WHERE steps.workflow_id = workflows.id AND steps.status = $8::VARCHAR AND NOT steps.optional
 ORDER BY steps.position
-LIMIT $9::INTEGER) END AS fatal_error, CASE WHEN (workflows.feature_level >= 2) THEN (SELECT count(*) AS count_1
+LIMIT $9::INTEGER) END AS fatal_error, CASE WHEN workflows.has_flow THEN (SELECT count(*) AS count_1
 FROM steps
 WHERE steps.workflow_id = workflows.id AND (steps.status = $10::VARCHAR AND steps.skip_reason != $11::VARCHAR OR
     steps.status = $8::VARCHAR AND steps.optional)) END AS done_without_result, (SELECT
@@ -10245,8 +10245,8 @@ WHERE tasks.sent IS NOT NULL AND tasks.provider IS NOT NULL AND (tasks.cost IS N
     (tasks.cancel_receipt IS NULL OR tasks.cancel_receipt = $14::VARCHAR))) AND tasks.workflow_id = workflows.id
 GROUP BY 1) AS sums) AS costs, (SELECT array_agg(labels.label) AS array_agg_2
 FROM labels
-WHERE labels.workflow_id = workflows.id) AS labels, final.step_id AS final_step_id, CASE WHEN (workflows.feature_level
-    >= 5) THEN (
+WHERE labels.workflow_id = workflows.id) AS labels, final.step_id AS final_step_id, CASE WHEN workflows.has_flow THEN
+    (
 SELECT sum(each.share)
 FROM (
 SELECT (count(*) FILTER (WHERE i.status = 'COMPLETED'))::float8 / count(*) AS share
@@ -10414,10 +10414,10 @@ LIMIT $1::BIGINT) AS ids ON ids.id = workflows.id)
 SELECT versions.page_id, versions.page_event, versions.page_updated_at, versions.page_created_at,
     versions.page_has_next, versions.page_bytes, whole.id, whole.tenant, whole.origin_instance, whole.origin_zone,
     whole.origin_reference, whole.config, whole.suppress_subtask_events, whole.total_steps, whole.final_position,
-    whole.definition_bytes, whole.feature_level, whole.evaluates, whole.created_at, whole.status, whole.name,
-    whole.description, whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure, whole.started_at,
-    whole.completed_at, whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner,
-    whole.epoch, whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step,
+    whole.definition_bytes, whole.feature_level, whole.evaluates, whole.has_flow, whole.created_at, whole.status,
+    whole.name, whole.description, whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure,
+    whole.started_at, whole.completed_at, whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s,
+    whole.owner, whole.epoch, whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step,
     whole.parent_item, whole.root_id, whole.depth, whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps,
     whole.sub_workflow_bytes, whole.current_step, whole.step_errors, whole.fatal_error, whole.done_without_result,
     whole.costs, whole.labels, whole.final_step_id, whole.items_done, whole.final_step_result
@@ -10427,15 +10427,15 @@ JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.o
     workflows.origin_zone AS origin_zone, workflows.origin_reference AS origin_reference, workflows.config AS config,
     workflows.suppress_subtask_events AS suppress_subtask_events, workflows.total_steps AS total_steps,
     workflows.final_position AS final_position, workflows.definition_bytes AS definition_bytes,
-    workflows.feature_level AS feature_level, workflows.evaluates AS evaluates, workflows.created_at AS created_at,
-    workflows.status AS status, workflows.name AS name, workflows.description AS description, workflows.webhook_url AS
-    webhook_url, workflows.completed_steps AS completed_steps, workflows.execution_id AS execution_id,
-    workflows.failure AS failure, workflows.started_at AS started_at, workflows.completed_at AS completed_at,
-    workflows.updated_at AS updated_at, workflows.deleted_at AS deleted_at, workflows.deadline_at AS deadline_at,
-    workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch,
-    workflows.last_event AS last_event, workflows.crashes AS crashes, workflows.wake_at AS wake_at,
-    workflows.parent_id AS parent_id, workflows.parent_step AS parent_step, workflows.parent_item AS parent_item,
-    workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ends AS child_ends,
+    workflows.feature_level AS feature_level, workflows.evaluates AS evaluates, workflows.has_flow AS has_flow,
+    workflows.created_at AS created_at, workflows.status AS status, workflows.name AS name, workflows.description AS
+    description, workflows.webhook_url AS webhook_url, workflows.completed_steps AS completed_steps,
+    workflows.execution_id AS execution_id, workflows.failure AS failure, workflows.started_at AS started_at,
+    workflows.completed_at AS completed_at, workflows.updated_at AS updated_at, workflows.deleted_at AS deleted_at,
+    workflows.deadline_at AS deadline_at, workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner,
+    workflows.epoch AS epoch, workflows.last_event AS last_event, workflows.crashes AS crashes, workflows.wake_at AS
+    wake_at, workflows.parent_id AS parent_id, workflows.parent_step AS parent_step, workflows.parent_item AS
+    parent_item, workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ends AS child_ends,
     workflows.sub_workflows AS sub_workflows, workflows.sub_workflow_steps AS sub_workflow_steps,
     workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT steps.step_id
 FROM steps
@@ -10444,12 +10444,12 @@ ORDER BY steps.started_at, steps.position
 LIMIT $6::INTEGER) AS current_step, (SELECT array_agg(concat(steps.step_id, $7::VARCHAR, steps.error_message)
 ORDER BY steps.position) AS array_agg_1
 FROM steps
-WHERE steps.workflow_id = workflows.id AND steps.status = $8::VARCHAR) AS step_errors, CASE WHEN
-    (workflows.feature_level >= 2) THEN (SELECT concat(steps.step_id, $7::VARCHAR, steps.error_message) AS concat_2
+WHERE steps.workflow_id = workflows.id AND steps.status = $8::VARCHAR) AS step_errors, CASE WHEN workflows.has_flow
+    THEN (SELECT concat(steps.step_id, $7::VARCHAR, steps.error_message) AS concat_2
 FROM steps
 WHERE steps.workflow_id = workflows.id AND steps.status = $8::VARCHAR AND NOT steps.optional
 ORDER BY steps.position
-LIMIT $9::INTEGER) END AS fatal_error, CASE WHEN (workflows.feature_level >= 2) THEN (SELECT count(*) AS count_1
+LIMIT $9::INTEGER) END AS fatal_error, CASE WHEN workflows.has_flow THEN (SELECT count(*) AS count_1
 FROM steps
 WHERE steps.workflow_id = workflows.id AND (steps.status = $10::VARCHAR AND steps.skip_reason != $11::VARCHAR OR
     steps.status = $8::VARCHAR AND steps.optional)) END AS done_without_result, (SELECT
@@ -10463,8 +10463,8 @@ WHERE tasks.sent IS NOT NULL AND tasks.provider IS NOT NULL AND (tasks.cost IS N
     (tasks.cancel_receipt IS NULL OR tasks.cancel_receipt = $14::VARCHAR))) AND tasks.workflow_id = workflows.id
 GROUP BY 1) AS sums) AS costs, (SELECT array_agg(labels.label) AS array_agg_2
 FROM labels
-WHERE labels.workflow_id = workflows.id) AS labels, final.step_id AS final_step_id, CASE WHEN (workflows.feature_level
-    >= 5) THEN (
+WHERE labels.workflow_id = workflows.id) AS labels, final.step_id AS final_step_id, CASE WHEN workflows.has_flow THEN
+    (
 SELECT sum(each.share)
 FROM (
 SELECT (count(*) FILTER (WHERE i.status = 'COMPLETED'))::float8 / count(*) AS share
@@ -10632,10 +10632,10 @@ LIMIT $1::BIGINT) AS ids ON ids.id = workflows.id)
 SELECT versions.page_id, versions.page_event, versions.page_updated_at, versions.page_created_at,
     versions.page_has_next, versions.page_bytes, whole.id, whole.tenant, whole.origin_instance, whole.origin_zone,
     whole.origin_reference, whole.config, whole.suppress_subtask_events, whole.total_steps, whole.final_position,
-    whole.definition_bytes, whole.feature_level, whole.evaluates, whole.created_at, whole.status, whole.name,
-    whole.description, whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure, whole.started_at,
-    whole.completed_at, whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner,
-    whole.epoch, whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step,
+    whole.definition_bytes, whole.feature_level, whole.evaluates, whole.has_flow, whole.created_at, whole.status,
+    whole.name, whole.description, whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure,
+    whole.started_at, whole.completed_at, whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s,
+    whole.owner, whole.epoch, whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step,
     whole.parent_item, whole.root_id, whole.depth, whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps,
     whole.sub_workflow_bytes, whole.current_step, whole.step_errors, whole.fatal_error, whole.done_without_result,
     whole.costs, whole.labels, whole.final_step_id, whole.items_done, whole.final_step_result
@@ -10645,15 +10645,15 @@ JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.o
     workflows.origin_zone AS origin_zone, workflows.origin_reference AS origin_reference, workflows.config AS config,
     workflows.suppress_subtask_events AS suppress_subtask_events, workflows.total_steps AS total_steps,
     workflows.final_position AS final_position, workflows.definition_bytes AS definition_bytes,
-    workflows.feature_level AS feature_level, workflows.evaluates AS evaluates, workflows.created_at AS created_at,
-    workflows.status AS status, workflows.name AS name, workflows.description AS description, workflows.webhook_url AS
-    webhook_url, workflows.completed_steps AS completed_steps, workflows.execution_id AS execution_id,
-    workflows.failure AS failure, workflows.started_at AS started_at, workflows.completed_at AS completed_at,
-    workflows.updated_at AS updated_at, workflows.deleted_at AS deleted_at, workflows.deadline_at AS deadline_at,
-    workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch,
-    workflows.last_event AS last_event, workflows.crashes AS crashes, workflows.wake_at AS wake_at,
-    workflows.parent_id AS parent_id, workflows.parent_step AS parent_step, workflows.parent_item AS parent_item,
-    workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ends AS child_ends,
+    workflows.feature_level AS feature_level, workflows.evaluates AS evaluates, workflows.has_flow AS has_flow,
+    workflows.created_at AS created_at, workflows.status AS status, workflows.name AS name, workflows.description AS
+    description, workflows.webhook_url AS webhook_url, workflows.completed_steps AS completed_steps,
+    workflows.execution_id AS execution_id, workflows.failure AS failure, workflows.started_at AS started_at,
+    workflows.completed_at AS completed_at, workflows.updated_at AS updated_at, workflows.deleted_at AS deleted_at,
+    workflows.deadline_at AS deadline_at, workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner,
+    workflows.epoch AS epoch, workflows.last_event AS last_event, workflows.crashes AS crashes, workflows.wake_at AS
+    wake_at, workflows.parent_id AS parent_id, workflows.parent_step AS parent_step, workflows.parent_item AS
+    parent_item, workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ends AS child_ends,
     workflows.sub_workflows AS sub_workflows, workflows.sub_workflow_steps AS sub_workflow_steps,
     workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT steps.step_id
 FROM steps
@@ -10662,12 +10662,12 @@ ORDER BY steps.started_at, steps.position
 LIMIT $5::INTEGER) AS current_step, (SELECT array_agg(concat(steps.step_id, $6::VARCHAR, steps.error_message)
 ORDER BY steps.position) AS array_agg_1
 FROM steps
-WHERE steps.workflow_id = workflows.id AND steps.status = $7::VARCHAR) AS step_errors, CASE WHEN
-    (workflows.feature_level >= 2) THEN (SELECT concat(steps.step_id, $6::VARCHAR, steps.error_message) AS concat_2
+WHERE steps.workflow_id = workflows.id AND steps.status = $7::VARCHAR) AS step_errors, CASE WHEN workflows.has_flow
+    THEN (SELECT concat(steps.step_id, $6::VARCHAR, steps.error_message) AS concat_2
 FROM steps
 WHERE steps.workflow_id = workflows.id AND steps.status = $7::VARCHAR AND NOT steps.optional
 ORDER BY steps.position
-LIMIT $8::INTEGER) END AS fatal_error, CASE WHEN (workflows.feature_level >= 2) THEN (SELECT count(*) AS count_1
+LIMIT $8::INTEGER) END AS fatal_error, CASE WHEN workflows.has_flow THEN (SELECT count(*) AS count_1
 FROM steps
 WHERE steps.workflow_id = workflows.id AND (steps.status = $9::VARCHAR AND steps.skip_reason != $10::VARCHAR OR
     steps.status = $7::VARCHAR AND steps.optional)) END AS done_without_result, (SELECT
@@ -10681,8 +10681,8 @@ WHERE tasks.sent IS NOT NULL AND tasks.provider IS NOT NULL AND (tasks.cost IS N
     (tasks.cancel_receipt IS NULL OR tasks.cancel_receipt = $13::VARCHAR))) AND tasks.workflow_id = workflows.id
 GROUP BY 1) AS sums) AS costs, (SELECT array_agg(labels.label) AS array_agg_2
 FROM labels
-WHERE labels.workflow_id = workflows.id) AS labels, final.step_id AS final_step_id, CASE WHEN (workflows.feature_level
-    >= 5) THEN (
+WHERE labels.workflow_id = workflows.id) AS labels, final.step_id AS final_step_id, CASE WHEN workflows.has_flow THEN
+    (
 SELECT sum(each.share)
 FROM (
 SELECT (count(*) FILTER (WHERE i.status = 'COMPLETED'))::float8 / count(*) AS share

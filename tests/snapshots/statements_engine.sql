@@ -51,7 +51,7 @@ WHERE id = ANY($1::uuid[]) AND status <> 'DELETING';
 SELECT 'media/' || id || '/' || name AS path
 FROM uploads
 WHERE id = ANY($1::uuid[]) AND status = 'STORED' AND ($2::boolean OR tenant IS NOT DISTINCT FROM $3::text);
---   Index Scan using uploads_by_created on uploads
+--   Index Scan using uploads_by_tenant on uploads
 --     Index Cond: (id = ANY ($1))
 --     Filter: ($2 OR (NOT (tenant IS DISTINCT FROM $3)))
 
@@ -127,14 +127,15 @@ SELECT count(*)
 FROM uploads
 WHERE status = 'STORED';
 --   Aggregate
---     ->  Index Only Scan using uploads_by_created on uploads
+--     ->  Index Only Scan using uploads_by_tenant on uploads
 
 SELECT count(*)
 FROM uploads
 WHERE status = 'STORED' AND coalesce(tenant, '') = coalesce($1::text, '') AND (tenant IS NULL) = ($1::text IS NULL);
 --   Aggregate
---     ->  Index Scan using uploads_by_created on uploads
---           Filter: ((COALESCE(tenant, ''::text) = COALESCE($1, ''::text)) AND ((tenant IS NULL) = ($1 IS NULL)))
+--     ->  Index Scan using uploads_by_tenant on uploads
+--           Index Cond: (COALESCE(tenant, ''::text) = COALESCE($1, ''::text))
+--           Filter: ((tenant IS NULL) = ($1 IS NULL))
 
 SELECT d.workflow_id, d.lane, d.next_at, d.tries, d.body IS NOT NULL AS frozen, w.tenant, w.webhook_url,
     w.origin_instance, w.origin_reference, w.total_steps, d.event_id, e.id, e.type, e.at, e.step_id, e.task_id,
@@ -233,12 +234,12 @@ LIMIT $3;
 SELECT i.id, i.has_folder, v.version_num
 FROM installation AS i
 CROSS
-JOIN alembic_version AS v;
+JOIN schema_revision AS v;
 --   Nested Loop
 --     ->  Seq Scan on installation i
 --           Disabled: true
 --     ->  Materialize
---           ->  Index Only Scan using alembic_version_pkc on alembic_version v
+--           ->  Index Only Scan using schema_revision_pkc on schema_revision v
 
 SELECT id
 FROM uploads
@@ -302,7 +303,7 @@ WHERE id = $1 AND status = 'PENDING' AND sha256 = '' AND ($2::boolean OR tenant 
 SELECT id, tenant, name, size, sha256, media_type, width, height, duration_s, workflow_id, created_at, expires_at
 FROM uploads
 WHERE id = $1 AND status = 'STORED' AND ($2::boolean OR tenant IS NOT DISTINCT FROM $3::text);
---   Index Scan using uploads_by_created on uploads
+--   Index Scan using uploads_by_tenant on uploads
 --     Index Cond: (id = $1)
 --     Filter: ($2 OR (NOT (tenant IS DISTINCT FROM $3)))
 
@@ -312,8 +313,9 @@ WHERE status = 'STORED' AND coalesce(tenant, '') = coalesce($1::text, '') AND (t
 ORDER BY created_at DESC, id DESC OFFSET $2
 LIMIT $3;
 --   Limit
---     ->  Index Scan Backward using uploads_by_created on uploads
---           Filter: ((COALESCE(tenant, ''::text) = COALESCE($1, ''::text)) AND ((tenant IS NULL) = ($1 IS NULL)))
+--     ->  Index Scan Backward using uploads_by_tenant on uploads
+--           Index Cond: (COALESCE(tenant, ''::text) = COALESCE($1, ''::text))
+--           Filter: ((tenant IS NULL) = ($1 IS NULL))
 
 SELECT id, tenant, name, size, sha256, media_type, width, height, duration_s, workflow_id, created_at, expires_at
 FROM uploads
@@ -326,7 +328,7 @@ LIMIT $2;
 SELECT id, tenant, origin_instance, config, suppress_subtask_events, definition_bytes, feature_level, created_at,
     status, name, description, webhook_url, completed_steps, execution_id, failure, started_at, completed_at,
     updated_at, deleted_at, deadline_at, timeout_left_s, owner, epoch, last_event, crashes, wake_at, parent_id, depth,
-    parent_step, parent_item, root_id, child_ends, CASE WHEN feature_level >= 4 THEN (
+    parent_step, parent_item, root_id, child_ends, CASE WHEN has_flow THEN (
 SELECT json_object_agg(n.name, json_build_object('data', n.data, 'sender', n.sender, 'at', n.at))
 FROM signals AS n
 WHERE n.workflow_id = w.id ) END AS signals, evaluates, CASE WHEN evaluates THEN inputs END AS inputs, CASE WHEN
@@ -336,7 +338,7 @@ WHERE l.workflow_id = w.id) END AS labels, CASE WHEN status IN ('RUNNING', 'PAUS
 SELECT sum(octet_length(s.result::text))
 FROM steps AS s
 WHERE s.workflow_id = w.id AND s.result IS NOT NULL ) END AS result_bytes, CASE WHEN status IN ('RUNNING', 'PAUSED',
-    'FAILED') AND feature_level >= 5 THEN (
+    'FAILED') AND has_flow THEN (
 SELECT sum(octet_length(i.result::text))
 FROM step_items AS i
 WHERE i.workflow_id = w.id AND i.result IS NOT NULL ) END AS item_result_bytes
@@ -636,7 +638,7 @@ SELECT tenant
 FROM uploads
 WHERE id = $1 AND status = 'STORED' AND ($2::timestamptz IS NULL OR expires_at = $2) FOR UPDATE;
 --   LockRows
---     ->  Index Scan using uploads_by_created on uploads
+--     ->  Index Scan using uploads_by_tenant on uploads
 --           Index Cond: (id = $1)
 --           Filter: ((($2 IS NULL) OR (expires_at = $2)) AND (status = 'STORED'::text))
 
@@ -644,7 +646,7 @@ SELECT tenant, count(*)::int AS number, min(started_at) AS oldest
 FROM workflows
 WHERE status = 'RUNNING' AND owner IS NULL AND wake_at IS NULL AND (id IN (SELECT id
 FROM workflows
-WHERE feature_level > 5)) IS NOT TRUE
+WHERE feature_level > 1)) IS NOT TRUE
 GROUP BY tenant;
 --   GroupAggregate
 --     Group Key: workflows.tenant
@@ -654,7 +656,6 @@ GROUP BY tenant;
 --                 Filter: ((ANY (id = (hashed SubPlan 1).col1)) IS NOT TRUE)
 --                 SubPlan 1
 --                   ->  Index Only Scan using workflows_by_feature_level on workflows workflows_1
---                         Index Cond: (feature_level > 5)
 
 SELECT workflow_id, position, item, value, status, task_id, attempt, provider_attempts, retry_count, on_fallback,
     next_attempt_at, error_message, started_at, completed_at, updated_at, skip_reason, flow
@@ -666,12 +667,13 @@ ORDER BY workflow_id, position, item;
 
 SELECT workflows.id, workflows.tenant, workflows.origin_instance, workflows.origin_zone, workflows.origin_reference,
     workflows.config, workflows.suppress_subtask_events, workflows.total_steps, workflows.final_position,
-    workflows.definition_bytes, workflows.feature_level, workflows.evaluates, workflows.created_at, workflows.status,
-    workflows.name, workflows.description, workflows.webhook_url, workflows.completed_steps, workflows.execution_id,
-    workflows.failure, workflows.started_at, workflows.completed_at, workflows.updated_at, workflows.deleted_at,
-    workflows.deadline_at, workflows.timeout_left_s, workflows.owner, workflows.epoch, workflows.last_event,
-    workflows.crashes, workflows.wake_at, workflows.parent_id, workflows.parent_step, workflows.parent_item,
-    workflows.root_id, workflows.depth, workflows.child_ends, workflows.sub_workflows, workflows.sub_workflow_steps,
+    workflows.definition_bytes, workflows.feature_level, workflows.evaluates, workflows.has_flow,
+    workflows.created_at, workflows.status, workflows.name, workflows.description, workflows.webhook_url,
+    workflows.completed_steps, workflows.execution_id, workflows.failure, workflows.started_at,
+    workflows.completed_at, workflows.updated_at, workflows.deleted_at, workflows.deadline_at,
+    workflows.timeout_left_s, workflows.owner, workflows.epoch, workflows.last_event, workflows.crashes,
+    workflows.wake_at, workflows.parent_id, workflows.parent_step, workflows.parent_item, workflows.root_id,
+    workflows.depth, workflows.child_ends, workflows.sub_workflows, workflows.sub_workflow_steps,
     workflows.sub_workflow_bytes, (SELECT steps.step_id
 FROM steps
 WHERE steps.workflow_id = workflows.id AND steps.status = $1::VARCHAR
@@ -679,12 +681,12 @@ ORDER BY steps.started_at, steps.position
 LIMIT $2::INTEGER) AS current_step, (SELECT array_agg(concat(steps.step_id, $3::VARCHAR, steps.error_message)
 ORDER BY steps.position) AS array_agg_1
 FROM steps
-WHERE steps.workflow_id = workflows.id AND steps.status = $4::VARCHAR) AS step_errors, CASE WHEN
-    (workflows.feature_level >= 2) THEN (SELECT concat(steps.step_id, $3::VARCHAR, steps.error_message) AS concat_2
+WHERE steps.workflow_id = workflows.id AND steps.status = $4::VARCHAR) AS step_errors, CASE WHEN workflows.has_flow
+    THEN (SELECT concat(steps.step_id, $3::VARCHAR, steps.error_message) AS concat_2
 FROM steps
 WHERE steps.workflow_id = workflows.id AND steps.status = $4::VARCHAR AND NOT steps.optional
 ORDER BY steps.position
-LIMIT $5::INTEGER) END AS fatal_error, CASE WHEN (workflows.feature_level >= 2) THEN (SELECT count(*) AS count_1
+LIMIT $5::INTEGER) END AS fatal_error, CASE WHEN workflows.has_flow THEN (SELECT count(*) AS count_1
 FROM steps
 WHERE steps.workflow_id = workflows.id AND (steps.status = $6::VARCHAR AND steps.skip_reason != $7::VARCHAR OR
     steps.status = $4::VARCHAR AND steps.optional)) END AS done_without_result, (SELECT
@@ -698,8 +700,8 @@ WHERE tasks.sent IS NOT NULL AND tasks.provider IS NOT NULL AND (tasks.cost IS N
     (tasks.cancel_receipt IS NULL OR tasks.cancel_receipt = $10::VARCHAR))) AND tasks.workflow_id = workflows.id
 GROUP BY 1) AS sums) AS costs, (SELECT array_agg(labels.label) AS array_agg_2
 FROM labels
-WHERE labels.workflow_id = workflows.id) AS labels, final.step_id AS final_step_id, CASE WHEN (workflows.feature_level
-    >= 5) THEN (
+WHERE labels.workflow_id = workflows.id) AS labels, final.step_id AS final_step_id, CASE WHEN workflows.has_flow THEN
+    (
 SELECT sum(each.share)
 FROM (
 SELECT (count(*) FILTER (WHERE i.status = 'COMPLETED'))::float8 / count(*) AS share
@@ -801,12 +803,13 @@ WHERE workflows.id = ANY ($11::UUID[]);
 
 SELECT workflows.id, workflows.tenant, workflows.origin_instance, workflows.origin_zone, workflows.origin_reference,
     workflows.config, workflows.suppress_subtask_events, workflows.total_steps, workflows.final_position,
-    workflows.definition_bytes, workflows.feature_level, workflows.evaluates, workflows.created_at, workflows.status,
-    workflows.name, workflows.description, workflows.webhook_url, workflows.completed_steps, workflows.execution_id,
-    workflows.failure, workflows.started_at, workflows.completed_at, workflows.updated_at, workflows.deleted_at,
-    workflows.deadline_at, workflows.timeout_left_s, workflows.owner, workflows.epoch, workflows.last_event,
-    workflows.crashes, workflows.wake_at, workflows.parent_id, workflows.parent_step, workflows.parent_item,
-    workflows.root_id, workflows.depth, workflows.child_ends, workflows.sub_workflows, workflows.sub_workflow_steps,
+    workflows.definition_bytes, workflows.feature_level, workflows.evaluates, workflows.has_flow,
+    workflows.created_at, workflows.status, workflows.name, workflows.description, workflows.webhook_url,
+    workflows.completed_steps, workflows.execution_id, workflows.failure, workflows.started_at,
+    workflows.completed_at, workflows.updated_at, workflows.deleted_at, workflows.deadline_at,
+    workflows.timeout_left_s, workflows.owner, workflows.epoch, workflows.last_event, workflows.crashes,
+    workflows.wake_at, workflows.parent_id, workflows.parent_step, workflows.parent_item, workflows.root_id,
+    workflows.depth, workflows.child_ends, workflows.sub_workflows, workflows.sub_workflow_steps,
     workflows.sub_workflow_bytes, (SELECT steps.step_id
 FROM steps
 WHERE steps.workflow_id = workflows.id AND steps.status = $1::VARCHAR
@@ -814,12 +817,12 @@ ORDER BY steps.started_at, steps.position
 LIMIT $2::INTEGER) AS current_step, (SELECT array_agg(concat(steps.step_id, $3::VARCHAR, steps.error_message)
 ORDER BY steps.position) AS array_agg_1
 FROM steps
-WHERE steps.workflow_id = workflows.id AND steps.status = $4::VARCHAR) AS step_errors, CASE WHEN
-    (workflows.feature_level >= 2) THEN (SELECT concat(steps.step_id, $3::VARCHAR, steps.error_message) AS concat_2
+WHERE steps.workflow_id = workflows.id AND steps.status = $4::VARCHAR) AS step_errors, CASE WHEN workflows.has_flow
+    THEN (SELECT concat(steps.step_id, $3::VARCHAR, steps.error_message) AS concat_2
 FROM steps
 WHERE steps.workflow_id = workflows.id AND steps.status = $4::VARCHAR AND NOT steps.optional
 ORDER BY steps.position
-LIMIT $5::INTEGER) END AS fatal_error, CASE WHEN (workflows.feature_level >= 2) THEN (SELECT count(*) AS count_1
+LIMIT $5::INTEGER) END AS fatal_error, CASE WHEN workflows.has_flow THEN (SELECT count(*) AS count_1
 FROM steps
 WHERE steps.workflow_id = workflows.id AND (steps.status = $6::VARCHAR AND steps.skip_reason != $7::VARCHAR OR
     steps.status = $4::VARCHAR AND steps.optional)) END AS done_without_result, (SELECT
@@ -833,8 +836,8 @@ WHERE tasks.sent IS NOT NULL AND tasks.provider IS NOT NULL AND (tasks.cost IS N
     (tasks.cancel_receipt IS NULL OR tasks.cancel_receipt = $10::VARCHAR))) AND tasks.workflow_id = workflows.id
 GROUP BY 1) AS sums) AS costs, (SELECT array_agg(labels.label) AS array_agg_2
 FROM labels
-WHERE labels.workflow_id = workflows.id) AS labels, final.step_id AS final_step_id, CASE WHEN (workflows.feature_level
-    >= 5) THEN (
+WHERE labels.workflow_id = workflows.id) AS labels, final.step_id AS final_step_id, CASE WHEN workflows.has_flow THEN
+    (
 SELECT sum(each.share)
 FROM (
 SELECT (count(*) FILTER (WHERE i.status = 'COMPLETED'))::float8 / count(*) AS share
@@ -1077,8 +1080,9 @@ WHERE coalesce(tenant, '') = coalesce($1::text, '') AND (tenant IS NULL) = ($1::
     status = 'STORED'
 RETURNING id, tenant, name, size, sha256, media_type, width, height, duration_s, workflow_id, created_at, expires_at;
 --   Update on uploads
---     ->  Index Scan using uploads_by_created on uploads
---           Filter: ((COALESCE(tenant, ''::text) = COALESCE($1, ''::text)) AND ((tenant IS NULL) = ($1 IS NULL)) AND (sha256 = $2) AND (status = 'STORED'::text))
+--     ->  Index Scan using uploads_by_tenant on uploads
+--           Index Cond: (COALESCE(tenant, ''::text) = COALESCE($1, ''::text))
+--           Filter: (((tenant IS NULL) = ($1 IS NULL)) AND (sha256 = $2) AND (status = 'STORED'::text))
 
 UPDATE uploads
 SET name = $2, sha256 = $3, media_type = $4, width = $5, height = $6, duration_s = $7
@@ -1546,12 +1550,12 @@ FROM workflows
 WHERE status = 'RUNNING' AND owner IS NULL AND wake_at IS NULL) THEN p.lease_until ELSE least( least((
 SELECT w.wake_at
 FROM workflows AS w
-WHERE w.status = 'RUNNING' AND w.wake_at IS NOT NULL AND w.wake_at < '9999-01-01' AND w.feature_level <= 5
+WHERE w.status = 'RUNNING' AND w.wake_at IS NOT NULL AND w.wake_at < '9999-01-01' AND w.feature_level <= 1
 ORDER BY w.wake_at
 LIMIT 1 ), (
 SELECT w.wake_at
 FROM workflows AS w
-WHERE w.status = 'PAUSED' AND w.wake_at IS NOT NULL AND w.wake_at < '9999-01-01' AND w.feature_level <= 5
+WHERE w.status = 'PAUSED' AND w.wake_at IS NOT NULL AND w.wake_at < '9999-01-01' AND w.feature_level <= 1
 ORDER BY w.wake_at
 LIMIT 1 )), (SELECT min(d.next_at)
 FROM deliveries AS d
@@ -1619,12 +1623,12 @@ FROM wanted HAVING count(at) > 0;
 --                     ->  Limit
 --                           ->  Index Only Scan using workflows_due on workflows w
 --                                 Index Cond: ((status = 'RUNNING'::text) AND (wake_at < '9999-01-01 00:00:00+00'::timestamp with time zone))
---                                 Filter: (feature_level <= 5)
+--                                 Filter: (feature_level <= 1)
 --                   InitPlan 10
 --                     ->  Limit
 --                           ->  Index Only Scan using workflows_due on workflows w_1
 --                                 Index Cond: ((status = 'PAUSED'::text) AND (wake_at < '9999-01-01 00:00:00+00'::timestamp with time zone))
---                                 Filter: (feature_level <= 5)
+--                                 Filter: (feature_level <= 1)
 --                   SubPlan 7
 --                     ->  CTE Scan on workflow_owners
 --                   SubPlan 11
@@ -1705,7 +1709,7 @@ WHERE NOT yes AND pg_try_advisory_xact_lock(hashtext('stepwell retention')) ), e
 SELECT w.id, w.ctid AS version, w.tenant, w.total_steps, w.completed_at
 FROM workflows AS w
 WHERE w.completed_at <= now() - make_interval(secs => $2) AND EXISTS (SELECT
-FROM turn) AND w.owner IS NULL AND w.status IN ('CANCELLED', 'COMPLETED', 'FAILED') AND w.feature_level <= 5 AND NOT
+FROM turn) AND w.owner IS NULL AND w.status IN ('CANCELLED', 'COMPLETED', 'FAILED') AND w.feature_level <= 1 AND NOT
     EXISTS (SELECT
 FROM tasks AS k
 WHERE k.workflow_id = w.id AND k.follow_up_until IS NOT NULL) AND NOT EXISTS (SELECT
@@ -1854,7 +1858,7 @@ WHERE completed_at > now() - make_interval(secs => $2) AND depth = 0) AS next_s;
 --                                           ->  Nested Loop Anti Join
 --                                                 ->  Bitmap Heap Scan on workflows w
 --                                                       Recheck Cond: ((completed_at <= (now() - make_interval(0, 0, 0, 0, 0, 0, $2))) AND (status = ANY ('{CANCELLED,COMPLETED,FAILED}'::text[])))
---                                                       Filter: ((owner IS NULL) AND (feature_level <= 5) AND (((depth = 0) AND (sub_workflows = 0)) OR (NOT EXISTS(SubPlan 6))) AND ((depth = 0) OR (NOT EXISTS(SubPlan 4))))
+--                                                       Filter: ((owner IS NULL) AND (feature_level <= 1) AND (((depth = 0) AND (sub_workflows = 0)) OR (NOT EXISTS(SubPlan 6))) AND ((depth = 0) OR (NOT EXISTS(SubPlan 4))))
 --                                                       ->  BitmapAnd
 --                                                             ->  Bitmap Index Scan on workflows_by_completed_at
 --                                                                   Index Cond: (completed_at <= (now() - make_interval(0, 0, 0, 0, 0, 0, $2)))
@@ -2121,7 +2125,7 @@ JOIN processes AS p ON p.id = owners.id
 WHERE owners.id <> $1 AND (p.id IS NULL OR p.lease_until <= clock_timestamp()) ), idle AS MATERIALIZED (
 SELECT w.id
 FROM workflows AS w
-WHERE w.owner IS NOT NULL AND w.status = 'RUNNING' AND w.feature_level <= 5 AND (w.id IN (SELECT unnest($2::uuid[])))
+WHERE w.owner IS NOT NULL AND w.status = 'RUNNING' AND w.feature_level <= 1 AND (w.id IN (SELECT unnest($2::uuid[])))
     IS NOT TRUE AND (w.owner = ANY (ARRAY(SELECT id
 FROM dead)) OR w.owner = $1 AND w.updated_at < $3) AND (SELECT true
 FROM tasks AS k
@@ -2154,7 +2158,7 @@ RETURNING w.id;
 --                         Sort Key: w_1.depth DESC, w_1.id
 --                         ->  Index Scan using workflows_list_by_status on workflows w_1
 --                               Index Cond: (status = 'RUNNING'::text)
---                               Filter: ((owner IS NOT NULL) AND (feature_level <= 5) AND ((ANY (id = (hashed SubPlan 2).col1)) IS NOT TRUE) AND ((owner = ANY ((InitPlan 3).col1)) OR ((owner = $1) AND (updated_at < $3))) AND ((SubPlan 4) IS NULL))
+--                               Filter: ((owner IS NOT NULL) AND (feature_level <= 1) AND ((ANY (id = (hashed SubPlan 2).col1)) IS NOT TRUE) AND ((owner = ANY ((InitPlan 3).col1)) OR ((owner = $1) AND (updated_at < $3))) AND ((SubPlan 4) IS NULL))
 --                               SubPlan 2
 --                                 ->  ProjectSet
 --                                       ->  Result
@@ -2205,14 +2209,14 @@ FROM workflows AS w
 WHERE (SELECT count(*)
 FROM ends) >= $6 AND w.owner = ANY (ARRAY(SELECT id
 FROM dead
-WHERE crashed)) AND w.feature_level <= 5 AND (w.id IN (SELECT unnest($2::uuid[]))) IS NOT TRUE AND EXISTS (SELECT
+WHERE crashed)) AND w.feature_level <= 1 AND (w.id IN (SELECT unnest($2::uuid[]))) IS NOT TRUE AND EXISTS (SELECT
 FROM tasks AS k
 WHERE k.workflow_id = w.id AND k.status = 'RUNNING' AND (k.provider IS NOT NULL OR k.remote_id IS NULL))
 ORDER BY w.crashes DESC, w.id
 LIMIT 1 ), orphans AS MATERIALIZED (
-SELECT w.id, w.owner, w.depth, w.total_steps, w.crashes, w.feature_level
+SELECT w.id, w.owner, w.depth, w.total_steps, w.crashes, w.has_flow
 FROM workflows AS w
-WHERE w.owner IS NOT NULL AND w.feature_level <= 5 AND (NOT EXISTS (SELECT
+WHERE w.owner IS NOT NULL AND w.feature_level <= 1 AND (NOT EXISTS (SELECT
 FROM suspect) OR w.id = (SELECT id
 FROM suspect)) AND (w.id IN (SELECT unnest($2::uuid[]))) IS NOT TRUE AND (w.owner = ANY (ARRAY(SELECT id
 FROM dead)) OR w.owner = $1 AND w.updated_at < $3) AND (NOT $7 OR EXISTS (SELECT
@@ -2227,7 +2231,7 @@ LIMIT $4 FOR UPDATE ), page AS (
 SELECT *
 FROM (
 SELECT *, sum(size) OVER (ORDER BY depth DESC, id) - size AS before
-FROM (SELECT o.*, o.total_steps + CASE WHEN o.feature_level >= 5 THEN (
+FROM (SELECT o.*, o.total_steps + CASE WHEN o.has_flow THEN (
 SELECT count(*)
 FROM step_items AS i
 WHERE i.workflow_id = o.id)::int ELSE 0 END AS size
@@ -2289,7 +2293,7 @@ FROM suspect) THEN CASE WHEN ends.alone THEN page.crashes ELSE 0 END END AS deat
 --                         ->  Nested Loop Semi Join
 --                               ->  Index Scan using workflows_by_owner on workflows w_2
 --                                     Index Cond: (owner = ANY ((InitPlan 5).col1))
---                                     Filter: ((feature_level <= 5) AND ((ANY (id = (hashed SubPlan 6).col1)) IS NOT TRUE))
+--                                     Filter: ((feature_level <= 1) AND ((ANY (id = (hashed SubPlan 6).col1)) IS NOT TRUE))
 --                                     SubPlan 6
 --                                       ->  ProjectSet
 --                                             ->  Result
@@ -2323,7 +2327,7 @@ FROM suspect) THEN CASE WHEN ends.alone THEN page.crashes ELSE 0 END END AS deat
 --                               One-Time Filter: ((NOT $7) OR ((InitPlan 12).col1 AND ((InitPlan 13).col1 OR (InitPlan 14).col1)))
 --                               ->  Index Scan using workflows_by_owner on workflows w_3
 --                                     Index Cond: (owner IS NOT NULL)
---                                     Filter: ((feature_level <= 5) AND ((NOT (InitPlan 8).col1) OR (id = (InitPlan 9).col1)) AND ((ANY (id = (hashed SubPlan 10).col1)) IS NOT TRUE) AND ((owner = ANY ((InitPlan 11).col1)) OR ((owner = $1) AND (updated_at < $3))))
+--                                     Filter: ((feature_level <= 1) AND ((NOT (InitPlan 8).col1) OR (id = (InitPlan 9).col1)) AND ((ANY (id = (hashed SubPlan 10).col1)) IS NOT TRUE) AND ((owner = ANY ((InitPlan 11).col1)) OR ((owner = $1) AND (updated_at < $3))))
 --                                     SubPlan 10
 --                                       ->  ProjectSet
 --                                             ->  Result
@@ -2413,7 +2417,7 @@ JOIN processes AS p ON p.id = m.owner;
 WITH due AS MATERIALIZED (
 SELECT w.id
 FROM workflows AS w
-WHERE w.status = 'RUNNING' AND w.wake_at IS NOT NULL AND w.wake_at <= now() AND w.feature_level <= 5
+WHERE w.status = 'RUNNING' AND w.wake_at IS NOT NULL AND w.wake_at <= now() AND w.feature_level <= 1
 ORDER BY w.wake_at
 LIMIT $1 FOR UPDATE SKIP LOCKED ), unparked AS (
 UPDATE workflows AS w
@@ -2423,7 +2427,7 @@ WHERE w.id = due.id
 RETURNING w.tenant ), due_paused AS MATERIALIZED (
 SELECT w.id
 FROM workflows AS w
-WHERE w.status = 'PAUSED' AND w.wake_at IS NOT NULL AND w.wake_at <= now() AND w.feature_level <= 5
+WHERE w.status = 'PAUSED' AND w.wake_at IS NOT NULL AND w.wake_at <= now() AND w.feature_level <= 1
 ORDER BY w.wake_at
 LIMIT $2 FOR UPDATE SKIP LOCKED ), postponed AS (
 UPDATE workflows AS w
@@ -2437,14 +2441,14 @@ FROM postponed) AS paused, least( (SELECT min(wake_at)
 FROM postponed), (
 SELECT w.wake_at
 FROM workflows AS w
-WHERE w.status = 'RUNNING' AND w.wake_at IS NOT NULL AND w.wake_at < '9999-01-01' AND w.feature_level <= 5 AND (w.id
+WHERE w.status = 'RUNNING' AND w.wake_at IS NOT NULL AND w.wake_at < '9999-01-01' AND w.feature_level <= 1 AND (w.id
     IN (SELECT id
 FROM due)) IS NOT TRUE
 ORDER BY w.wake_at
 LIMIT 1 ), (
 SELECT w.wake_at
 FROM workflows AS w
-WHERE w.status = 'PAUSED' AND w.wake_at IS NOT NULL AND w.wake_at < '9999-01-01' AND w.feature_level <= 5 AND (w.id IN
+WHERE w.status = 'PAUSED' AND w.wake_at IS NOT NULL AND w.wake_at < '9999-01-01' AND w.feature_level <= 1 AND (w.id IN
     (SELECT id
 FROM due_paused)) IS NOT TRUE
 ORDER BY w.wake_at
@@ -2455,7 +2459,7 @@ LIMIT 1 ) ) AS next_at;
 --             ->  LockRows
 --                   ->  Index Scan using workflows_due on workflows w
 --                         Index Cond: ((status = 'RUNNING'::text) AND (wake_at IS NOT NULL) AND (wake_at <= now()))
---                         Filter: (feature_level <= 5)
+--                         Filter: (feature_level <= 1)
 --     CTE unparked
 --       ->  Update on workflows w_1
 --             ->  Nested Loop
@@ -2467,7 +2471,7 @@ LIMIT 1 ) ) AS next_at;
 --             ->  LockRows
 --                   ->  Index Scan using workflows_due on workflows w_2
 --                         Index Cond: ((status = 'PAUSED'::text) AND (wake_at IS NOT NULL) AND (wake_at <= now()))
---                         Filter: (feature_level <= 5)
+--                         Filter: (feature_level <= 1)
 --     CTE postponed
 --       ->  Update on workflows w_3
 --             ->  Nested Loop
@@ -2485,14 +2489,14 @@ LIMIT 1 ) ) AS next_at;
 --       ->  Limit
 --             ->  Index Scan using workflows_due on workflows w_4
 --                   Index Cond: ((status = 'RUNNING'::text) AND (wake_at < '9999-01-01 00:00:00+00'::timestamp with time zone))
---                   Filter: ((feature_level <= 5) AND ((ANY (id = (hashed SubPlan 8).col1)) IS NOT TRUE))
+--                   Filter: ((feature_level <= 1) AND ((ANY (id = (hashed SubPlan 8).col1)) IS NOT TRUE))
 --                   SubPlan 8
 --                     ->  CTE Scan on due due_1
 --     InitPlan 11
 --       ->  Limit
 --             ->  Index Scan using workflows_due on workflows w_5
 --                   Index Cond: ((status = 'PAUSED'::text) AND (wake_at < '9999-01-01 00:00:00+00'::timestamp with time zone))
---                   Filter: ((feature_level <= 5) AND ((ANY (id = (hashed SubPlan 10).col1)) IS NOT TRUE))
+--                   Filter: ((feature_level <= 1) AND ((ANY (id = (hashed SubPlan 10).col1)) IS NOT TRUE))
 --                   SubPlan 10
 --                     ->  CTE Scan on due_paused due_paused_1
 
@@ -2546,15 +2550,15 @@ WHERE id = $9 AND CASE WHEN sub_workflows >= $11::int THEN 'TOO_MANY' WHEN sub_w
 FROM attempt) FOR NO KEY
 UPDATE ), new_workflows AS (
 INSERT INTO workflows (id, tenant, origin_instance, origin_zone, origin_reference, config, suppress_subtask_events,
-    total_steps, final_position, definition_bytes, feature_level, inputs, inputs_schema, evaluates, created_at,
-    status, name, description, webhook_url, completed_steps, execution_id, failure, started_at, completed_at,
-    updated_at, deleted_at, deadline_at, timeout_left_s, owner, epoch, last_event, crashes, parent_id, parent_step,
-    parent_item, root_id, depth)
+    total_steps, final_position, definition_bytes, feature_level, inputs, inputs_schema, evaluates, has_flow,
+    created_at, status, name, description, webhook_url, completed_steps, execution_id, failure, started_at,
+    completed_at, updated_at, deleted_at, deadline_at, timeout_left_s, owner, epoch, last_event, crashes, parent_id,
+    parent_step, parent_item, root_id, depth)
 SELECT w.id, w.tenant, w.origin_instance, w.origin_zone, w.origin_reference, w.config, w.suppress_subtask_events,
     w.total_steps, w.final_position, w.definition_bytes, w.feature_level, w.inputs, w.inputs_schema, w.evaluates,
-    w.created_at, w.status, w.name, w.description, w.webhook_url, w.completed_steps, w.execution_id, w.failure,
-    w.started_at, w.completed_at, w.updated_at, w.deleted_at, w.deadline_at, w.timeout_left_s, w.owner, w.epoch,
-    w.last_event, w.crashes, $6::uuid, $7::text, $8::int, $9::uuid, $10::int
+    w.has_flow, w.created_at, w.status, w.name, w.description, w.webhook_url, w.completed_steps, w.execution_id,
+    w.failure, w.started_at, w.completed_at, w.updated_at, w.deleted_at, w.deadline_at, w.timeout_left_s, w.owner,
+    w.epoch, w.last_event, w.crashes, $6::uuid, $7::text, $8::int, $9::uuid, $10::int
 FROM unnest($1::insert_workflow_4[]) AS w
 WHERE EXISTS (SELECT
 FROM root)
@@ -2670,15 +2674,15 @@ WITH found AS MATERIALIZED (SELECT workflows.id AS id, workflows.tenant AS tenan
     origin_instance, workflows.origin_zone AS origin_zone, workflows.origin_reference AS origin_reference,
     workflows.config AS config, workflows.suppress_subtask_events AS suppress_subtask_events, workflows.total_steps AS
     total_steps, workflows.final_position AS final_position, workflows.definition_bytes AS definition_bytes,
-    workflows.feature_level AS feature_level, workflows.evaluates AS evaluates, workflows.created_at AS created_at,
-    workflows.status AS status, workflows.name AS name, workflows.description AS description, workflows.webhook_url AS
-    webhook_url, workflows.completed_steps AS completed_steps, workflows.execution_id AS execution_id,
-    workflows.failure AS failure, workflows.started_at AS started_at, workflows.completed_at AS completed_at,
-    workflows.updated_at AS updated_at, workflows.deleted_at AS deleted_at, workflows.deadline_at AS deadline_at,
-    workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch,
-    workflows.last_event AS last_event, workflows.crashes AS crashes, workflows.wake_at AS wake_at,
-    workflows.parent_id AS parent_id, workflows.parent_step AS parent_step, workflows.parent_item AS parent_item,
-    workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ends AS child_ends,
+    workflows.feature_level AS feature_level, workflows.evaluates AS evaluates, workflows.has_flow AS has_flow,
+    workflows.created_at AS created_at, workflows.status AS status, workflows.name AS name, workflows.description AS
+    description, workflows.webhook_url AS webhook_url, workflows.completed_steps AS completed_steps,
+    workflows.execution_id AS execution_id, workflows.failure AS failure, workflows.started_at AS started_at,
+    workflows.completed_at AS completed_at, workflows.updated_at AS updated_at, workflows.deleted_at AS deleted_at,
+    workflows.deadline_at AS deadline_at, workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner,
+    workflows.epoch AS epoch, workflows.last_event AS last_event, workflows.crashes AS crashes, workflows.wake_at AS
+    wake_at, workflows.parent_id AS parent_id, workflows.parent_step AS parent_step, workflows.parent_item AS
+    parent_item, workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ends AS child_ends,
     workflows.sub_workflows AS sub_workflows, workflows.sub_workflow_steps AS sub_workflow_steps,
     workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT steps.step_id
 FROM steps
@@ -2687,12 +2691,12 @@ ORDER BY steps.started_at, steps.position
 LIMIT $2::INTEGER) AS current_step, (SELECT array_agg(concat(steps.step_id, $3::VARCHAR, steps.error_message)
 ORDER BY steps.position) AS array_agg_1
 FROM steps
-WHERE steps.workflow_id = workflows.id AND steps.status = $4::VARCHAR) AS step_errors, CASE WHEN
-    (workflows.feature_level >= 2) THEN (SELECT concat(steps.step_id, $3::VARCHAR, steps.error_message) AS concat_2
+WHERE steps.workflow_id = workflows.id AND steps.status = $4::VARCHAR) AS step_errors, CASE WHEN workflows.has_flow
+    THEN (SELECT concat(steps.step_id, $3::VARCHAR, steps.error_message) AS concat_2
 FROM steps
 WHERE steps.workflow_id = workflows.id AND steps.status = $4::VARCHAR AND NOT steps.optional
 ORDER BY steps.position
-LIMIT $5::INTEGER) END AS fatal_error, CASE WHEN (workflows.feature_level >= 2) THEN (SELECT count(*) AS count_1
+LIMIT $5::INTEGER) END AS fatal_error, CASE WHEN workflows.has_flow THEN (SELECT count(*) AS count_1
 FROM steps
 WHERE steps.workflow_id = workflows.id AND (steps.status = $6::VARCHAR AND steps.skip_reason != $7::VARCHAR OR
     steps.status = $4::VARCHAR AND steps.optional)) END AS done_without_result, (SELECT
@@ -2706,8 +2710,8 @@ WHERE tasks.sent IS NOT NULL AND tasks.provider IS NOT NULL AND (tasks.cost IS N
     (tasks.cancel_receipt IS NULL OR tasks.cancel_receipt = $10::VARCHAR))) AND tasks.workflow_id = workflows.id
 GROUP BY 1) AS sums) AS costs, (SELECT array_agg(labels.label) AS array_agg_2
 FROM labels
-WHERE labels.workflow_id = workflows.id) AS labels, final.step_id AS final_step_id, CASE WHEN (workflows.feature_level
-    >= 5) THEN (
+WHERE labels.workflow_id = workflows.id) AS labels, final.step_id AS final_step_id, CASE WHEN workflows.has_flow THEN
+    (
 SELECT sum(each.share)
 FROM (
 SELECT (count(*) FILTER (WHERE i.status = 'COMPLETED'))::float8 / count(*) AS share
@@ -2751,26 +2755,27 @@ SELECT CASE WHEN (blocks.block = 0) THEN found.id END AS id, CASE WHEN (blocks.b
     END AS total_steps, CASE WHEN (blocks.block = 0) THEN found.final_position END AS final_position, CASE WHEN
     (blocks.block = 0) THEN found.definition_bytes END AS definition_bytes, CASE WHEN (blocks.block = 0) THEN
     found.feature_level END AS feature_level, CASE WHEN (blocks.block = 0) THEN found.evaluates END AS evaluates, CASE
-    WHEN (blocks.block = 0) THEN found.created_at END AS created_at, CASE WHEN (blocks.block = 0) THEN found.status
-    END AS status, CASE WHEN (blocks.block = 0) THEN found.name END AS name, CASE WHEN (blocks.block = 0) THEN
-    found.description END AS description, CASE WHEN (blocks.block = 0) THEN found.webhook_url END AS webhook_url, CASE
-    WHEN (blocks.block = 0) THEN found.completed_steps END AS completed_steps, CASE WHEN (blocks.block = 0) THEN
-    found.execution_id END AS execution_id, CASE WHEN (blocks.block = 0) THEN found.failure END AS failure, CASE WHEN
-    (blocks.block = 0) THEN found.started_at END AS started_at, CASE WHEN (blocks.block = 0) THEN found.completed_at
-    END AS completed_at, CASE WHEN (blocks.block = 0) THEN found.updated_at END AS updated_at, CASE WHEN (blocks.block
-    = 0) THEN found.deleted_at END AS deleted_at, CASE WHEN (blocks.block = 0) THEN found.deadline_at END AS
-    deadline_at, CASE WHEN (blocks.block = 0) THEN found.timeout_left_s END AS timeout_left_s, CASE WHEN (blocks.block
-    = 0) THEN found.owner END AS owner, CASE WHEN (blocks.block = 0) THEN found.epoch END AS epoch, CASE WHEN
-    (blocks.block = 0) THEN found.last_event END AS last_event, CASE WHEN (blocks.block = 0) THEN found.crashes END AS
-    crashes, CASE WHEN (blocks.block = 0) THEN found.wake_at END AS wake_at, CASE WHEN (blocks.block = 0) THEN
-    found.parent_id END AS parent_id, CASE WHEN (blocks.block = 0) THEN found.parent_step END AS parent_step, CASE
-    WHEN (blocks.block = 0) THEN found.parent_item END AS parent_item, CASE WHEN (blocks.block = 0) THEN found.root_id
-    END AS root_id, CASE WHEN (blocks.block = 0) THEN found.depth END AS depth, CASE WHEN (blocks.block = 0) THEN
-    found.child_ends END AS child_ends, CASE WHEN (blocks.block = 0) THEN found.sub_workflows END AS sub_workflows,
-    CASE WHEN (blocks.block = 0) THEN found.sub_workflow_steps END AS sub_workflow_steps, CASE WHEN (blocks.block = 0)
-    THEN found.sub_workflow_bytes END AS sub_workflow_bytes, CASE WHEN (blocks.block = 0) THEN found.current_step END
-    AS current_step, CASE WHEN (blocks.block = 0) THEN found.step_errors END AS step_errors, CASE WHEN (blocks.block =
-    0) THEN found.fatal_error END AS fatal_error, CASE WHEN (blocks.block = 0) THEN found.done_without_result END AS
+    WHEN (blocks.block = 0) THEN found.has_flow END AS has_flow, CASE WHEN (blocks.block = 0) THEN found.created_at
+    END AS created_at, CASE WHEN (blocks.block = 0) THEN found.status END AS status, CASE WHEN (blocks.block = 0) THEN
+    found.name END AS name, CASE WHEN (blocks.block = 0) THEN found.description END AS description, CASE WHEN
+    (blocks.block = 0) THEN found.webhook_url END AS webhook_url, CASE WHEN (blocks.block = 0) THEN
+    found.completed_steps END AS completed_steps, CASE WHEN (blocks.block = 0) THEN found.execution_id END AS
+    execution_id, CASE WHEN (blocks.block = 0) THEN found.failure END AS failure, CASE WHEN (blocks.block = 0) THEN
+    found.started_at END AS started_at, CASE WHEN (blocks.block = 0) THEN found.completed_at END AS completed_at, CASE
+    WHEN (blocks.block = 0) THEN found.updated_at END AS updated_at, CASE WHEN (blocks.block = 0) THEN
+    found.deleted_at END AS deleted_at, CASE WHEN (blocks.block = 0) THEN found.deadline_at END AS deadline_at, CASE
+    WHEN (blocks.block = 0) THEN found.timeout_left_s END AS timeout_left_s, CASE WHEN (blocks.block = 0) THEN
+    found.owner END AS owner, CASE WHEN (blocks.block = 0) THEN found.epoch END AS epoch, CASE WHEN (blocks.block = 0)
+    THEN found.last_event END AS last_event, CASE WHEN (blocks.block = 0) THEN found.crashes END AS crashes, CASE WHEN
+    (blocks.block = 0) THEN found.wake_at END AS wake_at, CASE WHEN (blocks.block = 0) THEN found.parent_id END AS
+    parent_id, CASE WHEN (blocks.block = 0) THEN found.parent_step END AS parent_step, CASE WHEN (blocks.block = 0)
+    THEN found.parent_item END AS parent_item, CASE WHEN (blocks.block = 0) THEN found.root_id END AS root_id, CASE
+    WHEN (blocks.block = 0) THEN found.depth END AS depth, CASE WHEN (blocks.block = 0) THEN found.child_ends END AS
+    child_ends, CASE WHEN (blocks.block = 0) THEN found.sub_workflows END AS sub_workflows, CASE WHEN (blocks.block =
+    0) THEN found.sub_workflow_steps END AS sub_workflow_steps, CASE WHEN (blocks.block = 0) THEN
+    found.sub_workflow_bytes END AS sub_workflow_bytes, CASE WHEN (blocks.block = 0) THEN found.current_step END AS
+    current_step, CASE WHEN (blocks.block = 0) THEN found.step_errors END AS step_errors, CASE WHEN (blocks.block = 0)
+    THEN found.fatal_error END AS fatal_error, CASE WHEN (blocks.block = 0) THEN found.done_without_result END AS
     done_without_result, CASE WHEN (blocks.block = 0) THEN found.costs END AS costs, CASE WHEN (blocks.block = 0) THEN
     found.labels END AS labels, CASE WHEN (blocks.block = 0) THEN found.final_step_id END AS final_step_id, CASE WHEN
     (blocks.block = 0) THEN found.items_done END AS items_done, CASE WHEN (blocks.block = 0) THEN
@@ -2779,12 +2784,11 @@ FROM found
 JOIN (SELECT steps.workflow_id AS of_workflow, FLOOR(steps.position / 250) AS block,
     convert_to(CAST(json_agg(json_build_array(steps.status, steps.task_id, steps.retry_count, steps.next_attempt_at,
     steps.error_message, steps.started_at, steps.completed_at, steps.updated_at, latest.provider, latest.sent ->>
-    'model', CAST(step_costs.costs AS JSON), CASE WHEN (steps.status = $12::VARCHAR) THEN coalesce(steps.skip_reason,
-    'failure') END, steps.flow, CASE WHEN steps.for_each IS NOT NULL AND steps.flow ->> 'items' IS NOT NULL THEN
-    (SELECT json_build_object('total', count(*), 'pending', count(*) FILTER (WHERE i.status IN ('PENDING',
-    'CANCELLED')), 'running', count(*) FILTER (WHERE i.status = 'RUNNING'), 'completed', count(*) FILTER (WHERE
-    i.status = 'COMPLETED'), 'failed', count(*) FILTER (WHERE i.status = 'FAILED'), 'retries',
-    coalesce(sum(i.retry_count), 0))
+    'model', CAST(step_costs.costs AS JSON), steps.skip_reason, steps.flow, CASE WHEN steps.for_each IS NOT NULL AND
+    steps.flow ->> 'items' IS NOT NULL THEN (SELECT json_build_object('total', count(*), 'pending', count(*) FILTER
+    (WHERE i.status IN ('PENDING', 'CANCELLED')), 'running', count(*) FILTER (WHERE i.status = 'RUNNING'),
+    'completed', count(*) FILTER (WHERE i.status = 'COMPLETED'), 'failed', count(*) FILTER (WHERE i.status =
+    'FAILED'), 'retries', coalesce(sum(i.retry_count), 0))
 FROM step_items AS i
 WHERE i.workflow_id = steps.workflow_id AND i.position = steps.position) END)
 ORDER BY steps.position) AS TEXT), 'UTF8') AS states
@@ -2798,8 +2802,8 @@ FROM (SELECT tasks.cost ->> 'currency' AS currency, sum(CAST(tasks.cost ->> 'amo
     AS attempts, tasks.workflow_id AS workflow_id, tasks.position AS position
 FROM tasks
 WHERE tasks.sent IS NOT NULL AND tasks.provider IS NOT NULL AND (tasks.cost IS NOT NULL OR NOT ((tasks.status =
-    $13::VARCHAR OR tasks.status = $14::VARCHAR) AND tasks.remote_id IS NULL AND NOT tasks.outcome_unknown AND
-    (tasks.cancel_receipt IS NULL OR tasks.cancel_receipt = $15::VARCHAR))) AND tasks.workflow_id = ANY ($11::UUID[])
+    $12::VARCHAR OR tasks.status = $13::VARCHAR) AND tasks.remote_id IS NULL AND NOT tasks.outcome_unknown AND
+    (tasks.cancel_receipt IS NULL OR tasks.cancel_receipt = $14::VARCHAR))) AND tasks.workflow_id = ANY ($11::UUID[])
 GROUP BY 1, tasks.workflow_id, tasks.position) AS step_sums
 GROUP BY step_sums.workflow_id, step_sums.position) AS step_costs ON step_costs.workflow_id = steps.workflow_id AND
     step_costs.position = steps.position
@@ -2894,7 +2898,7 @@ ORDER BY blocks.of_workflow, blocks.block;
 --                                                     Group Key: (tasks.cost ->> 'currency'::text), tasks.workflow_id, tasks."position"
 --                                                     ->  Index Scan using tasks_sent on tasks
 --                                                           Index Cond: (workflow_id = ANY ($11))
---                                                           Filter: ((provider IS NOT NULL) AND ((cost IS NOT NULL) OR ((status <> ($13)::text) AND (status <> ($14)::text)) OR (remote_id IS NOT NULL) OR outcome_unknown OR ((cancel_receipt IS NOT NULL) AND (cancel_receipt <> ($15)::text))))
+--                                                           Filter: ((provider IS NOT NULL) AND ((cost IS NOT NULL) OR ((status <> ($12)::text) AND (status <> ($13)::text)) OR (remote_id IS NOT NULL) OR outcome_unknown OR ((cancel_receipt IS NOT NULL) AND (cancel_receipt <> ($14)::text))))
 --           SubPlan 12
 --             ->  Aggregate
 --                   ->  Index Scan using step_items_pkey on step_items i_4
@@ -2905,15 +2909,15 @@ WITH found AS MATERIALIZED (SELECT workflows.id AS id, workflows.tenant AS tenan
     origin_instance, workflows.origin_zone AS origin_zone, workflows.origin_reference AS origin_reference,
     workflows.config AS config, workflows.suppress_subtask_events AS suppress_subtask_events, workflows.total_steps AS
     total_steps, workflows.final_position AS final_position, workflows.definition_bytes AS definition_bytes,
-    workflows.feature_level AS feature_level, workflows.evaluates AS evaluates, workflows.created_at AS created_at,
-    workflows.status AS status, workflows.name AS name, workflows.description AS description, workflows.webhook_url AS
-    webhook_url, workflows.completed_steps AS completed_steps, workflows.execution_id AS execution_id,
-    workflows.failure AS failure, workflows.started_at AS started_at, workflows.completed_at AS completed_at,
-    workflows.updated_at AS updated_at, workflows.deleted_at AS deleted_at, workflows.deadline_at AS deadline_at,
-    workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch,
-    workflows.last_event AS last_event, workflows.crashes AS crashes, workflows.wake_at AS wake_at,
-    workflows.parent_id AS parent_id, workflows.parent_step AS parent_step, workflows.parent_item AS parent_item,
-    workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ends AS child_ends,
+    workflows.feature_level AS feature_level, workflows.evaluates AS evaluates, workflows.has_flow AS has_flow,
+    workflows.created_at AS created_at, workflows.status AS status, workflows.name AS name, workflows.description AS
+    description, workflows.webhook_url AS webhook_url, workflows.completed_steps AS completed_steps,
+    workflows.execution_id AS execution_id, workflows.failure AS failure, workflows.started_at AS started_at,
+    workflows.completed_at AS completed_at, workflows.updated_at AS updated_at, workflows.deleted_at AS deleted_at,
+    workflows.deadline_at AS deadline_at, workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner,
+    workflows.epoch AS epoch, workflows.last_event AS last_event, workflows.crashes AS crashes, workflows.wake_at AS
+    wake_at, workflows.parent_id AS parent_id, workflows.parent_step AS parent_step, workflows.parent_item AS
+    parent_item, workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ends AS child_ends,
     workflows.sub_workflows AS sub_workflows, workflows.sub_workflow_steps AS sub_workflow_steps,
     workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT steps.step_id
 FROM steps
@@ -2922,12 +2926,12 @@ ORDER BY steps.started_at, steps.position
 LIMIT $2::INTEGER) AS current_step, (SELECT array_agg(concat(steps.step_id, $3::VARCHAR, steps.error_message)
 ORDER BY steps.position) AS array_agg_1
 FROM steps
-WHERE steps.workflow_id = workflows.id AND steps.status = $4::VARCHAR) AS step_errors, CASE WHEN
-    (workflows.feature_level >= 2) THEN (SELECT concat(steps.step_id, $3::VARCHAR, steps.error_message) AS concat_2
+WHERE steps.workflow_id = workflows.id AND steps.status = $4::VARCHAR) AS step_errors, CASE WHEN workflows.has_flow
+    THEN (SELECT concat(steps.step_id, $3::VARCHAR, steps.error_message) AS concat_2
 FROM steps
 WHERE steps.workflow_id = workflows.id AND steps.status = $4::VARCHAR AND NOT steps.optional
 ORDER BY steps.position
-LIMIT $5::INTEGER) END AS fatal_error, CASE WHEN (workflows.feature_level >= 2) THEN (SELECT count(*) AS count_1
+LIMIT $5::INTEGER) END AS fatal_error, CASE WHEN workflows.has_flow THEN (SELECT count(*) AS count_1
 FROM steps
 WHERE steps.workflow_id = workflows.id AND (steps.status = $6::VARCHAR AND steps.skip_reason != $7::VARCHAR OR
     steps.status = $4::VARCHAR AND steps.optional)) END AS done_without_result, (SELECT
@@ -2941,8 +2945,8 @@ WHERE tasks.sent IS NOT NULL AND tasks.provider IS NOT NULL AND (tasks.cost IS N
     (tasks.cancel_receipt IS NULL OR tasks.cancel_receipt = $10::VARCHAR))) AND tasks.workflow_id = workflows.id
 GROUP BY 1) AS sums) AS costs, (SELECT array_agg(labels.label) AS array_agg_2
 FROM labels
-WHERE labels.workflow_id = workflows.id) AS labels, final.step_id AS final_step_id, CASE WHEN (workflows.feature_level
-    >= 5) THEN (
+WHERE labels.workflow_id = workflows.id) AS labels, final.step_id AS final_step_id, CASE WHEN workflows.has_flow THEN
+    (
 SELECT sum(each.share)
 FROM (
 SELECT (count(*) FILTER (WHERE i.status = 'COMPLETED'))::float8 / count(*) AS share
@@ -2980,11 +2984,11 @@ JOIN steps AS final ON final.workflow_id = workflows.id AND final.position = wor
 WHERE workflows.id = ANY ($11::UUID[]))
 SELECT found.id, found.tenant, found.origin_instance, found.origin_zone, found.origin_reference, found.config,
     found.suppress_subtask_events, found.total_steps, found.final_position, found.definition_bytes,
-    found.feature_level, found.evaluates, found.created_at, found.status, found.name, found.description,
-    found.webhook_url, found.completed_steps, found.execution_id, found.failure, found.started_at, found.completed_at,
-    found.updated_at, found.deleted_at, found.deadline_at, found.timeout_left_s, found.owner, found.epoch,
-    found.last_event, found.crashes, found.wake_at, found.parent_id, found.parent_step, found.parent_item,
-    found.root_id, found.depth, found.child_ends, found.sub_workflows, found.sub_workflow_steps,
+    found.feature_level, found.evaluates, found.has_flow, found.created_at, found.status, found.name,
+    found.description, found.webhook_url, found.completed_steps, found.execution_id, found.failure, found.started_at,
+    found.completed_at, found.updated_at, found.deleted_at, found.deadline_at, found.timeout_left_s, found.owner,
+    found.epoch, found.last_event, found.crashes, found.wake_at, found.parent_id, found.parent_step,
+    found.parent_item, found.root_id, found.depth, found.child_ends, found.sub_workflows, found.sub_workflow_steps,
     found.sub_workflow_bytes, found.current_step, found.step_errors, found.fatal_error, found.done_without_result,
     found.costs, found.labels, found.final_step_id, found.items_done, found.final_step_result
 FROM found;
@@ -4171,7 +4175,7 @@ RETURNING u.id;
 --       ->  LockRows
 --             ->  Sort
 --                   Sort Key: uploads.id
---                   ->  Index Scan using uploads_by_created on uploads
+--                   ->  Index Scan using uploads_by_tenant on uploads
 --                         Index Cond: (id = ANY ($1))
 --                         Filter: (status = 'STORED'::text)
 --     ->  Nested Loop
@@ -4683,14 +4687,14 @@ ORDER BY u.id FOR SHARE OF u;
 
 WITH new_workflows AS (
 INSERT INTO workflows (id, tenant, origin_instance, origin_zone, origin_reference, config, suppress_subtask_events,
-    total_steps, final_position, definition_bytes, feature_level, inputs, inputs_schema, evaluates, created_at,
-    status, name, description, webhook_url, completed_steps, execution_id, failure, started_at, completed_at,
-    updated_at, deleted_at, deadline_at, timeout_left_s, owner, epoch, last_event, crashes)
+    total_steps, final_position, definition_bytes, feature_level, inputs, inputs_schema, evaluates, has_flow,
+    created_at, status, name, description, webhook_url, completed_steps, execution_id, failure, started_at,
+    completed_at, updated_at, deleted_at, deadline_at, timeout_left_s, owner, epoch, last_event, crashes)
 SELECT w.id, w.tenant, w.origin_instance, w.origin_zone, w.origin_reference, w.config, w.suppress_subtask_events,
     w.total_steps, w.final_position, w.definition_bytes, w.feature_level, w.inputs, w.inputs_schema, w.evaluates,
-    w.created_at, w.status, w.name, w.description, w.webhook_url, w.completed_steps, w.execution_id, w.failure,
-    w.started_at, w.completed_at, w.updated_at, w.deleted_at, w.deadline_at, w.timeout_left_s, w.owner, w.epoch,
-    w.last_event, w.crashes
+    w.has_flow, w.created_at, w.status, w.name, w.description, w.webhook_url, w.completed_steps, w.execution_id,
+    w.failure, w.started_at, w.completed_at, w.updated_at, w.deleted_at, w.deadline_at, w.timeout_left_s, w.owner,
+    w.epoch, w.last_event, w.crashes
 FROM unnest($1::insert_workflow_4[]) AS w ), new_steps AS (
 INSERT INTO steps (workflow_id, updated_at, status, position, id, step_id, task_type, definition, depends_on,
     max_retries, timeout_s, provider, fallback, run_if, optional, condition, repeat, for_each)
@@ -4711,14 +4715,14 @@ FROM unnest($3::checkpoint_event[]) AS e;
 
 WITH new_workflows AS (
 INSERT INTO workflows (id, tenant, origin_instance, origin_zone, origin_reference, config, suppress_subtask_events,
-    total_steps, final_position, definition_bytes, feature_level, inputs, inputs_schema, evaluates, created_at,
-    status, name, description, webhook_url, completed_steps, execution_id, failure, started_at, completed_at,
-    updated_at, deleted_at, deadline_at, timeout_left_s, owner, epoch, last_event, crashes)
+    total_steps, final_position, definition_bytes, feature_level, inputs, inputs_schema, evaluates, has_flow,
+    created_at, status, name, description, webhook_url, completed_steps, execution_id, failure, started_at,
+    completed_at, updated_at, deleted_at, deadline_at, timeout_left_s, owner, epoch, last_event, crashes)
 SELECT w.id, w.tenant, w.origin_instance, w.origin_zone, w.origin_reference, w.config, w.suppress_subtask_events,
     w.total_steps, w.final_position, w.definition_bytes, w.feature_level, w.inputs, w.inputs_schema, w.evaluates,
-    w.created_at, w.status, w.name, w.description, w.webhook_url, w.completed_steps, w.execution_id, w.failure,
-    w.started_at, w.completed_at, w.updated_at, w.deleted_at, w.deadline_at, w.timeout_left_s, w.owner, w.epoch,
-    w.last_event, w.crashes
+    w.has_flow, w.created_at, w.status, w.name, w.description, w.webhook_url, w.completed_steps, w.execution_id,
+    w.failure, w.started_at, w.completed_at, w.updated_at, w.deleted_at, w.deadline_at, w.timeout_left_s, w.owner,
+    w.epoch, w.last_event, w.crashes
 FROM unnest($1::insert_workflow_4[]) AS w ), new_steps AS (
 INSERT INTO steps (workflow_id, updated_at, status, position, id, step_id, task_type, definition, depends_on,
     max_retries, timeout_s, provider, fallback, run_if, optional, condition, repeat, for_each)
@@ -4873,7 +4877,7 @@ FROM others
 JOIN cleanups AS c ON c.owner = others.id
 WHERE (others.gone OR c.next_at <= clock_timestamp()) AND NOT EXISTS (SELECT
 FROM workflows AS w
-WHERE w.id = c.workflow_id AND w.feature_level > 5) FOR UPDATE OF c SKIP LOCKED )
+WHERE w.id = c.workflow_id AND w.feature_level > 1) FOR UPDATE OF c SKIP LOCKED )
 UPDATE cleanups AS c
 SET owner = $1
 FROM orphans AS o
@@ -4896,7 +4900,7 @@ WHERE c.workflow_id = o.workflow_id;
 --                               Index Cond: (owner = others.id)
 --                               Filter: (others.gone OR (next_at <= clock_timestamp()))
 --                   ->  Index Scan using workflows_by_feature_level on workflows w
---                         Index Cond: ((feature_level > 5) AND (id = c_1.workflow_id))
+--                         Index Cond: ((feature_level > 1) AND (id = c_1.workflow_id))
 --     ->  Nested Loop
 --           ->  CTE Scan on orphans o
 --           ->  Index Scan using cleanups_pkey on cleanups c
@@ -4916,7 +4920,7 @@ FROM others
 JOIN deliveries AS d ON d.owner IS NOT DISTINCT FROM others.id
 WHERE d.next_at IS NOT NULL AND (others.gone OR d.next_at <= clock_timestamp()) AND NOT EXISTS (SELECT
 FROM workflows AS w
-WHERE w.id = d.workflow_id AND w.feature_level > 5)
+WHERE w.id = d.workflow_id AND w.feature_level > 1)
 LIMIT $2 FOR UPDATE OF d SKIP LOCKED )
 UPDATE deliveries AS d
 SET owner = $1
@@ -4943,7 +4947,7 @@ RETURNING d.event_id;
 --                                     ->  Index Scan using deliveries_due on deliveries d_1
 --                                           Index Cond: (next_at IS NOT NULL)
 --                                     ->  Index Scan using workflows_by_feature_level on workflows w
---                                           Index Cond: ((feature_level > 5) AND (id = d_1.workflow_id))
+--                                           Index Cond: ((feature_level > 1) AND (id = d_1.workflow_id))
 --     ->  Nested Loop
 --           ->  CTE Scan on orphans o
 --           ->  Index Scan using deliveries_pkey on deliveries d
@@ -4954,13 +4958,13 @@ SELECT t.tenant, t.number, w.*
 FROM unnest($2::text[], $3::int[]) AS t(tenant, number)
 CROSS
 JOIN LATERAL (
-SELECT id, started_at, total_steps, definition_bytes, feature_level
+SELECT id, started_at, total_steps, definition_bytes, has_flow
 FROM workflows
 WHERE status = 'RUNNING' AND owner IS NULL AND wake_at IS NULL AND coalesce(tenant, '') = coalesce(t.tenant, '') AND
-    (id IN (SELECT unnest($4::uuid[]))) IS NOT TRUE AND feature_level <= 5
+    (id IN (SELECT unnest($4::uuid[]))) IS NOT TRUE AND feature_level <= 1
 ORDER BY started_at, id
 LIMIT t.number + 1 FOR UPDATE SKIP LOCKED ) AS w ), sized AS (
-SELECT p.*, p.total_steps + CASE WHEN p.feature_level >= 5 THEN (
+SELECT p.*, p.total_steps + CASE WHEN p.has_flow THEN (
 SELECT count(*)
 FROM step_items AS i
 WHERE i.workflow_id = p.id)::int ELSE 0 END AS size
@@ -4996,7 +5000,7 @@ ORDER BY f.started_at, f.id;
 --                         ->  LockRows
 --                               ->  Index Scan using workflows_to_admit on workflows
 --                                     Index Cond: (COALESCE(tenant, ''::text) = COALESCE(t.tenant, ''::text))
---                                     Filter: ((owner IS NULL) AND (wake_at IS NULL) AND ((ANY (id = (hashed SubPlan 1).col1)) IS NOT TRUE) AND (feature_level <= 5) AND (status = 'RUNNING'::text))
+--                                     Filter: ((owner IS NULL) AND (wake_at IS NULL) AND ((ANY (id = (hashed SubPlan 1).col1)) IS NOT TRUE) AND (feature_level <= 1) AND (status = 'RUNNING'::text))
 --                                     SubPlan 1
 --                                       ->  ProjectSet
 --                                             ->  Result
@@ -5100,15 +5104,15 @@ WITH requested AS MATERIALIZED (SELECT workflows.id AS id, workflows.tenant AS t
     origin_instance, workflows.origin_zone AS origin_zone, workflows.origin_reference AS origin_reference,
     workflows.config AS config, workflows.suppress_subtask_events AS suppress_subtask_events, workflows.total_steps AS
     total_steps, workflows.final_position AS final_position, workflows.definition_bytes AS definition_bytes,
-    workflows.feature_level AS feature_level, workflows.evaluates AS evaluates, workflows.created_at AS created_at,
-    workflows.status AS status, workflows.name AS name, workflows.description AS description, workflows.webhook_url AS
-    webhook_url, workflows.completed_steps AS completed_steps, workflows.execution_id AS execution_id,
-    workflows.failure AS failure, workflows.started_at AS started_at, workflows.completed_at AS completed_at,
-    workflows.updated_at AS updated_at, workflows.deleted_at AS deleted_at, workflows.deadline_at AS deadline_at,
-    workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch,
-    workflows.last_event AS last_event, workflows.crashes AS crashes, workflows.wake_at AS wake_at,
-    workflows.parent_id AS parent_id, workflows.parent_step AS parent_step, workflows.parent_item AS parent_item,
-    workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ends AS child_ends,
+    workflows.feature_level AS feature_level, workflows.evaluates AS evaluates, workflows.has_flow AS has_flow,
+    workflows.created_at AS created_at, workflows.status AS status, workflows.name AS name, workflows.description AS
+    description, workflows.webhook_url AS webhook_url, workflows.completed_steps AS completed_steps,
+    workflows.execution_id AS execution_id, workflows.failure AS failure, workflows.started_at AS started_at,
+    workflows.completed_at AS completed_at, workflows.updated_at AS updated_at, workflows.deleted_at AS deleted_at,
+    workflows.deadline_at AS deadline_at, workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner,
+    workflows.epoch AS epoch, workflows.last_event AS last_event, workflows.crashes AS crashes, workflows.wake_at AS
+    wake_at, workflows.parent_id AS parent_id, workflows.parent_step AS parent_step, workflows.parent_item AS
+    parent_item, workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ends AS child_ends,
     workflows.sub_workflows AS sub_workflows, workflows.sub_workflow_steps AS sub_workflow_steps,
     workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT steps.step_id
 FROM steps
@@ -5117,12 +5121,12 @@ ORDER BY steps.started_at, steps.position
 LIMIT $2::INTEGER) AS current_step, (SELECT array_agg(concat(steps.step_id, $3::VARCHAR, steps.error_message)
 ORDER BY steps.position) AS array_agg_1
 FROM steps
-WHERE steps.workflow_id = workflows.id AND steps.status = $4::VARCHAR) AS step_errors, CASE WHEN
-    (workflows.feature_level >= 2) THEN (SELECT concat(steps.step_id, $3::VARCHAR, steps.error_message) AS concat_2
+WHERE steps.workflow_id = workflows.id AND steps.status = $4::VARCHAR) AS step_errors, CASE WHEN workflows.has_flow
+    THEN (SELECT concat(steps.step_id, $3::VARCHAR, steps.error_message) AS concat_2
 FROM steps
 WHERE steps.workflow_id = workflows.id AND steps.status = $4::VARCHAR AND NOT steps.optional
 ORDER BY steps.position
-LIMIT $5::INTEGER) END AS fatal_error, CASE WHEN (workflows.feature_level >= 2) THEN (SELECT count(*) AS count_1
+LIMIT $5::INTEGER) END AS fatal_error, CASE WHEN workflows.has_flow THEN (SELECT count(*) AS count_1
 FROM steps
 WHERE steps.workflow_id = workflows.id AND (steps.status = $6::VARCHAR AND steps.skip_reason != $7::VARCHAR OR
     steps.status = $4::VARCHAR AND steps.optional)) END AS done_without_result, (SELECT
@@ -5136,8 +5140,8 @@ WHERE tasks.sent IS NOT NULL AND tasks.provider IS NOT NULL AND (tasks.cost IS N
     (tasks.cancel_receipt IS NULL OR tasks.cancel_receipt = $10::VARCHAR))) AND tasks.workflow_id = workflows.id
 GROUP BY 1) AS sums) AS costs, (SELECT array_agg(labels.label) AS array_agg_2
 FROM labels
-WHERE labels.workflow_id = workflows.id) AS labels, final.step_id AS final_step_id, CASE WHEN (workflows.feature_level
-    >= 5) THEN (
+WHERE labels.workflow_id = workflows.id) AS labels, final.step_id AS final_step_id, CASE WHEN workflows.has_flow THEN
+    (
 SELECT sum(each.share)
 FROM (
 SELECT (count(*) FILTER (WHERE i.status = 'COMPLETED'))::float8 / count(*) AS share
@@ -5187,39 +5191,40 @@ SELECT CASE WHEN (steps.position = 0) THEN requested.id END AS id, CASE WHEN (st
     (steps.position = 0) THEN requested.final_position END AS final_position, CASE WHEN (steps.position = 0) THEN
     requested.definition_bytes END AS definition_bytes, CASE WHEN (steps.position = 0) THEN requested.feature_level
     END AS feature_level, CASE WHEN (steps.position = 0) THEN requested.evaluates END AS evaluates, CASE WHEN
-    (steps.position = 0) THEN requested.created_at END AS created_at, CASE WHEN (steps.position = 0) THEN
-    requested.status END AS status, CASE WHEN (steps.position = 0) THEN requested.name END AS name, CASE WHEN
-    (steps.position = 0) THEN requested.description END AS description, CASE WHEN (steps.position = 0) THEN
-    requested.webhook_url END AS webhook_url, CASE WHEN (steps.position = 0) THEN requested.completed_steps END AS
-    completed_steps, CASE WHEN (steps.position = 0) THEN requested.execution_id END AS execution_id, CASE WHEN
-    (steps.position = 0) THEN requested.failure END AS failure, CASE WHEN (steps.position = 0) THEN
-    requested.started_at END AS started_at, CASE WHEN (steps.position = 0) THEN requested.completed_at END AS
-    completed_at, CASE WHEN (steps.position = 0) THEN requested.updated_at END AS updated_at, CASE WHEN
-    (steps.position = 0) THEN requested.deleted_at END AS deleted_at, CASE WHEN (steps.position = 0) THEN
-    requested.deadline_at END AS deadline_at, CASE WHEN (steps.position = 0) THEN requested.timeout_left_s END AS
-    timeout_left_s, CASE WHEN (steps.position = 0) THEN requested.owner END AS owner, CASE WHEN (steps.position = 0)
-    THEN requested.epoch END AS epoch, CASE WHEN (steps.position = 0) THEN requested.last_event END AS last_event,
-    CASE WHEN (steps.position = 0) THEN requested.crashes END AS crashes, CASE WHEN (steps.position = 0) THEN
-    requested.wake_at END AS wake_at, CASE WHEN (steps.position = 0) THEN requested.parent_id END AS parent_id, CASE
-    WHEN (steps.position = 0) THEN requested.parent_step END AS parent_step, CASE WHEN (steps.position = 0) THEN
-    requested.parent_item END AS parent_item, CASE WHEN (steps.position = 0) THEN requested.root_id END AS root_id,
-    CASE WHEN (steps.position = 0) THEN requested.depth END AS depth, CASE WHEN (steps.position = 0) THEN
-    requested.child_ends END AS child_ends, CASE WHEN (steps.position = 0) THEN requested.sub_workflows END AS
-    sub_workflows, CASE WHEN (steps.position = 0) THEN requested.sub_workflow_steps END AS sub_workflow_steps, CASE
-    WHEN (steps.position = 0) THEN requested.sub_workflow_bytes END AS sub_workflow_bytes, CASE WHEN (steps.position =
-    0) THEN requested.current_step END AS current_step, CASE WHEN (steps.position = 0) THEN requested.step_errors END
-    AS step_errors, CASE WHEN (steps.position = 0) THEN requested.fatal_error END AS fatal_error, CASE WHEN
-    (steps.position = 0) THEN requested.done_without_result END AS done_without_result, CASE WHEN (steps.position = 0)
-    THEN requested.costs END AS costs, CASE WHEN (steps.position = 0) THEN requested.labels END AS labels, CASE WHEN
-    (steps.position = 0) THEN requested.final_step_id END AS final_step_id, CASE WHEN (steps.position = 0) THEN
-    requested.items_done END AS items_done, CASE WHEN (steps.position = 0) THEN requested.final_step_result END AS
-    final_step_result, steps.workflow_id AS step_workflow_id, steps.position AS step_position, steps.id AS step_id,
-    steps.step_id AS step_step_id, steps.task_type AS step_task_type, steps.definition AS step_definition,
-    steps.depends_on AS step_depends_on, steps.max_retries AS step_max_retries, steps.timeout_s AS step_timeout_s,
-    steps.provider AS step_provider, steps.fallback AS step_fallback, steps.run_if AS step_run_if, steps.optional AS
-    step_optional, steps.condition AS step_condition, steps.repeat AS step_repeat, steps.for_each AS step_for_each,
-    steps.status AS step_status, steps.task_id AS step_task_id, steps.attempt AS step_attempt, steps.provider_attempts
-    AS step_provider_attempts, steps.retry_count AS step_retry_count, steps.on_fallback AS step_on_fallback,
+    (steps.position = 0) THEN requested.has_flow END AS has_flow, CASE WHEN (steps.position = 0) THEN
+    requested.created_at END AS created_at, CASE WHEN (steps.position = 0) THEN requested.status END AS status, CASE
+    WHEN (steps.position = 0) THEN requested.name END AS name, CASE WHEN (steps.position = 0) THEN
+    requested.description END AS description, CASE WHEN (steps.position = 0) THEN requested.webhook_url END AS
+    webhook_url, CASE WHEN (steps.position = 0) THEN requested.completed_steps END AS completed_steps, CASE WHEN
+    (steps.position = 0) THEN requested.execution_id END AS execution_id, CASE WHEN (steps.position = 0) THEN
+    requested.failure END AS failure, CASE WHEN (steps.position = 0) THEN requested.started_at END AS started_at, CASE
+    WHEN (steps.position = 0) THEN requested.completed_at END AS completed_at, CASE WHEN (steps.position = 0) THEN
+    requested.updated_at END AS updated_at, CASE WHEN (steps.position = 0) THEN requested.deleted_at END AS
+    deleted_at, CASE WHEN (steps.position = 0) THEN requested.deadline_at END AS deadline_at, CASE WHEN
+    (steps.position = 0) THEN requested.timeout_left_s END AS timeout_left_s, CASE WHEN (steps.position = 0) THEN
+    requested.owner END AS owner, CASE WHEN (steps.position = 0) THEN requested.epoch END AS epoch, CASE WHEN
+    (steps.position = 0) THEN requested.last_event END AS last_event, CASE WHEN (steps.position = 0) THEN
+    requested.crashes END AS crashes, CASE WHEN (steps.position = 0) THEN requested.wake_at END AS wake_at, CASE WHEN
+    (steps.position = 0) THEN requested.parent_id END AS parent_id, CASE WHEN (steps.position = 0) THEN
+    requested.parent_step END AS parent_step, CASE WHEN (steps.position = 0) THEN requested.parent_item END AS
+    parent_item, CASE WHEN (steps.position = 0) THEN requested.root_id END AS root_id, CASE WHEN (steps.position = 0)
+    THEN requested.depth END AS depth, CASE WHEN (steps.position = 0) THEN requested.child_ends END AS child_ends,
+    CASE WHEN (steps.position = 0) THEN requested.sub_workflows END AS sub_workflows, CASE WHEN (steps.position = 0)
+    THEN requested.sub_workflow_steps END AS sub_workflow_steps, CASE WHEN (steps.position = 0) THEN
+    requested.sub_workflow_bytes END AS sub_workflow_bytes, CASE WHEN (steps.position = 0) THEN requested.current_step
+    END AS current_step, CASE WHEN (steps.position = 0) THEN requested.step_errors END AS step_errors, CASE WHEN
+    (steps.position = 0) THEN requested.fatal_error END AS fatal_error, CASE WHEN (steps.position = 0) THEN
+    requested.done_without_result END AS done_without_result, CASE WHEN (steps.position = 0) THEN requested.costs END
+    AS costs, CASE WHEN (steps.position = 0) THEN requested.labels END AS labels, CASE WHEN (steps.position = 0) THEN
+    requested.final_step_id END AS final_step_id, CASE WHEN (steps.position = 0) THEN requested.items_done END AS
+    items_done, CASE WHEN (steps.position = 0) THEN requested.final_step_result END AS final_step_result,
+    steps.workflow_id AS step_workflow_id, steps.position AS step_position, steps.id AS step_id, steps.step_id AS
+    step_step_id, steps.task_type AS step_task_type, steps.definition AS step_definition, steps.depends_on AS
+    step_depends_on, steps.max_retries AS step_max_retries, steps.timeout_s AS step_timeout_s, steps.provider AS
+    step_provider, steps.fallback AS step_fallback, steps.run_if AS step_run_if, steps.optional AS step_optional,
+    steps.condition AS step_condition, steps.repeat AS step_repeat, steps.for_each AS step_for_each, steps.status AS
+    step_status, steps.task_id AS step_task_id, steps.attempt AS step_attempt, steps.provider_attempts AS
+    step_provider_attempts, steps.retry_count AS step_retry_count, steps.on_fallback AS step_on_fallback,
     steps.next_attempt_at AS step_next_attempt_at, NULL AS step_result, steps.error_message AS step_error_message,
     steps.started_at AS step_started_at, steps.completed_at AS step_completed_at, steps.updated_at AS step_updated_at,
     steps.skip_reason AS step_skip_reason, steps.flow AS step_flow, latest.provider AS step_latest_provider,
@@ -5346,15 +5351,15 @@ WITH requested AS MATERIALIZED (SELECT workflows.id AS id, workflows.tenant AS t
     origin_instance, workflows.origin_zone AS origin_zone, workflows.origin_reference AS origin_reference,
     workflows.config AS config, workflows.suppress_subtask_events AS suppress_subtask_events, workflows.total_steps AS
     total_steps, workflows.final_position AS final_position, workflows.definition_bytes AS definition_bytes,
-    workflows.feature_level AS feature_level, workflows.evaluates AS evaluates, workflows.created_at AS created_at,
-    workflows.status AS status, workflows.name AS name, workflows.description AS description, workflows.webhook_url AS
-    webhook_url, workflows.completed_steps AS completed_steps, workflows.execution_id AS execution_id,
-    workflows.failure AS failure, workflows.started_at AS started_at, workflows.completed_at AS completed_at,
-    workflows.updated_at AS updated_at, workflows.deleted_at AS deleted_at, workflows.deadline_at AS deadline_at,
-    workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch,
-    workflows.last_event AS last_event, workflows.crashes AS crashes, workflows.wake_at AS wake_at,
-    workflows.parent_id AS parent_id, workflows.parent_step AS parent_step, workflows.parent_item AS parent_item,
-    workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ends AS child_ends,
+    workflows.feature_level AS feature_level, workflows.evaluates AS evaluates, workflows.has_flow AS has_flow,
+    workflows.created_at AS created_at, workflows.status AS status, workflows.name AS name, workflows.description AS
+    description, workflows.webhook_url AS webhook_url, workflows.completed_steps AS completed_steps,
+    workflows.execution_id AS execution_id, workflows.failure AS failure, workflows.started_at AS started_at,
+    workflows.completed_at AS completed_at, workflows.updated_at AS updated_at, workflows.deleted_at AS deleted_at,
+    workflows.deadline_at AS deadline_at, workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner,
+    workflows.epoch AS epoch, workflows.last_event AS last_event, workflows.crashes AS crashes, workflows.wake_at AS
+    wake_at, workflows.parent_id AS parent_id, workflows.parent_step AS parent_step, workflows.parent_item AS
+    parent_item, workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ends AS child_ends,
     workflows.sub_workflows AS sub_workflows, workflows.sub_workflow_steps AS sub_workflow_steps,
     workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT steps.step_id
 FROM steps
@@ -5363,12 +5368,12 @@ ORDER BY steps.started_at, steps.position
 LIMIT $2::INTEGER) AS current_step, (SELECT array_agg(concat(steps.step_id, $3::VARCHAR, steps.error_message)
 ORDER BY steps.position) AS array_agg_1
 FROM steps
-WHERE steps.workflow_id = workflows.id AND steps.status = $4::VARCHAR) AS step_errors, CASE WHEN
-    (workflows.feature_level >= 2) THEN (SELECT concat(steps.step_id, $3::VARCHAR, steps.error_message) AS concat_2
+WHERE steps.workflow_id = workflows.id AND steps.status = $4::VARCHAR) AS step_errors, CASE WHEN workflows.has_flow
+    THEN (SELECT concat(steps.step_id, $3::VARCHAR, steps.error_message) AS concat_2
 FROM steps
 WHERE steps.workflow_id = workflows.id AND steps.status = $4::VARCHAR AND NOT steps.optional
 ORDER BY steps.position
-LIMIT $5::INTEGER) END AS fatal_error, CASE WHEN (workflows.feature_level >= 2) THEN (SELECT count(*) AS count_1
+LIMIT $5::INTEGER) END AS fatal_error, CASE WHEN workflows.has_flow THEN (SELECT count(*) AS count_1
 FROM steps
 WHERE steps.workflow_id = workflows.id AND (steps.status = $6::VARCHAR AND steps.skip_reason != $7::VARCHAR OR
     steps.status = $4::VARCHAR AND steps.optional)) END AS done_without_result, (SELECT
@@ -5382,8 +5387,8 @@ WHERE tasks.sent IS NOT NULL AND tasks.provider IS NOT NULL AND (tasks.cost IS N
     (tasks.cancel_receipt IS NULL OR tasks.cancel_receipt = $10::VARCHAR))) AND tasks.workflow_id = workflows.id
 GROUP BY 1) AS sums) AS costs, (SELECT array_agg(labels.label) AS array_agg_2
 FROM labels
-WHERE labels.workflow_id = workflows.id) AS labels, final.step_id AS final_step_id, CASE WHEN (workflows.feature_level
-    >= 5) THEN (
+WHERE labels.workflow_id = workflows.id) AS labels, final.step_id AS final_step_id, CASE WHEN workflows.has_flow THEN
+    (
 SELECT sum(each.share)
 FROM (
 SELECT (count(*) FILTER (WHERE i.status = 'COMPLETED'))::float8 / count(*) AS share
@@ -5439,39 +5444,40 @@ SELECT CASE WHEN (steps.position = 0) THEN requested.id END AS id, CASE WHEN (st
     (steps.position = 0) THEN requested.final_position END AS final_position, CASE WHEN (steps.position = 0) THEN
     requested.definition_bytes END AS definition_bytes, CASE WHEN (steps.position = 0) THEN requested.feature_level
     END AS feature_level, CASE WHEN (steps.position = 0) THEN requested.evaluates END AS evaluates, CASE WHEN
-    (steps.position = 0) THEN requested.created_at END AS created_at, CASE WHEN (steps.position = 0) THEN
-    requested.status END AS status, CASE WHEN (steps.position = 0) THEN requested.name END AS name, CASE WHEN
-    (steps.position = 0) THEN requested.description END AS description, CASE WHEN (steps.position = 0) THEN
-    requested.webhook_url END AS webhook_url, CASE WHEN (steps.position = 0) THEN requested.completed_steps END AS
-    completed_steps, CASE WHEN (steps.position = 0) THEN requested.execution_id END AS execution_id, CASE WHEN
-    (steps.position = 0) THEN requested.failure END AS failure, CASE WHEN (steps.position = 0) THEN
-    requested.started_at END AS started_at, CASE WHEN (steps.position = 0) THEN requested.completed_at END AS
-    completed_at, CASE WHEN (steps.position = 0) THEN requested.updated_at END AS updated_at, CASE WHEN
-    (steps.position = 0) THEN requested.deleted_at END AS deleted_at, CASE WHEN (steps.position = 0) THEN
-    requested.deadline_at END AS deadline_at, CASE WHEN (steps.position = 0) THEN requested.timeout_left_s END AS
-    timeout_left_s, CASE WHEN (steps.position = 0) THEN requested.owner END AS owner, CASE WHEN (steps.position = 0)
-    THEN requested.epoch END AS epoch, CASE WHEN (steps.position = 0) THEN requested.last_event END AS last_event,
-    CASE WHEN (steps.position = 0) THEN requested.crashes END AS crashes, CASE WHEN (steps.position = 0) THEN
-    requested.wake_at END AS wake_at, CASE WHEN (steps.position = 0) THEN requested.parent_id END AS parent_id, CASE
-    WHEN (steps.position = 0) THEN requested.parent_step END AS parent_step, CASE WHEN (steps.position = 0) THEN
-    requested.parent_item END AS parent_item, CASE WHEN (steps.position = 0) THEN requested.root_id END AS root_id,
-    CASE WHEN (steps.position = 0) THEN requested.depth END AS depth, CASE WHEN (steps.position = 0) THEN
-    requested.child_ends END AS child_ends, CASE WHEN (steps.position = 0) THEN requested.sub_workflows END AS
-    sub_workflows, CASE WHEN (steps.position = 0) THEN requested.sub_workflow_steps END AS sub_workflow_steps, CASE
-    WHEN (steps.position = 0) THEN requested.sub_workflow_bytes END AS sub_workflow_bytes, CASE WHEN (steps.position =
-    0) THEN requested.current_step END AS current_step, CASE WHEN (steps.position = 0) THEN requested.step_errors END
-    AS step_errors, CASE WHEN (steps.position = 0) THEN requested.fatal_error END AS fatal_error, CASE WHEN
-    (steps.position = 0) THEN requested.done_without_result END AS done_without_result, CASE WHEN (steps.position = 0)
-    THEN requested.costs END AS costs, CASE WHEN (steps.position = 0) THEN requested.labels END AS labels, CASE WHEN
-    (steps.position = 0) THEN requested.final_step_id END AS final_step_id, CASE WHEN (steps.position = 0) THEN
-    requested.items_done END AS items_done, CASE WHEN (steps.position = 0) THEN requested.final_step_result END AS
-    final_step_result, steps.workflow_id AS step_workflow_id, steps.position AS step_position, steps.id AS step_id,
-    steps.step_id AS step_step_id, steps.task_type AS step_task_type, steps.definition AS step_definition,
-    steps.depends_on AS step_depends_on, steps.max_retries AS step_max_retries, steps.timeout_s AS step_timeout_s,
-    steps.provider AS step_provider, steps.fallback AS step_fallback, steps.run_if AS step_run_if, steps.optional AS
-    step_optional, steps.condition AS step_condition, steps.repeat AS step_repeat, steps.for_each AS step_for_each,
-    steps.status AS step_status, steps.task_id AS step_task_id, steps.attempt AS step_attempt, steps.provider_attempts
-    AS step_provider_attempts, steps.retry_count AS step_retry_count, steps.on_fallback AS step_on_fallback,
+    (steps.position = 0) THEN requested.has_flow END AS has_flow, CASE WHEN (steps.position = 0) THEN
+    requested.created_at END AS created_at, CASE WHEN (steps.position = 0) THEN requested.status END AS status, CASE
+    WHEN (steps.position = 0) THEN requested.name END AS name, CASE WHEN (steps.position = 0) THEN
+    requested.description END AS description, CASE WHEN (steps.position = 0) THEN requested.webhook_url END AS
+    webhook_url, CASE WHEN (steps.position = 0) THEN requested.completed_steps END AS completed_steps, CASE WHEN
+    (steps.position = 0) THEN requested.execution_id END AS execution_id, CASE WHEN (steps.position = 0) THEN
+    requested.failure END AS failure, CASE WHEN (steps.position = 0) THEN requested.started_at END AS started_at, CASE
+    WHEN (steps.position = 0) THEN requested.completed_at END AS completed_at, CASE WHEN (steps.position = 0) THEN
+    requested.updated_at END AS updated_at, CASE WHEN (steps.position = 0) THEN requested.deleted_at END AS
+    deleted_at, CASE WHEN (steps.position = 0) THEN requested.deadline_at END AS deadline_at, CASE WHEN
+    (steps.position = 0) THEN requested.timeout_left_s END AS timeout_left_s, CASE WHEN (steps.position = 0) THEN
+    requested.owner END AS owner, CASE WHEN (steps.position = 0) THEN requested.epoch END AS epoch, CASE WHEN
+    (steps.position = 0) THEN requested.last_event END AS last_event, CASE WHEN (steps.position = 0) THEN
+    requested.crashes END AS crashes, CASE WHEN (steps.position = 0) THEN requested.wake_at END AS wake_at, CASE WHEN
+    (steps.position = 0) THEN requested.parent_id END AS parent_id, CASE WHEN (steps.position = 0) THEN
+    requested.parent_step END AS parent_step, CASE WHEN (steps.position = 0) THEN requested.parent_item END AS
+    parent_item, CASE WHEN (steps.position = 0) THEN requested.root_id END AS root_id, CASE WHEN (steps.position = 0)
+    THEN requested.depth END AS depth, CASE WHEN (steps.position = 0) THEN requested.child_ends END AS child_ends,
+    CASE WHEN (steps.position = 0) THEN requested.sub_workflows END AS sub_workflows, CASE WHEN (steps.position = 0)
+    THEN requested.sub_workflow_steps END AS sub_workflow_steps, CASE WHEN (steps.position = 0) THEN
+    requested.sub_workflow_bytes END AS sub_workflow_bytes, CASE WHEN (steps.position = 0) THEN requested.current_step
+    END AS current_step, CASE WHEN (steps.position = 0) THEN requested.step_errors END AS step_errors, CASE WHEN
+    (steps.position = 0) THEN requested.fatal_error END AS fatal_error, CASE WHEN (steps.position = 0) THEN
+    requested.done_without_result END AS done_without_result, CASE WHEN (steps.position = 0) THEN requested.costs END
+    AS costs, CASE WHEN (steps.position = 0) THEN requested.labels END AS labels, CASE WHEN (steps.position = 0) THEN
+    requested.final_step_id END AS final_step_id, CASE WHEN (steps.position = 0) THEN requested.items_done END AS
+    items_done, CASE WHEN (steps.position = 0) THEN requested.final_step_result END AS final_step_result,
+    steps.workflow_id AS step_workflow_id, steps.position AS step_position, steps.id AS step_id, steps.step_id AS
+    step_step_id, steps.task_type AS step_task_type, steps.definition AS step_definition, steps.depends_on AS
+    step_depends_on, steps.max_retries AS step_max_retries, steps.timeout_s AS step_timeout_s, steps.provider AS
+    step_provider, steps.fallback AS step_fallback, steps.run_if AS step_run_if, steps.optional AS step_optional,
+    steps.condition AS step_condition, steps.repeat AS step_repeat, steps.for_each AS step_for_each, steps.status AS
+    step_status, steps.task_id AS step_task_id, steps.attempt AS step_attempt, steps.provider_attempts AS
+    step_provider_attempts, steps.retry_count AS step_retry_count, steps.on_fallback AS step_on_fallback,
     steps.next_attempt_at AS step_next_attempt_at, CASE WHEN steps.for_each IS NULL THEN steps.result WHEN
     steps.for_each IS NOT NULL AND steps.status = 'COMPLETED' THEN (
 SELECT concat('{"items":[', string_agg(coalesce(o.result::text, 'null'), ','
@@ -5726,7 +5732,7 @@ FROM room) AS charged;
 --   Result
 --     CTE upload
 --       ->  LockRows
---             ->  Index Scan using uploads_by_created on uploads
+--             ->  Index Scan using uploads_by_tenant on uploads
 --                   Index Cond: (id = $1)
 --                   Filter: (status = 'STORED'::text)
 --     CTE room
@@ -5761,14 +5767,14 @@ FROM unnest($5::uuid[], $6::text[], $7::timestamptz[])
 WHERE EXISTS (SELECT
 FROM used_keys) ), new_workflows AS (
 INSERT INTO workflows (id, tenant, origin_instance, origin_zone, origin_reference, config, suppress_subtask_events,
-    total_steps, final_position, definition_bytes, feature_level, inputs, inputs_schema, evaluates, created_at,
-    status, name, description, webhook_url, completed_steps, execution_id, failure, started_at, completed_at,
-    updated_at, deleted_at, deadline_at, timeout_left_s, owner, epoch, last_event, crashes)
+    total_steps, final_position, definition_bytes, feature_level, inputs, inputs_schema, evaluates, has_flow,
+    created_at, status, name, description, webhook_url, completed_steps, execution_id, failure, started_at,
+    completed_at, updated_at, deleted_at, deadline_at, timeout_left_s, owner, epoch, last_event, crashes)
 SELECT w.id, w.tenant, w.origin_instance, w.origin_zone, w.origin_reference, w.config, w.suppress_subtask_events,
     w.total_steps, w.final_position, w.definition_bytes, w.feature_level, w.inputs, w.inputs_schema, w.evaluates,
-    w.created_at, w.status, w.name, w.description, w.webhook_url, w.completed_steps, w.execution_id, w.failure,
-    w.started_at, w.completed_at, w.updated_at, w.deleted_at, w.deadline_at, w.timeout_left_s, w.owner, w.epoch,
-    w.last_event, w.crashes
+    w.has_flow, w.created_at, w.status, w.name, w.description, w.webhook_url, w.completed_steps, w.execution_id,
+    w.failure, w.started_at, w.completed_at, w.updated_at, w.deleted_at, w.deadline_at, w.timeout_left_s, w.owner,
+    w.epoch, w.last_event, w.crashes
 FROM unnest($1::insert_workflow_4[]) AS w
 WHERE EXISTS (SELECT
 FROM used_keys) ), new_steps AS (
