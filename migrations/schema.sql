@@ -384,7 +384,7 @@ CREATE TABLE deletions (
     CONSTRAINT deletions_pkey PRIMARY KEY (workflow_id)
 );
 
-CREATE TYPE insert_workflow_4 AS (
+CREATE TYPE insert_workflow AS (
     id uuid,
     tenant text,
     origin_instance text,
@@ -420,7 +420,7 @@ CREATE TYPE insert_workflow_4 AS (
     crashes integer
 );
 
-CREATE TYPE insert_step_4 AS (
+CREATE TYPE insert_step AS (
     workflow_id uuid,
     created_at timestamptz,
     position integer,
@@ -464,7 +464,7 @@ CREATE TYPE checkpoint_workflow AS (
     crashes integer
 );
 
-CREATE TYPE checkpoint_workflow_3 AS (
+CREATE TYPE checkpoint_flow_workflow AS (
     id uuid,
     fence_owner uuid,
     fence_epoch integer,
@@ -490,7 +490,7 @@ CREATE TYPE checkpoint_workflow_3 AS (
     child_ends_seen integer
 );
 
-CREATE TYPE checkpoint_step_2 AS (
+CREATE TYPE checkpoint_step AS (
     workflow_id uuid,
     position integer,
     status text,
@@ -508,7 +508,7 @@ CREATE TYPE checkpoint_step_2 AS (
     skip_reason text
 );
 
-CREATE TYPE checkpoint_step_3 AS (
+CREATE TYPE checkpoint_flow_step AS (
     workflow_id uuid,
     position integer,
     status text,
@@ -548,7 +548,7 @@ CREATE TYPE checkpoint_item AS (
     flow json
 );
 
-CREATE TYPE checkpoint_task_2 AS (
+CREATE TYPE checkpoint_task AS (
     id uuid,
     workflow_id uuid,
     position integer,
@@ -570,7 +570,7 @@ CREATE TYPE checkpoint_task_2 AS (
     cost json
 );
 
-CREATE TYPE checkpoint_task_3 AS (
+CREATE TYPE checkpoint_flow_task AS (
     id uuid,
     workflow_id uuid,
     position integer,

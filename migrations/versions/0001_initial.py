@@ -431,7 +431,7 @@ _FILES = (
 # Rows of new workflows, so that one statement inserts several.
 _INSERTED_ROWS = (
     """
-    CREATE TYPE insert_workflow_4 AS (
+    CREATE TYPE insert_workflow AS (
         id uuid, tenant text, origin_instance text, origin_zone text, origin_reference text, config json,
         suppress_subtask_events boolean, total_steps integer, final_position integer, definition_bytes integer,
         feature_level integer, inputs json, inputs_schema json, evaluates boolean, has_flow boolean,
@@ -442,7 +442,7 @@ _INSERTED_ROWS = (
     )
     """,
     """
-    CREATE TYPE insert_step_4 AS (
+    CREATE TYPE insert_step AS (
         workflow_id uuid, created_at timestamptz, position integer, id uuid, step_id text, task_type text,
         definition json, depends_on integer[], max_retries integer, timeout_s double precision, provider text,
         fallback text, run_if text, optional boolean, condition text, repeat json, for_each json
@@ -463,7 +463,7 @@ _CHECKPOINT_ROWS = (
     )
     """,
     """
-    CREATE TYPE checkpoint_workflow_3 AS (
+    CREATE TYPE checkpoint_flow_workflow AS (
         id uuid, fence_owner uuid, fence_epoch integer, fence_event integer, status text, name text,
         description text, webhook_url text, completed_steps integer, execution_id uuid, failure text,
         started_at timestamptz, completed_at timestamptz, updated_at timestamptz, deleted_at timestamptz,
@@ -472,7 +472,7 @@ _CHECKPOINT_ROWS = (
     )
     """,
     """
-    CREATE TYPE checkpoint_step_2 AS (
+    CREATE TYPE checkpoint_step AS (
         workflow_id uuid, position integer, status text, task_id uuid, attempt integer,
         provider_attempts integer, retry_count integer, on_fallback boolean, next_attempt_at timestamptz,
         result json, error_message text, started_at timestamptz, completed_at timestamptz,
@@ -480,7 +480,7 @@ _CHECKPOINT_ROWS = (
     )
     """,
     """
-    CREATE TYPE checkpoint_step_3 AS (
+    CREATE TYPE checkpoint_flow_step AS (
         workflow_id uuid, position integer, status text, task_id uuid, attempt integer,
         provider_attempts integer, retry_count integer, on_fallback boolean, next_attempt_at timestamptz,
         result json, error_message text, started_at timestamptz, completed_at timestamptz,
@@ -496,7 +496,7 @@ _CHECKPOINT_ROWS = (
     )
     """,
     """
-    CREATE TYPE checkpoint_task_2 AS (
+    CREATE TYPE checkpoint_task AS (
         id uuid, workflow_id uuid, position integer, attempt integer, provider text, seed bigint,
         started_at timestamptz, status text, phase text, remote_id text, outcome_unknown boolean,
         cancel_receipt text, outputs json, error text, completed_at timestamptz, sent json, urls json,
@@ -504,7 +504,7 @@ _CHECKPOINT_ROWS = (
     )
     """,
     """
-    CREATE TYPE checkpoint_task_3 AS (
+    CREATE TYPE checkpoint_flow_task AS (
         id uuid, workflow_id uuid, position integer, attempt integer, provider text, seed bigint,
         started_at timestamptz, status text, phase text, remote_id text, outcome_unknown boolean,
         cancel_receipt text, outputs json, error text, completed_at timestamptz, sent json, urls json,

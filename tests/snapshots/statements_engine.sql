@@ -2532,7 +2532,7 @@ WITH existing AS MATERIALIZED (
 SELECT id
 FROM workflows
 WHERE id = (SELECT w.id
-FROM unnest($1::insert_workflow_4[]) AS w) ), parent AS MATERIALIZED (
+FROM unnest($1::insert_workflow[]) AS w) ), parent AS MATERIALIZED (
 SELECT id
 FROM workflows
 WHERE id = $6 AND owner = $4 AND NOT EXISTS (SELECT
@@ -2559,7 +2559,7 @@ SELECT w.id, w.tenant, w.origin_instance, w.origin_zone, w.origin_reference, w.c
     w.has_flow, w.created_at, w.status, w.name, w.description, w.webhook_url, w.completed_steps, w.execution_id,
     w.failure, w.started_at, w.completed_at, w.updated_at, w.deleted_at, w.deadline_at, w.timeout_left_s, w.owner,
     w.epoch, w.last_event, w.crashes, $6::uuid, $7::text, $8::int, $9::uuid, $10::int
-FROM unnest($1::insert_workflow_4[]) AS w
+FROM unnest($1::insert_workflow[]) AS w
 WHERE EXISTS (SELECT
 FROM root)
 ON CONFLICT (id) DO NOTHING
@@ -2573,7 +2573,7 @@ INSERT INTO steps (workflow_id, updated_at, status, position, id, step_id, task_
     max_retries, timeout_s, provider, fallback, run_if, optional, condition, repeat, for_each)
 SELECT s.workflow_id, s.created_at, 'PENDING', s.position, s.id, s.step_id, s.task_type, s.definition, s.depends_on,
     s.max_retries, s.timeout_s, s.provider, s.fallback, s.run_if, s.optional, s.condition, s.repeat, s.for_each
-FROM unnest($2::insert_step_4[]) AS s
+FROM unnest($2::insert_step[]) AS s
 WHERE EXISTS (SELECT
 FROM new_workflows) ), new_events AS (
 INSERT INTO events (workflow_id, id, type, at, step_id, task_id, actor, data)
@@ -3147,14 +3147,14 @@ SET status = s.status, task_id = s.task_id, attempt = s.attempt, provider_attemp
     = s.retry_count, on_fallback = s.on_fallback, next_attempt_at = s.next_attempt_at, result = s.result,
     error_message = s.error_message, started_at = s.started_at, completed_at = s.completed_at, updated_at =
     s.updated_at, skip_reason = s.skip_reason
-FROM unnest($2::checkpoint_step_2[]) AS s
+FROM unnest($2::checkpoint_step[]) AS s
 WHERE t.workflow_id = s.workflow_id AND t.position = s.position AND (s.workflow_id IN (SELECT id
 FROM written)) IS TRUE ), changed_tasks AS (
 INSERT INTO tasks (id, workflow_id, position, attempt, provider, seed, started_at, status, phase, remote_id,
     outcome_unknown, cancel_receipt, outputs, error, completed_at, sent, urls, follow_up_until, cost)
 SELECT k.id, k.workflow_id, k.position, k.attempt, k.provider, k.seed, k.started_at, k.status, k.phase, k.remote_id,
     k.outcome_unknown, k.cancel_receipt, k.outputs, k.error, k.completed_at, k.sent, k.urls, k.follow_up_until, k.cost
-FROM unnest($3::checkpoint_task_2[]) AS k
+FROM unnest($3::checkpoint_task[]) AS k
 WHERE (k.workflow_id IN (SELECT id
 FROM written)) IS TRUE
 ON CONFLICT (id) DO UPDATE
@@ -3202,13 +3202,13 @@ SELECT coalesce(w.tenant, '') AS tenant, (c.ended_at AT TIME ZONE 'UTC')::date A
     (c.cost ->> 'amount')::numeric AS amount, c.sign AS attempts
 FROM (
 SELECT 1 AS sign, workflow_id, provider, sent, cost, coalesce(completed_at, started_at) AS ended_at
-FROM unnest($3::checkpoint_task_2[]) AS k
+FROM unnest($3::checkpoint_task[]) AS k
 WHERE k.cost IS NOT NULL
 UNION ALL
 SELECT -1, workflow_id, provider, sent, cost, coalesce(completed_at, started_at) AS ended_at
 FROM tasks AS t
 WHERE t.cost IS NOT NULL AND t.id = ANY(SELECT k.id
-FROM unnest($3::checkpoint_task_2[]) AS k
+FROM unnest($3::checkpoint_task[]) AS k
 WHERE k.cost IS NOT NULL) ) AS c
 JOIN workflows AS w ON w.id = c.workflow_id
 WHERE (c.workflow_id IN (SELECT id
@@ -3399,7 +3399,7 @@ SET status = w.status, name = w.name, description = w.description, webhook_url =
     = w.timeout_left_s, owner = w.owner, epoch = w.epoch, last_event = w.last_event, crashes = w.crashes, wake_at =
     CASE WHEN t.child_ends > w.child_ends_seen AND w.wake_at > clock_timestamp() THEN clock_timestamp() ELSE w.wake_at
     END
-FROM unnest($1::checkpoint_workflow_3[]) AS w
+FROM unnest($1::checkpoint_flow_workflow[]) AS w
 WHERE t.id = w.id AND t.owner IS NOT DISTINCT FROM w.fence_owner AND t.epoch = w.fence_epoch AND t.last_event =
     w.fence_event AND (w.id IN (SELECT workflow_id
 FROM withdrawn)) IS NOT TRUE
@@ -3409,7 +3409,7 @@ SET status = s.status, task_id = s.task_id, attempt = s.attempt, provider_attemp
     = s.retry_count, on_fallback = s.on_fallback, next_attempt_at = s.next_attempt_at, result = coalesce(s.result,
     t.result), error_message = s.error_message, started_at = s.started_at, completed_at = s.completed_at, updated_at =
     s.updated_at, skip_reason = s.skip_reason, flow = s.flow
-FROM unnest($2::checkpoint_step_3[]) AS s
+FROM unnest($2::checkpoint_flow_step[]) AS s
 WHERE t.workflow_id = s.workflow_id AND t.position = s.position AND (s.workflow_id IN (SELECT id
 FROM written)) IS TRUE ), changed_tasks AS (
 INSERT INTO tasks (id, workflow_id, position, attempt, provider, seed, started_at, status, phase, remote_id,
@@ -3417,7 +3417,7 @@ INSERT INTO tasks (id, workflow_id, position, attempt, provider, seed, started_a
 SELECT k.id, k.workflow_id, k.position, k.attempt, k.provider, k.seed, k.started_at, k.status, k.phase, k.remote_id,
     k.outcome_unknown, k.cancel_receipt, k.outputs, k.error, k.completed_at, k.sent, k.urls, k.follow_up_until,
     k.cost, k.item
-FROM unnest($3::checkpoint_task_3[]) AS k
+FROM unnest($3::checkpoint_flow_task[]) AS k
 WHERE (k.workflow_id IN (SELECT id
 FROM written)) IS TRUE
 ON CONFLICT (id) DO UPDATE
@@ -3465,13 +3465,13 @@ SELECT coalesce(w.tenant, '') AS tenant, (c.ended_at AT TIME ZONE 'UTC')::date A
     (c.cost ->> 'amount')::numeric AS amount, c.sign AS attempts
 FROM (
 SELECT 1 AS sign, workflow_id, provider, sent, cost, coalesce(completed_at, started_at) AS ended_at
-FROM unnest($3::checkpoint_task_3[]) AS k
+FROM unnest($3::checkpoint_flow_task[]) AS k
 WHERE k.cost IS NOT NULL
 UNION ALL
 SELECT -1, workflow_id, provider, sent, cost, coalesce(completed_at, started_at) AS ended_at
 FROM tasks AS t
 WHERE t.cost IS NOT NULL AND t.id = ANY(SELECT k.id
-FROM unnest($3::checkpoint_task_3[]) AS k
+FROM unnest($3::checkpoint_flow_task[]) AS k
 WHERE k.cost IS NOT NULL) ) AS c
 JOIN workflows AS w ON w.id = c.workflow_id
 WHERE (c.workflow_id IN (SELECT id
@@ -3759,7 +3759,7 @@ SET status = w.status, name = w.name, description = w.description, webhook_url =
     = w.timeout_left_s, owner = w.owner, epoch = w.epoch, last_event = w.last_event, crashes = w.crashes, wake_at =
     CASE WHEN t.child_ends > w.child_ends_seen AND w.wake_at > clock_timestamp() THEN clock_timestamp() ELSE w.wake_at
     END
-FROM unnest($1::checkpoint_workflow_3[]) AS w
+FROM unnest($1::checkpoint_flow_workflow[]) AS w
 WHERE t.id = w.id AND t.owner IS NOT DISTINCT FROM w.fence_owner AND t.epoch = w.fence_epoch AND t.last_event =
     w.fence_event AND (w.id IN (SELECT workflow_id
 FROM withdrawn)) IS NOT TRUE
@@ -3769,7 +3769,7 @@ SET status = s.status, task_id = s.task_id, attempt = s.attempt, provider_attemp
     = s.retry_count, on_fallback = s.on_fallback, next_attempt_at = s.next_attempt_at, result = coalesce(s.result,
     t.result), error_message = s.error_message, started_at = s.started_at, completed_at = s.completed_at, updated_at =
     s.updated_at, skip_reason = s.skip_reason, flow = s.flow
-FROM unnest($2::checkpoint_step_3[]) AS s
+FROM unnest($2::checkpoint_flow_step[]) AS s
 WHERE t.workflow_id = s.workflow_id AND t.position = s.position AND (s.workflow_id IN (SELECT id
 FROM written)) IS TRUE ), changed_tasks AS (
 INSERT INTO tasks (id, workflow_id, position, attempt, provider, seed, started_at, status, phase, remote_id,
@@ -3777,7 +3777,7 @@ INSERT INTO tasks (id, workflow_id, position, attempt, provider, seed, started_a
 SELECT k.id, k.workflow_id, k.position, k.attempt, k.provider, k.seed, k.started_at, k.status, k.phase, k.remote_id,
     k.outcome_unknown, k.cancel_receipt, k.outputs, k.error, k.completed_at, k.sent, k.urls, k.follow_up_until,
     k.cost, k.item
-FROM unnest($3::checkpoint_task_3[]) AS k
+FROM unnest($3::checkpoint_flow_task[]) AS k
 WHERE (k.workflow_id IN (SELECT id
 FROM written)) IS TRUE
 ON CONFLICT (id) DO UPDATE
@@ -3825,13 +3825,13 @@ SELECT coalesce(w.tenant, '') AS tenant, (c.ended_at AT TIME ZONE 'UTC')::date A
     (c.cost ->> 'amount')::numeric AS amount, c.sign AS attempts
 FROM (
 SELECT 1 AS sign, workflow_id, provider, sent, cost, coalesce(completed_at, started_at) AS ended_at
-FROM unnest($3::checkpoint_task_3[]) AS k
+FROM unnest($3::checkpoint_flow_task[]) AS k
 WHERE k.cost IS NOT NULL
 UNION ALL
 SELECT -1, workflow_id, provider, sent, cost, coalesce(completed_at, started_at) AS ended_at
 FROM tasks AS t
 WHERE t.cost IS NOT NULL AND t.id = ANY(SELECT k.id
-FROM unnest($3::checkpoint_task_3[]) AS k
+FROM unnest($3::checkpoint_flow_task[]) AS k
 WHERE k.cost IS NOT NULL) ) AS c
 JOIN workflows AS w ON w.id = c.workflow_id
 WHERE (c.workflow_id IN (SELECT id
@@ -4695,12 +4695,12 @@ SELECT w.id, w.tenant, w.origin_instance, w.origin_zone, w.origin_reference, w.c
     w.has_flow, w.created_at, w.status, w.name, w.description, w.webhook_url, w.completed_steps, w.execution_id,
     w.failure, w.started_at, w.completed_at, w.updated_at, w.deleted_at, w.deadline_at, w.timeout_left_s, w.owner,
     w.epoch, w.last_event, w.crashes
-FROM unnest($1::insert_workflow_4[]) AS w ), new_steps AS (
+FROM unnest($1::insert_workflow[]) AS w ), new_steps AS (
 INSERT INTO steps (workflow_id, updated_at, status, position, id, step_id, task_type, definition, depends_on,
     max_retries, timeout_s, provider, fallback, run_if, optional, condition, repeat, for_each)
 SELECT s.workflow_id, s.created_at, 'PENDING', s.position, s.id, s.step_id, s.task_type, s.definition, s.depends_on,
     s.max_retries, s.timeout_s, s.provider, s.fallback, s.run_if, s.optional, s.condition, s.repeat, s.for_each
-FROM unnest($2::insert_step_4[]) AS s )
+FROM unnest($2::insert_step[]) AS s )
 INSERT INTO events (workflow_id, id, type, at, step_id, task_id, actor, data)
 SELECT e.workflow_id, e.id, e.type, e.at, e.step_id, e.task_id, e.actor, e.data
 FROM unnest($3::checkpoint_event[]) AS e;
@@ -4723,12 +4723,12 @@ SELECT w.id, w.tenant, w.origin_instance, w.origin_zone, w.origin_reference, w.c
     w.has_flow, w.created_at, w.status, w.name, w.description, w.webhook_url, w.completed_steps, w.execution_id,
     w.failure, w.started_at, w.completed_at, w.updated_at, w.deleted_at, w.deadline_at, w.timeout_left_s, w.owner,
     w.epoch, w.last_event, w.crashes
-FROM unnest($1::insert_workflow_4[]) AS w ), new_steps AS (
+FROM unnest($1::insert_workflow[]) AS w ), new_steps AS (
 INSERT INTO steps (workflow_id, updated_at, status, position, id, step_id, task_type, definition, depends_on,
     max_retries, timeout_s, provider, fallback, run_if, optional, condition, repeat, for_each)
 SELECT s.workflow_id, s.created_at, 'PENDING', s.position, s.id, s.step_id, s.task_type, s.definition, s.depends_on,
     s.max_retries, s.timeout_s, s.provider, s.fallback, s.run_if, s.optional, s.condition, s.repeat, s.for_each
-FROM unnest($2::insert_step_4[]) AS s ), new_labels AS (
+FROM unnest($2::insert_step[]) AS s ), new_labels AS (
 INSERT INTO labels (workflow_id, label, created_at)
 SELECT *
 FROM unnest($4::uuid[], $5::text[], $6::timestamptz[]) )
@@ -5775,14 +5775,14 @@ SELECT w.id, w.tenant, w.origin_instance, w.origin_zone, w.origin_reference, w.c
     w.has_flow, w.created_at, w.status, w.name, w.description, w.webhook_url, w.completed_steps, w.execution_id,
     w.failure, w.started_at, w.completed_at, w.updated_at, w.deleted_at, w.deadline_at, w.timeout_left_s, w.owner,
     w.epoch, w.last_event, w.crashes
-FROM unnest($1::insert_workflow_4[]) AS w
+FROM unnest($1::insert_workflow[]) AS w
 WHERE EXISTS (SELECT
 FROM used_keys) ), new_steps AS (
 INSERT INTO steps (workflow_id, updated_at, status, position, id, step_id, task_type, definition, depends_on,
     max_retries, timeout_s, provider, fallback, run_if, optional, condition, repeat, for_each)
 SELECT s.workflow_id, s.created_at, 'PENDING', s.position, s.id, s.step_id, s.task_type, s.definition, s.depends_on,
     s.max_retries, s.timeout_s, s.provider, s.fallback, s.run_if, s.optional, s.condition, s.repeat, s.for_each
-FROM unnest($2::insert_step_4[]) AS s
+FROM unnest($2::insert_step[]) AS s
 WHERE EXISTS (SELECT
 FROM used_keys) ), new_events AS (
 INSERT INTO events (workflow_id, id, type, at, step_id, task_id, actor, data)
@@ -5844,14 +5844,14 @@ SET status = s.status, task_id = s.task_id, attempt = s.attempt, provider_attemp
     = s.retry_count, on_fallback = s.on_fallback, next_attempt_at = s.next_attempt_at, result = s.result,
     error_message = s.error_message, started_at = s.started_at, completed_at = s.completed_at, updated_at =
     s.updated_at, skip_reason = s.skip_reason
-FROM unnest($2::checkpoint_step_2[]) AS s
+FROM unnest($2::checkpoint_step[]) AS s
 WHERE t.workflow_id = s.workflow_id AND t.position = s.position AND (s.workflow_id IN (SELECT id
 FROM written)) IS TRUE ), changed_tasks AS (
 INSERT INTO tasks (id, workflow_id, position, attempt, provider, seed, started_at, status, phase, remote_id,
     outcome_unknown, cancel_receipt, outputs, error, completed_at, sent, urls, follow_up_until, cost)
 SELECT k.id, k.workflow_id, k.position, k.attempt, k.provider, k.seed, k.started_at, k.status, k.phase, k.remote_id,
     k.outcome_unknown, k.cancel_receipt, k.outputs, k.error, k.completed_at, k.sent, k.urls, k.follow_up_until, k.cost
-FROM unnest($3::checkpoint_task_2[]) AS k
+FROM unnest($3::checkpoint_task[]) AS k
 WHERE (k.workflow_id IN (SELECT id
 FROM written)) IS TRUE
 ON CONFLICT (id) DO UPDATE
@@ -5913,14 +5913,14 @@ SET status = s.status, task_id = s.task_id, attempt = s.attempt, provider_attemp
     = s.retry_count, on_fallback = s.on_fallback, next_attempt_at = s.next_attempt_at, result = s.result,
     error_message = s.error_message, started_at = s.started_at, completed_at = s.completed_at, updated_at =
     s.updated_at, skip_reason = s.skip_reason
-FROM unnest($2::checkpoint_step_2[]) AS s
+FROM unnest($2::checkpoint_step[]) AS s
 WHERE t.workflow_id = s.workflow_id AND t.position = s.position AND (s.workflow_id IN (SELECT id
 FROM written)) IS TRUE ), changed_tasks AS (
 INSERT INTO tasks (id, workflow_id, position, attempt, provider, seed, started_at, status, phase, remote_id,
     outcome_unknown, cancel_receipt, outputs, error, completed_at, sent, urls, follow_up_until, cost)
 SELECT k.id, k.workflow_id, k.position, k.attempt, k.provider, k.seed, k.started_at, k.status, k.phase, k.remote_id,
     k.outcome_unknown, k.cancel_receipt, k.outputs, k.error, k.completed_at, k.sent, k.urls, k.follow_up_until, k.cost
-FROM unnest($3::checkpoint_task_2[]) AS k
+FROM unnest($3::checkpoint_task[]) AS k
 WHERE (k.workflow_id IN (SELECT id
 FROM written)) IS TRUE
 ON CONFLICT (id) DO UPDATE
@@ -6066,14 +6066,14 @@ SET status = s.status, task_id = s.task_id, attempt = s.attempt, provider_attemp
     = s.retry_count, on_fallback = s.on_fallback, next_attempt_at = s.next_attempt_at, result = s.result,
     error_message = s.error_message, started_at = s.started_at, completed_at = s.completed_at, updated_at =
     s.updated_at, skip_reason = s.skip_reason
-FROM unnest($2::checkpoint_step_2[]) AS s
+FROM unnest($2::checkpoint_step[]) AS s
 WHERE t.workflow_id = s.workflow_id AND t.position = s.position AND (s.workflow_id IN (SELECT id
 FROM written)) IS TRUE ), changed_tasks AS (
 INSERT INTO tasks (id, workflow_id, position, attempt, provider, seed, started_at, status, phase, remote_id,
     outcome_unknown, cancel_receipt, outputs, error, completed_at, sent, urls, follow_up_until, cost)
 SELECT k.id, k.workflow_id, k.position, k.attempt, k.provider, k.seed, k.started_at, k.status, k.phase, k.remote_id,
     k.outcome_unknown, k.cancel_receipt, k.outputs, k.error, k.completed_at, k.sent, k.urls, k.follow_up_until, k.cost
-FROM unnest($3::checkpoint_task_2[]) AS k
+FROM unnest($3::checkpoint_task[]) AS k
 WHERE (k.workflow_id IN (SELECT id
 FROM written)) IS TRUE
 ON CONFLICT (id) DO UPDATE
@@ -6121,13 +6121,13 @@ SELECT coalesce(w.tenant, '') AS tenant, (c.ended_at AT TIME ZONE 'UTC')::date A
     (c.cost ->> 'amount')::numeric AS amount, c.sign AS attempts
 FROM (
 SELECT 1 AS sign, workflow_id, provider, sent, cost, coalesce(completed_at, started_at) AS ended_at
-FROM unnest($3::checkpoint_task_2[]) AS k
+FROM unnest($3::checkpoint_task[]) AS k
 WHERE k.cost IS NOT NULL
 UNION ALL
 SELECT -1, workflow_id, provider, sent, cost, coalesce(completed_at, started_at) AS ended_at
 FROM tasks AS t
 WHERE t.cost IS NOT NULL AND t.id = ANY(SELECT k.id
-FROM unnest($3::checkpoint_task_2[]) AS k
+FROM unnest($3::checkpoint_task[]) AS k
 WHERE k.cost IS NOT NULL) ) AS c
 JOIN workflows AS w ON w.id = c.workflow_id
 WHERE (c.workflow_id IN (SELECT id

@@ -140,9 +140,9 @@ def _json_if_set(member: Struct | UnsetType) -> str | None:
 
 
 _encode_workflow = _encoder(STATE)
-_encode_step = _encoder(TYPES["checkpoint_step_2"], result=_decode)
+_encode_step = _encoder(TYPES["checkpoint_step"], result=_decode)
 _encode_task = _encoder(
-    TYPES["checkpoint_task_2"],
+    TYPES["checkpoint_task"],
     outputs=lambda outputs: json.encode(outputs).decode() if outputs else "[]",
     sent=_json,
     urls=_json,
@@ -161,7 +161,7 @@ def _encode_flow_task(workflow_id: UUID, task: Task) -> tuple[Any, ...]:
 
 _FLOW = (
     _encoder((*STATE, WAKE_AT, CHILD_ENDS_SEEN)),
-    _encoder(TYPES["checkpoint_step_3"], result=_decode, flow=_json),
+    _encoder(TYPES["checkpoint_flow_step"], result=_decode, flow=_json),
     _encode_flow_task,
 )
 _encode_event = _encoder(TYPES["checkpoint_event"], data=lambda data: json.encode(data).decode() if data else "{}")

@@ -118,14 +118,14 @@ _FENCE: Final = (("id", "uuid"), ("fence_owner", "uuid"), ("fence_epoch", "int")
 
 # The composite types of rows, as migrations have created them.
 TYPES: Final = {
-    "insert_workflow_4": _NEW_WORKFLOW,
-    "insert_step_4": (("workflow_id", "uuid"), ("created_at", "timestamptz"), *_NEW_STEP),
+    "insert_workflow": _NEW_WORKFLOW,
+    "insert_step": (("workflow_id", "uuid"), ("created_at", "timestamptz"), *_NEW_STEP),
     "checkpoint_workflow": _FENCE + STATE,
-    "checkpoint_workflow_3": (*_FENCE, *STATE, WAKE_AT, CHILD_ENDS_SEEN),
-    "checkpoint_step_2": (("workflow_id", "uuid"), ("position", "int"), *STEP_STATE),
-    "checkpoint_step_3": (("workflow_id", "uuid"), ("position", "int"), *STEP_STATE, FLOW),
-    "checkpoint_task_2": _TASK,
-    "checkpoint_task_3": _ITEM_TASK,
+    "checkpoint_flow_workflow": (*_FENCE, *STATE, WAKE_AT, CHILD_ENDS_SEEN),
+    "checkpoint_step": (("workflow_id", "uuid"), ("position", "int"), *STEP_STATE),
+    "checkpoint_flow_step": (("workflow_id", "uuid"), ("position", "int"), *STEP_STATE, FLOW),
+    "checkpoint_task": _TASK,
+    "checkpoint_flow_task": _ITEM_TASK,
     "checkpoint_item": ITEM,
     "checkpoint_event": _EVENT,
     "checkpoint_delivery": _DELIVERY,
@@ -139,8 +139,8 @@ TASK_COLUMNS: Final = tuple(name for name, _ in _ITEM_TASK)
 
 
 _MUTABLE_TASK = (("seed", "int8"), *_TASK[7:])
-_PLAIN_TYPES: Final = ("checkpoint_workflow", "checkpoint_step_2", "checkpoint_task_2")
-_FLOW_TYPES: Final = ("checkpoint_workflow_3", "checkpoint_step_3", "checkpoint_task_3")
+_PLAIN_TYPES: Final = ("checkpoint_workflow", "checkpoint_step", "checkpoint_task")
+_FLOW_TYPES: Final = ("checkpoint_flow_workflow", "checkpoint_flow_step", "checkpoint_flow_task")
 
 
 def _checkpoint(before: str = "", fence: str = "", *, flow: bool = False) -> str:
@@ -189,7 +189,7 @@ CHECKPOINT: Final = f"{_CHECKPOINT} {_COMMITTED}"
 _COST: Final = "workflow_id, provider, sent, cost, coalesce(completed_at, started_at) AS ended_at"
 
 
-def _count_costs(task_type: str = "checkpoint_task_2") -> str:
+def _count_costs(task_type: str = "checkpoint_task") -> str:
     return f"""cost_changes AS (
     SELECT coalesce(w.tenant, '') AS tenant, (c.ended_at AT TIME ZONE 'UTC')::date AS day,
            coalesce(c.provider, '') AS provider, coalesce(left(c.sent ->> 'model', {MAX_MODEL}), '') AS model,
@@ -257,7 +257,7 @@ FROM written
 # signals. So all other batches keep their statements, and the plans of these.
 _WRITE_FLOW: Final = f"""
 {_checkpoint(LOCK_COMMANDS, _NOT_WITHDRAWN, flow=True)},
-{_MORE}, {_count_costs("checkpoint_task_3")}, {MARK_COMMANDS}, {WRITE_WAITS}, {WRITE_ITEMS}"""
+{_MORE}, {_count_costs("checkpoint_flow_task")}, {MARK_COMMANDS}, {WRITE_WAITS}, {WRITE_ITEMS}"""
 CHECKPOINT_AND_FLOW: Final = f"""
 {_WRITE_FLOW}
 SELECT id, clock_timestamp() AS now, (SELECT count({notify_process("requester", "answered", "id")}) FROM applied)
@@ -290,10 +290,10 @@ VERSIONS: Final = f"SELECT id, {', '.join(VERSION_COLUMNS)} FROM workflows WHERE
 _INSERT: Final = f"""
 WITH new_workflows AS (
     INSERT INTO workflows ({names(_NEW_WORKFLOW)})
-    SELECT {names(_NEW_WORKFLOW, "w.")} FROM unnest($1::insert_workflow_4[]) AS w
+    SELECT {names(_NEW_WORKFLOW, "w.")} FROM unnest($1::insert_workflow[]) AS w
 ), new_steps AS (
     INSERT INTO steps (workflow_id, updated_at, status, {names(_NEW_STEP)})
-    SELECT s.workflow_id, s.created_at, 'PENDING', {names(_NEW_STEP, "s.")} FROM unnest($2::insert_step_4[]) AS s
+    SELECT s.workflow_id, s.created_at, 'PENDING', {names(_NEW_STEP, "s.")} FROM unnest($2::insert_step[]) AS s
 )"""  # noqa: S608 - built from the constants above
 _INSERT_EVENTS: Final = f"""
 INSERT INTO events ({names(_EVENT)})
@@ -321,11 +321,11 @@ WITH used_keys AS (
     SELECT * FROM unnest($5::uuid[], $6::text[], $7::timestamptz[]) WHERE EXISTS (SELECT FROM used_keys)
 ), new_workflows AS (
     INSERT INTO workflows ({names(_NEW_WORKFLOW)})
-    SELECT {names(_NEW_WORKFLOW, "w.")} FROM unnest($1::insert_workflow_4[]) AS w
+    SELECT {names(_NEW_WORKFLOW, "w.")} FROM unnest($1::insert_workflow[]) AS w
     WHERE EXISTS (SELECT FROM used_keys)
 ), new_steps AS (
     INSERT INTO steps (workflow_id, updated_at, status, {names(_NEW_STEP)})
-    SELECT s.workflow_id, s.created_at, 'PENDING', {names(_NEW_STEP, "s.")} FROM unnest($2::insert_step_4[]) AS s
+    SELECT s.workflow_id, s.created_at, 'PENDING', {names(_NEW_STEP, "s.")} FROM unnest($2::insert_step[]) AS s
     WHERE EXISTS (SELECT FROM used_keys)
 ), new_events AS (
     INSERT INTO events ({names(_EVENT)})
@@ -350,7 +350,7 @@ _BOUND_REACHED: Final = """CASE
 # sub-workflow again.
 INSERT_CHILD: Final = f"""
 WITH existing AS MATERIALIZED (
-    SELECT id FROM workflows WHERE id = (SELECT w.id FROM unnest($1::insert_workflow_4[]) AS w)
+    SELECT id FROM workflows WHERE id = (SELECT w.id FROM unnest($1::insert_workflow[]) AS w)
 ), parent AS MATERIALIZED (
     SELECT id FROM workflows WHERE id = $6 AND owner = $4 AND NOT EXISTS (SELECT FROM existing) FOR NO KEY UPDATE
 ), attempt AS MATERIALIZED (
@@ -361,7 +361,7 @@ WITH existing AS MATERIALIZED (
 ), new_workflows AS (
     INSERT INTO workflows ({names(_NEW_WORKFLOW)}, parent_id, parent_step, parent_item, root_id, depth)
     SELECT {names(_NEW_WORKFLOW, "w.")}, $6::uuid, $7::text, $8::int, $9::uuid, $10::int
-    FROM unnest($1::insert_workflow_4[]) AS w WHERE EXISTS (SELECT FROM root)
+    FROM unnest($1::insert_workflow[]) AS w WHERE EXISTS (SELECT FROM root)
     ON CONFLICT (id) DO NOTHING
     RETURNING id
 ), counted AS (
@@ -372,7 +372,7 @@ WITH existing AS MATERIALIZED (
     WHERE id = $9 AND EXISTS (SELECT FROM new_workflows)
 ), new_steps AS (
     INSERT INTO steps (workflow_id, updated_at, status, {names(_NEW_STEP)})
-    SELECT s.workflow_id, s.created_at, 'PENDING', {names(_NEW_STEP, "s.")} FROM unnest($2::insert_step_4[]) AS s
+    SELECT s.workflow_id, s.created_at, 'PENDING', {names(_NEW_STEP, "s.")} FROM unnest($2::insert_step[]) AS s
     WHERE EXISTS (SELECT FROM new_workflows)
 ), new_events AS (
     INSERT INTO events ({names(_EVENT)})
