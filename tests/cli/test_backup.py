@@ -282,15 +282,18 @@ def test_a_file_that_is_no_dump_is_refused(site: Path, data_dir: Path) -> None:
 
 
 @pytest.mark.extended
-def test_dumps_of_other_databases_and_of_newer_versions_are_refused(site: Path, restored_dir: Path) -> None:
+def test_dumps_of_other_databases_and_of_other_versions_are_refused(site: Path, restored_dir: Path) -> None:
     data_dir = restored_dir
     execute(data_dir, "UPDATE schema_revision SET version_num = '9999'")
     execute(data_dir, "UPDATE installation SET oldest_revision = '9999'")
     assert dump(data_dir, site / "newer").returncode == 0
-    execute(data_dir, "DROP TABLE schema_revision")
+    execute(data_dir, "ALTER TABLE schema_revision RENAME TO alembic_version")
+    assert dump(data_dir, site / "before").returncode == 0
+    execute(data_dir, "DROP TABLE alembic_version")
     assert dump(data_dir, site / "other").returncode == 0
     target = data_dir.parent / "target"
     assert "was written by a newer version of Stepwell" in restore_refusal(target, site / "newer")
+    assert "was written by a pre-release of Stepwell" in restore_refusal(target, site / "before")
     assert "but not of a database of Stepwell" in restore_refusal(target, site / "other")
 
 
