@@ -1,15 +1,8 @@
-"""The synchronous client and the builder's methods are generated from their sources."""
+"""The synchronous client is that of the asynchronous one."""
 
 import inspect
 
 from stepwell.client import AsyncStepwell, Stepwell
-from support.documents.generated_client import COMMAND, generated_files
-
-
-def test_the_generated_files_are_those_of_their_sources() -> None:
-    assert {str(path): path.read_text() for path in generated_files()} == {
-        str(path): text for path, text in generated_files().items()
-    }, f"run {COMMAND}"
 
 
 def _public(kind: type) -> dict[str, list[str]]:

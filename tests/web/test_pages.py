@@ -147,7 +147,7 @@ async def test_the_libraries_are_those_of_the_manifest() -> None:
     pinned = json.loads((vendor / "package-lock.json").read_text())["packages"]
     licences = (vendor / "licences.txt").read_text()
     for file, entry in manifest.items():
-        assert sha256((vendor / file).read_bytes()).hexdigest() == entry["sha256"], "vendor/update was not run"
+        assert sha256((vendor / file).read_bytes()).hexdigest() == entry["sha256"], "run: poe generate libraries"
         assert entry["packages"]
         for package in entry["packages"]:
             known = pinned[f"node_modules/{package['name']}"]

@@ -80,7 +80,7 @@ class Workflow(BuiltDefinition):
         """Add a step of any type. *config* has its inputs by the names of the API; they may be outputs of steps."""
         return BuiltStep(self._steps.add(task_type, config, options), self)
 
-    # The methods below are generated from the contract: don't change them.
+    # The methods below are generated from the contract by `poe generate`: don't change them.
 
     def generation(
         self,

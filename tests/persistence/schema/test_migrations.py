@@ -21,7 +21,8 @@ from stepwell.persistence.schema.migrations import VERSION_TABLE, migrate, scrip
 from stepwell.persistence.schema.startup import DatabaseRefused, prepare_database
 from stepwell.persistence.schema.tables import metadata
 from support.database.postgres import TestServer, connected, database
-from support.documents.schema_sheet import COMMAND, SHEET, schema_sheet
+from support.documents.schema_sheet import SHEET, schema_sheet
+from support.generated import COMMAND
 
 CREATED_INDEX = re.compile(r"\bCREATE\s+(UNIQUE\s+)?INDEX\b|\bop\.create_index\b", re.IGNORECASE)
 PRE_RELEASE = (
@@ -124,7 +125,7 @@ def test_no_migration_creates_an_index() -> None:
 async def test_the_sheet_shows_the_database(empty: str) -> None:
     await migrate(empty)
     async with connected(empty) as connection:
-        assert await schema_sheet(connection) == SHEET.read_text(), f"run {COMMAND}"
+        assert await schema_sheet(connection) == SHEET.read_text(), f"run: {COMMAND} schema"
 
 
 async def test_the_sheet_refuses_what_it_cannot_show(empty: str) -> None:

@@ -1,6 +1,6 @@
 """The images of the manual's page about the web page: three views with runs of LOCAL, as a browser shows them.
 
-`PYTHONPATH=tests python -m support.browser.manual_images` renews them. It needs Chromium, and takes a minute.
+`poe generate images` renews them. It needs Chromium, and takes a minute.
 """
 
 import asyncio

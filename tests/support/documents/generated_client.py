@@ -1,6 +1,6 @@
 """The parts of the client that are generated: the synchronous one, and the builder's methods by type of task.
 
-`PYTHONPATH=src:tests python -m support.documents.generated_client` writes them. A test compares them with the sources.
+`poe generate client` writes them. A test compares them with the sources.
 """
 
 import io
@@ -18,9 +18,9 @@ from stepwell.contract import task_configs
 from stepwell.contract.enums import TaskType
 from stepwell.definition.mapping.task_configs import required_inputs
 from stepwell.definition.mapping.templates import SUB_DEFINITION
+from support.generated import COMMAND
 from support.processes.source_tree import TOP
 
-COMMAND = "PYTHONPATH=src:tests python -m support.documents.generated_client"
 _CLIENT = TOP / "src/stepwell/client"
 _NAMES = {
     "__aenter__": "__enter__",
@@ -38,7 +38,8 @@ _NAMES = {
 }
 _OWN = ["--config", 'lint.isort.known-first-party=["stepwell"]']  # also before there is the folder
 _KEYWORDS = {"async", "await"}
-_GENERATED_BELOW = "    # The methods below are generated from the contract: don't change them.\n\n"
+_HEADER = f"# Generated from the asynchronous client by `{COMMAND}`: don't change it.\n"
+_GENERATED_BELOW = f"    # The methods below are generated from the contract by `{COMMAND}`: don't change them.\n\n"
 
 
 def synchronous(source: str) -> str:
@@ -66,10 +67,10 @@ def generated_files() -> dict[Path, str]:
     texts = {}
     for path in sorted((_CLIENT / "asynchronous").glob("*.py")):
         if path.name == "__init__.py":
-            text = '"""The synchronous client. It is generated from the asynchronous one: don\'t change it."""\n'
+            text = '"""The synchronous client, which is generated from the asynchronous one."""\n'
         else:
             text = synchronous(path.read_text(encoding="utf-8"))
-        texts[_CLIENT / "synchronous" / path.name] = text
+        texts[_CLIENT / "synchronous" / path.name] = _HEADER + text
     builder = _CLIENT / "builder.py"
     written, mark, _ = builder.read_text(encoding="utf-8").partition(_GENERATED_BELOW)
     texts[builder] = written + mark + "\n".join(line for task_type in TaskType for line in _method(task_type))

@@ -1,7 +1,7 @@
 """The tables of the manual that are generated from the code.
 
-`PYTHONPATH=tests python -m support.documents.manual_tables` writes them between the notes `<!-- table: NAME -->` and
-`<!-- end of table -->` of the pages. A test compares them with the code.
+`poe generate manual` writes them between the notes `<!-- table: NAME, by poe generate -->` and `<!-- end of table -->`
+of the pages. A test compares them with the code.
 """
 
 import re
@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from enum import EnumType
 from functools import partial
 from inspect import getdoc
+from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin
 
 import click
@@ -34,8 +35,11 @@ from stepwell.settings import Settings
 from support.documents.definition_tables import STRUCTS, rows_of
 from support.documents.descriptions import metas_of
 from support.documents.manual import FOLDER, pages
+from support.generated import COMMAND
 
-_TABLE = re.compile(r"^(<!-- table: ([^\n]+) -->\n).*?^(<!-- end of table -->)$", re.MULTILINE | re.DOTALL)
+_TABLE = re.compile(
+    rf"^(<!-- table: ([^\n]+), by {COMMAND} -->\n).*?^(<!-- end of table -->)$", re.MULTILINE | re.DOTALL
+)
 _FAMILIES = {"credentials": CREDENTIAL + "NAME", "webhook_secrets": TENANTS_SECRET + "TENANT"}
 _SIZES = {1 << 20: "1 MiB", 64 << 20: "64 MiB", 512 << 20: "512 MiB", 1 << 30: "1 GiB", 10 << 30: "10 GiB"}
 Rows = Sequence[Sequence[str]]
@@ -201,10 +205,16 @@ TABLES: Mapping[str, Callable[[], str]] = {
 }
 
 
+def generated_files() -> dict[Path, str]:
+    """Return the text of each page of the manual that has a table."""
+    texts = {FOLDER / f"{name}.md": text for name, text in pages().items()}
+    return {path: with_tables(text) for path, text in texts.items() if _TABLE.search(text)}
+
+
 def main() -> None:
     """Write the tables into the pages."""
-    for name, text in pages().items():
-        (FOLDER / f"{name}.md").write_text(with_tables(text), encoding="utf-8")
+    for path, text in generated_files().items():
+        path.write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -1,13 +1,14 @@
 """Snapshots: what others see of the service, recorded in `tests/snapshots`, so that each change of it shows in a diff.
 
-`PYTHONPATH=tests python -m support.snapshots` renews them. The README there says what each file has.
+`poe generate snapshots` renews them. The README there says what each file has.
 """
 
 from difflib import unified_diff
 from pathlib import Path
 
+from support.generated import COMMAND
+
 FOLDER = Path(__file__).parents[2] / "snapshots"
-COMMAND = "PYTHONPATH=tests python -m support.snapshots"
 ADVICE = f"if the change is wanted, run: {COMMAND}"
 _MOST_LINES = 200
 
@@ -32,6 +33,6 @@ def difference(name: str, before: str, after: str) -> str:
     """Return the diff of two texts with the advice below; an empty text if they are equal."""
     if before == after:
         return ""
-    lines = list(unified_diff(before.splitlines(), after.splitlines(), f"snapshots/{name}", "now", lineterm="", n=2))
+    lines = list(unified_diff(before.splitlines(), after.splitlines(), name, "now", lineterm="", n=2))
     more = [f"... and {len(lines) - _MOST_LINES} more lines"] if len(lines) > _MOST_LINES else []
     return "\n".join([*lines[:_MOST_LINES], *more, ADVICE])

@@ -1,7 +1,7 @@
-"""Renews the snapshots: `PYTHONPATH=tests python -m support.snapshots`. It takes two minutes.
+"""Renews the snapshots. It takes two minutes.
 
-With names of files, it renews only these. It runs the tests that send statements. The figures of `step_costs.json`
-become only lower, and only with the Python that they are for.
+With names of files, `PYTHONPATH=tests python -m support.snapshots` renews only these. It runs the tests that send
+statements. The figures of `step_costs.json` become only lower, and only with the Python that they are for.
 """
 
 import asyncio

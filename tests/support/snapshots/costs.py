@@ -8,8 +8,9 @@ from typing import TypeAlias
 
 from msgspec import json
 
+from support.generated import COMMAND
 from support.processes.source_tree import TOP
-from support.snapshots import COMMAND, recorded
+from support.snapshots import recorded
 
 NAME = "step_costs.json"
 PYTHON = (3, 13)  # each minor version has another bytecode
@@ -58,7 +59,7 @@ def lowered(now: Costs) -> str:
     return json.format(json.encode(costs), indent=1).decode() + "\n"
 
 
-ADVICE_TO_LOWER = f"the figures can be lowered: {COMMAND} {NAME}"
+ADVICE_TO_LOWER = f"the figures can be lowered: {COMMAND} snapshots"
 ADVICE_TO_SAVE = (
     f"a step costs more than {SLACK:.0%} above the figures of tests/snapshots/{NAME}. Make it cheaper, or raise the "
     "figures by hand, and say in the commit what users get for it"

@@ -1,1 +1,2 @@
-"""The synchronous client. It is generated from the asynchronous one: don't change it."""
+# Generated from the asynchronous client by `poe generate`: don't change it.
+"""The synchronous client, which is generated from the asynchronous one."""

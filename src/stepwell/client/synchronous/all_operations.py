@@ -1,3 +1,4 @@
+# Generated from the asynchronous client by `poe generate`: don't change it.
 """The client with all operations."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# Generated from the asynchronous client by `poe generate`: don't change it.
 """The connection to a service: it sends requests, repeats what is safe to repeat, and follows streams.
 
 What must hold:

@@ -1,3 +1,4 @@
+# Generated from the asynchronous client by `poe generate`: don't change it.
 """The operations on files: uploads, and the outputs of workflows."""
 
 from __future__ import annotations

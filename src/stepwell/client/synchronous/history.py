@@ -1,3 +1,4 @@
+# Generated from the asynchronous client by `poe generate`: don't change it.
 """The operations on what has happened: events, tasks and the deliveries of webhooks."""
 
 from __future__ import annotations

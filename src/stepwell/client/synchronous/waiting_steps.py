@@ -1,3 +1,4 @@
+# Generated from the asynchronous client by `poe generate`: don't change it.
 """The operations on steps that wait for decisions and signals."""
 
 from __future__ import annotations
