@@ -17,7 +17,7 @@ _MAX_ERROR_BYTES = 64 * 1024  # read of an error response
 
 
 class HttpOutputDownloader:
-    """Implements `engine.attempts.attempt_io.OutputDownloader`.
+    """Downloads the outputs of providers.
 
     *client* is an `ssrf_guard.guarded_client`. *timeout_s* is the deadline of a whole file.
     """
@@ -35,6 +35,10 @@ class HttpOutputDownloader:
         error_text: ErrorText | None = None,
         redirects: int = 0,
     ) -> AsyncIterator[AsyncIterator[bytes]]:
+        """Stream the bytes at a provider's address.
+
+        Raises the errors of `AttemptIO.download`, also after the first bytes.
+        """
         try:
             # httpx's timeouts restart with each byte, so only this deadline ends a slow drip.
             with anyio.fail_after(self._timeout_s):

@@ -19,6 +19,7 @@ from stepwell.basics.content_credentials import CredentialsDetector
 from stepwell.basics.errors import ArtifactError, AttemptError, CallFailed, NoRoomForArtifact
 from stepwell.contract.tasks import Output
 from stepwell.lifecycle.model import Task
+from stepwell.outbound.output_download import HttpOutputDownloader
 from stepwell.ports.artifacts import Artifacts
 from stepwell.ports.providers import Blob, ErrorText, FileRoom, InputFetcher, WorkWeight
 
@@ -38,24 +39,6 @@ class ArtifactUrls(Protocol):
         """Return the signed URL. Raises `ArtifactError` if it can't be signed now."""
 
 
-class OutputDownloader(Protocol):
-    """Downloads the outputs of providers."""
-
-    def stream(
-        self,
-        url: str,
-        media_types: Sequence[str],
-        *,
-        headers: Mapping[str, str] | None = None,
-        error_text: ErrorText | None = None,
-        redirects: int = 0,
-    ) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
-        """Stream the bytes at a provider's address, bounded in size and time.
-
-        Raises the errors of `AttemptIO.download`, also after the first bytes.
-        """
-
-
 class WorkerTurns(Protocol):
     """One attempt's share of LOCAL's workers. See `AttemptIO`."""
 
@@ -69,7 +52,7 @@ class FileAccess(Struct, frozen=True):
     artifacts: Artifacts
     inputs: InputFetcher
     links: ArtifactUrls
-    downloads: OutputDownloader
+    downloads: HttpOutputDownloader
 
 
 class BoundAttemptIO:

@@ -25,10 +25,11 @@ from stepwell.definition.wait_terms import wait_terms
 from stepwell.engine.attempts.attempt_inputs import AttemptContext, are_small, data_of, resolved_inputs
 from stepwell.engine.attempts.attempt_outcomes import error_text
 from stepwell.engine.attempts.expression_evaluator import EVALUATION_RETRY_S, EVALUATION_TRIES, ExpressionEvaluator
-from stepwell.engine.attempts.stored_results import StoredResults, read_results
+from stepwell.engine.attempts.stored_results import read_results
 from stepwell.lifecycle.effects import Evaluate
 from stepwell.lifecycle.inputs import Evaluated
 from stepwell.ports.clock import Clock, NewId
+from stepwell.ports.storage import WorkflowStore
 from stepwell.runtime.memory import MemoryGovernor, MemoryReservation
 
 log = structlog.get_logger()
@@ -43,12 +44,12 @@ class FlowEvaluator:
     def __init__(
         self,
         expressions: ExpressionEvaluator,
-        stored: StoredResults,
+        store: WorkflowStore,
         memory: MemoryGovernor,
         clock: Clock,
         new_id: NewId,
     ) -> None:
-        self._expressions, self._stored, self._memory = expressions, stored, memory
+        self._expressions, self._store, self._memory = expressions, store, memory
         self._clock, self._new_id = clock, new_id
 
     def answer_here(self, context: AttemptContext, question: Evaluate) -> Evaluated | None:
@@ -161,7 +162,7 @@ class FlowEvaluator:
             at_once = 1 if context.result_room(positions[:_READ_AT_ONCE]) > MAX_MAPPED_BYTES else _READ_AT_ONCE
             some, positions = positions[:at_once], positions[at_once:]
             room = await memory.grow_up_to(context.result_room(some))
-            results = await read_results(self._stored, context.workflow_id, some)
+            results = await read_results(self._store, context.workflow_id, some)
             read |= results
             size += (more := sum(map(len, results.values())))
             memory.shrink(max(room - more, 0))

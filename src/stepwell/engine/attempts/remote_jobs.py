@@ -19,17 +19,11 @@ from stepwell.contract.tasks import Cost
 from stepwell.lifecycle.model import Sent
 from stepwell.ports.clock import Clock
 from stepwell.ports.providers import Job, RemoteProvider
+from stepwell.ports.storage import WorkflowStore
 from stepwell.rules.prices import PriceList
 from stepwell.runtime.outages import OUTAGE_RETRY_S, until_available
 
 _REMEMBERED = 10_000  # jobs
-
-
-class KnownJobs(Protocol):
-    """Finds the jobs of stored attempts."""
-
-    async def known_jobs(self, provider: ProviderType, remote_ids: Collection[str]) -> set[str]:
-        """Return those of the ids that a stored attempt has. Raises `Unavailable`."""
 
 
 class HeldLease(Protocol):
@@ -62,7 +56,7 @@ class RemoteJobs:
 
     def __init__(
         self,
-        known: KnownJobs,
+        store: WorkflowStore,
         clock: Clock,
         intervals: PollIntervals,
         prices: PriceList,
@@ -70,7 +64,7 @@ class RemoteJobs:
         lease: HeldLease,
     ) -> None:
         self._lease = lease
-        self._known, self._prices = known, prices
+        self._store, self._prices = store, prices
         self.clock, self.intervals, self.answer_s = clock, intervals, answer_s
         self._submitting: Counter[str] = Counter()  # requests that are being submitted, by digest
         self._job_owner: dict[tuple[ProviderType, str], UUID] = {}  # task ids; the jobs may not be committed yet
@@ -114,7 +108,7 @@ class RemoteJobs:
 
         Waits while the database is away.
         """
-        owned = await until_available(partial(self._known.known_jobs, kind, [job.id for job in jobs])) if jobs else ()
+        owned = await until_available(partial(self._store.known_jobs, kind, [job.id for job in jobs])) if jobs else ()
         for job in jobs:
             if job.id not in owned and self._job_owner.get((kind, job.id), task_id) == task_id:
                 self.record_owner(kind, job, task_id)

@@ -45,11 +45,12 @@ from stepwell.engine.attempts.job_cancellation import JobCanceller
 from stepwell.engine.attempts.remote_attempt import RemoteAttempt
 from stepwell.engine.attempts.remote_jobs import RemoteJobs
 from stepwell.engine.attempts.run_verdicts import RunVerdicts
-from stepwell.engine.attempts.stored_results import StoredResults, read_results
+from stepwell.engine.attempts.stored_results import read_results
 from stepwell.lifecycle.inputs import AttemptFailed, FollowUpEnded, RunVerdict, SeedResolved, Succeeded
 from stepwell.lifecycle.model import Task
 from stepwell.ports.answer_room import AnswerRoom
 from stepwell.ports.providers import Attempt, Finished, Providers
+from stepwell.ports.storage import WorkflowStore
 from stepwell.runtime.memory import FREE_BYTES, MemoryGovernor
 
 log = structlog.get_logger()
@@ -99,11 +100,11 @@ class AttemptRunner:
         remote_jobs: RemoteJobs,
         memory: MemoryGovernor,
         expressions: ExpressionEvaluator,
-        stored: StoredResults,
+        store: WorkflowStore,
         local: LocalAdmission,
     ) -> None:
         self._providers, self._files, self._callbacks = providers, files, callbacks
-        self._remote_jobs, self._memory, self._expressions, self._stored = remote_jobs, memory, expressions, stored
+        self._remote_jobs, self._memory, self._expressions, self._store = remote_jobs, memory, expressions, store
         self._local, self._inputs, self._verdicts = local, InputResolver(expressions), RunVerdicts(expressions)
         self._sub_workflows: SubWorkflowAttempts
 
@@ -240,7 +241,7 @@ class AttemptRunner:
         if not positions:
             return {}
         room = await memory.take_results(context.result_room(positions))
-        results = await read_results(self._stored, context.workflow_id, positions)
+        results = await read_results(self._store, context.workflow_id, positions)
         memory.give_back(max(room - sum(map(len, results.values())), 0))
         return results
 

@@ -2,27 +2,18 @@
 
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Protocol
 from uuid import UUID
 
 from stepwell.basics.errors import AttemptError, ResultTooLarge
-from stepwell.basics.tenancy import EVERY_TENANT, TenantScope
+from stepwell.basics.tenancy import EVERY_TENANT
+from stepwell.ports.storage import WorkflowStore
 from stepwell.runtime.outages import until_available
 
 
-class StoredResults(Protocol):
-    """Reads the results of steps from the database."""
-
-    async def results(
-        self, scope: TenantScope, wanted: Mapping[UUID, Sequence[int]]
-    ) -> Mapping[UUID, Mapping[int, bytes]]:
-        """Return the results at the *wanted* positions, by workflow and position. Raises `Unavailable`."""
-
-
-async def read_results(stored: StoredResults, workflow_id: UUID, positions: Sequence[int]) -> Mapping[int, bytes]:
+async def read_results(store: WorkflowStore, workflow_id: UUID, positions: Sequence[int]) -> Mapping[int, bytes]:
     """Return the results of the workflow at these positions. Raises `AttemptError`, not retryable, for a huge one."""
     try:
-        results = await until_available(partial(stored.results, EVERY_TENANT, {workflow_id: positions}))
+        results = await until_available(partial(store.results, EVERY_TENANT, {workflow_id: positions}))
     except ResultTooLarge as error:
         raise AttemptError(str(error), retryable=False, provider_fault=False) from error
     return results.get(workflow_id, {})

@@ -13,12 +13,12 @@ import logging
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any
 
 import structlog
 
 from stepwell.contract.enums import EventType, ProviderType, StepStatus, TaskStatus, WorkflowStatus
-from stepwell.engine.admission.model_health import ModelKey
+from stepwell.engine.attempts.runner import AttemptRunner
 from stepwell.engine.execution.active_workflow import ActiveWorkflow
 from stepwell.lifecycle.decision import Decision
 from stepwell.lifecycle.model import HistoryEvent, Task
@@ -35,13 +35,6 @@ _TASK_COMPLETED = TaskStatus.COMPLETED  # hot path: an attribute of an enum cost
 _OUTCOMES: dict[EventType, Labels] = {kind: (kind.partition(".")[2],) for kind in EventType}
 _ATTEMPT_S = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 30, 60, 120, 300, 600, 1_800, 3_600)
 _WORKFLOW_S = (0.1, 0.5, 1, 5, 10, 30, 60, 120, 300, 600, 1_800, 3_600, 7_200, 21_600, 86_400)
-
-
-class ModelNames(Protocol):
-    """Reads which model the attempt of a step uses."""
-
-    def model_key(self, context: ActiveWorkflow, position: int, *, on_fallback: bool) -> ModelKey | None:
-        """Return the model that the step's attempt uses; None if it runs in this process."""
 
 
 class ModelLabels:
@@ -92,8 +85,8 @@ class Outcomes:
     `workflows` and `steps` are by outcome, `attempts` by provider, model and outcome, `costs` by provider and currency.
     """
 
-    def __init__(self, models: ModelNames, labels: ModelLabels) -> None:
-        self._models, self.labels = models, labels
+    def __init__(self, runner: AttemptRunner, labels: ModelLabels) -> None:
+        self._runner, self.labels = runner, labels
         ends = ("completed", "failed", "cancelled")
         self.workflows: dict[Labels, OutcomeCounts] = {(end,): OutcomeCounts(_WORKFLOW_S) for end in ends}
         self.steps: dict[Labels, OutcomeCounts] = {(end,): OutcomeCounts(_WORKFLOW_S) for end in (*ends, "skipped")}
@@ -235,7 +228,7 @@ class Outcomes:
         return fields
 
     def _model_fields(self, workflow: ActiveWorkflow, position: int, provider: ProviderType | None) -> dict[str, Any]:
-        key = self._models.model_key(workflow, position, on_fallback=workflow.on_fallback(position))
+        key = self._runner.model_key(workflow, position, on_fallback=workflow.on_fallback(position))
         model = workflow.resolved_step(position).task_type if key is None else key.model
         return {"provider": provider, "model": _printable(model, _MODEL_CAP)}
 
@@ -244,7 +237,7 @@ class Outcomes:
         if task.sent is not None:
             return task.sent.model
         plan = workflow.resolved_step(task.position)
-        key = self._models.model_key(workflow, task.position, on_fallback=task.provider is not plan.provider)
+        key = self._runner.model_key(workflow, task.position, on_fallback=task.provider is not plan.provider)
         return plan.task_type if key is None else key.model
 
 

@@ -17,32 +17,22 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
 from functools import partial
-from typing import Any, Protocol
+from typing import Any
 from uuid import UUID
 
 from msgspec import Struct
 
-from stepwell.contract.enums import ProviderType
 from stepwell.contract.task_configs import TaskConfig
 from stepwell.engine.admission.controller import AdmissionController, Slot
 from stepwell.engine.admission.model_health import ModelHealth, ModelKey, TrackedAttempt
 from stepwell.engine.admission.pools import LOCAL, ModelPool, Pool
+from stepwell.engine.attempts.runner import AttemptRunner
 from stepwell.engine.execution.active_workflow import ActiveWorkflow
 from stepwell.engine.execution.running_attempt import RunningAttempt
 from stepwell.lifecycle.inputs import AttemptFailed, Diverted, Succeeded
 from stepwell.ports.clock import Clock, Timer
 
 _USUAL_TIMEOUT_S = TaskConfig().timeout_s
-
-
-class ModelReader(Protocol):
-    """Reads which model the next attempt of a step would use."""
-
-    def works_here(self, provider: ProviderType | None) -> bool:
-        """Return whether the provider works in this process."""
-
-    def model_key(self, context: ActiveWorkflow, position: int, *, on_fallback: bool) -> ModelKey | None:
-        """Return the model that the step's next attempt would use; None if no breaker is needed for it."""
 
 
 class AttemptStart(Struct, frozen=True):
@@ -76,14 +66,14 @@ class StepDispatcher:
     def __init__(
         self,
         workflows: Mapping[UUID, ActiveWorkflow],
-        models: ModelReader,
+        runner: AttemptRunner,
         admission: AdmissionController,
         health: ModelHealth,
         clock: Clock,
         wake: Callable[[], None],
         fail_fast: Callable[[Callable[..., Any]], Callable[..., None]],
     ) -> None:
-        self._workflows, self._models, self._admission, self._health = workflows, models, admission, health
+        self._workflows, self._runner, self._admission, self._health = workflows, runner, admission, health
         self._clock, self._wake, self._fail_fast = clock, wake, fail_fast
         self._next_wake: Timer | None = None  # for the next start that a rate limit allows
         self._next_wake_at = 0.0
@@ -136,7 +126,7 @@ class StepDispatcher:
             return
         failed = outcome if isinstance(outcome, AttemptFailed) else None
         blamed = failed is not None and _is_provider_failure(workflow, failed)
-        if self._models.works_here(tracked.key.provider):
+        if self._runner.works_here(tracked.key.provider):
             self._health.record_end(
                 tracked, outcome, provider_failed=blamed, retries_exhausted=False
             )  # so that it never opens
@@ -150,7 +140,7 @@ class StepDispatcher:
 
     def follow_breaker(self, key: ModelKey, at: datetime, until: datetime | None) -> None:
         """Follow the breaker of another process: see `ModelHealth.follow_breaker`. Steps may start then."""
-        if not self._models.works_here(key.provider) and self._health.follow_breaker(key, at, until):
+        if not self._runner.works_here(key.provider) and self._health.follow_breaker(key, at, until):
             if until is not None:
                 self._requeue_model(key)
             self._release_blocked(key)
@@ -178,13 +168,13 @@ class StepDispatcher:
         If a request may still have to be sent, and the model has a rate, the attempt waits for its start.
         """
         task = workflow.run.open_task(position)
-        if task is None or self._models.works_here(workflow.provider(position)):
+        if task is None or self._runner.works_here(workflow.provider(position)):
             return False
         has_rate = isinstance(pool, ModelPool) and pool.limit.per_minute is not None
         return task.remote_id is not None or not has_rate
 
     def _key(self, workflow: ActiveWorkflow, position: int) -> ModelKey | None:
-        return self._models.model_key(workflow, position, on_fallback=workflow.on_fallback(position))
+        return self._runner.model_key(workflow, position, on_fallback=workflow.on_fallback(position))
 
     def _next_start(self, workflow: ActiveWorkflow, slot: Slot) -> AttemptStart | StepDiversion | None:
         """Return what the step with *slot* does: a start or a diversion. None if it keeps waiting, or needs no slot."""
@@ -205,12 +195,12 @@ class StepDispatcher:
         # A step without a provider draws nothing, so it gets no seed.
         seed = None if slot.pool is None else drawn_seed(slot.workflow_id, position, workflow.run_number(position))
         workflow.waiting_since.pop(position, None)
-        return AttemptStart(workflow, slot, seed, key, self._models.works_here(provider))
+        return AttemptStart(workflow, slot, seed, key, self._runner.works_here(provider))
 
     def _divert_or_block(self, workflow: ActiveWorkflow, position: int, key: ModelKey) -> StepDiversion | None:
         """Divert the step, or hold it back, because the breaker lets no attempt through."""
         if workflow.resolved_step(position).fallback is not None and not workflow.on_fallback(position):
-            other = self._models.model_key(workflow, position, on_fallback=True)
+            other = self._runner.model_key(workflow, position, on_fallback=True)
             if other is None or self._health.allows(other):
                 return StepDiversion(workflow, Diverted(position, key.provider, key.model))
         self._health.block(key, workflow.workflow_id, position)
