@@ -39,10 +39,12 @@ SHARED_SUBJECTS = {
     "run": "a run: its state machine, and the command that makes one",
     "sign_ins": "sign-ins to the web page: their port, and their storage",
     "sse": "server-sent events: the service writes them, the client reads them",
+    "steps": "steps: what is resolved of them, and their tables",
     "system": "the operations without a token",
     "task_configs": "the configs of the types of task: their structs, and their rules",
     "tasks": "tasks",
     "uploads": "uploads: the files that users send",
+    "waits": "waits of steps: their rules, and their tables",
     "webhooks": "webhooks",
     "workflows": "workflows",
 }

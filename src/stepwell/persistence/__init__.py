@@ -11,7 +11,7 @@ These oddities are deliberate. Each saves a measurable part of what a step or a 
 - `connections.database._ObservedConnection`, which counts statements without asyncpg's query loggers, and pools
   that don't reset their sessions.
 - `clock.uuid7`, which returns asyncpg's own subclass of `uuid.UUID`.
-- `rows.encode_rows`, which generates the functions that encode rows.
+- `tables.column.RowType`, which generates the functions that encode rows.
 - `rows.engine_statements.CHECKPOINT`, one statement with arrays of composite types for all tables.
 - `stores.batched_reads`, which runs SQLAlchemy's statements by asyncpg, and `runtime.batching` for reads and inserts.
 - `stores.event_feed`, which caches built statements.

@@ -7,7 +7,7 @@ import pytest
 
 from stepwell.persistence.schema.indexes import INDEX_LOCK, build_missing_indexes
 from stepwell.persistence.schema.startup import DatabaseRefused, prepare_database
-from stepwell.persistence.schema.tables import workflows
+from stepwell.persistence.tables.workflows import workflows
 from support.database.postgres import connected
 
 INDEXES = {str(index.name) for index in workflows.indexes}

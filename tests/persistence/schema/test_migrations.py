@@ -12,14 +12,14 @@ from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection
+from sqlalchemy.dialects import postgresql
 from sqlalchemy.pool import NullPool
 
 from stepwell.persistence.connections.database import create_engine
-from stepwell.persistence.rows.engine_statements import TYPES
 from stepwell.persistence.schema import migrations
 from stepwell.persistence.schema.migrations import VERSION_TABLE, migrate, script_folder
 from stepwell.persistence.schema.startup import DatabaseRefused, prepare_database
-from stepwell.persistence.schema.tables import metadata
+from stepwell.persistence.schema.tables import RowType, metadata
 from support.database.postgres import TestServer, connected, database
 from support.documents.schema_sheet import SHEET, schema_sheet
 from support.generated import COMMAND
@@ -76,11 +76,13 @@ async def test_the_types_of_rows_are_those_of_the_code(empty: str) -> None:
         FROM pg_type AS t JOIN pg_attribute AS a ON a.attrelid = t.typrelid
         WHERE t.typname ~ '^(checkpoint|insert)_' ORDER BY 1, a.attnum""",
     )
-    long = {"int[]": "integer[]", "int": "integer", "int8": "bigint", "bool": "boolean"}
-    long |= {"float8": "double precision", "timestamptz": "timestamp with time zone"}
-    wanted = [(name, column, long.get(kind, kind)) for name, types in sorted(TYPES.items()) for column, kind in types]
+    wanted = [
+        (name, column.name, str(column.type.compile(postgresql.dialect())).lower())  # type: ignore[no-untyped-call]
+        for name, own in sorted(RowType.by_name.items())
+        for column in own.columns
+    ]
     # Types of earlier versions stay, for processes of theirs.
-    assert [row for row in columns if row[0] in TYPES] == wanted
+    assert [row for row in columns if row[0] in RowType.by_name] == wanted
 
 
 async def test_the_comparison_sees_a_difference(empty: str) -> None:

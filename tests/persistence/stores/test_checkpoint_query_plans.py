@@ -10,8 +10,7 @@ import pytest
 from stepwell.persistence.connections.database import asyncpg_connect
 from stepwell.persistence.rows import engine_statements as sql
 from stepwell.persistence.rows.claim_statements import ADMIT, WAITING
-from stepwell.persistence.rows.flow_statements import UNPARK
-from stepwell.persistence.rows.item_statements import LOAD_ITEMS
+from stepwell.persistence.rows.flow_statements import LOAD_ITEMS, UNPARK
 from stepwell.persistence.rows.lease_statements import NEXT_EXPIRY
 from stepwell.persistence.stores import peer_commands
 from support.database.query_plans import explain, plan_nodes

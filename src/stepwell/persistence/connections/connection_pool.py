@@ -11,7 +11,7 @@ from typing import Any
 import asyncpg
 
 from stepwell.persistence.connections.database import Connect
-from stepwell.persistence.rows.decode_rows import Row
+from stepwell.persistence.tables.column import Row
 
 
 class SmallPool:

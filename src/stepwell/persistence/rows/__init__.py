@@ -1,1 +1,1 @@
-"""The conversion between the domain's structs and rows, and the statements of the engine."""
+"""The statements of the engine, and the encoding of their parameters."""

@@ -1,146 +1,26 @@
 """The engine's statements, among them the checkpoint. Each is one round trip over asyncpg, with its rows in arrays.
 
 `CHECKPOINT` is the most frequent statement. Its rows, and those of `INSERT`, are arrays of composite types that
-migrations have created: their columns are those named here, in this order. The first stage of `CHECKPOINT` updates the
-workflows that still have the version from which the decision was made. All other stages write only rows of these
-workflows. So the transitions of a workflow are written together or not at all.
+migrations have created (see `tables.column.RowType`). The first stage of `CHECKPOINT` updates the workflows that
+still have the version from which the decision was made. All other stages write only rows of these workflows. So the
+transitions of a workflow are written together or not at all.
 """
 
 from typing import Final
 
 from stepwell.persistence.rows.child_statements import ASSIGN_WAKE_AT, COUNT_CHILD_ENDS, NOTIFY_PARENT
 from stepwell.persistence.rows.command_statements import LOCK_COMMANDS, MARK_COMMANDS, notify_process
-from stepwell.persistence.rows.flow_statements import LOAD_SIGNALS, WAIT_TYPES, WRITE_WAITS
+from stepwell.persistence.rows.flow_statements import IS_WRITTEN, LOAD_SIGNALS, WRITE_ITEMS, WRITE_WAITS
 from stepwell.persistence.rows.item_results import result_bytes_of, result_of
-from stepwell.persistence.rows.item_statements import ITEM, WRITE_ITEMS
-from stepwell.persistence.rows.sql_columns import FLOW, IS_WRITTEN, STEP_STATE, assign, names
+from stepwell.persistence.tables import steps, tasks, workflows
+from stepwell.persistence.tables.column import RowType, assign, names, without
+from stepwell.persistence.tables.deliveries import DELIVERY
+from stepwell.persistence.tables.events import EVENT
+from stepwell.persistence.tables.idempotency_keys import KEY
+from stepwell.persistence.tables.steps import NEW_STEP
+from stepwell.persistence.tables.tasks import PLAIN_TASK, TASK
+from stepwell.persistence.tables.workflows import NEW_WORKFLOW
 from stepwell.rules.daily_costs import MAX_MODEL
-
-STATE: Final = (
-    ("status", "text"),
-    ("name", "text"),
-    ("description", "text"),
-    ("webhook_url", "text"),
-    ("completed_steps", "int"),
-    ("execution_id", "uuid"),
-    ("failure", "text"),
-    ("started_at", "timestamptz"),
-    ("completed_at", "timestamptz"),
-    ("updated_at", "timestamptz"),
-    ("deleted_at", "timestamptz"),
-    ("deadline_at", "timestamptz"),
-    ("timeout_left_s", "float8"),
-    ("owner", "uuid"),
-    ("epoch", "int"),
-    ("last_event", "int"),
-    ("crashes", "int"),
-)
-_TASK: Final = (
-    ("id", "uuid"),
-    ("workflow_id", "uuid"),
-    ("position", "int"),
-    ("attempt", "int"),
-    ("provider", "text"),
-    ("seed", "int8"),
-    ("started_at", "timestamptz"),
-    ("status", "text"),
-    ("phase", "text"),
-    ("remote_id", "text"),
-    ("outcome_unknown", "bool"),
-    ("cancel_receipt", "text"),
-    ("outputs", "json"),
-    ("error", "text"),
-    ("completed_at", "timestamptz"),
-    ("sent", "json"),
-    ("urls", "json"),
-    ("follow_up_until", "timestamptz"),
-    ("cost", "json"),
-)
-_ITEM_TASK: Final = (*_TASK, ("item", "int"))
-_EVENT: Final = (
-    ("workflow_id", "uuid"),
-    ("id", "int"),
-    ("type", "text"),
-    ("at", "timestamptz"),
-    ("step_id", "text"),
-    ("task_id", "uuid"),
-    ("actor", "text"),
-    ("data", "json"),
-)
-_NEW_WORKFLOW: Final = (
-    ("id", "uuid"),
-    ("tenant", "text"),
-    ("origin_instance", "text"),
-    ("origin_zone", "text"),
-    ("origin_reference", "text"),
-    ("config", "json"),
-    ("suppress_subtask_events", "bool"),
-    ("total_steps", "int"),
-    ("final_position", "int"),
-    ("definition_bytes", "int"),
-    ("feature_level", "int"),
-    ("inputs", "json"),
-    ("inputs_schema", "json"),
-    ("evaluates", "bool"),
-    ("has_flow", "bool"),
-    ("created_at", "timestamptz"),
-    *STATE,
-)
-_NEW_STEP: Final = (
-    ("position", "int"),
-    ("id", "uuid"),
-    ("step_id", "text"),
-    ("task_type", "text"),
-    ("definition", "json"),
-    ("depends_on", "int[]"),
-    ("max_retries", "int"),
-    ("timeout_s", "float8"),
-    ("provider", "text"),
-    ("fallback", "text"),
-    ("run_if", "text"),
-    ("optional", "bool"),
-    ("condition", "text"),
-    ("repeat", "json"),
-    ("for_each", "json"),
-)
-_DELIVERY: Final = (
-    ("workflow_id", "uuid"),
-    ("event_id", "int"),
-    ("type", "text"),
-    ("lane", "text"),
-    ("created_at", "timestamptz"),
-)
-_KEY: Final = (("workflow_id", "uuid"), ("scope", "text"), ("key", "text"), ("token", "uuid"))
-WAKE_AT: Final = ("wake_at", "timestamptz")
-CHILD_ENDS_SEEN: Final = ("child_ends_seen", "int")
-_PLACE: Final = (("parent_id", "uuid"), ("depth", "int"))
-_FENCE: Final = (("id", "uuid"), ("fence_owner", "uuid"), ("fence_epoch", "int"), ("fence_event", "int"))
-
-# The composite types of rows, as migrations have created them.
-TYPES: Final = {
-    "insert_workflow": _NEW_WORKFLOW,
-    "insert_step": (("workflow_id", "uuid"), ("created_at", "timestamptz"), *_NEW_STEP),
-    "checkpoint_workflow": _FENCE + STATE,
-    "checkpoint_flow_workflow": (*_FENCE, *STATE, WAKE_AT, CHILD_ENDS_SEEN),
-    "checkpoint_step": (("workflow_id", "uuid"), ("position", "int"), *STEP_STATE),
-    "checkpoint_flow_step": (("workflow_id", "uuid"), ("position", "int"), *STEP_STATE, FLOW),
-    "checkpoint_task": _TASK,
-    "checkpoint_flow_task": _ITEM_TASK,
-    "checkpoint_item": ITEM,
-    "checkpoint_event": _EVENT,
-    "checkpoint_delivery": _DELIVERY,
-    "checkpoint_key": _KEY,
-    **WAIT_TYPES,
-}
-
-WORKFLOW_COLUMNS: Final = tuple(name for name, _ in (*STATE, WAKE_AT, *_PLACE))
-STEP_COLUMNS: Final = tuple(name for name, _ in (*STEP_STATE, FLOW))
-TASK_COLUMNS: Final = tuple(name for name, _ in _ITEM_TASK)
-
-
-_MUTABLE_TASK = (("seed", "int8"), *_TASK[7:])
-_PLAIN_TYPES: Final = ("checkpoint_workflow", "checkpoint_step", "checkpoint_task")
-_FLOW_TYPES: Final = ("checkpoint_flow_workflow", "checkpoint_flow_step", "checkpoint_flow_task")
 
 
 def _checkpoint(before: str = "", fence: str = "", *, flow: bool = False) -> str:
@@ -148,32 +28,33 @@ def _checkpoint(before: str = "", fence: str = "", *, flow: bool = False) -> str
 
     *flow*: the rows of workflows, steps and tasks have the columns of flow control, too.
     """
-    step_state = (*STEP_STATE, FLOW) if flow else STEP_STATE
-    assign_workflow, assign_step = assign(STATE, "w"), assign(step_state, "s")
-    if flow:  # a step that repeats keeps its best result so far
-        assign_workflow += f", {ASSIGN_WAKE_AT}"
-        assign_step = assign_step.replace("result = s.result", "result = coalesce(s.result, t.result)")
-    workflow_type, step_type, task_type = _FLOW_TYPES if flow else _PLAIN_TYPES
-    task = _ITEM_TASK if flow else _TASK
+    if flow:
+        workflow, step, task = workflows.WORKFLOW, steps.STEP, TASK
+        assign_workflow = f"{assign(workflows.STATE, 'w')}, {ASSIGN_WAKE_AT}"
+        # A step that repeats keeps its best result so far.
+        assign_step = assign(steps.STATE, "s", result="coalesce(s.result, t.result)")
+    else:
+        workflow, step, task = workflows.PLAIN_WORKFLOW, steps.PLAIN_STEP, PLAIN_TASK
+        assign_workflow, assign_step = assign(workflows.STATE, "w"), assign(steps.PLAIN_STATE, "s")
     return f"""
 WITH {before}written AS (
     UPDATE workflows AS t SET {assign_workflow}
-    FROM unnest($1::{workflow_type}[]) AS w
+    FROM unnest($1::{workflow.name}[]) AS w
     WHERE t.id = w.id AND t.owner IS NOT DISTINCT FROM w.fence_owner
       AND t.epoch = w.fence_epoch AND t.last_event = w.fence_event{fence}
     RETURNING t.id
 ), changed_steps AS (
     UPDATE steps AS t SET {assign_step}
-    FROM unnest($2::{step_type}[]) AS s
+    FROM unnest($2::{step.name}[]) AS s
     WHERE t.workflow_id = s.workflow_id AND t.position = s.position AND {IS_WRITTEN.format("s")}
 ), changed_tasks AS (
-    INSERT INTO tasks ({names(task)})
-    SELECT {names(task, "k.")} FROM unnest($3::{task_type}[]) AS k
+    INSERT INTO tasks ({names(task.columns)})
+    SELECT {names(task.columns, "k.")} FROM unnest($3::{task.name}[]) AS k
     WHERE {IS_WRITTEN.format("k")}
-    ON CONFLICT (id) DO UPDATE SET {assign(_MUTABLE_TASK, "excluded")}
+    ON CONFLICT (id) DO UPDATE SET {assign(tasks.CHANGING, "excluded")}
 ), new_events AS (
-    INSERT INTO events ({names(_EVENT)})
-    SELECT {names(_EVENT, "e.")} FROM unnest($4::checkpoint_event[]) AS e
+    INSERT INTO events ({names(EVENT.columns)})
+    SELECT {names(EVENT.columns, "e.")} FROM unnest($4::{EVENT.name}[]) AS e
     WHERE {IS_WRITTEN.format("e")}
 )"""  # noqa: S608 - built from the constants above
 
@@ -189,16 +70,16 @@ CHECKPOINT: Final = f"{_CHECKPOINT} {_COMMITTED}"
 _COST: Final = "workflow_id, provider, sent, cost, coalesce(completed_at, started_at) AS ended_at"
 
 
-def _count_costs(task_type: str = "checkpoint_task") -> str:
+def _count_costs(task: RowType = PLAIN_TASK) -> str:
     return f"""cost_changes AS (
     SELECT coalesce(w.tenant, '') AS tenant, (c.ended_at AT TIME ZONE 'UTC')::date AS day,
            coalesce(c.provider, '') AS provider, coalesce(left(c.sent ->> 'model', {MAX_MODEL}), '') AS model,
            c.cost ->> 'currency' AS currency, c.sign * (c.cost ->> 'amount')::numeric AS amount, c.sign AS attempts
     FROM (
-        SELECT 1 AS sign, {_COST} FROM unnest($3::{task_type}[]) AS k WHERE k.cost IS NOT NULL
+        SELECT 1 AS sign, {_COST} FROM unnest($3::{task.name}[]) AS k WHERE k.cost IS NOT NULL
         UNION ALL
         SELECT -1, {_COST} FROM tasks AS t WHERE t.cost IS NOT NULL
-          AND t.id = ANY(SELECT k.id FROM unnest($3::{task_type}[]) AS k WHERE k.cost IS NOT NULL)
+          AND t.id = ANY(SELECT k.id FROM unnest($3::{task.name}[]) AS k WHERE k.cost IS NOT NULL)
     ) AS c JOIN workflows AS w ON w.id = c.workflow_id
     WHERE {IS_WRITTEN.format("c")}
 ), counted_costs AS (
@@ -211,12 +92,12 @@ def _count_costs(task_type: str = "checkpoint_task") -> str:
 
 
 _MORE: Final = f"""new_deliveries AS (
-    INSERT INTO deliveries ({names(_DELIVERY)}, status, attempts, next_at, owner)
-    SELECT {names(_DELIVERY, "d.")}, 'PENDING', '[]', d.created_at, $6 FROM unnest($5::checkpoint_delivery[]) AS d
+    INSERT INTO deliveries ({names(DELIVERY.columns)}, status, attempts, next_at, owner)
+    SELECT {names(DELIVERY.columns, "d.")}, 'PENDING', '[]', d.created_at, $6 FROM unnest($5::{DELIVERY.name}[]) AS d
     WHERE {IS_WRITTEN.format("d")}
 ), used_keys AS (
     UPDATE idempotency_keys AS t SET applied_at = clock_timestamp(), workflow_id = k.workflow_id
-    FROM unnest($7::checkpoint_key[]) AS k
+    FROM unnest($7::{KEY.name}[]) AS k
     WHERE t.scope = k.scope AND t.key = k.key AND t.token = k.token AND {IS_WRITTEN.format("k")}
 ), begun_cleanups AS (
     INSERT INTO cleanups (workflow_id, lane, owner, next_at)
@@ -257,7 +138,7 @@ FROM written
 # signals. So all other batches keep their statements, and the plans of these.
 _WRITE_FLOW: Final = f"""
 {_checkpoint(LOCK_COMMANDS, _NOT_WITHDRAWN, flow=True)},
-{_MORE}, {_count_costs("checkpoint_flow_task")}, {MARK_COMMANDS}, {WRITE_WAITS}, {WRITE_ITEMS}"""
+{_MORE}, {_count_costs(TASK)}, {MARK_COMMANDS}, {WRITE_WAITS}, {WRITE_ITEMS}"""
 CHECKPOINT_AND_FLOW: Final = f"""
 {_WRITE_FLOW}
 SELECT id, clock_timestamp() AS now, (SELECT count({notify_process("requester", "answered", "id")}) FROM applied)
@@ -289,15 +170,15 @@ VERSIONS: Final = f"SELECT id, {', '.join(VERSION_COLUMNS)} FROM workflows WHERE
 
 _INSERT: Final = f"""
 WITH new_workflows AS (
-    INSERT INTO workflows ({names(_NEW_WORKFLOW)})
-    SELECT {names(_NEW_WORKFLOW, "w.")} FROM unnest($1::insert_workflow[]) AS w
+    INSERT INTO workflows ({names(NEW_WORKFLOW.columns)})
+    SELECT {names(NEW_WORKFLOW.columns, "w.")} FROM unnest($1::{NEW_WORKFLOW.name}[]) AS w
 ), new_steps AS (
-    INSERT INTO steps (workflow_id, updated_at, status, {names(_NEW_STEP)})
-    SELECT s.workflow_id, s.created_at, 'PENDING', {names(_NEW_STEP, "s.")} FROM unnest($2::insert_step[]) AS s
+    INSERT INTO steps (workflow_id, updated_at, status, {names(steps.NEW)})
+    SELECT s.workflow_id, s.created_at, 'PENDING', {names(steps.NEW, "s.")} FROM unnest($2::{NEW_STEP.name}[]) AS s
 )"""  # noqa: S608 - built from the constants above
 _INSERT_EVENTS: Final = f"""
-INSERT INTO events ({names(_EVENT)})
-SELECT {names(_EVENT, "e.")} FROM unnest($3::checkpoint_event[]) AS e
+INSERT INTO events ({names(EVENT.columns)})
+SELECT {names(EVENT.columns, "e.")} FROM unnest($3::{EVENT.name}[]) AS e
 """  # noqa: S608 - built from the constants above
 
 INSERT: Final = f"{_INSERT} {_INSERT_EVENTS}"
@@ -313,23 +194,23 @@ INSERT_LABELLED: Final = f"""
 INSERT_ONCE: Final = f"""
 WITH used_keys AS (
     UPDATE idempotency_keys AS t SET applied_at = clock_timestamp(), workflow_id = k.workflow_id
-    FROM unnest($4::checkpoint_key[]) AS k
+    FROM unnest($4::{KEY.name}[]) AS k
     WHERE t.scope = k.scope AND t.key = k.key AND t.token = k.token AND t.applied_at IS NULL
     RETURNING t.workflow_id
 ), new_labels AS (
     INSERT INTO labels (workflow_id, label, created_at)
     SELECT * FROM unnest($5::uuid[], $6::text[], $7::timestamptz[]) WHERE EXISTS (SELECT FROM used_keys)
 ), new_workflows AS (
-    INSERT INTO workflows ({names(_NEW_WORKFLOW)})
-    SELECT {names(_NEW_WORKFLOW, "w.")} FROM unnest($1::insert_workflow[]) AS w
+    INSERT INTO workflows ({names(NEW_WORKFLOW.columns)})
+    SELECT {names(NEW_WORKFLOW.columns, "w.")} FROM unnest($1::{NEW_WORKFLOW.name}[]) AS w
     WHERE EXISTS (SELECT FROM used_keys)
 ), new_steps AS (
-    INSERT INTO steps (workflow_id, updated_at, status, {names(_NEW_STEP)})
-    SELECT s.workflow_id, s.created_at, 'PENDING', {names(_NEW_STEP, "s.")} FROM unnest($2::insert_step[]) AS s
+    INSERT INTO steps (workflow_id, updated_at, status, {names(steps.NEW)})
+    SELECT s.workflow_id, s.created_at, 'PENDING', {names(steps.NEW, "s.")} FROM unnest($2::{NEW_STEP.name}[]) AS s
     WHERE EXISTS (SELECT FROM used_keys)
 ), new_events AS (
-    INSERT INTO events ({names(_EVENT)})
-    SELECT {names(_EVENT, "e.")} FROM unnest($3::checkpoint_event[]) AS e
+    INSERT INTO events ({names(EVENT.columns)})
+    SELECT {names(EVENT.columns, "e.")} FROM unnest($3::{EVENT.name}[]) AS e
     WHERE EXISTS (SELECT FROM used_keys)
 )
 SELECT workflow_id FROM used_keys
@@ -350,7 +231,7 @@ _BOUND_REACHED: Final = """CASE
 # sub-workflow again.
 INSERT_CHILD: Final = f"""
 WITH existing AS MATERIALIZED (
-    SELECT id FROM workflows WHERE id = (SELECT w.id FROM unnest($1::insert_workflow[]) AS w)
+    SELECT id FROM workflows WHERE id = (SELECT w.id FROM unnest($1::{NEW_WORKFLOW.name}[]) AS w)
 ), parent AS MATERIALIZED (
     SELECT id FROM workflows WHERE id = $6 AND owner = $4 AND NOT EXISTS (SELECT FROM existing) FOR NO KEY UPDATE
 ), attempt AS MATERIALIZED (
@@ -359,9 +240,9 @@ WITH existing AS MATERIALIZED (
     SELECT id FROM workflows WHERE id = $9 AND {_BOUND_REACHED} IS NULL AND EXISTS (SELECT FROM attempt)
     FOR NO KEY UPDATE
 ), new_workflows AS (
-    INSERT INTO workflows ({names(_NEW_WORKFLOW)}, parent_id, parent_step, parent_item, root_id, depth)
-    SELECT {names(_NEW_WORKFLOW, "w.")}, $6::uuid, $7::text, $8::int, $9::uuid, $10::int
-    FROM unnest($1::insert_workflow[]) AS w WHERE EXISTS (SELECT FROM root)
+    INSERT INTO workflows ({names(NEW_WORKFLOW.columns)}, parent_id, parent_step, parent_item, root_id, depth)
+    SELECT {names(NEW_WORKFLOW.columns, "w.")}, $6::uuid, $7::text, $8::int, $9::uuid, $10::int
+    FROM unnest($1::{NEW_WORKFLOW.name}[]) AS w WHERE EXISTS (SELECT FROM root)
     ON CONFLICT (id) DO NOTHING
     RETURNING id
 ), counted AS (
@@ -371,12 +252,12 @@ WITH existing AS MATERIALIZED (
         sub_workflow_bytes = sub_workflow_bytes + $15::bigint
     WHERE id = $9 AND EXISTS (SELECT FROM new_workflows)
 ), new_steps AS (
-    INSERT INTO steps (workflow_id, updated_at, status, {names(_NEW_STEP)})
-    SELECT s.workflow_id, s.created_at, 'PENDING', {names(_NEW_STEP, "s.")} FROM unnest($2::insert_step[]) AS s
+    INSERT INTO steps (workflow_id, updated_at, status, {names(steps.NEW)})
+    SELECT s.workflow_id, s.created_at, 'PENDING', {names(steps.NEW, "s.")} FROM unnest($2::{NEW_STEP.name}[]) AS s
     WHERE EXISTS (SELECT FROM new_workflows)
 ), new_events AS (
-    INSERT INTO events ({names(_EVENT)})
-    SELECT {names(_EVENT, "e.")} FROM unnest($3::checkpoint_event[]) AS e WHERE EXISTS (SELECT FROM new_workflows)
+    INSERT INTO events ({names(EVENT.columns)})
+    SELECT {names(EVENT.columns, "e.")} FROM unnest($3::{EVENT.name}[]) AS e WHERE EXISTS (SELECT FROM new_workflows)
 ), new_labels AS (
     INSERT INTO labels (workflow_id, label, created_at)
     SELECT * FROM unnest($16::uuid[], $17::text[], $18::timestamptz[]) WHERE EXISTS (SELECT FROM new_workflows)
@@ -412,7 +293,7 @@ FROM locked WHERE u.id = locked.id RETURNING u.id
 
 LOAD_WORKFLOWS: Final = f"""
 SELECT id, tenant, origin_instance, config, suppress_subtask_events, definition_bytes, feature_level, created_at,
-       {", ".join(WORKFLOW_COLUMNS)}, parent_step, parent_item, root_id, child_ends, {LOAD_SIGNALS} AS signals,
+       {names(workflows.CHANGING)}, parent_step, parent_item, root_id, child_ends, {LOAD_SIGNALS} AS signals,
        evaluates, CASE WHEN evaluates THEN inputs END AS inputs,
        CASE WHEN evaluates THEN ARRAY(SELECT label FROM labels AS l WHERE l.workflow_id = w.id) END AS labels,
        CASE WHEN status IN ('RUNNING', 'PAUSED', 'FAILED') THEN (
@@ -426,24 +307,24 @@ FROM workflows AS w WHERE id = ANY($1::uuid[]) ORDER BY id
 """  # noqa: S608 - built from the constants above
 
 LOAD_STEPS: Final = f"""
-SELECT s.workflow_id, w.created_at, {names(_NEW_STEP, "s.")},
-       {", ".join(f"s.{name}" for name in STEP_COLUMNS if name != "result")}
+SELECT s.workflow_id, w.created_at, {names(steps.NEW, "s.")},
+       {names(without(steps.STATE, "result"), "s.")}
 FROM steps AS s JOIN workflows AS w ON w.id = s.workflow_id
 WHERE s.workflow_id = ANY($1::uuid[]) ORDER BY s.workflow_id, s.position
 """  # noqa: S608 - built from the constants above
 
 LOAD_OPEN_TASKS: Final = f"""
-SELECT {names(_ITEM_TASK, "t.")} FROM tasks AS t
+SELECT {names(TASK.columns, "t.")} FROM tasks AS t
 JOIN steps AS s ON s.workflow_id = t.workflow_id AND s.position = t.position AND s.task_id = t.id
 WHERE t.workflow_id = ANY($1::uuid[]) AND s.status = 'RUNNING' AND t.status = 'RUNNING'
 UNION ALL
-SELECT {names(_ITEM_TASK, "t.")} FROM tasks AS t
+SELECT {names(TASK.columns, "t.")} FROM tasks AS t
 WHERE t.workflow_id = ANY($1::uuid[]) AND t.follow_up_until IS NOT NULL
 """  # noqa: S608 - built from the constants above
 
 # The attempts at items that are RUNNING. They are read for workflows that may have items only.
 LOAD_ITEM_TASKS: Final = f"""
-SELECT {names(_ITEM_TASK, "t.")} FROM tasks AS t
+SELECT {names(TASK.columns, "t.")} FROM tasks AS t
 JOIN step_items AS i ON i.workflow_id = t.workflow_id AND i.position = t.position AND i.item = t.item
 WHERE t.workflow_id = ANY($1::uuid[]) AND i.status = 'RUNNING' AND i.task_id = t.id AND t.status = 'RUNNING'
   AND t.follow_up_until IS NULL

@@ -1,4 +1,4 @@
-"""The parts of the engine's statements about waits, signals and parked workflows.
+"""The parts of the engine's statements about waits, signals, items and parked workflows.
 
 A workflow is parked while `wake_at` is set: it only waits, and no process has it in memory. It is then RUNNING or
 PAUSED, without an owner. The index `workflows_due` has the parked workflows in the order in which they are due.
@@ -7,49 +7,33 @@ PAUSED, without an owner. The index `workflows_due` has the parked workflows in 
 from typing import Final
 
 from stepwell.lifecycle.feature_level import FEATURE_LEVEL
-from stepwell.persistence.rows.sql_columns import IS_WRITTEN, assign, names
+from stepwell.persistence.tables import steps
+from stepwell.persistence.tables.column import assign, names, without
+from stepwell.persistence.tables.steps import ITEM
+from stepwell.persistence.tables.waits import SIGNAL, WAIT
 
-_WAIT: Final = (
-    ("workflow_id", "uuid"),
-    ("position", "int"),
-    ("id", "uuid"),
-    ("kind", "text"),
-    ("since", "timestamptz"),
-    ("until", "timestamptz"),
-    ("message", "text"),
-    ("choices", "json"),
-    ("shown", "json"),
-)
-_SIGNAL: Final = (
-    ("workflow_id", "uuid"),
-    ("name", "text"),
-    ("data", "json"),
-    ("sender", "text"),
-    ("at", "timestamptz"),
-)
-
-# Composite types of rows, see `engine_statements.TYPES`.
-WAIT_TYPES: Final = {"checkpoint_wait": _WAIT, "checkpoint_signal": _SIGNAL}
-
+# The condition of a stage of a checkpoint: its row belongs to a workflow that the stage `written` has changed.
+# `(x IN (...)) IS TRUE` always uses a hash table. A bare IN might use another plan if the planner expects few rows.
+IS_WRITTEN: Final = "({0}.workflow_id IN (SELECT id FROM written)) IS TRUE"
 
 # Stages of `engine_statements.CHECKPOINT_AND_FLOW`, which follow the stage `written`: the waits $16 that have begun,
 # the places $17 and $18 of those that have ended, the signals $19 that are stored, and the names $21 of those that the
 # workflows $20 have taken. A step that waits again replaces the row of its earlier wait. $22 are tasks and uploads
 # whose files the workflows $23 need from now on.
 WRITE_WAITS: Final = f"""new_waits AS (
-    INSERT INTO waits ({names(_WAIT)}, tenant)
-    SELECT {names(_WAIT, "n.")}, w.tenant
-    FROM unnest($16::checkpoint_wait[]) AS n JOIN workflows AS w ON w.id = n.workflow_id
+    INSERT INTO waits ({names(WAIT.columns)}, tenant)
+    SELECT {names(WAIT.columns, "n.")}, w.tenant
+    FROM unnest($16::{WAIT.name}[]) AS n JOIN workflows AS w ON w.id = n.workflow_id
     WHERE {IS_WRITTEN.format("n")}
-    ON CONFLICT (workflow_id, position) DO UPDATE SET {assign(_WAIT[2:], "excluded")}
+    ON CONFLICT (workflow_id, position) DO UPDATE SET {assign(WAIT.columns[2:], "excluded")}
 ), ended_waits AS (
     DELETE FROM waits AS t USING unnest($17::uuid[], $18::int[]) AS n(workflow_id, position)
     WHERE t.workflow_id = n.workflow_id AND t.position = n.position AND {IS_WRITTEN.format("n")}
 ), new_signals AS (
-    INSERT INTO signals ({names(_SIGNAL)})
-    SELECT {names(_SIGNAL, "n.")} FROM unnest($19::checkpoint_signal[]) AS n
+    INSERT INTO signals ({names(SIGNAL.columns)})
+    SELECT {names(SIGNAL.columns, "n.")} FROM unnest($19::{SIGNAL.name}[]) AS n
     WHERE {IS_WRITTEN.format("n")}
-    ON CONFLICT (workflow_id, name) DO UPDATE SET {assign(_SIGNAL[2:], "excluded")}
+    ON CONFLICT (workflow_id, name) DO UPDATE SET {assign(SIGNAL.columns[2:], "excluded")}
 ), taken_signals AS (
     DELETE FROM signals AS t USING unnest($20::uuid[], $21::text[]) AS n(workflow_id, name)
     WHERE t.workflow_id = n.workflow_id AND t.name = n.name AND {IS_WRITTEN.format("n")}
@@ -59,6 +43,24 @@ WRITE_WAITS: Final = f"""new_waits AS (
     WHERE {IS_WRITTEN.format("n")}
     ON CONFLICT DO NOTHING
 )"""  # noqa: S608 - built from the constants above
+
+# An item that repeats keeps its best result so far.
+_ASSIGN_STATE: Final = assign(steps.STATE, "excluded", result="coalesce(excluded.result, t.result)")
+
+# A stage of `engine_statements.CHECKPOINT_AND_FLOW`: the items $24, new ones and those that have changed. An item may
+# be both, and an UPDATE wouldn't see a row that the same statement inserts. The `value` of an item never changes, so
+# only a new item has it here.
+WRITE_ITEMS: Final = f"""written_items AS (
+    INSERT INTO step_items AS t ({names(ITEM.columns)})
+    SELECT {names(ITEM.columns, "n.")} FROM unnest($24::{ITEM.name}[]) AS n
+    WHERE {IS_WRITTEN.format("n")}
+    ON CONFLICT (workflow_id, position, item) DO UPDATE SET {_ASSIGN_STATE}
+)"""  # noqa: S608 - built from the constants above
+
+LOAD_ITEMS: Final = f"""
+SELECT {names(without(ITEM.columns, "result"))}
+FROM step_items WHERE workflow_id = ANY($1::uuid[]) ORDER BY workflow_id, position, item
+"""  # noqa: S608 - built from the constants above
 
 # A column of `engine_statements.LOAD_WORKFLOWS`. A workflow without flow control has no signals.
 LOAD_SIGNALS: Final = """CASE WHEN has_flow THEN (

@@ -21,8 +21,8 @@ from stepwell.lifecycle.records import NewWorkflow
 from stepwell.persistence.connections.connection_pool import SmallPool
 from stepwell.persistence.connections.database import Connect, is_outage
 from stepwell.persistence.rows import engine_statements as sql
-from stepwell.persistence.rows.decode_rows import Row
 from stepwell.persistence.rows.encode_rows import InsertRows, insert_rows, references
+from stepwell.persistence.tables.column import Row
 from stepwell.runtime.batching import BatchedCalls, ItemFailure, Weight
 from stepwell.runtime.offloop import off_loop
 

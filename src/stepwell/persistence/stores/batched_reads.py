@@ -20,10 +20,12 @@ from stepwell.lifecycle.preconditions import Version
 from stepwell.lifecycle.records import StepRecord, WorkflowParts, WorkflowRecord
 from stepwell.persistence.connections.connection_pool import SmallPool
 from stepwell.persistence.connections.database import is_outage
-from stepwell.persistence.rows.decode_rows import Row, item_counts, step_attempts, step_record, workflow_record
-from stepwell.persistence.schema.tables import steps, tasks, workflows
 from stepwell.persistence.stores.step_attempt_queries import attempt_columns, with_attempts
 from stepwell.persistence.stores.workflow_queries import item_counts_column, result_column, summarised, weight
+from stepwell.persistence.tables.column import Row
+from stepwell.persistence.tables.steps import item_counts, step_attempts, step_record, steps
+from stepwell.persistence.tables.tasks import tasks
+from stepwell.persistence.tables.workflows import workflow_record, workflows
 from stepwell.rules.large_workflow_records import SMALL_BYTES, FoundWorkflow, LargeWorkflow
 from stepwell.runtime.batching import BatchedCalls, ItemFailure
 

@@ -13,8 +13,8 @@ from stepwell.lifecycle.feature_level import FEATURE_LEVEL
 from stepwell.lifecycle.records import TaskRecord
 from stepwell.persistence.connections.connection_pool import SmallPool
 from stepwell.persistence.connections.database import unavailable_in_outage
-from stepwell.persistence.rows.decode_rows import Row, task
-from stepwell.persistence.rows.engine_statements import TASK_COLUMNS
+from stepwell.persistence.tables.column import Row, names
+from stepwell.persistence.tables.tasks import TASK, read_task
 from stepwell.rules.list_records import TaskPlace
 
 # The maximum. A connection is opened only if all others are in use, so without cleanups there is none.
@@ -90,7 +90,7 @@ WITH mine AS MATERIALIZED (
     FROM cleanups AS c JOIN workflows AS w ON w.id = c.workflow_id
     WHERE c.workflow_id = $2 AND c.owner = $1 FOR UPDATE OF c
 ), page AS MATERIALIZED (
-    SELECT {", ".join(TASK_COLUMNS)} FROM tasks
+    SELECT {names(TASK.columns)} FROM tasks
     WHERE workflow_id = $2 AND deleted_at IS NULL AND (position, attempt) > ($3, $4) AND EXISTS (SELECT FROM mine)
     ORDER BY position, attempt LIMIT $5
 ), begun AS (
@@ -192,5 +192,7 @@ class PostgresCleanups:
 
 
 def _task(row: Row) -> TaskToClean:
-    record = TaskRecord(task(row), row["workflow_id"], row["step_id"], TaskType(row["task_type"]), row["started_at"])
+    record = TaskRecord(
+        read_task(row), row["workflow_id"], row["step_id"], TaskType(row["task_type"]), row["started_at"]
+    )
     return TaskToClean(record, row["referenced_by"], row["begun"])

@@ -16,9 +16,12 @@ from stepwell.contract.events import DeliveryAttemptPublic, DeliveryPublic
 from stepwell.lifecycle.preconditions import Preconditions, Version
 from stepwell.lifecycle.webhook_deliveries import delivery_id
 from stepwell.persistence.connections.database import unavailable_in_outage
-from stepwell.persistence.rows.decode_rows import Row, event_type
-from stepwell.persistence.schema.tables import deliveries, idempotency_keys, workflows
 from stepwell.persistence.stores.workflow_queries import visible
+from stepwell.persistence.tables.column import Row
+from stepwell.persistence.tables.deliveries import deliveries
+from stepwell.persistence.tables.events import event_type
+from stepwell.persistence.tables.idempotency_keys import idempotency_keys
+from stepwell.persistence.tables.workflows import workflows
 from stepwell.ports.webhooks import AddressedDelivery
 
 _read_attempts = json.Decoder(list[DeliveryAttemptPublic]).decode

@@ -36,9 +36,10 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from stepwell.basics.tenancy import TenantScope
 from stepwell.contract.enums import WorkflowStatus
 from stepwell.persistence.connections.database import unavailable_in_outage
-from stepwell.persistence.rows.decode_rows import Row, history_event
-from stepwell.persistence.schema.tables import events, workflows
 from stepwell.persistence.stores.workflow_queries import visible
+from stepwell.persistence.tables.column import Row
+from stepwell.persistence.tables.events import events, history_event
+from stepwell.persistence.tables.workflows import workflows
 from stepwell.rules.event_feed import EVERYTHING, FeedCursor, FeedEvent, FeedFilter, FeedPage, HistoryPage
 
 # A page reads at most so many events, even if few of them match the filter.

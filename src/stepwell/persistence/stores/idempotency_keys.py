@@ -20,7 +20,7 @@ from stepwell.basics.idempotency import Reservation, ReservedKey, StoredAnswer, 
 from stepwell.basics.tenancy import TenantScope
 from stepwell.persistence.connections.connection_pool import SmallPool
 from stepwell.persistence.connections.database import unavailable_in_outage
-from stepwell.persistence.rows.decode_rows import Row
+from stepwell.persistence.tables.column import Row
 
 CONNECTIONS: Final = 3
 _READS: Final = 10

@@ -9,11 +9,12 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from stepwell.basics.tenancy import TenantScope
 from stepwell.contract.enums import StepStatus
 from stepwell.lifecycle.records import ItemRecord
-from stepwell.persistence.rows.decode_rows import Row, step_attempts
-from stepwell.persistence.rows.flow_rows import read_item
-from stepwell.persistence.schema.tables import step_items, steps, tasks, workflows
 from stepwell.persistence.stores.step_attempt_queries import item_costs
 from stepwell.persistence.stores.workflow_queries import visible
+from stepwell.persistence.tables.column import Row
+from stepwell.persistence.tables.steps import read_item, step_attempts, step_items, steps
+from stepwell.persistence.tables.tasks import tasks
+from stepwell.persistence.tables.workflows import workflows
 from stepwell.rules.list_records import ItemFilter, ItemSlice
 
 

@@ -31,13 +31,15 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.dialects.postgresql import JSON, aggregate_order_by
 
 from stepwell.basics.tenancy import TenantScope
+from stepwell.contract.enums import RunIf
 from stepwell.lifecycle.records import NO_INPUTS, StoredInputs, WorkflowParts
 from stepwell.persistence.connections.connection_pool import SmallPool
-from stepwell.persistence.rows.decode_rows import Row, run_if, workflow_record
 from stepwell.persistence.rows.item_results import FINAL_MAX_BYTES, result_bytes_of, result_of
-from stepwell.persistence.schema.tables import steps, workflows
 from stepwell.persistence.stores.step_attempt_queries import attempt_columns, with_attempts
 from stepwell.persistence.stores.workflow_queries import item_counts_column, summarised
+from stepwell.persistence.tables.column import Row
+from stepwell.persistence.tables.steps import steps
+from stepwell.persistence.tables.workflows import workflow_record, workflows
 from stepwell.rules.large_workflow_records import (
     STATES_PER_BLOCK,
     AnswerSize,
@@ -169,7 +171,7 @@ class LargeWorkflows:
 
 def _stored_step(row: Row) -> StoredStep:
     values = {name: row[name] for name in StoredStep.__struct_fields__}
-    return StoredStep(**values | {"run_if": run_if(row)})
+    return StoredStep(**values | {"run_if": RunIf(row["run_if"] or RunIf.ALL_COMPLETED)})
 
 
 @cache

@@ -10,8 +10,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from stepwell.basics.tenancy import TenantScope
 from stepwell.contract.enums import WaitKind
 from stepwell.lifecycle.model import Wait
-from stepwell.persistence.rows.decode_rows import Row
-from stepwell.persistence.schema.tables import steps, waits, workflows
+from stepwell.persistence.tables.column import Row
+from stepwell.persistence.tables.steps import steps
+from stepwell.persistence.tables.waits import waits
+from stepwell.persistence.tables.workflows import workflows
 from stepwell.rules.list_records import DecisionFilter, StoredDecision
 
 _read_choices: Final = json.Decoder(tuple[str, ...]).decode

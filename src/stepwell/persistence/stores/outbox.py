@@ -16,7 +16,8 @@ from stepwell.lifecycle.feature_level import FEATURE_LEVEL
 from stepwell.lifecycle.webhook_deliveries import MAX_ATTEMPTS, DeliveryVerdict, DueDelivery
 from stepwell.persistence.connections.connection_pool import SmallPool
 from stepwell.persistence.connections.database import unavailable_in_outage
-from stepwell.persistence.rows.decode_rows import Row, history_event
+from stepwell.persistence.tables.column import Row
+from stepwell.persistence.tables.events import history_event
 from stepwell.ports.webhooks import Backlog
 
 # The maximum. A connection is opened only if all others are in use, so without webhooks there is none.

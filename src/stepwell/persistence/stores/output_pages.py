@@ -18,7 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from stepwell.basics.folder_names import DefinitionKey, StepOrItem, StepPaths
 from stepwell.basics.tenancy import TenantScope
 from stepwell.contract.tasks import Output
-from stepwell.persistence.rows.decode_rows import Row
+from stepwell.persistence.tables.column import Row
 from stepwell.rules.list_records import OutputCursor, StoredOutput
 from stepwell.runtime.offloop import off_loop
 

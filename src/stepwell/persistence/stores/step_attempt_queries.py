@@ -30,7 +30,9 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import aggregate_order_by
 
 from stepwell.contract.enums import CancelReceipt, TaskStatus
-from stepwell.persistence.schema.tables import steps, tasks, workflows
+from stepwell.persistence.tables.steps import steps
+from stepwell.persistence.tables.tasks import tasks
+from stepwell.persistence.tables.workflows import workflows
 
 
 def workflow_costs() -> Select[Any]:
@@ -63,7 +65,7 @@ def _step_costs() -> Subquery:
 
 @cache
 def attempt_columns() -> tuple[ColumnElement[Any], ...]:
-    """The columns that `decode_rows.step_attempts` decodes, of `with_attempts`."""
+    """The columns that `tables.steps.step_attempts` decodes, of `with_attempts`."""
     return (
         _latest.c.provider.label("latest_provider"),
         _latest.c.sent.op("->>", return_type=Text())(literal_column("'model'")).label("latest_model"),

@@ -20,7 +20,7 @@ from stepwell.basics.errors import NotFound, QuotaExceeded, UploadInUse
 from stepwell.basics.tenancy import TenantScope
 from stepwell.persistence.connections.connection_pool import SmallPool
 from stepwell.persistence.connections.database import unavailable_in_outage
-from stepwell.persistence.rows.decode_rows import Row
+from stepwell.persistence.tables.column import Row
 from stepwell.ports.uploads import CONTINUE_S, PENDING_S, RECHECK_S, UploadStatus
 from stepwell.rules.uploads import (
     NewUpload,

@@ -40,7 +40,6 @@ from sqlalchemy.dialects.postgresql import JSON, aggregate_order_by
 from stepwell.basics.tenancy import TenantScope
 from stepwell.contract.enums import EventType, SkipReason, StepStatus, WorkflowStatus
 from stepwell.lifecycle.records import WHOLE, Ownership, WorkflowParts
-from stepwell.persistence.rows.decode_rows import Row
 from stepwell.persistence.rows.item_results import (
     FINAL_MAX_BYTES,
     ITEMS_DONE,
@@ -49,8 +48,12 @@ from stepwell.persistence.rows.item_results import (
     result_bytes_of,
     result_of,
 )
-from stepwell.persistence.schema.tables import events, labels, processes, steps, workflows
+from stepwell.persistence.schema.tables import processes
 from stepwell.persistence.stores.step_attempt_queries import attempt_columns, with_attempts, workflow_costs
+from stepwell.persistence.tables.column import Row
+from stepwell.persistence.tables.events import events
+from stepwell.persistence.tables.steps import steps
+from stepwell.persistence.tables.workflows import labels, workflows
 from stepwell.rules.list_records import ListFilter, WorkflowFilter
 
 _FORMS: Final = 256  # statements of so many forms are kept: clients choose the form
@@ -267,7 +270,7 @@ def result_column(table: FromClause) -> ColumnElement[Any]:
 
 
 def item_counts_column() -> ColumnElement[Any]:
-    """The column that `decode_rows.item_counts` decodes, of `steps`."""
+    """The column that `tables.steps.item_counts` decodes, of `steps`."""
     return literal_column(counts_of(steps.name), JSON()).label("item_counts")
 
 

@@ -38,18 +38,8 @@ from stepwell.lifecycle.preconditions import Version
 from stepwell.lifecycle.records import Ownership, StepRecord, StoredInputs, TaskRecord, WorkflowParts, WorkflowRecord
 from stepwell.persistence.connections.connection_pool import SmallPool
 from stepwell.persistence.connections.database import unavailable_in_outage
-from stepwell.persistence.rows.decode_rows import (
-    Row,
-    history_event,
-    item_counts,
-    step_attempts,
-    step_record,
-    task,
-    task_type,
-    workflow_record,
-)
 from stepwell.persistence.rows.item_results import result_bytes_of
-from stepwell.persistence.schema.tables import artifact_references, events, file_removals, steps, tasks, workflows
+from stepwell.persistence.schema.tables import artifact_references, file_removals
 from stepwell.persistence.stores import workflow_queries
 from stepwell.persistence.stores.batched_reads import WorkflowLoader
 from stepwell.persistence.stores.cost_queries import read_costs
@@ -67,6 +57,11 @@ from stepwell.persistence.stores.workflow_queries import (
     read_ownership,
     visible,
 )
+from stepwell.persistence.tables.column import Row
+from stepwell.persistence.tables.events import events, history_event
+from stepwell.persistence.tables.steps import item_counts, step_attempts, step_record, steps, task_type
+from stepwell.persistence.tables.tasks import read_task, tasks
+from stepwell.persistence.tables.workflows import workflow_record, workflows
 from stepwell.rules.daily_costs import CostQuery, CostSum
 from stepwell.rules.large_workflow_records import (
     SMALL_PAGE_BYTES,
@@ -423,7 +418,7 @@ def _task_slice(
 
 def _task_record(row: Row) -> TaskRecord:
     return TaskRecord(
-        task=task(row),
+        task=read_task(row),
         workflow_id=row["workflow_id"],
         step_id=row["step_id"],
         task_type=task_type(row["task_type"]),

@@ -27,19 +27,13 @@ from stepwell.persistence.connections.database import Connect, unavailable_in_ou
 from stepwell.persistence.connections.timestamp_codec import with_timestamp_codec
 from stepwell.persistence.rows import claim_statements as claims
 from stepwell.persistence.rows import engine_statements as sql
-from stepwell.persistence.rows.decode_rows import (
-    parent_link,
-    read_labels,
-    read_object,
-    step_record,
-    task,
-    workflow_state,
-)
 from stepwell.persistence.rows.encode_rows import checkpoint_rows, more_rows
-from stepwell.persistence.rows.flow_rows import read_item, read_signals
-from stepwell.persistence.rows.flow_statements import UNPARK
-from stepwell.persistence.rows.item_statements import LOAD_ITEMS
+from stepwell.persistence.rows.flow_statements import LOAD_ITEMS, UNPARK
 from stepwell.persistence.stores.batched_inserts import WorkflowInserter
+from stepwell.persistence.tables.steps import read_item, step_record
+from stepwell.persistence.tables.tasks import read_task
+from stepwell.persistence.tables.waits import read_signals
+from stepwell.persistence.tables.workflows import parent_link, read_labels, read_object, workflow_state
 from stepwell.ports.storage import CONCURRENT_WRITES, PAUSED_A_PAGE, POSTPONED_S, STEPS_A_PAGE
 
 _NO_TRIALS = 2**31 - 1  # unclean ends, more than there ever are within ten minutes
@@ -295,7 +289,7 @@ async def _load(connection: Any, ids: list[UUID]) -> list[LoadedWorkflow]:
             loaded[row["workflow_id"]].items.append(read_item(row))
     for row in open_tasks:
         with _recording_unreadable(loaded[row["workflow_id"]]):
-            loaded[row["workflow_id"]].open_tasks.append(task(row))
+            loaded[row["workflow_id"]].open_tasks.append(read_task(row))
     return list(loaded.values())
 
 

@@ -1,0 +1,191 @@
+"""Columns, and what follows from them: composite types of rows, and functions that encode and decode rows.
+
+A table is a class of columns. Each column stands there once, with its SQL type, and with the field of a struct that it
+stores:
+- `field` is the name of the field, if it isn't that of the column.
+- `of` is what the argument of `encode` is called that has the field. It is the last argument of all if it isn't named.
+- `encode` converts the field's value into that of the column, and `decode` does the reverse.
+- `null` is the value of the field that is stored as NULL, if it isn't None.
+"""
+
+from collections.abc import Callable, Iterable
+from datetime import datetime
+from typing import Any, Final, TypeAlias, TypedDict, TypeVar, Unpack
+from uuid import UUID
+
+import msgspec
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    DateTime,
+    Double,
+    Integer,
+    MetaData,
+    Table,
+    Text,
+    TypedColumns,
+    Uuid,
+    literal_column,
+)
+from sqlalchemy.dialects.postgresql import ARRAY, JSON
+
+T = TypeVar("T")
+Columns: TypeAlias = tuple[Column[Any], ...]
+Row: TypeAlias = Any  # asyncpg's Record or SQLAlchemy's RowMapping: both are read by column name
+Decoder: TypeAlias = Callable[[Row], T]
+
+metadata: Final = MetaData(
+    naming_convention={
+        "pk": "%(table_name)s_pkey",
+        "fk": "%(table_name)s_%(column_0_name)s_fkey",
+        "uq": "%(table_name)s_%(column_0_N_name)s_key",
+        "ix": "%(table_name)s_by_%(column_0_N_name)s",
+    }
+)
+
+
+encode_json: Final = msgspec.json.Encoder().encode
+
+
+class StoredField(TypedDict, total=False):
+    """The field that a column stores, as above."""
+
+    field: str
+    of: str
+    encode: Callable[[Any], Any]
+    decode: Callable[[Any], Any]
+    null: Any
+
+
+def time(*, nullable: bool = True, **field: Unpack[StoredField]) -> Column[datetime]:
+    return Column(DateTime(timezone=True), nullable=nullable, info={**field})
+
+
+def text(*, nullable: bool = False, **field: Unpack[StoredField]) -> Column[str]:
+    return Column(Text(), nullable=nullable, info={**field})
+
+
+def uuid(*, nullable: bool = False, key: bool = False, **field: Unpack[StoredField]) -> Column[UUID]:
+    """*key*: it is the primary key of the table."""
+    return Column(Uuid(), nullable=nullable, primary_key=key, info={**field})
+
+
+def json(*, nullable: bool = False, **field: Unpack[StoredField]) -> Column[Any]:
+    """JSON and not JSONB, because JSONB changes what clients and providers sent: the order of keys, 1.0, -0.
+
+    `database.create_api_engine` passes it on as encoded bytes: a result goes from the row to the response undecoded.
+    """
+    return Column(JSON(), nullable=nullable, info={**field})
+
+
+def seconds(*, nullable: bool = False, **field: Unpack[StoredField]) -> Column[float]:
+    return Column(Double(), nullable=nullable, info={**field})
+
+
+def integer(*, nullable: bool = False, default: int | None = None, **field: Unpack[StoredField]) -> Column[int]:
+    return Column(Integer(), nullable=nullable, server_default=_default(default), info={**field})
+
+
+def bigint(*, nullable: bool = False, default: int | None = None) -> Column[int]:
+    return Column(BigInteger(), nullable=nullable, server_default=_default(default))
+
+
+def count() -> Column[int]:
+    return integer(default=0)
+
+
+def flag(**field: Unpack[StoredField]) -> Column[bool]:
+    return Column(Boolean(), nullable=False, server_default=literal_column("false"), info={**field})
+
+
+def positions(**field: Unpack[StoredField]) -> Column[Any]:
+    return Column(ARRAY(Integer), nullable=False, info={**field})
+
+
+def _default(value: int | None) -> Any:
+    return None if value is None else literal_column(str(value))
+
+
+def part_of(table: Table, declaration: type[TypedColumns]) -> Columns:
+    """Return those of the table's columns that the body of *declaration* has."""
+    return tuple(column for column in table.c if column.name in vars(declaration))
+
+
+def without(columns: Iterable[Column[Any]], *unwanted: str) -> Columns:
+    """Return *columns* without those with the names *unwanted*."""
+    return tuple(column for column in columns if column.name not in unwanted)
+
+
+def names(columns: Iterable[Column[Any]], prefix: str = "") -> str:
+    """Return the names of *columns* as SQL, each behind the *prefix*."""
+    return ", ".join(prefix + column.name for column in columns)
+
+
+def assign(columns: Columns, source: str, **others: str) -> str:
+    """Return the SQL that sets each of *columns* to that of *source*. *others* has the SQL of other values by name."""
+    return ", ".join(f"{column.name} = {others.get(column.name, f'{source}.{column.name}')}" for column in columns)
+
+
+class RowType:
+    """A composite type of the database, whose rows are parameters of statements.
+
+    A migration has created it with these columns. It is never altered, because processes of an earlier version use it:
+    a change creates another type. `encode` returns a row. It has the *arguments*. A column with the name of an argument
+    has its value, and the other columns are fields.
+
+    Hot path (see `stepwell.persistence`): `encode` is generated as source, because `operator.attrgetter` takes twice as
+    long.
+    """
+
+    by_name: Final[dict[str, "RowType"]] = {}
+
+    def __init__(self, name: str, columns: Iterable[Column[Any]], arguments: str) -> None:
+        self.name, self.columns = name, tuple(columns)
+        known = arguments.split(", ")
+        values = ", ".join(c.name if c.name in known else _encoded(c, known[-1]) for c in self.columns)
+        self.encode: Callable[..., tuple[Any, ...]] = _generate(f"lambda {arguments}: ({values},)", self.columns)
+        RowType.by_name[name] = self
+
+
+def decoder(columns: Iterable[Column[Any]], into: Callable[..., T]) -> Decoder[T]:
+    """Return a function that decodes *columns* of a row, and calls *into* with the values of their fields by name."""
+    columns = tuple(columns)
+    values = ", ".join(f"{column.info.get('field', column.name)}={_decoded(column)}" for column in columns)
+    return _generate(f"lambda row: into({values})", columns, into=into)
+
+
+def _encoded(column: Column[Any], argument: str) -> str:
+    """Return the source of the column's value. *argument* has its field, unless the column names another one."""
+    field = f"{column.info.get('of', argument)}.{column.info.get('field', column.name)}"
+    value = _converted(column, "encode", field)
+    if not column.nullable or (value == field and "null" not in column.info):
+        return value
+    return f"None if {field} is {_null(column)} else {value}"
+
+
+def _decoded(column: Column[Any]) -> str:
+    """Return the source of the value of the column's field."""
+    value = f"row[{column.name!r}]"
+    if not column.nullable or not column.info.keys() & {"decode", "null"}:
+        return _converted(column, "decode", value)
+    return f"{_null(column)} if (_ := {value}) is None else {_converted(column, 'decode', '_')}"
+
+
+def _converted(column: Column[Any], conversion: str, value: str) -> str:
+    return f"{conversion}_{column.name}({value})" if conversion in column.info else value
+
+
+def _null(column: Column[Any]) -> str:
+    return f"null_{column.name}" if "null" in column.info else "None"
+
+
+def _generate(source: str, columns: Columns, **others: Any) -> Callable[..., Any]:
+    names = {f"{option}_{column.name}": value for column in columns for option, value in column.info.items()}
+    generated: Callable[..., Any] = eval(source, names | others)  # noqa: S307
+    return generated
+
+
+def to_json(value: Any) -> str:
+    """Encode a value for a column of JSON."""
+    return encode_json(value).decode()

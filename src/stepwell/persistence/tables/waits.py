@@ -1,0 +1,69 @@
+"""The tables `waits` and `signals`: their columns, and the structs that the rows become."""
+
+from datetime import datetime
+from typing import Final
+
+from msgspec import Raw, Struct, json
+from sqlalchemy import Index, PrimaryKeyConstraint, Table, TypedColumns, text
+
+from stepwell.lifecycle.model import StoredSignal
+from stepwell.persistence.tables import column
+from stepwell.persistence.tables.column import RowType, metadata, to_json, without
+
+
+class WaitColumns(TypedColumns):
+    """The open decisions, a row for each, as people see them. `shown` has the inputs that a decision is about."""
+
+    workflow_id = column.uuid()
+    position = column.integer()
+    id = column.uuid()
+    kind = column.text()
+    tenant = column.text(nullable=True)
+    since = column.time(nullable=False)
+    until = column.time()
+    message = column.text(nullable=True, of="view")
+    choices = column.json(encode=to_json)
+    shown = column.json(of="view", field="inputs", encode=bytes.decode)
+
+
+class SignalColumns(TypedColumns):
+    """The signals that have arrived and that no step has taken yet."""
+
+    workflow_id = column.uuid()
+    name = column.text()
+    data = column.json(encode=bytes.decode)
+    sender = column.text(field="by")
+    at = column.time(nullable=False)
+
+
+waits = Table(
+    "waits",
+    metadata,
+    WaitColumns,
+    PrimaryKeyConstraint("workflow_id", "position"),
+    Index(
+        "waits_for_decisions",
+        *(text("coalesce(tenant, '')"), "since", "workflow_id", "position"),
+        postgresql_where=text("kind = 'decision'"),
+    ),
+)
+signals = Table("signals", metadata, SignalColumns, PrimaryKeyConstraint("workflow_id", "name"))
+
+WAIT: Final = RowType("checkpoint_wait", without(waits.c, "tenant"), "workflow_id, position, view, wait")
+SIGNAL: Final = RowType("checkpoint_signal", signals.c, "workflow_id, name, signal")
+
+
+class _Signal(Struct):
+    data: Raw
+    sender: str
+    at: datetime
+
+
+_read_signals: Final = json.Decoder(dict[str, _Signal]).decode
+
+
+def read_signals(text: str | None) -> dict[str, StoredSignal]:
+    """Decode the column `signals` of `engine_statements.LOAD_WORKFLOWS`."""
+    if text is None:
+        return {}
+    return {name: StoredSignal(bytes(each.data), each.sender, each.at) for name, each in _read_signals(text).items()}

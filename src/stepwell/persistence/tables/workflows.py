@@ -1,0 +1,249 @@
+"""The tables `workflows` and `labels`: their columns and indexes, and the structs that the rows become.
+
+No index contains a column that changes with every transition, so that these updates stay HOT (heap-only tuples).
+"""
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+from msgspec import json
+from sqlalchemy import Column, Index, Integer, PrimaryKeyConstraint, Table, TypedColumns, Uuid, literal_column, text
+
+from stepwell.contract.enums import WorkflowStatus
+from stepwell.contract.tasks import CostSums
+from stepwell.lifecycle.child_records import ParentLink
+from stepwell.lifecycle.model import WorkflowState
+from stepwell.lifecycle.records import Summary, WorkflowRecord
+from stepwell.persistence.tables import column
+from stepwell.persistence.tables.column import Columns, Decoder, Row, RowType, decoder, metadata, part_of
+from stepwell.rules.prices import CurrencySum, cost_sums
+
+read_object: Final = json.Decoder(dict[str, Any]).decode
+_read_sums: Final = json.Decoder(list[CurrencySum]).decode
+
+
+class _NewWorkflowColumns(TypedColumns):
+    """The columns that never change after create."""
+
+    id = column.uuid(key=True)
+    tenant = column.text(nullable=True, of="record")
+    origin_instance = column.text(of="record")
+    origin_zone = column.text(nullable=True, of="record")
+    origin_reference = column.text(nullable=True, of="record")
+    config = column.json(decode=read_object, of="record")
+    suppress_subtask_events = column.flag(of="record")
+    total_steps = column.integer(of="record")
+    final_position = column.integer(of="new")
+    definition_bytes = column.integer(default=0, of="new")
+    feature_level = column.integer(default=1, of="new")
+    inputs = column.json(nullable=True, of="stored", encode=bytes.decode)
+    inputs_schema = column.json(nullable=True, of="stored", encode=bytes.decode)
+    evaluates = column.flag(of="stored")
+    has_flow = column.flag(of="new")
+    created_at = column.time(nullable=False, of="record")
+
+
+class _WorkflowStateColumns(TypedColumns):
+    """The columns that every checkpoint writes."""
+
+    status = column.text(decode=WorkflowStatus)
+    name = column.text()
+    description = column.text(nullable=True)
+    webhook_url = column.text(nullable=True)
+    completed_steps = column.count()
+    execution_id = column.uuid(nullable=True)
+    failure = column.text(nullable=True)
+    started_at = column.time()
+    completed_at = column.time()
+    updated_at = column.time(nullable=False)
+    deleted_at = column.time()
+    deadline_at = column.time()
+    timeout_left_s = column.seconds(nullable=True)
+    owner = column.uuid(nullable=True)
+    epoch = column.count()
+    last_event = column.count()
+    crashes = column.count()
+
+
+class WorkflowColumns(_WorkflowStateColumns, _NewWorkflowColumns):
+    """The workflows, each with its state. `wake_at` is set while it is parked; the others are about sub-workflows."""
+
+    wake_at = column.time()
+    parent_id = column.uuid(nullable=True)
+    parent_step = column.text(nullable=True)
+    parent_item = column.integer(nullable=True)
+    root_id = column.uuid(nullable=True)
+    depth = column.count()
+    child_ends = column.count()
+    sub_workflows = column.count()
+    sub_workflow_steps = column.count()
+    sub_workflow_bytes = column.bigint(default=0)
+
+
+NEWEST: Final = ("created_at", "id")
+workflows = Table(
+    "workflows",
+    metadata,
+    WorkflowColumns,
+    # Each index contains all columns that the list filters by, so that no other index and no row is read, whatever the
+    # filters are and however many rows they reject. Each row is in four indexes, because an index that begins with
+    # `tenant` has no order for `tenant IS NULL`.
+    Index(
+        "workflows_list_by_created",
+        *NEWEST,
+        postgresql_include=["status", "tenant", "origin_instance", "deleted_at", "parent_id"],
+    ),
+    Index(
+        "workflows_list_by_status",
+        "status",
+        *NEWEST,
+        postgresql_include=["tenant", "origin_instance", "deleted_at", "parent_id"],
+    ),
+    Index(
+        "workflows_list_by_tenant",
+        "tenant",
+        *NEWEST,
+        postgresql_include=["status", "origin_instance", "deleted_at", "parent_id"],
+        postgresql_where=text("tenant IS NOT NULL"),
+    ),
+    Index(
+        "workflows_list_without_tenant",
+        *NEWEST,
+        postgresql_include=["status", "origin_instance", "deleted_at", "parent_id"],
+        postgresql_where=text("tenant IS NULL"),
+    ),
+    Index(
+        "workflows_list_by_instance",
+        "origin_instance",
+        *NEWEST,
+        postgresql_include=["status", "tenant", "deleted_at", "parent_id"],
+    ),
+    # A name or a reference may have 1 or 2 kB, and an index row at most 2.7 kB, so these lack columns of the others.
+    Index(
+        "workflows_list_by_name",
+        literal_column("lower(name)").label("lower_name"),
+        *NEWEST,
+        postgresql_ops={"lower_name": "text_pattern_ops"},
+        postgresql_include=["name", "status", "tenant", "deleted_at", "parent_id"],
+    ),
+    Index(
+        "workflows_list_by_reference",
+        "origin_reference",
+        *NEWEST,
+        postgresql_include=["status", "tenant", "deleted_at", "parent_id"],
+        postgresql_where=text("origin_reference IS NOT NULL"),
+    ),
+    Index(
+        "workflows_list_by_zone",
+        "origin_zone",
+        *NEWEST,
+        postgresql_include=["status", "tenant", "origin_instance", "deleted_at", "parent_id"],
+        postgresql_where=text("origin_zone IS NOT NULL"),
+    ),
+    # A workflow's completed_at changes together with its status, so this index makes no other update slower.
+    Index("workflows_by_completed_at", "completed_at", postgresql_where=text("completed_at IS NOT NULL")),
+    Index("workflows_by_owner", "owner", "id", postgresql_where=text("owner IS NOT NULL")),
+    Index(
+        "workflows_to_admit",
+        *(text("coalesce(tenant, '')"), "started_at", "id"),
+        postgresql_include=["tenant"],
+        postgresql_where=text("status = 'RUNNING' AND owner IS NULL AND wake_at IS NULL"),
+    ),
+    Index(
+        *("workflows_due", "status", "wake_at"),  # those that are parked, in the order in which they are due
+        postgresql_include=["feature_level"],
+        postgresql_where=text("wake_at IS NOT NULL"),
+    ),
+    # Those of one parent.
+    Index("workflows_by_parent", "parent_id", "id", postgresql_where=text("parent_id IS NOT NULL")),
+    # Those that some version doesn't understand, so that such a version finds them without reading all that wait.
+    Index("workflows_by_feature_level", "feature_level", "id", postgresql_where=text("feature_level > 1")),
+    postgresql_with={
+        "fillfactor": "80",
+        "autovacuum_vacuum_scale_factor": "0.05",
+        "autovacuum_vacuum_insert_scale_factor": "0.05",
+    },
+)
+
+
+class LabelColumns(TypedColumns):
+    """The labels of workflows, each as `key:value`. `created_at` is that of the workflow, for lists by label."""
+
+    workflow_id = column.uuid()
+    label = column.text()
+    created_at = column.time(nullable=False)
+
+
+labels = Table(
+    "labels",
+    metadata,
+    LabelColumns,
+    PrimaryKeyConstraint("workflow_id", "label"),
+    Index("labels_by_label", "label", "created_at", "workflow_id"),
+)
+
+_NEW: Final = part_of(workflows, _NewWorkflowColumns)
+STATE: Final = part_of(workflows, _WorkflowStateColumns)
+CHANGING: Final = (*STATE, *workflows.c["wake_at", "parent_id", "depth"])
+_FENCE: Final[Columns] = (
+    workflows.c.id,
+    Column("fence_owner", Uuid(), info={"of": "decision", "field": "owner"}),
+    Column("fence_epoch", Integer(), info={"of": "decision", "field": "epoch"}),
+    Column("fence_event", Integer(), info={"of": "decision", "field": "last_event"}),
+)
+_CHILD_ENDS_SEEN: Final = Column("child_ends_seen", Integer())
+# The rows of `INSERT` in `rows.engine_statements`, of `CHECKPOINT`, and of `CHECKPOINT_AND_FLOW`.
+NEW_WORKFLOW: Final = RowType("insert_workflow", _NEW + STATE, "config, new, stored, record, state")
+PLAIN_WORKFLOW: Final = RowType("checkpoint_workflow", _FENCE + STATE, "decision, state")
+WORKFLOW: Final = RowType(
+    "checkpoint_flow_workflow", (*_FENCE, *STATE, workflows.c.wake_at, _CHILD_ENDS_SEEN), "decision, state"
+)
+workflow_state: Final = decoder((workflows.c.id, *CHANGING), WorkflowState)
+_decode_record: Final[Decoder[dict[str, Any]]] = decoder(
+    (each for each in _NEW if each.info.get("of") == "record"), dict
+)
+
+
+def workflow_record(row: Row, final_result: bytes | None) -> WorkflowRecord:
+    """Decode a row of `workflow_queries.summarised`. *final_result* is its `final_step_result` as bytes."""
+    state = workflow_state(row)
+    return WorkflowRecord(
+        state=state,
+        **_decode_record(row),
+        summary=_summary(state, row, final_result),
+        labels=read_labels(row["labels"]),
+        parent=parent_link(row),
+    )
+
+
+def parent_link(row: Row) -> ParentLink | None:
+    """Decode the columns about the place of a sub-workflow; None if it has no parent."""
+    if row["parent_id"] is None:  # hot path
+        return None
+    return ParentLink(row["parent_id"], row["parent_step"], row["parent_item"], row["root_id"], row["depth"])
+
+
+def read_labels(labels: Sequence[str] | None) -> dict[str, str]:
+    """Decode the rows of a workflow's labels."""
+    return dict(sorted(label.split(":", 1) for label in labels or ()))
+
+
+def _summary(state: WorkflowState, row: Row, final_result: bytes | None) -> Summary:
+    own = () if state.failure is None else (state.failure,)
+    errors = (*own, *(row["step_errors"] or ()))
+    fatal = (*own, row["fatal_error"]) if row["has_flow"] else errors[:1]
+    return Summary(
+        current_step=row["current_step"],
+        final_step_id=row["final_step_id"],
+        final_step_result=final_result,
+        errors=errors,
+        error_message=next(iter(fatal), None),
+        done_without_result=row["done_without_result"] or 0,
+        items_done=row["items_done"] or 0.0,
+        cost=read_cost_sums(row["costs"]),
+    )
+
+
+def read_cost_sums(text: str | None) -> CostSums | None:
+    """Decode the costs that `step_attempt_queries` sums up, as JSON."""
+    return None if text is None else cost_sums(_read_sums(text))
