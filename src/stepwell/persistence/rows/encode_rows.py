@@ -84,7 +84,9 @@ def more_rows(batch: Sequence[Decision], *, child_ends: bool = False) -> MoreRow
     if not child_ends and not [each for each in batch if each.has_side_rows or each.has_costs or each.has_flow]:
         return None  # hot path
     deliveries = [
-        DELIVERY.encode(decision.workflow.id, delivery) for decision in batch for delivery in decision.deliveries
+        DELIVERY.encode(decision.workflow.id, delivery.at, delivery)
+        for decision in batch
+        for delivery in decision.deliveries
     ]
     keys = [KEY.encode(decision.workflow.id, reserved) for decision in batch for reserved in decision.reservations]
     begun = [decision.workflow.id for decision in batch if decision.cleanup is CleanupChange.BEGUN]

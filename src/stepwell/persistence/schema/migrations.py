@@ -15,7 +15,7 @@ from sqlalchemy.pool import NullPool
 import stepwell
 from stepwell.persistence.connections.database import create_engine
 from stepwell.persistence.schema.indexes import create_indexes
-from stepwell.persistence.schema.tables import installation
+from stepwell.persistence.tables.installation import installation
 from stepwell.persistence.tables.workflows import workflows
 
 # Where Alembic keeps the revision of the tables. Pre-releases used the table `alembic_version`.

@@ -4,7 +4,6 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from msgspec import json
 from sqlalchemy import BigInteger, Select, Update, func, literal, select, update
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -12,29 +11,14 @@ from stepwell.basics.errors import NotFound, StillRunning
 from stepwell.basics.idempotency import Reservation
 from stepwell.basics.tenancy import TenantScope
 from stepwell.contract.enums import DeliveryStatus
-from stepwell.contract.events import DeliveryAttemptPublic, DeliveryPublic
+from stepwell.contract.events import DeliveryPublic
 from stepwell.lifecycle.preconditions import Preconditions, Version
-from stepwell.lifecycle.webhook_deliveries import delivery_id
 from stepwell.persistence.connections.database import unavailable_in_outage
 from stepwell.persistence.stores.workflow_queries import visible
-from stepwell.persistence.tables.column import Row
-from stepwell.persistence.tables.deliveries import deliveries
-from stepwell.persistence.tables.events import event_type
+from stepwell.persistence.tables.deliveries import RECORD, deliveries, read_delivery
 from stepwell.persistence.tables.idempotency_keys import idempotency_keys
 from stepwell.persistence.tables.workflows import workflows
 from stepwell.ports.webhooks import AddressedDelivery
-
-_read_attempts = json.Decoder(list[DeliveryAttemptPublic]).decode
-# Without the body, which may be long and is meant for the receiver.
-_COLUMNS = (
-    deliveries.c.workflow_id,
-    deliveries.c.event_id,
-    deliveries.c.type,
-    deliveries.c.status,
-    deliveries.c.next_at,
-    deliveries.c.created_at,
-    deliveries.c.attempts,
-)
 
 
 class PostgresDeliveries:
@@ -46,12 +30,12 @@ class PostgresDeliveries:
     @unavailable_in_outage
     async def page(self, scope: TenantScope, workflow_id: UUID, after: int, limit: int) -> list[DeliveryPublic] | None:
         later = deliveries.c.event_id > literal(after, BigInteger())  # *after* may be larger than the column's type
-        query = select(*_COLUMNS).where(deliveries.c.workflow_id == workflow_id, later)
+        query = select(*RECORD).where(deliveries.c.workflow_id == workflow_id, later)
         async with self._engine.connect() as connection:
             if (await connection.scalar(_own(scope, workflow_id))) is None:
                 return None
             result = await connection.execute(query.order_by(deliveries.c.event_id).limit(limit))
-            return [_record(row) for row in result.mappings()]
+            return [read_delivery(row) for row in result.mappings()]
 
     @unavailable_in_outage
     async def address(self, scope: TenantScope, workflow_id: UUID, event_id: int) -> AddressedDelivery:
@@ -81,7 +65,7 @@ class PostgresDeliveries:
             update(deliveries)
             .where(deliveries.c.workflow_id.in_(_own(scope, workflow_id)), deliveries.c.event_id == event_id)
             .values(status=DeliveryStatus.PENDING, tries=0, next_at=func.clock_timestamp(), lane=lane, owner=owner)
-            .returning(*_COLUMNS)
+            .returning(*RECORD)
         )
         reservation = preconditions.reservation
         async with self._engine.begin() as connection:
@@ -94,7 +78,7 @@ class PostgresDeliveries:
             renewed = (await connection.execute(again)).mappings().first()
         if renewed is None:
             raise NotFound("delivery")
-        return _record(renewed)
+        return read_delivery(renewed)
 
 
 def _locked_version(scope: TenantScope, workflow_id: UUID) -> Select[int, datetime]:
@@ -114,16 +98,4 @@ def _applied(reservation: Reservation, workflow_id: UUID) -> Update:
         update(idempotency_keys)
         .where(*mine, keys.applied_at.is_(None))
         .values(applied_at=func.clock_timestamp(), workflow_id=workflow_id)
-    )
-
-
-def _record(row: Row) -> DeliveryPublic:
-    return DeliveryPublic(
-        delivery_id(row["workflow_id"], row["event_id"]),
-        row["event_id"],
-        event_type(row["type"]),
-        DeliveryStatus(row["status"]),
-        row["next_at"],
-        row["created_at"],
-        _read_attempts(row["attempts"]),
     )

@@ -37,7 +37,7 @@ from stepwell.persistence.connections.connection_pool import SmallPool
 from stepwell.persistence.rows.item_results import FINAL_MAX_BYTES, result_bytes_of, result_of
 from stepwell.persistence.stores.step_attempt_queries import attempt_columns, with_attempts
 from stepwell.persistence.stores.workflow_queries import item_counts_column, summarised
-from stepwell.persistence.tables.column import Row
+from stepwell.persistence.tables.column import Row, names
 from stepwell.persistence.tables.steps import steps
 from stepwell.persistence.tables.workflows import workflow_record, workflows
 from stepwell.rules.large_workflow_records import (
@@ -62,6 +62,11 @@ def _exact(column: str) -> str:
     )
 
 
+def _as_bytes(column: str) -> str:
+    return f"convert_to({column}::text, 'UTF8') AS {column}"
+
+
+_STORED: Final = [steps.c[name] for name in StoredStep.__struct_fields__ if name != "result"]
 _RESULT_BYTES: Final = result_bytes_of("s", f"coalesce({_exact('{0}')}, 0)", f"coalesce({_exact('s.result')}, 0)")
 _SCOPE: Final = "($2 OR w.tenant IS NOT DISTINCT FROM $3)"
 
@@ -97,16 +102,14 @@ SELECT found, total, snapshot, largest FROM page ORDER BY found DESC LIMIT 1
 def _slice(parts: WorkflowParts) -> str:
     """Steps of workflow $1 from position $4 on: at most $5 of them, and one or as many as have $6 bytes together."""
     result = result_of("s") if parts.results else "NULL::json"
+    read = ", ".join(_as_bytes(column.name) if isinstance(column.type, JSON) else column.name for column in _STORED)
     size = _exact("s.definition")
     if parts.results:
         size += f" + {_RESULT_BYTES}"
     return f"""
-SELECT position, id, max_retries, run_if, optional, condition,
-       convert_to(repeat::text, 'UTF8') AS repeat, convert_to(for_each::text, 'UTF8') AS for_each,
-       convert_to(definition::text, 'UTF8') AS definition, convert_to(({result})::text, 'UTF8') AS result
+SELECT {read}, convert_to(({result})::text, 'UTF8') AS result
 FROM (
-    SELECT s.workflow_id, s.position, s.id, s.max_retries, s.run_if, s.optional, s.condition, s.repeat, s.for_each,
-           s.definition, s.status, s.result,
+    SELECT s.workflow_id, {names(_STORED, "s.")}, s.status, s.result,
            sum({size}) OVER (ORDER BY s.position) AS bytes
     FROM steps AS s JOIN workflows AS w ON w.id = s.workflow_id
     WHERE s.workflow_id = $1 AND {_SCOPE} AND s.position >= $4 AND s.position < $4 + $5
@@ -144,8 +147,8 @@ class LargeWorkflows:
     async def snapshot(
         self, scope: TenantScope, workflow_ids: Sequence[UUID], parts: WorkflowParts
     ) -> list[LargeWorkflowSnapshot]:
-        statement, names = self._snapshots[parts]
-        values = [list(workflow_ids) if value is None else value for value in names]
+        statement, values = self._snapshots[parts]
+        values = [list(workflow_ids) if value is None else value for value in values]
         snapshots: dict[UUID, LargeWorkflowSnapshot] = {}
         for row in await self._readers.fetch(statement, *values):
             if row["id"] is not None and scope.covers(row["tenant"]):

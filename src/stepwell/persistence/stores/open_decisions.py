@@ -3,20 +3,17 @@
 from typing import Any, Final
 from uuid import UUID
 
-from msgspec import json
 from sqlalchemy import CTE, Select, func, literal, literal_column, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from stepwell.basics.tenancy import TenantScope
 from stepwell.contract.enums import WaitKind
-from stepwell.lifecycle.model import Wait
 from stepwell.persistence.tables.column import Row
 from stepwell.persistence.tables.steps import steps
-from stepwell.persistence.tables.waits import waits
+from stepwell.persistence.tables.waits import read_wait, waits
 from stepwell.persistence.tables.workflows import workflows
 from stepwell.rules.list_records import DecisionFilter, StoredDecision
 
-_read_choices: Final = json.Decoder(tuple[str, ...]).decode
 # The value stands in the statement: a parameter would hide the partial index from the planner.
 _IS_DECISION: Final = waits.c.kind == literal_column(f"'{WaitKind.DECISION}'")
 
@@ -69,8 +66,7 @@ def _family(scope: TenantScope, workflow_id: UUID) -> CTE:
 
 
 def _stored_decision(row: Row) -> StoredDecision:
-    choices = _read_choices(row["choices"])
-    wait = Wait(row["id"], WaitKind.DECISION, row["since"], row["until"], choices, message=row["message"])
+    wait = read_wait(row)
     return StoredDecision(
         row["workflow_id"], row["name"], row["tenant"], row["position"], row["step_id"], wait, row["shown"]
     )

@@ -20,7 +20,8 @@ from stepwell.basics.errors import NotFound, QuotaExceeded, UploadInUse
 from stepwell.basics.tenancy import TenantScope
 from stepwell.persistence.connections.connection_pool import SmallPool
 from stepwell.persistence.connections.database import unavailable_in_outage
-from stepwell.persistence.tables.column import Row
+from stepwell.persistence.tables.column import names
+from stepwell.persistence.tables.uploads import RECORD, read_upload
 from stepwell.ports.uploads import CONTINUE_S, PENDING_S, RECHECK_S, UploadStatus
 from stepwell.rules.uploads import (
     NewUpload,
@@ -36,9 +37,7 @@ from stepwell.rules.uploads import (
 CONNECTIONS: Final = 2
 _CREATE_S: Final = 60  # the longest time from a stored reference to its workflow
 
-_RECORD: Final = """
-id, tenant, name, size, sha256, media_type, width, height, duration_s, workflow_id, created_at, expires_at
-"""
+_RECORD: Final = names(RECORD)
 _OF_TENANT: Final = "coalesce(tenant, '') = coalesce($1::text, '') AND (tenant IS NULL) = ($1::text IS NULL)"
 
 RESERVE: Final = """
@@ -200,7 +199,7 @@ class PostgresUploads:
                 row = await connection.fetchrow(FINISH, upload_id)
             except asyncpg.UniqueViolationError:  # the same bytes came at the same time
                 return None
-        return None if row is None else _record(row)
+        return None if row is None else read_upload(row)
 
     @unavailable_in_outage
     async def abandon(self, upload_id: UUID) -> bool:
@@ -209,12 +208,12 @@ class PostgresUploads:
     @unavailable_in_outage
     async def find_same(self, tenant: str | None, sha256: str, *, own: bool) -> UploadRecord | None:
         rows = await self._connections.fetch(FIND_SAME, tenant, sha256, own)
-        return _record(rows[0]) if rows else None
+        return read_upload(rows[0]) if rows else None
 
     @unavailable_in_outage
     async def find(self, scope: TenantScope, upload_id: UUID) -> UploadRecord | None:
         rows = await self._connections.fetch(FIND, upload_id, scope.every, scope.tenant)
-        return _record(rows[0]) if rows else None
+        return read_upload(rows[0]) if rows else None
 
     @unavailable_in_outage
     async def page(self, scope: TenantScope, skip: int, limit: int) -> UploadPage:
@@ -225,7 +224,7 @@ class PostgresUploads:
             else:
                 rows = await connection.fetch(PAGE, scope.tenant, skip, limit)
                 total = await connection.fetchval(COUNT, scope.tenant)
-        return UploadPage([_record(row) for row in rows], total)
+        return UploadPage([read_upload(row) for row in rows], total)
 
     @unavailable_in_outage
     async def recorded(self, upload_ids: Collection[UUID]) -> Sequence[str]:
@@ -261,7 +260,9 @@ class PostgresUploads:
                 if other is not None:
                     await connection.execute(GIVE_TO_WORKFLOW, row["id"], other)
                 else:
-                    begun.append(_record(await connection.fetchrow(f"{BEGIN_DELETION} RETURNING {_RECORD}", row["id"])))
+                    begun.append(
+                        read_upload(await connection.fetchrow(f"{BEGIN_DELETION} RETURNING {_RECORD}", row["id"]))
+                    )
         return begun, len(locked) == limit
 
     @unavailable_in_outage
@@ -300,17 +301,3 @@ class PostgresUploads:
 
 def _facts(contents: UploadContents) -> tuple[str, int | None, int | None, float | None]:
     return contents.media_type, contents.width, contents.height, contents.duration_s
-
-
-def _record(row: Row) -> UploadRecord:
-    return UploadRecord(
-        id=row["id"],
-        tenant=row["tenant"],
-        name=row["name"],
-        size=row["size"],
-        sha256=row["sha256"],
-        contents=UploadContents(row["media_type"], row["width"], row["height"], row["duration_s"]),
-        workflow_id=row["workflow_id"],
-        created_at=row["created_at"],
-        expires_at=row["expires_at"],
-    )

@@ -48,10 +48,10 @@ from stepwell.persistence.rows.item_results import (
     result_bytes_of,
     result_of,
 )
-from stepwell.persistence.schema.tables import processes
 from stepwell.persistence.stores.step_attempt_queries import attempt_columns, with_attempts, workflow_costs
 from stepwell.persistence.tables.column import Row
 from stepwell.persistence.tables.events import events
+from stepwell.persistence.tables.processes import processes
 from stepwell.persistence.tables.steps import steps
 from stepwell.persistence.tables.workflows import labels, workflows
 from stepwell.rules.list_records import ListFilter, WorkflowFilter

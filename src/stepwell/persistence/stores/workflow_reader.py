@@ -39,7 +39,6 @@ from stepwell.lifecycle.records import Ownership, StepRecord, StoredInputs, Task
 from stepwell.persistence.connections.connection_pool import SmallPool
 from stepwell.persistence.connections.database import unavailable_in_outage
 from stepwell.persistence.rows.item_results import result_bytes_of
-from stepwell.persistence.schema.tables import artifact_references, file_removals
 from stepwell.persistence.stores import workflow_queries
 from stepwell.persistence.stores.batched_reads import WorkflowLoader
 from stepwell.persistence.stores.cost_queries import read_costs
@@ -57,6 +56,7 @@ from stepwell.persistence.stores.workflow_queries import (
     read_ownership,
     visible,
 )
+from stepwell.persistence.tables.cleanups import artifact_references, file_removals
 from stepwell.persistence.tables.column import Row
 from stepwell.persistence.tables.events import events, history_event
 from stepwell.persistence.tables.steps import item_counts, step_attempts, step_record, steps, task_type

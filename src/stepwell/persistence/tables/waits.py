@@ -6,9 +6,10 @@ from typing import Final
 from msgspec import Raw, Struct, json
 from sqlalchemy import Index, PrimaryKeyConstraint, Table, TypedColumns, text
 
-from stepwell.lifecycle.model import StoredSignal
+from stepwell.contract.enums import WaitKind
+from stepwell.lifecycle.model import StoredSignal, Wait
 from stepwell.persistence.tables import column
-from stepwell.persistence.tables.column import RowType, metadata, to_json, without
+from stepwell.persistence.tables.column import RowType, decoder, metadata, to_json, without
 
 
 class WaitColumns(TypedColumns):
@@ -17,12 +18,12 @@ class WaitColumns(TypedColumns):
     workflow_id = column.uuid()
     position = column.integer()
     id = column.uuid()
-    kind = column.text()
+    kind = column.text(decode=WaitKind)
     tenant = column.text(nullable=True)
     since = column.time(nullable=False)
     until = column.time()
     message = column.text(nullable=True, of="view")
-    choices = column.json(encode=to_json)
+    choices = column.json(encode=to_json, decode=json.Decoder(tuple[str, ...]).decode)
     shown = column.json(of="view", field="inputs", encode=bytes.decode)
 
 
@@ -50,6 +51,7 @@ waits = Table(
 signals = Table("signals", metadata, SignalColumns, PrimaryKeyConstraint("workflow_id", "name"))
 
 WAIT: Final = RowType("checkpoint_wait", without(waits.c, "tenant"), "workflow_id, position, view, wait")
+read_wait: Final = decoder(waits.c["id", "kind", "since", "until", "choices", "message"], Wait)
 SIGNAL: Final = RowType("checkpoint_signal", signals.c, "workflow_id, name, signal")
 
 

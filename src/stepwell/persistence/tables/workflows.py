@@ -184,7 +184,7 @@ labels = Table(
 
 _NEW: Final = part_of(workflows, _NewWorkflowColumns)
 STATE: Final = part_of(workflows, _WorkflowStateColumns)
-CHANGING: Final = (*STATE, *workflows.c["wake_at", "parent_id", "depth"])
+LOADED: Final = (*STATE, *workflows.c["wake_at", "parent_id", "depth"])
 _FENCE: Final[Columns] = (
     workflows.c.id,
     Column("fence_owner", Uuid(), info={"of": "decision", "field": "owner"}),
@@ -198,7 +198,7 @@ PLAIN_WORKFLOW: Final = RowType("checkpoint_workflow", _FENCE + STATE, "decision
 WORKFLOW: Final = RowType(
     "checkpoint_flow_workflow", (*_FENCE, *STATE, workflows.c.wake_at, _CHILD_ENDS_SEEN), "decision, state"
 )
-workflow_state: Final = decoder((workflows.c.id, *CHANGING), WorkflowState)
+workflow_state: Final = decoder((workflows.c.id, *LOADED), WorkflowState)
 _decode_record: Final[Decoder[dict[str, Any]]] = decoder(
     (each for each in _NEW if each.info.get("of") == "record"), dict
 )
