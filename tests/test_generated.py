@@ -1,7 +1,7 @@
 """All that is generated from the code is current, and names the command that renews it.
 
-What needs a database or one version of Python is compared elsewhere: the sheet of the database and the statements of the
-stores in `persistence`, the costs in `test_step_costs`.
+What needs a database or one version of Python is compared elsewhere: the sheet of the database and the statements of
+the stores in `persistence`, the costs in `test_step_costs`.
 """
 
 from collections.abc import Callable, Mapping
