@@ -16,12 +16,13 @@ from stepwell.api.openapi.document import problem_statuses
 from stepwell.api.requests.operations import OPT_KEY, SHARED_KEY, Operation
 from stepwell.api.routes.all_routes import openapi_document, operations
 from stepwell.contract import enums
+from stepwell.providers.installed import installed_providers
 from support.service.conformance import conforming_client
 from support.service.live_service import Service
 
 in_module_loop = pytest.mark.asyncio(loop_scope="module")
 CONTRACT: dict[str, Any] = json.loads(Path(__file__).with_name("contract.openapi.json").read_text())
-SERVED: dict[str, Any] = json.loads(json.dumps(openapi_document()))
+SERVED: dict[str, Any] = json.loads(json.dumps(openapi_document([*installed_providers()])))
 COMPONENTS: dict[str, Any] = CONTRACT["components"]["schemas"]
 OPERATIONS = [(path, method) for path, methods in CONTRACT["paths"].items() for method in methods]
 

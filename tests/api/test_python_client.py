@@ -10,6 +10,7 @@ import pytest_asyncio
 from PIL import Image
 
 from stepwell.api.routes.all_routes import openapi_document
+from stepwell.providers.installed import installed_providers
 from support.documents.python_client import PythonClient, generate_python_client
 from support.service.listening_service import listening
 from support.service.live_service import Service, token
@@ -29,7 +30,7 @@ def photo() -> bytes:
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def python(api: Service, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[PythonClient]:
     """The generated client, whose requests go through a socket."""
-    generate_python_client(openapi_document(), tmp_path_factory.mktemp("client"), PACKAGE)
+    generate_python_client(openapi_document([*installed_providers()]), tmp_path_factory.mktemp("client"), PACKAGE)
     headers = {"Authorization": f"Bearer {token()}"}
     async with (
         listening(api) as port,

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from stepwell.api.routes.all_routes import openapi_document
+from stepwell.providers.installed import installed_providers
 from support.processes.node import SOURCES, Node
 from support.service.listening_service import listening
 from support.service.live_service import Service, token
@@ -17,7 +18,7 @@ pytestmark = [pytest.mark.extended, pytest.mark.asyncio(loop_scope="module")]
 
 PROGRAM = "every_operation"
 OPTIONS = ("--default-non-nullable=false", "--root-types", "--root-types-no-schema-prefix")
-DOCUMENT = openapi_document()
+DOCUMENT = openapi_document([*installed_providers()])
 
 
 @pytest.fixture(scope="module")

@@ -13,12 +13,13 @@ import pytest_asyncio
 from structlog.testing import capture_logs
 
 from stepwell.api.routes.all_routes import openapi_document
+from stepwell.providers.installed import installed_providers
 from support.providers.configured_by_steps import passthrough_step
 from support.service.live_service import Service
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-DOCUMENT = openapi_document()
+DOCUMENT = openapi_document([*installed_providers()])
 OPERATIONS = {
     operation["operationId"]: (method.upper(), path, operation)
     for path, operations in DOCUMENT["paths"].items()

@@ -14,8 +14,9 @@ from stepwell.artifacts.store_setup import StorageRefused, bucket_of, open_stora
 from stepwell.cli.errors import Refused
 from stepwell.cli.keys import keys_of_folder
 from stepwell.cli.service_host import open_service
-from stepwell.settings import InvalidSettings, Settings, read_settings
+from stepwell.settings import InvalidSettings, Settings
 from support.emulators.s3 import KEY_ID, SECRET_KEY, S3Server
+from support.service.installed_settings import read_settings
 
 CANARY = "CANARY"
 PATH = "media/0197a5f0-1c2d-7e3f-8a4b-5c6d7e8f9a0b/result.png"

@@ -2,9 +2,10 @@
 
 import pytest
 
-from stepwell.basics.setting_names import credential_setting, provider_setting, url_setting
-from stepwell.contract.enums import ProviderType
-from stepwell.settings import read_settings, unread_settings
+from stepwell.basics.setting_names import credential_setting
+from stepwell.definition.provider_descriptors import ProviderDescriptor
+from stepwell.providers.installed import BUILT_IN, installed_providers
+from support.service.installed_settings import read_settings, unread_settings
 
 
 @pytest.mark.parametrize(
@@ -79,17 +80,16 @@ def test_a_setting_that_is_read_is_not_unknown() -> None:
     assert unread_settings(read) == {}
 
 
-@pytest.mark.parametrize("provider", [kind for kind in ProviderType if kind is not ProviderType.LOCAL])
-def test_the_setting_named_for_a_provider_configures_it(provider: ProviderType) -> None:
-    for setting in provider_setting(provider).split(" or "):
+@pytest.mark.parametrize("provider", BUILT_IN[1:], ids=lambda provider: provider.name)
+def test_the_setting_named_for_a_provider_configures_it(provider: ProviderDescriptor) -> None:
+    for setting in provider.configuring_setting.split(" or "):
         value = "http://127.0.0.1:1" if setting.endswith("_URL") else "a key"
         settings = read_settings({setting: value})
-        asked_for = provider.lower() in settings.credentials or getattr(settings, f"{provider.lower()}_url") is not None
+        asked_for = provider.name.lower() in settings.credentials or settings.providers[provider.name].url is not None
         assert asked_for, setting
 
 
 def test_the_setting_of_a_credential_and_of_an_address() -> None:
     assert credential_setting("fal_team_b") == "STEPWELL_CREDENTIALS__FAL_TEAM_B"
-    assert url_setting("comfyui") == "STEPWELL_COMFYUI_URL"
-    assert url_setting("Somebody") is None
-    assert url_setting("LOCAL") is None
+    assert installed_providers()["COMFYUI"].url_setting == "STEPWELL_COMFYUI_URL"
+    assert installed_providers()["LOCAL"].url_setting is None

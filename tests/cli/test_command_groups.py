@@ -9,8 +9,8 @@ import pytest
 
 from stepwell.cli.commands import cli
 from stepwell.cli.workflow_commands.service_command import service_commands
-from stepwell.settings import unread_settings
 from support.processes.stepwell_process import stepwell
+from support.service.installed_settings import unread_settings
 
 
 def test_help_lists_every_command_once_in_its_section() -> None:

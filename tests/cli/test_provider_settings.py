@@ -8,9 +8,10 @@ import pytest
 from stepwell.cli.errors import Refused
 from stepwell.cli.output import settings_of
 from stepwell.contract.enums import ProviderType
-from stepwell.settings import InvalidSettings, Settings, read_settings
+from stepwell.settings import InvalidSettings, Settings
 from support.emulators.google import service_account
 from support.processes.stepwell_process import stepwell
+from support.service.installed_settings import read_settings
 
 SECRET = "a secret of the operator, long enough for HS256"
 CANARY = "canary"
@@ -180,7 +181,10 @@ def test_well_formed_settings_of_providers_are_accepted() -> None:
             "STEPWELL_CURRENCY": "EUR",
         }
     )
-    assert (settings.fal_url, settings.custom_url) == ("https://queue.example/base/", "http://[::1]:8080")
+    assert (settings.providers["FAL"].url, settings.providers["CUSTOM"].url) == (
+        "https://queue.example/base/",
+        "http://[::1]:8080",
+    )
     assert [str(network) for network in settings.allowed_cidrs] == ["10.0.0.0/8", "::1/128", "192.168.0.0/16"]
     assert settings.prices == {ProviderType.FAL: {"fal-ai/flux-lora": 0.05, "*": 1.0}, ProviderType.CUSTOM: {}}
     assert settings.currency == "EUR"

@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from stepwell.cli.output import settings_of
-from stepwell.settings import InvalidSettings, Settings, read_settings, unread_settings
+from stepwell.settings import InvalidSettings, Settings
 from support.processes.stepwell_process import stepwell
+from support.service.installed_settings import read_settings, unread_settings
 
 SECRET = "a secret of the operator, long enough for HS256"
 CANARY = "canary"

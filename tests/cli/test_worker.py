@@ -11,8 +11,9 @@ from stepwell.basics.setting_values import TaskQueues
 from stepwell.cli import worker as cli_worker
 from stepwell.cli.errors import Refused
 from stepwell.providers.celery.configuration import worker_configuration
-from stepwell.settings import InvalidSettings, read_settings
+from stepwell.settings import InvalidSettings
 from support.processes.stepwell_process import stepwell
+from support.service.installed_settings import read_settings
 
 BROKER, BACKEND = "STEPWELL_CELERY_BROKER_URL", "STEPWELL_CELERY_RESULT_BACKEND"
 CELERY = {"STEPWELL_EXECUTOR": "celery"}

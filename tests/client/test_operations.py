@@ -15,6 +15,7 @@ from msgspec import Struct
 import stepwell.client
 from stepwell.api.routes.all_routes import openapi_document
 from stepwell.client import AsyncStepwell, StepwellError
+from stepwell.providers.installed import installed_providers
 
 # Operations that no program calls by a client, and why.
 LEFT_OUT = {
@@ -110,7 +111,7 @@ CALLS: list[Callable[[AsyncStepwell], Awaitable[object]]] = [
 @pytest.fixture(scope="module")
 def operations() -> dict[str, tuple[str, str, set[str]]]:
     """The method, the pattern of the path and the query parameters of each operation by its id."""
-    document = openapi_document()
+    document = openapi_document([*installed_providers()])
     found = {}
     for path, item in document["paths"].items():
         pattern = re.sub(r"\{(\w+)\}", lambda name: "(.+)" if name[1] == "path" else "([^/]+)", path)

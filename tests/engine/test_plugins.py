@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from stepwell.basics.setting_values import Secrets
+from stepwell.definition.provider_descriptors import InvalidProviders
 from stepwell.testing import MemoryDatabase
 from support.emulators.custom import CustomEmulator
 from support.providers.scripted import passthrough_step, scripted_step
@@ -246,7 +247,7 @@ async def test_a_plugin_replaces_the_built_in_provider_of_its_type(
 async def test_one_distribution_may_have_several_entry_points(
     memory: MemoryDatabase, tmp_path: Path, install: Install
 ) -> None:
-    install(a="none", b="two", c="one")
+    install(a="none", b="two")
     async with run_service(memory, tmp_path) as service:
         workflow = await run_workflow(
             service, step_at("CUSTOM", "a"), step_at("VERTEX", "b"), passthrough_step("c", "a", "b")
@@ -254,11 +255,20 @@ async def test_one_distribution_may_have_several_entry_points(
         assert workflow["status"] == "COMPLETED", workflow["errors"]
 
 
+async def test_two_plugins_cannot_replace_one_provider(
+    memory: MemoryDatabase, tmp_path: Path, install: Install
+) -> None:
+    install(b="two", c="one")
+    with pytest.raises(InvalidProviders, match="two packages replace the provider VERTEX"):
+        async with run_service(memory, tmp_path):
+            pass
+
+
 @pytest.mark.parametrize(
     ("named", "error", "words"),
     [
         ("broken", RuntimeError, "this plugin can't start"),
-        ("nowhere", AttributeError, "nowhere"),
+        ("nowhere", InvalidProviders, "the provider bad of the package plugin-of-the-tests can't be loaded: .*nowhere"),
     ],
 )
 async def test_a_broken_plugin_keeps_the_service_from_starting(

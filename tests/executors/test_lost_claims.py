@@ -19,8 +19,8 @@ from stepwell.providers.celery.job_records import Claim, JobPhase
 from stepwell.providers.celery.messages import ResultMessage, decode, encode
 from stepwell.providers.in_process import InProcess
 from stepwell.providers.registry import Registry
-from stepwell.settings import read_settings
 from support.processes.celery_workers import RedisServer
+from support.service.installed_settings import read_settings
 
 
 class EndlessProvider(InProcess):

@@ -13,8 +13,8 @@ from msgspec.structs import replace
 from executors.test_celery_messages_to_workers import MESSAGE
 from stepwell.executors.worker_loop import WorkerLoop
 from stepwell.providers.celery.messages import encode
-from stepwell.settings import read_settings
 from support.processes.celery_workers import RedisServer
+from support.service.installed_settings import read_settings
 
 
 async def test_a_worker_process_that_ends_ends_its_attempts_and_its_thread(

@@ -9,7 +9,8 @@ import pytest
 from stepwell.contract.enums import DeliveryStatus
 from stepwell.lifecycle.webhook_deliveries import DELAYS_S, DeliveryVerdict, delivery_id, event_of, verdict
 from stepwell.rules.webhook_secrets import SigningSecrets, TenantSecrets, WebhookSecrets
-from stepwell.settings import InvalidSettings, read_settings
+from stepwell.settings import InvalidSettings
+from support.service.installed_settings import read_settings
 
 NOW = datetime(2026, 11, 25, 12, tzinfo=UTC)
 WORKFLOW = UUID("01a21312-edf4-7e99-8d2f-52108cda0001")

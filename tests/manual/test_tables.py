@@ -2,9 +2,10 @@
 
 import re
 
-from stepwell.contract.provider_members import OWN_MEMBERS, SHARED_MEMBERS
+from stepwell.definition.provider_descriptors import SHARED_MEMBERS
 from stepwell.mcp.assistant_server import TOOLS
 from stepwell.mcp.file_tools import UPLOAD
+from stepwell.providers.installed import BUILT_IN
 from support.documents.manual import pages
 from support.documents.manual_tables import TABLES
 from support.generated import COMMAND
@@ -31,9 +32,9 @@ def test_the_page_of_a_provider_lists_the_members_that_it_reads() -> None:
             rows = text.partition(head)[2].partition("\n\n")[0].splitlines()
             listed[page.upper()] = {name for row in rows for name in re.findall("`([^`]+)`", row.split("|")[1])}
     assert {provider: names - SHARED_MEMBERS for provider, names in listed.items()} == {
-        provider: names for provider, names in OWN_MEMBERS.items() if provider in listed
+        str(each.name): each.members for each in BUILT_IN if each.name in listed
     }
-    assert set(OWN_MEMBERS) - set(listed) == {
+    assert {each.name for each in BUILT_IN if each.members is not None} - set(listed) == {
         "LOCAL",
         "VERTEX",
     }  # VERTEX refers to GEMINI

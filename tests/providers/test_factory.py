@@ -8,8 +8,9 @@ import pytest
 from stepwell.contract.enums import ProviderType
 from stepwell.providers.factory import build_providers
 from stepwell.providers.registry import Registry
-from stepwell.settings import Settings, read_settings
+from stepwell.settings import Settings
 from support.emulators.google import service_account
+from support.service.installed_settings import read_settings
 
 P = ProviderType
 URL = "http://127.0.0.1:1"

@@ -27,7 +27,8 @@ from stepwell.outbound.ssrf_guard import AddressPolicy, guarded_client
 from stepwell.outbound.webhook_sender import webhook_rule
 from stepwell.ports.clock import Clock
 from stepwell.ports.storage import WorkflowStore
-from stepwell.providers.factory import local_memory
+from stepwell.providers.installed import BUILT_IN, installed_providers
+from stepwell.providers.local.descriptor import local_memory
 from stepwell.providers.registry import Registry
 from stepwell.rules.access.signed_urls import CallbackUrls, SignedUrls
 from stepwell.rules.prices import ANY_MODEL, PriceList
@@ -112,7 +113,11 @@ def build_runner(
 def build_catalog(settings: Settings, registry: Registry) -> ProviderCatalog:
     """Build the rules by which new definitions are validated."""
     rule = webhook_rule(settings.allowed_cidrs, https_only=settings.https_only, configured=settings.signing_secrets.any)
+    installed = installed_providers()
+    # A built-in provider declares its members itself, and another one in its place may have others.
+    brought = {each.name: each.members_of for each in installed.values() if each not in BUILT_IN}
     return ProviderCatalog(
+        installed,
         registry.offers(),
         settings.default_provider,
         frozenset(settings.credentials),
@@ -120,7 +125,7 @@ def build_catalog(settings: Settings, registry: Registry) -> ProviderCatalog:
         rule,
         registry.refusals(),
         registry.file_rules(AddressPolicy(settings.allowed_cidrs), https_only=settings.https_only),
-        registry.members(),
+        brought | registry.members(),
     )
 
 
@@ -154,18 +159,11 @@ def open_clients(settings: Settings, stack: contextlib.AsyncExitStack) -> HttpCl
 
 
 def _poll_intervals(settings: Settings) -> PollIntervals:
-    by_provider = {
-        ProviderType.FAL: settings.fal_poll_interval_s,
-        ProviderType.REPLICATE: settings.replicate_poll_interval_s,
-        ProviderType.OPENAI: settings.openai_poll_interval_s,
-        ProviderType.GEMINI: settings.gemini_poll_interval_s,
-        ProviderType.VERTEX: settings.vertex_poll_interval_s,
-        ProviderType.COMFYUI: settings.comfyui_poll_interval_s,
-        ProviderType.CUSTOM: settings.custom_poll_interval_s,
-    }
+    own = {each.name: settings.of(each) for each in installed_providers().values()}
+    first = {kind: each.poll_interval_s for kind, each in own.items() if each is not None}
     return PollIntervals(
         _poll_pace(settings.poll_interval_s),
-        {kind: _poll_pace(first_s) for kind, first_s in by_provider.items() if first_s is not None},
+        {kind: _poll_pace(first_s) for kind, first_s in first.items() if first_s is not None},
     )
 
 

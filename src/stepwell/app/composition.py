@@ -26,6 +26,7 @@ from stepwell.outbound.key_set_client import KeySetClient
 from stepwell.persistence.clock import uuid7
 from stepwell.ports.clock import Clock
 from stepwell.ports.providers import Provider
+from stepwell.providers.installed import installed_providers
 from stepwell.rules.access.page_cursors import PageCursors
 from stepwell.rules.access.stream_tickets import StreamTickets
 from stepwell.runtime.telemetry import Metrics
@@ -159,6 +160,7 @@ def _build_api(
         artifacts=stores.files.artifacts,
         verifier=sign_in.verifier,
         signed_urls=process.signed_urls,
+        providers=tuple(installed_providers()),
         tickets=StreamTickets(process.url_secret, process.clock.now),
         cookies=sign_in.cookies,
         cursors=PageCursors(process.url_secret),

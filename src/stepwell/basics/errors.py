@@ -218,6 +218,14 @@ class AttemptError(StepwellError):
         self.cost: Cost | None = None
 
 
+class MissingProvider(AttemptError):
+    """The service doesn't have the provider of the attempt (any more). A job of the attempt may still run there."""
+
+    def __init__(self, provider: str) -> None:
+        message = f"this service has no provider {provider}: its package or its settings are missing"
+        super().__init__(message, retryable=True)
+
+
 @contextmanager
 def paid_for() -> Iterator[None]:
     """Mark an `AttemptError` raised inside as paid: the answer holds finished work, even if it can't be used."""

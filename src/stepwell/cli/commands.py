@@ -419,8 +419,9 @@ def openapi(output: Path | None, custom_worker: bool) -> None:  # noqa: FBT001 -
     from stepwell.api.openapi.document import encode
     from stepwell.api.routes.all_routes import openapi_document
     from stepwell.providers.custom.protocol import read_openapi
+    from stepwell.providers.installed import installed_providers
 
-    text = read_openapi() if custom_worker else encode(openapi_document()).decode()
+    text = read_openapi() if custom_worker else encode(openapi_document([*installed_providers()])).decode()
     document = json.format(text, indent=2)
     if output is None:
         print_result(document)

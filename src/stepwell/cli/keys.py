@@ -3,24 +3,23 @@
 import hashlib
 import hmac
 from collections.abc import Iterator
-from importlib.metadata import entry_points
+from pkgutil import resolve_name
 
 from msgspec import Struct
 from msgspec.structs import replace
 
-from stepwell.basics.credential_names import owner
-from stepwell.basics.errors import AttemptError
+from stepwell.basics.setting_names import credential_setting
 from stepwell.cli.data_folder import own_secret, own_webhook_secret
 from stepwell.cli.errors import MISUSED, Refused
-from stepwell.contract.enums import ProviderType
 from stepwell.contract.scopes import SCOPES
+from stepwell.definition.provider_descriptors import InstalledProviders
+from stepwell.providers.installed import read_installation
 from stepwell.settings import Settings
 
 # A label for each use of the secret, so that a signature of one use is worthless for another.
 _URL_LABEL = b"stepwell: addresses of artifacts"
 _SHORTEST = 32
 _SYMMETRIC = "HS256"
-_PLUG_IN_GROUP = "stepwell.providers"
 
 
 class ServiceKeys(Struct, frozen=True):
@@ -125,20 +124,17 @@ def _scope_faults(scope: str) -> Iterator[str]:
         yield f"STEPWELL_JWT_DEFAULT_SCOPE: Expected some of {', '.join(SCOPES)}, with one space between them"
 
 
-def credential_faults(settings: Settings) -> Iterator[str]:
+def credential_faults(settings: Settings, providers: InstalledProviders) -> Iterator[str]:
     """Yield a line for each provider credential that is certain to be useless. No line contains a credential."""
-    accounts = [name for name in settings.credentials if owner(name) is ProviderType.VERTEX]
-    # A plug-in may replace our provider and expect another form of credential.
-    if not accounts or entry_points(group=_PLUG_IN_GROUP):
+    if read_installation().replacements:  # one may expect another form of credential
         return
-    # google-auth takes a tenth of a second to import, and most services have no account.
-    from stepwell.providers.google.access_tokens import ServiceAccount  # noqa: PLC0415
-
-    for name in accounts:
-        try:
-            ServiceAccount(ProviderType.VERTEX, settings.credentials[name])
-        except AttemptError:
-            yield f"STEPWELL_CREDENTIALS__{name.upper()}: Expected the JSON of a service account, with its private key"
+    for name, secret in settings.credentials.items():
+        provider = providers.owner(name)
+        check = None if provider is None else providers[provider].credential_fault
+        if isinstance(check, str):
+            check = resolve_name(check)
+        if check is not None and (fault := check(secret)) is not None:
+            yield f"{credential_setting(name)}: {fault}"
 
 
 def _url_secret(secret: str) -> bytes:

@@ -9,6 +9,8 @@ from typing import TextIO
 
 from stepwell.cli.errors import MISUSED, Refused
 from stepwell.cli.keys import credential_faults
+from stepwell.definition.provider_descriptors import InvalidProviders
+from stepwell.providers.installed import installed_providers
 from stepwell.settings import InvalidSettings, Settings, read_settings, unread_settings
 
 # Libraries whose "info" lines are of no use to operators.
@@ -50,12 +52,15 @@ def _print(line: str, stream: TextIO) -> None:
 def settings_of(environ: Mapping[str, str], **options: object) -> Settings:
     """Return the settings of a command: the environment's, overridden by its *options*. Raises `Refused`."""
     try:
-        settings = read_settings(environ, **options)
+        providers = installed_providers()
+        settings = read_settings(environ, providers, **options)
+    except InvalidProviders as error:
+        raise Refused(str(error)) from error
     except InvalidSettings as error:
         raise Refused(*error.lines, code=MISUSED) from error
     except RuntimeError as error:  # a user without a home
         raise Refused("STEPWELL_DATA_DIR: Expected a folder: this user has no home for it", code=MISUSED) from error
-    if faults := list(credential_faults(settings)):
+    if faults := list(credential_faults(settings, providers)):
         raise Refused(*faults, code=MISUSED)
     return settings
 
@@ -76,7 +81,7 @@ def start_logging(settings: Settings, environ: Mapping[str, str], *, quiet: bool
         logging.getLogger(name).setLevel(max(logging.WARNING, logging.getLogger().level))
     # asyncio warns of a worker that exits by itself while it is being stopped.
     logging.getLogger("asyncio").addFilter(lambda record: "Unknown child process" not in str(record.msg))
-    for name, similar in unread_settings(environ).items():
+    for name, similar in unread_settings(environ, installed_providers()).items():
         advice = f"did you mean {similar}?" if similar else "remove it; `stepwell manual settings` lists the settings"
         structlog.get_logger().warning("setting.unknown", action="start", name=name, meant=similar, advice=advice)
 

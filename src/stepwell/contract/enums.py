@@ -16,11 +16,14 @@ class ExtensibleEnum(StrEnum):
 
     @classmethod
     def _missing_(cls, value: object) -> Self | None:
-        if not (_accepts_unknown.get() and isinstance(value, str)):
-            return None
-        member = str.__new__(cls, value)
-        member._name_ = member._value_ = value
-        return member
+        return cls._unknown(value) if _accepts_unknown.get() and isinstance(value, str) else None
+
+    @classmethod
+    def _unknown(cls, value: str) -> Self:
+        """Return an instance that isn't a member."""
+        instance = str.__new__(cls, value)
+        instance._name_ = instance._value_ = value
+        return instance
 
 
 @contextmanager
@@ -128,6 +131,10 @@ WITHOUT_PROVIDER: Final = frozenset({TaskType.PASSTHROUGH, *WAITS_OF})
 
 
 class ProviderType(ExtensibleEnum):
+    """The names of providers. The members are the built-in ones. A package may bring others, so any string is a value;
+    the service checks at create that a provider of this name is installed.
+    """
+
     LOCAL = "LOCAL"
     FAL = "FAL"
     REPLICATE = "REPLICATE"
@@ -136,6 +143,10 @@ class ProviderType(ExtensibleEnum):
     OPENAI = "OPENAI"
     COMFYUI = "COMFYUI"
     CUSTOM = "CUSTOM"
+
+    @classmethod
+    def _missing_(cls, value: object) -> Self | None:
+        return cls._unknown(value) if isinstance(value, str) else None
 
 
 class TransformType(StrEnum):

@@ -14,9 +14,11 @@ from celery.exceptions import Ignore, ImproperlyConfigured, Reject, SoftTimeLimi
 from celery.signals import worker_process_shutdown
 from celery.states import SUCCESS
 
+from stepwell.definition.provider_descriptors import InvalidProviders
 from stepwell.executors.worker_loop import WorkerLoop
 from stepwell.providers.celery.configuration import worker_configuration
 from stepwell.providers.celery.messages import ATTEMPT_TASK, PROBE_TASK, ReportedError, ResultMessage, encode
+from stepwell.providers.installed import installed_providers
 from stepwell.settings import InvalidSettings, Settings, read_settings
 
 log = structlog.get_logger()
@@ -28,8 +30,8 @@ _loops: dict[int, WorkerLoop] = {}  # by process: a fork has none yet
 
 
 def worker_settings() -> Settings:
-    """Return the settings of a worker. Raises `InvalidSettings`, also if there is no broker."""
-    return read_settings(os.environ, executor="celery")
+    """Return the settings of a worker. Raises `InvalidProviders` and `InvalidSettings`, also if there is no broker."""
+    return read_settings(os.environ, installed_providers(), executor="celery")
 
 
 @app.add_defaults
@@ -37,7 +39,7 @@ def configuration() -> dict[str, Any]:
     """Return the configuration of the app. Raises `ImproperlyConfigured`."""
     try:
         settings = worker_settings()
-    except InvalidSettings as error:
+    except (InvalidSettings, InvalidProviders) as error:
         raise ImproperlyConfigured(str(error)) from None
     assert settings.celery_broker_url is not None
     assert settings.result_backend is not None

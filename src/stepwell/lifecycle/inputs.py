@@ -177,7 +177,8 @@ class AttemptFailed(Struct, frozen=True):
     """An attempt has failed. `jitter`, from 0 to below 1, spreads the backoff.
 
     `timed_out`: the attempt's time was up; a job may still run at the provider, and `endable` says whether it can be
-    ended there. `broken`: a bug of Stepwell or of a provider's code has raised, so a job may still run too.
+    ended there. `broken`: a bug of Stepwell or of a provider's code has raised, or the provider is missing, so a
+    job may still run too.
     `child_lost`: the sub-workflow is CANCELLED or deleted, so another attempt needs a new one. The other fields are
     those of `errors.AttemptError`.
     """

@@ -1,7 +1,8 @@
-"""The providers: one package each. `factory` builds them, `registry` finds them, `shared` is their common code.
+"""The providers: one package each. `installed` lists them, `factory` builds them, `registry` finds them, `shared` is
+their common code.
 
-A provider implements `ports.providers.InProcessProvider` or `ports.providers.RemoteProvider`. A new built-in one also
-needs a member of `contract.enums.ProviderType`, its settings, and a line in `factory`.
+A provider implements `ports.providers.InProcessProvider` or `ports.providers.RemoteProvider`, and its folder has a
+`ProviderDescriptor`. A new built-in one also needs an entry in `installed`.
 
 LOCAL's child processes import this package as well, so nothing is imported here.
 """

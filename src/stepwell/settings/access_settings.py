@@ -4,8 +4,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
-from stepwell.basics.setting_values import Origins
-from stepwell.settings.description import about
+from stepwell.basics.setting_values import Origins, about
 
 
 class AccessSettings(Struct, frozen=True, kw_only=True):

@@ -1,19 +1,19 @@
 """All settings of the service: one struct with all defaults."""
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Final, Literal, TypeAlias
+from typing import Annotated, Final, Literal
 
 from msgspec import Meta, field
 from msgspec.structs import fields
 
-from stepwell.basics.setting_values import ModelLimits, Networks, Prices, Secrets, TenantLimits
+from stepwell.basics.setting_values import ModelLimits, Networks, Prices, Secrets, TenantLimits, about
 from stepwell.contract.enums import ProviderType
+from stepwell.definition.provider_descriptors import PollInterval, ProviderDescriptor, ProviderSettings
 from stepwell.rules.webhook_secrets import SigningSecrets, TenantSecrets, WebhookSecrets
-from stepwell.settings.description import about
 from stepwell.settings.executor_settings import ExecutorSettings
 
-PollInterval: TypeAlias = Annotated[float, Meta(ge=0.01, le=600)]
 LOCAL_INSTANCE: Final = "local"
 """The `origin_instance` of a service without that setting, under `up`, `run` and `bench`."""
 SECRET_FIELDS = frozenset(
@@ -34,7 +34,7 @@ def _default_data_dir() -> Path:
 
 
 class Settings(ExecutorSettings, frozen=True, kw_only=True):
-    """All settings. Field `x_y` is read from STEPWELL_X_Y. Times are in seconds, sizes in bytes.
+    """All settings. Field `x_y` is read from STEPWELL_X_Y, but `providers`. Times are in seconds, sizes in bytes.
 
     The manual's table of settings is generated from these fields and those of the groups that it inherits.
     """
@@ -254,36 +254,10 @@ class Settings(ExecutorSettings, frozen=True, kw_only=True):
             "(`FAL_TEAM_B`). A key goes to no other provider"
         ),
     ] = field(default_factory=Secrets)
-    fal_url: Annotated[str | None, about("FAL's queue", default="the public one, if there is a key")] = None
-    fal_api_url: Annotated[
-        str | None, about("FAL's list of requests", default="the public one; beside another queue, that")
-    ] = None
-    replicate_url: Annotated[str | None, about("Replicate's API", default="the public one, if there is a key")] = None
-    openai_url: Annotated[
-        str | None,
-        about(
-            "OpenAI's API, or that of a server that speaks it, with its path",
-            default="the public one, if there is a key",
-        ),
-    ] = None
-    gemini_url: Annotated[str | None, about("The Gemini API", default="the public one, if there is a key")] = None
-    vertex_url: Annotated[
-        str | None, about("Vertex AI", default="the public one of the location, if there is a key")
-    ] = None
-    vertex_project: Annotated[str | None, about("The project of VERTEX", default="the service account's")] = None
-    vertex_location: Annotated[
-        Annotated[str, Meta(pattern=r"^[a-z0-9-]{1,40}(?!\n)$")] | None,
-        about("The location of VERTEX", default="by model: `global` or us-central1"),
-    ] = None
-    vertex_bucket: Annotated[
-        Annotated[str, Meta(pattern=r"^gs://[a-z0-9][a-z0-9._-]{1,221}/([^\s]*)(?!\n)$")] | None,
-        about(
-            "`gs://bucket/folder/`: videos are written there and read from there",
-            default="none: they come in the answer",
-        ),
-    ] = None
-    comfyui_url: Annotated[str | None, about("The ComfyUI server; without it there is no COMFYUI")] = None
-    custom_url: Annotated[str | None, about("The worker; without it there is no CUSTOM")] = None
+    providers: Annotated[
+        Mapping[str, ProviderSettings],
+        about("The settings of single providers, by name: STEPWELL_<NAME>_URL and others"),
+    ] = field(default_factory=dict)
     provider_timeout_s: Annotated[float, Meta(ge=0.1, le=600), about("The deadline of one call to a provider")] = 30.0
     provider_work_s: Annotated[
         float, Meta(ge=0.1, le=800), about("The deadline of a call that is answered with the result itself")
@@ -291,28 +265,6 @@ class Settings(ExecutorSettings, frozen=True, kw_only=True):
     poll_interval_s: Annotated[
         PollInterval, about("The time between the first two polls of a job; it grows to 10 s")
     ] = 1.0
-    fal_poll_interval_s: Annotated[
-        PollInterval | None, about("STEPWELL_POLL_INTERVAL_S for jobs of FAL", default="STEPWELL_POLL_INTERVAL_S")
-    ] = None
-    replicate_poll_interval_s: Annotated[
-        PollInterval | None,
-        about("STEPWELL_POLL_INTERVAL_S for jobs of REPLICATE", default="STEPWELL_POLL_INTERVAL_S"),
-    ] = None
-    gemini_poll_interval_s: Annotated[
-        PollInterval | None, about("STEPWELL_POLL_INTERVAL_S for jobs of GEMINI", default="STEPWELL_POLL_INTERVAL_S")
-    ] = None
-    vertex_poll_interval_s: Annotated[
-        PollInterval | None, about("STEPWELL_POLL_INTERVAL_S for jobs of VERTEX", default="STEPWELL_POLL_INTERVAL_S")
-    ] = None
-    openai_poll_interval_s: Annotated[
-        PollInterval | None, about("STEPWELL_POLL_INTERVAL_S for jobs of OPENAI", default="STEPWELL_POLL_INTERVAL_S")
-    ] = None
-    comfyui_poll_interval_s: Annotated[
-        PollInterval | None, about("STEPWELL_POLL_INTERVAL_S for jobs of COMFYUI", default="STEPWELL_POLL_INTERVAL_S")
-    ] = None
-    custom_poll_interval_s: Annotated[
-        PollInterval | None, about("STEPWELL_POLL_INTERVAL_S for jobs of CUSTOM", default="STEPWELL_POLL_INTERVAL_S")
-    ] = None
     limits: Annotated[
         ModelLimits,
         about(
@@ -372,6 +324,11 @@ class Settings(ExecutorSettings, frozen=True, kw_only=True):
         """Return the settings without the secrets, and without URLs that may contain one."""
         public = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in SECRET_FIELDS}
         return f"Settings({', '.join(f'{name}={value!r}' for name, value in public.items())})"
+
+    def of(self, provider: ProviderDescriptor) -> ProviderSettings | None:
+        """Return the settings of *provider*; None if it has none of its own."""
+        own = self.providers.get(provider.name)
+        return provider.settings() if own is None and provider.settings is not None else own
 
     @property
     def artifacts(self) -> Path:

@@ -4,8 +4,7 @@ from typing import Annotated, Literal
 
 from msgspec import field
 
-from stepwell.basics.setting_values import TaskQueues
-from stepwell.settings.description import about
+from stepwell.basics.setting_values import TaskQueues, about
 from stepwell.settings.upload_settings import UploadSettings
 
 

@@ -1,27 +1,31 @@
 """The functions that read the settings from the environment, and report what is wrong with them."""
 
+import contextlib
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 from msgspec import convert
-from msgspec.structs import fields
+from msgspec.structs import fields, replace
 
-from stepwell.basics.credential_names import owner
 from stepwell.basics.errors import Fault
-from stepwell.basics.setting_names import COMMAND_LINE, CREDENTIAL, PREFIX, TENANTS_SECRET, similar_setting
+from stepwell.basics.setting_names import COMMAND_LINE, CREDENTIAL, PREFIX, TENANTS_SECRET
 from stepwell.basics.setting_values import ModelLimits, Networks, Origins, Prices, Secrets, TaskQueues, TenantLimits
 from stepwell.basics.strict_json.schema_faults import collect
 from stepwell.basics.urls import split_url
+from stepwell.definition.provider_descriptors import InstalledProviders, ProviderDescriptor, ProviderSettings
 from stepwell.rules.webhook_secrets import SigningSecrets, TenantSecrets, tenant_faults
 from stepwell.settings.all_settings import Settings
 from stepwell.settings.secret_files import FILE, SECRET_VARIABLES, in_family, read_secret_files
+from stepwell.settings.similar_settings import similar_setting
 
 _UNKNOWN_PROVIDER = f"Expected a name that begins with a provider's, like {CREDENTIAL}FAL or {CREDENTIAL}FAL_TEAM_B"
-_URL_OWNERS = ("fal", "fal_api", "replicate", "openai", "gemini", "vertex", "comfyui", "custom")
 _NOT_ASCII = "Expected a URL of ASCII characters; write its host as browsers send it, like xn--bcher-kva.example"
-_URLS = (*(f"{name}_url" for name in _URL_OWNERS), "public_url", "s3_endpoint")
+_A_URL = "Expected an http or https URL"
+_URLS = ("public_url", "s3_endpoint")
+_VARIABLES = {PREFIX + f.name.upper(): f.name for f in fields(Settings) if f.name != "providers"}
 _REDIS = ("redis://", "rediss://")
 _S3_SHAPES = {
     "s3_bucket": (
@@ -46,16 +50,16 @@ class InvalidSettings(Exception):
         self.lines = lines
 
 
-def read_settings(environ: Mapping[str, str], **overrides: object) -> Settings:
-    """Return the settings in *environ*. The *overrides* of a command line replace them, except those that are None.
+def read_settings(environ: Mapping[str, str], providers: InstalledProviders, **overrides: object) -> Settings:
+    """Return the settings in *environ*, with those of *providers*.
+
+    The *overrides* of a command line replace them, except those that are None.
 
     A secret X may also be in a file, which X_FILE names. An empty variable counts as absent. Raises `InvalidSettings`
     with a line for each fault.
     """
     values, file_faults = read_secret_files(environ)
-    raw: dict[str, object] = {
-        f.name: values[key] for f in fields(Settings) if (key := PREFIX + f.name.upper()) in values
-    }
+    raw: dict[str, object] = {name: values[key] for key, name in _VARIABLES.items() if key in values}
     raw["credentials"] = credentials = Secrets(
         {key[len(CREDENTIAL) :].lower(): secret for key, secret in values.items() if in_family(key, CREDENTIAL)}
     )
@@ -63,39 +67,88 @@ def read_settings(environ: Mapping[str, str], **overrides: object) -> Settings:
     member_faults = [Fault((f"webhook_secrets__{name}",), why, "secret") for name, why in tenant_faults(tenants)]
     raw["webhook_secrets"] = TenantSecrets() if member_faults else TenantSecrets.read(tenants)
     member_faults += [
-        Fault((f"credentials__{name}",), _UNKNOWN_PROVIDER, "credential") for name in credentials if owner(name) is None
+        Fault((f"credentials__{name}",), _UNKNOWN_PROVIDER, "credential")
+        for name in credentials
+        if providers.owner(name) is None
     ]
     raw |= {name: value for name, value in overrides.items() if value is not None}
     faults = collect(Settings, raw, (), strict=False, dec_hook=_convert)
-    faults += [
-        Fault((name,), "Expected an http or https URL", "url") for name in _URLS if not _is_base_url(raw.get(name))
-    ]
+    faults += [Fault((name,), _A_URL, "url") for name in _URLS if not _is_base_url(raw.get(name))]
     if not str(raw.get("public_url")).isascii():
         faults.append(Fault(("public_url",), _NOT_ASCII, "url"))
     if not _is_key_set_url(raw.get("jwt_jwks_url")):
         faults.append(Fault(("jwt_jwks_url",), "Expected an http or https URL, without a user name", "url"))
     faults += [Fault((name,), msg, "s3") for name, msg in _s3_faults(raw)] + member_faults
     faults += [Fault((name,), msg, "celery") for name, msg in _celery_faults(raw)]
+    for provider in providers.values():
+        faults += _provider_faults(provider, values)
+    faults += _unknown_provider_faults(raw, providers)
     # No variable of the environment is null.
     messages = [(f"{PREFIX}{str(f.loc[0]).upper()}", f.msg.replace(" or null", "")) for f in faults]
     if faults or file_faults:
         lines = [f"{variable}: {msg}" for variable, msg in messages if variable not in file_faults]
         raise InvalidSettings([*file_faults.values(), *lines])
-    return convert(raw, Settings, strict=False, dec_hook=_convert)
-
-
-def unread_settings(environ: Mapping[str, str]) -> dict[str, str | None]:
-    """Return the variables that look like settings but aren't, each with the setting that may be meant."""
-    known_names = {PREFIX + f.name.upper() for f in fields(Settings)} - {
-        CREDENTIAL.rstrip("_"),
-        TENANTS_SECRET.rstrip("_"),
+    own = {
+        provider.name: convert(_own_values(provider, values), provider.settings, strict=False)
+        for provider in providers.values()
+        if provider.settings is not None
     }
+    return replace(convert(raw, Settings, strict=False, dec_hook=_convert), providers=own)
+
+
+def make_settings(providers: InstalledProviders, **values: Any) -> Settings:
+    """Return settings with these *values*, unchecked. Field `x` of the settings of FAL is called `fal_x` here."""
+    own: dict[str, ProviderSettings] = {}
+    for provider in providers.values():
+        if provider.settings is not None:
+            names = {f"{provider.name.lower()}_{field}": field for field in provider.variables.values()}
+            own[provider.name] = provider.settings(
+                **{f: values.pop(name) for name, f in names.items() if name in values}
+            )
+    return Settings(providers=own, **values)
+
+
+def unread_settings(environ: Mapping[str, str], providers: InstalledProviders) -> dict[str, str | None]:
+    """Return the variables that look like settings but aren't, each with the setting that may be meant."""
+    known_names = _VARIABLES.keys() - {CREDENTIAL.rstrip("_"), TENANTS_SECRET.rstrip("_")}
+    known_names |= frozenset[str]().union(*(provider.variables for provider in providers.values()))
     known_names |= {name + FILE for name in SECRET_VARIABLES} | COMMAND_LINE
     unknown = [key for key in environ if _looks_like_setting(key) and key not in known_names and not _is_member(key)]
     return {
-        key: similar_setting(key, known_names) or similar_setting(key.removesuffix(FILE), known_names)
+        key: similar_setting(key, known_names, providers)
+        or similar_setting(key.removesuffix(FILE), known_names, providers)
         for key in sorted(unknown)
     }
+
+
+def _own_values(provider: ProviderDescriptor, values: Mapping[str, str]) -> dict[str, str]:
+    """Return the values of the provider's own settings, by field."""
+    return {field: values[variable] for variable, field in provider.variables.items() if variable in values}
+
+
+def _provider_faults(provider: ProviderDescriptor, values: Mapping[str, str]) -> Iterator[Fault]:
+    """Yield the faults of the provider's own settings."""
+    own = _own_values(provider, values)
+    prefix = f"{provider.name.lower()}_"
+    yield from (
+        Fault((prefix + str(fault.loc[0]),), fault.msg, fault.type)
+        for fault in collect(provider.settings or ProviderSettings, own, (), strict=False)
+    )
+    for field, value in own.items():
+        if field.endswith("url") and not _is_base_url(value):
+            yield Fault((prefix + field,), _A_URL, "url")
+
+
+def _unknown_provider_faults(raw: Mapping[str, object], providers: InstalledProviders) -> Iterator[Fault]:
+    """Yield a fault for each setting that names a provider which isn't installed."""
+    default = raw.get("default_provider")
+    if default is not None and default not in providers:
+        yield Fault(("default_provider",), providers.expected(str(default)), "enum")
+    for name, kind in (("prices", Prices), ("limits", ModelLimits)):
+        if isinstance(text := raw.get(name), str):
+            with contextlib.suppress(ValueError):  # reported elsewhere
+                if kind.read(text).keys() - providers.keys():
+                    yield Fault((name,), f"Expected names of providers: {', '.join(providers)}", "enum")
 
 
 def _looks_like_setting(key: str) -> bool:

@@ -4,8 +4,8 @@ from typing import Annotated
 
 from msgspec import Meta
 
+from stepwell.basics.setting_values import about
 from stepwell.settings.access_settings import AccessSettings
-from stepwell.settings.description import about
 
 
 class UploadSettings(AccessSettings, frozen=True, kw_only=True):

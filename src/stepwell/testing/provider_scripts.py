@@ -9,13 +9,13 @@ A test writes:
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from decimal import Decimal
 from io import BytesIO
 from typing import Any, Literal
 from uuid import UUID
 
-from msgspec import Struct, field
+from msgspec import Struct
 from PIL import Image
 
 from stepwell.contract.enums import ProviderType, TaskType
@@ -57,9 +57,9 @@ class Answer(Struct, frozen=True, kw_only=True):
 class CallScript:
     """The answers to the calls of one task type at one provider, in order. The last one is repeated."""
 
-    def __init__(self, provider: ProviderType, matches: Callable[[ProviderCall], bool]) -> None:
+    def __init__(self, provider: ProviderType, matches: Callable[[ProviderCall], bool], *, is_free: bool) -> None:
         self.matches = matches
-        self._provider = provider
+        self._provider, self._is_free = provider, is_free
         self._answers: list[tuple[Answer, float]] = []  # each with how many calls get it
         self._last: Answer | None = None
 
@@ -73,10 +73,11 @@ class CallScript:
     ) -> "LastAnswer":
         """Answer with *result*. Each value in it that is `bytes` is stored as a file, and replaced by the file's path.
 
-        *cost* is what the provider reports; LOCAL reports none. *delay_s* passes on the clock of the test.
+        *cost* is what the provider reports; one that works in-process reports none. *delay_s* passes on the clock of
+        the test.
         """
-        if cost is not None and self._provider is ProviderType.LOCAL:
-            raise ValueError("LOCAL costs nothing: leave cost out")
+        if cost is not None and self._is_free:
+            raise ValueError(f"{self._provider} costs nothing: leave cost out")
         reported = None if cost is None else Cost(float(cost), currency, "provider")
         return self._add(Answer(result=dict(result or {}), cost=reported, delay_s=delay_s))
 
@@ -140,6 +141,7 @@ class ProviderScript:
         self.calls: list[ProviderCall] = []
         self._scripts: list[CallScript] = []
         self._can_do: Callable[[TaskType], bool] = lambda _: True
+        self._is_free = False
 
     def on(self, task_type: TaskType | str, *, step_id: str | None = None, model: str | None = None) -> CallScript:
         """Begin a script for the calls of *task_type*: all of them, or those of a step or a model.
@@ -157,7 +159,7 @@ class ProviderScript:
                 and (model is None or call.model == model)
             )
 
-        script = CallScript(self.type, matches)
+        script = CallScript(self.type, matches, is_free=self._is_free)
         self._scripts.insert(0, script)
         return script
 
@@ -166,9 +168,9 @@ class ProviderScript:
         self._scripts.clear()
         self.calls.clear()
 
-    def bind(self, can_do: Callable[[TaskType], bool]) -> None:
-        """Let `on` refuse the task types that the provider can't do."""
-        self._can_do = can_do
+    def bind(self, can_do: Callable[[TaskType], bool], *, is_free: bool) -> None:
+        """Let `on` refuse the task types that the provider can't do, and answers with a cost if it costs nothing."""
+        self._can_do, self._is_free = can_do, is_free
 
     def begin(self, attempt: Attempt, model: str) -> tuple[ProviderCall, Answer | None]:
         """Record the call, and return its answer; None if none is scripted."""
@@ -192,48 +194,24 @@ class ProviderScript:
         return call, None
 
 
-class ProviderScripts(Struct, frozen=True):
-    """The scripts of all providers: `providers.fal.on(...)`."""
+class ProviderScripts:
+    """The scripts of all installed providers: `providers.fal.on(...)`.
 
-    by_type: dict[ProviderType, ProviderScript] = field(
-        default_factory=lambda: {kind: ProviderScript(kind) for kind in ProviderType}
-    )
+    LOCAL, and what packages bring that works in-process, do their real work unless a script says otherwise.
+    """
+
+    def __init__(self, names: Iterable[ProviderType]) -> None:
+        self.by_type = {name: ProviderScript(name) for name in names}
 
     def __getitem__(self, kind: ProviderType | str) -> ProviderScript:
         return self.by_type[ProviderType(kind)]
 
-    @property
-    def local(self) -> ProviderScript:
-        """LOCAL does its real work, unless a script says otherwise."""
-        return self.by_type[ProviderType.LOCAL]
-
-    @property
-    def fal(self) -> ProviderScript:
-        return self.by_type[ProviderType.FAL]
-
-    @property
-    def replicate(self) -> ProviderScript:
-        return self.by_type[ProviderType.REPLICATE]
-
-    @property
-    def vertex(self) -> ProviderScript:
-        return self.by_type[ProviderType.VERTEX]
-
-    @property
-    def gemini(self) -> ProviderScript:
-        return self.by_type[ProviderType.GEMINI]
-
-    @property
-    def openai(self) -> ProviderScript:
-        return self.by_type[ProviderType.OPENAI]
-
-    @property
-    def comfyui(self) -> ProviderScript:
-        return self.by_type[ProviderType.COMFYUI]
-
-    @property
-    def custom(self) -> ProviderScript:
-        return self.by_type[ProviderType.CUSTOM]
+    def __getattr__(self, name: str) -> ProviderScript:
+        """Return the script of the provider of this name, in lower case."""
+        try:
+            return self.__dict__["by_type"][ProviderType(name.upper())]  # type: ignore[no-any-return]
+        except KeyError:
+            raise AttributeError(f"no provider {name.upper()} is installed") from None
 
     @property
     def calls(self) -> list[ProviderCall]:

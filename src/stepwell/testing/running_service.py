@@ -15,10 +15,12 @@ from stepwell.client import AsyncStepwell
 from stepwell.contract.enums import TERMINAL_STATUSES, ProviderType, StepStatus
 from stepwell.contract.scopes import DEFAULT_PERMISSIONS, Permission
 from stepwell.contract.workflows import WorkflowPublic
+from stepwell.definition.provider_descriptors import ConfiguredBy, InstalledProviders
 from stepwell.persistence.clock import DatabaseClock
 from stepwell.ports.clock import Clock
+from stepwell.providers.installed import installed_providers
 from stepwell.rules.webhook_secrets import SigningSecrets
-from stepwell.settings import LOCAL_INSTANCE, Settings
+from stepwell.settings import LOCAL_INSTANCE, Settings, make_settings
 from stepwell.testing.asgi_transport import AsgiApp, Receive, Scope, Send, StreamingAsgiTransport, open_transport
 from stepwell.testing.databases import PostgresServer, open_database
 from stepwell.testing.fixed_secrets import SECRET, WEBHOOK_SECRET
@@ -31,8 +33,6 @@ from stepwell.testing.scripted_providers import NEVER, ScriptedProviders
 URL = "http://stepwell.test"
 _TOKEN_S = 86_400
 _POLL_S = 0.005
-# The providers that need a credential. No request is sent with it.
-_WITH_CREDENTIAL = ("fal", "replicate", "openai", "gemini", "vertex")
 
 
 class RunningStepwell:
@@ -159,16 +159,19 @@ async def running(
     still, `ManualClock`; the default runs, and can be moved as well. *settings* are fields of
     `all_settings.Settings`. Settings of the environment have no effect.
 
-    LOCAL does its real work. All other providers are scripted, and a step whose answer isn't scripted fails. Files are
-    in a temporary folder, which is deleted at the end. Enter and leave the context in one task.
+    LOCAL does its real work, and so does what packages bring that works in-process. All other providers are scripted,
+    and a step whose answer isn't scripted fails. Files are in a temporary folder, which is deleted at the end.
+
+    Enter and leave the context in one task.
     """
     async with AsyncExitStack() as stack:
         source, manual_clock = await open_database(database, clock)
         if isinstance(manual_clock, RunningClock):
             stack.callback(manual_clock.stop)
         folder = stack.enter_context(fresh_folder())
-        chosen = Settings(**(_defaults() | {"data_dir": folder} | settings))
-        providers = ScriptedProviders(ProviderScripts(), source.clock)
+        installed = installed_providers()
+        chosen = make_settings(installed, **(_defaults(installed) | {"data_dir": folder} | settings))
+        providers = ScriptedProviders(ProviderScripts(installed), source.clock)
         app = await stack.enter_async_context(
             running_app(
                 chosen,
@@ -195,16 +198,18 @@ async def running_on(postgres: PostgresServer | None, settings: Mapping[str, Any
         yield await stack.enter_async_context(running(database=database, **settings))
 
 
-def _defaults() -> dict[str, Any]:
-    return {
+def _defaults(installed: InstalledProviders) -> dict[str, Any]:
+    by_url = [each.name.lower() for each in installed.values() if each.configured_by is ConfiguredBy.URL]
+    # No request is sent with them.
+    others = [name.lower() for name in installed if name != ProviderType.LOCAL and name.lower() not in by_url]
+    credentials = dict.fromkeys(others, "a key of a test")
+    return {f"{name}_url": f"http://{name}.test" for name in by_url} | {
         "jwt_secret": SECRET,
         "public_url": URL,
         "default_provider": ProviderType.LOCAL,
         "origin_instance": LOCAL_INSTANCE,
         "webhook_secret": SigningSecrets((WEBHOOK_SECRET,)),
-        "credentials": Secrets(dict.fromkeys(_WITH_CREDENTIAL, "a key of a test")),
-        "comfyui_url": "http://comfyui.test",
-        "custom_url": "http://custom.test",
+        "credentials": Secrets(credentials),
         # Receivers of webhooks and the files of a test are on this machine.
         "allowed_cidrs": Networks.read("127.0.0.0/8 ::1/128"),
         # Attempts that still run when the test ends are cancelled.

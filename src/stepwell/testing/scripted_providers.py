@@ -19,7 +19,7 @@ from uuid import UUID
 import filetype
 
 from stepwell.basics.errors import AttemptError, CallFailed
-from stepwell.contract.enums import ProviderType, TaskType
+from stepwell.contract.enums import TaskType
 from stepwell.lifecycle.model import Sent
 from stepwell.ports.clock import Clock, Timer
 from stepwell.ports.providers import (
@@ -35,6 +35,7 @@ from stepwell.ports.providers import (
     RemoteProvider,
     Request,
 )
+from stepwell.providers.registry import is_in_process
 from stepwell.testing.provider_scripts import (
     Answer,
     ProviderCall,
@@ -57,9 +58,9 @@ class ScriptedProviders:
 
     def adapt(self, provider: Provider) -> Provider:
         script = self.scripts.by_type[provider.type]
-        script.bind(lambda task_type: provider.capabilities(task_type) is not None)
-        if provider.type is ProviderType.LOCAL:
-            return ScriptedLocal(script, cast("InProcessProvider", provider), self._delays)
+        script.bind(lambda task_type: provider.capabilities(task_type) is not None, is_free=is_in_process(provider))
+        if is_in_process(provider):
+            return ScriptedInProcess(script, cast("InProcessProvider", provider), self._delays)
         return ScriptedRemote(script, provider, self._delays)
 
     def due_times(self, workflow_id: UUID) -> dict[str, datetime]:
@@ -133,8 +134,8 @@ class _ScriptedProvider:
             close()
 
 
-class ScriptedLocal(_ScriptedProvider):
-    """LOCAL, with scripted answers for the steps that have a script."""
+class ScriptedInProcess(_ScriptedProvider):
+    """A provider that works in-process, with scripted answers for the steps that have a script."""
 
     def __init__(self, script: ProviderScript, real: InProcessProvider, delays: _Delays) -> None:
         super().__init__(script, real)

@@ -6,7 +6,10 @@ from stepwell.basics.errors import Fault
 from stepwell.contract.enums import ProviderType, TaskType
 from stepwell.definition.validation.provider_rules import ProviderCatalog
 from stepwell.lifecycle.steps import KnownStep
+from stepwell.providers.installed import installed_providers
 from support.workflows.definitions import CATALOG, body, draw, faults, faults_of, join, mapped, plan
+
+INSTALLED = installed_providers()
 
 A = ("steps", 0)
 PC = (*A, "provider_config")
@@ -117,7 +120,7 @@ def test_an_unsuitable_provider_is_refused_at_its_place(members: dict[str, Any],
 def test_members_of_one_provider_alone_select_it(config: dict[str, Any] | None, selected: str | None) -> None:
     anything = {TaskType.GENERATION: frozenset[str]()}
     catalog = ProviderCatalog(
-        offers=dict.fromkeys(ProviderType, anything), default=ProviderType.LOCAL, credentials=frozenset()
+        INSTALLED, offers=dict.fromkeys(ProviderType, anything), default=ProviderType.LOCAL, credentials=frozenset()
     )
     [step] = plan(body(draw(provider_config=config)), catalog).steps
     assert step.provider == (selected or "LOCAL")
@@ -166,6 +169,7 @@ def test_refusals_have_places_in_the_config_of_their_provider() -> None:
     step = {"id": "a", "task_type": "GENERATION", "config": {"prompt": "x"}}
     kinds = (ProviderType.OPENAI, ProviderType.REPLICATE)
     catalog = ProviderCatalog(
+        INSTALLED,
         {kind: {TaskType.GENERATION: frozenset()} for kind in kinds},
         None,
         frozenset(),
@@ -202,7 +206,7 @@ def test_providers_check_the_known_inputs() -> None:
         return []
 
     catalog = ProviderCatalog(
-        CATALOG.offers, CATALOG.default, CATALOG.credentials, refusals={ProviderType.FAL: nothing}
+        INSTALLED, CATALOG.offers, CATALOG.default, CATALOG.credentials, refusals={ProviderType.FAL: nothing}
     )
     config = {"prompt": "own", "seed": None, "width": 2, "timeout_s": 9, "deep": {"a": 1}, "height": 3}
     mappings = [mapped("q", to_field="width"), mapped("q", to_field="deep.a"), mapped("q", to_field="seed")]
@@ -227,7 +231,9 @@ def test_providers_check_the_known_inputs() -> None:
         {"fallback_provider_type": "FAL", "fallback_provider_config": 5},
         {"fallback_provider_type": "FAL", "fallback_provider_config": {"credential": 5}},
     ):
-        fal = ProviderCatalog(catalog.offers, ProviderType.FAL, catalog.credentials, refusals=catalog.refusals)
+        fal = ProviderCatalog(
+            INSTALLED, catalog.offers, ProviderType.FAL, catalog.credentials, refusals=catalog.refusals
+        )
         assert len(faults(body(draw(**members)), catalog if "fallback_provider_type" in members else fal)) == 1
     assert faults(body(draw(provider_config=FAL, input_mappings=[5])), catalog)
     assert faults(body(draw(task_type="REFINE", config={"base_image_url": "x"}, provider_config=FAL)), catalog)
@@ -323,7 +329,9 @@ FALLBACK = (*A, "fallback_provider_config", "credential")
     ],
 )
 def test_a_step_names_a_credential_of_its_own_provider(members: dict[str, Any], expected: Any) -> None:
-    catalog = ProviderCatalog(CATALOG.offers, CATALOG.default, frozenset({"fal", "fal-team-b", "openai", "acme"}))
+    catalog = ProviderCatalog(
+        INSTALLED, CATALOG.offers, CATALOG.default, frozenset({"fal", "fal-team-b", "openai", "acme"})
+    )
     value = body(draw(**members))
     if expected:
         found = faults_of(value, catalog)
@@ -355,7 +363,7 @@ def test_the_refusal_says_how_a_credential_must_be_named() -> None:
     ],
 )
 def test_the_refusal_of_a_provider_that_is_not_configured_names_the_setting(provider: str, setting: str) -> None:
-    catalog = ProviderCatalog({ProviderType.LOCAL: CATALOG.offers[ProviderType.LOCAL]}, None, frozenset())
+    catalog = ProviderCatalog(INSTALLED, {ProviderType.LOCAL: CATALOG.offers[ProviderType.LOCAL]}, None, frozenset())
     message = f"{provider} isn't configured here: set {setting}; configured: LOCAL"
     for members in ({"provider_config": {"provider_type": provider}}, {"fallback_provider_type": provider}):
         local = {"provider_config": {"provider_type": "LOCAL"}} | members
@@ -385,14 +393,14 @@ def test_the_refusal_of_an_unknown_credential_names_the_setting_and_no_value(nam
 
 def test_the_refusal_of_a_step_without_a_key_names_the_setting() -> None:
     catalog = ProviderCatalog(
-        CATALOG.offers, CATALOG.default, frozenset({"fal_b"}), keyed=frozenset({ProviderType.FAL})
+        INSTALLED, CATALOG.offers, CATALOG.default, frozenset({"fal_b"}), keyed=frozenset({ProviderType.FAL})
     )
     [fault] = faults_of(body(draw(provider_config=FAL)), catalog)
     assert fault.msg == "FAL needs a key: the service holds none by the name fal (STEPWELL_CREDENTIALS__FAL)"
 
 
 def test_the_refusal_of_a_step_that_names_no_provider_names_the_setting() -> None:
-    [fault] = faults_of(body(draw()), ProviderCatalog(CATALOG.offers, None, CATALOG.credentials))
+    [fault] = faults_of(body(draw()), ProviderCatalog(INSTALLED, CATALOG.offers, None, CATALOG.credentials))
     named = "(set STEPWELL_DEFAULT_PROVIDER)"
     assert fault.msg == f"This service has no default provider {named}; configured: LOCAL, FAL"
 
@@ -410,7 +418,7 @@ def test_passthrough_uses_no_provider_that_it_names(capabilities: Any) -> None:
 
 
 def test_without_a_default_each_step_names_its_provider() -> None:
-    catalog = ProviderCatalog(CATALOG.offers, None, CATALOG.credentials)
+    catalog = ProviderCatalog(INSTALLED, CATALOG.offers, None, CATALOG.credentials)
     assert faults(body(draw()), catalog) == [((*PC, "provider_type"), "missing")]
     plan(body(draw(provider_config={"provider_type": "LOCAL"}), join("j")), catalog)
 

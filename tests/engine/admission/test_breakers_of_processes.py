@@ -126,7 +126,7 @@ async def test_messages_that_no_process_would_send_change_nothing(
         "",
         "{",
         "[1]",
-        json.dumps([notice | {"provider": "NOBODY"}]),
+        json.dumps([notice | {"provider": 5}]),
         json.dumps([notice | {"model": "m" * 256}]),
         json.dumps([notice | {"until": late.isoformat()}]),
         json.dumps([notice | {"until": "tomorrow"}]),

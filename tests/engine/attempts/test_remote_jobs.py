@@ -215,6 +215,7 @@ async def test_a_provider_that_is_gone_after_a_restart_stops_nobody_else(
     async with running_service(memory, tmp_path / "data", limits=limits) as second:
         workflow = await second.until_ended(running["id"])
         assert (workflow["status"], len(await second.tasks(running["id"]))) == ("FAILED", 1)
+        assert f"this service has no provider {world.kind}" in workflow["errors"][0]
         await second.verb(waiting["id"], "start")
         assert (await second.until_ended(waiting["id"]))["status"] == "FAILED"
         assert (await only_task(second, given_up["id"]))["cancel_receipt"] == "unknown"

@@ -20,6 +20,7 @@ from stepwell.contract.enums import TaskType
 from stepwell.lifecycle.model import StepState
 from stepwell.lifecycle.records import StepRecord
 from stepwell.lifecycle.steps import ResolvedStep
+from stepwell.providers.installed import installed_providers
 from stepwell.rules.webhook_secrets import SigningSecrets, TenantSecrets
 from stepwell.testing import MemoryDatabase
 from support.emulators.webhook_receiver import CLOSE, HANG, Received, WebhookReceiver, answered, running_sink
@@ -67,7 +68,7 @@ async def impatient_service(
 
 def assert_conforms(received: Received, kind: str) -> None:
     """Assert that the request is as the OpenAPI document describes it."""
-    document = Conformance(openapi_document()).document
+    document = Conformance(openapi_document([*installed_providers()])).document
     described = document["webhooks"][kind]["post"]
     schema = described["requestBody"]["content"]["application/json"]["schema"] | {"components": document["components"]}
     Draft202012Validator(schema, format_checker=FORMATS).validate(received.payload)

@@ -55,13 +55,6 @@ def test_a_text_that_is_no_message_is_refused(text: Any) -> None:
         decode(text, AttemptMessage)
 
 
-def test_a_provider_that_the_reader_does_not_know_is_refused_without_its_values() -> None:
-    text = encode(MESSAGE).replace('"LOCAL"', '"FUTURE"')
-    with pytest.raises(UnreadableMessage) as refusal:
-        decode(text, AttemptMessage)
-    assert "FUTURE" not in str(refusal.value)
-
-
 def test_an_error_keeps_all_that_the_engine_decides_by() -> None:
     error = AttemptError("bad input", retryable=False, provider_fault=False, request_fault=True)
     message = decode(encode(ResultMessage(error=ReportedError.of(error))), ResultMessage)

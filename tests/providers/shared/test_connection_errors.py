@@ -10,7 +10,11 @@ import httpx
 import pytest
 
 from stepwell.basics.errors import AttemptError, CallFailed
-from stepwell.basics.setting_names import url_setting
+from stepwell.definition.provider_descriptors import ProviderDescriptor
+from stepwell.providers.comfyui.descriptor import COMFYUI
+from stepwell.providers.fal.descriptor import FAL
+from stepwell.providers.installed import BUILT_IN
+from stepwell.providers.openai.descriptor import OPENAI
 from stepwell.providers.shared.connection_errors import connection_message
 from stepwell.providers.shared.provider_api import ProviderApi
 
@@ -81,12 +85,13 @@ def test_the_message_has_only_host_and_port_of_the_url(url: str, where: str) -> 
     ],
 )
 def test_for_a_public_address_the_message_suggests_blocked_traffic(host: str) -> None:
-    message = connection_message(caused_by(TimeoutError()), f"https://{host}/x", "STEPWELL_FAL_URL")
+    hosts = [public for each in BUILT_IN for public in each.public_hosts]
+    message = connection_message(caused_by(TimeoutError()), f"https://{host}/x", "STEPWELL_FAL_URL", hosts)
     assert message == (
         f"no connection to {host}:443: the connection timed out; this is the provider's public address "
         "(STEPWELL_FAL_URL overrides it): outgoing traffic may be blocked here"
     )
-    assert "public" not in str(connection_message(httpx.ConnectError(""), f"https://{host}.example/x", None))
+    assert "public" not in str(connection_message(httpx.ConnectError(""), f"https://{host}.example/x", None, hosts))
 
 
 @pytest.mark.parametrize("error", [httpx.ReadError("x"), httpx.ReadTimeout("x"), httpx.InvalidURL("x"), TimeoutError()])
@@ -95,14 +100,15 @@ def test_other_errors_have_no_message_about_a_connection(error: Exception) -> No
 
 
 @pytest.mark.parametrize(
-    ("name", "setting"),
-    [("FAL", "STEPWELL_FAL_URL"), ("ComfyUI", "STEPWELL_COMFYUI_URL"), ("OpenAI", "STEPWELL_OPENAI_URL")],
+    ("provider", "setting"),
+    [(FAL, "STEPWELL_FAL_URL"), (COMFYUI, "STEPWELL_COMFYUI_URL"), (OPENAI, "STEPWELL_OPENAI_URL")],
 )
-async def test_every_call_names_the_setting_of_its_provider(name: str, setting: str, unused_port: int) -> None:
-    assert url_setting(name) == setting
+async def test_every_call_names_the_setting_of_its_provider(
+    provider: ProviderDescriptor, setting: str, unused_port: int
+) -> None:
     where = f"no connection to 127.0.0.1:{unused_port}: connection refused; the address is from {setting}"
     async with httpx.AsyncClient(trust_env=False) as client:
-        api = ProviderApi(client, name, lambda _: None)
+        api = ProviderApi(client, "Somebody", lambda _: None, provider=provider)
         calls: tuple[tuple[type[Exception], Callable[[], object], str], ...] = (
             (
                 AttemptError,
@@ -114,4 +120,4 @@ async def test_every_call_names_the_setting_of_its_provider(name: str, setting: 
         for kind, call, start in calls:
             with pytest.raises(kind) as failure:
                 await call()  # type: ignore[misc]
-            assert str(failure.value) == f"{name}: {start}{where}"
+            assert str(failure.value) == f"Somebody: {start}{where}"

@@ -6,16 +6,20 @@ from uuid import UUID
 import httpx
 import pytest
 
-from stepwell.basics.credential_names import belongs_to, belongs_to_another, owner
+from stepwell.basics.credential_names import belongs_to
 from stepwell.basics.errors import AttemptError, CallFailed
 from stepwell.contract.enums import ProviderType, TaskType
 from stepwell.ports.providers import Attempt, Job
 from stepwell.providers.factory import build_providers
+from stepwell.providers.installed import installed_providers
 from stepwell.providers.registry import Registry
 from stepwell.providers.shared.credentials import Credentials
-from stepwell.settings import read_settings
+from support.service.installed_settings import read_settings
 
-HELD = Credentials({"FAL": "a", "Fal_Team_B": "b", "openai": "c", "comfyui-2": "d", "acme_fal": "e"})
+INSTALLED = installed_providers()
+HELD = Credentials(
+    {"FAL": "a", "Fal_Team_B": "b", "openai": "c", "comfyui-2": "d", "acme_fal": "e"}, providers=INSTALLED
+)
 HOW_FAL_IS_CALLED = r"^provider_config\.credential: a credential for FAL is called fal, or begins with fal_ or fal-$"
 REMOTE = [kind for kind in ProviderType if kind is not ProviderType.LOCAL]
 
@@ -40,7 +44,7 @@ REMOTE = [kind for kind in ProviderType if kind is not ProviderType.LOCAL]
     ],
 )
 def test_the_name_of_a_credential_says_whose_it_is(name: str, whose: ProviderType | None) -> None:
-    assert owner(name) is whose
+    assert INSTALLED.owner(name) is whose
     assert [kind for kind in ProviderType if belongs_to(name, kind)] == ([] if whose is None else [whose])
 
 
@@ -75,7 +79,8 @@ def test_an_unknown_credential_is_refused(name: Any) -> None:
 
 
 def test_the_refusal_does_not_show_whether_another_has_the_credential() -> None:
-    assert belongs_to_another("openai_b", "fal", ()) is belongs_to_another("openai_b", "fal", {"openai_b"}) is True
+    assert INSTALLED.is_of_another("openai_b", "fal", ())
+    assert INSTALLED.is_of_another("openai_b", "fal", {"openai_b"})
 
 
 @pytest.mark.parametrize("kind", REMOTE)

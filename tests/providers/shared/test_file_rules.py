@@ -13,8 +13,8 @@ from stepwell.outbound.ssrf_guard import AddressPolicy
 from stepwell.providers.factory import build_providers
 from stepwell.providers.local.provider import LocalProvider
 from stepwell.providers.registry import Registry
-from stepwell.settings import read_settings
 from support.emulators.google import service_account
+from support.service.installed_settings import read_settings
 
 PRIVATE = [
     "http://127.0.0.1/x.png",

@@ -24,11 +24,11 @@ from stepwell.providers.factory import build_providers
 from stepwell.providers.google.vertex import VertexProvider
 from stepwell.providers.registry import Registry
 from stepwell.providers.shared.credentials import Credentials, KeyRefusals
-from stepwell.settings import read_settings
 from stepwell.testing import ManualClock
 from support.emulators.base import Call, Reply
 from support.emulators.custom import CustomEmulator
 from support.emulators.google import VertexEmulator
+from support.service.installed_settings import read_settings
 
 AT = datetime(2026, 11, 26, 5, 46, 4, tzinfo=UTC)
 KEY = "canary-of-the-key"

@@ -16,9 +16,9 @@ from stepwell.providers.factory import build_providers
 from stepwell.providers.in_process import InProcess
 from stepwell.providers.local.provider import LocalProvider
 from stepwell.providers.registry import Registry
-from stepwell.settings import read_settings
 from support.emulators.google import picture, service_account
 from support.providers.attempt_io import TASK, MemoryIO
+from support.service.installed_settings import read_settings
 
 BASE = "media/t/base.png"
 PLACED = {"base_image_url": BASE, "prompt": "in red"}

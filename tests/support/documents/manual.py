@@ -6,6 +6,7 @@ from msgspec.structs import fields
 
 from stepwell.api.routes.manual_pages import PAGES, anchor_of
 from stepwell.basics.setting_names import COMMAND_LINE, PREFIX
+from stepwell.providers.installed import BUILT_IN
 from stepwell.settings import Settings
 from support.processes.source_tree import TOP
 
@@ -30,6 +31,7 @@ def unknown_settings(text: str) -> set[str]:
     """Return the names in *text* that begin like a setting's and are none."""
     names = {name.partition("__")[0] for name in re.findall(rf"{PREFIX}[A-Z0-9_]+[A-Z]", text)}
     known = {PREFIX + setting.name.upper() for setting in fields(Settings)} | COMMAND_LINE
+    known |= {variable for provider in BUILT_IN for variable in provider.variables}
     return {name for name in names - known if name.removesuffix("_FILE") not in known}
 
 

@@ -27,8 +27,10 @@ from stepwell.cli.workflow_commands.service_command import SHARED, service_comma
 from stepwell.contract.enums import EVENT_MEANINGS, WITHOUT_PROVIDER, EventType, ProviderType, TaskType
 from stepwell.contract.reasons import StepReason, WorkflowReason
 from stepwell.contract.scopes import SCOPES
+from stepwell.definition.provider_descriptors import ProviderDescriptor
 from stepwell.providers.fal.parameters import KINDS as FAL
 from stepwell.providers.google import models as google_models
+from stepwell.providers.installed import BUILT_IN
 from stepwell.providers.openai.parameters import MODELS as OPENAI
 from stepwell.providers.replicate.parameters import KINDS as REPLICATE
 from stepwell.settings import Settings
@@ -56,8 +58,19 @@ def _table(head: Sequence[str], rows: Rows) -> str:
 
 
 def _settings() -> str:
-    rows = [[f"`{_variable(each)}`", _default(each), _meaning(each)] for each in fields(Settings)]
+    rows = []
+    for each in fields(Settings):
+        if each.name == "providers":
+            rows += [row for provider in BUILT_IN for row in _provider_settings(provider)]
+        else:
+            rows.append([f"`{_variable(each)}`", _default(each), _meaning(each)])
     return _table(["variable", "default", "meaning"], rows)
+
+
+def _provider_settings(provider: ProviderDescriptor) -> Iterator[list[str]]:
+    for each in fields(provider.settings) if provider.settings else ():
+        meaning = _meaning(each).replace("{provider}", provider.name)
+        yield [f"`{provider.variable(each.name)}`", _default(each), meaning]
 
 
 def _variable(setting: FieldInfo) -> str:

@@ -6,15 +6,16 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from msgspec.structs import fields
+from msgspec.structs import asdict, fields
 
 from stepwell.contract.enums import ProviderType
-from stepwell.settings import Settings, read_settings
+from stepwell.settings import Settings
 from support.emulators import fal, google, openai, replicate
 from support.emulators.base import Emulator
 from support.emulators.comfyui import ComfyUiEmulator
 from support.emulators.comfyui_graphs import graph_for
 from support.emulators.custom import CustomEmulator, CustomJob
+from support.service.installed_settings import read_settings
 
 LOOPBACK = "127.0.0.0/8"
 SECRET = "a secret of the custom worker"
@@ -97,7 +98,13 @@ class World:
 def settings_of(environment: Mapping[str, str]) -> dict[str, Any]:
     read = read_settings(environment)
     named = {f.name for f in fields(Settings) if f"STEPWELL_{f.name.upper()}" in environment} | {"credentials"}
-    return {name: getattr(read, name) for name in named}
+    own = {
+        f"{provider.lower()}_{field}": value
+        for provider, settings in read.providers.items()
+        for field, value in asdict(settings).items()
+        if value is not None
+    }
+    return {name: getattr(read, name) for name in named} | own
 
 
 def provider_config(kind: ProviderType, task_type: str) -> dict[str, Any]:

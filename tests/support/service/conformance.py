@@ -17,6 +17,7 @@ from jsonschema import Draft202012Validator, FormatChecker
 from litestar import Litestar
 
 from stepwell.api.routes.all_routes import openapi_document
+from stepwell.providers.installed import installed_providers
 
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?Z")
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
@@ -49,7 +50,7 @@ def conforming_client(app: Litestar, token: str | None = None, **headers: str) -
 
 @cache
 def conformance() -> "Conformance":
-    return Conformance(openapi_document())
+    return Conformance(openapi_document([*installed_providers()]))
 
 
 class Conformance:

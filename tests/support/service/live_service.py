@@ -18,8 +18,9 @@ from stepwell.contract.enums import ProviderType
 from stepwell.contract.scopes import Permission
 from stepwell.persistence.clock import DatabaseClock
 from stepwell.ports.providers import Provider
+from stepwell.providers.installed import installed_providers
 from stepwell.rules.webhook_secrets import SigningSecrets
-from stepwell.settings import Settings
+from stepwell.settings import Settings, make_settings
 from support.database.changed_source import ChangedSource
 from support.database.failing_store import add_failing_store
 from support.service.conformance import conforming_client
@@ -185,4 +186,10 @@ def settings_for(folder: Path, **overrides: Any) -> Settings:
         "allowed_cidrs": Networks.read("127.0.0.0/8"),
         "webhook_secret": SigningSecrets.read(WEBHOOK_SECRET),
     }
-    return Settings(data_dir=folder, jwt_secret=SECRET, default_provider=ProviderType.LOCAL, **(defaults | overrides))
+    return make_settings(
+        installed_providers(),
+        data_dir=folder,
+        jwt_secret=SECRET,
+        default_provider=ProviderType.LOCAL,
+        **(defaults | overrides),
+    )

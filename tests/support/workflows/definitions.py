@@ -11,9 +11,11 @@ from stepwell.contract.enums import ProviderType, TaskType
 from stepwell.definition.validation.provider_rules import ProviderCatalog
 from stepwell.definition.validation.workflow import ValidatedWorkflow, validate_workflow
 from stepwell.providers.fal.parameters import refusals
+from stepwell.providers.installed import installed_providers
 
 IMAGES = set(TaskType) - {TaskType.LLM_INTERACTION, TaskType.EXPERIMENTAL_FAL, TaskType.PASSTHROUGH}
 CATALOG = ProviderCatalog(
+    installed_providers(),
     offers={
         ProviderType.LOCAL: {task_type: frozenset({"seed"}) for task_type in {*IMAGES, TaskType.LLM_INTERACTION}},
         ProviderType.FAL: {

@@ -7,7 +7,7 @@ the API contract stay in the document.
 A member that a request may omit may also be null there, which means the same (see `strict_json.normalise`).
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from msgspec import Struct
@@ -18,7 +18,7 @@ from stepwell.api.openapi.task_schemas import discriminated_step, open_object, t
 from stepwell.api.openapi.webhook_payloads import webhook_components
 from stepwell.api.requests.operations import SCHEMA_REF, Content, Operation
 from stepwell.contract.definition import RetryPolicy, WorkflowConfig
-from stepwell.contract.enums import OnFailure
+from stepwell.contract.enums import OnFailure, ProviderType
 from stepwell.contract.events import StepNotice, WorkflowNotice
 from stepwell.contract.problems import HTTPValidationError, Problem
 from stepwell.contract.task_configs import ProviderConfig
@@ -68,6 +68,7 @@ EXAMPLE: dict[str, Any] = {
         },
     ],
 }
+_PROVIDERS = "The installed providers. Packages may bring others, and a step may name one that was removed since."
 BINARY: dict[str, Any] = {"type": "string", "format": "binary"}
 _UPLOAD_FORM: dict[str, Any] = {
     "title": "UploadForm",
@@ -78,8 +79,11 @@ _UPLOAD_FORM: dict[str, Any] = {
 }
 
 
-def build_components(operations: Iterable[Operation]) -> dict[str, Any]:
-    """Return the components that *operations* and the webhooks refer to, by name. The title of each is its name."""
+def build_components(operations: Iterable[Operation], providers: Sequence[str]) -> dict[str, Any]:
+    """Return the components that *operations* and the webhooks refer to, by name. The title of each is its name.
+
+    *providers* are the names of the installed ones.
+    """
     operations = list(operations)
     requests: dict[type, None] = dict.fromkeys(operation.body for operation in operations if operation.body is not None)
     requests |= {RetryPolicy: None, OnFailure: None}  # the open objects below refer to them
@@ -99,6 +103,7 @@ def build_components(operations: Iterable[Operation]) -> dict[str, Any]:
     for name, text in _DESCRIPTIONS.items():
         components[name]["description"] = text
     components["CreateWorkflow"]["example"] = EXAMPLE
+    components[ProviderType.__name__] |= {"description": _PROVIDERS, "enum": list(providers)}
     step = components["WorkflowStepDefinition"]
     _describe_members(components["CreateWorkflow"], "config", WorkflowConfig)
     _describe_members(step, "provider_config", ProviderConfig)

@@ -4,7 +4,7 @@ Litestar's own generator isn't used. It drops the slash at the end of a path, an
 handlers parse nor the statuses with which the middleware refuses requests.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import msgspec
@@ -97,8 +97,8 @@ _TAGS = {
 }
 
 
-def build_document(operations: Iterable[Operation], version: str) -> dict[str, Any]:
-    """Return the document that describes *operations*, of plain JSON values."""
+def build_document(operations: Iterable[Operation], version: str, providers: Sequence[str]) -> dict[str, Any]:
+    """Return the document that describes *operations*, of plain JSON values. *providers* are the installed ones."""
     operations = list(operations)
     paths: dict[str, dict[str, Any]] = {}
     for operation in operations:
@@ -110,7 +110,7 @@ def build_document(operations: Iterable[Operation], version: str) -> dict[str, A
         "paths": dict(sorted(paths.items())),
         "webhooks": describe_webhooks(),
         "components": {
-            "schemas": build_components(operations),
+            "schemas": build_components(operations, providers),
             "securitySchemes": {
                 "HTTPBearer": {
                     "type": "http",

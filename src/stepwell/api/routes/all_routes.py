@@ -106,6 +106,7 @@ def build_api(
     artifacts: Artifacts,
     verifier: TokenVerifier,
     signed_urls: SignedUrls,
+    providers: tuple[str, ...],
     tickets: StreamTickets,
     cookies: SessionCookies,
     cursors: PageCursors,
@@ -119,7 +120,7 @@ def build_api(
     pages: WebPages | None = None,
     lifespan: Sequence[Lifespan] = (),
 ) -> Litestar:
-    """Return the ASGI app, with the web page if *pages* are given.
+    """Return the ASGI app, with the web page if *pages* are given. *providers* are the names of the installed ones.
 
     It opens and closes none of its arguments; *lifespan* may do that.
     """
@@ -136,7 +137,7 @@ def build_api(
             "cursors": cursors,
             "decision_links": decision_links,
             "metrics": metrics,
-            "description": describe(),
+            "description": describe(providers),
             **page_dependencies,
         }.items()
     }
@@ -195,14 +196,15 @@ def build_cross_origin(origins: Collection[str]) -> CrossOrigin | None:
     return CrossOrigin(origins, operations(), response_headers(operations())) if origins else None
 
 
-def openapi_document() -> dict[str, Any]:
-    return build_document(operations(), __version__)
+def openapi_document(providers: Sequence[str]) -> dict[str, Any]:
+    """Return the OpenAPI document of a service with these installed *providers*."""
+    return build_document(operations(), __version__, providers)
 
 
 @cache
-def describe() -> ApiDescription:
-    """Return the document and its page. They are the same for every app of a process, and take 0.1 s to build."""
-    document = openapi_document()
+def describe(providers: tuple[str, ...]) -> ApiDescription:
+    """Return the document and its page. They take 0.1 s to build."""
+    document = openapi_document(providers)
     return ApiDescription(encode(document), render_page(document))
 
 

@@ -17,7 +17,8 @@ from markdown_it.token import Token
 
 from stepwell.api.responses.page_style import STYLE
 
-GROUPS: Final[Mapping[str, Sequence[str]]] = {
+_FOLDER: Final = files("stepwell") / "manual"
+_GROUPS: Final[Mapping[str, Sequence[str]]] = {
     "Use it": (
         "start",
         "concepts",
@@ -37,7 +38,7 @@ GROUPS: Final[Mapping[str, Sequence[str]]] = {
         "pipelines",
         "testing",
     ),
-    "Providers": ("providers", "local", "fal", "replicate", "openai", "gemini", "vertex", "comfyui", "custom"),
+    "Providers": ("providers",),
     "Run it": (
         "settings",
         "operations",
@@ -51,10 +52,19 @@ GROUPS: Final[Mapping[str, Sequence[str]]] = {
     ),
     "Reference": ("definition", "changelog"),
 }
+
+
+def _grouped() -> dict[str, tuple[str, ...]]:
+    """Return the pages by group. A page that no group names is about a provider."""
+    named = {name for names in _GROUPS.values() for name in names}
+    others = {file.name.removesuffix(".md") for file in _FOLDER.iterdir() if file.name.endswith(".md")} - named
+    return {group: (*names, *(sorted(others) if group == "Providers" else ())) for group, names in _GROUPS.items()}
+
+
+GROUPS: Final[Mapping[str, Sequence[str]]] = _grouped()
 PAGES: Final = tuple(name for names in GROUPS.values() for name in names)
 FIRST_PAGE: Final = PAGES[0]
 
-_FOLDER: Final = files("stepwell") / "manual"
 _NOTE = re.compile(r"^<!-- .* -->\n", re.MULTILINE)
 _LINK = re.compile(r"([a-z0-9-]+)\.md(#[\w-]+)?")
 _IMAGES: Final = "images"  # the folder beside the pages, and a part of the path of an image

@@ -17,6 +17,7 @@ from msgspec.structs import FieldInfo, fields
 
 from stepwell.basics.errors import Fault
 from stepwell.basics.spelling import did_you_mean
+from stepwell.contract.enums import ProviderType
 
 Loc: TypeAlias = tuple[str | int, ...]
 DecHook: TypeAlias = Callable[[type, Any], Any] | None
@@ -229,9 +230,9 @@ def _fault(error: str, type_: Any, value: Any, loc: Loc) -> Fault:
 
 
 def _allowed(type_: Any) -> list[str] | None:
-    """Return the values of a Literal or an enum; None for other types."""
+    """Return the values of a Literal or an enum; None for other types, and for an enum that takes any string."""
     if get_origin(type_) is Literal:
         return [str(member) for member in get_args(type_)]
-    if isinstance(type_, type) and issubclass(type_, Enum):
+    if isinstance(type_, type) and issubclass(type_, Enum) and type_ is not ProviderType:
         return [str(member.value) for member in type_]
     return None

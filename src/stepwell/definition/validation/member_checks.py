@@ -21,7 +21,6 @@ from stepwell.basics.strict_json.schema_faults import Loc, printable_key
 from stepwell.contract.definition import ForEach, WorkflowConfig
 from stepwell.contract.enums import WAITS_OF, ProviderType, TaskType
 from stepwell.contract.problems import DefinitionWarning
-from stepwell.contract.provider_members import OWN_MEMBERS
 from stepwell.contract.task_configs import CONFIGS, ProviderConfig
 from stepwell.definition.mapping.input_mapping import EVERY_TYPE, TIMEOUT
 from stepwell.definition.mapping.templates import (
@@ -42,7 +41,6 @@ _MAX_SEARCHED = 100_000  # characters of a string, from its first "{{" on: a sea
 
 _KNOWN = {task_type: frozenset(f.name for f in fields(kind)) for task_type, kind in CONFIGS.items()}
 _KNOWN_CONFIG = frozenset(f.name for f in fields(ProviderConfig))
-_KNOWN_SOMEWHERE = frozenset[str]().union(*OWN_MEMBERS.values())
 _KNOWN_WORKFLOW_CONFIG = frozenset(f.name for f in fields(WorkflowConfig))
 _LONGEST = 100  # characters of a name that may be that of a secret
 _ALWAYS_TRUE = {"num_images": 1}  # values that hold even where the provider ignores the member
@@ -172,10 +170,14 @@ class MemberChecks:
             return
         known = _KNOWN_CONFIG | (used or frozenset())
         if loc[-1] == "provider_config" and config.get("provider_type") is None:  # these members select the provider
-            known |= _KNOWN_SOMEWHERE
+            known |= self._catalog.installed.config_members
         similar = similar_names(known)
         for name, value in config.items():
-            if value is None or (used is not None and name in used) or looks_secret(name[:_LONGEST]):
+            if (
+                value is None
+                or (used is not None and name in used)
+                or looks_secret(name[:_LONGEST], self._catalog.installed)
+            ):
                 continue  # a name of a secret is refused by itself
             if name not in known and (near := similar.of(name)):
                 yield from self._mistyped([provider], name, near, loc)

@@ -6,14 +6,14 @@ from typing import Any, Final, TypeAlias
 
 from msgspec import Struct, ValidationError, convert, structs
 
-from stepwell.basics.credential_names import belongs_to_another, naming_rule
+from stepwell.basics.credential_names import naming_rule
 from stepwell.basics.errors import Fault
-from stepwell.basics.setting_names import DEFAULT_PROVIDER, credential_hint, credential_setting, provider_setting
+from stepwell.basics.setting_names import DEFAULT_PROVIDER, credential_setting
 from stepwell.basics.strict_json.schema_faults import Loc, iter_faults, printable_key
 from stepwell.contract.enums import WAITS_OF, WITHOUT_PROVIDER, ProviderType, TaskType
-from stepwell.contract.provider_members import OWN_MEMBERS
 from stepwell.contract.task_configs import ProviderConfig
 from stepwell.definition.mapping.task_configs import without_nulls
+from stepwell.definition.provider_descriptors import InstalledProviders
 from stepwell.definition.validation.partial_step import PartialStep
 from stepwell.definition.validation.step_rules import KnownInputs
 from stepwell.lifecycle.steps import KnownStep, StepMembers
@@ -26,13 +26,8 @@ _SECRETS = re.compile(
 )
 # The words before "key" in the name of a field that holds a secret.
 _OF_SECRET_KEYS = frozenset(["", "api", "access", "secret", "private", "auth", "account", "service", "signing"])
-_PROVIDER_NAMES = frozenset(provider.lower() for provider in ProviderType)
 # Hot path: an attribute of an enum costs 0.1 µs in Python 3.11.
 PASSTHROUGH: Final = TaskType.PASSTHROUGH
-_OWNERS = {
-    name: frozenset(provider for provider, names in OWN_MEMBERS.items() if name in names)
-    for name in frozenset[str]().union(*OWN_MEMBERS.values())
-}
 
 Refusals: TypeAlias = Callable[[KnownStep], Iterable[Fault]]  # as `ports.providers.RefusesSteps.refusals` says
 # Takes a reference to a file. Returns message and type of the fault, or None.
@@ -46,13 +41,15 @@ MemberRule: TypeAlias = Callable[[TaskType, Mapping[str, Any]], StepMembers]
 class ProviderCatalog(Struct, frozen=True):
     """The providers of this service, and the rules that they add to the validation.
 
-    `offers` holds, for each configured provider, its capabilities by type of task. `default` runs the steps that name
-    no provider; if it is None, such steps are refused. `credentials` are the names of credentials, in lower case; the
-    providers in `keyed` need one. `webhook_refusal` checks the URLs of webhooks. `refusals` check the steps of a
-    provider, and `file_rules` the files that such a step names. A provider without a rule may read any file. `members`
-    are the members that a provider knows; a provider without an entry may use and return members of any name.
+    `installed` are the providers that a definition may name. `offers` holds, for each configured one, its capabilities
+    by type of task. `default` runs the steps that name no provider; if it is None, such steps are refused.
+    `credentials` are the names of credentials, in lower case; the providers in `keyed` need one. `webhook_refusal`
+    checks the URLs of webhooks. `refusals` check the steps of a provider, and `file_rules` the files that such a step
+    names. A provider without a rule may read any file. `members` are the members that a provider knows; a provider
+    without an entry may use and return members of any name.
     """
 
+    installed: InstalledProviders
     offers: Mapping[ProviderType, Mapping[TaskType, frozenset[str]]]
     default: ProviderType | None
     credentials: frozenset[str]
@@ -63,32 +60,24 @@ class ProviderCatalog(Struct, frozen=True):
     members: Mapping[ProviderType, MemberRule] = {}
 
 
-def chosen_provider(task_type: TaskType, config: ProviderConfig, default: ProviderType | None) -> ProviderType | None:
+def chosen_provider(task_type: TaskType, config: ProviderConfig, catalog: ProviderCatalog) -> ProviderType | None:
     """Return the provider of a step; None for a type that needs none, and if there is no default."""
     if task_type in WITHOUT_PROVIDER:
         return None
-    if config.provider_type is None and task_type is TaskType.EXPERIMENTAL_FAL:
-        return ProviderType.FAL
-    return config.provider_type or default
+    return config.provider_type or catalog.installed.only_one_for(task_type) or catalog.default
 
 
-def known_provider_config(config: Mapping[str, Any] | None) -> ProviderConfig:
+def known_provider_config(config: Mapping[str, Any] | None, installed: InstalledProviders) -> ProviderConfig:
     """Return the members of *config* that Stepwell knows. Raises `msgspec.ValidationError`.
 
-    Without a `provider_type`, it is that of the only provider that reads the members which belong to some provider.
+    Without a `provider_type`, it is that of the only one of *installed* that reads the members which belong to some
+    provider.
     """
     if not config:
         return ProviderConfig()
     members = without_nulls(config)
     known = convert(members, ProviderConfig)
-    return known if known.provider_type else structs.replace(known, provider_type=_owner_of(members))
-
-
-def _owner_of(members: Iterable[str]) -> ProviderType | None:
-    """Return the only provider to which *members* belong. Members that belong to no provider don't count."""
-    owners = [_OWNERS[name] for name in members if name in _OWNERS]
-    common = frozenset[ProviderType]().union(*owners).intersection(*owners)
-    return next(iter(common)) if len(common) == 1 else None
+    return known if known.provider_type else structs.replace(known, provider_type=installed.reader_of(members))
 
 
 def provider_faults(
@@ -97,17 +86,15 @@ def provider_faults(
     """Yield the faults of the provider and the fallback of the step at *loc*. *known* returns the step's inputs."""
     if step.task_type in WAITS_OF:
         return  # `WaitRules` refuses all of these members
-    config = _known(step.provider_config)
-    primary = None if config is None else _primary(step, config, catalog.default)
+    if step.fallback is not None and step.fallback not in catalog.installed:
+        yield Fault((*loc, "fallback_provider_type"), catalog.installed.expected(step.fallback, or_null=True), "enum")
+        step = structs.replace(step, fallback=None, fallback_known=False)
+    config = _known(step.provider_config, catalog.installed)
+    primary = None if config is None else _primary(step, config, catalog)
     yield from _config_faults(step.provider_config, primary, catalog, (*loc, "provider_config"))
     yield from _config_faults(step.fallback_config, step.fallback, catalog, (*loc, "fallback_provider_config"))
     if step.fallback is None and step.fallback_known:
-        for member, value in (
-            ("fallback_provider_config", step.fallback_config),
-            ("fallback_provider_capabilities", step.fallback_capabilities),
-        ):
-            if value is not None:
-                yield Fault((*loc, member), "This needs fallback_provider_type beside it", "missing_provider_type")
+        yield from _typeless_fallback_faults(step, loc)
     if step.task_type is None:
         return
     if step.task_type is PASSTHROUGH:
@@ -126,31 +113,42 @@ def provider_faults(
         yield from _refusal_faults(step.task_type, checks, inputs, loc)
 
 
+def _typeless_fallback_faults(step: PartialStep, loc: Loc) -> Iterator[Fault]:
+    """Yield a fault for each member that describes a fallback, of a step without one."""
+    for member, value in (
+        ("fallback_provider_config", step.fallback_config),
+        ("fallback_provider_capabilities", step.fallback_capabilities),
+    ):
+        if value is not None:
+            yield Fault((*loc, member), "This needs fallback_provider_type beside it", "missing_provider_type")
+
+
 def providers_of(step: PartialStep, catalog: ProviderCatalog) -> Iterator[tuple[ProviderType, Mapping[str, Any]]]:
     """Yield the step's provider and its fallback, if they are valid, each with its `provider_config`."""
-    config = _known(step.provider_config)
-    primary = None if config is None or not step.provider_known else _primary(step, config, catalog.default)
+    config = _known(step.provider_config, catalog.installed)
+    primary = None if config is None or not step.provider_known else _primary(step, config, catalog)
     if primary is not None:
         yield primary, step.provider_config or {}
-    if step.fallback is not None and step.fallback_known:
+    if step.fallback is not None and step.fallback_known and step.fallback in catalog.installed:
         yield step.fallback, step.fallback_config or {}
 
 
-def _known(config: Mapping[str, Any] | None) -> ProviderConfig | None:
-    """Return the known members; None if one of them is broken."""
+def _known(config: Mapping[str, Any] | None, installed: InstalledProviders) -> ProviderConfig | None:
+    """Return the known members; None if one of them is broken, or names a provider that isn't installed."""
     try:
-        return known_provider_config(config)
+        known = known_provider_config(config, installed)
     except ValidationError:
         return None
+    return known if known.provider_type is None or known.provider_type in installed else None
 
 
-def _primary(step: PartialStep, config: ProviderConfig, default: ProviderType | None) -> ProviderType | None:
+def _primary(step: PartialStep, config: ProviderConfig, catalog: ProviderCatalog) -> ProviderType | None:
     """Return the provider that `provider_config` is for; for PASSTHROUGH the one it names. None if it is unknown."""
     if step.task_type is PASSTHROUGH:
         return config.provider_type if _names_provider(step) else None
     if step.task_type is None:
         return config.provider_type
-    return chosen_provider(step.task_type, config, default)
+    return chosen_provider(step.task_type, config, catalog)
 
 
 def _names_provider(step: PartialStep) -> bool:
@@ -206,7 +204,7 @@ def _refusal_checks(
     if refusals is not None and step.provider_known:
         yield "provider_config", refusals, step.provider_config or {}
     refusals = _refusals(step.fallback, task_type, catalog)
-    if refusals is not None and step.fallback_known and _known(step.fallback_config) is not None:
+    if refusals is not None and step.fallback_known and _known(step.fallback_config, catalog.installed) is not None:
         yield "fallback_provider_config", refusals, step.fallback_config or {}
 
 
@@ -214,7 +212,7 @@ def _refusals(provider: ProviderType | None, task_type: TaskType, catalog: Provi
     refusals = None if provider is None else catalog.refusals.get(provider)
     if provider is None or refusals is None or task_type not in catalog.offers[provider]:
         return None
-    return None if _can_never(provider, task_type) else refusals
+    return refusals if _may_do(provider, task_type, catalog) else None
 
 
 def _refusal_faults(
@@ -254,9 +252,11 @@ def _offer_faults(
     offer = catalog.offers.get(provider)
     if offer is None:
         yield _not_configured(provider, catalog, loc)
-    elif task_type not in offer or _can_never(provider, task_type):
+    elif task_type not in offer or not _may_do(provider, task_type, catalog):
         able = [
-            other for other, types in catalog.offers.items() if task_type in types and not _can_never(other, task_type)
+            other
+            for other, types in catalog.offers.items()
+            if task_type in types and _may_do(other, task_type, catalog)
         ]
         message = f"{provider} can't do {task_type}; configured and able: {', '.join(able) or 'none'}"
         yield Fault(loc, message, "provider_unable")
@@ -266,7 +266,9 @@ def _offer_faults(
 
 def _not_configured(provider: ProviderType, catalog: ProviderCatalog, loc: Loc) -> Fault:
     names = ", ".join(catalog.offers) or "none"
-    message = f"{provider} isn't configured here: set {provider_setting(provider)}; configured: {names}"
+    message = (
+        f"{provider} isn't configured here: set {catalog.installed[provider].configuring_setting}; configured: {names}"
+    )
     return Fault(loc, message, "provider_not_configured")
 
 
@@ -284,11 +286,9 @@ def _capability_faults(
             yield Fault((*loc, index), message, "unknown_capability")
 
 
-def _can_never(provider: ProviderType, task_type: TaskType) -> bool:
-    """Return whether *provider* can't do the task, whatever it offers."""
-    if task_type is TaskType.EXPERIMENTAL_FAL:
-        return provider is not ProviderType.FAL
-    return task_type is TaskType.LLM_INTERACTION and provider is ProviderType.LOCAL
+def _may_do(provider: ProviderType, task_type: TaskType, catalog: ProviderCatalog) -> bool:
+    """Return whether *provider* may do the task, if it offers it."""
+    return task_type in catalog.installed[provider].task_types
 
 
 def _config_faults(
@@ -297,25 +297,29 @@ def _config_faults(
     if not config:
         return
     yield from iter_faults(ProviderConfig, without_nulls(config), loc)
+    named = config.get("provider_type")
+    if isinstance(named, str) and named not in catalog.installed:
+        message = catalog.installed.expected(named, or_null=True)
+        yield Fault((*loc, "provider_type"), message, "enum")
     credential = config.get("credential")
     if isinstance(credential, str) and credential:
         place = (*loc, "credential")
-        if provider is not None and belongs_to_another(credential, provider, catalog.credentials):
+        if provider is not None and catalog.installed.is_of_another(credential, provider, catalog.credentials):
             message = f"This is not one for {provider}: {naming_rule(provider)}"
             yield Fault(place, message, "credential_of_another_provider")
         elif credential.lower() not in catalog.credentials:
-            message = f"The service holds no credential of this name: {credential_hint(credential, provider)}"
-            yield Fault(place, message, "unknown_credential")
-    yield from _secret_faults(config, loc)
+            hint = catalog.installed.credential_hint(credential, provider)
+            yield Fault(place, f"The service holds no credential of this name: {hint}", "unknown_credential")
+    yield from _secret_faults(config, catalog.installed, loc)
 
 
-def _secret_faults(value: Any, loc: Loc) -> Iterator[Fault]:
+def _secret_faults(value: Any, installed: InstalledProviders, loc: Loc) -> Iterator[Fault]:
     """Yield a fault for each field, at any depth, whose name is that of a secret."""
     rest: list[tuple[Any, Loc]] = [(value, loc)]
     while rest:
         value, place = rest.pop()
         for key, item in value.items() if isinstance(value, Mapping) else enumerate(value):
-            if isinstance(key, str) and looks_secret(key):
+            if isinstance(key, str) and looks_secret(key, installed):
                 message = (
                     "A request must not contain secrets: put the key into the settings of the service, and its name "
                     "into provider_config.credential"
@@ -325,10 +329,10 @@ def _secret_faults(value: Any, loc: Loc) -> Iterator[Fault]:
                 rest.append((item, (*place, printable_key(key) if isinstance(key, str) else key)))
 
 
-def looks_secret(name: str) -> bool:
+def looks_secret(name: str, installed: InstalledProviders) -> bool:
     """Return whether a field of this name, in any notation, probably holds a secret."""
     words = ["", *(word.lower() for word in _WORD.findall(name))]
     last, before = words[-1], words[-2] if len(words) > 1 else ""
     if last == "key":
-        return before in _OF_SECRET_KEYS or before in _PROVIDER_NAMES
+        return before in _OF_SECRET_KEYS or before.upper() in installed
     return bool(_SECRETS.fullmatch(last) or _SECRETS.fullmatch(before + last))

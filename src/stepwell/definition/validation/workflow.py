@@ -200,7 +200,8 @@ def _resolve(
 ) -> ResolvedStep:
     waits = step.task_type in WAITS_OF
     timeout = None if waits else effective_config(config, step).get(TIMEOUT)
-    provider = chosen_provider(step.task_type, known_provider_config(step.provider_config), catalog.default)
+    known = known_provider_config(step.provider_config, catalog.installed)
+    provider = chosen_provider(step.task_type, known, catalog)
     return ResolvedStep(
         position=position,
         step_id=step.id,

@@ -224,7 +224,7 @@ class ModelHealth:
         return sorted(
             key
             for key, record in self._records.items()
-            if key.provider is provider and any(map(covers, record.tenants))
+            if key.provider == provider and any(map(covers, record.tenants))
         )
 
     def status(self, key: ModelKey, limit: ModelLimit | None, waiting: int) -> ModelStatus:

@@ -10,7 +10,7 @@ from typing import Any
 import structlog
 from msgspec.structs import replace
 
-from stepwell.basics.errors import AttemptError
+from stepwell.basics.errors import AttemptError, MissingProvider
 from stepwell.basics.strict_json.size import MAX_LEVELS, MAX_RESULT_BYTES, is_deeper, is_larger_than
 from stepwell.contract.tasks import Cost
 from stepwell.definition.mapping.evaluation import encode_value
@@ -52,7 +52,7 @@ def outcome_of_error(error: BaseException, task: Task, plan: ResolvedStep, cost:
     """Convert the error. *cost* is that of work which was done, but whose result can't be used."""
     if isinstance(error, AttemptError):
         error.cost = error.cost or cost
-        return failure(task, error)
+        return replace(failure(task, error), broken=isinstance(error, MissingProvider))
     # A bug here or in a provider: its text may contain anything, so the error shows only its type.
     log.error("attempt.crashed", action="attempt", task_id=str(task.id), step_id=plan.step_id, exc_info=error)
     return replace(failure(task, AttemptError(f"internal error: {type(error).__name__}", retryable=True)), broken=True)

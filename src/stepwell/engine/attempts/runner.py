@@ -20,7 +20,7 @@ from anyio import sleep_forever
 from msgspec import UNSET, Struct
 from msgspec.structs import replace
 
-from stepwell.basics.errors import ArtifactError, ArtifactGone, AttemptError
+from stepwell.basics.errors import ArtifactError, ArtifactGone, AttemptError, MissingProvider
 from stepwell.contract.enums import ProviderType, TaskType
 from stepwell.contract.tasks import Cost
 from stepwell.engine.admission.local_admission import LocalAdmission
@@ -305,7 +305,10 @@ class AttemptRunner:
         if (run_here := self._providers.in_process(task.provider)) is not None:
             return await run_here(request, attempt.io)
         request = replace(request, callback_url=self._callbacks.url(context.workflow_id, task.id))
-        provider = self._providers.remote(task.provider)
+        try:
+            provider = self._providers.remote(task.provider)
+        except KeyError:
+            raise MissingProvider(task.provider) from None
         remote = RemoteAttempt(self._remote_jobs, provider, request, task, control)
         return await remote.run(attempt.io, attempt.memory, attempt.answers, on_fallback=on_fallback)
 

@@ -237,7 +237,7 @@ class Outcomes:
         if task.sent is not None:
             return task.sent.model
         plan = workflow.resolved_step(task.position)
-        key = self._runner.model_key(workflow, task.position, on_fallback=task.provider is not plan.provider)
+        key = self._runner.model_key(workflow, task.position, on_fallback=task.provider != plan.provider)
         return plan.task_type if key is None else key.model
 
 

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 
-from stepwell.basics.credential_names import owner
 from stepwell.basics.setting_names import credential_setting
 from stepwell.basics.tenancy import TenantScope
 from stepwell.contract.enums import ProviderType
@@ -42,7 +41,7 @@ class ProviderStatusReader:
         in_pools = sum(
             count
             for pool, count in waiting.items()
-            if pool is kind or (isinstance(pool, ModelPool) and pool.provider is kind)
+            if pool == kind or (isinstance(pool, ModelPool) and pool.provider == kind)
         )
         credentials = self._credentials(kind, scope)
         return ProviderStatus(
@@ -59,7 +58,7 @@ class ProviderStatusReader:
     def _credentials(self, kind: ProviderType, scope: TenantScope) -> Sequence[CredentialStatus]:
         """Return the keys of *kind* that *scope* may see. A step uses a key by its name, so others are hidden."""
         refused = self._refused_keys()
-        own = sorted(name for name in self._catalog.credentials if owner(name) is kind)
+        own = sorted(name for name in self._catalog.credentials if self._catalog.installed.owner(name) == kind)
         return [CredentialStatus(name, refused.get(name)) for name in own if scope.every or name == kind.lower()]
 
 

@@ -23,6 +23,7 @@ from stepwell.basics.strict_json.canonical import canonical
 from stepwell.outbound.sanitise import sanitised
 from stepwell.ports.answer_room import AnswerRoom
 from stepwell.ports.providers import Blob
+from stepwell.providers.comfyui.descriptor import COMFYUI
 from stepwell.providers.comfyui.lenient_json import error_text, read_lenient_json
 from stepwell.providers.comfyui.progress_socket import ProgressSocket
 from stepwell.providers.shared.credentials import Key
@@ -161,7 +162,7 @@ class ComfyUiServer:
         self._shared, self._url, self._headers = shared, shared.url, shared.headers
         self._secret = None if key is None else key.secret
         self.progress_socket = shared.progress_socket
-        api = partial(ProviderApi, client, "ComfyUI", self._error_text, key=key)
+        api = partial(ProviderApi, client, "ComfyUI", self._error_text, provider=COMFYUI, key=key)
         self._api = api(timeout_s=timeout_s, answers=answers)
         self._lists = api(timeout_s=timeout_s, max_answer=_MAX_LIST, answers=answers)
         self._shared_lists = api(timeout_s=timeout_s, max_answer=_MAX_LIST)  # while other attempts wait

@@ -19,7 +19,6 @@ from msgspec import structs
 
 from stepwell.basics.errors import AttemptError, CallFailed, Fault, paid_for
 from stepwell.contract.enums import WITHOUT_PROVIDER, ProviderType, TaskType
-from stepwell.contract.provider_members import members_read_by
 from stepwell.lifecycle.model import Sent
 from stepwell.lifecycle.steps import KnownStep, StepMembers
 from stepwell.outbound.sanitise import sanitised
@@ -35,6 +34,7 @@ from stepwell.ports.providers import (
     UrlReader,
 )
 from stepwell.providers.comfyui.client import MARK, ComfyUiServer, Entry, SharedConnection
+from stepwell.providers.comfyui.descriptor import COMFYUI, ComfyUiSettings
 from stepwell.providers.comfyui.job_progress import News, Watch
 from stepwell.providers.comfyui.lenient_json import lacks_output, node_words
 from stepwell.providers.comfyui.node_graph import (
@@ -49,8 +49,8 @@ from stepwell.providers.comfyui.node_graph import (
 )
 from stepwell.providers.comfyui.outputs import store_outputs
 from stepwell.providers.shared.credentials import Credentials
-from stepwell.providers.shared.output_names import output_names
 from stepwell.providers.shared.provider_api import as_call_failed
+from stepwell.providers.shared.setup import ProviderSetup
 
 _UNSUPPORTED = WITHOUT_PROVIDER | {TaskType.EXPERIMENTAL_FAL}
 _CAPABILITIES = frozenset({"graph"})
@@ -114,7 +114,7 @@ class ComfyUiProvider:
 
     def members(self, task_type: TaskType, provider_config: Mapping[str, Any], /) -> StepMembers:
         inputs = placed_inputs(provider_config)
-        return StepMembers(inputs=inputs, config=members_read_by(self.type), outputs=output_names(self.type, task_type))
+        return StepMembers(inputs=inputs, config=COMFYUI.config_members, outputs=COMFYUI.outputs_of(task_type))
 
     def url_reader(self, _task_type: TaskType, name: str, provider_config: Mapping[str, Any], /) -> UrlReader | None:
         return UrlReader.STEPWELL if uses_input(provider_config, name) else None
@@ -273,3 +273,15 @@ async def _cancel_in_steps(server: ComfyUiServer, job: Job) -> bool:
     if queue.word_for(job.id) == "running":
         await server.interrupt(job.id)
     return queue.word_for(job.id) is not None
+
+
+def build(setup: ProviderSetup[ComfyUiSettings]) -> ComfyUiProvider:
+    """Build the provider. See `ProviderDescriptor`."""
+    assert setup.own.url is not None
+    return ComfyUiProvider(
+        setup.client,
+        setup.credentials,
+        url=setup.own.url,
+        listing_lag_s=setup.listing_lag_s(30.0),
+        timeout_s=setup.settings.provider_timeout_s,
+    )

@@ -14,9 +14,9 @@ from msgspec import json
 from stepwell.basics.data_uris import decode_base64
 from stepwell.basics.errors import AttemptError, CallFailed, Fault, OutcomeUnknown, paid_for
 from stepwell.contract.enums import WITHOUT_PROVIDER, ProviderType, TaskType
-from stepwell.contract.provider_members import SHARED_MEMBERS
 from stepwell.contract.tasks import Cost, Output
 from stepwell.definition.mapping.task_configs import without_nulls
+from stepwell.definition.provider_descriptors import SHARED_MEMBERS
 from stepwell.definition.validation.file_inputs import MESSAGES
 from stepwell.lifecycle.model import Sent
 from stepwell.lifecycle.steps import KnownStep
@@ -33,6 +33,7 @@ from stepwell.ports.providers import (
     Request,
     UrlReader,
 )
+from stepwell.providers.custom.descriptor import CustomSettings
 from stepwell.providers.custom.protocol import (
     CancelView,
     JobList,
@@ -52,6 +53,7 @@ from stepwell.providers.shared.input_references import with_references
 from stepwell.providers.shared.provider_api import as_call_failed
 from stepwell.providers.shared.refusals import collect_refusals, config_refusal, input_refusal
 from stepwell.providers.shared.result_storage import retry_store, store_from_job
+from stepwell.providers.shared.setup import ProviderSetup
 
 View = TypeVar("View", JobView, JobViewWithResult)
 
@@ -318,3 +320,15 @@ def _decode(file: ResultFile) -> bytes:
 
 def _matches(file: ResultFile, size: int, sha256: str) -> bool:
     return file.size in {None, size} and (file.sha256 is None or file.sha256.lower() == sha256)
+
+
+def build(setup: ProviderSetup[CustomSettings]) -> CustomProvider:
+    """Build the provider. See `ProviderDescriptor`."""
+    assert setup.own.url is not None
+    return CustomProvider(
+        setup.client,
+        setup.credentials,
+        url=setup.own.url,
+        listing_lag_s=setup.listing_lag_s(0.0),
+        timeout_s=setup.settings.provider_timeout_s,
+    )

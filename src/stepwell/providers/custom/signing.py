@@ -21,10 +21,9 @@ from collections.abc import Callable, Mapping
 
 import httpx
 
-from stepwell.basics.setting_names import url_setting
-from stepwell.contract.enums import ProviderType
 from stepwell.ports.answer_room import AnswerRoom
 from stepwell.ports.providers import ErrorText
+from stepwell.providers.custom.descriptor import CUSTOM
 from stepwell.providers.shared.credentials import Key
 from stepwell.providers.shared.provider_api import ApiAnswer, ProviderApi, is_unauthorized, key_refusal
 
@@ -70,8 +69,7 @@ class SignedApi(ProviderApi):
         clock: Callable[[], float],
         timeout_s: float,
     ) -> None:
-        setting = url_setting(ProviderType.CUSTOM)
-        super().__init__(client, name, self._masked_words, answers=answers, timeout_s=timeout_s, setting=setting)
+        super().__init__(client, name, self._masked_words, answers=answers, timeout_s=timeout_s, provider=CUSTOM)
         self._words, self._signing_key, self._clock = error_text, key, clock
         self._secret = None if key is None else key.secret
         self.answer: ApiAnswer | None = None

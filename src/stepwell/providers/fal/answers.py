@@ -11,13 +11,13 @@ import httpx
 from msgspec import Struct
 
 from stepwell.basics.errors import AttemptError
-from stepwell.basics.setting_names import PREFIX
 from stepwell.basics.urls import split_url
 from stepwell.contract.enums import TaskType
 from stepwell.contract.tasks import Output
 from stepwell.outbound.sanitise import mask_secrets, sanitised
 from stepwell.ports.answer_room import AnswerRoom
 from stepwell.ports.providers import AttemptIO
+from stepwell.providers.fal.descriptor import FAL
 from stepwell.providers.fal.parameters import KINDS
 from stepwell.providers.shared.bounded_json import read_json, without_code_fence
 from stepwell.providers.shared.credentials import Key
@@ -68,14 +68,14 @@ class FalApis:
         secret = key.secret
         self.headers = {"Authorization": f"Key {secret}"}
         self._hidden = (secret, secret.partition(":")[2])
-        api = partial(ProviderApi, client, _NAME, timeout_s=timeout_s, answers=answers)
+        api = partial(ProviderApi, client, _NAME, provider=FAL, timeout_s=timeout_s, answers=answers)
         queue = partial(api, lambda body: self._mask_words(error_words(body)))
         self.queue = queue(key=key, refuses_key=_refuses_key)
         # The app of a request, which anybody may have written, sets the status of its result. So it proves nothing
         # about the key.
         self.results = queue()
         # A key that is valid for the queue may have no permission for the platform API.
-        self.platform = api(lambda body: self._mask_words(platform_words(body)), setting=f"{PREFIX}FAL_API_URL")
+        self.platform = api(lambda body: self._mask_words(platform_words(body)), setting=FAL.variable("api_url"))
 
     def masked(self, text: str) -> str:
         """Return *text* without the key."""

@@ -11,11 +11,10 @@ from typing import Any, Literal
 from msgspec import Struct, json
 
 from stepwell.basics.errors import Fault
-from stepwell.contract.enums import ProviderType, TaskType
-from stepwell.contract.provider_members import members_read_by
+from stepwell.contract.enums import TaskType
 from stepwell.contract.task_configs import GenerationConfig, RefineConfig, VideoConfig
 from stepwell.lifecycle.steps import KnownStep, StepMembers
-from stepwell.providers.shared.output_names import output_names
+from stepwell.providers.fal.descriptor import FAL
 from stepwell.providers.shared.refusals import collect_refusals, config_refusal, input_refusal
 
 DEFAULT_LLM = "google/gemini-2.5-flash"  # fal's router has no default; its page shows this one
@@ -63,8 +62,8 @@ def known_members(task_type: TaskType, *, own_app: bool) -> StepMembers:
     return StepMembers(
         inputs=frozenset({"arguments"}) if task_type is TaskType.EXPERIMENTAL_FAL else None,
         ignored=frozenset() if own_app or task_type not in KINDS else KINDS[task_type].ignored,
-        config=members_read_by(ProviderType.FAL),
-        outputs=output_names(ProviderType.FAL, task_type),
+        config=FAL.config_members,
+        outputs=FAL.outputs_of(task_type),
     )
 
 

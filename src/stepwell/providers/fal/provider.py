@@ -40,13 +40,16 @@ from stepwell.providers.fal.answers import (
     is_transient,
     result_of,
 )
+from stepwell.providers.fal.descriptor import FalSettings
 from stepwell.providers.fal.parameters import KINDS, app_of, body_of, known_members, refusals, root_of
 from stepwell.providers.shared.bounded_json import read_json
 from stepwell.providers.shared.credentials import Credentials, Key
 from stepwell.providers.shared.input_references import with_references
 from stepwell.providers.shared.provider_api import ApiAnswer, as_call_failed, digest
+from stepwell.providers.shared.setup import ProviderSetup
 from stepwell.providers.shared.time_window import AFTER, BEFORE
 
+PUBLIC_URL, _API_URL = "https://queue.fal.run", "https://api.fal.ai"
 _NAME = "FAL"
 _POLL_STATUSES = frozenset({200, 202})
 _CANCELLED_WORDS = frozenset({"CANCELLED", "CANCELED"})
@@ -119,8 +122,8 @@ class FalProvider:
         client: httpx.AsyncClient,
         credentials: Credentials,
         *,
-        url: str = "https://queue.fal.run",
-        api_url: str = "https://api.fal.ai",
+        url: str = PUBLIC_URL,
+        api_url: str = _API_URL,
         listing_lag_s: float = 60.0,
         timeout_s: float = 30.0,
     ) -> None:
@@ -324,3 +327,16 @@ def _aware(at: datetime) -> datetime:
 
 def _iso(at: datetime) -> str:
     return at.astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+
+def build(setup: ProviderSetup[FalSettings]) -> FalProvider:
+    """Build the provider. See `ProviderDescriptor`."""
+    url = setup.own.url or PUBLIC_URL
+    return FalProvider(
+        setup.client,
+        setup.credentials,
+        url=url,
+        api_url=setup.own.api_url or (_API_URL if url.rstrip("/") == PUBLIC_URL else url),
+        listing_lag_s=setup.listing_lag_s(60.0),
+        timeout_s=setup.settings.provider_timeout_s,
+    )

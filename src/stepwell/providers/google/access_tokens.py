@@ -19,6 +19,7 @@ from msgspec import DecodeError, json
 
 from stepwell.basics.errors import AttemptError
 from stepwell.outbound.sanitise import sanitised
+from stepwell.providers.google.descriptors import VERTEX
 from stepwell.providers.shared.connection_errors import connection_message
 
 _SCOPES = ("https://www.googleapis.com/auth/cloud-platform",)
@@ -143,7 +144,7 @@ class Transport(transport.Request):
                     if len(data) > _MAX_ANSWER or time.monotonic() > until:
                         raise _transport_error("the answer is too big, or too slow")
         except (httpx.HTTPError, httpx.InvalidURL, OSError, UnicodeError) as error:
-            why = connection_message(error, url, "token_uri in the service account's JSON")
+            why = connection_message(error, url, "token_uri in the service account's JSON", VERTEX.public_hosts)
             raise _transport_error(why or f"no answer ({type(error).__name__})") from None
         if response.status_code >= _SERVER_ERROR or response.status_code in _TRANSIENT_STATUSES or response.is_redirect:
             # Raised here, because google-auth would retry otherwise.
@@ -172,3 +173,12 @@ class _Response(transport.Response):
     @property
     def data(self) -> bytes:
         return self._data
+
+
+def account_fault(secret: str) -> str | None:
+    """Return what is wrong with a credential that isn't a service account. See `ProviderDescriptor`."""
+    try:
+        ServiceAccount(VERTEX.name, secret)
+    except AttemptError:
+        return "Expected the JSON of a service account, with its private key"
+    return None

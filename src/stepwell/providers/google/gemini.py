@@ -15,6 +15,7 @@ from stepwell.contract.enums import ProviderType
 from stepwell.outbound.http_client import origin_of
 from stepwell.ports.providers import Attempt, AttemptIO, CancelAnswer, Finished, Job, JobState, Request
 from stepwell.providers.google.answers import refuses_api_key
+from stepwell.providers.google.descriptors import GEMINI, GeminiSettings
 from stepwell.providers.google.interactions import Interactions
 from stepwell.providers.google.models import Family, family_of
 from stepwell.providers.google.predictions import omni_body
@@ -22,6 +23,7 @@ from stepwell.providers.google.provider import GoogleProvider
 from stepwell.providers.google.session import MAX_ANSWER, GoogleSession, ModelTerms
 from stepwell.providers.google.video_operations import VideoOperation
 from stepwell.providers.shared.credentials import Credentials
+from stepwell.providers.shared.setup import ProviderSetup
 
 _OPERATION = re.compile(r"models/[a-z0-9][a-z0-9.-]{0,99}/operations/[A-Za-z0-9_-]{1,200}")
 _REDIRECTS = 3
@@ -94,7 +96,7 @@ class GeminiProvider(GoogleProvider):
         headers = {"x-goog-api-key": key.secret}
         return GoogleSession(
             self._client,
-            self.type,
+            GEMINI,
             headers,
             [key.secret],
             self._limits,
@@ -125,3 +127,15 @@ class GeminiProvider(GoogleProvider):
             redirects=_REDIRECTS,
         )
         return {"result_video_path": output.path, "format": "MP4", "size": output.size}
+
+
+def build(setup: ProviderSetup[GeminiSettings]) -> GeminiProvider:
+    """Build the provider. See `ProviderDescriptor`."""
+    return GeminiProvider(
+        setup.client,
+        setup.credentials,
+        url=setup.own.url or PUBLIC_URL,
+        listing_lag_s=setup.listing_lag_s(30.0),
+        timeout_s=setup.settings.provider_timeout_s,
+        work_s=setup.settings.provider_work_s,
+    )

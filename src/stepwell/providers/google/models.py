@@ -22,9 +22,8 @@ from typing import Any
 
 from stepwell.basics.errors import AttemptError
 from stepwell.contract.enums import ProviderType, TaskType
-from stepwell.contract.provider_members import members_read_by
 from stepwell.lifecycle.steps import StepMembers
-from stepwell.providers.shared.output_names import output_names
+from stepwell.providers.google.descriptors import GEMINI, VERTEX
 from stepwell.providers.shared.refusals import config_refusal
 
 _NAME = re.compile(r"(?:gemini|imagen|veo)(?:[.-][a-z0-9]+){1,15}")
@@ -88,8 +87,8 @@ def capabilities(provider: ProviderType, task_type: TaskType) -> frozenset[str] 
 @cache
 def known_members(provider: ProviderType, task_type: TaskType) -> StepMembers:
     """Return the members that *provider* knows."""
-    outputs = output_names(provider, task_type)
-    return StepMembers(inputs=_INPUTS.get(task_type), config=members_read_by(provider), outputs=outputs)
+    own = GEMINI if provider is ProviderType.GEMINI else VERTEX
+    return StepMembers(inputs=_INPUTS.get(task_type), config=own.config_members, outputs=own.outputs_of(task_type))
 
 
 def family_of(model: str) -> Family:

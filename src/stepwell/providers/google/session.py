@@ -8,6 +8,7 @@ from typing import NamedTuple, TypeVar
 import httpx
 
 from stepwell.basics.errors import AttemptError, CallFailed
+from stepwell.definition.provider_descriptors import ProviderDescriptor
 from stepwell.outbound.sanitise import mask_secrets
 from stepwell.ports.answer_room import AnswerRoom
 from stepwell.providers.google.answers import error_of
@@ -39,7 +40,7 @@ class GoogleSession:
     def __init__(
         self,
         client: httpx.AsyncClient,
-        name: str,
+        provider: ProviderDescriptor,
         headers: Mapping[str, str],
         hidden: Sequence[str],
         limits: ModelTerms,
@@ -57,9 +58,10 @@ class GoogleSession:
         api = partial(
             ProviderApi,
             client,
-            name,
+            provider.name,
             self.error_text,
             answers=answers,
+            provider=provider,
             timeout_s=limits.timeout_s,
             max_answer=limits.max_answer,
             key=key,

@@ -19,6 +19,7 @@ from stepwell.contract.enums import ProviderType
 from stepwell.lifecycle.steps import KnownStep
 from stepwell.ports.providers import Attempt, AttemptIO
 from stepwell.providers.google.access_tokens import AccountRefused, Accounts
+from stepwell.providers.google.descriptors import VERTEX, VertexSettings
 from stepwell.providers.google.models import Family, family_of, same_spelling
 from stepwell.providers.google.provider import GoogleProvider
 from stepwell.providers.google.session import MAX_ANSWER, GoogleSession, ModelTerms
@@ -26,6 +27,7 @@ from stepwell.providers.google.video_operations import VideoOperation
 from stepwell.providers.shared.credentials import Credentials
 from stepwell.providers.shared.provider_api import key_refusal
 from stepwell.providers.shared.refusals import collect_refusals, config_refusal
+from stepwell.providers.shared.setup import ProviderSetup
 
 _LOCATION = re.compile(r"[a-z]{2,40}(?:-[a-z]{2,40}[0-9]{1,3})?")
 _PROJECT = re.compile(r"[a-z0-9][a-z0-9.:-]{0,99}")
@@ -94,7 +96,7 @@ class VertexProvider(GoogleProvider):
         key.report_accepted()
         return GoogleSession(
             self._client,
-            self.type,
+            VERTEX,
             {"Authorization": f"Bearer {token}"},
             [token, *account.hidden],
             self._limits,
@@ -172,3 +174,18 @@ def _check_location(named: Any) -> str:
     if not isinstance(named, str) or not _LOCATION.fullmatch(named):
         raise config_refusal("location", why="expected a location of Google Cloud, such as us-central1 or global")
     return named
+
+
+def build(setup: ProviderSetup[VertexSettings]) -> VertexProvider:
+    """Build the provider. See `ProviderDescriptor`."""
+    return VertexProvider(
+        setup.client,
+        setup.credentials,
+        url=setup.own.url,
+        project=setup.own.project,
+        location=setup.own.location,
+        bucket=setup.own.bucket,
+        listing_lag_s=setup.listing_lag_s(30.0),
+        timeout_s=setup.settings.provider_timeout_s,
+        work_s=setup.settings.provider_work_s,
+    )

@@ -13,11 +13,12 @@ from stepwell.lifecycle.steps import KnownStep, StepMembers
 from stepwell.outbound.sanitise import invalid_input
 from stepwell.ports.providers import LIGHT, Attempt, AttemptIO, UrlReader, WorkWeight
 from stepwell.providers.in_process import InProcess
+from stepwell.providers.local.descriptor import LOCAL, local_memory
 from stepwell.providers.local.generation import image_count
 from stepwell.providers.local.pool import Pool
 from stepwell.providers.local.weights import weigh_job
 from stepwell.providers.local.work import KINDS, RenderJob, RenderKind, perform
-from stepwell.providers.shared.output_names import output_names
+from stepwell.providers.shared.setup import ProviderSetup
 from stepwell.runtime.temporary_files import path_for_others
 
 MAX_REFERENCES = 16
@@ -106,7 +107,7 @@ def _members(task_type: TaskType) -> StepMembers:
     """Return the members that LOCAL knows. It uses a prompt only to draw, and nothing of `provider_config`."""
     known = frozenset(CONFIGS[task_type].__struct_fields__)
     inputs = known if task_type is TaskType.GENERATION else known - {"prompt"}
-    outputs = output_names(ProviderType.LOCAL, task_type)
+    outputs = LOCAL.outputs_of(task_type)
     return StepMembers(inputs=inputs, config=frozenset({"provider_type"}), outputs=outputs)
 
 
@@ -144,3 +145,8 @@ def _reference(value: object, field: str) -> str:
     if not isinstance(value, str):
         raise invalid_input(field, "must be a string: an artifact path, an http(s) URL or a data URI")
     return value
+
+
+def build(setup: ProviderSetup[None]) -> LocalProvider:
+    """Build the provider. See `ProviderDescriptor`."""
+    return LocalProvider(local_memory(setup.settings))

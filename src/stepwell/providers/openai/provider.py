@@ -23,7 +23,6 @@ from msgspec import json
 from stepwell.basics.errors import AttemptError, CallFailed, Fault, paid_for
 from stepwell.basics.urls import split_url
 from stepwell.contract.enums import ProviderType, TaskType
-from stepwell.contract.provider_members import members_read_by
 from stepwell.lifecycle.model import Sent
 from stepwell.lifecycle.steps import KnownStep, StepMembers
 from stepwell.outbound.http_client import origin_of
@@ -51,13 +50,14 @@ from stepwell.providers.openai.answers import (
     refuses_key,
 )
 from stepwell.providers.openai.bodies import chat_body, image_body, video_body, video_parameters
+from stepwell.providers.openai.descriptor import OPENAI, OpenAiSettings
 from stepwell.providers.openai.multipart import FILES, form_body
 from stepwell.providers.openai.parameters import CAPABILITIES, IGNORED_INPUTS, model_of
 from stepwell.providers.openai.refusals import refusals
 from stepwell.providers.openai.videos import CreatedVideo, cancel_video, list_around, read_video, state_of, url_of
 from stepwell.providers.shared.credentials import Credentials, check_header
-from stepwell.providers.shared.output_names import output_names
 from stepwell.providers.shared.provider_api import ProviderApi, as_call_failed
+from stepwell.providers.shared.setup import ProviderSetup
 
 T = TypeVar("T")
 
@@ -114,9 +114,7 @@ class OpenAiProvider:
         ignored = IGNORED_INPUTS.get(task_type, frozenset())
         if self._public and task_type not in (TaskType.LLM_INTERACTION, TaskType.VIDEO_GENERATION):
             ignored |= {"seed"}
-        return StepMembers(
-            ignored=ignored, config=members_read_by(self.type), outputs=output_names(self.type, task_type)
-        )
+        return StepMembers(ignored=ignored, config=OPENAI.config_members, outputs=OPENAI.outputs_of(task_type))
 
     def url_reader(self, task_type: TaskType, _name: str, _provider_config: Mapping[str, Any], /) -> UrlReader | None:
         reads_urls = self._public and task_type is TaskType.LLM_INTERACTION
@@ -231,6 +229,7 @@ class OpenAiProvider:
             NAME,
             words,
             answers=attempt.answers,
+            provider=OPENAI,
             timeout_s=self._timeout_s,
             work_s=None if is_video else self._work_s,
             max_answer=min(self._max_answer, 8 * 1024 * 1024) if is_video else self._max_answer,
@@ -265,3 +264,15 @@ def _as_json(body: Mapping[str, Any]) -> tuple[str, bytes]:
 def _wants_json(body: Mapping[str, Any]) -> bool:
     wanted = body.get("response_format")
     return isinstance(wanted, Mapping) and wanted.get("type") in {"json_schema", "json_object"}
+
+
+def build(setup: ProviderSetup[OpenAiSettings]) -> OpenAiProvider:
+    """Build the provider. See `ProviderDescriptor`."""
+    return OpenAiProvider(
+        setup.client,
+        setup.credentials,
+        url=setup.own.url or PUBLIC_URL,
+        listing_lag_s=setup.listing_lag_s(30.0),
+        timeout_s=setup.settings.provider_timeout_s,
+        work_s=setup.settings.provider_work_s,
+    )

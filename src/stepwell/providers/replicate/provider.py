@@ -24,7 +24,6 @@ from stepwell.basics.errors import AttemptError, CallFailed, Fault
 from stepwell.basics.strict_json.canonical import canonical, digest
 from stepwell.basics.urls import split_url
 from stepwell.contract.enums import ProviderType, TaskType
-from stepwell.contract.provider_members import members_read_by
 from stepwell.definition.validation.file_inputs import MESSAGES
 from stepwell.lifecycle.model import Sent
 from stepwell.lifecycle.steps import KnownStep, StepMembers
@@ -41,12 +40,13 @@ from stepwell.ports.providers import (
     Request,
     UrlReader,
 )
+from stepwell.providers.replicate.descriptor import REPLICATE, ReplicateSettings
 from stepwell.providers.replicate.outputs import store_output
 from stepwell.providers.replicate.parameters import KINDS, deadline, model_input, refusals, target
 from stepwell.providers.shared.bounded_json import read_json
 from stepwell.providers.shared.credentials import Credentials
-from stepwell.providers.shared.output_names import output_names
 from stepwell.providers.shared.provider_api import ProviderApi, as_call_failed
+from stepwell.providers.shared.setup import ProviderSetup
 from stepwell.providers.shared.time_window import AFTER, BEFORE
 
 _SUCCESS = frozenset(range(200, 300))
@@ -148,7 +148,7 @@ class ReplicateProvider:
             return task_type
 
     def members(self, task_type: TaskType, _provider_config: Mapping[str, Any], /) -> StepMembers:
-        return StepMembers(config=members_read_by(self.type), outputs=output_names(self.type, task_type))
+        return StepMembers(config=REPLICATE.config_members, outputs=REPLICATE.outputs_of(task_type))
 
     def url_reader(self, _task_type: TaskType, name: str, _provider_config: Mapping[str, Any], /) -> UrlReader | None:
         return None if name == MESSAGES else UrlReader.PROVIDER
@@ -303,7 +303,13 @@ class ReplicateProvider:
             return words and words.replace(secret, "…")
 
         api = ProviderApi(
-            self._client, "Replicate", error_text, answers=attempt.answers, timeout_s=self._timeout_s, key=key
+            self._client,
+            "Replicate",
+            error_text,
+            provider=REPLICATE,
+            answers=attempt.answers,
+            timeout_s=self._timeout_s,
+            key=key,
         )
         return _Session(api, {"Authorization": f"Bearer {secret}"})
 
@@ -344,3 +350,14 @@ def _of_model(listed: _ListedPrediction, model: str) -> bool:
         return listed.deployment is None or listed.deployment.lower() in names
     listed_name = listed.model if "/" in model else listed.version
     return listed_name is None or listed_name.lower() == wanted
+
+
+def build(setup: ProviderSetup[ReplicateSettings]) -> ReplicateProvider:
+    """Build the provider. See `ProviderDescriptor`."""
+    return ReplicateProvider(
+        setup.client,
+        setup.credentials,
+        url=setup.own.url or "https://api.replicate.com",
+        listing_lag_s=setup.listing_lag_s(30.0),
+        timeout_s=setup.settings.provider_timeout_s,
+    )

@@ -1,10 +1,9 @@
 """Messages about failed connections to providers, for the operator of the service."""
 
 import errno
-import re
 import socket
 import ssl
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import httpx
 
@@ -12,14 +11,16 @@ from stepwell.outbound.sanitise import sanitised
 
 _NO_CONNECTION = (httpx.ConnectError, httpx.ConnectTimeout)
 _NO_ROUTE = frozenset({errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN, errno.EHOSTDOWN})
-# The hosts of providers whose addresses are defaults of the settings.
-_PUBLIC = re.compile(r"(?:.+\.)?(?:fal\.run|fal\.ai|replicate\.com|openai\.com|googleapis\.com)")
 _MAX_CAUSE = 120
 _MAX_HOST = 100
 
 
-def connection_message(error: BaseException, url: str, setting: str | None) -> str | None:
+def connection_message(
+    error: BaseException, url: str, setting: str | None, public_hosts: Sequence[str] = ()
+) -> str | None:
     """Return a message about a failed connection to *url*: host, port, cause, and the *setting* of the address.
+
+    *public_hosts* are those of the provider's public API; hosts below them count too.
 
     Returns None if *error* isn't a failure to connect. The message contains only host and port of the URL, because the
     rest may contain secrets.
@@ -31,7 +32,7 @@ def connection_message(error: BaseException, url: str, setting: str | None) -> s
     name = target.raw_host.decode("ascii")  # `target.host` decodes IDNA, which may fail
     host = f"[{name}]" if ":" in name else name
     message = f"no connection to {sanitised(host, _MAX_HOST)}:{port}: {_cause(error)}"
-    if _PUBLIC.fullmatch(name):
+    if any(f".{name}".endswith(f".{public}") for public in public_hosts):
         another = f" ({setting} overrides it)" if setting else ""
         return f"{message}; this is the provider's public address{another}: outgoing traffic may be blocked here"
     return f"{message}; the address is from {setting}" if setting else message

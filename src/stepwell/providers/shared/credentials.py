@@ -6,9 +6,10 @@ from typing import Any
 
 import structlog
 
-from stepwell.basics.credential_names import belongs_to_another, naming_rule, owner
+from stepwell.basics.credential_names import naming_rule
 from stepwell.basics.errors import AttemptError
-from stepwell.basics.setting_names import credential_hint, credential_setting
+from stepwell.basics.setting_names import credential_setting
+from stepwell.definition.provider_descriptors import NO_PROVIDERS, InstalledProviders
 from stepwell.ports.clock import Clock
 
 log = structlog.get_logger()
@@ -27,23 +28,25 @@ class KeyRefusals:
     def since(self) -> Mapping[str, datetime]:
         return dict(self._since)
 
-    def report_refused(self, name: str) -> None:
+    def report_refused(self, name: str, provider: str | None) -> None:
         if name not in self._since:
             self._since[name] = self._clock.now()
             setting = credential_setting(name)
-            log.warning("provider.key_refused", action="call", provider=owner(name), credential=name, setting=setting)
+            log.warning("provider.key_refused", action="call", provider=provider, credential=name, setting=setting)
 
-    def report_accepted(self, name: str) -> None:
+    def report_accepted(self, name: str, provider: str | None) -> None:
         if (since := self._since.pop(name, None)) is not None:
             at = since.isoformat()  # as text: the renderer would write a datetime's repr
-            log.info("provider.key_accepted", action="call", provider=owner(name), credential=name, refused_since=at)
+            log.info("provider.key_accepted", action="call", provider=provider, credential=name, refused_since=at)
 
 
 class Key:
     """A credential for the calls of its provider. The provider's answers are reported to *refusals*."""
 
-    def __init__(self, name: str, secret: str, refusals: KeyRefusals | None = None) -> None:
-        self.name, self.secret, self._refusals = name, secret, refusals
+    def __init__(
+        self, name: str, secret: str, refusals: KeyRefusals | None = None, provider: str | None = None
+    ) -> None:
+        self.name, self.secret, self._refusals, self._provider = name, secret, refusals, provider
 
     @property
     def setting(self) -> str:
@@ -52,26 +55,32 @@ class Key:
 
     def report_refused(self) -> None:
         if self._refusals is not None:
-            self._refusals.report_refused(self.name)
+            self._refusals.report_refused(self.name, self._provider)
 
     def report_accepted(self) -> None:
         if self._refusals is not None:
-            self._refusals.report_accepted(self.name)
+            self._refusals.report_accepted(self.name, self._provider)
 
     def __repr__(self) -> str:
         return f"Key({self.name})"
 
 
 class Credentials:
-    """The credentials in the settings, by name, in any case. Refusals by their providers are reported to *refusals*."""
+    """The credentials in the settings, by name, in any case. Each is for one of *providers*.
 
-    def __init__(self, secrets: Mapping[str, str], refusals: KeyRefusals | None = None) -> None:
-        self._keys = {name.lower(): Key(name.lower(), secret, refusals) for name, secret in secrets.items()}
+    Refusals by their providers are reported to *refusals*.
+    """
 
-    @property
-    def names(self) -> frozenset[str]:
-        """The names of all credentials, in lower case."""
-        return frozenset(self._keys)
+    def __init__(
+        self,
+        secrets: Mapping[str, str],
+        refusals: KeyRefusals | None = None,
+        providers: InstalledProviders = NO_PROVIDERS,
+    ) -> None:
+        self._providers = providers
+        self._keys = {
+            name.lower(): Key(name.lower(), secret, refusals, providers.owner(name)) for name, secret in secrets.items()
+        }
 
     def key(self, provider_config: Mapping[str, Any], provider: str) -> Key | None:
         """Return the key that `provider_config.credential` names, else the one named *provider*; None if there is none.
@@ -81,11 +90,13 @@ class Credentials:
         name = provider_config.get("credential")
         if name is None:
             return self._keys.get(provider.lower())
-        if belongs_to_another(str(name), provider, self._keys):
+        if self._providers.is_of_another(str(name), provider, self._keys):
             raise AttemptError(f"provider_config.credential: {naming_rule(provider)}", retryable=False)
         key = self._keys.get(str(name).lower())
         if key is None:
-            why = f"the service holds no credential of this name: {credential_hint(str(name), provider)}"
+            why = (
+                f"the service holds no credential of this name: {self._providers.credential_hint(str(name), provider)}"
+            )
             raise AttemptError(f"provider_config.credential: {why}", retryable=False)
         return key
 

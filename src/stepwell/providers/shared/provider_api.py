@@ -16,8 +16,8 @@ import httpx
 from msgspec import Struct
 
 from stepwell.basics.errors import AttemptError, CallFailed
-from stepwell.basics.setting_names import url_setting
 from stepwell.basics.strict_json.canonical import canonical, digest
+from stepwell.definition.provider_descriptors import ProviderDescriptor
 from stepwell.outbound.http_client import GONE, retry_after_s
 from stepwell.outbound.sanitise import sanitised
 from stepwell.ports.answer_room import AnswerHead, AnswerRoom
@@ -90,7 +90,7 @@ class ProviderApi:
     answered with the result itself. *max_answer* bounds an answer, in bytes.
 
     *key* is the credential in the callers' headers. Successes and answers for which *refuses_key* is true are reported
-    to it. *setting* is the setting of the URL, for messages (default: the provider's STEPWELL_<NAME>_URL).
+    to it. *setting* is the setting of the URL, for messages (default: that of *provider*).
 
     *answers* is the attempt's memory for answers. It is None for a call during which other attempts wait, for example
     for a lock: this call could wait for memory that those attempts hold.
@@ -106,6 +106,7 @@ class ProviderApi:
         timeout_s: float = 30.0,
         work_s: float | None = None,
         max_answer: int = 8 * 1024 * 1024,
+        provider: ProviderDescriptor | None = None,
         key: Key | None = None,
         refuses_key: Callable[[ApiAnswer], bool] = is_unauthorized,
         setting: str | None = None,
@@ -113,7 +114,10 @@ class ProviderApi:
         self._client, self.name, self._error_text, self._timeout_s = client, name, error_text, timeout_s
         self._submit_s, self.max_answer = work_s or timeout_s, max_answer
         self._answers = answers
-        self._key, self._refuses_key, self._setting = key, refuses_key, setting or url_setting(name)
+        self._key, self._refuses_key, self._setting = key, refuses_key, setting
+        self._public_hosts: tuple[str, ...] = ()
+        if provider is not None:
+            self._setting, self._public_hosts = setting or provider.url_setting, provider.public_hosts
 
     async def submit(  # noqa: RET503 - it ends by raising
         self, url: str, body: bytes, headers: Mapping[str, str], accepted: type[T]
@@ -124,7 +128,7 @@ class ProviderApi:
                 "POST", url, body, headers, self._submit_s, submits=True
             )
         except _CALL_ERRORS as error:
-            connection = connection_message(error, url, self._setting)
+            connection = connection_message(error, url, self._setting, self._public_hosts)
             why = f"the submit was not sent: {connection}" if connection else f"the submit got {self._no_answer(error)}"
             raise_outcome(outcome_of_error(error), self.name, why)
         refusal = self._report_key(answer)
@@ -147,7 +151,7 @@ class ProviderApi:
             answer = await self._request(method, url, body, headers, self._timeout_s)
         except _CALL_ERRORS as error:
             kind = AnswerTooBig if isinstance(error, TooBig) else CallFailed
-            why = connection_message(error, url, self._setting) or self._no_answer(error)
+            why = connection_message(error, url, self._setting, self._public_hosts) or self._no_answer(error)
             raise kind(f"{self.name}: {why}") from error
         refusal = self._report_key(answer)
         if answer.status in ok:

@@ -1,0 +1,238 @@
+"""The descriptors of providers: what is known of a provider before it is built.
+
+The descriptor of a built-in provider is in its folder. A package names its own as an entry point of the group
+`stepwell.providers`.
+"""
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from enum import Enum, auto
+from typing import Annotated, Any, Final, TypeAlias
+
+from msgspec import Meta, Struct
+from msgspec.structs import fields
+
+from stepwell.basics.credential_names import belongs_to
+from stepwell.basics.setting_names import CREDENTIAL, PREFIX, credential_setting
+from stepwell.basics.setting_values import about
+from stepwell.basics.spelling import did_you_mean
+from stepwell.contract.enums import WITHOUT_PROVIDER, ProviderType, TaskType
+from stepwell.lifecycle.steps import StepMembers
+
+SHARED_MEMBERS: Final = frozenset({"provider_type", "credential", "on_unknown"})
+"""The members of `provider_config` that every provider reads."""
+
+PollInterval: TypeAlias = Annotated[float, Meta(ge=0.01, le=600)]
+
+_NAME = re.compile(r"[A-Z][A-Z0-9_]{0,49}")
+_CREDENTIAL_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,49}")
+ORDINARY_TASKS: Final = frozenset(TaskType) - WITHOUT_PROVIDER - {TaskType.EXPERIMENTAL_FAL}
+"""The task types that any provider may do."""
+
+
+class ProviderSettings(Struct, frozen=True, kw_only=True):
+    """The settings of one provider. Field `x` is read from STEPWELL_<NAME>_X; a subclass adds further ones.
+
+    A field that is called `url`, or whose name ends with `_url`, is an http(s) URL. `{provider}` in a description
+    stands for the provider's name.
+    """
+
+    url: Annotated[str | None, about("The API of {provider}")] = None
+    poll_interval_s: Annotated[
+        PollInterval | None,
+        about("STEPWELL_POLL_INTERVAL_S for jobs of {provider}", default="STEPWELL_POLL_INTERVAL_S"),
+    ] = None
+
+
+class OutputNames(Struct, frozen=True):
+    """The members that the results of a provider may have: of images, of videos, of texts.
+
+    `more` are those of images of certain task types besides. What must hold: whatever the provider's code can put into
+    a result is listed.
+    """
+
+    image: frozenset[str]
+    video: frozenset[str]
+    text: frozenset[str]
+    more: Mapping[TaskType, frozenset[str]] = {}
+
+    def of(self, task_type: TaskType) -> frozenset[str] | None:
+        """Return the members that a result may have; None if it may have any."""
+        match task_type:
+            case TaskType.EXPERIMENTAL_FAL | TaskType.PASSTHROUGH:
+                return None
+            case TaskType.LLM_INTERACTION:
+                return self.text
+            case TaskType.VIDEO_GENERATION:
+                return self.video
+            case _:
+                return self.image | self.more.get(task_type, frozenset())
+
+
+class ConfiguredBy(Enum):
+    """The setting without which a service doesn't have the provider.
+
+    NOTHING: it always has it. URL: STEPWELL_<NAME>_URL. CREDENTIAL: STEPWELL_CREDENTIALS__<NAME>; a URL of another
+    server configures it as well. CREDENTIAL_OR_URL: the same, where such servers often need no key.
+    """
+
+    NOTHING = auto()
+    URL = auto()
+    CREDENTIAL = auto()
+    CREDENTIAL_OR_URL = auto()
+
+
+class ProviderDescriptor(Struct, frozen=True, kw_only=True):
+    """What is known of a provider before it is built.
+
+    - `build` is called with a `ProviderSetup`, and returns the provider: an `InProcessProvider` or a `RemoteProvider`.
+      It is only called if the provider is configured. It may be the place of the function, as `module:name`, so that
+      commands which need the descriptor alone don't import the provider.
+    - `settings`: None if the provider has none of its own.
+    - `members` are the members of `provider_config` that it reads beside `SHARED_MEMBERS`; None if it takes any.
+      `members_without_effect` are those among them that don't change its results.
+    - `outputs` are the members of its results; None if they may have any.
+    - `task_types` are those that it may do, whatever its `capabilities` say.
+    - `public_hosts` are the hosts of its public API, for messages about failed connections.
+    - `credential_fault` returns what is wrong with a credential that is certain to be useless, else None. It may be the
+      place of the function too.
+    """
+
+    name: ProviderType
+    build: Callable[[Any], Any] | str
+    configured_by: ConfiguredBy = ConfiguredBy.NOTHING
+    settings: type[ProviderSettings] | None = None
+    members: frozenset[str] | None = None
+    members_without_effect: frozenset[str] = frozenset()
+    outputs: OutputNames | None = None
+    task_types: frozenset[TaskType] = ORDINARY_TASKS
+    public_hosts: tuple[str, ...] = ()
+    credential_fault: Callable[[str], str | None] | str | None = None
+
+    @property
+    def config_members(self) -> frozenset[str] | None:
+        """All members of `provider_config` that the provider reads; None if it takes any."""
+        return None if self.members is None else SHARED_MEMBERS | self.members
+
+    def outputs_of(self, task_type: TaskType) -> frozenset[str] | None:
+        """Return the members that a result of the task type may have; None if it may have any."""
+        return None if self.outputs is None else self.outputs.of(task_type)
+
+    def members_of(self, task_type: TaskType, _provider_config: Mapping[str, Any]) -> StepMembers:
+        """Return what is known of the members of a step, as `ports.providers.DeclaresMembers` does."""
+        return StepMembers(config=self.config_members, outputs=self.outputs_of(task_type))
+
+    @property
+    def url_setting(self) -> str | None:
+        """The setting with the URL of the provider; None if it has none."""
+        return None if self.settings is None else self.variable("url")
+
+    @property
+    def configuring_setting(self) -> str:
+        """The setting that configures the provider, or two with "or" between them, for messages."""
+        url, credential = self.variable("url"), credential_setting(self.name)
+        match self.configured_by:
+            case ConfiguredBy.URL:
+                return url
+            case ConfiguredBy.CREDENTIAL_OR_URL:
+                return f"{credential} or {url}"
+            case _:
+                return credential
+
+    @property
+    def variables(self) -> Mapping[str, str]:
+        """The environment variables of the provider's settings, each with the field that it sets."""
+        own = () if self.settings is None else fields(self.settings)
+        return {self.variable(field.name): field.name for field in own}
+
+    def variable(self, field: str) -> str:
+        """Return the environment variable that sets *field* of the provider's settings."""
+        return f"{PREFIX}{self.name}_{field.upper()}"
+
+
+class InvalidProviders(Exception):
+    """The installed providers can't be used together, or a package that brings one is broken."""
+
+
+class InstalledProviders(Mapping[ProviderType, ProviderDescriptor]):
+    """The descriptors of all installed providers, by name."""
+
+    def __init__(self, descriptors: Iterable[ProviderDescriptor]) -> None:
+        """Raises `InvalidProviders` for a name that can't be one, or that two providers have.
+
+        A name that begins with another one and `_` is refused too: credentials and settings of the two would have the
+        same names.
+        """
+        self._by_name: dict[str, ProviderDescriptor] = {}
+        for each in descriptors:
+            if not _NAME.fullmatch(each.name):
+                raise InvalidProviders(f"{each.name!r} is no name of a provider: expected A-Z, 0-9 and _")
+            for other in self._by_name:
+                if each.name == other:
+                    raise InvalidProviders(f"two providers are called {each.name}")
+                if belongs_to(each.name, other) or belongs_to(other, each.name):
+                    raise InvalidProviders(f"providers can't be called {other} and {each.name}: one begins the other")
+            self._by_name[each.name] = each
+        # Each member of `provider_config` that belongs to some providers, with these.
+        self._readers: dict[str, frozenset[ProviderType]] = {
+            member: frozenset(each.name for each in self.values() if member in (each.members or ()))
+            for member in frozenset[str]().union(*(each.members or () for each in self.values()))
+        }
+        able = {kind: [each.name for each in self.values() if kind in each.task_types] for kind in TaskType}
+        self._only_ones = {kind: names[0] for kind, names in able.items() if len(names) == 1}
+
+    def __getitem__(self, name: str) -> ProviderDescriptor:
+        return self._by_name[name]
+
+    def __iter__(self) -> Iterator[ProviderType]:
+        return (each.name for each in self._by_name.values())
+
+    def __len__(self) -> int:
+        return len(self._by_name)
+
+    @property
+    def config_members(self) -> frozenset[str]:
+        """The members of `provider_config` that belong to some provider."""
+        return frozenset(self._readers)
+
+    def reader_of(self, members: Iterable[str]) -> ProviderType | None:
+        """Return the only provider to which *members* belong. Members that belong to no provider don't count."""
+        readers = [self._readers[name] for name in members if name in self._readers]
+        common = frozenset[ProviderType]().union(*readers).intersection(*readers)
+        return next(iter(common)) if len(common) == 1 else None
+
+    def only_one_for(self, task_type: TaskType) -> ProviderType | None:
+        """Return the provider that alone may do such tasks; None if several may, or none."""
+        return self._only_ones.get(task_type)
+
+    def expected(self, name: str, *, or_null: bool = False) -> str:
+        """Return the message about *name*, which isn't the name of an installed provider. It doesn't contain *name*."""
+        return f"Expected one of {', '.join(self)}{' or null' if or_null else ''}{did_you_mean(name, self)}"
+
+    def owner(self, credential: str) -> ProviderType | None:
+        """Return the provider that the credential of this name is for, or None."""
+        return next((provider for provider in self if belongs_to(credential, provider)), None)
+
+    def is_of_another(self, credential: str, provider: str, held: Iterable[str]) -> bool:
+        """Return whether the credential of this name is for another provider. *held*: all names, in lower case.
+
+        The result is the same whether or not the other provider has a credential of that name. So nobody can find out
+        which credentials exist.
+        """
+        if belongs_to(credential, provider):
+            return False
+        return self.owner(credential) is not None or credential.lower() in held
+
+    def credential_hint(self, credential: str, provider: str | None) -> str:
+        """Return the setting to use for a missing credential of *provider* (None: of any), for a message.
+
+        An impossible name isn't repeated, because it may be the key itself.
+        """
+        kind = self.owner(credential) if provider is None else provider
+        if kind is not None and belongs_to(credential, kind) and _CREDENTIAL_NAME.fullmatch(credential):
+            return f"set {credential_setting(credential)}"
+        own = CREDENTIAL + ("<PROVIDER>" if kind is None else kind.upper())
+        return f"the names of settings are {own} and {own}_<NAME>"
+
+
+NO_PROVIDERS: Final = InstalledProviders(())

@@ -1,0 +1,71 @@
+"""The installed providers: the built-in ones, and those that packages bring.
+
+An entry point of the group `stepwell.providers` is a `ProviderDescriptor`, which brings a new provider. Or it is a
+function that takes the settings and an HTTP client, and returns providers in the place of installed ones.
+"""
+
+import sys
+from collections.abc import Callable, Iterable
+from functools import lru_cache
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any, NamedTuple, TypeAlias
+
+from msgspec.structs import fields
+
+from stepwell.basics.setting_names import PREFIX
+from stepwell.definition.provider_descriptors import InstalledProviders, InvalidProviders, ProviderDescriptor
+from stepwell.ports.providers import Provider
+from stepwell.providers.comfyui.descriptor import COMFYUI
+from stepwell.providers.custom.descriptor import CUSTOM
+from stepwell.providers.fal.descriptor import FAL
+from stepwell.providers.google.descriptors import GEMINI, VERTEX
+from stepwell.providers.local.descriptor import LOCAL
+from stepwell.providers.openai.descriptor import OPENAI
+from stepwell.providers.replicate.descriptor import REPLICATE
+from stepwell.settings import Settings
+
+BUILT_IN = (LOCAL, FAL, REPLICATE, VERTEX, GEMINI, OPENAI, COMFYUI, CUSTOM)
+ENTRY_POINTS = "stepwell.providers"
+
+Replacement: TypeAlias = Callable[[Settings, Any], Iterable[Provider]]
+
+
+class ProviderInstallation(NamedTuple):
+    """The installed providers, and the functions that replace some of them."""
+
+    providers: InstalledProviders
+    replacements: tuple[Replacement, ...]
+
+
+def installed_providers() -> InstalledProviders:
+    """Return the descriptors of all installed providers. Raises `InvalidProviders`."""
+    return read_installation().providers
+
+
+def read_installation() -> ProviderInstallation:
+    """Return what is installed on the search path. Raises `InvalidProviders`."""
+    return _read_installation(tuple(sys.path))
+
+
+@lru_cache(maxsize=1)
+def _read_installation(_search_path: tuple[str, ...]) -> ProviderInstallation:
+    """Return what is installed. Each further service of a test run would need 5 ms to read it again."""
+    loaded = [_load(each) for each in entry_points(group=ENTRY_POINTS)]
+    brought = [each for each in loaded if isinstance(each, ProviderDescriptor)]
+    providers = InstalledProviders([*BUILT_IN, *brought])
+    known = {PREFIX + field.name.upper() for field in fields(Settings)}
+    for provider in providers.values():
+        if taken := sorted(known & provider.variables.keys()):
+            raise InvalidProviders(f"no provider can be called {provider.name}: {taken[0]} is another setting")
+        known |= provider.variables.keys()
+    return ProviderInstallation(providers, tuple(each for each in loaded if not isinstance(each, ProviderDescriptor)))
+
+
+def _load(entry_point: EntryPoint) -> ProviderDescriptor | Replacement:
+    try:
+        loaded: ProviderDescriptor | Replacement = entry_point.load()
+    except Exception as error:
+        package = entry_point.dist.name if entry_point.dist else entry_point.value
+        message = f"the provider {entry_point.name} of the package {package} can't be loaded: {error}"
+        raise InvalidProviders(message) from error
+    return loaded
