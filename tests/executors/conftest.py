@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from support.emulators.s3 import S3Server, s3_server
+from support.plug_in import with_package
 from support.processes.celery_workers import RedisServer, Worker, running_redis, running_worker
 from support.providers.ledger import LEDGER, LedgerProvider, install_plugin
 from support.service.live_service import Service, running_service
@@ -36,7 +37,7 @@ def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServ
 @contextmanager
 def running_workshop(redis_server: RedisServer, folder: Path) -> Iterator[Workshop]:
     """Run a worker of the queue `stepwell`, which does two steps at a time."""
-    environ = install_plugin(folder / "plugin") | {
+    environ = with_package(install_plugin(folder / "plugin")) | {
         "STEPWELL_CELERY_BROKER_URL": redis_server.url,
         "STEPWELL_ARTIFACT_DIR": str(folder / "artifacts"),
     }

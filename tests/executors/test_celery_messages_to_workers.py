@@ -68,9 +68,9 @@ async def test_a_worker_that_cannot_read_a_version_says_so(workshop: Workshop, v
 
 
 async def test_a_worker_without_the_provider_says_so(workshop: Workshop) -> None:
-    error = await answer_to(workshop, encode(replace(MESSAGE, provider=ProviderType.FAL)))
+    error = await answer_to(workshop, encode(replace(MESSAGE, provider=ProviderType("ABSENT"))))
     assert error.retryable
-    assert "has no in-process provider FAL" in error.message
+    assert "has no in-process provider ABSENT" in error.message
 
 
 async def test_a_message_about_the_files_of_another_job_is_refused(workshop: Workshop) -> None:

@@ -13,6 +13,7 @@ from msgspec import json
 from executors.conftest import Workshop
 from stepwell.basics.setting_values import TaskQueues
 from support.emulators.s3 import S3Server
+from support.plug_in import installed_package
 from support.processes.celery_workers import running_worker
 from support.processes.stepwell_process import surroundings
 from support.providers.ledger import LedgerProvider, read_ledger
@@ -51,6 +52,19 @@ async def test_a_worker_does_the_work_of_an_in_process_plug_in(service: Service,
     assert workflow["status"] == "COMPLETED"
     assert workflow["final_step_result"]["task_id"] == run.task_id
     assert run.pid in workshop.worker.children()
+
+
+async def test_a_worker_does_the_work_of_a_provider_that_a_package_brings(
+    dsn: str, tmp_path: Path, workshop: Workshop
+) -> None:
+    stamp = {"id": "stamp", "task_type": "GENERATION", "provider_config": {"provider_type": "STAMP"}}
+    settings: dict[str, Any] = {"celery_broker_url": workshop.redis.url, "artifact_dir": workshop.artifacts}
+    with installed_package():
+        async with running_service(dsn, tmp_path, executor="celery", **settings) as service:
+            workflow = await service.until_ended((await service.create(stamp | {"config": {"prompt": "words"}}))["id"])
+            assert workflow["status"] == "COMPLETED", workflow["errors"]
+            (task,) = await service.tasks(workflow["id"])
+            assert (task["provider"], task["remote_id"]) == ("STAMP", task["id"])
 
 
 async def test_an_error_on_a_worker_is_the_error_of_the_step(service: Service) -> None:

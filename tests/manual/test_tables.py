@@ -30,7 +30,9 @@ def test_the_page_of_a_provider_lists_the_members_that_it_reads() -> None:
     for page, text in PAGES.items():
         if head in text:
             rows = text.partition(head)[2].partition("\n\n")[0].splitlines()
-            listed[page.upper()] = {name for row in rows for name in re.findall("`([^`]+)`", row.split("|")[1])}
+            listed[page.upper()] = frozenset(
+                name for row in rows for name in re.findall("`([^`]+)`", row.split("|")[1])
+            )
     assert {provider: names - SHARED_MEMBERS for provider, names in listed.items()} == {
         str(each.name): each.members for each in BUILT_IN if each.name in listed
     }

@@ -24,6 +24,7 @@ SHARED_MEMBERS: Final = frozenset({"provider_type", "credential", "on_unknown"})
 
 PollInterval: TypeAlias = Annotated[float, Meta(ge=0.01, le=600)]
 
+_ADDED = frozenset({"content_credentials"})  # the engine adds it to a result
 _NAME = re.compile(r"[A-Z][A-Z0-9_]{0,49}")
 _CREDENTIAL_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,49}")
 ORDINARY_TASKS: Final = frozenset(TaskType) - WITHOUT_PROVIDER - {TaskType.EXPERIMENTAL_FAL}
@@ -51,9 +52,9 @@ class OutputNames(Struct, frozen=True):
     a result is listed.
     """
 
-    image: frozenset[str]
-    video: frozenset[str]
-    text: frozenset[str]
+    image: frozenset[str] = frozenset()
+    video: frozenset[str] = frozenset()
+    text: frozenset[str] = frozenset()
     more: Mapping[TaskType, frozenset[str]] = {}
 
     def of(self, task_type: TaskType) -> frozenset[str] | None:
@@ -62,11 +63,12 @@ class OutputNames(Struct, frozen=True):
             case TaskType.EXPERIMENTAL_FAL | TaskType.PASSTHROUGH:
                 return None
             case TaskType.LLM_INTERACTION:
-                return self.text
+                own = self.text
             case TaskType.VIDEO_GENERATION:
-                return self.video
+                own = self.video
             case _:
-                return self.image | self.more.get(task_type, frozenset())
+                own = self.image | self.more.get(task_type, frozenset())
+        return own | _ADDED
 
 
 class ConfiguredBy(Enum):

@@ -1,4 +1,4 @@
-"""The base class of providers that work in this process. Plug-ins import it from here."""
+"""The base class of providers that work in this process."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping

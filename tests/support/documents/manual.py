@@ -32,6 +32,7 @@ def unknown_settings(text: str) -> set[str]:
     names = {name.partition("__")[0] for name in re.findall(rf"{PREFIX}[A-Z0-9_]+[A-Z]", text)}
     known = {PREFIX + setting.name.upper() for setting in fields(Settings)} | COMMAND_LINE
     known |= {variable for provider in BUILT_IN for variable in provider.variables}
+    known.add("STEPWELL_CAPTIONS_URL")  # of the provider in the example of a page
     return {name for name in names - known if name.removesuffix("_FILE") not in known}
 
 

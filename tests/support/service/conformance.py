@@ -48,9 +48,13 @@ def conforming_client(app: Litestar, token: str | None = None, **headers: str) -
     )
 
 
-@cache
 def conformance() -> "Conformance":
-    return Conformance(openapi_document([*installed_providers()]))
+    return _conformance(tuple(installed_providers()))
+
+
+@cache
+def _conformance(providers: tuple[str, ...]) -> "Conformance":
+    return Conformance(openapi_document(providers))
 
 
 class Conformance:

@@ -103,7 +103,7 @@ def build_components(operations: Iterable[Operation], providers: Sequence[str]) 
     for name, text in _DESCRIPTIONS.items():
         components[name]["description"] = text
     components["CreateWorkflow"]["example"] = EXAMPLE
-    components[ProviderType.__name__] |= {"description": _PROVIDERS, "enum": list(providers)}
+    components[ProviderType.__name__] |= {"description": _PROVIDERS, "enum": sorted(providers)}
     step = components["WorkflowStepDefinition"]
     _describe_members(components["CreateWorkflow"], "config", WorkflowConfig)
     _describe_members(step, "provider_config", ProviderConfig)

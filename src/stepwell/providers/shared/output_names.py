@@ -3,7 +3,7 @@
 from typing import Final
 
 # Facts about an output, which any provider may report.
-_REPORTED: Final = frozenset({"nsfw", "revised_prompt", "content_credentials", "content_credentials_removed"})
+_REPORTED: Final = frozenset({"nsfw", "revised_prompt", "content_credentials_removed"})
 _FILE: Final = _REPORTED | {"width", "height", "format", "size"}
 IMAGE: Final = _FILE | {"result_image_path"}
 IMAGES: Final = _FILE | {"result_image_path", "result_image_paths"}
