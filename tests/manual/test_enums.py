@@ -7,8 +7,7 @@ from msgspec.structs import fields
 
 from stepwell.cli.commands import cli
 from stepwell.contract.enums import CancelReceipt, OnFailure, ProviderType, TaskType, TransformType, WorkflowStatus
-from stepwell.contract.task_configs import CONFIGS
-from stepwell.definition.mapping.task_configs import required_inputs
+from stepwell.contract.task_configs import CONFIGS, TASK_TYPES
 from support.documents.manual import pages
 
 PAGES = pages()
@@ -36,7 +35,7 @@ def test_the_row_of_a_task_type_names_its_inputs(kind: TaskType) -> None:
     (row,) = [row for row in PAGES["tasks"].splitlines() if re.match(rf"\| ([\w, ]+, )?{kind}\b", row)]
     required, optional = (set(re.findall(r"\b[a-z]\w*", cell)) for cell in row.split(" | ")[1:3])
     names = {field.name for field in fields(CONFIGS[kind])} - {"timeout_s"}
-    assert set(required_inputs(kind)) <= required
+    assert set(TASK_TYPES[kind].inputs) <= required
     assert names <= required | optional
 
 

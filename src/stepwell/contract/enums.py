@@ -89,7 +89,12 @@ class CancelReceipt(ExtensibleEnum):
     UNKNOWN = "unknown"
 
 
-# `.github/ARCHITECTURE.md` lists what else a new type needs.
+# A new type needs an entry in `contract.task_configs.TASK_TYPES`. Besides:
+# - if its steps wait: an entry in `WAITS_OF` below, and the rules of that wait in `lifecycle`
+# - LOCAL: an entry in `providers.local.work.KINDS`
+# - each other provider that can do it: its tables of parameters and models
+# - the client: a method of `client.builder.Workflow`
+# - words: the pages tasks, local and providers of the manual, and `mcp/definition_prompt.md`
 class TaskType(ExtensibleEnum):
     GENERATION = "GENERATION"
     EDITING = "EDITING"

@@ -245,21 +245,34 @@ class ProviderConfig(Struct, frozen=True, kw_only=True):
     fal_app_id: Annotated[str, Meta(max_length=200, pattern=r"^\w[\w.-]*(/\w[\w.-]*)+(?!\n)$")] | None = None
 
 
-CONFIGS: Mapping[TaskType, type[StepConfig]] = {
-    TaskType.GENERATION: GenerationConfig,
-    TaskType.EDITING: EditingConfig,
-    TaskType.REFINE: RefineConfig,
-    TaskType.VIDEO_GENERATION: VideoConfig,
-    TaskType.BACKGROUND_FIX: BackgroundFixConfig,
-    TaskType.FACE_ENHANCER: EnhancerConfig,
-    TaskType.IMAGE_ADJUSTER: AdjusterConfig,
-    TaskType.DETAIL_ENHANCER: EnhancerConfig,
-    TaskType.BACKGROUND_REMOVE: BackgroundRemoveConfig,
-    TaskType.LLM_INTERACTION: LlmConfig,
-    TaskType.EXPERIMENTAL_FAL: FalConfig,
-    TaskType.PASSTHROUGH: TaskConfig,
-    TaskType.APPROVAL: ApprovalConfig,
-    TaskType.SIGNAL: SignalConfig,
-    TaskType.DELAY: DelayConfig,
-    TaskType.SUBWORKFLOW: SubworkflowConfig,
+class TaskKind(Struct, frozen=True):
+    """What holds for all steps of a task type.
+
+    `config` are the members that Stepwell knows. `inputs` are those of which a step needs one; none if it is empty.
+    `output` is what results are; None if they are free-form.
+    """
+
+    config: type[StepConfig]
+    inputs: tuple[str, ...] = ("base_image_url",)
+    output: Literal["image", "video", "text"] | None = "image"
+
+
+TASK_TYPES: Mapping[TaskType, TaskKind] = {
+    TaskType.GENERATION: TaskKind(GenerationConfig, ("prompt",)),
+    TaskType.EDITING: TaskKind(EditingConfig),
+    TaskType.REFINE: TaskKind(RefineConfig),
+    TaskType.VIDEO_GENERATION: TaskKind(VideoConfig, output="video"),
+    TaskType.BACKGROUND_FIX: TaskKind(BackgroundFixConfig),
+    TaskType.FACE_ENHANCER: TaskKind(EnhancerConfig),
+    TaskType.IMAGE_ADJUSTER: TaskKind(AdjusterConfig),
+    TaskType.DETAIL_ENHANCER: TaskKind(EnhancerConfig),
+    TaskType.BACKGROUND_REMOVE: TaskKind(BackgroundRemoveConfig),
+    TaskType.LLM_INTERACTION: TaskKind(LlmConfig, ("prompt", "messages"), "text"),
+    TaskType.EXPERIMENTAL_FAL: TaskKind(FalConfig, (), None),
+    TaskType.PASSTHROUGH: TaskKind(TaskConfig, (), None),
+    TaskType.APPROVAL: TaskKind(ApprovalConfig, (), None),
+    TaskType.SIGNAL: TaskKind(SignalConfig, (), None),
+    TaskType.DELAY: TaskKind(DelayConfig, (), None),
+    TaskType.SUBWORKFLOW: TaskKind(SubworkflowConfig, (), None),
 }
+CONFIGS: Mapping[TaskType, type[StepConfig]] = {name: kind.config for name, kind in TASK_TYPES.items()}

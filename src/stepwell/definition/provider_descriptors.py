@@ -17,6 +17,7 @@ from stepwell.basics.setting_names import CREDENTIAL, PREFIX, credential_setting
 from stepwell.basics.setting_values import about
 from stepwell.basics.spelling import did_you_mean
 from stepwell.contract.enums import WITHOUT_PROVIDER, ProviderType, TaskType
+from stepwell.contract.task_configs import TASK_TYPES
 from stepwell.lifecycle.steps import StepMembers
 
 SHARED_MEMBERS: Final = frozenset({"provider_type", "credential", "on_unknown"})
@@ -48,7 +49,7 @@ class ProviderSettings(Struct, frozen=True, kw_only=True):
 class OutputNames(Struct, frozen=True):
     """The members that the results of a provider may have: of images, of videos, of texts.
 
-    `more` are those of images of certain task types besides. What must hold: whatever the provider's code can put into
+    `more` are those of certain task types besides. What must hold: whatever the provider's code can put into
     a result is listed.
     """
 
@@ -59,16 +60,10 @@ class OutputNames(Struct, frozen=True):
 
     def of(self, task_type: TaskType) -> frozenset[str] | None:
         """Return the members that a result may have; None if it may have any."""
-        match task_type:
-            case TaskType.EXPERIMENTAL_FAL | TaskType.PASSTHROUGH:
-                return None
-            case TaskType.LLM_INTERACTION:
-                own = self.text
-            case TaskType.VIDEO_GENERATION:
-                own = self.video
-            case _:
-                own = self.image | self.more.get(task_type, frozenset())
-        return own | _ADDED
+        if (kind := TASK_TYPES[task_type].output) is None:
+            return None
+        own: frozenset[str] = getattr(self, kind)
+        return own | self.more.get(task_type, frozenset()) | _ADDED
 
 
 class ConfiguredBy(Enum):

@@ -3,8 +3,8 @@ from typing import Any
 import pytest
 
 from stepwell.contract.enums import TaskType as T
-from stepwell.contract.task_configs import CONFIGS, GenerationConfig
-from stepwell.definition.mapping.task_configs import config_faults, known_config, required_inputs
+from stepwell.contract.task_configs import CONFIGS, TASK_TYPES, GenerationConfig
+from stepwell.definition.mapping.task_configs import config_faults, known_config
 
 
 def faults(task_type: T, config: dict[str, Any]) -> list[tuple[Any, ...]]:
@@ -14,12 +14,12 @@ def faults(task_type: T, config: dict[str, Any]) -> list[tuple[Any, ...]]:
 def test_every_type_has_its_config_and_what_it_requires() -> None:
     assert CONFIGS.keys() == set(T)
     for task_type in T:
-        assert all(name in CONFIGS[task_type].__struct_fields__ for name in required_inputs(task_type))
-    assert required_inputs(T.GENERATION) == ("prompt",)
-    assert required_inputs(T.LLM_INTERACTION) == ("prompt", "messages")
-    assert required_inputs(T.EXPERIMENTAL_FAL) == required_inputs(T.PASSTHROUGH) == ()
+        assert all(name in CONFIGS[task_type].__struct_fields__ for name in TASK_TYPES[task_type].inputs)
+    assert TASK_TYPES[T.GENERATION].inputs == ("prompt",)
+    assert TASK_TYPES[T.LLM_INTERACTION].inputs == ("prompt", "messages")
+    assert TASK_TYPES[T.EXPERIMENTAL_FAL].inputs == TASK_TYPES[T.PASSTHROUGH].inputs == ()
     assert all(
-        required_inputs(task_type) == ("base_image_url",) for task_type in (T.EDITING, T.REFINE, T.BACKGROUND_FIX)
+        TASK_TYPES[task_type].inputs == ("base_image_url",) for task_type in (T.EDITING, T.REFINE, T.BACKGROUND_FIX)
     )
 
 

@@ -23,7 +23,8 @@ from stepwell.ports.providers import Attempt, WorkWeight
 from stepwell.providers.local.pool import Pool
 from stepwell.providers.local.preview import PreviewJob
 from stepwell.providers.local.provider import LocalProvider
-from stepwell.providers.local.weights import weigh_job, weigh_preview
+from stepwell.providers.local.weights import weigh_preview, weigh_work
+from stepwell.providers.local.work import KINDS
 from stepwell.providers.shared import images
 
 T = TaskType
@@ -121,7 +122,7 @@ async def peak_and_weight(
         files = {field: source() for field, source in sources.items()}
         for field, data in files.items():
             paths[field].write_bytes(data)
-        weight = weigh_job(task_type, inputs, {field: BytesIO(data) for field, data in files.items()})
+        weight = weigh_work(KINDS[task_type].weigh, inputs, {field: BytesIO(data) for field, data in files.items()})
         job |= {
             "files": {field: str(path) for field, path in paths.items()},
             "outputs": [str(Path(folder, "output"))] * count,

@@ -16,7 +16,7 @@ from msgspec.structs import fields
 
 from stepwell.contract import task_configs
 from stepwell.contract.enums import TaskType
-from stepwell.definition.mapping.task_configs import required_inputs
+from stepwell.contract.task_configs import TASK_TYPES
 from stepwell.definition.mapping.templates import SUB_DEFINITION
 from support.generated import COMMAND
 from support.processes.source_tree import TOP
@@ -102,7 +102,7 @@ def _method(task_type: TaskType) -> Iterator[str]:
     config = task_configs.CONFIGS[task_type]
     hints = get_type_hints(config, include_extras=True)
     names = [each.name for each in fields(config) if each.name != "timeout_s"]
-    required = required_inputs(task_type)
+    required = TASK_TYPES[task_type].inputs
     needed = set(required) if len(required) == 1 else set()
     step = _STEPS.get(task_type, "ImageStep")
     star = "*, " if names else ""

@@ -15,9 +15,8 @@ from msgspec.structs import FieldInfo, fields
 
 from stepwell.api.requests.operations import SCHEMA_REF
 from stepwell.contract.enums import WAITS_OF, TaskType
-from stepwell.contract.task_configs import CONFIGS
+from stepwell.contract.task_configs import CONFIGS, TASK_TYPES
 from stepwell.definition.mapping.input_mapping import TIMEOUT
-from stepwell.definition.mapping.task_configs import required_inputs
 from stepwell.definition.mapping.templates import SUB_DEFINITION
 
 _VARIANT = "StepVariant"
@@ -73,7 +72,7 @@ def _name(task_type: TaskType, suffix: str) -> str:
 
 def _config(task_type: TaskType, config: type[Struct]) -> dict[str, Any]:
     """Return the schema of *config*. No member is required: a mapping or `step_defaults` may provide it."""
-    inputs = " or ".join(required_inputs(task_type))
+    inputs = " or ".join(TASK_TYPES[task_type].inputs)
     needs = f" It needs {inputs}: here, in step_defaults or from an input mapping." if inputs else ""
     literal = _LITERAL_OF_WAITS.get(task_type, frozenset()) if task_type in WAITS_OF else _LITERAL
     return {

@@ -11,12 +11,12 @@ from stepwell.basics.strict_json.schema_faults import printable_key
 from stepwell.basics.strict_json.size import MAX_LEVELS, is_deeper
 from stepwell.contract.definition import FieldMapping, WorkflowConfig, WorkflowStepDefinition
 from stepwell.contract.enums import WAITS_OF, TaskType, TransformType
+from stepwell.contract.task_configs import TASK_TYPES
 from stepwell.definition.mapping.expressions import NothingFound, find
 from stepwell.definition.mapping.step_results import StepResults
 from stepwell.definition.mapping.task_configs import (
     config_faults,
     normalise_inputs,
-    required_inputs,
     without_nulls,
 )
 from stepwell.definition.mapping.transforms import TransformError, is_deferred, transform
@@ -143,7 +143,7 @@ def checked_inputs(
     # A mapped list may have a fault in each item.
     listed = islice(config_faults(task_type, inputs, ()), _LISTED_FAULTS)
     faults = [f"{'.'.join(map(str, fault.loc))}: {fault.msg}" for fault in listed]
-    alternatives = required_inputs(task_type)
+    alternatives = TASK_TYPES[task_type].inputs
     if alternatives and without_nulls(inputs).keys().isdisjoint(alternatives):
         faults.append(f"{' or '.join(alternatives)}: required")
     if faults:

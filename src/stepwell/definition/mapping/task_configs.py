@@ -1,4 +1,4 @@
-"""Validates the config fields that Stepwell knows, and says which inputs each type of task needs."""
+"""Validates the config fields that Stepwell knows."""
 
 from collections.abc import Iterator, Mapping
 from types import MappingProxyType
@@ -15,22 +15,6 @@ from stepwell.contract.task_configs import CONFIGS, EditingConfig, GenerationCon
 MAX_PIXELS = 64_000_000
 NO_PLACES: Mapping[Loc, bool] = MappingProxyType({})
 _NEVER_TEXT = frozenset({"int_type", "float_type", "bool_type", "list_type", "dict_type"})  # types of faults
-
-_REQUIRED: Mapping[TaskType, tuple[str, ...]] = {
-    TaskType.GENERATION: ("prompt",),
-    TaskType.LLM_INTERACTION: ("prompt", "messages"),
-    TaskType.EXPERIMENTAL_FAL: (),
-    TaskType.PASSTHROUGH: (),
-    TaskType.APPROVAL: (),
-    TaskType.SIGNAL: (),
-    TaskType.DELAY: (),
-    TaskType.SUBWORKFLOW: (),
-}
-
-
-def required_inputs(task_type: TaskType) -> tuple[str, ...]:
-    """Return the inputs of which a step needs one; empty if it needs none."""
-    return _REQUIRED.get(task_type, ("base_image_url",))
 
 
 def without_nulls(config: Mapping[str, Any]) -> dict[str, Any]:

@@ -7,14 +7,13 @@ from stepwell.basics.errors import Fault
 from stepwell.basics.strict_json.schema_faults import Loc
 from stepwell.basics.strict_json.size import is_larger_than
 from stepwell.contract.enums import TaskType
-from stepwell.contract.task_configs import CONFIGS
+from stepwell.contract.task_configs import CONFIGS, TASK_TYPES
 from stepwell.definition.mapping.expressions import Expressions
 from stepwell.definition.mapping.input_mapping import EVERY_TYPE, TIMEOUT, merged_config
 from stepwell.definition.mapping.task_configs import (
     NO_PLACES,
     config_faults,
     normalise_inputs,
-    required_inputs,
     without_nulls,
 )
 from stepwell.definition.validation.graph import Graph
@@ -44,7 +43,7 @@ def known_defaults(defaults: Mapping[str, Mapping[str, Any]], task_type: TaskTyp
 
     There may be many thousands of others, and each step is examined together with its defaults.
     """
-    names = (*CONFIGS[task_type].__struct_fields__, *required_inputs(task_type))
+    names = (*CONFIGS[task_type].__struct_fields__, *TASK_TYPES[task_type].inputs)
     return {
         key: {name: members[name] for name in names if name in members}
         for key, members in defaults.items()
@@ -75,7 +74,7 @@ def input_faults(
         alone = merged_config(defaults, task_type, {})
         if not any(config_faults(task_type, alone, ())):
             yield from config_faults(task_type, config, (*loc, "config"), evaluated)
-    alternatives = required_inputs(task_type)
+    alternatives = TASK_TYPES[task_type].inputs
     mappings = step.input_mappings
     if not alternatives or mappings is None or None in mappings or of_item is None:
         return

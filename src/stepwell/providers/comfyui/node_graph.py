@@ -27,7 +27,8 @@ from msgspec import json
 
 from stepwell.basics.errors import AttemptError, Fault
 from stepwell.contract.enums import TaskType
-from stepwell.definition.mapping.task_configs import required_inputs, without_nulls
+from stepwell.contract.task_configs import TASK_TYPES
+from stepwell.definition.mapping.task_configs import without_nulls
 from stepwell.lifecycle.steps import KnownStep
 from stepwell.outbound.sanitise import sanitised
 from stepwell.ports.providers import Attempt, AttemptIO, Blob
@@ -289,7 +290,7 @@ class _Places:
 
     def check_required(self, task_type: TaskType, inputs: Container[str]) -> None:
         """Raise unless a required input has a place, or the step omits one explicitly."""
-        needed = [field for field in required_inputs(task_type) if field in inputs]
+        needed = [field for field in TASK_TYPES[task_type].inputs if field in inputs]
         if needed and not any(field in self._named or self.of(field) for field in needed):
             message = f"nothing in the graph takes {' or '.join(needed)}: name its place, like 6.text, or null"
             raise config_refusal("inputs", why=message)

@@ -16,7 +16,7 @@ from stepwell.providers.in_process import InProcess
 from stepwell.providers.local.descriptor import LOCAL, local_memory
 from stepwell.providers.local.generation import image_count
 from stepwell.providers.local.pool import Pool
-from stepwell.providers.local.weights import weigh_job
+from stepwell.providers.local.weights import weigh_work
 from stepwell.providers.local.work import KINDS, RenderJob, RenderKind, perform
 from stepwell.providers.shared.setup import ProviderSetup
 from stepwell.runtime.temporary_files import path_for_others
@@ -53,7 +53,7 @@ class LocalProvider(InProcess):
         if step.unresolved & _SIZES or self._max_memory is None:
             return
         try:
-            weigh_job(step.task_type, step.inputs, {}).check_fits(self._max_memory)
+            weigh_work(KINDS[step.task_type].weigh, step.inputs, {}).check_fits(self._max_memory)
         except AttemptError as error:
             yield Fault(("config",), str(error), "provider_refuses")
 

@@ -7,11 +7,10 @@ for a mask. Files take no memory: they are read and written piece by piece.
 """
 
 import math
-from collections.abc import Mapping
-from typing import NamedTuple
+from collections.abc import Callable, Mapping
+from typing import NamedTuple, TypeAlias
 
 from stepwell.basics.errors import AttemptError
-from stepwell.contract.enums import TaskType
 from stepwell.ports.providers import LIGHT, WorkWeight
 from stepwell.providers.local import editing, enhance, generation, video
 from stepwell.providers.local.values import Inputs, number
@@ -33,21 +32,25 @@ _IMAGE, _MASK = 4, 1  # bytes per pixel
 _NOTHING = Header((0, 0), 0, transparent=False)  # of a file that is absent or can't be read
 
 
-class _Need(NamedTuple):
+class Need(NamedTuple):
     """Pixels to compute, and bytes beside those of the process."""
 
     pixels: int
     memory: int
 
 
-def weigh_job(task_type: TaskType, inputs: Inputs, files: images.Files) -> WorkWeight:
-    """Weigh the work. *files* are the files of the inputs; only their headers are read.
+Weigh: TypeAlias = Callable[[Inputs, Headers], Need]
+
+
+def weigh_work(weigh: Weigh, inputs: Inputs, files: images.Files) -> WorkWeight:
+    """Weigh the work of a task type, by its function *weigh*. *files* are the files of the inputs; only their headers
+    are read.
 
     Inputs that will be refused, and files without a readable header, weigh nothing.
     """
     headers = {field: images.read_header(file) or _NOTHING for field, file in files.items()}
     try:
-        need = _need(task_type, inputs, headers)
+        need = weigh(inputs, headers)
     except AttemptError:
         return LIGHT
     memory = _PROCESS + max([need.memory, *(header.decoding for header in headers.values())])
@@ -66,38 +69,39 @@ def weigh_preview(header: Header, width: int) -> WorkWeight:
     return WorkWeight(_pixels(header.size) / 1e6, memory)
 
 
-def _need(task_type: TaskType, inputs: Inputs, headers: Headers) -> _Need:
+def of_refine(inputs: Inputs, headers: Headers) -> Need:
     source = headers.get("base_image_url", _NOTHING)
-    base, pixels = source.size, _pixels(source.size)
-    match task_type:
-        case TaskType.GENERATION:
-            return _of_generation(inputs, headers)
-        case TaskType.VIDEO_GENERATION:
-            return _of_video(inputs, source)
-        case TaskType.EDITING:
-            return _of_editing(inputs, headers)
-        case TaskType.REFINE:
-            factor = number(inputs, "upscale_factor", 2, 1, 8)
-            result = round(base[0] * factor), round(base[1] * factor)
-            resize = _bytes_of_resize(source, result) if factor > 1 else 0
-            filtered = _bytes_of_tiles(result, images.blur_halo(max(1.0, 0.75 * factor)))
-            return _Need(_pixels(result), max(resize, filtered, _bytes_of_tiles(base, 1)))
-        case TaskType.FACE_ENHANCER:
-            radius = number(inputs, "radius", enhance.face_radius(base), 0, 100)
-            return _Need(pixels, _bytes_of_tiles(base, images.blur_halo(radius)) + _MASK * pixels)
-        case TaskType.DETAIL_ENHANCER:
-            return _Need(pixels, _bytes_of_tiles(base, enhance.detail_halo(number(inputs, "radius", 2, 0, 100))))
-        case TaskType.IMAGE_ADJUSTER:
-            return _Need(pixels, _bytes_of_tiles(base, 1))
-        case TaskType.BACKGROUND_REMOVE | TaskType.BACKGROUND_FIX:
-            backdrop = headers.get("background_image_url", _NOTHING)
-            behind = max(backdrop.decoding, _bytes_of_resize(backdrop, base)) if _pixels(backdrop.size) else 0
-            return _Need(2 * pixels, _bytes_of_tiles(base, 1) + _IMAGE * pixels + behind)
-        case _:
-            return _Need(pixels, 2 * _IMAGE * pixels)
+    factor = number(inputs, "upscale_factor", 2, 1, 8)
+    result = round(source.size[0] * factor), round(source.size[1] * factor)
+    resize = _bytes_of_resize(source, result) if factor > 1 else 0
+    filtered = _bytes_of_tiles(result, images.blur_halo(max(1.0, 0.75 * factor)))
+    return Need(_pixels(result), max(resize, filtered, _bytes_of_tiles(source.size, 1)))
 
 
-def _of_generation(inputs: Inputs, headers: Headers) -> _Need:
+def of_face(inputs: Inputs, headers: Headers) -> Need:
+    base = headers.get("base_image_url", _NOTHING).size
+    radius = number(inputs, "radius", enhance.face_radius(base), 0, 100)
+    return Need(_pixels(base), _bytes_of_tiles(base, images.blur_halo(radius)) + _MASK * _pixels(base))
+
+
+def of_detail(inputs: Inputs, headers: Headers) -> Need:
+    base = headers.get("base_image_url", _NOTHING).size
+    return Need(_pixels(base), _bytes_of_tiles(base, enhance.detail_halo(number(inputs, "radius", 2, 0, 100))))
+
+
+def of_adjusting(_inputs: Inputs, headers: Headers) -> Need:
+    base = headers.get("base_image_url", _NOTHING).size
+    return Need(_pixels(base), _bytes_of_tiles(base, 1))
+
+
+def of_background(_inputs: Inputs, headers: Headers) -> Need:
+    base, backdrop = (headers.get(field, _NOTHING) for field in ("base_image_url", "background_image_url"))
+    behind = max(backdrop.decoding, _bytes_of_resize(backdrop, base.size)) if _pixels(backdrop.size) else 0
+    pixels = _pixels(base.size)
+    return Need(2 * pixels, _bytes_of_tiles(base.size, 1) + _IMAGE * pixels + behind)
+
+
+def of_generation(inputs: Inputs, headers: Headers) -> Need:
     result = generation.image_size(inputs)
     canvas = _CANVAS * min(_pixels(result), generation.MAX_CANVAS)
     reference = headers.get("reference_image_url", _NOTHING)
@@ -105,19 +109,20 @@ def _of_generation(inputs: Inputs, headers: Headers) -> _Need:
     if _pixels(reference.size):
         memory = max(_bytes_of_resize(reference, result), memory + _IMAGE * _pixels(result))
     count = generation.image_count(inputs)  # they are drawn one after the other, each with the reference read anew
-    return _Need(count * _pixels(result) + (count - 1) * _pixels(reference.size), memory)
+    return Need(count * _pixels(result) + (count - 1) * _pixels(reference.size), memory)
 
 
-def _of_video(inputs: Inputs, base: Header) -> _Need:
+def of_video(inputs: Inputs, headers: Headers) -> Need:
+    base = headers.get("base_image_url", _NOTHING)
     pixels = _pixels(base.size)
     size = video.video_size(inputs, base.size if pixels else (1, 1))
     frames, source = video.frame_count(inputs), video.source_size(size)
     over_white = 3 * _IMAGE * pixels if base.transparent else 0
     frame = _IMAGE * (pixels + _pixels(source)) + 4 * _IMAGE * _pixels(size)
-    return _Need(frames * _pixels(size), max(over_white, _bytes_of_resize(base, source), frame))
+    return Need(frames * _pixels(size), max(over_white, _bytes_of_resize(base, source), frame))
 
 
-def _of_editing(inputs: Inputs, headers: Headers) -> _Need:
+def of_editing(inputs: Inputs, headers: Headers) -> Need:
     source = headers.get("base_image_url", _NOTHING)
     result = editing.result_size(inputs, source.size)
     pixels = max(_pixels(source.size), _pixels(result))
@@ -132,7 +137,7 @@ def _of_editing(inputs: Inputs, headers: Headers) -> _Need:
         reshape_bytes = max(reshape_bytes, 3 * _IMAGE * pixels)
     elif degrees or inputs.get("crop"):
         reshape_bytes = max(reshape_bytes, _IMAGE * (_pixels(source.size) + _pixels(result)))
-    return _Need(pixels + _pixels(scaled), max(reshape_bytes, *_editing_stages(headers, _IMAGE * pixels, scaled)))
+    return Need(pixels + _pixels(scaled), max(reshape_bytes, *_editing_stages(headers, _IMAGE * pixels, scaled)))
 
 
 def _editing_stages(headers: Headers, image: int, scaled: Size) -> tuple[int, int, int]:

@@ -10,19 +10,21 @@ from stepwell.basics.content_credentials import has_credentials
 from stepwell.basics.errors import AttemptError
 from stepwell.contract.enums import TaskType
 from stepwell.outbound.sanitise import invalid_input, sanitised
-from stepwell.providers.local import adjust, background, editing, enhance, generation, video
+from stepwell.providers.local import adjust, background, editing, enhance, generation, video, weights
 from stepwell.providers.local.rendered_file import RenderedFile
-from stepwell.providers.local.weights import weigh_job
+from stepwell.providers.local.weights import Weigh, weigh_work
 from stepwell.providers.shared.images import Files
 
 
 class RenderKind(NamedTuple):
     """The way in which LOCAL does a task type: by `function(inputs, files, seed)`.
 
-    `files` names the inputs that are files, `many` those that are lists of files. `name` is the name of the result.
+    `weigh` returns what that needs. `files` names the inputs that
+    are files, `many` those that are lists of files. `name` is the name of the result.
     """
 
     function: Callable[[Mapping[str, Any], Files, int], RenderedFile]
+    weigh: Weigh
     capabilities: frozenset[str]
     files: tuple[str, ...] = ("base_image_url",)
     many: tuple[str, ...] = ()
@@ -32,26 +34,31 @@ class RenderKind(NamedTuple):
 KINDS: dict[TaskType, RenderKind] = {
     TaskType.GENERATION: RenderKind(
         generation.generate,
+        weights.of_generation,
         frozenset({"seed", "negative_prompt", "lora_weights", "reference_image", "num_images"}),
         files=("reference_image_url",),
     ),
     TaskType.EDITING: RenderKind(
         editing.edit,
+        weights.of_editing,
         frozenset({"overlay", "mask", "crop", "rotate", "resize", "reference_image"}),
         files=("base_image_url", "mask_image_url", "overlay_image_url"),
         many=("reference_image_urls",),
     ),
-    TaskType.REFINE: RenderKind(enhance.refine, frozenset({"upscale", "denoise", "sharpen"})),
-    TaskType.VIDEO_GENERATION: RenderKind(video.animate, frozenset({"motion"}), name="result.webp"),
+    TaskType.REFINE: RenderKind(enhance.refine, weights.of_refine, frozenset({"upscale", "denoise", "sharpen"})),
+    TaskType.VIDEO_GENERATION: RenderKind(video.animate, weights.of_video, frozenset({"motion"}), name="result.webp"),
     TaskType.BACKGROUND_FIX: RenderKind(
         background.fix,
+        weights.of_background,
         frozenset({"background_color", "background_image"}),
         files=("base_image_url", "background_image_url"),
     ),
-    TaskType.FACE_ENHANCER: RenderKind(enhance.enhance_face, frozenset({"strength"})),
-    TaskType.IMAGE_ADJUSTER: RenderKind(adjust.adjust, frozenset({"exposure", "color", "sharpen"})),
-    TaskType.DETAIL_ENHANCER: RenderKind(enhance.enhance_detail, frozenset({"strength"})),
-    TaskType.BACKGROUND_REMOVE: RenderKind(background.remove, frozenset({"transparency"})),
+    TaskType.FACE_ENHANCER: RenderKind(enhance.enhance_face, weights.of_face, frozenset({"strength"})),
+    TaskType.IMAGE_ADJUSTER: RenderKind(
+        adjust.adjust, weights.of_adjusting, frozenset({"exposure", "color", "sharpen"})
+    ),
+    TaskType.DETAIL_ENHANCER: RenderKind(enhance.enhance_detail, weights.of_detail, frozenset({"strength"})),
+    TaskType.BACKGROUND_REMOVE: RenderKind(background.remove, weights.of_background, frozenset({"transparency"})),
 }
 
 RenderJob: TypeAlias = dict[str, Any]
@@ -65,11 +72,10 @@ def perform(job: RenderJob) -> dict[str, Any]:
     returns the fields of an `AttemptError`, because an exception with keywords can't be pickled. If the disk is full,
     returns {no_room}, the reason. With `light_only`, heavy work isn't done, and this returns its {cost, memory}.
     """
-    task_type = TaskType(job["task_type"])
     try:
         with ExitStack() as stack:
             files = {field: stack.enter_context(_open_input(path, field)) for field, path in job["files"].items()}
-            weight = weigh_job(task_type, job["inputs"], files)
+            weight = weigh_work(KINDS[TaskType(job["task_type"])].weigh, job["inputs"], files)
             if job["light_only"] and not weight.light:
                 return {"cost": weight.cost, "memory": weight.memory}
             removed = {"content_credentials_removed": True} if any(map(_has_credentials, files.values())) else {}
