@@ -1,4 +1,4 @@
-"""Plug-in providers: distributions that name them as entry points of the group `stepwell.providers`."""
+"""Plug-ins that replace providers: functions that distributions name as entry points of `stepwell.providers`."""
 
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -17,10 +17,9 @@ from support.service.live_service import Service, running_service
 
 MODULE = "plugin_of_the_tests"
 CODE = '''
-from stepwell.basics.errors import AttemptError, Fault
-from stepwell.lifecycle.model import ProviderType, TaskType
-from stepwell.ports.providers import CancelAnswer, Finished, Job, JobState, JobStatus, Request
-from stepwell.providers.in_process import InProcess
+from stepwell.plugin import (
+    AttemptError, CancelAnswer, Fault, Finished, InProcess, Job, JobState, JobStatus, ProviderType, Request, TaskType
+)
 
 CALLS = []
 

@@ -46,8 +46,8 @@ from stepwell.engine.reads.workflow_counts import WorkflowCounts
 from stepwell.engine.service import Services, WorkflowService
 from stepwell.persistence.clock import uuid7
 from stepwell.ports.clock import Clock
-from stepwell.providers.local.descriptor import local_memory
 from stepwell.providers.local.preview import LocalPreviews
+from stepwell.providers.local.provider import local_memory
 from stepwell.rules.access.feed_cursors import FeedCursors
 from stepwell.rules.uploads import UploadLimits
 from stepwell.runtime.fair_turns import FairTurns

@@ -19,7 +19,7 @@ from stepwell.outbound.output_download import HttpOutputDownloader
 from stepwell.ports.providers import WorkWeight
 from stepwell.providers.celery.job_records import JobRecords
 from stepwell.providers.factory import build_providers
-from stepwell.providers.local.descriptor import local_memory
+from stepwell.providers.local.provider import local_memory
 from stepwell.providers.registry import Registry
 from stepwell.runtime.memory import MemoryGovernor, default_max_bytes
 from stepwell.settings import Settings

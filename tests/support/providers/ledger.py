@@ -12,9 +12,7 @@ from typing import Any
 import httpx
 from msgspec import Struct
 
-from stepwell.contract.enums import ProviderType, TaskType
-from stepwell.ports.providers import Attempt, AttemptIO, Provider
-from stepwell.providers.in_process import InProcess
+from stepwell.plugin import Attempt, AttemptIO, InProcess, Provider, ProviderType, TaskType
 from stepwell.settings import Settings
 
 LEDGER = "LEDGER_OF_TESTS"  # the environment variable with the path of the ledger

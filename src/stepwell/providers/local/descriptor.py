@@ -3,15 +3,6 @@
 from stepwell.contract.enums import ProviderType, TaskType
 from stepwell.definition.provider_descriptors import ORDINARY_TASKS, OutputNames, ProviderDescriptor
 from stepwell.providers.shared.output_names import IMAGE, SEED, VIDEO
-from stepwell.runtime.memory import default_local_max_bytes, default_max_bytes
-from stepwell.settings import Settings
-
-
-def local_memory(settings: Settings) -> int:
-    """Return the bytes that LOCAL's worker processes may use together."""
-    configured = settings.local_memory_max_bytes
-    return configured or default_local_max_bytes(settings.memory_max_bytes or default_max_bytes())
-
 
 LOCAL = ProviderDescriptor(
     name=ProviderType.LOCAL,

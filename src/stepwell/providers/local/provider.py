@@ -13,13 +13,15 @@ from stepwell.lifecycle.steps import KnownStep, StepMembers
 from stepwell.outbound.sanitise import invalid_input
 from stepwell.ports.providers import LIGHT, Attempt, AttemptIO, UrlReader, WorkWeight
 from stepwell.providers.in_process import InProcess
-from stepwell.providers.local.descriptor import LOCAL, local_memory
+from stepwell.providers.local.descriptor import LOCAL
 from stepwell.providers.local.generation import image_count
 from stepwell.providers.local.pool import Pool
 from stepwell.providers.local.weights import weigh_work
 from stepwell.providers.local.work import KINDS, RenderJob, RenderKind, perform
 from stepwell.providers.shared.setup import ProviderSetup
+from stepwell.runtime.memory import default_local_max_bytes, default_max_bytes
 from stepwell.runtime.temporary_files import path_for_others
+from stepwell.settings import Settings
 
 MAX_REFERENCES = 16
 MAX_SEED = 2**63 - 1
@@ -145,6 +147,12 @@ def _reference(value: object, field: str) -> str:
     if not isinstance(value, str):
         raise invalid_input(field, "must be a string: an artifact path, an http(s) URL or a data URI")
     return value
+
+
+def local_memory(settings: Settings) -> int:
+    """Return the bytes that LOCAL's worker processes may use together."""
+    configured = settings.local_memory_max_bytes
+    return configured or default_local_max_bytes(settings.memory_max_bytes or default_max_bytes())
 
 
 def build(setup: ProviderSetup[None]) -> LocalProvider:
