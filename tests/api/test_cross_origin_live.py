@@ -11,7 +11,7 @@ import pytest_asyncio
 
 from stepwell.api.routes.all_routes import openapi_document, operations
 from stepwell.basics.setting_values import Origins
-from stepwell.providers.installed import installed_providers
+from stepwell.providers.installed_providers import installed_providers
 from stepwell.settings import InvalidSettings
 from stepwell.testing import MemoryDatabase
 from support.providers.configured_by_steps import WORKFLOWS, passthrough_step

@@ -10,7 +10,7 @@ import pytest_asyncio
 
 from stepwell.api.routes.all_routes import openapi_document
 from stepwell.lifecycle.webhook_deliveries import delivery_id
-from stepwell.providers.installed import installed_providers
+from stepwell.providers.installed_providers import installed_providers
 from stepwell.rules.access.signed_urls import CallbackUrls
 from support.providers.configured_by_steps import WORKFLOWS, ConfiguredProvider, configured_step, passthrough_step
 from support.service.conformance import Conformance

@@ -24,7 +24,7 @@ from stepwell.contract.definition import WorkflowConfig
 from stepwell.contract.enums import TaskType
 from stepwell.contract.task_configs import CONFIGS, ProviderConfig
 from stepwell.definition.mapping.task_configs import config_faults, without_nulls
-from stepwell.providers.installed import installed_providers
+from stepwell.providers.installed_providers import installed_providers
 
 CONTRACT: dict[str, Any] = json.loads(Path(__file__).with_name("contract.openapi.json").read_text())
 SERVED: dict[str, Any] = json.loads(json.dumps(openapi_document([*installed_providers()])))

@@ -16,7 +16,7 @@ from stepwell.api.openapi.document import problem_statuses
 from stepwell.api.requests.operations import OPT_KEY, SHARED_KEY, Operation
 from stepwell.api.routes.all_routes import openapi_document, operations
 from stepwell.contract import enums
-from stepwell.providers.installed import installed_providers
+from stepwell.providers.installed_providers import installed_providers
 from support.service.conformance import conforming_client
 from support.service.live_service import Service
 

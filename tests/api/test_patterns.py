@@ -13,7 +13,7 @@ from stepwell.basics.setting_values import Networks
 from stepwell.contract.enums import EventType
 from stepwell.lifecycle.webhook_deliveries import url_fault
 from stepwell.outbound.webhook_sender import webhook_rule
-from stepwell.providers.installed import installed_providers
+from stepwell.providers.installed_providers import installed_providers
 
 in_module_loop = pytest.mark.asyncio(loop_scope="module")
 DOCUMENT: dict[str, Any] = openapi_document([*installed_providers()])

@@ -10,7 +10,7 @@ import pytest_asyncio
 from PIL import Image
 
 from stepwell.api.routes.all_routes import openapi_document
-from stepwell.providers.installed import installed_providers
+from stepwell.providers.installed_providers import installed_providers
 from support.documents.python_client import PythonClient, generate_python_client
 from support.service.listening_service import listening
 from support.service.live_service import Service, token

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from stepwell.api.routes.all_routes import openapi_document
-from stepwell.providers.installed import installed_providers
+from stepwell.providers.installed_providers import installed_providers
 from support.processes.node import SOURCES, Node
 from support.service.listening_service import listening
 from support.service.live_service import Service, token

@@ -13,7 +13,7 @@ import pytest_asyncio
 from structlog.testing import capture_logs
 
 from stepwell.api.routes.all_routes import openapi_document
-from stepwell.providers.installed import installed_providers
+from stepwell.providers.installed_providers import installed_providers
 from support.providers.configured_by_steps import passthrough_step
 from support.service.live_service import Service
 

@@ -4,7 +4,7 @@ import pytest
 
 from stepwell.basics.setting_names import credential_setting
 from stepwell.definition.provider_descriptors import ProviderDescriptor
-from stepwell.providers.installed import BUILT_IN, installed_providers
+from stepwell.providers.installed_providers import BUILT_IN, installed_providers
 from support.service.installed_settings import read_settings, unread_settings
 
 

@@ -15,7 +15,7 @@ from msgspec import Struct
 import stepwell.client
 from stepwell.api.routes.all_routes import openapi_document
 from stepwell.client import AsyncStepwell, StepwellError
-from stepwell.providers.installed import installed_providers
+from stepwell.providers.installed_providers import installed_providers
 
 # Operations that no program calls by a client, and why.
 LEFT_OUT = {

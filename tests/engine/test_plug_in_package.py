@@ -13,9 +13,9 @@ from stepwell.cli.output import settings_of
 from stepwell.client import Invalid
 from stepwell.contract.enums import ProviderType
 from stepwell.definition.provider_descriptors import InstalledProviders, InvalidProviders
-from stepwell.providers import installed as installed_module
+from stepwell.providers import installed_providers as installed_module
 from stepwell.providers.fal.descriptor import FAL
-from stepwell.providers.installed import BUILT_IN, ENTRY_POINTS, installed_providers
+from stepwell.providers.installed_providers import BUILT_IN, ENTRY_POINTS, installed_providers
 from stepwell.settings import InvalidSettings
 from stepwell.testing import MemoryDatabase, running
 from support.plug_in import installed_package

@@ -267,6 +267,7 @@ async def test_two_plugins_cannot_replace_one_provider(
     ("named", "error", "words"),
     [
         ("broken", RuntimeError, "this plugin can't start"),
+        ("CALLS", InvalidProviders, "plugin_of_the_tests:CALLS is neither a ProviderDescriptor nor a function"),
         ("nowhere", InvalidProviders, "the provider bad of the package plugin-of-the-tests can't be loaded: .*nowhere"),
     ],
 )

@@ -5,7 +5,7 @@ import re
 from stepwell.definition.provider_descriptors import SHARED_MEMBERS
 from stepwell.mcp.assistant_server import TOOLS
 from stepwell.mcp.file_tools import UPLOAD
-from stepwell.providers.installed import BUILT_IN
+from stepwell.providers.installed_providers import BUILT_IN
 from support.documents.manual import pages
 from support.documents.manual_tables import TABLES
 from support.generated import COMMAND

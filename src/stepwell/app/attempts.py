@@ -27,7 +27,7 @@ from stepwell.outbound.ssrf_guard import AddressPolicy, guarded_client
 from stepwell.outbound.webhook_sender import webhook_rule
 from stepwell.ports.clock import Clock
 from stepwell.ports.storage import WorkflowStore
-from stepwell.providers.installed import BUILT_IN, installed_providers
+from stepwell.providers.installed_providers import BUILT_IN, installed_providers
 from stepwell.providers.local.provider import local_memory
 from stepwell.providers.registry import Registry
 from stepwell.rules.access.signed_urls import CallbackUrls, SignedUrls

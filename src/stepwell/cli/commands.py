@@ -419,7 +419,7 @@ def openapi(output: Path | None, custom_worker: bool) -> None:  # noqa: FBT001 -
     from stepwell.api.openapi.document import encode
     from stepwell.api.routes.all_routes import openapi_document
     from stepwell.providers.custom.protocol import read_openapi
-    from stepwell.providers.installed import installed_providers
+    from stepwell.providers.installed_providers import installed_providers
 
     text = read_openapi() if custom_worker else encode(openapi_document([*installed_providers()])).decode()
     document = json.format(text, indent=2)

@@ -13,7 +13,7 @@ from stepwell.cli.data_folder import own_secret, own_webhook_secret
 from stepwell.cli.errors import MISUSED, Refused
 from stepwell.contract.scopes import SCOPES
 from stepwell.definition.provider_descriptors import InstalledProviders
-from stepwell.providers.installed import read_installation
+from stepwell.providers.installed_providers import read_installation
 from stepwell.settings import Settings
 
 # A label for each use of the secret, so that a signature of one use is worthless for another.

@@ -10,7 +10,7 @@ from typing import TextIO
 from stepwell.cli.errors import MISUSED, Refused
 from stepwell.cli.keys import credential_faults
 from stepwell.definition.provider_descriptors import InvalidProviders
-from stepwell.providers.installed import installed_providers
+from stepwell.providers.installed_providers import installed_providers
 from stepwell.settings import InvalidSettings, Settings, read_settings, unread_settings
 
 # Libraries whose "info" lines are of no use to operators.

@@ -18,7 +18,7 @@ from stepwell.definition.provider_descriptors import InvalidProviders
 from stepwell.executors.worker_loop import WorkerLoop
 from stepwell.providers.celery.configuration import worker_configuration
 from stepwell.providers.celery.messages import ATTEMPT_TASK, PROBE_TASK, ReportedError, ResultMessage, encode
-from stepwell.providers.installed import installed_providers
+from stepwell.providers.installed_providers import installed_providers
 from stepwell.settings import InvalidSettings, Settings, read_settings
 
 log = structlog.get_logger()

@@ -12,7 +12,7 @@ from stepwell.definition.provider_descriptors import (
     ProviderDescriptor,
 )
 from stepwell.ports.providers import Provider
-from stepwell.providers.installed import read_installation
+from stepwell.providers.installed_providers import read_installation
 from stepwell.providers.shared.credentials import Credentials, KeyRefusals
 from stepwell.providers.shared.setup import ProviderSetup
 from stepwell.settings import Settings

@@ -18,7 +18,7 @@ from stepwell.contract.workflows import WorkflowPublic
 from stepwell.definition.provider_descriptors import ConfiguredBy, InstalledProviders
 from stepwell.persistence.clock import DatabaseClock
 from stepwell.ports.clock import Clock
-from stepwell.providers.installed import installed_providers
+from stepwell.providers.installed_providers import installed_providers
 from stepwell.rules.webhook_secrets import SigningSecrets
 from stepwell.settings import LOCAL_INSTANCE, Settings, make_settings
 from stepwell.testing.asgi_transport import AsgiApp, Receive, Scope, Send, StreamingAsgiTransport, open_transport

@@ -6,7 +6,7 @@ from stepwell.basics.errors import Fault
 from stepwell.contract.enums import ProviderType, TaskType
 from stepwell.definition.validation.provider_rules import ProviderCatalog
 from stepwell.lifecycle.steps import KnownStep
-from stepwell.providers.installed import installed_providers
+from stepwell.providers.installed_providers import installed_providers
 from support.workflows.definitions import CATALOG, body, draw, faults, faults_of, join, mapped, plan
 
 INSTALLED = installed_providers()

@@ -20,7 +20,7 @@ from stepwell.contract.enums import TaskType
 from stepwell.lifecycle.model import StepState
 from stepwell.lifecycle.records import StepRecord
 from stepwell.lifecycle.steps import ResolvedStep
-from stepwell.providers.installed import installed_providers
+from stepwell.providers.installed_providers import installed_providers
 from stepwell.rules.webhook_secrets import SigningSecrets, TenantSecrets
 from stepwell.testing import MemoryDatabase
 from support.emulators.webhook_receiver import CLOSE, HANG, Received, WebhookReceiver, answered, running_sink

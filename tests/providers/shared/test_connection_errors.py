@@ -13,7 +13,7 @@ from stepwell.basics.errors import AttemptError, CallFailed
 from stepwell.definition.provider_descriptors import ProviderDescriptor
 from stepwell.providers.comfyui.descriptor import COMFYUI
 from stepwell.providers.fal.descriptor import FAL
-from stepwell.providers.installed import BUILT_IN
+from stepwell.providers.installed_providers import BUILT_IN
 from stepwell.providers.openai.descriptor import OPENAI
 from stepwell.providers.shared.connection_errors import connection_message
 from stepwell.providers.shared.provider_api import ProviderApi

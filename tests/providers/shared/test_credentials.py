@@ -11,7 +11,7 @@ from stepwell.basics.errors import AttemptError, CallFailed
 from stepwell.contract.enums import ProviderType, TaskType
 from stepwell.ports.providers import Attempt, Job
 from stepwell.providers.factory import build_providers
-from stepwell.providers.installed import installed_providers
+from stepwell.providers.installed_providers import installed_providers
 from stepwell.providers.registry import Registry
 from stepwell.providers.shared.credentials import Credentials
 from support.service.installed_settings import read_settings

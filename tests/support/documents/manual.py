@@ -6,7 +6,7 @@ from msgspec.structs import fields
 
 from stepwell.api.routes.manual_pages import PAGES, anchor_of
 from stepwell.basics.setting_names import COMMAND_LINE, PREFIX
-from stepwell.providers.installed import BUILT_IN
+from stepwell.providers.installed_providers import BUILT_IN
 from stepwell.settings import Settings
 from support.processes.source_tree import TOP
 

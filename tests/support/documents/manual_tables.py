@@ -30,7 +30,7 @@ from stepwell.contract.scopes import SCOPES
 from stepwell.definition.provider_descriptors import ProviderDescriptor
 from stepwell.providers.fal.parameters import KINDS as FAL
 from stepwell.providers.google import models as google_models
-from stepwell.providers.installed import BUILT_IN
+from stepwell.providers.installed_providers import BUILT_IN
 from stepwell.providers.openai.parameters import MODELS as OPENAI
 from stepwell.providers.replicate.parameters import KINDS as REPLICATE
 from stepwell.settings import Settings

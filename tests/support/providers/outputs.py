@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from stepwell.contract.enums import ProviderType, TaskType
-from stepwell.providers.installed import installed_providers
+from stepwell.providers.installed_providers import installed_providers
 
 
 def check_outputs(provider: ProviderType, task_type: TaskType, result: Mapping[str, Any]) -> None:

@@ -17,7 +17,7 @@ from jsonschema import Draft202012Validator, FormatChecker
 from litestar import Litestar
 
 from stepwell.api.routes.all_routes import openapi_document
-from stepwell.providers.installed import installed_providers
+from stepwell.providers.installed_providers import installed_providers
 
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?Z")
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from stepwell import settings
-from stepwell.providers.installed import installed_providers
+from stepwell.providers.installed_providers import installed_providers
 from stepwell.settings import Settings
 
 

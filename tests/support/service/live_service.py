@@ -18,7 +18,7 @@ from stepwell.contract.enums import ProviderType
 from stepwell.contract.scopes import Permission
 from stepwell.persistence.clock import DatabaseClock
 from stepwell.ports.providers import Provider
-from stepwell.providers.installed import installed_providers
+from stepwell.providers.installed_providers import installed_providers
 from stepwell.rules.webhook_secrets import SigningSecrets
 from stepwell.settings import Settings, make_settings
 from support.database.changed_source import ChangedSource

@@ -11,7 +11,7 @@ from stepwell.contract.enums import ProviderType, TaskType
 from stepwell.definition.validation.provider_rules import ProviderCatalog
 from stepwell.definition.validation.workflow import ValidatedWorkflow, validate_workflow
 from stepwell.providers.fal.parameters import refusals
-from stepwell.providers.installed import installed_providers
+from stepwell.providers.installed_providers import installed_providers
 
 IMAGES = set(TaskType) - {TaskType.LLM_INTERACTION, TaskType.EXPERIMENTAL_FAL, TaskType.PASSTHROUGH}
 CATALOG = ProviderCatalog(

@@ -68,4 +68,6 @@ def _load(entry_point: EntryPoint) -> ProviderDescriptor | Replacement:
         package = entry_point.dist.name if entry_point.dist else entry_point.value
         message = f"the provider {entry_point.name} of the package {package} can't be loaded: {error}"
         raise InvalidProviders(message) from error
+    if not isinstance(loaded, ProviderDescriptor) and not callable(loaded):
+        raise InvalidProviders(f"the entry point {entry_point.value} is neither a ProviderDescriptor nor a function")
     return loaded
