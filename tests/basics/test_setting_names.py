@@ -3,6 +3,7 @@
 import pytest
 
 from stepwell.basics.setting_names import credential_setting
+from stepwell.contract.enums import ProviderType
 from stepwell.definition.provider_descriptors import ProviderDescriptor
 from stepwell.providers.installed_providers import BUILT_IN, installed_providers
 from support.service.installed_settings import read_settings, unread_settings
@@ -91,5 +92,5 @@ def test_the_setting_named_for_a_provider_configures_it(provider: ProviderDescri
 
 def test_the_setting_of_a_credential_and_of_an_address() -> None:
     assert credential_setting("fal_team_b") == "STEPWELL_CREDENTIALS__FAL_TEAM_B"
-    assert installed_providers()["COMFYUI"].url_setting == "STEPWELL_COMFYUI_URL"
-    assert installed_providers()["LOCAL"].url_setting is None
+    assert installed_providers()[ProviderType("COMFYUI")].url_setting == "STEPWELL_COMFYUI_URL"
+    assert installed_providers()[ProviderType("LOCAL")].url_setting is None

@@ -126,7 +126,7 @@ def test_their_settings_are_read_and_checked() -> None:
             "STEPWELL_PRICES": '{"PRESS": {"*": 2}}',
         }
     )
-    own = settings.of(installed_providers()["PRESS"])
+    own = settings.of(installed_providers()[ProviderType("PRESS")])
     assert own is not None
     assert structs.asdict(own) == {"url": "http://press.example", "paper": "glossy", "poll_interval_s": 5.0}
     assert settings.credentials == {"press_team_b": "a key"}

@@ -5,7 +5,7 @@ The descriptor of a built-in provider is in its folder. A package names its own 
 """
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from enum import Enum, auto
 from typing import Annotated, Any, Final, TypeAlias
 
@@ -151,8 +151,11 @@ class InvalidProviders(Exception):
     """The installed providers can't be used together, or a package that brings one is broken."""
 
 
-class InstalledProviders(Mapping[ProviderType, ProviderDescriptor]):
-    """The descriptors of all installed providers, by name."""
+class InstalledProviders(dict[ProviderType, ProviderDescriptor]):
+    """The descriptors of all installed providers, by name. They don't change.
+
+    `only_ones` has the provider of each task type that one alone may do.
+    """
 
     def __init__(self, descriptors: Iterable[ProviderDescriptor]) -> None:
         """Raises `InvalidProviders` for a name that can't be one, or that two providers have.
@@ -160,32 +163,23 @@ class InstalledProviders(Mapping[ProviderType, ProviderDescriptor]):
         A name that begins with another one and `_` is refused too: credentials and settings of the two would have the
         same names.
         """
-        self._by_name: dict[str, ProviderDescriptor] = {}
+        super().__init__()
         for each in descriptors:
             if not _NAME.fullmatch(each.name):
                 raise InvalidProviders(f"{each.name!r} is no name of a provider: expected A-Z, 0-9 and _")
-            for other in self._by_name:
+            for other in self:
                 if each.name == other:
                     raise InvalidProviders(f"two providers are called {each.name}")
                 if belongs_to(each.name, other) or belongs_to(other, each.name):
                     raise InvalidProviders(f"providers can't be called {other} and {each.name}: one begins the other")
-            self._by_name[each.name] = each
+            self[each.name] = each
         # Each member of `provider_config` that belongs to some providers, with these.
         self._readers: dict[str, frozenset[ProviderType]] = {
             member: frozenset(each.name for each in self.values() if member in (each.members or ()))
             for member in frozenset[str]().union(*(each.members or () for each in self.values()))
         }
         able = {kind: [each.name for each in self.values() if kind in each.task_types] for kind in TaskType}
-        self._only_ones = {kind: names[0] for kind, names in able.items() if len(names) == 1}
-
-    def __getitem__(self, name: str) -> ProviderDescriptor:
-        return self._by_name[name]
-
-    def __iter__(self) -> Iterator[ProviderType]:
-        return (each.name for each in self._by_name.values())
-
-    def __len__(self) -> int:
-        return len(self._by_name)
+        self.only_ones = {kind: names[0] for kind, names in able.items() if len(names) == 1}
 
     @property
     def config_members(self) -> frozenset[str]:
@@ -197,10 +191,6 @@ class InstalledProviders(Mapping[ProviderType, ProviderDescriptor]):
         readers = [self._readers[name] for name in members if name in self._readers]
         common = frozenset[ProviderType]().union(*readers).intersection(*readers)
         return next(iter(common)) if len(common) == 1 else None
-
-    def only_one_for(self, task_type: TaskType) -> ProviderType | None:
-        """Return the provider that alone may do such tasks; None if several may, or none."""
-        return self._only_ones.get(task_type)
 
     def expected(self, name: str, *, or_null: bool = False) -> str:
         """Return the message about *name*, which isn't the name of an installed provider. It doesn't contain *name*."""
