@@ -25,6 +25,7 @@ from stepwell.contract.definition import (
 from stepwell.contract.task_configs import ProviderConfig
 from stepwell.contract.tasks import CostSums
 from stepwell.contract.workflows import ItemCounts, WaitingFor, WorkflowPublic, WorkflowStepPublic
+from stepwell.providers.installed_providers import installed_providers
 from support.documents.descriptions import description_of
 
 # By the name of a table: the struct whose members it lists.
@@ -186,7 +187,7 @@ _MEANINGS: Mapping[str, Mapping[str, str]] = {
 
 @cache
 def _components() -> dict[str, Any]:
-    schemas: dict[str, Any] = openapi_document()["components"]["schemas"]
+    schemas: dict[str, Any] = openapi_document([*installed_providers()])["components"]["schemas"]
     return schemas
 
 

@@ -20,6 +20,7 @@ NOT_RUN = [
     ("vertex", "export STEPWELL_CREDENTIALS__VERTEX_FILE=/run/secrets/vertex", "it needs a service account"),
     ("operations", "export STEPWELL_DATABASE_URL=postgresql://stepwell:password@", "it needs a PostgreSQL"),
     ("storage", "STEPWELL_S3_BUCKET=pictures STEPWELL_S3_REGION=eu-central-1", "it needs a bucket"),
+    ("storage", "aws s3 sync --delete data/artifacts/media s3://pictures/medi", "it needs a bucket"),
     ("container", "docker compose -f deploy/compose.yaml up", "it needs a Docker engine"),
     ("container", "export POSTGRES_PASSWORD=a-password", "it needs a Docker engine"),
     ("container", "docker run --rm -v deploy_stepwell:/var/lib/stepwell stepwel", "it needs a Docker engine"),

@@ -4,6 +4,7 @@ import json
 from typing import Any
 
 from stepwell.api.routes.all_routes import openapi_document
+from stepwell.providers.installed_providers import installed_providers
 
 NAME = "openapi.json"
 _WIDTH = 120
@@ -11,7 +12,7 @@ _WIDTH = 120
 
 def openapi() -> str:
     """Return the document as JSON with the members in the order of their names. What fits in a line is in one."""
-    return _text(json.loads(json.dumps(openapi_document())), 0, 0) + "\n"
+    return _text(json.loads(json.dumps(openapi_document([*installed_providers()]))), 0, 0) + "\n"
 
 
 def _text(value: Any, indent: int, taken: int) -> str:

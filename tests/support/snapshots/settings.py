@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 from msgspec import NODEFAULT, Meta
 from msgspec.structs import FieldInfo, fields
 
+from stepwell.providers.installed_providers import BUILT_IN
 from stepwell.settings import Settings
 
 NAME = "settings.txt"
@@ -16,18 +17,25 @@ _LIMITS = ("ge", "gt", "le", "lt", "multiple_of", "min_length", "max_length", "p
 
 
 def settings() -> str:
-    """Return name, type and default of each setting, with its limits and its description below."""
-    return "\n".join(map(_entry, fields(Settings)))
+    """Return name, type and default of each setting, with its limits and its description below.
+
+    The settings of the built-in providers follow those of the service.
+    """
+    entries = [_entry(each.encode_name, each) for each in fields(Settings)]
+    for provider in BUILT_IN:
+        own = () if provider.settings is None else fields(provider.settings)
+        entries += [_entry(f"{provider.name}_{each.name}".lower(), each, provider.name) for each in own]
+    return "\n".join(entries)
 
 
-def _entry(setting: FieldInfo) -> str:
+def _entry(name: str, setting: FieldInfo, provider: str = "") -> str:
     default = "" if setting.required else f" = {_default(setting)}"
-    lines = [f"{setting.encode_name}: {_type(setting.type)}{default}"]
+    lines = [f"{name}: {_type(setting.type)}{default}"]
     for meta in _metas(setting.type):
         limits = {name: limit for name in _LIMITS if (limit := getattr(meta, name)) is not None}
         shown = dict(meta.extra or {})
         lines += [f"    {name}: {value}" for name, value in (limits | shown).items()]
-        lines += [indent(meta.description, "    ")] if meta.description else []
+        lines += [indent(meta.description.replace("{provider}", provider), "    ")] if meta.description else []
     return "\n".join(lines) + "\n"
 
 
