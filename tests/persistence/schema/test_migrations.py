@@ -19,7 +19,8 @@ from stepwell.persistence.connections.database import create_engine
 from stepwell.persistence.schema import migrations
 from stepwell.persistence.schema.migrations import VERSION_TABLE, migrate, script_folder
 from stepwell.persistence.schema.startup import DatabaseRefused, prepare_database
-from stepwell.persistence.schema.tables import RowType, metadata
+from stepwell.persistence.schema.tables import metadata
+from stepwell.persistence.tables.column import RowType
 from support.database.postgres import TestServer, connected, database
 from support.documents.schema_sheet import SHEET, schema_sheet
 from support.generated import COMMAND

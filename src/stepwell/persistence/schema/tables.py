@@ -14,6 +14,6 @@ from stepwell.persistence.tables import (  # noqa: F401 - each adds its tables t
     waits,
     workflows,
 )
-from stepwell.persistence.tables.column import RowType, metadata
+from stepwell.persistence.tables.column import metadata
 
-__all__ = ["RowType", "metadata"]
+__all__ = ["metadata"]

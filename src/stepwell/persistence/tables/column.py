@@ -112,6 +112,11 @@ def part_of(table: Table, declaration: type[TypedColumns]) -> Columns:
     return tuple(column for column in table.c if column.name in vars(declaration))
 
 
+def fields_of(columns: Iterable[Column[Any]], argument: str | None = None) -> Columns:
+    """Return those of *columns* that name this *argument* as `of`; without it, those that name none."""
+    return tuple(column for column in columns if column.info.get("of") == argument)
+
+
 def without(columns: Iterable[Column[Any]], *unwanted: str) -> Columns:
     """Return *columns* without those with the names *unwanted*."""
     return tuple(column for column in columns if column.name not in unwanted)

@@ -19,6 +19,7 @@ from stepwell.persistence.tables.column import (
     Row,
     RowType,
     decoder,
+    fields_of,
     metadata,
     part_of,
     to_json,
@@ -124,10 +125,8 @@ STEP: Final = RowType("checkpoint_flow_step", _KEY + STATE, "workflow_id, step")
 ITEM: Final = RowType("checkpoint_item", step_items.c, "workflow_id, position, item, value, state")
 
 _READ: Final = without(STATE, "result")
-_decode_plan: Final[Decoder[dict[str, Any]]] = decoder((each for each in NEW if "of" not in each.info), dict)
-_decode_members: Final[Decoder[dict[str, Any]]] = decoder(
-    (each for each in NEW if each.info.get("of") == "members"), dict
-)
+_decode_plan: Final[Decoder[dict[str, Any]]] = decoder(fields_of(NEW), dict)
+_decode_members: Final[Decoder[dict[str, Any]]] = decoder(fields_of(NEW, "members"), dict)
 _decode_state: Final = decoder((steps.c.position, *_READ), StepState)
 _decode_item_state: Final[Decoder[dict[str, Any]]] = decoder(_READ, dict)
 

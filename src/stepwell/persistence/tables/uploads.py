@@ -5,7 +5,7 @@ from typing import Any, Final
 from sqlalchemy import Column, Index, Table, Text, TypedColumns, text
 
 from stepwell.persistence.tables import column
-from stepwell.persistence.tables.column import Decoder, Row, decoder, metadata, without
+from stepwell.persistence.tables.column import Decoder, Row, decoder, fields_of, metadata, without
 from stepwell.persistence.tables.workflows import NEWEST
 from stepwell.rules.uploads import UploadContents, UploadRecord
 
@@ -60,8 +60,8 @@ uploads = Table(
 upload_usage = Table("upload_usage", metadata, UsageColumns)
 
 RECORD: Final = without(uploads.c, "status", "preview_bytes", "ttl_s", "used_at", "presigned_until")
-_decode_contents: Final = decoder((each for each in RECORD if "of" in each.info), UploadContents)
-_decode_record: Final[Decoder[dict[str, Any]]] = decoder((each for each in RECORD if "of" not in each.info), dict)
+_decode_contents: Final = decoder(fields_of(RECORD, "contents"), UploadContents)
+_decode_record: Final[Decoder[dict[str, Any]]] = decoder(fields_of(RECORD), dict)
 
 
 def read_upload(row: Row) -> UploadRecord:

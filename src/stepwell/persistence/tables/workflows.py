@@ -15,7 +15,7 @@ from stepwell.lifecycle.child_records import ParentLink
 from stepwell.lifecycle.model import WorkflowState
 from stepwell.lifecycle.records import Summary, WorkflowRecord
 from stepwell.persistence.tables import column
-from stepwell.persistence.tables.column import Columns, Decoder, Row, RowType, decoder, metadata, part_of
+from stepwell.persistence.tables.column import Columns, Decoder, Row, RowType, decoder, fields_of, metadata, part_of
 from stepwell.rules.prices import CurrencySum, cost_sums
 
 read_object: Final = json.Decoder(dict[str, Any]).decode
@@ -199,9 +199,7 @@ WORKFLOW: Final = RowType(
     "checkpoint_flow_workflow", (*_FENCE, *STATE, workflows.c.wake_at, _CHILD_ENDS_SEEN), "decision, state"
 )
 workflow_state: Final = decoder((workflows.c.id, *LOADED), WorkflowState)
-_decode_record: Final[Decoder[dict[str, Any]]] = decoder(
-    (each for each in _NEW if each.info.get("of") == "record"), dict
-)
+_decode_record: Final[Decoder[dict[str, Any]]] = decoder(fields_of(_NEW, "record"), dict)
 
 
 def workflow_record(row: Row, final_result: bytes | None) -> WorkflowRecord:
