@@ -19,6 +19,7 @@ from stepwell.basics.errors import (
     ArtifactError,
     AttemptError,
     CallFailed,
+    MissingProvider,
     OutcomeUnknown,
     ResultTooLarge,
     StepwellError,
@@ -45,20 +46,27 @@ async def created(client: httpx.AsyncClient, *, start: bool = False) -> str:
     return str(answer.headers["location"])
 
 
-def fail(monkeypatch: pytest.MonkeyPatch, api: Service, method: str, error: Exception) -> None:
-    """Let *method* of the service's reads raise *error*."""
+def fail(monkeypatch: pytest.MonkeyPatch, reads: object, method: str, error: Exception) -> None:
+    """Let *method* of *reads* raise *error*."""
 
     async def raise_error(*_: Any, **__: Any) -> None:
         raise error
 
-    monkeypatch.setattr(api.app.services.reads, method, raise_error)
+    monkeypatch.setattr(reads, method, raise_error)
 
 
 async def test_every_error_of_the_product_has_a_row() -> None:
     defined = {kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, StepwellError)}
     assert defined - set(TABLE) == {
         StepwellError,
-        *(AttemptError, CallFailed, OutcomeUnknown, ResultTooLarge, UploadsGone),  # these never leave the engine
+        *(
+            AttemptError,
+            CallFailed,
+            MissingProvider,
+            OutcomeUnknown,
+            ResultTooLarge,
+            UploadsGone,
+        ),  # they stay in the engine
     }
 
 
@@ -212,7 +220,9 @@ async def test_an_outage_of_the_database_is_a_503(tmp_path: Path) -> None:
 async def test_a_503_says_when_to_come_back(
     api: Service, client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    fail(monkeypatch, api, "page", Unavailable("The database doesn't answer.", retry_after_s=7))
+    fail(
+        monkeypatch, api.app.services.reads.store, "page", Unavailable("The database doesn't answer.", retry_after_s=7)
+    )
     answer = await client.get(CREATE)
     assert (answer.status_code, answer.headers["retry-after"]) == (503, "7")
 
@@ -238,7 +248,7 @@ async def test_a_service_that_stops_answers_reads_and_refuses_writes(tmp_path: P
 async def test_an_unexpected_error_is_logged_and_not_returned(
     api: Service, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
-    fail(monkeypatch, api, "page", error)
+    fail(monkeypatch, api.app.services.reads.store, "page", error)
     app: Any = api.app.api
     transport = httpx.ASGITransport(app=app)
     headers = {"Authorization": f"Bearer {token()}"}
@@ -255,7 +265,9 @@ async def test_an_unexpected_error_is_logged_and_not_returned(
 async def test_a_store_that_fails_is_a_503_without_its_words(
     api: Service, client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    fail(monkeypatch, api, "artifact", ArtifactError("/var/lib/stepwell/artifacts: Permission denied"))
+    fail(
+        monkeypatch, api.app.services.reads, "artifact", ArtifactError("/var/lib/stepwell/artifacts: Permission denied")
+    )
     with structlog.testing.capture_logs() as logs:
         answer = await client.get(f"/api/v1/artifacts/media/{uuid4()}/x.png")
     assert answer.status_code == 503

@@ -16,10 +16,8 @@ from support.providers.scripted import passthrough_step, scripted_step
 from support.service.live_service import Service, running_service
 
 MODULE = "plugin_of_the_tests"
-CODE = '''
-from stepwell.plugin import (
-    AttemptError, CancelAnswer, Fault, Finished, InProcess, Job, JobState, JobStatus, ProviderType, Request, TaskType
-)
+CODE = """
+from stepwell.plugin import AttemptError, InProcess, ProviderType, TaskType
 
 CALLS = []
 
@@ -48,64 +46,13 @@ def two(settings, client):
     yield PluginProvider(ProviderType.CUSTOM)
 
 
-class OfTheUndividedPort:
-    """Has the members that the port had before it was divided, and no base class."""
-
-    needs_credential = False
-    listing_lag_s = 0.0
-
-    def __init__(self, kind, *, in_process):
-        self.type, self.in_process = kind, in_process
-
-    def capabilities(self, task_type):
-        return frozenset() if task_type is TaskType.GENERATION else None
-
-    def model(self, task_type, provider_config):
-        return "a-model"
-
-    def refusals(self, step):
-        if step.inputs.get("prompt") == "refuse":
-            yield Fault(("config", "prompt"), "the plug-in's refusal", "provider_refuses")
-
-    def ends_jobs(self, model):
-        return True
-
-    async def prepare(self, attempt, io):
-        return Request(model="a-model", body={"prompt": attempt.inputs["prompt"]})
-
-    async def submit(self, attempt, request, io):
-        if not self.in_process:
-            return Job(id=str(attempt.task_id))
-        return Finished({"by": str(self.type), "prompt": request.body["prompt"]})
-
-    async def poll(self, attempt, job):
-        return JobState(status=JobStatus.SUCCEEDED)
-
-    async def fetch(self, attempt, job, io):
-        return Finished({"by": str(self.type), "job": job.id})
-
-    async def cancel(self, attempt, job):
-        return CancelAnswer.REFUSED
-
-    def called_back(self, body):
-        return None
-
-    async def reconcile(self, attempt, sent):
-        return None
-
-
-def undivided(settings, client):
-    yield OfTheUndividedPort(ProviderType.VERTEX, in_process=True)
-    yield OfTheUndividedPort(ProviderType.FAL, in_process=False)
-
-
 def none(settings, client):
     return ()
 
 
 def broken(settings, client):
     raise RuntimeError("this plugin can't start")
-'''
+"""
 Install = Callable[..., None]
 
 
@@ -167,25 +114,6 @@ async def test_a_plugin_gets_the_settings_and_the_http_client_of_the_service(
         assert (settings.credentials, settings.data_dir) == ({"vertex": "a key"}, tmp_path / "data")
         assert not client.is_closed
     assert client.is_closed
-
-
-async def test_plug_ins_of_the_undivided_port_work_as_before(
-    memory: MemoryDatabase, tmp_path: Path, install: Install
-) -> None:
-    install(undivided="undivided")
-    async with run_service(memory, tmp_path, poll_interval_s=0.02) as service:
-        workflow = await run_workflow(service, step_at("VERTEX", "here"), step_at("FAL", "elsewhere"))
-        assert workflow["status"] == "COMPLETED", workflow["errors"]
-        answer = await service.client.get(f"/api/v1/workflows/{workflow['id']}/tasks")
-        tasks = {task["step_id"]: task for task in answer.json()["tasks"]}
-        here, elsewhere = (step["result"] for step in workflow["steps"])
-        assert here == {"by": "VERTEX", "prompt": "words"}
-        assert elsewhere == {"by": "FAL", "job": tasks["elsewhere"]["id"]}
-        assert (tasks["here"]["remote_id"], tasks["here"]["sent_at"]) == (None, None)
-        assert tasks["elsewhere"]["remote_id"] == tasks["elsewhere"]["id"]
-        body = {"name": "w", "origin_instance": "tests", "steps": [step_at("VERTEX", prompt="refuse")]}
-        refused = await service.client.post("/api/v1/workflows/", json=body)
-        assert (refused.status_code, refused.json()["detail"][0]["msg"]) == (422, "the plug-in's refusal")
 
 
 async def test_a_plugins_failure_fails_the_step_or_leads_to_its_fallback(
