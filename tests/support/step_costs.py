@@ -30,7 +30,7 @@ from stepwell.bench.driver import drive, in_process
 from stepwell.bench.loads import Load, Shape
 from stepwell.lifecycle.decision import Decision
 from stepwell.lifecycle.records import NewWorkflow
-from stepwell.persistence.rows.encode_rows import checkpoint_rows, insert_rows, more_rows
+from stepwell.persistence.statements.encode_rows import checkpoint_rows, insert_rows, more_rows
 from stepwell.testing import ManualClock, MemoryDatabase
 from support.database.changed_source import ChangedSource
 from support.service.live_service import SECRET, settings_for

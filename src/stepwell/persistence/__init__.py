@@ -12,7 +12,7 @@ These oddities are deliberate. Each saves a measurable part of what a step or a 
   that don't reset their sessions.
 - `clock.uuid7`, which returns asyncpg's own subclass of `uuid.UUID`.
 - `tables.column.RowType`, which generates the functions that encode rows.
-- `rows.engine_statements.CHECKPOINT`, one statement with arrays of composite types for all tables.
+- `statements.engine_statements.CHECKPOINT`, one statement with arrays of composite types for all tables.
 - `stores.batched_reads`, which runs SQLAlchemy's statements by asyncpg, and `runtime.batching` for reads and inserts.
 - `stores.event_feed`, which caches built statements.
 """

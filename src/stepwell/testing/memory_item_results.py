@@ -1,4 +1,4 @@
-"""The results of steps with items, and the numbers of items by status, as `persistence.rows.item_results` has them."""
+"""The results of steps with items, and the numbers of items by status, as `statements.item_results` has them."""
 
 from collections import Counter
 from collections.abc import Sequence

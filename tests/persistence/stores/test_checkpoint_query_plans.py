@@ -8,10 +8,10 @@ import asyncpg
 import pytest
 
 from stepwell.persistence.connections.database import asyncpg_connect
-from stepwell.persistence.rows import engine_statements as sql
-from stepwell.persistence.rows.claim_statements import ADMIT, WAITING
-from stepwell.persistence.rows.flow_statements import LOAD_ITEMS, UNPARK
-from stepwell.persistence.rows.lease_statements import NEXT_EXPIRY
+from stepwell.persistence.statements import engine_statements as sql
+from stepwell.persistence.statements.claim_statements import ADMIT, WAITING
+from stepwell.persistence.statements.flow_statements import LOAD_ITEMS, UNPARK
+from stepwell.persistence.statements.lease_statements import NEXT_EXPIRY
 from stepwell.persistence.stores import peer_commands
 from support.database.query_plans import explain, plan_nodes
 

@@ -22,10 +22,10 @@ from stepwell.engine.execution.active_workflow import ActiveWorkflow
 from stepwell.lifecycle.child_records import ChildInsertion, ParentAttempt, ParentLink
 from stepwell.lifecycle.decision import Decision
 from stepwell.lifecycle.records import NewWorkflow
-from stepwell.persistence.rows import engine_statements as statements
-from stepwell.persistence.rows.command_statements import PROCESS
-from stepwell.persistence.rows.encode_rows import checkpoint_rows, more_rows
-from stepwell.persistence.rows.flow_statements import UNPARK
+from stepwell.persistence.statements import engine_statements as statements
+from stepwell.persistence.statements.command_statements import PROCESS
+from stepwell.persistence.statements.encode_rows import checkpoint_rows, more_rows
+from stepwell.persistence.statements.flow_statements import UNPARK
 from support.database.parked_workflows import end_wait, make_parked, park, pause_parked, signals
 from support.database.stored_workflows import CHAIN, ME, OTHER, Bench, completed, renamed
 from support.database.sub_workflows import LIMITS, attempt_of, draft_child, end, make_child

@@ -1,8 +1,8 @@
 """Statements that lock several rows, two at a time: neither waits for one that waits for it.
 
-`rows.child_statements` has the order in which all of them lock. In each test the first statement has locked some of the
-workflows, and waits for one that the test has locked, when the second one begins. If their orders differed, each would
-get what the other one wants, and PostgreSQL would end one of them.
+`statements.child_statements` has the order in which all of them lock. In each test the first statement has locked some
+of the workflows, and waits for one that the test has locked, when the second one begins. If their orders differed, each
+would get what the other one wants, and PostgreSQL would end one of them.
 """
 
 import asyncio

@@ -12,7 +12,7 @@ from datetime import timedelta
 from stepwell.basics.tenancy import EVERY_TENANT
 from stepwell.engine.execution.active_workflow import ActiveWorkflow
 from stepwell.lifecycle.inputs import Cancel
-from stepwell.persistence.rows.flow_statements import UNPARK
+from stepwell.persistence.statements.flow_statements import UNPARK
 from support.database.parked_workflows import end_wait, make_parked
 from support.database.stored_workflows import OTHER, Bench, renamed
 

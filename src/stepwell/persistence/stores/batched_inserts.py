@@ -20,8 +20,8 @@ from stepwell.lifecycle.child_records import ChildInsertion, ParentAttempt
 from stepwell.lifecycle.records import NewWorkflow
 from stepwell.persistence.connections.connection_pool import SmallPool
 from stepwell.persistence.connections.database import Connect, is_outage
-from stepwell.persistence.rows import engine_statements as sql
-from stepwell.persistence.rows.encode_rows import InsertRows, insert_rows, references
+from stepwell.persistence.statements import engine_statements as sql
+from stepwell.persistence.statements.encode_rows import InsertRows, insert_rows, references
 from stepwell.persistence.tables.column import Row
 from stepwell.runtime.batching import BatchedCalls, ItemFailure, Weight
 from stepwell.runtime.offloop import off_loop

@@ -34,7 +34,7 @@ from stepwell.basics.tenancy import TenantScope
 from stepwell.contract.enums import RunIf
 from stepwell.lifecycle.records import NO_INPUTS, StoredInputs, WorkflowParts
 from stepwell.persistence.connections.connection_pool import SmallPool
-from stepwell.persistence.rows.item_results import FINAL_MAX_BYTES, result_bytes_of, result_of
+from stepwell.persistence.statements.item_results import FINAL_MAX_BYTES, result_bytes_of, result_of
 from stepwell.persistence.stores.step_attempt_queries import attempt_columns, with_attempts
 from stepwell.persistence.stores.workflow_queries import item_counts_column, summarised
 from stepwell.persistence.tables.column import Row, names

@@ -9,7 +9,7 @@ from uuid import UUID
 import asyncpg
 
 from stepwell.persistence.connections.database import unavailable_in_outage
-from stepwell.persistence.rows import lease_statements as sql
+from stepwell.persistence.statements import lease_statements as sql
 
 
 class PostgresLeaseStore:

@@ -13,8 +13,8 @@ from uuid import UUID
 
 from stepwell.persistence.connections.connection_pool import SmallPool
 from stepwell.persistence.connections.database import Connect, unavailable_in_outage
-from stepwell.persistence.rows.command_statements import PROCESS
-from stepwell.persistence.rows.lease_statements import ANNOUNCE, PROCESSES
+from stepwell.persistence.statements.command_statements import PROCESS
+from stepwell.persistence.statements.lease_statements import ANNOUNCE, PROCESSES
 from stepwell.ports.processes import CommandListener
 
 _CHANNEL = "stepwell_events"

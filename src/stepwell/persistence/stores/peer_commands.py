@@ -34,7 +34,7 @@ from stepwell.lifecycle.peer_commands import (
 )
 from stepwell.persistence.connections.connection_pool import SmallPool
 from stepwell.persistence.connections.database import unavailable_in_outage
-from stepwell.persistence.rows.command_statements import notify_process
+from stepwell.persistence.statements.command_statements import notify_process
 from stepwell.persistence.tables.column import Row
 from stepwell.ports.processes import COMMAND_LIFETIME_S, COMMANDS_PER_TENANT, COMMANDS_PER_WORKFLOW, CommandState
 

@@ -40,7 +40,7 @@ from sqlalchemy.dialects.postgresql import JSON, aggregate_order_by
 from stepwell.basics.tenancy import TenantScope
 from stepwell.contract.enums import EventType, SkipReason, StepStatus, WorkflowStatus
 from stepwell.lifecycle.records import WHOLE, Ownership, WorkflowParts
-from stepwell.persistence.rows.item_results import (
+from stepwell.persistence.statements.item_results import (
     FINAL_MAX_BYTES,
     ITEMS_DONE,
     counts_of,

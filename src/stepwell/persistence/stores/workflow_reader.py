@@ -38,7 +38,7 @@ from stepwell.lifecycle.preconditions import Version
 from stepwell.lifecycle.records import Ownership, StepRecord, StoredInputs, TaskRecord, WorkflowParts, WorkflowRecord
 from stepwell.persistence.connections.connection_pool import SmallPool
 from stepwell.persistence.connections.database import unavailable_in_outage
-from stepwell.persistence.rows.item_results import result_bytes_of
+from stepwell.persistence.statements.item_results import result_bytes_of
 from stepwell.persistence.stores import workflow_queries
 from stepwell.persistence.stores.batched_reads import WorkflowLoader
 from stepwell.persistence.stores.cost_queries import read_costs

@@ -25,10 +25,10 @@ from stepwell.persistence.clock import DatabaseClock
 from stepwell.persistence.connections.connection_pool import SmallPool
 from stepwell.persistence.connections.database import Connect, unavailable_in_outage
 from stepwell.persistence.connections.timestamp_codec import with_timestamp_codec
-from stepwell.persistence.rows import claim_statements as claims
-from stepwell.persistence.rows import engine_statements as sql
-from stepwell.persistence.rows.encode_rows import checkpoint_rows, more_rows
-from stepwell.persistence.rows.flow_statements import LOAD_ITEMS, UNPARK
+from stepwell.persistence.statements import claim_statements as claims
+from stepwell.persistence.statements import engine_statements as sql
+from stepwell.persistence.statements.encode_rows import checkpoint_rows, more_rows
+from stepwell.persistence.statements.flow_statements import LOAD_ITEMS, UNPARK
 from stepwell.persistence.stores.batched_inserts import WorkflowInserter
 from stepwell.persistence.tables.steps import read_item, step_record
 from stepwell.persistence.tables.tasks import read_task

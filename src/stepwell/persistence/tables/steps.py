@@ -116,7 +116,7 @@ NEW: Final = without(part_of(steps, _NewStepColumns), "workflow_id")
 STATE: Final = part_of(steps, _StateColumns)
 PLAIN_STATE: Final = without(STATE, "flow")
 _KEY: Final[Columns] = (steps.c.workflow_id, steps.c.position)
-# The rows of `INSERT` in `rows.engine_statements`, of `CHECKPOINT`, and of `CHECKPOINT_AND_FLOW`.
+# The rows of `INSERT` in `statements.engine_statements`, of `CHECKPOINT`, and of `CHECKPOINT_AND_FLOW`.
 NEW_STEP: Final = RowType(
     "insert_step", (steps.c.workflow_id, _CREATED_AT, *NEW), "workflow_id, definition, members, step, plan"
 )

@@ -56,7 +56,7 @@ tasks = Table(
 
 _PLAIN: Final = without(tasks.c, "deleted_at", "item")
 CHANGING: Final = without(_PLAIN, "id", "workflow_id", "position", "attempt", "provider", "started_at")
-# The rows of `CHECKPOINT` in `rows.engine_statements`, and of `CHECKPOINT_AND_FLOW`.
+# The rows of `CHECKPOINT` in `statements.engine_statements`, and of `CHECKPOINT_AND_FLOW`.
 PLAIN_TASK: Final = RowType("checkpoint_task", _PLAIN, "workflow_id, task")
 TASK: Final = RowType("checkpoint_flow_task", (*_PLAIN, tasks.c.item), "workflow_id, item, task")
 _decode: Final = decoder(without(_PLAIN, "workflow_id"), Task)

@@ -192,7 +192,7 @@ _FENCE: Final[Columns] = (
     Column("fence_event", Integer(), info={"of": "decision", "field": "last_event"}),
 )
 _CHILD_ENDS_SEEN: Final = Column("child_ends_seen", Integer())
-# The rows of `INSERT` in `rows.engine_statements`, of `CHECKPOINT`, and of `CHECKPOINT_AND_FLOW`.
+# The rows of `INSERT` in `statements.engine_statements`, of `CHECKPOINT`, and of `CHECKPOINT_AND_FLOW`.
 NEW_WORKFLOW: Final = RowType("insert_workflow", _NEW + STATE, "config, new, stored, record, state")
 PLAIN_WORKFLOW: Final = RowType("checkpoint_workflow", _FENCE + STATE, "decision, state")
 WORKFLOW: Final = RowType(

@@ -8,10 +8,10 @@ transitions of a workflow are written together or not at all.
 
 from typing import Final
 
-from stepwell.persistence.rows.child_statements import ASSIGN_WAKE_AT, COUNT_CHILD_ENDS, NOTIFY_PARENT
-from stepwell.persistence.rows.command_statements import LOCK_COMMANDS, MARK_COMMANDS, notify_process
-from stepwell.persistence.rows.flow_statements import IS_WRITTEN, LOAD_SIGNALS, WRITE_ITEMS, WRITE_WAITS
-from stepwell.persistence.rows.item_results import result_bytes_of, result_of
+from stepwell.persistence.statements.child_statements import ASSIGN_WAKE_AT, COUNT_CHILD_ENDS, NOTIFY_PARENT
+from stepwell.persistence.statements.command_statements import LOCK_COMMANDS, MARK_COMMANDS, notify_process
+from stepwell.persistence.statements.flow_statements import IS_WRITTEN, LOAD_SIGNALS, WRITE_ITEMS, WRITE_WAITS
+from stepwell.persistence.statements.item_results import result_bytes_of, result_of
 from stepwell.persistence.tables import steps, tasks, workflows
 from stepwell.persistence.tables.column import RowType, assign, names, without
 from stepwell.persistence.tables.deliveries import DELIVERY

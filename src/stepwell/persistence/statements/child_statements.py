@@ -20,7 +20,7 @@ What must hold:
 
 from typing import Final
 
-from stepwell.persistence.rows.command_statements import notify_process
+from stepwell.persistence.statements.command_statements import notify_process
 
 # Assigns `wake_at` in a stage that updates the workflows `t` from the rows `w`. NULL stays NULL.
 ASSIGN_WAKE_AT: Final = """wake_at = CASE

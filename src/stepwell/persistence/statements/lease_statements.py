@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from stepwell.persistence.rows.flow_statements import NEXT_WAKE
+from stepwell.persistence.statements.flow_statements import NEXT_WAKE
 
 # The channel of the notifications that other processes have started or ended. See
 # https://www.postgresql.org/docs/current/sql-notify.html
