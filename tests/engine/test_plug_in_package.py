@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
 from msgspec import structs
@@ -18,6 +19,7 @@ from stepwell.providers.fal.descriptor import FAL
 from stepwell.providers.installed_providers import BUILT_IN, ENTRY_POINTS, installed_providers
 from stepwell.settings import InvalidSettings
 from stepwell.testing import MemoryDatabase, running
+from stepwell.testing.memory_workflow_store import MemoryWorkflowStore
 from support.plug_in import installed_package
 from support.service.installed_settings import read_settings, unread_settings
 from support.service.live_service import Service, running_service
@@ -64,6 +66,16 @@ async def test_its_providers_do_steps_in_process_and_elsewhere(service: Service)
     assert tasks["press"]["cost"] == {"amount": 0.5, "currency": "USD", "source": "provider"}
     printed = await service.client.get(f"/api/v1/artifacts/{workflow['steps'][1]['result']['result_image_path']}")
     assert printed.text == f"{tasks['press']['id']} on glossy"
+
+
+async def test_its_jobs_are_found_by_the_name_of_the_provider(service: Service, memory: MemoryDatabase) -> None:
+    created = await service.create(step("PRESS"))
+    await service.until_ended(created["id"])
+    (job,) = [stored.task.remote_id for row in memory.tables.workflows.values() for stored in row.tasks.values()]
+    assert job is not None
+    store = MemoryWorkflowStore(memory.tables, UUID(int=1))
+    assert await store.known_jobs(ProviderType("PRESS"), [job]) == {job}
+    assert await store.known_jobs(ProviderType("STAMP"), [job]) == set()
 
 
 async def test_a_step_may_name_one_by_a_member_that_it_alone_reads(service: Service) -> None:

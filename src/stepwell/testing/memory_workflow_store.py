@@ -133,7 +133,7 @@ class MemoryWorkflowStore:
         return {
             task.remote_id
             for task in rows
-            if task.provider is provider and task.remote_id is not None and task.remote_id in remote_ids
+            if task.provider == provider and task.remote_id is not None and task.remote_id in remote_ids
         }
 
     async def write(self, batch: Sequence[Decision]) -> set[UUID]:

@@ -2,11 +2,15 @@
 
 from uuid import UUID
 
+import pytest
+from msgspec import Struct
+
 from stepwell.contract.enums import ProviderType
 from stepwell.contract.providers import ModelLimit
 from stepwell.engine.admission.controller import AdmissionController
 from stepwell.engine.admission.limit_demand import MOST_POOLS, divide
-from stepwell.engine.admission.pools import SlotLimits
+from stepwell.engine.admission.limit_shares import LimitShares
+from stepwell.engine.admission.pools import SlotLimits, provider_key
 from stepwell.rules.limit_division import PoolUse
 
 FAL = ProviderType.FAL
@@ -54,3 +58,29 @@ def test_all_pools_that_have_slots_are_divided() -> None:
     for number in range(2 * MOST_POOLS):
         queue(admission, "one", f"waiting-{number}")
     assert asked_for(admission).keys() > used
+
+
+class HeldLease(Struct):
+    """A lease that this process has all the time."""
+
+    holds: bool = True
+    term: int = 1
+
+
+@pytest.mark.parametrize("name", ["FAL", "PRESS"], ids=["built in", "of a package"])
+def test_a_slot_for_which_a_step_waits_here_is_not_offered_to_others(name: str) -> None:
+    shares, pool = LimitShares(HeldLease(), lambda: 0.0), provider_key(ProviderType(name))
+    shares.restrict(1, {})
+    shares.use_shares({pool: 1}, {pool}, {pool}, {})
+    admission, offered = AdmissionController(SlotLimits(), shares=shares), list[str]()
+    shares.on_change = lambda: offered.append(pool)
+    admission.enqueue(None, UUID(int=1), 0, ProviderType(name))
+    slot = admission.grant()
+    assert slot is not None
+    admission.enqueue(None, UUID(int=1), 1, ProviderType(name))
+    admission.release(slot)
+    assert not offered
+    last = admission.grant()
+    assert last is not None
+    admission.release(last)
+    assert offered

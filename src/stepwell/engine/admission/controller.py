@@ -348,7 +348,7 @@ class AdmissionController:
             shares.released(pool.key, self._used_by_pool[pool], idle=not self.waiting_by_pool[pool])
         provider = pool.provider if isinstance(pool, ModelPool) else pool
         if provider is not None and shares.is_wanted(key := provider_key(provider)):
-            waits = any(each is provider or isinstance(each, ModelPool) for each in self._queues)
+            waits = any(each == provider or isinstance(each, ModelPool) for each in self._queues)
             shares.released(key, self._used_by_pool[provider], idle=not waits)
         if shares.is_wanted(key := tenant_key(slot.tenant)):
             shares.released(key, self.used_by_tenant(slot.tenant), idle=not self.waiting)
