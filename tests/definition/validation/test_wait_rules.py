@@ -64,6 +64,7 @@ def test_an_approval_may_have_these_members(config: dict[str, Any]) -> None:
         (approval(max_retries=1), ("max_retries",), "unused_member"),
         (approval(provider_config={"provider_type": "LOCAL"}), ("provider_config",), "unused_member"),
         (approval(fallback_provider_type="LOCAL"), ("fallback_provider_type",), "unused_member"),
+        (approval(fallback_provider_type=""), ("fallback_provider_type",), "unused_member"),
         (approval(active_provider_capabilities=["x"]), ("active_provider_capabilities",), "unused_member"),
         (approval(fallback_provider_config={}), ("fallback_provider_config",), "unused_member"),
         (signal(fallback_provider_capabilities=[]), ("fallback_provider_capabilities",), "unused_member"),

@@ -148,11 +148,11 @@ def _unused(step: PartialStep) -> Iterator[tuple[str, str]]:
     for member, value in (
         ("provider_config", step.provider_config),
         ("active_provider_capabilities", step.capabilities),
-        ("fallback_provider_type", step.fallback),
     ):
         if value:
             yield member, "has no provider"
     for member, value in (
+        ("fallback_provider_type", step.fallback),
         ("fallback_provider_config", step.fallback_config),
         ("fallback_provider_capabilities", step.fallback_capabilities),
     ):
