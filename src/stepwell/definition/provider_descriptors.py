@@ -59,11 +59,11 @@ class OutputNames(Struct, frozen=True):
     more: Mapping[TaskType, frozenset[str]] = {}
 
     def of(self, task_type: TaskType) -> frozenset[str] | None:
-        """Return the members that a result may have; None if it may have any."""
+        """Return the members that a result may have: none if there is no result; None if it may have any."""
         if (kind := TASK_TYPES[task_type].output) is None:
             return None
-        own: frozenset[str] = getattr(self, kind)
-        return own | self.more.get(task_type, frozenset()) | _ADDED
+        own: frozenset[str] = getattr(self, kind) | self.more.get(task_type, frozenset())
+        return own and own | _ADDED
 
 
 class ConfiguredBy(Enum):

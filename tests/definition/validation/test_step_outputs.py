@@ -6,6 +6,7 @@ from msgspec import structs
 from stepwell.contract.enums import ProviderType
 from stepwell.definition.validation.provider_rules import ProviderCatalog
 from stepwell.lifecycle.steps import StepMembers
+from stepwell.providers.local import descriptor
 from support.workflows.definitions import CATALOG, body, draw, faults, faults_of, join, mapped, plan
 
 LOCAL = frozenset({"result_image_path", "result_image_paths", "width", "usage"})
@@ -65,6 +66,12 @@ def test_the_refusal_names_the_field_that_is_near_or_all_fields() -> None:
         "The result of GENERATION by LOCAL has no caption; "
         "it may have result_image_path, result_image_paths, usage, width"
     )
+
+
+def test_a_provider_that_cannot_do_the_step_is_the_only_fault() -> None:
+    real = structs.replace(CATALOG, members={ProviderType.LOCAL: descriptor.LOCAL.members_of})
+    value = body(draw(task_type="LLM_INTERACTION"), join("b", "a", input_mappings=[mapped("a", "result_text")]))
+    assert [kind for _, kind in faults(value, real)] == ["provider_unable"]
 
 
 def test_a_field_that_the_fallback_may_give_is_accepted() -> None:
