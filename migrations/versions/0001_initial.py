@@ -96,7 +96,7 @@ _WORKFLOWS = (
         suppress_subtask_events boolean NOT NULL DEFAULT false,
         total_steps integer NOT NULL,
         final_position integer NOT NULL,
-        definition_bytes integer NOT NULL DEFAULT 0,  -- a large definition takes the place of several in memory
+        definition_bytes integer NOT NULL DEFAULT 0,  -- a large definition takes several slots
         feature_level integer NOT NULL DEFAULT 1,  -- see `lifecycle.feature_level`
         inputs json,
         inputs_schema json,
@@ -127,8 +127,8 @@ _WORKFLOWS = (
         -- Null unless the workflow is parked: it only waits, has no owner and isn't in memory. Then it needs a process
         -- again at that time. 9999-12-31 23:59:59.999999+00 stands for never.
         wake_at timestamptz,
-        -- The place of a sub-workflow: its parent, the step and the item that run it, the workflow at the top, and the
-        -- number of its ancestors. It never changes.
+        -- Of a sub-workflow: its parent, the step and the item that run it, the workflow at the top, and the
+        -- number of its ancestors. They never change.
         parent_id uuid,
         parent_step text,
         parent_item integer,
@@ -391,7 +391,7 @@ _FILES = (
     )
     """,
     # Cleanups that are still to delete files, so that another process continues them after a crash. Tasks are handled
-    # in the order of positions and attempts. `begun_position` and `begun_attempt` are the place of the last task whose
+    # in the order of positions and attempts. `begun_position` and `begun_attempt` are those of the last task whose
     # files may be deleted already.
     """
     CREATE TABLE cleanups (

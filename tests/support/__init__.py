@@ -10,6 +10,8 @@
 - `examples`: how many examples hypothesis draws.
 - `soaks`: whether runs of hours are asked for.
 - `repeated_runs`: a program that repeats tests beside busy processes.
+- `generated`: the list of what is generated, and the program of `poe generate`.
+- `plug_in`: a package that brings two providers.
 - `snapshots`: what others see of the service, as recorded in `tests/snapshots`, and the command that renews that.
 - `step_costs`: a program that counts what a step costs.
 - `house_measures`: a program that prints the measures of the code, and the limits of some.

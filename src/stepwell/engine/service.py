@@ -6,8 +6,7 @@ What must hold:
 - If this process loses the workflow in the meantime, the verb is applied again to the state that is stored then.
 - If another live process runs the workflow, that one applies the verb. Its answer is the same.
 
-To add a verb, add an input to `lifecycle.inputs`, its case to `Run.apply`, a method to `WorkflowService`, and a
-route to `api`.
+The table "A verb" of `.github/ARCHITECTURE.md` lists what a new verb needs.
 """
 
 import asyncio

@@ -1,4 +1,4 @@
-"""The inputs of `Run`: everything that can happen to a workflow. `engine.service` says how to add a verb."""
+"""The inputs of `Run`: everything that can happen to a workflow."""
 
 from datetime import datetime
 from typing import TypeAlias

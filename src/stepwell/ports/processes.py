@@ -1,7 +1,7 @@
 """The processes on one database: leases, notifications, limits, commands between them, and their database's identity.
 
 A database implements `LeaseStore`, `Notifications` and `Presence`, from which the composition root builds the
-`Coordination` that the engine knows. The engine also uses `LimitStore` and `CommandStore`.
+`Coordination` that the engine knows. The engine also uses `LimitStore` and `Commands`.
 """
 
 from collections.abc import Callable, Collection, Sequence

@@ -1,4 +1,4 @@
-"""`ports.storage` in memory: the event feed, and the notifications between processes."""
+"""`ports.storage.EventFeed`, `ports.processes.Notifications` and `ports.processes.Presence` in memory."""
 
 from bisect import bisect_right
 from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence

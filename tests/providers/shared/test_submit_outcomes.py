@@ -1,4 +1,4 @@
-"""What comes back from a submit, and what it means for the money: each row of the table in `providers.outcomes`, then
+"""What comes back from a submit, and what it means for the money: each row of the table in `submit_outcomes`, then
 the same over real sockets.
 """
 

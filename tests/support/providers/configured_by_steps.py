@@ -19,7 +19,7 @@ FAILURE = "told to fail"
 
 
 class ConfiguredProvider(InProcess):
-    """Implements `ports.Provider`, in this order, by members of the step's config:
+    """Implements `InProcessProvider`, in this order, by members of the step's config:
 
     `fails` n: attempts up to number n fail, `retryable` or not; `wait`: until `release`d; `stubborn`: the same, but it
     can't be cancelled meanwhile, and stores a file after that; `breaks`: it fails now, for good, with that text if it

@@ -39,7 +39,7 @@ def recorded_costs() -> Costs:
 
 
 def changed(now: Costs, *, by: float) -> list[str]:
-    """Return a line for each figure above the recorded one by more than the share *by*; with a negative one, below."""
+    """Return a line for each figure that has risen by more than the fraction *by*; with a negative *by*, fallen."""
     lines = []
     for load, costs in now.items():
         for what, cost in costs.items():

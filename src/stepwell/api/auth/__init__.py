@@ -1,1 +1,1 @@
-"""Who sends a request, and what they may do: tokens, sessions, signed URLs and tickets."""
+"""Authentication and authorisation of requests: tokens, sessions, signed URLs and tickets."""

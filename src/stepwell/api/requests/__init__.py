@@ -1,1 +1,1 @@
-"""What comes in: the operations, query parameters, headers and bodies, and the resources that a request uses."""
+"""Requests: descriptions of operations, query parameters, headers, bodies, and the resources that a request uses."""

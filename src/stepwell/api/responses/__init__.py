@@ -1,1 +1,1 @@
-"""The responses: their structs, streams, conditional requests, problems and idempotency."""
+"""The responses: serializers, streams, conditional requests, problems and idempotency."""

@@ -1,1 +1,5 @@
-"""Read-only diagnostics: explanations, plans, dry runs, and the status of providers. The API calls `service`."""
+"""Diagnostics, which change nothing: explanations, plans, dry runs, the status of providers, and the limits of tenants.
+
+The API calls `explainer`, `planner`, `dry_run`, `provider_status` and `tenant_limits` by `engine.service`. If another
+process runs the workflow, `owner_questions` sends it a request, and `question_answers` responds there.
+"""

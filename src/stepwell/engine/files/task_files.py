@@ -1,6 +1,6 @@
 """The files of tasks and uploads: find one by its path, select those of a cleanup, delete those that nobody records.
 
-`engine.files` deletes the files of deleted workflows.
+`cleanup_runner` deletes the files of deleted workflows.
 """
 
 from collections.abc import Collection, Mapping, Sequence

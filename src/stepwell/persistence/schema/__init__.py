@@ -1,1 +1,1 @@
-"""The tables, their migrations, and the start-up that waits for a database and migrates it."""
+"""Migrations, indexes, and the start-up that waits for a database and migrates it. `tables` lists all tables."""

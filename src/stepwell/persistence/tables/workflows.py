@@ -215,7 +215,7 @@ def workflow_record(row: Row, final_result: bytes | None) -> WorkflowRecord:
 
 
 def parent_link(row: Row) -> ParentLink | None:
-    """Decode the columns about the place of a sub-workflow; None if it has no parent."""
+    """Decode the columns about the parent of a sub-workflow; None if it has no parent."""
     if row["parent_id"] is None:  # hot path
         return None
     return ParentLink(row["parent_id"], row["parent_step"], row["parent_item"], row["root_id"], row["depth"])

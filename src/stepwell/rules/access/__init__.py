@@ -1,1 +1,1 @@
-"""Signed URLs of artifacts and callbacks, and tickets of event streams."""
+"""Access: signed texts (URLs, links, tickets, cursors), sessions of the web page, and limits on attempts to sign in."""
