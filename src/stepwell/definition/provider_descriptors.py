@@ -83,7 +83,7 @@ class ProviderDescriptor(Struct, frozen=True, kw_only=True):
     """What is known of a provider before it is built.
 
     - `build` is called with a `ProviderSetup`, and returns the provider: an `InProcessProvider` or a `RemoteProvider`.
-      It is only called if the provider is configured. It may be the place of the function, as `module:name`, so that
+      It is only called if the provider is configured. It may be the name of the function, as `module:name`, so that
       commands which need the descriptor alone don't import the provider.
     - `settings`: None if the provider has none of its own.
     - `members` are the members of `provider_config` that it reads beside `SHARED_MEMBERS`; None if it takes any.
@@ -92,7 +92,7 @@ class ProviderDescriptor(Struct, frozen=True, kw_only=True):
     - `task_types` are those that it may do, whatever its `capabilities` say.
     - `public_hosts` are the hosts of its public API, for messages about failed connections.
     - `credential_fault` returns what is wrong with a credential that is certain to be useless, else None. It may be the
-      place of the function too.
+      name of the function too.
     """
 
     name: ProviderType
@@ -154,7 +154,7 @@ class InvalidProviders(Exception):
 class InstalledProviders(dict[ProviderType, ProviderDescriptor]):
     """The descriptors of all installed providers, by name. They don't change.
 
-    `only_ones` has the provider of each task type that one alone may do.
+    `sole_providers` has the provider of each task type that a single one may do.
     """
 
     def __init__(self, descriptors: Iterable[ProviderDescriptor]) -> None:
@@ -179,7 +179,7 @@ class InstalledProviders(dict[ProviderType, ProviderDescriptor]):
             for member in frozenset[str]().union(*(each.members or () for each in self.values()))
         }
         able = {kind: [each.name for each in self.values() if kind in each.task_types] for kind in TaskType}
-        self.only_ones = {kind: names[0] for kind, names in able.items() if len(names) == 1}
+        self.sole_providers = {kind: names[0] for kind, names in able.items() if len(names) == 1}
 
     @property
     def config_members(self) -> frozenset[str]:
@@ -200,15 +200,15 @@ class InstalledProviders(dict[ProviderType, ProviderDescriptor]):
         """Return the provider that the credential of this name is for, or None."""
         return next((provider for provider in self if belongs_to(credential, provider)), None)
 
-    def is_of_another(self, credential: str, provider: str, held: Iterable[str]) -> bool:
-        """Return whether the credential of this name is for another provider. *held*: all names, in lower case.
+    def is_of_another(self, credential: str, provider: str, credentials: Iterable[str]) -> bool:
+        """Return whether the credential of this name is for another provider. *credentials*: all names, in lower case.
 
         The result is the same whether or not the other provider has a credential of that name. So nobody can find out
         which credentials exist.
         """
         if belongs_to(credential, provider):
             return False
-        return self.owner(credential) is not None or credential.lower() in held
+        return self.owner(credential) is not None or credential.lower() in credentials
 
     def credential_hint(self, credential: str, provider: str | None) -> str:
         """Return the setting to use for a missing credential of *provider* (None: of any), for a message.

@@ -1,7 +1,7 @@
 """The installed providers: the built-in ones, and those that packages bring.
 
 An entry point of the group `stepwell.providers` is a `ProviderDescriptor`, which brings a new provider. Or it is a
-function that takes the settings and an HTTP client, and returns providers in the place of installed ones.
+function that takes the settings and an HTTP client, and returns providers that replace installed ones.
 """
 
 import sys
@@ -51,8 +51,8 @@ def read_installation() -> ProviderInstallation:
 def _read_installation(_search_path: tuple[str, ...]) -> ProviderInstallation:
     """Return what is installed. Each further service of a test run would need 5 ms to read it again."""
     loaded = [_load(each) for each in entry_points(group=ENTRY_POINTS)]
-    brought = [each for each in loaded if isinstance(each, ProviderDescriptor)]
-    providers = InstalledProviders([*BUILT_IN, *brought])
+    descriptors = [each for each in loaded if isinstance(each, ProviderDescriptor)]
+    providers = InstalledProviders([*BUILT_IN, *descriptors])
     known = {PREFIX + field.name.upper() for field in fields(Settings)}
     for provider in providers.values():
         if taken := sorted(known & provider.variables.keys()):

@@ -64,7 +64,7 @@ def chosen_provider(task_type: TaskType, config: ProviderConfig, catalog: Provid
     """Return the provider of a step; None for a type that needs none, and if there is no default."""
     if task_type in WITHOUT_PROVIDER:
         return None
-    return config.provider_type or catalog.installed.only_ones.get(task_type) or catalog.default
+    return config.provider_type or catalog.installed.sole_providers.get(task_type) or catalog.default
 
 
 def known_provider_config(config: Mapping[str, Any] | None, installed: InstalledProviders) -> ProviderConfig:
