@@ -14,6 +14,7 @@ from msgspec.structs import fields
 
 from stepwell.api.routes.all_routes import openapi_document
 from stepwell.contract.definition import (
+    MAX_LABELS,
     CreateWorkflow,
     FieldMapping,
     ForEach,
@@ -63,7 +64,7 @@ _SECTIONS = {
     "WorkflowStepPublic": "[step](#a-step-in-a-response)",
     "WorkflowStatus": "a [status](concepts.md#the-life-of-a-workflow)",
     "StepResult": "object",
-    "Labels": "object of strings, at most 20",
+    "Labels": f"object of strings, at most {MAX_LABELS}",
 }
 _SAME_AS_SENT = "As in the definition"
 _TIMES = {
@@ -104,7 +105,7 @@ _MEANINGS: Mapping[str, Mapping[str, str]] = {
     },
     "ProviderConfig": {
         "provider_type": "The provider. Without it, the members that belong to one provider alone select that one; "
-        "otherwise the provider is LOCAL",
+        "otherwise the default of the service does the work, see `STEPWELL_DEFAULT_PROVIDER`",
         "credential": "The name of a key in the settings, see [Keys](providers.md#keys)",
         "on_unknown": "As in the config of the definition, for this step",
         "fal_app_id": "The model of FAL, see [FAL](fal.md)",
