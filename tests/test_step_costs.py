@@ -12,8 +12,8 @@ from support.snapshots import costs
     reason=f"the recorded costs of a step are those of Python {costs.PYTHON[0]}.{costs.PYTHON[1]}",
 )
 def test_a_step_costs_no_more_than_recorded() -> None:
-    now = costs.measured()
-    raised, fell = costs.changed(now, by=costs.SLACK), costs.changed(now, by=-costs.SLACK)
+    now = costs.measure_costs()
+    raised, fell = costs.cost_changes(now, by=costs.SLACK), costs.cost_changes(now, by=-costs.SLACK)
     if raised:
         pytest.fail("\n".join([costs.ADVICE_TO_SAVE, *raised]), pytrace=False)
     if fell:

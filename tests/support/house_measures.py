@@ -24,9 +24,9 @@ Definition = ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
 LIMITS: Mapping[str, int] = {
     "loose modules at the root": 0,
     "modules in the one flat folder of api": 0,
-    "classes that inherit from Run": 3,  # the aim is 0
-    "levels of inheritance from Run": 3,  # the aim is 0
-    "methods that the heirs of Run override": 39,  # the aim is 0
+    "subclasses of Run": 3,  # the aim is 0
+    "levels of subclasses of Run": 3,  # the aim is 0
+    "methods that subclasses of Run override": 39,  # the aim is 0
     "lines of the longest function": 60,
     "lines of the longest class but Run": 400,
     "lines of the class Run": 520,  # the aim is 400
@@ -75,7 +75,7 @@ def _modules() -> dict[str, Path]:
 
 
 def _statements(node: ast.AST) -> Iterator[ast.AST]:
-    """Yield the statements below a node, without a look into expressions."""
+    """Yield the statements below a node, but those inside of expressions."""
     for below in ast.iter_child_nodes(node):
         if not isinstance(below, ast.expr):
             yield below
@@ -114,8 +114,8 @@ def _line_counts() -> list[int]:
     return [len(path.read_text(encoding="utf-8").splitlines()) for path in _modules().values()]
 
 
-class _Heirs:
-    """The classes that inherit from `Run`. `classes` has all that may be one, by name."""
+class _Subclasses:
+    """The subclasses of `Run`. `classes` has `Run` and all classes that may be one of them, by name."""
 
     def __init__(self) -> None:
         self.classes = {
@@ -135,7 +135,7 @@ class _Heirs:
     def levels(self) -> int:
         return max((len(self._ancestors(name)) for name in self.names), default=0)
 
-    def overridden(self) -> list[str]:
+    def overrides(self) -> list[str]:
         """Return the methods that more than one of these classes has, each with the classes that override it."""
         overriding: dict[str, list[str]] = defaultdict(list)
         for name in self.names:
@@ -148,13 +148,13 @@ class _Heirs:
         return {each.name for each in self.classes[name].body if isinstance(each, ast.FunctionDef)}
 
 
-def _heirs() -> Measure:
-    names = _Heirs().names
+def _subclasses() -> Measure:
+    names = _Subclasses().names
     return Measure(len(names), names)
 
 
-def _overridden() -> Measure:
-    methods = _Heirs().overridden()
+def _overrides() -> Measure:
+    methods = _Subclasses().overrides()
     return Measure(len(methods), methods)
 
 
@@ -212,9 +212,9 @@ def _constructor_arguments() -> Measure:
 MEASURES: Mapping[str, Callable[[], Measure]] = {
     "loose modules at the root": lambda: _flat(SOURCE, _ROOT),
     "modules in the one flat folder of api": lambda: _flat(SOURCE / "api", {"__init__"}),
-    "classes that inherit from Run": _heirs,
-    "levels of inheritance from Run": lambda: Measure(_Heirs().levels()),
-    "methods that the heirs of Run override": _overridden,
+    "subclasses of Run": _subclasses,
+    "levels of subclasses of Run": lambda: Measure(_Subclasses().levels()),
+    "methods that subclasses of Run override": _overrides,
     "lines of the longest function": lambda: _longest(lambda each: each.kind is ast.FunctionDef),
     "lines of the longest class but Run": lambda: _longest(
         lambda each: each.kind is ast.ClassDef and not _is_run(each)

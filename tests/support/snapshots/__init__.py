@@ -13,20 +13,20 @@ ADVICE = f"if the change is wanted, run: {COMMAND}"
 _MOST_LINES = 200
 
 
-def recorded(name: str) -> str:
+def read_snapshot(name: str) -> str:
     """Return the text of a snapshot; an empty one before it is recorded for the first time."""
     path = FOLDER / name
     return path.read_text(encoding="utf-8") if path.exists() else ""
 
 
-def record(name: str, text: str) -> None:
+def write_snapshot(name: str, text: str) -> None:
     """Write the text of a snapshot."""
     (FOLDER / name).write_text(text, encoding="utf-8")
 
 
 def changes(name: str, text: str) -> str:
     """Return how *text* differs from the snapshot, and the command that renews it; an empty text if it doesn't."""
-    return difference(name, recorded(name), text)
+    return difference(name, read_snapshot(name), text)
 
 
 def difference(name: str, before: str, after: str) -> str:

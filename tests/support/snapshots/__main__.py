@@ -10,13 +10,13 @@ from collections.abc import Callable, Mapping
 
 from stepwell.persistence.schema.migrations import migrate
 from support.database.postgres import create_database, running_server
-from support.snapshots import costs, events, openapi, record, settings, statements
+from support.snapshots import costs, events, openapi, settings, statements, write_snapshot
 
 _TEXTS: Mapping[str, Callable[[], str]] = {
     openapi.NAME: openapi.openapi,
     settings.NAME: settings.settings,
     events.NAME: events.events,
-    costs.NAME: lambda: costs.lowered(costs.measured()),
+    costs.NAME: lambda: costs.lower_costs(costs.measure_costs()),
 }
 _NAMES = (*_TEXTS, *statements.NAMES)
 
@@ -37,12 +37,12 @@ def main() -> None:
         wanted.remove(costs.NAME)
     for name, make in _TEXTS.items():
         if name in wanted:
-            record(name, make())
+            write_snapshot(name, make())
     if set(wanted) & set(statements.NAMES):
         with running_server() as server:
             texts = asyncio.run(_with_plans(server.dsn(), server.dsn))
         for name in set(wanted) & set(texts):
-            record(name, texts[name])
+            write_snapshot(name, texts[name])
 
 
 if __name__ == "__main__":

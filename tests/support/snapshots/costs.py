@@ -10,7 +10,7 @@ from msgspec import json
 
 from support.generated import COMMAND
 from support.processes.source_tree import TOP
-from support.snapshots import recorded
+from support.snapshots import read_snapshot
 
 NAME = "step_costs.json"
 PYTHON = (3, 13)  # each minor version has another bytecode
@@ -18,7 +18,7 @@ SLACK = 0.02
 Costs: TypeAlias = Mapping[str, Mapping[str, float]]
 
 
-def measured() -> Costs:
+def measure_costs() -> Costs:
     """Return the costs of a step by load and by what is counted, from a process of their own."""
     path = os.pathsep.join(["tests", *filter(None, [os.environ.get("PYTHONPATH")])])
     done = subprocess.run(
@@ -35,10 +35,10 @@ def measured() -> Costs:
 
 def recorded_costs() -> Costs:
     """Return the costs of the snapshot."""
-    return json.decode(recorded(NAME) or "{}", type=dict[str, dict[str, float]])
+    return json.decode(read_snapshot(NAME) or "{}", type=dict[str, dict[str, float]])
 
 
-def changed(now: Costs, *, by: float) -> list[str]:
+def cost_changes(now: Costs, *, by: float) -> list[str]:
     """Return a line for each figure that has risen by more than the fraction *by*; with a negative *by*, fallen."""
     lines = []
     for load, costs in now.items():
@@ -49,7 +49,7 @@ def changed(now: Costs, *, by: float) -> list[str]:
     return lines
 
 
-def lowered(now: Costs) -> str:
+def lower_costs(now: Costs) -> str:
     """Return the snapshot with the figures that are lower now. None becomes higher: only a person raises one."""
     before = recorded_costs()
     costs = {

@@ -23,7 +23,7 @@ from msgspec import json
 from stepwell.persistence.connections.database import asyncpg_connect, create_api_engine
 from support.database.query_plans import explain
 from support.processes.source_tree import TOP
-from support.snapshots import difference, recorded
+from support.snapshots import difference, read_snapshot
 
 ENGINE, API = "statements_engine.sql", "statements_api.sql"
 NAMES = (ENGINE, API)
@@ -110,7 +110,7 @@ def complaints(sent: Collection[Statement]) -> str:
 @cache
 def recorded_statements() -> frozenset[Statement]:
     """Return the statements of the snapshots."""
-    return frozenset(Statement(name, text) for name in NAMES for text in _statements(recorded(name)))
+    return frozenset(Statement(name, text) for name in NAMES for text in _statements(read_snapshot(name)))
 
 
 def _statements(snapshot: str) -> Iterator[str]:
