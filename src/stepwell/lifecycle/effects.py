@@ -45,7 +45,7 @@ class DeadlineAt(Struct, frozen=True):
 class Evaluate(Struct, frozen=True):
     """Evaluate the condition of the step, its items, or the config of its wait, and apply `Evaluated`.
 
-    `number` identifies the question. `items` is true if the step has a `for_each` whose items aren't known yet.
+    `number` identifies the evaluation. `items` is true if the step has a `for_each` whose items aren't known yet.
     """
 
     position: int

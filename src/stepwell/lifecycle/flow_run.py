@@ -1,6 +1,6 @@
 """The state machine of a workflow with conditions, repetitions and waits.
 
-    step     PENDING ─dependencies permit it─► question (`Evaluate`) ─► answer (`Evaluated`)
+    step     PENDING ─dependencies permit it─► evaluation: effect `Evaluate` ─► input `Evaluated`
                 │                                        │ the condition isn't true ──► SKIPPED
                 │                                        │ an expression failed ──────► FAILED
                 │                                        ├─ the step waits ───────────► RUNNING, `flow.wait`
@@ -12,8 +12,8 @@
              ─ rejected, or nobody answered in time ────► FAILED
 
 What must hold, besides what `Run` guarantees:
-- Of an answer, only a wait is stored. So a question whose answer was lost is asked again.
-- Questions are asked only while new steps may start. An answer that comes when nothing may start is ignored.
+- Of a result, only a wait is stored. So an evaluation whose result was lost is requested again.
+- Evaluations are requested only while new steps may start. A result that comes when nothing may start is ignored.
 - A run of a repetition whose success is recorded is never repeated.
 - A wait ends once. At its `until` it is over, even if that isn't recorded yet.
 - A workflow is parked only if it waits: no attempt runs, nothing may start, and no time comes soon.
@@ -76,9 +76,9 @@ class FlowRun(Run):
         super().__init__(stored)
         self.signals = dict(stored.signals)
         self._waits: dict[int, Wait] = {}
-        self._unasked: set[int] = set()  # steps that need a question, and none is asked
-        self._asked: dict[int, int] = {}  # the number of the question, by position
-        self._questions = 0
+        self._to_evaluate: set[int] = set()  # steps that need an evaluation, and none is requested
+        self._evaluations: dict[int, int] = {}  # the number of the evaluation, by position
+        self._evaluation_count = 0
         self._place_flow()
 
     @property
@@ -87,9 +87,9 @@ class FlowRun(Run):
         return self._waits
 
     @property
-    def questions(self) -> Mapping[int, int]:
-        """The numbers of the questions that have no answer yet, by position."""
-        return self._asked
+    def evaluations(self) -> Mapping[int, int]:
+        """The numbers of the evaluations that have no result yet, by position."""
+        return self._evaluations
 
     @property
     def _is_under_way(self) -> bool:
@@ -129,7 +129,7 @@ class FlowRun(Run):
             return False
         if self._has_attempts or self._remote.followed_up or tracker.ready & tracker.backoff:
             return False
-        if self.may_start and (tracker.ready or self._unasked or self._asked):
+        if self.may_start and (tracker.ready or self._to_evaluate or self._evaluations):
             return False
         due = self.next_due()
         return due is None or due - now >= PARKED_FROM
@@ -138,8 +138,8 @@ class FlowRun(Run):
         decision = super().pending_work()
         self._set_wait_timers(decision)
         if self.may_start:
-            self._unasked.update(self._asked)  # a new workflow was started before anybody could answer
-            self._ask(decision)
+            self._to_evaluate.update(self._evaluations)  # a new workflow was started before anybody could evaluate
+            self._request_evaluations(decision)
         return decision
 
     def _flow_input(self, decision: Decision, input_: FlowInput, now: datetime) -> None:
@@ -166,33 +166,33 @@ class FlowRun(Run):
         if self.state.status in (WorkflowStatus.RUNNING, WorkflowStatus.PAUSED):
             self._finish_if_done(decision, now)
 
-    # Questions
+    # Evaluations
 
-    def _needs_question(self, position: int) -> bool:
+    def _needs_evaluation(self, position: int) -> bool:
         flow = self.plans[position].flow
         return flow is not None and (flow.has_condition or flow.waits_for is not None)
 
     def _open(self, decision: Decision, positions: list[int]) -> None:
-        asking = {position for position in positions if self._needs_question(position)}
-        self._tracker.ready -= asking
-        self._unasked |= asking
-        super()._open(decision, [position for position in positions if position not in asking])
+        waiting = {position for position in positions if self._needs_evaluation(position)}
+        self._tracker.ready -= waiting
+        self._to_evaluate |= waiting
+        super()._open(decision, [position for position in positions if position not in waiting])
 
-    def _ask(self, decision: Decision) -> None:
-        for position in sorted(self._unasked):
-            self._questions += 1
-            self._asked[position] = self._questions
-            decision.effects.append(self._question(position, self._questions))
-        self._unasked.clear()
+    def _request_evaluations(self, decision: Decision) -> None:
+        for position in sorted(self._to_evaluate):
+            self._evaluation_count += 1
+            self._evaluations[position] = self._evaluation_count
+            decision.effects.append(self._evaluation(position, self._evaluation_count))
+        self._to_evaluate.clear()
 
-    def _question(self, position: int, number: int) -> Evaluate:
+    def _evaluation(self, position: int, number: int) -> Evaluate:
         return Evaluate(position, number)
 
     def _evaluated(self, decision: Decision, input_: Evaluated, now: datetime) -> None:
         position = input_.position
-        if self._asked.get(position) != input_.number:  # none is asked while nothing may start
+        if self._evaluations.get(position) != input_.number:  # none is requested while nothing may start
             return
-        del self._asked[position]
+        del self._evaluations[position]
         step = self.steps[position]
         if input_.error is not None:
             self._fail_unstarted(decision, step, input_.error, now)
@@ -398,14 +398,14 @@ class FlowRun(Run):
     def _place_flow(self) -> None:
         """Compute the sets of this class from the statuses of the steps, after the tracker has its own."""
         tracker = self._tracker
-        for each in (self._waits, self._unasked, self._asked):
+        for each in (self._waits, self._to_evaluate, self._evaluations):
             each.clear()
         for step in self.steps:
-            if not self._needs_question(step.position):
+            if not self._needs_evaluation(step.position):
                 continue
             if step.status is StepStatus.PENDING and step.position in tracker.ready:
                 tracker.ready.discard(step.position)
-                self._unasked.add(step.position)
+                self._to_evaluate.add(step.position)
             elif step.status is StepStatus.RUNNING and step.flow is not None and step.flow.wait is not None:
                 tracker.ready.discard(step.position)
                 self._waits[step.position] = step.flow.wait
@@ -420,9 +420,9 @@ class FlowRun(Run):
 
     def _close_decision(self, decision: Decision, now: datetime) -> Decision:
         if not self.may_start:
-            self._asked.clear()  # resume asks again
-        elif self._unasked:
-            self._ask(decision)
+            self._evaluations.clear()  # resume requests them again
+        elif self._to_evaluate:
+            self._request_evaluations(decision)
         state, updated_at = self.state, self.state.updated_at
         if decision.has_rows and (wake_at := self._wake_at()) != state.wake_at:
             state.wake_at, decision.parking_changes = wake_at, True
@@ -435,7 +435,7 @@ class FlowRun(Run):
         """Return `wake_at` as it must be after a change of the workflow: a parked one stays parked if it only waits."""
         state, tracker = self.state, self._tracker
         if state.status is WorkflowStatus.RUNNING:
-            starts = self._unasked or tracker.ready
+            starts = self._to_evaluate or tracker.ready
             waits = self._has_waits or tracker.backoff
             parked = state.owner is None and state.wake_at is not None and waits and not starts
         else:

@@ -241,7 +241,7 @@ class WaitTerms(Struct, frozen=True):
 
 
 class Evaluated(Struct, frozen=True):
-    """The answer to the effect `Evaluate` with that `number`.
+    """The result of the effect `Evaluate` with that `number`.
 
     `runs` is whether the condition is true; true without a condition. If it is true, `items` are the encoded items of
     a `for_each`, and `terms` those of a step that waits. `error`: an expression has failed, and so does the step.

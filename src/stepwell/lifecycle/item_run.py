@@ -1,6 +1,6 @@
 """The state machine of a workflow with steps that run once per item.
 
-    step     PENDING ─question─► answer ─► RUNNING, its items want slots ─► COMPLETED, FAILED
+    step     PENDING ─evaluation─► RUNNING, its items want slots ─► COMPLETED, FAILED
     item     as a step: PENDING, RUNNING, COMPLETED, FAILED. CANCELLED only with its step.
 
 What must hold, besides what `FlowRun` guarantees:
@@ -86,10 +86,10 @@ class ItemRun(FlowRun):
         flow = self.plans[position].flow
         return None if flow is None else flow.for_each
 
-    def _needs_question(self, position: int) -> bool:
-        return super()._needs_question(position) or self._for_each(position) is not None
+    def _needs_evaluation(self, position: int) -> bool:
+        return super()._needs_evaluation(position) or self._for_each(position) is not None
 
-    def _question(self, position: int, number: int) -> Evaluate:
+    def _evaluation(self, position: int, number: int) -> Evaluate:
         has_items = self._for_each(position) is not None
         return Evaluate(position, number, items=has_items and position not in self.groups)
 

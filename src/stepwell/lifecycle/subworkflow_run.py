@@ -146,7 +146,7 @@ class SubworkflowRun(ItemRun):
     # Attempts that have to wait for the end of an earlier one
 
     def _open(self, decision: Decision, positions: list[int]) -> None:
-        held = self._hold_stopping(position for position in positions if not self._needs_question(position))
+        held = self._hold_stopping(position for position in positions if not self._needs_evaluation(position))
         super()._open(decision, [position for position in positions if position not in held])
 
     def _want_slots(self, decision: Decision, positions: list[int]) -> None:

@@ -54,9 +54,9 @@ async def busy_workers(service: Service) -> AsyncIterator[None]:
         task.cancel()
 
 
-def open_questions(service: Service) -> int:
+def open_evaluations(service: Service) -> int:
     workflows = service.app.components.engine.scheduler.workflows.values()
-    return sum(len(workflow.open_questions) for workflow in workflows)
+    return sum(len(workflow.open_evaluations) for workflow in workflows)
 
 
 async def test_a_condition_decides_whether_its_step_runs(service: Service) -> None:
@@ -154,7 +154,7 @@ async def test_a_condition_that_fails_fails_its_step_for_good(
 @pytest.mark.parametrize(
     "count", [10, 3_000, pytest.param(60_000, marks=pytest.mark.extended)], ids=["small", "light", "heavy"]
 )
-async def test_a_condition_has_the_same_answer_wherever_it_is_evaluated(service: Service, count: int) -> None:
+async def test_a_condition_has_the_same_result_wherever_it_is_evaluated(service: Service, count: int) -> None:
     workflow = await ended(
         service,
         passthrough_step("source", config={"v": list(range(count)), "text": LARGE if count > 10 else ""}),
@@ -186,8 +186,8 @@ async def test_an_optional_failed_dependency_is_null(memory_in_real_time: Memory
     assert workflow["status"] == "COMPLETED"
 
 
-async def create_with_questions(service: Service) -> str:
-    """Return the id of a workflow with two questions that are too heavy for the event loop."""
+async def create_with_evaluations(service: Service) -> str:
+    """Return the id of a workflow with two evaluations that are too heavy for the event loop."""
     heavy = "length(source.v[?@ >= `0`]) == `3000`"
     created = await service.create(
         passthrough_step("source", config={"v": NUMBERS, "text": LARGE, "ok": "b"}),
@@ -196,18 +196,18 @@ async def create_with_questions(service: Service) -> str:
         passthrough_step("d", "b"),
     )
     await service.until(created["id"], lambda workflow: workflow["completed_steps"] == 1)
-    assert open_questions(service) == 2
+    assert open_evaluations(service) == 2
     return str(created["id"])
 
 
-async def test_a_question_that_is_open_when_the_workflow_is_paused_is_asked_again(service: Service) -> None:
+async def test_an_evaluation_that_is_open_when_the_workflow_is_paused_begins_again(service: Service) -> None:
     async with busy_workers(service):
-        workflow_id = await create_with_questions(service)
+        workflow_id = await create_with_evaluations(service)
         explained = (await service.client.get(f"/api/v1/workflows/{workflow_id}/explain")).json()
         codes = {step["step_id"]: step["reason"]["code"] for step in explained["steps"]}
         assert codes == {"b": "evaluating_expressions", "c": "evaluating_expressions", "d": "waits_for_steps"}
         await service.verb(workflow_id, "pause")
-        assert open_questions(service) == 0
+        assert open_evaluations(service) == 0
     paused = await service.get(workflow_id)
     assert statuses_of(paused) == {"source": "COMPLETED", "b": "PENDING", "c": "PENDING", "d": "PENDING"}
     await service.verb(workflow_id, "resume")
@@ -219,18 +219,18 @@ async def test_a_question_that_is_open_when_the_workflow_is_paused_is_asked_agai
 
 async def test_an_answer_that_comes_after_a_cancellation_changes_nothing(service: Service) -> None:
     async with busy_workers(service):
-        workflow_id = await create_with_questions(service)
+        workflow_id = await create_with_evaluations(service)
         await service.verb(workflow_id, "cancel")
     workflow = await service.until_ended(workflow_id)
     assert statuses_of(workflow) == {"source": "COMPLETED", "b": "CANCELLED", "c": "CANCELLED", "d": "CANCELLED"}
-    assert open_questions(service) == 0
+    assert open_evaluations(service) == 0
 
 
-async def test_the_next_process_asks_the_questions_that_were_open(
+async def test_the_next_process_begins_the_evaluations_that_were_open(
     memory_in_real_time: MemoryDatabase, tmp_path: Path
 ) -> None:
     async with running_service(memory_in_real_time, tmp_path) as service, busy_workers(service):
-        workflow_id = await create_with_questions(service)
+        workflow_id = await create_with_evaluations(service)
         await service.app.components.engine.scheduler.stop(0)
     async with running_service(memory_in_real_time, tmp_path) as service:
         workflow = await service.until_ended(workflow_id)

@@ -30,9 +30,9 @@ class ItemWorkflow:
         assert await self.stored.workflow_store.write([self.decide(*inputs)]) == set()
 
     def answer(self, values: Sequence[object]) -> Evaluated:
-        """The answer to the question of step 0: its items."""
+        """The result of the evaluation of step 0: its items."""
         assert self.handle.flow_run is not None
-        number = self.handle.flow_run.questions[0]
+        number = self.handle.flow_run.evaluations[0]
         return Evaluated(0, number, items=tuple(json.encode(value) for value in values))
 
     def admit(self, item: int) -> Input:

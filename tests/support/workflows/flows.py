@@ -403,7 +403,7 @@ class SimulatedFlow(FlowRows):
 
     def _release(self, decision: Decision) -> None:
         self.queue.update(decision.ready)
-        self.questions = {p: q for p, q in self.questions.items() if self.run.questions.get(p) == q.number}
+        self.questions = {p: q for p, q in self.questions.items() if self.run.evaluations.get(p) == q.number}
         for effect in decision.effects:
             match effect:
                 case StartAttempt(task):

@@ -39,7 +39,7 @@ _LONGEST_FALSE = len(b"false")
 
 
 class FlowEvaluator:
-    """Answers the questions of runs. *new_id* makes the ids of waits."""
+    """Evaluates what runs request. *new_id* makes the ids of waits."""
 
     def __init__(
         self,
@@ -52,9 +52,9 @@ class FlowEvaluator:
         self._expressions, self._store, self._memory = expressions, store, memory
         self._clock, self._new_id = clock, new_id
 
-    def answer_here(self, context: AttemptContext, question: Evaluate) -> Evaluated | None:
-        """Return the answer; None if it needs stored results, or is too heavy for the event loop now."""
-        position = question.position
+    def evaluate_here(self, context: AttemptContext, request: Evaluate) -> Evaluated | None:
+        """Return the result; None if it needs stored results, or is too heavy for the event loop now."""
+        position = request.position
         flow = context.resolved_step(position).flow
         assert flow is not None
         try:
@@ -63,45 +63,45 @@ class FlowEvaluator:
                 if condition is None:
                     return None
                 if not is_true(condition[0]):
-                    return Evaluated(position, question.number, runs=False)
-            part = StepPart.ITEMS if question.items else StepPart.CONFIG
+                    return Evaluated(position, request.number, runs=False)
+            part = StepPart.ITEMS if request.items else StepPart.CONFIG
             if part is StepPart.CONFIG and flow.waits_for is None:
-                return Evaluated(position, question.number)
+                return Evaluated(position, request.number)
             if (work := context.parse_work(position, part)) and not self._expressions.may_work_here(work):
                 return None
             values = self._values_here(context, position, _mappings(context, position, part), part)
-            return None if values is None else self._answer_from(context, question, values)
-        except Exception as error:  # noqa: BLE001 - the answer reports it
-            return _failed_by(error, context, question)
+            return None if values is None else self._result_from(context, request, values)
+        except Exception as error:  # noqa: BLE001 - the result reports it
+            return _failed_by(error, context, request)
 
-    async def answer(self, context: AttemptContext, question: Evaluate) -> Evaluated:
-        """Return the answer. It may take a worker process, which is tried again if that dies."""
+    async def evaluate(self, context: AttemptContext, request: Evaluate) -> Evaluated:
+        """Return the result. It may take a worker process, which is tried again if that dies."""
         tries = EVALUATION_TRIES
         while True:
             tries -= 1
             try:
                 with self._memory.reservation(context.tenant) as reservation:
-                    return await self._answer(context, question, reservation)
-            except Exception as error:  # noqa: BLE001 - the answer reports it
+                    return await self._evaluate(context, request, reservation)
+            except Exception as error:  # noqa: BLE001 - the result reports it
                 if not tries or not isinstance(error, AttemptError) or not error.retryable:
-                    return _failed_by(error, context, question)
+                    return _failed_by(error, context, request)
             await sleep(EVALUATION_RETRY_S)
 
-    async def _answer(self, context: AttemptContext, question: Evaluate, memory: MemoryReservation) -> Evaluated:
-        position = question.position
+    async def _evaluate(self, context: AttemptContext, request: Evaluate, memory: MemoryReservation) -> Evaluated:
+        position = request.position
         flow = context.resolved_step(position).flow
         assert flow is not None
         if flow.has_condition:
             (value,) = await self._values(context, position, (), memory, StepPart.CONDITION)
             if not is_true(value):
-                return Evaluated(position, question.number, runs=False)
-        part = StepPart.ITEMS if question.items else StepPart.CONFIG
+                return Evaluated(position, request.number, runs=False)
+        part = StepPart.ITEMS if request.items else StepPart.CONFIG
         if part is StepPart.CONFIG and flow.waits_for is None:
-            return Evaluated(position, question.number)
+            return Evaluated(position, request.number)
         if units := context.parse_work(position, part):
             await self._expressions.until_work_here(units)
         mappings = _mappings(context, position, part)
-        return self._answer_from(context, question, await self._values(context, position, mappings, memory, part))
+        return self._result_from(context, request, await self._values(context, position, mappings, memory, part))
 
     def _values_here(
         self, context: AttemptContext, position: int, mappings: Sequence[FieldMapping], part: StepPart
@@ -168,18 +168,18 @@ class FlowEvaluator:
             memory.shrink(max(room - more, 0))
         return read
 
-    def _answer_from(self, context: AttemptContext, question: Evaluate, values: Sequence[Any]) -> Evaluated:
-        """Return the answer. *values*: those of the expressions, and then of the mappings."""
-        if not question.items:
-            return self._wait_answer(context, question, values)
-        expressions = context.expressions(question.position, StepPart.ITEMS)
+    def _result_from(self, context: AttemptContext, request: Evaluate, values: Sequence[Any]) -> Evaluated:
+        """Return the result. *values*: those of the expressions, and then of the mappings."""
+        if not request.items:
+            return self._wait_result(context, request, values)
+        expressions = context.expressions(request.position, StepPart.ITEMS)
         texts = () if expressions is None else expressions.texts
-        items = items_of(_for_each(context, question.position), texts, values)
-        return Evaluated(question.position, question.number, items=items)
+        items = items_of(_for_each(context, request.position), texts, values)
+        return Evaluated(request.position, request.number, items=items)
 
-    def _wait_answer(self, context: AttemptContext, question: Evaluate, values: Sequence[Any]) -> Evaluated:
-        """Return the answer about a step that waits: the terms of its wait."""
-        position, now = question.position, self._clock.now()
+    def _wait_result(self, context: AttemptContext, request: Evaluate, values: Sequence[Any]) -> Evaluated:
+        """Return the result for a step that waits: the terms of its wait."""
+        position, now = request.position, self._clock.now()
         plan, definition = context.resolved_step(position), context.definition(position)
         assert plan.flow is not None
         assert plan.flow.waits_for is not None
@@ -188,7 +188,7 @@ class FlowEvaluator:
             raise step_error(each.label, f"{each.transform} reads files, which a step that waits can't do")
         inputs = checked_inputs(plan.task_type, inputs, context.left_out_mappings(position))
         terms = wait_terms(plan.flow.waits_for, inputs, self._new_id(now), now)
-        return Evaluated(position, question.number, terms=terms)
+        return Evaluated(position, request.number, terms=terms)
 
 
 def _for_each(context: AttemptContext, position: int) -> ForEach:
@@ -219,10 +219,10 @@ async def _grow(memory: MemoryReservation, size: int) -> None:
         raise AttemptError(message, retryable=False, provider_fault=False) from error
 
 
-def _failed_by(error: Exception, context: AttemptContext, question: Evaluate) -> Evaluated:
+def _failed_by(error: Exception, context: AttemptContext, request: Evaluate) -> Evaluated:
     if isinstance(error, AttemptError):
-        return Evaluated(question.position, question.number, error=error_text(error))
+        return Evaluated(request.position, request.number, error=error_text(error))
     # A bug: its text may contain anything, so the error shows only its type.
-    step_id = context.resolved_step(question.position).step_id
+    step_id = context.resolved_step(request.position).step_id
     log.error("evaluation.crashed", action="evaluate", step_id=step_id, exc_info=error)
-    return Evaluated(question.position, question.number, error=f"internal error: {type(error).__name__}")
+    return Evaluated(request.position, request.number, error=f"internal error: {type(error).__name__}")

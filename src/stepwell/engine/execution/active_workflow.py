@@ -120,9 +120,9 @@ class ActiveWorkflow:
         )
 
     @property
-    def open_questions(self) -> Collection[int]:
-        """The positions of the steps whose question has no answer yet."""
-        return () if self.flow_run is None else self.flow_run.questions.keys()
+    def open_evaluations(self) -> Collection[int]:
+        """The positions of the steps whose evaluation has no result yet."""
+        return () if self.flow_run is None else self.flow_run.evaluations.keys()
 
     @property
     def execution_id(self) -> UUID | None:

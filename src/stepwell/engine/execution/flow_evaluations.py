@@ -1,14 +1,14 @@
-"""Answers the questions of runs: whether the condition of a step is true, and what a step waits for.
+"""Evaluates what runs request: whether the condition of a step is true, and what a step waits for.
 
-    effect `Evaluate` ──► small: evaluated at once on the event loop ──────────────┐
-                     └──► otherwise: the workflow's task, one question at a time ──┴──► input `Evaluated`
+    effect `Evaluate` ──► small: at once on the event loop ────────────────────────┐
+                     └──► otherwise: the workflow's task, one evaluation at a time ─┴──► input `Evaluated`
 
 What must hold:
-- Nothing of a question is stored: if its answer is lost, this process or another one asks it again.
-- An answer is applied only to a workflow that is in memory. The run ignores one that it doesn't wait for any more.
-- A workflow has at most one task for its questions, and none once it has left memory.
-- One turn of the event loop answers few questions, however many steps wait for the same one.
-- A question about items waits while there are too many items in memory, and those behind it with it.
+- Nothing of an evaluation is stored: if its result is lost, this process or another one evaluates again.
+- A result is applied only to a workflow that is in memory. The run ignores one that it doesn't wait for any more.
+- A workflow has at most one task for its evaluations, and none once it has left memory.
+- One iteration of the event loop runs few evaluations, however many steps wait for the same result.
+- An evaluation of items waits while there are too many items in memory. Those behind it wait with it.
 """
 
 import asyncio
@@ -25,18 +25,18 @@ from stepwell.engine.execution.item_memory import ItemMemory
 from stepwell.lifecycle.effects import Evaluate
 from stepwell.lifecycle.inputs import Input
 
-_AT_ONCE = 100  # questions in one turn of the event loop: some 10 ms
+_AT_ONCE = 100  # evaluations in one iteration of the event loop: some 10 ms
 
 
-class _Questions(Struct):
-    """The questions of one workflow that wait for its task, by position: a later one replaces the one before."""
+class _Requests(Struct):
+    """The requests of one workflow that wait for its task, by position: a later one replaces the one before."""
 
     waiting: dict[int, Evaluate] = field(default_factory=dict)
     task: asyncio.Task[None] | None = None
 
 
 class FlowEvaluations:
-    """The open questions of all workflows in memory.
+    """The open evaluations of all workflows in memory.
 
     *spawn* runs a coroutine in a task with a name, and calls a function at its end. *apply* applies an input to a
     workflow, and *apply_and_start* also starts the steps that may start now.
@@ -52,59 +52,59 @@ class FlowEvaluations:
     ) -> None:
         self._item_memory = item_memory
         self._evaluator, self._spawn, self._apply, self._apply_and_start = evaluator, spawn, apply, apply_and_start
-        self._open: dict[ActiveWorkflow, _Questions] = {}
-        self._answered = 0  # in this turn of the event loop
-        self.closed = False  # for good: no question is answered any more
+        self._open: dict[ActiveWorkflow, _Requests] = {}
+        self._evaluated = 0  # in this iteration of the event loop
+        self.closed = False  # for good: nothing is evaluated any more
 
-    def ask(self, workflow: ActiveWorkflow, question: Evaluate) -> None:
-        """Answer the question: at once if that is quick, otherwise in the workflow's task."""
+    def begin(self, workflow: ActiveWorkflow, request: Evaluate) -> None:
+        """Evaluate at once if that is quick, otherwise in the workflow's task."""
         if self.closed:
             return
-        questions = self._open.get(workflow)
-        if questions is not None:
-            questions.waiting.pop(question.position, None)
-        waits = question.items and not self._item_memory.has_room(workflow)
-        if self._may_answer_now() and not waits and (answer := self._evaluator.answer_here(workflow, question)):
-            self._apply(workflow, answer)
+        requests = self._open.get(workflow)
+        if requests is not None:
+            requests.waiting.pop(request.position, None)
+        waits = request.items and not self._item_memory.has_room(workflow)
+        if self._may_evaluate_now() and not waits and (result := self._evaluator.evaluate_here(workflow, request)):
+            self._apply(workflow, result)
             return
-        if questions is None:
-            questions = self._open[workflow] = _Questions()
-            work, name = self._run(workflow, questions), f"questions of {workflow.workflow_id}"
-            questions.task = self._spawn(work, name, partial(self._ended, workflow, questions))
-        questions.waiting[question.position] = question
+        if requests is None:
+            requests = self._open[workflow] = _Requests()
+            work, name = self._run(workflow, requests), f"evaluations of {workflow.workflow_id}"
+            requests.task = self._spawn(work, name, partial(self._ended, workflow, requests))
+        requests.waiting[request.position] = request
 
     def end(self, workflow: ActiveWorkflow) -> None:
-        """Drop the questions of a workflow. The next process that has it asks them again."""
-        if (questions := self._open.pop(workflow, None)) is not None and questions.task is not None:
-            questions.task.cancel()
+        """Drop the evaluations of a workflow. The next process that has it begins them again."""
+        if (requests := self._open.pop(workflow, None)) is not None and requests.task is not None:
+            requests.task.cancel()
 
-    async def _run(self, workflow: ActiveWorkflow, questions: _Questions) -> None:
-        while questions.waiting:
-            position = next(iter(questions.waiting))
-            if questions.waiting[position].items and not self._item_memory.has_room(workflow):
+    async def _run(self, workflow: ActiveWorkflow, requests: _Requests) -> None:
+        while requests.waiting:
+            position = next(iter(requests.waiting))
+            if requests.waiting[position].items and not self._item_memory.has_room(workflow):
                 await self._item_memory.until_room(workflow)
-            if (question := questions.waiting.pop(position, None)) is None:  # it was asked anew and answered meanwhile
+            if (request := requests.waiting.pop(position, None)) is None:  # a newer request was handled meanwhile
                 continue
-            answer = self._evaluator.answer_here(workflow, question)
-            if answer is None:
-                with self._item_memory.evaluating(workflow) if question.items else nullcontext():
-                    answer = await self._evaluator.answer(workflow, question)
-            self._apply_and_start(workflow, answer)
+            result = self._evaluator.evaluate_here(workflow, request)
+            if result is None:
+                with self._item_memory.evaluating(workflow) if request.items else nullcontext():
+                    result = await self._evaluator.evaluate(workflow, request)
+            self._apply_and_start(workflow, result)
             await asyncio.sleep(0)
-        if self._open.get(workflow) is questions:  # no question comes between the last check and this
+        if self._open.get(workflow) is requests:  # no request comes between the last check and this
             del self._open[workflow]
 
-    def _ended(self, workflow: ActiveWorkflow, questions: _Questions, task: asyncio.Task[None]) -> None:
-        if self._open.get(workflow) is questions:
+    def _ended(self, workflow: ActiveWorkflow, requests: _Requests, task: asyncio.Task[None]) -> None:
+        if self._open.get(workflow) is requests:
             del self._open[workflow]
         if not task.cancelled():
             task.result()
 
-    def _may_answer_now(self) -> bool:
-        if not self._answered:
-            asyncio.get_running_loop().call_soon(self._begin_turn)
-        self._answered += 1
-        return self._answered <= _AT_ONCE
+    def _may_evaluate_now(self) -> bool:
+        if not self._evaluated:
+            asyncio.get_running_loop().call_soon(self._begin_iteration)
+        self._evaluated += 1
+        return self._evaluated <= _AT_ONCE
 
-    def _begin_turn(self) -> None:
-        self._answered = 0
+    def _begin_iteration(self) -> None:
+        self._evaluated = 0

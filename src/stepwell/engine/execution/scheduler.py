@@ -132,7 +132,7 @@ class Scheduler:
         )
         self._timers = Timers(clock, self.apply, self.tasks.fail_fast)
         self.item_memory = ItemMemory()
-        self._questions = FlowEvaluations(evaluator, self.tasks.spawn, self._apply, self.apply, self.item_memory)
+        self._evaluations = FlowEvaluations(evaluator, self.tasks.spawn, self._apply, self.apply, self.item_memory)
         self.parking = Parking(clock, self.apply, self.tasks.fail_fast)
         self._follow_ups = FollowUpTasks(runner, clock, self.tasks.spawn, self.apply, self._make_control)
         self.started = asyncio.Event()
@@ -194,7 +194,7 @@ class Scheduler:
             del self.workflows[workflow.workflow_id]
             if workflow.attempts:
                 self._leaving.add(workflow)
-            self._questions.end(workflow)
+            self._evaluations.end(workflow)
             self.item_memory.forget(workflow)
             workflow.evicted.set()
             for listener in self._listeners:
@@ -254,10 +254,10 @@ class Scheduler:
         An attempt that only waits for its job is cancelled, because the job goes on at the provider and the next
         process finds it. Others have *grace_s* seconds to end, and are cancelled then. No cancellation is recorded.
         """
-        self._admission.closed = self._follow_ups.closed = self._questions.closed = True
+        self._admission.closed = self._follow_ups.closed = self._evaluations.closed = True
         for workflow in self.workflows.values():
             self._follow_ups.end(workflow)
-            self._questions.end(workflow)
+            self._evaluations.end(workflow)
         attempts = self._attempts()
         for attempt in attempts:
             if attempt.control is not None:
@@ -396,7 +396,7 @@ class Scheduler:
             case DeadlineAt(at):
                 self._timers.set(workflow, None, at, DeadlinePassed())
             case Evaluate():
-                self._questions.ask(workflow, effect)
+                self._evaluations.begin(workflow, effect)
             case PauseOrResumeChild():
                 self._sub_workflows.follow(workflow, effect)
             case _:

@@ -89,7 +89,7 @@ class Explainer:
         waiting = self._admission.queued_steps(workflow.tenant, workflow_id)
         turns = self._worker_turns(workflow_id)
         holds = self._health.holds_on(workflow_id)
-        asked = dict.fromkeys(workflow.open_questions, _EVALUATING)
+        evaluating = dict.fromkeys(workflow.open_evaluations, _EVALUATING)
         observations = {task_id: _observe(attempt) for task_id, attempt in workflow.attempts.items()}
         away, draining = self._scheduler.checkpointer.outage, self._scheduler.stopping
         full = away and isinstance(self._writes.refusal(WriteTarget.DATABASE), DiskFull)
@@ -112,7 +112,7 @@ class Explainer:
                     database_down=away,
                     disk_full=full,
                     draining=draining,
-                    waits={} if draining else asked | _waits(waiting, holds, now) | turns,
+                    waits={} if draining else evaluating | _waits(waiting, holds, now) | turns,
                     observations=observations,
                     in_process_providers=self._in_process,
                 )

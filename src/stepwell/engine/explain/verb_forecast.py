@@ -79,7 +79,7 @@ def forecast_verb(
 def _with_starts(run: Run, decision: Decision, result: DryRun, stored: Sequence[StepRecord]) -> VerbForecast:
     """Add what would become of each step after start or resume. *run* has been changed by *decision*."""
     at_once, later, running, kept, may_run = list[str](), list[str](), list[str](), list[str](), list[str]()
-    ready = {run.unit_plans[position].position for position in decision.ready} | _questions(decision)
+    ready = {run.unit_plans[position].position for position in decision.ready} | _evaluations(decision)
     decided = {step.position for step in run.steps if step.status in (StepStatus.COMPLETED, StepStatus.RUNNING)}
     uncertain = uncertain_steps(run.plans, decided)
     for step, plan in zip(run.steps, run.plans, strict=True):
@@ -110,8 +110,8 @@ def _with_starts(run: Run, decision: Decision, result: DryRun, stored: Sequence[
     return VerbForecast(result, existing + _continued(run, positions), _new_children(run, positions, stored))
 
 
-def _questions(decision: Decision) -> set[int]:
-    """Return the steps that begin now, after a question: about their condition, their items or their wait."""
+def _evaluations(decision: Decision) -> set[int]:
+    """Return the steps that begin now, after an evaluation: of their condition, their items or their wait."""
     return {effect.position for effect in decision.effects if isinstance(effect, Evaluate)}
 
 
