@@ -96,8 +96,8 @@ async def _run_inline(call: Callable[..., T], *args: Any) -> T:
 
 @contextmanager
 def _repeatable() -> Iterator[None]:
-    """Let the block do the same in each run: each reading of the time is a microsecond after the one before, and what
-    the service does in threads it does in the loop. So batches and time slices don't depend on the machine.
+    """Let the block do the same in each run. Each reading of the time is a microsecond after the one before. Work for
+    threads is done in the loop. So batches and time slices don't depend on the machine.
 
     Nothing in the block may wait for a timer.
     """

@@ -85,9 +85,9 @@ workflows = Table(
     "workflows",
     metadata,
     WorkflowColumns,
-    # Each index contains all columns that the list filters by, so that no other index and no row is read, whatever the
-    # filters are and however many rows they reject. Each row is in four indexes, because an index that begins with
-    # `tenant` has no order for `tenant IS NULL`.
+    # Each index contains all columns that the list filters by. So no filter reads another index or a row, however many
+    # rows it rejects. Each row is in four indexes, because an index that begins with `tenant` has no order for
+    # `tenant IS NULL`.
     Index(
         "workflows_list_by_created",
         *NEWEST,
