@@ -126,7 +126,7 @@ def _routes() -> str:
 
 
 def _effect(operation: Operation) -> str:
-    name = f"{operation.summary.capitalize()}."
+    name = f"{operation.title.capitalize()}."
     if not operation.description:
         return name
     return f"{name} {operation.description}" if operation.path.startswith("/api/") else operation.description

@@ -156,7 +156,7 @@ def problem_statuses(operation: Operation) -> list[int]:
 def _operation(operation: Operation) -> dict[str, Any]:
     described: dict[str, Any] = {
         "operationId": operation.id,
-        "summary": operation.summary,
+        "summary": operation.title,
         "description": operation.description,
         "tags": [operation.tag],
         "parameters": _query_parameters(operation) + _path_parameters(operation) + _header_parameters(operation),

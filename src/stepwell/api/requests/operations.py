@@ -36,6 +36,7 @@ class Operation(Struct, frozen=True, kw_only=True):
 
     - `path` is the template in the OpenAPI document. A slash at its end is optional in requests. `served_at` is the
       template of the route if it is another one, because a route with {path} allows no other beside it.
+    - `summary` is the `title` in the document, if that isn't the id in words: Get Task for get_task.
     - `permission` is what the token must allow; None if the operation needs no token.
     - `signable`: a signature in the query may replace the token. `ticketed`: a stream ticket may replace it.
     - `answers` is the struct, or the content, of a success. `also` lists alternatives, with their media types.
@@ -53,10 +54,10 @@ class Operation(Struct, frozen=True, kw_only=True):
     path: str
     served_at: str = ""
     id: str
-    summary: str
     tag: str
     permission: Permission | None
     answers: type[Struct] | Content
+    summary: str = ""
     description: str = ""
     status: int = 200
     repeat_status: int | None = None
@@ -74,6 +75,10 @@ class Operation(Struct, frozen=True, kw_only=True):
     also: tuple[tuple[str, type[Struct]], ...] = ()
     streams: Content | None = None
     ticketed: bool = False
+
+    @property
+    def title(self) -> str:
+        return self.summary or self.id.replace("_", " ").title()
 
     @property
     def methods(self) -> tuple[str, ...]:

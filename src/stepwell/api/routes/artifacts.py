@@ -39,7 +39,6 @@ ARTIFACT = Operation(
     method="GET",
     path=ARTIFACTS_PATH + "{path}",
     id="get_artifact",
-    summary="Get Artifact",
     description=(
         "The bytes of an output file. Results contain its path, media/{task_id}/{name}. With w, a preview of an image "
         "as WebP, upright, made when it is first asked for."
@@ -57,7 +56,6 @@ LINK = Operation(
     method="POST",
     path=ARTIFACTS_PATH + "links",
     id="create_artifact_link",
-    summary="Create Artifact Link",
     description=(
         "A signed URL by which a browser reads the file without a token, until it expires. &w= and &download=1 may be "
         "appended to it."

@@ -19,7 +19,6 @@ CALLBACK = Operation(
     method="POST",
     path=CALLBACKS_PATH + "{token}",
     id="provider_callback",
-    summary="Provider Callback",
     description="For providers. The URL that was sent with the job contains the token. Any body is accepted.",
     tag="callbacks",
     permission=None,

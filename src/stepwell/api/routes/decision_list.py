@@ -40,7 +40,6 @@ DECISIONS = Operation(
     method="GET",
     path=PATH,
     id="list_decisions",
-    summary="List Decisions",
     description="The steps that wait for a decision, the longest waiting first. For tokens that may decide.",
     tag="workflows",
     permission=Permission.APPROVE,

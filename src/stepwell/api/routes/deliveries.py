@@ -25,7 +25,6 @@ LIST = Operation(
     method="GET",
     path=_ALL,
     id="list_deliveries",
-    summary="List Deliveries",
     description="The webhooks of a workflow, those sent and those still to be sent, in the order of their events.",
     tag=TAG,
     permission=Permission.READ,
@@ -38,7 +37,6 @@ REDELIVER = Operation(
     method="POST",
     path=_ALL + "/{delivery_id}/redeliver",
     id="redeliver",
-    summary="Redeliver",
     description=(
         "Sends a webhook again now, whatever its status is. The id and the body stay the same, and it gets as many "
         "attempts as a new one. 409 if the workflow has no webhook_url now."

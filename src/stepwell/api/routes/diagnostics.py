@@ -32,7 +32,6 @@ EXPLAIN = Operation(
     method="GET",
     path="/api/v1/workflows/{workflow_id}/explain",
     id="explain_workflow",
-    summary="Explain Workflow",
     description="The reason why the workflow doesn't progress, and one reason for each step that has not ended, as far "
     "as the process that answers knows.",
     tag="workflows",
@@ -45,7 +44,6 @@ PLAN = Operation(
     method="POST",
     path="/api/v1/workflows/plan",
     id="plan_workflow",
-    summary="Plan Workflow",
     description="Validates a definition exactly as create does, and returns what a run would involve: order, calls "
     "and prices. Nothing is stored.",
     tag="workflows",

@@ -61,7 +61,6 @@ HISTORY = Operation(
     method="GET",
     path="/api/v1/workflows/{workflow_id}/events",
     id="list_events",
-    summary="List Events",
     description=(
         "The history of a workflow, oldest event first. Every transition is an event; ids count from 1. With Accept: "
         "text/event-stream, the answer is a live stream that ends with the workflow; limit applies to JSON only."
@@ -80,7 +79,6 @@ FEED = Operation(
     method="GET",
     path="/api/v1/events",
     id="list_all_events",
-    summary="List All Events",
     description=(
         "The events of all workflows that the token may see, oldest first. With Accept: text/event-stream, the answer "
         "is a live stream from now on, or from the cursor; limit applies to JSON only. An event appears once all "
@@ -99,7 +97,6 @@ TICKET = Operation(
     method="POST",
     path="/api/v1/events/tickets",
     id="create_stream_ticket",
-    summary="Create Stream Ticket",
     description=(
         "A ticket for browsers, whose EventSource sends no headers. Within a minute, ?ticket= opens a stream of events "
         "in place of the token, for the tenants of that token. With workflow_id it opens the stream of that workflow "

@@ -28,7 +28,6 @@ LIMITS = Operation(
     method="GET",
     path="/api/v1/limits",
     id="get_limits",
-    summary="Get Limits",
     description="The limits of the token's tenant, and how much of them it uses.",
     tag="limits",
     permission=Permission.READ,

@@ -14,7 +14,6 @@ PROVIDERS = Operation(
     method="GET",
     path="/api/v1/providers",
     id="list_providers",
-    summary="List Providers",
     description="The configured providers: what each can do, its limits and load, and its models' circuit breakers, "
     "error rates and latencies in this process.",
     tag="providers",

@@ -31,7 +31,6 @@ STEP = Operation(
     method="GET",
     path="/api/v1/workflows/{workflow_id}/steps/{step_id}",
     id="get_step",
-    summary="Get Step",
     description="One step, with its result. Tokens that may decide see its decision_url. "
     "step_id is the step's id in the definition, percent-encoded.",
     tag="workflows",
@@ -43,7 +42,6 @@ ITEMS = Operation(
     path=STEP.path + _ITEMS,
     served_at=STEP.path,
     id="list_items",
-    summary="List Items",
     description="The items of a step with for_each, in their order, with their values and results. There are none "
     "before the step has begun. A step without for_each is a 404.",
     tag="workflows",

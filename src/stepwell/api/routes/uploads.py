@@ -56,7 +56,6 @@ UPLOAD = Operation(
     method="POST",
     path=BASE,
     id="upload_artifact",
-    summary="Upload Artifact",
     description=(
         "Stores files: the parts named file of a form, or the whole body, whose Content-Type may be any other. The "
         "type of a file is read from its bytes. The path of a file is what any *_url input accepts. Bytes that the "
@@ -78,7 +77,6 @@ COMPLETE = Operation(
     path=ARTIFACTS_PATH + "{upload_id}/complete",
     served_at=ARTIFACTS_PATH + "{path}",
     id="complete_upload",
-    summary="Complete Upload",
     description=(
         "Examines and stores the file that was sent to the URL of presign=true. A file that is refused is deleted. If "
         "the tenant had the same bytes already, or the upload is completed already, the status is 200."
@@ -95,7 +93,6 @@ UPLOADS = Operation(
     method="GET",
     path=BASE,
     id="list_artifacts",
-    summary="List Artifacts",
     description="The uploaded files, newest first. The outputs of tasks aren't among them.",
     tag=TAG,
     permission=Permission.READ,
@@ -107,7 +104,6 @@ DELETE = Operation(
     method="DELETE",
     path=ARTIFACTS_PATH + "{path}",
     id="delete_artifact",
-    summary="Delete Artifact",
     description="Deletes an uploaded file. It is a 409 while a workflow that isn't deleted names the file.",
     tag=TAG,
     permission=Permission.WRITE,

@@ -27,7 +27,6 @@ OUTPUTS = Operation(
     method="GET",
     path="/api/v1/workflows/{workflow_id}/outputs",
     id="list_outputs",
-    summary="List Outputs",
     description="The files of the results of a workflow, of its items and of its sub-workflows at any depth.",
     tag="workflows",
     permission=Permission.READ,

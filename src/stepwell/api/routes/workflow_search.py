@@ -17,7 +17,6 @@ COUNTS = Operation(
     method="GET",
     path="/api/v1/workflows/counts",
     id="count_workflows",
-    summary="Count Workflows",
     description="The number of workflows in each status, of those that match the filters. At most five seconds old.",
     tag="workflows",
     permission=Permission.READ,
@@ -28,7 +27,6 @@ DEFINITION = Operation(
     method="GET",
     path="/api/v1/workflows/{workflow_id}/definition",
     id="get_workflow_definition",
-    summary="Get Workflow Definition",
     description=(
         "A definition that creates the same workflow again. Members that were null or had their default are absent. "
         "depends_on has what was sent, without dependencies that mappings imply. name, description, webhook_url and "

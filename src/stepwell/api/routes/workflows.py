@@ -68,7 +68,6 @@ CREATE = Operation(
     method="POST",
     path=BASE,
     id="create_workflow",
-    summary="Create Workflow",
     description="If start is true (the default) the workflow starts immediately. Returns the workflow with all steps. "
     "An absent origin_instance is that of the token, else that of the service. Data URIs over 4 kB in known *_url and "
     "*_urls inputs become uploads, and the workflow has their paths instead.",
@@ -87,7 +86,6 @@ LIST = Operation(
     method="GET",
     path=BASE,
     id="list_workflows",
-    summary="List Workflows",
     description="Ordered by creation date, newest first.",
     tag=TAG,
     permission=Permission.READ,
@@ -100,7 +98,6 @@ GET = Operation(
     method="GET",
     path=ONE,
     id="get_workflow",
-    summary="Get Workflow",
     description="The workflow, deleted or not, with its steps.",
     tag=TAG,
     permission=Permission.READ,
@@ -114,7 +111,6 @@ UPDATE = Operation(
     method="PATCH",
     path=ONE,
     id="update_workflow",
-    summary="Update Workflow",
     description=(
         "Can update name, description, webhook_url. Also labels, which are replaced together. null clears a member "
         "(but not name). Absent ones don't change."
@@ -132,7 +128,6 @@ DELETE_DATA = Operation(
     method="DELETE",
     path=ONE + "/data",
     id="delete_workflow_data",
-    summary="Delete Workflow Data",
     description=(
         "Deletes all rows and files of the workflow for good, for example for a privacy request. Must not be RUNNING, "
         "and no job of it may be followed up. A file that another workflow names stays until that one is deleted. "
@@ -151,7 +146,6 @@ def _verb(verb: str, description: str, *, waits: bool = False) -> Operation:
         method="POST",
         path=f"{ONE}/{verb}",
         id=f"{verb}_workflow",
-        summary=f"{verb.capitalize()} Workflow",
         description=description,
         tag=TAG,
         permission=Permission.WRITE,
