@@ -13,7 +13,7 @@ import pytest_asyncio
 from litestar.types import Message
 
 from stepwell.api.responses import streamed_answers
-from stepwell.api.routes import tasks
+from stepwell.api.routes import steps as step_routes
 from stepwell.persistence.stores.workflow_reader import PostgresWorkflowReader
 from stepwell.runtime.asgi_scope import http_scope
 from support.database.postgres import TestServer, database
@@ -355,7 +355,7 @@ async def test_a_list_of_many_tasks_is_read_in_slices_and_looks_like_a_short_one
     streamed = await bounded.client.get(path)
     async with bounded.unchecked_client() as client:
         assert (await client.get(path, headers={"If-None-Match": streamed.headers["etag"]})).status_code == 200
-        monkeypatch.setattr(tasks, "_WHOLE_BYTES", 16 * MIB)
-        monkeypatch.setattr(tasks, "TASKS_A_SLICE", 10_000)
+        monkeypatch.setattr(step_routes, "_WHOLE_BYTES", 16 * MIB)
+        monkeypatch.setattr(step_routes, "TASKS_A_SLICE", 10_000)
         whole = await client.get(path)
     assert (len(streamed.json()["tasks"]), streamed.content) == (3_000, whole.content)

@@ -32,26 +32,22 @@ from stepwell.api.responses import problems
 from stepwell.api.responses.secret_urls import protect_secret_url
 from stepwell.api.routes import artifacts as artifact_routes
 from stepwell.api.routes import (
-    callbacks,
-    cost_sums,
-    decision_list,
     deliveries,
     diagnostics,
     events,
-    limits,
     manual,
     providers,
-    single_steps,
+    steps,
     system,
-    tasks,
     uploads,
-    wait_verbs,
+    usage,
+    waits,
     workflow_outputs,
-    workflow_search,
     workflows,
 )
 from stepwell.api.routes.middleware import BEGAN, RequestMiddleware
 from stepwell.api.routes.routing import on_no_route, options_handlers, wrong_method_handler
+from stepwell.api.routes.usage import add_rate_limit
 from stepwell.basics.strict_json.normalise import Handling
 from stepwell.engine.execution.workflow_admission import WorkflowAdmission
 from stepwell.engine.service import Services
@@ -63,26 +59,9 @@ from stepwell.rules.access.signed_urls import SignedUrls
 from stepwell.rules.access.stream_tickets import StreamTickets
 from stepwell.runtime.telemetry import Metrics
 
-HANDLERS: tuple[HTTPRouteHandler, ...] = (
-    *workflows.HANDLERS,
-    *workflow_search.HANDLERS,
-    *single_steps.HANDLERS,
-    *wait_verbs.HANDLERS,
-    *decision_list.HANDLERS,
-    *diagnostics.HANDLERS,
-    *tasks.HANDLERS,
-    *workflow_outputs.HANDLERS,
-    *deliveries.HANDLERS,
-    *events.HANDLERS,
-    *uploads.HANDLERS,
-    *artifact_routes.HANDLERS,
-    *providers.HANDLERS,
-    *limits.HANDLERS,
-    *cost_sums.HANDLERS,
-    *callbacks.HANDLERS,
-    *system.HANDLERS,
-    *manual.HANDLERS,
-)
+_MODULES = [workflows, steps, waits, diagnostics, workflow_outputs, deliveries, events, uploads, artifact_routes]
+_MODULES += [providers, usage, system, manual]
+HANDLERS = tuple(each for module in _MODULES for each in vars(module).values() if isinstance(each, HTTPRouteHandler))
 _METHODS = frozenset(HTTPMethod)
 
 
@@ -241,7 +220,7 @@ def _start_hook(
         requests.inc()
         if BEGAN in scope["state"]:
             latency.observe(perf_counter() - scope["state"][BEGAN])
-        limits.add_rate_limit(message, scope, admission)
+        add_rate_limit(message, scope, admission)
         report_handling(message, scope)
         if cross_origin is not None:
             cross_origin.add_headers(message, scope)

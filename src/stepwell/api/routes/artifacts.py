@@ -152,6 +152,3 @@ def _headers(name: str, etag: str, *, download: bool) -> Headers:
         ACCEPT_RANGES: "bytes",
         ETAG: etag,
     }
-
-
-HANDLERS = (get_artifact, create_artifact_link)

@@ -78,6 +78,3 @@ async def redeliver(request: ApiRequest, services: Services, preconditions: Prec
     return _delivery_answer(
         await services.webhooks.redeliver(request.user.scope, workflow_id, delivery_id, preconditions)
     )
-
-
-HANDLERS = (list_deliveries, redeliver)

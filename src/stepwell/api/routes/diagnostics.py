@@ -102,6 +102,3 @@ def _inherited_members(definition: CreateWorkflow) -> int:
 
 def _too_large(message: str) -> InvalidRequest:
     return InvalidRequest([Fault(("body", "config", "step_defaults"), message, "too_large")])
-
-
-HANDLERS = (explain_workflow, plan_definition)

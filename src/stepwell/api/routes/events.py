@@ -212,6 +212,3 @@ def _filter(query: FeedQuery) -> FeedFilter:
         status=None if query.status is UNSET else query.status,
         origin_instance=None if query.origin_instance is UNSET else query.origin_instance,
     )
-
-
-HANDLERS = (list_events, list_all_events, create_stream_ticket)

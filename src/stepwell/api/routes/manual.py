@@ -74,6 +74,3 @@ async def manual_image(request: ApiRequest) -> Response[Any]:
 async def _answer(page: str) -> Response[bytes]:
     # In a thread, because the first request for a page renders it.
     return page_answer(await to_thread.run_sync(partial(render_page, page)), images=True)
-
-
-HANDLERS = (manual, manual_page, manual_image)

@@ -118,6 +118,3 @@ async def schema(description: DescriptionDep) -> Response[bytes]:
 @endpoint(SCHEMA_ALIAS)
 async def schema_alias(description: DescriptionDep) -> Response[bytes]:
     return Response(description.json, media_type="application/json")
-
-
-HANDLERS = (root, live, ready, metrics, schema_page, schema, schema_alias)

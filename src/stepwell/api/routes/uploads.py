@@ -226,6 +226,3 @@ def _links(query: UploadsQuery, total: int) -> str:
     return ", ".join(
         f'<{BASE}?{urlencode({"skip": skip, "limit": query.limit})}>; rel="{rel}"' for rel, skip in pages.items()
     )
-
-
-HANDLERS = (upload_artifact, complete_upload, list_artifacts, delete_artifact)

@@ -65,6 +65,3 @@ def _to_public(stored: StoredOutput) -> OutputPublic:
         task_id=stored.task_id,
         final=stored.is_final,
     )
-
-
-HANDLERS = (list_outputs,)

@@ -1,12 +1,14 @@
-"""The operations on workflows: the eight of the API contract, pause, and the deletion of all data."""
+"""The operations on workflows: the eight of the API contract, counts, the definition, and the deletion of all data."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from functools import partial
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 from uuid import UUID
 
+from litestar import Response
+from litestar.handlers import HTTPRouteHandler
 from litestar.types import ASGIApp
 from msgspec import json
 from msgspec.structs import replace
@@ -26,6 +28,7 @@ from stepwell.api.requests.query_parameters import (
 from stepwell.api.requests.request_bodies import give_room_back, ignore_empty_body, read_json, read_with_room
 from stepwell.api.requests.request_resources import resources_of
 from stepwell.api.responses.conditional_requests import (
+    answer_streams,
     answer_with_etag,
     not_modified,
     not_modified_workflow,
@@ -39,8 +42,8 @@ from stepwell.api.responses.serializers import page_to_public, workflow_to_publi
 from stepwell.api.responses.streamed_answers import Answer, StreamedAnswer
 from stepwell.api.responses.workflow_etags import page_etag
 from stepwell.api.routes.definitions import read_definition
-from stepwell.api.routes.limits import RATE_LIMIT_HEADERS, show_rate_limit
-from stepwell.api.routes.list_query import ListQuery, page_links
+from stepwell.api.routes.list_query import FilterQuery, ListQuery, page_links
+from stepwell.api.routes.usage import RATE_LIMIT_HEADERS, show_rate_limit
 from stepwell.basics.errors import InvalidRequest
 from stepwell.basics.idempotency import StoredAnswer
 from stepwell.basics.tenancy import TenantScope
@@ -50,6 +53,7 @@ from stepwell.contract.problems import DefinitionWarning
 from stepwell.contract.scopes import Permission
 from stepwell.contract.workflows import (
     WorkflowCleanupResponse,
+    WorkflowCountsResponse,
     WorkflowDataDeletion,
     WorkflowListResponse,
     WorkflowPublic,
@@ -59,6 +63,8 @@ from stepwell.engine.reads.shared_reads import ListAnswer
 from stepwell.engine.service import Services
 from stepwell.lifecycle.preconditions import NO_PRECONDITIONS, Preconditions
 from stepwell.rules.large_workflow_records import FoundWorkflow, LargeWorkflow
+
+_Verb: TypeAlias = Callable[[TenantScope, str, UUID, Preconditions], Awaitable[FoundWorkflow]]
 
 TAG = "workflows"
 BASE = "/api/v1/workflows/"
@@ -123,6 +129,30 @@ UPDATE = Operation(
     problems=(409,),
     headers=("ETag",),
     takes=CHANGING,
+)
+COUNTS = Operation(
+    method="GET",
+    path=BASE + "counts",
+    id="count_workflows",
+    description="The number of workflows in each status, of those that match the filters. At most five seconds old.",
+    tag=TAG,
+    permission=Permission.READ,
+    query=FilterQuery,
+    answers=WorkflowCountsResponse,
+)
+DEFINITION = Operation(
+    method="GET",
+    path=ONE + "/definition",
+    id="get_workflow_definition",
+    description=(
+        "A definition that creates the same workflow again. Members that were null or had their default are absent. "
+        "depends_on has what was sent, without dependencies that mappings imply. name, description, webhook_url and "
+        "labels are those of today."
+    ),
+    tag=TAG,
+    permission=Permission.READ,
+    answers=CreateWorkflow,
+    headers=("ETag",),
 )
 DELETE_DATA = Operation(
     method="DELETE",
@@ -279,32 +309,28 @@ async def update_workflow(request: ApiRequest, services: Services, preconditions
     )
 
 
-@endpoint(START)
-@supports_dry_run("start")
-@idempotent(answer_after_wait)
-async def start_workflow(request: ApiRequest, services: Services, preconditions: Preconditions) -> Answer:
-    return await answer_after_wait(request, services, await _perform(request, services.workflows.start, preconditions))
+def _verb_handler(operation: Operation, verb: Literal["start", "pause", "resume", "cancel"]) -> HTTPRouteHandler:
+    answer = answer_after_wait if operation.waits else answer_now
+
+    @endpoint(operation)
+    @supports_dry_run(verb)
+    @idempotent(answer)
+    async def perform(request: ApiRequest, services: Services, preconditions: Preconditions) -> Answer:
+        workflow_id = _workflow_id(request)
+        parse_query(request.scope["query_string"], VerbQuery)
+        await ignore_empty_body(request)
+        method: _Verb = getattr(services.workflows, verb)
+        return await answer(
+            request, services, await method(request.user.scope, request.user.subject, workflow_id, preconditions)
+        )
+
+    return perform
 
 
-@endpoint(PAUSE)
-@supports_dry_run("pause")
-@idempotent(answer_now)
-async def pause_workflow(request: ApiRequest, services: Services, preconditions: Preconditions) -> Answer:
-    return await workflow_answer(await _perform(request, services.workflows.pause, preconditions))
-
-
-@endpoint(RESUME)
-@supports_dry_run("resume")
-@idempotent(answer_after_wait)
-async def resume_workflow(request: ApiRequest, services: Services, preconditions: Preconditions) -> Answer:
-    return await answer_after_wait(request, services, await _perform(request, services.workflows.resume, preconditions))
-
-
-@endpoint(CANCEL)
-@supports_dry_run("cancel")
-@idempotent(answer_now)
-async def cancel_workflow(request: ApiRequest, services: Services, preconditions: Preconditions) -> Answer:
-    return await workflow_answer(await _perform(request, services.workflows.cancel, preconditions))
+start_workflow = _verb_handler(START, "start")
+pause_workflow = _verb_handler(PAUSE, "pause")
+resume_workflow = _verb_handler(RESUME, "resume")
+cancel_workflow = _verb_handler(CANCEL, "cancel")
 
 
 @endpoint(CLEANUP)
@@ -338,30 +364,21 @@ async def delete_workflow_data(request: ApiRequest, services: ServicesDep) -> Wo
     return await services.workflows.delete_data(request.user.scope, request.user.subject, workflow_id)
 
 
-_Verb: TypeAlias = Callable[[TenantScope, str, UUID, Preconditions], Awaitable[FoundWorkflow]]
+@endpoint(COUNTS)
+async def count_workflows(request: ApiRequest, services: ServicesDep) -> Response[WorkflowCountsResponse]:
+    query = parse_query(request.scope["query_string"], FilterQuery)
+    counts = await services.counts.read(request.user.scope, query.as_filter())
+    by_status = {status: counts.by_status.get(status, 0) for status in WorkflowStatus}
+    return Response(WorkflowCountsResponse(by_status, sum(by_status.values()), counts.at))
 
 
-async def _perform(request: ApiRequest, verb: _Verb, preconditions: Preconditions) -> FoundWorkflow:
+@endpoint(DEFINITION)
+async def get_workflow_definition(request: ApiRequest, services: ServicesDep) -> ASGIApp:
     workflow_id = _workflow_id(request)
-    parse_query(request.scope["query_string"], VerbQuery)
-    await ignore_empty_body(request)
-    caller = request.user
-    return await verb(caller.scope, caller.subject, workflow_id, preconditions)
+    parse_query(request.scope["query_string"], NoQuery)
+    record = await services.reads.get(request.user.scope, workflow_id)
+    return answer_streams(request, services).definition(record)
 
 
 def _workflow_id(request: ApiRequest) -> UUID:
     return parse_id(request.path_params["workflow_id"], "workflow")
-
-
-HANDLERS = (
-    create_workflow,
-    list_workflows,
-    get_workflow,
-    update_workflow,
-    start_workflow,
-    pause_workflow,
-    resume_workflow,
-    cancel_workflow,
-    cleanup_workflow,
-    delete_workflow_data,
-)

@@ -1,12 +1,16 @@
-"""The operation that sums up costs."""
+"""The operations that show a tenant its limits and its costs, and the `RateLimit` headers of create and start.
+
+The headers follow draft-ietf-httpapi-ratelimit-headers-11: https://datatracker.ietf.org/doc/draft-ietf-httpapi-ratelimit-headers/
+"""
 
 import re
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, time
 from typing import Annotated, Any
 
-from litestar.types import ASGIApp
-from msgspec import UNSET, Meta, Raw, UnsetType, field
+from litestar import Response
+from litestar.types import ASGIApp, HTTPResponseStartEvent, Scope
+from msgspec import UNSET, Meta, Raw, Struct, UnsetType, field
 
 from stepwell.api.auth.dependencies import ApiRequest, ServicesDep
 from stepwell.api.requests.headers import IF_NONE_MATCH
@@ -16,8 +20,50 @@ from stepwell.api.responses.conditional_requests import respond_unless_known
 from stepwell.basics.errors import Fault, InvalidRequest
 from stepwell.contract.enums import CostKey
 from stepwell.contract.scopes import Permission
+from stepwell.contract.system import Limits
 from stepwell.contract.tasks import CostGroup, CostsResponse
+from stepwell.engine.execution.workflow_admission import WorkflowAdmission
 from stepwell.rules.daily_costs import CostQuery, CostSum
+
+RATE_LIMIT_HEADERS = ("RateLimit", "RateLimit-Policy")
+_STATE_KEY = "limited_tenant"
+
+
+class LimitsQuery(Struct, frozen=True):
+    origin_tenant_id: Annotated[str | None, Meta(description="The tenant, for a token with tenants:all")] = None
+
+
+LIMITS = Operation(
+    method="GET",
+    path="/api/v1/limits",
+    id="get_limits",
+    description="The limits of the token's tenant, and how much of them it uses.",
+    tag="limits",
+    permission=Permission.READ,
+    query=LimitsQuery,
+    answers=Limits,
+)
+
+
+@endpoint(LIMITS)
+async def get_limits(request: ApiRequest, services: ServicesDep) -> Response[Limits]:
+    query = parse_query(request.scope["query_string"], LimitsQuery)
+    tenant = request.user.tenant_for(query.origin_tenant_id)
+    return Response(await services.limits.read(tenant))
+
+
+def show_rate_limit(request: ApiRequest, tenant: str | None) -> None:
+    """Let the answer to *request* have the `RateLimit` headers of *tenant*, whatever its status is."""
+    request.scope["state"][_STATE_KEY] = tenant
+
+
+def add_rate_limit(start: HTTPResponseStartEvent, scope: Scope, admission: WorkflowAdmission) -> None:
+    """Add the headers to the start of an answer, if `show_rate_limit` was called for its request."""
+    if _STATE_KEY in scope["state"]:
+        quota, remaining = admission.quota(scope["state"][_STATE_KEY])
+        headers = [(b"ratelimit-policy", b'"workflows";q=%d' % quota), (b"ratelimit", b'"workflows";r=%d' % remaining)]
+        start["headers"] = [*start["headers"], *headers]
+
 
 MAX_GROUPS = 10_000
 _TIME = re.compile(r"\d{4}-\d\d-\d\d(?:[Tt]\d\d:\d\d(?::\d\d(?:\.\d{1,6})?)?(?:[Zz]|[+-]\d\d:\d\d))?", re.ASCII)
@@ -107,6 +153,3 @@ def _group(by: tuple[CostKey, ...], total: CostSum) -> CostGroup:
     if "." in amount:
         amount = amount.rstrip("0").rstrip(".")
     return CostGroup(**keys, currency=total.currency, amount=Raw(amount.encode()), attempts=total.attempts)
-
-
-HANDLERS = (sum_costs,)
