@@ -1,35 +1,34 @@
-"""Builds the ASGI app: every route, the middleware, and the dependencies of the handlers."""
+"""Builds the ASGI app: every route, the middleware, the dependencies of the handlers, and the answers of paths.
 
-from collections.abc import Callable, Collection, Sequence
+OPTIONS, and the 404 of a path that doesn't exist, are answers of paths instead of operations.
+"""
+
+import re
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager
 from functools import cache
-from http import HTTPMethod
-from time import perf_counter
 from typing import Any, Protocol
 
-from litestar import Litestar, Router
+from litestar import HttpMethod, Litestar, Response, Router, route
 from litestar.di import Provide
 from litestar.exceptions import MethodNotAllowedException, NotFoundException
 from litestar.handlers import HTTPRouteHandler
 from litestar.template import TemplateConfig
-from litestar.types import ExceptionHandlersMap, Message, Scope
-from prometheus_client import Counter, Histogram
+from litestar.types import ExceptionHandlersMap
 
 from stepwell import __version__
 from stepwell.api.auth.authentication import AccessControl, TokenVerifier
-from stepwell.api.auth.cross_origin import CrossOrigin
-from stepwell.api.auth.dependencies import ApiDescription
+from stepwell.api.auth.cross_origin import CrossOrigin, is_preflight
+from stepwell.api.auth.dependencies import ApiDescription, ApiRequest
 from stepwell.api.auth.session_cookies import SessionCookies
 from stepwell.api.openapi.document import build_document, encode, response_headers
 from stepwell.api.openapi.schema_page import render_page
 from stepwell.api.requests.body_decoding import BigBodyDecoder
 from stepwell.api.requests.connection_limits import ConnectionLimits
-from stepwell.api.requests.operations import OPT_KEY, SHARED_KEY, Operation
-from stepwell.api.requests.preferences import report_handling
+from stepwell.api.requests.operations import OPT_KEY, SHARED_KEY, WITH_SLASHES, Operation
 from stepwell.api.requests.request_bodies import MAX_BODY_BYTES
 from stepwell.api.requests.request_resources import ProcessResources
 from stepwell.api.responses import problems
-from stepwell.api.responses.secret_urls import protect_secret_url
 from stepwell.api.routes import artifacts as artifact_routes
 from stepwell.api.routes import (
     deliveries,
@@ -45,11 +44,8 @@ from stepwell.api.routes import (
     workflow_outputs,
     workflows,
 )
-from stepwell.api.routes.middleware import BEGAN, RequestMiddleware
-from stepwell.api.routes.routing import on_no_route, options_handlers, wrong_method_handler
-from stepwell.api.routes.usage import add_rate_limit
+from stepwell.api.routes.middleware import RequestMiddleware, start_hook
 from stepwell.basics.strict_json.normalise import Handling
-from stepwell.engine.execution.workflow_admission import WorkflowAdmission
 from stepwell.engine.service import Services
 from stepwell.ports.artifacts import Artifacts
 from stepwell.ports.clock import Clock
@@ -62,7 +58,8 @@ from stepwell.runtime.telemetry import Metrics
 _MODULES = [workflows, steps, waits, diagnostics, workflow_outputs, deliveries, events, uploads, artifact_routes]
 _MODULES += [providers, usage, system, manual]
 HANDLERS = tuple(each for module in _MODULES for each in vars(module).values() if isinstance(each, HTTPRouteHandler))
-_METHODS = frozenset(HTTPMethod)
+_MAX_PATH = 200
+_PARAMETERS = re.compile(r"(\{\w+\})")
 
 
 class WebPages(Protocol):
@@ -131,22 +128,14 @@ def build_api(
                 AccessControl(verifier, signed_urls, tickets, cookies, clock, lambda: services.availability.draining),
             )
         ],
-        before_send=[_start_hook(metrics, services.admission, cross_origin)],
-        exception_handlers=_exception_handlers(),
+        before_send=[start_hook(metrics, services.admission, cross_origin)],
+        exception_handlers=_EXCEPTION_HANDLERS,
         template_config=pages.templates if pages else None,
         request_max_body_size=MAX_BODY_BYTES,
         lifespan=list(lifespan),
         openapi_config=None,
         logging_config=None,
     )
-
-
-def _exception_handlers() -> ExceptionHandlersMap:
-    return {
-        **problems.HANDLERS,
-        NotFoundException: on_no_route,
-        MethodNotAllowedException: wrong_method_handler(operations()),
-    }
 
 
 @cache
@@ -158,7 +147,7 @@ def _parsed_handlers(dependencies: frozenset[str], pages: tuple[HTTPRouteHandler
     """
     provided = {name: Provide(_always(name), sync_to_thread=False) for name in dependencies}
     router = Router("/", route_handlers=(), dependencies=provided)
-    handlers = (*options_handlers(operations()), *HANDLERS, *pages)
+    handlers = (*_options_handlers(operations()), *HANDLERS, *pages)
     for handler in handlers:
         handler.owner = router
         _ = handler.signature_model
@@ -194,36 +183,79 @@ def _always(value: Any) -> Callable[[], Any]:
     return provide
 
 
-def _start_hook(
-    metrics: Metrics, admission: WorkflowAdmission, cross_origin: CrossOrigin | None
-) -> Callable[[Message, Scope], Any]:
-    """Return a hook that counts responses when they start, and adds the headers about the whole service:
-    `RateLimit`, `Preference-Applied` and those of CORS.
+def _options_handlers(operations: Iterable[Operation]) -> Iterator[HTTPRouteHandler]:
+    """Yield an OPTIONS handler for each path of *operations*.
 
-    A middleware wouldn't see requests that routing refuses.
+    Register them before the operations. Otherwise Litestar adds its own, which allow the methods of one operation only.
     """
-    # By route, method and status. Finding a metric by its labels takes longer than counting.
-    cache: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
+    operations = list(operations)
+    methods: dict[str, set[str]] = {}
+    patch_types: dict[str, dict[str, str]] = {}
+    for operation in operations:
+        methods.setdefault(operation.route_path, {"OPTIONS"}).update(operation.methods)
+        if operation.method == "PATCH":
+            patch_types[operation.route_path] = {"Accept-Patch": ", ".join(operation.body_types)}  # RFC 5789
+    for path, allowed in methods.items():
+        headers = {"Allow": ", ".join(sorted(allowed))} | patch_types.get(path, {})
+        yield _options_handler(path, headers, [each for each in operations if each.route_path == path])
 
-    def metrics_of(key: tuple[str, str, int]) -> tuple[Counter, Histogram]:
-        if key not in cache:
-            cache[key] = metrics.requests.labels(*key), metrics.latency.labels(*key[:2])
-        return cache[key]
 
-    async def on_send(message: Message, scope: Scope) -> None:
-        if message["type"] != "http.response.start":
-            return
-        # Only templates and known methods, so that callers can't create time series.
-        route = scope.get("path_template") or "unmatched"
-        method = str(scope.get("method"))
-        requests, latency = metrics_of((route, method if method in _METHODS else "other", message["status"]))
-        requests.inc()
-        if BEGAN in scope["state"]:
-            latency.observe(perf_counter() - scope["state"][BEGAN])
-        add_rate_limit(message, scope, admission)
-        report_handling(message, scope)
-        if cross_origin is not None:
-            cross_origin.add_headers(message, scope)
-        protect_secret_url(message, scope)
+def _options_handler(path: str, headers: dict[str, str], operations: Sequence[Operation]) -> HTTPRouteHandler:
+    @route(path, http_method=HttpMethod.OPTIONS, status_code=204, include_in_schema=False)
+    async def options(request: ApiRequest) -> Response[None]:
+        return Response(None, status_code=204, headers=headers | _shared_route(request, operations))
 
-    return on_send
+    return options
+
+
+def _on_wrong_method(request: ApiRequest, error: MethodNotAllowedException) -> Response[object]:
+    """Answer a request with a method that its path doesn't allow."""
+    if shared := _shared_route(request, operations()):
+        error.headers = shared
+    return problems.on_http_exception(request, error)
+
+
+def _shared_route(request: ApiRequest, operations: Sequence[Operation]) -> dict[str, str]:
+    """Return the header Allow of a path whose route serves operations of several paths; else nothing."""
+    path = request.scope["path"]
+    if any(_matches(each.path, path) for each in operations if "{" not in each.path):
+        return {}
+    sharing = [each for each in operations if each.served_at]
+    for shared in sharing:
+        if _matches(shared.path, path):
+            # If the parameter may contain slashes, the whole rest of the path may be its value, too.
+            both = (
+                _methods_at(shared.served_at, operations) if WITH_SLASHES.intersection(shared.path_parameters) else ()
+            )
+            return {"Allow": ", ".join(sorted({"OPTIONS", *both, *shared.methods}))}
+    for shared in sharing:
+        if _matches(shared.served_at, path):
+            return {"Allow": ", ".join(sorted({"OPTIONS", *_methods_at(shared.served_at, operations)}))}
+    return {}
+
+
+def _methods_at(path: str, operations: Sequence[Operation]) -> set[str]:
+    return {method for each in operations if each.path == path for method in each.methods}
+
+
+def _matches(template: str, path: str) -> bool:
+    pattern = "".join(
+        ".+" if part[1:-1] in WITH_SLASHES else "[^/]+" if part.startswith("{") else re.escape(part)
+        for part in _PARAMETERS.split(template.rstrip("/"))
+    )
+    return re.fullmatch(f"{pattern}/?", path) is not None
+
+
+def _on_no_route(request: ApiRequest, _error: NotFoundException) -> Response[object]:
+    """Answer 404 for a path that doesn't exist, and 204 for a preflight or `OPTIONS *`, which is about the server."""
+    path = (request.scope.get("raw_path") or b"").decode("latin-1")
+    if is_preflight(request.scope) or (request.method == "OPTIONS" and path == "*"):
+        return Response(None, status_code=204)
+    return problems.path_not_found(request, f"No route: {request.method} {path[:_MAX_PATH]}. /schema lists all routes.")
+
+
+_EXCEPTION_HANDLERS: ExceptionHandlersMap = {
+    **problems.HANDLERS,
+    NotFoundException: _on_no_route,
+    MethodNotAllowedException: _on_wrong_method,
+}

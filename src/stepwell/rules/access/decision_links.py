@@ -5,7 +5,7 @@ What must hold:
   that waits again has another one. It survives pause and resume, which leave the wait as it is.
 - A link is valid for the time to live of signed URLs, and at least until its wait times out. If the wait has no limit,
   neither has the link. So the link of a wait is always the same, whenever it is shown.
-- The signed text is in the query, under a name that `secret_urls` and the log know.
+- The signed text is in the query, under a name that `api.routes.middleware` and the log know.
 """
 
 from datetime import datetime, timedelta
