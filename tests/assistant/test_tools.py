@@ -16,7 +16,7 @@ from PIL import Image as Picture
 from providers.image_files import file_of, gradient
 from stepwell.client import AsyncStepwell, Unavailable
 from stepwell.contract.scopes import Permission
-from stepwell.mcp import in_process_transport
+from stepwell.mcp import http_exchange
 from stepwell.mcp.file_tools import MAX_FILES, MAX_IMAGES, MAX_IMAGES_BYTES
 from stepwell.mcp.shortening import MAX_BYTES
 from stepwell.testing.one_task import in_one_task
@@ -227,7 +227,7 @@ async def test_a_workflow_whose_answers_are_too_large_is_shown_without_its_steps
 async def test_a_workflow_whose_explanation_is_too_large_is_shown_without_it(
     acme: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(in_process_transport, "MAX_ANSWER_BYTES", 20_000)
+    monkeypatch.setattr(http_exchange, "MAX_ANSWER_BYTES", 20_000)
     steps = [{"id": f"step-{number}", "task_type": "PASSTHROUGH"} for number in range(200)]
     read = await call(acme, "get_workflow", workflow_id=await submitted(acme, *steps, start=False))
     assert (read["workflow"]["status"], read["shortened"]) == ("PENDING", True)

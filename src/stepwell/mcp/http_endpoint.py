@@ -74,14 +74,12 @@ def build_endpoint(app: ASGIApp, origins: Collection[str]) -> HTTPRouteHandler:
         http_exchange: Any = await to_thread.run_sync(import_module, "stepwell.mcp.http_exchange")
         answer = await http_exchange.answer_message(
             partial(_call, app, resources_of(request.scope)),
-            http_exchange.Exchange(
-                scope=request.scope,
-                message=message,
-                token=_token_of(request.scope),
-                scopes=request.user.permissions,
-                reserve=_reserve(request),
-                stopping=partial(_stopping, request, services),
-            ),
+            request.scope,
+            message,
+            token=_token_of(request.scope),
+            scopes=request.user.permissions,
+            reserve=_reserve(request),
+            stopping=partial(_stopping, request, services),
         )
         media_type = answer.header(b"content-type") or JSON_TYPE
         return Response(answer.body, status_code=answer.status, media_type=media_type)

@@ -1,54 +1,158 @@
 """One exchange over streamable HTTP: the SDK gets a message of one request, and answers with JSON.
 
-Each exchange has a server of its own, so there is no state between requests, and any replica answers any request.
+Each exchange has a server of its own, so there is no state between requests, and any replica answers any request. Its
+tools send their requests to the ASGI app in the same process. The API checks the token, the tenant and the limits of
+such a request as of any other.
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable, Collection
 from typing import Any, Final
 
+import httpx
 from litestar.types import ASGIApp, Scope
 from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
-from msgspec import Struct
 
 from stepwell.client import AsyncStepwell
 from stepwell.mcp.assistant_server import build_server
-from stepwell.mcp.collected_response import CollectedResponse
-from stepwell.mcp.in_process_transport import InProcessTransport
 from stepwell.mcp.service_access import ServiceAccess
+from stepwell.mcp.tool import AnswerTooLarge, ToolFailed
 from stepwell.runtime.asgi_scope import http_scope
 
 _CLIENT_S: Final = 60.0
 _URL: Final = "http://stepwell"  # of the API in this process; a public URL may have a path that only proxies know
+MAX_ANSWER_BYTES: Final = 2 * 1024 * 1024
+"""Decoding it takes 20 ms, during which nothing else runs."""
+_FREE_BYTES: Final = 64 * 1024
+_TOO_LARGE: Final = (
+    f"The service's answer has more than {MAX_ANSWER_BYTES // 1024**2} MiB, which is too much for an assistant. Ask "
+    "for less, or let the user use the API or the command line."
+)
 
 
-class Exchange(Struct, frozen=True):
-    """A message with the head *scope* of its request, and who sent it. `ServiceAccess` explains the rest."""
+class CollectedResponse:
+    """The response of an ASGI app to a request with the body *body*, collected as it is sent.
 
-    scope: Scope
-    message: bytes
-    token: str
-    scopes: Collection[str]
-    reserve: Callable[[int], Awaitable[object]]
-    stopping: Callable[[], Awaitable[object]]
+    `receive` and `send` are what the app is called with.
+    """
+
+    def __init__(self, body: bytes) -> None:
+        self._request_body: bytes | None = body
+        self._parts: list[bytes] = []
+        self._ended = asyncio.Event()
+        self.status = 0
+        self.headers: list[tuple[bytes, bytes]] = []
+
+    @property
+    def body(self) -> bytes:
+        return b"".join(self._parts)
+
+    def header(self, name: bytes) -> str | None:
+        """Return the first header *name*, which is in lower case."""
+        return next((value.decode("latin-1") for key, value in self.headers if key.lower() == name), None)
+
+    async def receive(self) -> Any:
+        """Return the request, then a disconnect once the response is complete."""
+        if self._request_body is None:
+            await self._ended.wait()
+            return {"type": "http.disconnect"}
+        body, self._request_body = self._request_body, None
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    async def send(self, message: Any) -> None:
+        """Take a part of the response."""
+        if message["type"] == "http.response.start":
+            self.status, self.headers = message["status"], list(message["headers"])
+        elif message["type"] == "http.response.body":
+            await self._add(message.get("body", b""))
+            if not message.get("more_body", False):
+                self._ended.set()
+
+    async def _add(self, part: bytes) -> None:
+        self._parts.append(part)
 
 
-async def answer_message(app: ASGIApp, exchange: Exchange) -> CollectedResponse:
-    """Return the answer to a message. Its tools call *app*, the API, with the caller's own token."""
-    transport = InProcessTransport(app, exchange.reserve)
-    # The assistant repeats what fails, so that no call takes long.
-    token = exchange.token or ""  # never that of the server's environment
-    async with AsyncStepwell(_URL, token=token, timeout_s=_CLIENT_S, retry_s=0, transport=transport) as client:
-        access = ServiceAccess(
-            client,
-            exchange.scopes,
-            local_files=False,
-            reserve=exchange.reserve,
-            stopping=exchange.stopping,
+class _BoundedResponse(CollectedResponse):
+    """A response of bounded size. `failure` is the reason why it isn't whole, if any."""
+
+    def __init__(self, body: bytes, make_room: Callable[[], Awaitable[object]]) -> None:
+        super().__init__(body)
+        self._make_room = make_room
+        self._size = 0
+        self.failure: ToolFailed | None = None
+
+    async def _add(self, part: bytes) -> None:
+        if self.failure is not None:
+            return
+        before, self._size = self._size, self._size + len(part)
+        # The app would take an exception for a failure of its own.
+        if self._size > MAX_ANSWER_BYTES:
+            self._fail(AnswerTooLarge(_TOO_LARGE, self.header(b"location")))
+            return
+        if before <= _FREE_BYTES < self._size:
+            try:
+                await self._make_room()
+            except ToolFailed as error:
+                self._fail(error)
+                return
+        await super()._add(part)
+
+    def _fail(self, error: ToolFailed) -> None:
+        self.failure = error
+        self._parts.clear()
+
+
+class InProcessTransport(httpx.AsyncBaseTransport):
+    """A transport to *app* for requests one after the other. Raises `AnswerTooLarge`.
+
+    `httpx.ASGITransport` would collect answers of any size.
+
+    *reserve* waits for memory for an answer. It is called once, because one answer is held at a time.
+    """
+
+    def __init__(self, app: ASGIApp, reserve: Callable[[int], Awaitable[object]]) -> None:
+        self._app, self._reserve = app, reserve
+        self._has_room = False
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        url = request.url
+        response = _BoundedResponse(await request.aread(), self._make_room)
+        scope: Any = http_scope(
+            request.method, url.raw_path, request.headers.raw, scheme=url.scheme, server=(url.host, url.port)
         )
+        await self._app(scope, response.receive, response.send)
+        if response.failure is not None:
+            raise response.failure
+        return httpx.Response(response.status, headers=response.headers, content=response.body, request=request)
+
+    async def _make_room(self) -> None:
+        if not self._has_room:
+            await self._reserve(MAX_ANSWER_BYTES)
+            self._has_room = True
+
+
+async def answer_message(
+    app: ASGIApp,
+    scope: Scope,
+    message: bytes,
+    *,
+    token: str,
+    scopes: Collection[str],
+    reserve: Callable[[int], Awaitable[object]],
+    stopping: Callable[[], Awaitable[object]],
+) -> CollectedResponse:
+    """Return the answer to a *message* with the head *scope* of its request. Its tools call *app*, the API.
+
+    They do so with the caller's own *token*. `ServiceAccess` explains the rest.
+    """
+    transport = InProcessTransport(app, reserve)
+    # The assistant repeats what fails, so that no call takes long.
+    async with AsyncStepwell(_URL, token=token, timeout_s=_CLIENT_S, retry_s=0, transport=transport) as client:
+        access = ServiceAccess(client, scopes, local_files=False, reserve=reserve, stopping=stopping)
         manager = StreamableHTTPSessionManager(build_server(access), json_response=True, stateless=True)
-        response = CollectedResponse(exchange.message)
+        response = CollectedResponse(message)
         async with manager.run():
-            await manager.handle_request(_scope_for_sdk(exchange.scope), response.receive, response.send)
+            await manager.handle_request(_scope_for_sdk(scope), response.receive, response.send)
     return response
 
 

@@ -5,8 +5,8 @@ What must hold:
   Until then, it can become a 503.
 - A client that accepts less than `PIECE_BYTES` in `PROGRESS_S` is cut off, and the answer's bytes are free.
 - A smaller answer is passed on as it is: it costs nothing but a comparison.
-- A URL with a secret (a signature, a stream ticket or a sign-in code) expires. So a browser must not pass it on to the next
-  page, and no cache may store its answer.
+- A URL with a secret (a signature, a stream ticket or a sign-in code) expires. So a browser must not pass it on to the
+  next page, and no cache may store its answer.
 
 Answers without a caller, like the manual's pages, are the same bytes for everybody. So they reserve nothing.
 """
