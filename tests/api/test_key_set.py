@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, rsa
 
-from stepwell.api.auth.key_set import MAX_KEYS, InvalidKeySet, parse_key_set
+from stepwell.api.auth.token_keys import MAX_KEYS, InvalidKeySet, parse_key_set
 from stepwell.outbound.key_set_client import KeySetClient, KeySetUnavailable
 from support.emulators.base import Fault, Reply
 from support.emulators.key_server import FETCH, KeyServer, public_jwk

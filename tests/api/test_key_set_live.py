@@ -12,7 +12,7 @@ import jwt
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from stepwell.api.auth.key_set import FETCH_PAUSE_S, FRESH_S
+from stepwell.api.auth.token_keys import FETCH_PAUSE_S, FRESH_S
 from stepwell.testing import ManualClock, MemoryDatabase
 from support.emulators.base import Fault, Reply
 from support.emulators.key_server import FETCH, KeyServer, public_jwk

@@ -10,9 +10,8 @@ from msgspec import Struct
 
 from stepwell.api.auth.authentication import TokenVerifier
 from stepwell.api.auth.claims import ClaimRules
-from stepwell.api.auth.key_set import FetchedKeys
 from stepwell.api.auth.session_cookies import SessionCookies
-from stepwell.api.auth.token_keys import FixedKey, TokenKeys
+from stepwell.api.auth.token_keys import FetchedKeys, FixedKey, TokenKeys
 from stepwell.api.requests.connection_limits import ConnectionLimits
 from stepwell.api.routes.all_routes import build_api, build_cross_origin
 from stepwell.app.construction import Engine, ProcessInfo, Stores, Webhooks, build_engine, build_webhooks, open_stores
