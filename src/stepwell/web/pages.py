@@ -4,7 +4,7 @@ from collections.abc import Collection
 from functools import cache
 from http import HTTPStatus
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 from urllib.parse import quote
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -18,18 +18,17 @@ from msgspec import Struct, json
 from stepwell import __version__
 from stepwell.api.auth.authentication import Principal
 from stepwell.api.auth.dependencies import ApiRequest
+from stepwell.api.routes.all_routes import WebPages
 from stepwell.contract.scopes import allowed_by
 from stepwell.examples import read_examples
 from stepwell.ports.clock import Clock
 from stepwell.rules.access.attempt_limit import AttemptLimit
 from stepwell.web.decision_page import HANDLERS as DECISION_HANDLERS
 from stepwell.web.decision_page import decision_page_limits
-from stepwell.web.page_headers import PAGE_HEADERS
 from stepwell.web.sign_in import HANDLERS as SIGN_IN_HANDLERS
-from stepwell.web.sign_in import SignInContext, redirect_to_sign_in
+from stepwell.web.sign_in import PAGE_HEADERS, SignInContext, SignInContextDep, redirect_to_sign_in
 from stepwell.web.sign_in_service import SignInService
 from stepwell.web.static_files import static_file, static_files
-from stepwell.web.viewer import Viewers, ViewersDep
 
 _TEMPLATES: Final = Path(__file__).parent / "templates"
 
@@ -111,7 +110,7 @@ def template_config(providers: Collection[str]) -> TemplateConfig[JinjaTemplateE
     return TemplateConfig(instance=JinjaTemplateEngine.from_environment(environment))
 
 
-def render_view(view: View, viewer: Principal, request: ApiRequest) -> Template:
+def _render_view(view: View, viewer: Principal, request: ApiRequest) -> Template:
     """Return the shell of *view* for *viewer*. The scripts read what they need from its `data-` attributes."""
     workflow_id = str(request.path_params.get("workflow_id", ""))
     context = {
@@ -130,11 +129,9 @@ def render_view(view: View, viewer: Principal, request: ApiRequest) -> Template:
 
 def _page(view: View) -> HTTPRouteHandler:
     @route(view.path, http_method=[HttpMethod.GET, HttpMethod.HEAD], name=f"ui_{view.name}", include_in_schema=False)
-    async def page(request: ApiRequest, viewers: ViewersDep) -> Template | Response[bytes]:
-        viewer = await viewers.find(request)
-        if viewer is None:
-            return redirect_to_sign_in(request)
-        return render_view(view, viewer, request)
+    async def page(request: ApiRequest, sign_in_context: SignInContextDep) -> Template | Response[bytes]:
+        viewer = await sign_in_context.service.viewer(request.scope)
+        return redirect_to_sign_in(request) if viewer is None else _render_view(view, viewer, request)
 
     return page
 
@@ -148,17 +145,8 @@ async def no_such_page() -> Template:
 HANDLERS: Final = (static_file, *SIGN_IN_HANDLERS, *DECISION_HANDLERS, *map(_page, VIEWS), no_such_page)
 
 
-class Pages(Struct, frozen=True):
-    """The parts of the pages that `build_api` serves: handlers, their dependencies, and the templates."""
-
-    handlers: tuple[HTTPRouteHandler, ...]
-    dependencies: dict[str, Any]
-    templates: TemplateConfig[JinjaTemplateEngine]
-
-
-def build_pages(sign_in: SignInService, clock: Clock, providers: Collection[str]) -> Pages:
+def build_pages(sign_in: SignInService, clock: Clock, providers: Collection[str]) -> WebPages:
     """Return the pages. *sign_in* says who looks at them. *providers* are those that are configured."""
     context = SignInContext(sign_in, AttemptLimit(), clock)
-    viewers = Viewers(sign_in.verifier, sign_in.cookies)
-    dependencies = {"viewers": viewers, "sign_in_context": context, "decision_limits": decision_page_limits()}
-    return Pages(HANDLERS, dependencies, template_config(providers))
+    dependencies = {"sign_in_context": context, "decision_limits": decision_page_limits()}
+    return WebPages(HANDLERS, dependencies, template_config(providers))

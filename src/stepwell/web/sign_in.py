@@ -1,4 +1,4 @@
-"""The pages of sign-in and sign-out.
+"""The pages of sign-in and sign-out, and the headers of all pages.
 
 What must hold:
 - Only a page of this service can sign a user in or out by a form: the browser must say so. A URL that signs in works at
@@ -31,9 +31,22 @@ from stepwell.ports.clock import Clock
 from stepwell.rules.access.attempt_limit import AttemptLimit
 from stepwell.rules.access.request_origin import RequestOrigin
 from stepwell.rules.access.sessions import FIRST_PAGE, SIGN_IN, SIGN_IN_URLS, SIGN_OUT, page_path
-from stepwell.web.page_headers import PAGE_HEADERS
 from stepwell.web.sign_in_service import CodeRefused, SignInService, sign_in_path_to
 
+# That of all pages: it allows what this service serves, and no inline code.
+_POLICY: Final = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; media-src 'self' blob:; "
+    "connect-src 'self'; worker-src 'self'; manifest-src 'self'; base-uri 'none'; form-action 'self'; "
+    "frame-ancestors 'none'"
+)
+PAGE_HEADERS: Final = {
+    "Content-Security-Policy": _POLICY,
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    # A page shows who is signed in.
+    "Cache-Control": "private, no-store",
+}
 _MAX_FORM_BYTES: Final = 32 * 1024  # a token or a code has at most a quarter of it
 _MAX_FIELDS: Final = 16
 # Without it, the next user of the browser could go back to files: going back, browsers don't ask for them again.

@@ -16,9 +16,11 @@ from typing import Final
 from urllib.parse import quote
 from uuid import uuid4
 
-from stepwell.api.auth.authentication import Principal, TokenVerifier
+from litestar.types import Scope
+
+from stepwell.api.auth.authentication import Principal, TokenVerifier, bearer_token, principal_of
 from stepwell.api.auth.session_cookies import SessionCookies
-from stepwell.basics.errors import InvalidToken, TooManyRequests
+from stepwell.basics.errors import InvalidToken, TooManyRequests, Unauthenticated
 from stepwell.basics.tenancy import TenantScope
 from stepwell.contract.scopes import SCOPES
 from stepwell.ports.clock import Clock
@@ -43,7 +45,7 @@ class CodeRefused(Exception):
 
 
 class SignInService:
-    """Begins sessions, and makes the codes for one-time URLs."""
+    """Begins sessions, finds those of viewers, and makes the codes for one-time URLs."""
 
     def __init__(
         self, verifier: TokenVerifier, cookies: SessionCookies, secret: bytes, sign_ins: SignIns, clock: Clock
@@ -51,6 +53,20 @@ class SignInService:
         self.verifier, self.cookies = verifier, cookies
         self._codes, self._sign_ins, self._clock = SignInCodes(secret), sign_ins, clock
         self._waiting = Counter[TenantScope]()
+
+    async def viewer(self, scope: Scope) -> Principal | None:
+        """Return who asks for a page: the holder of the bearer token, or else the user whose session the cookie names.
+
+        None without a valid one. A link to a page works from anywhere, so the origin of the request doesn't matter.
+        Raises `Unavailable`.
+        """
+        try:
+            if (token := bearer_token(scope)) is not None:
+                return await self.verifier.verify_fetching_keys(token)
+        except Unauthenticated:
+            return None
+        session = await self.cookies.session(scope)
+        return None if session is None else principal_of(session)
 
     async def begin_by_token(self, token: str) -> Session:
         """Return a new session for the holder of *token*.

@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager
 from functools import cache
-from typing import Any, Protocol
+from typing import Any
 
 from litestar import HttpMethod, Litestar, Response, Router, route
 from litestar.di import Provide
@@ -15,6 +15,7 @@ from litestar.exceptions import MethodNotAllowedException, NotFoundException
 from litestar.handlers import HTTPRouteHandler
 from litestar.template import TemplateConfig
 from litestar.types import ExceptionHandlersMap
+from msgspec import Struct
 
 from stepwell import __version__
 from stepwell.api.auth.authentication import AccessControl, TokenVerifier
@@ -62,15 +63,12 @@ _MAX_PATH = 200
 _PARAMETERS = re.compile(r"(\{\w+\})")
 
 
-class WebPages(Protocol):
+class WebPages(Struct, frozen=True):
     """The web page: its handlers, the dependencies that only they have, and its templates."""
 
-    @property
-    def handlers(self) -> tuple[HTTPRouteHandler, ...]: ...
-    @property
-    def dependencies(self) -> dict[str, Any]: ...
-    @property
-    def templates(self) -> TemplateConfig[Any]: ...
+    handlers: tuple[HTTPRouteHandler, ...]
+    dependencies: dict[str, Any]
+    templates: TemplateConfig[Any]
 
 
 Lifespan = Callable[[Litestar], AbstractAsyncContextManager[None]] | AbstractAsyncContextManager[None]
