@@ -26,7 +26,7 @@ from stepwell.api.requests.body_buffers import BodyTooLarge, reserve_memory
 from stepwell.api.requests.operations import JSON_TYPE, Operation, endpoint
 from stepwell.api.requests.request_bodies import read_body, read_head, read_json
 from stepwell.api.requests.request_resources import RequestResources, resources_of, set_outer
-from stepwell.api.responses.prefer_wait import cancel_on_disconnect
+from stepwell.api.responses.streamed_answers import cancel_on_disconnect
 from stepwell.basics.errors import Fault, Forbidden, InvalidRequest, NeverFits, Unavailable
 from stepwell.basics.strict_json.value_count import most_values
 from stepwell.contract.scopes import Permission
@@ -96,7 +96,7 @@ async def refuse_without_sdk() -> None:
 async def _stopping(request: ApiRequest, services: Services) -> None:
     """Return when the service stops, or when the client has disconnected."""
     async with create_task_group() as group:
-        group.start_soon(cancel_on_disconnect, request, group.cancel_scope, name="client of a waiting call")
+        group.start_soon(cancel_on_disconnect, request.receive, group.cancel_scope, name="client of a waiting call")
         while not services.availability.draining:  # noqa: ASYNC110 - few calls wait, so they may poll
             await sleep(_STOPPING_S)
         group.cancel_scope.cancel()

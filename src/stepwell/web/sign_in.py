@@ -178,7 +178,8 @@ def _redirect(path: str, cookie: str | None = None) -> Response[bytes]:
 
 def _opened_by_user(request: ApiRequest) -> bool:
     """Return whether the browser says that the user has opened the URL, and neither a page nor itself ahead."""
-    return header_value(request, "sec-fetch-site") == "none" and not any(header_value(request, name) for name in _AHEAD)
+    scope = request.scope
+    return header_value(scope, "sec-fetch-site") == "none" and not any(header_value(scope, name) for name in _AHEAD)
 
 
 HANDLERS: Final = (sign_in_page, sign_in, sign_out, create_sign_in_url)

@@ -20,7 +20,7 @@ from typing import Final
 
 from litestar.types import Message, Scope, Send
 
-from stepwell.api.requests.headers import values_of
+from stepwell.api.requests.headers import header_value
 from stepwell.basics.client_address import is_loopback_host, parse_address
 from stepwell.basics.errors import Forbidden, Unauthenticated, Unavailable
 from stepwell.basics.urls import split_url
@@ -136,8 +136,8 @@ class SessionCookies:
 
     def origin(self, scope: Scope) -> RequestOrigin:
         """Return whether a page of this service makes the request of *scope*."""
-        own = {self._origin, f"{scope['scheme']}://{values_of(scope, 'host')}"}
-        return request_origin(values_of(scope, "sec-fetch-site"), values_of(scope, "origin"), own)
+        own = {self._origin, f"{scope['scheme']}://{header_value(scope, 'host')}"}
+        return request_origin(header_value(scope, "sec-fetch-site"), header_value(scope, "origin"), own)
 
     def set(self, scope: Scope, session: Session) -> str:
         """Return the value of `Set-Cookie` that begins *session*."""
@@ -192,7 +192,7 @@ class SessionCookies:
         """Return whether the session's cookie is accepted at the host that the request names."""
         if self._public_host is None:
             return True
-        host = split_url(f"//{values_of(scope, 'host') or ''}").host
+        host = split_url(f"//{header_value(scope, 'host') or ''}").host
         return host is not None and (_as_browsers_write(host) == self._public_host or is_loopback_host(host))
 
     def _other_host(self) -> str:

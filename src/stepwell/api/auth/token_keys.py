@@ -76,7 +76,7 @@ class TokenKeys(Protocol):
         """Call *callback* whenever the keys have changed. Tokens must be verified again then."""
 
 
-class FixedKey(TokenKeys):
+class FixedKey:
     """One configured key: a shared secret, or a public key as PEM. The algorithm in a token's header is ignored.
 
     Raises `ValueError` if *key* doesn't fit the algorithm or is too short.
@@ -87,6 +87,18 @@ class FixedKey(TokenKeys):
 
     def key_for(self, _token: str) -> VerificationKey:
         return self._key
+
+    def note_use(self) -> None:
+        pass
+
+    async def refresh(self) -> None:
+        pass
+
+    async def run(self) -> None:
+        pass
+
+    def on_change(self, callback: Callable[[], None]) -> None:
+        pass
 
 
 def parse_key(key: Any, algorithm: str) -> Any:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from litestar.types import HTTPResponseStartEvent, Scope
 
-from stepwell.api.requests.headers import APPLIED, PREFER, values_of
+from stepwell.api.requests.headers import APPLIED, PREFER, header_value
 from stepwell.api.requests.operations import OPT_KEY, Operation
 from stepwell.api.requests.request_resources import resources_of
 from stepwell.basics.strict_json.normalise import Handling
@@ -32,7 +32,7 @@ class Preferences(NamedTuple):
 
 def preferences_of(scope: Scope) -> Preferences:
     """Return the preferences of a request. Of several that contradict each other, the first counts."""
-    header = values_of(scope, PREFER)
+    header = header_value(scope, PREFER)
     if header is None:
         return Preferences()
     wait_s: int | None = None

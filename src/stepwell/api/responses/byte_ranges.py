@@ -45,9 +45,9 @@ def requested_range(request: ApiRequest, size: int, etag: str) -> ByteRange | No
 
     Raises `RangeNotSatisfiable`.
     """
-    value = header_value(request, RANGE)
+    value = header_value(request.scope, RANGE)
     match = None if value is None else _ONE_RANGE.fullmatch(value.strip(" \t"))
-    if match is None or not size or header_value(request, IF_RANGE) not in (None, etag):
+    if match is None or not size or header_value(request.scope, IF_RANGE) not in (None, etag):
         return None
     first, last = (_number(text) for text in match.groups())
     if first is None:

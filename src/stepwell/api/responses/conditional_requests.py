@@ -107,7 +107,7 @@ async def not_modified_workflow(
 
     *parts* are those that the full response would contain. Raises `NotFound`.
     """
-    if header_value(request, IF_NONE_MATCH) is None:
+    if header_value(request.scope, IF_NONE_MATCH) is None:
         return None
     tag = workflow_etag(await services.reads.version(request.user.scope, workflow_id), parts)
     return not_modified(request, {**headers, ETAG: tag})
@@ -134,7 +134,7 @@ async def digest(data: bytes) -> bytes:
 
 def _is_known(request: ApiRequest, tag: str) -> bool:
     """Return whether `If-None-Match` names *tag*, by the weak comparison."""
-    value = header_value(request, IF_NONE_MATCH)
+    value = header_value(request.scope, IF_NONE_MATCH)
     if value is None:
         return False
     return value.strip() == "*" or tag in {f'"{opaque}"' for _, opaque in _TAG.findall(value)}
@@ -145,7 +145,7 @@ def _matched_versions(request: ApiRequest) -> frozenset[Version] | None:
 
     All forms of a workflow (with steps, without, dry run) name the same version.
     """
-    value = header_value(request, IF_MATCH)
+    value = header_value(request.scope, IF_MATCH)
     if value is None or value.strip() == "*":
         return None
     versions = [version_of(opaque) for weak, opaque in _TAG.findall(value) if not weak]

@@ -77,7 +77,7 @@ def idempotent(rebuild: Rebuild) -> Callable[[Effect], Callable[..., Awaitable[A
 
 def idempotency_key(request: ApiRequest) -> str | None:
     """Return the key of the request; None if it has none. Raises `InvalidRequest` for a malformed one."""
-    value = header_value(request, IDEMPOTENCY_KEY)
+    value = header_value(request.scope, IDEMPOTENCY_KEY)
     if value is None:
         return None
     value = value.strip(" \t")

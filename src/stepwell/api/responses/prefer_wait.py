@@ -3,14 +3,14 @@
 from collections.abc import Sequence
 from uuid import UUID
 
-from anyio import CancelScope, create_task_group
+from anyio import create_task_group
 
 from stepwell.api.auth.dependencies import ApiRequest
 from stepwell.api.requests.headers import APPLIED, NO_HEADERS, Headers
 from stepwell.api.requests.preferences import preferences_of
 from stepwell.api.requests.request_resources import resources_of
 from stepwell.api.responses.conditional_requests import workflow_answer
-from stepwell.api.responses.streamed_answers import Answer
+from stepwell.api.responses.streamed_answers import Answer, cancel_on_disconnect
 from stepwell.basics.errors import StepwellError, Unavailable
 from stepwell.contract.problems import DefinitionWarning
 from stepwell.engine.service import Services
@@ -62,7 +62,7 @@ async def _wait(request: ApiRequest, services: Services, workflow_id: UUID, seco
     failure: StepwellError | None = None
     ended = False
     async with create_task_group() as group:
-        group.start_soon(cancel_on_disconnect, request, group.cancel_scope, name="client of a waiting request")
+        group.start_soon(cancel_on_disconnect, request.receive, group.cancel_scope, name="client of a waiting request")
         try:
             await services.completion.until_terminal(request.user.scope, workflow_id, seconds)
         except StepwellError as error:  # kept, because the group would wrap it in an ExceptionGroup
@@ -74,10 +74,3 @@ async def _wait(request: ApiRequest, services: Services, workflow_id: UUID, seco
         raise failure
     if not ended:
         raise Unavailable("the caller has gone")
-
-
-async def cancel_on_disconnect(request: ApiRequest, wait: CancelScope) -> None:
-    """Cancel *wait* when the client disconnects. The body must have been read."""
-    while (await request.receive())["type"] != "http.disconnect":
-        pass
-    wait.cancel()

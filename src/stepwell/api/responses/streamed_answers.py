@@ -365,7 +365,7 @@ async def _send_body(send: Send, body: AsyncIterator[bytes]) -> None:
 
 
 async def cancel_on_disconnect(receive: Receive, response: anyio.CancelScope) -> None:
-    """Cancel the response when the client has closed the connection."""
+    """Cancel the response when the client has closed the connection. The body must have been read."""
     while (await receive())["type"] != "http.disconnect":
         pass
     response.cancel()

@@ -10,13 +10,12 @@ from stepwell.api.auth.authentication import Principal
 from stepwell.api.auth.claims import LEEWAY_S
 from stepwell.api.auth.dependencies import ApiRequest, ClockDep, ServicesDep, SessionCookiesDep, TicketsDep
 from stepwell.api.auth.session_cookies import SessionCookies
-from stepwell.api.requests.headers import IF_NONE_MATCH
+from stepwell.api.requests.headers import IF_NONE_MATCH, prefers
 from stepwell.api.requests.operations import Content, NoQuery, Operation, endpoint
 from stepwell.api.requests.query_parameters import TICKET_PARAMETER, EventsQuery, FeedQuery, parse_id, parse_query
 from stepwell.api.requests.request_bodies import read_struct
 from stepwell.api.requests.request_resources import resources_of
 from stepwell.api.responses.conditional_requests import respond_unless_known
-from stepwell.api.responses.content_negotiation import prefers
 from stepwell.api.responses.serializers import event_to_public
 from stepwell.api.responses.sse import MEDIA_TYPE, StreamBounds, event_stream, frame
 from stepwell.basics.errors import Fault, InvalidRequest
@@ -118,7 +117,7 @@ async def list_events(
     workflow_id = parse_id(request.path_params["workflow_id"], "workflow")
     query = parse_query(request.scope["query_string"], EventsQuery, others=TICKET_PARAMETER)
     scope, subscriptions = request.user.scope, services.subscriptions
-    if prefers(request.headers.getall("accept", []), MEDIA_TYPE):
+    if prefers(request.scope, MEDIA_TYPE):
         after = _last_event_id(request)
         resources = resources_of(request.scope)
         await resources.count_for_owner()
@@ -138,7 +137,7 @@ async def list_all_events(
     scope, filter_ = request.user.scope, _filter(query)
     cursors = subscriptions.cursors
     after = None if query.cursor is UNSET else _parse_cursor(cursors, query.cursor, "query", "cursor")
-    if prefers(request.headers.getall("accept", []), MEDIA_TYPE):
+    if prefers(request.scope, MEDIA_TYPE):
         if last := request.headers.get(LAST_EVENT_ID):
             after = _parse_cursor(cursors, last, "header", LAST_EVENT_ID)
         opening = subscriptions.follow_all(scope, filter_, after, query.delay_s)

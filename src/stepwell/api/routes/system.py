@@ -7,8 +7,8 @@ from msgspec import structs
 
 from stepwell import __version__
 from stepwell.api.auth.dependencies import ApiRequest, DescriptionDep, MetricsDep, ServicesDep
+from stepwell.api.requests.headers import prefers
 from stepwell.api.requests.operations import Content, Operation, endpoint
-from stepwell.api.responses.content_negotiation import prefers
 from stepwell.api.responses.page_style import page_answer
 from stepwell.basics.errors import Unavailable
 from stepwell.contract.system import Health, Root
@@ -81,7 +81,7 @@ SCHEMA_ALIAS = structs.replace(SCHEMA, path="/openapi.json", id="schema_alias", 
 @endpoint(ROOT)
 async def root(request: ApiRequest) -> Response[Any]:
     headers = {"Vary": "Accept"}
-    if prefers(request.headers.getall("accept", []), "text/html"):
+    if prefers(request.scope, "text/html"):
         return Response(b"", status_code=307, headers={**headers, "Location": WEB_PAGE})
     return Response(Root(version=__version__), headers=headers)
 
