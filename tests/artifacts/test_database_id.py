@@ -8,8 +8,7 @@ from uuid import uuid4
 import asyncpg
 import pytest
 
-from stepwell.artifacts.database_id import ID_FILE, ForeignStore
-from stepwell.artifacts.store_setup import StorageRefused, open_storage
+from stepwell.artifacts.store_setup import ID_FILE, ForeignStore, StorageRefused, open_storage
 from stepwell.settings import Settings
 from support.emulators.s3 import KEY_ID, SECRET_KEY, S3Server
 from support.service.live_service import running_service

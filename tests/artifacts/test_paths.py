@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from stepwell.artifacts.staged_paths import parse_stored_path
+from stepwell.artifacts.disk import parse_stored_path
 from stepwell.artifacts.store import ObstoreArtifacts
 from stepwell.basics.artifacts import parse_artifact_path
 from stepwell.basics.errors import ArtifactError, ArtifactGone

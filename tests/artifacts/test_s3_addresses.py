@@ -17,8 +17,7 @@ from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 from msgspec.structs import replace
 
-from stepwell.artifacts.presigned_put import presigned_put
-from stepwell.artifacts.s3 import Bucket
+from stepwell.artifacts.s3 import Bucket, presigned_put
 from stepwell.artifacts.store import ObstoreArtifacts
 from support.emulators.s3 import KEY_ID, REGION, SECRET_KEY, S3Server
 

@@ -5,6 +5,7 @@ All methods block, so callers run them in a thread.
 
 import hashlib
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -14,10 +15,21 @@ from pathlib import Path
 from typing import IO, cast
 from uuid import uuid4
 
-from stepwell.artifacts.staged_paths import parse_stored_path
-from stepwell.basics.artifacts import ARTIFACTS_ROOT, ArtifactPath
+from stepwell.basics.artifacts import ARTIFACT_NAME, ARTIFACTS_ROOT, ArtifactPath, parse_artifact_path
 
+# Stepwell's own staged file, and obstore's staging of any file ("name#1").
+_STAGED_NAME = re.compile(rf"\.part-[0-9a-f]{{32}}(?:#[0-9]{{1,9}})?|{ARTIFACT_NAME}#[0-9]{{1,9}}")
 _BUFFER = 1 << 18  # bytes
+
+
+def parse_stored_path(path: str) -> ArtifactPath | None:
+    """Return the parts of *path*, or None if it is neither an artifact's nor a staged file's."""
+    if (whole := parse_artifact_path(path)) is not None:
+        return whole
+    folder, _, name = path.rpartition("/")
+    if _STAGED_NAME.fullmatch(name) is None or (target := parse_artifact_path(f"{folder}/x")) is None:
+        return None
+    return target._replace(name=name)
 
 
 class Disk:

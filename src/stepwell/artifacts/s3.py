@@ -15,6 +15,9 @@ from stepwell.basics.urls import split_url
 
 if TYPE_CHECKING:
     from obstore.store import ClientConfig, RetryConfig, S3Config, S3Credential
+import hashlib
+import hmac
+from urllib.parse import parse_qsl, quote, urlencode
 
 PART = 8 * 1024 * 1024  # bytes; a larger file is uploaded in parts of this size
 PARTS_AT_ONCE = 4
@@ -27,6 +30,7 @@ _RETRIES: "RetryConfig" = {
 }
 # With one of these variables, the environment decides the endpoint and the style of its URLs.
 _ENDPOINTS = ("AWS_ENDPOINT", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3")
+_SIGNED_HEADERS = "content-length;host"
 
 
 class Bucket(Struct, frozen=True, kw_only=True):
@@ -103,3 +107,31 @@ class Bucket(Struct, frozen=True, kw_only=True):
 def media_type(name: str) -> str:
     """Return the media type for signed URLs. It follows from the name, and is never one that may contain scripts."""
     return media_type_of(name) or "application/octet-stream"
+
+
+def presigned_put(get_url: str, size: int, secret_access_key: str) -> str:
+    """Return a URL of a bucket to which anyone can PUT one file of *size* bytes.
+
+    obstore signs no headers. So this signs again what obstore has signed, with the header Content-Length. S3 refuses a
+    request with another size. https://docs.aws.amazon.com/AmazonS3/latest/API/sigv4-query-string-auth.html
+
+    *get_url* is a signed URL to GET the same file, by the key of *secret_access_key*. It has the address of the
+    bucket, the time, and how long the URL is valid.
+    """
+    parameters = dict(parse_qsl(split_url(get_url).query))
+    del parameters["X-Amz-Signature"]
+    parameters["X-Amz-SignedHeaders"] = _SIGNED_HEADERS
+    query = urlencode(sorted(parameters.items()), quote_via=quote, safe="-_.~")
+    address = get_url.partition("?")[0]
+    host, slash, path = address.partition("://")[2].partition("/")
+    headers = f"content-length:{size}\nhost:{host}\n"
+    request = "\n".join(["PUT", slash + path, query, headers, _SIGNED_HEADERS, "UNSIGNED-PAYLOAD"])
+    scope = parameters["X-Amz-Credential"].partition("/")[2]
+    text = "\n".join(
+        ["AWS4-HMAC-SHA256", parameters["X-Amz-Date"], scope, hashlib.sha256(request.encode()).hexdigest()]
+    )
+    key = f"AWS4{secret_access_key}".encode()
+    for part in scope.split("/"):
+        key = hmac.digest(key, part.encode(), hashlib.sha256)
+    signature = hmac.digest(key, text.encode(), hashlib.sha256).hex()
+    return f"{address}?{query}&X-Amz-Signature={signature}"

@@ -15,10 +15,9 @@ from obstore import sign_async
 from obstore.exceptions import BaseError
 from obstore.store import LocalStore, MemoryStore, ObjectStore, S3Store
 
-from stepwell.artifacts.disk import Disk, read_measured
+from stepwell.artifacts.disk import Disk, parse_stored_path, read_measured
 from stepwell.artifacts.obstore_errors import FAULTS, is_full, is_local, is_missing, panics_as_exceptions, reason
 from stepwell.artifacts.s3 import PART, PARTS_AT_ONCE, Bucket, media_type
-from stepwell.artifacts.staged_paths import parse_stored_path
 from stepwell.basics.artifacts import ARTIFACTS_ROOT, ArtifactPath, parse_artifact_path, preview_paths
 from stepwell.basics.errors import ArtifactError, ArtifactGone, NoRoomForArtifact, StepwellError
 from stepwell.contract.tasks import Output

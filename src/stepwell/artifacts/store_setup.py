@@ -1,14 +1,19 @@
-"""Opens the artifact store that the settings name: a folder or a bucket."""
+"""The store of output files that the settings name: a folder or a bucket, and the database that it belongs to.
+
+What must hold:
+- A store is used by one database only. Otherwise a sweep for one database would delete the files of the other.
+- Processes of one database use one store. A process whose folder isn't the one of the others would lose their files.
+"""
 
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import Final
+from uuid import UUID
 
 import structlog
 from msgspec import Struct
 
-from stepwell.artifacts.database_id import ForeignStore, StoreIdentity
-from stepwell.artifacts.presigned_put import presigned_put
-from stepwell.artifacts.s3 import Bucket
+from stepwell.artifacts.s3 import Bucket, presigned_put
 from stepwell.artifacts.store import ObstoreArtifacts, OnFull, ignore, start_runtime
 from stepwell.basics.artifacts import ARTIFACTS_ROOT
 from stepwell.basics.errors import ArtifactError
@@ -16,7 +21,55 @@ from stepwell.ports.artifacts import Artifacts
 from stepwell.ports.processes import Installation, InstallationRecord
 from stepwell.settings import Settings
 
+ID_FILE: Final = "media/.database-id"
 log = structlog.get_logger()
+
+
+class ForeignStore(Exception):
+    """The store belongs to another database, or isn't the one of the other processes. The message is one line."""
+
+
+class StoreIdentity(Struct, frozen=True):
+    """An open store, whose file with the id can be read and written. *place* names the store in messages.
+
+    *folder* is its folder; None for a bucket.
+    """
+
+    store: ObstoreArtifacts
+    place: str
+    folder: Path | None = None
+
+    async def bind(self, database_id: UUID, *, must_exist: bool) -> None:
+        """Check that the store belongs to the database. A store without the file gets one.
+
+        With *must_exist*, such a store is refused. Raises `ForeignStore` and `ArtifactError`.
+        """
+        own = str(database_id)
+        found = await self.store.read_id(ID_FILE)
+        if found is None:
+            if must_exist:
+                raise ForeignStore(self._not_shared(own))
+            found = await self.store.write_id(ID_FILE, own)
+        if found != own:
+            raise ForeignStore(
+                f"cannot use {self.place}: it belongs to another database ({found}, not {own}): give each database a "
+                f"store of its own, or delete {self._file} if this database alone uses the store"
+            )
+
+    async def read(self) -> str | None:
+        """Return the id of the database that the store belongs to; None if it has none. Raises `ArtifactError`."""
+        return await self.store.read_id(ID_FILE)
+
+    @property
+    def _file(self) -> str:
+        return ID_FILE if self.folder is None else str(self.folder / ID_FILE)
+
+    def _not_shared(self, own: str) -> str:
+        return (
+            f"cannot use {self.place}: it isn't the folder that this database's processes share, because it lacks "
+            f"{ID_FILE}: mount the shared folder there; after a move to a new folder, copy all files to it, or write "
+            f"{own} to {self._file}"
+        )
 
 
 class StorageRefused(Exception):

@@ -18,8 +18,8 @@ from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoReque
 from msgspec.structs import replace
 from werkzeug.serving import make_server
 
-from stepwell.artifacts.database_id import ID_FILE
 from stepwell.artifacts.s3 import Bucket
+from stepwell.artifacts.store_setup import ID_FILE
 
 REGION = "us-east-1"
 KEY_ID, SECRET_KEY = "AKIATHEIDOFAKEYCANARY", "the-secret/of+a+key-canary"
