@@ -11,7 +11,7 @@ from anyio import to_thread
 from msgspec.structs import replace
 
 from executors.test_celery_messages_to_workers import MESSAGE
-from stepwell.executors.worker_loop import WorkerLoop
+from stepwell.executors.celery import WorkerLoop
 from stepwell.providers.celery.messages import encode
 from support.processes.celery_workers import RedisServer
 from support.service.installed_settings import read_settings

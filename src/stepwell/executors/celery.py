@@ -1,11 +1,16 @@
-"""The Celery app of the workers: `celery -A stepwell.executors.celery:app`. `stepwell worker` starts a worker of it.
+"""The Celery app of the workers, and the event loop that runs its attempts.
 
-The app is an ordinary one: Celery's options, and tools such as `inspect` and Flower, work. It reads the settings of the
-environment when Celery first needs its configuration.
+`celery -A stepwell.executors.celery:app` or `stepwell worker` starts a worker. The app is an ordinary one: Celery's
+options, and tools such as `inspect` and Flower, work. It reads the settings of the environment when Celery first needs
+its configuration.
 """
 
+import asyncio
 import os
+import threading
 import time
+from concurrent.futures import Future
+from contextlib import AsyncExitStack
 from typing import Any
 
 import structlog
@@ -15,15 +20,80 @@ from celery.signals import worker_process_shutdown
 from celery.states import SUCCESS
 
 from stepwell.definition.provider_descriptors import InvalidProviders
-from stepwell.executors.worker_loop import WorkerLoop
+from stepwell.executors.attempt_executor import AttemptExecutor
+from stepwell.executors.worker_resources import SharedResources, open_records
 from stepwell.providers.celery.configuration import worker_configuration
 from stepwell.providers.celery.messages import ATTEMPT_TASK, PROBE_TASK, ReportedError, ResultMessage, encode
 from stepwell.providers.installed_providers import installed_providers
 from stepwell.settings import InvalidSettings, Settings, read_settings
 
+_START_S = 60.0
+_END_ATTEMPTS_S = 3.0  # a cancel waits for it, though the step may block the loop
+_JOIN_S = 5.0
 log = structlog.get_logger()
-
 _START_AGAIN_S = 1.0
+
+
+class WorkerLoop:
+    """Runs attempts in the event loop of this process. It is made after the fork, because threads don't survive one.
+
+    The loop runs at once. The first attempt opens the artifact store and the providers, once it has its job.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._started: Future[tuple[asyncio.AbstractEventLoop, AttemptExecutor, asyncio.Event]] = Future()
+        self._attempts: set[asyncio.Task[bool]] = set()
+        # A daemon, so that a step that blocks the loop can't keep the process from its end.
+        self._thread = threading.Thread(target=self._run, name="stepwell", daemon=True)
+        self._thread.start()
+
+    def execute(self, job_id: str, text: object, worker: str) -> "Future[bool]":
+        """Begin an attempt. See `AttemptExecutor.execute`. Raises the error of a start that failed."""
+        loop, executor, _ = self._started.result(_START_S)
+        return asyncio.run_coroutine_threadsafe(self._execute(executor, job_id, text, worker), loop)
+
+    def has_claim(self, job_id: str) -> bool:
+        """See `AttemptExecutor.has_claim`."""
+        return self._started.done() and self._started.result()[1].has_claim(job_id)
+
+    def close(self) -> None:
+        """Cancel the attempts, close the resources, and wait until the thread has ended."""
+        self._started.add_done_callback(_stop)
+        self._thread.join(_JOIN_S)
+
+    async def _execute(self, executor: AttemptExecutor, job_id: str, text: object, worker: str) -> bool:
+        task = asyncio.current_task()
+        assert task is not None
+        self._attempts.add(task)
+        task.add_done_callback(self._attempts.discard)
+        return await executor.execute(job_id, text, worker)
+
+    def _run(self) -> None:
+        try:
+            asyncio.run(self._serve())
+        except BaseException as error:  # noqa: BLE001 - raised by `execute`
+            if not self._started.done():
+                self._started.set_exception(error)
+
+    async def _serve(self) -> None:
+        async with AsyncExitStack() as stack:
+            executor = AttemptExecutor(open_records(self._settings, stack), SharedResources(self._settings, stack).get)
+            stopped = asyncio.Event()
+            self._started.set_result((asyncio.get_running_loop(), executor, stopped))
+            await stopped.wait()
+            for attempt in self._attempts:
+                attempt.cancel()
+            if self._attempts:
+                await asyncio.wait(self._attempts, timeout=_END_ATTEMPTS_S)
+
+
+def _stop(started: "Future[tuple[asyncio.AbstractEventLoop, AttemptExecutor, asyncio.Event]]") -> None:
+    if started.exception() is None:
+        loop, _, stopped = started.result()
+        if not loop.is_closed():
+            loop.call_soon_threadsafe(stopped.set)
+
 
 app = Celery("stepwell", set_as_current=False)
 _loops: dict[int, WorkerLoop] = {}  # by process: a fork has none yet
