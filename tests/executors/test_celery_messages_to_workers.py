@@ -10,7 +10,7 @@ from executors.conftest import Workshop
 from stepwell.contract.enums import ProviderType, TaskType
 from stepwell.providers.celery.job_records import JobPhase, read_result, result_key
 from stepwell.providers.celery.messages import VERSION, AttemptMessage, ReportedError, ResultMessage, decode, encode
-from stepwell.providers.celery.publisher import Publisher
+from stepwell.providers.celery.worker_queues import Publisher
 from support.processes.stepwell_process import until
 
 MESSAGE = AttemptMessage(

@@ -8,7 +8,7 @@ import pytest
 from executors.conftest import Workshop
 from executors.test_celery_steps import note
 from stepwell.basics.setting_values import TaskQueues
-from stepwell.providers.celery import publisher
+from stepwell.providers.celery import worker_queues
 from support.processes.celery_workers import RedisServer, free_port, running_worker
 from support.providers.ledger import LedgerProvider
 from support.service.live_service import running_service
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.extended
 async def test_a_step_that_waits_for_the_broker_is_done_after_a_restart(
     dsn: str, tmp_path: Path, workshop: Workshop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(publisher, "_CALL_S", 1.0)
+    monkeypatch.setattr(worker_queues, "_CALL_S", 1.0)
     (tmp_path / "broker").mkdir()
     broker = RedisServer(tmp_path / "broker", free_port())
     settings: dict[str, Any] = {
