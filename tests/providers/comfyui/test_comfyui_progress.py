@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from stepwell.providers.comfyui.job_progress import News, Watch
+from stepwell.providers.comfyui.progress_socket import News, Watch
 
 NODES = frozenset({"1", "2", "3", "4"})
 RUNNING = {"state": "running", "value": 1, "max": 2}

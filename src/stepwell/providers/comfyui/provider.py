@@ -35,7 +35,6 @@ from stepwell.ports.providers import (
 )
 from stepwell.providers.comfyui.client import MARK, ComfyUiServer, Entry, SharedConnection
 from stepwell.providers.comfyui.descriptor import COMFYUI, ComfyUiSettings
-from stepwell.providers.comfyui.job_progress import News, Watch
 from stepwell.providers.comfyui.lenient_json import lacks_output, node_words
 from stepwell.providers.comfyui.node_graph import (
     fill_graph,
@@ -48,6 +47,7 @@ from stepwell.providers.comfyui.node_graph import (
     uses_input,
 )
 from stepwell.providers.comfyui.outputs import store_outputs
+from stepwell.providers.comfyui.progress_socket import News, Watch
 from stepwell.providers.shared.credentials import Credentials
 from stepwell.providers.shared.provider_api import as_call_failed
 from stepwell.providers.shared.setup import ProviderSetup
