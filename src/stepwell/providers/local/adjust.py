@@ -3,8 +3,7 @@
 import numpy as np
 from PIL import Image, ImageEnhance
 
-from stepwell.providers.local.rendered_file import RenderedFile, png_file
-from stepwell.providers.local.values import Inputs, number
+from stepwell.providers.local.rendering import Inputs, RenderedFile, number, png_file
 from stepwell.providers.shared import images
 
 _KNEE = 0.0031308  # the sRGB curve is linear below, and a power above

@@ -3,8 +3,7 @@
 import numpy as np
 from PIL import Image, ImageFilter
 
-from stepwell.providers.local.rendered_file import RenderedFile, png_file
-from stepwell.providers.local.values import Inputs, colour, number
+from stepwell.providers.local.rendering import Inputs, RenderedFile, colour, number, png_file
 from stepwell.providers.shared import images
 
 _TOLERANCE = 32  # levels

@@ -7,8 +7,7 @@ import numpy as np
 from PIL import Image, ImageChops, ImageStat
 
 from stepwell.outbound.sanitise import invalid_input
-from stepwell.providers.local.rendered_file import RenderedFile, png_file
-from stepwell.providers.local.values import Inputs, integer, number, text
+from stepwell.providers.local.rendering import Inputs, RenderedFile, integer, number, png_file, text
 from stepwell.providers.shared import images
 
 _TRANSFER = 0.4  # the share by which colours move towards the references'

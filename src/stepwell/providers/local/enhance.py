@@ -2,8 +2,7 @@
 
 from PIL import Image, ImageChops, ImageFilter
 
-from stepwell.providers.local.rendered_file import RenderedFile, png_file
-from stepwell.providers.local.values import Inputs, number
+from stepwell.providers.local.rendering import Inputs, RenderedFile, number, png_file
 from stepwell.providers.shared import images
 
 _MEDIAN = ImageFilter.MedianFilter(3)

@@ -14,8 +14,7 @@ from PIL import Image
 
 from stepwell.outbound.sanitise import invalid_input
 from stepwell.providers.local.palette import Palette, palette, stream, word_colour, words
-from stepwell.providers.local.rendered_file import RenderedFile, png_file
-from stepwell.providers.local.values import Inputs, integer, number, text
+from stepwell.providers.local.rendering import Inputs, RenderedFile, integer, number, png_file, text
 from stepwell.providers.shared import images
 
 _MAX_SIDE = 8192

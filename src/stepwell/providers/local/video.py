@@ -1,15 +1,19 @@
-"""VIDEO_GENERATION: a camera moves over the image. The file is an animated WebP, which every browser plays."""
+"""VIDEO_GENERATION: a camera moves over the image. The file is an animated WebP, which every browser plays.
+
+It isn't written by Pillow, because that merges frames that look alike, so that a video of a plain image would have too
+few frames, and because it keeps all frames in memory. The format: developers.google.com/speed/webp/docs/riff_container
+"""
 
 import io
-from collections.abc import Iterator
+import struct
+from collections.abc import Iterable, Iterator
 from functools import partial
+from typing import IO, NamedTuple
 
 from PIL import Image
 
 from stepwell.basics.errors import AttemptError
-from stepwell.providers.local.rendered_file import RenderedFile
-from stepwell.providers.local.values import Inputs, choice, integer, number
-from stepwell.providers.local.webp import Frame, write_animation
+from stepwell.providers.local.rendering import Inputs, RenderedFile, choice, integer, number
 from stepwell.providers.shared import images
 
 MOTIONS = ("zoom_in", "zoom_out", "pan_left", "pan_right", "pan_up", "pan_down")
@@ -19,6 +23,8 @@ _DEFAULT_SIDE = 512
 _MAX_SIDE = 2048
 _TRAVEL = 0.2  # the share of the image that the camera moves across
 _QUALITY = 80
+_HAS_ANIMATION = 0x02
+_HEADER = 12  # bytes of a WebP file: "RIFF", size, "WEBP"
 
 
 def animate(inputs: Inputs, files: images.Files, _seed: int) -> RenderedFile:
@@ -98,3 +104,33 @@ def _encode(frame: Image.Image) -> bytes:
     target = io.BytesIO()
     frame.save(target, "WEBP", quality=_QUALITY, method=2)
     return target.getvalue()
+
+
+class Frame(NamedTuple):
+    """A simple lossy WebP file without transparency, and the duration for which it is shown."""
+
+    file: bytes
+    milliseconds: int
+
+
+def write_animation(size: tuple[int, int], frames: Iterable[Frame], target: IO[bytes]) -> None:
+    """Write a video of *frames*, all of *size* (width, height in pixels), that repeats endlessly."""
+    width, height = size
+    target.write(b"RIFF" + bytes(4) + b"WEBP")
+    target.write(_chunk(b"VP8X", struct.pack("<I", _HAS_ANIMATION) + _int24(width - 1) + _int24(height - 1)))
+    target.write(_chunk(b"ANIM", struct.pack("<IH", 0xFFFFFFFF, 0)))
+    for frame in frames:
+        place = _int24(0) * 2 + _int24(width - 1) + _int24(height - 1)
+        target.write(_chunk(b"ANMF", place + _int24(frame.milliseconds) + b"\x02" + frame.file[_HEADER:]))
+    end = target.tell()
+    target.seek(4)
+    target.write(struct.pack("<I", end - 8))
+    target.seek(end)
+
+
+def _chunk(kind: bytes, data: bytes) -> bytes:
+    return kind + struct.pack("<I", len(data)) + data + b"\0" * (len(data) % 2)
+
+
+def _int24(value: int) -> bytes:
+    return value.to_bytes(3, "little")

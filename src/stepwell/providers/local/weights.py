@@ -13,7 +13,7 @@ from typing import NamedTuple, TypeAlias
 from stepwell.basics.errors import AttemptError
 from stepwell.ports.providers import LIGHT, WorkWeight
 from stepwell.providers.local import editing, enhance, generation, video
-from stepwell.providers.local.values import Inputs, number
+from stepwell.providers.local.rendering import Inputs, number
 from stepwell.providers.shared import images
 from stepwell.providers.shared.images import Header
 

@@ -11,7 +11,7 @@ from stepwell.basics.errors import AttemptError
 from stepwell.contract.enums import TaskType
 from stepwell.outbound.sanitise import invalid_input, sanitised
 from stepwell.providers.local import adjust, background, editing, enhance, generation, video, weights
-from stepwell.providers.local.rendered_file import RenderedFile
+from stepwell.providers.local.rendering import RenderedFile
 from stepwell.providers.local.weights import Weigh, weigh_work
 from stepwell.providers.shared.images import Files
 

@@ -1,15 +1,17 @@
-"""Reads inputs with checks.
+"""What rendering functions share: the checks of their inputs, and the output file.
 
 Values that come by mappings are checked here only, and a bad one must not crash a worker.
 """
 
 import math
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import IO, Any, NamedTuple
 
-from PIL import ImageColor
+from PIL import Image, ImageColor
 
 from stepwell.outbound.sanitise import invalid_input
+from stepwell.providers.shared import images
 
 Inputs = Mapping[str, Any]
 
@@ -64,3 +66,16 @@ def colour(inputs: Inputs, field: str, default: str) -> tuple[int, int, int, int
     except (ValueError, TypeError) as error:
         raise invalid_input(field, "must be a colour: #rgb, #rrggbb, #rrggbbaa or a name") from error
     return red, green, blue, alpha
+
+
+class RenderedFile(NamedTuple):
+    """The output. `write` writes the file piece by piece. `result` has the members of the step's result about it."""
+
+    write: Callable[[IO[bytes]], None]
+    result: dict[str, Any]
+
+
+def png_file(image: Image.Image, **more: object) -> RenderedFile:
+    """Return *image* as PNG, with its size in the result."""
+    facts = {"width": image.width, "height": image.height, "format": "PNG"}
+    return RenderedFile(partial(images.write_png, image), facts | more)
