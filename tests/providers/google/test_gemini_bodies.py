@@ -12,8 +12,8 @@ from stepwell.ports.providers import Attempt, Blob, Request
 from stepwell.providers.google.gemini import GeminiProvider
 from stepwell.providers.google.provider import GoogleProvider
 from stepwell.providers.google.vertex import VertexProvider
-from stepwell.providers.shared.chat_messages import MAX_IMAGES
 from stepwell.providers.shared.credentials import Credentials
+from stepwell.providers.shared.refusals import MAX_IMAGES
 from support.emulators.google import picture
 from support.providers.attempt_io import MemoryIO
 

@@ -15,10 +15,10 @@ from stepwell.contract.enums import ProviderType
 from stepwell.outbound.http_client import origin_of
 from stepwell.ports.providers import Attempt, AttemptIO, CancelAnswer, Finished, Job, JobState, Request
 from stepwell.providers.google.answers import refuses_api_key
+from stepwell.providers.google.bodies import omni_body
 from stepwell.providers.google.descriptors import GEMINI, GeminiSettings
 from stepwell.providers.google.interactions import Interactions
 from stepwell.providers.google.models import Family, family_of
-from stepwell.providers.google.predictions import omni_body
 from stepwell.providers.google.provider import GoogleProvider
 from stepwell.providers.google.session import MAX_ANSWER, GoogleSession, ModelTerms
 from stepwell.providers.google.video_operations import VideoOperation

@@ -1,31 +1,82 @@
-"""The bodies of generateContent: text and images in, text or an image out.
+"""The request bodies for Google's models.
 
-https://ai.google.dev/api/generate-content. A JSON schema is sent as `responseJsonSchema`. `width` and `height` of an
-image only select the nearest aspect ratio that all image models support. Its size is `imageConfig.imageSize` in
-`provider_config.parameters` ("1K", "2K", "4K"); REFINE selects one that the image fits into after `upscale_factor`. An
-image request has the step's seed, although some models ignore it. A text request has a seed only if the inputs have.
+generateContent: https://ai.google.dev/api/generate-content. A JSON schema is sent as `responseJsonSchema`. `width` and
+`height` of an image only select the nearest aspect ratio that all image models support. Its size is
+`imageConfig.imageSize` in `provider_config.parameters` ("1K", "2K", "4K"); REFINE selects one that the image fits into
+after `upscale_factor`. An image request has the step's seed, although some models ignore it. A text request has a seed
+only if the inputs have.
+
+predict (Imagen): https://docs.cloud.google.com/vertex-ai/generative-ai/docs/model-reference/imagen-api. It accepts a
+seed only without a watermark, and only on VERTEX. predictLongRunning (Veo):
+https://docs.cloud.google.com/vertex-ai/generative-ai/docs/model-reference/veo-video-generation, and
+https://ai.google.dev/gemini-api/docs/video for the Gemini API, which documents no seed and no number of samples.
+Interactions that make a video (Omni): https://ai.google.dev/gemini-api/docs/omni.
+
+The aspect ratio of a video is 16:9 or 9:16, whichever is nearer to `width` and `height`, or to the first image. A video
+from Veo lasts 4, 6 or 8 seconds, from Omni 3 to 10. `motion` becomes part of the prompt. `fps` isn't sent, because no
+model accepts it.
 """
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Container, Mapping, Sequence
 from typing import Any
 
 from stepwell.contract.enums import TaskType
 from stepwell.definition.mapping.task_configs import without_nulls
 from stepwell.outbound.sanitise import invalid_input
 from stepwell.ports.providers import Attempt, AttemptIO
-from stepwell.providers.google.aspect_ratios import IMAGE_RATIOS, nearest_ratio
 from stepwell.providers.google.instructions import instruction, other_images
 from stepwell.providers.google.media import InputImage, image_input
 from stepwell.providers.google.models import parameters
-from stepwell.providers.shared.chat_messages import check_image_count
-from stepwell.providers.shared.refusals import input_refusal
+from stepwell.providers.shared.refusals import check_image_count, input_refusal
 
+# The ratios in https://ai.google.dev/gemini-api/docs/image-generation that all Gemini image models support.
+IMAGE_RATIOS = ("1:1", "2:3", "3:2", "3:4", "4:3", "4:5", "5:4", "9:16", "16:9", "21:9")
+# https://docs.cloud.google.com/vertex-ai/generative-ai/docs/model-reference/imagen-api
+IMAGEN_RATIOS = ("1:1", "3:4", "4:3", "9:16", "16:9")
+# https://ai.google.dev/gemini-api/docs/video
+VIDEO_RATIOS = ("16:9", "9:16")
 _ROLES = {"user": "user", "assistant": "model", "model": "model"}
 _SYSTEM_ROLES = frozenset({"system", "developer"})
 _SEEDS = 2**31  # an int32
 _SIZES = ((1024, "1K"), (2048, "2K"))
 _MAX_SIZE = "4K"
 _CONTENT = "expected text, or a list of text and image_url items"
+_VEO_SECONDS, _OMNI_SECONDS = (4, 6, 8), tuple(range(3, 11))
+_SECONDS = 4  # the default
+_VEO_SEEDS = 2**32
+
+
+def nearest_ratio(
+    inputs: Mapping[str, Any], supported: Sequence[str], sides: tuple[int, int] | None = None
+) -> str | None:
+    """Return the ratio nearest to `width` and `height`, or to *sides* if one is missing; None without either."""
+    input_sides = tuple(_side(inputs, field) for field in ("width", "height") if field in inputs)
+    width, height = input_sides if len(input_sides) == 2 else sides or (0, 0)  # noqa: PLR2004 - width and height
+    if not (width and height):
+        return None
+    wanted = math.log(width / height)
+    return min(supported, key=lambda name: abs(_log(name) - wanted))
+
+
+def nearest_seconds(inputs: Mapping[str, Any], supported: Sequence[int], default: int) -> int:
+    """Return the length nearest to `duration_s`; of two that are equally near, the shorter one, which costs less."""
+    seconds = inputs.get("duration_s", default)
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float):
+        raise invalid_input("duration_s", "expected a number of seconds")
+    return min(supported, key=lambda length: (abs(length - seconds), length))
+
+
+def _side(inputs: Mapping[str, Any], field: str) -> int:
+    value = inputs[field]
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise invalid_input(field, "expected a number of pixels")
+    return value
+
+
+def _log(name: str) -> float:
+    across, _, down = name.partition(":")
+    return math.log(int(across) / int(down))
 
 
 def seed_of(inputs: Mapping[str, Any], default: int, below: int = _SEEDS) -> int:
@@ -161,3 +212,67 @@ def _items(message: Mapping[str, Any], place: int) -> list[tuple[str, str]]:
 async def _part(item: tuple[str, str], field: str, io: AttemptIO) -> dict[str, Any]:
     kind, value = item
     return {"text": value} if kind == "text" else (await image_input(value, f"{field}.image_url", io)).inline
+
+
+def imagen_body(attempt: Attempt, *, seeded: bool) -> dict[str, Any]:
+    """Return the body for Imagen. *seeded*: the API accepts a seed. Raises `AttemptError` for what Imagen can't do."""
+    inputs = without_nulls(attempt.inputs)
+    check_imagen(inputs)
+    own: dict[str, Any] = {"sampleCount": 1, "includeRaiReason": True}
+    if aspect_ratio := nearest_ratio(inputs, IMAGEN_RATIOS):
+        own["aspectRatio"] = aspect_ratio
+    if seeded:
+        own |= {"seed": seed_of(inputs, attempt.seed), "addWatermark": False}
+    return {"instances": [{"prompt": image_prompt(inputs)}], "parameters": parameters(attempt.provider_config, own)}
+
+
+def check_imagen(inputs: Container[str]) -> None:
+    """Raise `Refusal` if *inputs* names one that Imagen doesn't support."""
+    if "reference_image_url" in inputs:
+        raise input_refusal("reference_image_url", why="Imagen accepts no images; a Gemini image model does")
+
+
+async def veo_body(attempt: Attempt, io: AttemptIO, *, seeded: bool) -> dict[str, Any]:
+    """Return the body for Veo. *seeded*: the API accepts a seed and a number of samples."""
+    inputs = without_nulls(attempt.inputs)
+    first, prompt = await _first_image(inputs, io), _video_prompt(inputs)
+    own: dict[str, Any] = {"durationSeconds": nearest_seconds(inputs, _VEO_SECONDS, _SECONDS)}
+    if aspect_ratio := nearest_ratio(inputs, VIDEO_RATIOS, first.sides if first else None):
+        own["aspectRatio"] = aspect_ratio
+    if seeded:
+        own |= {"seed": seed_of(inputs, attempt.seed, _VEO_SEEDS), "sampleCount": 1}
+    instance: dict[str, Any] = {"prompt": prompt} if prompt else {}
+    if first is not None:
+        instance["image"] = first.instance
+    return {"instances": [instance], "parameters": parameters(attempt.provider_config, own)}
+
+
+async def omni_body(attempt: Attempt, model: str, io: AttemptIO) -> dict[str, Any]:
+    """Return the body for Omni.
+
+    `provider_config.parameters`, for example {"resolution": "1080p"}, go into `response_format`.
+    """
+    inputs = without_nulls(attempt.inputs)
+    first, prompt = await _first_image(inputs, io), _video_prompt(inputs)
+    seconds = nearest_seconds(inputs, _OMNI_SECONDS, _SECONDS)
+    own: dict[str, Any] = {"type": "video", "delivery": "uri", "duration": f"{seconds}s"}
+    if aspect_ratio := nearest_ratio(inputs, VIDEO_RATIOS, first.sides if first else None):
+        own["aspect_ratio"] = aspect_ratio
+    images = [] if first is None else [{"type": "image", "data": first.text, "mime_type": first.media_type}]
+    return {
+        "model": model,
+        "input": [*images, {"type": "text", "text": prompt or "Bring this picture to life."}],
+        "background": True,
+        "response_format": parameters(attempt.provider_config, own),
+    }
+
+
+async def _first_image(inputs: Mapping[str, Any], io: AttemptIO) -> InputImage | None:
+    reference = inputs.get("base_image_url")
+    return None if reference is None else await image_input(reference, "base_image_url", io)
+
+
+def _video_prompt(inputs: Mapping[str, Any]) -> str:
+    motion = inputs.get("motion")
+    words = [str(inputs.get("prompt", ""))] + ([f"Camera: {str(motion).replace('_', ' ')}."] if motion else [])
+    return " ".join(word for word in words if word)
