@@ -12,8 +12,8 @@ from stepwell.basics.errors import AttemptError
 from stepwell.contract.enums import TaskType
 from stepwell.ports.providers import Blob
 from stepwell.providers.openai.provider import OpenAiProvider
-from stepwell.providers.shared.chat_messages import MAX_IMAGES
 from stepwell.providers.shared.credentials import Credentials
+from stepwell.providers.shared.refusals import MAX_IMAGES
 
 WEB, VIDEO = "https://a.example/b", "http://a.example/film"
 DATA = "data:image/png;base64,aGVsbG8="

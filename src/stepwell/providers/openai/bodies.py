@@ -23,13 +23,16 @@ and `parameters` may contain no URLs.
 """
 
 import re
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from functools import partial
 from typing import Any, TypeVar
 
 from msgspec import Struct, ValidationError, convert
 
+from stepwell.basics.errors import Fault
 from stepwell.contract.enums import TaskType
 from stepwell.contract.task_configs import (
+    CONFIGS,
     BackgroundFixConfig,
     BackgroundRemoveConfig,
     EditingConfig,
@@ -41,23 +44,28 @@ from stepwell.contract.task_configs import (
     VideoConfig,
 )
 from stepwell.definition.mapping.task_configs import without_nulls
+from stepwell.lifecycle.steps import KnownStep
 from stepwell.outbound.sanitise import invalid_input
 from stepwell.ports.providers import Attempt, AttemptIO
-from stepwell.providers.openai.addresses import chat_message, chat_reference
+from stepwell.providers.openai.addresses import chat_message, chat_reference, check_addresses
 from stepwell.providers.openai.images import SentImage, image_input, mask_input
 from stepwell.providers.openai.parameters import (
     DEFAULT_CHAT,
+    RESERVED,
     bare_name,
     image_size,
     model_of,
     parameters_of,
     video_seconds,
 )
-from stepwell.providers.openai.refusals import check_exact, check_unknown_inputs, check_weight, unknown_inputs
-from stepwell.providers.shared.chat_messages import check_image_count
+from stepwell.providers.shared.refusals import check_image_count, collect_refusals, input_refusal
 
+# Inputs that place or cut exactly, which an instruction in words can't.
+_EXACT = ("x", "y", "scale", "opacity", "crop", "rotate")
+_DEFAULTS = EditingConfig()
+_WEIGHT = "_lora_weight"
+_KNOWN_INPUTS = {task_type: frozenset({*kind.__struct_fields__, "prompt"}) for task_type, kind in CONFIGS.items()}
 Config = TypeVar("Config", bound=TaskConfig)
-
 PROMPTS: Mapping[TaskType, str] = {
     TaskType.EDITING: "Improve the light, the colours and the sharpness of this picture. Keep all that it shows.",
     TaskType.REFINE: "Render this picture again in a higher resolution, sharper and with finer detail. Change nothing "
@@ -77,6 +85,50 @@ _LIMITS = ("max_tokens", "max_completion_tokens")
 _REASONING_MODEL = re.compile(r"gpt-([5-9]|\d\d)|o\d")
 _NOT_IN_A_NAME = re.compile(r"[^A-Za-z0-9_-]")
 _MAX_NAME = 64
+
+
+def refusals(step: KnownStep, *, public: bool) -> Iterator[Fault]:
+    """Yield the faults of a step, which its body would refuse too. *public*: the server is OpenAI."""
+    task_type, config, inputs = step.task_type, step.provider_config, step.inputs
+    yield from collect_refusals(
+        partial(model_of, task_type, config),
+        lambda: check_unknown_inputs(unknown_inputs(task_type, inputs), parameters_of(config), public=public),
+    )
+    if task_type is TaskType.GENERATION:
+        yield from collect_refusals(*(partial(check_weight, name) for name in inputs if name.endswith(_WEIGHT)))
+    elif task_type is TaskType.EDITING:
+        yield from collect_refusals(*(partial(check_exact, name, inputs[name]) for name in _EXACT if name in inputs))
+    elif task_type is TaskType.LLM_INTERACTION:
+        yield from collect_refusals(partial(check_image_count, inputs.get("messages", ())))
+
+
+def check_weight(name: str) -> None:
+    """Raise `Refusal` if the input *name* is the weight of a LoRA."""
+    if name.endswith(_WEIGHT):
+        raise input_refusal(name, why="OPENAI takes no LoRAs", provider_fault=True)
+
+
+def check_exact(name: str, value: Any) -> None:
+    """Raise `Refusal` if an input of EDITING asks for something exact."""
+    if name in _EXACT and value != getattr(_DEFAULTS, name):
+        raise input_refusal(name, why="OPENAI can't place or crop exactly", provider_fault=True)
+
+
+def unknown_inputs(task_type: TaskType, inputs: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the inputs that aren't Stepwell's, without None values."""
+    known = _KNOWN_INPUTS[task_type]
+    return {name: value for name, value in without_nulls(inputs).items() if name not in known}
+
+
+def check_unknown_inputs(rest: Mapping[str, Any], parameters: Mapping[str, Any], *, public: bool) -> None:
+    """Raise `Refusal` for inputs that aren't Stepwell's, or `parameters`, that must not be sent.
+
+    *public*: they would be sent to OpenAI.
+    """
+    if (name := next((name for name in rest if name in RESERVED), None)) is not None:
+        raise input_refusal(name, why="OPENAI uses this name for a parameter of its own")
+    if not public:
+        check_addresses(rest, parameters)
 
 
 class _ImageRequest(Struct, frozen=True):

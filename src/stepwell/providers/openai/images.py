@@ -1,16 +1,22 @@
-"""Images sent to and received from OpenAI: their formats, masks, data URIs. Large ones are handled in a thread."""
+"""Images sent to and received from OpenAI: their formats, masks, data URIs, and requests with them as form data.
+
+Large images are handled in a thread.
+"""
 
 import io
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from anyio import to_thread
-from msgspec import Struct
+from msgspec import Struct, json
 from PIL import Image
 
 from stepwell.basics.data_uris import data_uri, decode_base64
+from stepwell.basics.strict_json.canonical import digest
 from stepwell.outbound.sanitise import invalid_input
 from stepwell.ports.providers import AttemptIO
 from stepwell.providers.shared import images
+from stepwell.providers.shared.form_data import Part, encode_form
 
 _KINDS: Mapping[str, tuple[str, str]] = {
     "PNG": ("png", "image/png"),
@@ -18,11 +24,10 @@ _KINDS: Mapping[str, tuple[str, str]] = {
     "WEBP": ("webp", "image/webp"),
     "GIF": ("gif", "image/gif"),
 }
-_ACCEPTED = (
-    "PNG",
-    "JPEG",
-    "WEBP",
-)  # as inputs: https://developers.openai.com/api/reference/resources/images/methods/edit
+# As inputs: https://developers.openai.com/api/reference/resources/images/methods/edit
+_ACCEPTED = ("PNG", "JPEG", "WEBP")
+FILES = frozenset({"image", "mask", "input_reference"})
+_EXTENSIONS = {"image/png": "png", "image/jpeg": "jpg", "image/webp": "webp"}
 
 
 class SentImage(Struct, frozen=True):
@@ -91,3 +96,25 @@ def _mask(data: bytes, field: str, size: tuple[int, int]) -> str:
     openai_mask = Image.new("RGBA", size, (0, 0, 0, 255))
     openai_mask.putalpha(light.resize(size).point([255 - level for level in range(256)]))
     return data_uri(images.png(openai_mask), "image/png")
+
+
+def form_body(body: Mapping[str, Any]) -> tuple[str, bytes]:
+    """Return the content type and the bytes of *body*.
+
+    The members in `FILES` are data URIs; `image` is a list of them. Several images are sent under the name `image[]`,
+    as OpenAI's own clients do. Objects and lists are sent as JSON.
+    """
+    parts = [part for name in sorted(body) for part in _parts(name, body[name])]
+    return encode_form(parts, f"stepwell-{digest(body)[:40]}")
+
+
+def _parts(name: str, value: Any) -> Iterator[Part]:
+    if name not in FILES:
+        text = value if isinstance(value, str) else json.encode(value).decode()
+        yield name, (None, text.encode("utf-8", "replace"), None)
+        return
+    files = value if isinstance(value, list) else [value]
+    field = f"{name}[]" if len(files) > 1 else name
+    for place, uri in enumerate(files):
+        media_type = uri.partition(";")[0].removeprefix("data:")
+        yield field, (f"{name}-{place}.{_EXTENSIONS[media_type]}", image_bytes(uri) or b"", media_type)

@@ -49,11 +49,10 @@ from stepwell.providers.openai.answers import (
     image_result,
     refuses_key,
 )
-from stepwell.providers.openai.bodies import chat_body, image_body, video_body, video_parameters
+from stepwell.providers.openai.bodies import chat_body, image_body, refusals, video_body, video_parameters
 from stepwell.providers.openai.descriptor import OPENAI, OpenAiSettings
-from stepwell.providers.openai.multipart import FILES, form_body
+from stepwell.providers.openai.images import FILES, form_body
 from stepwell.providers.openai.parameters import CAPABILITIES, IGNORED_INPUTS, model_of
-from stepwell.providers.openai.refusals import refusals
 from stepwell.providers.openai.videos import CreatedVideo, cancel_video, list_around, read_video, state_of, url_of
 from stepwell.providers.shared.credentials import Credentials, check_header
 from stepwell.providers.shared.provider_api import ProviderApi, as_call_failed

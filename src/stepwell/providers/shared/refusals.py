@@ -4,12 +4,14 @@ When the step runs, a check raises its `Refusal`. When the step is created, `col
 returns the faults with their places, before anything is paid for.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
 
 from stepwell.basics.errors import AttemptError, Fault
 from stepwell.outbound.sanitise import MAX_MESSAGE, sanitised
 
 _CONFIG_MESSAGE = 300
+MAX_IMAGES = 64
 
 
 class Refusal(AttemptError):
@@ -45,3 +47,16 @@ def collect_refusals(*checks: Callable[[], object]) -> Iterator[Fault]:
             check()
         except Refusal as refusal:
             yield refusal.fault
+
+
+def check_image_count(messages: Sequence[Mapping[str, Any]]) -> None:
+    """Raise `Refusal` if the messages contain more images than a step may have. Called before any is fetched."""
+    contents = [content for message in messages if isinstance(content := message.get("content"), list)]
+    parts = sum(1 for content in contents for part in content if isinstance(part, Mapping) and _is_image(part))
+    if parts > MAX_IMAGES:
+        raise input_refusal("messages", why=f"expected {MAX_IMAGES} images at most")
+
+
+def _is_image(part: Mapping[str, Any]) -> bool:
+    """Return whether the part is anything other than text."""
+    return part.get("type") != "text" or any(name.endswith("_url") for name in part)
