@@ -16,7 +16,7 @@ from typing import Any
 import httpx
 import pytest
 
-from stepwell.artifacts.database_id import ID_FILE
+from stepwell.artifacts.store_setup import ID_FILE
 from support.processes.crash_observer import ENDED, Observer, check_history, check_tasks
 from support.processes.stepwell_process import StepwellProcess, running_up, start_up, until
 from support.soaks import FULL

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import asyncpg
 
-from stepwell.artifacts.database_id import ID_FILE
+from stepwell.artifacts.store_setup import ID_FILE
 from support.processes.forks import call_in_fork
 from support.processes.killed_upload import upload_and_die
 from support.providers.scripted import eventually

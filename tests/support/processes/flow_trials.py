@@ -19,7 +19,7 @@ from typing import Any
 
 import msgspec
 
-from stepwell.artifacts.database_id import ID_FILE
+from stepwell.artifacts.store_setup import ID_FILE
 from stepwell.contract.enums import EventType, ProviderType
 from stepwell.lifecycle.model import HistoryEvent
 from support.database.postgres import TestServer, database, fresh_folder
