@@ -14,9 +14,10 @@ import httpx
 import pytest
 
 from outbound.guard_network import running
+from stepwell.outbound.address_policy import AddressPolicy
 from stepwell.outbound.dns_resolver import ZONE_THREADS, BoundedResolver, ResolverBusy, zone_of
 from stepwell.outbound.http_client import plain_client
-from stepwell.outbound.ssrf_guard import AddressPolicy, guarded_client
+from stepwell.outbound.ssrf_guard import guarded_client
 from stepwell.outbound.webhook_sender import WebhookSender
 from stepwell.persistence.clock import DatabaseClock
 

@@ -12,10 +12,11 @@ from anyio import run_process
 
 from providers.image_files import file_of, gradient
 from stepwell.basics.errors import ArtifactError, ArtifactGone, AttemptError
+from stepwell.outbound.address_policy import AddressPolicy
 from stepwell.outbound.http_client import retry_after_s
 from stepwell.outbound.input_fetcher import HttpInputFetcher
 from stepwell.outbound.sanitise import sanitised
-from stepwell.outbound.ssrf_guard import AddressPolicy, guarded_client
+from stepwell.outbound.ssrf_guard import guarded_client
 from stepwell.ports.artifacts import Artifacts
 from stepwell.ports.providers import Blob, InputFetcher
 from support.emulators.clock import skip_time

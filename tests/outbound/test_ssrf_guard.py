@@ -22,8 +22,8 @@ from outbound.guard_cases import (
     TRANSITION,
     url_of,
 )
-from stepwell.outbound.address_policy import embedded_ipv4, isatap_ipv4, parse_address
-from stepwell.outbound.ssrf_guard import AddressPolicy, UrlBlocked, parse_url, url_refusal
+from stepwell.outbound.address_policy import AddressPolicy, embedded_ipv4, isatap_ipv4, parse_address
+from stepwell.outbound.ssrf_guard import UrlBlocked, parse_url, url_refusal
 
 CLOSED = AddressPolicy()
 PORT = "8080"

@@ -20,10 +20,11 @@ from stepwell.engine.attempts.remote_jobs import HeldLease, PollIntervals, PollP
 from stepwell.engine.attempts.runner import AttemptRunner
 from stepwell.engine.execution.outcomes import ModelLabels, Outcomes
 from stepwell.engine.files.task_files import TaskFiles
+from stepwell.outbound.address_policy import AddressPolicy
 from stepwell.outbound.http_client import plain_client
 from stepwell.outbound.input_fetcher import HttpInputFetcher
 from stepwell.outbound.output_download import HttpOutputDownloader
-from stepwell.outbound.ssrf_guard import AddressPolicy, guarded_client
+from stepwell.outbound.ssrf_guard import guarded_client
 from stepwell.outbound.webhook_sender import webhook_rule
 from stepwell.ports.clock import Clock
 from stepwell.ports.storage import WorkflowStore

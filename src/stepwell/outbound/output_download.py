@@ -74,15 +74,10 @@ class HttpOutputDownloader:
 
     def _check_headers(self, response: httpx.Response, media_types: Sequence[str]) -> None:
         if response.headers.get("content-encoding", "identity").strip().lower() != "identity":
-            raise AttemptError(
-                "the output is compressed, which was not asked for", retryable=False, provider_fault=False
-            )
+            raise _refused("the output is compressed, which was not asked for")
         kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
         if kind not in UNTYPED and media_types and not kind.startswith(tuple(media_types)):
-            expected = " or ".join(media_types)
-            raise AttemptError(
-                sanitised(f"the output is {kind}, expected {expected}", 300), retryable=False, provider_fault=False
-            )
+            raise _refused(f"the output is {kind}, expected {' or '.join(media_types)}")
         if (length := _content_length(response)) is not None and length > self._max_bytes:
             raise self._too_large()
 

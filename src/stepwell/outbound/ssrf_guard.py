@@ -25,17 +25,6 @@ from stepwell.outbound.dns_resolver import BoundedResolver, ResolverBusy
 from stepwell.outbound.http_client import MAX_PORT, MAX_URL, plain_client, tls_context
 from stepwell.outbound.sanitise import sanitised
 
-__all__ = [
-    "AddressPolicy",
-    "GuardedTransport",
-    "Resolver",
-    "UrlBlocked",
-    "guarded_client",
-    "host_refusal",
-    "parse_url",
-    "url_refusal",
-]
-
 Resolver = Callable[[str, int], Awaitable[Sequence[str]]]
 """Returns all A and AAAA records of a name; raises OSError."""
 
@@ -134,10 +123,9 @@ class GuardedTransport(httpx.AsyncBaseTransport):
     ) -> None:
         resolver = resolver or BoundedResolver(look_ups, late_s=resolve_timeout_s)
         self._policy, self._https_only = policy, https_only
-        context = ssl_context or tls_context()
         self._pools = {
             scheme: httpcore.AsyncConnectionPool(
-                ssl_context=context,
+                ssl_context=ssl_context or tls_context(),
                 max_connections=connections,
                 max_keepalive_connections=20,
                 keepalive_expiry=5.0,
@@ -297,13 +285,9 @@ def _with_decimal_host(url: str) -> str:
     return url if address is None else f"{start}{address}{rest}"
 
 
-def _host(url: httpx.URL) -> str:
-    return url.raw_host.decode("ascii")
-
-
 def _form_fault(url: httpx.URL) -> str | None:
     """Return what is wrong with the form of *url*, whatever its host; None if nothing is."""
-    host = _host(url)
+    host = url.raw_host.decode("ascii")
     if url.scheme not in {"http", "https"}:
         return "only http and https URLs are taken"
     if url.userinfo:
@@ -321,7 +305,7 @@ def _form_fault(url: httpx.URL) -> str | None:
 
 def _refusal(url: httpx.URL, policy: AddressPolicy, *, https_only: bool) -> str | None:
     """As `url_refusal`, for a URL without a `_form_fault`."""
-    host = _host(url)
+    host = url.raw_host.decode("ascii")
     address = parse_address(host)
     if https_only and url.scheme != "https" and not _is_allowed(address, policy):
         return _ONLY_HTTPS

@@ -17,9 +17,10 @@ from stepwell.lifecycle.webhook_deliveries import (
     SendResult,
     UrlRule,
 )
+from stepwell.outbound.address_policy import AddressPolicy
 from stepwell.outbound.http_client import retry_after_s
 from stepwell.outbound.sanitise import sanitised
-from stepwell.outbound.ssrf_guard import AddressPolicy, UrlBlocked, guarded_client, parse_url, url_refusal
+from stepwell.outbound.ssrf_guard import UrlBlocked, guarded_client, parse_url, url_refusal
 from stepwell.ports.clock import Clock
 
 CONNECT_S = 5.0
@@ -101,7 +102,7 @@ class WebhookSender:
         if code is not None:
             error = None  # it answered, if perhaps not completely
         latency_ms = round((time.monotonic() - began) * 1000)
-        beginning = _beginning(answer, hidden) if code is not None else None
+        beginning = None if code is None else _beginning(answer, hidden)
         return SendResult(DeliveryAttemptPublic(at, code, latency_ms, beginning, error), retry_s)
 
     async def aclose(self) -> None:

@@ -11,7 +11,8 @@ from stepwell.contract.enums import ProviderType, TaskType
 from stepwell.definition.validation.file_inputs import form_refusal, is_web
 from stepwell.definition.validation.provider_rules import FileRule, MemberRule, ReferenceRule
 from stepwell.lifecycle.steps import KnownStep, StepMembers
-from stepwell.outbound.ssrf_guard import AddressPolicy, host_refusal, url_refusal
+from stepwell.outbound.address_policy import AddressPolicy
+from stepwell.outbound.ssrf_guard import host_refusal, url_refusal
 from stepwell.ports.providers import (
     Attempt,
     AttemptIO,
@@ -101,13 +102,11 @@ class Registry:
         return kind is not None and isinstance(self._providers.get(kind), RunsOnWorkers)
 
     def close(self) -> None:
-        """Close the providers that have a `close`."""
         for provider in self._providers.values():
             if (close := getattr(provider, "close", None)) is not None:
                 close()
 
     def keyed(self) -> frozenset[ProviderType]:
-        """Return the types of the providers that need a credential."""
         return frozenset(kind for kind, provider in self._providers.items() if provider.needs_credential)
 
     def refusals(self) -> dict[ProviderType, Callable[[KnownStep], Iterable[Fault]]]:

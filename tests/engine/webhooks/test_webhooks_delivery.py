@@ -18,8 +18,9 @@ from stepwell.basics.errors import Unavailable
 from stepwell.basics.setting_values import Networks
 from stepwell.contract.enums import DeliveryStatus
 from stepwell.engine.webhooks.deliverer import SendLimits
+from stepwell.outbound.address_policy import AddressPolicy
 from stepwell.outbound.http_client import plain_client
-from stepwell.outbound.ssrf_guard import AddressPolicy, GuardedTransport
+from stepwell.outbound.ssrf_guard import GuardedTransport
 from stepwell.testing import ManualClock, MemoryDatabase
 from stepwell.testing.memory_tables import DeliveryRow
 from support.database.postgres import connected

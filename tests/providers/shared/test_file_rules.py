@@ -9,7 +9,7 @@ import pytest
 from stepwell.contract.enums import ProviderType as P
 from stepwell.contract.enums import TaskType as T
 from stepwell.definition.validation.provider_rules import FileRule
-from stepwell.outbound.ssrf_guard import AddressPolicy
+from stepwell.outbound.address_policy import AddressPolicy
 from stepwell.providers.factory import build_providers
 from stepwell.providers.local.provider import LocalProvider
 from stepwell.providers.registry import Registry
