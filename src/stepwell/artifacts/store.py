@@ -92,10 +92,8 @@ class ObstoreArtifacts:
         """Return the text of the file with an id; None if it is missing or empty. Raises `ArtifactError`."""
         try:
             with _errors("read", path):
-                return (
-                    bytes(await (await self._store.get_async(path)).bytes_async()).decode("ascii", "replace").strip()
-                    or None
-                )
+                data = bytes(await (await self._store.get_async(path)).bytes_async())
+                return data.decode("ascii", "replace").strip() or None
         except ArtifactGone:
             return None
 

@@ -25,8 +25,12 @@ ID_FILE: Final = "media/.database-id"
 log = structlog.get_logger()
 
 
-class ForeignStore(Exception):
-    """The store belongs to another database, or isn't the one of the other processes. The message is one line."""
+class StorageRefused(Exception):
+    """The bucket or the folder of the settings can't be used. The message is one line, without secrets."""
+
+
+class ForeignStore(StorageRefused):
+    """The store belongs to another database, or isn't the one of the other processes."""
 
 
 class StoreIdentity(Struct, frozen=True):
@@ -44,8 +48,7 @@ class StoreIdentity(Struct, frozen=True):
 
         With *must_exist*, such a store is refused. Raises `ForeignStore` and `ArtifactError`.
         """
-        own = str(database_id)
-        found = await self.store.read_id(ID_FILE)
+        own, found = str(database_id), await self.read()
         if found is None:
             if must_exist:
                 raise ForeignStore(self._not_shared(own))
@@ -70,10 +73,6 @@ class StoreIdentity(Struct, frozen=True):
             f"{ID_FILE}: mount the shared folder there; after a move to a new folder, copy all files to it, or write "
             f"{own} to {self._file}"
         )
-
-
-class StorageRefused(Exception):
-    """The bucket or the folder of the settings can't be used. The message is one line, without secrets."""
 
 
 class Storage(Struct, frozen=True):
@@ -152,8 +151,6 @@ async def bind_storage(storage: Storage, installation: Installation, *, exclusiv
 async def _bind(identity: StoreIdentity, record: InstallationRecord, *, must_exist: bool) -> None:
     try:
         await identity.bind(record.id, must_exist=must_exist)
-    except ForeignStore as error:
-        raise StorageRefused(str(error)) from None
     except ArtifactError as error:
         raise StorageRefused(f"cannot use {identity.place}: {error}") from None
 
