@@ -25,7 +25,8 @@ from msgspec import Struct
 from redis import RedisError
 from redis.asyncio import Redis
 
-from stepwell.providers.celery.job_records import JobRecord, JobRecords, job_of_key, read_result, result_key
+from stepwell.basics.errors import CallFailed
+from stepwell.providers.celery.job_records import JobRecord, JobRecords, job_of_key, read_result, result_key, text_of
 from stepwell.runtime.outages import OUTAGE_RETRY_S
 
 log = structlog.get_logger()
@@ -43,7 +44,7 @@ _MOST_PROBES = 100
 _CONNECTED = "stepwell-connected"  # a channel that keeps the subscription open while there are no jobs
 
 
-class BackendAway(Exception):
+class BackendAway(CallFailed):
     """The result backend can't be reached. The text may be shown to users."""
 
 
@@ -83,7 +84,7 @@ class JobMonitor:
         send_probe: Callable[[str, str], Awaitable[None]],
     ) -> None:
         self._redis, self.records = redis, JobRecords(redis)
-        self._notify, self._send_probe = notify, send_probe
+        self.notify, self._send_probe = notify, send_probe
         self._jobs: dict[str, WatchedJob] = {}
         self._probes: dict[str, _Probe] = {}
         self._pubsub: Any = None
@@ -92,7 +93,6 @@ class JobMonitor:
         self.trouble: str | None = "it isn't connected yet"
 
     async def run(self) -> None:
-        """Receive and read results until cancelled."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self._receive(), name="celery results")
             group.create_task(self._sweep(), name="celery jobs")
@@ -140,7 +140,6 @@ class JobMonitor:
         )
 
     def forget(self, job_id: str) -> None:
-        """Stop following a job."""
         self._jobs.pop(job_id, None)
 
     def _update(self, job: WatchedJob, record: JobRecord) -> None:
@@ -154,7 +153,7 @@ class JobMonitor:
             job.idle_since = now
         job.record, job.read_at = record, now
         if changed or self.is_lost(job):
-            self._notify(job.workflow_id, job.task_id)
+            self.notify(job.workflow_id, job.task_id)
 
     # Results that are pushed
 
@@ -260,7 +259,7 @@ class JobMonitor:
             self._probes.clear()
             self._busy.clear()
         needed = {_CONNECTED, *self._subscribing, *map(result_key, running), *map(result_key, self._probes)}
-        if self._pubsub is None or not (old := {_text(key) for key in self._pubsub.channels} - needed):
+        if self._pubsub is None or not (old := {text_of(key) for key in self._pubsub.channels} - needed):
             return
         try:
             async with asyncio.timeout(_ANSWER_S):
@@ -292,8 +291,4 @@ class JobMonitor:
 
 
 def _channel(message: dict[str, Any]) -> str:
-    return _text(message["channel"] or "")
-
-
-def _text(value: Any) -> str:
-    return value.decode() if isinstance(value, bytes) else str(value)
+    return text_of(message["channel"] or "")

@@ -10,9 +10,9 @@ import asyncio
 import json
 from collections.abc import Sequence
 from enum import StrEnum
-from typing import Any, cast
+from typing import Any
 
-from msgspec import Struct
+from msgspec import Struct, structs
 from redis.asyncio import Redis
 
 CLAIM_S = 15.0  # how long a claim holds unless it is renewed
@@ -158,7 +158,7 @@ class JobRecords:
         values = await self._redis.mget(keys) if keys else []
         claims, records = values[len(job_ids) :], {}
         for job_id, data, claim in zip(job_ids, values, claims, strict=False):
-            records[job_id] = _with_claim(read_result(data), claim is not None)
+            records[job_id] = structs.replace(read_result(data), claimed=claim is not None)
             if data is not None and len(data) > _BIG_BYTES:
                 await asyncio.sleep(0)
         return records
@@ -170,7 +170,7 @@ class JobRecords:
         answer = await self._claim(keys, [claimant, int(CLAIM_S * 1000), started, _RESULT_EXPIRES_S])
         if isinstance(answer, int):
             return Claim.GRANTED, answer
-        return (Claim.TAKEN if _text(answer) == "CLAIMED" else Claim.ENDED), 0
+        return (Claim.TAKEN if text_of(answer) == "CLAIMED" else Claim.ENDED), 0
 
     async def renew(self, job_id: str, claimant: str) -> bool:
         """Renew the claim. Return False if *claimant* has lost it."""
@@ -179,7 +179,7 @@ class JobRecords:
     async def claimant(self, job_id: str) -> str | None:
         """Return who has the job; None if nobody has."""
         claimant = await self._redis.get(_claim_key(job_id))
-        return None if claimant is None else _text(claimant)
+        return None if claimant is None else text_of(claimant)
 
     async def release(self, job_id: str, claimant: str) -> None:
         """End the claim of *claimant*, if it still has the job."""
@@ -192,7 +192,7 @@ class JobRecords:
         """
         finished = _encoded_result(job_id, JobPhase.SUCCESS, result)
         arguments: list[str | int] = [claimant, finished, _RESULT_EXPIRES_S]
-        return _text(await self._finish([result_key(job_id), _claim_key(job_id)], arguments)) == "finished"
+        return text_of(await self._finish([result_key(job_id), _claim_key(job_id)], arguments)) == "finished"
 
     async def revoke(self, job_id: str, *, only_idle: bool = False) -> JobPhase | None:
         """End the job, so that no worker begins it, and end its claim. Return its status if it had ended before.
@@ -201,12 +201,8 @@ class JobRecords:
         """
         revoked = _encoded_result(job_id, JobPhase.REVOKED, None)
         arguments: list[str | int] = [revoked, _REVOKED_EXPIRES_S, int(only_idle)]
-        answer = _text(await self._revoke([result_key(job_id), _claim_key(job_id)], arguments))
+        answer = text_of(await self._revoke([result_key(job_id), _claim_key(job_id)], arguments))
         return None if answer == "revoked" else JobPhase(answer)
-
-
-def _with_claim(record: JobRecord, claimed: bool) -> JobRecord:  # noqa: FBT001 - a field
-    return JobRecord(record.phase, record.result, claimed)
 
 
 def _claim_key(job_id: str) -> str:
@@ -214,17 +210,9 @@ def _claim_key(job_id: str) -> str:
 
 
 def _encoded_result(job_id: str, phase: JobPhase, result: Any) -> str:
-    return json.dumps(
-        {
-            "status": phase,
-            "result": result,
-            "traceback": None,
-            "children": [],
-            "date_done": None,
-            "task_id": job_id,
-        }
-    )
+    record = {"status": phase, "result": result, "traceback": None, "children": [], "date_done": None}
+    return json.dumps(record | {"task_id": job_id})
 
 
-def _text(answer: Any) -> str:
-    return cast(str, answer.decode() if isinstance(answer, bytes) else answer)
+def text_of(answer: Any) -> str:
+    return answer.decode() if isinstance(answer, bytes) else str(answer)

@@ -105,7 +105,7 @@ class CeleryProvider:
 
     async def poll(self, attempt: Attempt, job: Job, /) -> JobState:
         watched = await self._queues.job(job.id, attempt.workflow_id, self._queue_of(attempt, job))
-        if self._queues.is_lost(watched) and await self._queues.give_up(watched):
+        if self._queues.monitor.is_lost(watched) and await self._queues.give_up(watched):
             return self._lost(attempt)
         return self._state(watched.record)
 
@@ -116,7 +116,7 @@ class CeleryProvider:
         message = _read(watched.record)
         for output in message.outputs:
             io.record_file(output, has_credentials=message.has_credentials)
-        self._queues.forget(job.id)
+        self._queues.monitor.forget(job.id)
         assert message.result is not None
         return Finished(message.result)
 

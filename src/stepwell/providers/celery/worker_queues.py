@@ -29,10 +29,9 @@ log = structlog.get_logger()
 _ANSWER_S = 5.0
 _SUBMIT_S = 600.0  # how long an outage of the broker may last until a step fails
 _FIRST_PAUSE_S, _LAST_PAUSE_S = 0.2, 5.0
-Listener = Callable[[UUID, UUID], None]
 
 
-class BrokerAway(Exception):
+class BrokerAway(CallFailed):
     """The broker didn't take the message, or its answer was lost. The text may be shown to users."""
 
 
@@ -65,7 +64,6 @@ class Publisher:
         )
 
     async def publish_probe(self, job_id: str, queue: str) -> None:
-        """Send a probe through a queue."""
         await self._call(partial(self._app.send_task, PROBE_TASK, task_id=job_id, queue=queue, retry=True))
 
     async def revoke(self, job_id: str) -> None:
@@ -94,25 +92,19 @@ class WorkerQueues:
         self._publisher = Publisher(broker_url)
         self._redis: Redis = Redis.from_url(result_backend, socket_timeout=_ANSWER_S, socket_connect_timeout=_ANSWER_S)
         self._stopping = asyncio.Event()
-        self._listener: Listener = lambda _workflow_id, _task_id: None
-        self._monitor = JobMonitor(self._redis, self._notify, self._send_probe)
+        self.monitor = JobMonitor(self._redis, lambda _workflow_id, _task_id: None, self._send_probe)
 
-    def listen(self, listener: Listener) -> None:
-        self._listener = listener
-
-    def _notify(self, workflow_id: UUID, task_id: UUID) -> None:
-        self._listener(workflow_id, task_id)
+    def listen(self, listener: Callable[[UUID, UUID], None]) -> None:
+        self.monitor.notify = listener
 
     def stop(self) -> None:
         """Let attempts that wait for the broker end. The next process finds out whether they were sent."""
         self._stopping.set()
 
     async def run(self) -> None:
-        """Follow the jobs until cancelled."""
-        await self._monitor.run()
+        await self.monitor.run()
 
     async def close(self) -> None:
-        """Close the connections."""
         async with asyncio.timeout(_ANSWER_S):
             await self._redis.aclose()
             await self._publisher.close()
@@ -136,7 +128,7 @@ class WorkerQueues:
         give_up_at, pause = current_time() + _SUBMIT_S, _FIRST_PAUSE_S
         while True:
             try:
-                job = await self._monitor.watch(job_id, workflow_id, UUID(job_id), queue)
+                job = await self.monitor.watch(job_id, workflow_id, UUID(job_id), queue)
                 await self._publisher.publish(
                     job_id, text, queue=queue, root_id=root_id, name=name, timeout_s=timeout_s
                 )
@@ -150,52 +142,35 @@ class WorkerQueues:
                     raise OutcomeUnknown("the service stopped before the broker took the step") from error
                 pause = min(2 * pause, _LAST_PAUSE_S)
             else:
-                self._monitor.sent(job)
+                self.monitor.sent(job)
                 return
 
     async def job(self, job_id: str, workflow_id: UUID, queue: str) -> WatchedJob:
         """Return what is known about a job. Reads it only if this process hasn't followed it. Raises `CallFailed`."""
-        try:
-            job = await self._monitor.watch(job_id, workflow_id, UUID(job_id), queue)
-            if job.read_at is None:
-                await self._monitor.read([job])
-        except BackendAway as error:
-            raise CallFailed(str(error)) from error
-        if self._monitor.trouble is not None and not job.record.phase.is_final:
-            raise CallFailed(f"the result backend can't be reached: {self._monitor.trouble}")
+        job = await self.monitor.watch(job_id, workflow_id, UUID(job_id), queue)
+        if job.read_at is None:
+            await self.monitor.read([job])
+        if self.monitor.trouble is not None and not job.record.phase.is_final:
+            raise CallFailed(f"the result backend can't be reached: {self.monitor.trouble}")
         return job
-
-    def is_lost(self, job: WatchedJob) -> bool:
-        """See `JobMonitor.is_lost`."""
-        return self._monitor.is_lost(job)
 
     async def give_up(self, job: WatchedJob) -> bool:
         """End a lost job. Return False if a worker has it after all, or it has ended. Raises `CallFailed`."""
         async with _backend_errors():
-            if await self._monitor.records.revoke(job.id, only_idle=True) is None:
-                self._monitor.forget(job.id)
+            if await self.monitor.records.revoke(job.id, only_idle=True) is None:
+                self.monitor.forget(job.id)
                 return True
-        try:
-            await self._monitor.read([job])
-        except BackendAway as error:
-            raise CallFailed(str(error)) from error
+        await self.monitor.read([job])
         return False
 
     async def end(self, job_id: str) -> JobPhase | None:
         """End the job in the backend: no worker begins it. Returns its status if it had ended. Raises `CallFailed`."""
         async with _backend_errors():
-            return await self._monitor.records.revoke(job_id)
+            return await self.monitor.records.revoke(job_id)
 
     async def revoke(self, job_id: str) -> None:
         """Tell the workers to end the job. Raises `CallFailed`."""
-        try:
-            await self._publisher.revoke(job_id)
-        except BrokerAway as error:
-            raise CallFailed(str(error)) from error
-
-    def forget(self, job_id: str) -> None:
-        """Stop following a job."""
-        self._monitor.forget(job_id)
+        await self._publisher.revoke(job_id)
 
     async def _send_probe(self, probe_id: str, queue: str) -> None:
         try:
