@@ -137,7 +137,6 @@ class AttemptExecutor:
                 await asyncio.sleep(OUTAGE_RETRY_S)
 
     async def _run(self, job_id: str, claimant: str, text: object, worker: str) -> ResultMessage:
-        """Return the end of the attempt."""
         try:
             message = _message_of(job_id, text)
         except UnreadableMessage as error:

@@ -54,7 +54,6 @@ class WorkerLoop:
         return asyncio.run_coroutine_threadsafe(self._execute(executor, job_id, text, worker), loop)
 
     def has_claim(self, job_id: str) -> bool:
-        """See `AttemptExecutor.has_claim`."""
         return self._started.done() and self._started.result()[1].has_claim(job_id)
 
     def close(self) -> None:
@@ -162,6 +161,5 @@ def _loop() -> WorkerLoop:
 
 @worker_process_shutdown.connect
 def _close_loop(**_: object) -> None:
-    """Close the loop of this process, if it has one."""
     if (loop := _loops.pop(os.getpid(), None)) is not None:
         loop.close()

@@ -7,7 +7,6 @@ from uuid import uuid4
 
 
 def new_claimant() -> str:
-    """Return a new name for a claim of this process."""
     return f"{_pid_namespace()}/{os.getpid()}/{own_start_time()}/{uuid4()}"
 
 
