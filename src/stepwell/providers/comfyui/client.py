@@ -61,8 +61,6 @@ Id = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{1,100}(?!\n)$")]
 
 
 class QueuedPrompt(Struct, array_like=True):
-    """A prompt, as the queue and the history list it."""
-
     number: Any = None
     prompt_id: Any = None
     graph: Any = None
@@ -122,15 +120,11 @@ class PromptAnswer(Struct):
 
 
 class _UploadAnswer(Struct):
-    """The answer to an upload."""
-
     name: str
     subfolder: str = ""
 
 
 class _CancelReply(Struct):
-    """The answer to a cancel."""
-
     cancelled: bool
 
 
@@ -169,7 +163,6 @@ class ComfyUiServer:
         self._files = api(timeout_s=timeout_s * _FILE_CALL_FACTOR, max_answer=MAX_FILE, answers=answers)
 
     def masked(self, text: str) -> str:
-        """Return *text* without the secret."""
         return sanitised(text.replace(self._secret, "…") if self._secret else text)
 
     async def submit(self, body: Mapping[str, Any]) -> PromptAnswer:
@@ -188,7 +181,6 @@ class ComfyUiServer:
         return await self._read(self._lists, f"/history?max_items={_RECENT}", dict[str, Entry])
 
     async def queue(self) -> Queue:
-        """Read the queue."""
         return await self._read(self._lists, "/queue", Queue)
 
     async def word_for(self, job_id: str, *, anew: bool) -> str | None:
@@ -226,9 +218,8 @@ class ComfyUiServer:
         """Read a file. Raises `CallFailed`, `forgotten` if the file is gone, and `AttemptError` if it is too large."""
         address = f"{self._url}/view?{urlencode(file._asdict())}"
         try:
-            answer = await self._files.call(
-                "GET", address, {**self._headers, "Accept": "*/*"}, ok=_SUCCESS | {_NOT_FOUND}
-            )
+            headers = {**self._headers, "Accept": "*/*"}
+            answer = await self._files.call("GET", address, headers, ok=_SUCCESS | {_NOT_FOUND})
         except AnswerTooBig as error:
             message = f"ComfyUI: the output is larger than {self._files.max_answer} bytes"
             raise AttemptError(message, retryable=False, provider_fault=False) from error
@@ -242,18 +233,14 @@ class ComfyUiServer:
 
         Raises `AttemptError`.
         """
-        name = await to_thread.run_sync(_file_name, blob)
-        content_type, form = await to_thread.run_sync(
-            encode_form, _form_parts(name, blob), f"stepwell-{name.partition('.')[0]}"
-        )
+        content_type, form = await to_thread.run_sync(_upload_form, blob)
         headers = {**self._headers, "Content-Type": content_type}
         try:
             answer = await self._files.call("POST", f"{self._url}/upload/image", headers, form, ok=_SUCCESS | _REFUSALS)
             if answer.status in _REFUSALS:
-                why = self._error_text(answer.body) or "without an error message"
-                raise AttemptError(
-                    sanitised(f"ComfyUI: an upload was answered {answer.status}: {why}"), retryable=False
-                )
+                words = self._error_text(answer.body) or "without an error message"
+                why = sanitised(f"ComfyUI: an upload was answered {answer.status}: {words}")
+                raise AttemptError(why, retryable=False)
             uploaded = self._files.readable(answer, _UploadAnswer)
         except CallFailed as error:
             raise AttemptError(str(error), retryable=True, retry_after_s=error.retry_after_s) from error
@@ -284,12 +271,11 @@ def _not_forgotten(error: CallFailed) -> CallFailed:
     return CallFailed(str(error), retry_after_s=error.retry_after_s)
 
 
-def _file_name(blob: Blob) -> str:
-    return f"{hashlib.sha256(blob.data).hexdigest()}.{_EXTENSIONS.get(blob.media_type, 'bin')}"
-
-
-def _form_parts(name: str, blob: Blob) -> list[Part]:
-    fields = {"overwrite": "true", "subfolder": SUBFOLDER, "type": "input"}
+def _upload_form(blob: Blob) -> tuple[str, bytes]:
+    """Return the content type and the bytes of the form of an upload. The file is named by its hash."""
+    stem = hashlib.sha256(blob.data).hexdigest()
+    name = f"{stem}.{_EXTENSIONS.get(blob.media_type, 'bin')}"
     media_type = blob.media_type if blob.media_type in _EXTENSIONS else "application/octet-stream"
+    fields = {"overwrite": "true", "subfolder": SUBFOLDER, "type": "input"}
     texts: list[Part] = [(field, (None, value.encode(), None)) for field, value in fields.items()]
-    return [*texts, ("image", (name, blob.data, media_type))]
+    return encode_form([*texts, ("image", (name, blob.data, media_type))], f"stepwell-{stem}")

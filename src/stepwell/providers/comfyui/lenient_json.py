@@ -19,15 +19,11 @@ _MAX_NODES = 10
 
 
 class _Error(Struct):
-    """The error of a refused prompt."""
-
     message: str
     details: Any = ""
 
 
 class _Refusal(Struct):
-    """The answer to a refused prompt."""
-
     error: _Error | str
     node_errors: Any = None
 

@@ -42,20 +42,8 @@ Upload = Callable[[Blob], Awaitable[str]]
 
 _PLACE = re.compile(r"([^.]+)\.(?:inputs\.)?(.+)", re.DOTALL)
 # The inputs of a titled node that may take a value, in this order.
-_TITLED = (
-    "value",
-    "text",
-    "string",
-    "prompt",
-    "image",
-    "video",
-    "file",
-    "seed",
-    "noise_seed",
-    "int",
-    "float",
-    "number",
-)
+_TEXTS, _FILES = ("value", "text", "string", "prompt"), ("image", "video", "file")
+_TITLED = (*_TEXTS, *_FILES, "seed", "noise_seed", "int", "float", "number")
 _MODELS = ("ckpt_name", "unet_name")
 _NOT_INSERTED = frozenset({"timeout_s"})
 _MAX_MODEL_NAME = 200  # bytes
@@ -284,7 +272,6 @@ class _Places:
         return frozenset({name for name in {*self._named, *self._titles} if self._named.get(name, True)})
 
     def of(self, field: str) -> list[NodeInput]:
-        """Return the places of an input."""
         named = self._named.get(field)
         return self._places_by_title(field) if named is None else named
 

@@ -25,7 +25,7 @@ from stepwell.providers.comfyui.client import File
 from stepwell.providers.comfyui.node_graph import node_order
 from stepwell.providers.shared.bounded_json import read_json
 from stepwell.providers.shared.provider_api import ApiAnswer
-from stepwell.providers.shared.result_storage import store_from_job
+from stepwell.providers.shared.result_storage import file_name, path_fields, store_from_job
 
 View = Callable[[File], Awaitable[ApiAnswer]]
 
@@ -45,26 +45,25 @@ async def store_outputs(
     `AttemptError` if there is no such output, or a file is broken, and what *view* raises.
     """
     if task_type is TaskType.LLM_INTERACTION:
-        return _text_result(
-            _select({node: list(_texts_in(output)) for node, output in outputs.items()}, wanted, "text")
-        )
+        return _text_result(_select(outputs, _texts_in, wanted, "text"))
     if task_type is TaskType.VIDEO_GENERATION:
-        videos = _select({node: list(_videos_in(output)) for node, output in outputs.items()}, wanted, "video")
-        artifacts = [
-            await _store_file(video, number, await _read(video, view), files) for number, video in enumerate(videos, 1)
-        ]
-        return _path_fields("result_video_path", artifacts)
-    images = _select({node: list(_images_in(output)) for node, output in outputs.items()}, wanted, "image")
-    paths: list[str] = []
-    facts: dict[str, Any] = {}
+        videos = _select(outputs, _videos_in, wanted, "video")
+        numbered = enumerate(videos, 1)
+        paths = [await _store_file(video, number, await _read(video, view), files) for number, video in numbered]
+        return path_fields("result_video_path", paths)
+    images = _select(outputs, _images_in, wanted, "image")
+    paths, facts = list[str](), dict[str, Any]()
     for number, image in enumerate(images, 1):
         data = await _read(image, view)
         facts = facts or await _image_facts(data)
         paths.append(await _store_file(image, number, data, files))
-    return _path_fields("result_image_path", paths) | facts
+    return path_fields("result_image_path", paths) | facts
 
 
-def _select(by_node: Mapping[str, list[Any]], wanted: str | None, kind: str) -> list[Any]:
+def _select(
+    outputs: Mapping[str, Any], results_in: Callable[[Any], Iterator[Any]], wanted: str | None, kind: str
+) -> list[Any]:
+    by_node = {node: list(results_in(output)) for node, output in outputs.items()}
     if wanted is None:
         saved = [node for node, output in by_node.items() if any(_is_saved(item) for item in output)]
         nodes = saved or [node for node, output in by_node.items() if output]
@@ -132,8 +131,7 @@ async def _read(file: File, view: View) -> bytes:
 async def _store_file(file: File, number: int, data: bytes, files: AttemptIO) -> str:
     """Store a file. Returns its path."""
     suffix = _suffix(file) if _suffix(file) in (*_VIDEOS, *_IMAGES) else "bin"  # never served with a wrong type
-    name = f"result{'' if number == 1 else f'_{number}'}.{suffix}"
-    return (await store_from_job(files, name, data)).path
+    return (await store_from_job(files, file_name(number, suffix), data)).path
 
 
 async def _image_facts(data: bytes) -> dict[str, Any]:
@@ -147,10 +145,6 @@ async def _image_facts(data: bytes) -> dict[str, Any]:
 def _header(data: bytes) -> tuple[int, int, str | None]:
     with Image.open(io.BytesIO(data), formats=("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")) as image:
         return image.width, image.height, image.format
-
-
-def _path_fields(field: str, paths: list[str]) -> dict[str, Any]:
-    return {field: paths[0], **({f"{field}s": paths} if len(paths) > 1 else {})}
 
 
 def _suffix(file: File) -> str:

@@ -66,7 +66,6 @@ class Watch:
         return news
 
     def process(self, kind: str, data: Mapping[str, Any]) -> None:
-        """Process a message about this job."""
         match kind:
             case "execution_cached":
                 cached = data.get("nodes")

@@ -57,17 +57,8 @@ _CAPABILITIES = frozenset({"graph"})
 # Exceptions that mean a fault in the graph or in a node's code. Another attempt would raise them again.
 _PERMANENT_ERRORS = frozenset(
     {
-        "AssertionError",
-        "AttributeError",
-        "FileNotFoundError",
-        "ImportError",
-        "IndexError",
-        "KeyError",
-        "ModuleNotFoundError",
-        "NameError",
-        "NotImplementedError",
-        "TypeError",
-        "ValueError",
+        *("AssertionError", "AttributeError", "FileNotFoundError", "ImportError", "IndexError", "KeyError"),
+        *("ModuleNotFoundError", "NameError", "NotImplementedError", "TypeError", "ValueError"),
     }
 )
 # Exceptions that mean a shortage at the server. After any other, the server works, and the request is at fault.
@@ -189,7 +180,6 @@ class ComfyUiProvider:
         return CancelAnswer.UNKNOWN_JOB if await server.history(job.id) is None else CancelAnswer.ENDED
 
     def called_back(self, _body: bytes, /) -> Job | None:
-        """Return None, because ComfyUI sends no callbacks."""
         return None
 
     async def reconcile(self, attempt: Attempt, _sent: Sent, /) -> Sequence[Job]:
@@ -276,7 +266,6 @@ async def _cancel_in_steps(server: ComfyUiServer, job: Job) -> bool:
 
 
 def build(setup: ProviderSetup[ComfyUiSettings]) -> ComfyUiProvider:
-    """Build the provider. See `ProviderDescriptor`."""
     assert setup.own.url is not None
     return ComfyUiProvider(
         setup.client,

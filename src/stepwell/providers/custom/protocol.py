@@ -62,8 +62,6 @@ class ResultFile(Struct, frozen=True, kw_only=True):
 
 
 class Price(Struct, frozen=True, kw_only=True):
-    """The cost of the work."""
-
     amount: Annotated[float, Meta(ge=0)]
     currency: Annotated[str, Meta(pattern=r"^[A-Z]{3,8}(?!\n)$")]
 
@@ -94,15 +92,11 @@ class JobView(Struct, frozen=True, kw_only=True):
 
 
 class JobViewWithResult(WorkResult, frozen=True, kw_only=True):
-    """The state of a job, with its result."""
-
     id: JobId
     status: WorkerStatus
 
 
 class CancelView(Struct, frozen=True, kw_only=True):
-    """The answer to a cancel."""
-
     status: WorkerStatus
 
 
@@ -116,8 +110,6 @@ class ListedJob(Struct, frozen=True, kw_only=True):
 
 
 class JobList(Struct, frozen=True, kw_only=True):
-    """The answer to a list call."""
-
     jobs: list[ListedJob]
 
 
@@ -129,7 +121,6 @@ class WorkerError(Struct, frozen=True, kw_only=True):
 
 
 def read_openapi() -> str:
-    """Return the OpenAPI document of the protocol, as JSON text."""
     return (files("stepwell.providers.custom") / "openapi.json").read_text(encoding="utf-8")
 
 

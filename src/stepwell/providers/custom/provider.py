@@ -323,7 +323,6 @@ def _matches(file: ResultFile, size: int, sha256: str) -> bool:
 
 
 def build(setup: ProviderSetup[CustomSettings]) -> CustomProvider:
-    """Build the provider. See `ProviderDescriptor`."""
     assert setup.own.url is not None
     return CustomProvider(
         setup.client,

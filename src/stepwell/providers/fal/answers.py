@@ -27,19 +27,11 @@ CLIENT_CANCELLED = "client_cancelled"
 
 _NAME = "FAL"
 # Types of errors that a retry may not meet again.
-_TRANSIENT_ERRORS = frozenset(
+TRANSIENT_ERRORS = frozenset(
     {
-        "request_timeout",
-        "startup_timeout",
-        "runner_scheduling_failure",
-        "runner_connection_timeout",
-        "runner_disconnected",
-        "runner_connection_refused",
-        "runner_connection_error",
-        "runner_incomplete_response",
-        "runner_server_error",
-        "client_disconnected",
-        "internal_error",
+        *("request_timeout", "startup_timeout", "client_disconnected", "internal_error"),
+        *("runner_scheduling_failure", "runner_disconnected", "runner_incomplete_response", "runner_server_error"),
+        *("runner_connection_timeout", "runner_connection_refused", "runner_connection_error"),
     }
 )
 # Statuses about the call, not about the request that it asks for. 400 also means that the result isn't there yet.
@@ -102,11 +94,6 @@ def platform_words(body: bytes) -> str | None:
     return _words(error.get("message")) if isinstance(error, dict) else error_words(body)
 
 
-def is_transient(error_type: str) -> bool:
-    """Return whether a retry may succeed after an error of this type."""
-    return error_type in _TRANSIENT_ERRORS
-
-
 def failure_of(answer: ApiAnswer) -> AttemptError | None:
     """Return how a request failed, from the answer in place of its result; None if it may not have failed.
 
@@ -118,14 +105,12 @@ def failure_of(answer: ApiAnswer) -> AttemptError | None:
     body, words = _decoded(answer.body), error_words(answer.body)
     error_type = body.get("error_type") or answer.headers.get("x-fal-error-type")
     if isinstance(error_type, str):
-        return _failed(f"{error_type}: {words}" if words else error_type, retryable=is_transient(error_type))
+        return _failed(f"{error_type}: {words}" if words else error_type, retryable=error_type in TRANSIENT_ERRORS)
     if words is None:
         return None
     if isinstance(body["detail"], list):
-        retryable = answer.headers.get("x-fal-retryable", "").strip().lower()
-        return _failed(
-            words, retryable=retryable == "true" or (retryable != "false" and answer.status >= _SERVER_ERROR)
-        )
+        again = answer.headers.get("x-fal-retryable", "").strip().lower()
+        return _failed(words, retryable=again == "true" or (again != "false" and answer.status >= _SERVER_ERROR))
     if answer.status >= _SERVER_ERROR or _NOT_YET in words.lower():
         return None
     return _failed(words, retryable=False)
@@ -177,9 +162,9 @@ class _File(Struct, frozen=True):
 
     def format(self) -> tuple[str, str]:
         """Return the extension, and the name of the format ("" if unknown)."""
-        media_type = self.metadata.get("content_type")
-        if isinstance(media_type, str) and media_type.partition(";")[0].strip().lower() in _FORMATS:
-            return _FORMATS[media_type.partition(";")[0].strip().lower()]
+        media_type = str(self.metadata.get("content_type")).partition(";")[0].strip().lower()
+        if media_type in _FORMATS:
+            return _FORMATS[media_type]
         if self.url.startswith("data:"):
             return _FORMATS.get(self.url[len("data:") :].partition(",")[0].partition(";")[0].lower(), _UNKNOWN)
         return _BY_SUFFIX.get(split_url(self.url).path.rpartition(".")[2].lower(), _UNKNOWN)
@@ -211,10 +196,7 @@ def _text(output: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _files(value: Any) -> list[_File]:
-    """Return the files in a member of an output.
-
-    It is one file or a list; a file is an object with a `url`, or a URL.
-    """
+    """Return the files in a member of an output: one file or a list. A file is an object with a `url`, or a URL."""
     files = []
     for item in value if isinstance(value, list) else [value]:
         metadata = item if isinstance(item, dict) else {"url": item}
@@ -227,10 +209,8 @@ def _file_facts(file: _File) -> dict[str, Any]:
     """Return the members of a result about the file: width, height and format, as far as they are known."""
     name = file.format()[1]
     sides = {side: file.metadata.get(side) for side in ("width", "height")}
-    known_sides = {
-        side: pixels for side, pixels in sides.items() if isinstance(pixels, int) and not isinstance(pixels, bool)
-    }
-    return known_sides | ({"format": name} if name else {})
+    known = {side: size for side, size in sides.items() if isinstance(size, int) and not isinstance(size, bool)}
+    return known | ({"format": name} if name else {})
 
 
 async def _store(file: _File, place: int, kind: str, io: AttemptIO) -> Output:

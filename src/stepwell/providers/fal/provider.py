@@ -34,10 +34,10 @@ from stepwell.ports.providers import (
 )
 from stepwell.providers.fal.answers import (
     CLIENT_CANCELLED,
+    TRANSIENT_ERRORS,
     FalApis,
     error_words,
     failure_of,
-    is_transient,
     result_of,
 )
 from stepwell.providers.fal.descriptor import FalSettings
@@ -78,22 +78,16 @@ class _SubmitAnswer(Struct, frozen=True):
 
 
 class _Status(Struct, frozen=True):
-    """The status of a request."""
-
     status: str
     error: Any = None
     error_type: Any = None
 
 
 class _CancelStatus(Struct, frozen=True):
-    """The answer to a cancel."""
-
     status: str
 
 
 class _ListedRequest(Struct, frozen=True):
-    """A request in the list of the platform API."""
-
     request_id: RequestId
     sent_at: datetime
     endpoint_id: str | None = None
@@ -101,8 +95,6 @@ class _ListedRequest(Struct, frozen=True):
 
 
 class _Page(Struct, frozen=True):
-    """A page of that list."""
-
     items: list[_ListedRequest]
     next_cursor: str | None = None
 
@@ -280,7 +272,8 @@ class FalProvider:
         words = state.error if isinstance(state.error, str) else ""
         retryable = True
         if isinstance(state.error_type, str):
-            words, retryable = f"{state.error_type}: {words}".removesuffix(": "), is_transient(state.error_type)
+            words = f"{state.error_type}: {words}".removesuffix(": ")
+            retryable = state.error_type in TRANSIENT_ERRORS
         elif failure := failure_of(await self._response(apis, attempt, job)):
             words, retryable = str(failure).removeprefix(f"{_NAME}: "), failure.retryable
         message = sanitised(apis.masked(f"{_NAME}: {words or 'the request failed'}"))
@@ -330,7 +323,6 @@ def _iso(at: datetime) -> str:
 
 
 def build(setup: ProviderSetup[FalSettings]) -> FalProvider:
-    """Build the provider. See `ProviderDescriptor`."""
     url = setup.own.url or PUBLIC_URL
     return FalProvider(
         setup.client,

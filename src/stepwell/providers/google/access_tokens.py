@@ -95,7 +95,6 @@ class ServiceAccount:
 
 
 def _is_refusal(error: RefreshError) -> bool:
-    """Return whether the token endpoint refuses the account."""
     body = error.args[1] if len(error.args) > 1 else None
     code = body.get("error") if isinstance(body, Mapping) else None
     return isinstance(code, str) and code in _REFUSALS

@@ -27,29 +27,16 @@ _COMPLETE = frozenset({None, "STOP", "FINISH_REASON_UNSPECIFIED"})
 # Finish reasons that another attempt would meet again.
 _PERMANENT_REASONS = frozenset(
     {
-        "MAX_TOKENS",
-        "SAFETY",
-        "RECITATION",
-        "LANGUAGE",
-        "BLOCKLIST",
-        "PROHIBITED_CONTENT",
-        "SPII",
-        "IMAGE_SAFETY",
-        "IMAGE_PROHIBITED_CONTENT",
-        "IMAGE_RECITATION",
+        *("MAX_TOKENS", "SAFETY", "RECITATION", "LANGUAGE", "BLOCKLIST", "PROHIBITED_CONTENT", "SPII"),
+        *("IMAGE_SAFETY", "IMAGE_PROHIBITED_CONTENT", "IMAGE_RECITATION"),
     }
 )
 # https://docs.cloud.google.com/apis/design/errors, and google.api.ErrorReason in
 # https://github.com/googleapis/googleapis/blob/master/google/api/error_reason.proto
 _KEY_REASONS = frozenset(
     {
-        "API_KEY_INVALID",
-        "API_KEY_SERVICE_BLOCKED",
-        "API_KEY_HTTP_REFERRER_BLOCKED",
-        "API_KEY_IP_ADDRESS_BLOCKED",
-        "API_KEY_ANDROID_APP_BLOCKED",
-        "API_KEY_IOS_APP_BLOCKED",
-        "CONSUMER_SUSPENDED",
+        *("API_KEY_INVALID", "API_KEY_SERVICE_BLOCKED", "CONSUMER_SUSPENDED", "API_KEY_HTTP_REFERRER_BLOCKED"),
+        *("API_KEY_IP_ADDRESS_BLOCKED", "API_KEY_ANDROID_APP_BLOCKED", "API_KEY_IOS_APP_BLOCKED"),
     }
 )
 _LEAKED = re.compile(r"^PERMISSION_DENIED: Your API key was reported as leaked")
@@ -67,8 +54,6 @@ class GoogleError(Struct, frozen=True):
 
 
 class GenerateContentAnswer(Struct, rename="camel"):
-    """The answer to generateContent."""
-
     candidates: Any = None
     prompt_feedback: Any = None
     usage_metadata: Any = None
@@ -139,32 +124,27 @@ async def image_result(
     image = await decode_media(inline.get("data"), is_video=False)
     if image is None:
         raise AttemptError(f"{name}: the data of the image is not an image", retryable=True)
-    return {
-        **await store_media(image, attempt, io),
-        "seed": body["generationConfig"]["seed"],
-        **_model_and_usage(model, answer),
-    }
+    facts = {"seed": body["generationConfig"]["seed"]} | _model_and_usage(model, answer)
+    return await store_media(image, attempt, io) | facts
 
 
 async def imagen_result(
     name: str, body: Mapping[str, Any], model: str, answer: PredictAnswer, attempt: Attempt, io: AttemptIO
 ) -> dict[str, Any]:
     """Store the image of predict (Imagen), and return the step's result. Raises `AttemptError`."""
-    predictions = [each for each in answer.predictions if isinstance(each, Mapping)]
+    predictions = objects_in(answer.predictions)
     prediction = next((each for each in predictions if each.get("bytesBase64Encoded")), None)
     if prediction is None:
         reasons = [each["raiFilteredReason"] for each in predictions if each.get("raiFilteredReason")]
-        raise withheld(name, "image", reasons) if reasons else _no_image(name)
+        if reasons:
+            raise withheld(name, "image", reasons)
+        raise AttemptError(f"{name}: the answer has no image", retryable=True)
     image = await decode_media(prediction["bytesBase64Encoded"], is_video=False)
     if image is None:
         raise AttemptError(f"{name}: the data of the image is not an image", retryable=True)
     seed, prompt = body["parameters"].get("seed"), prediction.get("prompt")
     facts = {"seed": seed, "revised_prompt": prompt if isinstance(prompt, str) and prompt else None, "model": model}
     return await store_media(image, attempt, io) | {key: value for key, value in facts.items() if value is not None}
-
-
-def _no_image(name: str) -> AttemptError:
-    return AttemptError(f"{name}: the answer has no image", retryable=True)
 
 
 def withheld(name: str, what: str, reasons: Any) -> AttemptError:
@@ -193,9 +173,7 @@ def _parts(candidate: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
     """Yield the parts of the answer, without the model's thoughts, which may contain drafts of images."""
     content = candidate.get("content")
     parts = content.get("parts") if isinstance(content, Mapping) else None
-    for part in parts if isinstance(parts, list) else []:
-        if isinstance(part, Mapping) and not part.get("thought"):
-            yield part
+    return (part for part in objects_in(parts) if not part.get("thought"))
 
 
 def _texts(candidate: Mapping[str, Any]) -> Iterator[str]:
@@ -233,6 +211,11 @@ def _model_and_usage(model: str, answer: GenerateContentAnswer) -> dict[str, Any
     return facts
 
 
+def objects_in(value: Any) -> list[Mapping[str, Any]]:
+    """Return the objects in a list; an empty list for anything else."""
+    return [each for each in value if isinstance(each, Mapping)] if isinstance(value, list) else []
+
+
 def _count(usage: Mapping[str, Any], name: str) -> int:
     value = usage.get(name)
     return value if isinstance(value, int) and not isinstance(value, bool) else 0
@@ -240,15 +223,14 @@ def _count(usage: Mapping[str, Any], name: str) -> int:
 
 def _reason(details: Any) -> str:
     """Return the reason in the ErrorInfo of Google's APIs; "" if there is none."""
-    for detail in details if isinstance(details, list) else []:
-        if isinstance(detail, Mapping) and detail.get("domain") == "googleapis.com":
+    for detail in objects_in(details):
+        if detail.get("domain") == "googleapis.com":
             return str(detail.get("reason"))
     return ""
 
 
 def _retry_after_s(details: Any) -> float | None:
-    for detail in details if isinstance(details, list) else []:
-        delay = detail.get("retryDelay") if isinstance(detail, Mapping) else None
-        if isinstance(delay, str) and (match := _DELAY.fullmatch(delay)):
+    for detail in objects_in(details):
+        if isinstance(delay := detail.get("retryDelay"), str) and (match := _DELAY.fullmatch(delay)):
             return min(float(match[1]), MAX_RETRY_AFTER_S)
     return None

@@ -130,7 +130,6 @@ class GeminiProvider(GoogleProvider):
 
 
 def build(setup: ProviderSetup[GeminiSettings]) -> GeminiProvider:
-    """Build the provider. See `ProviderDescriptor`."""
     return GeminiProvider(
         setup.client,
         setup.credentials,

@@ -15,8 +15,9 @@ from stepwell.basics.errors import AttemptError, CallFailed, OutcomeUnknown
 from stepwell.outbound.http_client import GONE
 from stepwell.outbound.sanitise import sanitised
 from stepwell.ports.providers import CancelAnswer, Job, JobState, JobStatus
+from stepwell.providers.google.answers import objects_in
 from stepwell.providers.google.session import SUCCESS, GoogleSession
-from stepwell.providers.google.video_operations import OperationVideo, objects_in
+from stepwell.providers.google.video_operations import OperationVideo
 
 _ID = re.compile(r"[A-Za-z0-9_-]{1,500}")
 # Other statuses say nothing about the interaction: the key is wrong, or there are too many calls.
@@ -25,22 +26,14 @@ _COMPLETED, _CANCELLED = "completed", "cancelled"
 _FAILED = frozenset({"failed", "incomplete", "budget_exceeded", "requires_action", "continuation_required"})
 _SAFETY = re.compile(r"safety|prohibited|blocked|policy|invalid", re.IGNORECASE)
 # Our names of the token counts, and Google's.
-_COUNTS = {
-    "input_tokens": "total_input_tokens",
-    "output_tokens": "total_output_tokens",
-    "total_tokens": "total_tokens",
-}
+_COUNTS = {"input_tokens": "total_input_tokens", "output_tokens": "total_output_tokens", "total_tokens": "total_tokens"}
 
 
 class _SubmitAnswer(Struct):
-    """The answer to a submit."""
-
     id: str
 
 
 class _Interaction(Struct):
-    """The state of an interaction, with its output."""
-
     status: str
     steps: Any = None
     error: Any = None
@@ -72,9 +65,8 @@ class Interactions:
         if interaction.status == _COMPLETED:
             if _video_in(interaction) is None:
                 # The model answered with text, probably a refusal.
-                why = sanitised(
-                    session.masked(f"{self._name}: no video: {_text_of(interaction) or 'no reason given'}"), 400
-                )
+                text = _text_of(interaction) or "no reason given"
+                why = sanitised(session.masked(f"{self._name}: no video: {text}"), 400)
                 return JobState(status=JobStatus.FAILED, word=word, error=why, retryable=False)
             return JobState(status=JobStatus.SUCCEEDED, word=word)
         if interaction.status == _CANCELLED:
@@ -100,7 +92,7 @@ class Interactions:
         """Ask Google to cancel the job. Raises `CallFailed`."""
         answer = await session.call("POST", f"{self._url}/{job.id}/cancel", b"", ok=_CANCEL_ANSWERS)
         if not answer.is_success:
-            if session.words(answer) is None:
+            if session.error_text(answer.body) is None:
                 raise CallFailed(f"{self._name} answered the cancel {answer.status}, without an error message")
             return CancelAnswer.UNKNOWN_JOB if answer.status in GONE else CancelAnswer.REFUSED
         status = session.readable(answer, _Interaction).status

@@ -48,7 +48,6 @@ class Media(NamedTuple):
 
     @property
     def name(self) -> str:
-        """The name under which the file is stored."""
         return f"result.{self.suffix}"
 
     def result(self, output: Output) -> dict[str, Any]:

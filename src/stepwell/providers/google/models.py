@@ -65,8 +65,6 @@ _INPUTS: Mapping[TaskType, frozenset[str]] = {
 
 
 class Family(Enum):
-    """The family of a model, which decides the call."""
-
     GEMINI = auto()
     IMAGEN = auto()
     VEO = auto()
@@ -86,7 +84,6 @@ def capabilities(provider: ProviderType, task_type: TaskType) -> frozenset[str] 
 
 @cache
 def known_members(provider: ProviderType, task_type: TaskType) -> StepMembers:
-    """Return the members that *provider* knows."""
     own = GEMINI if provider is ProviderType.GEMINI else VERTEX
     return StepMembers(inputs=_INPUTS.get(task_type), config=own.config_members, outputs=own.outputs_of(task_type))
 

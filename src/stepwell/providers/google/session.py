@@ -70,7 +70,6 @@ class GoogleSession:
         self._api, self._work_api = api(), api(work_s=limits.work_s)
 
     def masked(self, text: str) -> str:
-        """Return *text* without the secrets."""
         return mask_secrets(text, self._hidden)
 
     @contextmanager
@@ -108,10 +107,6 @@ class GoogleSession:
     def readable(self, answer: ApiAnswer, kind: type[T]) -> T:
         """Decode an answer as `ProviderApi.readable` does."""
         return self._api.readable(answer, kind)
-
-    def words(self, answer: ApiAnswer) -> str | None:
-        """Return the message of an error; None if the answer isn't an error in Google's form."""
-        return self.error_text(answer.body)
 
     def error_text(self, body: bytes) -> str | None:
         """Return the message of an error; None if *body* isn't one in Google's form. An `ErrorText`."""

@@ -177,7 +177,6 @@ def _check_location(named: Any) -> str:
 
 
 def build(setup: ProviderSetup[VertexSettings]) -> VertexProvider:
-    """Build the provider. See `ProviderDescriptor`."""
     return VertexProvider(
         setup.client,
         setup.credentials,

@@ -13,7 +13,7 @@ from msgspec import Struct
 from stepwell.basics.errors import AttemptError
 from stepwell.outbound.sanitise import sanitised
 from stepwell.ports.providers import JobState, JobStatus
-from stepwell.providers.google.answers import withheld
+from stepwell.providers.google.answers import objects_in, withheld
 
 _CANCELLED = 1
 # UNKNOWN, DEADLINE_EXCEEDED, RESOURCE_EXHAUSTED, ABORTED, INTERNAL, UNAVAILABLE: a retry may succeed.
@@ -22,8 +22,6 @@ _DONE, _RUNNING = "done", "running"
 
 
 class StartedOperation(Struct):
-    """The answer to a submit."""
-
     name: str
 
 
@@ -89,8 +87,3 @@ def _video(metadata: Mapping[str, Any], uri: str) -> Iterator[OperationVideo]:
         yield OperationVideo(uri=metadata[uri])
     elif isinstance(metadata.get("bytesBase64Encoded"), str) and metadata["bytesBase64Encoded"]:
         yield OperationVideo(text=metadata["bytesBase64Encoded"])
-
-
-def objects_in(value: Any) -> list[Mapping[str, Any]]:
-    """Return the objects in a list; an empty list for anything else."""
-    return [each for each in value if isinstance(each, Mapping)] if isinstance(value, list) else []

@@ -12,6 +12,8 @@ from stepwell.providers.shared import images
 
 _TRANSFER = 0.4  # the share by which colours move towards the references'
 _MAX_OFFSET = 1_000_000  # pixels
+_TURN = Image.Transpose
+_QUARTERS = {90.0: _TURN.ROTATE_90, 180.0: _TURN.ROTATE_180, 270.0: _TURN.ROTATE_270}
 
 
 def edit(inputs: Inputs, files: images.Files, _seed: int) -> RenderedFile:
@@ -49,13 +51,18 @@ def result_size(inputs: Inputs, base: tuple[int, int]) -> tuple[int, int]:
         image = right - left, bottom - top
     if degrees := number(inputs, "rotate", 0, -360, 360) % 360:
         image = _rotated_size(image, degrees)
+    return max(image, _wanted_size(inputs, image) or image, key=lambda size: size[0] * size[1])
+
+
+def _wanted_size(inputs: Inputs, size: tuple[int, int]) -> tuple[int, int] | None:
+    """Return the size that the inputs ask for, for an image of *size*; None if they ask for none."""
     width, height = integer(inputs, "width", 1, 8192), integer(inputs, "height", 1, 8192)
     if not (width or height):
-        return image
-    width = width or max(1, round(image[0] * (height or 1) / max(1, image[1])))
-    height = height or max(1, round(image[1] * width / max(1, image[0])))
+        return None
+    width = width or max(1, round(size[0] * (height or 1) / max(1, size[1])))
+    height = height or max(1, round(size[1] * width / max(1, size[0])))
     images.check_size(width, height, "width and height")
-    return max(image, (width, height), key=lambda size: size[0] * size[1])
+    return width, height
 
 
 def _rotated_size(size: tuple[int, int], degrees: float) -> tuple[int, int]:
@@ -69,13 +76,8 @@ def _reshape(image: Image.Image, inputs: Inputs) -> Image.Image:
         image = image.crop(_box(crop, image.size))
     if degrees := number(inputs, "rotate", 0, -360, 360) % 360:
         image = _rotate(image, degrees)
-    width, height = integer(inputs, "width", 1, 8192), integer(inputs, "height", 1, 8192)
-    if width or height:
-        width = width or max(1, round(image.width * (height or 1) / image.height))
-        height = height or max(1, round(image.height * width / image.width))
-        images.check_size(width, height, "width and height")
-        image = images.resize(image, (width, height), Image.Resampling.LANCZOS)
-    return image
+    size = _wanted_size(inputs, image.size)
+    return image if size is None else images.resize(image, size, Image.Resampling.LANCZOS)
 
 
 def _box(crop: Any, size: tuple[int, int]) -> tuple[int, int, int, int]:
@@ -94,13 +96,8 @@ def _box(crop: Any, size: tuple[int, int]) -> tuple[int, int, int, int]:
 
 def _rotate(image: Image.Image, degrees: float) -> Image.Image:
     """Rotate *image* counter-clockwise. Quarter turns move pixels; others interpolate, and add transparent corners."""
-    quarters = {
-        90.0: Image.Transpose.ROTATE_90,
-        180.0: Image.Transpose.ROTATE_180,
-        270.0: Image.Transpose.ROTATE_270,
-    }
-    if degrees in quarters:
-        return image.transpose(quarters[degrees])
+    if degrees in _QUARTERS:
+        return image.transpose(_QUARTERS[degrees])
     images.check_size(*_rotated_size(image.size, degrees), "rotate")
     return image.convert("RGBA").rotate(degrees, Image.Resampling.BICUBIC, expand=True)
 

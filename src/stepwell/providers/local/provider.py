@@ -18,6 +18,7 @@ from stepwell.providers.local.generation import image_count
 from stepwell.providers.local.pool import Pool
 from stepwell.providers.local.weights import weigh_work
 from stepwell.providers.local.work import KINDS, RenderJob, RenderKind, perform
+from stepwell.providers.shared.result_storage import file_name
 from stepwell.providers.shared.setup import ProviderSetup
 from stepwell.runtime.memory import default_local_max_bytes, default_max_bytes
 from stepwell.runtime.temporary_files import path_for_others
@@ -79,7 +80,8 @@ class LocalProvider(InProcess):
                 raise AttemptError(
                     answer["error"], retryable=answer["retryable"], provider_fault=answer["provider_fault"]
                 )
-            stored = [await io.store_file(_name(kind, place), file) for place, file in enumerate(outputs, 1)]
+            numbered = enumerate(outputs, 1)
+            stored = [await io.store_file(file_name(number, kind.suffix), file) for number, file in numbered]
         path_field = "result_video_path" if attempt.task_type is TaskType.VIDEO_GENERATION else "result_image_path"
         result = {path_field: stored[0].path, **answer["result"], "seed": seed, "size": stored[0].size}
         return result | ({f"{path_field}s": [each.path for each in stored]} if is_list else {})
@@ -111,12 +113,6 @@ def _members(task_type: TaskType) -> StepMembers:
     inputs = known if task_type is TaskType.GENERATION else known - {"prompt"}
     outputs = LOCAL.outputs_of(task_type)
     return StepMembers(inputs=inputs, config=frozenset({"provider_type"}), outputs=outputs)
-
-
-def _name(kind: RenderKind, place: int) -> str:
-    """Return the name of the result at *place*, which begins with 1: result.png, result_2.png..."""
-    stem, _, suffix = kind.name.rpartition(".")
-    return kind.name if place == 1 else f"{stem}_{place}.{suffix}"
 
 
 def _seed(attempt: Attempt) -> int:
@@ -156,5 +152,4 @@ def local_memory(settings: Settings) -> int:
 
 
 def build(setup: ProviderSetup[None]) -> LocalProvider:
-    """Build the provider. See `ProviderDescriptor`."""
     return LocalProvider(local_memory(setup.settings))

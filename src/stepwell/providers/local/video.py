@@ -52,7 +52,6 @@ def animate(inputs: Inputs, files: images.Files, _seed: int) -> RenderedFile:
 
 
 def frame_count(inputs: Inputs) -> int:
-    """Return the number of frames."""
     return max(1, round(number(inputs, "duration_s", 4, 0, 60) * number(inputs, "fps", 12, 1, 60)))
 
 

@@ -19,8 +19,8 @@ from stepwell.providers.shared.images import Files
 class RenderKind(NamedTuple):
     """The way in which LOCAL does a task type: by `function(inputs, files, seed)`.
 
-    `weigh` returns what that needs. `files` names the inputs that
-    are files, `many` those that are lists of files. `name` is the name of the result.
+    `weigh` returns what that needs. `files` names the inputs that are files, `many` those that are lists of files.
+    `suffix` is that of the result.
     """
 
     function: Callable[[Mapping[str, Any], Files, int], RenderedFile]
@@ -28,7 +28,7 @@ class RenderKind(NamedTuple):
     capabilities: frozenset[str]
     files: tuple[str, ...] = ("base_image_url",)
     many: tuple[str, ...] = ()
-    name: str = "result.png"
+    suffix: str = "png"
 
 
 KINDS: dict[TaskType, RenderKind] = {
@@ -46,7 +46,7 @@ KINDS: dict[TaskType, RenderKind] = {
         many=("reference_image_urls",),
     ),
     TaskType.REFINE: RenderKind(enhance.refine, weights.of_refine, frozenset({"upscale", "denoise", "sharpen"})),
-    TaskType.VIDEO_GENERATION: RenderKind(video.animate, weights.of_video, frozenset({"motion"}), name="result.webp"),
+    TaskType.VIDEO_GENERATION: RenderKind(video.animate, weights.of_video, frozenset({"motion"}), suffix="webp"),
     TaskType.BACKGROUND_FIX: RenderKind(
         background.fix,
         weights.of_background,

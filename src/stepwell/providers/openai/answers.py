@@ -25,30 +25,19 @@ NAME = "OpenAI"
 # Errors that only a payment fixes. Their status 429 doesn't mean that waiting helps.
 _CREDIT_ERRORS = frozenset(
     {
-        "insufficient_quota",
-        "credit_balance_exhausted",
-        "organization_spend_limit_exceeded",
-        "project_spend_limit_exceeded",
-        "organization_usage_limit_exceeded",
-        "billing_hard_limit_reached",
-        "billing_not_active",
+        *("insufficient_quota", "credit_balance_exhausted", "billing_hard_limit_reached", "billing_not_active"),
+        *("project_spend_limit_exceeded", "organization_spend_limit_exceeded", "organization_usage_limit_exceeded"),
     }
 )
 # Finish reasons of a text that the server broke off: OpenRouter's, DeepSeek's
 # (https://api-docs.deepseek.com/api/create-chat-completion) and vLLM's.
 _BROKEN_OFF = frozenset({"error", "insufficient_system_resource", "abort"})
-# Errors of a failed video that another attempt would meet again.
-_PERMANENT_ERROR = re.compile(
-    r"moderation|policy|safety|sensitive|blocked|invalid|unsupported|not allowed", re.IGNORECASE
-)
 _KEY = re.compile(r"\bsk-[\w*.-]+")  # OpenAI's message for a wrong key quotes its beginning and end
 _ABOUT_A_MODEL = re.compile(rb"\bmodels?\b|model_|litellm|provider returned", re.IGNORECASE)
 _MAX_MESSAGE = 500  # bytes
 
 
 class Message(Struct, frozen=True):
-    """The message of a choice."""
-
     content: Any = None
     refusal: str | None = None
 
@@ -62,8 +51,6 @@ class Choice(Struct, frozen=True):
 
 
 class Chat(Struct, frozen=True):
-    """The answer to a chat call."""
-
     choices: Annotated[list[Choice], Meta(min_length=1)]
     model: str | None = None
     usage: Any = None
@@ -78,8 +65,6 @@ class GeneratedImage(Struct, frozen=True):
 
 
 class ImagesAnswer(Struct, frozen=True):
-    """The answer to an image call."""
-
     data: list[GeneratedImage]
     usage: Any = None
 
@@ -108,8 +93,8 @@ class ErrorReader:
         """
         error_body = read_json(body, _ErrorBody)
         if error_body is not None:
-            self.out_of_credit = bool({error_body.error.type, error_body.error.code} & _CREDIT_ERRORS)
             error = error_body.error
+            self.out_of_credit = bool({error.type, error.code} & _CREDIT_ERRORS)
             kind = error.code if isinstance(error.code, str) else error.type
             return self.masked(f"{kind}: {error.message}" if isinstance(kind, str) else error.message)
         content = read_json(body, dict[str, Any])
@@ -136,15 +121,9 @@ def refuses_key(answer: ApiAnswer) -> bool:
     """Return whether a 401 is about the key itself.
 
     Gateways also answer 401 if a key may not use a model, or if the server behind a model refuses the gateway's key:
-    https://docs.litellm.ai/docs/exception_mapping,
-    https://openrouter.ai/docs/api-reference/errors.
+    https://docs.litellm.ai/docs/exception_mapping, https://openrouter.ai/docs/api-reference/errors.
     """
     return is_unauthorized(answer) and _ABOUT_A_MODEL.search(answer.body) is None
-
-
-def is_permanent(words: str) -> bool:
-    """Return whether a video that failed with this message would fail again."""
-    return bool(_PERMANENT_ERROR.search(words))
 
 
 def chat_result(chat: Chat, model: str, words: ErrorReader, *, as_json: bool) -> dict[str, Any]:

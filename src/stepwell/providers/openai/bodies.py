@@ -103,7 +103,6 @@ def refusals(step: KnownStep, *, public: bool) -> Iterator[Fault]:
 
 
 def check_weight(name: str) -> None:
-    """Raise `Refusal` if the input *name* is the weight of a LoRA."""
     if name.endswith(_WEIGHT):
         raise input_refusal(name, why="OPENAI takes no LoRAs", provider_fault=True)
 
@@ -132,8 +131,6 @@ def check_unknown_inputs(rest: Mapping[str, Any], parameters: Mapping[str, Any],
 
 
 class _ImageRequest(Struct, frozen=True):
-    """The parts of an image request."""
-
     attempt: Attempt
     model: str
     public: bool

@@ -145,10 +145,9 @@ class OpenAiProvider:
             chat = await _post(session, "chat/completions", body, Chat)
             with paid_for():
                 return Finished(chat_result(chat, request.model, session.words, as_json=_wants_json(body)))
-        if FILES & body.keys():
-            answer = await _post(session, "images/edits", body, ImagesAnswer, as_form=True)
-        else:
-            answer = await _post(session, "images/generations", body, ImagesAnswer)
+        edits = bool(FILES & body.keys())
+        path = "images/edits" if edits else "images/generations"
+        answer = await _post(session, path, body, ImagesAnswer, as_form=edits)
         with paid_for():
             image = first_image(answer)
             if image.b64_json is None and image.url is not None:
@@ -266,7 +265,6 @@ def _wants_json(body: Mapping[str, Any]) -> bool:
 
 
 def build(setup: ProviderSetup[OpenAiSettings]) -> OpenAiProvider:
-    """Build the provider. See `ProviderDescriptor`."""
     return OpenAiProvider(
         setup.client,
         setup.credentials,

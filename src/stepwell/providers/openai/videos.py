@@ -1,5 +1,6 @@
 """Video jobs at servers with OpenAI's Videos API: https://developers.openai.com/api/reference/resources/videos."""
 
+import re
 from collections.abc import AsyncIterator, Mapping
 from datetime import UTC, datetime
 from typing import Annotated, Any
@@ -11,7 +12,7 @@ from stepwell.basics.errors import CallFailed
 from stepwell.outbound.http_client import GONE
 from stepwell.outbound.sanitise import sanitised
 from stepwell.ports.providers import CancelAnswer, Job, JobState, JobStatus
-from stepwell.providers.openai.answers import NAME, OpenAiSession, is_permanent
+from stepwell.providers.openai.answers import NAME, OpenAiSession
 from stepwell.providers.shared.time_window import AFTER, BEFORE
 
 _OK = frozenset({200})
@@ -19,6 +20,10 @@ _SUCCESS = frozenset(range(200, 300))
 # Other statuses say nothing about the job: the key is wrong, or there are too many calls.
 _DELETE_ANSWERS = _SUCCESS | (frozenset(range(400, 500)) - {401, 403, 408, 425, 429})
 _ENDED = frozenset({"completed", "failed", "cancelled", "canceled"})
+# Errors of a failed video that another attempt would meet again.
+_PERMANENT_ERROR = re.compile(
+    r"moderation|policy|safety|sensitive|blocked|invalid|unsupported|not allowed", re.IGNORECASE
+)
 _PAGE, _MAX_PAGES = 100, 20
 _MILLISECONDS = 1e11  # larger times are in milliseconds
 
@@ -26,8 +31,6 @@ Id = Annotated[str, Meta(pattern=r"^[\x21-\x7e]{1,200}(?!\n)$")]
 
 
 class CreatedVideo(Struct, frozen=True):
-    """The answer to a submit."""
-
     id: Id
 
 
@@ -37,8 +40,6 @@ class _Error(Struct, frozen=True):
 
 
 class VideoJob(Struct, frozen=True):
-    """The state of a video job."""
-
     status: str
     progress: Any = None
     error: _Error | None = None
@@ -82,21 +83,16 @@ class ListedVideo(Struct, frozen=True):
 
 
 class _Page(Struct, frozen=True):
-    """A page of the list."""
-
     data: list[ListedVideo]
     has_more: bool = False
     last_id: str | None = None
 
 
 class _DeleteReply(Struct, frozen=True):
-    """The answer to a delete."""
-
     deleted: bool
 
 
 def url_of(session: OpenAiSession, job: Job) -> str:
-    """Return the URL of a video job."""
     return f"{session.url}/videos/{quote(job.id, safe='')}"
 
 
@@ -118,7 +114,7 @@ async def state_of(session: OpenAiSession, job: Job) -> JobState:
             code = f"{failure.code}: " if isinstance(failure.code, str) and failure.code else ""
             why = session.words.masked(code + (failure.message or "no reason given"))
             error = sanitised(f"{NAME}: {why}")
-            return JobState(status=JobStatus.FAILED, word=word, error=error, retryable=not is_permanent(why))
+            return JobState(status=JobStatus.FAILED, word=word, error=error, retryable=not _PERMANENT_ERROR.search(why))
         case "cancelled" | "canceled":
             return JobState(status=JobStatus.CANCELLED, word=word)
         case _:

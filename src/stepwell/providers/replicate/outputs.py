@@ -13,6 +13,7 @@ from stepwell.basics.errors import AttemptError
 from stepwell.basics.urls import split_url
 from stepwell.contract.enums import TaskType
 from stepwell.ports.providers import AttemptIO
+from stepwell.providers.shared.result_storage import file_name, path_fields
 
 _MAX_DEPTH = 16
 _VIDEOS = ("mp4", "webm", "mov")
@@ -43,10 +44,9 @@ async def _store_files(task_type: TaskType, urls: list[str], io: AttemptIO) -> d
         urls = sorted(urls, key=lambda url: _suffix(url, "") not in _VIDEOS)  # videos before their thumbnails
     paths = []
     for number, url in enumerate(urls, 1):
-        name = f"result{'' if number == 1 else f'_{number}'}.{_suffix(url, 'mp4' if is_video else 'png')}"
+        name = file_name(number, _suffix(url, "mp4" if is_video else "png"))
         paths.append((await io.download(url, name, media_types)).path)
-    field = "result_video_path" if is_video else "result_image_path"
-    return {field: paths[0], **({f"{field}s": paths} if len(paths) > 1 else {})}
+    return path_fields("result_video_path" if is_video else "result_image_path", paths)
 
 
 def _text_result(output: Any) -> dict[str, Any]:

@@ -247,7 +247,10 @@ async def _loras(attempt: Attempt, inputs: Mapping[str, Any], io: AttemptIO) -> 
     """Yield the parameters for `provider_config.loras`, which maps names to the references of weights."""
     loras, weights = _check_loras(attempt.provider_config, inputs)
     for (place, scale), name in zip(_LORA_PARAMETERS, _in_order(loras), strict=False):
-        yield place, await _weights(loras[name], f"provider_config.loras.{name}", io)
+        reference = loras[name]
+        if is_meant_as_artifact(reference):  # weights may also be named `owner/name`
+            reference = await provider_reference(reference, f"provider_config.loras.{name}", io)
+        yield place, reference
         if name in weights:
             yield scale, weights[name]
 
@@ -267,11 +270,6 @@ def _check_loras(config: Mapping[str, Any], inputs: Mapping[str, Any]) -> tuple[
         if not isinstance(address, str) or not address:
             raise config_refusal("loras", name, why="expected the address of the weights")
     return loras, weights
-
-
-async def _weights(reference: str, field: str, io: AttemptIO) -> str:
-    """Return a reference that Replicate can read. Only artifacts need one: weights may also be named `owner/name`."""
-    return await provider_reference(reference, field, io) if is_meant_as_artifact(reference) else reference
 
 
 def _in_order(loras: Mapping[str, Any]) -> list[str]:

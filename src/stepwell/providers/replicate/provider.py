@@ -72,8 +72,6 @@ class _SubmitAnswer(Struct):
 
 
 class _Prediction(Struct):
-    """A prediction by its id."""
-
     status: str
     input: Any = None
     output: Any = None
@@ -82,14 +80,10 @@ class _Prediction(Struct):
 
 
 class _CancelReply(Struct):
-    """The answer to a cancel."""
-
     status: str
 
 
 class _ListedPrediction(Struct):
-    """A prediction in the list."""
-
     id: Id
     created_at: Annotated[datetime, Meta(tz=True)]
     model: str | None = None
@@ -101,8 +95,6 @@ class _ListedPrediction(Struct):
 
 
 class _Page(Struct):
-    """A page of the list."""
-
     results: list[_ListedPrediction]
     next: str | None = None
 
@@ -166,8 +158,7 @@ class ReplicateProvider:
         return Request(model=model, body={**body, "version": version} if version else body)
 
     async def submit(self, attempt: Attempt, request: Request, _io: AttemptIO, /) -> Job:
-        session = self._session(attempt)
-        body = dict(request.body)
+        session, body = self._session(attempt), dict(request.body)
         # Replicate accepts https callbacks only; a server that replaces it over plain http accepts any.
         secure = self._url.startswith("http:") or (attempt.callback_url or "").startswith("https:")
         if attempt.callback_url is not None and secure:
@@ -184,16 +175,11 @@ class ReplicateProvider:
             case "succeeded":
                 return JobState(status=JobStatus.SUCCEEDED, word=word)
             case "failed":
-                message = (
-                    prediction.error if isinstance(prediction.error, str) else json.encode(prediction.error).decode()
-                )
-                why = sanitised(_scrubbed(message, session)) if prediction.error else "no reason given"
-                return JobState(
-                    status=JobStatus.FAILED,
-                    word=word,
-                    error=f"Replicate: {why}",
-                    retryable=not _PERMANENT_ERROR.search(why),
-                )
+                error = prediction.error
+                message = error if isinstance(error, str) else json.encode(error).decode()
+                why = sanitised(_scrubbed(message, session)) if error else "no reason given"
+                again = not _PERMANENT_ERROR.search(why)
+                return JobState(status=JobStatus.FAILED, word=word, error=f"Replicate: {why}", retryable=again)
             case "canceled":
                 return JobState(status=JobStatus.CANCELLED, word=word)
             case "aborted":
@@ -353,7 +339,6 @@ def _of_model(listed: _ListedPrediction, model: str) -> bool:
 
 
 def build(setup: ProviderSetup[ReplicateSettings]) -> ReplicateProvider:
-    """Build the provider. See `ProviderDescriptor`."""
     return ReplicateProvider(
         setup.client,
         setup.credentials,

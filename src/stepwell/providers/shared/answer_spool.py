@@ -44,7 +44,6 @@ class AnswerSpool:
             await to_thread.run_sync(self._write_to_file, chunk)
 
     async def read(self) -> bytes:
-        """Return the answer."""
         return bytes(self._small) if self.size <= FREE_BYTES else await to_thread.run_sync(self._read)
 
     async def chunks(self) -> AsyncIterator[bytes]:

@@ -50,7 +50,6 @@ class Key:
 
     @property
     def setting(self) -> str:
-        """The name of the setting that holds the secret."""
         return credential_setting(self.name)
 
     def report_refused(self) -> None:

@@ -1,7 +1,7 @@
 """Stores results that are paid for. A temporary failure of the store doesn't lose a result."""
 
-from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, TypeVar
 
 import anyio
 
@@ -14,6 +14,16 @@ T = TypeVar("T")
 # Seconds between attempts, four minutes in total. The engine gives `submit` 900 s, which include the call itself.
 PAUSES_S: tuple[float, ...] = (1, 2, 4, 8, 15, 30, 60, 60, 60)
 _SPARE_S = 10.0  # left before the caller's deadline
+
+
+def file_name(number: int, suffix: str) -> str:
+    """Return the name of a result's file: result.png for the first (1), then result_2.png ..."""
+    return f"result.{suffix}" if number == 1 else f"result_{number}.{suffix}"
+
+
+def path_fields(field: str, paths: Sequence[str]) -> dict[str, Any]:
+    """Return the members of a result about its files. Several are also listed, in the *field* with an "s"."""
+    return {field: paths[0], **({f"{field}s": paths} if len(paths) > 1 else {})}
 
 
 async def retry_store(call: Callable[[], Awaitable[T]]) -> T:
@@ -46,8 +56,7 @@ async def store_from_answer(attempt: Attempt, io: AttemptIO, name: str, data: by
     try:
         return await retry_store(lambda: io.store(name, data))
     except AttemptError as error:
-        again = attempt.on_unknown == "resubmit"
-        message = f"the work is done and paid for, but {error}"
+        message, again = f"the work is done and paid for, but {error}", attempt.on_unknown == "resubmit"
         raise AttemptError(message, retryable=again, provider_fault=False) from error
 
 
