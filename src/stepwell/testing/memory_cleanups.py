@@ -14,7 +14,6 @@ from stepwell.testing.memory_tables import CleanupRow, MemoryAdapter, TaskRow, W
 
 class MemoryCleanups(MemoryAdapter):
     async def request(self, owner: UUID, workflow_id: UUID) -> UUID | None:
-        await self._tables.round_trip()
         workflow, now = self._tables.workflows.get(workflow_id), self._tables.clock.now()
         if workflow is None or workflow.record.state.deleted_at is None:
             return None
@@ -27,7 +26,6 @@ class MemoryCleanups(MemoryAdapter):
         return row.owner
 
     async def take_over(self, owner: UUID) -> float | None:
-        await self._tables.round_trip()
         now = self._tables.clock.now()
         for workflow_id, row in self._tables.cleanups.items():
             if self._tables.may_take_over(workflow_id) and self._tables.is_orphan(row.owner, row.next_at):
@@ -38,7 +36,6 @@ class MemoryCleanups(MemoryAdapter):
     async def due(
         self, owner: UUID, except_for: Collection[UUID], per_lane: int
     ) -> tuple[Sequence[DueCleanup], float | None]:
-        await self._tables.round_trip()
         now, of_lane, cleanups = self._tables.clock.now(), Counter[str](), []
         own = sorted(
             (row.next_at, workflow_id, row) for workflow_id, row in self._tables.cleanups.items() if row.owner == owner
@@ -54,7 +51,6 @@ class MemoryCleanups(MemoryAdapter):
         return cleanups, min(later, default=None)
 
     async def next_tasks(self, owner: UUID, workflow_id: UUID, after: TaskPlace, limit: int) -> Sequence[TaskToClean]:
-        await self._tables.round_trip()
         cleanup = self._own(owner, workflow_id)
         if cleanup is None or workflow_id not in self._tables.workflows:
             return []
@@ -66,13 +62,11 @@ class MemoryCleanups(MemoryAdapter):
         return [self._to_clean(workflow, row, begun) for row in page]
 
     async def children(self, workflow_id: UUID, limit: int) -> dict[UUID, WorkflowStatus]:
-        await self._tables.round_trip()
         states = [row.record.state for row in self._tables.workflows.values()]
         children = {each.id: each.status for each in states if each.parent_id == workflow_id and not each.deleted_at}
         return dict(sorted(children.items(), key=lambda child: child[0].int)[:limit])
 
     async def settle(self, owner: UUID, workflow_id: UUID, task_ids: Sequence[UUID], deleted: int, gone: int) -> None:
-        await self._tables.round_trip()
         if (cleanup := self._own(owner, workflow_id)) is None:
             return
         cleanup.deleted, cleanup.gone = cleanup.deleted + deleted, cleanup.gone + gone
@@ -81,17 +75,14 @@ class MemoryCleanups(MemoryAdapter):
             row.deleted_at = row.deleted_at or self._tables.clock.now()
 
     async def postpone(self, owner: UUID, workflow_id: UUID, seconds: float) -> None:
-        await self._tables.round_trip()
         if (cleanup := self._own(owner, workflow_id)) is not None:
             cleanup.next_at, cleanup.tries = self._tables.clock.now() + timedelta(seconds=seconds), cleanup.tries + 1
 
     async def counts(self, owner: UUID, workflow_id: UUID) -> CleanupCounts | None:
-        await self._tables.round_trip()
         row = self._own(owner, workflow_id)
         return None if row is None or row.purge else CleanupCounts(row.deleted, row.gone, row.repeated)
 
     async def end(self, owner: UUID, workflow_id: UUID) -> None:
-        await self._tables.round_trip()
         if (row := self._own(owner, workflow_id)) is not None and not row.purge:
             del self._tables.cleanups[workflow_id]
 

@@ -12,10 +12,7 @@ from stepwell.testing.memory_tables import CommandRow, MemoryAdapter
 
 
 class MemoryCommands(MemoryAdapter):
-    """Implements the port."""
-
     async def send(self, scope: TenantScope, requester: UUID, command: Command, forget: Collection[UUID] = ()) -> bool:
-        await self._tables.round_trip()
         for command_id in forget:
             self._tables.commands.pop(command_id, None)
         row = self._tables.find(scope, command.workflow_id)
@@ -33,7 +30,6 @@ class MemoryCommands(MemoryAdapter):
         return True
 
     async def waiting(self, owner: UUID, except_for: Collection[UUID], limit: int) -> Sequence[Command]:
-        await self._tables.round_trip()
         since = self._tables.clock.now() - timedelta(seconds=COMMAND_LIFETIME_S)
         found = [
             row.command
@@ -53,7 +49,6 @@ class MemoryCommands(MemoryAdapter):
         return runs_at == owner or (runs_at is None and row.recipient == owner)
 
     async def answer(self, command_id: UUID, epoch: int, outcome: Outcome) -> None:
-        await self._tables.round_trip()
         row = self._tables.commands.get(command_id)
         if row is None or row.outcome is not None:
             return
@@ -63,14 +58,12 @@ class MemoryCommands(MemoryAdapter):
             self._tables.notify_command(row.requester, "answered", command_id)
 
     async def report(self, command_id: UUID, outcome: VerbApplied) -> None:
-        await self._tables.round_trip()
         row = self._tables.commands.get(command_id)
         if row is not None and isinstance(row.outcome, VerbApplied) and row.outcome.report_follows:
             row.outcome = outcome
             self._tables.notify_command(row.requester, "answered", command_id)
 
     async def poll(self, requester: UUID, command_id: UUID) -> CommandState:
-        await self._tables.round_trip()
         if (row := self._find(requester, command_id)) is None:
             return CommandState()
         workflow = self._tables.workflows.get(row.command.workflow_id)
@@ -81,7 +74,6 @@ class MemoryCommands(MemoryAdapter):
         return CommandState(row.outcome, elsewhere)
 
     async def withdraw(self, requester: UUID, command_id: UUID) -> Outcome | None:
-        await self._tables.round_trip()
         if (row := self._find(requester, command_id)) is None:
             return None
         row.outcome = row.outcome or CommandWithdrawn()

@@ -18,7 +18,6 @@ class MemoryDailyCosts(MemoryAdapter):
     """`ports.deletions.DailyCosts` in memory."""
 
     async def expire(self, before: date, most: int) -> ExpiredCosts:
-        await self._tables.round_trip()
         costs = self._tables.daily_costs
         due = [key for key in costs if key.day < before][:most]
         for key in due:

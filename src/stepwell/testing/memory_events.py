@@ -13,16 +13,13 @@ from stepwell.testing.memory_tables import MemoryAdapter, MemorySubscription, Ta
 
 
 class MemoryEventFeed(MemoryAdapter):
-    """Implements `EventFeed` in memory."""
-
     async def history(self, scope: TenantScope, workflow_id: UUID, after: int, limit: int) -> HistoryPage | None:
-        if (row := await self._tables.read(scope, workflow_id)) is None:
+        if (row := self._tables.find(scope, workflow_id)) is None:
             return None
         later = [event for event in row.events if event.id > after][:limit]
         return HistoryPage(later, row.record.state.status, row.record.state.last_event)
 
     async def page(self, scope: TenantScope, wanted: FeedFilter, after: FeedCursor, limit: int) -> FeedPage:
-        await self._tables.round_trip()
         bound = self._bound()
         events: list[FeedEvent] = []
         start = bisect_right(self._tables.log, after, key=lambda entry: entry[0])
@@ -37,15 +34,13 @@ class MemoryEventFeed(MemoryAdapter):
         )
 
     async def end(self) -> FeedCursor:
-        await self._tables.round_trip()
         return self._bound()
 
     async def renumber_restored(self) -> bool:
-        await self._tables.round_trip()
         return False
 
     async def last_events(self, scope: TenantScope, workflow_ids: Collection[UUID]) -> Mapping[UUID, int]:
-        rows = await self._tables.read_all(scope, workflow_ids)
+        rows = self._tables.find_all(scope, workflow_ids)
         return {row.record.state.id: row.record.state.last_event for row in rows}
 
     def _bound(self) -> FeedCursor:
@@ -58,14 +53,14 @@ class MemoryEventFeed(MemoryAdapter):
         )
 
 
-class MemoryNotifications:
+class MemoryNotifications(MemoryAdapter):
     """`ports.processes.Notifications` of the process *owner*."""
 
     def __init__(self, tables: Tables, owner: UUID) -> None:
-        self._tables, self._owner = tables, owner
+        super().__init__(tables)
+        self._owner = owner
 
     async def send(self, workflow_ids: Collection[UUID]) -> None:
-        await self._tables.round_trip()
         self._tables.workflow_channel.notify(self._owner, list(workflow_ids))
 
     def listen(
@@ -74,18 +69,17 @@ class MemoryNotifications:
         return self._tables.subscribed(self._tables.workflow_channel, self._owner, on_notification)
 
 
-class MemoryPresence:
+class MemoryPresence(MemoryAdapter):
     """`ports.processes.Presence` of the process *owner*. `MemoryLeaseStore` notifies of changes of leases."""
 
     def __init__(self, tables: Tables, owner: UUID) -> None:
-        self._tables, self._owner = tables, owner
+        super().__init__(tables)
+        self._owner = owner
 
     async def announce(self) -> None:
-        await self._tables.round_trip()
         self._tables.process_channel.notify(self._owner, None)
 
     async def send(self, kind: str, body: str) -> None:
-        await self._tables.round_trip()
         self._tables.process_channel.notify(self._owner, (kind, body))
 
     @asynccontextmanager

@@ -7,22 +7,22 @@ from uuid import UUID
 from stepwell.basics.errors import StillRunning
 from stepwell.basics.idempotency import Reservation, ReservedKey, StoredAnswer, key_scope
 from stepwell.basics.tenancy import TenantScope
-from stepwell.testing.memory_tables import KeyRow, Tables
+from stepwell.testing.memory_tables import KeyRow, MemoryAdapter, Tables
 
 _LIFETIME, _LONGEST_WORK = timedelta(hours=48), timedelta(minutes=5)
 _NOBODY = UUID(int=0)
 
 
-class MemoryIdempotencyKeys:
+class MemoryIdempotencyKeys(MemoryAdapter):
     """Implements the port for the process *owner*."""
 
     def __init__(self, tables: Tables, owner: UUID) -> None:
-        self._tables, self._owner = tables, owner
+        super().__init__(tables)
+        self._owner = owner
 
     async def reserve(
         self, scope: TenantScope, key: str, token: UUID, fingerprint: bytes, workflow_id: UUID | None = None
     ) -> ReservedKey:
-        await self._tables.round_trip()
         now, wanted = self._tables.clock.now(), Reservation(key_scope(scope), key, token)
         for name in [name for name, row in self._tables.keys.items() if row.created_at < now - _LIFETIME]:
             del self._tables.keys[name]
@@ -55,7 +55,6 @@ class MemoryIdempotencyKeys:
         )
 
     async def store_answer(self, reservation: Reservation, answer: StoredAnswer) -> StoredAnswer:
-        await self._tables.round_trip()
         row = self._tables.own_key(reservation)
         if row is None:
             return answer
@@ -64,7 +63,6 @@ class MemoryIdempotencyKeys:
         return row.answer
 
     async def release(self, reservations: Collection[Reservation]) -> None:
-        await self._tables.round_trip()
         for reservation in reservations:
             row = self._tables.own_key(reservation)
             if row is None or row.answer is not None:

@@ -9,10 +9,7 @@ _NOTIFIED = timedelta(seconds=0.5)
 
 
 class MemoryLeaseStore(MemoryAdapter):
-    """Implements `LeaseStore` in memory."""
-
     async def renew(self, owner: UUID, seconds: float | None) -> None:
-        await self._tables.round_trip()
         now, processes = self._tables.clock.now(), self._tables.processes
         is_alive = processes.get(owner, NEVER) > now + timedelta(seconds=(seconds or 0) / 2)
         processes[owner] = ALWAYS if seconds is None else now + timedelta(seconds=seconds)
@@ -20,7 +17,6 @@ class MemoryLeaseStore(MemoryAdapter):
             self._tables.process_channel.notify(owner, None)
 
     async def next_expiry(self, owner: UUID) -> float | None:
-        await self._tables.round_trip()
         now, processes = self._tables.clock.now(), self._tables.processes
         running = {row.record.state.owner for row in self._tables.workflows.values()} - {None}
         later: dict[UUID | None, datetime] = {}  # by owner: when its first webhook or cleanup is due
@@ -52,12 +48,10 @@ class MemoryLeaseStore(MemoryAdapter):
         return runs_here and row.outcome is None and row.created_at < self._tables.clock.now() - _NOTIFIED
 
     async def release(self, owner: UUID) -> None:
-        await self._tables.round_trip()
         if self._tables.processes.pop(owner, None) is not None:
             self._tables.process_channel.notify(owner, None)
 
     async def expire_others(self, owner: UUID) -> None:
-        await self._tables.round_trip()
         for process in self._tables.processes:
             if process != owner:
                 self._tables.processes[process] = NEVER

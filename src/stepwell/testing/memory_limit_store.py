@@ -10,10 +10,7 @@ from stepwell.testing.memory_tables import NEVER, LimitMemberRow, MemoryAdapter
 
 
 class MemoryLimitStore(MemoryAdapter):
-    """Implements `LimitStore` in memory."""
-
     async def read(self, owner: UUID) -> Division:
-        await self._tables.round_trip()
         tables, now, state = self._tables, self._tables.clock.now(), self._tables.limit_division
         alive = [process for process in tables.processes if tables.is_alive(process)]
         has_sole = state.sole not in (None, owner)
@@ -33,7 +30,6 @@ class MemoryLimitStore(MemoryAdapter):
         )
 
     async def write(self, owner: UUID, change: DivisionChange) -> bool:
-        await self._tables.round_trip()
         tables, state = self._tables, self._tables.limit_division
         if state.version != change.version or not tables.is_alive(owner):
             return False

@@ -12,7 +12,6 @@ from stepwell.testing.memory_tables import CleanupRow, MemoryAdapter, RemovalRow
 
 class MemoryPurges(MemoryAdapter):
     async def is_followed_up(self, workflow_id: UUID) -> bool:
-        await self._tables.round_trip()
         row = self._tables.workflows.get(workflow_id)
         return row is not None and self._is_family_followed_up(row)
 
@@ -20,7 +19,6 @@ class MemoryPurges(MemoryAdapter):
         return _is_followed_up(row) or any(map(self._is_family_followed_up, self._children(row)))
 
     async def request(self, owner: UUID, workflow_id: UUID, actor: str) -> UUID | None:
-        await self._tables.round_trip()
         workflow, now = self._tables.workflows.get(workflow_id), self._tables.clock.now()
         cleanup = self._tables.cleanups.get(workflow_id)
         if workflow is None or workflow.record.state.deleted_at is None:
@@ -46,12 +44,10 @@ class MemoryPurges(MemoryAdapter):
         return [row for row in rows if row.record.state.parent_id == workflow.record.id]
 
     async def with_uploads(self, workflow_ids: Collection[UUID]) -> Collection[UUID]:
-        await self._tables.round_trip()
         owners = {row.workflow_id for row in self._tables.uploads.values()}
         return [each for each in workflow_ids if each in owners]
 
     async def delete_rows(self, owner: UUID, workflow_ids: Collection[UUID], limit: int) -> PurgedRows:  # noqa: ARG002
-        await self._tables.round_trip()
         purged = set()
         for workflow_id in workflow_ids:
             cleanup, row = self._own(owner, workflow_id), self._tables.workflows.get(workflow_id)
@@ -68,7 +64,6 @@ class MemoryPurges(MemoryAdapter):
         return PurgedRows(frozenset(purged))
 
     async def removals(self, workflow_ids: Collection[UUID], after: UUID, limit: int) -> Sequence[FileRemoval]:
-        await self._tables.round_trip()
         tables = self._tables.workflows
         cleanups = [row for each in workflow_ids if (row := self._tables.cleanups.get(each)) is not None]
         named = frozenset[str]().union(*(row.named for row in cleanups))
@@ -83,18 +78,15 @@ class MemoryPurges(MemoryAdapter):
         return sorted(wanted, key=lambda each: each.task_id.int)[:limit]
 
     async def end_removals(self, task_ids: Collection[UUID]) -> None:
-        await self._tables.round_trip()
         for task_id in task_ids:
             self._tables.removals.pop(task_id, None)
 
     async def end(self, owner: UUID, workflow_ids: Collection[UUID]) -> None:
-        await self._tables.round_trip()
         for workflow_id in workflow_ids:
             if self._own(owner, workflow_id) is not None:
                 del self._tables.cleanups[workflow_id]
 
     async def expire(self, owner: UUID, retention_s: float, most: int, most_steps: int) -> ExpiredBatch:
-        await self._tables.round_trip()
         now = self._tables.clock.now()
         before = now - timedelta(seconds=retention_s)
         completed = [

@@ -1,10 +1,12 @@
 """The rows of the database in memory, and the queries that several of its adapters share."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
+from functools import wraps
+from inspect import iscoroutinefunction
 from itertools import accumulate
 from typing import Any, NamedTuple, TypeVar
 from uuid import UUID
@@ -305,14 +307,8 @@ class Tables:
         row = self.workflows.get(workflow_id)
         return row if row is not None and scope.covers(row.record.tenant) else None
 
-    async def read(self, scope: TenantScope, workflow_id: UUID) -> WorkflowRow | None:
-        """Return what `find` finds after a round trip."""
-        await self.round_trip()
-        return self.find(scope, workflow_id)
-
-    async def read_all(self, scope: TenantScope, workflow_ids: Iterable[UUID]) -> list[WorkflowRow]:
-        """Return those of the workflows that *scope* covers, after a round trip."""
-        await self.round_trip()
+    def find_all(self, scope: TenantScope, workflow_ids: Iterable[UUID]) -> list[WorkflowRow]:
+        """Return those of the workflows that *scope* covers."""
         return [row for each in workflow_ids if (row := self.find(scope, each)) is not None]
 
     def find_task(self, scope: TenantScope, task_id: UUID) -> tuple[WorkflowRow, TaskRow] | None:
@@ -424,7 +420,21 @@ class Tables:
 
 
 class MemoryAdapter:
-    """An implementation of a port on the rows in memory."""
+    """An implementation of a port on the rows in memory. Each call of a method of the port begins with a round trip."""
 
     def __init__(self, tables: Tables) -> None:
         self._tables = tables
+
+    def __init_subclass__(cls) -> None:
+        for name, call in list(vars(cls).items()):
+            if iscoroutinefunction(call) and not name.startswith("_"):
+                setattr(cls, name, _after_round_trip(call))
+
+
+def _after_round_trip(call: Callable[..., Awaitable[T]]) -> Callable[..., Awaitable[T]]:
+    @wraps(call)
+    async def wrapper(self: MemoryAdapter, *args: Any, **kwargs: Any) -> T:
+        await self._tables.round_trip()
+        return await call(self, *args, **kwargs)
+
+    return wrapper

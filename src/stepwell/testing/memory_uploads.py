@@ -22,14 +22,13 @@ _PENDING, _RECHECK, _CONTINUE = (timedelta(seconds=each) for each in (PENDING_S,
 
 class MemoryUploads(MemoryAdapter):
     async def reserve(self, new: NewUpload, limits: UploadLimits) -> None:
-        used = await self.use(new.tenant)
+        used = self._use(new.tenant)
         if used.bytes + new.size > limits.quota_bytes or used.uploads >= limits.max_uploads:
             raise QuotaExceeded(limits.message)
         now = self._tables.clock.now()
         self._tables.uploads[new.id] = UploadRow(new, limits.ttl_s, now, now + _PENDING)
 
     async def use(self, tenant: str | None) -> UploadUse:
-        await self._tables.round_trip()
         return self._use(tenant)
 
     async def reserve_presigned(self, upload: PresignedUpload, limits: UploadLimits, url_s: float) -> None:
@@ -38,14 +37,12 @@ class MemoryUploads(MemoryAdapter):
         row.expires_at = row.presigned_until = row.expires_at + timedelta(seconds=url_s)
 
     async def find_presigned(self, scope: TenantScope, upload_id: UUID) -> PresignedUpload | None:
-        await self._tables.round_trip()
         row = self._presigned(upload_id)
         if row is None or not scope.covers(row.new.tenant):
             return None
         return PresignedUpload(upload_id, row.new.tenant, row.new.name, row.new.size)
 
     async def describe(self, new: NewUpload) -> bool:
-        await self._tables.round_trip()
         row = self._presigned(new.id)
         if row is None:
             return False
@@ -53,7 +50,6 @@ class MemoryUploads(MemoryAdapter):
         return True
 
     async def finish(self, upload_id: UUID) -> UploadRecord | None:
-        await self._tables.round_trip()
         row = self._tables.uploads.get(upload_id)
         if row is None or row.status is not UploadStatus.PENDING or self._same(row.new.tenant, row.new.sha256):
             return None
@@ -61,7 +57,6 @@ class MemoryUploads(MemoryAdapter):
         return row.record()
 
     async def abandon(self, upload_id: UUID) -> bool:
-        await self._tables.round_trip()
         row = self._tables.uploads.get(upload_id)
         if row is None or row.status is not UploadStatus.PENDING:
             return False
@@ -69,7 +64,6 @@ class MemoryUploads(MemoryAdapter):
         return True
 
     async def find_same(self, tenant: str | None, sha256: str, *, own: bool) -> UploadRecord | None:
-        await self._tables.round_trip()
         if (row := self._same(tenant, sha256)) is None:
             return None
         row.expires_at = max(row.expires_at, self._tables.clock.now() + row.ttl)
@@ -78,12 +72,10 @@ class MemoryUploads(MemoryAdapter):
         return row.record()
 
     async def find(self, scope: TenantScope, upload_id: UUID) -> UploadRecord | None:
-        await self._tables.round_trip()
         row = self._stored(scope, upload_id)
         return None if row is None else row.record()
 
     async def page(self, scope: TenantScope, skip: int, limit: int) -> UploadPage:
-        await self._tables.round_trip()
         rows = [
             row
             for row in self._tables.uploads.values()
@@ -93,17 +85,14 @@ class MemoryUploads(MemoryAdapter):
         return UploadPage([row.record() for row in rows[skip : skip + limit]], len(rows))
 
     async def recorded(self, upload_ids: Collection[UUID]) -> Sequence[str]:
-        await self._tables.round_trip()
         rows = (self._tables.uploads.get(upload_id) for upload_id in upload_ids)
         return [row.new.path for row in rows if row is not None and row.status is not UploadStatus.DELETING]
 
     async def stored_paths(self, scope: TenantScope, upload_ids: Collection[UUID]) -> Sequence[str]:
-        await self._tables.round_trip()
         rows = (self._stored(scope, upload_id) for upload_id in upload_ids)
         return [row.new.path for row in rows if row is not None]
 
     async def begin_deletion(self, scope: TenantScope, upload_id: UUID, expires_at: datetime | None = None) -> None:
-        await self._tables.round_trip()
         row = self._stored(scope, upload_id)
         if row is None or expires_at not in (None, row.expires_at):
             raise NotFound("artifact")
@@ -112,7 +101,6 @@ class MemoryUploads(MemoryAdapter):
         self._delete(row)
 
     async def begin_deletion_with_workflow(self, workflow_id: UUID, limit: int) -> tuple[Sequence[UploadRecord], bool]:
-        await self._tables.round_trip()
         rows = [
             row
             for row in self._tables.uploads.values()
@@ -128,7 +116,6 @@ class MemoryUploads(MemoryAdapter):
         return begun, len(rows) == limit
 
     async def begin_expiry(self, upload_id: UUID) -> bool:
-        await self._tables.round_trip()
         row, now = self._tables.uploads.get(upload_id), self._tables.clock.now()
         if row is None or row.expires_at > now:
             return False
@@ -139,23 +126,19 @@ class MemoryUploads(MemoryAdapter):
         return True
 
     async def end_deletion(self, upload_id: UUID) -> None:
-        await self._tables.round_trip()
         row = self._tables.uploads.get(upload_id)
         if row is not None and row.status is UploadStatus.DELETING and row.presigned_until <= self._tables.clock.now():
             del self._tables.uploads[upload_id]
 
     async def due(self, limit: int) -> Sequence[UUID]:
-        await self._tables.round_trip()
         rows = sorted(self._tables.uploads.values(), key=lambda row: row.expires_at)
         return [row.new.id for row in rows if row.expires_at <= self._tables.clock.now()][:limit]
 
     async def next_due_s(self) -> float | None:
-        await self._tables.round_trip()
         times = [row.expires_at for row in self._tables.uploads.values()]
         return (min(times) - self._tables.clock.now()).total_seconds() if times else None
 
     async def charge_preview(self, upload_id: UUID, size: int, limits: UploadLimits) -> None:
-        await self._tables.round_trip()
         row = self._tables.uploads.get(upload_id)
         if row is None or row.status is not UploadStatus.STORED:
             raise NotFound("artifact")

@@ -15,10 +15,7 @@ from stepwell.testing.memory_tables import NEVER, DeliveryRow, MemoryAdapter, Wo
 
 
 class MemoryOutbox(MemoryAdapter):
-    """Implements `Outbox` in memory."""
-
     async def take_over(self, owner: UUID) -> dict[str, datetime]:
-        await self._tables.round_trip()
         lanes: dict[str, datetime] = {}
         for row in self._tables.pending_deliveries():
             assert row.next_at is not None
@@ -29,7 +26,6 @@ class MemoryOutbox(MemoryAdapter):
         return lanes
 
     async def due(self, owner: UUID, lanes: Sequence[str], limit: int) -> list[DueDelivery]:
-        await self._tables.round_trip()
         deliveries = []
         for lane in sorted(lanes):
             rows = [row for row in self._own(owner) if row.lane == lane]
@@ -38,7 +34,6 @@ class MemoryOutbox(MemoryAdapter):
         return deliveries
 
     async def freeze(self, owner: UUID, due: DueDelivery, body: str | None) -> str | None:
-        await self._tables.round_trip()
         if (row := self._current(owner, due)) is None:
             return None
         if row.body is None:
@@ -46,14 +41,12 @@ class MemoryOutbox(MemoryAdapter):
         return row.body
 
     async def change_lane(self, owner: UUID, due: DueDelivery, lane: str) -> None:
-        await self._tables.round_trip()
         if (row := self._current(owner, due)) is not None:
             row.lane = lane
 
     async def record(
         self, owner: UUID, due: DueDelivery, verdict: DeliveryVerdict, attempt: DeliveryAttemptPublic | None
     ) -> datetime | None:
-        await self._tables.round_trip()
         if (row := self._find(due)) is None:
             return None
         # If the attempt is in the row already, it was recorded before, and the answer was lost.
@@ -64,7 +57,6 @@ class MemoryOutbox(MemoryAdapter):
         return row.next_at if row.owner == owner else None
 
     async def backlog(self, owner: UUID) -> Backlog:
-        await self._tables.round_trip()
         created = [row.delivery.at for row in self._own(owner)]
         return Backlog(len(created), min(created, default=None))
 
@@ -82,15 +74,12 @@ class MemoryOutbox(MemoryAdapter):
 
 
 class MemoryDeliveries(MemoryAdapter):
-    """Implements `Deliveries` in memory."""
-
     async def page(self, scope: TenantScope, workflow_id: UUID, after: int, limit: int) -> list[DeliveryPublic] | None:
-        if (workflow := await self._tables.read(scope, workflow_id)) is None:
+        if (workflow := self._tables.find(scope, workflow_id)) is None:
             return None
         return [_record(workflow.deliveries[n]) for n in sorted(workflow.deliveries) if n > after][:limit]
 
     async def address(self, scope: TenantScope, workflow_id: UUID, event_id: int) -> AddressedDelivery:
-        await self._tables.round_trip()
         workflow = self._tables.find(scope, workflow_id)
         if workflow is None or event_id not in workflow.deliveries:
             raise NotFound("delivery")
@@ -102,7 +91,6 @@ class MemoryDeliveries(MemoryAdapter):
     async def redeliver(
         self, scope: TenantScope, workflow_id: UUID, event_id: int, lane: str, owner: UUID, preconditions: Preconditions
     ) -> DeliveryPublic:
-        await self._tables.round_trip()
         workflow = self._tables.find(scope, workflow_id)
         if workflow is not None:
             preconditions.check(workflow.record.state)

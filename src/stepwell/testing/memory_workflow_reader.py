@@ -68,14 +68,12 @@ _BARE = WorkflowParts(steps=False)
 
 
 class MemoryWorkflowReader(MemoryAdapter):
-    """Implements `WorkflowReader` in memory."""
-
     async def get(self, scope: TenantScope, workflow_id: UUID) -> WorkflowRecord | None:
-        row = await self._tables.read(scope, workflow_id)
+        row = self._tables.find(scope, workflow_id)
         return None if row is None else _record(row, _BARE)
 
     async def find(self, scope: TenantScope, workflow_id: UUID, parts: WorkflowParts) -> FoundWorkflow | None:
-        row = await self._tables.read(scope, workflow_id)
+        row = self._tables.find(scope, workflow_id)
         if row is None:
             return None
         large = _weight(row, parts) > SMALL_BYTES
@@ -84,7 +82,6 @@ class MemoryWorkflowReader(MemoryAdapter):
     async def size(
         self, scope: TenantScope, workflow_ids: Sequence[UUID], parts: WorkflowParts, stop_at: int
     ) -> AnswerSize | None:
-        await self._tables.round_trip()
         total = snapshot = largest = 0
         for workflow_id in workflow_ids:
             if (row := self._tables.find(scope, workflow_id)) is None:
@@ -99,14 +96,14 @@ class MemoryWorkflowReader(MemoryAdapter):
     async def snapshot(
         self, scope: TenantScope, workflow_ids: Sequence[UUID], parts: WorkflowParts
     ) -> list[LargeWorkflowSnapshot]:
-        rows = await self._tables.read_all(scope, workflow_ids)
+        rows = self._tables.find_all(scope, workflow_ids)
         bare = WorkflowParts(steps=False, results=parts.results)
         return [LargeWorkflowSnapshot(_record(row, bare), _states(row) if parts.steps else []) for row in rows]
 
     async def step_slice(
         self, scope: TenantScope, workflow_id: UUID, parts: WorkflowParts, first: int, count: int, max_bytes: int
     ) -> list[StoredStep]:
-        if (row := await self._tables.read(scope, workflow_id)) is None:
+        if (row := self._tables.find(scope, workflow_id)) is None:
             return []
         steps = (row.record.steps or [])[first : first + count]
         return [
@@ -114,31 +111,30 @@ class MemoryWorkflowReader(MemoryAdapter):
         ]
 
     async def inputs(self, scope: TenantScope, workflow_id: UUID) -> StoredInputs:
-        row = await self._tables.read(scope, workflow_id)
+        row = self._tables.find(scope, workflow_id)
         return NO_INPUTS if row is None else row.inputs
 
     async def step(self, scope: TenantScope, workflow_id: UUID, step_id: str) -> StepRecord | None:
-        steps = await self._steps(scope, workflow_id)
+        steps = self._steps(scope, workflow_id)
         return _small(next((step for step in steps if step.plan.step_id == step_id), None))
 
     async def step_at(self, scope: TenantScope, workflow_id: UUID, position: int) -> StepRecord | None:
-        steps = await self._steps(scope, workflow_id)
+        steps = self._steps(scope, workflow_id)
         return _small(next((step for step in steps if step.plan.position == position), None))
 
-    async def _steps(self, scope: TenantScope, workflow_id: UUID) -> Sequence[StepRecord]:
-        row = await self._tables.read(scope, workflow_id)
+    def _steps(self, scope: TenantScope, workflow_id: UUID) -> Sequence[StepRecord]:
+        row = self._tables.find(scope, workflow_id)
         return () if row is None else _record(row, WHOLE).steps or ()
 
     async def item_slice(
         self, scope: TenantScope, workflow_id: UUID, query: ItemFilter, count: int, max_bytes: int
     ) -> ItemSlice | None:
-        row = await self._tables.read(scope, workflow_id)
+        row = self._tables.find(scope, workflow_id)
         steps = () if row is None else row.record.steps or ()
         step = next((step for step in steps if step.plan.step_id == query.step_id), None)
         return None if row is None or step is None else item_slice(row, step, query, count, max_bytes, _cost)
 
     async def decisions(self, scope: TenantScope, query: DecisionFilter) -> list[StoredDecision]:
-        await self._tables.round_trip()
         found = [
             decision
             for row in self._tables.workflows.values()
@@ -158,25 +154,24 @@ class MemoryWorkflowReader(MemoryAdapter):
         return True
 
     async def decision(self, scope: TenantScope, workflow_id: UUID, position: int) -> StoredDecision | None:
-        row = await self._tables.read(scope, workflow_id)
+        row = self._tables.find(scope, workflow_id)
         if row is None or row.record.state.deleted_at is not None:
             return None
         return next((each for each in _decisions(row, scope) if each.position == position), None)
 
     async def step_of_signal(self, scope: TenantScope, workflow_id: UUID, name: str) -> StepRecord | None:
-        steps = await self._steps(scope, workflow_id)
+        steps = self._steps(scope, workflow_id)
         return next((step for step in steps if step.plan.flow is not None and step.plan.flow.signal == name), None)
 
     async def version(self, scope: TenantScope, workflow_id: UUID) -> Version | None:
-        row = await self._tables.read(scope, workflow_id)
+        row = self._tables.find(scope, workflow_id)
         return None if row is None else _version(row)
 
     async def owner(self, scope: TenantScope, workflow_id: UUID) -> TenantScope | None:
-        row = await self._tables.read(scope, workflow_id)
+        row = self._tables.find(scope, workflow_id)
         return None if row is None else TenantScope(row.record.tenant)
 
     async def page(self, scope: TenantScope, query: ListFilter) -> WorkflowPage:
-        await self._tables.round_trip()
         rows = [row for row in self._tables.workflows.values() if _matches(row.record, scope, query)]
         total = len(rows)
         rows.sort(key=_cursor, reverse=not query.oldest_first)
@@ -190,20 +185,19 @@ class MemoryWorkflowReader(MemoryAdapter):
         return WorkflowPage(versions, records, total if query.count else None, last)
 
     async def counts(self, scope: TenantScope, query: WorkflowFilter) -> dict[WorkflowStatus, int]:
-        await self._tables.round_trip()
         records = (row.record for row in self._tables.workflows.values())
         return dict(Counter(record.status for record in records if _matches(record, scope, query)))
 
     async def events(
         self, scope: TenantScope, workflow_id: UUID, after: int, limit: int
     ) -> Sequence[HistoryEvent] | None:
-        row = await self._tables.read(scope, workflow_id)
+        row = self._tables.find(scope, workflow_id)
         return None if row is None else [event for event in row.events if event.id > after][:limit]
 
     async def tasks(
         self, scope: TenantScope, workflow_id: UUID, *, include_deleted: bool
     ) -> Sequence[TaskRecord] | None:
-        if (row := await self._tables.read(scope, workflow_id)) is None:
+        if (row := self._tables.find(scope, workflow_id)) is None:
             return None
         rows = sorted(row.tasks.values(), key=lambda stored: TaskPlace.of(stored.task))
         return [task_record(row, stored) for stored in rows if include_deleted or stored.deleted_at is None]
@@ -232,16 +226,14 @@ class MemoryWorkflowReader(MemoryAdapter):
     async def outputs(
         self, scope: TenantScope, workflow_id: UUID, after: OutputCursor | None, limit: int
     ) -> list[StoredOutput] | None:
-        row = await self._tables.read(scope, workflow_id)
+        row = self._tables.find(scope, workflow_id)
         return None if row is None else outputs_of(self._tables, row, after)[:limit]
 
     async def task(self, scope: TenantScope, task_id: UUID) -> TaskRecord | None:
-        await self._tables.round_trip()
         pair = self._tables.find_task(scope, task_id)
         return None if pair is None else task_record(*pair)
 
     async def children(self, scope: TenantScope, workflow_id: UUID, limit: int) -> ChildRecords:
-        await self._tables.round_trip()
         found = [
             ChildRecord(record.id, record.parent.step_id, record.parent.item, record.status)
             for row in self._tables.workflows.values()
@@ -253,7 +245,7 @@ class MemoryWorkflowReader(MemoryAdapter):
         return ChildRecords(sorted(found, key=lambda child: child.id.int)[:limit], len(found))
 
     async def ownership(self, scope: TenantScope, workflow_id: UUID) -> Ownership | None:
-        if (row := await self._tables.read(scope, workflow_id)) is None:
+        if (row := self._tables.find(scope, workflow_id)) is None:
             return None
         state, pause = row.record.state, None
         if state.status is WorkflowStatus.PAUSED:
@@ -273,14 +265,12 @@ class MemoryWorkflowReader(MemoryAdapter):
         return rows.index(own)
 
     async def stored_outputs(self, scope: TenantScope, task_ids: Sequence[UUID]) -> set[str]:
-        await self._tables.round_trip()
         rows = [pair[1] for task_id in task_ids if (pair := self._tables.find_task(scope, task_id)) is not None]
         outputs = [output for stored in rows if stored.deleted_at is None for output in stored.task.outputs]
         removed = [row for each in task_ids if (row := self._tables.removals.get(each)) and scope.covers(row.tenant)]
         return {output.path for output in (*outputs, *(output for row in removed for output in row.outputs))}
 
     async def needed_outputs(self, scope: TenantScope, task_id: UUID) -> tuple[str | None, Sequence[Output]]:
-        await self._tables.round_trip()
         row = self._tables.removals.get(task_id)
         if row is None or not scope.covers(row.tenant) or not self._tables.readers_of(task_id, TenantScope(row.tenant)):
             return None, ()
@@ -289,16 +279,14 @@ class MemoryWorkflowReader(MemoryAdapter):
     async def references_to(
         self, scope: TenantScope, workflow_id: UUID, task_ids: Sequence[UUID]
     ) -> Mapping[UUID, UUID]:
-        await self._tables.round_trip()
         readers = {task_id: self._tables.readers_of(task_id, scope, workflow_id) for task_id in task_ids}
         return {task_id: ids[0] for task_id, ids in readers.items() if ids}
 
     async def costs(self, scope: TenantScope, query: CostQuery) -> Sequence[CostSum]:
-        await self._tables.round_trip()
         return read_costs(self._tables, scope, query)
 
     async def ping(self) -> None:
-        await self._tables.round_trip()
+        """Only the round trip."""
 
 
 def _cursor(row: WorkflowRow) -> WorkflowCursor:

@@ -28,25 +28,24 @@ from stepwell.lifecycle.unclean_ends import UNCLEAN_ENDS
 from stepwell.ports.storage import PAUSED_A_PAGE, POSTPONED_S, STEPS_A_PAGE
 from stepwell.testing.memory_costs import count_cost
 from stepwell.testing.memory_item_results import stored_result
-from stepwell.testing.memory_tables import CleanupRow, DeliveryRow, Tables, TaskRow, WaitRow, WorkflowRow
+from stepwell.testing.memory_tables import CleanupRow, DeliveryRow, MemoryAdapter, Tables, TaskRow, WaitRow, WorkflowRow
 
 _WINDOW = timedelta(minutes=10)
 
 
-class MemoryWorkflowStore:
+class MemoryWorkflowStore(MemoryAdapter):
     """Implements the port. The process *owner* sends the webhooks of the workflows that are written here."""
 
     def __init__(self, tables: Tables, owner: UUID) -> None:
-        self._tables, self._owner = tables, owner
+        super().__init__(tables)
+        self._owner = owner
 
     async def insert(self, scope: TenantScope, new: NewWorkflow) -> None:
-        await self._tables.round_trip()
         self._insert(scope, new)
 
     async def insert_child(
         self, scope: TenantScope, new: NewWorkflow, attempt: ParentAttempt, limits: RootLimits
     ) -> ChildInsertion:
-        await self._tables.round_trip()
         place = new.record.parent
         assert place is not None
         parent, root = self._tables.workflows.get(place.workflow_id), self._tables.workflows.get(place.root_id)
@@ -101,19 +100,21 @@ class MemoryWorkflowStore:
         self._tables.append_events(self._tables.begin_transaction(), row, new.events)
 
     async def statuses(self, scope: TenantScope, workflow_ids: Collection[UUID]) -> dict[UUID, WorkflowStatus]:
-        rows = await self._tables.read_all(scope, workflow_ids)
+        return self._statuses(scope, workflow_ids)
+
+    def _statuses(self, scope: TenantScope, workflow_ids: Collection[UUID]) -> dict[UUID, WorkflowStatus]:
+        rows = self._tables.find_all(scope, workflow_ids)
         return {row.record.id: row.record.status for row in rows if row.record.state.deleted_at is None}
 
     async def child_statuses(self, scope: TenantScope, parent_id: UUID, child_ids: Collection[UUID]) -> ChildStatuses:
-        statuses, parent = await self.statuses(scope, child_ids), self._tables.find(scope, parent_id)
+        statuses, parent = self._statuses(scope, child_ids), self._tables.find(scope, parent_id)
         return ChildStatuses(statuses, 0 if parent is None else parent.child_ends)
 
     async def load(self, scope: TenantScope, workflow_id: UUID) -> LoadedWorkflow | None:
-        row = await self._tables.read(scope, workflow_id)
+        row = self._tables.find(scope, workflow_id)
         return None if row is None else _loaded(row)
 
     async def results(self, scope: TenantScope, wanted: Mapping[UUID, Sequence[int]]) -> dict[UUID, dict[int, bytes]]:
-        await self._tables.round_trip()
         by_workflow: dict[UUID, dict[int, bytes]] = {}
         for workflow_id, positions in wanted.items():
             if (row := self._tables.find(scope, workflow_id)) is None:
@@ -128,7 +129,6 @@ class MemoryWorkflowStore:
         return by_workflow
 
     async def known_jobs(self, provider: ProviderType, remote_ids: Collection[str]) -> set[str]:
-        await self._tables.round_trip()
         rows = (task.task for row in self._tables.workflows.values() for task in row.tasks.values())
         return {
             task.remote_id
@@ -137,7 +137,6 @@ class MemoryWorkflowStore:
         }
 
     async def write(self, batch: Sequence[Decision]) -> set[UUID]:
-        await self._tables.round_trip()
         lost = set()
         landing = []
         for decision in batch:
@@ -233,7 +232,6 @@ class MemoryWorkflowStore:
         trials: bool = True,
         divided: bool = False,
     ) -> list[LoadedWorkflow]:
-        await self._tables.round_trip()
         if divided and not self._tables.claim_is_counted(owner):
             return []
         orphans = sorted(
@@ -257,7 +255,6 @@ class MemoryWorkflowStore:
         return loaded
 
     async def release_idle(self, owner: UUID, held: Collection[UUID], now: datetime, limit: int) -> int:
-        await self._tables.round_trip()
         rows = [
             row
             for row in self._tables.workflows.values()
@@ -274,7 +271,6 @@ class MemoryWorkflowStore:
         return len(rows[:limit])
 
     async def hand_over(self, owner: UUID, workflow_ids: Collection[UUID]) -> None:
-        await self._tables.round_trip()
         for workflow_id in workflow_ids:
             row = self._tables.workflows.get(workflow_id)
             if row is not None and row.record.state.owner == owner:
@@ -283,7 +279,6 @@ class MemoryWorkflowStore:
         self._tables.process_channel.notify(owner, None)
 
     async def waiting(self) -> list[WaitingCount]:
-        await self._tables.round_trip()
         starts: dict[str | None, list[datetime]] = {}
         for row in self._tables.waiting():
             assert row.record.state.started_at is not None
@@ -291,7 +286,6 @@ class MemoryWorkflowStore:
         return [WaitingCount(tenant, len(of_tenant), of_tenant[0]) for tenant, of_tenant in starts.items()]
 
     async def admit(self, owner: UUID, wanted: Mapping[str | None, int], held: Collection[UUID]) -> AdmissionResult:
-        await self._tables.round_trip()
         loaded, steps, left = [], 0, dict(wanted)
         next_places: dict[str | None, int] = {}
         for row in self._tables.waiting():
@@ -312,7 +306,6 @@ class MemoryWorkflowStore:
         return AdmissionResult(loaded, next_places)
 
     async def unpark(self, limit: int) -> UnparkedWorkflows:
-        await self._tables.round_trip()
         now, waiting = self._tables.clock.now(), Counter[str | None]()
         due = [row for row in self._tables.parked(WorkflowStatus.RUNNING) if _is_due(row, now)]
         for row in due[:limit]:
@@ -325,7 +318,6 @@ class MemoryWorkflowStore:
         return UnparkedWorkflows(waiting, [row.record.state.id for row in paused], self._tables.next_wake())
 
     async def fence(self, owner: UUID, workflow_id: UUID) -> LoadedWorkflow | None:
-        await self._tables.round_trip()
         row = self._tables.workflows.get(workflow_id)
         if row is None or (state := row.record.state).owner is None:
             return None
@@ -378,7 +370,7 @@ class MemoryWorkflowStore:
             del self._tables.processes[process]
 
     async def set_clock(self) -> None:
-        await self._tables.round_trip()
+        """The clock is that of the tables already."""
 
 
 def _apply_steps(row: WorkflowRow, decision: Decision) -> None:
