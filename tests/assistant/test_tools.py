@@ -19,7 +19,7 @@ from stepwell.contract.scopes import Permission
 from stepwell.mcp import http_exchange
 from stepwell.mcp.file_tools import MAX_FILES, MAX_IMAGES, MAX_IMAGES_BYTES
 from stepwell.mcp.shortening import MAX_BYTES
-from stepwell.testing.one_task import in_one_task
+from stepwell.testing.running_service import in_one_task
 from support.providers.configured_by_steps import configured_step
 from support.service.assistant import assistant, call, failure, images, text_of
 from support.service.live_service import Service, token

@@ -9,7 +9,7 @@ import pytest
 from standardwebhooks import Webhook
 
 from stepwell.testing import WebhookReceiver, webhooks
-from stepwell.testing.fixed_secrets import WEBHOOK_SECRET
+from stepwell.testing.webhook_receiver import WEBHOOK_SECRET
 
 AT = datetime(2026, 1, 1, tzinfo=UTC)
 

@@ -15,10 +15,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from stepwell.testing.manual_clock import ManualClock
+    from stepwell.testing.clocks import ManualClock, RunningClock
     from stepwell.testing.memory_database import MemoryDatabase
     from stepwell.testing.provider_scripts import ProviderCall, ProviderScripts, png
-    from stepwell.testing.running_clock import RunningClock
     from stepwell.testing.running_service import RunningStepwell, running
     from stepwell.testing.webhook_receiver import WebhookReceiver, webhooks
 
@@ -36,11 +35,11 @@ __all__ = [
 ]
 
 _MODULES = {
-    "ManualClock": "manual_clock",
+    "ManualClock": "clocks",
     "MemoryDatabase": "memory_database",
     "ProviderCall": "provider_scripts",
     "ProviderScripts": "provider_scripts",
-    "RunningClock": "running_clock",
+    "RunningClock": "clocks",
     "RunningStepwell": "running_service",
     "WebhookReceiver": "webhook_receiver",
     "png": "provider_scripts",

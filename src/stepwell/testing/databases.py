@@ -11,10 +11,9 @@ import asyncpg
 from stepwell.app import DatabaseSource, PostgresSource
 from stepwell.persistence.embedded.server import EmbeddedPostgres
 from stepwell.persistence.schema.migrations import migrate
+from stepwell.testing.clocks import ManualClock, RunningClock
 from stepwell.testing.folders import fresh_folder
-from stepwell.testing.manual_clock import ManualClock
 from stepwell.testing.memory_database import MemoryDatabase
-from stepwell.testing.running_clock import RunningClock
 
 # Nobody reads the data after a crash of the machine.
 _FAST_SETTINGS = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}

@@ -9,15 +9,18 @@ from stepwell.engine.explain.write_monitor import WriteMonitor
 from stepwell.lifecycle.model import WorkflowState
 from stepwell.ports.clock import Clock
 from stepwell.settings import Settings
-from stepwell.testing.manual_clock import ManualClock
-from stepwell.testing.memory_cleanups import MemoryCleanups
-from stepwell.testing.memory_commands import MemoryCommands
+from stepwell.testing.clocks import ManualClock
 from stepwell.testing.memory_costs import MemoryDailyCosts
-from stepwell.testing.memory_events import MemoryEventFeed, MemoryNotifications, MemoryPresence
+from stepwell.testing.memory_deletions import MemoryCleanups, MemoryPurges
+from stepwell.testing.memory_events import MemoryEventFeed
 from stepwell.testing.memory_idempotency import MemoryIdempotencyKeys
-from stepwell.testing.memory_lease_store import MemoryLeaseStore
-from stepwell.testing.memory_limit_store import MemoryLimitStore
-from stepwell.testing.memory_purges import MemoryPurges
+from stepwell.testing.memory_processes import (
+    MemoryCommands,
+    MemoryLeaseStore,
+    MemoryLimitStore,
+    MemoryNotifications,
+    MemoryPresence,
+)
 from stepwell.testing.memory_sign_ins import MemorySignIns
 from stepwell.testing.memory_tables import ALWAYS, NEVER, Tables
 from stepwell.testing.memory_uploads import MemoryUploads

@@ -1,15 +1,13 @@
-"""`ports.storage.EventFeed`, `ports.processes.Notifications` and `ports.processes.Presence` in memory."""
+"""`ports.storage.EventFeed` in memory."""
 
 from bisect import bisect_right
-from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import Collection, Mapping
 from uuid import UUID
 
 from stepwell.basics.tenancy import TenantScope
 from stepwell.lifecycle.model import HistoryEvent
-from stepwell.ports.processes import CommandListener
 from stepwell.rules.event_feed import FeedCursor, FeedEvent, FeedFilter, FeedPage, HistoryPage
-from stepwell.testing.memory_tables import MemoryAdapter, MemorySubscription, Tables
+from stepwell.testing.memory_tables import MemoryAdapter
 
 
 class MemoryEventFeed(MemoryAdapter):
@@ -51,54 +49,3 @@ class MemoryEventFeed(MemoryAdapter):
         return FeedEvent(
             event, position.workflow_id, record.tenant, record.origin_instance, record.state.status, position
         )
-
-
-class MemoryNotifications(MemoryAdapter):
-    """`ports.processes.Notifications` of the process *owner*."""
-
-    def __init__(self, tables: Tables, owner: UUID) -> None:
-        super().__init__(tables)
-        self._owner = owner
-
-    async def send(self, workflow_ids: Collection[UUID]) -> None:
-        self._tables.workflow_channel.notify(self._owner, list(workflow_ids))
-
-    def listen(
-        self, on_notification: Callable[[Collection[UUID] | None], None]
-    ) -> AbstractAsyncContextManager[MemorySubscription]:
-        return self._tables.subscribed(self._tables.workflow_channel, self._owner, on_notification)
-
-
-class MemoryPresence(MemoryAdapter):
-    """`ports.processes.Presence` of the process *owner*. `MemoryLeaseStore` notifies of changes of leases."""
-
-    def __init__(self, tables: Tables, owner: UUID) -> None:
-        super().__init__(tables)
-        self._owner = owner
-
-    async def announce(self) -> None:
-        self._tables.process_channel.notify(self._owner, None)
-
-    async def send(self, kind: str, body: str) -> None:
-        self._tables.process_channel.notify(self._owner, (kind, body))
-
-    @asynccontextmanager
-    async def watch(
-        self,
-        on_change: Callable[[], None],
-        commands: Sequence[CommandListener] = (),
-        on_message: Callable[[str, str], None] = lambda _kind, _body: None,
-    ) -> AsyncIterator[MemorySubscription]:
-        def on_payload(message: tuple[str, str] | None) -> None:
-            if message is None:
-                on_change()
-            else:
-                on_message(*message)
-
-        async with self._tables.subscribed(self._tables.process_channel, self._owner, on_payload) as subscription:
-            if commands:
-                self._tables.command_listeners[self._owner] = commands
-            try:
-                yield subscription
-            finally:
-                self._tables.command_listeners.pop(self._owner, None)

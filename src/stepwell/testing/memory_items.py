@@ -1,16 +1,88 @@
-"""Reads the items of steps for `memory_workflow_reader`."""
+"""The items of steps in memory, and the results that are built of them, as `statements.item_results` has them."""
 
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import Any
 
-from msgspec import UNSET, structs
+from msgspec import UNSET, Raw, json, structs
 
+from stepwell.basics.strict_json.size import MAX_RESULT_BYTES
 from stepwell.contract.enums import StepStatus
 from stepwell.contract.tasks import CostSums
+from stepwell.contract.workflows import ItemCounts
+from stepwell.definition.mapping.items import RESULT_LISTS
 from stepwell.lifecycle.model import ItemState, Task
 from stepwell.lifecycle.records import ItemRecord, StepAttempts, StepRecord
 from stepwell.rules.list_records import ItemFilter, ItemSlice
-from stepwell.testing.memory_item_results import items_of
 from stepwell.testing.memory_tables import WorkflowRow, within_bytes
+
+
+def items_of(row: WorkflowRow, step: StepRecord) -> list[ItemState]:
+    """Return the items of the step, in their order."""
+    return [row.items[place] for place in sorted(row.items) if place.step == step.plan.position]
+
+
+def stored_result(row: WorkflowRow, step: StepRecord) -> bytes | None:
+    """Return the result of the step. With items, it is built from theirs once the step is COMPLETED."""
+    if step.plan.flow is None or step.plan.flow.for_each is None:
+        return step.state.result
+    return _built(items_of(row, step)) if step.state.status is StepStatus.COMPLETED else None
+
+
+def final_result(row: WorkflowRow, step: StepRecord) -> bytes | None:
+    """Return the result of the step, as it is shown as the final result of its workflow."""
+    if sum(len(item.result or b"") for item in items_of(row, step)) > MAX_RESULT_BYTES:
+        return None
+    return stored_result(row, step) if step.state.status is StepStatus.COMPLETED else None
+
+
+def _built(items: Sequence[ItemState]) -> bytes:
+    results = [item.result if item.status is StepStatus.COMPLETED else None for item in items]
+    built: dict[str, Any] = {
+        "items": [Raw(b"null" if result is None else result) for result in results],
+        "count": len(items),
+        "failed": sum(item.status is StepStatus.FAILED for item in items),
+    }
+    decoded = [json.decode(result) for result in results if result is not None]
+    for several, single in RESULT_LISTS.items():
+        of_items = [value for result in decoded for value in _values(result, several, single)]
+        if of_items:
+            built[several] = of_items
+    return json.encode(built)
+
+
+def _values(result: dict[str, Any], several: str, single: str) -> list[Any]:
+    if isinstance(values := result.get(several), list):
+        return values
+    return [value] if isinstance(value := result.get(single), str) else []
+
+
+def item_counts(row: WorkflowRow, step: StepRecord) -> ItemCounts | None:
+    """Return the numbers of items by status; None for a step without items, and before these are known."""
+    if step.state.flow is None or step.state.flow.items is None:
+        return None
+    items = items_of(row, step)
+    of_status = Counter(item.status for item in items)
+    return ItemCounts(
+        total=of_status.total(),
+        pending=of_status[StepStatus.PENDING] + of_status[StepStatus.CANCELLED],
+        running=of_status[StepStatus.RUNNING],
+        completed=of_status[StepStatus.COMPLETED],
+        failed=of_status[StepStatus.FAILED],
+        retries=sum(item.retry_count for item in items),
+    )
+
+
+def items_done(row: WorkflowRow) -> float:
+    """Return `Summary.items_done`."""
+    done = 0.0
+    for step in row.record.steps or []:
+        status, counts = step.state.status, item_counts(row, step)
+        is_done = status in (StepStatus.COMPLETED, StepStatus.SKIPPED)
+        is_done = is_done or (status is StepStatus.FAILED and step.plan.optional)
+        if counts is not None and counts.total and not is_done:
+            done += counts.completed / counts.total
+    return done
 
 
 def item_slice(

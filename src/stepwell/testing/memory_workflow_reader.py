@@ -59,8 +59,7 @@ from stepwell.rules.list_records import (
 )
 from stepwell.rules.prices import CurrencySum, cost_sums
 from stepwell.testing.memory_costs import read_costs
-from stepwell.testing.memory_item_results import final_result, item_counts, items_done, stored_result
-from stepwell.testing.memory_items import item_slice
+from stepwell.testing.memory_items import final_result, item_counts, item_slice, items_done, stored_result
 from stepwell.testing.memory_outputs import outputs_of
 from stepwell.testing.memory_tables import ALWAYS, NEVER, MemoryAdapter, WorkflowRow, task_record, within_bytes
 

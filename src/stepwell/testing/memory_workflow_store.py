@@ -27,7 +27,7 @@ from stepwell.lifecycle.records import (
 from stepwell.lifecycle.unclean_ends import UNCLEAN_ENDS
 from stepwell.ports.storage import PAUSED_A_PAGE, POSTPONED_S, STEPS_A_PAGE
 from stepwell.testing.memory_costs import count_cost
-from stepwell.testing.memory_item_results import stored_result
+from stepwell.testing.memory_items import stored_result
 from stepwell.testing.memory_tables import CleanupRow, DeliveryRow, MemoryAdapter, Tables, TaskRow, WaitRow, WorkflowRow
 
 _WINDOW = timedelta(minutes=10)

@@ -154,8 +154,7 @@ def _import_service() -> tuple[Any, Any]:
     A new service has so many objects that each test causes a full collection. That would visit all imported modules,
     and take a quarter of the test's time.
     """
-    from stepwell.testing.one_task import in_one_task  # noqa: PLC0415 - see the module's docstring
-    from stepwell.testing.running_service import running_on  # noqa: PLC0415 - see the module's docstring
+    from stepwell.testing.running_service import in_one_task, running_on  # noqa: PLC0415 - see the module's docstring
 
     gc.collect()
     gc.freeze()

@@ -3,9 +3,9 @@
 import asyncio
 import math
 from collections.abc import AsyncIterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from datetime import datetime, timedelta
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 from uuid import UUID, uuid4
 
 from stepwell.api.auth.authentication import sign_token
@@ -22,14 +22,16 @@ from stepwell.providers.installed_providers import installed_providers
 from stepwell.rules.webhook_secrets import SigningSecrets
 from stepwell.settings import LOCAL_INSTANCE, Settings, make_settings
 from stepwell.testing.asgi_transport import AsgiApp, Receive, Scope, Send, StreamingAsgiTransport, open_transport
+from stepwell.testing.clocks import ManualClock, RunningClock
 from stepwell.testing.databases import PostgresServer, open_database
-from stepwell.testing.fixed_secrets import SECRET, WEBHOOK_SECRET
 from stepwell.testing.folders import fresh_folder
-from stepwell.testing.manual_clock import ManualClock
 from stepwell.testing.provider_scripts import ProviderScripts
-from stepwell.testing.running_clock import RunningClock
 from stepwell.testing.scripted_providers import NEVER, ScriptedProviders
+from stepwell.testing.webhook_receiver import WEBHOOK_SECRET
 
+T = TypeVar("T")
+
+SECRET = "the secret of a service that runs in a test"  # noqa: S105 - it protects nothing
 URL = "http://stepwell.test"
 _TOKEN_S = 86_400
 _POLL_S = 0.005
@@ -196,6 +198,32 @@ async def running_on(postgres: PostgresServer | None, settings: Mapping[str, Any
         if postgres is not None:
             database = await stack.enter_async_context(postgres.fresh_database())
         yield await stack.enter_async_context(running(database=database, **settings))
+
+
+@asynccontextmanager
+async def in_one_task(context: AbstractAsyncContextManager[T]) -> AsyncIterator[T]:
+    """Enter and leave *context* in one task, so that this context manager may be entered and left in different tasks.
+
+    pytest-asyncio runs the two halves of a fixture in two tasks, and cancel scopes and task groups don't allow that.
+    """
+    entered: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+    leave = asyncio.Event()
+
+    async def host() -> None:
+        async with context as value:
+            entered.set_result(value)
+            await leave.wait()
+
+    task = asyncio.create_task(host(), name="stepwell")  # noqa: TID251 - a task group would be entered in one task, too
+    try:
+        either: set[asyncio.Future[Any]] = {task, entered}
+        await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+        if not entered.done():
+            await task  # raises what has gone wrong
+        yield entered.result()
+    finally:
+        leave.set()
+        await task
 
 
 def _defaults(installed: InstalledProviders) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from stepwell.engine.files import retention
 from stepwell.runtime.fair_turns import FairTurns
 from stepwell.testing import ManualClock, MemoryDatabase
 from stepwell.testing.memory_costs import MemoryDailyCosts
-from stepwell.testing.memory_purges import MemoryPurges
+from stepwell.testing.memory_deletions import MemoryPurges
 from stepwell.testing.memory_tables import CostRow, CostRowKey
 from support.providers.configured_by_steps import ConfiguredProvider, configured_step
 from support.providers.scripted import eventually

@@ -1,10 +1,12 @@
-"""The clock that tests move."""
+"""The clocks of tests: `ManualClock` stands still, `RunningClock` runs, and a test can move both ahead."""
 
+import asyncio
+import time
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from stepwell.testing import ManualClock
+from stepwell.testing import ManualClock, RunningClock
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 TICK = timedelta(microseconds=1)
@@ -66,3 +68,40 @@ def test_a_cancelled_call_is_not_made(clock: ManualClock) -> None:
     clock.advance(5)
     assert calls == ["second"]
     assert clock.next_call_s is None
+
+
+async def test_a_call_is_made_when_its_time_comes_by_itself() -> None:
+    clock, called = RunningClock(), asyncio.Event()
+    clock.call_later(0.01, called.set)
+    async with asyncio.timeout(60):
+        await called.wait()
+    clock.stop()
+
+
+async def test_a_call_is_made_at_once_when_the_clock_is_moved() -> None:
+    clock, calls = RunningClock(), list[str]()
+    clock.call_later(3_600, lambda: calls.append("late"))
+    clock.call_later(60, lambda: calls.append("early"))
+    clock.advance(61)
+    assert calls == ["early"]
+    clock.advance(3_600)
+    assert calls == ["early", "late"]
+    clock.stop()
+
+
+async def test_both_times_follow_real_time_and_the_moves() -> None:
+    clock, real = RunningClock(), time.monotonic()
+    before, monotonic = clock.now(), clock.monotonic()
+    await asyncio.sleep(0.01)
+    clock.advance(100)
+    passed = (clock.now() - before).total_seconds()
+    assert 100.01 <= passed <= 100.01 + (time.monotonic() - real)
+    assert 100.01 <= clock.monotonic() - monotonic <= 100.01 + (time.monotonic() - real)
+
+
+async def test_a_cancelled_call_of_a_running_clock_is_not_made() -> None:
+    clock, calls = RunningClock(), list[str]()
+    clock.call_later(60, lambda: calls.append("late")).cancel()
+    clock.advance(61)
+    assert calls == []
+    clock.stop()
