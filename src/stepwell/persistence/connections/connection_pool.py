@@ -10,7 +10,7 @@ from typing import Any
 
 import asyncpg
 
-from stepwell.persistence.connections.database import Connect
+from stepwell.persistence.connections.database import Connect, PostgresAdapter
 from stepwell.persistence.tables.column import Row
 
 
@@ -109,3 +109,10 @@ class _BorrowedConnection:
 
     async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
         self._pool.release(self._connection, reusable=kind is None and self._generation == self._pool.generation)
+
+
+class PooledAdapter(PostgresAdapter):
+    """An implementation of a port over the connections of a `SmallPool`."""
+
+    def __init__(self, connections: SmallPool) -> None:
+        self._connections = connections

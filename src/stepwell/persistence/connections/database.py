@@ -6,6 +6,7 @@ process is gone.
 
 import errno
 import functools
+import inspect
 import os
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from typing import Any, ParamSpec, TypeAlias, TypeVar
@@ -292,3 +293,12 @@ def unavailable_in_outage(call: Callable[P, Coroutine[Any, Any, R]]) -> Callable
             raise
 
     return wrapper
+
+
+class PostgresAdapter:
+    """An implementation of a port. In an outage, each method of the port raises `errors.Unavailable`."""
+
+    def __init_subclass__(cls) -> None:
+        for name, call in list(vars(cls).items()):
+            if inspect.iscoroutinefunction(call) and not name.startswith("_"):
+                setattr(cls, name, unavailable_in_outage(call))

@@ -11,8 +11,7 @@ from stepwell.contract.enums import TaskType, WorkflowStatus
 from stepwell.lifecycle.cleanup_records import CleanupCounts, DueCleanup, TaskToClean
 from stepwell.lifecycle.feature_level import FEATURE_LEVEL
 from stepwell.lifecycle.records import TaskRecord
-from stepwell.persistence.connections.connection_pool import SmallPool
-from stepwell.persistence.connections.database import unavailable_in_outage
+from stepwell.persistence.connections.connection_pool import PooledAdapter
 from stepwell.persistence.tables.column import Row, names
 from stepwell.persistence.tables.tasks import TASK, read_task
 from stepwell.rules.list_records import TaskPlace
@@ -133,25 +132,17 @@ COUNTS: Final = "SELECT deleted, gone, repeated FROM cleanups WHERE workflow_id 
 END: Final = "DELETE FROM cleanups WHERE workflow_id = $2 AND owner = $1 AND NOT purge"
 
 
-class PostgresCleanups:
-    """Cleanups in PostgreSQL."""
-
-    def __init__(self, connections: SmallPool) -> None:
-        self._connections = connections
-
-    @unavailable_in_outage
+class PostgresCleanups(PooledAdapter):
     async def request(self, owner: UUID, workflow_id: UUID) -> UUID | None:
         rows = await self._connections.fetch(REQUEST, owner, workflow_id)
         return cast("UUID", rows[0]["owner"]) if rows else None
 
-    @unavailable_in_outage
     async def take_over(self, owner: UUID) -> float | None:
         async with self._connections.borrow() as connection:
             await connection.execute(TAKE_OVER, owner)
             seconds = cast("float | None", await connection.fetchval(NEXT, owner))
         return None if seconds is None else max(seconds, 0.0)
 
-    @unavailable_in_outage
     async def due(
         self, owner: UUID, except_for: Collection[UUID], per_lane: int
     ) -> tuple[Sequence[DueCleanup], float | None]:
@@ -164,29 +155,23 @@ class PostgresCleanups:
         ]
         return due, later
 
-    @unavailable_in_outage
     async def next_tasks(self, owner: UUID, workflow_id: UUID, after: TaskPlace, limit: int) -> Sequence[TaskToClean]:
         return [_task(row) for row in await self._connections.fetch(NEXT_TASKS, owner, workflow_id, *after, limit)]
 
-    @unavailable_in_outage
     async def children(self, workflow_id: UUID, limit: int) -> dict[UUID, WorkflowStatus]:
         rows = await self._connections.fetch(CHILDREN, workflow_id, limit)
         return {row["id"]: WorkflowStatus(row["status"]) for row in rows}
 
-    @unavailable_in_outage
     async def settle(self, owner: UUID, workflow_id: UUID, task_ids: Sequence[UUID], deleted: int, gone: int) -> None:
         await self._connections.fetch(SETTLE, owner, workflow_id, list(task_ids), deleted, gone)
 
-    @unavailable_in_outage
     async def postpone(self, owner: UUID, workflow_id: UUID, seconds: float) -> None:
         await self._connections.fetch(POSTPONE, owner, workflow_id, seconds)
 
-    @unavailable_in_outage
     async def counts(self, owner: UUID, workflow_id: UUID) -> CleanupCounts | None:
         rows = await self._connections.fetch(COUNTS, owner, workflow_id)
         return CleanupCounts(*rows[0]) if rows else None
 
-    @unavailable_in_outage
     async def end(self, owner: UUID, workflow_id: UUID) -> None:
         await self._connections.fetch(END, owner, workflow_id)
 

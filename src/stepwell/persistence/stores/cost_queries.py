@@ -7,8 +7,7 @@ from sqlalchemy import BigInteger, Select, cast, collate, func, literal, literal
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from stepwell.basics.tenancy import TenantScope
-from stepwell.persistence.connections.connection_pool import SmallPool
-from stepwell.persistence.connections.database import unavailable_in_outage
+from stepwell.persistence.connections.connection_pool import PooledAdapter
 from stepwell.persistence.tables.daily_costs import daily_costs
 from stepwell.rules.daily_costs import CostQuery, CostSum, ExpiredCosts
 
@@ -23,13 +22,7 @@ SELECT count, CASE WHEN count < $2 THEN (SELECT min(day) FROM daily_costs WHERE 
 """
 
 
-class PostgresDailyCosts:
-    """`ports.deletions.DailyCosts` on asyncpg."""
-
-    def __init__(self, connections: SmallPool) -> None:
-        self._connections = connections
-
-    @unavailable_in_outage
+class PostgresDailyCosts(PooledAdapter):
     async def expire(self, before: date, most: int) -> ExpiredCosts:
         (row,) = await self._connections.fetch(EXPIRE, before, most)
         return ExpiredCosts(row["count"], row["next_day"])

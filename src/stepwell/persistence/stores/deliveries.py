@@ -13,7 +13,7 @@ from stepwell.basics.tenancy import TenantScope
 from stepwell.contract.enums import DeliveryStatus
 from stepwell.contract.events import DeliveryPublic
 from stepwell.lifecycle.preconditions import Preconditions, Version
-from stepwell.persistence.connections.database import unavailable_in_outage
+from stepwell.persistence.connections.database import PostgresAdapter
 from stepwell.persistence.stores.workflow_queries import visible
 from stepwell.persistence.tables.deliveries import RECORD, deliveries, read_delivery
 from stepwell.persistence.tables.idempotency_keys import idempotency_keys
@@ -21,13 +21,12 @@ from stepwell.persistence.tables.workflows import workflows
 from stepwell.ports.webhooks import AddressedDelivery
 
 
-class PostgresDeliveries:
+class PostgresDeliveries(PostgresAdapter):
     """Webhook deliveries in PostgreSQL, as the API sees them."""
 
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
 
-    @unavailable_in_outage
     async def page(self, scope: TenantScope, workflow_id: UUID, after: int, limit: int) -> list[DeliveryPublic] | None:
         later = deliveries.c.event_id > literal(after, BigInteger())  # *after* may be larger than the column's type
         query = select(*RECORD).where(deliveries.c.workflow_id == workflow_id, later)
@@ -37,7 +36,6 @@ class PostgresDeliveries:
             result = await connection.execute(query.order_by(deliveries.c.event_id).limit(limit))
             return [read_delivery(row) for row in result.mappings()]
 
-    @unavailable_in_outage
     async def address(self, scope: TenantScope, workflow_id: UUID, event_id: int) -> AddressedDelivery:
         own = workflows.c
         query = (
@@ -51,7 +49,6 @@ class PostgresDeliveries:
             raise NotFound("delivery")
         return AddressedDelivery(row.webhook_url, row.tenant, Version.of(row.last_event, row.updated_at))
 
-    @unavailable_in_outage
     async def redeliver(
         self,
         scope: TenantScope,

@@ -35,7 +35,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from stepwell.basics.tenancy import TenantScope
 from stepwell.contract.enums import WorkflowStatus
-from stepwell.persistence.connections.database import unavailable_in_outage
+from stepwell.persistence.connections.database import PostgresAdapter
 from stepwell.persistence.stores.workflow_queries import visible
 from stepwell.persistence.tables.column import Row
 from stepwell.persistence.tables.events import events, history_event
@@ -60,14 +60,13 @@ _FIRST_TXID = 1
 _NO_TXID = literal_column("0", BigInteger())  # no parameter, because then the partial index couldn't be used
 
 
-class PostgresEventFeed:
+class PostgresEventFeed(PostgresAdapter):
     """Events in PostgreSQL. *engine* serves all reads, *pool* the renumbering when the service starts."""
 
     def __init__(self, engine: AsyncEngine, pool: asyncpg.Pool) -> None:
         self._pool = pool
         self._reading = engine.execution_options(isolation_level="AUTOCOMMIT")  # each read is one statement
 
-    @unavailable_in_outage
     async def history(self, scope: TenantScope, workflow_id: UUID, after: int, limit: int) -> HistoryPage | None:
         parameters = {"workflow_id": workflow_id, "after": after, "most": limit}
         async with self._reading.connect() as connection:
@@ -77,7 +76,6 @@ class PostgresEventFeed:
         events = [history_event(row, shown=True) for row in rows if row["id"] is not None]
         return HistoryPage(events, WorkflowStatus(rows[0]["status"]), rows[0]["last_event"])
 
-    @unavailable_in_outage
     async def page(self, scope: TenantScope, wanted: FeedFilter, after: FeedCursor, limit: int) -> FeedPage:
         window = limit if scope.every and wanted == EVERYTHING else max(limit, _WINDOW)
         query, parameters = page_query(scope, wanted, after, limit, window)
@@ -85,16 +83,13 @@ class PostgresEventFeed:
             rows = (await connection.execute(query, parameters)).mappings().all()
         return _read_page(rows, after, limit, window)
 
-    @unavailable_in_outage
     async def end(self) -> FeedCursor:
         async with self._reading.connect() as connection:
             return FeedCursor.before((await connection.execute(select(_bound()))).scalar_one())
 
-    @unavailable_in_outage
     async def renumber_restored(self) -> bool:
         return cast("str", await self._pool.execute(_RENUMBER, _RENUMBERED)) != "UPDATE 0"
 
-    @unavailable_in_outage
     async def last_events(self, scope: TenantScope, workflow_ids: Collection[UUID]) -> Mapping[UUID, int]:
         among = workflows.c.id == any_(literal(list(workflow_ids), ARRAY(Uuid())))
         query = select(workflows.c.id, workflows.c.last_event).where(among, visible(scope))

@@ -19,7 +19,7 @@ from stepwell.basics.errors import StillRunning
 from stepwell.basics.idempotency import Reservation, ReservedKey, StoredAnswer, key_scope
 from stepwell.basics.tenancy import TenantScope
 from stepwell.persistence.connections.connection_pool import SmallPool
-from stepwell.persistence.connections.database import unavailable_in_outage
+from stepwell.persistence.connections.database import PostgresAdapter
 from stepwell.persistence.tables.column import Row
 
 CONNECTIONS: Final = 3
@@ -76,13 +76,12 @@ FREE: Final = f"DELETE FROM idempotency_keys AS t USING {_THESE} IS NULL"  # noq
 DISOWN: Final = f"UPDATE idempotency_keys AS t SET owner = '{UUID(int=0)}' FROM {_THESE} IS NOT NULL"  # noqa: S608
 
 
-class PostgresIdempotencyKeys:
+class PostgresIdempotencyKeys(PostgresAdapter):
     """Idempotency keys in PostgreSQL. *owner* is this process."""
 
     def __init__(self, connections: SmallPool, owner: UUID) -> None:
         self._connections, self._owner = connections, owner
 
-    @unavailable_in_outage
     async def reserve(
         self, scope: TenantScope, key: str, token: UUID, fingerprint: bytes, workflow_id: UUID | None = None
     ) -> ReservedKey:
@@ -98,7 +97,6 @@ class PostgresIdempotencyKeys:
                     return existing
         raise StillRunning
 
-    @unavailable_in_outage
     async def store_answer(self, reservation: Reservation, answer: StoredAnswer) -> StoredAnswer:
         values = _values(reservation)
         headers = json.encode(answer.headers).decode()
@@ -108,7 +106,6 @@ class PostgresIdempotencyKeys:
             row = await connection.fetchrow(ANSWERED, *values)
         return answer if row is None else _answer(row)
 
-    @unavailable_in_outage
     async def release(self, reservations: Collection[Reservation]) -> None:
         columns = tuple(map(list, zip(*map(_values, reservations), strict=True)))
         async with self._connections.borrow() as connection:

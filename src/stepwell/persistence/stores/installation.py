@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import asyncpg
 
-from stepwell.persistence.connections.database import unavailable_in_outage
+from stepwell.persistence.connections.database import PostgresAdapter, unavailable_in_outage
 from stepwell.persistence.schema.migrations import VERSION_TABLE, newest_revision
 from stepwell.ports.processes import InstallationRecord
 
@@ -17,13 +17,10 @@ LOCK: Final = "SELECT pg_advisory_xact_lock(hashtext('stepwell artifact folder')
 RECORD_FOLDER: Final = "UPDATE installation SET has_folder = true WHERE NOT has_folder"
 
 
-class PostgresInstallation:
-    """The record in PostgreSQL."""
-
+class PostgresInstallation(PostgresAdapter):
     def __init__(self, pool: asyncpg.Pool) -> None:
         self._pool = pool
 
-    @unavailable_in_outage
     async def read(self) -> InstallationRecord:
         return await _read(self._pool)
 

@@ -8,11 +8,11 @@ from uuid import UUID
 
 import asyncpg
 
-from stepwell.persistence.connections.database import unavailable_in_outage
+from stepwell.persistence.connections.database import PostgresAdapter
 from stepwell.persistence.statements import lease_statements as sql
 
 
-class PostgresLeaseStore:
+class PostgresLeaseStore(PostgresAdapter):
     """Leases in PostgreSQL.
 
     *pool* is that of `database.create_asyncpg_pool`. `PostgresWorkflowStore` leaves one of its connections free.
@@ -21,18 +21,14 @@ class PostgresLeaseStore:
     def __init__(self, pool: asyncpg.Pool) -> None:
         self._pool = pool
 
-    @unavailable_in_outage
     async def renew(self, owner: UUID, seconds: float | None) -> None:
         await self._pool.execute(sql.RENEW_LEASE, owner, seconds)
 
-    @unavailable_in_outage
     async def next_expiry(self, owner: UUID) -> float | None:
         return cast("float | None", await self._pool.fetchval(sql.NEXT_EXPIRY, owner))
 
-    @unavailable_in_outage
     async def release(self, owner: UUID) -> None:
         await self._pool.execute(sql.RELEASE, owner)
 
-    @unavailable_in_outage
     async def expire_others(self, owner: UUID) -> None:
         await self._pool.execute(sql.EXPIRE_OTHERS, owner)

@@ -11,8 +11,7 @@ from uuid import UUID
 import msgspec
 
 from stepwell.lifecycle.records import NO_PROCESS
-from stepwell.persistence.connections.connection_pool import SmallPool
-from stepwell.persistence.connections.database import unavailable_in_outage
+from stepwell.persistence.connections.connection_pool import PooledAdapter
 from stepwell.persistence.stores.notifications import MESSAGES, message
 from stepwell.ports.processes import LIMITS_CHANGED
 from stepwell.rules.limit_division import OVERDUE_S, Division, DivisionChange, Member, Share
@@ -62,15 +61,11 @@ _SHARES = msgspec.json.Decoder(dict[str, Share])
 _STARTS = msgspec.json.Decoder(dict[str, float])
 
 
-class PostgresLimitStore:
-    """The division of limits in PostgreSQL. *pool* needs one connection."""
+class PostgresLimitStore(PooledAdapter):
+    """The division of limits in PostgreSQL. It needs one connection."""
 
-    def __init__(self, pool: SmallPool) -> None:
-        self._pool = pool
-
-    @unavailable_in_outage
     async def read(self, owner: UUID) -> Division:
-        rows = await self._pool.fetch(_READ, owner, timedelta(seconds=OVERDUE_S))
+        rows = await self._connections.fetch(_READ, owner, timedelta(seconds=OVERDUE_S))
         first = rows[0]
         members = [_member(row) for row in rows if row["stored"]]
         sole = next((row for row in rows if row["stored"] is False), None)
@@ -87,9 +82,8 @@ class PostgresLimitStore:
             members=members,
         )
 
-    @unavailable_in_outage
     async def write(self, owner: UUID, change: DivisionChange) -> bool:
-        rows = await self._pool.fetch(
+        rows = await self._connections.fetch(
             _WRITE,
             owner,
             change.version,

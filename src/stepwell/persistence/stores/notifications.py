@@ -12,7 +12,7 @@ from typing import Any, Final
 from uuid import UUID
 
 from stepwell.persistence.connections.connection_pool import SmallPool
-from stepwell.persistence.connections.database import Connect, unavailable_in_outage
+from stepwell.persistence.connections.database import Connect, PostgresAdapter, unavailable_in_outage
 from stepwell.persistence.statements.command_statements import PROCESS
 from stepwell.persistence.statements.lease_statements import ANNOUNCE, PROCESSES
 from stepwell.ports.processes import CommandListener
@@ -26,7 +26,7 @@ MESSAGES: Final = "stepwell_process_messages"
 _MAX_MESSAGE = 8_000
 
 
-class PostgresNotifications:
+class PostgresNotifications(PostgresAdapter):
     """Notifications for the process *owner*, which ignores its own.
 
     *connect* opens the connection that listens. *sending* has the connections that send.
@@ -35,7 +35,6 @@ class PostgresNotifications:
     def __init__(self, connect: Connect, sending: SmallPool, owner: UUID) -> None:
         self._connect, self._sending, self._name = connect, sending, owner.hex
 
-    @unavailable_in_outage
     async def send(self, workflow_ids: Collection[UUID]) -> None:
         ids = _ANY if len(workflow_ids) > _MAX_IDS else ",".join(each.hex for each in workflow_ids)
         await self._sending.fetch(_NOTIFY, _CHANNEL, f"{self._name}:{ids}")
@@ -53,7 +52,7 @@ class PostgresNotifications:
             yield subscription
 
 
-class PostgresPresence:
+class PostgresPresence(PostgresAdapter):
     """`ports.processes.Presence` for the process *owner*, which ignores its own notifications.
 
     *connect* opens the connection that listens. *sending* has the connections that send. `PostgresLeaseStore` sends the
@@ -63,11 +62,9 @@ class PostgresPresence:
     def __init__(self, connect: Connect, sending: SmallPool, owner: UUID) -> None:
         self._connect, self._sending, self._name = connect, sending, str(owner)
 
-    @unavailable_in_outage
     async def announce(self) -> None:
         await self._sending.fetch(ANNOUNCE, self._name)
 
-    @unavailable_in_outage
     async def send(self, kind: str, body: str) -> None:
         await self._sending.fetch(_NOTIFY, MESSAGES, message(self._name, kind, body))
 

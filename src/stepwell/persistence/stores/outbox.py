@@ -14,8 +14,7 @@ from msgspec import json
 from stepwell.contract.events import DeliveryAttemptPublic
 from stepwell.lifecycle.feature_level import FEATURE_LEVEL
 from stepwell.lifecycle.webhook_deliveries import MAX_ATTEMPTS, DeliveryVerdict, DueDelivery
-from stepwell.persistence.connections.connection_pool import SmallPool
-from stepwell.persistence.connections.database import unavailable_in_outage
+from stepwell.persistence.connections.connection_pool import PooledAdapter
 from stepwell.persistence.tables.column import Row
 from stepwell.persistence.tables.events import history_event
 from stepwell.ports.webhooks import Backlog
@@ -99,24 +98,18 @@ RETURNING CASE WHEN d.owner = $3 THEN d.next_at END
 """  # noqa: S608 - built from a constant
 
 
-class PostgresOutbox:
+class PostgresOutbox(PooledAdapter):
     """Webhook deliveries in PostgreSQL, as the engine sees them."""
 
-    def __init__(self, connections: SmallPool) -> None:
-        self._connections = connections
-
-    @unavailable_in_outage
     async def take_over(self, owner: UUID) -> dict[str, datetime]:
         async with self._connections.borrow() as connection:
             while len(await connection.fetch(TAKE_OVER, owner, _PAGE)) == _PAGE:
                 pass
             return {row["lane"]: row["at"] for row in await connection.fetch(LANES, owner)}
 
-    @unavailable_in_outage
     async def due(self, owner: UUID, lanes: Sequence[str], limit: int) -> list[DueDelivery]:
         return [_due(row) for row in await self._connections.fetch(DUE, owner, list(lanes), limit)]
 
-    @unavailable_in_outage
     async def freeze(self, owner: UUID, due: DueDelivery, body: str | None) -> str | None:
         if body is None:
             rows = await self._connections.fetch(FROZEN, *due.key, owner, due.next_at)
@@ -124,11 +117,9 @@ class PostgresOutbox:
             rows = await self._connections.fetch(FREEZE, *due.key, owner, due.next_at, body)
         return cast("str | None", rows[0]["body"]) if rows else None
 
-    @unavailable_in_outage
     async def change_lane(self, owner: UUID, due: DueDelivery, lane: str) -> None:
         await self._connections.fetch(CHANGE_LANE, *due.key, owner, due.next_at, lane)
 
-    @unavailable_in_outage
     async def record(
         self, owner: UUID, due: DueDelivery, verdict: DeliveryVerdict, attempt: DeliveryAttemptPublic | None
     ) -> datetime | None:
@@ -137,7 +128,6 @@ class PostgresOutbox:
         rows = await self._connections.fetch(RECORD, *values)
         return cast("datetime | None", rows[0][0]) if rows else None
 
-    @unavailable_in_outage
     async def backlog(self, owner: UUID) -> Backlog:
         (row,) = await self._connections.fetch(BACKLOG, owner)
         return Backlog(row["deliveries"], row["oldest"])

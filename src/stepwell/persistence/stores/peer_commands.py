@@ -32,8 +32,7 @@ from stepwell.lifecycle.peer_commands import (
     decode_request,
     refusal_of,
 )
-from stepwell.persistence.connections.connection_pool import SmallPool
-from stepwell.persistence.connections.database import unavailable_in_outage
+from stepwell.persistence.connections.connection_pool import PooledAdapter
 from stepwell.persistence.statements.command_statements import notify_process
 from stepwell.persistence.tables.column import Row
 from stepwell.ports.processes import COMMAND_LIFETIME_S, COMMANDS_PER_TENANT, COMMANDS_PER_WORKFLOW, CommandState
@@ -128,13 +127,7 @@ UPDATE commands SET outcome = $3 WHERE id = $1 AND requester = $2 AND outcome IS
 OUTCOME: Final = "SELECT outcome FROM commands WHERE id = $1 AND requester = $2"
 
 
-class PostgresCommands:
-    """Commands in PostgreSQL."""
-
-    def __init__(self, connections: SmallPool) -> None:
-        self._connections = connections
-
-    @unavailable_in_outage
+class PostgresCommands(PooledAdapter):
     async def send(self, scope: TenantScope, requester: UUID, command: Command, forget: Collection[UUID] = ()) -> bool:
         reservation, request = command.reservation, json.encode(command.request).decode()
         key = (None, None, None) if reservation is None else (reservation.scope, reservation.key, reservation.token)
@@ -146,7 +139,6 @@ class PostgresCommands:
             raise TooManyRequests(f"too many requests of this {whose} wait for another process")
         return bool(rows)
 
-    @unavailable_in_outage
     async def waiting(self, owner: UUID, except_for: Collection[UUID], limit: int) -> Sequence[Command]:
         commands: list[Command] = []
         for _ in range(_MOST_READS):
@@ -159,20 +151,16 @@ class PostgresCommands:
             await self._connections.fetch(REFUSE, owner, list(unreadable), outcome)
         return commands
 
-    @unavailable_in_outage
     async def answer(self, command_id: UUID, epoch: int, outcome: Outcome) -> None:
         await self._connections.fetch(ANSWER, command_id, epoch, json.encode(outcome).decode())
 
-    @unavailable_in_outage
     async def report(self, command_id: UUID, outcome: VerbApplied) -> None:
         await self._connections.fetch(REPORT, command_id, json.encode(outcome).decode())
 
-    @unavailable_in_outage
     async def poll(self, requester: UUID, command_id: UUID) -> CommandState:
         rows = await self._connections.fetch(POLL, command_id, requester)
         return CommandState(_outcome(rows), bool(rows and rows[0]["elsewhere"]))
 
-    @unavailable_in_outage
     async def withdraw(self, requester: UUID, command_id: UUID) -> Outcome | None:
         values = (command_id, requester)
         rows = await self._connections.fetch(WITHDRAW, *values, json.encode(CommandWithdrawn()).decode())

@@ -18,8 +18,7 @@ from stepwell.contract.enums import TERMINAL_STATUSES
 from stepwell.contract.tasks import Output
 from stepwell.lifecycle.cleanup_records import ExpiredBatch, FileRemoval, PurgedRows
 from stepwell.lifecycle.feature_level import FEATURE_LEVEL
-from stepwell.persistence.connections.connection_pool import SmallPool
-from stepwell.persistence.connections.database import unavailable_in_outage
+from stepwell.persistence.connections.connection_pool import PooledAdapter
 
 _ROWS_OF_A_BATCH: Final = 50_000  # of each table
 _OUTSTANDING: Final = 1_000
@@ -236,46 +235,33 @@ DELETE FROM artifact_references AS r USING ended WHERE r.workflow_id = ended.wor
 """
 
 
-class PostgresPurges:
-    """Purges in PostgreSQL."""
-
-    def __init__(self, connections: SmallPool) -> None:
-        self._connections = connections
-
-    @unavailable_in_outage
+class PostgresPurges(PooledAdapter):
     async def is_followed_up(self, workflow_id: UUID) -> bool:
         rows = await self._connections.fetch(IS_FOLLOWED_UP, workflow_id)
         return cast("bool", rows[0][0])
 
-    @unavailable_in_outage
     async def request(self, owner: UUID, workflow_id: UUID, actor: str) -> UUID | None:
         rows = await self._connections.fetch(REQUEST, owner, workflow_id, actor)
         return cast("UUID", rows[0]["owner"]) if rows else None
 
-    @unavailable_in_outage
     async def with_uploads(self, workflow_ids: Collection[UUID]) -> Collection[UUID]:
         return [row["workflow_id"] for row in await self._connections.fetch(WITH_UPLOADS, list(workflow_ids))]
 
-    @unavailable_in_outage
     async def delete_rows(self, owner: UUID, workflow_ids: Collection[UUID], limit: int) -> PurgedRows:
         rows = await self._connections.fetch(DELETE_ROWS, owner, list(workflow_ids), limit)
         ids = frozenset(row["id"] for row in rows)
         return PurgedRows(ids, frozenset(row["id"] for row in rows if row["unfinished"]))
 
-    @unavailable_in_outage
     async def removals(self, workflow_ids: Collection[UUID], after: UUID, limit: int) -> Sequence[FileRemoval]:
         rows = await self._connections.fetch(REMOVALS, list(workflow_ids), after, limit)
         return [FileRemoval(row["task_id"], row["workflow_id"], _paths(row["outputs"])) for row in rows]
 
-    @unavailable_in_outage
     async def end_removals(self, task_ids: Collection[UUID]) -> None:
         await self._connections.fetch(END_REMOVALS, list(task_ids))
 
-    @unavailable_in_outage
     async def end(self, owner: UUID, workflow_ids: Collection[UUID]) -> None:
         await self._connections.fetch(END, owner, list(workflow_ids))
 
-    @unavailable_in_outage
     async def expire(self, owner: UUID, retention_s: float, most: int, most_steps: int) -> ExpiredBatch:
         rows = await self._connections.fetch(EXPIRE, owner, retention_s, _ROWS_OF_A_BATCH, most, most_steps)
         row = rows[0]

@@ -12,8 +12,7 @@ from datetime import datetime
 from typing import Final
 from uuid import UUID
 
-from stepwell.persistence.connections.connection_pool import SmallPool
-from stepwell.persistence.connections.database import unavailable_in_outage
+from stepwell.persistence.connections.connection_pool import PooledAdapter
 from stepwell.ports.sign_ins import CodeRefusal
 
 CONNECTIONS: Final = 1
@@ -35,19 +34,12 @@ ENDED_AT: Final = "SELECT sessions_ended_at FROM installation"
 END_ALL: Final = "UPDATE installation SET sessions_ended_at = greatest(sessions_ended_at, clock_timestamp())"
 
 
-class PostgresSignIns:
-    """The sign-ins in PostgreSQL."""
-
-    def __init__(self, connections: SmallPool) -> None:
-        self._connections = connections
-
-    @unavailable_in_outage
+class PostgresSignIns(PooledAdapter):
     async def now(self) -> datetime:
         (row,) = await self._connections.fetch(NOW)
         now: datetime = row["now"]
         return now
 
-    @unavailable_in_outage
     async def use_code(self, code_id: UUID, issued_at: datetime, expires_at: datetime) -> datetime | CodeRefusal:
         (row,) = await self._connections.fetch(USE_CODE, code_id, issued_at, expires_at)
         if not row["valid"]:
@@ -55,12 +47,10 @@ class PostgresSignIns:
         now: datetime = row["now"]
         return now if row["used"] else CodeRefusal.USED
 
-    @unavailable_in_outage
     async def ended_at(self) -> datetime | None:
         (row,) = await self._connections.fetch(ENDED_AT)
         ended_at: datetime | None = row["sessions_ended_at"]
         return ended_at
 
-    @unavailable_in_outage
     async def end_all(self) -> None:
         await self._connections.fetch(END_ALL)

@@ -18,8 +18,7 @@ import asyncpg
 
 from stepwell.basics.errors import NotFound, QuotaExceeded, UploadInUse
 from stepwell.basics.tenancy import TenantScope
-from stepwell.persistence.connections.connection_pool import SmallPool
-from stepwell.persistence.connections.database import unavailable_in_outage
+from stepwell.persistence.connections.connection_pool import PooledAdapter
 from stepwell.persistence.tables.column import names
 from stepwell.persistence.tables.uploads import RECORD, read_upload
 from stepwell.ports.uploads import CONTINUE_S, PENDING_S, RECHECK_S, UploadStatus
@@ -158,16 +157,10 @@ SELECT EXISTS (SELECT FROM upload) AS found, EXISTS (SELECT FROM room) AS charge
 """
 
 
-class PostgresUploads:
-    """Uploads in PostgreSQL."""
-
-    def __init__(self, connections: SmallPool) -> None:
-        self._connections = connections
-
+class PostgresUploads(PooledAdapter):
     async def reserve(self, new: NewUpload, limits: UploadLimits) -> None:
         await self._reserve(new, limits, PENDING_S)
 
-    @unavailable_in_outage
     async def use(self, tenant: str | None) -> UploadUse:
         rows = await self._connections.fetch(USE, tenant)
         return UploadUse(*rows[0]) if rows else UploadUse()
@@ -175,24 +168,20 @@ class PostgresUploads:
     async def reserve_presigned(self, upload: PresignedUpload, limits: UploadLimits, url_s: float) -> None:
         await self._reserve(upload.unexamined, limits, url_s + PENDING_S)
 
-    @unavailable_in_outage
     async def _reserve(self, new: NewUpload, limits: UploadLimits, pending_s: float) -> None:
         values = (new.id, new.tenant, new.name, new.size, new.sha256, *_facts(new.contents), new.workflow_id)
         rest = (limits.ttl_s, limits.quota_bytes, limits.max_uploads, pending_s)
         if not await self._connections.fetch(RESERVE, *values, *rest):
             raise QuotaExceeded(limits.message)
 
-    @unavailable_in_outage
     async def find_presigned(self, scope: TenantScope, upload_id: UUID) -> PresignedUpload | None:
         rows = await self._connections.fetch(FIND_PRESIGNED, upload_id, scope.every, scope.tenant)
         return PresignedUpload(*rows[0]) if rows else None
 
-    @unavailable_in_outage
     async def describe(self, new: NewUpload) -> bool:
         rows = await self._connections.fetch(DESCRIBE, new.id, new.name, new.sha256, *_facts(new.contents))
         return bool(rows)
 
-    @unavailable_in_outage
     async def finish(self, upload_id: UUID) -> UploadRecord | None:
         async with self._connections.borrow() as connection:
             try:
@@ -201,21 +190,17 @@ class PostgresUploads:
                 return None
         return None if row is None else read_upload(row)
 
-    @unavailable_in_outage
     async def abandon(self, upload_id: UUID) -> bool:
         return bool(await self._connections.fetch(ABANDON, upload_id))
 
-    @unavailable_in_outage
     async def find_same(self, tenant: str | None, sha256: str, *, own: bool) -> UploadRecord | None:
         rows = await self._connections.fetch(FIND_SAME, tenant, sha256, own)
         return read_upload(rows[0]) if rows else None
 
-    @unavailable_in_outage
     async def find(self, scope: TenantScope, upload_id: UUID) -> UploadRecord | None:
         rows = await self._connections.fetch(FIND, upload_id, scope.every, scope.tenant)
         return read_upload(rows[0]) if rows else None
 
-    @unavailable_in_outage
     async def page(self, scope: TenantScope, skip: int, limit: int) -> UploadPage:
         async with self._connections.borrow() as connection:
             if scope.every:
@@ -226,16 +211,13 @@ class PostgresUploads:
                 total = await connection.fetchval(COUNT, scope.tenant)
         return UploadPage([read_upload(row) for row in rows], total)
 
-    @unavailable_in_outage
     async def recorded(self, upload_ids: Collection[UUID]) -> Sequence[str]:
         return [row["path"] for row in await self._connections.fetch(RECORDED, list(upload_ids))]
 
-    @unavailable_in_outage
     async def stored_paths(self, scope: TenantScope, upload_ids: Collection[UUID]) -> Sequence[str]:
         rows = await self._connections.fetch(STORED_PATHS, list(upload_ids), scope.every, scope.tenant)
         return [row["path"] for row in rows]
 
-    @unavailable_in_outage
     async def begin_deletion(self, scope: TenantScope, upload_id: UUID, expires_at: datetime | None = None) -> None:
         workflow_id: UUID | None = None
         async with self._connections.borrow() as connection, connection.transaction():
@@ -250,7 +232,6 @@ class PostgresUploads:
         if workflow_id is not None:
             raise UploadInUse(workflow_id)
 
-    @unavailable_in_outage
     async def begin_deletion_with_workflow(self, workflow_id: UUID, limit: int) -> tuple[Sequence[UploadRecord], bool]:
         begun: list[UploadRecord] = []
         async with self._connections.borrow() as connection, connection.transaction():
@@ -265,7 +246,6 @@ class PostgresUploads:
                     )
         return begun, len(locked) == limit
 
-    @unavailable_in_outage
     async def begin_expiry(self, upload_id: UUID) -> bool:
         async with self._connections.borrow() as connection, connection.transaction():
             status = await connection.fetchval(LOCK_EXPIRED, upload_id)
@@ -277,20 +257,16 @@ class PostgresUploads:
             await connection.execute(BEGIN_DELETION, upload_id)
             return True
 
-    @unavailable_in_outage
     async def end_deletion(self, upload_id: UUID) -> None:
         await self._connections.fetch(END_DELETION, upload_id)
 
-    @unavailable_in_outage
     async def due(self, limit: int) -> Sequence[UUID]:
         return [row["id"] for row in await self._connections.fetch(DUE, limit)]
 
-    @unavailable_in_outage
     async def next_due_s(self) -> float | None:
         (row,) = await self._connections.fetch(NEXT)
         return cast("float | None", row["seconds"])
 
-    @unavailable_in_outage
     async def charge_preview(self, upload_id: UUID, size: int, limits: UploadLimits) -> None:
         (row,) = await self._connections.fetch(CHARGE, upload_id, size, limits.quota_bytes)
         if not row["found"]:

@@ -37,7 +37,7 @@ from stepwell.lifecycle.model import HistoryEvent
 from stepwell.lifecycle.preconditions import Version
 from stepwell.lifecycle.records import Ownership, StepRecord, StoredInputs, TaskRecord, WorkflowParts, WorkflowRecord
 from stepwell.persistence.connections.connection_pool import SmallPool
-from stepwell.persistence.connections.database import unavailable_in_outage
+from stepwell.persistence.connections.database import PostgresAdapter
 from stepwell.persistence.statements.item_results import result_bytes_of
 from stepwell.persistence.stores import workflow_queries
 from stepwell.persistence.stores.batched_reads import WorkflowLoader
@@ -90,7 +90,7 @@ _ITEMS_BYTES: ColumnElement[int] = literal_column(result_bytes_of(steps.name, "o
 _read_outputs = json.Decoder(list[Output]).decode
 
 
-class PostgresWorkflowReader:
+class PostgresWorkflowReader(PostgresAdapter):
     """Workflows in PostgreSQL, as the API sees them. *readers* read single workflows, *engine* all the rest."""
 
     def __init__(self, engine: AsyncEngine, readers: SmallPool, large_readers: SmallPool) -> None:
@@ -99,62 +99,50 @@ class PostgresWorkflowReader:
         # transition.
         self._snapshots = engine.execution_options(isolation_level="REPEATABLE READ")
 
-    @unavailable_in_outage
     async def get(self, scope: TenantScope, workflow_id: UUID) -> WorkflowRecord | None:
         return await self._loader.get(scope, workflow_id)
 
-    @unavailable_in_outage
     async def find(self, scope: TenantScope, workflow_id: UUID, parts: WorkflowParts) -> FoundWorkflow | None:
         return await self._loader.find(scope, workflow_id, parts)
 
-    @unavailable_in_outage
     async def size(
         self, scope: TenantScope, workflow_ids: Sequence[UUID], parts: WorkflowParts, stop_at: int
     ) -> AnswerSize | None:
         return await self._large.size(scope, workflow_ids, parts, stop_at)
 
-    @unavailable_in_outage
     async def snapshot(
         self, scope: TenantScope, workflow_ids: Sequence[UUID], parts: WorkflowParts
     ) -> list[LargeWorkflowSnapshot]:
         return await self._large.snapshot(scope, workflow_ids, parts)
 
-    @unavailable_in_outage
     async def step_slice(
         self, scope: TenantScope, workflow_id: UUID, parts: WorkflowParts, first: int, count: int, max_bytes: int
     ) -> list[StoredStep]:
         return await self._large.step_slice(scope, workflow_id, parts, first, count, max_bytes)
 
-    @unavailable_in_outage
     async def inputs(self, scope: TenantScope, workflow_id: UUID) -> StoredInputs:
         return await self._large.inputs(scope, workflow_id)
 
-    @unavailable_in_outage
     async def step(self, scope: TenantScope, workflow_id: UUID, step_id: str) -> StepRecord | None:
         return await self._step(scope, workflow_id, steps.c.step_id == step_id)
 
-    @unavailable_in_outage
     async def step_at(self, scope: TenantScope, workflow_id: UUID, position: int) -> StepRecord | None:
         return await self._step(scope, workflow_id, steps.c.position == position)
 
-    @unavailable_in_outage
     async def item_slice(
         self, scope: TenantScope, workflow_id: UUID, query: ItemFilter, count: int, max_bytes: int
     ) -> ItemSlice | None:
         async with self._snapshots.connect() as connection:
             return await read_item_slice(connection, scope, workflow_id, query, count, max_bytes)
 
-    @unavailable_in_outage
     async def decisions(self, scope: TenantScope, query: DecisionFilter) -> list[StoredDecision]:
         async with self._engine.connect() as connection:
             return await read_decisions(connection, scope, query)
 
-    @unavailable_in_outage
     async def decision(self, scope: TenantScope, workflow_id: UUID, position: int) -> StoredDecision | None:
         async with self._engine.connect() as connection:
             return await read_decision(connection, scope, workflow_id, position)
 
-    @unavailable_in_outage
     async def step_of_signal(self, scope: TenantScope, workflow_id: UUID, name: str) -> StepRecord | None:
         named = steps.c.definition.op("->")("config").op("->>")("name")
         is_signal = steps.c.task_type == TaskType.SIGNAL
@@ -177,15 +165,12 @@ class PostgresWorkflowReader:
         record.attempts, record.items = step_attempts(row), item_counts(row)
         return record
 
-    @unavailable_in_outage
     async def version(self, scope: TenantScope, workflow_id: UUID) -> Version | None:
         return await self._loader.version(scope, workflow_id)
 
-    @unavailable_in_outage
     async def owner(self, scope: TenantScope, workflow_id: UUID) -> TenantScope | None:
         return await self._loader.owner(scope, workflow_id)
 
-    @unavailable_in_outage
     async def page(self, scope: TenantScope, query: ListFilter) -> WorkflowPage:
         form, values = list_form(scope, query), list_values(scope, query)
         async with self._snapshots.connect() as connection:
@@ -199,14 +184,12 @@ class PostgresWorkflowReader:
         last = WorkflowCursor(rows[-1]["page_created_at"], rows[-1]["page_id"]) if has_next else None
         return WorkflowPage(versions, records, total, last)
 
-    @unavailable_in_outage
     async def counts(self, scope: TenantScope, query: WorkflowFilter) -> dict[WorkflowStatus, int]:
         statement = workflow_queries.counts(filter_form(scope, query))
         async with self._engine.connect() as connection:
             rows = (await connection.execute(statement, filter_values(scope, query))).all()
         return {WorkflowStatus(status): number for status, number in rows}
 
-    @unavailable_in_outage
     async def events(
         self, scope: TenantScope, workflow_id: UUID, after: int, limit: int
     ) -> Sequence[HistoryEvent] | None:
@@ -217,7 +200,6 @@ class PostgresWorkflowReader:
                 return None
             return [history_event(row, shown=True) for row in (await connection.execute(query)).mappings()]
 
-    @unavailable_in_outage
     async def tasks(
         self, scope: TenantScope, workflow_id: UUID, *, include_deleted: bool
     ) -> Sequence[TaskRecord] | None:
@@ -229,7 +211,6 @@ class PostgresWorkflowReader:
                 return None
             return [_task_record(row) for row in (await connection.execute(query)).mappings()]
 
-    @unavailable_in_outage
     async def task_slice(
         self,
         scope: TenantScope,
@@ -253,7 +234,6 @@ class PostgresWorkflowReader:
         is_last = not rows or (len(rows) == rows[0]["available"] < count)
         return TaskSlice([_task_record(row) for row in rows], more=not is_last)
 
-    @unavailable_in_outage
     async def outputs(
         self, scope: TenantScope, workflow_id: UUID, after: OutputCursor | None, limit: int
     ) -> list[StoredOutput] | None:
@@ -261,18 +241,15 @@ class PostgresWorkflowReader:
             outputs = await read_outputs(connection, scope, workflow_id, after, limit)
             return outputs if outputs or await _exists(connection, scope, workflow_id) else None
 
-    @unavailable_in_outage
     async def task(self, scope: TenantScope, task_id: UUID) -> TaskRecord | None:
         row = await self._loader.task(scope, task_id)
         return None if row is None else _task_record(row)
 
-    @unavailable_in_outage
     async def ownership(self, scope: TenantScope, workflow_id: UUID) -> Ownership | None:
         async with self._engine.connect() as connection:
             row = (await connection.execute(ownership_query(scope, workflow_id))).mappings().first()
         return None if row is None else read_ownership(row)
 
-    @unavailable_in_outage
     async def children(self, scope: TenantScope, workflow_id: UUID, limit: int) -> ChildRecords:
         child = workflows.c
         query = (
@@ -286,7 +263,6 @@ class PostgresWorkflowReader:
         first = [ChildRecord(row.id, row.parent_step, row.parent_item, WorkflowStatus(row.status)) for row in rows]
         return ChildRecords(first, rows[0].total if rows else 0)
 
-    @unavailable_in_outage
     async def stored_outputs(self, scope: TenantScope, task_ids: Sequence[UUID]) -> set[str]:
         query = (
             select(tasks.c.outputs)
@@ -300,7 +276,6 @@ class PostgresWorkflowReader:
             outputs = [*(await connection.execute(query)).scalars(), *(await connection.execute(removed)).scalars()]
             return {output.path for row in outputs for output in _read_outputs(row)}
 
-    @unavailable_in_outage
     async def needed_outputs(self, scope: TenantScope, task_id: UUID) -> tuple[str | None, Sequence[Output]]:
         named, removed = artifact_references.c, file_removals.c
         is_needed = (
@@ -315,7 +290,6 @@ class PostgresWorkflowReader:
             row = (await connection.execute(query)).first()
         return (None, ()) if row is None else (row.tenant, _read_outputs(row.outputs))
 
-    @unavailable_in_outage
     async def references_to(
         self, scope: TenantScope, workflow_id: UUID, task_ids: Sequence[UUID]
     ) -> Mapping[UUID, UUID]:
@@ -331,12 +305,10 @@ class PostgresWorkflowReader:
         async with self._engine.connect() as connection:
             return {row.task_id: row.workflow_id for row in await connection.execute(query)}
 
-    @unavailable_in_outage
     async def costs(self, scope: TenantScope, query: CostQuery) -> Sequence[CostSum]:
         async with self._engine.connect() as connection:
             return await read_costs(connection, scope, query)
 
-    @unavailable_in_outage
     async def ping(self) -> None:
         async with self._engine.connect() as connection:
             await connection.execute(select(true()))

@@ -23,7 +23,7 @@ from stepwell.lifecycle.records import AdmissionResult, LoadedWorkflow, NewWorkf
 from stepwell.lifecycle.unclean_ends import UNCLEAN_ENDS
 from stepwell.persistence.clock import DatabaseClock
 from stepwell.persistence.connections.connection_pool import SmallPool
-from stepwell.persistence.connections.database import Connect, unavailable_in_outage
+from stepwell.persistence.connections.database import Connect, PostgresAdapter
 from stepwell.persistence.connections.timestamp_codec import with_timestamp_codec
 from stepwell.persistence.statements import claim_statements as claims
 from stepwell.persistence.statements import engine_statements as sql
@@ -42,7 +42,7 @@ _SLICE = 250  # after so many rows, other tasks get their turn
 _TURN_S = 5.0
 
 
-class PostgresWorkflowStore:
+class PostgresWorkflowStore(PostgresAdapter):
     """Workflows in PostgreSQL, as the engine sees them.
 
     *pool* and *connect* are made by `connections.database`. Every checkpoint sets *clock* to the database's. *owner* is
@@ -72,13 +72,11 @@ class PostgresWorkflowStore:
         finally:
             self._others.release()
 
-    @unavailable_in_outage
     async def insert(self, scope: TenantScope, new: NewWorkflow) -> None:
         if not scope.covers(new.record.tenant):
             raise Forbidden("the workflow belongs to another tenant")
         await self._inserter.insert(new)
 
-    @unavailable_in_outage
     async def insert_child(
         self, scope: TenantScope, new: NewWorkflow, attempt: ParentAttempt, limits: RootLimits
     ) -> ChildInsertion:
@@ -86,26 +84,22 @@ class PostgresWorkflowStore:
             raise Forbidden("the workflow belongs to another tenant")
         return await self._inserter.insert_child(new, attempt, limits)
 
-    @unavailable_in_outage
     async def statuses(self, scope: TenantScope, workflow_ids: Collection[UUID]) -> dict[UUID, WorkflowStatus]:
         async with self._turn():
             rows = await self._pool.fetch(sql.STATUSES, list(workflow_ids), scope.every, scope.tenant)
         return {row["id"]: WorkflowStatus(row["status"]) for row in rows}
 
-    @unavailable_in_outage
     async def child_statuses(self, scope: TenantScope, parent_id: UUID, child_ids: Collection[UUID]) -> ChildStatuses:
         async with self._turn():
             rows = await self._pool.fetch(sql.CHILD_STATUSES, list(child_ids), scope.every, scope.tenant, parent_id)
         statuses = {row["id"]: WorkflowStatus(row["status"]) for row in rows if row["is_child"]}
         return ChildStatuses(statuses, sum(row["child_ends"] for row in rows if row["id"] == parent_id))
 
-    @unavailable_in_outage
     async def load(self, scope: TenantScope, workflow_id: UUID) -> LoadedWorkflow | None:
         async with self._turn(), self._pool.acquire() as connection:
             workflows = await _load(connection, [workflow_id])
         return workflows[0] if workflows and scope.covers(workflows[0].tenant) else None
 
-    @unavailable_in_outage
     async def results(self, scope: TenantScope, wanted: Mapping[UUID, Sequence[int]]) -> dict[UUID, dict[int, bytes]]:
         ids = [workflow_id for workflow_id, positions in wanted.items() for _ in positions]
         positions = [position for positions in wanted.values() for position in positions]
@@ -118,13 +112,11 @@ class PostgresWorkflowStore:
             by_workflow[row["workflow_id"]][row["position"]] = row["result"].encode()
         return by_workflow
 
-    @unavailable_in_outage
     async def known_jobs(self, provider: ProviderType, remote_ids: Collection[str]) -> set[str]:
         async with self._turn():
             rows = await self._pool.fetch(sql.KNOWN_JOBS, provider, list(remote_ids))
         return {row["remote_id"] for row in rows}
 
-    @unavailable_in_outage
     async def write(self, batch: Sequence[Decision]) -> set[UUID]:
         parts = _statements(batch)
         async with self._writers.borrow() as connection:
@@ -163,7 +155,6 @@ class PostgresWorkflowStore:
                 lost.discard(row["id"])
         return lost
 
-    @unavailable_in_outage
     async def claim(
         self,
         owner: UUID,
@@ -186,7 +177,6 @@ class PostgresWorkflowStore:
             each.crashes_on_trial = deaths[each.state.id]
         return loaded
 
-    @unavailable_in_outage
     async def fence(self, owner: UUID, workflow_id: UUID) -> LoadedWorkflow | None:
         async with self._turn(), self._pool.acquire() as connection:
             if (epoch := await connection.fetchval(claims.FENCE, owner, workflow_id)) is None:
@@ -195,23 +185,19 @@ class PostgresWorkflowStore:
         # Another process may have claimed or fenced it before it was loaded. Two processes must never share an epoch.
         return next((each for each in loaded if each.state.epoch == epoch), None)
 
-    @unavailable_in_outage
     async def release_idle(self, owner: UUID, held: Collection[UUID], now: datetime, limit: int) -> int:
         async with self._turn():
             return len(await self._pool.fetch(claims.RELEASE_IDLE, owner, list(held), now, limit))
 
-    @unavailable_in_outage
     async def hand_over(self, owner: UUID, workflow_ids: Collection[UUID]) -> None:
         async with self._turn():
             await self._pool.execute(claims.HAND_OVER, owner, list(workflow_ids))
 
-    @unavailable_in_outage
     async def waiting(self) -> list[WaitingCount]:
         async with self._turn():
             rows = await self._pool.fetch(claims.WAITING)
         return [WaitingCount(row["tenant"], row["number"], row["oldest"]) for row in rows]
 
-    @unavailable_in_outage
     async def admit(self, owner: UUID, wanted: Mapping[str | None, int], held: Collection[UUID]) -> AdmissionResult:
         places = (STEPS_A_PLACE, BYTES_A_PLACE)
         parameters = (owner, list(wanted), list(wanted.values()), list(held), STEPS_A_PAGE, *places)
@@ -222,13 +208,11 @@ class PostgresWorkflowStore:
         left = (row for row in reversed(rows) if not row["admitted"])
         return AdmissionResult([loaded[each] for each in ids], {row["tenant"]: row["places"] for row in left})
 
-    @unavailable_in_outage
     async def unpark(self, limit: int) -> UnparkedWorkflows:
         async with self._turn():
             row = await self._pool.fetchrow(UNPARK, limit, PAUSED_A_PAGE, POSTPONED_S)
         return UnparkedWorkflows(Counter(row["tenants"]), list(row["paused"]), row["next_at"])
 
-    @unavailable_in_outage
     async def set_clock(self) -> None:
         self._clock.observe(cast("datetime", await self._pool.fetchval(sql.NOW)))
 
