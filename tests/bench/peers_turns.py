@@ -16,7 +16,7 @@ from statistics import median
 import asyncpg
 
 from bench.peers_report import OURS, Shape
-from stepwell.persistence.benchmark.queries import bare_commits
+from stepwell.persistence.benchmark import bare_commits
 from support.database.postgres import TestServer, create_database, drop_database, fresh_folder
 from support.processes.stepwell_process import surroundings, until
 

@@ -12,7 +12,7 @@ from stepwell.bench.loads import Load, Shape, Work, dependencies, image_task
 from stepwell.bench.measurements import Counts, Measurements, of_all_processes, percentile
 from stepwell.bench.report import Report, report_of
 from stepwell.definition.mapping.input_mapping import effective_config
-from stepwell.persistence.benchmark.queries import Times, Written
+from stepwell.persistence.benchmark import Times, Written
 from stepwell.providers.local.generation import image_size
 from support.workflows.definitions import plan
 

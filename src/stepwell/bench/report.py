@@ -8,7 +8,7 @@ from msgspec.structs import asdict
 
 from stepwell.bench.loads import Load, Work
 from stepwell.bench.measurements import Measurements, percentile
-from stepwell.persistence.benchmark.queries import Times, Written
+from stepwell.persistence.benchmark import Times, Written
 
 
 class Report(Struct, frozen=True):

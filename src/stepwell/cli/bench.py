@@ -41,15 +41,15 @@ from stepwell.cli.signals import Signals, run_stoppable
 from stepwell.cli.tokens import make_token
 from stepwell.cli.up import embedded_settings
 from stepwell.cli.worker import require_celery
-from stepwell.persistence.benchmark.queries import (
+from stepwell.persistence.benchmark import (
     Incomplete,
     bare_commits,
     check_rows,
     forget_all,
     recorded_times,
+    scratch_schema,
     written,
 )
-from stepwell.persistence.benchmark.scratch_schema import scratch_schema
 from stepwell.persistence.embedded.server import EmbeddedPostgres
 from stepwell.persistence.schema.startup import prepare_database, reach_database
 from stepwell.settings import Settings

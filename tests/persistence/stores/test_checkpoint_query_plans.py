@@ -11,8 +11,8 @@ from stepwell.persistence.connections.database import asyncpg_connect
 from stepwell.persistence.statements import engine_statements as sql
 from stepwell.persistence.statements.claim_statements import ADMIT, WAITING
 from stepwell.persistence.statements.flow_statements import LOAD_ITEMS, UNPARK
-from stepwell.persistence.statements.lease_statements import NEXT_EXPIRY
 from stepwell.persistence.stores import peer_commands
+from stepwell.persistence.stores.lease_store import NEXT_EXPIRY
 from support.database.query_plans import explain, plan_nodes
 
 READING = ("LOAD_WORKFLOWS", "LOAD_STEPS", "LOAD_OPEN_TASKS", "LOAD_RESULTS", "VERSIONS")

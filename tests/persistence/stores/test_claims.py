@@ -9,7 +9,7 @@ import pytest
 from stepwell.basics.errors import Unavailable
 from stepwell.engine.execution.active_workflow import ActiveWorkflow
 from stepwell.lifecycle.records import LoadedWorkflow
-from stepwell.persistence.statements.lease_statements import PROCESSES
+from stepwell.persistence.statements.claim_statements import PROCESSES
 from stepwell.persistence.stores import workflow_store as workflow_store_module
 from support.database.stored_items import make_with_items
 from support.database.stored_workflows import ME, OTHER, THIRD, Bench, admitted, renamed

@@ -274,7 +274,7 @@ def _is_over_quota(error: asyncpg.PostgresError) -> bool:
     return error.sqlstate == "XX000" and os.strerror(errno.EDQUOT) in str(error)
 
 
-def unavailable_in_outage(call: Callable[P, Coroutine[Any, Any, R]]) -> Callable[P, Coroutine[Any, Any, R]]:
+def unavailable_in_outage(call: Callable[P, Awaitable[R]]) -> Callable[P, Coroutine[Any, Any, R]]:
     """Decorate *call* so that an outage raises `errors.Unavailable`."""
 
     @functools.wraps(call)

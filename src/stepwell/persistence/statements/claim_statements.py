@@ -7,7 +7,10 @@ from typing import Final
 
 from stepwell.lifecycle.feature_level import FEATURE_LEVEL
 from stepwell.lifecycle.records import NO_PROCESS
-from stepwell.persistence.statements.lease_statements import PROCESSES
+
+# The channel of the notifications that other processes have started or ended. See
+# https://www.postgresql.org/docs/current/sql-notify.html
+PROCESSES: Final = "stepwell_processes"
 
 # The steps and items of the workflow {0}. A workflow without flow control has no items.
 _SIZE: Final = """{0}.total_steps + CASE WHEN {0}.has_flow THEN (

@@ -32,6 +32,7 @@ from stepwell.runtime.batching import BatchedCalls, ItemFailure
 # With one connection, all reads would wait for a long workflow. With more of them, fewer reads share a statement.
 CONNECTIONS = 2
 MAX_IDS = 16  # of a statement
+EVERY_PARTS = [WorkflowParts(steps, results) for steps in (True, False) for results in (True, False)]
 _STEP_COLUMNS = tuple(column.name for column in (*steps.c, *attempt_columns(), item_counts_column()))
 
 
@@ -39,13 +40,12 @@ class WorkflowLoader:
     """Reads single workflows and tasks over the connections of *readers*."""
 
     def __init__(self, readers: SmallPool) -> None:
-        self._bare = _RowReader(readers, _compiled(_by_ids), "id")
-        self._versions = _RowReader(readers, _compiled(_versions), "id")
-        self._tasks = _RowReader(readers, _compiled(_tasks), "id")
-        every = [WorkflowParts(steps, results) for steps in (True, False) for results in (True, False)]
+        self._bare = _RowReader(readers, compiled(_by_ids), "id")
+        self._versions = _RowReader(readers, compiled(_versions), "id")
+        self._tasks = _RowReader(readers, compiled(_tasks), "id")
         self._small = {
-            parts: _RowReader(readers, _compiled(_small, parts), "step_workflow_id" if parts.steps else "id")
-            for parts in every
+            parts: _RowReader(readers, compiled(_small, parts), "step_workflow_id" if parts.steps else "id")
+            for parts in EVERY_PARTS
         }
 
     async def get(self, scope: TenantScope, workflow_id: UUID) -> WorkflowRecord | None:
@@ -87,28 +87,29 @@ class WorkflowLoader:
         return rows[0] if rows and scope.covers(rows[0]["tenant"]) else None
 
 
-class _Statement(NamedTuple):
-    """The text of a statement, and its values. Those at `ids_at` are the ids."""
+class Statement(NamedTuple):
+    """The text of a statement, and the names and values of its parameters. `ids` has its value when it is sent."""
 
     text: str
-    values: list[Any]
-    ids_at: int
+    parameters: list[tuple[str, Any]]
+
+    def values(self, ids: list[UUID]) -> list[Any]:
+        return [ids if name == "ids" else value for name, value in self.parameters]
 
 
 @cache
-def _compiled(build: Callable[..., Select[*tuple[Any, ...]]], *args: WorkflowParts) -> _Statement:
+def compiled(build: Callable[..., Select[*tuple[Any, ...]]], *args: WorkflowParts) -> Statement:
     """Return the statement of the query that *build* returns. SQLAlchemy takes some milliseconds for that, so it is
     done once, and not for each service of a test run.
     """
-    compiled = build(*args).compile(dialect=postgresql.asyncpg.dialect())  # type: ignore[no-untyped-call]
-    names = compiled.positiontup or ()
-    return _Statement(str(compiled), [compiled.params[name] for name in names], names.index("ids"))
+    query = build(*args).compile(dialect=postgresql.asyncpg.dialect())  # type: ignore[no-untyped-call]
+    return Statement(str(query), [(name, query.params[name]) for name in query.positiontup or ()])
 
 
 class _RowReader:
     """Reads the rows that *statement* finds for ids. *key* is the column that has the id."""
 
-    def __init__(self, readers: SmallPool, statement: _Statement, key: str) -> None:
+    def __init__(self, readers: SmallPool, statement: Statement, key: str) -> None:
         self._statement = statement
         self._readers, self._key = readers, key
         self._calls: BatchedCalls[UUID, None, list[Row]] = BatchedCalls(
@@ -121,10 +122,8 @@ class _RowReader:
     async def _read(self, take: Callable[[], Iterable[UUID]]) -> Mapping[UUID, list[Row]]:
         async with self._readers.borrow() as connection:
             ids = list(take())
-            text, values, ids_at = self._statement
-            values = [ids if at == ids_at else value for at, value in enumerate(values)]
             try:
-                rows = await connection.fetch(text, *values)
+                rows = await connection.fetch(self._statement.text, *self._statement.values(ids))
             except Exception as error:
                 # This is only about the statement. If no connection is free in time, that is an outage, and all callers
                 # get it.

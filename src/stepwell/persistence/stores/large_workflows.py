@@ -9,7 +9,6 @@ What must hold:
 """
 
 from collections.abc import Sequence
-from functools import cache
 from typing import Any, Final
 from uuid import UUID
 
@@ -27,7 +26,6 @@ from sqlalchemy import (
     literal_column,
     select,
 )
-from sqlalchemy.dialects import postgresql
 from sqlalchemy.dialects.postgresql import JSON, aggregate_order_by
 
 from stepwell.basics.tenancy import TenantScope
@@ -35,6 +33,7 @@ from stepwell.contract.enums import RunIf
 from stepwell.lifecycle.records import NO_INPUTS, StoredInputs, WorkflowParts
 from stepwell.persistence.connections.connection_pool import SmallPool
 from stepwell.persistence.statements.item_results import FINAL_MAX_BYTES, result_bytes_of, result_of
+from stepwell.persistence.stores.batched_reads import EVERY_PARTS, compiled
 from stepwell.persistence.stores.step_attempt_queries import attempt_columns, with_attempts
 from stepwell.persistence.stores.workflow_queries import item_counts_column, summarised
 from stepwell.persistence.tables.column import Row, names
@@ -130,10 +129,9 @@ class LargeWorkflows:
 
     def __init__(self, readers: SmallPool) -> None:
         self._readers = readers
-        every = [WorkflowParts(steps, results) for steps in (True, False) for results in (True, False)]
-        self._sizes = {parts: _sizes(parts) for parts in every}
-        self._slices = {parts: _slice(parts) for parts in every}
-        self._snapshots = {parts: _compiled_snapshot(parts) for parts in every}
+        self._sizes = {parts: _sizes(parts) for parts in EVERY_PARTS}
+        self._slices = {parts: _slice(parts) for parts in EVERY_PARTS}
+        self._snapshots = {parts: compiled(_snapshot, parts) for parts in EVERY_PARTS}
 
     async def size(
         self, scope: TenantScope, workflow_ids: Sequence[UUID], parts: WorkflowParts, stop_at: int
@@ -147,10 +145,9 @@ class LargeWorkflows:
     async def snapshot(
         self, scope: TenantScope, workflow_ids: Sequence[UUID], parts: WorkflowParts
     ) -> list[LargeWorkflowSnapshot]:
-        statement, values = self._snapshots[parts]
-        values = [list(workflow_ids) if value is None else value for value in values]
+        statement = self._snapshots[parts]
         snapshots: dict[UUID, LargeWorkflowSnapshot] = {}
-        for row in await self._readers.fetch(statement, *values):
+        for row in await self._readers.fetch(statement.text, *statement.values(list(workflow_ids))):
             if row["id"] is not None and scope.covers(row["tenant"]):
                 final = row["final_step_result"]
                 record = workflow_record(row, final.encode() if final is not None and parts.results else None)
@@ -175,15 +172,6 @@ class LargeWorkflows:
 def _stored_step(row: Row) -> StoredStep:
     values = {name: row[name] for name in StoredStep.__struct_fields__}
     return StoredStep(**values | {"run_if": RunIf(row["run_if"] or RunIf.ALL_COMPLETED)})
-
-
-@cache
-def _compiled_snapshot(parts: WorkflowParts) -> tuple[str, list[Any]]:
-    """Return the statement, and its values. None stands for the ids. Compiled once, and not for each service of a test
-    run.
-    """
-    compiled = _snapshot(parts).compile(dialect=postgresql.asyncpg.dialect())  # type: ignore[no-untyped-call]
-    return str(compiled), [compiled.params[name] for name in compiled.positiontup or ()]
 
 
 def _snapshot(parts: WorkflowParts) -> Select[*tuple[Any, ...]]:

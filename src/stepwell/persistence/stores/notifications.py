@@ -13,14 +13,16 @@ from uuid import UUID
 
 from stepwell.persistence.connections.connection_pool import SmallPool
 from stepwell.persistence.connections.database import Connect, PostgresAdapter, unavailable_in_outage
+from stepwell.persistence.statements.claim_statements import PROCESSES
 from stepwell.persistence.statements.command_statements import PROCESS
-from stepwell.persistence.statements.lease_statements import ANNOUNCE, PROCESSES
 from stepwell.ports.processes import CommandListener
 
 _CHANNEL = "stepwell_events"
 _MAX_IDS = 200
 _ANY = "*"
 _NOTIFY = "SELECT pg_notify($1, $2)"
+# Notifies the other processes that workflows wait for one with room.
+_ANNOUNCE = f"SELECT pg_notify('{PROCESSES}', $1)"
 # The channel of messages between processes. A payload is the sender, the kind of the message, and its body.
 MESSAGES: Final = "stepwell_process_messages"
 _MAX_MESSAGE = 8_000
@@ -63,7 +65,7 @@ class PostgresPresence(PostgresAdapter):
         self._connect, self._sending, self._name = connect, sending, str(owner)
 
     async def announce(self) -> None:
-        await self._sending.fetch(ANNOUNCE, self._name)
+        await self._sending.fetch(_ANNOUNCE, self._name)
 
     async def send(self, kind: str, body: str) -> None:
         await self._sending.fetch(_NOTIFY, MESSAGES, message(self._name, kind, body))
@@ -115,12 +117,12 @@ def _on_command(listeners: Sequence[CommandListener], payload: str) -> None:
 async def _subscribe(
     connect: Connect, channels: Mapping[str, Callable[[str], None]]
 ) -> AsyncIterator["_PostgresSubscription"]:
-    connection = await _open(connect)
+    connection = await unavailable_in_outage(connect)()
     subscription = _PostgresSubscription()
     connection.add_termination_listener(subscription.disconnect)
     try:
         for channel, on_payload in channels.items():
-            await _listen(connection, channel, partial(_pass_on, on_payload))
+            await unavailable_in_outage(connection.add_listener)(channel, partial(_pass_on, on_payload))
         yield subscription
     finally:
         connection.remove_termination_listener(subscription.disconnect)
@@ -129,16 +131,6 @@ async def _subscribe(
 
 def _pass_on(on_payload: Callable[[str], None], _connection: Any, _pid: int, _channel: str, payload: str) -> None:
     on_payload(payload)
-
-
-@unavailable_in_outage
-async def _open(connect: Connect) -> Any:
-    return await connect()
-
-
-@unavailable_in_outage
-async def _listen(connection: Any, channel: str, listener: Callable[..., None]) -> None:
-    await connection.add_listener(channel, listener)
 
 
 class _PostgresSubscription:

@@ -5,7 +5,7 @@ from typing import Any
 import asyncpg
 import pytest
 
-from stepwell.persistence.benchmark.scratch_schema import scratch_schema
+from stepwell.persistence.benchmark import scratch_schema
 from stepwell.persistence.schema.startup import DatabaseRefused
 from support.database.stored_workflows import Bench
 

@@ -1,1 +1,0 @@
-"""The scratch schema and the queries of `stepwell bench`."""
