@@ -35,7 +35,7 @@ def test_install_lines_give_a_working_program(tmp_path: Path) -> None:
     script = "\n".join(line.replace("/opt/stepwell", str(target)) for line in lines)
     bash(script, copy_tree(tmp_path / "src"), {})
     assert "stepwell" in bash(f"{target}/bin/stepwell --version", tmp_path, {})
-    bash(f"{target}/bin/python -c 'import stepwell.cli.mcp_mount, mcp, celery'", tmp_path, {})  # the extras
+    bash(f"{target}/bin/python -c 'import stepwell.cli.service_host, mcp, celery'", tmp_path, {})  # the extras
 
 
 def test_every_source_that_the_image_copies_is_let_through() -> None:

@@ -17,7 +17,6 @@ SHARED_SUBJECTS = {
     "celery": "Celery: the provider that sends messages, and the app of the workers",
     "client": "the client of this API, and the provider's of ComfyUI's",
     "clock": "the clock port, and its implementation",
-    "daily_costs": "the sums of costs by day: their rules, and their table",
     "data_folder": "the data folder: the service's, and PostgreSQL's inside it",
     "database": "the database: its connections, and what the app builds on them",
     "definition": "the definition of a workflow: its structs, and its validation",

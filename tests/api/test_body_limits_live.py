@@ -13,7 +13,7 @@ import httpx
 import pytest
 
 from stepwell.api.requests.request_resources import RequestResources
-from stepwell.basics.strict_json.value_count import MAX_VALUES
+from stepwell.basics.strict_json.size import MAX_VALUES
 from stepwell.testing import MemoryDatabase
 from support.providers.configured_by_steps import WORKFLOWS, passthrough_step
 from support.providers.scripted import eventually

@@ -17,7 +17,7 @@ from stepwell.basics.tenancy import TenantScope
 from stepwell.contract.enums import EventType
 from stepwell.engine.events import event_stream, feed_stream
 from stepwell.persistence.stores import event_feed as feed_statements
-from stepwell.rules.access.feed_cursors import FeedCursors
+from stepwell.rules.access.cursors import FeedCursors
 from stepwell.rules.event_feed import BEGINNING, FeedCursor
 from support.database.postgres import connected
 from support.database.statement_recorder import until_quiet

@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
-from stepwell.basics.strict_json.value_count import MAX_VALUES
+from stepwell.basics.strict_json.size import MAX_VALUES
 from stepwell.testing import ManualClock, MemoryDatabase
 from support.providers.configured_by_steps import WORKFLOWS, passthrough_step
 from support.service.live_service import Service, running_service

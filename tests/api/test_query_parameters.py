@@ -19,7 +19,7 @@ from stepwell.api.routes.list_query import ListQuery, page_links
 from stepwell.basics.errors import InvalidRequest, NotFound
 from stepwell.contract.enums import WorkflowStatus
 from stepwell.lifecycle.records import WorkflowParts
-from stepwell.rules.access.page_cursors import PageCursors
+from stepwell.rules.access.cursors import PageCursors
 from stepwell.rules.list_records import WorkflowCursor, WorkflowPage
 from support.service.live_service import Service
 

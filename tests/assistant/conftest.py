@@ -5,7 +5,7 @@ import pytest
 import pytest_asyncio
 
 from stepwell.basics.setting_values import Origins
-from stepwell.cli.mcp_mount import mount_mcp
+from stepwell.cli.service_host import mount_mcp
 from stepwell.settings import Settings
 from stepwell.testing import ManualClock, MemoryDatabase
 from support.providers.configured_by_steps import ConfiguredProvider

@@ -15,8 +15,8 @@ import pytest
 import pytest_asyncio
 
 from stepwell.api.requests.connection_limits import ConnectionLimits
-from stepwell.cli import mcp_mount
-from stepwell.cli.mcp_mount import mount_mcp
+from stepwell.cli import service_host
+from stepwell.cli.service_host import mount_mcp
 from stepwell.contract.scopes import Permission
 from stepwell.mcp.http_endpoint import MAX_MESSAGE_BYTES, MAX_VALUES
 from stepwell.settings import Settings
@@ -187,7 +187,7 @@ async def test_a_wait_ends_when_the_client_disconnects(api: Service, url: str, h
 
 @pytest.mark.extended
 async def test_a_service_imports_the_sdk_when_it_is_first_needed() -> None:
-    modules = "stepwell.cli.up, stepwell.cli.serve, stepwell.cli.mcp_mount"
+    modules = "stepwell.cli.up, stepwell.cli.serve"
     code = f"import sys, {modules}; print({{'mcp', 'stepwell.client'}} & sys.modules.keys())"
     process = await asyncio.create_subprocess_exec(sys.executable, "-c", code, stdout=asyncio.subprocess.PIPE)
     printed, _ = await process.communicate()
@@ -195,7 +195,7 @@ async def test_a_service_imports_the_sdk_when_it_is_first_needed() -> None:
 
 
 async def test_a_service_without_the_sdk_says_what_to_install(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(mcp_mount, "has_sdk", lambda: False)
+    monkeypatch.setattr(service_host, "has_sdk", lambda: False)
     async with running_service(MemoryDatabase(ManualClock()), tmp_path) as service:
         mount_mcp(service.app.api, Settings(data_dir=tmp_path))
         async with httpx.AsyncClient(transport=service.transport, base_url="http://service") as client:

@@ -2,9 +2,8 @@
 
 import pytest
 
-from stepwell.basics.client_address import client_name
+from stepwell.basics.client_address import client_name, forwarded_client, is_trusted
 from stepwell.basics.setting_values import Networks
-from stepwell.cli.forwarded import forwarded_client, is_trusted
 
 TRUSTED = Networks.read("10.0.0.0/8 fd00::/8")
 PEER = "10.0.0.1"

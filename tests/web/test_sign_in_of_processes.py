@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from stepwell.api.auth import session_cookies
-from stepwell.cli.mcp_mount import mount_mcp
+from stepwell.cli.service_host import mount_mcp
 from stepwell.settings import Settings
 from support.database.statement_recorder import fetched
 from support.service.live_service import Service, running_service, token

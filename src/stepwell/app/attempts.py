@@ -32,7 +32,7 @@ from stepwell.providers.installed_providers import BUILT_IN, installed_providers
 from stepwell.providers.local.provider import local_memory
 from stepwell.providers.registry import Registry
 from stepwell.rules.access.signed_urls import CallbackUrls, SignedUrls
-from stepwell.rules.prices import ANY_MODEL, PriceList
+from stepwell.rules.costs import ANY_MODEL, PriceList
 from stepwell.runtime.memory import MemoryGovernor
 from stepwell.runtime.outages import until_available
 from stepwell.settings import Settings

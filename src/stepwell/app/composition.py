@@ -26,7 +26,7 @@ from stepwell.persistence.clock import uuid7
 from stepwell.ports.clock import Clock
 from stepwell.ports.providers import Provider
 from stepwell.providers.installed_providers import installed_providers
-from stepwell.rules.access.page_cursors import PageCursors
+from stepwell.rules.access.cursors import PageCursors
 from stepwell.rules.access.stream_tickets import StreamTickets
 from stepwell.runtime.telemetry import Metrics
 from stepwell.settings import Settings

@@ -48,7 +48,7 @@ from stepwell.persistence.clock import uuid7
 from stepwell.ports.clock import Clock
 from stepwell.providers.local.preview import LocalPreviews
 from stepwell.providers.local.provider import local_memory
-from stepwell.rules.access.feed_cursors import FeedCursors
+from stepwell.rules.access.cursors import FeedCursors
 from stepwell.rules.uploads import UploadLimits
 from stepwell.runtime.fair_turns import FairTurns
 from stepwell.runtime.worker_processes import WorkerLimits, WorkerPool

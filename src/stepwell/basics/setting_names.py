@@ -1,6 +1,7 @@
-"""Names of settings.
+"""Names of settings and of credentials.
 
-A family of settings shares a prefix, like STEPWELL_CREDENTIALS__FAL and STEPWELL_CREDENTIALS__REPLICATE.
+A family of settings shares a prefix, like STEPWELL_CREDENTIALS__FAL and STEPWELL_CREDENTIALS__REPLICATE. The name of a
+credential begins with the provider's, so that no key is ever sent to another provider.
 """
 
 PREFIX = "STEPWELL_"
@@ -18,3 +19,15 @@ COMMAND_LINE = frozenset({URL, TOKEN, TOKEN + "_FILE", DEBUG})
 def credential_setting(name: str) -> str:
     """Return the setting that holds the credential *name*."""
     return CREDENTIAL + name.upper()
+
+
+def belongs_to(name: str, provider: str) -> bool:
+    """Return whether the credential *name* is for *provider*. Case makes no difference in either."""
+    name, provider = name.lower(), provider.lower()
+    return name == provider or name.startswith((f"{provider}_", f"{provider}-"))
+
+
+def naming_rule(provider: str) -> str:
+    """Return a sentence part that says how the credentials of *provider* are named."""
+    own = provider.lower()
+    return f"a credential for {provider.upper()} is called {own}, or begins with {own}_ or {own}-"

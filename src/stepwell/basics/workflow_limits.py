@@ -5,7 +5,7 @@ from typing import Annotated
 
 from msgspec import Meta, Struct
 
-from stepwell.basics.strict_json.value_count import count_values, most_values
+from stepwell.basics.strict_json.size import count_values, most_values
 
 STEPS_A_PLACE, BYTES_A_PLACE = 20, 64 * 1024
 # A decoded value takes up to 100 bytes of memory, however short its text is. Usual definitions have 20 characters or

@@ -343,7 +343,7 @@ def sign_out_all(data_dir: Path | None) -> int:
     """
 
     def command(signals: Signals) -> int:
-        from stepwell.cli.sign_out_all import sign_out_all
+        from stepwell.cli.database_commands import sign_out_all
 
         return sign_out_all(_quiet_settings(data_dir), signals)
 
@@ -368,7 +368,7 @@ def migrate(data_dir: Path | None) -> int:
     """Migrate the tables of STEPWELL_DATABASE_URL, or of the data folder if that isn't set."""
 
     def command(signals: Signals) -> int:
-        from stepwell.cli.migrate import migrate
+        from stepwell.cli.database_commands import migrate
 
         return migrate(_quiet_settings(data_dir), signals)
 
@@ -385,7 +385,7 @@ def dump(file: Path, data_dir: Path | None) -> int:
     """
 
     def command(signals: Signals) -> int:
-        from stepwell.cli.backup import dump
+        from stepwell.cli.database_commands import dump
 
         return dump(_quiet_settings(data_dir), None if str(file) == "-" else file, signals)
 
@@ -402,7 +402,7 @@ def restore(file: IO[bytes], data_dir: Path | None) -> int:
     """
 
     def command(signals: Signals) -> int:
-        from stepwell.cli.backup import restore
+        from stepwell.cli.database_commands import restore
 
         return restore(_quiet_settings(data_dir), file.fileno(), signals)
 

@@ -23,10 +23,9 @@ from stepwell.api.auth.cross_origin import CrossOrigin
 from stepwell.api.requests.connection_limits import CloseReason, ConnectionLimits, ConnectionSlot, RequestBound
 from stepwell.api.requests.request_bodies import SHORT_BODY
 from stepwell.api.responses.problems import refusal
-from stepwell.basics.client_address import client_name
+from stepwell.basics.client_address import client_name, forwarded_client, is_trusted
 from stepwell.basics.errors import TooManyRequests
 from stepwell.basics.setting_values import Networks
-from stepwell.cli.forwarded import forwarded_client, is_trusted
 from stepwell.runtime.memory import FREE_BYTES
 
 if TYPE_CHECKING:

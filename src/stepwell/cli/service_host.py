@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 import structlog
+from litestar import Litestar
 from msgspec.structs import replace
 
 from stepwell.app import Application, PostgresSource, running_app
@@ -13,14 +14,16 @@ from stepwell.basics.errors import Unavailable
 from stepwell.cli.errors import FAILED, Refused
 from stepwell.cli.http_server import HttpServer, Listeners
 from stepwell.cli.keys import ServiceKeys
-from stepwell.cli.mcp_mount import mount_mcp
 from stepwell.cli.output import print_result
 from stepwell.cli.signals import Stop
 from stepwell.cli.worker import require_celery
+from stepwell.mcp.http_endpoint import build_endpoint, refuse_without_sdk
+from stepwell.mcp.sdk import has_sdk
 from stepwell.persistence.connections.database import NotDurable
 from stepwell.settings import Settings
 
 log = structlog.get_logger()
+_LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
 
 
 @asynccontextmanager
@@ -97,3 +100,18 @@ async def _stop_or_end_of_engine(app: Application, stop: Stop) -> None:
         stopping = group.create_task(stop.wait(), name="stop")
         await asyncio.wait({stopping, app.engine}, return_when=asyncio.FIRST_COMPLETED)
         stopping.cancel()
+
+
+def mount_mcp(api: Litestar, settings: Settings) -> None:
+    """Let *api* answer at `/mcp`. The SDK is imported when the first request comes.
+
+    Pages of the service itself may call it, and those of the configured origins. Without the extra `mcp`, the answer
+    says what to install.
+    """
+    if not has_sdk():
+        api.register(refuse_without_sdk)
+        return
+    own = [f"http://{host}:{settings.port}" for host in _LOOPBACK]
+    # A browser's Origin has no path, which the public URL may have.
+    public = "/".join(settings.base_url.split("/", 3)[:3])
+    api.register(build_endpoint(api, [public, *own, *settings.cors_origins]))

@@ -12,8 +12,7 @@ from typing import Annotated, Any, Final, TypeAlias
 from msgspec import Meta, Struct
 from msgspec.structs import fields
 
-from stepwell.basics.credential_names import belongs_to
-from stepwell.basics.setting_names import CREDENTIAL, PREFIX, credential_setting
+from stepwell.basics.setting_names import CREDENTIAL, PREFIX, belongs_to, credential_setting
 from stepwell.basics.setting_values import about
 from stepwell.basics.spelling import did_you_mean
 from stepwell.contract.enums import WITHOUT_PROVIDER, ProviderType, TaskType

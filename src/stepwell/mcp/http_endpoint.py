@@ -28,7 +28,7 @@ from stepwell.api.requests.request_bodies import read_body, read_head, read_json
 from stepwell.api.requests.request_resources import RequestResources, resources_of, set_outer
 from stepwell.api.responses.streamed_answers import cancel_on_disconnect
 from stepwell.basics.errors import Fault, Forbidden, InvalidRequest, NeverFits, Unavailable
-from stepwell.basics.strict_json.value_count import most_values
+from stepwell.basics.strict_json.size import most_values
 from stepwell.contract.scopes import Permission
 from stepwell.engine.service import Services
 from stepwell.mcp.tool import ToolFailed

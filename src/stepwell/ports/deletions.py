@@ -14,7 +14,7 @@ from stepwell.lifecycle.cleanup_records import (
     PurgedRows,
     TaskToClean,
 )
-from stepwell.rules.daily_costs import ExpiredCosts
+from stepwell.rules.costs import ExpiredCosts
 from stepwell.rules.list_records import TaskPlace
 
 BEFORE_ALL_TASKS: Final = TaskPlace(-1, 0)

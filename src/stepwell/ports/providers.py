@@ -21,9 +21,13 @@ A failed call raises one of:
 - `OutcomeUnknown`: there may be a job or not. Only `submit` raises it.
 
 The parameters of the methods are positional, so that an implementation can name one that it doesn't need `_model`.
+
+An attempt hands an `AnswerRoom` to its provider, as `Attempt.answers`. An answer to a submit may be paid for, and often
+exists nowhere else. If it must wait for memory, it is stored first. So if the process ends before the answer is used,
+the next process uses it and sends nothing again.
 """
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from enum import StrEnum
 from typing import IO, Any, Literal, Protocol, runtime_checkable
@@ -36,10 +40,39 @@ from stepwell.contract.enums import ProviderType, TaskType
 from stepwell.contract.tasks import Cost, Output
 from stepwell.lifecycle.model import Sent
 from stepwell.lifecycle.steps import KnownStep, StepMembers
-from stepwell.ports.answer_room import AnswerRoom
 
 ErrorText = Callable[[bytes], str | None]
 """Reads a response body: returns the error message if the body is an error as the provider documents it, else None."""
+
+
+class AnswerHead(Struct, frozen=True):
+    """The status and the headers of an answer."""
+
+    status: int
+    headers: Mapping[str, str]
+
+
+class ReceivedAnswer(Struct, frozen=True):
+    """An answer that an earlier process has received and stored."""
+
+    head: AnswerHead
+    body: bytes
+
+
+class AnswerRoom(Protocol):
+    """The memory of one attempt for answers. Each answer takes the place of the one before."""
+
+    async def make_room(self, size: int) -> None:
+        """Wait until an answer of *size* bytes may be read to memory."""
+
+    async def make_room_for_submitted(self, size: int, head: AnswerHead, chunks: AsyncIterator[bytes]) -> None:
+        """Make room for the answer to a submit. If it must wait, it is stored: its body is *chunks*.
+
+        Raises `AttemptSuperseded` if the process stops while a stored answer waits.
+        """
+
+    def take_stored_answer(self) -> ReceivedAnswer | None:
+        """Return the stored answer, and forget it. None if there is none. It takes the place of the next submit."""
 
 
 class Attempt(Struct, frozen=True, kw_only=True):

@@ -27,7 +27,7 @@ from stepwell.lifecycle.records import (
     WorkflowParts,
     WorkflowRecord,
 )
-from stepwell.rules.daily_costs import CostQuery, CostSum
+from stepwell.rules.costs import CostQuery, CostSum
 from stepwell.rules.event_feed import FeedCursor, FeedFilter, FeedPage, HistoryPage
 from stepwell.rules.large_workflow_records import AnswerSize, FoundWorkflow, LargeWorkflowSnapshot, StoredStep
 from stepwell.rules.list_records import (

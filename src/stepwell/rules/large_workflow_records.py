@@ -10,7 +10,7 @@ from stepwell.contract.enums import RunIf, SkipReason, StepStatus, WorkflowStatu
 from stepwell.contract.workflows import ItemCounts
 from stepwell.lifecycle.model import FlowState
 from stepwell.lifecycle.records import StepAttempts, WorkflowRecord
-from stepwell.rules.prices import CurrencySum, cost_sums
+from stepwell.rules.costs import CurrencySum, cost_sums
 
 SMALL_BYTES: Final = 64 * 1024  # a workflow of more weight is large
 SMALL_PAGE_BYTES: Final = 256 * 1024  # a page of more weight is large: it is read and sent in slices

@@ -12,7 +12,7 @@ from stepwell.basics.setting_values import ModelLimits, Networks, Prices, Secret
 from stepwell.contract.enums import ProviderType
 from stepwell.definition.provider_descriptors import PollInterval, ProviderDescriptor, ProviderSettings
 from stepwell.rules.webhook_secrets import SigningSecrets, TenantSecrets, WebhookSecrets
-from stepwell.settings.executor_settings import ExecutorSettings
+from stepwell.settings.setting_groups import ExecutorSettings
 
 LOCAL_INSTANCE: Final = "local"
 """The `origin_instance` of a service without that setting, under `up`, `run` and `bench`."""

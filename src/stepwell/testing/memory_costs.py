@@ -8,7 +8,7 @@ from typing import Any
 
 from stepwell.basics.tenancy import TenantScope
 from stepwell.lifecycle.model import Task
-from stepwell.rules.daily_costs import MAX_MODEL, CostQuery, CostSum, ExpiredCosts
+from stepwell.rules.costs import MAX_MODEL, CostQuery, CostSum, ExpiredCosts
 from stepwell.testing.memory_tables import CostRow, CostRowKey, MemoryAdapter, Tables
 
 _EXACT = Context(prec=1_000)  # digits: more than any sum has

@@ -30,7 +30,7 @@ from stepwell.lifecycle.records import (
     WorkflowParts,
     WorkflowRecord,
 )
-from stepwell.rules.daily_costs import CostQuery, CostSum
+from stepwell.rules.costs import CostQuery, CostSum, CurrencySum, cost_sums
 from stepwell.rules.large_workflow_records import (
     SMALL_BYTES,
     SMALL_PAGE_BYTES,
@@ -57,7 +57,6 @@ from stepwell.rules.list_records import (
     WorkflowFilter,
     WorkflowPage,
 )
-from stepwell.rules.prices import CurrencySum, cost_sums
 from stepwell.testing.memory_costs import read_costs
 from stepwell.testing.memory_items import final_result, item_counts, item_slice, items_done, stored_result
 from stepwell.testing.memory_outputs import outputs_of

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stepwell.basics.strict_json import value_count
-from stepwell.basics.strict_json.value_count import JsonCounts, count_values, most_members, most_values
+from stepwell.basics.strict_json import size as json_size
+from stepwell.basics.strict_json.size import JsonCounts, count_values, most_members, most_values
 
 TEXTS = st.text(st.sampled_from('a,:{}[]"\\é\n '), max_size=8)
 VALUES = st.recursive(
@@ -30,7 +30,7 @@ def counts_of(value: Any) -> JsonCounts:
 def test_the_count_is_that_of_the_decoded_value(value: Any, indent: int | None, size: int, *, ascii_: bool) -> None:
     data = json.dumps(value, indent=indent, ensure_ascii=ascii_).encode()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(value_count, "_SLICE", size)
+        patch.setattr(json_size, "_SLICE", size)
         assert count_values(data) == counts_of(value)
         assert counts_of(value).values <= most_values(data)
         assert counts_of(value).members <= most_members(data)

@@ -18,8 +18,7 @@ from stepwell.cli.workflow_commands.display.report_tables import (
 )
 from stepwell.cli.workflow_commands.display.service_overview import ServiceOverview, ServiceSnapshot
 from stepwell.cli.workflow_commands.display.step_advice import step_advice, workflow_advice
-from stepwell.cli.workflow_commands.text_formats import byte_size, duration, exact_number
-from stepwell.cli.workflow_commands.text_tables import time_text
+from stepwell.cli.workflow_commands.text_tables import byte_size, duration, exact_number, time_text
 from stepwell.contract.enums import (
     BreakerState,
     DeliveryStatus,

@@ -23,7 +23,7 @@ from stepwell.lifecycle.inputs import (
     Succeeded,
 )
 from stepwell.lifecycle.model import Sent
-from stepwell.rules.daily_costs import CostQuery, ExpiredCosts
+from stepwell.rules.costs import CostQuery, ExpiredCosts
 from support.database.stored_workflows import ME, OTHER, Stored, admitted
 from support.workflows.definitions import body, draw
 

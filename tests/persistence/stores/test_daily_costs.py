@@ -13,7 +13,7 @@ from stepwell.lifecycle.inputs import Sending, Succeeded
 from stepwell.lifecycle.model import Sent
 from stepwell.persistence.connections.connection_pool import SmallPool
 from stepwell.persistence.stores.cost_queries import PostgresDailyCosts
-from stepwell.rules.daily_costs import ExpiredCosts
+from stepwell.rules.costs import ExpiredCosts
 from support.database.stored_workflows import ME, OTHER, Bench, admitted
 from support.workflows.definitions import body, draw
 

@@ -4,7 +4,7 @@ import httpx
 import pytest
 
 from stepwell.basics.errors import OutcomeUnknown
-from stepwell.basics.strict_json.value_count import MAX_VALUES
+from stepwell.basics.strict_json.size import MAX_VALUES
 from stepwell.providers.shared.provider_api import AnswerTooBig, ApiAnswer, ProviderApi
 
 URL = "http://provider.test/jobs"

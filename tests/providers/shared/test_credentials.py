@@ -6,8 +6,8 @@ from uuid import UUID
 import httpx
 import pytest
 
-from stepwell.basics.credential_names import belongs_to
 from stepwell.basics.errors import AttemptError, CallFailed
+from stepwell.basics.setting_names import belongs_to
 from stepwell.contract.enums import ProviderType, TaskType
 from stepwell.ports.providers import Attempt, Job
 from stepwell.providers.factory import build_providers

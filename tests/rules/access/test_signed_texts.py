@@ -9,8 +9,7 @@ from msgspec import Struct
 
 from stepwell.contract.definition import MAX_ITEMS
 from stepwell.definition.validation.workflow import MAX_STEPS
-from stepwell.rules.access.feed_cursors import FeedCursors
-from stepwell.rules.access.page_cursors import MAX_CURSOR_CHARS, PageCursors
+from stepwell.rules.access.cursors import MAX_CURSOR_CHARS, FeedCursors, PageCursors
 from stepwell.rules.access.signed_texts import SignedTexts
 from stepwell.rules.event_feed import FeedCursor
 from stepwell.rules.list_records import ITEM_ATTEMPTS, DecisionCursor, OutputCursor, WorkflowCursor

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from stepwell.contract.enums import ProviderType
 from stepwell.contract.forecasts import PlannedCount, WorkflowPlan
 from stepwell.contract.tasks import Money
+from stepwell.rules.costs import PriceList
 from stepwell.rules.diagnostics.plan import NO_PROVIDER, PlannedCall, build_plan
-from stepwell.rules.prices import PriceList
 from support.workflows.definitions import body, draw, join, mapped, plan
 
 FAL, LOCAL = ProviderType.FAL, ProviderType.LOCAL

@@ -370,7 +370,7 @@ class SimulatedRun:
             assert set(step_ids) == recorded
 
     def _check_costs(self, decision: Decision) -> None:
-        """A cost changes only together with an event, and stays known: `rules.daily_costs` relies on it."""
+        """A cost changes only together with an event, and stays known: `rules.costs` relies on it."""
         for task_id, task in decision.tasks.items():
             before = self.task_rows.get(task_id)
             if task.cost != (None if before is None else before.cost):

@@ -15,8 +15,8 @@ from stepwell.api.auth.session_cookies import SessionCookies
 from stepwell.engine.service import Services
 from stepwell.ports.artifacts import Artifacts
 from stepwell.ports.clock import Clock
+from stepwell.rules.access.cursors import PageCursors
 from stepwell.rules.access.decision_links import DecisionLinks
-from stepwell.rules.access.page_cursors import PageCursors
 from stepwell.rules.access.signed_urls import SignedUrls
 from stepwell.rules.access.stream_tickets import StreamTickets
 from stepwell.runtime.telemetry import Metrics

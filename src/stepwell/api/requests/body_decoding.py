@@ -20,7 +20,7 @@ from typing import TypeVar
 from anyio import CapacityLimiter, to_thread
 
 from stepwell.basics.errors import StepwellError, TooManyValues, Unavailable
-from stepwell.basics.strict_json.value_count import (
+from stepwell.basics.strict_json.size import (
     MAX_MEMBERS,
     MAX_VALUES,
     count_values,

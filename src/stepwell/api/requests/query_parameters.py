@@ -18,7 +18,7 @@ from stepwell.basics.errors import Fault, InvalidRequest, NotFound
 from stepwell.basics.strict_json.schema_faults import collect, printable_key
 from stepwell.contract.enums import EventType, StepStatus, WorkflowStatus
 from stepwell.lifecycle.records import WorkflowParts
-from stepwell.rules.access.page_cursors import MAX_CURSOR_CHARS
+from stepwell.rules.access.cursors import MAX_CURSOR_CHARS
 from stepwell.rules.access.signed_texts import Body, SignedTexts
 
 Q = TypeVar("Q", bound=Struct)

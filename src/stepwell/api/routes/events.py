@@ -30,7 +30,7 @@ from stepwell.contract.events import (
 from stepwell.contract.scopes import Permission
 from stepwell.lifecycle.model import HistoryEvent
 from stepwell.ports.clock import Clock
-from stepwell.rules.access.feed_cursors import FeedCursors
+from stepwell.rules.access.cursors import FeedCursors
 from stepwell.rules.event_feed import FeedCursor, FeedEvent, FeedFilter
 
 TAG = "events"

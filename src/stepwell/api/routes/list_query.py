@@ -13,7 +13,7 @@ from stepwell.basics.errors import Fault
 from stepwell.contract.definition import MAX_LABELS
 from stepwell.contract.enums import WorkflowStatus
 from stepwell.lifecycle.records import WorkflowParts
-from stepwell.rules.access.page_cursors import MAX_CURSOR_CHARS, PageCursors
+from stepwell.rules.access.cursors import MAX_CURSOR_CHARS, PageCursors
 from stepwell.rules.access.signed_texts import SignedTexts
 from stepwell.rules.list_records import ListFilter, WorkflowCursor, WorkflowFilter, WorkflowPage
 

@@ -23,7 +23,7 @@ from stepwell.contract.scopes import Permission
 from stepwell.contract.system import Limits
 from stepwell.contract.tasks import CostGroup, CostsResponse
 from stepwell.engine.execution.workflow_admission import WorkflowAdmission
-from stepwell.rules.daily_costs import CostQuery, CostSum
+from stepwell.rules.costs import CostQuery, CostSum
 
 RATE_LIMIT_HEADERS = ("RateLimit", "RateLimit-Policy")
 _STATE_KEY = "limited_tenant"

@@ -13,8 +13,7 @@ import msgspec
 
 from stepwell.basics.errors import Fault, InvalidRequest
 from stepwell.basics.strict_json.schema_faults import Loc, cap_faults, printable_key
-from stepwell.basics.strict_json.size import MAX_LEVELS, is_deeper
-from stepwell.basics.strict_json.value_count import count_values
+from stepwell.basics.strict_json.size import MAX_LEVELS, count_values, is_deeper
 
 MAX_DEPTH = 64
 MAX_FAULTS = 100

@@ -22,8 +22,7 @@ from stepwell.cli.workflow_commands.display.report_tables import (
     task_table,
 )
 from stepwell.cli.workflow_commands.recent_workflows import short_id
-from stepwell.cli.workflow_commands.text_formats import duration_between
-from stepwell.cli.workflow_commands.text_tables import NONE, cost_text, status_text, table, time_text
+from stepwell.cli.workflow_commands.text_tables import NONE, cost_text, duration_between, status_text, table, time_text
 from stepwell.contract.enums import DeliveryStatus, StepStatus, WorkflowStatus
 from stepwell.contract.events import DeliveryPublic, EventPublic
 from stepwell.contract.workflows import WorkflowCountsResponse, WorkflowPublic

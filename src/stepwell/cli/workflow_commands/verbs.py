@@ -13,8 +13,7 @@ from stepwell.cli.outcome import exit_code_of
 from stepwell.cli.output import print_message
 from stepwell.cli.workflow_commands.command_context import CommandContext
 from stepwell.cli.workflow_commands.recent_workflows import short_id
-from stepwell.cli.workflow_commands.text_formats import counted
-from stepwell.cli.workflow_commands.text_tables import plain
+from stepwell.cli.workflow_commands.text_tables import counted, plain
 from stepwell.client import StepwellError
 from stepwell.contract.forecasts import DryRun, DryRunItems, DryRunVerb, SubWorkflowDryRun
 from stepwell.contract.workflows import WorkflowCleanupResponse, WorkflowPublic

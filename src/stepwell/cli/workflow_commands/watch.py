@@ -17,8 +17,7 @@ from stepwell.cli.workflow_commands.display.event_lines import event_line
 from stepwell.cli.workflow_commands.display.watched_workflow import WatchedWorkflow
 from stepwell.cli.workflow_commands.display.workflow_tree import WorkflowOutcome, WorkflowTree
 from stepwell.cli.workflow_commands.recent_workflows import short_id
-from stepwell.cli.workflow_commands.text_formats import duration
-from stepwell.cli.workflow_commands.text_tables import STATUS_STYLES, plain, shows_live
+from stepwell.cli.workflow_commands.text_tables import STATUS_STYLES, duration, plain, shows_live
 from stepwell.client import AsyncStepwell, StepwellError
 from stepwell.contract.enums import TERMINAL_STATUSES, StepStatus, TaskType, WorkflowStatus
 from stepwell.contract.events import EventPublic

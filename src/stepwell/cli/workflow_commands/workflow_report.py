@@ -8,10 +8,11 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from stepwell.cli.workflow_commands.command_context import CommandContext, utc_now
-from stepwell.cli.workflow_commands.text_formats import duration_between, items_text
 from stepwell.cli.workflow_commands.text_tables import (
     NONE,
     cost_text,
+    duration_between,
+    items_text,
     plain,
     properties,
     status_text,

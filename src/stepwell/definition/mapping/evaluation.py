@@ -9,7 +9,7 @@ from typing import Any, Final
 from msgspec import Raw, Struct, json
 
 from stepwell.basics.errors import AttemptError
-from stepwell.basics.strict_json.value_count import count_values, most_values
+from stepwell.basics.strict_json.size import count_values, most_values
 from stepwell.contract.definition import FieldMapping
 from stepwell.definition.mapping.config_expressions import (
     ExpressionData,

@@ -1,4 +1,4 @@
-"""Validates the config fields that Stepwell knows."""
+"""Reads and validates the members of configs that Stepwell knows: those of steps, and that of the workflow."""
 
 from collections.abc import Iterator, Mapping
 from types import MappingProxyType
@@ -7,8 +7,9 @@ from typing import Any
 from msgspec import ValidationError, convert, structs
 
 from stepwell.basics.errors import Fault
-from stepwell.basics.strict_json.normalise import normalise
+from stepwell.basics.strict_json.normalise import Handling, normalise
 from stepwell.basics.strict_json.schema_faults import Loc, iter_faults
+from stepwell.contract.definition import WorkflowConfig
 from stepwell.contract.enums import TaskType
 from stepwell.contract.task_configs import CONFIGS, EditingConfig, GenerationConfig, StepConfig
 
@@ -65,3 +66,12 @@ def config_faults(
             yield Fault(
                 (*loc, "crop"), "Expected [left, top, right, bottom] with left < right, top < bottom", "value_error"
             )
+
+
+def read_workflow_config(config: Mapping[str, Any]) -> WorkflowConfig:
+    """Return the known members of *config*, which was accepted at create."""
+    known = without_nulls(config)
+    try:
+        return convert(known, WorkflowConfig)
+    except ValidationError:
+        return convert(normalise(WorkflowConfig, known, Handling.LENIENT), WorkflowConfig)

@@ -17,7 +17,7 @@ from msgspec import DecodeError, Raw, Struct, field, json
 
 from stepwell.basics.errors import InvalidRequest
 from stepwell.basics.strict_json.schema_faults import Loc
-from stepwell.basics.strict_json.value_count import count_values, most_values
+from stepwell.basics.strict_json.size import count_values, most_values
 from stepwell.contract.enums import TaskType
 from stepwell.definition.mapping.templates import SUB_DEFINITION
 from stepwell.definition.validation.graph import MAX_DEPENDENCIES, too_many_dependencies

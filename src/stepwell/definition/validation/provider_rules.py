@@ -6,9 +6,8 @@ from typing import Any, Final, TypeAlias
 
 from msgspec import Struct, ValidationError, convert, structs
 
-from stepwell.basics.credential_names import naming_rule
 from stepwell.basics.errors import Fault
-from stepwell.basics.setting_names import DEFAULT_PROVIDER, credential_setting
+from stepwell.basics.setting_names import DEFAULT_PROVIDER, credential_setting, naming_rule
 from stepwell.basics.strict_json.schema_faults import Loc, iter_faults, printable_key
 from stepwell.contract.enums import WAITS_OF, WITHOUT_PROVIDER, ProviderType, TaskType
 from stepwell.contract.task_configs import ProviderConfig

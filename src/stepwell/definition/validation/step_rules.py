@@ -1,4 +1,4 @@
-"""Validates a step's config and its input mappings."""
+"""Validates a step's config, its input mappings and its member `repeat`. `expression_checks` checks expressions."""
 
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple, TypeAlias
@@ -6,7 +6,8 @@ from typing import Any, NamedTuple, TypeAlias
 from stepwell.basics.errors import Fault
 from stepwell.basics.strict_json.schema_faults import Loc
 from stepwell.basics.strict_json.size import is_larger_than
-from stepwell.contract.enums import TaskType
+from stepwell.contract.definition import Repeat
+from stepwell.contract.enums import WITHOUT_ATTEMPTS, TaskType
 from stepwell.contract.task_configs import CONFIGS, TASK_TYPES
 from stepwell.definition.mapping.expressions import Expressions
 from stepwell.definition.mapping.input_mapping import EVERY_TYPE, TIMEOUT, merged_config
@@ -169,3 +170,27 @@ class _Targets:
         self.written.add(field)
         self.parents |= parents
         return None
+
+
+def repeat_faults(
+    step: PartialStep, repeat: Repeat, expressions: Expressions, refusal: Callable[[str], str | None], loc: Loc
+) -> Iterator[Fault]:
+    """Yield the faults of *repeat* of the step at *loc*.
+
+    *refusal* returns why a field can't be in the result of the step; None if it may be.
+    """
+    if step.task_type in WITHOUT_ATTEMPTS:
+        yield Fault((*loc, "repeat"), f"{step.task_type} is never repeated: leave this out", "unused_member")
+        return
+    for name, expression in (("until", repeat.until), ("best", repeat.best)):
+        if expression is not None and (why := _refusal(expression, expressions, refusal)) is not None:
+            yield Fault((*loc, "repeat", name), why, "unknown_output")
+
+
+def _refusal(expression: str, expressions: Expressions, refusal: Callable[[str], str | None]) -> str | None:
+    """Return why the expression reads nothing that can be in the result; None if it may."""
+    read = expressions.analyse(expression)
+    if read.fault is not None or read.reads_all:
+        return None
+    refusals = [refusal(name) for name in sorted(read.names)]
+    return refusals[0] if refusals and None not in refusals else refusal(expression)

@@ -24,7 +24,7 @@ from stepwell.contract.enums import WAITS_OF, RunIf, TaskType
 from stepwell.contract.problems import DefinitionWarning
 from stepwell.definition.mapping.expressions import Expressions
 from stepwell.definition.mapping.input_mapping import EVERY_TYPE, TIMEOUT, effective_config
-from stepwell.definition.mapping.task_configs import config_faults, without_nulls
+from stepwell.definition.mapping.task_configs import config_faults, read_workflow_config, without_nulls
 from stepwell.definition.validation.expression_checks import CheckedExpressions, ExpressionChecks, output_faults
 from stepwell.definition.validation.file_inputs import FileInputs
 from stepwell.definition.validation.graph import DependencyBudget, Graph
@@ -38,7 +38,6 @@ from stepwell.definition.validation.provider_rules import (
     known_provider_config,
     provider_faults,
 )
-from stepwell.definition.validation.repeat_rules import repeat_faults
 from stepwell.definition.validation.step_outputs import StepOutputs
 from stepwell.definition.validation.step_rules import (
     Defaults,
@@ -46,10 +45,10 @@ from stepwell.definition.validation.step_rules import (
     known_defaults,
     known_inputs,
     mapping_faults,
+    repeat_faults,
 )
 from stepwell.definition.validation.sub_workflow_rules import SubWorkflowRules, nested_steps
 from stepwell.definition.validation.wait_rules import WaitRules
-from stepwell.definition.workflow_config import read_workflow_config
 from stepwell.lifecycle.feature_level import BASE_LEVEL
 from stepwell.lifecycle.steps import ResolvedStep, flow_plan
 from stepwell.lifecycle.webhook_deliveries import WEBHOOK_URL, UrlRule, url_fault

@@ -7,7 +7,7 @@ from msgspec import Struct
 
 from stepwell.contract.enums import ProviderType
 from stepwell.contract.providers import ModelLimit
-from stepwell.rules.prices import ANY_MODEL
+from stepwell.rules.costs import ANY_MODEL
 
 LOCAL: Final = ProviderType.LOCAL  # hot path: an attribute of an enum costs 0.1 µs in Python 3.11
 

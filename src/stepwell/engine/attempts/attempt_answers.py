@@ -1,4 +1,4 @@
-"""Implements `ports.answer_room.AnswerRoom` for one attempt: the memory for its answers, and the stored answer.
+"""Implements `ports.providers.AnswerRoom` for one attempt: the memory for its answers, and the stored answer.
 
 What must hold:
 - If the answer to a submit must wait for memory, it is stored as a file beside the artifacts, together with the
@@ -20,9 +20,8 @@ from stepwell.basics.artifacts import UNREAD_ANSWER, artifact_path
 from stepwell.basics.errors import ArtifactError, ArtifactGone, CallFailed
 from stepwell.engine.attempts.attempt_control import AttemptControl
 from stepwell.engine.attempts.attempt_memory import AttemptMemory
-from stepwell.ports.answer_room import AnswerHead, ReceivedAnswer
 from stepwell.ports.artifacts import Artifacts
-from stepwell.ports.providers import Request
+from stepwell.ports.providers import AnswerHead, ReceivedAnswer, Request
 
 log = structlog.get_logger()
 

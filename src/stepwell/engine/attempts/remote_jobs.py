@@ -20,7 +20,7 @@ from stepwell.lifecycle.model import Sent
 from stepwell.ports.clock import Clock
 from stepwell.ports.providers import Job, RemoteProvider
 from stepwell.ports.storage import WorkflowStore
-from stepwell.rules.prices import PriceList
+from stepwell.rules.costs import PriceList
 from stepwell.runtime.outages import OUTAGE_RETRY_S, until_available
 
 _REMEMBERED = 10_000  # jobs

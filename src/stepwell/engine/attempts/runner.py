@@ -48,8 +48,7 @@ from stepwell.engine.attempts.run_verdicts import RunVerdicts
 from stepwell.engine.attempts.stored_results import read_results
 from stepwell.lifecycle.inputs import AttemptFailed, FollowUpEnded, RunVerdict, SeedResolved, Succeeded
 from stepwell.lifecycle.model import Task
-from stepwell.ports.answer_room import AnswerRoom
-from stepwell.ports.providers import Attempt, Finished, Providers
+from stepwell.ports.providers import AnswerRoom, Attempt, Finished, Providers
 from stepwell.ports.storage import WorkflowStore
 from stepwell.runtime.memory import FREE_BYTES, MemoryGovernor
 

@@ -23,7 +23,7 @@ from stepwell.basics.errors import Fault, InvalidRequest, Unavailable
 from stepwell.basics.tenancy import EVERY_TENANT, TenantScope
 from stepwell.engine.events.event_stream import FAILED, STOPPING, EventStream, QueuedEvent, SendBuffer
 from stepwell.ports.storage import EventFeed
-from stepwell.rules.access.feed_cursors import FeedCursors
+from stepwell.rules.access.cursors import FeedCursors
 from stepwell.rules.event_feed import EVERYTHING, FeedCursor, FeedEvent, FeedFilter, FeedPage
 
 log = structlog.get_logger()

@@ -18,7 +18,7 @@ from stepwell.engine.events.peer_notifications import PeerNotifications
 from stepwell.engine.events.workflow_stream import EventFrame, WorkflowStream, WorkflowSubscribers
 from stepwell.ports.processes import Coordination
 from stepwell.ports.storage import EventFeed
-from stepwell.rules.access.feed_cursors import FeedCursors
+from stepwell.rules.access.cursors import FeedCursors
 from stepwell.rules.event_feed import BEGINNING, FeedCursor, FeedEvent, FeedFilter, FeedPage
 from stepwell.runtime.outages import until_available
 

@@ -21,8 +21,8 @@ from stepwell.contract.enums import ProviderType, RunIf, StepStatus
 from stepwell.definition.mapping.config_expressions import StepExpressions, StepPart
 from stepwell.definition.mapping.input_mapping import MAX_MAPPED_BYTES
 from stepwell.definition.mapping.items import StepItem, item_mappings, item_texts
+from stepwell.definition.mapping.task_configs import read_workflow_config
 from stepwell.definition.mapping.templates import evaluated_config, may_have_expressions
-from stepwell.definition.workflow_config import read_workflow_config
 from stepwell.engine.events.bus import CommittedEvents
 from stepwell.engine.execution.running_attempt import RunningAttempt
 from stepwell.engine.execution.workflow_expressions import WorkflowExpressions

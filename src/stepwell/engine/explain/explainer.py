@@ -25,7 +25,7 @@ from stepwell.contract.reasons import (
     SlotLimit,
     WaitsForSlot,
 )
-from stepwell.definition.workflow_config import read_workflow_config
+from stepwell.definition.mapping.task_configs import read_workflow_config
 from stepwell.engine.admission.controller import AdmissionController, LimitKind, QueuedSteps
 from stepwell.engine.admission.model_health import BreakerHold, ModelHealth
 from stepwell.engine.admission.pools import ModelPool

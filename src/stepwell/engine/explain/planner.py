@@ -18,8 +18,8 @@ from stepwell.definition.validation.sub_workflow_rules import with_origin
 from stepwell.definition.validation.workflow import ValidatedWorkflow, validate_workflow
 from stepwell.engine.admission.model_health import ModelHealth, ModelKey
 from stepwell.ports.providers import Providers
+from stepwell.rules.costs import PriceList
 from stepwell.rules.diagnostics.plan import NO_PROVIDER, PlannedCall, build_plan
-from stepwell.rules.prices import PriceList
 from stepwell.runtime.offloop import off_loop, off_loop_if_large
 
 log = structlog.get_logger()

@@ -21,7 +21,7 @@ from stepwell.lifecycle.model import ItemState, StepState
 from stepwell.lifecycle.peer_commands import ClientVerb
 from stepwell.lifecycle.records import LoadedWorkflow, StepRecord
 from stepwell.lifecycle.run import Run
-from stepwell.rules.diagnostics.uncertain_steps import uncertain_steps
+from stepwell.rules.diagnostics.plan import uncertain_steps
 
 _OPEN: Final = (StepStatus.PENDING, StepStatus.RUNNING)
 

@@ -20,7 +20,7 @@ from stepwell.persistence.tables.idempotency_keys import KEY
 from stepwell.persistence.tables.steps import NEW_STEP
 from stepwell.persistence.tables.tasks import PLAIN_TASK, TASK
 from stepwell.persistence.tables.workflows import NEW_WORKFLOW
-from stepwell.rules.daily_costs import MAX_MODEL
+from stepwell.rules.costs import MAX_MODEL
 
 
 def _checkpoint(before: str = "", fence: str = "", *, flow: bool = False) -> str:
@@ -66,7 +66,7 @@ CHECKPOINT: Final = f"{_CHECKPOINT} {_COMMITTED}"
 
 # Adds the costs of the tasks $3 to their sums, and subtracts those that the tasks had before, which a cost that changes
 # replaces. A cost never becomes NULL. Each statement changes sums in the order of their key, so that two of them can't
-# wait for each other. See `rules.daily_costs`.
+# wait for each other. See `rules.costs`.
 _COST: Final = "workflow_id, provider, sent, cost, coalesce(completed_at, started_at) AS ended_at"
 
 

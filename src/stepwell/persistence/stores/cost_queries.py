@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from stepwell.basics.tenancy import TenantScope
 from stepwell.persistence.connections.connection_pool import PooledAdapter
 from stepwell.persistence.tables.daily_costs import daily_costs
-from stepwell.rules.daily_costs import CostQuery, CostSum, ExpiredCosts
+from stepwell.rules.costs import CostQuery, CostSum, ExpiredCosts
 
 # Rows that another process deletes are left to it, so that nobody waits. The last batch alone looks for the next day.
 EXPIRE: Final = """

@@ -62,7 +62,7 @@ from stepwell.persistence.tables.events import events, history_event
 from stepwell.persistence.tables.steps import item_counts, step_attempts, step_record, steps, task_type
 from stepwell.persistence.tables.tasks import read_task, tasks
 from stepwell.persistence.tables.workflows import workflow_record, workflows
-from stepwell.rules.daily_costs import CostQuery, CostSum
+from stepwell.rules.costs import CostQuery, CostSum
 from stepwell.rules.large_workflow_records import (
     SMALL_PAGE_BYTES,
     TASK_BYTES,

@@ -10,7 +10,7 @@ from stepwell.persistence.tables.column import metadata
 
 
 class DailyCostColumns(TypedColumns):
-    """Sums of the costs of attempts, see `rules.daily_costs`. `tenant` is "" for none."""
+    """Sums of the costs of attempts, see `rules.costs`. `tenant` is "" for none."""
 
     tenant = column.text()
     day: Column[date] = Column(Date(), nullable=False)

@@ -16,7 +16,7 @@ from stepwell.lifecycle.model import WorkflowState
 from stepwell.lifecycle.records import Summary, WorkflowRecord
 from stepwell.persistence.tables import column
 from stepwell.persistence.tables.column import Columns, Decoder, Row, RowType, decoder, fields_of, metadata, part_of
-from stepwell.rules.prices import CurrencySum, cost_sums
+from stepwell.rules.costs import CurrencySum, cost_sums
 
 read_object: Final = json.Decoder(dict[str, Any]).decode
 _read_sums: Final = json.Decoder(list[CurrencySum]).decode

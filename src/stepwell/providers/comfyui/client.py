@@ -21,8 +21,7 @@ from msgspec import Meta, Struct
 from stepwell.basics.errors import AttemptError, CallFailed
 from stepwell.basics.strict_json.canonical import canonical
 from stepwell.outbound.sanitise import sanitised
-from stepwell.ports.answer_room import AnswerRoom
-from stepwell.ports.providers import Blob
+from stepwell.ports.providers import AnswerRoom, Blob
 from stepwell.providers.comfyui.descriptor import COMFYUI
 from stepwell.providers.comfyui.lenient_json import error_text, read_lenient_json
 from stepwell.providers.comfyui.progress_socket import ProgressSocket

@@ -21,8 +21,7 @@ from collections.abc import Callable, Mapping
 
 import httpx
 
-from stepwell.ports.answer_room import AnswerRoom
-from stepwell.ports.providers import ErrorText
+from stepwell.ports.providers import AnswerRoom, ErrorText
 from stepwell.providers.custom.descriptor import CUSTOM
 from stepwell.providers.shared.credentials import Key
 from stepwell.providers.shared.provider_api import ApiAnswer, ProviderApi, is_unauthorized, key_refusal

@@ -15,8 +15,7 @@ from stepwell.basics.urls import split_url
 from stepwell.contract.enums import TaskType
 from stepwell.contract.tasks import Output
 from stepwell.outbound.sanitise import mask_secrets, sanitised
-from stepwell.ports.answer_room import AnswerRoom
-from stepwell.ports.providers import AttemptIO
+from stepwell.ports.providers import AnswerRoom, AttemptIO
 from stepwell.providers.fal.descriptor import FAL
 from stepwell.providers.fal.parameters import KINDS
 from stepwell.providers.shared.bounded_json import read_json, without_code_fence

@@ -9,8 +9,7 @@ from typing import TypeVar
 from anyio import to_thread
 from msgspec import json
 
-from stepwell.basics.strict_json.size import MAX_LEVELS, is_deeper
-from stepwell.basics.strict_json.value_count import MAX_VALUES, count_values, most_values
+from stepwell.basics.strict_json.size import MAX_LEVELS, MAX_VALUES, count_values, is_deeper, most_values
 
 T = TypeVar("T")
 _HEAD_BYTES = 1_024  # the first bracket of a JSON text is within these

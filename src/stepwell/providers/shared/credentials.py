@@ -6,9 +6,8 @@ from typing import Any
 
 import structlog
 
-from stepwell.basics.credential_names import naming_rule
 from stepwell.basics.errors import AttemptError
-from stepwell.basics.setting_names import credential_setting
+from stepwell.basics.setting_names import credential_setting, naming_rule
 from stepwell.definition.provider_descriptors import NO_PROVIDERS, InstalledProviders
 from stepwell.ports.clock import Clock
 

@@ -20,8 +20,7 @@ from stepwell.basics.strict_json.canonical import canonical, digest
 from stepwell.definition.provider_descriptors import ProviderDescriptor
 from stepwell.outbound.http_client import GONE, retry_after_s
 from stepwell.outbound.sanitise import sanitised
-from stepwell.ports.answer_room import AnswerHead, AnswerRoom
-from stepwell.ports.providers import ErrorText
+from stepwell.ports.providers import AnswerHead, AnswerRoom, ErrorText
 from stepwell.providers.shared.answer_spool import AnswerSpool
 from stepwell.providers.shared.bounded_json import has_bounded_values, read_json
 from stepwell.providers.shared.connection_errors import connection_message

@@ -1,24 +1,38 @@
-"""Plans a valid definition without running it: the order of its steps, the calls to providers, and their prices."""
+"""Plans a valid definition without running it: the order of its steps, the calls to providers, and their prices.
 
-from collections.abc import Mapping, Sequence
+What must hold of the numbers of items, as far as they follow from the definition:
+- No run has more items than `most`, because the price of a plan is computed from it.
+- Nothing is evaluated here. A source is understood if it is a path into `inputs` or to the result of another step,
+  perhaps with one filter or projection. Any other source counts as 0 to `MAX_ITEMS` items.
+"""
+
+import re
+from collections.abc import Collection, Mapping, Sequence
 from graphlib import TopologicalSorter
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from msgspec import UNSET
 
-from stepwell.contract.definition import FieldMapping, WorkflowStepDefinition
-from stepwell.contract.enums import ProviderType
+from stepwell.contract.definition import MAX_ITEMS, FieldMapping, ForEach, WorkflowStepDefinition
+from stepwell.contract.enums import ProviderType, RunIf, TaskType
 from stepwell.contract.forecasts import PlannedCount, PlannedFallback, PlannedPrice, PlannedStep, WorkflowPlan
+from stepwell.contract.task_configs import MAX_IMAGES
 from stepwell.contract.tasks import Money
 from stepwell.definition.mapping.input_mapping import TIMEOUT, effective_config, put_input
 from stepwell.definition.mapping.task_configs import normalise_inputs
-from stepwell.definition.mapping.templates import ITEM
+from stepwell.definition.mapping.templates import INPUTS, ITEM, parse_template
+from stepwell.definition.validation.item_rules import known_count
 from stepwell.definition.validation.workflow import ValidatedWorkflow
 from stepwell.lifecycle.item_group import MAX_WORKFLOW_ITEMS
 from stepwell.lifecycle.steps import ResolvedStep
-from stepwell.rules.diagnostics.item_counts import item_counts
-from stepwell.rules.diagnostics.uncertain_steps import uncertain_steps
-from stepwell.rules.prices import PriceList
+from stepwell.rules.costs import PriceList
+
+_ONE: Final = PlannedCount(1, 1)
+_UNKNOWN: Final = PlannedCount(0, MAX_ITEMS)
+_NUM_IMAGES: Final = "num_images"
+_NAME = r'(?:[A-Za-z_]\w*|"[^"\\]*")'
+# A path, and perhaps a filter or a projection of its list, which gives at most as many elements.
+_SOURCE = re.compile(rf"({_NAME})((?:\.{_NAME})*)(\[(?:\*|\?[^\[\]]*)\](?:\.{_NAME})*)?", re.ASCII)
 
 
 class PlannedCall(NamedTuple):
@@ -29,7 +43,6 @@ class PlannedCall(NamedTuple):
     in_process: bool
 
 
-_ONE = PlannedCount(1, 1)
 NO_PROVIDER = PlannedCall(None, None, in_process=True)
 
 
@@ -221,3 +234,118 @@ def _highest(prices: Sequence[_ItemPrice]) -> float:
         total += number * price.amount
         left -= 0 if price.items is None else number
     return total
+
+
+def uncertain_steps(plans: Sequence[ResolvedStep], decided: Collection[int] = ()) -> set[int]:
+    """Return the positions of the steps that a condition may skip: their own one, or one further up.
+
+    *decided* steps run, or have a result already. The answer doesn't consider failures. Costs O(steps + edges).
+    """
+    if not any(plan.flow is not None and plan.flow.has_condition for plan in plans):
+        return set()
+    uncertain = set[int]()
+    for position in TopologicalSorter({plan.position: plan.depends_on for plan in plans}).static_order():
+        if position not in decided and _is_uncertain(plans[position], uncertain):
+            uncertain.add(position)
+    return uncertain
+
+
+def _is_uncertain(plan: ResolvedStep, uncertain: Collection[int]) -> bool:
+    if plan.flow is not None and plan.flow.has_condition:
+        return True
+    match plan.run_if:
+        case RunIf.ALL_COMPLETED:
+            return any(needed in uncertain for needed in plan.depends_on)
+        case RunIf.ANY_COMPLETED:
+            return bool(plan.depends_on) and all(needed in uncertain for needed in plan.depends_on)
+        case RunIf.ALL_ENDED:
+            return False
+
+
+def item_counts(planned: ValidatedWorkflow, order: Sequence[int]) -> dict[int, PlannedCount]:
+    """Return the least and the highest number of items of each step that has items, by position.
+
+    *order* has the positions of all steps, each after those that its step depends on.
+    """
+    counts = dict[int, PlannedCount]()
+    positions = {step.step_id: step.position for step in planned.steps}
+    for position in order:
+        for_each = planned.request.steps[position].for_each
+        if for_each is not UNSET:
+            known = known_count(for_each)
+            own = PlannedCount(known, known) if known is not None else _of_source(planned, for_each, positions, counts)
+            counts[position] = own if own.most <= MAX_ITEMS else _UNKNOWN
+    return counts
+
+
+def _of_source(
+    planned: ValidatedWorkflow, for_each: ForEach, positions: Mapping[str, int], counts: Mapping[int, PlannedCount]
+) -> PlannedCount:
+    """Return how many items come from a source that the definition only names: an input, or the result of a step."""
+    if for_each.from_step is not None and for_each.transform is not None:
+        return _UNKNOWN
+    if (read := _SOURCE.fullmatch(_text(for_each))) is None:
+        return _UNKNOWN
+    owner, path, is_part = read[1].strip('"'), re.findall(_NAME, read[2]), read[3] is not None
+    names = [name.strip('"') for name in path]
+    if owner == INPUTS and for_each.from_step is None:
+        found = _of_input(planned.request.inputs, names, is_number=for_each.count is not None)
+    elif (position := positions.get(owner)) is not None:
+        found = _of_result(planned, position, names, counts, is_number=for_each.count is not None)
+    else:
+        return _UNKNOWN
+    return PlannedCount(0, found.most) if is_part else found
+
+
+def _text(for_each: ForEach) -> str:
+    """Return the expression that gives the items or their number."""
+    if for_each.from_step is not None:
+        return f'"{for_each.from_step}".{for_each.from_field}'
+    template = parse_template(str(for_each.items if for_each.count is None else for_each.count))
+    return template.expressions[0].text if template.is_expression else ""
+
+
+def _of_input(inputs: Any, names: Sequence[str], *, is_number: bool) -> PlannedCount:
+    value = inputs
+    for name in names:
+        value = value.get(name) if isinstance(value, dict) else None
+    if is_number and isinstance(value, int) and not isinstance(value, bool):
+        return PlannedCount(value, value) if value > 0 else _UNKNOWN
+    if not is_number and isinstance(value, list):
+        return PlannedCount(len(value), len(value))
+    return _UNKNOWN
+
+
+def _of_result(
+    planned: ValidatedWorkflow,
+    position: int,
+    names: Sequence[str],
+    counts: Mapping[int, PlannedCount],
+    *,
+    is_number: bool,
+) -> PlannedCount:
+    """Return how many items a member of the result of the step at *position* gives."""
+    items = counts.get(position)
+    if items is not None and names == (["count"] if is_number else ["items"]):
+        return items
+    if is_number or names != ["result_image_paths"] or (images := _images(planned, position)) is None:
+        return _UNKNOWN
+    return PlannedCount(0, images * (_ONE if items is None else items).most)
+
+
+def _images(planned: ValidatedWorkflow, position: int) -> int | None:
+    """Return how many images a run of the step at *position* makes at most; None if its provider decides that."""
+    step, definition = planned.steps[position], planned.request.steps[position]
+    if step.provider is not ProviderType.LOCAL or step.fallback not in (None, ProviderType.LOCAL):
+        return None
+    if step.task_type is not TaskType.GENERATION:
+        return 1
+    number = effective_config(planned.config, definition).get(_NUM_IMAGES, 1)
+    return number if isinstance(number, int) and not _is_replaced(definition) else MAX_IMAGES
+
+
+def _is_replaced(definition: WorkflowStepDefinition) -> bool:
+    """Return whether a mapping or an item may give the number of images."""
+    for_each = definition.for_each
+    of_item = for_each is not UNSET and for_each.as_ in (None, _NUM_IMAGES)
+    return of_item or any(mapping.to_field == _NUM_IMAGES for mapping in definition.input_mappings)

@@ -4,7 +4,7 @@ from msgspec import json
 from rich.text import Text
 
 from stepwell.cli.workflow_commands.recent_workflows import short_id
-from stepwell.cli.workflow_commands.text_formats import line_text
+from stepwell.cli.workflow_commands.text_tables import line_text
 from stepwell.contract.events import EventPublic, FeedEventPublic
 
 _STYLES = {

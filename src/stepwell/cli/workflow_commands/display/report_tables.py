@@ -9,15 +9,19 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from stepwell.cli.workflow_commands.display.step_advice import step_advice, workflow_advice
-from stepwell.cli.workflow_commands.text_formats import (
+from stepwell.cli.workflow_commands.text_tables import (
     byte_size,
+    cost_text,
     counted,
     duration,
     duration_between,
     exact_number,
     line_text,
+    plain,
+    status_text,
+    table,
+    time_text,
 )
-from stepwell.cli.workflow_commands.text_tables import cost_text, plain, status_text, table, time_text
 from stepwell.contract.enums import BreakerState, CostKey
 from stepwell.contract.events import DeliveryPublic
 from stepwell.contract.providers import ModelStatus, ProviderStatus

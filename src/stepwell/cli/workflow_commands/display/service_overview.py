@@ -12,8 +12,7 @@ from rich.text import Text
 
 from stepwell.cli.workflow_commands.display.report_tables import PROVIDER_COLUMNS, PROVIDER_NUMBERS, provider_rows
 from stepwell.cli.workflow_commands.recent_workflows import short_id
-from stepwell.cli.workflow_commands.text_formats import bar, duration_between, line_text
-from stepwell.cli.workflow_commands.text_tables import cost_text, status_text
+from stepwell.cli.workflow_commands.text_tables import bar, cost_text, duration_between, line_text, status_text
 from stepwell.contract.enums import StepStatus, WorkflowStatus
 from stepwell.contract.providers import ProviderStatus
 from stepwell.contract.reasons import Explanation, WaitsForSteps

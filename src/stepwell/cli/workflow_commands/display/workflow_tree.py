@@ -14,16 +14,18 @@ from rich.text import Text
 
 from stepwell.cli.workflow_commands.display.step_advice import workflow_advice
 from stepwell.cli.workflow_commands.display.watched_workflow import WatchedStep, WatchedWorkflow
-from stepwell.cli.workflow_commands.text_formats import (
+from stepwell.cli.workflow_commands.text_tables import (
+    STATUS_STYLES,
     bar,
+    cost_text,
     counted,
     duration,
     duration_between,
     fit,
     items_text,
     line_text,
+    status_text,
 )
-from stepwell.cli.workflow_commands.text_tables import STATUS_STYLES, cost_text, status_text
 from stepwell.contract.enums import SkipReason, StepStatus
 from stepwell.contract.reasons import RunsHere, WaitsForSteps
 from stepwell.contract.tasks import CostSums

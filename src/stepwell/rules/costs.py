@@ -1,6 +1,8 @@
-"""Sums of costs by tenant, provider, model, day and currency.
+"""The price list of models, and sums of costs.
 
-What must hold:
+A cost is the provider's figure, else the operator's price, else unknown. Unknown is not zero.
+
+What must hold of the sums by tenant, provider, model, day and currency:
 - The cost of an attempt counts exactly once, from the transaction that records it on, whatever crashes. It counts on
   the day (UTC) on which the attempt ended, however late its cost becomes known.
 - A cost that changes later changes its sum by the difference.
@@ -11,16 +13,41 @@ What must hold:
 A cost changes only together with an event, so that the fence of the decision keeps it from being counted twice.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import date
 from decimal import Decimal
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeAlias
 
 from msgspec import Struct
 
-from stepwell.contract.enums import CostKey
+from stepwell.contract.enums import CostKey, ProviderType
+from stepwell.contract.tasks import Cost, CostSums, Money
 
+ANY_MODEL = "*"
 MAX_MODEL: Final = 255  # characters of a model's name that count: clients choose it, and it is part of a key
+
+CurrencySum: TypeAlias = tuple[str | None, float | None, int]
+"""A currency, the sum of costs in it, and the number of attempts. Attempts of unknown cost have no currency."""
+
+
+class PriceList(Struct, frozen=True):
+    """Prices of one job in *currency*, by provider and model. `*` stands for the models that aren't listed."""
+
+    prices: Mapping[str, Mapping[str, float]]
+    currency: str
+
+    def of(self, provider: ProviderType, model: str) -> Cost | None:
+        """Return the price of one job of *model*, or None if the list has none."""
+        prices = self.prices.get(provider, {})
+        amount = prices.get(model, prices.get(ANY_MODEL))
+        return None if amount is None else Cost(amount, self.currency, "settings")
+
+
+def cost_sums(by_currency: Iterable[CurrencySum]) -> CostSums:
+    """Return the sums as answers show them."""
+    sums = list(by_currency)
+    amounts = tuple(Money(round(amount or 0.0, 9), currency) for currency, amount, _ in sums if currency is not None)
+    return CostSums(amounts, sum(attempts for currency, _, attempts in sums if currency is None))
 
 
 class CostQuery(Struct, frozen=True, kw_only=True):
