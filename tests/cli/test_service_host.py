@@ -13,7 +13,7 @@ import pytest
 from stepwell.cli.errors import Refused
 from stepwell.cli.http_server import Listeners, bound_sockets
 from stepwell.cli.keys import ServiceKeys, keys_of_folder
-from stepwell.cli.postgres import keep_running
+from stepwell.cli.postgres import kept_running
 from stepwell.cli.service_host import answer_requests, open_service
 from stepwell.cli.signals import Stop
 from stepwell.persistence.embedded.server import EmbeddedPostgres
@@ -69,10 +69,8 @@ async def test_a_respawn_of_postgres_never_blocks_the_event_loop(
     postgres.start()
     monkeypatch.setattr(EmbeddedPostgres, "wait_ready", wait_ready_without_blocking)
     try:
-        async with asyncio.timeout(120), asyncio.TaskGroup() as group:
-            watching = group.create_task(keep_running(postgres))
+        async with asyncio.timeout(120), kept_running(postgres):
             os.kill(postmaster_pid(root), signal.SIGKILL)
             await ready.wait()
-            watching.cancel()
     finally:
         postgres.stop()

@@ -34,7 +34,7 @@ from stepwell.cli.errors import FAILED, MISUSED, Refused
 from stepwell.cli.http_server import HttpServer, bound_socket
 from stepwell.cli.keys import ServiceKeys, keys_of_settings
 from stepwell.cli.output import print_message, print_result
-from stepwell.cli.postgres import embedded_postgres, keep_running
+from stepwell.cli.postgres import embedded_postgres, kept_running
 from stepwell.cli.serve import configured_dsn, database_faults
 from stepwell.cli.service_host import open_service
 from stepwell.cli.signals import Signals, run_stoppable
@@ -123,11 +123,8 @@ def _bench_in(folder: Path, settings: Settings, options: BenchOptions, signals: 
 
 
 async def _run_on_embedded(postgres: EmbeddedPostgres, folder: Path, settings: Settings, options: BenchOptions) -> int:
-    async with asyncio.TaskGroup() as group:
-        respawning = group.create_task(keep_running(postgres), name="postgres")
-        code = await _run_on(postgres.dsn(), folder, settings, options)
-        respawning.cancel()
-    return code
+    async with kept_running(postgres):
+        return await _run_on(postgres.dsn(), folder, settings, options)
 
 
 async def _run_on(dsn: str, folder: Path, settings: Settings, options: BenchOptions) -> int:
@@ -161,7 +158,8 @@ async def _this_process(settings: Settings, dsn: str, _folder: Path, options: Be
 
             async def run(load: Load) -> None:
                 if options.api:
-                    await run_http_load(load, keys.settings.base_url, _token(keys))
+                    token = make_token(keys.settings, subject="stepwell bench")
+                    await run_http_load(load, keys.settings.base_url, token)
                 else:
                     await drive(load.bodies(), in_process(app.services), load.concurrency)
 
@@ -229,10 +227,6 @@ async def _report(run: RunLoad, connection: asyncpg.Connection, options: BenchOp
     except Incomplete as error:
         raise Refused(f"something is wrong with the engine: {error}") from error
     return report_of(load, measurements, await recorded_times(connection), bytes_, commits)
-
-
-def _token(keys: ServiceKeys) -> str:
-    return make_token(keys.settings, tenant=None, every=True, scopes=(), subject="stepwell bench")
 
 
 @asynccontextmanager

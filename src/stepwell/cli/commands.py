@@ -5,8 +5,9 @@ A command imports its implementation when it runs, so that `--help` is fast.
 
 import os
 from collections.abc import Callable, Mapping
+from functools import wraps
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Concatenate, ParamSpec
 
 import click
 
@@ -26,6 +27,7 @@ from stepwell.settings import Settings
 
 # ruff: noqa: PLC0415 - see above
 
+P = ParamSpec("P")
 _DATABASE = ("STEPWELL_DATABASE_URL", "STEPWELL_DATABASE_URL_FILE")
 _EPILOG = "Every setting is an environment variable STEPWELL_...; options go over them. See `stepwell manual settings`."
 
@@ -50,13 +52,21 @@ def run() -> int:
         discard_output()
 
 
-def _stoppable(command: Callable[[Signals], int], *, stopped: int) -> int:
-    """Run *command*, which signals stop in order. Returns its exit code; *stopped* if a signal preceded its start."""
-    with Signals() as signals:
-        try:
-            return command(signals)
-        except KeyboardInterrupt:
-            return stopped
+def _stoppable(stopped: int) -> Callable[[Callable[Concatenate[Signals, P], int]], Callable[P, int]]:
+    """Pass the signals to a command, which they stop in order. *stopped*: its exit code if one preceded its start."""
+
+    def decorate(command: Callable[Concatenate[Signals, P], int]) -> Callable[P, int]:
+        @wraps(command)
+        def run(*args: P.args, **options: P.kwargs) -> int:
+            with Signals() as signals:
+                try:
+                    return command(signals, *args, **options)
+                except KeyboardInterrupt:
+                    return stopped
+
+        return run
+
+    return decorate
 
 
 def _quiet_settings(data_dir: Path | None) -> Settings:
@@ -77,33 +87,27 @@ def cli() -> None:
 @host
 @port
 @data_dir
-def up(host: str | None, port: int | None, data_dir: Path | None) -> int:
+@_stoppable(0)
+def up(signals: Signals, **options: Any) -> int:
     """Run everything embedded: PostgreSQL, the service, a token."""
+    from stepwell.cli.up import up
 
-    def command(signals: Signals) -> int:
-        from stepwell.cli.up import up
-
-        settings = settings_of(os.environ, host=host, port=port, data_dir=data_dir)
-        start_logging(settings, os.environ)
-        return up(settings, signals)
-
-    return _stoppable(command, stopped=0)
+    settings = settings_of(os.environ, **options)
+    start_logging(settings, os.environ)
+    return up(settings, signals)
 
 
 @cli.command()
 @host
 @port
-def serve(host: str | None, port: int | None) -> int:
+@_stoppable(0)
+def serve(signals: Signals, **options: Any) -> int:
     """Run the service on a PostgreSQL of yours (STEPWELL_DATABASE_URL)."""
+    from stepwell.cli.serve import serve
 
-    def command(signals: Signals) -> int:
-        from stepwell.cli.serve import serve
-
-        settings = settings_of(os.environ, host=host, port=port)
-        start_logging(settings, os.environ)
-        return serve(settings, signals)
-
-    return _stoppable(command, stopped=0)
+    settings = settings_of(os.environ, **options)
+    start_logging(settings, os.environ)
+    return serve(settings, signals)
 
 
 @cli.command()
@@ -126,7 +130,8 @@ def worker(concurrency: int | None, queues: str | None) -> int:
 @cli.command(name="run")
 @click.argument("file", type=click.File("rb"))
 @data_dir
-def run_file(file: IO[bytes], data_dir: Path | None) -> int:
+@_stoppable(INTERRUPTED)
+def run_file(signals: Signals, file: IO[bytes], data_dir: Path | None) -> int:
     """Run the definition in FILE ("-" for stdin) to its end on the data folder.
 
     If `stepwell up` runs on that folder, that `up` runs the definition, with its own settings. Progress goes to stderr.
@@ -134,17 +139,13 @@ def run_file(file: IO[bytes], data_dir: Path | None) -> int:
     3: the definition is not valid; 5: the `up` doesn't answer. Ctrl-C doesn't cancel the workflow: the `up` that runs
     it, or else the next start on the folder, continues it.
     """
+    from stepwell.cli.run import run_definition
 
-    def command(signals: Signals) -> int:
-        from stepwell.cli.run import run_definition
-
-        settings = settings_of(os.environ, data_dir=data_dir)
-        start_logging(settings, os.environ, quiet=True)
-        with signals.interrupting():
-            data = file.read()
-        return run_definition(settings, data, signals)
-
-    return _stoppable(command, stopped=INTERRUPTED)
+    settings = settings_of(os.environ, data_dir=data_dir)
+    start_logging(settings, os.environ, quiet=True)
+    with signals.interrupting():
+        data = file.read()
+    return run_definition(settings, data, signals)
 
 
 @cli.command()
@@ -169,12 +170,15 @@ def manual(page: str | None) -> None:
 
     A running service shows the manual at /manual.
     """
-    from stepwell.cli.manual import manual_page, manual_pages
+    from stepwell.api.routes.manual_pages import PAGES, read_heading, read_page
 
     if page is None:
-        _print_list(manual_pages())
-    else:
-        print_result(manual_page(page).rstrip("\n"))
+        _print_list({name: read_heading(name)[1] for name in PAGES})
+        return
+    name = page.partition("#")[0].removesuffix(".md")  # a link between pages is like tasks.md#results
+    if name not in PAGES:
+        raise Refused(f"the manual has no page {name!r}; its pages are {', '.join(PAGES)}", code=MISUSED)
+    print_result(read_page(name).rstrip("\n"))
 
 
 def _print_list(descriptions: Mapping[str, str]) -> None:
@@ -247,20 +251,20 @@ def _print_list(descriptions: Mapping[str, str]) -> None:
 )
 @click.option("--json", "as_json", is_flag=True, help="Also print the report as one line of JSON, at the end.")
 @data_dir
+@_stoppable(FAILED)
 def bench(
-    shape: str,
-    workflows: int,
-    steps: int,
-    concurrency: int,
-    payload: int,
-    work: str,
-    image_size: int,
-    processes: int,
+    signals: Signals,
     executor: str,
     workers: int | None,
-    api: bool,  # noqa: FBT001 - an option
-    as_json: bool,  # noqa: FBT001 - an option
     data_dir: Path | None,
+    shape: str,
+    work: str,
+    workflows: int,
+    concurrency: int,
+    steps: int,
+    payload: int,
+    image_size: int,
+    **options: Any,
 ) -> int:
     """Measure the engine with steps that do nothing, or that make images.
 
@@ -268,19 +272,15 @@ def bench(
     which is dropped at the end. A fan is 1 -> n-2 -> 1 steps. A layered workflow is a random graph, the same in each
     run. mixed runs all three shapes.
     """
+    from stepwell.bench.loads import Load
+    from stepwell.cli.bench import BenchOptions, bench
 
-    def command(signals: Signals) -> int:
-        from stepwell.bench.loads import Load
-        from stepwell.cli.bench import BenchOptions, bench
-
-        if workers is not None and executor != "celery":
-            raise Refused("--workers needs --executor celery", code=MISUSED)
-        used = (workers or os.cpu_count() or 1) if executor == "celery" else None
-        settings = _quiet_settings(data_dir)
-        load = Load(Shape(shape), workflows, steps, min(concurrency, workflows), payload, Work(work), image_size)
-        return bench(settings, BenchOptions(load, api, as_json, processes, used), signals)
-
-    return _stoppable(command, stopped=FAILED)
+    if workers is not None and executor != "celery":
+        raise Refused("--workers needs --executor celery", code=MISUSED)
+    used = (workers or os.cpu_count() or 1) if executor == "celery" else None
+    settings = _quiet_settings(data_dir)
+    load = Load(Shape(shape), workflows, steps, min(concurrency, workflows), payload, Work(work), image_size)
+    return bench(settings, BenchOptions(load, workers=used, **options), signals)
 
 
 @cli.command()
@@ -303,15 +303,7 @@ def bench(
 )
 @click.option("--origin-instance", help="The origin_instance of definitions without one that are sent with this token.")
 @data_dir
-def token(
-    tenant: str | None,
-    all_tenants: bool,  # noqa: FBT001 - an option
-    scope: tuple[str, ...],
-    expires: str | None,
-    subject: str,
-    origin_instance: str | None,
-    data_dir: Path | None,
-) -> None:
+def token(data_dir: Path | None, all_tenants: bool, scope: tuple[str, ...], **claims: Any) -> None:  # noqa: FBT001 - an option
     """Print a token, signed with STEPWELL_JWT_SECRET or else with the data folder's secret.
 
     Without options it is like the token that `up` writes: for all tenants, to read and write, for 30 days. If
@@ -320,34 +312,21 @@ def token(
     from stepwell.cli.tokens import make_token
 
     settings = settings_of(os.environ, data_dir=data_dir)
-    print_result(
-        make_token(
-            settings,
-            tenant=tenant,
-            every=all_tenants,
-            scopes=scope,
-            expires=expires,
-            subject=subject,
-            origin_instance=origin_instance,
-        )
-    )
+    print_result(make_token(settings, every=all_tenants, scopes=scope, **claims))
 
 
 @cli.command()
 @data_dir
-def sign_out_all(data_dir: Path | None) -> int:
+@_stoppable(FAILED)
+def sign_out_all(signals: Signals, data_dir: Path | None) -> int:
     """End all sessions of the web page, and all sign-in URLs.
 
     It works on STEPWELL_DATABASE_URL, or on the data folder if that isn't set, while the service runs or not. Tokens
     stay valid.
     """
+    from stepwell.cli.database_commands import sign_out_all
 
-    def command(signals: Signals) -> int:
-        from stepwell.cli.database_commands import sign_out_all
-
-        return sign_out_all(_quiet_settings(data_dir), signals)
-
-    return _stoppable(command, stopped=FAILED)
+    return sign_out_all(_quiet_settings(data_dir), signals)
 
 
 @cli.command()
@@ -364,49 +343,40 @@ def health(host: str | None, port: int | None) -> None:
 
 @cli.command()
 @data_dir
-def migrate(data_dir: Path | None) -> int:
+@_stoppable(FAILED)
+def migrate(signals: Signals, data_dir: Path | None) -> int:
     """Migrate the tables of STEPWELL_DATABASE_URL, or of the data folder if that isn't set."""
+    from stepwell.cli.database_commands import migrate
 
-    def command(signals: Signals) -> int:
-        from stepwell.cli.database_commands import migrate
-
-        return migrate(_quiet_settings(data_dir), signals)
-
-    return _stoppable(command, stopped=FAILED)
+    return migrate(_quiet_settings(data_dir), signals)
 
 
 @cli.command()
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False, allow_dash=True))
 @data_dir
-def dump(file: Path, data_dir: Path | None) -> int:
+@_stoppable(FAILED)
+def dump(signals: Signals, file: Path, data_dir: Path | None) -> int:
     """Write the database of the data folder to FILE ("-" for stdout), beside a running `up` or alone.
 
     The dump doesn't contain the files of tasks.
     """
+    from stepwell.cli.database_commands import dump
 
-    def command(signals: Signals) -> int:
-        from stepwell.cli.database_commands import dump
-
-        return dump(_quiet_settings(data_dir), None if str(file) == "-" else file, signals)
-
-    return _stoppable(command, stopped=FAILED)
+    return dump(_quiet_settings(data_dir), None if str(file) == "-" else file, signals)
 
 
 @cli.command()
 @click.argument("file", type=click.File("rb"))
 @data_dir
-def restore(file: IO[bytes], data_dir: Path | None) -> int:
+@_stoppable(FAILED)
+def restore(signals: Signals, file: IO[bytes], data_dir: Path | None) -> int:
     """Restore the dump in FILE ("-" for stdin) into the data folder, which must have no database.
 
     Data of another major version of PostgreSQL are moved aside.
     """
+    from stepwell.cli.database_commands import restore
 
-    def command(signals: Signals) -> int:
-        from stepwell.cli.database_commands import restore
-
-        return restore(_quiet_settings(data_dir), file.fileno(), signals)
-
-    return _stoppable(command, stopped=FAILED)
+    return restore(_quiet_settings(data_dir), file.fileno(), signals)
 
 
 @cli.command()

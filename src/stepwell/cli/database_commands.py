@@ -12,22 +12,23 @@ from stepwell.cli.data_folder import open_folder
 from stepwell.cli.errors import FAILED, MISUSED, Refused, os_errors
 from stepwell.cli.output import print_message, print_result
 from stepwell.cli.postgres import (
-    claim_folder,
     embedded_postgres,
     migrate_embedded,
     own_or_running_server,
     postgres_errors,
     server_on,
-    start_server,
 )
 from stepwell.cli.serve import prepare_configured_database
 from stepwell.cli.signals import Signals, Stop, run_stoppable
 from stepwell.persistence.connections.connection_pool import SmallPool
 from stepwell.persistence.connections.database import asyncpg_connect
-from stepwell.persistence.embedded.server import DataFolderInUse, EmbeddedPostgres
+from stepwell.persistence.embedded.server import EmbeddedPostgres
 from stepwell.persistence.schema.migrations import PRE_RELEASE_TABLE, VERSION_TABLE
 from stepwell.persistence.stores.sign_ins import CONNECTIONS, PostgresSignIns
 from stepwell.settings import Settings
+
+_MIGRATED = "The tables are up to date."
+_SIGNED_OUT = "All sessions and sign-in URLs have ended. A running service notices it within 5 seconds."
 
 
 def dump(settings: Settings, target: Path | None, signals: Signals) -> int:
@@ -38,10 +39,7 @@ def dump(settings: Settings, target: Path | None, signals: Signals) -> int:
     _refuse_other_database(settings)
     if target is None and sys.stdout.isatty():
         raise Refused("a dump is no text for a terminal: name a file, or redirect stdout", code=MISUSED)
-    with os_errors(f"cannot use the data folder {settings.data_dir}"):
-        if not server_on(settings).has_data:
-            raise Refused(f"there is no database in {settings.data_dir}")
-    open_folder(settings.data_dir)
+    _open_with_database(settings)
     with (
         own_or_running_server(settings, signals, "dump") as (postgres, _),
         _output(target) as descriptor,
@@ -63,12 +61,8 @@ def restore(settings: Settings, source: int, signals: Signals) -> int:
     """
     _refuse_other_database(settings)
     open_folder(settings.data_dir)
-    try:
-        with claim_folder(settings, "restore", restoring=True) as postgres:
-            start_server(postgres, signals)
-            return _restore(settings, postgres, source, signals)
-    except DataFolderInUse as error:
-        raise Refused(f"{error}: stop it first") from error
+    with embedded_postgres(settings, signals, "stop it first", "restore", restoring=True) as postgres:
+        return _restore(settings, postgres, source, signals)
 
 
 def _restore(settings: Settings, postgres: EmbeddedPostgres, source: int, signals: Signals) -> int:
@@ -91,6 +85,13 @@ def _restore(settings: Settings, postgres: EmbeddedPostgres, source: int, signal
     if aside is not None:
         print_message(f"The old data are in {aside}: delete them when you don't need them any more")
     return 0
+
+
+def _open_with_database(settings: Settings) -> None:
+    with os_errors(f"cannot use the data folder {settings.data_dir}"):
+        if not server_on(settings).has_data:
+            raise Refused(f"there is no database in {settings.data_dir}")
+    open_folder(settings.data_dir)
 
 
 def _refuse_other_database(settings: Settings) -> None:
@@ -131,16 +132,18 @@ def _output(target: Path | None) -> Iterator[int]:
 def migrate(settings: Settings, signals: Signals) -> int:
     """Migrate the configured database, or else the data folder's. Returns the exit code. Raises `Refused`."""
     if settings.database_url is not None:
-        return _run(signals, lambda: prepare_configured_database(settings, index_wait_s=None))
+        return _run(signals, lambda: prepare_configured_database(settings, index_wait_s=None), _MIGRATED)
     open_folder(settings.data_dir)
     with embedded_postgres(settings, signals, "the Stepwell that runs on it has migrated it", "migrate") as postgres:
-        return _run(signals, lambda: migrate_embedded(postgres, index_wait_s=None))
+        return _run(signals, lambda: migrate_embedded(postgres, index_wait_s=None), _MIGRATED)
 
 
-def _run(signals: Signals, work: Callable[[], Awaitable[object]]) -> int:
+def _run(signals: Signals, work: Callable[[], Awaitable[object]], done: str) -> int:
+    """Do the work, and print *done*. Returns the exit code."""
+
     async def main(_stop: Stop) -> int:
         await work()
-        print_result("The tables are up to date.")
+        print_result(done)
         return 0
 
     return run_stoppable(signals, main, stopped=FAILED)
@@ -153,23 +156,20 @@ def sign_out_all(settings: Settings, signals: Signals) -> int:
     """
     if settings.database_url is not None:
 
-        async def configured(_stop: Stop) -> int:
-            return await _sign_out(await prepare_configured_database(settings), settings)
+        async def configured() -> None:
+            await end_all_sessions(await prepare_configured_database(settings), settings)
 
-        return run_stoppable(signals, configured, stopped=FAILED)
-    with os_errors(f"cannot use the data folder {settings.data_dir}"):
-        if not server_on(settings).has_data:
-            raise Refused(f"there is no database in {settings.data_dir}")
-    open_folder(settings.data_dir)
+        return _run(signals, configured, _SIGNED_OUT)
+    _open_with_database(settings)
     with own_or_running_server(settings, signals, "sign-out-all") as (postgres, is_own), postgres_errors():
         dsn = postgres.running_dsn()
 
-        async def embedded(_stop: Stop) -> int:
+        async def embedded() -> None:
             if is_own:
                 await migrate_embedded(postgres)
-            return await _sign_out(dsn, settings)
+            await end_all_sessions(dsn, settings)
 
-        return run_stoppable(signals, embedded, stopped=FAILED)
+        return _run(signals, embedded, _SIGNED_OUT)
 
 
 async def end_all_sessions(dsn: str, settings: Settings) -> None:
@@ -182,9 +182,3 @@ async def end_all_sessions(dsn: str, settings: Settings) -> None:
         raise Refused(f"no session was ended: {error}") from error
     finally:
         connections.close()
-
-
-async def _sign_out(dsn: str, settings: Settings) -> int:
-    await end_all_sessions(dsn, settings)
-    print_result("All sessions and sign-in URLs have ended. A running service notices it within 5 seconds.")
-    return 0

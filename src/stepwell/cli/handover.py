@@ -227,7 +227,7 @@ class _UpClient:
         if token := read_token(self._folder):
             yield token
         with suppress(Refused):
-            yield make_token(self._settings, tenant=None, every=True, scopes=(), subject="stepwell run")
+            yield make_token(self._settings, subject="stepwell run")
 
     def _extend_deadline(self, within_s: float) -> None:
         self._deadline = asyncio.get_running_loop().time() + within_s

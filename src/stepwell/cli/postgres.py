@@ -2,8 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 
 import structlog
 
@@ -26,7 +26,7 @@ _REPEAT_S = 60.0
 
 @contextmanager
 def embedded_postgres(
-    settings: Settings, signals: Signals, in_use: str, command: str = ""
+    settings: Settings, signals: Signals, in_use: str, command: str, *, restoring: bool = False
 ) -> Iterator[EmbeddedPostgres]:
     """Claim the data folder and run its server. *in_use* ends the message if another process owns the folder.
 
@@ -34,7 +34,7 @@ def embedded_postgres(
     """
     with ExitStack() as stack:
         try:
-            postgres = stack.enter_context(claim_folder(settings, command))
+            postgres = stack.enter_context(claim_folder(settings, command, restoring=restoring))
         except DataFolderInUse as error:
             raise Refused(f"{error}: {in_use}") from error
         start_server(postgres, signals)
@@ -94,8 +94,16 @@ async def migrate_embedded(postgres: EmbeddedPostgres, *, index_wait_s: float | 
         raise Refused(str(error)) from error
 
 
-async def keep_running(postgres: EmbeddedPostgres) -> None:
-    """Start the server again whenever it dies, until cancelled. Main thread only: the server ends with its thread."""
+@asynccontextmanager
+async def kept_running(postgres: EmbeddedPostgres) -> AsyncIterator[None]:
+    """In this context the server is started again whenever it dies. Main thread only: it ends with its thread."""
+    async with asyncio.TaskGroup() as group:
+        respawning = group.create_task(_keep_running(postgres), name="postgres")
+        yield
+        respawning.cancel()
+
+
+async def _keep_running(postgres: EmbeddedPostgres) -> None:
     pause, started = _FIRST_PAUSE_S, time.monotonic()
     logged_at = -float("inf")  # when "postgres.not_back" was last logged
     while True:

@@ -1,6 +1,5 @@
 """`stepwell run FILE`: runs one definition to its end, in the `stepwell up` on the data folder or in this process."""
 
-import asyncio
 from contextlib import suppress
 from typing import Any
 from uuid import UUID
@@ -18,7 +17,7 @@ from stepwell.cli.handover import UpEnded, hand_over
 from stepwell.cli.keys import ServiceKeys, check_keys, keys_of_folder
 from stepwell.cli.outcome import RunOutcome, invalid_definition, print_outcome, print_warnings
 from stepwell.cli.output import print_message
-from stepwell.cli.postgres import claim_folder, keep_running, migrate_embedded, start_server
+from stepwell.cli.postgres import claim_folder, kept_running, migrate_embedded, start_server
 from stepwell.cli.run_progress import RunProgress, progress_display
 from stepwell.cli.service_host import is_broken, open_service
 from stepwell.cli.signals import Signals, Stop, run_stoppable
@@ -67,13 +66,11 @@ def _run_alone(settings: Settings, body: Any, signals: Signals) -> int:
 
 
 async def _main(keys: ServiceKeys, postgres: EmbeddedPostgres, body: Any, stop: Stop) -> int:
-    async with asyncio.TaskGroup() as group:
-        respawning = group.create_task(keep_running(postgres), name="postgres")
+    async with kept_running(postgres):
         await migrate_embedded(postgres)
         async with open_service(keys, postgres.dsn(), exclusive=True, server_disk_full=postgres.is_disk_full) as app:
             stop.take_over()
             outcome = await _run(app, keys.settings, body, stop)
-        respawning.cancel()
     return INTERRUPTED if outcome is None else print_outcome(outcome)
 
 

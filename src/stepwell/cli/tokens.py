@@ -20,11 +20,11 @@ _DEFAULT_S = 30 * 86_400
 def make_token(
     settings: Settings,
     *,
-    tenant: str | None,
-    every: bool,
-    scopes: Iterable[str],
-    expires: str | None = None,
     subject: str,
+    tenant: str | None = None,
+    every: bool = True,
+    scopes: Iterable[str] = (),
+    expires: str | None = None,
     origin_instance: str | None = None,
     secret: str | None = None,
 ) -> str:
@@ -37,10 +37,7 @@ def make_token(
     if tenant is not None and every:
         raise Refused("use either --tenant or --all-tenants, not both", code=MISUSED)
     if tenant is None and not every and settings.jwt_secret is not None:
-        raise Refused(
-            "STEPWELL_JWT_SECRET is set, so the token needs --tenant NAME or --all-tenants",
-            code=MISUSED,
-        )
+        raise Refused("STEPWELL_JWT_SECRET is set, so the token needs --tenant NAME or --all-tenants", code=MISUSED)
     subject = _fitting(subject, Subject, "--subject: Expected 1 to 255 characters")
     if tenant is not None:
         tenant = _fitting(tenant, TenantId, "--tenant: Expected 1 to 100 characters")
@@ -80,8 +77,8 @@ def _seconds(expires: str | None, longest_s: int) -> int:
     if seconds < 1:
         raise Refused("--expires: Expected a time like 30d, 12h, 15m or 3600", code=MISUSED)
     if seconds > longest_s:
-        why = f"--expires: STEPWELL_JWT_MAX_LIFETIME_S allows {longest_s} seconds, and this is {seconds}"
-        raise Refused(why, code=MISUSED)
+        allowed = f"STEPWELL_JWT_MAX_LIFETIME_S allows {longest_s} seconds"
+        raise Refused(f"--expires: {allowed}, and this is {seconds}", code=MISUSED)
     return seconds
 
 

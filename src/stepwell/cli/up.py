@@ -3,7 +3,6 @@
 `cli.postgres` starts and restarts PostgreSQL, and `cli.service_host` runs the service.
 """
 
-import asyncio
 import sys
 from contextlib import ExitStack
 from pathlib import Path
@@ -15,7 +14,7 @@ from stepwell.cli.errors import Refused
 from stepwell.cli.http_server import Listeners, address_of, bound_sockets
 from stepwell.cli.keys import ServiceKeys, check_keys, keys_of_folder
 from stepwell.cli.output import print_result
-from stepwell.cli.postgres import claim_folder, keep_running, migrate_embedded, start_server
+from stepwell.cli.postgres import claim_folder, kept_running, migrate_embedded, start_server
 from stepwell.cli.service_host import announce_ready, answer_requests, open_service
 from stepwell.cli.signals import Signals, Stop, run_stoppable
 from stepwell.cli.tokens import make_token
@@ -43,7 +42,8 @@ def up(settings: Settings, signals: Signals) -> int:
         # URLs of artifacts contain the port, so it must be known here if the system chose it.
         settings = embedded_settings(settings, port=listeners.api.getsockname()[1])
         keys = keys_of_folder(settings)
-        token = _token(keys)
+        secret = keys.settings.jwt_secret
+        token = make_token(keys.settings, subject="stepwell up", secret=secret) if keys.can_sign else None
         token_path = write_token(settings.data_dir, token)
         stack.enter_context(publish_address(settings.data_dir, address_of(listeners.api)))
         return run_stoppable(signals, lambda stop: _main(keys, postgres, listeners, stop, token, token_path), stopped=0)
@@ -74,26 +74,10 @@ async def _main(
         for line in secrets:
             print_result(line)
 
-    async with asyncio.TaskGroup() as group:
-        respawning = group.create_task(keep_running(postgres), name="postgres")
+    async with kept_running(postgres):
         await migrate_embedded(postgres)
         async with open_service(keys, postgres.dsn(), exclusive=True, server_disk_full=postgres.is_disk_full) as app:
             if token is not None and sys.stdout.isatty():
                 path = await app.sign_in.sign_in_path(token, valid=SESSION)
                 secrets += [f"Token: {token}", f"Sign in to the web page (once): {address_of(listeners.api)}{path}"]
-            code = await answer_requests(app, keys, listeners, stop, ready)
-        respawning.cancel()
-    return code
-
-
-def _token(keys: ServiceKeys) -> str | None:
-    if not keys.can_sign:
-        return None
-    return make_token(
-        keys.settings,
-        tenant=None,
-        every=True,
-        scopes=(),
-        subject="stepwell up",
-        secret=keys.settings.jwt_secret,
-    )
+            return await answer_requests(app, keys, listeners, stop, ready)

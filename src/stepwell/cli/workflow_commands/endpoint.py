@@ -164,7 +164,7 @@ def _local_token(settings: Settings) -> str | None:
         from stepwell.cli.tokens import make_token  # noqa: PLC0415 - it loads Litestar
 
         with suppress(Refused):
-            return make_token(settings, tenant=None, every=True, scopes=(), subject="stepwell")
+            return make_token(settings, subject="stepwell")
     return token
 
 
