@@ -16,9 +16,9 @@ from stepwell.cli.workflow_commands.display.report_tables import (
     provider_table,
     task_table,
 )
-from stepwell.cli.workflow_commands.display.service_overview import ServiceOverview, ServiceSnapshot
 from stepwell.cli.workflow_commands.display.step_advice import step_advice, workflow_advice
 from stepwell.cli.workflow_commands.text_tables import byte_size, duration, exact_number, time_text
+from stepwell.cli.workflow_commands.top import ServiceOverview, ServiceSnapshot
 from stepwell.contract.enums import (
     BreakerState,
     DeliveryStatus,

@@ -25,13 +25,25 @@ from httpx import AsyncHTTPTransport, HTTPTransport
 from msgspec import json
 from rich.console import Console, RenderableType
 
-from stepwell.cli.errors import FAILED, INTERRUPTED, MISUSED, NOT_FOUND, Refused
+from stepwell.basics.setting_names import TOKEN
+from stepwell.cli.errors import FAILED, INTERRUPTED, MISUSED, NOT_FOUND, REFUSED, UNAVAILABLE, Refused
+from stepwell.cli.outcome import fault_line
 from stepwell.cli.output import print_result, write_result
 from stepwell.cli.workflow_commands.endpoint import ConnectionOptions, Endpoint, find_endpoint, is_loopback
 from stepwell.cli.workflow_commands.recent_workflows import LAST, SHORT, RecentWorkflows
-from stepwell.cli.workflow_commands.service_errors import error_lines, exit_code
 from stepwell.cli.workflow_commands.text_tables import console_for, text_for
-from stepwell.client import AsyncStepwell, Stepwell, StepwellError
+from stepwell.client import (
+    AsyncStepwell,
+    ConnectionFailed,
+    Invalid,
+    NotFound,
+    RequestRefused,
+    Stepwell,
+    StepwellError,
+    Unauthorized,
+    UnexpectedAnswer,
+)
+from stepwell.client.errors import UNKNOWN_PROBLEM
 
 _TIMEOUT_S = 30.0
 _RETRY_S = 2.0
@@ -39,6 +51,8 @@ _RESTART_S = 60.0
 _NEWEST = 200
 _ENCODER = json.Encoder(decimal_format="number")
 _END_OF_ID = re.compile(rf"[0-9a-f-]{{{SHORT},36}}")
+_SERVER_ERROR = 500
+_WITHOUT_ROUTE = frozenset({404, 405, 501})  # how other servers refuse the paths and methods of the API
 T = TypeVar("T")
 
 
@@ -226,3 +240,37 @@ def _json_line(value: object) -> str:
 
 def _ids_ending_with(ids: Iterable[UUID], end: str) -> list[UUID]:
     return [workflow_id for workflow_id in ids if str(workflow_id).endswith(end)]
+
+
+def exit_code(error: StepwellError) -> int:
+    """Return the exit code for an error of the client."""
+    if _is_of_another_server(error):
+        return UNAVAILABLE
+    if isinstance(error, NotFound):
+        return NOT_FOUND
+    if isinstance(error, ConnectionFailed) or (error.status or 0) >= _SERVER_ERROR:
+        return UNAVAILABLE
+    return REFUSED if isinstance(error, RequestRefused) else FAILED
+
+
+def _is_of_another_server(error: StepwellError) -> bool:
+    """Return whether the answer isn't one of Stepwell's API, so that the address may be wrong."""
+    if isinstance(error, UnexpectedAnswer):
+        return True
+    problem = error.problem
+    return problem is not None and problem.type == UNKNOWN_PROBLEM and problem.status in _WITHOUT_ROUTE
+
+
+def error_lines(error: StepwellError, url: str, *, has_token: bool) -> list[str]:
+    """Return the message of an error of the client. *url* is the address of the service."""
+    if isinstance(error, Invalid) and error.faults:
+        return ["the service refuses this:", *map(fault_line, error.faults)]
+    if isinstance(error, RequestRefused) and error.problem is not None:
+        lines = [f"{error.problem.title}: {error.problem.detail}".rstrip(": ")]
+    else:
+        lines = [str(error)]
+    if isinstance(error, Unauthorized) and not has_token:
+        lines.append(f"no token was sent to {url}: use --token, {TOKEN} or `stepwell login {url}`")
+    if _is_of_another_server(error):
+        lines.append(f"is {url} the address of a Stepwell service, and of this version?")
+    return lines
