@@ -30,7 +30,6 @@ SHARED_SUBJECTS = {
     "explain": "explain: its rules, and the part of the engine that applies them",
     "files": "files: what the engine does with them, and the commands that send and list them",
     "idempotency": "requests with an Idempotency-Key",
-    "manual": "the manual: its route, and its command",
     "peer_commands": "commands between processes: their form, their port, and their storage",
     "problems": "problem details: their structs, and how errors become them",
     "processes": "the processes of a service: their ports, and their tables",

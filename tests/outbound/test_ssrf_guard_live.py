@@ -16,9 +16,9 @@ import pytest
 from outbound.guard_cases import GOOD, INNER_NAMES, LOOPBACK_NOTATIONS, REFUSED
 from outbound.guard_network import Certified, Network, Records, Site, certified_for, running
 from stepwell.basics.errors import StepwellError
+from stepwell.outbound.address_policy import AddressPolicy
 from stepwell.outbound.http_client import plain_client
 from stepwell.outbound.ssrf_guard import (
-    AddressPolicy,
     GuardedTransport,
     Resolver,
     UrlBlocked,

@@ -85,7 +85,7 @@ def cli() -> None:
 @port
 @data_dir
 @_stoppable(0)
-def up(signals: Signals, **options: Any) -> int:
+def up(signals: Signals, /, **options: Any) -> int:
     """Run everything embedded: PostgreSQL, the service, a token."""
     from stepwell.cli.up import up
 
@@ -98,7 +98,7 @@ def up(signals: Signals, **options: Any) -> int:
 @host
 @port
 @_stoppable(0)
-def serve(signals: Signals, **options: Any) -> int:
+def serve(signals: Signals, /, **options: Any) -> int:
     """Run the service on a PostgreSQL of yours (STEPWELL_DATABASE_URL)."""
     from stepwell.cli.serve import serve
 
@@ -251,6 +251,7 @@ def _print_list(descriptions: Mapping[str, str]) -> None:
 @_stoppable(FAILED)
 def bench(
     signals: Signals,
+    /,
     executor: str,
     workers: int | None,
     data_dir: Path | None,
