@@ -18,7 +18,7 @@ import structlog
 from hypothesis import HealthCheck, settings
 
 from stepwell.persistence.schema.migrations import migrate
-from stepwell.runtime.garbage_collection import tune_gc
+from stepwell.runtime.freed_memory import tune_gc
 from stepwell.runtime.telemetry import configure_logging
 from support.database.postgres import TestServer, connected, create_database, drop_database, running_server
 from support.database.prepared_cluster import prepared_cluster, running_copy

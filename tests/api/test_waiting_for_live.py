@@ -6,7 +6,7 @@ from uuid import UUID
 
 import pytest
 
-from stepwell.engine.execution.children.child_inserter import ChildInserter
+from stepwell.engine.execution.children.child_attempts import ChildAttempts
 from stepwell.engine.execution.new_workflow import NewWorkflowBundle
 from support.providers.configured_by_steps import WORKFLOWS
 from support.service.live_service import Service, step_of
@@ -26,14 +26,14 @@ async def send_signal(live: Service, workflow_id: str) -> None:
 
 
 async def test_a_sub_workflow_is_named_once_it_exists(live: Service, monkeypatch: pytest.MonkeyPatch) -> None:
-    insert, begun, may_insert = ChildInserter.insert, asyncio.Event(), asyncio.Event()
+    insert, begun, may_insert = ChildAttempts.insert, asyncio.Event(), asyncio.Event()
 
-    async def insert_late(self: ChildInserter, bundle: NewWorkflowBundle, task_id: UUID) -> bool:
+    async def insert_late(self: ChildAttempts, bundle: NewWorkflowBundle, task_id: UUID) -> bool:
         begun.set()
         await may_insert.wait()
         return await insert(self, bundle, task_id)
 
-    monkeypatch.setattr(ChildInserter, "insert", insert_late)
+    monkeypatch.setattr(ChildAttempts, "insert", insert_late)
     created = await live.create(runs(SIGNAL))
     async with asyncio.timeout(60):
         await begun.wait()

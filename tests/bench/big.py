@@ -23,7 +23,7 @@ from stepwell.bench.loads import Load, Shape
 from stepwell.bench.measurements import measure, percentile
 from stepwell.cli.http_server import HttpServer
 from stepwell.persistence.schema.migrations import migrate
-from stepwell.runtime.garbage_collection import tune_gc
+from stepwell.runtime.freed_memory import tune_gc
 from stepwell.settings import Settings
 from support.database.postgres import fresh_folder, running_server
 from support.service.live_service import running_service, token

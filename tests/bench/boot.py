@@ -18,7 +18,7 @@ import asyncpg
 
 from stepwell.bench.measurements import measure, peak_rss_mb, percentile
 from stepwell.persistence.schema.migrations import migrate
-from stepwell.runtime.garbage_collection import tune_gc
+from stepwell.runtime.freed_memory import tune_gc
 from support.database.postgres import fresh_folder, running_server
 from support.providers.scripted import Hang, ScriptedProvider
 from support.service.live_service import running_service

@@ -1,8 +1,7 @@
 """The composition root: the only place where adapters, the engine and the API are put together.
 
 `composition.running_app` runs the whole service. `construction` contains the steps that build it. `database`,
-`coordination`, `attempts` and `metrics` build the parts of these steps. `engine_tasks` starts and stops the engine's
-tasks.
+`attempts` and `metrics` build the parts of these steps.
 """
 
 from stepwell.app.composition import Application, running_app

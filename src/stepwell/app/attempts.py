@@ -3,7 +3,6 @@
 import contextlib
 from functools import partial
 from typing import NamedTuple
-from uuid import UUID
 
 import httpx
 
@@ -12,28 +11,21 @@ from stepwell.basics.tenancy import TenantScope
 from stepwell.basics.workflow_limits import WorkflowLimits
 from stepwell.contract.enums import ProviderType
 from stepwell.definition.validation.provider_rules import ProviderCatalog
-from stepwell.engine.admission.local_admission import LocalAdmission
 from stepwell.engine.admission.pools import SlotLimits
-from stepwell.engine.attempts.attempt_io import FileAccess
-from stepwell.engine.attempts.expression_evaluator import ExpressionEvaluator
-from stepwell.engine.attempts.remote_jobs import HeldLease, PollIntervals, PollPace, RemoteJobs
+from stepwell.engine.attempts.remote_jobs import PollIntervals, PollPace
 from stepwell.engine.attempts.runner import AttemptRunner
 from stepwell.engine.execution.outcomes import ModelLabels, Outcomes
 from stepwell.engine.files.task_files import TaskFiles
 from stepwell.outbound.address_policy import AddressPolicy
 from stepwell.outbound.http_client import plain_client
-from stepwell.outbound.input_fetcher import HttpInputFetcher
-from stepwell.outbound.output_download import HttpOutputDownloader
 from stepwell.outbound.ssrf_guard import guarded_client
 from stepwell.outbound.webhook_sender import webhook_rule
 from stepwell.ports.clock import Clock
-from stepwell.ports.storage import WorkflowStore
 from stepwell.providers.installed_providers import BUILT_IN, installed_providers
 from stepwell.providers.local.provider import local_memory
 from stepwell.providers.registry import Registry
-from stepwell.rules.access.signed_urls import CallbackUrls, SignedUrls
+from stepwell.rules.access.signed_urls import SignedUrls
 from stepwell.rules.costs import ANY_MODEL, PriceList
-from stepwell.runtime.memory import MemoryGovernor
 from stepwell.runtime.outages import until_available
 from stepwell.settings import Settings
 
@@ -46,12 +38,8 @@ class SignedArtifactUrls:
     def __init__(
         self, task_files: TaskFiles, storage: Storage, own_urls: SignedUrls, clock: Clock, *, public: bool
     ) -> None:
-        self._task_files, self._sign_at_bucket, self._own_urls, self._clock = (
-            task_files,
-            storage.sign_url,
-            own_urls,
-            clock,
-        )
+        self._task_files, self._own_urls, self._clock = task_files, own_urls, clock
+        self._sign_at_bucket = storage.sign_url
         self.public = public or self._sign_at_bucket is not None
 
     async def size_of(self, path: str, tenant: str | None) -> int | None:
@@ -63,52 +51,6 @@ class SignedArtifactUrls:
         if self._sign_at_bucket is not None:
             return await self._sign_at_bucket(path)
         return self._own_urls.url(path, self._clock.now())
-
-
-class CallbackAddresses:
-    """The callback URLs of attempts. There are none unless the service is *public*: else providers can't reach it."""
-
-    def __init__(self, urls: CallbackUrls, *, public: bool) -> None:
-        self._urls, self._public = urls, public
-
-    def url(self, workflow_id: UUID, task_id: UUID) -> str | None:
-        return self._urls.url(workflow_id, task_id) if self._public else None
-
-
-def build_runner(
-    settings: Settings,
-    registry: Registry,
-    storage: Storage,
-    urls: SignedArtifactUrls,
-    callbacks: CallbackUrls,
-    clients: "HttpClients",
-    store: WorkflowStore,
-    clock: Clock,
-    memory: MemoryGovernor,
-    expressions: ExpressionEvaluator,
-    local: LocalAdmission,
-    lease: HeldLease,
-) -> AttemptRunner:
-    inputs = HttpInputFetcher(
-        storage.artifacts,
-        urls.size_of,
-        client=clients.inputs,
-        max_bytes=settings.input_max_bytes,
-        timeout_s=settings.input_timeout_s,
-    )
-    downloads = HttpOutputDownloader(
-        clients.outputs, max_bytes=settings.output_max_bytes, timeout_s=settings.output_timeout_s
-    )
-    return AttemptRunner(
-        registry,
-        FileAccess(storage.artifacts, inputs, urls, downloads),
-        CallbackAddresses(callbacks, public=settings.public_url is not None),
-        RemoteJobs(store, clock, _poll_intervals(settings), build_prices(settings), settings.provider_timeout_s, lease),
-        memory,
-        expressions,
-        store,
-        local,
-    )
 
 
 def build_catalog(settings: Settings, registry: Registry) -> ProviderCatalog:
@@ -159,17 +101,15 @@ def open_clients(settings: Settings, stack: contextlib.AsyncExitStack) -> HttpCl
     return clients
 
 
-def _poll_intervals(settings: Settings) -> PollIntervals:
+def build_poll_intervals(settings: Settings) -> PollIntervals:
+    def pace(first_s: float) -> PollPace:
+        return PollPace(first_s, max(first_s, _LONGEST_POLL_PAUSE_S))
+
     own = {each.name: settings.of(each) for each in installed_providers().values()}
     first = {kind: each.poll_interval_s for kind, each in own.items() if each is not None}
     return PollIntervals(
-        _poll_pace(settings.poll_interval_s),
-        {kind: _poll_pace(first_s) for kind, first_s in first.items() if first_s is not None},
+        pace(settings.poll_interval_s), {kind: pace(first_s) for kind, first_s in first.items() if first_s is not None}
     )
-
-
-def _poll_pace(first_s: float) -> PollPace:
-    return PollPace(first_s, max(first_s, _LONGEST_POLL_PAUSE_S))
 
 
 def build_prices(settings: Settings) -> PriceList:

@@ -14,25 +14,28 @@ from msgspec import Struct
 
 from stepwell.api.openapi.webhook_payloads import Payloads
 from stepwell.app.attempts import (
+    HttpClients,
     SignedArtifactUrls,
     build_catalog,
     build_limits,
     build_outcomes,
-    build_runner,
+    build_poll_intervals,
+    build_prices,
     build_workflow_limits,
     open_clients,
 )
-from stepwell.app.coordination import ExclusiveCoordination, SharedCoordination
-from stepwell.app.database import Database, DatabaseSource
-from stepwell.app.metrics import StatementCounter
+from stepwell.app.database import Database, DatabaseSource, ExclusiveCoordination, SharedCoordination, StatementCounter
 from stepwell.artifacts.store_setup import Storage, bind_storage, open_storage
 from stepwell.definition.validation.provider_rules import ProviderCatalog
 from stepwell.engine.admission.controller import AdmissionController
 from stepwell.engine.admission.limit_shares import LimitShares
+from stepwell.engine.admission.local_admission import LocalAdmission
 from stepwell.engine.admission.model_health import ModelHealth
 from stepwell.engine.admission.workflow_places import WorkflowPlaces
+from stepwell.engine.attempts.attempt_io import FileAccess
 from stepwell.engine.attempts.expression_evaluator import ExpressionEvaluator
 from stepwell.engine.attempts.flow_evaluator import FlowEvaluator
+from stepwell.engine.attempts.remote_jobs import RemoteJobs
 from stepwell.engine.attempts.runner import AttemptRunner
 from stepwell.engine.events.bus import EventBus
 from stepwell.engine.execution.breaker_messages import BREAKERS, BreakerMessages
@@ -41,10 +44,12 @@ from stepwell.engine.execution.limit_divider import LimitDivider
 from stepwell.engine.execution.recovery import Recovery
 from stepwell.engine.execution.scheduler import Scheduler
 from stepwell.engine.execution.workflow_admission import WorkflowAdmission
-from stepwell.engine.explain.write_monitor import WriteMonitor, WriteTarget
+from stepwell.engine.explain.availability import WriteMonitor, WriteTarget
 from stepwell.engine.files.task_files import TaskFiles
 from stepwell.engine.webhooks.deliverer import WebhookDeliverer
 from stepwell.engine.webhooks.service import WebhookService
+from stepwell.outbound.input_fetcher import HttpInputFetcher
+from stepwell.outbound.output_download import HttpOutputDownloader
 from stepwell.outbound.webhook_sender import webhook_sender
 from stepwell.persistence.clock import uuid7
 from stepwell.ports.clock import Clock
@@ -139,7 +144,7 @@ async def open_stores(process: ProcessInfo, source: DatabaseSource, stack: conte
     settings = process.settings
     statements, writes = StatementCounter(), WriteMonitor(process.clock)
     files = await open_storage(settings, writes.artifact_failed)
-    writes.add_probe(WriteTarget.ARTIFACTS, files.try_to_write)
+    writes.probes[WriteTarget.ARTIFACTS] = files.try_to_write
     database = await source.open(settings, process.owner, statements.add, writes, stack)
     may_sweep, store_id = process.exclusive and not files.shared and settings.executor != "celery", None
     if database.installation is not None:
@@ -163,26 +168,12 @@ def build_engine(
     workers = _open_workers(settings, stack)
     registry = Registry(_with_workers(map(adapt_provider, providers), workers, stores.store_id))
     stack.callback(registry.close)
-    urls = SignedArtifactUrls(
-        stores.task_files, stores.files, process.signed_urls, clock, public=settings.public_url is not None
-    )
-    memory, expressions = _build_memory(settings), _build_expressions(clock, stack)
+    memory = MemoryGovernor(settings.memory_max_bytes or default_max_bytes())
+    expressions = _build_expressions(clock, stack)
     lease = Lease(coordination := _build_coordination(process, stores.database), clock)
-    admission = _build_step_admission(process, lease)
-    runner = build_runner(
-        settings,
-        registry,
-        stores.files,
-        urls,
-        process.callback_urls,
-        clients,
-        workflow_store,
-        clock,
-        memory,
-        expressions,
-        admission.local,
-        lease,
-    )
+    shares = LimitShares(None if process.exclusive else lease, clock.monotonic)
+    admission = AdmissionController(build_limits(settings), clock.monotonic, shares)
+    runner = _build_runner(process, stores, clients, registry, memory, expressions, admission.local, lease)
     evaluator = FlowEvaluator(expressions, workflow_store, memory, clock, uuid7)
     health, bus = ModelHealth(BreakerPolicy(settings.breaker_failures, settings.breaker_reset_s), clock), EventBus()
     outcomes, max_bytes = build_outcomes(settings, runner), settings.results_max_bytes
@@ -235,13 +226,29 @@ def _with_workers(
     return [CeleryProvider(each, workers, store_id) if is_in_process(each) else each for each in providers]
 
 
-def _build_memory(settings: Settings) -> MemoryGovernor:
-    return MemoryGovernor(settings.memory_max_bytes or default_max_bytes())
-
-
-def _build_step_admission(process: ProcessInfo, lease: Lease) -> AdmissionController:
-    shares = LimitShares(None if process.exclusive else lease, process.clock.monotonic)
-    return AdmissionController(build_limits(process.settings), process.clock.monotonic, shares)
+def _build_runner(
+    process: ProcessInfo,
+    stores: Stores,
+    clients: HttpClients,
+    registry: Registry,
+    memory: MemoryGovernor,
+    expressions: ExpressionEvaluator,
+    local: LocalAdmission,
+    lease: Lease,
+) -> AttemptRunner:
+    settings, clock, store, files = process.settings, process.clock, stores.database.workflow_store, stores.files
+    public, max_bytes = settings.public_url is not None, settings.input_max_bytes
+    urls = SignedArtifactUrls(stores.task_files, files, process.signed_urls, clock, public=public)
+    inputs = HttpInputFetcher(
+        files.artifacts, urls.size_of, client=clients.inputs, max_bytes=max_bytes, timeout_s=settings.input_timeout_s
+    )
+    downloads = HttpOutputDownloader(
+        clients.outputs, max_bytes=settings.output_max_bytes, timeout_s=settings.output_timeout_s
+    )
+    access = FileAccess(files.artifacts, inputs, urls, downloads)
+    callbacks, prices = process.callback_urls if public else None, build_prices(settings)
+    jobs = RemoteJobs(store, clock, build_poll_intervals(settings), prices, settings.provider_timeout_s, lease)
+    return AttemptRunner(registry, access, callbacks, jobs, memory, expressions, store, local)
 
 
 def _build_coordination(process: ProcessInfo, database: Database) -> Coordination:
@@ -281,9 +288,9 @@ def build_webhooks(process: ProcessInfo, stores: Stores, engine: Engine, stack: 
     )
     # Recovery learns when there may be something to claim, and when the lease needs to be kept.
     engine.scheduler.listen(recovery)
-    engine.lease.listen(recovery.wake_if_idle)
+    engine.lease.on_needed = recovery.wake_if_idle
     recovery.on_subscribed = engine.breakers.ask
-    recovery.listen_to(BREAKERS, engine.breakers.received)
+    recovery.message_listeners[BREAKERS] = engine.breakers.received
     admission = _build_admission(process, stores, engine, recovery)
     service = WebhookService(database.reader, database.deliveries, deliverer, secrets, recovery, process.owner)
     return Webhooks(deliverer, recovery, admission, service)
@@ -301,7 +308,7 @@ def _build_admission(process: ProcessInfo, stores: Stores, engine: Engine, recov
         partial(engine.scheduler.checkpointer.is_slow, settings.database_slow_s),
     )
     engine.scheduler.listen(admission)
-    engine.scheduler.parking.is_crowded = lambda: admission.is_crowded
-    recovery.add_claimer(admission)
-    recovery.listen(admission.others_changed)
+    engine.scheduler.timers.is_crowded = lambda: admission.is_crowded
+    recovery.claimers.append(admission)
+    recovery.change_listeners.append(admission.others_changed)
     return admission

@@ -1,7 +1,8 @@
-"""Opens the database: the adapters of its ports, and the connections that they use."""
+"""Opens the database: the adapters of its ports, the connections that they use, and the coordination of processes."""
 
 import asyncio
 import contextlib
+import math
 from collections.abc import Callable
 from functools import partial
 from typing import Protocol
@@ -10,7 +11,7 @@ from uuid import UUID
 import asyncpg
 from msgspec import Struct
 
-from stepwell.engine.explain.write_monitor import WriteMonitor, WriteTarget
+from stepwell.engine.explain.availability import WriteMonitor, WriteTarget
 from stepwell.persistence.clock import DatabaseClock
 from stepwell.persistence.connections.connection_pool import SmallPool
 from stepwell.persistence.connections.database import (
@@ -47,7 +48,15 @@ from stepwell.persistence.stores.workflow_reader import PostgresWorkflowReader
 from stepwell.persistence.stores.workflow_store import PostgresWorkflowStore
 from stepwell.ports.clock import Clock
 from stepwell.ports.deletions import Cleanups, DailyCosts, Purges
-from stepwell.ports.processes import Commands, Installation, LeaseStore, LimitStore, Notifications, Presence
+from stepwell.ports.processes import (
+    Commands,
+    Installation,
+    LeaseStore,
+    LimitStore,
+    Notifications,
+    OtherProcesses,
+    Presence,
+)
 from stepwell.ports.sign_ins import SignIns
 from stepwell.ports.storage import EventFeed, IdempotencyKeys, WorkflowReader, WorkflowStore
 from stepwell.ports.uploads import Uploads
@@ -55,6 +64,14 @@ from stepwell.ports.webhooks import Deliveries, Outbox
 from stepwell.settings import Settings
 
 _LAST_WRITES_S = 2.0
+
+
+class StatementCounter:
+    def __init__(self) -> None:
+        self.sent = 0
+
+    def add(self) -> None:
+        self.sent += 1
 
 
 class Database(Struct):
@@ -127,7 +144,7 @@ class PostgresSource:
         timeout_s = settings.database_timeout_s
         observer = Observer(on_statement, writes.database_failed, self._server_disk_full)
         connect = asyncpg_connect(self._dsn, timeout_s=timeout_s, observer=observer)
-        writes.add_probe(WriteTarget.DATABASE, partial(try_to_write, connect))
+        writes.probes[WriteTarget.DATABASE] = partial(try_to_write, connect)
         pool = await create_asyncpg_pool(connect)
         stack.push_async_callback(_close_pool, pool)
         engine = create_api_engine(self._dsn, pool=settings.database_pool, timeout_s=timeout_s, observer=observer)
@@ -170,3 +187,49 @@ async def _close_pool(pool: asyncpg.Pool) -> None:
             await pool.close()
             return
     pool.terminate()
+
+
+class SharedCoordination:
+    """The coordination with other living processes."""
+
+    poll_s = 5.0
+
+    def __init__(self, owner: UUID, lease_s: float, leases: LeaseStore, others: OtherProcesses) -> None:
+        self.owner, self.lease_s, self._leases, self._others = owner, lease_s, leases, others
+
+    async def renew_lease(self) -> None:
+        await self._leases.renew(self.owner, self.lease_s)
+
+    async def release_lease(self) -> None:
+        await self._leases.release(self.owner)
+
+    async def next_expiry_s(self) -> float:
+        seconds = await self._leases.next_expiry(self.owner)
+        return math.inf if seconds is None else seconds
+
+    async def other_processes(self) -> OtherProcesses:
+        return self._others
+
+
+class ExclusiveCoordination:
+    """The coordination of a process that knows that no other one is alive."""
+
+    lease_s = poll_s = math.inf
+
+    def __init__(self, owner: UUID, leases: LeaseStore) -> None:
+        self.owner, self._leases = owner, leases
+
+    async def renew_lease(self) -> None:
+        """Get a lease without end, and end the leases that dead processes left, so that their work can be claimed."""
+        await self._leases.renew(self.owner, None)
+        await self._leases.expire_others(self.owner)
+
+    async def release_lease(self) -> None:
+        await self._leases.release(self.owner)
+
+    async def next_expiry_s(self) -> float:
+        return math.inf
+
+    async def other_processes(self) -> OtherProcesses:
+        others: asyncio.Future[OtherProcesses] = asyncio.get_running_loop().create_future()
+        return await others  # nobody sets it

@@ -6,19 +6,17 @@ from collections.abc import Iterable, Mapping
 from functools import partial
 
 from stepwell.api.requests.connection_limits import ConnectionLimits
+from stepwell.app.construction import Engine, Stores, Webhooks
+from stepwell.app.database import StatementCounter
 from stepwell.contract.enums import BreakerState
 from stepwell.engine.admission.controller import AdmissionController, LimitKind
 from stepwell.engine.admission.model_health import ModelHealth
-from stepwell.engine.events.subscriptions import EventSubscriptions
 from stepwell.engine.execution.active_workflow import ActiveWorkflow
 from stepwell.engine.execution.checkpointer import Checkpointer
 from stepwell.engine.execution.outcomes import OutcomeCounts, Outcomes
 from stepwell.engine.execution.scheduler import Scheduler
 from stepwell.engine.execution.workflow_admission import WorkflowAdmission
-from stepwell.engine.explain.write_monitor import WriteMonitor
-from stepwell.engine.files.previews import Previews
-from stepwell.engine.webhooks.deliverer import WebhookDeliverer
-from stepwell.runtime.memory import MemoryGovernor
+from stepwell.engine.service import Services
 from stepwell.runtime.telemetry import Labels, Metrics
 
 _REASONS = {
@@ -30,34 +28,15 @@ _REASONS = {
 }
 
 
-class StatementCounter:
-    """A counter of the statements that are sent to the database."""
-
-    def __init__(self) -> None:
-        self.sent = 0
-
-    def add(self) -> None:
-        self.sent += 1
-
-
 def build_metrics(
-    scheduler: Scheduler,
-    workflows: WorkflowAdmission,
-    admission: AdmissionController,
-    health: ModelHealth,
-    deliverer: WebhookDeliverer,
-    streams: EventSubscriptions,
-    statements: StatementCounter,
-    writes: WriteMonitor,
-    connections: ConnectionLimits,
-    memory: MemoryGovernor,
-    previews: Previews,
+    stores: Stores, engine: Engine, webhooks: Webhooks, services: Services, connections: ConnectionLimits
 ) -> Metrics:
     """Return the metrics of a service. Each scrape reads their values from these parts."""
-    metrics = Metrics()
+    metrics, scheduler, health = Metrics(), engine.scheduler, engine.health
+    writes, memory, streams = stores.writes, engine.memory, services.subscriptions
     _measure_outcomes(metrics, scheduler.outcomes)
-    _measure_queue(metrics, scheduler, workflows, admission, health)
-    _measure_database(metrics, scheduler.checkpointer, statements)
+    _measure_queue(metrics, scheduler, webhooks.admission, engine.admission, health)
+    _measure_database(metrics, scheduler.checkpointer, stores.statements)
     metrics.gauges(
         "stepwell_breaker_state",
         "Circuit breakers in the state: 1 or 0 for one model, the number of breakers for the model other.",
@@ -77,9 +56,9 @@ def build_metrics(
     metrics.watch("stepwell_event_streams", "Streams of events that are open.", lambda: streams.open)
     text = "Streams of events that were refused because their tenant had too many."
     metrics.count("stepwell_event_streams_refused", text, lambda: streams.refused)
-    metrics.count("stepwell_previews", "Previews of images that were made.", lambda: previews.total)
+    metrics.count("stepwell_previews", "Previews of images that were made.", lambda: services.previews.total)
     _measure_connections(metrics, connections)
-    deliverer.measure(metrics)
+    webhooks.deliverer.measure(metrics)
     return metrics
 
 

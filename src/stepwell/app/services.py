@@ -13,36 +13,29 @@ from stepwell.engine.events.completion import CompletionWaiter
 from stepwell.engine.events.subscriptions import EventSubscriptions
 from stepwell.engine.execution.children.child_attempts import ChildAttempts
 from stepwell.engine.execution.children.child_builder import ChildBuilder
-from stepwell.engine.execution.children.child_ends import ChildEnds
 from stepwell.engine.execution.children.child_follower import ChildFollower
-from stepwell.engine.execution.children.child_inserter import ChildInserter
-from stepwell.engine.execution.children.child_validator import ChildValidator
 from stepwell.engine.execution.children.stored_children import StoredChildren
 from stepwell.engine.execution.command_receiver import CommandReceiver
 from stepwell.engine.execution.command_sender import CommandSender
 from stepwell.engine.execution.due_waits import DueWaits
 from stepwell.engine.execution.idempotency import IdempotentRequests
 from stepwell.engine.execution.recovery import Recovery
-from stepwell.engine.execution.verb_applier import VerbApplier
-from stepwell.engine.execution.workflow_access import WorkflowAccess
+from stepwell.engine.execution.workflow_access import VerbApplier, WorkflowAccess
 from stepwell.engine.explain.availability import Availability
 from stepwell.engine.explain.dry_run import DryRunner
 from stepwell.engine.explain.explainer import Explainer
+from stepwell.engine.explain.limit_use import ProviderStatusReader, TenantLimitsReader
 from stepwell.engine.explain.nested_dry_runs import NestedDryRuns
 from stepwell.engine.explain.owner_questions import OwnerQuestions
 from stepwell.engine.explain.planner import Planner
-from stepwell.engine.explain.provider_status import ProviderStatusReader
 from stepwell.engine.explain.question_answers import answer_question
-from stepwell.engine.explain.tenant_limits import TenantLimitsReader
 from stepwell.engine.files.cleanup_runner import CleanupRunner
 from stepwell.engine.files.definition_files import DefinitionFiles
 from stepwell.engine.files.previews import Previews
 from stepwell.engine.files.retention import CostRetention, Retention
-from stepwell.engine.files.upload_sweeper import UploadSweeper
-from stepwell.engine.files.uploads import Presigner, UploadService
+from stepwell.engine.files.uploads import Presigner, UploadService, UploadSweeper
 from stepwell.engine.reads.read_service import ReadService
-from stepwell.engine.reads.shared_reads import SharedReads
-from stepwell.engine.reads.workflow_counts import WorkflowCounts
+from stepwell.engine.reads.shared_reads import SharedReads, WorkflowCounts
 from stepwell.engine.service import Services, WorkflowService
 from stepwell.persistence.clock import uuid7
 from stepwell.ports.clock import Clock
@@ -63,7 +56,6 @@ _INSPECTION_BYTES = 384 * 1024 * 1024  # of a worker's memory, besides the file
 def build_services(
     process: ProcessInfo, stores: Stores, engine: Engine, webhooks: Webhooks, stack: contextlib.AsyncExitStack
 ) -> Services:
-    """Build the services that the API calls."""
     settings, clock, database = process.settings, process.clock, stores.database
     reads = ReadService(database.reader, stores.task_files)
     access = WorkflowAccess(database.workflow_store, engine.scheduler, webhooks.recovery, engine.lease, engine.bus)
@@ -78,15 +70,17 @@ def build_services(
     explainer, dry_runner = _build_explainer(process, stores, engine, sender)
     answer = partial(answer_question, explainer, dry_runner)
     receiver = CommandReceiver(database.commands, engine.coordination, applier, cleanups, answer)
-    webhooks.recovery.add_claimer(receiver)
+    webhooks.recovery.claimers.append(receiver)
     files = DefinitionFiles(uploads)
     build_workflows = partial(WorkflowService, access, webhooks.admission, reads, availability, cleanups)
     workflows = build_workflows(
         database.purges, webhooks.service, applier, sender, files, process.callback_urls, clock, uuid7
     )
-    inputs_checker = _build_inputs_checker(stack)
+    checking = WorkerPool(INPUTS_CHECK_LIMITS)
+    stack.push_async_callback(checking.aclose)
+    inputs_checker = InputsChecker(checking)
     follower = _build_sub_workflows(stores, engine, webhooks, workflows, inputs_checker, clock)
-    webhooks.recovery.listen_to_commands(sender, follower, receiver)
+    webhooks.recovery.command_listeners = (sender, follower, receiver)
     return Services(
         workflows=workflows,
         reads=reads,
@@ -106,7 +100,9 @@ def build_services(
         planner=Planner(engine.registry, build_prices(settings), engine.health, engine.catalog),
         dry_runner=dry_runner,
         subscriptions=_build_subscriptions(process, stores, engine),
-        previews=_build_previews(stores, engine, uploads, settings),
+        previews=Previews(
+            stores.files.artifacts, uploads, LocalPreviews(local_memory(settings)), engine.admission.local
+        ),
         catalog=engine.catalog,
         clock=clock,
         expressions=engine.expressions,
@@ -122,36 +118,21 @@ def build_services(
     )
 
 
-def _build_inputs_checker(stack: contextlib.AsyncExitStack) -> InputsChecker:
-    workers = WorkerPool(INPUTS_CHECK_LIMITS)
-    stack.push_async_callback(workers.aclose)
-    return InputsChecker(workers)
-
-
 def _build_sub_workflows(
-    stores: Stores,
-    engine: Engine,
-    webhooks: Webhooks,
-    workflows: WorkflowService,
-    inputs: InputsChecker,
-    clock: Clock,
+    stores: Stores, engine: Engine, webhooks: Webhooks, workflows: WorkflowService, inputs: InputsChecker, clock: Clock
 ) -> ChildFollower:
     database, admission, new_id = stores.database, webhooks.admission, uuid7
     change = partial(workflows.change, EVERY_TENANT)
     children = StoredChildren(database.workflow_store, database.reader, change, clock, new_id)
-    validator = ChildValidator(engine.catalog, inputs, engine.expressions, webhooks.service.check_url, clock)
-    inserter = ChildInserter(database.workflow_store, admission, engine.bus, engine.lease)
-    builder = ChildBuilder(children, validator, clock, new_id)
-    follower = ChildFollower(engine.scheduler, admission, children, ChildEnds(children, engine.runner.child_completed))
-    engine.runner.use(ChildAttempts(engine.scheduler, children, builder, inserter, follower, clock))
+    check_url = webhooks.service.check_url
+    builder = ChildBuilder(children, engine.catalog, inputs, engine.expressions, check_url, clock, new_id)
+    scheduler, bus, lease = engine.scheduler, engine.bus, engine.lease
+    follower = ChildFollower(scheduler, admission, children, engine.runner.child_completed)
+    store = database.workflow_store
+    engine.runner.use(ChildAttempts(scheduler, children, builder, follower, store, admission, bus, lease, clock))
     engine.scheduler.use(follower)
     engine.scheduler.listen(follower)
     return follower
-
-
-def _build_previews(stores: Stores, engine: Engine, uploads: UploadService, settings: Settings) -> Previews:
-    images = LocalPreviews(local_memory(settings))
-    return Previews(stores.files.artifacts, uploads, images, engine.admission.local)
 
 
 def _build_cleanups(
@@ -161,7 +142,7 @@ def _build_cleanups(
     cleanups = CleanupRunner(
         database.cleanups, database.purges, artifacts, uploads.delete_with_workflow, access, engine.bus, clock
     )
-    recovery.add_claimer(cleanups)
+    recovery.claimers.append(cleanups)
     return cleanups
 
 
@@ -183,7 +164,7 @@ def _build_uploads(
         store, stores.files.artifacts, workers, limits, settings.upload_max_bytes, clock, uuid7, presigner
     )
     sweeper = UploadSweeper(store, uploads, clock)
-    recovery.add_claimer(sweeper)
+    recovery.claimers.append(sweeper)
     return uploads, sweeper
 
 

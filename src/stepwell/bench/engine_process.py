@@ -22,7 +22,7 @@ from stepwell.app import Application, PostgresSource, running_app
 from stepwell.bench.driver import drive, in_process
 from stepwell.bench.loads import Load
 from stepwell.bench.measurements import TRANSITIONS, Measurements, measure
-from stepwell.runtime.garbage_collection import tune_gc
+from stepwell.runtime.freed_memory import tune_gc
 from stepwell.runtime.telemetry import configure_logging
 from stepwell.settings import Settings
 

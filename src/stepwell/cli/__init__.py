@@ -19,7 +19,7 @@ def main() -> NoReturn:
     """Run the command that the process was started with, and end the process with the command's exit code."""
     _open_standard_streams()
     try:
-        from stepwell.runtime.garbage_collection import tune_gc  # noqa: PLC0415 - see above
+        from stepwell.runtime.freed_memory import tune_gc  # noqa: PLC0415 - see above
 
         tune_gc()
         from stepwell.cli.commands import run  # noqa: PLC0415 - see above

@@ -33,25 +33,20 @@ from stepwell.engine.execution.command_sender import CommandSender
 from stepwell.engine.execution.due_waits import DueWaits
 from stepwell.engine.execution.idempotency import IdempotentRequests
 from stepwell.engine.execution.new_workflow import Creation, build_workflow
-from stepwell.engine.execution.verb_applier import VerbApplier
-from stepwell.engine.execution.workflow_access import RunsElsewhere, WorkflowAccess
+from stepwell.engine.execution.workflow_access import RunsElsewhere, VerbApplier, WorkflowAccess
 from stepwell.engine.execution.workflow_admission import WorkflowAdmission
 from stepwell.engine.explain.availability import Availability
 from stepwell.engine.explain.dry_run import DryRunner
 from stepwell.engine.explain.explainer import Explainer
+from stepwell.engine.explain.limit_use import ProviderStatusReader, TenantLimitsReader
 from stepwell.engine.explain.planner import Planner
-from stepwell.engine.explain.provider_status import ProviderStatusReader
-from stepwell.engine.explain.tenant_limits import TenantLimitsReader
 from stepwell.engine.files.cleanup_runner import CleanupRunner
-from stepwell.engine.files.definition_files import DefinitionFiles, may_have_files
-from stepwell.engine.files.deleted_files import refusing_deleted_files
+from stepwell.engine.files.definition_files import DefinitionFiles, may_have_files, refusing_deleted_files
 from stepwell.engine.files.previews import Previews
 from stepwell.engine.files.retention import CostRetention, Retention
-from stepwell.engine.files.upload_sweeper import UploadSweeper
-from stepwell.engine.files.uploads import UploadService
+from stepwell.engine.files.uploads import UploadService, UploadSweeper
 from stepwell.engine.reads.read_service import ReadService
-from stepwell.engine.reads.shared_reads import ListAnswer, SharedReads
-from stepwell.engine.reads.workflow_counts import WorkflowCounts
+from stepwell.engine.reads.shared_reads import ListAnswer, SharedReads, WorkflowCounts
 from stepwell.engine.webhooks.service import WebhookService
 from stepwell.lifecycle.allowed_verbs import ALLOWED_FROM
 from stepwell.lifecycle.cleanup_records import empty_report
@@ -75,34 +70,26 @@ _CALLBACK_S = 3.0
 _KEPT_CALLBACK_BYTES = 64 * 1024  # a longer body holds results, and the ids in it are not worth their memory
 
 
-class WorkflowService:
+class WorkflowService(Struct, eq=False):
     """The verbs of workflows. Each returns the workflow after the verb.
 
     All raise `NotFound` if the scope doesn't cover the workflow, `Unavailable`, `PreconditionFailed`, and the errors of
     `Run.apply`.
     """
 
-    def __init__(
-        self,
-        access: WorkflowAccess,
-        admission: WorkflowAdmission,
-        reads: ReadService,
-        availability: Availability,
-        cleanups: CleanupRunner,
-        purges: Purges,
-        webhooks: WebhookService,
-        applier: VerbApplier,
-        sender: CommandSender,
-        definition_files: DefinitionFiles,
-        callbacks: CallbackUrls,
-        clock: Clock,
-        new_id: NewId,
-    ) -> None:
-        self.access, self._admission, self._reads, self._availability = access, admission, reads, availability
-        self._definition_files = definition_files
-        self._cleanups, self._purges, self._webhooks = cleanups, purges, webhooks
-        self._applier, self._sender = applier, sender
-        self._callbacks, self._clock, self._make_id = callbacks, clock, new_id
+    access: WorkflowAccess
+    _admission: WorkflowAdmission
+    _reads: ReadService
+    _availability: Availability
+    _cleanups: CleanupRunner
+    _purges: Purges
+    _webhooks: WebhookService
+    _applier: VerbApplier
+    _sender: CommandSender
+    _definition_files: DefinitionFiles
+    _callbacks: CallbackUrls
+    _clock: Clock
+    _make_id: NewId
 
     async def create(
         self,
@@ -141,7 +128,8 @@ class WorkflowService:
     ) -> WorkflowRecord:
         runs = start and self._admission.reserve(tenant, planned.places)
         try:
-            start_input, now = self._start_input(actor, runs=runs) if start else None, self._clock.now()
+            owner, now = self.access.lease.owner if runs else None, self._clock.now()
+            start_input = Start(actor, self._new_id(), owner) if start else None
             creation = Creation(workflow_id, tenant, actor, now)
             build = partial(build_workflow, planned, creation, start_input, self._make_id)
             bundle = await off_loop(build, steps=len(planned.steps))
@@ -359,9 +347,6 @@ class WorkflowService:
                 raise result.refused
             return VerbApplied(result.changed)
         raise Unavailable("the workflow is being changed elsewhere")
-
-    def _start_input(self, actor: str, *, runs: bool) -> Start:
-        return Start(actor, self._new_id(), self.access.lease.owner if runs else None)
 
     def _new_id(self) -> UUID:
         return self._make_id(self._clock.now())

@@ -38,17 +38,10 @@ class MemoryGovernor:
 
     def __init__(self, max_bytes: int) -> None:
         self._shares = MemoryShares(max_bytes)
+        self.max_bytes, self.largest = max_bytes, self._shares.largest
         self.large_release = asyncio.Event()
         self._released = 0
         self._grants: dict[MemoryShare, asyncio.Future[None]] = {}
-
-    @property
-    def max_bytes(self) -> int:
-        return self._shares.max_bytes
-
-    @property
-    def largest(self) -> int:
-        return self._shares.largest
 
     @property
     def held(self) -> int:

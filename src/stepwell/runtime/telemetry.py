@@ -1,5 +1,6 @@
-"""The set-up of logs, and the types of metrics. `app.metrics` and the API define the metrics themselves."""
+"""The set-up of logs, the types of metrics, and the lag of the event loop. `app.metrics` and the API define metrics."""
 
+import asyncio
 import logging
 import re
 import sys
@@ -43,7 +44,6 @@ class Distribution:
         self.total = 0.0
 
     def observe(self, value: float) -> None:
-        """Add a value."""
         self.counts[bisect_left(self._bounds, value)] += 1
         self.total += value
 
@@ -206,8 +206,7 @@ def configure_logging(format: Literal["console", "json"], level: str) -> None:  
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=shared,
-            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *last],
+            foreign_pre_chain=shared, processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *last]
         )
     )
     root = logging.getLogger()
@@ -215,3 +214,27 @@ def configure_logging(format: Literal["console", "json"], level: str) -> None:  
     root.setLevel(level.upper())
     for name in _CHATTY:
         logging.getLogger(name).setLevel(logging.WARNING)
+
+
+_EVERY_S = 1.0
+_BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+
+
+class LoopLag:
+    """A monitor that measures once a second how late a timer of the event loop fires. `seconds` has the values."""
+
+    def __init__(self) -> None:
+        self.seconds = Distribution(_BUCKETS_S)
+
+    async def run(self) -> None:
+        """Measure until cancelled."""
+        loop = asyncio.get_running_loop()
+        while True:
+            due = loop.time() + _EVERY_S
+            fired = asyncio.Event()
+            timer = loop.call_at(due, fired.set)
+            try:
+                await fired.wait()
+            finally:
+                timer.cancel()
+            self.seconds.observe(max(loop.time() - due, 0.0))

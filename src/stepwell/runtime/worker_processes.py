@@ -3,7 +3,7 @@
 Such a function takes bytes and returns bytes. A thread would not do: it can't be killed, and holds the interpreter.
 
 What must hold:
-- At most `size` requests run at once. Tenants that wait take turns, so a tenant waits for one request of each other.
+- One request of a pool runs at a time. Tenants that wait take turns, so a tenant waits for one request of each other.
 - A request that waits holds no data: its data is made when its turn comes.
 - A cancellation or the deadline kills the worker at once. No worker outlives this process. If the caller is cancelled
   again meanwhile, neither a process nor a turn is left behind.
@@ -62,10 +62,10 @@ class WorkerLimits(Struct, frozen=True):
 
 
 class WorkerPool:
-    """At most *size* worker processes, and the requests that wait for one. `begun` counts requests that had a turn."""
+    """A worker process, and the requests that wait for it. `begun` counts requests that had a turn."""
 
-    def __init__(self, limits: WorkerLimits | None = None, size: int = 1) -> None:
-        self._limits, self._turns = limits or WorkerLimits(), FairTurns(size)
+    def __init__(self, limits: WorkerLimits | None = None) -> None:
+        self._limits, self._turns = limits or WorkerLimits(), FairTurns(1)
         self._idle: list[_Worker] = []
         self.begun = 0
         self._closed = False

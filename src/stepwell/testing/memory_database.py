@@ -5,7 +5,7 @@ from collections.abc import Callable
 from uuid import UUID
 
 from stepwell.app import Database
-from stepwell.engine.explain.write_monitor import WriteMonitor
+from stepwell.engine.explain.availability import WriteMonitor
 from stepwell.lifecycle.model import WorkflowState
 from stepwell.ports.clock import Clock
 from stepwell.settings import Settings

@@ -17,7 +17,7 @@ import pytest
 from stepwell.contract.enums import WorkflowStatus
 from stepwell.engine.execution import timers
 from stepwell.engine.execution.due_waits import DueWaits
-from stepwell.engine.execution.parking import PARK_AFTER_S
+from stepwell.engine.execution.timers import PARK_AFTER_S
 from stepwell.testing import ManualClock, MemoryDatabase
 from support.database.failing_store import nothing_left, scheduler_of
 from support.providers.scripted import Hang, ScriptedProvider, Succeed, eventually, passthrough_step, scripted_step

@@ -30,7 +30,7 @@ import pytest
 import pytest_asyncio
 
 from stepwell.contract.enums import TaskPhase, TaskStatus
-from stepwell.engine.execution.parking import PARK_AFTER_S
+from stepwell.engine.execution.timers import PARK_AFTER_S
 from stepwell.testing import ManualClock, MemoryDatabase
 from stepwell.testing.memory_tables import WorkflowRow
 from support.database.failing_store import FailingStore, nothing_left, scheduler_of, use_failing_store

@@ -23,7 +23,7 @@ import asyncpg
 import pytest
 
 from stepwell.app import PostgresSource
-from stepwell.engine.execution.parking import PARK_AFTER_S
+from stepwell.engine.execution.timers import PARK_AFTER_S
 from stepwell.lifecycle import flow_run
 from support.database.failing_store import use_failing_store
 from support.database.killable import KillableProcess
@@ -312,14 +312,14 @@ async def test_two_events_in_two_processes_have_one_legal_outcome(
 
 async def begin_all(process: Process, races: Sequence[Race]) -> None:
     """Begin all races, those with a parked sub-workflow last: it leaves memory at once."""
-    parking = process.service.app.components.engine.scheduler.parking
+    timers = process.service.app.components.engine.scheduler.timers
     await asyncio.gather(*(race.begin(process) for race in races if race.target is not Target.PARKED))
     to_park = [race for race in races if race.target is Target.PARKED]
-    parking.after_s = 0.0
+    timers.park_after_s = 0.0
     await asyncio.gather(*(race.begin(process) for race in to_park))
     for race in to_park:
         await until(partial(race.is_parked, process), "the sub-workflow is parked")
-    parking.after_s = PARK_AFTER_S
+    timers.park_after_s = PARK_AFTER_S
 
 
 async def do_both(one: Process, other: Process, races: Sequence[Race], moment: Moment) -> None:
@@ -399,7 +399,7 @@ async def test_a_parent_goes_on_once_after_an_end_in_another_process(processes: 
     await processes.until_jobs("deep", _ROOM)
     assert one.runs(parents)
     assert other.runs(children), "the process of the parents has no room"
-    one.service.app.components.engine.scheduler.parking.after_s = 0.0
+    one.service.app.components.engine.scheduler.timers.park_after_s = 0.0
     processes.end_jobs(parents[2:], "own")
     await until(partial(are_parked, processes, parents[2:]), "two of the parents are parked")
 

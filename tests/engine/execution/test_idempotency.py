@@ -13,7 +13,7 @@ import httpx
 import pytest
 
 from stepwell.basics.errors import StillRunning, Unavailable
-from stepwell.engine.execution import idempotency, verb_applier
+from stepwell.engine.execution import idempotency, workflow_access
 from stepwell.testing import ManualClock, MemoryDatabase
 from stepwell.testing.memory_tables import KeyRow
 from support.database.failing_store import AFTER, BEFORE, LATE, FailingStore, use_failing_store
@@ -244,7 +244,7 @@ async def test_a_verb_that_waits_for_the_database_keeps_its_key(
     service: Service, provider: ScriptedProvider, workflow_store: FailingStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     workflow_id = await start_hanging(service, provider)
-    monkeypatch.setattr(verb_applier, "_ANSWER_S", 0.1)
+    monkeypatch.setattr(workflow_access, "_ANSWER_S", 0.1)
     workflow_store.gate.clear()
     path = f"{WORKFLOWS}{workflow_id}/pause"
     answer = await service.client.post(path, headers=KEY)

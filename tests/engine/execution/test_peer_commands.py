@@ -40,7 +40,7 @@ class Pair:
 
     def stop_receiving(self) -> None:
         """From now on *one* carries out no command."""
-        self.one.app.services.command_receiver.close()
+        self.one.app.services.command_receiver.closed = True
 
     async def die(self) -> None:
         """*one* ends as a process that is killed."""

@@ -8,7 +8,7 @@ from msgspec import Raw
 
 from stepwell.basics.tenancy import EVERY_TENANT, TenantScope
 from stepwell.engine.execution.command_receiver import MOST_QUESTIONS, CommandReceiver
-from stepwell.engine.execution.verb_applier import VerbApplier
+from stepwell.engine.execution.workflow_access import VerbApplier
 from stepwell.lifecycle.peer_commands import Command, CommandRequest, ExplainQuestion, Question
 from stepwell.lifecycle.preconditions import Preconditions
 from stepwell.testing import MemoryDatabase
@@ -34,7 +34,7 @@ class SlowAnswers:
 def receiver_of(service: Service, answers: SlowAnswers) -> CommandReceiver:
     """A receiver with these answers, instead of the service's own."""
     services, components = service.app.services, service.app.components
-    services.command_receiver.close()
+    services.command_receiver.closed = True
     applier = VerbApplier(services.workflows.access, components.webhooks.admission, services.idempotency)
     return CommandReceiver(
         components.stores.database.commands,

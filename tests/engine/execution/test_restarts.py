@@ -333,7 +333,7 @@ async def test_a_claim_whose_answer_was_lost_is_made_again(
 async def test_an_attempt_that_heeds_no_cancellation_does_not_keep_the_service_from_leaving(
     memory: MemoryDatabase, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("stepwell.app.engine_tasks._LAST_WRITES_S", 0.1)
+    monkeypatch.setattr("stepwell.app.composition._LAST_WRITES_S", 0.1)
     monkeypatch.setattr("stepwell.engine.execution.scheduler._CANCEL_S", 0.1)
     provider = ScriptedProvider(script={"a": [Stubborn(), Succeed()]})
     async with serving(memory, tmp_path, provider) as service:

@@ -21,12 +21,12 @@ from stepwell.basics.tenancy import EVERY_TENANT
 from stepwell.basics.workflow_limits import RootLimits
 from stepwell.definition.validation.workflow import ValidatedWorkflow, validate_workflow
 from stepwell.engine.execution.active_workflow import ActiveWorkflow
-from stepwell.engine.execution.children import child_inserter, child_validator
+from stepwell.engine.execution.children import child_attempts, child_builder
+from stepwell.engine.execution.children.child_attempts import ChildAttempts
 from stepwell.engine.execution.children.child_follower import ChildCheck, ChildFollower
-from stepwell.engine.execution.children.child_inserter import ChildInserter
 from stepwell.engine.execution.children.stored_children import StoredChildren
 from stepwell.engine.execution.new_workflow import NewWorkflowBundle
-from stepwell.engine.execution.parking import PARK_AFTER_S
+from stepwell.engine.execution.timers import PARK_AFTER_S
 from stepwell.lifecycle.model import NEVER
 from stepwell.lifecycle.peer_commands import ClientVerb
 from stepwell.testing import ManualClock, MemoryDatabase
@@ -377,9 +377,9 @@ async def test_a_sub_workflow_that_failed_by_itself_is_not_resumed_by_the_next_p
 ) -> None:
     """The first process ends before it reports that the sub-workflow exists, in the second run of the step."""
     provider.plan("judge", Succeed({"score": 0}), Fail("out of paint", retryable=False), Succeed({"score": 1}))
-    insert, add, inserted = ChildInserter.insert, ChildFollower.add, list[bool]()
+    insert, add, inserted = ChildAttempts.insert, ChildFollower.add, list[bool]()
 
-    async def insert_and_hang(self: ChildInserter, bundle: NewWorkflowBundle, task_id: UUID) -> bool:
+    async def insert_and_hang(self: ChildAttempts, bundle: NewWorkflowBundle, task_id: UUID) -> bool:
         inserted.append(await insert(self, bundle, task_id))
         if len(inserted) == 2:
             await asyncio.Event().wait()
@@ -391,7 +391,7 @@ async def test_a_sub_workflow_that_failed_by_itself_is_not_resumed_by_the_next_p
 
     step = runs(scripted_step("judge"), repeat={"until": "final.score > `0`", "max": 2})
     with monkeypatch.context() as patched:
-        patched.setattr(ChildInserter, "insert", insert_and_hang)
+        patched.setattr(ChildAttempts, "insert", insert_and_hang)
         patched.setattr(ChildFollower, "add", add_the_first)  # it doesn't see the end of the other either
         async with serving(memory, tmp_path, provider) as service:
             created = await service.create(step)
@@ -495,7 +495,7 @@ async def test_each_item_and_each_run_has_a_sub_workflow_of_its_own(
 async def test_the_step_fails_whose_sub_workflow_would_exceed_a_bound_of_its_root(
     service: Service, monkeypatch: pytest.MonkeyPatch, limits: RootLimits, bound: str
 ) -> None:
-    monkeypatch.setattr(child_inserter, "LIMITS", limits)
+    monkeypatch.setattr(child_attempts, "LIMITS", limits)
     children = [runs(passthrough_step("a"), passthrough_step("b"), step_id=step_id) for step_id in ("one", "two")]
     created = await service.create(children[0], children[1] | {"depends_on": ["one"]})
     failed = await service.until_ended(created["id"])
@@ -588,7 +588,7 @@ async def test_a_large_sub_workflow_is_validated_outside_of_the_event_loop(
         threads[body["name"]] = threading.get_ident()
         return validate_workflow(body, *arguments, **options)
 
-    monkeypatch.setattr(child_validator, "validate_workflow", validate)
+    monkeypatch.setattr(child_builder, "validate_workflow", validate)
     many = passthrough_step("many", config={"texts": ["${inputs.text}"] * 1_000})
     for name, step in (("small", passthrough_step("one")), ("large", many)):
         sub = runs(step, inputs={"text": "a"})

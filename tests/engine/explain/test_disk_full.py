@@ -18,7 +18,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from stepwell.contract.enums import ProviderType
-from stepwell.engine.explain.write_monitor import Probe, WriteTarget
+from stepwell.engine.explain.availability import Probe, WriteTarget
 from support.database.failing_store import nothing_left
 from support.database.postgres import TestServer, connected, database
 from support.providers.scripted import Hang, ScriptedProvider, Succeed, eventually, passthrough_step, scripted_step
@@ -35,7 +35,7 @@ FILES_FULL = "the disk for output files is full: no output can be stored until s
 
 @pytest.fixture(autouse=True)
 def quick_probes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("stepwell.engine.explain.write_monitor._PROBE_S", 0.05)
+    monkeypatch.setattr("stepwell.engine.explain.availability._PROBE_S", 0.05)
 
 
 @asynccontextmanager
@@ -98,7 +98,7 @@ def count_probes(service: Service) -> list[WriteTarget]:
         return call
 
     for place, probe in monitor.probes.items():
-        monitor.add_probe(place, counted(place, probe))
+        monitor.probes[place] = counted(place, probe)
     return probed
 
 
@@ -163,7 +163,7 @@ async def test_nothing_is_probed_while_writes_succeed(dsn: str, tmp_path: Path) 
 async def test_work_goes_on_and_its_transitions_wait_for_room(
     dsn: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("stepwell.engine.execution.verb_applier._ANSWER_S", 1.0)
+    monkeypatch.setattr("stepwell.engine.execution.workflow_access._ANSWER_S", 1.0)
     provider = ScriptedProvider(script={"a": [Hang(Succeed({"f": 1}))]})
     async with running_service(dsn, tmp_path, providers=[provider], grace_s=1) as service:
         waiting = (await service.create(scripted_step("c"), start=False))["id"]
@@ -205,7 +205,7 @@ async def test_work_goes_on_and_its_transitions_wait_for_room(
 async def test_a_verb_that_waits_for_room_reports_that_it_may_still_take_effect(
     dsn: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("stepwell.engine.execution.verb_applier._ANSWER_S", 0.1)
+    monkeypatch.setattr("stepwell.engine.execution.workflow_access._ANSWER_S", 0.1)
     async with running_service(dsn, tmp_path, grace_s=1) as service:
         workflow_id = (await service.create(passthrough_step("a"), start=False))["id"]
         async with refusing(dsn):

@@ -2,7 +2,7 @@
 
 import asyncio
 
-from stepwell.runtime.loop_lag import LoopLag
+from stepwell.runtime.telemetry import LoopLag
 
 
 class ManualLoop(asyncio.SelectorEventLoop):

@@ -7,7 +7,7 @@ import pytest
 
 from stepwell.basics.tenancy import EVERY_TENANT, TenantScope
 from stepwell.contract.enums import WorkflowStatus
-from stepwell.engine.reads.workflow_counts import FILTERS_A_SCOPE, WorkflowCounts
+from stepwell.engine.reads.shared_reads import FILTERS_A_SCOPE, WorkflowCounts
 from stepwell.rules.list_records import WorkflowFilter
 from stepwell.testing import ManualClock
 

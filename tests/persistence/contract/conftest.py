@@ -10,7 +10,7 @@ import pytest
 
 from stepwell.app import Database, DatabaseSource, PostgresSource
 from stepwell.contract.enums import ProviderType
-from stepwell.engine.explain.write_monitor import WriteMonitor
+from stepwell.engine.explain.availability import WriteMonitor
 from stepwell.settings import Settings
 from stepwell.testing import MemoryDatabase
 from support.database.postgres import empty_tables

@@ -5,7 +5,7 @@ from contextlib import AsyncExitStack
 from uuid import UUID
 
 from stepwell.app import Database, DatabaseSource
-from stepwell.engine.explain.write_monitor import WriteMonitor
+from stepwell.engine.explain.availability import WriteMonitor
 from stepwell.ports.clock import Clock
 from stepwell.settings import Settings
 

@@ -10,7 +10,7 @@ from uuid import UUID
 
 from stepwell.api.routes.all_routes import build_api
 from stepwell.app import PostgresSource
-from stepwell.engine.explain.write_monitor import WriteMonitor
+from stepwell.engine.explain.availability import WriteMonitor
 from stepwell.outbound.http_client import tls_context
 from stepwell.web.pages import build_pages
 from support.service.conformance import conformance

@@ -3,7 +3,7 @@
 from typing import Any
 from uuid import UUID
 
-from stepwell.engine.execution.parking import PARK_AFTER_S
+from stepwell.engine.execution.timers import PARK_AFTER_S
 from stepwell.lifecycle.model import WorkflowState
 from stepwell.testing import ManualClock, MemoryDatabase
 from support.database.failing_store import nothing_left, scheduler_of

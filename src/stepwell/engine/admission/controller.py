@@ -107,7 +107,7 @@ class AdmissionController:
         self.rates = StartRates(self.shares, now)
         self.retry_in_s: float | None = None
         self._queues: OrderedDict[Pool, _PoolQueue] = OrderedDict()
-        self._used = 0
+        self.used = 0  # slots
         self.waiting = 0
         self.waiting_by_pool: Counter[Pool] = Counter()
         self._used_by_pool: Counter[Pool] = Counter()
@@ -117,17 +117,11 @@ class AdmissionController:
         self.closed = False
         self.is_backed_up: Callable[[str | None], bool] = lambda _: False
 
-    @property
-    def used(self) -> int:
-        """The number of slots that are taken."""
-        return self._used
-
     def used_by(self, pool: Pool) -> int:
         """Return the number of slots of *pool* that are taken. A provider's include those of its models."""
         return self._used_by_pool[pool]
 
     def used_by_tenant(self, tenant: str | None) -> int:
-        """Return the number of slots that steps of *tenant* have."""
         return self._used_by_tenant.get(tenant, 0)
 
     @property
@@ -149,7 +143,6 @@ class AdmissionController:
         self.waiting += 1
 
     def withdraw(self, tenant: str | None, workflow_id: UUID) -> None:
-        """Remove all steps of a workflow."""
         for slot in [slot for slot in self._continued if slot.workflow_id == workflow_id]:
             self._continued.remove(slot)
             self.waiting -= 1
@@ -182,7 +175,7 @@ class AdmissionController:
         if self._continued:
             self.waiting -= 1
             return self._continued.popleft()
-        if self._used >= self.limits.total:
+        if self.used >= self.limits.total:
             return None
         for pool, queue in self._queues.items():
             if queue and self._has_slot(pool) and self._is_allowed(pool):
@@ -194,10 +187,9 @@ class AdmissionController:
         return None
 
     def release(self, slot: Slot) -> None:
-        """Take a slot back."""
         if self._is_local(slot.pool):
             self.local.slot_released(slot.tenant, (slot.workflow_id, slot.position))
-        self._used -= 1
+        self.used -= 1
         self._used_by_pool[slot.pool] -= 1
         if isinstance(slot.pool, ModelPool):
             self._used_by_pool[slot.pool.provider] -= 1
@@ -257,19 +249,19 @@ class AdmissionController:
         """
         limits, used = self.limits, self._used_by_pool
         provider = pool.provider if isinstance(pool, ModelPool) else pool
-        if self._used >= limits.total:
-            return LimitKind.TOTAL, limits.total, self._used
+        if self.used >= limits.total:
+            return LimitKind.TOTAL, limits.total, self.used
         if isinstance(pool, ModelPool) and pool.limit.concurrency is not None and used[pool] >= self._slots_of(pool):
             return LimitKind.MODEL, self._slots_of(pool), used[pool]
         if provider is not None and used[provider] >= self._slots_of(provider):
             return LimitKind.PROVIDER, self._slots_of(provider), used[provider]
-        if self._seconds_until_allowed(pool) > 0:
+        if isinstance(pool, ModelPool) and self.rates.seconds_until_allowed(pool) > 0:
             return LimitKind.RATE, limits.of(pool), used[pool]
         if pool is None and self._lent[tenant] >= MOST_LENT:
             return LimitKind.TENANT, MOST_LENT, self._lent[tenant]
         if limits.per_tenant is not None and not self._has_room(tenant):
             return LimitKind.TENANT, self._tenant_slots(tenant, limits.per_tenant), self._used_by_tenant.get(tenant, 0)
-        return LimitKind.TOTAL, limits.total, self._used
+        return LimitKind.TOTAL, limits.total, self.used
 
     def _take_next(self, pool: Pool, queue: _PoolQueue, tenant: str | None, by_workflow: _TenantQueue) -> Slot:
         workflow_id, steps = next(iter(by_workflow.items()))
@@ -292,7 +284,7 @@ class AdmissionController:
         return self._take(Slot(workflow_id, position, tenant, pool))
 
     def _take(self, slot: Slot) -> Slot:
-        self._used += 1
+        self.used += 1
         self._used_by_pool[slot.pool] += 1
         if isinstance(slot.pool, ModelPool):
             self._used_by_pool[slot.pool.provider] += 1
@@ -361,9 +353,6 @@ class AdmissionController:
         else:
             self.shares.want(rate_key(pool.key))
         return False
-
-    def _seconds_until_allowed(self, pool: Pool) -> float:
-        return self.rates.seconds_until_allowed(pool) if isinstance(pool, ModelPool) else 0.0
 
     def _may_start(self, pool: Pool, tenant: str | None) -> bool:
         if pool is None and (self._lent.get(tenant, 0) >= MOST_LENT or self.is_backed_up(tenant)):

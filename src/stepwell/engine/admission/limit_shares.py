@@ -18,7 +18,10 @@ LATE_S = 0.5  # a reserved start that is later than this is lost
 
 
 class LeaseTerm(Protocol):
-    """The lease, as far as limits need it. `term` changes with each lease that doesn't continue the one before."""
+    """The lease of this process. `holds` is true until it has ended: then others may run this one's workflows.
+
+    `term` changes with each lease that doesn't continue the one before.
+    """
 
     @property
     def holds(self) -> bool: ...

@@ -162,11 +162,11 @@ class LocalAdmission:
     def _assign(self) -> None:
         """Give free workers to those who are first in the order."""
         for attempt in self._in_turn():
-            if self._has_worker(attempt.weight):
-                self._start(attempt, extra=False)
-                continue
-            break
-        if self._has_extra_worker():
+            if not self._has_worker(attempt.weight):
+                break
+            self._start(attempt, extra=False)
+        # The extra worker may be used if all others have heavy work, or wait for memory.
+        if not any(worker.extra or worker.weight.light for worker in self._workers.values()):
             busy = {worker.tenant for worker in self._workers.values()}
             for attempt in self._in_turn():
                 if attempt.weight.light and attempt.tenant not in busy:
@@ -183,8 +183,3 @@ class LocalAdmission:
         assert self.max_memory is not None
         regular = [worker.weight.memory for worker in self._workers.values() if not worker.extra]
         return len(regular) < self.slots and sum(regular) + weight.memory <= self.max_memory - LIGHT_MEMORY
-
-    def _has_extra_worker(self) -> bool:
-        """Return whether the extra worker is free, and may be used: all others have heavy work, or wait for memory."""
-        workers = self._workers.values()
-        return not any(worker.extra or worker.weight.light for worker in workers)

@@ -73,7 +73,7 @@ class ModelHealth:
     """Tracks the models that were used lately: the last thousand, and all that are in use."""
 
     def __init__(self, policy: BreakerPolicy, clock: Clock) -> None:
-        self._policy, self._clock = policy, clock
+        self._policy, self._clock, self.longest_open_s = policy, clock, policy.longest_s
         # Called with a model and the end of its breaker's open time when that changes here. None: the breaker closed.
         self.on_breaker_change: Callable[[ModelKey, datetime | None], None] = lambda _key, _until: None
         self._records: OrderedDict[ModelKey, _Record] = OrderedDict()
@@ -85,7 +85,6 @@ class ModelHealth:
         return bool(self._open)
 
     def allows(self, key: ModelKey) -> bool:
-        """Return whether the breaker allows an attempt to start now."""
         record = self._records.get(key)
         return record is None or record.breaker.allows(self._clock.now())
 
@@ -179,11 +178,6 @@ class ModelHealth:
             self._open.add(attempt.key)
         if record.breaker.open_until != open_before:
             self.on_breaker_change(attempt.key, record.breaker.open_until)
-
-    @property
-    def longest_open_s(self) -> float:
-        """The longest time for which a breaker opens."""
-        return self._policy.longest_s
 
     def open_breakers(self) -> list[tuple[ModelKey, datetime]]:
         """Return the models whose breaker lets nothing through now, and until when."""

@@ -51,7 +51,6 @@ class SlotLimits(Struct, frozen=True):
         return models.get(model) or models.get(ANY_MODEL)
 
     def pool(self, provider: ProviderType, model: str) -> Pool:
-        """Return the pool in which steps of a model wait."""
         limit = self.of_model(provider, model)
         return provider if limit is None else ModelPool(provider, model, limit)
 

@@ -22,7 +22,6 @@ class RoundRobinRank:
         self._before, self._behind = _Participants(before), _Participants(behind)
 
     def turns_ahead(self, own: int) -> int:
-        """Return how many turns of others come before this participant's turn number *own*, counted from 0."""
         # By then each one before it has had own + 1 turns, and each one behind it own turns, or all if it needs fewer.
         return self._before.turns_in(own + 1) + self._behind.turns_in(own)
 
@@ -56,7 +55,6 @@ class WeightedRank:
         self._own, self._before, self._behind = own, list(before), list(behind)
 
     def turns_ahead(self, own: int) -> int:
-        """Return how many turns of others come before this participant's turn number *own*, counted from 0."""
         tag = self._own.tag + own * self._own.cost
         not_later = sum(min(o.turns, max(0, floor((tag - o.tag) / o.cost) + 1)) for o in self._before)
         return not_later + sum(min(o.turns, max(0, ceil((tag - o.tag) / o.cost))) for o in self._behind)

@@ -47,7 +47,6 @@ class StartRates:
         return max(seconds, 0.0) if seconds < math.inf else 0.0
 
     def count_start(self, pool: ModelPool) -> None:
-        """Record that a step starts now."""
         if pool.limit.per_minute is None:
             return
         if not self._shares.whole:

@@ -42,7 +42,10 @@ class WorkflowUse(Struct, frozen=True):
 
 
 class WorkflowPlaces:
-    """Counts active and waiting workflows by tenant. *now* returns the database's time."""
+    """Counts active and waiting workflows by tenant. *now* returns the database's time.
+
+    `waiting`: the number of workflows that are known to wait.
+    """
 
     def __init__(self, limits: WorkflowLimits, now: Callable[[], datetime]) -> None:
         self.limits, self._now = limits, now
@@ -50,17 +53,12 @@ class WorkflowPlaces:
         self._taken: Counter[str | None] = Counter()
         self._waiting: OrderedDict[str | None, int] = OrderedDict()  # in the order of turns
         self._storing: Counter[str | None] = Counter()  # being stored to wait
-        self._all_taken = self._all_waiting = self._all_storing = 0
+        self._all_taken = self.waiting = self._all_storing = 0
         self._all_counted = 0  # of those that wait: at most half of the bound for each tenant
         self._next: dict[str | None, int] = {}  # the places that a tenant's first waiting workflow needs, if known
         self._oldest: dict[str | None, datetime] = {}
         self._oldest_of_all: datetime | None = None  # may be one that was admitted after the last count
         self._stored_since: Counter[str | None] | None = None  # since the present count began; None between counts
-
-    @property
-    def waiting(self) -> int:
-        """The number of workflows that are known to wait."""
-        return self._all_waiting
 
     @property
     def free(self) -> int:
@@ -93,12 +91,10 @@ class WorkflowPlaces:
     # Places
 
     def take(self, tenant: str | None, places: int = 1) -> None:
-        """Count places of *tenant* as taken."""
         self._taken[tenant] += places
         self._all_taken += places
 
     def give_back(self, tenant: str | None, places: int = 1) -> None:
-        """Count places of *tenant* as free again."""
         self._taken[tenant] -= places
         self._all_taken -= places
         if not self._taken[tenant]:
@@ -144,7 +140,8 @@ class WorkflowPlaces:
         It already holds *held* places. *slow*: the database is slow, so that tenants over their share must wait.
         """
         waiting = self._waiting.get(tenant, 0) + self._storing[tenant]
-        if slow and (waiting or self._is_over_share(tenant)):
+        is_over_share = self._taken[tenant] * len(self._taken) > self._all_taken
+        if slow and (waiting or is_over_share):
             raise TooManyRequests("the database is slow, and the tenant has more than its share", _SLOW_RETRY_S)
         if self.has_room(tenant, places, held=held):
             return
@@ -174,7 +171,6 @@ class WorkflowPlaces:
             self.add_waiting(tenant)
 
     def add_waiting(self, tenant: str | None, number: int = 1) -> None:
-        """Count further workflows of *tenant* that wait."""
         self._set_waiting(tenant, self._waiting.get(tenant, 0) + number)
         if tenant not in self._oldest:
             self._oldest[tenant] = now = self._now()
@@ -223,22 +219,19 @@ class WorkflowPlaces:
         turns += [tenant for tenant in numbers if tenant not in self._waiting]
         self._oldest = {tenant: oldest.get(tenant) or self._oldest.get(tenant, self._now()) for tenant in turns}
         self._oldest_of_all = min(self._oldest.values(), default=None)
-        self._waiting, self._all_waiting, self._all_counted = OrderedDict(), 0, 0
+        self._waiting, self.waiting, self._all_counted = OrderedDict(), 0, 0
         for tenant in turns:
             self._set_waiting(tenant, numbers[tenant])
         self._next.clear()
 
     def _set_waiting(self, tenant: str | None, number: int) -> None:
         before, most = self._waiting.get(tenant, 0), units_left(0, self.limits.waiting)
-        self._all_waiting += number - before
+        self.waiting += number - before
         self._all_counted += min(number, most) - min(before, most)
         if number:
             self._waiting[tenant] = number
         else:
             self._waiting.pop(tenant, None)
-
-    def _is_over_share(self, tenant: str | None) -> bool:
-        return self._taken[tenant] * len(self._taken) > self._all_taken
 
     def _age_s(self, oldest: datetime | None) -> float:
         return 0.0 if oldest is None else max((self._now() - oldest).total_seconds(), 0.0)

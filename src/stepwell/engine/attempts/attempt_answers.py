@@ -36,7 +36,6 @@ class _FileHead(Struct, frozen=True):
 
 
 def answer_path(task_id: UUID) -> str:
-    """Return the path of the stored answer of a task."""
     return artifact_path(task_id, UNREAD_ANSWER)
 
 

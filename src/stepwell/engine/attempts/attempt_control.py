@@ -190,13 +190,11 @@ class AttemptControl:
                 self._paused_deadline += waited
 
     def record_status(self, word: str, progress: float | None, at: datetime) -> None:
-        """Record what a poll has returned about the job."""
         before = self.observation
         since = before.since if before is not None and before.word == word else at
         self.observation = JobObservation(word, since, progress)
 
     def record_poll_error(self, error: str) -> None:
-        """Record that a call about the job had no usable answer."""
         self.observation = replace(self.observation or JobObservation(), poll_error=error)
 
     def wake(self, callback_body: bytes) -> None:

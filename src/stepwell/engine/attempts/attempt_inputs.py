@@ -6,13 +6,16 @@ What must hold:
 
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
+from functools import partial
 from typing import Any, Protocol
 from uuid import UUID
 
 from msgspec import UNSET, json
 from msgspec.structs import replace
 
+from stepwell.basics.errors import AttemptError, ResultTooLarge
 from stepwell.basics.strict_json.size import decoded_size
+from stepwell.basics.tenancy import EVERY_TENANT
 from stepwell.contract.definition import FieldMapping, WorkflowConfig, WorkflowStepDefinition
 from stepwell.contract.enums import WITHOUT_PROVIDER, RunIf, TaskType
 from stepwell.definition.mapping.config_expressions import StepExpressions, StepPart
@@ -25,7 +28,9 @@ from stepwell.definition.mapping.input_mapping import (
 from stepwell.definition.mapping.items import ItemInput, StepItem, reads_item
 from stepwell.definition.mapping.templates import INPUTS, ITEM, ConfigText, with_values
 from stepwell.lifecycle.steps import ResolvedStep
+from stepwell.ports.storage import WorkflowStore
 from stepwell.runtime.memory import FREE_BYTES
+from stepwell.runtime.outages import until_available
 
 _ALL_COMPLETED = RunIf.ALL_COMPLETED  # hot path: an attribute of an enum costs 0.1 µs in Python 3.11
 _LEAST_DECODED, _MOST_DECODED = 2, 69  # bytes of memory for a byte of JSON, by `decoded_size`
@@ -134,7 +139,6 @@ def _with_item(
 
 
 def decoded_item(item: StepItem) -> ItemInput:
-    """Return the item with its value decoded."""
     return ItemInput(item.number, json.decode(item.value), item.name)
 
 
@@ -165,3 +169,12 @@ def are_small(data: Sequence[bytes]) -> bool:
     if size * _MOST_DECODED <= FREE_BYTES or size * _LEAST_DECODED > FREE_BYTES:
         return size * _MOST_DECODED <= FREE_BYTES
     return sum(map(decoded_size, data)) <= FREE_BYTES
+
+
+async def read_results(store: WorkflowStore, workflow_id: UUID, positions: Sequence[int]) -> Mapping[int, bytes]:
+    """Return the results of the workflow at these positions. Raises `AttemptError`, not retryable, for a huge one."""
+    try:
+        results = await until_available(partial(store.results, EVERY_TENANT, {workflow_id: positions}))
+    except ResultTooLarge as error:
+        raise AttemptError(str(error), retryable=False, provider_fault=False) from error
+    return results.get(workflow_id, {})

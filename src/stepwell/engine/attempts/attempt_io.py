@@ -1,4 +1,4 @@
-"""Implements `ports.providers.AttemptIO`, the file operations of an attempt, for one task.
+"""Implements `ports.providers.AttemptIO`, the file operations of an attempt, for one task; and its part of the workers.
 
 What must hold:
 - A file is in `stored` before it is written, so that a cancelled attempt leaves no file that nobody deletes.
@@ -7,7 +7,7 @@ What must hold:
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
 from typing import IO, Protocol
 
@@ -18,6 +18,8 @@ from stepwell.basics.artifacts import artifact_path, parse_artifact_path
 from stepwell.basics.content_credentials import CredentialsDetector
 from stepwell.basics.errors import ArtifactError, AttemptError, CallFailed, NoRoomForArtifact
 from stepwell.contract.tasks import Output
+from stepwell.engine.admission.local_admission import LocalAdmission, StepKey
+from stepwell.engine.attempts.attempt_control import AttemptControl
 from stepwell.lifecycle.model import Task
 from stepwell.outbound.output_download import HttpOutputDownloader
 from stepwell.ports.artifacts import Artifacts
@@ -61,14 +63,7 @@ class BoundAttemptIO:
     `has_credentials`: one of the files that the provider has made contains Content Credentials.
     """
 
-    def __init__(
-        self,
-        tenant: str | None,
-        task: Task,
-        files: FileAccess,
-        room: FileRoom,
-        workers: WorkerTurns,
-    ) -> None:
+    def __init__(self, tenant: str | None, task: Task, files: FileAccess, room: FileRoom, workers: WorkerTurns) -> None:
         self._tenant, self._task, self._files, self._room, self._workers = tenant, task, files, room, workers
         self.stored: dict[str, Output] = {}
         self.has_credentials = False
@@ -180,3 +175,23 @@ async def _inspected(chunks: AsyncIterator[bytes], detector: CredentialsDetector
 
 def _storage_error(why: str) -> AttemptError:
     return AttemptError(f"the output could not be stored: {why}", retryable=True, provider_fault=False)
+
+
+class AttemptWorkers:
+    """The workers of one attempt. Its deadline is suspended while it waits, because others cause the wait."""
+
+    def __init__(self, local: LocalAdmission, tenant: str | None, step: StepKey, control: AttemptControl) -> None:
+        self._local, self._tenant, self._step, self._control = local, tenant, step, control
+
+    @asynccontextmanager
+    async def worker(self, weight: WorkWeight) -> AsyncIterator[None]:
+        self._control.pause_deadline()
+        try:
+            async with self._local.worker(self._tenant, self._step, weight):
+                self._control.resume_deadline()
+                yield
+        finally:
+            self._control.resume_deadline()
+
+    def charge(self, cost: float) -> None:
+        self._local.charge(self._tenant, self._step, cost)

@@ -19,6 +19,15 @@ from stepwell.runtime.memory import FREE_BYTES, MemoryReservation, WhileWaiting
 _COPIES = 4
 
 
+async def grow_for_inputs(reservation: MemoryReservation, size: int) -> bool:
+    """Let the reservation grow, as `MemoryReservation.grow` does. Raises `AttemptError` if that can never fit."""
+    try:
+        return await reservation.grow(size)
+    except NeverFits as error:
+        message = f"the inputs of the step are too big: it {error}"
+        raise AttemptError(message, retryable=False, provider_fault=False) from error
+
+
 class AttemptMemory:
     """The memory of one attempt. All of it is in one *reservation*."""
 
@@ -40,12 +49,8 @@ class AttemptMemory:
 
     async def take(self, size: int) -> bool:
         """Take *size* more bytes, once there is room. Return whether that took a wait. Raises `AttemptError`."""
-        try:
-            with self._control.waiting_for_memory(resting=True):
-                return await self._reservation.grow(size)
-        except NeverFits as error:
-            message = f"the inputs of the step are too big: it {error}"
-            raise AttemptError(message, retryable=False, provider_fault=False) from error
+        with self._control.waiting_for_memory(resting=True):
+            return await grow_for_inputs(self._reservation, size)
 
     async def take_file(self, size: int) -> bool:
         """Make room for the file of an input, as `take` does."""
@@ -53,8 +58,7 @@ class AttemptMemory:
 
     async def take_decoded(self, size: int) -> bool:
         """Make room for a file that is in memory already, as text. It never fails."""
-        with self._control.waiting_for_memory(resting=True):
-            await self._reservation.grow_up_to(size * _COPIES)
+        await self.take_results(size * _COPIES)
         return False
 
     async def take_results(self, size: int) -> int:

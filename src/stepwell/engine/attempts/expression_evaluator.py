@@ -73,7 +73,6 @@ class LoopAllowance:
         self._level, self._at = float(_MOST_SAVED), now()
 
     def budget(self) -> WorkBudget:
-        """Return the budget for the mappings of one step."""
         if self._level < _MOST_SAVED:
             now = self.now()
             self._level = min(self._level + (now - self._at) * _UNITS_PER_S, _MOST_SAVED)
@@ -81,7 +80,6 @@ class LoopAllowance:
         return WorkBudget(min(max(int(self._level), _FREE_WORK), _LOOP_WORK))
 
     def spent(self, units: int) -> None:
-        """Charge what was spent."""
         self.total += units
         if units > _FREE_WORK:
             if self._level == _MOST_SAVED:
@@ -130,10 +128,7 @@ class ExpressionEvaluator:
             await checkpoint()
 
     def evaluate_here(
-        self,
-        mappings: Sequence[FieldMapping],
-        results: Mapping[str, bytes],
-        expressions: StepExpressions | None = None,
+        self, mappings: Sequence[FieldMapping], results: Mapping[str, bytes], expressions: StepExpressions | None = None
     ) -> list[Any] | None:
         """Return the value of each text with expressions, and then of each mapping.
 

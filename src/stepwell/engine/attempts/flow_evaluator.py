@@ -1,11 +1,14 @@
 """Evaluates the condition of a step, its items, or the config of one that waits, over the results of its dependencies.
 
+It also evaluates `until` and `best` of a step that repeats, over the result of a run that has succeeded.
+
 What must hold:
 - Only committed data is read: results of the step's dependencies, `inputs` and `workflow`.
 - Whether an evaluation fails doesn't depend on how busy the machine is, nor on where the results are that it reads.
 - The items of a step, or the config of one that waits, are evaluated only if its condition is true.
 - The results that one evaluation reads are at most `MAX_MAPPED_BYTES` together. They have their room in the memory
   governor before they are read from the database. An outage of it doesn't fail the step.
+- A run of a step that repeats was paid for, so an error of its `until` or `best` isn't retryable.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,21 +16,27 @@ from typing import Any
 
 import structlog
 from anyio import sleep
-from msgspec import UNSET, Raw, json
+from msgspec import UNSET, Raw, Struct, json
 
-from stepwell.basics.errors import AttemptError, NeverFits
+from stepwell.basics.errors import AttemptError
 from stepwell.basics.strict_json.size import MAX_RESULT_BYTES, decoded_size
-from stepwell.contract.definition import FieldMapping, ForEach
-from stepwell.definition.mapping.config_expressions import StepPart, is_true, place_label
+from stepwell.contract.definition import FieldMapping, ForEach, Repeat
+from stepwell.definition.mapping.config_expressions import StepExpressions, StepPart, is_true, place_label
 from stepwell.definition.mapping.input_mapping import MAX_MAPPED_BYTES, checked_inputs, mapping_label, step_error
 from stepwell.definition.mapping.items import item_mappings, items_of
+from stepwell.definition.mapping.repeat_expressions import repeat_texts, score_of
 from stepwell.definition.wait_terms import wait_terms
-from stepwell.engine.attempts.attempt_inputs import AttemptContext, are_small, data_of, resolved_inputs
+from stepwell.engine.attempts.attempt_inputs import AttemptContext, are_small, data_of, read_results, resolved_inputs
+from stepwell.engine.attempts.attempt_memory import AttemptMemory, grow_for_inputs
 from stepwell.engine.attempts.attempt_outcomes import error_text
-from stepwell.engine.attempts.expression_evaluator import EVALUATION_RETRY_S, EVALUATION_TRIES, ExpressionEvaluator
-from stepwell.engine.attempts.stored_results import read_results
+from stepwell.engine.attempts.expression_evaluator import (
+    EVALUATION_RETRY_S,
+    EVALUATION_TRIES,
+    ExpressionEvaluator,
+    WorkAccount,
+)
 from stepwell.lifecycle.effects import Evaluate
-from stepwell.lifecycle.inputs import Evaluated
+from stepwell.lifecycle.inputs import Evaluated, RunVerdict
 from stepwell.ports.clock import Clock, NewId
 from stepwell.ports.storage import WorkflowStore
 from stepwell.runtime.memory import MemoryGovernor, MemoryReservation
@@ -38,19 +47,14 @@ _READ_AT_ONCE = MAX_MAPPED_BYTES // MAX_RESULT_BYTES
 _LONGEST_FALSE = len(b"false")
 
 
-class FlowEvaluator:
+class FlowEvaluator(Struct, eq=False):
     """Evaluates what runs request. *new_id* makes the ids of waits."""
 
-    def __init__(
-        self,
-        expressions: ExpressionEvaluator,
-        store: WorkflowStore,
-        memory: MemoryGovernor,
-        clock: Clock,
-        new_id: NewId,
-    ) -> None:
-        self._expressions, self._store, self._memory = expressions, store, memory
-        self._clock, self._new_id = clock, new_id
+    _expressions: ExpressionEvaluator
+    _store: WorkflowStore
+    _memory: MemoryGovernor
+    _clock: Clock
+    _new_id: NewId
 
     def evaluate_here(self, context: AttemptContext, request: Evaluate) -> Evaluated | None:
         """Return the result; None if it needs stored results, or is too heavy for the event loop now."""
@@ -138,7 +142,7 @@ class FlowEvaluator:
                 label = mapping_label(mappings[0]) if expressions is None else place_label(expressions.texts[0])
                 raise step_error(label, f"the results that it reads are over {MAX_MAPPED_BYTES:,} bytes")
             if self._expressions.may_parse_here(data := data_of(results, expressions)):
-                await _grow(memory, sum(map(decoded_size, data)))
+                await grow_for_inputs(memory, sum(map(decoded_size, data)))
                 values = self._expressions.evaluate_here(mappings, results, expressions)
                 if values is not None:
                     return values
@@ -148,9 +152,9 @@ class FlowEvaluator:
         if part is StepPart.CONDITION:
             return [len(value) > _LONGEST_FALSE or json.decode(value) for value in encoded]
         if part is StepPart.ITEMS:
-            await _grow(memory, sum(map(len, encoded)))
+            await grow_for_inputs(memory, sum(map(len, encoded)))
             return [Raw(value) for value in encoded]
-        await _grow(memory, sum(map(decoded_size, encoded)))
+        await grow_for_inputs(memory, sum(map(decoded_size, encoded)))
         return [json.decode(value) for value in encoded]
 
     async def _read_results(
@@ -198,7 +202,6 @@ def _for_each(context: AttemptContext, position: int) -> ForEach:
 
 
 def _mappings(context: AttemptContext, position: int, part: StepPart) -> Sequence[FieldMapping]:
-    """Return the mappings that belong to the *part*."""
     if part is StepPart.ITEMS:
         return item_mappings(_for_each(context, position))
     return context.definition(position).input_mappings
@@ -211,14 +214,6 @@ def _check_source(mappings: Sequence[FieldMapping], results: Mapping[str, bytes]
             raise step_error(mapping_label(mapping), f"step '{mapping.from_step}' has no result")
 
 
-async def _grow(memory: MemoryReservation, size: int) -> None:
-    try:
-        await memory.grow(size)
-    except NeverFits as error:
-        message = f"the inputs of the step are too big: it {error}"
-        raise AttemptError(message, retryable=False, provider_fault=False) from error
-
-
 def _failed_by(error: Exception, context: AttemptContext, request: Evaluate) -> Evaluated:
     if isinstance(error, AttemptError):
         return Evaluated(request.position, request.number, error=error_text(error))
@@ -226,3 +221,35 @@ def _failed_by(error: Exception, context: AttemptContext, request: Evaluate) -> 
     step_id = context.resolved_step(request.position).step_id
     log.error("evaluation.crashed", action="evaluate", step_id=step_id, exc_info=error)
     return Evaluated(request.position, request.number, error=f"internal error: {type(error).__name__}")
+
+
+async def verdict_of_run(
+    evaluator: ExpressionEvaluator, account: WorkAccount, repeat: Repeat, result: bytes, memory: AttemptMemory
+) -> RunVerdict:
+    """Return the verdict on the result of a run: was it good enough, and how good was it?
+
+    Raises `AttemptError`, not retryable, if an expression fails.
+    """
+    members = {name: bytes(value) for name, value in json.decode(result, type=dict[str, Raw]).items()}
+    expressions = StepExpressions(repeat_texts(repeat), (), members)
+    values = None
+    if evaluator.may_parse_here([result]):
+        await memory.take(decoded_size(result))
+        values = evaluator.evaluate_here((), {}, expressions)
+    if values is None:
+        values = [json.decode(value) for value in await _evaluate_on_worker(evaluator, account, expressions)]
+    return RunVerdict(is_true(values[0]), score_of(values[1]) if len(values) > 1 else None)
+
+
+async def _evaluate_on_worker(
+    evaluator: ExpressionEvaluator, account: WorkAccount, expressions: StepExpressions
+) -> list[bytes]:
+    decoded, tries = [True] * len(expressions.texts), EVALUATION_TRIES
+    while True:
+        tries -= 1
+        try:
+            return await evaluator.evaluate(account, (), decoded, {}, expressions)
+        except AttemptError as error:
+            if not tries or not error.retryable:
+                raise AttemptError(str(error), retryable=False, provider_fault=False) from error
+        await sleep(EVALUATION_RETRY_S)

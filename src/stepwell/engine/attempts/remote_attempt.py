@@ -1,4 +1,4 @@
-"""One attempt at a remote provider, from its inputs to its result, whichever process began it.
+"""One attempt at a remote provider, from its inputs to its result, whichever process began it, and its follow-up.
 
 What must hold:
 - Nothing is sent to a provider before `Sending` is committed, and nothing is sent twice for one attempt. If the answer
@@ -18,7 +18,7 @@ from typing import TypeVar
 import structlog
 from anyio import CancelScope
 
-from stepwell.basics.errors import AttemptError, CallFailed, OutcomeUnknown, paid_for
+from stepwell.basics.errors import AttemptError, CallFailed, OutcomeUnknown, StepwellError, paid_for
 from stepwell.basics.strict_json.canonical import digest
 from stepwell.contract.enums import CancelReceipt, TaskPhase
 from stepwell.contract.tasks import Cost
@@ -26,16 +26,18 @@ from stepwell.engine.attempts.attempt_answers import AttemptAnswers
 from stepwell.engine.attempts.attempt_control import AttemptControl, AttemptSuperseded
 from stepwell.engine.attempts.attempt_memory import AttemptMemory
 from stepwell.engine.attempts.remote_jobs import PollPace, RemoteJobs
-from stepwell.lifecycle.inputs import (
-    FollowUpEnded,
-    OutcomeLost,
-    Progressed,
-    RemoteEnded,
-    Sending,
-    Submitted,
-)
+from stepwell.lifecycle.inputs import FollowUpEnded, OutcomeLost, Progressed, RemoteEnded, Sending, Submitted
 from stepwell.lifecycle.model import Sent, Task
-from stepwell.ports.providers import Attempt, AttemptIO, Finished, Job, JobState, JobStatus, RemoteProvider
+from stepwell.ports.providers import (
+    Attempt,
+    AttemptIO,
+    CancelAnswer,
+    Finished,
+    Job,
+    JobState,
+    JobStatus,
+    RemoteProvider,
+)
 from stepwell.runtime.offloop import off_loop_if_large
 
 log = structlog.get_logger()
@@ -48,6 +50,7 @@ _SUBMITTING_S = 900.0  # for a provider's code that has no deadline of its own
 _SLOWER = 1.5
 _AGAIN_S = 0.5
 _PROGRESS_STEP = 0.05  # every progress event is a database row
+_PAID = (CancelReceipt.FINISHED_TOO_LATE, CancelReceipt.PROVIDER_REFUSED)  # the work was done
 
 
 class JobNotFound(Exception):
@@ -79,7 +82,8 @@ class RemoteAttempt:
         return Job(id=self.task.remote_id, urls=self.task.urls or {}, done=self.task.phase is TaskPhase.REMOTE_DONE)
 
     def cost(self, sent: Sent, reported: Cost | None = None) -> Cost | None:
-        return self._jobs.cost(self.provider, sent, reported)
+        """Return the cost of work that was done: the *reported* cost of the provider, else the price in the list."""
+        return reported or self._jobs.prices.of(self.provider.type, sent.model)
 
     async def run(
         self, io: AttemptIO, memory: AttemptMemory, answers: AttemptAnswers, *, on_fallback: bool
@@ -213,7 +217,7 @@ class RemoteAttempt:
         _require_current(control.report(Sending(task.position, task.id, sent)))
         try:
             await control.flushed()
-            while not self._jobs.may_send():
+            while not self._jobs.lease.holds:  # after a standstill, another process may have sent the request
                 await self._jobs.until_may_send()
                 # This is written only if no other process has taken over the workflow.
                 _require_current(control.report(Sending(task.position, task.id, sent)))
@@ -331,10 +335,7 @@ class RemoteAttempt:
             return AttemptError(f"{kind}: the job was cancelled there", retryable=False, provider_fault=False)
         why = state.error or f"{kind}: the job failed"
         return AttemptError(
-            why,
-            retryable=state.retryable,
-            provider_fault=state.provider_fault,
-            request_fault=state.request_fault,
+            why, retryable=state.retryable, provider_fault=state.provider_fault, request_fault=state.request_fault
         )
 
 
@@ -342,3 +343,52 @@ def _require_current(is_current: bool) -> None:  # noqa: FBT001 - the call reads
     """Raise `AttemptSuperseded` unless the run still wants the attempt."""
     if not is_current:
         raise AttemptSuperseded
+
+
+async def end_job(remote: RemoteAttempt) -> FollowUpEnded:
+    """Cancel the job of an abandoned attempt, whose present row is the task of *remote*, and wait for the job's end.
+
+    Return the receipt of the cancellation.
+    """
+    task = remote.task
+    try:
+        receipt = await _receipt(remote)
+    except (StepwellError, JobNotFound) as error:
+        log.warning("follow_up.failed", action="follow_up", task_id=str(task.id), error=str(error))
+        receipt = CancelReceipt.UNKNOWN
+    assert task.sent is not None
+    cost = remote.cost(task.sent) if receipt in _PAID else None
+    return FollowUpEnded(task.position, task.id, receipt, cost)
+
+
+async def _receipt(remote: RemoteAttempt) -> CancelReceipt:
+    if (job := remote.known_job) is None:
+        assert remote.task.sent is not None
+        job = await remote.find_unowned_job(remote.task.sent, remote.task.completed_at or remote.task.sent.at)
+        if job is None:
+            return CancelReceipt.UNKNOWN
+        remote.report_job(job)
+    answer = CancelAnswer.UNKNOWN_JOB
+    for _ in range(2):  # a second time if the provider didn't know the job, because that may have been too early
+        answer = await remote.with_retries(lambda: remote.provider.cancel(remote.attempt, job))
+        if answer is not CancelAnswer.UNKNOWN_JOB:
+            break
+        await remote.control.sleep(remote.pace.last_s)
+    return await _poll_until_ended(remote, job, answer)
+
+
+async def _poll_until_ended(remote: RemoteAttempt, job: Job, answer: CancelAnswer) -> CancelReceipt:
+    refused = answer is CancelAnswer.REFUSED
+    while True:
+        try:
+            state = await remote.with_retries(lambda: remote.provider.poll(remote.attempt, job))
+        except JobNotFound:
+            # The job is gone: it was taken out of a queue, or nobody has seen how it ended.
+            return CancelReceipt.PROVIDER_CANCELLED if answer is CancelAnswer.ACCEPTED else CancelReceipt.UNKNOWN
+        match state.status:
+            case JobStatus.RUNNING:
+                await remote.control.sleep(remote.pace.last_s if refused else remote.pace.first_s)
+            case JobStatus.SUCCEEDED:
+                return CancelReceipt.PROVIDER_REFUSED if refused else CancelReceipt.FINISHED_TOO_LATE
+            case _:
+                return CancelReceipt.PROVIDER_CANCELLED

@@ -9,14 +9,12 @@ from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
-from typing import Protocol
 from uuid import UUID
 
 from msgspec import Struct
 
 from stepwell.contract.enums import ProviderType
-from stepwell.contract.tasks import Cost
-from stepwell.lifecycle.model import Sent
+from stepwell.engine.admission.limit_shares import LeaseTerm
 from stepwell.ports.clock import Clock
 from stepwell.ports.providers import Job, RemoteProvider
 from stepwell.ports.storage import WorkflowStore
@@ -24,14 +22,6 @@ from stepwell.rules.costs import PriceList
 from stepwell.runtime.outages import OUTAGE_RETRY_S, until_available
 
 _REMEMBERED = 10_000  # jobs
-
-
-class HeldLease(Protocol):
-    """The lease of this process."""
-
-    @property
-    def holds(self) -> bool:
-        """True until it has ended. Then other processes may run this one's workflows."""
 
 
 class PollPace(Struct, frozen=True):
@@ -61,26 +51,17 @@ class RemoteJobs:
         intervals: PollIntervals,
         prices: PriceList,
         answer_s: float,
-        lease: HeldLease,
+        lease: LeaseTerm,
     ) -> None:
-        self._lease = lease
-        self._store, self._prices = store, prices
+        self._store, self.prices, self.lease = store, prices, lease
         self.clock, self.intervals, self.answer_s = clock, intervals, answer_s
         self._submitting: Counter[str] = Counter()  # requests that are being submitted, by digest
         self._job_owner: dict[tuple[ProviderType, str], UUID] = {}  # task ids; the jobs may not be committed yet
 
-    def may_send(self) -> bool:
-        """Return whether a request may be sent now. After a standstill, another process may have sent it."""
-        return self._lease.holds
-
     async def until_may_send(self) -> None:
         """Wait until this process has a lease again."""
-        while not self._lease.holds:  # noqa: ASYNC110 - whoever renews the lease doesn't know this
+        while not self.lease.holds:  # noqa: ASYNC110 - whoever renews the lease doesn't know this
             await asyncio.sleep(OUTAGE_RETRY_S)
-
-    def cost(self, provider: RemoteProvider, sent: Sent, reported: Cost | None = None) -> Cost | None:
-        """Return the cost of work that was done: the *reported* cost of the provider, else the price in the list."""
-        return reported or self._prices.of(provider.type, sent.model)
 
     @contextmanager
     def submitting(self, digest: str) -> Iterator[None]:
@@ -98,7 +79,6 @@ class RemoteJobs:
         return digest in self._submitting
 
     def record_owner(self, kind: ProviderType, job: Job, task_id: UUID) -> None:
-        """Record that the job belongs to that task."""
         self._job_owner[kind, job.id] = task_id
         if len(self._job_owner) > _REMEMBERED:
             del self._job_owner[next(iter(self._job_owner))]

@@ -32,24 +32,22 @@ from stepwell.engine.attempts.attempt_inputs import (
     are_small,
     decoded_item,
     final_inputs,
+    read_results,
     resolved_inputs,
 )
-from stepwell.engine.attempts.attempt_io import BoundAttemptIO, FileAccess
+from stepwell.engine.attempts.attempt_io import AttemptWorkers, BoundAttemptIO, FileAccess
 from stepwell.engine.attempts.attempt_memory import AttemptMemory
 from stepwell.engine.attempts.attempt_outcomes import encoded_inputs, encoded_result, failure, outcome_of_error
-from stepwell.engine.attempts.attempt_resources import AttemptResources
-from stepwell.engine.attempts.attempt_workers import AttemptWorkers
 from stepwell.engine.attempts.expression_evaluator import ExpressionEvaluator
-from stepwell.engine.attempts.input_resolver import InputResolver, PreparedAttempt
-from stepwell.engine.attempts.job_cancellation import JobCanceller
-from stepwell.engine.attempts.remote_attempt import RemoteAttempt
+from stepwell.engine.attempts.flow_evaluator import verdict_of_run
+from stepwell.engine.attempts.input_resolver import AttemptResources, InputResolver, PreparedAttempt
+from stepwell.engine.attempts.remote_attempt import RemoteAttempt, end_job
 from stepwell.engine.attempts.remote_jobs import RemoteJobs
-from stepwell.engine.attempts.run_verdicts import RunVerdicts
-from stepwell.engine.attempts.stored_results import read_results
 from stepwell.lifecycle.inputs import AttemptFailed, FollowUpEnded, RunVerdict, SeedResolved, Succeeded
 from stepwell.lifecycle.model import Task
 from stepwell.ports.providers import AnswerRoom, Attempt, Finished, Providers
 from stepwell.ports.storage import WorkflowStore
+from stepwell.rules.access.signed_urls import CallbackUrls
 from stepwell.runtime.memory import FREE_BYTES, MemoryGovernor
 
 log = structlog.get_logger()
@@ -59,8 +57,6 @@ _CREDENTIALS = {"content_credentials": True}
 
 
 class SubWorkflowAttempts(Protocol):
-    """Runs the sub-workflows of attempts."""
-
     async def create(self, parent_id: UUID, task: Task, inputs: Mapping[str, Any], control: AttemptControl) -> None:
         """Create the sub-workflow of an attempt, or continue it, and report that.
 
@@ -69,13 +65,6 @@ class SubWorkflowAttempts(Protocol):
 
     async def stop(self, parent_id: UUID, task: Task) -> FollowUpEnded:
         """Stop the sub-workflow of an abandoned attempt. Return what became of it."""
-
-
-class Callbacks(Protocol):
-    """Makes callback URLs for providers."""
-
-    def url(self, workflow_id: UUID, task_id: UUID) -> str | None:
-        """Return the URL at which a provider reports the attempt's end; None if providers can't reach this service."""
 
 
 class AttemptEnd(Struct):
@@ -89,13 +78,16 @@ class AttemptEnd(Struct):
 
 
 class AttemptRunner:
-    """Runs attempts and follow-ups. `RemoteJobs` has the state that remote attempts share."""
+    """Runs attempts and follow-ups. `RemoteJobs` has the state that remote attempts share.
+
+    *callbacks* makes the URLs at which providers report the ends of attempts; None if they can't reach this service.
+    """
 
     def __init__(
         self,
         providers: Providers,
         files: FileAccess,
-        callbacks: Callbacks,
+        callbacks: CallbackUrls | None,
         remote_jobs: RemoteJobs,
         memory: MemoryGovernor,
         expressions: ExpressionEvaluator,
@@ -104,7 +96,7 @@ class AttemptRunner:
     ) -> None:
         self._providers, self._files, self._callbacks = providers, files, callbacks
         self._remote_jobs, self._memory, self._expressions, self._store = remote_jobs, memory, expressions, store
-        self._local, self._inputs, self._verdicts = local, InputResolver(expressions), RunVerdicts(expressions)
+        self._local, self._inputs = local, InputResolver(expressions)
         self._sub_workflows: SubWorkflowAttempts
 
     def use(self, sub_workflows: SubWorkflowAttempts) -> None:
@@ -216,7 +208,7 @@ class AttemptRunner:
                 encoded = await _encoded(result, encoded_inputs if task.provider is None else encoded_result, memory)
             repeat = context.definition(task.position).repeat
             if encoded is not None and repeat is not UNSET:  # it was paid for: no time-out any more
-                verdict = await self._verdicts.of(context, repeat, encoded, memory)
+                verdict = await verdict_of_run(self._expressions, context, repeat, encoded, memory)
         except AttemptSuperseded:
             return None
         except (Exception, CancelledError) as error:
@@ -261,7 +253,7 @@ class AttemptRunner:
             control = AttemptControl(lambda _: False, lambda: asyncio.sleep(0))
             try:
                 with self._room(context.tenant, task, control) as (memory, _):
-                    verdict = await self._verdicts.of(context, repeat, result, memory)
+                    verdict = await verdict_of_run(self._expressions, context, repeat, result, memory)
             except AttemptError as error:
                 return failure(task, error)
         return Succeeded(task.position, task.id, result, verdict=verdict)
@@ -275,7 +267,7 @@ class AttemptRunner:
             provider = self._providers.remote(task.provider)
             with self._room(context.tenant, task, control) as (_, answers):
                 attempt = self._attempt_of(context, task, {}, answers, on_fallback=on_fallback)
-                ended = await JobCanceller(RemoteAttempt(self._remote_jobs, provider, attempt, task, control)).run()
+                ended = await end_job(RemoteAttempt(self._remote_jobs, provider, attempt, task, control))
             if self._providers.on_workers(task.provider):
                 await self.discard(task)  # what the worker has stored since the attempt was abandoned
         except Exception:
@@ -303,7 +295,8 @@ class AttemptRunner:
         request = self._attempt_of(context, task, inputs, attempt.answers, on_fallback=on_fallback)
         if (run_here := self._providers.in_process(task.provider)) is not None:
             return await run_here(request, attempt.io)
-        request = replace(request, callback_url=self._callbacks.url(context.workflow_id, task.id))
+        if self._callbacks is not None:
+            request = replace(request, callback_url=self._callbacks.url(context.workflow_id, task.id))
         try:
             provider = self._providers.remote(task.provider)
         except KeyError:

@@ -46,30 +46,19 @@ class EventBus:
     """Publishes commits to listeners, which get those of all workflows, and to watchers, which get those of one.
 
     The engine waits while they are called, one after the other. So they must return at once and must not raise.
+    `on_watched` is called after each `watch` and `unwatch`, and `on_invalidated` after each `invalidate`.
     """
 
     def __init__(self) -> None:
-        self._listeners: list[Listener] = []
+        self.listeners: list[Listener] = []
         self._watchers: dict[UUID, set[Watcher]] = {}
-        self._on_watched: list[Callable[[], None]] = []
-        self._on_invalidated: list[Callable[[], None]] = []
+        self.on_watched: Callable[[], None] = lambda: None
+        self.on_invalidated: Callable[[], None] = lambda: None
         self.closed = False
-
-    def subscribe(self, listener: Listener) -> None:
-        """Call *listener* with each commit."""
-        self._listeners.append(listener)
-
-    def subscribe_watched(self, listener: Callable[[], None]) -> None:
-        """Call *listener* after each `watch` and `unwatch`."""
-        self._on_watched.append(listener)
-
-    def subscribe_invalidated(self, listener: Callable[[], None]) -> None:
-        """Call *listener* after each `invalidate`."""
-        self._on_invalidated.append(listener)
 
     def publish(self, committed: CommittedEvents) -> None:
         """Pass a commit to the listeners, and to the watchers of its workflow."""
-        for listener in self._listeners:
+        for listener in self.listeners:
             listener(committed)
         if watchers := self._watchers.get(committed.workflow_id):
             for watcher in watchers:
@@ -88,27 +77,23 @@ class EventBus:
     def watch(self, workflow_id: UUID, watcher: Watcher) -> None:
         """Call *watcher* for this workflow until `unwatch`."""
         self._watchers.setdefault(workflow_id, set()).add(watcher)
-        for listener in self._on_watched:
-            listener()
+        self.on_watched()
         if self.closed:
             watcher.close()
 
     def unwatch(self, workflow_id: UUID, watcher: Watcher) -> None:
-        """End `watch`."""
         watchers = self._watchers[workflow_id]
         watchers.discard(watcher)
         if not watchers:
             del self._watchers[workflow_id]
-        for listener in self._on_watched:
-            listener()
+        self.on_watched()
 
     def invalidate(self, workflow_ids: Iterable[UUID]) -> None:
         """Make the watchers of these workflows read the database again."""
         for workflow_id in workflow_ids:
             for watcher in self._watchers.get(workflow_id, ()):
                 watcher.on_invalidated()
-        for listener in self._on_invalidated:
-            listener()
+        self.on_invalidated()
 
     def close(self) -> None:
         """Close all watchers, and those that come later, because the service stops."""

@@ -22,8 +22,6 @@ from stepwell.runtime.outages import OUTAGE_RETRY_S
 
 
 class CompletionWaiter:
-    """Waits for workflows to end, by the bus and by reads of the database."""
-
     def __init__(self, bus: EventBus, reader: WorkflowReader) -> None:
         self._bus, self._reader = bus, reader
 

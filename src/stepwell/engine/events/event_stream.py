@@ -180,8 +180,10 @@ class EventStream(ABC, Generic[P]):
                     self._first = None
                     return part
                 if buffer.needs_reload:
-                    part = await self._from_database_or_wait()
-                    if part is None:
+                    try:
+                        part = await self._from_database()
+                    except Unavailable:  # an outage
+                        await buffer.wait(loop.time() + OUTAGE_RETRY_S)
                         return b""
                 else:
                     part = self.merge_live(buffer.take())
@@ -197,14 +199,6 @@ class EventStream(ABC, Generic[P]):
             return None
         finally:
             buffer.sending = True
-
-    async def _from_database_or_wait(self) -> bytes | None:
-        """Read the database. In an outage wait for `OUTAGE_RETRY_S` and return None."""
-        try:
-            return await self._from_database()
-        except Unavailable:
-            await self._buffer.wait(asyncio.get_running_loop().time() + OUTAGE_RETRY_S)
-            return None
 
     async def _from_database(self) -> bytes:
         self._buffer.needs_reload = False  # before the read: later events may not be in its result

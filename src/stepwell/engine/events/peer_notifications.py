@@ -36,12 +36,7 @@ class PeerNotifications:
     """
 
     def __init__(
-        self,
-        coordination: Coordination,
-        feed: EventFeed,
-        bus: EventBus,
-        reader: FeedReader,
-        running: Container[UUID],
+        self, coordination: Coordination, feed: EventFeed, bus: EventBus, reader: FeedReader, running: Container[UUID]
     ) -> None:
         self._coordination, self._feed, self._bus, self._reader = coordination, feed, bus, reader
         self._running, self.poll_s = running, coordination.poll_s
@@ -60,8 +55,8 @@ class PeerNotifications:
     async def run(self) -> None:
         """Send and receive until cancelled, once there can be other processes."""
         notifications = (await self._coordination.other_processes()).notifications
-        self._bus.subscribe(self._on_committed)
-        self._bus.subscribe_watched(self.check_watchers)
+        self._bus.listeners.append(self._on_committed)
+        self._bus.on_watched = self.check_watchers
         async with asyncio.TaskGroup() as group:
             group.create_task(self._send(notifications), name="notifications to peers")
             group.create_task(self._listen(notifications), name="notifications of peers")
@@ -85,10 +80,7 @@ class PeerNotifications:
         while True:
             await self._watched.wait()
             with self._logging_failures():
-                async with (
-                    notifications.listen(self._on_notification) as subscription,
-                    asyncio.TaskGroup() as group,
-                ):
+                async with notifications.listen(self._on_notification) as subscription, asyncio.TaskGroup() as group:
                     self._on_notification(None)  # what was committed before
                     lost = group.create_task(subscription.until_disconnected(), name="lost notifications")
                     while not lost.done() and await self._is_needed(lost):

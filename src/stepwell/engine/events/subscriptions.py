@@ -67,8 +67,8 @@ class EventSubscriptions:
 
     def listen(self) -> None:
         """Begin to listen to the bus."""
-        self._bus.subscribe(lambda _: self.reader.wake())
-        self._bus.subscribe_invalidated(self.reader.wake)
+        self._bus.listeners.append(lambda _: self.reader.wake())
+        self._bus.on_invalidated = self.reader.wake
 
     async def run(self) -> None:
         """Run until cancelled, and close."""
@@ -127,11 +127,7 @@ class EventSubscriptions:
 
     @asynccontextmanager
     async def follow_all(
-        self,
-        scope: TenantScope,
-        wanted: FeedFilter,
-        after: FeedCursor | None,
-        delay_s: float = 0.0,
+        self, scope: TenantScope, wanted: FeedFilter, after: FeedCursor | None, delay_s: float = 0.0
     ) -> AsyncIterator[EventStream[FeedCursor]]:
         """Stream the *wanted* events of all workflows of *scope* after *after*, or from now on.
 

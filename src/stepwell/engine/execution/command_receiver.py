@@ -27,7 +27,7 @@ from stepwell.basics.errors import NotFound, StepwellError, Unavailable
 from stepwell.basics.tenancy import TenantScope
 from stepwell.contract.workflows import WorkflowCleanupDetail
 from stepwell.engine.execution.checkpointer import NotWritten
-from stepwell.engine.execution.verb_applier import VerbApplier
+from stepwell.engine.execution.workflow_access import VerbApplier
 from stepwell.lifecycle.inputs import Cleanup
 from stepwell.lifecycle.peer_commands import (
     ClientVerb,
@@ -57,8 +57,6 @@ AnswerQuestion: TypeAlias = Callable[[TenantScope, UUID, Question, Preconditions
 
 
 class CleanupReports(Protocol):
-    """Waits for the reports of cleanups."""
-
     def observe(self, workflow_id: UUID, /) -> AbstractContextManager[Any]:
         """Return an observer that counts, within the context, what the cleanup of the workflow does."""
 
@@ -83,7 +81,7 @@ class CommandReceiver(CommandListener):
         self._applier, self._cleanups, self._answer_question = applier, cleanups, answer_question
         self._in_progress: set[UUID] = set()
         self._questions = FairTurns(MOST_QUESTIONS)
-        self._closed = False
+        self.closed = False  # for good: no more commands are begun
         self._wake = asyncio.Event()
 
     def command_sent(self) -> None:
@@ -96,10 +94,6 @@ class CommandReceiver(CommandListener):
     async def take_over(self) -> None:
         """Look for commands about workflows that were just claimed."""
         self._wake.set()
-
-    def close(self) -> None:
-        """Begin no more commands."""
-        self._closed = True
 
     async def run(self) -> None:
         """Carry out commands until cancelled, once there can be other processes."""
@@ -121,7 +115,7 @@ class CommandReceiver(CommandListener):
 
     async def _waiting(self) -> Sequence[Command] | None:
         """Return the next commands; None if they can't be read now."""
-        if self._closed:
+        if self.closed:
             return ()
         try:
             return await self._commands.waiting(self._coordination.owner, self._in_progress, _PAGE)

@@ -163,11 +163,7 @@ class CommandSender(CommandListener):
                 self._idle.set()
 
     async def _is_sent(
-        self,
-        scope: TenantScope,
-        command: Command,
-        delivered: "asyncio.Future[Reply | None]",
-        forget: Sequence[UUID],
+        self, scope: TenantScope, command: Command, delivered: "asyncio.Future[Reply | None]", forget: Sequence[UUID]
     ) -> bool:
         """Send the command. Return False if this process must apply the verb.
 
@@ -227,10 +223,7 @@ def _checked(outcome: Outcome | None) -> Reply:
     return outcome
 
 
-def _set(
-    delivered: "asyncio.Future[Reply | None]",
-    outcome: Reply | StepwellError | None,
-) -> None:
+def _set(delivered: "asyncio.Future[Reply | None]", outcome: Reply | StepwellError | None) -> None:
     if delivered.done():
         return  # the request has stopped waiting
     if isinstance(outcome, StepwellError):

@@ -17,8 +17,7 @@ from anyio import move_on_after
 from stepwell.contract.enums import CancelReceipt
 from stepwell.engine.attempts.attempt_control import AttemptControl
 from stepwell.engine.attempts.runner import AttemptRunner
-from stepwell.engine.execution.active_workflow import ActiveWorkflow
-from stepwell.engine.execution.running_attempt import RunningAttempt
+from stepwell.engine.execution.active_workflow import ActiveWorkflow, RunningAttempt
 from stepwell.lifecycle.inputs import FollowUpEnded, Input
 from stepwell.ports.clock import Clock
 

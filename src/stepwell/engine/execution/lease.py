@@ -29,7 +29,8 @@ class Lease:
         # Monotonic. It is the time before the statement, because the lease may count from then.
         self._renewed_at = -math.inf
         self._renewing = asyncio.Lock()
-        self._listeners: list[Callable[[], None]] = []
+        # Called whenever the lease was renewed, or work has begun that needs it. It must not raise.
+        self.on_needed: Callable[[], None] = lambda: None
         self.released = False  # for good
         self.term = 0  # changes with each lease that doesn't continue the one before
 
@@ -38,13 +39,13 @@ class Lease:
         """True until the lease has ended. It may have ended already for a process that was stopped for long."""
         return self._clock.monotonic() < self._renewed_at + self.seconds and not self.released
 
-    def listen(self, listener: Callable[[], None]) -> None:
-        """Call *listener* whenever the lease was renewed, or work has begun that needs it. It must not raise."""
-        self._listeners.append(listener)
-
     async def acquire(self) -> None:
-        """Get the first lease. Raises `Unavailable`."""
-        await self._renew()
+        """Get the first lease, or renew it. Raises `Unavailable`."""
+        started = self._clock.monotonic()
+        await self._coordination.renew_lease()
+        if not self.holds:  # others may have found this process dead in between
+            self.term += 1
+        self._renewed_at = started
 
     async def ensure(self, *, busy: bool = False) -> None:
         """Make sure that the lease has at least three quarters of its time left. Raises `Unavailable`.
@@ -55,11 +56,10 @@ class Lease:
         if self._is_aged():
             async with self._renewing:
                 if self._is_aged() and not self.released:
-                    await self._renew()
+                    await self.acquire()
                     renewed = True
         if renewed or busy:
-            for listener in self._listeners:
-                listener()
+            self.on_needed()
 
     async def release(self) -> None:
         """End the lease in order, for good: other processes may claim this one's workflows at once."""
@@ -69,10 +69,3 @@ class Lease:
 
     def _is_aged(self) -> bool:
         return self._clock.monotonic() - self._renewed_at > self.seconds / 4
-
-    async def _renew(self) -> None:
-        started = self._clock.monotonic()
-        await self._coordination.renew_lease()
-        if not self.holds:  # others may have found this process dead in between
-            self.term += 1
-        self._renewed_at = started

@@ -84,6 +84,7 @@ class LimitDivider:
         self._store, self._lease, self._admission, self._clock = store, lease, admission, clock
         self._shares, self._start_steps = admission.shares, start_steps
         self._shares.on_change = self.wake
+        self.divided = not self._shares.unshared  # other processes can be on the database
         self._woken, self._dividing = asyncio.Event(), asyncio.Lock()
         self._claims = 0
         self._lapsed = False  # the lease has ended since the last division that no other process claimed in
@@ -93,26 +94,13 @@ class LimitDivider:
         self._unreadable: set[UUID] = set()  # processes whose shares can't be read
         self._failed = False  # the last division, for a reason that isn't the database's
 
-    @property
-    def divided(self) -> bool:
-        """True if other processes can be on the database."""
-        return not self._shares.unshared
-
     def wake(self) -> None:
-        """Divide soon."""
-        self._woken.set()
-
-    def others_changed(self) -> None:
-        """Divide again, because another process may have come to life or ended."""
-        self._woken.set()
-
-    def received(self, _body: str) -> None:
-        """Divide again, because another process has changed its shares or waits for some."""
+        """Divide soon: another process may have come to life, have ended or changed its shares, or wait for some."""
         self._woken.set()
 
     async def run(self) -> None:
         """Divide whenever there is reason to. Runs until it is cancelled."""
-        if self._shares.unshared:
+        if not self.divided:
             return
         while True:
             await wait_until_set(self._woken, self._clock, self._pause_s())
@@ -127,7 +115,7 @@ class LimitDivider:
     @asynccontextmanager
     async def claiming(self) -> AsyncIterator[None]:
         """A context for a claim. At its end the claimed workflows are in memory. Entering raises `Unavailable`."""
-        if self._shares.unshared:
+        if not self.divided:
             yield
             return
         self._claims += 1
@@ -153,7 +141,7 @@ class LimitDivider:
 
     async def leave(self) -> None:
         """Give everything up, apart from what was used at the stop. Raises `Unavailable`."""
-        if not self._shares.unshared and self._shares.known and self._lease.holds:
+        if self.divided and self._shares.known and self._lease.holds:
             await self._divide()
 
     @property

@@ -76,7 +76,6 @@ def build_workflow(
 
 
 def stored_inputs(planned: ValidatedWorkflow) -> StoredInputs:
-    """Return the inputs of a new workflow and their schema as they are stored."""
     inputs, schema = planned.request.inputs, planned.request.inputs_schema
     if not inputs and schema is None:
         return StoredInputs(evaluates=True) if planned.evaluates else NO_INPUTS

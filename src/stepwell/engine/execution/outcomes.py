@@ -69,7 +69,6 @@ class OutcomeCounts(Distribution):
 
     @property
     def count(self) -> int:
-        """The number of ends."""
         return self.observed + self.unstarted
 
     def add(self, started: datetime | None, ended: datetime) -> None:
@@ -206,7 +205,9 @@ class Outcomes:
         fields = self._fields(workflow, workflow.resolved_step(failed.position).step_id, task, failed.error_message)
         if task is None and failed.task_id is not None:  # it ended earlier
             fields |= {"task": str(failed.task_id), "attempt": failed.attempt}
-            fields |= self._model_fields(workflow, failed.position, workflow.provider(failed.position))
+            key = self._runner.model_key(workflow, failed.position, on_fallback=workflow.on_fallback(failed.position))
+            model = workflow.resolved_step(failed.position).task_type if key is None else key.model
+            fields |= {"provider": workflow.provider(failed.position), "model": _printable(model, _MODEL_CAP)}
         log.error(event.type.value, **fields)
 
     def _fields(
@@ -227,11 +228,6 @@ class Outcomes:
             fields |= {"task": str(task.id), "attempt": task.attempt, "provider": task.provider, "model": model}
         return fields
 
-    def _model_fields(self, workflow: ActiveWorkflow, position: int, provider: ProviderType | None) -> dict[str, Any]:
-        key = self._runner.model_key(workflow, position, on_fallback=workflow.on_fallback(position))
-        model = workflow.resolved_step(position).task_type if key is None else key.model
-        return {"provider": provider, "model": _printable(model, _MODEL_CAP)}
-
     def _model(self, workflow: ActiveWorkflow, task: Task) -> str:
         """Return the attempt's model; for work in this process the type of the task, as in `GET /api/v1/providers`."""
         if task.sent is not None:
@@ -241,11 +237,7 @@ class Outcomes:
         return plan.task_type if key is None else key.model
 
 
-_ATTEMPT_OUTCOMES = {
-    TaskStatus.COMPLETED: "completed",
-    TaskStatus.FAILED: "failed",
-    TaskStatus.CANCELLED: "cancelled",
-}
+_ATTEMPT_OUTCOMES = {TaskStatus.COMPLETED: "completed", TaskStatus.FAILED: "failed", TaskStatus.CANCELLED: "cancelled"}
 
 
 def _printable(text: str, cap: int) -> str:

@@ -20,7 +20,6 @@ What must hold:
 import asyncio
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from collections.abc import Set as AbstractSet
 from functools import partial
 from typing import Protocol
 from uuid import UUID
@@ -72,7 +71,7 @@ class Claimer(Protocol):
 class Recovery(WorkflowListener):
     """Renews the lease while this process has work, and claims workflows that need a process.
 
-    *claimers* take over what isn't a workflow. *works_here* says whether a provider works in this process.
+    `claimers` take over what isn't a workflow. *works_here* says whether a provider works in this process.
     *statement_s* is how long a statement whose answer was lost may still run in the database.
     """
 
@@ -91,10 +90,12 @@ class Recovery(WorkflowListener):
     ) -> None:
         self._limits = limits
         self._workflow_store, self._scheduler, self._lease, self._clock = workflow_store, scheduler, lease, clock
-        self._works_here, self._coordination, self._claimers = works_here, coordination, list(claimers)
-        self._change_listeners: list[Callable[[], None]] = [limits.others_changed]
-        self._message_listeners: dict[str, Callable[[str], None]] = {LIMITS_CHANGED: limits.received}
-        self._command_listeners: Sequence[CommandListener] = ()
+        self._works_here, self._coordination, self.claimers = works_here, coordination, list(claimers)
+        # Called when another process has come to life, has ended, or has announced something.
+        self.change_listeners: list[Callable[[], None]] = [limits.wake]
+        # Called with the body of each message from another process, by the kind of the message.
+        self.message_listeners: dict[str, Callable[[str], None]] = {LIMITS_CHANGED: lambda _: limits.wake()}
+        self.command_listeners: Sequence[CommandListener] = ()
         self.on_subscribed: Callable[[], None] = lambda: None  # called when messages are received from now on
         self._statement_s = statement_s
         self._claiming = asyncio.Lock()
@@ -104,7 +105,7 @@ class Recovery(WorkflowListener):
         self.claimed = asyncio.Event()  # set once this process has claimed, and may run what it stores
         self._trials_end: float | None = None  # monotonic; None until a claim has found a workflow to try
         self._suspect: UUID | None = None
-        self._unloadable: set[UUID] = set()
+        self.unloadable: set[UUID] = set()  # not claimed again: this process can't read or write their rows
         self._refusals: dict[UUID, int] = {}  # of lost workflows, until they are claimed again
         self._woken = asyncio.Event()
         self._waiting = False
@@ -114,10 +115,6 @@ class Recovery(WorkflowListener):
         self.rounds = 0  # rounds of `run`, including the one that it waits to begin
         self.pause_s = math.inf  # the longest that `run` waits before its next round; infinite: until it is woken
 
-    def add_claimer(self, claimer: Claimer) -> None:
-        """Let *claimer* take over work whenever workflows are claimed."""
-        self._claimers.append(claimer)
-
     @property
     def resting(self) -> bool:
         """True while `run` waits and nothing has woken it."""
@@ -126,30 +123,8 @@ class Recovery(WorkflowListener):
     @property
     def holds_back(self) -> bool:
         """True while no other workflow may become active: during trials, and before the first claim."""
-        return self._has_trials or not self.claimed.is_set()
-
-    @property
-    def _has_trials(self) -> bool:
-        """True while workflows are tried one at a time."""
         may_try = self._trials_end is not None and self._clock.monotonic() < self._trials_end
-        return may_try or self._suspect is not None
-
-    @property
-    def unloadable(self) -> AbstractSet[UUID]:
-        """The workflows that this process doesn't claim again, because it can't read or write their rows."""
-        return self._unloadable
-
-    def listen(self, others_changed: Callable[[], None]) -> None:
-        """Call *others_changed* when another process has come to life, has ended, or has announced something."""
-        self._change_listeners.append(others_changed)
-
-    def listen_to_commands(self, *listeners: CommandListener) -> None:
-        """Notify *listeners* of commands, over the connection of `watch`."""
-        self._command_listeners = listeners
-
-    def listen_to(self, kind: str, received: Callable[[str], None]) -> None:
-        """Call *received* with the body of each message of this *kind* from another process."""
-        self._message_listeners[kind] = received
+        return may_try or self._suspect is not None or not self.claimed.is_set()
 
     async def boot(self) -> None:
         """Set the clock and get the first lease. `run` then claims page by page."""
@@ -195,12 +170,12 @@ class Recovery(WorkflowListener):
             await self._scheduler.wait_until_quiet(workflow_id)
         async with self._claiming:
             await self._hold(workflow_id)
-        if workflow_id in self._unloadable:
+        if workflow_id in self.unloadable:
             raise Unavailable(UNLOADABLE, 5)
 
     async def _hold(self, workflow_id: UUID) -> ActiveWorkflow | None:
         """Return the workflow as it is in memory, or on hold. None if a live process runs it, or no process has to."""
-        if workflow_id not in self._scheduler.held | self._unloadable:
+        if workflow_id not in self._scheduler.held | self.unloadable:
             loaded = await self._workflow_store.fence(self._lease.owner, workflow_id)
             if loaded is not None and not loaded.is_understood:
                 raise Unavailable(NEEDS_NEWER_VERSION, 5)
@@ -234,7 +209,7 @@ class Recovery(WorkflowListener):
             next_expiry_s = await self._round()
             self.others_alive = next_expiry_s < math.inf
             if self.others_alive:
-                self._limits.others_changed()  # the notification may have been lost
+                self._limits.wake()  # the notification may have been lost
 
     async def watch(self) -> None:
         """Wake `run` when another process comes to life or ends in order, and pass on notifications about commands.
@@ -244,11 +219,11 @@ class Recovery(WorkflowListener):
         presence = (await self._coordination.other_processes()).presence
         while True:
             try:
-                watch = presence.watch(self._others_changed, self._command_listeners, self._received)
+                watch = presence.watch(self._others_changed, self.command_listeners, self._received)
                 async with watch as subscription:
                     self._others_changed()  # notifications sent before this moment were missed
                     self.on_subscribed()
-                    for listener in self._command_listeners:
+                    for listener in self.command_listeners:
                         listener.resubscribed()
                     await subscription.until_disconnected()
             except Unavailable:
@@ -259,16 +234,16 @@ class Recovery(WorkflowListener):
 
     def _others_changed(self) -> None:
         self._woken.set()
-        for listener in self._change_listeners:
+        for listener in self.change_listeners:
             listener()
 
     def _received(self, kind: str, body: str) -> None:
-        if (listener := self._message_listeners.get(kind)) is not None:
+        if (listener := self.message_listeners.get(kind)) is not None:
             listener(body)
 
     @property
     def _busy(self) -> bool:
-        return bool(self._scheduler.workflows) or any(claimer.busy for claimer in self._claimers)
+        return bool(self._scheduler.workflows) or any(claimer.busy for claimer in self.claimers)
 
     def _pause_s(self, next_expiry_s: float) -> float:
         if self._claim_wanted:
@@ -286,18 +261,15 @@ class Recovery(WorkflowListener):
             if not self._claim_wanted and (next_expiry_s := await self._coordination.next_expiry_s()) != 0:
                 return next_expiry_s
             self._claim_wanted = False
-            await self._claim_all()
+            await self._lease.ensure()
+            async with self._limits.claiming():
+                await self._claim_pages()
             next_expiry_s = await self._coordination.next_expiry_s()
         except Unavailable:
             self._claim_wanted = True
             return math.inf
         # Whatever is left can't be claimed now, and asking all the time doesn't change that.
         return next_expiry_s or self._lease.seconds / 3
-
-    async def _claim_all(self) -> None:
-        await self._lease.ensure()
-        async with self._limits.claiming():
-            await self._claim_pages()
 
     async def _claim_pages(self) -> None:
         await self._release_idle()
@@ -307,7 +279,7 @@ class Recovery(WorkflowListener):
             claimed = await self._claim_next()
             total += claimed
         self._trials_end = None  # only now: after an outage, and between the pages, they don't begin again
-        for claimer in self._claimers:
+        for claimer in self.claimers:
             if not self._scheduler.stopping:
                 await claimer.take_over()
         if total:
@@ -326,7 +298,7 @@ class Recovery(WorkflowListener):
     def _held(self) -> set[UUID]:
         """The ids of the workflows that a claim must leave alone."""
         suspect = set[UUID]() if self._suspect is None else {self._suspect}
-        return self._scheduler.held | self._unloadable | suspect
+        return self._scheduler.held | self.unloadable | suspect
 
     async def _claim_next(self) -> int:
         """Claim a page and register it, or claim one workflow and try it alone. Return the number of workflows."""
@@ -421,7 +393,7 @@ class Recovery(WorkflowListener):
             log.error("recovery.unwritable", action="claim", workflow_id=str(workflow_id))
         except Exception:  # one row that can't be read must not stop all others
             log.exception("recovery.unreadable", action="claim", workflow_id=str(workflow_id))
-        self._unloadable.add(workflow_id)
+        self.unloadable.add(workflow_id)
         return None
 
 

@@ -37,14 +37,12 @@ from stepwell.engine.attempts.flow_evaluator import FlowEvaluator
 from stepwell.engine.attempts.input_resolver import PreparedAttempt
 from stepwell.engine.attempts.runner import AttemptRunner
 from stepwell.engine.events.bus import EventBus
-from stepwell.engine.execution.active_workflow import ActiveWorkflow
+from stepwell.engine.execution.active_workflow import ActiveWorkflow, RunningAttempt
 from stepwell.engine.execution.checkpointer import Checkpointer, NotWritten
 from stepwell.engine.execution.flow_evaluations import FlowEvaluations
 from stepwell.engine.execution.follow_up_tasks import FollowUpTasks
 from stepwell.engine.execution.item_memory import ItemMemory
 from stepwell.engine.execution.outcomes import Outcomes
-from stepwell.engine.execution.parking import Parking
-from stepwell.engine.execution.running_attempt import RunningAttempt
 from stepwell.engine.execution.step_dispatcher import AttemptStart, StepDispatcher
 from stepwell.engine.execution.supervised_tasks import SupervisedTasks
 from stepwell.engine.execution.timers import Timers
@@ -64,8 +62,8 @@ from stepwell.lifecycle.model import Task
 from stepwell.lifecycle.output_budget import RESULTS_MAX_BYTES
 from stepwell.ports.clock import Clock, NewId
 from stepwell.ports.storage import WorkflowStore
-from stepwell.runtime.loop_lag import LoopLag
 from stepwell.runtime.memory import MemoryGovernor
+from stepwell.runtime.telemetry import LoopLag
 
 log = structlog.get_logger()
 
@@ -130,10 +128,9 @@ class Scheduler:
         self.dispatcher = StepDispatcher(
             self.workflows, runner, admission, health, clock, self.start_steps, self.tasks.fail_fast
         )
-        self._timers = Timers(clock, self.apply, self.tasks.fail_fast)
+        self.timers = Timers(clock, self.apply, self.tasks.fail_fast)
         self.item_memory = ItemMemory()
         self._evaluations = FlowEvaluations(evaluator, self.tasks.spawn, self._apply, self.apply, self.item_memory)
-        self.parking = Parking(clock, self.apply, self.tasks.fail_fast)
         self._follow_ups = FollowUpTasks(runner, clock, self.tasks.spawn, self.apply, self._make_control)
         self.started = asyncio.Event()
         self._checkpoints: asyncio.Task[None] | None = None
@@ -215,7 +212,7 @@ class Scheduler:
         runs = workflow.run.active and not workflow.on_hold
         if not runs and not workflow.pins and not self.checkpointer.holds(workflow.workflow_id):
             self.unregister(workflow)
-            self._timers.cancel_all(workflow)
+            self.timers.cancel_all(workflow)
 
     def drop(self, workflow_id: UUID) -> None:
         """Drop a workflow that another process has, or whose rows the database refuses.
@@ -227,7 +224,7 @@ class Scheduler:
             workflow.lost = True
             self.unregister(workflow)
             self.dispatcher.withdraw(workflow)
-            self._timers.cancel_all(workflow)
+            self.timers.cancel_all(workflow)
             self._follow_ups.end(workflow)
         if leaving := [each for each in self._leaving if each.workflow_id == workflow_id]:
             for each in leaving:
@@ -271,7 +268,7 @@ class Scheduler:
         if rest := [task for task in tasks if not task.done()]:
             await asyncio.wait(rest, timeout=_CANCEL_S)
         for workflow in self.workflows.values():
-            self._timers.cancel_all(workflow)
+            self.timers.cancel_all(workflow)
         self.dispatcher.close()
         self.checkpointer.close()
 
@@ -381,7 +378,7 @@ class Scheduler:
             self._run_effect(workflow, effect)
         self.evict_if_idle(workflow)
         if not workflow.on_hold:
-            self.parking.consider(workflow)
+            self.timers.consider_parking(workflow)
 
     def _run_effect(self, workflow: ActiveWorkflow, effect: Effect) -> None:
         match effect:
@@ -392,9 +389,9 @@ class Scheduler:
             case FollowUp(position, task_id):
                 self._follow_ups.begin(workflow, position, task_id)
             case WakeAt(position, at):
-                self._timers.set(workflow, position, at, RetryDue(position))
+                self.timers.set(workflow, position, at, RetryDue(position))
             case DeadlineAt(at):
-                self._timers.set(workflow, None, at, DeadlinePassed())
+                self.timers.set(workflow, None, at, DeadlinePassed())
             case Evaluate():
                 self._evaluations.begin(workflow, effect)
             case PauseOrResumeChild():

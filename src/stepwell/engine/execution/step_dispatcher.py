@@ -27,8 +27,7 @@ from stepwell.engine.admission.controller import AdmissionController, Slot
 from stepwell.engine.admission.model_health import ModelHealth, ModelKey, TrackedAttempt
 from stepwell.engine.admission.pools import LOCAL, ModelPool, Pool
 from stepwell.engine.attempts.runner import AttemptRunner
-from stepwell.engine.execution.active_workflow import ActiveWorkflow
-from stepwell.engine.execution.running_attempt import RunningAttempt
+from stepwell.engine.execution.active_workflow import ActiveWorkflow, RunningAttempt
 from stepwell.lifecycle.inputs import AttemptFailed, Diverted, Succeeded
 from stepwell.ports.clock import Clock, Timer
 

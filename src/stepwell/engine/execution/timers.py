@@ -1,4 +1,12 @@
-"""Timers of workflows in memory (a step's next attempt, a workflow's deadline), and waits with a time limit."""
+"""Timers of workflows in memory (a step's next attempt, a workflow's deadline, its parking), and waits with a limit.
+
+A workflow that only waits is parked: it leaves memory.
+
+What must hold:
+- A workflow that only waits, and for long, leaves memory `park_after_s` after its last change, or at once if others
+  wait for its place.
+- A workflow that is never parked costs one comparison for each of its decisions.
+"""
 
 import asyncio
 import math
@@ -6,13 +14,14 @@ from collections import deque
 from collections.abc import Callable
 from datetime import datetime
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 from stepwell.engine.execution.active_workflow import ActiveWorkflow
-from stepwell.lifecycle.inputs import Input
+from stepwell.lifecycle.inputs import Input, Park
 from stepwell.ports.clock import Clock
 
 _AT_ONCE = 100  # timers that fire in one turn of the event loop: the rest of thousands that are due at once follows
+PARK_AFTER_S: Final = 10.0
 
 
 async def wait_until_set(event: asyncio.Event, clock: Clock, seconds: float) -> None:
@@ -29,7 +38,7 @@ class Timers:
     """Sets the timers of workflows. The workflows keep them, in `ActiveWorkflow.timers`.
 
     *apply* is called with the workflow and the input that is due. If a callback raises, *fail_fast*
-    ends the scheduler.
+    ends the scheduler. `is_crowded` says whether other workflows wait for the places of those in memory.
     """
 
     def __init__(
@@ -41,6 +50,8 @@ class Timers:
         self._clock, self._apply, self._fail_fast = clock, apply, fail_fast
         self._fired = 0  # in this turn of the event loop
         self._late: deque[tuple[ActiveWorkflow, Input]] = deque()
+        self.park_after_s = PARK_AFTER_S
+        self.is_crowded: Callable[[], bool] = lambda: False
 
     def set(self, workflow: ActiveWorkflow, position: int | None, at: datetime | None, due: Input) -> None:
         """Apply *due* at the time *at*, instead of what the timer of that position had; None cancels the timer.
@@ -58,9 +69,20 @@ class Timers:
         for timer in workflow.timers.values():
             timer.cancel()
         workflow.timers.clear()
-        if workflow.park_timer is not None:
-            workflow.park_timer.cancel()
-            workflow.park_timer = None
+        _cancel_parking(workflow)
+
+    def consider_parking(self, workflow: ActiveWorkflow) -> None:
+        """Park the workflow later, if it only waits. Called after each change of it."""
+        if (run := workflow.flow_run) is None:  # hot path
+            return
+        _cancel_parking(workflow)
+        if run.may_park(self._clock.now()):
+            seconds = 0.0 if self.is_crowded() else self.park_after_s
+            workflow.park_timer = self._clock.call_later(seconds, self._fail_fast(partial(self._park, workflow)))
+
+    def _park(self, workflow: ActiveWorkflow) -> None:
+        workflow.park_timer = None
+        self._apply(workflow, Park())
 
     def _fire(self, workflow: ActiveWorkflow, position: int | None, due: Input) -> None:
         workflow.timers.pop(position, None)
@@ -79,3 +101,9 @@ class Timers:
         asyncio.get_running_loop().call_soon(self._fail_fast(self._begin_turn))
         for _ in range(self._fired):
             self._apply(*self._late.popleft())
+
+
+def _cancel_parking(workflow: ActiveWorkflow) -> None:
+    if workflow.park_timer is not None:
+        workflow.park_timer.cancel()
+        workflow.park_timer = None

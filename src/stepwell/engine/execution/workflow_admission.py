@@ -74,7 +74,8 @@ class WorkflowAdmission(WorkflowListener):
         self._uncounted = True  # other workflows than those that are known may wait
         self._counted_at = -float("inf")
         self._overdue = True  # parked workflows may be due
-        self._due_at: datetime | None = None  # when the next one is due, as far as is known
+        # When this process next looks for parked workflows that are due. None while it looks, or if none waits for it.
+        self.next_due: datetime | None = None
         self._due_timer: Timer | None = None
         self.on_due_paused: Callable[[Sequence[UUID]], None] = lambda _: None
         self._woken, self._unannounced = asyncio.Event(), asyncio.Event()
@@ -89,14 +90,6 @@ class WorkflowAdmission(WorkflowListener):
     def is_crowded(self) -> bool:
         """True if workflows are known to wait, and this process has no room for them."""
         return bool(self._places.waiting) and not self._places.free
-
-    @property
-    def next_due(self) -> datetime | None:
-        """The time at which this process next looks for parked workflows that are due.
-
-        None while no parked workflow waits for a time, and while the process looks.
-        """
-        return self._due_at
 
     # Requests
 
@@ -231,21 +224,21 @@ class WorkflowAdmission(WorkflowListener):
 
     def _wake_at(self, at: datetime) -> None:
         """Look for parked workflows at that time, unless this process looks earlier."""
-        if at == NEVER or (self._due_at is not None and self._due_at <= at):
+        if at == NEVER or (self.next_due is not None and self.next_due <= at):
             return
         if self._due_timer is not None:
             self._due_timer.cancel()
-        self._due_at = at
+        self.next_due = at
         seconds = max((at - self._clock.now()).total_seconds(), _LEAST_DUE_S)
         self._due_timer = self._clock.call_later(seconds, self._on_due)
 
     def _on_due(self) -> None:
-        self._due_at, self._overdue = None, True
+        self.next_due, self._overdue = None, True
         self._woken.set()
 
     async def _unpark_due(self) -> None:
         """Let all parked workflows that are due wait for admission, and learn when the next one is due."""
-        number, is_due = _UNPARKED, self._due_at is None
+        number, is_due = _UNPARKED, self.next_due is None
         while number >= _UNPARKED:
             self._overdue = False
             unparked = None

@@ -10,7 +10,7 @@ What must hold:
 from functools import partial
 from uuid import UUID
 
-from msgspec import Raw
+from msgspec import Raw, Struct
 
 from stepwell.basics.errors import NotFound, Unavailable
 from stepwell.basics.tenancy import TenantScope
@@ -20,9 +20,8 @@ from stepwell.engine.execution.scheduler import Scheduler
 from stepwell.engine.execution.workflow_access import RunsElsewhere
 from stepwell.engine.explain.nested_dry_runs import NestedDryRuns
 from stepwell.engine.explain.owner_questions import OwnerQuestions
-from stepwell.engine.explain.verb_forecast import forecast_verb
-from stepwell.lifecycle.inputs import SERVICE, Cancel, Cleanup, Pause, Resume, Start
-from stepwell.lifecycle.peer_commands import ClientVerb, DryRunQuestion
+from stepwell.engine.explain.verb_forecast import forecast_verb, input_of
+from stepwell.lifecycle.peer_commands import DryRunQuestion
 from stepwell.lifecycle.preconditions import NO_PRECONDITIONS, Preconditions, Version
 from stepwell.lifecycle.records import LoadedWorkflow
 from stepwell.ports.clock import Clock, NewId
@@ -30,23 +29,17 @@ from stepwell.ports.storage import WorkflowReader, WorkflowStore
 from stepwell.runtime.offloop import off_loop
 
 
-class DryRunner:
+class DryRunner(Struct, eq=False):
     """Computes what verbs would do, without doing it. *owner* is the id of this process."""
 
-    def __init__(
-        self,
-        store: WorkflowReader,
-        workflow_store: WorkflowStore,
-        scheduler: Scheduler,
-        nested: NestedDryRuns,
-        clock: Clock,
-        owner: UUID,
-        new_id: NewId,
-        owner_questions: OwnerQuestions,
-    ) -> None:
-        self._store, self._workflow_store, self._scheduler = store, workflow_store, scheduler
-        self._nested, self._owner_questions = nested, owner_questions
-        self._clock, self._owner, self._new_id = clock, owner, new_id
+    _store: WorkflowReader
+    _workflow_store: WorkflowStore
+    _scheduler: Scheduler
+    _nested: NestedDryRuns
+    _clock: Clock
+    _owner: UUID
+    _new_id: NewId
+    _owner_questions: OwnerQuestions
 
     async def run(
         self,
@@ -72,8 +65,9 @@ class DryRunner:
             loaded = await self._copy(scope, workflow_id)
         preconditions.check(loaded.state)
         version = Version.of(loaded.state.last_event, loaded.state.updated_at)
-        verb_input = self._input(verb, cleanup_tasks=cleanup_tasks)
-        apply = partial(forecast_verb, verb, loaded, [verb_input], self._clock.now())
+        now = self._clock.now()
+        verb_input = input_of(verb, self._new_id(now), self._owner, cleanup_tasks=cleanup_tasks)
+        apply = partial(forecast_verb, verb, loaded, [verb_input], now)
         forecast = await off_loop(apply, steps=loaded.unit_count)
         owner = TenantScope(loaded.tenant)
         if verb == "cleanup" and cleanup_tasks:
@@ -97,16 +91,3 @@ class DryRunner:
         if not loaded.is_understood:
             raise Unavailable(NEEDS_NEWER_VERSION, 5)
         return loaded
-
-    def _input(self, verb: DryRunVerb, *, cleanup_tasks: bool) -> ClientVerb:
-        match verb:
-            case "start":
-                return Start(SERVICE, self._new_id(self._clock.now()), self._owner)
-            case "pause":
-                return Pause(SERVICE)
-            case "resume":
-                return Resume(SERVICE, self._new_id(self._clock.now()), self._owner)
-            case "cancel":
-                return Cancel(SERVICE)
-            case "cleanup":
-                return Cleanup(SERVICE, cleanup_tasks)

@@ -11,8 +11,9 @@ What must hold:
 import contextlib
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
-from functools import partial
 from uuid import UUID
+
+from msgspec import Struct
 
 from stepwell.basics.errors import DiskFull, NotFound, Unavailable
 from stepwell.basics.tenancy import TenantScope
@@ -29,11 +30,10 @@ from stepwell.definition.mapping.task_configs import read_workflow_config
 from stepwell.engine.admission.controller import AdmissionController, LimitKind, QueuedSteps
 from stepwell.engine.admission.model_health import BreakerHold, ModelHealth
 from stepwell.engine.admission.pools import ModelPool
-from stepwell.engine.execution.active_workflow import ActiveWorkflow
-from stepwell.engine.execution.running_attempt import RunningAttempt
+from stepwell.engine.execution.active_workflow import ActiveWorkflow, RunningAttempt
 from stepwell.engine.execution.scheduler import Scheduler
+from stepwell.engine.explain.availability import WriteMonitor, WriteTarget
 from stepwell.engine.explain.owner_questions import OwnerQuestions
-from stepwell.engine.explain.write_monitor import WriteMonitor, WriteTarget
 from stepwell.lifecycle.records import LoadedWorkflow, Ownership
 from stepwell.ports.clock import Clock
 from stepwell.ports.storage import WorkflowReader, WorkflowStore
@@ -52,24 +52,18 @@ _LIMITS: Mapping[LimitKind, SlotLimit] = {
 }
 
 
-class Explainer:
+class Explainer(Struct, eq=False):
     """Explains workflows. *in_process*: the types of the providers that work in this process."""
 
-    def __init__(
-        self,
-        store: WorkflowReader,
-        workflow_store: WorkflowStore,
-        scheduler: Scheduler,
-        admission: AdmissionController,
-        health: ModelHealth,
-        clock: Clock,
-        in_process: frozenset[ProviderType],
-        writes: WriteMonitor,
-        owner_questions: OwnerQuestions,
-    ) -> None:
-        self._store, self._workflow_store, self._scheduler = store, workflow_store, scheduler
-        self._admission, self._health, self._clock, self._in_process = admission, health, clock, in_process
-        self._writes, self._owner_questions = writes, owner_questions
+    _store: WorkflowReader
+    _workflow_store: WorkflowStore
+    _scheduler: Scheduler
+    _admission: AdmissionController
+    _health: ModelHealth
+    _clock: Clock
+    _in_process: frozenset[ProviderType]
+    _writes: WriteMonitor
+    _owner_questions: OwnerQuestions
 
     async def explain(self, scope: TenantScope, workflow_id: UUID) -> Explanation:
         """Return the reason why each step that has not ended isn't moving.
@@ -145,13 +139,26 @@ class Explainer:
             if answer is not None:
                 return answer
             loaded, ownership = await self._load(scope, workflow_id)
-        elsewhere = (
-            None if ownership.owner is None else Process(ownership.owner, ownership.lease_until, ownership.alive)
-        )
-        return await off_loop(
-            partial(_explain_rows, loaded, elsewhere, ownership, self._clock.now(), self._in_process),
-            steps=loaded.unit_count,
-        )
+        owner, now = ownership.owner, self._clock.now()
+        elsewhere = None if owner is None else Process(owner, ownership.lease_until, ownership.alive)
+
+        def explain_rows() -> Explanation:
+            return explain(
+                WorkflowSnapshot(
+                    state=loaded.state,
+                    on_failure=read_workflow_config(loaded.config).on_failure,
+                    steps=loaded.steps,
+                    items=loaded.items,
+                    tasks=loaded.open_tasks,
+                    now=now,
+                    elsewhere=elsewhere,
+                    paused=(ownership.paused_by, ownership.paused_at),
+                    ahead=ownership.ahead,
+                    in_process_providers=self._in_process,
+                )
+            )
+
+        return await off_loop(explain_rows, steps=loaded.unit_count)
 
     async def _load(self, scope: TenantScope, workflow_id: UUID) -> tuple[LoadedWorkflow, Ownership]:
         """Return the workflow and its owner as of one moment."""
@@ -165,29 +172,6 @@ class Explainer:
             if loaded.state.owner == ownership.owner:
                 return loaded, ownership
         raise Unavailable("the workflow's owner is changing")
-
-
-def _explain_rows(
-    loaded: LoadedWorkflow,
-    elsewhere: Process | None,
-    ownership: Ownership,
-    now: datetime,
-    in_process: frozenset[ProviderType],
-) -> Explanation:
-    return explain(
-        WorkflowSnapshot(
-            state=loaded.state,
-            on_failure=read_workflow_config(loaded.config).on_failure,
-            steps=loaded.steps,
-            items=loaded.items,
-            tasks=loaded.open_tasks,
-            now=now,
-            elsewhere=elsewhere,
-            paused=(ownership.paused_by, ownership.paused_at),
-            ahead=ownership.ahead,
-            in_process_providers=in_process,
-        )
-    )
 
 
 def _observe(attempt: RunningAttempt) -> AttemptObservation:

@@ -26,9 +26,9 @@ from stepwell.definition.validation.provider_rules import ProviderCatalog
 from stepwell.definition.validation.sub_workflow_rules import with_origin
 from stepwell.definition.validation.workflow import validate_workflow
 from stepwell.engine.execution.new_workflow import Creation, build_workflow, loaded_of
-from stepwell.engine.explain.verb_forecast import ExistingChild, NewChild, VerbForecast, forecast_verb
+from stepwell.engine.explain.verb_forecast import ExistingChild, NewChild, VerbForecast, forecast_verb, input_of
 from stepwell.engine.files.task_files import TaskFiles
-from stepwell.lifecycle.inputs import SERVICE, Cleanup, GiveUp, Pause, Resume, Start
+from stepwell.lifecycle.inputs import SERVICE, GiveUp
 from stepwell.lifecycle.peer_commands import ClientVerb
 from stepwell.lifecycle.records import LoadedWorkflow
 from stepwell.ports.clock import Clock, NewId
@@ -158,20 +158,11 @@ class NestedDryRuns:
     def _inputs(self, verb: DryRunVerb, status: WorkflowStatus) -> Sequence[ClientVerb]:
         """Return what a sub-workflow with this status gets if the *verb* is applied to its parent."""
         give_up = GiveUp("the workflow that runs this one was cancelled", cancels=True)
-        new_id = self._new_id(self._clock.now())
-        match verb:
-            case "start":
-                return [Start(SERVICE, new_id, self._owner)]
-            case "pause":
-                return [Pause(SERVICE)]
-            case "resume":
-                return [Resume(SERVICE, new_id, self._owner)]
-            case "cancel":
-                return [give_up]
-            case "cleanup":
-                ended = status not in (WorkflowStatus.RUNNING, WorkflowStatus.PAUSED)
-                cleanup = Cleanup(SERVICE, cleanup_tasks=True)
-                return [cleanup] if ended else [give_up, cleanup]
+        if verb == "cancel":
+            return [give_up]
+        own = input_of(verb, self._new_id(self._clock.now()), self._owner, cleanup_tasks=True)
+        must_end = verb == "cleanup" and status in (WorkflowStatus.RUNNING, WorkflowStatus.PAUSED)
+        return [give_up, own] if must_end else [own]
 
     async def _with_own_files(self, scope: TenantScope, workflow_id: UUID, result: DryRun) -> DryRun:
         """Add the files that cleanup would delete, and those that it would keep."""

@@ -18,13 +18,7 @@ from stepwell.basics.tenancy import TenantScope
 from stepwell.contract.forecasts import DryRun
 from stepwell.contract.reasons import Explanation
 from stepwell.engine.execution.command_sender import CommandSender
-from stepwell.lifecycle.peer_commands import (
-    DryRunQuestion,
-    ExplainQuestion,
-    QuestionAnswered,
-    VerbRefused,
-    error_of,
-)
+from stepwell.lifecycle.peer_commands import DryRunQuestion, ExplainQuestion, QuestionAnswered, VerbRefused, error_of
 from stepwell.lifecycle.preconditions import NO_PRECONDITIONS, Preconditions, Version
 
 MOST_EXPLANATION_BYTES: Final = 4 * 1024 * 1024
@@ -40,8 +34,6 @@ class DryRunAnswer(Struct, frozen=True):
 
 
 class OwnerQuestions:
-    """Asks the process that runs a workflow."""
-
     def __init__(self, sender: CommandSender) -> None:
         self._sender = sender
 

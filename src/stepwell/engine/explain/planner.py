@@ -26,8 +26,6 @@ log = structlog.get_logger()
 
 
 class Planner:
-    """Plans definitions with the providers, prices and statistics of this process."""
-
     def __init__(self, providers: Providers, prices: PriceList, health: ModelHealth, catalog: ProviderCatalog) -> None:
         self._providers, self._prices, self._health, self._catalog = providers, prices, health, catalog
 
@@ -49,7 +47,10 @@ class Planner:
                 expected[position] = 0.0
             elif (took_s := medians.get(ModelKey(call.provider, call.model or ""))) is not None:
                 expected[position] = took_s
-        nested = await off_loop_if_large(lambda _: self._nested_prices(validated), _sub_workflows(validated))
+        sub_workflows = [
+            step.config[SUB_DEFINITION] for step in validated.request.steps if step.task_type is TaskType.SUBWORKFLOW
+        ]
+        nested = await off_loop_if_large(lambda _: self._nested_prices(validated), sub_workflows)
         build = partial(build_plan, validated, calls, fallbacks, expected, self._prices, nested)
         return await off_loop(build, steps=steps)
 
@@ -86,12 +87,6 @@ class Planner:
         except Exception:  # a bug in the provider, which is reported when the step runs
             log.exception("provider.no_model", action="plan", provider=kind)
             return PlannedCall(kind, None, in_process)
-
-
-def _sub_workflows(validated: ValidatedWorkflow) -> list[Any]:
-    """Return the definitions of the sub-workflows."""
-    steps = validated.request.steps
-    return [step.config[SUB_DEFINITION] for step in steps if step.task_type is TaskType.SUBWORKFLOW]
 
 
 def _known_wait_s(validated: ValidatedWorkflow, position: int) -> float | None:

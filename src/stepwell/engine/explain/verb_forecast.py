@@ -15,6 +15,7 @@ from stepwell.engine.execution.active_workflow import ActiveWorkflow
 from stepwell.lifecycle.decision import Decision
 from stepwell.lifecycle.effects import Evaluate
 from stepwell.lifecycle.flow_run import FlowRun
+from stepwell.lifecycle.inputs import SERVICE, Cancel, Cleanup, Pause, Resume, Start
 from stepwell.lifecycle.item_group import ItemGroup
 from stepwell.lifecycle.item_run import ItemRun
 from stepwell.lifecycle.model import ItemState, StepState
@@ -49,6 +50,21 @@ class VerbForecast(Struct, frozen=True):
     result: DryRun
     existing: Sequence[ExistingChild] = ()
     new: Sequence[NewChild] = ()
+
+
+def input_of(verb: DryRunVerb, new_id: UUID, owner: UUID, *, cleanup_tasks: bool) -> ClientVerb:
+    """Return the input of the *verb*, for the process *owner*. *new_id* is that of the execution that it may begin."""
+    match verb:
+        case "start":
+            return Start(SERVICE, new_id, owner)
+        case "pause":
+            return Pause(SERVICE)
+        case "resume":
+            return Resume(SERVICE, new_id, owner)
+        case "cancel":
+            return Cancel(SERVICE)
+        case "cleanup":
+            return Cleanup(SERVICE, cleanup_tasks)
 
 
 def forecast_verb(

@@ -111,7 +111,7 @@ class CleanupRunner:
         self._delete_uploads = delete_uploads
         self._purges = purges
         self._lease, self._owner = access.lease, access.lease.owner
-        bus.subscribe(self._on_committed)
+        bus.listeners.append(self._on_committed)
         self.wait_s = 10.0
         self._turns = FairTurns(_TURNS, _TURNS_PER_LANE)
         self._purger = Purger(purges, artifacts, delete_uploads, access.scheduler, bus, self._owner, self._turns)

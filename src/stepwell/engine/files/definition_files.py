@@ -8,19 +8,21 @@ What must hold:
   between, they expire like any other upload.
 - A data URI that can't be an upload stays as it is, so that no definition is refused because of it.
 - One data URI is decoded at a time in this process, in a thread. So the bytes of all requests together are bounded.
+- A definition that names uploads which are being deleted is refused.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from uuid import UUID
 
 from anyio import to_thread
-from msgspec import structs
+from msgspec import json, structs
 
-from stepwell.basics.artifacts import JSON, TEXT
+from stepwell.basics.artifacts import JSON, TEXT, named_tasks
 from stepwell.basics.data_uris import decode_data
-from stepwell.basics.errors import QuotaExceeded, Unavailable, UnsupportedFile, UploadsGone
+from stepwell.basics.errors import Fault, InvalidRequest, QuotaExceeded, Unavailable, UnsupportedFile, UploadsGone
+from stepwell.contract.definition import CreateWorkflow
 from stepwell.definition.validation.data_uri_inputs import LARGEST_INLINE, DataUriInput, large_data_uris
 from stepwell.definition.validation.workflow import ValidatedWorkflow
 from stepwell.engine.files.spooled_file import spooled_file
@@ -30,6 +32,7 @@ from stepwell.runtime.offloop import off_loop
 
 _AT_ONCE = 4  # data URIs of one definition
 _LONGEST_HEAD = 1_000  # characters before the comma: to split millions would block the event loop
+_MESSAGE = "This names a file that is being deleted: upload it again"
 
 
 def may_have_files(planned: ValidatedWorkflow) -> bool:
@@ -38,8 +41,6 @@ def may_have_files(planned: ValidatedWorkflow) -> bool:
 
 
 class DefinitionFiles:
-    """Stores the data URIs of definitions by *uploads*."""
-
     def __init__(self, uploads: UploadService) -> None:
         self._uploads = uploads
         self._turns = FairTurns(1)
@@ -124,3 +125,21 @@ def _decode(uri: str, start: int, is_base64: bool) -> bytes:  # noqa: FBT001 - c
         return decode_data(uri[start:], is_base64=is_base64)
     except ValueError:
         return b""
+
+
+@contextmanager
+def refusing_deleted_files(request: CreateWorkflow) -> Iterator[None]:
+    """Raise `InvalidRequest`, which lists the steps that name such files, instead of `UploadsGone`."""
+    try:
+        yield
+    except UploadsGone as error:
+        gone = {str(upload_id) for upload_id in error.upload_ids}
+        places: list[tuple[str | int, ...]] = [
+            ("body", "steps", index)
+            for index, step in enumerate(request.steps)
+            if named_tasks(json.encode(step).decode()) & gone
+        ]
+        if named_tasks(json.encode(request.inputs).decode()) & gone:
+            places.append(("body", "inputs"))
+        faults = [Fault(place, _MESSAGE, "file_invalid") for place in places or [("body", "config")]]
+        raise InvalidRequest(faults) from error

@@ -50,7 +50,6 @@ def inspect_file(path: bytes) -> bytes:
 
 
 def inspect(file: IO[bytes]) -> Inspection:
-    """Return the contents of *file*."""
     media_type = _signature(file.read(_HEAD))
     if media_type in MEDIA_TYPES:
         if not media_type.startswith("image/") or media_type in _UNREAD_IMAGES:

@@ -98,7 +98,6 @@ class Previews:
             ended.set()
 
     async def _make(self, tenant: str | None, image: Output, width: int, path: str) -> int:
-        """Make the preview, and return its size."""
         if image.sha256 in self._refusals:
             _refuse(self._refusals[image.sha256])
         async with self._turns.turn(tenant), self._local_file(image.path) as source, temporary_file() as target:

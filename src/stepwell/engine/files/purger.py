@@ -17,6 +17,7 @@ from typing import Final
 from uuid import UUID
 
 import structlog
+from msgspec import Struct
 
 from stepwell.basics.errors import ArtifactError, ArtifactGone
 from stepwell.engine.events.bus import EventBus
@@ -42,21 +43,16 @@ Returns their paths, and whether there may be more.
 """
 
 
-class Purger:
+class Purger(Struct, eq=False):
     """Works on the purges of the process *owner*. *turns* are those of the cleanups."""
 
-    def __init__(
-        self,
-        purges: Purges,
-        artifacts: Artifacts,
-        delete_uploads: DeleteUploads,
-        scheduler: Scheduler,
-        bus: EventBus,
-        owner: UUID,
-        turns: FairTurns,
-    ) -> None:
-        self._purges, self._artifacts, self._scheduler, self._bus = purges, artifacts, scheduler, bus
-        self._delete_uploads, self._owner, self._turns = delete_uploads, owner, turns
+    _purges: Purges
+    _artifacts: Artifacts
+    _delete_uploads: DeleteUploads
+    _scheduler: Scheduler
+    _bus: EventBus
+    _owner: UUID
+    _turns: FairTurns
 
     async def run_pass(
         self, lane: str | None, workflow_ids: Collection[UUID], on_deleted: Callable[[UUID, str], None]

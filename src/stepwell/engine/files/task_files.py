@@ -31,8 +31,6 @@ class OwnedFile(NamedTuple):
 
 
 class TaskFiles:
-    """Finds the files of tasks and uploads, and deletes those that nobody records."""
-
     def __init__(self, store: WorkflowReader, uploads: Uploads, artifacts: Artifacts) -> None:
         self._store, self._uploads, self._artifacts = store, uploads, artifacts
 

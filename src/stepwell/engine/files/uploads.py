@@ -7,9 +7,14 @@ What must hold:
   deleted with its file, here or by the sweeper.
 - The same bytes of a tenant are stored once, also if they come twice at the same time.
 - A tenant's uploads never exceed its quota: the bytes are reserved before the file is stored.
+- No file of an expired upload is deleted that an undeleted workflow of the tenant names, see
+  `ports.uploads.Uploads.begin_expiry`.
+- A deletion that was interrupted or has failed is continued, by this process or by another one.
+- No statement is sent while nothing is due.
 """
 
 import asyncio
+import math
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -35,12 +40,14 @@ from stepwell.basics.errors import (
     UploadMissing,
 )
 from stepwell.basics.tenancy import EVERY_TENANT, TenantScope
+from stepwell.engine.execution.timers import wait_until_set
 from stepwell.engine.files.inspection import Inspection, inspect_file
 from stepwell.engine.files.spooled_file import SpooledFile, spooled_file
 from stepwell.ports.artifacts import Artifacts
 from stepwell.ports.clock import Clock, NewId
 from stepwell.ports.uploads import PENDING_S, Uploads
 from stepwell.rules.uploads import NewUpload, PresignedUpload, UploadLimits, UploadPage, UploadRecord, safe_name
+from stepwell.runtime.outages import OUTAGE_RETRY_S
 from stepwell.runtime.worker_processes import WorkerFailed, WorkerPool
 
 log = structlog.get_logger()
@@ -50,6 +57,7 @@ _DELETE_S = 60.0
 _TRIES = 3
 _DELETED_AT_ONCE = 8
 _LARGEST_AT_ONCE = 2
+_PAGE = 100
 _NO_PRESIGN = (
     "This service has no bucket with a configured key that clients can reach. Send the file itself as the body"
 )
@@ -331,3 +339,50 @@ class UploadService:
         with CancelScope(shield=True), suppress(Unavailable):  # the sweeper does it later
             if await self._store.abandon(upload_id) and not await self.discard(upload_id):
                 self.on_due(self._clock.now() + CONTINUE)
+
+
+class UploadSweeper:
+    """The task that deletes uploads when they are due."""
+
+    busy = False  # it needs no lease, because a row's lock decides who deletes an upload
+
+    def __init__(self, store: Uploads, service: UploadService, clock: Clock) -> None:
+        self._store, self._service, self._clock = store, service, clock
+        service.on_due = self.sweep_at
+        self._next: datetime | None = None
+        self._wake = asyncio.Event()
+
+    async def take_over(self) -> None:
+        """Take over the uploads that dead processes would have deleted. Raises `Unavailable`."""
+        seconds = await self._store.next_due_s()
+        if seconds is not None:
+            self.sweep_at(self._clock.now() + timedelta(seconds=seconds))
+
+    def sweep_at(self, at: datetime) -> None:
+        """Look for expired uploads at that time, or earlier."""
+        if self._next is None or at < self._next:
+            self._next = at
+            self._wake.set()
+
+    async def run(self) -> None:
+        """Delete uploads that are due, until cancelled."""
+        while True:
+            pause_s = math.inf
+            if self._next is not None:
+                pause_s = max((self._next - self._clock.now()).total_seconds(), 0.0)
+            if pause_s > 0:
+                await wait_until_set(self._wake, self._clock, pause_s)
+            self._wake.clear()
+            if self._next is not None and self._next <= self._clock.now():
+                self._next = None
+                await self._sweep()
+
+    async def _sweep(self) -> None:
+        try:
+            while due := await self._store.due(_PAGE):
+                for upload_id in due:
+                    if await self._store.begin_expiry(upload_id):
+                        await self._service.discard(upload_id)
+            await self.take_over()
+        except Unavailable:
+            self.sweep_at(self._clock.now() + timedelta(seconds=OUTAGE_RETRY_S))

@@ -94,7 +94,6 @@ class ReadService:
         return found
 
     async def step_at(self, scope: TenantScope, workflow_id: UUID, position: int) -> StepRecord:
-        """Return the step at *position*, with its result."""
         return _require(await self.store.step_at(scope, workflow_id, position), "step")
 
     async def outputs(
@@ -174,7 +173,6 @@ class ReadService:
         return _require(await self.store.tasks(scope, workflow_id, include_deleted=include_deleted), "workflow")
 
     async def task(self, scope: TenantScope, task_id: UUID) -> TaskRecord:
-        """Return the task."""
         return _require(await self.store.task(scope, task_id), "task")
 
     async def artifact(self, scope: TenantScope, path: str) -> OwnedFile:

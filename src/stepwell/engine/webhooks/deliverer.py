@@ -93,7 +93,7 @@ class WebhookDeliverer:
     ) -> None:
         self._outbox, self._sender, self._payload, self._secrets = outbox, sender, payload, secrets
         self._clock, self._owner, self._lease = clock, lease.owner, lease
-        bus.subscribe(self._on_committed)
+        bus.listeners.append(self._on_committed)
         self.delays_s: Sequence[float] = DELAYS_S
         self.limits = SendLimits()
         self._schedule = DeliverySchedule()
@@ -140,7 +140,6 @@ class WebhookDeliverer:
         return self.closed or self.sending >= self.limits.total
 
     def measure(self, metrics: Metrics) -> None:
-        """Register the metrics of webhooks."""
         outcomes = self.outcomes
         metrics.watch("stepwell_webhooks_sending", "Webhooks that are being sent.", lambda: self.sending)
         metrics.count("stepwell_webhooks_sent", "Attempts to send a webhook.", outcomes.total)

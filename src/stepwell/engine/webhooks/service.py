@@ -3,6 +3,8 @@
 from asyncio import CancelledError
 from uuid import UUID
 
+from msgspec import Struct
+
 from stepwell.basics.errors import Fault, InvalidRequest, NotFound, NoWebhook, Unavailable
 from stepwell.basics.tenancy import TenantScope
 from stepwell.contract.definition import WorkflowUpdate
@@ -16,20 +18,15 @@ from stepwell.ports.webhooks import Deliveries
 from stepwell.rules.webhook_secrets import WebhookSecrets
 
 
-class WebhookService:
+class WebhookService(Struct, eq=False):
     """Deliveries for the API. *scope* limits each call to the tenants that the caller may see."""
 
-    def __init__(
-        self,
-        store: WorkflowReader,
-        deliveries: Deliveries,
-        deliverer: WebhookDeliverer,
-        secrets: WebhookSecrets,
-        recovery: Recovery,
-        owner: UUID,
-    ) -> None:
-        self._store, self._deliveries, self.deliverer = store, deliveries, deliverer
-        self._secrets, self._recovery, self._owner = secrets, recovery, owner
+    _store: WorkflowReader
+    _deliveries: Deliveries
+    deliverer: WebhookDeliverer
+    _secrets: WebhookSecrets
+    _recovery: Recovery
+    _owner: UUID
 
     async def deliveries(
         self, scope: TenantScope, workflow_id: UUID, *, after: int, limit: int

@@ -2,9 +2,9 @@
 
     attempt ──► create ──► `Submitted` ──► it runs as any workflow ──► it has ended ──► `Succeeded` or `AttemptFailed`
 
-`child_attempts` begins and stops the sub-workflow of an attempt. `child_builder` builds it with `child_validator`, and
-`child_inserter` stores it. `child_follower` pauses, resumes and checks those that exist, and `child_ends`
-reads how one has ended. `stored_children` has the calls of the store that they share.
+`child_attempts` stores, begins and stops the sub-workflow of an attempt, which `child_builder` validates and builds.
+`child_follower` pauses, resumes and checks those that exist, and reads how one has ended. `stored_children` has the
+calls of the store that they share.
 
 What must hold:
 - A sub-workflow is created once: with the id in the row of its step or item, and after `Sending` is committed.

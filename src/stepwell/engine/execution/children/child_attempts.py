@@ -1,37 +1,55 @@
-"""Begins or continues the sub-workflow of an attempt, and stops the one of an abandoned attempt."""
+"""Stores or resumes the sub-workflow of an attempt, and stops the one of an abandoned attempt."""
 
 from collections.abc import Mapping
-from typing import Any
+from functools import partial
+from typing import Any, Final
 from uuid import UUID
 
+from anyio import CancelScope, fail_after
+from msgspec import Struct
+
+from stepwell.basics.errors import AttemptError, Unavailable, UploadsGone
+from stepwell.basics.tenancy import EVERY_TENANT
+from stepwell.basics.workflow_limits import RootLimits
 from stepwell.contract.enums import TERMINAL_STATUSES, CancelReceipt, WorkflowStatus
 from stepwell.engine.attempts.attempt_control import AttemptControl, AttemptSuperseded
+from stepwell.engine.events.bus import EventBus
 from stepwell.engine.execution.active_workflow import ActiveWorkflow
 from stepwell.engine.execution.children.child_builder import ChildBuilder
 from stepwell.engine.execution.children.child_follower import ChildCheck, ChildFollower
-from stepwell.engine.execution.children.child_inserter import ChildInserter
 from stepwell.engine.execution.children.stored_children import StoredChildren
+from stepwell.engine.execution.lease import Lease
+from stepwell.engine.execution.new_workflow import NewWorkflowBundle
 from stepwell.engine.execution.scheduler import Scheduler
+from stepwell.engine.execution.workflow_admission import WorkflowAdmission
+from stepwell.lifecycle.child_records import ChildInsertion, ParentAttempt
 from stepwell.lifecycle.inputs import FollowUpEnded, GiveUp, Sending, Submitted
 from stepwell.lifecycle.model import Sent, Task
 from stepwell.ports.clock import Clock
+from stepwell.ports.storage import WorkflowStore
+from stepwell.runtime.outages import until_available
+
+LIMITS: Final = RootLimits()
+_STATEMENT_S: Final = 30.0
 
 
-class ChildAttempts:
-    """The attempts whose job is a sub-workflow."""
+class _NotStored(Exception):
+    def __init__(self, insertion: ChildInsertion) -> None:
+        self.insertion = insertion
 
-    def __init__(
-        self,
-        scheduler: Scheduler,
-        children: StoredChildren,
-        builder: ChildBuilder,
-        inserter: ChildInserter,
-        follower: ChildFollower,
-        clock: Clock,
-    ) -> None:
-        self._scheduler, self._children = scheduler, children
-        self._builder, self._inserter, self._follower = builder, inserter, follower
-        self._clock = clock
+
+class ChildAttempts(Struct, eq=False):
+    """The attempts whose job is a sub-workflow. A new sub-workflow waits for admission."""
+
+    _scheduler: Scheduler
+    _children: StoredChildren
+    _builder: ChildBuilder
+    _follower: ChildFollower
+    _store: WorkflowStore
+    _admission: WorkflowAdmission
+    _bus: EventBus
+    _lease: Lease
+    _clock: Clock
 
     async def create(self, parent_id: UUID, task: Task, inputs: Mapping[str, Any], control: AttemptControl) -> None:
         """Create the sub-workflow of an attempt, or continue it, and report that. *inputs* are those of the step.
@@ -48,13 +66,52 @@ class ChildAttempts:
         is_new, check = False, ChildCheck(task.position, task.id)
         if bundle is not None:
             self._follower.add(parent, child_id, check)  # it may end before this process knows that it is stored
-            is_new = await self._inserter.insert(bundle, task.id)
+            is_new = await self.insert(bundle, task.id)
         if not is_new and child_id != task.id:
             await self._continue(child_id, task.id)  # followed only then: before, it has the end of an earlier attempt
         control.report(Submitted(task.position, task.id, str(child_id), {}))
         if not is_new:
             self._follower.add(parent, child_id, check)
             self._follower.check(parent, child_id, check)
+
+    async def insert(self, bundle: NewWorkflowBundle, task_id: UUID) -> bool:
+        """Store the sub-workflow of the attempt *task_id*. Return False if it is stored already.
+
+        Repeats that while the database is away. Raises `AttemptError` if its root may have no more, and
+        `AttemptSuperseded` if this process has lost the parent, or the attempt has ended.
+        """
+        insertion = await until_available(partial(self._insert_once, bundle, task_id))
+        if insertion is ChildInsertion.LOST:
+            raise AttemptSuperseded
+        if (limit := _limit(insertion)) is not None:
+            message = f"the sub-workflow can't be created: all those of one root have at most {limit}"
+            raise AttemptError(message, retryable=False, provider_fault=False)
+        if insertion is ChildInsertion.STORED:
+            # By a statement whose answer was lost, so nobody has counted the sub-workflow as waiting.
+            self._admission.others_changed()
+        return insertion is ChildInsertion.NEW
+
+    async def _insert_once(self, bundle: NewWorkflowBundle, task_id: UUID) -> ChildInsertion:
+        try:
+            # Shielded: if the attempt is cancelled, its follow-up must know whether the sub-workflow exists.
+            with CancelScope(shield=True), fail_after(_STATEMENT_S), self._admission.storing(bundle.new.record.tenant):
+                await self._insert_new(bundle, task_id)
+        except _NotStored as error:
+            return error.insertion
+        except UploadsGone as error:
+            gone = ", ".join(sorted(map(str, error.upload_ids)))
+            message = f"the sub-workflow can't be created: it names uploads that are being deleted: {gone}"
+            raise AttemptError(message, retryable=False, provider_fault=False) from error
+        except TimeoutError as error:
+            raise Unavailable("the database doesn't answer", 1) from error
+        self._bus.publish(bundle.committed)
+        return ChildInsertion.NEW
+
+    async def _insert_new(self, bundle: NewWorkflowBundle, task_id: UUID) -> None:
+        attempt = ParentAttempt(self._lease.owner, task_id)
+        insertion = await self._store.insert_child(EVERY_TENANT, bundle.new, attempt, LIMITS)
+        if insertion is not ChildInsertion.NEW:
+            raise _NotStored(insertion)
 
     async def stop(self, parent_id: UUID, task: Task) -> FollowUpEnded:
         """Stop the sub-workflow of an abandoned attempt. Return what became of it.
@@ -109,6 +166,19 @@ class ChildAttempts:
             and child.state.execution_id != task_id
         ):
             await self._children.resume(child_id, task_id)
+
+
+def _limit(insertion: ChildInsertion) -> str | None:
+    """Return the limit of the root that the sub-workflow would exceed; None for another result."""
+    match insertion:
+        case ChildInsertion.TOO_MANY:
+            return f"{LIMITS.sub_workflows:,} sub-workflows in all depths"
+        case ChildInsertion.TOO_MANY_STEPS:
+            return f"{LIMITS.steps:,} steps together"
+        case ChildInsertion.TOO_LARGE:
+            return f"{LIMITS.definition_bytes:,} bytes of definitions together"
+        case _:
+            return None
 
 
 def _child_of(parent: ActiveWorkflow, task: Task) -> UUID:

@@ -1,19 +1,26 @@
-"""Builds the sub-workflow of an attempt from the definition in its step's config."""
+"""Validates the definition in the config of an attempt's step with its inputs, and builds the sub-workflow from it."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, Final
 from uuid import UUID
 from weakref import WeakKeyDictionary
 
-from msgspec import Struct
+from msgspec import Struct, json
 
+from stepwell.basics.errors import AttemptError, InvalidRequest
+from stepwell.basics.strict_json.normalise import Handling
+from stepwell.basics.workflow_limits import definition_size
+from stepwell.definition.mapping.expressions import FEW_CHARACTERS, Expressions, expressions_of
 from stepwell.definition.mapping.templates import INPUTS, SUB_DEFINITION
+from stepwell.definition.validation.provider_rules import ProviderCatalog
 from stepwell.definition.validation.sub_workflow_rules import with_origin
+from stepwell.definition.validation.workflow import ValidatedWorkflow, validate_workflow
 from stepwell.engine.attempts.attempt_control import AttemptSuperseded
+from stepwell.engine.attempts.expression_evaluator import ExpressionEvaluator
+from stepwell.engine.attempts.inputs_checker import InputsChecker
 from stepwell.engine.execution.active_workflow import ActiveWorkflow
-from stepwell.engine.execution.children.child_validator import ChildValidator
 from stepwell.engine.execution.children.stored_children import StoredChildren
 from stepwell.engine.execution.new_workflow import Creation, NewWorkflowBundle, build_workflow
 from stepwell.lifecycle.child_records import ParentLink
@@ -21,7 +28,8 @@ from stepwell.lifecycle.inputs import SERVICE, Start
 from stepwell.lifecycle.model import ItemState, Task
 from stepwell.ports.clock import Clock, NewId
 from stepwell.runtime.fair_turns import FairTurns
-from stepwell.runtime.offloop import off_loop
+from stepwell.runtime.offloop import off_loop, off_loop_if_large
+from stepwell.runtime.outages import until_available
 
 _BUILT_AT_ONCE: Final = 8  # sub-workflows, at most one for each tenant
 
@@ -35,11 +43,20 @@ class _Ancestry(Struct, frozen=True):
 
 
 class ChildBuilder:
-    """Builds sub-workflows to be stored."""
+    """Validates and builds sub-workflows to be stored. *check_url* refuses a webhook that can't be sent."""
 
-    def __init__(self, children: StoredChildren, validator: ChildValidator, clock: Clock, new_id: NewId) -> None:
-        self._children, self._validator = children, validator
-        self._clock, self._new_id = clock, new_id
+    def __init__(
+        self,
+        children: StoredChildren,
+        catalog: ProviderCatalog,
+        inputs: InputsChecker,
+        expressions: ExpressionEvaluator,
+        check_url: Callable[[str | None, str | None], None],
+        clock: Clock,
+        new_id: NewId,
+    ) -> None:
+        self._children, self._catalog, self._inputs, self._expressions = children, catalog, inputs, expressions
+        self._check_url, self._clock, self._new_id = check_url, clock, new_id
         self._ancestries: WeakKeyDictionary[ActiveWorkflow, _Ancestry] = WeakKeyDictionary()
         self._turns = FairTurns(_BUILT_AT_ONCE, 1)
 
@@ -57,14 +74,44 @@ class ChildBuilder:
             child_inputs = {**(definition.get(INPUTS) or {}), **(inputs.get(INPUTS) or {})}
             body = with_origin({**definition, INPUTS: child_inputs}, ancestry.origin)
             link = _link(parent, ancestry, task)
-            planned = await self._validator.validate(parent.tenant, body, link.depth)
+            planned = await self._validate(parent.tenant, body, link.depth)
             now = self._clock.now()
-            creation, start = (
-                Creation(child_id, parent.tenant, SERVICE, now, link),
-                Start(SERVICE, self._new_id(now), None),
-            )
+            creation = Creation(child_id, parent.tenant, SERVICE, now, link)
+            start = Start(SERVICE, self._new_id(now), None)
             build = partial(build_workflow, planned, creation, start, self._new_id)
             return await off_loop(build, steps=len(planned.steps))
+
+    async def _validate(self, tenant: str | None, body: Mapping[str, Any], depth: int) -> ValidatedWorkflow:
+        """Validate the definition *body*. *depth* is the number of its ancestors.
+
+        Raises `AttemptError`, which names the place of the first fault.
+        """
+        try:
+            planned = await self._validate_rules(tenant, body, depth)
+            self._check_url(tenant, planned.request.webhook_url)
+            await until_available(partial(self._inputs.check, tenant, planned))
+        except InvalidRequest as error:
+            fault = error.faults[0]
+            place = ".".join(map(str, fault.loc[1:]))
+            message = f"the sub-workflow can't be created: {place}: {fault.msg}"
+            raise AttemptError(message, retryable=False, provider_fault=False) from error
+        return planned
+
+    async def _validate_rules(self, tenant: str | None, body: Mapping[str, Any], depth: int) -> ValidatedWorkflow:
+        """Check *body* by the rules of definitions. Many expressions are parsed by a worker process, as in a create."""
+        checked, expressions = None, await off_loop_if_large(expressions_of, body)
+        if sum(map(len, expressions)) > FEW_CHARACTERS:
+            check = partial(self._expressions.check, tenant, expressions)
+            checked = Expressions(await until_available(check))
+
+        def validate(body: Any) -> ValidatedWorkflow:
+            size, now = definition_size(json.encode(body)), self._clock.now()
+            lenient = Handling.LENIENT
+            return validate_workflow(
+                body, self._catalog, checked, handling=lenient, definition_bytes=size, now=now, depth=depth
+            )
+
+        return await off_loop_if_large(validate, body)
 
     async def _ancestry(self, parent: ActiveWorkflow) -> _Ancestry:
         if (ancestry := self._ancestries.get(parent)) is not None:

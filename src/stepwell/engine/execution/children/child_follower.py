@@ -1,30 +1,43 @@
 """Pauses and resumes sub-workflows with their parents, and reports their ends. It reads their stored statuses."""
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from functools import partial
 from typing import Final, NamedTuple
 from uuid import UUID
 
 import structlog
-from msgspec import Struct, field
+from msgspec import Raw, Struct, field, json
 from msgspec.structs import replace
 
+from stepwell.basics.strict_json.size import MAX_RESULT_BYTES
 from stepwell.contract.enums import TERMINAL_STATUSES, TaskPhase, WorkflowStatus
 from stepwell.engine.execution.active_workflow import ActiveWorkflow
-from stepwell.engine.execution.children.child_ends import ChildEnds, child_failure
 from stepwell.engine.execution.children.stored_children import StoredChildren
 from stepwell.engine.execution.scheduler import Scheduler, WorkflowListener
 from stepwell.engine.execution.workflow_admission import WorkflowAdmission
 from stepwell.lifecycle.effects import PauseOrResumeChild
 from stepwell.lifecycle.inputs import SERVICE, AttemptFailed, ChildPausedOrResumed, Pause, Succeeded
 from stepwell.lifecycle.model import Task
+from stepwell.lifecycle.records import WorkflowRecord
 from stepwell.lifecycle.subworkflow_run import SubworkflowRun
 from stepwell.ports.processes import CommandListener
 
 log = structlog.get_logger()
 
+_MAX_STORED_BYTES: Final = 8 * MAX_RESULT_BYTES  # of a sub-workflow whose results are read
 _PAGE: Final = 200  # sub-workflows whose statuses one statement reads
+
+
+def _child_failure(task: Task, error: str, *, child_lost: bool = False) -> AttemptFailed:
+    """Return the failure of an attempt, which isn't retried."""
+    return AttemptFailed(
+        task.position, task.id, error, retryable=False, provider_fault=False, jitter=0.0, child_lost=child_lost
+    )
+
+
+def _too_large(child_id: UUID) -> str:
+    return f"the results of the sub-workflow {child_id} are over {MAX_RESULT_BYTES:,} bytes together"
 
 
 class ChildCheck(Struct, frozen=True):
@@ -38,7 +51,6 @@ class ChildCheck(Struct, frozen=True):
     paused: bool | None = None
 
     def without_change(self) -> "ChildCheck":
-        """Return the same check, which doesn't pause or resume the sub-workflow."""
         return ChildCheck(self.position, self.task_id)
 
 
@@ -63,12 +75,19 @@ class _Page(NamedTuple):
 
 
 class ChildFollower(WorkflowListener, CommandListener):
-    """Follows the sub-workflows of all parents in memory."""
+    """Follows the sub-workflows of all parents in memory.
+
+    *completed* returns the end of an attempt whose sub-workflow is COMPLETED.
+    """
 
     def __init__(
-        self, scheduler: Scheduler, admission: WorkflowAdmission, children: StoredChildren, ends: ChildEnds
+        self,
+        scheduler: Scheduler,
+        admission: WorkflowAdmission,
+        children: StoredChildren,
+        completed: Callable[[ActiveWorkflow, Task, bytes], Awaitable[Succeeded | AttemptFailed]],
     ) -> None:
-        self._scheduler, self._admission, self._children, self._ends = scheduler, admission, children, ends
+        self._scheduler, self._admission, self._children, self._completed = scheduler, admission, children, completed
         self._followed: dict[UUID, _FollowedChildren] = {}
 
     def add(self, parent: ActiveWorkflow, child_id: UUID, check: ChildCheck) -> None:
@@ -130,7 +149,9 @@ class ChildFollower(WorkflowListener, CommandListener):
                 elif self._scheduler.stopping:
                     return
                 else:
-                    self._apply(parent, followed, child_id, input_)
+                    if not isinstance(input_, ChildPausedOrResumed):
+                        followed.open.pop(child_id, None)
+                    self._scheduler.apply(parent, input_)
                     await asyncio.sleep(0)
             if page.has_all and not followed.to_do and isinstance(parent.run, SubworkflowRun):
                 parent.run.note_handled_ends(page.ends)
@@ -150,17 +171,6 @@ class ChildFollower(WorkflowListener, CommandListener):
         # The sub-workflow of an attempt that runs here may not be open yet.
         has_all = not parent.attempts and followed.open.keys() <= set(child_ids)
         return _Page(checks, read.statuses, read.ends, has_all)
-
-    def _apply(
-        self,
-        parent: ActiveWorkflow,
-        followed: _FollowedChildren,
-        child_id: UUID,
-        input_: ChildPausedOrResumed | Succeeded | AttemptFailed,
-    ) -> None:
-        if not isinstance(input_, ChildPausedOrResumed):
-            followed.open.pop(child_id, None)
-        self._scheduler.apply(parent, input_)
 
     def _add_ended(self, parent: ActiveWorkflow, followed: _FollowedChildren, ended: Iterable[UUID]) -> None:
         """Add checks of sub-workflows that have *ended*. Stop following those whose attempts were abandoned."""
@@ -192,16 +202,16 @@ class ChildFollower(WorkflowListener, CommandListener):
             return await self._input(parent, task, child_id, check, status)
         except Exception as error:
             log.exception("sub_workflow.check_crashed", action="check", workflow_id=str(child_id))
-            return replace(child_failure(task, f"internal error: {type(error).__name__}"), broken=True)
+            return replace(_child_failure(task, f"internal error: {type(error).__name__}"), broken=True)
 
     async def _input(
         self, parent: ActiveWorkflow, task: Task, child_id: UUID, check: ChildCheck, status: WorkflowStatus | None
     ) -> ChildPausedOrResumed | Succeeded | AttemptFailed | None:
         """Return the input that a check leads to; None if the check must be repeated."""
         if status is None:
-            return child_failure(task, f"the sub-workflow {child_id} was deleted", child_lost=True)
+            return _child_failure(task, f"the sub-workflow {child_id} was deleted", child_lost=True)
         if status in TERMINAL_STATUSES:
-            return await self._ends.read(parent, task, child_id, status)
+            return await self._read_end(parent, task, child_id, status)
         if check.paused is None or check.paused is (status is WorkflowStatus.PAUSED):
             return ChildPausedOrResumed(task.position, task.id, check.paused or False)
         if check.paused:
@@ -212,6 +222,35 @@ class ChildFollower(WorkflowListener, CommandListener):
             return ChildPausedOrResumed(task.position, task.id, paused=False)
         await self._children.resume(child_id)
         return None
+
+    async def _read_end(
+        self, parent: ActiveWorkflow, task: Task, child_id: UUID, status: WorkflowStatus
+    ) -> Succeeded | AttemptFailed | None:
+        """Return the end of the attempt whose sub-workflow has ended; None if that has changed meanwhile."""
+        if status is WorkflowStatus.CANCELLED:
+            return _child_failure(task, f"the sub-workflow {child_id} was CANCELLED", child_lost=True)
+        record = await self._children.record(child_id)
+        if record is None or record.state.status is not status:
+            return None
+        if status is WorkflowStatus.FAILED:
+            why = "" if record.summary.error_message is None else f": {record.summary.error_message}"
+            return _child_failure(task, f"the sub-workflow {child_id} has FAILED{why}")
+        if (size := await self._children.size(child_id, _MAX_STORED_BYTES)) is None:
+            return None
+        if size > _MAX_STORED_BYTES:
+            return _child_failure(task, _too_large(child_id))
+        result = await self._result_of(record)
+        if len(result) > MAX_RESULT_BYTES:
+            return _child_failure(task, _too_large(child_id))
+        return await self._completed(parent, task, result)
+
+    async def _result_of(self, child: WorkflowRecord) -> bytes:
+        """Return the result of the step whose sub-workflow is COMPLETED."""
+        stored = await self._children.results(child.id)
+        results = {step_id: Raw(result) for step_id, result in stored.items()}
+        final = results.get(child.summary.final_step_id)
+        whole = {"workflow_id": str(child.id), "status": child.state.status, "results": results, "final": final}
+        return json.encode(whole)
 
 
 def _is_stored(parent: ActiveWorkflow, check: ChildCheck) -> bool:

@@ -6,6 +6,7 @@ from uuid import UUID
 
 import structlog
 from anyio import sleep
+from msgspec import Struct
 
 from stepwell.basics.errors import InvalidTransition, NotFound, TooManyRequests, Unavailable
 from stepwell.basics.tenancy import EVERY_TENANT
@@ -22,19 +23,14 @@ from stepwell.runtime.outages import OUTAGE_RETRY_S, until_available
 log = structlog.get_logger()
 
 
-class StoredChildren:
+class StoredChildren(Struct, eq=False):
     """The sub-workflows in the database. *change* applies a verb to a workflow, in whichever process runs it."""
 
-    def __init__(
-        self,
-        store: WorkflowStore,
-        reader: WorkflowReader,
-        change: Callable[[UUID, ClientVerb, Preconditions], Awaitable[object]],
-        clock: Clock,
-        new_id: NewId,
-    ) -> None:
-        self._store, self._reader, self._change = store, reader, change
-        self._clock, self._new_id = clock, new_id
+    _store: WorkflowStore
+    _reader: WorkflowReader
+    _change: Callable[[UUID, ClientVerb, Preconditions], Awaitable[object]]
+    _clock: Clock
+    _new_id: NewId
 
     async def statuses(self, ids: Sequence[UUID]) -> Mapping[UUID, WorkflowStatus]:
         """Return the statuses of those that exist and aren't deleted."""

@@ -1,30 +1,31 @@
-"""The status of the providers, for `GET /providers`."""
+"""The limits and how much of them is used, as this process knows it: of the providers, and of a tenant."""
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
+
+from msgspec import Struct
 
 from stepwell.basics.setting_names import credential_setting
 from stepwell.basics.tenancy import TenantScope
 from stepwell.contract.enums import ProviderType
 from stepwell.contract.providers import CredentialStatus, ProviderStatus
+from stepwell.contract.system import ActiveWorkflows, Limits, RunningSteps, UploadedFiles, WaitingWorkflows
 from stepwell.definition.validation.provider_rules import ProviderCatalog
 from stepwell.engine.admission.controller import AdmissionController
 from stepwell.engine.admission.model_health import ModelHealth
 from stepwell.engine.admission.pools import ModelPool
+from stepwell.engine.execution.workflow_admission import WorkflowAdmission
+from stepwell.ports.uploads import Uploads
+from stepwell.rules.uploads import UploadLimits
 
 
-class ProviderStatusReader:
+class ProviderStatusReader(Struct, eq=False):
     """Reads the status of the providers. *refused_keys* returns the refused credentials, with the times of refusal."""
 
-    def __init__(
-        self,
-        catalog: ProviderCatalog,
-        admission: AdmissionController,
-        health: ModelHealth,
-        refused_keys: Callable[[], Mapping[str, datetime]],
-    ) -> None:
-        self._catalog, self._admission, self._health = catalog, admission, health
-        self._refused_keys = refused_keys
+    _catalog: ProviderCatalog
+    _admission: AdmissionController
+    _health: ModelHealth
+    _refused_keys: Callable[[], Mapping[str, datetime]]
 
     def statuses(self, scope: TenantScope) -> list[ProviderStatus]:
         """Return the status of each configured provider, sorted by name."""
@@ -66,3 +67,24 @@ def _refusal(key: CredentialStatus) -> str:
     assert key.refused_since is not None
     at = key.refused_since.isoformat(timespec="seconds").replace("+00:00", "Z")
     return f"key refused since {at}: set {credential_setting(key.name)}"
+
+
+class TenantLimitsReader:
+    def __init__(
+        self, workflows: WorkflowAdmission, steps: AdmissionController, uploads: Uploads, upload_limits: UploadLimits
+    ) -> None:
+        self._workflows, self._steps = workflows, steps
+        self._uploads, self._upload_limits = uploads, upload_limits
+
+    async def read(self, tenant: str | None) -> Limits:
+        """Return the limits and use of *tenant*. Raises `Unavailable`."""
+        use = await self._workflows.use(tenant)
+        files, most = await self._uploads.use(tenant), self._upload_limits
+        return Limits(
+            tenant_id=tenant,
+            remaining_workflows=self._workflows.quota(tenant)[1],
+            active_workflows=ActiveWorkflows(use.max_active, use.active),
+            waiting_workflows=WaitingWorkflows(use.max_waiting, use.waiting, use.oldest),
+            running_steps=RunningSteps(self._steps.limits.per_tenant, self._steps.used_by_tenant(tenant)),
+            uploads=UploadedFiles(most.max_uploads, files.uploads, most.quota_bytes, files.bytes),
+        )
