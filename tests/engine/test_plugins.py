@@ -9,8 +9,14 @@ from typing import Any
 import pytest
 
 from stepwell.basics.setting_values import Secrets
+from stepwell.cli.errors import Refused
+from stepwell.cli.keys import keys_of_folder
+from stepwell.cli.service_host import open_service
 from stepwell.definition.provider_descriptors import InvalidProviders
+from stepwell.persistence.schema.migrations import migrate
+from stepwell.settings import Settings
 from stepwell.testing import MemoryDatabase
+from support.database.postgres import TestServer, create_database
 from support.emulators.custom import CustomEmulator
 from support.providers.scripted import passthrough_step, scripted_step
 from support.service.live_service import Service, running_service
@@ -189,6 +195,17 @@ async def test_two_plugins_cannot_replace_one_provider(
     with pytest.raises(InvalidProviders, match="two packages replace the provider VERTEX"):
         async with run_service(memory, tmp_path):
             pass
+
+
+async def test_a_command_says_in_one_line_why_they_cannot_be_used(
+    durable: TestServer, tmp_path: Path, install: Install
+) -> None:
+    install(b="two", c="one")
+    await migrate(dsn := durable.dsn(await create_database(durable.dsn())))
+    with pytest.raises(Refused) as refused:
+        async with open_service(keys_of_folder(Settings(data_dir=tmp_path)), dsn, exclusive=True):
+            pass
+    assert refused.value.lines == ("two packages replace the provider VERTEX",)
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ from stepwell.cli.keys import ServiceKeys
 from stepwell.cli.output import print_result
 from stepwell.cli.signals import Stop
 from stepwell.cli.worker import require_celery
+from stepwell.definition.provider_descriptors import InvalidProviders
 from stepwell.mcp.http_endpoint import build_endpoint, refuse_without_sdk
 from stepwell.mcp.sdk import has_sdk
 from stepwell.persistence.connections.database import NotDurable
@@ -46,7 +47,7 @@ async def open_service(
         raise Refused(f"the database doesn't keep what it commits: {error}") from error
     except Unavailable as error:
         raise Refused(f"cannot start: {error}") from error
-    except StorageRefused as error:
+    except (StorageRefused, InvalidProviders) as error:
         raise Refused(str(error)) from error
     except PermissionError as error:
         raise Refused(
