@@ -188,9 +188,9 @@ def _models() -> str:
 def _model(provider: ProviderType, kind: TaskType) -> str:
     match provider:
         case ProviderType.FAL:
-            model = FAL[kind].app
+            model = FAL[kind].app if kind in FAL else "-"
         case ProviderType.REPLICATE:
-            model = (REPLICATE[kind].model or "-").partition(":")[0]
+            model = ((REPLICATE[kind].model if kind in REPLICATE else None) or "-").partition(":")[0]
         case ProviderType.OPENAI:
             model = OPENAI.get(kind, "-")
         case _:
