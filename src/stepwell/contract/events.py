@@ -1,4 +1,4 @@
-"""The answers about events, the bodies of webhooks, and the answers about their deliveries."""
+"""The responses about events, the bodies of webhooks, and the responses about their deliveries."""
 
 from typing import Annotated, Any
 from uuid import UUID

@@ -1,4 +1,4 @@
-"""Types of fields that several answers share."""
+"""Types of fields that several responses share."""
 
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any, TypeAlias

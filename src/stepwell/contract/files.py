@@ -1,4 +1,4 @@
-"""The requests and answers about files: those of tasks, and the uploads of users."""
+"""The requests and responses about files: those of tasks, and the uploads of users."""
 
 from typing import Annotated
 from uuid import UUID

@@ -1,4 +1,4 @@
-"""Forecasts: the answer of `POST /api/v1/workflows/plan`, and those of verbs with `dry_run=true`."""
+"""Forecasts: the response of `POST /api/v1/workflows/plan`, and those of verbs with `dry_run=true`."""
 
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal

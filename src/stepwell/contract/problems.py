@@ -1,4 +1,4 @@
-"""Reports in answers: problem details (RFC 9457), the faults of a request, and the warnings about a definition."""
+"""Reports in responses: problem details (RFC 9457), the faults of a request, and the warnings about a definition."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""The status of providers: the answer of `GET /api/v1/providers`."""
+"""The status of providers: the response of `GET /api/v1/providers`."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime

@@ -1,4 +1,4 @@
-"""The reasons why a workflow and its steps don't progress: the answer of `GET /api/v1/workflows/{id}/explain`.
+"""The reasons why a workflow and its steps don't progress: the response of `GET /api/v1/workflows/{id}/explain`.
 
 `code` identifies a reason, and `detail` is a sentence for people. Times are UTC.
 """

@@ -1,4 +1,4 @@
-"""The answers about the service itself: the root, health, and the limits of a tenant."""
+"""The responses about the service itself: the root, health, and the limits of a tenant."""
 
 from typing import Annotated
 

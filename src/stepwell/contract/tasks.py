@@ -1,4 +1,4 @@
-"""The answers about tasks, and their costs. A task is one attempt at a step."""
+"""The responses about tasks, and their costs. A task is one attempt at a step."""
 
 from datetime import date
 from typing import Annotated, Literal

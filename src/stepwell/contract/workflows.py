@@ -1,4 +1,4 @@
-"""The requests and answers about workflows, their steps, items and files, and what steps wait for."""
+"""The requests and responses about workflows, their steps, items and files, and what steps wait for."""
 
 from typing import Annotated, Any
 from uuid import UUID

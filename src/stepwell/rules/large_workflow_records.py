@@ -1,4 +1,4 @@
-"""Records of workflows that are too large to be read at once. Their answers are sent piece by piece."""
+"""Records of workflows that are too large to be read at once. Their responses are sent piece by piece."""
 
 from datetime import datetime
 from typing import Final, TypeAlias
@@ -14,7 +14,7 @@ from stepwell.rules.costs import CurrencySum, cost_sums
 
 SMALL_BYTES: Final = 64 * 1024  # a workflow of more weight is large
 SMALL_PAGE_BYTES: Final = 256 * 1024  # a page of more weight is large: it is read and sent in slices
-TASK_BYTES: Final = 600  # of a task in an answer, without its error and outputs
+TASK_BYTES: Final = 600  # of a task in a response, without its error and outputs
 
 
 class LargeWorkflow(Struct, frozen=True):
@@ -32,7 +32,7 @@ class StoredStep(Struct, frozen=True):
     """The constant columns of a step, and its result. `definition` and `result` are JSON. `definition` is without
     `run_if`, `optional`, `repeat`, `for_each`, and `when`, which is `condition` here. `repeat` and `for_each` are JSON.
 
-    `result` belongs to an answer only if the step is COMPLETED in the snapshot that the answer shows.
+    `result` belongs to a response only if the step is COMPLETED in the snapshot that the response shows.
     """
 
     position: int
@@ -48,7 +48,7 @@ class StoredStep(Struct, frozen=True):
 
 
 class StepSnapshot(Struct, frozen=True, array_like=True, gc=False):
-    """The changing columns of a step that answers show, and the members of its `StepAttempts`.
+    """The changing columns of a step that responses show, and the members of its `StepAttempts`.
 
     `costs` has the arguments of `prices.cost_sums`.
     """
@@ -88,9 +88,9 @@ STATES_PER_BLOCK: Final = 250
 
 
 class AnswerSize(Struct, frozen=True):
-    """The size of an answer with whole workflows, in bytes, before it is read.
+    """The size of a response with whole workflows, in bytes, before it is read.
 
-    `total` is about that of the answer. If that is too large, it may be less. `snapshot` is the part that is read at
+    `total` is about that of the response. If that is too large, it may be less. `snapshot` is the part that is read at
     once, and `largest_step` that of the largest step among the rest.
     """
 

@@ -18,7 +18,7 @@ from litestar.types import ASGIApp, HTTPResponseStartEvent, Message, Receive, Sc
 from stepwell.api.requests.operations import Operation
 
 EVERY_ORIGIN: Final = "*"
-_MAX_AGE_S = 7_200  # browsers keep the answer to a preflight no longer
+_MAX_AGE_S = 7_200  # browsers keep the response to a preflight no longer
 _REQUESTED_METHOD = b"access-control-request-method"
 # `*` stands for all other headers except Authorization. Old browsers don't know it.
 _REQUEST_HEADERS = {"Authorization", "Content-Type", "Content-Encoding"}

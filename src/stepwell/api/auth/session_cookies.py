@@ -208,9 +208,9 @@ def _as_browsers_write(host: str) -> str:
 
 
 def send_privately(send: Send) -> Send:
-    """Return *send*, but only the user's browser may cache the answers, and must ask whether they are still right.
+    """Return *send*, but only the user's browser may cache the responses, and must ask whether they are still right.
 
-    Shared caches know that the answer to a request with a token is for one user. A cookie doesn't tell them.
+    Shared caches know that the response to a request with a token is for one user. A cookie doesn't tell them.
     """
 
     async def send_private(message: Message) -> None:

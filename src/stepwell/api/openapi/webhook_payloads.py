@@ -87,7 +87,7 @@ def webhook_components(components: dict[str, Any]) -> dict[str, Any]:
     """Return *components* with the data of a workflow notice: long members are optional, and there may be a link."""
     data = deepcopy(components["WorkflowPublic"]) | {"title": "WorkflowNoticeData"}
     data["description"] = "As WorkflowPublic. Beyond 256 kB, it lacks steps and other long members."
-    del data["properties"]["warnings"]  # which only the answer of create has
+    del data["properties"]["warnings"]  # which only the response of create has
     data["required"] = [name for name in data["properties"] if name not in _LONG | {"steps"}]
     del data["properties"]["is_deleted"]["default"]
     data["properties"]["link"] = {

@@ -248,7 +248,7 @@ async def receive_part(request: Request[Any, Any, Any]) -> HTTPRequestEvent:
     """Return the next part of the body. Raises `ClientException` if the client disconnects."""
     message = cast("HTTPReceiveMessage", await request.receive())
     if message["type"] == "http.disconnect":
-        # Nobody reads this answer, but it must not count as a fault of ours.
+        # Nobody reads this response, but it must not count as a fault of ours.
         raise ClientException(detail="The body ended before it was complete.")
     return message
 

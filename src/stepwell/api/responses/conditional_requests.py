@@ -1,7 +1,7 @@
 """Conditional requests: `ETag`, `If-Match` and `If-None-Match` (RFC 9110, 13), and the responses that carry an ETag.
 
 What must hold:
-- Two responses with the same ETag are equal to the byte, except that the answer of create may have `warnings`. The
+- Two responses with the same ETag are equal to the byte, except that the response of create may have `warnings`. The
   ETags of a workflow and of a list of workflows are made of versions (`workflow_etags`), so comparing them needs no
   steps. All other ETags are digests of the body.
 - An `If-Match` that can't be parsed matches nothing. An `If-None-Match` that can't be parsed is ignored.
@@ -66,7 +66,7 @@ def send_answer(request: ApiRequest, services: Services, answer: Answer, more: H
 
 
 def answer_streams(request: ApiRequest, services: Services) -> AnswerStreams:
-    """Return what sends answers with large workflows to this caller."""
+    """Return what sends responses with large workflows to this caller."""
     return AnswerStreams(services.reads, resources_of(request.scope).memory, request.user.scope)
 
 
@@ -77,7 +77,7 @@ async def workflow_answer(
     parts: WorkflowParts = WHOLE,
     warnings: Sequence[DefinitionWarning] = (),
 ) -> Answer:
-    """Return the answer that contains the workflow with *parts*, and in the answer of create, its *warnings*."""
+    """Return the response that contains the workflow with *parts*, and in the response of create, its *warnings*."""
     if isinstance(workflow, LargeWorkflow):
         return StreamedAnswer((workflow.id,), parts, headers, status, warnings=warnings)
     return answer_with_etag(workflow, await workflow_to_public(workflow, warnings), headers, status)
@@ -86,7 +86,7 @@ async def workflow_answer(
 def answer_with_etag(
     record: WorkflowRecord, content: Struct, headers: Headers = NO_HEADERS, status: int = 200
 ) -> StoredAnswer:
-    """Return an answer of *content*, with the ETag of the workflow *record* that it contains."""
+    """Return a response of *content*, with the ETag of the workflow *record* that it contains."""
     version = Version.of(record.state.last_event, record.state.updated_at)
     tag = workflow_etag(version, WorkflowParts(steps=record.steps is not None, results=record.results))
     return StoredAnswer(status, {**headers, ETAG: tag}, json.encode(content))

@@ -32,7 +32,7 @@ def idempotent(rebuild: Rebuild) -> Callable[[Effect], Callable[..., Awaitable[A
     """Make a handler of the decorated function, which is called once for all requests with the same key.
 
     The function must pass its preconditions on to the service, since they carry the key. If the effect was committed
-    but its answer was lost, or was too large to be stored, *rebuild* makes an answer from the workflow as it is then.
+    but its response was lost, or was too large to be stored, *rebuild* makes one from the workflow as it is then.
     """
 
     def decorate(effect: Effect) -> Callable[..., Awaitable[ASGIApp]]:
@@ -44,7 +44,7 @@ def idempotent(rebuild: Rebuild) -> Callable[[Effect], Callable[..., Awaitable[A
             too_large: list[Answer] = []
 
             async def stored(answer: Answer) -> StoredAnswer | None:
-                """Return the answer as it will be stored, or None if it is too large for that."""
+                """Return the response as it will be stored, or None if it is too large for that."""
                 whole: StoredAnswer | None
                 if isinstance(answer, StoredAnswer):
                     whole = answer if len(answer.body) <= STORED_MAX_BYTES else None

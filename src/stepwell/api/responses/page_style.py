@@ -1,4 +1,4 @@
-"""The style sheet of the service's HTML pages, and the answer that serves a page.
+"""The style sheet of the service's HTML pages, and the response that serves a page.
 
 A page runs no script, and fits a screen of 360 pixels. Images of this service are all that it may load.
 """
@@ -43,7 +43,7 @@ a { color: var(--accent) } summary { cursor: pointer; color: var(--dim); padding
 
 
 def page_answer(html: bytes, *, images: bool = False) -> Response[bytes]:
-    """Return the answer with a page, which must not run anything, and may load *images* of this service at most."""
+    """Return the response with a page, which must not run anything, and may load *images* of this service at most."""
     policy = f"{_POLICY}; img-src 'self'" if images else _POLICY
     headers = {"Content-Security-Policy": policy, "X-Content-Type-Options": "nosniff"}
     return Response(html, media_type="text/html", headers=headers)

@@ -1,6 +1,6 @@
-"""Builds the structs of the API's answers from stored records.
+"""Builds the structs of the API's responses from stored records.
 
-Each field is named here, so that no stored value gets into an answer by accident. Results are stored as JSON, and sent
+Each field is named here, so that no stored value gets into a response by accident. Results are stored as JSON, and sent
 unchanged.
 """
 
@@ -58,7 +58,7 @@ def step_to_public(record: StepRecord, *, results: bool = True) -> WorkflowStepP
 
 
 class _Definition(Struct, frozen=True):
-    """The members of a stored step's definition that answers show, as JSON."""
+    """The members of a stored step's definition that responses show, as JSON."""
 
     id: str
     task_type: str
@@ -87,7 +87,7 @@ _read_names = json.Decoder(list[str]).decode
 
 
 class _SignalConfig(Struct, frozen=True):
-    """The member of a SIGNAL's config that answers show."""
+    """The member of a SIGNAL's config that responses show."""
 
     name: str | None = None
 
@@ -207,7 +207,7 @@ def item_to_public(record: ItemRecord, *, repeats: bool) -> ItemPublic:
 
 
 async def workflow_to_public(record: WorkflowRecord, warnings: Sequence[DefinitionWarning] = ()) -> WorkflowPublic:
-    """Return the workflow. *warnings* are those of its definition, in the answer of create."""
+    """Return the workflow. *warnings* are those of its definition, in the response of create."""
     state, summary = record.state, record.summary
     convert = partial(step_to_public, results=record.results)
     steps = UNSET if record.steps is None else await encode_in_slices(record.steps, convert)
@@ -297,7 +297,7 @@ def progress(state: WorkflowState, summary: Summary, total: int) -> float:
 
 
 async def encode_in_slices(steps: Sequence[A], convert: Callable[[A], B]) -> list[B]:
-    """Return the JSON of the converted *steps*, in place of the list: msgspec inserts it into the answer unchanged.
+    """Return the JSON of the converted *steps*, in place of the list: msgspec inserts it into the response unchanged.
 
     There may be a million steps, so they are converted and encoded in slices, between which other tasks run.
     """

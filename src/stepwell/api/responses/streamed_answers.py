@@ -1,10 +1,10 @@
-"""Answers with large workflows and with many tasks. They are sent in slices, in bounded memory.
+"""Responses with large workflows and with many tasks. They are sent in slices, in bounded memory.
 
 What must hold:
-- An answer holds the memory that it has reserved: one snapshot of what changes, and one slice. It gives both back when
+- A response holds the memory that it has reserved: one snapshot of what changes, and one slice. It gives both back when
   it ends, however it ends.
-- The snapshot is read before the answer begins, so errors until then are proper responses. After that, an error ends
-  the connection without the end of the answer, so no client takes a part for the whole.
+- The snapshot is read before the response begins, so errors until then are proper responses. After that, an error ends
+  the connection without the end of the response, so no client takes a part for the whole.
 - No statement runs while the client reads. A client that accepts less than `PIECE_BYTES` in `PROGRESS_S` is cut off.
 - A large workflow looks the same to the byte as a small one.
 """
@@ -43,7 +43,7 @@ log = structlog.get_logger(__name__)
 PIECE_BYTES: Final = 64 * 1024
 SLICE_BYTES: Final = 1024 * 1024
 MAX_PAGE_BYTES: Final = 1024**3
-STORED_MAX_BYTES: Final = 1024 * 1024  # an answer that is larger isn't stored with its idempotency key
+STORED_MAX_BYTES: Final = 1024 * 1024  # a response that is larger isn't stored with its idempotency key
 PROGRESS_S = 30.0
 MEMORY_WAIT_S: Final = 10.0
 NO_MEMORY: Final = "other answers take all the memory that there is for them"
@@ -57,11 +57,11 @@ _decode_states = json.Decoder(list[StepSnapshot]).decode
 
 
 class StreamedAnswer(Struct, frozen=True):
-    """An answer whose body is *prefix*, the workflows separated by commas, and *suffix*.
+    """A response whose body is *prefix*, the workflows separated by commas, and *suffix*.
 
     A list has *page_etag*, which returns the list's ETag for the versions of its workflows. A list that is too large
-    is refused at `limit`. An answer without *page_etag* has one workflow, and that workflow's ETag. *warnings* are
-    members of the workflow, in the answer of create.
+    is refused at `limit`. A response without *page_etag* has one workflow, and that workflow's ETag. *warnings* are
+    members of the workflow, in the response of create.
     """
 
     workflow_ids: Sequence[UUID]
@@ -78,7 +78,7 @@ Answer = StoredAnswer | StreamedAnswer
 
 
 class AnswerStreams:
-    """Sends streamed answers about workflows of *scope* that *reads* reads.
+    """Sends streamed responses about workflows of *scope* that *reads* reads.
 
     *memory* returns the request's reservation.
     """
@@ -97,7 +97,7 @@ class AnswerStreams:
     ) -> ASGIApp:
         """Return the response that sends the list of the workflow's or the step's tasks, which begins with *first*.
 
-        Each slice shows its tasks at the moment when it is read. So two answers are never known to be equal, and each
+        Each slice shows its tasks at the moment when it is read. So two responses are never known to be equal, and each
         has an ETag of its own.
         """
         tasks = self._task_list(workflow_id, first, include_deleted=include_deleted, step_id=step_id)
@@ -118,7 +118,7 @@ class AnswerStreams:
         return _stream_response(lambda: self._open_definition(record), 200, NO_HEADERS)
 
     async def collect(self, answer: StreamedAnswer, max_bytes: int) -> StoredAnswer | None:
-        """Return the whole answer, or None if its body is larger than *max_bytes*."""
+        """Return the whole response, or None if its body is larger than *max_bytes*."""
         async with self._open(answer) as (headers, body):
             collected = await collect(body, max_bytes)
             return None if collected is None else StoredAnswer(answer.status, dict(headers), collected)
@@ -325,7 +325,7 @@ def _states(snapshot: LargeWorkflowSnapshot) -> Iterator[StepSnapshot]:
 
 
 async def _reserve(reservation: MemoryReservation, size: AnswerSize, *, page: bool) -> int:
-    """Reserve the memory for an answer of *size*, and return how much that is."""
+    """Reserve the memory for a response of *size*, and return how much that is."""
     needed = size.snapshot + _COPIES * max(SLICE_BYTES, size.largest_step)
     try:
         async with asyncio.timeout(MEMORY_WAIT_S):

@@ -21,7 +21,7 @@ _FORMS = {
 
 
 def workflow_etag(version: Version, parts: WorkflowParts) -> str:
-    """Return the ETag of an answer with the workflow at *version*."""
+    """Return the ETag of a response with the workflow at *version*."""
     return _etag(version, _FORMS[parts])
 
 

@@ -51,7 +51,7 @@ _POLICY, _CACHE = b"referrer-policy", b"cache-control"
 
 
 class RequestMiddleware:
-    """Gives each request its resources and its caller, and bounds the requests of a tenant and their answers.
+    """Gives each request its resources and its caller, and bounds the requests of a tenant and their responses.
 
     It also refuses paths with characters that no name has. Each further middleware would cost every request as much as
     parsing its query does.

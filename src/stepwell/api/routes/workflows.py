@@ -223,7 +223,7 @@ async def _creation_answer(
 
 
 async def _rebuilt_creation(request: ApiRequest, services: Services, workflow: FoundWorkflow) -> Answer:
-    """Return the answer of create for a repeated request. Its warnings come from its body, which is the same."""
+    """Return the response of create for a repeated request. Its warnings come from its body, which is the same."""
     warnings: Sequence[DefinitionWarning] = ()
     with suppress(InvalidRequest):  # other settings since then may refuse the definition
         warnings = (await read_definition(request, services)).warnings

@@ -1,4 +1,4 @@
-"""Reads the items of a step for answers: a page of them, with their values, results and attempts."""
+"""Reads the items of a step for responses: a page of them, with their values, results and attempts."""
 
 from typing import Any
 from uuid import UUID

@@ -3,7 +3,7 @@
 What must hold:
 - What is read of the changing columns of workflows and their steps is one snapshot, because it is one statement.
 - What follows in slices never changes: definitions, and results of steps that are COMPLETED in the snapshot.
-- No transaction outlives its statement, however slowly the answer is read.
+- No transaction outlives its statement, however slowly the response is read.
 - A slice has at most the bytes that its caller names, or one step. So has what the database unpacks for it, but for a
   small factor.
 """
@@ -48,7 +48,7 @@ from stepwell.rules.large_workflow_records import (
 )
 
 CONNECTIONS: Final = 2
-_STEP_BYTES: Final = 700  # of a step in an answer, without its definition, result and error
+_STEP_BYTES: Final = 700  # of a step in a response, without its definition, result and error
 _STATE_BYTES: Final = 320  # of a step in a snapshot, without its error
 _WORKFLOW_BYTES: Final = 2_000
 

@@ -48,7 +48,7 @@ _decode: Final = decoder(without(EVENT.columns, "workflow_id"), HistoryEvent)
 
 
 def history_event(row: Row, *, shown: bool = False) -> HistoryEvent:
-    """Decode an event's row. *shown*: an answer shows it, so its type may be one that only a newer version knows."""
+    """Decode an event's row. *shown*: a response shows it, so its type may be one that only a newer version knows."""
     event = _decode(row)
     if not shown:
         EventType(event.type)  # raises ValueError

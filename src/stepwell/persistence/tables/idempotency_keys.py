@@ -9,7 +9,7 @@ from stepwell.persistence.tables.column import RowType, metadata
 
 
 class IdempotencyColumns(TypedColumns):
-    """The idempotency keys, each with its request, and with the answer or the workflow that came of it."""
+    """The idempotency keys, each with its request, and with the response or the workflow that came of it."""
 
     scope = column.text()
     key = column.text()

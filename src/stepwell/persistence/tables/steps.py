@@ -160,7 +160,7 @@ def _read_definition(text: str, *, shown: bool) -> WorkflowStepDefinition:
 def step_record(row: Row, created_at: datetime, result: bytes | None = None, *, shown: bool = False) -> StepRecord:
     """Decode a step's row. *created_at* is that of its workflow. *result* may be left out, because it may be large.
 
-    *shown*: an answer shows the step, and nothing runs it. So it may have what only a newer version knows.
+    *shown*: a response shows the step, and nothing runs it. So it may have what only a newer version knows.
     """
     definition = _read_definition(row["definition"], shown=shown)
     if row["condition"] is not None or row["repeat"] is not None or row["for_each"] is not None:
