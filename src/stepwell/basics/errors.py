@@ -33,6 +33,8 @@
 The table in `api/problems.py` says which answer each error becomes.
 """
 
+import math
+from asyncio import CancelledError
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from uuid import UUID
@@ -212,8 +214,12 @@ class AttemptError(StepwellError):
         retry_after_s: float | None = None,
     ) -> None:
         super().__init__(message)
-        self.retryable, self.provider_fault, self.retry_after_s = retryable, provider_fault, retry_after_s
-        self.request_fault = request_fault
+        self.retryable, self.provider_fault, self.request_fault = (
+            bool(retryable),
+            bool(provider_fault),
+            bool(request_fault),
+        )
+        self.retry_after_s = _seconds(retry_after_s)
         self.paid = False
         self.cost: Cost | None = None
 
@@ -224,6 +230,32 @@ class MissingProvider(AttemptError):
     def __init__(self, provider: str) -> None:
         message = f"this service has no provider {provider}: its package or its settings are missing"
         super().__init__(message, retryable=True)
+
+
+def _seconds(value: float | str | None) -> float | None:
+    """Return the seconds, which plug-ins may pass on as a header has them. None for anything else: it must not end the
+    engine.
+    """
+    try:
+        seconds = None if value is None else float(value)
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return None if seconds is None or math.isnan(seconds) else seconds
+
+
+class ProviderCrashed(Exception):
+    """The code of a provider raised what would end the process, like SystemExit. The cause is the exception's cause."""
+
+
+@contextmanager
+def contained() -> Iterator[None]:
+    """Convert what isn't an `Exception`, like SystemExit or the panic of an extension module, to `ProviderCrashed`."""
+    try:
+        yield
+    except (Exception, CancelledError, KeyboardInterrupt, GeneratorExit):
+        raise
+    except BaseException as error:
+        raise ProviderCrashed(type(error).__name__) from error
 
 
 @contextmanager
@@ -245,7 +277,7 @@ class CallFailed(StepwellError):
 
     def __init__(self, message: str, *, forgotten: bool = False, retry_after_s: float | None = None) -> None:
         super().__init__(message)
-        self.forgotten, self.retry_after_s = forgotten, retry_after_s
+        self.forgotten, self.retry_after_s = forgotten, _seconds(retry_after_s)
 
 
 class ArtifactGone(StepwellError):

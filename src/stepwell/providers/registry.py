@@ -6,7 +6,7 @@ from typing import Any, cast
 
 import structlog
 
-from stepwell.basics.errors import Fault
+from stepwell.basics.errors import AttemptError, Fault, contained
 from stepwell.contract.enums import ProviderType, TaskType
 from stepwell.definition.validation.file_inputs import form_refusal, is_web
 from stepwell.definition.validation.provider_rules import FileRule, MemberRule, ReferenceRule
@@ -104,7 +104,10 @@ class Registry:
     def close(self) -> None:
         for provider in self._providers.values():
             if (close := getattr(provider, "close", None)) is not None:
-                close()
+                try:
+                    close()
+                except Exception:
+                    log.exception("provider.not_closed", action="stop", provider=provider.type)
 
     def keyed(self) -> frozenset[ProviderType]:
         return frozenset(kind for kind, provider in self._providers.items() if provider.needs_credential)
@@ -151,7 +154,13 @@ def is_in_process(provider: Provider) -> bool:
 
 
 async def _run(provider: InProcessProvider, attempt: Attempt, io: AttemptIO) -> Finished:
-    return Finished(await provider.run(attempt, io))
+    result: Any
+    with contained():
+        result = await provider.run(attempt, io)
+    if not isinstance(result, dict):
+        message = f"{provider.type}: run returned what can't be used: Expected `dict`, got `{type(result).__name__}`"
+        raise AttemptError(message, retryable=False)
+    return Finished(result)
 
 
 def _refusals_of(kind: ProviderType, provider: RefusesSteps, step: KnownStep) -> Iterable[Fault]:

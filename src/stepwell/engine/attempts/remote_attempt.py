@@ -25,6 +25,7 @@ from stepwell.contract.tasks import Cost
 from stepwell.engine.attempts.attempt_answers import AttemptAnswers
 from stepwell.engine.attempts.attempt_control import AttemptControl, AttemptSuperseded
 from stepwell.engine.attempts.attempt_memory import AttemptMemory
+from stepwell.engine.attempts.checked_provider import CheckedProvider
 from stepwell.engine.attempts.remote_jobs import PollPace, RemoteJobs
 from stepwell.lifecycle.inputs import FollowUpEnded, OutcomeLost, Progressed, RemoteEnded, Sending, Submitted
 from stepwell.lifecycle.model import Sent, Task
@@ -68,11 +69,12 @@ class RemoteAttempt:
         self, jobs: RemoteJobs, provider: RemoteProvider, attempt: Attempt, task: Task, control: AttemptControl
     ) -> None:
         self._jobs, self._clock = jobs, jobs.clock
-        self.provider, self.attempt, self.task, self.control = provider, attempt, task, control
+        self.provider = CheckedProvider(provider)
+        self.attempt, self.task, self.control = attempt, task, control
 
     @property
     def pace(self) -> PollPace:
-        return self._jobs.intervals.of(self.provider)
+        return self._jobs.intervals.of(self.provider.type)
 
     @property
     def known_job(self) -> Job | None:

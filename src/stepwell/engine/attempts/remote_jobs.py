@@ -16,7 +16,7 @@ from msgspec import Struct
 from stepwell.contract.enums import ProviderType
 from stepwell.engine.admission.limit_shares import LeaseTerm
 from stepwell.ports.clock import Clock
-from stepwell.ports.providers import Job, RemoteProvider
+from stepwell.ports.providers import Job
 from stepwell.ports.storage import WorkflowStore
 from stepwell.rules.costs import PriceList
 from stepwell.runtime.outages import OUTAGE_RETRY_S, until_available
@@ -37,8 +37,8 @@ class PollIntervals(Struct, frozen=True):
     usual: PollPace = PollPace()
     own: Mapping[ProviderType, PollPace] = {}
 
-    def of(self, provider: RemoteProvider) -> PollPace:
-        return self.own.get(provider.type, self.usual)
+    def of(self, provider: ProviderType) -> PollPace:
+        return self.own.get(provider, self.usual)
 
 
 class RemoteJobs:

@@ -17,10 +17,10 @@ from uuid import UUID
 
 import structlog
 from anyio import sleep_forever
-from msgspec import UNSET, Struct
+from msgspec import UNSET, Struct, convert
 from msgspec.structs import replace
 
-from stepwell.basics.errors import ArtifactError, ArtifactGone, AttemptError, MissingProvider
+from stepwell.basics.errors import ArtifactError, ArtifactGone, AttemptError, MissingProvider, contained
 from stepwell.contract.enums import ProviderType, TaskType
 from stepwell.contract.tasks import Cost
 from stepwell.engine.admission.local_admission import LocalAdmission
@@ -38,6 +38,7 @@ from stepwell.engine.attempts.attempt_inputs import (
 from stepwell.engine.attempts.attempt_io import AttemptWorkers, BoundAttemptIO, FileAccess
 from stepwell.engine.attempts.attempt_memory import AttemptMemory
 from stepwell.engine.attempts.attempt_outcomes import encoded_inputs, encoded_result, failure, outcome_of_error
+from stepwell.engine.attempts.checked_provider import CheckedProvider
 from stepwell.engine.attempts.expression_evaluator import ExpressionEvaluator
 from stepwell.engine.attempts.flow_evaluator import verdict_of_run
 from stepwell.engine.attempts.input_resolver import AttemptResources, InputResolver, PreparedAttempt
@@ -146,7 +147,9 @@ class AttemptRunner:
             return None
         try:
             config = _provider_config(context, position, on_fallback)
-            return ModelKey(provider, self._providers[provider].model(plan.task_type, config))
+            with contained():
+                model = self._providers[provider].model(plan.task_type, config)
+            return ModelKey(provider, convert(model, str))
         except Exception:  # not configured any more, or a bug: the attempt reports it
             log.exception("provider.no_model", action="attempt", provider=provider)
             return None
@@ -242,7 +245,7 @@ class AttemptRunner:
             return True
         on_fallback = context.on_fallback(task.position)
         key = self.model_key(context, task.position, on_fallback=on_fallback)
-        if key is None or self._providers.remote(key.provider).ends_jobs(key.model):
+        if key is None or CheckedProvider(self._providers.remote(key.provider)).ends_jobs(key.model):
             return True
         return self._attempt_of(context, task, {}, None, on_fallback=on_fallback).on_unknown == "resubmit"
 
