@@ -12,11 +12,12 @@ from stepwell.basics.setting_values import Secrets
 from stepwell.cli.errors import Refused
 from stepwell.cli.output import settings_of
 from stepwell.client import Invalid
-from stepwell.contract.enums import ProviderType
-from stepwell.definition.provider_descriptors import InstalledProviders, InvalidProviders
+from stepwell.contract.enums import ProviderType, TaskType
+from stepwell.definition.provider_descriptors import InstalledProviders, InvalidProviders, ProviderDescriptor
+from stepwell.plugin import Attempt, AttemptIO, InProcess, ProviderSetup
 from stepwell.providers import installed_providers as installed_module
 from stepwell.providers.fal.descriptor import FAL
-from stepwell.providers.installed_providers import BUILT_IN, ENTRY_POINTS, installed_providers
+from stepwell.providers.installed_providers import BUILT_IN, ENTRY_POINTS, ProviderInstallation, installed_providers
 from stepwell.settings import InvalidSettings
 from stepwell.testing import MemoryDatabase, running
 from stepwell.testing.memory_workflow_store import MemoryWorkflowStore
@@ -192,10 +193,10 @@ async def test_a_name_that_is_installed_twice_is_refused_at_the_start(
     metadata.joinpath("entry_points.txt").write_text(f"[{ENTRY_POINTS}]\ncopy = stepwell_prints:STAMP\n")
     with installed_package():
         monkeypatch.syspath_prepend(tmp_path)
-        with pytest.raises(InvalidProviders, match="two providers are called STAMP"):
+        with pytest.raises(InvalidProviders, match="called STAMP: of the packages stepwell-"):
             async with running_service(memory, tmp_path / "data"):
                 pass
-        with pytest.raises(Refused, match="two providers are called STAMP"):
+        with pytest.raises(Refused, match="called STAMP: of the packages stepwell-"):
             settings_of({})
         monkeypatch.undo()
 
@@ -212,3 +213,62 @@ def test_a_name_whose_settings_would_be_others_is_refused(monkeypatch: pytest.Mo
     monkeypatch.setattr(installed_module, "BUILT_IN", (clashing,))
     with pytest.raises(InvalidProviders, match="STEPWELL_PUBLIC_URL is another setting"):
         installed_module._read_installation.__wrapped__(())
+
+
+class Unusable:
+    type = ProviderType("STAMP")
+
+
+class Unable(InProcess):
+    type = ProviderType("STAMP")
+
+    def capabilities(self, _task_type: TaskType, /) -> Any:
+        return ["seed"]
+
+    async def run(self, _attempt: Attempt, _io: AttemptIO, /) -> dict[str, Any]:
+        return {}
+
+
+def leaking(setup: ProviderSetup[None]) -> Unusable:
+    raise ValueError(f"no such key: {setup.settings.credentials['stamp']}")
+
+
+def leaving(_setup: ProviderSetup[None]) -> Unusable:
+    raise SystemExit(1)
+
+
+@pytest.mark.parametrize(
+    ("build", "why"),
+    [
+        (leaking, "ValueError: no such key: …"),
+        (leaving, "ProviderCrashed: SystemExit"),
+        (
+            lambda _: None,
+            "NoneType is no InProcessProvider: it has no capabilities, model, needs_credential, run, type",
+        ),
+        (
+            lambda _: Unusable(),
+            "Unusable is no InProcessProvider: it has no capabilities, model, needs_credential, run",
+        ),
+        (lambda _: Unable(), "its capabilities for GENERATION: expected a frozenset or None, got list"),
+        ("stepwell_nowhere:Stamp", "ModuleNotFoundError: No module named 'stepwell_nowhere'"),
+    ],
+)
+async def test_a_provider_that_cannot_be_built_keeps_the_service_from_starting(
+    memory: MemoryDatabase, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, build: Any, why: str
+) -> None:
+    broken = ProviderDescriptor(name=ProviderType("STAMP"), build=build, package="stepwell-prints")
+    installation = ProviderInstallation(InstalledProviders([*BUILT_IN, broken]), ())
+    monkeypatch.setattr("stepwell.providers.factory.read_installation", lambda: installation)
+    with pytest.raises(InvalidProviders) as refusal:
+        async with running_service(memory, tmp_path, credentials=Secrets({"stamp": "a long secret key"})):
+            pass
+    assert str(refusal.value) == f"the provider STAMP of the package stepwell-prints can't be used: {why}"
+
+
+@pytest.mark.parametrize(
+    "members", [{"members": ["ink"]}, {"members": "ink"}, {"name": 5}, {"public_hosts": "a.example"}]
+)
+def test_a_descriptor_with_a_member_of_another_type_cannot_be_made(members: dict[str, Any]) -> None:
+    with pytest.raises(TypeError, match=f"{next(iter(members))}: expected"):
+        ProviderDescriptor(**({"name": ProviderType("STAMP"), "build": "m:f"} | members))

@@ -129,11 +129,16 @@ def credential_faults(settings: Settings, providers: InstalledProviders) -> Iter
     if read_installation().replacements:  # one may expect another form of credential
         return
     for name, secret in settings.credentials.items():
-        provider = providers.owner(name)
-        check = None if provider is None else providers[provider].credential_fault
-        if isinstance(check, str):
-            check = resolve_name(check)
-        if check is not None and (fault := check(secret)) is not None:
+        if (owner := providers.owner(name)) is None:
+            continue
+        check = providers[owner].credential_fault
+        try:
+            if isinstance(check, str):
+                check = resolve_name(check)
+            fault = None if check is None else check(secret)
+        except Exception as error:  # noqa: BLE001 - a bug of the package
+            fault = f"its check by {providers[owner]} fails: {type(error).__name__}"
+        if fault is not None:
             yield f"{credential_setting(name)}: {fault}"
 
 

@@ -7,6 +7,7 @@ The descriptor of a built-in provider is in its folder. A package names its own 
 import re
 from collections.abc import Callable, Iterable, Mapping
 from enum import Enum, auto
+from types import NoneType
 from typing import Annotated, Any, Final, TypeAlias
 
 from msgspec import Meta, Struct
@@ -57,6 +58,9 @@ class OutputNames(Struct, frozen=True):
     text: frozenset[str] = frozenset()
     more: Mapping[TaskType, frozenset[str]] = {}
 
+    def __post_init__(self) -> None:
+        _require_types(self, image=frozenset, video=frozenset, text=frozenset, more=Mapping)
+
     def of(self, task_type: TaskType) -> frozenset[str] | None:
         """Return the members that a result may have: none if there is no result; None if it may have any."""
         if (kind := TASK_TYPES[task_type].output) is None:
@@ -92,6 +96,7 @@ class ProviderDescriptor(Struct, frozen=True, kw_only=True):
     - `public_hosts` are the hosts of its public API, for messages about failed connections.
     - `credential_fault` returns what is wrong with a credential that is certain to be useless, else None. It may be the
       name of the function too.
+    - `package` is the name of the package that brings it. Stepwell sets it.
     """
 
     name: ProviderType
@@ -104,6 +109,27 @@ class ProviderDescriptor(Struct, frozen=True, kw_only=True):
     task_types: frozenset[TaskType] = ORDINARY_TASKS
     public_hosts: tuple[str, ...] = ()
     credential_fault: Callable[[str], str | None] | str | None = None
+    package: str = "stepwell"
+
+    def __post_init__(self) -> None:
+        _require_types(
+            self,
+            name=str,
+            build=(Callable, str),
+            configured_by=ConfiguredBy,
+            settings=(type, NoneType),
+            members=(frozenset, NoneType),
+            members_without_effect=frozenset,
+            outputs=(OutputNames, NoneType),
+            task_types=frozenset,
+            public_hosts=tuple,
+            credential_fault=(Callable, str, NoneType),
+        )
+        if self.settings is not None and not issubclass(self.settings, ProviderSettings):
+            raise TypeError("settings: expected a subclass of ProviderSettings")
+
+    def __str__(self) -> str:
+        return f"the provider {self.name} of the package {self.package}"
 
     @property
     def config_members(self) -> frozenset[str] | None:
@@ -146,6 +172,14 @@ class ProviderDescriptor(Struct, frozen=True, kw_only=True):
         return f"{PREFIX}{self.name}_{field.upper()}"
 
 
+def _require_types(struct: Struct, **members: Any) -> None:
+    """Raise TypeError unless each of *members* has (one of) its types: msgspec doesn't check what code makes."""
+    for member, types in members.items():
+        if not isinstance(value := getattr(struct, member), types):
+            names = " or ".join(each.__name__ for each in (types if isinstance(types, tuple) else (types,)))
+            raise TypeError(f"{member}: expected {names}, got {type(value).__name__}")
+
+
 class InvalidProviders(Exception):
     """The installed providers can't be used together, or a package that brings one is broken."""
 
@@ -165,12 +199,13 @@ class InstalledProviders(dict[ProviderType, ProviderDescriptor]):
         super().__init__()
         for each in descriptors:
             if not _NAME.fullmatch(each.name):
-                raise InvalidProviders(f"{each.name!r} is no name of a provider: expected A-Z, 0-9 and _")
-            for other in self:
+                raise InvalidProviders(f"{each} can't be called so: expected A-Z, 0-9 and _, at most 50")
+            for other, first in self.items():
                 if each.name == other:
-                    raise InvalidProviders(f"two providers are called {each.name}")
+                    packages = f"of the packages {first.package} and {each.package}"
+                    raise InvalidProviders(f"two providers are called {each.name}: {packages}")
                 if belongs_to(each.name, other) or belongs_to(other, each.name):
-                    raise InvalidProviders(f"providers can't be called {other} and {each.name}: one begins the other")
+                    raise InvalidProviders(f"{first} and {each}: the name of one begins the other's")
             self[each.name] = each
         # Each member of `provider_config` that belongs to some providers, with these.
         self._readers: dict[str, frozenset[ProviderType]] = {

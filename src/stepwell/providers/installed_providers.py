@@ -8,10 +8,11 @@ import sys
 from collections.abc import Callable, Iterable
 from functools import lru_cache
 from importlib.metadata import EntryPoint, entry_points
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple
 
-from msgspec.structs import fields
+from msgspec.structs import fields, replace
 
+from stepwell.basics.errors import contained
 from stepwell.basics.setting_names import PREFIX
 from stepwell.definition.provider_descriptors import InstalledProviders, InvalidProviders, ProviderDescriptor
 from stepwell.ports.providers import Provider
@@ -27,7 +28,12 @@ from stepwell.settings import Settings
 BUILT_IN = (LOCAL, FAL, REPLICATE, VERTEX, GEMINI, OPENAI, COMFYUI, CUSTOM)
 ENTRY_POINTS = "stepwell.providers"
 
-Replacement: TypeAlias = Callable[[Settings, Any], Iterable[Provider]]
+
+class Replacement(NamedTuple):
+    """A function of a package that returns providers in the place of installed ones."""
+
+    package: str
+    build: Callable[[Settings, Any], Iterable[Provider]]
 
 
 class ProviderInstallation(NamedTuple):
@@ -56,18 +62,22 @@ def _read_installation(_search_path: tuple[str, ...]) -> ProviderInstallation:
     known = {PREFIX + field.name.upper() for field in fields(Settings)}
     for provider in providers.values():
         if taken := sorted(known & provider.variables.keys()):
-            raise InvalidProviders(f"no provider can be called {provider.name}: {taken[0]} is another setting")
+            raise InvalidProviders(f"{provider} can't be called so: {taken[0]} is another setting")
         known |= provider.variables.keys()
-    return ProviderInstallation(providers, tuple(each for each in loaded if not isinstance(each, ProviderDescriptor)))
+    return ProviderInstallation(providers, tuple(each for each in loaded if isinstance(each, Replacement)))
 
 
 def _load(entry_point: EntryPoint) -> ProviderDescriptor | Replacement:
+    package = entry_point.dist.name if entry_point.dist else entry_point.value
     try:
-        loaded: ProviderDescriptor | Replacement = entry_point.load()
+        with contained():
+            loaded = entry_point.load()
     except Exception as error:
-        package = entry_point.dist.name if entry_point.dist else entry_point.value
-        message = f"the provider {entry_point.name} of the package {package} can't be loaded: {error}"
-        raise InvalidProviders(message) from error
-    if not isinstance(loaded, ProviderDescriptor) and not callable(loaded):
-        raise InvalidProviders(f"the entry point {entry_point.value} is neither a ProviderDescriptor nor a function")
-    return loaded
+        why = f"can't be loaded: {type(error).__name__}: {error}"
+        raise InvalidProviders(f"the provider {entry_point.name} of the package {package} {why}") from error
+    if isinstance(loaded, ProviderDescriptor):
+        return replace(loaded, package=package)
+    if not callable(loaded):
+        why = "is neither a ProviderDescriptor nor a function"
+        raise InvalidProviders(f"the entry point {entry_point.value} of the package {package} {why}")
+    return Replacement(package, loaded)
