@@ -172,9 +172,8 @@ class HttpInputFetcher:
         if scheme.startswith("data:"):
             await room.take_decoded(len(reference))
             return await to_thread.run_sync(self._decode_data_uri, reference, field)
-        raise invalid_input(
-            field, f"{_printable(reference)} is neither an artifact path, nor an http(s) URL, nor a data URI"
-        )
+        why = f"{_printable(reference)} is neither an artifact path, nor an http(s) URL, nor a data URI"
+        raise invalid_input(field, why)
 
     @asynccontextmanager
     async def file(self, reference: str, field: str, tenant: str | None, room: FileRoom) -> AsyncIterator[str]:

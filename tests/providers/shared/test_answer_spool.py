@@ -1,5 +1,6 @@
 """The buffer of an answer: in memory, in a file, and in both if the disk becomes full."""
 
+from contextlib import closing
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ CHUNKS = [bytes([number]) * (FREE_BYTES // 2) for number in range(7)]
 
 
 async def stored(chunks: list[bytes]) -> bytes:
-    with AnswerSpool() as spool:
+    with closing(AnswerSpool()) as spool:
         for chunk in chunks:
             await spool.write(chunk)
         assert spool.size == sum(map(len, chunks))

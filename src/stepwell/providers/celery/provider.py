@@ -106,8 +106,9 @@ class CeleryProvider:
     async def poll(self, attempt: Attempt, job: Job, /) -> JobState:
         watched = await self._queues.job(job.id, attempt.workflow_id, self._queue_of(attempt, job))
         if self._queues.monitor.is_lost(watched) and await self._queues.give_up(watched):
-            return self._lost(attempt)
-        return self._state(watched.record)
+            error, again = "no worker has the job: the broker has lost it, or its worker died", attempt.on_unknown
+            return JobState(status=JobStatus.FAILED, word="lost", error=error, retryable=again == "resubmit")
+        return _state(watched.record)
 
     async def fetch(self, attempt: Attempt, job: Job, io: AttemptIO, /) -> Finished:
         watched = await self._queues.job(job.id, attempt.workflow_id, self._queue_of(attempt, job))
@@ -139,32 +140,27 @@ class CeleryProvider:
     def _queue_of(self, attempt: Attempt, job: Job) -> str:
         return job.urls.get(_QUEUE) or self._queues.queues.of(attempt.task_type)
 
-    def _lost(self, attempt: Attempt) -> JobState:
-        error = "no worker has the job: the broker has lost it, or its worker died"
-        return JobState(status=JobStatus.FAILED, word="lost", error=error, retryable=attempt.on_unknown == "resubmit")
 
-    def _state(self, record: JobRecord) -> JobState:
-        match record.phase:
-            case JobPhase.QUEUED:
-                return JobState(status=JobStatus.RUNNING, word="queued", again_s=_NEXT_POLL_S, queued=True)
-            case JobPhase.STARTED:
-                return JobState(
-                    status=JobStatus.RUNNING, word="started", again_s=_NEXT_POLL_S, queued=not record.claimed
-                )
-            case JobPhase.REVOKED:
-                return JobState(status=JobStatus.CANCELLED, word="revoked")
-            case _:
-                error = _error_of(record)
-        if error is None:
-            return JobState(status=JobStatus.SUCCEEDED, word="success")
-        return JobState(
-            status=JobStatus.FAILED,
-            word="failure",
-            error=error.message,
-            retryable=error.retryable,
-            request_fault=error.request_fault,
-            provider_fault=error.provider_fault,
-        )
+def _state(record: JobRecord) -> JobState:
+    match record.phase:
+        case JobPhase.QUEUED:
+            return JobState(status=JobStatus.RUNNING, word="queued", again_s=_NEXT_POLL_S, queued=True)
+        case JobPhase.STARTED:
+            queued = not record.claimed
+            return JobState(status=JobStatus.RUNNING, word="started", again_s=_NEXT_POLL_S, queued=queued)
+        case JobPhase.REVOKED:
+            return JobState(status=JobStatus.CANCELLED, word="revoked")
+    error = _error_of(record)
+    if error is None:
+        return JobState(status=JobStatus.SUCCEEDED, word="success")
+    return JobState(
+        status=JobStatus.FAILED,
+        word="failure",
+        error=error.message,
+        retryable=error.retryable,
+        request_fault=error.request_fault,
+        provider_fault=error.provider_fault,
+    )
 
 
 def _read(record: JobRecord) -> ResultMessage:

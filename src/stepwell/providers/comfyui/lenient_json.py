@@ -31,13 +31,13 @@ class _Refusal(Struct):
 def read_lenient_json(body: bytes, kind: type[T]) -> T | None:
     """Decode *body* as JSON of *kind*, with NaN and infinities allowed; None if it is anything else."""
     content = read_json(body, kind)
-    if content is None:
-        try:
-            value = json.loads(body)
-            content = None if is_deeper(value, MAX_LEVELS) else convert(value, kind)
-        except (ValueError, RecursionError):
-            return None
-    return content
+    if content is not None:
+        return content
+    try:
+        value = json.loads(body)
+        return None if is_deeper(value, MAX_LEVELS) else convert(value, kind)
+    except (ValueError, RecursionError):
+        return None
 
 
 def error_text(body: bytes) -> str | None:
@@ -47,15 +47,10 @@ def error_text(body: bytes) -> str | None:
         return None
     if isinstance(refusal.error, str):
         return refusal.error or None
-    nodes = node_words(refusal.node_errors)
+    nodes = list(node_words(refusal.node_errors))
     # The details repeat those of the nodes, without the nodes' names.
     details = refusal.error.details if isinstance(refusal.error.details, str) and not nodes else ""
     return "; ".join([_join(refusal.error.message, details), *nodes]) or None
-
-
-def node_words(errors: Any) -> list[str]:
-    """Return a message for each node error."""
-    return list(_nodes(errors))
 
 
 def lacks_output(errors: Any, output: str | None) -> bool:
@@ -67,7 +62,8 @@ def lacks_output(errors: Any, output: str | None) -> bool:
     return output is None or not lists or any(not isinstance(each, list) or output in each for each in lists)
 
 
-def _nodes(errors: Any) -> Iterator[str]:
+def node_words(errors: Any) -> Iterator[str]:
+    """Yield a message for each node error."""
     for node_id, entry in list(errors.items())[:_MAX_NODES] if isinstance(errors, Mapping) else ():
         node_errors = entry.get("errors") if isinstance(entry, Mapping) else None
         for error in node_errors[:_MAX_NODES] if isinstance(node_errors, list) else ():

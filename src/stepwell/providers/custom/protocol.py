@@ -35,6 +35,8 @@ from stepwell.providers.shared.bounded_json import read_json
 JobId = Annotated[str, Meta(max_length=255, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.:~-]*(?!\n)$")]
 Address = Annotated[str, Meta(min_length=1, max_length=MAX_URL)]
 
+NAME = "custom worker"  # in messages
+
 
 class WorkerStatus(StrEnum):
     """The status of a job, as the worker reports it."""

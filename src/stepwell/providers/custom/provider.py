@@ -35,6 +35,7 @@ from stepwell.ports.providers import (
 )
 from stepwell.providers.custom.descriptor import CustomSettings
 from stepwell.providers.custom.protocol import (
+    NAME,
     CancelView,
     JobList,
     JobView,
@@ -57,7 +58,6 @@ from stepwell.providers.shared.setup import ProviderSetup
 
 View = TypeVar("View", JobView, JobViewWithResult)
 
-NAME = "custom worker"  # in messages
 CREDENTIAL = "custom"
 MAX_SEED = 2**63 - 1
 _ACCEPTED, _CONFLICT = 202, 409
@@ -154,9 +154,8 @@ class CustomProvider:
             worker_error = None if api.answer is None else api.answer.read(WorkerError)
             if worker_error is None or worker_error.retryable is None:
                 raise
-            raise AttemptError(
-                str(error), retryable=worker_error.retryable, retry_after_s=error.retry_after_s
-            ) from error
+            again = worker_error.retryable
+            raise AttemptError(str(error), retryable=again, retry_after_s=error.retry_after_s) from error
         if answer.status != _ACCEPTED and body.result is not None:
             store = partial(_store_result, body, body.result, io)
             try:
@@ -189,8 +188,7 @@ class CustomProvider:
 
     async def cancel(self, attempt: Attempt, job: Job) -> CancelAnswer:
         api = self._follow_up_api(attempt)
-        ok = _OK | GONE | {_CONFLICT}
-        answer = await api.call("POST", self._url(job, "cancel"), {}, ok=ok)
+        answer = await api.call("POST", self._url(job, "cancel"), {}, ok=_OK | GONE | {_CONFLICT})
         if answer.status in _OK:
             status = api.readable(answer, CancelView).status
             ended = status in {WorkerStatus.SUCCEEDED, WorkerStatus.FAILED}
@@ -214,26 +212,17 @@ class CustomProvider:
     def _api(self, attempt: Attempt) -> SignedApi:
         """Raises `AttemptError` if the settings don't contain the credential that the step names."""
         key = self._credentials.key(attempt.provider_config, CREDENTIAL)
-        return SignedApi(
-            self._client,
-            NAME,
-            error_words,
-            answers=attempt.answers,
-            key=key,
-            clock=self._clock,
-            timeout_s=self._timeout_s,
-        )
+        answers, clock = attempt.answers, self._clock
+        return SignedApi(self._client, answers=answers, key=key, clock=clock, timeout_s=self._timeout_s)
 
     def _follow_up_api(self, attempt: Attempt) -> SignedApi:
         with as_call_failed():
             return self._api(attempt)
 
     def _job(self, job_id: str, status_url: str | None, cancel_url: str | None) -> Job:
-        urls_by_purpose = {"status": status_url, "cancel": cancel_url}
-        return Job(
-            id=job_id,
-            urls={purpose: own for purpose, url in urls_by_purpose.items() if url and (own := self._own_url(url))},
-        )
+        named = {"status": status_url, "cancel": cancel_url}
+        urls = {purpose: own for purpose, url in named.items() if url and (own := self._own_url(url))}
+        return Job(id=job_id, urls=urls)
 
     def _url(self, job: Job, purpose: str) -> str:
         """Return the URL that the worker named, if it still has the worker's origin; else the one of the protocol."""
@@ -312,9 +301,8 @@ def _decode(file: ResultFile) -> bytes:
     if not data:
         raise AttemptError(f"{NAME}: the file for {file.field} is empty", retryable=False)
     if not _matches(file, len(data), hashlib.sha256(data).hexdigest()):
-        raise AttemptError(
-            f"{NAME}: the file for {file.field} has another size or SHA-256 than it says", retryable=False
-        )
+        why = f"{NAME}: the file for {file.field} has another size or SHA-256 than it says"
+        raise AttemptError(why, retryable=False)
     return data
 
 

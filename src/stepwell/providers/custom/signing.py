@@ -21,8 +21,9 @@ from collections.abc import Callable, Mapping
 
 import httpx
 
-from stepwell.ports.providers import AnswerRoom, ErrorText
+from stepwell.ports.providers import AnswerRoom
 from stepwell.providers.custom.descriptor import CUSTOM
+from stepwell.providers.custom.protocol import NAME, error_words
 from stepwell.providers.shared.credentials import Key
 from stepwell.providers.shared.provider_api import ApiAnswer, ProviderApi, is_unauthorized, key_refusal
 
@@ -60,16 +61,14 @@ class SignedApi(ProviderApi):
     def __init__(
         self,
         client: httpx.AsyncClient,
-        name: str,
-        error_text: ErrorText,
         *,
         answers: AnswerRoom | None,
         key: Key | None,
         clock: Callable[[], float],
         timeout_s: float,
     ) -> None:
-        super().__init__(client, name, self._masked_words, answers=answers, timeout_s=timeout_s, provider=CUSTOM)
-        self._words, self._signing_key, self._clock = error_text, key, clock
+        super().__init__(client, NAME, self._masked_words, answers=answers, timeout_s=timeout_s, provider=CUSTOM)
+        self._signing_key, self._clock = key, clock
         self._secret = None if key is None else key.secret
         self.answer: ApiAnswer | None = None
         self._key_refused = False
@@ -79,7 +78,7 @@ class SignedApi(ProviderApi):
         return text.replace(self._secret, "***") if self._secret else text
 
     def _masked_words(self, body: bytes) -> str | None:
-        words = self._words(body)
+        words = error_words(body)
         return None if words is None else self.masked(words)
 
     def _no_answer(self, error: Exception) -> str:

@@ -177,9 +177,9 @@ def _adjuster(rest: dict[str, Any]) -> dict[str, Any]:
     for name in ("brightness", "contrast", "saturation"):
         if name in rest:  # ours are factors, fal's are percentages to add
             colors[name] = round(100 * (rest.pop(name) - 1), 6)
-    arguments = _rename(rest, base_image_url="image_url") | (
-        {"enable_color_correction": True, **colors} if colors else {}
-    )
+    arguments = _rename(rest, base_image_url="image_url")
+    if colors:
+        arguments |= {"enable_color_correction": True, **colors}
     if rest.get("sharpness", 0) > 1:
         arguments |= {"enable_sharpen": True, "sharpen_mode": "basic", "sharpen_alpha": rest.pop("sharpness") - 1}
     return arguments

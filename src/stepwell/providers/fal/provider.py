@@ -43,7 +43,7 @@ from stepwell.providers.fal.answers import (
 from stepwell.providers.fal.descriptor import FalSettings
 from stepwell.providers.fal.parameters import KINDS, app_of, body_of, known_members, refusals, root_of
 from stepwell.providers.shared.bounded_json import read_json
-from stepwell.providers.shared.credentials import Credentials, Key
+from stepwell.providers.shared.credentials import Credentials, Key, check_header
 from stepwell.providers.shared.input_references import with_references
 from stepwell.providers.shared.provider_api import ApiAnswer, as_call_failed, digest
 from stepwell.providers.shared.setup import ProviderSetup
@@ -291,7 +291,7 @@ class FalProvider:
             return self._apis(attempt)
 
     def _key(self, attempt: Attempt) -> Key:
-        return self._credentials.require_header_key(attempt.provider_config, _NAME)
+        return check_header(self._credentials.require_key(attempt.provider_config, _NAME), _NAME)
 
     def _job(self, request_id: str, app: str, named: Mapping[str, Any] | None = None) -> Job:
         default_urls = self._default_urls(request_id, app)

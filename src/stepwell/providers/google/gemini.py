@@ -25,7 +25,6 @@ from stepwell.providers.google.video_operations import VideoOperation
 from stepwell.providers.shared.credentials import Credentials
 from stepwell.providers.shared.setup import ProviderSetup
 
-_OPERATION = re.compile(r"models/[a-z0-9][a-z0-9.-]{0,99}/operations/[A-Za-z0-9_-]{1,200}")
 _REDIRECTS = 3
 
 PUBLIC_URL = "https://generativelanguage.googleapis.com"
@@ -42,6 +41,7 @@ class GeminiProvider(GoogleProvider):
 
     type = ProviderType.GEMINI
     seeded = False
+    operation_name = re.compile(r"models/[a-z0-9][a-z0-9.-]{0,99}/operations/[A-Za-z0-9_-]{1,200}")
 
     def __init__(
         self,
@@ -78,12 +78,7 @@ class GeminiProvider(GoogleProvider):
             return await super().fetch(attempt, job, io)
         session = await self._job_session(attempt)
         video, facts = await self._interactions.video(session, job)
-        result = (
-            await self._store_inline_video(video, io)
-            if video.text
-            else await self._download_video(session, video.uri, io)
-        )
-        return Finished(result | {"model": self.model(attempt.task_type, attempt.provider_config)} | facts)
+        return Finished(await self._video_result(attempt, session, video, io) | facts)
 
     async def cancel(self, attempt: Attempt, job: Job) -> CancelAnswer:
         """Cancel an interaction, which is possible while it runs. For operations see `GoogleProvider`."""
@@ -93,11 +88,10 @@ class GeminiProvider(GoogleProvider):
 
     async def _session(self, attempt: Attempt) -> GoogleSession:
         key = self._key(attempt)
-        headers = {"x-goog-api-key": key.secret}
         return GoogleSession(
             self._client,
             GEMINI,
-            headers,
+            {"x-goog-api-key": key.secret},
             [key.secret],
             self._limits,
             answers=attempt.answers,
@@ -107,9 +101,6 @@ class GeminiProvider(GoogleProvider):
 
     def _endpoint(self, _attempt: Attempt, _session: GoogleSession, call: str, /) -> str:
         return f"{self._url}/v1beta/models/{call}"
-
-    def _is_operation(self, name: str) -> bool:
-        return _OPERATION.fullmatch(name) is not None
 
     async def _operation(self, session: GoogleSession, name: str) -> VideoOperation:
         answer = await session.call("GET", f"{self._url}/v1beta/{name}")

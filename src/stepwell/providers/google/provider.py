@@ -5,6 +5,7 @@ the result is lost too, because Google keeps no list of calls. Videos are made b
 an operation can neither be cancelled nor be found by its request.
 """
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
@@ -48,12 +49,14 @@ _VERBS = {Family.GEMINI: "generateContent", Family.IMAGEN: "predict", Family.VEO
 class GoogleProvider(ABC):
     """Implements `RemoteProvider`. Subclasses define the URLs, the credential, and how an operation is read.
 
-    `seeded` says whether Imagen and Veo accept a seed there.
+    `seeded` says whether Imagen and Veo accept a seed there. `operation_name` matches the names of operations, which
+    may become part of a URL.
     """
 
     type: ProviderType
     needs_credential = True
     seeded: bool
+    operation_name: re.Pattern[str]
 
     def __init__(
         self, client: httpx.AsyncClient, credentials: Credentials, listing_lag_s: float, limits: ModelTerms
@@ -68,10 +71,6 @@ class GoogleProvider(ABC):
     @abstractmethod
     def _endpoint(self, attempt: Attempt, session: GoogleSession, call: str, /) -> str:
         """Return the URL of *call*, "{model}:{verb}". Raises `AttemptError` if a part of the URL is unknown."""
-
-    @abstractmethod
-    def _is_operation(self, name: str) -> bool:
-        """Return whether *name* can be the name of an operation, and may become part of a URL."""
 
     @abstractmethod
     async def _operation(self, session: GoogleSession, name: str) -> VideoOperation:
@@ -130,7 +129,7 @@ class GoogleProvider(ABC):
         body = canonical(request.body)
         if family is Family.VEO:
             started = await session.submit(url, body, StartedOperation)
-            if not self._is_operation(started.name):
+            if not self.operation_name.fullmatch(started.name):
                 raise OutcomeUnknown(f"{self.type}: the name of the operation can't be read")
             return Job(id=started.name)
         facts = (self.type, request.body, request.model)
@@ -155,12 +154,7 @@ class GoogleProvider(ABC):
             raise CallFailed(f"{self.type}: the operation has not succeeded")
         with session.masking():
             video = video_of(self.type, operation)
-        result = (
-            await self._store_inline_video(video, io)
-            if video.text
-            else await self._download_video(session, video.uri, io)
-        )
-        return Finished(result | {"model": self.model(attempt.task_type, attempt.provider_config)})
+        return Finished(await self._video_result(attempt, session, video, io))
 
     async def cancel(self, _attempt: Attempt, _job: Job, /) -> CancelAnswer:
         """Refuse: neither API documents a way to cancel an operation, so it continues and is paid for."""
@@ -178,15 +172,21 @@ class GoogleProvider(ABC):
         return None
 
     async def _read_operation(self, session: GoogleSession, job: Job) -> VideoOperation:
-        if not self._is_operation(job.id):
+        if not self.operation_name.fullmatch(job.id):
             raise CallFailed(f"{self.type}: no operation has such a name", forgotten=True)
         return await self._operation(session, job.id)
 
-    async def _store_inline_video(self, video: OperationVideo, io: AttemptIO) -> dict[str, Any]:
+    async def _video_result(
+        self, attempt: Attempt, session: GoogleSession, video: OperationVideo, io: AttemptIO
+    ) -> dict[str, Any]:
+        """Store the video, and return the step's result. Raises as `AttemptIO.download`."""
+        model = {"model": self.model(attempt.task_type, attempt.provider_config)}
+        if not video.text:
+            return await self._download_video(session, video.uri, io) | model
         media = await decode_media(video.text, is_video=True)
         if media is None:
             raise AttemptError(f"{self.type}: the data of the video is not a video", retryable=False)
-        return media.result(await store_from_job(io, media.name, media.data))
+        return media.result(await store_from_job(io, media.name, media.data)) | model
 
     def _key(self, attempt: Attempt) -> Key:
         return self._credentials.require_key(attempt.provider_config, self.type)

@@ -58,6 +58,7 @@ class VertexProvider(GoogleProvider):
 
     type = ProviderType.VERTEX
     seeded = True
+    operation_name = _OPERATION
 
     def __init__(
         self,
@@ -136,9 +137,6 @@ class VertexProvider(GoogleProvider):
             return f"https://aiplatform.{location}.rep.googleapis.com"
         return f"https://{location}-aiplatform.googleapis.com"
 
-    def _is_operation(self, name: str) -> bool:
-        return _OPERATION.fullmatch(name) is not None
-
     async def _operation(self, session: GoogleSession, name: str) -> VideoOperation:
         match = _OPERATION.fullmatch(name)
         assert match is not None
@@ -166,8 +164,7 @@ class VertexProvider(GoogleProvider):
 def _check_bucket(config: Mapping[str, Any]) -> None:
     parameters = config.get("parameters")
     if isinstance(parameters, Mapping) and any(same_spelling(name) == "storageuri" for name in parameters):
-        why = "the service's settings decide where videos are stored"
-        raise config_refusal("parameters", "storageUri", why=why)
+        raise config_refusal("parameters", "storageUri", why="the service's settings decide where videos are stored")
 
 
 def _check_location(named: Any) -> str:

@@ -192,11 +192,8 @@ def video_parameters(attempt: Attempt) -> dict[str, Any]:
     config, model = _config_of(VideoConfig, attempt), model_of(attempt.task_type, attempt.provider_config)
     camera = "" if config.motion is None else f" The camera: {config.motion.replace('_', ' ')}."
     prompt = config.prompt or PROMPTS[attempt.task_type]
-    body: dict[str, Any] = {
-        "model": model,
-        "prompt": prompt + camera,
-        "seconds": video_seconds(model, config.duration_s),
-    }
+    seconds = video_seconds(model, config.duration_s)
+    body: dict[str, Any] = {"model": model, "prompt": prompt + camera, "seconds": seconds}
     if config.width is not None and config.height is not None:
         body["size"] = image_size(model, config.width, config.height)
     if attempt.inputs.get("fps") is not None:  # the default of our config isn't sent
@@ -319,9 +316,8 @@ def _name(schema: Mapping[str, Any]) -> str:
 
 def _merge(attempt: Attempt, body: Mapping[str, Any], *omitted: str, public: bool) -> dict[str, Any]:
     """Merge *body*, the inputs that aren't Stepwell's (without those in *omitted*), and the step's parameters."""
-    rest = {
-        name: value for name, value in unknown_inputs(attempt.task_type, attempt.inputs).items() if name not in omitted
-    }
+    unknown = unknown_inputs(attempt.task_type, attempt.inputs)
+    rest = {name: value for name, value in unknown.items() if name not in omitted}
     parameters = parameters_of(attempt.provider_config)
     check_unknown_inputs(rest, parameters, public=public)
     return without_nulls({**body, **rest, **parameters})

@@ -3,8 +3,7 @@
 import os
 from collections.abc import AsyncIterator
 from tempfile import TemporaryFile
-from types import TracebackType
-from typing import IO, Self
+from typing import IO
 
 from anyio import to_thread
 
@@ -14,7 +13,7 @@ _CHUNK = 1024 * 1024  # bytes
 
 
 class AnswerSpool:
-    """A context that stores an answer as it comes. `size` is the number of its bytes.
+    """Stores an answer as it comes. Close it when done. `size` is the number of its bytes.
 
     What can't be written because the disk is full stays in memory: the answer may be paid for.
     """
@@ -25,12 +24,7 @@ class AnswerSpool:
         self._file: IO[bytes] | None = None
         self._broken = False
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def close(self) -> None:
         if self._file is not None:
             self._file.close()
 
@@ -65,7 +59,7 @@ class AnswerSpool:
         rest = memoryview(chunk if self._file is not None else bytes(self._small) + chunk)
         try:
             if self._file is None:
-                self._file = TemporaryFile(buffering=0)  # noqa: SIM115 - closed at the end of the context
+                self._file = TemporaryFile(buffering=0)  # noqa: SIM115 - `close` closes it
             while rest:
                 rest = rest[self._file.write(rest) :]
         except OSError:

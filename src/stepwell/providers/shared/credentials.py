@@ -76,9 +76,8 @@ class Credentials:
         providers: InstalledProviders = NO_PROVIDERS,
     ) -> None:
         self._providers = providers
-        self._keys = {
-            name.lower(): Key(name.lower(), secret, refusals, providers.owner(name)) for name, secret in secrets.items()
-        }
+        keys = (Key(name.lower(), secret, refusals, providers.owner(name)) for name, secret in secrets.items())
+        self._keys = {key.name: key for key in keys}
 
     def key(self, provider_config: Mapping[str, Any], provider: str) -> Key | None:
         """Return the key that `provider_config.credential` names, else the one named *provider*; None if there is none.
@@ -92,9 +91,8 @@ class Credentials:
             raise AttemptError(f"provider_config.credential: {naming_rule(provider)}", retryable=False)
         key = self._keys.get(str(name).lower())
         if key is None:
-            why = (
-                f"the service holds no credential of this name: {self._providers.credential_hint(str(name), provider)}"
-            )
+            hint = self._providers.credential_hint(str(name), provider)
+            why = f"the service holds no credential of this name: {hint}"
             raise AttemptError(f"provider_config.credential: {why}", retryable=False)
         return key
 
@@ -107,10 +105,6 @@ class Credentials:
             raise AttemptError(f"{provider.upper()}: {why}", retryable=False)
         return key
 
-    def require_header_key(self, provider_config: Mapping[str, Any], provider: str) -> Key:
-        """Return the key as `require_key` does. Raises `AttemptError` if it can't be sent in a header."""
-        return check_header(self.require_key(provider_config, provider), provider)
-
     def __repr__(self) -> str:
         return f"Credentials({', '.join(sorted(self._keys))})"
 
@@ -118,6 +112,5 @@ class Credentials:
 def check_header(key: Key, provider: str) -> Key:
     """Return *key*. Raises `AttemptError` if it can't be sent in a header; the HTTP client's error would show it."""
     if not (key.secret.isascii() and key.secret.isprintable()):
-        why = f"the credential can't be sent in a header: {key.setting}"
-        raise AttemptError(f"{provider}: {why}", retryable=False)
+        raise AttemptError(f"{provider}: the credential can't be sent in a header: {key.setting}", retryable=False)
     return key

@@ -53,11 +53,9 @@ def open_image(files: Files, field: str) -> Image.Image:
         message = f"{field}: not an image that LOCAL can read (PNG, JPEG, WebP, GIF, BMP, TIFF)"
         raise AttemptError(message, retryable=False) from error
     except Image.DecompressionBombError as error:
-        message = f"{field}: more than 64 megapixels"
-        raise AttemptError(message, retryable=False, provider_fault=False) from error
+        raise invalid_input(field, "more than 64 megapixels") from error
     except Exception as error:  # decoders don't document what they raise for broken bytes
-        message = f"{field}: the image is broken or truncated"
-        raise AttemptError(message, retryable=False, provider_fault=False) from error
+        raise invalid_input(field, "the image is broken or truncated") from error
 
 
 class Header(NamedTuple):

@@ -7,7 +7,7 @@ from anyio import to_thread
 
 from stepwell.basics.artifacts import is_meant_as_artifact
 from stepwell.basics.data_uris import data_uri
-from stepwell.ports.providers import AttemptIO, Blob
+from stepwell.ports.providers import AttemptIO
 
 _READABLE = ("http://", "https://", "data:")
 _UNTYPED = "application/octet-stream"
@@ -25,12 +25,8 @@ async def provider_reference(reference: str, field: str, io: AttemptIO) -> str:
         address = await io.link(reference, field)
         if address is not None:
             return address
-    return await to_thread.run_sync(_inline, await io.fetch(reference, field))
-
-
-async def provider_references(references: list[str], field: str, io: AttemptIO) -> list[str]:
-    """Return `provider_reference` for each reference of a list. Messages name them `field[0]`, `field[1]`..."""
-    return [await provider_reference(reference, f"{field}[{place}]", io) for place, reference in enumerate(references)]
+    blob = await io.fetch(reference, field)
+    return await to_thread.run_sync(data_uri, blob.data, blob.media_type or _UNTYPED)
 
 
 async def with_references(inputs: Mapping[str, Any], io: AttemptIO) -> dict[str, Any]:
@@ -40,9 +36,5 @@ async def with_references(inputs: Mapping[str, Any], io: AttemptIO) -> dict[str,
         if name.endswith("_url") and isinstance(value, str):
             resolved[name] = await provider_reference(value, name, io)
         elif name.endswith("_urls") and isinstance(value, list) and all(isinstance(item, str) for item in value):
-            resolved[name] = await provider_references(value, name, io)
+            resolved[name] = [await provider_reference(each, f"{name}[{n}]", io) for n, each in enumerate(value)]
     return resolved
-
-
-def _inline(blob: Blob) -> str:
-    return data_uri(blob.data, blob.media_type or _UNTYPED)

@@ -8,7 +8,7 @@ names go through `outbound.ssrf_guard` instead.
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import TypeVar
 
 import anyio
@@ -198,7 +198,7 @@ class ProviderApi:
     ) -> ApiAnswer:
         # httpx's timeouts restart with each byte, so only this deadline ends a slow drip.
         before = min(timeout_s / 2, 10.0)
-        with AnswerSpool() as spool:
+        with closing(AnswerSpool()) as spool:
             with anyio.fail_after(timeout_s):
                 async with self._client.stream(
                     method,
@@ -226,7 +226,6 @@ class ProviderApi:
 
     def _stored_answer(self) -> ApiAnswer | None:
         """Return the answer that an earlier process has stored for this submit; None if the submit must be sent."""
-        stored = None if self._answers is None else self._answers.take_stored_answer()
-        return (
-            None if stored is None else ApiAnswer(stored.head.status, httpx.Headers(stored.head.headers), stored.body)
-        )
+        if self._answers is None or (stored := self._answers.take_stored_answer()) is None:
+            return None
+        return ApiAnswer(stored.head.status, httpx.Headers(stored.head.headers), stored.body)
