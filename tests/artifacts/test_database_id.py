@@ -8,7 +8,7 @@ from uuid import uuid4
 import asyncpg
 import pytest
 
-from stepwell.artifacts.store_setup import ID_FILE, ForeignStore, StorageRefused, open_storage
+from stepwell.artifacts.store_setup import ID_FILE, StorageRefused, open_storage
 from stepwell.settings import Settings
 from support.emulators.s3 import KEY_ID, SECRET_KEY, S3Server
 from support.service.live_service import running_service
@@ -35,7 +35,7 @@ async def test_a_store_is_bound_to_the_first_database_and_refuses_others(setting
     for _ in range(2):
         await storage.identity.bind(own, must_exist=False)
     await storage.identity.bind(own, must_exist=True)
-    with pytest.raises(ForeignStore) as refused:
+    with pytest.raises(StorageRefused) as refused:
         await storage.identity.bind(other, must_exist=False)
     place = storage.identity.place
     assert str(refused.value).startswith(f"cannot use {place}: it belongs to another database ({own}, not {other}): ")

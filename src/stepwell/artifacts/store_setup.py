@@ -29,10 +29,6 @@ class StorageRefused(Exception):
     """The bucket or the folder of the settings can't be used. The message is one line, without secrets."""
 
 
-class ForeignStore(StorageRefused):
-    """The store belongs to another database, or isn't the one of the other processes."""
-
-
 class StoreIdentity(Struct, frozen=True):
     """An open store, whose file with the id can be read and written. *place* names the store in messages.
 
@@ -46,15 +42,15 @@ class StoreIdentity(Struct, frozen=True):
     async def bind(self, database_id: UUID, *, must_exist: bool) -> None:
         """Check that the store belongs to the database. A store without the file gets one.
 
-        With *must_exist*, such a store is refused. Raises `ForeignStore` and `ArtifactError`.
+        With *must_exist*, such a store is refused. Raises `StorageRefused` and `ArtifactError`.
         """
         own, found = str(database_id), await self.read()
         if found is None:
             if must_exist:
-                raise ForeignStore(self._not_shared(own))
+                raise StorageRefused(self._not_shared(own))
             found = await self.store.write_id(ID_FILE, own)
         if found != own:
-            raise ForeignStore(
+            raise StorageRefused(
                 f"cannot use {self.place}: it belongs to another database ({found}, not {own}): give each database a "
                 f"store of its own, or delete {self._file} if this database alone uses the store"
             )

@@ -185,9 +185,8 @@ class AttemptExecutor:
             except BaseException:
                 await asyncio.shield(self._discard(task, resources.storage, claimant))
                 raise
-            return ResultMessage(
-                result=finished.result, outputs=tuple(io.stored.values()), has_credentials=io.has_credentials
-            )
+            outputs = tuple(io.stored.values())
+            return ResultMessage(result=finished.result, outputs=outputs, has_credentials=io.has_credentials)
         raise TimeoutError  # the scope of `control` has ended the work
 
     async def _check_store(self, store_id: str | None, storage: Storage, worker: str) -> None:

@@ -16,6 +16,7 @@ import socket
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
 
 ZONE_THREADS = 4
 _BLOCK_S = 30.0
@@ -103,11 +104,9 @@ class BoundedResolver:
         while zone.queue and zone.running < ZONE_THREADS:
             look_up = zone.queue.pop(next(iter(zone.queue)))
             look_up.began = self._clock()
-            thread = threading.Thread(
-                target=_resolve, args=(look_up, self._finish), name="stepwell-look-up", daemon=True
-            )
+            work = partial(_resolve, look_up, self._finish)
             try:
-                thread.start()
+                threading.Thread(target=work, name="stepwell-look-up", daemon=True).start()
             except RuntimeError:  # the system has no more threads
                 self._forget(look_up)
                 look_up.answer.set_result(ResolverBusy("no thread for a look-up"))

@@ -122,9 +122,8 @@ def _check_status(response: httpx.Response) -> None:
         raise _refused(f"the output's address answered {status}; redirects are not followed")
     if not response.is_success:
         gone = response.is_client_error and status not in (408, 425, 429)
-        raise CallFailed(
-            f"the output's address answered {status}", forgotten=gone, retry_after_s=retry_after_s(response.headers)
-        )
+        again_s = retry_after_s(response.headers)
+        raise CallFailed(f"the output's address answered {status}", forgotten=gone, retry_after_s=again_s)
 
 
 def _refused(why: str) -> AttemptError:

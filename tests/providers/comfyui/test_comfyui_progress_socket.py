@@ -146,7 +146,7 @@ class TestTogether:
         assert emulator.count("socket") == 1
         assert any(shares.values())
         assert all(values == sorted(values) for values in shares.values())
-        assert socket_of(provider).watched_jobs == []
+        assert socket_of(provider).watches == {}
 
     async def test_another_poll_reads_when_the_reading_one_is_cancelled(
         self, provider: ComfyUiProvider, emulator: ComfyUiEmulator
@@ -155,9 +155,9 @@ class TestTogether:
         progress_socket = socket_of(provider)
         for leaves, stays in ((first, second), (second, first)):
             reading = asyncio.ensure_future(provider.poll(attempt(), leaves))
-            await eventually(lambda: progress_socket.is_reading and not progress_socket.waiting_polls)
+            await eventually(lambda: progress_socket.is_reading and not progress_socket.waiting)
             waiting = asyncio.ensure_future(provider.poll(attempt(), stays))
-            await eventually(lambda: progress_socket.waiting_polls == 1)
+            await eventually(lambda: len(progress_socket.waiting) == 1)
             reading.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await reading
@@ -171,7 +171,7 @@ class TestTogether:
         polls = []
         for place, job in enumerate(jobs):
             polls.append(asyncio.ensure_future(provider.poll(attempt(), job)))
-            await eventually(lambda place=place: progress_socket.is_reading and progress_socket.waiting_polls == place)  # type: ignore[misc]
+            await eventually(lambda place=place: progress_socket.is_reading and len(progress_socket.waiting) == place)  # type: ignore[misc]
         # The reader and the next in turn go in the same moment.
         polls[0].cancel()
         polls[1].cancel()
@@ -203,7 +203,7 @@ class TestTogether:
         for job_id in ("1", "2", "3"):
             with progress_socket.watch(job_id, frozenset):
                 pass
-        assert progress_socket.watched_jobs == ["2", "3"]
+        assert progress_socket.watches.keys() == {"2", "3"}
 
     async def test_each_credential_has_its_own_socket(self, tmp_path: Path, client: httpx.AsyncClient) -> None:
         (tmp_path / "behind").mkdir()
@@ -256,7 +256,7 @@ class TestWithout:
         jobs = [await held_job(provider, emulator, number) for number in range(2)]
         socket_of(provider).pause_s = 60.0
         polls = [asyncio.ensure_future(provider.poll(attempt(), job)) for job in jobs]
-        await eventually(lambda: socket_of(provider).is_reading and socket_of(provider).waiting_polls == 1)
+        await eventually(lambda: socket_of(provider).is_reading and len(socket_of(provider).waiting) == 1)
         emulator.sockets.cut()
         for state in await asyncio.gather(*polls):
             assert (state.status, state.again_s) == (JobStatus.RUNNING, None)

@@ -75,7 +75,8 @@ class Watch:
             case "executing" if data.get("node") is None:
                 self._end()
             case "executing" if not self._detailed:
-                self._begin_node(data.get("node"), data.get("display_node"))
+                self._finish(self.node)
+                self._set_node(data.get("node"), data.get("display_node"))
             case "progress" if not self._detailed:
                 self._set_share(data.get("node"), _share(data))
             case "executed" if not self._detailed:
@@ -100,10 +101,6 @@ class Watch:
             self._set_share(node, 1.0 if state.get("state") == "finished" else _share(state))
             if state.get("state") == "running":
                 self._set_node(node, state.get("display_node_id"))
-
-    def _begin_node(self, node: object, display_node: object) -> None:
-        self._finish(self.node)
-        self._set_node(node, display_node)
 
     def _set_node(self, node: object, display_node: object) -> None:
         known_name = next((name for name in (node, display_node) if name in self._nodes), None)
@@ -168,27 +165,12 @@ class ProgressSocket:
         self._headers, self._max_watches = headers, max_watches
         self.wait_s, self.idle_s, self.pause_s = wait_s, idle_s, pause_s
         self._socket: ClientConnection | None = None
-        self._watches: dict[str, Watch] = {}
-        self._waiting: dict[anyio.Event, Watch] = {}
-        self._reading = self._opening = False
+        self.watches: dict[str, Watch] = {}  # by the id of the job, oldest first
+        self.waiting: dict[anyio.Event, Watch] = {}  # of the polls that wait while another one reads
+        self.is_reading = self._opening = False
         self._polls = 0  # running now
         self._idle_timer: asyncio.TimerHandle | None = None
         self.failures, self.next_try = 0, 0.0
-
-    @property
-    def is_reading(self) -> bool:
-        """True while a poll reads the socket."""
-        return self._reading
-
-    @property
-    def waiting_polls(self) -> int:
-        """The number of polls that wait while another one reads."""
-        return len(self._waiting)
-
-    @property
-    def watched_jobs(self) -> list[str]:
-        """The ids of the jobs whose progress is kept, oldest first."""
-        return list(self._watches)
 
     @contextmanager
     def watch(self, job_id: str, nodes: Callable[[], frozenset[str]]) -> Iterator[Watch]:
@@ -213,7 +195,7 @@ class ProgressSocket:
 
     def forget(self, job_id: str) -> None:
         """Drop the progress of a job that has ended."""
-        self._watches.pop(job_id, None)
+        self.watches.pop(job_id, None)
 
     async def ensure_open(self) -> bool:
         """Open the socket if it is closed, unless it is too early after a failure. Returns whether it is open."""
@@ -226,13 +208,13 @@ class ProgressSocket:
         try:
             with anyio.move_on_after(self.wait_s):
                 while watch.news is None and self._socket is not None:
-                    if self._reading:
+                    if self.is_reading:
                         await self._wait_for_news(watch)
                     else:
                         await self._read(self._socket, watch)
         finally:
-            if not self._reading and self._waiting:
-                next(iter(self._waiting)).set()
+            if not self.is_reading and self.waiting:
+                next(iter(self.waiting)).set()
         return watch.take_news()
 
     def close(self) -> None:
@@ -243,21 +225,21 @@ class ProgressSocket:
         if self._socket is not None:
             self._socket.transport.abort()
             self._socket = None
-        self._wake(self._waiting)
+        self._wake(self.waiting)
 
     def _wake(self, events: Iterable[anyio.Event]) -> None:
         for event in events:
             event.set()
 
     def _watch_of(self, job_id: str, nodes: Callable[[], frozenset[str]]) -> Watch:
-        if job_id not in self._watches:
-            if len(self._watches) >= self._max_watches:
-                del self._watches[next(iter(self._watches))]
-            self._watches[job_id] = Watch(nodes())
-        return self._watches[job_id]
+        if job_id not in self.watches:
+            if len(self.watches) >= self._max_watches:
+                del self.watches[next(iter(self.watches))]
+            self.watches[job_id] = Watch(nodes())
+        return self.watches[job_id]
 
     def _close_later(self, keep_s: float) -> None:
-        if not self._watches or not keep_s:
+        if not self.watches or not keep_s:
             self.close()
         elif self._socket is not None:
             self._idle_timer = asyncio.get_running_loop().call_later(keep_s, self.close)
@@ -288,24 +270,24 @@ class ProgressSocket:
     async def _wait_for_news(self, watch: Watch) -> None:
         """Wait until there is news for *watch*, or nobody reads the socket."""
         event = anyio.Event()
-        self._waiting[event] = watch
+        self.waiting[event] = watch
         try:
             await event.wait()
         finally:
-            del self._waiting[event]
+            del self.waiting[event]
 
     async def _read(self, socket: ClientConnection, watch: Watch) -> None:
         """Read the socket for all polls, until there is news for *watch*."""
-        self._reading = True
+        self.is_reading = True
         try:
             while watch.news is None:
                 self._process(await socket.recv(decode=False))
         except ConnectionClosed:
             if self._socket is socket:
                 self._note_failure()
-            self._wake(self._waiting)
+            self._wake(self.waiting)
         finally:
-            self._reading = False
+            self.is_reading = False
 
     def _process(self, message: bytes) -> None:
         self.failures = 0
@@ -314,11 +296,11 @@ class ProgressSocket:
         if not isinstance(kind, str) or not isinstance(data, dict):
             return
         if kind == "status":
-            for watch in self._watches.values():
+            for watch in self.watches.values():
                 watch.queue_changed(_remaining(data))
-        elif isinstance(job_id := data.get("prompt_id"), str) and job_id in self._watches:
-            self._watches[job_id].process(kind, data)
-        self._wake(event for event, watch in self._waiting.items() if watch.news is not None)
+        elif isinstance(job_id := data.get("prompt_id"), str) and job_id in self.watches:
+            self.watches[job_id].process(kind, data)
+        self._wake(event for event, watch in self.waiting.items() if watch.news is not None)
 
 
 def _remaining(data: Mapping[str, Any]) -> object:

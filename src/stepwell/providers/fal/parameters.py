@@ -185,10 +185,6 @@ def _adjuster(rest: dict[str, Any]) -> dict[str, Any]:
     return arguments
 
 
-def _image_only(rest: dict[str, Any]) -> dict[str, Any]:
-    return _rename(rest, base_image_url="image_url")
-
-
 def _llm(rest: dict[str, Any]) -> dict[str, Any]:
     """The router takes one prompt and no schema. So messages become a prompt, and a schema becomes a system rule."""
     arguments = {"model": rest.pop("model", DEFAULT_LLM)}
@@ -275,7 +271,7 @@ KINDS: Mapping[TaskType, FalKind] = {
     TaskType.BACKGROUND_REMOVE: FalKind(
         app="fal-ai/birefnet/v2",
         ignored=frozenset({"tolerance", "feather"}),
-        translate=_image_only,
+        translate=partial(_rename, base_image_url="image_url"),
         capabilities=frozenset({"transparency"}),
     ),
     TaskType.LLM_INTERACTION: FalKind(

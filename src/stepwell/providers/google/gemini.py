@@ -17,11 +17,10 @@ from stepwell.ports.providers import Attempt, AttemptIO, CancelAnswer, Finished,
 from stepwell.providers.google.answers import refuses_api_key
 from stepwell.providers.google.bodies import omni_body
 from stepwell.providers.google.descriptors import GEMINI, GeminiSettings
-from stepwell.providers.google.interactions import Interactions
 from stepwell.providers.google.models import Family, family_of
 from stepwell.providers.google.provider import GoogleProvider
 from stepwell.providers.google.session import MAX_ANSWER, GoogleSession, ModelTerms
-from stepwell.providers.google.video_operations import VideoOperation
+from stepwell.providers.google.video_jobs import Interactions, VideoOperation
 from stepwell.providers.shared.credentials import Credentials
 from stepwell.providers.shared.setup import ProviderSetup
 

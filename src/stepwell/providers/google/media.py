@@ -11,7 +11,7 @@ from stepwell.contract.tasks import Output
 from stepwell.outbound.http_client import UNTYPED
 from stepwell.outbound.sanitise import invalid_input
 from stepwell.ports.providers import Attempt, AttemptIO
-from stepwell.providers.shared.result_storage import store_from_answer
+from stepwell.providers.shared.result_storage import file_name, store_from_answer
 
 # https://ai.google.dev/gemini-api/docs/image-understanding
 _READABLE = frozenset({"image/png", "image/jpeg", "image/webp", "image/heic", "image/heif"})
@@ -46,10 +46,6 @@ class Media(NamedTuple):
     suffix: str
     sides: tuple[int, int] | None
 
-    @property
-    def name(self) -> str:
-        return f"result.{self.suffix}"
-
     def result(self, output: Output) -> dict[str, Any]:
         """Return the step's result for the stored file."""
         field = "result_video_path" if self.suffix in _VIDEOS else "result_image_path"
@@ -66,7 +62,7 @@ async def image_input(reference: Any, field: str, io: AttemptIO) -> InputImage:
     media_type = _TYPES.get(_suffix(blob.data), "") if blob.media_type in UNTYPED else blob.media_type
     if media_type not in _READABLE:
         raise invalid_input(field, "expected a PNG, JPEG, WebP, HEIC or HEIF image")
-    return await to_thread.run_sync(_input_image, media_type, blob.data)
+    return await to_thread.run_sync(lambda: InputImage(media_type, encode_base64(blob.data), _sides(blob.data)))
 
 
 async def decode_media(text: Any, *, is_video: bool) -> Media | None:
@@ -76,11 +72,7 @@ async def decode_media(text: Any, *, is_video: bool) -> Media | None:
 
 async def store_media(media: Media, attempt: Attempt, io: AttemptIO) -> dict[str, Any]:
     """Store a file from the answer to a submit, and return the step's result. Raises as `store_from_answer`."""
-    return media.result(await store_from_answer(attempt, io, media.name, media.data))
-
-
-def _input_image(media_type: str, data: bytes) -> InputImage:
-    return InputImage(media_type, encode_base64(data), _sides(data))
+    return media.result(await store_from_answer(attempt, io, file_name(1, media.suffix), media.data))
 
 
 def _decode(text: str, is_video: bool) -> Media | None:  # noqa: FBT001 - called by position, in a thread

@@ -31,7 +31,7 @@ from stepwell.providers.google.instructions import EDIT_WORDS, check_edit
 from stepwell.providers.google.media import decode_media
 from stepwell.providers.google.models import Family, capabilities, family_of, known_members, model_for, parameters_of
 from stepwell.providers.google.session import GoogleSession, ModelTerms
-from stepwell.providers.google.video_operations import (
+from stepwell.providers.google.video_jobs import (
     OperationVideo,
     StartedOperation,
     VideoOperation,
@@ -41,7 +41,7 @@ from stepwell.providers.google.video_operations import (
 from stepwell.providers.shared.credentials import Credentials, Key
 from stepwell.providers.shared.provider_api import as_call_failed
 from stepwell.providers.shared.refusals import collect_refusals
-from stepwell.providers.shared.result_storage import store_from_job
+from stepwell.providers.shared.result_storage import file_name, store_from_job
 
 _VERBS = {Family.GEMINI: "generateContent", Family.IMAGEN: "predict", Family.VEO: "predictLongRunning"}
 
@@ -186,7 +186,7 @@ class GoogleProvider(ABC):
         media = await decode_media(video.text, is_video=True)
         if media is None:
             raise AttemptError(f"{self.type}: the data of the video is not a video", retryable=False)
-        return media.result(await store_from_job(io, media.name, media.data)) | model
+        return media.result(await store_from_job(io, file_name(1, media.suffix), media.data)) | model
 
     def _key(self, attempt: Attempt) -> Key:
         return self._credentials.require_key(attempt.provider_config, self.type)

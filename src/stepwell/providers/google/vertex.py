@@ -23,7 +23,7 @@ from stepwell.providers.google.descriptors import VERTEX, VertexSettings
 from stepwell.providers.google.models import Family, family_of, same_spelling
 from stepwell.providers.google.provider import GoogleProvider
 from stepwell.providers.google.session import MAX_ANSWER, GoogleSession, ModelTerms
-from stepwell.providers.google.video_operations import VideoOperation
+from stepwell.providers.google.video_jobs import VideoOperation
 from stepwell.providers.shared.credentials import Credentials
 from stepwell.providers.shared.provider_api import key_refusal
 from stepwell.providers.shared.refusals import collect_refusals, config_refusal

@@ -1,12 +1,66 @@
-"""REFINE, DETAIL_ENHANCER and FACE_ENHANCER, by filters that don't recognise what an image shows."""
+"""IMAGE_ADJUSTER, REFINE, DETAIL_ENHANCER and FACE_ENHANCER, by filters that don't recognise what an image shows."""
 
-from PIL import Image, ImageChops, ImageFilter
+import numpy as np
+from PIL import Image, ImageChops, ImageEnhance, ImageFilter
 
 from stepwell.providers.local.rendering import Inputs, RenderedFile, number, png_file
 from stepwell.providers.shared import images
 
+_KNEE = 0.0031308  # the sRGB curve is linear below, and a power above
+_WARMEST = 0.3  # the gain of red, and the loss of blue, at temperature 100
 _MEDIAN = ImageFilter.MedianFilter(3)
 _SKIN_CB, _SKIN_CR = (77, 127), (133, 173)  # the usual range of skin tones in YCbCr; light and dark skin differ in Y
+# The weight of the smoothing, by how much it would change a pixel: full up to 8 levels, none from 40 on.
+_FLATNESS = [round(255 * min(1.0, max(0.0, (40 - change) / 32))) for change in range(256)]
+
+
+def adjust(inputs: Inputs, files: images.Files, _seed: int) -> RenderedFile:
+    """Adjust the base image. With neutral values, no pixel changes. Transparency stays.
+
+    Ranges and defaults: exposure in EV (-10 to 10, 0); brightness, contrast, saturation and sharpness as factors (0 to
+    10, 1); temperature from cold to warm (-100 to 100, 0); gamma (0.001 to 10, 1; above 1 lightens the midtones).
+    """
+    tables = [_table(inputs, channel) for channel in range(3)]
+    saturation = number(inputs, "saturation", 1, 0, 10)
+    sharpness = number(inputs, "sharpness", 1, 0, 10)
+
+    def adjust_tile(tile: Image.Image, *_: int) -> Image.Image:
+        colours, alpha = images.split_alpha(tile)
+        colours = colours.point([level for table in tables for level in table])
+        if saturation != 1:
+            colours = ImageEnhance.Color(colours).enhance(saturation)
+        if sharpness != 1:
+            colours = ImageEnhance.Sharpness(colours).enhance(sharpness)
+        return images.with_alpha(colours, alpha)
+
+    image = images.open_image(files, "base_image_url")
+    images.by_tiles(image, adjust_tile, halo=1)
+    return png_file(image)
+
+
+def _table(inputs: Inputs, channel: int) -> list[int]:
+    """Return the 256 output levels of a channel (0 red, 1 green, 2 blue), for the adjustments by channel."""
+    exposure = number(inputs, "exposure", 0, -10, 10)
+    brightness = number(inputs, "brightness", 1, 0, 10)
+    contrast = number(inputs, "contrast", 1, 0, 10)
+    warmth = number(inputs, "temperature", 0, -100, 100) / 100
+    gamma = number(inputs, "gamma", 1, 0.001, 10)
+
+    level = np.arange(256) / 255
+    gain = 2.0**exposure * (1 + _WARMEST * warmth * (1, 0, -1)[channel])
+    if gain != 1:  # exposure scales linear light
+        level = _to_srgb(np.clip(_to_linear(level) * gain, 0, 1))
+    level = np.clip(level * brightness, 0, 1)
+    level = np.clip((level - 0.5) * contrast + 0.5, 0, 1)
+    return [round(255 * value) for value in level ** (1 / gamma)]
+
+
+def _to_linear(level: np.ndarray) -> np.ndarray:
+    return np.where(level <= 12.92 * _KNEE, level / 12.92, ((level + 0.055) / 1.055) ** 2.4)
+
+
+def _to_srgb(light: np.ndarray) -> np.ndarray:
+    return np.where(light <= _KNEE, light * 12.92, 1.055 * light ** (1 / 2.4) - 0.055)
 
 
 def refine(inputs: Inputs, files: images.Files, _seed: int) -> RenderedFile:
@@ -72,7 +126,7 @@ def enhance_face(inputs: Inputs, files: images.Files, _seed: int) -> RenderedFil
         colours, alpha = images.split_alpha(tile)
         skin_here = skin.crop((left, top, left + tile.width, top + tile.height))
         smooth = colours.filter(ImageFilter.GaussianBlur(radius))
-        flat = ImageChops.difference(colours, smooth).convert("L").point(_flatness)
+        flat = ImageChops.difference(colours, smooth).convert("L").point(_FLATNESS)
         where = ImageChops.multiply(skin_here, flat).point([round(strength * level) for level in range(256)])
         sharp = _unsharp(colours, radius=max(1.0, radius / 4), strength=0.6 * strength)
         sharp.paste(colours, mask=skin_here)
@@ -84,10 +138,6 @@ def enhance_face(inputs: Inputs, files: images.Files, _seed: int) -> RenderedFil
 
 def face_radius(size: tuple[int, int]) -> float:
     return max(1.0, max(size) / 150)
-
-
-# The weight of the smoothing, by how much it would change a pixel: full up to 8 levels, none from 40 on.
-_flatness = [round(255 * min(1.0, max(0.0, (40 - change) / 32))) for change in range(256)]
 
 
 def _skin(colours: Image.Image, radius: float) -> Image.Image:

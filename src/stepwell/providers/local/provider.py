@@ -77,9 +77,8 @@ class LocalProvider(InProcess):
             job = {"task_type": str(attempt.task_type), "inputs": inputs, "files": files, "seed": seed}
             answer = await self._perform(job | {"outputs": [*map(path_for_others, outputs)]}, io)
             if "error" in answer:
-                raise AttemptError(
-                    answer["error"], retryable=answer["retryable"], provider_fault=answer["provider_fault"]
-                )
+                again, own_fault = answer["retryable"], answer["provider_fault"]
+                raise AttemptError(answer["error"], retryable=again, provider_fault=own_fault)
             numbered = enumerate(outputs, 1)
             stored = [await io.store_file(file_name(number, kind.suffix), file) for number, file in numbered]
         path_field = "result_video_path" if attempt.task_type is TaskType.VIDEO_GENERATION else "result_image_path"

@@ -50,14 +50,6 @@ def text(inputs: Inputs, field: str, default: str = "") -> str:
     return value
 
 
-def choice(inputs: Inputs, field: str, default: str, allowed: tuple[str, ...]) -> str:
-    """Return one of the strings *allowed*; *default* if it is absent or None."""
-    value = text(inputs, field, default)
-    if value not in allowed:
-        raise invalid_input(field, f"must be one of {', '.join(allowed)}")
-    return value
-
-
 def colour(inputs: Inputs, field: str, default: str) -> tuple[int, int, int, int]:
     """Return a colour as (red, green, blue, alpha), each 0 to 255. The input is `#rgb[a]`, `#rrggbb[aa]` or a name."""
     value = text(inputs, field, default)

@@ -13,7 +13,8 @@ from typing import IO, NamedTuple
 from PIL import Image
 
 from stepwell.basics.errors import AttemptError
-from stepwell.providers.local.rendering import Inputs, RenderedFile, choice, integer, number
+from stepwell.outbound.sanitise import invalid_input
+from stepwell.providers.local.rendering import Inputs, RenderedFile, integer, number, text
 from stepwell.providers.shared import images
 
 MOTIONS = ("zoom_in", "zoom_out", "pan_left", "pan_right", "pan_up", "pan_down")
@@ -34,7 +35,9 @@ def animate(inputs: Inputs, files: images.Files, _seed: int) -> RenderedFile:
     pan_left means that the camera moves to the left. The prompt is not interpreted. Transparent images get a white
     background.
     """
-    motion = choice(inputs, "motion", "zoom_in", MOTIONS)
+    motion = text(inputs, "motion", "zoom_in")
+    if motion not in MOTIONS:
+        raise invalid_input("motion", f"must be one of {', '.join(MOTIONS)}")
     fps = number(inputs, "fps", 12, 1, 60)
     frames = frame_count(inputs)
     image = images.open_image(files, "base_image_url")
@@ -46,9 +49,8 @@ def animate(inputs: Inputs, files: images.Files, _seed: int) -> RenderedFile:
     views = _views(_source(image, size), size, motion, frames)
     encoded = (Frame(_encode(frame), times[n + 1] - times[n]) for n, frame in enumerate(views))
     facts = {"width": size[0], "height": size[1], "format": "WEBP", "fps": fps, "frames": frames}
-    return RenderedFile(
-        partial(write_animation, size, encoded), {**facts, "duration_s": times[-1] / 1000, "motion": motion}
-    )
+    facts |= {"duration_s": times[-1] / 1000, "motion": motion}
+    return RenderedFile(partial(write_animation, size, encoded), facts)
 
 
 def frame_count(inputs: Inputs) -> int:
@@ -63,8 +65,7 @@ def video_size(inputs: Inputs, base: tuple[int, int]) -> tuple[int, int]:
     shrink = min(1.0, _DEFAULT_SIDE / max(base))
     if width or height:
         shrink = width / base[0] if width else (height or 1) / base[1]
-    sides = (max(1, min(_MAX_SIDE, round(side * shrink))) for side in base)
-    computed_width, computed_height = sides
+    computed_width, computed_height = (max(1, min(_MAX_SIDE, round(side * shrink))) for side in base)
     return width or computed_width, height or computed_height
 
 

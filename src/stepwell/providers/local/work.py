@@ -10,7 +10,7 @@ from stepwell.basics.content_credentials import has_credentials
 from stepwell.basics.errors import AttemptError
 from stepwell.contract.enums import TaskType
 from stepwell.outbound.sanitise import invalid_input, sanitised
-from stepwell.providers.local import adjust, background, editing, enhance, generation, video, weights
+from stepwell.providers.local import background, editing, enhance, generation, video, weights
 from stepwell.providers.local.rendering import RenderedFile
 from stepwell.providers.local.weights import Weigh, weigh_work
 from stepwell.providers.shared.images import Files
@@ -55,7 +55,7 @@ KINDS: dict[TaskType, RenderKind] = {
     ),
     TaskType.FACE_ENHANCER: RenderKind(enhance.enhance_face, weights.of_face, frozenset({"strength"})),
     TaskType.IMAGE_ADJUSTER: RenderKind(
-        adjust.adjust, weights.of_adjusting, frozenset({"exposure", "color", "sharpen"})
+        enhance.adjust, weights.of_adjusting, frozenset({"exposure", "color", "sharpen"})
     ),
     TaskType.DETAIL_ENHANCER: RenderKind(enhance.enhance_detail, weights.of_detail, frozenset({"strength"})),
     TaskType.BACKGROUND_REMOVE: RenderKind(background.remove, weights.of_background, frozenset({"transparency"})),

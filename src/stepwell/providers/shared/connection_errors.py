@@ -31,15 +31,12 @@ def connection_message(
     port = target.port or {"https": 443}.get(target.scheme, 80)
     name = target.raw_host.decode("ascii")  # `target.host` decodes IDNA, which may fail
     host = f"[{name}]" if ":" in name else name
-    message = f"no connection to {sanitised(host, _MAX_HOST)}:{port}: {_cause(error)}"
+    cause = next((text for each in _chain(error) if (text := _cause_text(each)) is not None), "the connection failed")
+    message = f"no connection to {sanitised(host, _MAX_HOST)}:{port}: {cause}"
     if any(f".{name}".endswith(f".{public}") for public in public_hosts):
         another = f" ({setting} overrides it)" if setting else ""
         return f"{message}; this is the provider's public address{another}: outgoing traffic may be blocked here"
     return f"{message}; the address is from {setting}" if setting else message
-
-
-def _cause(error: BaseException) -> str:
-    return next((text for each in _chain(error) if (text := _cause_text(each)) is not None), "the connection failed")
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:

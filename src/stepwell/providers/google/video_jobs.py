@@ -1,13 +1,18 @@
-"""Background interactions of the Gemini API, by which Gemini Omni makes videos.
+"""The jobs by which Google makes videos: operations (Veo), and interactions in the background (Omni).
 
-https://ai.google.dev/gemini-api/docs/omni and https://ai.google.dev/gemini-api/docs/interactions. The statuses, the
-steps of an answer and the cancel are those of Google's SDK, https://github.com/googleapis/python-genai. The Gemini API
-keeps files for 48 hours (https://ai.google.dev/gemini-api/docs/files).
+Operations of predictLongRunning: https://ai.google.dev/gemini-api/docs/video and
+https://docs.cloud.google.com/vertex-ai/generative-ai/docs/model-reference/veo-video-generation. The error codes are
+those of google.rpc (https://google.aip.dev/193).
+
+Interactions of the Gemini API: https://ai.google.dev/gemini-api/docs/omni and
+https://ai.google.dev/gemini-api/docs/interactions. The statuses, the steps of an answer and the cancel are those of
+Google's SDK, https://github.com/googleapis/python-genai. The Gemini API keeps files for 48 hours
+(https://ai.google.dev/gemini-api/docs/files).
 """
 
 import re
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NamedTuple
 
 from msgspec import Struct
 
@@ -15,10 +20,13 @@ from stepwell.basics.errors import AttemptError, CallFailed, OutcomeUnknown
 from stepwell.outbound.http_client import GONE
 from stepwell.outbound.sanitise import sanitised
 from stepwell.ports.providers import CancelAnswer, Job, JobState, JobStatus
-from stepwell.providers.google.answers import objects_in
+from stepwell.providers.google.answers import objects_in, withheld
 from stepwell.providers.google.session import SUCCESS, GoogleSession
-from stepwell.providers.google.video_operations import OperationVideo
 
+_CANCELLED_CODE = 1
+# UNKNOWN, DEADLINE_EXCEEDED, RESOURCE_EXHAUSTED, ABORTED, INTERNAL, UNAVAILABLE: a retry may succeed.
+_TRANSIENT_CODES = frozenset({2, 4, 8, 10, 13, 14})
+_DONE, _RUNNING = "done", "running"
 _ID = re.compile(r"[A-Za-z0-9_-]{1,500}")
 # Other statuses say nothing about the interaction: the key is wrong, or there are too many calls.
 _CANCEL_ANSWERS = SUCCESS | (frozenset(range(400, 500)) - {401, 403, 408, 425, 429})
@@ -27,6 +35,73 @@ _FAILED = frozenset({"failed", "incomplete", "budget_exceeded", "requires_action
 _SAFETY = re.compile(r"safety|prohibited|blocked|policy|invalid", re.IGNORECASE)
 # Our names of the token counts, and Google's.
 _COUNTS = {"input_tokens": "total_input_tokens", "output_tokens": "total_output_tokens", "total_tokens": "total_tokens"}
+
+
+class StartedOperation(Struct):
+    name: str
+
+
+class VideoOperation(Struct):
+    """The state of an operation, with its response or error."""
+
+    done: bool = False
+    error: Any = None
+    response: Any = None
+
+
+class OperationVideo(NamedTuple):
+    """A video: its URL, which may be in a bucket ("gs://…"), or its data as base64 in `text`."""
+
+    uri: str = ""
+    text: str = ""
+
+
+def state_of(name: str, operation: VideoOperation, masked: Callable[[str], str]) -> JobState:
+    """Return the state for the port. *masked* removes secrets from an error's message."""
+    if not operation.done:
+        return JobState(status=JobStatus.RUNNING, word=_RUNNING)
+    if isinstance(operation.error, Mapping):
+        code, message = operation.error.get("code"), operation.error.get("message")
+        if code == _CANCELLED_CODE:
+            return JobState(status=JobStatus.CANCELLED, word=_DONE)
+        why = masked(message) if isinstance(message, str) and message else "no reason given"
+        again = code in _TRANSIENT_CODES
+        return JobState(status=JobStatus.FAILED, word=_DONE, error=sanitised(f"{name}: {why}"), retryable=again)
+    try:
+        video_of(name, operation)
+    except AttemptError as error:
+        return JobState(status=JobStatus.FAILED, word=_DONE, error=masked(str(error)), retryable=error.retryable)
+    return JobState(status=JobStatus.SUCCEEDED, word=_DONE)
+
+
+def video_of(name: str, operation: VideoOperation) -> OperationVideo:
+    """Return the first video of a finished operation. Raises `AttemptError` if there is none."""
+    response = operation.response if isinstance(operation.response, Mapping) else {}
+    # The Gemini API nests the response once more.
+    wrapped = response.get("generateVideoResponse")
+    content = wrapped if isinstance(wrapped, Mapping) else response
+    video = next(_videos(content), None)
+    if video is not None:
+        return video
+    reasons = content.get("raiMediaFilteredReasons")
+    if reasons or content.get("raiMediaFilteredCount"):
+        raise withheld(name, "video", reasons)
+    raise AttemptError(f"{name}: the operation is done, but gave no video", retryable=True)
+
+
+def _videos(content: Mapping[str, Any]) -> Iterator[OperationVideo]:
+    for each in objects_in(content.get("videos")):
+        yield from _video(each, "gcsUri")
+    for each in objects_in(content.get("generatedSamples")):
+        if isinstance(each.get("video"), Mapping):
+            yield from _video(each["video"], "uri")
+
+
+def _video(metadata: Mapping[str, Any], uri: str) -> Iterator[OperationVideo]:
+    if isinstance(metadata.get(uri), str) and metadata[uri]:
+        yield OperationVideo(uri=metadata[uri])
+    elif isinstance(metadata.get("bytesBase64Encoded"), str) and metadata["bytesBase64Encoded"]:
+        yield OperationVideo(text=metadata["bytesBase64Encoded"])
 
 
 class _SubmitAnswer(Struct):
