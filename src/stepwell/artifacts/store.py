@@ -160,7 +160,8 @@ class ObstoreArtifacts:
         # Shielded, because a cancelled write continues in its thread, and could finish after a clean-up.
         with CancelScope(shield=True), self._writing(path):
             if self._disk is None:
-                size, digest = await to_thread.run_sync(_measure, file)
+                size, digest = await to_thread.run_sync(read_measured, file, lambda _: None)
+                file.seek(0)
                 await self._put_in_bucket(target, data)
             elif (stored := await to_thread.run_sync(self._disk.store, target, file)) is not None:
                 size, digest = stored
@@ -313,13 +314,6 @@ def _write_probe_files(folders: Sequence[Path | None]) -> None:
             file.write(os.urandom(_PROBE))  # random bytes, because a file system may compress others
             file.flush()
             os.fsync(file.fileno())
-
-
-def _measure(file: IO[bytes]) -> tuple[int, str]:
-    """Return the size and the SHA-256 of the whole file, and go back to its beginning."""
-    measured = read_measured(file, lambda _: None)
-    file.seek(0)
-    return measured
 
 
 def _target(path: str) -> ArtifactPath:

@@ -47,7 +47,11 @@ class StoreIdentity(Struct, frozen=True):
         own, found = str(database_id), await self.read()
         if found is None:
             if must_exist:
-                raise StorageRefused(self._not_shared(own))
+                raise StorageRefused(
+                    f"cannot use {self.place}: it isn't the folder that this database's processes share, because it "
+                    f"lacks {ID_FILE}: mount the shared folder there; after a move to a new folder, copy all files to "
+                    f"it, or write {own} to {self._file}"
+                )
             found = await self.store.write_id(ID_FILE, own)
         if found != own:
             raise StorageRefused(
@@ -62,13 +66,6 @@ class StoreIdentity(Struct, frozen=True):
     @property
     def _file(self) -> str:
         return ID_FILE if self.folder is None else str(self.folder / ID_FILE)
-
-    def _not_shared(self, own: str) -> str:
-        return (
-            f"cannot use {self.place}: it isn't the folder that this database's processes share, because it lacks "
-            f"{ID_FILE}: mount the shared folder there; after a move to a new folder, copy all files to it, or write "
-            f"{own} to {self._file}"
-        )
 
 
 class Storage(Struct, frozen=True):
@@ -108,7 +105,7 @@ async def open_storage(settings: Settings, on_full: OnFull = ignore) -> Storage:
         await store.check()
     except ArtifactError as error:
         raise StorageRefused(f"cannot use the bucket {bucket.description}: {error}") from None
-    if _has_files(settings.artifacts):
+    if next((settings.artifacts / ARTIFACTS_ROOT).glob("*/*"), None) is not None:
         log.warning("artifacts.left_behind", action="start", folder=str(settings.artifacts))
 
     async def sign_url(path: str) -> str:
@@ -163,7 +160,3 @@ def bucket_of(settings: Settings) -> Bucket | None:
         access_key_id=settings.s3_access_key_id,
         secret_access_key=settings.s3_secret_access_key,
     )
-
-
-def _has_files(folder: Path) -> bool:
-    return next((folder / ARTIFACTS_ROOT).glob("*/*"), None) is not None

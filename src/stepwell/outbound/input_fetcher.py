@@ -213,18 +213,14 @@ class HttpInputFetcher:
 
     async def _read_artifact(self, path: str, field: str, tenant: str | None, room: FileRoom) -> Blob:
         await room.take_file(await self._check_artifact(path, field, tenant))
+        data = bytearray()
         with _artifact_errors(path, field):
             async with self._artifacts.stream(path) as chunks:
-                data = await self._collect(chunks, field)
-        return Blob(data, media_type_of(path))
-
-    async def _collect(self, chunks: AsyncIterator[bytes], field: str) -> bytes:
-        data = bytearray()
-        async for chunk in chunks:
-            data += chunk
-            if len(data) > self._max_bytes:
-                raise invalid_input(field, f"larger than {self._max_bytes} bytes")
-        return bytes(data)
+                async for chunk in chunks:
+                    data += chunk
+                    if len(data) > self._max_bytes:
+                        raise invalid_input(field, f"larger than {self._max_bytes} bytes")
+        return Blob(bytes(data), media_type_of(path))
 
     def _decode_data_uri(self, uri: str, field: str) -> Blob:
         """Return the contents of a data URI, which are base64 or percent-encoded."""

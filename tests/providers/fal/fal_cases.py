@@ -13,6 +13,7 @@ import pytest
 
 from providers.image_files import TASK
 from stepwell.basics.errors import AttemptError, CallFailed
+from stepwell.basics.strict_json.canonical import digest
 from stepwell.contract.enums import ProviderType, TaskType
 from stepwell.contract.tasks import Output
 from stepwell.lifecycle.model import Sent
@@ -20,7 +21,6 @@ from stepwell.outbound.http_client import plain_client
 from stepwell.ports.providers import Attempt, Blob, Finished, Job, JobStatus, Request
 from stepwell.providers.fal.provider import FalProvider
 from stepwell.providers.shared.credentials import Credentials
-from stepwell.providers.shared.provider_api import digest
 from support.emulators.base import Emulator, Fault, Reply
 from support.emulators.fal import KEY, FalEmulator
 from support.providers.no_workers import NoWorkers

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from stepwell.providers.shared import answer_spool
-from stepwell.providers.shared.answer_spool import AnswerSpool
+from stepwell.providers.shared import provider_api
+from stepwell.providers.shared.provider_api import AnswerSpool
 from stepwell.runtime.memory import FREE_BYTES
 
 CHUNKS = [bytes([number]) * (FREE_BYTES // 2) for number in range(7)]
@@ -50,7 +50,7 @@ class FullDisk:
 
 @pytest.mark.parametrize("room", [0, 1, FREE_BYTES, 2 * FREE_BYTES + 1])
 async def test_an_answer_survives_a_full_disk(room: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(answer_spool, "TemporaryFile", lambda **_: FullDisk(room))
+    monkeypatch.setattr(provider_api, "TemporaryFile", lambda **_: FullDisk(room))
     assert await stored(CHUNKS) == b"".join(CHUNKS)
 
 
@@ -58,5 +58,5 @@ async def test_an_answer_survives_a_disk_that_takes_no_file(monkeypatch: pytest.
     def refuse(**_: Any) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(answer_spool, "TemporaryFile", refuse)
+    monkeypatch.setattr(provider_api, "TemporaryFile", refuse)
     assert await stored(CHUNKS) == b"".join(CHUNKS)

@@ -8,7 +8,8 @@ and list each prompt as [number, prompt_id, prompt, extra_data, ...]. For an unk
 
 import hashlib
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from functools import partial
 from typing import Annotated, Any, NamedTuple, TypeVar
 from urllib.parse import quote, urlencode
@@ -26,8 +27,7 @@ from stepwell.providers.comfyui.descriptor import COMFYUI
 from stepwell.providers.comfyui.lenient_json import error_text, read_lenient_json
 from stepwell.providers.comfyui.progress_socket import ProgressSocket
 from stepwell.providers.shared.credentials import Key
-from stepwell.providers.shared.form_data import Part, encode_form
-from stepwell.providers.shared.provider_api import AnswerTooBig, ApiAnswer, ProviderApi
+from stepwell.providers.shared.provider_api import AnswerTooBig, ApiAnswer, Part, ProviderApi, encode_form
 
 T = TypeVar("T")
 
@@ -246,28 +246,28 @@ class ComfyUiServer:
         return f"{uploaded.subfolder}/{uploaded.name}" if uploaded.subfolder else uploaded.name
 
     async def _read(self, api: ProviderApi, path: str, kind: type[T]) -> T:
-        try:
+        with _never_forgotten():
             answer = await api.call("GET", f"{self._url}{path}", self._headers, ok=_SUCCESS)
-        except CallFailed as error:
-            raise _not_forgotten(error) from error
         content = read_lenient_json(answer.body, kind)
         if content is None:
             raise CallFailed("ComfyUI: its answer can't be read")
         return content
 
     async def _post(self, path: str, body: Any, ok: frozenset[int]) -> ApiAnswer:
-        try:
+        with _never_forgotten():
             return await self._api.call("POST", f"{self._url}{path}", self._headers, canonical(body), ok=ok)
-        except CallFailed as error:
-            raise _not_forgotten(error) from error
 
     def _error_text(self, body: bytes) -> str | None:
         words = error_text(body)
         return words and self.masked(words)
 
 
-def _not_forgotten(error: CallFailed) -> CallFailed:
-    return CallFailed(str(error), retry_after_s=error.retry_after_s)
+@contextmanager
+def _never_forgotten() -> Iterator[None]:
+    try:
+        yield
+    except CallFailed as error:
+        raise CallFailed(str(error), retry_after_s=error.retry_after_s) from error
 
 
 def _upload_form(blob: Blob) -> tuple[str, bytes]:

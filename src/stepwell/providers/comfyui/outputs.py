@@ -65,9 +65,7 @@ def _select(
 ) -> list[Any]:
     by_node = {node: list(results_in(output)) for node, output in outputs.items()}
     if wanted is None:
-        saved = [
-            node for node, output in by_node.items() if any(getattr(each, "type", "") == "output" for each in output)
-        ]
+        saved = [node for node, output in by_node.items() if any(_is_saved(item) for item in output)]
         nodes = saved or [node for node, output in by_node.items() if output]
         wanted = max(nodes, key=node_order, default=None)
         place = ""

@@ -14,6 +14,7 @@ import httpx
 from msgspec import Meta, Struct, json
 
 from stepwell.basics.errors import AttemptError, CallFailed, Fault
+from stepwell.basics.strict_json.canonical import digest
 from stepwell.contract.enums import ProviderType, TaskType
 from stepwell.definition.mapping.task_configs import without_nulls
 from stepwell.definition.validation.file_inputs import MESSAGES
@@ -45,9 +46,8 @@ from stepwell.providers.fal.parameters import KINDS, app_of, body_of, known_memb
 from stepwell.providers.shared.bounded_json import read_json
 from stepwell.providers.shared.credentials import Credentials, Key, check_header
 from stepwell.providers.shared.input_references import with_references
-from stepwell.providers.shared.provider_api import ApiAnswer, as_call_failed, digest
+from stepwell.providers.shared.provider_api import AFTER, BEFORE, ApiAnswer, as_call_failed
 from stepwell.providers.shared.setup import ProviderSetup
-from stepwell.providers.shared.time_window import AFTER, BEFORE
 
 PUBLIC_URL, _API_URL = "https://queue.fal.run", "https://api.fal.ai"
 _NAME = "FAL"
@@ -78,13 +78,11 @@ class _SubmitAnswer(Struct, frozen=True):
 
 
 class _Status(Struct, frozen=True):
+    """The status of a request, and the answer to a cancel."""
+
     status: str
     error: Any = None
     error_type: Any = None
-
-
-class _CancelStatus(Struct, frozen=True):
-    status: str
 
 
 class _ListedRequest(Struct, frozen=True):
@@ -193,11 +191,10 @@ class FalProvider:
         apis = self._job_apis(attempt)
         answer = await self._response(apis, attempt, job)
         if answer.status != _OK:
-            failure = failure_of(answer)
-            if failure is None:
-                words = apis.masked(error_words(answer.body) or "without an error message")
-                raise CallFailed(f"{_NAME}: the result was answered {answer.status}: {words}")
-            raise AttemptError(apis.masked(str(failure)), retryable=failure.retryable)
+            if (failure := failure_of(answer)) is not None:
+                raise AttemptError(apis.masked(str(failure)), retryable=failure.retryable)
+            words = apis.masked(error_words(answer.body) or "without an error message")
+            raise CallFailed(f"{_NAME}: the result was answered {answer.status}: {words}")
         output = None if answer.body.strip() == b"null" else apis.queue.readable(answer, object)
         return Finished(await result_of(attempt.task_type, output, io))
 
@@ -206,9 +203,8 @@ class FalProvider:
         apis = self._job_apis(attempt)
         url = self._address(attempt, job, "cancel")
         answer = await apis.queue.call("PUT", url, apis.headers, ok=_CANCEL_STATUSES)
-        status = answer.read(_CancelStatus)
+        status, words = answer.read(_Status), error_words(answer.body)
         word = status.status if status else ""
-        words = error_words(answer.body)
         if word == "ALREADY_COMPLETED":
             return CancelAnswer.ENDED
         if word == "NOT_FOUND" or (answer.status == _NOT_FOUND and words):

@@ -7,7 +7,7 @@ in the account's JSON, which the operator supplies, so it is trusted.
 import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 import anyio
 import httpx
@@ -115,6 +115,14 @@ class Accounts:
         return self._by_secret[secret]
 
 
+class _Response(NamedTuple):
+    """A complete response, as google-auth reads it: `google.auth.transport.Response`."""
+
+    status: int
+    headers: Mapping[str, str]
+    data: bytes
+
+
 class Transport(transport.Request):
     """A transport for google-auth: one call without redirects, environment or retries, within *timeout_s*."""
 
@@ -129,7 +137,7 @@ class Transport(transport.Request):
         headers: Mapping[str, str] | None = None,
         timeout: float | None = None,
         **_: Any,
-    ) -> transport.Response:
+    ) -> _Response:
         until = time.monotonic() + min(timeout or self._timeout_s, self._timeout_s)
         request_headers = {"Accept-Encoding": "identity", "User-Agent": "stepwell", **(headers or {})}
         data = bytearray()
@@ -153,25 +161,6 @@ class Transport(transport.Request):
 
 def _transport_error(why: str) -> TransportError:
     return TransportError(why)  # type: ignore[no-untyped-call]
-
-
-class _Response(transport.Response):
-    """A complete response, as google-auth reads it."""
-
-    def __init__(self, status: int, headers: Mapping[str, str], data: bytes) -> None:
-        self._status, self._headers, self._data = status, headers, data
-
-    @property
-    def status(self) -> int:
-        return self._status
-
-    @property
-    def headers(self) -> Mapping[str, str]:
-        return self._headers
-
-    @property
-    def data(self) -> bytes:
-        return self._data
 
 
 def account_fault(secret: str) -> str | None:

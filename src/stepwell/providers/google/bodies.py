@@ -4,7 +4,9 @@ generateContent: https://ai.google.dev/api/generate-content. A JSON schema is se
 `height` of an image only select the nearest aspect ratio that all image models support. Its size is
 `imageConfig.imageSize` in `provider_config.parameters` ("1K", "2K", "4K"); REFINE selects one that the image fits into
 after `upscale_factor`. An image request has the step's seed, although some models ignore it. A text request has a seed
-only if the inputs have.
+only if the inputs have. For tasks that change an image, the model redraws it as an instruction says. It has no
+parameters for crops, offsets, opacity, tolerance, radius, sharpness or denoising, so these inputs aren't sent:
+https://ai.google.dev/gemini-api/docs/image-generation.
 
 predict (Imagen): https://docs.cloud.google.com/vertex-ai/generative-ai/docs/model-reference/imagen-api. It accepts a
 seed only without a watermark, and only on VERTEX. predictLongRunning (Veo):
@@ -18,18 +20,32 @@ model accepts it.
 """
 
 import math
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from typing import Any
 
 from stepwell.contract.enums import TaskType
 from stepwell.definition.mapping.task_configs import without_nulls
 from stepwell.outbound.sanitise import invalid_input
 from stepwell.ports.providers import Attempt, AttemptIO
-from stepwell.providers.google.instructions import instruction, other_images
 from stepwell.providers.google.media import InputImage, image_input
 from stepwell.providers.google.models import parameters
 from stepwell.providers.shared.refusals import check_image_count, input_refusal
 
+# The inputs of EDITING that an instruction can express in words.
+EDIT_WORDS = frozenset({"prompt", "overlay_image_url", "reference_image_urls"})
+
+_LIGHT, _STRONG = 0.34, 0.66
+_MASK = "Change only the area that is white in the mask picture, and leave the rest as it is."
+_REFINE = (
+    "Redraw this picture at a higher resolution: sharp, with natural fine detail, without noise or compression"
+    " artefacts. Keep its content, composition, colours and style exactly."
+)
+_REMOVE = (
+    "Remove the background of this picture: put its subject, exactly as it is and with clean edges, on an even, plain"
+    " white (#ffffff) without shadows."
+)
+_FACES = "clear eyes, natural skin and hair. Keep each person's identity and expression."
+_KEEP = "Keep everything else of the picture exactly as it is."
 # The ratios in https://ai.google.dev/gemini-api/docs/image-generation that all Gemini image models support.
 IMAGE_RATIOS = ("1:1", "2:3", "3:2", "3:4", "4:3", "4:5", "5:4", "9:16", "16:9", "21:9")
 # https://docs.cloud.google.com/vertex-ai/generative-ai/docs/model-reference/imagen-api
@@ -45,6 +61,80 @@ _CONTENT = "expected text, or a list of text and image_url items"
 _VEO_SECONDS, _OMNI_SECONDS = (4, 6, 8), tuple(range(3, 11))
 _SECONDS = 4  # the default
 _VEO_SEEDS = 2**32
+
+
+def instruction(task_type: TaskType, inputs: Mapping[str, Any]) -> str:
+    """Return the instruction for a task. Raises `AttemptError` if the inputs don't say what to do."""
+    match task_type:
+        case TaskType.EDITING:
+            check_edit(inputs)
+            words = [*_edit(inputs)]
+        case TaskType.REFINE:
+            words = [_REFINE, *_prompt(inputs)]
+        case TaskType.BACKGROUND_FIX:
+            words = [*_background(inputs)]
+        case TaskType.BACKGROUND_REMOVE:
+            words = [_REMOVE]
+        case TaskType.FACE_ENHANCER:
+            words = [f"Enhance the faces in this picture {_how(inputs.get('strength'))}: {_FACES}", _KEEP]
+        case _:
+            words = [f"Enhance the fine detail and texture of this picture {_how(inputs.get('strength'))}.", _KEEP]
+    return " ".join(words)
+
+
+def check_edit(inputs: Mapping[str, Any]) -> None:
+    """Raise `Refusal` if EDITING has no input of `EDIT_WORDS`, so that there is nothing to do in words."""
+    if not [*_edit(inputs)]:
+        raise input_refusal("prompt", why="expected one: the model edits by words, not by coordinates")
+
+
+def other_images(task_type: TaskType, inputs: Mapping[str, Any]) -> Iterator[tuple[str, str, Any]]:
+    """Yield the images besides the base image: for each the text before it, its field and its reference."""
+    if task_type is TaskType.BACKGROUND_FIX and "background_image_url" in inputs:
+        yield "The new background:", "background_image_url", inputs["background_image_url"]
+    if task_type is not TaskType.EDITING:
+        return
+    if "mask_image_url" in inputs:
+        yield "The mask:", "mask_image_url", inputs["mask_image_url"]
+    if "overlay_image_url" in inputs:
+        yield "The overlay:", "overlay_image_url", inputs["overlay_image_url"]
+    references = inputs.get("reference_image_urls", [])
+    if not isinstance(references, list):
+        raise invalid_input("reference_image_urls", "expected a list")
+    for place, reference in enumerate(references):
+        yield "A reference:", f"reference_image_urls[{place}]", reference
+
+
+def _edit(inputs: Mapping[str, Any]) -> Iterator[str]:
+    yield from _prompt(inputs)
+    if "overlay_image_url" in inputs:
+        yield "Lay the overlay picture over this picture."
+    if inputs.get("reference_image_urls") and "prompt" not in inputs:
+        yield "Make this picture match the reference pictures."
+    if "mask_image_url" in inputs and "prompt" in inputs:
+        yield _MASK
+
+
+def _background(inputs: Mapping[str, Any]) -> Iterator[str]:
+    yield "Replace the background of this picture. Keep its subject exactly as it is, with clean edges."
+    sentences = [*_prompt(inputs)]
+    if "background_color" in inputs:
+        sentences.append(f"The new background is plain {inputs['background_color']}.")
+    if "background_image_url" in inputs:
+        sentences.append("Use the background picture that follows, with light that fits it.")
+    yield from sentences or ["The new background is plain white."]
+
+
+def _prompt(inputs: Mapping[str, Any]) -> list[str]:
+    return [str(inputs["prompt"])] if "prompt" in inputs else []
+
+
+def _how(strength: Any) -> str:
+    if isinstance(strength, bool) or not isinstance(strength, int | float):
+        return "moderately"
+    if strength < _LIGHT:
+        return "very lightly"
+    return "strongly" if strength > _STRONG else "moderately"
 
 
 def nearest_ratio(

@@ -26,8 +26,15 @@ from stepwell.providers.google.answers import (
     imagen_result,
     text_result,
 )
-from stepwell.providers.google.bodies import check_imagen, check_messages, content_body, imagen_body, veo_body
-from stepwell.providers.google.instructions import EDIT_WORDS, check_edit
+from stepwell.providers.google.bodies import (
+    EDIT_WORDS,
+    check_edit,
+    check_imagen,
+    check_messages,
+    content_body,
+    imagen_body,
+    veo_body,
+)
 from stepwell.providers.google.media import decode_media
 from stepwell.providers.google.models import Family, capabilities, family_of, known_members, model_for, parameters_of
 from stepwell.providers.google.session import GoogleSession, ModelTerms

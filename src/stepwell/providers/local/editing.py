@@ -82,10 +82,10 @@ def _reshape(image: Image.Image, inputs: Inputs) -> Image.Image:
 
 def _box(crop: Any, size: tuple[int, int]) -> tuple[int, int, int, int]:
     """Return *crop* within the image. Raises if nothing is left."""
-    edges = crop if isinstance(crop, list) and len(crop) == 4 else [None]  # noqa: PLR2004 - the four edges
-    if not all(
-        isinstance(edge, int | float) and not isinstance(edge, bool) and abs(edge) < _MAX_OFFSET for edge in edges
-    ):
+    numbers = isinstance(crop, list) and all(
+        isinstance(edge, int | float) and not isinstance(edge, bool) and abs(edge) < _MAX_OFFSET for edge in crop
+    )
+    if not numbers or len(crop) != 4:  # noqa: PLR2004 - the four edges
         raise invalid_input("crop", "must be [left, top, right, bottom] in pixels")
     left, top, right, bottom = (round(edge) for edge in crop)
     left, top, right, bottom = max(0, left), max(0, top), min(size[0], right), min(size[1], bottom)

@@ -8,7 +8,7 @@ import io
 import struct
 from collections.abc import Iterable, Iterator
 from functools import partial
-from typing import IO, NamedTuple
+from typing import IO
 
 from PIL import Image
 
@@ -47,7 +47,7 @@ def animate(inputs: Inputs, files: images.Files, _seed: int) -> RenderedFile:
         raise AttemptError(message, retryable=False)
     times = [round(1000 * n / fps) for n in range(frames + 1)]
     views = _views(_source(image, size), size, motion, frames)
-    encoded = (Frame(_encode(frame), times[n + 1] - times[n]) for n, frame in enumerate(views))
+    encoded = ((_encode(frame), times[n + 1] - times[n]) for n, frame in enumerate(views))
     facts = {"width": size[0], "height": size[1], "format": "WEBP", "fps": fps, "frames": frames}
     facts |= {"duration_s": times[-1] / 1000, "motion": motion}
     return RenderedFile(partial(write_animation, size, encoded), facts)
@@ -106,22 +106,18 @@ def _encode(frame: Image.Image) -> bytes:
     return target.getvalue()
 
 
-class Frame(NamedTuple):
-    """A simple lossy WebP file without transparency, and the duration for which it is shown."""
+def write_animation(size: tuple[int, int], frames: Iterable[tuple[bytes, int]], target: IO[bytes]) -> None:
+    """Write a video of *frames*, all of *size* (width, height in pixels), that repeats endlessly.
 
-    file: bytes
-    milliseconds: int
-
-
-def write_animation(size: tuple[int, int], frames: Iterable[Frame], target: IO[bytes]) -> None:
-    """Write a video of *frames*, all of *size* (width, height in pixels), that repeats endlessly."""
+    A frame is a simple lossy WebP file without transparency, and the milliseconds for which it is shown.
+    """
     width, height = size
     target.write(b"RIFF" + bytes(4) + b"WEBP")
     target.write(_chunk(b"VP8X", struct.pack("<I", _HAS_ANIMATION) + _int24(width - 1) + _int24(height - 1)))
     target.write(_chunk(b"ANIM", struct.pack("<IH", 0xFFFFFFFF, 0)))
-    for frame in frames:
-        place = _int24(0) * 2 + _int24(width - 1) + _int24(height - 1)
-        target.write(_chunk(b"ANMF", place + _int24(frame.milliseconds) + b"\x02" + frame.file[_HEADER:]))
+    place = _int24(0) * 2 + _int24(width - 1) + _int24(height - 1)
+    for file, milliseconds in frames:
+        target.write(_chunk(b"ANMF", place + _int24(milliseconds) + b"\x02" + file[_HEADER:]))
     end = target.tell()
     target.seek(4)
     target.write(struct.pack("<I", end - 8))

@@ -16,7 +16,7 @@ from stepwell.basics.errors import AttemptError
 from stepwell.outbound.http_client import MAX_URL, origin_of
 from stepwell.outbound.sanitise import sanitised
 from stepwell.ports.providers import Attempt, AttemptIO
-from stepwell.providers.openai.images import image_bytes, inspect
+from stepwell.providers.openai.files import image_bytes, inspect
 from stepwell.providers.shared.bounded_json import decode_json, read_json, without_code_fence
 from stepwell.providers.shared.provider_api import ApiAnswer, ProviderApi, is_unauthorized
 from stepwell.providers.shared.result_storage import store_from_answer

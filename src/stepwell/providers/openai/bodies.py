@@ -47,8 +47,14 @@ from stepwell.definition.mapping.task_configs import without_nulls
 from stepwell.lifecycle.steps import KnownStep
 from stepwell.outbound.sanitise import invalid_input
 from stepwell.ports.providers import Attempt, AttemptIO
-from stepwell.providers.openai.addresses import chat_message, chat_reference, check_addresses
-from stepwell.providers.openai.images import SentImage, image_input, mask_input
+from stepwell.providers.openai.files import (
+    SentImage,
+    chat_message,
+    chat_reference,
+    check_addresses,
+    image_input,
+    mask_input,
+)
 from stepwell.providers.openai.parameters import (
     DEFAULT_CHAT,
     RESERVED,
@@ -136,9 +142,6 @@ class _ImageRequest(Struct, frozen=True):
     public: bool
     io: AttemptIO
 
-    def config(self, kind: type[Config]) -> Config:
-        return _config_of(kind, self.attempt)
-
     @property
     def prompt(self) -> str:
         """The prompt of the step, else that of the task type."""
@@ -202,7 +205,7 @@ def video_parameters(attempt: Attempt) -> dict[str, Any]:
 
 
 async def _generation(request: _ImageRequest) -> dict[str, Any]:
-    config = request.config(GenerationConfig)
+    config = _config_of(GenerationConfig, request.attempt)
     for name in without_nulls(request.attempt.inputs):
         check_weight(name)
     body: dict[str, Any] = {"size": image_size(request.model, config.width, config.height)}
@@ -218,7 +221,7 @@ async def _generation(request: _ImageRequest) -> dict[str, Any]:
 
 
 async def _editing(request: _ImageRequest) -> dict[str, Any]:
-    config, io = request.config(EditingConfig), request.io
+    config, io = _config_of(EditingConfig, request.attempt), request.io
     for name, value in without_nulls(request.attempt.inputs).items():
         check_exact(name, value)
     base, info = await _base(config.base_image_url, io)
@@ -236,14 +239,14 @@ async def _editing(request: _ImageRequest) -> dict[str, Any]:
 
 
 async def _refine(request: _ImageRequest) -> dict[str, Any]:
-    config = request.config(RefineConfig)
+    config = _config_of(RefineConfig, request.attempt)
     base, info = await _base(config.base_image_url, request.io)
     width, height = (round(side * config.upscale_factor) for side in (info.width, info.height))
     return {"image": [base], "size": image_size(request.model, width, height)}
 
 
 async def _background_fix(request: _ImageRequest) -> dict[str, Any]:
-    config = request.config(BackgroundFixConfig)
+    config = _config_of(BackgroundFixConfig, request.attempt)
     images, instruction = [(await _base(config.base_image_url, request.io))[0]], ""
     if config.background_image_url is not None:
         images.append((await image_input(config.background_image_url, "background_image_url", request.io))[0])
@@ -256,13 +259,13 @@ async def _background_fix(request: _ImageRequest) -> dict[str, Any]:
 
 
 async def _background_remove(request: _ImageRequest) -> dict[str, Any]:
-    config = request.config(BackgroundRemoveConfig)
+    config = _config_of(BackgroundRemoveConfig, request.attempt)
     base, _ = await _base(config.base_image_url, request.io)
     return {"image": [base], "background": "transparent", "output_format": "png"}
 
 
 async def _enhance(request: _ImageRequest) -> dict[str, Any]:
-    config = request.config(EnhancerConfig)
+    config = _config_of(EnhancerConfig, request.attempt)
     base, _ = await _base(config.base_image_url, request.io)
     strength = "" if config.strength is None else f" Strength of the effect: {config.strength:.0%}."
     return {"image": [base], "prompt": request.prompt + strength}

@@ -51,7 +51,7 @@ from stepwell.providers.openai.answers import (
 )
 from stepwell.providers.openai.bodies import chat_body, image_body, refusals, video_body, video_parameters
 from stepwell.providers.openai.descriptor import OPENAI, OpenAiSettings
-from stepwell.providers.openai.images import FILES, form_body
+from stepwell.providers.openai.files import FILES, form_body
 from stepwell.providers.openai.parameters import CAPABILITIES, IGNORED_INPUTS, model_of
 from stepwell.providers.openai.videos import CreatedVideo, cancel_video, list_around, read_video, state_of, url_of
 from stepwell.providers.shared.credentials import Credentials, check_header

@@ -13,7 +13,7 @@ from stepwell.outbound.http_client import GONE
 from stepwell.outbound.sanitise import sanitised
 from stepwell.ports.providers import CancelAnswer, Job, JobState, JobStatus
 from stepwell.providers.openai.answers import NAME, OpenAiSession
-from stepwell.providers.shared.time_window import AFTER, BEFORE
+from stepwell.providers.shared.provider_api import AFTER, BEFORE
 
 _OK = frozenset({200})
 _SUCCESS = frozenset(range(200, 300))

@@ -45,9 +45,8 @@ from stepwell.providers.replicate.outputs import store_output
 from stepwell.providers.replicate.parameters import KINDS, deadline, model_input, refusals, target
 from stepwell.providers.shared.bounded_json import read_json
 from stepwell.providers.shared.credentials import Credentials
-from stepwell.providers.shared.provider_api import ProviderApi, as_call_failed
+from stepwell.providers.shared.provider_api import AFTER, BEFORE, ProviderApi, as_call_failed
 from stepwell.providers.shared.setup import ProviderSetup
-from stepwell.providers.shared.time_window import AFTER, BEFORE
 
 _SUCCESS = frozenset(range(200, 300))
 # Statuses that say nothing about the job: the key is wrong, or there are too many calls.
@@ -77,10 +76,6 @@ class _Prediction(Struct):
     output: Any = None
     error: Any = None
     data_removed: bool | None = None
-
-
-class _CancelReply(Struct):
-    status: str
 
 
 class _ListedPrediction(Struct):
@@ -207,7 +202,7 @@ class ReplicateProvider:
             return CancelAnswer.UNKNOWN_JOB if answer.status in GONE else CancelAnswer.REFUSED
         if not answer.body.strip():
             return CancelAnswer.ACCEPTED
-        return CancelAnswer.ENDED if api.readable(answer, _CancelReply).status in _ENDED else CancelAnswer.ACCEPTED
+        return CancelAnswer.ENDED if api.readable(answer, _Prediction).status in _ENDED else CancelAnswer.ACCEPTED
 
     def called_back(self, body: bytes) -> Job | None:
         created = read_json(body, _SubmitAnswer)

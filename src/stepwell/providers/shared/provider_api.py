@@ -7,35 +7,115 @@ The URLs here are the operator's own (base URLs from the settings), so they are 
 names go through `outbound.ssrf_guard` instead.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+import os
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from typing import TypeVar
+from datetime import timedelta
+from tempfile import TemporaryFile
+from typing import IO, TypeVar
 
 import anyio
 import httpx
+from anyio import to_thread
 from msgspec import Struct
 
 from stepwell.basics.errors import AttemptError, CallFailed
-from stepwell.basics.strict_json.canonical import canonical, digest
 from stepwell.definition.provider_descriptors import ProviderDescriptor
 from stepwell.outbound.http_client import GONE, retry_after_s
 from stepwell.outbound.sanitise import sanitised
 from stepwell.ports.providers import AnswerHead, AnswerRoom, ErrorText
-from stepwell.providers.shared.answer_spool import AnswerSpool
 from stepwell.providers.shared.bounded_json import has_bounded_values, read_json
 from stepwell.providers.shared.connection_errors import connection_message
 from stepwell.providers.shared.credentials import Key
 from stepwell.providers.shared.submit_outcomes import SubmitOutcome, outcome_of_answer, outcome_of_error, raise_outcome
-
-__all__ = ["ApiAnswer", "ProviderApi", "canonical", "digest", "is_unauthorized", "key_refusal"]
+from stepwell.runtime.memory import FREE_BYTES
 
 T = TypeVar("T")
+Part = tuple[str, tuple[str | None, bytes, str | None]]
+"""The name of a field, and its file name, content and media type. A field without a file has None for both."""
 
+_CHUNK = 1024 * 1024  # bytes
+# The window of time in which `reconcile` looks for a job: a provider's clock may date a job up to `BEFORE` earlier or
+# `AFTER` later than this service did in `Sent.at`.
+BEFORE, AFTER = timedelta(seconds=60), timedelta(minutes=15)
 UNAUTHORIZED = 401
 _HEADERS = {"Accept": "application/json", "Accept-Encoding": "identity", "User-Agent": "stepwell"}
 _JSON = {"Content-Type": "application/json"}
 # The errors of a failed call. The type shows whether anything may have been sent.
 _CALL_ERRORS = (httpx.HTTPError, httpx.InvalidURL, TimeoutError, OSError, UnicodeError)
+
+
+def encode_form(parts: Sequence[Part], boundary: str) -> tuple[str, bytes]:
+    """Return the content type and the body of multipart/form-data (RFC 7578). The same parts give the same bytes.
+
+    *boundary* must not occur in any content, so callers derive it by a hash. httpx takes it from the Content-Type
+    header that it is given.
+    """
+    content_type = f"multipart/form-data; boundary={boundary}"
+    request = httpx.Request("POST", "http://unused", headers={"Content-Type": content_type}, files=list(parts))
+    return content_type, request.read()
+
+
+class AnswerSpool:
+    """Stores an answer as it comes. Close it when done. `size` is the number of its bytes.
+
+    What can't be written because the disk is full stays in memory: the answer may be paid for.
+    """
+
+    def __init__(self) -> None:
+        self.size = 0
+        self._small, self._tail = bytearray(), bytearray()
+        self._file: IO[bytes] | None = None
+        self._broken = False
+
+    def close(self) -> None:
+        if self._file is not None:
+            self._file.close()
+
+    async def write(self, chunk: bytes) -> None:
+        self.size += len(chunk)
+        if self.size <= FREE_BYTES:
+            self._small += chunk
+        elif self._broken:
+            self._tail += chunk
+        else:
+            await to_thread.run_sync(self._write_to_file, chunk)
+
+    async def read(self) -> bytes:
+        return bytes(self._small) if self.size <= FREE_BYTES else await to_thread.run_sync(self._read)
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        """Yield the answer in chunks of up to a megabyte, without reading all of it to memory."""
+        if self.size <= FREE_BYTES:
+            yield bytes(self._small)
+            return
+        offset = 0
+        while chunk := await to_thread.run_sync(self._read_at, offset):
+            offset += len(chunk)
+            yield chunk
+        if self._tail:
+            yield bytes(self._tail)
+
+    def _read_at(self, offset: int) -> bytes:
+        return b"" if self._file is None else os.pread(self._file.fileno(), _CHUNK, offset)
+
+    def _write_to_file(self, chunk: bytes) -> None:
+        rest = memoryview(chunk if self._file is not None else bytes(self._small) + chunk)
+        try:
+            if self._file is None:
+                self._file = TemporaryFile(buffering=0)  # noqa: SIM115 - `close` closes it
+            while rest:
+                rest = rest[self._file.write(rest) :]
+        except OSError:
+            self._broken = True
+            self._tail += rest
+
+    def _read(self) -> bytes:
+        if self._file is None:
+            return bytes(self._tail)
+        self._file.seek(0)
+        written = self._file.read()  # the only copy in memory, if all is in the file
+        return written + self._tail if self._tail else written
 
 
 class AnswerTooBig(CallFailed):
