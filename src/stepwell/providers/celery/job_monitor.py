@@ -15,7 +15,6 @@ What must hold:
 
 import asyncio
 import time
-from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 from uuid import UUID, uuid4
@@ -268,9 +267,9 @@ class JobMonitor:
             raise BackendAway(str(error)) from error
 
     async def _read_all(self) -> None:
-        jobs = deque(job for job in self._jobs.values() if not job.record.phase.is_final)
-        while jobs:
-            await self.read([jobs.popleft() for _ in range(min(_BATCH, len(jobs)))])
+        jobs = [job for job in self._jobs.values() if not job.record.phase.is_final]
+        for start in range(0, len(jobs), _BATCH):
+            await self.read(jobs[start : start + _BATCH])
 
     async def _probe_queues(self) -> None:
         """Send a probe to each queue in which a job has been without a worker for long."""

@@ -50,7 +50,7 @@ from stepwell.providers.comfyui.outputs import store_outputs
 from stepwell.providers.comfyui.progress_socket import News, Watch
 from stepwell.providers.shared.credentials import Credentials
 from stepwell.providers.shared.provider_api import as_call_failed
-from stepwell.providers.shared.setup import ProviderSetup
+from stepwell.providers.shared.setup import ProviderSetup, call_options
 
 _UNSUPPORTED = WITHOUT_PROVIDER | {TaskType.EXPERIMENTAL_FAL}
 _CAPABILITIES = frozenset({"graph"})
@@ -267,10 +267,4 @@ async def _cancel_in_steps(server: ComfyUiServer, job: Job) -> bool:
 
 def build(setup: ProviderSetup[ComfyUiSettings]) -> ComfyUiProvider:
     assert setup.own.url is not None
-    return ComfyUiProvider(
-        setup.client,
-        setup.credentials,
-        url=setup.own.url,
-        listing_lag_s=setup.listing_lag_s(30.0),
-        timeout_s=setup.settings.provider_timeout_s,
-    )
+    return ComfyUiProvider(setup.client, setup.credentials, url=setup.own.url, **call_options(setup, 30.0))

@@ -54,7 +54,7 @@ from stepwell.providers.shared.input_references import with_references
 from stepwell.providers.shared.provider_api import as_call_failed
 from stepwell.providers.shared.refusals import collect_refusals, config_refusal, input_refusal
 from stepwell.providers.shared.result_storage import retry_store, store_from_job
-from stepwell.providers.shared.setup import ProviderSetup
+from stepwell.providers.shared.setup import ProviderSetup, call_options
 
 View = TypeVar("View", JobView, JobViewWithResult)
 
@@ -312,10 +312,4 @@ def _matches(file: ResultFile, size: int, sha256: str) -> bool:
 
 def build(setup: ProviderSetup[CustomSettings]) -> CustomProvider:
     assert setup.own.url is not None
-    return CustomProvider(
-        setup.client,
-        setup.credentials,
-        url=setup.own.url,
-        listing_lag_s=setup.listing_lag_s(0.0),
-        timeout_s=setup.settings.provider_timeout_s,
-    )
+    return CustomProvider(setup.client, setup.credentials, url=setup.own.url, **call_options(setup, 0.0))

@@ -47,7 +47,7 @@ from stepwell.providers.shared.bounded_json import read_json
 from stepwell.providers.shared.credentials import Credentials, Key, check_header
 from stepwell.providers.shared.input_references import with_references
 from stepwell.providers.shared.provider_api import AFTER, BEFORE, ApiAnswer, as_call_failed
-from stepwell.providers.shared.setup import ProviderSetup
+from stepwell.providers.shared.setup import ProviderSetup, call_options
 
 PUBLIC_URL, _API_URL = "https://queue.fal.run", "https://api.fal.ai"
 _NAME = "FAL"
@@ -320,11 +320,5 @@ def _iso(at: datetime) -> str:
 
 def build(setup: ProviderSetup[FalSettings]) -> FalProvider:
     url = setup.own.url or PUBLIC_URL
-    return FalProvider(
-        setup.client,
-        setup.credentials,
-        url=url,
-        api_url=setup.own.api_url or (_API_URL if url.rstrip("/") == PUBLIC_URL else url),
-        listing_lag_s=setup.listing_lag_s(60.0),
-        timeout_s=setup.settings.provider_timeout_s,
-    )
+    api_url = setup.own.api_url or (_API_URL if url.rstrip("/") == PUBLIC_URL else url)
+    return FalProvider(setup.client, setup.credentials, url=url, api_url=api_url, **call_options(setup, 60.0))

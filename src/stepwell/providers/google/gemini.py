@@ -2,7 +2,7 @@
 
 The protocol: https://ai.google.dev/api/generate-content, https://ai.google.dev/api/models#method:-models.predict and
 https://ai.google.dev/gemini-api/docs/video. The key is sent as in https://ai.google.dev/gemini-api/docs/api-key. Videos
-of Omni are made by `interactions`.
+of Omni are made by `Interactions`.
 """
 
 import re
@@ -22,7 +22,7 @@ from stepwell.providers.google.provider import GoogleProvider
 from stepwell.providers.google.session import MAX_ANSWER, GoogleSession, ModelTerms
 from stepwell.providers.google.video_jobs import Interactions, VideoOperation
 from stepwell.providers.shared.credentials import Credentials
-from stepwell.providers.shared.setup import ProviderSetup
+from stepwell.providers.shared.setup import ProviderSetup, call_options
 
 _REDIRECTS = 3
 
@@ -120,11 +120,5 @@ class GeminiProvider(GoogleProvider):
 
 
 def build(setup: ProviderSetup[GeminiSettings]) -> GeminiProvider:
-    return GeminiProvider(
-        setup.client,
-        setup.credentials,
-        url=setup.own.url or PUBLIC_URL,
-        listing_lag_s=setup.listing_lag_s(30.0),
-        timeout_s=setup.settings.provider_timeout_s,
-        work_s=setup.settings.provider_work_s,
-    )
+    url, work_s = setup.own.url or PUBLIC_URL, setup.settings.provider_work_s
+    return GeminiProvider(setup.client, setup.credentials, url=url, work_s=work_s, **call_options(setup, 30.0))

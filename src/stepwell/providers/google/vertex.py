@@ -27,7 +27,7 @@ from stepwell.providers.google.video_jobs import VideoOperation
 from stepwell.providers.shared.credentials import Credentials
 from stepwell.providers.shared.provider_api import key_refusal
 from stepwell.providers.shared.refusals import collect_refusals, config_refusal
-from stepwell.providers.shared.setup import ProviderSetup
+from stepwell.providers.shared.setup import ProviderSetup, call_options
 
 _LOCATION = re.compile(r"[a-z]{2,40}(?:-[a-z]{2,40}[0-9]{1,3})?")
 _PROJECT = re.compile(r"[a-z0-9][a-z0-9.:-]{0,99}")
@@ -174,14 +174,14 @@ def _check_location(named: Any) -> str:
 
 
 def build(setup: ProviderSetup[VertexSettings]) -> VertexProvider:
+    own = setup.own
     return VertexProvider(
         setup.client,
         setup.credentials,
-        url=setup.own.url,
-        project=setup.own.project,
-        location=setup.own.location,
-        bucket=setup.own.bucket,
-        listing_lag_s=setup.listing_lag_s(30.0),
-        timeout_s=setup.settings.provider_timeout_s,
+        url=own.url,
+        project=own.project,
+        location=own.location,
+        bucket=own.bucket,
         work_s=setup.settings.provider_work_s,
+        **call_options(setup, 30.0),
     )

@@ -56,7 +56,7 @@ from stepwell.providers.openai.parameters import CAPABILITIES, IGNORED_INPUTS, m
 from stepwell.providers.openai.videos import CreatedVideo, cancel_video, list_around, read_video, state_of, url_of
 from stepwell.providers.shared.credentials import Credentials, check_header
 from stepwell.providers.shared.provider_api import ProviderApi, as_call_failed
-from stepwell.providers.shared.setup import ProviderSetup
+from stepwell.providers.shared.setup import ProviderSetup, call_options
 
 T = TypeVar("T")
 
@@ -265,11 +265,5 @@ def _wants_json(body: Mapping[str, Any]) -> bool:
 
 
 def build(setup: ProviderSetup[OpenAiSettings]) -> OpenAiProvider:
-    return OpenAiProvider(
-        setup.client,
-        setup.credentials,
-        url=setup.own.url or PUBLIC_URL,
-        listing_lag_s=setup.listing_lag_s(30.0),
-        timeout_s=setup.settings.provider_timeout_s,
-        work_s=setup.settings.provider_work_s,
-    )
+    url, work_s = setup.own.url or PUBLIC_URL, setup.settings.provider_work_s
+    return OpenAiProvider(setup.client, setup.credentials, url=url, work_s=work_s, **call_options(setup, 30.0))

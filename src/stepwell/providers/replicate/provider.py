@@ -46,8 +46,9 @@ from stepwell.providers.replicate.parameters import KINDS, deadline, model_input
 from stepwell.providers.shared.bounded_json import read_json
 from stepwell.providers.shared.credentials import Credentials
 from stepwell.providers.shared.provider_api import AFTER, BEFORE, ProviderApi, as_call_failed
-from stepwell.providers.shared.setup import ProviderSetup
+from stepwell.providers.shared.setup import ProviderSetup, call_options
 
+PUBLIC_URL = "https://api.replicate.com"
 _SUCCESS = frozenset(range(200, 300))
 # Statuses that say nothing about the job: the key is wrong, or there are too many calls.
 _CALL_STATUSES = frozenset({401, 403, 408, 425, 429})
@@ -115,7 +116,7 @@ class ReplicateProvider:
         client: httpx.AsyncClient,
         credentials: Credentials,
         *,
-        url: str = "https://api.replicate.com",
+        url: str = PUBLIC_URL,
         listing_lag_s: float = 30.0,
         timeout_s: float = 30.0,
     ) -> None:
@@ -334,10 +335,5 @@ def _of_model(listed: _ListedPrediction, model: str) -> bool:
 
 
 def build(setup: ProviderSetup[ReplicateSettings]) -> ReplicateProvider:
-    return ReplicateProvider(
-        setup.client,
-        setup.credentials,
-        url=setup.own.url or "https://api.replicate.com",
-        listing_lag_s=setup.listing_lag_s(30.0),
-        timeout_s=setup.settings.provider_timeout_s,
-    )
+    url = setup.own.url or PUBLIC_URL
+    return ReplicateProvider(setup.client, setup.credentials, url=url, **call_options(setup, 30.0))

@@ -1,6 +1,6 @@
 """What a provider is built from."""
 
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, TypedDict, TypeVar
 
 from msgspec import Struct
 
@@ -30,3 +30,13 @@ class ProviderSetup(Struct, Generic[S], frozen=True, kw_only=True):
     def listing_lag_s(self, default: float) -> float:
         """Return for how long a job may be missing from the provider's list. The setting overrides *default*."""
         return default if self.settings.reconcile_s is None else self.settings.reconcile_s
+
+
+class CallOptions(TypedDict):
+    listing_lag_s: float
+    timeout_s: float
+
+
+def call_options(setup: ProviderSetup[S], listing_lag_s: float) -> CallOptions:
+    """Return the arguments that the settings have for every built-in provider."""
+    return {"listing_lag_s": setup.listing_lag_s(listing_lag_s), "timeout_s": setup.settings.provider_timeout_s}
