@@ -13,11 +13,8 @@ from stepwell.outbound.sanitise import sanitised
 
 MAX_BYTES: Final = 256 * 1024
 _DEADLINE_S = 5.0
-_HEADERS = {
-    "Accept": "application/jwk-set+json, application/json",
-    "Accept-Encoding": "identity",
-    "User-Agent": "stepwell",
-}
+_ACCEPT = "application/jwk-set+json, application/json"
+_HEADERS = {"Accept": _ACCEPT, "Accept-Encoding": "identity", "User-Agent": "stepwell"}
 
 
 class KeySetUnavailable(Exception):

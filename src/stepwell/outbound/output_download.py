@@ -108,11 +108,9 @@ async def _check_api_status(response: httpx.Response, error_text: ErrorText) -> 
         if len(body) > _MAX_ERROR_BYTES:
             break
     words = error_text(bytes(body[:_MAX_ERROR_BYTES]))
-    raise CallFailed(
-        sanitised(f"the output's address answered {status}" + (f": {words}" if words else ""), 300),
-        forgotten=status in GONE and words is not None,
-        retry_after_s=retry_after_s(response.headers),
-    )
+    why = sanitised(f"the output's address answered {status}" + (f": {words}" if words else ""), 300)
+    forgotten, again_s = status in GONE and words is not None, retry_after_s(response.headers)
+    raise CallFailed(why, forgotten=forgotten, retry_after_s=again_s)
 
 
 def _check_status(response: httpx.Response) -> None:

@@ -236,13 +236,8 @@ def _end_state(server: ComfyUiServer, entry: Entry) -> JobState:
                 place = f"node {details.get('node_id')} ({details.get('node_type')})"
                 why = server.masked(f"ComfyUI: {place}: {str(text).strip() or kind}")
                 name = kind.rpartition(".")[2]
-                return JobState(
-                    status=JobStatus.FAILED,
-                    word="error",
-                    error=why,
-                    retryable=name not in _PERMANENT_ERRORS,
-                    request_fault=name not in _SHORTAGES,
-                )
+                again, own = name not in _PERMANENT_ERRORS, name not in _SHORTAGES
+                return JobState(status=JobStatus.FAILED, word="error", error=why, retryable=again, request_fault=own)
     return JobState(status=JobStatus.FAILED, word="error", error="ComfyUI: no reason given")
 
 

@@ -173,12 +173,8 @@ class CustomProvider:
     async def poll(self, attempt: Attempt, job: Job) -> JobState:
         api = self._follow_up_api(attempt)
         view = await _view(api, self._url(job, "status"), job, JobView)
-        return JobState(
-            status=_STATUSES[view.status],
-            word=view.status,
-            error=sanitised(api.masked(view.error or "")),
-            retryable=view.retryable is not False,
-        )
+        error, again = sanitised(api.masked(view.error or "")), view.retryable is not False
+        return JobState(status=_STATUSES[view.status], word=view.status, error=error, retryable=again)
 
     async def fetch(self, attempt: Attempt, job: Job, io: AttemptIO) -> Finished:
         view = await _view(self._follow_up_api(attempt), self._url(job, "status"), job, JobViewWithResult)

@@ -76,12 +76,9 @@ def error_of(body: bytes) -> GoogleError | None:
         return None
     status, code = error.get("status"), error.get("code")
     has_status = isinstance(status, str) and status != ""
-    return GoogleError(
-        f"{status}: {error['message']}" if has_status else error["message"],
-        code == _UNAUTHENTICATED or status == "UNAUTHENTICATED",
-        _retry_after_s(error.get("details")),
-        _reason(error.get("details")),
-    )
+    words = f"{status}: {error['message']}" if has_status else error["message"]
+    unauthenticated, details = code == _UNAUTHENTICATED or status == "UNAUTHENTICATED", error.get("details")
+    return GoogleError(words, unauthenticated, _retry_after_s(details), _reason(details))
 
 
 def refuses_api_key(answer: ApiAnswer) -> bool:
@@ -203,11 +200,8 @@ def _model_and_usage(model: str, answer: GenerateContentAnswer) -> dict[str, Any
     facts: dict[str, Any] = {"model": version if isinstance(version, str) and version else model}
     if isinstance(usage, Mapping):
         counts = [_count(usage, name) for name in ("candidatesTokenCount", "thoughtsTokenCount")]
-        facts["usage"] = {
-            "input_tokens": _count(usage, "promptTokenCount"),
-            "output_tokens": sum(counts),
-            "total_tokens": _count(usage, "totalTokenCount"),
-        }
+        read, total = _count(usage, "promptTokenCount"), _count(usage, "totalTokenCount")
+        facts["usage"] = {"input_tokens": read, "output_tokens": sum(counts), "total_tokens": total}
     return facts
 
 

@@ -108,13 +108,9 @@ class GeminiProvider(GoogleProvider):
     async def _download_video(self, session: GoogleSession, uri: str, io: AttemptIO) -> dict[str, Any]:
         """Download a video. The key is sent to the API itself only, wherever the video is."""
         own = self._origin is not None and origin_of(uri) == self._origin
+        headers, words = (session.headers, session.error_text) if own else (None, None)
         output = await io.download(
-            uri,
-            "result.mp4",
-            ("video/",),
-            headers=session.headers if own else None,
-            error_text=session.error_text if own else None,
-            redirects=_REDIRECTS,
+            uri, "result.mp4", ("video/",), headers=headers, error_text=words, redirects=_REDIRECTS
         )
         return {"result_video_path": output.path, "format": "MP4", "size": output.size}
 

@@ -55,18 +55,8 @@ class GoogleSession:
         self._hidden = sorted(hidden, key=len, reverse=True)
         self._retry_after_s: float | None = None
         self._renewable = False
-        api = partial(
-            ProviderApi,
-            client,
-            provider.name,
-            self.error_text,
-            answers=answers,
-            provider=provider,
-            timeout_s=limits.timeout_s,
-            max_answer=limits.max_answer,
-            key=key,
-            refuses_key=refuses_key,
-        )
+        api = partial(ProviderApi, client, provider.name, self.error_text, provider=provider, answers=answers)
+        api = partial(api, timeout_s=limits.timeout_s, max_answer=limits.max_answer, key=key, refuses_key=refuses_key)
         self._api, self._work_api = api(), api(work_s=limits.work_s)
 
     def masked(self, text: str) -> str:

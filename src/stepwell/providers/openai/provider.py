@@ -166,13 +166,8 @@ class OpenAiProvider:
         if (address := job.urls.get(_RESULT_URL)) is not None:
             own = origin_of(address) == origin_of(self._url)
             suffix = _EXTENSIONS.get(split_url(address).path.rpartition(".")[2].lower(), "png")
-            image = await io.download(
-                address,
-                f"result.{suffix}",
-                ("image/",),
-                headers=session.headers if own else None,
-                error_text=session.words if own else None,
-            )
+            headers, words = (session.headers, session.words) if own else (None, None)
+            image = await io.download(address, f"result.{suffix}", ("image/",), headers=headers, error_text=words)
             prompt = job.urls.get(_REVISED_PROMPT)
             revised = {} if prompt is None else {"revised_prompt": prompt}
             return Finished({"result_image_path": image.path, "size": image.size, "model": model, **revised})

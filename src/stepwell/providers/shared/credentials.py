@@ -42,9 +42,7 @@ class KeyRefusals:
 class Key:
     """A credential for the calls of its provider. The provider's answers are reported to *refusals*."""
 
-    def __init__(
-        self, name: str, secret: str, refusals: KeyRefusals | None = None, provider: str | None = None
-    ) -> None:
+    def __init__(self, name: str, secret: str, refusals: KeyRefusals | None, provider: str | None) -> None:
         self.name, self.secret, self._refusals, self._provider = name, secret, refusals, provider
 
     @property
@@ -64,10 +62,7 @@ class Key:
 
 
 class Credentials:
-    """The credentials in the settings, by name, in any case. Each is for one of *providers*.
-
-    Refusals by their providers are reported to *refusals*.
-    """
+    """The credentials in the settings, by name, in any case. Each is for one of *providers*. *refusals*: see `Key`."""
 
     def __init__(
         self,

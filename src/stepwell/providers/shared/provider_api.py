@@ -238,11 +238,8 @@ class ProviderApi:
         words = self._error_text(answer.body)
         message = f"{self.name}: {refusal}it answered" if refusal else f"{self.name} answered"
         message += f" {answer.status}" + (f": {words}" if words else "")
-        raise CallFailed(
-            sanitised(message),
-            forgotten=answer.status in GONE and words is not None,
-            retry_after_s=retry_after_s(answer.headers),
-        )
+        forgotten, again_s = answer.status in GONE and words is not None, retry_after_s(answer.headers)
+        raise CallFailed(sanitised(message), forgotten=forgotten, retry_after_s=again_s)
 
     def readable(self, answer: ApiAnswer, kind: type[T]) -> T:
         """Decode the body of an answer to `call`. Raises `CallFailed` if it isn't of *kind*."""
