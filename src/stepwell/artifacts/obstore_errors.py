@@ -65,11 +65,6 @@ def is_missing(error: Exception) -> bool:
     return isinstance(error, FileNotFoundError) and "<Code>NoSuchBucket</Code>" not in str(error)
 
 
-def is_local(error: Exception) -> bool:
-    """Return whether the operating system raised *error*, so that its text may go into the log."""
-    return isinstance(error, OSError) and error.errno is not None
-
-
 def _error_number(error: Exception) -> int | None:
     """Return the errno that *error* carries or quotes; None if there is none."""
     match = _OS_ERROR.search(str(error))

@@ -16,7 +16,7 @@ from obstore.exceptions import BaseError
 from obstore.store import LocalStore, MemoryStore, ObjectStore, S3Store
 
 from stepwell.artifacts.disk import Disk, parse_stored_path, read_measured
-from stepwell.artifacts.obstore_errors import FAULTS, is_full, is_local, is_missing, panics_as_exceptions, reason
+from stepwell.artifacts.obstore_errors import FAULTS, is_full, is_missing, panics_as_exceptions, reason
 from stepwell.artifacts.s3 import PART, PARTS_AT_ONCE, Bucket, media_type
 from stepwell.basics.artifacts import ARTIFACTS_ROOT, ArtifactPath, parse_artifact_path, preview_paths
 from stepwell.basics.errors import ArtifactError, ArtifactGone, NoRoomForArtifact, StepwellError
@@ -294,7 +294,8 @@ def _errors(verb: str, path: str) -> Iterator[None]:
         else:
             kind = NoRoomForArtifact if verb == "written" and is_full(error) else ArtifactError
             translated = kind(f"{_printable(path)} could not be {verb}: {reason(error)}")
-        raise translated from (error if is_local(error) else None)
+        # The texts of the operating system may go into the log.
+        raise translated from (error if isinstance(error, OSError) and error.errno is not None else None)
 
 
 @contextmanager

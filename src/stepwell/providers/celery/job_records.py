@@ -32,9 +32,7 @@ local function final(key)
 end
 """
 # KEYS: result, claim, runs. ARGV: claimant, milliseconds of the claim, result of a started job, seconds of its life
-_CLAIM = (
-    _FINAL
-    + """
+_CLAIM = f"""{_FINAL}
 local status = final(KEYS[1])
 if status then return status end
 if not redis.call('SET', KEYS[2], ARGV[1], 'NX', 'PX', ARGV[2]) then return 'CLAIMED' end
@@ -44,7 +42,6 @@ redis.call('SETEX', KEYS[1], ARGV[4], ARGV[3])
 redis.call('PUBLISH', KEYS[1], ARGV[3])
 return runs
 """
-)
 # KEYS: claim. ARGV: claimant, milliseconds
 _RENEW = """
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
@@ -56,9 +53,7 @@ if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
 return redis.call('DEL', KEYS[1])
 """
 # KEYS: result, claim. ARGV: claimant, result of the job, seconds until it expires
-_FINISH = (
-    _FINAL
-    + """
+_FINISH = f"""{_FINAL}
 local status = final(KEYS[1])
 if status then return status end
 local claimant = redis.call('GET', KEYS[2])
@@ -67,11 +62,8 @@ redis.call('SETEX', KEYS[1], ARGV[3], ARGV[2])
 redis.call('PUBLISH', KEYS[1], ARGV[2])
 return 'finished'
 """
-)
 # KEYS: result, claim. ARGV: result of a revoked job, seconds until it expires, 1 if a claimed job must not be ended
-_REVOKE = (
-    _FINAL
-    + """
+_REVOKE = f"""{_FINAL}
 local status = final(KEYS[1])
 if status then return status end
 if ARGV[3] == '1' and redis.call('EXISTS', KEYS[2]) == 1 then return 'STARTED' end
@@ -80,7 +72,6 @@ redis.call('DEL', KEYS[2])
 redis.call('PUBLISH', KEYS[1], ARGV[1])
 return 'revoked'
 """
-)
 
 
 class JobPhase(StrEnum):

@@ -28,6 +28,7 @@ from stepwell.providers.comfyui.lenient_json import error_text, read_lenient_jso
 from stepwell.providers.comfyui.progress_socket import ProgressSocket
 from stepwell.providers.shared.credentials import Key
 from stepwell.providers.shared.provider_api import AnswerTooBig, ApiAnswer, Part, ProviderApi, encode_form
+from stepwell.providers.shared.result_storage import EXTENSIONS
 
 T = TypeVar("T")
 
@@ -42,19 +43,7 @@ _NO_SUCH_CALL = frozenset({404, 405})
 _FILE_CALL_FACTOR = 10  # the deadline of a call with a file, as a multiple of that of other calls
 _FRESH_S = 1.0  # polls within this time share one read of the queue
 _RECENT = 100  # jobs of the history
-_EXTENSIONS = {
-    "image/png": "png",
-    "image/jpeg": "jpg",
-    "image/webp": "webp",
-    "image/gif": "gif",
-    "image/bmp": "bmp",
-    "image/tiff": "tiff",
-    "video/mp4": "mp4",
-    "video/webm": "webm",
-    "video/quicktime": "mov",
-    "audio/mpeg": "mp3",
-    "audio/wav": "wav",
-}
+_EXTENSIONS = {**EXTENSIONS, "image/bmp": "bmp", "image/tiff": "tiff", "video/quicktime": "mov"}
 
 Id = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{1,100}(?!\n)$")]
 
@@ -228,10 +217,7 @@ class ComfyUiServer:
         return answer
 
     async def upload(self, blob: Blob) -> str:
-        """Upload an input file. Returns its name at the server, which is the same for the same bytes.
-
-        Raises `AttemptError`.
-        """
+        """Upload a file. Returns its name, which is the same for the same bytes. Raises `AttemptError`."""
         content_type, form = await to_thread.run_sync(_upload_form, blob)
         headers = {**self._headers, "Content-Type": content_type}
         try:

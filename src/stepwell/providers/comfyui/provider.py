@@ -195,10 +195,7 @@ class ComfyUiProvider:
         return [Job(id=job_id) for job_id, entry in (await server.recent()).items() if entry.prompt.task_id == task_id]
 
     def server(self, attempt: Attempt) -> ComfyUiServer:
-        """Return the server, called with the step's credential.
-
-        Raises `AttemptError` if there is no such credential.
-        """
+        """Return the server, called with the step's credential. Raises `AttemptError` if there is none of its name."""
         key = self._credentials.key(attempt.provider_config, self.type)
         name = None if key is None else key.name
         if name not in self._connections:

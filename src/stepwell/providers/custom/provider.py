@@ -53,7 +53,7 @@ from stepwell.providers.shared.credentials import Credentials
 from stepwell.providers.shared.input_references import with_references
 from stepwell.providers.shared.provider_api import as_call_failed
 from stepwell.providers.shared.refusals import collect_refusals, config_refusal, input_refusal
-from stepwell.providers.shared.result_storage import retry_store, store_from_job
+from stepwell.providers.shared.result_storage import EXTENSIONS, retry_store, store_from_job
 from stepwell.providers.shared.setup import ProviderSetup, call_options
 
 View = TypeVar("View", JobView, JobViewWithResult)
@@ -63,18 +63,7 @@ MAX_SEED = 2**63 - 1
 _ACCEPTED, _CONFLICT = 202, 409
 _OK = frozenset({200, 202})
 _UNSUPPORTED = WITHOUT_PROVIDER | {TaskType.EXPERIMENTAL_FAL}
-_EXTENSIONS = {
-    "image/png": "png",
-    "image/jpeg": "jpg",
-    "image/webp": "webp",
-    "image/gif": "gif",
-    "video/mp4": "mp4",
-    "video/webm": "webm",
-    "audio/mpeg": "mp3",
-    "audio/wav": "wav",
-    "application/json": "json",
-    "text/plain": "txt",
-}
+_EXTENSIONS = {**EXTENSIONS, "application/json": "json", "text/plain": "txt"}
 _CHECKED_KINDS = frozenset({"image", "video", "audio"})
 
 _STATUSES = {
@@ -263,10 +252,7 @@ def _model(task_type: TaskType, config: Mapping[str, Any]) -> str:
 
 
 async def _store_result(work: WorkResult, result: Mapping[str, Any], io: AttemptIO) -> Finished:
-    """Store the files, and return the result.
-
-    Raises `CallFailed` for errors that a repeat may fix, else `AttemptError`.
-    """
+    """Store the files. Raises `CallFailed` for errors that a repeat may fix, else `AttemptError`."""
     fields = [file.field for file in work.files]
     if len(set(fields)) < len(fields):
         raise AttemptError(f"{NAME}: it has two files for one field", retryable=False)

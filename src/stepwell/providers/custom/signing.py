@@ -130,10 +130,7 @@ def signature_headers(secret: str, now: float, parts: tuple[str, ...], body: byt
 
 
 def check_signature(secret: str, now: float, headers: Mapping[str, str], parts: tuple[str, ...], body: bytes) -> None:
-    """Raise `UntrustedAnswer` unless the message has a recent signature for *parts*.
-
-    Names in *headers* have any case.
-    """
+    """Raise `UntrustedAnswer` unless *parts* have a recent signature. Names in *headers* have any case."""
     lowered = {name.lower(): value for name, value in headers.items()}
     timestamp, signature = lowered.get(TIMESTAMP.lower()), lowered.get(SIGNATURE.lower())
     if timestamp is None or signature is None:

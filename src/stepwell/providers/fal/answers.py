@@ -21,6 +21,7 @@ from stepwell.providers.fal.parameters import KINDS
 from stepwell.providers.shared.bounded_json import read_json, without_code_fence
 from stepwell.providers.shared.credentials import Key
 from stepwell.providers.shared.provider_api import ApiAnswer, ProviderApi, is_unauthorized
+from stepwell.providers.shared.result_storage import seed_field
 
 CLIENT_CANCELLED = "client_cancelled"
 
@@ -131,9 +132,7 @@ async def result_of(task_type: TaskType, output: Any, io: AttemptIO) -> dict[str
         result = await (_video if wanted == "video" else _images)(members, io)
     if not result:
         raise AttemptError(f"FAL: the answer has no {wanted}", retryable=False)
-    result |= _reported(members, result)
-    seed = members.get("seed")
-    return result | ({"seed": seed} if isinstance(seed, int) and not isinstance(seed, bool) else {})
+    return result | _reported(members, result) | seed_field(members)
 
 
 def _reported(members: Mapping[str, Any], result: Mapping[str, Any]) -> dict[str, Any]:

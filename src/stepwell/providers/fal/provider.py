@@ -64,7 +64,6 @@ _LISTED_FOR = timedelta(days=1)
 _PAGE, _MAX_PAGES = 100, 50
 _SUFFIXES = {"status": "/status", "response": "", "cancel": "/cancel"}
 
-
 RequestId = Annotated[str, Meta(pattern=r"^[\x21-\x7e]{1,200}(?!\n)$")]
 
 
@@ -261,10 +260,7 @@ class FalProvider:
         return apis.platform.readable(answer, _Page)
 
     async def _failed(self, apis: FalApis, attempt: Attempt, job: Job, state: _Status) -> JobState:
-        """Return the state of a failed request.
-
-        Without an error type, the model failed, and its answer says if a retry helps.
-        """
+        """Without an error type, the model failed, and its answer says if a retry helps."""
         words = state.error if isinstance(state.error, str) else ""
         retryable = True
         if isinstance(state.error_type, str):

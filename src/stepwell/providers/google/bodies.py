@@ -333,7 +333,7 @@ async def veo_body(attempt: Attempt, io: AttemptIO, *, seeded: bool) -> dict[str
         own |= {"seed": seed_of(inputs, attempt.seed, _VEO_SEEDS), "sampleCount": 1}
     instance: dict[str, Any] = {"prompt": prompt} if prompt else {}
     if first is not None:
-        instance["image"] = first.instance
+        instance["image"] = {"bytesBase64Encoded": first.text, "mimeType": first.media_type}
     return {"instances": [instance], "parameters": parameters(attempt.provider_config, own)}
 
 

@@ -33,11 +33,6 @@ class InputImage(NamedTuple):
         """The image as a part of a content."""
         return {"inlineData": {"mimeType": self.media_type, "data": self.text}}
 
-    @property
-    def instance(self) -> dict[str, str]:
-        """The image as predict calls take it."""
-        return {"bytesBase64Encoded": self.text, "mimeType": self.media_type}
-
 
 class Media(NamedTuple):
     """A result file. `suffix` is png, jpg, webp, gif, mp4 or webm."""

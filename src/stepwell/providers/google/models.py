@@ -45,8 +45,6 @@ _CAPABILITIES: Mapping[TaskType, frozenset[str]] = {
     TaskType.VIDEO_GENERATION: frozenset({"prompt", "motion"}),
     TaskType.LLM_INTERACTION: frozenset({"system_prompt", "json_schema", "image_input"}),
 }
-
-
 # The inputs that become a part of the request. Others aren't sent.
 _SHAPE = frozenset({"seed", "width", "height"})
 _INPUTS: Mapping[TaskType, frozenset[str]] = {

@@ -258,10 +258,7 @@ class _Canvas:
     def disc(
         self, colour: np.ndarray, centre: tuple[float, float], radius: float, amount: float, softness: float
     ) -> None:
-        """Draw a disc whose rim fades over *softness* radii.
-
-        Only the part of the canvas that it touches is computed.
-        """
+        """Draw a disc whose rim fades over *softness* radii. Only the pixels that it touches are computed."""
         edge = partial(self._around, centre, radius * (1 + softness))
         rows, columns, distance = edge()
         fade = np.clip((radius * (1 + softness) - distance) / max(radius * softness, 1.5 / self.height), 0, 1)

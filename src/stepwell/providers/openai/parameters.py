@@ -19,17 +19,6 @@ from stepwell.providers.shared.refusals import config_refusal
 # with the Videos API accept its name.
 DEFAULT_CHAT = "gpt-6-luna"
 _FLARE, _SUNBURST, _VIDEO_MODEL = "gpt-image-2.6-flare", "gpt-image-2.6-sunburst", "sora-2"
-MODELS: Mapping[TaskType, str] = {
-    TaskType.LLM_INTERACTION: DEFAULT_CHAT,
-    TaskType.GENERATION: _FLARE,
-    TaskType.EDITING: _SUNBURST,
-    TaskType.REFINE: _SUNBURST,
-    TaskType.BACKGROUND_FIX: _SUNBURST,
-    TaskType.BACKGROUND_REMOVE: _SUNBURST,
-    TaskType.DETAIL_ENHANCER: _SUNBURST,
-    TaskType.FACE_ENHANCER: _SUNBURST,
-    TaskType.VIDEO_GENERATION: _VIDEO_MODEL,
-}
 CAPABILITIES: Mapping[TaskType, frozenset[str]] = {
     TaskType.LLM_INTERACTION: frozenset({"system_prompt", "json_schema", "image_input"}),
     TaskType.GENERATION: frozenset({"negative_prompt", "reference_image"}),
@@ -40,6 +29,11 @@ CAPABILITIES: Mapping[TaskType, frozenset[str]] = {
     TaskType.DETAIL_ENHANCER: frozenset({"strength"}),
     TaskType.FACE_ENHANCER: frozenset({"strength"}),
     TaskType.VIDEO_GENERATION: frozenset({"prompt", "motion"}),
+}
+MODELS: Mapping[TaskType, str] = dict.fromkeys(CAPABILITIES, _SUNBURST) | {
+    TaskType.LLM_INTERACTION: DEFAULT_CHAT,
+    TaskType.GENERATION: _FLARE,
+    TaskType.VIDEO_GENERATION: _VIDEO_MODEL,
 }
 # Stepwell's inputs that the API has no parameter for. They aren't sent.
 IGNORED_INPUTS: Mapping[TaskType, frozenset[str]] = {

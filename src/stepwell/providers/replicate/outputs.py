@@ -13,7 +13,7 @@ from stepwell.basics.errors import AttemptError
 from stepwell.basics.urls import split_url
 from stepwell.contract.enums import TaskType
 from stepwell.ports.providers import AttemptIO
-from stepwell.providers.shared.result_storage import file_name, path_fields
+from stepwell.providers.shared.result_storage import file_name, path_fields, seed_field
 
 _MAX_DEPTH = 16
 _VIDEOS = ("mp4", "webm", "mov")
@@ -23,18 +23,15 @@ _IMAGES = ("png", "jpg", "jpeg", "webp", "gif")
 async def store_output(task_type: TaskType, output: Any, prediction_input: Any, io: AttemptIO) -> dict[str, Any]:
     """Store the files, and return the step's result.
 
-    *prediction_input* is the prediction's input, which contains the seed.
-
     A file becomes `result_video_path` or `result_image_path`; several files are also listed under that name with an
-    "s". Text becomes `result_text`, any other value `result_json`. Raises `AttemptError` if the output is empty, and
-    what `AttemptIO.download` raises.
+    "s". Text becomes `result_text`, any other value `result_json`. *prediction_input* contains the seed. Raises
+    `AttemptError` if the output is empty, and what `AttemptIO.download` raises.
     """
     if output is None or output in ("", [], {}):
         raise AttemptError("Replicate: the prediction has succeeded, but gave no output", retryable=True)
     urls = [] if task_type is TaskType.LLM_INTERACTION else list(dict.fromkeys(_urls(output, _MAX_DEPTH)))
     result = await _store_files(task_type, urls, io) if urls else _text_result(output)
-    seed = _seed(prediction_input)
-    return result if seed is None else {**result, "seed": seed}
+    return result | seed_field(prediction_input)
 
 
 async def _store_files(task_type: TaskType, urls: list[str], io: AttemptIO) -> dict[str, Any]:
@@ -71,8 +68,3 @@ def _suffix(url: str, default: str) -> str:
     name = split_url(url).path.rpartition("/")[2]
     suffix = name.rpartition(".")[2].lower() if "." in name else default
     return suffix if suffix in (*_VIDEOS, *_IMAGES, default) else "bin"
-
-
-def _seed(prediction_input: Any) -> int | None:
-    seed = prediction_input.get("seed") if isinstance(prediction_input, Mapping) else None
-    return seed if isinstance(seed, int) and not isinstance(seed, bool) else None

@@ -225,10 +225,7 @@ class ReplicateProvider:
         return [Job(id=listed.id, urls=_urls(listed.urls)) for listed in predictions]
 
     async def _list_around(self, session: _Session, at: datetime) -> AsyncIterator[_ListedPrediction]:
-        """Yield the predictions of the account around *at*, newest first.
-
-        Replicate may ignore the bounds in the query.
-        """
+        """Yield the predictions around *at*, newest first. Replicate may ignore the bounds in the query."""
         earliest, latest = at - BEFORE, at + AFTER
         query = urlencode({"created_after": earliest.isoformat(), "created_before": latest.isoformat()})
         for _ in range(_MAX_PAGES):

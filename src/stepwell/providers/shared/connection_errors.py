@@ -20,10 +20,8 @@ def connection_message(
 ) -> str | None:
     """Return a message about a failed connection to *url*: host, port, cause, and the *setting* of the address.
 
-    *public_hosts* are those of the provider's public API; hosts below them count too.
-
     Returns None if *error* isn't a failure to connect. The message contains only host and port of the URL, because the
-    rest may contain secrets.
+    rest may contain secrets. *public_hosts* are those of the provider's public API; hosts below them count too.
     """
     if not isinstance(error, _NO_CONNECTION):
         return None

@@ -1,6 +1,6 @@
 """Stores results that are paid for. A temporary failure of the store doesn't lose a result."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import anyio
@@ -14,6 +14,17 @@ T = TypeVar("T")
 # Seconds between attempts, four minutes in total. The engine gives `submit` 900 s, which include the call itself.
 PAUSES_S: tuple[float, ...] = (1, 2, 4, 8, 15, 30, 60, 60, 60)
 _SPARE_S = 10.0  # left before the caller's deadline
+# The extensions of files, by the media types that every provider may have.
+EXTENSIONS: Mapping[str, str] = {
+    "image/png": "png",
+    "image/jpeg": "jpg",
+    "image/webp": "webp",
+    "image/gif": "gif",
+    "video/mp4": "mp4",
+    "video/webm": "webm",
+    "audio/mpeg": "mp3",
+    "audio/wav": "wav",
+}
 
 
 def file_name(number: int, suffix: str) -> str:
@@ -24,6 +35,12 @@ def file_name(number: int, suffix: str) -> str:
 def path_fields(field: str, paths: Sequence[str]) -> dict[str, Any]:
     """Return the members of a result about its files. Several are also listed, in the *field* with an "s"."""
     return {field: paths[0], **({f"{field}s": paths} if len(paths) > 1 else {})}
+
+
+def seed_field(members: Any) -> dict[str, int]:
+    """Return the seed among the *members* of an object, as a member of a result; {} without one."""
+    seed = members.get("seed") if isinstance(members, Mapping) else None
+    return {"seed": seed} if isinstance(seed, int) and not isinstance(seed, bool) else {}
 
 
 async def retry_store(call: Callable[[], Awaitable[T]]) -> T:
