@@ -28,7 +28,7 @@ async def scratch_schema(dsn: str) -> AsyncIterator[tuple[str, asyncpg.Connectio
     that other runs don't take it for a leftover. Raises `DatabaseRefused`.
     """
     name = f"{_PREFIX}{uuid4().hex}"
-    scratch = _with_search_path(dsn, name)
+    scratch = f"{dsn}{'&' if '?' in dsn else '?'}search_path={name}"
     connection = await asyncpg.connect(driver_dsn(scratch), timeout=_CONNECT_S)
     try:
         await _lock(connection, name)
@@ -96,10 +96,6 @@ async def _drop_at_end(connection: asyncpg.Connection, name: str) -> None:
 
 async def _drop(connection: asyncpg.Connection, name: str) -> None:
     await connection.execute(f"DROP SCHEMA IF EXISTS {name} CASCADE")
-
-
-def _with_search_path(dsn: str, name: str) -> str:
-    return f"{dsn}{'&' if '?' in dsn else '?'}search_path={name}"
 
 
 _PREPARE = """

@@ -85,8 +85,6 @@ async def open_transport(app: AsgiApp) -> AsyncIterator[StreamingAsgiTransport]:
 
 
 class _Exchange:
-    """One request and its response."""
-
     def __init__(self, request: httpx.Request) -> None:
         self._request = request
         self._read_s: float | None = request.extensions.get("timeout", {}).get("read")

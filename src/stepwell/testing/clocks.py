@@ -12,8 +12,6 @@ _TICK = timedelta(microseconds=1)
 
 
 class ManualTimer:
-    """A scheduled call."""
-
     def __init__(self, callback: Callable[[], object]) -> None:
         self.callback: Callable[[], object] | None = callback
 
@@ -128,7 +126,6 @@ class RunningClock(ManualClock):
         super().advance(seconds)
 
     def stop(self) -> None:
-        """Make no more calls in real time."""
         if self._alarm is not None:
             self._alarm.cancel()
 

@@ -27,7 +27,6 @@ class PostgresServer(NamedTuple):
 
     @asynccontextmanager
     async def fresh_database(self) -> AsyncIterator[DatabaseSource]:
-        """Yield a new database, which is dropped at the end."""
         name = f"test_{uuid4().hex}"
         await _execute(self.embedded, f'CREATE DATABASE "{name}" TEMPLATE "{self.template}" STRATEGY file_copy')
         try:

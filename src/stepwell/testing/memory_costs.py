@@ -15,8 +15,6 @@ _EXACT = Context(prec=1_000)  # digits: more than any sum has
 
 
 class MemoryDailyCosts(MemoryAdapter):
-    """`ports.deletions.DailyCosts` in memory."""
-
     async def expire(self, before: date, most: int) -> ExpiredCosts:
         costs = self._tables.daily_costs
         due = [key for key in costs if key.day < before][:most]

@@ -72,7 +72,6 @@ class MemoryDatabase:
         return [row.record.state for row in self.tables.workflows.values()]
 
     def connect(self, owner: UUID) -> Database:
-        """Return the adapters for the process *owner*."""
         tables = self.tables
         return Database(
             MemoryWorkflowReader(tables),

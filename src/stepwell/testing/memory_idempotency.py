@@ -14,8 +14,6 @@ _NOBODY = UUID(int=0)
 
 
 class MemoryIdempotencyKeys(MemoryAdapter):
-    """Implements the port for the process *owner*."""
-
     def __init__(self, tables: Tables, owner: UUID) -> None:
         super().__init__(tables)
         self._owner = owner

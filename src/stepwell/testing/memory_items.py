@@ -18,7 +18,6 @@ from stepwell.testing.memory_tables import WorkflowRow, within_bytes
 
 
 def items_of(row: WorkflowRow, step: StepRecord) -> list[ItemState]:
-    """Return the items of the step, in their order."""
     return [row.items[place] for place in sorted(row.items) if place.step == step.plan.position]
 
 
@@ -74,7 +73,6 @@ def item_counts(row: WorkflowRow, step: StepRecord) -> ItemCounts | None:
 
 
 def items_done(row: WorkflowRow) -> float:
-    """Return `Summary.items_done`."""
     done = 0.0
     for step in row.record.steps or []:
         status, counts = step.state.status, item_counts(row, step)

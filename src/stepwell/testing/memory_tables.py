@@ -42,8 +42,6 @@ NEVER = datetime.min.replace(tzinfo=UTC)  # the lease of a process that was decl
 
 
 class TaskRow(Struct):
-    """A stored task."""
-
     task: Task
     deleted_at: datetime | None = None
 
@@ -184,15 +182,11 @@ class CostRowKey(NamedTuple):
 
 
 class CostRow(Struct):
-    """A sum of costs."""
-
     amount: Decimal = Decimal()
     attempts: int = 0
 
 
 class LimitDivisionRow(Struct):
-    """The division of limits."""
-
     version: int = 0
     sole: UUID | None = None
     starts: dict[str, float] = {}
@@ -200,8 +194,6 @@ class LimitDivisionRow(Struct):
 
 
 class LimitMemberRow(Struct):
-    """The shares of a process."""
-
     claiming: bool
     shares: dict[str, Share]
     updated_at: datetime
@@ -215,7 +207,6 @@ class Channel:
 
     @property
     def subscribers(self) -> int:
-        """The number of subscriptions that exist."""
         return len(self._subscriptions)
 
     def notify(self, sender: UUID, payload: Any) -> None:
@@ -308,7 +299,6 @@ class Tables:
         return row if row is not None and scope.covers(row.record.tenant) else None
 
     def find_all(self, scope: TenantScope, workflow_ids: Iterable[UUID]) -> list[WorkflowRow]:
-        """Return those of the workflows that *scope* covers."""
         return [row for each in workflow_ids if (row := self.find(scope, each)) is not None]
 
     def find_task(self, scope: TenantScope, task_id: UUID) -> tuple[WorkflowRow, TaskRow] | None:
@@ -365,7 +355,6 @@ class Tables:
         return row is None or row.is_understood
 
     def pending_deliveries(self) -> Iterator[DeliveryRow]:
-        """Yield the deliveries that are still to be sent."""
         for row in self.workflows.values():
             for delivery in row.deliveries.values():
                 if delivery.next_at is not None:

@@ -150,20 +150,14 @@ class MemoryUploads(MemoryAdapter):
         row.status = UploadStatus.DELETING
         row.expires_at = max(self._tables.clock.now() + _CONTINUE, row.presigned_until)
 
-    def _of_tenant(self, tenant: str | None) -> list[UploadRow]:
-        return [row for row in self._tables.uploads.values() if row.new.tenant == tenant]
-
     def _use(self, tenant: str | None) -> UploadUse:
-        rows = self._of_lane(tenant)
+        """Return the use of a quota. The tenant "" has that of no tenant."""
+        rows = [row for row in self._tables.uploads.values() if (row.new.tenant or "") == (tenant or "")]
         return UploadUse(sum(row.new.size + row.preview_bytes for row in rows), len(rows))
 
-    def _of_lane(self, tenant: str | None) -> list[UploadRow]:
-        """Return the uploads that share a quota. The tenant "" has that of no tenant."""
-        return [row for row in self._tables.uploads.values() if (row.new.tenant or "") == (tenant or "")]
-
     def _same(self, tenant: str | None, sha256: str) -> UploadRow | None:
-        stored = (row for row in self._of_tenant(tenant) if row.status is UploadStatus.STORED)
-        return next((row for row in stored if row.new.sha256 == sha256), None)
+        stored = (row for row in self._tables.uploads.values() if row.status is UploadStatus.STORED)
+        return next((row for row in stored if (row.new.tenant, row.new.sha256) == (tenant, sha256)), None)
 
     def _presigned(self, upload_id: UUID) -> UploadRow | None:
         row = self._tables.uploads.get(upload_id)

@@ -2,7 +2,6 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import datetime
 from functools import partial
 from typing import Any
 from uuid import UUID
@@ -248,6 +247,7 @@ class MemoryWorkflowReader(MemoryAdapter):
         state, pause = row.record.state, None
         if state.status is WorkflowStatus.PAUSED:
             pause = next((e for e in reversed(row.events) if e.type is EventType.WORKFLOW_PAUSED), None)
+        waiting = [each for each in self._tables.waiting() if each.record.tenant == row.record.tenant]
         lease = None if state.owner is None else self._tables.processes.get(state.owner)
         return Ownership(
             state.owner,
@@ -255,12 +255,8 @@ class MemoryWorkflowReader(MemoryAdapter):
             None if lease == ALWAYS else lease,
             None if pause is None else pause.actor,
             None if pause is None else pause.at,
-            self._ahead(row) if state.waits_for_admission else None,
+            waiting.index(row) if state.waits_for_admission else None,
         )
-
-    def _ahead(self, own: WorkflowRow) -> int:
-        rows = [row for row in self._tables.waiting() if row.record.tenant == own.record.tenant]
-        return rows.index(own)
 
     async def stored_outputs(self, scope: TenantScope, task_ids: Sequence[UUID]) -> set[str]:
         rows = [pair[1] for task_id in task_ids if (pair := self._tables.find_task(scope, task_id)) is not None]
@@ -412,7 +408,7 @@ def _attempts(state: StepState, of_steps: dict[int, list[Task]]) -> StepAttempts
 def _summary(row: WorkflowRow, steps: list[StepRecord]) -> Summary:
     failure = row.record.state.failure
     running = [step for step in steps if step.state.status is StepStatus.RUNNING]
-    first = min(running, key=lambda step: (step.state.started_at or _LAST, step.plan.position), default=None)
+    first = min(running, key=lambda step: (step.state.started_at or ALWAYS, step.plan.position), default=None)
     failed = [step for step in steps if step.state.status is StepStatus.FAILED]
     own = () if failure is None else (failure,)
     fatal = (*own, *(_error(step) for step in failed if not step.plan.optional))
@@ -433,9 +429,6 @@ def _summary(row: WorkflowRow, steps: list[StepRecord]) -> Summary:
 
 def _error(step: StepRecord) -> str:
     return f"{step.plan.step_id}: {step.state.error_message or ''}"
-
-
-_LAST: datetime = ALWAYS
 
 
 def _cost(tasks: list[Task]) -> CostSums | None:

@@ -164,7 +164,6 @@ class ProviderScript:
         return script
 
     def reset(self) -> None:
-        """Forget the scripts and the calls."""
         self._scripts.clear()
         self.calls.clear()
 
@@ -224,7 +223,6 @@ class ProviderScripts:
         return [call for call in self.calls if counts[call.task_id] > 1]
 
     def reset(self) -> None:
-        """Forget all scripts and calls."""
         for script in self.by_type.values():
             script.reset()
 

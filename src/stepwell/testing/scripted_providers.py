@@ -78,8 +78,6 @@ class ScriptedProviders:
 
 
 class _Delays:
-    """The delays of answers that haven't come yet."""
-
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._waiting: dict[UUID, _Delay] = {}  # by task
@@ -186,8 +184,6 @@ class _Job:
 
 
 class ScriptedRemote(_ScriptedProvider):
-    """A remote provider that answers by its script."""
-
     listing_lag_s = 0.0
 
     def __init__(self, script: ProviderScript, real: Provider, delays: _Delays) -> None:

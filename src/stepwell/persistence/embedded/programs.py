@@ -114,7 +114,6 @@ class Programs:
             raise PostgresUnavailable(f"cannot run {self.folder / name}: {error}") from error
 
     def _popen_options(self, pass_fds: Sequence[int]) -> dict[str, Any]:
-        """Return the arguments of `Popen` that all programs share."""
         shared: dict[str, Any] = {
             # Only these variables are passed on: the caller's locale, TZ and PG* would change what the programs do, and
             # they must not get our secrets.

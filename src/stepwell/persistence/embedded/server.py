@@ -63,6 +63,7 @@ class EmbeddedPostgres:
     ) -> None:
         """With *restoring*, the server runs on new data. Only `publish` makes them the folder's data."""
         self._folder = DataFolder(root, restoring=restoring)
+        self.is_disk_full, self.owner_command = self._folder.is_disk_full, self._folder.owner_command
         self._binaries = binaries
         self._settings = _SETTINGS | dict(settings or {})
         self._programs: Programs | None = None
@@ -73,10 +74,6 @@ class EmbeddedPostgres:
     def running(self) -> bool:
         """True while the postmaster lives. It may still be starting."""
         return self._process is not None and self._process.poll() is None
-
-    def is_disk_full(self) -> bool:
-        """Return whether the folder's disk has too little space for a server that ended to start again."""
-        return self._folder.is_disk_full()
 
     def dsn(self, database: str = DATABASE) -> str:
         """Return the URL of *database* for asyncpg. It is valid from `start` to `stop`, even if the server restarts."""
@@ -91,10 +88,6 @@ class EmbeddedPostgres:
         """
         with self._with_reason():
             return _dsn(self._sockets or self._folder.running_sockets(), DATABASE)
-
-    def owner_command(self) -> str | None:
-        """Return the command of the live process that owns the folder; "" if unknown, None if no process owns it."""
-        return self._folder.owner_command()
 
     def claim(self, command: str = "", tidy: Callable[[], object] = lambda: None) -> None:
         """Become the owner of the folder without starting a server. `stop` releases it. Raises what `start` raises.

@@ -59,34 +59,24 @@ async def build_missing_indexes(dsn: str, building: Callable[[str], None]) -> No
     try:
         if not await _missing(connection):
             return
-        await _lock(connection)
+        while not await connection.fetchval("SELECT pg_try_advisory_lock($1)", INDEX_LOCK):  # noqa: ASYNC110 - of a server
+            await asyncio.sleep(_POLL_S)
         indexes = await _missing(connection)
         for index in indexes:
             building(_name(index))
             await connection.execute(await connection.fetchval(_DROP, _table(index), _name(index)))
-            await connection.execute(_concurrently(index))
+            statement = str(CreateIndex(index).compile(dialect=postgresql.dialect()))  # type: ignore[no-untyped-call]
+            await connection.execute(statement.replace("CREATE INDEX", "CREATE INDEX CONCURRENTLY", 1))
         for table in sorted({_table(index) for index in indexes}):
             await connection.execute(f"ANALYZE {table}")  # an index on an expression has no statistics before that
     finally:
         connection.terminate()
 
 
-async def _lock(connection: asyncpg.Connection) -> None:
-    while True:
-        if await connection.fetchval("SELECT pg_try_advisory_lock($1)", INDEX_LOCK):
-            return
-        await asyncio.sleep(_POLL_S)
-
-
 async def _missing(connection: asyncpg.Connection) -> Sequence[Index]:
     valid = {row["relname"] for row in await connection.fetch(_VALID, list(metadata.tables))}
     indexes = [index for table in metadata.sorted_tables for index in sorted(table.indexes, key=_name)]
     return [index for index in indexes if index.name not in valid]
-
-
-def _concurrently(index: Index) -> str:
-    statement = str(CreateIndex(index).compile(dialect=postgresql.dialect()))  # type: ignore[no-untyped-call]
-    return statement.replace("CREATE INDEX", "CREATE INDEX CONCURRENTLY", 1)
 
 
 def _table(index: Index) -> str:

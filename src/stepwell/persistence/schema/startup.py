@@ -65,21 +65,16 @@ async def prepare_database(
 async def _build_indexes(dsn: str, wait_s: float | None) -> None:
     try:
         async with asyncio.timeout(wait_s):
-            await build_missing_indexes(dsn, _log_build)
+            await build_missing_indexes(
+                dsn, lambda index: log.info("database.index_building", action="build", index=index)
+            )
     except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:  # TimeoutError is an OSError
-        late = isinstance(error, TimeoutError)
-        why = (
-            f"not built within {wait_s} s: a long transaction or another build delays it"
-            if late
-            else _first_line(error)
-        )
+        why = _first_line(error)
+        if isinstance(error, TimeoutError):
+            why = f"not built within {wait_s} s: a long transaction or another build delays it"
         if wait_s is None:
             raise DatabaseRefused(f"an index can't be built: {why}") from error
         log.warning("database.index_missing", action="build", error=f"{why}; stepwell migrate builds it")
-
-
-def _log_build(index: str) -> None:
-    log.info("database.index_building", action="build", index=index)
 
 
 async def _migrate_by(deadline: float, dsn: str) -> bool:

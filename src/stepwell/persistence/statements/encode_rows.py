@@ -168,7 +168,6 @@ class InsertRows(Struct):
     labels: tuple[list[UUID], list[str], list[datetime]]
 
     def parameters(self) -> tuple[Rows, Rows, Rows]:
-        """Return the rows in the order of the statement's parameters."""
         return self.workflows, self.steps, self.events
 
 

@@ -42,7 +42,7 @@ class WorkflowInserter:
     def __init__(self, connect: Connect, *, timeout_s: float, max_weight: Weight = (MAX_STEPS, MAX_SIZE)) -> None:
         self._connections = SmallPool(connect, size=MAX_CONNECTIONS, timeout_s=timeout_s)
         self._calls: BatchedCalls[UUID, InsertRows, None] = BatchedCalls(
-            self._insert, max_weight=max_weight, weigh=_weight
+            self._insert, max_weight=max_weight, weigh=lambda rows: (len(rows.steps), rows.size)
         )
         self._references: BatchedCalls[UUID, InsertRows, list[Row]] = BatchedCalls(
             self._refer, max_weight=(MAX_REFERENCES, MAX_SIZE), weigh=lambda rows: (len(rows.named), 0)
@@ -126,10 +126,6 @@ class WorkflowInserter:
         if refusal is not None:
             raise ItemFailure(refusal) from refusal
         return dict.fromkeys(batch)
-
-
-def _weight(rows: InsertRows) -> Weight:
-    return len(rows.steps), rows.size
 
 
 async def _write(connection: asyncpg.Connection, batch: list[InsertRows]) -> None:

@@ -23,7 +23,7 @@ from stepwell.persistence.connections.database import is_outage
 from stepwell.persistence.stores.step_attempt_queries import attempt_columns, with_attempts
 from stepwell.persistence.stores.workflow_queries import item_counts_column, result_column, summarised, weight
 from stepwell.persistence.tables.column import Row
-from stepwell.persistence.tables.steps import item_counts, step_attempts, step_record, steps
+from stepwell.persistence.tables.steps import shown_step, steps
 from stepwell.persistence.tables.tasks import tasks
 from stepwell.persistence.tables.workflows import workflow_record, workflows
 from stepwell.rules.large_workflow_records import SMALL_BYTES, FoundWorkflow, LargeWorkflow
@@ -37,8 +37,6 @@ _STEP_COLUMNS = tuple(column.name for column in (*steps.c, *attempt_columns(), i
 
 
 class WorkflowLoader:
-    """Reads single workflows and tasks over the connections of *readers*."""
-
     def __init__(self, readers: SmallPool) -> None:
         self._bare = _RowReader(readers, compiled(_by_ids), "id")
         self._versions = _RowReader(readers, compiled(_versions), "id")
@@ -65,8 +63,7 @@ class WorkflowLoader:
             return LargeWorkflow(workflow_id, row["tenant"], WorkflowStatus(row["status"]))
         if not scope.covers(rows[0]["tenant"]):
             return None
-        record = workflow_record(rows[0], _bytes(rows[0]["final_step_result"]) if parts.results else None)
-        record.results = parts.results
+        record = workflow_record(rows[0], _bytes(rows[0]["final_step_result"]), results=parts.results)
         if parts.steps:
             record.steps = _steps(rows, record)
         return record
@@ -184,9 +181,7 @@ def _steps(rows: list[Row], record: WorkflowRecord) -> list[StepRecord]:
     records = []
     for row in rows:
         step = dict(zip(_STEP_COLUMNS, row[-len(_STEP_COLUMNS) :], strict=True))
-        read = step_record(step, record.created_at, _bytes(step["result"]), shown=True)
-        read.attempts, read.items = step_attempts(step), item_counts(step)
-        records.append(read)
+        records.append(shown_step(step, record.created_at, _bytes(step["result"])))
     return records
 
 

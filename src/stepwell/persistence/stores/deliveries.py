@@ -22,8 +22,6 @@ from stepwell.ports.webhooks import AddressedDelivery
 
 
 class PostgresDeliveries(PostgresAdapter):
-    """Webhook deliveries in PostgreSQL, as the API sees them."""
-
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
 

@@ -57,6 +57,8 @@ WHERE events.workflow_id = ahead.workflow_id AND events.id = ahead.id
 """
 _CACHED = 256  # statements, because to build one takes longer than to run it
 _FIRST_TXID = 1
+_PLACE = bindparam("workflow", type_=Uuid()), bindparam("number", type_=Integer())
+_SCANNED = bindparam("window", type_=Integer())
 _NO_TXID = literal_column("0", BigInteger())  # no parameter, because then the partial index couldn't be used
 
 
@@ -173,8 +175,8 @@ def _page(scope: TenantScope, wanted: FeedFilter, *, restored: bool) -> Select[A
 
 def _scanned(bound: CTE) -> Select[Any]:
     order = (events.c.txid, events.c.workflow_id, events.c.id)
-    later = tuple_(*order) > tuple_(bindparam("txid", type_=BigInteger()), *_place())
-    return select(events).where(later, events.c.txid < bound.c.txid).order_by(*order).limit(_window())
+    later = tuple_(*order) > tuple_(bindparam("txid", type_=BigInteger()), *_PLACE)
+    return select(events).where(later, events.c.txid < bound.c.txid).order_by(*order).limit(_SCANNED)
 
 
 def _scanned_restored() -> Select[Any]:
@@ -183,20 +185,8 @@ def _scanned_restored() -> Select[Any]:
     They have an index of their own, which PostgreSQL uses only for exactly this condition.
     """
     order = (events.c.workflow_id, events.c.id)
-    return (
-        select(events)
-        .where(events.c.txid == _NO_TXID, tuple_(*order) > tuple_(*_place()))
-        .order_by(*order)
-        .limit(_window())
-    )
-
-
-def _place() -> tuple[ColumnElement[Any], ...]:
-    return bindparam("workflow", type_=Uuid()), bindparam("number", type_=Integer())
-
-
-def _window() -> ColumnElement[int]:
-    return bindparam("window", type_=Integer())
+    later = tuple_(*order) > tuple_(*_PLACE)
+    return select(events).where(events.c.txid == _NO_TXID, later).order_by(*order).limit(_SCANNED)
 
 
 def _filters(wanted: FeedFilter, scanned: CTE) -> list[ColumnElement[bool]]:

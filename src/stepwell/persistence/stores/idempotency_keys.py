@@ -77,8 +77,6 @@ DISOWN: Final = f"UPDATE idempotency_keys AS t SET owner = '{UUID(int=0)}' FROM 
 
 
 class PostgresIdempotencyKeys(PostgresAdapter):
-    """Idempotency keys in PostgreSQL. *owner* is this process."""
-
     def __init__(self, connections: SmallPool, owner: UUID) -> None:
         self._connections, self._owner = connections, owner
 

@@ -27,21 +27,16 @@ class PostgresInstallation(PostgresAdapter):
     @asynccontextmanager
     async def recording_folder(self) -> AsyncIterator[InstallationRecord]:
         async with AsyncExitStack() as stack:
-            connection = await self._begin(stack)
-            yield await _read_locked(connection)
+            connection, record = await self._begin(stack)
+            yield record
             await _record_folder(connection, stack)
 
     @unavailable_in_outage
-    async def _begin(self, stack: AsyncExitStack) -> Any:
+    async def _begin(self, stack: AsyncExitStack) -> tuple[Any, InstallationRecord]:
         connection = await stack.enter_async_context(self._pool.acquire())
         await stack.enter_async_context(connection.transaction())
-        return connection
-
-
-@unavailable_in_outage
-async def _read_locked(connection: Any) -> InstallationRecord:
-    await connection.execute(LOCK)
-    return await _read(connection)
+        await connection.execute(LOCK)
+        return connection, await _read(connection)
 
 
 @unavailable_in_outage

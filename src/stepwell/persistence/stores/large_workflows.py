@@ -125,8 +125,6 @@ FROM workflows AS w WHERE id = $1 AND {_SCOPE}
 
 
 class LargeWorkflows:
-    """Reads large workflows over the connections of *readers*."""
-
     def __init__(self, readers: SmallPool) -> None:
         self._readers = readers
         self._sizes = {parts: _sizes(parts) for parts in EVERY_PARTS}
@@ -150,8 +148,7 @@ class LargeWorkflows:
         for row in await self._readers.fetch(statement.text, *statement.values(list(workflow_ids))):
             if row["id"] is not None and scope.covers(row["tenant"]):
                 final = row["final_step_result"]
-                record = workflow_record(row, final.encode() if final is not None and parts.results else None)
-                record.results = parts.results
+                record = workflow_record(row, None if final is None else final.encode(), results=parts.results)
                 snapshots[row["id"]] = LargeWorkflowSnapshot(record, [])
             if parts.steps and (snapshot := snapshots.get(row["of_workflow"])) is not None:
                 snapshot.states.append(row["states"])

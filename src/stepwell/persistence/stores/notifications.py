@@ -96,7 +96,6 @@ class PostgresPresence(PostgresAdapter):
 
 
 def message(sender: UUID | str, kind: str, body: str = "") -> str:
-    """Return the payload of a message."""
     return f"{sender} {kind} {body}"
 
 

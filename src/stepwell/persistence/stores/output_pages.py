@@ -114,16 +114,13 @@ async def read_outputs(
             cursor=OutputCursor(row["ids"][-1], row["position"], row["attempt"], row["file"]),
             output=Output(row["path"], row["size"], row["sha256"]),
             task_id=row["id"],
-            step_path=paths.path([*_parents(row), StepOrItem(row["step_id"], row["item"])]),
+            step_path=paths.path(
+                [*map(StepOrItem, row["step_ids"], row["items"]), StepOrItem(row["step_id"], row["item"])]
+            ),
             is_final=row["final"],
         )
         for row in rows
     ]
-
-
-def _parents(row: Row) -> list[StepOrItem]:
-    """Return the steps that lead from the root to the workflow of *row*."""
-    return [StepOrItem(step_id, item) for step_id, item in zip(row["step_ids"], row["items"], strict=True)]
 
 
 async def _step_ids(connection: AsyncConnection, rows: Sequence[Row]) -> dict[DefinitionKey, list[str]]:

@@ -182,7 +182,6 @@ def total(form: ListForm) -> Select[int]:
 
 @lru_cache(_FORMS)
 def counts(form: ListForm) -> Select[str, int]:
-    """The number of workflows in each status that occurs."""
     status = workflows.c.status
     query = select(status, func.count()).select_from(_all_with_labels(form))
     return query.where(*_of_all(form)).group_by(status)
@@ -194,7 +193,6 @@ def _all_with_labels(form: ListForm) -> FromClause:
 
 
 def _of_all(form: ListForm) -> list[ColumnElement[bool]]:
-    """The conditions of all workflows that match."""
     return [*_conditions(form), *_bounds(form, workflows.c.created_at)]
 
 
@@ -270,7 +268,7 @@ def result_column(table: FromClause) -> ColumnElement[Any]:
 
 
 def item_counts_column() -> ColumnElement[Any]:
-    """The column that `tables.steps.item_counts` decodes, of `steps`."""
+    """The column that `tables.steps.shown_step` decodes, of `steps`."""
     return literal_column(counts_of(steps.name), JSON()).label("item_counts")
 
 

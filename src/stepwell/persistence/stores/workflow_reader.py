@@ -47,7 +47,6 @@ from stepwell.persistence.stores.large_workflows import LargeWorkflows
 from stepwell.persistence.stores.open_decisions import read_decision, read_decisions
 from stepwell.persistence.stores.output_pages import read_outputs
 from stepwell.persistence.stores.workflow_queries import (
-    ListForm,
     filter_form,
     filter_values,
     list_form,
@@ -59,7 +58,7 @@ from stepwell.persistence.stores.workflow_queries import (
 from stepwell.persistence.tables.cleanups import artifact_references, file_removals
 from stepwell.persistence.tables.column import Row
 from stepwell.persistence.tables.events import events, history_event
-from stepwell.persistence.tables.steps import item_counts, step_attempts, step_record, steps, task_type
+from stepwell.persistence.tables.steps import shown_step, steps, task_type
 from stepwell.persistence.tables.tasks import read_task, tasks
 from stepwell.persistence.tables.workflows import workflow_record, workflows
 from stepwell.rules.costs import CostQuery, CostSum
@@ -161,9 +160,7 @@ class PostgresWorkflowReader(PostgresAdapter):
                 raise ResultTooLarge(MAX_MAPPED_BYTES)
             query = workflow_queries.page_steps(results=True).where(steps.c.position == found.position)
             row = (await connection.execute(query, {"ids": [workflow_id]})).mappings().one()
-        record = step_record(row, found.created_at, row["result"], shown=True)
-        record.attempts, record.items = step_attempts(row), item_counts(row)
-        return record
+        return shown_step(row, found.created_at, row["result"])
 
     async def version(self, scope: TenantScope, workflow_id: UUID) -> Version | None:
         return await self._loader.version(scope, workflow_id)
@@ -174,7 +171,7 @@ class PostgresWorkflowReader(PostgresAdapter):
     async def page(self, scope: TenantScope, query: ListFilter) -> WorkflowPage:
         form, values = list_form(scope, query), list_values(scope, query)
         async with self._snapshots.connect() as connection:
-            total = await _total(connection, form, values) if query.count else None
+            total = await connection.scalar(workflow_queries.total(form), values) or 0 if query.count else None
             result = await connection.execute(workflow_queries.page(form, SMALL_PAGE_BYTES), values)
             rows = result.mappings().all()
             versions = {row["page_id"]: Version.of(row["page_event"], row["page_updated_at"]) for row in rows}
@@ -319,14 +316,8 @@ def _among(column: ColumnElement[UUID], task_ids: Sequence[UUID]) -> ColumnEleme
     return column == any_(literal(list(task_ids), ARRAY(Uuid())))
 
 
-async def _total(connection: AsyncConnection, form: ListForm, values: dict[str, Any]) -> int:
-    return await connection.scalar(workflow_queries.total(form), values) or 0
-
-
 async def _records(connection: AsyncConnection, rows: Sequence[Row], parts: WorkflowParts) -> list[WorkflowRecord]:
-    records = [workflow_record(row, row["final_step_result"] if parts.results else None) for row in rows]
-    for record in records:
-        record.results = parts.results
+    records = [workflow_record(row, row["final_step_result"], results=parts.results) for row in rows]
     if parts.steps and records:
         by_workflow = await _steps_of(connection, records, parts)
         for record in records:
@@ -341,11 +332,8 @@ async def _steps_of(
     query = workflow_queries.page_steps(results=parts.results)
     by_workflow: dict[UUID, list[StepRecord]] = defaultdict(list)
     for row in (await connection.execute(query, {"ids": list(created)})).mappings():
-        workflow_id = row["workflow_id"]
         result = row["result"] if parts.results else None
-        record = step_record(row, created[workflow_id], result, shown=True)
-        record.attempts, record.items = step_attempts(row), item_counts(row)
-        by_workflow[workflow_id].append(record)
+        by_workflow[row["workflow_id"]].append(shown_step(row, created[row["workflow_id"]], result))
     return by_workflow
 
 

@@ -118,7 +118,6 @@ def fields_of(columns: Iterable[Column[Any]], argument: str | None = None) -> Co
 
 
 def without(columns: Iterable[Column[Any]], *unwanted: str) -> Columns:
-    """Return *columns* without those with the names *unwanted*."""
     return tuple(column for column in columns if column.name not in unwanted)
 
 
@@ -192,5 +191,4 @@ def _generate(source: str, columns: Columns, **others: Any) -> Callable[..., Any
 
 
 def to_json(value: Any) -> str:
-    """Encode a value for a column of JSON."""
     return encode_json(value).decode()

@@ -174,14 +174,17 @@ def step_record(row: Row, created_at: datetime, result: bytes | None = None, *, 
     return StepRecord(row["id"], plan, definition, state, created_at)
 
 
+def shown_step(row: Row, created_at: datetime, result: bytes | None) -> StepRecord:
+    """Decode a step's row for an answer, with its attempts and `workflow_queries.item_counts_column`."""
+    record = step_record(row, created_at, result, shown=True)
+    record.attempts = step_attempts(row)
+    record.items = None if row["item_counts"] is None else _read_counts(row["item_counts"])
+    return record
+
+
 def step_attempts(row: Row) -> StepAttempts:
     """Decode the columns of `step_attempt_queries.attempt_columns`."""
     return StepAttempts(row["latest_provider"], row["latest_model"], read_cost_sums(row["step_costs"]))
-
-
-def item_counts(row: Row) -> ItemCounts | None:
-    """Decode the column of `workflow_queries.item_counts_column`."""
-    return None if row["item_counts"] is None else _read_counts(row["item_counts"])
 
 
 def read_item(row: Row) -> ItemState:

@@ -63,7 +63,6 @@ _decode: Final = decoder(without(_PLAIN, "workflow_id"), Task)
 
 
 def encode_task(workflow_id: UUID, task: Task) -> tuple[Any, ...]:
-    """Return a row of the type `TASK`."""
     if task.place is None:
         return TASK.encode(workflow_id, None, task)
     position, attempt = TaskPlace.of(task)

@@ -202,13 +202,17 @@ workflow_state: Final = decoder((workflows.c.id, *LOADED), WorkflowState)
 _decode_record: Final[Decoder[dict[str, Any]]] = decoder(fields_of(_NEW, "record"), dict)
 
 
-def workflow_record(row: Row, final_result: bytes | None) -> WorkflowRecord:
-    """Decode a row of `workflow_queries.summarised`. *final_result* is its `final_step_result` as bytes."""
+def workflow_record(row: Row, final_result: bytes | None, *, results: bool = True) -> WorkflowRecord:
+    """Decode a row of `workflow_queries.summarised`. *final_result* is its `final_step_result` as bytes.
+
+    Without *results*, the record lacks it.
+    """
     state = workflow_state(row)
     return WorkflowRecord(
         state=state,
         **_decode_record(row),
-        summary=_summary(state, row, final_result),
+        summary=_summary(state, row, final_result if results else None),
+        results=results,
         labels=read_labels(row["labels"]),
         parent=parent_link(row),
     )
@@ -222,7 +226,6 @@ def parent_link(row: Row) -> ParentLink | None:
 
 
 def read_labels(labels: Sequence[str] | None) -> dict[str, str]:
-    """Decode the rows of a workflow's labels."""
     return dict(sorted(label.split(":", 1) for label in labels or ()))
 
 
