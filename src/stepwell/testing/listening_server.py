@@ -14,7 +14,6 @@ import uvicorn
 from stepwell.client import Stepwell
 from stepwell.contract.workflows import WorkflowPublic
 from stepwell.testing.databases import PostgresServer
-from stepwell.testing.provider_scripts import ProviderScripts
 from stepwell.testing.running_service import RunningStepwell, running_on
 
 T = TypeVar("T")
@@ -29,17 +28,14 @@ class StepwellServer:
     """A listening service, for any thread and any event loop.
 
     `token` may do everything; `token_for` and `tenant_client` are for single tenants. `client` is a sync `Stepwell`.
+    `providers` are the scripts of the providers. All tests of the session share them: `reset` forgets them.
     """
 
     def __init__(self, service: RunningStepwell, loop: asyncio.AbstractEventLoop, stack: ExitStack) -> None:
         self._service, self._loop, self._stack = service, loop, stack
+        self.providers = service.providers
         self.url, self.token, self.webhook_secret = service.url, service.token, service.webhook_secret
         self.client = self._client_for(self.token)
-
-    @property
-    def providers(self) -> ProviderScripts:
-        """The scripts of the providers. All tests of the session share them: `reset` forgets them."""
-        return self._service.providers
 
     def token_for(self, tenant: str | None, *, read_only: bool = False) -> str:
         """Return a token of *tenant*; None stands for every tenant."""

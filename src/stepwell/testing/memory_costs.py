@@ -1,4 +1,4 @@
-"""Sums of costs in memory: what checkpoints add to them, what the API reads, and what the retention deletes."""
+"""Costs in memory: those of tasks, and the sums by day, which checkpoints add to and the retention deletes."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -7,8 +7,10 @@ from decimal import Context, Decimal
 from typing import Any
 
 from stepwell.basics.tenancy import TenantScope
+from stepwell.contract.enums import CancelReceipt, TaskStatus
+from stepwell.contract.tasks import CostSums
 from stepwell.lifecycle.model import Task
-from stepwell.rules.costs import MAX_MODEL, CostQuery, CostSum, ExpiredCosts
+from stepwell.rules.costs import MAX_MODEL, CostQuery, CostSum, CurrencySum, ExpiredCosts, cost_sums
 from stepwell.testing.memory_tables import CostRow, CostRowKey, MemoryAdapter, Tables
 
 _EXACT = Context(prec=1_000)  # digits: more than any sum has
@@ -39,6 +41,34 @@ def count_cost(tables: Tables, tenant: str | None, before: Task | None, after: T
         amount = Decimal(repr(task.cost.amount))
         row.amount = _EXACT.add(row.amount, amount) if sign > 0 else _EXACT.subtract(row.amount, amount)
         row.attempts += sign
+
+
+def task_costs(tasks: list[Task]) -> CostSums | None:
+    sums = currency_sums(tasks)
+    return None if sums is None else cost_sums(sums)
+
+
+def currency_sums(tasks: list[Task]) -> list[CurrencySum] | None:
+    """Return the sums of the costs of attempts that may have been charged; None if there are none."""
+    sent = [task for task in tasks if task.sent is not None and task.provider is not None]
+    charged = [task for task in sent if task.cost is not None or not _was_refused(task)]
+    if not charged:
+        return None
+    sums: dict[str, float] = defaultdict(float)
+    for task in charged:
+        if task.cost is not None:
+            sums[task.cost.currency] += task.cost.amount
+    known = [(currency, amount, 0) for currency, amount in sorted(sums.items())]
+    return [*known, (None, None, sum(task.cost is None for task in charged))]
+
+
+def _was_refused(task: Task) -> bool:
+    return (
+        task.status in (TaskStatus.FAILED, TaskStatus.CANCELLED)
+        and task.remote_id is None
+        and not task.outcome_unknown
+        and task.cancel_receipt in (None, CancelReceipt.NEVER_STARTED)
+    )
 
 
 def read_costs(tables: Tables, scope: TenantScope, query: CostQuery) -> Sequence[CostSum]:

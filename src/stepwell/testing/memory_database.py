@@ -37,12 +37,8 @@ class MemoryDatabase:
     """
 
     def __init__(self, clock: Clock | None = None) -> None:
-        self._clock = clock or ManualClock()
-        self.tables = Tables(self._clock)
-
-    @property
-    def clock(self) -> Clock:
-        return self._clock
+        self.clock: Clock = clock or ManualClock()
+        self.tables = Tables(self.clock)
 
     @property
     def available(self) -> bool:

@@ -58,7 +58,7 @@ class MemoryCleanups(MemoryAdapter):
         return cleanups, min(later, default=None)
 
     async def next_tasks(self, owner: UUID, workflow_id: UUID, after: TaskPlace, limit: int) -> Sequence[TaskToClean]:
-        cleanup = self._own(owner, workflow_id)
+        cleanup = self._tables.own_cleanup(owner, workflow_id)
         if cleanup is None or workflow_id not in self._tables.workflows:
             return []
         workflow, begun = self._tables.workflows[workflow_id], cleanup.begun
@@ -74,7 +74,7 @@ class MemoryCleanups(MemoryAdapter):
         return dict(sorted(children.items(), key=lambda child: child[0].int)[:limit])
 
     async def settle(self, owner: UUID, workflow_id: UUID, task_ids: Sequence[UUID], deleted: int, gone: int) -> None:
-        if (cleanup := self._own(owner, workflow_id)) is None:
+        if (cleanup := self._tables.own_cleanup(owner, workflow_id)) is None:
             return
         cleanup.deleted, cleanup.gone = cleanup.deleted + deleted, cleanup.gone + gone
         for task_id in task_ids:
@@ -82,20 +82,16 @@ class MemoryCleanups(MemoryAdapter):
             row.deleted_at = row.deleted_at or self._tables.clock.now()
 
     async def postpone(self, owner: UUID, workflow_id: UUID, seconds: float) -> None:
-        if (cleanup := self._own(owner, workflow_id)) is not None:
+        if (cleanup := self._tables.own_cleanup(owner, workflow_id)) is not None:
             cleanup.next_at, cleanup.tries = self._tables.clock.now() + timedelta(seconds=seconds), cleanup.tries + 1
 
     async def counts(self, owner: UUID, workflow_id: UUID) -> CleanupCounts | None:
-        row = self._own(owner, workflow_id)
+        row = self._tables.own_cleanup(owner, workflow_id)
         return None if row is None or row.purge else CleanupCounts(row.deleted, row.gone, row.repeated)
 
     async def end(self, owner: UUID, workflow_id: UUID) -> None:
-        if (row := self._own(owner, workflow_id)) is not None and not row.purge:
+        if (row := self._tables.own_cleanup(owner, workflow_id)) is not None and not row.purge:
             del self._tables.cleanups[workflow_id]
-
-    def _own(self, owner: UUID, workflow_id: UUID) -> CleanupRow | None:
-        row = self._tables.cleanups.get(workflow_id)
-        return row if row is not None and row.owner == owner else None
 
     def _to_clean(self, workflow: WorkflowRow, row: TaskRow, begun: TaskPlace) -> TaskToClean:
         record, task = workflow.record, row.task
@@ -143,7 +139,8 @@ class MemoryPurges(MemoryAdapter):
     async def delete_rows(self, owner: UUID, workflow_ids: Collection[UUID], limit: int) -> PurgedRows:  # noqa: ARG002
         purged = set()
         for workflow_id in workflow_ids:
-            cleanup, row = self._own(owner, workflow_id), self._tables.workflows.get(workflow_id)
+            row = self._tables.workflows.get(workflow_id)
+            cleanup = self._tables.own_cleanup(owner, workflow_id, purge=True)
             if cleanup is None:
                 continue
             if row is not None:
@@ -176,7 +173,7 @@ class MemoryPurges(MemoryAdapter):
 
     async def end(self, owner: UUID, workflow_ids: Collection[UUID]) -> None:
         for workflow_id in workflow_ids:
-            if self._own(owner, workflow_id) is not None:
+            if self._tables.own_cleanup(owner, workflow_id, purge=True) is not None:
                 del self._tables.cleanups[workflow_id]
 
     async def expire(self, owner: UUID, retention_s: float, most: int, most_steps: int) -> ExpiredBatch:
@@ -214,10 +211,6 @@ class MemoryPurges(MemoryAdapter):
             any(at <= before for at in roots),
             min(later, default=None),
         )
-
-    def _own(self, owner: UUID, workflow_id: UUID) -> CleanupRow | None:
-        row = self._tables.cleanups.get(workflow_id)
-        return row if row is not None and row.owner == owner and row.purge else None
 
     def _may_expire(self, row: WorkflowRow, before: datetime) -> bool:
         state, place = row.record.state, row.record.parent

@@ -360,6 +360,10 @@ class Tables:
                 if delivery.next_at is not None:
                     yield delivery
 
+    def own_cleanup(self, owner: UUID, workflow_id: UUID, *, purge: bool = False) -> CleanupRow | None:
+        row = self.cleanups.get(workflow_id)
+        return row if row is not None and row.owner == owner and (row.purge or not purge) else None
+
     def use_uploads(self, tenant: str | None, named: Collection[str]) -> None:
         """Record that a new workflow of *tenant* names these uploads. Raises `UploadsGone`."""
         uploads = [row for row in self.uploads.values() if str(row.new.id) in named and row.new.tenant == tenant]

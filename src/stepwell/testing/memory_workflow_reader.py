@@ -10,8 +10,8 @@ from msgspec import UNSET, json, structs
 
 from stepwell.basics.errors import ResultTooLarge
 from stepwell.basics.tenancy import TenantScope
-from stepwell.contract.enums import CancelReceipt, EventType, SkipReason, StepStatus, TaskStatus, WorkflowStatus
-from stepwell.contract.tasks import CostSums, Output
+from stepwell.contract.enums import EventType, SkipReason, StepStatus, WorkflowStatus
+from stepwell.contract.tasks import Output
 from stepwell.definition.mapping.input_mapping import MAX_MAPPED_BYTES
 from stepwell.lifecycle.child_records import ChildRecord, ChildRecords
 from stepwell.lifecycle.decision import copy_of
@@ -29,7 +29,7 @@ from stepwell.lifecycle.records import (
     WorkflowParts,
     WorkflowRecord,
 )
-from stepwell.rules.costs import CostQuery, CostSum, CurrencySum, cost_sums
+from stepwell.rules.costs import CostQuery, CostSum
 from stepwell.rules.large_workflow_records import (
     SMALL_BYTES,
     SMALL_PAGE_BYTES,
@@ -56,7 +56,7 @@ from stepwell.rules.list_records import (
     WorkflowFilter,
     WorkflowPage,
 )
-from stepwell.testing.memory_costs import read_costs
+from stepwell.testing.memory_costs import currency_sums, read_costs, task_costs
 from stepwell.testing.memory_items import final_result, item_counts, item_slice, items_done, stored_result
 from stepwell.testing.memory_outputs import outputs_of
 from stepwell.testing.memory_tables import ALWAYS, NEVER, MemoryAdapter, WorkflowRow, task_record, within_bytes
@@ -129,7 +129,7 @@ class MemoryWorkflowReader(MemoryAdapter):
         row = self._tables.find(scope, workflow_id)
         steps = () if row is None else row.record.steps or ()
         step = next((step for step in steps if step.plan.step_id == query.step_id), None)
-        return None if row is None or step is None else item_slice(row, step, query, count, max_bytes, _cost)
+        return None if row is None or step is None else item_slice(row, step, query, count, max_bytes)
 
     async def decisions(self, scope: TenantScope, query: DecisionFilter) -> list[StoredDecision]:
         found = [
@@ -383,7 +383,7 @@ def _snapshot(row: WorkflowRow, step: StepRecord, of_steps: dict[int, list[Task]
     values: dict[str, Any] = {
         "provider": attempts.provider,
         "model": attempts.model,
-        "costs": _sums(of_steps[state.position]),
+        "costs": currency_sums(of_steps[state.position]),
         "items": item_counts(row, step),
     }
     values |= {name: getattr(state, name) for name in StepSnapshot.__struct_fields__ if name not in values}
@@ -401,8 +401,8 @@ def _attempts(state: StepState, of_steps: dict[int, list[Task]]) -> StepAttempts
     tasks = of_steps[state.position]
     latest = next((task for task in tasks if task.id == state.task_id), None)
     if latest is None:
-        return StepAttempts(cost=_cost(tasks))
-    return StepAttempts(latest.provider, None if latest.sent is None else latest.sent.model, _cost(tasks))
+        return StepAttempts(cost=task_costs(tasks))
+    return StepAttempts(latest.provider, None if latest.sent is None else latest.sent.model, task_costs(tasks))
 
 
 def _summary(row: WorkflowRow, steps: list[StepRecord]) -> Summary:
@@ -420,7 +420,7 @@ def _summary(row: WorkflowRow, steps: list[StepRecord]) -> Summary:
         final.plan.step_id,
         final_result(row, final),
         (*own, *map(_error, failed)),
-        _cost([stored.task for stored in row.tasks.values()]),
+        task_costs([stored.task for stored in row.tasks.values()]),
         next(iter(fatal), None),
         len(done),
         items_done(row),
@@ -429,34 +429,6 @@ def _summary(row: WorkflowRow, steps: list[StepRecord]) -> Summary:
 
 def _error(step: StepRecord) -> str:
     return f"{step.plan.step_id}: {step.state.error_message or ''}"
-
-
-def _cost(tasks: list[Task]) -> CostSums | None:
-    sums = _sums(tasks)
-    return None if sums is None else cost_sums(sums)
-
-
-def _sums(tasks: list[Task]) -> list[CurrencySum] | None:
-    """Return the sums of the costs of attempts that may have been charged; None if there are none."""
-    sent = [task for task in tasks if task.sent is not None and task.provider is not None]
-    charged = [task for task in sent if task.cost is not None or not _was_refused(task)]
-    if not charged:
-        return None
-    sums: dict[str, float] = defaultdict(float)
-    for task in charged:
-        if task.cost is not None:
-            sums[task.cost.currency] += task.cost.amount
-    known = [(currency, amount, 0) for currency, amount in sorted(sums.items())]
-    return [*known, (None, None, sum(task.cost is None for task in charged))]
-
-
-def _was_refused(task: Task) -> bool:
-    return (
-        task.status in (TaskStatus.FAILED, TaskStatus.CANCELLED)
-        and task.remote_id is None
-        and not task.outcome_unknown
-        and task.cancel_receipt in (None, CancelReceipt.NEVER_STARTED)
-    )
 
 
 def _decisions(row: WorkflowRow, scope: TenantScope) -> Iterator[StoredDecision]:

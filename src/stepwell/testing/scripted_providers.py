@@ -82,12 +82,12 @@ class _Delays:
         self._clock = clock
         self._waiting: dict[UUID, _Delay] = {}  # by task
 
-    def begin(self, call: ProviderCall, seconds: float) -> "_Delay":
-        """Begin a delay of the answer to *call*. An infinite one only ends by `_Delay.end`."""
-        at = NEVER if seconds == math.inf else self._clock.now() + timedelta(seconds=seconds)
-        delay = self._waiting[call.task_id] = _Delay(call, at, lambda: self._waiting.pop(call.task_id, None))
+    def begin(self, call: ProviderCall, answer: Answer) -> "_Delay":
+        """Begin the delay of the answer to *call*. An infinite one only ends by `_Delay.end`."""
+        at = NEVER if answer.delay_s == math.inf else self._clock.now() + timedelta(seconds=answer.delay_s)
+        delay = self._waiting[call.task_id] = _Delay(call, answer, at, lambda: self._waiting.pop(call.task_id, None))
         if at != NEVER:
-            delay.timer = self._clock.call_later(seconds, delay.end)
+            delay.timer = self._clock.call_later(answer.delay_s, delay.end)
         return delay
 
     def of(self, workflow_id: UUID) -> "list[_Delay]":
@@ -95,11 +95,11 @@ class _Delays:
 
 
 class _Delay:
-    """One delay, until *at*. `over` is set after its time, or by `end`."""
+    """One delay, until *at*, of an answer or of the end of a job. `over` is set after its time, or by `end`."""
 
-    def __init__(self, call: ProviderCall, at: datetime, on_end: Callable[[], object]) -> None:
-        self.call, self.at = call, at
-        self.over = asyncio.Event()
+    def __init__(self, call: ProviderCall, answer: Answer, at: datetime, on_end: Callable[[], object]) -> None:
+        self.call, self.answer, self.at = call, answer, at
+        self.over, self.cancelled = asyncio.Event(), False
         self.timer: Timer | None = None
         self._on_end = on_end
 
@@ -159,28 +159,11 @@ class ScriptedInProcess(_ScriptedProvider):
     async def _wait(self, call: ProviderCall, answer: Answer) -> None:
         if answer.delay_s <= 0:
             return
-        delay = self._delays.begin(call, answer.delay_s)
+        delay = self._delays.begin(call, answer)
         try:
             await delay.over.wait()
         finally:
             delay.end()
-
-
-class _Job:
-    """A job that ends after its answer's delay, or when it is cancelled."""
-
-    def __init__(self, call: ProviderCall, answer: Answer, delay: _Delay) -> None:
-        self.call, self.answer, self.delay = call, answer, delay
-        self.cancelled = False
-
-    @property
-    def ended(self) -> bool:
-        return self.delay.over.is_set()
-
-    async def wait(self, most_s: float) -> None:
-        with suppress(TimeoutError):
-            async with asyncio.timeout(most_s):
-                await self.delay.over.wait()
 
 
 class ScriptedRemote(_ScriptedProvider):
@@ -189,7 +172,7 @@ class ScriptedRemote(_ScriptedProvider):
     def __init__(self, script: ProviderScript, real: Provider, delays: _Delays) -> None:
         super().__init__(script, real)
         self._delays = delays
-        self._jobs: dict[str, _Job] = {}
+        self._jobs: dict[str, _Delay] = {}  # each job ends after its delay, or when it is cancelled
         self._numbers = count(1)
 
     def ends_jobs(self, model: str) -> bool:
@@ -208,14 +191,16 @@ class ScriptedRemote(_ScriptedProvider):
             raise AttemptError(message, retryable=False, provider_fault=False)
         if answer.delay_s > 0:
             job_id = f"{self.type.lower()}-{next(self._numbers)}"
-            self._jobs[job_id] = _Job(call, answer, self._delays.begin(call, answer.delay_s))
+            self._jobs[job_id] = self._delays.begin(call, answer)
             return Job(id=job_id)
         return await self._finish(call, answer, io)
 
     async def poll(self, _attempt: Attempt, job: Job, /) -> JobState:
         entry = self._job(job)
-        await entry.wait(_POLL_S)
-        if not entry.ended:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_POLL_S):
+                await entry.over.wait()
+        if not entry.over.is_set():
             return JobState(status=JobStatus.RUNNING, word="running", again_s=0.0)
         if entry.cancelled:
             entry.call.outcome = "cancelled"
@@ -231,10 +216,10 @@ class ScriptedRemote(_ScriptedProvider):
 
     async def cancel(self, _attempt: Attempt, job: Job, /) -> CancelAnswer:
         entry = self._job(job)
-        if entry.ended:
+        if entry.over.is_set():
             return CancelAnswer.ENDED
         entry.cancelled = True
-        entry.delay.end()
+        entry.end()
         return CancelAnswer.ACCEPTED
 
     def called_back(self, _body: bytes, /) -> Job | None:
@@ -245,10 +230,10 @@ class ScriptedRemote(_ScriptedProvider):
 
     def close(self) -> None:
         for job in self._jobs.values():
-            job.delay.end()
+            job.end()
         super().close()
 
-    def _job(self, job: Job) -> _Job:
+    def _job(self, job: Job) -> _Delay:
         if job.id not in self._jobs:
             raise CallFailed("the job is of a service that has ended", forgotten=True)
         return self._jobs[job.id]

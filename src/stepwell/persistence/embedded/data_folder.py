@@ -283,10 +283,18 @@ class DataFolder:
         return int(pid) if _alive(pid) and _works_on(pid, self.data) else None
 
 
-def wait_until(condition: Callable[[], bool], timeout_s: float, failure: str) -> None:
-    """Block until *condition* holds. Raises `PostgresUnavailable` with *failure* if it doesn't in time."""
+def wait_until(
+    condition: Callable[[], bool], timeout_s: float, failure: str, interrupt: Callable[[], object] = lambda: None
+) -> None:
+    """Block until *condition* holds. Raises `PostgresUnavailable` with *failure* if it doesn't in time.
+
+    *interrupt* is called before each check, and may raise.
+    """
     deadline = time.monotonic() + timeout_s
-    while not condition():
+    while True:
+        interrupt()
+        if condition():
+            return
         if time.monotonic() > deadline:
             raise PostgresUnavailable(failure)
         time.sleep(_POLL_S)

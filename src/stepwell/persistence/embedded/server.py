@@ -107,14 +107,6 @@ class EmbeddedPostgres:
         Raises `DataFolderInUse` at once if another live process owns the folder, `PostgresUnavailable` for all other
         reasons, and what *interrupt* raises. After an error nothing runs, and the folder is released.
         """
-
-        def interruptible(condition: Callable[[], bool]) -> Callable[[], bool]:
-            def checked() -> bool:
-                interrupt()
-                return condition()
-
-            return checked
-
         if self.running:
             return
         try:
@@ -123,9 +115,9 @@ class EmbeddedPostgres:
                 programs = find_programs(self._binaries, account_for(self._folder.published), self._folder.root)
                 self._folder.end_orphan()
                 still = f"a server still runs on {self._folder.data}"
-                wait_until(interruptible(lambda: self._prepare(programs)), _DYING_TIMEOUT_S, still)
-                wait_until(interruptible(self.respawn), _DYING_TIMEOUT_S, still)
-                wait_until(interruptible(self._ready), _READY_TIMEOUT_S, self._not_ready(_READY_TIMEOUT_S))
+                wait_until(lambda: self._prepare(programs), _DYING_TIMEOUT_S, still, interrupt)
+                wait_until(self.respawn, _DYING_TIMEOUT_S, still, interrupt)
+                wait_until(self._ready, _READY_TIMEOUT_S, self._not_ready(_READY_TIMEOUT_S), interrupt)
                 self.clients().ensure_database()
         except BaseException:  # Ctrl-C too
             self.stop()

@@ -10,10 +10,11 @@ What must hold:
 """
 
 from collections.abc import Collection
-from typing import Any, Final
+from typing import Final
 from uuid import UUID
 
 from msgspec import json
+from msgspec.structs import astuple
 
 from stepwell.basics.errors import StillRunning
 from stepwell.basics.idempotency import Reservation, ReservedKey, StoredAnswer, key_scope
@@ -86,7 +87,7 @@ class PostgresIdempotencyKeys(PostgresAdapter):
         wanted = Reservation(key_scope(scope), key, token)
         async with self._connections.borrow() as connection:
             for _ in range(_READS):
-                row = await connection.fetchrow(RESERVE, *_values(wanted), self._owner, fingerprint, workflow_id)
+                row = await connection.fetchrow(RESERVE, *astuple(wanted), self._owner, fingerprint, workflow_id)
                 if row["some_expired"]:
                     await connection.execute(FORGET_EXPIRED)
                 if row["mine"]:
@@ -96,7 +97,7 @@ class PostgresIdempotencyKeys(PostgresAdapter):
         raise StillRunning
 
     async def store_answer(self, reservation: Reservation, answer: StoredAnswer) -> StoredAnswer:
-        values = _values(reservation)
+        values = astuple(reservation)
         headers = json.encode(answer.headers).decode()
         async with self._connections.borrow() as connection:
             if await connection.fetchval(ANSWER, *values, answer.status, headers, answer.body):
@@ -105,14 +106,10 @@ class PostgresIdempotencyKeys(PostgresAdapter):
         return answer if row is None else _answer(row)
 
     async def release(self, reservations: Collection[Reservation]) -> None:
-        columns = tuple(map(list, zip(*map(_values, reservations), strict=True)))
+        columns = tuple(map(list, zip(*map(astuple, reservations), strict=True)))
         async with self._connections.borrow() as connection:
             if await connection.execute(FREE, *columns) != f"DELETE {len(reservations)}":
                 await connection.execute(DISOWN, *columns)
-
-
-def _values(reservation: Reservation) -> tuple[Any, ...]:
-    return reservation.scope, reservation.key, reservation.token
 
 
 def _read_existing(wanted: Reservation, row: Row, fingerprint: bytes) -> ReservedKey | None:

@@ -81,6 +81,21 @@ class WorkflowColumns(_WorkflowStateColumns, _NewWorkflowColumns):
 
 
 NEWEST: Final = ("created_at", "id")
+_OF_TENANT: Final = "status origin_instance deleted_at parent_id"
+
+
+def _list_index(name: str, *key: Any, include: str, where: str | None = None, **options: Any) -> Index:
+    """Return an index for lists, by *key* and then by time.
+
+    Each contains all columns that the list filters by, so that no other index and no row is read, whatever the filters
+    are and however many rows they reject. Each row is in four indexes, because an index that begins with `tenant` has
+    no order for `tenant IS NULL`.
+    """
+    if where is not None:
+        options["postgresql_where"] = text(where)
+    return Index(name, *key, *NEWEST, postgresql_include=include.split(), **options)
+
+
 workflows = Table(
     "workflows",
     metadata,
@@ -88,57 +103,29 @@ workflows = Table(
     # Each index contains all columns that the list filters by. So no filter reads another index or a row, however many
     # rows it rejects. Each row is in four indexes, because an index that begins with `tenant` has no order for
     # `tenant IS NULL`.
-    Index(
-        "workflows_list_by_created",
-        *NEWEST,
-        postgresql_include=["status", "tenant", "origin_instance", "deleted_at", "parent_id"],
-    ),
-    Index(
-        "workflows_list_by_status",
-        "status",
-        *NEWEST,
-        postgresql_include=["tenant", "origin_instance", "deleted_at", "parent_id"],
-    ),
-    Index(
-        "workflows_list_by_tenant",
-        "tenant",
-        *NEWEST,
-        postgresql_include=["status", "origin_instance", "deleted_at", "parent_id"],
-        postgresql_where=text("tenant IS NOT NULL"),
-    ),
-    Index(
-        "workflows_list_without_tenant",
-        *NEWEST,
-        postgresql_include=["status", "origin_instance", "deleted_at", "parent_id"],
-        postgresql_where=text("tenant IS NULL"),
-    ),
-    Index(
-        "workflows_list_by_instance",
-        "origin_instance",
-        *NEWEST,
-        postgresql_include=["status", "tenant", "deleted_at", "parent_id"],
-    ),
+    _list_index("workflows_list_by_created", include="status tenant origin_instance deleted_at parent_id"),
+    _list_index("workflows_list_by_status", "status", include="tenant origin_instance deleted_at parent_id"),
+    _list_index("workflows_list_by_tenant", "tenant", include=_OF_TENANT, where="tenant IS NOT NULL"),
+    _list_index("workflows_list_without_tenant", include=_OF_TENANT, where="tenant IS NULL"),
+    _list_index("workflows_list_by_instance", "origin_instance", include="status tenant deleted_at parent_id"),
     # A name or a reference may have 1 or 2 kB, and an index row at most 2.7 kB, so these lack columns of the others.
-    Index(
+    _list_index(
         "workflows_list_by_name",
         literal_column("lower(name)").label("lower_name"),
-        *NEWEST,
+        include="name status tenant deleted_at parent_id",
         postgresql_ops={"lower_name": "text_pattern_ops"},
-        postgresql_include=["name", "status", "tenant", "deleted_at", "parent_id"],
     ),
-    Index(
+    _list_index(
         "workflows_list_by_reference",
         "origin_reference",
-        *NEWEST,
-        postgresql_include=["status", "tenant", "deleted_at", "parent_id"],
-        postgresql_where=text("origin_reference IS NOT NULL"),
+        include="status tenant deleted_at parent_id",
+        where="origin_reference IS NOT NULL",
     ),
-    Index(
+    _list_index(
         "workflows_list_by_zone",
         "origin_zone",
-        *NEWEST,
-        postgresql_include=["status", "tenant", "origin_instance", "deleted_at", "parent_id"],
-        postgresql_where=text("origin_zone IS NOT NULL"),
+        include="status tenant origin_instance deleted_at parent_id",
+        where="origin_zone IS NOT NULL",
     ),
     # A workflow's completed_at changes together with its status, so this index makes no other update slower.
     Index("workflows_by_completed_at", "completed_at", postgresql_where=text("completed_at IS NOT NULL")),
