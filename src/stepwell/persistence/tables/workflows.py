@@ -100,9 +100,6 @@ workflows = Table(
     "workflows",
     metadata,
     WorkflowColumns,
-    # Each index contains all columns that the list filters by. So no filter reads another index or a row, however many
-    # rows it rejects. Each row is in four indexes, because an index that begins with `tenant` has no order for
-    # `tenant IS NULL`.
     _list_index("workflows_list_by_created", include="status tenant origin_instance deleted_at parent_id"),
     _list_index("workflows_list_by_status", "status", include="tenant origin_instance deleted_at parent_id"),
     _list_index("workflows_list_by_tenant", "tenant", include=_OF_TENANT, where="tenant IS NOT NULL"),
@@ -137,7 +134,9 @@ workflows = Table(
         postgresql_where=text("status = 'RUNNING' AND owner IS NULL AND wake_at IS NULL"),
     ),
     Index(
-        *("workflows_due", "status", "wake_at"),  # those that are parked, in the order in which they are due
+        "workflows_due",  # those that are parked, in the order in which they are due
+        "status",
+        "wake_at",
         postgresql_include=["feature_level"],
         postgresql_where=text("wake_at IS NOT NULL"),
     ),
