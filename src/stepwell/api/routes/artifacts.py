@@ -39,10 +39,8 @@ ARTIFACT = Operation(
     method="GET",
     path=ARTIFACTS_PATH + "{path}",
     id="get_artifact",
-    description=(
-        "The bytes of an output file. Results contain its path, media/{task_id}/{name}. With w, a preview of an image "
-        "as WebP, upright, made when it is first asked for."
-    ),
+    description="The bytes of an output file. Results contain its path, media/{task_id}/{name}. With w, a preview of "
+    "an image as WebP, upright, made when it is first asked for.",
     tag="artifacts",
     permission=Permission.READ,
     signable=True,
@@ -56,10 +54,8 @@ LINK = Operation(
     method="POST",
     path=ARTIFACTS_PATH + "links",
     id="create_artifact_link",
-    description=(
-        "A signed URL by which a browser reads the file without a token, until it expires. &w= and &download=1 may be "
-        "appended to it."
-    ),
+    description="A signed URL by which a browser reads the file without a token, until it expires. &w= and &download=1 "
+    "may be appended to it.",
     tag="artifacts",
     permission=Permission.READ,
     body=CreateArtifactLink,

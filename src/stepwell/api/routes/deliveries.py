@@ -37,10 +37,8 @@ REDELIVER = Operation(
     method="POST",
     path=_ALL + "/{delivery_id}/redeliver",
     id="redeliver",
-    description=(
-        "Sends a webhook again now, whatever its status is. The id and the body stay the same, and it gets as many "
-        "attempts as a new one. 409 if the workflow has no webhook_url now."
-    ),
+    description="Sends a webhook again now, whatever its status is. The id and the body stay the same, and it gets as "
+    "many attempts as a new one. 409 if the workflow has no webhook_url now.",
     tag=TAG,
     permission=Permission.WRITE,
     answers=DeliveryPublic,

@@ -60,10 +60,8 @@ HISTORY = Operation(
     method="GET",
     path="/api/v1/workflows/{workflow_id}/events",
     id="list_events",
-    description=(
-        "The history of a workflow, oldest event first. Every transition is an event; ids count from 1. With Accept: "
-        "text/event-stream, the answer is a live stream that ends with the workflow; limit applies to JSON only."
-    ),
+    description="The history of a workflow, oldest event first. Every transition is an event; ids count from 1. With "
+    "Accept: text/event-stream, the answer is a live stream that ends with the workflow; limit applies to JSON only.",
     tag=TAG,
     permission=Permission.READ,
     query=EventsQuery,
@@ -78,11 +76,9 @@ FEED = Operation(
     method="GET",
     path="/api/v1/events",
     id="list_all_events",
-    description=(
-        "The events of all workflows that the token may see, oldest first. With Accept: text/event-stream, the answer "
-        "is a live stream from now on, or from the cursor; limit applies to JSON only. An event appears once all "
-        "database transactions that were open when it was written have ended."
-    ),
+    description="The events of all workflows that the token may see, oldest first. With Accept: text/event-stream, the "
+    "answer is a live stream from now on, or from the cursor; limit applies to JSON only. An event appears once all "
+    "database transactions that were open when it was written have ended.",
     tag=TAG,
     permission=Permission.READ,
     query=FeedQuery,
@@ -96,11 +92,9 @@ TICKET = Operation(
     method="POST",
     path="/api/v1/events/tickets",
     id="create_stream_ticket",
-    description=(
-        "A ticket for browsers, whose EventSource sends no headers. Within a minute, ?ticket= opens a stream of events "
-        "in place of the token, for the tenants of that token. With workflow_id it opens the stream of that workflow "
-        "alone."
-    ),
+    description="A ticket for browsers, whose EventSource sends no headers. Within a minute, ?ticket= opens a stream "
+    "of events in place of the token, for the tenants of that token. With workflow_id it opens the stream of that "
+    "workflow alone.",
     tag=TAG,
     permission=Permission.READ,
     body=CreateStreamTicket,

@@ -56,12 +56,10 @@ UPLOAD = Operation(
     method="POST",
     path=BASE,
     id="upload_artifact",
-    description=(
-        "Stores files: the parts named file of a form, or the whole body, whose Content-Type may be any other. The "
-        "type of a file is read from its bytes. The path of a file is what any *_url input accepts. Bytes that the "
-        "tenant has uploaded before get the same path; if all of them are such, the status is 200. With presign=true "
-        "and size, the answer is a URL of the bucket."
-    ),
+    description="Stores files: the parts named file of a form, or the whole body, whose Content-Type may be any other. "
+    "The type of a file is read from its bytes. The path of a file is what any *_url input accepts. Bytes that the "
+    "tenant has uploaded before get the same path; if all of them are such, the status is 200. With presign=true and "
+    "size, the answer is a URL of the bucket.",
     tag=TAG,
     permission=Permission.WRITE,
     query=UploadQuery,
@@ -77,10 +75,8 @@ COMPLETE = Operation(
     path=ARTIFACTS_PATH + "{upload_id}/complete",
     served_at=ARTIFACTS_PATH + "{path}",
     id="complete_upload",
-    description=(
-        "Examines and stores the file that was sent to the URL of presign=true. A file that is refused is deleted. If "
-        "the tenant had the same bytes already, or the upload is completed already, the status is 200."
-    ),
+    description="Examines and stores the file that was sent to the URL of presign=true. A file that is refused is "
+    "deleted. If the tenant had the same bytes already, or the upload is completed already, the status is 200.",
     tag=TAG,
     permission=Permission.WRITE,
     status=201,

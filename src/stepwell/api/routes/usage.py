@@ -102,10 +102,8 @@ COSTS = Operation(
     method="GET",
     path="/api/v1/costs",
     id="sum_costs",
-    description=(
-        "The costs of attempts at providers that the token may see, summed by currency and by the members in by. Exact "
-        "decimals. Attempts whose cost isn't known don't count. The sums outlive the workflows."
-    ),
+    description="The costs of attempts at providers that the token may see, summed by currency and by the members in "
+    "by. Exact decimals. Attempts whose cost isn't known don't count. The sums outlive the workflows.",
     tag="costs",
     permission=Permission.READ,
     query=CostsQuery,

@@ -58,10 +58,8 @@ DECIDE = Operation(
     served_at=STEP.path,
     id="decide_step",
     summary="Decide",
-    description=(
-        "Decides for a step that waits for a decision: its result is {choice, approved, note, data, by, at}. A step is "
-        "decided once; afterwards it is a 409 that says who has decided, and when."
-    ),
+    description="Decides for a step that waits for a decision: its result is {choice, approved, note, data, by, at}. A "
+    "step is decided once; afterwards it is a 409 that says who has decided, and when.",
     tag="workflows",
     permission=Permission.APPROVE,
     body=CreateDecision,
@@ -74,10 +72,8 @@ SIGNAL = Operation(
     path="/api/v1/workflows/{workflow_id}/signals/{signal_name}",
     id="signal_workflow",
     summary="Signal",
-    description=(
-        "Sends a signal to the step that waits for it: its result is {data, by, at}. A signal that comes early is "
-        "stored, and a second one is a 409 until the step has taken the first."
-    ),
+    description="Sends a signal to the step that waits for it: its result is {data, by, at}. A signal that comes early "
+    "is stored, and a second one is a 409 until the step has taken the first.",
     tag="workflows",
     permission=Permission.WRITE,
     body=SendSignal,

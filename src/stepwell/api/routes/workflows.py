@@ -117,10 +117,8 @@ UPDATE = Operation(
     method="PATCH",
     path=ONE,
     id="update_workflow",
-    description=(
-        "Can update name, description, webhook_url. Also labels, which are replaced together. null clears a member "
-        "(but not name). Absent ones don't change."
-    ),
+    description="Can update name, description, webhook_url. Also labels, which are replaced together. null clears a "
+    "member (but not name). Absent ones don't change.",
     tag=TAG,
     permission=Permission.WRITE,
     body=WorkflowUpdate,
@@ -144,11 +142,9 @@ DEFINITION = Operation(
     method="GET",
     path=ONE + "/definition",
     id="get_workflow_definition",
-    description=(
-        "A definition that creates the same workflow again. Members that were null or had their default are absent. "
-        "depends_on has what was sent, without dependencies that mappings imply. name, description, webhook_url and "
-        "labels are those of today."
-    ),
+    description="A definition that creates the same workflow again. Members that were null or had their default are "
+    "absent. depends_on has what was sent, without dependencies that mappings imply. name, description, webhook_url "
+    "and labels are those of today.",
     tag=TAG,
     permission=Permission.READ,
     answers=CreateWorkflow,
@@ -158,12 +154,10 @@ DELETE_DATA = Operation(
     method="DELETE",
     path=ONE + "/data",
     id="delete_workflow_data",
-    description=(
-        "Deletes all rows and files of the workflow for good, for example for a privacy request. Must not be RUNNING, "
-        "and no job of it may be followed up. A file that another workflow names stays until that one is deleted. "
-        "Afterwards the id is unknown. What remains is a record of the id, the caller and the time. If something is "
-        "left after ten seconds, pending is true, and the service goes on."
-    ),
+    description="Deletes all rows and files of the workflow for good, for example for a privacy request. Must not be "
+    "RUNNING, and no job of it may be followed up. A file that another workflow names stays until that one is deleted. "
+    "Afterwards the id is unknown. What remains is a record of the id, the caller and the time. If something is left "
+    "after ten seconds, pending is true, and the service goes on.",
     tag=TAG,
     permission=Permission.WRITE,
     answers=WorkflowDataDeletion,
