@@ -20,6 +20,7 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.types import ASGIApp, Receive, Scope, Send
 from msgspec import Struct, json
 
+from stepwell.api.auth.authentication import require_bearer_token
 from stepwell.api.auth.cross_origin import EVERY_ORIGIN
 from stepwell.api.auth.dependencies import ApiRequest, ServicesDep
 from stepwell.api.requests.body_buffers import BodyTooLarge, reserve_memory
@@ -76,7 +77,7 @@ def build_endpoint(app: ASGIApp, origins: Collection[str]) -> HTTPRouteHandler:
             partial(_call, app, resources_of(request.scope)),
             request.scope,
             message,
-            token=_token_of(request.scope),
+            token=require_bearer_token(request.scope),
             scopes=request.user.permissions,
             reserve=_reserve(request),
             stopping=partial(_stopping, request, services),
@@ -133,12 +134,6 @@ def _refusal(status: int, why: str) -> Response[bytes]:
     """Return a JSON-RPC error, because clients of the protocol show nothing of a problem document."""
     error = {"jsonrpc": "2.0", "id": None, "error": {"code": _INVALID_REQUEST, "message": why}}
     return Response(json.encode(error), status_code=status, media_type=JSON_TYPE)
-
-
-def _token_of(scope: Scope) -> str:
-    """Return the token of a request that has been authenticated by it."""
-    header = next(value for name, value in scope["headers"] if name == b"authorization")
-    return header.decode("latin-1").partition(" ")[2].strip(" ")
 
 
 def _reserve(request: ApiRequest) -> Callable[[int], Awaitable[object]]:

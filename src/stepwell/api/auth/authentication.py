@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
-from typing import Any, NamedTuple
+from typing import Any
 from uuid import UUID
 
 import jwt
@@ -76,11 +76,6 @@ class Principal(Struct, frozen=True):
         raise Forbidden("origin_tenant_id is not the tenant of the token.")
 
 
-class _AcceptedToken(NamedTuple):
-    principal: Principal
-    expires: float
-
-
 class TokenVerifier:
     """Verifies tokens with *keys*, each by its own algorithm, and their claims by *rules*."""
 
@@ -88,7 +83,7 @@ class TokenVerifier:
         self.keys = keys
         self._rules, self._max_cached = rules, max_cached
         self._jws = jwt.PyJWS(options={"verify_signature": True, "enforce_minimum_key_length": True})
-        self._accepted: dict[bytes, _AcceptedToken] = {}
+        self._accepted: dict[bytes, Principal] = {}
         keys.on_change(self._accepted.clear)
 
     def verify(self, token: str) -> Principal:
@@ -103,12 +98,12 @@ class TokenVerifier:
         # tokens are cached, by their digests.
         digest = sha256(token.encode()).digest()
         accepted = self._accepted.pop(digest, None)
-        if accepted is None or has_expired(accepted.expires, time.time()):
+        if accepted is None or has_expired(accepted.expires_at, time.time()):
             accepted = self._check(token)
             if len(self._accepted) >= self._max_cached:
                 del self._accepted[next(iter(self._accepted))]
         self._accepted[digest] = accepted  # at the end, so that the first is the least recently used
-        return accepted.principal
+        return accepted
 
     async def verify_fetching_keys(self, token: str) -> Principal:
         """Return the holder of *token* as `verify` does. If no known key fits, the keys are fetched first.
@@ -121,7 +116,7 @@ class TokenVerifier:
             await self.keys.refresh()
             return self.verify(token)
 
-    def _check(self, token: str) -> _AcceptedToken:
+    def _check(self, token: str) -> Principal:
         claims = self._rules.read(self._payload(token), time.time())
         if claims is None:
             raise InvalidToken(_MALFORMED)
@@ -131,8 +126,7 @@ class TokenVerifier:
         else:
             scope = TenantScope(tenant=None if claims.tenant_id is UNSET else claims.tenant_id)
         origin_instance = None if claims.origin_instance is UNSET else claims.origin_instance
-        principal = Principal(_actor(claims.sub), scope, permissions, claims.exp, origin_instance)
-        return _AcceptedToken(principal, claims.exp)
+        return Principal(_actor(claims.sub), scope, permissions, claims.exp, origin_instance)
 
     def _payload(self, token: str) -> bytes:
         """Return the signed bytes. Raises `InvalidToken`.
@@ -261,7 +255,7 @@ class AccessControl:
         """Return whether the token or the session of a ticket's *holder* lasts. Raises `SessionsNotRead`."""
         if holder.session is not None:
             return self.cookies.lasts(holder.session)
-        return holder.expires_at is None or not has_expired(holder.expires_at, self.clock.now().timestamp())
+        return not has_expired(holder.expires_at, self.clock.now().timestamp())
 
     def by_signature(self, scope: Scope, operation: Operation) -> Principal | None:
         if not operation.signable:

@@ -99,8 +99,8 @@ class ClaimRules(Struct, frozen=True):
             yield f"The token is not valid before {_time(claims.nbf)}."
 
 
-def has_expired(exp: float, now: float) -> bool:
-    return exp <= now - LEEWAY_S
+def has_expired(exp: float | None, now: float) -> bool:
+    return exp is not None and exp <= now - LEEWAY_S
 
 
 def _refuse(faults: list[Fault]) -> NoReturn:

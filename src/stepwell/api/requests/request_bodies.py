@@ -10,7 +10,7 @@ What must hold:
 
 import asyncio
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, Final, NamedTuple, TypeVar, cast
 
@@ -56,26 +56,9 @@ _read_named_tenant = json.Decoder(_NamedTenant).decode
 
 
 class UnsupportedBody(HTTPException):
-    """The Content-Type of the body isn't one of *accepted*, in UTF-8."""
+    """The Content-Type or the Content-Encoding of the body isn't accepted."""
 
     status_code = 415
-
-    def __init__(self, accepted: Sequence[str]) -> None:
-        super().__init__(
-            detail=f"The body must be {' or '.join(accepted)} in UTF-8, and its Content-Type must say so.",
-            headers={"Accept": ", ".join(accepted)},
-        )
-
-
-class UnsupportedEncoding(HTTPException):
-    """The Content-Encoding of the body isn't gzip."""
-
-    status_code = 415
-
-    def __init__(self) -> None:
-        super().__init__(
-            detail="The Content-Encoding of the body must be gzip, or absent.", headers={"Accept-Encoding": "gzip"}
-        )
 
 
 class BodyTooSlow(HTTPException):
@@ -180,9 +163,9 @@ async def read_body(request: Request[Any, Any, Any]) -> bytes:
 
     If it names its tenant, the request of a caller for all tenants counts for that one from now on.
 
-    Raises `UnsupportedBody` unless its Content-Type is JSON, `UnsupportedEncoding`, `BodyTooLarge`, `BodyTooSlow`,
-    `NeverFits`, `InvalidRequest` for gzip data that is malformed, `TooManyRequests` of that tenant, and `Unavailable`
-    if there is no memory for it.
+    Raises `UnsupportedBody` unless it is JSON, plain or as gzip, `BodyTooLarge`, `BodyTooSlow`, `NeverFits`,
+    `InvalidRequest` for gzip data that is malformed, `TooManyRequests` of that tenant, and `Unavailable` if there is no
+    memory for it.
     """
     resources = resources_of(request.scope)
     if resources.body is None:
@@ -271,11 +254,15 @@ def read_head(request: Request[Any, Any, Any]) -> BodyHead:
 
 
 def _check_type(head: BodyHead, operation: Operation) -> None:
-    """Raise `UnsupportedBody` or `UnsupportedEncoding` if *operation* doesn't accept such a body."""
+    """Raise `UnsupportedBody` if *operation* doesn't accept such a body."""
     if head.encoding and head.encoding not in (_IDENTITY, *_GZIP):
-        raise UnsupportedEncoding
+        raise UnsupportedBody(
+            "The Content-Encoding of the body must be gzip, or absent.", headers={"Accept-Encoding": "gzip"}
+        )
     if head.content_type == _PLAIN_JSON:
         return
     match = _UTF_8.fullmatch((head.content_type or b"").decode("latin-1").strip())
     if match is None or match[1].lower() not in operation.body_types:
-        raise UnsupportedBody(operation.body_types)
+        types = operation.body_types
+        why = f"The body must be {' or '.join(types)} in UTF-8, and its Content-Type must say so."
+        raise UnsupportedBody(why, headers={"Accept": ", ".join(types)})

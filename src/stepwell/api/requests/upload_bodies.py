@@ -13,7 +13,7 @@ from contextlib import AsyncExitStack, aclosing
 from typing import Any
 
 from litestar import Request
-from litestar.exceptions import ClientException, HTTPException
+from litestar.exceptions import ClientException
 from multipart import (
     MultipartError,
     MultipartSegment,
@@ -23,7 +23,14 @@ from multipart import (
 )
 
 from stepwell.api.requests.body_buffers import BodyTooLarge, reserve_memory
-from stepwell.api.requests.request_bodies import LEAST_RATE, BodyHead, BodyTooSlow, read_head, receive_part
+from stepwell.api.requests.request_bodies import (
+    LEAST_RATE,
+    BodyHead,
+    BodyTooSlow,
+    UnsupportedBody,
+    read_head,
+    receive_part,
+)
 from stepwell.api.requests.request_resources import resources_of
 from stepwell.basics.errors import Fault, InvalidRequest
 from stepwell.engine.files.spooled_file import SpooledFile, spooled_file
@@ -37,15 +44,6 @@ _WRITE_BYTES = 256 * 1024  # that are written to a temporary file at once
 _MAX_NAME = 200
 
 
-class UnsupportedUpload(HTTPException):
-    """The Content-Type is absent or broken, or the body is compressed."""
-
-    status_code = 415
-
-    def __init__(self, detail: str) -> None:
-        super().__init__(detail=detail)
-
-
 async def read_files(
     request: Request[Any, Any, Any],
     name: str | None,
@@ -57,13 +55,13 @@ async def read_files(
 
     *count* is called with the size of each part of the body, before the part is written, and may refuse it.
 
-    Raises `UnsupportedUpload`, `BodyTooLarge`, `BodyTooSlow`, `InvalidRequest`, and what `SpooledFile.write` raises.
+    Raises `UnsupportedBody`, `BodyTooLarge`, `BodyTooSlow`, `InvalidRequest`, and what `SpooledFile.write` raises.
     """
     head = read_head(request)
     media_type, options = parse_options_header(_content_type(head))
     is_form = media_type == _MULTIPART
     if is_form and not options.get("boundary"):
-        raise UnsupportedUpload("The Content-Type multipart/form-data needs a boundary.")
+        raise UnsupportedBody("The Content-Type multipart/form-data needs a boundary.")
     most = max_bytes + (_PART_HEADERS * _MAX_FILES if is_form else 0)
     if head.length is not None and head.length > most:
         raise BodyTooLarge(max_bytes)
@@ -81,10 +79,10 @@ async def read_files(
 
 def _content_type(head: BodyHead) -> str:
     if head.encoding not in (b"", b"identity"):
-        raise UnsupportedUpload("The body of an upload must not be compressed.")
+        raise UnsupportedBody("The body of an upload must not be compressed.")
     content_type = (head.content_type or b"").strip()
     if not content_type or len(content_type) > _PART_HEADERS:
-        raise UnsupportedUpload("The upload needs one Content-Type: that of the file, or multipart/form-data.")
+        raise UnsupportedBody("The upload needs one Content-Type: that of the file, or multipart/form-data.")
     return content_type.decode("latin-1")
 
 

@@ -114,15 +114,23 @@ async def not_modified_workflow(
 
 
 def not_modified(request: ApiRequest, headers: Headers) -> ASGIApp | None:
-    """Return 304 if `If-None-Match` names the ETag in *headers*; else None."""
-    if not _is_known(request, headers[ETAG]):
+    """Return 304 if `If-None-Match` names the ETag in *headers*, by the weak comparison; else None."""
+    value = header_value(request.scope, IF_NONE_MATCH) or ""
+    if value.strip() != "*" and headers[ETAG] not in {f'"{opaque}"' for _, opaque in _TAG.findall(value)}:
         return None
     return Response(b"", status_code=304, headers=dict(headers)).to_asgi_response(None, request)
 
 
 def read_preconditions(request: ApiRequest) -> Preconditions:
-    """Return what `If-Match` demands of the workflow."""
-    return Preconditions(if_match=_matched_versions(request))
+    """Return what `If-Match` demands of the workflow: the versions that it names, by the strong comparison.
+
+    All forms of a workflow (with steps, without, dry run) name the same version.
+    """
+    value = header_value(request.scope, IF_MATCH)
+    if value is None or value.strip() == "*":
+        return Preconditions()
+    versions = [version_of(opaque) for weak, opaque in _TAG.findall(value) if not weak]
+    return Preconditions(if_match=frozenset(version for version in versions if version is not None))
 
 
 async def digest(data: bytes) -> bytes:
@@ -130,23 +138,3 @@ async def digest(data: bytes) -> bytes:
     if len(data) <= INLINE_BYTES:
         return sha256(data).digest()
     return await to_thread.run_sync(lambda: sha256(data).digest())
-
-
-def _is_known(request: ApiRequest, tag: str) -> bool:
-    """Return whether `If-None-Match` names *tag*, by the weak comparison."""
-    value = header_value(request.scope, IF_NONE_MATCH)
-    if value is None:
-        return False
-    return value.strip() == "*" or tag in {f'"{opaque}"' for _, opaque in _TAG.findall(value)}
-
-
-def _matched_versions(request: ApiRequest) -> frozenset[Version] | None:
-    """Return the versions that `If-Match` names, by the strong comparison; None if any version will do.
-
-    All forms of a workflow (with steps, without, dry run) name the same version.
-    """
-    value = header_value(request.scope, IF_MATCH)
-    if value is None or value.strip() == "*":
-        return None
-    versions = [version_of(opaque) for weak, opaque in _TAG.findall(value) if not weak]
-    return frozenset(version for version in versions if version is not None)

@@ -26,7 +26,6 @@ from stepwell.contract.workflows import (
     WorkflowPublic,
     WorkflowStepPublic,
 )
-from stepwell.lifecycle.child_records import ParentLink
 from stepwell.lifecycle.model import HistoryEvent, StepState, WorkflowState
 from stepwell.lifecycle.records import ItemRecord, StepAttempts, StepRecord, Summary, TaskRecord, WorkflowRecord
 from stepwell.lifecycle.steps import ResolvedStep
@@ -208,7 +207,7 @@ def item_to_public(record: ItemRecord, *, repeats: bool) -> ItemPublic:
 
 async def workflow_to_public(record: WorkflowRecord, warnings: Sequence[DefinitionWarning] = ()) -> WorkflowPublic:
     """Return the workflow. *warnings* are those of its definition, in the response of create."""
-    state, summary = record.state, record.summary
+    state, summary, link = record.state, record.summary, record.parent
     convert = partial(step_to_public, results=record.results)
     steps = UNSET if record.steps is None else await encode_in_slices(record.steps, convert)
     return WorkflowPublic(
@@ -229,7 +228,7 @@ async def workflow_to_public(record: WorkflowRecord, warnings: Sequence[Definiti
         origin_zone=record.origin_zone,
         origin_tenant_id=record.tenant,
         origin_reference=record.origin_reference,
-        parent=_parent(record.parent),
+        parent=None if link is None else ParentWorkflow(link.workflow_id, link.step_id, link.item),
         webhook_url=state.webhook_url,
         labels=record.labels,
         error_message=summary.error_message,
@@ -244,10 +243,6 @@ async def workflow_to_public(record: WorkflowRecord, warnings: Sequence[Definiti
         warnings=list(warnings) or UNSET,
         steps=steps,
     )
-
-
-def _parent(link: ParentLink | None) -> ParentWorkflow | None:
-    return None if link is None else ParentWorkflow(link.workflow_id, link.step_id, link.item)
 
 
 async def page_to_public(page: WorkflowPage, skip: int, limit: int) -> WorkflowListResponse:

@@ -138,9 +138,9 @@ class AnswerStreams:
                 raise NotFound("workflow")
             # The versions may be later ones than those that the caller has read.
             if page_etag is None:
-                etag = etag_of(snapshots[0], answer.parts)
+                etag = workflow_etag(_version_of(snapshots[0]), answer.parts)
             else:
-                etag = page_etag({snapshot.record.state.id: version_of(snapshot) for snapshot in snapshots})
+                etag = page_etag({snapshot.record.state.id: _version_of(snapshot) for snapshot in snapshots})
             headers = {**answer.headers, ETAG: etag}
             async with aclosing(self._body(answer, snapshots)) as body:
                 yield headers, body
@@ -251,7 +251,8 @@ def _stream_response(
 
     async def respond(scope: Scope, receive: Receive, send: Send) -> None:
         async with open_answer() as (headers, body):
-            await _send_start(send, status, {**headers, **more})
+            encoded = [(b"content-type", b"application/json"), *encode_headers({**headers, **more})]
+            await send({"type": "http.response.start", "status": status, "headers": encoded})
             if scope.get("method") == "HEAD":
                 await send({"type": "http.response.body", "body": b"", "more_body": False})
                 return
@@ -263,11 +264,7 @@ def _stream_response(
     return respond
 
 
-def etag_of(snapshot: LargeWorkflowSnapshot, parts: WorkflowParts) -> str:
-    return workflow_etag(version_of(snapshot), parts)
-
-
-def version_of(snapshot: LargeWorkflowSnapshot) -> Version:
+def _version_of(snapshot: LargeWorkflowSnapshot) -> Version:
     state = snapshot.record.state
     return Version.of(state.last_event, state.updated_at)
 
@@ -341,11 +338,6 @@ def _too_large(why: str, *, page: bool) -> InvalidRequest:
     smaller = "a smaller limit, include_results=false or include_steps=false" if page else "include_steps=false"
     loc = ("query", "limit" if page else "include_steps")
     return InvalidRequest([Fault(loc, f"{why}; use {smaller}", "too_large")])
-
-
-async def _send_start(send: Send, status: int, headers: Headers) -> None:
-    encoded = [(b"content-type", b"application/json"), *encode_headers(headers)]
-    await send({"type": "http.response.start", "status": status, "headers": encoded})
 
 
 async def _send_body(send: Send, body: AsyncIterator[bytes]) -> None:
