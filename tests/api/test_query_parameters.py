@@ -15,7 +15,7 @@ from stepwell.api.requests.query_parameters import (
     parse_id,
     parse_query,
 )
-from stepwell.api.routes.list_query import ListQuery, page_links
+from stepwell.api.routes.list_query import ListQuery, list_links
 from stepwell.basics.errors import InvalidRequest, NotFound
 from stepwell.contract.enums import WorkflowStatus
 from stepwell.lifecycle.records import WorkflowParts
@@ -131,10 +131,10 @@ def test_an_id_is_a_uuid_in_the_usual_notation() -> None:
 def links_of(query: ListQuery, total: int | None, last: WorkflowCursor | None = None) -> list[tuple[str, str]]:
     """The parameters of each link, and its relation."""
     page = WorkflowPage({}, [], total, last)
-    return re.findall(r'</w/\?([^>]*)>; rel="(\w+)"', page_links("/w/", query, page, CURSORS))
+    return re.findall(r'</w/\?([^>]*)>; rel="(\w+)"', list_links("/w/", query, page, CURSORS))
 
 
-def test_page_links_keep_the_filters() -> None:
+def test_list_links_keep_the_filters() -> None:
     raw = b"skip=20&limit=10&status=FAILED&origin_instance=a%26b&include_steps=0&label=a:1&label=b:%26&order=created_at"
     kept = "label=a%3A1&label=b%3A%26&origin_instance=a%26b&status=FAILED&include_steps=false&order=created_at&limit=10"
     cursor = CURSORS.oldest_first.sign(PLACE)
@@ -157,7 +157,7 @@ def test_page_links_keep_the_filters() -> None:
         (INT64, None, ["first", "prev"]),
     ],
 )
-def test_page_links_name_only_pages_that_exist(skip: int, total: int | None, relations: list[str]) -> None:
+def test_list_links_name_only_pages_that_exist(skip: int, total: int | None, relations: list[str]) -> None:
     links = links_of(ListQuery(skip=skip, limit=10), total)
     assert [rel for _, rel in links] == relations
     assert all("skip=-" not in parameters for parameters, _ in links)

@@ -4,9 +4,10 @@ The text of a path is decoded and checked by the same rules.
 """
 
 import re
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from enum import StrEnum
 from functools import lru_cache
-from typing import Annotated, Any, ClassVar, Final, TypeVar
+from typing import Annotated, Any, ClassVar, TypeVar
 from urllib.parse import parse_qs, unquote_to_bytes
 from uuid import UUID
 
@@ -39,9 +40,18 @@ IncludeResults = Annotated[bool, Meta(description="Whether the answer contains t
 DryRun = Annotated[bool, Meta(description="Change nothing, and report what would change")]
 
 
-_TYPES = f"Only events of these types, separated by commas: {', '.join(EventType)}"
-_TYPE = f"({'|'.join(map(re.escape, EventType))})"
-EventTypes = Annotated[str, Meta(description=_TYPES, extra_json_schema={"pattern": rf"^{_TYPE}(,{_TYPE})*$"})]
+def several_of(kind: type[StrEnum], description: str) -> Meta:
+    """Return the constraint of a text that names members of *kind*, separated by commas."""
+    one = f"({'|'.join(map(re.escape, kind))})"
+    text = f"{description}, separated by commas: {', '.join(kind)}"
+    return Meta(description=text, extra_json_schema={"pattern": rf"^{one}(,{one})*$"})
+
+
+def status_faults(values: dict[str, Any], kind: type[StrEnum]) -> Iterator[Fault]:
+    """Yield the fault of a status in *values* that *kind* doesn't have."""
+    if "status" in values and not set(values["status"].split(",")) <= set(kind):
+        message = f"Expected one of {', '.join(kind)}, or several separated by commas"
+        yield Fault(("query", "status"), message, "enum")
 
 
 class CheckedQuery(Struct, frozen=True, kw_only=True):
@@ -95,7 +105,7 @@ class FeedQuery(Struct, frozen=True, kw_only=True):
     limit: Annotated[int, Meta(ge=1, le=1000, description="The maximum number of events")] = 100
     origin_instance: Annotated[str, Meta(description="Only events of workflows of this instance")] | UnsetType = UNSET
     status: Annotated[WorkflowStatus, Meta(description="Only events of workflows in this status")] | UnsetType = UNSET
-    type: EventTypes | UnsetType = UNSET
+    type: Annotated[str, several_of(EventType, "Only events of these types")] | UnsetType = UNSET
 
 
 class DeliveriesQuery(Struct, frozen=True):
@@ -108,25 +118,12 @@ class TasksQuery(Struct, frozen=True):
     step_id: Annotated[str, Meta(description="Only attempts at this step")] | UnsetType = UNSET
 
 
-_STEP_STATUS: Final = f"({'|'.join(StepStatus)})"
-_ITEM_STATUSES: Final = f"Only items in one of these statuses, separated by commas: {', '.join(StepStatus)}"
-
-
 class ItemsQuery(CheckedQuery, frozen=True, kw_only=True):
     """The items of a step that are listed."""
 
     REPEATABLE: ClassVar = frozenset({"status"})
 
-    status: (
-        Annotated[
-            str,
-            Meta(
-                description=_ITEM_STATUSES,
-                extra_json_schema={"pattern": rf"^{_STEP_STATUS}(,{_STEP_STATUS})*$"},
-            ),
-        ]
-        | UnsetType
-    ) = UNSET
+    status: Annotated[str, several_of(StepStatus, "Only items in one of these statuses")] | UnsetType = UNSET
     skip: Annotated[int, Meta(ge=0, le=_MAX_INT, description="The number of items to skip, from the first on")] = 0
     limit: Annotated[int, Meta(ge=0, le=1000, description="The maximum number of items")] = 50
 
@@ -137,10 +134,7 @@ class ItemsQuery(CheckedQuery, frozen=True, kw_only=True):
 
     @staticmethod
     def value_faults(values: dict[str, Any]) -> Iterator[Fault]:
-        """Yield the fault of a status that doesn't exist."""
-        if "status" in values and not set(values["status"].split(",")) <= set(StepStatus):
-            message = f"Expected one of {', '.join(StepStatus)}, or several separated by commas"
-            yield Fault(("query", "status"), message, "enum")
+        return status_faults(values, StepStatus)
 
 
 _WIDTHS = "The preview of an image, that many pixels wide and high at most"
@@ -232,6 +226,20 @@ def read_cursor(texts: SignedTexts[Body], text: str | UnsetType, of: str = "this
     if cursor is None:
         raise InvalidRequest([Fault(("query", "cursor"), f"Expected a cursor of {of}, unchanged", "cursor")])
     return cursor
+
+
+def page_links(path: str, kept: Iterable[str], pages: Mapping[str, str]) -> str:
+    """Return the `Link` header (RFC 8288) of a page of a list, for *pages* by their relations.
+
+    *kept* are the parameters of all pages.
+    """
+    return ", ".join(f'<{path}?{"&".join(filter(None, [*kept, page]))}>; rel="{rel}"' for rel, page in pages.items())
+
+
+def cursor_links(path: str, kept: Iterable[str], texts: SignedTexts[Body], last: Body | None) -> str:
+    """Return the `Link` header of a page that begins at a cursor. *last* is the end of the page if another follows."""
+    following = {} if last is None else {"next": f"cursor={texts.sign(last)}"}
+    return page_links(path, kept, {"first": "", **following})
 
 
 def check_path(escaped: bytes) -> None:

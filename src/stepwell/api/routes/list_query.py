@@ -8,7 +8,17 @@ from urllib.parse import quote_plus
 
 from msgspec import UNSET, Meta, Struct, UnsetType, ValidationError, convert
 
-from stepwell.api.requests.query_parameters import CheckedQuery, IncludeResults, IncludeSteps, Limit, Skip, read_cursor
+from stepwell.api.requests.query_parameters import (
+    CheckedQuery,
+    IncludeResults,
+    IncludeSteps,
+    Limit,
+    Skip,
+    page_links,
+    read_cursor,
+    several_of,
+    status_faults,
+)
 from stepwell.basics.errors import Fault
 from stepwell.contract.definition import MAX_LABELS
 from stepwell.contract.enums import WorkflowStatus
@@ -17,13 +27,11 @@ from stepwell.rules.access.cursors import MAX_CURSOR_CHARS, PageCursors
 from stepwell.rules.access.signed_texts import SignedTexts
 from stepwell.rules.list_records import ListFilter, WorkflowCursor, WorkflowFilter, WorkflowPage
 
-_STATUS: Final = f"({'|'.join(WorkflowStatus)})"
-_STATUSES: Final = f"Only workflows in one of these statuses, separated by commas: {', '.join(WorkflowStatus)}"
 _LABEL: Final = re.compile(r"[A-Za-z0-9._/-]{1,63}:[^\x00]{0,255}", re.DOTALL)
 _TIMES: Final = ("created_after", "created_before")
 _AwareTime = Annotated[datetime, Meta(tz=True)]
 
-Statuses = Annotated[str, Meta(description=_STATUSES, extra_json_schema={"pattern": rf"^{_STATUS}(,{_STATUS})*$"})]
+Statuses = Annotated[str, several_of(WorkflowStatus, "Only workflows in one of these statuses")]
 Labels = Annotated[
     tuple[str, ...], Meta(description="Only workflows with this label, as key:value. If repeated, with all of them")
 ]
@@ -67,9 +75,7 @@ class FilterQuery(CheckedQuery, frozen=True, kw_only=True):
             if name in values and _time(values[name]) is None:
                 message = "Expected a time with an offset, like 2026-01-31T12:00:00Z; a + is written %2B"
                 yield Fault(("query", name), message, "datetime_parsing")
-        if "status" in values and not set(values["status"].split(",")) <= set(WorkflowStatus):
-            message = f"Expected one of {', '.join(WorkflowStatus)}, or several separated by commas"
-            yield Fault(("query", "status"), message, "enum")
+        yield from status_faults(values, WorkflowStatus)
         labels = values.get("label", ())
         if not all(_LABEL.fullmatch(label) for label in labels):
             message = (
@@ -135,7 +141,7 @@ class ListQuery(FilterQuery, frozen=True, kw_only=True):
         return read_cursor(self.own(cursors), self.cursor, f"a list with order={self.order}")
 
 
-def page_links(path: str, query: ListQuery, page: WorkflowPage, cursors: PageCursors) -> str:
+def list_links(path: str, query: ListQuery, page: WorkflowPage, cursors: PageCursors) -> str:
     """Return the `Link` header (RFC 8288) of a page. The links keep the filters of *query*.
 
     A page of no workflows has no previous and no next one.
@@ -149,8 +155,7 @@ def page_links(path: str, query: ListQuery, page: WorkflowPage, cursors: PageCur
         links["next"] = f"cursor={query.own(cursors).sign(page.last)}"
     if last is not None:
         links["last"] = f"skip={last}"
-    kept = [*_kept_parameters(query), f"limit={limit}"]
-    return ", ".join(f'<{path}?{"&".join([*kept, place])}>; rel="{rel}"' for rel, place in links.items())
+    return page_links(path, [*_kept_parameters(query), f"limit={limit}"], links)
 
 
 def _kept_parameters(query: Struct) -> Iterator[str]:

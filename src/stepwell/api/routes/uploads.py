@@ -2,7 +2,6 @@
 
 from contextlib import AsyncExitStack
 from typing import Annotated
-from urllib.parse import urlencode
 
 from litestar import Response
 from litestar.exceptions import MethodNotAllowedException
@@ -11,7 +10,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 from stepwell.api.auth.dependencies import ApiRequest, ServicesDep
 from stepwell.api.requests.body_buffers import BodyTooLarge, reserve_memory
 from stepwell.api.requests.operations import NoQuery, Operation, endpoint
-from stepwell.api.requests.query_parameters import Skip, parse_id, parse_query
+from stepwell.api.requests.query_parameters import Skip, page_links, parse_id, parse_query
 from stepwell.api.requests.request_bodies import ignore_empty_body
 from stepwell.api.requests.request_resources import resources_of
 from stepwell.api.requests.upload_bodies import read_files
@@ -219,6 +218,4 @@ def _links(query: UploadsQuery, total: int) -> str:
     if query.skip + limit < total:
         pages["next"] = query.skip + limit
     pages["last"] = max(0, (total - 1) // limit * limit)
-    return ", ".join(
-        f'<{BASE}?{urlencode({"skip": skip, "limit": query.limit})}>; rel="{rel}"' for rel, skip in pages.items()
-    )
+    return page_links(BASE, (), {rel: f"skip={skip}&limit={query.limit}" for rel, skip in pages.items()})

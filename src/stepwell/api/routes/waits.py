@@ -23,7 +23,7 @@ from stepwell.api.auth.dependencies import (
 )
 from stepwell.api.requests.headers import CHANGING
 from stepwell.api.requests.operations import NoQuery, Operation, endpoint
-from stepwell.api.requests.query_parameters import Cursor, parse_id, parse_query, read_cursor
+from stepwell.api.requests.query_parameters import Cursor, cursor_links, parse_id, parse_query, read_cursor
 from stepwell.api.requests.request_bodies import read_struct
 from stepwell.api.responses.idempotency import idempotent
 from stepwell.api.responses.serializers import step_to_public
@@ -150,9 +150,6 @@ def _answer(step: StepRecord) -> StoredAnswer:
     return StoredAnswer(200, {}, json.encode(step_to_public(step)))
 
 
-PATH = "/api/v1/decisions"
-
-
 class DecisionsQuery(Struct, frozen=True, kw_only=True):
     """The filter and the page of the list of decisions."""
 
@@ -165,7 +162,7 @@ class DecisionsQuery(Struct, frozen=True, kw_only=True):
 
 DECISIONS = Operation(
     method="GET",
-    path=PATH,
+    path="/api/v1/decisions",
     id="list_decisions",
     description="The steps that wait for a decision, the longest waiting first. For tokens that may decide.",
     tag="workflows",
@@ -191,11 +188,9 @@ async def list_decisions(
     wanted = DecisionFilter(query.limit + 1, workflow_id, read_cursor(cursors.decisions, query.cursor))
     decisions = await services.reads.decisions(request.user.scope, wanted)
     page = [_to_public(each, decision_links, signed_urls, clock) for each in decisions[: query.limit]]
-    chosen = "" if workflow_id is None else f"workflow_id={workflow_id}&"
-    links = {"first": ""}
-    if len(decisions) > query.limit:
-        links["next"] = f"&cursor={cursors.decisions.sign(decisions[query.limit - 1].stored.cursor)}"
-    link = ", ".join(f'<{PATH}?{chosen}limit={query.limit}{place}>; rel="{rel}"' for rel, place in links.items())
+    kept = [*([] if workflow_id is None else [f"workflow_id={workflow_id}"]), f"limit={query.limit}"]
+    last = decisions[query.limit - 1].stored.cursor if len(decisions) > query.limit else None
+    link = cursor_links(DECISIONS.path, kept, cursors.decisions, last)
     return Response(DecisionListResponse(page), headers={"Cache-Control": "no-store", "Link": link})
 
 

@@ -8,7 +8,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 from stepwell.api.auth.dependencies import ApiRequest, CursorsDep, ServicesDep
 from stepwell.api.requests.headers import IF_NONE_MATCH
 from stepwell.api.requests.operations import Operation, endpoint
-from stepwell.api.requests.query_parameters import Cursor, parse_id, parse_query, read_cursor
+from stepwell.api.requests.query_parameters import Cursor, cursor_links, parse_id, parse_query, read_cursor
 from stepwell.api.responses.conditional_requests import respond_unless_known
 from stepwell.basics.artifacts import content_type_of
 from stepwell.contract.scopes import Permission
@@ -44,11 +44,9 @@ async def list_outputs(request: ApiRequest, services: ServicesDep, cursors: Curs
     after = read_cursor(cursors.outputs, query.cursor)
     outputs = await services.reads.outputs(request.user.scope, workflow_id, after, query.limit + 1)
     page = outputs[: query.limit]
-    links = {"first": ""}
-    if len(outputs) > query.limit:
-        links["next"] = f"&cursor={cursors.outputs.sign(page[-1].cursor)}"
+    last = page[-1].cursor if len(outputs) > query.limit else None
     path = OUTPUTS.path.format(workflow_id=workflow_id)
-    link = ", ".join(f'<{path}?limit={query.limit}{place}>; rel="{rel}"' for rel, place in links.items())
+    link = cursor_links(path, [f"limit={query.limit}"], cursors.outputs, last)
     return await respond_unless_known(request, OutputListResponse([*map(_to_public, page)]), {"Link": link})
 
 

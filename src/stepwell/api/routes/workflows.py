@@ -42,7 +42,7 @@ from stepwell.api.responses.serializers import page_to_public, workflow_to_publi
 from stepwell.api.responses.streamed_answers import Answer, StreamedAnswer
 from stepwell.api.responses.workflow_etags import page_etag
 from stepwell.api.routes.definitions import read_definition
-from stepwell.api.routes.list_query import FilterQuery, ListQuery, page_links
+from stepwell.api.routes.list_query import FilterQuery, ListQuery, list_links
 from stepwell.api.routes.usage import RATE_LIMIT_HEADERS, show_rate_limit
 from stepwell.basics.errors import InvalidRequest
 from stepwell.basics.idempotency import StoredAnswer
@@ -262,7 +262,7 @@ async def list_workflows(request: ApiRequest, services: ServicesDep, cursors: Cu
 
     shared = await services.list_answers.read((scope, wanted), read)
     page = shared.page
-    links = page_links(BASE, query, page, cursors)
+    links = list_links(BASE, query, page, cursors)
     etag = partial(page_etag, total=page.total, links=links, query=query)
     headers = {"Link": links, ETAG: etag(page.versions)}
     if not_modified_answer := not_modified(request, headers):
