@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Annotated, Any, Final
 from uuid import UUID
 
-from msgspec import UNSET, Meta, Struct, json
+from msgspec import UNSET, Meta, Struct, convert, json
 from msgspec.structs import replace
 
 from stepwell.contract.enums import SkipReason, StepStatus, WorkflowStatus
@@ -205,19 +205,8 @@ class CostsResult(Result, kw_only=True):
 
 
 def summarise(workflow: WorkflowPublic) -> WorkflowSummary:
-    return WorkflowSummary(
-        id=workflow.id,
-        name=workflow.name,
-        status=workflow.status,
-        progress=workflow.progress,
-        total_steps=workflow.total_steps,
-        completed_steps=workflow.completed_steps,
-        created_at=workflow.created_at,
-        completed_at=workflow.completed_at,
-        error_message=_cut_error(workflow.error_message),
-        labels=workflow.labels,
-        is_deleted=workflow.is_deleted,
-    )
+    summary = convert(workflow, WorkflowSummary, from_attributes=True)
+    return replace(summary, error_message=_cut_error(summary.error_message))
 
 
 def status_result(
@@ -266,18 +255,9 @@ def cost_total(group: CostGroup) -> CostTotal:
 
 
 def _step_summary(step: WorkflowStepPublic, reason: Reason | None) -> StepStatusSummary:
-    return StepStatusSummary(
-        step_id=step.step_id,
-        task_type=step.task_type,
-        status=step.status,
-        provider=step.provider,
-        retry_count=step.retry_count,
-        error_message=_cut_error(step.error_message),
-        optional=step.optional,
-        items=step.items,
-        skip_reason=step.skip_reason,
-        reason=None if reason is None else reason.detail,
-    )
+    summary = convert(step, StepStatusSummary, from_attributes=True)
+    detail = None if reason is None else reason.detail
+    return replace(summary, error_message=_cut_error(summary.error_message), reason=detail)
 
 
 def decision_summary(decision: OpenDecision, most: int) -> DecisionSummary:

@@ -63,6 +63,14 @@ _PREFER_HANDLING = (
     "default, unless the service is configured otherwise."
 )
 _BYTES = Content("*/*", binary=True)
+_PART = 206
+# Other statuses that an operation lists among its problems, with their headers.
+_NO_FAILURES: dict[int, tuple[str, tuple[str, ...]]] = {
+    204: ("There are no later events, so an EventSource doesn't reconnect.", ()),
+    _PART: ("The part of the file that Range names.", ("Content-Range", "ETag")),
+    304: ("An ETag in If-None-Match is current.", ("ETag",)),
+    307: ("Browsers are redirected to the page that describes the API.", ("Location",)),
+}
 # The consequences of a request header: the status of a failure, and the response header.
 _FAILURE_STATUS = {"Idempotency-Key": 409, "If-Match": 412, "If-None-Match": 304, "Range": 416}
 _RESPONSE_HEADER = {"Idempotency-Key": "Idempotency-Replayed", "Prefer": "Preference-Applied"}
@@ -71,18 +79,8 @@ _FILES: dict[str, Any] = {
     "multipart/form-data": {"schema": {"$ref": SCHEMA_REF.format(name="UploadForm")}},
     "application/octet-stream": {"schema": BINARY},
 }
-_PARAMETERS = {
-    "workflow_id": {"type": "string", "format": "uuid"},
-    "step_id": {"type": "string"},
-    "signal_name": {"type": "string"},
-    "task_id": {"type": "string", "format": "uuid"},
-    "upload_id": {"type": "string", "format": "uuid"},
-    "delivery_id": {"type": "string"},
-    "path": {"type": "string"},
-    "token": {"type": "string"},
-    "page": {"type": "string"},
-    "image": {"type": "string"},
-}
+_TEXT = {"type": "string"}
+_UUIDS = frozenset({"workflow_id", "task_id", "upload_id"})  # parameters of paths
 _TAGS = {
     "workflows": "Create, read and control workflows.",
     "tasks": "Attempts at the steps of workflows.",
@@ -144,7 +142,7 @@ def problem_statuses(operation: Operation) -> list[int]:
     statuses = {*operation.problems, 400}
     if operation.permission is not None:
         statuses |= {401, 403, 422, 429, 503, 507}
-    if any(name in _PARAMETERS for name in operation.path_parameters):
+    if operation.path_parameters:
         statuses.add(404)
     statuses |= {_FAILURE_STATUS[name] for name in operation.request_headers if name in _FAILURE_STATUS}
     if operation.method != "GET":
@@ -185,7 +183,7 @@ def _operation(operation: Operation) -> dict[str, Any]:
 
 def _path_parameters(operation: Operation) -> list[dict[str, Any]]:
     return [
-        {"name": name, "in": "path", "required": True, "schema": dict(_PARAMETERS[name])}
+        {"name": name, "in": "path", "required": True, "schema": _TEXT | ({"format": "uuid"} if name in _UUIDS else {})}
         for name in operation.path_parameters
     ]
 
@@ -204,15 +202,8 @@ def _query_parameters(operation: Operation) -> list[dict[str, Any]]:
         description = parameter_schema.pop("description", "")
         if isinstance(member.default, int | str):
             parameter_schema["default"] = member.default
-        parameters.append(
-            {
-                "name": member.encode_name,
-                "in": "query",
-                "required": False,
-                "description": description,
-                "schema": parameter_schema,
-            }
-        )
+        about = {"name": member.encode_name, "in": "query", "required": False, "description": description}
+        parameters.append({**about, "schema": parameter_schema})
     return parameters
 
 
@@ -264,21 +255,10 @@ def _content(answer: Content) -> dict[str, Any]:
 
 
 def _failure(status: int) -> dict[str, Any]:
-    if status == 204:  # noqa: PLR2004
-        return {"description": "There are no later events, so an EventSource doesn't reconnect."}
-    if status == 206:  # noqa: PLR2004
-        return {
-            "description": "The part of the file that Range names.",
-            "headers": {name: _header(name) for name in ("Content-Range", "ETag")},
-            "content": _content(_BYTES),
-        }
-    if status == 307:  # noqa: PLR2004
-        return {
-            "description": "Browsers are redirected to the page that describes the API.",
-            "headers": {"Location": _header("Location")},
-        }
-    if status == 304:  # noqa: PLR2004
-        return {"description": "An ETag in If-None-Match is current.", "headers": {"ETag": _header("ETag")}}
+    if status in _NO_FAILURES:
+        text, names = _NO_FAILURES[status]
+        headers = {"headers": {name: _header(name) for name in names}} if names else {}
+        return {"description": text, **headers, **({"content": _content(_BYTES)} if status == _PART else {})}
     kind, media_type = (HTTPValidationError, "application/json") if status == 422 else (Problem, PROBLEM_JSON)  # noqa: PLR2004
     response: dict[str, Any] = {
         "description": "Validation Error" if kind is HTTPValidationError else MEANINGS[status],
