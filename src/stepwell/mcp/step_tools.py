@@ -16,11 +16,7 @@ _MOST_AT_ONCE: Final = 20  # decisions in a page: each may have 64 KiB of inputs
 
 async def list_items(access: ServiceAccess, arguments: ItemsArguments) -> ToolOutcome:
     page = await access.client.item_page(
-        arguments.workflow_id,
-        arguments.step_id,
-        status=arguments.status,
-        skip=arguments.skip,
-        limit=arguments.limit,
+        arguments.workflow_id, arguments.step_id, status=arguments.status, skip=arguments.skip, limit=arguments.limit
     )
     most = _MOST_BYTES // 2 // max(1, len(page.items))
     return ToolOutcome(ItemsResult(items=[item_summary(item, most) for item in page.items], total=page.total))

@@ -20,13 +20,7 @@ from typing import TypeVar
 from anyio import CapacityLimiter, to_thread
 
 from stepwell.basics.errors import StepwellError, TooManyValues, Unavailable
-from stepwell.basics.strict_json.size import (
-    MAX_MEMBERS,
-    MAX_VALUES,
-    count_values,
-    most_members,
-    most_values,
-)
+from stepwell.basics.strict_json.size import MAX_MEMBERS, MAX_VALUES, count_values, most_members, most_values
 from stepwell.runtime.fair_turns import FairTurns
 from stepwell.runtime.memory import MemoryReservation
 

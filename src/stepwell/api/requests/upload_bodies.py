@@ -14,13 +14,7 @@ from typing import Any
 
 from litestar import Request
 from litestar.exceptions import ClientException
-from multipart import (
-    MultipartError,
-    MultipartSegment,
-    ParserLimitReached,
-    PushMultipartParser,
-    parse_options_header,
-)
+from multipart import MultipartError, MultipartSegment, ParserLimitReached, PushMultipartParser, parse_options_header
 
 from stepwell.api.requests.body_buffers import BodyTooLarge, reserve_memory
 from stepwell.api.requests.request_bodies import (

@@ -35,8 +35,7 @@ class UploadQuery(Struct, frozen=True, kw_only=True):
     ) = UNSET
     origin_tenant_id: (
         Annotated[
-            str,
-            Meta(min_length=1, max_length=_MAX_TENANT, description="The tenant, for a token with tenants:all"),
+            str, Meta(min_length=1, max_length=_MAX_TENANT, description="The tenant, for a token with tenants:all")
         ]
         | UnsetType
     ) = UNSET

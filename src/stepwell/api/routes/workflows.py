@@ -17,14 +17,7 @@ from stepwell.api.auth.dependencies import ApiRequest, CursorsDep, ServicesDep
 from stepwell.api.requests.headers import CHANGING, ETAG, IDEMPOTENCY_KEY, IF_NONE_MATCH
 from stepwell.api.requests.operations import JSON_TYPE, MERGE_PATCH_TYPE, NoQuery, Operation, endpoint
 from stepwell.api.requests.preferences import handling_of
-from stepwell.api.requests.query_parameters import (
-    CleanupQuery,
-    GetQuery,
-    StartQuery,
-    VerbQuery,
-    parse_id,
-    parse_query,
-)
+from stepwell.api.requests.query_parameters import CleanupQuery, GetQuery, StartQuery, VerbQuery, parse_id, parse_query
 from stepwell.api.requests.request_bodies import give_room_back, ignore_empty_body, read_json, read_with_room
 from stepwell.api.requests.request_resources import resources_of
 from stepwell.api.responses.conditional_requests import (
@@ -186,9 +179,7 @@ def _verb(verb: str, description: str, *, waits: bool = False) -> Operation:
 START = _verb("start", "Must be PENDING.", waits=True)
 PAUSE = _verb("pause", "Must be RUNNING. Nothing new starts; running steps end and are recorded.")
 RESUME = _verb(
-    "resume",
-    "Only FAILED or PAUSED. Resets failed and running steps and goes on from the last checkpoint.",
-    waits=True,
+    "resume", "Only FAILED or PAUSED. Resets failed and running steps and goes on from the last checkpoint.", waits=True
 )
 CANCEL = replace(
     _verb("cancel", "Cancels the workflow and all running tasks. Must be PENDING or RUNNING."),
