@@ -52,7 +52,6 @@ TOOLS: Final = (*WORKFLOW_TOOLS, *ITEM_TOOLS, *WAIT_TOOLS, *FILE_TOOLS, *SERVICE
 
 
 def build_server(access: ServiceAccess) -> Server[Any]:
-    """Return the server for the caller of *access*."""
     caller = _Caller(access)
     return Server(
         "stepwell",

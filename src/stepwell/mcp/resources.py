@@ -18,8 +18,6 @@ _JSON = "application/json"
 
 
 class TextResource(Struct, frozen=True):
-    """A resource, as it is listed."""
-
     uri: str
     name: str
     description: str

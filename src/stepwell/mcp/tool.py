@@ -27,8 +27,6 @@ from stepwell.mcp.tool_results import Result
 
 
 class Image(Struct, frozen=True):
-    """An image that a tool shows beside its result."""
-
     data: bytes
     media_type: str
 
@@ -117,7 +115,6 @@ _ADVICE: Final[dict[type[StepwellError], str]] = {
 
 
 def describe_error(error: StepwellError) -> str:
-    """Return the text for an error of the client."""
     if isinstance(error, Invalid) and error.faults:
         return describe_faults(error.faults)
     advice = next((text for kind, text in _ADVICE.items() if isinstance(error, kind)), None)

@@ -212,7 +212,6 @@ def summarise(workflow: WorkflowPublic) -> WorkflowSummary:
 def status_result(
     workflow: WorkflowPublic, explanation: Explanation | None, next_: str, warnings: Sequence[DefinitionWarning] = ()
 ) -> WorkflowStatusResult:
-    """Return the status of *workflow*, with the reasons of *explanation*."""
     steps = [] if workflow.steps is UNSET else workflow.steps
     reasons = {} if explanation is None else {each.step_id: each.reason for each in explanation.steps}
     return WorkflowStatusResult(

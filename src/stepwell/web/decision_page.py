@@ -120,7 +120,6 @@ class _Use(Struct, frozen=True):
         return found
 
     async def ended(self) -> Template:
-        """Return the page that says how the wait of the step has ended."""
         try:
             step = await self.services.reads.step_at(EVERY_TENANT, self.link.workflow_id, self.link.position)
         except NotFound:
@@ -161,7 +160,6 @@ async def decision_page(
     clock: ClockDep,
     decision_limits: DecisionPageLimitsDep,
 ) -> Template:
-    """Show what is to be decided."""
     link = _link(request, decision_links, clock, decision_limits)
     if isinstance(link, Template):
         return link
@@ -182,7 +180,6 @@ async def decide_by_link(
     clock: ClockDep,
     decision_limits: DecisionPageLimitsDep,
 ) -> Template:
-    """Decide as the form says."""
     link = _link(request, decision_links, clock, decision_limits)
     if isinstance(link, Template):
         return link

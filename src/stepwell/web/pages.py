@@ -138,7 +138,6 @@ def _page(view: View) -> HTTPRouteHandler:
 
 @route(["/ui/{name:str}", "/ui/workflows"], http_method=[HttpMethod.GET, HttpMethod.HEAD], include_in_schema=False)
 async def no_such_page() -> Template:
-    """Return the page that says so, for mistyped URLs."""
     return Template("not_found.html", status_code=HTTPStatus.NOT_FOUND, headers=PAGE_HEADERS)
 
 

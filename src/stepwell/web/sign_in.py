@@ -68,8 +68,6 @@ class SignInContext(Struct, frozen=True):
 
 
 class SignInUrl(Struct):
-    """The path and query of a URL that signs in once."""
-
     path: str
 
 

@@ -33,8 +33,6 @@ _DIGEST_CHARS: Final = 16
 
 
 class StaticFile(Struct):
-    """A static file: its bytes and its media type."""
-
     content: bytes
     media_type: str
 

@@ -233,7 +233,6 @@ class AccessControl:
                 has_keys = True
 
     def authenticate(self, scope: Scope, operation: Operation) -> Principal:
-        """Return the caller. Raises as `caller`."""
         token = bearer_token(scope)
         if token is not None:
             return self.verifier.verify(token)
@@ -306,7 +305,6 @@ def require_bearer_token(scope: Scope) -> str:
 
 
 def principal_of(session: Session) -> Principal:
-    """Return the caller whose session this is."""
     grant = session.grant
     permissions = frozenset(grant.permissions)
     expires_at = grant.expires_at.timestamp()
@@ -314,7 +312,6 @@ def principal_of(session: Session) -> Principal:
 
 
 def _holder_of(ticket: Ticket) -> Principal:
-    """Return the caller who may open a stream by *ticket*."""
     permissions = (Permission.READ,)
     if ticket.access_ends is None or ticket.session_issued_at is None:
         return Principal(ticket.subject, ticket.scope, frozenset(permissions), ticket.access_ends)

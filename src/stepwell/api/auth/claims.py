@@ -111,7 +111,6 @@ def _refuse(faults: list[Fault]) -> NoReturn:
 
 
 def _reason(fault: Fault) -> str:
-    """Return a sentence that reports *fault* and names its claim."""
     name = str(fault.loc[1])
     claim = f"The claim {name}" if len(name) <= _LONGEST_NAME else "A claim"
     if fault.type == "missing":

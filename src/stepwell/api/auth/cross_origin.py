@@ -40,7 +40,6 @@ class CrossOrigin:
         ]
 
     def add_headers(self, start: HTTPResponseStartEvent, scope: Scope) -> None:
-        """Add the headers to the start of the response to the request of *scope*."""
         headers = list(start["headers"])
         if self._origins is not None:
             headers = _with_vary(headers)

@@ -174,7 +174,6 @@ class SessionCookies:
         return session if session is not None and self.lasts(session) else None
 
     def _values(self, scope: Scope) -> list[str]:
-        """Return the values of all cookies of the session's name that the request has."""
         headers = [value.decode("latin-1") for name, value in scope["headers"] if name == b"cookie"]
         pairs = [pair.strip(" ").partition("=") for header in headers for pair in header.split(";")]
         own = self._name_for(scope)

@@ -58,8 +58,6 @@ class UnknownKey(InvalidToken):
 
 
 class TokenKeys(Protocol):
-    """The source of the keys that verify tokens."""
-
     def key_for(self, token: str) -> VerificationKey | None:
         """Return the key that must have signed *token*; None if its header is malformed. Raises `UnknownKey`."""
 

@@ -11,7 +11,6 @@ from stepwell.api.responses.problems import BY_STATUS, MEANINGS
 
 
 def render_page(document: dict[str, Any]) -> bytes:
-    """Return the HTML page of the OpenAPI *document*."""
     info = document["info"]
     title = f"{escape(info['title'])} {escape(info['version'])}"
     body, contents = "".join(_body(document)), "".join(_contents(document))

@@ -101,7 +101,6 @@ def webhook_components(components: dict[str, Any]) -> dict[str, Any]:
 
 
 def describe_webhooks() -> dict[str, Any]:
-    """Return the member `webhooks` of the OpenAPI document."""
     return {
         "workflow": _describe(
             WorkflowNotice, "A workflow has ended: workflow.completed, workflow.failed or workflow.cancelled."

@@ -94,7 +94,6 @@ class ConnectionLimits:
 
     @property
     def connections(self) -> int:
-        """The number of connections that are open."""
         return self._served + len(self._reserved) + len(self._admin)
 
     @property

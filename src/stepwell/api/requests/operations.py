@@ -92,7 +92,6 @@ class Operation(Struct, frozen=True, kw_only=True):
 
     @property
     def request_headers(self) -> tuple[str, ...]:
-        """The request headers that the operation reads."""
         return (*self.takes, PREFER) if self.reads_json or self.waits else self.takes
 
     @property

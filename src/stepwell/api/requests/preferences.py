@@ -47,7 +47,6 @@ def preferences_of(scope: Scope) -> Preferences:
 
 
 def handling_of(scope: Scope) -> Handling:
-    """Return the handling of unknown members in the body of a request."""
     return preferences_of(scope).handling or resources_of(scope).process.handling
 
 

@@ -119,8 +119,6 @@ class TasksQuery(Struct, frozen=True):
 
 
 class ItemsQuery(CheckedQuery, frozen=True, kw_only=True):
-    """The items of a step that are listed."""
-
     REPEATABLE: ClassVar = frozenset({"status"})
 
     status: Annotated[str, several_of(StepStatus, "Only items in one of these statuses")] | UnsetType = UNSET
@@ -129,7 +127,6 @@ class ItemsQuery(CheckedQuery, frozen=True, kw_only=True):
 
     @property
     def statuses(self) -> frozenset[StepStatus]:
-        """The statuses that are asked for; none for all."""
         return frozenset() if self.status is UNSET else frozenset(map(StepStatus, self.status.split(",")))
 
     @staticmethod

@@ -21,7 +21,6 @@ _FORMS = {
 
 
 def workflow_etag(version: Version, parts: WorkflowParts) -> str:
-    """Return the ETag of a response with the workflow at *version*."""
     return _etag(version, _FORMS[parts])
 
 
@@ -31,7 +30,6 @@ def dry_run_etag(version: Version) -> str:
 
 
 def definition_etag(version: Version) -> str:
-    """Return the ETag of the definition of the workflow at *version*."""
     return _etag(version, "f")
 
 

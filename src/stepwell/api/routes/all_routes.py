@@ -207,7 +207,6 @@ def _options_handler(path: str, headers: dict[str, str], operations: Sequence[Op
 
 
 def _on_wrong_method(request: ApiRequest, error: MethodNotAllowedException) -> Response[object]:
-    """Answer a request with a method that its path doesn't allow."""
     if shared := _shared_route(request, operations()):
         error.headers = shared
     return problems.on_http_exception(request, error)

@@ -50,8 +50,6 @@ Total = Annotated[bool, Meta(description="Whether all workflows that match are c
 
 
 class FilterQuery(CheckedQuery, frozen=True, kw_only=True):
-    """The filters of the list and of the counts."""
-
     REPEATABLE: ClassVar = frozenset({"status", "label"})
 
     created_after: Annotated[Time, Meta(description="Only workflows created after this time")] | UnsetType = UNSET
@@ -70,7 +68,6 @@ class FilterQuery(CheckedQuery, frozen=True, kw_only=True):
 
     @staticmethod
     def value_faults(values: dict[str, Any]) -> Iterator[Fault]:
-        """Yield the faults that the types of the members don't find."""
         for name in _TIMES:
             if name in values and _time(values[name]) is None:
                 message = "Expected a time with an offset, like 2026-01-31T12:00:00Z; a + is written %2B"
@@ -107,8 +104,6 @@ class FilterQuery(CheckedQuery, frozen=True, kw_only=True):
 
 
 class ListQuery(FilterQuery, frozen=True, kw_only=True):
-    """The filters of the list, and its page."""
-
     cursor: Cursor | UnsetType = UNSET
     include_results: IncludeResults = True
     include_steps: IncludeSteps = True
@@ -134,7 +129,6 @@ class ListQuery(FilterQuery, frozen=True, kw_only=True):
         )
 
     def own(self, cursors: PageCursors) -> SignedTexts[WorkflowCursor]:
-        """Return the cursors of this order."""
         return cursors.oldest_first if self.oldest_first else cursors.newest_first
 
     def _after(self, cursors: PageCursors) -> WorkflowCursor | None:

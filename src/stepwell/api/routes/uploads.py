@@ -209,7 +209,6 @@ def artifact_to_public(record: UploadRecord) -> ArtifactPublic:
 
 
 def _links(query: UploadsQuery, total: int) -> str:
-    """Return the `Link` header (RFC 8288) of a page."""
     limit = max(query.limit, 1)
     pages = {"first": 0}
     if query.skip > 0:

@@ -86,7 +86,6 @@ class CostsQuery(CheckedQuery, frozen=True, kw_only=True):
 
     @staticmethod
     def value_faults(values: dict[str, Any]) -> Iterator[Fault]:
-        """Yield the faults of the times."""
         times = {name: _time(values[name]) for name in ("from", "to") if name in values}
         for name, at in times.items():
             if at is None:

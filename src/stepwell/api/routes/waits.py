@@ -151,8 +151,6 @@ def _answer(step: StepRecord) -> StoredAnswer:
 
 
 class DecisionsQuery(Struct, frozen=True, kw_only=True):
-    """The filter and the page of the list of decisions."""
-
     cursor: Cursor | UnsetType = UNSET
     limit: Annotated[int, Meta(ge=1, le=100, description="The most decisions of the page")] = 50
     workflow_id: Annotated[str, Meta(description="Only steps of this workflow and its sub-workflows")] | UnsetType = (
