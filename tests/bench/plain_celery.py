@@ -16,7 +16,7 @@ from typing import Any
 
 from msgspec import Struct, json
 
-from stepwell.bench.broker import redis_server
+from stepwell.bench.celery_worker import redis_server
 from stepwell.bench.child_processes import child_process
 from stepwell.bench.loads import Load, Shape, Work
 from support.database.postgres import fresh_folder

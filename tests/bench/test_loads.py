@@ -9,8 +9,7 @@ from msgspec.structs import replace
 
 from stepwell.basics.strict_json.size import MAX_RESULT_BYTES
 from stepwell.bench.loads import Load, Shape, Work, dependencies, image_task
-from stepwell.bench.measurements import Counts, Measurements, of_all_processes, percentile
-from stepwell.bench.report import Report, report_of
+from stepwell.bench.measurements import Counts, Measurements, Report, of_all_processes, percentile, report_of
 from stepwell.definition.mapping.input_mapping import effective_config
 from stepwell.persistence.benchmark import Times, Written
 from stepwell.providers.local.generation import image_size

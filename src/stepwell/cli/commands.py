@@ -174,7 +174,7 @@ def manual(page: str | None) -> None:
         return
     name = page.partition("#")[0].removesuffix(".md")  # a link between pages is like tasks.md#results
     if name not in PAGES:
-        raise Refused(f"the manual has no page {name!r}; its pages are {', '.join(PAGES)}", code=MISUSED)
+        raise Refused(f"the manual has no page {page!r}; its pages are {', '.join(PAGES)}", code=MISUSED)
     print_result(read_page(name).rstrip("\n"))
 
 

@@ -25,7 +25,7 @@ from stepwell.cli.output import print_message
 from stepwell.cli.postgres import server_on
 from stepwell.cli.run_progress import advice_of_service, progress_display
 from stepwell.cli.tokens import make_token
-from stepwell.client.results import cursor_of
+from stepwell.client.responses import cursor_of
 from stepwell.contract.enums import TERMINAL_EVENTS, EventType, WorkflowStatus
 from stepwell.contract.problems import DefinitionWarning
 from stepwell.lifecycle.model import HistoryEvent

@@ -27,7 +27,7 @@ from stepwell.client.errors import (
     WaitTimeout,
 )
 from stepwell.client.filters import CountFilters, ListFilters, PageOptions
-from stepwell.client.results import FeedItem, ListPage
+from stepwell.client.responses import FeedItem, ListPage
 from stepwell.client.synchronous.all_operations import Stepwell
 from stepwell.client.webhook import verify_webhook
 from stepwell.contract.enums import (

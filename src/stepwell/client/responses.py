@@ -1,4 +1,4 @@
-"""Decodes answers into structs of the contract, and failures into errors."""
+"""Decodes answers into structs of the contract and of the client, and failures into errors."""
 
 from collections.abc import Hashable
 from decimal import Decimal
@@ -6,7 +6,8 @@ from email.utils import parsedate_to_datetime
 from functools import cache
 from http import HTTPStatus
 from time import time
-from typing import Any, TypeVar, cast
+from typing import Any, Self, TypeVar, cast
+from urllib.parse import parse_qsl
 
 import httpx
 from msgspec import DecodeError, json
@@ -22,8 +23,10 @@ from stepwell.client.errors import (
 )
 from stepwell.client.requests import ClientRequest
 from stepwell.contract.enums import unknown_members
+from stepwell.contract.events import FeedEventPublic
 from stepwell.contract.problems import HTTPValidationError, Problem
 from stepwell.contract.tasks import CostsResponse
+from stepwell.contract.workflows import WorkflowListResponse
 
 _Answer = TypeVar("_Answer")
 _MAX_TEXT = 200  # characters of an answer that isn't one of the API
@@ -117,3 +120,26 @@ def connection_failed(request: ClientRequest, error: httpx.HTTPError, base: str)
     is_temporary = not (is_certificate_bad or isinstance(error, httpx.LocalProtocolError))
     message = f"{base} gave no answer to {request}: {reason}"
     return ConnectionFailed(message, was_sent=not isinstance(error, _UNSENT), is_temporary=is_temporary)
+
+
+class ListPage(WorkflowListResponse):
+    """A page of workflows. `next_cursor` leads to the next page; None if this is the last one."""
+
+    next_cursor: str | None = None
+
+    @classmethod
+    def of(cls, page: WorkflowListResponse, link: str | None) -> Self:
+        """Return *page*, with the cursor in the *link* to the next one."""
+        return cls(page.workflows, page.total, page.skip, page.limit, cursor_of(link))
+
+
+def cursor_of(link: str | None) -> str | None:
+    """Return the cursor in the *link* to the next page; None without a link."""
+    query = "" if link is None else link.partition("?")[2]
+    return dict(parse_qsl(query)).get("cursor")
+
+
+class FeedItem(FeedEventPublic):
+    """An event with its workflow. `cursor` is the position after it in the feed."""
+
+    cursor: str = ""

@@ -21,7 +21,7 @@ from stepwell.cli.errors import FAILED, MISUSED, Refused, os_errors
 from stepwell.cli.workflow_commands.command_context import CommandContext
 from stepwell.cli.workflow_commands.text_tables import plain
 from stepwell.client import OutputPublic, Stepwell
-from stepwell.client.download_target import DownloadTarget
+from stepwell.client.transfers import DownloadTarget
 from stepwell.contract.files import ArtifactPublic
 
 _CHUNK = 1024 * 1024

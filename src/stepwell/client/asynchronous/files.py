@@ -10,7 +10,6 @@ import httpx
 
 from stepwell.client.asynchronous.history import AsyncHistoryCalls
 from stepwell.client.concurrency import AsyncItems, async_call, async_sleep
-from stepwell.client.download_target import DownloadTarget, target_path
 from stepwell.client.errors import StepwellError, UnexpectedAnswer
 from stepwell.client.requests import (
     JSON_BODY,
@@ -22,10 +21,9 @@ from stepwell.client.requests import (
     segment,
     workflow_path,
 )
-from stepwell.client.responses import decode
-from stepwell.client.results import cursor_of
+from stepwell.client.responses import cursor_of, decode
 from stepwell.client.retries import Retries
-from stepwell.client.upload_sources import Content, UploadSource
+from stepwell.client.transfers import Content, DownloadTarget, UploadSource, target_path
 from stepwell.contract.files import ArtifactLink, ArtifactListResponse, ArtifactPublic, PresignedPut, UploadResponse
 from stepwell.contract.workflows import OutputListResponse, OutputPublic
 

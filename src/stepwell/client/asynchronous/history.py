@@ -10,8 +10,7 @@ from stepwell.client.concurrency import AsyncItems
 from stepwell.client.errors import UnexpectedAnswer
 from stepwell.client.requests import JSON_BODY, ClientRequest, Id, change, json_body, read, segment
 from stepwell.client.requests import workflow_path as path_of
-from stepwell.client.responses import decode, decode_json
-from stepwell.client.results import FeedItem
+from stepwell.client.responses import FeedItem, decode, decode_json
 from stepwell.contract.enums import TERMINAL_EVENTS, EventType, WorkflowStatus
 from stepwell.contract.events import (
     DeliveryListResponse,

@@ -26,8 +26,7 @@ from stepwell.client.requests import (
     segment,
 )
 from stepwell.client.requests import workflow_path as path_of
-from stepwell.client.responses import decode
-from stepwell.client.results import ListPage
+from stepwell.client.responses import ListPage, decode
 from stepwell.client.retries import Retries
 from stepwell.contract.enums import TERMINAL_STATUSES, StepStatus
 from stepwell.contract.forecasts import DryRun, DryRunVerb, WorkflowPlan

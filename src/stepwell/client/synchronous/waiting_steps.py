@@ -9,8 +9,7 @@ from stepwell.client.concurrency import Items
 from stepwell.client.errors import UnexpectedAnswer
 from stepwell.client.requests import JSON_BODY, Id, change, json_body, read, segment
 from stepwell.client.requests import workflow_path as path_of
-from stepwell.client.responses import decode
-from stepwell.client.results import cursor_of
+from stepwell.client.responses import cursor_of, decode
 from stepwell.client.synchronous.connection import Connection
 from stepwell.contract.workflows import DecisionListResponse, OpenDecision, WorkflowStepPublic
 
