@@ -20,8 +20,7 @@ from stepwell.definition.mapping.input_mapping import (
     put_input,
     resolve_inputs,
 )
-from stepwell.definition.mapping.step_results import StepResults
-from stepwell.definition.mapping.work_budget import WorkBudget
+from stepwell.definition.mapping.work_budget import StepResults, WorkBudget
 
 
 def step(*mappings: FieldMapping, **config: Any) -> WorkflowStepDefinition:

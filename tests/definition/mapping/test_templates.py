@@ -10,7 +10,7 @@ from stepwell.definition.mapping.templates import (
     TemplateError,
     TemplateExpression,
     escaped_from,
-    may_have_expressions,
+    has_text,
     parse_template,
     texts_of,
     with_values,
@@ -137,8 +137,8 @@ def test_the_longest_texts_are_parsed_in_one_pass(text: str) -> None:
 
 def test_texts_are_found_and_replaced_at_any_depth() -> None:
     config = {"a": "${x}", "b": [1, {"c": "t ${y}"}, "z"], "d": {"e": ["$${v}"]}, "f": "$x"}
-    assert may_have_expressions(config)
-    assert not may_have_expressions({"a": ["$", {"b": "{x}"}], "${k}": 1})
+    assert has_text(config, "${")
+    assert not has_text({"a": ["$", {"b": "{x}"}], "${k}": 1}, "${")
     assert list(texts_of(config)) == [
         ConfigText(("a",), "${x}"),
         ConfigText(("b", 1, "c"), "t ${y}"),

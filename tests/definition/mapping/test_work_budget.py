@@ -17,8 +17,7 @@ from stepwell.definition.mapping.evaluation import Evaluation, evaluate_inputs, 
 from stepwell.definition.mapping.expressions import Expressions, NothingFound, expressions_of, find
 from stepwell.definition.mapping.input_mapping import mapped_values
 from stepwell.definition.mapping.interpreter import evaluate
-from stepwell.definition.mapping.step_results import StepResults
-from stepwell.definition.mapping.work_budget import MAX_STEP_WORK, WorkBudget, WorkExceeded
+from stepwell.definition.mapping.work_budget import MAX_STEP_WORK, StepResults, WorkBudget, WorkExceeded
 
 LIST = list(range(60_000))
 PEOPLE = [{"name": f"n{n}", "age": n % 90, "tags": ["a", "b"]} for n in range(200)]

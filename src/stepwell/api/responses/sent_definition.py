@@ -4,7 +4,7 @@ from msgspec import UNSET, Raw, ValidationError, field, json, structs
 
 from stepwell.contract.definition import CreateWorkflow, FieldMapping, ForEach, Repeat, WorkflowStepDefinition
 from stepwell.contract.enums import RunIf
-from stepwell.definition.mapping.templates import evaluated_config, may_have_expressions, with_literal_texts
+from stepwell.definition.mapping.templates import OPENING, evaluated_config, has_text, with_literal_texts
 from stepwell.lifecycle.records import StoredInputs, WorkflowRecord
 from stepwell.rules.large_workflow_records import StoredStep
 
@@ -80,7 +80,7 @@ def encode_step(step: StoredStep, *, evaluates: bool) -> bytes:
         definition, run_if=run_if, optional=step.optional or UNSET, when=when, for_each=for_each, repeat=repeat
     )
     config = evaluated_config(definition.task_type, definition.config)
-    if not evaluates and may_have_expressions(config):
+    if not evaluates and has_text(config, OPENING):
         definition = structs.replace(definition, config={**definition.config, **with_literal_texts(config)})
     return json.encode(definition)
 

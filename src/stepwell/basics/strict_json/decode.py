@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 import msgspec
 
 from stepwell.basics.errors import Fault, InvalidRequest
-from stepwell.basics.strict_json.schema_faults import Loc, cap_faults, printable_key
+from stepwell.basics.strict_json.schema_faults import Loc, cap_faults, printable_key, printable_place
 from stepwell.basics.strict_json.size import MAX_LEVELS, count_values, is_deeper
 
 MAX_DEPTH = 64
@@ -201,21 +201,21 @@ def _own_faults(value: Any, path: list[str | int]) -> Iterator[Fault]:
         yield from _text_faults(value, path, "String")
     elif isinstance(value, (dict, list)):
         if len(path) > MAX_DEPTH:
-            yield _too_deep(_place(path))
+            yield _too_deep(printable_place(path))
         elif isinstance(value, _WithDuplicates):
             for key in value.duplicates:
-                yield Fault((*_place(path), printable_key(key)), _DUPLICATE, "duplicate_key")
+                yield Fault((*printable_place(path), printable_key(key)), _DUPLICATE, "duplicate_key")
     elif isinstance(value, _Refused):
-        yield Fault(_place(path), value.msg, value.type)
+        yield Fault(printable_place(path), value.msg, value.type)
     elif type(value) is int and not MIN_INT <= value <= MAX_INT:
-        yield Fault(_place(path), _BIG_INT.msg, _BIG_INT.type)
+        yield Fault(printable_place(path), _BIG_INT.msg, _BIG_INT.type)
 
 
 def _text_faults(text: str, path: list[str | int], noun: str) -> Iterator[Fault]:
     if "\0" in text:
-        yield Fault(_place(path), f"{noun} contains a NUL character", "nul_character")
+        yield Fault(printable_place(path), f"{noun} contains a NUL character", "nul_character")
     if not text.isascii() and _has_lone_surrogate(text):
-        yield Fault(_place(path), f"{noun} contains a lone surrogate", "lone_surrogate")
+        yield Fault(printable_place(path), f"{noun} contains a lone surrogate", "lone_surrogate")
 
 
 def _has_lone_surrogate(text: str) -> bool:
@@ -224,7 +224,3 @@ def _has_lone_surrogate(text: str) -> bool:
     except UnicodeEncodeError:
         return True
     return False
-
-
-def _place(path: list[str | int]) -> Loc:
-    return tuple(printable_key(part) if isinstance(part, str) else part for part in path)

@@ -64,6 +64,11 @@ def printable_key(key: str) -> str:
     return key.encode("utf-8", "backslashreplace").decode()
 
 
+def printable_place(place: Iterable[str | int]) -> Loc:
+    """Return *place* with the keys in it as `printable_key` shows them."""
+    return tuple(printable_key(part) if isinstance(part, str) else part for part in place)
+
+
 def collect(type_: Any, value: Any, loc: Loc, *, strict: bool = True, dec_hook: DecHook = None) -> list[Fault]:
     """Return all faults of *value* as a *type_*, with *loc* before each place.
 

@@ -1,7 +1,7 @@
 """Evaluates the condition of a step, its repetition, the source of its items, and the expressions in its config.
 
-They read the results of its dependencies, `inputs` and `workflow`; those in its config also read its `item`.
-Those of `repeat` read the own result of the step.
+They read the results of its dependencies, `inputs` and `workflow`; those in its config also read its `item`, and those
+of `repeat` the step's own result.
 
 What must hold:
 - An expression sees the results of the step's dependencies, and of no other step.
@@ -11,21 +11,21 @@ What must hold:
 
 from collections.abc import Mapping, Sequence
 from enum import Enum, auto
-from typing import Any
+from math import isfinite
+from typing import Any, Final
+
 from msgspec import Struct, json
+
 from stepwell.basics.errors import AttemptError
 from stepwell.basics.strict_json.schema_faults import printable_key
 from stepwell.basics.strict_json.size import MAX_LEVELS, is_deeper
+from stepwell.contract.definition import Repeat
 from stepwell.definition.mapping.expressions import NothingFound, compile_expression, value_of
 from stepwell.definition.mapping.input_mapping import MAX_MAPPED_BYTES, step_error
 from stepwell.definition.mapping.templates import OPENING, RESERVED, ConfigText, TemplateExpression, parse_template
 from stepwell.definition.mapping.work_budget import StepResults, WorkBudget, WorkExceeded
-from math import isfinite
-from typing import Any, Final
-from stepwell.contract.definition import Repeat
-from stepwell.definition.mapping.templates import OPENING, ConfigText
 
-
+REPEAT: Final = "repeat"
 _LONGEST_PLACE = 255
 _READ_CHARACTERS = 64  # of a text that is searched for expressions, for one unit of work
 _EXPRESSION_UNITS = 10  # to find an expression in its text, and to assemble its data
@@ -157,9 +157,6 @@ def _failed(text: ConfigText, expression: TemplateExpression, why: str) -> Attem
 
 def _too_large(text: ConfigText) -> AttemptError:
     return step_error(place_label(text), f"the values for the step's inputs are over {MAX_MAPPED_BYTES:,} bytes")
-
-
-REPEAT: Final = "repeat"
 
 
 def repeat_texts(repeat: Repeat) -> list[ConfigText]:

@@ -19,9 +19,8 @@ from stepwell.definition.mapping.config_expressions import (
 )
 from stepwell.definition.mapping.expressions import analyse
 from stepwell.definition.mapping.input_mapping import check_mapped_bytes, mapped_values, mapping_label, step_error
-from stepwell.definition.mapping.step_results import StepResults
 from stepwell.definition.mapping.templates import ConfigText
-from stepwell.definition.mapping.work_budget import WorkBudget, WorkExceeded
+from stepwell.definition.mapping.work_budget import StepResults, WorkBudget, WorkExceeded
 
 # The most values that one step may decode. The event loop needs some 40 ms to decode as many empty lists.
 MAX_DECODED_VALUES: Final = 100_000

@@ -23,10 +23,11 @@ from stepwell.definition.mapping.interpreter import evaluate
 from stepwell.definition.mapping.templates import (
     MAX_EXPRESSIONS,
     MAX_STEP_EXPRESSIONS,
+    OPENING,
     SUB_DEFINITION,
     TemplateError,
     evaluated_config,
-    may_have_expressions,
+    has_text,
     parse_template,
     texts_of,
 )
@@ -171,7 +172,7 @@ def _in_steps(body: Any) -> Iterator[str]:
         if isinstance(config, dict):
             config = evaluated_config(step.get("task_type"), config)
         for part in (source, config):
-            if not isinstance(part, dict) or not may_have_expressions(part):
+            if not isinstance(part, dict) or not has_text(part, OPENING):
                 continue
             for each in islice(texts_of(part), MAX_STEP_EXPRESSIONS):
                 with suppress(TemplateError):

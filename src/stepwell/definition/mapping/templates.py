@@ -164,15 +164,15 @@ def evaluated_config(task_type: TaskType | None, config: Mapping[str, Any]) -> M
     return {name: value for name, value in config.items() if name != SUB_DEFINITION}
 
 
-def may_have_expressions(config: Mapping[str, Any]) -> bool:
-    """Return whether a string in *config*, at any depth, has a `${`, escaped or not."""
+def has_text(config: Mapping[str, Any], part: str) -> bool:
+    """Return whether a string in *config*, at any depth, has *part* in it. It builds no places, so it is fast."""
     stack: list[Any] = []
     item: Any = config
     while True:
         for inner in item.values() if type(item) is dict else item:  # hot path: of each step that is created
             kind = type(inner)
             if kind is str:
-                if OPENING in inner:
+                if part in inner:
                     return True
             elif kind is dict or kind is list:
                 stack.append(inner)
@@ -183,12 +183,16 @@ def may_have_expressions(config: Mapping[str, Any]) -> bool:
 
 def texts_of(config: Mapping[str, Any]) -> Iterator[ConfigText]:
     """Yield the strings in *config* that have a `${`, escaped or not, in the order of the config."""
-    stack: list[tuple[Any, Loc]] = [(config, ())]
+    return (ConfigText(place, text) for place, text in strings_of(config) if OPENING in text)
+
+
+def strings_of(value: Any) -> Iterator[tuple[Loc, str]]:
+    """Yield the strings in *value*, each with its place, in the order of the value."""
+    stack: list[tuple[Any, Loc]] = [(value, ())]
     while stack:
         item, place = stack.pop()
         if isinstance(item, str):
-            if OPENING in item:
-                yield ConfigText(place, item)
+            yield place, item
         elif isinstance(item, dict | list):
             members = list(item.items() if isinstance(item, dict) else enumerate(item))
             stack += [(inner, (*place, key)) for key, inner in reversed(members)]

@@ -8,10 +8,10 @@ What must hold:
 - Whoever charges in proportion to a size pays for the measurement of that size, too.
 """
 
-from typing import Any
 from collections.abc import Mapping
-from msgspec import json
+from typing import Any
 
+from msgspec import json
 
 # For all mappings of one step together. About a second.
 MAX_STEP_WORK = 2_000_000
@@ -24,6 +24,8 @@ _NEW_CHARACTERS = 64  # characters of new texts for one unit: this bounds the me
 _SHORT = 256  # bytes of JSON, which are charged as if they held many values
 _READ_CHARACTERS = 1_024  # characters that are compared, copied or decoded for one unit
 _ENCODED_CHARACTERS = 512  # characters that are encoded as JSON for one unit
+# Decoded results are kept for the next mapping up to this size. As Python objects they take up to 25 times as much.
+_KEPT_BYTES = 4 * 1024 * 1024
 
 
 class WorkExceeded(Exception):
@@ -99,10 +101,6 @@ class WorkBudget:
                 size += 4
         self.spend(texts)
         return size
-
-
-# Decoded results are kept for the next mapping up to this size. As Python objects they take up to 25 times as much.
-_KEPT_BYTES = 4 * 1024 * 1024
 
 
 class StepResults:

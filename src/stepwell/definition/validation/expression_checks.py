@@ -20,7 +20,7 @@ from msgspec import structs
 from stepwell.basics.errors import Fault
 from stepwell.basics.spelling import similar_name
 from stepwell.basics.strict_json.normalise import Handling
-from stepwell.basics.strict_json.schema_faults import Loc, printable_key
+from stepwell.basics.strict_json.schema_faults import Loc, printable_key, printable_place
 from stepwell.contract.definition import ForEach, JsonObject, Repeat
 from stepwell.contract.enums import WAITS_OF
 from stepwell.contract.problems import DefinitionWarning
@@ -44,7 +44,7 @@ from stepwell.definition.mapping.templates import (
     TemplateExpression,
     escaped_from,
     evaluated_config,
-    may_have_expressions,
+    has_text,
     parse_template,
     texts_of,
     with_literal,
@@ -123,7 +123,7 @@ class ExpressionChecks:
     def of(self, step: PartialStep, position: int) -> CheckedExpressions:
         """Check the condition of the step at *position*, and the expressions in its config."""
         config = evaluated_config(step.task_type, step.config) if step.config else None
-        own = config if config and may_have_expressions(config) else None
+        own = config if config and has_text(config, OPENING) else None
         if own is None and step.condition is None and step.repeat is None and step.for_each is None:
             return _NO_EXPRESSIONS
         loc: Loc = ("body", "steps", position)
@@ -167,7 +167,7 @@ class ExpressionChecks:
         if items.from_step is not None and items.from_step in self._all_ids:
             findings.sources.setdefault(items.from_step, (*loc, "from_step"))
         source = {"items": items.items, "count": items.count}
-        changed = self._check_texts(source, loc, findings) if may_have_expressions(source) else None
+        changed = self._check_texts(source, loc, findings) if has_text(source, OPENING) else None
         return None if changed is None else structs.replace(items, **changed)
 
     def _whole_expression(self, what: str, text: str, place: Loc, findings: "_Findings") -> TemplateExpression | None:
@@ -185,7 +185,7 @@ class ExpressionChecks:
         for number, text in enumerate(texts_of(config), 1):
             if self._expressions.places_left < 0:  # which is a fault already
                 break
-            place = (*loc, *(printable_key(part) if isinstance(part, str) else part for part in text.place))
+            place = (*loc, *printable_place(text.place))
             if (changed := self._check(text, place, findings)) != text.text:
                 literal[text.place] = changed
             if number > MAX_STEP_EXPRESSIONS or findings.is_full:

@@ -12,7 +12,7 @@ from typing import Any, Final
 from msgspec import Struct, json
 
 from stepwell.basics.errors import Fault
-from stepwell.basics.strict_json.schema_faults import Loc, printable_key
+from stepwell.basics.strict_json.schema_faults import Loc, printable_key, printable_place
 from stepwell.basics.strict_json.size import MAX_RESULT_BYTES, is_larger_than
 
 MAX_SCHEMA_BYTES: Final = 64 * 1024
@@ -87,7 +87,10 @@ def _faults(schema: dict[str, Any], inputs: dict[str, Any]) -> Iterator[Fault]:
         islice(meta(kind.META_SCHEMA, format_checker=FormatChecker(["regex"])).iter_errors(schema), _MAX_SEEN)
     )
     if of_schema:
-        yield from (Fault((*SCHEMA_LOC, *_path(error)), _schema_message(error), "bad_schema") for error in of_schema)
+        yield from (
+            Fault((*SCHEMA_LOC, *printable_place(error.absolute_path)), _schema_message(error), "bad_schema")
+            for error in of_schema
+        )
         return
     registry: Registry[Any] = Registry()  # without one, the library would fetch what a reference names
     try:
@@ -107,11 +110,6 @@ def _unique(faults: Iterable[Fault]) -> Iterator[Fault]:
             yield fault
 
 
-def _path(error: Any) -> Loc:
-    """Return where *error* is. Names may be long, and the same one may be in many faults."""
-    return tuple(printable_key(part) if isinstance(part, str) else part for part in error.absolute_path)
-
-
 def _schema_message(error: Any) -> str:
     if error.validator == "anyOf" and error.absolute_path and error.absolute_path[-1] == "type":
         return f"Not a JSON Schema: expected one of {', '.join(_TYPES)}, or a list of these"
@@ -119,7 +117,7 @@ def _schema_message(error: Any) -> str:
 
 
 def _input_faults(error: Any) -> Iterator[Fault]:
-    loc: Loc = (*INPUTS_LOC, *_path(error))
+    loc: Loc = (*INPUTS_LOC, *printable_place(error.absolute_path))
     word, value, found = error.validator, error.validator_value, error.instance
     if word == "required" and value is True:  # draft 3
         yield Fault(loc, "Field required", "missing")

@@ -17,7 +17,7 @@ from msgspec.structs import fields
 from stepwell.basics.errors import Fault
 from stepwell.basics.spelling import similar_names
 from stepwell.basics.strict_json.normalise import Handling
-from stepwell.basics.strict_json.schema_faults import Loc, printable_key
+from stepwell.basics.strict_json.schema_faults import Loc, printable_key, printable_place
 from stepwell.contract.definition import ForEach, WorkflowConfig
 from stepwell.contract.enums import WAITS_OF, ProviderType, TaskType
 from stepwell.contract.problems import DefinitionWarning
@@ -25,9 +25,11 @@ from stepwell.contract.task_configs import CONFIGS, ProviderConfig
 from stepwell.definition.mapping.input_mapping import EVERY_TYPE, TIMEOUT
 from stepwell.definition.mapping.templates import (
     ITEM,
+    OPENING,
     evaluated_config,
+    has_text,
     keys_with_opening,
-    may_have_expressions,
+    strings_of,
     texts_of,
 )
 from stepwell.definition.validation.partial_step import PartialStep
@@ -74,9 +76,9 @@ class MemberChecks:
             (step.provider_config, "provider_config"),
             (step.fallback_config, "fallback_provider_config"),
         ):
-            if value and _has_placeholder(value):
+            if value and has_text(value, "{{"):
                 self._warn_of_placeholders(value, (*loc, name))
-            if value and name != "config" and may_have_expressions(value):
+            if value and name != "config" and has_text(value, OPENING):
                 self._warn_of_expressions(value, (*loc, name))
             elif value and name == "config":
                 self._warn_of_keys(value, (*loc, name))
@@ -101,9 +103,9 @@ class MemberChecks:
                 self._warn((*place, name), f"Stepwell ignores this; {_did_you_mean(near)}", _MISTYPED)
         for key, config in self._defaults.items():
             loc: Loc = (*place, "step_defaults", key)
-            if _has_placeholder(config):
+            if has_text(config, "{{"):
                 self._warn_of_placeholders(config, loc)
-            if may_have_expressions(config):
+            if has_text(config, OPENING):
                 self._warn_of_expressions(config, loc)
             users = [kind for kind in self._providers if key in (EVERY_TYPE, kind)]
             known = frozenset[str]().union(*(_KNOWN[kind] for kind in users))
@@ -205,23 +207,23 @@ class MemberChecks:
 
     def _warn_of_keys(self, config: Mapping[str, Any], loc: Loc) -> None:
         for place in keys_with_opening(config):
-            written = (printable_key(part) if isinstance(part, str) else part for part in place)
-            self._warn((*loc, *written), "This key stays literal: only values can contain expressions", _LITERAL)
+            self._warn(
+                (*loc, *printable_place(place)), "This key stays literal: only values can contain expressions", _LITERAL
+            )
 
     def _warn(self, loc: Loc, message: str, type_: str) -> None:
         if len(self._warnings) < MAX_WARNINGS:
-            place = tuple(printable_key(part) if isinstance(part, str) else part for part in loc)
-            self._warnings.append(DefinitionWarning(place, message, type_))
+            self._warnings.append(DefinitionWarning(printable_place(loc), message, type_))
         else:
             self._more += 1
 
     def _warn_of_placeholders(self, value: Any, loc: Loc) -> None:
-        for text, place in _strings(value, loc):
+        for place, text in strings_of(value):
             begin = text.find("{{")
             if begin >= 0 and (names := _PLACEHOLDER.findall(text, begin, begin + _MAX_SEARCHED)):
                 listed = ", ".join(dict.fromkeys(names[:_MAX_NAMED]))
                 message = f"Nothing fills {listed}; in the config of a step, write an expression: ${{…}}"
-                self._warn(place, message, "unfilled_placeholder")
+                self._warn((*loc, *place), message, "unfilled_placeholder")
 
     def _warn_of_expressions(self, value: Mapping[str, Any], loc: Loc) -> None:
         for text in texts_of(value):
@@ -290,30 +292,3 @@ def _item_inputs(items: ForEach) -> Iterator[tuple[str, tuple[str | int, ...]]]:
 
 def _did_you_mean(names: Sequence[str]) -> str:
     return f"did you mean {' or '.join(names)}?"
-
-
-def _has_placeholder(value: Mapping[str, Any]) -> bool:
-    """Return whether a string in *value*, at any depth, may have a placeholder. It builds no places, so it is fast."""
-    stack: list[Any] = [value]
-    while stack:
-        item = stack.pop()
-        for inner in item.values() if type(item) is dict else item:
-            kind = type(inner)
-            if kind is str:
-                if "{{" in inner:
-                    return True
-            elif kind is dict or kind is list:
-                stack.append(inner)
-    return False
-
-
-def _strings(value: Any, loc: Loc) -> Iterator[tuple[str, Loc]]:
-    """Yield the strings in *value*, each with its place, in the order of the value."""
-    stack: list[tuple[Any, Loc]] = [(value, loc)]
-    while stack:
-        item, place = stack.pop()
-        if isinstance(item, str):
-            yield item, place
-        elif isinstance(item, dict | list):
-            members = list(item.items() if isinstance(item, dict) else enumerate(item))
-            stack += [(inner, (*place, key)) for key, inner in reversed(members)]

@@ -8,7 +8,7 @@ from msgspec import Struct, ValidationError, convert, structs
 
 from stepwell.basics.errors import Fault
 from stepwell.basics.setting_names import DEFAULT_PROVIDER, credential_setting, naming_rule
-from stepwell.basics.strict_json.schema_faults import Loc, iter_faults, printable_key
+from stepwell.basics.strict_json.schema_faults import Loc, iter_faults, printable_key, printable_place
 from stepwell.contract.enums import WAITS_OF, WITHOUT_PROVIDER, ProviderType, TaskType
 from stepwell.contract.task_configs import ProviderConfig
 from stepwell.definition.mapping.task_configs import without_nulls
@@ -223,7 +223,7 @@ def _refusal_faults(
         for fault in refusals(KnownStep(task_type, config, known.inputs, known.unresolved)):
             first, *below = fault.loc
             place = (member if first == "provider_config" else first, *below)
-            placed = structs.replace(fault, loc=(*loc, *(printable_key(p) if isinstance(p, str) else p for p in place)))
+            placed = structs.replace(fault, loc=(*loc, *printable_place(place)))
             if placed not in reported:  # an input that neither of the two takes
                 reported.add(placed)
                 yield placed

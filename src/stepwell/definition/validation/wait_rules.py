@@ -148,15 +148,12 @@ def _unused(step: PartialStep) -> Iterator[tuple[str, str]]:
     for member, value in (
         ("provider_config", step.provider_config),
         ("active_provider_capabilities", step.capabilities),
+        # Even an empty one needs a fallback.
+        ("fallback_provider_type", step.fallback is not None),
+        ("fallback_provider_config", step.fallback_config is not None),
+        ("fallback_provider_capabilities", step.fallback_capabilities is not None),
     ):
         if value:
-            yield member, "has no provider"
-    for member, value in (
-        ("fallback_provider_type", step.fallback),
-        ("fallback_provider_config", step.fallback_config),
-        ("fallback_provider_capabilities", step.fallback_capabilities),
-    ):
-        if value is not None:  # even an empty one needs a fallback
             yield member, "has no provider"
 
 

@@ -22,7 +22,7 @@ from stepwell.definition.mapping.config_expressions import StepExpressions, Step
 from stepwell.definition.mapping.input_mapping import MAX_MAPPED_BYTES
 from stepwell.definition.mapping.items import StepItem, item_mappings, item_texts
 from stepwell.definition.mapping.task_configs import read_workflow_config
-from stepwell.definition.mapping.templates import evaluated_config, may_have_expressions
+from stepwell.definition.mapping.templates import OPENING, evaluated_config, has_text
 from stepwell.engine.admission.controller import AdmissionController, Slot
 from stepwell.engine.admission.model_health import TrackedAttempt
 from stepwell.engine.attempts.attempt_control import AttemptControl
@@ -366,6 +366,6 @@ class ActiveWorkflow:
             evaluates = evaluates or bool(item_texts(definition.for_each))
         if self._expressions is None:
             return tuple(sources)
-        if evaluates or may_have_expressions(evaluated_config(definition.task_type, definition.config)):
+        if evaluates or has_text(evaluated_config(definition.task_type, definition.config), OPENING):
             sources.update(step.plan.depends_on)
         return tuple(sources)
