@@ -13,7 +13,7 @@ import pytest
 
 from stepwell.contract.enums import WaitKind
 from stepwell.lifecycle.model import Wait
-from stepwell.rules.access.decision_links import DecisionLinks
+from stepwell.rules.access.signed_urls import DecisionLinks
 from stepwell.testing import ManualClock, MemoryDatabase
 from support.providers.configured_by_steps import WORKFLOWS, ConfiguredProvider, configured_step
 from support.service.live_service import SECRET, Service, running_service, step_of

@@ -58,8 +58,7 @@ from stepwell.ports.providers import Provider
 from stepwell.providers.factory import build_providers
 from stepwell.providers.registry import Registry, is_in_process
 from stepwell.providers.shared.credentials import KeyRefusals
-from stepwell.rules.access.decision_links import DecisionLinks
-from stepwell.rules.access.signed_urls import CallbackUrls, SignedUrls
+from stepwell.rules.access.signed_urls import CallbackUrls, DecisionLinks, SignedUrls
 from stepwell.rules.circuit_breaker import BreakerPolicy
 from stepwell.runtime.memory import MemoryGovernor, default_max_bytes
 from stepwell.runtime.worker_processes import WorkerLimits, WorkerPool

@@ -5,9 +5,9 @@ import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from uuid import uuid4
 
 from stepwell.cli.errors import MISUSED, Refused, os_errors
+from stepwell.cli.user_files import staged_file, write_private
 from stepwell.persistence.embedded.data_folder import sync_folder
 from stepwell.persistence.embedded.programs import PostgresUnavailable, check_user
 from stepwell.rules.webhook_secrets import SigningSecrets, new_secret
@@ -123,28 +123,19 @@ def _read(path: Path) -> str | None:
 
 
 def _replace(path: Path, text: str) -> None:
-    _stage(path, text + "\n").replace(path)
+    _remove_leftovers(path)
+    write_private(path, f"{text}\n".encode())
     sync_folder(path.parent)
 
 
 def _create(path: Path, text: str) -> None:
     """Write the file atomically. If another process was faster, its file stays."""
-    staged = _stage(path, text + "\n")
-    try:
-        with suppress(FileExistsError):
-            path.hardlink_to(staged)
-    finally:
-        staged.unlink()
+    _remove_leftovers(path)
+    with staged_file(path, f"{text}\n".encode()) as staged, suppress(FileExistsError):
+        path.hardlink_to(staged)
     sync_folder(path.parent)
 
 
-def _stage(path: Path, text: str) -> Path:
+def _remove_leftovers(path: Path) -> None:
     for leftover in path.parent.glob(f".{path.name}-*"):  # of a process that was killed meanwhile
         leftover.unlink(missing_ok=True)
-    staged = path.with_name(f".{path.name}-{uuid4().hex}")
-    descriptor = os.open(staged, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    with os.fdopen(descriptor, "w") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    return staged

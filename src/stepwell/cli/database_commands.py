@@ -5,7 +5,6 @@ import sys
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from uuid import uuid4
 
 from stepwell.basics.errors import Unavailable
 from stepwell.cli.data_folder import open_folder
@@ -20,6 +19,7 @@ from stepwell.cli.postgres import (
 )
 from stepwell.cli.serve import prepare_configured_database
 from stepwell.cli.signals import Signals, Stop, run_stoppable
+from stepwell.cli.user_files import open_staged
 from stepwell.persistence.connections.connection_pool import SmallPool
 from stepwell.persistence.connections.database import asyncpg_connect
 from stepwell.persistence.embedded.server import EmbeddedPostgres
@@ -117,8 +117,7 @@ def _output(target: Path | None) -> Iterator[int]:
         path = target.resolve()
         if path.exists() and not path.is_file():
             raise Refused(f"cannot write {target}: it is no regular file; - is stdout")
-        staged = path.with_name(f".{path.name}-{uuid4().hex}")
-        descriptor = os.open(staged, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        staged, descriptor = open_staged(path)
     try:
         yield descriptor
         with os_errors(f"cannot write {target}"):

@@ -167,22 +167,12 @@ def _is_member(key: str) -> bool:
 
 def _convert(kind: type, value: object) -> object:
     """Convert *value* to a type that msgspec doesn't know. Raises ValueError with the message of the fault."""
-    if kind is Networks and isinstance(value, str):
-        return Networks.read(value)
-    if kind is Origins and isinstance(value, str):
-        return Origins.read(value)
-    if kind is Prices and isinstance(value, str):
-        return Prices.read(value)
-    if kind is ModelLimits and isinstance(value, str):
-        return ModelLimits.read(value)
-    if kind is TenantLimits and isinstance(value, str):
-        return TenantLimits.read(value)
-    if kind is TaskQueues and isinstance(value, str):
-        return TaskQueues.read(value)
+    if isinstance(value, str):
+        for each in (Networks, Origins, Prices, ModelLimits, TenantLimits, TaskQueues, SigningSecrets):
+            if kind is each:
+                return each.read(value)
     if kind in (SigningSecrets, TenantSecrets) and isinstance(value, kind):
         return value
-    if kind is SigningSecrets and isinstance(value, str):
-        return SigningSecrets.read(value)
     if kind is Secrets and isinstance(value, Mapping):
         return Secrets(value)
     assert kind is Path

@@ -38,8 +38,7 @@ from stepwell.lifecycle.wait_ends import LINK_ACTOR, describe_end_to_anyone
 from stepwell.lifecycle.waits import is_over
 from stepwell.ports.clock import Clock
 from stepwell.rules.access.attempt_limit import AttemptLimit
-from stepwell.rules.access.decision_links import DECISION_PATH, SIGNATURE, DecisionLink, DecisionLinks
-from stepwell.rules.access.signed_urls import SignedUrls
+from stepwell.rules.access.signed_urls import DECISION_PATH, SIGNATURE, DecisionLink, DecisionLinks, SignedUrls
 
 _POLICY: Final = (
     "default-src 'none'; style-src 'self'; img-src 'self'; media-src 'self'; base-uri 'none'; form-action 'self'; "

@@ -6,8 +6,8 @@ from uuid import UUID, uuid4
 
 import pytest
 
+from stepwell.cli.user_files import locked_folder
 from stepwell.cli.workflow_commands.recent_workflows import RecentWorkflows
-from stepwell.cli.workflow_commands.user_files import locked_folder
 
 URL = "http://127.0.0.1:9000"
 

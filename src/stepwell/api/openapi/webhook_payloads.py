@@ -19,7 +19,7 @@ from stepwell.lifecycle.model import HistoryEvent
 from stepwell.lifecycle.records import WHOLE, WorkflowRecord
 from stepwell.lifecycle.webhook_deliveries import DueDelivery, asks_people
 from stepwell.ports.storage import WorkflowReader
-from stepwell.rules.access.decision_links import DecisionLinks
+from stepwell.rules.access.signed_urls import DecisionLinks
 
 T = TypeVar("T")
 MAX_BODY = 256 * 1024

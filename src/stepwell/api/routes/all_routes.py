@@ -51,8 +51,7 @@ from stepwell.engine.service import Services
 from stepwell.ports.artifacts import Artifacts
 from stepwell.ports.clock import Clock
 from stepwell.rules.access.cursors import PageCursors
-from stepwell.rules.access.decision_links import DecisionLinks
-from stepwell.rules.access.signed_urls import SignedUrls
+from stepwell.rules.access.signed_urls import DecisionLinks, SignedUrls
 from stepwell.rules.access.stream_tickets import StreamTickets
 from stepwell.runtime.telemetry import Metrics
 

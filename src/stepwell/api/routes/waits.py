@@ -45,8 +45,7 @@ from stepwell.engine.service import Services
 from stepwell.lifecycle.preconditions import Preconditions
 from stepwell.lifecycle.records import StepRecord
 from stepwell.ports.clock import Clock
-from stepwell.rules.access.decision_links import DecisionLinks
-from stepwell.rules.access.signed_urls import SignedUrls
+from stepwell.rules.access.signed_urls import DecisionLinks, SignedUrls
 from stepwell.rules.large_workflow_records import FoundWorkflow
 from stepwell.rules.list_records import DecisionFilter
 

@@ -8,7 +8,7 @@ from typing import Final
 from msgspec import DecodeError, Struct, json
 
 from stepwell.cli.errors import MISUSED, Refused, os_errors
-from stepwell.cli.workflow_commands.user_files import config_folder, locked_folder, read_bounded, write_private
+from stepwell.cli.user_files import config_folder, locked_folder, read_bounded, write_private
 
 DEFAULT_PROFILE: Final = "default"
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,63}")

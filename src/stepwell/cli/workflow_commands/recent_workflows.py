@@ -13,7 +13,7 @@ from uuid import UUID
 
 from msgspec import DecodeError, Struct, json
 
-from stepwell.cli.workflow_commands.user_files import locked_folder, read_bounded, state_folder, write_private
+from stepwell.cli.user_files import locked_folder, read_bounded, state_folder, write_private
 
 LAST: Final = "@last"
 SHORT: Final = 8  # the characters of a short id, which are random

@@ -21,10 +21,16 @@ from msgspec import UNSET, Raw, Struct, json
 from stepwell.basics.errors import AttemptError
 from stepwell.basics.strict_json.size import MAX_RESULT_BYTES, decoded_size
 from stepwell.contract.definition import FieldMapping, ForEach, Repeat
-from stepwell.definition.mapping.config_expressions import StepExpressions, StepPart, is_true, place_label
+from stepwell.definition.mapping.config_expressions import (
+    StepExpressions,
+    StepPart,
+    is_true,
+    place_label,
+    repeat_texts,
+    score_of,
+)
 from stepwell.definition.mapping.input_mapping import MAX_MAPPED_BYTES, checked_inputs, mapping_label, step_error
 from stepwell.definition.mapping.items import item_mappings, items_of
-from stepwell.definition.mapping.repeat_expressions import repeat_texts, score_of
 from stepwell.definition.wait_terms import wait_terms
 from stepwell.engine.attempts.attempt_inputs import AttemptContext, are_small, data_of, read_results, resolved_inputs
 from stepwell.engine.attempts.attempt_memory import AttemptMemory, grow_for_inputs

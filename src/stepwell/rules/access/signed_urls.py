@@ -1,9 +1,14 @@
-"""Signed URLs: of artifacts, valid until a time in the URL, and for callbacks of a provider about one attempt.
+"""Signed URLs: of artifacts, for callbacks of a provider about one attempt, and links by which anyone can decide.
 
-What must hold: a URL or token is accepted only in the exact notation in which it was made. Every other notation
-(percent-escapes, another order or case, more parameters, padding) is refused, even if it names the same file. One
-addition is accepted: `&w=` and `&download=1`, in this order, behind the signature of an artifact. They show the same
-file in another form.
+What must hold:
+- A URL or token is accepted only in the exact notation in which it was made. Every other notation (percent-escapes,
+  another order or case, more parameters, padding) is refused, even if it names the same file. One addition is accepted:
+  `&w=` and `&download=1`, in this order, behind the signature of an artifact. They show the same file in another form.
+- Only the service can make a decision link. It is bound to the id of a wait, so it is dead once that wait has ended,
+  and a step that waits again has another one. It survives pause and resume, which leave the wait as it is.
+- A decision link is valid for the time to live of signed URLs, and at least until its wait times out. If the wait has
+  no limit, neither has the link. So the link of a wait is always the same, whenever it is shown.
+- The signed text of a decision link is in the query, under a name that `api.routes.middleware` and the log know.
 """
 
 import re
@@ -12,10 +17,18 @@ from hmac import compare_digest
 from urllib.parse import quote, unquote
 from uuid import UUID
 
+from msgspec import Struct
+
+from stepwell.contract.enums import WaitKind
+from stepwell.lifecycle.model import Wait
+from stepwell.lifecycle.records import StepRecord
 from stepwell.rules.access.signed_texts import SignedTexts
 
 ARTIFACTS_PATH = "/api/v1/artifacts/"
 CALLBACKS_PATH = "/api/v1/callbacks/"
+DECISION_PATH = "/decide"
+SIGNATURE = "signature"  # the name of the parameter of a decision link
+_MAX_LINK_CHARS = 128
 MIN_SECRET_BYTES = 32
 _MAX_TOKEN_CHARS = 96
 _FORM = r"(?P<form>(?:&w=[0-9]{1,4})?(?:&download=1)?)"
@@ -75,3 +88,40 @@ class CallbackUrls:
     def attempt(self, token: str) -> tuple[UUID, UUID] | None:
         """Return the ids of the workflow and the task that *token* is for; None if it wasn't made here."""
         return self._texts.read(token)
+
+
+class DecisionLink(Struct, frozen=True, array_like=True):
+    """The wait that a link is for. `expires_at` is None if the link holds until the decision."""
+
+    workflow_id: UUID
+    position: int
+    wait_id: UUID
+    expires_at: datetime | None
+
+    def has_expired(self, now: datetime) -> bool:
+        return self.expires_at is not None and now >= self.expires_at
+
+
+class DecisionLinks:
+    """Makes and reads links below *base_url*. *ttl_s* is the time to live of signed URLs, in seconds."""
+
+    def __init__(self, secret: bytes, base_url: str, ttl_s: int) -> None:
+        self._texts = SignedTexts(secret, "decision link", DecisionLink, _MAX_LINK_CHARS)
+        self._base, self._ttl = base_url.rstrip("/"), timedelta(seconds=ttl_s)
+
+    def url(self, workflow_id: UUID, position: int, wait: Wait) -> str:
+        """Return the link by which anyone can decide for *wait* of the step at *position*."""
+        end = None if wait.until is None else max(wait.until, wait.since + self._ttl)
+        link = DecisionLink(workflow_id, position, wait.id, end)
+        return f"{self._base}{DECISION_PATH}?{SIGNATURE}={self._texts.sign(link)}"
+
+    def url_of_step(self, workflow_id: UUID, step: StepRecord) -> str | None:
+        """Return the link of *step*; None if it doesn't wait for a decision."""
+        wait = None if step.state.flow is None else step.state.flow.wait
+        if wait is None or wait.kind is not WaitKind.DECISION:
+            return None
+        return self.url(workflow_id, step.state.position, wait)
+
+    def read(self, signature: str) -> DecisionLink | None:
+        """Return the link with this *signature*, expired or not; None if it wasn't made here."""
+        return self._texts.read(signature)

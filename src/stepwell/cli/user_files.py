@@ -36,16 +36,28 @@ def read_bounded(path: Path) -> bytes:
 
 def write_private(path: Path, data: bytes) -> None:
     """Replace the file atomically. Only its user can read it. Its folder exists. Raises OSError."""
-    staged = path.with_name(f".{path.name}-{uuid4().hex}")
+    with staged_file(path, data) as staged:
+        staged.replace(path)
+
+
+@contextmanager
+def staged_file(path: Path, data: bytes) -> Iterator[Path]:
+    """Yield a new file beside *path* with *data*, safe on the disk. At the end it is gone, unless it was renamed."""
+    staged, descriptor = open_staged(path)
     try:
-        descriptor = os.open(staged, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         with os.fdopen(descriptor, "wb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        staged.replace(path)
+        yield staged
     finally:
         staged.unlink(missing_ok=True)
+
+
+def open_staged(path: Path) -> tuple[Path, int]:
+    """Create a new file beside *path*, which only its user can read. Return its path and its descriptor."""
+    staged = path.with_name(f".{path.name}-{uuid4().hex}")
+    return staged, os.open(staged, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
 
 
 @contextmanager
