@@ -70,7 +70,6 @@ class ArtifactPath(NamedTuple):
 
     @property
     def prefix(self) -> str:
-        """The path of the task's folder."""
         return _PREFIX + self.folder
 
     @property
@@ -88,7 +87,6 @@ def parse_artifact_path(path: str) -> ArtifactPath | None:
 
 
 def artifact_path(task_id: UUID, name: str) -> str:
-    """Return the path of the file *name* of a task."""
     return f"{_PREFIX}{task_id}/{name}"
 
 
@@ -146,5 +144,4 @@ def preview_paths(path: str) -> list[str]:
 
 
 def is_image(path: str) -> bool:
-    """Return whether the suffix of *path* is an image's."""
     return media_type_of(path).startswith("image/")

@@ -42,7 +42,6 @@ def parse_address(text: str) -> Address | None:
 
 @lru_cache(1024)
 def is_trusted(address: str, trusted: Networks) -> bool:
-    """Return whether *address* belongs to a trusted proxy."""
     parsed = parse_address(address)
     return parsed is not None and _is_in(parsed, trusted)
 

@@ -15,7 +15,6 @@ MAX_ESCAPES = 1_000_000  # percent-encoded characters. Decoding so many takes 0.
 
 
 def encode_base64(data: bytes) -> str:
-    """Encode *data* in base64, with padding."""
     return "".join(base64.b64encode(part).decode("ascii") for part in _slices(data))
 
 
@@ -31,7 +30,6 @@ def decode_base64(text: str | bytes) -> bytes:
 
 
 def data_uri(data: bytes, media_type: str) -> str:
-    """Return a data URI in base64."""
     return f"data:{media_type};base64,{encode_base64(data)}"
 
 

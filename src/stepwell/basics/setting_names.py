@@ -17,7 +17,6 @@ COMMAND_LINE = frozenset({URL, TOKEN, TOKEN + "_FILE", DEBUG})
 
 
 def credential_setting(name: str) -> str:
-    """Return the setting that holds the credential *name*."""
     return CREDENTIAL + name.upper()
 
 

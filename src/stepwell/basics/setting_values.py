@@ -57,8 +57,6 @@ class ModelLimits(dict[ProviderType, dict[str, ModelLimit]]):
 
 
 class TenantLimits(dict[str, TenantLimit]):
-    """Limits of single tenants, by name."""
-
     @classmethod
     def read(cls, text: str) -> Self:
         """Read the JSON *text*. Raises ValueError."""
@@ -74,7 +72,6 @@ class TaskQueues(dict[str, str]):
         return cls(_read(text, dict[_QueueKey, _QueueName], '{"GENERATION": "gpu", "*": "stepwell"}'))
 
     def of(self, task_type: TaskType) -> str:
-        """Return the queue of the steps of a type."""
         return self.get(task_type) or self.get("*") or DEFAULT_QUEUE
 
     @property
@@ -84,8 +81,6 @@ class TaskQueues(dict[str, str]):
 
 
 class Networks(tuple[IPv4Network | IPv6Network, ...]):
-    """A list of networks."""
-
     __slots__ = ()
 
     @classmethod

@@ -60,8 +60,6 @@ RunLoad = Callable[[], Awaitable[Measurements]]
 
 
 class BenchOptions(Struct, frozen=True):
-    """The options of the command."""
-
     load: Load
     api: bool
     as_json: bool

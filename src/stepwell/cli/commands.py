@@ -179,7 +179,6 @@ def manual(page: str | None) -> None:
 
 
 def _print_list(descriptions: Mapping[str, str]) -> None:
-    """Print a line for each name, with its description."""
     width = max(map(len, descriptions))
     for name, description in descriptions.items():
         print_result(f"{name:<{width}}  {description}")

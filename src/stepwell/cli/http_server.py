@@ -117,7 +117,6 @@ class HttpServer(uvicorn.Server):
 
 
 def _accept_waiting(listener: socket.socket) -> Iterator[socket.socket]:
-    """Accept the connections that wait at *listener*."""
     listener.settimeout(0)
     with suppress(OSError):  # BlockingIOError: there are no more
         while True:

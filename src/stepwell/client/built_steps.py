@@ -261,7 +261,6 @@ class StepList:
 
 
 def without_none(members: Mapping[str, Any]) -> dict[str, Any]:
-    """Return *members* without those that are None."""
     return {name: value for name, value in members.items() if value is not None}
 
 

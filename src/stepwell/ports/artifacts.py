@@ -69,8 +69,6 @@ class Artifacts(Protocol):
 
 
 class PreviewMaker(Protocol):
-    """Makes previews of images in worker processes."""
-
     async def make(self, source: str, width: int, target: str, weight: WorkWeight) -> WorkWeight | None:
         """Write a preview of the image file *source* to the file *target*, as WebP. Both are paths on this machine.
 

@@ -46,8 +46,6 @@ ErrorText = Callable[[bytes], str | None]
 
 
 class AnswerHead(Struct, frozen=True):
-    """The status and the headers of an answer."""
-
     status: int
     headers: Mapping[str, str]
 

@@ -99,8 +99,6 @@ class Deliveries(Protocol):
 
 
 class Sender(Protocol):
-    """Sends webhooks."""
-
     async def send(self, url: str, headers: Mapping[str, str], body: str, hidden: Sequence[str]) -> SendResult:
         """Post *body* once, within a deadline, and return the outcome.
 

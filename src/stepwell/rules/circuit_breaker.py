@@ -45,13 +45,11 @@ class Breaker:
         self.probing = False
 
     def state(self, now: datetime) -> BreakerState:
-        """Return the state at the time *now*."""
         if self.open_until is None:
             return BreakerState.CLOSED
         return BreakerState.OPEN if now < self.open_until else BreakerState.HALF_OPEN
 
     def allows(self, now: datetime) -> bool:
-        """Return whether an attempt may start now."""
         state = self.state(now)
         return state is BreakerState.CLOSED or (state is BreakerState.HALF_OPEN and not self.probing)
 

@@ -44,7 +44,6 @@ class PriceList(Struct, frozen=True):
 
 
 def cost_sums(by_currency: Iterable[CurrencySum]) -> CostSums:
-    """Return the sums as answers show them."""
     sums = list(by_currency)
     amounts = tuple(Money(round(amount or 0.0, 9), currency) for currency, amount, _ in sums if currency is not None)
     return CostSums(amounts, sum(attempts for currency, _, attempts in sums if currency is None))

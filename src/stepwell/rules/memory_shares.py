@@ -43,8 +43,6 @@ class MemoryShare:
 
 
 class _Queues(Struct):
-    """The shares of one tenant that wait."""
-
     growing: deque[MemoryShare]
     new: deque[MemoryShare]
 

@@ -79,7 +79,6 @@ class WebhookSecrets(Struct, frozen=True):
 
     @property
     def any(self) -> bool:
-        """True if there is any secret."""
         return bool(self.general or self.tenants)
 
     def __repr__(self) -> str:
@@ -92,7 +91,6 @@ def signatures(secrets: Sequence[str], message_id: str, at: datetime, body: str)
 
 
 def new_secret(random: bytes) -> str:
-    """Return a secret of *random* bytes."""
     return PREFIX + base64.b64encode(random).decode()
 
 

@@ -127,7 +127,6 @@ def _own_values(provider: ProviderDescriptor, values: Mapping[str, str]) -> dict
 
 
 def _provider_faults(provider: ProviderDescriptor, values: Mapping[str, str]) -> Iterator[Fault]:
-    """Yield the faults of the provider's own settings."""
     own = _own_values(provider, values)
     prefix = f"{provider.name.lower()}_"
     yield from (

@@ -130,7 +130,6 @@ def _constrained(type_: Any, metas: tuple[Meta, ...]) -> Any:
 
 @lru_cache(maxsize=256)
 def struct_fields(struct: type[Struct]) -> tuple[FieldInfo, ...]:
-    """Return the fields of *struct*."""
     return fields(struct)
 
 

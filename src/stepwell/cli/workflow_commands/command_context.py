@@ -243,7 +243,6 @@ def _ids_ending_with(ids: Iterable[UUID], end: str) -> list[UUID]:
 
 
 def exit_code(error: StepwellError) -> int:
-    """Return the exit code for an error of the client."""
     if _is_of_another_server(error):
         return UNAVAILABLE
     if isinstance(error, NotFound):

@@ -174,7 +174,6 @@ def events(context: CommandContext, workflow: str, *, follow: bool, after: int) 
 
 
 def feed(context: CommandContext) -> None:
-    """Print the new events of all workflows until Ctrl-C."""
     context.client.page(limit=1, include_steps=False, include_results=False, total=False)
     context.show_stream(context.patient_client.feed(), event_line)
 

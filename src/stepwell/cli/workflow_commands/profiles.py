@@ -15,8 +15,6 @@ _NAME = re.compile(r"[A-Za-z0-9._-]{1,63}")
 
 
 class Profile(Struct, frozen=True):
-    """The address of a service, and a token for it."""
-
     url: str
     token: str
 

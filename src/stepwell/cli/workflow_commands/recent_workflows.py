@@ -48,7 +48,6 @@ class RecentWorkflows:
         return [workflow_id for address, workflow_id in self._read().shown if url in (None, address)]
 
     def last_submitted(self, url: str) -> UUID | None:
-        """Return the workflow that was last submitted to the service at *url*."""
         return self._read().submitted.get(url)
 
     def add(self, url: str, ids: Iterable[UUID], *, submitted: UUID | None = None) -> None:

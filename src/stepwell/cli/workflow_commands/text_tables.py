@@ -129,7 +129,6 @@ def plain(value: object, style: str = "") -> Text:
 
 
 def status_text(status: str) -> Text:
-    """Return a status in its colour."""
     return plain(status, STATUS_STYLES.get(status, ""))
 
 

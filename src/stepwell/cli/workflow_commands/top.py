@@ -124,8 +124,6 @@ class ServiceOverview:
 
 
 class _Part(NamedTuple):
-    """One table of the overview."""
-
     columns: tuple[str, ...]
     rows: Sequence[Sequence[RenderableType]]
     numbers: tuple[str, ...] = ()

@@ -26,14 +26,12 @@ _MAX_RESULT = 2_000  # characters
 
 
 def show(context: CommandContext, name: str) -> None:
-    """Print the workflow that *name* names."""
     workflow = context.client.get(context.workflow_id(name))
     context.remember(workflow.id)
     context.show(workflow, render_workflow)
 
 
 def render_workflow(workflow: WorkflowPublic) -> RenderableType:
-    """Return the report about a workflow."""
     steps = [] if workflow.steps is UNSET else workflow.steps
     parts = list[RenderableType]([properties(_properties(workflow))])
     if steps:

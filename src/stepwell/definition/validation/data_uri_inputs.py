@@ -34,7 +34,6 @@ class DataUriInput(NamedTuple):
 
     @property
     def name(self) -> str:
-        """The name of the input."""
         return str(next(part for part in reversed(self.loc) if isinstance(part, str)))
 
     @property
@@ -48,7 +47,6 @@ class DataUriInput(NamedTuple):
 
 
 def large_data_uris(request: CreateWorkflow) -> list[DataUriInput]:
-    """Return the large data URIs of a valid definition."""
     found: list[DataUriInput] = []
     for position, step in enumerate(request.steps):
         found += _in_step(step.task_type, step.config, ("body", "steps", position, "config"))

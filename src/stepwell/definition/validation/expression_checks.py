@@ -98,7 +98,6 @@ class CheckedExpressions(NamedTuple):
 
     @property
     def inputs(self) -> frozenset[str]:
-        """The names of the inputs that have expressions."""
         if not self.places:  # hot path
             return _NO_NAMES
         return frozenset(str(place[4]) for place in self.places if place[3] == "config")
@@ -328,16 +327,13 @@ class _Findings:
 
     @property
     def is_full(self) -> bool:
-        """True if the step has more expressions than it may have."""
         return self._number > MAX_STEP_EXPRESSIONS or self._characters > MAX_STEP_CHARACTERS
 
     def count(self, expressions: Sequence[TemplateExpression]) -> None:
-        """Count these expressions of the step."""
         self._number += len(expressions)
         self._characters += sum(len(each.text) for each in expressions)
 
     def add(self, checked: ExpressionCheck, place: Loc) -> None:
-        """Add a valid expression, and the steps that it names."""
         for name in sorted(checked.names - RESERVED):
             self.sources.setdefault(name, place)
         self.outputs += (ReadOutput(name, field, place) for name, field in checked.reads if name not in RESERVED)

@@ -121,7 +121,6 @@ def _source_faults(items: PartialItems, place: Loc) -> Iterator[Fault]:
 
 
 def _name_faults(name: str | None, step: PartialStep, place: Loc) -> Iterator[Fault]:
-    """Yield the fault of `as`."""
     if name is None:
         return
     is_sub_workflow = step.task_type is TaskType.SUBWORKFLOW  # the item is one of its inputs, as mapped values are
@@ -207,7 +206,6 @@ def item_inputs(task_type: TaskType | None, items: ForEach) -> ItemInputs:
 
 
 def inputs_of_items(items: ForEach) -> ItemInputs:
-    """Return the inputs that the items provide."""
     if items.as_ is not None:
         return ItemInputs(frozenset([items.as_]), frozenset([items.as_]))
     members = [_members(item) for item in items.items[:MAX_ITEMS]] if isinstance(items.items, list) else []

@@ -166,7 +166,6 @@ class MemberChecks:
     def _config_faults(
         self, provider: ProviderType, config: Mapping[str, Any], members: StepMembers, loc: Loc
     ) -> Iterator[Fault]:
-        """Yield the faults of the names in a `provider_config`."""
         used = members.config
         if used is not None and config.keys() <= used:
             return
@@ -201,7 +200,6 @@ class MemberChecks:
             self._warn(place, f"LOCAL ignores {name}; {hint}", _MISTYPED)
 
     def add_warnings(self, warnings: Iterable[DefinitionWarning]) -> None:
-        """Add warnings that another check has found."""
         for each in warnings:
             self._warn(tuple(each.loc), each.msg, each.type)
 

@@ -45,7 +45,6 @@ class PartialStep(Struct, frozen=True, kw_only=True):
 
 
 def to_partial_step(step: WorkflowStepDefinition) -> PartialStep:
-    """Return *step*, which is valid, as a partial step."""
     return PartialStep(
         id=step.id,
         task_type=step.task_type,

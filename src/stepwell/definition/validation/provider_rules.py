@@ -286,7 +286,6 @@ def _capability_faults(
 
 
 def _may_do(provider: ProviderType, task_type: TaskType, catalog: ProviderCatalog) -> bool:
-    """Return whether *provider* may do the task, if it offers it."""
     return task_type in catalog.installed[provider].task_types
 
 

@@ -133,7 +133,6 @@ def known_inputs(
 def mapping_faults(
     step: PartialStep, graph: Graph, expressions: Expressions, output_refusal: OutputRefusal, loc: Loc
 ) -> Iterator[Fault]:
-    """Yield the faults of the step's input mappings."""
     targets = _Targets()
     for index, mapping in enumerate(step.input_mappings or ()):
         if mapping is None:

@@ -74,13 +74,11 @@ class SubWorkflowRules:
         self._warns_of_unreported, self._is_lenient = has_webhook and depth == 0, handling is Handling.LENIENT
 
     def default_faults(self) -> Iterator[Fault]:
-        """Yield the faults of `step_defaults`."""
         if SUB_DEFINITION in self._defaults.get(TaskType.SUBWORKFLOW, ()):
             message = "A step has its sub-workflow in its own config: step_defaults can't define it"
             yield Fault(("body", "config", "step_defaults", TaskType.SUBWORKFLOW, SUB_DEFINITION), message, "bad_field")
 
     def faults(self, step: PartialStep, loc: Loc) -> Iterator[Fault]:
-        """Yield the faults of the step at *loc*."""
         for index, mapping in enumerate(step.input_mappings or ()):
             if mapping is not None and not mapping.to_field.startswith(f"{INPUTS}."):
                 message = f"A mapping gives an input of the sub-workflow: write {INPUTS}.NAME"

@@ -77,7 +77,6 @@ class WaitRules:
                 yield from self._delay_faults(config)
 
     def warnings(self, step: PartialStep, task_type: TaskType, loc: Loc) -> Iterator[DefinitionWarning]:
-        """Yield the warnings about the step at *loc*."""
         if step.config is None:
             return
         config, member = merged_config(self._defaults, task_type, step.config), TIMEOUT

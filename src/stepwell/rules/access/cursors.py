@@ -32,7 +32,6 @@ class FeedCursors:
         self._texts = SignedTexts(secret, "feed cursor", bytes, MAX_CURSOR_CHARS, encrypted=True)
 
     def issue(self, position: FeedCursor) -> str:
-        """Return the cursor of *position*."""
         return self._texts.sign(position.encode())
 
     def read(self, cursor: str) -> FeedCursor:

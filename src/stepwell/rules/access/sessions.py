@@ -71,8 +71,6 @@ class SignInCode(Struct, frozen=True, array_like=True):
 
 
 class Sessions:
-    """Begins sessions, and makes and reads the values of their cookies."""
-
     def __init__(self, secret: bytes) -> None:
         self._texts = SignedTexts(secret, "session", Session, MAX_COOKIE_CHARS)
 
@@ -90,8 +88,6 @@ class Sessions:
 
 
 class SignInCodes:
-    """Makes and reads the codes in sign-in URLs."""
-
     def __init__(self, secret: bytes) -> None:
         self._texts = SignedTexts(secret, "sign-in code", SignInCode, MAX_CODE_CHARS)
 

@@ -42,7 +42,6 @@ class SignedTexts(Generic[Body]):
         self._decode, self._max_chars = msgpack.Decoder(body).decode, max_chars
 
     def sign(self, body: Body) -> str:
-        """Return the text of *body*."""
         message = _encode(body)
         sealed = self._mac(message) + message if self._cipher is None else self._cipher.encrypt(message, None)
         return _text(_KEY_VERSION + sealed)

@@ -82,7 +82,6 @@ class CallbackUrls:
         self._base = base_url.rstrip("/")
 
     def url(self, workflow_id: UUID, task_id: UUID) -> str:
-        """Return the callback URL of the attempt *task_id*."""
         return self._base + CALLBACKS_PATH + self._texts.sign((workflow_id, task_id))
 
     def attempt(self, token: str) -> tuple[UUID, UUID] | None:

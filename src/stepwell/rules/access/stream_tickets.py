@@ -34,8 +34,6 @@ class Ticket(Struct, frozen=True, array_like=True):
 
 
 class StreamTickets:
-    """Makes and reads tickets, which are signed texts."""
-
     def __init__(self, secret: bytes, now: Callable[[], datetime]) -> None:
         self._texts, self._now = SignedTexts(secret, "stream ticket", Ticket, MAX_TICKET_CHARS), now
 

@@ -147,8 +147,6 @@ def _of_workflow(snapshot: WorkflowSnapshot) -> WorkflowReason | None:
 
 
 class _Steps:
-    """Explains the steps of one snapshot."""
-
     def __init__(self, snapshot: WorkflowSnapshot) -> None:
         self._snapshot = snapshot
         self._statuses = [step.state.status for step in snapshot.steps]
@@ -194,7 +192,6 @@ class _Steps:
         return self._of_attempt(step, task) if task is not None else self._between_attempts(step)
 
     def _of_items(self, items: Sequence[ItemState], step: StepRecord) -> WaitsForItems:
-        """Return the reason of a step whose *items* run."""
         counts, codes, first = Counter(item.status for item in items), Counter[str](), ""
         for item in sorted(items, key=lambda item: item.place):
             position = unit_position(len(self._statuses), item.place)
@@ -311,7 +308,6 @@ class _Steps:
 
 
 def _waits_outside(step: StepRecord, wait: Wait) -> StepReason:
-    """Return the reason of a step that waits for something from outside."""
     times = f"The wait began at {_time(wait.since)}{'' if wait.until is None else f' and ends at {_time(wait.until)}'}."
     if wait.kind is WaitKind.DECISION:
         choices = list(wait.choices)
