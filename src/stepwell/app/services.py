@@ -71,14 +71,12 @@ def build_services(
     answer = partial(answer_question, explainer, dry_runner)
     receiver = CommandReceiver(database.commands, engine.coordination, applier, cleanups, answer)
     webhooks.recovery.claimers.append(receiver)
-    files = DefinitionFiles(uploads)
+    files, images = DefinitionFiles(uploads), LocalPreviews(local_memory(settings))
     build_workflows = partial(WorkflowService, access, webhooks.admission, reads, availability, cleanups)
     workflows = build_workflows(
         database.purges, webhooks.service, applier, sender, files, process.callback_urls, clock, uuid7
     )
-    checking = WorkerPool(INPUTS_CHECK_LIMITS)
-    stack.push_async_callback(checking.aclose)
-    inputs_checker = InputsChecker(checking)
+    inputs_checker = _build_inputs_checker(stack)
     follower = _build_sub_workflows(stores, engine, webhooks, workflows, inputs_checker, clock)
     webhooks.recovery.command_listeners = (sender, follower, receiver)
     return Services(
@@ -100,9 +98,7 @@ def build_services(
         planner=Planner(engine.registry, build_prices(settings), engine.health, engine.catalog),
         dry_runner=dry_runner,
         subscriptions=_build_subscriptions(process, stores, engine),
-        previews=Previews(
-            stores.files.artifacts, uploads, LocalPreviews(local_memory(settings)), engine.admission.local
-        ),
+        previews=Previews(stores.files.artifacts, uploads, images, engine.admission.local),
         catalog=engine.catalog,
         clock=clock,
         expressions=engine.expressions,
@@ -116,6 +112,12 @@ def build_services(
         upload_sweeper=sweeper,
         origin_instance=settings.origin_instance,
     )
+
+
+def _build_inputs_checker(stack: contextlib.AsyncExitStack) -> InputsChecker:
+    workers = WorkerPool(INPUTS_CHECK_LIMITS)
+    stack.push_async_callback(workers.aclose)
+    return InputsChecker(workers)
 
 
 def _build_sub_workflows(
