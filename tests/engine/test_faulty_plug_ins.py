@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -101,7 +101,7 @@ HERE, ELSEWHERE = Here(), Elsewhere()
 @pytest.fixture
 async def service(memory: MemoryDatabase, tmp_path: Path) -> AsyncIterator[Service]:
     HERE.acts, ELSEWHERE.acts, ELSEWHERE.submits = {}, {}, 0
-    providers = [HERE, ELSEWHERE]
+    providers: list[Any] = [HERE, ELSEWHERE]
     async with running_service(memory, tmp_path / "data", providers=providers, poll_interval_s=0.01) as running:
         yield running
 
@@ -181,8 +181,9 @@ async def test_finished_work_is_kept_without_a_cost_that_cannot_be_used(service:
 
 
 @pytest.mark.parametrize(
-    "act", [lambda: None, lambda: JobState(status="x"), raising(PanicError()), raising(ValueError())]
-)  # type: ignore[arg-type]
+    "act",
+    [lambda: None, lambda: JobState(status=cast("Any", "x")), raising(PanicError()), raising(ValueError())],
+)
 async def test_a_poll_that_fails_is_repeated(service: Service, act: Act) -> None:
     def once() -> Any:
         del ELSEWHERE.acts["poll"]
