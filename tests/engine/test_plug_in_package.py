@@ -14,6 +14,8 @@ from stepwell.cli.output import settings_of
 from stepwell.client import Invalid
 from stepwell.contract.enums import ProviderType, TaskType
 from stepwell.definition.provider_descriptors import InstalledProviders, InvalidProviders, ProviderDescriptor
+from stepwell.mcp.tool import schema_of
+from stepwell.mcp.tool_results import ProvidersResult
 from stepwell.plugin import Attempt, AttemptIO, InProcess, ProviderSetup
 from stepwell.providers import installed_providers as installed_module
 from stepwell.providers.fal.descriptor import FAL
@@ -272,3 +274,8 @@ async def test_a_provider_that_cannot_be_built_keeps_the_service_from_starting(
 def test_a_descriptor_with_a_member_of_another_type_cannot_be_made(members: dict[str, Any]) -> None:
     with pytest.raises(TypeError, match=f"{next(iter(members))}: expected"):
         ProviderDescriptor(**({"name": ProviderType("STAMP"), "build": "m:f"} | members))
+
+
+def test_the_tools_of_assistants_may_return_providers_that_a_package_brings() -> None:
+    schema = schema_of(ProvidersResult)
+    assert "enum" not in schema["$defs"]["ProviderType"]

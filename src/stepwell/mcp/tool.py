@@ -19,6 +19,7 @@ from stepwell.client import (
     Unavailable,
 )
 from stepwell.client.errors import fault_place
+from stepwell.contract.enums import ProviderType
 from stepwell.contract.problems import ValidationError
 from stepwell.contract.scopes import Permission
 from stepwell.mcp.arguments import Arguments
@@ -71,6 +72,8 @@ def schema_of(kind: type[Struct], *, with_texts: bool = True) -> dict[str, Any]:
     (root,), definitions = json.schema_components([kind], ref_template="#/$defs/{name}")
     name = root["$ref"].rpartition("/")[2]
     rest = {key: value for key, value in definitions.items() if key != name}
+    if (providers := rest.get(ProviderType.__name__)) is not None:
+        del providers["enum"]  # the service may have others, which packages bring
     schema = {**definitions[name], "$defs": rest} if rest else definitions[name]
     return _without(schema, {"title"} if with_texts else {"title", "description"})
 
