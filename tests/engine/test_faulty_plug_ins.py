@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import pytest
 
@@ -18,6 +18,7 @@ from stepwell.plugin import (
     Job,
     JobState,
     JobStatus,
+    Provider,
     Request,
     Sent,
 )
@@ -101,7 +102,7 @@ HERE, ELSEWHERE = Here(), Elsewhere()
 @pytest.fixture
 async def service(memory: MemoryDatabase, tmp_path: Path) -> AsyncIterator[Service]:
     HERE.acts, ELSEWHERE.acts, ELSEWHERE.submits = {}, {}, 0
-    providers: list[Any] = [HERE, ELSEWHERE]
+    providers: list[Provider] = [HERE, ELSEWHERE]
     async with running_service(memory, tmp_path / "data", providers=providers, poll_interval_s=0.01) as running:
         yield running
 
@@ -180,9 +181,11 @@ async def test_finished_work_is_kept_without_a_cost_that_cannot_be_used(service:
     assert [task["cost"] for task in await service.tasks(workflow["id"])] == [None]
 
 
+UNKNOWN: Any = "x"
+
+
 @pytest.mark.parametrize(
-    "act",
-    [lambda: None, lambda: JobState(status=cast("Any", "x")), raising(PanicError()), raising(ValueError())],
+    "act", [lambda: None, lambda: JobState(status=UNKNOWN), raising(PanicError()), raising(ValueError())]
 )
 async def test_a_poll_that_fails_is_repeated(service: Service, act: Act) -> None:
     def once() -> Any:

@@ -34,7 +34,6 @@ The table in `api/problems.py` says which answer each error becomes.
 """
 
 import math
-from asyncio import CancelledError
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from uuid import UUID
@@ -241,21 +240,6 @@ def _seconds(value: float | str | None) -> float | None:
     except (TypeError, ValueError, OverflowError):
         return None
     return None if seconds is None or math.isnan(seconds) else seconds
-
-
-class ProviderCrashed(Exception):
-    """The code of a provider raised what would end the process, like SystemExit. The cause is the exception's cause."""
-
-
-@contextmanager
-def contained() -> Iterator[None]:
-    """Convert what isn't an `Exception`, like SystemExit or the panic of an extension module, to `ProviderCrashed`."""
-    try:
-        yield
-    except (Exception, CancelledError, KeyboardInterrupt, GeneratorExit):
-        raise
-    except BaseException as error:
-        raise ProviderCrashed(type(error).__name__) from error
 
 
 @contextmanager

@@ -6,7 +6,6 @@ from pkgutil import resolve_name
 
 import httpx
 
-from stepwell.basics.errors import contained
 from stepwell.contract.enums import ProviderType, TaskType
 from stepwell.definition.provider_descriptors import (
     ConfiguredBy,
@@ -17,9 +16,9 @@ from stepwell.definition.provider_descriptors import (
 from stepwell.outbound.sanitise import mask_secrets
 from stepwell.ports.providers import InProcessProvider, Provider, RemoteProvider
 from stepwell.providers.installed_providers import read_installation
-from stepwell.providers.registry import is_in_process
 from stepwell.providers.shared.credentials import Credentials, KeyRefusals
 from stepwell.providers.shared.setup import ProviderSetup
+from stepwell.runtime.containment import contained
 from stepwell.settings import Settings
 
 
@@ -79,7 +78,7 @@ def _build(
 
 def _check(provider: Provider) -> None:
     """Raise `InvalidProviders` unless the provider has the members of its port, and names its capabilities."""
-    port = InProcessProvider if is_in_process(provider) else RemoteProvider
+    port = RemoteProvider if hasattr(provider, "submit") else InProcessProvider
     names = {name for base in (port, Provider) for name in (*vars(base), *base.__annotations__) if name[0] != "_"}
     if missing := sorted(name for name in names if not hasattr(provider, name)):
         raise InvalidProviders(f"{type(provider).__name__} is no {port.__name__}: it has no {', '.join(missing)}")

@@ -12,7 +12,6 @@ from typing import Any, NamedTuple
 
 from msgspec.structs import fields, replace
 
-from stepwell.basics.errors import contained
 from stepwell.basics.setting_names import PREFIX
 from stepwell.definition.provider_descriptors import InstalledProviders, InvalidProviders, ProviderDescriptor
 from stepwell.ports.providers import Provider
@@ -23,6 +22,7 @@ from stepwell.providers.google.descriptors import GEMINI, VERTEX
 from stepwell.providers.local.descriptor import LOCAL
 from stepwell.providers.openai.descriptor import OPENAI
 from stepwell.providers.replicate.descriptor import REPLICATE
+from stepwell.runtime.containment import contained
 from stepwell.settings import Settings
 
 BUILT_IN = (LOCAL, FAL, REPLICATE, VERTEX, GEMINI, OPENAI, COMFYUI, CUSTOM)

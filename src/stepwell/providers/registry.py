@@ -6,7 +6,7 @@ from typing import Any, cast
 
 import structlog
 
-from stepwell.basics.errors import AttemptError, Fault, contained
+from stepwell.basics.errors import AttemptError, Fault
 from stepwell.contract.enums import ProviderType, TaskType
 from stepwell.definition.validation.file_inputs import form_refusal, is_web
 from stepwell.definition.validation.provider_rules import FileRule, MemberRule, ReferenceRule
@@ -27,6 +27,7 @@ from stepwell.ports.providers import (
     RunsOnWorkers,
     UrlReader,
 )
+from stepwell.runtime.containment import contained
 
 _CACHE_SIZE = 4_096  # URLs; a definition may name the same ones in thousands of steps
 _MAX_CACHED_URL = 1_024  # characters

@@ -15,7 +15,7 @@ import structlog
 from msgspec import Meta, Struct, ValidationError, convert
 from msgspec.structs import asdict, replace
 
-from stepwell.basics.errors import AttemptError, CallFailed, OutcomeUnknown, contained, paid_for
+from stepwell.basics.errors import AttemptError, CallFailed, OutcomeUnknown, paid_for
 from stepwell.contract.tasks import Cost
 from stepwell.lifecycle.model import Sent
 from stepwell.ports.providers import (
@@ -29,6 +29,7 @@ from stepwell.ports.providers import (
     RemoteProvider,
     Request,
 )
+from stepwell.runtime.containment import contained
 
 log = structlog.get_logger()
 

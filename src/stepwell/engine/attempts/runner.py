@@ -20,7 +20,7 @@ from anyio import sleep_forever
 from msgspec import UNSET, Struct, convert
 from msgspec.structs import replace
 
-from stepwell.basics.errors import ArtifactError, ArtifactGone, AttemptError, MissingProvider, contained
+from stepwell.basics.errors import ArtifactError, ArtifactGone, AttemptError, MissingProvider
 from stepwell.contract.enums import ProviderType, TaskType
 from stepwell.contract.tasks import Cost
 from stepwell.engine.admission.local_admission import LocalAdmission
@@ -49,6 +49,7 @@ from stepwell.lifecycle.model import Task
 from stepwell.ports.providers import AnswerRoom, Attempt, Finished, Providers
 from stepwell.ports.storage import WorkflowStore
 from stepwell.rules.access.signed_urls import CallbackUrls
+from stepwell.runtime.containment import contained
 from stepwell.runtime.memory import FREE_BYTES, MemoryGovernor
 
 log = structlog.get_logger()
