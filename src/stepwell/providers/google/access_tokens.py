@@ -116,7 +116,7 @@ class Accounts:
 
 
 class _Response(NamedTuple):
-    """A complete response, as google-auth reads it: `google.auth.transport.Response`."""
+    """A complete response, with the members that google-auth reads."""
 
     status: int
     headers: Mapping[str, str]
