@@ -56,7 +56,7 @@ class StreamingAsgiTransport(httpx.AsyncBaseTransport):
         except BaseException:
             exchange.disconnect()
             raise
-        return httpx.Response(status, headers=headers, stream=_Body(exchange))
+        return httpx.Response(status, headers=headers, stream=exchange)
 
     async def end_requests(self, grace_s: float = _GRACE_S) -> None:
         """Disconnect the requests that still run, and cancel those that haven't ended after *grace_s*."""
@@ -84,7 +84,9 @@ async def open_transport(app: AsgiApp) -> AsyncIterator[StreamingAsgiTransport]:
         raise error
 
 
-class _Exchange:
+class _Exchange(httpx.AsyncByteStream):
+    """A request, and the body of its response."""
+
     def __init__(self, request: httpx.Request) -> None:
         self._request = request
         self._read_s: float | None = request.extensions.get("timeout", {}).get("read")
@@ -116,7 +118,10 @@ class _Exchange:
     async def read_head(self) -> tuple[int, list[tuple[bytes, bytes]]]:
         return await self._within_deadline(self._head)
 
-    async def read_parts(self) -> AsyncIterator[bytes]:
+    async def aclose(self) -> None:
+        self.disconnect()
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
         while True:
             await self._within_deadline(self._readable.wait())
             if self._parts:
@@ -177,14 +182,3 @@ class _Exchange:
         server = url.host, url.port
         headers = request.headers.raw
         return http_scope(request.method, url.raw_path, headers, scheme=url.scheme, server=server, client=_CLIENT)
-
-
-class _Body(httpx.AsyncByteStream):
-    def __init__(self, exchange: _Exchange) -> None:
-        self._exchange = exchange
-
-    def __aiter__(self) -> AsyncIterator[bytes]:
-        return self._exchange.read_parts()
-
-    async def aclose(self) -> None:
-        self._exchange.disconnect()

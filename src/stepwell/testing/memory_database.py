@@ -12,7 +12,7 @@ from stepwell.settings import Settings
 from stepwell.testing.clocks import ManualClock
 from stepwell.testing.memory_costs import MemoryDailyCosts
 from stepwell.testing.memory_deletions import MemoryCleanups, MemoryPurges
-from stepwell.testing.memory_events import MemoryEventFeed
+from stepwell.testing.memory_events import MemoryDeliveries, MemoryEventFeed, MemoryOutbox
 from stepwell.testing.memory_idempotency import MemoryIdempotencyKeys
 from stepwell.testing.memory_processes import (
     MemoryCommands,
@@ -24,7 +24,6 @@ from stepwell.testing.memory_processes import (
 from stepwell.testing.memory_sign_ins import MemorySignIns
 from stepwell.testing.memory_tables import ALWAYS, NEVER, Tables
 from stepwell.testing.memory_uploads import MemoryUploads
-from stepwell.testing.memory_webhooks import MemoryDeliveries, MemoryOutbox
 from stepwell.testing.memory_workflow_reader import MemoryWorkflowReader
 from stepwell.testing.memory_workflow_store import MemoryWorkflowStore
 

@@ -7,17 +7,13 @@ from uuid import UUID
 from stepwell.basics.errors import StillRunning
 from stepwell.basics.idempotency import Reservation, ReservedKey, StoredAnswer, key_scope
 from stepwell.basics.tenancy import TenantScope
-from stepwell.testing.memory_tables import KeyRow, MemoryAdapter, Tables
+from stepwell.testing.memory_tables import KeyRow, ProcessAdapter
 
 _LIFETIME, _LONGEST_WORK = timedelta(hours=48), timedelta(minutes=5)
 _NOBODY = UUID(int=0)
 
 
-class MemoryIdempotencyKeys(MemoryAdapter):
-    def __init__(self, tables: Tables, owner: UUID) -> None:
-        super().__init__(tables)
-        self._owner = owner
-
+class MemoryIdempotencyKeys(ProcessAdapter):
     async def reserve(
         self, scope: TenantScope, key: str, token: UUID, fingerprint: bytes, workflow_id: UUID | None = None
     ) -> ReservedKey:

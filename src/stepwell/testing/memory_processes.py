@@ -25,7 +25,7 @@ from stepwell.testing.memory_tables import (
     LimitMemberRow,
     MemoryAdapter,
     MemorySubscription,
-    Tables,
+    ProcessAdapter,
 )
 
 _NOTIFIED = timedelta(seconds=0.5)
@@ -203,11 +203,7 @@ class MemoryCommands(MemoryAdapter):
         return row if row is not None and row.requester == requester else None
 
 
-class MemoryNotifications(MemoryAdapter):
-    def __init__(self, tables: Tables, owner: UUID) -> None:
-        super().__init__(tables)
-        self._owner = owner
-
+class MemoryNotifications(ProcessAdapter):
     async def send(self, workflow_ids: Collection[UUID]) -> None:
         self._tables.workflow_channel.notify(self._owner, list(workflow_ids))
 
@@ -217,12 +213,8 @@ class MemoryNotifications(MemoryAdapter):
         return self._tables.subscribed(self._tables.workflow_channel, self._owner, on_notification)
 
 
-class MemoryPresence(MemoryAdapter):
+class MemoryPresence(ProcessAdapter):
     """The presence of the process *owner*. `MemoryLeaseStore` notifies of changes of leases."""
-
-    def __init__(self, tables: Tables, owner: UUID) -> None:
-        super().__init__(tables)
-        self._owner = owner
 
     async def announce(self) -> None:
         self._tables.process_channel.notify(self._owner, None)

@@ -424,6 +424,14 @@ class MemoryAdapter:
                 setattr(cls, name, _after_round_trip(call))
 
 
+class ProcessAdapter(MemoryAdapter):
+    """A `MemoryAdapter` of the process *owner*."""
+
+    def __init__(self, tables: Tables, owner: UUID) -> None:
+        super().__init__(tables)
+        self._owner = owner
+
+
 def _after_round_trip(call: Callable[..., Awaitable[T]]) -> Callable[..., Awaitable[T]]:
     @wraps(call)
     async def wrapper(self: MemoryAdapter, *args: Any, **kwargs: Any) -> T:

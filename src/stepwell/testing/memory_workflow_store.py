@@ -28,17 +28,13 @@ from stepwell.lifecycle.unclean_ends import UNCLEAN_ENDS
 from stepwell.ports.storage import PAUSED_A_PAGE, POSTPONED_S, STEPS_A_PAGE
 from stepwell.testing.memory_costs import count_cost
 from stepwell.testing.memory_items import stored_result
-from stepwell.testing.memory_tables import CleanupRow, DeliveryRow, MemoryAdapter, Tables, TaskRow, WaitRow, WorkflowRow
+from stepwell.testing.memory_tables import CleanupRow, DeliveryRow, ProcessAdapter, TaskRow, WaitRow, WorkflowRow
 
 _WINDOW = timedelta(minutes=10)
 
 
-class MemoryWorkflowStore(MemoryAdapter):
+class MemoryWorkflowStore(ProcessAdapter):
     """Implements the port. The process *owner* sends the webhooks of the workflows that are written here."""
-
-    def __init__(self, tables: Tables, owner: UUID) -> None:
-        super().__init__(tables)
-        self._owner = owner
 
     async def insert(self, scope: TenantScope, new: NewWorkflow) -> None:
         self._insert(scope, new)

@@ -17,7 +17,7 @@ from stepwell.engine.execution import outcomes
 from stepwell.engine.webhooks import backlog
 from stepwell.ports.webhooks import Backlog
 from stepwell.testing import ManualClock, MemoryDatabase
-from stepwell.testing.memory_webhooks import MemoryOutbox
+from stepwell.testing.memory_events import MemoryOutbox
 from support.emulators.base import Fault
 from support.emulators.webhook_receiver import HANG, answered, running_sink
 from support.processes.source_tree import TOP

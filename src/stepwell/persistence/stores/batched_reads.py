@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 import asyncpg
-from sqlalchemy import ARRAY, Select, Uuid, any_, bindparam, case, literal_column, null, select
+from sqlalchemy import Select, case, literal_column, null, select
 from sqlalchemy.dialects import postgresql
 
 from stepwell.basics.tenancy import TenantScope
@@ -20,7 +20,7 @@ from stepwell.lifecycle.preconditions import Version
 from stepwell.lifecycle.records import StepRecord, WorkflowParts, WorkflowRecord
 from stepwell.persistence.connections.connection_pool import SmallPool
 from stepwell.persistence.connections.database import is_outage
-from stepwell.persistence.stores.step_attempt_queries import attempt_columns, with_attempts
+from stepwell.persistence.stores.step_attempt_queries import IDS, attempt_columns, with_attempts
 from stepwell.persistence.stores.workflow_queries import item_counts_column, result_column, summarised, weight
 from stepwell.persistence.tables.column import Row
 from stepwell.persistence.tables.steps import shown_step, steps
@@ -140,7 +140,7 @@ def _is_timeout(error: Exception) -> bool:
 
 
 def _by_ids() -> Select[*tuple[Any, ...]]:
-    return summarised().where(workflows.c.id == any_(bindparam("ids", type_=ARRAY(Uuid()))))
+    return summarised().where(workflows.c.id == IDS)
 
 
 def _small(parts: WorkflowParts) -> Select[*tuple[Any, ...]]:
@@ -150,9 +150,7 @@ def _small(parts: WorkflowParts) -> Select[*tuple[Any, ...]]:
 
 def _versions() -> Select[*tuple[Any, ...]]:
     own = workflows.c
-    return select(own.id, own.tenant, own.status, own.last_event, own.updated_at).where(
-        own.id == any_(bindparam("ids", type_=ARRAY(Uuid())))
-    )
+    return select(own.id, own.tenant, own.status, own.last_event, own.updated_at).where(own.id == IDS)
 
 
 def _tasks() -> Select[*tuple[Any, ...]]:
@@ -160,7 +158,7 @@ def _tasks() -> Select[*tuple[Any, ...]]:
         select(tasks, steps.c.step_id, steps.c.task_type, workflows.c.tenant)
         .join(steps, (steps.c.workflow_id == tasks.c.workflow_id) & (steps.c.position == tasks.c.position))
         .join(workflows, workflows.c.id == tasks.c.workflow_id)
-        .where(tasks.c.id == any_(bindparam("ids", type_=ARRAY(Uuid()))))
+        .where(tasks.c.id == IDS)
     )
 
 

@@ -13,13 +13,9 @@ from typing import Any, Final
 from uuid import UUID
 
 from sqlalchemy import (
-    ARRAY,
     ColumnElement,
     Select,
     Text,
-    Uuid,
-    any_,
-    bindparam,
     case,
     cast,
     func,
@@ -34,7 +30,7 @@ from stepwell.lifecycle.records import NO_INPUTS, StoredInputs, WorkflowParts
 from stepwell.persistence.connections.connection_pool import SmallPool
 from stepwell.persistence.statements.item_results import FINAL_MAX_BYTES, result_bytes_of, result_of
 from stepwell.persistence.stores.batched_reads import EVERY_PARTS, compiled
-from stepwell.persistence.stores.step_attempt_queries import attempt_columns, with_attempts
+from stepwell.persistence.stores.step_attempt_queries import IDS, attempt_columns, with_attempts
 from stepwell.persistence.stores.workflow_queries import item_counts_column, summarised
 from stepwell.persistence.tables.column import Row, names
 from stepwell.persistence.tables.steps import steps
@@ -173,8 +169,7 @@ def _stored_step(row: Row) -> StoredStep:
 
 def _snapshot(parts: WorkflowParts) -> Select[*tuple[Any, ...]]:
     """A row for each block of steps. The row of a workflow's first block also has the columns of the workflow."""
-    wanted = any_(bindparam("ids", type_=ARRAY(Uuid())))
-    found = summarised().where(workflows.c.id == wanted).cte("found").prefix_with("MATERIALIZED")
+    found = summarised().where(workflows.c.id == IDS).cte("found").prefix_with("MATERIALIZED")
     if not parts.steps:
         return select(found)
     block = steps.c.position // literal_column(str(STATES_PER_BLOCK))
@@ -187,7 +182,7 @@ def _snapshot(parts: WorkflowParts) -> Select[*tuple[Any, ...]]:
             func.convert_to(states, literal_column("'UTF8'")).label("states"),
         )
         .select_from(with_attempts(steps))
-        .where(steps.c.workflow_id == wanted)
+        .where(steps.c.workflow_id == IDS)
         .group_by(steps.c.workflow_id, block)
         .subquery("blocks")
     )

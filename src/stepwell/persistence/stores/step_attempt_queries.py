@@ -6,7 +6,7 @@ without a known cost have no currency. Attempts that the provider has refused co
 
 from collections.abc import Sequence
 from functools import cache
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
 from sqlalchemy import (
@@ -34,6 +34,9 @@ from stepwell.persistence.tables.steps import steps
 from stepwell.persistence.tables.tasks import tasks
 from stepwell.persistence.tables.workflows import workflows
 
+# The ids of workflows or tasks that a statement reads together.
+IDS: Final = any_(bindparam("ids", type_=ARRAY(Uuid())))
+
 
 def workflow_costs() -> Select[Any]:
     """The costs of a workflow, for a scalar subquery."""
@@ -57,7 +60,7 @@ _latest = tasks.alias("latest")
 def _step_costs() -> Subquery:
     """The costs of each step of the workflows `ids` that has any."""
     own = (tasks.c.workflow_id, tasks.c.position)
-    of_page = tasks.c.workflow_id == any_(bindparam("ids", type_=ARRAY(Uuid())))
+    of_page = tasks.c.workflow_id == IDS
     sums = _sums().add_columns(*own).where(of_page).group_by(literal_column("1"), *own).subquery("step_sums")
     keys = (sums.c.workflow_id, sums.c.position)
     return _listed(sums).add_columns(*keys).group_by(*keys).subquery("step_costs")

@@ -48,7 +48,7 @@ from stepwell.persistence.statements.item_results import (
     result_bytes_of,
     result_of,
 )
-from stepwell.persistence.stores.step_attempt_queries import attempt_columns, with_attempts, workflow_costs
+from stepwell.persistence.stores.step_attempt_queries import IDS, attempt_columns, with_attempts, workflow_costs
 from stepwell.persistence.tables.column import Row
 from stepwell.persistence.tables.events import events
 from stepwell.persistence.tables.processes import processes
@@ -205,7 +205,7 @@ def page_steps(*, results: bool) -> Select[Any]:
     columns = [result_column(steps) if column is steps.c.result else column for column in steps.c]
     if not results:
         columns = [column for column in steps.c if column is not steps.c.result]
-    of_page = steps.c.workflow_id == any_(bindparam("ids", type_=ARRAY(Uuid())))
+    of_page = steps.c.workflow_id == IDS
     read = select(*columns, *attempt_columns(), item_counts_column()).select_from(with_attempts(steps))
     return read.where(of_page).order_by(steps.c.workflow_id, steps.c.position)
 
