@@ -31,11 +31,12 @@ LIMITS: Mapping[str, int] = {
     "lines of the longest class but Run": 400,
     "lines of the class Run": 520,  # the aim is 400
     "lines of the longest file": 600,
-    "lines of Python in src": 89_500,  # the aim is 80,000
+    "lines of Python in src": 87_000,  # the aim is 80,000
 }
 # Modules that stand at the root for good: what runs, and what plug-ins of users import.
 _ROOT = {"__init__", "__main__", "plugin"}
-_WIRING = {"listen", "listen_to", "use", "add_claimer", "add_probe"}
+_WIRING = {"listen", "use"}
+_WIRED = {"claimers", "change_listeners", "message_listeners", "command_listeners", "probes", "is_crowded"}
 _SHOWN = 12
 
 
@@ -189,7 +190,11 @@ def _wiring() -> Measure:
             match node:
                 case ast.Expr(ast.Call(ast.Attribute(attr=name), args=[_, *_])) if name in _WIRING:
                     places.append(f"{path.relative_to(TOP)}:{node.lineno} {name}")
-                case ast.Assign([ast.Attribute(attr=name)]) if name.startswith("on_"):
+                case (
+                    ast.Assign([ast.Attribute(attr=name)])
+                    | ast.Assign([ast.Subscript(ast.Attribute(attr=name))])
+                    | ast.Expr(ast.Call(ast.Attribute(ast.Attribute(attr=name), "append")))
+                ) if name.startswith("on_") or name in _WIRED:
                     places.append(f"{path.relative_to(TOP)}:{node.lineno} {name}")
     return Measure(len(places), places)
 
