@@ -13,6 +13,7 @@ import pytest
 from stepwell.basics.tenancy import TenantScope
 from stepwell.contract.enums import DeliveryStatus, EventType
 from stepwell.contract.events import DeliveryPublic
+from stepwell.engine.webhooks.service import WebhookService
 from support.providers.configured_by_steps import (
     WORKFLOWS,
     ConfiguredProvider,
@@ -249,11 +250,13 @@ async def test_a_request_without_a_key_sends_no_statement_for_it(live: Service) 
 async def test_a_repeated_redeliver_sends_the_webhook_once(live: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     workflow, asked = await live.create(passthrough_step("a"), start=False), []
 
-    async def redeliver(_scope: TenantScope, _workflow_id: UUID, delivery_id: str, _terms: Any) -> DeliveryPublic:
+    async def redeliver(
+        _service: WebhookService, _scope: TenantScope, _workflow_id: UUID, delivery_id: str, _terms: Any
+    ) -> DeliveryPublic:
         asked.append(delivery_id)
         return DeliveryPublic(delivery_id, 1, EventType.WORKFLOW_COMPLETED, DeliveryStatus.PENDING, None, AT, [])
 
-    monkeypatch.setattr(live.app.services.webhooks, "redeliver", redeliver)
+    monkeypatch.setattr(WebhookService, "redeliver", redeliver)
     path, headers = f"{WORKFLOWS}{workflow['id']}/deliveries/x/redeliver", key()
     first = await live.client.post(path, headers=headers)
     assert is_replay(await live.client.post(path, headers=headers), first)

@@ -4,7 +4,6 @@ from pathlib import Path
 
 import pytest
 
-from stepwell.runtime.memory import MemoryGovernor
 from stepwell.testing import MemoryDatabase
 from support.providers.configured_by_steps import WORKFLOWS, passthrough_step
 from support.service.live_service import running_service
@@ -18,7 +17,7 @@ async def test_an_answer_that_finds_no_memory_is_a_503(tmp_path: Path, monkeypat
             created = (await client.post(WORKFLOWS, json=body, params={"start": False})).json()
             path = f"{WORKFLOWS}{created['id']}/explain"
             assert len((await client.get(path)).content) > 64 * 1024
-        monkeypatch.setattr(MemoryGovernor, "largest", 64 * 1024)
+        monkeypatch.setattr(service.app.services.memory, "largest", 64 * 1024)
         answer = await service.client.get(path)
         assert (answer.status_code, answer.headers["retry-after"]) == (503, "5")
         assert answer.json()["title"] == "Unavailable"
@@ -29,7 +28,7 @@ async def test_a_create_whose_answer_finds_no_memory_says_that_it_has_been_carri
 ) -> None:
     async with running_service(MemoryDatabase(), tmp_path) as service:
         steps = [passthrough_step(str(number)) for number in range(300)]
-        monkeypatch.setattr(MemoryGovernor, "largest", 64 * 1024)
+        monkeypatch.setattr(service.app.services.memory, "largest", 64 * 1024)
         body = {"name": "x", "origin_instance": "tests", "steps": steps}
         answer = await service.client.post(WORKFLOWS, json=body)
         assert answer.status_code == 503
