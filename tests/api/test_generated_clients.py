@@ -220,7 +220,9 @@ def test_the_document_validates_the_known_members_of_free_form_objects(struct: t
         for value in KNOWN_VALUES:
             members = {name: value}
             request = body | {"config": members} if place == "config" else body | {"steps": [step | {place: members}]}
-            refused = collect(struct, normalise(struct, without_nulls(members)), ())
+            refused = bool(collect(struct, normalise(struct, without_nulls(members)), ()))
+            # The document lists the installed providers. Validation knows their names by itself.
+            refused |= name == "provider_type" and isinstance(value, str) and value not in installed_providers()
             assert create.is_valid(request) == (not refused), members
 
 

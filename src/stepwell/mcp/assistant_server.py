@@ -39,7 +39,8 @@ from stepwell.mcp.resources import UnknownResource, list_resources, read_resourc
 from stepwell.mcp.service_access import ServiceAccess
 from stepwell.mcp.shortening import shorten
 from stepwell.mcp.step_tools import ITEM_TOOLS, WAIT_TOOLS
-from stepwell.mcp.tool import Tool, ToolFailed, ToolOutcome, describe_error, schema_of
+from stepwell.mcp.tool import Tool, ToolOutcome, describe_error, schema_of
+from stepwell.mcp.tool_errors import ToolFailed
 from stepwell.mcp.workflow_tools import SERVICE_TOOLS, WORKFLOW_TOOLS
 
 _CALL_S: Final = 120

@@ -19,7 +19,8 @@ from stepwell.contract.enums import StepStatus
 from stepwell.contract.scopes import Permission
 from stepwell.mcp.arguments import LocalUploadArguments, OutputsArguments, UploadArguments
 from stepwell.mcp.service_access import ServiceAccess
-from stepwell.mcp.tool import AnswerTooLarge, Image, Tool, ToolFailed, ToolOutcome
+from stepwell.mcp.tool import Image, Tool, ToolOutcome
+from stepwell.mcp.tool_errors import AnswerTooLarge, ToolFailed
 from stepwell.mcp.tool_results import MAX_STEPS, OutputFile, OutputsResult, UploadResult, step_results
 from stepwell.mcp.workflow_tools import read_briefly
 

@@ -32,7 +32,7 @@ from stepwell.basics.errors import Fault, Forbidden, InvalidRequest, NeverFits, 
 from stepwell.basics.strict_json.size import most_values
 from stepwell.contract.scopes import Permission
 from stepwell.engine.service import Services
-from stepwell.mcp.tool import ToolFailed
+from stepwell.mcp.tool_errors import ToolFailed
 
 MAX_MESSAGE_BYTES: Final = 4 * 1024 * 1024
 MAX_VALUES: Final = 50_000

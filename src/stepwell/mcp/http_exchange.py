@@ -16,7 +16,7 @@ from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
 from stepwell.client import AsyncStepwell
 from stepwell.mcp.assistant_server import build_server
 from stepwell.mcp.service_access import ServiceAccess
-from stepwell.mcp.tool import AnswerTooLarge, ToolFailed
+from stepwell.mcp.tool_errors import AnswerTooLarge, ToolFailed
 from stepwell.runtime.asgi_scope import http_scope
 
 _CLIENT_S: Final = 60.0

@@ -1,4 +1,4 @@
-"""Tools: their arguments, results, descriptions and errors, and the texts by which failures are explained."""
+"""Tools: their arguments, results and descriptions, and the texts by which failures are explained."""
 
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from functools import cache
@@ -24,6 +24,7 @@ from stepwell.contract.problems import ValidationError
 from stepwell.contract.scopes import Permission
 from stepwell.mcp.arguments import Arguments
 from stepwell.mcp.service_access import ServiceAccess
+from stepwell.mcp.tool_errors import ToolFailed
 from stepwell.mcp.tool_results import Result
 
 
@@ -91,18 +92,6 @@ def _without(schema: dict[str, Any], keywords: Collection[str]) -> dict[str, Any
         elif key not in keywords:
             rest[key] = value
     return rest
-
-
-class ToolFailed(Exception):
-    """A tool has failed, and its message says why and what to do."""
-
-
-class AnswerTooLarge(ToolFailed):
-    """The service's answer is larger than it may be. `location` is the URL of what the request has created, if any."""
-
-    def __init__(self, message: str, location: str | None) -> None:
-        super().__init__(message)
-        self.location = location
 
 
 _MAX_FAULTS: Final = 50

@@ -25,7 +25,8 @@ from stepwell.mcp.arguments import (
     VerbArguments,
 )
 from stepwell.mcp.service_access import ServiceAccess
-from stepwell.mcp.tool import AnswerTooLarge, Tool, ToolFailed, ToolOutcome
+from stepwell.mcp.tool import Tool, ToolOutcome
+from stepwell.mcp.tool_errors import AnswerTooLarge, ToolFailed
 from stepwell.mcp.tool_results import (
     CostsResult,
     PlanResult,
