@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Final
 
 from stepwell.lifecycle import feature_level
-from support.database.next_migration import add_migration
 from support.processes.source_tree import TOP
 
 NEXT_FEATURE: Final = "uses the next feature"  # the name of workflows that only the next version understands
@@ -22,6 +21,8 @@ become_next_version(Path(__file__).parent / {_MIGRATIONS!r})
 
 def make_next_version(folder: Path) -> dict[str, str]:
     """Write what makes a process of `stepwell` one of the next version to *folder*. Return the variables for it."""
+    from support.database.next_migration import add_migration  # it imports modules that copy the level
+
     add_migration(
         folder / _MIGRATIONS,
         "ALTER TABLE workflows ADD COLUMN next integer NOT NULL DEFAULT 0",
