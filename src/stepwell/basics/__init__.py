@@ -1,1 +1,1 @@
-"""What every layer may use: errors, tenants, URLs, spelling, data URIs, values of settings. Nothing does I/O."""
+"""Errors, tenants, URLs, data URIs and values of settings, which every layer may use. Nothing here does I/O."""

@@ -246,10 +246,10 @@ class ProviderConfig(Struct, frozen=True, kw_only=True):
 
 
 class TaskKind(Struct, frozen=True):
-    """What holds for all steps of a task type.
+    """The config, the inputs and the output of a task type.
 
-    `config` are the members that Stepwell knows. `inputs` are those of which a step needs one; none if it is empty.
-    `output` is what results are; None if they are free-form.
+    `config` is the struct of the members that Stepwell knows. A step needs at least one of `inputs`, unless that is
+    empty. `output` is the kind of its results; None if they are free-form.
     """
 
     config: type[StepConfig]

@@ -83,7 +83,7 @@ class ConfiguredBy(Enum):
 
 
 class ProviderDescriptor(Struct, frozen=True, kw_only=True):
-    """What is known of a provider before it is built.
+    """The description of a provider, for all code that must not import the provider itself.
 
     - `build` is called with a `ProviderSetup`, and returns the provider: an `InProcessProvider` or a `RemoteProvider`.
       It is only called if the provider is configured. It may be the name of the function, as `module:name`, so that

@@ -1,4 +1,4 @@
-"""What `stepwell bench` does in the database: a temporary schema, bare commits, and reads of the rows of a run."""
+"""The database work of `stepwell bench`: it makes a temporary schema, measures bare commits, and reads a run's rows."""
 
 import asyncio
 import contextlib

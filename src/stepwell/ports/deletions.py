@@ -98,8 +98,9 @@ class Purges(Protocol):
     async def delete_rows(self, owner: UUID, workflow_ids: Collection[UUID], limit: int) -> PurgedRows:
         """Delete rows of these workflows, up to about *limit* of each table. The row of the workflow is the first.
 
-        A workflow that a process runs, or a job of which is followed up, is left out. The files that tasks have
-        recorded are recorded as removals. The deletion that a caller asked for is recorded in the same transaction.
+        Workflows that a process runs are left out, and so are those with an abandoned job that is still polled. The
+        files of tasks are recorded as removals. The deletion that a caller requested is recorded in the same
+        transaction.
         """
 
     async def removals(self, workflow_ids: Collection[UUID], after: UUID, limit: int) -> Sequence[FileRemoval]:

@@ -1,4 +1,4 @@
-"""What is around each request: its resources and its caller, the bounds of its answer, and the headers of all answers.
+"""The middleware of the API: it finds the caller of a request, bounds its memory, and adds headers to each response.
 
 What must hold:
 - An answer that is built whole and is larger than 64 KiB begins once its request's reservation has grown by its size.

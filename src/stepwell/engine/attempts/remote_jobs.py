@@ -60,7 +60,7 @@ class RemoteJobs:
 
     async def until_may_send(self) -> None:
         """Wait until this process has a lease again."""
-        while not self.lease.holds:  # noqa: ASYNC110 - whoever renews the lease doesn't know this
+        while not self.lease.holds:  # noqa: ASYNC110 - the lease has no event to wait for
             await asyncio.sleep(OUTAGE_RETRY_S)
 
     @contextmanager
