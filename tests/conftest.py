@@ -4,7 +4,6 @@
 """
 
 import asyncio
-import logging
 import os
 import signal
 from collections.abc import AsyncIterator, Iterator
@@ -24,6 +23,7 @@ from support.database.postgres import TestServer, connected, create_database, dr
 from support.database.prepared_cluster import prepared_cluster, running_copy
 from support.processes.node import Node, install_node_packages
 from support.service.live_service import Service, running_service
+from support.service.logs import restored_logging
 
 # A shell starts a command in the background with SIGINT ignored, and processes inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -77,22 +77,17 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
             terminalreporter.write_line(f"{report.nodeid}: {reason.removeprefix('Skipped: ')}")
 
 
-@pytest.fixture
-def restored_logging() -> Iterator[None]:
+@pytest.fixture(name="restored_logging")
+def _restored_logging() -> Iterator[None]:
     """Let a test configure the logs as it likes."""
-    root = logging.getLogger()
-    handlers, level, config = root.handlers[:], root.level, structlog.get_config()
-    yield
-    root.handlers[:] = handlers
-    root.setLevel(level)
-    structlog.configure(**config)
+    with restored_logging():
+        yield
 
 
 @pytest.fixture
 def debug_logging(restored_logging: None, capfd: pytest.CaptureFixture[str]) -> None:
     """Send all logs of all libraries, down to debug, to the captured stderr in the form of the service."""
     configure_logging("json", "debug")
-    structlog.configure(cache_logger_on_first_use=False)  # else loggers would keep to this for all later tests
 
 
 @pytest.fixture(scope="session")

@@ -10,6 +10,7 @@ import pytest
 from msgspec import json
 
 from stepwell.cli.commands import run
+from support.service.logs import restored_logging
 
 
 class Finished(NamedTuple):
@@ -51,6 +52,7 @@ class CommandLine:
         self._patch.setattr(sys, "argv", ["stepwell", *map(str, arguments)])
         self._patch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin.encode())))
         self._capture.readouterr()
-        code = run()
+        with restored_logging():
+            code = run()
         out, err = self._capture.readouterr()
         return Finished(code, out, err)
