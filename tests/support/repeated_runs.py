@@ -18,7 +18,8 @@ from pathlib import Path
 from platform import python_version
 from xml.etree import ElementTree as ET
 
-_BUSY = "while True: pass"
+# It ends with its parent, also if that is killed.
+_BUSY = "import os\nparent = os.getppid()\nwhile os.getppid() == parent: pass"
 
 
 def main() -> int:
