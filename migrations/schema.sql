@@ -239,6 +239,7 @@ CREATE INDEX labels_by_label ON labels (label, created_at, workflow_id);
 
 CREATE TABLE waits (
     workflow_id uuid NOT NULL,
+    root_id uuid NOT NULL,
     position integer NOT NULL,
     id uuid NOT NULL,
     kind text NOT NULL,
@@ -250,6 +251,7 @@ CREATE TABLE waits (
     shown json NOT NULL,
     CONSTRAINT waits_pkey PRIMARY KEY (workflow_id, position)
 );
+CREATE INDEX waits_by_root ON waits (root_id, array_position(ARRAY['decision'::text, 'signal'::text, 'delay'::text], kind), kind);
 CREATE INDEX waits_for_decisions ON waits (COALESCE(tenant, ''::text), since, workflow_id, position) WHERE (kind = 'decision'::text);
 
 CREATE TABLE signals (

@@ -264,10 +264,11 @@ _WORKFLOWS = (
         PRIMARY KEY (workflow_id, label)
     )
     """,
-    # The open decisions, as people see them.
+    # The steps that wait for a decision, a signal or a time. `root_id` is the workflow itself, or its root.
     """
     CREATE TABLE waits (
         workflow_id uuid NOT NULL,
+        root_id uuid NOT NULL,
         position integer NOT NULL,
         id uuid NOT NULL,
         kind text NOT NULL,

@@ -415,6 +415,52 @@ WHERE workflows.status = $2::VARCHAR AND lower(workflows.name) LIKE lower($3::VA
 
 SELECT count(*) AS count_1
 FROM workflows
+WHERE (EXISTS (SELECT *
+FROM waits
+WHERE waits.root_id = workflows.id AND waits.kind = $1::VARCHAR)) AND NOT (EXISTS (SELECT *
+FROM waits
+WHERE waits.root_id = workflows.id AND waits.kind = ANY ($2::TEXT[]))) AND workflows.deleted_at IS NULL AND
+    workflows.parent_id IS NULL;
+--   Aggregate
+--     ->  Nested Loop Anti Join
+--           ->  Nested Loop
+--                 ->  Unique
+--                       ->  Sort
+--                             Sort Key: waits.root_id
+--                             ->  Bitmap Heap Scan on waits
+--                                   Recheck Cond: (kind = ($1)::text)
+--                                   ->  Bitmap Index Scan on waits_by_root
+--                                         Index Cond: (kind = ($1)::text)
+--                 ->  Memoize
+--                       Cache Key: waits.root_id
+--                       Cache Mode: logical
+--                       ->  Index Scan using workflows_pkey on workflows
+--                             Index Cond: (id = waits.root_id)
+--                             Filter: ((deleted_at IS NULL) AND (parent_id IS NULL))
+--           ->  Index Only Scan using waits_by_root on waits waits_1
+--                 Index Cond: ((root_id = workflows.id) AND (kind = ANY ($2)))
+
+SELECT count(*) AS count_1
+FROM workflows
+WHERE (EXISTS (SELECT *
+FROM waits
+WHERE waits.root_id = workflows.id AND waits.kind = $1::VARCHAR)) AND NOT (EXISTS (SELECT *
+FROM waits
+WHERE waits.root_id = workflows.id AND waits.kind = ANY ($2::TEXT[]))) AND workflows.tenant = $3::VARCHAR AND
+    workflows.deleted_at IS NULL AND workflows.parent_id IS NULL;
+--   Aggregate
+--     ->  Nested Loop Anti Join
+--           ->  Nested Loop Semi Join
+--                 ->  Index Only Scan using workflows_list_by_tenant on workflows
+--                       Index Cond: (tenant = ($3)::text)
+--                       Filter: ((deleted_at IS NULL) AND (parent_id IS NULL))
+--                 ->  Index Only Scan using waits_by_root on waits
+--                       Index Cond: ((root_id = workflows.id) AND (kind = ($1)::text))
+--           ->  Index Only Scan using waits_by_root on waits waits_1
+--                 Index Cond: ((root_id = workflows.id) AND (kind = ANY ($2)))
+
+SELECT count(*) AS count_1
+FROM workflows
 WHERE lower(workflows.name) LIKE lower($1::VARCHAR) AND workflows.deleted_at IS NULL;
 --   Aggregate
 --     ->  Bitmap Heap Scan on workflows
@@ -527,6 +573,25 @@ WHERE workflows.origin_zone = $1::VARCHAR AND workflows.tenant = $2::VARCHAR AND
 --     ->  Index Only Scan using workflows_list_by_zone on workflows
 --           Index Cond: (origin_zone = ($1)::text)
 --           Filter: ((deleted_at IS NULL) AND (parent_id IS NULL) AND (tenant = ($2)::text))
+
+SELECT count(*) AS count_1
+FROM workflows
+WHERE workflows.status = $1::VARCHAR AND (EXISTS (SELECT *
+FROM waits
+WHERE waits.root_id = workflows.id AND waits.kind = $2::VARCHAR)) AND NOT (EXISTS (SELECT *
+FROM waits
+WHERE waits.root_id = workflows.id AND waits.kind = ANY ($3::TEXT[]))) AND workflows.deleted_at IS NULL AND
+    workflows.parent_id IS NULL;
+--   Aggregate
+--     ->  Nested Loop Anti Join
+--           ->  Nested Loop Semi Join
+--                 ->  Index Only Scan using workflows_list_by_status on workflows
+--                       Index Cond: (status = ($1)::text)
+--                       Filter: ((deleted_at IS NULL) AND (parent_id IS NULL))
+--                 ->  Index Only Scan using waits_by_root on waits
+--                       Index Cond: ((root_id = workflows.id) AND (kind = ($2)::text))
+--           ->  Index Only Scan using waits_by_root on waits waits_1
+--                 Index Cond: ((root_id = workflows.id) AND (kind = ANY ($3)))
 
 SELECT count(*) AS count_1
 FROM workflows
@@ -1545,6 +1610,37 @@ GROUP BY workflows.status;
 
 SELECT workflows.status, count(*) AS count_1
 FROM workflows
+WHERE (EXISTS (SELECT *
+FROM waits
+WHERE waits.root_id = workflows.id AND waits.kind = $1::VARCHAR)) AND NOT (EXISTS (SELECT *
+FROM waits
+WHERE waits.root_id = workflows.id AND waits.kind = ANY ($2::TEXT[]))) AND workflows.deleted_at IS NULL AND
+    workflows.parent_id IS NULL
+GROUP BY workflows.status;
+--   GroupAggregate
+--     Group Key: workflows.status
+--     ->  Sort
+--           Sort Key: workflows.status
+--           ->  Nested Loop Anti Join
+--                 ->  Nested Loop
+--                       ->  Unique
+--                             ->  Sort
+--                                   Sort Key: waits.root_id
+--                                   ->  Bitmap Heap Scan on waits
+--                                         Recheck Cond: (kind = ($1)::text)
+--                                         ->  Bitmap Index Scan on waits_by_root
+--                                               Index Cond: (kind = ($1)::text)
+--                       ->  Memoize
+--                             Cache Key: waits.root_id
+--                             Cache Mode: logical
+--                             ->  Index Scan using workflows_pkey on workflows
+--                                   Index Cond: (id = waits.root_id)
+--                                   Filter: ((deleted_at IS NULL) AND (parent_id IS NULL))
+--                 ->  Index Only Scan using waits_by_root on waits waits_1
+--                       Index Cond: ((root_id = workflows.id) AND (kind = ANY ($2)))
+
+SELECT workflows.status, count(*) AS count_1
+FROM workflows
 WHERE lower(workflows.name) LIKE lower($1::VARCHAR) AND workflows.deleted_at IS NULL AND workflows.parent_id IS NULL
 GROUP BY workflows.status;
 --   GroupAggregate
@@ -1658,6 +1754,26 @@ GROUP BY workflows.status;
 --           ->  Index Only Scan using workflows_list_by_zone on workflows
 --                 Index Cond: (origin_zone = ($1)::text)
 --                 Filter: ((deleted_at IS NULL) AND (parent_id IS NULL))
+
+SELECT workflows.status, count(*) AS count_1
+FROM workflows
+WHERE workflows.status = $1::VARCHAR AND (EXISTS (SELECT *
+FROM waits
+WHERE waits.root_id = workflows.id AND waits.kind = $2::VARCHAR)) AND NOT (EXISTS (SELECT *
+FROM waits
+WHERE waits.root_id = workflows.id AND waits.kind = ANY ($3::TEXT[]))) AND workflows.deleted_at IS NULL AND
+    workflows.parent_id IS NULL
+GROUP BY workflows.status;
+--   GroupAggregate
+--     ->  Nested Loop Anti Join
+--           ->  Nested Loop Semi Join
+--                 ->  Index Only Scan using workflows_list_by_status on workflows
+--                       Index Cond: (status = ($1)::text)
+--                       Filter: ((deleted_at IS NULL) AND (parent_id IS NULL))
+--                 ->  Index Only Scan using waits_by_root on waits
+--                       Index Cond: ((root_id = workflows.id) AND (kind = ($2)::text))
+--           ->  Index Only Scan using waits_by_root on waits waits_1
+--                 Index Cond: ((root_id = workflows.id) AND (kind = ANY ($3)))
 
 SELECT workflows.status, count(*) AS count_1
 FROM workflows
@@ -1895,6 +2011,431 @@ ORDER BY above, position, attempt, file;
 --                                     ->  Function Scan on json_array_elements e
 --                                           Filter: (ROW(t."position", t.attempt, number) > ROW((CASE WHEN (f_1.id = $4) THEN $5 ELSE '-1'::integer END), (CASE WHEN (f_1.id = $4) THEN $6 ELSE '-1'::integer END), (CASE WHEN (f_1.id = $4) THEN $7 ELSE '-1'::integer END)))
 --     ->  CTE Scan on page
+
+WITH RECURSIVE wanted(id) AS (SELECT waits.workflow_id AS id
+FROM waits
+WHERE waits.kind = $1::VARCHAR UNION
+SELECT child.parent_id AS parent_id
+FROM workflows AS child
+JOIN wanted ON wanted.id = child.id
+WHERE child.parent_id IS NOT NULL), earlier(id) AS (SELECT waits.workflow_id AS id
+FROM waits
+WHERE waits.kind = ANY ($2::TEXT[]) UNION
+SELECT child.parent_id AS parent_id
+FROM workflows AS child
+JOIN earlier ON earlier.id = child.id
+WHERE child.parent_id IS NOT NULL)
+SELECT count(*) AS count_1
+FROM workflows
+WHERE workflows.id IN (SELECT wanted.id
+FROM wanted) AND (workflows.id NOT IN (SELECT earlier.id
+FROM earlier)) AND workflows.deleted_at IS NULL;
+--   Aggregate
+--     CTE wanted
+--       ->  Recursive Union
+--             ->  Bitmap Heap Scan on waits
+--                   Recheck Cond: (kind = ($1)::text)
+--                   ->  Bitmap Index Scan on waits_by_root
+--                         Index Cond: (kind = ($1)::text)
+--             ->  Hash Join
+--                   Hash Cond: (child.id = wanted_1.id)
+--                   ->  Bitmap Heap Scan on workflows child
+--                         Recheck Cond: (parent_id IS NOT NULL)
+--                         ->  Bitmap Index Scan on workflows_by_parent
+--                   ->  Hash
+--                         ->  WorkTable Scan on wanted wanted_1
+--     CTE earlier
+--       ->  Recursive Union
+--             ->  Bitmap Heap Scan on waits waits_1
+--                   Recheck Cond: (kind = ANY ($2))
+--                   ->  Bitmap Index Scan on waits_by_root
+--                         Index Cond: (kind = ANY ($2))
+--             ->  Hash Join
+--                   Hash Cond: (earlier.id = child_1.id)
+--                   ->  WorkTable Scan on earlier
+--                   ->  Hash
+--                         ->  Bitmap Heap Scan on workflows child_1
+--                               Recheck Cond: (parent_id IS NOT NULL)
+--                               ->  Bitmap Index Scan on workflows_by_parent
+--     ->  Hash Right Semi Join
+--           Hash Cond: (wanted.id = workflows.id)
+--           ->  CTE Scan on wanted
+--           ->  Hash
+--                 ->  Bitmap Heap Scan on workflows
+--                       Filter: ((deleted_at IS NULL) AND (NOT (ANY (id = (hashed SubPlan 3).col1))))
+--                       ->  Bitmap Index Scan on workflows_list_by_status
+--                       SubPlan 3
+--                         ->  CTE Scan on earlier earlier_1
+
+WITH RECURSIVE wanted(id) AS (SELECT waits.workflow_id AS id
+FROM waits
+WHERE waits.kind = $1::VARCHAR UNION
+SELECT child.parent_id AS parent_id
+FROM workflows AS child
+JOIN wanted ON wanted.id = child.id
+WHERE child.parent_id IS NOT NULL), earlier(id) AS (SELECT waits.workflow_id AS id
+FROM waits
+WHERE waits.kind = ANY ($2::TEXT[]) UNION
+SELECT child.parent_id AS parent_id
+FROM workflows AS child
+JOIN earlier ON earlier.id = child.id
+WHERE child.parent_id IS NOT NULL)
+SELECT workflows.status, count(*) AS count_1
+FROM workflows
+WHERE workflows.id IN (SELECT wanted.id
+FROM wanted) AND (workflows.id NOT IN (SELECT earlier.id
+FROM earlier)) AND workflows.deleted_at IS NULL
+GROUP BY workflows.status;
+--   GroupAggregate
+--     Group Key: workflows.status
+--     CTE wanted
+--       ->  Recursive Union
+--             ->  Bitmap Heap Scan on waits
+--                   Recheck Cond: (kind = ($1)::text)
+--                   ->  Bitmap Index Scan on waits_by_root
+--                         Index Cond: (kind = ($1)::text)
+--             ->  Hash Join
+--                   Hash Cond: (child.id = wanted_1.id)
+--                   ->  Bitmap Heap Scan on workflows child
+--                         Recheck Cond: (parent_id IS NOT NULL)
+--                         ->  Bitmap Index Scan on workflows_by_parent
+--                   ->  Hash
+--                         ->  WorkTable Scan on wanted wanted_1
+--     CTE earlier
+--       ->  Recursive Union
+--             ->  Bitmap Heap Scan on waits waits_1
+--                   Recheck Cond: (kind = ANY ($2))
+--                   ->  Bitmap Index Scan on waits_by_root
+--                         Index Cond: (kind = ANY ($2))
+--             ->  Hash Join
+--                   Hash Cond: (earlier.id = child_1.id)
+--                   ->  WorkTable Scan on earlier
+--                   ->  Hash
+--                         ->  Bitmap Heap Scan on workflows child_1
+--                               Recheck Cond: (parent_id IS NOT NULL)
+--                               ->  Bitmap Index Scan on workflows_by_parent
+--     ->  Sort
+--           Sort Key: workflows.status
+--           ->  Hash Right Semi Join
+--                 Hash Cond: (wanted.id = workflows.id)
+--                 ->  CTE Scan on wanted
+--                 ->  Hash
+--                       ->  Bitmap Heap Scan on workflows
+--                             Filter: ((deleted_at IS NULL) AND (NOT (ANY (id = (hashed SubPlan 3).col1))))
+--                             ->  Bitmap Index Scan on workflows_list_by_name
+--                             SubPlan 3
+--                               ->  CTE Scan on earlier earlier_1
+
+WITH RECURSIVE wanted(id) AS (SELECT waits.workflow_id AS id
+FROM waits
+WHERE waits.kind = $2::VARCHAR UNION
+SELECT child.parent_id AS parent_id
+FROM workflows AS child
+JOIN wanted ON wanted.id = child.id
+WHERE child.parent_id IS NOT NULL), earlier(id) AS (SELECT waits.workflow_id AS id
+FROM waits
+WHERE waits.kind = ANY ($3::TEXT[]) UNION
+SELECT child.parent_id AS parent_id
+FROM workflows AS child
+JOIN earlier ON earlier.id = child.id
+WHERE child.parent_id IS NOT NULL), found AS MATERIALIZED (SELECT workflows.id AS id, workflows.created_at AS
+    created_at
+FROM workflows
+WHERE workflows.id IN (SELECT wanted.id
+FROM wanted) AND (workflows.id NOT IN (SELECT earlier.id
+FROM earlier)) AND workflows.deleted_at IS NULL
+ORDER BY workflows.created_at DESC, workflows.id DESC
+LIMIT $4::BIGINT OFFSET $5::BIGINT), versions AS MATERIALIZED (SELECT workflows.id AS page_id, workflows.last_event AS
+    page_event, workflows.updated_at AS page_updated_at, ids.created_at AS page_created_at, (SELECT count(*) >
+    $1::BIGINT AS anon_1
+FROM found) AS page_has_next, CASE WHEN workflows.has_flow THEN CASE WHEN workflows.parent_id IS NULL THEN (SELECT
+    n.kind
+FROM waits AS n
+WHERE n.root_id = workflows.id
+ORDER BY array_position(ARRAY['decision', 'signal', 'delay'], kind)
+LIMIT 1) ELSE CASE WHEN (SELECT true
+FROM waits AS n
+WHERE n.root_id = workflows.root_id
+LIMIT 1) THEN (
+WITH RECURSIVE below AS (
+SELECT workflows.id
+UNION ALL
+SELECT c.id
+FROM below
+JOIN workflows AS c ON c.parent_id = below.id )
+SELECT n.kind
+FROM below
+JOIN waits AS n ON n.workflow_id = below.id
+ORDER BY array_position(ARRAY['decision', 'signal', 'delay'], kind)
+LIMIT 1 ) END END END AS waits_for, sum((SELECT sum(200 + pg_column_size(weighed.definition) * CASE WHEN
+    (pg_column_compression(weighed.definition) IS NULL) THEN 1 ELSE 50 END + CASE WHEN weighed.for_each IS NULL THEN
+    coalesce(pg_column_size(weighed.result) * CASE WHEN pg_column_compression(weighed.result) IS NULL THEN 1 ELSE 50
+    END, 0) WHEN weighed.status = 'COMPLETED' THEN (SELECT least(100 + 2 *
+    coalesce(sum(coalesce(pg_column_size(i.result) * CASE WHEN pg_column_compression(i.result) IS NULL THEN 1 ELSE 50
+    END, 0)), 0) + 5 * count(*), 2000000000)::int
+FROM step_items AS i
+WHERE i.workflow_id = weighed.workflow_id AND i.position = weighed.position) ELSE 0 END +
+    coalesce(octet_length(weighed.error_message), 0)) AS sum_1
+FROM steps AS weighed
+WHERE weighed.workflow_id = workflows.id) + pg_column_size(workflows.config) * CASE WHEN
+    (pg_column_compression(workflows.config) IS NULL) THEN 1 ELSE 50 END + coalesce((SELECT
+    sum(octet_length(labels.label)) AS sum_2
+FROM labels
+WHERE labels.workflow_id = workflows.id), 0)) OVER () AS page_bytes
+FROM workflows
+JOIN (SELECT found.id AS id, found.created_at AS created_at
+FROM found
+ORDER BY found.created_at DESC, found.id DESC
+LIMIT $1::BIGINT) AS ids ON ids.id = workflows.id)
+SELECT versions.page_id, versions.page_event, versions.page_updated_at, versions.page_created_at,
+    versions.page_has_next, versions.waits_for, versions.page_bytes, whole.id, whole.tenant, whole.origin_instance,
+    whole.origin_zone, whole.origin_reference, whole.config, whole.suppress_subtask_events, whole.total_steps,
+    whole.final_position, whole.definition_bytes, whole.feature_level, whole.evaluates, whole.has_flow,
+    whole.created_at, whole.status, whole.name, whole.description, whole.webhook_url, whole.completed_steps,
+    whole.execution_id, whole.failure, whole.started_at, whole.completed_at, whole.updated_at, whole.deleted_at,
+    whole.deadline_at, whole.timeout_left_s, whole.owner, whole.epoch, whole.last_event, whole.crashes, whole.wake_at,
+    whole.parent_id, whole.parent_step, whole.parent_item, whole.root_id, whole.depth, whole.child_ends,
+    whole.sub_workflows, whole.sub_workflow_steps, whole.sub_workflow_bytes, whole.current_step, whole.step_errors,
+    whole.fatal_error, whole.done_without_result, whole.costs, whole.labels, whole.final_step_id, whole.items_done,
+    whole.final_step_result
+FROM versions
+LEFT OUTER
+JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.origin_instance AS origin_instance,
+    workflows.origin_zone AS origin_zone, workflows.origin_reference AS origin_reference, workflows.config AS config,
+    workflows.suppress_subtask_events AS suppress_subtask_events, workflows.total_steps AS total_steps,
+    workflows.final_position AS final_position, workflows.definition_bytes AS definition_bytes,
+    workflows.feature_level AS feature_level, workflows.evaluates AS evaluates, workflows.has_flow AS has_flow,
+    workflows.created_at AS created_at, workflows.status AS status, workflows.name AS name, workflows.description AS
+    description, workflows.webhook_url AS webhook_url, workflows.completed_steps AS completed_steps,
+    workflows.execution_id AS execution_id, workflows.failure AS failure, workflows.started_at AS started_at,
+    workflows.completed_at AS completed_at, workflows.updated_at AS updated_at, workflows.deleted_at AS deleted_at,
+    workflows.deadline_at AS deadline_at, workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner,
+    workflows.epoch AS epoch, workflows.last_event AS last_event, workflows.crashes AS crashes, workflows.wake_at AS
+    wake_at, workflows.parent_id AS parent_id, workflows.parent_step AS parent_step, workflows.parent_item AS
+    parent_item, workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ends AS child_ends,
+    workflows.sub_workflows AS sub_workflows, workflows.sub_workflow_steps AS sub_workflow_steps,
+    workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT steps.step_id
+FROM steps
+WHERE steps.workflow_id = workflows.id AND steps.status = $6::VARCHAR
+ORDER BY steps.started_at, steps.position
+LIMIT $7::INTEGER) AS current_step, (SELECT array_agg(concat(steps.step_id, $8::VARCHAR, steps.error_message)
+ORDER BY steps.position) AS array_agg_1
+FROM steps
+WHERE steps.workflow_id = workflows.id AND steps.status = $9::VARCHAR) AS step_errors, CASE WHEN workflows.has_flow
+    THEN (SELECT concat(steps.step_id, $8::VARCHAR, steps.error_message) AS concat_2
+FROM steps
+WHERE steps.workflow_id = workflows.id AND steps.status = $9::VARCHAR AND NOT steps.optional
+ORDER BY steps.position
+LIMIT $10::INTEGER) END AS fatal_error, CASE WHEN workflows.has_flow THEN (SELECT count(*) AS count_1
+FROM steps
+WHERE steps.workflow_id = workflows.id AND (steps.status = $11::VARCHAR AND steps.skip_reason != $12::VARCHAR OR
+    steps.status = $9::VARCHAR AND steps.optional)) END AS done_without_result, (SELECT
+    CAST(json_agg(json_build_array(sums.currency, sums.amount, sums.attempts)
+ORDER BY sums.currency) AS TEXT) AS costs
+FROM (SELECT tasks.cost ->> 'currency' AS currency, sum(CAST(tasks.cost ->> 'amount' AS NUMERIC)) AS amount, count(*)
+    AS attempts
+FROM tasks
+WHERE tasks.sent IS NOT NULL AND tasks.provider IS NOT NULL AND (tasks.cost IS NOT NULL OR NOT ((tasks.status =
+    $13::VARCHAR OR tasks.status = $14::VARCHAR) AND tasks.remote_id IS NULL AND NOT tasks.outcome_unknown AND
+    (tasks.cancel_receipt IS NULL OR tasks.cancel_receipt = $15::VARCHAR))) AND tasks.workflow_id = workflows.id
+GROUP BY 1) AS sums) AS costs, (SELECT array_agg(labels.label) AS array_agg_2
+FROM labels
+WHERE labels.workflow_id = workflows.id) AS labels, final.step_id AS final_step_id, CASE WHEN workflows.has_flow THEN
+    (
+SELECT sum(each.share)
+FROM (
+SELECT (count(*) FILTER (WHERE i.status = 'COMPLETED'))::float8 / count(*) AS share
+FROM steps AS s
+JOIN step_items AS i ON i.workflow_id = s.workflow_id AND i.position = s.position
+WHERE s.workflow_id = workflows.id AND s.for_each IS NOT NULL AND s.status IN ('PENDING', 'RUNNING', 'CANCELLED',
+    'FAILED') AND NOT (s.status = 'FAILED' AND s.optional)
+GROUP BY s.position ) AS each ) END AS items_done, CASE WHEN final.status <> 'COMPLETED' THEN NULL WHEN final.for_each
+    IS NULL THEN final.result WHEN (SELECT coalesce(sum(pg_column_size(i.result)), 0)
+FROM step_items AS i
+WHERE i.workflow_id = final.workflow_id AND i.position = final.position) <= 1048576 THEN CASE WHEN (SELECT
+    coalesce(sum(octet_length(i.result::text)), 0)
+FROM step_items AS i
+WHERE i.workflow_id = final.workflow_id AND i.position = final.position) <= 1048576 THEN (
+SELECT concat('{"items":[', string_agg(coalesce(o.result::text, 'null'), ','
+ORDER BY o.item), '],"count":', count(*), ',"failed":', count(*) FILTER (WHERE o.status = 'FAILED'),
+    ',"result_image_paths":[' || string_agg( CASE json_typeof(o.result -> 'result_image_paths') WHEN 'array' THEN
+    nullif(btrim(substr((o.result -> 'result_image_paths')::text, 2, length((o.result -> 'result_image_paths')::text)
+    - 2), E' \t\r\n'), '') ELSE CASE json_typeof(o.result -> 'result_image_path') WHEN 'string' THEN (o.result ->
+    'result_image_path')::text END END, ','
+ORDER BY o.item) || ']', ',"result_video_paths":[' || string_agg( CASE json_typeof(o.result -> 'result_video_paths')
+    WHEN 'array' THEN nullif(btrim(substr((o.result -> 'result_video_paths')::text, 2, length((o.result ->
+    'result_video_paths')::text) - 2), E' \t\r\n'), '') ELSE CASE json_typeof(o.result -> 'result_video_path') WHEN
+    'string' THEN (o.result -> 'result_video_path')::text END END, ','
+ORDER BY o.item) || ']', ',"result_texts":[' || string_agg( CASE json_typeof(o.result -> 'result_texts') WHEN 'array'
+    THEN nullif(btrim(substr((o.result -> 'result_texts')::text, 2, length((o.result -> 'result_texts')::text) - 2),
+    E' \t\r\n'), '') ELSE CASE json_typeof(o.result -> 'result_text') WHEN 'string' THEN (o.result ->
+    'result_text')::text END END, ','
+ORDER BY o.item) || ']', '}')::json
+FROM (SELECT i.item, i.status, CASE WHEN i.status = 'COMPLETED' THEN i.result END AS result
+FROM step_items AS i
+WHERE i.workflow_id = final.workflow_id AND i.position = final.position) AS o ) END END AS final_step_result
+FROM workflows
+JOIN steps AS final ON final.workflow_id = workflows.id AND final.position = workflows.final_position
+WHERE workflows.id = versions.page_id AND versions.page_bytes <= 262144) AS whole ON true
+ORDER BY versions.page_created_at DESC, versions.page_id DESC;
+--   Sort
+--     Sort Key: versions.page_created_at DESC, versions.page_id DESC
+--     CTE wanted
+--       ->  Recursive Union
+--             ->  Bitmap Heap Scan on waits
+--                   Recheck Cond: (kind = ($2)::text)
+--                   ->  Bitmap Index Scan on waits_by_root
+--                         Index Cond: (kind = ($2)::text)
+--             ->  Hash Join
+--                   Hash Cond: (child.id = wanted.id)
+--                   ->  Bitmap Heap Scan on workflows child
+--                         Recheck Cond: (parent_id IS NOT NULL)
+--                         ->  Bitmap Index Scan on workflows_by_parent
+--                   ->  Hash
+--                         ->  WorkTable Scan on wanted
+--     CTE earlier
+--       ->  Recursive Union
+--             ->  Bitmap Heap Scan on waits waits_1
+--                   Recheck Cond: (kind = ANY ($3))
+--                   ->  Bitmap Index Scan on waits_by_root
+--                         Index Cond: (kind = ANY ($3))
+--             ->  Hash Join
+--                   Hash Cond: (earlier.id = child_1.id)
+--                   ->  WorkTable Scan on earlier
+--                   ->  Hash
+--                         ->  Bitmap Heap Scan on workflows child_1
+--                               Recheck Cond: (parent_id IS NOT NULL)
+--                               ->  Bitmap Index Scan on workflows_by_parent
+--     CTE found
+--       ->  Limit
+--             ->  Sort
+--                   Sort Key: workflows_1.created_at DESC, workflows_1.id DESC
+--                   ->  Hash Right Semi Join
+--                         Hash Cond: (wanted_1.id = workflows_1.id)
+--                         ->  CTE Scan on wanted wanted_1
+--                         ->  Hash
+--                               ->  Bitmap Heap Scan on workflows workflows_1
+--                                     Filter: ((deleted_at IS NULL) AND (NOT (ANY (id = (hashed SubPlan 3).col1))))
+--                                     ->  Bitmap Index Scan on workflows_list_by_status
+--                                     SubPlan 3
+--                                       ->  CTE Scan on earlier earlier_1
+--     CTE versions
+--       ->  WindowAgg
+--             Window: w1 AS ()
+--             InitPlan 5
+--               ->  Aggregate
+--                     ->  CTE Scan on found
+--             ->  Nested Loop
+--                   ->  Limit
+--                         ->  CTE Scan on found found_1
+--                   ->  Index Scan using workflows_pkey on workflows workflows_2
+--                         Index Cond: (id = found_1.id)
+--             SubPlan 6
+--               ->  Limit
+--                     ->  Index Only Scan using waits_by_root on waits n
+--                           Index Cond: (root_id = workflows_2.id)
+--             SubPlan 7
+--               ->  Limit
+--                     ->  Index Only Scan using waits_by_root on waits n_1
+--                           Index Cond: (root_id = workflows_2.root_id)
+--             SubPlan 9
+--               ->  Limit
+--                     CTE below
+--                       ->  Recursive Union
+--                             ->  Result
+--                             ->  Nested Loop
+--                                   ->  WorkTable Scan on below
+--                                   ->  Index Only Scan using workflows_by_parent on workflows c
+--                                         Index Cond: (parent_id = below.id)
+--                     ->  Sort
+--                           Sort Key: (array_position('{decision,signal,delay}'::text[], n_2.kind))
+--                           ->  Hash Join
+--                                 Hash Cond: (n_2.workflow_id = below_1.id)
+--                                 ->  Index Scan using waits_pkey on waits n_2
+--                                 ->  Hash
+--                                       ->  CTE Scan on below below_1
+--             SubPlan 11
+--               ->  Aggregate
+--                     ->  Index Scan using steps_pkey on steps weighed
+--                           Index Cond: (workflow_id = workflows_2.id)
+--                     SubPlan 10
+--                       ->  Aggregate
+--                             ->  Index Scan using step_items_pkey on step_items i
+--                                   Index Cond: ((workflow_id = weighed.workflow_id) AND ("position" = weighed."position"))
+--             SubPlan 12
+--               ->  Aggregate
+--                     ->  Bitmap Heap Scan on labels
+--                           Recheck Cond: (workflow_id = workflows_2.id)
+--                           ->  Bitmap Index Scan on labels_pkey
+--                                 Index Cond: (workflow_id = workflows_2.id)
+--     ->  Nested Loop Left Join
+--           Join Filter: (versions.page_bytes <= '262144'::numeric)
+--           ->  CTE Scan on versions
+--           ->  Nested Loop
+--                 ->  Index Scan using workflows_pkey on workflows
+--                       Index Cond: (id = versions.page_id)
+--                       SubPlan 14
+--                         ->  Limit
+--                               ->  Sort
+--                                     Sort Key: steps.started_at, steps."position"
+--                                     ->  Index Scan using steps_pkey on steps
+--                                           Index Cond: (workflow_id = workflows.id)
+--                                           Filter: (status = ($6)::text)
+--                       SubPlan 15
+--                         ->  Aggregate
+--                               ->  Index Scan using steps_pkey on steps steps_1
+--                                     Index Cond: (workflow_id = workflows.id)
+--                                     Filter: (status = ($9)::text)
+--                       SubPlan 16
+--                         ->  Limit
+--                               ->  Index Scan using steps_pkey on steps steps_2
+--                                     Index Cond: (workflow_id = workflows.id)
+--                                     Filter: ((NOT optional) AND (status = ($9)::text))
+--                       SubPlan 17
+--                         ->  Aggregate
+--                               ->  Index Scan using steps_pkey on steps steps_3
+--                                     Index Cond: (workflow_id = workflows.id)
+--                                     Filter: (((status = ($11)::text) AND (skip_reason <> ($12)::text)) OR ((status = ($9)::text) AND optional))
+--                       SubPlan 18
+--                         ->  Aggregate
+--                               ->  GroupAggregate
+--                                     Group Key: ((tasks.cost ->> 'currency'::text))
+--                                     ->  Sort
+--                                           Sort Key: ((tasks.cost ->> 'currency'::text))
+--                                           ->  Index Scan using tasks_sent on tasks
+--                                                 Index Cond: (workflow_id = workflows.id)
+--                                                 Filter: ((provider IS NOT NULL) AND ((cost IS NOT NULL) OR ((status <> ($13)::text) AND (status <> ($14)::text)) OR (remote_id IS NOT NULL) OR outcome_unknown OR ((cancel_receipt IS NOT NULL) AND (cancel_receipt <> ($15)::text))))
+--                       SubPlan 19
+--                         ->  Aggregate
+--                               ->  Bitmap Heap Scan on labels labels_1
+--                                     Recheck Cond: (workflow_id = workflows.id)
+--                                     ->  Bitmap Index Scan on labels_pkey
+--                                           Index Cond: (workflow_id = workflows.id)
+--                       SubPlan 20
+--                         ->  Aggregate
+--                               ->  GroupAggregate
+--                                     Group Key: s."position"
+--                                     ->  Nested Loop
+--                                           Join Filter: (s."position" = i_1."position")
+--                                           ->  Index Scan using steps_pkey on steps s
+--                                                 Index Cond: (workflow_id = workflows.id)
+--                                                 Filter: ((for_each IS NOT NULL) AND ((status <> 'FAILED'::text) OR (NOT optional)) AND (status = ANY ('{PENDING,RUNNING,CANCELLED,FAILED}'::text[])))
+--                                           ->  Index Scan using step_items_pkey on step_items i_1
+--                                                 Index Cond: (workflow_id = workflows.id)
+--                 ->  Index Scan using steps_pkey on steps final
+--                       Index Cond: ((workflow_id = workflows.id) AND ("position" = workflows.final_position))
+--                       SubPlan 21
+--                         ->  Aggregate
+--                               ->  Index Scan using step_items_pkey on step_items i_2
+--                                     Index Cond: ((workflow_id = final.workflow_id) AND ("position" = final."position"))
+--                       SubPlan 22
+--                         ->  Aggregate
+--                               ->  Index Scan using step_items_pkey on step_items i_3
+--                                     Index Cond: ((workflow_id = final.workflow_id) AND ("position" = final."position"))
+--                       SubPlan 23
+--                         ->  Aggregate
+--                               ->  Index Scan using step_items_pkey on step_items i_4
+--                                     Index Cond: ((workflow_id = final.workflow_id) AND ("position" = final."position"))
 
 WITH bound AS MATERIALIZED (SELECT CAST(CAST(pg_snapshot_xmin(pg_current_snapshot()) AS TEXT) AS BIGINT) AS txid),
     scanned AS MATERIALIZED (SELECT events.workflow_id AS workflow_id, events.id AS id, events.type AS type, events.at
@@ -2377,7 +2918,11 @@ ORDER BY label_0.created_at DESC, label_0.workflow_id DESC
 LIMIT $4::BIGINT OFFSET $5::BIGINT), versions AS MATERIALIZED (SELECT workflows.id AS page_id, workflows.last_event AS
     page_event, workflows.updated_at AS page_updated_at, ids.created_at AS page_created_at, (SELECT count(*) >
     $1::BIGINT AS anon_1
-FROM found) AS page_has_next, sum((SELECT sum(200 + pg_column_size(weighed.definition) * CASE WHEN
+FROM found) AS page_has_next, CASE WHEN workflows.has_flow THEN (SELECT n.kind
+FROM waits AS n
+WHERE n.root_id = workflows.id
+ORDER BY array_position(ARRAY['decision', 'signal', 'delay'], kind)
+LIMIT 1) END AS waits_for, sum((SELECT sum(200 + pg_column_size(weighed.definition) * CASE WHEN
     (pg_column_compression(weighed.definition) IS NULL) THEN 1 ELSE 50 END + CASE WHEN weighed.for_each IS NULL THEN
     coalesce(pg_column_size(weighed.result) * CASE WHEN pg_column_compression(weighed.result) IS NULL THEN 1 ELSE 50
     END, 0) WHEN weighed.status = 'COMPLETED' THEN (SELECT least(100 + 2 *
@@ -2398,15 +2943,16 @@ FROM found
 ORDER BY found.created_at DESC, found.id DESC
 LIMIT $1::BIGINT) AS ids ON ids.id = workflows.id)
 SELECT versions.page_id, versions.page_event, versions.page_updated_at, versions.page_created_at,
-    versions.page_has_next, versions.page_bytes, whole.id, whole.tenant, whole.origin_instance, whole.origin_zone,
-    whole.origin_reference, whole.config, whole.suppress_subtask_events, whole.total_steps, whole.final_position,
-    whole.definition_bytes, whole.feature_level, whole.evaluates, whole.has_flow, whole.created_at, whole.status,
-    whole.name, whole.description, whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure,
-    whole.started_at, whole.completed_at, whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s,
-    whole.owner, whole.epoch, whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step,
-    whole.parent_item, whole.root_id, whole.depth, whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps,
-    whole.sub_workflow_bytes, whole.current_step, whole.step_errors, whole.fatal_error, whole.done_without_result,
-    whole.costs, whole.labels, whole.final_step_id, whole.items_done, whole.final_step_result
+    versions.page_has_next, versions.waits_for, versions.page_bytes, whole.id, whole.tenant, whole.origin_instance,
+    whole.origin_zone, whole.origin_reference, whole.config, whole.suppress_subtask_events, whole.total_steps,
+    whole.final_position, whole.definition_bytes, whole.feature_level, whole.evaluates, whole.has_flow,
+    whole.created_at, whole.status, whole.name, whole.description, whole.webhook_url, whole.completed_steps,
+    whole.execution_id, whole.failure, whole.started_at, whole.completed_at, whole.updated_at, whole.deleted_at,
+    whole.deadline_at, whole.timeout_left_s, whole.owner, whole.epoch, whole.last_event, whole.crashes, whole.wake_at,
+    whole.parent_id, whole.parent_step, whole.parent_item, whole.root_id, whole.depth, whole.child_ends,
+    whole.sub_workflows, whole.sub_workflow_steps, whole.sub_workflow_bytes, whole.current_step, whole.step_errors,
+    whole.fatal_error, whole.done_without_result, whole.costs, whole.labels, whole.final_step_id, whole.items_done,
+    whole.final_step_result
 FROM versions
 LEFT OUTER
 JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.origin_instance AS origin_instance,
@@ -2522,15 +3068,19 @@ ORDER BY versions.page_created_at DESC, versions.page_id DESC;
 --                               ->  CTE Scan on found found_1
 --                   ->  Index Scan using workflows_pkey on workflows workflows_2
 --                         Index Cond: (id = found_1.id)
---             SubPlan 4
+--             SubPlan 3
+--               ->  Limit
+--                     ->  Index Only Scan using waits_by_root on waits n
+--                           Index Cond: (root_id = workflows_2.id)
+--             SubPlan 5
 --               ->  Aggregate
 --                     ->  Index Scan using steps_pkey on steps weighed
 --                           Index Cond: (workflow_id = workflows_2.id)
---                     SubPlan 3
+--                     SubPlan 4
 --                       ->  Aggregate
 --                             ->  Index Scan using step_items_pkey on step_items i
 --                                   Index Cond: ((workflow_id = weighed.workflow_id) AND ("position" = weighed."position"))
---             SubPlan 5
+--             SubPlan 6
 --               ->  Aggregate
 --                     ->  Bitmap Heap Scan on labels
 --                           Recheck Cond: (workflow_id = workflows_2.id)
@@ -2542,29 +3092,29 @@ ORDER BY versions.page_created_at DESC, versions.page_id DESC;
 --           ->  Nested Loop
 --                 ->  Index Scan using workflows_pkey on workflows
 --                       Index Cond: (id = versions.page_id)
---                       SubPlan 7
+--                       SubPlan 8
 --                         ->  Limit
 --                               ->  Sort
 --                                     Sort Key: steps.started_at, steps."position"
 --                                     ->  Index Scan using steps_pkey on steps
 --                                           Index Cond: (workflow_id = workflows.id)
 --                                           Filter: (status = ($6)::text)
---                       SubPlan 8
+--                       SubPlan 9
 --                         ->  Aggregate
 --                               ->  Index Scan using steps_pkey on steps steps_1
 --                                     Index Cond: (workflow_id = workflows.id)
 --                                     Filter: (status = ($9)::text)
---                       SubPlan 9
+--                       SubPlan 10
 --                         ->  Limit
 --                               ->  Index Scan using steps_pkey on steps steps_2
 --                                     Index Cond: (workflow_id = workflows.id)
 --                                     Filter: ((NOT optional) AND (status = ($9)::text))
---                       SubPlan 10
+--                       SubPlan 11
 --                         ->  Aggregate
 --                               ->  Index Scan using steps_pkey on steps steps_3
 --                                     Index Cond: (workflow_id = workflows.id)
 --                                     Filter: (((status = ($11)::text) AND (skip_reason <> ($12)::text)) OR ((status = ($9)::text) AND optional))
---                       SubPlan 11
+--                       SubPlan 12
 --                         ->  Aggregate
 --                               ->  GroupAggregate
 --                                     Group Key: ((tasks.cost ->> 'currency'::text))
@@ -2573,13 +3123,13 @@ ORDER BY versions.page_created_at DESC, versions.page_id DESC;
 --                                           ->  Index Scan using tasks_sent on tasks
 --                                                 Index Cond: (workflow_id = workflows.id)
 --                                                 Filter: ((provider IS NOT NULL) AND ((cost IS NOT NULL) OR ((status <> ($13)::text) AND (status <> ($14)::text)) OR (remote_id IS NOT NULL) OR outcome_unknown OR ((cancel_receipt IS NOT NULL) AND (cancel_receipt <> ($15)::text))))
---                       SubPlan 12
+--                       SubPlan 13
 --                         ->  Aggregate
 --                               ->  Bitmap Heap Scan on labels labels_1
 --                                     Recheck Cond: (workflow_id = workflows.id)
 --                                     ->  Bitmap Index Scan on labels_pkey
 --                                           Index Cond: (workflow_id = workflows.id)
---                       SubPlan 13
+--                       SubPlan 14
 --                         ->  Aggregate
 --                               ->  GroupAggregate
 --                                     Group Key: s."position"
@@ -2592,15 +3142,15 @@ ORDER BY versions.page_created_at DESC, versions.page_id DESC;
 --                                                 Index Cond: (workflow_id = workflows.id)
 --                 ->  Index Scan using steps_pkey on steps final
 --                       Index Cond: ((workflow_id = workflows.id) AND ("position" = workflows.final_position))
---                       SubPlan 14
+--                       SubPlan 15
 --                         ->  Aggregate
 --                               ->  Index Scan using step_items_pkey on step_items i_2
 --                                     Index Cond: ((workflow_id = final.workflow_id) AND ("position" = final."position"))
---                       SubPlan 15
+--                       SubPlan 16
 --                         ->  Aggregate
 --                               ->  Index Scan using step_items_pkey on step_items i_3
 --                                     Index Cond: ((workflow_id = final.workflow_id) AND ("position" = final."position"))
---                       SubPlan 16
+--                       SubPlan 17
 --                         ->  Aggregate
 --                               ->  Index Scan using step_items_pkey on step_items i_4
 --                                     Index Cond: ((workflow_id = final.workflow_id) AND ("position" = final."position"))
@@ -2614,7 +3164,11 @@ ORDER BY label_0.created_at DESC, label_0.workflow_id DESC
 LIMIT $5::BIGINT OFFSET $6::BIGINT), versions AS MATERIALIZED (SELECT workflows.id AS page_id, workflows.last_event AS
     page_event, workflows.updated_at AS page_updated_at, ids.created_at AS page_created_at, (SELECT count(*) >
     $1::BIGINT AS anon_1
-FROM found) AS page_has_next, sum((SELECT sum(200 + pg_column_size(weighed.definition) * CASE WHEN
+FROM found) AS page_has_next, CASE WHEN workflows.has_flow THEN (SELECT n.kind
+FROM waits AS n
+WHERE n.root_id = workflows.id
+ORDER BY array_position(ARRAY['decision', 'signal', 'delay'], kind)
+LIMIT 1) END AS waits_for, sum((SELECT sum(200 + pg_column_size(weighed.definition) * CASE WHEN
     (pg_column_compression(weighed.definition) IS NULL) THEN 1 ELSE 50 END + CASE WHEN weighed.for_each IS NULL THEN
     coalesce(pg_column_size(weighed.result) * CASE WHEN pg_column_compression(weighed.result) IS NULL THEN 1 ELSE 50
     END, 0) WHEN weighed.status = 'COMPLETED' THEN (SELECT least(100 + 2 *
@@ -2635,15 +3189,16 @@ FROM found
 ORDER BY found.created_at DESC, found.id DESC
 LIMIT $1::BIGINT) AS ids ON ids.id = workflows.id)
 SELECT versions.page_id, versions.page_event, versions.page_updated_at, versions.page_created_at,
-    versions.page_has_next, versions.page_bytes, whole.id, whole.tenant, whole.origin_instance, whole.origin_zone,
-    whole.origin_reference, whole.config, whole.suppress_subtask_events, whole.total_steps, whole.final_position,
-    whole.definition_bytes, whole.feature_level, whole.evaluates, whole.has_flow, whole.created_at, whole.status,
-    whole.name, whole.description, whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure,
-    whole.started_at, whole.completed_at, whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s,
-    whole.owner, whole.epoch, whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step,
-    whole.parent_item, whole.root_id, whole.depth, whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps,
-    whole.sub_workflow_bytes, whole.current_step, whole.step_errors, whole.fatal_error, whole.done_without_result,
-    whole.costs, whole.labels, whole.final_step_id, whole.items_done, whole.final_step_result
+    versions.page_has_next, versions.waits_for, versions.page_bytes, whole.id, whole.tenant, whole.origin_instance,
+    whole.origin_zone, whole.origin_reference, whole.config, whole.suppress_subtask_events, whole.total_steps,
+    whole.final_position, whole.definition_bytes, whole.feature_level, whole.evaluates, whole.has_flow,
+    whole.created_at, whole.status, whole.name, whole.description, whole.webhook_url, whole.completed_steps,
+    whole.execution_id, whole.failure, whole.started_at, whole.completed_at, whole.updated_at, whole.deleted_at,
+    whole.deadline_at, whole.timeout_left_s, whole.owner, whole.epoch, whole.last_event, whole.crashes, whole.wake_at,
+    whole.parent_id, whole.parent_step, whole.parent_item, whole.root_id, whole.depth, whole.child_ends,
+    whole.sub_workflows, whole.sub_workflow_steps, whole.sub_workflow_bytes, whole.current_step, whole.step_errors,
+    whole.fatal_error, whole.done_without_result, whole.costs, whole.labels, whole.final_step_id, whole.items_done,
+    whole.final_step_result
 FROM versions
 LEFT OUTER
 JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.origin_instance AS origin_instance,
@@ -2753,15 +3308,19 @@ ORDER BY versions.page_created_at DESC, versions.page_id DESC;
 --                               ->  CTE Scan on found found_1
 --                   ->  Index Scan using workflows_pkey on workflows workflows_2
 --                         Index Cond: (id = found_1.id)
---             SubPlan 4
+--             SubPlan 3
+--               ->  Limit
+--                     ->  Index Only Scan using waits_by_root on waits n
+--                           Index Cond: (root_id = workflows_2.id)
+--             SubPlan 5
 --               ->  Aggregate
 --                     ->  Index Scan using steps_pkey on steps weighed
 --                           Index Cond: (workflow_id = workflows_2.id)
---                     SubPlan 3
+--                     SubPlan 4
 --                       ->  Aggregate
 --                             ->  Index Scan using step_items_pkey on step_items i
 --                                   Index Cond: ((workflow_id = weighed.workflow_id) AND ("position" = weighed."position"))
---             SubPlan 5
+--             SubPlan 6
 --               ->  Aggregate
 --                     ->  Bitmap Heap Scan on labels
 --                           Recheck Cond: (workflow_id = workflows_2.id)
@@ -2773,29 +3332,29 @@ ORDER BY versions.page_created_at DESC, versions.page_id DESC;
 --           ->  Nested Loop
 --                 ->  Index Scan using workflows_pkey on workflows
 --                       Index Cond: (id = versions.page_id)
---                       SubPlan 7
+--                       SubPlan 8
 --                         ->  Limit
 --                               ->  Sort
 --                                     Sort Key: steps.started_at, steps."position"
 --                                     ->  Index Scan using steps_pkey on steps
 --                                           Index Cond: (workflow_id = workflows.id)
 --                                           Filter: (status = ($7)::text)
---                       SubPlan 8
+--                       SubPlan 9
 --                         ->  Aggregate
 --                               ->  Index Scan using steps_pkey on steps steps_1
 --                                     Index Cond: (workflow_id = workflows.id)
 --                                     Filter: (status = ($10)::text)
---                       SubPlan 9
+--                       SubPlan 10
 --                         ->  Limit
 --                               ->  Index Scan using steps_pkey on steps steps_2
 --                                     Index Cond: (workflow_id = workflows.id)
 --                                     Filter: ((NOT optional) AND (status = ($10)::text))
---                       SubPlan 10
+--                       SubPlan 11
 --                         ->  Aggregate
 --                               ->  Index Scan using steps_pkey on steps steps_3
 --                                     Index Cond: (workflow_id = workflows.id)
 --                                     Filter: (((status = ($12)::text) AND (skip_reason <> ($13)::text)) OR ((status = ($10)::text) AND optional))
---                       SubPlan 11
+--                       SubPlan 12
 --                         ->  Aggregate
 --                               ->  GroupAggregate
 --                                     Group Key: ((tasks.cost ->> 'currency'::text))
@@ -2804,13 +3363,13 @@ ORDER BY versions.page_created_at DESC, versions.page_id DESC;
 --                                           ->  Index Scan using tasks_sent on tasks
 --                                                 Index Cond: (workflow_id = workflows.id)
 --                                                 Filter: ((provider IS NOT NULL) AND ((cost IS NOT NULL) OR ((status <> ($14)::text) AND (status <> ($15)::text)) OR (remote_id IS NOT NULL) OR outcome_unknown OR ((cancel_receipt IS NOT NULL) AND (cancel_receipt <> ($16)::text))))
---                       SubPlan 12
+--                       SubPlan 13
 --                         ->  Aggregate
 --                               ->  Bitmap Heap Scan on labels labels_1
 --                                     Recheck Cond: (workflow_id = workflows.id)
 --                                     ->  Bitmap Index Scan on labels_pkey
 --                                           Index Cond: (workflow_id = workflows.id)
---                       SubPlan 13
+--                       SubPlan 14
 --                         ->  Aggregate
 --                               ->  GroupAggregate
 --                                     Group Key: s."position"
@@ -2823,15 +3382,15 @@ ORDER BY versions.page_created_at DESC, versions.page_id DESC;
 --                                                 Index Cond: (workflow_id = workflows.id)
 --                 ->  Index Scan using steps_pkey on steps final
 --                       Index Cond: ((workflow_id = workflows.id) AND ("position" = workflows.final_position))
---                       SubPlan 14
+--                       SubPlan 15
 --                         ->  Aggregate
 --                               ->  Index Scan using step_items_pkey on step_items i_2
 --                                     Index Cond: ((workflow_id = final.workflow_id) AND ("position" = final."position"))
---                       SubPlan 15
+--                       SubPlan 16
 --                         ->  Aggregate
 --                               ->  Index Scan using step_items_pkey on step_items i_3
 --                                     Index Cond: ((workflow_id = final.workflow_id) AND ("position" = final."position"))
---                       SubPlan 16
+--                       SubPlan 17
 --                         ->  Aggregate
 --                               ->  Index Scan using step_items_pkey on step_items i_4
 --                                     Index Cond: ((workflow_id = final.workflow_id) AND ("position" = final."position"))
@@ -2846,7 +3405,11 @@ ORDER BY label_0.created_at DESC, label_0.workflow_id DESC
 LIMIT $5::BIGINT OFFSET $6::BIGINT), versions AS MATERIALIZED (SELECT workflows.id AS page_id, workflows.last_event AS
     page_event, workflows.updated_at AS page_updated_at, ids.created_at AS page_created_at, (SELECT count(*) >
     $1::BIGINT AS anon_1
-FROM found) AS page_has_next, sum((SELECT sum(200 + pg_column_size(weighed.definition) * CASE WHEN
+FROM found) AS page_has_next, CASE WHEN workflows.has_flow THEN (SELECT n.kind
+FROM waits AS n
+WHERE n.root_id = workflows.id
+ORDER BY array_position(ARRAY['decision', 'signal', 'delay'], kind)
+LIMIT 1) END AS waits_for, sum((SELECT sum(200 + pg_column_size(weighed.definition) * CASE WHEN
     (pg_column_compression(weighed.definition) IS NULL) THEN 1 ELSE 50 END + CASE WHEN weighed.for_each IS NULL THEN
     coalesce(pg_column_size(weighed.result) * CASE WHEN pg_column_compression(weighed.result) IS NULL THEN 1 ELSE 50
     END, 0) WHEN weighed.status = 'COMPLETED' THEN (SELECT least(100 + 2 *
@@ -2867,15 +3430,16 @@ FROM found
 ORDER BY found.created_at DESC, found.id DESC
 LIMIT $1::BIGINT) AS ids ON ids.id = workflows.id)
 SELECT versions.page_id, versions.page_event, versions.page_updated_at, versions.page_created_at,
-    versions.page_has_next, versions.page_bytes, whole.id, whole.tenant, whole.origin_instance, whole.origin_zone,
-    whole.origin_reference, whole.config, whole.suppress_subtask_events, whole.total_steps, whole.final_position,
-    whole.definition_bytes, whole.feature_level, whole.evaluates, whole.has_flow, whole.created_at, whole.status,
-    whole.name, whole.description, whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure,
-    whole.started_at, whole.completed_at, whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s,
-    whole.owner, whole.epoch, whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step,
-    whole.parent_item, whole.root_id, whole.depth, whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps,
-    whole.sub_workflow_bytes, whole.current_step, whole.step_errors, whole.fatal_error, whole.done_without_result,
-    whole.costs, whole.labels, whole.final_step_id, whole.items_done, whole.final_step_result
+    versions.page_has_next, versions.waits_for, versions.page_bytes, whole.id, whole.tenant, whole.origin_instance,
+    whole.origin_zone, whole.origin_reference, whole.config, whole.suppress_subtask_events, whole.total_steps,
+    whole.final_position, whole.definition_bytes, whole.feature_level, whole.evaluates, whole.has_flow,
+    whole.created_at, whole.status, whole.name, whole.description, whole.webhook_url, whole.completed_steps,
+    whole.execution_id, whole.failure, whole.started_at, whole.completed_at, whole.updated_at, whole.deleted_at,
+    whole.deadline_at, whole.timeout_left_s, whole.owner, whole.epoch, whole.last_event, whole.crashes, whole.wake_at,
+    whole.parent_id, whole.parent_step, whole.parent_item, whole.root_id, whole.depth, whole.child_ends,
+    whole.sub_workflows, whole.sub_workflow_steps, whole.sub_workflow_bytes, whole.current_step, whole.step_errors,
+    whole.fatal_error, whole.done_without_result, whole.costs, whole.labels, whole.final_step_id, whole.items_done,
+    whole.final_step_result
 FROM versions
 LEFT OUTER
 JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.origin_instance AS origin_instance,
@@ -2982,15 +3546,19 @@ ORDER BY versions.page_created_at DESC, versions.page_id DESC;
 --                               ->  CTE Scan on found found_1
 --                   ->  Index Scan using workflows_pkey on workflows workflows_2
 --                         Index Cond: (id = found_1.id)
---             SubPlan 4
+--             SubPlan 3
+--               ->  Limit
+--                     ->  Index Only Scan using waits_by_root on waits n
+--                           Index Cond: (root_id = workflows_2.id)
+--             SubPlan 5
 --               ->  Aggregate
 --                     ->  Index Scan using steps_pkey on steps weighed
 --                           Index Cond: (workflow_id = workflows_2.id)
---                     SubPlan 3
+--                     SubPlan 4
 --                       ->  Aggregate
 --                             ->  Index Scan using step_items_pkey on step_items i
 --                                   Index Cond: ((workflow_id = weighed.workflow_id) AND ("position" = weighed."position"))
---             SubPlan 5
+--             SubPlan 6
 --               ->  Aggregate
 --                     ->  Bitmap Heap Scan on labels
 --                           Recheck Cond: (workflow_id = workflows_2.id)
@@ -3002,29 +3570,29 @@ ORDER BY versions.page_created_at DESC, versions.page_id DESC;
 --           ->  Nested Loop
 --                 ->  Index Scan using workflows_pkey on workflows
 --                       Index Cond: (id = versions.page_id)
---                       SubPlan 7
+--                       SubPlan 8
 --                         ->  Limit
 --                               ->  Sort
 --                                     Sort Key: steps.started_at, steps."position"
 --                                     ->  Index Scan using steps_pkey on steps
 --                                           Index Cond: (workflow_id = workflows.id)
 --                                           Filter: (status = ($7)::text)
---                       SubPlan 8
+--                       SubPlan 9
 --                         ->  Aggregate
 --                               ->  Index Scan using steps_pkey on steps steps_1
 --                                     Index Cond: (workflow_id = workflows.id)
 --                                     Filter: (status = ($10)::text)
---                       SubPlan 9
+--                       SubPlan 10
 --                         ->  Limit
 --                               ->  Index Scan using steps_pkey on steps steps_2
 --                                     Index Cond: (workflow_id = workflows.id)
 --                                     Filter: ((NOT optional) AND (status = ($10)::text))
---                       SubPlan 10
+--                       SubPlan 11
 --                         ->  Aggregate
 --                               ->  Index Scan using steps_pkey on steps steps_3
 --                                     Index Cond: (workflow_id = workflows.id)
 --                                     Filter: (((status = ($12)::text) AND (skip_reason <> ($13)::text)) OR ((status = ($10)::text) AND optional))
---                       SubPlan 11
+--                       SubPlan 12
 --                         ->  Aggregate
 --                               ->  GroupAggregate
 --                                     Group Key: ((tasks.cost ->> 'currency'::text))
@@ -3033,13 +3601,13 @@ ORDER BY versions.page_created_at DESC, versions.page_id DESC;
 --                                           ->  Index Scan using tasks_sent on tasks
 --                                                 Index Cond: (workflow_id = workflows.id)
 --                                                 Filter: ((provider IS NOT NULL) AND ((cost IS NOT NULL) OR ((status <> ($14)::text) AND (status <> ($15)::text)) OR (remote_id IS NOT NULL) OR outcome_unknown OR ((cancel_receipt IS NOT NULL) AND (cancel_receipt <> ($16)::text))))
---                       SubPlan 12
+--                       SubPlan 13
 --                         ->  Aggregate
 --                               ->  Bitmap Heap Scan on labels labels_1
 --                                     Recheck Cond: (workflow_id = workflows.id)
 --                                     ->  Bitmap Index Scan on labels_pkey
 --                                           Index Cond: (workflow_id = workflows.id)
---                       SubPlan 13
+--                       SubPlan 14
 --                         ->  Aggregate
 --                               ->  GroupAggregate
 --                                     Group Key: s."position"
@@ -3052,15 +3620,15 @@ ORDER BY versions.page_created_at DESC, versions.page_id DESC;
 --                                                 Index Cond: (workflow_id = workflows.id)
 --                 ->  Index Scan using steps_pkey on steps final
 --                       Index Cond: ((workflow_id = workflows.id) AND ("position" = workflows.final_position))
---                       SubPlan 14
+--                       SubPlan 15
 --                         ->  Aggregate
 --                               ->  Index Scan using step_items_pkey on step_items i_2
 --                                     Index Cond: ((workflow_id = final.workflow_id) AND ("position" = final."position"))
---                       SubPlan 15
+--                       SubPlan 16
 --                         ->  Aggregate
 --                               ->  Index Scan using step_items_pkey on step_items i_3
 --                                     Index Cond: ((workflow_id = final.workflow_id) AND ("position" = final."position"))
---                       SubPlan 16
+--                       SubPlan 17
 --                         ->  Aggregate
 --                               ->  Index Scan using step_items_pkey on step_items i_4
 --                                     Index Cond: ((workflow_id = final.workflow_id) AND ("position" = final."position"))
@@ -3075,7 +3643,11 @@ ORDER BY label_0.created_at ASC, label_0.workflow_id ASC
 LIMIT $5::BIGINT OFFSET $6::BIGINT), versions AS MATERIALIZED (SELECT workflows.id AS page_id, workflows.last_event AS
     page_event, workflows.updated_at AS page_updated_at, ids.created_at AS page_created_at, (SELECT count(*) >
     $1::BIGINT AS anon_1
-FROM found) AS page_has_next, sum((SELECT sum(200 + pg_column_size(weighed.definition) * CASE WHEN
+FROM found) AS page_has_next, CASE WHEN workflows.has_flow THEN (SELECT n.kind
+FROM waits AS n
+WHERE n.root_id = workflows.id
+ORDER BY array_position(ARRAY['decision', 'signal', 'delay'], kind)
+LIMIT 1) END AS waits_for, sum((SELECT sum(200 + pg_column_size(weighed.definition) * CASE WHEN
     (pg_column_compression(weighed.definition) IS NULL) THEN 1 ELSE 50 END + CASE WHEN weighed.for_each IS NULL THEN
     coalesce(pg_column_size(weighed.result) * CASE WHEN pg_column_compression(weighed.result) IS NULL THEN 1 ELSE 50
     END, 0) WHEN weighed.status = 'COMPLETED' THEN (SELECT least(100 + 2 *
@@ -3096,15 +3668,16 @@ FROM found
 ORDER BY found.created_at ASC, found.id ASC
 LIMIT $1::BIGINT) AS ids ON ids.id = workflows.id)
 SELECT versions.page_id, versions.page_event, versions.page_updated_at, versions.page_created_at,
-    versions.page_has_next, versions.page_bytes, whole.id, whole.tenant, whole.origin_instance, whole.origin_zone,
-    whole.origin_reference, whole.config, whole.suppress_subtask_events, whole.total_steps, whole.final_position,
-    whole.definition_bytes, whole.feature_level, whole.evaluates, whole.has_flow, whole.created_at, whole.status,
-    whole.name, whole.description, whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure,
-    whole.started_at, whole.completed_at, whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s,
-    whole.owner, whole.epoch, whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step,
-    whole.parent_item, whole.root_id, whole.depth, whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps,
-    whole.sub_workflow_bytes, whole.current_step, whole.step_errors, whole.fatal_error, whole.done_without_result,
-    whole.costs, whole.labels, whole.final_step_id, whole.items_done, whole.final_step_result
+    versions.page_has_next, versions.waits_for, versions.page_bytes, whole.id, whole.tenant, whole.origin_instance,
+    whole.origin_zone, whole.origin_reference, whole.config, whole.suppress_subtask_events, whole.total_steps,
+    whole.final_position, whole.definition_bytes, whole.feature_level, whole.evaluates, whole.has_flow,
+    whole.created_at, whole.status, whole.name, whole.description, whole.webhook_url, whole.completed_steps,
+    whole.execution_id, whole.failure, whole.started_at, whole.completed_at, whole.updated_at, whole.deleted_at,
+    whole.deadline_at, whole.timeout_left_s, whole.owner, whole.epoch, whole.last_event, whole.crashes, whole.wake_at,
+    whole.parent_id, whole.parent_step, whole.parent_item, whole.root_id, whole.depth, whole.child_ends,
+    whole.sub_workflows, whole.sub_workflow_steps, whole.sub_workflow_bytes, whole.current_step, whole.step_errors,
+    whole.fatal_error, whole.done_without_result, whole.costs, whole.labels, whole.final_step_id, whole.items_done,
+    whole.final_step_result
 FROM versions
 LEFT OUTER
 JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.origin_instance AS origin_instance,
@@ -3211,15 +3784,19 @@ ORDER BY versions.page_created_at ASC, versions.page_id ASC;
 --                               ->  CTE Scan on found found_1
 --                   ->  Index Scan using workflows_pkey on workflows workflows_2
 --                         Index Cond: (id = found_1.id)
---             SubPlan 4
+--             SubPlan 3
+--               ->  Limit
+--                     ->  Index Only Scan using waits_by_root on waits n
+--                           Index Cond: (root_id = workflows_2.id)
+--             SubPlan 5
 --               ->  Aggregate
 --                     ->  Index Scan using steps_pkey on steps weighed
 --                           Index Cond: (workflow_id = workflows_2.id)
---                     SubPlan 3
+--                     SubPlan 4
 --                       ->  Aggregate
 --                             ->  Index Scan using step_items_pkey on step_items i
 --                                   Index Cond: ((workflow_id = weighed.workflow_id) AND ("position" = weighed."position"))
---             SubPlan 5
+--             SubPlan 6
 --               ->  Aggregate
 --                     ->  Bitmap Heap Scan on labels
 --                           Recheck Cond: (workflow_id = workflows_2.id)
@@ -3231,29 +3808,29 @@ ORDER BY versions.page_created_at ASC, versions.page_id ASC;
 --           ->  Nested Loop
 --                 ->  Index Scan using workflows_pkey on workflows
 --                       Index Cond: (id = versions.page_id)
---                       SubPlan 7
+--                       SubPlan 8
 --                         ->  Limit
 --                               ->  Sort
 --                                     Sort Key: steps.started_at, steps."position"
 --                                     ->  Index Scan using steps_pkey on steps
 --                                           Index Cond: (workflow_id = workflows.id)
 --                                           Filter: (status = ($7)::text)
---                       SubPlan 8
+--                       SubPlan 9
 --                         ->  Aggregate
 --                               ->  Index Scan using steps_pkey on steps steps_1
 --                                     Index Cond: (workflow_id = workflows.id)
 --                                     Filter: (status = ($10)::text)
---                       SubPlan 9
+--                       SubPlan 10
 --                         ->  Limit
 --                               ->  Index Scan using steps_pkey on steps steps_2
 --                                     Index Cond: (workflow_id = workflows.id)
 --                                     Filter: ((NOT optional) AND (status = ($10)::text))
---                       SubPlan 10
+--                       SubPlan 11
 --                         ->  Aggregate
 --                               ->  Index Scan using steps_pkey on steps steps_3
 --                                     Index Cond: (workflow_id = workflows.id)
 --                                     Filter: (((status = ($12)::text) AND (skip_reason <> ($13)::text)) OR ((status = ($10)::text) AND optional))
---                       SubPlan 11
+--                       SubPlan 12
 --                         ->  Aggregate
 --                               ->  GroupAggregate
 --                                     Group Key: ((tasks.cost ->> 'currency'::text))
@@ -3262,13 +3839,13 @@ ORDER BY versions.page_created_at ASC, versions.page_id ASC;
 --                                           ->  Index Scan using tasks_sent on tasks
 --                                                 Index Cond: (workflow_id = workflows.id)
 --                                                 Filter: ((provider IS NOT NULL) AND ((cost IS NOT NULL) OR ((status <> ($14)::text) AND (status <> ($15)::text)) OR (remote_id IS NOT NULL) OR outcome_unknown OR ((cancel_receipt IS NOT NULL) AND (cancel_receipt <> ($16)::text))))
---                       SubPlan 12
+--                       SubPlan 13
 --                         ->  Aggregate
 --                               ->  Bitmap Heap Scan on labels labels_1
 --                                     Recheck Cond: (workflow_id = workflows.id)
 --                                     ->  Bitmap Index Scan on labels_pkey
 --                                           Index Cond: (workflow_id = workflows.id)
---                       SubPlan 13
+--                       SubPlan 14
 --                         ->  Aggregate
 --                               ->  GroupAggregate
 --                                     Group Key: s."position"
@@ -3281,15 +3858,15 @@ ORDER BY versions.page_created_at ASC, versions.page_id ASC;
 --                                                 Index Cond: (workflow_id = workflows.id)
 --                 ->  Index Scan using steps_pkey on steps final
 --                       Index Cond: ((workflow_id = workflows.id) AND ("position" = workflows.final_position))
---                       SubPlan 14
+--                       SubPlan 15
 --                         ->  Aggregate
 --                               ->  Index Scan using step_items_pkey on step_items i_2
 --                                     Index Cond: ((workflow_id = final.workflow_id) AND ("position" = final."position"))
---                       SubPlan 15
+--                       SubPlan 16
 --                         ->  Aggregate
 --                               ->  Index Scan using step_items_pkey on step_items i_3
 --                                     Index Cond: ((workflow_id = final.workflow_id) AND ("position" = final."position"))
---                       SubPlan 16
+--                       SubPlan 17
 --                         ->  Aggregate
 --                               ->  Index Scan using step_items_pkey on step_items i_4
 --                                     Index Cond: ((workflow_id = final.workflow_id) AND ("position" = final."position"))
@@ -3302,7 +3879,11 @@ ORDER BY label_0.created_at ASC, label_0.workflow_id ASC
 LIMIT $3::BIGINT OFFSET $4::BIGINT), versions AS MATERIALIZED (SELECT workflows.id AS page_id, workflows.last_event AS
     page_event, workflows.updated_at AS page_updated_at, ids.created_at AS page_created_at, (SELECT count(*) >
     $1::BIGINT AS anon_1
-FROM found) AS page_has_next, sum((SELECT sum(200 + pg_column_size(weighed.definition) * CASE WHEN
+FROM found) AS page_has_next, CASE WHEN workflows.has_flow THEN (SELECT n.kind
+FROM waits AS n
+WHERE n.root_id = workflows.id
+ORDER BY array_position(ARRAY['decision', 'signal', 'delay'], kind)
+LIMIT 1) END AS waits_for, sum((SELECT sum(200 + pg_column_size(weighed.definition) * CASE WHEN
     (pg_column_compression(weighed.definition) IS NULL) THEN 1 ELSE 50 END + CASE WHEN weighed.for_each IS NULL THEN
     coalesce(pg_column_size(weighed.result) * CASE WHEN pg_column_compression(weighed.result) IS NULL THEN 1 ELSE 50
     END, 0) WHEN weighed.status = 'COMPLETED' THEN (SELECT least(100 + 2 *
@@ -3323,15 +3904,16 @@ FROM found
 ORDER BY found.created_at ASC, found.id ASC
 LIMIT $1::BIGINT) AS ids ON ids.id = workflows.id)
 SELECT versions.page_id, versions.page_event, versions.page_updated_at, versions.page_created_at,
-    versions.page_has_next, versions.page_bytes, whole.id, whole.tenant, whole.origin_instance, whole.origin_zone,
-    whole.origin_reference, whole.config, whole.suppress_subtask_events, whole.total_steps, whole.final_position,
-    whole.definition_bytes, whole.feature_level, whole.evaluates, whole.has_flow, whole.created_at, whole.status,
-    whole.name, whole.description, whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure,
-    whole.started_at, whole.completed_at, whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s,
-    whole.owner, whole.epoch, whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step,
-    whole.parent_item, whole.root_id, whole.depth, whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps,
-    whole.sub_workflow_bytes, whole.current_step, whole.step_errors, whole.fatal_error, whole.done_without_result,
-    whole.costs, whole.labels, whole.final_step_id, whole.items_done, whole.final_step_result
+    versions.page_has_next, versions.waits_for, versions.page_bytes, whole.id, whole.tenant, whole.origin_instance,
+    whole.origin_zone, whole.origin_reference, whole.config, whole.suppress_subtask_events, whole.total_steps,
+    whole.final_position, whole.definition_bytes, whole.feature_level, whole.evaluates, whole.has_flow,
+    whole.created_at, whole.status, whole.name, whole.description, whole.webhook_url, whole.completed_steps,
+    whole.execution_id, whole.failure, whole.started_at, whole.completed_at, whole.updated_at, whole.deleted_at,
+    whole.deadline_at, whole.timeout_left_s, whole.owner, whole.epoch, whole.last_event, whole.crashes, whole.wake_at,
+    whole.parent_id, whole.parent_step, whole.parent_item, whole.root_id, whole.depth, whole.child_ends,
+    whole.sub_workflows, whole.sub_workflow_steps, whole.sub_workflow_bytes, whole.current_step, whole.step_errors,
+    whole.fatal_error, whole.done_without_result, whole.costs, whole.labels, whole.final_step_id, whole.items_done,
+    whole.final_step_result
 FROM versions
 LEFT OUTER
 JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.origin_instance AS origin_instance,
@@ -3442,15 +4024,19 @@ ORDER BY versions.page_created_at ASC, versions.page_id ASC;
 --                               ->  CTE Scan on found found_1
 --                   ->  Index Scan using workflows_pkey on workflows workflows_2
 --                         Index Cond: (id = found_1.id)
---             SubPlan 4
+--             SubPlan 3
+--               ->  Limit
+--                     ->  Index Only Scan using waits_by_root on waits n
+--                           Index Cond: (root_id = workflows_2.id)
+--             SubPlan 5
 --               ->  Aggregate
 --                     ->  Index Scan using steps_pkey on steps weighed
 --                           Index Cond: (workflow_id = workflows_2.id)
---                     SubPlan 3
+--                     SubPlan 4
 --                       ->  Aggregate
 --                             ->  Index Scan using step_items_pkey on step_items i
 --                                   Index Cond: ((workflow_id = weighed.workflow_id) AND ("position" = weighed."position"))
---             SubPlan 5
+--             SubPlan 6
 --               ->  Aggregate
 --                     ->  Bitmap Heap Scan on labels
 --                           Recheck Cond: (workflow_id = workflows_2.id)
@@ -3462,29 +4048,29 @@ ORDER BY versions.page_created_at ASC, versions.page_id ASC;
 --           ->  Nested Loop
 --                 ->  Index Scan using workflows_pkey on workflows
 --                       Index Cond: (id = versions.page_id)
---                       SubPlan 7
+--                       SubPlan 8
 --                         ->  Limit
 --                               ->  Sort
 --                                     Sort Key: steps.started_at, steps."position"
 --                                     ->  Index Scan using steps_pkey on steps
 --                                           Index Cond: (workflow_id = workflows.id)
 --                                           Filter: (status = ($5)::text)
---                       SubPlan 8
+--                       SubPlan 9
 --                         ->  Aggregate
 --                               ->  Index Scan using steps_pkey on steps steps_1
 --                                     Index Cond: (workflow_id = workflows.id)
 --                                     Filter: (status = ($8)::text)
---                       SubPlan 9
+--                       SubPlan 10
 --                         ->  Limit
 --                               ->  Index Scan using steps_pkey on steps steps_2
 --                                     Index Cond: (workflow_id = workflows.id)
 --                                     Filter: ((NOT optional) AND (status = ($8)::text))
---                       SubPlan 10
+--                       SubPlan 11
 --                         ->  Aggregate
 --                               ->  Index Scan using steps_pkey on steps steps_3
 --                                     Index Cond: (workflow_id = workflows.id)
 --                                     Filter: (((status = ($10)::text) AND (skip_reason <> ($11)::text)) OR ((status = ($8)::text) AND optional))
---                       SubPlan 11
+--                       SubPlan 12
 --                         ->  Aggregate
 --                               ->  GroupAggregate
 --                                     Group Key: ((tasks.cost ->> 'currency'::text))
@@ -3493,13 +4079,13 @@ ORDER BY versions.page_created_at ASC, versions.page_id ASC;
 --                                           ->  Index Scan using tasks_sent on tasks
 --                                                 Index Cond: (workflow_id = workflows.id)
 --                                                 Filter: ((provider IS NOT NULL) AND ((cost IS NOT NULL) OR ((status <> ($12)::text) AND (status <> ($13)::text)) OR (remote_id IS NOT NULL) OR outcome_unknown OR ((cancel_receipt IS NOT NULL) AND (cancel_receipt <> ($14)::text))))
---                       SubPlan 12
+--                       SubPlan 13
 --                         ->  Aggregate
 --                               ->  Bitmap Heap Scan on labels labels_1
 --                                     Recheck Cond: (workflow_id = workflows.id)
 --                                     ->  Bitmap Index Scan on labels_pkey
 --                                           Index Cond: (workflow_id = workflows.id)
---                       SubPlan 13
+--                       SubPlan 14
 --                         ->  Aggregate
 --                               ->  GroupAggregate
 --                                     Group Key: s."position"
@@ -3512,15 +4098,15 @@ ORDER BY versions.page_created_at ASC, versions.page_id ASC;
 --                                                 Index Cond: (workflow_id = workflows.id)
 --                 ->  Index Scan using steps_pkey on steps final
 --                       Index Cond: ((workflow_id = workflows.id) AND ("position" = workflows.final_position))
---                       SubPlan 14
+--                       SubPlan 15
 --                         ->  Aggregate
 --                               ->  Index Scan using step_items_pkey on step_items i_2
 --                                     Index Cond: ((workflow_id = final.workflow_id) AND ("position" = final."position"))
---                       SubPlan 15
+--                       SubPlan 16
 --                         ->  Aggregate
 --                               ->  Index Scan using step_items_pkey on step_items i_3
 --                                     Index Cond: ((workflow_id = final.workflow_id) AND ("position" = final."position"))
---                       SubPlan 16
+--                       SubPlan 17
 --                         ->  Aggregate
 --                               ->  Index Scan using step_items_pkey on step_items i_4
 --                                     Index Cond: ((workflow_id = final.workflow_id) AND ("position" = final."position"))
@@ -3533,7 +4119,11 @@ ORDER BY label_0.created_at DESC, label_0.workflow_id DESC
 LIMIT $3::BIGINT OFFSET $4::BIGINT), versions AS MATERIALIZED (SELECT workflows.id AS page_id, workflows.last_event AS
     page_event, workflows.updated_at AS page_updated_at, ids.created_at AS page_created_at, (SELECT count(*) >
     $1::BIGINT AS anon_1
-FROM found) AS page_has_next, sum((SELECT sum(200 + pg_column_size(weighed.definition) * CASE WHEN
+FROM found) AS page_has_next, CASE WHEN workflows.has_flow THEN (SELECT n.kind
+FROM waits AS n
+WHERE n.root_id = workflows.id
+ORDER BY array_position(ARRAY['decision', 'signal', 'delay'], kind)
+LIMIT 1) END AS waits_for, sum((SELECT sum(200 + pg_column_size(weighed.definition) * CASE WHEN
     (pg_column_compression(weighed.definition) IS NULL) THEN 1 ELSE 50 END + CASE WHEN weighed.for_each IS NULL THEN
     coalesce(pg_column_size(weighed.result) * CASE WHEN pg_column_compression(weighed.result) IS NULL THEN 1 ELSE 50
     END, 0) WHEN weighed.status = 'COMPLETED' THEN (SELECT least(100 + 2 *
@@ -3554,15 +4144,16 @@ FROM found
 ORDER BY found.created_at DESC, found.id DESC
 LIMIT $1::BIGINT) AS ids ON ids.id = workflows.id)
 SELECT versions.page_id, versions.page_event, versions.page_updated_at, versions.page_created_at,
-    versions.page_has_next, versions.page_bytes, whole.id, whole.tenant, whole.origin_instance, whole.origin_zone,
-    whole.origin_reference, whole.config, whole.suppress_subtask_events, whole.total_steps, whole.final_position,
-    whole.definition_bytes, whole.feature_level, whole.evaluates, whole.has_flow, whole.created_at, whole.status,
-    whole.name, whole.description, whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure,
-    whole.started_at, whole.completed_at, whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s,
-    whole.owner, whole.epoch, whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step,
-    whole.parent_item, whole.root_id, whole.depth, whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps,
-    whole.sub_workflow_bytes, whole.current_step, whole.step_errors, whole.fatal_error, whole.done_without_result,
-    whole.costs, whole.labels, whole.final_step_id, whole.items_done, whole.final_step_result
+    versions.page_has_next, versions.waits_for, versions.page_bytes, whole.id, whole.tenant, whole.origin_instance,
+    whole.origin_zone, whole.origin_reference, whole.config, whole.suppress_subtask_events, whole.total_steps,
+    whole.final_position, whole.definition_bytes, whole.feature_level, whole.evaluates, whole.has_flow,
+    whole.created_at, whole.status, whole.name, whole.description, whole.webhook_url, whole.completed_steps,
+    whole.execution_id, whole.failure, whole.started_at, whole.completed_at, whole.updated_at, whole.deleted_at,
+    whole.deadline_at, whole.timeout_left_s, whole.owner, whole.epoch, whole.last_event, whole.crashes, whole.wake_at,
+    whole.parent_id, whole.parent_step, whole.parent_item, whole.root_id, whole.depth, whole.child_ends,
+    whole.sub_workflows, whole.sub_workflow_steps, whole.sub_workflow_bytes, whole.current_step, whole.step_errors,
+    whole.fatal_error, whole.done_without_result, whole.costs, whole.labels, whole.final_step_id, whole.items_done,
+    whole.final_step_result
 FROM versions
 LEFT OUTER
 JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.origin_instance AS origin_instance,
@@ -3673,15 +4264,19 @@ ORDER BY versions.page_created_at DESC, versions.page_id DESC;
 --                               ->  CTE Scan on found found_1
 --                   ->  Index Scan using workflows_pkey on workflows workflows_2
 --                         Index Cond: (id = found_1.id)
---             SubPlan 4
+--             SubPlan 3
+--               ->  Limit
+--                     ->  Index Only Scan using waits_by_root on waits n
+--                           Index Cond: (root_id = workflows_2.id)
+--             SubPlan 5
 --               ->  Aggregate
 --                     ->  Index Scan using steps_pkey on steps weighed
 --                           Index Cond: (workflow_id = workflows_2.id)
---                     SubPlan 3
+--                     SubPlan 4
 --                       ->  Aggregate
 --                             ->  Index Scan using step_items_pkey on step_items i
 --                                   Index Cond: ((workflow_id = weighed.workflow_id) AND ("position" = weighed."position"))
---             SubPlan 5
+--             SubPlan 6
 --               ->  Aggregate
 --                     ->  Bitmap Heap Scan on labels
 --                           Recheck Cond: (workflow_id = workflows_2.id)
@@ -3693,29 +4288,29 @@ ORDER BY versions.page_created_at DESC, versions.page_id DESC;
 --           ->  Nested Loop
 --                 ->  Index Scan using workflows_pkey on workflows
 --                       Index Cond: (id = versions.page_id)
---                       SubPlan 7
+--                       SubPlan 8
 --                         ->  Limit
 --                               ->  Sort
 --                                     Sort Key: steps.started_at, steps."position"
 --                                     ->  Index Scan using steps_pkey on steps
 --                                           Index Cond: (workflow_id = workflows.id)
 --                                           Filter: (status = ($5)::text)
---                       SubPlan 8
+--                       SubPlan 9
 --                         ->  Aggregate
 --                               ->  Index Scan using steps_pkey on steps steps_1
 --                                     Index Cond: (workflow_id = workflows.id)
 --                                     Filter: (status = ($8)::text)
---                       SubPlan 9
+--                       SubPlan 10
 --                         ->  Limit
 --                               ->  Index Scan using steps_pkey on steps steps_2
 --                                     Index Cond: (workflow_id = workflows.id)
 --                                     Filter: ((NOT optional) AND (status = ($8)::text))
---                       SubPlan 10
+--                       SubPlan 11
 --                         ->  Aggregate
 --                               ->  Index Scan using steps_pkey on steps steps_3
 --                                     Index Cond: (workflow_id = workflows.id)
 --                                     Filter: (((status = ($10)::text) AND (skip_reason <> ($11)::text)) OR ((status = ($8)::text) AND optional))
---                       SubPlan 11
+--                       SubPlan 12
 --                         ->  Aggregate
 --                               ->  GroupAggregate
 --                                     Group Key: ((tasks.cost ->> 'currency'::text))
@@ -3724,13 +4319,13 @@ ORDER BY versions.page_created_at DESC, versions.page_id DESC;
 --                                           ->  Index Scan using tasks_sent on tasks
 --                                                 Index Cond: (workflow_id = workflows.id)
 --                                                 Filter: ((provider IS NOT NULL) AND ((cost IS NOT NULL) OR ((status <> ($12)::text) AND (status <> ($13)::text)) OR (remote_id IS NOT NULL) OR outcome_unknown OR ((cancel_receipt IS NOT NULL) AND (cancel_receipt <> ($14)::text))))
---                       SubPlan 12
+--                       SubPlan 13
 --                         ->  Aggregate
 --                               ->  Bitmap Heap Scan on labels labels_1
 --                                     Recheck Cond: (workflow_id = workflows.id)
 --                                     ->  Bitmap Index Scan on labels_pkey
 --                                           Index Cond: (workflow_id = workflows.id)
---                       SubPlan 13
+--                       SubPlan 14
 --                         ->  Aggregate
 --                               ->  GroupAggregate
 --                                     Group Key: s."position"
@@ -3743,15 +4338,15 @@ ORDER BY versions.page_created_at DESC, versions.page_id DESC;
 --                                                 Index Cond: (workflow_id = workflows.id)
 --                 ->  Index Scan using steps_pkey on steps final
 --                       Index Cond: ((workflow_id = workflows.id) AND ("position" = workflows.final_position))
---                       SubPlan 14
+--                       SubPlan 15
 --                         ->  Aggregate
 --                               ->  Index Scan using step_items_pkey on step_items i_2
 --                                     Index Cond: ((workflow_id = final.workflow_id) AND ("position" = final."position"))
---                       SubPlan 15
+--                       SubPlan 16
 --                         ->  Aggregate
 --                               ->  Index Scan using step_items_pkey on step_items i_3
 --                                     Index Cond: ((workflow_id = final.workflow_id) AND ("position" = final."position"))
---                       SubPlan 16
+--                       SubPlan 17
 --                         ->  Aggregate
 --                               ->  Index Scan using step_items_pkey on step_items i_4
 --                                     Index Cond: ((workflow_id = final.workflow_id) AND ("position" = final."position"))
@@ -3764,7 +4359,26 @@ ORDER BY label_0.created_at DESC, label_0.workflow_id DESC
 LIMIT $3::BIGINT OFFSET $4::BIGINT), versions AS MATERIALIZED (SELECT workflows.id AS page_id, workflows.last_event AS
     page_event, workflows.updated_at AS page_updated_at, ids.created_at AS page_created_at, (SELECT count(*) >
     $1::BIGINT AS anon_1
-FROM found) AS page_has_next, sum((SELECT sum(200 + pg_column_size(weighed.definition) * CASE WHEN
+FROM found) AS page_has_next, CASE WHEN workflows.has_flow THEN CASE WHEN workflows.parent_id IS NULL THEN (SELECT
+    n.kind
+FROM waits AS n
+WHERE n.root_id = workflows.id
+ORDER BY array_position(ARRAY['decision', 'signal', 'delay'], kind)
+LIMIT 1) ELSE CASE WHEN (SELECT true
+FROM waits AS n
+WHERE n.root_id = workflows.root_id
+LIMIT 1) THEN (
+WITH RECURSIVE below AS (
+SELECT workflows.id
+UNION ALL
+SELECT c.id
+FROM below
+JOIN workflows AS c ON c.parent_id = below.id )
+SELECT n.kind
+FROM below
+JOIN waits AS n ON n.workflow_id = below.id
+ORDER BY array_position(ARRAY['decision', 'signal', 'delay'], kind)
+LIMIT 1 ) END END END AS waits_for, sum((SELECT sum(200 + pg_column_size(weighed.definition) * CASE WHEN
     (pg_column_compression(weighed.definition) IS NULL) THEN 1 ELSE 50 END + CASE WHEN weighed.for_each IS NULL THEN
     coalesce(pg_column_size(weighed.result) * CASE WHEN pg_column_compression(weighed.result) IS NULL THEN 1 ELSE 50
     END, 0) WHEN weighed.status = 'COMPLETED' THEN (SELECT least(100 + 2 *
@@ -3785,15 +4399,16 @@ FROM found
 ORDER BY found.created_at DESC, found.id DESC
 LIMIT $1::BIGINT) AS ids ON ids.id = workflows.id)
 SELECT versions.page_id, versions.page_event, versions.page_updated_at, versions.page_created_at,
-    versions.page_has_next, versions.page_bytes, whole.id, whole.tenant, whole.origin_instance, whole.origin_zone,
-    whole.origin_reference, whole.config, whole.suppress_subtask_events, whole.total_steps, whole.final_position,
-    whole.definition_bytes, whole.feature_level, whole.evaluates, whole.has_flow, whole.created_at, whole.status,
-    whole.name, whole.description, whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure,
-    whole.started_at, whole.completed_at, whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s,
-    whole.owner, whole.epoch, whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step,
-    whole.parent_item, whole.root_id, whole.depth, whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps,
-    whole.sub_workflow_bytes, whole.current_step, whole.step_errors, whole.fatal_error, whole.done_without_result,
-    whole.costs, whole.labels, whole.final_step_id, whole.items_done, whole.final_step_result
+    versions.page_has_next, versions.waits_for, versions.page_bytes, whole.id, whole.tenant, whole.origin_instance,
+    whole.origin_zone, whole.origin_reference, whole.config, whole.suppress_subtask_events, whole.total_steps,
+    whole.final_position, whole.definition_bytes, whole.feature_level, whole.evaluates, whole.has_flow,
+    whole.created_at, whole.status, whole.name, whole.description, whole.webhook_url, whole.completed_steps,
+    whole.execution_id, whole.failure, whole.started_at, whole.completed_at, whole.updated_at, whole.deleted_at,
+    whole.deadline_at, whole.timeout_left_s, whole.owner, whole.epoch, whole.last_event, whole.crashes, whole.wake_at,
+    whole.parent_id, whole.parent_step, whole.parent_item, whole.root_id, whole.depth, whole.child_ends,
+    whole.sub_workflows, whole.sub_workflow_steps, whole.sub_workflow_bytes, whole.current_step, whole.step_errors,
+    whole.fatal_error, whole.done_without_result, whole.costs, whole.labels, whole.final_step_id, whole.items_done,
+    whole.final_step_result
 FROM versions
 LEFT OUTER
 JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.origin_instance AS origin_instance,
@@ -3904,15 +4519,39 @@ ORDER BY versions.page_created_at DESC, versions.page_id DESC;
 --                               ->  CTE Scan on found found_1
 --                   ->  Index Scan using workflows_pkey on workflows workflows_2
 --                         Index Cond: (id = found_1.id)
+--             SubPlan 3
+--               ->  Limit
+--                     ->  Index Only Scan using waits_by_root on waits n
+--                           Index Cond: (root_id = workflows_2.id)
 --             SubPlan 4
+--               ->  Limit
+--                     ->  Index Only Scan using waits_by_root on waits n_1
+--                           Index Cond: (root_id = workflows_2.root_id)
+--             SubPlan 6
+--               ->  Limit
+--                     CTE below
+--                       ->  Recursive Union
+--                             ->  Result
+--                             ->  Nested Loop
+--                                   ->  WorkTable Scan on below
+--                                   ->  Index Only Scan using workflows_by_parent on workflows c
+--                                         Index Cond: (parent_id = below.id)
+--                     ->  Sort
+--                           Sort Key: (array_position('{decision,signal,delay}'::text[], n_2.kind))
+--                           ->  Hash Join
+--                                 Hash Cond: (n_2.workflow_id = below_1.id)
+--                                 ->  Index Scan using waits_pkey on waits n_2
+--                                 ->  Hash
+--                                       ->  CTE Scan on below below_1
+--             SubPlan 8
 --               ->  Aggregate
 --                     ->  Index Scan using steps_pkey on steps weighed
 --                           Index Cond: (workflow_id = workflows_2.id)
---                     SubPlan 3
+--                     SubPlan 7
 --                       ->  Aggregate
 --                             ->  Index Scan using step_items_pkey on step_items i
 --                                   Index Cond: ((workflow_id = weighed.workflow_id) AND ("position" = weighed."position"))
---             SubPlan 5
+--             SubPlan 9
 --               ->  Aggregate
 --                     ->  Bitmap Heap Scan on labels
 --                           Recheck Cond: (workflow_id = workflows_2.id)
@@ -3924,29 +4563,29 @@ ORDER BY versions.page_created_at DESC, versions.page_id DESC;
 --           ->  Nested Loop
 --                 ->  Index Scan using workflows_pkey on workflows
 --                       Index Cond: (id = versions.page_id)
---                       SubPlan 7
+--                       SubPlan 11
 --                         ->  Limit
 --                               ->  Sort
 --                                     Sort Key: steps.started_at, steps."position"
 --                                     ->  Index Scan using steps_pkey on steps
 --                                           Index Cond: (workflow_id = workflows.id)
 --                                           Filter: (status = ($5)::text)
---                       SubPlan 8
+--                       SubPlan 12
 --                         ->  Aggregate
 --                               ->  Index Scan using steps_pkey on steps steps_1
 --                                     Index Cond: (workflow_id = workflows.id)
 --                                     Filter: (status = ($8)::text)
---                       SubPlan 9
+--                       SubPlan 13
 --                         ->  Limit
 --                               ->  Index Scan using steps_pkey on steps steps_2
 --                                     Index Cond: (workflow_id = workflows.id)
 --                                     Filter: ((NOT optional) AND (status = ($8)::text))
---                       SubPlan 10
+--                       SubPlan 14
 --                         ->  Aggregate
 --                               ->  Index Scan using steps_pkey on steps steps_3
 --                                     Index Cond: (workflow_id = workflows.id)
 --                                     Filter: (((status = ($10)::text) AND (skip_reason <> ($11)::text)) OR ((status = ($8)::text) AND optional))
---                       SubPlan 11
+--                       SubPlan 15
 --                         ->  Aggregate
 --                               ->  GroupAggregate
 --                                     Group Key: ((tasks.cost ->> 'currency'::text))
@@ -3955,13 +4594,13 @@ ORDER BY versions.page_created_at DESC, versions.page_id DESC;
 --                                           ->  Index Scan using tasks_sent on tasks
 --                                                 Index Cond: (workflow_id = workflows.id)
 --                                                 Filter: ((provider IS NOT NULL) AND ((cost IS NOT NULL) OR ((status <> ($12)::text) AND (status <> ($13)::text)) OR (remote_id IS NOT NULL) OR outcome_unknown OR ((cancel_receipt IS NOT NULL) AND (cancel_receipt <> ($14)::text))))
---                       SubPlan 12
+--                       SubPlan 16
 --                         ->  Aggregate
 --                               ->  Bitmap Heap Scan on labels labels_1
 --                                     Recheck Cond: (workflow_id = workflows.id)
 --                                     ->  Bitmap Index Scan on labels_pkey
 --                                           Index Cond: (workflow_id = workflows.id)
---                       SubPlan 13
+--                       SubPlan 17
 --                         ->  Aggregate
 --                               ->  GroupAggregate
 --                                     Group Key: s."position"
@@ -3974,15 +4613,15 @@ ORDER BY versions.page_created_at DESC, versions.page_id DESC;
 --                                                 Index Cond: (workflow_id = workflows.id)
 --                 ->  Index Scan using steps_pkey on steps final
 --                       Index Cond: ((workflow_id = workflows.id) AND ("position" = workflows.final_position))
---                       SubPlan 14
+--                       SubPlan 18
 --                         ->  Aggregate
 --                               ->  Index Scan using step_items_pkey on step_items i_2
 --                                     Index Cond: ((workflow_id = final.workflow_id) AND ("position" = final."position"))
---                       SubPlan 15
+--                       SubPlan 19
 --                         ->  Aggregate
 --                               ->  Index Scan using step_items_pkey on step_items i_3
 --                                     Index Cond: ((workflow_id = final.workflow_id) AND ("position" = final."position"))
---                       SubPlan 16
+--                       SubPlan 20
 --                         ->  Aggregate
 --                               ->  Index Scan using step_items_pkey on step_items i_4
 --                                     Index Cond: ((workflow_id = final.workflow_id) AND ("position" = final."position"))
@@ -3996,7 +4635,11 @@ ORDER BY label_0.created_at DESC, label_0.workflow_id DESC
 LIMIT $5::BIGINT OFFSET $6::BIGINT), versions AS MATERIALIZED (SELECT workflows.id AS page_id, workflows.last_event AS
     page_event, workflows.updated_at AS page_updated_at, ids.created_at AS page_created_at, (SELECT count(*) >
     $1::BIGINT AS anon_1
-FROM found) AS page_has_next, sum((SELECT sum(200 + pg_column_size(weighed.definition) * CASE WHEN
+FROM found) AS page_has_next, CASE WHEN workflows.has_flow THEN (SELECT n.kind
+FROM waits AS n
+WHERE n.root_id = workflows.id
+ORDER BY array_position(ARRAY['decision', 'signal', 'delay'], kind)
+LIMIT 1) END AS waits_for, sum((SELECT sum(200 + pg_column_size(weighed.definition) * CASE WHEN
     (pg_column_compression(weighed.definition) IS NULL) THEN 1 ELSE 50 END + CASE WHEN weighed.for_each IS NULL THEN
     coalesce(pg_column_size(weighed.result) * CASE WHEN pg_column_compression(weighed.result) IS NULL THEN 1 ELSE 50
     END, 0) WHEN weighed.status = 'COMPLETED' THEN (SELECT least(100 + 2 *
@@ -4017,15 +4660,16 @@ FROM found
 ORDER BY found.created_at DESC, found.id DESC
 LIMIT $1::BIGINT) AS ids ON ids.id = workflows.id)
 SELECT versions.page_id, versions.page_event, versions.page_updated_at, versions.page_created_at,
-    versions.page_has_next, versions.page_bytes, whole.id, whole.tenant, whole.origin_instance, whole.origin_zone,
-    whole.origin_reference, whole.config, whole.suppress_subtask_events, whole.total_steps, whole.final_position,
-    whole.definition_bytes, whole.feature_level, whole.evaluates, whole.has_flow, whole.created_at, whole.status,
-    whole.name, whole.description, whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure,
-    whole.started_at, whole.completed_at, whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s,
-    whole.owner, whole.epoch, whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step,
-    whole.parent_item, whole.root_id, whole.depth, whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps,
-    whole.sub_workflow_bytes, whole.current_step, whole.step_errors, whole.fatal_error, whole.done_without_result,
-    whole.costs, whole.labels, whole.final_step_id, whole.items_done, whole.final_step_result
+    versions.page_has_next, versions.waits_for, versions.page_bytes, whole.id, whole.tenant, whole.origin_instance,
+    whole.origin_zone, whole.origin_reference, whole.config, whole.suppress_subtask_events, whole.total_steps,
+    whole.final_position, whole.definition_bytes, whole.feature_level, whole.evaluates, whole.has_flow,
+    whole.created_at, whole.status, whole.name, whole.description, whole.webhook_url, whole.completed_steps,
+    whole.execution_id, whole.failure, whole.started_at, whole.completed_at, whole.updated_at, whole.deleted_at,
+    whole.deadline_at, whole.timeout_left_s, whole.owner, whole.epoch, whole.last_event, whole.crashes, whole.wake_at,
+    whole.parent_id, whole.parent_step, whole.parent_item, whole.root_id, whole.depth, whole.child_ends,
+    whole.sub_workflows, whole.sub_workflow_steps, whole.sub_workflow_bytes, whole.current_step, whole.step_errors,
+    whole.fatal_error, whole.done_without_result, whole.costs, whole.labels, whole.final_step_id, whole.items_done,
+    whole.final_step_result
 FROM versions
 LEFT OUTER
 JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.origin_instance AS origin_instance,
@@ -4131,15 +4775,19 @@ ORDER BY versions.page_created_at DESC, versions.page_id DESC;
 --                               ->  CTE Scan on found found_1
 --                   ->  Index Scan using workflows_pkey on workflows workflows_2
 --                         Index Cond: (id = found_1.id)
---             SubPlan 4
+--             SubPlan 3
+--               ->  Limit
+--                     ->  Index Only Scan using waits_by_root on waits n
+--                           Index Cond: (root_id = workflows_2.id)
+--             SubPlan 5
 --               ->  Aggregate
 --                     ->  Index Scan using steps_pkey on steps weighed
 --                           Index Cond: (workflow_id = workflows_2.id)
---                     SubPlan 3
+--                     SubPlan 4
 --                       ->  Aggregate
 --                             ->  Index Scan using step_items_pkey on step_items i
 --                                   Index Cond: ((workflow_id = weighed.workflow_id) AND ("position" = weighed."position"))
---             SubPlan 5
+--             SubPlan 6
 --               ->  Aggregate
 --                     ->  Bitmap Heap Scan on labels
 --                           Recheck Cond: (workflow_id = workflows_2.id)
@@ -4151,29 +4799,29 @@ ORDER BY versions.page_created_at DESC, versions.page_id DESC;
 --           ->  Nested Loop
 --                 ->  Index Scan using workflows_pkey on workflows
 --                       Index Cond: (id = versions.page_id)
---                       SubPlan 7
+--                       SubPlan 8
 --                         ->  Limit
 --                               ->  Sort
 --                                     Sort Key: steps.started_at, steps."position"
 --                                     ->  Index Scan using steps_pkey on steps
 --                                           Index Cond: (workflow_id = workflows.id)
 --                                           Filter: (status = ($7)::text)
---                       SubPlan 8
+--                       SubPlan 9
 --                         ->  Aggregate
 --                               ->  Index Scan using steps_pkey on steps steps_1
 --                                     Index Cond: (workflow_id = workflows.id)
 --                                     Filter: (status = ($10)::text)
---                       SubPlan 9
+--                       SubPlan 10
 --                         ->  Limit
 --                               ->  Index Scan using steps_pkey on steps steps_2
 --                                     Index Cond: (workflow_id = workflows.id)
 --                                     Filter: ((NOT optional) AND (status = ($10)::text))
---                       SubPlan 10
+--                       SubPlan 11
 --                         ->  Aggregate
 --                               ->  Index Scan using steps_pkey on steps steps_3
 --                                     Index Cond: (workflow_id = workflows.id)
 --                                     Filter: (((status = ($12)::text) AND (skip_reason <> ($13)::text)) OR ((status = ($10)::text) AND optional))
---                       SubPlan 11
+--                       SubPlan 12
 --                         ->  Aggregate
 --                               ->  GroupAggregate
 --                                     Group Key: ((tasks.cost ->> 'currency'::text))
@@ -4182,13 +4830,13 @@ ORDER BY versions.page_created_at DESC, versions.page_id DESC;
 --                                           ->  Index Scan using tasks_sent on tasks
 --                                                 Index Cond: (workflow_id = workflows.id)
 --                                                 Filter: ((provider IS NOT NULL) AND ((cost IS NOT NULL) OR ((status <> ($14)::text) AND (status <> ($15)::text)) OR (remote_id IS NOT NULL) OR outcome_unknown OR ((cancel_receipt IS NOT NULL) AND (cancel_receipt <> ($16)::text))))
---                       SubPlan 12
+--                       SubPlan 13
 --                         ->  Aggregate
 --                               ->  Bitmap Heap Scan on labels labels_1
 --                                     Recheck Cond: (workflow_id = workflows.id)
 --                                     ->  Bitmap Index Scan on labels_pkey
 --                                           Index Cond: (workflow_id = workflows.id)
---                       SubPlan 13
+--                       SubPlan 14
 --                         ->  Aggregate
 --                               ->  GroupAggregate
 --                                     Group Key: s."position"
@@ -4201,15 +4849,15 @@ ORDER BY versions.page_created_at DESC, versions.page_id DESC;
 --                                                 Index Cond: (workflow_id = workflows.id)
 --                 ->  Index Scan using steps_pkey on steps final
 --                       Index Cond: ((workflow_id = workflows.id) AND ("position" = workflows.final_position))
---                       SubPlan 14
+--                       SubPlan 15
 --                         ->  Aggregate
 --                               ->  Index Scan using step_items_pkey on step_items i_2
 --                                     Index Cond: ((workflow_id = final.workflow_id) AND ("position" = final."position"))
---                       SubPlan 15
+--                       SubPlan 16
 --                         ->  Aggregate
 --                               ->  Index Scan using step_items_pkey on step_items i_3
 --                                     Index Cond: ((workflow_id = final.workflow_id) AND ("position" = final."position"))
---                       SubPlan 16
+--                       SubPlan 17
 --                         ->  Aggregate
 --                               ->  Index Scan using step_items_pkey on step_items i_4
 --                                     Index Cond: ((workflow_id = final.workflow_id) AND ("position" = final."position"))
@@ -4223,7 +4871,11 @@ ORDER BY label_0.created_at DESC, label_0.workflow_id DESC
 LIMIT $6::BIGINT OFFSET $7::BIGINT), versions AS MATERIALIZED (SELECT workflows.id AS page_id, workflows.last_event AS
     page_event, workflows.updated_at AS page_updated_at, ids.created_at AS page_created_at, (SELECT count(*) >
     $1::BIGINT AS anon_1
-FROM found) AS page_has_next, sum((SELECT sum(200 + pg_column_size(weighed.definition) * CASE WHEN
+FROM found) AS page_has_next, CASE WHEN workflows.has_flow THEN (SELECT n.kind
+FROM waits AS n
+WHERE n.root_id = workflows.id
+ORDER BY array_position(ARRAY['decision', 'signal', 'delay'], kind)
+LIMIT 1) END AS waits_for, sum((SELECT sum(200 + pg_column_size(weighed.definition) * CASE WHEN
     (pg_column_compression(weighed.definition) IS NULL) THEN 1 ELSE 50 END + CASE WHEN weighed.for_each IS NULL THEN
     coalesce(pg_column_size(weighed.result) * CASE WHEN pg_column_compression(weighed.result) IS NULL THEN 1 ELSE 50
     END, 0) WHEN weighed.status = 'COMPLETED' THEN (SELECT least(100 + 2 *
@@ -4244,15 +4896,16 @@ FROM found
 ORDER BY found.created_at DESC, found.id DESC
 LIMIT $1::BIGINT) AS ids ON ids.id = workflows.id)
 SELECT versions.page_id, versions.page_event, versions.page_updated_at, versions.page_created_at,
-    versions.page_has_next, versions.page_bytes, whole.id, whole.tenant, whole.origin_instance, whole.origin_zone,
-    whole.origin_reference, whole.config, whole.suppress_subtask_events, whole.total_steps, whole.final_position,
-    whole.definition_bytes, whole.feature_level, whole.evaluates, whole.has_flow, whole.created_at, whole.status,
-    whole.name, whole.description, whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure,
-    whole.started_at, whole.completed_at, whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s,
-    whole.owner, whole.epoch, whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step,
-    whole.parent_item, whole.root_id, whole.depth, whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps,
-    whole.sub_workflow_bytes, whole.current_step, whole.step_errors, whole.fatal_error, whole.done_without_result,
-    whole.costs, whole.labels, whole.final_step_id, whole.items_done, whole.final_step_result
+    versions.page_has_next, versions.waits_for, versions.page_bytes, whole.id, whole.tenant, whole.origin_instance,
+    whole.origin_zone, whole.origin_reference, whole.config, whole.suppress_subtask_events, whole.total_steps,
+    whole.final_position, whole.definition_bytes, whole.feature_level, whole.evaluates, whole.has_flow,
+    whole.created_at, whole.status, whole.name, whole.description, whole.webhook_url, whole.completed_steps,
+    whole.execution_id, whole.failure, whole.started_at, whole.completed_at, whole.updated_at, whole.deleted_at,
+    whole.deadline_at, whole.timeout_left_s, whole.owner, whole.epoch, whole.last_event, whole.crashes, whole.wake_at,
+    whole.parent_id, whole.parent_step, whole.parent_item, whole.root_id, whole.depth, whole.child_ends,
+    whole.sub_workflows, whole.sub_workflow_steps, whole.sub_workflow_bytes, whole.current_step, whole.step_errors,
+    whole.fatal_error, whole.done_without_result, whole.costs, whole.labels, whole.final_step_id, whole.items_done,
+    whole.final_step_result
 FROM versions
 LEFT OUTER
 JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.origin_instance AS origin_instance,
@@ -4358,15 +5011,19 @@ ORDER BY versions.page_created_at DESC, versions.page_id DESC;
 --                               ->  CTE Scan on found found_1
 --                   ->  Index Scan using workflows_pkey on workflows workflows_2
 --                         Index Cond: (id = found_1.id)
---             SubPlan 4
+--             SubPlan 3
+--               ->  Limit
+--                     ->  Index Only Scan using waits_by_root on waits n
+--                           Index Cond: (root_id = workflows_2.id)
+--             SubPlan 5
 --               ->  Aggregate
 --                     ->  Index Scan using steps_pkey on steps weighed
 --                           Index Cond: (workflow_id = workflows_2.id)
---                     SubPlan 3
+--                     SubPlan 4
 --                       ->  Aggregate
 --                             ->  Index Scan using step_items_pkey on step_items i
 --                                   Index Cond: ((workflow_id = weighed.workflow_id) AND ("position" = weighed."position"))
---             SubPlan 5
+--             SubPlan 6
 --               ->  Aggregate
 --                     ->  Bitmap Heap Scan on labels
 --                           Recheck Cond: (workflow_id = workflows_2.id)
@@ -4378,29 +5035,29 @@ ORDER BY versions.page_created_at DESC, versions.page_id DESC;
 --           ->  Nested Loop
 --                 ->  Index Scan using workflows_pkey on workflows
 --                       Index Cond: (id = versions.page_id)
---                       SubPlan 7
+--                       SubPlan 8
 --                         ->  Limit
 --                               ->  Sort
 --                                     Sort Key: steps.started_at, steps."position"
 --                                     ->  Index Scan using steps_pkey on steps
 --                                           Index Cond: (workflow_id = workflows.id)
 --                                           Filter: (status = ($8)::text)
---                       SubPlan 8
+--                       SubPlan 9
 --                         ->  Aggregate
 --                               ->  Index Scan using steps_pkey on steps steps_1
 --                                     Index Cond: (workflow_id = workflows.id)
 --                                     Filter: (status = ($11)::text)
---                       SubPlan 9
+--                       SubPlan 10
 --                         ->  Limit
 --                               ->  Index Scan using steps_pkey on steps steps_2
 --                                     Index Cond: (workflow_id = workflows.id)
 --                                     Filter: ((NOT optional) AND (status = ($11)::text))
---                       SubPlan 10
+--                       SubPlan 11
 --                         ->  Aggregate
 --                               ->  Index Scan using steps_pkey on steps steps_3
 --                                     Index Cond: (workflow_id = workflows.id)
 --                                     Filter: (((status = ($13)::text) AND (skip_reason <> ($14)::text)) OR ((status = ($11)::text) AND optional))
---                       SubPlan 11
+--                       SubPlan 12
 --                         ->  Aggregate
 --                               ->  GroupAggregate
 --                                     Group Key: ((tasks.cost ->> 'currency'::text))
@@ -4409,13 +5066,13 @@ ORDER BY versions.page_created_at DESC, versions.page_id DESC;
 --                                           ->  Index Scan using tasks_sent on tasks
 --                                                 Index Cond: (workflow_id = workflows.id)
 --                                                 Filter: ((provider IS NOT NULL) AND ((cost IS NOT NULL) OR ((status <> ($15)::text) AND (status <> ($16)::text)) OR (remote_id IS NOT NULL) OR outcome_unknown OR ((cancel_receipt IS NOT NULL) AND (cancel_receipt <> ($17)::text))))
---                       SubPlan 12
+--                       SubPlan 13
 --                         ->  Aggregate
 --                               ->  Bitmap Heap Scan on labels labels_1
 --                                     Recheck Cond: (workflow_id = workflows.id)
 --                                     ->  Bitmap Index Scan on labels_pkey
 --                                           Index Cond: (workflow_id = workflows.id)
---                       SubPlan 13
+--                       SubPlan 14
 --                         ->  Aggregate
 --                               ->  GroupAggregate
 --                                     Group Key: s."position"
@@ -4428,15 +5085,15 @@ ORDER BY versions.page_created_at DESC, versions.page_id DESC;
 --                                                 Index Cond: (workflow_id = workflows.id)
 --                 ->  Index Scan using steps_pkey on steps final
 --                       Index Cond: ((workflow_id = workflows.id) AND ("position" = workflows.final_position))
---                       SubPlan 14
+--                       SubPlan 15
 --                         ->  Aggregate
 --                               ->  Index Scan using step_items_pkey on step_items i_2
 --                                     Index Cond: ((workflow_id = final.workflow_id) AND ("position" = final."position"))
---                       SubPlan 15
+--                       SubPlan 16
 --                         ->  Aggregate
 --                               ->  Index Scan using step_items_pkey on step_items i_3
 --                                     Index Cond: ((workflow_id = final.workflow_id) AND ("position" = final."position"))
---                       SubPlan 16
+--                       SubPlan 17
 --                         ->  Aggregate
 --                               ->  Index Scan using step_items_pkey on step_items i_4
 --                                     Index Cond: ((workflow_id = final.workflow_id) AND ("position" = final."position"))
@@ -4449,7 +5106,11 @@ ORDER BY label_0.created_at DESC, label_0.workflow_id DESC
 LIMIT $4::BIGINT OFFSET $5::BIGINT), versions AS MATERIALIZED (SELECT workflows.id AS page_id, workflows.last_event AS
     page_event, workflows.updated_at AS page_updated_at, ids.created_at AS page_created_at, (SELECT count(*) >
     $1::BIGINT AS anon_1
-FROM found) AS page_has_next, sum((SELECT sum(200 + pg_column_size(weighed.definition) * CASE WHEN
+FROM found) AS page_has_next, CASE WHEN workflows.has_flow THEN (SELECT n.kind
+FROM waits AS n
+WHERE n.root_id = workflows.id
+ORDER BY array_position(ARRAY['decision', 'signal', 'delay'], kind)
+LIMIT 1) END AS waits_for, sum((SELECT sum(200 + pg_column_size(weighed.definition) * CASE WHEN
     (pg_column_compression(weighed.definition) IS NULL) THEN 1 ELSE 50 END + CASE WHEN weighed.for_each IS NULL THEN
     coalesce(pg_column_size(weighed.result) * CASE WHEN pg_column_compression(weighed.result) IS NULL THEN 1 ELSE 50
     END, 0) WHEN weighed.status = 'COMPLETED' THEN (SELECT least(100 + 2 *
@@ -4470,15 +5131,16 @@ FROM found
 ORDER BY found.created_at DESC, found.id DESC
 LIMIT $1::BIGINT) AS ids ON ids.id = workflows.id)
 SELECT versions.page_id, versions.page_event, versions.page_updated_at, versions.page_created_at,
-    versions.page_has_next, versions.page_bytes, whole.id, whole.tenant, whole.origin_instance, whole.origin_zone,
-    whole.origin_reference, whole.config, whole.suppress_subtask_events, whole.total_steps, whole.final_position,
-    whole.definition_bytes, whole.feature_level, whole.evaluates, whole.has_flow, whole.created_at, whole.status,
-    whole.name, whole.description, whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure,
-    whole.started_at, whole.completed_at, whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s,
-    whole.owner, whole.epoch, whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step,
-    whole.parent_item, whole.root_id, whole.depth, whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps,
-    whole.sub_workflow_bytes, whole.current_step, whole.step_errors, whole.fatal_error, whole.done_without_result,
-    whole.costs, whole.labels, whole.final_step_id, whole.items_done, whole.final_step_result
+    versions.page_has_next, versions.waits_for, versions.page_bytes, whole.id, whole.tenant, whole.origin_instance,
+    whole.origin_zone, whole.origin_reference, whole.config, whole.suppress_subtask_events, whole.total_steps,
+    whole.final_position, whole.definition_bytes, whole.feature_level, whole.evaluates, whole.has_flow,
+    whole.created_at, whole.status, whole.name, whole.description, whole.webhook_url, whole.completed_steps,
+    whole.execution_id, whole.failure, whole.started_at, whole.completed_at, whole.updated_at, whole.deleted_at,
+    whole.deadline_at, whole.timeout_left_s, whole.owner, whole.epoch, whole.last_event, whole.crashes, whole.wake_at,
+    whole.parent_id, whole.parent_step, whole.parent_item, whole.root_id, whole.depth, whole.child_ends,
+    whole.sub_workflows, whole.sub_workflow_steps, whole.sub_workflow_bytes, whole.current_step, whole.step_errors,
+    whole.fatal_error, whole.done_without_result, whole.costs, whole.labels, whole.final_step_id, whole.items_done,
+    whole.final_step_result
 FROM versions
 LEFT OUTER
 JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.origin_instance AS origin_instance,
@@ -4584,15 +5246,19 @@ ORDER BY versions.page_created_at DESC, versions.page_id DESC;
 --                               ->  CTE Scan on found found_1
 --                   ->  Index Scan using workflows_pkey on workflows workflows_2
 --                         Index Cond: (id = found_1.id)
---             SubPlan 4
+--             SubPlan 3
+--               ->  Limit
+--                     ->  Index Only Scan using waits_by_root on waits n
+--                           Index Cond: (root_id = workflows_2.id)
+--             SubPlan 5
 --               ->  Aggregate
 --                     ->  Index Scan using steps_pkey on steps weighed
 --                           Index Cond: (workflow_id = workflows_2.id)
---                     SubPlan 3
+--                     SubPlan 4
 --                       ->  Aggregate
 --                             ->  Index Scan using step_items_pkey on step_items i
 --                                   Index Cond: ((workflow_id = weighed.workflow_id) AND ("position" = weighed."position"))
---             SubPlan 5
+--             SubPlan 6
 --               ->  Aggregate
 --                     ->  Bitmap Heap Scan on labels
 --                           Recheck Cond: (workflow_id = workflows_2.id)
@@ -4604,29 +5270,29 @@ ORDER BY versions.page_created_at DESC, versions.page_id DESC;
 --           ->  Nested Loop
 --                 ->  Index Scan using workflows_pkey on workflows
 --                       Index Cond: (id = versions.page_id)
---                       SubPlan 7
+--                       SubPlan 8
 --                         ->  Limit
 --                               ->  Sort
 --                                     Sort Key: steps.started_at, steps."position"
 --                                     ->  Index Scan using steps_pkey on steps
 --                                           Index Cond: (workflow_id = workflows.id)
 --                                           Filter: (status = ($6)::text)
---                       SubPlan 8
+--                       SubPlan 9
 --                         ->  Aggregate
 --                               ->  Index Scan using steps_pkey on steps steps_1
 --                                     Index Cond: (workflow_id = workflows.id)
 --                                     Filter: (status = ($9)::text)
---                       SubPlan 9
+--                       SubPlan 10
 --                         ->  Limit
 --                               ->  Index Scan using steps_pkey on steps steps_2
 --                                     Index Cond: (workflow_id = workflows.id)
 --                                     Filter: ((NOT optional) AND (status = ($9)::text))
---                       SubPlan 10
+--                       SubPlan 11
 --                         ->  Aggregate
 --                               ->  Index Scan using steps_pkey on steps steps_3
 --                                     Index Cond: (workflow_id = workflows.id)
 --                                     Filter: (((status = ($11)::text) AND (skip_reason <> ($12)::text)) OR ((status = ($9)::text) AND optional))
---                       SubPlan 11
+--                       SubPlan 12
 --                         ->  Aggregate
 --                               ->  GroupAggregate
 --                                     Group Key: ((tasks.cost ->> 'currency'::text))
@@ -4635,13 +5301,13 @@ ORDER BY versions.page_created_at DESC, versions.page_id DESC;
 --                                           ->  Index Scan using tasks_sent on tasks
 --                                                 Index Cond: (workflow_id = workflows.id)
 --                                                 Filter: ((provider IS NOT NULL) AND ((cost IS NOT NULL) OR ((status <> ($13)::text) AND (status <> ($14)::text)) OR (remote_id IS NOT NULL) OR outcome_unknown OR ((cancel_receipt IS NOT NULL) AND (cancel_receipt <> ($15)::text))))
---                       SubPlan 12
+--                       SubPlan 13
 --                         ->  Aggregate
 --                               ->  Bitmap Heap Scan on labels labels_1
 --                                     Recheck Cond: (workflow_id = workflows.id)
 --                                     ->  Bitmap Index Scan on labels_pkey
 --                                           Index Cond: (workflow_id = workflows.id)
---                       SubPlan 13
+--                       SubPlan 14
 --                         ->  Aggregate
 --                               ->  GroupAggregate
 --                                     Group Key: s."position"
@@ -4654,27 +5320,36 @@ ORDER BY versions.page_created_at DESC, versions.page_id DESC;
 --                                                 Index Cond: (workflow_id = workflows.id)
 --                 ->  Index Scan using steps_pkey on steps final
 --                       Index Cond: ((workflow_id = workflows.id) AND ("position" = workflows.final_position))
---                       SubPlan 14
+--                       SubPlan 15
 --                         ->  Aggregate
 --                               ->  Index Scan using step_items_pkey on step_items i_2
 --                                     Index Cond: ((workflow_id = final.workflow_id) AND ("position" = final."position"))
---                       SubPlan 15
+--                       SubPlan 16
 --                         ->  Aggregate
 --                               ->  Index Scan using step_items_pkey on step_items i_3
 --                                     Index Cond: ((workflow_id = final.workflow_id) AND ("position" = final."position"))
---                       SubPlan 16
+--                       SubPlan 17
 --                         ->  Aggregate
 --                               ->  Index Scan using step_items_pkey on step_items i_4
 --                                     Index Cond: ((workflow_id = final.workflow_id) AND ("position" = final."position"))
 
 WITH found AS MATERIALIZED (SELECT workflows.id AS id, workflows.created_at AS created_at
 FROM workflows
-WHERE lower(workflows.name) LIKE lower($2::VARCHAR) AND workflows.deleted_at IS NULL AND workflows.parent_id IS NULL
+WHERE (EXISTS (SELECT *
+FROM waits
+WHERE waits.root_id = workflows.id AND waits.kind = $2::VARCHAR)) AND NOT (EXISTS (SELECT *
+FROM waits
+WHERE waits.root_id = workflows.id AND waits.kind = ANY ($3::TEXT[]))) AND workflows.deleted_at IS NULL AND
+    workflows.parent_id IS NULL
 ORDER BY workflows.created_at DESC, workflows.id DESC
-LIMIT $3::BIGINT OFFSET $4::BIGINT), versions AS MATERIALIZED (SELECT workflows.id AS page_id, workflows.last_event AS
+LIMIT $4::BIGINT OFFSET $5::BIGINT), versions AS MATERIALIZED (SELECT workflows.id AS page_id, workflows.last_event AS
     page_event, workflows.updated_at AS page_updated_at, ids.created_at AS page_created_at, (SELECT count(*) >
     $1::BIGINT AS anon_1
-FROM found) AS page_has_next, sum((SELECT sum(200 + pg_column_size(weighed.definition) * CASE WHEN
+FROM found) AS page_has_next, CASE WHEN workflows.has_flow THEN (SELECT n.kind
+FROM waits AS n
+WHERE n.root_id = workflows.id
+ORDER BY array_position(ARRAY['decision', 'signal', 'delay'], kind)
+LIMIT 1) END AS waits_for, sum((SELECT sum(200 + pg_column_size(weighed.definition) * CASE WHEN
     (pg_column_compression(weighed.definition) IS NULL) THEN 1 ELSE 50 END + CASE WHEN weighed.for_each IS NULL THEN
     coalesce(pg_column_size(weighed.result) * CASE WHEN pg_column_compression(weighed.result) IS NULL THEN 1 ELSE 50
     END, 0) WHEN weighed.status = 'COMPLETED' THEN (SELECT least(100 + 2 *
@@ -4695,15 +5370,497 @@ FROM found
 ORDER BY found.created_at DESC, found.id DESC
 LIMIT $1::BIGINT) AS ids ON ids.id = workflows.id)
 SELECT versions.page_id, versions.page_event, versions.page_updated_at, versions.page_created_at,
-    versions.page_has_next, versions.page_bytes, whole.id, whole.tenant, whole.origin_instance, whole.origin_zone,
-    whole.origin_reference, whole.config, whole.suppress_subtask_events, whole.total_steps, whole.final_position,
-    whole.definition_bytes, whole.feature_level, whole.evaluates, whole.has_flow, whole.created_at, whole.status,
-    whole.name, whole.description, whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure,
-    whole.started_at, whole.completed_at, whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s,
-    whole.owner, whole.epoch, whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step,
-    whole.parent_item, whole.root_id, whole.depth, whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps,
-    whole.sub_workflow_bytes, whole.current_step, whole.step_errors, whole.fatal_error, whole.done_without_result,
-    whole.costs, whole.labels, whole.final_step_id, whole.items_done, whole.final_step_result
+    versions.page_has_next, versions.waits_for, versions.page_bytes, whole.id, whole.tenant, whole.origin_instance,
+    whole.origin_zone, whole.origin_reference, whole.config, whole.suppress_subtask_events, whole.total_steps,
+    whole.final_position, whole.definition_bytes, whole.feature_level, whole.evaluates, whole.has_flow,
+    whole.created_at, whole.status, whole.name, whole.description, whole.webhook_url, whole.completed_steps,
+    whole.execution_id, whole.failure, whole.started_at, whole.completed_at, whole.updated_at, whole.deleted_at,
+    whole.deadline_at, whole.timeout_left_s, whole.owner, whole.epoch, whole.last_event, whole.crashes, whole.wake_at,
+    whole.parent_id, whole.parent_step, whole.parent_item, whole.root_id, whole.depth, whole.child_ends,
+    whole.sub_workflows, whole.sub_workflow_steps, whole.sub_workflow_bytes, whole.current_step, whole.step_errors,
+    whole.fatal_error, whole.done_without_result, whole.costs, whole.labels, whole.final_step_id, whole.items_done,
+    whole.final_step_result
+FROM versions
+LEFT OUTER
+JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.origin_instance AS origin_instance,
+    workflows.origin_zone AS origin_zone, workflows.origin_reference AS origin_reference, workflows.config AS config,
+    workflows.suppress_subtask_events AS suppress_subtask_events, workflows.total_steps AS total_steps,
+    workflows.final_position AS final_position, workflows.definition_bytes AS definition_bytes,
+    workflows.feature_level AS feature_level, workflows.evaluates AS evaluates, workflows.has_flow AS has_flow,
+    workflows.created_at AS created_at, workflows.status AS status, workflows.name AS name, workflows.description AS
+    description, workflows.webhook_url AS webhook_url, workflows.completed_steps AS completed_steps,
+    workflows.execution_id AS execution_id, workflows.failure AS failure, workflows.started_at AS started_at,
+    workflows.completed_at AS completed_at, workflows.updated_at AS updated_at, workflows.deleted_at AS deleted_at,
+    workflows.deadline_at AS deadline_at, workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner,
+    workflows.epoch AS epoch, workflows.last_event AS last_event, workflows.crashes AS crashes, workflows.wake_at AS
+    wake_at, workflows.parent_id AS parent_id, workflows.parent_step AS parent_step, workflows.parent_item AS
+    parent_item, workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ends AS child_ends,
+    workflows.sub_workflows AS sub_workflows, workflows.sub_workflow_steps AS sub_workflow_steps,
+    workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT steps.step_id
+FROM steps
+WHERE steps.workflow_id = workflows.id AND steps.status = $6::VARCHAR
+ORDER BY steps.started_at, steps.position
+LIMIT $7::INTEGER) AS current_step, (SELECT array_agg(concat(steps.step_id, $8::VARCHAR, steps.error_message)
+ORDER BY steps.position) AS array_agg_1
+FROM steps
+WHERE steps.workflow_id = workflows.id AND steps.status = $9::VARCHAR) AS step_errors, CASE WHEN workflows.has_flow
+    THEN (SELECT concat(steps.step_id, $8::VARCHAR, steps.error_message) AS concat_2
+FROM steps
+WHERE steps.workflow_id = workflows.id AND steps.status = $9::VARCHAR AND NOT steps.optional
+ORDER BY steps.position
+LIMIT $10::INTEGER) END AS fatal_error, CASE WHEN workflows.has_flow THEN (SELECT count(*) AS count_1
+FROM steps
+WHERE steps.workflow_id = workflows.id AND (steps.status = $11::VARCHAR AND steps.skip_reason != $12::VARCHAR OR
+    steps.status = $9::VARCHAR AND steps.optional)) END AS done_without_result, (SELECT
+    CAST(json_agg(json_build_array(sums.currency, sums.amount, sums.attempts)
+ORDER BY sums.currency) AS TEXT) AS costs
+FROM (SELECT tasks.cost ->> 'currency' AS currency, sum(CAST(tasks.cost ->> 'amount' AS NUMERIC)) AS amount, count(*)
+    AS attempts
+FROM tasks
+WHERE tasks.sent IS NOT NULL AND tasks.provider IS NOT NULL AND (tasks.cost IS NOT NULL OR NOT ((tasks.status =
+    $13::VARCHAR OR tasks.status = $14::VARCHAR) AND tasks.remote_id IS NULL AND NOT tasks.outcome_unknown AND
+    (tasks.cancel_receipt IS NULL OR tasks.cancel_receipt = $15::VARCHAR))) AND tasks.workflow_id = workflows.id
+GROUP BY 1) AS sums) AS costs, (SELECT array_agg(labels.label) AS array_agg_2
+FROM labels
+WHERE labels.workflow_id = workflows.id) AS labels, final.step_id AS final_step_id, CASE WHEN workflows.has_flow THEN
+    (
+SELECT sum(each.share)
+FROM (
+SELECT (count(*) FILTER (WHERE i.status = 'COMPLETED'))::float8 / count(*) AS share
+FROM steps AS s
+JOIN step_items AS i ON i.workflow_id = s.workflow_id AND i.position = s.position
+WHERE s.workflow_id = workflows.id AND s.for_each IS NOT NULL AND s.status IN ('PENDING', 'RUNNING', 'CANCELLED',
+    'FAILED') AND NOT (s.status = 'FAILED' AND s.optional)
+GROUP BY s.position ) AS each ) END AS items_done, CASE WHEN final.status <> 'COMPLETED' THEN NULL WHEN final.for_each
+    IS NULL THEN final.result WHEN (SELECT coalesce(sum(pg_column_size(i.result)), 0)
+FROM step_items AS i
+WHERE i.workflow_id = final.workflow_id AND i.position = final.position) <= 1048576 THEN CASE WHEN (SELECT
+    coalesce(sum(octet_length(i.result::text)), 0)
+FROM step_items AS i
+WHERE i.workflow_id = final.workflow_id AND i.position = final.position) <= 1048576 THEN (
+SELECT concat('{"items":[', string_agg(coalesce(o.result::text, 'null'), ','
+ORDER BY o.item), '],"count":', count(*), ',"failed":', count(*) FILTER (WHERE o.status = 'FAILED'),
+    ',"result_image_paths":[' || string_agg( CASE json_typeof(o.result -> 'result_image_paths') WHEN 'array' THEN
+    nullif(btrim(substr((o.result -> 'result_image_paths')::text, 2, length((o.result -> 'result_image_paths')::text)
+    - 2), E' \t\r\n'), '') ELSE CASE json_typeof(o.result -> 'result_image_path') WHEN 'string' THEN (o.result ->
+    'result_image_path')::text END END, ','
+ORDER BY o.item) || ']', ',"result_video_paths":[' || string_agg( CASE json_typeof(o.result -> 'result_video_paths')
+    WHEN 'array' THEN nullif(btrim(substr((o.result -> 'result_video_paths')::text, 2, length((o.result ->
+    'result_video_paths')::text) - 2), E' \t\r\n'), '') ELSE CASE json_typeof(o.result -> 'result_video_path') WHEN
+    'string' THEN (o.result -> 'result_video_path')::text END END, ','
+ORDER BY o.item) || ']', ',"result_texts":[' || string_agg( CASE json_typeof(o.result -> 'result_texts') WHEN 'array'
+    THEN nullif(btrim(substr((o.result -> 'result_texts')::text, 2, length((o.result -> 'result_texts')::text) - 2),
+    E' \t\r\n'), '') ELSE CASE json_typeof(o.result -> 'result_text') WHEN 'string' THEN (o.result ->
+    'result_text')::text END END, ','
+ORDER BY o.item) || ']', '}')::json
+FROM (SELECT i.item, i.status, CASE WHEN i.status = 'COMPLETED' THEN i.result END AS result
+FROM step_items AS i
+WHERE i.workflow_id = final.workflow_id AND i.position = final.position) AS o ) END END AS final_step_result
+FROM workflows
+JOIN steps AS final ON final.workflow_id = workflows.id AND final.position = workflows.final_position
+WHERE workflows.id = versions.page_id AND versions.page_bytes <= 262144) AS whole ON true
+ORDER BY versions.page_created_at DESC, versions.page_id DESC;
+--   Sort
+--     Sort Key: versions.page_created_at DESC, versions.page_id DESC
+--     CTE found
+--       ->  Limit
+--             ->  Sort
+--                   Sort Key: workflows_1.created_at DESC, workflows_1.id DESC
+--                   ->  Nested Loop Anti Join
+--                         ->  Nested Loop
+--                               ->  Unique
+--                                     ->  Sort
+--                                           Sort Key: waits.root_id
+--                                           ->  Bitmap Heap Scan on waits
+--                                                 Recheck Cond: (kind = ($2)::text)
+--                                                 ->  Bitmap Index Scan on waits_by_root
+--                                                       Index Cond: (kind = ($2)::text)
+--                               ->  Memoize
+--                                     Cache Key: waits.root_id
+--                                     Cache Mode: logical
+--                                     ->  Index Scan using workflows_pkey on workflows workflows_1
+--                                           Index Cond: (id = waits.root_id)
+--                                           Filter: ((deleted_at IS NULL) AND (parent_id IS NULL))
+--                         ->  Index Only Scan using waits_by_root on waits waits_1
+--                               Index Cond: ((root_id = workflows_1.id) AND (kind = ANY ($3)))
+--     CTE versions
+--       ->  WindowAgg
+--             Window: w1 AS ()
+--             InitPlan 2
+--               ->  Aggregate
+--                     ->  CTE Scan on found
+--             ->  Nested Loop
+--                   ->  Limit
+--                         ->  CTE Scan on found found_1
+--                   ->  Index Scan using workflows_pkey on workflows workflows_2
+--                         Index Cond: (id = found_1.id)
+--             SubPlan 3
+--               ->  Limit
+--                     ->  Index Only Scan using waits_by_root on waits n
+--                           Index Cond: (root_id = workflows_2.id)
+--             SubPlan 5
+--               ->  Aggregate
+--                     ->  Index Scan using steps_pkey on steps weighed
+--                           Index Cond: (workflow_id = workflows_2.id)
+--                     SubPlan 4
+--                       ->  Aggregate
+--                             ->  Index Scan using step_items_pkey on step_items i
+--                                   Index Cond: ((workflow_id = weighed.workflow_id) AND ("position" = weighed."position"))
+--             SubPlan 6
+--               ->  Aggregate
+--                     ->  Bitmap Heap Scan on labels
+--                           Recheck Cond: (workflow_id = workflows_2.id)
+--                           ->  Bitmap Index Scan on labels_pkey
+--                                 Index Cond: (workflow_id = workflows_2.id)
+--     ->  Nested Loop Left Join
+--           Join Filter: (versions.page_bytes <= '262144'::numeric)
+--           ->  CTE Scan on versions
+--           ->  Nested Loop
+--                 ->  Index Scan using workflows_pkey on workflows
+--                       Index Cond: (id = versions.page_id)
+--                       SubPlan 8
+--                         ->  Limit
+--                               ->  Sort
+--                                     Sort Key: steps.started_at, steps."position"
+--                                     ->  Index Scan using steps_pkey on steps
+--                                           Index Cond: (workflow_id = workflows.id)
+--                                           Filter: (status = ($6)::text)
+--                       SubPlan 9
+--                         ->  Aggregate
+--                               ->  Index Scan using steps_pkey on steps steps_1
+--                                     Index Cond: (workflow_id = workflows.id)
+--                                     Filter: (status = ($9)::text)
+--                       SubPlan 10
+--                         ->  Limit
+--                               ->  Index Scan using steps_pkey on steps steps_2
+--                                     Index Cond: (workflow_id = workflows.id)
+--                                     Filter: ((NOT optional) AND (status = ($9)::text))
+--                       SubPlan 11
+--                         ->  Aggregate
+--                               ->  Index Scan using steps_pkey on steps steps_3
+--                                     Index Cond: (workflow_id = workflows.id)
+--                                     Filter: (((status = ($11)::text) AND (skip_reason <> ($12)::text)) OR ((status = ($9)::text) AND optional))
+--                       SubPlan 12
+--                         ->  Aggregate
+--                               ->  GroupAggregate
+--                                     Group Key: ((tasks.cost ->> 'currency'::text))
+--                                     ->  Sort
+--                                           Sort Key: ((tasks.cost ->> 'currency'::text))
+--                                           ->  Index Scan using tasks_sent on tasks
+--                                                 Index Cond: (workflow_id = workflows.id)
+--                                                 Filter: ((provider IS NOT NULL) AND ((cost IS NOT NULL) OR ((status <> ($13)::text) AND (status <> ($14)::text)) OR (remote_id IS NOT NULL) OR outcome_unknown OR ((cancel_receipt IS NOT NULL) AND (cancel_receipt <> ($15)::text))))
+--                       SubPlan 13
+--                         ->  Aggregate
+--                               ->  Bitmap Heap Scan on labels labels_1
+--                                     Recheck Cond: (workflow_id = workflows.id)
+--                                     ->  Bitmap Index Scan on labels_pkey
+--                                           Index Cond: (workflow_id = workflows.id)
+--                       SubPlan 14
+--                         ->  Aggregate
+--                               ->  GroupAggregate
+--                                     Group Key: s."position"
+--                                     ->  Nested Loop
+--                                           Join Filter: (s."position" = i_1."position")
+--                                           ->  Index Scan using steps_pkey on steps s
+--                                                 Index Cond: (workflow_id = workflows.id)
+--                                                 Filter: ((for_each IS NOT NULL) AND ((status <> 'FAILED'::text) OR (NOT optional)) AND (status = ANY ('{PENDING,RUNNING,CANCELLED,FAILED}'::text[])))
+--                                           ->  Index Scan using step_items_pkey on step_items i_1
+--                                                 Index Cond: (workflow_id = workflows.id)
+--                 ->  Index Scan using steps_pkey on steps final
+--                       Index Cond: ((workflow_id = workflows.id) AND ("position" = workflows.final_position))
+--                       SubPlan 15
+--                         ->  Aggregate
+--                               ->  Index Scan using step_items_pkey on step_items i_2
+--                                     Index Cond: ((workflow_id = final.workflow_id) AND ("position" = final."position"))
+--                       SubPlan 16
+--                         ->  Aggregate
+--                               ->  Index Scan using step_items_pkey on step_items i_3
+--                                     Index Cond: ((workflow_id = final.workflow_id) AND ("position" = final."position"))
+--                       SubPlan 17
+--                         ->  Aggregate
+--                               ->  Index Scan using step_items_pkey on step_items i_4
+--                                     Index Cond: ((workflow_id = final.workflow_id) AND ("position" = final."position"))
+
+WITH found AS MATERIALIZED (SELECT workflows.id AS id, workflows.created_at AS created_at
+FROM workflows
+WHERE (EXISTS (SELECT *
+FROM waits
+WHERE waits.root_id = workflows.id AND waits.kind = $2::VARCHAR)) AND NOT (EXISTS (SELECT *
+FROM waits
+WHERE waits.root_id = workflows.id AND waits.kind = ANY ($3::TEXT[]))) AND workflows.tenant = $4::VARCHAR AND
+    workflows.deleted_at IS NULL AND workflows.parent_id IS NULL
+ORDER BY workflows.created_at DESC, workflows.id DESC
+LIMIT $5::BIGINT OFFSET $6::BIGINT), versions AS MATERIALIZED (SELECT workflows.id AS page_id, workflows.last_event AS
+    page_event, workflows.updated_at AS page_updated_at, ids.created_at AS page_created_at, (SELECT count(*) >
+    $1::BIGINT AS anon_1
+FROM found) AS page_has_next, CASE WHEN workflows.has_flow THEN (SELECT n.kind
+FROM waits AS n
+WHERE n.root_id = workflows.id
+ORDER BY array_position(ARRAY['decision', 'signal', 'delay'], kind)
+LIMIT 1) END AS waits_for, sum((SELECT sum(200 + pg_column_size(weighed.definition) * CASE WHEN
+    (pg_column_compression(weighed.definition) IS NULL) THEN 1 ELSE 50 END + CASE WHEN weighed.for_each IS NULL THEN
+    coalesce(pg_column_size(weighed.result) * CASE WHEN pg_column_compression(weighed.result) IS NULL THEN 1 ELSE 50
+    END, 0) WHEN weighed.status = 'COMPLETED' THEN (SELECT least(100 + 2 *
+    coalesce(sum(coalesce(pg_column_size(i.result) * CASE WHEN pg_column_compression(i.result) IS NULL THEN 1 ELSE 50
+    END, 0)), 0) + 5 * count(*), 2000000000)::int
+FROM step_items AS i
+WHERE i.workflow_id = weighed.workflow_id AND i.position = weighed.position) ELSE 0 END +
+    coalesce(octet_length(weighed.error_message), 0)) AS sum_1
+FROM steps AS weighed
+WHERE weighed.workflow_id = workflows.id) + pg_column_size(workflows.config) * CASE WHEN
+    (pg_column_compression(workflows.config) IS NULL) THEN 1 ELSE 50 END + coalesce((SELECT
+    sum(octet_length(labels.label)) AS sum_2
+FROM labels
+WHERE labels.workflow_id = workflows.id), 0)) OVER () AS page_bytes
+FROM workflows
+JOIN (SELECT found.id AS id, found.created_at AS created_at
+FROM found
+ORDER BY found.created_at DESC, found.id DESC
+LIMIT $1::BIGINT) AS ids ON ids.id = workflows.id)
+SELECT versions.page_id, versions.page_event, versions.page_updated_at, versions.page_created_at,
+    versions.page_has_next, versions.waits_for, versions.page_bytes, whole.id, whole.tenant, whole.origin_instance,
+    whole.origin_zone, whole.origin_reference, whole.config, whole.suppress_subtask_events, whole.total_steps,
+    whole.final_position, whole.definition_bytes, whole.feature_level, whole.evaluates, whole.has_flow,
+    whole.created_at, whole.status, whole.name, whole.description, whole.webhook_url, whole.completed_steps,
+    whole.execution_id, whole.failure, whole.started_at, whole.completed_at, whole.updated_at, whole.deleted_at,
+    whole.deadline_at, whole.timeout_left_s, whole.owner, whole.epoch, whole.last_event, whole.crashes, whole.wake_at,
+    whole.parent_id, whole.parent_step, whole.parent_item, whole.root_id, whole.depth, whole.child_ends,
+    whole.sub_workflows, whole.sub_workflow_steps, whole.sub_workflow_bytes, whole.current_step, whole.step_errors,
+    whole.fatal_error, whole.done_without_result, whole.costs, whole.labels, whole.final_step_id, whole.items_done,
+    whole.final_step_result
+FROM versions
+LEFT OUTER
+JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.origin_instance AS origin_instance,
+    workflows.origin_zone AS origin_zone, workflows.origin_reference AS origin_reference, workflows.config AS config,
+    workflows.suppress_subtask_events AS suppress_subtask_events, workflows.total_steps AS total_steps,
+    workflows.final_position AS final_position, workflows.definition_bytes AS definition_bytes,
+    workflows.feature_level AS feature_level, workflows.evaluates AS evaluates, workflows.has_flow AS has_flow,
+    workflows.created_at AS created_at, workflows.status AS status, workflows.name AS name, workflows.description AS
+    description, workflows.webhook_url AS webhook_url, workflows.completed_steps AS completed_steps,
+    workflows.execution_id AS execution_id, workflows.failure AS failure, workflows.started_at AS started_at,
+    workflows.completed_at AS completed_at, workflows.updated_at AS updated_at, workflows.deleted_at AS deleted_at,
+    workflows.deadline_at AS deadline_at, workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner,
+    workflows.epoch AS epoch, workflows.last_event AS last_event, workflows.crashes AS crashes, workflows.wake_at AS
+    wake_at, workflows.parent_id AS parent_id, workflows.parent_step AS parent_step, workflows.parent_item AS
+    parent_item, workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ends AS child_ends,
+    workflows.sub_workflows AS sub_workflows, workflows.sub_workflow_steps AS sub_workflow_steps,
+    workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT steps.step_id
+FROM steps
+WHERE steps.workflow_id = workflows.id AND steps.status = $7::VARCHAR
+ORDER BY steps.started_at, steps.position
+LIMIT $8::INTEGER) AS current_step, (SELECT array_agg(concat(steps.step_id, $9::VARCHAR, steps.error_message)
+ORDER BY steps.position) AS array_agg_1
+FROM steps
+WHERE steps.workflow_id = workflows.id AND steps.status = $10::VARCHAR) AS step_errors, CASE WHEN workflows.has_flow
+    THEN (SELECT concat(steps.step_id, $9::VARCHAR, steps.error_message) AS concat_2
+FROM steps
+WHERE steps.workflow_id = workflows.id AND steps.status = $10::VARCHAR AND NOT steps.optional
+ORDER BY steps.position
+LIMIT $11::INTEGER) END AS fatal_error, CASE WHEN workflows.has_flow THEN (SELECT count(*) AS count_1
+FROM steps
+WHERE steps.workflow_id = workflows.id AND (steps.status = $12::VARCHAR AND steps.skip_reason != $13::VARCHAR OR
+    steps.status = $10::VARCHAR AND steps.optional)) END AS done_without_result, (SELECT
+    CAST(json_agg(json_build_array(sums.currency, sums.amount, sums.attempts)
+ORDER BY sums.currency) AS TEXT) AS costs
+FROM (SELECT tasks.cost ->> 'currency' AS currency, sum(CAST(tasks.cost ->> 'amount' AS NUMERIC)) AS amount, count(*)
+    AS attempts
+FROM tasks
+WHERE tasks.sent IS NOT NULL AND tasks.provider IS NOT NULL AND (tasks.cost IS NOT NULL OR NOT ((tasks.status =
+    $14::VARCHAR OR tasks.status = $15::VARCHAR) AND tasks.remote_id IS NULL AND NOT tasks.outcome_unknown AND
+    (tasks.cancel_receipt IS NULL OR tasks.cancel_receipt = $16::VARCHAR))) AND tasks.workflow_id = workflows.id
+GROUP BY 1) AS sums) AS costs, (SELECT array_agg(labels.label) AS array_agg_2
+FROM labels
+WHERE labels.workflow_id = workflows.id) AS labels, final.step_id AS final_step_id, CASE WHEN workflows.has_flow THEN
+    (
+SELECT sum(each.share)
+FROM (
+SELECT (count(*) FILTER (WHERE i.status = 'COMPLETED'))::float8 / count(*) AS share
+FROM steps AS s
+JOIN step_items AS i ON i.workflow_id = s.workflow_id AND i.position = s.position
+WHERE s.workflow_id = workflows.id AND s.for_each IS NOT NULL AND s.status IN ('PENDING', 'RUNNING', 'CANCELLED',
+    'FAILED') AND NOT (s.status = 'FAILED' AND s.optional)
+GROUP BY s.position ) AS each ) END AS items_done, CASE WHEN final.status <> 'COMPLETED' THEN NULL WHEN final.for_each
+    IS NULL THEN final.result WHEN (SELECT coalesce(sum(pg_column_size(i.result)), 0)
+FROM step_items AS i
+WHERE i.workflow_id = final.workflow_id AND i.position = final.position) <= 1048576 THEN CASE WHEN (SELECT
+    coalesce(sum(octet_length(i.result::text)), 0)
+FROM step_items AS i
+WHERE i.workflow_id = final.workflow_id AND i.position = final.position) <= 1048576 THEN (
+SELECT concat('{"items":[', string_agg(coalesce(o.result::text, 'null'), ','
+ORDER BY o.item), '],"count":', count(*), ',"failed":', count(*) FILTER (WHERE o.status = 'FAILED'),
+    ',"result_image_paths":[' || string_agg( CASE json_typeof(o.result -> 'result_image_paths') WHEN 'array' THEN
+    nullif(btrim(substr((o.result -> 'result_image_paths')::text, 2, length((o.result -> 'result_image_paths')::text)
+    - 2), E' \t\r\n'), '') ELSE CASE json_typeof(o.result -> 'result_image_path') WHEN 'string' THEN (o.result ->
+    'result_image_path')::text END END, ','
+ORDER BY o.item) || ']', ',"result_video_paths":[' || string_agg( CASE json_typeof(o.result -> 'result_video_paths')
+    WHEN 'array' THEN nullif(btrim(substr((o.result -> 'result_video_paths')::text, 2, length((o.result ->
+    'result_video_paths')::text) - 2), E' \t\r\n'), '') ELSE CASE json_typeof(o.result -> 'result_video_path') WHEN
+    'string' THEN (o.result -> 'result_video_path')::text END END, ','
+ORDER BY o.item) || ']', ',"result_texts":[' || string_agg( CASE json_typeof(o.result -> 'result_texts') WHEN 'array'
+    THEN nullif(btrim(substr((o.result -> 'result_texts')::text, 2, length((o.result -> 'result_texts')::text) - 2),
+    E' \t\r\n'), '') ELSE CASE json_typeof(o.result -> 'result_text') WHEN 'string' THEN (o.result ->
+    'result_text')::text END END, ','
+ORDER BY o.item) || ']', '}')::json
+FROM (SELECT i.item, i.status, CASE WHEN i.status = 'COMPLETED' THEN i.result END AS result
+FROM step_items AS i
+WHERE i.workflow_id = final.workflow_id AND i.position = final.position) AS o ) END END AS final_step_result
+FROM workflows
+JOIN steps AS final ON final.workflow_id = workflows.id AND final.position = workflows.final_position
+WHERE workflows.id = versions.page_id AND versions.page_bytes <= 262144) AS whole ON true
+ORDER BY versions.page_created_at DESC, versions.page_id DESC;
+--   Sort
+--     Sort Key: versions.page_created_at DESC, versions.page_id DESC
+--     CTE found
+--       ->  Limit
+--             ->  Nested Loop Anti Join
+--                   ->  Nested Loop Semi Join
+--                         ->  Index Only Scan Backward using workflows_list_by_tenant on workflows workflows_1
+--                               Index Cond: (tenant = ($4)::text)
+--                               Filter: ((deleted_at IS NULL) AND (parent_id IS NULL))
+--                         ->  Index Only Scan using waits_by_root on waits
+--                               Index Cond: ((root_id = workflows_1.id) AND (kind = ($2)::text))
+--                   ->  Index Only Scan using waits_by_root on waits waits_1
+--                         Index Cond: ((root_id = workflows_1.id) AND (kind = ANY ($3)))
+--     CTE versions
+--       ->  WindowAgg
+--             Window: w1 AS ()
+--             InitPlan 2
+--               ->  Aggregate
+--                     ->  CTE Scan on found
+--             ->  Nested Loop
+--                   ->  Limit
+--                         ->  CTE Scan on found found_1
+--                   ->  Index Scan using workflows_pkey on workflows workflows_2
+--                         Index Cond: (id = found_1.id)
+--             SubPlan 3
+--               ->  Limit
+--                     ->  Index Only Scan using waits_by_root on waits n
+--                           Index Cond: (root_id = workflows_2.id)
+--             SubPlan 5
+--               ->  Aggregate
+--                     ->  Index Scan using steps_pkey on steps weighed
+--                           Index Cond: (workflow_id = workflows_2.id)
+--                     SubPlan 4
+--                       ->  Aggregate
+--                             ->  Index Scan using step_items_pkey on step_items i
+--                                   Index Cond: ((workflow_id = weighed.workflow_id) AND ("position" = weighed."position"))
+--             SubPlan 6
+--               ->  Aggregate
+--                     ->  Bitmap Heap Scan on labels
+--                           Recheck Cond: (workflow_id = workflows_2.id)
+--                           ->  Bitmap Index Scan on labels_pkey
+--                                 Index Cond: (workflow_id = workflows_2.id)
+--     ->  Nested Loop Left Join
+--           Join Filter: (versions.page_bytes <= '262144'::numeric)
+--           ->  CTE Scan on versions
+--           ->  Nested Loop
+--                 ->  Index Scan using workflows_pkey on workflows
+--                       Index Cond: (id = versions.page_id)
+--                       SubPlan 8
+--                         ->  Limit
+--                               ->  Sort
+--                                     Sort Key: steps.started_at, steps."position"
+--                                     ->  Index Scan using steps_pkey on steps
+--                                           Index Cond: (workflow_id = workflows.id)
+--                                           Filter: (status = ($7)::text)
+--                       SubPlan 9
+--                         ->  Aggregate
+--                               ->  Index Scan using steps_pkey on steps steps_1
+--                                     Index Cond: (workflow_id = workflows.id)
+--                                     Filter: (status = ($10)::text)
+--                       SubPlan 10
+--                         ->  Limit
+--                               ->  Index Scan using steps_pkey on steps steps_2
+--                                     Index Cond: (workflow_id = workflows.id)
+--                                     Filter: ((NOT optional) AND (status = ($10)::text))
+--                       SubPlan 11
+--                         ->  Aggregate
+--                               ->  Index Scan using steps_pkey on steps steps_3
+--                                     Index Cond: (workflow_id = workflows.id)
+--                                     Filter: (((status = ($12)::text) AND (skip_reason <> ($13)::text)) OR ((status = ($10)::text) AND optional))
+--                       SubPlan 12
+--                         ->  Aggregate
+--                               ->  GroupAggregate
+--                                     Group Key: ((tasks.cost ->> 'currency'::text))
+--                                     ->  Sort
+--                                           Sort Key: ((tasks.cost ->> 'currency'::text))
+--                                           ->  Index Scan using tasks_sent on tasks
+--                                                 Index Cond: (workflow_id = workflows.id)
+--                                                 Filter: ((provider IS NOT NULL) AND ((cost IS NOT NULL) OR ((status <> ($14)::text) AND (status <> ($15)::text)) OR (remote_id IS NOT NULL) OR outcome_unknown OR ((cancel_receipt IS NOT NULL) AND (cancel_receipt <> ($16)::text))))
+--                       SubPlan 13
+--                         ->  Aggregate
+--                               ->  Bitmap Heap Scan on labels labels_1
+--                                     Recheck Cond: (workflow_id = workflows.id)
+--                                     ->  Bitmap Index Scan on labels_pkey
+--                                           Index Cond: (workflow_id = workflows.id)
+--                       SubPlan 14
+--                         ->  Aggregate
+--                               ->  GroupAggregate
+--                                     Group Key: s."position"
+--                                     ->  Nested Loop
+--                                           Join Filter: (s."position" = i_1."position")
+--                                           ->  Index Scan using steps_pkey on steps s
+--                                                 Index Cond: (workflow_id = workflows.id)
+--                                                 Filter: ((for_each IS NOT NULL) AND ((status <> 'FAILED'::text) OR (NOT optional)) AND (status = ANY ('{PENDING,RUNNING,CANCELLED,FAILED}'::text[])))
+--                                           ->  Index Scan using step_items_pkey on step_items i_1
+--                                                 Index Cond: (workflow_id = workflows.id)
+--                 ->  Index Scan using steps_pkey on steps final
+--                       Index Cond: ((workflow_id = workflows.id) AND ("position" = workflows.final_position))
+--                       SubPlan 15
+--                         ->  Aggregate
+--                               ->  Index Scan using step_items_pkey on step_items i_2
+--                                     Index Cond: ((workflow_id = final.workflow_id) AND ("position" = final."position"))
+--                       SubPlan 16
+--                         ->  Aggregate
+--                               ->  Index Scan using step_items_pkey on step_items i_3
+--                                     Index Cond: ((workflow_id = final.workflow_id) AND ("position" = final."position"))
+--                       SubPlan 17
+--                         ->  Aggregate
+--                               ->  Index Scan using step_items_pkey on step_items i_4
+--                                     Index Cond: ((workflow_id = final.workflow_id) AND ("position" = final."position"))
+
+WITH found AS MATERIALIZED (SELECT workflows.id AS id, workflows.created_at AS created_at
+FROM workflows
+WHERE lower(workflows.name) LIKE lower($2::VARCHAR) AND workflows.deleted_at IS NULL AND workflows.parent_id IS NULL
+ORDER BY workflows.created_at DESC, workflows.id DESC
+LIMIT $3::BIGINT OFFSET $4::BIGINT), versions AS MATERIALIZED (SELECT workflows.id AS page_id, workflows.last_event AS
+    page_event, workflows.updated_at AS page_updated_at, ids.created_at AS page_created_at, (SELECT count(*) >
+    $1::BIGINT AS anon_1
+FROM found) AS page_has_next, CASE WHEN workflows.has_flow THEN (SELECT n.kind
+FROM waits AS n
+WHERE n.root_id = workflows.id
+ORDER BY array_position(ARRAY['decision', 'signal', 'delay'], kind)
+LIMIT 1) END AS waits_for, sum((SELECT sum(200 + pg_column_size(weighed.definition) * CASE WHEN
+    (pg_column_compression(weighed.definition) IS NULL) THEN 1 ELSE 50 END + CASE WHEN weighed.for_each IS NULL THEN
+    coalesce(pg_column_size(weighed.result) * CASE WHEN pg_column_compression(weighed.result) IS NULL THEN 1 ELSE 50
+    END, 0) WHEN weighed.status = 'COMPLETED' THEN (SELECT least(100 + 2 *
+    coalesce(sum(coalesce(pg_column_size(i.result) * CASE WHEN pg_column_compression(i.result) IS NULL THEN 1 ELSE 50
+    END, 0)), 0) + 5 * count(*), 2000000000)::int
+FROM step_items AS i
+WHERE i.workflow_id = weighed.workflow_id AND i.position = weighed.position) ELSE 0 END +
+    coalesce(octet_length(weighed.error_message), 0)) AS sum_1
+FROM steps AS weighed
+WHERE weighed.workflow_id = workflows.id) + pg_column_size(workflows.config) * CASE WHEN
+    (pg_column_compression(workflows.config) IS NULL) THEN 1 ELSE 50 END + coalesce((SELECT
+    sum(octet_length(labels.label)) AS sum_2
+FROM labels
+WHERE labels.workflow_id = workflows.id), 0)) OVER () AS page_bytes
+FROM workflows
+JOIN (SELECT found.id AS id, found.created_at AS created_at
+FROM found
+ORDER BY found.created_at DESC, found.id DESC
+LIMIT $1::BIGINT) AS ids ON ids.id = workflows.id)
+SELECT versions.page_id, versions.page_event, versions.page_updated_at, versions.page_created_at,
+    versions.page_has_next, versions.waits_for, versions.page_bytes, whole.id, whole.tenant, whole.origin_instance,
+    whole.origin_zone, whole.origin_reference, whole.config, whole.suppress_subtask_events, whole.total_steps,
+    whole.final_position, whole.definition_bytes, whole.feature_level, whole.evaluates, whole.has_flow,
+    whole.created_at, whole.status, whole.name, whole.description, whole.webhook_url, whole.completed_steps,
+    whole.execution_id, whole.failure, whole.started_at, whole.completed_at, whole.updated_at, whole.deleted_at,
+    whole.deadline_at, whole.timeout_left_s, whole.owner, whole.epoch, whole.last_event, whole.crashes, whole.wake_at,
+    whole.parent_id, whole.parent_step, whole.parent_item, whole.root_id, whole.depth, whole.child_ends,
+    whole.sub_workflows, whole.sub_workflow_steps, whole.sub_workflow_bytes, whole.current_step, whole.step_errors,
+    whole.fatal_error, whole.done_without_result, whole.costs, whole.labels, whole.final_step_id, whole.items_done,
+    whole.final_step_result
 FROM versions
 LEFT OUTER
 JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.origin_instance AS origin_instance,
@@ -4804,15 +5961,19 @@ ORDER BY versions.page_created_at DESC, versions.page_id DESC;
 --                         ->  CTE Scan on found found_1
 --                   ->  Index Scan using workflows_pkey on workflows workflows_2
 --                         Index Cond: (id = found_1.id)
---             SubPlan 4
+--             SubPlan 3
+--               ->  Limit
+--                     ->  Index Only Scan using waits_by_root on waits n
+--                           Index Cond: (root_id = workflows_2.id)
+--             SubPlan 5
 --               ->  Aggregate
 --                     ->  Index Scan using steps_pkey on steps weighed
 --                           Index Cond: (workflow_id = workflows_2.id)
---                     SubPlan 3
+--                     SubPlan 4
 --                       ->  Aggregate
 --                             ->  Index Scan using step_items_pkey on step_items i
 --                                   Index Cond: ((workflow_id = weighed.workflow_id) AND ("position" = weighed."position"))
---             SubPlan 5
+--             SubPlan 6
 --               ->  Aggregate
 --                     ->  Bitmap Heap Scan on labels
 --                           Recheck Cond: (workflow_id = workflows_2.id)
@@ -4824,29 +5985,29 @@ ORDER BY versions.page_created_at DESC, versions.page_id DESC;
 --           ->  Nested Loop
 --                 ->  Index Scan using workflows_pkey on workflows
 --                       Index Cond: (id = versions.page_id)
---                       SubPlan 7
+--                       SubPlan 8
 --                         ->  Limit
 --                               ->  Sort
 --                                     Sort Key: steps.started_at, steps."position"
 --                                     ->  Index Scan using steps_pkey on steps
 --                                           Index Cond: (workflow_id = workflows.id)
 --                                           Filter: (status = ($5)::text)
---                       SubPlan 8
+--                       SubPlan 9
 --                         ->  Aggregate
 --                               ->  Index Scan using steps_pkey on steps steps_1
 --                                     Index Cond: (workflow_id = workflows.id)
 --                                     Filter: (status = ($8)::text)
---                       SubPlan 9
+--                       SubPlan 10
 --                         ->  Limit
 --                               ->  Index Scan using steps_pkey on steps steps_2
 --                                     Index Cond: (workflow_id = workflows.id)
 --                                     Filter: ((NOT optional) AND (status = ($8)::text))
---                       SubPlan 10
+--                       SubPlan 11
 --                         ->  Aggregate
 --                               ->  Index Scan using steps_pkey on steps steps_3
 --                                     Index Cond: (workflow_id = workflows.id)
 --                                     Filter: (((status = ($10)::text) AND (skip_reason <> ($11)::text)) OR ((status = ($8)::text) AND optional))
---                       SubPlan 11
+--                       SubPlan 12
 --                         ->  Aggregate
 --                               ->  GroupAggregate
 --                                     Group Key: ((tasks.cost ->> 'currency'::text))
@@ -4855,13 +6016,13 @@ ORDER BY versions.page_created_at DESC, versions.page_id DESC;
 --                                           ->  Index Scan using tasks_sent on tasks
 --                                                 Index Cond: (workflow_id = workflows.id)
 --                                                 Filter: ((provider IS NOT NULL) AND ((cost IS NOT NULL) OR ((status <> ($12)::text) AND (status <> ($13)::text)) OR (remote_id IS NOT NULL) OR outcome_unknown OR ((cancel_receipt IS NOT NULL) AND (cancel_receipt <> ($14)::text))))
---                       SubPlan 12
+--                       SubPlan 13
 --                         ->  Aggregate
 --                               ->  Bitmap Heap Scan on labels labels_1
 --                                     Recheck Cond: (workflow_id = workflows.id)
 --                                     ->  Bitmap Index Scan on labels_pkey
 --                                           Index Cond: (workflow_id = workflows.id)
---                       SubPlan 13
+--                       SubPlan 14
 --                         ->  Aggregate
 --                               ->  GroupAggregate
 --                                     Group Key: s."position"
@@ -4874,15 +6035,15 @@ ORDER BY versions.page_created_at DESC, versions.page_id DESC;
 --                                                 Index Cond: (workflow_id = workflows.id)
 --                 ->  Index Scan using steps_pkey on steps final
 --                       Index Cond: ((workflow_id = workflows.id) AND ("position" = workflows.final_position))
---                       SubPlan 14
+--                       SubPlan 15
 --                         ->  Aggregate
 --                               ->  Index Scan using step_items_pkey on step_items i_2
 --                                     Index Cond: ((workflow_id = final.workflow_id) AND ("position" = final."position"))
---                       SubPlan 15
+--                       SubPlan 16
 --                         ->  Aggregate
 --                               ->  Index Scan using step_items_pkey on step_items i_3
 --                                     Index Cond: ((workflow_id = final.workflow_id) AND ("position" = final."position"))
---                       SubPlan 16
+--                       SubPlan 17
 --                         ->  Aggregate
 --                               ->  Index Scan using step_items_pkey on step_items i_4
 --                                     Index Cond: ((workflow_id = final.workflow_id) AND ("position" = final."position"))
@@ -4894,7 +6055,26 @@ ORDER BY workflows.created_at DESC, workflows.id DESC
 LIMIT $3::BIGINT OFFSET $4::BIGINT), versions AS MATERIALIZED (SELECT workflows.id AS page_id, workflows.last_event AS
     page_event, workflows.updated_at AS page_updated_at, ids.created_at AS page_created_at, (SELECT count(*) >
     $1::BIGINT AS anon_1
-FROM found) AS page_has_next, sum((SELECT sum(200 + pg_column_size(weighed.definition) * CASE WHEN
+FROM found) AS page_has_next, CASE WHEN workflows.has_flow THEN CASE WHEN workflows.parent_id IS NULL THEN (SELECT
+    n.kind
+FROM waits AS n
+WHERE n.root_id = workflows.id
+ORDER BY array_position(ARRAY['decision', 'signal', 'delay'], kind)
+LIMIT 1) ELSE CASE WHEN (SELECT true
+FROM waits AS n
+WHERE n.root_id = workflows.root_id
+LIMIT 1) THEN (
+WITH RECURSIVE below AS (
+SELECT workflows.id
+UNION ALL
+SELECT c.id
+FROM below
+JOIN workflows AS c ON c.parent_id = below.id )
+SELECT n.kind
+FROM below
+JOIN waits AS n ON n.workflow_id = below.id
+ORDER BY array_position(ARRAY['decision', 'signal', 'delay'], kind)
+LIMIT 1 ) END END END AS waits_for, sum((SELECT sum(200 + pg_column_size(weighed.definition) * CASE WHEN
     (pg_column_compression(weighed.definition) IS NULL) THEN 1 ELSE 50 END + CASE WHEN weighed.for_each IS NULL THEN
     coalesce(pg_column_size(weighed.result) * CASE WHEN pg_column_compression(weighed.result) IS NULL THEN 1 ELSE 50
     END, 0) WHEN weighed.status = 'COMPLETED' THEN (SELECT least(100 + 2 *
@@ -4915,15 +6095,16 @@ FROM found
 ORDER BY found.created_at DESC, found.id DESC
 LIMIT $1::BIGINT) AS ids ON ids.id = workflows.id)
 SELECT versions.page_id, versions.page_event, versions.page_updated_at, versions.page_created_at,
-    versions.page_has_next, versions.page_bytes, whole.id, whole.tenant, whole.origin_instance, whole.origin_zone,
-    whole.origin_reference, whole.config, whole.suppress_subtask_events, whole.total_steps, whole.final_position,
-    whole.definition_bytes, whole.feature_level, whole.evaluates, whole.has_flow, whole.created_at, whole.status,
-    whole.name, whole.description, whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure,
-    whole.started_at, whole.completed_at, whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s,
-    whole.owner, whole.epoch, whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step,
-    whole.parent_item, whole.root_id, whole.depth, whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps,
-    whole.sub_workflow_bytes, whole.current_step, whole.step_errors, whole.fatal_error, whole.done_without_result,
-    whole.costs, whole.labels, whole.final_step_id, whole.items_done, whole.final_step_result
+    versions.page_has_next, versions.waits_for, versions.page_bytes, whole.id, whole.tenant, whole.origin_instance,
+    whole.origin_zone, whole.origin_reference, whole.config, whole.suppress_subtask_events, whole.total_steps,
+    whole.final_position, whole.definition_bytes, whole.feature_level, whole.evaluates, whole.has_flow,
+    whole.created_at, whole.status, whole.name, whole.description, whole.webhook_url, whole.completed_steps,
+    whole.execution_id, whole.failure, whole.started_at, whole.completed_at, whole.updated_at, whole.deleted_at,
+    whole.deadline_at, whole.timeout_left_s, whole.owner, whole.epoch, whole.last_event, whole.crashes, whole.wake_at,
+    whole.parent_id, whole.parent_step, whole.parent_item, whole.root_id, whole.depth, whole.child_ends,
+    whole.sub_workflows, whole.sub_workflow_steps, whole.sub_workflow_bytes, whole.current_step, whole.step_errors,
+    whole.fatal_error, whole.done_without_result, whole.costs, whole.labels, whole.final_step_id, whole.items_done,
+    whole.final_step_result
 FROM versions
 LEFT OUTER
 JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.origin_instance AS origin_instance,
@@ -5024,15 +6205,39 @@ ORDER BY versions.page_created_at DESC, versions.page_id DESC;
 --                         ->  CTE Scan on found found_1
 --                   ->  Index Scan using workflows_pkey on workflows workflows_2
 --                         Index Cond: (id = found_1.id)
+--             SubPlan 3
+--               ->  Limit
+--                     ->  Index Only Scan using waits_by_root on waits n
+--                           Index Cond: (root_id = workflows_2.id)
 --             SubPlan 4
+--               ->  Limit
+--                     ->  Index Only Scan using waits_by_root on waits n_1
+--                           Index Cond: (root_id = workflows_2.root_id)
+--             SubPlan 6
+--               ->  Limit
+--                     CTE below
+--                       ->  Recursive Union
+--                             ->  Result
+--                             ->  Nested Loop
+--                                   ->  WorkTable Scan on below
+--                                   ->  Index Only Scan using workflows_by_parent on workflows c
+--                                         Index Cond: (parent_id = below.id)
+--                     ->  Sort
+--                           Sort Key: (array_position('{decision,signal,delay}'::text[], n_2.kind))
+--                           ->  Hash Join
+--                                 Hash Cond: (n_2.workflow_id = below_1.id)
+--                                 ->  Index Scan using waits_pkey on waits n_2
+--                                 ->  Hash
+--                                       ->  CTE Scan on below below_1
+--             SubPlan 8
 --               ->  Aggregate
 --                     ->  Index Scan using steps_pkey on steps weighed
 --                           Index Cond: (workflow_id = workflows_2.id)
---                     SubPlan 3
+--                     SubPlan 7
 --                       ->  Aggregate
 --                             ->  Index Scan using step_items_pkey on step_items i
 --                                   Index Cond: ((workflow_id = weighed.workflow_id) AND ("position" = weighed."position"))
---             SubPlan 5
+--             SubPlan 9
 --               ->  Aggregate
 --                     ->  Bitmap Heap Scan on labels
 --                           Recheck Cond: (workflow_id = workflows_2.id)
@@ -5044,29 +6249,29 @@ ORDER BY versions.page_created_at DESC, versions.page_id DESC;
 --           ->  Nested Loop
 --                 ->  Index Scan using workflows_pkey on workflows
 --                       Index Cond: (id = versions.page_id)
---                       SubPlan 7
+--                       SubPlan 11
 --                         ->  Limit
 --                               ->  Sort
 --                                     Sort Key: steps.started_at, steps."position"
 --                                     ->  Index Scan using steps_pkey on steps
 --                                           Index Cond: (workflow_id = workflows.id)
 --                                           Filter: (status = ($5)::text)
---                       SubPlan 8
+--                       SubPlan 12
 --                         ->  Aggregate
 --                               ->  Index Scan using steps_pkey on steps steps_1
 --                                     Index Cond: (workflow_id = workflows.id)
 --                                     Filter: (status = ($8)::text)
---                       SubPlan 9
+--                       SubPlan 13
 --                         ->  Limit
 --                               ->  Index Scan using steps_pkey on steps steps_2
 --                                     Index Cond: (workflow_id = workflows.id)
 --                                     Filter: ((NOT optional) AND (status = ($8)::text))
---                       SubPlan 10
+--                       SubPlan 14
 --                         ->  Aggregate
 --                               ->  Index Scan using steps_pkey on steps steps_3
 --                                     Index Cond: (workflow_id = workflows.id)
 --                                     Filter: (((status = ($10)::text) AND (skip_reason <> ($11)::text)) OR ((status = ($8)::text) AND optional))
---                       SubPlan 11
+--                       SubPlan 15
 --                         ->  Aggregate
 --                               ->  GroupAggregate
 --                                     Group Key: ((tasks.cost ->> 'currency'::text))
@@ -5075,13 +6280,13 @@ ORDER BY versions.page_created_at DESC, versions.page_id DESC;
 --                                           ->  Index Scan using tasks_sent on tasks
 --                                                 Index Cond: (workflow_id = workflows.id)
 --                                                 Filter: ((provider IS NOT NULL) AND ((cost IS NOT NULL) OR ((status <> ($12)::text) AND (status <> ($13)::text)) OR (remote_id IS NOT NULL) OR outcome_unknown OR ((cancel_receipt IS NOT NULL) AND (cancel_receipt <> ($14)::text))))
---                       SubPlan 12
+--                       SubPlan 16
 --                         ->  Aggregate
 --                               ->  Bitmap Heap Scan on labels labels_1
 --                                     Recheck Cond: (workflow_id = workflows.id)
 --                                     ->  Bitmap Index Scan on labels_pkey
 --                                           Index Cond: (workflow_id = workflows.id)
---                       SubPlan 13
+--                       SubPlan 17
 --                         ->  Aggregate
 --                               ->  GroupAggregate
 --                                     Group Key: s."position"
@@ -5094,15 +6299,15 @@ ORDER BY versions.page_created_at DESC, versions.page_id DESC;
 --                                                 Index Cond: (workflow_id = workflows.id)
 --                 ->  Index Scan using steps_pkey on steps final
 --                       Index Cond: ((workflow_id = workflows.id) AND ("position" = workflows.final_position))
---                       SubPlan 14
+--                       SubPlan 18
 --                         ->  Aggregate
 --                               ->  Index Scan using step_items_pkey on step_items i_2
 --                                     Index Cond: ((workflow_id = final.workflow_id) AND ("position" = final."position"))
---                       SubPlan 15
+--                       SubPlan 19
 --                         ->  Aggregate
 --                               ->  Index Scan using step_items_pkey on step_items i_3
 --                                     Index Cond: ((workflow_id = final.workflow_id) AND ("position" = final."position"))
---                       SubPlan 16
+--                       SubPlan 20
 --                         ->  Aggregate
 --                               ->  Index Scan using step_items_pkey on step_items i_4
 --                                     Index Cond: ((workflow_id = final.workflow_id) AND ("position" = final."position"))
@@ -5115,7 +6320,11 @@ ORDER BY workflows.created_at DESC, workflows.id DESC
 LIMIT $4::BIGINT OFFSET $5::BIGINT), versions AS MATERIALIZED (SELECT workflows.id AS page_id, workflows.last_event AS
     page_event, workflows.updated_at AS page_updated_at, ids.created_at AS page_created_at, (SELECT count(*) >
     $1::BIGINT AS anon_1
-FROM found) AS page_has_next, sum((SELECT sum(200 + pg_column_size(weighed.definition) * CASE WHEN
+FROM found) AS page_has_next, CASE WHEN workflows.has_flow THEN (SELECT n.kind
+FROM waits AS n
+WHERE n.root_id = workflows.id
+ORDER BY array_position(ARRAY['decision', 'signal', 'delay'], kind)
+LIMIT 1) END AS waits_for, sum((SELECT sum(200 + pg_column_size(weighed.definition) * CASE WHEN
     (pg_column_compression(weighed.definition) IS NULL) THEN 1 ELSE 50 END + CASE WHEN weighed.for_each IS NULL THEN
     coalesce(pg_column_size(weighed.result) * CASE WHEN pg_column_compression(weighed.result) IS NULL THEN 1 ELSE 50
     END, 0) WHEN weighed.status = 'COMPLETED' THEN (SELECT least(100 + 2 *
@@ -5136,15 +6345,16 @@ FROM found
 ORDER BY found.created_at DESC, found.id DESC
 LIMIT $1::BIGINT) AS ids ON ids.id = workflows.id)
 SELECT versions.page_id, versions.page_event, versions.page_updated_at, versions.page_created_at,
-    versions.page_has_next, versions.page_bytes, whole.id, whole.tenant, whole.origin_instance, whole.origin_zone,
-    whole.origin_reference, whole.config, whole.suppress_subtask_events, whole.total_steps, whole.final_position,
-    whole.definition_bytes, whole.feature_level, whole.evaluates, whole.has_flow, whole.created_at, whole.status,
-    whole.name, whole.description, whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure,
-    whole.started_at, whole.completed_at, whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s,
-    whole.owner, whole.epoch, whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step,
-    whole.parent_item, whole.root_id, whole.depth, whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps,
-    whole.sub_workflow_bytes, whole.current_step, whole.step_errors, whole.fatal_error, whole.done_without_result,
-    whole.costs, whole.labels, whole.final_step_id, whole.items_done, whole.final_step_result
+    versions.page_has_next, versions.waits_for, versions.page_bytes, whole.id, whole.tenant, whole.origin_instance,
+    whole.origin_zone, whole.origin_reference, whole.config, whole.suppress_subtask_events, whole.total_steps,
+    whole.final_position, whole.definition_bytes, whole.feature_level, whole.evaluates, whole.has_flow,
+    whole.created_at, whole.status, whole.name, whole.description, whole.webhook_url, whole.completed_steps,
+    whole.execution_id, whole.failure, whole.started_at, whole.completed_at, whole.updated_at, whole.deleted_at,
+    whole.deadline_at, whole.timeout_left_s, whole.owner, whole.epoch, whole.last_event, whole.crashes, whole.wake_at,
+    whole.parent_id, whole.parent_step, whole.parent_item, whole.root_id, whole.depth, whole.child_ends,
+    whole.sub_workflows, whole.sub_workflow_steps, whole.sub_workflow_bytes, whole.current_step, whole.step_errors,
+    whole.fatal_error, whole.done_without_result, whole.costs, whole.labels, whole.final_step_id, whole.items_done,
+    whole.final_step_result
 FROM versions
 LEFT OUTER
 JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.origin_instance AS origin_instance,
@@ -5243,15 +6453,19 @@ ORDER BY versions.page_created_at DESC, versions.page_id DESC;
 --                         ->  CTE Scan on found found_1
 --                   ->  Index Scan using workflows_pkey on workflows workflows_2
 --                         Index Cond: (id = found_1.id)
---             SubPlan 4
+--             SubPlan 3
+--               ->  Limit
+--                     ->  Index Only Scan using waits_by_root on waits n
+--                           Index Cond: (root_id = workflows_2.id)
+--             SubPlan 5
 --               ->  Aggregate
 --                     ->  Index Scan using steps_pkey on steps weighed
 --                           Index Cond: (workflow_id = workflows_2.id)
---                     SubPlan 3
+--                     SubPlan 4
 --                       ->  Aggregate
 --                             ->  Index Scan using step_items_pkey on step_items i
 --                                   Index Cond: ((workflow_id = weighed.workflow_id) AND ("position" = weighed."position"))
---             SubPlan 5
+--             SubPlan 6
 --               ->  Aggregate
 --                     ->  Bitmap Heap Scan on labels
 --                           Recheck Cond: (workflow_id = workflows_2.id)
@@ -5263,29 +6477,29 @@ ORDER BY versions.page_created_at DESC, versions.page_id DESC;
 --           ->  Nested Loop
 --                 ->  Index Scan using workflows_pkey on workflows
 --                       Index Cond: (id = versions.page_id)
---                       SubPlan 7
+--                       SubPlan 8
 --                         ->  Limit
 --                               ->  Sort
 --                                     Sort Key: steps.started_at, steps."position"
 --                                     ->  Index Scan using steps_pkey on steps
 --                                           Index Cond: (workflow_id = workflows.id)
 --                                           Filter: (status = ($6)::text)
---                       SubPlan 8
+--                       SubPlan 9
 --                         ->  Aggregate
 --                               ->  Index Scan using steps_pkey on steps steps_1
 --                                     Index Cond: (workflow_id = workflows.id)
 --                                     Filter: (status = ($9)::text)
---                       SubPlan 9
+--                       SubPlan 10
 --                         ->  Limit
 --                               ->  Index Scan using steps_pkey on steps steps_2
 --                                     Index Cond: (workflow_id = workflows.id)
 --                                     Filter: ((NOT optional) AND (status = ($9)::text))
---                       SubPlan 10
+--                       SubPlan 11
 --                         ->  Aggregate
 --                               ->  Index Scan using steps_pkey on steps steps_3
 --                                     Index Cond: (workflow_id = workflows.id)
 --                                     Filter: (((status = ($11)::text) AND (skip_reason <> ($12)::text)) OR ((status = ($9)::text) AND optional))
---                       SubPlan 11
+--                       SubPlan 12
 --                         ->  Aggregate
 --                               ->  GroupAggregate
 --                                     Group Key: ((tasks.cost ->> 'currency'::text))
@@ -5294,13 +6508,13 @@ ORDER BY versions.page_created_at DESC, versions.page_id DESC;
 --                                           ->  Index Scan using tasks_sent on tasks
 --                                                 Index Cond: (workflow_id = workflows.id)
 --                                                 Filter: ((provider IS NOT NULL) AND ((cost IS NOT NULL) OR ((status <> ($13)::text) AND (status <> ($14)::text)) OR (remote_id IS NOT NULL) OR outcome_unknown OR ((cancel_receipt IS NOT NULL) AND (cancel_receipt <> ($15)::text))))
---                       SubPlan 12
+--                       SubPlan 13
 --                         ->  Aggregate
 --                               ->  Bitmap Heap Scan on labels labels_1
 --                                     Recheck Cond: (workflow_id = workflows.id)
 --                                     ->  Bitmap Index Scan on labels_pkey
 --                                           Index Cond: (workflow_id = workflows.id)
---                       SubPlan 13
+--                       SubPlan 14
 --                         ->  Aggregate
 --                               ->  GroupAggregate
 --                                     Group Key: s."position"
@@ -5313,15 +6527,15 @@ ORDER BY versions.page_created_at DESC, versions.page_id DESC;
 --                                                 Index Cond: (workflow_id = workflows.id)
 --                 ->  Index Scan using steps_pkey on steps final
 --                       Index Cond: ((workflow_id = workflows.id) AND ("position" = workflows.final_position))
---                       SubPlan 14
+--                       SubPlan 15
 --                         ->  Aggregate
 --                               ->  Index Scan using step_items_pkey on step_items i_2
 --                                     Index Cond: ((workflow_id = final.workflow_id) AND ("position" = final."position"))
---                       SubPlan 15
+--                       SubPlan 16
 --                         ->  Aggregate
 --                               ->  Index Scan using step_items_pkey on step_items i_3
 --                                     Index Cond: ((workflow_id = final.workflow_id) AND ("position" = final."position"))
---                       SubPlan 16
+--                       SubPlan 17
 --                         ->  Aggregate
 --                               ->  Index Scan using step_items_pkey on step_items i_4
 --                                     Index Cond: ((workflow_id = final.workflow_id) AND ("position" = final."position"))
@@ -5335,7 +6549,11 @@ ORDER BY workflows.created_at DESC, workflows.id DESC
 LIMIT $4::BIGINT OFFSET $5::BIGINT), versions AS MATERIALIZED (SELECT workflows.id AS page_id, workflows.last_event AS
     page_event, workflows.updated_at AS page_updated_at, ids.created_at AS page_created_at, (SELECT count(*) >
     $1::BIGINT AS anon_1
-FROM found) AS page_has_next, sum((SELECT sum(200 + pg_column_size(weighed.definition) * CASE WHEN
+FROM found) AS page_has_next, CASE WHEN workflows.has_flow THEN (SELECT n.kind
+FROM waits AS n
+WHERE n.root_id = workflows.id
+ORDER BY array_position(ARRAY['decision', 'signal', 'delay'], kind)
+LIMIT 1) END AS waits_for, sum((SELECT sum(200 + pg_column_size(weighed.definition) * CASE WHEN
     (pg_column_compression(weighed.definition) IS NULL) THEN 1 ELSE 50 END + CASE WHEN weighed.for_each IS NULL THEN
     coalesce(pg_column_size(weighed.result) * CASE WHEN pg_column_compression(weighed.result) IS NULL THEN 1 ELSE 50
     END, 0) WHEN weighed.status = 'COMPLETED' THEN (SELECT least(100 + 2 *
@@ -5356,15 +6574,16 @@ FROM found
 ORDER BY found.created_at DESC, found.id DESC
 LIMIT $1::BIGINT) AS ids ON ids.id = workflows.id)
 SELECT versions.page_id, versions.page_event, versions.page_updated_at, versions.page_created_at,
-    versions.page_has_next, versions.page_bytes, whole.id, whole.tenant, whole.origin_instance, whole.origin_zone,
-    whole.origin_reference, whole.config, whole.suppress_subtask_events, whole.total_steps, whole.final_position,
-    whole.definition_bytes, whole.feature_level, whole.evaluates, whole.has_flow, whole.created_at, whole.status,
-    whole.name, whole.description, whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure,
-    whole.started_at, whole.completed_at, whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s,
-    whole.owner, whole.epoch, whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step,
-    whole.parent_item, whole.root_id, whole.depth, whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps,
-    whole.sub_workflow_bytes, whole.current_step, whole.step_errors, whole.fatal_error, whole.done_without_result,
-    whole.costs, whole.labels, whole.final_step_id, whole.items_done, whole.final_step_result
+    versions.page_has_next, versions.waits_for, versions.page_bytes, whole.id, whole.tenant, whole.origin_instance,
+    whole.origin_zone, whole.origin_reference, whole.config, whole.suppress_subtask_events, whole.total_steps,
+    whole.final_position, whole.definition_bytes, whole.feature_level, whole.evaluates, whole.has_flow,
+    whole.created_at, whole.status, whole.name, whole.description, whole.webhook_url, whole.completed_steps,
+    whole.execution_id, whole.failure, whole.started_at, whole.completed_at, whole.updated_at, whole.deleted_at,
+    whole.deadline_at, whole.timeout_left_s, whole.owner, whole.epoch, whole.last_event, whole.crashes, whole.wake_at,
+    whole.parent_id, whole.parent_step, whole.parent_item, whole.root_id, whole.depth, whole.child_ends,
+    whole.sub_workflows, whole.sub_workflow_steps, whole.sub_workflow_bytes, whole.current_step, whole.step_errors,
+    whole.fatal_error, whole.done_without_result, whole.costs, whole.labels, whole.final_step_id, whole.items_done,
+    whole.final_step_result
 FROM versions
 LEFT OUTER
 JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.origin_instance AS origin_instance,
@@ -5467,15 +6686,19 @@ ORDER BY versions.page_created_at DESC, versions.page_id DESC;
 --                         ->  CTE Scan on found found_1
 --                   ->  Index Scan using workflows_pkey on workflows workflows_2
 --                         Index Cond: (id = found_1.id)
---             SubPlan 4
+--             SubPlan 3
+--               ->  Limit
+--                     ->  Index Only Scan using waits_by_root on waits n
+--                           Index Cond: (root_id = workflows_2.id)
+--             SubPlan 5
 --               ->  Aggregate
 --                     ->  Index Scan using steps_pkey on steps weighed
 --                           Index Cond: (workflow_id = workflows_2.id)
---                     SubPlan 3
+--                     SubPlan 4
 --                       ->  Aggregate
 --                             ->  Index Scan using step_items_pkey on step_items i
 --                                   Index Cond: ((workflow_id = weighed.workflow_id) AND ("position" = weighed."position"))
---             SubPlan 5
+--             SubPlan 6
 --               ->  Aggregate
 --                     ->  Bitmap Heap Scan on labels
 --                           Recheck Cond: (workflow_id = workflows_2.id)
@@ -5487,29 +6710,29 @@ ORDER BY versions.page_created_at DESC, versions.page_id DESC;
 --           ->  Nested Loop
 --                 ->  Index Scan using workflows_pkey on workflows
 --                       Index Cond: (id = versions.page_id)
---                       SubPlan 7
+--                       SubPlan 8
 --                         ->  Limit
 --                               ->  Sort
 --                                     Sort Key: steps.started_at, steps."position"
 --                                     ->  Index Scan using steps_pkey on steps
 --                                           Index Cond: (workflow_id = workflows.id)
 --                                           Filter: (status = ($6)::text)
---                       SubPlan 8
+--                       SubPlan 9
 --                         ->  Aggregate
 --                               ->  Index Scan using steps_pkey on steps steps_1
 --                                     Index Cond: (workflow_id = workflows.id)
 --                                     Filter: (status = ($9)::text)
---                       SubPlan 9
+--                       SubPlan 10
 --                         ->  Limit
 --                               ->  Index Scan using steps_pkey on steps steps_2
 --                                     Index Cond: (workflow_id = workflows.id)
 --                                     Filter: ((NOT optional) AND (status = ($9)::text))
---                       SubPlan 10
+--                       SubPlan 11
 --                         ->  Aggregate
 --                               ->  Index Scan using steps_pkey on steps steps_3
 --                                     Index Cond: (workflow_id = workflows.id)
 --                                     Filter: (((status = ($11)::text) AND (skip_reason <> ($12)::text)) OR ((status = ($9)::text) AND optional))
---                       SubPlan 11
+--                       SubPlan 12
 --                         ->  Aggregate
 --                               ->  GroupAggregate
 --                                     Group Key: ((tasks.cost ->> 'currency'::text))
@@ -5518,13 +6741,13 @@ ORDER BY versions.page_created_at DESC, versions.page_id DESC;
 --                                           ->  Index Scan using tasks_sent on tasks
 --                                                 Index Cond: (workflow_id = workflows.id)
 --                                                 Filter: ((provider IS NOT NULL) AND ((cost IS NOT NULL) OR ((status <> ($13)::text) AND (status <> ($14)::text)) OR (remote_id IS NOT NULL) OR outcome_unknown OR ((cancel_receipt IS NOT NULL) AND (cancel_receipt <> ($15)::text))))
---                       SubPlan 12
+--                       SubPlan 13
 --                         ->  Aggregate
 --                               ->  Bitmap Heap Scan on labels labels_1
 --                                     Recheck Cond: (workflow_id = workflows.id)
 --                                     ->  Bitmap Index Scan on labels_pkey
 --                                           Index Cond: (workflow_id = workflows.id)
---                       SubPlan 13
+--                       SubPlan 14
 --                         ->  Aggregate
 --                               ->  GroupAggregate
 --                                     Group Key: s."position"
@@ -5537,15 +6760,15 @@ ORDER BY versions.page_created_at DESC, versions.page_id DESC;
 --                                                 Index Cond: (workflow_id = workflows.id)
 --                 ->  Index Scan using steps_pkey on steps final
 --                       Index Cond: ((workflow_id = workflows.id) AND ("position" = workflows.final_position))
---                       SubPlan 14
+--                       SubPlan 15
 --                         ->  Aggregate
 --                               ->  Index Scan using step_items_pkey on step_items i_2
 --                                     Index Cond: ((workflow_id = final.workflow_id) AND ("position" = final."position"))
---                       SubPlan 15
+--                       SubPlan 16
 --                         ->  Aggregate
 --                               ->  Index Scan using step_items_pkey on step_items i_3
 --                                     Index Cond: ((workflow_id = final.workflow_id) AND ("position" = final."position"))
---                       SubPlan 16
+--                       SubPlan 17
 --                         ->  Aggregate
 --                               ->  Index Scan using step_items_pkey on step_items i_4
 --                                     Index Cond: ((workflow_id = final.workflow_id) AND ("position" = final."position"))
@@ -5559,7 +6782,11 @@ ORDER BY workflows.created_at ASC, workflows.id ASC
 LIMIT $4::BIGINT OFFSET $5::BIGINT), versions AS MATERIALIZED (SELECT workflows.id AS page_id, workflows.last_event AS
     page_event, workflows.updated_at AS page_updated_at, ids.created_at AS page_created_at, (SELECT count(*) >
     $1::BIGINT AS anon_1
-FROM found) AS page_has_next, sum((SELECT sum(200 + pg_column_size(weighed.definition) * CASE WHEN
+FROM found) AS page_has_next, CASE WHEN workflows.has_flow THEN (SELECT n.kind
+FROM waits AS n
+WHERE n.root_id = workflows.id
+ORDER BY array_position(ARRAY['decision', 'signal', 'delay'], kind)
+LIMIT 1) END AS waits_for, sum((SELECT sum(200 + pg_column_size(weighed.definition) * CASE WHEN
     (pg_column_compression(weighed.definition) IS NULL) THEN 1 ELSE 50 END + CASE WHEN weighed.for_each IS NULL THEN
     coalesce(pg_column_size(weighed.result) * CASE WHEN pg_column_compression(weighed.result) IS NULL THEN 1 ELSE 50
     END, 0) WHEN weighed.status = 'COMPLETED' THEN (SELECT least(100 + 2 *
@@ -5580,15 +6807,16 @@ FROM found
 ORDER BY found.created_at ASC, found.id ASC
 LIMIT $1::BIGINT) AS ids ON ids.id = workflows.id)
 SELECT versions.page_id, versions.page_event, versions.page_updated_at, versions.page_created_at,
-    versions.page_has_next, versions.page_bytes, whole.id, whole.tenant, whole.origin_instance, whole.origin_zone,
-    whole.origin_reference, whole.config, whole.suppress_subtask_events, whole.total_steps, whole.final_position,
-    whole.definition_bytes, whole.feature_level, whole.evaluates, whole.has_flow, whole.created_at, whole.status,
-    whole.name, whole.description, whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure,
-    whole.started_at, whole.completed_at, whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s,
-    whole.owner, whole.epoch, whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step,
-    whole.parent_item, whole.root_id, whole.depth, whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps,
-    whole.sub_workflow_bytes, whole.current_step, whole.step_errors, whole.fatal_error, whole.done_without_result,
-    whole.costs, whole.labels, whole.final_step_id, whole.items_done, whole.final_step_result
+    versions.page_has_next, versions.waits_for, versions.page_bytes, whole.id, whole.tenant, whole.origin_instance,
+    whole.origin_zone, whole.origin_reference, whole.config, whole.suppress_subtask_events, whole.total_steps,
+    whole.final_position, whole.definition_bytes, whole.feature_level, whole.evaluates, whole.has_flow,
+    whole.created_at, whole.status, whole.name, whole.description, whole.webhook_url, whole.completed_steps,
+    whole.execution_id, whole.failure, whole.started_at, whole.completed_at, whole.updated_at, whole.deleted_at,
+    whole.deadline_at, whole.timeout_left_s, whole.owner, whole.epoch, whole.last_event, whole.crashes, whole.wake_at,
+    whole.parent_id, whole.parent_step, whole.parent_item, whole.root_id, whole.depth, whole.child_ends,
+    whole.sub_workflows, whole.sub_workflow_steps, whole.sub_workflow_bytes, whole.current_step, whole.step_errors,
+    whole.fatal_error, whole.done_without_result, whole.costs, whole.labels, whole.final_step_id, whole.items_done,
+    whole.final_step_result
 FROM versions
 LEFT OUTER
 JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.origin_instance AS origin_instance,
@@ -5691,15 +6919,19 @@ ORDER BY versions.page_created_at ASC, versions.page_id ASC;
 --                         ->  CTE Scan on found found_1
 --                   ->  Index Scan using workflows_pkey on workflows workflows_2
 --                         Index Cond: (id = found_1.id)
---             SubPlan 4
+--             SubPlan 3
+--               ->  Limit
+--                     ->  Index Only Scan using waits_by_root on waits n
+--                           Index Cond: (root_id = workflows_2.id)
+--             SubPlan 5
 --               ->  Aggregate
 --                     ->  Index Scan using steps_pkey on steps weighed
 --                           Index Cond: (workflow_id = workflows_2.id)
---                     SubPlan 3
+--                     SubPlan 4
 --                       ->  Aggregate
 --                             ->  Index Scan using step_items_pkey on step_items i
 --                                   Index Cond: ((workflow_id = weighed.workflow_id) AND ("position" = weighed."position"))
---             SubPlan 5
+--             SubPlan 6
 --               ->  Aggregate
 --                     ->  Bitmap Heap Scan on labels
 --                           Recheck Cond: (workflow_id = workflows_2.id)
@@ -5711,29 +6943,29 @@ ORDER BY versions.page_created_at ASC, versions.page_id ASC;
 --           ->  Nested Loop
 --                 ->  Index Scan using workflows_pkey on workflows
 --                       Index Cond: (id = versions.page_id)
---                       SubPlan 7
+--                       SubPlan 8
 --                         ->  Limit
 --                               ->  Sort
 --                                     Sort Key: steps.started_at, steps."position"
 --                                     ->  Index Scan using steps_pkey on steps
 --                                           Index Cond: (workflow_id = workflows.id)
 --                                           Filter: (status = ($6)::text)
---                       SubPlan 8
+--                       SubPlan 9
 --                         ->  Aggregate
 --                               ->  Index Scan using steps_pkey on steps steps_1
 --                                     Index Cond: (workflow_id = workflows.id)
 --                                     Filter: (status = ($9)::text)
---                       SubPlan 9
+--                       SubPlan 10
 --                         ->  Limit
 --                               ->  Index Scan using steps_pkey on steps steps_2
 --                                     Index Cond: (workflow_id = workflows.id)
 --                                     Filter: ((NOT optional) AND (status = ($9)::text))
---                       SubPlan 10
+--                       SubPlan 11
 --                         ->  Aggregate
 --                               ->  Index Scan using steps_pkey on steps steps_3
 --                                     Index Cond: (workflow_id = workflows.id)
 --                                     Filter: (((status = ($11)::text) AND (skip_reason <> ($12)::text)) OR ((status = ($9)::text) AND optional))
---                       SubPlan 11
+--                       SubPlan 12
 --                         ->  Aggregate
 --                               ->  GroupAggregate
 --                                     Group Key: ((tasks.cost ->> 'currency'::text))
@@ -5742,13 +6974,13 @@ ORDER BY versions.page_created_at ASC, versions.page_id ASC;
 --                                           ->  Index Scan using tasks_sent on tasks
 --                                                 Index Cond: (workflow_id = workflows.id)
 --                                                 Filter: ((provider IS NOT NULL) AND ((cost IS NOT NULL) OR ((status <> ($13)::text) AND (status <> ($14)::text)) OR (remote_id IS NOT NULL) OR outcome_unknown OR ((cancel_receipt IS NOT NULL) AND (cancel_receipt <> ($15)::text))))
---                       SubPlan 12
+--                       SubPlan 13
 --                         ->  Aggregate
 --                               ->  Bitmap Heap Scan on labels labels_1
 --                                     Recheck Cond: (workflow_id = workflows.id)
 --                                     ->  Bitmap Index Scan on labels_pkey
 --                                           Index Cond: (workflow_id = workflows.id)
---                       SubPlan 13
+--                       SubPlan 14
 --                         ->  Aggregate
 --                               ->  GroupAggregate
 --                                     Group Key: s."position"
@@ -5761,15 +6993,15 @@ ORDER BY versions.page_created_at ASC, versions.page_id ASC;
 --                                                 Index Cond: (workflow_id = workflows.id)
 --                 ->  Index Scan using steps_pkey on steps final
 --                       Index Cond: ((workflow_id = workflows.id) AND ("position" = workflows.final_position))
---                       SubPlan 14
+--                       SubPlan 15
 --                         ->  Aggregate
 --                               ->  Index Scan using step_items_pkey on step_items i_2
 --                                     Index Cond: ((workflow_id = final.workflow_id) AND ("position" = final."position"))
---                       SubPlan 15
+--                       SubPlan 16
 --                         ->  Aggregate
 --                               ->  Index Scan using step_items_pkey on step_items i_3
 --                                     Index Cond: ((workflow_id = final.workflow_id) AND ("position" = final."position"))
---                       SubPlan 16
+--                       SubPlan 17
 --                         ->  Aggregate
 --                               ->  Index Scan using step_items_pkey on step_items i_4
 --                                     Index Cond: ((workflow_id = final.workflow_id) AND ("position" = final."position"))
@@ -5782,7 +7014,11 @@ ORDER BY workflows.created_at DESC, workflows.id DESC
 LIMIT $3::BIGINT OFFSET $4::BIGINT), versions AS MATERIALIZED (SELECT workflows.id AS page_id, workflows.last_event AS
     page_event, workflows.updated_at AS page_updated_at, ids.created_at AS page_created_at, (SELECT count(*) >
     $1::BIGINT AS anon_1
-FROM found) AS page_has_next, sum((SELECT sum(200 + pg_column_size(weighed.definition) * CASE WHEN
+FROM found) AS page_has_next, CASE WHEN workflows.has_flow THEN (SELECT n.kind
+FROM waits AS n
+WHERE n.root_id = workflows.id
+ORDER BY array_position(ARRAY['decision', 'signal', 'delay'], kind)
+LIMIT 1) END AS waits_for, sum((SELECT sum(200 + pg_column_size(weighed.definition) * CASE WHEN
     (pg_column_compression(weighed.definition) IS NULL) THEN 1 ELSE 50 END + CASE WHEN weighed.for_each IS NULL THEN
     coalesce(pg_column_size(weighed.result) * CASE WHEN pg_column_compression(weighed.result) IS NULL THEN 1 ELSE 50
     END, 0) WHEN weighed.status = 'COMPLETED' THEN (SELECT least(100 + 2 *
@@ -5803,15 +7039,16 @@ FROM found
 ORDER BY found.created_at DESC, found.id DESC
 LIMIT $1::BIGINT) AS ids ON ids.id = workflows.id)
 SELECT versions.page_id, versions.page_event, versions.page_updated_at, versions.page_created_at,
-    versions.page_has_next, versions.page_bytes, whole.id, whole.tenant, whole.origin_instance, whole.origin_zone,
-    whole.origin_reference, whole.config, whole.suppress_subtask_events, whole.total_steps, whole.final_position,
-    whole.definition_bytes, whole.feature_level, whole.evaluates, whole.has_flow, whole.created_at, whole.status,
-    whole.name, whole.description, whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure,
-    whole.started_at, whole.completed_at, whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s,
-    whole.owner, whole.epoch, whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step,
-    whole.parent_item, whole.root_id, whole.depth, whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps,
-    whole.sub_workflow_bytes, whole.current_step, whole.step_errors, whole.fatal_error, whole.done_without_result,
-    whole.costs, whole.labels, whole.final_step_id, whole.items_done, whole.final_step_result
+    versions.page_has_next, versions.waits_for, versions.page_bytes, whole.id, whole.tenant, whole.origin_instance,
+    whole.origin_zone, whole.origin_reference, whole.config, whole.suppress_subtask_events, whole.total_steps,
+    whole.final_position, whole.definition_bytes, whole.feature_level, whole.evaluates, whole.has_flow,
+    whole.created_at, whole.status, whole.name, whole.description, whole.webhook_url, whole.completed_steps,
+    whole.execution_id, whole.failure, whole.started_at, whole.completed_at, whole.updated_at, whole.deleted_at,
+    whole.deadline_at, whole.timeout_left_s, whole.owner, whole.epoch, whole.last_event, whole.crashes, whole.wake_at,
+    whole.parent_id, whole.parent_step, whole.parent_item, whole.root_id, whole.depth, whole.child_ends,
+    whole.sub_workflows, whole.sub_workflow_steps, whole.sub_workflow_bytes, whole.current_step, whole.step_errors,
+    whole.fatal_error, whole.done_without_result, whole.costs, whole.labels, whole.final_step_id, whole.items_done,
+    whole.final_step_result
 FROM versions
 LEFT OUTER
 JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.origin_instance AS origin_instance,
@@ -5914,15 +7151,19 @@ ORDER BY versions.page_created_at DESC, versions.page_id DESC;
 --                         ->  CTE Scan on found found_1
 --                   ->  Index Scan using workflows_pkey on workflows workflows_2
 --                         Index Cond: (id = found_1.id)
---             SubPlan 4
+--             SubPlan 3
+--               ->  Limit
+--                     ->  Index Only Scan using waits_by_root on waits n
+--                           Index Cond: (root_id = workflows_2.id)
+--             SubPlan 5
 --               ->  Aggregate
 --                     ->  Index Scan using steps_pkey on steps weighed
 --                           Index Cond: (workflow_id = workflows_2.id)
---                     SubPlan 3
+--                     SubPlan 4
 --                       ->  Aggregate
 --                             ->  Index Scan using step_items_pkey on step_items i
 --                                   Index Cond: ((workflow_id = weighed.workflow_id) AND ("position" = weighed."position"))
---             SubPlan 5
+--             SubPlan 6
 --               ->  Aggregate
 --                     ->  Bitmap Heap Scan on labels
 --                           Recheck Cond: (workflow_id = workflows_2.id)
@@ -5934,29 +7175,29 @@ ORDER BY versions.page_created_at DESC, versions.page_id DESC;
 --           ->  Nested Loop
 --                 ->  Index Scan using workflows_pkey on workflows
 --                       Index Cond: (id = versions.page_id)
---                       SubPlan 7
+--                       SubPlan 8
 --                         ->  Limit
 --                               ->  Sort
 --                                     Sort Key: steps.started_at, steps."position"
 --                                     ->  Index Scan using steps_pkey on steps
 --                                           Index Cond: (workflow_id = workflows.id)
 --                                           Filter: (status = ($5)::text)
---                       SubPlan 8
+--                       SubPlan 9
 --                         ->  Aggregate
 --                               ->  Index Scan using steps_pkey on steps steps_1
 --                                     Index Cond: (workflow_id = workflows.id)
 --                                     Filter: (status = ($8)::text)
---                       SubPlan 9
+--                       SubPlan 10
 --                         ->  Limit
 --                               ->  Index Scan using steps_pkey on steps steps_2
 --                                     Index Cond: (workflow_id = workflows.id)
 --                                     Filter: ((NOT optional) AND (status = ($8)::text))
---                       SubPlan 10
+--                       SubPlan 11
 --                         ->  Aggregate
 --                               ->  Index Scan using steps_pkey on steps steps_3
 --                                     Index Cond: (workflow_id = workflows.id)
 --                                     Filter: (((status = ($10)::text) AND (skip_reason <> ($11)::text)) OR ((status = ($8)::text) AND optional))
---                       SubPlan 11
+--                       SubPlan 12
 --                         ->  Aggregate
 --                               ->  GroupAggregate
 --                                     Group Key: ((tasks.cost ->> 'currency'::text))
@@ -5965,13 +7206,13 @@ ORDER BY versions.page_created_at DESC, versions.page_id DESC;
 --                                           ->  Index Scan using tasks_sent on tasks
 --                                                 Index Cond: (workflow_id = workflows.id)
 --                                                 Filter: ((provider IS NOT NULL) AND ((cost IS NOT NULL) OR ((status <> ($12)::text) AND (status <> ($13)::text)) OR (remote_id IS NOT NULL) OR outcome_unknown OR ((cancel_receipt IS NOT NULL) AND (cancel_receipt <> ($14)::text))))
---                       SubPlan 12
+--                       SubPlan 13
 --                         ->  Aggregate
 --                               ->  Bitmap Heap Scan on labels labels_1
 --                                     Recheck Cond: (workflow_id = workflows.id)
 --                                     ->  Bitmap Index Scan on labels_pkey
 --                                           Index Cond: (workflow_id = workflows.id)
---                       SubPlan 13
+--                       SubPlan 14
 --                         ->  Aggregate
 --                               ->  GroupAggregate
 --                                     Group Key: s."position"
@@ -5984,15 +7225,15 @@ ORDER BY versions.page_created_at DESC, versions.page_id DESC;
 --                                                 Index Cond: (workflow_id = workflows.id)
 --                 ->  Index Scan using steps_pkey on steps final
 --                       Index Cond: ((workflow_id = workflows.id) AND ("position" = workflows.final_position))
---                       SubPlan 14
+--                       SubPlan 15
 --                         ->  Aggregate
 --                               ->  Index Scan using step_items_pkey on step_items i_2
 --                                     Index Cond: ((workflow_id = final.workflow_id) AND ("position" = final."position"))
---                       SubPlan 15
+--                       SubPlan 16
 --                         ->  Aggregate
 --                               ->  Index Scan using step_items_pkey on step_items i_3
 --                                     Index Cond: ((workflow_id = final.workflow_id) AND ("position" = final."position"))
---                       SubPlan 16
+--                       SubPlan 17
 --                         ->  Aggregate
 --                               ->  Index Scan using step_items_pkey on step_items i_4
 --                                     Index Cond: ((workflow_id = final.workflow_id) AND ("position" = final."position"))
@@ -6006,7 +7247,11 @@ ORDER BY workflows.created_at DESC, workflows.id DESC
 LIMIT $4::BIGINT OFFSET $5::BIGINT), versions AS MATERIALIZED (SELECT workflows.id AS page_id, workflows.last_event AS
     page_event, workflows.updated_at AS page_updated_at, ids.created_at AS page_created_at, (SELECT count(*) >
     $1::BIGINT AS anon_1
-FROM found) AS page_has_next, sum((SELECT sum(200 + pg_column_size(weighed.definition) * CASE WHEN
+FROM found) AS page_has_next, CASE WHEN workflows.has_flow THEN (SELECT n.kind
+FROM waits AS n
+WHERE n.root_id = workflows.id
+ORDER BY array_position(ARRAY['decision', 'signal', 'delay'], kind)
+LIMIT 1) END AS waits_for, sum((SELECT sum(200 + pg_column_size(weighed.definition) * CASE WHEN
     (pg_column_compression(weighed.definition) IS NULL) THEN 1 ELSE 50 END + CASE WHEN weighed.for_each IS NULL THEN
     coalesce(pg_column_size(weighed.result) * CASE WHEN pg_column_compression(weighed.result) IS NULL THEN 1 ELSE 50
     END, 0) WHEN weighed.status = 'COMPLETED' THEN (SELECT least(100 + 2 *
@@ -6027,15 +7272,16 @@ FROM found
 ORDER BY found.created_at DESC, found.id DESC
 LIMIT $1::BIGINT) AS ids ON ids.id = workflows.id)
 SELECT versions.page_id, versions.page_event, versions.page_updated_at, versions.page_created_at,
-    versions.page_has_next, versions.page_bytes, whole.id, whole.tenant, whole.origin_instance, whole.origin_zone,
-    whole.origin_reference, whole.config, whole.suppress_subtask_events, whole.total_steps, whole.final_position,
-    whole.definition_bytes, whole.feature_level, whole.evaluates, whole.has_flow, whole.created_at, whole.status,
-    whole.name, whole.description, whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure,
-    whole.started_at, whole.completed_at, whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s,
-    whole.owner, whole.epoch, whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step,
-    whole.parent_item, whole.root_id, whole.depth, whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps,
-    whole.sub_workflow_bytes, whole.current_step, whole.step_errors, whole.fatal_error, whole.done_without_result,
-    whole.costs, whole.labels, whole.final_step_id, whole.items_done, whole.final_step_result
+    versions.page_has_next, versions.waits_for, versions.page_bytes, whole.id, whole.tenant, whole.origin_instance,
+    whole.origin_zone, whole.origin_reference, whole.config, whole.suppress_subtask_events, whole.total_steps,
+    whole.final_position, whole.definition_bytes, whole.feature_level, whole.evaluates, whole.has_flow,
+    whole.created_at, whole.status, whole.name, whole.description, whole.webhook_url, whole.completed_steps,
+    whole.execution_id, whole.failure, whole.started_at, whole.completed_at, whole.updated_at, whole.deleted_at,
+    whole.deadline_at, whole.timeout_left_s, whole.owner, whole.epoch, whole.last_event, whole.crashes, whole.wake_at,
+    whole.parent_id, whole.parent_step, whole.parent_item, whole.root_id, whole.depth, whole.child_ends,
+    whole.sub_workflows, whole.sub_workflow_steps, whole.sub_workflow_bytes, whole.current_step, whole.step_errors,
+    whole.fatal_error, whole.done_without_result, whole.costs, whole.labels, whole.final_step_id, whole.items_done,
+    whole.final_step_result
 FROM versions
 LEFT OUTER
 JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.origin_instance AS origin_instance,
@@ -6134,15 +7380,19 @@ ORDER BY versions.page_created_at DESC, versions.page_id DESC;
 --                         ->  CTE Scan on found found_1
 --                   ->  Index Scan using workflows_pkey on workflows workflows_2
 --                         Index Cond: (id = found_1.id)
---             SubPlan 4
+--             SubPlan 3
+--               ->  Limit
+--                     ->  Index Only Scan using waits_by_root on waits n
+--                           Index Cond: (root_id = workflows_2.id)
+--             SubPlan 5
 --               ->  Aggregate
 --                     ->  Index Scan using steps_pkey on steps weighed
 --                           Index Cond: (workflow_id = workflows_2.id)
---                     SubPlan 3
+--                     SubPlan 4
 --                       ->  Aggregate
 --                             ->  Index Scan using step_items_pkey on step_items i
 --                                   Index Cond: ((workflow_id = weighed.workflow_id) AND ("position" = weighed."position"))
---             SubPlan 5
+--             SubPlan 6
 --               ->  Aggregate
 --                     ->  Bitmap Heap Scan on labels
 --                           Recheck Cond: (workflow_id = workflows_2.id)
@@ -6154,29 +7404,29 @@ ORDER BY versions.page_created_at DESC, versions.page_id DESC;
 --           ->  Nested Loop
 --                 ->  Index Scan using workflows_pkey on workflows
 --                       Index Cond: (id = versions.page_id)
---                       SubPlan 7
+--                       SubPlan 8
 --                         ->  Limit
 --                               ->  Sort
 --                                     Sort Key: steps.started_at, steps."position"
 --                                     ->  Index Scan using steps_pkey on steps
 --                                           Index Cond: (workflow_id = workflows.id)
 --                                           Filter: (status = ($6)::text)
---                       SubPlan 8
+--                       SubPlan 9
 --                         ->  Aggregate
 --                               ->  Index Scan using steps_pkey on steps steps_1
 --                                     Index Cond: (workflow_id = workflows.id)
 --                                     Filter: (status = ($9)::text)
---                       SubPlan 9
+--                       SubPlan 10
 --                         ->  Limit
 --                               ->  Index Scan using steps_pkey on steps steps_2
 --                                     Index Cond: (workflow_id = workflows.id)
 --                                     Filter: ((NOT optional) AND (status = ($9)::text))
---                       SubPlan 10
+--                       SubPlan 11
 --                         ->  Aggregate
 --                               ->  Index Scan using steps_pkey on steps steps_3
 --                                     Index Cond: (workflow_id = workflows.id)
 --                                     Filter: (((status = ($11)::text) AND (skip_reason <> ($12)::text)) OR ((status = ($9)::text) AND optional))
---                       SubPlan 11
+--                       SubPlan 12
 --                         ->  Aggregate
 --                               ->  GroupAggregate
 --                                     Group Key: ((tasks.cost ->> 'currency'::text))
@@ -6185,13 +7435,13 @@ ORDER BY versions.page_created_at DESC, versions.page_id DESC;
 --                                           ->  Index Scan using tasks_sent on tasks
 --                                                 Index Cond: (workflow_id = workflows.id)
 --                                                 Filter: ((provider IS NOT NULL) AND ((cost IS NOT NULL) OR ((status <> ($13)::text) AND (status <> ($14)::text)) OR (remote_id IS NOT NULL) OR outcome_unknown OR ((cancel_receipt IS NOT NULL) AND (cancel_receipt <> ($15)::text))))
---                       SubPlan 12
+--                       SubPlan 13
 --                         ->  Aggregate
 --                               ->  Bitmap Heap Scan on labels labels_1
 --                                     Recheck Cond: (workflow_id = workflows.id)
 --                                     ->  Bitmap Index Scan on labels_pkey
 --                                           Index Cond: (workflow_id = workflows.id)
---                       SubPlan 13
+--                       SubPlan 14
 --                         ->  Aggregate
 --                               ->  GroupAggregate
 --                                     Group Key: s."position"
@@ -6204,15 +7454,15 @@ ORDER BY versions.page_created_at DESC, versions.page_id DESC;
 --                                                 Index Cond: (workflow_id = workflows.id)
 --                 ->  Index Scan using steps_pkey on steps final
 --                       Index Cond: ((workflow_id = workflows.id) AND ("position" = workflows.final_position))
---                       SubPlan 14
+--                       SubPlan 15
 --                         ->  Aggregate
 --                               ->  Index Scan using step_items_pkey on step_items i_2
 --                                     Index Cond: ((workflow_id = final.workflow_id) AND ("position" = final."position"))
---                       SubPlan 15
+--                       SubPlan 16
 --                         ->  Aggregate
 --                               ->  Index Scan using step_items_pkey on step_items i_3
 --                                     Index Cond: ((workflow_id = final.workflow_id) AND ("position" = final."position"))
---                       SubPlan 16
+--                       SubPlan 17
 --                         ->  Aggregate
 --                               ->  Index Scan using step_items_pkey on step_items i_4
 --                                     Index Cond: ((workflow_id = final.workflow_id) AND ("position" = final."position"))
@@ -6225,7 +7475,11 @@ ORDER BY workflows.created_at DESC, workflows.id DESC
 LIMIT $3::BIGINT OFFSET $4::BIGINT), versions AS MATERIALIZED (SELECT workflows.id AS page_id, workflows.last_event AS
     page_event, workflows.updated_at AS page_updated_at, ids.created_at AS page_created_at, (SELECT count(*) >
     $1::BIGINT AS anon_1
-FROM found) AS page_has_next, sum((SELECT sum(200 + pg_column_size(weighed.definition) * CASE WHEN
+FROM found) AS page_has_next, CASE WHEN workflows.has_flow THEN (SELECT n.kind
+FROM waits AS n
+WHERE n.root_id = workflows.id
+ORDER BY array_position(ARRAY['decision', 'signal', 'delay'], kind)
+LIMIT 1) END AS waits_for, sum((SELECT sum(200 + pg_column_size(weighed.definition) * CASE WHEN
     (pg_column_compression(weighed.definition) IS NULL) THEN 1 ELSE 50 END + CASE WHEN weighed.for_each IS NULL THEN
     coalesce(pg_column_size(weighed.result) * CASE WHEN pg_column_compression(weighed.result) IS NULL THEN 1 ELSE 50
     END, 0) WHEN weighed.status = 'COMPLETED' THEN (SELECT least(100 + 2 *
@@ -6246,15 +7500,16 @@ FROM found
 ORDER BY found.created_at DESC, found.id DESC
 LIMIT $1::BIGINT) AS ids ON ids.id = workflows.id)
 SELECT versions.page_id, versions.page_event, versions.page_updated_at, versions.page_created_at,
-    versions.page_has_next, versions.page_bytes, whole.id, whole.tenant, whole.origin_instance, whole.origin_zone,
-    whole.origin_reference, whole.config, whole.suppress_subtask_events, whole.total_steps, whole.final_position,
-    whole.definition_bytes, whole.feature_level, whole.evaluates, whole.has_flow, whole.created_at, whole.status,
-    whole.name, whole.description, whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure,
-    whole.started_at, whole.completed_at, whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s,
-    whole.owner, whole.epoch, whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step,
-    whole.parent_item, whole.root_id, whole.depth, whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps,
-    whole.sub_workflow_bytes, whole.current_step, whole.step_errors, whole.fatal_error, whole.done_without_result,
-    whole.costs, whole.labels, whole.final_step_id, whole.items_done, whole.final_step_result
+    versions.page_has_next, versions.waits_for, versions.page_bytes, whole.id, whole.tenant, whole.origin_instance,
+    whole.origin_zone, whole.origin_reference, whole.config, whole.suppress_subtask_events, whole.total_steps,
+    whole.final_position, whole.definition_bytes, whole.feature_level, whole.evaluates, whole.has_flow,
+    whole.created_at, whole.status, whole.name, whole.description, whole.webhook_url, whole.completed_steps,
+    whole.execution_id, whole.failure, whole.started_at, whole.completed_at, whole.updated_at, whole.deleted_at,
+    whole.deadline_at, whole.timeout_left_s, whole.owner, whole.epoch, whole.last_event, whole.crashes, whole.wake_at,
+    whole.parent_id, whole.parent_step, whole.parent_item, whole.root_id, whole.depth, whole.child_ends,
+    whole.sub_workflows, whole.sub_workflow_steps, whole.sub_workflow_bytes, whole.current_step, whole.step_errors,
+    whole.fatal_error, whole.done_without_result, whole.costs, whole.labels, whole.final_step_id, whole.items_done,
+    whole.final_step_result
 FROM versions
 LEFT OUTER
 JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.origin_instance AS origin_instance,
@@ -6357,15 +7612,19 @@ ORDER BY versions.page_created_at DESC, versions.page_id DESC;
 --                         ->  CTE Scan on found found_1
 --                   ->  Index Scan using workflows_pkey on workflows workflows_2
 --                         Index Cond: (id = found_1.id)
---             SubPlan 4
+--             SubPlan 3
+--               ->  Limit
+--                     ->  Index Only Scan using waits_by_root on waits n
+--                           Index Cond: (root_id = workflows_2.id)
+--             SubPlan 5
 --               ->  Aggregate
 --                     ->  Index Scan using steps_pkey on steps weighed
 --                           Index Cond: (workflow_id = workflows_2.id)
---                     SubPlan 3
+--                     SubPlan 4
 --                       ->  Aggregate
 --                             ->  Index Scan using step_items_pkey on step_items i
 --                                   Index Cond: ((workflow_id = weighed.workflow_id) AND ("position" = weighed."position"))
---             SubPlan 5
+--             SubPlan 6
 --               ->  Aggregate
 --                     ->  Bitmap Heap Scan on labels
 --                           Recheck Cond: (workflow_id = workflows_2.id)
@@ -6377,29 +7636,29 @@ ORDER BY versions.page_created_at DESC, versions.page_id DESC;
 --           ->  Nested Loop
 --                 ->  Index Scan using workflows_pkey on workflows
 --                       Index Cond: (id = versions.page_id)
---                       SubPlan 7
+--                       SubPlan 8
 --                         ->  Limit
 --                               ->  Sort
 --                                     Sort Key: steps.started_at, steps."position"
 --                                     ->  Index Scan using steps_pkey on steps
 --                                           Index Cond: (workflow_id = workflows.id)
 --                                           Filter: (status = ($5)::text)
---                       SubPlan 8
+--                       SubPlan 9
 --                         ->  Aggregate
 --                               ->  Index Scan using steps_pkey on steps steps_1
 --                                     Index Cond: (workflow_id = workflows.id)
 --                                     Filter: (status = ($8)::text)
---                       SubPlan 9
+--                       SubPlan 10
 --                         ->  Limit
 --                               ->  Index Scan using steps_pkey on steps steps_2
 --                                     Index Cond: (workflow_id = workflows.id)
 --                                     Filter: ((NOT optional) AND (status = ($8)::text))
---                       SubPlan 10
+--                       SubPlan 11
 --                         ->  Aggregate
 --                               ->  Index Scan using steps_pkey on steps steps_3
 --                                     Index Cond: (workflow_id = workflows.id)
 --                                     Filter: (((status = ($10)::text) AND (skip_reason <> ($11)::text)) OR ((status = ($8)::text) AND optional))
---                       SubPlan 11
+--                       SubPlan 12
 --                         ->  Aggregate
 --                               ->  GroupAggregate
 --                                     Group Key: ((tasks.cost ->> 'currency'::text))
@@ -6408,13 +7667,13 @@ ORDER BY versions.page_created_at DESC, versions.page_id DESC;
 --                                           ->  Index Scan using tasks_sent on tasks
 --                                                 Index Cond: (workflow_id = workflows.id)
 --                                                 Filter: ((provider IS NOT NULL) AND ((cost IS NOT NULL) OR ((status <> ($12)::text) AND (status <> ($13)::text)) OR (remote_id IS NOT NULL) OR outcome_unknown OR ((cancel_receipt IS NOT NULL) AND (cancel_receipt <> ($14)::text))))
---                       SubPlan 12
+--                       SubPlan 13
 --                         ->  Aggregate
 --                               ->  Bitmap Heap Scan on labels labels_1
 --                                     Recheck Cond: (workflow_id = workflows.id)
 --                                     ->  Bitmap Index Scan on labels_pkey
 --                                           Index Cond: (workflow_id = workflows.id)
---                       SubPlan 13
+--                       SubPlan 14
 --                         ->  Aggregate
 --                               ->  GroupAggregate
 --                                     Group Key: s."position"
@@ -6427,15 +7686,15 @@ ORDER BY versions.page_created_at DESC, versions.page_id DESC;
 --                                                 Index Cond: (workflow_id = workflows.id)
 --                 ->  Index Scan using steps_pkey on steps final
 --                       Index Cond: ((workflow_id = workflows.id) AND ("position" = workflows.final_position))
---                       SubPlan 14
+--                       SubPlan 15
 --                         ->  Aggregate
 --                               ->  Index Scan using step_items_pkey on step_items i_2
 --                                     Index Cond: ((workflow_id = final.workflow_id) AND ("position" = final."position"))
---                       SubPlan 15
+--                       SubPlan 16
 --                         ->  Aggregate
 --                               ->  Index Scan using step_items_pkey on step_items i_3
 --                                     Index Cond: ((workflow_id = final.workflow_id) AND ("position" = final."position"))
---                       SubPlan 16
+--                       SubPlan 17
 --                         ->  Aggregate
 --                               ->  Index Scan using step_items_pkey on step_items i_4
 --                                     Index Cond: ((workflow_id = final.workflow_id) AND ("position" = final."position"))
@@ -6447,7 +7706,11 @@ ORDER BY workflows.created_at ASC, workflows.id ASC
 LIMIT $2::BIGINT OFFSET $3::BIGINT), versions AS MATERIALIZED (SELECT workflows.id AS page_id, workflows.last_event AS
     page_event, workflows.updated_at AS page_updated_at, ids.created_at AS page_created_at, (SELECT count(*) >
     $1::BIGINT AS anon_1
-FROM found) AS page_has_next, sum((SELECT sum(200 + pg_column_size(weighed.definition) * CASE WHEN
+FROM found) AS page_has_next, CASE WHEN workflows.has_flow THEN (SELECT n.kind
+FROM waits AS n
+WHERE n.root_id = workflows.id
+ORDER BY array_position(ARRAY['decision', 'signal', 'delay'], kind)
+LIMIT 1) END AS waits_for, sum((SELECT sum(200 + pg_column_size(weighed.definition) * CASE WHEN
     (pg_column_compression(weighed.definition) IS NULL) THEN 1 ELSE 50 END + CASE WHEN weighed.for_each IS NULL THEN
     coalesce(pg_column_size(weighed.result) * CASE WHEN pg_column_compression(weighed.result) IS NULL THEN 1 ELSE 50
     END, 0) WHEN weighed.status = 'COMPLETED' THEN (SELECT least(100 + 2 *
@@ -6468,15 +7731,16 @@ FROM found
 ORDER BY found.created_at ASC, found.id ASC
 LIMIT $1::BIGINT) AS ids ON ids.id = workflows.id)
 SELECT versions.page_id, versions.page_event, versions.page_updated_at, versions.page_created_at,
-    versions.page_has_next, versions.page_bytes, whole.id, whole.tenant, whole.origin_instance, whole.origin_zone,
-    whole.origin_reference, whole.config, whole.suppress_subtask_events, whole.total_steps, whole.final_position,
-    whole.definition_bytes, whole.feature_level, whole.evaluates, whole.has_flow, whole.created_at, whole.status,
-    whole.name, whole.description, whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure,
-    whole.started_at, whole.completed_at, whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s,
-    whole.owner, whole.epoch, whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step,
-    whole.parent_item, whole.root_id, whole.depth, whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps,
-    whole.sub_workflow_bytes, whole.current_step, whole.step_errors, whole.fatal_error, whole.done_without_result,
-    whole.costs, whole.labels, whole.final_step_id, whole.items_done, whole.final_step_result
+    versions.page_has_next, versions.waits_for, versions.page_bytes, whole.id, whole.tenant, whole.origin_instance,
+    whole.origin_zone, whole.origin_reference, whole.config, whole.suppress_subtask_events, whole.total_steps,
+    whole.final_position, whole.definition_bytes, whole.feature_level, whole.evaluates, whole.has_flow,
+    whole.created_at, whole.status, whole.name, whole.description, whole.webhook_url, whole.completed_steps,
+    whole.execution_id, whole.failure, whole.started_at, whole.completed_at, whole.updated_at, whole.deleted_at,
+    whole.deadline_at, whole.timeout_left_s, whole.owner, whole.epoch, whole.last_event, whole.crashes, whole.wake_at,
+    whole.parent_id, whole.parent_step, whole.parent_item, whole.root_id, whole.depth, whole.child_ends,
+    whole.sub_workflows, whole.sub_workflow_steps, whole.sub_workflow_bytes, whole.current_step, whole.step_errors,
+    whole.fatal_error, whole.done_without_result, whole.costs, whole.labels, whole.final_step_id, whole.items_done,
+    whole.final_step_result
 FROM versions
 LEFT OUTER
 JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.origin_instance AS origin_instance,
@@ -6577,15 +7841,19 @@ ORDER BY versions.page_created_at ASC, versions.page_id ASC;
 --                         ->  CTE Scan on found found_1
 --                   ->  Index Scan using workflows_pkey on workflows workflows_2
 --                         Index Cond: (id = found_1.id)
---             SubPlan 4
+--             SubPlan 3
+--               ->  Limit
+--                     ->  Index Only Scan using waits_by_root on waits n
+--                           Index Cond: (root_id = workflows_2.id)
+--             SubPlan 5
 --               ->  Aggregate
 --                     ->  Index Scan using steps_pkey on steps weighed
 --                           Index Cond: (workflow_id = workflows_2.id)
---                     SubPlan 3
+--                     SubPlan 4
 --                       ->  Aggregate
 --                             ->  Index Scan using step_items_pkey on step_items i
 --                                   Index Cond: ((workflow_id = weighed.workflow_id) AND ("position" = weighed."position"))
---             SubPlan 5
+--             SubPlan 6
 --               ->  Aggregate
 --                     ->  Bitmap Heap Scan on labels
 --                           Recheck Cond: (workflow_id = workflows_2.id)
@@ -6597,29 +7865,29 @@ ORDER BY versions.page_created_at ASC, versions.page_id ASC;
 --           ->  Nested Loop
 --                 ->  Index Scan using workflows_pkey on workflows
 --                       Index Cond: (id = versions.page_id)
---                       SubPlan 7
+--                       SubPlan 8
 --                         ->  Limit
 --                               ->  Sort
 --                                     Sort Key: steps.started_at, steps."position"
 --                                     ->  Index Scan using steps_pkey on steps
 --                                           Index Cond: (workflow_id = workflows.id)
 --                                           Filter: (status = ($4)::text)
---                       SubPlan 8
+--                       SubPlan 9
 --                         ->  Aggregate
 --                               ->  Index Scan using steps_pkey on steps steps_1
 --                                     Index Cond: (workflow_id = workflows.id)
 --                                     Filter: (status = ($7)::text)
---                       SubPlan 9
+--                       SubPlan 10
 --                         ->  Limit
 --                               ->  Index Scan using steps_pkey on steps steps_2
 --                                     Index Cond: (workflow_id = workflows.id)
 --                                     Filter: ((NOT optional) AND (status = ($7)::text))
---                       SubPlan 10
+--                       SubPlan 11
 --                         ->  Aggregate
 --                               ->  Index Scan using steps_pkey on steps steps_3
 --                                     Index Cond: (workflow_id = workflows.id)
 --                                     Filter: (((status = ($9)::text) AND (skip_reason <> ($10)::text)) OR ((status = ($7)::text) AND optional))
---                       SubPlan 11
+--                       SubPlan 12
 --                         ->  Aggregate
 --                               ->  GroupAggregate
 --                                     Group Key: ((tasks.cost ->> 'currency'::text))
@@ -6628,13 +7896,13 @@ ORDER BY versions.page_created_at ASC, versions.page_id ASC;
 --                                           ->  Index Scan using tasks_sent on tasks
 --                                                 Index Cond: (workflow_id = workflows.id)
 --                                                 Filter: ((provider IS NOT NULL) AND ((cost IS NOT NULL) OR ((status <> ($11)::text) AND (status <> ($12)::text)) OR (remote_id IS NOT NULL) OR outcome_unknown OR ((cancel_receipt IS NOT NULL) AND (cancel_receipt <> ($13)::text))))
---                       SubPlan 12
+--                       SubPlan 13
 --                         ->  Aggregate
 --                               ->  Bitmap Heap Scan on labels labels_1
 --                                     Recheck Cond: (workflow_id = workflows.id)
 --                                     ->  Bitmap Index Scan on labels_pkey
 --                                           Index Cond: (workflow_id = workflows.id)
---                       SubPlan 13
+--                       SubPlan 14
 --                         ->  Aggregate
 --                               ->  GroupAggregate
 --                                     Group Key: s."position"
@@ -6647,15 +7915,15 @@ ORDER BY versions.page_created_at ASC, versions.page_id ASC;
 --                                                 Index Cond: (workflow_id = workflows.id)
 --                 ->  Index Scan using steps_pkey on steps final
 --                       Index Cond: ((workflow_id = workflows.id) AND ("position" = workflows.final_position))
---                       SubPlan 14
+--                       SubPlan 15
 --                         ->  Aggregate
 --                               ->  Index Scan using step_items_pkey on step_items i_2
 --                                     Index Cond: ((workflow_id = final.workflow_id) AND ("position" = final."position"))
---                       SubPlan 15
+--                       SubPlan 16
 --                         ->  Aggregate
 --                               ->  Index Scan using step_items_pkey on step_items i_3
 --                                     Index Cond: ((workflow_id = final.workflow_id) AND ("position" = final."position"))
---                       SubPlan 16
+--                       SubPlan 17
 --                         ->  Aggregate
 --                               ->  Index Scan using step_items_pkey on step_items i_4
 --                                     Index Cond: ((workflow_id = final.workflow_id) AND ("position" = final."position"))
@@ -6667,7 +7935,11 @@ ORDER BY workflows.created_at DESC, workflows.id DESC
 LIMIT $2::BIGINT OFFSET $3::BIGINT), versions AS MATERIALIZED (SELECT workflows.id AS page_id, workflows.last_event AS
     page_event, workflows.updated_at AS page_updated_at, ids.created_at AS page_created_at, (SELECT count(*) >
     $1::BIGINT AS anon_1
-FROM found) AS page_has_next, sum((SELECT sum(200 + pg_column_size(weighed.definition) * CASE WHEN
+FROM found) AS page_has_next, CASE WHEN workflows.has_flow THEN (SELECT n.kind
+FROM waits AS n
+WHERE n.root_id = workflows.id
+ORDER BY array_position(ARRAY['decision', 'signal', 'delay'], kind)
+LIMIT 1) END AS waits_for, sum((SELECT sum(200 + pg_column_size(weighed.definition) * CASE WHEN
     (pg_column_compression(weighed.definition) IS NULL) THEN 1 ELSE 50 END + CASE WHEN weighed.for_each IS NULL THEN
     coalesce(pg_column_size(weighed.result) * CASE WHEN pg_column_compression(weighed.result) IS NULL THEN 1 ELSE 50
     END, 0) WHEN weighed.status = 'COMPLETED' THEN (SELECT least(100 + 2 *
@@ -6688,15 +7960,16 @@ FROM found
 ORDER BY found.created_at DESC, found.id DESC
 LIMIT $1::BIGINT) AS ids ON ids.id = workflows.id)
 SELECT versions.page_id, versions.page_event, versions.page_updated_at, versions.page_created_at,
-    versions.page_has_next, versions.page_bytes, whole.id, whole.tenant, whole.origin_instance, whole.origin_zone,
-    whole.origin_reference, whole.config, whole.suppress_subtask_events, whole.total_steps, whole.final_position,
-    whole.definition_bytes, whole.feature_level, whole.evaluates, whole.has_flow, whole.created_at, whole.status,
-    whole.name, whole.description, whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure,
-    whole.started_at, whole.completed_at, whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s,
-    whole.owner, whole.epoch, whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step,
-    whole.parent_item, whole.root_id, whole.depth, whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps,
-    whole.sub_workflow_bytes, whole.current_step, whole.step_errors, whole.fatal_error, whole.done_without_result,
-    whole.costs, whole.labels, whole.final_step_id, whole.items_done, whole.final_step_result
+    versions.page_has_next, versions.waits_for, versions.page_bytes, whole.id, whole.tenant, whole.origin_instance,
+    whole.origin_zone, whole.origin_reference, whole.config, whole.suppress_subtask_events, whole.total_steps,
+    whole.final_position, whole.definition_bytes, whole.feature_level, whole.evaluates, whole.has_flow,
+    whole.created_at, whole.status, whole.name, whole.description, whole.webhook_url, whole.completed_steps,
+    whole.execution_id, whole.failure, whole.started_at, whole.completed_at, whole.updated_at, whole.deleted_at,
+    whole.deadline_at, whole.timeout_left_s, whole.owner, whole.epoch, whole.last_event, whole.crashes, whole.wake_at,
+    whole.parent_id, whole.parent_step, whole.parent_item, whole.root_id, whole.depth, whole.child_ends,
+    whole.sub_workflows, whole.sub_workflow_steps, whole.sub_workflow_bytes, whole.current_step, whole.step_errors,
+    whole.fatal_error, whole.done_without_result, whole.costs, whole.labels, whole.final_step_id, whole.items_done,
+    whole.final_step_result
 FROM versions
 LEFT OUTER
 JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.origin_instance AS origin_instance,
@@ -6797,15 +8070,19 @@ ORDER BY versions.page_created_at DESC, versions.page_id DESC;
 --                         ->  CTE Scan on found found_1
 --                   ->  Index Scan using workflows_pkey on workflows workflows_2
 --                         Index Cond: (id = found_1.id)
---             SubPlan 4
+--             SubPlan 3
+--               ->  Limit
+--                     ->  Index Only Scan using waits_by_root on waits n
+--                           Index Cond: (root_id = workflows_2.id)
+--             SubPlan 5
 --               ->  Aggregate
 --                     ->  Index Scan using steps_pkey on steps weighed
 --                           Index Cond: (workflow_id = workflows_2.id)
---                     SubPlan 3
+--                     SubPlan 4
 --                       ->  Aggregate
 --                             ->  Index Scan using step_items_pkey on step_items i
 --                                   Index Cond: ((workflow_id = weighed.workflow_id) AND ("position" = weighed."position"))
---             SubPlan 5
+--             SubPlan 6
 --               ->  Aggregate
 --                     ->  Bitmap Heap Scan on labels
 --                           Recheck Cond: (workflow_id = workflows_2.id)
@@ -6817,29 +8094,29 @@ ORDER BY versions.page_created_at DESC, versions.page_id DESC;
 --           ->  Nested Loop
 --                 ->  Index Scan using workflows_pkey on workflows
 --                       Index Cond: (id = versions.page_id)
---                       SubPlan 7
+--                       SubPlan 8
 --                         ->  Limit
 --                               ->  Sort
 --                                     Sort Key: steps.started_at, steps."position"
 --                                     ->  Index Scan using steps_pkey on steps
 --                                           Index Cond: (workflow_id = workflows.id)
 --                                           Filter: (status = ($4)::text)
---                       SubPlan 8
+--                       SubPlan 9
 --                         ->  Aggregate
 --                               ->  Index Scan using steps_pkey on steps steps_1
 --                                     Index Cond: (workflow_id = workflows.id)
 --                                     Filter: (status = ($7)::text)
---                       SubPlan 9
+--                       SubPlan 10
 --                         ->  Limit
 --                               ->  Index Scan using steps_pkey on steps steps_2
 --                                     Index Cond: (workflow_id = workflows.id)
 --                                     Filter: ((NOT optional) AND (status = ($7)::text))
---                       SubPlan 10
+--                       SubPlan 11
 --                         ->  Aggregate
 --                               ->  Index Scan using steps_pkey on steps steps_3
 --                                     Index Cond: (workflow_id = workflows.id)
 --                                     Filter: (((status = ($9)::text) AND (skip_reason <> ($10)::text)) OR ((status = ($7)::text) AND optional))
---                       SubPlan 11
+--                       SubPlan 12
 --                         ->  Aggregate
 --                               ->  GroupAggregate
 --                                     Group Key: ((tasks.cost ->> 'currency'::text))
@@ -6848,13 +8125,13 @@ ORDER BY versions.page_created_at DESC, versions.page_id DESC;
 --                                           ->  Index Scan using tasks_sent on tasks
 --                                                 Index Cond: (workflow_id = workflows.id)
 --                                                 Filter: ((provider IS NOT NULL) AND ((cost IS NOT NULL) OR ((status <> ($11)::text) AND (status <> ($12)::text)) OR (remote_id IS NOT NULL) OR outcome_unknown OR ((cancel_receipt IS NOT NULL) AND (cancel_receipt <> ($13)::text))))
---                       SubPlan 12
+--                       SubPlan 13
 --                         ->  Aggregate
 --                               ->  Bitmap Heap Scan on labels labels_1
 --                                     Recheck Cond: (workflow_id = workflows.id)
 --                                     ->  Bitmap Index Scan on labels_pkey
 --                                           Index Cond: (workflow_id = workflows.id)
---                       SubPlan 13
+--                       SubPlan 14
 --                         ->  Aggregate
 --                               ->  GroupAggregate
 --                                     Group Key: s."position"
@@ -6867,15 +8144,15 @@ ORDER BY versions.page_created_at DESC, versions.page_id DESC;
 --                                                 Index Cond: (workflow_id = workflows.id)
 --                 ->  Index Scan using steps_pkey on steps final
 --                       Index Cond: ((workflow_id = workflows.id) AND ("position" = workflows.final_position))
---                       SubPlan 14
+--                       SubPlan 15
 --                         ->  Aggregate
 --                               ->  Index Scan using step_items_pkey on step_items i_2
 --                                     Index Cond: ((workflow_id = final.workflow_id) AND ("position" = final."position"))
---                       SubPlan 15
+--                       SubPlan 16
 --                         ->  Aggregate
 --                               ->  Index Scan using step_items_pkey on step_items i_3
 --                                     Index Cond: ((workflow_id = final.workflow_id) AND ("position" = final."position"))
---                       SubPlan 16
+--                       SubPlan 17
 --                         ->  Aggregate
 --                               ->  Index Scan using step_items_pkey on step_items i_4
 --                                     Index Cond: ((workflow_id = final.workflow_id) AND ("position" = final."position"))
@@ -6887,7 +8164,26 @@ ORDER BY workflows.created_at DESC, workflows.id DESC
 LIMIT $2::BIGINT OFFSET $3::BIGINT), versions AS MATERIALIZED (SELECT workflows.id AS page_id, workflows.last_event AS
     page_event, workflows.updated_at AS page_updated_at, ids.created_at AS page_created_at, (SELECT count(*) >
     $1::BIGINT AS anon_1
-FROM found) AS page_has_next, sum((SELECT sum(200 + pg_column_size(weighed.definition) * CASE WHEN
+FROM found) AS page_has_next, CASE WHEN workflows.has_flow THEN CASE WHEN workflows.parent_id IS NULL THEN (SELECT
+    n.kind
+FROM waits AS n
+WHERE n.root_id = workflows.id
+ORDER BY array_position(ARRAY['decision', 'signal', 'delay'], kind)
+LIMIT 1) ELSE CASE WHEN (SELECT true
+FROM waits AS n
+WHERE n.root_id = workflows.root_id
+LIMIT 1) THEN (
+WITH RECURSIVE below AS (
+SELECT workflows.id
+UNION ALL
+SELECT c.id
+FROM below
+JOIN workflows AS c ON c.parent_id = below.id )
+SELECT n.kind
+FROM below
+JOIN waits AS n ON n.workflow_id = below.id
+ORDER BY array_position(ARRAY['decision', 'signal', 'delay'], kind)
+LIMIT 1 ) END END END AS waits_for, sum((SELECT sum(200 + pg_column_size(weighed.definition) * CASE WHEN
     (pg_column_compression(weighed.definition) IS NULL) THEN 1 ELSE 50 END + CASE WHEN weighed.for_each IS NULL THEN
     coalesce(pg_column_size(weighed.result) * CASE WHEN pg_column_compression(weighed.result) IS NULL THEN 1 ELSE 50
     END, 0) WHEN weighed.status = 'COMPLETED' THEN (SELECT least(100 + 2 *
@@ -6908,15 +8204,16 @@ FROM found
 ORDER BY found.created_at DESC, found.id DESC
 LIMIT $1::BIGINT) AS ids ON ids.id = workflows.id)
 SELECT versions.page_id, versions.page_event, versions.page_updated_at, versions.page_created_at,
-    versions.page_has_next, versions.page_bytes, whole.id, whole.tenant, whole.origin_instance, whole.origin_zone,
-    whole.origin_reference, whole.config, whole.suppress_subtask_events, whole.total_steps, whole.final_position,
-    whole.definition_bytes, whole.feature_level, whole.evaluates, whole.has_flow, whole.created_at, whole.status,
-    whole.name, whole.description, whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure,
-    whole.started_at, whole.completed_at, whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s,
-    whole.owner, whole.epoch, whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step,
-    whole.parent_item, whole.root_id, whole.depth, whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps,
-    whole.sub_workflow_bytes, whole.current_step, whole.step_errors, whole.fatal_error, whole.done_without_result,
-    whole.costs, whole.labels, whole.final_step_id, whole.items_done, whole.final_step_result
+    versions.page_has_next, versions.waits_for, versions.page_bytes, whole.id, whole.tenant, whole.origin_instance,
+    whole.origin_zone, whole.origin_reference, whole.config, whole.suppress_subtask_events, whole.total_steps,
+    whole.final_position, whole.definition_bytes, whole.feature_level, whole.evaluates, whole.has_flow,
+    whole.created_at, whole.status, whole.name, whole.description, whole.webhook_url, whole.completed_steps,
+    whole.execution_id, whole.failure, whole.started_at, whole.completed_at, whole.updated_at, whole.deleted_at,
+    whole.deadline_at, whole.timeout_left_s, whole.owner, whole.epoch, whole.last_event, whole.crashes, whole.wake_at,
+    whole.parent_id, whole.parent_step, whole.parent_item, whole.root_id, whole.depth, whole.child_ends,
+    whole.sub_workflows, whole.sub_workflow_steps, whole.sub_workflow_bytes, whole.current_step, whole.step_errors,
+    whole.fatal_error, whole.done_without_result, whole.costs, whole.labels, whole.final_step_id, whole.items_done,
+    whole.final_step_result
 FROM versions
 LEFT OUTER
 JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.origin_instance AS origin_instance,
@@ -7017,15 +8314,39 @@ ORDER BY versions.page_created_at DESC, versions.page_id DESC;
 --                         ->  CTE Scan on found found_1
 --                   ->  Index Scan using workflows_pkey on workflows workflows_2
 --                         Index Cond: (id = found_1.id)
+--             SubPlan 3
+--               ->  Limit
+--                     ->  Index Only Scan using waits_by_root on waits n
+--                           Index Cond: (root_id = workflows_2.id)
 --             SubPlan 4
+--               ->  Limit
+--                     ->  Index Only Scan using waits_by_root on waits n_1
+--                           Index Cond: (root_id = workflows_2.root_id)
+--             SubPlan 6
+--               ->  Limit
+--                     CTE below
+--                       ->  Recursive Union
+--                             ->  Result
+--                             ->  Nested Loop
+--                                   ->  WorkTable Scan on below
+--                                   ->  Index Only Scan using workflows_by_parent on workflows c
+--                                         Index Cond: (parent_id = below.id)
+--                     ->  Sort
+--                           Sort Key: (array_position('{decision,signal,delay}'::text[], n_2.kind))
+--                           ->  Hash Join
+--                                 Hash Cond: (n_2.workflow_id = below_1.id)
+--                                 ->  Index Scan using waits_pkey on waits n_2
+--                                 ->  Hash
+--                                       ->  CTE Scan on below below_1
+--             SubPlan 8
 --               ->  Aggregate
 --                     ->  Index Scan using steps_pkey on steps weighed
 --                           Index Cond: (workflow_id = workflows_2.id)
---                     SubPlan 3
+--                     SubPlan 7
 --                       ->  Aggregate
 --                             ->  Index Scan using step_items_pkey on step_items i
 --                                   Index Cond: ((workflow_id = weighed.workflow_id) AND ("position" = weighed."position"))
---             SubPlan 5
+--             SubPlan 9
 --               ->  Aggregate
 --                     ->  Bitmap Heap Scan on labels
 --                           Recheck Cond: (workflow_id = workflows_2.id)
@@ -7037,29 +8358,29 @@ ORDER BY versions.page_created_at DESC, versions.page_id DESC;
 --           ->  Nested Loop
 --                 ->  Index Scan using workflows_pkey on workflows
 --                       Index Cond: (id = versions.page_id)
---                       SubPlan 7
+--                       SubPlan 11
 --                         ->  Limit
 --                               ->  Sort
 --                                     Sort Key: steps.started_at, steps."position"
 --                                     ->  Index Scan using steps_pkey on steps
 --                                           Index Cond: (workflow_id = workflows.id)
 --                                           Filter: (status = ($4)::text)
---                       SubPlan 8
+--                       SubPlan 12
 --                         ->  Aggregate
 --                               ->  Index Scan using steps_pkey on steps steps_1
 --                                     Index Cond: (workflow_id = workflows.id)
 --                                     Filter: (status = ($7)::text)
---                       SubPlan 9
+--                       SubPlan 13
 --                         ->  Limit
 --                               ->  Index Scan using steps_pkey on steps steps_2
 --                                     Index Cond: (workflow_id = workflows.id)
 --                                     Filter: ((NOT optional) AND (status = ($7)::text))
---                       SubPlan 10
+--                       SubPlan 14
 --                         ->  Aggregate
 --                               ->  Index Scan using steps_pkey on steps steps_3
 --                                     Index Cond: (workflow_id = workflows.id)
 --                                     Filter: (((status = ($9)::text) AND (skip_reason <> ($10)::text)) OR ((status = ($7)::text) AND optional))
---                       SubPlan 11
+--                       SubPlan 15
 --                         ->  Aggregate
 --                               ->  GroupAggregate
 --                                     Group Key: ((tasks.cost ->> 'currency'::text))
@@ -7068,13 +8389,13 @@ ORDER BY versions.page_created_at DESC, versions.page_id DESC;
 --                                           ->  Index Scan using tasks_sent on tasks
 --                                                 Index Cond: (workflow_id = workflows.id)
 --                                                 Filter: ((provider IS NOT NULL) AND ((cost IS NOT NULL) OR ((status <> ($11)::text) AND (status <> ($12)::text)) OR (remote_id IS NOT NULL) OR outcome_unknown OR ((cancel_receipt IS NOT NULL) AND (cancel_receipt <> ($13)::text))))
---                       SubPlan 12
+--                       SubPlan 16
 --                         ->  Aggregate
 --                               ->  Bitmap Heap Scan on labels labels_1
 --                                     Recheck Cond: (workflow_id = workflows.id)
 --                                     ->  Bitmap Index Scan on labels_pkey
 --                                           Index Cond: (workflow_id = workflows.id)
---                       SubPlan 13
+--                       SubPlan 17
 --                         ->  Aggregate
 --                               ->  GroupAggregate
 --                                     Group Key: s."position"
@@ -7087,15 +8408,278 @@ ORDER BY versions.page_created_at DESC, versions.page_id DESC;
 --                                                 Index Cond: (workflow_id = workflows.id)
 --                 ->  Index Scan using steps_pkey on steps final
 --                       Index Cond: ((workflow_id = workflows.id) AND ("position" = workflows.final_position))
---                       SubPlan 14
+--                       SubPlan 18
 --                         ->  Aggregate
 --                               ->  Index Scan using step_items_pkey on step_items i_2
 --                                     Index Cond: ((workflow_id = final.workflow_id) AND ("position" = final."position"))
---                       SubPlan 15
+--                       SubPlan 19
 --                         ->  Aggregate
 --                               ->  Index Scan using step_items_pkey on step_items i_3
 --                                     Index Cond: ((workflow_id = final.workflow_id) AND ("position" = final."position"))
+--                       SubPlan 20
+--                         ->  Aggregate
+--                               ->  Index Scan using step_items_pkey on step_items i_4
+--                                     Index Cond: ((workflow_id = final.workflow_id) AND ("position" = final."position"))
+
+WITH found AS MATERIALIZED (SELECT workflows.id AS id, workflows.created_at AS created_at
+FROM workflows
+WHERE workflows.deleted_at IS NULL
+ORDER BY workflows.created_at DESC, workflows.id DESC
+LIMIT $2::BIGINT OFFSET $3::BIGINT), versions AS MATERIALIZED (SELECT workflows.id AS page_id, workflows.last_event AS
+    page_event, workflows.updated_at AS page_updated_at, ids.created_at AS page_created_at, (SELECT count(*) >
+    $1::BIGINT AS anon_1
+FROM found) AS page_has_next, CASE WHEN workflows.has_flow THEN CASE WHEN workflows.parent_id IS NULL THEN (SELECT
+    n.kind
+FROM waits AS n
+WHERE n.root_id = workflows.id
+ORDER BY array_position(ARRAY['decision', 'signal', 'delay'], kind)
+LIMIT 1) ELSE CASE WHEN (SELECT true
+FROM waits AS n
+WHERE n.root_id = workflows.root_id
+LIMIT 1) THEN (
+WITH RECURSIVE below AS (
+SELECT workflows.id
+UNION ALL
+SELECT c.id
+FROM below
+JOIN workflows AS c ON c.parent_id = below.id )
+SELECT n.kind
+FROM below
+JOIN waits AS n ON n.workflow_id = below.id
+ORDER BY array_position(ARRAY['decision', 'signal', 'delay'], kind)
+LIMIT 1 ) END END END AS waits_for, sum((SELECT sum(CASE WHEN (weighed.position = workflows.final_position) THEN
+    least(CASE WHEN weighed.for_each IS NULL THEN coalesce(pg_column_size(weighed.result) * CASE WHEN
+    pg_column_compression(weighed.result) IS NULL THEN 1 ELSE 50 END, 0) WHEN weighed.status = 'COMPLETED' THEN
+    (SELECT least(100 + 2 * coalesce(sum(coalesce(pg_column_size(i.result) * CASE WHEN pg_column_compression(i.result)
+    IS NULL THEN 1 ELSE 50 END, 0)), 0) + 5 * count(*), 2000000000)::int
+FROM step_items AS i
+WHERE i.workflow_id = weighed.workflow_id AND i.position = weighed.position) ELSE 0 END, 2107152) ELSE 0 END +
+    coalesce(octet_length(weighed.error_message), 0)) AS sum_1
+FROM steps AS weighed
+WHERE weighed.workflow_id = workflows.id) + pg_column_size(workflows.config) * CASE WHEN
+    (pg_column_compression(workflows.config) IS NULL) THEN 1 ELSE 50 END + coalesce((SELECT
+    sum(octet_length(labels.label)) AS sum_2
+FROM labels
+WHERE labels.workflow_id = workflows.id), 0)) OVER () AS page_bytes
+FROM workflows
+JOIN (SELECT found.id AS id, found.created_at AS created_at
+FROM found
+ORDER BY found.created_at DESC, found.id DESC
+LIMIT $1::BIGINT) AS ids ON ids.id = workflows.id)
+SELECT versions.page_id, versions.page_event, versions.page_updated_at, versions.page_created_at,
+    versions.page_has_next, versions.waits_for, versions.page_bytes, whole.id, whole.tenant, whole.origin_instance,
+    whole.origin_zone, whole.origin_reference, whole.config, whole.suppress_subtask_events, whole.total_steps,
+    whole.final_position, whole.definition_bytes, whole.feature_level, whole.evaluates, whole.has_flow,
+    whole.created_at, whole.status, whole.name, whole.description, whole.webhook_url, whole.completed_steps,
+    whole.execution_id, whole.failure, whole.started_at, whole.completed_at, whole.updated_at, whole.deleted_at,
+    whole.deadline_at, whole.timeout_left_s, whole.owner, whole.epoch, whole.last_event, whole.crashes, whole.wake_at,
+    whole.parent_id, whole.parent_step, whole.parent_item, whole.root_id, whole.depth, whole.child_ends,
+    whole.sub_workflows, whole.sub_workflow_steps, whole.sub_workflow_bytes, whole.current_step, whole.step_errors,
+    whole.fatal_error, whole.done_without_result, whole.costs, whole.labels, whole.final_step_id, whole.items_done,
+    whole.final_step_result
+FROM versions
+LEFT OUTER
+JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.origin_instance AS origin_instance,
+    workflows.origin_zone AS origin_zone, workflows.origin_reference AS origin_reference, workflows.config AS config,
+    workflows.suppress_subtask_events AS suppress_subtask_events, workflows.total_steps AS total_steps,
+    workflows.final_position AS final_position, workflows.definition_bytes AS definition_bytes,
+    workflows.feature_level AS feature_level, workflows.evaluates AS evaluates, workflows.has_flow AS has_flow,
+    workflows.created_at AS created_at, workflows.status AS status, workflows.name AS name, workflows.description AS
+    description, workflows.webhook_url AS webhook_url, workflows.completed_steps AS completed_steps,
+    workflows.execution_id AS execution_id, workflows.failure AS failure, workflows.started_at AS started_at,
+    workflows.completed_at AS completed_at, workflows.updated_at AS updated_at, workflows.deleted_at AS deleted_at,
+    workflows.deadline_at AS deadline_at, workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner,
+    workflows.epoch AS epoch, workflows.last_event AS last_event, workflows.crashes AS crashes, workflows.wake_at AS
+    wake_at, workflows.parent_id AS parent_id, workflows.parent_step AS parent_step, workflows.parent_item AS
+    parent_item, workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ends AS child_ends,
+    workflows.sub_workflows AS sub_workflows, workflows.sub_workflow_steps AS sub_workflow_steps,
+    workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT steps.step_id
+FROM steps
+WHERE steps.workflow_id = workflows.id AND steps.status = $4::VARCHAR
+ORDER BY steps.started_at, steps.position
+LIMIT $5::INTEGER) AS current_step, (SELECT array_agg(concat(steps.step_id, $6::VARCHAR, steps.error_message)
+ORDER BY steps.position) AS array_agg_1
+FROM steps
+WHERE steps.workflow_id = workflows.id AND steps.status = $7::VARCHAR) AS step_errors, CASE WHEN workflows.has_flow
+    THEN (SELECT concat(steps.step_id, $6::VARCHAR, steps.error_message) AS concat_2
+FROM steps
+WHERE steps.workflow_id = workflows.id AND steps.status = $7::VARCHAR AND NOT steps.optional
+ORDER BY steps.position
+LIMIT $8::INTEGER) END AS fatal_error, CASE WHEN workflows.has_flow THEN (SELECT count(*) AS count_1
+FROM steps
+WHERE steps.workflow_id = workflows.id AND (steps.status = $9::VARCHAR AND steps.skip_reason != $10::VARCHAR OR
+    steps.status = $7::VARCHAR AND steps.optional)) END AS done_without_result, (SELECT
+    CAST(json_agg(json_build_array(sums.currency, sums.amount, sums.attempts)
+ORDER BY sums.currency) AS TEXT) AS costs
+FROM (SELECT tasks.cost ->> 'currency' AS currency, sum(CAST(tasks.cost ->> 'amount' AS NUMERIC)) AS amount, count(*)
+    AS attempts
+FROM tasks
+WHERE tasks.sent IS NOT NULL AND tasks.provider IS NOT NULL AND (tasks.cost IS NOT NULL OR NOT ((tasks.status =
+    $11::VARCHAR OR tasks.status = $12::VARCHAR) AND tasks.remote_id IS NULL AND NOT tasks.outcome_unknown AND
+    (tasks.cancel_receipt IS NULL OR tasks.cancel_receipt = $13::VARCHAR))) AND tasks.workflow_id = workflows.id
+GROUP BY 1) AS sums) AS costs, (SELECT array_agg(labels.label) AS array_agg_2
+FROM labels
+WHERE labels.workflow_id = workflows.id) AS labels, final.step_id AS final_step_id, CASE WHEN workflows.has_flow THEN
+    (
+SELECT sum(each.share)
+FROM (
+SELECT (count(*) FILTER (WHERE i.status = 'COMPLETED'))::float8 / count(*) AS share
+FROM steps AS s
+JOIN step_items AS i ON i.workflow_id = s.workflow_id AND i.position = s.position
+WHERE s.workflow_id = workflows.id AND s.for_each IS NOT NULL AND s.status IN ('PENDING', 'RUNNING', 'CANCELLED',
+    'FAILED') AND NOT (s.status = 'FAILED' AND s.optional)
+GROUP BY s.position ) AS each ) END AS items_done, CASE WHEN final.status <> 'COMPLETED' THEN NULL WHEN final.for_each
+    IS NULL THEN final.result WHEN (SELECT coalesce(sum(pg_column_size(i.result)), 0)
+FROM step_items AS i
+WHERE i.workflow_id = final.workflow_id AND i.position = final.position) <= 1048576 THEN CASE WHEN (SELECT
+    coalesce(sum(octet_length(i.result::text)), 0)
+FROM step_items AS i
+WHERE i.workflow_id = final.workflow_id AND i.position = final.position) <= 1048576 THEN (
+SELECT concat('{"items":[', string_agg(coalesce(o.result::text, 'null'), ','
+ORDER BY o.item), '],"count":', count(*), ',"failed":', count(*) FILTER (WHERE o.status = 'FAILED'),
+    ',"result_image_paths":[' || string_agg( CASE json_typeof(o.result -> 'result_image_paths') WHEN 'array' THEN
+    nullif(btrim(substr((o.result -> 'result_image_paths')::text, 2, length((o.result -> 'result_image_paths')::text)
+    - 2), E' \t\r\n'), '') ELSE CASE json_typeof(o.result -> 'result_image_path') WHEN 'string' THEN (o.result ->
+    'result_image_path')::text END END, ','
+ORDER BY o.item) || ']', ',"result_video_paths":[' || string_agg( CASE json_typeof(o.result -> 'result_video_paths')
+    WHEN 'array' THEN nullif(btrim(substr((o.result -> 'result_video_paths')::text, 2, length((o.result ->
+    'result_video_paths')::text) - 2), E' \t\r\n'), '') ELSE CASE json_typeof(o.result -> 'result_video_path') WHEN
+    'string' THEN (o.result -> 'result_video_path')::text END END, ','
+ORDER BY o.item) || ']', ',"result_texts":[' || string_agg( CASE json_typeof(o.result -> 'result_texts') WHEN 'array'
+    THEN nullif(btrim(substr((o.result -> 'result_texts')::text, 2, length((o.result -> 'result_texts')::text) - 2),
+    E' \t\r\n'), '') ELSE CASE json_typeof(o.result -> 'result_text') WHEN 'string' THEN (o.result ->
+    'result_text')::text END END, ','
+ORDER BY o.item) || ']', '}')::json
+FROM (SELECT i.item, i.status, CASE WHEN i.status = 'COMPLETED' THEN i.result END AS result
+FROM step_items AS i
+WHERE i.workflow_id = final.workflow_id AND i.position = final.position) AS o ) END END AS final_step_result
+FROM workflows
+JOIN steps AS final ON final.workflow_id = workflows.id AND final.position = workflows.final_position
+WHERE workflows.id = versions.page_id AND versions.page_bytes <= 262144) AS whole ON true
+ORDER BY versions.page_created_at DESC, versions.page_id DESC;
+--   Sort
+--     Sort Key: versions.page_created_at DESC, versions.page_id DESC
+--     CTE found
+--       ->  Limit
+--             ->  Sort
+--                   Sort Key: workflows_1.created_at DESC, workflows_1.id DESC
+--                   ->  Bitmap Heap Scan on workflows workflows_1
+--                         Filter: (deleted_at IS NULL)
+--                         ->  Bitmap Index Scan on workflows_list_by_status
+--     CTE versions
+--       ->  WindowAgg
+--             Window: w1 AS ()
+--             InitPlan 2
+--               ->  Aggregate
+--                     ->  CTE Scan on found
+--             ->  Nested Loop
+--                   ->  Limit
+--                         ->  CTE Scan on found found_1
+--                   ->  Index Scan using workflows_pkey on workflows workflows_2
+--                         Index Cond: (id = found_1.id)
+--             SubPlan 3
+--               ->  Limit
+--                     ->  Index Only Scan using waits_by_root on waits n
+--                           Index Cond: (root_id = workflows_2.id)
+--             SubPlan 4
+--               ->  Limit
+--                     ->  Index Only Scan using waits_by_root on waits n_1
+--                           Index Cond: (root_id = workflows_2.root_id)
+--             SubPlan 6
+--               ->  Limit
+--                     CTE below
+--                       ->  Recursive Union
+--                             ->  Result
+--                             ->  Nested Loop
+--                                   ->  WorkTable Scan on below
+--                                   ->  Index Only Scan using workflows_by_parent on workflows c
+--                                         Index Cond: (parent_id = below.id)
+--                     ->  Sort
+--                           Sort Key: (array_position('{decision,signal,delay}'::text[], n_2.kind))
+--                           ->  Hash Join
+--                                 Hash Cond: (n_2.workflow_id = below_1.id)
+--                                 ->  Index Scan using waits_pkey on waits n_2
+--                                 ->  Hash
+--                                       ->  CTE Scan on below below_1
+--             SubPlan 8
+--               ->  Aggregate
+--                     ->  Index Scan using steps_pkey on steps weighed
+--                           Index Cond: (workflow_id = workflows_2.id)
+--                     SubPlan 7
+--                       ->  Aggregate
+--                             ->  Index Scan using step_items_pkey on step_items i
+--                                   Index Cond: ((workflow_id = weighed.workflow_id) AND ("position" = weighed."position"))
+--             SubPlan 9
+--               ->  Aggregate
+--                     ->  Bitmap Heap Scan on labels
+--                           Recheck Cond: (workflow_id = workflows_2.id)
+--                           ->  Bitmap Index Scan on labels_pkey
+--                                 Index Cond: (workflow_id = workflows_2.id)
+--     ->  Nested Loop Left Join
+--           Join Filter: (versions.page_bytes <= '262144'::numeric)
+--           ->  CTE Scan on versions
+--           ->  Nested Loop
+--                 ->  Index Scan using workflows_pkey on workflows
+--                       Index Cond: (id = versions.page_id)
+--                       SubPlan 11
+--                         ->  Limit
+--                               ->  Sort
+--                                     Sort Key: steps.started_at, steps."position"
+--                                     ->  Index Scan using steps_pkey on steps
+--                                           Index Cond: (workflow_id = workflows.id)
+--                                           Filter: (status = ($4)::text)
+--                       SubPlan 12
+--                         ->  Aggregate
+--                               ->  Index Scan using steps_pkey on steps steps_1
+--                                     Index Cond: (workflow_id = workflows.id)
+--                                     Filter: (status = ($7)::text)
+--                       SubPlan 13
+--                         ->  Limit
+--                               ->  Index Scan using steps_pkey on steps steps_2
+--                                     Index Cond: (workflow_id = workflows.id)
+--                                     Filter: ((NOT optional) AND (status = ($7)::text))
+--                       SubPlan 14
+--                         ->  Aggregate
+--                               ->  Index Scan using steps_pkey on steps steps_3
+--                                     Index Cond: (workflow_id = workflows.id)
+--                                     Filter: (((status = ($9)::text) AND (skip_reason <> ($10)::text)) OR ((status = ($7)::text) AND optional))
+--                       SubPlan 15
+--                         ->  Aggregate
+--                               ->  GroupAggregate
+--                                     Group Key: ((tasks.cost ->> 'currency'::text))
+--                                     ->  Sort
+--                                           Sort Key: ((tasks.cost ->> 'currency'::text))
+--                                           ->  Index Scan using tasks_sent on tasks
+--                                                 Index Cond: (workflow_id = workflows.id)
+--                                                 Filter: ((provider IS NOT NULL) AND ((cost IS NOT NULL) OR ((status <> ($11)::text) AND (status <> ($12)::text)) OR (remote_id IS NOT NULL) OR outcome_unknown OR ((cancel_receipt IS NOT NULL) AND (cancel_receipt <> ($13)::text))))
 --                       SubPlan 16
+--                         ->  Aggregate
+--                               ->  Bitmap Heap Scan on labels labels_1
+--                                     Recheck Cond: (workflow_id = workflows.id)
+--                                     ->  Bitmap Index Scan on labels_pkey
+--                                           Index Cond: (workflow_id = workflows.id)
+--                       SubPlan 17
+--                         ->  Aggregate
+--                               ->  GroupAggregate
+--                                     Group Key: s."position"
+--                                     ->  Nested Loop
+--                                           Join Filter: (s."position" = i_1."position")
+--                                           ->  Index Scan using steps_pkey on steps s
+--                                                 Index Cond: (workflow_id = workflows.id)
+--                                                 Filter: ((for_each IS NOT NULL) AND ((status <> 'FAILED'::text) OR (NOT optional)) AND (status = ANY ('{PENDING,RUNNING,CANCELLED,FAILED}'::text[])))
+--                                           ->  Index Scan using step_items_pkey on step_items i_1
+--                                                 Index Cond: (workflow_id = workflows.id)
+--                 ->  Index Scan using steps_pkey on steps final
+--                       Index Cond: ((workflow_id = workflows.id) AND ("position" = workflows.final_position))
+--                       SubPlan 18
+--                         ->  Aggregate
+--                               ->  Index Scan using step_items_pkey on step_items i_2
+--                                     Index Cond: ((workflow_id = final.workflow_id) AND ("position" = final."position"))
+--                       SubPlan 19
+--                         ->  Aggregate
+--                               ->  Index Scan using step_items_pkey on step_items i_3
+--                                     Index Cond: ((workflow_id = final.workflow_id) AND ("position" = final."position"))
+--                       SubPlan 20
 --                         ->  Aggregate
 --                               ->  Index Scan using step_items_pkey on step_items i_4
 --                                     Index Cond: ((workflow_id = final.workflow_id) AND ("position" = final."position"))
@@ -7107,7 +8691,11 @@ ORDER BY workflows.created_at DESC, workflows.id DESC
 LIMIT $3::BIGINT OFFSET $4::BIGINT), versions AS MATERIALIZED (SELECT workflows.id AS page_id, workflows.last_event AS
     page_event, workflows.updated_at AS page_updated_at, ids.created_at AS page_created_at, (SELECT count(*) >
     $1::BIGINT AS anon_1
-FROM found) AS page_has_next, sum((SELECT sum(200 + pg_column_size(weighed.definition) * CASE WHEN
+FROM found) AS page_has_next, CASE WHEN workflows.has_flow THEN (SELECT n.kind
+FROM waits AS n
+WHERE n.root_id = workflows.id
+ORDER BY array_position(ARRAY['decision', 'signal', 'delay'], kind)
+LIMIT 1) END AS waits_for, sum((SELECT sum(200 + pg_column_size(weighed.definition) * CASE WHEN
     (pg_column_compression(weighed.definition) IS NULL) THEN 1 ELSE 50 END + CASE WHEN weighed.for_each IS NULL THEN
     coalesce(pg_column_size(weighed.result) * CASE WHEN pg_column_compression(weighed.result) IS NULL THEN 1 ELSE 50
     END, 0) WHEN weighed.status = 'COMPLETED' THEN (SELECT least(100 + 2 *
@@ -7128,15 +8716,16 @@ FROM found
 ORDER BY found.created_at DESC, found.id DESC
 LIMIT $1::BIGINT) AS ids ON ids.id = workflows.id)
 SELECT versions.page_id, versions.page_event, versions.page_updated_at, versions.page_created_at,
-    versions.page_has_next, versions.page_bytes, whole.id, whole.tenant, whole.origin_instance, whole.origin_zone,
-    whole.origin_reference, whole.config, whole.suppress_subtask_events, whole.total_steps, whole.final_position,
-    whole.definition_bytes, whole.feature_level, whole.evaluates, whole.has_flow, whole.created_at, whole.status,
-    whole.name, whole.description, whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure,
-    whole.started_at, whole.completed_at, whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s,
-    whole.owner, whole.epoch, whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step,
-    whole.parent_item, whole.root_id, whole.depth, whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps,
-    whole.sub_workflow_bytes, whole.current_step, whole.step_errors, whole.fatal_error, whole.done_without_result,
-    whole.costs, whole.labels, whole.final_step_id, whole.items_done, whole.final_step_result
+    versions.page_has_next, versions.waits_for, versions.page_bytes, whole.id, whole.tenant, whole.origin_instance,
+    whole.origin_zone, whole.origin_reference, whole.config, whole.suppress_subtask_events, whole.total_steps,
+    whole.final_position, whole.definition_bytes, whole.feature_level, whole.evaluates, whole.has_flow,
+    whole.created_at, whole.status, whole.name, whole.description, whole.webhook_url, whole.completed_steps,
+    whole.execution_id, whole.failure, whole.started_at, whole.completed_at, whole.updated_at, whole.deleted_at,
+    whole.deadline_at, whole.timeout_left_s, whole.owner, whole.epoch, whole.last_event, whole.crashes, whole.wake_at,
+    whole.parent_id, whole.parent_step, whole.parent_item, whole.root_id, whole.depth, whole.child_ends,
+    whole.sub_workflows, whole.sub_workflow_steps, whole.sub_workflow_bytes, whole.current_step, whole.step_errors,
+    whole.fatal_error, whole.done_without_result, whole.costs, whole.labels, whole.final_step_id, whole.items_done,
+    whole.final_step_result
 FROM versions
 LEFT OUTER
 JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.origin_instance AS origin_instance,
@@ -7235,15 +8824,19 @@ ORDER BY versions.page_created_at DESC, versions.page_id DESC;
 --                         ->  CTE Scan on found found_1
 --                   ->  Index Scan using workflows_pkey on workflows workflows_2
 --                         Index Cond: (id = found_1.id)
---             SubPlan 4
+--             SubPlan 3
+--               ->  Limit
+--                     ->  Index Only Scan using waits_by_root on waits n
+--                           Index Cond: (root_id = workflows_2.id)
+--             SubPlan 5
 --               ->  Aggregate
 --                     ->  Index Scan using steps_pkey on steps weighed
 --                           Index Cond: (workflow_id = workflows_2.id)
---                     SubPlan 3
+--                     SubPlan 4
 --                       ->  Aggregate
 --                             ->  Index Scan using step_items_pkey on step_items i
 --                                   Index Cond: ((workflow_id = weighed.workflow_id) AND ("position" = weighed."position"))
---             SubPlan 5
+--             SubPlan 6
 --               ->  Aggregate
 --                     ->  Bitmap Heap Scan on labels
 --                           Recheck Cond: (workflow_id = workflows_2.id)
@@ -7255,29 +8848,29 @@ ORDER BY versions.page_created_at DESC, versions.page_id DESC;
 --           ->  Nested Loop
 --                 ->  Index Scan using workflows_pkey on workflows
 --                       Index Cond: (id = versions.page_id)
---                       SubPlan 7
+--                       SubPlan 8
 --                         ->  Limit
 --                               ->  Sort
 --                                     Sort Key: steps.started_at, steps."position"
 --                                     ->  Index Scan using steps_pkey on steps
 --                                           Index Cond: (workflow_id = workflows.id)
 --                                           Filter: (status = ($5)::text)
---                       SubPlan 8
+--                       SubPlan 9
 --                         ->  Aggregate
 --                               ->  Index Scan using steps_pkey on steps steps_1
 --                                     Index Cond: (workflow_id = workflows.id)
 --                                     Filter: (status = ($8)::text)
---                       SubPlan 9
+--                       SubPlan 10
 --                         ->  Limit
 --                               ->  Index Scan using steps_pkey on steps steps_2
 --                                     Index Cond: (workflow_id = workflows.id)
 --                                     Filter: ((NOT optional) AND (status = ($8)::text))
---                       SubPlan 10
+--                       SubPlan 11
 --                         ->  Aggregate
 --                               ->  Index Scan using steps_pkey on steps steps_3
 --                                     Index Cond: (workflow_id = workflows.id)
 --                                     Filter: (((status = ($10)::text) AND (skip_reason <> ($11)::text)) OR ((status = ($8)::text) AND optional))
---                       SubPlan 11
+--                       SubPlan 12
 --                         ->  Aggregate
 --                               ->  GroupAggregate
 --                                     Group Key: ((tasks.cost ->> 'currency'::text))
@@ -7286,13 +8879,13 @@ ORDER BY versions.page_created_at DESC, versions.page_id DESC;
 --                                           ->  Index Scan using tasks_sent on tasks
 --                                                 Index Cond: (workflow_id = workflows.id)
 --                                                 Filter: ((provider IS NOT NULL) AND ((cost IS NOT NULL) OR ((status <> ($12)::text) AND (status <> ($13)::text)) OR (remote_id IS NOT NULL) OR outcome_unknown OR ((cancel_receipt IS NOT NULL) AND (cancel_receipt <> ($14)::text))))
---                       SubPlan 12
+--                       SubPlan 13
 --                         ->  Aggregate
 --                               ->  Bitmap Heap Scan on labels labels_1
 --                                     Recheck Cond: (workflow_id = workflows.id)
 --                                     ->  Bitmap Index Scan on labels_pkey
 --                                           Index Cond: (workflow_id = workflows.id)
---                       SubPlan 13
+--                       SubPlan 14
 --                         ->  Aggregate
 --                               ->  GroupAggregate
 --                                     Group Key: s."position"
@@ -7305,15 +8898,15 @@ ORDER BY versions.page_created_at DESC, versions.page_id DESC;
 --                                                 Index Cond: (workflow_id = workflows.id)
 --                 ->  Index Scan using steps_pkey on steps final
 --                       Index Cond: ((workflow_id = workflows.id) AND ("position" = workflows.final_position))
---                       SubPlan 14
+--                       SubPlan 15
 --                         ->  Aggregate
 --                               ->  Index Scan using step_items_pkey on step_items i_2
 --                                     Index Cond: ((workflow_id = final.workflow_id) AND ("position" = final."position"))
---                       SubPlan 15
+--                       SubPlan 16
 --                         ->  Aggregate
 --                               ->  Index Scan using step_items_pkey on step_items i_3
 --                                     Index Cond: ((workflow_id = final.workflow_id) AND ("position" = final."position"))
---                       SubPlan 16
+--                       SubPlan 17
 --                         ->  Aggregate
 --                               ->  Index Scan using step_items_pkey on step_items i_4
 --                                     Index Cond: ((workflow_id = final.workflow_id) AND ("position" = final."position"))
@@ -7325,7 +8918,11 @@ ORDER BY workflows.created_at DESC, workflows.id DESC
 LIMIT $3::BIGINT OFFSET $4::BIGINT), versions AS MATERIALIZED (SELECT workflows.id AS page_id, workflows.last_event AS
     page_event, workflows.updated_at AS page_updated_at, ids.created_at AS page_created_at, (SELECT count(*) >
     $1::BIGINT AS anon_1
-FROM found) AS page_has_next, sum((SELECT sum(200 + pg_column_size(weighed.definition) * CASE WHEN
+FROM found) AS page_has_next, CASE WHEN workflows.has_flow THEN (SELECT n.kind
+FROM waits AS n
+WHERE n.root_id = workflows.id
+ORDER BY array_position(ARRAY['decision', 'signal', 'delay'], kind)
+LIMIT 1) END AS waits_for, sum((SELECT sum(200 + pg_column_size(weighed.definition) * CASE WHEN
     (pg_column_compression(weighed.definition) IS NULL) THEN 1 ELSE 50 END + CASE WHEN weighed.for_each IS NULL THEN
     coalesce(pg_column_size(weighed.result) * CASE WHEN pg_column_compression(weighed.result) IS NULL THEN 1 ELSE 50
     END, 0) WHEN weighed.status = 'COMPLETED' THEN (SELECT least(100 + 2 *
@@ -7346,15 +8943,16 @@ FROM found
 ORDER BY found.created_at DESC, found.id DESC
 LIMIT $1::BIGINT) AS ids ON ids.id = workflows.id)
 SELECT versions.page_id, versions.page_event, versions.page_updated_at, versions.page_created_at,
-    versions.page_has_next, versions.page_bytes, whole.id, whole.tenant, whole.origin_instance, whole.origin_zone,
-    whole.origin_reference, whole.config, whole.suppress_subtask_events, whole.total_steps, whole.final_position,
-    whole.definition_bytes, whole.feature_level, whole.evaluates, whole.has_flow, whole.created_at, whole.status,
-    whole.name, whole.description, whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure,
-    whole.started_at, whole.completed_at, whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s,
-    whole.owner, whole.epoch, whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step,
-    whole.parent_item, whole.root_id, whole.depth, whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps,
-    whole.sub_workflow_bytes, whole.current_step, whole.step_errors, whole.fatal_error, whole.done_without_result,
-    whole.costs, whole.labels, whole.final_step_id, whole.items_done, whole.final_step_result
+    versions.page_has_next, versions.waits_for, versions.page_bytes, whole.id, whole.tenant, whole.origin_instance,
+    whole.origin_zone, whole.origin_reference, whole.config, whole.suppress_subtask_events, whole.total_steps,
+    whole.final_position, whole.definition_bytes, whole.feature_level, whole.evaluates, whole.has_flow,
+    whole.created_at, whole.status, whole.name, whole.description, whole.webhook_url, whole.completed_steps,
+    whole.execution_id, whole.failure, whole.started_at, whole.completed_at, whole.updated_at, whole.deleted_at,
+    whole.deadline_at, whole.timeout_left_s, whole.owner, whole.epoch, whole.last_event, whole.crashes, whole.wake_at,
+    whole.parent_id, whole.parent_step, whole.parent_item, whole.root_id, whole.depth, whole.child_ends,
+    whole.sub_workflows, whole.sub_workflow_steps, whole.sub_workflow_bytes, whole.current_step, whole.step_errors,
+    whole.fatal_error, whole.done_without_result, whole.costs, whole.labels, whole.final_step_id, whole.items_done,
+    whole.final_step_result
 FROM versions
 LEFT OUTER
 JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.origin_instance AS origin_instance,
@@ -7453,15 +9051,19 @@ ORDER BY versions.page_created_at DESC, versions.page_id DESC;
 --                         ->  CTE Scan on found found_1
 --                   ->  Index Scan using workflows_pkey on workflows workflows_2
 --                         Index Cond: (id = found_1.id)
---             SubPlan 4
+--             SubPlan 3
+--               ->  Limit
+--                     ->  Index Only Scan using waits_by_root on waits n
+--                           Index Cond: (root_id = workflows_2.id)
+--             SubPlan 5
 --               ->  Aggregate
 --                     ->  Index Scan using steps_pkey on steps weighed
 --                           Index Cond: (workflow_id = workflows_2.id)
---                     SubPlan 3
+--                     SubPlan 4
 --                       ->  Aggregate
 --                             ->  Index Scan using step_items_pkey on step_items i
 --                                   Index Cond: ((workflow_id = weighed.workflow_id) AND ("position" = weighed."position"))
---             SubPlan 5
+--             SubPlan 6
 --               ->  Aggregate
 --                     ->  Bitmap Heap Scan on labels
 --                           Recheck Cond: (workflow_id = workflows_2.id)
@@ -7473,29 +9075,29 @@ ORDER BY versions.page_created_at DESC, versions.page_id DESC;
 --           ->  Nested Loop
 --                 ->  Index Scan using workflows_pkey on workflows
 --                       Index Cond: (id = versions.page_id)
---                       SubPlan 7
+--                       SubPlan 8
 --                         ->  Limit
 --                               ->  Sort
 --                                     Sort Key: steps.started_at, steps."position"
 --                                     ->  Index Scan using steps_pkey on steps
 --                                           Index Cond: (workflow_id = workflows.id)
 --                                           Filter: (status = ($5)::text)
---                       SubPlan 8
+--                       SubPlan 9
 --                         ->  Aggregate
 --                               ->  Index Scan using steps_pkey on steps steps_1
 --                                     Index Cond: (workflow_id = workflows.id)
 --                                     Filter: (status = ($8)::text)
---                       SubPlan 9
+--                       SubPlan 10
 --                         ->  Limit
 --                               ->  Index Scan using steps_pkey on steps steps_2
 --                                     Index Cond: (workflow_id = workflows.id)
 --                                     Filter: ((NOT optional) AND (status = ($8)::text))
---                       SubPlan 10
+--                       SubPlan 11
 --                         ->  Aggregate
 --                               ->  Index Scan using steps_pkey on steps steps_3
 --                                     Index Cond: (workflow_id = workflows.id)
 --                                     Filter: (((status = ($10)::text) AND (skip_reason <> ($11)::text)) OR ((status = ($8)::text) AND optional))
---                       SubPlan 11
+--                       SubPlan 12
 --                         ->  Aggregate
 --                               ->  GroupAggregate
 --                                     Group Key: ((tasks.cost ->> 'currency'::text))
@@ -7504,13 +9106,13 @@ ORDER BY versions.page_created_at DESC, versions.page_id DESC;
 --                                           ->  Index Scan using tasks_sent on tasks
 --                                                 Index Cond: (workflow_id = workflows.id)
 --                                                 Filter: ((provider IS NOT NULL) AND ((cost IS NOT NULL) OR ((status <> ($12)::text) AND (status <> ($13)::text)) OR (remote_id IS NOT NULL) OR outcome_unknown OR ((cancel_receipt IS NOT NULL) AND (cancel_receipt <> ($14)::text))))
---                       SubPlan 12
+--                       SubPlan 13
 --                         ->  Aggregate
 --                               ->  Bitmap Heap Scan on labels labels_1
 --                                     Recheck Cond: (workflow_id = workflows.id)
 --                                     ->  Bitmap Index Scan on labels_pkey
 --                                           Index Cond: (workflow_id = workflows.id)
---                       SubPlan 13
+--                       SubPlan 14
 --                         ->  Aggregate
 --                               ->  GroupAggregate
 --                                     Group Key: s."position"
@@ -7523,15 +9125,15 @@ ORDER BY versions.page_created_at DESC, versions.page_id DESC;
 --                                                 Index Cond: (workflow_id = workflows.id)
 --                 ->  Index Scan using steps_pkey on steps final
 --                       Index Cond: ((workflow_id = workflows.id) AND ("position" = workflows.final_position))
---                       SubPlan 14
+--                       SubPlan 15
 --                         ->  Aggregate
 --                               ->  Index Scan using step_items_pkey on step_items i_2
 --                                     Index Cond: ((workflow_id = final.workflow_id) AND ("position" = final."position"))
---                       SubPlan 15
+--                       SubPlan 16
 --                         ->  Aggregate
 --                               ->  Index Scan using step_items_pkey on step_items i_3
 --                                     Index Cond: ((workflow_id = final.workflow_id) AND ("position" = final."position"))
---                       SubPlan 16
+--                       SubPlan 17
 --                         ->  Aggregate
 --                               ->  Index Scan using step_items_pkey on step_items i_4
 --                                     Index Cond: ((workflow_id = final.workflow_id) AND ("position" = final."position"))
@@ -7544,7 +9146,11 @@ ORDER BY workflows.created_at DESC, workflows.id DESC
 LIMIT $4::BIGINT OFFSET $5::BIGINT), versions AS MATERIALIZED (SELECT workflows.id AS page_id, workflows.last_event AS
     page_event, workflows.updated_at AS page_updated_at, ids.created_at AS page_created_at, (SELECT count(*) >
     $1::BIGINT AS anon_1
-FROM found) AS page_has_next, sum((SELECT sum(200 + pg_column_size(weighed.definition) * CASE WHEN
+FROM found) AS page_has_next, CASE WHEN workflows.has_flow THEN (SELECT n.kind
+FROM waits AS n
+WHERE n.root_id = workflows.id
+ORDER BY array_position(ARRAY['decision', 'signal', 'delay'], kind)
+LIMIT 1) END AS waits_for, sum((SELECT sum(200 + pg_column_size(weighed.definition) * CASE WHEN
     (pg_column_compression(weighed.definition) IS NULL) THEN 1 ELSE 50 END + CASE WHEN weighed.for_each IS NULL THEN
     coalesce(pg_column_size(weighed.result) * CASE WHEN pg_column_compression(weighed.result) IS NULL THEN 1 ELSE 50
     END, 0) WHEN weighed.status = 'COMPLETED' THEN (SELECT least(100 + 2 *
@@ -7565,15 +9171,16 @@ FROM found
 ORDER BY found.created_at DESC, found.id DESC
 LIMIT $1::BIGINT) AS ids ON ids.id = workflows.id)
 SELECT versions.page_id, versions.page_event, versions.page_updated_at, versions.page_created_at,
-    versions.page_has_next, versions.page_bytes, whole.id, whole.tenant, whole.origin_instance, whole.origin_zone,
-    whole.origin_reference, whole.config, whole.suppress_subtask_events, whole.total_steps, whole.final_position,
-    whole.definition_bytes, whole.feature_level, whole.evaluates, whole.has_flow, whole.created_at, whole.status,
-    whole.name, whole.description, whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure,
-    whole.started_at, whole.completed_at, whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s,
-    whole.owner, whole.epoch, whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step,
-    whole.parent_item, whole.root_id, whole.depth, whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps,
-    whole.sub_workflow_bytes, whole.current_step, whole.step_errors, whole.fatal_error, whole.done_without_result,
-    whole.costs, whole.labels, whole.final_step_id, whole.items_done, whole.final_step_result
+    versions.page_has_next, versions.waits_for, versions.page_bytes, whole.id, whole.tenant, whole.origin_instance,
+    whole.origin_zone, whole.origin_reference, whole.config, whole.suppress_subtask_events, whole.total_steps,
+    whole.final_position, whole.definition_bytes, whole.feature_level, whole.evaluates, whole.has_flow,
+    whole.created_at, whole.status, whole.name, whole.description, whole.webhook_url, whole.completed_steps,
+    whole.execution_id, whole.failure, whole.started_at, whole.completed_at, whole.updated_at, whole.deleted_at,
+    whole.deadline_at, whole.timeout_left_s, whole.owner, whole.epoch, whole.last_event, whole.crashes, whole.wake_at,
+    whole.parent_id, whole.parent_step, whole.parent_item, whole.root_id, whole.depth, whole.child_ends,
+    whole.sub_workflows, whole.sub_workflow_steps, whole.sub_workflow_bytes, whole.current_step, whole.step_errors,
+    whole.fatal_error, whole.done_without_result, whole.costs, whole.labels, whole.final_step_id, whole.items_done,
+    whole.final_step_result
 FROM versions
 LEFT OUTER
 JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.origin_instance AS origin_instance,
@@ -7672,15 +9279,19 @@ ORDER BY versions.page_created_at DESC, versions.page_id DESC;
 --                         ->  CTE Scan on found found_1
 --                   ->  Index Scan using workflows_pkey on workflows workflows_2
 --                         Index Cond: (id = found_1.id)
---             SubPlan 4
+--             SubPlan 3
+--               ->  Limit
+--                     ->  Index Only Scan using waits_by_root on waits n
+--                           Index Cond: (root_id = workflows_2.id)
+--             SubPlan 5
 --               ->  Aggregate
 --                     ->  Index Scan using steps_pkey on steps weighed
 --                           Index Cond: (workflow_id = workflows_2.id)
---                     SubPlan 3
+--                     SubPlan 4
 --                       ->  Aggregate
 --                             ->  Index Scan using step_items_pkey on step_items i
 --                                   Index Cond: ((workflow_id = weighed.workflow_id) AND ("position" = weighed."position"))
---             SubPlan 5
+--             SubPlan 6
 --               ->  Aggregate
 --                     ->  Bitmap Heap Scan on labels
 --                           Recheck Cond: (workflow_id = workflows_2.id)
@@ -7692,29 +9303,29 @@ ORDER BY versions.page_created_at DESC, versions.page_id DESC;
 --           ->  Nested Loop
 --                 ->  Index Scan using workflows_pkey on workflows
 --                       Index Cond: (id = versions.page_id)
---                       SubPlan 7
+--                       SubPlan 8
 --                         ->  Limit
 --                               ->  Sort
 --                                     Sort Key: steps.started_at, steps."position"
 --                                     ->  Index Scan using steps_pkey on steps
 --                                           Index Cond: (workflow_id = workflows.id)
 --                                           Filter: (status = ($6)::text)
---                       SubPlan 8
+--                       SubPlan 9
 --                         ->  Aggregate
 --                               ->  Index Scan using steps_pkey on steps steps_1
 --                                     Index Cond: (workflow_id = workflows.id)
 --                                     Filter: (status = ($9)::text)
---                       SubPlan 9
+--                       SubPlan 10
 --                         ->  Limit
 --                               ->  Index Scan using steps_pkey on steps steps_2
 --                                     Index Cond: (workflow_id = workflows.id)
 --                                     Filter: ((NOT optional) AND (status = ($9)::text))
---                       SubPlan 10
+--                       SubPlan 11
 --                         ->  Aggregate
 --                               ->  Index Scan using steps_pkey on steps steps_3
 --                                     Index Cond: (workflow_id = workflows.id)
 --                                     Filter: (((status = ($11)::text) AND (skip_reason <> ($12)::text)) OR ((status = ($9)::text) AND optional))
---                       SubPlan 11
+--                       SubPlan 12
 --                         ->  Aggregate
 --                               ->  GroupAggregate
 --                                     Group Key: ((tasks.cost ->> 'currency'::text))
@@ -7723,13 +9334,13 @@ ORDER BY versions.page_created_at DESC, versions.page_id DESC;
 --                                           ->  Index Scan using tasks_sent on tasks
 --                                                 Index Cond: (workflow_id = workflows.id)
 --                                                 Filter: ((provider IS NOT NULL) AND ((cost IS NOT NULL) OR ((status <> ($13)::text) AND (status <> ($14)::text)) OR (remote_id IS NOT NULL) OR outcome_unknown OR ((cancel_receipt IS NOT NULL) AND (cancel_receipt <> ($15)::text))))
---                       SubPlan 12
+--                       SubPlan 13
 --                         ->  Aggregate
 --                               ->  Bitmap Heap Scan on labels labels_1
 --                                     Recheck Cond: (workflow_id = workflows.id)
 --                                     ->  Bitmap Index Scan on labels_pkey
 --                                           Index Cond: (workflow_id = workflows.id)
---                       SubPlan 13
+--                       SubPlan 14
 --                         ->  Aggregate
 --                               ->  GroupAggregate
 --                                     Group Key: s."position"
@@ -7742,15 +9353,15 @@ ORDER BY versions.page_created_at DESC, versions.page_id DESC;
 --                                                 Index Cond: (workflow_id = workflows.id)
 --                 ->  Index Scan using steps_pkey on steps final
 --                       Index Cond: ((workflow_id = workflows.id) AND ("position" = workflows.final_position))
---                       SubPlan 14
+--                       SubPlan 15
 --                         ->  Aggregate
 --                               ->  Index Scan using step_items_pkey on step_items i_2
 --                                     Index Cond: ((workflow_id = final.workflow_id) AND ("position" = final."position"))
---                       SubPlan 15
+--                       SubPlan 16
 --                         ->  Aggregate
 --                               ->  Index Scan using step_items_pkey on step_items i_3
 --                                     Index Cond: ((workflow_id = final.workflow_id) AND ("position" = final."position"))
---                       SubPlan 16
+--                       SubPlan 17
 --                         ->  Aggregate
 --                               ->  Index Scan using step_items_pkey on step_items i_4
 --                                     Index Cond: ((workflow_id = final.workflow_id) AND ("position" = final."position"))
@@ -7762,7 +9373,11 @@ ORDER BY workflows.created_at DESC, workflows.id DESC
 LIMIT $3::BIGINT OFFSET $4::BIGINT), versions AS MATERIALIZED (SELECT workflows.id AS page_id, workflows.last_event AS
     page_event, workflows.updated_at AS page_updated_at, ids.created_at AS page_created_at, (SELECT count(*) >
     $1::BIGINT AS anon_1
-FROM found) AS page_has_next, sum((SELECT sum(200 + pg_column_size(weighed.definition) * CASE WHEN
+FROM found) AS page_has_next, CASE WHEN workflows.has_flow THEN (SELECT n.kind
+FROM waits AS n
+WHERE n.root_id = workflows.id
+ORDER BY array_position(ARRAY['decision', 'signal', 'delay'], kind)
+LIMIT 1) END AS waits_for, sum((SELECT sum(200 + pg_column_size(weighed.definition) * CASE WHEN
     (pg_column_compression(weighed.definition) IS NULL) THEN 1 ELSE 50 END + CASE WHEN weighed.for_each IS NULL THEN
     coalesce(pg_column_size(weighed.result) * CASE WHEN pg_column_compression(weighed.result) IS NULL THEN 1 ELSE 50
     END, 0) WHEN weighed.status = 'COMPLETED' THEN (SELECT least(100 + 2 *
@@ -7783,15 +9398,16 @@ FROM found
 ORDER BY found.created_at DESC, found.id DESC
 LIMIT $1::BIGINT) AS ids ON ids.id = workflows.id)
 SELECT versions.page_id, versions.page_event, versions.page_updated_at, versions.page_created_at,
-    versions.page_has_next, versions.page_bytes, whole.id, whole.tenant, whole.origin_instance, whole.origin_zone,
-    whole.origin_reference, whole.config, whole.suppress_subtask_events, whole.total_steps, whole.final_position,
-    whole.definition_bytes, whole.feature_level, whole.evaluates, whole.has_flow, whole.created_at, whole.status,
-    whole.name, whole.description, whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure,
-    whole.started_at, whole.completed_at, whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s,
-    whole.owner, whole.epoch, whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step,
-    whole.parent_item, whole.root_id, whole.depth, whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps,
-    whole.sub_workflow_bytes, whole.current_step, whole.step_errors, whole.fatal_error, whole.done_without_result,
-    whole.costs, whole.labels, whole.final_step_id, whole.items_done, whole.final_step_result
+    versions.page_has_next, versions.waits_for, versions.page_bytes, whole.id, whole.tenant, whole.origin_instance,
+    whole.origin_zone, whole.origin_reference, whole.config, whole.suppress_subtask_events, whole.total_steps,
+    whole.final_position, whole.definition_bytes, whole.feature_level, whole.evaluates, whole.has_flow,
+    whole.created_at, whole.status, whole.name, whole.description, whole.webhook_url, whole.completed_steps,
+    whole.execution_id, whole.failure, whole.started_at, whole.completed_at, whole.updated_at, whole.deleted_at,
+    whole.deadline_at, whole.timeout_left_s, whole.owner, whole.epoch, whole.last_event, whole.crashes, whole.wake_at,
+    whole.parent_id, whole.parent_step, whole.parent_item, whole.root_id, whole.depth, whole.child_ends,
+    whole.sub_workflows, whole.sub_workflow_steps, whole.sub_workflow_bytes, whole.current_step, whole.step_errors,
+    whole.fatal_error, whole.done_without_result, whole.costs, whole.labels, whole.final_step_id, whole.items_done,
+    whole.final_step_result
 FROM versions
 LEFT OUTER
 JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.origin_instance AS origin_instance,
@@ -7890,15 +9506,19 @@ ORDER BY versions.page_created_at DESC, versions.page_id DESC;
 --                         ->  CTE Scan on found found_1
 --                   ->  Index Scan using workflows_pkey on workflows workflows_2
 --                         Index Cond: (id = found_1.id)
---             SubPlan 4
+--             SubPlan 3
+--               ->  Limit
+--                     ->  Index Only Scan using waits_by_root on waits n
+--                           Index Cond: (root_id = workflows_2.id)
+--             SubPlan 5
 --               ->  Aggregate
 --                     ->  Index Scan using steps_pkey on steps weighed
 --                           Index Cond: (workflow_id = workflows_2.id)
---                     SubPlan 3
+--                     SubPlan 4
 --                       ->  Aggregate
 --                             ->  Index Scan using step_items_pkey on step_items i
 --                                   Index Cond: ((workflow_id = weighed.workflow_id) AND ("position" = weighed."position"))
---             SubPlan 5
+--             SubPlan 6
 --               ->  Aggregate
 --                     ->  Bitmap Heap Scan on labels
 --                           Recheck Cond: (workflow_id = workflows_2.id)
@@ -7910,29 +9530,29 @@ ORDER BY versions.page_created_at DESC, versions.page_id DESC;
 --           ->  Nested Loop
 --                 ->  Index Scan using workflows_pkey on workflows
 --                       Index Cond: (id = versions.page_id)
---                       SubPlan 7
+--                       SubPlan 8
 --                         ->  Limit
 --                               ->  Sort
 --                                     Sort Key: steps.started_at, steps."position"
 --                                     ->  Index Scan using steps_pkey on steps
 --                                           Index Cond: (workflow_id = workflows.id)
 --                                           Filter: (status = ($5)::text)
---                       SubPlan 8
+--                       SubPlan 9
 --                         ->  Aggregate
 --                               ->  Index Scan using steps_pkey on steps steps_1
 --                                     Index Cond: (workflow_id = workflows.id)
 --                                     Filter: (status = ($8)::text)
---                       SubPlan 9
+--                       SubPlan 10
 --                         ->  Limit
 --                               ->  Index Scan using steps_pkey on steps steps_2
 --                                     Index Cond: (workflow_id = workflows.id)
 --                                     Filter: ((NOT optional) AND (status = ($8)::text))
---                       SubPlan 10
+--                       SubPlan 11
 --                         ->  Aggregate
 --                               ->  Index Scan using steps_pkey on steps steps_3
 --                                     Index Cond: (workflow_id = workflows.id)
 --                                     Filter: (((status = ($10)::text) AND (skip_reason <> ($11)::text)) OR ((status = ($8)::text) AND optional))
---                       SubPlan 11
+--                       SubPlan 12
 --                         ->  Aggregate
 --                               ->  GroupAggregate
 --                                     Group Key: ((tasks.cost ->> 'currency'::text))
@@ -7941,13 +9561,13 @@ ORDER BY versions.page_created_at DESC, versions.page_id DESC;
 --                                           ->  Index Scan using tasks_sent on tasks
 --                                                 Index Cond: (workflow_id = workflows.id)
 --                                                 Filter: ((provider IS NOT NULL) AND ((cost IS NOT NULL) OR ((status <> ($12)::text) AND (status <> ($13)::text)) OR (remote_id IS NOT NULL) OR outcome_unknown OR ((cancel_receipt IS NOT NULL) AND (cancel_receipt <> ($14)::text))))
---                       SubPlan 12
+--                       SubPlan 13
 --                         ->  Aggregate
 --                               ->  Bitmap Heap Scan on labels labels_1
 --                                     Recheck Cond: (workflow_id = workflows.id)
 --                                     ->  Bitmap Index Scan on labels_pkey
 --                                           Index Cond: (workflow_id = workflows.id)
---                       SubPlan 13
+--                       SubPlan 14
 --                         ->  Aggregate
 --                               ->  GroupAggregate
 --                                     Group Key: s."position"
@@ -7960,15 +9580,15 @@ ORDER BY versions.page_created_at DESC, versions.page_id DESC;
 --                                                 Index Cond: (workflow_id = workflows.id)
 --                 ->  Index Scan using steps_pkey on steps final
 --                       Index Cond: ((workflow_id = workflows.id) AND ("position" = workflows.final_position))
---                       SubPlan 14
+--                       SubPlan 15
 --                         ->  Aggregate
 --                               ->  Index Scan using step_items_pkey on step_items i_2
 --                                     Index Cond: ((workflow_id = final.workflow_id) AND ("position" = final."position"))
---                       SubPlan 15
+--                       SubPlan 16
 --                         ->  Aggregate
 --                               ->  Index Scan using step_items_pkey on step_items i_3
 --                                     Index Cond: ((workflow_id = final.workflow_id) AND ("position" = final."position"))
---                       SubPlan 16
+--                       SubPlan 17
 --                         ->  Aggregate
 --                               ->  Index Scan using step_items_pkey on step_items i_4
 --                                     Index Cond: ((workflow_id = final.workflow_id) AND ("position" = final."position"))
@@ -7981,7 +9601,11 @@ ORDER BY workflows.created_at DESC, workflows.id DESC
 LIMIT $4::BIGINT OFFSET $5::BIGINT), versions AS MATERIALIZED (SELECT workflows.id AS page_id, workflows.last_event AS
     page_event, workflows.updated_at AS page_updated_at, ids.created_at AS page_created_at, (SELECT count(*) >
     $1::BIGINT AS anon_1
-FROM found) AS page_has_next, sum((SELECT sum(200 + pg_column_size(weighed.definition) * CASE WHEN
+FROM found) AS page_has_next, CASE WHEN workflows.has_flow THEN (SELECT n.kind
+FROM waits AS n
+WHERE n.root_id = workflows.id
+ORDER BY array_position(ARRAY['decision', 'signal', 'delay'], kind)
+LIMIT 1) END AS waits_for, sum((SELECT sum(200 + pg_column_size(weighed.definition) * CASE WHEN
     (pg_column_compression(weighed.definition) IS NULL) THEN 1 ELSE 50 END + CASE WHEN weighed.for_each IS NULL THEN
     coalesce(pg_column_size(weighed.result) * CASE WHEN pg_column_compression(weighed.result) IS NULL THEN 1 ELSE 50
     END, 0) WHEN weighed.status = 'COMPLETED' THEN (SELECT least(100 + 2 *
@@ -8002,15 +9626,16 @@ FROM found
 ORDER BY found.created_at DESC, found.id DESC
 LIMIT $1::BIGINT) AS ids ON ids.id = workflows.id)
 SELECT versions.page_id, versions.page_event, versions.page_updated_at, versions.page_created_at,
-    versions.page_has_next, versions.page_bytes, whole.id, whole.tenant, whole.origin_instance, whole.origin_zone,
-    whole.origin_reference, whole.config, whole.suppress_subtask_events, whole.total_steps, whole.final_position,
-    whole.definition_bytes, whole.feature_level, whole.evaluates, whole.has_flow, whole.created_at, whole.status,
-    whole.name, whole.description, whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure,
-    whole.started_at, whole.completed_at, whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s,
-    whole.owner, whole.epoch, whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step,
-    whole.parent_item, whole.root_id, whole.depth, whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps,
-    whole.sub_workflow_bytes, whole.current_step, whole.step_errors, whole.fatal_error, whole.done_without_result,
-    whole.costs, whole.labels, whole.final_step_id, whole.items_done, whole.final_step_result
+    versions.page_has_next, versions.waits_for, versions.page_bytes, whole.id, whole.tenant, whole.origin_instance,
+    whole.origin_zone, whole.origin_reference, whole.config, whole.suppress_subtask_events, whole.total_steps,
+    whole.final_position, whole.definition_bytes, whole.feature_level, whole.evaluates, whole.has_flow,
+    whole.created_at, whole.status, whole.name, whole.description, whole.webhook_url, whole.completed_steps,
+    whole.execution_id, whole.failure, whole.started_at, whole.completed_at, whole.updated_at, whole.deleted_at,
+    whole.deadline_at, whole.timeout_left_s, whole.owner, whole.epoch, whole.last_event, whole.crashes, whole.wake_at,
+    whole.parent_id, whole.parent_step, whole.parent_item, whole.root_id, whole.depth, whole.child_ends,
+    whole.sub_workflows, whole.sub_workflow_steps, whole.sub_workflow_bytes, whole.current_step, whole.step_errors,
+    whole.fatal_error, whole.done_without_result, whole.costs, whole.labels, whole.final_step_id, whole.items_done,
+    whole.final_step_result
 FROM versions
 LEFT OUTER
 JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.origin_instance AS origin_instance,
@@ -8109,15 +9734,19 @@ ORDER BY versions.page_created_at DESC, versions.page_id DESC;
 --                         ->  CTE Scan on found found_1
 --                   ->  Index Scan using workflows_pkey on workflows workflows_2
 --                         Index Cond: (id = found_1.id)
---             SubPlan 4
+--             SubPlan 3
+--               ->  Limit
+--                     ->  Index Only Scan using waits_by_root on waits n
+--                           Index Cond: (root_id = workflows_2.id)
+--             SubPlan 5
 --               ->  Aggregate
 --                     ->  Index Scan using steps_pkey on steps weighed
 --                           Index Cond: (workflow_id = workflows_2.id)
---                     SubPlan 3
+--                     SubPlan 4
 --                       ->  Aggregate
 --                             ->  Index Scan using step_items_pkey on step_items i
 --                                   Index Cond: ((workflow_id = weighed.workflow_id) AND ("position" = weighed."position"))
---             SubPlan 5
+--             SubPlan 6
 --               ->  Aggregate
 --                     ->  Bitmap Heap Scan on labels
 --                           Recheck Cond: (workflow_id = workflows_2.id)
@@ -8129,29 +9758,29 @@ ORDER BY versions.page_created_at DESC, versions.page_id DESC;
 --           ->  Nested Loop
 --                 ->  Index Scan using workflows_pkey on workflows
 --                       Index Cond: (id = versions.page_id)
---                       SubPlan 7
+--                       SubPlan 8
 --                         ->  Limit
 --                               ->  Sort
 --                                     Sort Key: steps.started_at, steps."position"
 --                                     ->  Index Scan using steps_pkey on steps
 --                                           Index Cond: (workflow_id = workflows.id)
 --                                           Filter: (status = ($6)::text)
---                       SubPlan 8
+--                       SubPlan 9
 --                         ->  Aggregate
 --                               ->  Index Scan using steps_pkey on steps steps_1
 --                                     Index Cond: (workflow_id = workflows.id)
 --                                     Filter: (status = ($9)::text)
---                       SubPlan 9
+--                       SubPlan 10
 --                         ->  Limit
 --                               ->  Index Scan using steps_pkey on steps steps_2
 --                                     Index Cond: (workflow_id = workflows.id)
 --                                     Filter: ((NOT optional) AND (status = ($9)::text))
---                       SubPlan 10
+--                       SubPlan 11
 --                         ->  Aggregate
 --                               ->  Index Scan using steps_pkey on steps steps_3
 --                                     Index Cond: (workflow_id = workflows.id)
 --                                     Filter: (((status = ($11)::text) AND (skip_reason <> ($12)::text)) OR ((status = ($9)::text) AND optional))
---                       SubPlan 11
+--                       SubPlan 12
 --                         ->  Aggregate
 --                               ->  GroupAggregate
 --                                     Group Key: ((tasks.cost ->> 'currency'::text))
@@ -8160,13 +9789,13 @@ ORDER BY versions.page_created_at DESC, versions.page_id DESC;
 --                                           ->  Index Scan using tasks_sent on tasks
 --                                                 Index Cond: (workflow_id = workflows.id)
 --                                                 Filter: ((provider IS NOT NULL) AND ((cost IS NOT NULL) OR ((status <> ($13)::text) AND (status <> ($14)::text)) OR (remote_id IS NOT NULL) OR outcome_unknown OR ((cancel_receipt IS NOT NULL) AND (cancel_receipt <> ($15)::text))))
---                       SubPlan 12
+--                       SubPlan 13
 --                         ->  Aggregate
 --                               ->  Bitmap Heap Scan on labels labels_1
 --                                     Recheck Cond: (workflow_id = workflows.id)
 --                                     ->  Bitmap Index Scan on labels_pkey
 --                                           Index Cond: (workflow_id = workflows.id)
---                       SubPlan 13
+--                       SubPlan 14
 --                         ->  Aggregate
 --                               ->  GroupAggregate
 --                                     Group Key: s."position"
@@ -8179,27 +9808,36 @@ ORDER BY versions.page_created_at DESC, versions.page_id DESC;
 --                                                 Index Cond: (workflow_id = workflows.id)
 --                 ->  Index Scan using steps_pkey on steps final
 --                       Index Cond: ((workflow_id = workflows.id) AND ("position" = workflows.final_position))
---                       SubPlan 14
+--                       SubPlan 15
 --                         ->  Aggregate
 --                               ->  Index Scan using step_items_pkey on step_items i_2
 --                                     Index Cond: ((workflow_id = final.workflow_id) AND ("position" = final."position"))
---                       SubPlan 15
+--                       SubPlan 16
 --                         ->  Aggregate
 --                               ->  Index Scan using step_items_pkey on step_items i_3
 --                                     Index Cond: ((workflow_id = final.workflow_id) AND ("position" = final."position"))
---                       SubPlan 16
+--                       SubPlan 17
 --                         ->  Aggregate
 --                               ->  Index Scan using step_items_pkey on step_items i_4
 --                                     Index Cond: ((workflow_id = final.workflow_id) AND ("position" = final."position"))
 
 WITH found AS MATERIALIZED (SELECT workflows.id AS id, workflows.created_at AS created_at
 FROM workflows
-WHERE workflows.status = $2::VARCHAR AND workflows.deleted_at IS NULL AND workflows.parent_id IS NULL
+WHERE workflows.status = $2::VARCHAR AND (EXISTS (SELECT *
+FROM waits
+WHERE waits.root_id = workflows.id AND waits.kind = $3::VARCHAR)) AND NOT (EXISTS (SELECT *
+FROM waits
+WHERE waits.root_id = workflows.id AND waits.kind = ANY ($4::TEXT[]))) AND workflows.deleted_at IS NULL AND
+    workflows.parent_id IS NULL
 ORDER BY workflows.created_at DESC, workflows.id DESC
-LIMIT $3::BIGINT OFFSET $4::BIGINT), versions AS MATERIALIZED (SELECT workflows.id AS page_id, workflows.last_event AS
+LIMIT $5::BIGINT OFFSET $6::BIGINT), versions AS MATERIALIZED (SELECT workflows.id AS page_id, workflows.last_event AS
     page_event, workflows.updated_at AS page_updated_at, ids.created_at AS page_created_at, (SELECT count(*) >
     $1::BIGINT AS anon_1
-FROM found) AS page_has_next, sum((SELECT sum(200 + pg_column_size(weighed.definition) * CASE WHEN
+FROM found) AS page_has_next, CASE WHEN workflows.has_flow THEN (SELECT n.kind
+FROM waits AS n
+WHERE n.root_id = workflows.id
+ORDER BY array_position(ARRAY['decision', 'signal', 'delay'], kind)
+LIMIT 1) END AS waits_for, sum((SELECT sum(200 + pg_column_size(weighed.definition) * CASE WHEN
     (pg_column_compression(weighed.definition) IS NULL) THEN 1 ELSE 50 END + CASE WHEN weighed.for_each IS NULL THEN
     coalesce(pg_column_size(weighed.result) * CASE WHEN pg_column_compression(weighed.result) IS NULL THEN 1 ELSE 50
     END, 0) WHEN weighed.status = 'COMPLETED' THEN (SELECT least(100 + 2 *
@@ -8220,15 +9858,249 @@ FROM found
 ORDER BY found.created_at DESC, found.id DESC
 LIMIT $1::BIGINT) AS ids ON ids.id = workflows.id)
 SELECT versions.page_id, versions.page_event, versions.page_updated_at, versions.page_created_at,
-    versions.page_has_next, versions.page_bytes, whole.id, whole.tenant, whole.origin_instance, whole.origin_zone,
-    whole.origin_reference, whole.config, whole.suppress_subtask_events, whole.total_steps, whole.final_position,
-    whole.definition_bytes, whole.feature_level, whole.evaluates, whole.has_flow, whole.created_at, whole.status,
-    whole.name, whole.description, whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure,
-    whole.started_at, whole.completed_at, whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s,
-    whole.owner, whole.epoch, whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step,
-    whole.parent_item, whole.root_id, whole.depth, whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps,
-    whole.sub_workflow_bytes, whole.current_step, whole.step_errors, whole.fatal_error, whole.done_without_result,
-    whole.costs, whole.labels, whole.final_step_id, whole.items_done, whole.final_step_result
+    versions.page_has_next, versions.waits_for, versions.page_bytes, whole.id, whole.tenant, whole.origin_instance,
+    whole.origin_zone, whole.origin_reference, whole.config, whole.suppress_subtask_events, whole.total_steps,
+    whole.final_position, whole.definition_bytes, whole.feature_level, whole.evaluates, whole.has_flow,
+    whole.created_at, whole.status, whole.name, whole.description, whole.webhook_url, whole.completed_steps,
+    whole.execution_id, whole.failure, whole.started_at, whole.completed_at, whole.updated_at, whole.deleted_at,
+    whole.deadline_at, whole.timeout_left_s, whole.owner, whole.epoch, whole.last_event, whole.crashes, whole.wake_at,
+    whole.parent_id, whole.parent_step, whole.parent_item, whole.root_id, whole.depth, whole.child_ends,
+    whole.sub_workflows, whole.sub_workflow_steps, whole.sub_workflow_bytes, whole.current_step, whole.step_errors,
+    whole.fatal_error, whole.done_without_result, whole.costs, whole.labels, whole.final_step_id, whole.items_done,
+    whole.final_step_result
+FROM versions
+LEFT OUTER
+JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.origin_instance AS origin_instance,
+    workflows.origin_zone AS origin_zone, workflows.origin_reference AS origin_reference, workflows.config AS config,
+    workflows.suppress_subtask_events AS suppress_subtask_events, workflows.total_steps AS total_steps,
+    workflows.final_position AS final_position, workflows.definition_bytes AS definition_bytes,
+    workflows.feature_level AS feature_level, workflows.evaluates AS evaluates, workflows.has_flow AS has_flow,
+    workflows.created_at AS created_at, workflows.status AS status, workflows.name AS name, workflows.description AS
+    description, workflows.webhook_url AS webhook_url, workflows.completed_steps AS completed_steps,
+    workflows.execution_id AS execution_id, workflows.failure AS failure, workflows.started_at AS started_at,
+    workflows.completed_at AS completed_at, workflows.updated_at AS updated_at, workflows.deleted_at AS deleted_at,
+    workflows.deadline_at AS deadline_at, workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner,
+    workflows.epoch AS epoch, workflows.last_event AS last_event, workflows.crashes AS crashes, workflows.wake_at AS
+    wake_at, workflows.parent_id AS parent_id, workflows.parent_step AS parent_step, workflows.parent_item AS
+    parent_item, workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ends AS child_ends,
+    workflows.sub_workflows AS sub_workflows, workflows.sub_workflow_steps AS sub_workflow_steps,
+    workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT steps.step_id
+FROM steps
+WHERE steps.workflow_id = workflows.id AND steps.status = $7::VARCHAR
+ORDER BY steps.started_at, steps.position
+LIMIT $8::INTEGER) AS current_step, (SELECT array_agg(concat(steps.step_id, $9::VARCHAR, steps.error_message)
+ORDER BY steps.position) AS array_agg_1
+FROM steps
+WHERE steps.workflow_id = workflows.id AND steps.status = $10::VARCHAR) AS step_errors, CASE WHEN workflows.has_flow
+    THEN (SELECT concat(steps.step_id, $9::VARCHAR, steps.error_message) AS concat_2
+FROM steps
+WHERE steps.workflow_id = workflows.id AND steps.status = $10::VARCHAR AND NOT steps.optional
+ORDER BY steps.position
+LIMIT $11::INTEGER) END AS fatal_error, CASE WHEN workflows.has_flow THEN (SELECT count(*) AS count_1
+FROM steps
+WHERE steps.workflow_id = workflows.id AND (steps.status = $12::VARCHAR AND steps.skip_reason != $13::VARCHAR OR
+    steps.status = $10::VARCHAR AND steps.optional)) END AS done_without_result, (SELECT
+    CAST(json_agg(json_build_array(sums.currency, sums.amount, sums.attempts)
+ORDER BY sums.currency) AS TEXT) AS costs
+FROM (SELECT tasks.cost ->> 'currency' AS currency, sum(CAST(tasks.cost ->> 'amount' AS NUMERIC)) AS amount, count(*)
+    AS attempts
+FROM tasks
+WHERE tasks.sent IS NOT NULL AND tasks.provider IS NOT NULL AND (tasks.cost IS NOT NULL OR NOT ((tasks.status =
+    $14::VARCHAR OR tasks.status = $15::VARCHAR) AND tasks.remote_id IS NULL AND NOT tasks.outcome_unknown AND
+    (tasks.cancel_receipt IS NULL OR tasks.cancel_receipt = $16::VARCHAR))) AND tasks.workflow_id = workflows.id
+GROUP BY 1) AS sums) AS costs, (SELECT array_agg(labels.label) AS array_agg_2
+FROM labels
+WHERE labels.workflow_id = workflows.id) AS labels, final.step_id AS final_step_id, CASE WHEN workflows.has_flow THEN
+    (
+SELECT sum(each.share)
+FROM (
+SELECT (count(*) FILTER (WHERE i.status = 'COMPLETED'))::float8 / count(*) AS share
+FROM steps AS s
+JOIN step_items AS i ON i.workflow_id = s.workflow_id AND i.position = s.position
+WHERE s.workflow_id = workflows.id AND s.for_each IS NOT NULL AND s.status IN ('PENDING', 'RUNNING', 'CANCELLED',
+    'FAILED') AND NOT (s.status = 'FAILED' AND s.optional)
+GROUP BY s.position ) AS each ) END AS items_done, CASE WHEN final.status <> 'COMPLETED' THEN NULL WHEN final.for_each
+    IS NULL THEN final.result WHEN (SELECT coalesce(sum(pg_column_size(i.result)), 0)
+FROM step_items AS i
+WHERE i.workflow_id = final.workflow_id AND i.position = final.position) <= 1048576 THEN CASE WHEN (SELECT
+    coalesce(sum(octet_length(i.result::text)), 0)
+FROM step_items AS i
+WHERE i.workflow_id = final.workflow_id AND i.position = final.position) <= 1048576 THEN (
+SELECT concat('{"items":[', string_agg(coalesce(o.result::text, 'null'), ','
+ORDER BY o.item), '],"count":', count(*), ',"failed":', count(*) FILTER (WHERE o.status = 'FAILED'),
+    ',"result_image_paths":[' || string_agg( CASE json_typeof(o.result -> 'result_image_paths') WHEN 'array' THEN
+    nullif(btrim(substr((o.result -> 'result_image_paths')::text, 2, length((o.result -> 'result_image_paths')::text)
+    - 2), E' \t\r\n'), '') ELSE CASE json_typeof(o.result -> 'result_image_path') WHEN 'string' THEN (o.result ->
+    'result_image_path')::text END END, ','
+ORDER BY o.item) || ']', ',"result_video_paths":[' || string_agg( CASE json_typeof(o.result -> 'result_video_paths')
+    WHEN 'array' THEN nullif(btrim(substr((o.result -> 'result_video_paths')::text, 2, length((o.result ->
+    'result_video_paths')::text) - 2), E' \t\r\n'), '') ELSE CASE json_typeof(o.result -> 'result_video_path') WHEN
+    'string' THEN (o.result -> 'result_video_path')::text END END, ','
+ORDER BY o.item) || ']', ',"result_texts":[' || string_agg( CASE json_typeof(o.result -> 'result_texts') WHEN 'array'
+    THEN nullif(btrim(substr((o.result -> 'result_texts')::text, 2, length((o.result -> 'result_texts')::text) - 2),
+    E' \t\r\n'), '') ELSE CASE json_typeof(o.result -> 'result_text') WHEN 'string' THEN (o.result ->
+    'result_text')::text END END, ','
+ORDER BY o.item) || ']', '}')::json
+FROM (SELECT i.item, i.status, CASE WHEN i.status = 'COMPLETED' THEN i.result END AS result
+FROM step_items AS i
+WHERE i.workflow_id = final.workflow_id AND i.position = final.position) AS o ) END END AS final_step_result
+FROM workflows
+JOIN steps AS final ON final.workflow_id = workflows.id AND final.position = workflows.final_position
+WHERE workflows.id = versions.page_id AND versions.page_bytes <= 262144) AS whole ON true
+ORDER BY versions.page_created_at DESC, versions.page_id DESC;
+--   Sort
+--     Sort Key: versions.page_created_at DESC, versions.page_id DESC
+--     CTE found
+--       ->  Limit
+--             ->  Nested Loop Anti Join
+--                   ->  Nested Loop Semi Join
+--                         ->  Index Only Scan Backward using workflows_list_by_status on workflows workflows_1
+--                               Index Cond: (status = ($2)::text)
+--                               Filter: ((deleted_at IS NULL) AND (parent_id IS NULL))
+--                         ->  Index Only Scan using waits_by_root on waits
+--                               Index Cond: ((root_id = workflows_1.id) AND (kind = ($3)::text))
+--                   ->  Index Only Scan using waits_by_root on waits waits_1
+--                         Index Cond: ((root_id = workflows_1.id) AND (kind = ANY ($4)))
+--     CTE versions
+--       ->  WindowAgg
+--             Window: w1 AS ()
+--             InitPlan 2
+--               ->  Aggregate
+--                     ->  CTE Scan on found
+--             ->  Nested Loop
+--                   ->  Limit
+--                         ->  CTE Scan on found found_1
+--                   ->  Index Scan using workflows_pkey on workflows workflows_2
+--                         Index Cond: (id = found_1.id)
+--             SubPlan 3
+--               ->  Limit
+--                     ->  Index Only Scan using waits_by_root on waits n
+--                           Index Cond: (root_id = workflows_2.id)
+--             SubPlan 5
+--               ->  Aggregate
+--                     ->  Index Scan using steps_pkey on steps weighed
+--                           Index Cond: (workflow_id = workflows_2.id)
+--                     SubPlan 4
+--                       ->  Aggregate
+--                             ->  Index Scan using step_items_pkey on step_items i
+--                                   Index Cond: ((workflow_id = weighed.workflow_id) AND ("position" = weighed."position"))
+--             SubPlan 6
+--               ->  Aggregate
+--                     ->  Bitmap Heap Scan on labels
+--                           Recheck Cond: (workflow_id = workflows_2.id)
+--                           ->  Bitmap Index Scan on labels_pkey
+--                                 Index Cond: (workflow_id = workflows_2.id)
+--     ->  Nested Loop Left Join
+--           Join Filter: (versions.page_bytes <= '262144'::numeric)
+--           ->  CTE Scan on versions
+--           ->  Nested Loop
+--                 ->  Index Scan using workflows_pkey on workflows
+--                       Index Cond: (id = versions.page_id)
+--                       SubPlan 8
+--                         ->  Limit
+--                               ->  Sort
+--                                     Sort Key: steps.started_at, steps."position"
+--                                     ->  Index Scan using steps_pkey on steps
+--                                           Index Cond: (workflow_id = workflows.id)
+--                                           Filter: (status = ($7)::text)
+--                       SubPlan 9
+--                         ->  Aggregate
+--                               ->  Index Scan using steps_pkey on steps steps_1
+--                                     Index Cond: (workflow_id = workflows.id)
+--                                     Filter: (status = ($10)::text)
+--                       SubPlan 10
+--                         ->  Limit
+--                               ->  Index Scan using steps_pkey on steps steps_2
+--                                     Index Cond: (workflow_id = workflows.id)
+--                                     Filter: ((NOT optional) AND (status = ($10)::text))
+--                       SubPlan 11
+--                         ->  Aggregate
+--                               ->  Index Scan using steps_pkey on steps steps_3
+--                                     Index Cond: (workflow_id = workflows.id)
+--                                     Filter: (((status = ($12)::text) AND (skip_reason <> ($13)::text)) OR ((status = ($10)::text) AND optional))
+--                       SubPlan 12
+--                         ->  Aggregate
+--                               ->  GroupAggregate
+--                                     Group Key: ((tasks.cost ->> 'currency'::text))
+--                                     ->  Sort
+--                                           Sort Key: ((tasks.cost ->> 'currency'::text))
+--                                           ->  Index Scan using tasks_sent on tasks
+--                                                 Index Cond: (workflow_id = workflows.id)
+--                                                 Filter: ((provider IS NOT NULL) AND ((cost IS NOT NULL) OR ((status <> ($14)::text) AND (status <> ($15)::text)) OR (remote_id IS NOT NULL) OR outcome_unknown OR ((cancel_receipt IS NOT NULL) AND (cancel_receipt <> ($16)::text))))
+--                       SubPlan 13
+--                         ->  Aggregate
+--                               ->  Bitmap Heap Scan on labels labels_1
+--                                     Recheck Cond: (workflow_id = workflows.id)
+--                                     ->  Bitmap Index Scan on labels_pkey
+--                                           Index Cond: (workflow_id = workflows.id)
+--                       SubPlan 14
+--                         ->  Aggregate
+--                               ->  GroupAggregate
+--                                     Group Key: s."position"
+--                                     ->  Nested Loop
+--                                           Join Filter: (s."position" = i_1."position")
+--                                           ->  Index Scan using steps_pkey on steps s
+--                                                 Index Cond: (workflow_id = workflows.id)
+--                                                 Filter: ((for_each IS NOT NULL) AND ((status <> 'FAILED'::text) OR (NOT optional)) AND (status = ANY ('{PENDING,RUNNING,CANCELLED,FAILED}'::text[])))
+--                                           ->  Index Scan using step_items_pkey on step_items i_1
+--                                                 Index Cond: (workflow_id = workflows.id)
+--                 ->  Index Scan using steps_pkey on steps final
+--                       Index Cond: ((workflow_id = workflows.id) AND ("position" = workflows.final_position))
+--                       SubPlan 15
+--                         ->  Aggregate
+--                               ->  Index Scan using step_items_pkey on step_items i_2
+--                                     Index Cond: ((workflow_id = final.workflow_id) AND ("position" = final."position"))
+--                       SubPlan 16
+--                         ->  Aggregate
+--                               ->  Index Scan using step_items_pkey on step_items i_3
+--                                     Index Cond: ((workflow_id = final.workflow_id) AND ("position" = final."position"))
+--                       SubPlan 17
+--                         ->  Aggregate
+--                               ->  Index Scan using step_items_pkey on step_items i_4
+--                                     Index Cond: ((workflow_id = final.workflow_id) AND ("position" = final."position"))
+
+WITH found AS MATERIALIZED (SELECT workflows.id AS id, workflows.created_at AS created_at
+FROM workflows
+WHERE workflows.status = $2::VARCHAR AND workflows.deleted_at IS NULL AND workflows.parent_id IS NULL
+ORDER BY workflows.created_at DESC, workflows.id DESC
+LIMIT $3::BIGINT OFFSET $4::BIGINT), versions AS MATERIALIZED (SELECT workflows.id AS page_id, workflows.last_event AS
+    page_event, workflows.updated_at AS page_updated_at, ids.created_at AS page_created_at, (SELECT count(*) >
+    $1::BIGINT AS anon_1
+FROM found) AS page_has_next, CASE WHEN workflows.has_flow THEN (SELECT n.kind
+FROM waits AS n
+WHERE n.root_id = workflows.id
+ORDER BY array_position(ARRAY['decision', 'signal', 'delay'], kind)
+LIMIT 1) END AS waits_for, sum((SELECT sum(200 + pg_column_size(weighed.definition) * CASE WHEN
+    (pg_column_compression(weighed.definition) IS NULL) THEN 1 ELSE 50 END + CASE WHEN weighed.for_each IS NULL THEN
+    coalesce(pg_column_size(weighed.result) * CASE WHEN pg_column_compression(weighed.result) IS NULL THEN 1 ELSE 50
+    END, 0) WHEN weighed.status = 'COMPLETED' THEN (SELECT least(100 + 2 *
+    coalesce(sum(coalesce(pg_column_size(i.result) * CASE WHEN pg_column_compression(i.result) IS NULL THEN 1 ELSE 50
+    END, 0)), 0) + 5 * count(*), 2000000000)::int
+FROM step_items AS i
+WHERE i.workflow_id = weighed.workflow_id AND i.position = weighed.position) ELSE 0 END +
+    coalesce(octet_length(weighed.error_message), 0)) AS sum_1
+FROM steps AS weighed
+WHERE weighed.workflow_id = workflows.id) + pg_column_size(workflows.config) * CASE WHEN
+    (pg_column_compression(workflows.config) IS NULL) THEN 1 ELSE 50 END + coalesce((SELECT
+    sum(octet_length(labels.label)) AS sum_2
+FROM labels
+WHERE labels.workflow_id = workflows.id), 0)) OVER () AS page_bytes
+FROM workflows
+JOIN (SELECT found.id AS id, found.created_at AS created_at
+FROM found
+ORDER BY found.created_at DESC, found.id DESC
+LIMIT $1::BIGINT) AS ids ON ids.id = workflows.id)
+SELECT versions.page_id, versions.page_event, versions.page_updated_at, versions.page_created_at,
+    versions.page_has_next, versions.waits_for, versions.page_bytes, whole.id, whole.tenant, whole.origin_instance,
+    whole.origin_zone, whole.origin_reference, whole.config, whole.suppress_subtask_events, whole.total_steps,
+    whole.final_position, whole.definition_bytes, whole.feature_level, whole.evaluates, whole.has_flow,
+    whole.created_at, whole.status, whole.name, whole.description, whole.webhook_url, whole.completed_steps,
+    whole.execution_id, whole.failure, whole.started_at, whole.completed_at, whole.updated_at, whole.deleted_at,
+    whole.deadline_at, whole.timeout_left_s, whole.owner, whole.epoch, whole.last_event, whole.crashes, whole.wake_at,
+    whole.parent_id, whole.parent_step, whole.parent_item, whole.root_id, whole.depth, whole.child_ends,
+    whole.sub_workflows, whole.sub_workflow_steps, whole.sub_workflow_bytes, whole.current_step, whole.step_errors,
+    whole.fatal_error, whole.done_without_result, whole.costs, whole.labels, whole.final_step_id, whole.items_done,
+    whole.final_step_result
 FROM versions
 LEFT OUTER
 JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.origin_instance AS origin_instance,
@@ -8327,15 +10199,19 @@ ORDER BY versions.page_created_at DESC, versions.page_id DESC;
 --                         ->  CTE Scan on found found_1
 --                   ->  Index Scan using workflows_pkey on workflows workflows_2
 --                         Index Cond: (id = found_1.id)
---             SubPlan 4
+--             SubPlan 3
+--               ->  Limit
+--                     ->  Index Only Scan using waits_by_root on waits n
+--                           Index Cond: (root_id = workflows_2.id)
+--             SubPlan 5
 --               ->  Aggregate
 --                     ->  Index Scan using steps_pkey on steps weighed
 --                           Index Cond: (workflow_id = workflows_2.id)
---                     SubPlan 3
+--                     SubPlan 4
 --                       ->  Aggregate
 --                             ->  Index Scan using step_items_pkey on step_items i
 --                                   Index Cond: ((workflow_id = weighed.workflow_id) AND ("position" = weighed."position"))
---             SubPlan 5
+--             SubPlan 6
 --               ->  Aggregate
 --                     ->  Bitmap Heap Scan on labels
 --                           Recheck Cond: (workflow_id = workflows_2.id)
@@ -8347,29 +10223,29 @@ ORDER BY versions.page_created_at DESC, versions.page_id DESC;
 --           ->  Nested Loop
 --                 ->  Index Scan using workflows_pkey on workflows
 --                       Index Cond: (id = versions.page_id)
---                       SubPlan 7
+--                       SubPlan 8
 --                         ->  Limit
 --                               ->  Sort
 --                                     Sort Key: steps.started_at, steps."position"
 --                                     ->  Index Scan using steps_pkey on steps
 --                                           Index Cond: (workflow_id = workflows.id)
 --                                           Filter: (status = ($5)::text)
---                       SubPlan 8
+--                       SubPlan 9
 --                         ->  Aggregate
 --                               ->  Index Scan using steps_pkey on steps steps_1
 --                                     Index Cond: (workflow_id = workflows.id)
 --                                     Filter: (status = ($8)::text)
---                       SubPlan 9
+--                       SubPlan 10
 --                         ->  Limit
 --                               ->  Index Scan using steps_pkey on steps steps_2
 --                                     Index Cond: (workflow_id = workflows.id)
 --                                     Filter: ((NOT optional) AND (status = ($8)::text))
---                       SubPlan 10
+--                       SubPlan 11
 --                         ->  Aggregate
 --                               ->  Index Scan using steps_pkey on steps steps_3
 --                                     Index Cond: (workflow_id = workflows.id)
 --                                     Filter: (((status = ($10)::text) AND (skip_reason <> ($11)::text)) OR ((status = ($8)::text) AND optional))
---                       SubPlan 11
+--                       SubPlan 12
 --                         ->  Aggregate
 --                               ->  GroupAggregate
 --                                     Group Key: ((tasks.cost ->> 'currency'::text))
@@ -8378,13 +10254,13 @@ ORDER BY versions.page_created_at DESC, versions.page_id DESC;
 --                                           ->  Index Scan using tasks_sent on tasks
 --                                                 Index Cond: (workflow_id = workflows.id)
 --                                                 Filter: ((provider IS NOT NULL) AND ((cost IS NOT NULL) OR ((status <> ($12)::text) AND (status <> ($13)::text)) OR (remote_id IS NOT NULL) OR outcome_unknown OR ((cancel_receipt IS NOT NULL) AND (cancel_receipt <> ($14)::text))))
---                       SubPlan 12
+--                       SubPlan 13
 --                         ->  Aggregate
 --                               ->  Bitmap Heap Scan on labels labels_1
 --                                     Recheck Cond: (workflow_id = workflows.id)
 --                                     ->  Bitmap Index Scan on labels_pkey
 --                                           Index Cond: (workflow_id = workflows.id)
---                       SubPlan 13
+--                       SubPlan 14
 --                         ->  Aggregate
 --                               ->  GroupAggregate
 --                                     Group Key: s."position"
@@ -8397,15 +10273,15 @@ ORDER BY versions.page_created_at DESC, versions.page_id DESC;
 --                                                 Index Cond: (workflow_id = workflows.id)
 --                 ->  Index Scan using steps_pkey on steps final
 --                       Index Cond: ((workflow_id = workflows.id) AND ("position" = workflows.final_position))
---                       SubPlan 14
+--                       SubPlan 15
 --                         ->  Aggregate
 --                               ->  Index Scan using step_items_pkey on step_items i_2
 --                                     Index Cond: ((workflow_id = final.workflow_id) AND ("position" = final."position"))
---                       SubPlan 15
+--                       SubPlan 16
 --                         ->  Aggregate
 --                               ->  Index Scan using step_items_pkey on step_items i_3
 --                                     Index Cond: ((workflow_id = final.workflow_id) AND ("position" = final."position"))
---                       SubPlan 16
+--                       SubPlan 17
 --                         ->  Aggregate
 --                               ->  Index Scan using step_items_pkey on step_items i_4
 --                                     Index Cond: ((workflow_id = final.workflow_id) AND ("position" = final."position"))
@@ -8417,7 +10293,26 @@ ORDER BY workflows.created_at DESC, workflows.id DESC
 LIMIT $3::BIGINT OFFSET $4::BIGINT), versions AS MATERIALIZED (SELECT workflows.id AS page_id, workflows.last_event AS
     page_event, workflows.updated_at AS page_updated_at, ids.created_at AS page_created_at, (SELECT count(*) >
     $1::BIGINT AS anon_1
-FROM found) AS page_has_next, sum((SELECT sum(200 + pg_column_size(weighed.definition) * CASE WHEN
+FROM found) AS page_has_next, CASE WHEN workflows.has_flow THEN CASE WHEN workflows.parent_id IS NULL THEN (SELECT
+    n.kind
+FROM waits AS n
+WHERE n.root_id = workflows.id
+ORDER BY array_position(ARRAY['decision', 'signal', 'delay'], kind)
+LIMIT 1) ELSE CASE WHEN (SELECT true
+FROM waits AS n
+WHERE n.root_id = workflows.root_id
+LIMIT 1) THEN (
+WITH RECURSIVE below AS (
+SELECT workflows.id
+UNION ALL
+SELECT c.id
+FROM below
+JOIN workflows AS c ON c.parent_id = below.id )
+SELECT n.kind
+FROM below
+JOIN waits AS n ON n.workflow_id = below.id
+ORDER BY array_position(ARRAY['decision', 'signal', 'delay'], kind)
+LIMIT 1 ) END END END AS waits_for, sum((SELECT sum(200 + pg_column_size(weighed.definition) * CASE WHEN
     (pg_column_compression(weighed.definition) IS NULL) THEN 1 ELSE 50 END + CASE WHEN weighed.for_each IS NULL THEN
     coalesce(pg_column_size(weighed.result) * CASE WHEN pg_column_compression(weighed.result) IS NULL THEN 1 ELSE 50
     END, 0) WHEN weighed.status = 'COMPLETED' THEN (SELECT least(100 + 2 *
@@ -8438,15 +10333,16 @@ FROM found
 ORDER BY found.created_at DESC, found.id DESC
 LIMIT $1::BIGINT) AS ids ON ids.id = workflows.id)
 SELECT versions.page_id, versions.page_event, versions.page_updated_at, versions.page_created_at,
-    versions.page_has_next, versions.page_bytes, whole.id, whole.tenant, whole.origin_instance, whole.origin_zone,
-    whole.origin_reference, whole.config, whole.suppress_subtask_events, whole.total_steps, whole.final_position,
-    whole.definition_bytes, whole.feature_level, whole.evaluates, whole.has_flow, whole.created_at, whole.status,
-    whole.name, whole.description, whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure,
-    whole.started_at, whole.completed_at, whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s,
-    whole.owner, whole.epoch, whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step,
-    whole.parent_item, whole.root_id, whole.depth, whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps,
-    whole.sub_workflow_bytes, whole.current_step, whole.step_errors, whole.fatal_error, whole.done_without_result,
-    whole.costs, whole.labels, whole.final_step_id, whole.items_done, whole.final_step_result
+    versions.page_has_next, versions.waits_for, versions.page_bytes, whole.id, whole.tenant, whole.origin_instance,
+    whole.origin_zone, whole.origin_reference, whole.config, whole.suppress_subtask_events, whole.total_steps,
+    whole.final_position, whole.definition_bytes, whole.feature_level, whole.evaluates, whole.has_flow,
+    whole.created_at, whole.status, whole.name, whole.description, whole.webhook_url, whole.completed_steps,
+    whole.execution_id, whole.failure, whole.started_at, whole.completed_at, whole.updated_at, whole.deleted_at,
+    whole.deadline_at, whole.timeout_left_s, whole.owner, whole.epoch, whole.last_event, whole.crashes, whole.wake_at,
+    whole.parent_id, whole.parent_step, whole.parent_item, whole.root_id, whole.depth, whole.child_ends,
+    whole.sub_workflows, whole.sub_workflow_steps, whole.sub_workflow_bytes, whole.current_step, whole.step_errors,
+    whole.fatal_error, whole.done_without_result, whole.costs, whole.labels, whole.final_step_id, whole.items_done,
+    whole.final_step_result
 FROM versions
 LEFT OUTER
 JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.origin_instance AS origin_instance,
@@ -8545,15 +10441,39 @@ ORDER BY versions.page_created_at DESC, versions.page_id DESC;
 --                         ->  CTE Scan on found found_1
 --                   ->  Index Scan using workflows_pkey on workflows workflows_2
 --                         Index Cond: (id = found_1.id)
+--             SubPlan 3
+--               ->  Limit
+--                     ->  Index Only Scan using waits_by_root on waits n
+--                           Index Cond: (root_id = workflows_2.id)
 --             SubPlan 4
+--               ->  Limit
+--                     ->  Index Only Scan using waits_by_root on waits n_1
+--                           Index Cond: (root_id = workflows_2.root_id)
+--             SubPlan 6
+--               ->  Limit
+--                     CTE below
+--                       ->  Recursive Union
+--                             ->  Result
+--                             ->  Nested Loop
+--                                   ->  WorkTable Scan on below
+--                                   ->  Index Only Scan using workflows_by_parent on workflows c
+--                                         Index Cond: (parent_id = below.id)
+--                     ->  Sort
+--                           Sort Key: (array_position('{decision,signal,delay}'::text[], n_2.kind))
+--                           ->  Hash Join
+--                                 Hash Cond: (n_2.workflow_id = below_1.id)
+--                                 ->  Index Scan using waits_pkey on waits n_2
+--                                 ->  Hash
+--                                       ->  CTE Scan on below below_1
+--             SubPlan 8
 --               ->  Aggregate
 --                     ->  Index Scan using steps_pkey on steps weighed
 --                           Index Cond: (workflow_id = workflows_2.id)
---                     SubPlan 3
+--                     SubPlan 7
 --                       ->  Aggregate
 --                             ->  Index Scan using step_items_pkey on step_items i
 --                                   Index Cond: ((workflow_id = weighed.workflow_id) AND ("position" = weighed."position"))
---             SubPlan 5
+--             SubPlan 9
 --               ->  Aggregate
 --                     ->  Bitmap Heap Scan on labels
 --                           Recheck Cond: (workflow_id = workflows_2.id)
@@ -8565,29 +10485,29 @@ ORDER BY versions.page_created_at DESC, versions.page_id DESC;
 --           ->  Nested Loop
 --                 ->  Index Scan using workflows_pkey on workflows
 --                       Index Cond: (id = versions.page_id)
---                       SubPlan 7
+--                       SubPlan 11
 --                         ->  Limit
 --                               ->  Sort
 --                                     Sort Key: steps.started_at, steps."position"
 --                                     ->  Index Scan using steps_pkey on steps
 --                                           Index Cond: (workflow_id = workflows.id)
 --                                           Filter: (status = ($5)::text)
---                       SubPlan 8
+--                       SubPlan 12
 --                         ->  Aggregate
 --                               ->  Index Scan using steps_pkey on steps steps_1
 --                                     Index Cond: (workflow_id = workflows.id)
 --                                     Filter: (status = ($8)::text)
---                       SubPlan 9
+--                       SubPlan 13
 --                         ->  Limit
 --                               ->  Index Scan using steps_pkey on steps steps_2
 --                                     Index Cond: (workflow_id = workflows.id)
 --                                     Filter: ((NOT optional) AND (status = ($8)::text))
---                       SubPlan 10
+--                       SubPlan 14
 --                         ->  Aggregate
 --                               ->  Index Scan using steps_pkey on steps steps_3
 --                                     Index Cond: (workflow_id = workflows.id)
 --                                     Filter: (((status = ($10)::text) AND (skip_reason <> ($11)::text)) OR ((status = ($8)::text) AND optional))
---                       SubPlan 11
+--                       SubPlan 15
 --                         ->  Aggregate
 --                               ->  GroupAggregate
 --                                     Group Key: ((tasks.cost ->> 'currency'::text))
@@ -8596,13 +10516,13 @@ ORDER BY versions.page_created_at DESC, versions.page_id DESC;
 --                                           ->  Index Scan using tasks_sent on tasks
 --                                                 Index Cond: (workflow_id = workflows.id)
 --                                                 Filter: ((provider IS NOT NULL) AND ((cost IS NOT NULL) OR ((status <> ($12)::text) AND (status <> ($13)::text)) OR (remote_id IS NOT NULL) OR outcome_unknown OR ((cancel_receipt IS NOT NULL) AND (cancel_receipt <> ($14)::text))))
---                       SubPlan 12
+--                       SubPlan 16
 --                         ->  Aggregate
 --                               ->  Bitmap Heap Scan on labels labels_1
 --                                     Recheck Cond: (workflow_id = workflows.id)
 --                                     ->  Bitmap Index Scan on labels_pkey
 --                                           Index Cond: (workflow_id = workflows.id)
---                       SubPlan 13
+--                       SubPlan 17
 --                         ->  Aggregate
 --                               ->  GroupAggregate
 --                                     Group Key: s."position"
@@ -8615,15 +10535,15 @@ ORDER BY versions.page_created_at DESC, versions.page_id DESC;
 --                                                 Index Cond: (workflow_id = workflows.id)
 --                 ->  Index Scan using steps_pkey on steps final
 --                       Index Cond: ((workflow_id = workflows.id) AND ("position" = workflows.final_position))
---                       SubPlan 14
+--                       SubPlan 18
 --                         ->  Aggregate
 --                               ->  Index Scan using step_items_pkey on step_items i_2
 --                                     Index Cond: ((workflow_id = final.workflow_id) AND ("position" = final."position"))
---                       SubPlan 15
+--                       SubPlan 19
 --                         ->  Aggregate
 --                               ->  Index Scan using step_items_pkey on step_items i_3
 --                                     Index Cond: ((workflow_id = final.workflow_id) AND ("position" = final."position"))
---                       SubPlan 16
+--                       SubPlan 20
 --                         ->  Aggregate
 --                               ->  Index Scan using step_items_pkey on step_items i_4
 --                                     Index Cond: ((workflow_id = final.workflow_id) AND ("position" = final."position"))
@@ -8636,7 +10556,11 @@ ORDER BY workflows.created_at DESC, workflows.id DESC
 LIMIT $4::BIGINT OFFSET $5::BIGINT), versions AS MATERIALIZED (SELECT workflows.id AS page_id, workflows.last_event AS
     page_event, workflows.updated_at AS page_updated_at, ids.created_at AS page_created_at, (SELECT count(*) >
     $1::BIGINT AS anon_1
-FROM found) AS page_has_next, sum((SELECT sum(200 + pg_column_size(weighed.definition) * CASE WHEN
+FROM found) AS page_has_next, CASE WHEN workflows.has_flow THEN (SELECT n.kind
+FROM waits AS n
+WHERE n.root_id = workflows.id
+ORDER BY array_position(ARRAY['decision', 'signal', 'delay'], kind)
+LIMIT 1) END AS waits_for, sum((SELECT sum(200 + pg_column_size(weighed.definition) * CASE WHEN
     (pg_column_compression(weighed.definition) IS NULL) THEN 1 ELSE 50 END + CASE WHEN weighed.for_each IS NULL THEN
     coalesce(pg_column_size(weighed.result) * CASE WHEN pg_column_compression(weighed.result) IS NULL THEN 1 ELSE 50
     END, 0) WHEN weighed.status = 'COMPLETED' THEN (SELECT least(100 + 2 *
@@ -8657,15 +10581,16 @@ FROM found
 ORDER BY found.created_at DESC, found.id DESC
 LIMIT $1::BIGINT) AS ids ON ids.id = workflows.id)
 SELECT versions.page_id, versions.page_event, versions.page_updated_at, versions.page_created_at,
-    versions.page_has_next, versions.page_bytes, whole.id, whole.tenant, whole.origin_instance, whole.origin_zone,
-    whole.origin_reference, whole.config, whole.suppress_subtask_events, whole.total_steps, whole.final_position,
-    whole.definition_bytes, whole.feature_level, whole.evaluates, whole.has_flow, whole.created_at, whole.status,
-    whole.name, whole.description, whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure,
-    whole.started_at, whole.completed_at, whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s,
-    whole.owner, whole.epoch, whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step,
-    whole.parent_item, whole.root_id, whole.depth, whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps,
-    whole.sub_workflow_bytes, whole.current_step, whole.step_errors, whole.fatal_error, whole.done_without_result,
-    whole.costs, whole.labels, whole.final_step_id, whole.items_done, whole.final_step_result
+    versions.page_has_next, versions.waits_for, versions.page_bytes, whole.id, whole.tenant, whole.origin_instance,
+    whole.origin_zone, whole.origin_reference, whole.config, whole.suppress_subtask_events, whole.total_steps,
+    whole.final_position, whole.definition_bytes, whole.feature_level, whole.evaluates, whole.has_flow,
+    whole.created_at, whole.status, whole.name, whole.description, whole.webhook_url, whole.completed_steps,
+    whole.execution_id, whole.failure, whole.started_at, whole.completed_at, whole.updated_at, whole.deleted_at,
+    whole.deadline_at, whole.timeout_left_s, whole.owner, whole.epoch, whole.last_event, whole.crashes, whole.wake_at,
+    whole.parent_id, whole.parent_step, whole.parent_item, whole.root_id, whole.depth, whole.child_ends,
+    whole.sub_workflows, whole.sub_workflow_steps, whole.sub_workflow_bytes, whole.current_step, whole.step_errors,
+    whole.fatal_error, whole.done_without_result, whole.costs, whole.labels, whole.final_step_id, whole.items_done,
+    whole.final_step_result
 FROM versions
 LEFT OUTER
 JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.origin_instance AS origin_instance,
@@ -8764,15 +10689,19 @@ ORDER BY versions.page_created_at DESC, versions.page_id DESC;
 --                         ->  CTE Scan on found found_1
 --                   ->  Index Scan using workflows_pkey on workflows workflows_2
 --                         Index Cond: (id = found_1.id)
---             SubPlan 4
+--             SubPlan 3
+--               ->  Limit
+--                     ->  Index Only Scan using waits_by_root on waits n
+--                           Index Cond: (root_id = workflows_2.id)
+--             SubPlan 5
 --               ->  Aggregate
 --                     ->  Index Scan using steps_pkey on steps weighed
 --                           Index Cond: (workflow_id = workflows_2.id)
---                     SubPlan 3
+--                     SubPlan 4
 --                       ->  Aggregate
 --                             ->  Index Scan using step_items_pkey on step_items i
 --                                   Index Cond: ((workflow_id = weighed.workflow_id) AND ("position" = weighed."position"))
---             SubPlan 5
+--             SubPlan 6
 --               ->  Aggregate
 --                     ->  Bitmap Heap Scan on labels
 --                           Recheck Cond: (workflow_id = workflows_2.id)
@@ -8784,29 +10713,29 @@ ORDER BY versions.page_created_at DESC, versions.page_id DESC;
 --           ->  Nested Loop
 --                 ->  Index Scan using workflows_pkey on workflows
 --                       Index Cond: (id = versions.page_id)
---                       SubPlan 7
+--                       SubPlan 8
 --                         ->  Limit
 --                               ->  Sort
 --                                     Sort Key: steps.started_at, steps."position"
 --                                     ->  Index Scan using steps_pkey on steps
 --                                           Index Cond: (workflow_id = workflows.id)
 --                                           Filter: (status = ($6)::text)
---                       SubPlan 8
+--                       SubPlan 9
 --                         ->  Aggregate
 --                               ->  Index Scan using steps_pkey on steps steps_1
 --                                     Index Cond: (workflow_id = workflows.id)
 --                                     Filter: (status = ($9)::text)
---                       SubPlan 9
+--                       SubPlan 10
 --                         ->  Limit
 --                               ->  Index Scan using steps_pkey on steps steps_2
 --                                     Index Cond: (workflow_id = workflows.id)
 --                                     Filter: ((NOT optional) AND (status = ($9)::text))
---                       SubPlan 10
+--                       SubPlan 11
 --                         ->  Aggregate
 --                               ->  Index Scan using steps_pkey on steps steps_3
 --                                     Index Cond: (workflow_id = workflows.id)
 --                                     Filter: (((status = ($11)::text) AND (skip_reason <> ($12)::text)) OR ((status = ($9)::text) AND optional))
---                       SubPlan 11
+--                       SubPlan 12
 --                         ->  Aggregate
 --                               ->  GroupAggregate
 --                                     Group Key: ((tasks.cost ->> 'currency'::text))
@@ -8815,13 +10744,13 @@ ORDER BY versions.page_created_at DESC, versions.page_id DESC;
 --                                           ->  Index Scan using tasks_sent on tasks
 --                                                 Index Cond: (workflow_id = workflows.id)
 --                                                 Filter: ((provider IS NOT NULL) AND ((cost IS NOT NULL) OR ((status <> ($13)::text) AND (status <> ($14)::text)) OR (remote_id IS NOT NULL) OR outcome_unknown OR ((cancel_receipt IS NOT NULL) AND (cancel_receipt <> ($15)::text))))
---                       SubPlan 12
+--                       SubPlan 13
 --                         ->  Aggregate
 --                               ->  Bitmap Heap Scan on labels labels_1
 --                                     Recheck Cond: (workflow_id = workflows.id)
 --                                     ->  Bitmap Index Scan on labels_pkey
 --                                           Index Cond: (workflow_id = workflows.id)
---                       SubPlan 13
+--                       SubPlan 14
 --                         ->  Aggregate
 --                               ->  GroupAggregate
 --                                     Group Key: s."position"
@@ -8834,15 +10763,15 @@ ORDER BY versions.page_created_at DESC, versions.page_id DESC;
 --                                                 Index Cond: (workflow_id = workflows.id)
 --                 ->  Index Scan using steps_pkey on steps final
 --                       Index Cond: ((workflow_id = workflows.id) AND ("position" = workflows.final_position))
---                       SubPlan 14
+--                       SubPlan 15
 --                         ->  Aggregate
 --                               ->  Index Scan using step_items_pkey on step_items i_2
 --                                     Index Cond: ((workflow_id = final.workflow_id) AND ("position" = final."position"))
---                       SubPlan 15
+--                       SubPlan 16
 --                         ->  Aggregate
 --                               ->  Index Scan using step_items_pkey on step_items i_3
 --                                     Index Cond: ((workflow_id = final.workflow_id) AND ("position" = final."position"))
---                       SubPlan 16
+--                       SubPlan 17
 --                         ->  Aggregate
 --                               ->  Index Scan using step_items_pkey on step_items i_4
 --                                     Index Cond: ((workflow_id = final.workflow_id) AND ("position" = final."position"))
@@ -8854,7 +10783,11 @@ ORDER BY workflows.created_at DESC, workflows.id DESC
 LIMIT $3::BIGINT OFFSET $4::BIGINT), versions AS MATERIALIZED (SELECT workflows.id AS page_id, workflows.last_event AS
     page_event, workflows.updated_at AS page_updated_at, ids.created_at AS page_created_at, (SELECT count(*) >
     $1::BIGINT AS anon_1
-FROM found) AS page_has_next, sum((SELECT sum(200 + pg_column_size(weighed.definition) * CASE WHEN
+FROM found) AS page_has_next, CASE WHEN workflows.has_flow THEN (SELECT n.kind
+FROM waits AS n
+WHERE n.root_id = workflows.id
+ORDER BY array_position(ARRAY['decision', 'signal', 'delay'], kind)
+LIMIT 1) END AS waits_for, sum((SELECT sum(200 + pg_column_size(weighed.definition) * CASE WHEN
     (pg_column_compression(weighed.definition) IS NULL) THEN 1 ELSE 50 END + CASE WHEN weighed.for_each IS NULL THEN
     coalesce(pg_column_size(weighed.result) * CASE WHEN pg_column_compression(weighed.result) IS NULL THEN 1 ELSE 50
     END, 0) WHEN weighed.status = 'COMPLETED' THEN (SELECT least(100 + 2 *
@@ -8875,15 +10808,16 @@ FROM found
 ORDER BY found.created_at DESC, found.id DESC
 LIMIT $1::BIGINT) AS ids ON ids.id = workflows.id)
 SELECT versions.page_id, versions.page_event, versions.page_updated_at, versions.page_created_at,
-    versions.page_has_next, versions.page_bytes, whole.id, whole.tenant, whole.origin_instance, whole.origin_zone,
-    whole.origin_reference, whole.config, whole.suppress_subtask_events, whole.total_steps, whole.final_position,
-    whole.definition_bytes, whole.feature_level, whole.evaluates, whole.has_flow, whole.created_at, whole.status,
-    whole.name, whole.description, whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure,
-    whole.started_at, whole.completed_at, whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s,
-    whole.owner, whole.epoch, whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step,
-    whole.parent_item, whole.root_id, whole.depth, whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps,
-    whole.sub_workflow_bytes, whole.current_step, whole.step_errors, whole.fatal_error, whole.done_without_result,
-    whole.costs, whole.labels, whole.final_step_id, whole.items_done, whole.final_step_result
+    versions.page_has_next, versions.waits_for, versions.page_bytes, whole.id, whole.tenant, whole.origin_instance,
+    whole.origin_zone, whole.origin_reference, whole.config, whole.suppress_subtask_events, whole.total_steps,
+    whole.final_position, whole.definition_bytes, whole.feature_level, whole.evaluates, whole.has_flow,
+    whole.created_at, whole.status, whole.name, whole.description, whole.webhook_url, whole.completed_steps,
+    whole.execution_id, whole.failure, whole.started_at, whole.completed_at, whole.updated_at, whole.deleted_at,
+    whole.deadline_at, whole.timeout_left_s, whole.owner, whole.epoch, whole.last_event, whole.crashes, whole.wake_at,
+    whole.parent_id, whole.parent_step, whole.parent_item, whole.root_id, whole.depth, whole.child_ends,
+    whole.sub_workflows, whole.sub_workflow_steps, whole.sub_workflow_bytes, whole.current_step, whole.step_errors,
+    whole.fatal_error, whole.done_without_result, whole.costs, whole.labels, whole.final_step_id, whole.items_done,
+    whole.final_step_result
 FROM versions
 LEFT OUTER
 JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.origin_instance AS origin_instance,
@@ -8986,15 +10920,19 @@ ORDER BY versions.page_created_at DESC, versions.page_id DESC;
 --                         ->  CTE Scan on found found_1
 --                   ->  Index Scan using workflows_pkey on workflows workflows_2
 --                         Index Cond: (id = found_1.id)
---             SubPlan 4
+--             SubPlan 3
+--               ->  Limit
+--                     ->  Index Only Scan using waits_by_root on waits n
+--                           Index Cond: (root_id = workflows_2.id)
+--             SubPlan 5
 --               ->  Aggregate
 --                     ->  Index Scan using steps_pkey on steps weighed
 --                           Index Cond: (workflow_id = workflows_2.id)
---                     SubPlan 3
+--                     SubPlan 4
 --                       ->  Aggregate
 --                             ->  Index Scan using step_items_pkey on step_items i
 --                                   Index Cond: ((workflow_id = weighed.workflow_id) AND ("position" = weighed."position"))
---             SubPlan 5
+--             SubPlan 6
 --               ->  Aggregate
 --                     ->  Bitmap Heap Scan on labels
 --                           Recheck Cond: (workflow_id = workflows_2.id)
@@ -9006,29 +10944,29 @@ ORDER BY versions.page_created_at DESC, versions.page_id DESC;
 --           ->  Nested Loop
 --                 ->  Index Scan using workflows_pkey on workflows
 --                       Index Cond: (id = versions.page_id)
---                       SubPlan 7
+--                       SubPlan 8
 --                         ->  Limit
 --                               ->  Sort
 --                                     Sort Key: steps.started_at, steps."position"
 --                                     ->  Index Scan using steps_pkey on steps
 --                                           Index Cond: (workflow_id = workflows.id)
 --                                           Filter: (status = ($5)::text)
---                       SubPlan 8
+--                       SubPlan 9
 --                         ->  Aggregate
 --                               ->  Index Scan using steps_pkey on steps steps_1
 --                                     Index Cond: (workflow_id = workflows.id)
 --                                     Filter: (status = ($8)::text)
---                       SubPlan 9
+--                       SubPlan 10
 --                         ->  Limit
 --                               ->  Index Scan using steps_pkey on steps steps_2
 --                                     Index Cond: (workflow_id = workflows.id)
 --                                     Filter: ((NOT optional) AND (status = ($8)::text))
---                       SubPlan 10
+--                       SubPlan 11
 --                         ->  Aggregate
 --                               ->  Index Scan using steps_pkey on steps steps_3
 --                                     Index Cond: (workflow_id = workflows.id)
 --                                     Filter: (((status = ($10)::text) AND (skip_reason <> ($11)::text)) OR ((status = ($8)::text) AND optional))
---                       SubPlan 11
+--                       SubPlan 12
 --                         ->  Aggregate
 --                               ->  GroupAggregate
 --                                     Group Key: ((tasks.cost ->> 'currency'::text))
@@ -9037,13 +10975,13 @@ ORDER BY versions.page_created_at DESC, versions.page_id DESC;
 --                                           ->  Index Scan using tasks_sent on tasks
 --                                                 Index Cond: (workflow_id = workflows.id)
 --                                                 Filter: ((provider IS NOT NULL) AND ((cost IS NOT NULL) OR ((status <> ($12)::text) AND (status <> ($13)::text)) OR (remote_id IS NOT NULL) OR outcome_unknown OR ((cancel_receipt IS NOT NULL) AND (cancel_receipt <> ($14)::text))))
---                       SubPlan 12
+--                       SubPlan 13
 --                         ->  Aggregate
 --                               ->  Bitmap Heap Scan on labels labels_1
 --                                     Recheck Cond: (workflow_id = workflows.id)
 --                                     ->  Bitmap Index Scan on labels_pkey
 --                                           Index Cond: (workflow_id = workflows.id)
---                       SubPlan 13
+--                       SubPlan 14
 --                         ->  Aggregate
 --                               ->  GroupAggregate
 --                                     Group Key: s."position"
@@ -9056,15 +10994,15 @@ ORDER BY versions.page_created_at DESC, versions.page_id DESC;
 --                                                 Index Cond: (workflow_id = workflows.id)
 --                 ->  Index Scan using steps_pkey on steps final
 --                       Index Cond: ((workflow_id = workflows.id) AND ("position" = workflows.final_position))
---                       SubPlan 14
+--                       SubPlan 15
 --                         ->  Aggregate
 --                               ->  Index Scan using step_items_pkey on step_items i_2
 --                                     Index Cond: ((workflow_id = final.workflow_id) AND ("position" = final."position"))
---                       SubPlan 15
+--                       SubPlan 16
 --                         ->  Aggregate
 --                               ->  Index Scan using step_items_pkey on step_items i_3
 --                                     Index Cond: ((workflow_id = final.workflow_id) AND ("position" = final."position"))
---                       SubPlan 16
+--                       SubPlan 17
 --                         ->  Aggregate
 --                               ->  Index Scan using step_items_pkey on step_items i_4
 --                                     Index Cond: ((workflow_id = final.workflow_id) AND ("position" = final."position"))
@@ -9077,7 +11015,11 @@ ORDER BY workflows.created_at DESC, workflows.id DESC
 LIMIT $4::BIGINT OFFSET $5::BIGINT), versions AS MATERIALIZED (SELECT workflows.id AS page_id, workflows.last_event AS
     page_event, workflows.updated_at AS page_updated_at, ids.created_at AS page_created_at, (SELECT count(*) >
     $1::BIGINT AS anon_1
-FROM found) AS page_has_next, sum((SELECT sum(200 + pg_column_size(weighed.definition) * CASE WHEN
+FROM found) AS page_has_next, CASE WHEN workflows.has_flow THEN (SELECT n.kind
+FROM waits AS n
+WHERE n.root_id = workflows.id
+ORDER BY array_position(ARRAY['decision', 'signal', 'delay'], kind)
+LIMIT 1) END AS waits_for, sum((SELECT sum(200 + pg_column_size(weighed.definition) * CASE WHEN
     (pg_column_compression(weighed.definition) IS NULL) THEN 1 ELSE 50 END + CASE WHEN weighed.for_each IS NULL THEN
     coalesce(pg_column_size(weighed.result) * CASE WHEN pg_column_compression(weighed.result) IS NULL THEN 1 ELSE 50
     END, 0) WHEN weighed.status = 'COMPLETED' THEN (SELECT least(100 + 2 *
@@ -9098,15 +11040,16 @@ FROM found
 ORDER BY found.created_at DESC, found.id DESC
 LIMIT $1::BIGINT) AS ids ON ids.id = workflows.id)
 SELECT versions.page_id, versions.page_event, versions.page_updated_at, versions.page_created_at,
-    versions.page_has_next, versions.page_bytes, whole.id, whole.tenant, whole.origin_instance, whole.origin_zone,
-    whole.origin_reference, whole.config, whole.suppress_subtask_events, whole.total_steps, whole.final_position,
-    whole.definition_bytes, whole.feature_level, whole.evaluates, whole.has_flow, whole.created_at, whole.status,
-    whole.name, whole.description, whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure,
-    whole.started_at, whole.completed_at, whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s,
-    whole.owner, whole.epoch, whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step,
-    whole.parent_item, whole.root_id, whole.depth, whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps,
-    whole.sub_workflow_bytes, whole.current_step, whole.step_errors, whole.fatal_error, whole.done_without_result,
-    whole.costs, whole.labels, whole.final_step_id, whole.items_done, whole.final_step_result
+    versions.page_has_next, versions.waits_for, versions.page_bytes, whole.id, whole.tenant, whole.origin_instance,
+    whole.origin_zone, whole.origin_reference, whole.config, whole.suppress_subtask_events, whole.total_steps,
+    whole.final_position, whole.definition_bytes, whole.feature_level, whole.evaluates, whole.has_flow,
+    whole.created_at, whole.status, whole.name, whole.description, whole.webhook_url, whole.completed_steps,
+    whole.execution_id, whole.failure, whole.started_at, whole.completed_at, whole.updated_at, whole.deleted_at,
+    whole.deadline_at, whole.timeout_left_s, whole.owner, whole.epoch, whole.last_event, whole.crashes, whole.wake_at,
+    whole.parent_id, whole.parent_step, whole.parent_item, whole.root_id, whole.depth, whole.child_ends,
+    whole.sub_workflows, whole.sub_workflow_steps, whole.sub_workflow_bytes, whole.current_step, whole.step_errors,
+    whole.fatal_error, whole.done_without_result, whole.costs, whole.labels, whole.final_step_id, whole.items_done,
+    whole.final_step_result
 FROM versions
 LEFT OUTER
 JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.origin_instance AS origin_instance,
@@ -9205,15 +11148,19 @@ ORDER BY versions.page_created_at DESC, versions.page_id DESC;
 --                         ->  CTE Scan on found found_1
 --                   ->  Index Scan using workflows_pkey on workflows workflows_2
 --                         Index Cond: (id = found_1.id)
---             SubPlan 4
+--             SubPlan 3
+--               ->  Limit
+--                     ->  Index Only Scan using waits_by_root on waits n
+--                           Index Cond: (root_id = workflows_2.id)
+--             SubPlan 5
 --               ->  Aggregate
 --                     ->  Index Scan using steps_pkey on steps weighed
 --                           Index Cond: (workflow_id = workflows_2.id)
---                     SubPlan 3
+--                     SubPlan 4
 --                       ->  Aggregate
 --                             ->  Index Scan using step_items_pkey on step_items i
 --                                   Index Cond: ((workflow_id = weighed.workflow_id) AND ("position" = weighed."position"))
---             SubPlan 5
+--             SubPlan 6
 --               ->  Aggregate
 --                     ->  Bitmap Heap Scan on labels
 --                           Recheck Cond: (workflow_id = workflows_2.id)
@@ -9225,29 +11172,29 @@ ORDER BY versions.page_created_at DESC, versions.page_id DESC;
 --           ->  Nested Loop
 --                 ->  Index Scan using workflows_pkey on workflows
 --                       Index Cond: (id = versions.page_id)
---                       SubPlan 7
+--                       SubPlan 8
 --                         ->  Limit
 --                               ->  Sort
 --                                     Sort Key: steps.started_at, steps."position"
 --                                     ->  Index Scan using steps_pkey on steps
 --                                           Index Cond: (workflow_id = workflows.id)
 --                                           Filter: (status = ($6)::text)
---                       SubPlan 8
+--                       SubPlan 9
 --                         ->  Aggregate
 --                               ->  Index Scan using steps_pkey on steps steps_1
 --                                     Index Cond: (workflow_id = workflows.id)
 --                                     Filter: (status = ($9)::text)
---                       SubPlan 9
+--                       SubPlan 10
 --                         ->  Limit
 --                               ->  Index Scan using steps_pkey on steps steps_2
 --                                     Index Cond: (workflow_id = workflows.id)
 --                                     Filter: ((NOT optional) AND (status = ($9)::text))
---                       SubPlan 10
+--                       SubPlan 11
 --                         ->  Aggregate
 --                               ->  Index Scan using steps_pkey on steps steps_3
 --                                     Index Cond: (workflow_id = workflows.id)
 --                                     Filter: (((status = ($11)::text) AND (skip_reason <> ($12)::text)) OR ((status = ($9)::text) AND optional))
---                       SubPlan 11
+--                       SubPlan 12
 --                         ->  Aggregate
 --                               ->  GroupAggregate
 --                                     Group Key: ((tasks.cost ->> 'currency'::text))
@@ -9256,13 +11203,13 @@ ORDER BY versions.page_created_at DESC, versions.page_id DESC;
 --                                           ->  Index Scan using tasks_sent on tasks
 --                                                 Index Cond: (workflow_id = workflows.id)
 --                                                 Filter: ((provider IS NOT NULL) AND ((cost IS NOT NULL) OR ((status <> ($13)::text) AND (status <> ($14)::text)) OR (remote_id IS NOT NULL) OR outcome_unknown OR ((cancel_receipt IS NOT NULL) AND (cancel_receipt <> ($15)::text))))
---                       SubPlan 12
+--                       SubPlan 13
 --                         ->  Aggregate
 --                               ->  Bitmap Heap Scan on labels labels_1
 --                                     Recheck Cond: (workflow_id = workflows.id)
 --                                     ->  Bitmap Index Scan on labels_pkey
 --                                           Index Cond: (workflow_id = workflows.id)
---                       SubPlan 13
+--                       SubPlan 14
 --                         ->  Aggregate
 --                               ->  GroupAggregate
 --                                     Group Key: s."position"
@@ -9275,15 +11222,15 @@ ORDER BY versions.page_created_at DESC, versions.page_id DESC;
 --                                                 Index Cond: (workflow_id = workflows.id)
 --                 ->  Index Scan using steps_pkey on steps final
 --                       Index Cond: ((workflow_id = workflows.id) AND ("position" = workflows.final_position))
---                       SubPlan 14
+--                       SubPlan 15
 --                         ->  Aggregate
 --                               ->  Index Scan using step_items_pkey on step_items i_2
 --                                     Index Cond: ((workflow_id = final.workflow_id) AND ("position" = final."position"))
---                       SubPlan 15
+--                       SubPlan 16
 --                         ->  Aggregate
 --                               ->  Index Scan using step_items_pkey on step_items i_3
 --                                     Index Cond: ((workflow_id = final.workflow_id) AND ("position" = final."position"))
---                       SubPlan 16
+--                       SubPlan 17
 --                         ->  Aggregate
 --                               ->  Index Scan using step_items_pkey on step_items i_4
 --                                     Index Cond: ((workflow_id = final.workflow_id) AND ("position" = final."position"))
@@ -9297,7 +11244,11 @@ ORDER BY workflows.created_at DESC, workflows.id DESC
 LIMIT $4::BIGINT OFFSET $5::BIGINT), versions AS MATERIALIZED (SELECT workflows.id AS page_id, workflows.last_event AS
     page_event, workflows.updated_at AS page_updated_at, ids.created_at AS page_created_at, (SELECT count(*) >
     $1::BIGINT AS anon_1
-FROM found) AS page_has_next, sum((SELECT sum(200 + pg_column_size(weighed.definition) * CASE WHEN
+FROM found) AS page_has_next, CASE WHEN workflows.has_flow THEN (SELECT n.kind
+FROM waits AS n
+WHERE n.root_id = workflows.id
+ORDER BY array_position(ARRAY['decision', 'signal', 'delay'], kind)
+LIMIT 1) END AS waits_for, sum((SELECT sum(200 + pg_column_size(weighed.definition) * CASE WHEN
     (pg_column_compression(weighed.definition) IS NULL) THEN 1 ELSE 50 END + CASE WHEN weighed.for_each IS NULL THEN
     coalesce(pg_column_size(weighed.result) * CASE WHEN pg_column_compression(weighed.result) IS NULL THEN 1 ELSE 50
     END, 0) WHEN weighed.status = 'COMPLETED' THEN (SELECT least(100 + 2 *
@@ -9318,15 +11269,16 @@ FROM found
 ORDER BY found.created_at DESC, found.id DESC
 LIMIT $1::BIGINT) AS ids ON ids.id = workflows.id)
 SELECT versions.page_id, versions.page_event, versions.page_updated_at, versions.page_created_at,
-    versions.page_has_next, versions.page_bytes, whole.id, whole.tenant, whole.origin_instance, whole.origin_zone,
-    whole.origin_reference, whole.config, whole.suppress_subtask_events, whole.total_steps, whole.final_position,
-    whole.definition_bytes, whole.feature_level, whole.evaluates, whole.has_flow, whole.created_at, whole.status,
-    whole.name, whole.description, whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure,
-    whole.started_at, whole.completed_at, whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s,
-    whole.owner, whole.epoch, whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step,
-    whole.parent_item, whole.root_id, whole.depth, whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps,
-    whole.sub_workflow_bytes, whole.current_step, whole.step_errors, whole.fatal_error, whole.done_without_result,
-    whole.costs, whole.labels, whole.final_step_id, whole.items_done, whole.final_step_result
+    versions.page_has_next, versions.waits_for, versions.page_bytes, whole.id, whole.tenant, whole.origin_instance,
+    whole.origin_zone, whole.origin_reference, whole.config, whole.suppress_subtask_events, whole.total_steps,
+    whole.final_position, whole.definition_bytes, whole.feature_level, whole.evaluates, whole.has_flow,
+    whole.created_at, whole.status, whole.name, whole.description, whole.webhook_url, whole.completed_steps,
+    whole.execution_id, whole.failure, whole.started_at, whole.completed_at, whole.updated_at, whole.deleted_at,
+    whole.deadline_at, whole.timeout_left_s, whole.owner, whole.epoch, whole.last_event, whole.crashes, whole.wake_at,
+    whole.parent_id, whole.parent_step, whole.parent_item, whole.root_id, whole.depth, whole.child_ends,
+    whole.sub_workflows, whole.sub_workflow_steps, whole.sub_workflow_bytes, whole.current_step, whole.step_errors,
+    whole.fatal_error, whole.done_without_result, whole.costs, whole.labels, whole.final_step_id, whole.items_done,
+    whole.final_step_result
 FROM versions
 LEFT OUTER
 JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.origin_instance AS origin_instance,
@@ -9425,15 +11377,19 @@ ORDER BY versions.page_created_at DESC, versions.page_id DESC;
 --                         ->  CTE Scan on found found_1
 --                   ->  Index Scan using workflows_pkey on workflows workflows_2
 --                         Index Cond: (id = found_1.id)
---             SubPlan 4
+--             SubPlan 3
+--               ->  Limit
+--                     ->  Index Only Scan using waits_by_root on waits n
+--                           Index Cond: (root_id = workflows_2.id)
+--             SubPlan 5
 --               ->  Aggregate
 --                     ->  Index Scan using steps_pkey on steps weighed
 --                           Index Cond: (workflow_id = workflows_2.id)
---                     SubPlan 3
+--                     SubPlan 4
 --                       ->  Aggregate
 --                             ->  Index Scan using step_items_pkey on step_items i
 --                                   Index Cond: ((workflow_id = weighed.workflow_id) AND ("position" = weighed."position"))
---             SubPlan 5
+--             SubPlan 6
 --               ->  Aggregate
 --                     ->  Bitmap Heap Scan on labels
 --                           Recheck Cond: (workflow_id = workflows_2.id)
@@ -9445,29 +11401,29 @@ ORDER BY versions.page_created_at DESC, versions.page_id DESC;
 --           ->  Nested Loop
 --                 ->  Index Scan using workflows_pkey on workflows
 --                       Index Cond: (id = versions.page_id)
---                       SubPlan 7
+--                       SubPlan 8
 --                         ->  Limit
 --                               ->  Sort
 --                                     Sort Key: steps.started_at, steps."position"
 --                                     ->  Index Scan using steps_pkey on steps
 --                                           Index Cond: (workflow_id = workflows.id)
 --                                           Filter: (status = ($6)::text)
---                       SubPlan 8
+--                       SubPlan 9
 --                         ->  Aggregate
 --                               ->  Index Scan using steps_pkey on steps steps_1
 --                                     Index Cond: (workflow_id = workflows.id)
 --                                     Filter: (status = ($9)::text)
---                       SubPlan 9
+--                       SubPlan 10
 --                         ->  Limit
 --                               ->  Index Scan using steps_pkey on steps steps_2
 --                                     Index Cond: (workflow_id = workflows.id)
 --                                     Filter: ((NOT optional) AND (status = ($9)::text))
---                       SubPlan 10
+--                       SubPlan 11
 --                         ->  Aggregate
 --                               ->  Index Scan using steps_pkey on steps steps_3
 --                                     Index Cond: (workflow_id = workflows.id)
 --                                     Filter: (((status = ($11)::text) AND (skip_reason <> ($12)::text)) OR ((status = ($9)::text) AND optional))
---                       SubPlan 11
+--                       SubPlan 12
 --                         ->  Aggregate
 --                               ->  GroupAggregate
 --                                     Group Key: ((tasks.cost ->> 'currency'::text))
@@ -9476,13 +11432,13 @@ ORDER BY versions.page_created_at DESC, versions.page_id DESC;
 --                                           ->  Index Scan using tasks_sent on tasks
 --                                                 Index Cond: (workflow_id = workflows.id)
 --                                                 Filter: ((provider IS NOT NULL) AND ((cost IS NOT NULL) OR ((status <> ($13)::text) AND (status <> ($14)::text)) OR (remote_id IS NOT NULL) OR outcome_unknown OR ((cancel_receipt IS NOT NULL) AND (cancel_receipt <> ($15)::text))))
---                       SubPlan 12
+--                       SubPlan 13
 --                         ->  Aggregate
 --                               ->  Bitmap Heap Scan on labels labels_1
 --                                     Recheck Cond: (workflow_id = workflows.id)
 --                                     ->  Bitmap Index Scan on labels_pkey
 --                                           Index Cond: (workflow_id = workflows.id)
---                       SubPlan 13
+--                       SubPlan 14
 --                         ->  Aggregate
 --                               ->  GroupAggregate
 --                                     Group Key: s."position"
@@ -9495,15 +11451,15 @@ ORDER BY versions.page_created_at DESC, versions.page_id DESC;
 --                                                 Index Cond: (workflow_id = workflows.id)
 --                 ->  Index Scan using steps_pkey on steps final
 --                       Index Cond: ((workflow_id = workflows.id) AND ("position" = workflows.final_position))
---                       SubPlan 14
+--                       SubPlan 15
 --                         ->  Aggregate
 --                               ->  Index Scan using step_items_pkey on step_items i_2
 --                                     Index Cond: ((workflow_id = final.workflow_id) AND ("position" = final."position"))
---                       SubPlan 15
+--                       SubPlan 16
 --                         ->  Aggregate
 --                               ->  Index Scan using step_items_pkey on step_items i_3
 --                                     Index Cond: ((workflow_id = final.workflow_id) AND ("position" = final."position"))
---                       SubPlan 16
+--                       SubPlan 17
 --                         ->  Aggregate
 --                               ->  Index Scan using step_items_pkey on step_items i_4
 --                                     Index Cond: ((workflow_id = final.workflow_id) AND ("position" = final."position"))
@@ -9518,7 +11474,11 @@ ORDER BY workflows.created_at DESC, workflows.id DESC
 LIMIT $5::BIGINT OFFSET $6::BIGINT), versions AS MATERIALIZED (SELECT workflows.id AS page_id, workflows.last_event AS
     page_event, workflows.updated_at AS page_updated_at, ids.created_at AS page_created_at, (SELECT count(*) >
     $1::BIGINT AS anon_1
-FROM found) AS page_has_next, sum((SELECT sum(200 + pg_column_size(weighed.definition) * CASE WHEN
+FROM found) AS page_has_next, CASE WHEN workflows.has_flow THEN (SELECT n.kind
+FROM waits AS n
+WHERE n.root_id = workflows.id
+ORDER BY array_position(ARRAY['decision', 'signal', 'delay'], kind)
+LIMIT 1) END AS waits_for, sum((SELECT sum(200 + pg_column_size(weighed.definition) * CASE WHEN
     (pg_column_compression(weighed.definition) IS NULL) THEN 1 ELSE 50 END + CASE WHEN weighed.for_each IS NULL THEN
     coalesce(pg_column_size(weighed.result) * CASE WHEN pg_column_compression(weighed.result) IS NULL THEN 1 ELSE 50
     END, 0) WHEN weighed.status = 'COMPLETED' THEN (SELECT least(100 + 2 *
@@ -9539,15 +11499,16 @@ FROM found
 ORDER BY found.created_at DESC, found.id DESC
 LIMIT $1::BIGINT) AS ids ON ids.id = workflows.id)
 SELECT versions.page_id, versions.page_event, versions.page_updated_at, versions.page_created_at,
-    versions.page_has_next, versions.page_bytes, whole.id, whole.tenant, whole.origin_instance, whole.origin_zone,
-    whole.origin_reference, whole.config, whole.suppress_subtask_events, whole.total_steps, whole.final_position,
-    whole.definition_bytes, whole.feature_level, whole.evaluates, whole.has_flow, whole.created_at, whole.status,
-    whole.name, whole.description, whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure,
-    whole.started_at, whole.completed_at, whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s,
-    whole.owner, whole.epoch, whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step,
-    whole.parent_item, whole.root_id, whole.depth, whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps,
-    whole.sub_workflow_bytes, whole.current_step, whole.step_errors, whole.fatal_error, whole.done_without_result,
-    whole.costs, whole.labels, whole.final_step_id, whole.items_done, whole.final_step_result
+    versions.page_has_next, versions.waits_for, versions.page_bytes, whole.id, whole.tenant, whole.origin_instance,
+    whole.origin_zone, whole.origin_reference, whole.config, whole.suppress_subtask_events, whole.total_steps,
+    whole.final_position, whole.definition_bytes, whole.feature_level, whole.evaluates, whole.has_flow,
+    whole.created_at, whole.status, whole.name, whole.description, whole.webhook_url, whole.completed_steps,
+    whole.execution_id, whole.failure, whole.started_at, whole.completed_at, whole.updated_at, whole.deleted_at,
+    whole.deadline_at, whole.timeout_left_s, whole.owner, whole.epoch, whole.last_event, whole.crashes, whole.wake_at,
+    whole.parent_id, whole.parent_step, whole.parent_item, whole.root_id, whole.depth, whole.child_ends,
+    whole.sub_workflows, whole.sub_workflow_steps, whole.sub_workflow_bytes, whole.current_step, whole.step_errors,
+    whole.fatal_error, whole.done_without_result, whole.costs, whole.labels, whole.final_step_id, whole.items_done,
+    whole.final_step_result
 FROM versions
 LEFT OUTER
 JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.origin_instance AS origin_instance,
@@ -9646,15 +11607,19 @@ ORDER BY versions.page_created_at DESC, versions.page_id DESC;
 --                         ->  CTE Scan on found found_1
 --                   ->  Index Scan using workflows_pkey on workflows workflows_2
 --                         Index Cond: (id = found_1.id)
---             SubPlan 4
+--             SubPlan 3
+--               ->  Limit
+--                     ->  Index Only Scan using waits_by_root on waits n
+--                           Index Cond: (root_id = workflows_2.id)
+--             SubPlan 5
 --               ->  Aggregate
 --                     ->  Index Scan using steps_pkey on steps weighed
 --                           Index Cond: (workflow_id = workflows_2.id)
---                     SubPlan 3
+--                     SubPlan 4
 --                       ->  Aggregate
 --                             ->  Index Scan using step_items_pkey on step_items i
 --                                   Index Cond: ((workflow_id = weighed.workflow_id) AND ("position" = weighed."position"))
---             SubPlan 5
+--             SubPlan 6
 --               ->  Aggregate
 --                     ->  Bitmap Heap Scan on labels
 --                           Recheck Cond: (workflow_id = workflows_2.id)
@@ -9666,29 +11631,29 @@ ORDER BY versions.page_created_at DESC, versions.page_id DESC;
 --           ->  Nested Loop
 --                 ->  Index Scan using workflows_pkey on workflows
 --                       Index Cond: (id = versions.page_id)
---                       SubPlan 7
+--                       SubPlan 8
 --                         ->  Limit
 --                               ->  Sort
 --                                     Sort Key: steps.started_at, steps."position"
 --                                     ->  Index Scan using steps_pkey on steps
 --                                           Index Cond: (workflow_id = workflows.id)
 --                                           Filter: (status = ($7)::text)
---                       SubPlan 8
+--                       SubPlan 9
 --                         ->  Aggregate
 --                               ->  Index Scan using steps_pkey on steps steps_1
 --                                     Index Cond: (workflow_id = workflows.id)
 --                                     Filter: (status = ($10)::text)
---                       SubPlan 9
+--                       SubPlan 10
 --                         ->  Limit
 --                               ->  Index Scan using steps_pkey on steps steps_2
 --                                     Index Cond: (workflow_id = workflows.id)
 --                                     Filter: ((NOT optional) AND (status = ($10)::text))
---                       SubPlan 10
+--                       SubPlan 11
 --                         ->  Aggregate
 --                               ->  Index Scan using steps_pkey on steps steps_3
 --                                     Index Cond: (workflow_id = workflows.id)
 --                                     Filter: (((status = ($12)::text) AND (skip_reason <> ($13)::text)) OR ((status = ($10)::text) AND optional))
---                       SubPlan 11
+--                       SubPlan 12
 --                         ->  Aggregate
 --                               ->  GroupAggregate
 --                                     Group Key: ((tasks.cost ->> 'currency'::text))
@@ -9697,13 +11662,13 @@ ORDER BY versions.page_created_at DESC, versions.page_id DESC;
 --                                           ->  Index Scan using tasks_sent on tasks
 --                                                 Index Cond: (workflow_id = workflows.id)
 --                                                 Filter: ((provider IS NOT NULL) AND ((cost IS NOT NULL) OR ((status <> ($14)::text) AND (status <> ($15)::text)) OR (remote_id IS NOT NULL) OR outcome_unknown OR ((cancel_receipt IS NOT NULL) AND (cancel_receipt <> ($16)::text))))
---                       SubPlan 12
+--                       SubPlan 13
 --                         ->  Aggregate
 --                               ->  Bitmap Heap Scan on labels labels_1
 --                                     Recheck Cond: (workflow_id = workflows.id)
 --                                     ->  Bitmap Index Scan on labels_pkey
 --                                           Index Cond: (workflow_id = workflows.id)
---                       SubPlan 13
+--                       SubPlan 14
 --                         ->  Aggregate
 --                               ->  GroupAggregate
 --                                     Group Key: s."position"
@@ -9716,15 +11681,15 @@ ORDER BY versions.page_created_at DESC, versions.page_id DESC;
 --                                                 Index Cond: (workflow_id = workflows.id)
 --                 ->  Index Scan using steps_pkey on steps final
 --                       Index Cond: ((workflow_id = workflows.id) AND ("position" = workflows.final_position))
---                       SubPlan 14
+--                       SubPlan 15
 --                         ->  Aggregate
 --                               ->  Index Scan using step_items_pkey on step_items i_2
 --                                     Index Cond: ((workflow_id = final.workflow_id) AND ("position" = final."position"))
---                       SubPlan 15
+--                       SubPlan 16
 --                         ->  Aggregate
 --                               ->  Index Scan using step_items_pkey on step_items i_3
 --                                     Index Cond: ((workflow_id = final.workflow_id) AND ("position" = final."position"))
---                       SubPlan 16
+--                       SubPlan 17
 --                         ->  Aggregate
 --                               ->  Index Scan using step_items_pkey on step_items i_4
 --                                     Index Cond: ((workflow_id = final.workflow_id) AND ("position" = final."position"))
@@ -9738,7 +11703,11 @@ ORDER BY workflows.created_at DESC, workflows.id DESC
 LIMIT $4::BIGINT OFFSET $5::BIGINT), versions AS MATERIALIZED (SELECT workflows.id AS page_id, workflows.last_event AS
     page_event, workflows.updated_at AS page_updated_at, ids.created_at AS page_created_at, (SELECT count(*) >
     $1::BIGINT AS anon_1
-FROM found) AS page_has_next, sum((SELECT sum(200 + pg_column_size(weighed.definition) * CASE WHEN
+FROM found) AS page_has_next, CASE WHEN workflows.has_flow THEN (SELECT n.kind
+FROM waits AS n
+WHERE n.root_id = workflows.id
+ORDER BY array_position(ARRAY['decision', 'signal', 'delay'], kind)
+LIMIT 1) END AS waits_for, sum((SELECT sum(200 + pg_column_size(weighed.definition) * CASE WHEN
     (pg_column_compression(weighed.definition) IS NULL) THEN 1 ELSE 50 END + CASE WHEN weighed.for_each IS NULL THEN
     coalesce(pg_column_size(weighed.result) * CASE WHEN pg_column_compression(weighed.result) IS NULL THEN 1 ELSE 50
     END, 0) WHEN weighed.status = 'COMPLETED' THEN (SELECT least(100 + 2 *
@@ -9759,15 +11728,16 @@ FROM found
 ORDER BY found.created_at DESC, found.id DESC
 LIMIT $1::BIGINT) AS ids ON ids.id = workflows.id)
 SELECT versions.page_id, versions.page_event, versions.page_updated_at, versions.page_created_at,
-    versions.page_has_next, versions.page_bytes, whole.id, whole.tenant, whole.origin_instance, whole.origin_zone,
-    whole.origin_reference, whole.config, whole.suppress_subtask_events, whole.total_steps, whole.final_position,
-    whole.definition_bytes, whole.feature_level, whole.evaluates, whole.has_flow, whole.created_at, whole.status,
-    whole.name, whole.description, whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure,
-    whole.started_at, whole.completed_at, whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s,
-    whole.owner, whole.epoch, whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step,
-    whole.parent_item, whole.root_id, whole.depth, whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps,
-    whole.sub_workflow_bytes, whole.current_step, whole.step_errors, whole.fatal_error, whole.done_without_result,
-    whole.costs, whole.labels, whole.final_step_id, whole.items_done, whole.final_step_result
+    versions.page_has_next, versions.waits_for, versions.page_bytes, whole.id, whole.tenant, whole.origin_instance,
+    whole.origin_zone, whole.origin_reference, whole.config, whole.suppress_subtask_events, whole.total_steps,
+    whole.final_position, whole.definition_bytes, whole.feature_level, whole.evaluates, whole.has_flow,
+    whole.created_at, whole.status, whole.name, whole.description, whole.webhook_url, whole.completed_steps,
+    whole.execution_id, whole.failure, whole.started_at, whole.completed_at, whole.updated_at, whole.deleted_at,
+    whole.deadline_at, whole.timeout_left_s, whole.owner, whole.epoch, whole.last_event, whole.crashes, whole.wake_at,
+    whole.parent_id, whole.parent_step, whole.parent_item, whole.root_id, whole.depth, whole.child_ends,
+    whole.sub_workflows, whole.sub_workflow_steps, whole.sub_workflow_bytes, whole.current_step, whole.step_errors,
+    whole.fatal_error, whole.done_without_result, whole.costs, whole.labels, whole.final_step_id, whole.items_done,
+    whole.final_step_result
 FROM versions
 LEFT OUTER
 JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.origin_instance AS origin_instance,
@@ -9866,15 +11836,19 @@ ORDER BY versions.page_created_at DESC, versions.page_id DESC;
 --                         ->  CTE Scan on found found_1
 --                   ->  Index Scan using workflows_pkey on workflows workflows_2
 --                         Index Cond: (id = found_1.id)
---             SubPlan 4
+--             SubPlan 3
+--               ->  Limit
+--                     ->  Index Only Scan using waits_by_root on waits n
+--                           Index Cond: (root_id = workflows_2.id)
+--             SubPlan 5
 --               ->  Aggregate
 --                     ->  Index Scan using steps_pkey on steps weighed
 --                           Index Cond: (workflow_id = workflows_2.id)
---                     SubPlan 3
+--                     SubPlan 4
 --                       ->  Aggregate
 --                             ->  Index Scan using step_items_pkey on step_items i
 --                                   Index Cond: ((workflow_id = weighed.workflow_id) AND ("position" = weighed."position"))
---             SubPlan 5
+--             SubPlan 6
 --               ->  Aggregate
 --                     ->  Bitmap Heap Scan on labels
 --                           Recheck Cond: (workflow_id = workflows_2.id)
@@ -9886,29 +11860,29 @@ ORDER BY versions.page_created_at DESC, versions.page_id DESC;
 --           ->  Nested Loop
 --                 ->  Index Scan using workflows_pkey on workflows
 --                       Index Cond: (id = versions.page_id)
---                       SubPlan 7
+--                       SubPlan 8
 --                         ->  Limit
 --                               ->  Sort
 --                                     Sort Key: steps.started_at, steps."position"
 --                                     ->  Index Scan using steps_pkey on steps
 --                                           Index Cond: (workflow_id = workflows.id)
 --                                           Filter: (status = ($6)::text)
---                       SubPlan 8
+--                       SubPlan 9
 --                         ->  Aggregate
 --                               ->  Index Scan using steps_pkey on steps steps_1
 --                                     Index Cond: (workflow_id = workflows.id)
 --                                     Filter: (status = ($9)::text)
---                       SubPlan 9
+--                       SubPlan 10
 --                         ->  Limit
 --                               ->  Index Scan using steps_pkey on steps steps_2
 --                                     Index Cond: (workflow_id = workflows.id)
 --                                     Filter: ((NOT optional) AND (status = ($9)::text))
---                       SubPlan 10
+--                       SubPlan 11
 --                         ->  Aggregate
 --                               ->  Index Scan using steps_pkey on steps steps_3
 --                                     Index Cond: (workflow_id = workflows.id)
 --                                     Filter: (((status = ($11)::text) AND (skip_reason <> ($12)::text)) OR ((status = ($9)::text) AND optional))
---                       SubPlan 11
+--                       SubPlan 12
 --                         ->  Aggregate
 --                               ->  GroupAggregate
 --                                     Group Key: ((tasks.cost ->> 'currency'::text))
@@ -9917,13 +11891,13 @@ ORDER BY versions.page_created_at DESC, versions.page_id DESC;
 --                                           ->  Index Scan using tasks_sent on tasks
 --                                                 Index Cond: (workflow_id = workflows.id)
 --                                                 Filter: ((provider IS NOT NULL) AND ((cost IS NOT NULL) OR ((status <> ($13)::text) AND (status <> ($14)::text)) OR (remote_id IS NOT NULL) OR outcome_unknown OR ((cancel_receipt IS NOT NULL) AND (cancel_receipt <> ($15)::text))))
---                       SubPlan 12
+--                       SubPlan 13
 --                         ->  Aggregate
 --                               ->  Bitmap Heap Scan on labels labels_1
 --                                     Recheck Cond: (workflow_id = workflows.id)
 --                                     ->  Bitmap Index Scan on labels_pkey
 --                                           Index Cond: (workflow_id = workflows.id)
---                       SubPlan 13
+--                       SubPlan 14
 --                         ->  Aggregate
 --                               ->  GroupAggregate
 --                                     Group Key: s."position"
@@ -9936,15 +11910,15 @@ ORDER BY versions.page_created_at DESC, versions.page_id DESC;
 --                                                 Index Cond: (workflow_id = workflows.id)
 --                 ->  Index Scan using steps_pkey on steps final
 --                       Index Cond: ((workflow_id = workflows.id) AND ("position" = workflows.final_position))
---                       SubPlan 14
+--                       SubPlan 15
 --                         ->  Aggregate
 --                               ->  Index Scan using step_items_pkey on step_items i_2
 --                                     Index Cond: ((workflow_id = final.workflow_id) AND ("position" = final."position"))
---                       SubPlan 15
+--                       SubPlan 16
 --                         ->  Aggregate
 --                               ->  Index Scan using step_items_pkey on step_items i_3
 --                                     Index Cond: ((workflow_id = final.workflow_id) AND ("position" = final."position"))
---                       SubPlan 16
+--                       SubPlan 17
 --                         ->  Aggregate
 --                               ->  Index Scan using step_items_pkey on step_items i_4
 --                                     Index Cond: ((workflow_id = final.workflow_id) AND ("position" = final."position"))
@@ -9956,7 +11930,11 @@ ORDER BY workflows.created_at DESC, workflows.id DESC
 LIMIT $3::BIGINT OFFSET $4::BIGINT), versions AS MATERIALIZED (SELECT workflows.id AS page_id, workflows.last_event AS
     page_event, workflows.updated_at AS page_updated_at, ids.created_at AS page_created_at, (SELECT count(*) >
     $1::BIGINT AS anon_1
-FROM found) AS page_has_next, sum((SELECT sum(200 + pg_column_size(weighed.definition) * CASE WHEN
+FROM found) AS page_has_next, CASE WHEN workflows.has_flow THEN (SELECT n.kind
+FROM waits AS n
+WHERE n.root_id = workflows.id
+ORDER BY array_position(ARRAY['decision', 'signal', 'delay'], kind)
+LIMIT 1) END AS waits_for, sum((SELECT sum(200 + pg_column_size(weighed.definition) * CASE WHEN
     (pg_column_compression(weighed.definition) IS NULL) THEN 1 ELSE 50 END + CASE WHEN weighed.for_each IS NULL THEN
     coalesce(pg_column_size(weighed.result) * CASE WHEN pg_column_compression(weighed.result) IS NULL THEN 1 ELSE 50
     END, 0) WHEN weighed.status = 'COMPLETED' THEN (SELECT least(100 + 2 *
@@ -9977,15 +11955,16 @@ FROM found
 ORDER BY found.created_at DESC, found.id DESC
 LIMIT $1::BIGINT) AS ids ON ids.id = workflows.id)
 SELECT versions.page_id, versions.page_event, versions.page_updated_at, versions.page_created_at,
-    versions.page_has_next, versions.page_bytes, whole.id, whole.tenant, whole.origin_instance, whole.origin_zone,
-    whole.origin_reference, whole.config, whole.suppress_subtask_events, whole.total_steps, whole.final_position,
-    whole.definition_bytes, whole.feature_level, whole.evaluates, whole.has_flow, whole.created_at, whole.status,
-    whole.name, whole.description, whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure,
-    whole.started_at, whole.completed_at, whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s,
-    whole.owner, whole.epoch, whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step,
-    whole.parent_item, whole.root_id, whole.depth, whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps,
-    whole.sub_workflow_bytes, whole.current_step, whole.step_errors, whole.fatal_error, whole.done_without_result,
-    whole.costs, whole.labels, whole.final_step_id, whole.items_done, whole.final_step_result
+    versions.page_has_next, versions.waits_for, versions.page_bytes, whole.id, whole.tenant, whole.origin_instance,
+    whole.origin_zone, whole.origin_reference, whole.config, whole.suppress_subtask_events, whole.total_steps,
+    whole.final_position, whole.definition_bytes, whole.feature_level, whole.evaluates, whole.has_flow,
+    whole.created_at, whole.status, whole.name, whole.description, whole.webhook_url, whole.completed_steps,
+    whole.execution_id, whole.failure, whole.started_at, whole.completed_at, whole.updated_at, whole.deleted_at,
+    whole.deadline_at, whole.timeout_left_s, whole.owner, whole.epoch, whole.last_event, whole.crashes, whole.wake_at,
+    whole.parent_id, whole.parent_step, whole.parent_item, whole.root_id, whole.depth, whole.child_ends,
+    whole.sub_workflows, whole.sub_workflow_steps, whole.sub_workflow_bytes, whole.current_step, whole.step_errors,
+    whole.fatal_error, whole.done_without_result, whole.costs, whole.labels, whole.final_step_id, whole.items_done,
+    whole.final_step_result
 FROM versions
 LEFT OUTER
 JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.origin_instance AS origin_instance,
@@ -10084,15 +12063,19 @@ ORDER BY versions.page_created_at DESC, versions.page_id DESC;
 --                         ->  CTE Scan on found found_1
 --                   ->  Index Scan using workflows_pkey on workflows workflows_2
 --                         Index Cond: (id = found_1.id)
---             SubPlan 4
+--             SubPlan 3
+--               ->  Limit
+--                     ->  Index Only Scan using waits_by_root on waits n
+--                           Index Cond: (root_id = workflows_2.id)
+--             SubPlan 5
 --               ->  Aggregate
 --                     ->  Index Scan using steps_pkey on steps weighed
 --                           Index Cond: (workflow_id = workflows_2.id)
---                     SubPlan 3
+--                     SubPlan 4
 --                       ->  Aggregate
 --                             ->  Index Scan using step_items_pkey on step_items i
 --                                   Index Cond: ((workflow_id = weighed.workflow_id) AND ("position" = weighed."position"))
---             SubPlan 5
+--             SubPlan 6
 --               ->  Aggregate
 --                     ->  Bitmap Heap Scan on labels
 --                           Recheck Cond: (workflow_id = workflows_2.id)
@@ -10104,29 +12087,29 @@ ORDER BY versions.page_created_at DESC, versions.page_id DESC;
 --           ->  Nested Loop
 --                 ->  Index Scan using workflows_pkey on workflows
 --                       Index Cond: (id = versions.page_id)
---                       SubPlan 7
+--                       SubPlan 8
 --                         ->  Limit
 --                               ->  Sort
 --                                     Sort Key: steps.started_at, steps."position"
 --                                     ->  Index Scan using steps_pkey on steps
 --                                           Index Cond: (workflow_id = workflows.id)
 --                                           Filter: (status = ($5)::text)
---                       SubPlan 8
+--                       SubPlan 9
 --                         ->  Aggregate
 --                               ->  Index Scan using steps_pkey on steps steps_1
 --                                     Index Cond: (workflow_id = workflows.id)
 --                                     Filter: (status = ($8)::text)
---                       SubPlan 9
+--                       SubPlan 10
 --                         ->  Limit
 --                               ->  Index Scan using steps_pkey on steps steps_2
 --                                     Index Cond: (workflow_id = workflows.id)
 --                                     Filter: ((NOT optional) AND (status = ($8)::text))
---                       SubPlan 10
+--                       SubPlan 11
 --                         ->  Aggregate
 --                               ->  Index Scan using steps_pkey on steps steps_3
 --                                     Index Cond: (workflow_id = workflows.id)
 --                                     Filter: (((status = ($10)::text) AND (skip_reason <> ($11)::text)) OR ((status = ($8)::text) AND optional))
---                       SubPlan 11
+--                       SubPlan 12
 --                         ->  Aggregate
 --                               ->  GroupAggregate
 --                                     Group Key: ((tasks.cost ->> 'currency'::text))
@@ -10135,13 +12118,13 @@ ORDER BY versions.page_created_at DESC, versions.page_id DESC;
 --                                           ->  Index Scan using tasks_sent on tasks
 --                                                 Index Cond: (workflow_id = workflows.id)
 --                                                 Filter: ((provider IS NOT NULL) AND ((cost IS NOT NULL) OR ((status <> ($12)::text) AND (status <> ($13)::text)) OR (remote_id IS NOT NULL) OR outcome_unknown OR ((cancel_receipt IS NOT NULL) AND (cancel_receipt <> ($14)::text))))
---                       SubPlan 12
+--                       SubPlan 13
 --                         ->  Aggregate
 --                               ->  Bitmap Heap Scan on labels labels_1
 --                                     Recheck Cond: (workflow_id = workflows.id)
 --                                     ->  Bitmap Index Scan on labels_pkey
 --                                           Index Cond: (workflow_id = workflows.id)
---                       SubPlan 13
+--                       SubPlan 14
 --                         ->  Aggregate
 --                               ->  GroupAggregate
 --                                     Group Key: s."position"
@@ -10154,15 +12137,15 @@ ORDER BY versions.page_created_at DESC, versions.page_id DESC;
 --                                                 Index Cond: (workflow_id = workflows.id)
 --                 ->  Index Scan using steps_pkey on steps final
 --                       Index Cond: ((workflow_id = workflows.id) AND ("position" = workflows.final_position))
---                       SubPlan 14
+--                       SubPlan 15
 --                         ->  Aggregate
 --                               ->  Index Scan using step_items_pkey on step_items i_2
 --                                     Index Cond: ((workflow_id = final.workflow_id) AND ("position" = final."position"))
---                       SubPlan 15
+--                       SubPlan 16
 --                         ->  Aggregate
 --                               ->  Index Scan using step_items_pkey on step_items i_3
 --                                     Index Cond: ((workflow_id = final.workflow_id) AND ("position" = final."position"))
---                       SubPlan 16
+--                       SubPlan 17
 --                         ->  Aggregate
 --                               ->  Index Scan using step_items_pkey on step_items i_4
 --                                     Index Cond: ((workflow_id = final.workflow_id) AND ("position" = final."position"))
@@ -10174,7 +12157,11 @@ ORDER BY workflows.created_at DESC, workflows.id DESC
 LIMIT $3::BIGINT OFFSET $4::BIGINT), versions AS MATERIALIZED (SELECT workflows.id AS page_id, workflows.last_event AS
     page_event, workflows.updated_at AS page_updated_at, ids.created_at AS page_created_at, (SELECT count(*) >
     $1::BIGINT AS anon_1
-FROM found) AS page_has_next, sum((SELECT sum(CASE WHEN (weighed.position = workflows.final_position) THEN least(CASE
+FROM found) AS page_has_next, CASE WHEN workflows.has_flow THEN (SELECT n.kind
+FROM waits AS n
+WHERE n.root_id = workflows.id
+ORDER BY array_position(ARRAY['decision', 'signal', 'delay'], kind)
+LIMIT 1) END AS waits_for, sum((SELECT sum(CASE WHEN (weighed.position = workflows.final_position) THEN least(CASE
     WHEN weighed.for_each IS NULL THEN coalesce(pg_column_size(weighed.result) * CASE WHEN
     pg_column_compression(weighed.result) IS NULL THEN 1 ELSE 50 END, 0) WHEN weighed.status = 'COMPLETED' THEN
     (SELECT least(100 + 2 * coalesce(sum(coalesce(pg_column_size(i.result) * CASE WHEN pg_column_compression(i.result)
@@ -10194,15 +12181,16 @@ FROM found
 ORDER BY found.created_at DESC, found.id DESC
 LIMIT $1::BIGINT) AS ids ON ids.id = workflows.id)
 SELECT versions.page_id, versions.page_event, versions.page_updated_at, versions.page_created_at,
-    versions.page_has_next, versions.page_bytes, whole.id, whole.tenant, whole.origin_instance, whole.origin_zone,
-    whole.origin_reference, whole.config, whole.suppress_subtask_events, whole.total_steps, whole.final_position,
-    whole.definition_bytes, whole.feature_level, whole.evaluates, whole.has_flow, whole.created_at, whole.status,
-    whole.name, whole.description, whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure,
-    whole.started_at, whole.completed_at, whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s,
-    whole.owner, whole.epoch, whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step,
-    whole.parent_item, whole.root_id, whole.depth, whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps,
-    whole.sub_workflow_bytes, whole.current_step, whole.step_errors, whole.fatal_error, whole.done_without_result,
-    whole.costs, whole.labels, whole.final_step_id, whole.items_done, whole.final_step_result
+    versions.page_has_next, versions.waits_for, versions.page_bytes, whole.id, whole.tenant, whole.origin_instance,
+    whole.origin_zone, whole.origin_reference, whole.config, whole.suppress_subtask_events, whole.total_steps,
+    whole.final_position, whole.definition_bytes, whole.feature_level, whole.evaluates, whole.has_flow,
+    whole.created_at, whole.status, whole.name, whole.description, whole.webhook_url, whole.completed_steps,
+    whole.execution_id, whole.failure, whole.started_at, whole.completed_at, whole.updated_at, whole.deleted_at,
+    whole.deadline_at, whole.timeout_left_s, whole.owner, whole.epoch, whole.last_event, whole.crashes, whole.wake_at,
+    whole.parent_id, whole.parent_step, whole.parent_item, whole.root_id, whole.depth, whole.child_ends,
+    whole.sub_workflows, whole.sub_workflow_steps, whole.sub_workflow_bytes, whole.current_step, whole.step_errors,
+    whole.fatal_error, whole.done_without_result, whole.costs, whole.labels, whole.final_step_id, whole.items_done,
+    whole.final_step_result
 FROM versions
 LEFT OUTER
 JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.origin_instance AS origin_instance,
@@ -10301,15 +12289,19 @@ ORDER BY versions.page_created_at DESC, versions.page_id DESC;
 --                         ->  CTE Scan on found found_1
 --                   ->  Index Scan using workflows_pkey on workflows workflows_2
 --                         Index Cond: (id = found_1.id)
---             SubPlan 4
+--             SubPlan 3
+--               ->  Limit
+--                     ->  Index Only Scan using waits_by_root on waits n
+--                           Index Cond: (root_id = workflows_2.id)
+--             SubPlan 5
 --               ->  Aggregate
 --                     ->  Index Scan using steps_pkey on steps weighed
 --                           Index Cond: (workflow_id = workflows_2.id)
---                     SubPlan 3
+--                     SubPlan 4
 --                       ->  Aggregate
 --                             ->  Index Scan using step_items_pkey on step_items i
 --                                   Index Cond: ((workflow_id = weighed.workflow_id) AND ("position" = weighed."position"))
---             SubPlan 5
+--             SubPlan 6
 --               ->  Aggregate
 --                     ->  Bitmap Heap Scan on labels
 --                           Recheck Cond: (workflow_id = workflows_2.id)
@@ -10321,29 +12313,29 @@ ORDER BY versions.page_created_at DESC, versions.page_id DESC;
 --           ->  Nested Loop
 --                 ->  Index Scan using workflows_pkey on workflows
 --                       Index Cond: (id = versions.page_id)
---                       SubPlan 7
+--                       SubPlan 8
 --                         ->  Limit
 --                               ->  Sort
 --                                     Sort Key: steps.started_at, steps."position"
 --                                     ->  Index Scan using steps_pkey on steps
 --                                           Index Cond: (workflow_id = workflows.id)
 --                                           Filter: (status = ($5)::text)
---                       SubPlan 8
+--                       SubPlan 9
 --                         ->  Aggregate
 --                               ->  Index Scan using steps_pkey on steps steps_1
 --                                     Index Cond: (workflow_id = workflows.id)
 --                                     Filter: (status = ($8)::text)
---                       SubPlan 9
+--                       SubPlan 10
 --                         ->  Limit
 --                               ->  Index Scan using steps_pkey on steps steps_2
 --                                     Index Cond: (workflow_id = workflows.id)
 --                                     Filter: ((NOT optional) AND (status = ($8)::text))
---                       SubPlan 10
+--                       SubPlan 11
 --                         ->  Aggregate
 --                               ->  Index Scan using steps_pkey on steps steps_3
 --                                     Index Cond: (workflow_id = workflows.id)
 --                                     Filter: (((status = ($10)::text) AND (skip_reason <> ($11)::text)) OR ((status = ($8)::text) AND optional))
---                       SubPlan 11
+--                       SubPlan 12
 --                         ->  Aggregate
 --                               ->  GroupAggregate
 --                                     Group Key: ((tasks.cost ->> 'currency'::text))
@@ -10352,13 +12344,13 @@ ORDER BY versions.page_created_at DESC, versions.page_id DESC;
 --                                           ->  Index Scan using tasks_sent on tasks
 --                                                 Index Cond: (workflow_id = workflows.id)
 --                                                 Filter: ((provider IS NOT NULL) AND ((cost IS NOT NULL) OR ((status <> ($12)::text) AND (status <> ($13)::text)) OR (remote_id IS NOT NULL) OR outcome_unknown OR ((cancel_receipt IS NOT NULL) AND (cancel_receipt <> ($14)::text))))
---                       SubPlan 12
+--                       SubPlan 13
 --                         ->  Aggregate
 --                               ->  Bitmap Heap Scan on labels labels_1
 --                                     Recheck Cond: (workflow_id = workflows.id)
 --                                     ->  Bitmap Index Scan on labels_pkey
 --                                           Index Cond: (workflow_id = workflows.id)
---                       SubPlan 13
+--                       SubPlan 14
 --                         ->  Aggregate
 --                               ->  GroupAggregate
 --                                     Group Key: s."position"
@@ -10371,15 +12363,15 @@ ORDER BY versions.page_created_at DESC, versions.page_id DESC;
 --                                                 Index Cond: (workflow_id = workflows.id)
 --                 ->  Index Scan using steps_pkey on steps final
 --                       Index Cond: ((workflow_id = workflows.id) AND ("position" = workflows.final_position))
---                       SubPlan 14
+--                       SubPlan 15
 --                         ->  Aggregate
 --                               ->  Index Scan using step_items_pkey on step_items i_2
 --                                     Index Cond: ((workflow_id = final.workflow_id) AND ("position" = final."position"))
---                       SubPlan 15
+--                       SubPlan 16
 --                         ->  Aggregate
 --                               ->  Index Scan using step_items_pkey on step_items i_3
 --                                     Index Cond: ((workflow_id = final.workflow_id) AND ("position" = final."position"))
---                       SubPlan 16
+--                       SubPlan 17
 --                         ->  Aggregate
 --                               ->  Index Scan using step_items_pkey on step_items i_4
 --                                     Index Cond: ((workflow_id = final.workflow_id) AND ("position" = final."position"))
@@ -10391,7 +12383,11 @@ ORDER BY workflows.created_at DESC, workflows.id DESC
 LIMIT $3::BIGINT OFFSET $4::BIGINT), versions AS MATERIALIZED (SELECT workflows.id AS page_id, workflows.last_event AS
     page_event, workflows.updated_at AS page_updated_at, ids.created_at AS page_created_at, (SELECT count(*) >
     $1::BIGINT AS anon_1
-FROM found) AS page_has_next, sum((SELECT sum(200 + pg_column_size(weighed.definition) * CASE WHEN
+FROM found) AS page_has_next, CASE WHEN workflows.has_flow THEN (SELECT n.kind
+FROM waits AS n
+WHERE n.root_id = workflows.id
+ORDER BY array_position(ARRAY['decision', 'signal', 'delay'], kind)
+LIMIT 1) END AS waits_for, sum((SELECT sum(200 + pg_column_size(weighed.definition) * CASE WHEN
     (pg_column_compression(weighed.definition) IS NULL) THEN 1 ELSE 50 END + CASE WHEN weighed.for_each IS NULL THEN
     coalesce(pg_column_size(weighed.result) * CASE WHEN pg_column_compression(weighed.result) IS NULL THEN 1 ELSE 50
     END, 0) WHEN weighed.status = 'COMPLETED' THEN (SELECT least(100 + 2 *
@@ -10412,15 +12408,16 @@ FROM found
 ORDER BY found.created_at DESC, found.id DESC
 LIMIT $1::BIGINT) AS ids ON ids.id = workflows.id)
 SELECT versions.page_id, versions.page_event, versions.page_updated_at, versions.page_created_at,
-    versions.page_has_next, versions.page_bytes, whole.id, whole.tenant, whole.origin_instance, whole.origin_zone,
-    whole.origin_reference, whole.config, whole.suppress_subtask_events, whole.total_steps, whole.final_position,
-    whole.definition_bytes, whole.feature_level, whole.evaluates, whole.has_flow, whole.created_at, whole.status,
-    whole.name, whole.description, whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure,
-    whole.started_at, whole.completed_at, whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s,
-    whole.owner, whole.epoch, whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step,
-    whole.parent_item, whole.root_id, whole.depth, whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps,
-    whole.sub_workflow_bytes, whole.current_step, whole.step_errors, whole.fatal_error, whole.done_without_result,
-    whole.costs, whole.labels, whole.final_step_id, whole.items_done, whole.final_step_result
+    versions.page_has_next, versions.waits_for, versions.page_bytes, whole.id, whole.tenant, whole.origin_instance,
+    whole.origin_zone, whole.origin_reference, whole.config, whole.suppress_subtask_events, whole.total_steps,
+    whole.final_position, whole.definition_bytes, whole.feature_level, whole.evaluates, whole.has_flow,
+    whole.created_at, whole.status, whole.name, whole.description, whole.webhook_url, whole.completed_steps,
+    whole.execution_id, whole.failure, whole.started_at, whole.completed_at, whole.updated_at, whole.deleted_at,
+    whole.deadline_at, whole.timeout_left_s, whole.owner, whole.epoch, whole.last_event, whole.crashes, whole.wake_at,
+    whole.parent_id, whole.parent_step, whole.parent_item, whole.root_id, whole.depth, whole.child_ends,
+    whole.sub_workflows, whole.sub_workflow_steps, whole.sub_workflow_bytes, whole.current_step, whole.step_errors,
+    whole.fatal_error, whole.done_without_result, whole.costs, whole.labels, whole.final_step_id, whole.items_done,
+    whole.final_step_result
 FROM versions
 LEFT OUTER
 JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.origin_instance AS origin_instance,
@@ -10519,15 +12516,19 @@ ORDER BY versions.page_created_at DESC, versions.page_id DESC;
 --                         ->  CTE Scan on found found_1
 --                   ->  Index Scan using workflows_pkey on workflows workflows_2
 --                         Index Cond: (id = found_1.id)
---             SubPlan 4
+--             SubPlan 3
+--               ->  Limit
+--                     ->  Index Only Scan using waits_by_root on waits n
+--                           Index Cond: (root_id = workflows_2.id)
+--             SubPlan 5
 --               ->  Aggregate
 --                     ->  Index Scan using steps_pkey on steps weighed
 --                           Index Cond: (workflow_id = workflows_2.id)
---                     SubPlan 3
+--                     SubPlan 4
 --                       ->  Aggregate
 --                             ->  Index Scan using step_items_pkey on step_items i
 --                                   Index Cond: ((workflow_id = weighed.workflow_id) AND ("position" = weighed."position"))
---             SubPlan 5
+--             SubPlan 6
 --               ->  Aggregate
 --                     ->  Bitmap Heap Scan on labels
 --                           Recheck Cond: (workflow_id = workflows_2.id)
@@ -10539,29 +12540,29 @@ ORDER BY versions.page_created_at DESC, versions.page_id DESC;
 --           ->  Nested Loop
 --                 ->  Index Scan using workflows_pkey on workflows
 --                       Index Cond: (id = versions.page_id)
---                       SubPlan 7
+--                       SubPlan 8
 --                         ->  Limit
 --                               ->  Sort
 --                                     Sort Key: steps.started_at, steps."position"
 --                                     ->  Index Scan using steps_pkey on steps
 --                                           Index Cond: (workflow_id = workflows.id)
 --                                           Filter: (status = ($5)::text)
---                       SubPlan 8
+--                       SubPlan 9
 --                         ->  Aggregate
 --                               ->  Index Scan using steps_pkey on steps steps_1
 --                                     Index Cond: (workflow_id = workflows.id)
 --                                     Filter: (status = ($8)::text)
---                       SubPlan 9
+--                       SubPlan 10
 --                         ->  Limit
 --                               ->  Index Scan using steps_pkey on steps steps_2
 --                                     Index Cond: (workflow_id = workflows.id)
 --                                     Filter: ((NOT optional) AND (status = ($8)::text))
---                       SubPlan 10
+--                       SubPlan 11
 --                         ->  Aggregate
 --                               ->  Index Scan using steps_pkey on steps steps_3
 --                                     Index Cond: (workflow_id = workflows.id)
 --                                     Filter: (((status = ($10)::text) AND (skip_reason <> ($11)::text)) OR ((status = ($8)::text) AND optional))
---                       SubPlan 11
+--                       SubPlan 12
 --                         ->  Aggregate
 --                               ->  GroupAggregate
 --                                     Group Key: ((tasks.cost ->> 'currency'::text))
@@ -10570,13 +12571,13 @@ ORDER BY versions.page_created_at DESC, versions.page_id DESC;
 --                                           ->  Index Scan using tasks_sent on tasks
 --                                                 Index Cond: (workflow_id = workflows.id)
 --                                                 Filter: ((provider IS NOT NULL) AND ((cost IS NOT NULL) OR ((status <> ($12)::text) AND (status <> ($13)::text)) OR (remote_id IS NOT NULL) OR outcome_unknown OR ((cancel_receipt IS NOT NULL) AND (cancel_receipt <> ($14)::text))))
---                       SubPlan 12
+--                       SubPlan 13
 --                         ->  Aggregate
 --                               ->  Bitmap Heap Scan on labels labels_1
 --                                     Recheck Cond: (workflow_id = workflows.id)
 --                                     ->  Bitmap Index Scan on labels_pkey
 --                                           Index Cond: (workflow_id = workflows.id)
---                       SubPlan 13
+--                       SubPlan 14
 --                         ->  Aggregate
 --                               ->  GroupAggregate
 --                                     Group Key: s."position"
@@ -10589,15 +12590,15 @@ ORDER BY versions.page_created_at DESC, versions.page_id DESC;
 --                                                 Index Cond: (workflow_id = workflows.id)
 --                 ->  Index Scan using steps_pkey on steps final
 --                       Index Cond: ((workflow_id = workflows.id) AND ("position" = workflows.final_position))
---                       SubPlan 14
+--                       SubPlan 15
 --                         ->  Aggregate
 --                               ->  Index Scan using step_items_pkey on step_items i_2
 --                                     Index Cond: ((workflow_id = final.workflow_id) AND ("position" = final."position"))
---                       SubPlan 15
+--                       SubPlan 16
 --                         ->  Aggregate
 --                               ->  Index Scan using step_items_pkey on step_items i_3
 --                                     Index Cond: ((workflow_id = final.workflow_id) AND ("position" = final."position"))
---                       SubPlan 16
+--                       SubPlan 17
 --                         ->  Aggregate
 --                               ->  Index Scan using step_items_pkey on step_items i_4
 --                                     Index Cond: ((workflow_id = final.workflow_id) AND ("position" = final."position"))
@@ -10609,7 +12610,11 @@ ORDER BY workflows.created_at DESC, workflows.id DESC
 LIMIT $2::BIGINT OFFSET $3::BIGINT), versions AS MATERIALIZED (SELECT workflows.id AS page_id, workflows.last_event AS
     page_event, workflows.updated_at AS page_updated_at, ids.created_at AS page_created_at, (SELECT count(*) >
     $1::BIGINT AS anon_1
-FROM found) AS page_has_next, sum((SELECT sum(200 + pg_column_size(weighed.definition) * CASE WHEN
+FROM found) AS page_has_next, CASE WHEN workflows.has_flow THEN (SELECT n.kind
+FROM waits AS n
+WHERE n.root_id = workflows.id
+ORDER BY array_position(ARRAY['decision', 'signal', 'delay'], kind)
+LIMIT 1) END AS waits_for, sum((SELECT sum(200 + pg_column_size(weighed.definition) * CASE WHEN
     (pg_column_compression(weighed.definition) IS NULL) THEN 1 ELSE 50 END + CASE WHEN weighed.for_each IS NULL THEN
     coalesce(pg_column_size(weighed.result) * CASE WHEN pg_column_compression(weighed.result) IS NULL THEN 1 ELSE 50
     END, 0) WHEN weighed.status = 'COMPLETED' THEN (SELECT least(100 + 2 *
@@ -10630,15 +12635,16 @@ FROM found
 ORDER BY found.created_at DESC, found.id DESC
 LIMIT $1::BIGINT) AS ids ON ids.id = workflows.id)
 SELECT versions.page_id, versions.page_event, versions.page_updated_at, versions.page_created_at,
-    versions.page_has_next, versions.page_bytes, whole.id, whole.tenant, whole.origin_instance, whole.origin_zone,
-    whole.origin_reference, whole.config, whole.suppress_subtask_events, whole.total_steps, whole.final_position,
-    whole.definition_bytes, whole.feature_level, whole.evaluates, whole.has_flow, whole.created_at, whole.status,
-    whole.name, whole.description, whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure,
-    whole.started_at, whole.completed_at, whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s,
-    whole.owner, whole.epoch, whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step,
-    whole.parent_item, whole.root_id, whole.depth, whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps,
-    whole.sub_workflow_bytes, whole.current_step, whole.step_errors, whole.fatal_error, whole.done_without_result,
-    whole.costs, whole.labels, whole.final_step_id, whole.items_done, whole.final_step_result
+    versions.page_has_next, versions.waits_for, versions.page_bytes, whole.id, whole.tenant, whole.origin_instance,
+    whole.origin_zone, whole.origin_reference, whole.config, whole.suppress_subtask_events, whole.total_steps,
+    whole.final_position, whole.definition_bytes, whole.feature_level, whole.evaluates, whole.has_flow,
+    whole.created_at, whole.status, whole.name, whole.description, whole.webhook_url, whole.completed_steps,
+    whole.execution_id, whole.failure, whole.started_at, whole.completed_at, whole.updated_at, whole.deleted_at,
+    whole.deadline_at, whole.timeout_left_s, whole.owner, whole.epoch, whole.last_event, whole.crashes, whole.wake_at,
+    whole.parent_id, whole.parent_step, whole.parent_item, whole.root_id, whole.depth, whole.child_ends,
+    whole.sub_workflows, whole.sub_workflow_steps, whole.sub_workflow_bytes, whole.current_step, whole.step_errors,
+    whole.fatal_error, whole.done_without_result, whole.costs, whole.labels, whole.final_step_id, whole.items_done,
+    whole.final_step_result
 FROM versions
 LEFT OUTER
 JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.origin_instance AS origin_instance,
@@ -10736,15 +12742,19 @@ ORDER BY versions.page_created_at DESC, versions.page_id DESC;
 --                         ->  CTE Scan on found found_1
 --                   ->  Index Scan using workflows_pkey on workflows workflows_2
 --                         Index Cond: (id = found_1.id)
---             SubPlan 4
+--             SubPlan 3
+--               ->  Limit
+--                     ->  Index Only Scan using waits_by_root on waits n
+--                           Index Cond: (root_id = workflows_2.id)
+--             SubPlan 5
 --               ->  Aggregate
 --                     ->  Index Scan using steps_pkey on steps weighed
 --                           Index Cond: (workflow_id = workflows_2.id)
---                     SubPlan 3
+--                     SubPlan 4
 --                       ->  Aggregate
 --                             ->  Index Scan using step_items_pkey on step_items i
 --                                   Index Cond: ((workflow_id = weighed.workflow_id) AND ("position" = weighed."position"))
---             SubPlan 5
+--             SubPlan 6
 --               ->  Aggregate
 --                     ->  Bitmap Heap Scan on labels
 --                           Recheck Cond: (workflow_id = workflows_2.id)
@@ -10756,29 +12766,29 @@ ORDER BY versions.page_created_at DESC, versions.page_id DESC;
 --           ->  Nested Loop
 --                 ->  Index Scan using workflows_pkey on workflows
 --                       Index Cond: (id = versions.page_id)
---                       SubPlan 7
+--                       SubPlan 8
 --                         ->  Limit
 --                               ->  Sort
 --                                     Sort Key: steps.started_at, steps."position"
 --                                     ->  Index Scan using steps_pkey on steps
 --                                           Index Cond: (workflow_id = workflows.id)
 --                                           Filter: (status = ($4)::text)
---                       SubPlan 8
+--                       SubPlan 9
 --                         ->  Aggregate
 --                               ->  Index Scan using steps_pkey on steps steps_1
 --                                     Index Cond: (workflow_id = workflows.id)
 --                                     Filter: (status = ($7)::text)
---                       SubPlan 9
+--                       SubPlan 10
 --                         ->  Limit
 --                               ->  Index Scan using steps_pkey on steps steps_2
 --                                     Index Cond: (workflow_id = workflows.id)
 --                                     Filter: ((NOT optional) AND (status = ($7)::text))
---                       SubPlan 10
+--                       SubPlan 11
 --                         ->  Aggregate
 --                               ->  Index Scan using steps_pkey on steps steps_3
 --                                     Index Cond: (workflow_id = workflows.id)
 --                                     Filter: (((status = ($9)::text) AND (skip_reason <> ($10)::text)) OR ((status = ($7)::text) AND optional))
---                       SubPlan 11
+--                       SubPlan 12
 --                         ->  Aggregate
 --                               ->  GroupAggregate
 --                                     Group Key: ((tasks.cost ->> 'currency'::text))
@@ -10787,13 +12797,13 @@ ORDER BY versions.page_created_at DESC, versions.page_id DESC;
 --                                           ->  Index Scan using tasks_sent on tasks
 --                                                 Index Cond: (workflow_id = workflows.id)
 --                                                 Filter: ((provider IS NOT NULL) AND ((cost IS NOT NULL) OR ((status <> ($11)::text) AND (status <> ($12)::text)) OR (remote_id IS NOT NULL) OR outcome_unknown OR ((cancel_receipt IS NOT NULL) AND (cancel_receipt <> ($13)::text))))
---                       SubPlan 12
+--                       SubPlan 13
 --                         ->  Aggregate
 --                               ->  Bitmap Heap Scan on labels labels_1
 --                                     Recheck Cond: (workflow_id = workflows.id)
 --                                     ->  Bitmap Index Scan on labels_pkey
 --                                           Index Cond: (workflow_id = workflows.id)
---                       SubPlan 13
+--                       SubPlan 14
 --                         ->  Aggregate
 --                               ->  GroupAggregate
 --                                     Group Key: s."position"
@@ -10806,15 +12816,15 @@ ORDER BY versions.page_created_at DESC, versions.page_id DESC;
 --                                                 Index Cond: (workflow_id = workflows.id)
 --                 ->  Index Scan using steps_pkey on steps final
 --                       Index Cond: ((workflow_id = workflows.id) AND ("position" = workflows.final_position))
---                       SubPlan 14
+--                       SubPlan 15
 --                         ->  Aggregate
 --                               ->  Index Scan using step_items_pkey on step_items i_2
 --                                     Index Cond: ((workflow_id = final.workflow_id) AND ("position" = final."position"))
---                       SubPlan 15
+--                       SubPlan 16
 --                         ->  Aggregate
 --                               ->  Index Scan using step_items_pkey on step_items i_3
 --                                     Index Cond: ((workflow_id = final.workflow_id) AND ("position" = final."position"))
---                       SubPlan 16
+--                       SubPlan 17
 --                         ->  Aggregate
 --                               ->  Index Scan using step_items_pkey on step_items i_4
 --                                     Index Cond: ((workflow_id = final.workflow_id) AND ("position" = final."position"))

@@ -733,7 +733,26 @@ ORDER BY o.item) || ']', ',"result_texts":[' || string_agg( CASE json_typeof(o.r
 ORDER BY o.item) || ']', '}')::json
 FROM (SELECT i.item, i.status, CASE WHEN i.status = 'COMPLETED' THEN i.result END AS result
 FROM step_items AS i
-WHERE i.workflow_id = final.workflow_id AND i.position = final.position) AS o ) END END AS final_step_result
+WHERE i.workflow_id = final.workflow_id AND i.position = final.position) AS o ) END END AS final_step_result, CASE
+    WHEN workflows.has_flow THEN CASE WHEN workflows.parent_id IS NULL THEN (SELECT n.kind
+FROM waits AS n
+WHERE n.root_id = workflows.id
+ORDER BY array_position(ARRAY['decision', 'signal', 'delay'], kind)
+LIMIT 1) ELSE CASE WHEN (SELECT true
+FROM waits AS n
+WHERE n.root_id = workflows.root_id
+LIMIT 1) THEN (
+WITH RECURSIVE below AS (
+SELECT workflows.id
+UNION ALL
+SELECT c.id
+FROM below
+JOIN workflows AS c ON c.parent_id = below.id )
+SELECT n.kind
+FROM below
+JOIN waits AS n ON n.workflow_id = below.id
+ORDER BY array_position(ARRAY['decision', 'signal', 'delay'], kind)
+LIMIT 1 ) END END END AS waits_for
 FROM workflows
 JOIN steps AS final ON final.workflow_id = workflows.id AND final.position = workflows.final_position
 WHERE workflows.id = ANY ($11::UUID[]);
@@ -800,6 +819,29 @@ WHERE workflows.id = ANY ($11::UUID[]);
 --       ->  Aggregate
 --             ->  Index Scan using step_items_pkey on step_items i_3
 --                   Index Cond: ((workflow_id = final.workflow_id) AND ("position" = final."position"))
+--     SubPlan 11
+--       ->  Limit
+--             ->  Index Only Scan using waits_by_root on waits n
+--                   Index Cond: (root_id = workflows.id)
+--     SubPlan 12
+--       ->  Limit
+--             ->  Index Only Scan using waits_by_root on waits n_1
+--                   Index Cond: (root_id = workflows.root_id)
+--     SubPlan 14
+--       ->  Limit
+--             CTE below
+--               ->  Recursive Union
+--                     ->  Result
+--                     ->  Nested Loop
+--                           ->  WorkTable Scan on below
+--                           ->  Index Only Scan using workflows_by_parent on workflows c
+--                                 Index Cond: (parent_id = below.id)
+--             ->  Sort
+--                   Sort Key: (array_position('{decision,signal,delay}'::text[], n_2.kind))
+--                   ->  Nested Loop
+--                         ->  CTE Scan on below below_1
+--                         ->  Index Scan using waits_pkey on waits n_2
+--                               Index Cond: (workflow_id = below_1.id)
 
 SELECT workflows.id, workflows.tenant, workflows.origin_instance, workflows.origin_zone, workflows.origin_reference,
     workflows.config, workflows.suppress_subtask_events, workflows.total_steps, workflows.final_position,
@@ -869,7 +911,26 @@ ORDER BY o.item) || ']', ',"result_texts":[' || string_agg( CASE json_typeof(o.r
 ORDER BY o.item) || ']', '}')::json
 FROM (SELECT i.item, i.status, CASE WHEN i.status = 'COMPLETED' THEN i.result END AS result
 FROM step_items AS i
-WHERE i.workflow_id = final.workflow_id AND i.position = final.position) AS o ) END END AS final_step_result
+WHERE i.workflow_id = final.workflow_id AND i.position = final.position) AS o ) END END AS final_step_result, CASE
+    WHEN workflows.has_flow THEN CASE WHEN workflows.parent_id IS NULL THEN (SELECT n.kind
+FROM waits AS n
+WHERE n.root_id = workflows.id
+ORDER BY array_position(ARRAY['decision', 'signal', 'delay'], kind)
+LIMIT 1) ELSE CASE WHEN (SELECT true
+FROM waits AS n
+WHERE n.root_id = workflows.root_id
+LIMIT 1) THEN (
+WITH RECURSIVE below AS (
+SELECT workflows.id
+UNION ALL
+SELECT c.id
+FROM below
+JOIN workflows AS c ON c.parent_id = below.id )
+SELECT n.kind
+FROM below
+JOIN waits AS n ON n.workflow_id = below.id
+ORDER BY array_position(ARRAY['decision', 'signal', 'delay'], kind)
+LIMIT 1 ) END END END AS waits_for
 FROM workflows
 JOIN steps AS final ON final.workflow_id = workflows.id AND final.position = workflows.final_position
 WHERE workflows.id = ANY ($11::UUID[]) AND (SELECT sum(CASE WHEN (weighed.position = workflows.final_position) THEN
@@ -886,12 +947,12 @@ WHERE weighed.workflow_id = workflows.id) + pg_column_size(workflows.config) * C
 --   Nested Loop
 --     ->  Index Scan using workflows_pkey on workflows
 --           Index Cond: (id = ANY ($11))
---           Filter: (((SubPlan 12) + (pg_column_size(config) * CASE WHEN (pg_column_compression(config) IS NULL) THEN 1 ELSE 50 END)) <= 65536)
---           SubPlan 12
+--           Filter: (((SubPlan 16) + (pg_column_size(config) * CASE WHEN (pg_column_compression(config) IS NULL) THEN 1 ELSE 50 END)) <= 65536)
+--           SubPlan 16
 --             ->  Aggregate
 --                   ->  Index Scan using steps_pkey on steps weighed
 --                         Index Cond: (workflow_id = workflows.id)
---                   SubPlan 11
+--                   SubPlan 15
 --                     ->  Aggregate
 --                           ->  Index Scan using step_items_pkey on step_items i_4
 --                                 Index Cond: ((workflow_id = weighed.workflow_id) AND ("position" = weighed."position"))
@@ -955,12 +1016,77 @@ WHERE weighed.workflow_id = workflows.id) + pg_column_size(workflows.config) * C
 --       ->  Aggregate
 --             ->  Index Scan using step_items_pkey on step_items i_3
 --                   Index Cond: ((workflow_id = final.workflow_id) AND ("position" = final."position"))
+--     SubPlan 11
+--       ->  Limit
+--             ->  Index Only Scan using waits_by_root on waits n
+--                   Index Cond: (root_id = workflows.id)
+--     SubPlan 12
+--       ->  Limit
+--             ->  Index Only Scan using waits_by_root on waits n_1
+--                   Index Cond: (root_id = workflows.root_id)
+--     SubPlan 14
+--       ->  Limit
+--             CTE below
+--               ->  Recursive Union
+--                     ->  Result
+--                     ->  Nested Loop
+--                           ->  WorkTable Scan on below
+--                           ->  Index Only Scan using workflows_by_parent on workflows c
+--                                 Index Cond: (parent_id = below.id)
+--             ->  Sort
+--                   Sort Key: (array_position('{decision,signal,delay}'::text[], n_2.kind))
+--                   ->  Nested Loop
+--                         ->  CTE Scan on below below_1
+--                         ->  Index Scan using waits_pkey on waits n_2
+--                               Index Cond: (workflow_id = below_1.id)
 
-SELECT workflows.id, workflows.tenant, workflows.status, workflows.last_event, workflows.updated_at
+SELECT workflows.id, workflows.tenant, workflows.status, workflows.last_event, workflows.updated_at, CASE WHEN
+    workflows.has_flow THEN CASE WHEN workflows.parent_id IS NULL THEN (SELECT n.kind
+FROM waits AS n
+WHERE n.root_id = workflows.id
+ORDER BY array_position(ARRAY['decision', 'signal', 'delay'], kind)
+LIMIT 1) ELSE CASE WHEN (SELECT true
+FROM waits AS n
+WHERE n.root_id = workflows.root_id
+LIMIT 1) THEN (
+WITH RECURSIVE below AS (
+SELECT workflows.id
+UNION ALL
+SELECT c.id
+FROM below
+JOIN workflows AS c ON c.parent_id = below.id )
+SELECT n.kind
+FROM below
+JOIN waits AS n ON n.workflow_id = below.id
+ORDER BY array_position(ARRAY['decision', 'signal', 'delay'], kind)
+LIMIT 1 ) END END END AS waits_for
 FROM workflows
 WHERE workflows.id = ANY ($1::UUID[]);
 --   Index Scan using workflows_pkey on workflows
 --     Index Cond: (id = ANY ($1))
+--     SubPlan 1
+--       ->  Limit
+--             ->  Index Only Scan using waits_by_root on waits n
+--                   Index Cond: (root_id = workflows.id)
+--     SubPlan 2
+--       ->  Limit
+--             ->  Index Only Scan using waits_by_root on waits n_1
+--                   Index Cond: (root_id = workflows.root_id)
+--     SubPlan 4
+--       ->  Limit
+--             CTE below
+--               ->  Recursive Union
+--                     ->  Result
+--                     ->  Nested Loop
+--                           ->  WorkTable Scan on below
+--                           ->  Index Only Scan using workflows_by_parent on workflows c
+--                                 Index Cond: (parent_id = below.id)
+--             ->  Sort
+--                   Sort Key: (array_position('{decision,signal,delay}'::text[], n_2.kind))
+--                   ->  Nested Loop
+--                         ->  CTE Scan on below below_1
+--                         ->  Index Scan using waits_pkey on waits n_2
+--                               Index Cond: (workflow_id = below_1.id)
 
 UPDATE cleanups
 SET next_at = clock_timestamp() + make_interval(secs => $3), tries = tries + 1
@@ -2743,7 +2869,26 @@ ORDER BY o.item) || ']', ',"result_texts":[' || string_agg( CASE json_typeof(o.r
 ORDER BY o.item) || ']', '}')::json
 FROM (SELECT i.item, i.status, CASE WHEN i.status = 'COMPLETED' THEN i.result END AS result
 FROM step_items AS i
-WHERE i.workflow_id = final.workflow_id AND i.position = final.position) AS o ) END END AS final_step_result
+WHERE i.workflow_id = final.workflow_id AND i.position = final.position) AS o ) END END AS final_step_result, CASE
+    WHEN workflows.has_flow THEN CASE WHEN workflows.parent_id IS NULL THEN (SELECT n.kind
+FROM waits AS n
+WHERE n.root_id = workflows.id
+ORDER BY array_position(ARRAY['decision', 'signal', 'delay'], kind)
+LIMIT 1) ELSE CASE WHEN (SELECT true
+FROM waits AS n
+WHERE n.root_id = workflows.root_id
+LIMIT 1) THEN (
+WITH RECURSIVE below AS (
+SELECT workflows.id
+UNION ALL
+SELECT c.id
+FROM below
+JOIN workflows AS c ON c.parent_id = below.id )
+SELECT n.kind
+FROM below
+JOIN waits AS n ON n.workflow_id = below.id
+ORDER BY array_position(ARRAY['decision', 'signal', 'delay'], kind)
+LIMIT 1 ) END END END AS waits_for
 FROM workflows
 JOIN steps AS final ON final.workflow_id = workflows.id AND final.position = workflows.final_position
 WHERE workflows.id = ANY ($11::UUID[]))
@@ -2779,7 +2924,8 @@ SELECT CASE WHEN (blocks.block = 0) THEN found.id END AS id, CASE WHEN (blocks.b
     done_without_result, CASE WHEN (blocks.block = 0) THEN found.costs END AS costs, CASE WHEN (blocks.block = 0) THEN
     found.labels END AS labels, CASE WHEN (blocks.block = 0) THEN found.final_step_id END AS final_step_id, CASE WHEN
     (blocks.block = 0) THEN found.items_done END AS items_done, CASE WHEN (blocks.block = 0) THEN
-    found.final_step_result END AS final_step_result, blocks.of_workflow, blocks.states
+    found.final_step_result END AS final_step_result, CASE WHEN (blocks.block = 0) THEN found.waits_for END AS
+    waits_for, blocks.of_workflow, blocks.states
 FROM found
 JOIN (SELECT steps.workflow_id AS of_workflow, FLOOR(steps.position / 250) AS block,
     convert_to(CAST(json_agg(json_build_array(steps.status, steps.task_id, steps.retry_count, steps.next_attempt_at,
@@ -2876,6 +3022,29 @@ ORDER BY blocks.of_workflow, blocks.block;
 --               ->  Aggregate
 --                     ->  Index Scan using step_items_pkey on step_items i_3
 --                           Index Cond: ((workflow_id = final.workflow_id) AND ("position" = final."position"))
+--             SubPlan 11
+--               ->  Limit
+--                     ->  Index Only Scan using waits_by_root on waits n
+--                           Index Cond: (root_id = workflows.id)
+--             SubPlan 12
+--               ->  Limit
+--                     ->  Index Only Scan using waits_by_root on waits n_1
+--                           Index Cond: (root_id = workflows.root_id)
+--             SubPlan 14
+--               ->  Limit
+--                     CTE below
+--                       ->  Recursive Union
+--                             ->  Result
+--                             ->  Nested Loop
+--                                   ->  WorkTable Scan on below
+--                                   ->  Index Only Scan using workflows_by_parent on workflows c
+--                                         Index Cond: (parent_id = below.id)
+--                     ->  Sort
+--                           Sort Key: (array_position('{decision,signal,delay}'::text[], n_2.kind))
+--                           ->  Nested Loop
+--                                 ->  CTE Scan on below below_1
+--                                 ->  Index Scan using waits_pkey on waits n_2
+--                                       Index Cond: (workflow_id = below_1.id)
 --     ->  GroupAggregate
 --           Group Key: steps.workflow_id, (floor(((steps."position" / 250))::double precision))
 --           ->  Incremental Sort
@@ -2899,7 +3068,7 @@ ORDER BY blocks.of_workflow, blocks.block;
 --                                                     ->  Index Scan using tasks_sent on tasks
 --                                                           Index Cond: (workflow_id = ANY ($11))
 --                                                           Filter: ((provider IS NOT NULL) AND ((cost IS NOT NULL) OR ((status <> ($12)::text) AND (status <> ($13)::text)) OR (remote_id IS NOT NULL) OR outcome_unknown OR ((cancel_receipt IS NOT NULL) AND (cancel_receipt <> ($14)::text))))
---           SubPlan 12
+--           SubPlan 16
 --             ->  Aggregate
 --                   ->  Index Scan using step_items_pkey on step_items i_4
 --                         Index Cond: ((workflow_id = steps.workflow_id) AND ("position" = steps."position"))
@@ -2978,7 +3147,26 @@ ORDER BY o.item) || ']', ',"result_texts":[' || string_agg( CASE json_typeof(o.r
 ORDER BY o.item) || ']', '}')::json
 FROM (SELECT i.item, i.status, CASE WHEN i.status = 'COMPLETED' THEN i.result END AS result
 FROM step_items AS i
-WHERE i.workflow_id = final.workflow_id AND i.position = final.position) AS o ) END END AS final_step_result
+WHERE i.workflow_id = final.workflow_id AND i.position = final.position) AS o ) END END AS final_step_result, CASE
+    WHEN workflows.has_flow THEN CASE WHEN workflows.parent_id IS NULL THEN (SELECT n.kind
+FROM waits AS n
+WHERE n.root_id = workflows.id
+ORDER BY array_position(ARRAY['decision', 'signal', 'delay'], kind)
+LIMIT 1) ELSE CASE WHEN (SELECT true
+FROM waits AS n
+WHERE n.root_id = workflows.root_id
+LIMIT 1) THEN (
+WITH RECURSIVE below AS (
+SELECT workflows.id
+UNION ALL
+SELECT c.id
+FROM below
+JOIN workflows AS c ON c.parent_id = below.id )
+SELECT n.kind
+FROM below
+JOIN waits AS n ON n.workflow_id = below.id
+ORDER BY array_position(ARRAY['decision', 'signal', 'delay'], kind)
+LIMIT 1 ) END END END AS waits_for
 FROM workflows
 JOIN steps AS final ON final.workflow_id = workflows.id AND final.position = workflows.final_position
 WHERE workflows.id = ANY ($11::UUID[]))
@@ -2990,7 +3178,7 @@ SELECT found.id, found.tenant, found.origin_instance, found.origin_zone, found.o
     found.epoch, found.last_event, found.crashes, found.wake_at, found.parent_id, found.parent_step,
     found.parent_item, found.root_id, found.depth, found.child_ends, found.sub_workflows, found.sub_workflow_steps,
     found.sub_workflow_bytes, found.current_step, found.step_errors, found.fatal_error, found.done_without_result,
-    found.costs, found.labels, found.final_step_id, found.items_done, found.final_step_result
+    found.costs, found.labels, found.final_step_id, found.items_done, found.final_step_result, found.waits_for
 FROM found;
 --   CTE Scan on found
 --     CTE found
@@ -3057,6 +3245,29 @@ FROM found;
 --               ->  Aggregate
 --                     ->  Index Scan using step_items_pkey on step_items i_3
 --                           Index Cond: ((workflow_id = final.workflow_id) AND ("position" = final."position"))
+--             SubPlan 11
+--               ->  Limit
+--                     ->  Index Only Scan using waits_by_root on waits n
+--                           Index Cond: (root_id = workflows.id)
+--             SubPlan 12
+--               ->  Limit
+--                     ->  Index Only Scan using waits_by_root on waits n_1
+--                           Index Cond: (root_id = workflows.root_id)
+--             SubPlan 14
+--               ->  Limit
+--                     CTE below
+--                       ->  Recursive Union
+--                             ->  Result
+--                             ->  Nested Loop
+--                                   ->  WorkTable Scan on below
+--                                   ->  Index Only Scan using workflows_by_parent on workflows c
+--                                         Index Cond: (parent_id = below.id)
+--                     ->  Sort
+--                           Sort Key: (array_position('{decision,signal,delay}'::text[], n_2.kind))
+--                           ->  Nested Loop
+--                                 ->  CTE Scan on below below_1
+--                                 ->  Index Scan using waits_pkey on waits n_2
+--                                       Index Cond: (workflow_id = below_1.id)
 
 WITH gone AS (
 DELETE FROM uploads
@@ -3489,8 +3700,9 @@ FROM unnest($13::uuid[], $14::uuid[], $15::text[]) AS k(id, workflow_id, outcome
 WHERE c.id = k.id AND (k.workflow_id IN (SELECT id
 FROM written)) IS TRUE
 RETURNING c.id, c.requester ), new_waits AS (
-INSERT INTO waits (workflow_id, position, id, kind, since, until, message, choices, shown, tenant)
-SELECT n.workflow_id, n.position, n.id, n.kind, n.since, n.until, n.message, n.choices, n.shown, w.tenant
+INSERT INTO waits (workflow_id, position, id, kind, since, until, message, choices, shown, tenant, root_id)
+SELECT n.workflow_id, n.position, n.id, n.kind, n.since, n.until, n.message, n.choices, n.shown, w.tenant,
+    coalesce(w.root_id, w.id)
 FROM unnest($16::checkpoint_wait[]) AS n
 JOIN workflows AS w ON w.id = n.workflow_id
 WHERE (n.workflow_id IN (SELECT id
@@ -3849,8 +4061,9 @@ FROM unnest($13::uuid[], $14::uuid[], $15::text[]) AS k(id, workflow_id, outcome
 WHERE c.id = k.id AND (k.workflow_id IN (SELECT id
 FROM written)) IS TRUE
 RETURNING c.id, c.requester ), new_waits AS (
-INSERT INTO waits (workflow_id, position, id, kind, since, until, message, choices, shown, tenant)
-SELECT n.workflow_id, n.position, n.id, n.kind, n.since, n.until, n.message, n.choices, n.shown, w.tenant
+INSERT INTO waits (workflow_id, position, id, kind, since, until, message, choices, shown, tenant, root_id)
+SELECT n.workflow_id, n.position, n.id, n.kind, n.since, n.until, n.message, n.choices, n.shown, w.tenant,
+    coalesce(w.root_id, w.id)
 FROM unnest($16::checkpoint_wait[]) AS n
 JOIN workflows AS w ON w.id = n.workflow_id
 WHERE (n.workflow_id IN (SELECT id
@@ -5173,7 +5386,26 @@ ORDER BY o.item) || ']', ',"result_texts":[' || string_agg( CASE json_typeof(o.r
 ORDER BY o.item) || ']', '}')::json
 FROM (SELECT i.item, i.status, CASE WHEN i.status = 'COMPLETED' THEN i.result END AS result
 FROM step_items AS i
-WHERE i.workflow_id = final.workflow_id AND i.position = final.position) AS o ) END END AS final_step_result
+WHERE i.workflow_id = final.workflow_id AND i.position = final.position) AS o ) END END AS final_step_result, CASE
+    WHEN workflows.has_flow THEN CASE WHEN workflows.parent_id IS NULL THEN (SELECT n.kind
+FROM waits AS n
+WHERE n.root_id = workflows.id
+ORDER BY array_position(ARRAY['decision', 'signal', 'delay'], kind)
+LIMIT 1) ELSE CASE WHEN (SELECT true
+FROM waits AS n
+WHERE n.root_id = workflows.root_id
+LIMIT 1) THEN (
+WITH RECURSIVE below AS (
+SELECT workflows.id
+UNION ALL
+SELECT c.id
+FROM below
+JOIN workflows AS c ON c.parent_id = below.id )
+SELECT n.kind
+FROM below
+JOIN waits AS n ON n.workflow_id = below.id
+ORDER BY array_position(ARRAY['decision', 'signal', 'delay'], kind)
+LIMIT 1 ) END END END AS waits_for
 FROM workflows
 JOIN steps AS final ON final.workflow_id = workflows.id AND final.position = workflows.final_position
 WHERE workflows.id = ANY ($11::UUID[]) AND (SELECT sum(200 + pg_column_size(weighed.definition) * CASE WHEN
@@ -5217,22 +5449,22 @@ SELECT CASE WHEN (steps.position = 0) THEN requested.id END AS id, CASE WHEN (st
     requested.done_without_result END AS done_without_result, CASE WHEN (steps.position = 0) THEN requested.costs END
     AS costs, CASE WHEN (steps.position = 0) THEN requested.labels END AS labels, CASE WHEN (steps.position = 0) THEN
     requested.final_step_id END AS final_step_id, CASE WHEN (steps.position = 0) THEN requested.items_done END AS
-    items_done, CASE WHEN (steps.position = 0) THEN requested.final_step_result END AS final_step_result,
-    steps.workflow_id AS step_workflow_id, steps.position AS step_position, steps.id AS step_id, steps.step_id AS
-    step_step_id, steps.task_type AS step_task_type, steps.definition AS step_definition, steps.depends_on AS
-    step_depends_on, steps.max_retries AS step_max_retries, steps.timeout_s AS step_timeout_s, steps.provider AS
-    step_provider, steps.fallback AS step_fallback, steps.run_if AS step_run_if, steps.optional AS step_optional,
-    steps.condition AS step_condition, steps.repeat AS step_repeat, steps.for_each AS step_for_each, steps.status AS
-    step_status, steps.task_id AS step_task_id, steps.attempt AS step_attempt, steps.provider_attempts AS
-    step_provider_attempts, steps.retry_count AS step_retry_count, steps.on_fallback AS step_on_fallback,
-    steps.next_attempt_at AS step_next_attempt_at, NULL AS step_result, steps.error_message AS step_error_message,
-    steps.started_at AS step_started_at, steps.completed_at AS step_completed_at, steps.updated_at AS step_updated_at,
-    steps.skip_reason AS step_skip_reason, steps.flow AS step_flow, latest.provider AS step_latest_provider,
-    latest.sent ->> 'model' AS step_latest_model, step_costs.costs AS step_step_costs, CASE WHEN steps.for_each IS NOT
-    NULL AND steps.flow ->> 'items' IS NOT NULL THEN (SELECT json_build_object('total', count(*), 'pending', count(*)
-    FILTER (WHERE i.status IN ('PENDING', 'CANCELLED')), 'running', count(*) FILTER (WHERE i.status = 'RUNNING'),
-    'completed', count(*) FILTER (WHERE i.status = 'COMPLETED'), 'failed', count(*) FILTER (WHERE i.status =
-    'FAILED'), 'retries', coalesce(sum(i.retry_count), 0))
+    items_done, CASE WHEN (steps.position = 0) THEN requested.final_step_result END AS final_step_result, CASE WHEN
+    (steps.position = 0) THEN requested.waits_for END AS waits_for, steps.workflow_id AS step_workflow_id,
+    steps.position AS step_position, steps.id AS step_id, steps.step_id AS step_step_id, steps.task_type AS
+    step_task_type, steps.definition AS step_definition, steps.depends_on AS step_depends_on, steps.max_retries AS
+    step_max_retries, steps.timeout_s AS step_timeout_s, steps.provider AS step_provider, steps.fallback AS
+    step_fallback, steps.run_if AS step_run_if, steps.optional AS step_optional, steps.condition AS step_condition,
+    steps.repeat AS step_repeat, steps.for_each AS step_for_each, steps.status AS step_status, steps.task_id AS
+    step_task_id, steps.attempt AS step_attempt, steps.provider_attempts AS step_provider_attempts, steps.retry_count
+    AS step_retry_count, steps.on_fallback AS step_on_fallback, steps.next_attempt_at AS step_next_attempt_at, NULL AS
+    step_result, steps.error_message AS step_error_message, steps.started_at AS step_started_at, steps.completed_at AS
+    step_completed_at, steps.updated_at AS step_updated_at, steps.skip_reason AS step_skip_reason, steps.flow AS
+    step_flow, latest.provider AS step_latest_provider, latest.sent ->> 'model' AS step_latest_model, step_costs.costs
+    AS step_step_costs, CASE WHEN steps.for_each IS NOT NULL AND steps.flow ->> 'items' IS NOT NULL THEN (SELECT
+    json_build_object('total', count(*), 'pending', count(*) FILTER (WHERE i.status IN ('PENDING', 'CANCELLED')),
+    'running', count(*) FILTER (WHERE i.status = 'RUNNING'), 'completed', count(*) FILTER (WHERE i.status =
+    'COMPLETED'), 'failed', count(*) FILTER (WHERE i.status = 'FAILED'), 'retries', coalesce(sum(i.retry_count), 0))
 FROM step_items AS i
 WHERE i.workflow_id = steps.workflow_id AND i.position = steps.position) END AS step_item_counts
 FROM requested
@@ -5258,8 +5490,8 @@ ORDER BY steps.workflow_id, steps.position;
 --       ->  Nested Loop
 --             ->  Index Scan using workflows_pkey on workflows
 --                   Index Cond: (id = ANY ($11))
---                   Filter: (((SubPlan 11) + (pg_column_size(config) * CASE WHEN (pg_column_compression(config) IS NULL) THEN 1 ELSE 50 END)) <= 65536)
---                   SubPlan 11
+--                   Filter: (((SubPlan 15) + (pg_column_size(config) * CASE WHEN (pg_column_compression(config) IS NULL) THEN 1 ELSE 50 END)) <= 65536)
+--                   SubPlan 15
 --                     ->  Aggregate
 --                           ->  Index Scan using steps_pkey on steps weighed
 --                                 Index Cond: (workflow_id = workflows.id)
@@ -5323,6 +5555,29 @@ ORDER BY steps.workflow_id, steps.position;
 --               ->  Aggregate
 --                     ->  Index Scan using step_items_pkey on step_items i_3
 --                           Index Cond: ((workflow_id = final.workflow_id) AND ("position" = final."position"))
+--             SubPlan 11
+--               ->  Limit
+--                     ->  Index Only Scan using waits_by_root on waits n
+--                           Index Cond: (root_id = workflows.id)
+--             SubPlan 12
+--               ->  Limit
+--                     ->  Index Only Scan using waits_by_root on waits n_1
+--                           Index Cond: (root_id = workflows.root_id)
+--             SubPlan 14
+--               ->  Limit
+--                     CTE below
+--                       ->  Recursive Union
+--                             ->  Result
+--                             ->  Nested Loop
+--                                   ->  WorkTable Scan on below
+--                                   ->  Index Only Scan using workflows_by_parent on workflows c
+--                                         Index Cond: (parent_id = below.id)
+--                     ->  Sort
+--                           Sort Key: (array_position('{decision,signal,delay}'::text[], n_2.kind))
+--                           ->  Nested Loop
+--                                 ->  CTE Scan on below below_1
+--                                 ->  Index Scan using waits_pkey on waits n_2
+--                                       Index Cond: (workflow_id = below_1.id)
 --     ->  Nested Loop Left Join
 --           Join Filter: ((step_sums.workflow_id = steps.workflow_id) AND (step_sums."position" = steps."position"))
 --           ->  Nested Loop Left Join
@@ -5342,7 +5597,7 @@ ORDER BY steps.workflow_id, steps.position;
 --                                   ->  Index Scan using tasks_sent on tasks
 --                                         Index Cond: (workflow_id = ANY ($11))
 --                                         Filter: ((provider IS NOT NULL) AND ((cost IS NOT NULL) OR ((status <> ($12)::text) AND (status <> ($13)::text)) OR (remote_id IS NOT NULL) OR outcome_unknown OR ((cancel_receipt IS NOT NULL) AND (cancel_receipt <> ($14)::text))))
---           SubPlan 13
+--           SubPlan 17
 --             ->  Aggregate
 --                   ->  Index Scan using step_items_pkey on step_items i_4
 --                         Index Cond: ((workflow_id = steps.workflow_id) AND ("position" = steps."position"))
@@ -5420,7 +5675,26 @@ ORDER BY o.item) || ']', ',"result_texts":[' || string_agg( CASE json_typeof(o.r
 ORDER BY o.item) || ']', '}')::json
 FROM (SELECT i.item, i.status, CASE WHEN i.status = 'COMPLETED' THEN i.result END AS result
 FROM step_items AS i
-WHERE i.workflow_id = final.workflow_id AND i.position = final.position) AS o ) END END AS final_step_result
+WHERE i.workflow_id = final.workflow_id AND i.position = final.position) AS o ) END END AS final_step_result, CASE
+    WHEN workflows.has_flow THEN CASE WHEN workflows.parent_id IS NULL THEN (SELECT n.kind
+FROM waits AS n
+WHERE n.root_id = workflows.id
+ORDER BY array_position(ARRAY['decision', 'signal', 'delay'], kind)
+LIMIT 1) ELSE CASE WHEN (SELECT true
+FROM waits AS n
+WHERE n.root_id = workflows.root_id
+LIMIT 1) THEN (
+WITH RECURSIVE below AS (
+SELECT workflows.id
+UNION ALL
+SELECT c.id
+FROM below
+JOIN workflows AS c ON c.parent_id = below.id )
+SELECT n.kind
+FROM below
+JOIN waits AS n ON n.workflow_id = below.id
+ORDER BY array_position(ARRAY['decision', 'signal', 'delay'], kind)
+LIMIT 1 ) END END END AS waits_for
 FROM workflows
 JOIN steps AS final ON final.workflow_id = workflows.id AND final.position = workflows.final_position
 WHERE workflows.id = ANY ($11::UUID[]) AND (SELECT sum(200 + pg_column_size(weighed.definition) * CASE WHEN
@@ -5470,16 +5744,17 @@ SELECT CASE WHEN (steps.position = 0) THEN requested.id END AS id, CASE WHEN (st
     requested.done_without_result END AS done_without_result, CASE WHEN (steps.position = 0) THEN requested.costs END
     AS costs, CASE WHEN (steps.position = 0) THEN requested.labels END AS labels, CASE WHEN (steps.position = 0) THEN
     requested.final_step_id END AS final_step_id, CASE WHEN (steps.position = 0) THEN requested.items_done END AS
-    items_done, CASE WHEN (steps.position = 0) THEN requested.final_step_result END AS final_step_result,
-    steps.workflow_id AS step_workflow_id, steps.position AS step_position, steps.id AS step_id, steps.step_id AS
-    step_step_id, steps.task_type AS step_task_type, steps.definition AS step_definition, steps.depends_on AS
-    step_depends_on, steps.max_retries AS step_max_retries, steps.timeout_s AS step_timeout_s, steps.provider AS
-    step_provider, steps.fallback AS step_fallback, steps.run_if AS step_run_if, steps.optional AS step_optional,
-    steps.condition AS step_condition, steps.repeat AS step_repeat, steps.for_each AS step_for_each, steps.status AS
-    step_status, steps.task_id AS step_task_id, steps.attempt AS step_attempt, steps.provider_attempts AS
-    step_provider_attempts, steps.retry_count AS step_retry_count, steps.on_fallback AS step_on_fallback,
-    steps.next_attempt_at AS step_next_attempt_at, CASE WHEN steps.for_each IS NULL THEN steps.result WHEN
-    steps.for_each IS NOT NULL AND steps.status = 'COMPLETED' THEN (
+    items_done, CASE WHEN (steps.position = 0) THEN requested.final_step_result END AS final_step_result, CASE WHEN
+    (steps.position = 0) THEN requested.waits_for END AS waits_for, steps.workflow_id AS step_workflow_id,
+    steps.position AS step_position, steps.id AS step_id, steps.step_id AS step_step_id, steps.task_type AS
+    step_task_type, steps.definition AS step_definition, steps.depends_on AS step_depends_on, steps.max_retries AS
+    step_max_retries, steps.timeout_s AS step_timeout_s, steps.provider AS step_provider, steps.fallback AS
+    step_fallback, steps.run_if AS step_run_if, steps.optional AS step_optional, steps.condition AS step_condition,
+    steps.repeat AS step_repeat, steps.for_each AS step_for_each, steps.status AS step_status, steps.task_id AS
+    step_task_id, steps.attempt AS step_attempt, steps.provider_attempts AS step_provider_attempts, steps.retry_count
+    AS step_retry_count, steps.on_fallback AS step_on_fallback, steps.next_attempt_at AS step_next_attempt_at, CASE
+    WHEN steps.for_each IS NULL THEN steps.result WHEN steps.for_each IS NOT NULL AND steps.status = 'COMPLETED' THEN
+    (
 SELECT concat('{"items":[', string_agg(coalesce(o.result::text, 'null'), ','
 ORDER BY o.item), '],"count":', count(*), ',"failed":', count(*) FILTER (WHERE o.status = 'FAILED'),
     ',"result_image_paths":[' || string_agg( CASE json_typeof(o.result -> 'result_image_paths') WHEN 'array' THEN
@@ -5530,12 +5805,12 @@ ORDER BY steps.workflow_id, steps.position;
 --       ->  Nested Loop
 --             ->  Index Scan using workflows_pkey on workflows
 --                   Index Cond: (id = ANY ($11))
---                   Filter: (((SubPlan 12) + (pg_column_size(config) * CASE WHEN (pg_column_compression(config) IS NULL) THEN 1 ELSE 50 END)) <= 65536)
---                   SubPlan 12
+--                   Filter: (((SubPlan 16) + (pg_column_size(config) * CASE WHEN (pg_column_compression(config) IS NULL) THEN 1 ELSE 50 END)) <= 65536)
+--                   SubPlan 16
 --                     ->  Aggregate
 --                           ->  Index Scan using steps_pkey on steps weighed
 --                                 Index Cond: (workflow_id = workflows.id)
---                           SubPlan 11
+--                           SubPlan 15
 --                             ->  Aggregate
 --                                   ->  Index Scan using step_items_pkey on step_items i_4
 --                                         Index Cond: ((workflow_id = weighed.workflow_id) AND ("position" = weighed."position"))
@@ -5599,6 +5874,29 @@ ORDER BY steps.workflow_id, steps.position;
 --               ->  Aggregate
 --                     ->  Index Scan using step_items_pkey on step_items i_3
 --                           Index Cond: ((workflow_id = final.workflow_id) AND ("position" = final."position"))
+--             SubPlan 11
+--               ->  Limit
+--                     ->  Index Only Scan using waits_by_root on waits n
+--                           Index Cond: (root_id = workflows.id)
+--             SubPlan 12
+--               ->  Limit
+--                     ->  Index Only Scan using waits_by_root on waits n_1
+--                           Index Cond: (root_id = workflows.root_id)
+--             SubPlan 14
+--               ->  Limit
+--                     CTE below
+--                       ->  Recursive Union
+--                             ->  Result
+--                             ->  Nested Loop
+--                                   ->  WorkTable Scan on below
+--                                   ->  Index Only Scan using workflows_by_parent on workflows c
+--                                         Index Cond: (parent_id = below.id)
+--                     ->  Sort
+--                           Sort Key: (array_position('{decision,signal,delay}'::text[], n_2.kind))
+--                           ->  Nested Loop
+--                                 ->  CTE Scan on below below_1
+--                                 ->  Index Scan using waits_pkey on waits n_2
+--                                       Index Cond: (workflow_id = below_1.id)
 --     ->  Nested Loop Left Join
 --           Join Filter: ((step_sums.workflow_id = steps.workflow_id) AND (step_sums."position" = steps."position"))
 --           ->  Nested Loop Left Join
@@ -5618,11 +5916,11 @@ ORDER BY steps.workflow_id, steps.position;
 --                                   ->  Index Scan using tasks_sent on tasks
 --                                         Index Cond: (workflow_id = ANY ($11))
 --                                         Filter: ((provider IS NOT NULL) AND ((cost IS NOT NULL) OR ((status <> ($12)::text) AND (status <> ($13)::text)) OR (remote_id IS NOT NULL) OR outcome_unknown OR ((cancel_receipt IS NOT NULL) AND (cancel_receipt <> ($14)::text))))
---           SubPlan 14
+--           SubPlan 18
 --             ->  Aggregate
 --                   ->  Index Scan using step_items_pkey on step_items i_5
 --                         Index Cond: ((workflow_id = steps.workflow_id) AND ("position" = steps."position"))
---           SubPlan 15
+--           SubPlan 19
 --             ->  Aggregate
 --                   ->  Index Scan using step_items_pkey on step_items i_6
 --                         Index Cond: ((workflow_id = steps.workflow_id) AND ("position" = steps."position"))

@@ -39,6 +39,7 @@ from stepwell.contract.enums import (
     TaskStatus,
     TaskType,
     WaitKind,
+    WaitsFor,
     WorkflowStatus,
 )
 from stepwell.contract.events import (
@@ -136,6 +137,7 @@ __all__ = [
     "WaitKind",
     "WaitTimeout",
     "WaitingFor",
+    "WaitsFor",
     "Workflow",
     "WorkflowCleanupResponse",
     "WorkflowCountsResponse",

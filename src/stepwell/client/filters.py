@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any, Literal, TypedDict
 
-from stepwell.contract.enums import WorkflowStatus
+from stepwell.contract.enums import WaitsFor, WorkflowStatus
 
 
 class CountFilters(TypedDict, total=False):
@@ -19,6 +19,7 @@ class CountFilters(TypedDict, total=False):
     origin_reference: str | None
     created_after: datetime | str | None
     created_before: datetime | str | None
+    waits_for: WaitsFor | str | None
     include_deleted: bool | None
     include_children: bool | None
 

@@ -135,6 +135,14 @@ WITHOUT_ATTEMPTS: Final = frozenset(WAITS_OF) - {TaskType.SUBWORKFLOW}
 WITHOUT_PROVIDER: Final = frozenset({TaskType.PASSTHROUGH, *WAITS_OF})
 
 
+class WaitsFor(ExtensibleEnum):
+    """What a workflow waits for: the first of these for which a step of it or of its sub-workflows waits."""
+
+    DECISION = WaitKind.DECISION
+    SIGNAL = WaitKind.SIGNAL
+    DELAY = WaitKind.DELAY
+
+
 class ProviderType(ExtensibleEnum):
     """The names of providers. The members are the built-in ones. A package may bring others, so any string is a value;
     the service checks at create that a provider of this name is installed.

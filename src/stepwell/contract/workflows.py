@@ -6,11 +6,12 @@ from uuid import UUID
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from stepwell.contract.definition import FieldMapping, ForEach, JsonObject, Repeat
-from stepwell.contract.enums import RunIf, SkipReason, StepStatus, WaitKind, WorkflowStatus
+from stepwell.contract.enums import RunIf, SkipReason, StepStatus, WaitKind, WaitsFor, WorkflowStatus
 from stepwell.contract.fields import Result, Time
 from stepwell.contract.problems import DefinitionWarning
 from stepwell.contract.tasks import CostSums
 
+_WAITS_FOR = "The first of decision, signal and delay for which a step of it or of its sub-workflows waits; else null"
 Mapping = Annotated[FieldMapping, Meta(extra_json_schema={"type": "object"})]
 
 
@@ -125,6 +126,7 @@ class WorkflowPublic(Struct, kw_only=True):
     completed_steps: int
     progress: Annotated[float, Meta(description="Percent of the steps that are done, two decimals")]
     current_step: Annotated[str, Meta(description="The step that has been RUNNING longest")] | None = None
+    waits_for: Annotated[WaitsFor, Meta(description=_WAITS_FOR)] | None = None
     final_step_id: Annotated[str, Meta(description="The sink of the DAG")] | None = None
     final_step_result: Result = None
     canvas_task_id: (

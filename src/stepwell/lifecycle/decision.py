@@ -46,7 +46,7 @@ class Decision(Struct):
       `has_flow_steps`: an item, or the state of a step's flow control, is among these rows.
     - `labels`: all new labels of the workflow, None if it keeps none. UNSET doesn't change them.
     - `commands`: those that the decision carries out. Nothing is written if one of them was withdrawn.
-    - `waits`, by position: waits for decisions that have begun. None: the wait has ended.
+    - `waits`, by position: those that have begun. None: the wait has ended.
     - `signals`, by name: they are to be stored. None: the signal is to be deleted.
     - `parking_changes`: `wake_at`, the owner or `crashes` of the workflow's row changes, perhaps without an event.
 

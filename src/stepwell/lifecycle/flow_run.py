@@ -279,8 +279,7 @@ class FlowRun(Run):
         step.status = StepStatus.RUNNING
         step.started_at = self._tracker.begin_of_attempt(self.plans[step.position], now)
         decision.record(step, now)
-        if kind is WaitKind.DECISION:
-            decision.waits[step.position] = terms.shown
+        decision.waits[step.position] = terms.shown
         self._emit_step(decision, now, EventType.STEP_WAITING, step, waits_for=kind, until=wait.until, wait_id=wait.id)
         name = self._signal_name(step.position)
         if name is not None and (signal := self.signals.pop(name, None)) is not None:
@@ -306,9 +305,9 @@ class FlowRun(Run):
         self._complete_step(decision, step, result, now, actor=actor)
 
     def _remove_wait(self, decision: Decision, step: StepState) -> None:
-        if (wait := self._waits.pop(step.position, None)) is not None:
+        if self._waits.pop(step.position, None) is not None:
             step.flow, decision.has_flow_steps = None, True
-            if wait.kind is WaitKind.DECISION:
+            if decision.waits.pop(step.position, None) is None:  # otherwise it began in this decision, too
                 decision.waits[step.position] = None
 
     def _retry_due(self, decision: Decision, input_: RetryDue, now: datetime) -> None:

@@ -1,12 +1,13 @@
 """The conditions of a request: which versions of a workflow it is for (`If-Match`), and its idempotency key."""
 
 from datetime import UTC, datetime, timedelta
-from typing import Self
+from typing import NamedTuple, Self
 
 from msgspec import Struct
 
 from stepwell.basics.errors import PreconditionFailed
 from stepwell.basics.idempotency import Reservation
+from stepwell.contract.enums import WaitsFor
 from stepwell.lifecycle.model import WorkflowState
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -27,6 +28,17 @@ class Version(Struct, frozen=True):
     def of(cls, last_event: int, updated_at: datetime | None) -> Self:
         """Return the version of a row with these columns."""
         return cls(last_event, 0 if updated_at is None else (updated_at - _EPOCH) // _TICK)
+
+
+class ReadVersion(NamedTuple):
+    """The version of a response about a workflow. Steps of sub-workflows change `waits_for`, but not the version."""
+
+    version: Version
+    waits_for: WaitsFor | None = None
+
+    @classmethod
+    def of(cls, state: WorkflowState, waits_for: WaitsFor | None) -> Self:
+        return cls(Version.of(state.last_event, state.updated_at), waits_for)
 
 
 class Preconditions(Struct, frozen=True):

@@ -10,7 +10,7 @@ from msgspec import Struct
 from stepwell.basics.idempotency import Reservation
 from stepwell.basics.workflow_limits import places_of
 from stepwell.contract.definition import JsonObject, WorkflowStepDefinition
-from stepwell.contract.enums import TaskType, WorkflowStatus
+from stepwell.contract.enums import TaskType, WaitsFor, WorkflowStatus
 from stepwell.contract.tasks import CostSums
 from stepwell.contract.workflows import ItemCounts
 from stepwell.lifecycle.child_records import ParentLink
@@ -64,7 +64,8 @@ class Summary(Struct, frozen=True):
     `final_step_result` is JSON. `errors` are in the order of the definition. `cost` is None if no request was sent to a
     provider. `error_message` is the first of the errors that isn't about an optional step. `done_without_result` counts
     the steps that are done without being COMPLETED: optional FAILED ones, and those that no failure has skipped.
-    `items_done` adds up the shares of the COMPLETED items of all other steps that aren't COMPLETED.
+    `items_done` adds up the shares of the COMPLETED items of all other steps that aren't COMPLETED. `waits_for` is the
+    first of `WaitsFor` for which a step of the workflow or of its sub-workflows waits.
     """
 
     current_step: str | None
@@ -75,6 +76,7 @@ class Summary(Struct, frozen=True):
     error_message: str | None = None
     done_without_result: int = 0
     items_done: float = 0.0
+    waits_for: WaitsFor | None = None
 
 
 class WorkflowRecord(Struct):

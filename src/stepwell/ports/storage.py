@@ -13,7 +13,7 @@ from stepwell.contract.tasks import Output
 from stepwell.lifecycle.child_records import ChildInsertion, ChildRecords, ChildStatuses, ParentAttempt
 from stepwell.lifecycle.decision import Decision
 from stepwell.lifecycle.model import HistoryEvent
-from stepwell.lifecycle.preconditions import Version
+from stepwell.lifecycle.preconditions import ReadVersion
 from stepwell.lifecycle.records import (
     AdmissionResult,
     LoadedWorkflow,
@@ -248,7 +248,7 @@ class WorkflowReader(Protocol):
     async def step_of_signal(self, scope: TenantScope, workflow_id: UUID, name: str) -> StepRecord | None:
         """Return the step that waits for signals of this name, as `step` does. None if there is none."""
 
-    async def version(self, scope: TenantScope, workflow_id: UUID) -> Version | None:
+    async def version(self, scope: TenantScope, workflow_id: UUID) -> ReadVersion | None:
         """Return the version of the workflow that `get` would return, without reading the steps."""
 
     async def owner(self, scope: TenantScope, workflow_id: UUID) -> TenantScope | None:

@@ -6,10 +6,10 @@ from uuid import UUID
 
 from msgspec import Struct
 
-from stepwell.contract.enums import StepStatus, WorkflowStatus
+from stepwell.contract.enums import StepStatus, WaitsFor, WorkflowStatus
 from stepwell.contract.tasks import Output
 from stepwell.lifecycle.model import Task, Wait
-from stepwell.lifecycle.preconditions import Version
+from stepwell.lifecycle.preconditions import ReadVersion
 from stepwell.lifecycle.records import WHOLE, ItemRecord, TaskRecord, WorkflowParts, WorkflowRecord
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -95,7 +95,7 @@ class WorkflowPage(Struct):
     be read at once (`LargeWorkflow`). `last` is the cursor of the last workflow of the page if others follow it.
     """
 
-    versions: dict[UUID, Version]
+    versions: dict[UUID, ReadVersion]
     workflows: list[WorkflowRecord] | None
     total: int | None
     last: WorkflowCursor | None = None
@@ -117,6 +117,7 @@ class WorkflowFilter(Struct, frozen=True, kw_only=True):
     origin_reference: str | None = None
     created_after: datetime | None = None
     created_before: datetime | None = None
+    waits_for: WaitsFor | None = None
     include_deleted: bool = False
     include_children: bool = False
 

@@ -245,6 +245,7 @@ class MemoryPurges(MemoryAdapter):
             if command.command.workflow_id != workflow_id
         }
         del tables.workflows[workflow_id]
+        tables.waiting_ids.discard(workflow_id)
 
 
 def _is_followed_up(row: WorkflowRow) -> bool:

@@ -16,7 +16,7 @@ from msgspec import Struct, field, json, structs
 from stepwell.basics.errors import Unavailable, UploadsGone
 from stepwell.basics.idempotency import Reservation, StoredAnswer
 from stepwell.basics.tenancy import TenantScope
-from stepwell.contract.enums import DeliveryStatus, WorkflowStatus
+from stepwell.contract.enums import DeliveryStatus, WaitsFor, WorkflowStatus
 from stepwell.contract.events import DeliveryAttemptPublic
 from stepwell.contract.tasks import Output
 from stepwell.lifecycle.decision import copy_of
@@ -137,7 +137,7 @@ class UploadRow(Struct):
 
 
 class WaitRow(Struct, frozen=True):
-    """An open decision as people see it."""
+    """The wait of a step. A decision is shown so."""
 
     wait: Wait
     shown: ShownWait
@@ -258,6 +258,7 @@ class Tables:
     def __init__(self, clock: Clock) -> None:
         self.clock = clock
         self.workflows: dict[UUID, WorkflowRow] = {}
+        self.waiting_ids: set[UUID] = set()  # of workflows that have rows of waits
         self.processes: dict[UUID, datetime] = {}  # the end of each process's lease
         self.keys: dict[tuple[str, str], KeyRow] = {}
         self.log: list[tuple[FeedCursor, HistoryEvent]] = []  # the events of all workflows, in the order of the feed
@@ -293,6 +294,19 @@ class Tables:
         await self.round_trip()
         async with channel.subscribed(owner, callback) as subscription:
             yield subscription
+
+    def waits_for(self) -> dict[UUID, WaitsFor]:
+        """Return what workflows wait for, by id. Each wait counts for its workflow and for all workflows above that."""
+        found: dict[UUID, WaitsFor] = {}
+        for workflow_id in self.waiting_ids:
+            row: WorkflowRow | None = self.workflows[workflow_id]
+            kinds = {WaitsFor(wait.wait.kind) for wait in self.workflows[workflow_id].waits.values()}
+            while row is not None:
+                record = row.record
+                known = kinds if (other := found.get(record.id)) is None else {*kinds, other}
+                found[record.id] = min(known, key=[*WaitsFor].index)
+                row = None if record.parent is None else self.workflows.get(record.parent.workflow_id)
+        return found
 
     def find(self, scope: TenantScope, workflow_id: UUID) -> WorkflowRow | None:
         row = self.workflows.get(workflow_id)

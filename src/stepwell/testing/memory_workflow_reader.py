@@ -10,13 +10,13 @@ from msgspec import UNSET, json, structs
 
 from stepwell.basics.errors import ResultTooLarge
 from stepwell.basics.tenancy import TenantScope
-from stepwell.contract.enums import EventType, SkipReason, StepStatus, WorkflowStatus
+from stepwell.contract.enums import EventType, SkipReason, StepStatus, WaitKind, WaitsFor, WorkflowStatus
 from stepwell.contract.tasks import Output
 from stepwell.definition.mapping.input_mapping import MAX_MAPPED_BYTES
 from stepwell.lifecycle.child_records import ChildRecord, ChildRecords
 from stepwell.lifecycle.decision import copy_of
 from stepwell.lifecycle.model import HistoryEvent, StepState, Task
-from stepwell.lifecycle.preconditions import Version
+from stepwell.lifecycle.preconditions import ReadVersion
 from stepwell.lifecycle.records import (
     NO_INPUTS,
     WHOLE,
@@ -67,14 +67,15 @@ _BARE = WorkflowParts(steps=False)
 class MemoryWorkflowReader(MemoryAdapter):
     async def get(self, scope: TenantScope, workflow_id: UUID) -> WorkflowRecord | None:
         row = self._tables.find(scope, workflow_id)
-        return None if row is None else _record(row, _BARE)
+        return None if row is None else self._record(row, _BARE)
 
     async def find(self, scope: TenantScope, workflow_id: UUID, parts: WorkflowParts) -> FoundWorkflow | None:
         row = self._tables.find(scope, workflow_id)
         if row is None:
             return None
-        large = _weight(row, parts) > SMALL_BYTES
-        return LargeWorkflow(workflow_id, row.record.tenant, row.record.state.status) if large else _record(row, parts)
+        if _weight(row, parts) > SMALL_BYTES:
+            return LargeWorkflow(workflow_id, row.record.tenant, row.record.state.status)
+        return self._record(row, parts)
 
     async def size(
         self, scope: TenantScope, workflow_ids: Sequence[UUID], parts: WorkflowParts, stop_at: int
@@ -95,7 +96,7 @@ class MemoryWorkflowReader(MemoryAdapter):
     ) -> list[LargeWorkflowSnapshot]:
         rows = self._tables.find_all(scope, workflow_ids)
         bare = WorkflowParts(steps=False, results=parts.results)
-        return [LargeWorkflowSnapshot(_record(row, bare), _states(row) if parts.steps else []) for row in rows]
+        return [LargeWorkflowSnapshot(self._record(row, bare), _states(row) if parts.steps else []) for row in rows]
 
     async def step_slice(
         self, scope: TenantScope, workflow_id: UUID, parts: WorkflowParts, first: int, count: int, max_bytes: int
@@ -121,7 +122,10 @@ class MemoryWorkflowReader(MemoryAdapter):
 
     def _steps(self, scope: TenantScope, workflow_id: UUID) -> Sequence[StepRecord]:
         row = self._tables.find(scope, workflow_id)
-        return () if row is None else _record(row, WHOLE).steps or ()
+        return () if row is None else self._record(row, WHOLE).steps or ()
+
+    def _record(self, row: WorkflowRow, parts: WorkflowParts) -> WorkflowRecord:
+        return _record(row, parts, self._tables.waits_for().get(row.record.id))
 
     async def item_slice(
         self, scope: TenantScope, workflow_id: UUID, query: ItemFilter, count: int, max_bytes: int
@@ -160,30 +164,31 @@ class MemoryWorkflowReader(MemoryAdapter):
         steps = self._steps(scope, workflow_id)
         return next((step for step in steps if step.plan.flow is not None and step.plan.flow.signal == name), None)
 
-    async def version(self, scope: TenantScope, workflow_id: UUID) -> Version | None:
+    async def version(self, scope: TenantScope, workflow_id: UUID) -> ReadVersion | None:
         row = self._tables.find(scope, workflow_id)
-        return None if row is None else _version(row)
+        return None if row is None else ReadVersion.of(row.record.state, self._tables.waits_for().get(workflow_id))
 
     async def owner(self, scope: TenantScope, workflow_id: UUID) -> TenantScope | None:
         row = self._tables.find(scope, workflow_id)
         return None if row is None else TenantScope(row.record.tenant)
 
     async def page(self, scope: TenantScope, query: ListFilter) -> WorkflowPage:
-        rows = [row for row in self._tables.workflows.values() if _matches(row.record, scope, query)]
+        waits_for = self._tables.waits_for()
+        rows = [row for row in self._tables.workflows.values() if _matches(row.record, scope, query, waits_for)]
         total = len(rows)
         rows.sort(key=_cursor, reverse=not query.oldest_first)
         if (after := query.after) is not None:
             rows = [row for row in rows if (_cursor(row) > after if query.oldest_first else _cursor(row) < after)]
         page = rows[query.skip : query.skip + query.limit]
         last = _cursor(page[-1]) if page and len(rows) > query.skip + query.limit else None
-        versions = {row.record.state.id: _version(row) for row in page}
+        versions = {row.record.id: ReadVersion.of(row.record.state, waits_for.get(row.record.id)) for row in page}
         large = sum(_weight(row, query.parts) for row in page) > SMALL_PAGE_BYTES
-        records = None if large else [_record(row, query.parts) for row in page]
+        records = None if large else [_record(row, query.parts, waits_for.get(row.record.id)) for row in page]
         return WorkflowPage(versions, records, total if query.count else None, last)
 
     async def counts(self, scope: TenantScope, query: WorkflowFilter) -> dict[WorkflowStatus, int]:
-        records = (row.record for row in self._tables.workflows.values())
-        return dict(Counter(record.status for record in records if _matches(record, scope, query)))
+        records, waits_for = (row.record for row in self._tables.workflows.values()), self._tables.waits_for()
+        return dict(Counter(record.status for record in records if _matches(record, scope, query, waits_for)))
 
     async def events(
         self, scope: TenantScope, workflow_id: UUID, after: int, limit: int
@@ -287,12 +292,15 @@ def _cursor(row: WorkflowRow) -> WorkflowCursor:
     return WorkflowCursor(row.record.created_at, row.record.state.id)
 
 
-def _matches(record: WorkflowRecord, scope: TenantScope, query: WorkflowFilter) -> bool:
+def _matches(
+    record: WorkflowRecord, scope: TenantScope, query: WorkflowFilter, waits_for: Mapping[UUID, WaitsFor]
+) -> bool:
     return (
         scope.covers(record.tenant)
         and (not query.statuses or record.state.status in query.statuses)
         and {f"{key}:{value}" for key, value in record.labels.items()}.issuperset(query.labels)
         and (query.name is None or record.state.name.lower().startswith(query.name.lower()))
+        and query.waits_for in (None, waits_for.get(record.id))
         and query.origin_zone in (None, record.origin_zone)
         and query.origin_reference in (None, record.origin_reference)
         and (query.created_after is None or record.created_at > query.created_after)
@@ -304,7 +312,7 @@ def _matches(record: WorkflowRecord, scope: TenantScope, query: WorkflowFilter) 
     )
 
 
-def _record(row: WorkflowRow, parts: WorkflowParts) -> WorkflowRecord:
+def _record(row: WorkflowRow, parts: WorkflowParts, waits_for: WaitsFor | None) -> WorkflowRecord:
     record = row.record
     steps = record.steps or []
     of_steps = _tasks_of_steps(row)
@@ -320,7 +328,7 @@ def _record(row: WorkflowRow, parts: WorkflowParts) -> WorkflowRecord:
     for step in copies:
         if not parts.results or step.state.status is not StepStatus.COMPLETED:
             step.state.result = None  # a step that repeats has its best result so far
-    summary = _summary(row, steps)
+    summary = structs.replace(_summary(row, steps), waits_for=waits_for)
     return structs.replace(
         record,
         state=copy_of(record.state),
@@ -335,10 +343,6 @@ def _small(step: StepRecord | None) -> StepRecord | None:
     if step is not None and len(step.state.result or b"") > MAX_MAPPED_BYTES:
         raise ResultTooLarge(MAX_MAPPED_BYTES)
     return step
-
-
-def _version(row: WorkflowRow) -> Version:
-    return Version.of(row.record.state.last_event, row.record.state.updated_at)
 
 
 def _weight(row: WorkflowRow, parts: WorkflowParts) -> int:
@@ -436,5 +440,7 @@ def _decisions(row: WorkflowRow, scope: TenantScope) -> Iterator[StoredDecision]
     record = row.record
     if scope.covers(record.tenant):
         for position, each in row.waits.items():
+            if each.wait.kind is not WaitKind.DECISION:
+                continue
             step_id, (tenant, name) = (record.steps or ())[position].plan.step_id, (record.tenant, record.state.name)
             yield StoredDecision(record.state.id, name, tenant, position, step_id, each.wait, each.shown.inputs)

@@ -21,7 +21,7 @@ from stepwell.lifecycle.inputs import (
     Succeeded,
 )
 from stepwell.lifecycle.model import Sent
-from stepwell.lifecycle.preconditions import Version
+from stepwell.lifecycle.preconditions import ReadVersion
 from stepwell.lifecycle.records import WHOLE, StepAttempts, WorkflowParts, WorkflowRecord
 from stepwell.rules.large_workflow_records import StepSnapshot
 from stepwell.rules.list_records import ListFilter, TaskPlace, WorkflowFilter
@@ -142,7 +142,7 @@ async def test_the_version_changes_with_each_write(stored: Stored) -> None:
     await stored.write(handle, renamed())
     versions.append(await stored.here.reader.version(TenantScope("t"), handle.workflow_id))
     state = handle.run.state
-    assert versions[0] != versions[1] == Version.of(state.last_event, state.updated_at)
+    assert versions[0] != versions[1] == ReadVersion.of(state, None)
     assert await stored.here.reader.version(TenantScope("u"), handle.workflow_id) is None
 
 

@@ -32,8 +32,7 @@ def begin_wait(
     step.status, step.started_at = StepStatus.RUNNING, now
     step.flow = FlowState(Wait(wait_id, kind, now, now + SOON, ("yes", "no")))
     decision.record(step, now)
-    if kind is WaitKind.DECISION:
-        decision.waits[position] = ShownWait("Which one?", b'{"image": "media/x.png"}')
+    decision.waits[position] = ShownWait("Which one?", b'{"image": "media/x.png"}')
     decision.emit(handle.run.state, now, EventType.STEP_WAITING, "stepwell", step_id="a")
     return close(handle, decision)
 

@@ -25,6 +25,7 @@ def draft_child(
     owner: UUID | None = ME,
     tenant: str | None = "t",
     link: ParentLink | None = None,
+    has_flow: bool = False,
 ) -> tuple[ActiveWorkflow, NewWorkflow]:
     handle, new = stored.draft(definition, tenant, owner)
     depth = parent.run.state.depth
@@ -32,7 +33,8 @@ def draft_child(
     place = link or ParentLink(parent.workflow_id, "a", None, root, depth + 1)
     handle.run.state.parent_id, handle.run.state.depth = place.workflow_id, place.depth
     state = structs.replace(new.record.state, parent_id=place.workflow_id, depth=place.depth)
-    return handle, structs.replace(new, record=structs.replace(new.record, state=state, parent=place))
+    record = structs.replace(new.record, state=state, parent=place)
+    return handle, structs.replace(new, record=record, has_flow=has_flow)
 
 
 async def make_child(stored: Workflows, parent: ActiveWorkflow, **more: Any) -> ActiveWorkflow:

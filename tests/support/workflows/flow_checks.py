@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
-from stepwell.contract.enums import EventType, OnFailure, StepStatus, TaskStatus, WaitKind, WorkflowStatus
+from stepwell.contract.enums import EventType, OnFailure, StepStatus, TaskStatus, WorkflowStatus
 from stepwell.lifecycle.item_run import ItemRun
 from stepwell.lifecycle.model import NEVER, HistoryEvent, ItemState
 from support.workflows.runs import ENDED
@@ -76,7 +76,7 @@ def _check_waits(sim: SimulatedFlow) -> None:
     if stopped and sim.config.on_failure is not OnFailure.CONTINUE:
         assert not rows
     assert all(sim.statuses[position] is StepStatus.RUNNING for position in rows)
-    assert sim.shown_rows.keys() == {p for p in rows if sim.specs[p].waits_for is WaitKind.DECISION}
+    assert sim.shown_rows.keys() == set(rows)
 
 
 def _check_ownership(sim: SimulatedFlow) -> None:

@@ -35,7 +35,7 @@ from stepwell.api.responses.workflow_etags import version_of, workflow_etag
 from stepwell.basics.idempotency import StoredAnswer
 from stepwell.contract.problems import DefinitionWarning
 from stepwell.engine.service import Services
-from stepwell.lifecycle.preconditions import Preconditions, Version
+from stepwell.lifecycle.preconditions import Preconditions, ReadVersion
 from stepwell.lifecycle.records import WHOLE, WorkflowParts, WorkflowRecord
 from stepwell.rules.large_workflow_records import FoundWorkflow, LargeWorkflow
 
@@ -87,8 +87,8 @@ def answer_with_etag(
     record: WorkflowRecord, content: Struct, headers: Headers = NO_HEADERS, status: int = 200
 ) -> StoredAnswer:
     """Return a response of *content*, with the ETag of the workflow *record* that it contains."""
-    version = Version.of(record.state.last_event, record.state.updated_at)
-    tag = workflow_etag(version, WorkflowParts(steps=record.steps is not None, results=record.results))
+    read = ReadVersion.of(record.state, record.summary.waits_for)
+    tag = workflow_etag(read, WorkflowParts(steps=record.steps is not None, results=record.results))
     return StoredAnswer(status, {**headers, ETAG: tag}, json.encode(content))
 
 

@@ -31,7 +31,7 @@ from stepwell.basics.tenancy import TenantScope
 from stepwell.contract.problems import DefinitionWarning
 from stepwell.contract.workflows import ItemListResponse
 from stepwell.engine.reads.read_service import ReadService
-from stepwell.lifecycle.preconditions import Version
+from stepwell.lifecycle.preconditions import ReadVersion, Version
 from stepwell.lifecycle.records import WHOLE, StoredInputs, WorkflowParts, WorkflowRecord
 from stepwell.ports.storage import WorkflowReader
 from stepwell.rules.large_workflow_records import AnswerSize, LargeWorkflowSnapshot, StepSnapshot
@@ -70,7 +70,7 @@ class StreamedAnswer(Struct, frozen=True):
     status: int = 200
     prefix: bytes = b""
     suffix: bytes = b""
-    page_etag: Callable[[Mapping[UUID, Version]], str] | None = None
+    page_etag: Callable[[Mapping[UUID, ReadVersion]], str] | None = None
     warnings: Sequence[DefinitionWarning] = ()
 
 
@@ -264,9 +264,8 @@ def _stream_response(
     return respond
 
 
-def _version_of(snapshot: LargeWorkflowSnapshot) -> Version:
-    state = snapshot.record.state
-    return Version.of(state.last_event, state.updated_at)
+def _version_of(snapshot: LargeWorkflowSnapshot) -> ReadVersion:
+    return ReadVersion.of(snapshot.record.state, snapshot.record.summary.waits_for)
 
 
 async def encode_large(

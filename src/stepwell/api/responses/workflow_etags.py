@@ -8,7 +8,7 @@ from uuid import UUID
 from msgspec import Struct, json
 
 from stepwell import __version__
-from stepwell.lifecycle.preconditions import Version
+from stepwell.lifecycle.preconditions import ReadVersion, Version
 from stepwell.lifecycle.records import WorkflowParts
 
 _VERSION = re.compile(r"([0-9]{1,10})-([0-9a-f]{1,16})-[a-z]-.*")
@@ -20,8 +20,8 @@ _FORMS = {
 }
 
 
-def workflow_etag(version: Version, parts: WorkflowParts) -> str:
-    return _etag(version, _FORMS[parts])
+def workflow_etag(read: ReadVersion, parts: WorkflowParts) -> str:
+    return _etag(read.version, _FORMS[parts] + ("" if read.waits_for is None else f"-{read.waits_for}"))
 
 
 def dry_run_etag(version: Version) -> str:
@@ -33,7 +33,7 @@ def definition_etag(version: Version) -> str:
     return _etag(version, "f")
 
 
-def page_etag(versions: Mapping[UUID, Version], total: int | None, links: str, query: Struct) -> str:
+def page_etag(versions: Mapping[UUID, ReadVersion], total: int | None, links: str, query: Struct) -> str:
     """Return the ETag of a page: ids, versions and total of its workflows, its links, and the query.
 
     The query decides the form.

@@ -21,7 +21,7 @@ from stepwell.api.requests.query_parameters import (
 )
 from stepwell.basics.errors import Fault
 from stepwell.contract.definition import MAX_LABELS
-from stepwell.contract.enums import WorkflowStatus
+from stepwell.contract.enums import WaitsFor, WorkflowStatus
 from stepwell.lifecycle.records import WorkflowParts
 from stepwell.rules.access.cursors import MAX_CURSOR_CHARS, PageCursors
 from stepwell.rules.access.signed_texts import SignedTexts
@@ -65,6 +65,7 @@ class FilterQuery(CheckedQuery, frozen=True, kw_only=True):
     origin_tenant_id: Annotated[str, Meta(description="Only workflows of this tenant")] | UnsetType = UNSET
     origin_zone: Annotated[str, Meta(description="Only workflows of this zone")] | UnsetType = UNSET
     status: Statuses | UnsetType = UNSET
+    waits_for: Annotated[WaitsFor, Meta(description="Only workflows whose waits_for is this")] | UnsetType = UNSET
 
     @staticmethod
     def value_faults(values: dict[str, Any]) -> Iterator[Fault]:
@@ -98,6 +99,7 @@ class FilterQuery(CheckedQuery, frozen=True, kw_only=True):
             "origin_zone": _or_none(self.origin_zone),
             "created_after": None if self.created_after is UNSET else _time(self.created_after),
             "created_before": None if self.created_before is UNSET else _time(self.created_before),
+            "waits_for": None if self.waits_for is UNSET else self.waits_for,
             "include_deleted": self.include_deleted,
             "include_children": self.include_children,
         }

@@ -18,7 +18,7 @@ from stepwell.basics.strict_json.schema_faults import printable_key
 from stepwell.basics.tenancy import EVERY_TENANT, TenantScope
 from stepwell.engine.files.task_files import OwnedFile, TaskFiles
 from stepwell.lifecycle.model import HistoryEvent
-from stepwell.lifecycle.preconditions import Version
+from stepwell.lifecycle.preconditions import ReadVersion
 from stepwell.lifecycle.records import WHOLE, StepRecord, TaskRecord, WorkflowParts, WorkflowRecord
 from stepwell.ports.storage import WorkflowReader
 from stepwell.rules.large_workflow_records import AnswerSize, FoundWorkflow
@@ -134,7 +134,7 @@ class ReadService:
         what = f"step that waits for the signal '{printable_key(name)}'"
         return _require(await self.store.step_of_signal(scope, workflow_id, name), what)
 
-    async def version(self, scope: TenantScope, workflow_id: UUID) -> Version:
+    async def version(self, scope: TenantScope, workflow_id: UUID) -> ReadVersion:
         """Return the version of the workflow, for its ETag."""
         return _require(await self.store.version(scope, workflow_id), "workflow")
 

@@ -21,8 +21,8 @@ IS_WRITTEN: Final = "({0}.workflow_id IN (SELECT id FROM written)) IS TRUE"
 # workflows $20 have taken. A step that waits again replaces the row of its earlier wait. $22 are tasks and uploads
 # whose files the workflows $23 need from now on.
 WRITE_WAITS: Final = f"""new_waits AS (
-    INSERT INTO waits ({names(WAIT.columns)}, tenant)
-    SELECT {names(WAIT.columns, "n.")}, w.tenant
+    INSERT INTO waits ({names(WAIT.columns)}, tenant, root_id)
+    SELECT {names(WAIT.columns, "n.")}, w.tenant, coalesce(w.root_id, w.id)
     FROM unnest($16::{WAIT.name}[]) AS n JOIN workflows AS w ON w.id = n.workflow_id
     WHERE {IS_WRITTEN.format("n")}
     ON CONFLICT (workflow_id, position) DO UPDATE SET {assign(WAIT.columns[2:], "excluded")}

@@ -16,16 +16,17 @@ from sqlalchemy.dialects import postgresql
 
 from stepwell.basics.tenancy import TenantScope
 from stepwell.contract.enums import WorkflowStatus
-from stepwell.lifecycle.preconditions import Version
+from stepwell.lifecycle.preconditions import ReadVersion, Version
 from stepwell.lifecycle.records import StepRecord, WorkflowParts, WorkflowRecord
 from stepwell.persistence.connections.connection_pool import SmallPool
 from stepwell.persistence.connections.database import is_outage
+from stepwell.persistence.stores.open_waits import waits_for
 from stepwell.persistence.stores.step_attempt_queries import IDS, attempt_columns, with_attempts
 from stepwell.persistence.stores.workflow_queries import item_counts_column, result_column, summarised, weight
 from stepwell.persistence.tables.column import Row
 from stepwell.persistence.tables.steps import shown_step, steps
 from stepwell.persistence.tables.tasks import tasks
-from stepwell.persistence.tables.workflows import workflow_record, workflows
+from stepwell.persistence.tables.workflows import read_waits_for, workflow_record, workflows
 from stepwell.rules.large_workflow_records import SMALL_BYTES, FoundWorkflow, LargeWorkflow
 from stepwell.runtime.batching import BatchedCalls, ItemFailure
 
@@ -72,11 +73,11 @@ class WorkflowLoader:
         rows = await self._versions.rows_of(workflow_id)
         return TenantScope(rows[0]["tenant"]) if rows and scope.covers(rows[0]["tenant"]) else None
 
-    async def version(self, scope: TenantScope, workflow_id: UUID) -> Version | None:
+    async def version(self, scope: TenantScope, workflow_id: UUID) -> ReadVersion | None:
         rows = await self._versions.rows_of(workflow_id)
         if not rows or not scope.covers(rows[0]["tenant"]):
             return None
-        return Version.of(rows[0]["last_event"], rows[0]["updated_at"])
+        return ReadVersion(Version.of(rows[0]["last_event"], rows[0]["updated_at"]), read_waits_for(rows[0]))
 
     async def task(self, scope: TenantScope, task_id: UUID) -> Row | None:
         """Return the row of the task, with the id and the type of its step."""
@@ -150,7 +151,7 @@ def _small(parts: WorkflowParts) -> Select[*tuple[Any, ...]]:
 
 def _versions() -> Select[*tuple[Any, ...]]:
     own = workflows.c
-    return select(own.id, own.tenant, own.status, own.last_event, own.updated_at).where(own.id == IDS)
+    return select(own.id, own.tenant, own.status, own.last_event, own.updated_at, waits_for()).where(own.id == IDS)
 
 
 def _tasks() -> Select[*tuple[Any, ...]]:

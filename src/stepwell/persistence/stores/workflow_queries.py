@@ -48,6 +48,7 @@ from stepwell.persistence.statements.item_results import (
     result_bytes_of,
     result_of,
 )
+from stepwell.persistence.stores.open_waits import has_waits_for, kinds_before, waits_for
 from stepwell.persistence.stores.step_attempt_queries import IDS, attempt_columns, with_attempts, workflow_costs
 from stepwell.persistence.tables.column import Row
 from stepwell.persistence.tables.events import events
@@ -66,7 +67,7 @@ _EQUALITIES: Final = {
     "origin_reference": workflows.c.origin_reference,
 }
 _DEFINITION_ONLY: Final = ("inputs", "inputs_schema")  # columns that no answer shows but that of the definition
-_FILTERS: Final = ("statuses", "name", "created_after", "created_before", *_EQUALITIES)
+_FILTERS: Final = ("statuses", "name", "created_after", "created_before", "waits_for", *_EQUALITIES)
 
 
 def visible(scope: TenantScope) -> ColumnElement[bool]:
@@ -115,6 +116,7 @@ def filter_values(scope: TenantScope, query: WorkflowFilter) -> dict[str, Any]:
     values: dict[str, Any] = {name: getattr(query, name) for name in _FILTERS}
     values["statuses"] = list(query.statuses) if len(query.statuses) > 1 else next(iter(query.statuses), None)
     values["name"] = None if query.name is None else _LIKE_SPECIAL.sub(r"\\\g<0>", query.name) + "%"
+    values["waits_for_earlier"] = kinds_before(query.waits_for)
     labelled = {f"label_{number}": label for number, label in enumerate(query.labels)}
     return {**values, **labelled, "scope_tenant": scope.tenant}
 
@@ -160,6 +162,7 @@ def page(form: ListForm, max_bytes: int) -> Select[Any]:
             own.updated_at.label("page_updated_at"),
             ids.c.created_at.label("page_created_at"),
             has_next.label("page_has_next"),
+            waits_for(of_children=form.include_children),
             page_bytes.label("page_bytes"),
         )
         .join(ids, ids.c.id == own.id)
@@ -167,7 +170,7 @@ def page(form: ListForm, max_bytes: int) -> Select[Any]:
         .prefix_with("MATERIALIZED")
     )
     small = versions.c.page_bytes <= literal_column(str(max_bytes))
-    whole = summarised().where(own.id == versions.c.page_id, small).lateral("whole")
+    whole = summarised(with_waits=False).where(own.id == versions.c.page_id, small).lateral("whole")
     return (
         select(versions, whole)
         .outerjoin_from(versions, whole, true())
@@ -211,8 +214,11 @@ def page_steps(*, results: bool) -> Select[Any]:
 
 
 @cache
-def summarised() -> Select[Any]:
-    """Workflows with the views of their steps. The database computes these from the few rows of the page."""
+def summarised(*, with_waits: bool = True) -> Select[Any]:
+    """Workflows with the views of their steps. The database computes these from the few rows of the page.
+
+    Without *with_waits*, the column `waits_for` is missing.
+    """
     own = steps.c.workflow_id == workflows.c.id
     running = (
         select(steps.c.step_id)
@@ -243,6 +249,7 @@ def summarised() -> Select[Any]:
         final.c.step_id.label("final_step_id"),
         case((workflows.c.has_flow, literal_column(ITEMS_DONE))).label("items_done"),
         literal_column(final_result_of(final.description), JSON()).label("final_step_result"),
+        *((waits_for(),) if with_waits else ()),
     ).join(final, (final.c.workflow_id == workflows.c.id) & (final.c.position == workflows.c.final_position))
 
 
@@ -327,6 +334,8 @@ def _conditions(form: ListForm) -> list[ColumnElement[bool]]:
         conditions.append(own == any_(alternatives) if form.alternatives else own == alternatives)
     if "name" in form.filters:
         conditions.append(func.lower(workflows.c.name).like(func.lower(bindparam("name", type_=Text()))))
+    if "waits_for" in form.filters:
+        conditions += has_waits_for(workflows.c.id, include_children=form.include_children)
     tenant = None if form.no_tenant else bindparam("scope_tenant", type_=Text())
     conditions.append(_of_tenant(tenant, every=form.every_tenant))
     if not form.include_deleted:

@@ -34,7 +34,7 @@ from stepwell.contract.tasks import Output
 from stepwell.definition.mapping.input_mapping import MAX_MAPPED_BYTES
 from stepwell.lifecycle.child_records import ChildRecord, ChildRecords
 from stepwell.lifecycle.model import HistoryEvent
-from stepwell.lifecycle.preconditions import Version
+from stepwell.lifecycle.preconditions import ReadVersion, Version
 from stepwell.lifecycle.records import Ownership, StepRecord, StoredInputs, TaskRecord, WorkflowParts, WorkflowRecord
 from stepwell.persistence.connections.connection_pool import SmallPool
 from stepwell.persistence.connections.database import PostgresAdapter
@@ -44,7 +44,7 @@ from stepwell.persistence.stores.batched_reads import WorkflowLoader
 from stepwell.persistence.stores.cost_queries import read_costs
 from stepwell.persistence.stores.item_pages import read_item_slice
 from stepwell.persistence.stores.large_workflows import LargeWorkflows
-from stepwell.persistence.stores.open_decisions import read_decision, read_decisions
+from stepwell.persistence.stores.open_waits import read_decision, read_decisions
 from stepwell.persistence.stores.output_pages import read_outputs
 from stepwell.persistence.stores.workflow_queries import (
     filter_form,
@@ -60,7 +60,7 @@ from stepwell.persistence.tables.column import Row
 from stepwell.persistence.tables.events import events, history_event
 from stepwell.persistence.tables.steps import shown_step, steps, task_type
 from stepwell.persistence.tables.tasks import read_task, tasks
-from stepwell.persistence.tables.workflows import workflow_record, workflows
+from stepwell.persistence.tables.workflows import read_waits_for, workflow_record, workflows
 from stepwell.rules.costs import CostQuery, CostSum
 from stepwell.rules.large_workflow_records import (
     SMALL_PAGE_BYTES,
@@ -162,7 +162,7 @@ class PostgresWorkflowReader(PostgresAdapter):
             row = (await connection.execute(query, {"ids": [workflow_id]})).mappings().one()
         return shown_step(row, found.created_at, row["result"])
 
-    async def version(self, scope: TenantScope, workflow_id: UUID) -> Version | None:
+    async def version(self, scope: TenantScope, workflow_id: UUID) -> ReadVersion | None:
         return await self._loader.version(scope, workflow_id)
 
     async def owner(self, scope: TenantScope, workflow_id: UUID) -> TenantScope | None:
@@ -174,7 +174,10 @@ class PostgresWorkflowReader(PostgresAdapter):
             total = await connection.scalar(workflow_queries.total(form), values) or 0 if query.count else None
             result = await connection.execute(workflow_queries.page(form, SMALL_PAGE_BYTES), values)
             rows = result.mappings().all()
-            versions = {row["page_id"]: Version.of(row["page_event"], row["page_updated_at"]) for row in rows}
+            versions = {
+                row["page_id"]: ReadVersion(Version.of(row["page_event"], row["page_updated_at"]), read_waits_for(row))
+                for row in rows
+            }
             large = any(row["id"] is None for row in rows)
             records = None if large else await _records(connection, rows, query.parts)
         has_next = bool(rows) and rows[-1]["page_has_next"]

@@ -1,4 +1,11 @@
-"""The tables `waits` and `signals`: their columns, and the structs that the rows become."""
+"""The tables `waits` and `signals`: their columns, and the structs that the rows become.
+
+What must hold:
+- `waits` has exactly one row for each step that waits for a decision, a signal or a time. The statement that writes the
+  step as waiting writes this row, and the statement that ends the wait deletes it. So does the end of the workflow.
+- A step with items has no row: items don't wait. Steps of its sub-workflows have rows of their own.
+- `root_id` is the workflow at the top. It never changes, so one index finds all waits of a root and its sub-workflows.
+"""
 
 from datetime import datetime
 from typing import Final
@@ -6,16 +13,17 @@ from typing import Final
 from msgspec import Raw, Struct, json
 from sqlalchemy import Index, PrimaryKeyConstraint, Table, TypedColumns, text
 
-from stepwell.contract.enums import WaitKind
+from stepwell.contract.enums import WaitKind, WaitsFor
 from stepwell.lifecycle.model import StoredSignal, Wait
 from stepwell.persistence.tables import column
 from stepwell.persistence.tables.column import RowType, decoder, metadata, to_json, without
 
 
 class WaitColumns(TypedColumns):
-    """The open decisions, a row for each, as people see them. `shown` has the inputs that a decision is about."""
+    """The steps that wait. `message`, `choices` and `shown`, the inputs that people see, are those of a decision."""
 
     workflow_id = column.uuid()
+    root_id = column.uuid()
     position = column.integer()
     id = column.uuid()
     kind = column.text(decode=WaitKind)
@@ -37,6 +45,10 @@ class SignalColumns(TypedColumns):
     at = column.time(nullable=False)
 
 
+_KINDS: Final = ", ".join(f"'{kind}'" for kind in WaitsFor)
+WAIT_ORDER: Final = f"array_position(ARRAY[{_KINDS}], kind)"
+"""The order of waits by their kind, as in `WaitsFor`."""
+
 waits = Table(
     "waits",
     metadata,
@@ -47,10 +59,11 @@ waits = Table(
         *(text("coalesce(tenant, '')"), "since", "workflow_id", "position"),
         postgresql_where=text("kind = 'decision'"),
     ),
+    Index("waits_by_root", "root_id", text(WAIT_ORDER), "kind"),
 )
 signals = Table("signals", metadata, SignalColumns, PrimaryKeyConstraint("workflow_id", "name"))
 
-WAIT: Final = RowType("checkpoint_wait", without(waits.c, "tenant"), "workflow_id, position, view, wait")
+WAIT: Final = RowType("checkpoint_wait", without(waits.c, "tenant", "root_id"), "workflow_id, position, view, wait")
 read_wait: Final = decoder(waits.c["id", "kind", "since", "until", "choices", "message"], Wait)
 SIGNAL: Final = RowType("checkpoint_signal", signals.c, "workflow_id, name, signal")
 

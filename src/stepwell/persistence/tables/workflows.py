@@ -9,7 +9,7 @@ from typing import Any, Final
 from msgspec import json
 from sqlalchemy import Column, Index, Integer, PrimaryKeyConstraint, Table, TypedColumns, Uuid, literal_column, text
 
-from stepwell.contract.enums import WorkflowStatus
+from stepwell.contract.enums import WaitsFor, WorkflowStatus
 from stepwell.contract.tasks import CostSums
 from stepwell.lifecycle.child_records import ParentLink
 from stepwell.lifecycle.model import WorkflowState
@@ -228,7 +228,12 @@ def _summary(state: WorkflowState, row: Row, final_result: bytes | None) -> Summ
         done_without_result=row["done_without_result"] or 0,
         items_done=row["items_done"] or 0.0,
         cost=read_cost_sums(row["costs"]),
+        waits_for=read_waits_for(row),
     )
+
+
+def read_waits_for(row: Row) -> WaitsFor | None:
+    return None if (kind := row["waits_for"]) is None else WaitsFor(kind)
 
 
 def read_cost_sums(text: str | None) -> CostSums | None:

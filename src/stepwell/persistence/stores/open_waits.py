@@ -1,21 +1,85 @@
-"""Reads the steps that wait for a decision. The checkpoints write the rows of their waits (`flow_statements`)."""
+"""Reads the steps that wait. The checkpoints write the rows of their waits (`flow_statements`)."""
 
+from functools import cache
+from itertools import takewhile
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import CTE, Select, func, literal, literal_column, select, tuple_
+from sqlalchemy import (
+    ARRAY,
+    CTE,
+    ColumnElement,
+    Select,
+    Text,
+    any_,
+    bindparam,
+    exists,
+    func,
+    literal,
+    literal_column,
+    select,
+    tuple_,
+)
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from stepwell.basics.tenancy import TenantScope
-from stepwell.contract.enums import WaitKind
+from stepwell.contract.enums import WaitKind, WaitsFor
 from stepwell.persistence.tables.column import Row
 from stepwell.persistence.tables.steps import steps
-from stepwell.persistence.tables.waits import read_wait, waits
+from stepwell.persistence.tables.waits import WAIT_ORDER, read_wait, waits
 from stepwell.persistence.tables.workflows import workflows
 from stepwell.rules.list_records import DecisionFilter, StoredDecision
 
 # The value stands in the statement: a parameter would hide the partial index from the planner.
 _IS_DECISION: Final = waits.c.kind == literal_column(f"'{WaitKind.DECISION}'")
+
+# The waits of a root are found by their index. A sub-workflow isn't at the top, so those below it have to be visited,
+# unless its root waits for nothing.
+_OF_ROOT: Final = f"(SELECT n.kind FROM waits AS n WHERE n.root_id = workflows.id ORDER BY {WAIT_ORDER} LIMIT 1)"  # noqa: S608
+_OF_CHILD: Final = f"""
+    CASE WHEN (SELECT true FROM waits AS n WHERE n.root_id = workflows.root_id LIMIT 1) THEN (
+        WITH RECURSIVE below AS (
+            SELECT workflows.id UNION ALL SELECT c.id FROM below JOIN workflows AS c ON c.parent_id = below.id
+        )
+        SELECT n.kind FROM below JOIN waits AS n ON n.workflow_id = below.id ORDER BY {WAIT_ORDER} LIMIT 1
+    ) END
+"""  # noqa: S608 - built from constants
+
+
+@cache
+def waits_for(*, of_children: bool = True) -> ColumnElement[str]:
+    """The column `waits_for` of `workflows`. A workflow without flow control has none, so nothing is read for it.
+
+    *of_children*: some of the workflows may be sub-workflows.
+    """
+    found = f"CASE WHEN workflows.parent_id IS NULL THEN {_OF_ROOT} ELSE {_OF_CHILD} END" if of_children else _OF_ROOT
+    return literal_column(f"CASE WHEN workflows.has_flow THEN {found} END", Text()).label("waits_for")
+
+
+def has_waits_for(workflow_id: ColumnElement[UUID], *, include_children: bool) -> list[ColumnElement[bool]]:
+    """The conditions that `waits_for` of the workflow is the parameter `waits_for`.
+
+    *include_children*: the workflow may be a sub-workflow. The parameter `waits_for_earlier` is `kinds_before`.
+    """
+    wanted = waits.c.kind == bindparam("waits_for", type_=Text())
+    earlier = waits.c.kind == any_(bindparam("waits_for_earlier", type_=ARRAY(Text())))
+    if include_children:
+        return [workflow_id.in_(_at_or_above("wanted", wanted)), workflow_id.not_in(_at_or_above("earlier", earlier))]
+    own = waits.c.root_id == workflow_id
+    return [exists().where(own, wanted), ~exists().where(own, earlier)]
+
+
+def kinds_before(kind: WaitsFor | None) -> list[str]:
+    """The kinds that come before *kind*."""
+    return [] if kind is None else [*takewhile(lambda each: each is not kind, WaitsFor)]
+
+
+def _at_or_above(name: str, condition: ColumnElement[bool]) -> Select[UUID]:
+    """The ids of the workflows in which a step waits so, and of all workflows above them."""
+    found = select(waits.c.workflow_id.label("id")).where(condition).cte(name, recursive=True)
+    child = workflows.alias("child")
+    above = select(child.c.parent_id).join(found, found.c.id == child.c.id).where(child.c.parent_id.is_not(None))
+    return select(found.union(above).c.id)
 
 
 async def read_decisions(
