@@ -158,6 +158,77 @@ async def test_the_graph_obeys_keys_and_its_list_is_searched(user: User, scripte
     await expect(page.get_by_text("No step has “nowhere” in its name.")).to_be_visible()
 
 
+def in_layers(*counts: int) -> list[dict[str, Any]]:
+    """Steps in layers of so many steps, each of which needs all steps of the layer before."""
+    layers = [[f"step-{number}-{i}" for i in range(count)] for number, count in enumerate(counts)]
+    return [
+        passthrough_step(name, *(layers[number - 1] if number else []))
+        for number, layer in enumerate(layers)
+        for name in layer
+    ]
+
+
+TEXT_AND_BOX = """(graph) => {
+  const { cy } = graph._cyreg;
+  const box = cy.nodes().renderedBoundingBox({ includeLabels: false });
+  return {
+    text: Math.min(...cy.nodes().map((node) => parseFloat(node.style("font-size")) * cy.zoom())),
+    wide: box.w / cy.width(), high: box.h / cy.height(),
+    inside: box.x1 >= 0 && box.y1 >= 0 && box.x2 <= cy.width() && box.y2 <= cy.height(),
+  };
+}"""
+
+
+@pytest.mark.parametrize(
+    "layers",
+    [(1,) * 10, (10,), (1, 9), (1, 8, 1), (2, 2, 2, 2, 2), (1, 4, 1, 3, 1), (3, 1, 3, 1, 1, 1)],
+    ids=lambda layers: "-".join(map(str, layers)),
+)
+async def test_ten_steps_fill_the_box_and_have_text_of_11_pixels(user: User, layers: tuple[int, ...]) -> None:
+    run = await user.create(*in_layers(*layers), start=False)
+    page = await user.open(f"/ui/workflows/{run['id']}")
+    graph = page.get_by_role("application", name="Graph of 10 steps")
+    await expect(graph.locator("canvas").first).to_be_visible()
+    found = await graph.evaluate(TEXT_AND_BOX)
+    assert found["text"] >= 11
+    assert found["inside"]
+    assert max(found["wide"], found["high"]) > 0.8
+    await page.set_viewport_size({"width": 390, "height": 800})
+    await page.wait_for_function("() => document.querySelector('.graph-canvas')._cyreg.cy.width() < 390")
+    assert (await graph.evaluate(TEXT_AND_BOX))["inside"]
+
+
+async def test_the_steps_of_an_open_sub_workflow_can_be_read(user: User) -> None:
+    inner = {"name": "inner", "steps": in_layers(1, 3, 1, 1)}
+    sub = {"id": "sub", "task_type": "SUBWORKFLOW", "config": {"workflow": inner}, "depends_on": ["before"]}
+    run = await user.create(passthrough_step("before"), sub, passthrough_step("after", "sub"))
+    await user.site.service.until_ended(run["id"])
+    page = await user.open(f"/ui/workflows/{run['id']}")
+    await page.locator(".graph-buttons").get_by_role("button", name="Sub-workflow of sub").click()
+    contained = page.get_by_role("list", name="Contained steps").get_by_role("button")
+    await expect(contained).to_have_count(6)
+    graph = page.get_by_role("application")
+    await page.wait_for_function("() => document.querySelector('.graph-canvas')._cyreg.cy.nodes().length === 9")
+    found = await graph.evaluate(TEXT_AND_BOX)
+    assert found["text"] >= 10
+    assert found["inside"]
+    await keep_screenshots(page, "run-graph-open")
+
+
+async def test_a_graph_that_is_too_wide_is_folded_and_its_edges_run_between_the_steps(user: User) -> None:
+    page = await user.open("/ui/costs")
+    script = """async ([module, box]) => {
+      const { NODE, foldedEdge, positionsOf } = await import(module);
+      const { positions, width } = positionsOf([[0], [1], [2, 3]], undefined, box);
+      const edge = (a, b) => foldedEdge(positions.get(a), positions.get(b), NODE, NODE).folded;
+      return [[...positions.values()].map(({ band }) => band), width, edge(1, 2), edge(1, 3)];
+    }"""
+    module = static_files().url("views/run/layout.js")
+    assert await page.evaluate(script, [module, {"width": 450, "height": 1000}]) == [[0, 0, 1, 1], 424, "down", "bent"]
+    bands, width, *_ = await page.evaluate(script, [module, {"width": 2000, "height": 1000}])
+    assert (bands, width) == ([0, 0, 0, 0], 664)
+
+
 async def test_a_graph_of_1000_steps_is_shown_whole(user: User) -> None:
     page = await user.open(f"/ui/workflows/{await create_large(user, wide_run(1_000, 10))}")
     steps = page.get_by_role("list", name="Steps")

@@ -24,7 +24,8 @@ const MOST_IMAGES = 60; // loaded at once
 const SETTLED_MS = 150;
 const PADDING = 24; // around the graph
 const MOST_OPEN = 12;
-const READABLE_ZOOM = 0.5;
+const READABLE_ZOOM = 0.7;
+const NEAREST_ZOOM = 1.25; // of a graph that fits into its box
 const STYLE_SHEET = "__________cytoscape_stylesheet";
 // The status of a group is the first of these that one of its steps has.
 const WORST_FIRST = ["FAILED", "RUNNING", "CANCELLED", "SKIPPED", "PENDING", "COMPLETED"];
@@ -39,6 +40,7 @@ export class GraphCanvas {
     this.isFar = false;
     this.root = new GraphPart("s", null);
     this.keys = 0; // of the parts
+    this.mostHeight = container.clientHeight; // before `reserveHeight` makes it lower
     this.setGraph(steps);
     this.build();
   }
@@ -127,7 +129,7 @@ export class GraphCanvas {
   reserveHeight() {
     if (this.groups) return;
     const { w, h } = this.cy.elements().boundingBox();
-    const zoom = Math.min(1, (this.cy.width() - 2 * PADDING) / w);
+    const zoom = Math.min(NEAREST_ZOOM, (this.cy.width() - 2 * PADDING) / w);
     this.container.style.setProperty("--graph-height", `${Math.ceil(h * zoom + 2 * PADDING)}px`);
     this.cy.resize();
   }
@@ -138,7 +140,9 @@ export class GraphCanvas {
 
   elements() {
     this.nodes = new Map(); // the step and the part of each node, by the node's id
-    this.root.place();
+    this.width = this.container.clientWidth;
+    const box = { width: this.width - 2 * PADDING, height: this.mostHeight - 2 * PADDING };
+    this.root.place(this.groups || box.width <= 0 ? null : box);
     return this.groups ? this.groupedElements() : this.root.elements(this.onNode, { describe: this.describe });
   }
 
@@ -285,8 +289,8 @@ export class GraphCanvas {
   /** Shows the whole graph, or if that would be too small to read, the node *id*. */
   fitNode(id) {
     this.fit();
-    if (this.cy.zoom() >= READABLE_ZOOM) return;
     const node = this.cy.getElementById(id);
+    if (this.cy.zoom() >= READABLE_ZOOM || node.empty()) return;
     this.cy.fit(node, PADDING);
     this.limitZoom(node);
   }
@@ -372,22 +376,22 @@ export class GraphCanvas {
 
   onResize() {
     this.cy.resize();
-    if (!this.moved && !this.open && this.selected === null) this.fit();
+    if (this.moved || this.open || this.selected !== null) return;
+    if (this.width !== this.container.clientWidth && !this.fast && !this.groups) this.rearrange("");
+    else this.fit();
   }
 
   fit() {
     this.moved = false;
     this.cy.fit(undefined, PADDING);
     this.limitZoom();
-    const top = this.cy.elements().renderedBoundingBox().y1;
-    this.cy.panBy({ x: 0, y: Math.min(0, PADDING - top) }); // no empty room above the graph
   }
 
   /** A small graph isn't blown up. *centre* are the elements in the middle, by default all. */
   limitZoom(centre) {
     this.markDistance();
-    if (this.cy.zoom() <= 1) return;
-    this.cy.zoom(1);
+    if (this.cy.zoom() <= NEAREST_ZOOM) return;
+    this.cy.zoom(NEAREST_ZOOM);
     this.cy.center(centre);
   }
 

@@ -3,7 +3,7 @@
 // A part has the steps {step_id, dependencies, status, …} of a run, or what stands for a list: the items of a step, or its
 // repeated runs. Those have `child`, the id of their (latest) sub-workflow. A part that has no steps yet has a note instead.
 import { number, percent } from "../../lib/format.js";
-import { dependencyIndexes, layersOf, NODE, orderLayers, positionsOf } from "./layout.js";
+import { dependencyIndexes, foldedEdge, layersOf, NODE, orderLayers, positionsOf } from "./layout.js";
 
 const FRAME = { top: 36, side: 12 };
 const NAME_CHARS = 24;
@@ -69,10 +69,10 @@ export class GraphPart {
     return part ? { width: part.width + 2 * FRAME.side, height: part.height + FRAME.top + FRAME.side } : NODE;
   };
 
-  /** Places the nodes of the parts in it, then its own. */
-  place() {
-    for (const part of this.open.values()) part.place();
-    Object.assign(this, positionsOf(this.layers, this.sizeOf));
+  /** Places the nodes of the parts in it, then its own, so that each part fits into *box* {width, height} if it can. */
+  place(box) {
+    for (const part of this.open.values()) part.place(box);
+    Object.assign(this, positionsOf(this.layers, this.sizeOf, box));
   }
 
   nodeId(i) {
@@ -97,8 +97,12 @@ export class GraphPart {
 
   elements(onStep, options) {
     const nodes = this.nodes(this.steps.map((_, i) => i), this.positions, onStep, options);
-    const edges = this.dependencies.flatMap((each, i) => each.map((dependency) => edgeBetween(
-      this.nodeId(dependency), this.nodeId(i), options.depth)));
+    const edges = this.dependencies.flatMap((each, i) => each.map((dependency) => {
+      const edge = edgeBetween(this.nodeId(dependency), this.nodeId(i), options.depth);
+      const [from, to] = [this.positions.get(dependency), this.positions.get(i)];
+      if (from.band !== to.band) Object.assign(edge.data, foldedEdge(from, to, this.sizeOf(dependency), this.sizeOf(i)));
+      return edge;
+    }));
     return [...nodes, ...edges];
   }
 
@@ -109,7 +113,7 @@ export class GraphPart {
     const isOpen = this.open.has(step.step_id);
     const share = step.status === "RUNNING" && !isOpen ? this.shares.get(step.step_id) : undefined;
     const waits = step.status === "RUNNING" && step.next_attempt_at;
-    const items = step.items?.total ? `${canOpen(step) && !isOpen ? "\n" : " · "}${number(step.items.completed)} of ${number(step.items.total)}` : "";
+    const items = step.items?.total ? ` · ${number(step.items.completed)} of ${number(step.items.total)}` : "";
     const state = waits ? "Waits to try again" : describe(step) + items + (share === undefined ? "" : ` · ${percent(share * 100)}`);
     return {
       id, kind: isOpen ? "frame" : "step", stepId: step.step_id, status: step.status, share, opens: canOpen(step) ? 1 : 0,

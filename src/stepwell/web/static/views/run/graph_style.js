@@ -76,7 +76,7 @@ export function graphStyle(colours, { font, fast }) {
     { selector: "node[opens = 1]", style: { "text-margin-x": -12, "text-max-width": NODE.width - 40 } },
     {
       selector: "node[opens = 1][image]",
-      style: { "text-margin-x": 8, "text-max-width": NODE.width - 84, "font-size": 11, "min-zoomed-font-size": 5.5 },
+      style: { "text-margin-x": 8, "text-max-width": NODE.width - 84 },
     },
     {
       selector: 'node[kind = "frame"]',
@@ -97,11 +97,21 @@ export function graphStyle(colours, { font, fast }) {
       style: {
         width: 1.2, "line-color": colours["line-strong"], opacity: 0.7, "overlay-opacity": 0,
         ...(fast ? { "curve-style": "haystack" } : {
-          "curve-style": "round-taxi", "taxi-direction": "rightward", "taxi-turn": "-36px", "taxi-turn-min-distance": 8,
+          "curve-style": "round-taxi", "taxi-direction": "rightward", "taxi-turn": "-28px", "taxi-turn-min-distance": 8,
           "target-arrow-shape": "triangle", "target-arrow-color": colours["line-strong"], "arrow-scale": 0.8,
         }),
       },
     },
+    ...(fast ? [] : [
+      { selector: 'edge[folded = "down"]', style: { "taxi-direction": "downward", "taxi-turn": "-22px" } },
+      {
+        selector: 'edge[folded = "bent"]',
+        style: {
+          "curve-style": "round-segments", "edge-distances": "node-position", "segment-radii": 8,
+          "segment-weights": (edge) => edge.data("weights"), "segment-distances": (edge) => edge.data("distances"),
+        },
+      },
+    ]),
     { selector: "edge.selected", style: { width: 2.5, "line-color": colours.accent, "target-arrow-color": colours.accent, opacity: 1 } },
   ];
 }

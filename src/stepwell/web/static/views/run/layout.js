@@ -4,8 +4,11 @@
 // A step is {step_id, dependencies}. Steps are named by their index in the list; a layer is a list of indexes.
 
 export const NODE = { width: 184, height: 48 };
-const GAP = { layer: 72, column: 20, row: 16 };
-const LEAST_ROWS = 10;
+const GAP = { layer: 56, column: 20, row: 16, band: 44 };
+const LEAST_ROWS = 9;
+const BEND = 10; // from a node to the first turn of an edge to a lower band
+const CLEARLY = 1.05; // a fold that makes the graph larger by less isn't worth it
+const NARROWER = 0.97; // the next width that is tried, at most
 const GROUP_UP_TO = 1_000; // steps in a group
 const GROUPS_ABOUT = 100;
 
@@ -51,34 +54,106 @@ function meanOf(values) {
 
 /** The positions of the nodes' centres, by index, from left to right: {positions: Map, width, height}. Their middle is at y = 0.
  *
- *  A layer that is much longer than the others together suggest becomes several columns. *sizeOf(i)* is the size of a node.
+ *  A layer that is much longer than the others together suggest becomes several columns. *sizeOf(i)* is the size of a node. If the graph
+ *  doesn't fit into *box* {width, height}, its layers become bands below each other. A position also has the number of its `band`, the
+ *  height `below` of the gap under that, and whether its node `isTop` or `isBottom` of its column.
  */
-export function positionsOf(layers, sizeOf = () => NODE) {
+export function positionsOf(layers, sizeOf = () => NODE, box = null) {
   const count = layers.reduce((sum, layer) => sum + layer.length, 0);
   const most = Math.max(LEAST_ROWS, Math.ceil(Math.sqrt(count) * 1.3));
+  const bands = foldedIn(box, layers.map((layer) => blockOf(layer, most, sizeOf)));
+  const { width, height } = extentOf(bands);
   const positions = new Map();
-  let [left, height] = [0, 0];
-  for (const layer of layers) {
-    const rows = Math.ceil(layer.length / Math.ceil(layer.length / most));
-    for (let at = 0; at < layer.length; at += rows) {
-      const column = placeColumn(layer.slice(at, at + rows), sizeOf, left, positions);
-      left += column.width + GAP.column;
-      height = Math.max(height, column.height);
+  let top = -height / 2;
+  bands.forEach((blocks, band) => {
+    const tallest = highest(blocks);
+    let left = 0;
+    for (const column of blocks.flatMap((block) => block.columns)) {
+      let y = top + (tallest - column.height) / 2;
+      column.indexes.forEach((i, at) => {
+        const size = column.sizes[at];
+        positions.set(i, {
+          x: left + size.width / 2, y: y + size.height / 2, band, below: top + tallest + GAP.band / 2,
+          isTop: at === 0, isBottom: at === column.indexes.length - 1,
+        });
+        y += size.height + GAP.row;
+      });
+      left += column.width + (column.isLast ? GAP.layer : GAP.column);
     }
-    left += GAP.layer - GAP.column;
-  }
-  return { positions, width: Math.max(0, left - GAP.layer), height };
+    top += tallest + GAP.band;
+  });
+  return { positions, width, height };
 }
 
-function placeColumn(indexes, sizeOf, left, positions) {
-  const sizes = indexes.map(sizeOf);
-  const height = sizes.reduce((sum, size) => sum + size.height + GAP.row, -GAP.row);
-  let top = -height / 2;
-  indexes.forEach((i, at) => {
-    positions.set(i, { x: left + sizes[at].width / 2, y: top + sizes[at].height / 2 });
-    top += sizes[at].height + GAP.row;
-  });
-  return { width: Math.max(...sizes.map((size) => size.width)), height };
+/** How an edge from the position *from* to *to* in a lower band runs, as data of Cytoscape: straight down if no node is between them, else by
+ *  four right angles in the gaps between columns and bands, as weights and distances along the straight line. */
+export function foldedEdge(from, to, fromSize, toSize) {
+  if (to.band === from.band + 1 && from.isBottom && to.isTop) return { folded: "down" };
+  const [right, left] = [from.x + fromSize.width / 2 + BEND, to.x - toSize.width / 2 - BEND];
+  const [dx, dy] = [to.x - from.x, to.y - from.y];
+  const bends = [[right, from.y], [right, from.below], [left, from.below], [left, to.y]].map(([x, y]) => [x - from.x, y - from.y]);
+  return {
+    folded: "bent",
+    weights: bends.map(([x, y]) => (x * dx + y * dy) / (dx * dx + dy * dy)),
+    distances: bends.map(([x, y]) => (y * dx - x * dy) / Math.hypot(dx, dy)),
+  };
+}
+
+/** A layer in columns of at most *most* nodes. */
+function blockOf(layer, most, sizeOf) {
+  const rows = Math.ceil(layer.length / Math.ceil(layer.length / most));
+  const columns = [];
+  for (let at = 0; at < layer.length; at += rows) {
+    const indexes = layer.slice(at, at + rows);
+    const sizes = indexes.map(sizeOf);
+    columns.push({
+      indexes, sizes, isLast: at + rows >= layer.length,
+      width: Math.max(...sizes.map((size) => size.width)), height: total(sizes.map((size) => size.height), GAP.row),
+    });
+  }
+  return { columns, width: total(columns.map((column) => column.width), GAP.column), height: highest(columns) };
+}
+
+function total(lengths, gap) {
+  return lengths.reduce((sum, each) => sum + each + gap, -gap);
+}
+
+function highest(blocks) {
+  return blocks.reduce((most, { height }) => Math.max(most, height), 0);
+}
+
+function extentOf(bands) {
+  const widths = bands.map((blocks) => total(blocks.map((block) => block.width), GAP.layer));
+  return { width: Math.max(0, ...widths), height: total(bands.map(highest), GAP.band) };
+}
+
+/** The blocks in as many bands as make the graph the largest in *box*, up to its natural size. */
+function foldedIn(box, blocks) {
+  let [best, limit] = [{ bands: [blocks], zoom: 0 }, Infinity];
+  while (box && best.zoom < 1) {
+    const bands = wrapped(blocks, limit);
+    const { width, height } = extentOf(bands);
+    const zoom = Math.min(1, box.width / width, box.height / height);
+    if (zoom > best.zoom * CLEARLY) best = { bands, zoom };
+    if (bands.length === blocks.length || box.height / height < best.zoom) break; // more bands only make it higher
+    limit = Math.min(width - 1, limit * NARROWER);
+  }
+  return best.bands;
+}
+
+/** The blocks in bands that are no wider than *limit*, if they can be. */
+function wrapped(blocks, limit) {
+  const bands = [];
+  let width = Infinity;
+  for (const block of blocks) {
+    width += GAP.layer + block.width;
+    if (width > limit || !bands.length) {
+      bands.push([]);
+      width = block.width;
+    }
+    bands.at(-1).push(block);
+  }
+  return bands;
 }
 
 /** The groups of a large graph, in the order of the layers: {first, last, part, layers, count}.
