@@ -105,6 +105,30 @@ async def test_a_failed_run_says_why(user: User) -> None:
     await expect(row(page, "Broken").get_by_text("a: told to fail")).to_be_visible()
 
 
+async def test_a_window_of_800_pixels_shows_twelve_runs_with_their_short_ids(user: User) -> None:
+    runs = [await user.create(configured_step("a"), name=f"Run {i}", start=False) for i in range(14)]
+    await user.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    page = await user.open("/ui?limit=13", height=800)
+    await expect(page.get_by_role("navigation", name="Pages, above the list")).to_be_visible()
+    rows = page.locator(".runs tbody tr")
+    await expect(rows).to_have_count(13)
+    assert await rows.nth(11).evaluate("(row) => row.getBoundingClientRect().bottom") <= 800
+    newest = runs[-1]
+    await expect(rows.first).to_contain_text(newest["id"][-8:])
+    await rows.first.get_by_role("button", name=f"Copy the id of {newest['name']}").click()
+    await expect(page.locator("#announcer")).to_have_text("Copied")
+    assert await page.evaluate("navigator.clipboard.readText()") == newest["id"]
+
+
+async def test_a_row_shortens_the_id_of_a_sub_workflow_in_its_error(user: User) -> None:
+    child = {"name": "child", "steps": [configured_step("inner", breaks="no credit left")]}
+    run = await user.create({"id": "sub", "task_type": "SUBWORKFLOW", "config": {"workflow": child}}, name="Above")
+    await user.site.service.until_ended(run["id"])
+    page = await user.open("/ui")
+    error = re.compile(r"^\s*sub: the sub-workflow [0-9a-f]{8} has FAILED: inner: no credit left\s*$")
+    await expect(row(page, "Above").locator(".run-error")).to_have_text(error)
+
+
 async def test_no_row_moves_while_the_pointer_is_on_the_list(user: User) -> None:
     await user.create(configured_step("a"), name="First", start=False)
     page = await user.open("/ui")
@@ -270,6 +294,110 @@ async def test_who_may_only_read_gets_no_buttons_that_change_something(site: Sit
         page = await reader.open("/ui")
         await expect(page.get_by_text("Runs show up here once somebody makes one.")).to_be_visible()
         await expect(page.get_by_role("main").get_by_role("link", name="New run")).to_be_hidden()
+        async with site.service.as_tenant(reader.tenant) as writer:
+            body = {"name": "Readable", "origin_instance": "tests", "steps": [configured_step("a")]}
+            await writer.post("/api/v1/workflows/?start=false", json=body)
+        await expect(row(page, "Readable")).to_be_visible()
+        await expect(page.get_by_role("checkbox", name=re.compile("^Select"))).to_have_count(0)
+
+
+def box(page: Page, name: str) -> Locator:
+    return page.get_by_role("checkbox", name=f"Select {name}", exact=True)
+
+
+def selected(page: Page) -> Locator:
+    return page.get_by_role("region", name="Selected runs")
+
+
+async def test_a_keyboard_selects_runs_and_one_confirmation_pauses_them(user: User) -> None:
+    runs = [await user.create(configured_step("a", wait=True), name=f"Run {i}") for i in range(3)]
+    for run in runs:
+        await user.site.service.until(run["id"], lambda now: now["status"] == "RUNNING")
+    await user.create(configured_step("a"), name="Created", start=False)
+    page = await user.open("/ui")
+    await box(page, "Created").focus()
+    await page.keyboard.press(" ")
+    for _ in range(2):
+        await page.keyboard.press("ArrowDown")
+        await page.keyboard.press(" ")
+    await expect(box(page, "Run 1")).to_be_focused()
+    await expect(selected(page)).to_contain_text("3 runs selected")
+    assert await accessibility_faults(page) == []
+    await keep_screenshots(page, "runs-selected")
+    await page.keyboard.press("Enter")
+    await expect(selected(page).get_by_role("button", name="Start 1")).to_be_focused()
+    await expect(selected(page).get_by_role("button", name="Cancel", exact=True)).to_be_visible()
+    await selected(page).get_by_role("button", name="Pause 2").press("Enter")
+    dialog = page.get_by_role("dialog", name="Pause 2 runs?")
+    await expect(dialog.get_by_role("listitem")).to_have_text(["Run 2", "Run 1"])
+    await expect(dialog).to_contain_text("1 other selected run can't be paused, and stays as it is.")
+    await expect(dialog.get_by_role("button", name="Don't pause")).to_be_focused()
+    await dialog.get_by_role("button", name="Pause 2 runs").press("Enter")
+    await expect(selected(page)).to_contain_text("2 runs are paused")
+    await expect(selected(page)).to_contain_text("1 run selected")
+    for name, status in (("Run 2", "Paused"), ("Run 1", "Paused"), ("Run 0", "Running"), ("Created", "Pending")):
+        await expect(row(page, name).get_by_text(status)).to_be_visible()
+    await selected(page).get_by_role("button", name="Close the report").click()
+    await selected(page).get_by_role("button", name="Clear").click()
+    await expect(selected(page)).to_have_count(0)
+    await expect(box(page, "Created")).not_to_be_checked()
+
+
+async def test_runs_whose_verb_fails_stay_selected_and_say_why(user: User) -> None:
+    runs = {name: await user.create(configured_step("a"), name=name, start=False) for name in ("Early", "Late", "Gone")}
+    page = await user.open("/ui")
+    await page.get_by_role("checkbox", name="Select all runs of the page").check()
+    await expect(selected(page)).to_contain_text("3 runs selected")
+    await selected(page).get_by_role("button", name="Cancel").click()
+    dialog = page.get_by_role("dialog", name="Cancel 3 runs?")
+    await expect(dialog).to_be_visible()
+    assert (await user.client.delete(f"/api/v1/workflows/{runs['Gone']['id']}")).status_code == 200
+    await dialog.get_by_role("button", name="Cancel 3 runs").click()
+    await expect(selected(page)).to_contain_text("2 runs are cancelled, 1 is not")
+    failure = selected(page).get_by_role("listitem")
+    await expect(failure).to_have_text(re.compile("Gone:.*CANCELLED", re.DOTALL))
+    await expect(failure.get_by_role("link", name="Gone")).to_have_attribute("href", re.compile(runs["Gone"]["id"]))
+    await expect(box(page, "Gone")).to_be_checked()
+    await expect(box(page, "Early")).not_to_be_checked()
+    assert await accessibility_faults(page) == []
+    user.errors.clear()  # the console reports the 409
+
+
+async def test_at_most_four_verbs_are_under_way(user: User) -> None:
+    for i in range(6):
+        await user.create(configured_step("a"), name=f"Run {i}", start=False)
+    page = await user.open("/ui")
+    under_way, most, four = 0, 0, asyncio.Event()
+
+    async def hold(route: Route) -> None:
+        nonlocal under_way, most
+        under_way += 1
+        most = max(most, under_way)
+        if under_way == 4:
+            four.set()
+        await four.wait()
+        response = await route.fetch(headers={**route.request.headers, "sec-fetch-site": "same-origin"})
+        under_way -= 1
+        await route.fulfill(response=response)
+
+    await page.route("**/start", hold)
+    await page.get_by_role("checkbox", name="Select all runs of the page").check()
+    await selected(page).get_by_role("button", name="Start").click()
+    await page.get_by_role("button", name="Start 6 runs").click()
+    await expect(selected(page)).to_contain_text("6 runs are started")
+    assert most == 4
+
+
+async def test_selected_runs_stay_in_place_while_others_are_made(user: User) -> None:
+    await user.create(configured_step("a"), name="First", start=False)
+    page = await user.open("/ui")
+    await box(page, "First").check()
+    await leave_list(page)
+    await page.get_by_role("heading", name="Runs").click()
+    await user.create(configured_step("a"), name="Second", start=False)
+    await expect(page.get_by_role("button", name="1 new run")).to_be_visible()
+    assert await names(page) == ["First"]
+    await selected(page).get_by_role("button", name="Clear").click()
 
 
 async def test_a_keyboard_moves_between_runs_and_opens_one(user: User) -> None:

@@ -10,6 +10,8 @@ const DATE_TIME = new Intl.DateTimeFormat("en", {
 const SHORT_DATE = new Intl.DateTimeFormat("en", { month: "short", day: "numeric" });
 const TIME = new Intl.DateTimeFormat("en", { hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" });
 const RFC_3339 = /\b\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z/g;
+const SUB_WORKFLOW = /(?<=\bsub-workflow )([0-9a-f-]{36})\b/;
+const ID_CHARS = 8; // they are random: the first ones are the time
 const isNone = (value) => value === null || value === undefined || Number.isNaN(value);
 
 /** 1234567 is "1,234,567". */
@@ -89,6 +91,16 @@ export function dateTime(text) {
 /** A sentence with its RFC 3339 times as `dateTime` has them. */
 export function withLocalTimes(sentence) {
   return sentence.replace(RFC_3339, (time) => (isNone(Date.parse(time)) ? time : dateTime(time)));
+}
+
+/** A sentence split at the ids of sub-workflows that it names: these have odd indexes. */
+export function splitAtRuns(sentence) {
+  return sentence.split(SUB_WORKFLOW);
+}
+
+/** The end of an id, as the command line prints and accepts it. */
+export function shortId(id) {
+  return id.slice(-ID_CHARS);
 }
 
 /** "08:15:00" today, "Nov 26" on another day. */

@@ -26,10 +26,15 @@ export function statusBadge(status) {
 
 const WAITS_FOR = { decision: "a decision", signal: "a signal", delay: "a time" };
 
+/** "decision" is "Waits for a decision". */
+export function waitText(kind) {
+  return `Waits for ${WAITS_FOR[kind] ?? "something"}`;
+}
+
 /** The status of a step in words: "Failed, optional" if the run goes on without it, or what it waits for. A step whose sub-workflow
  *  runs is running. */
 export function stepStatusText(step) {
-  if (step.status === "RUNNING" && step.waiting_for && step.waiting_for.kind !== "workflow") return `Waits for ${WAITS_FOR[step.waiting_for.kind] ?? "something"}`;
+  if (step.status === "RUNNING" && step.waiting_for && step.waiting_for.kind !== "workflow") return waitText(step.waiting_for.kind);
   return statusText(step.status) + (step.status === "FAILED" && step.optional ? ", optional" : "");
 }
 
@@ -38,11 +43,11 @@ export function stepBadge(step) {
   return badge(step.status, stepStatusText(step));
 }
 
-/** The progress of a run as a bar and text. *run* is a workflow of the API. */
-export function progressBar(run) {
+/** The progress of a run, a workflow of the API, as a bar and *words*: by default the percentage. */
+export function progressBar(run, words = percent(run.progress)) {
   const text = `${run.completed_steps} of ${run.total_steps} steps`;
   return html`<span class="progress">
     <progress max="100" .value=${run.progress} class="status-${run.status.toLowerCase()}" aria-label=${text}></progress>
-    <span class="progress-text" title=${text}>${percent(run.progress)}</span>
+    <span class="progress-text" title=${text}>${words}</span>
   </span>`;
 }

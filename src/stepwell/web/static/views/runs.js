@@ -1,7 +1,7 @@
 // The view "Runs": the list of all runs, live, with every filter and order of the API in the page's URL.
 //
 // runs/query.js has the state in the URL, runs/filters.js and runs/rows.js the templates, runs/live_list.js the rules by
-// which rows change while somebody looks at them.
+// which rows change while somebody looks at them, runs/selection.js the verbs for several runs.
 import { getJson, isAbort, nextLink, request } from "../lib/api.js";
 import { everySecond, noteServiceTime } from "../lib/clock.js";
 import { announce, emptyState, errorNotice, html, icon, loading, nothing, render } from "../lib/dom.js";
@@ -15,6 +15,7 @@ import {
   activeFilters, changed, countParameters, listParameters, readQuery, withoutFilters, writeQuery,
 } from "./runs/query.js";
 import { runTable } from "./runs/rows.js";
+import { Selection } from "./runs/selection.js";
 
 const TYPING_MS = 300;
 const EVENT_DELAY_MS = 250; // between an event and the request that it causes
@@ -32,6 +33,7 @@ class RunsView {
     this.context = context;
     this.query = readQuery(location.search);
     this.list = new LiveList();
+    this.selection = context.canWrite ? new Selection({ redraw: () => this.draw(), onDone: () => this.onGap() }) : null;
     this.next = null; // the cursor of the next page
     this.counts = null;
     this.error = null;
@@ -88,6 +90,7 @@ class RunsView {
   /** Loads the page of *query* and its counts. */
   async show(query) {
     this.query = query;
+    this.selection?.clear();
     this.requests.abort();
     this.requests = new AbortController();
     const { signal } = this.requests;
@@ -194,8 +197,9 @@ class RunsView {
     }
   }
 
-  /** True while rows must not move: the user points at them, has the focus in them, or has scrolled to them. */
+  /** True while rows must not move: the user points at them, has the focus in them, has scrolled to them, or has selected some. */
   isHeld() {
+    if (this.selection?.ids.size) return true;
     const table = this.element.querySelector(".runs");
     if (!table) return false;
     const pointed = matchMedia("(hover: hover)").matches && table.matches(":hover");
@@ -219,13 +223,14 @@ class RunsView {
     this.go(readQuery(new URL(event.currentTarget.href).search));
   };
 
-  /** Up and Down move between the rows' links. */
+  /** Up and Down move between the rows' links or boxes. Enter leads from a box to the buttons of the selected runs. */
   onKey = (event) => {
+    const kind = ["run-link", "run-select"].find((each) => event.target.classList.contains(each));
     const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
-    if (!step || !event.target.classList.contains("run-link")) return;
-    const links = [...this.element.querySelectorAll(".run-link")];
-    const target = links[links.indexOf(event.target) + step];
-    if (!target) return;
+    const all = [...this.element.querySelectorAll(`.${kind}`)];
+    const target = step ? all[all.indexOf(event.target) + step]
+      : event.key === "Enter" && kind === "run-select" ? this.element.querySelector(".selection .row .button") : null;
+    if (!kind || !target) return;
     event.preventDefault();
     target.focus();
   };
@@ -265,10 +270,11 @@ class RunsView {
       <div class="table-frame runs-frame" aria-busy=${this.busy ? "true" : "false"}
         @pointerleave=${() => this.release()} @focusout=${() => setTimeout(() => this.release())}>
         ${runTable(list.runs, query, {
-          showTenants: this.context.everyTenant, stale: list.stale, onNavigate: this.onNavigate, onKey: this.onKey,
+          showTenants: this.context.everyTenant, stale: list.stale, selection: this.selection, onNavigate: this.onNavigate, onKey: this.onKey,
         })}
       </div>
-      ${list.runs.length > 10 ? this.paging("Pages, below the list") : nothing}`;
+      ${list.runs.length > 10 ? this.paging("Pages, below the list") : nothing}
+      ${this.selection?.bar(list.runs) ?? nothing}`;
   }
 
   emptyContent() {

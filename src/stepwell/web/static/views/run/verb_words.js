@@ -7,15 +7,13 @@ const NAMED = 3;
 /** The verbs that a run's status allows, in the order of their buttons. */
 export function verbsOf(run) {
   const { status } = run;
+  if (run.is_deleted) return status === "RUNNING" ? [] : ["delete"];
   const found = [];
   if (status === "PENDING") found.push("start");
-  if ((status === "FAILED" && !run.is_deleted) || status === "PAUSED") found.push("resume");
+  if (status === "FAILED" || status === "PAUSED") found.push("resume");
   if (status === "RUNNING") found.push("pause");
   if (status === "RUNNING" || status === "PENDING") found.push("cancel");
-  if (status !== "RUNNING") {
-    if (!run.is_deleted) found.push("cleanup");
-    found.push("delete");
-  }
+  if (status !== "RUNNING") found.push("cleanup", "delete");
   return found;
 }
 

@@ -11,7 +11,7 @@ import { announce, errorNotice, html, icon, loading, nothing, notice, render } f
 import { plural } from "../../lib/format.js";
 import { family, nameSteps, sentencesOf, verbsOf } from "./verb_words.js";
 
-const VERBS = {
+export const VERBS = {
   start: { text: "Start", title: "Start this run?", icon: "play", primary: true, method: "POST", path: "/start", versioned: true },
   resume: { text: "Resume", title: "Resume this run?", icon: "play", primary: true, method: "POST", path: "/resume", versioned: true },
   pause: { text: "Pause", title: "Pause this run?", icon: "pause", method: "POST", path: "/pause" },
