@@ -235,11 +235,11 @@ async def test_steps_are_grouped_by_what_they_wait_for(user: User) -> None:
         {"code": "waits_for_steps", "detail": "Waits for a"},
     ]
     steps = [{"step_id": name, "reason": reason} for name, reason in zip("abcde", reasons, strict=True)]
-    script = "async ([module, steps]) => (await import(module)).groupedReasons(steps)"
+    script = "async ([module, causes]) => (await import(module)).groupedReasons(causes)"
     groups = await page.evaluate(script, [static_files().url("views/run/reasons.js"), steps])
     assert groups == [
-        {"reason": reasons[0], "steps": ["a", "c"], "alike": False},
-        {"reason": reasons[1], "steps": ["b", "d"], "alike": True},
+        {"reason": reasons[0], "causes": [steps[0], steps[2]], "alike": False},
+        {"reason": reasons[1], "causes": [steps[1], steps[3]], "alike": True},
     ]
 
 

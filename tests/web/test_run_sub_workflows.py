@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 from playwright.async_api import Locator, Page, expect
 
+from stepwell.contract.scopes import Permission
 from support.browser.accessibility import accessibility_faults
-from support.browser.pages import User, keep_screenshots
+from support.browser.pages import Site, User, keep_screenshots, signed_in
 from support.providers.configured_by_steps import ConfiguredProvider, configured_step, passthrough_step
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.extended]
@@ -124,6 +125,61 @@ async def test_a_step_and_its_sub_workflow_link_to_each_other(user: User, script
     await page.goto(f"{user.site.url}/ui?include_children=true")
     parent = page.locator(f'[data-id="{child}"]').get_by_role("link", name="sub-workflow of sub")
     await expect(parent).to_have_attribute("href", f"/ui/workflows/{run['id']}")
+
+
+# After ten seconds in which nothing has moved, the notice has the second name.
+WAITS = re.compile("^(Waits for a decision|Why isn't it moving\\?)$")
+PICK = {"id": "pick", "task_type": "APPROVAL", "config": {"message": "Which scene?", "choices": ["beach", "hill"]}}
+
+
+async def test_a_parent_names_the_steps_below_that_wait_and_lets_the_viewer_decide(site: Site, user: User) -> None:
+    each = runs("each", passthrough_step("draw"), PICK | {"depends_on": ["draw"]}) | {"for_each": {"items": ["a", "b"]}}
+    run = await user.create(runs("outer", each), passthrough_step("last", "outer"))
+    outer = await child_of(user, run["id"], "outer")
+    async with asyncio.timeout(60):
+        while len((await user.client.get("/api/v1/decisions")).json()["decisions"]) < 2:
+            await asyncio.sleep(0.05)
+    page = await user.open(f"/ui/workflows/{run['id']}")
+    notice = page.get_by_role("region", name=WAITS)
+    link = notice.get_by_role("link", name="outer / each / item 1 / pick")
+    await expect(link).to_be_visible()
+    await expect(notice).to_contain_text("Waits for a decision: 'beach', 'hill'.")
+    assert await accessibility_faults(page) == []
+    await keep_screenshots(page, "run-wait-below")
+    children = {task["item"]: task["remote_id"] for task in await user.site.service.tasks(outer)}
+    await expect(link).to_have_attribute("href", f"/ui/workflows/{children[1]}?step=pick")
+    await notice.get_by_role("button", name="Decide… outer / each / item 1 / pick").click()
+    drawer = page.get_by_role("dialog", name="pick")
+    await expect(drawer).to_contain_text("Which scene?")
+    await drawer.get_by_role("button", name="hill").click()
+    child = await user.site.service.until_ended(children[1])
+    assert child["steps"][1]["result"]["choice"] == "hill"
+    await page.keyboard.press("Escape")
+    await expect(link).to_have_count(0)
+    await page.get_by_role("button", name="outer Running").click()
+    why = page.get_by_role("dialog", name="outer").get_by_role("region", name="Why it waits")
+    await expect(why.get_by_role("link")).to_have_text("outer / each / item 0 / pick")
+    async with signed_in(site, tenant=user.tenant, permissions=(Permission.READ,)) as reader:
+        page = await reader.open(f"/ui/workflows/{run['id']}")
+        notice = page.get_by_role("region", name=WAITS)
+        await expect(notice.get_by_role("link", name="outer / each / item 0 / pick")).to_be_visible()
+        await expect(page.get_by_role("main").get_by_role("button", name=re.compile("Decide"))).to_have_count(0)
+
+
+async def test_a_failed_step_repeats_its_error_and_links_to_its_sub_workflow(user: User) -> None:
+    run = await user.create(runs("sub", configured_step("inner", breaks="no credit left")))
+    child = await child_of(user, run["id"], "sub")
+    await user.site.service.until_ended(run["id"])
+    page = await user.open(f"/ui/workflows/{run['id']}?step=sub")
+    error = page.get_by_role("dialog", name="sub").get_by_role("region", name="Error")
+    await expect(error).to_contain_text("inner: no credit left")
+    await expect(error.get_by_role("link", name=child[-8:])).to_have_attribute("href", f"/ui/workflows/{child}")
+    await page.keyboard.press("Escape")
+    error = page.get_by_role("group", name="Error of the run")
+    await expect(error).to_contain_text(f"sub: the sub-workflow {child[-8:]} has FAILED: inner: no credit left")
+    await keep_screenshots(page, "run-failed-below")
+    await error.get_by_role("link").click()
+    await expect(page.get_by_role("group", name="Error of the run")).to_have_text(re.compile("inner: no credit left"))
 
 
 async def test_the_gallery_links_to_the_sub_workflow_of_each_item(user: User, scripted: ConfiguredProvider) -> None:

@@ -92,6 +92,27 @@ async def test_a_run_is_started_paused_and_cancelled(user: User, scripted: Confi
     await expect(status).to_have_text("Cancelled")
 
 
+async def test_the_button_that_is_needed_comes_first(user: User) -> None:
+    approval = {"id": "pick", "task_type": "APPROVAL", "config": {"message": "Which one?"}}
+    run = await user.create(approval, start=False)
+    page = await user.open(f"/ui/workflows/{run['id']}")
+    first = page.get_by_role("group", name="Actions").locator(".button").first
+    await expect(first).to_have_text("Start")
+    await user.site.service.verb(run["id"], "start")
+    await expect(first).to_have_text("Decide…")
+    await expect(first).to_have_class(re.compile("button-primary"))
+    await user.site.service.verb(run["id"], "pause")
+    await expect(first).to_have_text("Resume")
+    await user.site.service.verb(run["id"], "resume")
+    await expect(first).to_have_text("Decide…")
+    await first.click()
+    await page.get_by_role("dialog", name="pick").get_by_role("button", name="reject").click()
+    await page.keyboard.press("Escape")
+    await expect(page.locator(".run-header .badge")).to_have_text("Failed")
+    await expect(first).to_have_text("Resume")
+    await expect(buttons(page).filter(has_text="Decide")).to_have_count(0)
+
+
 async def test_after_a_change_the_new_dry_run_is_shown_and_nothing_happens(user: User) -> None:
     run = await user.create(passthrough_step("only"), start=False)
     page = await user.open(f"/ui/workflows/{run['id']}")

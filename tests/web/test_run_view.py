@@ -6,7 +6,7 @@ import pytest
 from playwright.async_api import Locator, Page, expect
 
 from support.browser.pages import User, keep_screenshot, keep_screenshots
-from support.providers.configured_by_steps import ConfiguredProvider, configured_step
+from support.providers.configured_by_steps import ConfiguredProvider, configured_step, passthrough_step
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.extended]
 
@@ -36,17 +36,45 @@ async def test_the_header_follows_the_run_as_it_changes(user: User, scripted: Co
     await expect(output).to_have_js_property("naturalWidth", 64)
     label = page.get_by_role("link", name="campaign:spring")
     await expect(label).to_have_attribute("href", "/ui?label=campaign%3Aspring")
-    await expect(page.get_by_role("link", name="team-4:")).to_be_visible()
-    await expect(page.get_by_role("link", name="team-5:")).to_be_hidden()
+    await expect(page.get_by_role("link", name="team-1:")).to_be_visible()
+    await expect(page.get_by_role("link", name="team-2:")).to_be_hidden()
     # The outputs and the graph are seen without scrolling.
     await expect(page.locator(".graph-canvas canvas").first).to_be_visible()
     assert await page.locator(".graph-canvas").evaluate(LOWEST_NODE) < HEIGHT
-    await page.get_by_text("4 more labels").click()
+    await page.get_by_role("button", name="7 more labels").click()
     await expect(page.get_by_role("link", name="team-8:")).to_be_visible()
     scripted.release(run["id"], "held")
     await expect(header.get_by_text("Failed")).to_be_visible()
-    await expect(page.get_by_role("group", name="Error of the run")).to_contain_text("held: told to fail")
+    error = page.get_by_role("group", name="Error of the run")
+    await expect(error).to_contain_text("held: told to fail")
+    await error.get_by_role("button", name="held").click()
+    await expect(page.get_by_role("dialog", name="held")).to_be_visible()
+    await page.keyboard.press("Escape")
     await keep_screenshot(page, "run")
+
+
+HEAD_HEIGHT = "(head) => head.getBoundingClientRect().height"
+
+
+async def test_the_head_takes_at_most_120_pixels_and_says_once_how_far_the_run_is(user: User) -> None:
+    held = passthrough_step("unwanted") | {"when": "`false`"}
+    labels = {f"label-{i}": "a long value of forty characters, or more" for i in range(6)}
+    child = {"name": "N" * 255, "description": "words " * 60, "labels": labels, "steps": [passthrough_step("a"), held]}
+    parent = await user.create({"id": "sub", "task_type": "SUBWORKFLOW", "config": {"workflow": child}}, name="Parent")
+    ended = await user.site.service.until_ended(parent["id"])
+    page = await user.open(f"/ui/workflows/{ended['steps'][0]['result']['workflow_id']}")
+    head = page.locator(".run-head")
+    await expect(page.get_by_role("button", name="unwanted Skipped")).to_be_visible()
+    await expect(head.locator(".run-facts")).to_contain_text("1 of 2 steps, 1 skipped")
+    await expect(head.get_by_text("%")).to_have_count(0)
+    assert await head.evaluate(HEAD_HEIGHT) <= 120
+    await expect(head.get_by_role("link", name=f"{parent['id'][-8:]} / sub")).to_have_attribute(
+        "href", f"/ui/workflows/{parent['id']}"
+    )
+    await keep_screenshots(page, "run-head")
+    await head.get_by_text("Details").click()
+    await expect(head.get_by_text("From")).to_be_visible()
+    await expect(head.get_by_role("link", name="label-5:")).to_be_visible()
 
 
 async def test_a_broken_image_does_not_hide_a_newer_one(user: User, scripted: ConfiguredProvider) -> None:

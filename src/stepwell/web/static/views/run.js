@@ -20,9 +20,10 @@ import { everySecond } from "../lib/clock.js";
 import { emptyState, errorNotice, html, loading, nothing, render } from "../lib/dom.js";
 import { isTerminal } from "../lib/status.js";
 import { Drawer } from "./run/drawer.js";
-import { runHeader } from "./run/header.js";
+import { failureNotice, runHeader } from "./run/header.js";
 import { newestOutputs } from "./run/newest_outputs.js";
 import { RunReader } from "./run/reader.js";
+import { remedyOf } from "./run/reasons.js";
 import { Standstill } from "./run/standstill.js";
 import { TABS, tabList, tabOf } from "./run/tabs.js";
 import { VerbDialog, verbButtons } from "./run/verbs.js";
@@ -46,7 +47,7 @@ class RunView {
     drawer.className = "drawer";
     element.replaceChildren(page, drawer, verbs);
     this.standstill = new Standstill(this.reader, () => this.draw());
-    this.drawer = new Drawer(drawer, this.reader, () => this.setQuery("step", null));
+    this.drawer = new Drawer(drawer, this.reader, { onClose: () => this.setQuery("step", null), openCause: this.openCause });
     this.verbs = new VerbDialog(verbs, this.reader.path, (name) => this.onVerb(name));
   }
 
@@ -65,6 +66,7 @@ class RunView {
   }
 
   onRead() {
+    this.standstill.check();
     this.draw();
     if (!this.run?.steps) return;
     if (this.stepShown) this.drawer.update();
@@ -124,20 +126,38 @@ class RunView {
     this.drawer.open(stepId, reader);
   };
 
+  /** Opens the step of a cause (see reasons.js), which may be one of a sub-workflow. */
+  openCause = async ({ workflow_id: id, step_id: step }) => {
+    if (id === this.id) {
+      this.openStep(step);
+      return;
+    }
+    this.below?.stop();
+    const below = new RunReader(id, () => this.drawer.reader === below && this.drawer.update());
+    this.below = below;
+    await below.start();
+    this.openStep(step, below);
+  };
+
   draw() {
-    const { run, reader } = this;
+    const { run, reader, standstill } = this;
     if (!run) {
       render(reader.error ? this.failure(reader.error) : nothing, this.page);
       return;
     }
     document.title = `${run.name} · Stepwell`;
+    const act = this.context.canWrite ? (name) => this.verbs.open(name) : null;
+    const wait = standstill.firstWait;
     render(html`
       ${runHeader(run, {
         everyTenant: this.context.everyTenant,
-        actions: this.context.canWrite ? verbButtons(run, (name) => this.verbs.open(name)) : nothing,
+        actions: verbButtons(run, {
+          canWrite: Boolean(act), open: act, wait: wait && { text: remedyOf(wait), act: () => this.openCause(wait) },
+        }),
       })}
+      ${failureNotice(run, this.openStep)}
       ${reader.error ? html`<div class="run-error">${errorNotice(reader.error, () => reader.read())}</div>` : nothing}
-      ${this.standstill.view(this.openStep)}
+      ${standstill.view({ open: this.openCause, act })}
       ${run.steps && this.tab !== "outputs" ? newestOutputs(run, this.openStep) : nothing}
       ${tabList(this.tab, this.selectTab)}
       <div class="run-panels">${TABS.map(({ name }) => html`<div id=${`panel-${name}`} class="run-panel" role="tabpanel"

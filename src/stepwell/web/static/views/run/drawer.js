@@ -9,7 +9,7 @@ import { fileUrl, filesOf, isArtifactPath, kindOf } from "../../lib/outputs.js";
 import { canSignal, signalForm } from "../../lib/signal_form.js";
 import { isTerminal, statusBadge, stepBadge } from "../../lib/status.js";
 import { childLink, ItemGallery, itemsText } from "./items.js";
-import { reasonView } from "./reasons.js";
+import { causesView, readCauses, reasonView, sentenceView } from "./reasons.js";
 import { inputsOf, readsInputs } from "./step_inputs.js";
 
 const READ_INTERVAL_MS = 5_000;
@@ -35,9 +35,10 @@ const RUNS_IF = {
 };
 
 export class Drawer {
-  /** @param reader of the run  @param onClose is called after it was closed */
-  constructor(element, reader, onClose) {
+  /** @param reader of the run  @param onClose is called after it was closed  @param openCause opens the step of a cause: see reasons.js */
+  constructor(element, reader, { onClose, openCause }) {
     this.element = element;
+    this.openCause = openCause;
     this.reader = this.runReader = reader;
     this.stepId = null;
     element.setAttribute("aria-labelledby", "drawer-title");
@@ -64,7 +65,7 @@ export class Drawer {
     this.form = {};
     this.runInputs = null;
     this.gallery = this.stepOf(stepId).for_each ? new ItemGallery(this.reader.path, stepId, () => this.draw()) : null;
-    this.reason = null;
+    this.causes = [];
     this.error = null;
     this.draw();
     if (!this.element.open) this.element.showModal();
@@ -82,6 +83,7 @@ export class Drawer {
     const { path, hasResults, singleResults } = this.reader;
     const stepId = this.stepId;
     const step = this.stepOf(stepId);
+    if (!step) return; // the drawer was closed before a decision was recorded
     const began = performance.now();
     this.shownAt = step.updated_at;
     this.readAt = Infinity;
@@ -90,11 +92,11 @@ export class Drawer {
     if (!hasResults && !this.gallery) singleResults.read([step]);
     if (hasResults && !this.runInputs && readsInputs(step)) this.readInputs(path, signal);
     try {
-      const [{ tasks }, reason] = await Promise.all([
+      const [{ tasks }, causes] = await Promise.all([
         getJson(`${path}/tasks`, { query: { include_deleted: true, step_id: stepId }, signal }),
-        step.status === "COMPLETED" ? null : this.readReason(stepId, signal),
+        step.status === "COMPLETED" ? [] : this.readCauses(stepId, signal),
       ]);
-      Object.assign(this, { tasks, reason, error: null });
+      Object.assign(this, { tasks, causes, error: null });
     } catch (error) {
       if (isAbort(error)) return;
       this.error = error;
@@ -114,9 +116,9 @@ export class Drawer {
     }
   }
 
-  async readReason(stepId, signal) {
+  async readCauses(stepId, signal) {
     const { steps } = await getJson(`${this.reader.path}/explain`, { signal });
-    return steps.find((each) => each.step_id === stepId)?.reason ?? null;
+    return readCauses(this.reader.id, steps.filter((each) => each.step_id === stepId), { signal });
   }
 
   /** After the run was read again. */
@@ -145,13 +147,12 @@ export class Drawer {
       </header>
       <div class="drawer-content stack">
         ${this.error ? errorNotice(this.error, () => this.read()) : nothing}
-        ${this.reason ? html`<section class="notice notice-warning" aria-label="Why it waits">${
-          reasonView(this.reason, serviceNow())}</section>` : nothing}
+        ${this.causes.length ? html`<section class="notice notice-warning" aria-label="Why it waits">${this.reasons()}</section>` : nothing}
         ${this.decision(step)}
         ${this.signal(step)}
         ${step.skip_reason ? html`<section class="notice" aria-label="Why it was skipped"><p>${
           SKIPPED_BECAUSE[step.skip_reason] ?? step.skip_reason}</p></section>` : nothing}
-        ${step.error_message ? html`<section class="notice notice-error" aria-label="Error"><p class="break">${step.error_message}</p></section>` : nothing}
+        ${step.error_message ? html`<section class="notice notice-error" aria-label="Error"><p class="break">${sentenceView(step.error_message)}</p></section>` : nothing}
         ${this.gallery ? nothing : this.outputs(step)}
         ${definitionList(stepFacts(step))}
         ${this.gallery ? this.gallery.view(step, this.requests.signal) : nothing}
@@ -159,6 +160,13 @@ export class Drawer {
         ${this.gallery ? nothing : this.result(step)}
         ${this.attempts(step)}
       </div>`, this.element);
+  }
+
+  /** Why the step waits: its own reason, or the steps of its sub-workflows that hold it up. */
+  reasons() {
+    const { causes, reader } = this;
+    const isOwn = causes.length === 1 && causes[0].workflow_id === reader.id;
+    return isOwn ? reasonView(causes[0].reason, serviceNow()) : causesView(causes, serviceNow(), { id: reader.id, open: this.openCause });
   }
 
   /** The files of the step: of its result, or of its attempts until the result is read. */

@@ -1,76 +1,103 @@
-// The header of a run's view: its name, status, progress, cost, times, labels and error.
+// The head of a run's view: its path, name, status, buttons and facts, in three lines of a wide screen; and its errors.
+import { copyButton } from "../../lib/copy.js";
 import { html, nothing } from "../../lib/dom.js";
-import { dateTime, durationBetween, money, number, plural } from "../../lib/format.js";
-import { progressBar, statusBadge } from "../../lib/status.js";
+import { dateTime, durationBetween, money, number, plural, shortId, shortTime } from "../../lib/format.js";
+import { progressBar, statusBadge, statusText, waitText } from "../../lib/status.js";
+import { sentenceView } from "./reasons.js";
 
 const MOST_ERRORS = 5;
-const MOST_LABELS = 6; // the others are shown on request
+const MOST_LABELS = 3; // the others are shown on request
+const NOT_COMPLETED = ["FAILED", "SKIPPED", "CANCELLED"];
 
-/** The header. *actions* is a template with the buttons. */
+/** The head. *actions* is a template with the buttons. */
 export function runHeader(run, { everyTenant = false, actions = nothing } = {}) {
-  return html`
-    <nav class="run-path" aria-label="Path"><a href="/ui">Runs</a> <span aria-hidden="true">/</span>
-      <span class="mono break">${run.id}</span></nav>
-    <div class="view-header run-header">
-      <h1 class="break">${run.name}</h1>
-      <span class="row">${statusBadge(run.status)}${run.is_deleted
-        ? html`<span class="badge badge-plain" title=${`Deleted: ${dateTime(run.deleted_at)}`}>Cleaned up</span>` : nothing}</span>
+  return html`<header class="run-head">
+    ${path(run)}
+    <div class="run-header">
+      <h1 title=${run.name}>${run.name}</h1>
+      ${statusBadge(run.status)}${run.waits_for ? html`<span class="run-wait">${waitText(run.waits_for)}</span>` : nothing}${run.is_deleted
+        ? html`<span class="badge badge-plain" title=${`Deleted: ${dateTime(run.deleted_at)}`}>Cleaned up</span>` : nothing}
       ${actions}
     </div>
-    ${run.description ? html`<p class="run-description break">${run.description}</p>` : nothing}
-    <dl class="run-facts">${facts(run, everyTenant).map(([name, value]) => html`<div><dt>${name}</dt><dd>${value}</dd></div>`)}</dl>
-    ${labels(run)}
-    ${failure(run)}`;
+    <div class="run-line">
+      <dl class="run-facts">${definitions(facts(run))}</dl>
+      ${labels(run)}
+      ${run.description ? html`<p class="run-description truncate" title=${run.description}>${run.description}</p>` : nothing}
+      <details class="run-more"><summary>Details</summary><dl class="facts">${definitions(moreFacts(run, everyTenant))}</dl></details>
+    </div>
+  </header>`;
 }
 
-function facts(run, everyTenant) {
-  const found = [["Progress", html`<span class="row">${progressBar(run)}
-    <span class="dim">${number(run.completed_steps)} of ${number(run.total_steps)}</span></span>`]];
+/** The way to the run: the list, the run and the step that runs it, if there is one, and its id. */
+function path(run) {
+  const { parent } = run;
+  const step = parent && `${parent.step_id}${parent.item === null ? "" : ` / item ${parent.item}`}`;
+  return html`<nav class="run-path" aria-label="Path"><a href="/ui">Runs</a> <span aria-hidden="true">/</span>
+    ${parent ? html`<a class="truncate" href=${`/ui/workflows/${parent.workflow_id}`} title="The run that this one is part of">${
+      shortId(parent.workflow_id)} / ${step}</a> <span aria-hidden="true">/</span>` : nothing}
+    <span class="mono" title=${run.id}>${shortId(run.id)}</span>${copyButton(run.id, "Copy the id of the run")}</nav>`;
+}
+
+function definitions(all) {
+  return all.map(([name, value]) => html`<div><dt>${name}</dt><dd class="break">${value}</dd></div>`);
+}
+
+function facts(run) {
+  const others = NOT_COMPLETED.map((status) => [status, run.steps?.filter((step) => step.status === status).length]).filter(([, count]) => count);
+  const counts = [`${number(run.completed_steps)} of ${plural(run.total_steps, "step")}`,
+    ...others.map(([status, count]) => `${number(count)} ${statusText(status).toLowerCase()}`)].join(", ");
+  const found = [["Progress", progressBar(run, counts)]];
   const cost = money(run.cost);
   if (cost !== "–") found.push(["Cost", cost]);
   if (run.started_at) found.push(["Duration", durationBetween(run.started_at, run.completed_at)]);
-  found.push(["Created", time(run.created_at)]);
-  if (run.started_at) found.push(["Started", time(run.started_at)]);
-  if (run.completed_at) found.push(["Ended", time(run.completed_at)]);
-  found.push(["From", html`<span class="break">${[run.origin_instance, run.origin_zone].filter(Boolean).join(" · ")}</span>`]);
-  if (run.parent) {
-    const item = run.parent.item === null ? "" : `, item ${run.parent.item}`;
-    found.push(["Run by", html`<a class="break" href=${`/ui/workflows/${run.parent.workflow_id}`}>step ${run.parent.step_id}${item}</a>`]);
-  }
-  if (run.origin_reference) found.push(["Reference", html`<span class="break">${run.origin_reference}</span>`]);
-  if (everyTenant && run.origin_tenant_id) found.push(["Tenant", html`<span class="break">${run.origin_tenant_id}</span>`]);
+  found.push(["Created", html`<time datetime=${run.created_at} title=${dateTime(run.created_at)}>${shortTime(run.created_at)}</time>`]);
   return found;
 }
 
-function time(text) {
-  return html`<time datetime=${text}>${dateTime(text)}</time>`;
+function moreFacts(run, everyTenant) {
+  return [
+    ["Id", html`<span class="mono">${run.id}</span>`],
+    ["Created", dateTime(run.created_at)],
+    ["Started", run.started_at && dateTime(run.started_at)],
+    ["Ended", run.completed_at && dateTime(run.completed_at)],
+    ["From", [run.origin_instance, run.origin_zone].filter(Boolean).join(" · ")],
+    ["Reference", run.origin_reference],
+    ["Tenant", everyTenant && run.origin_tenant_id],
+    ["Labels", Object.keys(run.labels ?? {}).length > MOST_LABELS && labelLinks(Object.entries(run.labels).slice(MOST_LABELS))],
+  ].filter(([, value]) => value);
 }
 
 function labels(run) {
   const all = Object.entries(run.labels ?? {});
   if (!all.length) return nothing;
-  const others = all.slice(MOST_LABELS);
-  return html`<div class="run-labels" aria-label="Labels" role="group">${labelLinks(all.slice(0, MOST_LABELS))}
-    ${others.length ? html`<details><summary>${plural(others.length, "more label")}</summary>${labelLinks(others)}</details>` : nothing}</div>`;
+  const openDetails = ({ currentTarget }) => { currentTarget.closest("header").querySelector("details").open = true; };
+  return html`<div class="run-labels" aria-label="Labels" role="group">${labelLinks(all.slice(0, MOST_LABELS))}${all.length > MOST_LABELS
+    ? html`<button type="button" class="link-button" @click=${openDetails}>${plural(all.length - MOST_LABELS, "more label")}</button>` : nothing}</div>`;
 }
 
 function labelLinks(labels) {
   const address = (key, value) => `/ui?${new URLSearchParams({ label: `${key}:${value}` })}`;
-  return html`<div class="chips">${labels.map(([key, value]) => html`<a class="chip"
-    href=${address(key, value)} title="Runs with this label"><span class="truncate">${key}:${value}</span></a>`)}</div>`;
+  return html`<span class="chips">${labels.map(([key, value]) => html`<a class="chip"
+    href=${address(key, value)} title=${`Runs with the label ${key}:${value}`}><span class="truncate">${key}:${value}</span></a>`)}</span>`;
 }
 
-function failure(run) {
+/** The errors of the run. Each step that has failed for good repeats its error, and opens by *open*. */
+export function failureNotice(run, open) {
   const errors = run.errors ?? [];
   if (!run.error_message && !errors.length) return nothing;
-  const more = errors.length - MOST_ERRORS;
+  const failed = new Map((run.steps ?? []).filter((step) => step.status === "FAILED").map((step) => [`${step.step_id}: ${step.error_message}`, step]));
   const ofOptional = !run.error_message;
+  const lines = errors.map((error) => {
+    const step = failed.get(error);
+    return step ? html`<button type="button" class="link-button" @click=${() => open(step.step_id)}>${step.step_id}</button>: ${sentenceView(step.error_message)}`
+      : error === run.error_message ? null : sentenceView(error);
+  }).filter(Boolean);
+  const more = lines.length - MOST_ERRORS;
   return html`<div class="notice ${ofOptional ? "notice-warning" : "notice-error"} run-failure" role="group"
     aria-label=${ofOptional ? "Errors of optional steps" : "Error of the run"}>
     ${ofOptional ? html`<p>Optional steps have failed. The run doesn't need them.</p>`
-      : html`<p><strong>${run.error_message}</strong></p>`}
-    ${errors.length && errors[0] !== run.error_message
-      ? html`<ul>${errors.slice(0, MOST_ERRORS).map((each) => html`<li>${each}</li>`)}</ul>` : nothing}
+      : failed.has(run.error_message) ? nothing : html`<p><strong>${run.error_message}</strong></p>`}
+    ${lines.length ? html`<ul>${lines.slice(0, MOST_ERRORS).map((each) => html`<li>${each}</li>`)}</ul>` : nothing}
     ${more > 0 ? html`<p class="dim">And ${more} more: see the steps.</p>` : nothing}
   </div>`;
 }

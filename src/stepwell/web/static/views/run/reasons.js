@@ -1,16 +1,86 @@
-// Reasons of `explain` as templates: the sentence, the place in the queue, and a countdown to the next attempt.
+// Reasons of `explain` as templates: the steps, the sentence, the position in the queue, and a countdown to the next attempt.
+import { getJson } from "../../lib/api.js";
+import { canDecide } from "../../lib/decision_form.js";
 import { html, nothing } from "../../lib/dom.js";
-import { duration, number, withLocalTimes } from "../../lib/format.js";
+import { duration, number, plural, shortId, splitAtRuns, withLocalTimes } from "../../lib/format.js";
+import { canSignal } from "../../lib/signal_form.js";
 
 const LONGEST_COUNTDOWN_MS = 24 * 3_600_000;
+const MOST_READ = 12; // explanations of sub-workflows
+const MOST_ITEMS = 4; // of a step, whose sub-workflows are explained
+const MOST_REASONS = 4;
+const MOST_STEPS = 5;
+const AT_PROVIDERS = new Set(["waits_for_slot", "rate_limited", "breaker_open"]); // the page of the providers says more
+
+/** The steps that hold up the run *id*: *steps* of its explanation, and in place of a step that runs sub-workflows the steps that hold up
+ *  these. Each is {workflow_id, step_id, path, reason}. *path* has the names of the steps and items down to it. `step_id` is null if the
+ *  reason is that of a whole sub-workflow. */
+export async function readCauses(id, steps, { path = [], signal, budget = { left: MOST_READ } } = {}) {
+  const found = [];
+  for (const { step_id: name, reason } of steps) {
+    const children = budget.left > 0 ? await childrenOf(id, name, reason, signal) : [];
+    const above = found.length;
+    for (const { workflow_id: child, item } of children) {
+      const inner = [...path, item === undefined ? name : `${name} / item ${item}`];
+      budget.left -= 1;
+      if (budget.left < 0) break;
+      const below = await getJson(`/workflows/${child}/explain`, { signal });
+      if (below.reason) found.push({ workflow_id: child, step_id: null, path: inner, reason: below.reason });
+      else found.push(...await readCauses(child, below.steps, { path: inner, signal, budget }));
+    }
+    if (found.length === above) found.push({ workflow_id: id, step_id: name, path: [...path, name], reason });
+  }
+  return found;
+}
+
+/** The sub-workflows that run for a step with that reason: [{workflow_id, item}]. */
+async function childrenOf(id, name, reason, signal) {
+  if (reason.code === "runs_workflow") return [reason];
+  if (!reason.reasons?.runs_workflow) return [];
+  const query = { status: "RUNNING", limit: MOST_ITEMS };
+  const { items } = await getJson(`/workflows/${id}/steps/${encodeURIComponent(name)}/items`, { query, signal });
+  return items.filter((each) => each.waiting_for?.workflow_id).map((each) => ({ item: each.item, ...each.waiting_for }));
+}
+
+/** What the viewer may do to end the wait *cause*, as the text of a button; null if nothing. */
+export function remedyOf({ reason }) {
+  if (reason.code === "waits_for_decision") return canDecide() ? "Decide…" : null;
+  return reason.code === "waits_for_signal" && canSignal() ? "Send the signal…" : null;
+}
+
+/** The causes, grouped by their reasons. *open* is called with a cause whose step is to be opened. *id* is that of the run that is shown. */
+export function causesView(causes, now, { id, open }) {
+  const name = (cause) => {
+    const [text, remedy] = [cause.path.join(" / "), remedyOf(cause)];
+    const query = cause.step_id === null ? "" : `?${new URLSearchParams({ step: cause.step_id })}`;
+    return html`<span class="row">${cause.workflow_id === id
+      ? html`<button type="button" class="button-plain standstill-step break" @click=${() => open(cause)}>${text}</button>`
+      : html`<a class="standstill-step break" href=${`/ui/workflows/${cause.workflow_id}${query}`}>${text}</a>`}${remedy
+      ? html`<button type="button" class="button" aria-label=${`${remedy} ${text}`} @click=${() => open(cause)}>${remedy}</button>` : nothing}</span>`;
+  };
+  return html`<ul class="standstill-reasons">${groupedReasons(causes).slice(0, MOST_REASONS).map((group) => html`<li>
+    <div class="row">${group.causes.slice(0, MOST_STEPS).map(name)}${group.causes.length > MOST_STEPS
+      ? html`<span class="dim">and ${plural(group.causes.length - MOST_STEPS, "more step")}</span>` : nothing}</div>
+    ${groupView(group, now)}</li>`)}</ul>`;
+}
+
+/** A sentence of the service, with times of the user's clock, in which the ids of sub-workflows are links. */
+export function sentenceView(text) {
+  return splitAtRuns(withLocalTimes(text)).map((part, i) => (i % 2 ? html`<a class="mono" href=${`/ui/workflows/${part}`} title=${part}>${
+    shortId(part)}</a>` : part));
+}
 
 /** A reason. *now* is the time by the service's clock, in milliseconds. */
 export function reasonView(reason, now) {
   const left = countdown(reason, now);
-  return html`<p class="break">${withLocalTimes(reason.detail)}</p>
+  return html`<p class="break">${sentenceView(reason.detail)}${providersLink(reason)}</p>
     ${reason.position || left !== null ? html`<p class="row reason-facts">
       ${reason.position ? html`<span class="chip">Place ${number(reason.position)} in the queue</span>` : nothing}
       ${left === null ? nothing : html`<span class="chip" role="timer">${left}</span>`}</p>` : nothing}`;
+}
+
+function providersLink({ code }) {
+  return AT_PROVIDERS.has(code) ? html` <a href="/ui/providers">Providers</a>` : nothing;
 }
 
 /** "Next attempt in 12 s", or null if the reason has no time at which it ends. */
@@ -26,28 +96,30 @@ function countdown(reason, now) {
   return left > 0 ? `${what} in ${duration(Math.ceil(left / 1000) * 1000)}` : `${what} now`;
 }
 
-/** The reason of a group of steps. Their places and times differ, so several steps have neither, and a sentence that isn't
+/** The reason of a group of steps. Their positions and times differ, so several steps have neither, and a sentence that isn't
  *  that of all of them begins with its step. */
-export function groupView({ reason, steps, alike }, now) {
-  if (steps.length === 1) return reasonView(reason, now);
-  return html`<p class="break">${alike ? nothing : html`<span class="dim">${steps[0]}:</span> `}${withLocalTimes(reason.detail)}</p>`;
+function groupView({ reason, causes, alike }, now) {
+  if (causes.length === 1) return reasonView(reason, now);
+  return html`<p class="break">${alike ? nothing : html`<span class="dim">${causes[0].path.join(" / ")}:</span> `}${
+    sentenceView(reason.detail)}${providersLink(reason)}</p>`;
 }
 
-/** Reasons of steps, grouped by what they wait for; without those that only wait for other steps, unless all do: [{reason, steps, alike}].
+/** Causes, grouped by what they wait for; without those that only wait for other steps, unless all do: [{reason, causes, alike}].
  *  *alike*: all have the same sentence. */
-export function groupedReasons(steps) {
+export function groupedReasons(causes) {
   const groups = new Map();
-  for (const { step_id: id, reason } of steps) {
+  for (const cause of causes) {
+    const { reason } = cause;
     const key = JSON.stringify([reason.code, reason.provider, reason.model, reason.limit]);
     const group = groups.get(key);
     if (!group) {
-      groups.set(key, { reason, steps: [id], alike: true });
+      groups.set(key, { reason, causes: [cause], alike: true });
       continue;
     }
-    group.steps.push(id);
+    group.causes.push(cause);
     group.alike &&= group.reason.detail === reason.detail;
   }
   const all = [...groups.values()];
-  const causes = all.filter(({ reason }) => reason.code !== "waits_for_steps");
-  return causes.length ? causes : all;
+  const found = all.filter(({ reason }) => reason.code !== "waits_for_steps");
+  return found.length ? found : all;
 }

@@ -1,22 +1,24 @@
-// The notice that says why a run doesn't move. It shows up by itself once nothing has moved for ten seconds.
+// The notice that says why a run doesn't move. It is shown once nothing has moved for ten seconds, and at once if the run waits for
+// a person.
 import { getJson } from "../../lib/api.js";
 import { serviceNow } from "../../lib/clock.js";
 import { announce, html, nothing } from "../../lib/dom.js";
-import { plural, shortTime } from "../../lib/format.js";
+import { shortTime } from "../../lib/format.js";
 import { refresher } from "../../lib/refresher.js";
-import { groupedReasons, groupView, reasonView } from "./reasons.js";
+import { waitText } from "../../lib/status.js";
+import { causesView, readCauses, reasonView, remedyOf } from "./reasons.js";
+import { verbsOf } from "./verb_words.js";
+import { VERBS } from "./verbs.js";
 
 const STANDSTILL_MS = 10_000;
 const READ_INTERVAL_MS = 5_000;
-const MOST_REASONS = 4;
-const MOST_STEPS = 5;
+const OF_PEOPLE = new Set(["waits_for_decision", "waits_for_signal"]);
+const VERB_AGAINST = { not_started: "start", paused: "resume" };
 
 export class Standstill {
   /** @param reader of the run  @param onChange is called when another explanation is there */
   constructor(reader, onChange) {
-    this.reader = reader;
-    this.onChange = onChange;
-    this.explanation = null;
+    Object.assign(this, { reader, onChange, explanation: null, causes: [] });
     this.read = refresher(() => this.readOnce(), { pauseMs: () => READ_INTERVAL_MS });
   }
 
@@ -25,45 +27,61 @@ export class Standstill {
     return this.reader.isLive && serviceNow() - this.reader.movedAt >= STANDSTILL_MS;
   }
 
-  /** Reads the explanation if it is time for that. Called every second. */
+  /** True if the run waits for a person, whatever else it does. */
+  get waitsForPerson() {
+    return this.reader.isLive && ["decision", "signal"].includes(this.reader.run.waits_for);
+  }
+
+  /** The first wait that the viewer may end; null if there is none. */
+  get firstWait() {
+    return this.causes.find(remedyOf) ?? null;
+  }
+
+  /** Reads the explanation if it is time for that. Called every second, and after each read of the run. */
   check() {
-    if (this.isStill) {
+    if (this.isStill || this.waitsForPerson) {
       this.read();
     } else if (this.explanation) {
-      this.explanation = null;
+      this.clear();
       this.onChange();
     }
   }
 
+  clear() {
+    Object.assign(this, { explanation: null, causes: [] });
+  }
+
   async readOnce() {
-    if (!this.isStill) return;
+    if (!this.isStill && !this.waitsForPerson) return;
     try {
       const found = await getJson(`${this.reader.path}/explain`);
-      if (!this.isStill) return;
-      if (!this.explanation) announce("Nothing has moved for ten seconds. The reason is shown above the outputs.");
-      this.explanation = found;
+      const causes = await readCauses(this.reader.id, found.steps);
+      if (!this.isStill && !this.waitsForPerson) return;
+      if (!this.explanation) announce("The run waits. The reason is shown above the outputs.");
+      Object.assign(this, { explanation: found, causes });
     } catch {
-      this.explanation = null; // what the service can't say now, it says at the next check
+      this.clear(); // what the service can't say now, it says at the next check
     } finally {
       this.onChange();
     }
   }
 
-  /** The notice; nothing as soon as the run moves or ends. *open* is called with the id of a step. */
-  view(open) {
-    const { explanation, reader } = this;
-    if (!this.isStill || !explanation || (!explanation.reason && !explanation.steps.length)) return nothing;
-    const now = serviceNow();
-    const groups = explanation.reason ? [] : groupedReasons(explanation.steps);
+  /** The notice; nothing as soon as the run moves or ends. *open* is called with a cause (see reasons.js), *act* with the name of the verb
+   *  that ends the standstill. */
+  view({ open, act }) {
+    const { explanation, reader, isStill } = this;
+    if (!(isStill || this.waitsForPerson) || !explanation) return nothing;
+    const { reason } = explanation;
+    // What concerns the whole run holds up all its steps but those that wait for somebody.
+    const causes = isStill && !reason ? this.causes : this.causes.filter((each) => OF_PEOPLE.has(each.reason.code));
+    if (!causes.length && !(isStill && reason)) return nothing;
+    const verb = act && reason && verbsOf(reader.run).find((name) => name === VERB_AGAINST[reason.code]);
     return html`<section class="notice notice-warning run-standstill" aria-labelledby="standstill-title">
-      <h2 id="standstill-title">Why isn't it moving?</h2>
-      ${explanation.reason ? reasonView(explanation.reason, now) : html`<ul class="standstill-reasons">
-        ${groups.slice(0, MOST_REASONS).map((group) => html`<li>
-          <div class="row">${group.steps.slice(0, MOST_STEPS).map((id) => html`<button type="button" class="button-plain standstill-step break"
-            @click=${() => open(id)}>${id}</button>`)}${group.steps.length > MOST_STEPS
-            ? html`<span class="dim">and ${plural(group.steps.length - MOST_STEPS, "more step")}</span>` : nothing}</div>
-          ${groupView(group, now)}</li>`)}</ul>`}
-      <p class="dim">Nothing has moved since ${shortTime(new Date(reader.movedAt).toISOString())}.</p>
+      <h2 id="standstill-title">${isStill ? "Why isn't it moving?" : waitText(reader.run.waits_for)}</h2>
+      ${isStill && reason ? html`<div class="row"><div>${reasonView(reason, serviceNow())}</div>${verb ? html`<button type="button" class="button"
+        @click=${() => act(verb)}>${VERBS[verb].text}</button>` : nothing}</div>` : nothing}
+      ${causes.length ? causesView(causes, serviceNow(), { id: reader.id, open }) : nothing}
+      ${isStill ? html`<p class="dim">Nothing has moved since ${shortTime(new Date(reader.movedAt).toISOString())}.</p>` : nothing}
     </section>`;
   }
 }

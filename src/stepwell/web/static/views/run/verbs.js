@@ -25,16 +25,23 @@ const NO_VERSION = {
   detail: "The answer of the service has no ETag, so a change of the run would go unnoticed. A proxy may have removed it.",
 };
 
-/** The link to a new run like this one, and the buttons that the run's status allows. *open* is called with the name of a
- *  verb. */
-export function verbButtons(run, open) {
-  return html`<div class="actions" role="group" aria-label="Actions">
-    <a class="button" href=${`/ui/new?${new URLSearchParams({ from: run.id })}`}>Run again…</a>
-    ${verbsOf(run).map((name) => {
+/** The buttons of a run, the one that is needed first: the verb that lets the run go on, or *wait* {text, act}, which ends a wait for a
+ *  person; then a new run like this one, and the other verbs that the status allows. *open* is called with the name of a verb. Without
+ *  *canWrite* there is only that of the wait. */
+export function verbButtons(run, { canWrite, wait, open }) {
+  const verbs = canWrite ? verbsOf(run) : [];
+  if (!canWrite && !wait) return nothing;
+  const needed = verbs.filter((name) => VERBS[name].primary);
+  const button = (name) => {
     const verb = VERBS[name];
     return html`<button type="button" class="button ${verb.primary ? "button-primary" : ""} ${name === "cancel" ? "button-danger" : ""}"
       data-verb=${name} @click=${() => open(name)}>${verb.icon ? icon(verb.icon) : nothing}${verb.text}</button>`;
-  })}</div>`;
+  };
+  return html`<div class="actions" role="group" aria-label="Actions">
+    ${needed.map(button)}
+    ${wait ? html`<button type="button" class="button ${needed.length ? "" : "button-primary"}" @click=${wait.act}>${wait.text}</button>` : nothing}
+    ${canWrite ? html`<a class="button" href=${`/ui/new?${new URLSearchParams({ from: run.id })}`}>Run again…</a>` : nothing}
+    ${verbs.filter((name) => !needed.includes(name)).map(button)}</div>`;
 }
 
 /** The dialog of one verb at a time. */
