@@ -227,6 +227,26 @@ async def test_the_form_sets_every_other_filter(user: User) -> None:
     await expect(page.locator(".run-link")).to_have_text(["Here", "There"])  # the order is no filter
 
 
+async def test_a_run_says_what_it_waits_for_and_is_found_by_that(user: User) -> None:
+    approval = {"id": "pick", "task_type": "APPROVAL", "config": {"message": "Which one?"}}
+    signal = {"id": "paid", "task_type": "SIGNAL", "config": {}}
+    await user.create(signal, name="For a signal")
+    await user.create(configured_step("a"), name="Created", start=False)
+    child = {"name": "child", "steps": [approval, signal]}
+    await user.create({"id": "sub", "task_type": "SUBWORKFLOW", "config": {"workflow": child}}, name="Below")
+    page = await user.open("/ui")
+    await expect(row(page, "Below").locator(".run-status")).to_contain_text("Waits for a decision")
+    await expect(row(page, "Below").get_by_text("Running")).to_be_visible()
+    await expect(row(page, "For a signal").locator(".run-status")).to_contain_text("Waits for a signal")
+    await expect(row(page, "Created").get_by_text("Waits for")).to_have_count(0)
+    await keep_screenshots(page, "runs-waits")
+    await page.get_by_role("button", name="Filters").click()
+    await page.get_by_role("combobox", name="Waits for").select_option("Waits for a decision")
+    await expect(page.locator(".run-link")).to_have_text(["Below"])
+    await expect(page).to_have_url(re.compile(r"/ui\?waits_for=decision$"))
+    await expect(page.get_by_role("button", name="All")).to_contain_text("1")
+
+
 async def test_the_url_has_every_filter_and_order_of_the_api(user: User) -> None:
     page = await user.open("/ui")
     query = {
@@ -237,6 +257,7 @@ async def test_the_url_has_every_filter_and_order_of_the_api(user: User) -> None
         "origin_reference": "r",
         "origin_tenant_id": "t",
         "origin_zone": "z",
+        "waits_for": "decision",
         "created_after": "2026-01-01T00:00:00Z",
         "created_before": "2026-02-01T00:00:00Z",
         "include_deleted": "true",

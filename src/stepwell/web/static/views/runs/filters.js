@@ -1,7 +1,7 @@
 // The filters of the Runs view: the switches of statuses with their counts, the form, and the chips of what is set.
 import { html, icon, nothing } from "../../lib/dom.js";
 import { compact, dateTime, number } from "../../lib/format.js";
-import { statusText, WORKFLOW_STATUSES } from "../../lib/status.js";
+import { statusText, waitText, WORKFLOW_STATUSES } from "../../lib/status.js";
 import {
   activeFilters, changed, NEWEST_FIRST, OLDEST_FIRST, PAGE_SIZES, without, withoutFilters, writeQuery,
 } from "./query.js";
@@ -61,6 +61,11 @@ export function filterForm(query, { everyTenant, open, onToggle, onChange }) {
           @keydown=${(event) => event.key === "Enter" && addLabel(event.target, query, set)}
           @change=${(event) => addLabel(event.target, query, set)}>
         <small id="label-help" class="dim">Enter adds it. Runs must have all labels.</small></label>
+      <label class="field"><span>Waits for</span>
+        <select name="waits_for" @change=${(event) => set({ waits_for: event.target.value })}>
+          ${["", "decision", "signal", "delay"].map((kind) => html`
+            <option value=${kind} .selected=${kind === query.waits_for}>${kind === "" ? "–" : waitText(kind)}</option>`)}
+        </select></label>
       ${text(query, set, "origin_instance", "Instance")}
       ${text(query, set, "origin_reference", "Reference")}
       ${text(query, set, "origin_zone", "Zone")}
