@@ -166,6 +166,24 @@ async def test_a_parent_names_the_steps_below_that_wait_and_lets_the_viewer_deci
         await expect(page.get_by_role("main").get_by_role("button", name=re.compile("Decide"))).to_have_count(0)
 
 
+async def test_a_parent_follows_what_its_sub_workflow_waits_for(user: User, scripted: ConfiguredProvider) -> None:
+    run = await user.create(runs("sub", configured_step("held", wait=True), PICK | {"depends_on": ["held"]}))
+    child = await child_of(user, run["id"], "sub")
+    listed, page = await user.open("/ui"), await user.open(f"/ui/workflows/{run['id']}")
+    shown = [listed.locator(f'[data-id="{run["id"]}"] .run-status'), page.locator(".run-header")]
+    for each in shown:
+        await expect(each).to_contain_text("Running")
+    scripted.release(child, "held")
+    for each in shown:
+        await expect(each).to_contain_text("Waits for a decision")
+    first = page.get_by_role("group", name="Actions").locator(".button").first
+    await expect(first).to_have_text("Decide…")
+    decision = {"choice": "beach"}
+    await user.client.post(f"/api/v1/workflows/{child}/steps/pick/decision", json=decision)
+    for each in shown:
+        await expect(each).not_to_contain_text("Waits for")
+
+
 async def test_a_failed_step_repeats_its_error_and_links_to_its_sub_workflow(user: User) -> None:
     run = await user.create(runs("sub", configured_step("inner", breaks="no credit left")))
     child = await child_of(user, run["id"], "sub")

@@ -24,11 +24,17 @@ export function statusBadge(status) {
   return badge(status, statusText(status));
 }
 
+const STEP_ENDS = new Set(["step.completed", "step.failed", "step.cancelled", "step.skipped"]);
 const WAITS_FOR = { decision: "a decision", signal: "a signal", delay: "a time" };
 
 /** "decision" is "Waits for a decision". */
 export function waitText(kind) {
   return `Waits for ${WAITS_FOR[kind] ?? "something"}`;
+}
+
+/** True if *event*, of any workflow, may change what a run above that workflow waits for. *waits*: that run waits for something. */
+export function mayChangeWait({ type }, waits) {
+  return type === "step.waiting" || (waits && STEP_ENDS.has(type));
 }
 
 /** The status of a step in words: "Failed, optional" if the run goes on without it, or what it waits for. A step whose sub-workflow

@@ -18,7 +18,9 @@
 import * as api from "../lib/api.js";
 import { everySecond } from "../lib/clock.js";
 import { emptyState, errorNotice, html, loading, nothing, render } from "../lib/dom.js";
-import { isTerminal } from "../lib/status.js";
+import { refresher } from "../lib/refresher.js";
+import { isTerminal, mayChangeWait } from "../lib/status.js";
+import { follow } from "../lib/stream.js";
 import { Drawer } from "./run/drawer.js";
 import { failureNotice, runHeader } from "./run/header.js";
 import { newestOutputs } from "./run/newest_outputs.js";
@@ -27,6 +29,8 @@ import { remedyOf } from "./run/reasons.js";
 import { Standstill } from "./run/standstill.js";
 import { TABS, tabList, tabOf } from "./run/tabs.js";
 import { VerbDialog, verbButtons } from "./run/verbs.js";
+
+const WAIT_PAUSE_MS = 2_000; // between two reads because a sub-workflow may have begun to wait, or waits no more
 
 export default async function mount(element, context) {
   const view = new RunView(element, context);
@@ -56,6 +60,8 @@ class RunView {
     render(html`<h1 class="visually-hidden">Run</h1>${loading("The run is loading…")}`, this.page);
     importTab(this.tab).catch(() => {}); // while the run is read; its panel shows an error
     await this.reader.start();
+    const readAgain = refresher(() => this.reader.read(), { pauseMs: () => WAIT_PAUSE_MS });
+    follow({ onEvents: (events) => this.mayWaitBelow(events) && readAgain() });
     everySecond(() => this.tick());
     this.showAddress();
     await this.panels.get(this.tab)?.mounted;
@@ -72,6 +78,13 @@ class RunView {
     if (this.stepShown) this.drawer.update();
     else this.showStep();
     for (const panel of this.panels.values()) panel.update(this.run);
+  }
+
+  /** True if *events* may change what the run's sub-workflows wait for. Those have events of their own. */
+  mayWaitBelow(events) {
+    const { run } = this;
+    return run?.steps?.some((step) => step.task_type === "SUBWORKFLOW" && step.status === "RUNNING")
+      && events.some((event) => mayChangeWait(event, run.waits_for));
   }
 
   /** Every second: what depends on the time. */

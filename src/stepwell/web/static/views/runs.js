@@ -7,6 +7,7 @@ import { everySecond, noteServiceTime } from "../lib/clock.js";
 import { announce, emptyState, errorNotice, html, icon, loading, nothing, render } from "../lib/dom.js";
 import { plural } from "../lib/format.js";
 import { refresher } from "../lib/refresher.js";
+import { mayChangeWait } from "../lib/status.js";
 import { follow } from "../lib/stream.js";
 import { EventRate } from "./runs/event_rate.js";
 import { filterChips, filterForm, statusSwitches } from "./runs/filters.js";
@@ -142,10 +143,11 @@ class RunsView {
   onEvents(events) {
     this.rate.add(events.length);
     const shown = new Set(this.list.runs.map((run) => run.id));
+    const waits = this.list.runs.some((run) => run.waits_for);
     let relevant = false;
     for (const event of events) {
       if (shown.has(event.workflow_id)) this.changedIds.add(event.workflow_id);
-      else if (!event.type.startsWith("workflow.")) continue; // it neither enters the list nor leaves it
+      else if (!event.type.startsWith("workflow.") && !mayChangeWait(event, waits)) continue; // it changes nothing in the list
       relevant = true;
     }
     if (!relevant) return;
