@@ -81,7 +81,7 @@ def test_a_full_disk_under_stderr_ends_no_command() -> None:
     [
         (("example",), ">&-", 0, "", ""),
         (("example", "nowhere"), "2>&-", 2, "", ""),
-        (("submit", "-"), "<&-", 3, "", 'stepwell: ["body"]: Body required'),
+        (("submit", "-"), "<&-", 3, "", "stepwell: body: Body required"),
         pytest.param(
             ("login", "http://127.0.0.1:1"),
             "<&-",

@@ -58,7 +58,7 @@ def test_the_warnings_of_a_definition_are_on_stderr(migrated_dir: Path) -> None:
     steps = [{"id": "a", "task_type": "GENERATION", "config": {"prompt": "x", "width": 8, "height": 8, "other": 1}}]
     done = stepwell("run", "-", "--data-dir", migrated_dir, stdin=json.dumps(pipeline(steps=steps)))
     assert done.returncode == 0, done.stderr
-    warning = 'stepwell: warning: ["body","steps",0,"config","other"]: LOCAL ignores this in GENERATION'
+    warning = "stepwell: warning: steps[0].config.other: LOCAL ignores this in GENERATION"
     assert done.stderr.splitlines()[0] == warning
 
 
@@ -69,12 +69,12 @@ def test_an_invalid_definition_is_exit_code_3_with_all_its_faults(migrated_dir: 
     refused = stepwell("run", "-", "--data-dir", migrated_dir, stdin=json.dumps(broken))
     assert refused.returncode == 3
     assert refused.stdout == ""
-    assert '["body","steps",1,"depends_on",0]: ' in refused.stderr
-    assert '["body","steps",0,"config","width"]: ' in refused.stderr
+    assert "steps[1].depends_on[0]: " in refused.stderr
+    assert "steps[0].config.width: " in refused.stderr
 
     no_json = stepwell("run", "-", "--data-dir", migrated_dir, stdin='{"name"')
     assert no_json.returncode == 3
-    assert '["body"]: Malformed JSON' in no_json.stderr
+    assert "body: Malformed JSON" in no_json.stderr
 
     no_file = stepwell("run", tmp_path / "nothing.json")
     assert no_file.returncode == 2

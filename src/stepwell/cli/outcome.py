@@ -9,7 +9,7 @@ from stepwell.basics.errors import Fault
 from stepwell.cli.errors import FAILED, REFUSED, Refused
 from stepwell.cli.output import print_message, print_result
 from stepwell.contract.enums import WorkflowStatus
-from stepwell.contract.problems import DefinitionWarning, ValidationError
+from stepwell.contract.problems import DefinitionWarning, ValidationError, place_text
 
 
 class RunOutcome(Struct, frozen=True):
@@ -46,4 +46,4 @@ def print_warnings(warnings: Iterable[DefinitionWarning]) -> None:
 
 def fault_line(item: Fault | DefinitionWarning | ValidationError) -> str:
     """Return the line for a fault or a warning: its place in the definition or the request, and what is wrong."""
-    return f"{json.encode(item.loc).decode()}: {item.msg}"
+    return f"{place_text(item.loc)}: {item.msg}"

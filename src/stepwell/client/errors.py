@@ -11,7 +11,7 @@ from typing import ClassVar, Final, Self
 from msgspec import UNSET
 
 from stepwell.contract.enums import WorkflowStatus
-from stepwell.contract.problems import HTTPValidationError, Problem, ValidationError
+from stepwell.contract.problems import HTTPValidationError, Problem, ValidationError, place_text
 from stepwell.contract.workflows import WorkflowPublic
 
 UNKNOWN_PROBLEM: Final = "about:blank"  # the type of the problem of an answer without a problem document
@@ -186,7 +186,7 @@ def refusal_of(status: int, problem: Problem, request: str, retry_after_s: float
 def invalid_request(answer: HTTPValidationError, request: str) -> Invalid:
     """Return the error for an answer that lists the faults of a request."""
     faults = [] if answer.detail is UNSET else answer.detail
-    lines = [f"{fault_place(fault)}: {fault.msg}" for fault in faults[:_MAX_FAULTS]]
+    lines = [f"{place_text(fault.loc)}: {fault.msg}" for fault in faults[:_MAX_FAULTS]]
     if len(faults) > _MAX_FAULTS:
         lines.append(f"and {len(faults) - _MAX_FAULTS} more")
     title = "Invalid request" if answer.title is UNSET else answer.title
@@ -198,9 +198,3 @@ def invalid_request(answer: HTTPValidationError, request: str) -> Invalid:
     )
     error.faults = faults
     return error
-
-
-def fault_place(fault: ValidationError) -> str:
-    """Return the place of a fault as a path: `steps[1].config.width`."""
-    text = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in fault.loc[1:])
-    return text.removeprefix(".") or ".".join(map(str, fault.loc)) or "request"

@@ -1,10 +1,27 @@
 """Reports in responses: problem details (RFC 9457), the faults of a request, and the warnings about a definition."""
 
+import re
 from collections.abc import Sequence
+from typing import Final
 
-from msgspec import UNSET, Struct, UnsetType
+from msgspec import UNSET, Struct, UnsetType, json
 
 from stepwell.contract.enums import WorkflowStatus
+
+_PLAIN_NAME: Final = re.compile(r"[^.\[\]\"\s\x00-\x1f\x7f]+")
+
+
+def place_text(loc: Sequence[str | int]) -> str:
+    """Return the place that a fault or a warning names, as people read it: `steps[1].config.width`.
+
+    The first part, which says that it is in the body, is left out. A name that could be misread is in double quotes.
+    """
+    parts = [f"[{each}]" if isinstance(each, int) else f".{_quoted(each)}" for each in loc[1:]]
+    return "".join(parts).removeprefix(".") or ".".join(map(str, loc)) or "request"
+
+
+def _quoted(name: str) -> str:
+    return name if _PLAIN_NAME.fullmatch(name) else json.encode(name).decode()
 
 
 class ValidationError(Struct):

@@ -18,9 +18,8 @@ from stepwell.client import (
     Unauthorized,
     Unavailable,
 )
-from stepwell.client.errors import fault_place
 from stepwell.contract.enums import ProviderType
-from stepwell.contract.problems import ValidationError
+from stepwell.contract.problems import ValidationError, place_text
 from stepwell.contract.scopes import Permission
 from stepwell.mcp.arguments import Arguments
 from stepwell.mcp.service_access import ServiceAccess
@@ -122,7 +121,7 @@ def describe_error(error: StepwellError) -> str:
 
 def describe_faults(faults: Sequence[ValidationError]) -> str:
     """Return a line for each fault, with its place in the arguments as a path like `steps[0].config.prompt`."""
-    lines = [f"- {fault_place(fault)}: {fault.msg} ({fault.type})" for fault in faults[:_MAX_FAULTS]]
+    lines = [f"- {place_text(fault.loc)}: {fault.msg} ({fault.type})" for fault in faults[:_MAX_FAULTS]]
     if len(faults) > _MAX_FAULTS:
         lines.append(f"- and {len(faults) - _MAX_FAULTS} more")
     noun = "fault" if len(faults) == 1 else "faults"

@@ -84,7 +84,7 @@ class TestSubmit:
     def test_warnings_of_the_definition_are_on_stderr(self, shell: CommandLine) -> None:
         steps = [{"id": "a", "task_type": "GENERATION", "config": {"prompt": "x", "width": 8, "height": 8, "other": 1}}]
         done = shell("submit", "-", stdin=text_of(pipeline(steps=steps)))
-        warning = 'stepwell: warning: ["body","steps",0,"config","other"]: LOCAL ignores this in GENERATION'
+        warning = "stepwell: warning: steps[0].config.other: LOCAL ignores this in GENERATION"
         assert done.err.splitlines()[0] == warning
 
     def test_ctrl_c_ends_the_wait_and_not_the_workflow(

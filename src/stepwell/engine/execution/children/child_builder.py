@@ -12,6 +12,7 @@ from msgspec import Struct, json
 from stepwell.basics.errors import AttemptError, InvalidRequest
 from stepwell.basics.strict_json.normalise import Handling
 from stepwell.basics.workflow_limits import definition_size
+from stepwell.contract.problems import place_text
 from stepwell.definition.mapping.expressions import FEW_CHARACTERS, Expressions, expressions_of
 from stepwell.definition.mapping.templates import INPUTS, SUB_DEFINITION
 from stepwell.definition.validation.provider_rules import ProviderCatalog
@@ -92,8 +93,7 @@ class ChildBuilder:
             await until_available(partial(self._inputs.check, tenant, planned))
         except InvalidRequest as error:
             fault = error.faults[0]
-            place = ".".join(map(str, fault.loc[1:]))
-            message = f"the sub-workflow can't be created: {place}: {fault.msg}"
+            message = f"the sub-workflow can't be created: {place_text(fault.loc)}: {fault.msg}"
             raise AttemptError(message, retryable=False, provider_fault=False) from error
         return planned
 
