@@ -85,6 +85,41 @@ async def test_a(stepwell_client):
     with pytest.raises(Exception, match="provider"):
         await stepwell_client.create({"name": "a test", "origin_instance": "x", "steps": steps})
 """
+WARNINGS = """
+import pytest
+
+MISTYPED = {"name": "a test", "origin_instance": "x", "steps": [{"id": "a", "task_type": "PASSTHROUGH"}]}
+MISTYPED["config"] = {"on_failur": "drain"}
+
+
+@pytest.fixture
+async def created(stepwell_client):
+    await stepwell_client.create(MISTYPED)
+
+
+@pytest.mark.asyncio
+async def test_a_create_warns(stepwell_client):
+    await stepwell_client.create(MISTYPED)
+
+@pytest.mark.asyncio
+async def test_a_fixture_creates(created): ...
+
+@pytest.mark.asyncio
+@pytest.mark.stepwell_warnings("no_webhook", "mistyped_member")
+async def test_the_mark_names_the_type(stepwell_client):
+    await stepwell_client.create(MISTYPED)
+
+@pytest.mark.stepwell_warnings("no_webhook")
+def test_the_mark_names_another_type(stepwell_server):
+    stepwell_server.tenant_client().create(MISTYPED)
+
+def test_a_later_test_on_the_server_passes(stepwell_server): ...
+
+@pytest.mark.asyncio
+async def test_its_own_failure_is_reported(stepwell_client):
+    await stepwell_client.create(MISTYPED)
+    raise ValueError("its own")
+"""
 TRIO = """
 import pytest
 
@@ -94,6 +129,8 @@ def anyio_backend():
 
 def test_a(anyio_backend, stepwell_app): ...
 """
+
+_ENDS = ("PASSED", "FAILED")
 
 
 @pytest.fixture
@@ -146,6 +183,26 @@ def test_a_test_that_the_service_cannot_serve_fails_with_the_reason(output: str)
     ):
         assert message in output
     assert "8 passed, 2 errors" in output
+
+
+def test_a_warning_of_create_fails_its_test_unless_the_mark_names_the_type(project: Path) -> None:
+    (project / "pytest.ini").write_text(INI + "asyncio_mode = auto\naddopts = --strict-markers\n")
+    (project / "test_warnings.py").write_text(WARNINGS)
+    result = run_pytest(project, "-rA")
+    lines = [line.split() for line in result.stdout.splitlines() if line.startswith(_ENDS)]
+    ended = {words[1]: words[0] for words in lines}
+    assert ended == {
+        "test_warnings.py::test_a_create_warns": "FAILED",
+        "test_warnings.py::test_a_fixture_creates": "FAILED",
+        "test_warnings.py::test_the_mark_names_the_type": "PASSED",
+        "test_warnings.py::test_the_mark_names_another_type": "FAILED",
+        "test_warnings.py::test_a_later_test_on_the_server_passes": "PASSED",
+        "test_warnings.py::test_its_own_failure_is_reported": "FAILED",
+    }, result.stdout + result.stderr
+    place = "- config.on_failur: Stepwell ignores this; did you mean on_failure? (mistyped_member)"
+    assert result.stdout.count(place) == 3, result.stdout
+    assert '@pytest.mark.stepwell_warnings("mistyped_member")' in result.stdout
+    assert "ValueError: its own" in result.stdout
 
 
 @pytest.mark.extended

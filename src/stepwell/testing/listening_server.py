@@ -28,13 +28,15 @@ class StepwellServer:
     """A listening service, for any thread and any event loop.
 
     `token` may do everything; `token_for` and `tenant_client` are for single tenants. `client` is a sync `Stepwell`.
-    `providers` are the scripts of the providers. All tests of the session share them: `reset` forgets them.
+    `providers` are the scripts of the providers. All tests of the session share them: `reset` forgets them. `warnings`
+    are those of creates since the test began.
     """
 
     def __init__(self, service: RunningStepwell, loop: asyncio.AbstractEventLoop, stack: ExitStack) -> None:
         self._service, self._loop, self._stack = service, loop, stack
         self.providers = service.providers
         self.url, self.token, self.webhook_secret = service.url, service.token, service.webhook_secret
+        self.warnings = service.warnings
         self.client = self._client_for(self.token)
 
     def token_for(self, tenant: str | None, *, read_only: bool = False) -> str:

@@ -1,4 +1,5 @@
-"""The pytest plugin: the fixtures `stepwell_server`, `stepwell_app` and `stepwell_client`.
+"""The pytest plugin: the fixtures `stepwell_server`, `stepwell_app` and `stepwell_client`, and the mark
+`stepwell_warnings`.
 
 pytest loads it in every project that Stepwell is installed for. So nothing of the service is imported before a test
 uses a fixture.
@@ -7,12 +8,14 @@ What must hold:
 - `stepwell_app` runs in the event loop of its test. The test is run by pytest-asyncio, in a loop of any scope, or by
   anyio. One task enters and leaves the service.
 - Each test has a service of its own, with nothing stored. `stepwell_server` lasts for the session.
+- A test fails if a create warns during its setup or its call, unless the mark names the type of the warning.
 """
 
 from __future__ import annotations
 
 import gc
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
 from functools import cache
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
@@ -21,6 +24,7 @@ import pytest
 
 if TYPE_CHECKING:
     from stepwell.client import AsyncStepwell
+    from stepwell.contract.problems import DefinitionWarning
     from stepwell.testing.databases import PostgresServer
     from stepwell.testing.listening_server import StepwellServer
     from stepwell.testing.running_service import RunningStepwell
@@ -30,6 +34,8 @@ _DATABASES = ("memory", "postgres")
 LoopScope: TypeAlias = Literal["function", "class", "module", "package", "session"]
 _LOOP_SCOPES: tuple[LoopScope, ...] = ("function", "class", "module", "package", "session")
 _ANYIO = "_stepwell_in_anyio"
+_WARNINGS = "stepwell_warnings"
+_recorded: list[list[DefinitionWarning]] = []  # a list for each service of the fixtures
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -40,6 +46,7 @@ def pytest_configure(config: pytest.Config) -> None:
     """Register the fixtures that run the service in the event loop of a test."""
     if config.getini(DATABASE) not in _DATABASES:
         raise pytest.UsageError(f"{DATABASE} is {' or '.join(_DATABASES)}, not {config.getini(DATABASE)}")
+    config.addinivalue_line("markers", f"{_WARNINGS}(type, ...): a create of the test may warn so")
     fixtures = ModuleType("stepwell_fixtures")
     setattr(fixtures, _ANYIO, pytest.fixture(_run_service))
     if config.pluginmanager.hasplugin("asyncio"):
@@ -49,6 +56,27 @@ def pytest_configure(config: pytest.Config) -> None:
             fixture = pytest_asyncio.fixture(_copy_of_run_service(), loop_scope=scope)
             setattr(fixtures, _fixture_name(scope), fixture)
     config.pluginmanager.register(fixtures, "stepwell-fixtures")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup() -> None:
+    for warnings in _recorded:
+        warnings.clear()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
+    """Fail the test if a create has warned of what no mark names."""
+    yield
+    allowed = {each for mark in item.iter_markers(_WARNINGS) for each in mark.args}
+    unexpected = [each for warnings in _recorded for each in warnings if each.type not in allowed]
+    if unexpected:
+        from stepwell.contract.problems import place_text  # noqa: PLC0415 - see the module's docstring
+
+        lines = [f"- {place_text(each.loc)}: {each.msg} ({each.type})" for each in unexpected]
+        types = ", ".join(f'"{each}"' for each in dict.fromkeys(each.type for each in unexpected))
+        advice = f"If that is intended, mark the test: @pytest.mark.{_WARNINGS}({types})"
+        pytest.fail("\n".join(["Stepwell warns about a definition:", *lines, advice]), pytrace=False)
 
 
 @pytest.fixture(scope="session")
@@ -64,7 +92,7 @@ def stepwell_server(
     """The service on a port of this machine, for the whole session, for sync and async code: `url`, `token`."""
     from stepwell.testing.listening_server import running_server  # noqa: PLC0415 - see the module's docstring
 
-    with running_server(_stepwell_postgres, stepwell_settings) as server:
+    with running_server(_stepwell_postgres, stepwell_settings) as server, _recording(server.warnings):
         yield server
 
 
@@ -144,7 +172,17 @@ async def _run_service(
 ) -> AsyncIterator[tuple[RunningStepwell, AsyncStepwell]]:
     in_one_task, running_on = _import_service()
     async with in_one_task(running_on(_stepwell_postgres, stepwell_settings)) as service:
-        yield service, await service.tenant_client()
+        with _recording(service.warnings):
+            yield service, await service.tenant_client()
+
+
+@contextmanager
+def _recording(warnings: list[DefinitionWarning]) -> Iterator[None]:
+    _recorded.append(warnings)
+    try:
+        yield
+    finally:
+        _recorded[:] = [each for each in _recorded if each is not warnings]
 
 
 @cache

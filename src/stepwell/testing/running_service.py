@@ -2,17 +2,21 @@
 
 import asyncio
 import math
-from collections.abc import AsyncIterator, Mapping
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
 from datetime import datetime, timedelta
-from typing import Any, TypeVar, cast
+from http import HTTPStatus
+from typing import Any, Final, TypeVar, cast
 from uuid import UUID, uuid4
+
+from msgspec import Struct, json
 
 from stepwell.api.auth.authentication import sign_token
 from stepwell.app import Application, DatabaseSource, running_app
 from stepwell.basics.setting_values import Networks, Secrets
-from stepwell.client import AsyncStepwell
-from stepwell.contract.enums import TERMINAL_STATUSES, ProviderType, StepStatus
+from stepwell.client import AsyncStepwell, NotFound
+from stepwell.contract.enums import TERMINAL_STATUSES, DeliveryStatus, ProviderType, StepStatus, WorkflowStatus
+from stepwell.contract.problems import DefinitionWarning
 from stepwell.contract.scopes import DEFAULT_PERMISSIONS, Permission
 from stepwell.contract.workflows import WorkflowPublic
 from stepwell.definition.provider_descriptors import ConfiguredBy, InstalledProviders
@@ -21,13 +25,21 @@ from stepwell.ports.clock import Clock
 from stepwell.providers.installed_providers import installed_providers
 from stepwell.rules.webhook_secrets import SigningSecrets
 from stepwell.settings import LOCAL_INSTANCE, Settings, make_settings
-from stepwell.testing.asgi_transport import AsgiApp, Receive, Scope, Send, StreamingAsgiTransport, open_transport
+from stepwell.testing.asgi_transport import (
+    AsgiApp,
+    Message,
+    Receive,
+    Scope,
+    Send,
+    StreamingAsgiTransport,
+    open_transport,
+)
 from stepwell.testing.clocks import ManualClock, RunningClock
 from stepwell.testing.databases import PostgresServer, open_database
 from stepwell.testing.folders import fresh_folder
 from stepwell.testing.provider_scripts import ProviderScripts
 from stepwell.testing.scripted_providers import NEVER, ScriptedProviders
-from stepwell.testing.webhook_receiver import WEBHOOK_SECRET
+from stepwell.testing.webhook_receiver import WEBHOOK_SECRET, failure_lookups
 
 T = TypeVar("T")
 
@@ -35,6 +47,39 @@ SECRET = "the secret of a service that runs in a test"  # noqa: S105 - it protec
 URL = "http://stepwell.test"
 _TOKEN_S = 86_400
 _POLL_S = 0.005
+_CREATE: Final = "/api/v1/workflows"
+
+
+class _CreateResponse(Struct):
+    warnings: Sequence[DefinitionWarning] = ()
+
+
+class _WarningRecorder:
+    """An ASGI app that passes requests on to *app*, and adds the warnings of each create to `warnings`."""
+
+    def __init__(self, app: AsgiApp) -> None:
+        self._app = app
+        self.warnings: list[DefinitionWarning] = []
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        is_create = scope.get("method") == "POST" and scope["path"].rstrip("/") == _CREATE
+        await self._app(scope, receive, self._recording(send) if is_create else send)
+
+    def _recording(self, send: Send) -> Send:
+        body = bytearray()
+        created = False
+
+        async def record(message: Message) -> None:
+            nonlocal created
+            if message["type"] == "http.response.start":
+                created = message["status"] == HTTPStatus.CREATED
+            elif created:
+                body.extend(message.get("body", b""))
+                if not message.get("more_body", False):
+                    self.warnings += json.decode(body, type=_CreateResponse).warnings
+            await send(message)
+
+        return record
 
 
 class RunningStepwell:
@@ -44,6 +89,7 @@ class RunningStepwell:
     - `client` may do everything; `tenant_client` returns one with a tenant of its own.
     - `providers` are the scripts and the ledger of all providers.
     - `webhook_secret` is the secret that signs webhooks.
+    - `warnings` are those of all creates. The pytest plugin empties the list before each test.
     """
 
     client: AsyncStepwell
@@ -51,13 +97,16 @@ class RunningStepwell:
     def __init__(
         self,
         app: Application,
+        recorder: _WarningRecorder,
         settings: Settings,
         providers: ScriptedProviders,
         clock: Clock,
         transport: StreamingAsgiTransport,
         stack: AsyncExitStack,
     ) -> None:
-        self._app, self._settings, self._clock, self._stack = app, settings, clock, stack
+        self._recorder, self._settings, self._clock, self._stack = recorder, settings, clock, stack
+        self._loop = asyncio.get_running_loop()
+        self.warnings = recorder.warnings
         self._scripted, self._scheduler = providers, app.components.engine.scheduler
         self.transport = transport
         self.providers = providers.scripts
@@ -68,7 +117,7 @@ class RunningStepwell:
             clock.on_advance(self._shorten_deadlines)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await cast("AsgiApp", self._app.api)(scope, receive, send)
+        await self._recorder(scope, receive, send)
 
     @property
     def clock(self) -> ManualClock:
@@ -124,6 +173,32 @@ class RunningStepwell:
             workflow = await self.client.get(workflow_id)
             steps = ", ".join(f"{step.step_id} {step.status}" for step in workflow.steps or ())
             raise TimeoutError(f"the workflow is {workflow.status} after {within_s:g} s: {steps}") from None
+
+    async def failure_of(self, workflow_id: UUID | None, url: str) -> str | None:
+        """Return the error of a workflow that has FAILED, if none of its webhooks is still to come; None otherwise.
+
+        Without *workflow_id*, it is about all workflows whose webhooks go to *url*: all have ended, and one has FAILED.
+        The event loop of another thread may call this, too.
+        """
+        asked = self._failure_of(workflow_id, url)
+        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(asked, self._loop))
+
+    async def _failure_of(self, workflow_id: UUID | None, url: str) -> str | None:
+        if workflow_id is None:
+            every = self.client.list(include_steps=False, include_results=False)
+            found = [each async for each in every if (each.webhook_url or "").startswith(url)]
+        else:
+            found = []
+            with suppress(NotFound):  # it may be one of another service
+                found = [await self.client.get(workflow_id, include_steps=False)]
+        failed = [each for each in found if each.status is WorkflowStatus.FAILED]
+        if not failed or any(each.status not in TERMINAL_STATUSES for each in found):
+            return None
+        for workflow in found:
+            async for delivery in self.client.deliveries(workflow.id):
+                if delivery.status is DeliveryStatus.PENDING:
+                    return None
+        return f"workflow {failed[0].id} has FAILED: {failed[0].error_message}"
 
     def _next_due(self, workflow: WorkflowPublic) -> datetime | None:
         """Return when the clock continues the workflow; None if something of it runs without the clock."""
@@ -183,10 +258,13 @@ async def running(
                 adapt_provider=providers.adapt,
             )
         )
-        transport = await stack.enter_async_context(open_transport(cast("AsgiApp", app.api)))
+        recorder = _WarningRecorder(cast("AsgiApp", app.api))
+        transport = await stack.enter_async_context(open_transport(recorder))
         clients = await stack.enter_async_context(AsyncExitStack())
-        service = RunningStepwell(app, chosen, providers, source.clock, transport, clients)
+        service = RunningStepwell(app, recorder, chosen, providers, source.clock, transport, clients)
         service.client = await service.client_for(service.token)
+        failure_lookups.append(service.failure_of)
+        stack.callback(failure_lookups.remove, service.failure_of)
         yield service
 
 

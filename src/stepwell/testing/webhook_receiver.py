@@ -2,7 +2,7 @@
 
 import asyncio
 import hmac
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 from typing import Any
@@ -15,6 +15,9 @@ WEBHOOK_SECRET = "whsec_c2VjcmV0IG9mIHRoZSB0ZXN0cyBvZiBhIHByb2plY3Q="  # noqa: S
 _HOST = "127.0.0.1"
 _MAX_BODY = 1024 * 1024
 _OK, _UNAUTHORIZED = 204, 401
+_POLL_S = 0.05
+# `RunningStepwell.failure_of` of each service that runs in this process.
+failure_lookups: list[Callable[[UUID | None, str], Awaitable[str | None]]] = []
 
 
 class ReceivedWebhook(Struct, frozen=True, kw_only=True):
@@ -64,7 +67,9 @@ class WebhookReceiver:
     ) -> ReceivedWebhook:
         """Return the next webhook that no other call has returned: of this type and workflow, if given.
 
-        Raises TimeoutError after *within_s* seconds of real time.
+        Raises TimeoutError after *within_s* seconds of real time, and RuntimeError with the workflow's error as soon
+        as it has FAILED and no webhook is still to come. Without *workflow_id*, that holds for all workflows whose
+        webhooks go to this receiver.
         """
         wanted_id = None if workflow_id is None else UUID(str(workflow_id))
 
@@ -72,15 +77,28 @@ class WebhookReceiver:
             return event_type in (None, webhook.type) and wanted_id in (None, webhook.workflow_id)
 
         try:
-            async with asyncio.timeout(within_s), self._changed:
-                await self._changed.wait_for(lambda: any(map(matches, self._unread)))
-                webhook = next(filter(matches, self._unread))
-                self._unread.remove(webhook)
-                return webhook
+            async with asyncio.timeout(within_s):
+                while True:
+                    failure = await self._failure(wanted_id)  # first: what was sent until then is received now
+                    async with self._changed:
+                        if (webhook := next(filter(matches, self._unread), None)) is not None:
+                            self._unread.remove(webhook)
+                            return webhook
+                        if failure is not None:
+                            raise RuntimeError(failure)
+                        with suppress(TimeoutError):
+                            await asyncio.wait_for(self._changed.wait(), _POLL_S)
         except TimeoutError:
             got = ", ".join(each.type for each in self.received) or "none"
             refused = f", and {len(self.refused)} with a wrong signature" if self.refused else ""
             raise TimeoutError(f"no such webhook within {within_s:g} s; received: {got}{refused}") from None
+
+    async def _failure(self, workflow_id: UUID | None) -> str | None:
+        """Return why no webhook comes any more; None if one may come."""
+        for lookup in failure_lookups:
+            if (failure := await lookup(workflow_id, self.url)) is not None:
+                return failure
+        return None
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Answer the requests of one connection, until it is closed."""
