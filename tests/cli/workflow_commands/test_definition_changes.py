@@ -101,6 +101,96 @@ def test_files_are_uploaded_once_after_all_options_are_checked(definition: dict[
     assert sent == [file]
 
 
+SCHEMA = {
+    "properties": {
+        "photos": {"type": "array"},
+        "frames": {"$ref": "#/$defs/files"},
+        "some": {"anyOf": [{"type": "null"}, {"type": ["array"]}]},
+        "either": {"type": ["string", "array"]},
+        "photo": {"type": "string"},
+        "style": {"properties": {"masks": {"type": "array"}}},
+    },
+    "$defs": {"files": {"type": "array"}},
+}
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        (["inputs.photos=a", "inputs.photos=b", "inputs.photos=a"], {"photos": ["A", "B", "A"]}),
+        (["inputs.photos=a"], {"photos": ["A"]}),
+        (["inputs.frames=a"], {"frames": ["A"]}),
+        (["inputs.some=a"], {"some": ["A"]}),
+        (["inputs.either=a"], {"either": "A"}),
+        (["inputs.either=a", "inputs.either=b"], {"either": ["A", "B"]}),
+        (["inputs.photo=a"], {"photo": "A"}),
+        (["inputs.photo[]=a"], {"photo": ["A"]}),
+        (["inputs.style.masks=a"], {"style": {"masks": ["A"]}}),
+        (["inputs.listed=b"], {"listed": ["B"]}),
+        (['inputs."photo[]"=a'], {"photo[]": "A"}),
+    ],
+)
+def test_uploads_make_a_list_where_the_schema_the_default_or_brackets_say_so(
+    options: list[str], expected: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in "ab":
+        (tmp_path / name).write_text(name)
+    definition = {"inputs": {"listed": ["old"]}, "inputs_schema": SCHEMA, "steps": []}
+    set_uploads(definition, options, lambda path: str(path).upper())
+    assert definition["inputs"] == {"listed": ["old"], **expected}
+
+
+def test_the_value_of_a_step_that_is_a_list_takes_a_list(definition: dict[str, Any]) -> None:
+    definition["steps"][0]["config"]["images"] = ["old"]
+    set_uploads(definition, [f"a.config.images={__file__}"], lambda _path: "path")
+    assert definition["steps"][0]["config"]["images"] == ["path"]
+
+
+@pytest.mark.parametrize("place", ["inputs.photo", "a.config.image_url"])
+def test_several_files_for_what_is_no_list_are_refused_with_the_way_to_say_it(
+    place: str, definition: dict[str, Any]
+) -> None:
+    definition["inputs_schema"] = SCHEMA
+    with pytest.raises(Refused) as refused:
+        set_uploads(definition, [f"{place}={__file__}"] * 2, lambda _path: "path")
+    advice = f"for a list, write --upload {place}[]={__file__} --upload {place}[]={__file__}"
+    assert refused.value.lines == (f"--upload {place}: several files for what is no list; {advice}",)
+    assert refused.value.code == MISUSED
+
+
+@pytest.mark.parametrize(
+    ("option", "warning"),
+    [
+        ("inputs.fraems=1", "the definition has no input fraems; did you mean frames?"),
+        (
+            "inputs.x=1",
+            "the definition has no input x; it has a-b, either, frames, listed, photo, photos, read, some, style",
+        ),
+        ("inputs.style.mask=1", "the definition has no input mask; did you mean masks?"),
+        ("inputs.listed=1", None),
+        ("inputs.photos=1", None),
+        ("inputs.read=1", None),
+        ('inputs."a-b"=1', None),
+        ("inputs.style.masks=1", None),
+        ("a.config.anything=1", None),
+    ],
+)
+def test_an_input_that_the_definition_does_not_know_is_a_warning(
+    option: str, warning: str | None, definition: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    definition["steps"][1]["config"] = {"prompt": '${inputs.read} ${inputs."a-b"}'}
+    set_values(definition | {"inputs": {"listed": 1}, "inputs_schema": SCHEMA}, [option])
+    place = option.partition("=")[0]
+    assert capsys.readouterr().err == ("" if warning is None else f"stepwell: warning: --set {place}: {warning}\n")
+
+
+def test_an_input_of_a_definition_without_inputs_is_no_warning(capsys: pytest.CaptureFixture[str]) -> None:
+    definition: dict[str, Any] = {"steps": []}
+    set_values(definition, ["inputs.photo=1"])
+    assert (definition["inputs"], capsys.readouterr().err) == ({"photo": 1}, "")
+
+
 def test_labels_are_added_to_those_of_the_definition(definition: dict[str, Any]) -> None:
     set_labels(definition, ["team=shop", "url=a=b", "old=2"])
     assert definition["labels"] == {"old": "2", "team": "shop", "url": "a=b"}

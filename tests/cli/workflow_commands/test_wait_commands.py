@@ -1,9 +1,17 @@
 """The commands about steps that wait for decisions and signals, on a real `stepwell up`."""
 
+from datetime import UTC, datetime
+from io import StringIO
 from typing import Any
+from uuid import UUID
 
+import pytest
 from msgspec import json
+from rich.console import Console
 
+from stepwell.cli.workflow_commands.decision_commands import decision_table, named_choice
+from stepwell.cli.workflow_commands.text_tables import text_for
+from stepwell.contract.workflows import OpenDecision
 from support.processes.command_line import CommandLine
 from support.processes.stepwell_process import until
 
@@ -30,15 +38,20 @@ def submitted(shell: CommandLine) -> str:
 def test_a_step_is_listed_decided_and_signalled(shell: CommandLine) -> None:
     workflow_id = submitted(shell)
     listed = shell("decisions", workflow_id)
-    assert (listed.code, listed.out.splitlines()[1].split()[:2]) == (0, [workflow_id[-8:], "a/b"])
-    assert "yes no" in listed.out
-    assert "Print it?" in listed.out
+    _, question, choices = listed.out.splitlines()
+    assert (listed.code, question.split()[0]) == (0, workflow_id[-8:])
+    assert (question.split(maxsplit=3)[3], choices.strip()) == ("a/b: Print it?", "1 yes  2 no")
     assert [line["step_id"] for line in shell("decisions", workflow_id, "--json").lines] == ["a/b"]
     assert shell("explain", workflow_id).out.count("The wait began at") == 2
     assert shell("decide", workflow_id, "a/b", "maybe").code == 3
     assert shell("decide", workflow_id, "a/b", "yes", "--data", "{").code == 2
-    decided = shell("decide", workflow_id, "a/b", "yes", "--note", "good", "--data", '{"n": 1}', "--json").json
-    assert (decided["result"]["note"], decided["result"]["data"]) == ("good", {"n": 1})
+    assert shell("decide", workflow_id, "a/b", "3").code == 3
+    decided = shell("decide", workflow_id, "a/b", "1", "--note", "good", "--data", '{"n": 1}', "--json").json
+    assert (decided["result"]["choice"], decided["result"]["note"], decided["result"]["data"]) == (
+        "yes",
+        "good",
+        {"n": 1},
+    )
     late = shell("decide", workflow_id, "a/b", "no")
     assert late.code != 0
     assert "decided 'yes' at" in late.err
@@ -59,3 +72,43 @@ def test_a_parent_shows_the_sub_workflows_of_its_items_and_what_they_wait_for(sh
     assert shell("decide", child[-8:], "ask", "approve").out == "ask COMPLETED\n"
     until(lambda: "COMPLETED" in shell("show", parent).out, 60, lambda: "the parent hasn't ended")
     assert shell("decisions", parent).out == "No step waits for a decision.\n"
+
+
+@pytest.mark.parametrize(
+    ("choice", "choices", "expected"),
+    [
+        ("2", ["yes", "no"], "no"),
+        ("2", ["2", "no"], "2"),
+        ("2", ["1", "yes", "2"], "2"),
+        ("0", ["yes", "no"], "0"),
+        ("3", ["yes", "no"], "3"),
+    ],
+)
+def test_a_number_is_the_name_of_a_choice_or_else_its_position(choice: str, choices: list[str], expected: str) -> None:
+    assert named_choice(choice, choices) == expected
+
+
+@pytest.mark.parametrize("width", [40, 80])
+def test_the_list_of_decisions_fits_the_terminal(width: int) -> None:
+    choices = [f"media/0c6c2f8a-1111-4c2b-9a7d-0a2311908c0e/each/{index}/result.png" for index in range(4)]
+    decision = OpenDecision(
+        workflow_id=UUID(int=1),
+        workflow_name="each",
+        origin_tenant_id=None,
+        step_id="pick",
+        message="Which of them? " * 500,
+        choices=choices,
+        since=datetime(2026, 1, 1, tzinfo=UTC),
+        until=None,
+        inputs={},
+        files=[],
+        decision_url="",
+    )
+    console = Console(file=StringIO(), width=width)
+    lines = text_for(console, decision_table([decision])).splitlines()
+    assert len(lines) <= 10
+    assert max(map(len, lines)) <= width
+    if width == 80:
+        assert [line.strip() for line in lines[2:]] == [
+            f"{number} {choice}" for number, choice in enumerate(choices, 1)
+        ]

@@ -1,31 +1,51 @@
 """`stepwell decisions`, `decide` and `signal`: the steps that wait for people and programs."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 from msgspec import DecodeError, json
-from rich.console import RenderableType
+from rich.columns import Columns
+from rich.console import Group, RenderableType
+from rich.padding import Padding
+from rich.text import Text
 
 from stepwell.cli.errors import MISUSED, Refused
 from stepwell.cli.workflow_commands.command_context import CommandContext
-from stepwell.cli.workflow_commands.recent_workflows import short_id
-from stepwell.cli.workflow_commands.text_tables import plain, table, time_text
-from stepwell.contract.workflows import OpenDecision, WorkflowStepPublic
+from stepwell.cli.workflow_commands.recent_workflows import SHORT, short_id
+from stepwell.cli.workflow_commands.text_tables import line_text, plain, time_text
+from stepwell.contract.workflows import OpenDecision, WorkflowPublic, WorkflowStepPublic
+
+_HEADINGS: Final = f"{'ID':<{SHORT}} {'SINCE':<19} STEP: QUESTION, CHOICES"
+_MAX_DIGITS: Final = 3
 
 
 def list_decisions(context: CommandContext, workflow: str | None) -> None:
     workflow_id = None if workflow is None else context.workflow_id(workflow)
     found = list(context.client.decisions(workflow_id))
     context.remember(*dict.fromkeys(each.workflow_id for each in found))
-    context.show_each(found, _decision_table)
+    context.show_each(found, decision_table)
 
 
 def decide(
     context: CommandContext, workflow: str, step_id: str, choice: str, note: str | None, data: str | None
 ) -> None:
-    workflow_id = context.workflow_id(workflow)
+    """Decide for a step. *choice* is the name of a choice, or else its number from 1."""
+    workflow_id, value = context.workflow_id(workflow), _parsed(data)
     context.remember(workflow_id)
-    context.show(context.client.decide(workflow_id, step_id, choice, note=note, data=_parsed(data)), _step_line)
+    if choice.isdecimal() and len(choice) <= _MAX_DIGITS:
+        choice = named_choice(choice, _choices(context.client.get(workflow_id), step_id))
+    context.show(context.client.decide(workflow_id, step_id, choice, note=note, data=value), _step_line)
+
+
+def _choices(workflow: WorkflowPublic, step_id: str) -> Sequence[str]:
+    waits = (each.waiting_for for each in workflow.steps or () if each.step_id == step_id and each.waiting_for)
+    return next((each.choices or () for each in waits), ())
+
+
+def named_choice(choice: str, choices: Sequence[str]) -> str:
+    """Return the name of a choice. A choice that is named like the number comes first; else the service refuses it."""
+    is_number = choice not in choices and 1 <= int(choice) <= len(choices)
+    return choices[int(choice) - 1] if is_number else choice
 
 
 def send_signal(context: CommandContext, workflow: str, name: str, data: str | None) -> None:
@@ -42,14 +62,15 @@ def _parsed(data: str | None) -> Any:
         raise Refused(f'--data: Expected JSON, like 5, "a text" or {{"euros": 5}}: {data}', code=MISUSED) from None
 
 
-def _decision_table(decisions: Sequence[OpenDecision]) -> RenderableType:
+def decision_table(decisions: Sequence[OpenDecision]) -> RenderableType:
     if not decisions:
         return "No step waits for a decision."
-    rows = [
-        (short_id(each.workflow_id), each.step_id, time_text(each.since), " ".join(each.choices), _about(each))
-        for each in decisions
-    ]
-    return table("ID", "STEP", "SINCE", "CHOICES", "ABOUT", rows=rows, whole=("ID",))
+    lines: list[RenderableType] = [Text(_HEADINGS, "bold", no_wrap=True, overflow="ellipsis")]
+    for each in decisions:
+        lines.append(line_text(f"{short_id(each.workflow_id)} {time_text(each.since)} {each.step_id}: {_about(each)}"))
+        choices = [plain(f"{number} {choice}") for number, choice in enumerate(each.choices, 1)]
+        lines.append(Padding(Columns(choices, padding=(0, 2)), (0, 0, 0, SHORT + 1)))
+    return Group(*lines)
 
 
 def _about(decision: OpenDecision) -> str:

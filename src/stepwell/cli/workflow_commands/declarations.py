@@ -48,7 +48,7 @@ _wait = click.option("--wait", is_flag=True, help="Wait for the end. Exit code 1
     multiple=True,
     metavar="STEP.config.KEY=FILE",
     help="Upload a file of yours, and set its path in the config of a step, or with inputs.KEY as an input. "
-    "Repeatable.",
+    "Repeatable: several files for one KEY make a list, if the definition says so, or KEY[].",
 )
 @click.option("--start/--no-start", default=True, show_default=True, help="Whether the workflow starts at once.")
 @_wait
@@ -219,7 +219,10 @@ def decisions(context: "CommandContext", workflow: str | None) -> None:
 def decide(
     context: "CommandContext", workflow: str, step: str, choice: str, note: str | None, data: str | None
 ) -> None:
-    """Decide for the STEP of a workflow, which waits for that, once. `decisions` lists the choices."""
+    """Decide for the STEP of a workflow, which waits for that, once. `decisions` lists the choices.
+
+    CHOICE is the name of a choice, or its number. A name that is a number comes first.
+    """
     from stepwell.cli.workflow_commands.decision_commands import decide
 
     decide(context, workflow, step, choice, note, data)

@@ -3,7 +3,7 @@ make to it.
 """
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -14,21 +14,29 @@ from stepwell.basics.errors import Fault, InvalidRequest
 from stepwell.basics.strict_json.decode import decode_body
 from stepwell.cli.errors import MISUSED, Refused
 from stepwell.cli.outcome import invalid_definition
+from stepwell.cli.output import print_message
 
 _MEMBERS: Final = ("config", "provider_config", "fallback_provider_config")
-_INPUTS: Final = "inputs"
+_INPUTS, _SCHEMA = "inputs", "inputs_schema"
 _PART = r'(?:"(?:[^"\\]|\\.)*"|[^."=]+)'
 _CHANGE = re.compile(rf"({_PART}(?:\.{_PART})*)=(.*)", re.DOTALL)
 _FORM = "Expected STEP.config.KEY={0} or inputs.KEY={0}; a step id with dots stands in double quotes"
+_LIST: Final = "[]"
+_READ_INPUT: Final = re.compile(r'\binputs\.(?:\\"([^"\\]+)\\"|(\w+))')  # in JSON, where quotes are escaped
+_MAX_LISTED: Final = 10
 
 
 class _Change(NamedTuple):
-    """A value for the member at `path` of a step; of the definition if `step_id` is None."""
+    """A value for the member at `path` of a step; of the definition if `step_id` is None.
+
+    `is_list`: the option says by "[]" that the member is a list.
+    """
 
     place: str
     step_id: str | None
-    path: Sequence[str]
+    path: tuple[str, ...]
     text: str
+    is_list: bool
 
 
 def read_definition(data: bytes) -> dict[str, Any]:
@@ -45,21 +53,33 @@ def read_definition(data: bytes) -> dict[str, Any]:
 def set_values(definition: dict[str, Any], options: Iterable[str]) -> None:
     """Set values in the configs of steps, or inputs. A value is JSON, or else a text. Raises `Refused`."""
     for change in [_read(option, "--set", "VALUE") for option in options]:
+        _warn_of_unknown_input(definition, change, "--set")
         _set(definition, change, "--set", _value(change.text, f"--set {change.place}"))
 
 
 def set_uploads(definition: dict[str, Any], options: Iterable[str], upload: Callable[[Path], str]) -> None:
-    """Set the paths of files, which *upload* sends and names. All options are checked first. Raises `Refused`."""
+    """Set the paths of files, which *upload* sends and names. All options are checked first. Raises `Refused`.
+
+    Options for the same member make a list in their order, if the schema of the inputs, the value in the definition or
+    "[]" says that the member is a list.
+    """
     changes = [_read(option, "--upload", "FILE") for option in options]
+    by_member: dict[tuple[str | None, tuple[str, ...]], list[_Change]] = {}
     for change in changes:
         if not Path(change.text).is_file():
             raise Refused(f"--upload {change.place}: there is no file {change.text}", code=MISUSED)
+        by_member.setdefault((change.step_id, change.path), []).append(change)
+    lists = {member for member, group in by_member.items() if _is_list(definition, group)}
+    for change in changes:
+        _warn_of_unknown_input(definition, change, "--upload")
         _set(definition, change, "--upload", "")
     paths: dict[str, str] = {}
     for change in changes:
         if change.text not in paths:
             paths[change.text] = upload(Path(change.text))
-        _set(definition, change, "--upload", paths[change.text])
+    for member, group in by_member.items():
+        files = [paths[change.text] for change in group]
+        _set(definition, group[0], "--upload", files if member in lists else files[0])
 
 
 def set_labels(definition: dict[str, Any], options: Iterable[str]) -> None:
@@ -87,7 +107,10 @@ def _read(option: str, name: str, value: str) -> _Change:
     if match is None or not (is_step or (len(parts) > 1 and parts[0] == _INPUTS)):
         raise Refused(f"{name} {option}: {_FORM.format(value)}", code=MISUSED)
     step_id = _unquoted(parts[0]) if is_step else None
-    return _Change(match[1], step_id, [_unquoted(part) for part in parts[is_step:]], match[2])
+    is_list = name == "--upload" and parts[-1].endswith(_LIST) and parts[-1] != _LIST
+    if is_list:
+        parts[-1] = parts[-1].removesuffix(_LIST)
+    return _Change(match[1], step_id, tuple(_unquoted(part) for part in parts[is_step:]), match[2], is_list)
 
 
 def _unquoted(part: str) -> str:
@@ -121,12 +144,76 @@ def _set(definition: dict[str, Any], change: _Change, name: str, value: object) 
     target[last] = value
 
 
-def _step(definition: dict[str, Any], step_id: str, source: str) -> dict[str, Any]:
+def _step(definition: Mapping[str, Any], step_id: str, source: str) -> dict[str, Any]:
     listed = definition.get("steps")
     steps = [step for step in listed if isinstance(step, dict)] if isinstance(listed, list) else []
     for step in steps:
         if step.get("id") == step_id:
             return step
-    similar = get_close_matches(step_id, [str(step.get("id")) for step in steps], n=1)
-    hint = f"; did you mean {similar[0]}?" if similar else ""
+    hint = _similar(step_id, [str(step.get("id")) for step in steps])
     raise Refused(f"{source}: the definition has no step {step_id}{hint}", code=MISUSED)
+
+
+def _similar(name: str, candidates: Collection[str]) -> str:
+    similar = get_close_matches(name, candidates, n=1)
+    return f"; did you mean {similar[0]}?" if similar else ""
+
+
+def _is_list(definition: Mapping[str, Any], group: Sequence[_Change]) -> bool:
+    """Return whether the member that *group* sets is a list. Raises `Refused` if it isn't, and has several files."""
+    (place, step_id, path, *_), several = group[0], len(group) > 1
+    if any(each.is_list for each in group):
+        return True
+    value: object = definition if step_id is None else _step(definition, step_id, f"--upload {place}")
+    schema: Mapping[str, Any] = {"properties": {_INPUTS: definition.get(_SCHEMA)}} if step_id is None else {}
+    for part in path:
+        value = value.get(part) if isinstance(value, dict) else None
+        schema = _resolved(_properties(schema).get(part), definition)
+    types = {name for each in _alternatives(schema) for name in _names(each.get("type"))}
+    if isinstance(value, list) or ("array" in types and (several or types <= {"array", "null"})):
+        return True
+    if several:
+        options = " ".join(f"--upload {place}{_LIST}={each.text}" for each in group)
+        raise Refused(f"--upload {place}: several files for what is no list; for a list, write {options}", code=MISUSED)
+    return False
+
+
+def _warn_of_unknown_input(definition: Mapping[str, Any], change: _Change, option: str) -> None:
+    """Warn of an input that is neither in `inputs` nor in `inputs_schema`, and that no expression reads."""
+    if change.step_id is not None:
+        return
+    value, schema = definition.get(_INPUTS), _resolved(definition.get(_SCHEMA), definition)
+    read = {quoted or name for quoted, name in _READ_INPUT.findall(json.encode(definition.get("steps")).decode())}
+    for part in change.path[1:]:
+        known = {*(value if isinstance(value, dict) else ()), *_properties(schema), *read}
+        if part not in known:
+            if known:
+                hint = _similar(part, known) or f"; it has {', '.join(sorted(known)[:_MAX_LISTED])}"
+                print_message(f"warning: {option} {change.place}: the definition has no input {part}{hint}")
+            return
+        value = value.get(part) if isinstance(value, dict) else None
+        schema, read = _resolved(_properties(schema).get(part), definition), set()
+
+
+def _resolved(schema: object, definition: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return *schema*, or what its `$ref` names in the schema of the inputs. One reference is followed."""
+    reference = schema.get("$ref") if isinstance(schema, dict) else None
+    if isinstance(reference, str) and reference.startswith("#/"):
+        schema = definition.get(_SCHEMA)
+        for part in reference[2:].split("/"):
+            schema = schema.get(part) if isinstance(schema, dict) else None
+    return schema if isinstance(schema, dict) else {}
+
+
+def _properties(schema: Mapping[str, Any]) -> Mapping[str, Any]:
+    found = schema.get("properties")
+    return found if isinstance(found, dict) else {}
+
+
+def _alternatives(schema: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    listed = [each for key in ("anyOf", "oneOf") if isinstance(schema.get(key), list) for each in schema[key]]
+    return [schema, *(each for each in listed if isinstance(each, dict))]
+
+
+def _names(value: object) -> Iterable[str]:
+    return [value] if isinstance(value, str) else value if isinstance(value, list) else ()
