@@ -324,6 +324,25 @@ async def test_a_malformed_filter_is_refused(live: Service, params: dict[str, st
     assert said in fault["msg"]
 
 
+@pytest.mark.parametrize("types", ["step.failed,workflow.exploded", ""])
+async def test_the_history_of_a_workflow_refuses_unknown_types(live: Service, types: str) -> None:
+    created = await live.create(passthrough_step("a"))
+    answer = await live.client.get(f"{WORKFLOWS}{created['id']}/events", params={"type": types})
+    assert answer.status_code == 422
+    assert answer.json()["detail"][0]["loc"] == ["query", "type"]
+
+
+async def test_a_page_of_a_history_has_the_wanted_types_only(live: Service) -> None:
+    created = await live.create(passthrough_step("a"), passthrough_step("b"))
+    await live.until_ended(created["id"])
+    path = f"{WORKFLOWS}{created['id']}/events?type=step.completed,workflow.started&limit=2"
+    first = (await live.client.get(path)).json()
+    assert [event["type"] for event in first["events"]] == ["workflow.started", "step.completed"]
+    rest = (await live.client.get(f"{path}&after={first['events'][-1]['id']}")).json()
+    assert [event["type"] for event in rest["events"]] == ["step.completed"]
+    assert [first["has_more"], rest["has_more"]] == [True, False]
+
+
 async def open_transaction(live: Service) -> tuple[asyncpg.Connection, Any]:
     """One that has its place in the order, and hasn't committed."""
     connection = await asyncpg.connect(live.dsn)

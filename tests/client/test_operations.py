@@ -76,7 +76,7 @@ CALLS: list[Callable[[AsyncStepwell], Awaitable[object]]] = [
     lambda c: c.count(**FILTERS),
     lambda c: c.page(**FILTERS, **PARTS, order="created_at", limit=1, skip=0, cursor="c", total=False),
     lambda c: _first(c.events(ID)),
-    lambda c: c.event_page(ID, 1, limit=2),
+    lambda c: c.event_page(ID, 1, limit=2, types=["step.failed"]),
     lambda c: _first(c.feed("c", types=["workflow.failed"], origin_instance="i", status="FAILED", delay_s=1)),
     lambda c: c.feed_page("c", limit=2),
     lambda c: c.stream_ticket(ID),

@@ -846,6 +846,17 @@ LIMIT $3::INTEGER;
 SELECT events.workflow_id, events.id, events.type, events.at, events.step_id, events.task_id, events.actor,
     events.data, events.txid
 FROM events
+WHERE events.workflow_id = $1::UUID AND events.id > $2::BIGINT AND events.type IN ($4::VARCHAR, $5::VARCHAR)
+ORDER BY events.id
+LIMIT $3::INTEGER;
+--   Limit
+--     ->  Index Scan using events_pkey on events
+--           Index Cond: ((workflow_id = $1) AND (id > $2))
+--           Filter: (type = ANY (ARRAY[($4)::text, ($5)::text]))
+
+SELECT events.workflow_id, events.id, events.type, events.at, events.step_id, events.task_id, events.actor,
+    events.data, events.txid
+FROM events
 WHERE events.workflow_id = $1::UUID AND events.id > $2::BIGINT
 ORDER BY events.id
 LIMIT $3::INTEGER;

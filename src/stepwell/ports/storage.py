@@ -8,7 +8,7 @@ from uuid import UUID
 from stepwell.basics.idempotency import Reservation, ReservedKey, StoredAnswer
 from stepwell.basics.tenancy import TenantScope
 from stepwell.basics.workflow_limits import RootLimits
-from stepwell.contract.enums import ProviderType, WorkflowStatus
+from stepwell.contract.enums import EventType, ProviderType, WorkflowStatus
 from stepwell.contract.tasks import Output
 from stepwell.lifecycle.child_records import ChildInsertion, ChildRecords, ChildStatuses, ParentAttempt
 from stepwell.lifecycle.decision import Decision
@@ -264,9 +264,17 @@ class WorkflowReader(Protocol):
         """Return the number of the workflows that match *query* in each status that occurs."""
 
     async def events(
-        self, scope: TenantScope, workflow_id: UUID, after: int, limit: int
+        self,
+        scope: TenantScope,
+        workflow_id: UUID,
+        after: int,
+        limit: int,
+        types: frozenset[EventType] | None = None,
     ) -> Sequence[HistoryEvent] | None:
-        """Return up to *limit* events of the history, from number *after* + 1 on. None for an unknown workflow."""
+        """Return up to *limit* events of the history, from number *after* + 1 on; without *types*, of all types.
+
+        None for an unknown workflow.
+        """
 
     async def tasks(
         self, scope: TenantScope, workflow_id: UUID, *, include_deleted: bool

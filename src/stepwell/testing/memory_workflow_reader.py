@@ -191,10 +191,17 @@ class MemoryWorkflowReader(MemoryAdapter):
         return dict(Counter(record.status for record in records if _matches(record, scope, query, waits_for)))
 
     async def events(
-        self, scope: TenantScope, workflow_id: UUID, after: int, limit: int
+        self,
+        scope: TenantScope,
+        workflow_id: UUID,
+        after: int,
+        limit: int,
+        types: frozenset[EventType] | None = None,
     ) -> Sequence[HistoryEvent] | None:
         row = self._tables.find(scope, workflow_id)
-        return None if row is None else [event for event in row.events if event.id > after][:limit]
+        if row is None:
+            return None
+        return [each for each in row.events if each.id > after and (types is None or each.type in types)][:limit]
 
     async def tasks(
         self, scope: TenantScope, workflow_id: UUID, *, include_deleted: bool

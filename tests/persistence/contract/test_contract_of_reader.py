@@ -254,6 +254,9 @@ async def test_events_come_by_their_numbers(stored: Stored) -> None:
     assert await events(10**12, 10) == []
     assert await events(0, 10, TenantScope("u")) is None
     assert await stored.here.reader.events(EVERY_TENANT, uuid4(), 0, 10) is None
+    types = frozenset({EventType.WORKFLOW_STARTED, EventType.WORKFLOW_FAILED})
+    of_types = await stored.here.reader.events(EVERY_TENANT, handle.workflow_id, 0, 10, types) or ()
+    assert [event.type for event in of_types] == [EventType.WORKFLOW_STARTED]
     (first, *_) = await stored.here.reader.events(EVERY_TENANT, handle.workflow_id, 0, 1) or ()
     assert (first.type, first.actor, first.step_id) == (EventType.WORKFLOW_CREATED, "alice", None)
 

@@ -93,6 +93,7 @@ class CleanupQuery(Struct, frozen=True):
 class EventsQuery(Struct, frozen=True):
     after: Annotated[int, Meta(ge=0, le=_MAX_INT, description="Only events with a greater id")] = 0
     limit: Annotated[int, Meta(ge=1, le=1000, description="The maximum number of events")] = 100
+    type: Annotated[str, several_of(EventType, "Only events of these types")] | UnsetType = UNSET
 
 
 _DELAY = "How many seconds late a stream may send events, several together, which costs the service less"

@@ -4,7 +4,7 @@ import math
 from functools import partial
 
 from litestar.types import ASGIApp
-from msgspec import UNSET, json
+from msgspec import UNSET, UnsetType, json
 
 from stepwell.api.auth.authentication import Principal
 from stepwell.api.auth.claims import LEEWAY_S
@@ -61,7 +61,8 @@ HISTORY = Operation(
     path="/api/v1/workflows/{workflow_id}/events",
     id="list_events",
     description="The history of a workflow, oldest event first. Every transition is an event; ids count from 1. With "
-    "Accept: text/event-stream, the answer is a live stream that ends with the workflow; limit applies to JSON only.",
+    "Accept: text/event-stream, the answer is a live stream that ends with the workflow; limit and type apply to JSON "
+    "only.",
     tag=TAG,
     permission=Permission.READ,
     query=EventsQuery,
@@ -117,7 +118,8 @@ async def list_events(
         await resources.count_for_owner()
         opening = subscriptions.follow(scope, workflow_id, query.after if after is None else after, resources.account)
         return event_stream(opening, subscriptions.heartbeat_s, _bounds(request.user, session_cookies, clock))
-    events = await services.reads.events(scope, workflow_id, after=query.after, limit=query.limit + 1)
+    types = _types(query.type)
+    events = await services.reads.events(scope, workflow_id, after=query.after, limit=query.limit + 1, types=types)
     public = [event_to_public(event) for event in events[: query.limit]]
     return await respond_unless_known(request, EventListResponse(public, len(events) > query.limit))
 
@@ -194,14 +196,21 @@ def _parse_cursor(cursors: FeedCursors, text: str, *loc: str) -> FeedCursor:
         raise InvalidRequest([Fault(loc, "Expected a cursor that an answer or an event had", "cursor")]) from None
 
 
-def _filter(query: FeedQuery) -> FeedFilter:
-    names = None if query.type is UNSET else query.type.split(",")
-    if unknown := [name for name in names or () if name not in _TYPES]:
+def _types(text: str | UnsetType) -> frozenset[EventType] | None:
+    """Return the types that the parameter `type` names; None without it. Raises InvalidRequest for an unknown one."""
+    if text is UNSET:
+        return None
+    names = text.split(",")
+    if unknown := [name for name in names if name not in _TYPES]:
         expectation = f"Expected types of events, with commas between them, of {', '.join(EventType)}"
         msg = f"{expectation}; there is no {unknown[0][:_LONGEST_TYPE]!r}"
         raise InvalidRequest([Fault(("query", "type"), msg, "enum")])
+    return frozenset(map(EventType, names))
+
+
+def _filter(query: FeedQuery) -> FeedFilter:
     return FeedFilter(
-        types=None if names is None else frozenset(map(EventType, names)),
+        types=_types(query.type),
         status=None if query.status is UNSET else query.status,
         origin_instance=None if query.origin_instance is UNSET else query.origin_instance,
     )

@@ -47,9 +47,12 @@ class AsyncHistoryCalls(AsyncConnection):
                     after = event.id
                     yield event
 
-    async def event_page(self, workflow_id: Id, after: int = 0, *, limit: int | None = None) -> EventListResponse:
+    async def event_page(
+        self, workflow_id: Id, after: int = 0, *, limit: int | None = None, types: Iterable[EventType | str] = ()
+    ) -> EventListResponse:
         """Return stored events of a workflow after the number *after*."""
-        response = await self._send(read(path_of(workflow_id, "/events"), {"after": after, "limit": limit}))
+        query = {"after": after, "limit": limit, "type": ",".join(types) or None}
+        response = await self._send(read(path_of(workflow_id, "/events"), query))
         return decode(response, EventListResponse)
 
     async def feed(

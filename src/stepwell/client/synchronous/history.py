@@ -48,9 +48,12 @@ class HistoryCalls(Connection):
                     after = event.id
                     yield event
 
-    def event_page(self, workflow_id: Id, after: int = 0, *, limit: int | None = None) -> EventListResponse:
+    def event_page(
+        self, workflow_id: Id, after: int = 0, *, limit: int | None = None, types: Iterable[EventType | str] = ()
+    ) -> EventListResponse:
         """Return stored events of a workflow after the number *after*."""
-        response = self._send(read(path_of(workflow_id, "/events"), {"after": after, "limit": limit}))
+        query = {"after": after, "limit": limit, "type": ",".join(types) or None}
+        response = self._send(read(path_of(workflow_id, "/events"), query))
         return decode(response, EventListResponse)
 
     def feed(

@@ -16,6 +16,7 @@ from stepwell.basics.artifacts import named_files, parse_artifact_path
 from stepwell.basics.errors import Fault, InvalidRequest, NotFound, ResultTooLarge
 from stepwell.basics.strict_json.schema_faults import printable_key
 from stepwell.basics.tenancy import EVERY_TENANT, TenantScope
+from stepwell.contract.enums import EventType
 from stepwell.engine.files.task_files import OwnedFile, TaskFiles
 from stepwell.lifecycle.model import HistoryEvent
 from stepwell.lifecycle.preconditions import ReadVersion
@@ -147,9 +148,17 @@ class ReadService:
         ownership = await self.store.ownership(scope, workflow_id)
         return ownership is not None and ownership.alive and ownership.owner not in (None, owner)
 
-    async def events(self, scope: TenantScope, workflow_id: UUID, *, after: int, limit: int) -> Sequence[HistoryEvent]:
-        """Return up to *limit* events of the workflow, from number *after* + 1 on."""
-        return _require(await self.store.events(scope, workflow_id, after, limit), "workflow")
+    async def events(
+        self,
+        scope: TenantScope,
+        workflow_id: UUID,
+        *,
+        after: int,
+        limit: int,
+        types: frozenset[EventType] | None = None,
+    ) -> Sequence[HistoryEvent]:
+        """Return up to *limit* events of the workflow, of these *types*, from number *after* + 1 on."""
+        return _require(await self.store.events(scope, workflow_id, after, limit, types), "workflow")
 
     async def task_slice(
         self,

@@ -29,7 +29,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from stepwell.basics.errors import ResultTooLarge
 from stepwell.basics.tenancy import TenantScope
-from stepwell.contract.enums import TaskType, WorkflowStatus
+from stepwell.contract.enums import EventType, TaskType, WorkflowStatus
 from stepwell.contract.tasks import Output
 from stepwell.definition.mapping.input_mapping import MAX_MAPPED_BYTES
 from stepwell.lifecycle.child_records import ChildRecord, ChildRecords
@@ -191,10 +191,17 @@ class PostgresWorkflowReader(PostgresAdapter):
         return {WorkflowStatus(status): number for status, number in rows}
 
     async def events(
-        self, scope: TenantScope, workflow_id: UUID, after: int, limit: int
+        self,
+        scope: TenantScope,
+        workflow_id: UUID,
+        after: int,
+        limit: int,
+        types: frozenset[EventType] | None = None,
     ) -> Sequence[HistoryEvent] | None:
         later = events.c.id > literal(after, BigInteger())  # *after* may be larger than the column's type
         query = select(events).where(events.c.workflow_id == workflow_id, later).order_by(events.c.id).limit(limit)
+        if types is not None:
+            query = query.where(events.c.type.in_(sorted(types)))
         async with self._engine.connect() as connection:
             if not await _exists(connection, scope, workflow_id):
                 return None
