@@ -1,13 +1,19 @@
 // The tab "Timeline": when each step waited, worked, was at its provider and was tried again, and the critical path.
+// timeline_model.js computes it.
 import { everySecond, serviceNow } from "../../lib/clock.js";
 import { classMap, emptyState, errorNotice, html, loading, nothing, ref, render, repeat, setStyle } from "../../lib/dom.js";
-import { dateTime, duration, plural } from "../../lib/format.js";
+import { dateTime, duration, number, plural } from "../../lib/format.js";
 import { isTerminal, statusBadge, stepBadge } from "../../lib/status.js";
 import { refresher } from "../../lib/refresher.js";
-import { ticksOf, timelineOf } from "./timeline_model.js";
+import { KINDS, STOPS, ticksOf, timelineOf } from "./timeline_model.js";
 
 const ROWS = 300; // at first, and with each "Show more"
-const KINDS = { queue: "Waiting", work: "In the service", provider: "At the provider", retry: "Before a retry" };
+const MOST_ATTEMPTS = 100; // in the details of a row
+const MOST_LANES = 7; // of a stack in which lines divide the items
+const NAMES = {
+  queue: "Waiting", work: "In the service", provider: "At the provider", retry: "Before a retry",
+  workflow: "Sub-workflow", decision: "Decision", signal: "Signal", delay: "Delay", stopped: "Stopped",
+};
 
 export default function mount(element, context) {
   const tab = new TimelineTab(element, context);
@@ -22,7 +28,7 @@ class TimelineTab {
   constructor(element, context) {
     this.element = element;
     this.context = context;
-    this.tasks = null;
+    this.tasks = this.events = null;
     this.error = null;
     this.rows = ROWS;
     this.criticalOnly = false;
@@ -33,8 +39,11 @@ class TimelineTab {
   async load() {
     try {
       const { id, api } = this.context;
-      this.tasks = (await api.getJson(`/workflows/${id}/tasks`, { query: { include_deleted: true } })).tasks;
-      this.error = null;
+      const [{ tasks }, { events }] = await Promise.all([
+        api.getJson(`/workflows/${id}/tasks`, { query: { include_deleted: true } }),
+        api.getJson(`/workflows/${id}/events`, { query: { type: STOPS.join(), limit: 1_000 } }),
+      ]);
+      Object.assign(this, { tasks, events, error: null });
     } catch (error) {
       this.error = error;
     }
@@ -49,7 +58,7 @@ class TimelineTab {
     const { run } = this.context;
     if (this.error) return errorNotice(this.error, this.refresh);
     if (!this.tasks) return loading("The attempts are loading…");
-    const timeline = timelineOf(run, this.tasks, serviceNow());
+    const timeline = timelineOf(run, this.tasks, this.events, serviceNow());
     if (!timeline.critical.steps.length) {
       return emptyState("Nothing has run yet.", html`<p>${run.status === "PENDING" ? "Start the run" : "Wait for the first step"}:
         its attempts appear here.</p>`);
@@ -68,25 +77,20 @@ class TimelineTab {
         <span class="dim">${shown.length} of ${plural(rows.length, "step")}</span></p>` : nothing}`;
   }
 
-  summary({ critical, rows }) {
-    const attempts = rows.reduce((sum, row) => sum + row.attempts.length, 0);
-    const retries = rows.reduce((sum, row) => sum + Math.max(0, row.attempts.length - 1), 0);
-    const parts = Object.entries(KINDS).filter(([kind]) => critical.ms[kind] >= 1);
+  summary({ critical, rows, attempts, retries }) {
+    const kinds = Object.keys(NAMES).filter((kind) => rows.some((row) => row.segments.some((each) => each.kind === kind)));
+    const failed = rows.some((row) => row.bars.some((each) => each.failed));
+    const sums = [...kinds.filter((kind) => critical.ms[kind] >= 1).map((kind) => [NAMES[kind], duration(critical.ms[kind]), critical.ms[kind]]),
+      ["Attempts of all steps", number(attempts), attempts], ["Retries", number(retries), retries]];
     return html`
       <section class="card timeline-summary" aria-labelledby="critical-path">
-        <h2 id="critical-path">Critical path: ${duration(critical.totalMs)}</h2>
+        <h2 id="critical-path">Critical path: <data value=${critical.totalMs}>${duration(critical.totalMs)}</data></h2>
         <p class="dim break">${chain(critical.steps)}</p>
-        <dl class="timeline-sums">
-          ${parts.map(([kind, text]) => html`<div><dt><span class="key key-${kind}"></span>${text}</dt>
-            <dd>${duration(critical.ms[kind])}</dd></div>`)}
-          <div><dt>Attempts of all steps</dt><dd>${attempts}</dd></div>
-          <div><dt>Retries</dt><dd>${retries}</dd></div>
-        </dl>
+        <dl class="timeline-sums">${sums.map(([name, text, value]) => html`<div><dt>${name}</dt><dd><data value=${value}>${text}</data></dd></div>`)}</dl>
       </section>
       <div class="tab-bar">
-        <ul class="legend" aria-label="Colours of the bars">
-          ${Object.entries(KINDS).map(([kind, text]) => html`<li><span class="key key-${kind}"></span>${text}</li>`)}
-          <li><span class="key key-failed"></span>Failed attempt</li></ul>
+        <ul class="legend" aria-label="Kinds of bars">${kinds.map((kind) => html`<li>${key(kind)}</li>`)}
+          ${failed ? html`<li><span class="key bar-failed"></span>Failed</li>` : nothing}</ul>
         <label class="tab-check"><input type="checkbox" .checked=${this.criticalOnly}
           @change=${(event) => { this.criticalOnly = event.target.checked; this.draw(); }}>Only the critical path</label>
       </div>`;
@@ -97,13 +101,15 @@ class TimelineTab {
     return html`<li class=${classMap({ "timeline-row": true, "timeline-row-critical": row.critical })}>
       <details .open=${open} @toggle=${(event) => this.toggle(row.stepId, event.target.open)}>
         <summary>
-          <span class="timeline-step truncate" title=${row.stepId}>${row.stepId}</span>
+          <span class="timeline-step truncate" title=${row.stepId}>${row.stepId}${row.items === null ? nothing
+            : html` <span class="timeline-items dim">× ${number(row.items)}</span>`}</span>
           ${stepBadge(row)}
-          <span class="timeline-bars" aria-hidden="true">${row.segments.map((each) => bar(each, timeline))}</span>
+          <span class="timeline-bars ${row.items === null ? "" : "timeline-stack"}" aria-hidden="true"
+            ${ref(setStyle({ "--lanes": row.most > 1 && row.most <= MOST_LANES ? row.most : 1 }))}>${row.bars.map((each) => bar(each, row, timeline))}</span>
           <span class="timeline-total number">${row.start === null ? "–" : duration(row.end - row.start)}</span>
           <span class="visually-hidden">${rowInWords(row)}</span>
         </summary>
-        ${open ? this.attempts(row) : nothing}
+        ${open ? this.details(row) : nothing}
       </details>
     </li>`;
   }
@@ -115,26 +121,47 @@ class TimelineTab {
     this.draw();
   }
 
-  attempts(row) {
-    const table = html`<div class="table-frame" tabindex="0" role="region" aria-label=${`Attempts of ${row.stepId}`}><table>
-      <thead><tr><th scope="col" class="number">Attempt</th><th scope="col">Status</th><th scope="col">Provider</th>
-        <th scope="col">Began</th><th scope="col" class="number">At the provider</th><th scope="col" class="number">Duration</th>
-        <th scope="col">Error</th></tr></thead>
-      <tbody>${row.attempts.map(({ task, start, sent, end }) => html`<tr>
-        <td class="number">${task.attempt}</td>
-        <td>${statusBadge(task.status)}</td>
-        <td>${[task.provider, task.model].filter(Boolean).join(" · ") || "–"}</td>
-        <td class="nowrap">${dateTime(task.started_at)}</td>
-        <td class="number">${sent === null ? "–" : duration(end - Math.max(sent, start))}</td>
-        <td class="number">${duration(end - start)}</td>
-        <td class="timeline-error">${task.error ?? (task.outcome_unknown ? "The outcome isn't known" : "–")}</td></tr>`)}</tbody>
-    </table></div>`;
-    const waits = row.waitsFor.length ? `Waits for ${chain(row.waitsFor, ", ")}.` : "It has no attempt yet.";
+  details(row) {
     return html`<div class="timeline-details">
-      ${row.attempts.length ? table : html`<p class="dim break">${waits}</p>`}
+      <p class="break">${rowInWords(row)}</p>
+      ${row.attempts.length ? attemptTable(row) : nothing}
       <p><button type="button" class="button" @click=${() => this.context.openStep(row.stepId)}>Details of the step</button></p>
     </div>`;
   }
+}
+
+function attemptTable(row) {
+  const shown = row.attempts.slice(0, MOST_ATTEMPTS);
+  const [ofItems, atProvider] = [row.items !== null, !row.runsWorkflow];
+  return html`<div class="table-frame" tabindex="0" role="region" aria-label=${`Attempts of ${row.stepId}`}><table>
+    <thead><tr>${ofItems ? html`<th scope="col" class="number">Item</th>` : nothing}
+      <th scope="col" class=${ofItems ? "number timeline-wide" : "number"}>Attempt</th><th scope="col">Status</th><th scope="col">${atProvider ? "Provider" : "Sub-workflow"}</th>
+      <th scope="col" class="timeline-wide">Began</th>
+      ${atProvider ? html`<th scope="col" class="number timeline-wide">At the provider</th>` : nothing}
+      <th scope="col" class="number">Duration</th></tr></thead>
+    <tbody>${shown.map(({ task, start, sent, end }) => html`<tr>${ofItems ? html`<td class="number">${task.item}</td>` : nothing}
+      <td class=${ofItems ? "number timeline-wide" : "number"}>${task.attempt}</td>
+      <td>${statusBadge(task.status)}</td>
+      <td class="break">${atProvider ? [task.provider, task.model].filter(Boolean).join(" · ") || "–" : childLink(task)}</td>
+      <td class="nowrap timeline-wide">${dateTime(task.started_at)}</td>
+      ${atProvider ? html`<td class="number timeline-wide">${sent === null ? "–" : duration(end - Math.max(sent, start))}</td>` : nothing}
+      <td class="number">${duration(end - start)}</td></tr>
+      ${task.error || task.outcome_unknown ? html`<tr><td colspan=${5 + ofItems + atProvider} class="attempt-error break">${
+        task.error ?? "The outcome isn't known"}</td></tr>` : nothing}`)}</tbody>
+  </table></div>
+  ${shown.length < row.attempts.length ? html`<p class="dim">The first ${number(shown.length)} of ${plural(row.attempts.length, "attempt")}.</p>` : nothing}`;
+}
+
+/** The link to the timeline of a sub-workflow. */
+function childLink({ remote_id: id, item }) {
+  if (!id) return "–";
+  return html`<a href=${`/ui/workflows/${id}?tab=timeline`}>Timeline<span class="visually-hidden"> of the sub-workflow${
+    typeof item === "number" ? ` of item ${item}` : ""}</span></a>`;
+}
+
+/** The name of a kind, with its pattern. */
+function key(kind) {
+  return html`<span class="key bar-${kind}"></span>${NAMES[kind]}`;
 }
 
 /** The names of *steps*, those in the middle left out if there are many. */
@@ -149,19 +176,25 @@ function axis({ start, end }) {
     <span ${ref(setStyle({ "--at": `${(at / (end - start)) * 100}%` }))}>${at ? duration(at) : "0"}</span>`)}</div></div>`;
 }
 
-function bar(segment, { start, end }) {
-  const position = { "--at": `${((segment.start - start) / (end - start)) * 100}%`,
-    "--length": `${((segment.end - segment.start) / (end - start)) * 100}%` };
-  const failed = segment.failed ? "bar-failed" : "";
-  const title = `${KINDS[segment.kind]}${segment.failed ? ", failed" : ""}: ${duration(segment.end - segment.start)}`;
-  return html`<span class="bar bar-${segment.kind} ${failed}" title=${title} ${ref(setStyle(position))}></span>`;
+function bar(each, row, { start, end }) {
+  const position = { "--at": `${((each.start - start) / (end - start)) * 100}%`, "--length": `${((each.end - each.start) / (end - start)) * 100}%`,
+    "--bottom": `${each.bottom * 100}%`, "--height": `${each.height * 100}%` };
+  const count = row.items === null ? "" : `, ${plural(Math.max(1, Math.round(each.height * row.most)), "item")}`;
+  const title = `${NAMES[each.kind]}${each.failed ? ", failed" : ""}: ${duration(each.end - each.start)}${count}`;
+  return html`<span class="bar bar-${each.kind} ${each.failed ? "bar-failed" : ""}" title=${title} ${ref(setStyle(position))}></span>`;
 }
 
-/** What the bars of a row show, for screen readers. */
+/** What the bars of a row show, in words. */
 function rowInWords(row) {
-  if (row.start === null) return row.waitsFor.length ? `Waits for ${chain(row.waitsFor, ", ")}.` : "It hasn't begun.";
-  const parts = row.segments.filter(({ start, end }) => end > start).map(({ kind, start, end, failed }) => (
-    `${KINDS[kind]} ${duration(end - start)}${failed ? ", failed" : ""}`
-  ));
-  return `${plural(row.attempts.length, "attempt")}. ${parts.join(". ")}.${row.critical ? " On the critical path." : ""}`;
+  if (row.start === null) {
+    if (row.waitsFor.length) return `Waits for ${chain(row.waitsFor, ", ")}.`;
+    return row.status === "SKIPPED" ? "It was skipped." : row.end === null ? "It hasn't begun." : "It took no attempt.";
+  }
+  const sums = KINDS.map((kind) => [kind, row.segments.filter((each) => each.kind === kind).reduce((sum, each) => sum + each.end - each.start, 0)]);
+  const parts = sums.filter(([, ms]) => ms >= 1).map(([kind, ms]) => `${NAMES[kind]} ${duration(ms)}`);
+  if (row.items !== null) parts.unshift(`${plural(row.items, "item")}, up to ${number(row.most)} at once`);
+  if (row.attempts.length && !row.runsWorkflow) parts.unshift(plural(row.attempts.length, "attempt"));
+  if (row.retries) parts.push(plural(row.retries, "retry", "retries"));
+  if (row.critical) parts.push("On the critical path");
+  return `${parts.join(". ")}.`;
 }
