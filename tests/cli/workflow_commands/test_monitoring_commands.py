@@ -245,7 +245,7 @@ class TestListings:
     def test_costs_take_days_and_keys(self, shell: CommandLine) -> None:
         assert shell("costs", "--from", "2026-01-01", "--to", date.max, "--by", "day", "--by", "model").code == 0
         refused = shell("costs", "--from", "yesterday")
-        assert (refused.code, "query.from: " in refused.err) == (3, True)
+        assert (refused.code, "from: " in refused.err) == (3, True)
 
 
 class TestEncoding:
