@@ -6,10 +6,12 @@ The bucket is moto's server, which checks no signatures (see `support.emulators.
 
 import hashlib
 from collections.abc import AsyncIterator, Iterator
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 from uuid import UUID
+from zipfile import ZipFile
 
 import httpx
 import pytest
@@ -22,7 +24,8 @@ from stepwell.settings import Settings
 from support.emulators.s3 import KEY_ID, SECRET_KEY, S3Server, s3_server
 from support.providers.configured_by_steps import WORKFLOWS, ConfiguredProvider, configured_step, passthrough_step
 from support.providers.emulated import world_of
-from support.service.live_service import Service, running_service
+from support.service.listening_service import listening
+from support.service.live_service import Service, running_service, token
 
 STRANGER = "media/0197a5f0-1c2d-7e3f-8a4b-5c6d7e8f9a0b/theirs.png"
 
@@ -81,6 +84,27 @@ def result_of(workflow: dict[str, Any], step_id: str) -> dict[str, Any]:
     (result,) = [step["result"] for step in workflow["steps"] if step["step_id"] == step_id]
     found: dict[str, Any] = result
     return found
+
+
+async def test_a_zip_streams_the_files_of_the_bucket_and_breaks_off_if_one_is_gone(
+    dsn: str, tmp_path: Path, s3: S3Server, bucket: Bucket
+) -> None:
+    text = "long " * 500_000
+    async with running_service(dsn, tmp_path, providers=[ConfiguredProvider()], **in_bucket(bucket)) as service:
+        steps = configured_step("a", texts={"a.txt": text}), configured_step("b", "a", files=1)
+        path = f"{WORKFLOWS}{(await done(service, *steps))['id']}/outputs"
+        _, last = (await service.client.get(path)).json()["outputs"]
+        async with (
+            listening(service) as port,
+            httpx.AsyncClient(headers={"Authorization": f"Bearer {token()}"}) as client,
+        ):
+            url, asked = f"http://127.0.0.1:{port}{path}", {"Accept": "application/zip"}
+            with ZipFile(BytesIO((await client.get(url, headers=asked)).content)) as found:
+                assert found.namelist() == ["a/a.txt", "b/file-0.bin"]
+                assert found.read("a/a.txt") == text.encode()
+            s3.always("GET", 404, "NoSuchKey", about=last["path"])
+            with pytest.raises(httpx.RemoteProtocolError):
+                await client.get(url, headers=asked)
 
 
 async def test_images_are_stored_in_the_bucket(

@@ -132,6 +132,8 @@ async def test_a_download_that_fails_leaves_the_folder_as_it_was(tmp_path: Path)
         for name in ("media/7/..", "media/7/"):
             with pytest.raises(ValueError, match="no name of a file"):
                 await client.download_to(name, tmp_path)
+        with pytest.raises(StepwellError):
+            await client.download_outputs(PATH.split("/")[1], tmp_path)
     assert texts_in(tmp_path) == {"a.txt": "old", "a.txt.part": "mine"}
 
 

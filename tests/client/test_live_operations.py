@@ -6,6 +6,7 @@ from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
+from zipfile import ZipFile
 
 import httpx
 import pytest
@@ -110,6 +111,17 @@ async def test_uploads_are_listed_linked_and_deleted(stepwell: AsyncStepwell, tm
     with pytest.raises(NotFound):
         await stepwell.download_to(uploads[2].path, tmp_path / "gone.txt")
     assert files_in(tmp_path) == [path]
+
+
+async def test_all_outputs_are_downloaded_as_one_zip(stepwell: AsyncStepwell, tmp_path: Path) -> None:
+    steps = [{"id": name, "task_type": "GENERATION", "config": {"prompt": name, "width": 8}} for name in ("a", "b")]
+    done = await stepwell.create(DEFINITION | {"steps": steps}, wait=60)
+    path = await stepwell.download_outputs(done.id, tmp_path)
+    assert path == tmp_path / f"{done.id}.zip"
+    with ZipFile(path) as found:
+        assert found.namelist() == ["a/result.png", "b/result.png"]
+        contents = [found.read(name) for name in found.namelist()]
+    assert contents == [await stepwell.download(each.path) async for each in stepwell.outputs(done.id)]
 
 
 async def test_the_service_is_described(stepwell: AsyncStepwell) -> None:

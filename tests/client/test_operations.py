@@ -32,7 +32,7 @@ LEFT_OUT_PARAMETERS = {
     "list_events": {"ticket"},
     "list_all_events": {"ticket"},
     "list_decisions": {"cursor", "limit"},
-    "list_outputs": {"cursor"},
+    "list_outputs": {"cursor", "download"},
     "create_workflow": set[str](),
 }
 ID = UUID(int=7)
@@ -86,6 +86,7 @@ CALLS: list[Callable[[AsyncStepwell], Awaitable[object]]] = [
     lambda c: c.signal(ID, "a/b", {"x": 1}),
     lambda c: _first(c.decisions(ID)),
     lambda c: _first(c.outputs(ID)),
+    lambda c: c.download_outputs(ID, "."),
     lambda c: c.tasks(ID, include_deleted=True, step_id="a"),
     lambda c: c.task(ID),
     lambda c: _first(c.deliveries(ID)),

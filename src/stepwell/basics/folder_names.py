@@ -43,18 +43,27 @@ def encode_name(name: str, max_bytes: int = _MAX_BYTES) -> str:
     return encoded
 
 
-def unique_names(names: Iterable[str]) -> list[str]:
-    """Return a name in one folder for each of *names*. One that is taken gets `~2`, `~3`…"""
-    taken, numbers, unique = set[str](), Counter[str](), list[str]()
-    for name in names:
+class FolderNames:
+    """Makes the names of one folder, one after the other. One that is taken gets `~2`, `~3`…"""
+
+    def __init__(self) -> None:
+        self._taken, self._numbers = set[str](), Counter[str]()
+
+    def add(self, name: str) -> str:
+        """Return the name of the next file or folder, which is called *name* outside of the folder."""
         encoded = encode_name(name)
-        if encoded.lower() in taken:
+        if encoded.lower() in self._taken:
             stem = encode_name(name, _MAX_BYTES - _NUMBER_BYTES)
-            numbers[stem.lower()] += 1
-            encoded = f"{stem}~{numbers[stem.lower()] + 1}"
-        taken.add(encoded.lower())
-        unique.append(encoded)
-    return unique
+            self._numbers[stem.lower()] += 1
+            encoded = f"{stem}~{self._numbers[stem.lower()] + 1}"
+        self._taken.add(encoded.lower())
+        return encoded
+
+
+def unique_names(names: Iterable[str]) -> list[str]:
+    """Return the names of one folder for *names*."""
+    folder = FolderNames()
+    return [folder.add(name) for name in names]
 
 
 class StepPaths:

@@ -133,7 +133,7 @@ def build_components(operations: Iterable[Operation], providers: Sequence[str]) 
     requests |= {RetryPolicy: None, OnFailure: None}  # the open objects below refer to them
     kinds: list[type] = [*requests, HTTPValidationError, Problem, WorkflowNotice, StepNotice]
     kinds += [operation.answers for operation in operations if not isinstance(operation.answers, Content)]
-    kinds += [other for operation in operations for _, other in operation.also]
+    kinds += [other[1] for operation in operations for other in operation.also if not isinstance(other, Content)]
     _, schemas = schema_components(dict.fromkeys(kinds), ref_template=SCHEMA_REF)
     _, request_schemas = schema_components(requests, ref_template=SCHEMA_REF)
     components = {}

@@ -31,7 +31,7 @@ _HEADERS = {
     "ETag": "The strong entity tag of the response",
     "Idempotency-Replayed": "true if this is the stored answer to an earlier request with the same Idempotency-Key",
     "Preference-Applied": "The preference of the request that the service applied",
-    "Content-Disposition": "inline for images and videos, attachment for all else and with download=1",
+    "Content-Disposition": "inline for images and videos, attachment for all else, a ZIP, and with download=1",
     "Accept-Ranges": "bytes",
     "Content-Range": "The part of the file, and its size: bytes 0-499/1234. bytes */1234 if there is no such part",
     "WWW-Authenticate": "The scheme Bearer, with the reason of the refusal in error_description",
@@ -235,8 +235,11 @@ def _success(operation: Operation) -> dict[str, Any]:
     else:
         reference = {"$ref": SCHEMA_REF.format(name=answers.__name__)}
         response = {"description": "Success", "content": {"application/json": {"schema": reference}}}
-        for media_type, other in operation.also:
-            response["content"][media_type] = {"schema": {"$ref": SCHEMA_REF.format(name=other.__name__)}}
+        for other in operation.also:
+            if isinstance(other, Content):
+                response["content"][other.media_type] = {"schema": BINARY}
+            else:
+                response["content"][other[0]] = {"schema": {"$ref": SCHEMA_REF.format(name=other[1].__name__)}}
         if operation.streams is not None:
             response["content"][operation.streams.media_type] = {"schema": {"type": "string"}}
     optional = [_RESPONSE_HEADER[name] for name in operation.request_headers if name in _RESPONSE_HEADER]

@@ -72,7 +72,7 @@ class Operation(Struct, frozen=True, kw_only=True):
     optional_headers: tuple[str, ...] = ()
     takes: tuple[str, ...] = ()
     waits: bool = False
-    also: tuple[tuple[str, type[Struct]], ...] = ()
+    also: tuple[tuple[str, type[Struct]] | Content, ...] = ()
     streams: Content | None = None
     ticketed: bool = False
 

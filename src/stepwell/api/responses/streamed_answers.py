@@ -24,7 +24,7 @@ from stepwell.api.requests.headers import ETAG, NO_HEADERS, Headers, encode_head
 from stepwell.api.responses.sent_definition import encode_head, encode_step
 from stepwell.api.responses.serializers import item_to_public, stored_step_to_public, task_to_public, workflow_to_public
 from stepwell.api.responses.workflow_etags import definition_etag, workflow_etag
-from stepwell.basics.errors import Fault, InvalidRequest, NeverFits, NotFound, Unavailable
+from stepwell.basics.errors import Fault, InvalidRequest, NeverFits, NotFound, StepwellError, Unavailable
 from stepwell.basics.idempotency import StoredAnswer
 from stepwell.basics.strict_json.size import MAX_RESULT_BYTES
 from stepwell.basics.tenancy import TenantScope
@@ -90,7 +90,7 @@ class AnswerStreams:
 
     def response(self, answer: StreamedAnswer, more: Headers = NO_HEADERS) -> ASGIApp:
         """Return the response that sends *answer*, with *more* headers."""
-        return _stream_response(lambda: self._open(answer), answer.status, more)
+        return stream_response(lambda: self._open(answer), answer.status, more)
 
     def tasks(
         self, workflow_id: UUID, first: TaskSlice, *, include_deleted: bool, step_id: str | None = None
@@ -101,7 +101,7 @@ class AnswerStreams:
         has an ETag of its own.
         """
         tasks = self._task_list(workflow_id, first, include_deleted=include_deleted, step_id=step_id)
-        return _stream_response(lambda: self._open_list(tasks), 200, NO_HEADERS)
+        return stream_response(lambda: self._open_list(tasks))
 
     def items(
         self, workflow_id: UUID, first: ItemListResponse, rest: ItemFilter, expected: int, *, repeats: bool
@@ -111,11 +111,11 @@ class AnswerStreams:
         Each slice shows its items at the moment when it is read.
         """
         items = self._item_list(workflow_id, first, rest, expected, repeats=repeats)
-        return _stream_response(lambda: self._open_list(items, _LARGEST_ITEM), 200, NO_HEADERS)
+        return stream_response(lambda: self._open_list(items, _LARGEST_ITEM))
 
     def definition(self, record: WorkflowRecord) -> ASGIApp:
         """Return the response that sends the definition of the workflow, as a client would send it."""
-        return _stream_response(lambda: self._open_definition(record), 200, NO_HEADERS)
+        return stream_response(lambda: self._open_definition(record))
 
     async def collect(self, answer: StreamedAnswer, max_bytes: int) -> StoredAnswer | None:
         """Return the whole response, or None if its body is larger than *max_bytes*."""
@@ -242,16 +242,19 @@ class AnswerStreams:
         yield answer.suffix
 
 
-def _stream_response(
+def stream_response(
     open_answer: Callable[[], AbstractAsyncContextManager[tuple[Headers, AsyncGenerator[bytes, None]]]],
-    status: int,
-    more: Headers,
+    status: int = 200,
+    more: Headers = NO_HEADERS,
 ) -> ASGIApp:
-    """Return the response that sends the headers and the body of *open_answer*, with *more* headers."""
+    """Return the response that sends the headers and the body of *open_answer*, with *more* headers.
+
+    The body is JSON, unless the headers have another type.
+    """
 
     async def respond(scope: Scope, receive: Receive, send: Send) -> None:
         async with open_answer() as (headers, body):
-            encoded = [(b"content-type", b"application/json"), *encode_headers({**headers, **more})]
+            encoded = encode_headers({"content-type": "application/json", **headers, **more})
             await send({"type": "http.response.start", "status": status, "headers": encoded})
             if scope.get("method") == "HEAD":
                 await send({"type": "http.response.body", "body": b"", "more_body": False})
@@ -351,7 +354,7 @@ async def _send_body(send: Send, body: AsyncIterator[bytes]) -> None:
                     log.info("answer.too_slow", action="send")
                     return
         await send({"type": "http.response.body", "body": b"", "more_body": False})
-    except (Unavailable, LookupError) as error:
+    except (StepwellError, LookupError) as error:
         log.warning("answer.broken", action="send", error=str(error))
 
 

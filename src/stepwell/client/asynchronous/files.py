@@ -119,6 +119,19 @@ class AsyncFileCalls(AsyncHistoryCalls):
                 raise UnexpectedAnswer("a page of outputs leads to itself")
             cursor = following
 
+    async def download_outputs(self, workflow_id: Id, target: str | PathLike[str]) -> Path:
+        """Write a ZIP of all outputs to the file or into the folder *target*, and return where it is. It appears there
+        when it is complete. A download that is cut off raises an error, and isn't continued.
+        """
+        request = read(workflow_path(workflow_id, "/outputs"), headers={"Accept": "application/zip"})
+        file = DownloadTarget(target_path(target, f"{workflow_id}.zip"))
+        with file:
+            async with self._stream(request) as response:
+                async for chunk in response.aiter_bytes():
+                    await async_call(file.write, chunk)
+            file.finish()
+        return file.path
+
     async def download(self, path: str, *, width: int | None = None) -> bytes:
         """Return a file. *width*: a preview of an image, at most 64, 256, 512 or 1024 pixels wide and high."""
         async with aclosing(self.chunks(path, width=width)) as chunks:
