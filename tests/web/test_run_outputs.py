@@ -1,17 +1,20 @@
 """The tab "Outputs" of a run in Chromium: it shows, compares and downloads. Hostile content runs in no tab."""
 
 import json
+from base64 import b64encode
 from typing import Any
+from zipfile import ZipFile
 
 import pytest
-from playwright.async_api import Locator, Page, expect
+from playwright.async_api import Locator, Page, Route, expect
 
 from support.browser.accessibility import accessibility_faults
 from support.browser.hostile_content import ATTACK
 from support.browser.pages import NARROW, User, keep_screenshot, keep_screenshots
 from support.browser.videos import webm
 from support.emulators.webhook_receiver import answered, running_sink
-from support.providers.configured_by_steps import configured_step, passthrough_step
+from support.providers.configured_by_steps import configured_step
+from support.workflows.sub_workflows import runs
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.extended]
 
@@ -60,17 +63,52 @@ async def test_outputs_are_shown_by_their_kinds_and_the_runs_result_first(user: 
 
 
 async def test_one_output_or_all_of_them_are_downloaded(user: User) -> None:
-    page = await open_outputs(user, RED, configured_step("text", result={"result_text": "words"}))
+    page = await open_outputs(user, RED, BLUE, configured_step("text", result={"result_text": "words"}))
     async with page.expect_download() as one:
         await card(page, "text", "Text").get_by_role("button", name="Download").click()
     found = await one.value
     assert found.suggested_filename == "text-result.txt"
     assert (await found.path()).read_bytes() == b"words"
-    names: list[str] = []
-    page.on("download", lambda download: names.append(download.suggested_filename))
-    await page.get_by_role("button", name="Download all").click()
-    await expect(page.locator("#announcer")).to_have_text("2 downloads started")
-    assert sorted(names) == ["red-result.png", "text-result.txt"]
+    async with page.expect_download() as every:
+        await page.get_by_role("link", name="Download all").click()
+    with ZipFile(await (await every.value).path()) as archive:
+        assert archive.namelist() == ["red/result.png", "blue/result.png"]
+
+
+async def test_each_output_has_the_path_of_its_step_and_item(user: User) -> None:
+    square = {"task_type": "GENERATION", "config": {"prompt": "a square", "width": 64, "height": 64}}
+    each = runs(square | {"id": "small"}, square | {"id": "large"}, step_id="each", for_each={"items": ["cup", "jug"]})
+    page = await open_outputs(user, {**RED, "id": "Ä/b"}, each)
+    cards = page.get_by_role("tabpanel", name="Outputs").get_by_role("listitem")
+    await expect(cards).to_have_count(5)
+    steps = cards.locator(".output-step")
+    await expect(steps).to_have_text(["each/0/large", "each/1/large", "Ä/b", "each/0/small", "each/1/small"])
+    await expect(cards.filter(has_text="Result of the run").locator(".output-step")).to_have_text(
+        ["each/0/large", "each/1/large"]
+    )
+    assert await accessibility_faults(page) == []
+    await keep_screenshots(page, "run-outputs-paths")
+    await page.get_by_role("button", name="each/1/small", exact=True).click()
+    await expect(page.get_by_role("dialog", name="each")).to_be_visible()
+
+
+async def test_the_next_page_of_files_is_read_when_it_is_shown(user: User) -> None:
+    texts = {f"{number:02}.txt": f"text {number}" for number in range(60)}
+    run = await user.create(configured_step("a", texts=texts))
+    await user.site.service.until_ended(run["id"])
+    page = await user.context.new_page()
+    source = user.site.url + "/ui/static/**/outputs.js"
+
+    async def with_small_pages(route: Route) -> None:
+        answer = await route.fetch()
+        await route.fulfill(response=answer, body=(await answer.text()).replace("PAGE = 1000", "PAGE = 50"))
+
+    await page.route(source, with_small_pages)
+    await page.goto(f"{user.site.url}/ui/workflows/{run['id']}?tab=outputs")
+    await expect(page.get_by_role("heading", name="more than 50 outputs")).to_be_visible()
+    await page.get_by_role("button", name="Show more").click()
+    await expect(page.get_by_role("heading", name="60 outputs", exact=True)).to_be_visible()
+    await expect(card(page, "a", "59.txt")).to_be_visible()
 
 
 async def test_two_outputs_are_compared_side_by_side_and_by_a_slider(user: User) -> None:
@@ -97,8 +135,8 @@ async def test_two_outputs_are_compared_side_by_side_and_by_a_slider(user: User)
 
 
 async def test_two_videos_that_are_compared_play_in_step(user: User) -> None:
-    paths = [await user.upload(f"{colour}.webm", webm(colour, 60)) for colour in ("red", "blue")]
-    steps = [passthrough_step(f"v{number}", result_video_path=path) for number, path in enumerate(paths)]
+    films = [b64encode(webm(colour, 60)).decode() for colour in ("red", "blue")]
+    steps = [configured_step(f"v{number}", media={"film.webm": film}) for number, film in enumerate(films)]
     page = await open_outputs(user, *steps)
     for step in ("v0", "v1"):
         await card(page, step, "webm").get_by_role("button", name="Compare").click()

@@ -14,7 +14,8 @@ from stepwell.contract.scopes import Permission
 from stepwell.web.static_files import static_files
 from support.browser.accessibility import accessibility_faults
 from support.browser.pages import Site, User, keep_screenshot, keep_screenshots, signed_in
-from support.providers.configured_by_steps import ConfiguredProvider, configured_step
+from support.providers.configured_by_steps import ConfiguredProvider, configured_step, passthrough_step
+from support.workflows.sub_workflows import runs
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.extended]
 
@@ -59,6 +60,26 @@ async def test_a_run_is_listed_with_its_status_progress_labels_duration_and_outp
     await expect(found.get_by_role("img", name="Output of Red square")).to_have_js_property("naturalWidth", 64)
     await expect(page.get_by_role("button", name="Completed")).to_contain_text("1")
     await expect(page.get_by_role("button", name="All")).to_contain_text("1")
+
+
+async def test_the_thumbnail_is_the_first_image_of_the_final_result(user: User) -> None:
+    files = configured_step("files", texts={"a.txt": "x"})
+    mappings = [
+        {"from_step": "files", "from_field": "paths", "to_field": "notes"},
+        {"from_step": "draw", "from_field": "result_image_path", "to_field": "picture"},
+    ]
+    both = passthrough_step("both", "files", "draw") | {"input_mappings": mappings}
+    each = runs(IMAGE, IMAGE | {"id": "large"}, step_id="each", for_each={"count": 2}, depends_on=["draw"])
+    created = await user.create(IMAGE, each, name="Nested")
+    ended = await user.site.service.until_ended(created["id"])
+    large = ended["final_step_result"]["items"][0]["final"]["result_image_path"]
+    created = await user.create(IMAGE, files, both, name="Mixed")
+    ended = await user.site.service.until_ended(created["id"])
+    picture = ended["final_step_result"]["picture"]
+    page = await user.open("/ui")
+    for name, path in (("Nested", large), ("Mixed", picture)):
+        image = row(page, name).get_by_role("img", name=f"Output of {name}")
+        await expect(image).to_have_attribute("src", f"/api/v1/artifacts/{path}?w=64")
 
 
 async def test_a_run_shows_up_and_ends_without_a_reload(user: User, scripted: ConfiguredProvider) -> None:

@@ -1,6 +1,7 @@
 """A provider that does as its step's config says, and steps for it: what tests over the live service need."""
 
 import asyncio
+from base64 import b64decode
 from collections import defaultdict
 from collections.abc import Callable
 from typing import Any
@@ -23,7 +24,8 @@ class ConfiguredProvider(InProcess):
 
     `fails` n: attempts up to number n fail, `retryable` or not; `wait`: until `release`d; `stubborn`: the same, but it
     can't be cancelled meanwhile, and stores a file after that; `breaks`: it fails now, for good, with that text if it
-    is one; `files` n: so many are stored; `texts`: files with these contents, by their names; `result`: is given back.
+    is one; `files` n: so many are stored; `texts`: files with these contents, by their names; `media`: the same with
+    contents in base64; `result`: is given back.
     """
 
     type = ProviderType.CUSTOM
@@ -62,6 +64,7 @@ class ConfiguredProvider(InProcess):
         named = [f"file-{number}.bin" for number in range(configured_step.get("files", 0))]
         files = {name: _contents(attempt.step_id, name) for name in named}
         files |= {name: text.encode() for name, text in configured_step.get("texts", {}).items()}
+        files |= {name: b64decode(data) for name, data in configured_step.get("media", {}).items()}
         stored = [await io.store(name, content) for name, content in files.items()]
         return {"paths": [output.path for output in stored], **configured_step.get("result", {})}
 

@@ -46,11 +46,23 @@ export function filesOf(result) {
   return [...found];
 }
 
+/** What *result* shows of itself: its first image or video, or else its first file. Of a sub-workflow, that is one of its
+ *  own final result. */
+export function shownFile(result) {
+  const paths = filesOf(finalPart(result));
+  return paths.find((path) => ["image", "video"].includes(kindOf(path))) ?? paths[0];
+}
+
+function finalPart(value) {
+  if (Array.isArray(value?.items)) return value.items.map(finalPart);
+  return value?.results && value.workflow_id ? finalPart(value.final) : value;
+}
+
 /** A small picture of what a step's result contains: an image, the first frame of a video, or an icon of its kind.
  *  *alt* names it. *widths*: of an image's previews, for screens of normal and of high density. Another file gets another element: one
  *  that was hidden as broken stays hidden. */
 export function thumbnail(result, alt, widths = [64, 256]) {
-  const [path] = filesOf(result);
+  const path = shownFile(result);
   const shown = path ? kindOf(path) : null;
   if (shown === "image") {
     const [coarse, fine] = widths.map((width) => fileUrl(path, { width }));

@@ -9,7 +9,7 @@
 import cytoscape from "../../vendor/cytoscape.js";
 import { announce } from "../../lib/dom.js";
 import { number } from "../../lib/format.js";
-import { fileUrl, filesOf, kindOf } from "../../lib/outputs.js";
+import { fileUrl, kindOf, shownFile } from "../../lib/outputs.js";
 import { statusText, stepStatusText } from "../../lib/status.js";
 import { NodeButtons } from "./graph_buttons.js";
 import { canOpen, edgeBetween, GraphPart } from "./graph_part.js";
@@ -420,7 +420,7 @@ export class GraphCanvas {
       const { x, y } = node.position();
       const visible = x > x1 - NODE.width && x < x2 + NODE.width && y > y1 - NODE.height && y < y2 + NODE.height;
       if (!visible || node.data("image")) return;
-      const [path] = filesOf(step.result ?? null);
+      const path = shownFile(step.result);
       if (path && kindOf(path) === "image" && found.length < MOST_IMAGES) found.push([node, fileUrl(path, { width: 64 })]);
     });
     this.cy.batch(() => found.forEach(([node, image]) => node.data("image", image)));

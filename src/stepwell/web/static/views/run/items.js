@@ -2,7 +2,7 @@
 import { getJson, isAbort } from "../../lib/api.js";
 import { errorNotice, html, nothing } from "../../lib/dom.js";
 import { number, plural } from "../../lib/format.js";
-import { fileUrl, filesOf, thumbnail } from "../../lib/outputs.js";
+import { fileUrl, shownFile, thumbnail } from "../../lib/outputs.js";
 import { statusBadge } from "../../lib/status.js";
 
 const PAGE = 60; // items at first, and with each "Show more"
@@ -63,7 +63,7 @@ export class ItemGallery {
 
 function card(item, step) {
   const name = `Item ${item.item} of ${step.step_id}`;
-  const [path] = item.result ? filesOf(item.result) : [];
+  const path = shownFile(item.result);
   const child = childLink(step, item);
   const picture = item.result ? thumbnail(item.result, name, [256, 512]) : nothing;
   return html`<li class="card item">

@@ -1,6 +1,6 @@
 // The newest outputs of a run, above its tabs: images, videos, sounds and texts, the newest first.
 import { html, keyed, nothing, repeat } from "../../lib/dom.js";
-import { fileUrl, filesOf, hideBroken, kindOf, thumbnail } from "../../lib/outputs.js";
+import { fileUrl, filesOf, hideBroken, kindOf, shownFile, thumbnail } from "../../lib/outputs.js";
 
 const MOST = 12;
 const CHARS = 160;
@@ -31,7 +31,7 @@ export function newestOutputs(run, open) {
 }
 
 function picture(step) {
-  const [path] = filesOf(step.result);
+  const path = shownFile(step.result);
   const alt = `Output of ${step.step_id}`;
   if (path && kindOf(path) === "image") {
     return keyed(path, html`<span class="run-output-picture"><img src=${fileUrl(path, { width: 256 })} alt=${alt} decoding="async"

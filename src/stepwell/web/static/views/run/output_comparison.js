@@ -4,7 +4,7 @@ import { outputContent } from "./output_content.js";
 import { playInStep } from "./video_pair.js";
 
 const isVisual = ({ kind }) => kind === "image" || kind === "video";
-const nameOf = (output) => `${output.stepId} · ${output.name}`;
+const nameOf = (output) => `${output.stepPath} · ${output.name}`;
 
 export class OutputComparison {
   /** @param place an element, into which the dialog is rendered  @param read returns the outputs as they are now */

@@ -15,10 +15,10 @@ const LARGEST_PREVIEW_PX = 1024;
 const NEEDS_PREVIEW = /\.(heic|tiff?)$/i; // formats that hardly any browser shows
 const files = new Map(); // the beginnings of text files that were read, by path: {text, cut, error, isDeleted}
 
-/** What *output* is in words: "Image of step draw". */
+/** What *output* is in words: "Image of draw". */
 export function outputTitle(output) {
   const kinds = { image: "Image", video: "Video", sound: "Sound", text: "Text", json: "JSON", file: "File" };
-  return `${kinds[output.kind]} of ${output.stepId}`;
+  return `${kinds[output.kind]} of ${output.stepPath}`;
 }
 
 /** The content of *output*. *large*: not as a preview. *draw* is called once a text file was read. */

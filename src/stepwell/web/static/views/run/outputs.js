@@ -1,17 +1,18 @@
-// The tab "Outputs": all outputs of the run, as cards. Each can be shown large, compared with any other, and downloaded.
-import { announce, classMap, emptyState, errorNotice, html, icon, loading, nothing, notice, render, repeat } from "../../lib/dom.js";
+// The tab "Outputs": all outputs of the run, its items and its sub-workflows, as cards. Each can be shown large, compared
+// with any other, and downloaded; all files together as one ZIP.
+import { classMap, emptyState, errorNotice, html, icon, loading, nothing, notice, render, repeat } from "../../lib/dom.js";
 import { copyTextButton } from "../../lib/copy.js";
 import { plural } from "../../lib/format.js";
+import { refresher } from "../../lib/refresher.js";
 import { isTerminal } from "../../lib/status.js";
 import { FailedItems } from "./failed_items.js";
 import { OutputComparison } from "./output_comparison.js";
 import { download, outputContent, outputTitle } from "./output_content.js";
-import { downloadName, outputsOf, outputsOfTasks } from "./output_list.js";
+import { downloadName, outputsOf } from "./output_list.js";
 import { OutputViewer } from "./output_viewer.js";
-import { refresher } from "../../lib/refresher.js";
 
 const CARDS = 48; // at first, and with each "Show more"
-const BETWEEN_DOWNLOADS_MS = 300; // browsers drop downloads that begin at once
+const PAGE = 1000; // files of a request
 
 export default function mount(element, context) {
   const tab = new OutputsTab(element, context);
@@ -22,37 +23,41 @@ export default function mount(element, context) {
 class OutputsTab {
   constructor(element, context) {
     this.context = context;
-    this.outputs = context.hasResults ? [] : null; // null: they are being read
+    this.path = `/workflows/${encodeURIComponent(context.id)}/outputs`;
+    this.files = null; // null: they are being read
+    this.outputs = [];
+    this.pages = 1; // how many pages of files are wanted
+    this.isCut = false; // there are further pages
     this.error = null;
     this.shown = CARDS;
     this.chosen = null; // the key of the output that is to be compared with another one
-    this.progress = "";
     this.failed = new FailedItems(`/workflows/${encodeURIComponent(context.id)}`, () => this.draw());
     const [list, viewer, comparison] = ["div", "div", "div"].map((name) => document.createElement(name));
     element.replaceChildren(list, viewer, comparison);
     this.list = list;
-    this.viewer = new OutputViewer(viewer, () => this.outputs ?? []);
-    this.comparison = new OutputComparison(comparison, () => this.outputs ?? []);
-    this.readTasks = refresher(() => this.loadTasks());
+    this.viewer = new OutputViewer(viewer, () => this.outputs);
+    this.comparison = new OutputComparison(comparison, () => this.outputs);
+    this.read = refresher(() => this.load());
   }
 
   /** Takes the outputs of the run as it is now. */
   update() {
     this.failed.update(this.context.run.steps);
-    if (this.context.hasResults) {
-      this.outputs = outputsOf(this.context.run);
-      this.draw();
-    } else {
-      this.readTasks();
-      this.draw();
-    }
+    this.read();
+    this.draw();
   }
 
-  async loadTasks() {
+  async load() {
     try {
-      const { id, run, api } = this.context;
-      this.outputs = outputsOfTasks(run, (await api.getJson(`/workflows/${id}/tasks`)).tasks);
-      this.error = null;
+      const files = [];
+      let cursor = null;
+      for (let page = 0; page < this.pages && cursor !== undefined; page += 1) {
+        const { data, headers } = await this.context.api.request(this.path, { query: { limit: PAGE, cursor } });
+        files.push(...data.outputs);
+        const next = this.context.api.nextLink(headers);
+        cursor = next ? new URL(next, location.href).searchParams.get("cursor") : undefined;
+      }
+      [this.files, this.isCut, this.error] = [files, cursor !== undefined, null];
     } catch (error) {
       this.error = error;
     }
@@ -60,6 +65,7 @@ class OutputsTab {
   }
 
   draw() {
+    this.outputs = outputsOf(this.context.run, this.files ?? []);
     render(html`${this.failed.view((id) => this.context.openStep(id))}${this.content()}`, this.list);
     if (this.viewer.key) this.viewer.draw();
     if (this.comparison.keys) this.comparison.draw();
@@ -67,8 +73,8 @@ class OutputsTab {
 
   content() {
     const { outputs, error } = this;
-    if (error) return errorNotice(error, () => this.readTasks());
-    if (outputs === null) return loading("The outputs are loading…");
+    if (error) return errorNotice(error, () => this.read());
+    if (this.files === null) return loading("The outputs are loading…");
     if (!outputs.length) return this.nothingYet();
     const shown = outputs.slice(0, this.shown);
     return html`
@@ -76,13 +82,27 @@ class OutputsTab {
         another run needs them.</p>`) : nothing}
       ${this.toolbar()}
       <ul class="output-cards">${repeat(shown, (each) => each.key, (each) => this.card(each))}</ul>
-      ${shown.length < outputs.length ? html`<p class="tab-more"><button type="button" class="button"
-        @click=${() => { this.shown += CARDS; this.draw(); }}>Show more</button>
-        <span class="dim">${shown.length} of ${plural(outputs.length, "output")}</span></p>` : nothing}`;
+      ${shown.length < outputs.length || this.isCut ? html`<p class="tab-more"><button type="button" class="button"
+        @click=${() => this.showMore()}>Show more</button>
+        <span class="dim">${shown.length} of ${this.count()}</span></p>` : nothing}`;
+  }
+
+  count() {
+    return this.isCut ? `more than ${plural(this.outputs.length, "output")}` : plural(this.outputs.length, "output");
+  }
+
+  showMore() {
+    this.shown += CARDS;
+    if (this.isCut && this.shown > this.outputs.length) {
+      this.pages += 1;
+      this.read();
+    }
+    this.draw();
   }
 
   nothingYet() {
     const { run } = this.context;
+    if (run.is_deleted) return emptyState("This run was cleaned up.", html`<p>Its files are deleted.</p>`);
     if (isTerminal(run.status)) {
       return emptyState("This run has no outputs.", html`<p>No step has ended with a result.</p>`);
     }
@@ -91,14 +111,14 @@ class OutputsTab {
   }
 
   toolbar() {
-    const { outputs, chosen, progress } = this;
+    const { outputs, chosen } = this;
     const picked = outputs.find((each) => each.key === chosen);
     return html`<div class="tab-bar">
-      <h2 class="tab-count">${plural(outputs.length, "output")}</h2>
-      <p class="dim tab-hint" role="status">${progress || (picked
-        ? `Select “Compare” of the output to compare with ${picked.stepId} · ${picked.name}.` : "")}</p>
-      ${outputs.length > 1 ? html`<button type="button" class="button" ?disabled=${Boolean(progress)}
-        @click=${() => this.downloadAll()}>${icon("download")}Download all</button>` : nothing}
+      <h2 class="tab-count">${this.count()}</h2>
+      <p class="dim tab-hint" role="status">${picked
+        ? `Select “Compare” of the output to compare with ${picked.stepPath} · ${picked.name}.` : ""}</p>
+      ${this.files.length ? html`<a class="button" href=${this.context.api.apiUrl(this.path, { download: true })} download
+        title="All files as one ZIP">${icon("download")}Download all</a>` : nothing}
     </div>`;
   }
 
@@ -113,8 +133,9 @@ class OutputsTab {
           @click=${() => this.viewer.open(output.key)}></button>` : nothing}
       </div>
       <div class="output-caption">
-        <button type="button" class="output-step truncate" title=${`Details of ${output.stepId}`}
-          @click=${() => this.context.openStep(output.stepId)}>${output.stepId}</button>
+        ${output.stepId === null ? html`<span class="output-step">${output.stepPath}</span>` : html`<button type="button"
+          class="output-step" title=${`Details of ${output.stepId}`}
+          @click=${() => this.context.openStep(output.stepId)}>${output.stepPath}</button>`}
         ${output.isFinal ? html`<span class="badge badge-plain output-final">Result of the run</span>` : nothing}
       </div>
       <p class="dim output-name truncate" title=${output.name}>${output.name}${output.size ? ` · ${output.size}` : ""}</p>
@@ -136,18 +157,5 @@ class OutputsTab {
     this.chosen = first === null ? key : null;
     this.draw();
     if (first !== null && first !== key) this.comparison.open(first, key);
-  }
-
-  async downloadAll() {
-    const outputs = [...this.outputs];
-    for (const [at, output] of outputs.entries()) {
-      this.progress = `Downloading ${at + 1} of ${outputs.length}…`;
-      this.draw();
-      download(output, downloadName(output));
-      await new Promise((done) => setTimeout(done, BETWEEN_DOWNLOADS_MS));
-    }
-    this.progress = "";
-    announce(`${plural(outputs.length, "download")} started`);
-    this.draw();
   }
 }
