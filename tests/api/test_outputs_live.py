@@ -131,6 +131,27 @@ async def test_the_list_equals_a_walk_over_steps_items_and_sub_workflows(service
     assert [(each["step_path"], each["final"]) for each in below] == [("p", False), ("deepest/q", True)]
 
 
+async def test_files_that_the_final_result_names_are_final_at_any_depth(service: Service) -> None:
+    def names(step: str, field: str = "paths[0]", **members: Any) -> dict[str, Any]:
+        mapping = {"from_step": step, "from_field": field, "to_field": "chosen"}
+        return passthrough_step("last", step) | {"input_mappings": [mapping], **members}
+
+    child = configured_step("pair", files=2), configured_step("other", files=1), names("pair")
+    each = runs(*child, step_id="each", for_each={"count": 2}, depends_on=["own"])
+    nested = await ended(service, configured_step("own", files=1), each)
+    found = [(each["step_path"], each["name"]) for each in await outputs_of(service, nested["id"]) if each["final"]]
+    assert found == [("each/0/pair", "file-0.bin"), ("each/1/pair", "file-0.bin")]
+
+    each["config"]["workflow"]["steps"] = [configured_step("pair", files=2)]
+    chosen = await ended(service, configured_step("own", files=1), each, names("each", "items[1].final.paths"))
+    found = [(each["step_path"], each["name"]) for each in await outputs_of(service, chosen["id"]) if each["final"]]
+    assert found == [("each/1/pair", "file-0.bin"), ("each/1/pair", "file-1.bin")]
+
+    copied = {"for_each": {"from_step": "own", "from_field": "paths"}, "config": {"chosen": "${item}"}}
+    items = await ended(service, configured_step("own", files=2), passthrough_step("last", "own") | copied)
+    assert [each["final"] for each in await outputs_of(service, items["id"])] == [True, True]
+
+
 async def test_files_of_a_failed_run_count_where_their_steps_completed(service: Service) -> None:
     workflow = await ended(
         service,

@@ -1896,13 +1896,14 @@ WHERE idempotency_keys.scope = $2::VARCHAR AND idempotency_keys.key = $3::VARCHA
 --           Filter: ((applied_at IS NULL) AND (token = $4))
 
 WITH RECURSIVE tree AS (
-SELECT w.id, w.final_position, TRUE AS final, ARRAY[]::int[] AS path, ARRAY[w.id] AS ids, ARRAY[]::text[] AS step_ids,
-    ARRAY[]::int[] AS items
+SELECT w.id, w.final_position, TRUE AS final, ARRAY[]::int[] AS path, ARRAY[w.id] AS ids, ARRAY[w.id] AS finals,
+    ARRAY[]::text[] AS step_ids, ARRAY[]::int[] AS items
 FROM workflows AS w
 WHERE w.id = $1::UUID AND ($2::BOOLEAN OR w.tenant IS NOT DISTINCT FROM $3::VARCHAR)
 UNION ALL
 SELECT c.id, c.final_position, f.final AND t.position = f.final_position, f.path || ARRAY[t.position, t.attempt],
-    f.ids || c.id, array_append(f.step_ids, c.parent_step), array_append(f.items, c.parent_item)
+    f.ids || c.id, CASE WHEN f.final AND t.position = f.final_position THEN f.finals || c.id ELSE f.finals END,
+    array_append(f.step_ids, c.parent_step), array_append(f.items, c.parent_item)
 FROM tree AS f
 JOIN workflows AS c ON c.parent_id = f.id
 CROSS
@@ -1928,7 +1929,7 @@ FROM above_after AS a
 JOIN workflows AS w ON w.id = a.id
 JOIN tasks AS k ON k.id = w.id
 WHERE a.id <> $1::UUID ), page AS MATERIALIZED (
-SELECT w.path AS above, w.ids, w.step_ids, w.items, w.final AND o.position = w.final_position AS final, o.*
+SELECT w.path AS above, w.ids, w.finals, w.step_ids, w.items, w.final AND o.position = w.final_position AS final, o.*
 FROM (
 SELECT f.*, CASE WHEN f.id = $4::UUID THEN $5::INTEGER ELSE -1 END AS from_position, CASE WHEN f.id = $4::UUID THEN
     $6::INTEGER ELSE -1 END AS from_attempt, CASE WHEN f.id = $4::UUID THEN $7::INTEGER ELSE -1 END AS from_number
@@ -1955,8 +1956,31 @@ WHERE t.workflow_id = w.id AND t.status = 'COMPLETED' AND t.deleted_at IS NULL A
     END
 ORDER BY t.position, t.attempt, e.number
 LIMIT $8::BIGINT ) AS o
-LIMIT $8::BIGINT )
-SELECT *
+LIMIT $8::BIGINT ), named AS MATERIALIZED (
+SELECT DISTINCT f.id, m[1] AS path
+FROM (SELECT DISTINCT unnest(finals) AS id
+FROM page) AS f
+CROSS
+JOIN LATERAL (SELECT final_position
+FROM workflows
+WHERE id = f.id OFFSET 0) AS w
+CROSS
+JOIN LATERAL (
+SELECT result
+FROM steps
+WHERE workflow_id = f.id AND position = w.final_position AND status = 'COMPLETED' AND task_type <> 'SUBWORKFLOW'
+    OFFSET 0 ) AS s
+LEFT
+JOIN LATERAL (
+SELECT result
+FROM step_items
+WHERE workflow_id = f.id AND position = w.final_position OFFSET 0 ) AS i ON TRUE
+CROSS
+JOIN LATERAL regexp_matches(coalesce(i.result, s.result)::text, $9::VARCHAR, 'g') AS m )
+SELECT page.*, final OR EXISTS (
+SELECT
+FROM named
+WHERE named.path = page.path AND named.id = ANY(page.finals) ) AS is_final
 FROM page
 ORDER BY above, position, attempt, file;
 --   Sort
@@ -2021,7 +2045,29 @@ ORDER BY above, position, attempt, file;
 --                                                 Index Cond: (workflow_id = f_1.id)
 --                                     ->  Function Scan on json_array_elements e
 --                                           Filter: (ROW(t."position", t.attempt, number) > ROW((CASE WHEN (f_1.id = $4) THEN $5 ELSE '-1'::integer END), (CASE WHEN (f_1.id = $4) THEN $6 ELSE '-1'::integer END), (CASE WHEN (f_1.id = $4) THEN $7 ELSE '-1'::integer END)))
+--     CTE named
+--       ->  HashAggregate
+--             Group Key: (unnest(page_1.finals)), m.m[1]
+--             ->  Nested Loop
+--                   ->  Nested Loop Left Join
+--                         ->  Nested Loop
+--                               ->  Nested Loop
+--                                     ->  HashAggregate
+--                                           Group Key: unnest(page_1.finals)
+--                                           ->  ProjectSet
+--                                                 ->  CTE Scan on page page_1
+--                                     ->  Index Scan using workflows_pkey on workflows
+--                                           Index Cond: (id = (unnest(page_1.finals)))
+--                               ->  Index Scan using steps_pkey on steps steps_1
+--                                     Index Cond: ((workflow_id = (unnest(page_1.finals))) AND ("position" = workflows.final_position))
+--                                     Filter: ((task_type <> 'SUBWORKFLOW'::text) AND (status = 'COMPLETED'::text))
+--                         ->  Index Scan using step_items_pkey on step_items step_items_1
+--                               Index Cond: ((workflow_id = (unnest(page_1.finals))) AND ("position" = workflows.final_position))
+--                   ->  Function Scan on regexp_matches m
 --     ->  CTE Scan on page
+--           SubPlan 6
+--             ->  CTE Scan on named
+--                   Filter: ((path = page.path) AND (id = ANY (page.finals)))
 
 WITH RECURSIVE wanted(id) AS (SELECT waits.workflow_id AS id
 FROM waits

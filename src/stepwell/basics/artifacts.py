@@ -28,6 +28,8 @@ _PATH = re.compile(f"{_PREFIX}({_TASK_ID})/({ARTIFACT_NAME})")
 # No word boundary stands before: in encoded JSON, a line feed before a path is "\n", which ends in an "n".
 _MENTION = re.compile(f"{_PREFIX}({_TASK_ID})/")
 # A string that is a path, and no key. A quote that belongs to a text has a backslash before it.
+PATH_IN_JSON: Final = f'"({_PREFIX}{_TASK_ID}/{ARTIFACT_NAME})"'
+"""The pattern of a string that is a path, also for PostgreSQL."""
 _STRING = re.compile(rf'(?<!\\)"({_PREFIX}{_TASK_ID}/{ARTIFACT_NAME})"(?!:)'.encode())
 # Nothing in which a browser runs scripts is among these types: SVG and HTML are never displayed as pages.
 MEDIA_TYPES: Final = {

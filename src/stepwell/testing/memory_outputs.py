@@ -1,26 +1,40 @@
 """The files of the results of a run and its sub-workflows in memory, as `persistence.stores.output_pages` has them."""
 
+import re
 from collections.abc import Iterator
 from typing import Any
 from uuid import UUID
 
 from msgspec import Struct, json
 
-from stepwell.basics.artifacts import artifact_path
+from stepwell.basics.artifacts import PATH_IN_JSON, artifact_path
 from stepwell.basics.folder_names import DefinitionKey, StepOrItem, StepPaths
-from stepwell.contract.enums import StepStatus, TaskStatus
+from stepwell.contract.enums import StepStatus, TaskStatus, TaskType
+from stepwell.contract.tasks import Output
 from stepwell.lifecycle.model import NO_FLOW, StepState, Task
 from stepwell.rules.list_records import OutputCursor, StoredOutput, TaskPlace
 from stepwell.testing.memory_tables import Tables, TaskRow, WorkflowRow
 
 
 class _Member(Struct):
-    """A workflow of a run, and the steps that lead to it from the root. `path` has the places of their attempts."""
+    """A workflow of a run, and the steps that lead to it from the root. `path` has the places of their attempts.
+
+    `named` are the files that the final results of the workflows above name.
+    """
 
     row: WorkflowRow
     path: tuple[int, ...]
     steps: list[StepOrItem]
     is_final: bool
+    named: set[str]
+
+    def __post_init__(self) -> None:
+        final, position = (self.row.record.steps or [])[self.row.final_position], self.row.final_position
+        is_done = final.state.status is StepStatus.COMPLETED and final.plan.task_type is not TaskType.SUBWORKFLOW
+        if self.is_final and is_done:
+            items = [item for place, item in self.row.items.items() if place.step == position]
+            results = b" ".join(unit.result or b"" for unit in (final.state, *items))
+            self.named = self.named | set(re.findall(PATH_IN_JSON, results.decode()))
 
     @property
     def key(self) -> DefinitionKey:
@@ -37,6 +51,9 @@ class _Member(Struct):
     def step_of(self, task: Task) -> StepOrItem:
         return StepOrItem(self._step(task).plan.step_id, None if task.place is None else task.place.item)
 
+    def is_final_file(self, task: Task, output: Output) -> bool:
+        return self.is_final_task(task) or output.path in self.named
+
     def is_final_task(self, task: Task) -> bool:
         return self.is_final and task.position == self.row.final_position
 
@@ -49,7 +66,7 @@ class _Member(Struct):
 
 def outputs_of(tables: Tables, root: WorkflowRow, after: OutputCursor | None) -> list[StoredOutput]:
     """Return the files behind *after*, in the order of the list."""
-    members = list(_tree(tables, _Member(root, (), [], is_final=True)))
+    members = list(_tree(tables, _Member(root, (), [], is_final=True, named=set())))
     paths = StepPaths({each.key: [step.plan.step_id for step in each.row.record.steps or []] for each in members})
     above = None if after is None else _path(tables, root, after.workflow_id)
     if after is None or above is None:
@@ -79,7 +96,7 @@ def _tree(tables: Tables, member: _Member) -> Iterator[_Member]:
         child = tables.workflows.get(task.id)  # it has the id of the attempt that created it
         if child is not None and _child_that_counts(member, task) == task.id:
             path, steps = (*member.path, *TaskPlace.of(task)), [*member.steps, member.step_of(task)]
-            yield from _tree(tables, _Member(child, path, steps, member.is_final_task(task)))
+            yield from _tree(tables, _Member(child, path, steps, member.is_final_task(task), member.named))
 
 
 def _child_that_counts(member: _Member, task: Task) -> UUID | None:
@@ -106,5 +123,5 @@ def _files(member: _Member, paths: StepPaths) -> Iterator[StoredOutput]:
                 output=output,
                 task_id=task.id,
                 step_path=paths.path([*member.steps, member.step_of(task)]),
-                is_final=member.is_final_task(task),
+                is_final=member.is_final_file(task, output),
             )

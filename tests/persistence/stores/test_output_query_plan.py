@@ -26,6 +26,11 @@ INSERT INTO step_items (workflow_id, position, item, value, status, task_id, upd
 SELECT parent_id, 0, parent_item, '1', 'COMPLETED', id, updated_at, json_build_object('child', id)
 FROM workflows WHERE parent_id IS NOT NULL
 """
+# So that the table has items of many workflows, as that of a service has.
+_OTHER_ITEMS = """
+INSERT INTO step_items (workflow_id, position, item, value, status, updated_at)
+SELECT id, 1, 0, '1', 'PENDING', updated_at FROM workflows WHERE parent_id IS NOT NULL
+"""
 _ATTEMPTS = """
 INSERT INTO tasks (id, workflow_id, position, attempt, started_at, status, phase, outcome_unknown, outputs, item)
 SELECT id, parent_id, 0, parent_item, updated_at, 'COMPLETED', 'STORED', FALSE, '[]', parent_item
@@ -44,7 +49,7 @@ async def test_a_page_reads_by_indexes_and_only_its_own_tasks(dsn: str) -> None:
     await seed(connection, CHILDREN * 2, steps=3)
     await connection.execute("UPDATE steps SET status = 'COMPLETED'")
     root: UUID = await connection.fetchval(_TREE, CHILDREN)
-    for statement in (_ITEMS, _ATTEMPTS, _FILES):
+    for statement in (_ITEMS, _OTHER_ITEMS, _ATTEMPTS, _FILES):
         await connection.execute(statement)
     for table in ("workflows", "steps", "step_items", "tasks"):
         await connection.execute(f"VACUUM ANALYZE {table}")

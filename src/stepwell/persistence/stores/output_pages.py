@@ -15,6 +15,7 @@ from sqlalchemy import BigInteger, Boolean, Integer, Text, Uuid, bindparam, text
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from stepwell.basics.artifacts import PATH_IN_JSON
 from stepwell.basics.folder_names import DefinitionKey, StepOrItem, StepPaths
 from stepwell.basics.tenancy import TenantScope
 from stepwell.contract.tasks import Output
@@ -28,11 +29,12 @@ from stepwell.runtime.offloop import off_loop
 # sub-workflows there are.
 _TREE: Final = """WITH RECURSIVE tree AS (
     SELECT w.id, w.final_position, TRUE AS final, ARRAY[]::int[] AS path,
-           ARRAY[w.id] AS ids, ARRAY[]::text[] AS step_ids, ARRAY[]::int[] AS items
+           ARRAY[w.id] AS ids, ARRAY[w.id] AS finals, ARRAY[]::text[] AS step_ids, ARRAY[]::int[] AS items
     FROM workflows AS w WHERE w.id = :workflow_id AND (:every OR w.tenant IS NOT DISTINCT FROM :tenant)
     UNION ALL
     SELECT c.id, c.final_position, f.final AND t.position = f.final_position, f.path || ARRAY[t.position, t.attempt],
-           f.ids || c.id, array_append(f.step_ids, c.parent_step), array_append(f.items, c.parent_item)
+           f.ids || c.id, CASE WHEN f.final AND t.position = f.final_position THEN f.finals || c.id ELSE f.finals END,
+           array_append(f.step_ids, c.parent_step), array_append(f.items, c.parent_item)
     FROM tree AS f JOIN workflows AS c ON c.parent_id = f.id
     CROSS JOIN LATERAL (SELECT position, attempt, item FROM tasks WHERE id = c.id OFFSET 0) AS t
     CROSS JOIN LATERAL (
@@ -56,9 +58,13 @@ _AFTER: Final = """, above_after AS (
 )"""
 # Both sides of the lateral join are subqueries. So it reads the workflows in their order, and the limit ends it. If the
 # join had an ORDER BY instead, it would read the files of all workflows first.
+# A file is final if the final step made it, or if the result of that step names it. `finals` are the workflow and those
+# above it that make the final result of the root. The result of a sub-workflow names all files of the sub-workflow, so
+# that of its own final step is read instead.
 _PAGE: Final = f"""{_TREE}{_AFTER},
 page AS MATERIALIZED (
-    SELECT w.path AS above, w.ids, w.step_ids, w.items, w.final AND o.position = w.final_position AS final, o.*
+    SELECT w.path AS above, w.ids, w.finals, w.step_ids, w.items,
+           w.final AND o.position = w.final_position AS final, o.*
     FROM (
         SELECT f.*, CASE WHEN f.id = :after_workflow THEN :after_position ELSE -1 END AS from_position,
                CASE WHEN f.id = :after_workflow THEN :after_attempt ELSE -1 END AS from_attempt,
@@ -83,8 +89,23 @@ page AS MATERIALIZED (
         ORDER BY t.position, t.attempt, e.number LIMIT :limit
     ) AS o
     LIMIT :limit
+), named AS MATERIALIZED (
+    SELECT DISTINCT f.id, m[1] AS path
+    FROM (SELECT DISTINCT unnest(finals) AS id FROM page) AS f
+    CROSS JOIN LATERAL (SELECT final_position FROM workflows WHERE id = f.id OFFSET 0) AS w
+    CROSS JOIN LATERAL (
+        SELECT result FROM steps WHERE workflow_id = f.id AND position = w.final_position
+        AND status = 'COMPLETED' AND task_type <> 'SUBWORKFLOW' OFFSET 0
+    ) AS s
+    LEFT JOIN LATERAL (
+        SELECT result FROM step_items WHERE workflow_id = f.id AND position = w.final_position OFFSET 0
+    ) AS i ON TRUE
+    CROSS JOIN LATERAL regexp_matches(coalesce(i.result, s.result)::text, :path_pattern, 'g') AS m
 )
-SELECT * FROM page ORDER BY above, position, attempt, file"""  # noqa: S608 - built from constants
+SELECT page.*, final OR EXISTS (
+    SELECT FROM named WHERE named.path = page.path AND named.id = ANY(page.finals)
+) AS is_final
+FROM page ORDER BY above, position, attempt, file"""  # noqa: S608 - built from constants
 _OUTPUTS: Final = text(_PAGE).bindparams(
     bindparam("workflow_id", type_=Uuid()),
     bindparam("every", type_=Boolean()),
@@ -92,6 +113,7 @@ _OUTPUTS: Final = text(_PAGE).bindparams(
     bindparam("after_workflow", type_=Uuid()),
     *(bindparam(name, type_=Integer()) for name in ("after_position", "after_attempt", "after_number")),
     bindparam("limit", type_=BigInteger()),
+    bindparam("path_pattern", PATH_IN_JSON, type_=Text()),
 )
 _STEP_IDS: Final = text(
     "SELECT workflow_id, step_id FROM steps WHERE workflow_id = ANY(:workflow_ids) ORDER BY workflow_id, position"
@@ -117,7 +139,7 @@ async def read_outputs(
             step_path=paths.path(
                 [*map(StepOrItem, row["step_ids"], row["items"]), StepOrItem(row["step_id"], row["item"])]
             ),
-            is_final=row["final"],
+            is_final=row["is_final"],
         )
         for row in rows
     ]
