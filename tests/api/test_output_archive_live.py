@@ -108,6 +108,17 @@ async def test_a_zip_takes_no_page(api: Service) -> None:
     assert unknown.status_code == 404
 
 
+async def test_a_list_that_is_too_large_for_the_memory_is_refused(
+    api: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = await ended(api, configured_step("a", files=1))
+    monkeypatch.setattr("stepwell.api.responses.output_archive._FILE_BYTES", 1024 * MIB)
+    refused = await api.client.get(path, headers=ZIP)
+    assert (refused.status_code, refused.json()["detail"][0]["type"]) == (422, "too_large")
+    assert "get the files one by one" in refused.json()["detail"][0]["msg"]
+    assert api.app.services.memory.held == 0
+
+
 @pytest.mark.parametrize("fault", ["missing", "short", "other", "long"])
 async def test_a_client_notices_that_a_file_is_not_as_it_was_stored(api: Service, fault: str) -> None:
     path = await ended(api, configured_step("a", texts={"a.txt": LONG}), configured_step("b", "a", files=1))

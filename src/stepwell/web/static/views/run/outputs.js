@@ -73,11 +73,11 @@ class OutputsTab {
 
   content() {
     const { outputs, error } = this;
-    if (error) return errorNotice(error, () => this.read());
-    if (this.files === null) return loading("The outputs are loading…");
-    if (!outputs.length) return this.nothingYet();
+    const failure = error ? errorNotice(error, () => this.read()) : nothing;
+    if (this.files === null) return error ? failure : loading("The outputs are loading…");
+    if (!outputs.length) return error ? failure : this.nothingYet();
     const shown = outputs.slice(0, this.shown);
-    return html`
+    return html`${failure}
       ${this.context.run.is_deleted ? notice("warning", "This run was cleaned up.", html`<p>Its files are deleted, unless
         another run needs them.</p>`) : nothing}
       ${this.toolbar()}
@@ -102,7 +102,7 @@ class OutputsTab {
 
   nothingYet() {
     const { run } = this.context;
-    if (run.is_deleted) return emptyState("This run was cleaned up.", html`<p>Its files are deleted.</p>`);
+    if (run.is_deleted) return emptyState("This run was cleaned up.", html`<p>It has no outputs.</p>`);
     if (isTerminal(run.status)) {
       return emptyState("This run has no outputs.", html`<p>No step has ended with a result.</p>`);
     }
