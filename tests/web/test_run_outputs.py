@@ -75,6 +75,18 @@ async def test_one_output_or_all_of_them_are_downloaded(user: User) -> None:
         assert archive.namelist() == ["red/result.png", "blue/result.png"]
 
 
+async def test_the_browser_reports_a_zip_that_breaks_off(user: User) -> None:
+    long = configured_step("long", texts={"a.txt": "long " * 500_000})
+    run = await user.create(long, configured_step("gone", "long", files=1))
+    ended = await user.site.service.until_ended(run["id"])
+    page = await user.open(f"/ui/workflows/{run['id']}?tab=outputs")
+    await expect(page.get_by_role("heading", name="2 outputs")).to_be_visible()
+    (user.site.service.artifacts / ended["steps"][1]["result"]["paths"][0]).unlink()
+    async with page.expect_download() as download:
+        await page.get_by_role("link", name="Download all").click()
+    assert await (await download.value).failure() is not None
+
+
 async def test_each_output_has_the_path_of_its_step_and_item(user: User) -> None:
     square = {"task_type": "GENERATION", "config": {"prompt": "a square", "width": 64, "height": 64}}
     each = runs(square | {"id": "small"}, square | {"id": "large"}, step_id="each", for_each={"items": ["cup", "jug"]})
