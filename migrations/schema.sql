@@ -249,10 +249,12 @@ CREATE TABLE waits (
     message text,
     choices json NOT NULL,
     shown json NOT NULL,
+    step_id text NOT NULL,
     CONSTRAINT waits_pkey PRIMARY KEY (workflow_id, position)
 );
 CREATE INDEX waits_by_root ON waits (root_id, array_position(ARRAY['decision'::text, 'signal'::text, 'delay'::text], kind), kind);
 CREATE INDEX waits_for_decisions ON waits (COALESCE(tenant, ''::text), since, workflow_id, position) WHERE (kind = 'decision'::text);
+CREATE INDEX waits_for_decisions_by_step ON waits (COALESCE(tenant, ''::text), step_id, since, workflow_id, position) WHERE (kind = 'decision'::text);
 
 CREATE TABLE signals (
     workflow_id uuid NOT NULL,

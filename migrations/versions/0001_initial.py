@@ -278,6 +278,7 @@ _WORKFLOWS = (
         message text,
         choices json NOT NULL,
         shown json NOT NULL,
+        step_id text NOT NULL,
         PRIMARY KEY (workflow_id, position)
     )
     """,

@@ -256,18 +256,47 @@ async def test_the_inbox_lists_the_open_decisions_of_the_callers_tenant(live: Se
         assert (head["workflow_name"], head["message"], head["inputs"]) == ("first", "A?", {"size": "first"})
         assert (head["choices"], head["until"], head["files"]) == (["approve", "reject"], None, [])
         mine = (await other.get("/api/v1/decisions", params={"workflow_id": first})).json()
-        assert mine == {"decisions": []}
+        assert mine == {"decisions": [], "total": None}
         assert [each["workflow_id"] for each in (await other.get("/api/v1/decisions")).json()["decisions"]] == [foreign]
         page = await acme.get("/api/v1/decisions", params={"limit": 2})
         more = await acme.get(page.links["next"]["url"])
         assert [each["step_id"] for each in page.json()["decisions"] + more.json()["decisions"]] == ["a", "b", "c"]
         assert "next" not in more.links
+        counted = (await acme.get("/api/v1/decisions", params={"limit": 0, "total": True})).json()
+        assert counted == {"decisions": [], "total": 3}
         await acme.post(f"{WORKFLOWS}{first}/steps/a/decision", json={"choice": "approve"})
         of_first = (await acme.get("/api/v1/decisions", params={"workflow_id": first})).json()["decisions"]
         assert [each["step_id"] for each in of_first] == ["b"]
         await acme.delete(f"{WORKFLOWS}{first}")
         left = (await acme.get("/api/v1/decisions")).json()["decisions"]
         assert [each["step_id"] for each in left] == ["c"]
+
+
+async def test_decisions_are_filtered_by_step_and_label_and_name_what_is_above_them(live: Service) -> None:
+    async with live.as_tenant("labels") as caller:
+        below = {"name": "one product", "steps": [approval("pick", choices=["yes", "no"])]}
+        for_each = {"items": ["red shoe", {"sku": 7}]}
+        each = {"id": "each", "task_type": "SUBWORKFLOW", "for_each": for_each, "config": {"workflow": below}}
+        for colour in ("red", "blue"):
+            body = {"name": colour, "origin_instance": "tests", "steps": [each], "labels": {"team": colour, "k": "v"}}
+            assert (await caller.post(WORKFLOWS, json=body)).status_code == 201
+
+        async def listed(**params: Any) -> dict[str, Any]:
+            found: dict[str, Any] = (await caller.get("/api/v1/decisions", params={"total": True, **params})).json()
+            return found
+
+        while (await listed())["total"] < 4:
+            await asyncio.sleep(0)
+        red = (await listed(label=["team:red", "k:v"], step_id="pick"))["decisions"]
+        assert {decision["labels"]["team"] for decision in red} == {"red"}
+        above = sorted((decision["ancestors"][0] for decision in red), key=lambda step: step["item"])
+        names = [(step["workflow_name"], step["step_id"], step["item"], step["value"]) for step in above]
+        assert names == [("red", "each", 0, "red shoe"), ("red", "each", 1, '{"sku":7}')]
+        assert (await listed(label="team:green"))["total"] == 0
+        assert (await listed(step_id="each"))["decisions"] == []
+        first = await caller.get("/api/v1/decisions", params={"label": "k:v", "step_id": "pick", "limit": 3})
+        assert len((await caller.get(first.links["next"]["url"])).json()["decisions"]) == 1
+        assert (await caller.get("/api/v1/decisions", params={"label": "team"})).status_code == 422
 
 
 async def test_explain_and_plan_know_waits(live: Service) -> None:

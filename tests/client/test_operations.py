@@ -31,7 +31,7 @@ LEFT_OUT_PARAMETERS = {
     "get_artifact": {"expires", "signature", "download"},
     "list_events": {"ticket"},
     "list_all_events": {"ticket"},
-    "list_decisions": {"cursor", "limit"},
+    "list_decisions": {"cursor", "limit", "total"},
     "list_outputs": {"cursor", "download"},
     "create_workflow": set[str](),
 }
@@ -84,7 +84,7 @@ CALLS: list[Callable[[AsyncStepwell], Awaitable[object]]] = [
     lambda c: c.item_page(ID, "a/b", status=["FAILED"], skip=1, limit=2),
     lambda c: c.decide(ID, "a/b", "approve", note="n", data=1),
     lambda c: c.signal(ID, "a/b", {"x": 1}),
-    lambda c: _first(c.decisions(ID)),
+    lambda c: _first(c.decisions(ID, step_id="a", labels={"a": "b"})),
     lambda c: _first(c.outputs(ID)),
     lambda c: c.download_outputs(ID, "."),
     lambda c: c.tasks(ID, include_deleted=True, step_id="a"),

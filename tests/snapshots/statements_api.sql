@@ -271,6 +271,70 @@ ORDER BY artifact_references.task_id, artifact_references.workflow_id;
 --                       Filter: (workflow_id <> $2)
 
 SELECT count(*) AS count_1
+FROM (SELECT waits.workflow_id AS workflow_id
+FROM waits
+JOIN workflows ON workflows.id = waits.workflow_id
+JOIN labels AS label_0 ON label_0.workflow_id = waits.root_id AND label_0.label = $1::VARCHAR
+WHERE waits.kind = 'decision' AND workflows.deleted_at IS NULL AND coalesce(waits.tenant, '') = $2::VARCHAR
+LIMIT $3::INTEGER) AS anon_1;
+--   Aggregate
+--     ->  Limit
+--           ->  Nested Loop
+--                 ->  Nested Loop
+--                       ->  Index Scan using waits_for_decisions_by_step on waits
+--                             Index Cond: (COALESCE(tenant, ''::text) = ($2)::text)
+--                       ->  Index Scan using workflows_pkey on workflows
+--                             Index Cond: (id = waits.workflow_id)
+--                             Filter: (deleted_at IS NULL)
+--                 ->  Index Only Scan using labels_pkey on labels label_0
+--                       Index Cond: ((workflow_id = waits.root_id) AND (label = ($1)::text))
+
+SELECT count(*) AS count_1
+FROM (SELECT waits.workflow_id AS workflow_id
+FROM waits
+JOIN workflows ON workflows.id = waits.workflow_id
+WHERE waits.kind = 'decision' AND workflows.deleted_at IS NULL AND coalesce(waits.tenant, '') = $1::VARCHAR AND
+    waits.step_id = $2::VARCHAR
+LIMIT $3::INTEGER) AS anon_1;
+--   Aggregate
+--     ->  Limit
+--           ->  Nested Loop
+--                 ->  Index Scan using waits_for_decisions_by_step on waits
+--                       Index Cond: ((COALESCE(tenant, ''::text) = ($1)::text) AND (step_id = ($2)::text))
+--                 ->  Index Scan using workflows_pkey on workflows
+--                       Index Cond: (id = waits.workflow_id)
+--                       Filter: (deleted_at IS NULL)
+
+SELECT count(*) AS count_1
+FROM (SELECT waits.workflow_id AS workflow_id
+FROM waits
+JOIN workflows ON workflows.id = waits.workflow_id
+WHERE waits.kind = 'decision' AND workflows.deleted_at IS NULL AND coalesce(waits.tenant, '') = $1::VARCHAR
+LIMIT $2::INTEGER) AS anon_1;
+--   Aggregate
+--     ->  Limit
+--           ->  Nested Loop
+--                 ->  Index Scan using waits_for_decisions_by_step on waits
+--                       Index Cond: (COALESCE(tenant, ''::text) = ($1)::text)
+--                 ->  Index Scan using workflows_pkey on workflows
+--                       Index Cond: (id = waits.workflow_id)
+--                       Filter: (deleted_at IS NULL)
+
+SELECT count(*) AS count_1
+FROM (SELECT waits.workflow_id AS workflow_id
+FROM waits
+JOIN workflows ON workflows.id = waits.workflow_id
+WHERE waits.kind = 'decision' AND workflows.deleted_at IS NULL
+LIMIT $1::INTEGER) AS anon_1;
+--   Aggregate
+--     ->  Limit
+--           ->  Nested Loop
+--                 ->  Index Only Scan using waits_for_decisions_by_step on waits
+--                 ->  Index Scan using workflows_pkey on workflows
+--                       Index Cond: (id = waits.workflow_id)
+--                       Filter: (deleted_at IS NULL)
+
+SELECT count(*) AS count_1
 FROM step_items
 WHERE step_items.workflow_id = $1::UUID AND step_items.position = $2::INTEGER;
 --   Aggregate
@@ -424,19 +488,13 @@ WHERE waits.root_id = workflows.id AND waits.kind = ANY ($2::TEXT[]))) AND workf
 --   Aggregate
 --     ->  Nested Loop Anti Join
 --           ->  Nested Loop
---                 ->  Unique
---                       ->  Sort
---                             Sort Key: waits.root_id
---                             ->  Bitmap Heap Scan on waits
---                                   Recheck Cond: (kind = ($1)::text)
---                                   ->  Bitmap Index Scan on waits_by_root
---                                         Index Cond: (kind = ($1)::text)
---                 ->  Memoize
---                       Cache Key: waits.root_id
---                       Cache Mode: logical
---                       ->  Index Scan using workflows_pkey on workflows
---                             Index Cond: (id = waits.root_id)
---                             Filter: ((deleted_at IS NULL) AND (parent_id IS NULL))
+--                 ->  HashAggregate
+--                       Group Key: waits.root_id
+--                       ->  Index Only Scan using waits_by_root on waits
+--                             Index Cond: (kind = ($1)::text)
+--                 ->  Index Scan using workflows_pkey on workflows
+--                       Index Cond: (id = waits.root_id)
+--                       Filter: ((deleted_at IS NULL) AND (parent_id IS NULL))
 --           ->  Index Only Scan using waits_by_root on waits waits_1
 --                 Index Cond: ((root_id = workflows.id) AND (kind = ANY ($2)))
 
@@ -451,11 +509,12 @@ WHERE waits.root_id = workflows.id AND waits.kind = ANY ($2::TEXT[]))) AND workf
 --   Aggregate
 --     ->  Nested Loop Anti Join
 --           ->  Nested Loop Semi Join
+--                 Join Filter: (workflows.id = waits.root_id)
 --                 ->  Index Only Scan using workflows_list_by_tenant on workflows
 --                       Index Cond: (tenant = ($3)::text)
 --                       Filter: ((deleted_at IS NULL) AND (parent_id IS NULL))
 --                 ->  Index Only Scan using waits_by_root on waits
---                       Index Cond: ((root_id = workflows.id) AND (kind = ($1)::text))
+--                       Index Cond: (kind = ($1)::text)
 --           ->  Index Only Scan using waits_by_root on waits waits_1
 --                 Index Cond: ((root_id = workflows.id) AND (kind = ANY ($2)))
 
@@ -585,11 +644,12 @@ WHERE waits.root_id = workflows.id AND waits.kind = ANY ($3::TEXT[]))) AND workf
 --   Aggregate
 --     ->  Nested Loop Anti Join
 --           ->  Nested Loop Semi Join
+--                 Join Filter: (workflows.id = waits.root_id)
 --                 ->  Index Only Scan using workflows_list_by_status on workflows
 --                       Index Cond: (status = ($1)::text)
 --                       Filter: ((deleted_at IS NULL) AND (parent_id IS NULL))
 --                 ->  Index Only Scan using waits_by_root on waits
---                       Index Cond: ((root_id = workflows.id) AND (kind = ($2)::text))
+--                       Index Cond: (kind = ($2)::text)
 --           ->  Index Only Scan using waits_by_root on waits waits_1
 --                 Index Cond: ((root_id = workflows.id) AND (kind = ANY ($3)))
 
@@ -1386,6 +1446,568 @@ WHERE tasks.id = ANY ($1::UUID[]) AND tasks.deleted_at IS NULL AND workflows.ten
 --           Index Cond: (workflow_id = workflows.id)
 --           Filter: ((deleted_at IS NULL) AND (id = ANY ($1)))
 
+SELECT waits.workflow_id, waits.root_id, waits.position, waits.id, waits.kind, waits.tenant, waits.since, waits.until,
+    waits.message, waits.choices, waits.shown, waits.step_id, workflows.name, (
+WITH RECURSIVE above AS (
+SELECT workflows.id, workflows.parent_id, workflows.parent_step, workflows.parent_item, 0 AS height
+WHERE workflows.parent_id IS NOT NULL
+UNION ALL
+SELECT c.*, a.height + 1
+FROM above AS a
+CROSS
+JOIN LATERAL (
+SELECT id, parent_id, parent_step, parent_item
+FROM workflows
+WHERE id = a.parent_id OFFSET 0 ) AS c
+WHERE c.parent_id IS NOT NULL )
+SELECT json_agg(json_build_object( 'workflow_id', a.parent_id, 'workflow_name', p.name, 'step_id', a.parent_step,
+    'item', a.parent_item, 'value', left(CASE json_typeof(i.value) WHEN 'string' THEN i.value #>> '{}' ELSE
+    i.value::text END, 200) )
+ORDER BY a.height DESC)
+FROM above AS a
+CROSS
+JOIN LATERAL (SELECT name
+FROM workflows
+WHERE id = a.parent_id OFFSET 0) AS p
+LEFT
+JOIN LATERAL (SELECT position
+FROM tasks
+WHERE id = a.id OFFSET 0) AS t ON TRUE
+LEFT
+JOIN LATERAL (
+SELECT value
+FROM step_items
+WHERE workflow_id = a.parent_id AND position = t.position AND item = a.parent_item AND pg_column_size(value) <= 8192
+    OFFSET 0 ) AS i ON TRUE ) AS ancestors, (SELECT array_agg(labels.label) AS array_agg_1
+FROM labels
+WHERE labels.workflow_id = waits.root_id) AS labels
+FROM waits
+JOIN workflows ON workflows.id = waits.workflow_id
+JOIN labels AS label_0 ON label_0.workflow_id = waits.root_id AND label_0.label = $1::VARCHAR
+WHERE waits.kind = 'decision' AND workflows.deleted_at IS NULL AND coalesce(waits.tenant, '') = $2::VARCHAR
+ORDER BY waits.since, waits.workflow_id, waits.position
+LIMIT $3::INTEGER;
+--   Limit
+--     ->  Nested Loop
+--           ->  Nested Loop
+--                 ->  Index Scan using waits_for_decisions on waits
+--                       Index Cond: (COALESCE(tenant, ''::text) = ($2)::text)
+--                 ->  Index Scan using workflows_pkey on workflows
+--                       Index Cond: (id = waits.workflow_id)
+--                       Filter: (deleted_at IS NULL)
+--           ->  Index Only Scan using labels_pkey on labels label_0
+--                 Index Cond: ((workflow_id = waits.root_id) AND (label = ($1)::text))
+--           SubPlan 2
+--             ->  Aggregate
+--                   CTE above
+--                     ->  Recursive Union
+--                           ->  Result
+--                                 One-Time Filter: (workflows.parent_id IS NOT NULL)
+--                           ->  Nested Loop
+--                                 ->  WorkTable Scan on above a
+--                                 ->  Subquery Scan on c
+--                                       Filter: (c.parent_id IS NOT NULL)
+--                                       ->  Index Scan using workflows_pkey on workflows workflows_1
+--                                             Index Cond: (id = a.parent_id)
+--                   ->  Sort
+--                         Sort Key: a_1.height DESC
+--                         ->  Nested Loop Left Join
+--                               ->  Nested Loop Left Join
+--                                     ->  Nested Loop
+--                                           ->  CTE Scan on above a_1
+--                                           ->  Index Scan using workflows_pkey on workflows workflows_2
+--                                                 Index Cond: (id = a_1.parent_id)
+--                                     ->  Index Scan using tasks_pkey on tasks
+--                                           Index Cond: (id = a_1.id)
+--                               ->  Index Scan using step_items_pkey on step_items
+--                                     Index Cond: ((workflow_id = a_1.parent_id) AND ("position" = tasks."position") AND (item = a_1.parent_item))
+--                                     Filter: (pg_column_size(value) <= 8192)
+--           SubPlan 3
+--             ->  Aggregate
+--                   ->  Bitmap Heap Scan on labels
+--                         Recheck Cond: (workflow_id = waits.root_id)
+--                         ->  Bitmap Index Scan on labels_pkey
+--                               Index Cond: (workflow_id = waits.root_id)
+
+SELECT waits.workflow_id, waits.root_id, waits.position, waits.id, waits.kind, waits.tenant, waits.since, waits.until,
+    waits.message, waits.choices, waits.shown, waits.step_id, workflows.name, (
+WITH RECURSIVE above AS (
+SELECT workflows.id, workflows.parent_id, workflows.parent_step, workflows.parent_item, 0 AS height
+WHERE workflows.parent_id IS NOT NULL
+UNION ALL
+SELECT c.*, a.height + 1
+FROM above AS a
+CROSS
+JOIN LATERAL (
+SELECT id, parent_id, parent_step, parent_item
+FROM workflows
+WHERE id = a.parent_id OFFSET 0 ) AS c
+WHERE c.parent_id IS NOT NULL )
+SELECT json_agg(json_build_object( 'workflow_id', a.parent_id, 'workflow_name', p.name, 'step_id', a.parent_step,
+    'item', a.parent_item, 'value', left(CASE json_typeof(i.value) WHEN 'string' THEN i.value #>> '{}' ELSE
+    i.value::text END, 200) )
+ORDER BY a.height DESC)
+FROM above AS a
+CROSS
+JOIN LATERAL (SELECT name
+FROM workflows
+WHERE id = a.parent_id OFFSET 0) AS p
+LEFT
+JOIN LATERAL (SELECT position
+FROM tasks
+WHERE id = a.id OFFSET 0) AS t ON TRUE
+LEFT
+JOIN LATERAL (
+SELECT value
+FROM step_items
+WHERE workflow_id = a.parent_id AND position = t.position AND item = a.parent_item AND pg_column_size(value) <= 8192
+    OFFSET 0 ) AS i ON TRUE ) AS ancestors, (SELECT array_agg(labels.label) AS array_agg_1
+FROM labels
+WHERE labels.workflow_id = waits.root_id) AS labels
+FROM waits
+JOIN workflows ON workflows.id = waits.workflow_id
+WHERE waits.kind = 'decision' AND workflows.deleted_at IS NULL AND coalesce(waits.tenant, '') = $1::VARCHAR AND
+    (waits.since, waits.workflow_id, waits.position) > ($2::TIMESTAMP
+WITH TIME ZONE, $3, $4::INTEGER)
+ORDER BY waits.since, waits.workflow_id, waits.position
+LIMIT $5::INTEGER;
+--   Limit
+--     ->  Nested Loop
+--           ->  Index Scan using waits_for_decisions on waits
+--                 Index Cond: ((COALESCE(tenant, ''::text) = ($1)::text) AND (ROW(since, workflow_id, "position") > ROW($2, $3, $4)))
+--           ->  Index Scan using workflows_pkey on workflows
+--                 Index Cond: (id = waits.workflow_id)
+--                 Filter: (deleted_at IS NULL)
+--           SubPlan 2
+--             ->  Aggregate
+--                   CTE above
+--                     ->  Recursive Union
+--                           ->  Result
+--                                 One-Time Filter: (workflows.parent_id IS NOT NULL)
+--                           ->  Nested Loop
+--                                 ->  WorkTable Scan on above a
+--                                 ->  Subquery Scan on c
+--                                       Filter: (c.parent_id IS NOT NULL)
+--                                       ->  Index Scan using workflows_pkey on workflows workflows_1
+--                                             Index Cond: (id = a.parent_id)
+--                   ->  Sort
+--                         Sort Key: a_1.height DESC
+--                         ->  Nested Loop Left Join
+--                               ->  Nested Loop Left Join
+--                                     ->  Nested Loop
+--                                           ->  CTE Scan on above a_1
+--                                           ->  Index Scan using workflows_pkey on workflows workflows_2
+--                                                 Index Cond: (id = a_1.parent_id)
+--                                     ->  Index Scan using tasks_pkey on tasks
+--                                           Index Cond: (id = a_1.id)
+--                               ->  Index Scan using step_items_pkey on step_items
+--                                     Index Cond: ((workflow_id = a_1.parent_id) AND ("position" = tasks."position") AND (item = a_1.parent_item))
+--                                     Filter: (pg_column_size(value) <= 8192)
+--           SubPlan 3
+--             ->  Aggregate
+--                   ->  Bitmap Heap Scan on labels
+--                         Recheck Cond: (workflow_id = waits.root_id)
+--                         ->  Bitmap Index Scan on labels_pkey
+--                               Index Cond: (workflow_id = waits.root_id)
+
+SELECT waits.workflow_id, waits.root_id, waits.position, waits.id, waits.kind, waits.tenant, waits.since, waits.until,
+    waits.message, waits.choices, waits.shown, waits.step_id, workflows.name, (
+WITH RECURSIVE above AS (
+SELECT workflows.id, workflows.parent_id, workflows.parent_step, workflows.parent_item, 0 AS height
+WHERE workflows.parent_id IS NOT NULL
+UNION ALL
+SELECT c.*, a.height + 1
+FROM above AS a
+CROSS
+JOIN LATERAL (
+SELECT id, parent_id, parent_step, parent_item
+FROM workflows
+WHERE id = a.parent_id OFFSET 0 ) AS c
+WHERE c.parent_id IS NOT NULL )
+SELECT json_agg(json_build_object( 'workflow_id', a.parent_id, 'workflow_name', p.name, 'step_id', a.parent_step,
+    'item', a.parent_item, 'value', left(CASE json_typeof(i.value) WHEN 'string' THEN i.value #>> '{}' ELSE
+    i.value::text END, 200) )
+ORDER BY a.height DESC)
+FROM above AS a
+CROSS
+JOIN LATERAL (SELECT name
+FROM workflows
+WHERE id = a.parent_id OFFSET 0) AS p
+LEFT
+JOIN LATERAL (SELECT position
+FROM tasks
+WHERE id = a.id OFFSET 0) AS t ON TRUE
+LEFT
+JOIN LATERAL (
+SELECT value
+FROM step_items
+WHERE workflow_id = a.parent_id AND position = t.position AND item = a.parent_item AND pg_column_size(value) <= 8192
+    OFFSET 0 ) AS i ON TRUE ) AS ancestors, (SELECT array_agg(labels.label) AS array_agg_1
+FROM labels
+WHERE labels.workflow_id = waits.root_id) AS labels
+FROM waits
+JOIN workflows ON workflows.id = waits.workflow_id
+WHERE waits.kind = 'decision' AND workflows.deleted_at IS NULL AND coalesce(waits.tenant, '') = $1::VARCHAR AND
+    waits.step_id = $2::VARCHAR AND (waits.since, waits.workflow_id, waits.position) > ($3::TIMESTAMP
+WITH TIME ZONE, $4, $5::INTEGER)
+ORDER BY waits.since, waits.workflow_id, waits.position
+LIMIT $6::INTEGER;
+--   Limit
+--     ->  Nested Loop
+--           ->  Index Scan using waits_for_decisions_by_step on waits
+--                 Index Cond: ((COALESCE(tenant, ''::text) = ($1)::text) AND (step_id = ($2)::text) AND (ROW(since, workflow_id, "position") > ROW($3, $4, $5)))
+--           ->  Index Scan using workflows_pkey on workflows
+--                 Index Cond: (id = waits.workflow_id)
+--                 Filter: (deleted_at IS NULL)
+--           SubPlan 2
+--             ->  Aggregate
+--                   CTE above
+--                     ->  Recursive Union
+--                           ->  Result
+--                                 One-Time Filter: (workflows.parent_id IS NOT NULL)
+--                           ->  Nested Loop
+--                                 ->  WorkTable Scan on above a
+--                                 ->  Subquery Scan on c
+--                                       Filter: (c.parent_id IS NOT NULL)
+--                                       ->  Index Scan using workflows_pkey on workflows workflows_1
+--                                             Index Cond: (id = a.parent_id)
+--                   ->  Sort
+--                         Sort Key: a_1.height DESC
+--                         ->  Nested Loop Left Join
+--                               ->  Nested Loop Left Join
+--                                     ->  Nested Loop
+--                                           ->  CTE Scan on above a_1
+--                                           ->  Index Scan using workflows_pkey on workflows workflows_2
+--                                                 Index Cond: (id = a_1.parent_id)
+--                                     ->  Index Scan using tasks_pkey on tasks
+--                                           Index Cond: (id = a_1.id)
+--                               ->  Index Scan using step_items_pkey on step_items
+--                                     Index Cond: ((workflow_id = a_1.parent_id) AND ("position" = tasks."position") AND (item = a_1.parent_item))
+--                                     Filter: (pg_column_size(value) <= 8192)
+--           SubPlan 3
+--             ->  Aggregate
+--                   ->  Bitmap Heap Scan on labels
+--                         Recheck Cond: (workflow_id = waits.root_id)
+--                         ->  Bitmap Index Scan on labels_pkey
+--                               Index Cond: (workflow_id = waits.root_id)
+
+SELECT waits.workflow_id, waits.root_id, waits.position, waits.id, waits.kind, waits.tenant, waits.since, waits.until,
+    waits.message, waits.choices, waits.shown, waits.step_id, workflows.name, (
+WITH RECURSIVE above AS (
+SELECT workflows.id, workflows.parent_id, workflows.parent_step, workflows.parent_item, 0 AS height
+WHERE workflows.parent_id IS NOT NULL
+UNION ALL
+SELECT c.*, a.height + 1
+FROM above AS a
+CROSS
+JOIN LATERAL (
+SELECT id, parent_id, parent_step, parent_item
+FROM workflows
+WHERE id = a.parent_id OFFSET 0 ) AS c
+WHERE c.parent_id IS NOT NULL )
+SELECT json_agg(json_build_object( 'workflow_id', a.parent_id, 'workflow_name', p.name, 'step_id', a.parent_step,
+    'item', a.parent_item, 'value', left(CASE json_typeof(i.value) WHEN 'string' THEN i.value #>> '{}' ELSE
+    i.value::text END, 200) )
+ORDER BY a.height DESC)
+FROM above AS a
+CROSS
+JOIN LATERAL (SELECT name
+FROM workflows
+WHERE id = a.parent_id OFFSET 0) AS p
+LEFT
+JOIN LATERAL (SELECT position
+FROM tasks
+WHERE id = a.id OFFSET 0) AS t ON TRUE
+LEFT
+JOIN LATERAL (
+SELECT value
+FROM step_items
+WHERE workflow_id = a.parent_id AND position = t.position AND item = a.parent_item AND pg_column_size(value) <= 8192
+    OFFSET 0 ) AS i ON TRUE ) AS ancestors, (SELECT array_agg(labels.label) AS array_agg_1
+FROM labels
+WHERE labels.workflow_id = waits.root_id) AS labels
+FROM waits
+JOIN workflows ON workflows.id = waits.workflow_id
+WHERE waits.kind = 'decision' AND workflows.deleted_at IS NULL AND coalesce(waits.tenant, '') = $1::VARCHAR AND
+    waits.step_id = $2::VARCHAR
+ORDER BY waits.since, waits.workflow_id, waits.position
+LIMIT $3::INTEGER;
+--   Limit
+--     ->  Nested Loop
+--           ->  Index Scan using waits_for_decisions_by_step on waits
+--                 Index Cond: ((COALESCE(tenant, ''::text) = ($1)::text) AND (step_id = ($2)::text))
+--           ->  Index Scan using workflows_pkey on workflows
+--                 Index Cond: (id = waits.workflow_id)
+--                 Filter: (deleted_at IS NULL)
+--           SubPlan 2
+--             ->  Aggregate
+--                   CTE above
+--                     ->  Recursive Union
+--                           ->  Result
+--                                 One-Time Filter: (workflows.parent_id IS NOT NULL)
+--                           ->  Nested Loop
+--                                 ->  WorkTable Scan on above a
+--                                 ->  Subquery Scan on c
+--                                       Filter: (c.parent_id IS NOT NULL)
+--                                       ->  Index Scan using workflows_pkey on workflows workflows_1
+--                                             Index Cond: (id = a.parent_id)
+--                   ->  Sort
+--                         Sort Key: a_1.height DESC
+--                         ->  Nested Loop Left Join
+--                               ->  Nested Loop Left Join
+--                                     ->  Nested Loop
+--                                           ->  CTE Scan on above a_1
+--                                           ->  Index Scan using workflows_pkey on workflows workflows_2
+--                                                 Index Cond: (id = a_1.parent_id)
+--                                     ->  Index Scan using tasks_pkey on tasks
+--                                           Index Cond: (id = a_1.id)
+--                               ->  Index Scan using step_items_pkey on step_items
+--                                     Index Cond: ((workflow_id = a_1.parent_id) AND ("position" = tasks."position") AND (item = a_1.parent_item))
+--                                     Filter: (pg_column_size(value) <= 8192)
+--           SubPlan 3
+--             ->  Aggregate
+--                   ->  Bitmap Heap Scan on labels
+--                         Recheck Cond: (workflow_id = waits.root_id)
+--                         ->  Bitmap Index Scan on labels_pkey
+--                               Index Cond: (workflow_id = waits.root_id)
+
+SELECT waits.workflow_id, waits.root_id, waits.position, waits.id, waits.kind, waits.tenant, waits.since, waits.until,
+    waits.message, waits.choices, waits.shown, waits.step_id, workflows.name, (
+WITH RECURSIVE above AS (
+SELECT workflows.id, workflows.parent_id, workflows.parent_step, workflows.parent_item, 0 AS height
+WHERE workflows.parent_id IS NOT NULL
+UNION ALL
+SELECT c.*, a.height + 1
+FROM above AS a
+CROSS
+JOIN LATERAL (
+SELECT id, parent_id, parent_step, parent_item
+FROM workflows
+WHERE id = a.parent_id OFFSET 0 ) AS c
+WHERE c.parent_id IS NOT NULL )
+SELECT json_agg(json_build_object( 'workflow_id', a.parent_id, 'workflow_name', p.name, 'step_id', a.parent_step,
+    'item', a.parent_item, 'value', left(CASE json_typeof(i.value) WHEN 'string' THEN i.value #>> '{}' ELSE
+    i.value::text END, 200) )
+ORDER BY a.height DESC)
+FROM above AS a
+CROSS
+JOIN LATERAL (SELECT name
+FROM workflows
+WHERE id = a.parent_id OFFSET 0) AS p
+LEFT
+JOIN LATERAL (SELECT position
+FROM tasks
+WHERE id = a.id OFFSET 0) AS t ON TRUE
+LEFT
+JOIN LATERAL (
+SELECT value
+FROM step_items
+WHERE workflow_id = a.parent_id AND position = t.position AND item = a.parent_item AND pg_column_size(value) <= 8192
+    OFFSET 0 ) AS i ON TRUE ) AS ancestors, (SELECT array_agg(labels.label) AS array_agg_1
+FROM labels
+WHERE labels.workflow_id = waits.root_id) AS labels
+FROM waits
+JOIN workflows ON workflows.id = waits.workflow_id
+WHERE waits.kind = 'decision' AND workflows.deleted_at IS NULL AND coalesce(waits.tenant, '') = $1::VARCHAR AND
+    waits.workflow_id = $2::UUID AND waits.position = $3::INTEGER;
+--   Nested Loop
+--     ->  Index Scan using waits_for_decisions_by_step on waits
+--           Index Cond: ((COALESCE(tenant, ''::text) = ($1)::text) AND (workflow_id = $2) AND ("position" = $3))
+--     ->  Index Scan using workflows_pkey on workflows
+--           Index Cond: (id = $2)
+--           Filter: (deleted_at IS NULL)
+--     SubPlan 2
+--       ->  Aggregate
+--             CTE above
+--               ->  Recursive Union
+--                     ->  Result
+--                           One-Time Filter: (workflows.parent_id IS NOT NULL)
+--                     ->  Nested Loop
+--                           ->  WorkTable Scan on above a
+--                           ->  Subquery Scan on c
+--                                 Filter: (c.parent_id IS NOT NULL)
+--                                 ->  Index Scan using workflows_pkey on workflows workflows_1
+--                                       Index Cond: (id = a.parent_id)
+--             ->  Sort
+--                   Sort Key: a_1.height DESC
+--                   ->  Nested Loop Left Join
+--                         ->  Nested Loop Left Join
+--                               ->  Nested Loop
+--                                     ->  CTE Scan on above a_1
+--                                     ->  Index Scan using workflows_pkey on workflows workflows_2
+--                                           Index Cond: (id = a_1.parent_id)
+--                               ->  Index Scan using tasks_pkey on tasks
+--                                     Index Cond: (id = a_1.id)
+--                         ->  Index Scan using step_items_pkey on step_items
+--                               Index Cond: ((workflow_id = a_1.parent_id) AND ("position" = tasks."position") AND (item = a_1.parent_item))
+--                               Filter: (pg_column_size(value) <= 8192)
+--     SubPlan 3
+--       ->  Aggregate
+--             ->  Bitmap Heap Scan on labels
+--                   Recheck Cond: (workflow_id = waits.root_id)
+--                   ->  Bitmap Index Scan on labels_pkey
+--                         Index Cond: (workflow_id = waits.root_id)
+
+SELECT waits.workflow_id, waits.root_id, waits.position, waits.id, waits.kind, waits.tenant, waits.since, waits.until,
+    waits.message, waits.choices, waits.shown, waits.step_id, workflows.name, (
+WITH RECURSIVE above AS (
+SELECT workflows.id, workflows.parent_id, workflows.parent_step, workflows.parent_item, 0 AS height
+WHERE workflows.parent_id IS NOT NULL
+UNION ALL
+SELECT c.*, a.height + 1
+FROM above AS a
+CROSS
+JOIN LATERAL (
+SELECT id, parent_id, parent_step, parent_item
+FROM workflows
+WHERE id = a.parent_id OFFSET 0 ) AS c
+WHERE c.parent_id IS NOT NULL )
+SELECT json_agg(json_build_object( 'workflow_id', a.parent_id, 'workflow_name', p.name, 'step_id', a.parent_step,
+    'item', a.parent_item, 'value', left(CASE json_typeof(i.value) WHEN 'string' THEN i.value #>> '{}' ELSE
+    i.value::text END, 200) )
+ORDER BY a.height DESC)
+FROM above AS a
+CROSS
+JOIN LATERAL (SELECT name
+FROM workflows
+WHERE id = a.parent_id OFFSET 0) AS p
+LEFT
+JOIN LATERAL (SELECT position
+FROM tasks
+WHERE id = a.id OFFSET 0) AS t ON TRUE
+LEFT
+JOIN LATERAL (
+SELECT value
+FROM step_items
+WHERE workflow_id = a.parent_id AND position = t.position AND item = a.parent_item AND pg_column_size(value) <= 8192
+    OFFSET 0 ) AS i ON TRUE ) AS ancestors, (SELECT array_agg(labels.label) AS array_agg_1
+FROM labels
+WHERE labels.workflow_id = waits.root_id) AS labels
+FROM waits
+JOIN workflows ON workflows.id = waits.workflow_id
+WHERE waits.kind = 'decision' AND workflows.deleted_at IS NULL AND coalesce(waits.tenant, '') = $1::VARCHAR
+ORDER BY waits.since, waits.workflow_id, waits.position
+LIMIT $2::INTEGER;
+--   Limit
+--     ->  Nested Loop
+--           ->  Index Scan using waits_for_decisions on waits
+--                 Index Cond: (COALESCE(tenant, ''::text) = ($1)::text)
+--           ->  Index Scan using workflows_pkey on workflows
+--                 Index Cond: (id = waits.workflow_id)
+--                 Filter: (deleted_at IS NULL)
+--           SubPlan 2
+--             ->  Aggregate
+--                   CTE above
+--                     ->  Recursive Union
+--                           ->  Result
+--                                 One-Time Filter: (workflows.parent_id IS NOT NULL)
+--                           ->  Nested Loop
+--                                 ->  WorkTable Scan on above a
+--                                 ->  Subquery Scan on c
+--                                       Filter: (c.parent_id IS NOT NULL)
+--                                       ->  Index Scan using workflows_pkey on workflows workflows_1
+--                                             Index Cond: (id = a.parent_id)
+--                   ->  Sort
+--                         Sort Key: a_1.height DESC
+--                         ->  Nested Loop Left Join
+--                               ->  Nested Loop Left Join
+--                                     ->  Nested Loop
+--                                           ->  CTE Scan on above a_1
+--                                           ->  Index Scan using workflows_pkey on workflows workflows_2
+--                                                 Index Cond: (id = a_1.parent_id)
+--                                     ->  Index Scan using tasks_pkey on tasks
+--                                           Index Cond: (id = a_1.id)
+--                               ->  Index Scan using step_items_pkey on step_items
+--                                     Index Cond: ((workflow_id = a_1.parent_id) AND ("position" = tasks."position") AND (item = a_1.parent_item))
+--                                     Filter: (pg_column_size(value) <= 8192)
+--           SubPlan 3
+--             ->  Aggregate
+--                   ->  Bitmap Heap Scan on labels
+--                         Recheck Cond: (workflow_id = waits.root_id)
+--                         ->  Bitmap Index Scan on labels_pkey
+--                               Index Cond: (workflow_id = waits.root_id)
+
+SELECT waits.workflow_id, waits.root_id, waits.position, waits.id, waits.kind, waits.tenant, waits.since, waits.until,
+    waits.message, waits.choices, waits.shown, waits.step_id, workflows.name, (
+WITH RECURSIVE above AS (
+SELECT workflows.id, workflows.parent_id, workflows.parent_step, workflows.parent_item, 0 AS height
+WHERE workflows.parent_id IS NOT NULL
+UNION ALL
+SELECT c.*, a.height + 1
+FROM above AS a
+CROSS
+JOIN LATERAL (
+SELECT id, parent_id, parent_step, parent_item
+FROM workflows
+WHERE id = a.parent_id OFFSET 0 ) AS c
+WHERE c.parent_id IS NOT NULL )
+SELECT json_agg(json_build_object( 'workflow_id', a.parent_id, 'workflow_name', p.name, 'step_id', a.parent_step,
+    'item', a.parent_item, 'value', left(CASE json_typeof(i.value) WHEN 'string' THEN i.value #>> '{}' ELSE
+    i.value::text END, 200) )
+ORDER BY a.height DESC)
+FROM above AS a
+CROSS
+JOIN LATERAL (SELECT name
+FROM workflows
+WHERE id = a.parent_id OFFSET 0) AS p
+LEFT
+JOIN LATERAL (SELECT position
+FROM tasks
+WHERE id = a.id OFFSET 0) AS t ON TRUE
+LEFT
+JOIN LATERAL (
+SELECT value
+FROM step_items
+WHERE workflow_id = a.parent_id AND position = t.position AND item = a.parent_item AND pg_column_size(value) <= 8192
+    OFFSET 0 ) AS i ON TRUE ) AS ancestors, (SELECT array_agg(labels.label) AS array_agg_1
+FROM labels
+WHERE labels.workflow_id = waits.root_id) AS labels
+FROM waits
+JOIN workflows ON workflows.id = waits.workflow_id
+WHERE waits.kind = 'decision' AND workflows.deleted_at IS NULL
+ORDER BY waits.since, waits.workflow_id, waits.position
+LIMIT $1::INTEGER;
+--   Limit
+--     ->  Result
+--           ->  Sort
+--                 Sort Key: waits.since, waits.workflow_id, waits."position"
+--                 ->  Nested Loop
+--                       ->  Index Scan using waits_for_decisions_by_step on waits
+--                       ->  Index Scan using workflows_pkey on workflows
+--                             Index Cond: (id = waits.workflow_id)
+--                             Filter: (deleted_at IS NULL)
+--           SubPlan 2
+--             ->  Aggregate
+--                   CTE above
+--                     ->  Recursive Union
+--                           ->  Result
+--                                 One-Time Filter: (workflows.parent_id IS NOT NULL)
+--                           ->  Nested Loop
+--                                 ->  WorkTable Scan on above a
+--                                 ->  Subquery Scan on c
+--                                       Filter: (c.parent_id IS NOT NULL)
+--                                       ->  Index Scan using workflows_pkey on workflows workflows_1
+--                                             Index Cond: (id = a.parent_id)
+--                   ->  Sort
+--                         Sort Key: a_1.height DESC
+--                         ->  Nested Loop Left Join
+--                               ->  Nested Loop Left Join
+--                                     ->  Nested Loop
+--                                           ->  CTE Scan on above a_1
+--                                           ->  Index Scan using workflows_pkey on workflows workflows_2
+--                                                 Index Cond: (id = a_1.parent_id)
+--                                     ->  Index Scan using tasks_pkey on tasks
+--                                           Index Cond: (id = a_1.id)
+--                               ->  Index Scan using step_items_pkey on step_items
+--                                     Index Cond: ((workflow_id = a_1.parent_id) AND ("position" = tasks."position") AND (item = a_1.parent_item))
+--                                     Filter: (pg_column_size(value) <= 8192)
+--           SubPlan 3
+--             ->  Aggregate
+--                   ->  Bitmap Heap Scan on labels
+--                         Recheck Cond: (workflow_id = waits.root_id)
+--                         ->  Bitmap Index Scan on labels_pkey
+--                               Index Cond: (workflow_id = waits.root_id)
+
 SELECT workflow_id, step_id
 FROM steps
 WHERE workflow_id = ANY($1::UUID[])
@@ -1634,19 +2256,13 @@ GROUP BY workflows.status;
 --           Sort Key: workflows.status
 --           ->  Nested Loop Anti Join
 --                 ->  Nested Loop
---                       ->  Unique
---                             ->  Sort
---                                   Sort Key: waits.root_id
---                                   ->  Bitmap Heap Scan on waits
---                                         Recheck Cond: (kind = ($1)::text)
---                                         ->  Bitmap Index Scan on waits_by_root
---                                               Index Cond: (kind = ($1)::text)
---                       ->  Memoize
---                             Cache Key: waits.root_id
---                             Cache Mode: logical
---                             ->  Index Scan using workflows_pkey on workflows
---                                   Index Cond: (id = waits.root_id)
---                                   Filter: ((deleted_at IS NULL) AND (parent_id IS NULL))
+--                       ->  HashAggregate
+--                             Group Key: waits.root_id
+--                             ->  Index Only Scan using waits_by_root on waits
+--                                   Index Cond: (kind = ($1)::text)
+--                       ->  Index Scan using workflows_pkey on workflows
+--                             Index Cond: (id = waits.root_id)
+--                             Filter: ((deleted_at IS NULL) AND (parent_id IS NULL))
 --                 ->  Index Only Scan using waits_by_root on waits waits_1
 --                       Index Cond: ((root_id = workflows.id) AND (kind = ANY ($2)))
 
@@ -1778,11 +2394,12 @@ GROUP BY workflows.status;
 --   GroupAggregate
 --     ->  Nested Loop Anti Join
 --           ->  Nested Loop Semi Join
+--                 Join Filter: (workflows.id = waits.root_id)
 --                 ->  Index Only Scan using workflows_list_by_status on workflows
 --                       Index Cond: (status = ($1)::text)
 --                       Filter: ((deleted_at IS NULL) AND (parent_id IS NULL))
 --                 ->  Index Only Scan using waits_by_root on waits
---                       Index Cond: ((root_id = workflows.id) AND (kind = ($2)::text))
+--                       Index Cond: (kind = ($2)::text)
 --           ->  Index Only Scan using waits_by_root on waits waits_1
 --                 Index Cond: ((root_id = workflows.id) AND (kind = ANY ($3)))
 
@@ -1894,6 +2511,300 @@ WHERE idempotency_keys.scope = $2::VARCHAR AND idempotency_keys.key = $3::VARCHA
 --     ->  Index Scan using idempotency_keys_pkey on idempotency_keys
 --           Index Cond: ((scope = ($2)::text) AND (key = ($3)::text))
 --           Filter: ((applied_at IS NULL) AND (token = $4))
+
+WITH RECURSIVE family(id) AS (SELECT workflows.id AS id
+FROM workflows
+WHERE workflows.id = $1::UUID AND workflows.tenant IS NOT DISTINCT FROM $2::VARCHAR
+UNION ALL
+SELECT child.id AS id
+FROM workflows AS child
+JOIN family ON child.parent_id = family.id)
+SELECT count(*) AS count_1
+FROM (SELECT waits.workflow_id AS workflow_id
+FROM waits
+JOIN workflows ON workflows.id = waits.workflow_id
+JOIN family ON family.id = waits.workflow_id
+JOIN labels AS label_0 ON label_0.workflow_id = waits.root_id AND label_0.label = $3::VARCHAR
+JOIN labels AS label_1 ON label_1.workflow_id = waits.root_id AND label_1.label = $4::VARCHAR
+WHERE waits.kind = 'decision' AND workflows.deleted_at IS NULL AND coalesce(waits.tenant, '') = $5::VARCHAR AND
+    waits.step_id = $6::VARCHAR
+LIMIT $7::INTEGER) AS anon_1;
+--   Aggregate
+--     CTE family
+--       ->  Recursive Union
+--             ->  Index Scan using workflows_pkey on workflows workflows_1
+--                   Index Cond: (id = $1)
+--                   Filter: (NOT (tenant IS DISTINCT FROM ($2)::text))
+--             ->  Nested Loop
+--                   ->  WorkTable Scan on family family_1
+--                   ->  Index Only Scan using workflows_by_parent on workflows child
+--                         Index Cond: (parent_id = family_1.id)
+--     ->  Limit
+--           ->  Nested Loop
+--                 Join Filter: (label_0.workflow_id = waits.root_id)
+--                 ->  Nested Loop
+--                       ->  Nested Loop
+--                             Join Filter: (workflows.id = waits.workflow_id)
+--                             ->  Hash Join
+--                                   Hash Cond: (family.id = waits.workflow_id)
+--                                   ->  CTE Scan on family
+--                                   ->  Hash
+--                                         ->  Index Scan using waits_for_decisions_by_step on waits
+--                                               Index Cond: ((COALESCE(tenant, ''::text) = ($5)::text) AND (step_id = ($6)::text))
+--                             ->  Index Scan using workflows_pkey on workflows
+--                                   Index Cond: (id = family.id)
+--                                   Filter: (deleted_at IS NULL)
+--                       ->  Index Only Scan using labels_pkey on labels label_1
+--                             Index Cond: ((workflow_id = waits.root_id) AND (label = ($4)::text))
+--                 ->  Index Only Scan using labels_pkey on labels label_0
+--                       Index Cond: ((workflow_id = label_1.workflow_id) AND (label = ($3)::text))
+
+WITH RECURSIVE family(id) AS (SELECT workflows.id AS id
+FROM workflows
+WHERE workflows.id = $1::UUID AND workflows.tenant IS NOT DISTINCT FROM $2::VARCHAR
+UNION ALL
+SELECT child.id AS id
+FROM workflows AS child
+JOIN family ON child.parent_id = family.id)
+SELECT waits.workflow_id, waits.root_id, waits.position, waits.id, waits.kind, waits.tenant, waits.since, waits.until,
+    waits.message, waits.choices, waits.shown, waits.step_id, workflows.name, (
+WITH RECURSIVE above AS (
+SELECT workflows.id, workflows.parent_id, workflows.parent_step, workflows.parent_item, 0 AS height
+WHERE workflows.parent_id IS NOT NULL
+UNION ALL
+SELECT c.*, a.height + 1
+FROM above AS a
+CROSS
+JOIN LATERAL (
+SELECT id, parent_id, parent_step, parent_item
+FROM workflows
+WHERE id = a.parent_id OFFSET 0 ) AS c
+WHERE c.parent_id IS NOT NULL )
+SELECT json_agg(json_build_object( 'workflow_id', a.parent_id, 'workflow_name', p.name, 'step_id', a.parent_step,
+    'item', a.parent_item, 'value', left(CASE json_typeof(i.value) WHEN 'string' THEN i.value #>> '{}' ELSE
+    i.value::text END, 200) )
+ORDER BY a.height DESC)
+FROM above AS a
+CROSS
+JOIN LATERAL (SELECT name
+FROM workflows
+WHERE id = a.parent_id OFFSET 0) AS p
+LEFT
+JOIN LATERAL (SELECT position
+FROM tasks
+WHERE id = a.id OFFSET 0) AS t ON TRUE
+LEFT
+JOIN LATERAL (
+SELECT value
+FROM step_items
+WHERE workflow_id = a.parent_id AND position = t.position AND item = a.parent_item AND pg_column_size(value) <= 8192
+    OFFSET 0 ) AS i ON TRUE ) AS ancestors, (SELECT array_agg(labels.label) AS array_agg_1
+FROM labels
+WHERE labels.workflow_id = waits.root_id) AS labels
+FROM waits
+JOIN workflows ON workflows.id = waits.workflow_id
+JOIN family ON family.id = waits.workflow_id
+JOIN labels AS label_0 ON label_0.workflow_id = waits.root_id AND label_0.label = $3::VARCHAR
+JOIN labels AS label_1 ON label_1.workflow_id = waits.root_id AND label_1.label = $4::VARCHAR
+WHERE waits.kind = 'decision' AND workflows.deleted_at IS NULL AND coalesce(waits.tenant, '') = $5::VARCHAR AND
+    waits.step_id = $6::VARCHAR
+ORDER BY waits.since, waits.workflow_id, waits.position
+LIMIT $7::INTEGER;
+--   Limit
+--     CTE family
+--       ->  Recursive Union
+--             ->  Index Scan using workflows_pkey on workflows workflows_1
+--                   Index Cond: (id = $1)
+--                   Filter: (NOT (tenant IS DISTINCT FROM ($2)::text))
+--             ->  Nested Loop
+--                   ->  WorkTable Scan on family family_1
+--                   ->  Index Only Scan using workflows_by_parent on workflows child
+--                         Index Cond: (parent_id = family_1.id)
+--     ->  Nested Loop
+--           Join Filter: (label_0.workflow_id = waits.root_id)
+--           ->  Nested Loop
+--                 ->  Nested Loop
+--                       Join Filter: (workflows.id = waits.workflow_id)
+--                       ->  Nested Loop
+--                             Join Filter: (waits.workflow_id = family.id)
+--                             ->  Index Scan using waits_for_decisions_by_step on waits
+--                                   Index Cond: ((COALESCE(tenant, ''::text) = ($5)::text) AND (step_id = ($6)::text))
+--                             ->  CTE Scan on family
+--                       ->  Index Scan using workflows_pkey on workflows
+--                             Index Cond: (id = family.id)
+--                             Filter: (deleted_at IS NULL)
+--                 ->  Index Only Scan using labels_pkey on labels label_1
+--                       Index Cond: ((workflow_id = waits.root_id) AND (label = ($4)::text))
+--           ->  Index Only Scan using labels_pkey on labels label_0
+--                 Index Cond: ((workflow_id = label_1.workflow_id) AND (label = ($3)::text))
+--           SubPlan 3
+--             ->  Aggregate
+--                   CTE above
+--                     ->  Recursive Union
+--                           ->  Result
+--                                 One-Time Filter: (workflows.parent_id IS NOT NULL)
+--                           ->  Nested Loop
+--                                 ->  WorkTable Scan on above a
+--                                 ->  Subquery Scan on c
+--                                       Filter: (c.parent_id IS NOT NULL)
+--                                       ->  Index Scan using workflows_pkey on workflows workflows_2
+--                                             Index Cond: (id = a.parent_id)
+--                   ->  Sort
+--                         Sort Key: a_1.height DESC
+--                         ->  Nested Loop Left Join
+--                               ->  Nested Loop Left Join
+--                                     ->  Nested Loop
+--                                           ->  CTE Scan on above a_1
+--                                           ->  Index Scan using workflows_pkey on workflows workflows_3
+--                                                 Index Cond: (id = a_1.parent_id)
+--                                     ->  Index Scan using tasks_pkey on tasks
+--                                           Index Cond: (id = a_1.id)
+--                               ->  Index Scan using step_items_pkey on step_items
+--                                     Index Cond: ((workflow_id = a_1.parent_id) AND ("position" = tasks."position") AND (item = a_1.parent_item))
+--                                     Filter: (pg_column_size(value) <= 8192)
+--           SubPlan 4
+--             ->  Aggregate
+--                   ->  Bitmap Heap Scan on labels
+--                         Recheck Cond: (workflow_id = waits.root_id)
+--                         ->  Bitmap Index Scan on labels_pkey
+--                               Index Cond: (workflow_id = waits.root_id)
+
+WITH RECURSIVE family(id) AS (SELECT workflows.id AS id
+FROM workflows
+WHERE workflows.id = $1::UUID
+UNION ALL
+SELECT child.id AS id
+FROM workflows AS child
+JOIN family ON child.parent_id = family.id)
+SELECT count(*) AS count_1
+FROM (SELECT waits.workflow_id AS workflow_id
+FROM waits
+JOIN workflows ON workflows.id = waits.workflow_id
+JOIN family ON family.id = waits.workflow_id
+WHERE waits.kind = 'decision' AND workflows.deleted_at IS NULL
+LIMIT $2::INTEGER) AS anon_1;
+--   Aggregate
+--     CTE family
+--       ->  Recursive Union
+--             ->  Index Only Scan using workflows_pkey on workflows workflows_1
+--                   Index Cond: (id = $1)
+--             ->  Nested Loop
+--                   ->  WorkTable Scan on family family_1
+--                   ->  Index Only Scan using workflows_by_parent on workflows child
+--                         Index Cond: (parent_id = family_1.id)
+--     ->  Limit
+--           ->  Nested Loop
+--                 Join Filter: (workflows.id = waits.workflow_id)
+--                 ->  Hash Join
+--                       Hash Cond: (family.id = waits.workflow_id)
+--                       ->  CTE Scan on family
+--                       ->  Hash
+--                             ->  Index Only Scan using waits_for_decisions_by_step on waits
+--                 ->  Index Scan using workflows_pkey on workflows
+--                       Index Cond: (id = family.id)
+--                       Filter: (deleted_at IS NULL)
+
+WITH RECURSIVE family(id) AS (SELECT workflows.id AS id
+FROM workflows
+WHERE workflows.id = $1::UUID
+UNION ALL
+SELECT child.id AS id
+FROM workflows AS child
+JOIN family ON child.parent_id = family.id)
+SELECT waits.workflow_id, waits.root_id, waits.position, waits.id, waits.kind, waits.tenant, waits.since, waits.until,
+    waits.message, waits.choices, waits.shown, waits.step_id, workflows.name, (
+WITH RECURSIVE above AS (
+SELECT workflows.id, workflows.parent_id, workflows.parent_step, workflows.parent_item, 0 AS height
+WHERE workflows.parent_id IS NOT NULL
+UNION ALL
+SELECT c.*, a.height + 1
+FROM above AS a
+CROSS
+JOIN LATERAL (
+SELECT id, parent_id, parent_step, parent_item
+FROM workflows
+WHERE id = a.parent_id OFFSET 0 ) AS c
+WHERE c.parent_id IS NOT NULL )
+SELECT json_agg(json_build_object( 'workflow_id', a.parent_id, 'workflow_name', p.name, 'step_id', a.parent_step,
+    'item', a.parent_item, 'value', left(CASE json_typeof(i.value) WHEN 'string' THEN i.value #>> '{}' ELSE
+    i.value::text END, 200) )
+ORDER BY a.height DESC)
+FROM above AS a
+CROSS
+JOIN LATERAL (SELECT name
+FROM workflows
+WHERE id = a.parent_id OFFSET 0) AS p
+LEFT
+JOIN LATERAL (SELECT position
+FROM tasks
+WHERE id = a.id OFFSET 0) AS t ON TRUE
+LEFT
+JOIN LATERAL (
+SELECT value
+FROM step_items
+WHERE workflow_id = a.parent_id AND position = t.position AND item = a.parent_item AND pg_column_size(value) <= 8192
+    OFFSET 0 ) AS i ON TRUE ) AS ancestors, (SELECT array_agg(labels.label) AS array_agg_1
+FROM labels
+WHERE labels.workflow_id = waits.root_id) AS labels
+FROM waits
+JOIN workflows ON workflows.id = waits.workflow_id
+JOIN family ON family.id = waits.workflow_id
+WHERE waits.kind = 'decision' AND workflows.deleted_at IS NULL
+ORDER BY waits.since, waits.workflow_id, waits.position
+LIMIT $2::INTEGER;
+--   Limit
+--     CTE family
+--       ->  Recursive Union
+--             ->  Index Only Scan using workflows_pkey on workflows workflows_1
+--                   Index Cond: (id = $1)
+--             ->  Nested Loop
+--                   ->  WorkTable Scan on family family_1
+--                   ->  Index Only Scan using workflows_by_parent on workflows child
+--                         Index Cond: (parent_id = family_1.id)
+--     ->  Result
+--           ->  Sort
+--                 Sort Key: waits.since, waits.workflow_id, waits."position"
+--                 ->  Nested Loop
+--                       Join Filter: (workflows.id = waits.workflow_id)
+--                       ->  Hash Join
+--                             Hash Cond: (family.id = waits.workflow_id)
+--                             ->  CTE Scan on family
+--                             ->  Hash
+--                                   ->  Index Scan using waits_for_decisions_by_step on waits
+--                       ->  Index Scan using workflows_pkey on workflows
+--                             Index Cond: (id = family.id)
+--                             Filter: (deleted_at IS NULL)
+--           SubPlan 3
+--             ->  Aggregate
+--                   CTE above
+--                     ->  Recursive Union
+--                           ->  Result
+--                                 One-Time Filter: (workflows.parent_id IS NOT NULL)
+--                           ->  Nested Loop
+--                                 ->  WorkTable Scan on above a
+--                                 ->  Subquery Scan on c
+--                                       Filter: (c.parent_id IS NOT NULL)
+--                                       ->  Index Scan using workflows_pkey on workflows workflows_2
+--                                             Index Cond: (id = a.parent_id)
+--                   ->  Sort
+--                         Sort Key: a_1.height DESC
+--                         ->  Nested Loop Left Join
+--                               ->  Nested Loop Left Join
+--                                     ->  Nested Loop
+--                                           ->  CTE Scan on above a_1
+--                                           ->  Index Scan using workflows_pkey on workflows workflows_3
+--                                                 Index Cond: (id = a_1.parent_id)
+--                                     ->  Index Scan using tasks_pkey on tasks
+--                                           Index Cond: (id = a_1.id)
+--                               ->  Index Scan using step_items_pkey on step_items
+--                                     Index Cond: ((workflow_id = a_1.parent_id) AND ("position" = tasks."position") AND (item = a_1.parent_item))
+--                                     Filter: (pg_column_size(value) <= 8192)
+--           SubPlan 4
+--             ->  Aggregate
+--                   ->  Bitmap Heap Scan on labels
+--                         Recheck Cond: (workflow_id = waits.root_id)
+--                         ->  Bitmap Index Scan on labels_pkey
+--                               Index Cond: (workflow_id = waits.root_id)
 
 WITH RECURSIVE tree AS (
 SELECT w.id, w.final_position, TRUE AS final, ARRAY[]::int[] AS path, ARRAY[w.id] AS ids, ARRAY[w.id] AS finals,
@@ -2090,17 +3001,12 @@ FROM earlier)) AND workflows.deleted_at IS NULL;
 --   Aggregate
 --     CTE wanted
 --       ->  Recursive Union
---             ->  Bitmap Heap Scan on waits
---                   Recheck Cond: (kind = ($1)::text)
---                   ->  Bitmap Index Scan on waits_by_root
---                         Index Cond: (kind = ($1)::text)
---             ->  Hash Join
---                   Hash Cond: (child.id = wanted_1.id)
---                   ->  Bitmap Heap Scan on workflows child
---                         Recheck Cond: (parent_id IS NOT NULL)
---                         ->  Bitmap Index Scan on workflows_by_parent
---                   ->  Hash
---                         ->  WorkTable Scan on wanted wanted_1
+--             ->  Index Scan using waits_by_root on waits
+--                   Index Cond: (kind = ($1)::text)
+--             ->  Nested Loop
+--                   ->  WorkTable Scan on wanted wanted_1
+--                   ->  Index Only Scan using workflows_by_parent on workflows child
+--                         Index Cond: (id = wanted_1.id)
 --     CTE earlier
 --       ->  Recursive Union
 --             ->  Bitmap Heap Scan on waits waits_1
@@ -2114,15 +3020,14 @@ FROM earlier)) AND workflows.deleted_at IS NULL;
 --                         ->  Bitmap Heap Scan on workflows child_1
 --                               Recheck Cond: (parent_id IS NOT NULL)
 --                               ->  Bitmap Index Scan on workflows_by_parent
---     ->  Hash Right Semi Join
---           Hash Cond: (wanted.id = workflows.id)
+--     ->  Nested Loop Semi Join
+--           Join Filter: (wanted.id = workflows.id)
+--           ->  Bitmap Heap Scan on workflows
+--                 Filter: ((deleted_at IS NULL) AND (NOT (ANY (id = (hashed SubPlan 3).col1))))
+--                 ->  Bitmap Index Scan on workflows_list_by_status
+--                 SubPlan 3
+--                   ->  CTE Scan on earlier earlier_1
 --           ->  CTE Scan on wanted
---           ->  Hash
---                 ->  Bitmap Heap Scan on workflows
---                       Filter: ((deleted_at IS NULL) AND (NOT (ANY (id = (hashed SubPlan 3).col1))))
---                       ->  Bitmap Index Scan on workflows_list_by_status
---                       SubPlan 3
---                         ->  CTE Scan on earlier earlier_1
 
 WITH RECURSIVE wanted(id) AS (SELECT waits.workflow_id AS id
 FROM waits
@@ -2147,17 +3052,12 @@ GROUP BY workflows.status;
 --     Group Key: workflows.status
 --     CTE wanted
 --       ->  Recursive Union
---             ->  Bitmap Heap Scan on waits
---                   Recheck Cond: (kind = ($1)::text)
---                   ->  Bitmap Index Scan on waits_by_root
---                         Index Cond: (kind = ($1)::text)
---             ->  Hash Join
---                   Hash Cond: (child.id = wanted_1.id)
---                   ->  Bitmap Heap Scan on workflows child
---                         Recheck Cond: (parent_id IS NOT NULL)
---                         ->  Bitmap Index Scan on workflows_by_parent
---                   ->  Hash
---                         ->  WorkTable Scan on wanted wanted_1
+--             ->  Index Scan using waits_by_root on waits
+--                   Index Cond: (kind = ($1)::text)
+--             ->  Nested Loop
+--                   ->  WorkTable Scan on wanted wanted_1
+--                   ->  Index Only Scan using workflows_by_parent on workflows child
+--                         Index Cond: (id = wanted_1.id)
 --     CTE earlier
 --       ->  Recursive Union
 --             ->  Bitmap Heap Scan on waits waits_1
@@ -2173,15 +3073,14 @@ GROUP BY workflows.status;
 --                               ->  Bitmap Index Scan on workflows_by_parent
 --     ->  Sort
 --           Sort Key: workflows.status
---           ->  Hash Right Semi Join
---                 Hash Cond: (wanted.id = workflows.id)
+--           ->  Nested Loop Semi Join
+--                 Join Filter: (wanted.id = workflows.id)
+--                 ->  Bitmap Heap Scan on workflows
+--                       Filter: ((deleted_at IS NULL) AND (NOT (ANY (id = (hashed SubPlan 3).col1))))
+--                       ->  Bitmap Index Scan on workflows_list_by_name
+--                       SubPlan 3
+--                         ->  CTE Scan on earlier earlier_1
 --                 ->  CTE Scan on wanted
---                 ->  Hash
---                       ->  Bitmap Heap Scan on workflows
---                             Filter: ((deleted_at IS NULL) AND (NOT (ANY (id = (hashed SubPlan 3).col1))))
---                             ->  Bitmap Index Scan on workflows_list_by_name
---                             SubPlan 3
---                               ->  CTE Scan on earlier earlier_1
 
 WITH RECURSIVE wanted(id) AS (SELECT waits.workflow_id AS id
 FROM waits
@@ -2339,17 +3238,12 @@ ORDER BY versions.page_created_at DESC, versions.page_id DESC;
 --     Sort Key: versions.page_created_at DESC, versions.page_id DESC
 --     CTE wanted
 --       ->  Recursive Union
---             ->  Bitmap Heap Scan on waits
---                   Recheck Cond: (kind = ($2)::text)
---                   ->  Bitmap Index Scan on waits_by_root
---                         Index Cond: (kind = ($2)::text)
---             ->  Hash Join
---                   Hash Cond: (child.id = wanted.id)
---                   ->  Bitmap Heap Scan on workflows child
---                         Recheck Cond: (parent_id IS NOT NULL)
---                         ->  Bitmap Index Scan on workflows_by_parent
---                   ->  Hash
---                         ->  WorkTable Scan on wanted
+--             ->  Index Scan using waits_by_root on waits
+--                   Index Cond: (kind = ($2)::text)
+--             ->  Nested Loop
+--                   ->  WorkTable Scan on wanted
+--                   ->  Index Only Scan using workflows_by_parent on workflows child
+--                         Index Cond: (id = wanted.id)
 --     CTE earlier
 --       ->  Recursive Union
 --             ->  Bitmap Heap Scan on waits waits_1
@@ -2367,15 +3261,14 @@ ORDER BY versions.page_created_at DESC, versions.page_id DESC;
 --       ->  Limit
 --             ->  Sort
 --                   Sort Key: workflows_1.created_at DESC, workflows_1.id DESC
---                   ->  Hash Right Semi Join
---                         Hash Cond: (wanted_1.id = workflows_1.id)
+--                   ->  Nested Loop Semi Join
+--                         Join Filter: (wanted_1.id = workflows_1.id)
+--                         ->  Bitmap Heap Scan on workflows workflows_1
+--                               Filter: ((deleted_at IS NULL) AND (NOT (ANY (id = (hashed SubPlan 3).col1))))
+--                               ->  Bitmap Index Scan on workflows_list_by_status
+--                               SubPlan 3
+--                                 ->  CTE Scan on earlier earlier_1
 --                         ->  CTE Scan on wanted wanted_1
---                         ->  Hash
---                               ->  Bitmap Heap Scan on workflows workflows_1
---                                     Filter: ((deleted_at IS NULL) AND (NOT (ANY (id = (hashed SubPlan 3).col1))))
---                                     ->  Bitmap Index Scan on workflows_list_by_status
---                                     SubPlan 3
---                                       ->  CTE Scan on earlier earlier_1
 --     CTE versions
 --       ->  WindowAgg
 --             Window: w1 AS ()
@@ -5525,19 +6418,13 @@ ORDER BY versions.page_created_at DESC, versions.page_id DESC;
 --                   Sort Key: workflows_1.created_at DESC, workflows_1.id DESC
 --                   ->  Nested Loop Anti Join
 --                         ->  Nested Loop
---                               ->  Unique
---                                     ->  Sort
---                                           Sort Key: waits.root_id
---                                           ->  Bitmap Heap Scan on waits
---                                                 Recheck Cond: (kind = ($2)::text)
---                                                 ->  Bitmap Index Scan on waits_by_root
---                                                       Index Cond: (kind = ($2)::text)
---                               ->  Memoize
---                                     Cache Key: waits.root_id
---                                     Cache Mode: logical
---                                     ->  Index Scan using workflows_pkey on workflows workflows_1
---                                           Index Cond: (id = waits.root_id)
---                                           Filter: ((deleted_at IS NULL) AND (parent_id IS NULL))
+--                               ->  HashAggregate
+--                                     Group Key: waits.root_id
+--                                     ->  Index Only Scan Backward using waits_by_root on waits
+--                                           Index Cond: (kind = ($2)::text)
+--                               ->  Index Scan using workflows_pkey on workflows workflows_1
+--                                     Index Cond: (id = waits.root_id)
+--                                     Filter: ((deleted_at IS NULL) AND (parent_id IS NULL))
 --                         ->  Index Only Scan using waits_by_root on waits waits_1
 --                               Index Cond: ((root_id = workflows_1.id) AND (kind = ANY ($3)))
 --     CTE versions
@@ -5771,11 +6658,12 @@ ORDER BY versions.page_created_at DESC, versions.page_id DESC;
 --       ->  Limit
 --             ->  Nested Loop Anti Join
 --                   ->  Nested Loop Semi Join
+--                         Join Filter: (workflows_1.id = waits.root_id)
 --                         ->  Index Only Scan Backward using workflows_list_by_tenant on workflows workflows_1
 --                               Index Cond: (tenant = ($4)::text)
 --                               Filter: ((deleted_at IS NULL) AND (parent_id IS NULL))
---                         ->  Index Only Scan using waits_by_root on waits
---                               Index Cond: ((root_id = workflows_1.id) AND (kind = ($2)::text))
+--                         ->  Index Only Scan Backward using waits_by_root on waits
+--                               Index Cond: (kind = ($2)::text)
 --                   ->  Index Only Scan using waits_by_root on waits waits_1
 --                         Index Cond: ((root_id = workflows_1.id) AND (kind = ANY ($3)))
 --     CTE versions
@@ -10011,11 +10899,12 @@ ORDER BY versions.page_created_at DESC, versions.page_id DESC;
 --       ->  Limit
 --             ->  Nested Loop Anti Join
 --                   ->  Nested Loop Semi Join
+--                         Join Filter: (workflows_1.id = waits.root_id)
 --                         ->  Index Only Scan Backward using workflows_list_by_status on workflows workflows_1
 --                               Index Cond: (status = ($2)::text)
 --                               Filter: ((deleted_at IS NULL) AND (parent_id IS NULL))
---                         ->  Index Only Scan using waits_by_root on waits
---                               Index Cond: ((root_id = workflows_1.id) AND (kind = ($3)::text))
+--                         ->  Index Only Scan Backward using waits_by_root on waits
+--                               Index Cond: (kind = ($3)::text)
 --                   ->  Index Only Scan using waits_by_root on waits waits_1
 --                         Index Cond: ((root_id = workflows_1.id) AND (kind = ANY ($4)))
 --     CTE versions

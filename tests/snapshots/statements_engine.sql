@@ -3700,11 +3700,12 @@ FROM unnest($13::uuid[], $14::uuid[], $15::text[]) AS k(id, workflow_id, outcome
 WHERE c.id = k.id AND (k.workflow_id IN (SELECT id
 FROM written)) IS TRUE
 RETURNING c.id, c.requester ), new_waits AS (
-INSERT INTO waits (workflow_id, position, id, kind, since, until, message, choices, shown, tenant, root_id)
+INSERT INTO waits (workflow_id, position, id, kind, since, until, message, choices, shown, tenant, root_id, step_id)
 SELECT n.workflow_id, n.position, n.id, n.kind, n.since, n.until, n.message, n.choices, n.shown, w.tenant,
-    coalesce(w.root_id, w.id)
+    coalesce(w.root_id, w.id), s.step_id
 FROM unnest($16::checkpoint_wait[]) AS n
 JOIN workflows AS w ON w.id = n.workflow_id
+JOIN steps AS s ON s.workflow_id = n.workflow_id AND s.position = n.position
 WHERE (n.workflow_id IN (SELECT id
 FROM written)) IS TRUE
 ON CONFLICT (workflow_id, position) DO UPDATE
@@ -3899,12 +3900,16 @@ FROM written;
 --             Conflict Resolution: UPDATE
 --             Conflict Arbiter Indexes: waits_pkey
 --             ->  Nested Loop
---                   ->  Function Scan on unnest n_2
---                         Filter: ((ANY (workflow_id = (hashed SubPlan 27).col1)) IS TRUE)
---                         SubPlan 27
---                           ->  CTE Scan on written written_12
+--                   Join Filter: (n_2.workflow_id = w_4.id)
+--                   ->  Nested Loop
+--                         ->  Function Scan on unnest n_2
+--                               Filter: ((ANY (workflow_id = (hashed SubPlan 27).col1)) IS TRUE)
+--                               SubPlan 27
+--                                 ->  CTE Scan on written written_12
+--                         ->  Index Scan using steps_pkey on steps s_1
+--                               Index Cond: ((workflow_id = n_2.workflow_id) AND ("position" = n_2."position"))
 --                   ->  Index Scan using workflows_pkey on workflows w_4
---                         Index Cond: (id = n_2.workflow_id)
+--                         Index Cond: (id = s_1.workflow_id)
 --     CTE ended_waits
 --       ->  Delete on waits t_6
 --             ->  Nested Loop
@@ -4061,11 +4066,12 @@ FROM unnest($13::uuid[], $14::uuid[], $15::text[]) AS k(id, workflow_id, outcome
 WHERE c.id = k.id AND (k.workflow_id IN (SELECT id
 FROM written)) IS TRUE
 RETURNING c.id, c.requester ), new_waits AS (
-INSERT INTO waits (workflow_id, position, id, kind, since, until, message, choices, shown, tenant, root_id)
+INSERT INTO waits (workflow_id, position, id, kind, since, until, message, choices, shown, tenant, root_id, step_id)
 SELECT n.workflow_id, n.position, n.id, n.kind, n.since, n.until, n.message, n.choices, n.shown, w.tenant,
-    coalesce(w.root_id, w.id)
+    coalesce(w.root_id, w.id), s.step_id
 FROM unnest($16::checkpoint_wait[]) AS n
 JOIN workflows AS w ON w.id = n.workflow_id
+JOIN steps AS s ON s.workflow_id = n.workflow_id AND s.position = n.position
 WHERE (n.workflow_id IN (SELECT id
 FROM written)) IS TRUE
 ON CONFLICT (workflow_id, position) DO UPDATE
@@ -4274,12 +4280,16 @@ FROM written;
 --             Conflict Resolution: UPDATE
 --             Conflict Arbiter Indexes: waits_pkey
 --             ->  Nested Loop
---                   ->  Function Scan on unnest n_2
---                         Filter: ((ANY (workflow_id = (hashed SubPlan 27).col1)) IS TRUE)
---                         SubPlan 27
---                           ->  CTE Scan on written written_12
+--                   Join Filter: (n_2.workflow_id = w_4.id)
+--                   ->  Nested Loop
+--                         ->  Function Scan on unnest n_2
+--                               Filter: ((ANY (workflow_id = (hashed SubPlan 27).col1)) IS TRUE)
+--                               SubPlan 27
+--                                 ->  CTE Scan on written written_12
+--                         ->  Index Scan using steps_pkey on steps s_1
+--                               Index Cond: ((workflow_id = n_2.workflow_id) AND ("position" = n_2."position"))
 --                   ->  Index Scan using workflows_pkey on workflows w_4
---                         Index Cond: (id = n_2.workflow_id)
+--                         Index Cond: (id = s_1.workflow_id)
 --     CTE ended_waits
 --       ->  Delete on waits t_6
 --             ->  Nested Loop

@@ -289,11 +289,23 @@ class ShownFile(Struct, frozen=True):
     url: str
 
 
+class AncestorStep(Struct, frozen=True, kw_only=True):
+    """A step of a workflow above, which runs the sub-workflow."""
+
+    workflow_id: UUID
+    workflow_name: str
+    step_id: str
+    item: Annotated[int, Meta(description="The number of its item, from 0; null without for_each")] | None
+    value: Annotated[str, Meta(description="The item as text or JSON, up to 200 characters; null if large")] | None
+
+
 class OpenDecision(Struct, frozen=True, kw_only=True):
     """A step that waits for a decision."""
 
     workflow_id: UUID
     workflow_name: str
+    ancestors: Annotated[list[AncestorStep], Meta(description="The steps above, that of the run at the top first")]
+    labels: Annotated[dict[str, str], Meta(description="The labels of the run at the top")]
     origin_tenant_id: str | None
     step_id: str
     message: str | None
@@ -307,3 +319,4 @@ class OpenDecision(Struct, frozen=True, kw_only=True):
 
 class DecisionListResponse(Struct, frozen=True):
     decisions: Annotated[list[OpenDecision], Meta(description="The longest waiting first")]
+    total: Annotated[int, Meta(description="All that match, counted up to 1,000; null unless asked for")] | None = None

@@ -16,6 +16,7 @@ from stepwell.contract.providers import ProviderStatus
 from stepwell.contract.reasons import Explanation, Reason
 from stepwell.contract.tasks import CostGroup, CostSums
 from stepwell.contract.workflows import (
+    AncestorStep,
     ItemCounts,
     ItemPublic,
     OpenDecision,
@@ -94,10 +95,14 @@ class ItemSummary(Struct, kw_only=True):
 
 
 class DecisionSummary(Struct, kw_only=True):
-    """A step that waits for a decision. `inputs` are shown to those who decide, and `files` are the files in them."""
+    """A step that waits for a decision. `inputs` are shown to those who decide, and `files` are the files in them.
+
+    `ancestors` are the steps above its workflow, with the values of their items.
+    """
 
     workflow_id: UUID
     workflow_name: str
+    ancestors: list[AncestorStep]
     step_id: str
     message: str | None
     choices: list[str]
@@ -264,6 +269,7 @@ def decision_summary(decision: OpenDecision, most: int) -> DecisionSummary:
     return DecisionSummary(
         workflow_id=decision.workflow_id,
         workflow_name=decision.workflow_name,
+        ancestors=decision.ancestors,
         step_id=decision.step_id,
         message=decision.message,
         choices=decision.choices,

@@ -242,6 +242,9 @@ class WorkflowReader(Protocol):
         Those of deleted workflows aren't among them.
         """
 
+    async def decision_count(self, scope: TenantScope, query: DecisionFilter) -> int:
+        """Return how many steps wait for a decision, at most `MOST_COUNTED`. The page of *query* has no effect."""
+
     async def decision(self, scope: TenantScope, workflow_id: UUID, position: int) -> StoredDecision | None:
         """Return the step at *position* if it waits for a decision."""
 

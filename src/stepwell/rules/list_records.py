@@ -8,6 +8,7 @@ from msgspec import Struct
 
 from stepwell.contract.enums import StepStatus, WaitsFor, WorkflowStatus
 from stepwell.contract.tasks import Output
+from stepwell.contract.workflows import AncestorStep
 from stepwell.lifecycle.model import Task, Wait
 from stepwell.lifecycle.preconditions import ReadVersion
 from stepwell.lifecycle.records import WHOLE, ItemRecord, TaskRecord, WorkflowParts, WorkflowRecord
@@ -57,16 +58,28 @@ class DecisionCursor(NamedTuple):
 class DecisionFilter(Struct, frozen=True):
     """A page of the open decisions: up to *limit* of them behind *after*.
 
-    They are those of the workflow *workflow_id* and its sub-workflows in all depths, or of all workflows.
+    They are those of the workflow *workflow_id* and its sub-workflows in all depths, or of all workflows. *step_id* is
+    the id of their step. The run at the top has all *labels*, each `key:value`.
     """
 
     limit: int
     workflow_id: UUID | None = None
     after: DecisionCursor | None = None
+    step_id: str | None = None
+    labels: tuple[str, ...] = ()
+
+
+MOST_COUNTED: Final = 1_000
+"""The number of open decisions at which counting them ends."""
+MAX_ITEM_BYTES, MAX_ITEM_TEXT = 8_192, 200
+"""The most stored bytes of an item's value that the list of open decisions reads, and the most characters it shows."""
 
 
 class StoredDecision(Struct, frozen=True):
-    """A step that waits for a decision. `shown` is an encoded JSON object of its other inputs."""
+    """A step that waits for a decision. `shown` is an encoded JSON object of its other inputs.
+
+    `ancestors` are the steps above its workflow, from the run at the top on. `labels` are those of that run.
+    """
 
     workflow_id: UUID
     workflow_name: str
@@ -75,6 +88,8 @@ class StoredDecision(Struct, frozen=True):
     step_id: str
     wait: Wait
     shown: bytes
+    ancestors: list[AncestorStep] = []
+    labels: dict[str, str] = {}
 
     @property
     def cursor(self) -> DecisionCursor:

@@ -12,10 +12,11 @@ from stepwell.basics.errors import ResultTooLarge
 from stepwell.basics.tenancy import TenantScope
 from stepwell.contract.enums import EventType, SkipReason, StepStatus, WaitKind, WaitsFor, WorkflowStatus
 from stepwell.contract.tasks import Output
+from stepwell.contract.workflows import AncestorStep
 from stepwell.definition.mapping.input_mapping import MAX_MAPPED_BYTES
 from stepwell.lifecycle.child_records import ChildRecord, ChildRecords
 from stepwell.lifecycle.decision import copy_of
-from stepwell.lifecycle.model import HistoryEvent, StepState, Task
+from stepwell.lifecycle.model import HistoryEvent, ItemPlace, StepState, Task
 from stepwell.lifecycle.preconditions import ReadVersion
 from stepwell.lifecycle.records import (
     NO_INPUTS,
@@ -43,6 +44,9 @@ from stepwell.rules.large_workflow_records import (
     StoredStep,
 )
 from stepwell.rules.list_records import (
+    MAX_ITEM_BYTES,
+    MAX_ITEM_TEXT,
+    MOST_COUNTED,
     DecisionFilter,
     ItemFilter,
     ItemSlice,
@@ -136,14 +140,53 @@ class MemoryWorkflowReader(MemoryAdapter):
         return None if row is None or step is None else item_slice(row, step, query, count, max_bytes)
 
     async def decisions(self, scope: TenantScope, query: DecisionFilter) -> list[StoredDecision]:
-        found = [
-            decision
-            for row in self._tables.workflows.values()
-            if row.record.state.deleted_at is None and self._is_in_family(row.record, query.workflow_id)
-            for decision in _decisions(row, scope)
-            if query.after is None or decision.cursor > query.after
-        ]
+        found = [each for each in self._open(scope, query) if query.after is None or each.cursor > query.after]
         return sorted(found, key=lambda decision: decision.cursor)[: query.limit]
+
+    async def decision_count(self, scope: TenantScope, query: DecisionFilter) -> int:
+        return min(MOST_COUNTED, len(list(self._open(scope, query))))
+
+    def _open(self, scope: TenantScope, query: DecisionFilter) -> Iterator[StoredDecision]:
+        """Yield the open decisions that match, on all pages."""
+        for row in self._tables.workflows.values():
+            if row.record.state.deleted_at is None and self._is_in_family(row.record, query.workflow_id):
+                for decision in self._decisions(row, scope):
+                    own = {f"{key}:{value}" for key, value in decision.labels.items()}
+                    if query.step_id in (None, decision.step_id) and own.issuperset(query.labels):
+                        yield decision
+
+    def _decisions(self, row: WorkflowRow, scope: TenantScope) -> Iterator[StoredDecision]:
+        """Yield the steps of the workflow that wait for a decision, if it is in *scope*."""
+        if row.waits and scope.covers(row.record.tenant):
+            top, above = self._above(row)
+            own = (row.record.id, row.record.state.name, row.record.tenant)
+            for position, each in row.waits.items():
+                if each.wait.kind is not WaitKind.DECISION:
+                    continue
+                step_id = (row.record.steps or ())[position].plan.step_id
+                yield StoredDecision(*own, position, step_id, each.wait, each.shown.inputs, above, top.record.labels)
+
+    def _above(self, row: WorkflowRow) -> tuple[WorkflowRow, list[AncestorStep]]:
+        """Return the run at the top of the workflow, and the steps between them."""
+        link = row.record.parent
+        if link is None:
+            return row, []
+        parent = self._tables.workflows[link.workflow_id]
+        attempt, item, value = parent.tasks.get(row.record.id), None, None
+        if attempt is not None and link.item is not None:
+            item = parent.items.get(ItemPlace(attempt.task.position, link.item))
+        if item is not None and len(item.value) <= MAX_ITEM_BYTES:
+            text = json.decode(item.value, type=str) if item.value.startswith(b'"') else item.value.decode()
+            value = text[:MAX_ITEM_TEXT]
+        top, above = self._above(parent)
+        here = AncestorStep(
+            workflow_id=link.workflow_id,
+            workflow_name=parent.record.state.name,
+            step_id=link.step_id,
+            item=link.item,
+            value=value,
+        )
+        return top, [*above, here]
 
     def _is_in_family(self, record: WorkflowRecord, workflow_id: UUID | None) -> bool:
         """Return whether it is the workflow, or one of its sub-workflows. Without *workflow_id*, all match."""
@@ -158,7 +201,7 @@ class MemoryWorkflowReader(MemoryAdapter):
         row = self._tables.find(scope, workflow_id)
         if row is None or row.record.state.deleted_at is not None:
             return None
-        return next((each for each in _decisions(row, scope) if each.position == position), None)
+        return next((each for each in self._decisions(row, scope) if each.position == position), None)
 
     async def step_of_signal(self, scope: TenantScope, workflow_id: UUID, name: str) -> StepRecord | None:
         steps = self._steps(scope, workflow_id)
@@ -440,14 +483,3 @@ def _summary(row: WorkflowRow, steps: list[StepRecord]) -> Summary:
 
 def _error(step: StepRecord) -> str:
     return f"{step.plan.step_id}: {step.state.error_message or ''}"
-
-
-def _decisions(row: WorkflowRow, scope: TenantScope) -> Iterator[StoredDecision]:
-    """Yield the steps of the workflow that wait for a decision, if it is in *scope*."""
-    record = row.record
-    if scope.covers(record.tenant):
-        for position, each in row.waits.items():
-            if each.wait.kind is not WaitKind.DECISION:
-                continue
-            step_id, (tenant, name) = (record.steps or ())[position].plan.step_id, (record.tenant, record.state.name)
-            yield StoredDecision(record.state.id, name, tenant, position, step_id, each.wait, each.shown.inputs)

@@ -10,21 +10,27 @@ What must hold:
 
 import asyncio
 from datetime import timedelta
-from uuid import uuid4
+from secrets import token_hex
+from typing import Any
+from uuid import UUID, uuid4
 
 from msgspec import json, structs
 
-from stepwell.basics.tenancy import EVERY_TENANT
+from stepwell.basics.tenancy import EVERY_TENANT, TenantScope
 from stepwell.contract.enums import StepStatus, WaitKind, WorkflowStatus
 from stepwell.engine.execution.active_workflow import ActiveWorkflow
+from stepwell.lifecycle.child_records import ParentLink
 from stepwell.lifecycle.feature_level import FEATURE_LEVEL
 from stepwell.lifecycle.inputs import Cancel
 from stepwell.lifecycle.model import NEVER, FlowState, StoredSignal, Wait
 from stepwell.lifecycle.records import WHOLE, AdmissionResult, LoadedWorkflow, WorkflowRecord
 from stepwell.ports.storage import POSTPONED_S
 from stepwell.rules.large_workflow_records import StepSnapshot
+from stepwell.rules.list_records import DecisionFilter
 from support.database.parked_workflows import SOON, begin_wait, end_wait, make_parked, park, pause_parked, signals
+from support.database.stored_items import make_with_items
 from support.database.stored_workflows import CHAIN, ME, OTHER, Stored, renamed
+from support.database.sub_workflows import make_child
 
 LATER, PAST = timedelta(days=1), timedelta(seconds=-1)
 
@@ -235,3 +241,62 @@ async def test_a_paused_workflow_that_is_parked_shows_its_events(stored: Stored)
     assert await stored.workflow_store.write([pause_parked(handle, now, now + SOON)]) == set()
     state = (await load(stored, handle)).state
     assert (state.status, state.wake_at, state.owner) == (WorkflowStatus.PAUSED, now + SOON, None)
+
+
+async def asking(stored: Stored, handle: ActiveWorkflow, seconds: int) -> ActiveWorkflow:
+    """Let the first step of the workflow wait for a decision, since that many seconds."""
+    since = stored.clock.now() + timedelta(seconds=seconds)
+    assert await stored.workflow_store.write([begin_wait(handle, since, wait_id=uuid4())]) == set()
+    return handle
+
+
+async def found(stored: Stored, scope: TenantScope = EVERY_TENANT, **filters: Any) -> list[UUID]:
+    """Return the workflows whose decisions match. Their count must be the same."""
+    query = DecisionFilter(9, **filters)
+    decisions = await stored.here.reader.decisions(scope, query)
+    assert await stored.here.reader.decision_count(scope, query) == len(decisions)
+    return [each.workflow_id for each in decisions]
+
+
+async def test_open_decisions_are_found_by_step_label_run_and_tenant(stored: Stored) -> None:
+    labelled = {**CHAIN, "labels": {"team": "red", "kind": "photo"}}
+    first = await asking(stored, await stored.make(labelled, has_flow=True), 1)
+    second = await asking(stored, await stored.make(CHAIN, tenant=None, has_flow=True), 2)
+    third = await asking(stored, await make_child(stored, await stored.make(labelled, has_flow=True)), 3)
+    ids = [each.workflow_id for each in (first, second, third)]
+    assert await found(stored) == ids
+    assert await found(stored, TenantScope("t")) == [ids[0], ids[2]]
+    assert await found(stored, TenantScope(None)) == [ids[1]]
+    assert await found(stored, workflow_id=ids[0]) == [ids[0]]
+    own = TenantScope("t")
+    assert await found(stored, own, step_id="a") == [ids[0], ids[2]]
+    assert await found(stored, own, step_id="b") == []
+    assert await found(stored, own, labels=("team:red",)) == [ids[0], ids[2]]
+    assert await found(stored, own, labels=("team:blue",)) == []
+    both = ("team:red", "kind:photo")
+    assert await found(stored, own, labels=both, step_id="a", workflow_id=ids[2]) == [ids[2]]
+    assert await found(stored, own, labels=("team:red", "kind:film"), step_id="a", workflow_id=ids[2]) == []
+    (head, *rest) = await stored.here.reader.decisions(own, DecisionFilter(1))
+    assert (head.workflow_id, head.labels, rest) == (ids[0], labelled["labels"], [])
+    for step_id in (None, "a"):
+        behind = DecisionFilter(9, after=head.cursor, step_id=step_id)
+        assert [each.workflow_id for each in await stored.here.reader.decisions(own, behind)] == [ids[2]]
+    assert await stored.here.reader.decision(own, ids[0], 0) == head
+
+
+async def test_an_open_decision_names_the_steps_above_it_and_their_items(stored: Stored) -> None:
+    values = [{"sku": 1.0}, "é" * 300, token_hex(9_000)]  # the database can't compress the last one
+    top = await make_with_items(stored, values)
+    for item in range(len(values)):
+        await top.write(top.admit(item))
+        task = top.open_task(item)
+        link = ParentLink(top.workflow_id, "a", item, top.workflow_id)
+        child = await make_child(stored, top.handle, link=link, child_id=task.id)
+        below = ParentLink(child.workflow_id, "b", None, top.workflow_id, 2)
+        await asking(stored, await make_child(stored, child, link=below), item)
+    decisions = await stored.here.reader.decisions(TenantScope("t"), DecisionFilter(9))
+    assert [[(each.step_id, each.item, each.value) for each in decision.ancestors] for decision in decisions] == [
+        [("a", item, value), ("b", None, None)] for item, value in enumerate(['{"sku":1.0}', "é" * 200, None])
+    ]
+    assert [each.workflow_id for each in decisions[0].ancestors][:1] == [top.workflow_id]
+    assert {each.workflow_name for decision in decisions for each in decision.ancestors} == {"n"}

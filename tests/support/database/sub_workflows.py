@@ -26,23 +26,28 @@ def draft_child(
     tenant: str | None = "t",
     link: ParentLink | None = None,
     has_flow: bool = False,
+    child_id: UUID | None = None,
 ) -> tuple[ActiveWorkflow, NewWorkflow]:
+    """A sub-workflow that isn't stored yet. *child_id* is that of the attempt that creates it, for reads of that."""
     handle, new = stored.draft(definition, tenant, owner)
+    handle.workflow_id = handle.run.state.id = child_id or handle.workflow_id
     depth = parent.run.state.depth
     root = parent.run.state.parent_id or parent.workflow_id  # of up to two levels; deeper ones need a *link*
     place = link or ParentLink(parent.workflow_id, "a", None, root, depth + 1)
     handle.run.state.parent_id, handle.run.state.depth = place.workflow_id, place.depth
-    state = structs.replace(new.record.state, parent_id=place.workflow_id, depth=place.depth)
+    state = structs.replace(new.record.state, id=handle.workflow_id, parent_id=place.workflow_id, depth=place.depth)
     record = structs.replace(new.record, state=state, parent=place)
     return handle, structs.replace(new, record=record, has_flow=has_flow)
 
 
-async def make_child(stored: Workflows, parent: ActiveWorkflow, **more: Any) -> ActiveWorkflow:
+async def make_child(
+    stored: Workflows, parent: ActiveWorkflow, *, child_id: UUID | None = None, **more: Any
+) -> ActiveWorkflow:
     """A RUNNING sub-workflow of *parent*."""
-    handle, new = draft_child(stored, parent, **more)
+    handle, new = draft_child(stored, parent, child_id=child_id, **more)
     owner = parent.run.state.owner
     assert owner is not None
-    attempt = ParentAttempt(owner, await attempt_of(stored, parent))
+    attempt = ParentAttempt(owner, child_id or await attempt_of(stored, parent))
     assert await stored.workflow_store.insert_child(EVERY_TENANT, new, attempt, LIMITS) is ChildInsertion.NEW
     return handle
 

@@ -49,6 +49,16 @@ Order = Annotated[
 Total = Annotated[bool, Meta(description="Whether all workflows that match are counted; if not, total is null")]
 
 
+def label_faults(values: dict[str, Any]) -> Iterator[Fault]:
+    """Yield the faults of the labels in *values*."""
+    labels = values.get("label", ())
+    if not all(_LABEL.fullmatch(label) for label in labels):
+        message = "Expected key:value, with 1 to 63 of A-Z a-z 0-9 . _ / - as key and at most 255 characters as value"
+        yield Fault(("query", "label"), message, "string_pattern_mismatch")
+    if len(labels) > MAX_LABELS:
+        yield Fault(("query", "label"), f"Expected at most {MAX_LABELS} labels", "too_long")
+
+
 class FilterQuery(CheckedQuery, frozen=True, kw_only=True):
     REPEATABLE: ClassVar = frozenset({"status", "label"})
 
@@ -74,14 +84,7 @@ class FilterQuery(CheckedQuery, frozen=True, kw_only=True):
                 message = "Expected a time with an offset, like 2026-01-31T12:00:00Z; a + is written %2B"
                 yield Fault(("query", name), message, "datetime_parsing")
         yield from status_faults(values, WorkflowStatus)
-        labels = values.get("label", ())
-        if not all(_LABEL.fullmatch(label) for label in labels):
-            message = (
-                "Expected key:value, with 1 to 63 of A-Z a-z 0-9 . _ / - as key and at most 255 characters as value"
-            )
-            yield Fault(("query", "label"), message, "string_pattern_mismatch")
-        if len(labels) > MAX_LABELS:
-            yield Fault(("query", "label"), f"Expected at most {MAX_LABELS} labels", "too_long")
+        yield from label_faults(values)
         if "cursor" in values and values.get("skip"):
             yield Fault(("query", "skip"), "Expected no skip beside a cursor", "conflict")
 
@@ -151,12 +154,12 @@ def list_links(path: str, query: ListQuery, page: WorkflowPage, cursors: PageCur
         links["next"] = f"cursor={query.own(cursors).sign(page.last)}"
     if last is not None:
         links["last"] = f"skip={last}"
-    return page_links(path, [*_kept_parameters(query), f"limit={limit}"], links)
+    return page_links(path, [*kept_parameters(query), f"limit={limit}"], links)
 
 
-def _kept_parameters(query: Struct) -> Iterator[str]:
+def kept_parameters(query: Struct) -> Iterator[str]:
     """Yield the parameters that lead to other pages of the same list."""
-    defaults = ListQuery()
+    defaults = type(query)()
     for name in query.__struct_fields__:
         value = getattr(query, name)
         if name not in ("skip", "limit", "cursor") and value != getattr(defaults, name):

@@ -6,12 +6,12 @@ segment. So the step "a/decision" is read by `GET …/steps/a/decision`, and dec
 `POST …/steps/a/decision/decision`.
 """
 
-from typing import Annotated, Any, cast
+from typing import Annotated, Any, ClassVar, cast
 from urllib.parse import unquote
 
 from litestar import Response
 from litestar.exceptions import MethodNotAllowedException
-from msgspec import UNSET, Meta, Raw, Struct, UnsetType, json
+from msgspec import UNSET, Meta, Raw, UnsetType, json
 
 from stepwell.api.auth.dependencies import (
     ApiRequest,
@@ -23,10 +23,18 @@ from stepwell.api.auth.dependencies import (
 )
 from stepwell.api.requests.headers import CHANGING
 from stepwell.api.requests.operations import NoQuery, Operation, endpoint
-from stepwell.api.requests.query_parameters import Cursor, cursor_links, parse_id, parse_query, read_cursor
+from stepwell.api.requests.query_parameters import (
+    CheckedQuery,
+    Cursor,
+    cursor_links,
+    parse_id,
+    parse_query,
+    read_cursor,
+)
 from stepwell.api.requests.request_bodies import read_struct
 from stepwell.api.responses.idempotency import idempotent
 from stepwell.api.responses.serializers import step_to_public
+from stepwell.api.routes.list_query import kept_parameters, label_faults
 from stepwell.api.routes.steps import STEP, raw_path_after
 from stepwell.basics.errors import Fault, InvalidRequest
 from stepwell.basics.idempotency import StoredAnswer
@@ -149,12 +157,22 @@ def _answer(step: StepRecord) -> StoredAnswer:
     return StoredAnswer(200, {}, json.encode(step_to_public(step)))
 
 
-class DecisionsQuery(Struct, frozen=True, kw_only=True):
+class DecisionsQuery(CheckedQuery, frozen=True, kw_only=True):
+    REPEATABLE: ClassVar = frozenset({"label"})
+
     cursor: Cursor | UnsetType = UNSET
-    limit: Annotated[int, Meta(ge=1, le=100, description="The most decisions of the page")] = 50
+    label: Annotated[
+        tuple[str, ...],
+        Meta(description="Only in runs with this label, as key:value. If repeated, with all of them"),
+    ] = ()
+    limit: Annotated[int, Meta(ge=0, le=100, description="The most decisions of the page")] = 50
+    step_id: Annotated[str, Meta(description="Only steps with this id")] | UnsetType = UNSET
+    total: Annotated[bool, Meta(description="Whether the decisions that match are counted")] = False
     workflow_id: Annotated[str, Meta(description="Only steps of this workflow and its sub-workflows")] | UnsetType = (
         UNSET
     )
+
+    value_faults = staticmethod(label_faults)
 
 
 DECISIONS = Operation(
@@ -182,13 +200,16 @@ async def list_decisions(
 ) -> Response[DecisionListResponse]:
     query = parse_query(request.scope["query_string"], DecisionsQuery)
     workflow_id = None if query.workflow_id is UNSET else parse_id(query.workflow_id, "workflow")
-    wanted = DecisionFilter(query.limit + 1, workflow_id, read_cursor(cursors.decisions, query.cursor))
-    decisions = await services.reads.decisions(request.user.scope, wanted)
+    after, step_id = read_cursor(cursors.decisions, query.cursor), None if query.step_id is UNSET else query.step_id
+    labels = tuple(dict.fromkeys(query.label))
+    wanted = DecisionFilter(query.limit + 1, workflow_id, after, step_id, labels)
+    reads, scope = services.reads, request.user.scope
+    decisions = await reads.decisions(scope, wanted) if query.limit else []
+    total = await reads.store.decision_count(scope, wanted) if query.total else None
     page = [_to_public(each, decision_links, signed_urls, clock) for each in decisions[: query.limit]]
-    kept = [*([] if workflow_id is None else [f"workflow_id={workflow_id}"]), f"limit={query.limit}"]
     last = decisions[query.limit - 1].stored.cursor if len(decisions) > query.limit else None
-    link = cursor_links(DECISIONS.path, kept, cursors.decisions, last)
-    return Response(DecisionListResponse(page), headers={"Cache-Control": "no-store", "Link": link})
+    link = cursor_links(DECISIONS.path, [*kept_parameters(query), f"limit={query.limit}"], cursors.decisions, last)
+    return Response(DecisionListResponse(page, total), headers={"Cache-Control": "no-store", "Link": link})
 
 
 def _to_public(shown: ShownDecision, links: DecisionLinks, urls: SignedUrls, clock: Clock) -> OpenDecision:
@@ -196,6 +217,8 @@ def _to_public(shown: ShownDecision, links: DecisionLinks, urls: SignedUrls, clo
     return OpenDecision(
         workflow_id=stored.workflow_id,
         workflow_name=stored.workflow_name,
+        ancestors=stored.ancestors,
+        labels=stored.labels,
         origin_tenant_id=stored.tenant,
         step_id=stored.step_id,
         message=stored.wait.message,

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from stepwell.client.asynchronous.connection import AsyncConnection
 from stepwell.client.concurrency import AsyncItems
 from stepwell.client.errors import UnexpectedAnswer
+from stepwell.client.filters import filter_query
 from stepwell.client.requests import JSON_BODY, Id, change, json_body, read, segment
 from stepwell.client.requests import workflow_path as path_of
 from stepwell.client.responses import cursor_of, decode
@@ -18,15 +20,23 @@ _DECISIONS = "/api/v1/decisions"
 class AsyncWaitCalls(AsyncConnection):
     """The operations on steps that wait for decisions and signals."""
 
-    async def decisions(self, workflow_id: Id | None = None, *, page_size: int = 50) -> AsyncItems[OpenDecision]:
+    async def decisions(
+        self,
+        workflow_id: Id | None = None,
+        *,
+        step_id: str | None = None,
+        labels: Mapping[str, str] | None = None,
+        page_size: int = 50,
+    ) -> AsyncItems[OpenDecision]:
         """Yield the steps that wait for a decision, the longest waiting first.
 
-        *workflow_id*: only those of this workflow and its sub-workflows. A page of *page_size* is read when it is
-        needed.
+        *workflow_id*: only those of this workflow and its sub-workflows. *step_id*: only steps with this id. *labels*:
+        only in runs with all of them. A page of *page_size* is read when it is needed.
         """
         cursor: str | None = None
         while True:
-            query = {"limit": page_size, "workflow_id": workflow_id, "cursor": cursor}
+            place = {"limit": page_size, "cursor": cursor}
+            query = filter_query({**place, "workflow_id": workflow_id, "step_id": step_id, "labels": labels})
             response = await self._send(read(_DECISIONS, query))
             for decision in decode(response, DecisionListResponse).decisions:
                 yield decision

@@ -3,10 +3,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from stepwell.client.concurrency import Items
 from stepwell.client.errors import UnexpectedAnswer
+from stepwell.client.filters import filter_query
 from stepwell.client.requests import JSON_BODY, Id, change, json_body, read, segment
 from stepwell.client.requests import workflow_path as path_of
 from stepwell.client.responses import cursor_of, decode
@@ -19,15 +21,23 @@ _DECISIONS = "/api/v1/decisions"
 class WaitCalls(Connection):
     """The operations on steps that wait for decisions and signals."""
 
-    def decisions(self, workflow_id: Id | None = None, *, page_size: int = 50) -> Items[OpenDecision]:
+    def decisions(
+        self,
+        workflow_id: Id | None = None,
+        *,
+        step_id: str | None = None,
+        labels: Mapping[str, str] | None = None,
+        page_size: int = 50,
+    ) -> Items[OpenDecision]:
         """Yield the steps that wait for a decision, the longest waiting first.
 
-        *workflow_id*: only those of this workflow and its sub-workflows. A page of *page_size* is read when it is
-        needed.
+        *workflow_id*: only those of this workflow and its sub-workflows. *step_id*: only steps with this id. *labels*:
+        only in runs with all of them. A page of *page_size* is read when it is needed.
         """
         cursor: str | None = None
         while True:
-            query = {"limit": page_size, "workflow_id": workflow_id, "cursor": cursor}
+            place = {"limit": page_size, "cursor": cursor}
+            query = filter_query({**place, "workflow_id": workflow_id, "step_id": step_id, "labels": labels})
             response = self._send(read(_DECISIONS, query))
             yield from decode(response, DecisionListResponse).decisions
             following = cursor_of(response.links.get("next", {}).get("url"))

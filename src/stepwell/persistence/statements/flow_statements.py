@@ -21,9 +21,10 @@ IS_WRITTEN: Final = "({0}.workflow_id IN (SELECT id FROM written)) IS TRUE"
 # workflows $20 have taken. A step that waits again replaces the row of its earlier wait. $22 are tasks and uploads
 # whose files the workflows $23 need from now on.
 WRITE_WAITS: Final = f"""new_waits AS (
-    INSERT INTO waits ({names(WAIT.columns)}, tenant, root_id)
-    SELECT {names(WAIT.columns, "n.")}, w.tenant, coalesce(w.root_id, w.id)
+    INSERT INTO waits ({names(WAIT.columns)}, tenant, root_id, step_id)
+    SELECT {names(WAIT.columns, "n.")}, w.tenant, coalesce(w.root_id, w.id), s.step_id
     FROM unnest($16::{WAIT.name}[]) AS n JOIN workflows AS w ON w.id = n.workflow_id
+    JOIN steps AS s ON s.workflow_id = n.workflow_id AND s.position = n.position
     WHERE {IS_WRITTEN.format("n")}
     ON CONFLICT (workflow_id, position) DO UPDATE SET {assign(WAIT.columns[2:], "excluded")}
 ), ended_waits AS (

@@ -5,6 +5,7 @@ from itertools import takewhile
 from typing import Any, Final
 from uuid import UUID
 
+from msgspec import json
 from sqlalchemy import (
     ARRAY,
     CTE,
@@ -20,18 +21,49 @@ from sqlalchemy import (
     select,
     tuple_,
 )
+from sqlalchemy.dialects.postgresql import JSON
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from stepwell.basics.tenancy import TenantScope
 from stepwell.contract.enums import WaitKind, WaitsFor
+from stepwell.contract.workflows import AncestorStep
 from stepwell.persistence.tables.column import Row
-from stepwell.persistence.tables.steps import steps
 from stepwell.persistence.tables.waits import WAIT_ORDER, read_wait, waits
-from stepwell.persistence.tables.workflows import workflows
-from stepwell.rules.list_records import DecisionFilter, StoredDecision
+from stepwell.persistence.tables.workflows import labels, read_labels, workflows
+from stepwell.rules.list_records import MAX_ITEM_BYTES, MAX_ITEM_TEXT, MOST_COUNTED, DecisionFilter, StoredDecision
 
 # The value stands in the statement: a parameter would hide the partial index from the planner.
 _IS_DECISION: Final = waits.c.kind == literal_column(f"'{WaitKind.DECISION}'")
+# A sub-workflow has the id of the attempt that created it, whose row has the position. A value that may be large isn't
+# read. OFFSET 0 makes each subquery use an index, because the planner doesn't know that there are few ancestors.
+_ANCESTORS: Final = f"""(
+    WITH RECURSIVE above AS (
+        SELECT workflows.id, workflows.parent_id, workflows.parent_step, workflows.parent_item, 0 AS height
+        WHERE workflows.parent_id IS NOT NULL
+        UNION ALL
+        SELECT c.*, a.height + 1 FROM above AS a CROSS JOIN LATERAL (
+            SELECT id, parent_id, parent_step, parent_item FROM workflows WHERE id = a.parent_id OFFSET 0
+        ) AS c WHERE c.parent_id IS NOT NULL
+    )
+    SELECT json_agg(json_build_object(
+        'workflow_id', a.parent_id, 'workflow_name', p.name, 'step_id', a.parent_step, 'item', a.parent_item, 'value',
+        left(CASE json_typeof(i.value) WHEN 'string' THEN i.value #>> '{{}}' ELSE i.value::text END, {MAX_ITEM_TEXT})
+    ) ORDER BY a.height DESC)
+    FROM above AS a CROSS JOIN LATERAL (SELECT name FROM workflows WHERE id = a.parent_id OFFSET 0) AS p
+    LEFT JOIN LATERAL (SELECT position FROM tasks WHERE id = a.id OFFSET 0) AS t ON TRUE
+    LEFT JOIN LATERAL (
+        SELECT value FROM step_items WHERE workflow_id = a.parent_id AND position = t.position AND item = a.parent_item
+        AND pg_column_size(value) <= {MAX_ITEM_BYTES} OFFSET 0
+    ) AS i ON TRUE
+)"""  # noqa: S608 - built from constants
+_LABELS: Final = select(func.array_agg(labels.c.label)).where(labels.c.workflow_id == waits.c.root_id).correlate(waits)
+_COLUMNS: Final = (
+    *waits.c,
+    workflows.c.name,
+    literal_column(_ANCESTORS, JSON()).label("ancestors"),
+    _LABELS.scalar_subquery().label("labels"),
+)
+_read_ancestors: Final = json.Decoder(list[AncestorStep] | None).decode
 
 # The waits of a root are found by their index. A sub-workflow isn't at the top, so those below it have to be visited,
 # unless its root waits for nothing.
@@ -87,36 +119,51 @@ async def read_decisions(
 ) -> list[StoredDecision]:
     """Return a page of the open decisions in *scope*, those that have waited longest first."""
     place = tuple_(waits.c.since, waits.c.workflow_id, waits.c.position)
-    statement = _decisions(scope).order_by(*place.clauses).limit(query.limit)
-    if query.workflow_id is not None:
-        family = _family(scope, query.workflow_id)
-        statement = statement.join(family, family.c.id == waits.c.workflow_id)
+    statement = _filtered(scope, query, *_COLUMNS).order_by(*place.clauses).limit(query.limit)
     if (after := query.after) is not None:
         statement = statement.where(place > tuple_(*map(literal, (after.since, after.workflow_id, after.position))))
     return [_stored_decision(row) for row in (await connection.execute(statement)).mappings()]
+
+
+async def count_decisions(connection: AsyncConnection, scope: TenantScope, query: DecisionFilter) -> int:
+    """Return how many open decisions match, at most `MOST_COUNTED`."""
+    found = _filtered(scope, query, waits.c.workflow_id).limit(MOST_COUNTED).subquery()
+    return (await connection.execute(select(func.count()).select_from(found))).scalar_one()
 
 
 async def read_decision(
     connection: AsyncConnection, scope: TenantScope, workflow_id: UUID, position: int
 ) -> StoredDecision | None:
     """Return the open decision of one step; None if it waits for none."""
-    statement = _decisions(scope).where(waits.c.workflow_id == workflow_id, waits.c.position == position)
+    statement = _decisions(scope, *_COLUMNS).where(waits.c.workflow_id == workflow_id, waits.c.position == position)
     row = (await connection.execute(statement)).mappings().first()
     return None if row is None else _stored_decision(row)
 
 
-def _decisions(scope: TenantScope) -> Select[Any]:
-    own = (steps.c.workflow_id == waits.c.workflow_id) & (steps.c.position == waits.c.position)
+def _decisions(scope: TenantScope, *columns: ColumnElement[Any]) -> Select[Any]:
     statement = (
-        select(waits, steps.c.step_id, workflows.c.name)
+        select(*columns)
+        .select_from(waits)
         .join(workflows, workflows.c.id == waits.c.workflow_id)
-        .join(steps, own)
         .where(_IS_DECISION, workflows.c.deleted_at.is_(None))
     )
     if scope.every:
         return statement
-    # As in the index, whose first column this is.
+    # As in the indexes, whose first column this is.
     return statement.where(func.coalesce(waits.c.tenant, literal_column("''")) == (scope.tenant or ""))
+
+
+def _filtered(scope: TenantScope, query: DecisionFilter, *columns: ColumnElement[Any]) -> Select[Any]:
+    statement = _decisions(scope, *columns)
+    if query.workflow_id is not None:
+        family = _family(scope, query.workflow_id)
+        statement = statement.join(family, family.c.id == waits.c.workflow_id)
+    if query.step_id is not None:
+        statement = statement.where(waits.c.step_id == query.step_id)
+    for number, label in enumerate(query.labels):
+        own = labels.alias(f"label_{number}")
+        statement = statement.join(own, (own.c.workflow_id == waits.c.root_id) & (own.c.label == label))
+    return statement
 
 
 def _family(scope: TenantScope, workflow_id: UUID) -> CTE:
@@ -132,5 +179,13 @@ def _family(scope: TenantScope, workflow_id: UUID) -> CTE:
 def _stored_decision(row: Row) -> StoredDecision:
     wait = read_wait(row)
     return StoredDecision(
-        row["workflow_id"], row["name"], row["tenant"], row["position"], row["step_id"], wait, row["shown"]
+        row["workflow_id"],
+        row["name"],
+        row["tenant"],
+        row["position"],
+        row["step_id"],
+        wait,
+        row["shown"],
+        _read_ancestors(row["ancestors"] or b"null") or [],
+        read_labels(row["labels"]),
     )

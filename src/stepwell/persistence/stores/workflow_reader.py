@@ -44,7 +44,7 @@ from stepwell.persistence.stores.batched_reads import WorkflowLoader
 from stepwell.persistence.stores.cost_queries import read_costs
 from stepwell.persistence.stores.item_pages import read_item_slice
 from stepwell.persistence.stores.large_workflows import LargeWorkflows
-from stepwell.persistence.stores.open_waits import read_decision, read_decisions
+from stepwell.persistence.stores.open_waits import count_decisions, read_decision, read_decisions
 from stepwell.persistence.stores.output_pages import read_outputs
 from stepwell.persistence.stores.workflow_queries import (
     filter_form,
@@ -137,6 +137,10 @@ class PostgresWorkflowReader(PostgresAdapter):
     async def decisions(self, scope: TenantScope, query: DecisionFilter) -> list[StoredDecision]:
         async with self._engine.connect() as connection:
             return await read_decisions(connection, scope, query)
+
+    async def decision_count(self, scope: TenantScope, query: DecisionFilter) -> int:
+        async with self._engine.connect() as connection:
+            return await count_decisions(connection, scope, query)
 
     async def decision(self, scope: TenantScope, workflow_id: UUID, position: int) -> StoredDecision | None:
         async with self._engine.connect() as connection:

@@ -33,6 +33,7 @@ class WaitColumns(TypedColumns):
     message = column.text(nullable=True, of="view")
     choices = column.json(encode=to_json, decode=json.Decoder(tuple[str, ...]).decode)
     shown = column.json(of="view", field="inputs", encode=bytes.decode)
+    step_id = column.text()
 
 
 class SignalColumns(TypedColumns):
@@ -59,11 +60,17 @@ waits = Table(
         *(text("coalesce(tenant, '')"), "since", "workflow_id", "position"),
         postgresql_where=text("kind = 'decision'"),
     ),
+    Index(
+        "waits_for_decisions_by_step",
+        *(text("coalesce(tenant, '')"), "step_id", "since", "workflow_id", "position"),
+        postgresql_where=text("kind = 'decision'"),
+    ),
     Index("waits_by_root", "root_id", text(WAIT_ORDER), "kind"),
 )
 signals = Table("signals", metadata, SignalColumns, PrimaryKeyConstraint("workflow_id", "name"))
 
-WAIT: Final = RowType("checkpoint_wait", without(waits.c, "tenant", "root_id"), "workflow_id, position, view, wait")
+_OF_CHECKPOINT: Final = without(waits.c, "tenant", "root_id", "step_id")
+WAIT: Final = RowType("checkpoint_wait", _OF_CHECKPOINT, "workflow_id, position, view, wait")
 read_wait: Final = decoder(waits.c["id", "kind", "since", "until", "choices", "message"], Wait)
 SIGNAL: Final = RowType("checkpoint_signal", signals.c, "workflow_id, name, signal")
 
