@@ -12,6 +12,7 @@ import pytest
 import pytest_asyncio
 
 import stepwell.web
+from stepwell.contract.scopes import Permission
 from stepwell.testing import MemoryDatabase
 from stepwell.web.static_files import static_files
 from support.service.live_service import running_service, token
@@ -167,3 +168,25 @@ async def test_scripts_are_served_without_their_comments_and_with_their_lines() 
             served = file.content.splitlines()
             assert all(line in {b"", as_written} for line, as_written in zip(served, source, strict=True)), path
             assert not any(line.lstrip().startswith((b"//", b"/**")) for line in served), path
+
+
+@pytest.mark.parametrize("path", PATHS)
+async def test_every_view_leads_people_who_may_only_decide_to_their_decisions(
+    browser: httpx.AsyncClient, path: str
+) -> None:
+    deciding = {"Authorization": f"Bearer {token('acme', every=False, permissions=(Permission.APPROVE,))}"}
+    answer = await browser.get(path, headers=deciding)
+    assert (answer.status_code, answer.headers["location"]) == (303, "/ui/decisions")
+    page = await browser.get("/ui/decisions", headers=deciding)
+    assert page.status_code == 200
+    assert re.findall(r'<a href="(/ui[^"]*)"[^>]*>([^<]+)', page.text) == [("/ui/decisions", "Decisions ")]
+
+
+async def test_people_who_may_not_decide_are_offered_no_decisions(browser: httpx.AsyncClient) -> None:
+    reading = {"Authorization": f"Bearer {token('acme', every=False, permissions=(Permission.READ,))}"}
+    text = (await browser.get("/ui", headers=reading)).text
+    assert "/ui/costs" in text
+    assert "/ui/decisions" not in text
+    page = await browser.get("/ui/decisions", headers=reading)
+    assert page.status_code == 200
+    assert "/api/v1/decisions" not in page.text

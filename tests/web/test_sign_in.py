@@ -127,7 +127,7 @@ async def test_a_session_has_the_permissions_of_its_token(
     browser: httpx.AsyncClient, permissions: tuple[Permission, ...]
 ) -> None:
     await browser.post(SIGN_IN, data={"token": token("acme", every=False, permissions=permissions)})
-    assert attributes(await browser.get("/ui"))["scopes"] == " ".join(sorted(allowed_by(permissions)))
+    assert attributes(await browser.get("/ui/decisions"))["scopes"] == " ".join(sorted(allowed_by(permissions)))
     assert (await browser.get(WORKFLOWS)).status_code == (200 if Permission.READ in permissions else 403)
     assert (await browser.post(WORKFLOWS, json={})).status_code == (422 if Permission.WRITE in permissions else 403)
 

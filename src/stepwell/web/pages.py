@@ -19,20 +19,22 @@ from stepwell import __version__
 from stepwell.api.auth.authentication import Principal
 from stepwell.api.auth.dependencies import ApiRequest
 from stepwell.api.routes.all_routes import WebPages
-from stepwell.contract.scopes import allowed_by
+from stepwell.contract.scopes import Permission, allowed_by
 from stepwell.examples import read_examples
 from stepwell.ports.clock import Clock
 from stepwell.rules.access.attempt_limit import AttemptLimit
 from stepwell.web.decision_page import HANDLERS as DECISION_HANDLERS
 from stepwell.web.decision_page import decision_page_limits
 from stepwell.web.sign_in import HANDLERS as SIGN_IN_HANDLERS
-from stepwell.web.sign_in import PAGE_HEADERS, SignInContext, SignInContextDep, redirect_to_sign_in
+from stepwell.web.sign_in import PAGE_HEADERS, SignInContext, SignInContextDep, redirect, redirect_to_sign_in
 from stepwell.web.sign_in_service import SignInService
 from stepwell.web.static_files import static_file, static_files
 
 _TEMPLATES: Final = Path(__file__).parent / "templates"
 
 
+_DECISIONS: Final = "/ui/decisions"
+_OPEN: Final = ("/decisions?limit=50",)
 _FIRST_LIST: Final = "/workflows/?order=-created_at&limit=50&include_steps=false&total=false"
 
 
@@ -42,6 +44,7 @@ class View(Struct, frozen=True):
     The navigation lists the views that have a *label*. *tab* is the tab that is shown first, a module of the folder
     with the view's name. *reads* are the paths of the API that the script reads first; the browser requests them while
     it loads the scripts. A view whose reads depend on the query of its URL has them for no query only (*fixed* false).
+    *permission* is what its reads need. Without it, a viewer doesn't see the view in the navigation.
     """
 
     name: str
@@ -51,12 +54,13 @@ class View(Struct, frozen=True):
     tab: str | None = None
     reads: tuple[str, ...] = ()
     fixed: bool = True
+    permission: Permission = Permission.READ
 
 
 VIEWS: Final = (
     View("runs", "/ui", "Runs", "Runs", reads=("/workflows/counts", _FIRST_LIST), fixed=False),
     View("new", "/ui/new", "New run", "New run"),
-    View("decisions", "/ui/decisions", "Decisions", "Decisions", reads=("/decisions?limit=50",)),
+    View("decisions", _DECISIONS, "Decisions", "Decisions", reads=_OPEN, fixed=False, permission=Permission.APPROVE),
     View("providers", "/ui/providers", "Providers", "Providers", reads=("/providers", "/limits")),
     View("uploads", "/ui/uploads", "Uploads", "Uploads", reads=("/artifacts?skip=0&limit=50", "/limits")),
     View("costs", "/ui/costs", "Costs", "Costs"),
@@ -103,7 +107,6 @@ def template_config(providers: Collection[str]) -> TemplateConfig[JinjaTemplateE
     environment.globals.update(
         static=files.url,
         has_file=files.files.__contains__,
-        navigation=[view for view in VIEWS if view.label],
         version=__version__,
         examples=json.encode([each for each in read_examples().values() if each.providers <= {*providers}]).decode(),
     )
@@ -115,8 +118,9 @@ def _render_view(view: View, viewer: Principal, request: ApiRequest) -> Template
     workflow_id = str(request.path_params.get("workflow_id", ""))
     context = {
         "view": view,
+        "navigation": [each for each in VIEWS if each.label and each.permission.is_in(viewer.permissions)],
         "modules": _modules(view, _selected_tab(view, request)),
-        "reads": _reads(view, request, workflow_id),
+        "reads": _reads(view, request, workflow_id) if view.permission.is_in(viewer.permissions) else [],
         "scopes": sorted(allowed_by(viewer.permissions)),
         "subject": viewer.subject,
         "tenant": viewer.scope.tenant or "",
@@ -131,7 +135,11 @@ def _page(view: View) -> HTTPRouteHandler:
     @route(view.path, http_method=[HttpMethod.GET, HttpMethod.HEAD], name=f"ui_{view.name}", include_in_schema=False)
     async def page(request: ApiRequest, sign_in_context: SignInContextDep) -> Template | Response[bytes]:
         viewer = await sign_in_context.service.viewer(request.scope)
-        return redirect_to_sign_in(request) if viewer is None else _render_view(view, viewer, request)
+        if viewer is None:
+            return redirect_to_sign_in(request)
+        if view.permission is Permission.READ and not Permission.READ.is_in(viewer.permissions):
+            return redirect(_DECISIONS)  # people who may only decide
+        return _render_view(view, viewer, request)
 
     return page
 

@@ -104,7 +104,7 @@ async def sign_out(request: ApiRequest, sign_in_context: SignInContextDep) -> An
     """End the session in this browser, which then deletes what it has cached."""
     if sign_in_context.service.cookies.origin(request.scope) is not RequestOrigin.SAME:
         return _form(HTTPStatus.FORBIDDEN, error=_OTHER_PAGE)
-    answer = _redirect(f"{SIGN_IN}?signed-out", sign_in_context.service.cookies.clear(request.scope))
+    answer = redirect(f"{SIGN_IN}?signed-out", sign_in_context.service.cookies.clear(request.scope))
     answer.headers["Clear-Site-Data"] = _CACHE
     return answer
 
@@ -124,7 +124,7 @@ def redirect_to_sign_in(request: ApiRequest) -> Response[bytes]:
     """Return the answer to a request for a page by nobody: after the sign-in, the browser opens that page."""
     scope = request.scope
     asked = (scope.get("raw_path") or b"") + (b"?" + scope["query_string"] if scope["query_string"] else b"")
-    return _redirect(sign_in_path_to(page_path(asked.decode("latin-1"))))
+    return redirect(sign_in_path_to(page_path(asked.decode("latin-1"))))
 
 
 async def _sign_in(request: ApiRequest, sign_in_context: SignInContext, fields: dict[str, str]) -> Answer:
@@ -151,7 +151,7 @@ async def _sign_in(request: ApiRequest, sign_in_context: SignInContext, fields: 
     except Unavailable as error:
         status, wait_s = HTTPStatus.SERVICE_UNAVAILABLE, error.retry_after_s
         return _form(status, page=page, code=code, error=_NOT_NOW, retry_after_s=wait_s)
-    return _redirect(page, sign_in_context.service.cookies.set(request.scope, session))
+    return redirect(page, sign_in_context.service.cookies.set(request.scope, session))
 
 
 def _form(
@@ -169,7 +169,8 @@ def _form(
     return Template("sign_in.html", context=context, status_code=status, headers=headers)
 
 
-def _redirect(path: str, cookie: str | None = None) -> Response[bytes]:
+def redirect(path: str, cookie: str | None = None) -> Response[bytes]:
+    """Return the response that opens the page at *path*, and sets the *cookie*."""
     headers = PAGE_HEADERS | {"Location": path} | ({} if cookie is None else {"Set-Cookie": cookie})
     return Response(b"", status_code=HTTPStatus.SEE_OTHER, headers=headers)
 
