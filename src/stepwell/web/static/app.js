@@ -10,6 +10,7 @@
 //   apiUrl       "/api/v1"
 //   workflowId   the id in the path of the run's view, else ""
 import { SIGNED_OUT } from "./lib/api.js";
+import { showDecisionCount } from "./lib/decision_count.js";
 import { errorNotice, html, render } from "./lib/dom.js";
 import { followSession } from "./lib/other_tabs.js";
 import { hasScope } from "./lib/scopes.js";
@@ -46,6 +47,7 @@ async function start() {
     const view = await import(`./views/${document.body.dataset.view}.js`);
     main.replaceChildren();
     await view.default(main, readContext());
+    showDecisionCount();
     requestAnimationFrame(() => setTimeout(() => performance.mark("stepwell:view-shown"))); // after the frame: for the benchmark
   } catch (error) {
     console.error(error);

@@ -41,15 +41,16 @@ export function apiUrl(path, query = {}) {
 }
 
 /** Sends a request and returns {data, headers, status}. *body*: an object (sent as JSON), a Blob or FormData. *asText*: the
- *  data are the text of the answer. */
+ *  data are the text of the answer. *keepalive*: it arrives even if the page is
+ *  left. *isSafeToRepeat*: a change that the service refuses with a 429 is repeated like a read. */
 export async function request(path, options = {}) {
   for (let repeats = 0; ; repeats += 1) {
     try {
       return await requestOnce(path, options);
     } catch (error) {
-      const isRead = (options.method ?? "GET") === "GET";
+      const mayRepeat = (options.method ?? "GET") === "GET" || options.isSafeToRepeat;
       const waitS = error.retryAfterS ?? 1;
-      if (error.status !== 429 || !isRead || repeats === MOST_REPEATS || waitS > LONGEST_WAIT_S) throw error;
+      if (error.status !== 429 || !mayRepeat || repeats === MOST_REPEATS || waitS > LONGEST_WAIT_S) throw error;
       await pause(waitS * 1000 * (1 + Math.random() / 4), options.signal);
     }
   }
@@ -66,13 +67,14 @@ function pause(ms, signal) {
   });
 }
 
-async function requestOnce(path, { method = "GET", query, body, headers = {}, signal, asText = false }) {
+async function requestOnce(path, { method = "GET", query, body, headers = {}, signal, asText = false, keepalive = false }) {
   const plain = body !== undefined && !(body instanceof Blob) && !(body instanceof FormData);
   let response;
   try {
     response = await fetch(apiUrl(path, query), {
       method,
       signal,
+      keepalive,
       credentials: "same-origin",
       headers: { Accept: "application/json", ...(plain ? { "Content-Type": "application/json" } : {}), ...headers },
       body: plain ? JSON.stringify(body) : body,

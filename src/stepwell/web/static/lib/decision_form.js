@@ -1,4 +1,4 @@
-// The form with which a viewer decides for a step that waits: a note, and a button for each choice.
+// The choices of a decision as buttons, and the form with which a viewer decides at once: a note and the buttons.
 import { send } from "./api.js";
 import { announce, errorNotice, html, nothing } from "./dom.js";
 import { fileUrl, isArtifactPath, kindOf } from "./outputs.js";
@@ -14,32 +14,55 @@ export function isPicture(choice) {
   return isArtifactPath(choice) && kindOf(choice) === "image";
 }
 
-function nameOf(path) {
-  return path.split("/").pop();
+/** The text of a choice, or of another value: the name of the file if it is a path. */
+export function choiceText(choice) {
+  return isArtifactPath(choice) ? choice.split("/").pop() : choice;
+}
+
+/** The choice that the key of a *digit* means: the one with this name, else the one at this place. */
+export function choiceOfKey(choices, digit) {
+  return choices.includes(digit) ? digit : choices[Number(digit) - 1];
+}
+
+/** Sends the decision for a step. It arrives even if the page is left meanwhile. */
+export function sendDecision({ workflow_id: workflowId, step_id: stepId }, choice, note) {
+  const path = `/workflows/${workflowId}/steps/${encodeURIComponent(stepId)}/decision`;
+  return send("POST", path, { body: { choice, note: note || null }, keepalive: true, isSafeToRepeat: true });
 }
 
 /** What a button shows: a picture or its file's name if the choice is a path. Files of one name are numbered. */
 function choiceView(choice, index, choices, pictureUrl) {
-  if (!isArtifactPath(choice)) return choice;
-  const name = nameOf(choice);
-  const text = choices.filter((each) => nameOf(each) === name).length > 1 ? `${name}, ${index + 1} of ${choices.length}` : name;
-  return isPicture(choice) ? html`<img src=${pictureUrl(choice)} alt=${text} decoding="async">` : text;
+  const name = choiceText(choice);
+  const isNumbered = isArtifactPath(choice) && choices.filter((each) => choiceText(each) === name).length > 1;
+  const text = isNumbered ? `${name}, ${index + 1} of ${choices.length}` : name;
+  return isPicture(choice) ? html`<img src=${pictureUrl(choice)} alt=${text} loading="lazy" decoding="async">` : text;
 }
 
-/** The form for *decision*: {workflow_id, step_id, choices}. *pictureUrl(path)* is the URL of a picture that is a choice. *state* is an object that the caller keeps for the form. It gets
+function keyHint(choices, choice) {
+  const digit = [..."123456789"].find((each) => choiceOfKey(choices, each) === choice);
+  return digit ? html`<kbd aria-hidden="true">${digit}</kbd>` : nothing;
+}
+
+/** A button for each choice. `reject` stands apart. *onChoose(choice, event)* is called for a press. *hasKeys*: they show their keys. */
+export function choiceButtons(choices, { onChoose, isBusy = false, hasKeys = false, pictureUrl = (path) => fileUrl(path, { width: 512 }) }) {
+  const kindOfButton = (choice, index) => (
+    choice === "reject" ? "button-danger decision-reject" : isPicture(choice) ? "decision-picture" : index ? "" : "button-primary");
+  return html`<div class="decision-choices">${choices.map((choice, index) => html`<button type="button"
+    class="button ${kindOfButton(choice, index)}" aria-disabled=${isBusy} @click=${(event) => isBusy || onChoose(choice, event)}>${
+    choiceView(choice, index, choices, pictureUrl)}${hasKeys ? keyHint(choices, choice) : nothing}</button>`)}</div>`;
+}
+
+/** The form for *decision*: {workflow_id, step_id, choices}. *state* is an object that the caller keeps for the form. It gets
  *  `busy` and `error`. *redraw* shows it again. *onDecided* is called after the decision. If that came too late, it gets
  *  the error. */
-export function decisionForm(decision, state, { redraw, onDecided, pictureUrl = (path) => fileUrl(path, { width: 512 }) }) {
-  const submit = async (event) => {
-    event.preventDefault();
-    const [choice, note] = [event.submitter?.value, event.target.elements.note.value.trim()];
-    if (!choice || state.busy) return;
+export function decisionForm(decision, state, { redraw, onDecided }) {
+  const decide = async (choice, event) => {
+    const note = event.target.closest("form").elements.note.value.trim();
     Object.assign(state, { busy: true, error: null });
     redraw();
     try {
-      const step = `/workflows/${decision.workflow_id}/steps/${encodeURIComponent(decision.step_id)}`;
-      await send("POST", `${step}/decision`, { body: { choice, note: note || null } });
-      announce(`${decision.step_id}: ${isArtifactPath(choice) ? nameOf(choice) : choice} is recorded.`);
+      await sendDecision(decision, choice, note);
+      announce(`${decision.step_id}: ${choiceText(choice)} is recorded.`);
       onDecided();
     } catch (error) {
       if (error.status === 409) onDecided(error);
@@ -48,12 +71,10 @@ export function decisionForm(decision, state, { redraw, onDecided, pictureUrl = 
     state.busy = false;
     redraw();
   };
-  return html`<form class="stack" @submit=${submit} aria-label=${`Decision for ${decision.step_id}`}>
+  return html`<form class="stack" aria-label=${`Decision for ${decision.step_id}`}>
     ${state.error ? errorNotice(state.error) : nothing}
     <label class="field"><span>Note (optional)</span><textarea name="note" rows="2" maxlength="2000"></textarea></label>
     ${decision.choices.some(isPicture) ? html`<p class="dim">Press a picture to choose it. This decides at once.</p>` : nothing}
-    <div class="decision-choices">${decision.choices.map((choice, index) => html`<button
-      class="button ${isPicture(choice) ? "decision-picture" : index ? "" : "button-primary"}" name="choice" value=${choice}
-      aria-disabled=${Boolean(state.busy)}>${choiceView(choice, index, decision.choices, pictureUrl)}</button>`)}</div>
+    ${choiceButtons(decision.choices, { onChoose: decide, isBusy: Boolean(state.busy) })}
   </form>`;
 }

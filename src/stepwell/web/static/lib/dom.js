@@ -5,7 +5,7 @@
 import { html, nothing, svg } from "../vendor/lit-html.js";
 import { duration } from "./format.js";
 
-export { classMap, html, keyed, nothing, ref, render, repeat, svg } from "../vendor/lit-html.js";
+export { classMap, html, keyed, noChange, nothing, ref, render, repeat, svg } from "../vendor/lit-html.js";
 
 /** Returns a callback for lit-html's `ref`, which sets CSS properties of the element. */
 export function setStyle(properties) {

@@ -1,15 +1,20 @@
-// The view "Decisions": the steps that wait for a decision, with their pictures beside the buttons.
-import { nextLink, request } from "../lib/api.js";
+// The view "Decisions": the steps that wait for a decision, as cards that are decided by mouse or by keys, one or several at once.
+//
+// What must hold:
+// - Nothing moves under the mouse. A decided card keeps its height, and new decisions come at the end.
+// - More cards are loaded when the end of the list is near. A card is drawn again only when it has changed.
+import { API, nextLink, request } from "../lib/api.js";
 import { noteServiceTime } from "../lib/clock.js";
-import { canDecide, decisionForm, isPicture } from "../lib/decision_form.js";
-import { emptyState, errorNotice, html, loading, nothing, render, repeat } from "../lib/dom.js";
-import { ago, dateTime } from "../lib/format.js";
-import { fileUrl, isArtifactPath, kindOf } from "../lib/outputs.js";
-import { refresher } from "../lib/refresher.js";
-import { follow } from "../lib/stream.js";
+import { followDecisions } from "../lib/decision_count.js";
+import { canDecide, choiceButtons, choiceOfKey, choiceText } from "../lib/decision_form.js";
+import { announce, emptyState, errorNotice, html, loading, noChange, nothing, render, repeat } from "../lib/dom.js";
+import { plural } from "../lib/format.js";
+import { card, labelsOf, namesOf, textOf } from "./decisions/card.js";
+import { DecisionSender, UNDO_S } from "./decisions/sender.js";
 
-const PAGE = 50;
-const CHANGES = /^(step\.(waiting|completed|failed|cancelled|skipped)|workflow\.(cancelled|cleaned|failed))$/;
+const PAGE = 50; // as in `VIEWS` of pages.py
+const NEAR_PX = 1200;
+const ENDED = ["decided", "late", "gone"];
 
 export default async function mount(element) {
   await new DecisionsView(element).start();
@@ -17,8 +22,17 @@ export default async function mount(element) {
 
 class DecisionsView {
   constructor(element) {
-    Object.assign(this, { element, decisions: null, hasMore: false, limit: PAGE, error: null, tooLate: null, forms: new Map() });
-    this.refresh = refresher(() => this.load());
+    const query = new URLSearchParams(location.search);
+    const filters = Object.fromEntries(["search", "label", "step_id"].map((name) => [name, query.get(name) ?? ""]));
+    Object.assign(this, { element, filters, known: new Map(), entries: [], path: null, next: null, isLoading: false, error: null });
+    this.sender = new DecisionSender((entry) => this.redraw(entry));
+    this.actions = {
+      choose: (entry, choice) => this.choose([entry], choice),
+      undo: (entry) => this.undo([entry]),
+      retry: (entry) => this.sender.send(entry),
+      select: (entry, isSelected) => this.select([entry], isSelected),
+      open: (entry) => this.redraw(Object.assign(entry, { isOpen: !entry.isOpen })),
+    };
   }
 
   async start() {
@@ -27,93 +41,215 @@ class DecisionsView {
         scope <code>workflows:approve</code> or <code>workflows:write</code>.</p>`, this.element);
       return;
     }
-    follow({
-      onEvents: (events) => events.some((event) => CHANGES.test(event.type)) && this.refresh(),
-      onGap: () => this.refresh(),
-    });
-    await this.load();
+    followDecisions(() => this.loadNew(), (events) => this.note(events));
+    document.addEventListener("keydown", (event) => this.onKey(event));
+    document.addEventListener("scroll", () => this.loadNear(), { passive: true });
+    await this.reload();
   }
 
-  async load() {
+  /** Loads the first page for the filters. */
+  async reload() {
+    this.entries = [];
+    const query = new URLSearchParams({ limit: PAGE });
+    for (const name of ["label", "step_id"]) if (this.filters[name]) query.set(name, this.filters[name]);
+    await this.load(`/decisions?${query}`);
+    this.loadNear();
+  }
+
+  /** Loads a page, and appends what isn't there yet. */
+  async load(path) {
+    Object.assign(this, { path, next: null, isLoading: true, error: null });
     this.draw();
     try {
-      const { data, headers } = await request("/decisions", { query: { limit: this.limit } });
+      const { data, headers } = await request(path);
+      if (this.path !== path) return;
       noteServiceTime(headers);
-      Object.assign(this, { decisions: data.decisions, hasMore: nextLink(headers) !== null, error: null });
+      for (const decision of data.decisions) this.append(decision);
+      this.next = nextLink(headers)?.slice(API.length) ?? null;
     } catch (error) {
+      if (this.path !== path) return;
       this.error = error;
     }
+    this.isLoading = false;
+    this.draw();
+  }
+
+  append(decision) {
+    const key = `${decision.workflow_id} ${decision.step_id} ${decision.since}`; // a step that waits again is another decision
+    if (!this.known.has(key)) this.known.set(key, { key, decision, text: textOf(decision), state: "open", note: "", isSelected: false, isOpen: false });
+    const entry = this.known.get(key);
+    if (!this.entries.includes(entry)) this.entries.push(Object.assign(entry, { isStale: true }));
+  }
+
+  async loadNear() {
+    const isNear = () => this.element.getBoundingClientRect().bottom < innerHeight + NEAR_PX;
+    while (this.next && isNear()) await this.load(this.next);
+  }
+
+  /** Reads the last page again. While there are more, new decisions come by scrolling. */
+  async loadNew() {
+    if (this.path && !this.next && !this.isLoading) await this.load(this.path);
+  }
+
+  /** Marks the cards of decisions that *events* have ended. */
+  note(events) {
+    for (const { type, workflow_id: workflowId, step_id: stepId, actor, at } of events) {
+      const ended = this.entries.filter(({ decision, state }) => type !== "step.waiting" && state === "open" && decision.workflow_id === workflowId
+        && (stepId === null || decision.step_id === stepId) && Date.parse(decision.since) <= Date.parse(at));
+      const why = type === "step.completed" ? `Decided by ${actor}.` : "It doesn't wait any more.";
+      if (ended.length) this.redraw(...ended.map((entry) => Object.assign(entry, { state: "gone", why, isSelected: false })));
+    }
+  }
+
+  get shown() {
+    const words = this.filters.search.toLowerCase().split(/\s+/);
+    return this.entries.filter((entry) => words.every((word) => entry.text.includes(word)));
+  }
+
+  get selected() {
+    return this.shown.filter((entry) => entry.isSelected);
+  }
+
+  redraw(...entries) {
+    for (const entry of entries) entry.isStale = true;
     this.draw();
   }
 
   draw() {
+    const { shown, error, filters } = this;
+    const isMore = this.next || (this.isLoading && !this.entries.length);
     render(html`
-      <div class="view-header"><h1>Decisions</h1></div>
-      <div class="stack">
-        ${this.error ? errorNotice(this.error, () => this.load()) : nothing}
-        ${this.tooLate ? errorNotice(this.tooLate) : nothing}
-        ${this.decisions === null ? (this.error ? nothing : loading()) : this.decisions.length
-          ? repeat(this.decisions, keyOf, (each) => this.card(each))
-          : emptyState("Nothing waits for a decision.", html`<p>A step of the type APPROVAL is shown here while it waits for somebody to decide.</p>`)}
-        ${this.hasMore ? html`<p class="dim">There are more decisions than are shown. The others follow when some of these are made.</p>` : nothing}
-      </div>`, this.element);
+      <div class="view-header"><h1>Decisions</h1>
+        <p class="dim decision-keys"><kbd>j</kbd> <kbd>k</kbd> next and previous, <kbd>1</kbd> to <kbd>9</kbd> choose, <kbd>u</kbd> undo, <kbd>x</kbd> select, <kbd>o</kbd> details</p></div>
+      ${this.filterForm(shown)}
+      ${this.selectionBar()}
+      ${error ? errorNotice(error, () => this.load(this.path)) : nothing}
+      <div role=${shown.length ? "feed" : nothing} aria-label=${shown.length ? "Open decisions" : nothing} aria-busy=${this.isLoading} class="decision-list">${
+        repeat(shown, (entry) => entry.key, (entry) => this.cardOf(entry))}</div>
+      ${shown.length || isMore || error ? nothing : this.entries.length || filters.label || filters.step_id ? emptyState("No open decision matches.")
+        : emptyState("Nothing waits for a decision.", html`<p>A step of the type APPROVAL is shown here while it waits for somebody to decide.</p>`)}
+      ${isMore ? loading(filters.search ? `Searching. ${plural(this.entries.length, "decision")} read so far…` : "Loading…") : nothing}`, this.element);
   }
 
-  /** After a decision. *tooLate* is the error if another one came first: it is shown here, because the card is gone. The focus goes
-   *  to the next card. */
-  onDecided(tooLate = null) {
-    this.tooLate = tooLate;
-    const card = document.activeElement.closest("article");
-    (card?.nextElementSibling ?? card?.previousElementSibling)?.focus({ preventScroll: true });
-    this.refresh();
+  cardOf(entry) {
+    if (!entry.isStale) return noChange;
+    entry.isStale = false;
+    return card(entry, this.actions);
   }
 
-  card(decision) {
-    const form = this.forms.get(keyOf(decision)) ?? {};
-    this.forms.set(keyOf(decision), form);
-    const urls = new Map(decision.files.map((file) => [file.path, previewOf(file)]));
-    const files = decision.files.filter(({ path }) => !(isPicture(path) && decision.choices.includes(path)));
-    const isShown = (value) => isArtifactPath(value) || (Array.isArray(value) && value.length && value.every((path) => urls.has(path)));
-    const texts = Object.entries(decision.inputs).filter(([, value]) => value !== null && !isShown(value));
-    const hasContent = files.length + texts.length > 0;
-    return html`<article class="card stack decision" tabindex="-1" aria-label=${`${decision.workflow_name}, ${decision.step_id}`}>
-      <h2 class="decision-message">${decision.message ?? "Please decide."}</h2>
-      <p class="dim"><a href=${`/ui/workflows/${decision.workflow_id}`}>${decision.workflow_name}</a>, step ${decision.step_id}, asked
-        <time datetime=${decision.since} title=${dateTime(decision.since)}>${ago(decision.since)}</time>${decision.until
-          ? html`. Decide by <time datetime=${decision.until}>${dateTime(decision.until)}</time>.` : nothing}</p>
-      <div class="decision-body ${hasContent && !decision.choices.some(isPicture) ? "decision-beside" : ""}">
-        ${hasContent ? html`<div class="stack">
-          ${files.length ? html`<div class="decision-files">${files.map((file) => fileView(file))}</div>` : nothing}
-          ${texts.length ? html`<dl class="decision-texts">${texts.map(([name, value]) => html`<dt>${name}</dt>
-            <dd>${typeof value === "string" ? value : JSON.stringify(value)}</dd>`)}</dl>` : nothing}</div>` : nothing}
-        ${decisionForm(decision, form, {
-          redraw: () => this.draw(), onDecided: (tooLate) => this.onDecided(tooLate), pictureUrl: (path) => urls.get(path) ?? fileUrl(path, { width: 512 }),
-        })}
-      </div>
-    </article>`;
+  filterForm(shown) {
+    const { entries, filters } = this;
+    const open = shown.filter((entry) => entry.state === "open");
+    const ended = entries.filter((entry) => ENDED.includes(entry.state));
+    const options = (id, values) => html`<datalist id=${id}>${[...new Set(values)].sort().map((each) => html`<option value=${each}></option>`)}</datalist>`;
+    const reload = (name) => (event) => this.filter({ [name]: event.target.value.trim() }) || this.reload();
+    return html`<form class="decision-filters" role="search" @submit=${(event) => event.preventDefault()}>
+      <label class="field"><span>Search</span><input type="search" .value=${filters.search}
+        @input=${(event) => this.filter({ search: event.target.value }) || this.loadNear()}></label>
+      <label class="field"><span>Label</span><input list="decision-labels" placeholder="key:value" .value=${filters.label} @change=${reload("label")}></label>
+      <label class="field"><span>Step</span><input list="decision-steps" .value=${filters.step_id} @change=${reload("step_id")}></label>
+      ${options("decision-labels", entries.flatMap((entry) => labelsOf(entry.decision)))}
+      ${options("decision-steps", entries.map((entry) => entry.decision.step_id))}
+      <label class="decision-all"><input type="checkbox" .checked=${open.length > 0 && open.every((entry) => entry.isSelected)} ?disabled=${!open.length}
+        @change=${(event) => this.select(open, event.target.checked)}> Select all shown</label>
+      <button type="button" class="button" ?disabled=${!ended.length} @click=${() => this.hideEnded()}>Hide decided (${ended.length})</button>
+    </form>`;
+  }
+
+  /** Shows what matches. The service filters by label and step; this page searches, and reads on until the window is full. */
+  filter(changes) {
+    Object.assign(this.filters, changes);
+    const query = new URLSearchParams(Object.entries(this.filters).filter(([, value]) => value));
+    history.replaceState(null, "", query.size ? `?${query}` : location.pathname);
+    this.redraw(...this.entries); // a card that comes back is a new element
+  }
+
+  select(entries, isSelected) {
+    for (const entry of entries) entry.isSelected = isSelected;
+    this.redraw(...entries);
+  }
+
+  hideEnded() {
+    this.entries = this.entries.filter((entry) => !ENDED.includes(entry.state));
+    this.draw();
+    document.querySelector(".decision-filters input").focus();
+  }
+
+  /** The bar at the bottom of the window: the same choice for all selected, and the way back for several. */
+  selectionBar() {
+    const { selected, sender: { latest } } = this;
+    const choices = commonChoices(selected);
+    if (!selected.length && latest.length < 2) return nothing;
+    return html`<section class="decision-bar" aria-label="Selected decisions">${selected.length ? html`
+      <strong>${selected.length} selected</strong>
+      ${choices.length ? choiceButtons(choices, { hasKeys: true, onChoose: (choice) => this.choose(selected, choice) })
+        : html`<span>They have no choice in common.</span>`}
+      <button type="button" class="button button-plain" @click=${() => this.select(selected, false)}>Clear</button>` : html`
+      <span><strong>${choiceText(latest[0].choice)}</strong> for ${plural(latest.length, "decision")}, sent in ${UNDO_S} s</span>
+      <button type="button" class="button" @click=${() => this.undo(latest)}>Undo all</button>`}</section>`;
+  }
+
+  choose(entries, choice, byKey = false) {
+    this.sender.choose(entries, choice);
+    this.select(entries, false);
+    const what = entries.length > 1 ? plural(entries.length, "decision") : namesOf(entries[0].decision).join(", ");
+    announce(`${choiceText(choice)} for ${what}. It is sent in ${UNDO_S} seconds, and U undoes it.`);
+    if (byKey) return this.move(1, (entry) => entry.state === "open");
+    const shownAt = entries.length > 1 ? document.querySelector(".decision-bar") : this.cardElement(entries[0])?.querySelector(".decision-state");
+    shownAt?.querySelector("button")?.focus({ preventScroll: true });
+  }
+
+  undo(entries) {
+    this.sender.undo(entries);
+    this.redraw(...entries);
+    announce("Undone.");
+    this.cardElement(entries[0])?.focus({ preventScroll: true });
+  }
+
+  cardElement(entry) {
+    return entry && document.querySelector(`[data-key="${CSS.escape(entry.key)}"]`);
+  }
+
+  /** Moves the focus to the next card in that direction that fits. */
+  move(step, fits = () => true) {
+    const { shown, current } = this;
+    let at = shown.indexOf(current) + step;
+    while (shown[at] && !fits(shown[at])) at += step;
+    const element = this.cardElement(shown[at]);
+    element?.focus({ preventScroll: true });
+    element?.scrollIntoView({ block: "nearest" });
+  }
+
+  /** The entry whose card has the focus. */
+  get current() {
+    return this.known.get(document.activeElement?.closest("[data-key]")?.dataset.key);
+  }
+
+  onKey(event) {
+    const isTyping = event.target.matches("textarea, select, input:not([type=checkbox])");
+    if (isTyping || event.ctrlKey || event.metaKey || event.altKey) return;
+    const { current, selected, sender: { latest } } = this;
+    const actions = {
+      j: () => this.move(1),
+      k: () => this.move(-1),
+      u: () => latest.length && this.undo(latest),
+      x: () => current?.state === "open" && this.select([current], !current.isSelected),
+      o: () => current && this.actions.open(current),
+    };
+    for (const digit of "123456789") actions[digit] = () => this.chooseByKey(selected.length ? selected : [current], digit);
+    if (!Object.hasOwn(actions, event.key)) return;
+    event.preventDefault();
+    actions[event.key]();
+  }
+
+  chooseByKey(entries, digit) {
+    const choice = entries.every((entry) => entry?.state === "open") ? choiceOfKey(commonChoices(entries), digit) : undefined;
+    if (choice !== undefined) this.choose(entries, choice, true);
   }
 }
 
-/** A step that waits again, after a resume, is another decision. */
-function keyOf(decision) {
-  return `${decision.workflow_id} ${decision.step_id} ${decision.since}`;
-}
-
-function previewOf({ url, path }) {
-  const { pathname, search } = new URL(url);
-  return pathname + search + (path.toLowerCase().endsWith(".svg") ? "" : "&w=512");
-}
-
-/** A file by its signed URL, which a token that may only decide can read, too. */
-function fileView(file) {
-  const { pathname, search } = new URL(file.url);
-  const [url, kind] = [pathname + search, kindOf(file.path)];
-  const caption = html`<figcaption class="dim">${file.input}</figcaption>`;
-  if (kind === "image") {
-    return html`<figure><a href=${url} target="_blank" rel="noopener"><img src=${previewOf(file)} alt=${file.input} decoding="async"></a>${caption}</figure>`;
-  }
-  if (kind === "video") {
-    return html`<figure><video src=${url} aria-label=${file.input} controls preload="metadata" playsinline></video>${caption}</figure>`;
-  }
-  return html`<figure><a href=${url} target="_blank" rel="noopener">${file.path.split("/").pop()}</a>${caption}</figure>`;
+/** The choices that all *entries* have, in the order of the first. */
+function commonChoices(entries) {
+  const [first = [], ...others] = entries.map((entry) => entry.decision.choices);
+  return first.filter((choice) => others.every((choices) => choices.includes(choice)));
 }
