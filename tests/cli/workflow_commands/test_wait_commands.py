@@ -11,7 +11,7 @@ from rich.console import Console
 
 from stepwell.cli.workflow_commands.decision_commands import decision_table, named_choice
 from stepwell.cli.workflow_commands.text_tables import text_for
-from stepwell.contract.workflows import OpenDecision
+from stepwell.contract.workflows import AncestorStep, OpenDecision
 from support.processes.command_line import CommandLine
 from support.processes.stepwell_process import until
 
@@ -94,6 +94,10 @@ def test_the_list_of_decisions_fits_the_terminal(width: int) -> None:
     decision = OpenDecision(
         workflow_id=UUID(int=1),
         workflow_name="each",
+        ancestors=[
+            AncestorStep(workflow_id=UUID(int=2), workflow_name="set", step_id="each", item=3, value="red shoe"),
+        ],
+        labels={},
         origin_tenant_id=None,
         step_id="pick",
         message="Which of them? " * 500,
@@ -109,6 +113,7 @@ def test_the_list_of_decisions_fits_the_terminal(width: int) -> None:
     assert len(lines) <= 10
     assert max(map(len, lines)) <= width
     if width == 80:
+        assert "pick: red shoe, Which" in lines[1]
         assert [line.strip() for line in lines[2:]] == [
             f"{number} {choice}" for number, choice in enumerate(choices, 1)
         ]

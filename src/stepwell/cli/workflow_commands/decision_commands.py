@@ -74,7 +74,8 @@ def decision_table(decisions: Sequence[OpenDecision]) -> RenderableType:
 
 
 def _about(decision: OpenDecision) -> str:
-    text = decision.message or decision.workflow_name
+    items = [each.value for each in decision.ancestors if each.value is not None]
+    text = ", ".join([*items, decision.message or decision.workflow_name])
     return text if decision.until is None else f"{text} (until {time_text(decision.until)})"
 
 
