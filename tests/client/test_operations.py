@@ -49,6 +49,7 @@ FILTERS: dict[str, Any] = {
     "created_before": "2026-01-02T00:00:00Z",
     "include_deleted": True,
     "include_children": True,
+    "waits_for": "decision",
 }
 PARTS: dict[str, Any] = {"include_steps": False, "include_results": False}
 DEFINITION: dict[str, Any] = {"name": "n"}
