@@ -72,7 +72,7 @@ async def test_every_response_has_the_headers_for_a_page_of_a_listed_origin(shar
         (200, "GET", one, {}, b""),
         (200, "GET", "/health/live", {}, b""),
         (200, "GET", "/", {}, b""),
-        (200, "GET", "/schema", {}, b""),
+        (307, "GET", "/schema", {}, b""),
         (204, "OPTIONS", one, {}, b""),
         (404, "GET", "/nothing", {}, b""),
         (404, "GET", f"{WORKFLOWS}{uuid4()}", {}, b""),

@@ -66,12 +66,12 @@ async def test_a_path_that_does_not_exist_is_a_404_that_says_so(api: Service, me
         assert answer.status_code == 404
         if method != "HEAD":
             sent = answer.request.url.raw_path.decode().partition("?")[0]
-            assert answer.json()["detail"] == f"No route: {method} {sent}. /schema lists all routes."
+            assert answer.json()["detail"] == f"No route: {method} {sent}. /docs lists all routes."
 
 
 async def test_the_404_of_a_long_path_is_short(client: httpx.AsyncClient) -> None:
     answer = await client.get("/" + "x" * 5_000)
-    assert answer.json()["detail"] == f"No route: GET /{'x' * 199}. /schema lists all routes."
+    assert answer.json()["detail"] == f"No route: GET /{'x' * 199}. /docs lists all routes."
 
 
 async def test_an_unknown_id_is_not_a_path_that_does_not_exist(client: httpx.AsyncClient) -> None:
@@ -119,7 +119,7 @@ async def test_the_root_returns_the_paths_of_the_documentation_to_other_clients(
         assert (content.pop("name"), content.pop("version")) == ("Stepwell", __version__)
         assert sorted(content) == ["openapi", "ready", "schema"]
         for path in content.values():
-            assert (await client.get(path)).status_code == 200
+            assert (await client.get(path)).status_code == (307 if path == "/schema" else 200)
 
 
 async def test_head_answers_as_get_does_without_the_body(

@@ -12,6 +12,7 @@ import pytest
 import pytest_asyncio
 
 import stepwell.web
+from stepwell.api.responses.problems import BY_STATUS
 from stepwell.contract.scopes import Permission
 from stepwell.testing import MemoryDatabase
 from stepwell.web.static_files import static_files
@@ -25,12 +26,14 @@ PATHS = (
     "/ui/providers",
     "/ui/uploads",
     "/ui/costs",
+    "/docs",
 )
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; media-src 'self' blob:; "
     "connect-src 'self'; worker-src 'self'; manifest-src 'self'; base-uri 'none'; form-action 'self'; "
     "frame-ancestors 'none'"
 )
+_DOCS = ("/docs", "/manual/api", "/schema/openapi.json")
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -56,7 +59,7 @@ async def test_a_page_allows_only_what_this_service_serves_and_nothing_inline(
     assert answer.headers["cache-control"] == "private, no-store"
     assert re.findall(r"<script(?![^>]*\bsrc=)|<style|\son\w+=|\sstyle=|javascript:", answer.text) == []
     links = re.findall(r'\b(?:src|href)="([^"]*)"', answer.text)
-    assert [link for link in links if not link.startswith(("/ui", "/api/v1/", "#main"))] == []
+    assert [link for link in links if not link.startswith(("/ui", "/api/v1/", "#main", *_DOCS))] == []
     for link in links:
         if link.startswith("/ui/static/"):
             assert (await browser.get(link)).status_code == 200, link
@@ -71,14 +74,41 @@ async def test_a_page_tells_its_scripts_who_looks_at_it(browser: httpx.AsyncClie
     assert "<script>" not in text
 
 
-@pytest.mark.parametrize("path", ["/ui/nothing", "/ui/workflows", "/ui/%3Cscript%3E"])
+@pytest.mark.parametrize(
+    "path", ["/ui/nothing", "/ui/workflows/a/b", "/ui/%3Cscript%3E", "/nothing", "/api/v1/nothing", "/manual/nothing"]
+)
 async def test_a_mistyped_url_is_a_page_that_says_so(browser: httpx.AsyncClient, path: str) -> None:
     for headers in ({}, {"Authorization": ""}):
         answer = await browser.get(path, headers=headers)
         assert (answer.status_code, answer.headers["content-type"]) == (404, "text/html; charset=utf-8")
         assert answer.headers["content-security-policy"] == POLICY
         assert "There is no such page." in answer.text
+        assert answer.headers["vary"] == "Accept"
         assert "<script>" not in answer.text
+    assert (await browser.head(path)).status_code == 404
+    problem = await browser.get(path, headers={"Accept": "application/json"})
+    assert (problem.status_code, problem.headers["content-type"]) == (404, "application/problem+json")
+    assert problem.headers["vary"] == "Accept"
+
+
+@pytest.mark.parametrize(
+    ("path", "location"),
+    [
+        ("/ui/runs", "/ui"),
+        ("/ui/workflows?status=FAILED", "/ui?status=FAILED"),
+        ("/ui/runs/0198c0de-0000-7000-8000-000000000000", "/ui/workflows/0198c0de-0000-7000-8000-000000000000"),
+        ("/ui/runs/a%20b?tab=events", "/ui/workflows/a%20b?tab=events"),
+    ],
+)
+async def test_a_url_that_users_guess_leads_to_the_page(browser: httpx.AsyncClient, path: str, location: str) -> None:
+    for method in ("GET", "HEAD"):
+        answer = await browser.request(method, path)
+        assert (answer.status_code, answer.headers["location"]) == (307, location)
+
+
+async def test_docs_explains_each_status_of_a_problem(browser: httpx.AsyncClient) -> None:
+    text = (await browser.get("/docs", headers={"Authorization": ""})).text
+    assert {f'id="problem-{status}"' for status in BY_STATUS} == set(re.findall(r'id="problem-\d+"', text))
 
 
 async def test_head_of_a_page_has_its_headers_and_no_body(browser: httpx.AsyncClient) -> None:
@@ -144,21 +174,25 @@ async def test_a_page_names_the_answers_that_its_view_reads_first(browser: httpx
 async def test_the_libraries_are_those_of_the_manifest() -> None:
     vendor = WEB / "vendor"
     manifest = {entry["file"]: entry for entry in json.loads((vendor / "manifest.json").read_text())}
-    assert manifest.keys() == {path.name for path in vendor.glob("*.js")}
+    assert manifest.keys() == {path.name for path in vendor.iterdir() if path.suffix in (".js", ".css")}
     pinned = json.loads((vendor / "package-lock.json").read_text())["packages"]
     licences = (vendor / "licences.txt").read_text()
     for file, entry in manifest.items():
         assert sha256((vendor / file).read_bytes()).hexdigest() == entry["sha256"], "run: poe generate libraries"
         assert entry["packages"]
         for package in entry["packages"]:
-            known = pinned[f"node_modules/{package['name']}"]
-            assert (package["version"], package["licence"]) == (known["version"], known["license"])
+            name, version = package["name"], package["version"]
+            known = [each for path, each in pinned.items() if path.endswith(f"node_modules/{name}")]
+            licences_of_it = {each.get("license") for each in known if each["version"] == version}
+            assert package["licence"] in licences_of_it or licences_of_it == {None}, name
             assert re.search(rf"^{re.escape(package['name'])}$", licences, re.MULTILINE)
 
 
 async def test_all_scripts_together_are_small() -> None:
-    scripts = [file.content for path, file in static_files().files.items() if path.endswith(".js")]
-    assert sum(len(gzip.compress(script)) for script in scripts) <= 360_000
+    sizes = {path: len(gzip.compress(file.content)) for path, file in static_files().files.items()}
+    viewer = sizes.pop("vendor/swagger-ui.js")  # /docs alone loads it
+    assert sum(size for path, size in sizes.items() if path.endswith(".js")) <= 360_000
+    assert viewer <= 500_000
 
 
 async def test_scripts_are_served_without_their_comments_and_with_their_lines() -> None:

@@ -18,7 +18,9 @@ from msgspec import Struct, json
 from stepwell import __version__
 from stepwell.api.auth.authentication import Principal
 from stepwell.api.auth.dependencies import ApiRequest
+from stepwell.api.responses.problems import BY_STATUS, MEANINGS
 from stepwell.api.routes.all_routes import WebPages
+from stepwell.api.routes.system import DOCS, WEB_PAGE
 from stepwell.contract.scopes import Permission, allowed_by
 from stepwell.examples import read_examples
 from stepwell.ports.clock import Clock
@@ -144,16 +146,38 @@ def _page(view: View) -> HTTPRouteHandler:
     return page
 
 
-@route(["/ui/{name:str}", "/ui/workflows"], http_method=[HttpMethod.GET, HttpMethod.HEAD], include_in_schema=False)
-async def no_such_page() -> Template:
-    return Template("not_found.html", status_code=HTTPStatus.NOT_FOUND, headers=PAGE_HEADERS)
+@route(
+    ["/ui/runs", "/ui/workflows", "/ui/runs/{workflow_id:str}"],
+    http_method=[HttpMethod.GET, HttpMethod.HEAD],
+    include_in_schema=False,
+)
+async def redirect_to_runs(request: ApiRequest) -> Response[bytes]:
+    """Redirect from URLs that users guess to the page of a run, or to the runs. The query stays."""
+    workflow_id = request.path_params.get("workflow_id")
+    page = WEB_PAGE if workflow_id is None else f"{WEB_PAGE}/workflows/{quote(str(workflow_id), safe='')}"
+    query = request.scope["query_string"].decode("latin-1")
+    headers = PAGE_HEADERS | {"Location": f"{page}?{query}" if query else page}
+    return Response(b"", status_code=HTTPStatus.TEMPORARY_REDIRECT, headers=headers)
 
 
-HANDLERS: Final = (static_file, *SIGN_IN_HANDLERS, *DECISION_HANDLERS, *map(_page, VIEWS), no_such_page)
+@route(DOCS, http_method=[HttpMethod.GET, HttpMethod.HEAD], include_in_schema=False)
+async def docs() -> Template:
+    """Show the OpenAPI document as an interactive page, and what each status of a problem means."""
+    problems = [(status, row.title, MEANINGS[status]) for status, row in sorted(BY_STATUS.items())]
+    context = {"modules": static_files().modules("docs.js"), "problems": problems}
+    return Template("docs.html", context=context, headers=PAGE_HEADERS)
+
+
+def no_such_page() -> Template:
+    headers = PAGE_HEADERS | {"Vary": "Accept"}
+    return Template("not_found.html", status_code=HTTPStatus.NOT_FOUND, headers=headers)
+
+
+HANDLERS: Final = (static_file, *SIGN_IN_HANDLERS, *DECISION_HANDLERS, *map(_page, VIEWS), redirect_to_runs, docs)
 
 
 def build_pages(sign_in: SignInService, clock: Clock, providers: Collection[str]) -> WebPages:
     """Return the pages. *sign_in* says who looks at them. *providers* are those that are configured."""
     context = SignInContext(sign_in, AttemptLimit(), clock)
     dependencies = {"sign_in_context": context, "decision_limits": decision_page_limits()}
-    return WebPages(HANDLERS, dependencies, template_config(providers))
+    return WebPages(HANDLERS, dependencies, template_config(providers), no_such_page)

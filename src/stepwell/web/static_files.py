@@ -10,10 +10,10 @@ from typing import Any, Final
 
 from anyio import to_thread
 from litestar import HttpMethod, Response, route
+from litestar.exceptions import NotFoundException
 from msgspec import Struct
 
 from stepwell.api.auth.dependencies import ApiRequest
-from stepwell.api.responses.problems import path_not_found
 
 _HERE: Final = Path(__file__).parent
 # The folders by the first part of the path: "" for those that are served at the top.
@@ -112,7 +112,7 @@ async def static_file(request: ApiRequest) -> Response[Any]:
     path = str(PurePosixPath(str(request.path_params["file"]).lstrip("/")))
     file = known.files.get(path)
     if file is None:
-        return path_not_found(request, "The web page has no such file.")
+        raise NotFoundException("The web page has no such file.")
     current = request.path_params["digest"] == known.digest
     headers = {
         "Cache-Control": _IMMUTABLE if current else "no-store",

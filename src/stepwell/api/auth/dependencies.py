@@ -22,10 +22,9 @@ from stepwell.runtime.telemetry import Metrics
 
 
 class ApiDescription(Struct, frozen=True):
-    """The OpenAPI document as it is served, and the page that shows it."""
+    """The OpenAPI document as it is served."""
 
     json: bytes
-    page: bytes
 
 
 ApiRequest: TypeAlias = Request[Principal, Any, Any]

@@ -69,7 +69,7 @@ _NO_FAILURES: dict[int, tuple[str, tuple[str, ...]]] = {
     204: ("There are no later events, so an EventSource doesn't reconnect.", ()),
     _PART: ("The part of the file that Range names.", ("Content-Range", "ETag")),
     304: ("An ETag in If-None-Match is current.", ("ETag",)),
-    307: ("Browsers are redirected to the page that describes the API.", ("Location",)),
+    307: ("The page for browsers is at this location.", ("Location",)),
 }
 # The consequences of a request header: the status of a failure, and the response header.
 _FAILURE_STATUS = {"Idempotency-Key": 409, "If-Match": 412, "If-None-Match": 304, "Range": 416}

@@ -57,7 +57,7 @@ class ProblemType(NamedTuple):
 
 
 def _row(status: int, title: str) -> ProblemType:
-    # The page at /schema explains each kind of problem under this anchor.
+    # The page at /docs, to which /schema redirects, explains each kind of problem under this anchor.
     return ProblemType(status, title, f"/schema#problem-{status}")
 
 
@@ -167,7 +167,7 @@ def on_http_exception(request: _Call, error: HTTPException) -> Response[Any]:
 
 
 def path_not_found(request: _Call, detail: str) -> Response[Any]:
-    return _response(_problem(request, BY_STATUS[404], detail), {})
+    return _response(_problem(request, BY_STATUS[404], detail), {"Vary": "Accept"})
 
 
 def _on_unexpected(request: _Call, error: Exception) -> Response[Any]:

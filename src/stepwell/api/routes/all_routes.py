@@ -6,7 +6,8 @@ OPTIONS, and the 404 of a path that doesn't exist, are answers of paths instead 
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager
-from functools import cache
+from functools import cache, partial
+from http import HTTPStatus
 from typing import Any
 
 from litestar import HttpMethod, Litestar, Response, Router, route
@@ -23,9 +24,9 @@ from stepwell.api.auth.cross_origin import CrossOrigin, is_preflight
 from stepwell.api.auth.dependencies import ApiDescription, ApiRequest
 from stepwell.api.auth.session_cookies import SessionCookies
 from stepwell.api.openapi.document import build_document, encode, response_headers
-from stepwell.api.openapi.schema_page import render_page
 from stepwell.api.requests.body_decoding import BigBodyDecoder
 from stepwell.api.requests.connection_limits import ConnectionLimits
+from stepwell.api.requests.headers import prefers
 from stepwell.api.requests.operations import OPT_KEY, SHARED_KEY, WITH_SLASHES, Operation
 from stepwell.api.requests.request_bodies import MAX_BODY_BYTES
 from stepwell.api.requests.request_resources import ProcessResources
@@ -63,11 +64,12 @@ _PARAMETERS = re.compile(r"(\{\w+\})")
 
 
 class WebPages(Struct, frozen=True):
-    """The web page: its handlers, the dependencies that only they have, and its templates."""
+    """The web page: its handlers, the dependencies that only they have, its templates, and its 404."""
 
     handlers: tuple[HTTPRouteHandler, ...]
     dependencies: dict[str, Any]
     templates: TemplateConfig[Any]
+    no_such_page: Callable[[], Response[Any]]
 
 
 Lifespan = Callable[[Litestar], AbstractAsyncContextManager[None]] | AbstractAsyncContextManager[None]
@@ -126,7 +128,7 @@ def build_api(
             )
         ],
         before_send=[start_hook(metrics, services.admission, cross_origin)],
-        exception_handlers=_EXCEPTION_HANDLERS,
+        exception_handlers={**_EXCEPTION_HANDLERS, NotFoundException: partial(_on_not_found, pages)},
         template_config=pages.templates if pages else None,
         request_max_body_size=MAX_BODY_BYTES,
         lifespan=list(lifespan),
@@ -168,9 +170,8 @@ def openapi_document(providers: Sequence[str]) -> dict[str, Any]:
 
 @cache
 def describe(providers: tuple[str, ...]) -> ApiDescription:
-    """Return the document and its page. They take 0.1 s to build."""
-    document = openapi_document(providers)
-    return ApiDescription(encode(document), render_page(document))
+    """Return the document. It takes 0.1 s to build."""
+    return ApiDescription(encode(openapi_document(providers)))
 
 
 def _always(value: Any) -> Callable[[], Any]:
@@ -242,16 +243,22 @@ def _matches(template: str, path: str) -> bool:
     return re.fullmatch(f"{pattern}/?", path) is not None
 
 
-def _on_no_route(request: ApiRequest, _error: NotFoundException) -> Response[object]:
-    """Answer 404 for a path that doesn't exist, and 204 for a preflight or `OPTIONS *`, which is about the server."""
+def _on_not_found(pages: WebPages | None, request: ApiRequest, error: NotFoundException) -> Response[Any]:
+    """Return the 404 of a path that doesn't exist: a page for a browser, or else a problem.
+
+    A preflight and `OPTIONS *`, which is about the server, get 204.
+    """
     path = (request.scope.get("raw_path") or b"").decode("latin-1")
     if is_preflight(request.scope) or (request.method == "OPTIONS" and path == "*"):
         return Response(None, status_code=204)
-    return problems.path_not_found(request, f"No route: {request.method} {path[:_MAX_PATH]}. /schema lists all routes.")
+    if pages is not None and prefers(request.scope, "text/html"):
+        return pages.no_such_page()
+    is_unrouted = error.detail == HTTPStatus.NOT_FOUND.phrase
+    no_route = f"No route: {request.method} {path[:_MAX_PATH]}. {system.DOCS} lists all routes."
+    return problems.path_not_found(request, no_route if is_unrouted else error.detail)
 
 
 _EXCEPTION_HANDLERS: ExceptionHandlersMap = {
     **problems.HANDLERS,
-    NotFoundException: _on_no_route,
     MethodNotAllowedException: _on_wrong_method,
 }

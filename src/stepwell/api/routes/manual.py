@@ -5,11 +5,11 @@ from typing import Any, Final
 
 from anyio import to_thread
 from litestar import Response
+from litestar.exceptions import NotFoundException
 
 from stepwell.api.auth.dependencies import ApiRequest
 from stepwell.api.requests.operations import Content, Operation, endpoint
 from stepwell.api.responses.page_style import page_answer
-from stepwell.api.responses.problems import path_not_found
 from stepwell.api.routes.manual_pages import FIRST_PAGE, PAGES, read_images, render_page
 from stepwell.api.routes.system import TAG
 
@@ -58,7 +58,7 @@ async def manual() -> Response[bytes]:
 async def manual_page(request: ApiRequest) -> Response[Any]:
     page = str(request.path_params["page"])
     if page not in PAGES:
-        return path_not_found(request, f"The manual has no such page. Its pages are {', '.join(PAGES)}.")
+        raise NotFoundException(f"The manual has no such page. Its pages are {', '.join(PAGES)}.")
     return await _answer(page)
 
 
@@ -67,7 +67,7 @@ async def manual_image(request: ApiRequest) -> Response[Any]:
     # In a thread, because the first request reads the files.
     image = (await to_thread.run_sync(read_images)).get(str(request.path_params["image"]))
     if image is None:
-        return path_not_found(request, "The manual has no such image.")
+        raise NotFoundException("The manual has no such image.")
     return Response(image, media_type="image/webp", headers=_IMAGE_HEADERS)
 
 

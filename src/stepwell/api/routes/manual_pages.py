@@ -170,4 +170,4 @@ def _contents(current: str, parts: Sequence[tuple[str, str]]) -> Iterable[str]:
             yield f'<a{" class=here" if name == current else ""} href="/manual/{name}">{title}</a>'
             if name == current:
                 yield from (f'<a class="part" href="#{anchor}">{escape(text)}</a>' for anchor, text in parts)
-    yield '<a href="/schema">API</a>'
+    yield '<a href="/docs">API</a>'

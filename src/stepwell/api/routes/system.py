@@ -9,12 +9,12 @@ from stepwell import __version__
 from stepwell.api.auth.dependencies import ApiRequest, DescriptionDep, MetricsDep, ServicesDep
 from stepwell.api.requests.headers import prefers
 from stepwell.api.requests.operations import Content, Operation, endpoint
-from stepwell.api.responses.page_style import page_answer
 from stepwell.basics.errors import Unavailable
 from stepwell.contract.system import Health, Root
 
 TAG = "system"
 WEB_PAGE = "/ui"
+DOCS = "/docs"
 
 ROOT = Operation(
     method="GET",
@@ -60,10 +60,12 @@ SCHEMA_PAGE = Operation(
     path="/schema",
     id="schema_page",
     summary="API description as a page",
-    description="The description of the API as an HTML page.",
+    description="Redirects to /docs, the interactive page of the API.",
     tag=TAG,
     permission=None,
     answers=Content("text/html"),
+    status=307,
+    headers=("Location",),
 )
 SCHEMA = Operation(
     method="GET",
@@ -106,8 +108,8 @@ async def metrics(metrics: MetricsDep) -> Response[bytes]:
 
 
 @endpoint(SCHEMA_PAGE)
-async def schema_page(description: DescriptionDep) -> Response[bytes]:
-    return page_answer(description.page)
+async def schema_page() -> Response[bytes]:
+    return Response(b"", status_code=307, media_type="text/html", headers={"Location": DOCS})
 
 
 @endpoint(SCHEMA)
