@@ -18,21 +18,29 @@ def at(second: float | None) -> str | None:
     return None if second is None else f"2026-11-27T12:00:{second:06.3f}Z"
 
 
-def step(step_id: str, *needed: str, status: str = "COMPLETED", end: float | None = None) -> dict[str, Any]:
+def step(
+    step_id: str, *needed: str, status: str = "COMPLETED", end: float | None = None, **members: Any
+) -> dict[str, Any]:
     return {
         "step_id": step_id,
         "dependencies": needed,
         "status": status,
         "completed_at": at(end),
         "next_attempt_at": None,
-    }
+    } | members
 
 
 def task(
-    step_id: str, start: float, end: float | None, *, sent: float | None = None, status: str = "COMPLETED"
+    step_id: str,
+    start: float,
+    end: float | None,
+    *,
+    sent: float | None = None,
+    status: str = "COMPLETED",
+    item: int | None = None,
 ) -> dict[str, Any]:
     times = {"started_at": at(start), "sent_at": at(sent), "completed_at": at(end), "created_at": at(start)}
-    return {"step_id": step_id, "status": status, **times}
+    return {"step_id": step_id, "status": status, "item": item, **times}
 
 
 async def timeline_of(
@@ -46,7 +54,9 @@ async def timeline_of(
         const { rows, critical } = timelineOf(run, tasks, events, Date.parse(now));
         critical.ms = Object.fromEntries(Object.entries(critical.ms).filter(([, ms]) => ms));
         const inSeconds = ({kind, start, end, failed}) => [kind, (start - noon) / 1000, (end - noon) / 1000, failed];
-        return {rows: rows.map((row) => [row.stepId, row.segments.map(inSeconds)]), critical};
+        const stacked = (bar) => [...inSeconds(bar), bar.bottom, bar.height];
+        return {rows: rows.map((row) => [row.stepId, row.segments.map(inSeconds)]), critical,
+            bars: rows.map((row) => row.bars.map(stacked)), retries: rows.map((row) => row.retries)};
     }"""
     url = static_files().url("views/run/timeline_model.js")
     found: dict[str, Any] = await page.evaluate(
@@ -101,6 +111,69 @@ async def test_what_still_goes_on_ends_now_and_what_has_not_begun_has_no_bar(use
         ["queued", [["queue", 0, 4, False]]],
         ["waits", []],
     ]
+
+
+async def test_the_items_of_a_step_are_stacked_in_one_row_and_only_their_failed_attempts_are_retried(
+    user: User,
+) -> None:
+    run: dict[str, Any] = {"status": "COMPLETED", "started_at": at(0), "completed_at": at(8)}
+    run["steps"] = [step("each", end=8, for_each={"count": 3})]
+    tasks = [
+        task("each", 1, 3, sent=1, item=0, status="FAILED"),
+        task("each", 4, 6, sent=4, item=0),
+        task("each", 1, 4, sent=2, item=1),
+        task("each", 6, 8, sent=6, item=2),
+    ]
+    found = await timeline_of(user, run, tasks, now=30)
+    assert found["rows"] == [["each", [["queue", 0, 1, False], ["provider", 1, 2, True], ["provider", 2, 8, False]]]]
+    assert found["retries"] == [1]
+    assert sorted(found["bars"][0]) == [
+        ["provider", 1, 2, True, 0, 0.5],
+        ["provider", 2, 3, True, 0.5, 0.5],
+        ["provider", 2, 8, False, 0, 0.5],
+        ["queue", 0, 1, False, 0, 1],
+        ["retry", 3, 4, False, 0.5, 0.5],
+        ["work", 1, 2, False, 0.5, 0.5],
+    ]
+
+
+async def test_a_row_of_many_items_has_a_bounded_number_of_bars(user: User) -> None:
+    run: dict[str, Any] = {"status": "COMPLETED", "started_at": at(0), "completed_at": at(31)}
+    run["steps"] = [step("each", end=31, for_each={"count": 1000})]
+    tasks = [task("each", n % 30, n % 30 + 1 - n / 5000, sent=n % 30 + n / 10000, item=n) for n in range(1000)]
+    found = await timeline_of(user, run, tasks, now=40)
+    assert len(found["bars"][0]) <= 3 * 120
+    assert all(0 <= bottom < bottom + height <= 1.0001 for *_, bottom, height in found["bars"][0])
+
+
+async def test_waits_and_retries_go_on_until_now_also_while_the_run_is_paused(user: User) -> None:
+    steps = [
+        step("ask", status="RUNNING", task_type="APPROVAL", started_at=at(1)),
+        step("retried", status="RUNNING", next_attempt_at=at(9)),
+        step("each", status="RUNNING", for_each={"count": 2}, items={"running": 1}),
+        step("ready", status="PENDING"),
+    ]
+    run = {"status": "PAUSED", "started_at": at(0), "completed_at": None, "steps": steps}
+    tasks = [task("retried", 0, 2, status="FAILED"), task("each", 0, 3, status="FAILED", item=0)]
+    found = await timeline_of(user, run, tasks, 8, ({"type": "workflow.paused", "at": at(5)},))
+    assert {step_id: segments[-2:] for step_id, segments in found["rows"]} == {
+        "ask": [["queue", 0, 1, False], ["decision", 1, 8, False]],
+        "retried": [["retry", 2, 5, False], ["stopped", 5, 8, False]],
+        "each": [["retry", 3, 5, False], ["stopped", 5, 8, False]],
+        "ready": [["queue", 0, 5, False], ["stopped", 5, 8, False]],
+    }
+    assert found["retries"] == [0, 0, 0, 0]
+
+
+async def test_the_critical_path_leads_through_a_step_that_was_skipped(user: User) -> None:
+    steps = [
+        step("a", end=3),
+        step("not", "a", status="SKIPPED", end=3),
+        step("join", "not", run_if="all_ended", end=5),
+    ]
+    run = {"status": "COMPLETED", "started_at": at(0), "completed_at": at(5), "steps": steps}
+    found = await timeline_of(user, run, [task("a", 0, 3), task("join", 4, 5)], now=9)
+    assert found["critical"] == {"steps": ["a", "join"], "totalMs": 5000, "ms": {"queue": 1000, "work": 4000}}
 
 
 async def test_the_timeline_shows_retries_the_critical_path_and_what_goes_on(

@@ -11,8 +11,7 @@ from itertools import pairwise
 from typing import Any, NamedTuple
 
 Json = dict[str, Any]
-_ENDS_OF_STEPS = ("step.completed", "step.failed", "step.skipped", "step.cancelled")
-_ENDS_OF_ATTEMPTS = (*_ENDS_OF_STEPS, "step.retrying", "step.repeating")
+_ENDS = ("step.completed", "step.failed", "step.skipped", "step.cancelled", "step.retrying", "step.repeating")
 
 
 class Numbers(NamedTuple):
@@ -66,14 +65,9 @@ class _Replay:
             case "workflow.paused" | "workflow.failed":
                 self.is_stopped = True
             case "workflow.resumed":
-                self._resume()
+                self.is_stopped = False
             case _ if event["step_id"] is not None:
                 self._apply_to_step(self.steps[event["step_id"]], now, event)
-
-    def _resume(self) -> None:
-        self.is_stopped = False
-        for step in self.steps.values():
-            step.before_retry.clear()
 
     def _apply_to_step(self, step: _Step, now: int, event: Json) -> None:
         type_, data, task, item = event["type"], event["data"], event["task_id"], event["data"].get("item")
@@ -86,27 +80,29 @@ class _Replay:
         elif type_ == "step.waiting" and data["waits_for"] != "workflow":
             step.began = now if step.began is None else step.began
             step.waits_for = data["waits_for"]
-        elif type_ in _ENDS_OF_ATTEMPTS:
+        elif type_ in _ENDS:
             step.running.discard(task)
             step.waits_for = None
-            if type_ == "step.retrying":
+            if event.get("retried"):
                 step.before_retry.add(item)
-            if type_ in _ENDS_OF_STEPS and item is None:
-                step.ended = now
+            step.ended = now  # a step that is held back, in a run that fails, ends with its last attempt
 
 
 def timeline_numbers(steps: Iterable[Json], events: Iterable[Json], sent_at: Mapping[str, str]) -> Numbers:
     """Return the numbers of a run that has ended, with these *steps* of the API. *sent_at* is by the id of the task."""
     sent = [{"type": "sent", "task_id": task, "at": at, "step_id": None} for task, at in sent_at.items()]
+    events = _with_retries(events)
+    last_waits = {event["step_id"]: event for event in events if event["type"] == "step.waiting"}
     by_time: dict[int, list[Json]] = defaultdict(list)
     for event in (*events, *sent):
-        by_time[_ms(event["at"])].append(event)
+        if event["type"] != "step.waiting" or event is last_waits[event["step_id"]]:
+            by_time[_ms(event["at"])].append(event)
     last = _replay(steps, by_time, {})
-    ready = {step_id: _ready_at(step_id, last) for step_id in last.steps}
+    starts = {step_id: _start_of_row(step_id, last) for step_id in last.steps}
     kinds: dict[str, list[tuple[int, int, str]]] = {step_id: [] for step_id in last.steps}
     _replay(steps, by_time, kinds)
     rows = {
-        step_id: Counter[str](_lengths(kinds[step_id], ready[step_id], step.ended)) if step.began is not None else {}
+        step_id: Counter[str](_lengths(kinds[step_id], starts[step_id], step.ended)) if step.began is not None else {}
         for step_id, step in last.steps.items()
     }
     critical = _critical_path(last)
@@ -117,6 +113,20 @@ def timeline_numbers(steps: Iterable[Json], events: Iterable[Json], sent_at: Map
         at = max(at, ended or 0)
     shown = {step_id: {kind: ms for kind, ms in row.items() if ms} for step_id, row in rows.items()}
     return Numbers(last.retries, last.attempts, shown, critical, {kind: ms for kind, ms in path.items() if ms})
+
+
+def _with_retries(events: Iterable[Json]) -> list[Json]:
+    """Return the events, those of failed attempts with `retried` if a retry follows them before a resume."""
+    found: list[Json] = []
+    started: set[tuple[str, int | None]] = set()  # since the event, and before a resume
+    for event in reversed(list(events)):
+        key = event["step_id"], event["data"].get("item")
+        found.append(event | {"retried": event["type"] == "step.retrying" and key in started})
+        if event["type"] == "workflow.resumed":
+            started.clear()
+        elif event["type"] == "step.started":
+            started.add(key)
+    return found[::-1]
 
 
 def _replay(
@@ -140,9 +150,11 @@ def _lengths(kinds: Iterable[tuple[int, int, str]], start: int, end: int | None)
     return lengths
 
 
-def _ready_at(step_id: str, replay: _Replay) -> int:
-    needed = replay.steps[step_id].dependencies
-    return max([replay.started_at or 0, *(replay.steps[each].ended or 0 for each in needed)])
+def _start_of_row(step_id: str, replay: _Replay) -> int:
+    """Return when the step could run. It may have begun before, if a dependency that had failed ran again."""
+    step = replay.steps[step_id]
+    ready = max([replay.started_at or 0, *(replay.steps[each].ended or 0 for each in step.dependencies)])
+    return ready if step.began is None else min(ready, step.began)
 
 
 def _critical_path(replay: _Replay) -> list[str]:

@@ -80,13 +80,16 @@ class TimelineTab {
   summary({ critical, rows, attempts, retries }) {
     const kinds = Object.keys(NAMES).filter((kind) => rows.some((row) => row.segments.some((each) => each.kind === kind)));
     const failed = rows.some((row) => row.bars.some((each) => each.failed));
-    const sums = [...kinds.filter((kind) => critical.ms[kind] >= 1).map((kind) => [NAMES[kind], duration(critical.ms[kind]), critical.ms[kind]]),
-      ["Attempts of all steps", number(attempts), attempts], ["Retries", number(retries), retries]];
+    const sums = [
+      ...kinds.filter((kind) => critical.ms[kind] >= 1).map((kind) => [NAMES[kind], duration(critical.ms[kind]), critical.ms[kind]]),
+      ["Attempts of all steps", number(attempts), attempts], ["Retries", number(retries), retries],
+    ];
     return html`
       <section class="card timeline-summary" aria-labelledby="critical-path">
         <h2 id="critical-path">Critical path: <data value=${critical.totalMs}>${duration(critical.totalMs)}</data></h2>
-        <p class="dim break">${chain(critical.steps)}</p>
-        <dl class="timeline-sums">${sums.map(([name, text, value]) => html`<div><dt>${name}</dt><dd><data value=${value}>${text}</data></dd></div>`)}</dl>
+        <p class="dim break">${chain(critical.steps).map((each) => linkOf(rows.find((row) => row.stepId === each)) ?? each)}</p>
+        <dl class="timeline-sums">${sums.map(([name, text, value]) => html`<div><dt>${name}</dt>
+          <dd><data value=${value}>${text}</data></dd></div>`)}</dl>
       </section>
       <div class="tab-bar">
         <ul class="legend" aria-label="Kinds of bars">${kinds.map((kind) => html`<li>${key(kind)}</li>`)}
@@ -105,7 +108,8 @@ class TimelineTab {
             : html` <span class="timeline-items dim">× ${number(row.items)}</span>`}</span>
           ${stepBadge(row)}
           <span class="timeline-bars ${row.items === null ? "" : "timeline-stack"}" aria-hidden="true"
-            ${ref(setStyle({ "--lanes": row.most > 1 && row.most <= MOST_LANES ? row.most : 1 }))}>${row.bars.map((each) => bar(each, row, timeline))}</span>
+            ${ref(setStyle({ "--lanes": row.most <= MOST_LANES ? row.most || 1 : 1 }))}>${
+              row.bars.map((each) => bar(each, row, timeline))}</span>
           <span class="timeline-total number">${row.start === null ? "–" : duration(row.end - row.start)}</span>
           <span class="visually-hidden">${rowInWords(row)}</span>
         </summary>
@@ -135,7 +139,8 @@ function attemptTable(row) {
   const [ofItems, atProvider] = [row.items !== null, !row.runsWorkflow];
   return html`<div class="table-frame" tabindex="0" role="region" aria-label=${`Attempts of ${row.stepId}`}><table>
     <thead><tr>${ofItems ? html`<th scope="col" class="number">Item</th>` : nothing}
-      <th scope="col" class=${ofItems ? "number timeline-wide" : "number"}>Attempt</th><th scope="col">Status</th><th scope="col">${atProvider ? "Provider" : "Sub-workflow"}</th>
+      <th scope="col" class=${ofItems ? "number timeline-wide" : "number"}>Attempt</th><th scope="col">Status</th>
+      <th scope="col">${atProvider ? "Provider" : "Sub-workflow"}</th>
       <th scope="col" class="timeline-wide">Began</th>
       ${atProvider ? html`<th scope="col" class="number timeline-wide">At the provider</th>` : nothing}
       <th scope="col" class="number">Duration</th></tr></thead>
@@ -149,14 +154,15 @@ function attemptTable(row) {
       ${task.error || task.outcome_unknown ? html`<tr><td colspan=${5 + ofItems + atProvider} class="attempt-error break">${
         task.error ?? "The outcome isn't known"}</td></tr>` : nothing}`)}</tbody>
   </table></div>
-  ${shown.length < row.attempts.length ? html`<p class="dim">The first ${number(shown.length)} of ${plural(row.attempts.length, "attempt")}.</p>` : nothing}`;
+  ${shown.length < row.attempts.length ? html`<p class="dim">The first ${number(shown.length)} of ${
+    plural(row.attempts.length, "attempt")}.</p>` : nothing}`;
 }
 
 /** The link to the timeline of a sub-workflow. */
-function childLink({ remote_id: id, item }) {
-  if (!id) return "–";
-  return html`<a href=${`/ui/workflows/${id}?tab=timeline`}>Timeline<span class="visually-hidden"> of the sub-workflow${
-    typeof item === "number" ? ` of item ${item}` : ""}</span></a>`;
+function childLink(task) {
+  if (!task.remote_id) return "–";
+  return html`<a href=${timelineUrl(task)}>Timeline<span class="visually-hidden"> of the sub-workflow${
+    typeof task.item === "number" ? ` of item ${task.item}` : ""}</span></a>`;
 }
 
 /** The name of a kind, with its pattern. */
@@ -164,11 +170,20 @@ function key(kind) {
   return html`<span class="key bar-${kind}"></span>${NAMES[kind]}`;
 }
 
-/** The names of *steps*, those in the middle left out if there are many. */
+/** The names of *steps* and what stands between them. Those in the middle are left out if there are many. */
 function chain(steps, between = " → ") {
-  if (steps.length <= 12) return steps.join(between);
-  return [...steps.slice(0, 6), `${steps.length - 11} more`, ...steps.slice(-5)].join(between);
+  const shown = steps.length <= 12 ? steps : [...steps.slice(0, 6), `${steps.length - 11} more`, ...steps.slice(-5)];
+  return shown.flatMap((each, at) => (at ? [between, each] : [each]));
 }
+
+/** The name of a step as a link to the timeline of its sub-workflow, of several that which ended last; undefined without one. */
+function linkOf(row) {
+  const children = row?.runsWorkflow ? row.attempts.filter(({ task }) => task.remote_id) : [];
+  const last = children.reduce((found, each) => (found && found.end > each.end ? found : each), null);
+  return last ? html`<a href=${timelineUrl(last.task)} title="Timeline of its sub-workflow">${row.stepId}</a>` : undefined;
+}
+
+const timelineUrl = (task) => `/ui/workflows/${task.remote_id}?tab=timeline`;
 
 function axis({ start, end }) {
   const ticks = ticksOf(end - start).filter((at) => at <= 0.9 * (end - start)); // a label at the end has no room
@@ -187,11 +202,12 @@ function bar(each, row, { start, end }) {
 /** What the bars of a row show, in words. */
 function rowInWords(row) {
   if (row.start === null) {
-    if (row.waitsFor.length) return `Waits for ${chain(row.waitsFor, ", ")}.`;
+    if (row.waitsFor.length) return `Waits for ${chain(row.waitsFor, ", ").join("")}.`;
     return row.status === "SKIPPED" ? "It was skipped." : row.end === null ? "It hasn't begun." : "It took no attempt.";
   }
-  const sums = KINDS.map((kind) => [kind, row.segments.filter((each) => each.kind === kind).reduce((sum, each) => sum + each.end - each.start, 0)]);
-  const parts = sums.filter(([, ms]) => ms >= 1).map(([kind, ms]) => `${NAMES[kind]} ${duration(ms)}`);
+  const ms = {};
+  for (const { kind, start, end } of row.segments) ms[kind] = (ms[kind] ?? 0) + end - start;
+  const parts = KINDS.filter((kind) => ms[kind] >= 1).map((kind) => `${NAMES[kind]} ${duration(ms[kind])}`);
   if (row.items !== null) parts.unshift(`${plural(row.items, "item")}, up to ${number(row.most)} at once`);
   if (row.attempts.length && !row.runsWorkflow) parts.unshift(plural(row.attempts.length, "attempt"));
   if (row.retries) parts.push(plural(row.retries, "retry", "retries"));

@@ -17,6 +17,7 @@
 export const KINDS = ["provider", "workflow", "work", "decision", "signal", "delay", "stopped", "retry", "queue"];
 export const STOPS = ["workflow.paused", "workflow.failed", "workflow.resumed"];
 const WAITS = { APPROVAL: "decision", SIGNAL: "signal", DELAY: "delay" };
+const IDLE = new Set(["queue", "stopped"]);
 const MOST_SLICES = 120; // of a row with items
 const time = (text) => (text ? Date.parse(text) : null);
 
@@ -80,8 +81,9 @@ function rowOf(step, attempts, { run, ends, runStart, stops, now }) {
   const retries = pieces.filter((each) => each.kind === "retry").length;
   if (goesOn) pieces.push(...openRetries(step, units, now));
   const start = pieces.reduce((first, piece) => Math.min(first, piece.start), readyAt);
-  const end = pieces.reduce((last, piece) => Math.max(last, piece.end), goesOn ? now : step.status === "SKIPPED" ? start : ended ?? start);
-  const { segments, most } = start < Infinity ? segmentsOf(pieces, stops, start, end) : { segments: [], most: 0 };
+  const stepEnd = step.status === "SKIPPED" ? start : ended ?? start;
+  const end = pieces.reduce((last, piece) => Math.max(last, piece.end), goesOn ? now : stepEnd);
+  const { segments, most } = start < Infinity ? segmentsOf(pieces, stops, { start, end, merges: Boolean(step.for_each) }) : { segments: [], most: 0 };
   const [begun, stacked] = [segments.length > 0, Boolean(step.for_each) && most > 0];
   return {
     stepId: step.step_id,
@@ -95,8 +97,10 @@ function rowOf(step, attempts, { run, ends, runStart, stops, now }) {
     attempts,
     retries,
     segments,
-    bars: [...segments.filter(({ kind }) => !stacked || ["queue", "stopped"].includes(kind)).map((each) => ({ ...each, bottom: 0, height: 1 })),
-      ...(stacked ? stackOf(pieces, most) : [])],
+    bars: [
+      ...segments.filter(({ kind }) => !stacked || IDLE.has(kind)).map((each) => ({ ...each, bottom: 0, height: 1 })),
+      ...(stacked ? stackOf(pieces, most) : []),
+    ],
     start: begun ? segments[0].start : null,
     end: begun ? segments.at(-1).end : ended,
     waitsFor: begun ? [] : open,
@@ -137,24 +141,26 @@ function openRetries(step, units, now) {
 }
 
 /** The segments from *start* to *end*: at each moment the first kind of KINDS among *pieces* and *stops*, "queue" without any.
- *  *most* is the largest number of pieces at once. */
-function segmentsOf(pieces, stops, start, end) {
+ *  *merges*: those of one kind are one segment, also of several attempts. *most* is the largest number of pieces at once. */
+function segmentsOf(pieces, stops, { start, end, merges }) {
   const stopped = stops.filter((each) => each.start < end).map((each) => ({ ...each, end: Math.min(each.end, end) }));
-  const moments = [...pieces, ...stopped].flatMap((each) => [[each.start, each, 1], [each.end, each, -1]]).sort((one, other) => one[0] - other[0]);
+  const moments = [...pieces, ...stopped].flatMap((each) => [[each.start, each, 1], [each.end, each, -1]]);
+  moments.sort((one, other) => one[0] - other[0]);
   const open = Object.fromEntries(KINDS.map((kind) => [kind, { all: 0, failed: 0 }]));
   const segments = [];
-  let [at, count, most] = [start, 0, 0];
+  let [at, count, most, another] = [start, 0, 0, false];
   for (const [moment, piece, change] of [...moments, [end]]) {
     if (moment > at) {
       const kind = KINDS.find((each) => open[each].all) ?? "queue";
       const failed = open[kind].all > 0 && open[kind].failed === open[kind].all;
       const last = segments.at(-1);
-      if (last?.kind === kind && last.failed === failed) last.end = moment;
+      if (last?.kind === kind && last.failed === failed && (merges || !another)) last.end = moment;
       else segments.push({ kind, start: at, end: moment, failed });
       most = Math.max(most, count);
-      at = moment;
+      [at, another] = [moment, false];
     }
     if (!piece) break;
+    another ||= piece.kind === segments.at(-1)?.kind; // the next piece of this kind begins here
     if (piece.kind !== "stopped") count += change;
     open[piece.kind].all += change;
     if (piece.failed) open[piece.kind].failed += change;
