@@ -61,17 +61,18 @@ class IsDeleted(Reason, tag="deleted", frozen=True, kw_only=True):
     """The workflow is FAILED and deleted, so nothing runs the remaining steps."""
 
 
-# Of a workflow alone
-
-
 class HasFailed(Reason, tag="failed", frozen=True, kw_only=True):
     """`steps` (at most 50) have failed for good, and `error` is the error of the first; or the workflow itself has
-    failed, and `failure` says why. If the workflow is FAILED, resume runs the remaining steps.
+    failed, and `failure` says why. If the workflow is FAILED, resume runs the remaining steps. A FAILED step names
+    itself.
     """
 
     steps: list[str]
     error: str | None
     failure: str | None
+
+
+# Of a workflow alone
 
 
 class OwnerDead(Reason, tag="owner_dead", frozen=True, kw_only=True):
@@ -251,7 +252,7 @@ class IsDelayed(Reason, tag="delayed", frozen=True, kw_only=True):
 
 
 class RunsWorkflow(Reason, tag="runs_workflow", frozen=True, kw_only=True):
-    """The step runs a sub-workflow, whose own explanation says more. It ends with the sub-workflow."""
+    """The step runs a sub-workflow, and ends with it. `below` of the step says what the sub-workflow waits for."""
 
     workflow_id: UUID
     since: datetime
@@ -289,6 +290,7 @@ StepReason = (
     | WaitsForRetry
     | IsPaused
     | FailedElsewhere
+    | HasFailed
     | IsDeleted
     | RemoteJob
     | BeingSent
@@ -306,17 +308,36 @@ StepReason = (
 )
 
 
+class StepBelow(Struct, frozen=True):
+    """A step of a sub-workflow, at any depth. `workflow_id` is that sub-workflow. `item` is the item of the explained
+    step that leads to it; null without for_each.
+    """
+
+    workflow_id: UUID
+    step_id: str
+    item: int | None
+    status: StepStatus
+    reason: StepReason
+
+
+_BELOW = (
+    "The steps of its sub-workflows that really wait, at any depth: at most 5, those for decisions and signals first"
+)
+
+
 class ExplainedStep(Struct, frozen=True):
     step_id: str
     status: StepStatus
     reason: StepReason
+    below: Annotated[Sequence[StepBelow], Meta(description=_BELOW)] = ()
 
 
 class Explanation(Struct, frozen=True):
     """The reasons why a workflow doesn't progress.
 
     `reason` applies to the workflow as a whole; null if it progresses or has ended. `steps` are the steps that have not
-    ended, and those with an abandoned job that has not ended, in the order of the definition.
+    ended, those with an abandoned job that has not ended, and the first 50 that have failed and aren't optional, in the
+    order of the definition.
     """
 
     workflow_id: UUID

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Final, Literal
 
 from msgspec import Meta, Struct, field
 
-from stepwell.contract.enums import CostKey, StepStatus, WorkflowStatus
+from stepwell.contract.enums import CostKey, StepStatus, WaitsFor, WorkflowStatus
 
 MAX_WAIT_S: Final = 50
 """The longest wait of one call. Many clients give up a call after 60 s."""
@@ -65,6 +65,7 @@ class ListArguments(Arguments, frozen=True):
     labels: Annotated[dict[str, str], Meta(description="Only workflows with all these labels")] = field(
         default_factory=dict
     )
+    waits_for: Annotated[WaitsFor, Meta(description="Only workflows that wait for this")] | None = None
     origin_reference: str | None = None
     created_after: Annotated[datetime, Meta(tz=True)] | None = None
     created_before: Annotated[datetime, Meta(tz=True)] | None = None

@@ -8,12 +8,12 @@ from uuid import UUID
 from msgspec import UNSET, Meta, Struct, convert, json
 from msgspec.structs import replace
 
-from stepwell.contract.enums import SkipReason, StepStatus, WorkflowStatus
+from stepwell.contract.enums import SkipReason, StepStatus, WaitsFor, WorkflowStatus
 from stepwell.contract.files import ArtifactPublic
 from stepwell.contract.forecasts import DryRun, PlannedPrice, PlannedStep, WorkflowPlan
 from stepwell.contract.problems import DefinitionWarning
 from stepwell.contract.providers import ProviderStatus
-from stepwell.contract.reasons import Explanation, Reason
+from stepwell.contract.reasons import ExplainedStep, Explanation
 from stepwell.contract.tasks import CostGroup, CostSums
 from stepwell.contract.workflows import (
     AncestorStep,
@@ -47,6 +47,7 @@ class WorkflowSummary(Struct, kw_only=True):
     progress: Annotated[float, Meta(description="Percent of the steps that are done")]
     total_steps: int
     completed_steps: int
+    waits_for: Annotated[WaitsFor, Meta(description="For what a step of it, or of its sub-workflows, waits")] | None
     created_at: datetime
     completed_at: datetime | None
     error_message: str | None
@@ -218,7 +219,7 @@ def status_result(
     workflow: WorkflowPublic, explanation: Explanation | None, next_: str, warnings: Sequence[DefinitionWarning] = ()
 ) -> WorkflowStatusResult:
     steps = [] if workflow.steps is UNSET else workflow.steps
-    reasons = {} if explanation is None else {each.step_id: each.reason for each in explanation.steps}
+    reasons = {} if explanation is None else {each.step_id: each for each in explanation.steps}
     return WorkflowStatusResult(
         workflow=summarise(workflow),
         steps=[_step_summary(step, reasons.get(step.step_id)) for step in steps[:MAX_STEPS]],
@@ -258,9 +259,14 @@ def cost_total(group: CostGroup) -> CostTotal:
     return CostTotal(keys=keys, currency=group.currency, amount=str(group.amount), attempts=group.attempts)
 
 
-def _step_summary(step: WorkflowStepPublic, reason: Reason | None) -> StepStatusSummary:
+def _step_summary(step: WorkflowStepPublic, explained: ExplainedStep | None) -> StepStatusSummary:
     summary = convert(step, StepStatusSummary, from_attributes=True)
-    detail = None if reason is None else reason.detail
+    detail = None
+    if explained is not None:
+        below = (
+            f" Step '{each.step_id}' of workflow {each.workflow_id}: {each.reason.detail}" for each in explained.below
+        )
+        detail = explained.reason.detail + "".join(below)
     return replace(summary, error_message=_cut_error(summary.error_message), reason=detail)
 
 

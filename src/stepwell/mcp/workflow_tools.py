@@ -90,6 +90,7 @@ async def list_workflows(access: ServiceAccess, arguments: ListArguments) -> Too
         status=arguments.status or None,
         name=arguments.name,
         labels=arguments.labels,
+        waits_for=arguments.waits_for,
         origin_reference=arguments.origin_reference,
         created_after=arguments.created_after,
         created_before=arguments.created_before,

@@ -40,6 +40,7 @@ from stepwell.rules.list_records import (
     StoredOutput,
     TaskPlace,
     TaskSlice,
+    WaitBelow,
     WorkflowFilter,
     WorkflowPage,
 )
@@ -247,6 +248,9 @@ class WorkflowReader(Protocol):
 
     async def decision(self, scope: TenantScope, workflow_id: UUID, position: int) -> StoredDecision | None:
         """Return the step at *position* if it waits for a decision."""
+
+    async def waits_below(self, scope: TenantScope, workflow_id: UUID, most: int) -> list[WaitBelow]:
+        """Return the waits in the workflow's sub-workflows: for each of its steps the first *most*, by `WaitsFor`."""
 
     async def step_of_signal(self, scope: TenantScope, workflow_id: UUID, name: str) -> StepRecord | None:
         """Return the step that waits for signals of this name, as `step` does. None if there is none."""

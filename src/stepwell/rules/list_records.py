@@ -96,6 +96,19 @@ class StoredDecision(Struct, frozen=True):
         return DecisionCursor((self.wait.since - _EPOCH) // _MICROSECOND, self.workflow_id, self.position)
 
 
+class WaitBelow(Struct, frozen=True):
+    """A wait of a step of a sub-workflow. `above_step` and `above_item` are the step and the item at the top that lead
+    to it. `signal` is the name of the signal that it waits for, if it has another one than the step.
+    """
+
+    above_step: str
+    above_item: int | None
+    workflow_id: UUID
+    step_id: str
+    signal: str | None
+    wait: Wait
+
+
 class WorkflowCursor(NamedTuple):
     """The place of a workflow in the list of all workflows, which is ordered by these values."""
 

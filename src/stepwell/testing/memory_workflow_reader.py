@@ -56,6 +56,7 @@ from stepwell.rules.list_records import (
     StoredOutput,
     TaskPlace,
     TaskSlice,
+    WaitBelow,
     WorkflowCursor,
     WorkflowFilter,
     WorkflowPage,
@@ -202,6 +203,33 @@ class MemoryWorkflowReader(MemoryAdapter):
         if row is None or row.record.state.deleted_at is not None:
             return None
         return next((each for each in self._decisions(row, scope) if each.position == position), None)
+
+    async def waits_below(self, scope: TenantScope, workflow_id: UUID, most: int) -> list[WaitBelow]:
+        found = [
+            below
+            for waiting_id in self._tables.waiting_ids
+            for below in self._waits_of(self._tables.workflows[waiting_id], workflow_id)
+            if self._tables.find(scope, workflow_id) is not None
+        ]
+        kinds = [*WaitsFor]
+        found.sort(key=lambda each: (kinds.index(WaitsFor(each.wait.kind)), each.wait.since, each.workflow_id))
+        return [
+            each
+            for number, each in enumerate(found)
+            if sum(other.above_step == each.above_step for other in found[:number]) < most
+        ]
+
+    def _waits_of(self, row: WorkflowRow, above: UUID) -> Iterator[WaitBelow]:
+        """Yield the waits of the workflow if it is a sub-workflow, at any depth, of the workflow *above*."""
+        link = row.record.parent
+        while link is not None and link.workflow_id != above:
+            parent = self._tables.workflows.get(link.workflow_id)
+            link = None if parent is None else parent.record.parent
+        if link is not None:
+            for position, each in sorted(row.waits.items()):
+                plan = (row.record.steps or ())[position].plan
+                signal = None if plan.flow is None else plan.flow.signal
+                yield WaitBelow(link.step_id, link.item, row.record.id, plan.step_id, signal, each.wait)
 
     async def step_of_signal(self, scope: TenantScope, workflow_id: UUID, name: str) -> StepRecord | None:
         steps = self._steps(scope, workflow_id)

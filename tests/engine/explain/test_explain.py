@@ -205,7 +205,8 @@ async def test_a_step_that_does_not_start_because_another_failed_names_it(
         assert explanation["reason"] == failed | {"detail": f"'a' failed for good: broken. {later}"}
         codes = {name: step["reason"]["code"] for name, step in explanation["steps"].items()}
         waits = "waits_for_steps"
-        assert codes == {"b": "running_locally", "c": "failed_elsewhere", "d": waits, "e": waits}
+        assert codes == {"a": "failed", "b": "running_locally", "c": "failed_elsewhere", "d": waits, "e": waits}
+        assert explanation["steps"]["a"]["reason"] == failed | {"detail": "Has failed for good: broken."}
         assert explanation["steps"]["d"]["reason"]["stuck"] == ["a"]
         assert explanation["steps"]["d"]["reason"]["detail"] == "Waits for 'a'. 'a' ended without success."
         assert explanation["steps"]["c"]["reason"]["detail"] == "'a' failed: nothing new starts."

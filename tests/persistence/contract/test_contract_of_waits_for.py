@@ -17,6 +17,7 @@ from stepwell.contract.enums import WaitKind, WaitsFor, WorkflowStatus
 from stepwell.engine.execution.active_workflow import ActiveWorkflow
 from stepwell.lifecycle.child_records import ParentLink
 from stepwell.lifecycle.inputs import Pause
+from stepwell.lifecycle.model import NO_FLOW
 from stepwell.lifecycle.records import WHOLE, WorkflowParts, WorkflowRecord
 from stepwell.rules.list_records import ListFilter
 from support.database.parked_workflows import begin_wait, end_wait
@@ -119,3 +120,27 @@ async def test_a_filter_finds_only_what_waits_for_nothing_that_comes_before(stor
     assert (await filtered(stored, statuses=(WorkflowStatus.PAUSED,)))[SIGNAL] == {ids[1]}
     page = await stored.here.reader.page(TenantScope("other"), ListFilter(waits_for=SIGNAL))
     assert page.total == 0
+
+
+async def test_the_waits_below_a_workflow_are_named_by_the_step_that_leads_to_them(stored: Stored) -> None:
+    root, reader = await stored.make(CHAIN, has_flow=True), stored.here.reader
+    link = ParentLink(root.workflow_id, "a", 3, root.workflow_id)
+    middle, other = await make_child(stored, root, link=link), await make_child(stored, root)
+    link = ParentLink(middle.workflow_id, "b", None, root.workflow_id, 2)
+    deep = await make_child(stored, middle, link=link)
+    await begin(stored, root, DECISION)
+    await begin(stored, other, DELAY)
+    await begin(stored, deep, SIGNAL)
+    await begin(stored, deep, DECISION, 1)
+    found = await reader.waits_below(EVERY_TENANT, root.workflow_id, 2)
+    assert [(each.above_step, each.above_item, each.workflow_id, each.step_id, each.wait.kind) for each in found] == [
+        ("a", 3, deep.workflow_id, "b", WaitKind.DECISION),
+        ("a", 3, deep.workflow_id, "a", WaitKind.SIGNAL),
+    ]
+    wait = (deep.run.steps[1].flow or NO_FLOW).wait
+    assert wait is not None
+    assert (found[0].wait.id, found[0].wait.until, found[0].wait.choices) == (wait.id, wait.until, wait.choices)
+    assert len(await reader.waits_below(TenantScope("t"), root.workflow_id, 3)) == 3
+    assert [each.above_step for each in await reader.waits_below(EVERY_TENANT, middle.workflow_id, 1)] == ["b"]
+    assert await reader.waits_below(TenantScope("other"), root.workflow_id, 2) == []
+    assert await reader.waits_below(EVERY_TENANT, deep.workflow_id, 2) == []

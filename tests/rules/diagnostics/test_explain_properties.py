@@ -137,14 +137,23 @@ def test_each_step_that_has_not_ended_has_exactly_one_reason_with_a_code(snapsho
     explained = explain(snapshot)
     names = [step.step_id for step in explained.steps]
     followed_up = {task.position for task in snapshot.tasks if task.follow_up_until is not None}
+    continuable = snapshot.state.status not in (WorkflowStatus.PENDING, *TERMINAL_STATUSES - {WorkflowStatus.FAILED})
+    shows_failed = continuable and snapshot.state.deleted_at is None
+    failed = {
+        step.plan.position
+        for step in snapshot.steps
+        if shows_failed and step.state.status is StepStatus.FAILED and not step.plan.optional
+    }
     expected = [
-        step.plan.step_id for step in snapshot.steps if step.state.status in GOING or step.plan.position in followed_up
+        step.plan.step_id
+        for step in snapshot.steps
+        if step.state.status in GOING or step.plan.position in followed_up | failed
     ]
     assert names == expected
     statuses = {step.plan.step_id: step.state.status for step in snapshot.steps}
     for step in explained.steps:
         assert step.status is statuses[step.step_id]
-        assert isinstance(step.reason, FollowsUp) == (step.status not in GOING)
+        assert isinstance(step.reason, FollowsUp | HasFailed) == (step.status not in GOING)
         assert step.reason.detail
     assert (explained.workflow_id, explained.status) == (snapshot.state.id, snapshot.state.status)
     read: dict[str, Any] = json.decode(json.encode(explained))

@@ -87,6 +87,7 @@ def plan(context: "CommandContext", file: IO[bytes], values: tuple[str, ...]) ->
 @click.option("--status", "statuses", multiple=True, help="A status, or several with commas. Repeatable: any of them.")
 @click.option("--name", help="The beginning of the name, in upper or lower case.")
 @click.option("--label", "labels", multiple=True, metavar="KEY=VALUE", help="A label. Repeatable: all of them.")
+@click.option("--waits-for", type=click.Choice(["decision", "signal", "delay"]), help="What they wait for.")
 @click.option("--origin-instance", help="The instance that created it.")
 @click.option("--origin-tenant-id", help="The tenant.")
 @click.option("--origin-zone", help="The zone.")

@@ -22,7 +22,15 @@ from stepwell.cli.workflow_commands.display.report_tables import (
     task_table,
 )
 from stepwell.cli.workflow_commands.recent_workflows import short_id
-from stepwell.cli.workflow_commands.text_tables import NONE, cost_text, duration_between, status_text, table, time_text
+from stepwell.cli.workflow_commands.text_tables import (
+    NONE,
+    cost_text,
+    duration_between,
+    status_text,
+    table,
+    time_text,
+    workflow_status_text,
+)
 from stepwell.contract.enums import DeliveryStatus, StepStatus, WorkflowStatus
 from stepwell.contract.events import DeliveryPublic, EventPublic
 from stepwell.contract.workflows import WorkflowCountsResponse, WorkflowPublic
@@ -131,7 +139,7 @@ def _render(workflows: Sequence[WorkflowPublic]) -> RenderableType:
         (
             short_id(workflow.id),
             workflow.name,
-            status_text(workflow.status),
+            workflow_status_text(workflow),
             f"{workflow.completed_steps}/{workflow.total_steps}",
             cost_text(workflow.cost),
             time_text(workflow.created_at),

@@ -14,7 +14,7 @@ from rich.text import Text
 
 from stepwell.cli.output import printable
 from stepwell.contract.tasks import CostSums, Money
-from stepwell.contract.workflows import ItemCounts
+from stepwell.contract.workflows import ItemCounts, WorkflowPublic
 
 _MINUTE, _HOUR, _DAY = 60, 3600, 86400
 _SPACE = re.compile(r"\s+")
@@ -130,6 +130,12 @@ def plain(value: object, style: str = "") -> Text:
 
 def status_text(status: str) -> Text:
     return plain(status, STATUS_STYLES.get(status, ""))
+
+
+def workflow_status_text(workflow: WorkflowPublic) -> Text:
+    """Return the status, and what the workflow waits for in brackets."""
+    text = status_text(workflow.status)
+    return text if workflow.waits_for is None else text + plain(f" ({workflow.waits_for})")
 
 
 class ColumnTable:

@@ -5,7 +5,6 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from time import monotonic
 from typing import Literal, NamedTuple
-from uuid import UUID
 
 from msgspec import Struct
 from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
@@ -29,7 +28,7 @@ from stepwell.cli.workflow_commands.text_tables import (
 from stepwell.client import AsyncStepwell, ConnectionFailed, NotFound, TooManyRequests, Unavailable
 from stepwell.contract.enums import StepStatus, WorkflowStatus
 from stepwell.contract.providers import ProviderStatus
-from stepwell.contract.reasons import Explanation, WaitsForSteps
+from stepwell.contract.reasons import ExplainedStep, Explanation, StepBelow, WaitsForSteps
 from stepwell.contract.workflows import WorkflowPublic
 
 _FRAME_S = 0.5
@@ -88,25 +87,29 @@ class ServiceOverview:
                 duration_between(workflow.started_at, self._snapshot.at),
                 cost_text(workflow.cost),
                 line_text(workflow.name),
-                self._reason(workflow.id),
+                self._reason(workflow),
             )
             for workflow in self._snapshot.workflows
         ]
         return _Part(("WORKFLOW", "PROGRESS", "STEPS", "TIME", "COST", "NAME", "REASON"), rows, ("STEPS", "TIME"))
 
-    def _reason(self, workflow_id: UUID) -> Text:
-        reasons = (each.reason for each in self._snapshot.explanations if each.workflow_id == workflow_id)
+    def _reason(self, workflow: WorkflowPublic) -> Text:
+        reasons = (each.reason for each in self._snapshot.explanations if each.workflow_id == workflow.id)
         reason = next(reasons, None)
-        return Text() if reason is None else line_text(reason.detail)
+        if reason is None:
+            return Text() if workflow.waits_for is None else Text(f"waits for {workflow.waits_for}")
+        return line_text(reason.detail)
 
     def _steps(self) -> "_Part":
-        """Running steps first. Steps that wait for others are left out if their turn comes by itself."""
-        steps = [
-            (step, short_id(explanation.workflow_id))
-            for explanation in self._snapshot.explanations
-            for step in explanation.steps
-            if not isinstance(step.reason, WaitsForSteps) or step.reason.stuck
-        ]
+        """Running steps first. Steps that wait for others are left out if their turn comes by itself. Steps that really
+        wait below a step come in its place.
+        """
+        steps: list[tuple[ExplainedStep | StepBelow, str]] = []
+        for explanation in self._snapshot.explanations:
+            for step in explanation.steps:
+                steps += [(below, short_id(below.workflow_id)) for below in step.below]
+                if not step.below and (not isinstance(step.reason, WaitsForSteps) or step.reason.stuck):
+                    steps.append((step, short_id(explanation.workflow_id)))
         steps.sort(key=lambda each: each[0].status is not StepStatus.RUNNING)
         rows = [
             (

@@ -6,14 +6,18 @@ What must hold:
 - All state in memory is read at one moment: nothing is awaited in between, and everything is copied.
 - An explanation from rows takes at most four statements, however many steps there are. If the workflow runs in this
   process, it takes none, unless the workflow is PAUSED or waits for admission. So it works while the database is away.
+- One more statement reads the waits below a workflow with sub-workflows. If there are none below a step, its first
+  sub-workflow is explained: those of at most `_MAX_EXPLAINED` steps, and below them one in each depth.
 """
 
 import contextlib
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
+from typing import NamedTuple
 from uuid import UUID
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from stepwell.basics.errors import DiskFull, NotFound, Unavailable
 from stepwell.basics.tenancy import TenantScope
@@ -22,9 +26,12 @@ from stepwell.contract.reasons import (
     BreakerOpen,
     EvaluatesExpressions,
     Explanation,
+    HasFailed,
     RateLimited,
     SlotLimit,
+    StepBelow,
     WaitsForSlot,
+    WaitsForSteps,
 )
 from stepwell.definition.mapping.task_configs import read_workflow_config
 from stepwell.engine.admission.controller import AdmissionController, LimitKind, QueuedSteps
@@ -37,9 +44,19 @@ from stepwell.engine.explain.owner_questions import OwnerQuestions
 from stepwell.lifecycle.records import LoadedWorkflow, Ownership
 from stepwell.ports.clock import Clock
 from stepwell.ports.storage import WorkflowReader, WorkflowStore
-from stepwell.rules.diagnostics.explain import AttemptObservation, Process, WorkflowSnapshot, explain
+from stepwell.rules.diagnostics.explain import (
+    AttemptObservation,
+    Process,
+    RunningChild,
+    WorkflowSnapshot,
+    explain,
+    running_children,
+    waits_below,
+)
 from stepwell.runtime.offloop import off_loop
 
+_MAX_BELOW = 5  # steps of sub-workflows that are named for a step
+_MAX_EXPLAINED = 5
 _TRIES = 3  # the workflow's owner may change between two statements
 _NOWHERE = Ownership(None, alive=False, lease_until=None, paused_by=None, paused_at=None)
 Waits = WaitsForSlot | RateLimited | BreakerOpen | EvaluatesExpressions
@@ -50,6 +67,13 @@ _LIMITS: Mapping[LimitKind, SlotLimit] = {
     LimitKind.MODEL: "model",
     LimitKind.TENANT: "tenant",
 }
+
+
+class _Explained(NamedTuple):
+    """An explanation without what is below its steps, and the first sub-workflow of each step that runs any."""
+
+    explanation: Explanation
+    children: Mapping[str, RunningChild]
 
 
 class Explainer(Struct, eq=False):
@@ -65,19 +89,50 @@ class Explainer(Struct, eq=False):
     _writes: WriteMonitor
     _owner_questions: OwnerQuestions
 
-    async def explain(self, scope: TenantScope, workflow_id: UUID) -> Explanation:
+    async def explain(self, scope: TenantScope, workflow_id: UUID, max_explained: int = _MAX_EXPLAINED) -> Explanation:
         """Return the reason why each step that has not ended isn't moving.
 
         Raises `NotFound`, and `Unavailable` if the rows are needed and can't be read.
         """
         workflow = self._scheduler.workflows.get(workflow_id)
-        if workflow is None:
-            return await self._from_rows(scope, workflow_id)
-        if not scope.covers(workflow.tenant):
+        if workflow is not None and not scope.covers(workflow.tenant):
             raise NotFound("workflow")
-        return await self._from_memory(scope, workflow)
+        explained = await (
+            self._from_rows(scope, workflow_id) if workflow is None else self._from_memory(scope, workflow)
+        )
+        explanation, children = explained
+        return await self._with_below(scope, explanation, children, max_explained) if children else explanation
 
-    async def _from_memory(self, scope: TenantScope, workflow: ActiveWorkflow) -> Explanation:
+    async def _with_below(
+        self, scope: TenantScope, explanation: Explanation, children: Mapping[str, RunningChild], max_explained: int
+    ) -> Explanation:
+        waits: Mapping[str, Sequence[StepBelow]] = {}
+        with contextlib.suppress(Unavailable):
+            waits = waits_below(await self._store.waits_below(scope, explanation.workflow_id, _MAX_BELOW))
+        steps = []
+        for step in explanation.steps:
+            below = waits.get(step.step_id, ())
+            if (child := children.get(step.step_id)) is not None and not below and max_explained:
+                max_explained -= 1
+                below = await self._below(scope, child)
+            steps.append(step if child is None else replace(step, below=below))
+        return replace(explanation, steps=steps)
+
+    async def _below(self, scope: TenantScope, child: RunningChild) -> Sequence[StepBelow]:
+        """Return the step of the sub-workflow, or below it, that it waits for; nothing if that isn't known."""
+        try:
+            explanation = await self.explain(scope, child.id, max_explained=1)
+        except (NotFound, Unavailable):
+            return ()
+        causes = [step for step in explanation.steps if not isinstance(step.reason, WaitsForSteps)]
+        step = min(causes, key=lambda each: isinstance(each.reason, HasFailed), default=None)
+        if step is None:
+            return ()
+        if step.below:
+            return [replace(step.below[0], item=child.item)]
+        return [StepBelow(child.id, step.step_id, child.item, step.status, step.reason)]
+
+    async def _from_memory(self, scope: TenantScope, workflow: ActiveWorkflow) -> _Explained:
         now, workflow_id = self._clock.now(), workflow.workflow_id
         loaded, on_failure = workflow.snapshot(), workflow.config.on_failure
         waiting = self._admission.queued_steps(workflow.tenant, workflow_id)
@@ -92,8 +147,8 @@ class Explainer(Struct, eq=False):
             with contextlib.suppress(Unavailable):
                 ownership = await self._store.ownership(scope, workflow_id) or _NOWHERE
 
-        def explain_snapshot() -> Explanation:
-            return explain(
+        def explain_snapshot() -> _Explained:
+            return _explain(
                 WorkflowSnapshot(
                     state=loaded.state,
                     on_failure=on_failure,
@@ -132,18 +187,18 @@ class Explainer(Struct, eq=False):
             if owner == workflow_id
         }
 
-    async def _from_rows(self, scope: TenantScope, workflow_id: UUID) -> Explanation:
+    async def _from_rows(self, scope: TenantScope, workflow_id: UUID) -> _Explained:
         loaded, ownership = await self._load(scope, workflow_id)
         if ownership.owner is not None and ownership.alive:
             answer = await self._owner_questions.explain(scope, workflow_id)
             if answer is not None:
-                return answer
+                return _Explained(answer, {})
             loaded, ownership = await self._load(scope, workflow_id)
         owner, now = ownership.owner, self._clock.now()
         elsewhere = None if owner is None else Process(owner, ownership.lease_until, ownership.alive)
 
-        def explain_rows() -> Explanation:
-            return explain(
+        def explain_rows() -> _Explained:
+            return _explain(
                 WorkflowSnapshot(
                     state=loaded.state,
                     on_failure=read_workflow_config(loaded.config).on_failure,
@@ -172,6 +227,10 @@ class Explainer(Struct, eq=False):
             if loaded.state.owner == ownership.owner:
                 return loaded, ownership
         raise Unavailable("the workflow's owner is changing")
+
+
+def _explain(snapshot: WorkflowSnapshot) -> _Explained:
+    return _Explained(explain(snapshot), running_children(snapshot))
 
 
 def _observe(attempt: RunningAttempt) -> AttemptObservation:

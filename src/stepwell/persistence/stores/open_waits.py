@@ -9,9 +9,13 @@ from msgspec import json
 from sqlalchemy import (
     ARRAY,
     CTE,
+    JSON,
+    Boolean,
     ColumnElement,
+    Integer,
     Select,
     Text,
+    Uuid,
     any_,
     bindparam,
     exists,
@@ -19,6 +23,7 @@ from sqlalchemy import (
     literal,
     literal_column,
     select,
+    text,
     tuple_,
 )
 from sqlalchemy.dialects.postgresql import JSON
@@ -30,7 +35,14 @@ from stepwell.contract.workflows import AncestorStep
 from stepwell.persistence.tables.column import Row
 from stepwell.persistence.tables.waits import WAIT_ORDER, read_wait, waits
 from stepwell.persistence.tables.workflows import labels, read_labels, workflows
-from stepwell.rules.list_records import MAX_ITEM_BYTES, MAX_ITEM_TEXT, MOST_COUNTED, DecisionFilter, StoredDecision
+from stepwell.rules.list_records import (
+    MAX_ITEM_BYTES,
+    MAX_ITEM_TEXT,
+    MOST_COUNTED,
+    DecisionFilter,
+    StoredDecision,
+    WaitBelow,
+)
 
 # The value stands in the statement: a parameter would hide the partial index from the planner.
 _IS_DECISION: Final = waits.c.kind == literal_column(f"'{WaitKind.DECISION}'")
@@ -138,6 +150,47 @@ async def read_decision(
     statement = _decisions(scope, *_COLUMNS).where(waits.c.workflow_id == workflow_id, waits.c.position == position)
     row = (await connection.execute(statement)).mappings().first()
     return None if row is None else _stored_decision(row)
+
+
+# Both joins follow an index for each sub-workflow. OFFSET 0 keeps the planner from reading whole tables.
+_BELOW: Final = f"""
+WITH RECURSIVE below AS (
+    SELECT c.id, c.parent_step AS above_step, c.parent_item AS above_item FROM workflows AS c
+    WHERE c.parent_id = :workflow_id AND (:every OR c.tenant IS NOT DISTINCT FROM :tenant)
+    UNION ALL
+    SELECT c.id, b.above_step, b.above_item FROM below AS b JOIN workflows AS c ON c.parent_id = b.id
+)
+SELECT w.*, s.step_id, s.definition -> 'config' ->> 'name' AS signal
+FROM (
+    SELECT b.above_step, b.above_item, n.*, row_number() OVER (
+        PARTITION BY b.above_step ORDER BY {WAIT_ORDER}, n.since, n.workflow_id, n.position
+    ) AS number
+    FROM below AS b CROSS JOIN LATERAL (SELECT * FROM waits WHERE workflow_id = b.id OFFSET 0) AS n
+) AS w JOIN steps AS s ON s.workflow_id = w.workflow_id AND s.position = w.position
+WHERE w.number <= :most ORDER BY w.above_step, w.number
+"""  # noqa: S608 - built from a constant
+_WAITS_BELOW: Final = (
+    text(_BELOW)
+    .bindparams(
+        bindparam("workflow_id", type_=Uuid()),
+        bindparam("every", type_=Boolean()),
+        bindparam("tenant", type_=Text()),
+        bindparam("most", type_=Integer()),
+    )
+    .columns(choices=JSON())
+)
+
+
+async def read_waits_below(
+    connection: AsyncConnection, scope: TenantScope, workflow_id: UUID, most: int
+) -> list[WaitBelow]:
+    values = {"workflow_id": workflow_id, "every": scope.every, "tenant": scope.tenant, "most": most}
+    return [
+        WaitBelow(
+            row["above_step"], row["above_item"], row["workflow_id"], row["step_id"], row["signal"], read_wait(row)
+        )
+        for row in (await connection.execute(_WAITS_BELOW, values)).mappings()
+    ]
 
 
 def _decisions(scope: TenantScope, *columns: ColumnElement[Any]) -> Select[Any]:

@@ -44,7 +44,7 @@ from stepwell.persistence.stores.batched_reads import WorkflowLoader
 from stepwell.persistence.stores.cost_queries import read_costs
 from stepwell.persistence.stores.item_pages import read_item_slice
 from stepwell.persistence.stores.large_workflows import LargeWorkflows
-from stepwell.persistence.stores.open_waits import count_decisions, read_decision, read_decisions
+from stepwell.persistence.stores.open_waits import count_decisions, read_decision, read_decisions, read_waits_below
 from stepwell.persistence.stores.output_pages import read_outputs
 from stepwell.persistence.stores.workflow_queries import (
     filter_form,
@@ -80,6 +80,7 @@ from stepwell.rules.list_records import (
     StoredOutput,
     TaskPlace,
     TaskSlice,
+    WaitBelow,
     WorkflowCursor,
     WorkflowFilter,
     WorkflowPage,
@@ -145,6 +146,10 @@ class PostgresWorkflowReader(PostgresAdapter):
     async def decision(self, scope: TenantScope, workflow_id: UUID, position: int) -> StoredDecision | None:
         async with self._engine.connect() as connection:
             return await read_decision(connection, scope, workflow_id, position)
+
+    async def waits_below(self, scope: TenantScope, workflow_id: UUID, most: int) -> list[WaitBelow]:
+        async with self._engine.connect() as connection:
+            return await read_waits_below(connection, scope, workflow_id, most)
 
     async def step_of_signal(self, scope: TenantScope, workflow_id: UUID, name: str) -> StepRecord | None:
         named = steps.c.definition.op("->")("config").op("->>")("name")

@@ -43,6 +43,7 @@ from stepwell.contract.reasons import (
     RemoteJob,
     RunsHere,
     RunsWorkflow,
+    StepBelow,
     StepReason,
     WaitsForAdmission,
     WaitsForDecision,
@@ -58,10 +59,12 @@ from stepwell.lifecycle.item_run import unit_position
 from stepwell.lifecycle.model import ItemState, Task, Wait, WorkflowState
 from stepwell.lifecycle.records import StepRecord
 from stepwell.lifecycle.run_if import has_ended
+from stepwell.rules.list_records import WaitBelow
 
 _MAX_NAMES = 50
 _NOT_ENDED = (StepStatus.PENDING, StepStatus.RUNNING)
 _STUCK = (StepStatus.FAILED, StepStatus.CANCELLED)
+_CONTINUABLE = (WorkflowStatus.RUNNING, WorkflowStatus.PAUSED, WorkflowStatus.FAILED)
 
 
 class AttemptObservation(NamedTuple):
@@ -123,6 +126,35 @@ def explain(snapshot: WorkflowSnapshot) -> Explanation:
     return Explanation(state.id, state.status, _of_workflow(snapshot), list(_Steps(snapshot).explained()))
 
 
+class RunningChild(NamedTuple):
+    """A sub-workflow of a step. `item` is the number of the item that runs it; None without items."""
+
+    item: int | None
+    id: UUID
+
+
+def running_children(snapshot: WorkflowSnapshot) -> dict[str, RunningChild]:
+    """Return the first sub-workflow of each step that runs any, by the step's id."""
+    names = {step.plan.position: step.plan.step_id for step in snapshot.steps}
+    found: dict[str, RunningChild] = {}
+    for state in (*(step.state for step in snapshot.steps), *sorted(snapshot.items, key=lambda item: item.place)):
+        flow, place = state.flow, state.place if isinstance(state, ItemState) else None
+        if state.status is StepStatus.RUNNING and flow is not None and flow.child and flow.child_since:
+            position, item = (state.position, None) if place is None else place
+            found.setdefault(names[position], RunningChild(item, flow.child))
+    return found
+
+
+def waits_below(waits: Iterable[WaitBelow]) -> dict[str, list[StepBelow]]:
+    """Return the steps of sub-workflows that wait, by the id of the step at the top that leads to them."""
+    found: dict[str, list[StepBelow]] = defaultdict(list)
+    for each in waits:
+        reason = _waits_outside(each.wait, each.signal or each.step_id)
+        below = StepBelow(each.workflow_id, each.step_id, each.above_item, StepStatus.RUNNING, reason)
+        found[each.above_step].append(below)
+    return found
+
+
 def _of_workflow(snapshot: WorkflowSnapshot) -> WorkflowReason | None:
     state, process = snapshot.state, snapshot.elsewhere
     if snapshot.disk_full:
@@ -166,7 +198,7 @@ class _Steps:
         self._starting = snapshot.state.status is WorkflowStatus.RUNNING and not draining
 
     def explained(self) -> Iterator[ExplainedStep]:
-        """Yield the steps that have not ended or are followed up, in the order of the definition."""
+        """Yield the steps that have not ended, are followed up or have failed, in the order of the definition."""
         for step in self._snapshot.steps:
             if (reason := self._reason(step)) is not None:
                 yield ExplainedStep(step.plan.step_id, step.state.status, reason)
@@ -174,15 +206,26 @@ class _Steps:
     def _reason(self, step: StepRecord) -> StepReason | None:
         position, status = step.plan.position, step.state.status
         if status not in _NOT_ENDED:
-            late = self._followed_up.get(position)
-            return None if late is None else _follows_up(late)
+            if (late := self._followed_up.get(position)) is not None:
+                return _follows_up(late)
+            return self._of_failed(step) if step.plan.step_id in self._failed else None
         if status is StepStatus.PENDING:
             return self._of_pending(step)
         if step.state.flow is not None and step.state.flow.wait is not None:
-            return _waits_outside(step, step.state.flow.wait)
+            signal = None if step.plan.flow is None else step.plan.flow.signal
+            return _waits_outside(step.state.flow.wait, signal or step.plan.step_id)
         if step.plan.flow is not None and step.plan.flow.for_each is not None:
             return self._of_items(self._items[position], step)
         return self._of_running(step, position)
+
+    def _of_failed(self, step: StepRecord) -> StepReason | None:
+        """Return the error of a step that has failed, if the workflow goes on, or resume can continue it."""
+        state, error = self._snapshot.state, step.state.error_message
+        if state.deleted_at is not None or state.status not in _CONTINUABLE:
+            return None
+        then = " Resume runs it again." if state.status is WorkflowStatus.FAILED and self._resumable else ""
+        detail = f"Has failed for good: {(error or 'no error is known').rstrip('.')}.{then}"
+        return HasFailed(detail=detail, steps=[step.plan.step_id], error=error, failure=None)
 
     def _of_running(self, step: StepRecord, position: int) -> StepReason:
         """Return the reason of a step or an item that runs, at the *position* of its unit."""
@@ -284,7 +327,7 @@ class _Steps:
         snapshot, flow = self._snapshot, step.state.flow
         if flow is not None and flow.child is not None and flow.child_since is not None:
             since = _time(flow.child_since)
-            detail = f"Has waited for the sub-workflow {flow.child} since {since}. Explain that workflow to see more."
+            detail = f"Has waited for the sub-workflow {flow.child} since {since}."
             return RunsWorkflow(detail=detail, workflow_id=flow.child, since=flow.child_since)
         observation = snapshot.observations.get(task.id)
         if observation is not None and observation.waits_for_memory:
@@ -307,7 +350,8 @@ class _Steps:
         return [self._names[position] for position in islice(positions, _MAX_NAMES)]
 
 
-def _waits_outside(step: StepRecord, wait: Wait) -> StepReason:
+def _waits_outside(wait: Wait, signal: str) -> StepReason:
+    """Return the reason of a step that waits for a decision, for the signal of this name, or for a time."""
     times = f"The wait began at {_time(wait.since)}{'' if wait.until is None else f' and ends at {_time(wait.until)}'}."
     if wait.kind is WaitKind.DECISION:
         choices = list(wait.choices)
@@ -317,9 +361,8 @@ def _waits_outside(step: StepRecord, wait: Wait) -> StepReason:
         return WaitsForDecision(detail=detail, since=wait.since, until=wait.until, choices=choices)
     if wait.kind is WaitKind.DELAY:
         return IsDelayed(detail=f"This is a delay. {times}", since=wait.since, until=wait.until)
-    name = (step.plan.flow.signal if step.plan.flow is not None else None) or step.plan.step_id
-    detail = f"Waits for the signal '{name}'. {times}"
-    return WaitsForSignal(detail=detail, name=name, since=wait.since, until=wait.until)
+    detail = f"Waits for the signal '{signal}'. {times}"
+    return WaitsForSignal(detail=detail, name=signal, since=wait.since, until=wait.until)
 
 
 def _at_provider(

@@ -9,6 +9,7 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from stepwell.cli.workflow_commands.display.step_advice import step_advice, workflow_advice
+from stepwell.cli.workflow_commands.recent_workflows import short_id
 from stepwell.cli.workflow_commands.text_tables import (
     byte_size,
     cost_text,
@@ -179,6 +180,9 @@ def explanation_table(explanation: Explanation) -> RenderableType:
     for step in explanation.steps:
         about = _with_advice(step.reason.detail, step_advice(step.reason, workflow_id, status))
         rows.append((plain(step.step_id, "bold"), status_text(step.status), about))
+        for below in step.below:
+            about = plain(f"In {short_id(below.workflow_id)}: {below.reason.detail}")
+            rows.append((plain(f"  {below.step_id}"), status_text(below.status), about))
     if not rows:
         return Text("The workflow is ").append_text(status_text(explanation.status)).append(": nothing waits.")
     return table("STEP", "STATUS", "REASON", rows=rows)
