@@ -133,36 +133,37 @@ PICK = {"id": "pick", "task_type": "APPROVAL", "config": {"message": "Which scen
 
 
 async def test_a_parent_names_the_steps_below_that_wait_and_lets_the_viewer_decide(site: Site, user: User) -> None:
-    each = runs("each", passthrough_step("draw"), PICK | {"depends_on": ["draw"]}) | {"for_each": {"items": ["a", "b"]}}
-    run = await user.create(runs("outer", each), passthrough_step("last", "outer"))
-    outer = await child_of(user, run["id"], "outer")
+    deep = runs("deep", passthrough_step("draw"), PICK | {"depends_on": ["draw"]})
+    each = runs("each", deep) | {"for_each": {"items": ["a", "b"]}}
+    run = await user.create(each, passthrough_step("last", "each"))
     async with asyncio.timeout(60):
         while len((await user.client.get("/api/v1/decisions")).json()["decisions"]) < 2:
             await asyncio.sleep(0.05)
     page = await user.open(f"/ui/workflows/{run['id']}")
     notice = page.get_by_role("region", name=WAITS)
-    link = notice.get_by_role("link", name="outer / each / item 1 / pick")
+    link = notice.get_by_role("link", name="each / item 1 / pick")
     await expect(link).to_be_visible()
     await expect(notice).to_contain_text("Waits for a decision: 'beach', 'hill'.")
     assert await accessibility_faults(page) == []
     await keep_screenshots(page, "run-wait-below")
-    children = {task["item"]: task["remote_id"] for task in await user.site.service.tasks(outer)}
-    await expect(link).to_have_attribute("href", f"/ui/workflows/{children[1]}?step=pick")
-    await notice.get_by_role("button", name="Decide… outer / each / item 1 / pick").click()
+    children = {task["item"]: task["remote_id"] for task in await user.site.service.tasks(run["id"])}
+    waiting = await child_of(user, children[1], "deep")
+    await expect(link).to_have_attribute("href", f"/ui/workflows/{waiting}?step=pick")
+    await notice.get_by_role("button", name="Decide… each / item 1 / pick").click()
     drawer = page.get_by_role("dialog", name="pick")
     await expect(drawer).to_contain_text("Which scene?")
     await drawer.get_by_role("button", name="hill").click()
-    child = await user.site.service.until_ended(children[1])
+    child = await user.site.service.until_ended(waiting)
     assert child["steps"][1]["result"]["choice"] == "hill"
     await page.keyboard.press("Escape")
     await expect(link).to_have_count(0)
-    await page.get_by_role("button", name="outer Running").click()
-    why = page.get_by_role("dialog", name="outer").get_by_role("region", name="Why it waits")
-    await expect(why.get_by_role("link")).to_have_text("outer / each / item 0 / pick")
+    await page.get_by_role("button", name="each Running").click()
+    why = page.get_by_role("dialog", name="each").get_by_role("region", name="Why it waits")
+    await expect(why.get_by_role("link")).to_have_text("each / item 0 / pick")
     async with signed_in(site, tenant=user.tenant, permissions=(Permission.READ,)) as reader:
         page = await reader.open(f"/ui/workflows/{run['id']}")
         notice = page.get_by_role("region", name=WAITS)
-        await expect(notice.get_by_role("link", name="outer / each / item 0 / pick")).to_be_visible()
+        await expect(notice.get_by_role("link", name="each / item 0 / pick")).to_be_visible()
         await expect(page.get_by_role("main").get_by_role("button", name=re.compile("Decide"))).to_have_count(0)
 
 

@@ -9,7 +9,7 @@ import { fileUrl, filesOf, isArtifactPath, kindOf } from "../../lib/outputs.js";
 import { canSignal, signalForm } from "../../lib/signal_form.js";
 import { isTerminal, statusBadge, stepBadge } from "../../lib/status.js";
 import { childLink, ItemGallery, itemsText } from "./items.js";
-import { causesView, readCauses, reasonView, sentenceView } from "./reasons.js";
+import { causesOf, causesView, reasonView, sentenceView } from "./reasons.js";
 import { inputsOf, readsInputs } from "./step_inputs.js";
 
 const READ_INTERVAL_MS = 5_000;
@@ -118,7 +118,8 @@ export class Drawer {
 
   async readCauses(stepId, signal) {
     const { steps } = await getJson(`${this.reader.path}/explain`, { signal });
-    return readCauses(this.reader.id, steps.filter((each) => each.step_id === stepId), { signal });
+    // A failed step shows its error anyway.
+    return causesOf(this.reader.id, steps.filter((each) => each.step_id === stepId && each.reason.code !== "failed"));
   }
 
   /** After the run was read again. */

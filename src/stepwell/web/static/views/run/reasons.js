@@ -1,45 +1,20 @@
 // Reasons of `explain` as templates: the steps, the sentence, the position in the queue, and a countdown to the next attempt.
-import { getJson } from "../../lib/api.js";
 import { canDecide } from "../../lib/decision_form.js";
 import { html, nothing } from "../../lib/dom.js";
 import { duration, number, plural, shortId, splitAtRuns, withLocalTimes } from "../../lib/format.js";
 import { canSignal } from "../../lib/signal_form.js";
 
 const LONGEST_COUNTDOWN_MS = 24 * 3_600_000;
-const MOST_READ = 12; // explanations of sub-workflows
-const MOST_ITEMS = 4; // of a step, whose sub-workflows are explained
 const MOST_REASONS = 4;
 const MOST_STEPS = 5;
 const AT_PROVIDERS = new Set(["waits_for_slot", "rate_limited", "breaker_open"]); // the page of the providers says more
 
 /** The steps that hold up the run *id*: *steps* of its explanation, and in place of a step that runs sub-workflows the steps that hold up
- *  these. Each is {workflow_id, step_id, path, reason}. *path* has the names of the steps and items down to it. `step_id` is null if the
- *  reason is that of a whole sub-workflow. */
-export async function readCauses(id, steps, { path = [], signal, budget = { left: MOST_READ } } = {}) {
-  const found = [];
-  for (const { step_id: name, reason } of steps) {
-    const children = budget.left > 0 ? await childrenOf(id, name, reason, signal) : [];
-    const above = found.length;
-    for (const { workflow_id: child, item } of children) {
-      const inner = [...path, item === undefined ? name : `${name} / item ${item}`];
-      budget.left -= 1;
-      if (budget.left < 0) break;
-      const below = await getJson(`/workflows/${child}/explain`, { signal });
-      if (below.reason) found.push({ workflow_id: child, step_id: null, path: inner, reason: below.reason });
-      else found.push(...await readCauses(child, below.steps, { path: inner, signal, budget }));
-    }
-    if (found.length === above) found.push({ workflow_id: id, step_id: name, path: [...path, name], reason });
-  }
-  return found;
-}
-
-/** The sub-workflows that run for a step with that reason: [{workflow_id, item}]. */
-async function childrenOf(id, name, reason, signal) {
-  if (reason.code === "runs_workflow") return [reason];
-  if (!reason.reasons?.runs_workflow) return [];
-  const query = { status: "RUNNING", limit: MOST_ITEMS };
-  const { items } = await getJson(`/workflows/${id}/steps/${encodeURIComponent(name)}/items`, { query, signal });
-  return items.filter((each) => each.waiting_for?.workflow_id).map((each) => ({ item: each.item, ...each.waiting_for }));
+ *  these. Each is {workflow_id, step_id, path, reason}. *path* has the names of the step of the run, of its item and of the step below. */
+export function causesOf(id, steps) {
+  return steps.flatMap(({ step_id: step, reason, below = [] }) => (below.length ? below.map((each) => ({
+    ...each, path: [step, ...(each.item === null ? [] : [`item ${each.item}`]), each.step_id],
+  })) : [{ workflow_id: id, step_id: step, path: [step], reason }]));
 }
 
 /** What the viewer may do to end the wait *cause*, as the text of a button; null if nothing. */
@@ -52,10 +27,10 @@ export function remedyOf({ reason }) {
 export function causesView(causes, now, { id, open }) {
   const name = (cause) => {
     const [text, remedy] = [cause.path.join(" / "), remedyOf(cause)];
-    const query = cause.step_id === null ? "" : `?${new URLSearchParams({ step: cause.step_id })}`;
+    const query = new URLSearchParams({ step: cause.step_id });
     return html`<span class="row">${cause.workflow_id === id
       ? html`<button type="button" class="button-plain standstill-step break" @click=${() => open(cause)}>${text}</button>`
-      : html`<a class="standstill-step break" href=${`/ui/workflows/${cause.workflow_id}${query}`}>${text}</a>`}${remedy
+      : html`<a class="standstill-step break" href=${`/ui/workflows/${cause.workflow_id}?${query}`}>${text}</a>`}${remedy
       ? html`<button type="button" class="button" aria-label=${`${remedy} ${text}`} @click=${() => open(cause)}>${remedy}</button>` : nothing}</span>`;
   };
   return html`<ul class="standstill-reasons">${groupedReasons(causes).slice(0, MOST_REASONS).map((group) => html`<li>

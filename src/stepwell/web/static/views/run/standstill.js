@@ -6,7 +6,7 @@ import { announce, html, nothing } from "../../lib/dom.js";
 import { shortTime } from "../../lib/format.js";
 import { refresher } from "../../lib/refresher.js";
 import { waitText } from "../../lib/status.js";
-import { causesView, readCauses, reasonView, remedyOf } from "./reasons.js";
+import { causesOf, causesView, reasonView, remedyOf } from "./reasons.js";
 import { verbsOf } from "./verb_words.js";
 import { VERBS } from "./verbs.js";
 
@@ -55,10 +55,9 @@ export class Standstill {
     if (!this.isStill && !this.waitsForPerson) return;
     try {
       const found = await getJson(`${this.reader.path}/explain`);
-      const causes = await readCauses(this.reader.id, found.steps);
       if (!this.isStill && !this.waitsForPerson) return;
       if (!this.explanation) announce("The run waits. The reason is shown above the outputs.");
-      Object.assign(this, { explanation: found, causes });
+      Object.assign(this, { explanation: found, causes: causesOf(this.reader.id, found.steps) });
     } catch {
       this.clear(); // what the service can't say now, it says at the next check
     } finally {
