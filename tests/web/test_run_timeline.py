@@ -200,3 +200,18 @@ async def test_the_timeline_shows_retries_the_critical_path_and_what_goes_on(
     await keep_screenshots(page, "run-timeline")
     await page.set_viewport_size({"width": NARROW, "height": 800})
     assert await page.evaluate("document.documentElement.scrollWidth") == NARROW
+
+
+async def test_the_timeline_shows_when_the_run_is_paused_and_resumed(user: User, scripted: ConfiguredProvider) -> None:
+    run = await user.create(configured_step("held", wait=True), configured_step("next", "held"))
+    path = f"/api/v1/workflows/{run['id']}"
+    page = await user.open(f"/ui/workflows/{run['id']}?tab=timeline")
+    next_row = page.locator(".timeline-row").filter(has_text="next")
+    await expect(next_row).to_contain_text("Waits for held.")
+    assert (await user.client.post(f"{path}/pause")).status_code == 200
+    scripted.release(run["id"], "held")
+    await expect(next_row).to_contain_text("Stopped")
+    assert (await user.client.post(f"{path}/resume")).status_code == 200
+    await expect(next_row.get_by_text("Completed")).to_be_visible()
+    await expect(next_row).to_contain_text("Stopped")
+    await expect(page.locator(".timeline-summary")).to_contain_text("held → next")

@@ -29,6 +29,7 @@ class TimelineTab {
     this.element = element;
     this.context = context;
     this.tasks = this.events = null;
+    this.execution = ""; // the status and the execution of the run for which the events were read
     this.error = null;
     this.rows = ROWS;
     this.criticalOnly = false;
@@ -38,12 +39,13 @@ class TimelineTab {
 
   async load() {
     try {
-      const { id, api } = this.context;
+      const { id, api, run } = this.context;
+      const execution = `${run.status} ${run.canvas_task_id}`; // a resume begins another one
       const [{ tasks }, { events }] = await Promise.all([
         api.getJson(`/workflows/${id}/tasks`, { query: { include_deleted: true } }),
-        api.getJson(`/workflows/${id}/events`, { query: { type: STOPS.join(), limit: 1_000 } }),
+        execution === this.execution ? this : api.getJson(`/workflows/${id}/events`, { query: { type: STOPS.join(), limit: 1_000 } }),
       ]);
-      Object.assign(this, { tasks, events, error: null });
+      Object.assign(this, { tasks, events, execution, error: null });
     } catch (error) {
       this.error = error;
     }
