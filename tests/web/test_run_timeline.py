@@ -146,23 +146,38 @@ async def test_a_row_of_many_items_has_a_bounded_number_of_bars(user: User) -> N
     assert all(0 <= bottom < bottom + height <= 1.0001 for *_, bottom, height in found["bars"][0])
 
 
-async def test_waits_and_retries_go_on_until_now_also_while_the_run_is_paused(user: User) -> None:
+async def test_a_retry_that_is_due_later_goes_on_until_now(user: User) -> None:
+    items = {"total": 9, "running": 1}
+    steps = [
+        step("retried", status="RUNNING", next_attempt_at=at(9)),
+        step("each", status="RUNNING", for_each={"count": 9}, items=items),
+    ]
+    run = {"status": "RUNNING", "started_at": at(0), "completed_at": None, "steps": steps}
+    tasks = [task("retried", 0, 2, status="FAILED"), task("each", 0, 3, status="FAILED", item=0)]
+    found = await timeline_of(user, run, [*tasks, task("each", 0, 4, item=1)], now=8)
+    assert {step_id: segments[-1] for step_id, segments in found["rows"]} == {
+        "retried": ["retry", 2, 8, False],
+        "each": ["retry", 4, 8, False],
+    }
+    assert found["retries"] == [0, 0]
+
+
+async def test_waits_go_on_until_now_while_the_run_is_paused(user: User) -> None:
     steps = [
         step("ask", status="RUNNING", task_type="APPROVAL", started_at=at(1)),
-        step("retried", status="RUNNING", next_attempt_at=at(9)),
-        step("each", status="RUNNING", for_each={"count": 2}, items={"running": 1}),
+        step("held", status="PENDING"),
         step("ready", status="PENDING"),
     ]
     run = {"status": "PAUSED", "started_at": at(0), "completed_at": None, "steps": steps}
-    tasks = [task("retried", 0, 2, status="FAILED"), task("each", 0, 3, status="FAILED", item=0)]
-    found = await timeline_of(user, run, tasks, 8, ({"type": "workflow.paused", "at": at(5)},))
+    found = await timeline_of(
+        user, run, [task("held", 0, 2, status="FAILED")], 8, ({"type": "workflow.paused", "at": at(5)},)
+    )
     assert {step_id: segments[-2:] for step_id, segments in found["rows"]} == {
         "ask": [["queue", 0, 1, False], ["decision", 1, 8, False]],
-        "retried": [["retry", 2, 5, False], ["stopped", 5, 8, False]],
-        "each": [["retry", 3, 5, False], ["stopped", 5, 8, False]],
+        "held": [["queue", 2, 5, False], ["stopped", 5, 8, False]],
         "ready": [["queue", 0, 5, False], ["stopped", 5, 8, False]],
     }
-    assert found["retries"] == [0, 0, 0, 0]
+    assert found["retries"] == [0, 0, 0]
 
 
 async def test_the_critical_path_leads_through_a_step_that_was_skipped(user: User) -> None:

@@ -79,12 +79,13 @@ function rowOf(step, attempts, { run, ends, runStart, stops, now }) {
   const goesOn = ended === null && (step.status === "RUNNING" || mayStart);
   const pieces = WAITS[step.task_type] ? waitOf(step, now) : units.flatMap((unit) => piecesOf(unit, runsWorkflow, stops));
   const retries = pieces.filter((each) => each.kind === "retry").length;
-  if (goesOn) pieces.push(...openRetries(step, units, now));
+  if (goesOn) pieces.push(...openRetries(step, units, stops, now));
   const start = pieces.reduce((first, piece) => Math.min(first, piece.start), readyAt);
   const stepEnd = step.status === "SKIPPED" ? start : ended ?? start;
   const end = pieces.reduce((last, piece) => Math.max(last, piece.end), goesOn ? now : stepEnd);
-  const { segments, most } = start < Infinity ? segmentsOf(pieces, stops, { start, end, merges: Boolean(step.for_each) }) : { segments: [], most: 0 };
-  const [begun, stacked] = [segments.length > 0, Boolean(step.for_each) && most > 0];
+  const hasItems = Boolean(step.for_each);
+  const { segments, most } = start < Infinity ? segmentsOf(pieces, stops, { start, end, merges: hasItems }) : { segments: [], most: 0 };
+  const [begun, stacked] = [segments.length > 0, hasItems && most > 0];
   return {
     stepId: step.step_id,
     status: step.status,
@@ -92,7 +93,7 @@ function rowOf(step, attempts, { run, ends, runStart, stops, now }) {
     waiting_for: step.waiting_for,
     dependencies: step.dependencies,
     runsWorkflow,
-    items: step.for_each ? units.length : null,
+    items: hasItems ? step.items?.total ?? units.length : null,
     most,
     attempts,
     retries,
@@ -132,10 +133,10 @@ function piecesOf(unit, runsWorkflow, stops) {
 }
 
 /** The time since the failed attempts that will be tried again. Of a step with items only their number is known. */
-function openRetries(step, units, now) {
+function openRetries(step, units, stops, now) {
   const open = units.filter((unit) => !unit.at(-1).ended).length;
   const count = step.for_each ? (step.items?.running ?? 0) - open : 1;
-  return units.map((unit) => unit.at(-1)).filter(({ ended, failed }) => ended && failed)
+  return units.map((unit) => unit.at(-1)).filter(({ ended, failed, end }) => ended && failed && !stops.some((stop) => end <= stop.end))
     .sort((one, other) => other.end - one.end).slice(0, Math.max(0, count))
     .map(({ end }) => ({ kind: "retry", start: end, end: Math.max(now, end), failed: false }));
 }
