@@ -12,7 +12,7 @@ import asyncpg
 import httpx
 import pytest
 
-from support.providers.configured_by_steps import WORKFLOWS, configured_step
+from support.providers.configured_by_steps import WORKFLOWS, ConfiguredProvider, configured_step
 from support.service.listening_service import listening
 from support.service.live_service import Service, token
 from support.workflows.sub_workflows import runs
@@ -117,6 +117,42 @@ async def test_a_list_that_is_too_large_for_the_memory_is_refused(
     assert (refused.status_code, refused.json()["detail"][0]["type"]) == (422, "too_large")
     assert "get the files one by one" in refused.json()["detail"][0]["msg"]
     assert api.app.services.memory.held == 0
+
+
+async def test_a_list_that_changes_between_two_pages_is_no_zip_with_two_files_of_one_name(
+    api: Service, scripted: ConfiguredProvider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("stepwell.api.responses.output_archive._PAGE", 1)
+    once = configured_step("first", files=1), configured_step("wait", "first", wait=True, result={"score": 1})
+    again = runs(*once) | {"repeat": {"until": "final.done", "max": 2, "best": "final.score"}}
+    created = await api.create(again)
+    path, seen = f"{WORKFLOWS}{created['id']}/outputs", list[str]()
+
+    async def next_run() -> None:
+        def begun(workflow: dict[str, Any]) -> bool:
+            waiting = workflow["steps"][0]["waiting_for"]
+            return waiting is not None and waiting["workflow_id"] not in seen
+
+        workflow = await api.until(created["id"], begun)
+        seen.append(workflow["steps"][0]["waiting_for"]["workflow_id"])
+        await api.until(seen[-1], lambda child: child["steps"][1]["status"] == "RUNNING")
+
+    await next_run()
+    read = type(api.app.services.reads).outputs
+
+    async def read_and_go_on(reads: Any, scope: Any, workflow_id: Any, after: Any, limit: int) -> Any:
+        page = await read(reads, scope, workflow_id, after, limit)
+        if len(seen) == 1:
+            scripted.release(seen[0], "wait")
+            await next_run()
+        return page
+
+    monkeypatch.setattr(type(api.app.services.reads), "outputs", read_and_go_on)
+    answer = await api.client.get(path, headers=ZIP)
+    assert (answer.status_code, "has changed" in answer.json()["detail"]) == (503, True)
+    scripted.release(seen[1], "wait")
+    await api.until_ended(created["id"])
+    assert list(unpacked((await api.client.get(path, headers=ZIP)).content)) == ["sub/first/file-0.bin"]
 
 
 @pytest.mark.parametrize("fault", ["missing", "short", "other", "long"])

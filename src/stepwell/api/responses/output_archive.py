@@ -31,6 +31,7 @@ from stepwell.contract.tasks import Output
 from stepwell.ports.artifacts import Artifacts
 from stepwell.rules.list_records import OutputCursor, StoredOutput
 from stepwell.runtime.memory import MemoryReservation
+from stepwell.runtime.offloop import off_loop
 
 ZIP_TYPE: Final = "application/zip"
 _PAGE: Final = 1_000
@@ -59,7 +60,8 @@ def archive_response(
 ) -> ASGIApp:
     """Return the response that sends the files of *read_page* as one ZIP. *memory* returns the request's reservation.
 
-    It raises what *read_page* and *memory* raise, `Unavailable`, and `InvalidRequest` if there are too many files.
+    The response raises what *read_page* and *memory* raise, `Unavailable`, and `InvalidRequest` if there are too many
+    files.
     """
 
     @asynccontextmanager
@@ -69,7 +71,7 @@ def archive_response(
         files = await _read_list(read_page, reservation)
         headers = {
             "content-type": ZIP_TYPE,
-            "content-length": str(archive_length(files)),
+            "content-length": str(await off_loop(lambda: archive_length(files), steps=len(files))),
             "content-disposition": f'attachment; filename="{workflow_id}.zip"',
             "x-content-type-options": "nosniff",
             "cache-control": "private, no-store",
@@ -77,31 +79,39 @@ def archive_response(
         }
         async with aclosing(archive(files, artifacts, now)) as body:
             # A fault in the first chunk is a proper response.
-            yield headers, _behind(await anext(body), body)
+            yield headers, _chain(await anext(body), body)
 
     return stream_response(open_archive)
 
 
-async def _behind(first: bytes, rest: AsyncIterator[bytes]) -> AsyncGenerator[bytes, None]:
+async def _chain(first: bytes, rest: AsyncIterator[bytes]) -> AsyncGenerator[bytes, None]:
     yield first
     async for chunk in rest:
         yield chunk
 
 
 async def _read_list(read_page: ReadPage, reservation: MemoryReservation) -> list[ArchivedFile]:
-    files, step_path, folder = list[ArchivedFile](), "", FolderNames()
+    """Return all files of the list, with their names in the ZIP.
+
+    Raises `Unavailable` if a sub-workflow has been replaced by the next one of `repeat` between two pages.
+    """
+    files, folder = list[ArchivedFile](), FolderNames()
+    step: tuple[str, UUID] | None = None
     after: OutputCursor | None = None
     while True:
         await _reserve(reservation, _PAGE * _FILE_BYTES)
         page = await read_page(after, _PAGE)
         for each in page:
-            if each.step_path != step_path:  # the files of a step or item follow one another
-                step_path, folder = each.step_path, FolderNames()
+            if step != (each.step_path, each.cursor.workflow_id):  # the files of a step or item follow one another
+                step, folder = (each.step_path, each.cursor.workflow_id), FolderNames()
             name = folder.add(each.output.path.rpartition("/")[2])
-            files.append(ArchivedFile(f"{step_path}/{name}", each.output))
+            files.append(ArchivedFile(f"{each.step_path}/{name}", each.output))
         if len(page) < _PAGE:
-            return files
+            break
         after = page[-1].cursor
+    if len({each.name for each in files}) < len(files):
+        raise Unavailable("The list of outputs has changed while it was read.", 1)
+    return files
 
 
 async def _reserve(reservation: MemoryReservation, size: int) -> None:
@@ -138,11 +148,11 @@ async def archive(files: Sequence[ArchivedFile], artifacts: Artifacts, now: date
     Raises `ArtifactError` and `ArtifactGone`, before the end of the ZIP.
     """
     sink = _Sink()
-    written = ZipFile(sink, "w")
+    zip_file = ZipFile(sink, "w")
     for each in files:
         digest, size = sha256(), 0
         info = ZipInfo(each.name, now.timetuple()[:6])
-        with written.open(info, "w", force_zip64=each.output.size > _LIMIT) as file:
+        with zip_file.open(info, "w", force_zip64=each.output.size > _LIMIT) as file:
 
             def write(chunk: bytes) -> None:
                 digest.update(chunk)  # noqa: B023 - called in this iteration
@@ -161,7 +171,7 @@ async def archive(files: Sequence[ArchivedFile], artifacts: Artifacts, now: date
                         yield sink.take()
             if (size, digest.hexdigest()) != (each.output.size, each.output.sha256):
                 raise ArtifactError(f"{each.output.path} is damaged: it has another size or hash than recorded")
-    await to_thread.run_sync(written.close)
+    await to_thread.run_sync(zip_file.close)
     yield sink.take()
 
 
