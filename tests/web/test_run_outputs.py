@@ -13,8 +13,8 @@ from support.browser.hostile_content import ATTACK
 from support.browser.pages import NARROW, User, keep_screenshot, keep_screenshots
 from support.browser.videos import webm
 from support.emulators.webhook_receiver import answered, running_sink
-from support.providers.configured_by_steps import configured_step
-from support.workflows.sub_workflows import runs
+from support.providers.configured_by_steps import ConfiguredProvider, configured_step
+from support.workflows.sub_workflows import child_of, runs
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.extended]
 
@@ -102,6 +102,18 @@ async def test_each_output_has_the_path_of_its_step_and_item(user: User) -> None
     await keep_screenshots(page, "run-outputs-paths")
     await page.get_by_role("button", name="each/1/small", exact=True).click()
     await expect(page.get_by_role("dialog", name="each")).to_be_visible()
+
+
+async def test_files_of_a_sub_workflow_appear_while_it_runs(user: User, scripted: ConfiguredProvider) -> None:
+    steps = configured_step("first", files=1, wait=True), configured_step("second", "first", files=1, wait=True)
+    run = await user.create(runs(*steps, step_id="sub"))
+    child = await child_of(user.site.service, run)
+    page = await user.open(f"/ui/workflows/{run['id']}?tab=outputs")
+    await expect(page.get_by_text("There are no outputs yet.")).to_be_visible()
+    await expect(page.get_by_role("status").filter(has_text="Live")).to_be_visible()
+    for step in ("first", "second"):
+        scripted.release(child, step)
+        await expect(page.get_by_role("button", name=f"sub/{step}", exact=True)).to_be_visible()
 
 
 async def test_the_next_page_of_files_is_read_when_it_is_shown(user: User) -> None:

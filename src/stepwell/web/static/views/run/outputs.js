@@ -4,6 +4,7 @@ import { classMap, emptyState, errorNotice, html, icon, loading, nothing, notice
 import { copyTextButton } from "../../lib/copy.js";
 import { plural } from "../../lib/format.js";
 import { refresher } from "../../lib/refresher.js";
+import { follow } from "../../lib/stream.js";
 import { isTerminal } from "../../lib/status.js";
 import { FailedItems } from "./failed_items.js";
 import { OutputComparison } from "./output_comparison.js";
@@ -13,10 +14,12 @@ import { OutputViewer } from "./output_viewer.js";
 
 const CARDS = 48; // at first, and with each "Show more"
 const PAGE = 1000; // files of a request
+const PAUSE_MS = 2_000; // between two reads
 
 export default function mount(element, context) {
   const tab = new OutputsTab(element, context);
   context.onChange(() => tab.update());
+  follow({ onEvents: (events) => element.checkVisibility() && tab.mayGrow(events) && tab.read() });
   tab.update();
 }
 
@@ -37,7 +40,7 @@ class OutputsTab {
     this.list = list;
     this.viewer = new OutputViewer(viewer, () => this.outputs);
     this.comparison = new OutputComparison(comparison, () => this.outputs);
-    this.read = refresher(() => this.load());
+    this.read = refresher(() => this.load(), { pauseMs: () => PAUSE_MS });
   }
 
   /** Takes the outputs of the run as it is now. */
@@ -45,6 +48,12 @@ class OutputsTab {
     this.failed.update(this.context.run.steps);
     this.read();
     this.draw();
+  }
+
+  /** True if *events* may be those of sub-workflows, whose files the run's own events don't announce. */
+  mayGrow(events) {
+    return this.context.run.steps.some((step) => step.task_type === "SUBWORKFLOW" && step.status === "RUNNING")
+      && events.some((event) => event.type === "step.completed");
   }
 
   async load() {
