@@ -15,15 +15,15 @@ import { filesOf, kindOf } from "../../lib/outputs.js";
 
 const isObject = (value) => value !== null && typeof value === "object" && !Array.isArray(value);
 
-/** *files* of the API's list, and the texts in the results of the *run*'s own steps, in the order of the steps. Files of
- *  sub-workflows are last. */
-export function outputsOf(run, files) {
+/** *files* of the API's list, and with *hasResults* the texts in the results of the *run*'s own steps, in the order of the
+ *  steps. Files of sub-workflows are last. */
+export function outputsOf(run, files, hasResults) {
   const positions = new Map(run.steps.map((step, position) => [step.step_id, position]));
   const rank = ({ isFinal, isNested, stepId }) => (isFinal ? -1 : isNested ? run.steps.length : positions.get(stepId) ?? run.steps.length);
   // The names in a path are cut to 100 bytes. Of several that begin alike, only the first is without a number.
   const stepOf = (name) => run.steps[positions.get(name)] ?? run.steps.find((step) => step.step_id.startsWith(name));
   const outputs = files.map((file) => fileOutput(file, stepOf));
-  for (const step of run.steps) if (isObject(step.result)) outputs.push(...textsOf(step, run.final_step_id));
+  for (const step of hasResults ? run.steps : []) if (isObject(step.result)) outputs.push(...textsOf(step, run.final_step_id));
   return outputs.sort((one, other) => rank(one) - rank(other));
 }
 

@@ -74,7 +74,7 @@ class OutputsTab {
   }
 
   draw() {
-    this.outputs = outputsOf(this.context.run, this.files ?? []);
+    this.outputs = outputsOf(this.context.run, this.files ?? [], this.context.hasResults);
     render(html`${this.failed.view((id) => this.context.openStep(id))}${this.content()}`, this.list);
     if (this.viewer.key) this.viewer.draw();
     if (this.comparison.keys) this.comparison.draw();
