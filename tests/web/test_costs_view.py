@@ -9,7 +9,7 @@ from playwright.async_api import expect
 
 from stepwell.persistence.clock import DatabaseClock
 from support.browser.accessibility import accessibility_faults
-from support.browser.pages import NARROW, User, keep_screenshots, signed_in
+from support.browser.pages import CUT_TABLES, NARROW, User, keep_screenshots, signed_in
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.extended]
 
@@ -67,6 +67,7 @@ async def test_the_period_is_part_of_the_url(user: User) -> None:
     await page.reload()
     await expect(total).to_contain_text("117 attempts")
     assert await page.evaluate("document.documentElement.scrollWidth") == NARROW
+    assert await page.evaluate(CUT_TABLES) == []
     await page.go_back()
     await expect(total).to_contain_text("147 attempts")
 

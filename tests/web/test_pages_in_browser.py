@@ -8,7 +8,7 @@ from playwright.async_api import expect
 
 from stepwell.web.static_files import static_files
 from support.browser.accessibility import accessibility_faults
-from support.browser.pages import NARROW, Site, User, keep_screenshots, signed_in
+from support.browser.pages import CUT_TABLES, NARROW, Site, User, keep_screenshots, signed_in
 from support.providers.configured_by_steps import configured_step
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.extended]
@@ -21,6 +21,7 @@ VIEWS = {
     "/ui/uploads": "Uploads",
     "/ui/costs": "Costs",
 }
+_TABLES = {"/ui": 1, "/ui/uploads": 1, "timeline": 2, "definition": 2}
 
 
 COUNT_READS = """{
@@ -76,6 +77,28 @@ async def test_a_view_is_accessible_and_as_wide_as_a_narrow_screen(user: User, p
         await expect(links.nth(i)).to_be_in_viewport()
     assert await accessibility_faults(page) == []
     await keep_screenshots(page, f"{VIEWS[path].lower().replace(' ', '-')}-empty")
+
+
+async def test_no_table_is_cut_on_a_narrow_screen(user: User) -> None:
+    await user.upload("a-long-name" * 9 + ".txt", b"a text")
+    steps = [configured_step("a" * 120, files=1), configured_step("b", breaks="it has no room " * 20)]
+    run = await user.create(*steps, name="a name without an end " * 9)
+    await user.site.service.until_ended(run["id"])
+    views = {path: path for path in VIEWS}
+    views |= {f"/ui/workflows/{run['id']}?tab={tab}": tab for tab in ("timeline", "definition", "events", "outputs")}
+    for path, view in views.items():
+        page = await user.open(path, width=NARROW)
+        if view == "timeline":
+            rows = page.locator("summary:has(.timeline-step)")
+            await expect(rows).to_have_count(len(steps))
+            for index in range(len(steps)):
+                await rows.nth(index).click()
+        elif view == "definition":
+            await page.get_by_text("As completed").click()
+        if view in _TABLES:
+            await expect(page.locator("main table")).to_have_count(_TABLES[view])
+        assert await page.evaluate(CUT_TABLES) == [], view
+        assert await accessibility_faults(page) == []
 
 
 async def test_the_theme_follows_the_system_until_the_user_chooses_one(site: Site) -> None:

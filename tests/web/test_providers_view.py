@@ -1,10 +1,12 @@
 """The view "Providers" in Chromium: the health of each provider, what waits, and the tenant's limits."""
 
+import re
+
 import pytest
 from playwright.async_api import expect
 
 from support.browser.accessibility import accessibility_faults
-from support.browser.pages import NARROW, User, keep_screenshots
+from support.browser.pages import CUT_TABLES, NARROW, User, keep_screenshots
 from support.providers.configured_by_steps import ConfiguredProvider, configured_step
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.extended]
@@ -28,6 +30,10 @@ async def test_a_provider_is_shown_with_its_breakers_latencies_and_limits(user: 
     await page.emulate_media(color_scheme="dark")
     assert await accessibility_faults(page) == []
     await keep_screenshots(page, "providers")
+    await page.set_viewport_size({"width": NARROW, "height": 800})
+    await expect(row.get_by_role("cell").first).to_be_visible()
+    assert await page.evaluate(CUT_TABLES) == []
+    assert await accessibility_faults(page) == []
 
 
 async def test_a_step_that_waits_for_a_slot_is_listed_with_its_reason(user: User, scripted: ConfiguredProvider) -> None:
@@ -42,6 +48,10 @@ async def test_a_step_that_waits_for_a_slot_is_listed_with_its_reason(user: User
         row = waiting.get_by_role("row").filter(has_text=f"s{limit}")
         await expect(row.get_by_role("link", name="<b>Many</b>")).to_be_visible()
         await expect(row).to_contain_text("Waits for a slot")
+        custom = page.get_by_role("region", name="CUSTOM", exact=True)
+        await expect(custom).to_contain_text(f"{limit} of {limit} running")
+        await expect(page.locator(".view-header")).to_contain_text(re.compile(r"\d+ steps run in the process"))
+        assert await page.evaluate(CUT_TABLES) == []
         assert await page.evaluate("document.documentElement.scrollWidth") == NARROW
         assert await accessibility_faults(page) == []
         await keep_screenshots(page, "providers-waiting")

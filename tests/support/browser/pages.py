@@ -25,6 +25,10 @@ _LOOKS: Final[tuple[tuple[int, Literal["light", "dark"]], ...]] = ((WIDE, "light
 IMAGES_SHOWN = """Promise.all([...document.images]
   .filter((image) => !image.complete && image.getBoundingClientRect().top < innerHeight)
   .map((image) => image.decode().catch(() => {})))"""
+# The tables of which a part is outside of the screen, or is shown only after scrolling.
+CUT_TABLES = """[...document.querySelectorAll("table")].filter((table) => table.checkVisibility()
+  && (table.scrollWidth > table.parentElement.clientWidth || table.getBoundingClientRect().right > innerWidth))
+  .map((table) => table.className)"""
 expect.set_options(timeout=DEADLINE_MS)
 
 

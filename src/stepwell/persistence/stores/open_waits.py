@@ -9,7 +9,6 @@ from msgspec import json
 from sqlalchemy import (
     ARRAY,
     CTE,
-    JSON,
     Boolean,
     ColumnElement,
     Integer,

@@ -35,7 +35,7 @@ export default async function mount(element, context) {
 function view({ providers, limits, waiting, error, at }, context, retry) {
   return html`
     <div class="view-header"><h1>Providers</h1>
-      ${at ? html`<span class="dim">As of ${shortTime(at)}, in the process that answered</span>` : nothing}</div>
+      ${at ? html`<span class="dim">${runningSteps(providers)} in the process that answered, as of ${shortTime(at)}</span>` : nothing}</div>
     <div class="stack">
       ${error ? errorNotice(error, retry) : nothing}
       ${providers === null ? (error ? nothing : loading()) : html`
@@ -48,12 +48,17 @@ function view({ providers, limits, waiting, error, at }, context, retry) {
     </div>`;
 }
 
+function runningSteps(providers) {
+  const running = providers.reduce((sum, each) => sum + each.in_flight, 0);
+  return running === 1 ? "1 step runs" : `${number(running)} steps run`;
+}
+
 function providerCard(provider) {
   const name = provider.provider_type;
   return html`<section class="card provider" aria-labelledby=${`provider-${name}`}>
     <div class="provider-header">
       <h2 id=${`provider-${name}`}>${name}</h2>${healthBadge(provider)}
-      <span class="provider-use">${useBar("Slots in use", provider.in_flight, provider.limit)}
+      <span class="provider-use">${useBar("Steps", provider.in_flight, provider.limit, number, " running")}
         <span class="nowrap">${provider.waiting ? html`<strong>${number(provider.waiting)} waiting</strong>`
           : html`<span class="dim">none waiting</span>`}</span></span>
     </div>
@@ -78,9 +83,9 @@ function badge(status, text, title = "") {
 }
 
 /** How much of a limit is in use, as a bar and text. */
-function useBar(label, used, limit, text = number) {
+function useBar(label, used, limit, text = number, unit = "") {
   const full = limit !== null && used >= limit;
-  const words = limit === null ? `${text(used)}, no limit of its own` : `${text(used)} of ${text(limit)}`;
+  const words = limit === null ? `${text(used)}, no limit of its own` : `${text(used)} of ${text(limit)}${unit}`;
   return html`<span class="progress ${full ? "status-paused" : ""}">
     ${limit === null ? nothing : html`<progress max=${limit} .value=${used} aria-label=${`${label}: ${words}`}></progress>`}
     <span class="number" title=${label}>${words}</span></span>`;
@@ -88,7 +93,7 @@ function useBar(label, used, limit, text = number) {
 
 function modelTable({ provider_type: provider, models }) {
   return html`<div class="table-frame" tabindex="0" role="region" aria-label=${`Models of ${provider}`}>
-    <table class="models">
+    <table class="models cards">
       <thead><tr><th scope="col">Model</th><th scope="col">Breaker</th><th scope="col" class="number">Running</th>
         <th scope="col" class="number">Waiting</th>
         <th scope="col" class="number" title="Of the last five minutes">Attempts</th>
@@ -104,14 +109,14 @@ function modelRow(model) {
   const { limit, latency_s: latency, breaker } = model;
   const errors = model.error_rate === null ? "–" : `${number(Math.round(model.error_rate * 1000) / 10)}%`;
   return html`<tr>
-    <th scope="row" class="model-name break">${model.model}</th>
-    <td class="nowrap">${breakerState(breaker)}</td>
-    <td class="number">${number(model.in_flight)}${limit?.concurrency ? html` <span class="dim">of ${number(limit.concurrency)}</span>` : nothing}
+    <th scope="row" class="wide break">${model.model}</th>
+    <td class="nowrap" data-label="Breaker">${breakerState(breaker)}</td>
+    <td class="number" data-label="Running">${number(model.in_flight)}${limit?.concurrency ? html` <span class="dim">of ${number(limit.concurrency)}</span>` : nothing}
       ${limit?.per_minute ? html`<div class="dim small">at most ${number(limit.per_minute)}/min</div>` : nothing}</td>
-    <td class="number">${number(model.waiting)}</td>
-    <td class="number">${compact(model.attempts)}</td>
-    <td class="number ${model.error_rate ? "errors" : ""}">${errors}</td>
-    ${[latency.p50, latency.p95, latency.p99].map((s) => html`<td class="number">${duration(s === null ? null : s * 1000)}</td>`)}
+    <td class="number" data-label="Waiting">${number(model.waiting)}</td>
+    <td class="number" data-label="Attempts">${compact(model.attempts)}</td>
+    <td class="number ${model.error_rate ? "errors" : ""}" data-label="Errors">${errors}</td>
+    ${["p50", "p95", "p99"].map((name) => html`<td class="number" data-label=${name}>${duration(latency[name] === null ? null : latency[name] * 1000)}</td>`)}
   </tr>`;
 }
 

@@ -37,13 +37,13 @@ async function waitingSteps(run) {
 export function waitingTable(rows) {
   return html`<section class="card" aria-labelledby="waiting"><h2 id="waiting">What waits</h2>
     <p class="dim">Steps of the ${WORKFLOWS} oldest running workflows.</p>
-    <div class="table-frame" tabindex="0" role="region" aria-label="Waiting steps"><table class="waiting" role="table">
+    <div class="table-frame" tabindex="0" role="region" aria-label="Waiting steps"><table class="waiting cards" role="table">
       <thead role="rowgroup"><tr role="row"><th role="columnheader" scope="col">Run</th><th role="columnheader" scope="col">Step</th>
         <th role="columnheader" scope="col">Reason</th><th role="columnheader" scope="col">In detail</th></tr></thead>
       <tbody role="rowgroup">${rows.map(({ run, step, reason }) => html`<tr role="row">
-        <td role="cell"><a class="break" href=${`/ui/workflows/${run.id}`}>${run.name}</a></td>
-        <td role="cell" class="break waiting-step">${step ?? "all"}</td>
-        <td role="cell" class="nowrap"><span class="badge status-paused">${REASONS[reason.code]}</span></td>
-        <td role="cell" class="break waiting-detail">${withLocalTimes(reason.detail)}</td></tr>`)}</tbody>
+        <td role="cell" class="wide"><a class="break" href=${`/ui/workflows/${run.id}`}>${run.name}</a></td>
+        <td role="cell" class="break" data-label="Step">${step ?? "all"}</td>
+        <td role="cell" class="nowrap" data-label="Reason"><span class="badge status-paused">${REASONS[reason.code]}</span></td>
+        <td role="cell" class="wide break waiting-detail">${withLocalTimes(reason.detail)}</td></tr>`)}</tbody>
     </table></div></section>`;
 }

@@ -137,10 +137,10 @@ function completedStep(planned, sent) {
   return html`<li class="card completed-step">
     <h3 class="break">${planned.step_id}</h3>
     <p class="dim break">${facts.filter(Boolean).join(" · ")}</p>
-    ${inputs.length ? html`<div class="table-frame" tabindex="0" role="region" aria-label=${`Inputs of ${planned.step_id}`}><table>
+    ${inputs.length ? html`<div class="table-frame" tabindex="0" role="region" aria-label=${`Inputs of ${planned.step_id}`}><table class="cards">
       <thead><tr><th scope="col">Input</th><th scope="col">Source</th><th scope="col">Value</th></tr></thead>
       <tbody>${inputs.map(({ name, value, source }) => html`<tr><th scope="row">${name}</th>
-        <td class="nowrap dim">${source}</td><td class="input-value">${value}</td></tr>`)}</tbody></table></div>`
+        <td class="nowrap dim" data-label="Source">${source}</td><td class="input-value wide" data-label="Value">${value}</td></tr>`)}</tbody></table></div>`
       : html`<p class="dim">It has no inputs.</p>`}
   </li>`;
 }

@@ -139,21 +139,20 @@ class TimelineTab {
 function attemptTable(row) {
   const shown = row.attempts.slice(0, MOST_ATTEMPTS);
   const [ofItems, atProvider] = [row.items !== null, !row.runsWorkflow];
-  return html`<div class="table-frame" tabindex="0" role="region" aria-label=${`Attempts of ${row.stepId}`}><table>
+  return html`<div class="table-frame" tabindex="0" role="region" aria-label=${`Attempts of ${row.stepId}`}><table class="cards">
     <thead><tr>${ofItems ? html`<th scope="col" class="number">Item</th>` : nothing}
-      <th scope="col" class=${ofItems ? "number timeline-wide" : "number"}>Attempt</th><th scope="col">Status</th>
-      <th scope="col">${atProvider ? "Provider" : "Sub-workflow"}</th>
-      <th scope="col" class="timeline-wide">Began</th>
-      ${atProvider ? html`<th scope="col" class="number timeline-wide">At the provider</th>` : nothing}
+      <th scope="col" class="number">Attempt</th><th scope="col">Status</th><th scope="col">${atProvider ? "Provider" : "Sub-workflow"}</th>
+      <th scope="col">Began</th>
+      ${atProvider ? html`<th scope="col" class="number">At the provider</th>` : nothing}
       <th scope="col" class="number">Duration</th></tr></thead>
-    <tbody>${shown.map(({ task, start, sent, end }) => html`<tr>${ofItems ? html`<td class="number">${task.item}</td>` : nothing}
-      <td class=${ofItems ? "number timeline-wide" : "number"}>${task.attempt}</td>
-      <td>${statusBadge(task.status)}</td>
-      <td class="break">${atProvider ? [task.provider, task.model].filter(Boolean).join(" · ") || "–" : childLink(task)}</td>
-      <td class="nowrap timeline-wide">${dateTime(task.started_at)}</td>
-      ${atProvider ? html`<td class="number timeline-wide">${sent === null ? "–" : duration(end - Math.max(sent, start))}</td>` : nothing}
-      <td class="number">${duration(end - start)}</td></tr>
-      ${task.error || task.outcome_unknown ? html`<tr><td colspan=${5 + ofItems + atProvider} class="attempt-error break">${
+    <tbody>${shown.map(({ task, start, sent, end }) => html`<tr>${ofItems ? html`<td class="number" data-label="Item">${task.item}</td>` : nothing}
+      <td class="number" data-label="Attempt">${task.attempt}</td>
+      <td data-label="Status">${statusBadge(task.status)}</td>
+      <td class="break" data-label=${atProvider ? "Provider" : "Sub-workflow"}>${atProvider ? [task.provider, task.model].filter(Boolean).join(" · ") || "–" : childLink(task)}</td>
+      <td class="nowrap" data-label="Began">${dateTime(task.started_at)}</td>
+      ${atProvider ? html`<td class="number" data-label="At the provider">${sent === null ? "–" : duration(end - Math.max(sent, start))}</td>` : nothing}
+      <td class="number" data-label="Duration">${duration(end - start)}</td></tr>
+      ${task.error || task.outcome_unknown ? html`<tr><td colspan=${5 + ofItems + atProvider} class="attempt-error wide break">${
         task.error ?? "The outcome isn't known"}</td></tr>` : nothing}`)}</tbody>
   </table></div>
   ${shown.length < row.attempts.length ? html`<p class="dim">The first ${number(shown.length)} of ${
