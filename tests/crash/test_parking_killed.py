@@ -13,6 +13,11 @@ from support.service.live_service import running_service
 
 _EVENTS = "SELECT type, step_id FROM events WHERE workflow_id = $1 AND type ~ '^step' ORDER BY id"
 
+_WAITS = "SELECT workflow_id, position, id FROM waits"
+_WAITING_STEPS = """
+SELECT workflow_id, position, (flow -> 'wait' ->> 'id')::uuid FROM steps WHERE flow -> 'wait' ->> 'id' IS NOT NULL
+"""
+
 
 def delay(step_id: str, seconds: float, *needed: str) -> dict[str, object]:
     return {"id": step_id, "task_type": "DELAY", "config": {"seconds": seconds}, "depends_on": list(needed)}
@@ -29,11 +34,13 @@ async def test_waits_end_once_and_workflows_go_on_whenever_their_process_is_kill
         if code == 0:
             break
         assert code == -signal.SIGKILL, deaths
+        assert set(map(tuple, await sql.fetch(_WAITS))) == set(map(tuple, await sql.fetch(_WAITING_STEPS)))
         deaths += 1
     assert deaths >= 5
     events = {each: [tuple(row) for row in await sql.fetch(_EVENTS, each)] for each in (running, paused)}
     statuses = await sql.fetch("SELECT id, status FROM workflows")
     assert await sql.fetchval("SELECT count(*) FROM steps WHERE flow IS NOT NULL") == 0
+    assert await sql.fetch(_WAITS) == []
     await sql.close()
     assert {str(row["id"]): row["status"] for row in statuses} == {running: "COMPLETED", paused: "PAUSED"}
     first = [("step.waiting", "first"), ("step.completed", "first")]

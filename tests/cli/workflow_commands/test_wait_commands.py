@@ -69,6 +69,13 @@ def test_a_parent_shows_the_sub_workflows_of_its_items_and_what_they_wait_for(sh
     until(lambda: "ask" in shell("decisions", parent).out, 60, lambda: "no step of the sub-workflow waits")
     child = shell("decisions", parent, "--json").json["workflow_id"]
     assert f"waits for the sub-workflow {child}" in shell("items", parent, "sub").out
+    explained = [line.strip() for line in shell("explain", parent).out.splitlines()]
+    assert any(line.startswith("ask") and f"In {child[-8:]}: Waits for a decision" in line for line in explained)
+    found = shell("ls", "--waits-for", "decision", "--name", "parent")
+    assert [line.split()[0] for line in found.out.splitlines()[1:]] == [parent[-8:]]
+    assert "RUNNING (decision)" in found.out
+    assert shell("ls", "--waits-for", "signal", "--name", "parent", "--json").lines == []
+    assert any(line.split()[:2] == [child[-8:], "ask"] for line in shell("top").out.splitlines())
     assert shell("decide", child[-8:], "ask", "approve").out == "ask COMPLETED\n"
     until(lambda: "COMPLETED" in shell("show", parent).out, 60, lambda: "the parent hasn't ended")
     assert shell("decisions", parent).out == "No step waits for a decision.\n"
