@@ -1,13 +1,11 @@
 """Reads the steps that wait. The checkpoints write the rows of their waits (`flow_statements`)."""
 
 from functools import cache
-from itertools import takewhile
 from typing import Any, Final
 from uuid import UUID
 
 from msgspec import json
 from sqlalchemy import (
-    ARRAY,
     CTE,
     Boolean,
     ColumnElement,
@@ -15,7 +13,6 @@ from sqlalchemy import (
     Select,
     Text,
     Uuid,
-    any_,
     bindparam,
     exists,
     func,
@@ -29,7 +26,7 @@ from sqlalchemy.dialects.postgresql import JSON
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from stepwell.basics.tenancy import TenantScope
-from stepwell.contract.enums import WaitKind, WaitsFor
+from stepwell.contract.enums import WaitKind
 from stepwell.contract.workflows import AncestorStep
 from stepwell.persistence.tables.column import Row
 from stepwell.persistence.tables.waits import WAIT_ORDER, read_wait, waits
@@ -100,21 +97,16 @@ def waits_for(*, of_children: bool = True) -> ColumnElement[str]:
 
 
 def has_waits_for(workflow_id: ColumnElement[UUID], *, include_children: bool) -> list[ColumnElement[bool]]:
-    """The conditions that `waits_for` of the workflow is the parameter `waits_for`.
+    """The conditions that `waits_for` of the workflow has the place of the parameter `waits_for` in `WAIT_ORDER`.
 
-    *include_children*: the workflow may be a sub-workflow. The parameter `waits_for_earlier` is `kinds_before`.
+    *include_children*: the workflow may be a sub-workflow.
     """
-    wanted = waits.c.kind == bindparam("waits_for", type_=Text())
-    earlier = waits.c.kind == any_(bindparam("waits_for_earlier", type_=ARRAY(Text())))
+    order, place = literal_column(WAIT_ORDER, Integer()), bindparam("waits_for", type_=Integer())
     if include_children:
-        return [workflow_id.in_(_at_or_above("wanted", wanted)), workflow_id.not_in(_at_or_above("earlier", earlier))]
+        wanted, earlier = _at_or_above("wanted", order == place), _at_or_above("earlier", order < place)
+        return [workflow_id.in_(wanted), workflow_id.not_in(earlier)]
     own = waits.c.root_id == workflow_id
-    return [exists().where(own, wanted), ~exists().where(own, earlier)]
-
-
-def kinds_before(kind: WaitsFor | None) -> list[str]:
-    """The kinds that come before *kind*."""
-    return [] if kind is None else [*takewhile(lambda each: each is not kind, WaitsFor)]
+    return [exists().where(own, order == place), ~exists().where(own, order < place)]
 
 
 def _at_or_above(name: str, condition: ColumnElement[bool]) -> Select[UUID]:

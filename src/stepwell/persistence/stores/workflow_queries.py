@@ -38,7 +38,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSON, aggregate_order_by
 
 from stepwell.basics.tenancy import TenantScope
-from stepwell.contract.enums import EventType, SkipReason, StepStatus, WorkflowStatus
+from stepwell.contract.enums import EventType, SkipReason, StepStatus, WaitsFor, WorkflowStatus
 from stepwell.lifecycle.records import WHOLE, Ownership, WorkflowParts
 from stepwell.persistence.statements.item_results import (
     FINAL_MAX_BYTES,
@@ -48,7 +48,7 @@ from stepwell.persistence.statements.item_results import (
     result_bytes_of,
     result_of,
 )
-from stepwell.persistence.stores.open_waits import has_waits_for, kinds_before, waits_for
+from stepwell.persistence.stores.open_waits import has_waits_for, waits_for
 from stepwell.persistence.stores.step_attempt_queries import IDS, attempt_columns, with_attempts, workflow_costs
 from stepwell.persistence.tables.column import Row
 from stepwell.persistence.tables.events import events
@@ -116,7 +116,7 @@ def filter_values(scope: TenantScope, query: WorkflowFilter) -> dict[str, Any]:
     values: dict[str, Any] = {name: getattr(query, name) for name in _FILTERS}
     values["statuses"] = list(query.statuses) if len(query.statuses) > 1 else next(iter(query.statuses), None)
     values["name"] = None if query.name is None else _LIKE_SPECIAL.sub(r"\\\g<0>", query.name) + "%"
-    values["waits_for_earlier"] = kinds_before(query.waits_for)
+    values["waits_for"] = None if query.waits_for is None else [*WaitsFor].index(query.waits_for) + 1
     labelled = {f"label_{number}": label for number, label in enumerate(query.labels)}
     return {**values, **labelled, "scope_tenant": scope.tenant}
 
