@@ -244,8 +244,8 @@ class MemoryPurges(MemoryAdapter):
             for command_id, command in tables.commands.items()
             if command.command.workflow_id != workflow_id
         }
+        tables.note_waits(row.record, waits=False)
         del tables.workflows[workflow_id]
-        tables.waiting_ids.discard(workflow_id)
 
 
 def _is_followed_up(row: WorkflowRow) -> bool:

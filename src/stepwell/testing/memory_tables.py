@@ -7,7 +7,7 @@ from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from functools import wraps
 from inspect import iscoroutinefunction
-from itertools import accumulate
+from itertools import accumulate, chain
 from typing import Any, NamedTuple, TypeVar
 from uuid import UUID
 
@@ -258,7 +258,7 @@ class Tables:
     def __init__(self, clock: Clock) -> None:
         self.clock = clock
         self.workflows: dict[UUID, WorkflowRow] = {}
-        self.waiting_ids: set[UUID] = set()  # of workflows that have rows of waits
+        self.waiting_by_root: dict[UUID, set[UUID]] = {}  # the workflows that have rows of waits, by their root
         self.processes: dict[UUID, datetime] = {}  # the end of each process's lease
         self.keys: dict[tuple[str, str], KeyRow] = {}
         self.log: list[tuple[FeedCursor, HistoryEvent]] = []  # the events of all workflows, in the order of the feed
@@ -295,10 +295,27 @@ class Tables:
         async with channel.subscribed(owner, callback) as subscription:
             yield subscription
 
-    def waits_for(self) -> dict[UUID, WaitsFor]:
-        """Return what workflows wait for, by id. Each wait counts for its workflow and for all workflows above that."""
+    def note_waits(self, record: WorkflowRecord, *, waits: bool) -> None:
+        """Record whether the workflow has rows of waits."""
+        root = record.id if record.parent is None else record.parent.root_id
+        if waits:
+            self.waiting_by_root.setdefault(root, set()).add(record.id)
+        elif root in self.waiting_by_root:
+            self.waiting_by_root[root].discard(record.id)
+
+    def waiting_ids(self, record: WorkflowRecord | None = None) -> Iterable[UUID]:
+        """Return the workflows that have rows of waits: all, or those with the same root as *record*."""
+        if record is None:
+            return chain.from_iterable(self.waiting_by_root.values())
+        return self.waiting_by_root.get(record.id if record.parent is None else record.parent.root_id, ())
+
+    def waits_for(self, record: WorkflowRecord | None = None) -> dict[UUID, WaitsFor]:
+        """Return what workflows wait for, by id: all, or those with the same root as *record*.
+
+        Each wait counts for its workflow and for all workflows above that.
+        """
         found: dict[UUID, WaitsFor] = {}
-        for workflow_id in self.waiting_ids:
+        for workflow_id in self.waiting_ids(record):
             row: WorkflowRow | None = self.workflows[workflow_id]
             kinds = {WaitsFor(wait.wait.kind) for wait in self.workflows[workflow_id].waits.values()}
             while row is not None:

@@ -130,7 +130,7 @@ class MemoryWorkflowReader(MemoryAdapter):
         return () if row is None else self._record(row, WHOLE).steps or ()
 
     def _record(self, row: WorkflowRow, parts: WorkflowParts) -> WorkflowRecord:
-        return _record(row, parts, self._tables.waits_for().get(row.record.id))
+        return _record(row, parts, self._tables.waits_for(row.record).get(row.record.id))
 
     async def item_slice(
         self, scope: TenantScope, workflow_id: UUID, query: ItemFilter, count: int, max_bytes: int
@@ -205,11 +205,12 @@ class MemoryWorkflowReader(MemoryAdapter):
         return next((each for each in self._decisions(row, scope) if each.position == position), None)
 
     async def waits_below(self, scope: TenantScope, workflow_id: UUID, most: int) -> list[WaitBelow]:
+        if (row := self._tables.find(scope, workflow_id)) is None:
+            return []
         found = [
             below
-            for waiting_id in self._tables.waiting_ids
+            for waiting_id in self._tables.waiting_ids(row.record)
             for below in self._waits_of(self._tables.workflows[waiting_id], workflow_id)
-            if self._tables.find(scope, workflow_id) is not None
         ]
         kinds = [*WaitsFor]
         found.sort(key=lambda each: (kinds.index(WaitsFor(each.wait.kind)), each.wait.since, each.workflow_id))
@@ -237,7 +238,8 @@ class MemoryWorkflowReader(MemoryAdapter):
 
     async def version(self, scope: TenantScope, workflow_id: UUID) -> ReadVersion | None:
         row = self._tables.find(scope, workflow_id)
-        return None if row is None else ReadVersion.of(row.record.state, self._tables.waits_for().get(workflow_id))
+        waits_for = {} if row is None else self._tables.waits_for(row.record)
+        return None if row is None else ReadVersion.of(row.record.state, waits_for.get(workflow_id))
 
     async def owner(self, scope: TenantScope, workflow_id: UUID) -> TenantScope | None:
         row = self._tables.find(scope, workflow_id)

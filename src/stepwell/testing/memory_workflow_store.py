@@ -207,10 +207,7 @@ class MemoryWorkflowStore(ProcessAdapter):
                 row.waits.pop(position, None)
             else:
                 row.waits[position] = WaitRow(flow.wait, shown)
-        if row.waits:
-            self._tables.waiting_ids.add(row.record.id)
-        else:
-            self._tables.waiting_ids.discard(row.record.id)
+        self._tables.note_waits(row.record, waits=bool(row.waits))
         for name, signal in decision.signals.items():
             if signal is None:
                 row.signals.pop(name, None)
