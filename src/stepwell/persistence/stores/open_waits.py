@@ -151,7 +151,7 @@ WITH RECURSIVE below AS (
     UNION ALL
     SELECT c.id, b.above_step, b.above_item FROM below AS b JOIN workflows AS c ON c.parent_id = b.id
 )
-SELECT w.*, s.step_id, s.definition -> 'config' ->> 'name' AS signal
+SELECT w.*, s.definition -> 'config' ->> 'name' AS signal
 FROM (
     SELECT b.above_step, b.above_item, n.*, row_number() OVER (
         PARTITION BY b.above_step ORDER BY {WAIT_ORDER}, n.since, n.workflow_id, n.position
