@@ -16,6 +16,7 @@ from stepwell.api.responses.problems import BY_STATUS
 from stepwell.contract.scopes import Permission
 from stepwell.testing import MemoryDatabase
 from stepwell.web.static_files import static_files
+from support.documents.manual import pages
 from support.service.live_service import running_service, token
 
 WEB = Path(stepwell.web.__file__).parent
@@ -104,6 +105,10 @@ async def test_a_url_that_users_guess_leads_to_the_page(browser: httpx.AsyncClie
     for method in ("GET", "HEAD"):
         answer = await browser.request(method, path)
         assert (answer.status_code, answer.headers["location"]) == (307, location)
+
+
+async def test_the_manual_quotes_the_policy() -> None:
+    assert POLICY in " ".join(pages()["security"].split())
 
 
 async def test_docs_explains_each_status_of_a_problem(browser: httpx.AsyncClient) -> None:
