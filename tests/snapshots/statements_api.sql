@@ -481,42 +481,44 @@ SELECT count(*) AS count_1
 FROM workflows
 WHERE (EXISTS (SELECT *
 FROM waits
-WHERE waits.root_id = workflows.id AND waits.kind = $1::VARCHAR)) AND NOT (EXISTS (SELECT *
+WHERE waits.root_id = workflows.id AND array_position(ARRAY['decision', 'signal', 'delay'], kind) = $1::INTEGER)) AND
+    NOT (EXISTS (SELECT *
 FROM waits
-WHERE waits.root_id = workflows.id AND waits.kind = ANY ($2::TEXT[]))) AND workflows.deleted_at IS NULL AND
-    workflows.parent_id IS NULL;
+WHERE waits.root_id = workflows.id AND array_position(ARRAY['decision', 'signal', 'delay'], kind) < $1::INTEGER)) AND
+    workflows.deleted_at IS NULL AND workflows.parent_id IS NULL;
 --   Aggregate
 --     ->  Nested Loop Anti Join
 --           ->  Nested Loop
 --                 ->  HashAggregate
 --                       Group Key: waits.root_id
 --                       ->  Index Only Scan using waits_by_root on waits
---                             Index Cond: (kind = ($1)::text)
+--                             Index Cond: ((array_position('{decision,signal,delay}'::text[], kind)) = $1)
 --                 ->  Index Scan using workflows_pkey on workflows
 --                       Index Cond: (id = waits.root_id)
 --                       Filter: ((deleted_at IS NULL) AND (parent_id IS NULL))
 --           ->  Index Only Scan using waits_by_root on waits waits_1
---                 Index Cond: ((root_id = workflows.id) AND (kind = ANY ($2)))
+--                 Index Cond: ((root_id = workflows.id) AND ((array_position('{decision,signal,delay}'::text[], kind)) < $1))
 
 SELECT count(*) AS count_1
 FROM workflows
 WHERE (EXISTS (SELECT *
 FROM waits
-WHERE waits.root_id = workflows.id AND waits.kind = $1::VARCHAR)) AND NOT (EXISTS (SELECT *
+WHERE waits.root_id = workflows.id AND array_position(ARRAY['decision', 'signal', 'delay'], kind) = $1::INTEGER)) AND
+    NOT (EXISTS (SELECT *
 FROM waits
-WHERE waits.root_id = workflows.id AND waits.kind = ANY ($2::TEXT[]))) AND workflows.tenant = $3::VARCHAR AND
-    workflows.deleted_at IS NULL AND workflows.parent_id IS NULL;
+WHERE waits.root_id = workflows.id AND array_position(ARRAY['decision', 'signal', 'delay'], kind) < $1::INTEGER)) AND
+    workflows.tenant = $2::VARCHAR AND workflows.deleted_at IS NULL AND workflows.parent_id IS NULL;
 --   Aggregate
 --     ->  Nested Loop Anti Join
 --           ->  Nested Loop Semi Join
 --                 Join Filter: (workflows.id = waits.root_id)
 --                 ->  Index Only Scan using workflows_list_by_tenant on workflows
---                       Index Cond: (tenant = ($3)::text)
+--                       Index Cond: (tenant = ($2)::text)
 --                       Filter: ((deleted_at IS NULL) AND (parent_id IS NULL))
 --                 ->  Index Only Scan using waits_by_root on waits
---                       Index Cond: (kind = ($1)::text)
+--                       Index Cond: ((array_position('{decision,signal,delay}'::text[], kind)) = $1)
 --           ->  Index Only Scan using waits_by_root on waits waits_1
---                 Index Cond: ((root_id = workflows.id) AND (kind = ANY ($2)))
+--                 Index Cond: ((root_id = workflows.id) AND ((array_position('{decision,signal,delay}'::text[], kind)) < $1))
 
 SELECT count(*) AS count_1
 FROM workflows
@@ -637,10 +639,11 @@ SELECT count(*) AS count_1
 FROM workflows
 WHERE workflows.status = $1::VARCHAR AND (EXISTS (SELECT *
 FROM waits
-WHERE waits.root_id = workflows.id AND waits.kind = $2::VARCHAR)) AND NOT (EXISTS (SELECT *
+WHERE waits.root_id = workflows.id AND array_position(ARRAY['decision', 'signal', 'delay'], kind) = $2::INTEGER)) AND
+    NOT (EXISTS (SELECT *
 FROM waits
-WHERE waits.root_id = workflows.id AND waits.kind = ANY ($3::TEXT[]))) AND workflows.deleted_at IS NULL AND
-    workflows.parent_id IS NULL;
+WHERE waits.root_id = workflows.id AND array_position(ARRAY['decision', 'signal', 'delay'], kind) < $2::INTEGER)) AND
+    workflows.deleted_at IS NULL AND workflows.parent_id IS NULL;
 --   Aggregate
 --     ->  Nested Loop Anti Join
 --           ->  Nested Loop Semi Join
@@ -649,9 +652,9 @@ WHERE waits.root_id = workflows.id AND waits.kind = ANY ($3::TEXT[]))) AND workf
 --                       Index Cond: (status = ($1)::text)
 --                       Filter: ((deleted_at IS NULL) AND (parent_id IS NULL))
 --                 ->  Index Only Scan using waits_by_root on waits
---                       Index Cond: (kind = ($2)::text)
+--                       Index Cond: ((array_position('{decision,signal,delay}'::text[], kind)) = $2)
 --           ->  Index Only Scan using waits_by_root on waits waits_1
---                 Index Cond: ((root_id = workflows.id) AND (kind = ANY ($3)))
+--                 Index Cond: ((root_id = workflows.id) AND ((array_position('{decision,signal,delay}'::text[], kind)) < $2))
 
 SELECT count(*) AS count_1
 FROM workflows
@@ -2245,10 +2248,11 @@ SELECT workflows.status, count(*) AS count_1
 FROM workflows
 WHERE (EXISTS (SELECT *
 FROM waits
-WHERE waits.root_id = workflows.id AND waits.kind = $1::VARCHAR)) AND NOT (EXISTS (SELECT *
+WHERE waits.root_id = workflows.id AND array_position(ARRAY['decision', 'signal', 'delay'], kind) = $1::INTEGER)) AND
+    NOT (EXISTS (SELECT *
 FROM waits
-WHERE waits.root_id = workflows.id AND waits.kind = ANY ($2::TEXT[]))) AND workflows.deleted_at IS NULL AND
-    workflows.parent_id IS NULL
+WHERE waits.root_id = workflows.id AND array_position(ARRAY['decision', 'signal', 'delay'], kind) < $1::INTEGER)) AND
+    workflows.deleted_at IS NULL AND workflows.parent_id IS NULL
 GROUP BY workflows.status;
 --   GroupAggregate
 --     Group Key: workflows.status
@@ -2259,12 +2263,12 @@ GROUP BY workflows.status;
 --                       ->  HashAggregate
 --                             Group Key: waits.root_id
 --                             ->  Index Only Scan using waits_by_root on waits
---                                   Index Cond: (kind = ($1)::text)
+--                                   Index Cond: ((array_position('{decision,signal,delay}'::text[], kind)) = $1)
 --                       ->  Index Scan using workflows_pkey on workflows
 --                             Index Cond: (id = waits.root_id)
 --                             Filter: ((deleted_at IS NULL) AND (parent_id IS NULL))
 --                 ->  Index Only Scan using waits_by_root on waits waits_1
---                       Index Cond: ((root_id = workflows.id) AND (kind = ANY ($2)))
+--                       Index Cond: ((root_id = workflows.id) AND ((array_position('{decision,signal,delay}'::text[], kind)) < $1))
 
 SELECT workflows.status, count(*) AS count_1
 FROM workflows
@@ -2386,10 +2390,11 @@ SELECT workflows.status, count(*) AS count_1
 FROM workflows
 WHERE workflows.status = $1::VARCHAR AND (EXISTS (SELECT *
 FROM waits
-WHERE waits.root_id = workflows.id AND waits.kind = $2::VARCHAR)) AND NOT (EXISTS (SELECT *
+WHERE waits.root_id = workflows.id AND array_position(ARRAY['decision', 'signal', 'delay'], kind) = $2::INTEGER)) AND
+    NOT (EXISTS (SELECT *
 FROM waits
-WHERE waits.root_id = workflows.id AND waits.kind = ANY ($3::TEXT[]))) AND workflows.deleted_at IS NULL AND
-    workflows.parent_id IS NULL
+WHERE waits.root_id = workflows.id AND array_position(ARRAY['decision', 'signal', 'delay'], kind) < $2::INTEGER)) AND
+    workflows.deleted_at IS NULL AND workflows.parent_id IS NULL
 GROUP BY workflows.status;
 --   GroupAggregate
 --     ->  Nested Loop Anti Join
@@ -2399,9 +2404,9 @@ GROUP BY workflows.status;
 --                       Index Cond: (status = ($1)::text)
 --                       Filter: ((deleted_at IS NULL) AND (parent_id IS NULL))
 --                 ->  Index Only Scan using waits_by_root on waits
---                       Index Cond: (kind = ($2)::text)
+--                       Index Cond: ((array_position('{decision,signal,delay}'::text[], kind)) = $2)
 --           ->  Index Only Scan using waits_by_root on waits waits_1
---                 Index Cond: ((root_id = workflows.id) AND (kind = ANY ($3)))
+--                 Index Cond: ((root_id = workflows.id) AND ((array_position('{decision,signal,delay}'::text[], kind)) < $2))
 
 SELECT workflows.status, count(*) AS count_1
 FROM workflows
@@ -2511,6 +2516,52 @@ WHERE idempotency_keys.scope = $2::VARCHAR AND idempotency_keys.key = $3::VARCHA
 --     ->  Index Scan using idempotency_keys_pkey on idempotency_keys
 --           Index Cond: ((scope = ($2)::text) AND (key = ($3)::text))
 --           Filter: ((applied_at IS NULL) AND (token = $4))
+
+WITH RECURSIVE below AS (
+SELECT c.id, c.parent_step AS above_step, c.parent_item AS above_item
+FROM workflows AS c
+WHERE c.parent_id = $1::UUID AND ($2::BOOLEAN OR c.tenant IS NOT DISTINCT FROM $3::VARCHAR)
+UNION ALL
+SELECT c.id, b.above_step, b.above_item
+FROM below AS b
+JOIN workflows AS c ON c.parent_id = b.id )
+SELECT w.*, s.definition -> 'config' ->> 'name' AS signal
+FROM (
+SELECT b.above_step, b.above_item, n.*, row_number() OVER ( PARTITION BY b.above_step
+ORDER BY array_position(ARRAY['decision', 'signal', 'delay'], kind), n.since, n.workflow_id, n.position ) AS number
+FROM below AS b
+CROSS
+JOIN LATERAL (SELECT *
+FROM waits
+WHERE workflow_id = b.id OFFSET 0) AS n ) AS w
+JOIN steps AS s ON s.workflow_id = w.workflow_id AND s.position = w.position
+WHERE w.number <= $4::INTEGER
+ORDER BY w.above_step, w.number;
+--   Sort
+--     Sort Key: w.above_step, w.number
+--     CTE below
+--       ->  Recursive Union
+--             ->  Index Scan using workflows_by_parent on workflows c
+--                   Index Cond: (parent_id = $1)
+--                   Filter: ($2 OR (NOT (tenant IS DISTINCT FROM ($3)::text)))
+--             ->  Nested Loop
+--                   ->  WorkTable Scan on below b_1
+--                   ->  Index Only Scan using workflows_by_parent on workflows c_1
+--                         Index Cond: (parent_id = b_1.id)
+--     ->  Hash Join
+--           Hash Cond: ((s.workflow_id = w.workflow_id) AND (s."position" = w."position"))
+--           ->  Index Scan using steps_pkey on steps s
+--           ->  Hash
+--                 ->  Subquery Scan on w
+--                       ->  WindowAgg
+--                             Window: w1 AS (PARTITION BY b.above_step ORDER BY (array_position('{decision,signal,delay}'::text[], waits.kind)), waits.since, waits.workflow_id, waits."position" ROWS UNBOUNDED PRECEDING)
+--                             Run Condition: (row_number() OVER w1 <= $4)
+--                             ->  Sort
+--                                   Sort Key: b.above_step, (array_position('{decision,signal,delay}'::text[], waits.kind)), waits.since, waits.workflow_id, waits."position"
+--                                   ->  Nested Loop
+--                                         ->  CTE Scan on below b
+--                                         ->  Index Scan using waits_pkey on waits
+--                                               Index Cond: (workflow_id = b.id)
 
 WITH RECURSIVE family(id) AS (SELECT workflows.id AS id
 FROM workflows
@@ -2982,13 +3033,13 @@ ORDER BY above, position, attempt, file;
 
 WITH RECURSIVE wanted(id) AS (SELECT waits.workflow_id AS id
 FROM waits
-WHERE waits.kind = $1::VARCHAR UNION
+WHERE array_position(ARRAY['decision', 'signal', 'delay'], kind) = $1::INTEGER UNION
 SELECT child.parent_id AS parent_id
 FROM workflows AS child
 JOIN wanted ON wanted.id = child.id
 WHERE child.parent_id IS NOT NULL), earlier(id) AS (SELECT waits.workflow_id AS id
 FROM waits
-WHERE waits.kind = ANY ($2::TEXT[]) UNION
+WHERE array_position(ARRAY['decision', 'signal', 'delay'], kind) < $1::INTEGER UNION
 SELECT child.parent_id AS parent_id
 FROM workflows AS child
 JOIN earlier ON earlier.id = child.id
@@ -3002,7 +3053,7 @@ FROM earlier)) AND workflows.deleted_at IS NULL;
 --     CTE wanted
 --       ->  Recursive Union
 --             ->  Index Scan using waits_by_root on waits
---                   Index Cond: (kind = ($1)::text)
+--                   Index Cond: (array_position('{decision,signal,delay}'::text[], kind) = $1)
 --             ->  Nested Loop
 --                   ->  WorkTable Scan on wanted wanted_1
 --                   ->  Index Only Scan using workflows_by_parent on workflows child
@@ -3010,9 +3061,9 @@ FROM earlier)) AND workflows.deleted_at IS NULL;
 --     CTE earlier
 --       ->  Recursive Union
 --             ->  Bitmap Heap Scan on waits waits_1
---                   Recheck Cond: (kind = ANY ($2))
+--                   Recheck Cond: (array_position('{decision,signal,delay}'::text[], kind) < $1)
 --                   ->  Bitmap Index Scan on waits_by_root
---                         Index Cond: (kind = ANY ($2))
+--                         Index Cond: (array_position('{decision,signal,delay}'::text[], kind) < $1)
 --             ->  Hash Join
 --                   Hash Cond: (earlier.id = child_1.id)
 --                   ->  WorkTable Scan on earlier
@@ -3022,22 +3073,21 @@ FROM earlier)) AND workflows.deleted_at IS NULL;
 --                               ->  Bitmap Index Scan on workflows_by_parent
 --     ->  Nested Loop Semi Join
 --           Join Filter: (wanted.id = workflows.id)
---           ->  Bitmap Heap Scan on workflows
+--           ->  Index Scan using workflows_pkey on workflows
 --                 Filter: ((deleted_at IS NULL) AND (NOT (ANY (id = (hashed SubPlan 3).col1))))
---                 ->  Bitmap Index Scan on workflows_list_by_status
 --                 SubPlan 3
 --                   ->  CTE Scan on earlier earlier_1
 --           ->  CTE Scan on wanted
 
 WITH RECURSIVE wanted(id) AS (SELECT waits.workflow_id AS id
 FROM waits
-WHERE waits.kind = $1::VARCHAR UNION
+WHERE array_position(ARRAY['decision', 'signal', 'delay'], kind) = $1::INTEGER UNION
 SELECT child.parent_id AS parent_id
 FROM workflows AS child
 JOIN wanted ON wanted.id = child.id
 WHERE child.parent_id IS NOT NULL), earlier(id) AS (SELECT waits.workflow_id AS id
 FROM waits
-WHERE waits.kind = ANY ($2::TEXT[]) UNION
+WHERE array_position(ARRAY['decision', 'signal', 'delay'], kind) < $1::INTEGER UNION
 SELECT child.parent_id AS parent_id
 FROM workflows AS child
 JOIN earlier ON earlier.id = child.id
@@ -3053,7 +3103,7 @@ GROUP BY workflows.status;
 --     CTE wanted
 --       ->  Recursive Union
 --             ->  Index Scan using waits_by_root on waits
---                   Index Cond: (kind = ($1)::text)
+--                   Index Cond: (array_position('{decision,signal,delay}'::text[], kind) = $1)
 --             ->  Nested Loop
 --                   ->  WorkTable Scan on wanted wanted_1
 --                   ->  Index Only Scan using workflows_by_parent on workflows child
@@ -3061,9 +3111,9 @@ GROUP BY workflows.status;
 --     CTE earlier
 --       ->  Recursive Union
 --             ->  Bitmap Heap Scan on waits waits_1
---                   Recheck Cond: (kind = ANY ($2))
+--                   Recheck Cond: (array_position('{decision,signal,delay}'::text[], kind) < $1)
 --                   ->  Bitmap Index Scan on waits_by_root
---                         Index Cond: (kind = ANY ($2))
+--                         Index Cond: (array_position('{decision,signal,delay}'::text[], kind) < $1)
 --             ->  Hash Join
 --                   Hash Cond: (earlier.id = child_1.id)
 --                   ->  WorkTable Scan on earlier
@@ -3071,26 +3121,23 @@ GROUP BY workflows.status;
 --                         ->  Bitmap Heap Scan on workflows child_1
 --                               Recheck Cond: (parent_id IS NOT NULL)
 --                               ->  Bitmap Index Scan on workflows_by_parent
---     ->  Sort
---           Sort Key: workflows.status
---           ->  Nested Loop Semi Join
---                 Join Filter: (wanted.id = workflows.id)
---                 ->  Bitmap Heap Scan on workflows
---                       Filter: ((deleted_at IS NULL) AND (NOT (ANY (id = (hashed SubPlan 3).col1))))
---                       ->  Bitmap Index Scan on workflows_list_by_name
---                       SubPlan 3
---                         ->  CTE Scan on earlier earlier_1
---                 ->  CTE Scan on wanted
+--     ->  Nested Loop Semi Join
+--           Join Filter: (wanted.id = workflows.id)
+--           ->  Index Only Scan using workflows_list_by_status on workflows
+--                 Filter: ((deleted_at IS NULL) AND (NOT (ANY (id = (hashed SubPlan 3).col1))))
+--                 SubPlan 3
+--                   ->  CTE Scan on earlier earlier_1
+--           ->  CTE Scan on wanted
 
 WITH RECURSIVE wanted(id) AS (SELECT waits.workflow_id AS id
 FROM waits
-WHERE waits.kind = $2::VARCHAR UNION
+WHERE array_position(ARRAY['decision', 'signal', 'delay'], kind) = $2::INTEGER UNION
 SELECT child.parent_id AS parent_id
 FROM workflows AS child
 JOIN wanted ON wanted.id = child.id
 WHERE child.parent_id IS NOT NULL), earlier(id) AS (SELECT waits.workflow_id AS id
 FROM waits
-WHERE waits.kind = ANY ($3::TEXT[]) UNION
+WHERE array_position(ARRAY['decision', 'signal', 'delay'], kind) < $2::INTEGER UNION
 SELECT child.parent_id AS parent_id
 FROM workflows AS child
 JOIN earlier ON earlier.id = child.id
@@ -3101,7 +3148,7 @@ WHERE workflows.id IN (SELECT wanted.id
 FROM wanted) AND (workflows.id NOT IN (SELECT earlier.id
 FROM earlier)) AND workflows.deleted_at IS NULL
 ORDER BY workflows.created_at DESC, workflows.id DESC
-LIMIT $4::BIGINT OFFSET $5::BIGINT), versions AS MATERIALIZED (SELECT workflows.id AS page_id, workflows.last_event AS
+LIMIT $3::BIGINT OFFSET $4::BIGINT), versions AS MATERIALIZED (SELECT workflows.id AS page_id, workflows.last_event AS
     page_event, workflows.updated_at AS page_updated_at, ids.created_at AS page_created_at, (SELECT count(*) >
     $1::BIGINT AS anon_1
 FROM found) AS page_has_next, CASE WHEN workflows.has_flow THEN CASE WHEN workflows.parent_id IS NULL THEN (SELECT
@@ -3172,28 +3219,28 @@ JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.o
     workflows.sub_workflows AS sub_workflows, workflows.sub_workflow_steps AS sub_workflow_steps,
     workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT steps.step_id
 FROM steps
-WHERE steps.workflow_id = workflows.id AND steps.status = $6::VARCHAR
+WHERE steps.workflow_id = workflows.id AND steps.status = $5::VARCHAR
 ORDER BY steps.started_at, steps.position
-LIMIT $7::INTEGER) AS current_step, (SELECT array_agg(concat(steps.step_id, $8::VARCHAR, steps.error_message)
+LIMIT $6::INTEGER) AS current_step, (SELECT array_agg(concat(steps.step_id, $7::VARCHAR, steps.error_message)
 ORDER BY steps.position) AS array_agg_1
 FROM steps
-WHERE steps.workflow_id = workflows.id AND steps.status = $9::VARCHAR) AS step_errors, CASE WHEN workflows.has_flow
-    THEN (SELECT concat(steps.step_id, $8::VARCHAR, steps.error_message) AS concat_2
+WHERE steps.workflow_id = workflows.id AND steps.status = $8::VARCHAR) AS step_errors, CASE WHEN workflows.has_flow
+    THEN (SELECT concat(steps.step_id, $7::VARCHAR, steps.error_message) AS concat_2
 FROM steps
-WHERE steps.workflow_id = workflows.id AND steps.status = $9::VARCHAR AND NOT steps.optional
+WHERE steps.workflow_id = workflows.id AND steps.status = $8::VARCHAR AND NOT steps.optional
 ORDER BY steps.position
-LIMIT $10::INTEGER) END AS fatal_error, CASE WHEN workflows.has_flow THEN (SELECT count(*) AS count_1
+LIMIT $9::INTEGER) END AS fatal_error, CASE WHEN workflows.has_flow THEN (SELECT count(*) AS count_1
 FROM steps
-WHERE steps.workflow_id = workflows.id AND (steps.status = $11::VARCHAR AND steps.skip_reason != $12::VARCHAR OR
-    steps.status = $9::VARCHAR AND steps.optional)) END AS done_without_result, (SELECT
+WHERE steps.workflow_id = workflows.id AND (steps.status = $10::VARCHAR AND steps.skip_reason != $11::VARCHAR OR
+    steps.status = $8::VARCHAR AND steps.optional)) END AS done_without_result, (SELECT
     CAST(json_agg(json_build_array(sums.currency, sums.amount, sums.attempts)
 ORDER BY sums.currency) AS TEXT) AS costs
 FROM (SELECT tasks.cost ->> 'currency' AS currency, sum(CAST(tasks.cost ->> 'amount' AS NUMERIC)) AS amount, count(*)
     AS attempts
 FROM tasks
 WHERE tasks.sent IS NOT NULL AND tasks.provider IS NOT NULL AND (tasks.cost IS NOT NULL OR NOT ((tasks.status =
-    $13::VARCHAR OR tasks.status = $14::VARCHAR) AND tasks.remote_id IS NULL AND NOT tasks.outcome_unknown AND
-    (tasks.cancel_receipt IS NULL OR tasks.cancel_receipt = $15::VARCHAR))) AND tasks.workflow_id = workflows.id
+    $12::VARCHAR OR tasks.status = $13::VARCHAR) AND tasks.remote_id IS NULL AND NOT tasks.outcome_unknown AND
+    (tasks.cancel_receipt IS NULL OR tasks.cancel_receipt = $14::VARCHAR))) AND tasks.workflow_id = workflows.id
 GROUP BY 1) AS sums) AS costs, (SELECT array_agg(labels.label) AS array_agg_2
 FROM labels
 WHERE labels.workflow_id = workflows.id) AS labels, final.step_id AS final_step_id, CASE WHEN workflows.has_flow THEN
@@ -3239,7 +3286,7 @@ ORDER BY versions.page_created_at DESC, versions.page_id DESC;
 --     CTE wanted
 --       ->  Recursive Union
 --             ->  Index Scan using waits_by_root on waits
---                   Index Cond: (kind = ($2)::text)
+--                   Index Cond: (array_position('{decision,signal,delay}'::text[], kind) = $2)
 --             ->  Nested Loop
 --                   ->  WorkTable Scan on wanted
 --                   ->  Index Only Scan using workflows_by_parent on workflows child
@@ -3247,9 +3294,9 @@ ORDER BY versions.page_created_at DESC, versions.page_id DESC;
 --     CTE earlier
 --       ->  Recursive Union
 --             ->  Bitmap Heap Scan on waits waits_1
---                   Recheck Cond: (kind = ANY ($3))
+--                   Recheck Cond: (array_position('{decision,signal,delay}'::text[], kind) < $2)
 --                   ->  Bitmap Index Scan on waits_by_root
---                         Index Cond: (kind = ANY ($3))
+--                         Index Cond: (array_position('{decision,signal,delay}'::text[], kind) < $2)
 --             ->  Hash Join
 --                   Hash Cond: (earlier.id = child_1.id)
 --                   ->  WorkTable Scan on earlier
@@ -3259,16 +3306,13 @@ ORDER BY versions.page_created_at DESC, versions.page_id DESC;
 --                               ->  Bitmap Index Scan on workflows_by_parent
 --     CTE found
 --       ->  Limit
---             ->  Sort
---                   Sort Key: workflows_1.created_at DESC, workflows_1.id DESC
---                   ->  Nested Loop Semi Join
---                         Join Filter: (wanted_1.id = workflows_1.id)
---                         ->  Bitmap Heap Scan on workflows workflows_1
---                               Filter: ((deleted_at IS NULL) AND (NOT (ANY (id = (hashed SubPlan 3).col1))))
---                               ->  Bitmap Index Scan on workflows_list_by_status
---                               SubPlan 3
---                                 ->  CTE Scan on earlier earlier_1
---                         ->  CTE Scan on wanted wanted_1
+--             ->  Nested Loop Semi Join
+--                   Join Filter: (wanted_1.id = workflows_1.id)
+--                   ->  Index Only Scan Backward using workflows_list_by_created on workflows workflows_1
+--                         Filter: ((deleted_at IS NULL) AND (NOT (ANY (id = (hashed SubPlan 3).col1))))
+--                         SubPlan 3
+--                           ->  CTE Scan on earlier earlier_1
+--                   ->  CTE Scan on wanted wanted_1
 --     CTE versions
 --       ->  WindowAgg
 --             Window: w1 AS ()
@@ -3330,22 +3374,22 @@ ORDER BY versions.page_created_at DESC, versions.page_id DESC;
 --                                     Sort Key: steps.started_at, steps."position"
 --                                     ->  Index Scan using steps_pkey on steps
 --                                           Index Cond: (workflow_id = workflows.id)
---                                           Filter: (status = ($6)::text)
+--                                           Filter: (status = ($5)::text)
 --                       SubPlan 15
 --                         ->  Aggregate
 --                               ->  Index Scan using steps_pkey on steps steps_1
 --                                     Index Cond: (workflow_id = workflows.id)
---                                     Filter: (status = ($9)::text)
+--                                     Filter: (status = ($8)::text)
 --                       SubPlan 16
 --                         ->  Limit
 --                               ->  Index Scan using steps_pkey on steps steps_2
 --                                     Index Cond: (workflow_id = workflows.id)
---                                     Filter: ((NOT optional) AND (status = ($9)::text))
+--                                     Filter: ((NOT optional) AND (status = ($8)::text))
 --                       SubPlan 17
 --                         ->  Aggregate
 --                               ->  Index Scan using steps_pkey on steps steps_3
 --                                     Index Cond: (workflow_id = workflows.id)
---                                     Filter: (((status = ($11)::text) AND (skip_reason <> ($12)::text)) OR ((status = ($9)::text) AND optional))
+--                                     Filter: (((status = ($10)::text) AND (skip_reason <> ($11)::text)) OR ((status = ($8)::text) AND optional))
 --                       SubPlan 18
 --                         ->  Aggregate
 --                               ->  GroupAggregate
@@ -3354,7 +3398,7 @@ ORDER BY versions.page_created_at DESC, versions.page_id DESC;
 --                                           Sort Key: ((tasks.cost ->> 'currency'::text))
 --                                           ->  Index Scan using tasks_sent on tasks
 --                                                 Index Cond: (workflow_id = workflows.id)
---                                                 Filter: ((provider IS NOT NULL) AND ((cost IS NOT NULL) OR ((status <> ($13)::text) AND (status <> ($14)::text)) OR (remote_id IS NOT NULL) OR outcome_unknown OR ((cancel_receipt IS NOT NULL) AND (cancel_receipt <> ($15)::text))))
+--                                                 Filter: ((provider IS NOT NULL) AND ((cost IS NOT NULL) OR ((status <> ($12)::text) AND (status <> ($13)::text)) OR (remote_id IS NOT NULL) OR outcome_unknown OR ((cancel_receipt IS NOT NULL) AND (cancel_receipt <> ($14)::text))))
 --                       SubPlan 19
 --                         ->  Aggregate
 --                               ->  Bitmap Heap Scan on labels labels_1
@@ -6287,10 +6331,254 @@ WITH found AS MATERIALIZED (SELECT workflows.id AS id, workflows.created_at AS c
 FROM workflows
 WHERE (EXISTS (SELECT *
 FROM waits
-WHERE waits.root_id = workflows.id AND waits.kind = $2::VARCHAR)) AND NOT (EXISTS (SELECT *
+WHERE waits.root_id = workflows.id AND array_position(ARRAY['decision', 'signal', 'delay'], kind) = $2::INTEGER)) AND
+    NOT (EXISTS (SELECT *
 FROM waits
-WHERE waits.root_id = workflows.id AND waits.kind = ANY ($3::TEXT[]))) AND workflows.deleted_at IS NULL AND
-    workflows.parent_id IS NULL
+WHERE waits.root_id = workflows.id AND array_position(ARRAY['decision', 'signal', 'delay'], kind) < $2::INTEGER)) AND
+    workflows.deleted_at IS NULL AND workflows.parent_id IS NULL
+ORDER BY workflows.created_at DESC, workflows.id DESC
+LIMIT $3::BIGINT OFFSET $4::BIGINT), versions AS MATERIALIZED (SELECT workflows.id AS page_id, workflows.last_event AS
+    page_event, workflows.updated_at AS page_updated_at, ids.created_at AS page_created_at, (SELECT count(*) >
+    $1::BIGINT AS anon_1
+FROM found) AS page_has_next, CASE WHEN workflows.has_flow THEN (SELECT n.kind
+FROM waits AS n
+WHERE n.root_id = workflows.id
+ORDER BY array_position(ARRAY['decision', 'signal', 'delay'], kind)
+LIMIT 1) END AS waits_for, sum((SELECT sum(200 + pg_column_size(weighed.definition) * CASE WHEN
+    (pg_column_compression(weighed.definition) IS NULL) THEN 1 ELSE 50 END + CASE WHEN weighed.for_each IS NULL THEN
+    coalesce(pg_column_size(weighed.result) * CASE WHEN pg_column_compression(weighed.result) IS NULL THEN 1 ELSE 50
+    END, 0) WHEN weighed.status = 'COMPLETED' THEN (SELECT least(100 + 2 *
+    coalesce(sum(coalesce(pg_column_size(i.result) * CASE WHEN pg_column_compression(i.result) IS NULL THEN 1 ELSE 50
+    END, 0)), 0) + 5 * count(*), 2000000000)::int
+FROM step_items AS i
+WHERE i.workflow_id = weighed.workflow_id AND i.position = weighed.position) ELSE 0 END +
+    coalesce(octet_length(weighed.error_message), 0)) AS sum_1
+FROM steps AS weighed
+WHERE weighed.workflow_id = workflows.id) + pg_column_size(workflows.config) * CASE WHEN
+    (pg_column_compression(workflows.config) IS NULL) THEN 1 ELSE 50 END + coalesce((SELECT
+    sum(octet_length(labels.label)) AS sum_2
+FROM labels
+WHERE labels.workflow_id = workflows.id), 0)) OVER () AS page_bytes
+FROM workflows
+JOIN (SELECT found.id AS id, found.created_at AS created_at
+FROM found
+ORDER BY found.created_at DESC, found.id DESC
+LIMIT $1::BIGINT) AS ids ON ids.id = workflows.id)
+SELECT versions.page_id, versions.page_event, versions.page_updated_at, versions.page_created_at,
+    versions.page_has_next, versions.waits_for, versions.page_bytes, whole.id, whole.tenant, whole.origin_instance,
+    whole.origin_zone, whole.origin_reference, whole.config, whole.suppress_subtask_events, whole.total_steps,
+    whole.final_position, whole.definition_bytes, whole.feature_level, whole.evaluates, whole.has_flow,
+    whole.created_at, whole.status, whole.name, whole.description, whole.webhook_url, whole.completed_steps,
+    whole.execution_id, whole.failure, whole.started_at, whole.completed_at, whole.updated_at, whole.deleted_at,
+    whole.deadline_at, whole.timeout_left_s, whole.owner, whole.epoch, whole.last_event, whole.crashes, whole.wake_at,
+    whole.parent_id, whole.parent_step, whole.parent_item, whole.root_id, whole.depth, whole.child_ends,
+    whole.sub_workflows, whole.sub_workflow_steps, whole.sub_workflow_bytes, whole.current_step, whole.step_errors,
+    whole.fatal_error, whole.done_without_result, whole.costs, whole.labels, whole.final_step_id, whole.items_done,
+    whole.final_step_result
+FROM versions
+LEFT OUTER
+JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.origin_instance AS origin_instance,
+    workflows.origin_zone AS origin_zone, workflows.origin_reference AS origin_reference, workflows.config AS config,
+    workflows.suppress_subtask_events AS suppress_subtask_events, workflows.total_steps AS total_steps,
+    workflows.final_position AS final_position, workflows.definition_bytes AS definition_bytes,
+    workflows.feature_level AS feature_level, workflows.evaluates AS evaluates, workflows.has_flow AS has_flow,
+    workflows.created_at AS created_at, workflows.status AS status, workflows.name AS name, workflows.description AS
+    description, workflows.webhook_url AS webhook_url, workflows.completed_steps AS completed_steps,
+    workflows.execution_id AS execution_id, workflows.failure AS failure, workflows.started_at AS started_at,
+    workflows.completed_at AS completed_at, workflows.updated_at AS updated_at, workflows.deleted_at AS deleted_at,
+    workflows.deadline_at AS deadline_at, workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner,
+    workflows.epoch AS epoch, workflows.last_event AS last_event, workflows.crashes AS crashes, workflows.wake_at AS
+    wake_at, workflows.parent_id AS parent_id, workflows.parent_step AS parent_step, workflows.parent_item AS
+    parent_item, workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ends AS child_ends,
+    workflows.sub_workflows AS sub_workflows, workflows.sub_workflow_steps AS sub_workflow_steps,
+    workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT steps.step_id
+FROM steps
+WHERE steps.workflow_id = workflows.id AND steps.status = $5::VARCHAR
+ORDER BY steps.started_at, steps.position
+LIMIT $6::INTEGER) AS current_step, (SELECT array_agg(concat(steps.step_id, $7::VARCHAR, steps.error_message)
+ORDER BY steps.position) AS array_agg_1
+FROM steps
+WHERE steps.workflow_id = workflows.id AND steps.status = $8::VARCHAR) AS step_errors, CASE WHEN workflows.has_flow
+    THEN (SELECT concat(steps.step_id, $7::VARCHAR, steps.error_message) AS concat_2
+FROM steps
+WHERE steps.workflow_id = workflows.id AND steps.status = $8::VARCHAR AND NOT steps.optional
+ORDER BY steps.position
+LIMIT $9::INTEGER) END AS fatal_error, CASE WHEN workflows.has_flow THEN (SELECT count(*) AS count_1
+FROM steps
+WHERE steps.workflow_id = workflows.id AND (steps.status = $10::VARCHAR AND steps.skip_reason != $11::VARCHAR OR
+    steps.status = $8::VARCHAR AND steps.optional)) END AS done_without_result, (SELECT
+    CAST(json_agg(json_build_array(sums.currency, sums.amount, sums.attempts)
+ORDER BY sums.currency) AS TEXT) AS costs
+FROM (SELECT tasks.cost ->> 'currency' AS currency, sum(CAST(tasks.cost ->> 'amount' AS NUMERIC)) AS amount, count(*)
+    AS attempts
+FROM tasks
+WHERE tasks.sent IS NOT NULL AND tasks.provider IS NOT NULL AND (tasks.cost IS NOT NULL OR NOT ((tasks.status =
+    $12::VARCHAR OR tasks.status = $13::VARCHAR) AND tasks.remote_id IS NULL AND NOT tasks.outcome_unknown AND
+    (tasks.cancel_receipt IS NULL OR tasks.cancel_receipt = $14::VARCHAR))) AND tasks.workflow_id = workflows.id
+GROUP BY 1) AS sums) AS costs, (SELECT array_agg(labels.label) AS array_agg_2
+FROM labels
+WHERE labels.workflow_id = workflows.id) AS labels, final.step_id AS final_step_id, CASE WHEN workflows.has_flow THEN
+    (
+SELECT sum(each.share)
+FROM (
+SELECT (count(*) FILTER (WHERE i.status = 'COMPLETED'))::float8 / count(*) AS share
+FROM steps AS s
+JOIN step_items AS i ON i.workflow_id = s.workflow_id AND i.position = s.position
+WHERE s.workflow_id = workflows.id AND s.for_each IS NOT NULL AND s.status IN ('PENDING', 'RUNNING', 'CANCELLED',
+    'FAILED') AND NOT (s.status = 'FAILED' AND s.optional)
+GROUP BY s.position ) AS each ) END AS items_done, CASE WHEN final.status <> 'COMPLETED' THEN NULL WHEN final.for_each
+    IS NULL THEN final.result WHEN (SELECT coalesce(sum(pg_column_size(i.result)), 0)
+FROM step_items AS i
+WHERE i.workflow_id = final.workflow_id AND i.position = final.position) <= 1048576 THEN CASE WHEN (SELECT
+    coalesce(sum(octet_length(i.result::text)), 0)
+FROM step_items AS i
+WHERE i.workflow_id = final.workflow_id AND i.position = final.position) <= 1048576 THEN (
+SELECT concat('{"items":[', string_agg(coalesce(o.result::text, 'null'), ','
+ORDER BY o.item), '],"count":', count(*), ',"failed":', count(*) FILTER (WHERE o.status = 'FAILED'),
+    ',"result_image_paths":[' || string_agg( CASE json_typeof(o.result -> 'result_image_paths') WHEN 'array' THEN
+    nullif(btrim(substr((o.result -> 'result_image_paths')::text, 2, length((o.result -> 'result_image_paths')::text)
+    - 2), E' \t\r\n'), '') ELSE CASE json_typeof(o.result -> 'result_image_path') WHEN 'string' THEN (o.result ->
+    'result_image_path')::text END END, ','
+ORDER BY o.item) || ']', ',"result_video_paths":[' || string_agg( CASE json_typeof(o.result -> 'result_video_paths')
+    WHEN 'array' THEN nullif(btrim(substr((o.result -> 'result_video_paths')::text, 2, length((o.result ->
+    'result_video_paths')::text) - 2), E' \t\r\n'), '') ELSE CASE json_typeof(o.result -> 'result_video_path') WHEN
+    'string' THEN (o.result -> 'result_video_path')::text END END, ','
+ORDER BY o.item) || ']', ',"result_texts":[' || string_agg( CASE json_typeof(o.result -> 'result_texts') WHEN 'array'
+    THEN nullif(btrim(substr((o.result -> 'result_texts')::text, 2, length((o.result -> 'result_texts')::text) - 2),
+    E' \t\r\n'), '') ELSE CASE json_typeof(o.result -> 'result_text') WHEN 'string' THEN (o.result ->
+    'result_text')::text END END, ','
+ORDER BY o.item) || ']', '}')::json
+FROM (SELECT i.item, i.status, CASE WHEN i.status = 'COMPLETED' THEN i.result END AS result
+FROM step_items AS i
+WHERE i.workflow_id = final.workflow_id AND i.position = final.position) AS o ) END END AS final_step_result
+FROM workflows
+JOIN steps AS final ON final.workflow_id = workflows.id AND final.position = workflows.final_position
+WHERE workflows.id = versions.page_id AND versions.page_bytes <= 262144) AS whole ON true
+ORDER BY versions.page_created_at DESC, versions.page_id DESC;
+--   Sort
+--     Sort Key: versions.page_created_at DESC, versions.page_id DESC
+--     CTE found
+--       ->  Limit
+--             ->  Sort
+--                   Sort Key: workflows_1.created_at DESC, workflows_1.id DESC
+--                   ->  Nested Loop Anti Join
+--                         ->  Nested Loop
+--                               ->  HashAggregate
+--                                     Group Key: waits.root_id
+--                                     ->  Index Only Scan Backward using waits_by_root on waits
+--                                           Index Cond: ((array_position('{decision,signal,delay}'::text[], kind)) = $2)
+--                               ->  Index Scan using workflows_pkey on workflows workflows_1
+--                                     Index Cond: (id = waits.root_id)
+--                                     Filter: ((deleted_at IS NULL) AND (parent_id IS NULL))
+--                         ->  Index Only Scan using waits_by_root on waits waits_1
+--                               Index Cond: ((root_id = workflows_1.id) AND ((array_position('{decision,signal,delay}'::text[], kind)) < $2))
+--     CTE versions
+--       ->  WindowAgg
+--             Window: w1 AS ()
+--             InitPlan 2
+--               ->  Aggregate
+--                     ->  CTE Scan on found
+--             ->  Nested Loop
+--                   ->  Limit
+--                         ->  CTE Scan on found found_1
+--                   ->  Index Scan using workflows_pkey on workflows workflows_2
+--                         Index Cond: (id = found_1.id)
+--             SubPlan 3
+--               ->  Limit
+--                     ->  Index Only Scan using waits_by_root on waits n
+--                           Index Cond: (root_id = workflows_2.id)
+--             SubPlan 5
+--               ->  Aggregate
+--                     ->  Index Scan using steps_pkey on steps weighed
+--                           Index Cond: (workflow_id = workflows_2.id)
+--                     SubPlan 4
+--                       ->  Aggregate
+--                             ->  Index Scan using step_items_pkey on step_items i
+--                                   Index Cond: ((workflow_id = weighed.workflow_id) AND ("position" = weighed."position"))
+--             SubPlan 6
+--               ->  Aggregate
+--                     ->  Bitmap Heap Scan on labels
+--                           Recheck Cond: (workflow_id = workflows_2.id)
+--                           ->  Bitmap Index Scan on labels_pkey
+--                                 Index Cond: (workflow_id = workflows_2.id)
+--     ->  Nested Loop Left Join
+--           Join Filter: (versions.page_bytes <= '262144'::numeric)
+--           ->  CTE Scan on versions
+--           ->  Nested Loop
+--                 ->  Index Scan using workflows_pkey on workflows
+--                       Index Cond: (id = versions.page_id)
+--                       SubPlan 8
+--                         ->  Limit
+--                               ->  Sort
+--                                     Sort Key: steps.started_at, steps."position"
+--                                     ->  Index Scan using steps_pkey on steps
+--                                           Index Cond: (workflow_id = workflows.id)
+--                                           Filter: (status = ($5)::text)
+--                       SubPlan 9
+--                         ->  Aggregate
+--                               ->  Index Scan using steps_pkey on steps steps_1
+--                                     Index Cond: (workflow_id = workflows.id)
+--                                     Filter: (status = ($8)::text)
+--                       SubPlan 10
+--                         ->  Limit
+--                               ->  Index Scan using steps_pkey on steps steps_2
+--                                     Index Cond: (workflow_id = workflows.id)
+--                                     Filter: ((NOT optional) AND (status = ($8)::text))
+--                       SubPlan 11
+--                         ->  Aggregate
+--                               ->  Index Scan using steps_pkey on steps steps_3
+--                                     Index Cond: (workflow_id = workflows.id)
+--                                     Filter: (((status = ($10)::text) AND (skip_reason <> ($11)::text)) OR ((status = ($8)::text) AND optional))
+--                       SubPlan 12
+--                         ->  Aggregate
+--                               ->  GroupAggregate
+--                                     Group Key: ((tasks.cost ->> 'currency'::text))
+--                                     ->  Sort
+--                                           Sort Key: ((tasks.cost ->> 'currency'::text))
+--                                           ->  Index Scan using tasks_sent on tasks
+--                                                 Index Cond: (workflow_id = workflows.id)
+--                                                 Filter: ((provider IS NOT NULL) AND ((cost IS NOT NULL) OR ((status <> ($12)::text) AND (status <> ($13)::text)) OR (remote_id IS NOT NULL) OR outcome_unknown OR ((cancel_receipt IS NOT NULL) AND (cancel_receipt <> ($14)::text))))
+--                       SubPlan 13
+--                         ->  Aggregate
+--                               ->  Bitmap Heap Scan on labels labels_1
+--                                     Recheck Cond: (workflow_id = workflows.id)
+--                                     ->  Bitmap Index Scan on labels_pkey
+--                                           Index Cond: (workflow_id = workflows.id)
+--                       SubPlan 14
+--                         ->  Aggregate
+--                               ->  GroupAggregate
+--                                     Group Key: s."position"
+--                                     ->  Nested Loop
+--                                           Join Filter: (s."position" = i_1."position")
+--                                           ->  Index Scan using steps_pkey on steps s
+--                                                 Index Cond: (workflow_id = workflows.id)
+--                                                 Filter: ((for_each IS NOT NULL) AND ((status <> 'FAILED'::text) OR (NOT optional)) AND (status = ANY ('{PENDING,RUNNING,CANCELLED,FAILED}'::text[])))
+--                                           ->  Index Scan using step_items_pkey on step_items i_1
+--                                                 Index Cond: (workflow_id = workflows.id)
+--                 ->  Index Scan using steps_pkey on steps final
+--                       Index Cond: ((workflow_id = workflows.id) AND ("position" = workflows.final_position))
+--                       SubPlan 15
+--                         ->  Aggregate
+--                               ->  Index Scan using step_items_pkey on step_items i_2
+--                                     Index Cond: ((workflow_id = final.workflow_id) AND ("position" = final."position"))
+--                       SubPlan 16
+--                         ->  Aggregate
+--                               ->  Index Scan using step_items_pkey on step_items i_3
+--                                     Index Cond: ((workflow_id = final.workflow_id) AND ("position" = final."position"))
+--                       SubPlan 17
+--                         ->  Aggregate
+--                               ->  Index Scan using step_items_pkey on step_items i_4
+--                                     Index Cond: ((workflow_id = final.workflow_id) AND ("position" = final."position"))
+
+WITH found AS MATERIALIZED (SELECT workflows.id AS id, workflows.created_at AS created_at
+FROM workflows
+WHERE (EXISTS (SELECT *
+FROM waits
+WHERE waits.root_id = workflows.id AND array_position(ARRAY['decision', 'signal', 'delay'], kind) = $2::INTEGER)) AND
+    NOT (EXISTS (SELECT *
+FROM waits
+WHERE waits.root_id = workflows.id AND array_position(ARRAY['decision', 'signal', 'delay'], kind) < $2::INTEGER)) AND
+    workflows.tenant = $3::VARCHAR AND workflows.deleted_at IS NULL AND workflows.parent_id IS NULL
 ORDER BY workflows.created_at DESC, workflows.id DESC
 LIMIT $4::BIGINT OFFSET $5::BIGINT), versions AS MATERIALIZED (SELECT workflows.id AS page_id, workflows.last_event AS
     page_event, workflows.updated_at AS page_updated_at, ids.created_at AS page_created_at, (SELECT count(*) >
@@ -6414,19 +6702,16 @@ ORDER BY versions.page_created_at DESC, versions.page_id DESC;
 --     Sort Key: versions.page_created_at DESC, versions.page_id DESC
 --     CTE found
 --       ->  Limit
---             ->  Sort
---                   Sort Key: workflows_1.created_at DESC, workflows_1.id DESC
---                   ->  Nested Loop Anti Join
---                         ->  Nested Loop
---                               ->  HashAggregate
---                                     Group Key: waits.root_id
---                                     ->  Index Only Scan Backward using waits_by_root on waits
---                                           Index Cond: (kind = ($2)::text)
---                               ->  Index Scan using workflows_pkey on workflows workflows_1
---                                     Index Cond: (id = waits.root_id)
---                                     Filter: ((deleted_at IS NULL) AND (parent_id IS NULL))
---                         ->  Index Only Scan using waits_by_root on waits waits_1
---                               Index Cond: ((root_id = workflows_1.id) AND (kind = ANY ($3)))
+--             ->  Nested Loop Anti Join
+--                   ->  Nested Loop Semi Join
+--                         Join Filter: (workflows_1.id = waits.root_id)
+--                         ->  Index Only Scan Backward using workflows_list_by_tenant on workflows workflows_1
+--                               Index Cond: (tenant = ($3)::text)
+--                               Filter: ((deleted_at IS NULL) AND (parent_id IS NULL))
+--                         ->  Index Only Scan Backward using waits_by_root on waits
+--                               Index Cond: ((array_position('{decision,signal,delay}'::text[], kind)) = $2)
+--                   ->  Index Only Scan using waits_by_root on waits waits_1
+--                         Index Cond: ((root_id = workflows_1.id) AND ((array_position('{decision,signal,delay}'::text[], kind)) < $2))
 --     CTE versions
 --       ->  WindowAgg
 --             Window: w1 AS ()
@@ -6493,245 +6778,6 @@ ORDER BY versions.page_created_at DESC, versions.page_id DESC;
 --                                           ->  Index Scan using tasks_sent on tasks
 --                                                 Index Cond: (workflow_id = workflows.id)
 --                                                 Filter: ((provider IS NOT NULL) AND ((cost IS NOT NULL) OR ((status <> ($13)::text) AND (status <> ($14)::text)) OR (remote_id IS NOT NULL) OR outcome_unknown OR ((cancel_receipt IS NOT NULL) AND (cancel_receipt <> ($15)::text))))
---                       SubPlan 13
---                         ->  Aggregate
---                               ->  Bitmap Heap Scan on labels labels_1
---                                     Recheck Cond: (workflow_id = workflows.id)
---                                     ->  Bitmap Index Scan on labels_pkey
---                                           Index Cond: (workflow_id = workflows.id)
---                       SubPlan 14
---                         ->  Aggregate
---                               ->  GroupAggregate
---                                     Group Key: s."position"
---                                     ->  Nested Loop
---                                           Join Filter: (s."position" = i_1."position")
---                                           ->  Index Scan using steps_pkey on steps s
---                                                 Index Cond: (workflow_id = workflows.id)
---                                                 Filter: ((for_each IS NOT NULL) AND ((status <> 'FAILED'::text) OR (NOT optional)) AND (status = ANY ('{PENDING,RUNNING,CANCELLED,FAILED}'::text[])))
---                                           ->  Index Scan using step_items_pkey on step_items i_1
---                                                 Index Cond: (workflow_id = workflows.id)
---                 ->  Index Scan using steps_pkey on steps final
---                       Index Cond: ((workflow_id = workflows.id) AND ("position" = workflows.final_position))
---                       SubPlan 15
---                         ->  Aggregate
---                               ->  Index Scan using step_items_pkey on step_items i_2
---                                     Index Cond: ((workflow_id = final.workflow_id) AND ("position" = final."position"))
---                       SubPlan 16
---                         ->  Aggregate
---                               ->  Index Scan using step_items_pkey on step_items i_3
---                                     Index Cond: ((workflow_id = final.workflow_id) AND ("position" = final."position"))
---                       SubPlan 17
---                         ->  Aggregate
---                               ->  Index Scan using step_items_pkey on step_items i_4
---                                     Index Cond: ((workflow_id = final.workflow_id) AND ("position" = final."position"))
-
-WITH found AS MATERIALIZED (SELECT workflows.id AS id, workflows.created_at AS created_at
-FROM workflows
-WHERE (EXISTS (SELECT *
-FROM waits
-WHERE waits.root_id = workflows.id AND waits.kind = $2::VARCHAR)) AND NOT (EXISTS (SELECT *
-FROM waits
-WHERE waits.root_id = workflows.id AND waits.kind = ANY ($3::TEXT[]))) AND workflows.tenant = $4::VARCHAR AND
-    workflows.deleted_at IS NULL AND workflows.parent_id IS NULL
-ORDER BY workflows.created_at DESC, workflows.id DESC
-LIMIT $5::BIGINT OFFSET $6::BIGINT), versions AS MATERIALIZED (SELECT workflows.id AS page_id, workflows.last_event AS
-    page_event, workflows.updated_at AS page_updated_at, ids.created_at AS page_created_at, (SELECT count(*) >
-    $1::BIGINT AS anon_1
-FROM found) AS page_has_next, CASE WHEN workflows.has_flow THEN (SELECT n.kind
-FROM waits AS n
-WHERE n.root_id = workflows.id
-ORDER BY array_position(ARRAY['decision', 'signal', 'delay'], kind)
-LIMIT 1) END AS waits_for, sum((SELECT sum(200 + pg_column_size(weighed.definition) * CASE WHEN
-    (pg_column_compression(weighed.definition) IS NULL) THEN 1 ELSE 50 END + CASE WHEN weighed.for_each IS NULL THEN
-    coalesce(pg_column_size(weighed.result) * CASE WHEN pg_column_compression(weighed.result) IS NULL THEN 1 ELSE 50
-    END, 0) WHEN weighed.status = 'COMPLETED' THEN (SELECT least(100 + 2 *
-    coalesce(sum(coalesce(pg_column_size(i.result) * CASE WHEN pg_column_compression(i.result) IS NULL THEN 1 ELSE 50
-    END, 0)), 0) + 5 * count(*), 2000000000)::int
-FROM step_items AS i
-WHERE i.workflow_id = weighed.workflow_id AND i.position = weighed.position) ELSE 0 END +
-    coalesce(octet_length(weighed.error_message), 0)) AS sum_1
-FROM steps AS weighed
-WHERE weighed.workflow_id = workflows.id) + pg_column_size(workflows.config) * CASE WHEN
-    (pg_column_compression(workflows.config) IS NULL) THEN 1 ELSE 50 END + coalesce((SELECT
-    sum(octet_length(labels.label)) AS sum_2
-FROM labels
-WHERE labels.workflow_id = workflows.id), 0)) OVER () AS page_bytes
-FROM workflows
-JOIN (SELECT found.id AS id, found.created_at AS created_at
-FROM found
-ORDER BY found.created_at DESC, found.id DESC
-LIMIT $1::BIGINT) AS ids ON ids.id = workflows.id)
-SELECT versions.page_id, versions.page_event, versions.page_updated_at, versions.page_created_at,
-    versions.page_has_next, versions.waits_for, versions.page_bytes, whole.id, whole.tenant, whole.origin_instance,
-    whole.origin_zone, whole.origin_reference, whole.config, whole.suppress_subtask_events, whole.total_steps,
-    whole.final_position, whole.definition_bytes, whole.feature_level, whole.evaluates, whole.has_flow,
-    whole.created_at, whole.status, whole.name, whole.description, whole.webhook_url, whole.completed_steps,
-    whole.execution_id, whole.failure, whole.started_at, whole.completed_at, whole.updated_at, whole.deleted_at,
-    whole.deadline_at, whole.timeout_left_s, whole.owner, whole.epoch, whole.last_event, whole.crashes, whole.wake_at,
-    whole.parent_id, whole.parent_step, whole.parent_item, whole.root_id, whole.depth, whole.child_ends,
-    whole.sub_workflows, whole.sub_workflow_steps, whole.sub_workflow_bytes, whole.current_step, whole.step_errors,
-    whole.fatal_error, whole.done_without_result, whole.costs, whole.labels, whole.final_step_id, whole.items_done,
-    whole.final_step_result
-FROM versions
-LEFT OUTER
-JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.origin_instance AS origin_instance,
-    workflows.origin_zone AS origin_zone, workflows.origin_reference AS origin_reference, workflows.config AS config,
-    workflows.suppress_subtask_events AS suppress_subtask_events, workflows.total_steps AS total_steps,
-    workflows.final_position AS final_position, workflows.definition_bytes AS definition_bytes,
-    workflows.feature_level AS feature_level, workflows.evaluates AS evaluates, workflows.has_flow AS has_flow,
-    workflows.created_at AS created_at, workflows.status AS status, workflows.name AS name, workflows.description AS
-    description, workflows.webhook_url AS webhook_url, workflows.completed_steps AS completed_steps,
-    workflows.execution_id AS execution_id, workflows.failure AS failure, workflows.started_at AS started_at,
-    workflows.completed_at AS completed_at, workflows.updated_at AS updated_at, workflows.deleted_at AS deleted_at,
-    workflows.deadline_at AS deadline_at, workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner,
-    workflows.epoch AS epoch, workflows.last_event AS last_event, workflows.crashes AS crashes, workflows.wake_at AS
-    wake_at, workflows.parent_id AS parent_id, workflows.parent_step AS parent_step, workflows.parent_item AS
-    parent_item, workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ends AS child_ends,
-    workflows.sub_workflows AS sub_workflows, workflows.sub_workflow_steps AS sub_workflow_steps,
-    workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT steps.step_id
-FROM steps
-WHERE steps.workflow_id = workflows.id AND steps.status = $7::VARCHAR
-ORDER BY steps.started_at, steps.position
-LIMIT $8::INTEGER) AS current_step, (SELECT array_agg(concat(steps.step_id, $9::VARCHAR, steps.error_message)
-ORDER BY steps.position) AS array_agg_1
-FROM steps
-WHERE steps.workflow_id = workflows.id AND steps.status = $10::VARCHAR) AS step_errors, CASE WHEN workflows.has_flow
-    THEN (SELECT concat(steps.step_id, $9::VARCHAR, steps.error_message) AS concat_2
-FROM steps
-WHERE steps.workflow_id = workflows.id AND steps.status = $10::VARCHAR AND NOT steps.optional
-ORDER BY steps.position
-LIMIT $11::INTEGER) END AS fatal_error, CASE WHEN workflows.has_flow THEN (SELECT count(*) AS count_1
-FROM steps
-WHERE steps.workflow_id = workflows.id AND (steps.status = $12::VARCHAR AND steps.skip_reason != $13::VARCHAR OR
-    steps.status = $10::VARCHAR AND steps.optional)) END AS done_without_result, (SELECT
-    CAST(json_agg(json_build_array(sums.currency, sums.amount, sums.attempts)
-ORDER BY sums.currency) AS TEXT) AS costs
-FROM (SELECT tasks.cost ->> 'currency' AS currency, sum(CAST(tasks.cost ->> 'amount' AS NUMERIC)) AS amount, count(*)
-    AS attempts
-FROM tasks
-WHERE tasks.sent IS NOT NULL AND tasks.provider IS NOT NULL AND (tasks.cost IS NOT NULL OR NOT ((tasks.status =
-    $14::VARCHAR OR tasks.status = $15::VARCHAR) AND tasks.remote_id IS NULL AND NOT tasks.outcome_unknown AND
-    (tasks.cancel_receipt IS NULL OR tasks.cancel_receipt = $16::VARCHAR))) AND tasks.workflow_id = workflows.id
-GROUP BY 1) AS sums) AS costs, (SELECT array_agg(labels.label) AS array_agg_2
-FROM labels
-WHERE labels.workflow_id = workflows.id) AS labels, final.step_id AS final_step_id, CASE WHEN workflows.has_flow THEN
-    (
-SELECT sum(each.share)
-FROM (
-SELECT (count(*) FILTER (WHERE i.status = 'COMPLETED'))::float8 / count(*) AS share
-FROM steps AS s
-JOIN step_items AS i ON i.workflow_id = s.workflow_id AND i.position = s.position
-WHERE s.workflow_id = workflows.id AND s.for_each IS NOT NULL AND s.status IN ('PENDING', 'RUNNING', 'CANCELLED',
-    'FAILED') AND NOT (s.status = 'FAILED' AND s.optional)
-GROUP BY s.position ) AS each ) END AS items_done, CASE WHEN final.status <> 'COMPLETED' THEN NULL WHEN final.for_each
-    IS NULL THEN final.result WHEN (SELECT coalesce(sum(pg_column_size(i.result)), 0)
-FROM step_items AS i
-WHERE i.workflow_id = final.workflow_id AND i.position = final.position) <= 1048576 THEN CASE WHEN (SELECT
-    coalesce(sum(octet_length(i.result::text)), 0)
-FROM step_items AS i
-WHERE i.workflow_id = final.workflow_id AND i.position = final.position) <= 1048576 THEN (
-SELECT concat('{"items":[', string_agg(coalesce(o.result::text, 'null'), ','
-ORDER BY o.item), '],"count":', count(*), ',"failed":', count(*) FILTER (WHERE o.status = 'FAILED'),
-    ',"result_image_paths":[' || string_agg( CASE json_typeof(o.result -> 'result_image_paths') WHEN 'array' THEN
-    nullif(btrim(substr((o.result -> 'result_image_paths')::text, 2, length((o.result -> 'result_image_paths')::text)
-    - 2), E' \t\r\n'), '') ELSE CASE json_typeof(o.result -> 'result_image_path') WHEN 'string' THEN (o.result ->
-    'result_image_path')::text END END, ','
-ORDER BY o.item) || ']', ',"result_video_paths":[' || string_agg( CASE json_typeof(o.result -> 'result_video_paths')
-    WHEN 'array' THEN nullif(btrim(substr((o.result -> 'result_video_paths')::text, 2, length((o.result ->
-    'result_video_paths')::text) - 2), E' \t\r\n'), '') ELSE CASE json_typeof(o.result -> 'result_video_path') WHEN
-    'string' THEN (o.result -> 'result_video_path')::text END END, ','
-ORDER BY o.item) || ']', ',"result_texts":[' || string_agg( CASE json_typeof(o.result -> 'result_texts') WHEN 'array'
-    THEN nullif(btrim(substr((o.result -> 'result_texts')::text, 2, length((o.result -> 'result_texts')::text) - 2),
-    E' \t\r\n'), '') ELSE CASE json_typeof(o.result -> 'result_text') WHEN 'string' THEN (o.result ->
-    'result_text')::text END END, ','
-ORDER BY o.item) || ']', '}')::json
-FROM (SELECT i.item, i.status, CASE WHEN i.status = 'COMPLETED' THEN i.result END AS result
-FROM step_items AS i
-WHERE i.workflow_id = final.workflow_id AND i.position = final.position) AS o ) END END AS final_step_result
-FROM workflows
-JOIN steps AS final ON final.workflow_id = workflows.id AND final.position = workflows.final_position
-WHERE workflows.id = versions.page_id AND versions.page_bytes <= 262144) AS whole ON true
-ORDER BY versions.page_created_at DESC, versions.page_id DESC;
---   Sort
---     Sort Key: versions.page_created_at DESC, versions.page_id DESC
---     CTE found
---       ->  Limit
---             ->  Nested Loop Anti Join
---                   ->  Nested Loop Semi Join
---                         Join Filter: (workflows_1.id = waits.root_id)
---                         ->  Index Only Scan Backward using workflows_list_by_tenant on workflows workflows_1
---                               Index Cond: (tenant = ($4)::text)
---                               Filter: ((deleted_at IS NULL) AND (parent_id IS NULL))
---                         ->  Index Only Scan Backward using waits_by_root on waits
---                               Index Cond: (kind = ($2)::text)
---                   ->  Index Only Scan using waits_by_root on waits waits_1
---                         Index Cond: ((root_id = workflows_1.id) AND (kind = ANY ($3)))
---     CTE versions
---       ->  WindowAgg
---             Window: w1 AS ()
---             InitPlan 2
---               ->  Aggregate
---                     ->  CTE Scan on found
---             ->  Nested Loop
---                   ->  Limit
---                         ->  CTE Scan on found found_1
---                   ->  Index Scan using workflows_pkey on workflows workflows_2
---                         Index Cond: (id = found_1.id)
---             SubPlan 3
---               ->  Limit
---                     ->  Index Only Scan using waits_by_root on waits n
---                           Index Cond: (root_id = workflows_2.id)
---             SubPlan 5
---               ->  Aggregate
---                     ->  Index Scan using steps_pkey on steps weighed
---                           Index Cond: (workflow_id = workflows_2.id)
---                     SubPlan 4
---                       ->  Aggregate
---                             ->  Index Scan using step_items_pkey on step_items i
---                                   Index Cond: ((workflow_id = weighed.workflow_id) AND ("position" = weighed."position"))
---             SubPlan 6
---               ->  Aggregate
---                     ->  Bitmap Heap Scan on labels
---                           Recheck Cond: (workflow_id = workflows_2.id)
---                           ->  Bitmap Index Scan on labels_pkey
---                                 Index Cond: (workflow_id = workflows_2.id)
---     ->  Nested Loop Left Join
---           Join Filter: (versions.page_bytes <= '262144'::numeric)
---           ->  CTE Scan on versions
---           ->  Nested Loop
---                 ->  Index Scan using workflows_pkey on workflows
---                       Index Cond: (id = versions.page_id)
---                       SubPlan 8
---                         ->  Limit
---                               ->  Sort
---                                     Sort Key: steps.started_at, steps."position"
---                                     ->  Index Scan using steps_pkey on steps
---                                           Index Cond: (workflow_id = workflows.id)
---                                           Filter: (status = ($7)::text)
---                       SubPlan 9
---                         ->  Aggregate
---                               ->  Index Scan using steps_pkey on steps steps_1
---                                     Index Cond: (workflow_id = workflows.id)
---                                     Filter: (status = ($10)::text)
---                       SubPlan 10
---                         ->  Limit
---                               ->  Index Scan using steps_pkey on steps steps_2
---                                     Index Cond: (workflow_id = workflows.id)
---                                     Filter: ((NOT optional) AND (status = ($10)::text))
---                       SubPlan 11
---                         ->  Aggregate
---                               ->  Index Scan using steps_pkey on steps steps_3
---                                     Index Cond: (workflow_id = workflows.id)
---                                     Filter: (((status = ($12)::text) AND (skip_reason <> ($13)::text)) OR ((status = ($10)::text) AND optional))
---                       SubPlan 12
---                         ->  Aggregate
---                               ->  GroupAggregate
---                                     Group Key: ((tasks.cost ->> 'currency'::text))
---                                     ->  Sort
---                                           Sort Key: ((tasks.cost ->> 'currency'::text))
---                                           ->  Index Scan using tasks_sent on tasks
---                                                 Index Cond: (workflow_id = workflows.id)
---                                                 Filter: ((provider IS NOT NULL) AND ((cost IS NOT NULL) OR ((status <> ($14)::text) AND (status <> ($15)::text)) OR (remote_id IS NOT NULL) OR outcome_unknown OR ((cancel_receipt IS NOT NULL) AND (cancel_receipt <> ($16)::text))))
 --                       SubPlan 13
 --                         ->  Aggregate
 --                               ->  Bitmap Heap Scan on labels labels_1
@@ -10770,12 +10816,13 @@ WITH found AS MATERIALIZED (SELECT workflows.id AS id, workflows.created_at AS c
 FROM workflows
 WHERE workflows.status = $2::VARCHAR AND (EXISTS (SELECT *
 FROM waits
-WHERE waits.root_id = workflows.id AND waits.kind = $3::VARCHAR)) AND NOT (EXISTS (SELECT *
+WHERE waits.root_id = workflows.id AND array_position(ARRAY['decision', 'signal', 'delay'], kind) = $3::INTEGER)) AND
+    NOT (EXISTS (SELECT *
 FROM waits
-WHERE waits.root_id = workflows.id AND waits.kind = ANY ($4::TEXT[]))) AND workflows.deleted_at IS NULL AND
-    workflows.parent_id IS NULL
+WHERE waits.root_id = workflows.id AND array_position(ARRAY['decision', 'signal', 'delay'], kind) < $3::INTEGER)) AND
+    workflows.deleted_at IS NULL AND workflows.parent_id IS NULL
 ORDER BY workflows.created_at DESC, workflows.id DESC
-LIMIT $5::BIGINT OFFSET $6::BIGINT), versions AS MATERIALIZED (SELECT workflows.id AS page_id, workflows.last_event AS
+LIMIT $4::BIGINT OFFSET $5::BIGINT), versions AS MATERIALIZED (SELECT workflows.id AS page_id, workflows.last_event AS
     page_event, workflows.updated_at AS page_updated_at, ids.created_at AS page_created_at, (SELECT count(*) >
     $1::BIGINT AS anon_1
 FROM found) AS page_has_next, CASE WHEN workflows.has_flow THEN (SELECT n.kind
@@ -10831,28 +10878,28 @@ JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.o
     workflows.sub_workflows AS sub_workflows, workflows.sub_workflow_steps AS sub_workflow_steps,
     workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT steps.step_id
 FROM steps
-WHERE steps.workflow_id = workflows.id AND steps.status = $7::VARCHAR
+WHERE steps.workflow_id = workflows.id AND steps.status = $6::VARCHAR
 ORDER BY steps.started_at, steps.position
-LIMIT $8::INTEGER) AS current_step, (SELECT array_agg(concat(steps.step_id, $9::VARCHAR, steps.error_message)
+LIMIT $7::INTEGER) AS current_step, (SELECT array_agg(concat(steps.step_id, $8::VARCHAR, steps.error_message)
 ORDER BY steps.position) AS array_agg_1
 FROM steps
-WHERE steps.workflow_id = workflows.id AND steps.status = $10::VARCHAR) AS step_errors, CASE WHEN workflows.has_flow
-    THEN (SELECT concat(steps.step_id, $9::VARCHAR, steps.error_message) AS concat_2
+WHERE steps.workflow_id = workflows.id AND steps.status = $9::VARCHAR) AS step_errors, CASE WHEN workflows.has_flow
+    THEN (SELECT concat(steps.step_id, $8::VARCHAR, steps.error_message) AS concat_2
 FROM steps
-WHERE steps.workflow_id = workflows.id AND steps.status = $10::VARCHAR AND NOT steps.optional
+WHERE steps.workflow_id = workflows.id AND steps.status = $9::VARCHAR AND NOT steps.optional
 ORDER BY steps.position
-LIMIT $11::INTEGER) END AS fatal_error, CASE WHEN workflows.has_flow THEN (SELECT count(*) AS count_1
+LIMIT $10::INTEGER) END AS fatal_error, CASE WHEN workflows.has_flow THEN (SELECT count(*) AS count_1
 FROM steps
-WHERE steps.workflow_id = workflows.id AND (steps.status = $12::VARCHAR AND steps.skip_reason != $13::VARCHAR OR
-    steps.status = $10::VARCHAR AND steps.optional)) END AS done_without_result, (SELECT
+WHERE steps.workflow_id = workflows.id AND (steps.status = $11::VARCHAR AND steps.skip_reason != $12::VARCHAR OR
+    steps.status = $9::VARCHAR AND steps.optional)) END AS done_without_result, (SELECT
     CAST(json_agg(json_build_array(sums.currency, sums.amount, sums.attempts)
 ORDER BY sums.currency) AS TEXT) AS costs
 FROM (SELECT tasks.cost ->> 'currency' AS currency, sum(CAST(tasks.cost ->> 'amount' AS NUMERIC)) AS amount, count(*)
     AS attempts
 FROM tasks
 WHERE tasks.sent IS NOT NULL AND tasks.provider IS NOT NULL AND (tasks.cost IS NOT NULL OR NOT ((tasks.status =
-    $14::VARCHAR OR tasks.status = $15::VARCHAR) AND tasks.remote_id IS NULL AND NOT tasks.outcome_unknown AND
-    (tasks.cancel_receipt IS NULL OR tasks.cancel_receipt = $16::VARCHAR))) AND tasks.workflow_id = workflows.id
+    $13::VARCHAR OR tasks.status = $14::VARCHAR) AND tasks.remote_id IS NULL AND NOT tasks.outcome_unknown AND
+    (tasks.cancel_receipt IS NULL OR tasks.cancel_receipt = $15::VARCHAR))) AND tasks.workflow_id = workflows.id
 GROUP BY 1) AS sums) AS costs, (SELECT array_agg(labels.label) AS array_agg_2
 FROM labels
 WHERE labels.workflow_id = workflows.id) AS labels, final.step_id AS final_step_id, CASE WHEN workflows.has_flow THEN
@@ -10904,9 +10951,9 @@ ORDER BY versions.page_created_at DESC, versions.page_id DESC;
 --                               Index Cond: (status = ($2)::text)
 --                               Filter: ((deleted_at IS NULL) AND (parent_id IS NULL))
 --                         ->  Index Only Scan Backward using waits_by_root on waits
---                               Index Cond: (kind = ($3)::text)
+--                               Index Cond: ((array_position('{decision,signal,delay}'::text[], kind)) = $3)
 --                   ->  Index Only Scan using waits_by_root on waits waits_1
---                         Index Cond: ((root_id = workflows_1.id) AND (kind = ANY ($4)))
+--                         Index Cond: ((root_id = workflows_1.id) AND ((array_position('{decision,signal,delay}'::text[], kind)) < $3))
 --     CTE versions
 --       ->  WindowAgg
 --             Window: w1 AS ()
@@ -10948,22 +10995,22 @@ ORDER BY versions.page_created_at DESC, versions.page_id DESC;
 --                                     Sort Key: steps.started_at, steps."position"
 --                                     ->  Index Scan using steps_pkey on steps
 --                                           Index Cond: (workflow_id = workflows.id)
---                                           Filter: (status = ($7)::text)
+--                                           Filter: (status = ($6)::text)
 --                       SubPlan 9
 --                         ->  Aggregate
 --                               ->  Index Scan using steps_pkey on steps steps_1
 --                                     Index Cond: (workflow_id = workflows.id)
---                                     Filter: (status = ($10)::text)
+--                                     Filter: (status = ($9)::text)
 --                       SubPlan 10
 --                         ->  Limit
 --                               ->  Index Scan using steps_pkey on steps steps_2
 --                                     Index Cond: (workflow_id = workflows.id)
---                                     Filter: ((NOT optional) AND (status = ($10)::text))
+--                                     Filter: ((NOT optional) AND (status = ($9)::text))
 --                       SubPlan 11
 --                         ->  Aggregate
 --                               ->  Index Scan using steps_pkey on steps steps_3
 --                                     Index Cond: (workflow_id = workflows.id)
---                                     Filter: (((status = ($12)::text) AND (skip_reason <> ($13)::text)) OR ((status = ($10)::text) AND optional))
+--                                     Filter: (((status = ($11)::text) AND (skip_reason <> ($12)::text)) OR ((status = ($9)::text) AND optional))
 --                       SubPlan 12
 --                         ->  Aggregate
 --                               ->  GroupAggregate
@@ -10972,7 +11019,7 @@ ORDER BY versions.page_created_at DESC, versions.page_id DESC;
 --                                           Sort Key: ((tasks.cost ->> 'currency'::text))
 --                                           ->  Index Scan using tasks_sent on tasks
 --                                                 Index Cond: (workflow_id = workflows.id)
---                                                 Filter: ((provider IS NOT NULL) AND ((cost IS NOT NULL) OR ((status <> ($14)::text) AND (status <> ($15)::text)) OR (remote_id IS NOT NULL) OR outcome_unknown OR ((cancel_receipt IS NOT NULL) AND (cancel_receipt <> ($16)::text))))
+--                                                 Filter: ((provider IS NOT NULL) AND ((cost IS NOT NULL) OR ((status <> ($13)::text) AND (status <> ($14)::text)) OR (remote_id IS NOT NULL) OR outcome_unknown OR ((cancel_receipt IS NOT NULL) AND (cancel_receipt <> ($15)::text))))
 --                       SubPlan 13
 --                         ->  Aggregate
 --                               ->  Bitmap Heap Scan on labels labels_1
