@@ -76,7 +76,7 @@ class Recorded:
 
     async def until(self, wanted: Callable[[Json], Any], *, of: str | None = None) -> None:
         """Return once the run is as wanted. The clock moves meanwhile."""
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(120):
             while not wanted((await self.client.get(WORKFLOWS + (of or self.id))).json()):
                 self.service.clock.advance(TICK_S)
                 await asyncio.sleep(0.002)
@@ -89,13 +89,14 @@ class Recorded:
 
     async def children(self, count: int = 0) -> list[str]:
         """Return the ids of the sub-workflows, once there are *count*. The clock moves meanwhile."""
-        while True:
-            listed = (await self.client.get(WORKFLOWS, params={"include_children": True})).json()["workflows"]
-            found = [each["id"] for each in listed if each["parent"] is not None]
-            if len(found) >= count:
-                return found
-            self.service.clock.advance(TICK_S)
-            await asyncio.sleep(0.002)
+        async with asyncio.timeout(120):
+            while True:
+                listed = (await self.client.get(WORKFLOWS, params={"include_children": True})).json()["workflows"]
+                found = [each["id"] for each in listed if each["parent"] is not None]
+                if len(found) >= count:
+                    return found
+                self.service.clock.advance(TICK_S)
+                await asyncio.sleep(0.002)
 
 
 def _step(run: Json, step_id: str) -> Json:
