@@ -94,7 +94,7 @@ async def test_a_run_is_started_paused_and_cancelled(user: User, scripted: Confi
 
 async def test_the_button_that_is_needed_comes_first(user: User) -> None:
     approval = {"id": "pick", "task_type": "APPROVAL", "config": {"message": "Which one?"}}
-    run = await user.create(approval, start=False)
+    run = await user.create({"id": "paid", "task_type": "SIGNAL", "config": {}}, approval, start=False)
     page = await user.open(f"/ui/workflows/{run['id']}")
     first = page.get_by_role("group", name="Actions").locator(".button").first
     await expect(first).to_have_text("Start")

@@ -32,9 +32,10 @@ export class Standstill {
     return this.reader.isLive && ["decision", "signal"].includes(this.reader.run.waits_for);
   }
 
-  /** The first wait that the viewer may end; null if there is none. */
+  /** The first wait that the viewer may end, a decision before a signal; null if there is none. */
   get firstWait() {
-    return this.causes.find(remedyOf) ?? null;
+    const waits = this.causes.filter(remedyOf);
+    return waits.find(({ reason }) => reason.code === "waits_for_decision") ?? waits[0] ?? null;
   }
 
   /** Reads the explanation if it is time for that. Called every second, and after each read of the run. */
