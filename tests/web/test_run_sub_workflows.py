@@ -193,6 +193,7 @@ async def test_a_failed_step_repeats_its_error_and_links_to_its_sub_workflow(use
     error = page.get_by_role("dialog", name="sub").get_by_role("region", name="Error")
     await expect(error).to_contain_text("inner: no credit left")
     await expect(error.get_by_role("link", name=child[-8:])).to_have_attribute("href", f"/ui/workflows/{child}")
+    await expect(page.get_by_role("dialog", name="sub").get_by_role("region", name="Why it waits")).to_have_count(0)
     await page.keyboard.press("Escape")
     error = page.get_by_role("group", name="Error of the run")
     await expect(error).to_contain_text(f"sub: the sub-workflow {child[-8:]} has FAILED: inner: no credit left")
