@@ -316,6 +316,20 @@ async def test_more_cards_are_loaded_when_the_end_is_near_and_when_a_search_need
     assert await open_decisions(user) == 0
 
 
+async def test_each_tab_shows_and_follows_the_number_of_open_decisions(user: User) -> None:
+    run = await asked(user)
+    pages = [await user.open(path) for path in ("/ui", "/ui/decisions", "/ui/costs")]
+    navigations = [page.get_by_role("navigation", name="Views") for page in pages]
+    for navigation in navigations:
+        await expect(navigation).to_contain_text("1 open")
+    await asked(user)
+    for navigation in navigations:
+        await expect(navigation).to_contain_text("2 open")
+    await user.client.post(f"/api/v1/workflows/{run['id']}/steps/ask/decision", json={"choice": "approve"})
+    for navigation in navigations:
+        await expect(navigation).to_contain_text("1 open")
+
+
 async def test_reject_stands_apart_in_a_warning_colour(user: User) -> None:
     run = await asked(user, choices=["reject", "approve", "later"])
     for path in ("/ui/decisions", f"/ui/workflows/{run['id']}?step=ask"):

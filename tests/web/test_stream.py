@@ -6,8 +6,9 @@ import re
 import pytest
 from playwright.async_api import Page, expect
 
+from stepwell.contract.scopes import Permission
 from stepwell.web.static_files import static_files
-from support.browser.pages import DEADLINE_MS, Site, User
+from support.browser.pages import DEADLINE_MS, Site, User, signed_in
 from support.providers.configured_by_steps import configured_step
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.extended]
@@ -109,13 +110,14 @@ FOLLOW = 'async (module) => { (await import(module)).follow({ onGap() { document
 
 
 @pytest.mark.parametrize("missing", [[], ["SharedWorker"]])
-async def test_a_tab_that_joins_an_open_stream_reads_again_what_it_shows(user: User, missing: list[str]) -> None:
-    await without(user, missing)
-    first, second = await user.open("/ui"), await user.open("/ui/costs")
-    await until_live(first)
-    await second.evaluate(FOLLOW, static_files().url("lib/stream.js"))
-    await expect(second).to_have_title("Read again")
-    await until_open(user.site, 1)
+async def test_a_tab_that_joins_an_open_stream_reads_again_what_it_shows(site: Site, missing: list[str]) -> None:
+    async with signed_in(site, permissions=(Permission.READ,)) as user:  # whose page counts no decisions
+        await without(user, missing)
+        first, second = await user.open("/ui"), await user.open("/ui/costs")
+        await until_live(first)
+        await second.evaluate(FOLLOW, static_files().url("lib/stream.js"))
+        await expect(second).to_have_title("Read again")
+        await until_open(site, 1)
 
 
 # Feeds a hub with events in a time of its own, and returns the URLs of its connections.

@@ -33,8 +33,6 @@ from stepwell.web.sign_in_service import SignInService
 from stepwell.web.static_files import static_file, static_files
 
 _TEMPLATES: Final = Path(__file__).parent / "templates"
-
-
 _DECISIONS: Final = "/ui/decisions"
 _OPEN: Final = ("/decisions?limit=50",)
 _FIRST_LIST: Final = "/workflows/?order=-created_at&limit=50&include_steps=false&total=false"

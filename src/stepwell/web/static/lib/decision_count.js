@@ -11,16 +11,19 @@ const CHANGES = /^(step\.(waiting|completed|failed|cancelled|skipped)|workflow\.
 const POLL_MS = 10_000;
 const MOST = 1_000; // the service counts no further
 
-/** Calls *read* when other decisions may be open, and *onEvents* with the events that say so. A token that may only decide gets no
- *  events, so its page asks now and then. */
-export function followDecisions(read, onEvents = () => {}) {
+/** True if another decision may be open after *event*. */
+export const beginsWait = (event) => event.type === "step.waiting";
+
+/** Calls *read* when other decisions may be open: after events for which *isNeeded(events)* is true. A token that may only decide gets
+ *  no events, so its page asks now and then. */
+export function followDecisions(read, isNeeded) {
   if (!hasScope("workflows:read")) return poll(read, POLL_MS)();
   const refresh = refresher(read);
+  refresh(); // a stream that is open already reports no gap
   return follow({
     onEvents: (all) => {
       const events = all.filter((event) => CHANGES.test(event.type));
-      onEvents(events);
-      if (events.length) refresh();
+      if (events.length && isNeeded(events)) refresh();
     },
     onGap: refresh,
   });
@@ -29,8 +32,10 @@ export function followDecisions(read, onEvents = () => {}) {
 /** Shows the number, and keeps it current. */
 export function showDecisionCount() {
   const element = document.getElementById("decision-count");
-  if (element && canDecide()) followDecisions(async () => {
-    const { total } = await getJson("/decisions", { query: { limit: 0, total: true } }).catch(() => ({ total: 0 })); // the view says why
+  let total = 0;
+  const read = async () => {
+    ({ total } = await getJson("/decisions", { query: { limit: 0, total: true } }).catch(() => ({ total: 0 }))); // the view says why
     render(total ? html`${total < MOST ? total : `${MOST - 1}+`}<span class="visually-hidden"> open</span>` : nothing, element);
-  });
+  };
+  if (element && canDecide()) followDecisions(read, (events) => total > 0 || events.some(beginsWait));
 }

@@ -3,9 +3,9 @@
 // What must hold:
 // - Nothing moves under the mouse. A decided card keeps its height, and new decisions come at the end.
 // - More cards are loaded when the end of the list is near. A card is drawn again only when it has changed.
-import { API, nextLink, request } from "../lib/api.js";
+import { API, apiUrl, nextLink, request } from "../lib/api.js";
 import { noteServiceTime } from "../lib/clock.js";
-import { followDecisions } from "../lib/decision_count.js";
+import { beginsWait, followDecisions } from "../lib/decision_count.js";
 import { canDecide, choiceButtons, choiceOfKey, choiceText } from "../lib/decision_form.js";
 import { announce, emptyState, errorNotice, html, loading, noChange, nothing, render, repeat } from "../lib/dom.js";
 import { plural } from "../lib/format.js";
@@ -13,7 +13,7 @@ import { card, labelsOf, namesOf, textOf } from "./decisions/card.js";
 import { DecisionSender, UNDO_S } from "./decisions/sender.js";
 
 const PAGE = 50; // as in `VIEWS` of pages.py
-const NEAR_PX = 1200;
+const [NEAR_PX, MINUTE_MS] = [1200, 60_000];
 const ENDED = ["decided", "late", "gone"];
 
 export default async function mount(element) {
@@ -44,15 +44,15 @@ class DecisionsView {
     followDecisions(() => this.loadNew(), (events) => this.note(events));
     document.addEventListener("keydown", (event) => this.onKey(event));
     document.addEventListener("scroll", () => this.loadNear(), { passive: true });
+    setInterval(() => document.hidden || this.redraw(...this.entries), MINUTE_MS); // "3 min ago"
     await this.reload();
   }
 
   /** Loads the first page for the filters. */
   async reload() {
     this.entries = [];
-    const query = new URLSearchParams({ limit: PAGE });
-    for (const name of ["label", "step_id"]) if (this.filters[name]) query.set(name, this.filters[name]);
-    await this.load(`/decisions?${query}`);
+    const { label, step_id } = this.filters;
+    await this.load(apiUrl("/decisions", { limit: PAGE, label, step_id }).slice(API.length));
     this.loadNear();
   }
 
@@ -91,7 +91,7 @@ class DecisionsView {
     if (this.path && !this.next && !this.isLoading) await this.load(this.path);
   }
 
-  /** Marks the cards of decisions that *events* have ended. */
+  /** Marks the cards of decisions that *events* have ended. Returns whether others may have begun. */
   note(events) {
     for (const { type, workflow_id: workflowId, step_id: stepId, actor, at } of events) {
       const ended = this.entries.filter(({ decision, state }) => type !== "step.waiting" && state === "open" && decision.workflow_id === workflowId
@@ -99,6 +99,7 @@ class DecisionsView {
       const why = type === "step.completed" ? `Decided by ${actor}.` : "It doesn't wait any more.";
       if (ended.length) this.redraw(...ended.map((entry) => Object.assign(entry, { state: "gone", why, isSelected: false })));
     }
+    return events.some(beginsWait);
   }
 
   get shown() {

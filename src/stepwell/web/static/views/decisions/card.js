@@ -6,7 +6,7 @@ import { fileUrl, kindOf } from "../../lib/outputs.js";
 import { hasScope } from "../../lib/scopes.js";
 import { UNDO_S } from "./sender.js";
 
-const MOST_THUMBS = 3;
+const [MOST_THUMBS, MOST_BRIEF] = [3, 300]; // pictures and characters of a card that isn't opened
 
 /** The names that tell a decision apart, from the run at the top down to the step: of workflows, and the values of items. */
 export function namesOf({ ancestors, workflow_name: name, step_id: stepId }) {
@@ -36,9 +36,7 @@ function textsOf(decision) {
     .map(([name, value]) => [name, typeof value === "string" ? value : JSON.stringify(value)]);
 }
 
-export function labelsOf(decision) {
-  return Object.entries(decision.labels).map(([key, value]) => `${key}:${value}`);
-}
+export const labelsOf = ({ labels }) => Object.entries(labels).map(([key, value]) => `${key}:${value}`);
 
 /** What a search looks at, in small letters. */
 export function textOf(decision) {
@@ -87,7 +85,7 @@ export function card(entry, actions) {
     <div class="decision-about">
       <h2 class="decision-message">${decision.message ?? "Please decide."}</h2>
       <p>${namesView(decision)}</p>
-      ${texts.length && !entry.isOpen ? html`<p class="decision-brief dim">${texts.map(([name, text]) => `${name}: ${text.slice(0, 300)}`).join(" · ")}</p>` : nothing}
+      ${texts.length && !entry.isOpen ? html`<p class="decision-brief dim">${texts.map((each) => each.join(": ")).join(" · ").slice(0, MOST_BRIEF)}</p>` : nothing}
       <p class="decision-meta dim"><span>Asked <time datetime=${decision.since} title=${dateTime(decision.since)}>${ago(decision.since)}</time>${
         decision.until ? html`. Decide by <time datetime=${decision.until}>${dateTime(decision.until)}</time>` : nothing}.</span>
         ${hasScope("workflows:read") ? html`<a href=${`/ui/workflows/${decision.workflow_id}?step=${encodeURIComponent(decision.step_id)}`}
