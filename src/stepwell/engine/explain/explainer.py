@@ -10,9 +10,11 @@ What must hold:
   sub-workflow is explained: those of at most `_MAX_EXPLAINED` steps, and below them one in each depth.
 """
 
+import asyncio
 import contextlib
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
+from itertools import islice
 from typing import NamedTuple
 from uuid import UUID
 
@@ -57,6 +59,7 @@ from stepwell.runtime.offloop import off_loop
 
 _MAX_BELOW = 5  # steps of sub-workflows that are named for a step
 _MAX_EXPLAINED = 5
+_BELOW_S = 3.0  # for all that is below a workflow: another process may have to be asked
 _TRIES = 3  # the workflow's owner may change between two statements
 _NOWHERE = Ownership(None, alive=False, lease_until=None, paused_by=None, paused_at=None)
 Waits = WaitsForSlot | RateLimited | BreakerOpen | EvaluatesExpressions
@@ -106,16 +109,17 @@ class Explainer(Struct, eq=False):
     async def _with_below(
         self, scope: TenantScope, explanation: Explanation, children: Mapping[str, RunningChild], max_explained: int
     ) -> Explanation:
-        waits: Mapping[str, Sequence[StepBelow]] = {}
-        with contextlib.suppress(Unavailable):
-            waits = waits_below(await self._store.waits_below(scope, explanation.workflow_id, _MAX_BELOW))
-        steps = []
-        for step in explanation.steps:
-            below = waits.get(step.step_id, ())
-            if (child := children.get(step.step_id)) is not None and not below and max_explained:
-                max_explained -= 1
-                below = await self._below(scope, child)
-            steps.append(step if child is None else replace(step, below=below))
+        below: dict[str, Sequence[StepBelow]] = {}
+        with contextlib.suppress(Unavailable, TimeoutError):
+            async with asyncio.timeout(_BELOW_S):
+                below |= waits_below(await self._store.waits_below(scope, explanation.workflow_id, _MAX_BELOW))
+                others = ((step_id, child) for step_id, child in children.items() if step_id not in below)
+                for step_id, child in list(islice(others, max_explained)):
+                    below[step_id] = await self._below(scope, child)
+        steps = [
+            replace(step, below=below.get(step.step_id, ())) if step.step_id in children else step
+            for step in explanation.steps
+        ]
         return replace(explanation, steps=steps)
 
     async def _below(self, scope: TenantScope, child: RunningChild) -> Sequence[StepBelow]:
