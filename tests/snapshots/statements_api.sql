@@ -2518,16 +2518,16 @@ WHERE idempotency_keys.scope = $2::VARCHAR AND idempotency_keys.key = $3::VARCHA
 --           Filter: ((applied_at IS NULL) AND (token = $4))
 
 WITH RECURSIVE below AS (
-SELECT c.id, c.parent_step AS above_step, c.parent_item AS above_item
+SELECT c.id, ARRAY[c.parent_step] AS step_ids, ARRAY[c.parent_item] AS items
 FROM workflows AS c
 WHERE c.parent_id = $1::UUID AND ($2::BOOLEAN OR c.tenant IS NOT DISTINCT FROM $3::VARCHAR)
 UNION ALL
-SELECT c.id, b.above_step, b.above_item
+SELECT c.id, array_append(b.step_ids, c.parent_step), array_append(b.items, c.parent_item)
 FROM below AS b
 JOIN workflows AS c ON c.parent_id = b.id )
 SELECT w.*, s.definition -> 'config' ->> 'name' AS signal
 FROM (
-SELECT b.above_step, b.above_item, n.*, row_number() OVER ( PARTITION BY b.above_step
+SELECT b.step_ids, b.items, n.*, row_number() OVER ( PARTITION BY b.step_ids[1]
 ORDER BY array_position(ARRAY['decision', 'signal', 'delay'], kind), n.since, n.workflow_id, n.position ) AS number
 FROM below AS b
 CROSS
@@ -2536,9 +2536,9 @@ FROM waits
 WHERE workflow_id = b.id OFFSET 0) AS n ) AS w
 JOIN steps AS s ON s.workflow_id = w.workflow_id AND s.position = w.position
 WHERE w.number <= $4::INTEGER
-ORDER BY w.above_step, w.number;
+ORDER BY w.step_ids[1], w.number;
 --   Sort
---     Sort Key: w.above_step, w.number
+--     Sort Key: (w.step_ids[1]), w.number
 --     CTE below
 --       ->  Recursive Union
 --             ->  Index Scan using workflows_by_parent on workflows c
@@ -2546,7 +2546,7 @@ ORDER BY w.above_step, w.number;
 --                   Filter: ($2 OR (NOT (tenant IS DISTINCT FROM ($3)::text)))
 --             ->  Nested Loop
 --                   ->  WorkTable Scan on below b_1
---                   ->  Index Only Scan using workflows_by_parent on workflows c_1
+--                   ->  Index Scan using workflows_by_parent on workflows c_1
 --                         Index Cond: (parent_id = b_1.id)
 --     ->  Hash Join
 --           Hash Cond: ((s.workflow_id = w.workflow_id) AND (s."position" = w."position"))
@@ -2554,10 +2554,10 @@ ORDER BY w.above_step, w.number;
 --           ->  Hash
 --                 ->  Subquery Scan on w
 --                       ->  WindowAgg
---                             Window: w1 AS (PARTITION BY b.above_step ORDER BY (array_position('{decision,signal,delay}'::text[], waits.kind)), waits.since, waits.workflow_id, waits."position" ROWS UNBOUNDED PRECEDING)
+--                             Window: w1 AS (PARTITION BY (b.step_ids[1]) ORDER BY (array_position('{decision,signal,delay}'::text[], waits.kind)), waits.since, waits.workflow_id, waits."position" ROWS UNBOUNDED PRECEDING)
 --                             Run Condition: (row_number() OVER w1 <= $4)
 --                             ->  Sort
---                                   Sort Key: b.above_step, (array_position('{decision,signal,delay}'::text[], waits.kind)), waits.since, waits.workflow_id, waits."position"
+--                                   Sort Key: (b.step_ids[1]), (array_position('{decision,signal,delay}'::text[], waits.kind)), waits.since, waits.workflow_id, waits."position"
 --                                   ->  Nested Loop
 --                                         ->  CTE Scan on below b
 --                                         ->  Index Scan using waits_pkey on waits

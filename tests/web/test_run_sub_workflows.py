@@ -141,7 +141,7 @@ async def test_a_parent_names_the_steps_below_that_wait_and_lets_the_viewer_deci
             await asyncio.sleep(0.05)
     page = await user.open(f"/ui/workflows/{run['id']}")
     notice = page.get_by_role("region", name=WAITS)
-    link = notice.get_by_role("link", name="each / item 1 / pick")
+    link = notice.get_by_role("link", name="each / item 1 / deep / pick")
     await expect(link).to_be_visible()
     await expect(notice).to_contain_text("Waits for a decision: 'beach', 'hill'.")
     assert await accessibility_faults(page) == []
@@ -149,7 +149,7 @@ async def test_a_parent_names_the_steps_below_that_wait_and_lets_the_viewer_deci
     children = {task["item"]: task["remote_id"] for task in await user.site.service.tasks(run["id"])}
     waiting = await child_of(user, children[1], "deep")
     await expect(link).to_have_attribute("href", f"/ui/workflows/{waiting}?step=pick")
-    await notice.get_by_role("button", name="Decide… each / item 1 / pick").click()
+    await notice.get_by_role("button", name="Decide… each / item 1 / deep / pick").click()
     drawer = page.get_by_role("dialog", name="pick")
     await expect(drawer).to_contain_text("Which scene?")
     await drawer.get_by_role("button", name="hill").click()
@@ -159,11 +159,11 @@ async def test_a_parent_names_the_steps_below_that_wait_and_lets_the_viewer_deci
     await expect(link).to_have_count(0)
     await page.get_by_role("button", name="each Running").click()
     why = page.get_by_role("dialog", name="each").get_by_role("region", name="Why it waits")
-    await expect(why.get_by_role("link")).to_have_text("each / item 0 / pick")
+    await expect(why.get_by_role("link")).to_have_text("each / item 0 / deep / pick")
     async with signed_in(site, tenant=user.tenant, permissions=(Permission.READ,)) as reader:
         page = await reader.open(f"/ui/workflows/{run['id']}")
         notice = page.get_by_role("region", name=WAITS)
-        await expect(notice.get_by_role("link", name="each / item 0 / pick")).to_be_visible()
+        await expect(notice.get_by_role("link", name="each / item 0 / deep / pick")).to_be_visible()
         await expect(page.get_by_role("main").get_by_role("button", name=re.compile("Decide"))).to_have_count(0)
 
 

@@ -308,14 +308,21 @@ StepReason = (
 )
 
 
+class StepAbove(Struct, frozen=True):
+    """A step that runs a sub-workflow. `item` is the number of its item; null without for_each."""
+
+    step_id: str
+    item: int | None
+
+
 class StepBelow(Struct, frozen=True):
-    """A step of a sub-workflow, at any depth. `workflow_id` is that sub-workflow. `item` is the item of the explained
-    step that leads to it; null without for_each.
+    """A step of a sub-workflow, at any depth. `workflow_id` is that sub-workflow. `above` are the steps that lead to
+    it, from the explained one on.
     """
 
     workflow_id: UUID
     step_id: str
-    item: int | None
+    above: Sequence[StepAbove]
     status: StepStatus
     reason: StepReason
 

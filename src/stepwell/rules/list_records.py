@@ -7,6 +7,7 @@ from uuid import UUID
 from msgspec import Struct
 
 from stepwell.contract.enums import StepStatus, WaitsFor, WorkflowStatus
+from stepwell.contract.reasons import StepAbove
 from stepwell.contract.tasks import Output
 from stepwell.contract.workflows import AncestorStep
 from stepwell.lifecycle.model import Task, Wait
@@ -97,12 +98,11 @@ class StoredDecision(Struct, frozen=True):
 
 
 class WaitBelow(Struct, frozen=True):
-    """A wait of a step of a sub-workflow. `above_step` and `above_item` are the step and the item at the top that lead
-    to it. `signal` is the name of the signal that it waits for, if it has another one than the step.
+    """A wait of a step of a sub-workflow. `above` are the steps that lead to it, from the top on. `signal` is the name
+    of the signal that it waits for, if it has another one than the step.
     """
 
-    above_step: str
-    above_item: int | None
+    above: list[StepAbove]
     workflow_id: UUID
     step_id: str
     signal: str | None

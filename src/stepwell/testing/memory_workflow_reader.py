@@ -11,6 +11,7 @@ from msgspec import UNSET, json, structs
 from stepwell.basics.errors import ResultTooLarge
 from stepwell.basics.tenancy import TenantScope
 from stepwell.contract.enums import EventType, SkipReason, StepStatus, WaitKind, WaitsFor, WorkflowStatus
+from stepwell.contract.reasons import StepAbove
 from stepwell.contract.tasks import Output
 from stepwell.contract.workflows import AncestorStep
 from stepwell.definition.mapping.input_mapping import MAX_MAPPED_BYTES
@@ -217,20 +218,18 @@ class MemoryWorkflowReader(MemoryAdapter):
         return [
             each
             for number, each in enumerate(found)
-            if sum(other.above_step == each.above_step for other in found[:number]) < most
+            if sum(other.above[0].step_id == each.above[0].step_id for other in found[:number]) < most
         ]
 
     def _waits_of(self, row: WorkflowRow, above: UUID) -> Iterator[WaitBelow]:
         """Yield the waits of the workflow if it is a sub-workflow, at any depth, of the workflow *above*."""
-        link = row.record.parent
-        while link is not None and link.workflow_id != above:
-            parent = self._tables.workflows.get(link.workflow_id)
-            link = None if parent is None else parent.record.parent
-        if link is not None:
+        ids = [each.workflow_id for each in self._above(row)[1]]
+        if above in ids:
+            steps = [StepAbove(each.step_id, each.item) for each in self._above(row)[1][ids.index(above) :]]
             for position, each in sorted(row.waits.items()):
                 plan = (row.record.steps or ())[position].plan
                 signal = None if plan.flow is None else plan.flow.signal
-                yield WaitBelow(link.step_id, link.item, row.record.id, plan.step_id, signal, each.wait)
+                yield WaitBelow(steps, row.record.id, plan.step_id, signal, each.wait)
 
     async def step_of_signal(self, scope: TenantScope, workflow_id: UUID, name: str) -> StepRecord | None:
         steps = self._steps(scope, workflow_id)

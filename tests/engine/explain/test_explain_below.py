@@ -44,7 +44,9 @@ async def test_the_decisions_and_signals_below_items_are_named_at_any_depth(serv
     created = await service.create(runs(deep, step_id="each", for_each={"count": 3}))
     codes = ["waits_for_decision"] * 3 + ["waits_for_signal"] * 2
     found = await below(service, created["id"], "each", codes)
-    assert {(each["step_id"], each["item"]) for each in found[:3]} == {("ask", 0), ("ask", 1), ("ask", 2)}
+    deep_step = {"step_id": "deep", "item": None}
+    ways = [[{"step_id": "each", "item": item}, deep_step] for item in range(3)]
+    assert sorted((each["above"] for each in found[:3]), key=lambda above: above[0]["item"]) == ways
     assert {each["reason"]["name"] for each in found[3:]} == {"payment"}
     for each in found:
         child = await service.get(each["workflow_id"])
@@ -60,7 +62,8 @@ async def test_a_step_below_that_works_at_a_provider_is_named_with_its_reason(
     await provider.until_called("slow")
     (found,) = await below(service, created["id"], "sub", ["running_locally"])
     child = await service.get(await child_of(service, created))
-    assert (found["step_id"], found["item"]) == ("slow", None)
+    assert found["step_id"] == "slow"
+    assert found["above"] == [{"step_id": "sub", "item": None}, {"step_id": "deep", "item": None}]
     assert found["workflow_id"] == step_of(child, "deep")["waiting_for"]["workflow_id"]
 
 

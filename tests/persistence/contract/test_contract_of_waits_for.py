@@ -14,6 +14,7 @@ import pytest
 
 from stepwell.basics.tenancy import EVERY_TENANT, TenantScope
 from stepwell.contract.enums import WaitKind, WaitsFor, WorkflowStatus
+from stepwell.contract.reasons import StepAbove
 from stepwell.engine.execution.active_workflow import ActiveWorkflow
 from stepwell.lifecycle.child_records import ParentLink
 from stepwell.lifecycle.inputs import Pause
@@ -133,14 +134,16 @@ async def test_the_waits_below_a_workflow_are_named_by_the_step_that_leads_to_th
     await begin(stored, deep, SIGNAL)
     await begin(stored, deep, DECISION, 1)
     found = await reader.waits_below(EVERY_TENANT, root.workflow_id, 2)
-    assert [(each.above_step, each.above_item, each.workflow_id, each.step_id, each.wait.kind) for each in found] == [
-        ("a", 3, deep.workflow_id, "b", WaitKind.DECISION),
-        ("a", 3, deep.workflow_id, "a", WaitKind.SIGNAL),
+    assert [(each.workflow_id, each.step_id, each.wait.kind) for each in found] == [
+        (deep.workflow_id, "b", WaitKind.DECISION),
+        (deep.workflow_id, "a", WaitKind.SIGNAL),
     ]
+    assert [each.above for each in found] == [[StepAbove("a", 3), StepAbove("b", None)]] * 2
     wait = (deep.run.steps[1].flow or NO_FLOW).wait
     assert wait is not None
     assert (found[0].wait.id, found[0].wait.until, found[0].wait.choices) == (wait.id, wait.until, wait.choices)
     assert len(await reader.waits_below(TenantScope("t"), root.workflow_id, 3)) == 3
-    assert [each.above_step for each in await reader.waits_below(EVERY_TENANT, middle.workflow_id, 1)] == ["b"]
+    (below_middle,) = await reader.waits_below(EVERY_TENANT, middle.workflow_id, 1)
+    assert below_middle.above == [StepAbove("b", None)]
     assert await reader.waits_below(TenantScope("other"), root.workflow_id, 2) == []
     assert await reader.waits_below(EVERY_TENANT, deep.workflow_id, 2) == []

@@ -31,6 +31,7 @@ from stepwell.contract.reasons import (
     HasFailed,
     RateLimited,
     SlotLimit,
+    StepAbove,
     StepBelow,
     WaitsForSlot,
     WaitsForSteps,
@@ -115,17 +116,17 @@ class Explainer(Struct, eq=False):
                 below |= waits_below(await self._store.waits_below(scope, explanation.workflow_id, _MAX_BELOW))
                 others = ((step_id, child) for step_id, child in children.items() if step_id not in below)
                 for step_id, child in list(islice(others, max_explained)):
-                    below[step_id] = await self._below(scope, child)
+                    below[step_id] = await self._below(scope, StepAbove(step_id, child.item), child.id)
         steps = [
             replace(step, below=below.get(step.step_id, ())) if step.step_id in children else step
             for step in explanation.steps
         ]
         return replace(explanation, steps=steps)
 
-    async def _below(self, scope: TenantScope, child: RunningChild) -> Sequence[StepBelow]:
+    async def _below(self, scope: TenantScope, above: StepAbove, child_id: UUID) -> Sequence[StepBelow]:
         """Return the step of the sub-workflow, or below it, that it waits for; nothing if that isn't known."""
         try:
-            explanation = await self.explain(scope, child.id, max_explained=1)
+            explanation = await self.explain(scope, child_id, max_explained=1)
         except (NotFound, Unavailable):
             return ()
         causes = [step for step in explanation.steps if not isinstance(step.reason, WaitsForSteps)]
@@ -133,8 +134,8 @@ class Explainer(Struct, eq=False):
         if step is None:
             return ()
         if step.below:
-            return [replace(step.below[0], item=child.item)]
-        return [StepBelow(child.id, step.step_id, child.item, step.status, step.reason)]
+            return [replace(step.below[0], above=[above, *step.below[0].above])]
+        return [StepBelow(child_id, step.step_id, [above], step.status, step.reason)]
 
     async def _from_memory(self, scope: TenantScope, workflow: ActiveWorkflow) -> _Explained:
         now, workflow_id = self._clock.now(), workflow.workflow_id

@@ -27,6 +27,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from stepwell.basics.tenancy import TenantScope
 from stepwell.contract.enums import WaitKind
+from stepwell.contract.reasons import StepAbove
 from stepwell.contract.workflows import AncestorStep
 from stepwell.persistence.tables.column import Row
 from stepwell.persistence.tables.waits import WAIT_ORDER, read_wait, waits
@@ -146,19 +147,20 @@ async def read_decision(
 # Both joins follow an index for each sub-workflow. OFFSET 0 keeps the planner from reading whole tables.
 _BELOW: Final = f"""
 WITH RECURSIVE below AS (
-    SELECT c.id, c.parent_step AS above_step, c.parent_item AS above_item FROM workflows AS c
+    SELECT c.id, ARRAY[c.parent_step] AS step_ids, ARRAY[c.parent_item] AS items FROM workflows AS c
     WHERE c.parent_id = :workflow_id AND (:every OR c.tenant IS NOT DISTINCT FROM :tenant)
     UNION ALL
-    SELECT c.id, b.above_step, b.above_item FROM below AS b JOIN workflows AS c ON c.parent_id = b.id
+    SELECT c.id, array_append(b.step_ids, c.parent_step), array_append(b.items, c.parent_item)
+    FROM below AS b JOIN workflows AS c ON c.parent_id = b.id
 )
 SELECT w.*, s.definition -> 'config' ->> 'name' AS signal
 FROM (
-    SELECT b.above_step, b.above_item, n.*, row_number() OVER (
-        PARTITION BY b.above_step ORDER BY {WAIT_ORDER}, n.since, n.workflow_id, n.position
+    SELECT b.step_ids, b.items, n.*, row_number() OVER (
+        PARTITION BY b.step_ids[1] ORDER BY {WAIT_ORDER}, n.since, n.workflow_id, n.position
     ) AS number
     FROM below AS b CROSS JOIN LATERAL (SELECT * FROM waits WHERE workflow_id = b.id OFFSET 0) AS n
 ) AS w JOIN steps AS s ON s.workflow_id = w.workflow_id AND s.position = w.position
-WHERE w.number <= :most ORDER BY w.above_step, w.number
+WHERE w.number <= :most ORDER BY w.step_ids[1], w.number
 """  # noqa: S608 - built from a constant
 _WAITS_BELOW: Final = (
     text(_BELOW)
@@ -178,7 +180,11 @@ async def read_waits_below(
     values = {"workflow_id": workflow_id, "every": scope.every, "tenant": scope.tenant, "most": most}
     return [
         WaitBelow(
-            row["above_step"], row["above_item"], row["workflow_id"], row["step_id"], row["signal"], read_wait(row)
+            list(map(StepAbove, row["step_ids"], row["items"])),
+            row["workflow_id"],
+            row["step_id"],
+            row["signal"],
+            read_wait(row),
         )
         for row in (await connection.execute(_WAITS_BELOW, values)).mappings()
     ]

@@ -150,8 +150,8 @@ def waits_below(waits: Iterable[WaitBelow]) -> dict[str, list[StepBelow]]:
     found: dict[str, list[StepBelow]] = defaultdict(list)
     for each in waits:
         reason = _waits_outside(each.wait, each.signal or each.step_id)
-        below = StepBelow(each.workflow_id, each.step_id, each.above_item, StepStatus.RUNNING, reason)
-        found[each.above_step].append(below)
+        below = StepBelow(each.workflow_id, each.step_id, each.above, StepStatus.RUNNING, reason)
+        found[each.above[0].step_id].append(below)
     return found
 
 

@@ -10,10 +10,10 @@ const MOST_STEPS = 5;
 const AT_PROVIDERS = new Set(["waits_for_slot", "rate_limited", "breaker_open"]); // the page of the providers says more
 
 /** The steps that hold up the run *id*: *steps* of its explanation, and in place of a step that runs sub-workflows the steps that hold up
- *  these. Each is {workflow_id, step_id, path, reason}. *path* has the names of the step of the run, of its item and of the step below. */
+ *  these. Each is {workflow_id, step_id, path, reason}. *path* has the names of the steps and items down to it. */
 export function causesOf(id, steps) {
-  return steps.flatMap(({ step_id: step, reason, below = [] }) => (below.length ? below.map((each) => ({
-    ...each, path: [step, ...(each.item === null ? [] : [`item ${each.item}`]), each.step_id],
+  return steps.flatMap(({ step_id: step, reason, below }) => (below.length ? below.map((each) => ({
+    ...each, path: [...each.above.map(({ step_id: name, item }) => (item === null ? name : `${name} / item ${item}`)), each.step_id],
   })) : [{ workflow_id: id, step_id: step, path: [step], reason }]));
 }
 
