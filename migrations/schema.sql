@@ -315,6 +315,31 @@ CREATE TABLE daily_costs (
     CONSTRAINT daily_costs_pkey PRIMARY KEY (tenant, day, provider, model, currency)
 ) WITH (fillfactor=50);
 
+CREATE TABLE definitions (
+    lane text NOT NULL,
+    name text NOT NULL,
+    newest integer NOT NULL,
+    versions integer NOT NULL,
+    default_version integer,
+    archived boolean NOT NULL DEFAULT false,
+    labels json NOT NULL,
+    description text,
+    bytes bigint NOT NULL,
+    CONSTRAINT definitions_pkey PRIMARY KEY (lane, name)
+);
+
+CREATE TABLE definition_versions (
+    lane text NOT NULL,
+    name text NOT NULL,
+    version integer NOT NULL,
+    digest text NOT NULL,
+    size integer NOT NULL,
+    created_by text NOT NULL,
+    created_at timestamptz NOT NULL,
+    content json NOT NULL,
+    CONSTRAINT definition_versions_pkey PRIMARY KEY (lane, name, version)
+);
+
 CREATE TABLE uploads (
     id uuid NOT NULL,
     tenant text,

@@ -40,6 +40,7 @@ SHARED_SUBJECTS = {
     "sign_ins": "sign-ins to the web page: their port, and their storage",
     "sse": "server-sent events: the service writes them, the client reads them",
     "steps": "steps: what is resolved of them, and their tables",
+    "stored_definitions": "definitions that are stored by name",
     "system": "the operations without a token",
     "task_configs": "the configs of the types of task: their structs, and their rules",
     "tasks": "tasks",

@@ -353,6 +353,37 @@ _REQUESTS = (
     """,
 )
 
+_DEFINITIONS = (
+    # The names of stored definitions. A name that was deleted keeps its row, so that the numbers of its versions go on.
+    """
+    CREATE TABLE definitions (
+        lane text NOT NULL,
+        name text NOT NULL,
+        newest integer NOT NULL,  -- the number of the last version
+        versions integer NOT NULL,  -- how many there are; 0 if the name was deleted
+        default_version integer,
+        archived boolean NOT NULL DEFAULT false,
+        labels json NOT NULL,
+        description text,
+        bytes bigint NOT NULL,
+        PRIMARY KEY (lane, name)
+    )
+    """,
+    """
+    CREATE TABLE definition_versions (
+        lane text NOT NULL,
+        name text NOT NULL,
+        version integer NOT NULL,
+        digest text NOT NULL,  -- of the content as canonical JSON
+        size integer NOT NULL,
+        created_by text NOT NULL,
+        created_at timestamptz NOT NULL,
+        content json NOT NULL,
+        PRIMARY KEY (lane, name, version)
+    )
+    """,
+)
+
 _FILES = (
     """
     CREATE TABLE uploads (
@@ -536,5 +567,5 @@ _CHECKPOINT_ROWS = (
 
 
 def upgrade() -> None:
-    for statement in (*_PROCESSES, *_WORKFLOWS, *_REQUESTS, *_FILES, *_INSERTED_ROWS, *_CHECKPOINT_ROWS):
+    for statement in (*_PROCESSES, *_WORKFLOWS, *_REQUESTS, *_DEFINITIONS, *_FILES, *_INSERTED_ROWS, *_CHECKPOINT_ROWS):
         op.execute(statement)

@@ -58,7 +58,7 @@ async def test_a_preflight_is_answered_for_every_path_without_a_token(shared: Se
             assert found.pop("access-control-allow-origin") == PAGE
             allowed = found.pop("access-control-allow-headers").split(", ")
             assert {"Authorization", "Content-Type", "Idempotency-Key", "If-Match", "Prefer", "*"} <= set(allowed)
-            methods = "DELETE, GET, HEAD, OPTIONS, PATCH, POST"
+            methods = "DELETE, GET, HEAD, OPTIONS, PATCH, POST, PUT"
             assert found == {"access-control-allow-methods": methods, "access-control-max-age": "7200"}
             refused = await stranger.options(path, headers={"Origin": OTHER[0]} | PREFLIGHT)
             assert (cors_headers(refused), refused.headers["vary"]) == ({}, "Origin")

@@ -128,6 +128,18 @@ async def decide_and_signal(caller: Caller, live: Service) -> None:
     assert (await caller.wait(path))["status"] == "COMPLETED"
 
 
+async def store_a_definition(caller: Caller) -> None:
+    """Store, read, change and delete a definition."""
+    path = "/api/v1/definitions/mine"
+    body = {"steps": [passthrough_step("a")]}
+    assert (await caller.call("PUT", path, json=body))["version"] == 1
+    assert (await caller.call("GET", path))["definition"] == body
+    assert [each["name"] for each in (await caller.call("GET", "/api/v1/definitions"))["definitions"]] == ["mine"]
+    assert len((await caller.call("GET", f"{path}/versions"))["versions"]) == 1
+    assert (await caller.call("PATCH", path, json={"archived": True}))["archived"]
+    assert (await caller.call("DELETE", path))["versions"] == 1
+
+
 async def test_every_operation_of_the_document_succeeds(
     live: Service, scripted: ConfiguredProvider, caller: Caller
 ) -> None:
@@ -135,6 +147,7 @@ async def test_every_operation_of_the_document_succeeds(
     await read_a_workflow(caller)
     await control_workflows(caller, scripted)
     await decide_and_signal(caller, live)
+    await store_a_definition(caller)
     for path in OPEN_PATHS:
         await caller.call("GET", path)
     for path in ("/api/v1/providers", "/api/v1/limits", "/api/v1/costs"):

@@ -231,7 +231,8 @@ HARMLESS = {"create_artifact_link", "plan_workflow", "create_stream_ticket"}
 def test_operations_that_change_something_need_the_scope_to_write() -> None:
     for operation in operations():
         if operation.method != "GET" and operation.permission is not None:
-            scope = {"decide_step": "workflows:approve"}.get(operation.id, "workflows:write")
+            usual = "definitions:write" if operation.tag == "definitions" else "workflows:write"
+            scope = {"decide_step": "workflows:approve"}.get(operation.id, usual)
             assert operation.permission == ("workflows:read" if operation.id in HARMLESS else scope)
             assert {401, 403, 413, 415, 422, 503} <= set(problem_statuses(operation))
 
@@ -257,6 +258,7 @@ CHANGES = " ".join(
     for operation in operations()
     if operation.method != "GET" and operation.permission is not None and operation.id != "upload_artifact"
 )
+DEFINITIONS = "put_definition update_definition delete_definition"
 LISTS = "list_items list_tasks list_outputs list_deliveries list_events list_all_events"
 
 
@@ -269,12 +271,15 @@ LISTS = "list_items list_tasks list_outputs list_deliveries list_events list_all
             "Idempotency-Replayed",
             f"create_workflow redeliver decide_step signal_workflow {VERBS}",
         ),
-        ("If-Match", "412", "ETag", f"redeliver decide_step signal_workflow {VERBS}"),
+        ("If-Match", "412", "ETag", f"redeliver decide_step signal_workflow {VERBS} {DEFINITIONS}"),
         (
             "If-None-Match",
             "304",
             "ETag",
-            f"get_workflow list_workflows get_task {LISTS} explain_workflow list_providers get_artifact sum_costs",
+            (
+                f"get_workflow list_workflows get_task {LISTS} explain_workflow list_providers get_artifact sum_costs "
+                "put_definition get_definition list_definitions list_definition_versions"
+            ),
         ),
         ("Range", "416", "Accept-Ranges", "get_artifact"),
         ("If-Range", "206", "ETag", "get_artifact"),
@@ -294,9 +299,11 @@ def test_each_request_header_has_its_status_and_its_response_header(
         for method, operation in methods.items():
             if any((each["name"], each["in"]) == (header, "header") for each in operation["parameters"]):
                 found.add(operation["operationId"])
-                assert status is None or status in operation["responses"], (path, method)
+                expected = "412" if method == "put" else status
+                assert status is None or expected in operation["responses"], (path, method)
                 success = operation["responses"]["201" if "201" in operation["responses"] else "200"]
-                # The answer to a redelivery is the delivery, or a step, and not what was matched.
-                others = ("redeliver", "decide_step", "signal_workflow")
+                # The answer to a redelivery is the delivery, or a step, and not what was matched. What was deleted has
+                # no ETag.
+                others = ("redeliver", "decide_step", "signal_workflow", "delete_definition")
                 assert said in success["headers"] or (header == "If-Match" and operation["operationId"] in others)
     assert found == set(names.split())

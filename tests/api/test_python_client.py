@@ -159,6 +159,23 @@ async def list_items(python: PythonClient) -> None:
     assert (page.total, page.items[0].value, page.items[0].result["item"]) == (2, "red", "red")
 
 
+async def store_a_definition(python: PythonClient, steps: list[Any]) -> None:
+    """Store a definition in two versions, change it and delete it."""
+    models = python.models
+    for count in (1, 2):
+        body = models.DefinitionContent(steps=steps[:count])
+        stored = await python.call("put_definition", "from-python", body=body, expects=201)
+        assert (stored.version, len(stored.definition.steps)) == (count, count)
+        assert (await python.call("put_definition", "from-python", body=body)).version == count
+    update = models.DefinitionUpdate(default_version=1, description=None)
+    assert (await python.call("update_definition", "from-python", body=update)).default_version == 1
+    assert (await python.call("get_definition", "from-python", version=1)).version == 1
+    assert [each.name for each in (await python.call("list_definitions")).definitions] == ["from-python"]
+    versions = (await python.call("list_definition_versions", "from-python")).versions
+    assert [each.version for each in versions] == [2, 1]
+    assert (await python.call("delete_definition", "from-python")).versions == 2
+
+
 async def look_around(python: PythonClient) -> None:
     """Run the operations that aren't about a workflow."""
     providers = (await python.call("list_providers")).providers
@@ -184,6 +201,7 @@ async def test_the_generated_client_runs_every_operation(python: PythonClient) -
     await control(python, pipeline(python, uploaded.path))
     await decide_and_signal(python)
     await list_items(python)
+    await store_a_definition(python, pipeline(python, uploaded.path))
     await look_around(python)
     await python.call("delete_artifact", uploaded.path, expects=409)
     await python.call("cleanup_workflow", done.id)

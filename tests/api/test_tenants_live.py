@@ -43,6 +43,7 @@ OPEN = {
     "provider_callback",
 }
 ONE = WORKFLOWS + "{workflow}"
+DEFINITION = "/api/v1/definitions/{definition}"
 
 
 class Case(Struct, frozen=True):
@@ -88,6 +89,12 @@ CASES = {
     "list_artifacts": Case("/api/v1/artifacts"),
     "complete_upload": Case("/api/v1/artifacts/{upload}/complete"),
     "delete_artifact": Case("/api/v1/artifacts/{file}"),
+    "put_definition": Case(DEFINITION, body={"steps": [passthrough_step("b")]}),
+    "get_definition": Case(DEFINITION),
+    "list_definitions": Case("/api/v1/definitions?limit=200"),
+    "list_definition_versions": Case(DEFINITION + "/versions"),
+    "update_definition": Case(DEFINITION, body={"description": "changed"}),
+    "delete_definition": Case(DEFINITION),
     "list_providers": Case("/api/v1/providers"),
     "get_limits": Case("/api/v1/limits"),
     "sum_costs": Case("/api/v1/costs"),
@@ -101,6 +108,7 @@ FOR_ALL = {
     "list_workflows",
     "list_artifacts",
     "list_decisions",
+    "list_definitions",
     "count_workflows",
     "list_providers",
     "get_limits",
@@ -109,7 +117,7 @@ FOR_ALL = {
     "create_stream_ticket",
     "plan_workflow",
 }
-TABLES = ("workflows", "steps", "tasks", "events", "uploads")
+TABLES = ("workflows", "steps", "tasks", "events", "uploads", "definitions", "definition_versions")
 DIGEST = "SELECT md5(string_agg(t::text, ',' ORDER BY t::text)) FROM {table} AS t"
 OWNERS = ["acme", pytest.param(None, marks=pytest.mark.extended)]
 
@@ -147,7 +155,7 @@ async def workflow_in(live: Service, scripted: ConfiguredProvider, owner: str | 
         steps = [{"id": "a", "task_type": "PASSTHROUGH", "for_each": {"items": ["secret"]}}]
     nobody = "http://127.0.0.1:9/"
     workflow = await live.create(*steps, start=state != "PENDING", origin_tenant_id=owner, webhook_url=nobody)
-    names = {"workflow": workflow["id"]} | await uploaded_file(live, owner)
+    names = {"workflow": workflow["id"]} | await uploaded_file(live, owner) | await stored_definition(live, owner)
     if state == "COMPLETED":
         done = await live.until_ended(workflow["id"])
         names |= {"task": done["steps"][0]["task_id"], "artifact": done["steps"][0]["result"]["paths"][0]}
@@ -172,6 +180,15 @@ async def uploaded_file(live: Service, owner: str | None) -> dict[str, str]:
     )
     path = answer.json()["artifacts"][0]["path"]
     return {"upload": path.split("/")[1], "file": path}
+
+
+async def stored_definition(live: Service, owner: str | None) -> dict[str, str]:
+    """The name of a new definition of *owner*."""
+    name, params = str(uuid4()), {} if owner is None else {"origin_tenant_id": owner}
+    body = {"steps": [passthrough_step("a")]}
+    answer = await live.client.put(f"/api/v1/definitions/{name}", params=params, json=body)
+    assert answer.status_code == 201, answer.text
+    return {"definition": name}
 
 
 async def everything(live: Service) -> list[Any]:
@@ -203,12 +220,13 @@ async def check_strangers_answer(
     operation, case = GUARDED[name], CASES[name]
     if name == "create_workflow":
         assert answer.status_code == (201 if owner is None else 403), answer.text
-    elif name == "upload_artifact":
+    elif name in ("upload_artifact", "put_definition"):  # it becomes the stranger's own
         assert answer.status_code == 201, answer.text
     elif name in FOR_ALL:
         assert answer.status_code == operation.status
         assert names["workflow"] not in answer.text
         assert names["upload"] not in answer.text
+        assert names["definition"] not in answer.text
     else:
         unknown = await call(stranger, operation, case, **_unknown(names))
         assert (answer.status_code, unknown.status_code) == (404, 404)
@@ -246,19 +264,25 @@ async def test_every_operation_is_open_to_its_tenant_and_to_operators_only(
 
     again = await workflow_in(live, scripted, owner, case.state)
     for client, own in ((callers.of[owner], names), (callers.every, again)):
-        answer = await call(client, operation, _for(case, name, owner), **own)
+        answer = await call(client, operation, _for(case, name, owner, every=client is callers.every), **own)
         assert answer.status_code in {operation.status, operation.repeat_status}, answer.text
         if name == "list_artifacts":
             assert own["upload"] in answer.text
         if name == "list_workflows":
             assert own["workflow"] in answer.text
+        if name == "list_definitions":
+            assert own["definition"] in answer.text
         scripted.release(own["workflow"], "a")
         if case.state == "WAITING":
             await live.verb(own["workflow"], "cancel")
     await eventually(lambda: nothing_left(live))  # else these still change while the next case compares
 
 
-def _for(case: Case, name: str, owner: str | None) -> Case:
+def _for(case: Case, name: str, owner: str | None, *, every: bool = False) -> Case:
+    """Return the call for the *owner*. A token for all tenants names the tenant of a definition in the query."""
+    if every and owner is not None and "/definitions" in case.path:
+        separator = "&" if "?" in case.path else "?"
+        return Case(f"{case.path}{separator}origin_tenant_id={owner}", case.state, case.body)
     if name != "create_workflow" or case.body is None:
         return case
     return Case(case.path, case.state, case.body | {"origin_tenant_id": owner})

@@ -40,6 +40,8 @@ BODIES = {
     "decide_step": {"choice": "approve"},
     "signal_workflow": {"data": 1},
     "update_workflow": {"name": "n"},
+    "put_definition": {"steps": [passthrough_step("a")]},
+    "update_definition": {},
     "create_artifact_link": {"path": f"media/{uuid4()}/a.png"},
 }
 
@@ -81,10 +83,13 @@ async def test_unusable_text_is_refused_and_any_other_is_answered(
         "token": "a",
         "page": "start",
         "image": "runs.webp",
+        "name": "a",
     }
     urls = list[tuple[str, tuple[int, ...]]]()
     for changed in parameters(operation, "path"):
-        urls += [(path_with(path, changed, value, usual), (404,)) for value in (UNUSABLE | LONG).values()]
+        urls += [(path_with(path, changed, value, usual), (404,)) for value in UNUSABLE.values()]
+        unknown = (422,) if name == "put_definition" else (404,)  # it would be a new name
+        urls += [(path_with(path, changed, value, usual), unknown) for value in LONG.values()]
         if changed != "workflow_id" and "workflow_id" in path:
             for workflow_id in workflows[1:]:
                 others = usual | {"workflow_id": workflow_id}

@@ -59,7 +59,10 @@ def test_open_prints_a_url_that_signs_in_once(shell: CommandLine, up: StepwellPr
     answer = browser.get(f"{up.url}/api/v1/workflows", headers=SAME_ORIGIN)
     assert answer.status_code == 200
     shown = browser.get(f"{up.url}/ui").text
-    assert 'data-scopes="tenants:all workflows:approve workflows:read workflows:write"' in shown
+    assert (
+        'data-scopes="definitions:read definitions:write tenants:all workflows:approve workflows:read workflows:write"'
+        in shown
+    )
     assert browser.get(url, headers=TYPED).status_code == 403
     as_json = shell("open", "--print", "--json").json
     assert as_json["signs_in"] is True

@@ -65,7 +65,10 @@ def test_a_token_without_options_equals_the_one_that_up_writes(up: StepwellProce
 def test_the_options_become_claims(up: StepwellProcess) -> None:
     claims = _claims(make(up.data_dir, "--all-tenants", "--expires", "12h", "--subject", "ci"), _secret(up))
     assert claims["exp"] - claims["iat"] == 12 * 3600
-    assert (claims["sub"], claims["scope"]) == ("ci", "workflows:read workflows:write tenants:all")
+    assert (claims["sub"], claims["scope"]) == (
+        "ci",
+        "workflows:read workflows:write definitions:read definitions:write tenants:all",
+    )
     claims = _claims(make(up.data_dir, "--tenant", "t", "--scope", "workflows:write", "--expires", "90"), _secret(up))
     assert (claims["tenant_id"], claims["scope"]) == ("t", "workflows:write")
     assert claims["exp"] - claims["iat"] == 90

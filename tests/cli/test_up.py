@@ -64,7 +64,7 @@ def test_the_files_in_the_data_folder_are_private(up: StepwellProcess) -> None:
         assert (stat.S_IMODE(found.st_mode), found.st_uid) == (0o600, mine.st_uid)
     assert stat.S_IMODE((up.data_dir / "artifacts").stat().st_mode) == 0o700
     claims = jwt.decode(up.token, (up.data_dir / "secret").read_text().strip(), ["HS256"], audience="stepwell")
-    assert claims["scope"] == "workflows:read workflows:write tenants:all"
+    assert claims["scope"] == "workflows:read workflows:write definitions:read definitions:write tenants:all"
     assert claims["exp"] - claims["iat"] == 30 * 24 * 3600
     assert "tenant_id" not in claims
 

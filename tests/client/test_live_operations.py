@@ -10,8 +10,9 @@ from zipfile import ZipFile
 
 import httpx
 import pytest
+from msgspec import json
 
-from stepwell.client import AsyncStepwell, Conflict, NotFound, PreconditionFailed
+from stepwell.client import AsyncStepwell, Conflict, NotFound, PreconditionFailed, Workflow
 from stepwell.contract.enums import CostKey, WorkflowStatus
 from support.service.live_service import Service, token
 
@@ -122,6 +123,35 @@ async def test_all_outputs_are_downloaded_as_one_zip(stepwell: AsyncStepwell, tm
         assert found.namelist() == ["a/result.png", "b/result.png"]
         contents = [found.read(name) for name in found.namelist()]
     assert contents == [await stepwell.download(each.path) async for each in stepwell.outputs(done.id)]
+
+
+async def test_a_definition_is_stored_in_versions_without_what_belongs_to_a_run(stepwell: AsyncStepwell) -> None:
+    workflow = Workflow("name", origin_instance="tests", labels={"k": "v"})
+    workflow.passthrough(id="only", config={"x": 1})
+    first = await stepwell.put_definition("cards", DEFINITION, if_absent=True)
+    assert (first.version, first.definition) == (1, {"steps": [STEP]})
+    assert (await stepwell.put_definition("cards", workflow)).version == 1, "the builder's steps are the same"
+    with pytest.raises(PreconditionFailed):
+        await stepwell.put_definition("cards", DEFINITION, if_absent=True)
+    tag = await stepwell.definition_tag("cards")
+    changed = first.definition | {"inputs": {"a": 1}}
+    assert (await stepwell.put_definition("cards", changed, dry_run=True)).version == 2
+    assert (await stepwell.put_definition("cards", changed, if_match=tag)).version == 2
+    with pytest.raises(PreconditionFailed):
+        await stepwell.update_definition("cards", archived=True, if_match=tag)
+    updated = await stepwell.update_definition("cards", default_version=1, labels={"k": "v:w"}, description="d")
+    assert (updated.default_version, updated.labels, updated.description) == (1, {"k": "v:w"}, "d")
+    assert (await stepwell.stored_definition("cards", 1)).definition == first.definition
+    assert [each.version for each in await stepwell.definition_versions("cards")] == [2, 1]
+    await stepwell.put_definition("cards", json.encode(changed), origin_tenant_id="acme")
+    for name in ("cards-2", "other"):
+        await stepwell.put_definition(name, changed)
+    assert [each.name async for each in stepwell.stored_definitions("card", page_size=1)] == ["cards", "cards-2"]
+    assert [each.name async for each in stepwell.stored_definitions(labels={"k": "v:w"})] == ["cards"]
+    assert (await stepwell.delete_definition("cards")).versions == 2
+    with pytest.raises(NotFound):
+        await stepwell.stored_definition("cards")
+    assert (await stepwell.stored_definition("cards", origin_tenant_id="acme")).version == 1
 
 
 async def test_the_service_is_described(stepwell: AsyncStepwell) -> None:

@@ -33,6 +33,7 @@ LEFT_OUT_PARAMETERS = {
     "list_all_events": {"ticket"},
     "list_decisions": {"cursor", "limit", "total"},
     "list_outputs": {"cursor", "download"},
+    "list_definitions": {"cursor"},
     "create_workflow": set[str](),
 }
 ID = UUID(int=7)
@@ -99,6 +100,12 @@ CALLS: list[Callable[[AsyncStepwell], Awaitable[object]]] = [
     lambda c: c.delete_upload(PATH),
     lambda c: c.link(PATH),
     lambda c: c.download(PATH, width=64),
+    lambda c: c.put_definition("n", DEFINITION, dry_run=True, origin_tenant_id="t"),
+    lambda c: c.stored_definition("n", 1, origin_tenant_id="t"),
+    lambda c: _first(c.stored_definitions("n", labels={"a": "b"}, archived=True, origin_tenant_id="t")),
+    lambda c: c.definition_versions("n", origin_tenant_id="t"),
+    lambda c: c.update_definition("n", archived=True, origin_tenant_id="t"),
+    lambda c: c.delete_definition("n", origin_tenant_id="t"),
     lambda c: c.providers(),
     lambda c: c.costs("2026-01-01", "2026-02-01", by=["model"]),
     lambda c: c.limits(origin_tenant_id="t"),

@@ -109,6 +109,12 @@ SELECT clock_timestamp();
 SELECT clock_timestamp() AS now;
 --   Result
 
+SELECT content
+FROM definition_versions
+WHERE lane = $1 AND name = $2 AND version = $3;
+--   Index Scan using definition_versions_pkey on definition_versions
+--     Index Cond: ((lane = $1) AND (name = $2) AND (version = $3))
+
 SELECT convert_to(inputs::text, 'UTF8') AS inputs, convert_to(inputs_schema::text, 'UTF8') AS inputs_schema, evaluates
 FROM workflows AS w
 WHERE id = $1 AND ($2 OR w.tenant IS NOT DISTINCT FROM $3);
@@ -123,6 +129,13 @@ WHERE owner = $1 AND next_at IS NOT NULL;
 --     ->  Index Scan using deliveries_due on deliveries
 --           Index Cond: (owner = $1)
 
+SELECT count(*) FILTER (WHERE versions > 0) AS names, coalesce(sum(bytes), 0)::bigint AS bytes
+FROM definitions
+WHERE lane = $1;
+--   Aggregate
+--     ->  Index Scan using definitions_pkey on definitions
+--           Index Cond: (lane = $1)
+
 SELECT count(*)
 FROM uploads
 WHERE status = 'STORED';
@@ -136,6 +149,37 @@ WHERE status = 'STORED' AND coalesce(tenant, '') = coalesce($1::text, '') AND (t
 --     ->  Index Scan using uploads_by_tenant on uploads
 --           Index Cond: (COALESCE(tenant, ''::text) = COALESCE($1, ''::text))
 --           Filter: ((tenant IS NULL) = ($1 IS NULL))
+
+SELECT d.name, d.newest, d.versions, d.default_version, d.archived, d.labels, d.description, d.bytes, v.version,
+    v.digest, v.size, v.created_by, v.created_at
+FROM definitions AS d
+JOIN definition_versions AS v ON v.lane = d.lane AND v.name = d.name AND v.version = coalesce($3, d.newest)
+WHERE d.lane = $1 AND d.name = $2;
+--   Nested Loop
+--     Join Filter: (v.version = COALESCE($3, d.newest))
+--     ->  Index Scan using definitions_pkey on definitions d
+--           Index Cond: ((lane = $1) AND (name = $2))
+--     ->  Index Scan using definition_versions_pkey on definition_versions v
+--           Index Cond: ((lane = $1) AND (name = $2))
+
+SELECT d.name, d.newest, d.versions, d.default_version, d.archived, d.labels, d.description, d.bytes, v.version,
+    v.digest, v.size, v.created_by, v.created_at
+FROM definitions AS d
+JOIN definition_versions AS v ON v.lane = d.lane AND v.name = d.name AND v.version = d.newest
+WHERE d.lane = $1 AND d.archived = $2 AND starts_with(d.name, $3) AND d.name COLLATE "C" > $4 AND d.labels::jsonb @>
+    $5::text::jsonb
+ORDER BY d.name COLLATE "C"
+LIMIT $6;
+--   Limit
+--     ->  Sort
+--           Sort Key: d.name COLLATE "C"
+--           ->  Nested Loop
+--                 Join Filter: ((d.name = v.name) AND (v.version = d.newest))
+--                 ->  Index Scan using definitions_pkey on definitions d
+--                       Index Cond: (lane = $1)
+--                       Filter: (starts_with(name, $3) AND ((name)::text > $4) AND (archived = $2) AND ((labels)::jsonb @> ($5)::jsonb))
+--                 ->  Index Scan using definition_versions_pkey on definition_versions v
+--                       Index Cond: (lane = $1)
 
 SELECT d.workflow_id, d.lane, d.next_at, d.tries, d.body IS NOT NULL AS frozen, w.tenant, w.webhook_url,
     w.origin_instance, w.origin_reference, w.total_steps, d.event_id, e.id, e.type, e.at, e.step_id, e.task_id,
@@ -374,6 +418,12 @@ GROUP BY lane;
 --     ->  Index Only Scan using deliveries_due on deliveries
 --           Index Cond: (owner = $1)
 
+SELECT name, newest, versions, default_version, archived, labels, description, bytes
+FROM definitions
+WHERE lane = $1 AND name = $2;
+--   Index Scan using definitions_pkey on definitions
+--     Index Cond: ((lane = $1) AND (name = $2))
+
 SELECT outcome
 FROM commands
 WHERE id = $1 AND requester = $2;
@@ -382,6 +432,9 @@ WHERE id = $1 AND requester = $2;
 --     Filter: (requester = $2)
 
 SELECT pg_advisory_xact_lock(hashtext('stepwell artifact folder'));
+--   Result
+
+SELECT pg_advisory_xact_lock(hashtext('stepwell definitions ' || $1));
 --   Result
 
 SELECT pg_notify($1, $2);
@@ -656,6 +709,19 @@ GROUP BY tenant;
 --                 Filter: ((ANY (id = (hashed SubPlan 1).col1)) IS NOT TRUE)
 --                 SubPlan 1
 --                   ->  Index Only Scan using workflows_by_feature_level on workflows workflows_1
+
+SELECT version, digest, size, created_by, created_at
+FROM definition_versions
+WHERE lane = $1 AND name = $2 AND version = $3;
+--   Index Scan using definition_versions_pkey on definition_versions
+--     Index Cond: ((lane = $1) AND (name = $2) AND (version = $3))
+
+SELECT version, digest, size, created_by, created_at
+FROM definition_versions
+WHERE lane = $1 AND name = $2
+ORDER BY version DESC;
+--   Index Scan Backward using definition_versions_pkey on definition_versions
+--     Index Cond: ((lane = $1) AND (name = $2))
 
 SELECT workflow_id, position, item, value, status, task_id, attempt, provider_attempts, retry_count, on_fallback,
     next_attempt_at, error_message, started_at, completed_at, updated_at, skip_reason, flow
@@ -1103,6 +1169,13 @@ RETURNING outcome;
 --   Update on commands
 --     ->  Index Scan using commands_waiting on commands
 --           Filter: ((outcome IS NULL) AND (id = $1) AND (requester = $2))
+
+UPDATE definitions
+SET default_version = $3, archived = $4, labels = $5::text::json, description = $6
+WHERE lane = $1 AND name = $2;
+--   Update on definitions
+--     ->  Index Scan using definitions_pkey on definitions
+--           Index Cond: ((lane = $1) AND (name = $2))
 
 UPDATE deliveries AS d
 SET attempts = CASE WHEN $8::text IS NULL OR d.attempts->-1->>'at' = $8::json->0->>'at' THEN d.attempts ELSE ( CASE
@@ -3287,6 +3360,19 @@ WHERE u.lane = coalesce(gone.tenant, '');
 --           ->  CTE Scan on gone
 --           ->  Index Scan using upload_usage_pkey on upload_usage u
 --                 Index Cond: (lane = COALESCE(gone.tenant, ''::text))
+
+WITH gone AS (DELETE FROM definition_versions
+WHERE lane = $1 AND name = $2)
+UPDATE definitions
+SET versions = 0, bytes = 0, default_version = NULL, archived = false, labels = '{}', description = NULL
+WHERE lane = $1 AND name = $2;
+--   Update on definitions
+--     CTE gone
+--       ->  Delete on definition_versions
+--             ->  Index Scan using definition_versions_pkey on definition_versions
+--                   Index Cond: ((lane = $1) AND (name = $2))
+--     ->  Index Scan using definitions_pkey on definitions
+--           Index Cond: ((lane = $1) AND (name = $2))
 
 WITH gone AS (DELETE FROM processes
 WHERE id = $1
@@ -5959,6 +6045,21 @@ RETURNING id;
 --                   One-Time Filter: (($4 <= $12) AND ($13 > 0))
 --     ->  Subquery Scan on "*SELECT*"
 --           ->  CTE Scan on room
+
+WITH stored AS (
+INSERT INTO definition_versions (lane, name, version, digest, size, created_by, created_at, content)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8::text::json) )
+INSERT INTO definitions AS d (lane, name, newest, versions, labels, bytes)
+VALUES ($1, $2, $3, 1, '{}', $5::integer)
+ON CONFLICT (lane, name) DO UPDATE
+SET newest = excluded.newest, versions = d.versions + 1, bytes = d.bytes + excluded.bytes;
+--   Insert on definitions d
+--     Conflict Resolution: UPDATE
+--     Conflict Arbiter Indexes: definitions_pkey
+--     CTE stored
+--       ->  Insert on definition_versions
+--             ->  Result
+--     ->  Result
 
 WITH target AS MATERIALIZED (
 SELECT w.owner, coalesce(w.tenant, '') AS lane, (SELECT count(*)

@@ -169,6 +169,23 @@ async function listItems(): Promise<void> {
   assert.deepEqual([page.total, page.items[0]?.value, page.items[0]?.result?.item], [2, "red", "red"]);
 }
 
+/** Stores a definition in two versions, changes it and deletes it. */
+async function storeADefinition(steps: WorkflowStepDefinition[]): Promise<void> {
+  const one = "/api/v1/definitions/{name}";
+  const params = { path: { name: "from-typescript" } };
+  for (const count of [1, 2]) {
+    const stored = data(await api.PUT(one, { params, body: { steps: steps.slice(0, count) } }));
+    assert.deepEqual([stored.version, stored.definition.steps.length], [count, count]);
+  }
+  const update = { default_version: 1, archived: true };
+  assert.equal(data(await api.PATCH(one, { params, body: update })).default_version, 1);
+  assert.equal(data(await api.GET(one, { params: { ...params, query: { version: 1 } } })).version, 1);
+  const { definitions } = data(await api.GET("/api/v1/definitions", { params: { query: { archived: true } } }));
+  assert.deepEqual(definitions.map((definition) => definition.name), ["from-typescript"]);
+  assert.equal(data(await api.GET("/api/v1/definitions/{name}/versions", { params })).versions.length, 2);
+  assert.equal(data(await api.DELETE(one, { params })).versions, 2);
+}
+
 /** Runs the operations that aren't about a workflow. */
 async function lookAround(): Promise<void> {
   const providers = data(await api.GET("/api/v1/providers")).providers;
@@ -201,6 +218,7 @@ const done = await runAndRead(path);
 await control(pipeline(path));
 await decideAndSignal();
 await listItems();
+await storeADefinition(pipeline(path));
 await lookAround();
 const [listed] = data(await api.GET("/api/v1/artifacts")).artifacts;
 assert.equal(listed?.path, path);

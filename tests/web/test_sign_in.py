@@ -80,7 +80,7 @@ async def test_a_pasted_token_signs_in_and_opens_the_page_that_was_asked_for(bro
     assert page.status_code == 200
     shown = attributes(page)
     assert (shown["subject"], shown["tenant"], shown["every-tenant"]) == ("tester", "acme", "false")
-    assert shown["scopes"] == "workflows:approve workflows:read workflows:write"
+    assert shown["scopes"] == "definitions:read definitions:write workflows:approve workflows:read workflows:write"
     assert (await browser.get(WORKFLOWS)).status_code == 200
 
 

@@ -42,6 +42,8 @@ from stepwell.persistence.stores.peer_commands import PostgresCommands
 from stepwell.persistence.stores.purges import PostgresPurges
 from stepwell.persistence.stores.sign_ins import CONNECTIONS as SIGN_IN_CONNECTIONS
 from stepwell.persistence.stores.sign_ins import PostgresSignIns
+from stepwell.persistence.stores.stored_definitions import CONNECTIONS as DEFINITION_CONNECTIONS
+from stepwell.persistence.stores.stored_definitions import PostgresDefinitions
 from stepwell.persistence.stores.uploads import CONNECTIONS as UPLOAD_CONNECTIONS
 from stepwell.persistence.stores.uploads import PostgresUploads
 from stepwell.persistence.stores.workflow_reader import PostgresWorkflowReader
@@ -59,6 +61,7 @@ from stepwell.ports.processes import (
 )
 from stepwell.ports.sign_ins import SignIns
 from stepwell.ports.storage import EventFeed, IdempotencyKeys, WorkflowReader, WorkflowStore
+from stepwell.ports.stored_definitions import Definitions
 from stepwell.ports.uploads import Uploads
 from stepwell.ports.webhooks import Deliveries, Outbox
 from stepwell.settings import Settings
@@ -88,6 +91,7 @@ class Database(Struct):
     presence: Presence
     cleanups: Cleanups
     uploads: Uploads
+    definitions: Definitions
     purges: Purges
     daily_costs: DailyCosts
     commands: Commands
@@ -172,6 +176,7 @@ class PostgresSource:
             PostgresPresence(connect, notifying, owner),
             PostgresCleanups(cleaning),
             PostgresUploads(open_pool(UPLOAD_CONNECTIONS)),
+            PostgresDefinitions(open_pool(DEFINITION_CONNECTIONS)),
             PostgresPurges(cleaning),
             PostgresDailyCosts(cleaning),
             PostgresCommands(open_pool(COMMAND_CONNECTIONS)),

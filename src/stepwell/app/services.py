@@ -42,6 +42,7 @@ from stepwell.ports.clock import Clock
 from stepwell.providers.local.preview import LocalPreviews
 from stepwell.providers.local.provider import local_memory
 from stepwell.rules.access.cursors import FeedCursors
+from stepwell.rules.stored_definitions import DefinitionLimits
 from stepwell.rules.uploads import UploadLimits
 from stepwell.runtime.fair_turns import FairTurns
 from stepwell.runtime.worker_processes import WorkerLimits, WorkerPool
@@ -107,10 +108,23 @@ def build_services(
         memory=engine.memory,
         admission=webhooks.admission,
         create_turns=FairTurns(per_tenant=_CREATES_IN_PROGRESS),
-        limits=TenantLimitsReader(webhooks.admission, engine.admission, database.uploads, _upload_limits(settings)),
+        limits=_build_limits(settings, stores, engine, webhooks),
         uploads=uploads,
         upload_sweeper=sweeper,
+        definitions=database.definitions,
         origin_instance=settings.origin_instance,
+    )
+
+
+def _build_limits(settings: Settings, stores: Stores, engine: Engine, webhooks: Webhooks) -> TenantLimitsReader:
+    names, versions = settings.max_definitions_per_tenant, settings.max_versions_per_definition
+    return TenantLimitsReader(
+        webhooks.admission,
+        engine.admission,
+        stores.database.uploads,
+        _upload_limits(settings),
+        stores.database.definitions,
+        DefinitionLimits(names, versions, settings.definition_quota_bytes),
     )
 
 

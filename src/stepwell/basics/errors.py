@@ -6,7 +6,7 @@
     ├── InvalidTransition         a verb in a state that doesn't allow it
     ├── NotWaiting                a step doesn't wait for the decision or the signal, or not any more
     ├── NoWebhook                 the workflow has no webhook_url
-    ├── PreconditionFailed        the workflow has another version than If-Match names
+    ├── PreconditionFailed        the workflow or the definition has another version than If-Match names
     ├── StillRunning              an earlier request with the same key has no answer yet
     ├── Forbidden                 a scope is missing, or the tenant is another
     ├── Unauthenticated           no bearer token was sent
@@ -25,7 +25,7 @@
     ├── ArtifactError             a file that could not be read, written or deleted
     │   └── NoRoomForArtifact     a file could not be written because the disk is full
     ├── UnsupportedFile           the bytes of an uploaded file have no type that is accepted
-    ├── QuotaExceeded             a tenant has as many uploads, or bytes of them, as it may have
+    ├── QuotaExceeded             a tenant has as many uploads or definitions, or bytes of them, as it may have
     ├── UploadInUse               a workflow names the upload that is to be deleted
     ├── UploadMissing             a file that should be in the bucket hasn't been sent there
     └── UploadsGone               a new workflow names uploads that are being deleted
@@ -115,7 +115,7 @@ class NoWebhook(StepwellError):
 
 
 class PreconditionFailed(StepwellError):
-    """The workflow has another version than `If-Match` names."""
+    """The workflow or the definition has another version than `If-Match` names, or one that `If-None-Match` names."""
 
 
 class StillRunning(StepwellError):
@@ -281,7 +281,7 @@ class UnsupportedFile(StepwellError):
 
 
 class QuotaExceeded(StepwellError):
-    """A tenant has as many uploads, or bytes of uploads, as it may have."""
+    """A tenant has as many uploads or stored definitions, or bytes of them, as it may have."""
 
     retry_after_s = 3_600  # uploads expire, but nobody knows when this tenant's do
 

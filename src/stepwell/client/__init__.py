@@ -56,6 +56,12 @@ from stepwell.contract.forecasts import DryRun, PlannedStep, WorkflowPlan
 from stepwell.contract.problems import Problem, ValidationError
 from stepwell.contract.providers import ProviderStatus
 from stepwell.contract.reasons import Explanation
+from stepwell.contract.stored_definitions import (
+    DefinitionDeletion,
+    DefinitionPublic,
+    DefinitionSummary,
+    DefinitionVersion,
+)
 from stepwell.contract.system import Limits, Root
 from stepwell.contract.tasks import CostGroup, CostSums, TaskPublic
 from stepwell.contract.workflows import (
@@ -81,6 +87,10 @@ __all__ = [
     "CostGroup",
     "CostSums",
     "CountFilters",
+    "DefinitionDeletion",
+    "DefinitionPublic",
+    "DefinitionSummary",
+    "DefinitionVersion",
     "DeliveryPublic",
     "DeliveryStatus",
     "DryRun",

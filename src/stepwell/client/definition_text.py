@@ -3,14 +3,16 @@
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from math import isfinite
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
-from msgspec import to_builtins
+from msgspec import json, to_builtins
 
 from stepwell.client.builder import Workflow
 from stepwell.client.requests import json_body
 from stepwell.contract.definition import CreateWorkflow
+from stepwell.contract.stored_definitions import DefinitionContent
 
+RUN_MEMBERS: Final = frozenset(CreateWorkflow.__struct_fields__) - frozenset(DefinitionContent.__struct_fields__)
 Definition: TypeAlias = Mapping[str, Any] | Workflow | CreateWorkflow | bytes | str
 
 
@@ -26,6 +28,17 @@ def definition_json(definition: Definition) -> bytes:
     if not isinstance(value, bytes):
         _check_numbers(to_builtins(value) if isinstance(value, CreateWorkflow) else value)
     return text
+
+
+def content_json(definition: Definition) -> bytes:
+    """Return the JSON text of *definition* as it is stored by name, without the members that belong to a run.
+
+    JSON text stays as it is. Raises as `definition_json`.
+    """
+    if isinstance(definition, str | bytes):
+        return definition_json(definition)
+    members = json.decode(definition_json(definition), type=dict[str, Any])
+    return json_body({name: value for name, value in members.items() if name not in RUN_MEMBERS and value is not None})
 
 
 def _check_numbers(definition: Any) -> None:

@@ -187,15 +187,22 @@ class WorkflowStepDefinition(Struct, frozen=True, kw_only=True, forbid_unknown_f
         return merged_dependencies(self.depends_on, (mapping.from_step for mapping in self.input_mappings))
 
 
+WorkflowSteps: TypeAlias = Annotated[
+    list[WorkflowStepDefinition], Meta(min_length=1, description="List of steps defining the workflow DAG")
+]
+GlobalConfig: TypeAlias = Annotated[JsonObject, Meta(description="Global workflow configuration")]
+Inputs: TypeAlias = Annotated[JsonObject, Meta(description="Values that expressions in the configs of steps read")]
+InputsSchema: TypeAlias = Annotated[
+    JsonObject | None, Meta(description="A JSON Schema that inputs must fit. At most 64 KiB, no remote $ref")
+]
+
+
 class CreateWorkflow(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     name: WorkflowName
-    steps: Annotated[
-        list[WorkflowStepDefinition],
-        Meta(min_length=1, description="List of steps defining the workflow DAG"),
-    ]
+    steps: WorkflowSteps
     origin_instance: Annotated[str, Meta(min_length=1, max_length=100, description="Origin instance identifier")]
     description: Annotated[Description | None, Meta(description="Optional workflow description")] = None
-    config: Annotated[JsonObject, Meta(description="Global workflow configuration")] = field(default_factory=dict)
+    config: GlobalConfig = field(default_factory=dict)
     origin_zone: Annotated[Annotated[str, Meta(max_length=50)] | None, Meta(description="Origin zone identifier")] = (
         None
     )
@@ -206,12 +213,8 @@ class CreateWorkflow(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     origin_reference: Annotated[
         Annotated[str, Meta(max_length=512)] | None, Meta(description="External reference ID for tracking")
     ] = None
-    inputs: Annotated[JsonObject, Meta(description="Values that expressions in the configs of steps read")] = field(
-        default_factory=dict
-    )
-    inputs_schema: Annotated[
-        JsonObject | None, Meta(description="A JSON Schema that inputs must fit. At most 64 KiB, no remote $ref")
-    ] = None
+    inputs: Inputs = field(default_factory=dict)
+    inputs_schema: InputsSchema = None
     webhook_url: Annotated[WebhookUrl | None, Meta(description="URL to call when workflow completes")] = None
     suppress_subtask_events: Annotated[bool, Meta(description="Whether to suppress individual task events")] = True
     labels: Labels | None = None

@@ -24,6 +24,8 @@ class Permission(StrEnum):
     READ = "workflows:read", "to read workflows, files, events, costs and limits, and to check definitions"
     WRITE = "workflows:write", "to create and change workflows, to upload and delete files, to send signals, to decide"
     APPROVE = "workflows:approve", "only to decide, and to list what waits for a decision", WRITE[0]
+    READ_DEFINITIONS = "definitions:read", "to read stored definitions"
+    WRITE_DEFINITIONS = "definitions:write", "to store, change and delete definitions"
 
     def is_in(self, granted: Collection[str]) -> bool:
         """Return whether *granted* scopes allow what this one does."""
@@ -32,12 +34,15 @@ class Permission(StrEnum):
 
 ALL_TENANTS: Final = "tenants:all"
 SCOPES: Final[Mapping[str, str]] = MappingProxyType(
-    {scope.value: scope.meaning for scope in Permission} | {ALL_TENANTS: "to do that for the workflows of every tenant"}
+    {scope.value: scope.meaning for scope in Permission}
+    | {ALL_TENANTS: "to do that for the workflows and definitions of every tenant"}
 )
 """All scopes, with their meanings."""
 
-DEFAULT_PERMISSIONS: Final = (Permission.READ, Permission.WRITE)
+DEFAULT_PERMISSIONS: Final = tuple(scope for scope in Permission if not scope.included_in)
 """The permissions of a token that `stepwell token` makes without `--scope`."""
+
+READ_PERMISSIONS: Final = tuple(scope for scope in DEFAULT_PERMISSIONS if scope.endswith(":read"))
 
 
 def allowed_by(granted: Collection[str]) -> set[str]:

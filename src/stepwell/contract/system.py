@@ -31,8 +31,10 @@ class RunningSteps(Struct):
     used: int
 
 
-class UploadedFiles(Struct):
-    """The uploaded files, and how many files and bytes there may be. Previews count as bytes."""
+class StorageUse(Struct):
+    """The uploaded files or the stored definitions: how many there are, and their bytes, with the limits of both.
+    Previews of files count as bytes, and all versions of definitions.
+    """
 
     limit: int
     used: int
@@ -50,7 +52,8 @@ class Limits(Struct):
     active_workflows: ActiveWorkflows
     waiting_workflows: WaitingWorkflows
     running_steps: RunningSteps
-    uploads: UploadedFiles
+    uploads: StorageUse
+    definitions: StorageUse
 
 
 class Root(Struct):

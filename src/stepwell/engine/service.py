@@ -57,6 +57,7 @@ from stepwell.lifecycle.records import StepRecord, WorkflowRecord
 from stepwell.lifecycle.wait_ends import describe_end
 from stepwell.ports.clock import Clock, NewId
 from stepwell.ports.deletions import Purges
+from stepwell.ports.stored_definitions import Definitions
 from stepwell.rules.access.signed_urls import CallbackUrls
 from stepwell.rules.large_workflow_records import FoundWorkflow
 from stepwell.runtime.fair_turns import FairTurns
@@ -388,4 +389,5 @@ class Services(Struct, frozen=True):
     limits: TenantLimitsReader
     uploads: UploadService
     upload_sweeper: UploadSweeper
+    definitions: Definitions
     origin_instance: str | None = None

@@ -1,4 +1,4 @@
-"""The settings about access, uploads and the executor."""
+"""The settings about access, uploads, stored definitions and the executor."""
 
 from typing import Annotated, Literal
 
@@ -80,7 +80,23 @@ class UploadSettings(AccessSettings, frozen=True, kw_only=True):
     ] = 604_800
 
 
-class ExecutorSettings(UploadSettings, frozen=True, kw_only=True):
+class DefinitionSettings(UploadSettings, frozen=True, kw_only=True):
+    """The settings that bound the definitions that are stored by name."""
+
+    max_definitions_per_tenant: Annotated[
+        int, Meta(ge=1, le=100_000), about("The number of stored definitions of a tenant. Further ones are a 507")
+    ] = 1_000
+    max_versions_per_definition: Annotated[
+        int, Meta(ge=1, le=10_000), about("The number of versions of a stored definition. Further ones are a 507")
+    ] = 1_000
+    definition_quota_bytes: Annotated[
+        int,
+        Meta(ge=1_024),
+        about("The bytes of all versions of all stored definitions of a tenant. Further ones are a 507"),
+    ] = 256 * 1024 * 1024
+
+
+class ExecutorSettings(DefinitionSettings, frozen=True, kw_only=True):
     """The place where the work of LOCAL and of plug-ins that are in-process runs."""
 
     executor: Annotated[

@@ -11,6 +11,7 @@ from stepwell.ports.clock import Clock
 from stepwell.settings import Settings
 from stepwell.testing.clocks import ManualClock
 from stepwell.testing.memory_costs import MemoryDailyCosts
+from stepwell.testing.memory_definitions import MemoryDefinitions
 from stepwell.testing.memory_deletions import MemoryCleanups, MemoryPurges
 from stepwell.testing.memory_events import MemoryDeliveries, MemoryEventFeed, MemoryOutbox
 from stepwell.testing.memory_idempotency import MemoryIdempotencyKeys
@@ -80,6 +81,7 @@ class MemoryDatabase:
             MemoryPresence(tables, owner),
             MemoryCleanups(tables),
             MemoryUploads(tables),
+            MemoryDefinitions(tables),
             MemoryPurges(tables),
             MemoryDailyCosts(tables),
             MemoryCommands(tables),

@@ -33,6 +33,7 @@ from stepwell.ports.uploads import UploadStatus
 from stepwell.rules.event_feed import FeedCursor
 from stepwell.rules.limit_division import Share
 from stepwell.rules.list_records import TaskPlace
+from stepwell.rules.stored_definitions import StoredName, StoredVersion
 from stepwell.rules.uploads import NewUpload, UploadRecord
 
 T = TypeVar("T")
@@ -134,6 +135,13 @@ class UploadRow(Struct):
     def record(self) -> UploadRecord:
         new = structs.replace(self.new, workflow_id=self.workflow_id)
         return UploadRecord(**structs.asdict(new), created_at=self.created_at, expires_at=self.expires_at)
+
+
+class DefinitionRow(Struct):
+    """A name of a definition with its versions, the oldest first, and their contents. A deleted name has none."""
+
+    name: StoredName
+    versions: dict[int, tuple[StoredVersion, bytes]] = field(default_factory=dict)
 
 
 class WaitRow(Struct, frozen=True):
@@ -267,6 +275,7 @@ class Tables:
         self.commands: dict[UUID, CommandRow] = {}
         self.command_listeners: dict[UUID, Sequence[CommandListener]] = {}  # by process
         self.uploads: dict[UUID, UploadRow] = {}
+        self.definitions: dict[tuple[str, str], DefinitionRow] = {}  # by tenant, "" for none, and name
         self.removals: dict[UUID, RemovalRow] = {}  # by task
         self.deletions: dict[UUID, tuple[str, datetime]] = {}  # by workflow: who, when
         self.workflow_of_task: dict[UUID, UUID] = {}

@@ -17,7 +17,7 @@ from stepwell.basics.setting_values import Networks, Secrets
 from stepwell.client import AsyncStepwell, NotFound
 from stepwell.contract.enums import TERMINAL_STATUSES, DeliveryStatus, ProviderType, StepStatus, WorkflowStatus
 from stepwell.contract.problems import DefinitionWarning
-from stepwell.contract.scopes import DEFAULT_PERMISSIONS, Permission
+from stepwell.contract.scopes import DEFAULT_PERMISSIONS, READ_PERMISSIONS
 from stepwell.contract.workflows import WorkflowPublic
 from stepwell.definition.provider_descriptors import ConfiguredBy, InstalledProviders
 from stepwell.persistence.clock import DatabaseClock
@@ -129,7 +129,7 @@ class RunningStepwell:
 
     def token_for(self, tenant: str | None, *, read_only: bool = False) -> str:
         """Return a token of *tenant*; None stands for every tenant."""
-        permissions = (Permission.READ,) if read_only else DEFAULT_PERMISSIONS
+        permissions = READ_PERMISSIONS if read_only else DEFAULT_PERMISSIONS
         return sign_token(
             SECRET,
             self._settings.jwt_algorithm,

@@ -143,3 +143,39 @@ def test_null_means_that_there_are_no_inputs() -> None:
 def test_a_member_named_ref_and_data_are_no_references() -> None:
     schema = {"properties": {"$ref": {"type": "string"}}, "const": {"$ref": "http://x"}, "default": {"$ref": "y"}}
     assert plan(body(join("a"), inputs_schema=schema)).request.inputs_schema == schema
+
+
+@pytest.mark.parametrize(
+    ("schema", "inputs"),
+    [
+        ({"required": ["a"]}, {}),
+        ({"minProperties": 2}, {"a": 1}),
+        ({"dependentRequired": {"a": ["b"]}}, {"a": 1}),
+        ({"properties": {"a": {"required": ["b"]}}}, {"a": {}}),
+        ({"anyOf": [{"required": ["a"]}, {"required": ["b"]}]}, {}),
+        ({"oneOf": [{"required": ["a"]}, {"properties": {"b": {"type": "string"}}}]}, {"b": 1}),
+        ({"allOf": [{"required": ["a"]}, {"anyOf": [{"oneOf": [{"required": ["b"]}]}]}]}, {}),
+        ({"if": {"required": ["a"]}, "then": {"required": ["b"]}}, {"a": 1}),
+    ],
+)
+def test_inputs_that_lack_members_fit_as_long_as_more_may_follow(
+    schema: dict[str, Any], inputs: dict[str, Any]
+) -> None:
+    assert json.decode(check_inputs(json.encode(InputsToCheck(schema, inputs))))
+    assert json.decode(check_inputs(json.encode(InputsToCheck(schema, inputs, partial=True)))) == []
+
+
+@pytest.mark.parametrize(
+    ("schema", "inputs"),
+    [
+        ({"properties": {"a": {"type": "string"}}, "required": ["b"]}, {"a": 1}),
+        ({"anyOf": [{"properties": {"a": {"type": "string"}}, "required": ["b"]}]}, {"a": 1}),
+        ({"properties": {"a": {"minItems": 1}}}, {"a": []}),
+        ({"additionalProperties": False, "required": ["a"]}, {"b": 1}),
+        ({"type": "nothing", "required": ["a"]}, {}),
+    ],
+)
+def test_what_is_there_must_fit_also_if_more_may_follow(schema: dict[str, Any], inputs: dict[str, Any]) -> None:
+    faults = json.decode(check_inputs(json.encode(InputsToCheck(schema, inputs, partial=True))), type=list[Fault])
+    assert faults
+    assert "missing" not in {fault.type for fault in faults}

@@ -319,8 +319,11 @@ async def test_a_tenant_reads_its_own_limits_and_use(
 ) -> None:
     limits = {"max_active_workflows_per_tenant": 1, "max_waiting_workflows": 100, "max_steps_per_tenant": 7}
     limits |= {"max_uploads_per_tenant": 10, "upload_quota_bytes": 1_000}
+    limits |= {"max_definitions_per_tenant": 20, "definition_quota_bytes": 2_000}
     async with serving(memory, tmp_path, provider, **limits) as service, service.as_tenant("a") as client:
         await client.post("/api/v1/artifacts", content=b"text", headers={"Content-Type": "text/plain"})
+        stored = await client.put("/api/v1/definitions/a", json={"steps": [{"id": "a", "task_type": "PASSTHROUGH"}]})
+        assert stored.status_code == 201
         for number in range(3):
             await service.create(scripted_step(f"s{number}"), origin_tenant_id="a")
         await provider.until_called("s0")
@@ -336,6 +339,7 @@ async def test_a_tenant_reads_its_own_limits_and_use(
             "active_workflows": {"limit": 1, "used": 1},
             "running_steps": {"limit": 7, "used": 1},
             "uploads": {"limit": 10, "used": 1, "limit_bytes": 1_000, "used_bytes": 4},
+            "definitions": {"limit": 20, "used": 1, "limit_bytes": 2_000, "used_bytes": 48},
         }
         other = await client.get("/api/v1/limits", params={"origin_tenant_id": "b"})
         assert other.status_code == 403

@@ -40,7 +40,14 @@ _TABLE = re.compile(
     rf"^(<!-- table: ([^\n]+), by {COMMAND} -->\n).*?^(<!-- end of table -->)$", re.MULTILINE | re.DOTALL
 )
 _FAMILIES = {"credentials": CREDENTIAL + "NAME", "webhook_secrets": TENANTS_SECRET + "TENANT"}
-_SIZES = {1 << 20: "1 MiB", 64 << 20: "64 MiB", 512 << 20: "512 MiB", 1 << 30: "1 GiB", 10 << 30: "10 GiB"}
+_SIZES = {
+    1 << 20: "1 MiB",
+    64 << 20: "64 MiB",
+    256 << 20: "256 MiB",
+    512 << 20: "512 MiB",
+    1 << 30: "1 GiB",
+    10 << 30: "10 GiB",
+}
 Rows = Sequence[Sequence[str]]
 
 
@@ -135,15 +142,26 @@ def _request(operation: Operation) -> str:
 
 
 def _commands() -> str:
-    commands = service_commands.commands.values()
-    rows = [[f"`{_usage(each)}`", _options(each), each.get_short_help_str(1_000)] for each in commands]
+    rows = [
+        [f"`{_usage(name, each)}`", _options(each), each.get_short_help_str(1_000)]
+        for name, each in commands_over_the_api().items()
+    ]
     return _table(["command", "options", "what it does"], rows)
 
 
-def _usage(command: click.Command) -> str:
+def commands_over_the_api() -> dict[str, click.Command]:
+    """Return the commands by name, those of a group behind its name."""
+    found = dict[str, click.Command]()
+    for name, command in service_commands.commands.items():
+        members = command.commands if isinstance(command, click.Group) else {"": command}
+        found |= {f"{name} {member}".strip(): each for member, each in members.items()}
+    return found
+
+
+def _usage(name: str, command: click.Command) -> str:
     context = click.Context(command)
     arguments = [each.make_metavar(context) for each in command.params if isinstance(each, click.Argument)]
-    return " ".join([str(command.name), *arguments])
+    return " ".join([name, *arguments])
 
 
 def _options(command: click.Command) -> str:

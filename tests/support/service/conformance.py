@@ -25,7 +25,7 @@ FORMATS = FormatChecker(formats=())
 FORMATS.checks("date-time")(lambda value: not isinstance(value, str) or bool(_TIME.fullmatch(value)))
 FORMATS.checks("uuid")(lambda value: not isinstance(value, str) or bool(_UUID.fullmatch(value)))
 
-_DEFINITION = "#/components/schemas/CreateWorkflow"
+_WITH_DEFINITIONS = {f"#/components/schemas/{name}" for name in ("CreateWorkflow", "DefinitionPublic")}
 
 # Routing answers before any operation is known.
 _METHOD_NOT_ALLOWED = 405
@@ -132,7 +132,7 @@ class Conformance:
                 raise NonConforming(f"HEAD {response.request.url.path} has a body")
             return
         # A definition is validated as a request, because its steps are described by several schemas together.
-        components = self.requests if schema.get("$ref") == _DEFINITION else self.document["components"]
+        components = self.requests if schema.get("$ref") in _WITH_DEFINITIONS else self.document["components"]
         self.validate({**schema, "components": components}, response, _strict(response))
 
     def validate(self, schema: Mapping[str, Any], response: httpx.Response, value: Any) -> None:

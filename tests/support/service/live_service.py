@@ -15,7 +15,7 @@ from stepwell.api.auth.authentication import sign_token
 from stepwell.app import Application, DatabaseSource, PostgresSource, running_app
 from stepwell.basics.setting_values import Networks
 from stepwell.contract.enums import ProviderType
-from stepwell.contract.scopes import Permission
+from stepwell.contract.scopes import DEFAULT_PERMISSIONS, Permission
 from stepwell.persistence.clock import DatabaseClock
 from stepwell.ports.providers import Provider
 from stepwell.providers.installed_providers import installed_providers
@@ -27,7 +27,7 @@ from support.service.conformance import conforming_client
 
 SECRET = "a secret of the tests, long enough for HS256"
 WEBHOOK_SECRET = "whsec_YSBzZWNyZXQgb2YgdGhlIHRlc3RzIGZvciBob29rcw=="
-EVERYTHING = (Permission.READ, Permission.WRITE)
+EVERYTHING = DEFAULT_PERMISSIONS
 ENDED = {"COMPLETED", "FAILED", "CANCELLED"}
 
 

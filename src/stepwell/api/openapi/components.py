@@ -84,9 +84,11 @@ _UPLOAD_FORM: dict[str, Any] = {
 # of the components, and which responses keep.
 _NAMES: Final[Mapping[str, str]] = {
     "CreateWorkflow.config": "WorkflowConfig",
+    "DefinitionContent.config": "WorkflowConfig",
     "WorkflowStepDefinition.config": "StepConfig",
     "arguments": "FalArguments",
     "CreateWorkflow.inputs": "Inputs",
+    "DefinitionContent.inputs": "Inputs",
     "fallback_provider_config": "ProviderConfig",
     "final_step_result": "StepResult",
     "inputs_schema": "JsonSchema",
@@ -149,7 +151,8 @@ def build_components(operations: Iterable[Operation], providers: Sequence[str]) 
     components["CreateWorkflow"]["example"] = EXAMPLE
     components[ProviderType.__name__] |= {"description": _PROVIDERS, "enum": sorted(providers)}
     step = components["WorkflowStepDefinition"]
-    _describe_members(components["CreateWorkflow"], "config", WorkflowConfig)
+    for name in ("CreateWorkflow", "DefinitionContent"):
+        _describe_members(components[name], "config", WorkflowConfig)
     _describe_members(step, "provider_config", ProviderConfig)
     _describe_members(step, "fallback_provider_config", ProviderConfig)
     components |= {name: complete_schema(component) for name, component in task_components().items()}

@@ -26,7 +26,7 @@ _INTRO = (
 )
 _LICENSE = {"name": "Apache License 2.0", "identifier": "Apache-2.0"}
 _HEADERS = {
-    "Location": "The address of the workflow, of the first file, or of the page",
+    "Location": "The address of the workflow, of the definition, of the first file, or of the page",
     "Link": "URLs of the first, previous, next and last page (RFC 8288)",
     "ETag": "The strong entity tag of the response",
     "Idempotency-Replayed": "true if this is the stored answer to an earlier request with the same Idempotency-Key",
@@ -51,8 +51,9 @@ _REFUSAL_HEADERS = ("Allow", "Accept", "Accept-Encoding", "Accept-Patch")
 _REQUEST_HEADERS = {
     "Idempotency-Key": "1 to 255 printable ASCII characters, bare or quoted. For 48 hours, a repeat of the request "
     "with this key has no further effect and gets the same answer. A different request with this key is refused.",
-    "If-Match": "ETags of the workflow, with or without steps. The answer is 412 unless one of them is current.",
-    "If-None-Match": "ETags. The answer is 304 if one of them is current.",
+    "If-Match": "ETags of the workflow, with or without steps, or of the definition. The answer is 412 unless one of "
+    "them is current.",
+    "If-None-Match": "ETags. If one of them is current, the answer to a GET is 304, and that to a PUT 412. * is any.",
     "Last-Event-ID": "For a stream: the id of an event. Only later events are sent. This header overrides the query.",
     "Range": "A part of the file: bytes=0-499, bytes=500- or bytes=-500. Several parts at once get the whole file.",
     "If-Range": "An ETag. Unless it is current, the answer is the whole file.",
@@ -83,6 +84,7 @@ _TEXT = {"type": "string"}
 _UUIDS = frozenset({"workflow_id", "task_id", "upload_id"})  # parameters of paths
 _TAGS = {
     "workflows": "Create, read and control workflows.",
+    "definitions": "Definitions that are stored by name, in versions.",
     "tasks": "Attempts at the steps of workflows.",
     "events": "The histories of workflows, as lists and as live streams.",
     "providers": "The configured providers, with their load and health.",
@@ -146,6 +148,7 @@ def problem_statuses(operation: Operation) -> list[int]:
         statuses.add(404)
     statuses |= {_FAILURE_STATUS[name] for name in operation.request_headers if name in _FAILURE_STATUS}
     if operation.method != "GET":
+        statuses = {412 if status == _FAILURE_STATUS["If-None-Match"] else status for status in statuses}
         # An operation without a body refuses a body that isn't empty.
         statuses |= {408, 413, 415}
     return sorted(statuses)

@@ -50,7 +50,7 @@ class Operation(Struct, frozen=True, kw_only=True):
       operation reads (see `headers`), without `Prefer`. `waits`: with `Prefer: wait`, it waits for the workflow's end.
     """
 
-    method: Literal["GET", "POST", "PATCH", "DELETE"]
+    method: Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
     path: str
     served_at: str = ""
     id: str

@@ -68,6 +68,19 @@ class CheckedQuery(Struct, frozen=True, kw_only=True):
         return ()
 
 
+class TenantQuery(Struct, frozen=True, kw_only=True):
+    """A query in which a token with tenants:all may name the tenant."""
+
+    origin_tenant_id: (
+        Annotated[str, Meta(min_length=1, max_length=100, description="The tenant, for a token with tenants:all")]
+        | UnsetType
+    ) = UNSET
+
+    @property
+    def tenant(self) -> str | None:
+        return None if self.origin_tenant_id is UNSET else self.origin_tenant_id
+
+
 class StartQuery(Struct, frozen=True):
     start: Annotated[bool, Meta(description="Whether the workflow starts immediately")] = True
 

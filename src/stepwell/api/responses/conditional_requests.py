@@ -31,13 +31,14 @@ from stepwell.api.requests.headers import (
 from stepwell.api.requests.request_resources import resources_of
 from stepwell.api.responses.serializers import workflow_to_public
 from stepwell.api.responses.streamed_answers import Answer, AnswerStreams, StreamedAnswer
-from stepwell.api.responses.workflow_etags import version_of, workflow_etag
+from stepwell.api.responses.workflow_etags import revision_of, version_of, workflow_etag
 from stepwell.basics.idempotency import StoredAnswer
 from stepwell.contract.problems import DefinitionWarning
 from stepwell.engine.service import Services
 from stepwell.lifecycle.preconditions import Preconditions, ReadVersion
 from stepwell.lifecycle.records import WHOLE, WorkflowParts, WorkflowRecord
 from stepwell.rules.large_workflow_records import FoundWorkflow, LargeWorkflow
+from stepwell.rules.stored_definitions import ANY_REVISION, RevisionConditions
 
 _CONTENT_TYPE = (b"content-type", b"application/json")
 _TAG = re.compile(r'(W/)?"([\x21\x23-\x7e\x80-\xff]*)"')
@@ -131,6 +132,21 @@ def read_preconditions(request: ApiRequest) -> Preconditions:
         return Preconditions()
     versions = [version_of(opaque) for weak, opaque in _TAG.findall(value) if not weak]
     return Preconditions(if_match=frozenset(version for version in versions if version is not None))
+
+
+def read_revision_conditions(request: ApiRequest) -> RevisionConditions:
+    """Return what `If-Match` and `If-None-Match` of a change demand of a stored definition."""
+    if_match, if_none_match = (header_value(request.scope, name) for name in (IF_MATCH, IF_NONE_MATCH))
+    return RevisionConditions(
+        None if if_match is None else _revisions(if_match, weak=False), _revisions(if_none_match or "", weak=True)
+    )
+
+
+def _revisions(value: str, *, weak: bool) -> frozenset[str]:
+    """Return the revisions of the ETags in *value*; those of weak ones only if *weak*."""
+    if value.strip() == ANY_REVISION:
+        return frozenset({ANY_REVISION})
+    return frozenset(revision_of(opaque) for mark, opaque in _TAG.findall(value) if weak or not mark)
 
 
 async def digest(data: bytes) -> bytes:

@@ -109,7 +109,8 @@ MEANINGS: dict[int, str] = {
     "say why, or is_deleted if the workflow is deleted. Or the first request with this Idempotency-Key is still "
     "running; repeat after Retry-After seconds. Or a workflow names the file that is to be deleted. "
     "Or the step doesn't wait for the decision or the signal, or not any more; detail says who decided, and when.",
-    412: "The workflow no longer has an ETag that If-Match names. Nothing has changed.",
+    412: "The workflow or the definition no longer has an ETag that If-Match names, or it has one that If-None-Match "
+    "names. Nothing has changed.",
     413: "The body is larger than 16 MiB (64 KiB if the operation takes none), or has more than 1,000,000 JSON values "
     "or 500,000 members of objects. The limits of a gzip body hold for the inflated one. Uploads have a limit of their "
     "own.",
@@ -120,8 +121,8 @@ MEANINGS: dict[int, str] = {
     429: "There are too many requests; repeat after Retry-After seconds.",
     500: "The service has a fault.",
     503: "The database is unavailable, or the service is stopping; repeat after Retry-After seconds.",
-    507: "A disk is full, or the tenant's quota of uploads is used up, so nothing was stored; repeat after Retry-After "
-    "seconds.",
+    507: "A disk is full, or the tenant's quota of uploads or of definitions is used up, so nothing was stored; repeat "
+    "after Retry-After seconds.",
 }
 _HIDDEN = "The service could not answer this request."
 

@@ -1,4 +1,6 @@
-"""The ETags of workflows and of their lists. They are made of versions, so comparing them needs no steps."""
+"""The ETags of workflows, of their lists, and of stored definitions. They are made of versions, so comparing them
+needs neither steps nor contents.
+"""
 
 import re
 from collections.abc import Mapping
@@ -12,6 +14,7 @@ from stepwell.lifecycle.preconditions import ReadVersion, Version
 from stepwell.lifecycle.records import WorkflowParts
 
 _VERSION = re.compile(r"([0-9]{1,10})-([0-9a-f]{1,16})-[a-z]-.*")
+_REVISION = re.compile(r"([0-9]{1,10}-[0-9a-f]{16})-")
 _FORMS = {
     WorkflowParts(steps=True, results=True): "s",
     WorkflowParts(steps=False, results=True): "n",
@@ -31,6 +34,17 @@ def dry_run_etag(version: Version) -> str:
 
 def definition_etag(version: Version) -> str:
     return _etag(version, "f")
+
+
+def stored_definition_etag(revision: str) -> str:
+    """Return the ETag of a stored definition in any version. *revision* is that of its name."""
+    return f'"{revision}-{__version__}"'
+
+
+def revision_of(opaque: str) -> str:
+    """Return the revision that the ETag of a stored definition names, without its quotes; "" for another text."""
+    match = _REVISION.match(opaque)
+    return "" if match is None else match[1]
 
 
 def page_etag(versions: Mapping[UUID, ReadVersion], total: int | None, links: str, query: Struct) -> str:

@@ -39,6 +39,7 @@ from stepwell.api.routes import (
     manual,
     providers,
     steps,
+    stored_definitions,
     system,
     uploads,
     usage,
@@ -57,7 +58,7 @@ from stepwell.rules.access.stream_tickets import StreamTickets
 from stepwell.runtime.telemetry import Metrics
 
 _MODULES = [workflows, steps, waits, diagnostics, workflow_outputs, deliveries, events, uploads, artifact_routes]
-_MODULES += [providers, usage, system, manual]
+_MODULES += [stored_definitions, providers, usage, system, manual]
 HANDLERS = tuple(each for module in _MODULES for each in vars(module).values() if isinstance(each, HTTPRouteHandler))
 _MAX_PATH = 200
 _PARAMETERS = re.compile(r"(\{\w+\})")

@@ -1,25 +1,32 @@
-"""Reads definitions of workflows.
+"""Reads definitions of workflows, those that runs are created of and those that are stored.
 
 Their expressions are parsed in a worker process if that takes long, and their inputs are checked in one.
 """
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, TypeVar
 
-from msgspec import Struct
+from msgspec import Struct, json
 
 from stepwell.api.auth.dependencies import ApiRequest
 from stepwell.api.requests.preferences import handling_of
 from stepwell.api.requests.request_bodies import read_body, read_json
 from stepwell.api.requests.request_resources import resources_of
 from stepwell.basics.errors import Fault, InvalidRequest
+from stepwell.basics.strict_json.canonical import digest
+from stepwell.basics.strict_json.normalise import normalise
 from stepwell.basics.strict_json.schema_faults import cap_faults
 from stepwell.basics.workflow_limits import definition_size
+from stepwell.contract.problems import DefinitionWarning
+from stepwell.contract.stored_definitions import DefinitionContent
 from stepwell.definition.mapping.expressions import FEW_CHARACTERS, Expressions, expressions_of
 from stepwell.definition.validation.dependency_count import check_dependency_count
 from stepwell.definition.validation.inputs_schema import inputs_faults
 from stepwell.definition.validation.workflow import MAX_FAULTS, ValidatedWorkflow, validate_workflow
 from stepwell.engine.service import Services
+
+T = TypeVar("T")
 
 
 class _Refused(Struct):
@@ -35,26 +42,50 @@ class _Refused(Struct):
 
 async def read_definition(request: ApiRequest, services: Services) -> ValidatedWorkflow:
     """Return the workflow that the body defines. Raises `InvalidRequest`, `Unavailable`, and what `read_json` does."""
+    origin_instance = request.user.origin_instance or services.origin_instance
+    validator = partial(validate_workflow, origin_instance=origin_instance)
+    valid, _ = await _read(request, services, validator, lambda _: None)
+    return valid
+
+
+async def read_content(request: ApiRequest, services: Services) -> tuple[bytes, str, Sequence[DefinitionWarning]]:
+    """Return the definition that the body stores, as JSON text, its digest as canonical JSON, and its warnings.
+
+    Required inputs may be missing. Raises as `read_definition` does.
+    """
+    handling = handling_of(request.scope)
+
+    def encode(body: Any) -> tuple[bytes, str]:
+        members = normalise(DefinitionContent, body, handling).items()
+        content = {name: value for name, value in members if value is not None}
+        return json.encode(content), digest(content)
+
+    validator = partial(validate_workflow, kind=DefinitionContent)
+    valid, (content, content_digest) = await _read(request, services, validator, encode, partial_inputs=True)
+    return content, content_digest, valid.warnings
+
+
+async def _read(
+    request: ApiRequest,
+    services: Services,
+    validator: Callable[..., ValidatedWorkflow],
+    convert: Callable[[Any], T],
+    *,
+    partial_inputs: bool = False,
+) -> tuple[ValidatedWorkflow, T]:
+    """Return the workflow of the body, and what *convert* makes of the valid body, in a thread if it is large."""
     text, handling = await read_body(request), handling_of(request.scope)
     account = resources_of(request.scope).account
-    origin_instance = request.user.origin_instance or services.origin_instance
 
-    def validate(body: object, known: Expressions | None = None) -> ValidatedWorkflow | _Refused:
-        size = definition_size(text)
+    def validate(body: object, known: Expressions | None = None) -> tuple[ValidatedWorkflow, T] | _Refused:
+        size, now = definition_size(text), services.clock.now()
         try:
-            return validate_workflow(
-                body,
-                services.catalog,
-                known,
-                handling=handling,
-                definition_bytes=size,
-                now=services.clock.now(),
-                origin_instance=origin_instance,
-            )
+            valid = validator(body, services.catalog, known, handling=handling, definition_bytes=size, now=now)
         except InvalidRequest as error:
             return _refused(error.faults, body)
+        return valid, convert(body)
 
-    def parse(body: object) -> ValidatedWorkflow | _Refused | list[str]:
+    def parse(body: object) -> tuple[ValidatedWorkflow, T] | _Refused | list[str]:
         expressions = expressions_of(body)
         return expressions if sum(map(len, expressions)) > FEW_CHARACTERS else validate(body)
 
@@ -62,12 +93,13 @@ async def read_definition(request: ApiRequest, services: Services) -> ValidatedW
     if isinstance(parsed, list):
         known = Expressions(await services.expressions.check(account, parsed))
         parsed = await read_json(request, lambda body: validate(body, known))
-    if isinstance(parsed, ValidatedWorkflow):
-        await services.inputs_checker.check(account, parsed)
+    checker = services.inputs_checker
+    if not isinstance(parsed, _Refused):
+        await checker.check(account, parsed[0], partial=partial_inputs)
         return parsed
     faults = list(parsed.faults)
     if parsed.schema is not None:
-        faults += await services.inputs_checker.faults(account, parsed.schema, parsed.inputs)
+        faults += await checker.faults(account, parsed.schema, parsed.inputs, partial=partial_inputs)
         faults = cap_faults(faults, MAX_FAULTS)
     raise InvalidRequest(faults)
 

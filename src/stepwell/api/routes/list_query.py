@@ -10,6 +10,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType, ValidationError, convert
 
 from stepwell.api.requests.query_parameters import (
     CheckedQuery,
+    Cursor,
     IncludeResults,
     IncludeSteps,
     Limit,
@@ -23,7 +24,7 @@ from stepwell.basics.errors import Fault
 from stepwell.contract.definition import MAX_LABELS
 from stepwell.contract.enums import WaitsFor, WorkflowStatus
 from stepwell.lifecycle.records import WorkflowParts
-from stepwell.rules.access.cursors import MAX_CURSOR_CHARS, PageCursors
+from stepwell.rules.access.cursors import PageCursors
 from stepwell.rules.access.signed_texts import SignedTexts
 from stepwell.rules.list_records import ListFilter, WorkflowCursor, WorkflowFilter, WorkflowPage
 
@@ -33,12 +34,9 @@ _AwareTime = Annotated[datetime, Meta(tz=True)]
 
 Statuses = Annotated[str, several_of(WorkflowStatus, "Only workflows in one of these statuses")]
 Labels = Annotated[
-    tuple[str, ...], Meta(description="Only workflows with this label, as key:value. If repeated, with all of them")
+    tuple[str, ...], Meta(description="Only those with this label, as key:value. If repeated, with all of them")
 ]
 Time = Annotated[str, Meta(extra_json_schema={"format": "date-time"})]
-Cursor = Annotated[
-    str, Meta(max_length=MAX_CURSOR_CHARS, description="The beginning of the page, as the link to the next page has it")
-]
 Order = Annotated[
     Literal["-created_at", "created_at"],
     Meta(

@@ -10,7 +10,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 from stepwell.api.auth.dependencies import ApiRequest, ServicesDep
 from stepwell.api.requests.body_buffers import BodyTooLarge, reserve_memory
 from stepwell.api.requests.operations import NoQuery, Operation, endpoint
-from stepwell.api.requests.query_parameters import Skip, page_links, parse_id, parse_query
+from stepwell.api.requests.query_parameters import Skip, TenantQuery, page_links, parse_id, parse_query
 from stepwell.api.requests.request_bodies import ignore_empty_body
 from stepwell.api.requests.request_resources import resources_of
 from stepwell.api.requests.upload_bodies import read_files
@@ -25,19 +25,12 @@ from stepwell.rules.uploads import UploadRecord
 
 TAG = "artifacts"
 BASE = ARTIFACTS_PATH.rstrip("/")
-_MAX_TENANT = 100
 _READ_BYTES = 4 * 1024 * 1024  # of a file in a bucket at once
 
 
-class UploadQuery(Struct, frozen=True, kw_only=True):
+class UploadQuery(TenantQuery, frozen=True, kw_only=True):
     name: (
         Annotated[str, Meta(max_length=1_000, description="The name of a file that is the whole body")] | UnsetType
-    ) = UNSET
-    origin_tenant_id: (
-        Annotated[
-            str, Meta(min_length=1, max_length=_MAX_TENANT, description="The tenant, for a token with tenants:all")
-        ]
-        | UnsetType
     ) = UNSET
     presign: Annotated[
         bool, Meta(description="Return a URL of the bucket to PUT the file to; the request has no body")
@@ -109,7 +102,7 @@ DELETE = Operation(
 @endpoint(UPLOAD)
 async def upload_artifact(request: ApiRequest, services: ServicesDep) -> Response[UploadResponse]:
     query = parse_query(request.scope["query_string"], UploadQuery)
-    tenant = request.user.tenant_for(None if query.origin_tenant_id is UNSET else query.origin_tenant_id)
+    tenant = request.user.tenant_for(query.tenant)
     resources_of(request.scope).count_for(tenant)
     services.availability.check_open()
     name = None if query.name is UNSET else query.name

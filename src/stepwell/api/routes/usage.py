@@ -10,12 +10,12 @@ from typing import Annotated, Any
 
 from litestar import Response
 from litestar.types import ASGIApp, HTTPResponseStartEvent, Scope
-from msgspec import UNSET, Meta, Raw, Struct, UnsetType, field
+from msgspec import UNSET, Meta, Raw, UnsetType, field
 
 from stepwell.api.auth.dependencies import ApiRequest, ServicesDep
 from stepwell.api.requests.headers import IF_NONE_MATCH
 from stepwell.api.requests.operations import Operation, endpoint
-from stepwell.api.requests.query_parameters import CheckedQuery, parse_query
+from stepwell.api.requests.query_parameters import CheckedQuery, TenantQuery, parse_query
 from stepwell.api.responses.conditional_requests import respond_unless_known
 from stepwell.basics.errors import Fault, InvalidRequest
 from stepwell.contract.enums import CostKey
@@ -29,10 +29,6 @@ RATE_LIMIT_HEADERS = ("RateLimit", "RateLimit-Policy")
 _STATE_KEY = "limited_tenant"
 
 
-class LimitsQuery(Struct, frozen=True):
-    origin_tenant_id: Annotated[str | None, Meta(description="The tenant, for a token with tenants:all")] = None
-
-
 LIMITS = Operation(
     method="GET",
     path="/api/v1/limits",
@@ -40,15 +36,14 @@ LIMITS = Operation(
     description="The limits of the token's tenant, and how much of them it uses.",
     tag="limits",
     permission=Permission.READ,
-    query=LimitsQuery,
+    query=TenantQuery,
     answers=Limits,
 )
 
 
 @endpoint(LIMITS)
 async def get_limits(request: ApiRequest, services: ServicesDep) -> Response[Limits]:
-    query = parse_query(request.scope["query_string"], LimitsQuery)
-    tenant = request.user.tenant_for(query.origin_tenant_id)
+    tenant = request.user.tenant_for(parse_query(request.scope["query_string"], TenantQuery).tenant)
     return Response(await services.limits.read(tenant))
 
 

@@ -95,6 +95,14 @@ class AsyncConnection:
                 pause = retries.pause_after(failure, is_repeatable=request.is_repeatable)
             await async_sleep(pause)
 
+    async def _tag(self, path: str, query: Mapping[str, Any] = {}) -> str:
+        """Return the ETag of what is at *path*."""
+        request = ClientRequest(method="HEAD", path=path, query=query, is_repeatable=True)
+        tag: str | None = (await self._send(request)).headers.get("ETag")
+        if tag is None:
+            raise UnexpectedAnswer(f"{request}: the answer has no ETag")
+        return tag
+
     @asynccontextmanager
     async def _stream(
         self, request: ClientRequest, body: Callable[[], AsyncIterator[bytes]] | None = None

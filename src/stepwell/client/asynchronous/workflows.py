@@ -141,12 +141,7 @@ class AsyncWorkflowCalls(AsyncConnection):
 
     async def tag(self, workflow_id: Id) -> str:
         """Return the tag of the workflow as it is now, for `if_match`. Read the workflow after its tag."""
-        request = ClientRequest(method="HEAD", path=path_of(workflow_id), is_repeatable=True)
-        response = await self._send(request)
-        tag: str | None = response.headers.get("ETag")
-        if tag is None:
-            raise UnexpectedAnswer(f"{request}: the answer has no ETag")
-        return tag
+        return await self._tag(path_of(workflow_id))
 
     async def update(
         self,

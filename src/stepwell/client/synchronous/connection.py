@@ -96,6 +96,14 @@ class Connection:
                 pause = retries.pause_after(failure, is_repeatable=request.is_repeatable)
             sync_sleep(pause)
 
+    def _tag(self, path: str, query: Mapping[str, Any] = {}) -> str:
+        """Return the ETag of what is at *path*."""
+        request = ClientRequest(method="HEAD", path=path, query=query, is_repeatable=True)
+        tag: str | None = (self._send(request)).headers.get("ETag")
+        if tag is None:
+            raise UnexpectedAnswer(f"{request}: the answer has no ETag")
+        return tag
+
     @contextmanager
     def _stream(
         self, request: ClientRequest, body: Callable[[], Iterator[bytes]] | None = None

@@ -139,12 +139,7 @@ class WorkflowCalls(Connection):
 
     def tag(self, workflow_id: Id) -> str:
         """Return the tag of the workflow as it is now, for `if_match`. Read the workflow after its tag."""
-        request = ClientRequest(method="HEAD", path=path_of(workflow_id), is_repeatable=True)
-        response = self._send(request)
-        tag: str | None = response.headers.get("ETag")
-        if tag is None:
-            raise UnexpectedAnswer(f"{request}: the answer has no ETag")
-        return tag
+        return self._tag(path_of(workflow_id))
 
     def update(
         self,

@@ -22,6 +22,7 @@ SCHEMA_LOC: Final[Loc] = ("body", "inputs_schema")
 
 _REFERENCES = ("$ref", "$dynamicRef", "$recursiveRef")
 _NO_SCHEMAS = frozenset(["const", "enum", "default", "examples"])  # words whose values are data
+_WORDS_FOR_MISSING = frozenset(["required", "dependentRequired", "dependencies", "minProperties"])
 _TYPES = ("array", "boolean", "integer", "null", "number", "object", "string")
 _MAX_FAULTS = 50
 _MAX_SEEN = 1_000  # of the errors that the validator yields, which may be the same one again
@@ -29,10 +30,11 @@ _LONGEST_SHOWN = 200  # characters of a word's value in a message
 
 
 class InputsToCheck(Struct, frozen=True):
-    """A request for `check_inputs`."""
+    """A request for `check_inputs`. `partial`: more members may follow, so none of `inputs` is missing."""
 
     schema: dict[str, Any]
     inputs: dict[str, Any]
+    partial: bool = False
 
 
 def inputs_faults(inputs: Any, schema: Any) -> Iterator[Fault]:
@@ -66,7 +68,7 @@ def check_inputs(data: bytes) -> bytes:
     """Check encoded `InputsToCheck`. Return the encoded faults: those of the schema, or else those of the inputs."""
     request = json.decode(data, type=InputsToCheck)
     try:
-        faults = list(islice(_unique(_faults(request.schema, request.inputs)), _MAX_FAULTS))
+        faults = list(islice(_unique(_faults(request)), _MAX_FAULTS))
     except RecursionError:
         faults = [Fault(SCHEMA_LOC, "It refers to itself without end, or is nested too deeply", "bad_schema")]
     except Exception:  # noqa: BLE001 - the validator raises anything for a schema of an unexpected form
@@ -74,13 +76,14 @@ def check_inputs(data: bytes) -> bytes:
     return json.encode(faults)
 
 
-def _faults(schema: dict[str, Any], inputs: dict[str, Any]) -> Iterator[Fault]:
+def _faults(request: InputsToCheck) -> Iterator[Fault]:
     # Only worker processes need the library, which takes a while to load.
     from jsonschema import Draft202012Validator, FormatChecker  # noqa: PLC0415
     from jsonschema.validators import validator_for  # noqa: PLC0415
     from referencing import Registry  # noqa: PLC0415
     from referencing.exceptions import Unresolvable  # noqa: PLC0415
 
+    schema = request.schema
     kind = validator_for(schema, default=Draft202012Validator)
     meta = validator_for(kind.META_SCHEMA, default=kind)
     of_schema = list(
@@ -94,12 +97,26 @@ def _faults(schema: dict[str, Any], inputs: dict[str, Any]) -> Iterator[Fault]:
         return
     registry: Registry[Any] = Registry()  # without one, the library would fetch what a reference names
     try:
-        errors = list(islice(kind(schema, registry=registry).iter_errors(inputs), _MAX_SEEN))
+        errors = list(islice(kind(schema, registry=registry).iter_errors(request.inputs), _MAX_SEEN))
     except Unresolvable:
         yield Fault(SCHEMA_LOC, "A reference in it leads to nothing", "bad_schema")
         return
     for error in errors:
-        yield from _input_faults(error)
+        if not (request.partial and _lacks_members(error)):
+            yield from _input_faults(error)
+
+
+def _lacks_members(error: Any) -> bool:
+    """Return whether the error may go if members are added: for a choice, whether those of one branch may."""
+    if error.validator in _WORDS_FOR_MISSING:
+        return True
+    if error.validator not in ("anyOf", "oneOf"):
+        return False
+    branches: dict[Any, bool] = {}
+    for each in error.context:
+        branch = each.relative_schema_path[0]
+        branches[branch] = branches.get(branch, True) and _lacks_members(each)
+    return any(branches.values())
 
 
 def _unique(faults: Iterable[Fault]) -> Iterator[Fault]:

@@ -22,6 +22,7 @@ from stepwell.contract.definition import (
 )
 from stepwell.contract.enums import WAITS_OF, RunIf, TaskType
 from stepwell.contract.problems import DefinitionWarning
+from stepwell.contract.stored_definitions import DefinitionContent
 from stepwell.definition.mapping.expressions import Expressions
 from stepwell.definition.mapping.input_mapping import EVERY_TYPE, TIMEOUT, effective_config
 from stepwell.definition.mapping.task_configs import config_faults, read_workflow_config, without_nulls
@@ -58,6 +59,7 @@ __all__ = ["MAX_STEPS", "ValidatedWorkflow", "parse_update", "validate_workflow"
 S = TypeVar("S", bound=Struct)
 MAX_STEPS = 10_000
 MAX_FAULTS = 200
+_PLACEHOLDER = "definition"  # stands for what a run of a stored definition has of its own
 # Hot path: an attribute of an enum costs 0.1 µs in Python 3.11.
 _SUBWORKFLOW, _ALL_COMPLETED = TaskType.SUBWORKFLOW, RunIf.ALL_COMPLETED
 
@@ -109,19 +111,21 @@ def validate_workflow(
     now: datetime | None = None,
     depth: int = 0,
     origin_instance: str | None = None,
+    kind: type[CreateWorkflow | DefinitionContent] = CreateWorkflow,
 ) -> ValidatedWorkflow:
     """Return the workflow that *body*, decoded JSON, defines. *expressions* may know some expressions already.
 
     *handling* is that of unknown members. *definition_bytes* is the size of *body* by
     `workflow_limits.definition_size`; 0 if that is unknown. *now* is the present time, for rules about times.
     *depth* is that of a sub-workflow below the body of the request. *origin_instance* is that of a *body* without one.
+    *kind* is what *body* is. The workflow of a `DefinitionContent` has placeholders in place of a name and an origin.
 
     Raises `InvalidRequest` with up to 200 faults, and a last one that counts the rest.
     """
     if origin_instance is not None and isinstance(body, dict) and body.get("origin_instance") is None:
         body = {**body, "origin_instance": origin_instance}
     context = _Context(catalog, expressions or Expressions(), DependencyBudget(), handling, now, depth)
-    return _validated(context, body, definition_bytes=definition_bytes)
+    return _validated(context, body, definition_bytes=definition_bytes, kind=kind)
 
 
 class _Context(NamedTuple):
@@ -139,16 +143,21 @@ class _Context(NamedTuple):
 
 
 def _validated(
-    context: _Context, body: Any, step_inputs: frozenset[str] = frozenset(), *, definition_bytes: int = 0
+    context: _Context,
+    body: Any,
+    step_inputs: frozenset[str] = frozenset(),
+    *,
+    definition_bytes: int = 0,
+    kind: type[CreateWorkflow | DefinitionContent] = CreateWorkflow,
 ) -> ValidatedWorkflow:
     """Return the workflow that *body* defines. *step_inputs*: those that the step of a sub-workflow passes to it."""
     catalog, handling = context.catalog, context.handling
     try:
-        request = _convert(CreateWorkflow, body, handling)
+        request = _request_of(_convert(kind, body, handling))
     except ValidationError:
-        body = normalise(CreateWorkflow, body, handling)
+        body = normalise(kind, body, handling)
         rules = _faults_of_valid_parts(context, body)
-        broken = chain(iter_faults(CreateWorkflow, body, ("body",)), rules)
+        broken = chain(iter_faults(kind, body, ("body",)), rules)
         raise InvalidRequest(cap_faults(broken, MAX_FAULTS)) from None
     names = input_names(request.inputs, request.inputs_schema) | step_inputs
     parts = _check_parts([to_partial_step(step) for step in request.steps], names, context)
@@ -180,6 +189,12 @@ def parse_update(
     if faults:
         raise InvalidRequest(cap_faults(faults, MAX_FAULTS))
     return convert(body, WorkflowUpdate)
+
+
+def _request_of(valid: CreateWorkflow | DefinitionContent) -> CreateWorkflow:
+    if isinstance(valid, CreateWorkflow):
+        return valid
+    return CreateWorkflow(name=_PLACEHOLDER, origin_instance=_PLACEHOLDER, **structs.asdict(valid))
 
 
 def _convert(struct: type[S], body: Any, handling: Handling) -> S:

@@ -25,20 +25,25 @@ class InputsChecker:
     def __init__(self, workers: WorkerPool) -> None:
         self._workers = workers
 
-    async def check(self, account: Account, planned: ValidatedWorkflow) -> None:
-        """Raise `InvalidRequest` if the inputs of a valid definition don't fit its schema; `Unavailable`."""
+    async def check(self, account: Account, planned: ValidatedWorkflow, *, partial: bool = False) -> None:
+        """Raise `InvalidRequest` if the inputs of a valid definition don't fit its schema; `Unavailable`.
+
+        *partial*: more inputs may follow.
+        """
         if planned.request.inputs_schema is None:
             return
-        faults = await self.faults(account, planned.request.inputs_schema, planned.request.inputs)
+        faults = await self.faults(account, planned.request.inputs_schema, planned.request.inputs, partial=partial)
         if faults:
             raise InvalidRequest(cap_faults(faults, MAX_FAULTS))
 
-    async def faults(self, account: Account, schema: Mapping[str, Any], inputs: Mapping[str, Any]) -> list[Fault]:
+    async def faults(
+        self, account: Account, schema: Mapping[str, Any], inputs: Mapping[str, Any], *, partial: bool = False
+    ) -> list[Fault]:
         """Return the faults of the schema, or else those of the inputs. Raises `Unavailable`.
 
-        Both passed `inputs_schema.inputs_faults`.
+        Both passed `inputs_schema.inputs_faults`. *partial*: more inputs may follow.
         """
-        request = json.encode(InputsToCheck(dict(schema), dict(inputs)))
+        request = json.encode(InputsToCheck(dict(schema), dict(inputs), partial))
         try:
             with fail_after(_CHECK_S):
                 answer = await self._workers.run(account, check_inputs, lambda: [request])

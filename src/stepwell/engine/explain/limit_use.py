@@ -9,13 +9,15 @@ from stepwell.basics.setting_names import credential_setting
 from stepwell.basics.tenancy import TenantScope
 from stepwell.contract.enums import ProviderType
 from stepwell.contract.providers import CredentialStatus, ProviderStatus
-from stepwell.contract.system import ActiveWorkflows, Limits, RunningSteps, UploadedFiles, WaitingWorkflows
+from stepwell.contract.system import ActiveWorkflows, Limits, RunningSteps, StorageUse, WaitingWorkflows
 from stepwell.definition.validation.provider_rules import ProviderCatalog
 from stepwell.engine.admission.controller import AdmissionController
 from stepwell.engine.admission.model_health import ModelHealth
 from stepwell.engine.admission.pools import ModelPool
 from stepwell.engine.execution.workflow_admission import WorkflowAdmission
+from stepwell.ports.stored_definitions import Definitions
 from stepwell.ports.uploads import Uploads
+from stepwell.rules.stored_definitions import DefinitionLimits
 from stepwell.rules.uploads import UploadLimits
 
 
@@ -71,20 +73,29 @@ def _refusal(key: CredentialStatus) -> str:
 
 class TenantLimitsReader:
     def __init__(
-        self, workflows: WorkflowAdmission, steps: AdmissionController, uploads: Uploads, upload_limits: UploadLimits
+        self,
+        workflows: WorkflowAdmission,
+        steps: AdmissionController,
+        uploads: Uploads,
+        upload_limits: UploadLimits,
+        definitions: Definitions,
+        definition_limits: DefinitionLimits,
     ) -> None:
         self._workflows, self._steps = workflows, steps
         self._uploads, self._upload_limits = uploads, upload_limits
+        self._definitions, self.of_definitions = definitions, definition_limits
 
     async def read(self, tenant: str | None) -> Limits:
         """Return the limits and use of *tenant*. Raises `Unavailable`."""
         use = await self._workflows.use(tenant)
         files, most = await self._uploads.use(tenant), self._upload_limits
+        stored, limits = await self._definitions.use(tenant), self.of_definitions
         return Limits(
             tenant_id=tenant,
             remaining_workflows=self._workflows.quota(tenant)[1],
             active_workflows=ActiveWorkflows(use.max_active, use.active),
             waiting_workflows=WaitingWorkflows(use.max_waiting, use.waiting, use.oldest),
             running_steps=RunningSteps(self._steps.limits.per_tenant, self._steps.used_by_tenant(tenant)),
-            uploads=UploadedFiles(most.max_uploads, files.uploads, most.quota_bytes, files.bytes),
+            uploads=StorageUse(most.max_uploads, files.uploads, most.quota_bytes, files.bytes),
+            definitions=StorageUse(limits.names, stored.names, limits.bytes, stored.bytes),
         )

@@ -9,6 +9,7 @@ from stepwell.persistence.tables import (  # noqa: F401 - each adds its tables t
     installation,
     processes,
     steps,
+    stored_definitions,
     tasks,
     uploads,
     waits,

@@ -11,7 +11,7 @@ from stepwell.rules.access.signed_texts import SignedTexts
 from stepwell.rules.event_feed import BEGINNING, FeedCursor
 from stepwell.rules.list_records import DecisionCursor, OutputCursor, WorkflowCursor
 
-MAX_CURSOR_CHARS: Final = 64
+MAX_CURSOR_CHARS: Final = 112  # one of definitions has a name
 _BEGINNING: Final = "0"
 
 
@@ -22,6 +22,7 @@ class PageCursors:
         self.oldest_first = SignedTexts(secret, "cursor of oldest workflows", WorkflowCursor, MAX_CURSOR_CHARS)
         self.newest_first = SignedTexts(secret, "cursor of newest workflows", WorkflowCursor, MAX_CURSOR_CHARS)
         self.decisions = SignedTexts(secret, "cursor of decisions", DecisionCursor, MAX_CURSOR_CHARS)
+        self.definitions = SignedTexts(secret, "cursor of definitions", str, MAX_CURSOR_CHARS)
         self.outputs = SignedTexts(secret, "cursor of outputs", OutputCursor, MAX_CURSOR_CHARS)
 
 

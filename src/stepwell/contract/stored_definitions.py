@@ -1,0 +1,81 @@
+"""The requests and responses about definitions that are stored by name."""
+
+from collections.abc import Sequence
+from typing import Annotated, Any, Final, TypeAlias
+
+from msgspec import UNSET, Meta, Struct, UnsetType, field
+
+from stepwell.contract.definition import Description, GlobalConfig, Inputs, InputsSchema, Labels, WorkflowSteps
+from stepwell.contract.fields import Time
+from stepwell.contract.problems import DefinitionWarning
+
+NAME_PATTERN: Final = "[a-z0-9][a-z0-9-]{0,62}"
+_Version = Annotated[int, Meta(ge=1)]
+# The service holds the definition as JSON text (`msgspec.Raw`), a client has a dictionary.
+_Content: TypeAlias = Annotated[Any, Meta(extra_json_schema={"$ref": "#/components/schemas/DefinitionContent"})]
+
+
+class DefinitionContent(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A definition as it is stored: what all runs of it have in common."""
+
+    steps: WorkflowSteps
+    config: GlobalConfig = field(default_factory=dict)
+    inputs: Inputs = field(default_factory=dict)
+    inputs_schema: InputsSchema = None
+
+
+class DefinitionUpdate(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A change of what belongs to the name of a definition. An absent member keeps its value."""
+
+    default_version: (
+        Annotated[_Version | None, Meta(description="The version that runs take; null: the newest")] | UnsetType
+    ) = UNSET
+    archived: Annotated[bool, Meta(description="Whether no run may be created of it")] | UnsetType = UNSET
+    labels: Labels | UnsetType | None = UNSET
+    description: Description | UnsetType | None = UNSET
+
+
+class DefinitionSummary(Struct, kw_only=True):
+    """A stored definition without its content. The version has `created_by` and `created_at`, the name the rest."""
+
+    name: str
+    version: int
+    default_version: Annotated[int | None, Meta(description="The version that runs take; null: the newest")]
+    archived: bool
+    labels: Labels
+    description: str | None
+    created_by: Annotated[str, Meta(description="The subject of the token that stored this version")]
+    created_at: Time
+
+
+class DefinitionPublic(DefinitionSummary, kw_only=True):
+    """A version of a stored definition. Only the response of PUT has `warnings`."""
+
+    definition: _Content
+    warnings: Sequence[DefinitionWarning] | UnsetType = UNSET
+
+
+class DefinitionListResponse(Struct):
+    """A page of the stored definitions, each in its newest version, ordered by name."""
+
+    definitions: list[DefinitionSummary]
+
+
+class DefinitionVersion(Struct):
+    version: int
+    created_by: str
+    created_at: Time
+
+
+class DefinitionVersionsResponse(Struct):
+    """All versions of a stored definition, the newest first."""
+
+    versions: list[DefinitionVersion]
+
+
+class DefinitionDeletion(Struct):
+    """The report of a deletion: how many versions were deleted, and the definitions that refer to the name."""
+
+    name: str
+    versions: int
+    referred_by: list[str]
