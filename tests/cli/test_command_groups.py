@@ -9,6 +9,7 @@ import pytest
 
 from stepwell.cli.commands import cli
 from stepwell.cli.workflow_commands.service_command import service_commands
+from support.documents.manual_tables import commands_over_the_api
 from support.processes.stepwell_process import stepwell
 from support.service.installed_settings import unread_settings
 
@@ -24,9 +25,9 @@ def test_help_lists_every_command_once_in_its_section() -> None:
     assert {*service_commands.commands, "run"} == set(listed["Workflows"])
 
 
-@pytest.mark.parametrize("name", sorted(service_commands.commands))
+@pytest.mark.parametrize("name", sorted(commands_over_the_api()))
 def test_every_command_over_the_api_has_json_and_the_connection(name: str) -> None:
-    options = {option for parameter in service_commands.commands[name].params for option in parameter.opts}
+    options = {option for parameter in commands_over_the_api()[name].params for option in parameter.opts}
     assert {"--json", "--token", "--profile"} <= options
     assert name == "login" or {"--url", "--data-dir"} <= options
 

@@ -68,13 +68,13 @@ def _check_texts(context: click.Context) -> None:
 
 
 def service_command(
-    name: str, *, connection: Sequence[str] = tuple(CONNECTION)
+    name: str, *, connection: Sequence[str] = tuple(CONNECTION), group: click.Group = service_commands
 ) -> Callable[[Callable[Concatenate["CommandContext", ...], int | None]], ServiceCommand]:
-    """Declare the command *name* and add it to `service_commands`. *connection* names the options of the connection."""
+    """Declare the command *name* and add it to *group*. *connection* names the options of the connection."""
 
     def declare(callback: Callable[Concatenate["CommandContext", ...], int | None]) -> ServiceCommand:
         command = click.command(name, cls=ServiceCommand, connection=connection)(callback)
-        service_commands.add_command(command)
+        group.add_command(command)
         return command
 
     return declare
