@@ -76,6 +76,7 @@ class TestCreate:
             "completed_steps": 0,
             "progress": 0.0,
             "current_step": None,
+            "waits_for": None,
             "final_step_id": "a",
             "final_step_result": None,
             "canvas_task_id": None,
