@@ -29,7 +29,7 @@ import httpx
 import pytest
 import pytest_asyncio
 
-from stepwell.contract.enums import TaskPhase, TaskStatus
+from stepwell.contract.enums import TaskPhase, TaskStatus, WaitKind
 from stepwell.engine.execution.timers import PARK_AFTER_S
 from stepwell.testing import ManualClock, MemoryDatabase
 from stepwell.testing.memory_tables import WorkflowRow
@@ -132,7 +132,7 @@ class Race:
 
         def is_ready() -> bool:
             own = [parent, *children()]
-            return len(own) == 2 and sum(len(rows[each].waits) for each in own) == 2 and len(stage.jobs.of(*own)) == 3
+            return len(own) == 2 and sum(len(rows[each].waits) for each in own) == 4 and len(stage.jobs.of(*own)) == 3
 
         await eventually(is_ready, "the workflows wait")
         await eventually(lambda: not scheduler_of(stage.service).checkpointer.held, "all is stored")
@@ -201,9 +201,12 @@ class Race:
     async def until_settled(self, event: str) -> None:
         """Wait until the sub-workflow has followed, and the time-out is recorded."""
         if event == "timeout":
-            await eventually(lambda: not self.stage.row(self.id).waits, "the time-out is recorded")
+            await eventually(lambda: not self._asks(), "the time-out is recorded")
         await eventually(self._has_followed, "the sub-workflow has followed")
         await eventually(self._has_sent, "all jobs that may run are accepted")
+
+    def _asks(self) -> bool:
+        return any(each.wait.kind is WaitKind.DECISION for each in self.stage.row(self.id).waits.values())
 
     def _has_sent(self) -> bool:
         """Whether no request is under way. A job whose answer a death cut off is looked for until the clock moves."""

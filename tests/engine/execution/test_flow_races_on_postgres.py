@@ -56,6 +56,9 @@ WAIT_S = 120.0
 Json = dict[str, Any]
 
 
+_DECISIONS = "SELECT FROM waits WHERE workflow_id = $1 AND kind = 'decision'"
+
+
 async def until(holds: Callable[[], Awaitable[bool]], what: str) -> None:
     try:
         async with asyncio.timeout(WAIT_S):
@@ -181,7 +184,7 @@ class Race:
 
     async def is_parked(self, process: Process) -> bool:
         """Return true once the sub-workflow has left memory, or goes on because the time of its approval is over."""
-        waits = await self.processes.fetch("SELECT FROM waits WHERE workflow_id = $1", self.child)
+        waits = await self.processes.fetch(_DECISIONS, self.child)
         return not waits or str(self.child) not in in_memory(process.service)
 
     async def do(self, process: Process, place: int) -> None:
@@ -200,7 +203,7 @@ class Race:
     async def has_arrived(self, place: int) -> bool:
         """Return true once the request has reserved its key or has its answer, or the time-out is due."""
         if self.pair[place] == "timeout":
-            later = "SELECT FROM waits WHERE workflow_id = $1 AND until > clock_timestamp()"
+            later = f"{_DECISIONS} AND until > clock_timestamp()"
             return not await self.processes.fetch(later, self.id)
         reserved = await self.processes.fetch("SELECT FROM idempotency_keys WHERE key = $1", self.keys[place])
         return bool(reserved) or self.codes[place] is not None
@@ -238,7 +241,7 @@ class Race:
     async def is_settled(self) -> bool:
         statuses = await self.processes.statuses([self.parent, self.child])
         parent, child = statuses[self.parent], statuses[self.child]
-        waits = await self.processes.fetch("SELECT FROM waits WHERE workflow_id = $1", self.id)
+        waits = await self.processes.fetch(_DECISIONS, self.id)
         return (child in ENDED if parent in ENDED else child == parent) and not (waits and "timeout" in self.pair)
 
     async def _has_ended(self) -> bool:
