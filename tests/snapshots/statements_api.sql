@@ -1464,8 +1464,8 @@ FROM workflows
 WHERE id = a.parent_id OFFSET 0 ) AS c
 WHERE c.parent_id IS NOT NULL )
 SELECT json_agg(json_build_object( 'workflow_id', a.parent_id, 'workflow_name', p.name, 'step_id', a.parent_step,
-    'item', a.parent_item, 'value', left(CASE json_typeof(i.value) WHEN 'string' THEN i.value #>> '{}' ELSE
-    i.value::text END, 200) )
+    'item', a.parent_item, 'value', left(CASE WHEN json_typeof(i.value) = 'string' AND position('\u0000' IN
+    i.value::text) = 0 THEN i.value #>> '{}' ELSE i.value::text END, 200) )
 ORDER BY a.height DESC)
 FROM above AS a
 CROSS
@@ -1547,8 +1547,8 @@ FROM workflows
 WHERE id = a.parent_id OFFSET 0 ) AS c
 WHERE c.parent_id IS NOT NULL )
 SELECT json_agg(json_build_object( 'workflow_id', a.parent_id, 'workflow_name', p.name, 'step_id', a.parent_step,
-    'item', a.parent_item, 'value', left(CASE json_typeof(i.value) WHEN 'string' THEN i.value #>> '{}' ELSE
-    i.value::text END, 200) )
+    'item', a.parent_item, 'value', left(CASE WHEN json_typeof(i.value) = 'string' AND position('\u0000' IN
+    i.value::text) = 0 THEN i.value #>> '{}' ELSE i.value::text END, 200) )
 ORDER BY a.height DESC)
 FROM above AS a
 CROSS
@@ -1628,8 +1628,8 @@ FROM workflows
 WHERE id = a.parent_id OFFSET 0 ) AS c
 WHERE c.parent_id IS NOT NULL )
 SELECT json_agg(json_build_object( 'workflow_id', a.parent_id, 'workflow_name', p.name, 'step_id', a.parent_step,
-    'item', a.parent_item, 'value', left(CASE json_typeof(i.value) WHEN 'string' THEN i.value #>> '{}' ELSE
-    i.value::text END, 200) )
+    'item', a.parent_item, 'value', left(CASE WHEN json_typeof(i.value) = 'string' AND position('\u0000' IN
+    i.value::text) = 0 THEN i.value #>> '{}' ELSE i.value::text END, 200) )
 ORDER BY a.height DESC)
 FROM above AS a
 CROSS
@@ -1709,8 +1709,8 @@ FROM workflows
 WHERE id = a.parent_id OFFSET 0 ) AS c
 WHERE c.parent_id IS NOT NULL )
 SELECT json_agg(json_build_object( 'workflow_id', a.parent_id, 'workflow_name', p.name, 'step_id', a.parent_step,
-    'item', a.parent_item, 'value', left(CASE json_typeof(i.value) WHEN 'string' THEN i.value #>> '{}' ELSE
-    i.value::text END, 200) )
+    'item', a.parent_item, 'value', left(CASE WHEN json_typeof(i.value) = 'string' AND position('\u0000' IN
+    i.value::text) = 0 THEN i.value #>> '{}' ELSE i.value::text END, 200) )
 ORDER BY a.height DESC)
 FROM above AS a
 CROSS
@@ -1789,8 +1789,8 @@ FROM workflows
 WHERE id = a.parent_id OFFSET 0 ) AS c
 WHERE c.parent_id IS NOT NULL )
 SELECT json_agg(json_build_object( 'workflow_id', a.parent_id, 'workflow_name', p.name, 'step_id', a.parent_step,
-    'item', a.parent_item, 'value', left(CASE json_typeof(i.value) WHEN 'string' THEN i.value #>> '{}' ELSE
-    i.value::text END, 200) )
+    'item', a.parent_item, 'value', left(CASE WHEN json_typeof(i.value) = 'string' AND position('\u0000' IN
+    i.value::text) = 0 THEN i.value #>> '{}' ELSE i.value::text END, 200) )
 ORDER BY a.height DESC)
 FROM above AS a
 CROSS
@@ -1866,8 +1866,8 @@ FROM workflows
 WHERE id = a.parent_id OFFSET 0 ) AS c
 WHERE c.parent_id IS NOT NULL )
 SELECT json_agg(json_build_object( 'workflow_id', a.parent_id, 'workflow_name', p.name, 'step_id', a.parent_step,
-    'item', a.parent_item, 'value', left(CASE json_typeof(i.value) WHEN 'string' THEN i.value #>> '{}' ELSE
-    i.value::text END, 200) )
+    'item', a.parent_item, 'value', left(CASE WHEN json_typeof(i.value) = 'string' AND position('\u0000' IN
+    i.value::text) = 0 THEN i.value #>> '{}' ELSE i.value::text END, 200) )
 ORDER BY a.height DESC)
 FROM above AS a
 CROSS
@@ -1945,8 +1945,8 @@ FROM workflows
 WHERE id = a.parent_id OFFSET 0 ) AS c
 WHERE c.parent_id IS NOT NULL )
 SELECT json_agg(json_build_object( 'workflow_id', a.parent_id, 'workflow_name', p.name, 'step_id', a.parent_step,
-    'item', a.parent_item, 'value', left(CASE json_typeof(i.value) WHEN 'string' THEN i.value #>> '{}' ELSE
-    i.value::text END, 200) )
+    'item', a.parent_item, 'value', left(CASE WHEN json_typeof(i.value) = 'string' AND position('\u0000' IN
+    i.value::text) = 0 THEN i.value #>> '{}' ELSE i.value::text END, 200) )
 ORDER BY a.height DESC)
 FROM above AS a
 CROSS
@@ -2632,8 +2632,8 @@ FROM workflows
 WHERE id = a.parent_id OFFSET 0 ) AS c
 WHERE c.parent_id IS NOT NULL )
 SELECT json_agg(json_build_object( 'workflow_id', a.parent_id, 'workflow_name', p.name, 'step_id', a.parent_step,
-    'item', a.parent_item, 'value', left(CASE json_typeof(i.value) WHEN 'string' THEN i.value #>> '{}' ELSE
-    i.value::text END, 200) )
+    'item', a.parent_item, 'value', left(CASE WHEN json_typeof(i.value) = 'string' AND position('\u0000' IN
+    i.value::text) = 0 THEN i.value #>> '{}' ELSE i.value::text END, 200) )
 ORDER BY a.height DESC)
 FROM above AS a
 CROSS
@@ -2777,8 +2777,8 @@ FROM workflows
 WHERE id = a.parent_id OFFSET 0 ) AS c
 WHERE c.parent_id IS NOT NULL )
 SELECT json_agg(json_build_object( 'workflow_id', a.parent_id, 'workflow_name', p.name, 'step_id', a.parent_step,
-    'item', a.parent_item, 'value', left(CASE json_typeof(i.value) WHEN 'string' THEN i.value #>> '{}' ELSE
-    i.value::text END, 200) )
+    'item', a.parent_item, 'value', left(CASE WHEN json_typeof(i.value) = 'string' AND position('\u0000' IN
+    i.value::text) = 0 THEN i.value #>> '{}' ELSE i.value::text END, 200) )
 ORDER BY a.height DESC)
 FROM above AS a
 CROSS

@@ -178,7 +178,8 @@ class MemoryWorkflowReader(MemoryAdapter):
         if attempt is not None and link.item is not None:
             item = parent.items.get(ItemPlace(attempt.task.position, link.item))
         if item is not None and len(item.value) <= MAX_ITEM_BYTES:
-            text = json.decode(item.value, type=str) if item.value.startswith(b'"') else item.value.decode()
+            is_text = item.value.startswith(b'"') and rb"\u0000" not in item.value
+            text = json.decode(item.value, type=str) if is_text else item.value.decode()
             value = text[:MAX_ITEM_TEXT]
         top, above = self._above(parent)
         here = AncestorStep(

@@ -285,7 +285,7 @@ async def test_open_decisions_are_found_by_step_label_run_and_tenant(stored: Sto
 
 
 async def test_an_open_decision_names_the_steps_above_it_and_their_items(stored: Stored) -> None:
-    values = [{"sku": 1.0}, "é" * 300, token_hex(9_000)]  # the database can't compress the last one
+    values = [{"sku": 1.0}, "é" * 300, token_hex(9_000), "a\0"]  # the database can't compress the third, or have NUL
     top = await make_with_items(stored, values)
     for item in range(len(values)):
         await top.write(top.admit(item))
@@ -295,8 +295,9 @@ async def test_an_open_decision_names_the_steps_above_it_and_their_items(stored:
         below = ParentLink(child.workflow_id, "b", None, top.workflow_id, 2)
         await asking(stored, await make_child(stored, child, link=below), item)
     decisions = await stored.here.reader.decisions(TenantScope("t"), DecisionFilter(9))
+    shown = ['{"sku":1.0}', "é" * 200, None, r'"a\u0000"']
     assert [[(each.step_id, each.item, each.value) for each in decision.ancestors] for decision in decisions] == [
-        [("a", item, value), ("b", None, None)] for item, value in enumerate(['{"sku":1.0}', "é" * 200, None])
+        [("a", item, value), ("b", None, None)] for item, value in enumerate(shown)
     ]
     assert [each.workflow_id for each in decisions[0].ancestors][:1] == [top.workflow_id]
     assert {each.workflow_name for decision in decisions for each in decision.ancestors} == {"n"}

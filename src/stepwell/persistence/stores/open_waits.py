@@ -44,7 +44,8 @@ from stepwell.rules.list_records import (
 # The value stands in the statement: a parameter would hide the partial index from the planner.
 _IS_DECISION: Final = waits.c.kind == literal_column(f"'{WaitKind.DECISION}'")
 # A sub-workflow has the id of the attempt that created it, whose row has the position. A value that may be large isn't
-# read. OFFSET 0 makes each subquery use an index, because the planner doesn't know that there are few ancestors.
+# read. A text with NUL, which PostgreSQL can't have, stays JSON. OFFSET 0 makes each subquery use an index, because the
+# planner doesn't know that there are few ancestors.
 _ANCESTORS: Final = f"""(
     WITH RECURSIVE above AS (
         SELECT workflows.id, workflows.parent_id, workflows.parent_step, workflows.parent_item, 0 AS height
@@ -56,7 +57,8 @@ _ANCESTORS: Final = f"""(
     )
     SELECT json_agg(json_build_object(
         'workflow_id', a.parent_id, 'workflow_name', p.name, 'step_id', a.parent_step, 'item', a.parent_item, 'value',
-        left(CASE json_typeof(i.value) WHEN 'string' THEN i.value #>> '{{}}' ELSE i.value::text END, {MAX_ITEM_TEXT})
+        left(CASE WHEN json_typeof(i.value) = 'string' AND position('\\u0000' IN i.value::text) = 0
+                  THEN i.value #>> '{{}}' ELSE i.value::text END, {MAX_ITEM_TEXT})
     ) ORDER BY a.height DESC)
     FROM above AS a CROSS JOIN LATERAL (SELECT name FROM workflows WHERE id = a.parent_id OFFSET 0) AS p
     LEFT JOIN LATERAL (SELECT position FROM tasks WHERE id = a.id OFFSET 0) AS t ON TRUE
