@@ -29,6 +29,19 @@ BOXES = """[...document.querySelectorAll("article")].map((card) => {
   return [x, Math.round(y + scrollY), width, height];
 })"""
 
+# Sets `most`: how many requests that outlive the page were under way at once.
+COUNT_REQUESTS = """() => {
+  const original = window.fetch;
+  let open = 0;
+  window.most = 0;
+  window.fetch = (url, options) => {
+    if (!options?.keepalive) return original(url, options);
+    open += 1;
+    window.most = Math.max(window.most, open);
+    return original(url, options).finally(() => { open -= 1; });
+  };
+}"""
+
 
 async def inbox(user: User, path: str = "/ui/decisions", **options: Any) -> Page:
     """Open the inbox, whose time a test can move on."""
@@ -154,6 +167,19 @@ async def test_nothing_moves_when_decisions_are_made_and_new_ones_come(user: Use
     await expect(page.get_by_role("article").last).to_have_accessible_name("new, ask")
     await page.get_by_role("button", name="Hide decided (2)").click()
     await expect(page.get_by_role("article")).to_have_count(4)
+
+
+async def test_a_browser_gets_few_of_many_decisions_to_send_at_once(user: User) -> None:
+    await many_asked(user, 60)
+    page = await inbox(user)
+    await page.get_by_role("article").last.scroll_into_view_if_needed()
+    await expect(page.get_by_role("article")).to_have_count(60)
+    await page.evaluate(COUNT_REQUESTS)
+    await page.get_by_label("Select all shown").check()
+    await page.get_by_role("region", name="Selected decisions").get_by_role("button", name="approve").click()
+    await sent(page)
+    await expect(page.get_by_text("is recorded.")).to_have_count(60)
+    assert await page.evaluate("most") == 50
 
 
 async def test_a_decision_that_comes_too_late_says_what_was_decided_and_by_whom(user: User) -> None:

@@ -25,11 +25,11 @@ class DecisionsView {
     const query = new URLSearchParams(location.search);
     const filters = Object.fromEntries(["search", "label", "step_id"].map((name) => [name, query.get(name) ?? ""]));
     Object.assign(this, { element, filters, known: new Map(), entries: [], path: null, next: null, isLoading: false, error: null });
-    this.sender = new DecisionSender((entry) => this.redraw(entry));
+    this.sender = new DecisionSender((...entries) => this.redraw(...entries));
     this.actions = {
       choose: (entry, choice) => this.choose([entry], choice),
       undo: (entry) => this.undo([entry]),
-      retry: (entry) => this.sender.send(entry),
+      retry: (entry) => this.sender.send([entry]),
       select: (entry, isSelected) => this.select([entry], isSelected),
       open: (entry) => this.redraw(Object.assign(entry, { isOpen: !entry.isOpen })),
     };

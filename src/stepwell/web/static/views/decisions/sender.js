@@ -1,14 +1,16 @@
 // Sends decisions some seconds after they are made, so that they can be undone until then. A decision that is made is sent once, also
-// if the page is left or hidden before.
+// if the page is left or hidden before. At most AT_ONCE requests are under way while it is shown: a browser
+// refuses some of very many requests that outlive a page.
 import { sendDecision } from "../../lib/decision_form.js";
 
 export const UNDO_S = 5;
+const AT_ONCE = 50;
 
 /** An entry is an object with `decision`, `note` and `state`: "open", "pending", "sending", "decided", "late" (another decision came
- *  first) or "failed". The last two have an `error`. *onChange(entry)* is called when the state changes by itself. */
+ *  first) or "failed". The last two have an `error`. *onChange(...entries)* is called when the state changes by itself. */
 export class DecisionSender {
   constructor(onChange) {
-    Object.assign(this, { onChange, groups: [] });
+    Object.assign(this, { onChange, groups: [], queue: [], underWay: 0 });
     addEventListener("pagehide", () => this.sendAll());
     document.addEventListener("visibilitychange", () => document.hidden && this.sendAll());
   }
@@ -33,16 +35,30 @@ export class DecisionSender {
   sendFirst() {
     const { entries, timer } = this.groups.shift();
     clearTimeout(timer);
-    for (const entry of entries) this.send(entry);
+    this.send(entries);
   }
 
   sendAll() {
     while (this.groups.length) this.sendFirst();
+    for (const entry of this.queue.splice(0)) this.sendOne(entry);
   }
 
-  async send(entry) {
-    entry.state = "sending";
-    this.onChange(entry);
+  /** Sends the decisions for *entries*. Those beyond AT_ONCE wait for the others. */
+  send(entries) {
+    for (const entry of entries) entry.state = "sending";
+    this.onChange(...entries);
+    this.queue.push(...entries);
+    while (this.queue.length && this.underWay < AT_ONCE) this.sendNext();
+  }
+
+  async sendNext() {
+    this.underWay += 1;
+    await this.sendOne(this.queue.shift());
+    this.underWay -= 1;
+    if (this.queue.length) this.sendNext();
+  }
+
+  async sendOne(entry) {
     try {
       await sendDecision(entry.decision, entry.choice, entry.note.trim());
       entry.state = "decided";
