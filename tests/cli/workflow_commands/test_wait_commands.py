@@ -60,6 +60,13 @@ def test_a_step_is_listed_decided_and_signalled(shell: CommandLine) -> None:
     assert shell("signal", workflow_id, "nobody").code == 4
 
 
+def test_a_token_that_may_only_decide_takes_numbers_too(shell: CommandLine) -> None:
+    workflow_id = submitted(shell)
+    token = shell("token", "--scope", "workflows:approve").out.strip()
+    assert shell("decide", workflow_id, "a/b", "2", "--token", token).out == "a/b COMPLETED\n"
+    assert shell("show", workflow_id, "--json").json["steps"][0]["result"]["choice"] == "no"
+
+
 def test_a_parent_shows_the_sub_workflows_of_its_items_and_what_they_wait_for(shell: CommandLine) -> None:
     config = {"workflow": {"name": "each", "steps": [{"id": "ask", "task_type": "APPROVAL"}]}}
     steps = [{"id": "sub", "task_type": "SUBWORKFLOW", "for_each": {"count": 1}, "config": config}]

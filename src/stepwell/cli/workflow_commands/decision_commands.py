@@ -13,7 +13,7 @@ from stepwell.cli.errors import MISUSED, Refused
 from stepwell.cli.workflow_commands.command_context import CommandContext
 from stepwell.cli.workflow_commands.recent_workflows import SHORT, short_id
 from stepwell.cli.workflow_commands.text_tables import line_text, plain, time_text
-from stepwell.contract.workflows import OpenDecision, WorkflowPublic, WorkflowStepPublic
+from stepwell.contract.workflows import OpenDecision, WorkflowStepPublic
 
 _HEADINGS: Final = f"{'ID':<{SHORT}} {'SINCE':<19} STEP: QUESTION, CHOICES"
 _MAX_DIGITS: Final = 3
@@ -33,13 +33,9 @@ def decide(
     workflow_id, value = context.workflow_id(workflow), _parsed(data)
     context.remember(workflow_id)
     if choice.isdecimal() and len(choice) <= _MAX_DIGITS:
-        choice = named_choice(choice, _choices(context.client.get(workflow_id), step_id))
+        found = context.client.decisions(workflow_id, step_id=step_id)  # a token that may only decide reads them
+        choice = named_choice(choice, next((each.choices for each in found if each.workflow_id == workflow_id), ()))
     context.show(context.client.decide(workflow_id, step_id, choice, note=note, data=value), _step_line)
-
-
-def _choices(workflow: WorkflowPublic, step_id: str) -> Sequence[str]:
-    waits = (each.waiting_for for each in workflow.steps or () if each.step_id == step_id and each.waiting_for)
-    return next((each.choices or () for each in waits), ())
 
 
 def named_choice(choice: str, choices: Sequence[str]) -> str:
