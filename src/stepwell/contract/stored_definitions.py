@@ -28,9 +28,11 @@ class DefinitionUpdate(Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """A change of what belongs to the name of a definition. An absent member keeps its value."""
 
     default_version: (
-        Annotated[_Version | None, Meta(description="The version that runs take; null: the newest")] | UnsetType
+        Annotated[_Version | None, Meta(description="The pinned version; null: no version is pinned")] | UnsetType
     ) = UNSET
-    archived: Annotated[bool, Meta(description="Whether no run may be created of it")] | UnsetType = UNSET
+    archived: (
+        Annotated[bool, Meta(description="Whether lists leave it out, unless they ask for archived ones")] | UnsetType
+    ) = UNSET
     labels: Labels | UnsetType | None = UNSET
     description: Description | UnsetType | None = UNSET
 
@@ -40,7 +42,7 @@ class DefinitionSummary(Struct, kw_only=True):
 
     name: str
     version: int
-    default_version: Annotated[int | None, Meta(description="The version that runs take; null: the newest")]
+    default_version: Annotated[int | None, Meta(description="The pinned version; null: no version is pinned")]
     archived: bool
     labels: Labels
     description: str | None

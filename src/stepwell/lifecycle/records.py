@@ -64,8 +64,8 @@ class Summary(Struct, frozen=True):
     `final_step_result` is JSON. `errors` are in the order of the definition. `cost` is None if no request was sent to a
     provider. `error_message` is the first of the errors that isn't about an optional step. `done_without_result` counts
     the steps that are done without being COMPLETED: optional FAILED ones, and those that no failure has skipped.
-    `items_done` adds up the shares of the COMPLETED items of all other steps that aren't COMPLETED. `waits_for` is the
-    first of `WaitsFor` for which a step of the workflow or of its sub-workflows waits.
+    `items_done` adds up the fractions of the COMPLETED items of all other steps that aren't COMPLETED. `waits_for` is
+    the first of `WaitsFor` for which a step of the workflow or of its sub-workflows waits.
     """
 
     current_step: str | None

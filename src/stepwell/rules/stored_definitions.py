@@ -1,10 +1,11 @@
-"""Definitions that are stored by name: what a PUT, a change and a deletion make of them, and the limits of a tenant.
+"""The rules of definitions that are stored by name: for a PUT, a change and a deletion, and the limits of a tenant.
 
 What must hold:
 - The numbers of a name's versions go on for ever, also after the name was deleted. So a deleted name is a `StoredName`
   without versions. Versions are deleted all together.
 - A PUT of what the newest version has stores nothing.
-- A revision names the newest version and the members of the name. It changes with each of them.
+- A revision is a text that is made of the number of the newest version and the members of the name. It changes when
+  one of these changes.
 """
 
 from datetime import datetime
@@ -20,9 +21,9 @@ ANY_REVISION: Final = "*"
 
 
 class StoredVersion(Struct, frozen=True, kw_only=True):
-    """A version of a definition, without its content: `size` is that in bytes, `digest` that as canonical JSON.
+    """A version of a definition, without its content: `size` is the content's in bytes.
 
-    `version` is 0 before it is stored.
+    `digest` is that of the content as canonical JSON. `version` is 0 before it is stored.
     """
 
     version: int = 0
@@ -74,7 +75,7 @@ class RevisionConditions(Struct, frozen=True):
         """Raise `PreconditionFailed` unless the conditions hold for *found*, the name as it is."""
         revisions = {ANY_REVISION, found.revision} if found.versions else frozenset[str]()
         if self.if_match is not None and self.if_match.isdisjoint(revisions):
-            raise PreconditionFailed("the definition isn't any more what If-Match names")
+            raise PreconditionFailed("the definition has another ETag than If-Match names")
         if not self.if_none_match.isdisjoint(revisions):
             raise PreconditionFailed("there is a definition of this name already, which If-None-Match excludes")
 

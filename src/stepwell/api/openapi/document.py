@@ -53,7 +53,7 @@ _REQUEST_HEADERS = {
     "with this key has no further effect and gets the same answer. A different request with this key is refused.",
     "If-Match": "ETags of the workflow, with or without steps, or of the definition. The answer is 412 unless one of "
     "them is current.",
-    "If-None-Match": "ETags. If one of them is current, the answer to a GET is 304, and that to a PUT 412. * is any.",
+    "If-None-Match": "ETags. If one of them is current, a GET returns 304, and a PUT 412. * is any ETag.",
     "Last-Event-ID": "For a stream: the id of an event. Only later events are sent. This header overrides the query.",
     "Range": "A part of the file: bytes=0-499, bytes=500- or bytes=-500. Several parts at once get the whole file.",
     "If-Range": "An ETag. Unless it is current, the answer is the whole file.",

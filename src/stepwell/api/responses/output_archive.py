@@ -36,7 +36,7 @@ from stepwell.runtime.offloop import off_loop
 ZIP_TYPE: Final = "application/zip"
 _PAGE: Final = 1_000
 _CHUNKS_BYTES: Final = 6 * 1024 * 1024  # a chunk, as it was read, in the ZIP and on the way to the client
-_FILE_BYTES: Final = 2_000  # of the memory of a file's entries, here and in `ZipFile`
+_FILE_BYTES: Final = 2_000  # of memory for the entries of a file, here and in `ZipFile`
 _LIMIT: Final = (1 << 31) - 1  # where `zipfile` begins to use the fields of ZIP64
 _FILES_LIMIT: Final = (1 << 16) - 1
 

@@ -61,8 +61,8 @@ HISTORY = Operation(
     path="/api/v1/workflows/{workflow_id}/events",
     id="list_events",
     description="The history of a workflow, oldest event first. Every transition is an event; ids count from 1. With "
-    "Accept: text/event-stream, the answer is a live stream that ends with the workflow; limit and type apply to JSON "
-    "only.",
+    "Accept: text/event-stream, the response is a live stream that ends with the workflow; limit and type apply to "
+    "JSON only.",
     tag=TAG,
     permission=Permission.READ,
     query=EventsQuery,

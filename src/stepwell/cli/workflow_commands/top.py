@@ -101,8 +101,10 @@ class ServiceOverview:
         return line_text(reason.detail)
 
     def _steps(self) -> "_Part":
-        """Running steps first. Steps that wait for others are left out if their turn comes by itself. Steps that really
-        wait below a step come in its place.
+        """Return the table of the steps, running ones first.
+
+        Steps that wait for others are left out if they start by themselves. A step with `below` is replaced by the
+        steps of its sub-workflows that really wait.
         """
         steps: list[tuple[ExplainedStep | StepBelow, str]] = []
         for explanation in self._snapshot.explanations:

@@ -101,7 +101,7 @@ class Connection:
         request = ClientRequest(method="HEAD", path=path, query=query, is_repeatable=True)
         tag: str | None = (self._send(request)).headers.get("ETag")
         if tag is None:
-            raise UnexpectedAnswer(f"{request}: the answer has no ETag")
+            raise UnexpectedAnswer(f"{request}: the response has no ETag")
         return tag
 
     @contextmanager

@@ -107,7 +107,10 @@ def _faults(request: InputsToCheck) -> Iterator[Fault]:
 
 
 def _lacks_members(error: Any) -> bool:
-    """Return whether the error may go if members are added: for a choice, whether those of one branch may."""
+    """Return whether further members may remove the error.
+
+    For a choice, they must be able to remove all errors of one branch.
+    """
     if error.validator in _WORDS_FOR_MISSING:
         return True
     if error.validator not in ("anyOf", "oneOf"):

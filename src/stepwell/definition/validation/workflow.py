@@ -59,7 +59,7 @@ __all__ = ["MAX_STEPS", "ValidatedWorkflow", "parse_update", "validate_workflow"
 S = TypeVar("S", bound=Struct)
 MAX_STEPS = 10_000
 MAX_FAULTS = 200
-_PLACEHOLDER = "definition"  # stands for what a run of a stored definition has of its own
+_PLACEHOLDER = "definition"  # in place of the name and the origin, which only runs have
 # Hot path: an attribute of an enum costs 0.1 µs in Python 3.11.
 _SUBWORKFLOW, _ALL_COMPLETED = TaskType.SUBWORKFLOW, RunIf.ALL_COMPLETED
 

@@ -100,20 +100,22 @@ def waits_for(*, of_children: bool = True) -> ColumnElement[str]:
 
 
 def has_waits_for(workflow_id: ColumnElement[UUID], *, include_children: bool) -> list[ColumnElement[bool]]:
-    """The conditions that `waits_for` of the workflow has the place of the parameter `waits_for` in `WAIT_ORDER`.
+    """Return the conditions for a workflow that waits for the kind whose index is the parameter `waits_for`.
+
+    The index is that of the kind in `WaitsFor`, from 1.
 
     *include_children*: the workflow may be a sub-workflow.
     """
-    order, place = literal_column(WAIT_ORDER, Integer()), bindparam("waits_for", type_=Integer())
+    order, index = literal_column(WAIT_ORDER, Integer()), bindparam("waits_for", type_=Integer())
     if include_children:
-        wanted, earlier = _at_or_above("wanted", order == place), _at_or_above("earlier", order < place)
+        wanted, earlier = _at_or_above("wanted", order == index), _at_or_above("earlier", order < index)
         return [workflow_id.in_(wanted), workflow_id.not_in(earlier)]
     own = waits.c.root_id == workflow_id
-    return [exists().where(own, order == place), ~exists().where(own, order < place)]
+    return [exists().where(own, order == index), ~exists().where(own, order < index)]
 
 
 def _at_or_above(name: str, condition: ColumnElement[bool]) -> Select[UUID]:
-    """The ids of the workflows in which a step waits so, and of all workflows above them."""
+    """Return the ids of the workflows with a wait that fits *condition*, and of all workflows above them."""
     found = select(waits.c.workflow_id.label("id")).where(condition).cte(name, recursive=True)
     child = workflows.alias("child")
     above = select(child.c.parent_id).join(found, found.c.id == child.c.id).where(child.c.parent_id.is_not(None))
@@ -124,10 +126,10 @@ async def read_decisions(
     connection: AsyncConnection, scope: TenantScope, query: DecisionFilter
 ) -> list[StoredDecision]:
     """Return a page of the open decisions in *scope*, those that have waited longest first."""
-    place = tuple_(waits.c.since, waits.c.workflow_id, waits.c.position)
-    statement = _filtered(scope, query, *_COLUMNS).order_by(*place.clauses).limit(query.limit)
+    cursor = tuple_(waits.c.since, waits.c.workflow_id, waits.c.position)
+    statement = _filtered(scope, query, *_COLUMNS).order_by(*cursor.clauses).limit(query.limit)
     if (after := query.after) is not None:
-        statement = statement.where(place > tuple_(*map(literal, (after.since, after.workflow_id, after.position))))
+        statement = statement.where(cursor > tuple_(*map(literal, (after.since, after.workflow_id, after.position))))
     return [_stored_decision(row) for row in (await connection.execute(statement)).mappings()]
 
 

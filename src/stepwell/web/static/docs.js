@@ -4,7 +4,7 @@ import SwaggerUI from "./vendor/swagger-ui.js";
 
 const SCHEME = "HTTPBearer"; // the name in the document
 
-/** Lets Swagger UI have the theme of the page. */
+/** Sets the theme of Swagger UI to that of the page. */
 function followTheme() {
   const root = document.documentElement;
   const dark = matchMedia("(prefers-color-scheme: dark)");

@@ -41,7 +41,7 @@ export function apiUrl(path, query = {}) {
 }
 
 /** Sends a request and returns {data, headers, status}. *body*: an object (sent as JSON), a Blob or FormData. *asText*: the
- *  data are the text of the answer. *keepalive*: it arrives even if the page is
+ *  data are the text of the response. *keepalive*: it arrives even if the page is
  *  left. *isSafeToRepeat*: a change that the service refuses with a 429 is repeated like a read. */
 export async function request(path, options = {}) {
   for (let repeats = 0; ; repeats += 1) {

@@ -19,7 +19,7 @@ export function choiceText(choice) {
   return isArtifactPath(choice) ? choice.split("/").pop() : choice;
 }
 
-/** The choice that the key of a *digit* means: the one with this name, else the one at this place. */
+/** The choice that the key of a *digit* means: the one with this name, else the one with this number. */
 export function choiceOfKey(choices, digit) {
   return choices.includes(digit) ? digit : choices[Number(digit) - 1];
 }

@@ -46,8 +46,8 @@ export function filesOf(result) {
   return [...found];
 }
 
-/** What *result* shows of itself: its first image or video, or else its first file. Of a sub-workflow, that is one of its
- *  own final result. */
+/** What *result* shows of itself: its first image or video, or else its first file. For a sub-workflow, it is one of
+ *  the sub-workflow's own final result. */
 export function shownFile(result) {
   const paths = filesOf(finalPart(result));
   return paths.find((path) => ["image", "video"].includes(kindOf(path))) ?? paths[0];
