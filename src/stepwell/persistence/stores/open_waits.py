@@ -78,13 +78,14 @@ _read_ancestors: Final = json.Decoder(list[AncestorStep] | None).decode
 
 # The waits of a root are found by their index. A sub-workflow isn't at the top, so those below it have to be visited,
 # unless its root waits for nothing.
-_OF_ROOT: Final = f"(SELECT n.kind FROM waits AS n WHERE n.root_id = workflows.id ORDER BY {WAIT_ORDER} LIMIT 1)"  # noqa: S608
+_FIRST: Final = f"ORDER BY {WAIT_ORDER} LIMIT 1"
+_OF_ROOT: Final = f"(SELECT n.kind FROM waits AS n WHERE n.root_id = workflows.id {_FIRST})"  # noqa: S608 - a constant
 _OF_CHILD: Final = f"""
     CASE WHEN (SELECT true FROM waits AS n WHERE n.root_id = workflows.root_id LIMIT 1) THEN (
         WITH RECURSIVE below AS (
             SELECT workflows.id UNION ALL SELECT c.id FROM below JOIN workflows AS c ON c.parent_id = below.id
         )
-        SELECT n.kind FROM below JOIN waits AS n ON n.workflow_id = below.id ORDER BY {WAIT_ORDER} LIMIT 1
+        SELECT n.kind FROM below JOIN waits AS n ON n.workflow_id = below.id {_FIRST}
     ) END
 """  # noqa: S608 - built from constants
 

@@ -36,7 +36,7 @@ USE: Final = """
 SELECT count(*) FILTER (WHERE versions > 0) AS names, coalesce(sum(bytes), 0)::bigint AS bytes
 FROM definitions WHERE lane = $1
 """
-NAME_OF: Final = f"SELECT {names(NAME)} FROM definitions WHERE lane = $1 AND name = $2"  # noqa: S608
+NAME_OF: Final = f"SELECT {names(NAME)} FROM definitions WHERE lane = $1 AND name = $2"  # noqa: S608 - constants
 VERSION_OF: Final = f"""
 SELECT {names(VERSION)} FROM definition_versions WHERE lane = $1 AND name = $2 AND version = $3
 """  # noqa: S608 - built from constants
