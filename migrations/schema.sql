@@ -79,6 +79,7 @@ CREATE TABLE workflows (
     inputs_schema json,
     evaluates boolean NOT NULL DEFAULT false,
     has_flow boolean NOT NULL DEFAULT false,
+    stored_definition text,
     created_at timestamptz NOT NULL,
     status text NOT NULL,
     name text NOT NULL,
@@ -117,6 +118,7 @@ CREATE INDEX workflows_by_owner ON workflows (owner, id) WHERE (owner IS NOT NUL
 CREATE INDEX workflows_by_parent ON workflows (parent_id, id) WHERE (parent_id IS NOT NULL);
 CREATE INDEX workflows_due ON workflows (status, wake_at) INCLUDE (feature_level) WHERE (wake_at IS NOT NULL);
 CREATE INDEX workflows_list_by_created ON workflows (created_at, id) INCLUDE (status, tenant, origin_instance, deleted_at, parent_id);
+CREATE INDEX workflows_list_by_definition ON workflows (split_part(stored_definition, '@'::text, 1), created_at, id) INCLUDE (stored_definition, status, tenant, origin_instance, deleted_at, parent_id) WHERE (stored_definition IS NOT NULL);
 CREATE INDEX workflows_list_by_instance ON workflows (origin_instance, created_at, id) INCLUDE (status, tenant, deleted_at, parent_id);
 CREATE INDEX workflows_list_by_name ON workflows (lower(name) text_pattern_ops, created_at, id) INCLUDE (name, status, tenant, deleted_at, parent_id);
 CREATE INDEX workflows_list_by_reference ON workflows (origin_reference, created_at, id) INCLUDE (status, tenant, deleted_at, parent_id) WHERE (origin_reference IS NOT NULL);
@@ -309,10 +311,11 @@ CREATE TABLE daily_costs (
     day date NOT NULL,
     provider text NOT NULL,
     model text NOT NULL,
+    definition text NOT NULL,
     currency text NOT NULL,
     amount numeric NOT NULL,
     attempts bigint NOT NULL,
-    CONSTRAINT daily_costs_pkey PRIMARY KEY (tenant, day, provider, model, currency)
+    CONSTRAINT daily_costs_pkey PRIMARY KEY (tenant, day, provider, model, definition, currency)
 ) WITH (fillfactor=50);
 
 CREATE TABLE definitions (
@@ -429,6 +432,7 @@ CREATE TYPE insert_workflow AS (
     inputs_schema json,
     evaluates boolean,
     has_flow boolean,
+    stored_definition text,
     created_at timestamptz,
     status text,
     name text,

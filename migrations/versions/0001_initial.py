@@ -104,6 +104,7 @@ _WORKFLOWS = (
         -- A step is optional, waits, repeats, or has a `run_if`, a condition, items or a sub-workflow. Nothing of these
         -- is read for other workflows.
         has_flow boolean NOT NULL DEFAULT false,
+        stored_definition text,  -- as name@version; NULL: it runs none
         created_at timestamptz NOT NULL,
         -- The state.
         status text NOT NULL
@@ -338,17 +339,18 @@ _REQUESTS = (
         expires_at timestamptz NOT NULL
     )
     """,
-    # The costs of attempts, summed for good. `tenant` is '' for none, and a day is one of UTC.
+    # The costs of attempts, summed for good. `tenant` and `definition` are '' for none, and a day is one of UTC.
     """
     CREATE TABLE daily_costs (
         tenant text NOT NULL,
         day date NOT NULL,
         provider text NOT NULL,
         model text NOT NULL,
+        definition text NOT NULL,  -- of the run at the top, as name@version
         currency text NOT NULL,
         amount numeric NOT NULL,
         attempts bigint NOT NULL,
-        PRIMARY KEY (tenant, day, provider, model, currency)
+        PRIMARY KEY (tenant, day, provider, model, definition, currency)
     ) WITH (fillfactor = 50)
     """,
 )
@@ -468,7 +470,7 @@ _INSERTED_ROWS = (
         id uuid, tenant text, origin_instance text, origin_zone text, origin_reference text, config json,
         suppress_subtask_events boolean, total_steps integer, final_position integer, definition_bytes integer,
         feature_level integer, inputs json, inputs_schema json, evaluates boolean, has_flow boolean,
-        created_at timestamptz, status text, name text, description text, webhook_url text,
+        stored_definition text, created_at timestamptz, status text, name text, description text, webhook_url text,
         completed_steps integer, execution_id uuid, failure text, started_at timestamptz, completed_at timestamptz,
         updated_at timestamptz, deleted_at timestamptz, deadline_at timestamptz, timeout_left_s double precision,
         owner uuid, epoch integer, last_event integer, crashes integer

@@ -92,6 +92,11 @@ def test_the_document_keeps_every_component_of_the_contract(name: str) -> None:
     assert different(COMPONENTS[name], served, name) == []
 
 
+def _or_first(content: Any) -> Any:
+    """Return *content* with the first of several alternatives, which is the contract's."""
+    return content and {kind: schema.get("anyOf", [schema])[0] for kind, schema in content.items()}
+
+
 @pytest.mark.parametrize(("path", "method"), OPERATIONS)
 def test_the_document_keeps_every_operation_of_the_contract(path: str, method: str) -> None:
     wanted, served = CONTRACT["paths"][path][method], SERVED["paths"][path][method]
@@ -107,7 +112,7 @@ def test_the_document_keeps_every_operation_of_the_contract(path: str, method: s
     accepted = _content(served.get("requestBody"))
     if method == "patch" and accepted is not None:
         assert accepted.pop("application/merge-patch+json") == accepted["application/json"]
-    assert accepted == _content(wanted.get("requestBody"))
+    assert _or_first(accepted) == _content(wanted.get("requestBody"))
     success = "201" if served["operationId"] == "create_workflow" else "200"
     answers, more = _content(wanted["responses"]["2XX"]), _content(served["responses"][success])
     assert answers is not None

@@ -836,6 +836,24 @@ LIMIT $2::INTEGER;
 --                       ->  Index Scan using daily_costs_pkey on daily_costs
 --                             Index Cond: (tenant = ($1)::text)
 
+SELECT daily_costs.currency, sum(daily_costs.amount) AS sum_1, CAST(sum(daily_costs.attempts) AS BIGINT) AS sum_2
+FROM daily_costs
+WHERE split_part(daily_costs.definition, '@', 1) = $1::VARCHAR AND daily_costs.definition LIKE $2::VARCHAR
+GROUP BY daily_costs.currency HAVING CAST(sum(daily_costs.attempts) AS BIGINT) > 0
+ORDER BY daily_costs.currency COLLATE "C"
+LIMIT $3::INTEGER;
+--   Limit
+--     ->  Sort
+--           Sort Key: currency COLLATE "C"
+--           ->  GroupAggregate
+--                 Group Key: currency
+--                 Filter: ((sum(attempts))::bigint > 0)
+--                 ->  Sort
+--                       Sort Key: currency
+--                       ->  Seq Scan on daily_costs
+--                             Disabled: true
+--                             Filter: ((definition ~~ ($2)::text) AND (split_part(definition, '@'::text, 1) = ($1)::text))
+
 SELECT daily_costs.day, daily_costs.currency, sum(daily_costs.amount) AS sum_1, CAST(sum(daily_costs.attempts) AS
     BIGINT) AS sum_2
 FROM daily_costs
@@ -1148,6 +1166,22 @@ ORDER BY numbered.item;
 --                                               Filter: (status = ANY (ARRAY[($7)::text, ($8)::text]))
 --                                         ->  Index Scan using tasks_pkey on tasks latest
 --                                               Index Cond: (id = step_items.task_id)
+
+SELECT split_part(daily_costs.definition, '@', 1) AS split_part_1, daily_costs.currency, sum(daily_costs.amount) AS
+    sum_1, CAST(sum(daily_costs.attempts) AS BIGINT) AS sum_2
+FROM daily_costs
+GROUP BY split_part(daily_costs.definition, '@', 1), daily_costs.currency HAVING CAST(sum(daily_costs.attempts) AS
+    BIGINT) > 0
+ORDER BY split_part(daily_costs.definition, '@', 1) COLLATE "C", daily_costs.currency COLLATE "C"
+LIMIT $1::INTEGER;
+--   Limit
+--     ->  Sort
+--           Sort Key: (split_part(definition, '@'::text, 1)) COLLATE "C", currency COLLATE "C"
+--           ->  HashAggregate
+--                 Group Key: split_part(definition, '@'::text, 1), currency
+--                 Filter: ((sum(attempts))::bigint > 0)
+--                 ->  Seq Scan on daily_costs
+--                       Disabled: true
 
 SELECT steps.position, steps.for_each IS NOT NULL AS has_items, steps.repeat IS NOT NULL AS repeats
 FROM steps
@@ -3194,13 +3228,13 @@ SELECT versions.page_id, versions.page_event, versions.page_updated_at, versions
     versions.page_has_next, versions.waits_for, versions.page_bytes, whole.id, whole.tenant, whole.origin_instance,
     whole.origin_zone, whole.origin_reference, whole.config, whole.suppress_subtask_events, whole.total_steps,
     whole.final_position, whole.definition_bytes, whole.feature_level, whole.evaluates, whole.has_flow,
-    whole.created_at, whole.status, whole.name, whole.description, whole.webhook_url, whole.completed_steps,
-    whole.execution_id, whole.failure, whole.started_at, whole.completed_at, whole.updated_at, whole.deleted_at,
-    whole.deadline_at, whole.timeout_left_s, whole.owner, whole.epoch, whole.last_event, whole.crashes, whole.wake_at,
-    whole.parent_id, whole.parent_step, whole.parent_item, whole.root_id, whole.depth, whole.child_ends,
-    whole.sub_workflows, whole.sub_workflow_steps, whole.sub_workflow_bytes, whole.current_step, whole.step_errors,
-    whole.fatal_error, whole.done_without_result, whole.costs, whole.labels, whole.final_step_id, whole.items_done,
-    whole.final_step_result
+    whole.stored_definition, whole.created_at, whole.status, whole.name, whole.description, whole.webhook_url,
+    whole.completed_steps, whole.execution_id, whole.failure, whole.started_at, whole.completed_at, whole.updated_at,
+    whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner, whole.epoch, whole.last_event,
+    whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step, whole.parent_item, whole.root_id, whole.depth,
+    whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps, whole.sub_workflow_bytes, whole.current_step,
+    whole.step_errors, whole.fatal_error, whole.done_without_result, whole.costs, whole.labels, whole.final_step_id,
+    whole.items_done, whole.final_step_result
 FROM versions
 LEFT OUTER
 JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.origin_instance AS origin_instance,
@@ -3208,16 +3242,17 @@ JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.o
     workflows.suppress_subtask_events AS suppress_subtask_events, workflows.total_steps AS total_steps,
     workflows.final_position AS final_position, workflows.definition_bytes AS definition_bytes,
     workflows.feature_level AS feature_level, workflows.evaluates AS evaluates, workflows.has_flow AS has_flow,
-    workflows.created_at AS created_at, workflows.status AS status, workflows.name AS name, workflows.description AS
-    description, workflows.webhook_url AS webhook_url, workflows.completed_steps AS completed_steps,
-    workflows.execution_id AS execution_id, workflows.failure AS failure, workflows.started_at AS started_at,
-    workflows.completed_at AS completed_at, workflows.updated_at AS updated_at, workflows.deleted_at AS deleted_at,
-    workflows.deadline_at AS deadline_at, workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner,
-    workflows.epoch AS epoch, workflows.last_event AS last_event, workflows.crashes AS crashes, workflows.wake_at AS
-    wake_at, workflows.parent_id AS parent_id, workflows.parent_step AS parent_step, workflows.parent_item AS
-    parent_item, workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ends AS child_ends,
-    workflows.sub_workflows AS sub_workflows, workflows.sub_workflow_steps AS sub_workflow_steps,
-    workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT steps.step_id
+    workflows.stored_definition AS stored_definition, workflows.created_at AS created_at, workflows.status AS status,
+    workflows.name AS name, workflows.description AS description, workflows.webhook_url AS webhook_url,
+    workflows.completed_steps AS completed_steps, workflows.execution_id AS execution_id, workflows.failure AS
+    failure, workflows.started_at AS started_at, workflows.completed_at AS completed_at, workflows.updated_at AS
+    updated_at, workflows.deleted_at AS deleted_at, workflows.deadline_at AS deadline_at, workflows.timeout_left_s AS
+    timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch, workflows.last_event AS last_event,
+    workflows.crashes AS crashes, workflows.wake_at AS wake_at, workflows.parent_id AS parent_id,
+    workflows.parent_step AS parent_step, workflows.parent_item AS parent_item, workflows.root_id AS root_id,
+    workflows.depth AS depth, workflows.child_ends AS child_ends, workflows.sub_workflows AS sub_workflows,
+    workflows.sub_workflow_steps AS sub_workflow_steps, workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT
+    steps.step_id
 FROM steps
 WHERE steps.workflow_id = workflows.id AND steps.status = $5::VARCHAR
 ORDER BY steps.started_at, steps.position
@@ -3447,14 +3482,15 @@ SELECT bound.txid AS bound, (SELECT coalesce(max(events.txid), $1::INTEGER) AS c
 FROM events) >= bound.txid AS lagging, (SELECT count(*) AS count_1
 FROM scanned) AS seen, last_one.last_txid, last_one.last_workflow, last_one.last_id, matched.workflow_id, matched.id,
     matched.type, matched.at, matched.step_id, matched.task_id, matched.actor, matched.data, matched.txid,
-    matched.tenant, matched.origin_instance, matched.status
+    matched.tenant, matched.origin_instance, matched.status, matched.stored_definition
 FROM bound
 LEFT OUTER
 JOIN last_one ON true
 LEFT OUTER
 JOIN (SELECT scanned.workflow_id AS workflow_id, scanned.id AS id, scanned.type AS type, scanned.at AS at,
     scanned.step_id AS step_id, scanned.task_id AS task_id, scanned.actor AS actor, scanned.data AS data, scanned.txid
-    AS txid, workflows.tenant AS tenant, workflows.origin_instance AS origin_instance, workflows.status AS status
+    AS txid, workflows.tenant AS tenant, workflows.origin_instance AS origin_instance, workflows.status AS status,
+    workflows.stored_definition AS stored_definition
 FROM scanned
 JOIN workflows ON workflows.id = scanned.workflow_id
 WHERE scanned.type IN ($8::VARCHAR)
@@ -3514,14 +3550,15 @@ SELECT bound.txid AS bound, (SELECT coalesce(max(events.txid), $1::INTEGER) AS c
 FROM events) >= bound.txid AS lagging, (SELECT count(*) AS count_1
 FROM scanned) AS seen, last_one.last_txid, last_one.last_workflow, last_one.last_id, matched.workflow_id, matched.id,
     matched.type, matched.at, matched.step_id, matched.task_id, matched.actor, matched.data, matched.txid,
-    matched.tenant, matched.origin_instance, matched.status
+    matched.tenant, matched.origin_instance, matched.status, matched.stored_definition
 FROM bound
 LEFT OUTER
 JOIN last_one ON true
 LEFT OUTER
 JOIN (SELECT scanned.workflow_id AS workflow_id, scanned.id AS id, scanned.type AS type, scanned.at AS at,
     scanned.step_id AS step_id, scanned.task_id AS task_id, scanned.actor AS actor, scanned.data AS data, scanned.txid
-    AS txid, workflows.tenant AS tenant, workflows.origin_instance AS origin_instance, workflows.status AS status
+    AS txid, workflows.tenant AS tenant, workflows.origin_instance AS origin_instance, workflows.status AS status,
+    workflows.stored_definition AS stored_definition
 FROM scanned
 JOIN workflows ON workflows.id = scanned.workflow_id
 WHERE true
@@ -3580,14 +3617,15 @@ SELECT bound.txid AS bound, (SELECT coalesce(max(events.txid), $1::INTEGER) AS c
 FROM events) >= bound.txid AS lagging, (SELECT count(*) AS count_1
 FROM scanned) AS seen, last_one.last_txid, last_one.last_workflow, last_one.last_id, matched.workflow_id, matched.id,
     matched.type, matched.at, matched.step_id, matched.task_id, matched.actor, matched.data, matched.txid,
-    matched.tenant, matched.origin_instance, matched.status
+    matched.tenant, matched.origin_instance, matched.status, matched.stored_definition
 FROM bound
 LEFT OUTER
 JOIN last_one ON true
 LEFT OUTER
 JOIN (SELECT scanned.workflow_id AS workflow_id, scanned.id AS id, scanned.type AS type, scanned.at AS at,
     scanned.step_id AS step_id, scanned.task_id AS task_id, scanned.actor AS actor, scanned.data AS data, scanned.txid
-    AS txid, workflows.tenant AS tenant, workflows.origin_instance AS origin_instance, workflows.status AS status
+    AS txid, workflows.tenant AS tenant, workflows.origin_instance AS origin_instance, workflows.status AS status,
+    workflows.stored_definition AS stored_definition
 FROM scanned
 JOIN workflows ON workflows.id = scanned.workflow_id
 WHERE workflows.origin_instance = $7::VARCHAR
@@ -3629,7 +3667,7 @@ ORDER BY matched.txid, matched.workflow_id, matched.id;
 --                       Join Filter: (scanned_1.workflow_id = workflows.id)
 --                       ->  CTE Scan on scanned scanned_1
 --                       ->  Materialize
---                             ->  Index Only Scan using workflows_list_by_instance on workflows
+--                             ->  Index Scan using workflows_list_by_instance on workflows
 --                                   Index Cond: (origin_instance = ($7)::text)
 
 WITH bound AS MATERIALIZED (SELECT CAST(CAST(pg_snapshot_xmin(pg_current_snapshot()) AS TEXT) AS BIGINT) AS txid),
@@ -3648,14 +3686,15 @@ SELECT bound.txid AS bound, (SELECT coalesce(max(events.txid), $1::INTEGER) AS c
 FROM events) >= bound.txid AS lagging, (SELECT count(*) AS count_1
 FROM scanned) AS seen, last_one.last_txid, last_one.last_workflow, last_one.last_id, matched.workflow_id, matched.id,
     matched.type, matched.at, matched.step_id, matched.task_id, matched.actor, matched.data, matched.txid,
-    matched.tenant, matched.origin_instance, matched.status
+    matched.tenant, matched.origin_instance, matched.status, matched.stored_definition
 FROM bound
 LEFT OUTER
 JOIN last_one ON true
 LEFT OUTER
 JOIN (SELECT scanned.workflow_id AS workflow_id, scanned.id AS id, scanned.type AS type, scanned.at AS at,
     scanned.step_id AS step_id, scanned.task_id AS task_id, scanned.actor AS actor, scanned.data AS data, scanned.txid
-    AS txid, workflows.tenant AS tenant, workflows.origin_instance AS origin_instance, workflows.status AS status
+    AS txid, workflows.tenant AS tenant, workflows.origin_instance AS origin_instance, workflows.status AS status,
+    workflows.stored_definition AS stored_definition
 FROM scanned
 JOIN workflows ON workflows.id = scanned.workflow_id
 WHERE workflows.status = $7::VARCHAR
@@ -3697,7 +3736,7 @@ ORDER BY matched.txid, matched.workflow_id, matched.id;
 --                       Join Filter: (scanned_1.workflow_id = workflows.id)
 --                       ->  CTE Scan on scanned scanned_1
 --                       ->  Materialize
---                             ->  Index Only Scan using workflows_list_by_status on workflows
+--                             ->  Index Scan using workflows_list_by_status on workflows
 --                                   Index Cond: (status = ($7)::text)
 
 WITH bound AS MATERIALIZED (SELECT CAST(CAST(pg_snapshot_xmin(pg_current_snapshot()) AS TEXT) AS BIGINT) AS txid),
@@ -3716,14 +3755,15 @@ SELECT bound.txid AS bound, (SELECT coalesce(max(events.txid), $1::INTEGER) AS c
 FROM events) >= bound.txid AS lagging, (SELECT count(*) AS count_1
 FROM scanned) AS seen, last_one.last_txid, last_one.last_workflow, last_one.last_id, matched.workflow_id, matched.id,
     matched.type, matched.at, matched.step_id, matched.task_id, matched.actor, matched.data, matched.txid,
-    matched.tenant, matched.origin_instance, matched.status
+    matched.tenant, matched.origin_instance, matched.status, matched.stored_definition
 FROM bound
 LEFT OUTER
 JOIN last_one ON true
 LEFT OUTER
 JOIN (SELECT scanned.workflow_id AS workflow_id, scanned.id AS id, scanned.type AS type, scanned.at AS at,
     scanned.step_id AS step_id, scanned.task_id AS task_id, scanned.actor AS actor, scanned.data AS data, scanned.txid
-    AS txid, workflows.tenant AS tenant, workflows.origin_instance AS origin_instance, workflows.status AS status
+    AS txid, workflows.tenant AS tenant, workflows.origin_instance AS origin_instance, workflows.status AS status,
+    workflows.stored_definition AS stored_definition
 FROM scanned
 JOIN workflows ON workflows.id = scanned.workflow_id
 WHERE workflows.tenant = $7::VARCHAR AND scanned.type IN ($9::VARCHAR)
@@ -3765,7 +3805,7 @@ ORDER BY matched.txid, matched.workflow_id, matched.id;
 --                       Join Filter: (scanned_1.workflow_id = workflows.id)
 --                       ->  CTE Scan on scanned scanned_1
 --                             Filter: (type = ($9)::text)
---                       ->  Index Only Scan using workflows_list_by_tenant on workflows
+--                       ->  Index Scan using workflows_list_by_tenant on workflows
 --                             Index Cond: (tenant = ($7)::text)
 
 WITH bound AS MATERIALIZED (SELECT CAST(CAST(pg_snapshot_xmin(pg_current_snapshot()) AS TEXT) AS BIGINT) AS txid),
@@ -3784,14 +3824,15 @@ SELECT bound.txid AS bound, (SELECT coalesce(max(events.txid), $1::INTEGER) AS c
 FROM events) >= bound.txid AS lagging, (SELECT count(*) AS count_1
 FROM scanned) AS seen, last_one.last_txid, last_one.last_workflow, last_one.last_id, matched.workflow_id, matched.id,
     matched.type, matched.at, matched.step_id, matched.task_id, matched.actor, matched.data, matched.txid,
-    matched.tenant, matched.origin_instance, matched.status
+    matched.tenant, matched.origin_instance, matched.status, matched.stored_definition
 FROM bound
 LEFT OUTER
 JOIN last_one ON true
 LEFT OUTER
 JOIN (SELECT scanned.workflow_id AS workflow_id, scanned.id AS id, scanned.type AS type, scanned.at AS at,
     scanned.step_id AS step_id, scanned.task_id AS task_id, scanned.actor AS actor, scanned.data AS data, scanned.txid
-    AS txid, workflows.tenant AS tenant, workflows.origin_instance AS origin_instance, workflows.status AS status
+    AS txid, workflows.tenant AS tenant, workflows.origin_instance AS origin_instance, workflows.status AS status,
+    workflows.stored_definition AS stored_definition
 FROM scanned
 JOIN workflows ON workflows.id = scanned.workflow_id
 WHERE workflows.tenant = $7::VARCHAR
@@ -3833,7 +3874,7 @@ ORDER BY matched.txid, matched.workflow_id, matched.id;
 --                       Join Filter: (scanned_1.workflow_id = workflows.id)
 --                       ->  CTE Scan on scanned scanned_1
 --                       ->  Materialize
---                             ->  Index Only Scan using workflows_list_by_tenant on workflows
+--                             ->  Index Scan using workflows_list_by_tenant on workflows
 --                                   Index Cond: (tenant = ($7)::text)
 
 WITH bound AS MATERIALIZED (SELECT CAST(CAST(pg_snapshot_xmin(pg_current_snapshot()) AS TEXT) AS BIGINT) AS txid),
@@ -3852,14 +3893,15 @@ SELECT bound.txid AS bound, (SELECT coalesce(max(events.txid), $1::INTEGER) AS c
 FROM events) >= bound.txid AS lagging, (SELECT count(*) AS count_1
 FROM scanned) AS seen, last_one.last_txid, last_one.last_workflow, last_one.last_id, matched.workflow_id, matched.id,
     matched.type, matched.at, matched.step_id, matched.task_id, matched.actor, matched.data, matched.txid,
-    matched.tenant, matched.origin_instance, matched.status
+    matched.tenant, matched.origin_instance, matched.status, matched.stored_definition
 FROM bound
 LEFT OUTER
 JOIN last_one ON true
 LEFT OUTER
 JOIN (SELECT scanned.workflow_id AS workflow_id, scanned.id AS id, scanned.type AS type, scanned.at AS at,
     scanned.step_id AS step_id, scanned.task_id AS task_id, scanned.actor AS actor, scanned.data AS data, scanned.txid
-    AS txid, workflows.tenant AS tenant, workflows.origin_instance AS origin_instance, workflows.status AS status
+    AS txid, workflows.tenant AS tenant, workflows.origin_instance AS origin_instance, workflows.status AS status,
+    workflows.stored_definition AS stored_definition
 FROM scanned
 JOIN workflows ON workflows.id = scanned.workflow_id
 WHERE workflows.tenant IS NULL AND scanned.type IN ($8::VARCHAR)
@@ -3940,13 +3982,13 @@ SELECT versions.page_id, versions.page_event, versions.page_updated_at, versions
     versions.page_has_next, versions.waits_for, versions.page_bytes, whole.id, whole.tenant, whole.origin_instance,
     whole.origin_zone, whole.origin_reference, whole.config, whole.suppress_subtask_events, whole.total_steps,
     whole.final_position, whole.definition_bytes, whole.feature_level, whole.evaluates, whole.has_flow,
-    whole.created_at, whole.status, whole.name, whole.description, whole.webhook_url, whole.completed_steps,
-    whole.execution_id, whole.failure, whole.started_at, whole.completed_at, whole.updated_at, whole.deleted_at,
-    whole.deadline_at, whole.timeout_left_s, whole.owner, whole.epoch, whole.last_event, whole.crashes, whole.wake_at,
-    whole.parent_id, whole.parent_step, whole.parent_item, whole.root_id, whole.depth, whole.child_ends,
-    whole.sub_workflows, whole.sub_workflow_steps, whole.sub_workflow_bytes, whole.current_step, whole.step_errors,
-    whole.fatal_error, whole.done_without_result, whole.costs, whole.labels, whole.final_step_id, whole.items_done,
-    whole.final_step_result
+    whole.stored_definition, whole.created_at, whole.status, whole.name, whole.description, whole.webhook_url,
+    whole.completed_steps, whole.execution_id, whole.failure, whole.started_at, whole.completed_at, whole.updated_at,
+    whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner, whole.epoch, whole.last_event,
+    whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step, whole.parent_item, whole.root_id, whole.depth,
+    whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps, whole.sub_workflow_bytes, whole.current_step,
+    whole.step_errors, whole.fatal_error, whole.done_without_result, whole.costs, whole.labels, whole.final_step_id,
+    whole.items_done, whole.final_step_result
 FROM versions
 LEFT OUTER
 JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.origin_instance AS origin_instance,
@@ -3954,16 +3996,17 @@ JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.o
     workflows.suppress_subtask_events AS suppress_subtask_events, workflows.total_steps AS total_steps,
     workflows.final_position AS final_position, workflows.definition_bytes AS definition_bytes,
     workflows.feature_level AS feature_level, workflows.evaluates AS evaluates, workflows.has_flow AS has_flow,
-    workflows.created_at AS created_at, workflows.status AS status, workflows.name AS name, workflows.description AS
-    description, workflows.webhook_url AS webhook_url, workflows.completed_steps AS completed_steps,
-    workflows.execution_id AS execution_id, workflows.failure AS failure, workflows.started_at AS started_at,
-    workflows.completed_at AS completed_at, workflows.updated_at AS updated_at, workflows.deleted_at AS deleted_at,
-    workflows.deadline_at AS deadline_at, workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner,
-    workflows.epoch AS epoch, workflows.last_event AS last_event, workflows.crashes AS crashes, workflows.wake_at AS
-    wake_at, workflows.parent_id AS parent_id, workflows.parent_step AS parent_step, workflows.parent_item AS
-    parent_item, workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ends AS child_ends,
-    workflows.sub_workflows AS sub_workflows, workflows.sub_workflow_steps AS sub_workflow_steps,
-    workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT steps.step_id
+    workflows.stored_definition AS stored_definition, workflows.created_at AS created_at, workflows.status AS status,
+    workflows.name AS name, workflows.description AS description, workflows.webhook_url AS webhook_url,
+    workflows.completed_steps AS completed_steps, workflows.execution_id AS execution_id, workflows.failure AS
+    failure, workflows.started_at AS started_at, workflows.completed_at AS completed_at, workflows.updated_at AS
+    updated_at, workflows.deleted_at AS deleted_at, workflows.deadline_at AS deadline_at, workflows.timeout_left_s AS
+    timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch, workflows.last_event AS last_event,
+    workflows.crashes AS crashes, workflows.wake_at AS wake_at, workflows.parent_id AS parent_id,
+    workflows.parent_step AS parent_step, workflows.parent_item AS parent_item, workflows.root_id AS root_id,
+    workflows.depth AS depth, workflows.child_ends AS child_ends, workflows.sub_workflows AS sub_workflows,
+    workflows.sub_workflow_steps AS sub_workflow_steps, workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT
+    steps.step_id
 FROM steps
 WHERE steps.workflow_id = workflows.id AND steps.status = $6::VARCHAR
 ORDER BY steps.started_at, steps.position
@@ -4186,13 +4229,13 @@ SELECT versions.page_id, versions.page_event, versions.page_updated_at, versions
     versions.page_has_next, versions.waits_for, versions.page_bytes, whole.id, whole.tenant, whole.origin_instance,
     whole.origin_zone, whole.origin_reference, whole.config, whole.suppress_subtask_events, whole.total_steps,
     whole.final_position, whole.definition_bytes, whole.feature_level, whole.evaluates, whole.has_flow,
-    whole.created_at, whole.status, whole.name, whole.description, whole.webhook_url, whole.completed_steps,
-    whole.execution_id, whole.failure, whole.started_at, whole.completed_at, whole.updated_at, whole.deleted_at,
-    whole.deadline_at, whole.timeout_left_s, whole.owner, whole.epoch, whole.last_event, whole.crashes, whole.wake_at,
-    whole.parent_id, whole.parent_step, whole.parent_item, whole.root_id, whole.depth, whole.child_ends,
-    whole.sub_workflows, whole.sub_workflow_steps, whole.sub_workflow_bytes, whole.current_step, whole.step_errors,
-    whole.fatal_error, whole.done_without_result, whole.costs, whole.labels, whole.final_step_id, whole.items_done,
-    whole.final_step_result
+    whole.stored_definition, whole.created_at, whole.status, whole.name, whole.description, whole.webhook_url,
+    whole.completed_steps, whole.execution_id, whole.failure, whole.started_at, whole.completed_at, whole.updated_at,
+    whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner, whole.epoch, whole.last_event,
+    whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step, whole.parent_item, whole.root_id, whole.depth,
+    whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps, whole.sub_workflow_bytes, whole.current_step,
+    whole.step_errors, whole.fatal_error, whole.done_without_result, whole.costs, whole.labels, whole.final_step_id,
+    whole.items_done, whole.final_step_result
 FROM versions
 LEFT OUTER
 JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.origin_instance AS origin_instance,
@@ -4200,16 +4243,17 @@ JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.o
     workflows.suppress_subtask_events AS suppress_subtask_events, workflows.total_steps AS total_steps,
     workflows.final_position AS final_position, workflows.definition_bytes AS definition_bytes,
     workflows.feature_level AS feature_level, workflows.evaluates AS evaluates, workflows.has_flow AS has_flow,
-    workflows.created_at AS created_at, workflows.status AS status, workflows.name AS name, workflows.description AS
-    description, workflows.webhook_url AS webhook_url, workflows.completed_steps AS completed_steps,
-    workflows.execution_id AS execution_id, workflows.failure AS failure, workflows.started_at AS started_at,
-    workflows.completed_at AS completed_at, workflows.updated_at AS updated_at, workflows.deleted_at AS deleted_at,
-    workflows.deadline_at AS deadline_at, workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner,
-    workflows.epoch AS epoch, workflows.last_event AS last_event, workflows.crashes AS crashes, workflows.wake_at AS
-    wake_at, workflows.parent_id AS parent_id, workflows.parent_step AS parent_step, workflows.parent_item AS
-    parent_item, workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ends AS child_ends,
-    workflows.sub_workflows AS sub_workflows, workflows.sub_workflow_steps AS sub_workflow_steps,
-    workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT steps.step_id
+    workflows.stored_definition AS stored_definition, workflows.created_at AS created_at, workflows.status AS status,
+    workflows.name AS name, workflows.description AS description, workflows.webhook_url AS webhook_url,
+    workflows.completed_steps AS completed_steps, workflows.execution_id AS execution_id, workflows.failure AS
+    failure, workflows.started_at AS started_at, workflows.completed_at AS completed_at, workflows.updated_at AS
+    updated_at, workflows.deleted_at AS deleted_at, workflows.deadline_at AS deadline_at, workflows.timeout_left_s AS
+    timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch, workflows.last_event AS last_event,
+    workflows.crashes AS crashes, workflows.wake_at AS wake_at, workflows.parent_id AS parent_id,
+    workflows.parent_step AS parent_step, workflows.parent_item AS parent_item, workflows.root_id AS root_id,
+    workflows.depth AS depth, workflows.child_ends AS child_ends, workflows.sub_workflows AS sub_workflows,
+    workflows.sub_workflow_steps AS sub_workflow_steps, workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT
+    steps.step_id
 FROM steps
 WHERE steps.workflow_id = workflows.id AND steps.status = $7::VARCHAR
 ORDER BY steps.started_at, steps.position
@@ -4427,13 +4471,13 @@ SELECT versions.page_id, versions.page_event, versions.page_updated_at, versions
     versions.page_has_next, versions.waits_for, versions.page_bytes, whole.id, whole.tenant, whole.origin_instance,
     whole.origin_zone, whole.origin_reference, whole.config, whole.suppress_subtask_events, whole.total_steps,
     whole.final_position, whole.definition_bytes, whole.feature_level, whole.evaluates, whole.has_flow,
-    whole.created_at, whole.status, whole.name, whole.description, whole.webhook_url, whole.completed_steps,
-    whole.execution_id, whole.failure, whole.started_at, whole.completed_at, whole.updated_at, whole.deleted_at,
-    whole.deadline_at, whole.timeout_left_s, whole.owner, whole.epoch, whole.last_event, whole.crashes, whole.wake_at,
-    whole.parent_id, whole.parent_step, whole.parent_item, whole.root_id, whole.depth, whole.child_ends,
-    whole.sub_workflows, whole.sub_workflow_steps, whole.sub_workflow_bytes, whole.current_step, whole.step_errors,
-    whole.fatal_error, whole.done_without_result, whole.costs, whole.labels, whole.final_step_id, whole.items_done,
-    whole.final_step_result
+    whole.stored_definition, whole.created_at, whole.status, whole.name, whole.description, whole.webhook_url,
+    whole.completed_steps, whole.execution_id, whole.failure, whole.started_at, whole.completed_at, whole.updated_at,
+    whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner, whole.epoch, whole.last_event,
+    whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step, whole.parent_item, whole.root_id, whole.depth,
+    whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps, whole.sub_workflow_bytes, whole.current_step,
+    whole.step_errors, whole.fatal_error, whole.done_without_result, whole.costs, whole.labels, whole.final_step_id,
+    whole.items_done, whole.final_step_result
 FROM versions
 LEFT OUTER
 JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.origin_instance AS origin_instance,
@@ -4441,16 +4485,17 @@ JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.o
     workflows.suppress_subtask_events AS suppress_subtask_events, workflows.total_steps AS total_steps,
     workflows.final_position AS final_position, workflows.definition_bytes AS definition_bytes,
     workflows.feature_level AS feature_level, workflows.evaluates AS evaluates, workflows.has_flow AS has_flow,
-    workflows.created_at AS created_at, workflows.status AS status, workflows.name AS name, workflows.description AS
-    description, workflows.webhook_url AS webhook_url, workflows.completed_steps AS completed_steps,
-    workflows.execution_id AS execution_id, workflows.failure AS failure, workflows.started_at AS started_at,
-    workflows.completed_at AS completed_at, workflows.updated_at AS updated_at, workflows.deleted_at AS deleted_at,
-    workflows.deadline_at AS deadline_at, workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner,
-    workflows.epoch AS epoch, workflows.last_event AS last_event, workflows.crashes AS crashes, workflows.wake_at AS
-    wake_at, workflows.parent_id AS parent_id, workflows.parent_step AS parent_step, workflows.parent_item AS
-    parent_item, workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ends AS child_ends,
-    workflows.sub_workflows AS sub_workflows, workflows.sub_workflow_steps AS sub_workflow_steps,
-    workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT steps.step_id
+    workflows.stored_definition AS stored_definition, workflows.created_at AS created_at, workflows.status AS status,
+    workflows.name AS name, workflows.description AS description, workflows.webhook_url AS webhook_url,
+    workflows.completed_steps AS completed_steps, workflows.execution_id AS execution_id, workflows.failure AS
+    failure, workflows.started_at AS started_at, workflows.completed_at AS completed_at, workflows.updated_at AS
+    updated_at, workflows.deleted_at AS deleted_at, workflows.deadline_at AS deadline_at, workflows.timeout_left_s AS
+    timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch, workflows.last_event AS last_event,
+    workflows.crashes AS crashes, workflows.wake_at AS wake_at, workflows.parent_id AS parent_id,
+    workflows.parent_step AS parent_step, workflows.parent_item AS parent_item, workflows.root_id AS root_id,
+    workflows.depth AS depth, workflows.child_ends AS child_ends, workflows.sub_workflows AS sub_workflows,
+    workflows.sub_workflow_steps AS sub_workflow_steps, workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT
+    steps.step_id
 FROM steps
 WHERE steps.workflow_id = workflows.id AND steps.status = $7::VARCHAR
 ORDER BY steps.started_at, steps.position
@@ -4665,13 +4710,13 @@ SELECT versions.page_id, versions.page_event, versions.page_updated_at, versions
     versions.page_has_next, versions.waits_for, versions.page_bytes, whole.id, whole.tenant, whole.origin_instance,
     whole.origin_zone, whole.origin_reference, whole.config, whole.suppress_subtask_events, whole.total_steps,
     whole.final_position, whole.definition_bytes, whole.feature_level, whole.evaluates, whole.has_flow,
-    whole.created_at, whole.status, whole.name, whole.description, whole.webhook_url, whole.completed_steps,
-    whole.execution_id, whole.failure, whole.started_at, whole.completed_at, whole.updated_at, whole.deleted_at,
-    whole.deadline_at, whole.timeout_left_s, whole.owner, whole.epoch, whole.last_event, whole.crashes, whole.wake_at,
-    whole.parent_id, whole.parent_step, whole.parent_item, whole.root_id, whole.depth, whole.child_ends,
-    whole.sub_workflows, whole.sub_workflow_steps, whole.sub_workflow_bytes, whole.current_step, whole.step_errors,
-    whole.fatal_error, whole.done_without_result, whole.costs, whole.labels, whole.final_step_id, whole.items_done,
-    whole.final_step_result
+    whole.stored_definition, whole.created_at, whole.status, whole.name, whole.description, whole.webhook_url,
+    whole.completed_steps, whole.execution_id, whole.failure, whole.started_at, whole.completed_at, whole.updated_at,
+    whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner, whole.epoch, whole.last_event,
+    whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step, whole.parent_item, whole.root_id, whole.depth,
+    whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps, whole.sub_workflow_bytes, whole.current_step,
+    whole.step_errors, whole.fatal_error, whole.done_without_result, whole.costs, whole.labels, whole.final_step_id,
+    whole.items_done, whole.final_step_result
 FROM versions
 LEFT OUTER
 JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.origin_instance AS origin_instance,
@@ -4679,16 +4724,17 @@ JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.o
     workflows.suppress_subtask_events AS suppress_subtask_events, workflows.total_steps AS total_steps,
     workflows.final_position AS final_position, workflows.definition_bytes AS definition_bytes,
     workflows.feature_level AS feature_level, workflows.evaluates AS evaluates, workflows.has_flow AS has_flow,
-    workflows.created_at AS created_at, workflows.status AS status, workflows.name AS name, workflows.description AS
-    description, workflows.webhook_url AS webhook_url, workflows.completed_steps AS completed_steps,
-    workflows.execution_id AS execution_id, workflows.failure AS failure, workflows.started_at AS started_at,
-    workflows.completed_at AS completed_at, workflows.updated_at AS updated_at, workflows.deleted_at AS deleted_at,
-    workflows.deadline_at AS deadline_at, workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner,
-    workflows.epoch AS epoch, workflows.last_event AS last_event, workflows.crashes AS crashes, workflows.wake_at AS
-    wake_at, workflows.parent_id AS parent_id, workflows.parent_step AS parent_step, workflows.parent_item AS
-    parent_item, workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ends AS child_ends,
-    workflows.sub_workflows AS sub_workflows, workflows.sub_workflow_steps AS sub_workflow_steps,
-    workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT steps.step_id
+    workflows.stored_definition AS stored_definition, workflows.created_at AS created_at, workflows.status AS status,
+    workflows.name AS name, workflows.description AS description, workflows.webhook_url AS webhook_url,
+    workflows.completed_steps AS completed_steps, workflows.execution_id AS execution_id, workflows.failure AS
+    failure, workflows.started_at AS started_at, workflows.completed_at AS completed_at, workflows.updated_at AS
+    updated_at, workflows.deleted_at AS deleted_at, workflows.deadline_at AS deadline_at, workflows.timeout_left_s AS
+    timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch, workflows.last_event AS last_event,
+    workflows.crashes AS crashes, workflows.wake_at AS wake_at, workflows.parent_id AS parent_id,
+    workflows.parent_step AS parent_step, workflows.parent_item AS parent_item, workflows.root_id AS root_id,
+    workflows.depth AS depth, workflows.child_ends AS child_ends, workflows.sub_workflows AS sub_workflows,
+    workflows.sub_workflow_steps AS sub_workflow_steps, workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT
+    steps.step_id
 FROM steps
 WHERE steps.workflow_id = workflows.id AND steps.status = $7::VARCHAR
 ORDER BY steps.started_at, steps.position
@@ -4901,13 +4947,13 @@ SELECT versions.page_id, versions.page_event, versions.page_updated_at, versions
     versions.page_has_next, versions.waits_for, versions.page_bytes, whole.id, whole.tenant, whole.origin_instance,
     whole.origin_zone, whole.origin_reference, whole.config, whole.suppress_subtask_events, whole.total_steps,
     whole.final_position, whole.definition_bytes, whole.feature_level, whole.evaluates, whole.has_flow,
-    whole.created_at, whole.status, whole.name, whole.description, whole.webhook_url, whole.completed_steps,
-    whole.execution_id, whole.failure, whole.started_at, whole.completed_at, whole.updated_at, whole.deleted_at,
-    whole.deadline_at, whole.timeout_left_s, whole.owner, whole.epoch, whole.last_event, whole.crashes, whole.wake_at,
-    whole.parent_id, whole.parent_step, whole.parent_item, whole.root_id, whole.depth, whole.child_ends,
-    whole.sub_workflows, whole.sub_workflow_steps, whole.sub_workflow_bytes, whole.current_step, whole.step_errors,
-    whole.fatal_error, whole.done_without_result, whole.costs, whole.labels, whole.final_step_id, whole.items_done,
-    whole.final_step_result
+    whole.stored_definition, whole.created_at, whole.status, whole.name, whole.description, whole.webhook_url,
+    whole.completed_steps, whole.execution_id, whole.failure, whole.started_at, whole.completed_at, whole.updated_at,
+    whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner, whole.epoch, whole.last_event,
+    whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step, whole.parent_item, whole.root_id, whole.depth,
+    whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps, whole.sub_workflow_bytes, whole.current_step,
+    whole.step_errors, whole.fatal_error, whole.done_without_result, whole.costs, whole.labels, whole.final_step_id,
+    whole.items_done, whole.final_step_result
 FROM versions
 LEFT OUTER
 JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.origin_instance AS origin_instance,
@@ -4915,16 +4961,17 @@ JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.o
     workflows.suppress_subtask_events AS suppress_subtask_events, workflows.total_steps AS total_steps,
     workflows.final_position AS final_position, workflows.definition_bytes AS definition_bytes,
     workflows.feature_level AS feature_level, workflows.evaluates AS evaluates, workflows.has_flow AS has_flow,
-    workflows.created_at AS created_at, workflows.status AS status, workflows.name AS name, workflows.description AS
-    description, workflows.webhook_url AS webhook_url, workflows.completed_steps AS completed_steps,
-    workflows.execution_id AS execution_id, workflows.failure AS failure, workflows.started_at AS started_at,
-    workflows.completed_at AS completed_at, workflows.updated_at AS updated_at, workflows.deleted_at AS deleted_at,
-    workflows.deadline_at AS deadline_at, workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner,
-    workflows.epoch AS epoch, workflows.last_event AS last_event, workflows.crashes AS crashes, workflows.wake_at AS
-    wake_at, workflows.parent_id AS parent_id, workflows.parent_step AS parent_step, workflows.parent_item AS
-    parent_item, workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ends AS child_ends,
-    workflows.sub_workflows AS sub_workflows, workflows.sub_workflow_steps AS sub_workflow_steps,
-    workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT steps.step_id
+    workflows.stored_definition AS stored_definition, workflows.created_at AS created_at, workflows.status AS status,
+    workflows.name AS name, workflows.description AS description, workflows.webhook_url AS webhook_url,
+    workflows.completed_steps AS completed_steps, workflows.execution_id AS execution_id, workflows.failure AS
+    failure, workflows.started_at AS started_at, workflows.completed_at AS completed_at, workflows.updated_at AS
+    updated_at, workflows.deleted_at AS deleted_at, workflows.deadline_at AS deadline_at, workflows.timeout_left_s AS
+    timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch, workflows.last_event AS last_event,
+    workflows.crashes AS crashes, workflows.wake_at AS wake_at, workflows.parent_id AS parent_id,
+    workflows.parent_step AS parent_step, workflows.parent_item AS parent_item, workflows.root_id AS root_id,
+    workflows.depth AS depth, workflows.child_ends AS child_ends, workflows.sub_workflows AS sub_workflows,
+    workflows.sub_workflow_steps AS sub_workflow_steps, workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT
+    steps.step_id
 FROM steps
 WHERE steps.workflow_id = workflows.id AND steps.status = $5::VARCHAR
 ORDER BY steps.started_at, steps.position
@@ -5141,13 +5188,13 @@ SELECT versions.page_id, versions.page_event, versions.page_updated_at, versions
     versions.page_has_next, versions.waits_for, versions.page_bytes, whole.id, whole.tenant, whole.origin_instance,
     whole.origin_zone, whole.origin_reference, whole.config, whole.suppress_subtask_events, whole.total_steps,
     whole.final_position, whole.definition_bytes, whole.feature_level, whole.evaluates, whole.has_flow,
-    whole.created_at, whole.status, whole.name, whole.description, whole.webhook_url, whole.completed_steps,
-    whole.execution_id, whole.failure, whole.started_at, whole.completed_at, whole.updated_at, whole.deleted_at,
-    whole.deadline_at, whole.timeout_left_s, whole.owner, whole.epoch, whole.last_event, whole.crashes, whole.wake_at,
-    whole.parent_id, whole.parent_step, whole.parent_item, whole.root_id, whole.depth, whole.child_ends,
-    whole.sub_workflows, whole.sub_workflow_steps, whole.sub_workflow_bytes, whole.current_step, whole.step_errors,
-    whole.fatal_error, whole.done_without_result, whole.costs, whole.labels, whole.final_step_id, whole.items_done,
-    whole.final_step_result
+    whole.stored_definition, whole.created_at, whole.status, whole.name, whole.description, whole.webhook_url,
+    whole.completed_steps, whole.execution_id, whole.failure, whole.started_at, whole.completed_at, whole.updated_at,
+    whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner, whole.epoch, whole.last_event,
+    whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step, whole.parent_item, whole.root_id, whole.depth,
+    whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps, whole.sub_workflow_bytes, whole.current_step,
+    whole.step_errors, whole.fatal_error, whole.done_without_result, whole.costs, whole.labels, whole.final_step_id,
+    whole.items_done, whole.final_step_result
 FROM versions
 LEFT OUTER
 JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.origin_instance AS origin_instance,
@@ -5155,16 +5202,17 @@ JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.o
     workflows.suppress_subtask_events AS suppress_subtask_events, workflows.total_steps AS total_steps,
     workflows.final_position AS final_position, workflows.definition_bytes AS definition_bytes,
     workflows.feature_level AS feature_level, workflows.evaluates AS evaluates, workflows.has_flow AS has_flow,
-    workflows.created_at AS created_at, workflows.status AS status, workflows.name AS name, workflows.description AS
-    description, workflows.webhook_url AS webhook_url, workflows.completed_steps AS completed_steps,
-    workflows.execution_id AS execution_id, workflows.failure AS failure, workflows.started_at AS started_at,
-    workflows.completed_at AS completed_at, workflows.updated_at AS updated_at, workflows.deleted_at AS deleted_at,
-    workflows.deadline_at AS deadline_at, workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner,
-    workflows.epoch AS epoch, workflows.last_event AS last_event, workflows.crashes AS crashes, workflows.wake_at AS
-    wake_at, workflows.parent_id AS parent_id, workflows.parent_step AS parent_step, workflows.parent_item AS
-    parent_item, workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ends AS child_ends,
-    workflows.sub_workflows AS sub_workflows, workflows.sub_workflow_steps AS sub_workflow_steps,
-    workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT steps.step_id
+    workflows.stored_definition AS stored_definition, workflows.created_at AS created_at, workflows.status AS status,
+    workflows.name AS name, workflows.description AS description, workflows.webhook_url AS webhook_url,
+    workflows.completed_steps AS completed_steps, workflows.execution_id AS execution_id, workflows.failure AS
+    failure, workflows.started_at AS started_at, workflows.completed_at AS completed_at, workflows.updated_at AS
+    updated_at, workflows.deleted_at AS deleted_at, workflows.deadline_at AS deadline_at, workflows.timeout_left_s AS
+    timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch, workflows.last_event AS last_event,
+    workflows.crashes AS crashes, workflows.wake_at AS wake_at, workflows.parent_id AS parent_id,
+    workflows.parent_step AS parent_step, workflows.parent_item AS parent_item, workflows.root_id AS root_id,
+    workflows.depth AS depth, workflows.child_ends AS child_ends, workflows.sub_workflows AS sub_workflows,
+    workflows.sub_workflow_steps AS sub_workflow_steps, workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT
+    steps.step_id
 FROM steps
 WHERE steps.workflow_id = workflows.id AND steps.status = $5::VARCHAR
 ORDER BY steps.started_at, steps.position
@@ -5396,13 +5444,13 @@ SELECT versions.page_id, versions.page_event, versions.page_updated_at, versions
     versions.page_has_next, versions.waits_for, versions.page_bytes, whole.id, whole.tenant, whole.origin_instance,
     whole.origin_zone, whole.origin_reference, whole.config, whole.suppress_subtask_events, whole.total_steps,
     whole.final_position, whole.definition_bytes, whole.feature_level, whole.evaluates, whole.has_flow,
-    whole.created_at, whole.status, whole.name, whole.description, whole.webhook_url, whole.completed_steps,
-    whole.execution_id, whole.failure, whole.started_at, whole.completed_at, whole.updated_at, whole.deleted_at,
-    whole.deadline_at, whole.timeout_left_s, whole.owner, whole.epoch, whole.last_event, whole.crashes, whole.wake_at,
-    whole.parent_id, whole.parent_step, whole.parent_item, whole.root_id, whole.depth, whole.child_ends,
-    whole.sub_workflows, whole.sub_workflow_steps, whole.sub_workflow_bytes, whole.current_step, whole.step_errors,
-    whole.fatal_error, whole.done_without_result, whole.costs, whole.labels, whole.final_step_id, whole.items_done,
-    whole.final_step_result
+    whole.stored_definition, whole.created_at, whole.status, whole.name, whole.description, whole.webhook_url,
+    whole.completed_steps, whole.execution_id, whole.failure, whole.started_at, whole.completed_at, whole.updated_at,
+    whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner, whole.epoch, whole.last_event,
+    whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step, whole.parent_item, whole.root_id, whole.depth,
+    whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps, whole.sub_workflow_bytes, whole.current_step,
+    whole.step_errors, whole.fatal_error, whole.done_without_result, whole.costs, whole.labels, whole.final_step_id,
+    whole.items_done, whole.final_step_result
 FROM versions
 LEFT OUTER
 JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.origin_instance AS origin_instance,
@@ -5410,16 +5458,17 @@ JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.o
     workflows.suppress_subtask_events AS suppress_subtask_events, workflows.total_steps AS total_steps,
     workflows.final_position AS final_position, workflows.definition_bytes AS definition_bytes,
     workflows.feature_level AS feature_level, workflows.evaluates AS evaluates, workflows.has_flow AS has_flow,
-    workflows.created_at AS created_at, workflows.status AS status, workflows.name AS name, workflows.description AS
-    description, workflows.webhook_url AS webhook_url, workflows.completed_steps AS completed_steps,
-    workflows.execution_id AS execution_id, workflows.failure AS failure, workflows.started_at AS started_at,
-    workflows.completed_at AS completed_at, workflows.updated_at AS updated_at, workflows.deleted_at AS deleted_at,
-    workflows.deadline_at AS deadline_at, workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner,
-    workflows.epoch AS epoch, workflows.last_event AS last_event, workflows.crashes AS crashes, workflows.wake_at AS
-    wake_at, workflows.parent_id AS parent_id, workflows.parent_step AS parent_step, workflows.parent_item AS
-    parent_item, workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ends AS child_ends,
-    workflows.sub_workflows AS sub_workflows, workflows.sub_workflow_steps AS sub_workflow_steps,
-    workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT steps.step_id
+    workflows.stored_definition AS stored_definition, workflows.created_at AS created_at, workflows.status AS status,
+    workflows.name AS name, workflows.description AS description, workflows.webhook_url AS webhook_url,
+    workflows.completed_steps AS completed_steps, workflows.execution_id AS execution_id, workflows.failure AS
+    failure, workflows.started_at AS started_at, workflows.completed_at AS completed_at, workflows.updated_at AS
+    updated_at, workflows.deleted_at AS deleted_at, workflows.deadline_at AS deadline_at, workflows.timeout_left_s AS
+    timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch, workflows.last_event AS last_event,
+    workflows.crashes AS crashes, workflows.wake_at AS wake_at, workflows.parent_id AS parent_id,
+    workflows.parent_step AS parent_step, workflows.parent_item AS parent_item, workflows.root_id AS root_id,
+    workflows.depth AS depth, workflows.child_ends AS child_ends, workflows.sub_workflows AS sub_workflows,
+    workflows.sub_workflow_steps AS sub_workflow_steps, workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT
+    steps.step_id
 FROM steps
 WHERE steps.workflow_id = workflows.id AND steps.status = $5::VARCHAR
 ORDER BY steps.started_at, steps.position
@@ -5657,13 +5706,13 @@ SELECT versions.page_id, versions.page_event, versions.page_updated_at, versions
     versions.page_has_next, versions.waits_for, versions.page_bytes, whole.id, whole.tenant, whole.origin_instance,
     whole.origin_zone, whole.origin_reference, whole.config, whole.suppress_subtask_events, whole.total_steps,
     whole.final_position, whole.definition_bytes, whole.feature_level, whole.evaluates, whole.has_flow,
-    whole.created_at, whole.status, whole.name, whole.description, whole.webhook_url, whole.completed_steps,
-    whole.execution_id, whole.failure, whole.started_at, whole.completed_at, whole.updated_at, whole.deleted_at,
-    whole.deadline_at, whole.timeout_left_s, whole.owner, whole.epoch, whole.last_event, whole.crashes, whole.wake_at,
-    whole.parent_id, whole.parent_step, whole.parent_item, whole.root_id, whole.depth, whole.child_ends,
-    whole.sub_workflows, whole.sub_workflow_steps, whole.sub_workflow_bytes, whole.current_step, whole.step_errors,
-    whole.fatal_error, whole.done_without_result, whole.costs, whole.labels, whole.final_step_id, whole.items_done,
-    whole.final_step_result
+    whole.stored_definition, whole.created_at, whole.status, whole.name, whole.description, whole.webhook_url,
+    whole.completed_steps, whole.execution_id, whole.failure, whole.started_at, whole.completed_at, whole.updated_at,
+    whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner, whole.epoch, whole.last_event,
+    whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step, whole.parent_item, whole.root_id, whole.depth,
+    whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps, whole.sub_workflow_bytes, whole.current_step,
+    whole.step_errors, whole.fatal_error, whole.done_without_result, whole.costs, whole.labels, whole.final_step_id,
+    whole.items_done, whole.final_step_result
 FROM versions
 LEFT OUTER
 JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.origin_instance AS origin_instance,
@@ -5671,16 +5720,17 @@ JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.o
     workflows.suppress_subtask_events AS suppress_subtask_events, workflows.total_steps AS total_steps,
     workflows.final_position AS final_position, workflows.definition_bytes AS definition_bytes,
     workflows.feature_level AS feature_level, workflows.evaluates AS evaluates, workflows.has_flow AS has_flow,
-    workflows.created_at AS created_at, workflows.status AS status, workflows.name AS name, workflows.description AS
-    description, workflows.webhook_url AS webhook_url, workflows.completed_steps AS completed_steps,
-    workflows.execution_id AS execution_id, workflows.failure AS failure, workflows.started_at AS started_at,
-    workflows.completed_at AS completed_at, workflows.updated_at AS updated_at, workflows.deleted_at AS deleted_at,
-    workflows.deadline_at AS deadline_at, workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner,
-    workflows.epoch AS epoch, workflows.last_event AS last_event, workflows.crashes AS crashes, workflows.wake_at AS
-    wake_at, workflows.parent_id AS parent_id, workflows.parent_step AS parent_step, workflows.parent_item AS
-    parent_item, workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ends AS child_ends,
-    workflows.sub_workflows AS sub_workflows, workflows.sub_workflow_steps AS sub_workflow_steps,
-    workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT steps.step_id
+    workflows.stored_definition AS stored_definition, workflows.created_at AS created_at, workflows.status AS status,
+    workflows.name AS name, workflows.description AS description, workflows.webhook_url AS webhook_url,
+    workflows.completed_steps AS completed_steps, workflows.execution_id AS execution_id, workflows.failure AS
+    failure, workflows.started_at AS started_at, workflows.completed_at AS completed_at, workflows.updated_at AS
+    updated_at, workflows.deleted_at AS deleted_at, workflows.deadline_at AS deadline_at, workflows.timeout_left_s AS
+    timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch, workflows.last_event AS last_event,
+    workflows.crashes AS crashes, workflows.wake_at AS wake_at, workflows.parent_id AS parent_id,
+    workflows.parent_step AS parent_step, workflows.parent_item AS parent_item, workflows.root_id AS root_id,
+    workflows.depth AS depth, workflows.child_ends AS child_ends, workflows.sub_workflows AS sub_workflows,
+    workflows.sub_workflow_steps AS sub_workflow_steps, workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT
+    steps.step_id
 FROM steps
 WHERE steps.workflow_id = workflows.id AND steps.status = $7::VARCHAR
 ORDER BY steps.started_at, steps.position
@@ -5893,13 +5943,13 @@ SELECT versions.page_id, versions.page_event, versions.page_updated_at, versions
     versions.page_has_next, versions.waits_for, versions.page_bytes, whole.id, whole.tenant, whole.origin_instance,
     whole.origin_zone, whole.origin_reference, whole.config, whole.suppress_subtask_events, whole.total_steps,
     whole.final_position, whole.definition_bytes, whole.feature_level, whole.evaluates, whole.has_flow,
-    whole.created_at, whole.status, whole.name, whole.description, whole.webhook_url, whole.completed_steps,
-    whole.execution_id, whole.failure, whole.started_at, whole.completed_at, whole.updated_at, whole.deleted_at,
-    whole.deadline_at, whole.timeout_left_s, whole.owner, whole.epoch, whole.last_event, whole.crashes, whole.wake_at,
-    whole.parent_id, whole.parent_step, whole.parent_item, whole.root_id, whole.depth, whole.child_ends,
-    whole.sub_workflows, whole.sub_workflow_steps, whole.sub_workflow_bytes, whole.current_step, whole.step_errors,
-    whole.fatal_error, whole.done_without_result, whole.costs, whole.labels, whole.final_step_id, whole.items_done,
-    whole.final_step_result
+    whole.stored_definition, whole.created_at, whole.status, whole.name, whole.description, whole.webhook_url,
+    whole.completed_steps, whole.execution_id, whole.failure, whole.started_at, whole.completed_at, whole.updated_at,
+    whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner, whole.epoch, whole.last_event,
+    whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step, whole.parent_item, whole.root_id, whole.depth,
+    whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps, whole.sub_workflow_bytes, whole.current_step,
+    whole.step_errors, whole.fatal_error, whole.done_without_result, whole.costs, whole.labels, whole.final_step_id,
+    whole.items_done, whole.final_step_result
 FROM versions
 LEFT OUTER
 JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.origin_instance AS origin_instance,
@@ -5907,16 +5957,17 @@ JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.o
     workflows.suppress_subtask_events AS suppress_subtask_events, workflows.total_steps AS total_steps,
     workflows.final_position AS final_position, workflows.definition_bytes AS definition_bytes,
     workflows.feature_level AS feature_level, workflows.evaluates AS evaluates, workflows.has_flow AS has_flow,
-    workflows.created_at AS created_at, workflows.status AS status, workflows.name AS name, workflows.description AS
-    description, workflows.webhook_url AS webhook_url, workflows.completed_steps AS completed_steps,
-    workflows.execution_id AS execution_id, workflows.failure AS failure, workflows.started_at AS started_at,
-    workflows.completed_at AS completed_at, workflows.updated_at AS updated_at, workflows.deleted_at AS deleted_at,
-    workflows.deadline_at AS deadline_at, workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner,
-    workflows.epoch AS epoch, workflows.last_event AS last_event, workflows.crashes AS crashes, workflows.wake_at AS
-    wake_at, workflows.parent_id AS parent_id, workflows.parent_step AS parent_step, workflows.parent_item AS
-    parent_item, workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ends AS child_ends,
-    workflows.sub_workflows AS sub_workflows, workflows.sub_workflow_steps AS sub_workflow_steps,
-    workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT steps.step_id
+    workflows.stored_definition AS stored_definition, workflows.created_at AS created_at, workflows.status AS status,
+    workflows.name AS name, workflows.description AS description, workflows.webhook_url AS webhook_url,
+    workflows.completed_steps AS completed_steps, workflows.execution_id AS execution_id, workflows.failure AS
+    failure, workflows.started_at AS started_at, workflows.completed_at AS completed_at, workflows.updated_at AS
+    updated_at, workflows.deleted_at AS deleted_at, workflows.deadline_at AS deadline_at, workflows.timeout_left_s AS
+    timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch, workflows.last_event AS last_event,
+    workflows.crashes AS crashes, workflows.wake_at AS wake_at, workflows.parent_id AS parent_id,
+    workflows.parent_step AS parent_step, workflows.parent_item AS parent_item, workflows.root_id AS root_id,
+    workflows.depth AS depth, workflows.child_ends AS child_ends, workflows.sub_workflows AS sub_workflows,
+    workflows.sub_workflow_steps AS sub_workflow_steps, workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT
+    steps.step_id
 FROM steps
 WHERE steps.workflow_id = workflows.id AND steps.status = $8::VARCHAR
 ORDER BY steps.started_at, steps.position
@@ -6128,13 +6179,13 @@ SELECT versions.page_id, versions.page_event, versions.page_updated_at, versions
     versions.page_has_next, versions.waits_for, versions.page_bytes, whole.id, whole.tenant, whole.origin_instance,
     whole.origin_zone, whole.origin_reference, whole.config, whole.suppress_subtask_events, whole.total_steps,
     whole.final_position, whole.definition_bytes, whole.feature_level, whole.evaluates, whole.has_flow,
-    whole.created_at, whole.status, whole.name, whole.description, whole.webhook_url, whole.completed_steps,
-    whole.execution_id, whole.failure, whole.started_at, whole.completed_at, whole.updated_at, whole.deleted_at,
-    whole.deadline_at, whole.timeout_left_s, whole.owner, whole.epoch, whole.last_event, whole.crashes, whole.wake_at,
-    whole.parent_id, whole.parent_step, whole.parent_item, whole.root_id, whole.depth, whole.child_ends,
-    whole.sub_workflows, whole.sub_workflow_steps, whole.sub_workflow_bytes, whole.current_step, whole.step_errors,
-    whole.fatal_error, whole.done_without_result, whole.costs, whole.labels, whole.final_step_id, whole.items_done,
-    whole.final_step_result
+    whole.stored_definition, whole.created_at, whole.status, whole.name, whole.description, whole.webhook_url,
+    whole.completed_steps, whole.execution_id, whole.failure, whole.started_at, whole.completed_at, whole.updated_at,
+    whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner, whole.epoch, whole.last_event,
+    whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step, whole.parent_item, whole.root_id, whole.depth,
+    whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps, whole.sub_workflow_bytes, whole.current_step,
+    whole.step_errors, whole.fatal_error, whole.done_without_result, whole.costs, whole.labels, whole.final_step_id,
+    whole.items_done, whole.final_step_result
 FROM versions
 LEFT OUTER
 JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.origin_instance AS origin_instance,
@@ -6142,16 +6193,17 @@ JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.o
     workflows.suppress_subtask_events AS suppress_subtask_events, workflows.total_steps AS total_steps,
     workflows.final_position AS final_position, workflows.definition_bytes AS definition_bytes,
     workflows.feature_level AS feature_level, workflows.evaluates AS evaluates, workflows.has_flow AS has_flow,
-    workflows.created_at AS created_at, workflows.status AS status, workflows.name AS name, workflows.description AS
-    description, workflows.webhook_url AS webhook_url, workflows.completed_steps AS completed_steps,
-    workflows.execution_id AS execution_id, workflows.failure AS failure, workflows.started_at AS started_at,
-    workflows.completed_at AS completed_at, workflows.updated_at AS updated_at, workflows.deleted_at AS deleted_at,
-    workflows.deadline_at AS deadline_at, workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner,
-    workflows.epoch AS epoch, workflows.last_event AS last_event, workflows.crashes AS crashes, workflows.wake_at AS
-    wake_at, workflows.parent_id AS parent_id, workflows.parent_step AS parent_step, workflows.parent_item AS
-    parent_item, workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ends AS child_ends,
-    workflows.sub_workflows AS sub_workflows, workflows.sub_workflow_steps AS sub_workflow_steps,
-    workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT steps.step_id
+    workflows.stored_definition AS stored_definition, workflows.created_at AS created_at, workflows.status AS status,
+    workflows.name AS name, workflows.description AS description, workflows.webhook_url AS webhook_url,
+    workflows.completed_steps AS completed_steps, workflows.execution_id AS execution_id, workflows.failure AS
+    failure, workflows.started_at AS started_at, workflows.completed_at AS completed_at, workflows.updated_at AS
+    updated_at, workflows.deleted_at AS deleted_at, workflows.deadline_at AS deadline_at, workflows.timeout_left_s AS
+    timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch, workflows.last_event AS last_event,
+    workflows.crashes AS crashes, workflows.wake_at AS wake_at, workflows.parent_id AS parent_id,
+    workflows.parent_step AS parent_step, workflows.parent_item AS parent_item, workflows.root_id AS root_id,
+    workflows.depth AS depth, workflows.child_ends AS child_ends, workflows.sub_workflows AS sub_workflows,
+    workflows.sub_workflow_steps AS sub_workflow_steps, workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT
+    steps.step_id
 FROM steps
 WHERE steps.workflow_id = workflows.id AND steps.status = $6::VARCHAR
 ORDER BY steps.started_at, steps.position
@@ -6368,13 +6420,13 @@ SELECT versions.page_id, versions.page_event, versions.page_updated_at, versions
     versions.page_has_next, versions.waits_for, versions.page_bytes, whole.id, whole.tenant, whole.origin_instance,
     whole.origin_zone, whole.origin_reference, whole.config, whole.suppress_subtask_events, whole.total_steps,
     whole.final_position, whole.definition_bytes, whole.feature_level, whole.evaluates, whole.has_flow,
-    whole.created_at, whole.status, whole.name, whole.description, whole.webhook_url, whole.completed_steps,
-    whole.execution_id, whole.failure, whole.started_at, whole.completed_at, whole.updated_at, whole.deleted_at,
-    whole.deadline_at, whole.timeout_left_s, whole.owner, whole.epoch, whole.last_event, whole.crashes, whole.wake_at,
-    whole.parent_id, whole.parent_step, whole.parent_item, whole.root_id, whole.depth, whole.child_ends,
-    whole.sub_workflows, whole.sub_workflow_steps, whole.sub_workflow_bytes, whole.current_step, whole.step_errors,
-    whole.fatal_error, whole.done_without_result, whole.costs, whole.labels, whole.final_step_id, whole.items_done,
-    whole.final_step_result
+    whole.stored_definition, whole.created_at, whole.status, whole.name, whole.description, whole.webhook_url,
+    whole.completed_steps, whole.execution_id, whole.failure, whole.started_at, whole.completed_at, whole.updated_at,
+    whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner, whole.epoch, whole.last_event,
+    whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step, whole.parent_item, whole.root_id, whole.depth,
+    whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps, whole.sub_workflow_bytes, whole.current_step,
+    whole.step_errors, whole.fatal_error, whole.done_without_result, whole.costs, whole.labels, whole.final_step_id,
+    whole.items_done, whole.final_step_result
 FROM versions
 LEFT OUTER
 JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.origin_instance AS origin_instance,
@@ -6382,16 +6434,17 @@ JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.o
     workflows.suppress_subtask_events AS suppress_subtask_events, workflows.total_steps AS total_steps,
     workflows.final_position AS final_position, workflows.definition_bytes AS definition_bytes,
     workflows.feature_level AS feature_level, workflows.evaluates AS evaluates, workflows.has_flow AS has_flow,
-    workflows.created_at AS created_at, workflows.status AS status, workflows.name AS name, workflows.description AS
-    description, workflows.webhook_url AS webhook_url, workflows.completed_steps AS completed_steps,
-    workflows.execution_id AS execution_id, workflows.failure AS failure, workflows.started_at AS started_at,
-    workflows.completed_at AS completed_at, workflows.updated_at AS updated_at, workflows.deleted_at AS deleted_at,
-    workflows.deadline_at AS deadline_at, workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner,
-    workflows.epoch AS epoch, workflows.last_event AS last_event, workflows.crashes AS crashes, workflows.wake_at AS
-    wake_at, workflows.parent_id AS parent_id, workflows.parent_step AS parent_step, workflows.parent_item AS
-    parent_item, workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ends AS child_ends,
-    workflows.sub_workflows AS sub_workflows, workflows.sub_workflow_steps AS sub_workflow_steps,
-    workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT steps.step_id
+    workflows.stored_definition AS stored_definition, workflows.created_at AS created_at, workflows.status AS status,
+    workflows.name AS name, workflows.description AS description, workflows.webhook_url AS webhook_url,
+    workflows.completed_steps AS completed_steps, workflows.execution_id AS execution_id, workflows.failure AS
+    failure, workflows.started_at AS started_at, workflows.completed_at AS completed_at, workflows.updated_at AS
+    updated_at, workflows.deleted_at AS deleted_at, workflows.deadline_at AS deadline_at, workflows.timeout_left_s AS
+    timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch, workflows.last_event AS last_event,
+    workflows.crashes AS crashes, workflows.wake_at AS wake_at, workflows.parent_id AS parent_id,
+    workflows.parent_step AS parent_step, workflows.parent_item AS parent_item, workflows.root_id AS root_id,
+    workflows.depth AS depth, workflows.child_ends AS child_ends, workflows.sub_workflows AS sub_workflows,
+    workflows.sub_workflow_steps AS sub_workflow_steps, workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT
+    steps.step_id
 FROM steps
 WHERE steps.workflow_id = workflows.id AND steps.status = $5::VARCHAR
 ORDER BY steps.started_at, steps.position
@@ -6611,13 +6664,13 @@ SELECT versions.page_id, versions.page_event, versions.page_updated_at, versions
     versions.page_has_next, versions.waits_for, versions.page_bytes, whole.id, whole.tenant, whole.origin_instance,
     whole.origin_zone, whole.origin_reference, whole.config, whole.suppress_subtask_events, whole.total_steps,
     whole.final_position, whole.definition_bytes, whole.feature_level, whole.evaluates, whole.has_flow,
-    whole.created_at, whole.status, whole.name, whole.description, whole.webhook_url, whole.completed_steps,
-    whole.execution_id, whole.failure, whole.started_at, whole.completed_at, whole.updated_at, whole.deleted_at,
-    whole.deadline_at, whole.timeout_left_s, whole.owner, whole.epoch, whole.last_event, whole.crashes, whole.wake_at,
-    whole.parent_id, whole.parent_step, whole.parent_item, whole.root_id, whole.depth, whole.child_ends,
-    whole.sub_workflows, whole.sub_workflow_steps, whole.sub_workflow_bytes, whole.current_step, whole.step_errors,
-    whole.fatal_error, whole.done_without_result, whole.costs, whole.labels, whole.final_step_id, whole.items_done,
-    whole.final_step_result
+    whole.stored_definition, whole.created_at, whole.status, whole.name, whole.description, whole.webhook_url,
+    whole.completed_steps, whole.execution_id, whole.failure, whole.started_at, whole.completed_at, whole.updated_at,
+    whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner, whole.epoch, whole.last_event,
+    whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step, whole.parent_item, whole.root_id, whole.depth,
+    whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps, whole.sub_workflow_bytes, whole.current_step,
+    whole.step_errors, whole.fatal_error, whole.done_without_result, whole.costs, whole.labels, whole.final_step_id,
+    whole.items_done, whole.final_step_result
 FROM versions
 LEFT OUTER
 JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.origin_instance AS origin_instance,
@@ -6625,16 +6678,17 @@ JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.o
     workflows.suppress_subtask_events AS suppress_subtask_events, workflows.total_steps AS total_steps,
     workflows.final_position AS final_position, workflows.definition_bytes AS definition_bytes,
     workflows.feature_level AS feature_level, workflows.evaluates AS evaluates, workflows.has_flow AS has_flow,
-    workflows.created_at AS created_at, workflows.status AS status, workflows.name AS name, workflows.description AS
-    description, workflows.webhook_url AS webhook_url, workflows.completed_steps AS completed_steps,
-    workflows.execution_id AS execution_id, workflows.failure AS failure, workflows.started_at AS started_at,
-    workflows.completed_at AS completed_at, workflows.updated_at AS updated_at, workflows.deleted_at AS deleted_at,
-    workflows.deadline_at AS deadline_at, workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner,
-    workflows.epoch AS epoch, workflows.last_event AS last_event, workflows.crashes AS crashes, workflows.wake_at AS
-    wake_at, workflows.parent_id AS parent_id, workflows.parent_step AS parent_step, workflows.parent_item AS
-    parent_item, workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ends AS child_ends,
-    workflows.sub_workflows AS sub_workflows, workflows.sub_workflow_steps AS sub_workflow_steps,
-    workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT steps.step_id
+    workflows.stored_definition AS stored_definition, workflows.created_at AS created_at, workflows.status AS status,
+    workflows.name AS name, workflows.description AS description, workflows.webhook_url AS webhook_url,
+    workflows.completed_steps AS completed_steps, workflows.execution_id AS execution_id, workflows.failure AS
+    failure, workflows.started_at AS started_at, workflows.completed_at AS completed_at, workflows.updated_at AS
+    updated_at, workflows.deleted_at AS deleted_at, workflows.deadline_at AS deadline_at, workflows.timeout_left_s AS
+    timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch, workflows.last_event AS last_event,
+    workflows.crashes AS crashes, workflows.wake_at AS wake_at, workflows.parent_id AS parent_id,
+    workflows.parent_step AS parent_step, workflows.parent_item AS parent_item, workflows.root_id AS root_id,
+    workflows.depth AS depth, workflows.child_ends AS child_ends, workflows.sub_workflows AS sub_workflows,
+    workflows.sub_workflow_steps AS sub_workflow_steps, workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT
+    steps.step_id
 FROM steps
 WHERE steps.workflow_id = workflows.id AND steps.status = $6::VARCHAR
 ORDER BY steps.started_at, steps.position
@@ -6845,13 +6899,13 @@ SELECT versions.page_id, versions.page_event, versions.page_updated_at, versions
     versions.page_has_next, versions.waits_for, versions.page_bytes, whole.id, whole.tenant, whole.origin_instance,
     whole.origin_zone, whole.origin_reference, whole.config, whole.suppress_subtask_events, whole.total_steps,
     whole.final_position, whole.definition_bytes, whole.feature_level, whole.evaluates, whole.has_flow,
-    whole.created_at, whole.status, whole.name, whole.description, whole.webhook_url, whole.completed_steps,
-    whole.execution_id, whole.failure, whole.started_at, whole.completed_at, whole.updated_at, whole.deleted_at,
-    whole.deadline_at, whole.timeout_left_s, whole.owner, whole.epoch, whole.last_event, whole.crashes, whole.wake_at,
-    whole.parent_id, whole.parent_step, whole.parent_item, whole.root_id, whole.depth, whole.child_ends,
-    whole.sub_workflows, whole.sub_workflow_steps, whole.sub_workflow_bytes, whole.current_step, whole.step_errors,
-    whole.fatal_error, whole.done_without_result, whole.costs, whole.labels, whole.final_step_id, whole.items_done,
-    whole.final_step_result
+    whole.stored_definition, whole.created_at, whole.status, whole.name, whole.description, whole.webhook_url,
+    whole.completed_steps, whole.execution_id, whole.failure, whole.started_at, whole.completed_at, whole.updated_at,
+    whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner, whole.epoch, whole.last_event,
+    whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step, whole.parent_item, whole.root_id, whole.depth,
+    whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps, whole.sub_workflow_bytes, whole.current_step,
+    whole.step_errors, whole.fatal_error, whole.done_without_result, whole.costs, whole.labels, whole.final_step_id,
+    whole.items_done, whole.final_step_result
 FROM versions
 LEFT OUTER
 JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.origin_instance AS origin_instance,
@@ -6859,16 +6913,17 @@ JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.o
     workflows.suppress_subtask_events AS suppress_subtask_events, workflows.total_steps AS total_steps,
     workflows.final_position AS final_position, workflows.definition_bytes AS definition_bytes,
     workflows.feature_level AS feature_level, workflows.evaluates AS evaluates, workflows.has_flow AS has_flow,
-    workflows.created_at AS created_at, workflows.status AS status, workflows.name AS name, workflows.description AS
-    description, workflows.webhook_url AS webhook_url, workflows.completed_steps AS completed_steps,
-    workflows.execution_id AS execution_id, workflows.failure AS failure, workflows.started_at AS started_at,
-    workflows.completed_at AS completed_at, workflows.updated_at AS updated_at, workflows.deleted_at AS deleted_at,
-    workflows.deadline_at AS deadline_at, workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner,
-    workflows.epoch AS epoch, workflows.last_event AS last_event, workflows.crashes AS crashes, workflows.wake_at AS
-    wake_at, workflows.parent_id AS parent_id, workflows.parent_step AS parent_step, workflows.parent_item AS
-    parent_item, workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ends AS child_ends,
-    workflows.sub_workflows AS sub_workflows, workflows.sub_workflow_steps AS sub_workflow_steps,
-    workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT steps.step_id
+    workflows.stored_definition AS stored_definition, workflows.created_at AS created_at, workflows.status AS status,
+    workflows.name AS name, workflows.description AS description, workflows.webhook_url AS webhook_url,
+    workflows.completed_steps AS completed_steps, workflows.execution_id AS execution_id, workflows.failure AS
+    failure, workflows.started_at AS started_at, workflows.completed_at AS completed_at, workflows.updated_at AS
+    updated_at, workflows.deleted_at AS deleted_at, workflows.deadline_at AS deadline_at, workflows.timeout_left_s AS
+    timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch, workflows.last_event AS last_event,
+    workflows.crashes AS crashes, workflows.wake_at AS wake_at, workflows.parent_id AS parent_id,
+    workflows.parent_step AS parent_step, workflows.parent_item AS parent_item, workflows.root_id AS root_id,
+    workflows.depth AS depth, workflows.child_ends AS child_ends, workflows.sub_workflows AS sub_workflows,
+    workflows.sub_workflow_steps AS sub_workflow_steps, workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT
+    steps.step_id
 FROM steps
 WHERE steps.workflow_id = workflows.id AND steps.status = $5::VARCHAR
 ORDER BY steps.started_at, steps.position
@@ -7089,13 +7144,13 @@ SELECT versions.page_id, versions.page_event, versions.page_updated_at, versions
     versions.page_has_next, versions.waits_for, versions.page_bytes, whole.id, whole.tenant, whole.origin_instance,
     whole.origin_zone, whole.origin_reference, whole.config, whole.suppress_subtask_events, whole.total_steps,
     whole.final_position, whole.definition_bytes, whole.feature_level, whole.evaluates, whole.has_flow,
-    whole.created_at, whole.status, whole.name, whole.description, whole.webhook_url, whole.completed_steps,
-    whole.execution_id, whole.failure, whole.started_at, whole.completed_at, whole.updated_at, whole.deleted_at,
-    whole.deadline_at, whole.timeout_left_s, whole.owner, whole.epoch, whole.last_event, whole.crashes, whole.wake_at,
-    whole.parent_id, whole.parent_step, whole.parent_item, whole.root_id, whole.depth, whole.child_ends,
-    whole.sub_workflows, whole.sub_workflow_steps, whole.sub_workflow_bytes, whole.current_step, whole.step_errors,
-    whole.fatal_error, whole.done_without_result, whole.costs, whole.labels, whole.final_step_id, whole.items_done,
-    whole.final_step_result
+    whole.stored_definition, whole.created_at, whole.status, whole.name, whole.description, whole.webhook_url,
+    whole.completed_steps, whole.execution_id, whole.failure, whole.started_at, whole.completed_at, whole.updated_at,
+    whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner, whole.epoch, whole.last_event,
+    whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step, whole.parent_item, whole.root_id, whole.depth,
+    whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps, whole.sub_workflow_bytes, whole.current_step,
+    whole.step_errors, whole.fatal_error, whole.done_without_result, whole.costs, whole.labels, whole.final_step_id,
+    whole.items_done, whole.final_step_result
 FROM versions
 LEFT OUTER
 JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.origin_instance AS origin_instance,
@@ -7103,16 +7158,17 @@ JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.o
     workflows.suppress_subtask_events AS suppress_subtask_events, workflows.total_steps AS total_steps,
     workflows.final_position AS final_position, workflows.definition_bytes AS definition_bytes,
     workflows.feature_level AS feature_level, workflows.evaluates AS evaluates, workflows.has_flow AS has_flow,
-    workflows.created_at AS created_at, workflows.status AS status, workflows.name AS name, workflows.description AS
-    description, workflows.webhook_url AS webhook_url, workflows.completed_steps AS completed_steps,
-    workflows.execution_id AS execution_id, workflows.failure AS failure, workflows.started_at AS started_at,
-    workflows.completed_at AS completed_at, workflows.updated_at AS updated_at, workflows.deleted_at AS deleted_at,
-    workflows.deadline_at AS deadline_at, workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner,
-    workflows.epoch AS epoch, workflows.last_event AS last_event, workflows.crashes AS crashes, workflows.wake_at AS
-    wake_at, workflows.parent_id AS parent_id, workflows.parent_step AS parent_step, workflows.parent_item AS
-    parent_item, workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ends AS child_ends,
-    workflows.sub_workflows AS sub_workflows, workflows.sub_workflow_steps AS sub_workflow_steps,
-    workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT steps.step_id
+    workflows.stored_definition AS stored_definition, workflows.created_at AS created_at, workflows.status AS status,
+    workflows.name AS name, workflows.description AS description, workflows.webhook_url AS webhook_url,
+    workflows.completed_steps AS completed_steps, workflows.execution_id AS execution_id, workflows.failure AS
+    failure, workflows.started_at AS started_at, workflows.completed_at AS completed_at, workflows.updated_at AS
+    updated_at, workflows.deleted_at AS deleted_at, workflows.deadline_at AS deadline_at, workflows.timeout_left_s AS
+    timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch, workflows.last_event AS last_event,
+    workflows.crashes AS crashes, workflows.wake_at AS wake_at, workflows.parent_id AS parent_id,
+    workflows.parent_step AS parent_step, workflows.parent_item AS parent_item, workflows.root_id AS root_id,
+    workflows.depth AS depth, workflows.child_ends AS child_ends, workflows.sub_workflows AS sub_workflows,
+    workflows.sub_workflow_steps AS sub_workflow_steps, workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT
+    steps.step_id
 FROM steps
 WHERE steps.workflow_id = workflows.id AND steps.status = $5::VARCHAR
 ORDER BY steps.started_at, steps.position
@@ -7339,13 +7395,13 @@ SELECT versions.page_id, versions.page_event, versions.page_updated_at, versions
     versions.page_has_next, versions.waits_for, versions.page_bytes, whole.id, whole.tenant, whole.origin_instance,
     whole.origin_zone, whole.origin_reference, whole.config, whole.suppress_subtask_events, whole.total_steps,
     whole.final_position, whole.definition_bytes, whole.feature_level, whole.evaluates, whole.has_flow,
-    whole.created_at, whole.status, whole.name, whole.description, whole.webhook_url, whole.completed_steps,
-    whole.execution_id, whole.failure, whole.started_at, whole.completed_at, whole.updated_at, whole.deleted_at,
-    whole.deadline_at, whole.timeout_left_s, whole.owner, whole.epoch, whole.last_event, whole.crashes, whole.wake_at,
-    whole.parent_id, whole.parent_step, whole.parent_item, whole.root_id, whole.depth, whole.child_ends,
-    whole.sub_workflows, whole.sub_workflow_steps, whole.sub_workflow_bytes, whole.current_step, whole.step_errors,
-    whole.fatal_error, whole.done_without_result, whole.costs, whole.labels, whole.final_step_id, whole.items_done,
-    whole.final_step_result
+    whole.stored_definition, whole.created_at, whole.status, whole.name, whole.description, whole.webhook_url,
+    whole.completed_steps, whole.execution_id, whole.failure, whole.started_at, whole.completed_at, whole.updated_at,
+    whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner, whole.epoch, whole.last_event,
+    whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step, whole.parent_item, whole.root_id, whole.depth,
+    whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps, whole.sub_workflow_bytes, whole.current_step,
+    whole.step_errors, whole.fatal_error, whole.done_without_result, whole.costs, whole.labels, whole.final_step_id,
+    whole.items_done, whole.final_step_result
 FROM versions
 LEFT OUTER
 JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.origin_instance AS origin_instance,
@@ -7353,16 +7409,17 @@ JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.o
     workflows.suppress_subtask_events AS suppress_subtask_events, workflows.total_steps AS total_steps,
     workflows.final_position AS final_position, workflows.definition_bytes AS definition_bytes,
     workflows.feature_level AS feature_level, workflows.evaluates AS evaluates, workflows.has_flow AS has_flow,
-    workflows.created_at AS created_at, workflows.status AS status, workflows.name AS name, workflows.description AS
-    description, workflows.webhook_url AS webhook_url, workflows.completed_steps AS completed_steps,
-    workflows.execution_id AS execution_id, workflows.failure AS failure, workflows.started_at AS started_at,
-    workflows.completed_at AS completed_at, workflows.updated_at AS updated_at, workflows.deleted_at AS deleted_at,
-    workflows.deadline_at AS deadline_at, workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner,
-    workflows.epoch AS epoch, workflows.last_event AS last_event, workflows.crashes AS crashes, workflows.wake_at AS
-    wake_at, workflows.parent_id AS parent_id, workflows.parent_step AS parent_step, workflows.parent_item AS
-    parent_item, workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ends AS child_ends,
-    workflows.sub_workflows AS sub_workflows, workflows.sub_workflow_steps AS sub_workflow_steps,
-    workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT steps.step_id
+    workflows.stored_definition AS stored_definition, workflows.created_at AS created_at, workflows.status AS status,
+    workflows.name AS name, workflows.description AS description, workflows.webhook_url AS webhook_url,
+    workflows.completed_steps AS completed_steps, workflows.execution_id AS execution_id, workflows.failure AS
+    failure, workflows.started_at AS started_at, workflows.completed_at AS completed_at, workflows.updated_at AS
+    updated_at, workflows.deleted_at AS deleted_at, workflows.deadline_at AS deadline_at, workflows.timeout_left_s AS
+    timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch, workflows.last_event AS last_event,
+    workflows.crashes AS crashes, workflows.wake_at AS wake_at, workflows.parent_id AS parent_id,
+    workflows.parent_step AS parent_step, workflows.parent_item AS parent_item, workflows.root_id AS root_id,
+    workflows.depth AS depth, workflows.child_ends AS child_ends, workflows.sub_workflows AS sub_workflows,
+    workflows.sub_workflow_steps AS sub_workflow_steps, workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT
+    steps.step_id
 FROM steps
 WHERE steps.workflow_id = workflows.id AND steps.status = $6::VARCHAR
 ORDER BY steps.started_at, steps.position
@@ -7568,13 +7625,13 @@ SELECT versions.page_id, versions.page_event, versions.page_updated_at, versions
     versions.page_has_next, versions.waits_for, versions.page_bytes, whole.id, whole.tenant, whole.origin_instance,
     whole.origin_zone, whole.origin_reference, whole.config, whole.suppress_subtask_events, whole.total_steps,
     whole.final_position, whole.definition_bytes, whole.feature_level, whole.evaluates, whole.has_flow,
-    whole.created_at, whole.status, whole.name, whole.description, whole.webhook_url, whole.completed_steps,
-    whole.execution_id, whole.failure, whole.started_at, whole.completed_at, whole.updated_at, whole.deleted_at,
-    whole.deadline_at, whole.timeout_left_s, whole.owner, whole.epoch, whole.last_event, whole.crashes, whole.wake_at,
-    whole.parent_id, whole.parent_step, whole.parent_item, whole.root_id, whole.depth, whole.child_ends,
-    whole.sub_workflows, whole.sub_workflow_steps, whole.sub_workflow_bytes, whole.current_step, whole.step_errors,
-    whole.fatal_error, whole.done_without_result, whole.costs, whole.labels, whole.final_step_id, whole.items_done,
-    whole.final_step_result
+    whole.stored_definition, whole.created_at, whole.status, whole.name, whole.description, whole.webhook_url,
+    whole.completed_steps, whole.execution_id, whole.failure, whole.started_at, whole.completed_at, whole.updated_at,
+    whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner, whole.epoch, whole.last_event,
+    whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step, whole.parent_item, whole.root_id, whole.depth,
+    whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps, whole.sub_workflow_bytes, whole.current_step,
+    whole.step_errors, whole.fatal_error, whole.done_without_result, whole.costs, whole.labels, whole.final_step_id,
+    whole.items_done, whole.final_step_result
 FROM versions
 LEFT OUTER
 JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.origin_instance AS origin_instance,
@@ -7582,16 +7639,17 @@ JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.o
     workflows.suppress_subtask_events AS suppress_subtask_events, workflows.total_steps AS total_steps,
     workflows.final_position AS final_position, workflows.definition_bytes AS definition_bytes,
     workflows.feature_level AS feature_level, workflows.evaluates AS evaluates, workflows.has_flow AS has_flow,
-    workflows.created_at AS created_at, workflows.status AS status, workflows.name AS name, workflows.description AS
-    description, workflows.webhook_url AS webhook_url, workflows.completed_steps AS completed_steps,
-    workflows.execution_id AS execution_id, workflows.failure AS failure, workflows.started_at AS started_at,
-    workflows.completed_at AS completed_at, workflows.updated_at AS updated_at, workflows.deleted_at AS deleted_at,
-    workflows.deadline_at AS deadline_at, workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner,
-    workflows.epoch AS epoch, workflows.last_event AS last_event, workflows.crashes AS crashes, workflows.wake_at AS
-    wake_at, workflows.parent_id AS parent_id, workflows.parent_step AS parent_step, workflows.parent_item AS
-    parent_item, workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ends AS child_ends,
-    workflows.sub_workflows AS sub_workflows, workflows.sub_workflow_steps AS sub_workflow_steps,
-    workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT steps.step_id
+    workflows.stored_definition AS stored_definition, workflows.created_at AS created_at, workflows.status AS status,
+    workflows.name AS name, workflows.description AS description, workflows.webhook_url AS webhook_url,
+    workflows.completed_steps AS completed_steps, workflows.execution_id AS execution_id, workflows.failure AS
+    failure, workflows.started_at AS started_at, workflows.completed_at AS completed_at, workflows.updated_at AS
+    updated_at, workflows.deleted_at AS deleted_at, workflows.deadline_at AS deadline_at, workflows.timeout_left_s AS
+    timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch, workflows.last_event AS last_event,
+    workflows.crashes AS crashes, workflows.wake_at AS wake_at, workflows.parent_id AS parent_id,
+    workflows.parent_step AS parent_step, workflows.parent_item AS parent_item, workflows.root_id AS root_id,
+    workflows.depth AS depth, workflows.child_ends AS child_ends, workflows.sub_workflows AS sub_workflows,
+    workflows.sub_workflow_steps AS sub_workflow_steps, workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT
+    steps.step_id
 FROM steps
 WHERE steps.workflow_id = workflows.id AND steps.status = $6::VARCHAR
 ORDER BY steps.started_at, steps.position
@@ -7801,13 +7859,13 @@ SELECT versions.page_id, versions.page_event, versions.page_updated_at, versions
     versions.page_has_next, versions.waits_for, versions.page_bytes, whole.id, whole.tenant, whole.origin_instance,
     whole.origin_zone, whole.origin_reference, whole.config, whole.suppress_subtask_events, whole.total_steps,
     whole.final_position, whole.definition_bytes, whole.feature_level, whole.evaluates, whole.has_flow,
-    whole.created_at, whole.status, whole.name, whole.description, whole.webhook_url, whole.completed_steps,
-    whole.execution_id, whole.failure, whole.started_at, whole.completed_at, whole.updated_at, whole.deleted_at,
-    whole.deadline_at, whole.timeout_left_s, whole.owner, whole.epoch, whole.last_event, whole.crashes, whole.wake_at,
-    whole.parent_id, whole.parent_step, whole.parent_item, whole.root_id, whole.depth, whole.child_ends,
-    whole.sub_workflows, whole.sub_workflow_steps, whole.sub_workflow_bytes, whole.current_step, whole.step_errors,
-    whole.fatal_error, whole.done_without_result, whole.costs, whole.labels, whole.final_step_id, whole.items_done,
-    whole.final_step_result
+    whole.stored_definition, whole.created_at, whole.status, whole.name, whole.description, whole.webhook_url,
+    whole.completed_steps, whole.execution_id, whole.failure, whole.started_at, whole.completed_at, whole.updated_at,
+    whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner, whole.epoch, whole.last_event,
+    whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step, whole.parent_item, whole.root_id, whole.depth,
+    whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps, whole.sub_workflow_bytes, whole.current_step,
+    whole.step_errors, whole.fatal_error, whole.done_without_result, whole.costs, whole.labels, whole.final_step_id,
+    whole.items_done, whole.final_step_result
 FROM versions
 LEFT OUTER
 JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.origin_instance AS origin_instance,
@@ -7815,16 +7873,17 @@ JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.o
     workflows.suppress_subtask_events AS suppress_subtask_events, workflows.total_steps AS total_steps,
     workflows.final_position AS final_position, workflows.definition_bytes AS definition_bytes,
     workflows.feature_level AS feature_level, workflows.evaluates AS evaluates, workflows.has_flow AS has_flow,
-    workflows.created_at AS created_at, workflows.status AS status, workflows.name AS name, workflows.description AS
-    description, workflows.webhook_url AS webhook_url, workflows.completed_steps AS completed_steps,
-    workflows.execution_id AS execution_id, workflows.failure AS failure, workflows.started_at AS started_at,
-    workflows.completed_at AS completed_at, workflows.updated_at AS updated_at, workflows.deleted_at AS deleted_at,
-    workflows.deadline_at AS deadline_at, workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner,
-    workflows.epoch AS epoch, workflows.last_event AS last_event, workflows.crashes AS crashes, workflows.wake_at AS
-    wake_at, workflows.parent_id AS parent_id, workflows.parent_step AS parent_step, workflows.parent_item AS
-    parent_item, workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ends AS child_ends,
-    workflows.sub_workflows AS sub_workflows, workflows.sub_workflow_steps AS sub_workflow_steps,
-    workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT steps.step_id
+    workflows.stored_definition AS stored_definition, workflows.created_at AS created_at, workflows.status AS status,
+    workflows.name AS name, workflows.description AS description, workflows.webhook_url AS webhook_url,
+    workflows.completed_steps AS completed_steps, workflows.execution_id AS execution_id, workflows.failure AS
+    failure, workflows.started_at AS started_at, workflows.completed_at AS completed_at, workflows.updated_at AS
+    updated_at, workflows.deleted_at AS deleted_at, workflows.deadline_at AS deadline_at, workflows.timeout_left_s AS
+    timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch, workflows.last_event AS last_event,
+    workflows.crashes AS crashes, workflows.wake_at AS wake_at, workflows.parent_id AS parent_id,
+    workflows.parent_step AS parent_step, workflows.parent_item AS parent_item, workflows.root_id AS root_id,
+    workflows.depth AS depth, workflows.child_ends AS child_ends, workflows.sub_workflows AS sub_workflows,
+    workflows.sub_workflow_steps AS sub_workflow_steps, workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT
+    steps.step_id
 FROM steps
 WHERE steps.workflow_id = workflows.id AND steps.status = $6::VARCHAR
 ORDER BY steps.started_at, steps.position
@@ -8033,13 +8092,13 @@ SELECT versions.page_id, versions.page_event, versions.page_updated_at, versions
     versions.page_has_next, versions.waits_for, versions.page_bytes, whole.id, whole.tenant, whole.origin_instance,
     whole.origin_zone, whole.origin_reference, whole.config, whole.suppress_subtask_events, whole.total_steps,
     whole.final_position, whole.definition_bytes, whole.feature_level, whole.evaluates, whole.has_flow,
-    whole.created_at, whole.status, whole.name, whole.description, whole.webhook_url, whole.completed_steps,
-    whole.execution_id, whole.failure, whole.started_at, whole.completed_at, whole.updated_at, whole.deleted_at,
-    whole.deadline_at, whole.timeout_left_s, whole.owner, whole.epoch, whole.last_event, whole.crashes, whole.wake_at,
-    whole.parent_id, whole.parent_step, whole.parent_item, whole.root_id, whole.depth, whole.child_ends,
-    whole.sub_workflows, whole.sub_workflow_steps, whole.sub_workflow_bytes, whole.current_step, whole.step_errors,
-    whole.fatal_error, whole.done_without_result, whole.costs, whole.labels, whole.final_step_id, whole.items_done,
-    whole.final_step_result
+    whole.stored_definition, whole.created_at, whole.status, whole.name, whole.description, whole.webhook_url,
+    whole.completed_steps, whole.execution_id, whole.failure, whole.started_at, whole.completed_at, whole.updated_at,
+    whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner, whole.epoch, whole.last_event,
+    whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step, whole.parent_item, whole.root_id, whole.depth,
+    whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps, whole.sub_workflow_bytes, whole.current_step,
+    whole.step_errors, whole.fatal_error, whole.done_without_result, whole.costs, whole.labels, whole.final_step_id,
+    whole.items_done, whole.final_step_result
 FROM versions
 LEFT OUTER
 JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.origin_instance AS origin_instance,
@@ -8047,16 +8106,17 @@ JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.o
     workflows.suppress_subtask_events AS suppress_subtask_events, workflows.total_steps AS total_steps,
     workflows.final_position AS final_position, workflows.definition_bytes AS definition_bytes,
     workflows.feature_level AS feature_level, workflows.evaluates AS evaluates, workflows.has_flow AS has_flow,
-    workflows.created_at AS created_at, workflows.status AS status, workflows.name AS name, workflows.description AS
-    description, workflows.webhook_url AS webhook_url, workflows.completed_steps AS completed_steps,
-    workflows.execution_id AS execution_id, workflows.failure AS failure, workflows.started_at AS started_at,
-    workflows.completed_at AS completed_at, workflows.updated_at AS updated_at, workflows.deleted_at AS deleted_at,
-    workflows.deadline_at AS deadline_at, workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner,
-    workflows.epoch AS epoch, workflows.last_event AS last_event, workflows.crashes AS crashes, workflows.wake_at AS
-    wake_at, workflows.parent_id AS parent_id, workflows.parent_step AS parent_step, workflows.parent_item AS
-    parent_item, workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ends AS child_ends,
-    workflows.sub_workflows AS sub_workflows, workflows.sub_workflow_steps AS sub_workflow_steps,
-    workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT steps.step_id
+    workflows.stored_definition AS stored_definition, workflows.created_at AS created_at, workflows.status AS status,
+    workflows.name AS name, workflows.description AS description, workflows.webhook_url AS webhook_url,
+    workflows.completed_steps AS completed_steps, workflows.execution_id AS execution_id, workflows.failure AS
+    failure, workflows.started_at AS started_at, workflows.completed_at AS completed_at, workflows.updated_at AS
+    updated_at, workflows.deleted_at AS deleted_at, workflows.deadline_at AS deadline_at, workflows.timeout_left_s AS
+    timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch, workflows.last_event AS last_event,
+    workflows.crashes AS crashes, workflows.wake_at AS wake_at, workflows.parent_id AS parent_id,
+    workflows.parent_step AS parent_step, workflows.parent_item AS parent_item, workflows.root_id AS root_id,
+    workflows.depth AS depth, workflows.child_ends AS child_ends, workflows.sub_workflows AS sub_workflows,
+    workflows.sub_workflow_steps AS sub_workflow_steps, workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT
+    steps.step_id
 FROM steps
 WHERE steps.workflow_id = workflows.id AND steps.status = $5::VARCHAR
 ORDER BY steps.started_at, steps.position
@@ -8266,13 +8326,13 @@ SELECT versions.page_id, versions.page_event, versions.page_updated_at, versions
     versions.page_has_next, versions.waits_for, versions.page_bytes, whole.id, whole.tenant, whole.origin_instance,
     whole.origin_zone, whole.origin_reference, whole.config, whole.suppress_subtask_events, whole.total_steps,
     whole.final_position, whole.definition_bytes, whole.feature_level, whole.evaluates, whole.has_flow,
-    whole.created_at, whole.status, whole.name, whole.description, whole.webhook_url, whole.completed_steps,
-    whole.execution_id, whole.failure, whole.started_at, whole.completed_at, whole.updated_at, whole.deleted_at,
-    whole.deadline_at, whole.timeout_left_s, whole.owner, whole.epoch, whole.last_event, whole.crashes, whole.wake_at,
-    whole.parent_id, whole.parent_step, whole.parent_item, whole.root_id, whole.depth, whole.child_ends,
-    whole.sub_workflows, whole.sub_workflow_steps, whole.sub_workflow_bytes, whole.current_step, whole.step_errors,
-    whole.fatal_error, whole.done_without_result, whole.costs, whole.labels, whole.final_step_id, whole.items_done,
-    whole.final_step_result
+    whole.stored_definition, whole.created_at, whole.status, whole.name, whole.description, whole.webhook_url,
+    whole.completed_steps, whole.execution_id, whole.failure, whole.started_at, whole.completed_at, whole.updated_at,
+    whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner, whole.epoch, whole.last_event,
+    whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step, whole.parent_item, whole.root_id, whole.depth,
+    whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps, whole.sub_workflow_bytes, whole.current_step,
+    whole.step_errors, whole.fatal_error, whole.done_without_result, whole.costs, whole.labels, whole.final_step_id,
+    whole.items_done, whole.final_step_result
 FROM versions
 LEFT OUTER
 JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.origin_instance AS origin_instance,
@@ -8280,16 +8340,17 @@ JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.o
     workflows.suppress_subtask_events AS suppress_subtask_events, workflows.total_steps AS total_steps,
     workflows.final_position AS final_position, workflows.definition_bytes AS definition_bytes,
     workflows.feature_level AS feature_level, workflows.evaluates AS evaluates, workflows.has_flow AS has_flow,
-    workflows.created_at AS created_at, workflows.status AS status, workflows.name AS name, workflows.description AS
-    description, workflows.webhook_url AS webhook_url, workflows.completed_steps AS completed_steps,
-    workflows.execution_id AS execution_id, workflows.failure AS failure, workflows.started_at AS started_at,
-    workflows.completed_at AS completed_at, workflows.updated_at AS updated_at, workflows.deleted_at AS deleted_at,
-    workflows.deadline_at AS deadline_at, workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner,
-    workflows.epoch AS epoch, workflows.last_event AS last_event, workflows.crashes AS crashes, workflows.wake_at AS
-    wake_at, workflows.parent_id AS parent_id, workflows.parent_step AS parent_step, workflows.parent_item AS
-    parent_item, workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ends AS child_ends,
-    workflows.sub_workflows AS sub_workflows, workflows.sub_workflow_steps AS sub_workflow_steps,
-    workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT steps.step_id
+    workflows.stored_definition AS stored_definition, workflows.created_at AS created_at, workflows.status AS status,
+    workflows.name AS name, workflows.description AS description, workflows.webhook_url AS webhook_url,
+    workflows.completed_steps AS completed_steps, workflows.execution_id AS execution_id, workflows.failure AS
+    failure, workflows.started_at AS started_at, workflows.completed_at AS completed_at, workflows.updated_at AS
+    updated_at, workflows.deleted_at AS deleted_at, workflows.deadline_at AS deadline_at, workflows.timeout_left_s AS
+    timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch, workflows.last_event AS last_event,
+    workflows.crashes AS crashes, workflows.wake_at AS wake_at, workflows.parent_id AS parent_id,
+    workflows.parent_step AS parent_step, workflows.parent_item AS parent_item, workflows.root_id AS root_id,
+    workflows.depth AS depth, workflows.child_ends AS child_ends, workflows.sub_workflows AS sub_workflows,
+    workflows.sub_workflow_steps AS sub_workflow_steps, workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT
+    steps.step_id
 FROM steps
 WHERE steps.workflow_id = workflows.id AND steps.status = $6::VARCHAR
 ORDER BY steps.started_at, steps.position
@@ -8494,13 +8555,13 @@ SELECT versions.page_id, versions.page_event, versions.page_updated_at, versions
     versions.page_has_next, versions.waits_for, versions.page_bytes, whole.id, whole.tenant, whole.origin_instance,
     whole.origin_zone, whole.origin_reference, whole.config, whole.suppress_subtask_events, whole.total_steps,
     whole.final_position, whole.definition_bytes, whole.feature_level, whole.evaluates, whole.has_flow,
-    whole.created_at, whole.status, whole.name, whole.description, whole.webhook_url, whole.completed_steps,
-    whole.execution_id, whole.failure, whole.started_at, whole.completed_at, whole.updated_at, whole.deleted_at,
-    whole.deadline_at, whole.timeout_left_s, whole.owner, whole.epoch, whole.last_event, whole.crashes, whole.wake_at,
-    whole.parent_id, whole.parent_step, whole.parent_item, whole.root_id, whole.depth, whole.child_ends,
-    whole.sub_workflows, whole.sub_workflow_steps, whole.sub_workflow_bytes, whole.current_step, whole.step_errors,
-    whole.fatal_error, whole.done_without_result, whole.costs, whole.labels, whole.final_step_id, whole.items_done,
-    whole.final_step_result
+    whole.stored_definition, whole.created_at, whole.status, whole.name, whole.description, whole.webhook_url,
+    whole.completed_steps, whole.execution_id, whole.failure, whole.started_at, whole.completed_at, whole.updated_at,
+    whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner, whole.epoch, whole.last_event,
+    whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step, whole.parent_item, whole.root_id, whole.depth,
+    whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps, whole.sub_workflow_bytes, whole.current_step,
+    whole.step_errors, whole.fatal_error, whole.done_without_result, whole.costs, whole.labels, whole.final_step_id,
+    whole.items_done, whole.final_step_result
 FROM versions
 LEFT OUTER
 JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.origin_instance AS origin_instance,
@@ -8508,16 +8569,17 @@ JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.o
     workflows.suppress_subtask_events AS suppress_subtask_events, workflows.total_steps AS total_steps,
     workflows.final_position AS final_position, workflows.definition_bytes AS definition_bytes,
     workflows.feature_level AS feature_level, workflows.evaluates AS evaluates, workflows.has_flow AS has_flow,
-    workflows.created_at AS created_at, workflows.status AS status, workflows.name AS name, workflows.description AS
-    description, workflows.webhook_url AS webhook_url, workflows.completed_steps AS completed_steps,
-    workflows.execution_id AS execution_id, workflows.failure AS failure, workflows.started_at AS started_at,
-    workflows.completed_at AS completed_at, workflows.updated_at AS updated_at, workflows.deleted_at AS deleted_at,
-    workflows.deadline_at AS deadline_at, workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner,
-    workflows.epoch AS epoch, workflows.last_event AS last_event, workflows.crashes AS crashes, workflows.wake_at AS
-    wake_at, workflows.parent_id AS parent_id, workflows.parent_step AS parent_step, workflows.parent_item AS
-    parent_item, workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ends AS child_ends,
-    workflows.sub_workflows AS sub_workflows, workflows.sub_workflow_steps AS sub_workflow_steps,
-    workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT steps.step_id
+    workflows.stored_definition AS stored_definition, workflows.created_at AS created_at, workflows.status AS status,
+    workflows.name AS name, workflows.description AS description, workflows.webhook_url AS webhook_url,
+    workflows.completed_steps AS completed_steps, workflows.execution_id AS execution_id, workflows.failure AS
+    failure, workflows.started_at AS started_at, workflows.completed_at AS completed_at, workflows.updated_at AS
+    updated_at, workflows.deleted_at AS deleted_at, workflows.deadline_at AS deadline_at, workflows.timeout_left_s AS
+    timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch, workflows.last_event AS last_event,
+    workflows.crashes AS crashes, workflows.wake_at AS wake_at, workflows.parent_id AS parent_id,
+    workflows.parent_step AS parent_step, workflows.parent_item AS parent_item, workflows.root_id AS root_id,
+    workflows.depth AS depth, workflows.child_ends AS child_ends, workflows.sub_workflows AS sub_workflows,
+    workflows.sub_workflow_steps AS sub_workflow_steps, workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT
+    steps.step_id
 FROM steps
 WHERE steps.workflow_id = workflows.id AND steps.status = $5::VARCHAR
 ORDER BY steps.started_at, steps.position
@@ -8725,13 +8787,13 @@ SELECT versions.page_id, versions.page_event, versions.page_updated_at, versions
     versions.page_has_next, versions.waits_for, versions.page_bytes, whole.id, whole.tenant, whole.origin_instance,
     whole.origin_zone, whole.origin_reference, whole.config, whole.suppress_subtask_events, whole.total_steps,
     whole.final_position, whole.definition_bytes, whole.feature_level, whole.evaluates, whole.has_flow,
-    whole.created_at, whole.status, whole.name, whole.description, whole.webhook_url, whole.completed_steps,
-    whole.execution_id, whole.failure, whole.started_at, whole.completed_at, whole.updated_at, whole.deleted_at,
-    whole.deadline_at, whole.timeout_left_s, whole.owner, whole.epoch, whole.last_event, whole.crashes, whole.wake_at,
-    whole.parent_id, whole.parent_step, whole.parent_item, whole.root_id, whole.depth, whole.child_ends,
-    whole.sub_workflows, whole.sub_workflow_steps, whole.sub_workflow_bytes, whole.current_step, whole.step_errors,
-    whole.fatal_error, whole.done_without_result, whole.costs, whole.labels, whole.final_step_id, whole.items_done,
-    whole.final_step_result
+    whole.stored_definition, whole.created_at, whole.status, whole.name, whole.description, whole.webhook_url,
+    whole.completed_steps, whole.execution_id, whole.failure, whole.started_at, whole.completed_at, whole.updated_at,
+    whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner, whole.epoch, whole.last_event,
+    whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step, whole.parent_item, whole.root_id, whole.depth,
+    whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps, whole.sub_workflow_bytes, whole.current_step,
+    whole.step_errors, whole.fatal_error, whole.done_without_result, whole.costs, whole.labels, whole.final_step_id,
+    whole.items_done, whole.final_step_result
 FROM versions
 LEFT OUTER
 JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.origin_instance AS origin_instance,
@@ -8739,16 +8801,17 @@ JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.o
     workflows.suppress_subtask_events AS suppress_subtask_events, workflows.total_steps AS total_steps,
     workflows.final_position AS final_position, workflows.definition_bytes AS definition_bytes,
     workflows.feature_level AS feature_level, workflows.evaluates AS evaluates, workflows.has_flow AS has_flow,
-    workflows.created_at AS created_at, workflows.status AS status, workflows.name AS name, workflows.description AS
-    description, workflows.webhook_url AS webhook_url, workflows.completed_steps AS completed_steps,
-    workflows.execution_id AS execution_id, workflows.failure AS failure, workflows.started_at AS started_at,
-    workflows.completed_at AS completed_at, workflows.updated_at AS updated_at, workflows.deleted_at AS deleted_at,
-    workflows.deadline_at AS deadline_at, workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner,
-    workflows.epoch AS epoch, workflows.last_event AS last_event, workflows.crashes AS crashes, workflows.wake_at AS
-    wake_at, workflows.parent_id AS parent_id, workflows.parent_step AS parent_step, workflows.parent_item AS
-    parent_item, workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ends AS child_ends,
-    workflows.sub_workflows AS sub_workflows, workflows.sub_workflow_steps AS sub_workflow_steps,
-    workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT steps.step_id
+    workflows.stored_definition AS stored_definition, workflows.created_at AS created_at, workflows.status AS status,
+    workflows.name AS name, workflows.description AS description, workflows.webhook_url AS webhook_url,
+    workflows.completed_steps AS completed_steps, workflows.execution_id AS execution_id, workflows.failure AS
+    failure, workflows.started_at AS started_at, workflows.completed_at AS completed_at, workflows.updated_at AS
+    updated_at, workflows.deleted_at AS deleted_at, workflows.deadline_at AS deadline_at, workflows.timeout_left_s AS
+    timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch, workflows.last_event AS last_event,
+    workflows.crashes AS crashes, workflows.wake_at AS wake_at, workflows.parent_id AS parent_id,
+    workflows.parent_step AS parent_step, workflows.parent_item AS parent_item, workflows.root_id AS root_id,
+    workflows.depth AS depth, workflows.child_ends AS child_ends, workflows.sub_workflows AS sub_workflows,
+    workflows.sub_workflow_steps AS sub_workflow_steps, workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT
+    steps.step_id
 FROM steps
 WHERE steps.workflow_id = workflows.id AND steps.status = $4::VARCHAR
 ORDER BY steps.started_at, steps.position
@@ -8954,13 +9017,13 @@ SELECT versions.page_id, versions.page_event, versions.page_updated_at, versions
     versions.page_has_next, versions.waits_for, versions.page_bytes, whole.id, whole.tenant, whole.origin_instance,
     whole.origin_zone, whole.origin_reference, whole.config, whole.suppress_subtask_events, whole.total_steps,
     whole.final_position, whole.definition_bytes, whole.feature_level, whole.evaluates, whole.has_flow,
-    whole.created_at, whole.status, whole.name, whole.description, whole.webhook_url, whole.completed_steps,
-    whole.execution_id, whole.failure, whole.started_at, whole.completed_at, whole.updated_at, whole.deleted_at,
-    whole.deadline_at, whole.timeout_left_s, whole.owner, whole.epoch, whole.last_event, whole.crashes, whole.wake_at,
-    whole.parent_id, whole.parent_step, whole.parent_item, whole.root_id, whole.depth, whole.child_ends,
-    whole.sub_workflows, whole.sub_workflow_steps, whole.sub_workflow_bytes, whole.current_step, whole.step_errors,
-    whole.fatal_error, whole.done_without_result, whole.costs, whole.labels, whole.final_step_id, whole.items_done,
-    whole.final_step_result
+    whole.stored_definition, whole.created_at, whole.status, whole.name, whole.description, whole.webhook_url,
+    whole.completed_steps, whole.execution_id, whole.failure, whole.started_at, whole.completed_at, whole.updated_at,
+    whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner, whole.epoch, whole.last_event,
+    whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step, whole.parent_item, whole.root_id, whole.depth,
+    whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps, whole.sub_workflow_bytes, whole.current_step,
+    whole.step_errors, whole.fatal_error, whole.done_without_result, whole.costs, whole.labels, whole.final_step_id,
+    whole.items_done, whole.final_step_result
 FROM versions
 LEFT OUTER
 JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.origin_instance AS origin_instance,
@@ -8968,16 +9031,17 @@ JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.o
     workflows.suppress_subtask_events AS suppress_subtask_events, workflows.total_steps AS total_steps,
     workflows.final_position AS final_position, workflows.definition_bytes AS definition_bytes,
     workflows.feature_level AS feature_level, workflows.evaluates AS evaluates, workflows.has_flow AS has_flow,
-    workflows.created_at AS created_at, workflows.status AS status, workflows.name AS name, workflows.description AS
-    description, workflows.webhook_url AS webhook_url, workflows.completed_steps AS completed_steps,
-    workflows.execution_id AS execution_id, workflows.failure AS failure, workflows.started_at AS started_at,
-    workflows.completed_at AS completed_at, workflows.updated_at AS updated_at, workflows.deleted_at AS deleted_at,
-    workflows.deadline_at AS deadline_at, workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner,
-    workflows.epoch AS epoch, workflows.last_event AS last_event, workflows.crashes AS crashes, workflows.wake_at AS
-    wake_at, workflows.parent_id AS parent_id, workflows.parent_step AS parent_step, workflows.parent_item AS
-    parent_item, workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ends AS child_ends,
-    workflows.sub_workflows AS sub_workflows, workflows.sub_workflow_steps AS sub_workflow_steps,
-    workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT steps.step_id
+    workflows.stored_definition AS stored_definition, workflows.created_at AS created_at, workflows.status AS status,
+    workflows.name AS name, workflows.description AS description, workflows.webhook_url AS webhook_url,
+    workflows.completed_steps AS completed_steps, workflows.execution_id AS execution_id, workflows.failure AS
+    failure, workflows.started_at AS started_at, workflows.completed_at AS completed_at, workflows.updated_at AS
+    updated_at, workflows.deleted_at AS deleted_at, workflows.deadline_at AS deadline_at, workflows.timeout_left_s AS
+    timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch, workflows.last_event AS last_event,
+    workflows.crashes AS crashes, workflows.wake_at AS wake_at, workflows.parent_id AS parent_id,
+    workflows.parent_step AS parent_step, workflows.parent_item AS parent_item, workflows.root_id AS root_id,
+    workflows.depth AS depth, workflows.child_ends AS child_ends, workflows.sub_workflows AS sub_workflows,
+    workflows.sub_workflow_steps AS sub_workflow_steps, workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT
+    steps.step_id
 FROM steps
 WHERE steps.workflow_id = workflows.id AND steps.status = $4::VARCHAR
 ORDER BY steps.started_at, steps.position
@@ -9198,13 +9262,13 @@ SELECT versions.page_id, versions.page_event, versions.page_updated_at, versions
     versions.page_has_next, versions.waits_for, versions.page_bytes, whole.id, whole.tenant, whole.origin_instance,
     whole.origin_zone, whole.origin_reference, whole.config, whole.suppress_subtask_events, whole.total_steps,
     whole.final_position, whole.definition_bytes, whole.feature_level, whole.evaluates, whole.has_flow,
-    whole.created_at, whole.status, whole.name, whole.description, whole.webhook_url, whole.completed_steps,
-    whole.execution_id, whole.failure, whole.started_at, whole.completed_at, whole.updated_at, whole.deleted_at,
-    whole.deadline_at, whole.timeout_left_s, whole.owner, whole.epoch, whole.last_event, whole.crashes, whole.wake_at,
-    whole.parent_id, whole.parent_step, whole.parent_item, whole.root_id, whole.depth, whole.child_ends,
-    whole.sub_workflows, whole.sub_workflow_steps, whole.sub_workflow_bytes, whole.current_step, whole.step_errors,
-    whole.fatal_error, whole.done_without_result, whole.costs, whole.labels, whole.final_step_id, whole.items_done,
-    whole.final_step_result
+    whole.stored_definition, whole.created_at, whole.status, whole.name, whole.description, whole.webhook_url,
+    whole.completed_steps, whole.execution_id, whole.failure, whole.started_at, whole.completed_at, whole.updated_at,
+    whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner, whole.epoch, whole.last_event,
+    whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step, whole.parent_item, whole.root_id, whole.depth,
+    whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps, whole.sub_workflow_bytes, whole.current_step,
+    whole.step_errors, whole.fatal_error, whole.done_without_result, whole.costs, whole.labels, whole.final_step_id,
+    whole.items_done, whole.final_step_result
 FROM versions
 LEFT OUTER
 JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.origin_instance AS origin_instance,
@@ -9212,16 +9276,17 @@ JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.o
     workflows.suppress_subtask_events AS suppress_subtask_events, workflows.total_steps AS total_steps,
     workflows.final_position AS final_position, workflows.definition_bytes AS definition_bytes,
     workflows.feature_level AS feature_level, workflows.evaluates AS evaluates, workflows.has_flow AS has_flow,
-    workflows.created_at AS created_at, workflows.status AS status, workflows.name AS name, workflows.description AS
-    description, workflows.webhook_url AS webhook_url, workflows.completed_steps AS completed_steps,
-    workflows.execution_id AS execution_id, workflows.failure AS failure, workflows.started_at AS started_at,
-    workflows.completed_at AS completed_at, workflows.updated_at AS updated_at, workflows.deleted_at AS deleted_at,
-    workflows.deadline_at AS deadline_at, workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner,
-    workflows.epoch AS epoch, workflows.last_event AS last_event, workflows.crashes AS crashes, workflows.wake_at AS
-    wake_at, workflows.parent_id AS parent_id, workflows.parent_step AS parent_step, workflows.parent_item AS
-    parent_item, workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ends AS child_ends,
-    workflows.sub_workflows AS sub_workflows, workflows.sub_workflow_steps AS sub_workflow_steps,
-    workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT steps.step_id
+    workflows.stored_definition AS stored_definition, workflows.created_at AS created_at, workflows.status AS status,
+    workflows.name AS name, workflows.description AS description, workflows.webhook_url AS webhook_url,
+    workflows.completed_steps AS completed_steps, workflows.execution_id AS execution_id, workflows.failure AS
+    failure, workflows.started_at AS started_at, workflows.completed_at AS completed_at, workflows.updated_at AS
+    updated_at, workflows.deleted_at AS deleted_at, workflows.deadline_at AS deadline_at, workflows.timeout_left_s AS
+    timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch, workflows.last_event AS last_event,
+    workflows.crashes AS crashes, workflows.wake_at AS wake_at, workflows.parent_id AS parent_id,
+    workflows.parent_step AS parent_step, workflows.parent_item AS parent_item, workflows.root_id AS root_id,
+    workflows.depth AS depth, workflows.child_ends AS child_ends, workflows.sub_workflows AS sub_workflows,
+    workflows.sub_workflow_steps AS sub_workflow_steps, workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT
+    steps.step_id
 FROM steps
 WHERE steps.workflow_id = workflows.id AND steps.status = $4::VARCHAR
 ORDER BY steps.started_at, steps.position
@@ -9461,13 +9526,13 @@ SELECT versions.page_id, versions.page_event, versions.page_updated_at, versions
     versions.page_has_next, versions.waits_for, versions.page_bytes, whole.id, whole.tenant, whole.origin_instance,
     whole.origin_zone, whole.origin_reference, whole.config, whole.suppress_subtask_events, whole.total_steps,
     whole.final_position, whole.definition_bytes, whole.feature_level, whole.evaluates, whole.has_flow,
-    whole.created_at, whole.status, whole.name, whole.description, whole.webhook_url, whole.completed_steps,
-    whole.execution_id, whole.failure, whole.started_at, whole.completed_at, whole.updated_at, whole.deleted_at,
-    whole.deadline_at, whole.timeout_left_s, whole.owner, whole.epoch, whole.last_event, whole.crashes, whole.wake_at,
-    whole.parent_id, whole.parent_step, whole.parent_item, whole.root_id, whole.depth, whole.child_ends,
-    whole.sub_workflows, whole.sub_workflow_steps, whole.sub_workflow_bytes, whole.current_step, whole.step_errors,
-    whole.fatal_error, whole.done_without_result, whole.costs, whole.labels, whole.final_step_id, whole.items_done,
-    whole.final_step_result
+    whole.stored_definition, whole.created_at, whole.status, whole.name, whole.description, whole.webhook_url,
+    whole.completed_steps, whole.execution_id, whole.failure, whole.started_at, whole.completed_at, whole.updated_at,
+    whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner, whole.epoch, whole.last_event,
+    whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step, whole.parent_item, whole.root_id, whole.depth,
+    whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps, whole.sub_workflow_bytes, whole.current_step,
+    whole.step_errors, whole.fatal_error, whole.done_without_result, whole.costs, whole.labels, whole.final_step_id,
+    whole.items_done, whole.final_step_result
 FROM versions
 LEFT OUTER
 JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.origin_instance AS origin_instance,
@@ -9475,16 +9540,17 @@ JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.o
     workflows.suppress_subtask_events AS suppress_subtask_events, workflows.total_steps AS total_steps,
     workflows.final_position AS final_position, workflows.definition_bytes AS definition_bytes,
     workflows.feature_level AS feature_level, workflows.evaluates AS evaluates, workflows.has_flow AS has_flow,
-    workflows.created_at AS created_at, workflows.status AS status, workflows.name AS name, workflows.description AS
-    description, workflows.webhook_url AS webhook_url, workflows.completed_steps AS completed_steps,
-    workflows.execution_id AS execution_id, workflows.failure AS failure, workflows.started_at AS started_at,
-    workflows.completed_at AS completed_at, workflows.updated_at AS updated_at, workflows.deleted_at AS deleted_at,
-    workflows.deadline_at AS deadline_at, workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner,
-    workflows.epoch AS epoch, workflows.last_event AS last_event, workflows.crashes AS crashes, workflows.wake_at AS
-    wake_at, workflows.parent_id AS parent_id, workflows.parent_step AS parent_step, workflows.parent_item AS
-    parent_item, workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ends AS child_ends,
-    workflows.sub_workflows AS sub_workflows, workflows.sub_workflow_steps AS sub_workflow_steps,
-    workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT steps.step_id
+    workflows.stored_definition AS stored_definition, workflows.created_at AS created_at, workflows.status AS status,
+    workflows.name AS name, workflows.description AS description, workflows.webhook_url AS webhook_url,
+    workflows.completed_steps AS completed_steps, workflows.execution_id AS execution_id, workflows.failure AS
+    failure, workflows.started_at AS started_at, workflows.completed_at AS completed_at, workflows.updated_at AS
+    updated_at, workflows.deleted_at AS deleted_at, workflows.deadline_at AS deadline_at, workflows.timeout_left_s AS
+    timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch, workflows.last_event AS last_event,
+    workflows.crashes AS crashes, workflows.wake_at AS wake_at, workflows.parent_id AS parent_id,
+    workflows.parent_step AS parent_step, workflows.parent_item AS parent_item, workflows.root_id AS root_id,
+    workflows.depth AS depth, workflows.child_ends AS child_ends, workflows.sub_workflows AS sub_workflows,
+    workflows.sub_workflow_steps AS sub_workflow_steps, workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT
+    steps.step_id
 FROM steps
 WHERE steps.workflow_id = workflows.id AND steps.status = $4::VARCHAR
 ORDER BY steps.started_at, steps.position
@@ -9710,13 +9776,13 @@ SELECT versions.page_id, versions.page_event, versions.page_updated_at, versions
     versions.page_has_next, versions.waits_for, versions.page_bytes, whole.id, whole.tenant, whole.origin_instance,
     whole.origin_zone, whole.origin_reference, whole.config, whole.suppress_subtask_events, whole.total_steps,
     whole.final_position, whole.definition_bytes, whole.feature_level, whole.evaluates, whole.has_flow,
-    whole.created_at, whole.status, whole.name, whole.description, whole.webhook_url, whole.completed_steps,
-    whole.execution_id, whole.failure, whole.started_at, whole.completed_at, whole.updated_at, whole.deleted_at,
-    whole.deadline_at, whole.timeout_left_s, whole.owner, whole.epoch, whole.last_event, whole.crashes, whole.wake_at,
-    whole.parent_id, whole.parent_step, whole.parent_item, whole.root_id, whole.depth, whole.child_ends,
-    whole.sub_workflows, whole.sub_workflow_steps, whole.sub_workflow_bytes, whole.current_step, whole.step_errors,
-    whole.fatal_error, whole.done_without_result, whole.costs, whole.labels, whole.final_step_id, whole.items_done,
-    whole.final_step_result
+    whole.stored_definition, whole.created_at, whole.status, whole.name, whole.description, whole.webhook_url,
+    whole.completed_steps, whole.execution_id, whole.failure, whole.started_at, whole.completed_at, whole.updated_at,
+    whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner, whole.epoch, whole.last_event,
+    whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step, whole.parent_item, whole.root_id, whole.depth,
+    whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps, whole.sub_workflow_bytes, whole.current_step,
+    whole.step_errors, whole.fatal_error, whole.done_without_result, whole.costs, whole.labels, whole.final_step_id,
+    whole.items_done, whole.final_step_result
 FROM versions
 LEFT OUTER
 JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.origin_instance AS origin_instance,
@@ -9724,16 +9790,17 @@ JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.o
     workflows.suppress_subtask_events AS suppress_subtask_events, workflows.total_steps AS total_steps,
     workflows.final_position AS final_position, workflows.definition_bytes AS definition_bytes,
     workflows.feature_level AS feature_level, workflows.evaluates AS evaluates, workflows.has_flow AS has_flow,
-    workflows.created_at AS created_at, workflows.status AS status, workflows.name AS name, workflows.description AS
-    description, workflows.webhook_url AS webhook_url, workflows.completed_steps AS completed_steps,
-    workflows.execution_id AS execution_id, workflows.failure AS failure, workflows.started_at AS started_at,
-    workflows.completed_at AS completed_at, workflows.updated_at AS updated_at, workflows.deleted_at AS deleted_at,
-    workflows.deadline_at AS deadline_at, workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner,
-    workflows.epoch AS epoch, workflows.last_event AS last_event, workflows.crashes AS crashes, workflows.wake_at AS
-    wake_at, workflows.parent_id AS parent_id, workflows.parent_step AS parent_step, workflows.parent_item AS
-    parent_item, workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ends AS child_ends,
-    workflows.sub_workflows AS sub_workflows, workflows.sub_workflow_steps AS sub_workflow_steps,
-    workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT steps.step_id
+    workflows.stored_definition AS stored_definition, workflows.created_at AS created_at, workflows.status AS status,
+    workflows.name AS name, workflows.description AS description, workflows.webhook_url AS webhook_url,
+    workflows.completed_steps AS completed_steps, workflows.execution_id AS execution_id, workflows.failure AS
+    failure, workflows.started_at AS started_at, workflows.completed_at AS completed_at, workflows.updated_at AS
+    updated_at, workflows.deleted_at AS deleted_at, workflows.deadline_at AS deadline_at, workflows.timeout_left_s AS
+    timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch, workflows.last_event AS last_event,
+    workflows.crashes AS crashes, workflows.wake_at AS wake_at, workflows.parent_id AS parent_id,
+    workflows.parent_step AS parent_step, workflows.parent_item AS parent_item, workflows.root_id AS root_id,
+    workflows.depth AS depth, workflows.child_ends AS child_ends, workflows.sub_workflows AS sub_workflows,
+    workflows.sub_workflow_steps AS sub_workflow_steps, workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT
+    steps.step_id
 FROM steps
 WHERE steps.workflow_id = workflows.id AND steps.status = $5::VARCHAR
 ORDER BY steps.started_at, steps.position
@@ -9937,13 +10004,13 @@ SELECT versions.page_id, versions.page_event, versions.page_updated_at, versions
     versions.page_has_next, versions.waits_for, versions.page_bytes, whole.id, whole.tenant, whole.origin_instance,
     whole.origin_zone, whole.origin_reference, whole.config, whole.suppress_subtask_events, whole.total_steps,
     whole.final_position, whole.definition_bytes, whole.feature_level, whole.evaluates, whole.has_flow,
-    whole.created_at, whole.status, whole.name, whole.description, whole.webhook_url, whole.completed_steps,
-    whole.execution_id, whole.failure, whole.started_at, whole.completed_at, whole.updated_at, whole.deleted_at,
-    whole.deadline_at, whole.timeout_left_s, whole.owner, whole.epoch, whole.last_event, whole.crashes, whole.wake_at,
-    whole.parent_id, whole.parent_step, whole.parent_item, whole.root_id, whole.depth, whole.child_ends,
-    whole.sub_workflows, whole.sub_workflow_steps, whole.sub_workflow_bytes, whole.current_step, whole.step_errors,
-    whole.fatal_error, whole.done_without_result, whole.costs, whole.labels, whole.final_step_id, whole.items_done,
-    whole.final_step_result
+    whole.stored_definition, whole.created_at, whole.status, whole.name, whole.description, whole.webhook_url,
+    whole.completed_steps, whole.execution_id, whole.failure, whole.started_at, whole.completed_at, whole.updated_at,
+    whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner, whole.epoch, whole.last_event,
+    whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step, whole.parent_item, whole.root_id, whole.depth,
+    whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps, whole.sub_workflow_bytes, whole.current_step,
+    whole.step_errors, whole.fatal_error, whole.done_without_result, whole.costs, whole.labels, whole.final_step_id,
+    whole.items_done, whole.final_step_result
 FROM versions
 LEFT OUTER
 JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.origin_instance AS origin_instance,
@@ -9951,16 +10018,17 @@ JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.o
     workflows.suppress_subtask_events AS suppress_subtask_events, workflows.total_steps AS total_steps,
     workflows.final_position AS final_position, workflows.definition_bytes AS definition_bytes,
     workflows.feature_level AS feature_level, workflows.evaluates AS evaluates, workflows.has_flow AS has_flow,
-    workflows.created_at AS created_at, workflows.status AS status, workflows.name AS name, workflows.description AS
-    description, workflows.webhook_url AS webhook_url, workflows.completed_steps AS completed_steps,
-    workflows.execution_id AS execution_id, workflows.failure AS failure, workflows.started_at AS started_at,
-    workflows.completed_at AS completed_at, workflows.updated_at AS updated_at, workflows.deleted_at AS deleted_at,
-    workflows.deadline_at AS deadline_at, workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner,
-    workflows.epoch AS epoch, workflows.last_event AS last_event, workflows.crashes AS crashes, workflows.wake_at AS
-    wake_at, workflows.parent_id AS parent_id, workflows.parent_step AS parent_step, workflows.parent_item AS
-    parent_item, workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ends AS child_ends,
-    workflows.sub_workflows AS sub_workflows, workflows.sub_workflow_steps AS sub_workflow_steps,
-    workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT steps.step_id
+    workflows.stored_definition AS stored_definition, workflows.created_at AS created_at, workflows.status AS status,
+    workflows.name AS name, workflows.description AS description, workflows.webhook_url AS webhook_url,
+    workflows.completed_steps AS completed_steps, workflows.execution_id AS execution_id, workflows.failure AS
+    failure, workflows.started_at AS started_at, workflows.completed_at AS completed_at, workflows.updated_at AS
+    updated_at, workflows.deleted_at AS deleted_at, workflows.deadline_at AS deadline_at, workflows.timeout_left_s AS
+    timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch, workflows.last_event AS last_event,
+    workflows.crashes AS crashes, workflows.wake_at AS wake_at, workflows.parent_id AS parent_id,
+    workflows.parent_step AS parent_step, workflows.parent_item AS parent_item, workflows.root_id AS root_id,
+    workflows.depth AS depth, workflows.child_ends AS child_ends, workflows.sub_workflows AS sub_workflows,
+    workflows.sub_workflow_steps AS sub_workflow_steps, workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT
+    steps.step_id
 FROM steps
 WHERE steps.workflow_id = workflows.id AND steps.status = $5::VARCHAR
 ORDER BY steps.started_at, steps.position
@@ -10165,13 +10233,13 @@ SELECT versions.page_id, versions.page_event, versions.page_updated_at, versions
     versions.page_has_next, versions.waits_for, versions.page_bytes, whole.id, whole.tenant, whole.origin_instance,
     whole.origin_zone, whole.origin_reference, whole.config, whole.suppress_subtask_events, whole.total_steps,
     whole.final_position, whole.definition_bytes, whole.feature_level, whole.evaluates, whole.has_flow,
-    whole.created_at, whole.status, whole.name, whole.description, whole.webhook_url, whole.completed_steps,
-    whole.execution_id, whole.failure, whole.started_at, whole.completed_at, whole.updated_at, whole.deleted_at,
-    whole.deadline_at, whole.timeout_left_s, whole.owner, whole.epoch, whole.last_event, whole.crashes, whole.wake_at,
-    whole.parent_id, whole.parent_step, whole.parent_item, whole.root_id, whole.depth, whole.child_ends,
-    whole.sub_workflows, whole.sub_workflow_steps, whole.sub_workflow_bytes, whole.current_step, whole.step_errors,
-    whole.fatal_error, whole.done_without_result, whole.costs, whole.labels, whole.final_step_id, whole.items_done,
-    whole.final_step_result
+    whole.stored_definition, whole.created_at, whole.status, whole.name, whole.description, whole.webhook_url,
+    whole.completed_steps, whole.execution_id, whole.failure, whole.started_at, whole.completed_at, whole.updated_at,
+    whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner, whole.epoch, whole.last_event,
+    whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step, whole.parent_item, whole.root_id, whole.depth,
+    whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps, whole.sub_workflow_bytes, whole.current_step,
+    whole.step_errors, whole.fatal_error, whole.done_without_result, whole.costs, whole.labels, whole.final_step_id,
+    whole.items_done, whole.final_step_result
 FROM versions
 LEFT OUTER
 JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.origin_instance AS origin_instance,
@@ -10179,16 +10247,17 @@ JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.o
     workflows.suppress_subtask_events AS suppress_subtask_events, workflows.total_steps AS total_steps,
     workflows.final_position AS final_position, workflows.definition_bytes AS definition_bytes,
     workflows.feature_level AS feature_level, workflows.evaluates AS evaluates, workflows.has_flow AS has_flow,
-    workflows.created_at AS created_at, workflows.status AS status, workflows.name AS name, workflows.description AS
-    description, workflows.webhook_url AS webhook_url, workflows.completed_steps AS completed_steps,
-    workflows.execution_id AS execution_id, workflows.failure AS failure, workflows.started_at AS started_at,
-    workflows.completed_at AS completed_at, workflows.updated_at AS updated_at, workflows.deleted_at AS deleted_at,
-    workflows.deadline_at AS deadline_at, workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner,
-    workflows.epoch AS epoch, workflows.last_event AS last_event, workflows.crashes AS crashes, workflows.wake_at AS
-    wake_at, workflows.parent_id AS parent_id, workflows.parent_step AS parent_step, workflows.parent_item AS
-    parent_item, workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ends AS child_ends,
-    workflows.sub_workflows AS sub_workflows, workflows.sub_workflow_steps AS sub_workflow_steps,
-    workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT steps.step_id
+    workflows.stored_definition AS stored_definition, workflows.created_at AS created_at, workflows.status AS status,
+    workflows.name AS name, workflows.description AS description, workflows.webhook_url AS webhook_url,
+    workflows.completed_steps AS completed_steps, workflows.execution_id AS execution_id, workflows.failure AS
+    failure, workflows.started_at AS started_at, workflows.completed_at AS completed_at, workflows.updated_at AS
+    updated_at, workflows.deleted_at AS deleted_at, workflows.deadline_at AS deadline_at, workflows.timeout_left_s AS
+    timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch, workflows.last_event AS last_event,
+    workflows.crashes AS crashes, workflows.wake_at AS wake_at, workflows.parent_id AS parent_id,
+    workflows.parent_step AS parent_step, workflows.parent_item AS parent_item, workflows.root_id AS root_id,
+    workflows.depth AS depth, workflows.child_ends AS child_ends, workflows.sub_workflows AS sub_workflows,
+    workflows.sub_workflow_steps AS sub_workflow_steps, workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT
+    steps.step_id
 FROM steps
 WHERE steps.workflow_id = workflows.id AND steps.status = $6::VARCHAR
 ORDER BY steps.started_at, steps.position
@@ -10392,13 +10461,13 @@ SELECT versions.page_id, versions.page_event, versions.page_updated_at, versions
     versions.page_has_next, versions.waits_for, versions.page_bytes, whole.id, whole.tenant, whole.origin_instance,
     whole.origin_zone, whole.origin_reference, whole.config, whole.suppress_subtask_events, whole.total_steps,
     whole.final_position, whole.definition_bytes, whole.feature_level, whole.evaluates, whole.has_flow,
-    whole.created_at, whole.status, whole.name, whole.description, whole.webhook_url, whole.completed_steps,
-    whole.execution_id, whole.failure, whole.started_at, whole.completed_at, whole.updated_at, whole.deleted_at,
-    whole.deadline_at, whole.timeout_left_s, whole.owner, whole.epoch, whole.last_event, whole.crashes, whole.wake_at,
-    whole.parent_id, whole.parent_step, whole.parent_item, whole.root_id, whole.depth, whole.child_ends,
-    whole.sub_workflows, whole.sub_workflow_steps, whole.sub_workflow_bytes, whole.current_step, whole.step_errors,
-    whole.fatal_error, whole.done_without_result, whole.costs, whole.labels, whole.final_step_id, whole.items_done,
-    whole.final_step_result
+    whole.stored_definition, whole.created_at, whole.status, whole.name, whole.description, whole.webhook_url,
+    whole.completed_steps, whole.execution_id, whole.failure, whole.started_at, whole.completed_at, whole.updated_at,
+    whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner, whole.epoch, whole.last_event,
+    whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step, whole.parent_item, whole.root_id, whole.depth,
+    whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps, whole.sub_workflow_bytes, whole.current_step,
+    whole.step_errors, whole.fatal_error, whole.done_without_result, whole.costs, whole.labels, whole.final_step_id,
+    whole.items_done, whole.final_step_result
 FROM versions
 LEFT OUTER
 JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.origin_instance AS origin_instance,
@@ -10406,16 +10475,17 @@ JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.o
     workflows.suppress_subtask_events AS suppress_subtask_events, workflows.total_steps AS total_steps,
     workflows.final_position AS final_position, workflows.definition_bytes AS definition_bytes,
     workflows.feature_level AS feature_level, workflows.evaluates AS evaluates, workflows.has_flow AS has_flow,
-    workflows.created_at AS created_at, workflows.status AS status, workflows.name AS name, workflows.description AS
-    description, workflows.webhook_url AS webhook_url, workflows.completed_steps AS completed_steps,
-    workflows.execution_id AS execution_id, workflows.failure AS failure, workflows.started_at AS started_at,
-    workflows.completed_at AS completed_at, workflows.updated_at AS updated_at, workflows.deleted_at AS deleted_at,
-    workflows.deadline_at AS deadline_at, workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner,
-    workflows.epoch AS epoch, workflows.last_event AS last_event, workflows.crashes AS crashes, workflows.wake_at AS
-    wake_at, workflows.parent_id AS parent_id, workflows.parent_step AS parent_step, workflows.parent_item AS
-    parent_item, workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ends AS child_ends,
-    workflows.sub_workflows AS sub_workflows, workflows.sub_workflow_steps AS sub_workflow_steps,
-    workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT steps.step_id
+    workflows.stored_definition AS stored_definition, workflows.created_at AS created_at, workflows.status AS status,
+    workflows.name AS name, workflows.description AS description, workflows.webhook_url AS webhook_url,
+    workflows.completed_steps AS completed_steps, workflows.execution_id AS execution_id, workflows.failure AS
+    failure, workflows.started_at AS started_at, workflows.completed_at AS completed_at, workflows.updated_at AS
+    updated_at, workflows.deleted_at AS deleted_at, workflows.deadline_at AS deadline_at, workflows.timeout_left_s AS
+    timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch, workflows.last_event AS last_event,
+    workflows.crashes AS crashes, workflows.wake_at AS wake_at, workflows.parent_id AS parent_id,
+    workflows.parent_step AS parent_step, workflows.parent_item AS parent_item, workflows.root_id AS root_id,
+    workflows.depth AS depth, workflows.child_ends AS child_ends, workflows.sub_workflows AS sub_workflows,
+    workflows.sub_workflow_steps AS sub_workflow_steps, workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT
+    steps.step_id
 FROM steps
 WHERE steps.workflow_id = workflows.id AND steps.status = $5::VARCHAR
 ORDER BY steps.started_at, steps.position
@@ -10620,13 +10690,13 @@ SELECT versions.page_id, versions.page_event, versions.page_updated_at, versions
     versions.page_has_next, versions.waits_for, versions.page_bytes, whole.id, whole.tenant, whole.origin_instance,
     whole.origin_zone, whole.origin_reference, whole.config, whole.suppress_subtask_events, whole.total_steps,
     whole.final_position, whole.definition_bytes, whole.feature_level, whole.evaluates, whole.has_flow,
-    whole.created_at, whole.status, whole.name, whole.description, whole.webhook_url, whole.completed_steps,
-    whole.execution_id, whole.failure, whole.started_at, whole.completed_at, whole.updated_at, whole.deleted_at,
-    whole.deadline_at, whole.timeout_left_s, whole.owner, whole.epoch, whole.last_event, whole.crashes, whole.wake_at,
-    whole.parent_id, whole.parent_step, whole.parent_item, whole.root_id, whole.depth, whole.child_ends,
-    whole.sub_workflows, whole.sub_workflow_steps, whole.sub_workflow_bytes, whole.current_step, whole.step_errors,
-    whole.fatal_error, whole.done_without_result, whole.costs, whole.labels, whole.final_step_id, whole.items_done,
-    whole.final_step_result
+    whole.stored_definition, whole.created_at, whole.status, whole.name, whole.description, whole.webhook_url,
+    whole.completed_steps, whole.execution_id, whole.failure, whole.started_at, whole.completed_at, whole.updated_at,
+    whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner, whole.epoch, whole.last_event,
+    whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step, whole.parent_item, whole.root_id, whole.depth,
+    whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps, whole.sub_workflow_bytes, whole.current_step,
+    whole.step_errors, whole.fatal_error, whole.done_without_result, whole.costs, whole.labels, whole.final_step_id,
+    whole.items_done, whole.final_step_result
 FROM versions
 LEFT OUTER
 JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.origin_instance AS origin_instance,
@@ -10634,16 +10704,17 @@ JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.o
     workflows.suppress_subtask_events AS suppress_subtask_events, workflows.total_steps AS total_steps,
     workflows.final_position AS final_position, workflows.definition_bytes AS definition_bytes,
     workflows.feature_level AS feature_level, workflows.evaluates AS evaluates, workflows.has_flow AS has_flow,
-    workflows.created_at AS created_at, workflows.status AS status, workflows.name AS name, workflows.description AS
-    description, workflows.webhook_url AS webhook_url, workflows.completed_steps AS completed_steps,
-    workflows.execution_id AS execution_id, workflows.failure AS failure, workflows.started_at AS started_at,
-    workflows.completed_at AS completed_at, workflows.updated_at AS updated_at, workflows.deleted_at AS deleted_at,
-    workflows.deadline_at AS deadline_at, workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner,
-    workflows.epoch AS epoch, workflows.last_event AS last_event, workflows.crashes AS crashes, workflows.wake_at AS
-    wake_at, workflows.parent_id AS parent_id, workflows.parent_step AS parent_step, workflows.parent_item AS
-    parent_item, workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ends AS child_ends,
-    workflows.sub_workflows AS sub_workflows, workflows.sub_workflow_steps AS sub_workflow_steps,
-    workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT steps.step_id
+    workflows.stored_definition AS stored_definition, workflows.created_at AS created_at, workflows.status AS status,
+    workflows.name AS name, workflows.description AS description, workflows.webhook_url AS webhook_url,
+    workflows.completed_steps AS completed_steps, workflows.execution_id AS execution_id, workflows.failure AS
+    failure, workflows.started_at AS started_at, workflows.completed_at AS completed_at, workflows.updated_at AS
+    updated_at, workflows.deleted_at AS deleted_at, workflows.deadline_at AS deadline_at, workflows.timeout_left_s AS
+    timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch, workflows.last_event AS last_event,
+    workflows.crashes AS crashes, workflows.wake_at AS wake_at, workflows.parent_id AS parent_id,
+    workflows.parent_step AS parent_step, workflows.parent_item AS parent_item, workflows.root_id AS root_id,
+    workflows.depth AS depth, workflows.child_ends AS child_ends, workflows.sub_workflows AS sub_workflows,
+    workflows.sub_workflow_steps AS sub_workflow_steps, workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT
+    steps.step_id
 FROM steps
 WHERE steps.workflow_id = workflows.id AND steps.status = $6::VARCHAR
 ORDER BY steps.started_at, steps.position
@@ -10853,13 +10924,13 @@ SELECT versions.page_id, versions.page_event, versions.page_updated_at, versions
     versions.page_has_next, versions.waits_for, versions.page_bytes, whole.id, whole.tenant, whole.origin_instance,
     whole.origin_zone, whole.origin_reference, whole.config, whole.suppress_subtask_events, whole.total_steps,
     whole.final_position, whole.definition_bytes, whole.feature_level, whole.evaluates, whole.has_flow,
-    whole.created_at, whole.status, whole.name, whole.description, whole.webhook_url, whole.completed_steps,
-    whole.execution_id, whole.failure, whole.started_at, whole.completed_at, whole.updated_at, whole.deleted_at,
-    whole.deadline_at, whole.timeout_left_s, whole.owner, whole.epoch, whole.last_event, whole.crashes, whole.wake_at,
-    whole.parent_id, whole.parent_step, whole.parent_item, whole.root_id, whole.depth, whole.child_ends,
-    whole.sub_workflows, whole.sub_workflow_steps, whole.sub_workflow_bytes, whole.current_step, whole.step_errors,
-    whole.fatal_error, whole.done_without_result, whole.costs, whole.labels, whole.final_step_id, whole.items_done,
-    whole.final_step_result
+    whole.stored_definition, whole.created_at, whole.status, whole.name, whole.description, whole.webhook_url,
+    whole.completed_steps, whole.execution_id, whole.failure, whole.started_at, whole.completed_at, whole.updated_at,
+    whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner, whole.epoch, whole.last_event,
+    whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step, whole.parent_item, whole.root_id, whole.depth,
+    whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps, whole.sub_workflow_bytes, whole.current_step,
+    whole.step_errors, whole.fatal_error, whole.done_without_result, whole.costs, whole.labels, whole.final_step_id,
+    whole.items_done, whole.final_step_result
 FROM versions
 LEFT OUTER
 JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.origin_instance AS origin_instance,
@@ -10867,16 +10938,17 @@ JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.o
     workflows.suppress_subtask_events AS suppress_subtask_events, workflows.total_steps AS total_steps,
     workflows.final_position AS final_position, workflows.definition_bytes AS definition_bytes,
     workflows.feature_level AS feature_level, workflows.evaluates AS evaluates, workflows.has_flow AS has_flow,
-    workflows.created_at AS created_at, workflows.status AS status, workflows.name AS name, workflows.description AS
-    description, workflows.webhook_url AS webhook_url, workflows.completed_steps AS completed_steps,
-    workflows.execution_id AS execution_id, workflows.failure AS failure, workflows.started_at AS started_at,
-    workflows.completed_at AS completed_at, workflows.updated_at AS updated_at, workflows.deleted_at AS deleted_at,
-    workflows.deadline_at AS deadline_at, workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner,
-    workflows.epoch AS epoch, workflows.last_event AS last_event, workflows.crashes AS crashes, workflows.wake_at AS
-    wake_at, workflows.parent_id AS parent_id, workflows.parent_step AS parent_step, workflows.parent_item AS
-    parent_item, workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ends AS child_ends,
-    workflows.sub_workflows AS sub_workflows, workflows.sub_workflow_steps AS sub_workflow_steps,
-    workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT steps.step_id
+    workflows.stored_definition AS stored_definition, workflows.created_at AS created_at, workflows.status AS status,
+    workflows.name AS name, workflows.description AS description, workflows.webhook_url AS webhook_url,
+    workflows.completed_steps AS completed_steps, workflows.execution_id AS execution_id, workflows.failure AS
+    failure, workflows.started_at AS started_at, workflows.completed_at AS completed_at, workflows.updated_at AS
+    updated_at, workflows.deleted_at AS deleted_at, workflows.deadline_at AS deadline_at, workflows.timeout_left_s AS
+    timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch, workflows.last_event AS last_event,
+    workflows.crashes AS crashes, workflows.wake_at AS wake_at, workflows.parent_id AS parent_id,
+    workflows.parent_step AS parent_step, workflows.parent_item AS parent_item, workflows.root_id AS root_id,
+    workflows.depth AS depth, workflows.child_ends AS child_ends, workflows.sub_workflows AS sub_workflows,
+    workflows.sub_workflow_steps AS sub_workflow_steps, workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT
+    steps.step_id
 FROM steps
 WHERE steps.workflow_id = workflows.id AND steps.status = $6::VARCHAR
 ORDER BY steps.started_at, steps.position
@@ -11087,13 +11159,13 @@ SELECT versions.page_id, versions.page_event, versions.page_updated_at, versions
     versions.page_has_next, versions.waits_for, versions.page_bytes, whole.id, whole.tenant, whole.origin_instance,
     whole.origin_zone, whole.origin_reference, whole.config, whole.suppress_subtask_events, whole.total_steps,
     whole.final_position, whole.definition_bytes, whole.feature_level, whole.evaluates, whole.has_flow,
-    whole.created_at, whole.status, whole.name, whole.description, whole.webhook_url, whole.completed_steps,
-    whole.execution_id, whole.failure, whole.started_at, whole.completed_at, whole.updated_at, whole.deleted_at,
-    whole.deadline_at, whole.timeout_left_s, whole.owner, whole.epoch, whole.last_event, whole.crashes, whole.wake_at,
-    whole.parent_id, whole.parent_step, whole.parent_item, whole.root_id, whole.depth, whole.child_ends,
-    whole.sub_workflows, whole.sub_workflow_steps, whole.sub_workflow_bytes, whole.current_step, whole.step_errors,
-    whole.fatal_error, whole.done_without_result, whole.costs, whole.labels, whole.final_step_id, whole.items_done,
-    whole.final_step_result
+    whole.stored_definition, whole.created_at, whole.status, whole.name, whole.description, whole.webhook_url,
+    whole.completed_steps, whole.execution_id, whole.failure, whole.started_at, whole.completed_at, whole.updated_at,
+    whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner, whole.epoch, whole.last_event,
+    whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step, whole.parent_item, whole.root_id, whole.depth,
+    whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps, whole.sub_workflow_bytes, whole.current_step,
+    whole.step_errors, whole.fatal_error, whole.done_without_result, whole.costs, whole.labels, whole.final_step_id,
+    whole.items_done, whole.final_step_result
 FROM versions
 LEFT OUTER
 JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.origin_instance AS origin_instance,
@@ -11101,16 +11173,17 @@ JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.o
     workflows.suppress_subtask_events AS suppress_subtask_events, workflows.total_steps AS total_steps,
     workflows.final_position AS final_position, workflows.definition_bytes AS definition_bytes,
     workflows.feature_level AS feature_level, workflows.evaluates AS evaluates, workflows.has_flow AS has_flow,
-    workflows.created_at AS created_at, workflows.status AS status, workflows.name AS name, workflows.description AS
-    description, workflows.webhook_url AS webhook_url, workflows.completed_steps AS completed_steps,
-    workflows.execution_id AS execution_id, workflows.failure AS failure, workflows.started_at AS started_at,
-    workflows.completed_at AS completed_at, workflows.updated_at AS updated_at, workflows.deleted_at AS deleted_at,
-    workflows.deadline_at AS deadline_at, workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner,
-    workflows.epoch AS epoch, workflows.last_event AS last_event, workflows.crashes AS crashes, workflows.wake_at AS
-    wake_at, workflows.parent_id AS parent_id, workflows.parent_step AS parent_step, workflows.parent_item AS
-    parent_item, workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ends AS child_ends,
-    workflows.sub_workflows AS sub_workflows, workflows.sub_workflow_steps AS sub_workflow_steps,
-    workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT steps.step_id
+    workflows.stored_definition AS stored_definition, workflows.created_at AS created_at, workflows.status AS status,
+    workflows.name AS name, workflows.description AS description, workflows.webhook_url AS webhook_url,
+    workflows.completed_steps AS completed_steps, workflows.execution_id AS execution_id, workflows.failure AS
+    failure, workflows.started_at AS started_at, workflows.completed_at AS completed_at, workflows.updated_at AS
+    updated_at, workflows.deleted_at AS deleted_at, workflows.deadline_at AS deadline_at, workflows.timeout_left_s AS
+    timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch, workflows.last_event AS last_event,
+    workflows.crashes AS crashes, workflows.wake_at AS wake_at, workflows.parent_id AS parent_id,
+    workflows.parent_step AS parent_step, workflows.parent_item AS parent_item, workflows.root_id AS root_id,
+    workflows.depth AS depth, workflows.child_ends AS child_ends, workflows.sub_workflows AS sub_workflows,
+    workflows.sub_workflow_steps AS sub_workflow_steps, workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT
+    steps.step_id
 FROM steps
 WHERE steps.workflow_id = workflows.id AND steps.status = $5::VARCHAR
 ORDER BY steps.started_at, steps.position
@@ -11329,13 +11402,13 @@ SELECT versions.page_id, versions.page_event, versions.page_updated_at, versions
     versions.page_has_next, versions.waits_for, versions.page_bytes, whole.id, whole.tenant, whole.origin_instance,
     whole.origin_zone, whole.origin_reference, whole.config, whole.suppress_subtask_events, whole.total_steps,
     whole.final_position, whole.definition_bytes, whole.feature_level, whole.evaluates, whole.has_flow,
-    whole.created_at, whole.status, whole.name, whole.description, whole.webhook_url, whole.completed_steps,
-    whole.execution_id, whole.failure, whole.started_at, whole.completed_at, whole.updated_at, whole.deleted_at,
-    whole.deadline_at, whole.timeout_left_s, whole.owner, whole.epoch, whole.last_event, whole.crashes, whole.wake_at,
-    whole.parent_id, whole.parent_step, whole.parent_item, whole.root_id, whole.depth, whole.child_ends,
-    whole.sub_workflows, whole.sub_workflow_steps, whole.sub_workflow_bytes, whole.current_step, whole.step_errors,
-    whole.fatal_error, whole.done_without_result, whole.costs, whole.labels, whole.final_step_id, whole.items_done,
-    whole.final_step_result
+    whole.stored_definition, whole.created_at, whole.status, whole.name, whole.description, whole.webhook_url,
+    whole.completed_steps, whole.execution_id, whole.failure, whole.started_at, whole.completed_at, whole.updated_at,
+    whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner, whole.epoch, whole.last_event,
+    whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step, whole.parent_item, whole.root_id, whole.depth,
+    whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps, whole.sub_workflow_bytes, whole.current_step,
+    whole.step_errors, whole.fatal_error, whole.done_without_result, whole.costs, whole.labels, whole.final_step_id,
+    whole.items_done, whole.final_step_result
 FROM versions
 LEFT OUTER
 JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.origin_instance AS origin_instance,
@@ -11343,16 +11416,17 @@ JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.o
     workflows.suppress_subtask_events AS suppress_subtask_events, workflows.total_steps AS total_steps,
     workflows.final_position AS final_position, workflows.definition_bytes AS definition_bytes,
     workflows.feature_level AS feature_level, workflows.evaluates AS evaluates, workflows.has_flow AS has_flow,
-    workflows.created_at AS created_at, workflows.status AS status, workflows.name AS name, workflows.description AS
-    description, workflows.webhook_url AS webhook_url, workflows.completed_steps AS completed_steps,
-    workflows.execution_id AS execution_id, workflows.failure AS failure, workflows.started_at AS started_at,
-    workflows.completed_at AS completed_at, workflows.updated_at AS updated_at, workflows.deleted_at AS deleted_at,
-    workflows.deadline_at AS deadline_at, workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner,
-    workflows.epoch AS epoch, workflows.last_event AS last_event, workflows.crashes AS crashes, workflows.wake_at AS
-    wake_at, workflows.parent_id AS parent_id, workflows.parent_step AS parent_step, workflows.parent_item AS
-    parent_item, workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ends AS child_ends,
-    workflows.sub_workflows AS sub_workflows, workflows.sub_workflow_steps AS sub_workflow_steps,
-    workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT steps.step_id
+    workflows.stored_definition AS stored_definition, workflows.created_at AS created_at, workflows.status AS status,
+    workflows.name AS name, workflows.description AS description, workflows.webhook_url AS webhook_url,
+    workflows.completed_steps AS completed_steps, workflows.execution_id AS execution_id, workflows.failure AS
+    failure, workflows.started_at AS started_at, workflows.completed_at AS completed_at, workflows.updated_at AS
+    updated_at, workflows.deleted_at AS deleted_at, workflows.deadline_at AS deadline_at, workflows.timeout_left_s AS
+    timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch, workflows.last_event AS last_event,
+    workflows.crashes AS crashes, workflows.wake_at AS wake_at, workflows.parent_id AS parent_id,
+    workflows.parent_step AS parent_step, workflows.parent_item AS parent_item, workflows.root_id AS root_id,
+    workflows.depth AS depth, workflows.child_ends AS child_ends, workflows.sub_workflows AS sub_workflows,
+    workflows.sub_workflow_steps AS sub_workflow_steps, workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT
+    steps.step_id
 FROM steps
 WHERE steps.workflow_id = workflows.id AND steps.status = $5::VARCHAR
 ORDER BY steps.started_at, steps.position
@@ -11577,13 +11651,13 @@ SELECT versions.page_id, versions.page_event, versions.page_updated_at, versions
     versions.page_has_next, versions.waits_for, versions.page_bytes, whole.id, whole.tenant, whole.origin_instance,
     whole.origin_zone, whole.origin_reference, whole.config, whole.suppress_subtask_events, whole.total_steps,
     whole.final_position, whole.definition_bytes, whole.feature_level, whole.evaluates, whole.has_flow,
-    whole.created_at, whole.status, whole.name, whole.description, whole.webhook_url, whole.completed_steps,
-    whole.execution_id, whole.failure, whole.started_at, whole.completed_at, whole.updated_at, whole.deleted_at,
-    whole.deadline_at, whole.timeout_left_s, whole.owner, whole.epoch, whole.last_event, whole.crashes, whole.wake_at,
-    whole.parent_id, whole.parent_step, whole.parent_item, whole.root_id, whole.depth, whole.child_ends,
-    whole.sub_workflows, whole.sub_workflow_steps, whole.sub_workflow_bytes, whole.current_step, whole.step_errors,
-    whole.fatal_error, whole.done_without_result, whole.costs, whole.labels, whole.final_step_id, whole.items_done,
-    whole.final_step_result
+    whole.stored_definition, whole.created_at, whole.status, whole.name, whole.description, whole.webhook_url,
+    whole.completed_steps, whole.execution_id, whole.failure, whole.started_at, whole.completed_at, whole.updated_at,
+    whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner, whole.epoch, whole.last_event,
+    whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step, whole.parent_item, whole.root_id, whole.depth,
+    whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps, whole.sub_workflow_bytes, whole.current_step,
+    whole.step_errors, whole.fatal_error, whole.done_without_result, whole.costs, whole.labels, whole.final_step_id,
+    whole.items_done, whole.final_step_result
 FROM versions
 LEFT OUTER
 JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.origin_instance AS origin_instance,
@@ -11591,16 +11665,17 @@ JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.o
     workflows.suppress_subtask_events AS suppress_subtask_events, workflows.total_steps AS total_steps,
     workflows.final_position AS final_position, workflows.definition_bytes AS definition_bytes,
     workflows.feature_level AS feature_level, workflows.evaluates AS evaluates, workflows.has_flow AS has_flow,
-    workflows.created_at AS created_at, workflows.status AS status, workflows.name AS name, workflows.description AS
-    description, workflows.webhook_url AS webhook_url, workflows.completed_steps AS completed_steps,
-    workflows.execution_id AS execution_id, workflows.failure AS failure, workflows.started_at AS started_at,
-    workflows.completed_at AS completed_at, workflows.updated_at AS updated_at, workflows.deleted_at AS deleted_at,
-    workflows.deadline_at AS deadline_at, workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner,
-    workflows.epoch AS epoch, workflows.last_event AS last_event, workflows.crashes AS crashes, workflows.wake_at AS
-    wake_at, workflows.parent_id AS parent_id, workflows.parent_step AS parent_step, workflows.parent_item AS
-    parent_item, workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ends AS child_ends,
-    workflows.sub_workflows AS sub_workflows, workflows.sub_workflow_steps AS sub_workflow_steps,
-    workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT steps.step_id
+    workflows.stored_definition AS stored_definition, workflows.created_at AS created_at, workflows.status AS status,
+    workflows.name AS name, workflows.description AS description, workflows.webhook_url AS webhook_url,
+    workflows.completed_steps AS completed_steps, workflows.execution_id AS execution_id, workflows.failure AS
+    failure, workflows.started_at AS started_at, workflows.completed_at AS completed_at, workflows.updated_at AS
+    updated_at, workflows.deleted_at AS deleted_at, workflows.deadline_at AS deadline_at, workflows.timeout_left_s AS
+    timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch, workflows.last_event AS last_event,
+    workflows.crashes AS crashes, workflows.wake_at AS wake_at, workflows.parent_id AS parent_id,
+    workflows.parent_step AS parent_step, workflows.parent_item AS parent_item, workflows.root_id AS root_id,
+    workflows.depth AS depth, workflows.child_ends AS child_ends, workflows.sub_workflows AS sub_workflows,
+    workflows.sub_workflow_steps AS sub_workflow_steps, workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT
+    steps.step_id
 FROM steps
 WHERE steps.workflow_id = workflows.id AND steps.status = $6::VARCHAR
 ORDER BY steps.started_at, steps.position
@@ -11804,13 +11879,13 @@ SELECT versions.page_id, versions.page_event, versions.page_updated_at, versions
     versions.page_has_next, versions.waits_for, versions.page_bytes, whole.id, whole.tenant, whole.origin_instance,
     whole.origin_zone, whole.origin_reference, whole.config, whole.suppress_subtask_events, whole.total_steps,
     whole.final_position, whole.definition_bytes, whole.feature_level, whole.evaluates, whole.has_flow,
-    whole.created_at, whole.status, whole.name, whole.description, whole.webhook_url, whole.completed_steps,
-    whole.execution_id, whole.failure, whole.started_at, whole.completed_at, whole.updated_at, whole.deleted_at,
-    whole.deadline_at, whole.timeout_left_s, whole.owner, whole.epoch, whole.last_event, whole.crashes, whole.wake_at,
-    whole.parent_id, whole.parent_step, whole.parent_item, whole.root_id, whole.depth, whole.child_ends,
-    whole.sub_workflows, whole.sub_workflow_steps, whole.sub_workflow_bytes, whole.current_step, whole.step_errors,
-    whole.fatal_error, whole.done_without_result, whole.costs, whole.labels, whole.final_step_id, whole.items_done,
-    whole.final_step_result
+    whole.stored_definition, whole.created_at, whole.status, whole.name, whole.description, whole.webhook_url,
+    whole.completed_steps, whole.execution_id, whole.failure, whole.started_at, whole.completed_at, whole.updated_at,
+    whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner, whole.epoch, whole.last_event,
+    whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step, whole.parent_item, whole.root_id, whole.depth,
+    whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps, whole.sub_workflow_bytes, whole.current_step,
+    whole.step_errors, whole.fatal_error, whole.done_without_result, whole.costs, whole.labels, whole.final_step_id,
+    whole.items_done, whole.final_step_result
 FROM versions
 LEFT OUTER
 JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.origin_instance AS origin_instance,
@@ -11818,16 +11893,17 @@ JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.o
     workflows.suppress_subtask_events AS suppress_subtask_events, workflows.total_steps AS total_steps,
     workflows.final_position AS final_position, workflows.definition_bytes AS definition_bytes,
     workflows.feature_level AS feature_level, workflows.evaluates AS evaluates, workflows.has_flow AS has_flow,
-    workflows.created_at AS created_at, workflows.status AS status, workflows.name AS name, workflows.description AS
-    description, workflows.webhook_url AS webhook_url, workflows.completed_steps AS completed_steps,
-    workflows.execution_id AS execution_id, workflows.failure AS failure, workflows.started_at AS started_at,
-    workflows.completed_at AS completed_at, workflows.updated_at AS updated_at, workflows.deleted_at AS deleted_at,
-    workflows.deadline_at AS deadline_at, workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner,
-    workflows.epoch AS epoch, workflows.last_event AS last_event, workflows.crashes AS crashes, workflows.wake_at AS
-    wake_at, workflows.parent_id AS parent_id, workflows.parent_step AS parent_step, workflows.parent_item AS
-    parent_item, workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ends AS child_ends,
-    workflows.sub_workflows AS sub_workflows, workflows.sub_workflow_steps AS sub_workflow_steps,
-    workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT steps.step_id
+    workflows.stored_definition AS stored_definition, workflows.created_at AS created_at, workflows.status AS status,
+    workflows.name AS name, workflows.description AS description, workflows.webhook_url AS webhook_url,
+    workflows.completed_steps AS completed_steps, workflows.execution_id AS execution_id, workflows.failure AS
+    failure, workflows.started_at AS started_at, workflows.completed_at AS completed_at, workflows.updated_at AS
+    updated_at, workflows.deleted_at AS deleted_at, workflows.deadline_at AS deadline_at, workflows.timeout_left_s AS
+    timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch, workflows.last_event AS last_event,
+    workflows.crashes AS crashes, workflows.wake_at AS wake_at, workflows.parent_id AS parent_id,
+    workflows.parent_step AS parent_step, workflows.parent_item AS parent_item, workflows.root_id AS root_id,
+    workflows.depth AS depth, workflows.child_ends AS child_ends, workflows.sub_workflows AS sub_workflows,
+    workflows.sub_workflow_steps AS sub_workflow_steps, workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT
+    steps.step_id
 FROM steps
 WHERE steps.workflow_id = workflows.id AND steps.status = $5::VARCHAR
 ORDER BY steps.started_at, steps.position
@@ -12036,13 +12112,13 @@ SELECT versions.page_id, versions.page_event, versions.page_updated_at, versions
     versions.page_has_next, versions.waits_for, versions.page_bytes, whole.id, whole.tenant, whole.origin_instance,
     whole.origin_zone, whole.origin_reference, whole.config, whole.suppress_subtask_events, whole.total_steps,
     whole.final_position, whole.definition_bytes, whole.feature_level, whole.evaluates, whole.has_flow,
-    whole.created_at, whole.status, whole.name, whole.description, whole.webhook_url, whole.completed_steps,
-    whole.execution_id, whole.failure, whole.started_at, whole.completed_at, whole.updated_at, whole.deleted_at,
-    whole.deadline_at, whole.timeout_left_s, whole.owner, whole.epoch, whole.last_event, whole.crashes, whole.wake_at,
-    whole.parent_id, whole.parent_step, whole.parent_item, whole.root_id, whole.depth, whole.child_ends,
-    whole.sub_workflows, whole.sub_workflow_steps, whole.sub_workflow_bytes, whole.current_step, whole.step_errors,
-    whole.fatal_error, whole.done_without_result, whole.costs, whole.labels, whole.final_step_id, whole.items_done,
-    whole.final_step_result
+    whole.stored_definition, whole.created_at, whole.status, whole.name, whole.description, whole.webhook_url,
+    whole.completed_steps, whole.execution_id, whole.failure, whole.started_at, whole.completed_at, whole.updated_at,
+    whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner, whole.epoch, whole.last_event,
+    whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step, whole.parent_item, whole.root_id, whole.depth,
+    whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps, whole.sub_workflow_bytes, whole.current_step,
+    whole.step_errors, whole.fatal_error, whole.done_without_result, whole.costs, whole.labels, whole.final_step_id,
+    whole.items_done, whole.final_step_result
 FROM versions
 LEFT OUTER
 JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.origin_instance AS origin_instance,
@@ -12050,16 +12126,17 @@ JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.o
     workflows.suppress_subtask_events AS suppress_subtask_events, workflows.total_steps AS total_steps,
     workflows.final_position AS final_position, workflows.definition_bytes AS definition_bytes,
     workflows.feature_level AS feature_level, workflows.evaluates AS evaluates, workflows.has_flow AS has_flow,
-    workflows.created_at AS created_at, workflows.status AS status, workflows.name AS name, workflows.description AS
-    description, workflows.webhook_url AS webhook_url, workflows.completed_steps AS completed_steps,
-    workflows.execution_id AS execution_id, workflows.failure AS failure, workflows.started_at AS started_at,
-    workflows.completed_at AS completed_at, workflows.updated_at AS updated_at, workflows.deleted_at AS deleted_at,
-    workflows.deadline_at AS deadline_at, workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner,
-    workflows.epoch AS epoch, workflows.last_event AS last_event, workflows.crashes AS crashes, workflows.wake_at AS
-    wake_at, workflows.parent_id AS parent_id, workflows.parent_step AS parent_step, workflows.parent_item AS
-    parent_item, workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ends AS child_ends,
-    workflows.sub_workflows AS sub_workflows, workflows.sub_workflow_steps AS sub_workflow_steps,
-    workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT steps.step_id
+    workflows.stored_definition AS stored_definition, workflows.created_at AS created_at, workflows.status AS status,
+    workflows.name AS name, workflows.description AS description, workflows.webhook_url AS webhook_url,
+    workflows.completed_steps AS completed_steps, workflows.execution_id AS execution_id, workflows.failure AS
+    failure, workflows.started_at AS started_at, workflows.completed_at AS completed_at, workflows.updated_at AS
+    updated_at, workflows.deleted_at AS deleted_at, workflows.deadline_at AS deadline_at, workflows.timeout_left_s AS
+    timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch, workflows.last_event AS last_event,
+    workflows.crashes AS crashes, workflows.wake_at AS wake_at, workflows.parent_id AS parent_id,
+    workflows.parent_step AS parent_step, workflows.parent_item AS parent_item, workflows.root_id AS root_id,
+    workflows.depth AS depth, workflows.child_ends AS child_ends, workflows.sub_workflows AS sub_workflows,
+    workflows.sub_workflow_steps AS sub_workflow_steps, workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT
+    steps.step_id
 FROM steps
 WHERE steps.workflow_id = workflows.id AND steps.status = $6::VARCHAR
 ORDER BY steps.started_at, steps.position
@@ -12265,13 +12342,13 @@ SELECT versions.page_id, versions.page_event, versions.page_updated_at, versions
     versions.page_has_next, versions.waits_for, versions.page_bytes, whole.id, whole.tenant, whole.origin_instance,
     whole.origin_zone, whole.origin_reference, whole.config, whole.suppress_subtask_events, whole.total_steps,
     whole.final_position, whole.definition_bytes, whole.feature_level, whole.evaluates, whole.has_flow,
-    whole.created_at, whole.status, whole.name, whole.description, whole.webhook_url, whole.completed_steps,
-    whole.execution_id, whole.failure, whole.started_at, whole.completed_at, whole.updated_at, whole.deleted_at,
-    whole.deadline_at, whole.timeout_left_s, whole.owner, whole.epoch, whole.last_event, whole.crashes, whole.wake_at,
-    whole.parent_id, whole.parent_step, whole.parent_item, whole.root_id, whole.depth, whole.child_ends,
-    whole.sub_workflows, whole.sub_workflow_steps, whole.sub_workflow_bytes, whole.current_step, whole.step_errors,
-    whole.fatal_error, whole.done_without_result, whole.costs, whole.labels, whole.final_step_id, whole.items_done,
-    whole.final_step_result
+    whole.stored_definition, whole.created_at, whole.status, whole.name, whole.description, whole.webhook_url,
+    whole.completed_steps, whole.execution_id, whole.failure, whole.started_at, whole.completed_at, whole.updated_at,
+    whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner, whole.epoch, whole.last_event,
+    whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step, whole.parent_item, whole.root_id, whole.depth,
+    whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps, whole.sub_workflow_bytes, whole.current_step,
+    whole.step_errors, whole.fatal_error, whole.done_without_result, whole.costs, whole.labels, whole.final_step_id,
+    whole.items_done, whole.final_step_result
 FROM versions
 LEFT OUTER
 JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.origin_instance AS origin_instance,
@@ -12279,16 +12356,17 @@ JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.o
     workflows.suppress_subtask_events AS suppress_subtask_events, workflows.total_steps AS total_steps,
     workflows.final_position AS final_position, workflows.definition_bytes AS definition_bytes,
     workflows.feature_level AS feature_level, workflows.evaluates AS evaluates, workflows.has_flow AS has_flow,
-    workflows.created_at AS created_at, workflows.status AS status, workflows.name AS name, workflows.description AS
-    description, workflows.webhook_url AS webhook_url, workflows.completed_steps AS completed_steps,
-    workflows.execution_id AS execution_id, workflows.failure AS failure, workflows.started_at AS started_at,
-    workflows.completed_at AS completed_at, workflows.updated_at AS updated_at, workflows.deleted_at AS deleted_at,
-    workflows.deadline_at AS deadline_at, workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner,
-    workflows.epoch AS epoch, workflows.last_event AS last_event, workflows.crashes AS crashes, workflows.wake_at AS
-    wake_at, workflows.parent_id AS parent_id, workflows.parent_step AS parent_step, workflows.parent_item AS
-    parent_item, workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ends AS child_ends,
-    workflows.sub_workflows AS sub_workflows, workflows.sub_workflow_steps AS sub_workflow_steps,
-    workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT steps.step_id
+    workflows.stored_definition AS stored_definition, workflows.created_at AS created_at, workflows.status AS status,
+    workflows.name AS name, workflows.description AS description, workflows.webhook_url AS webhook_url,
+    workflows.completed_steps AS completed_steps, workflows.execution_id AS execution_id, workflows.failure AS
+    failure, workflows.started_at AS started_at, workflows.completed_at AS completed_at, workflows.updated_at AS
+    updated_at, workflows.deleted_at AS deleted_at, workflows.deadline_at AS deadline_at, workflows.timeout_left_s AS
+    timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch, workflows.last_event AS last_event,
+    workflows.crashes AS crashes, workflows.wake_at AS wake_at, workflows.parent_id AS parent_id,
+    workflows.parent_step AS parent_step, workflows.parent_item AS parent_item, workflows.root_id AS root_id,
+    workflows.depth AS depth, workflows.child_ends AS child_ends, workflows.sub_workflows AS sub_workflows,
+    workflows.sub_workflow_steps AS sub_workflow_steps, workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT
+    steps.step_id
 FROM steps
 WHERE steps.workflow_id = workflows.id AND steps.status = $6::VARCHAR
 ORDER BY steps.started_at, steps.position
@@ -12495,13 +12573,13 @@ SELECT versions.page_id, versions.page_event, versions.page_updated_at, versions
     versions.page_has_next, versions.waits_for, versions.page_bytes, whole.id, whole.tenant, whole.origin_instance,
     whole.origin_zone, whole.origin_reference, whole.config, whole.suppress_subtask_events, whole.total_steps,
     whole.final_position, whole.definition_bytes, whole.feature_level, whole.evaluates, whole.has_flow,
-    whole.created_at, whole.status, whole.name, whole.description, whole.webhook_url, whole.completed_steps,
-    whole.execution_id, whole.failure, whole.started_at, whole.completed_at, whole.updated_at, whole.deleted_at,
-    whole.deadline_at, whole.timeout_left_s, whole.owner, whole.epoch, whole.last_event, whole.crashes, whole.wake_at,
-    whole.parent_id, whole.parent_step, whole.parent_item, whole.root_id, whole.depth, whole.child_ends,
-    whole.sub_workflows, whole.sub_workflow_steps, whole.sub_workflow_bytes, whole.current_step, whole.step_errors,
-    whole.fatal_error, whole.done_without_result, whole.costs, whole.labels, whole.final_step_id, whole.items_done,
-    whole.final_step_result
+    whole.stored_definition, whole.created_at, whole.status, whole.name, whole.description, whole.webhook_url,
+    whole.completed_steps, whole.execution_id, whole.failure, whole.started_at, whole.completed_at, whole.updated_at,
+    whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner, whole.epoch, whole.last_event,
+    whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step, whole.parent_item, whole.root_id, whole.depth,
+    whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps, whole.sub_workflow_bytes, whole.current_step,
+    whole.step_errors, whole.fatal_error, whole.done_without_result, whole.costs, whole.labels, whole.final_step_id,
+    whole.items_done, whole.final_step_result
 FROM versions
 LEFT OUTER
 JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.origin_instance AS origin_instance,
@@ -12509,16 +12587,17 @@ JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.o
     workflows.suppress_subtask_events AS suppress_subtask_events, workflows.total_steps AS total_steps,
     workflows.final_position AS final_position, workflows.definition_bytes AS definition_bytes,
     workflows.feature_level AS feature_level, workflows.evaluates AS evaluates, workflows.has_flow AS has_flow,
-    workflows.created_at AS created_at, workflows.status AS status, workflows.name AS name, workflows.description AS
-    description, workflows.webhook_url AS webhook_url, workflows.completed_steps AS completed_steps,
-    workflows.execution_id AS execution_id, workflows.failure AS failure, workflows.started_at AS started_at,
-    workflows.completed_at AS completed_at, workflows.updated_at AS updated_at, workflows.deleted_at AS deleted_at,
-    workflows.deadline_at AS deadline_at, workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner,
-    workflows.epoch AS epoch, workflows.last_event AS last_event, workflows.crashes AS crashes, workflows.wake_at AS
-    wake_at, workflows.parent_id AS parent_id, workflows.parent_step AS parent_step, workflows.parent_item AS
-    parent_item, workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ends AS child_ends,
-    workflows.sub_workflows AS sub_workflows, workflows.sub_workflow_steps AS sub_workflow_steps,
-    workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT steps.step_id
+    workflows.stored_definition AS stored_definition, workflows.created_at AS created_at, workflows.status AS status,
+    workflows.name AS name, workflows.description AS description, workflows.webhook_url AS webhook_url,
+    workflows.completed_steps AS completed_steps, workflows.execution_id AS execution_id, workflows.failure AS
+    failure, workflows.started_at AS started_at, workflows.completed_at AS completed_at, workflows.updated_at AS
+    updated_at, workflows.deleted_at AS deleted_at, workflows.deadline_at AS deadline_at, workflows.timeout_left_s AS
+    timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch, workflows.last_event AS last_event,
+    workflows.crashes AS crashes, workflows.wake_at AS wake_at, workflows.parent_id AS parent_id,
+    workflows.parent_step AS parent_step, workflows.parent_item AS parent_item, workflows.root_id AS root_id,
+    workflows.depth AS depth, workflows.child_ends AS child_ends, workflows.sub_workflows AS sub_workflows,
+    workflows.sub_workflow_steps AS sub_workflow_steps, workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT
+    steps.step_id
 FROM steps
 WHERE steps.workflow_id = workflows.id AND steps.status = $7::VARCHAR
 ORDER BY steps.started_at, steps.position
@@ -12724,13 +12803,13 @@ SELECT versions.page_id, versions.page_event, versions.page_updated_at, versions
     versions.page_has_next, versions.waits_for, versions.page_bytes, whole.id, whole.tenant, whole.origin_instance,
     whole.origin_zone, whole.origin_reference, whole.config, whole.suppress_subtask_events, whole.total_steps,
     whole.final_position, whole.definition_bytes, whole.feature_level, whole.evaluates, whole.has_flow,
-    whole.created_at, whole.status, whole.name, whole.description, whole.webhook_url, whole.completed_steps,
-    whole.execution_id, whole.failure, whole.started_at, whole.completed_at, whole.updated_at, whole.deleted_at,
-    whole.deadline_at, whole.timeout_left_s, whole.owner, whole.epoch, whole.last_event, whole.crashes, whole.wake_at,
-    whole.parent_id, whole.parent_step, whole.parent_item, whole.root_id, whole.depth, whole.child_ends,
-    whole.sub_workflows, whole.sub_workflow_steps, whole.sub_workflow_bytes, whole.current_step, whole.step_errors,
-    whole.fatal_error, whole.done_without_result, whole.costs, whole.labels, whole.final_step_id, whole.items_done,
-    whole.final_step_result
+    whole.stored_definition, whole.created_at, whole.status, whole.name, whole.description, whole.webhook_url,
+    whole.completed_steps, whole.execution_id, whole.failure, whole.started_at, whole.completed_at, whole.updated_at,
+    whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner, whole.epoch, whole.last_event,
+    whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step, whole.parent_item, whole.root_id, whole.depth,
+    whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps, whole.sub_workflow_bytes, whole.current_step,
+    whole.step_errors, whole.fatal_error, whole.done_without_result, whole.costs, whole.labels, whole.final_step_id,
+    whole.items_done, whole.final_step_result
 FROM versions
 LEFT OUTER
 JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.origin_instance AS origin_instance,
@@ -12738,16 +12817,17 @@ JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.o
     workflows.suppress_subtask_events AS suppress_subtask_events, workflows.total_steps AS total_steps,
     workflows.final_position AS final_position, workflows.definition_bytes AS definition_bytes,
     workflows.feature_level AS feature_level, workflows.evaluates AS evaluates, workflows.has_flow AS has_flow,
-    workflows.created_at AS created_at, workflows.status AS status, workflows.name AS name, workflows.description AS
-    description, workflows.webhook_url AS webhook_url, workflows.completed_steps AS completed_steps,
-    workflows.execution_id AS execution_id, workflows.failure AS failure, workflows.started_at AS started_at,
-    workflows.completed_at AS completed_at, workflows.updated_at AS updated_at, workflows.deleted_at AS deleted_at,
-    workflows.deadline_at AS deadline_at, workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner,
-    workflows.epoch AS epoch, workflows.last_event AS last_event, workflows.crashes AS crashes, workflows.wake_at AS
-    wake_at, workflows.parent_id AS parent_id, workflows.parent_step AS parent_step, workflows.parent_item AS
-    parent_item, workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ends AS child_ends,
-    workflows.sub_workflows AS sub_workflows, workflows.sub_workflow_steps AS sub_workflow_steps,
-    workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT steps.step_id
+    workflows.stored_definition AS stored_definition, workflows.created_at AS created_at, workflows.status AS status,
+    workflows.name AS name, workflows.description AS description, workflows.webhook_url AS webhook_url,
+    workflows.completed_steps AS completed_steps, workflows.execution_id AS execution_id, workflows.failure AS
+    failure, workflows.started_at AS started_at, workflows.completed_at AS completed_at, workflows.updated_at AS
+    updated_at, workflows.deleted_at AS deleted_at, workflows.deadline_at AS deadline_at, workflows.timeout_left_s AS
+    timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch, workflows.last_event AS last_event,
+    workflows.crashes AS crashes, workflows.wake_at AS wake_at, workflows.parent_id AS parent_id,
+    workflows.parent_step AS parent_step, workflows.parent_item AS parent_item, workflows.root_id AS root_id,
+    workflows.depth AS depth, workflows.child_ends AS child_ends, workflows.sub_workflows AS sub_workflows,
+    workflows.sub_workflow_steps AS sub_workflow_steps, workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT
+    steps.step_id
 FROM steps
 WHERE steps.workflow_id = workflows.id AND steps.status = $6::VARCHAR
 ORDER BY steps.started_at, steps.position
@@ -12951,13 +13031,13 @@ SELECT versions.page_id, versions.page_event, versions.page_updated_at, versions
     versions.page_has_next, versions.waits_for, versions.page_bytes, whole.id, whole.tenant, whole.origin_instance,
     whole.origin_zone, whole.origin_reference, whole.config, whole.suppress_subtask_events, whole.total_steps,
     whole.final_position, whole.definition_bytes, whole.feature_level, whole.evaluates, whole.has_flow,
-    whole.created_at, whole.status, whole.name, whole.description, whole.webhook_url, whole.completed_steps,
-    whole.execution_id, whole.failure, whole.started_at, whole.completed_at, whole.updated_at, whole.deleted_at,
-    whole.deadline_at, whole.timeout_left_s, whole.owner, whole.epoch, whole.last_event, whole.crashes, whole.wake_at,
-    whole.parent_id, whole.parent_step, whole.parent_item, whole.root_id, whole.depth, whole.child_ends,
-    whole.sub_workflows, whole.sub_workflow_steps, whole.sub_workflow_bytes, whole.current_step, whole.step_errors,
-    whole.fatal_error, whole.done_without_result, whole.costs, whole.labels, whole.final_step_id, whole.items_done,
-    whole.final_step_result
+    whole.stored_definition, whole.created_at, whole.status, whole.name, whole.description, whole.webhook_url,
+    whole.completed_steps, whole.execution_id, whole.failure, whole.started_at, whole.completed_at, whole.updated_at,
+    whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner, whole.epoch, whole.last_event,
+    whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step, whole.parent_item, whole.root_id, whole.depth,
+    whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps, whole.sub_workflow_bytes, whole.current_step,
+    whole.step_errors, whole.fatal_error, whole.done_without_result, whole.costs, whole.labels, whole.final_step_id,
+    whole.items_done, whole.final_step_result
 FROM versions
 LEFT OUTER
 JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.origin_instance AS origin_instance,
@@ -12965,16 +13045,17 @@ JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.o
     workflows.suppress_subtask_events AS suppress_subtask_events, workflows.total_steps AS total_steps,
     workflows.final_position AS final_position, workflows.definition_bytes AS definition_bytes,
     workflows.feature_level AS feature_level, workflows.evaluates AS evaluates, workflows.has_flow AS has_flow,
-    workflows.created_at AS created_at, workflows.status AS status, workflows.name AS name, workflows.description AS
-    description, workflows.webhook_url AS webhook_url, workflows.completed_steps AS completed_steps,
-    workflows.execution_id AS execution_id, workflows.failure AS failure, workflows.started_at AS started_at,
-    workflows.completed_at AS completed_at, workflows.updated_at AS updated_at, workflows.deleted_at AS deleted_at,
-    workflows.deadline_at AS deadline_at, workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner,
-    workflows.epoch AS epoch, workflows.last_event AS last_event, workflows.crashes AS crashes, workflows.wake_at AS
-    wake_at, workflows.parent_id AS parent_id, workflows.parent_step AS parent_step, workflows.parent_item AS
-    parent_item, workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ends AS child_ends,
-    workflows.sub_workflows AS sub_workflows, workflows.sub_workflow_steps AS sub_workflow_steps,
-    workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT steps.step_id
+    workflows.stored_definition AS stored_definition, workflows.created_at AS created_at, workflows.status AS status,
+    workflows.name AS name, workflows.description AS description, workflows.webhook_url AS webhook_url,
+    workflows.completed_steps AS completed_steps, workflows.execution_id AS execution_id, workflows.failure AS
+    failure, workflows.started_at AS started_at, workflows.completed_at AS completed_at, workflows.updated_at AS
+    updated_at, workflows.deleted_at AS deleted_at, workflows.deadline_at AS deadline_at, workflows.timeout_left_s AS
+    timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch, workflows.last_event AS last_event,
+    workflows.crashes AS crashes, workflows.wake_at AS wake_at, workflows.parent_id AS parent_id,
+    workflows.parent_step AS parent_step, workflows.parent_item AS parent_item, workflows.root_id AS root_id,
+    workflows.depth AS depth, workflows.child_ends AS child_ends, workflows.sub_workflows AS sub_workflows,
+    workflows.sub_workflow_steps AS sub_workflow_steps, workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT
+    steps.step_id
 FROM steps
 WHERE steps.workflow_id = workflows.id AND steps.status = $5::VARCHAR
 ORDER BY steps.started_at, steps.position
@@ -13177,13 +13258,13 @@ SELECT versions.page_id, versions.page_event, versions.page_updated_at, versions
     versions.page_has_next, versions.waits_for, versions.page_bytes, whole.id, whole.tenant, whole.origin_instance,
     whole.origin_zone, whole.origin_reference, whole.config, whole.suppress_subtask_events, whole.total_steps,
     whole.final_position, whole.definition_bytes, whole.feature_level, whole.evaluates, whole.has_flow,
-    whole.created_at, whole.status, whole.name, whole.description, whole.webhook_url, whole.completed_steps,
-    whole.execution_id, whole.failure, whole.started_at, whole.completed_at, whole.updated_at, whole.deleted_at,
-    whole.deadline_at, whole.timeout_left_s, whole.owner, whole.epoch, whole.last_event, whole.crashes, whole.wake_at,
-    whole.parent_id, whole.parent_step, whole.parent_item, whole.root_id, whole.depth, whole.child_ends,
-    whole.sub_workflows, whole.sub_workflow_steps, whole.sub_workflow_bytes, whole.current_step, whole.step_errors,
-    whole.fatal_error, whole.done_without_result, whole.costs, whole.labels, whole.final_step_id, whole.items_done,
-    whole.final_step_result
+    whole.stored_definition, whole.created_at, whole.status, whole.name, whole.description, whole.webhook_url,
+    whole.completed_steps, whole.execution_id, whole.failure, whole.started_at, whole.completed_at, whole.updated_at,
+    whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner, whole.epoch, whole.last_event,
+    whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step, whole.parent_item, whole.root_id, whole.depth,
+    whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps, whole.sub_workflow_bytes, whole.current_step,
+    whole.step_errors, whole.fatal_error, whole.done_without_result, whole.costs, whole.labels, whole.final_step_id,
+    whole.items_done, whole.final_step_result
 FROM versions
 LEFT OUTER
 JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.origin_instance AS origin_instance,
@@ -13191,16 +13272,17 @@ JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.o
     workflows.suppress_subtask_events AS suppress_subtask_events, workflows.total_steps AS total_steps,
     workflows.final_position AS final_position, workflows.definition_bytes AS definition_bytes,
     workflows.feature_level AS feature_level, workflows.evaluates AS evaluates, workflows.has_flow AS has_flow,
-    workflows.created_at AS created_at, workflows.status AS status, workflows.name AS name, workflows.description AS
-    description, workflows.webhook_url AS webhook_url, workflows.completed_steps AS completed_steps,
-    workflows.execution_id AS execution_id, workflows.failure AS failure, workflows.started_at AS started_at,
-    workflows.completed_at AS completed_at, workflows.updated_at AS updated_at, workflows.deleted_at AS deleted_at,
-    workflows.deadline_at AS deadline_at, workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner,
-    workflows.epoch AS epoch, workflows.last_event AS last_event, workflows.crashes AS crashes, workflows.wake_at AS
-    wake_at, workflows.parent_id AS parent_id, workflows.parent_step AS parent_step, workflows.parent_item AS
-    parent_item, workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ends AS child_ends,
-    workflows.sub_workflows AS sub_workflows, workflows.sub_workflow_steps AS sub_workflow_steps,
-    workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT steps.step_id
+    workflows.stored_definition AS stored_definition, workflows.created_at AS created_at, workflows.status AS status,
+    workflows.name AS name, workflows.description AS description, workflows.webhook_url AS webhook_url,
+    workflows.completed_steps AS completed_steps, workflows.execution_id AS execution_id, workflows.failure AS
+    failure, workflows.started_at AS started_at, workflows.completed_at AS completed_at, workflows.updated_at AS
+    updated_at, workflows.deleted_at AS deleted_at, workflows.deadline_at AS deadline_at, workflows.timeout_left_s AS
+    timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch, workflows.last_event AS last_event,
+    workflows.crashes AS crashes, workflows.wake_at AS wake_at, workflows.parent_id AS parent_id,
+    workflows.parent_step AS parent_step, workflows.parent_item AS parent_item, workflows.root_id AS root_id,
+    workflows.depth AS depth, workflows.child_ends AS child_ends, workflows.sub_workflows AS sub_workflows,
+    workflows.sub_workflow_steps AS sub_workflow_steps, workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT
+    steps.step_id
 FROM steps
 WHERE steps.workflow_id = workflows.id AND steps.status = $5::VARCHAR
 ORDER BY steps.started_at, steps.position
@@ -13404,13 +13486,13 @@ SELECT versions.page_id, versions.page_event, versions.page_updated_at, versions
     versions.page_has_next, versions.waits_for, versions.page_bytes, whole.id, whole.tenant, whole.origin_instance,
     whole.origin_zone, whole.origin_reference, whole.config, whole.suppress_subtask_events, whole.total_steps,
     whole.final_position, whole.definition_bytes, whole.feature_level, whole.evaluates, whole.has_flow,
-    whole.created_at, whole.status, whole.name, whole.description, whole.webhook_url, whole.completed_steps,
-    whole.execution_id, whole.failure, whole.started_at, whole.completed_at, whole.updated_at, whole.deleted_at,
-    whole.deadline_at, whole.timeout_left_s, whole.owner, whole.epoch, whole.last_event, whole.crashes, whole.wake_at,
-    whole.parent_id, whole.parent_step, whole.parent_item, whole.root_id, whole.depth, whole.child_ends,
-    whole.sub_workflows, whole.sub_workflow_steps, whole.sub_workflow_bytes, whole.current_step, whole.step_errors,
-    whole.fatal_error, whole.done_without_result, whole.costs, whole.labels, whole.final_step_id, whole.items_done,
-    whole.final_step_result
+    whole.stored_definition, whole.created_at, whole.status, whole.name, whole.description, whole.webhook_url,
+    whole.completed_steps, whole.execution_id, whole.failure, whole.started_at, whole.completed_at, whole.updated_at,
+    whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner, whole.epoch, whole.last_event,
+    whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step, whole.parent_item, whole.root_id, whole.depth,
+    whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps, whole.sub_workflow_bytes, whole.current_step,
+    whole.step_errors, whole.fatal_error, whole.done_without_result, whole.costs, whole.labels, whole.final_step_id,
+    whole.items_done, whole.final_step_result
 FROM versions
 LEFT OUTER
 JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.origin_instance AS origin_instance,
@@ -13418,16 +13500,17 @@ JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.o
     workflows.suppress_subtask_events AS suppress_subtask_events, workflows.total_steps AS total_steps,
     workflows.final_position AS final_position, workflows.definition_bytes AS definition_bytes,
     workflows.feature_level AS feature_level, workflows.evaluates AS evaluates, workflows.has_flow AS has_flow,
-    workflows.created_at AS created_at, workflows.status AS status, workflows.name AS name, workflows.description AS
-    description, workflows.webhook_url AS webhook_url, workflows.completed_steps AS completed_steps,
-    workflows.execution_id AS execution_id, workflows.failure AS failure, workflows.started_at AS started_at,
-    workflows.completed_at AS completed_at, workflows.updated_at AS updated_at, workflows.deleted_at AS deleted_at,
-    workflows.deadline_at AS deadline_at, workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner,
-    workflows.epoch AS epoch, workflows.last_event AS last_event, workflows.crashes AS crashes, workflows.wake_at AS
-    wake_at, workflows.parent_id AS parent_id, workflows.parent_step AS parent_step, workflows.parent_item AS
-    parent_item, workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ends AS child_ends,
-    workflows.sub_workflows AS sub_workflows, workflows.sub_workflow_steps AS sub_workflow_steps,
-    workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT steps.step_id
+    workflows.stored_definition AS stored_definition, workflows.created_at AS created_at, workflows.status AS status,
+    workflows.name AS name, workflows.description AS description, workflows.webhook_url AS webhook_url,
+    workflows.completed_steps AS completed_steps, workflows.execution_id AS execution_id, workflows.failure AS
+    failure, workflows.started_at AS started_at, workflows.completed_at AS completed_at, workflows.updated_at AS
+    updated_at, workflows.deleted_at AS deleted_at, workflows.deadline_at AS deadline_at, workflows.timeout_left_s AS
+    timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch, workflows.last_event AS last_event,
+    workflows.crashes AS crashes, workflows.wake_at AS wake_at, workflows.parent_id AS parent_id,
+    workflows.parent_step AS parent_step, workflows.parent_item AS parent_item, workflows.root_id AS root_id,
+    workflows.depth AS depth, workflows.child_ends AS child_ends, workflows.sub_workflows AS sub_workflows,
+    workflows.sub_workflow_steps AS sub_workflow_steps, workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT
+    steps.step_id
 FROM steps
 WHERE steps.workflow_id = workflows.id AND steps.status = $5::VARCHAR
 ORDER BY steps.started_at, steps.position
@@ -13631,13 +13714,13 @@ SELECT versions.page_id, versions.page_event, versions.page_updated_at, versions
     versions.page_has_next, versions.waits_for, versions.page_bytes, whole.id, whole.tenant, whole.origin_instance,
     whole.origin_zone, whole.origin_reference, whole.config, whole.suppress_subtask_events, whole.total_steps,
     whole.final_position, whole.definition_bytes, whole.feature_level, whole.evaluates, whole.has_flow,
-    whole.created_at, whole.status, whole.name, whole.description, whole.webhook_url, whole.completed_steps,
-    whole.execution_id, whole.failure, whole.started_at, whole.completed_at, whole.updated_at, whole.deleted_at,
-    whole.deadline_at, whole.timeout_left_s, whole.owner, whole.epoch, whole.last_event, whole.crashes, whole.wake_at,
-    whole.parent_id, whole.parent_step, whole.parent_item, whole.root_id, whole.depth, whole.child_ends,
-    whole.sub_workflows, whole.sub_workflow_steps, whole.sub_workflow_bytes, whole.current_step, whole.step_errors,
-    whole.fatal_error, whole.done_without_result, whole.costs, whole.labels, whole.final_step_id, whole.items_done,
-    whole.final_step_result
+    whole.stored_definition, whole.created_at, whole.status, whole.name, whole.description, whole.webhook_url,
+    whole.completed_steps, whole.execution_id, whole.failure, whole.started_at, whole.completed_at, whole.updated_at,
+    whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner, whole.epoch, whole.last_event,
+    whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step, whole.parent_item, whole.root_id, whole.depth,
+    whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps, whole.sub_workflow_bytes, whole.current_step,
+    whole.step_errors, whole.fatal_error, whole.done_without_result, whole.costs, whole.labels, whole.final_step_id,
+    whole.items_done, whole.final_step_result
 FROM versions
 LEFT OUTER
 JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.origin_instance AS origin_instance,
@@ -13645,16 +13728,17 @@ JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.o
     workflows.suppress_subtask_events AS suppress_subtask_events, workflows.total_steps AS total_steps,
     workflows.final_position AS final_position, workflows.definition_bytes AS definition_bytes,
     workflows.feature_level AS feature_level, workflows.evaluates AS evaluates, workflows.has_flow AS has_flow,
-    workflows.created_at AS created_at, workflows.status AS status, workflows.name AS name, workflows.description AS
-    description, workflows.webhook_url AS webhook_url, workflows.completed_steps AS completed_steps,
-    workflows.execution_id AS execution_id, workflows.failure AS failure, workflows.started_at AS started_at,
-    workflows.completed_at AS completed_at, workflows.updated_at AS updated_at, workflows.deleted_at AS deleted_at,
-    workflows.deadline_at AS deadline_at, workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner,
-    workflows.epoch AS epoch, workflows.last_event AS last_event, workflows.crashes AS crashes, workflows.wake_at AS
-    wake_at, workflows.parent_id AS parent_id, workflows.parent_step AS parent_step, workflows.parent_item AS
-    parent_item, workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ends AS child_ends,
-    workflows.sub_workflows AS sub_workflows, workflows.sub_workflow_steps AS sub_workflow_steps,
-    workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT steps.step_id
+    workflows.stored_definition AS stored_definition, workflows.created_at AS created_at, workflows.status AS status,
+    workflows.name AS name, workflows.description AS description, workflows.webhook_url AS webhook_url,
+    workflows.completed_steps AS completed_steps, workflows.execution_id AS execution_id, workflows.failure AS
+    failure, workflows.started_at AS started_at, workflows.completed_at AS completed_at, workflows.updated_at AS
+    updated_at, workflows.deleted_at AS deleted_at, workflows.deadline_at AS deadline_at, workflows.timeout_left_s AS
+    timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch, workflows.last_event AS last_event,
+    workflows.crashes AS crashes, workflows.wake_at AS wake_at, workflows.parent_id AS parent_id,
+    workflows.parent_step AS parent_step, workflows.parent_item AS parent_item, workflows.root_id AS root_id,
+    workflows.depth AS depth, workflows.child_ends AS child_ends, workflows.sub_workflows AS sub_workflows,
+    workflows.sub_workflow_steps AS sub_workflow_steps, workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT
+    steps.step_id
 FROM steps
 WHERE steps.workflow_id = workflows.id AND steps.status = $4::VARCHAR
 ORDER BY steps.started_at, steps.position
@@ -13838,14 +13922,15 @@ SELECT bound.txid AS bound, (SELECT coalesce(max(events.txid), $1::INTEGER) AS c
 FROM events) >= bound.txid AS lagging, (SELECT count(*) AS count_1
 FROM scanned) AS seen, last_one.last_txid, last_one.last_workflow, last_one.last_id, matched.workflow_id, matched.id,
     matched.type, matched.at, matched.step_id, matched.task_id, matched.actor, matched.data, matched.txid,
-    matched.tenant, matched.origin_instance, matched.status
+    matched.tenant, matched.origin_instance, matched.status, matched.stored_definition
 FROM bound
 LEFT OUTER
 JOIN last_one ON true
 LEFT OUTER
 JOIN (SELECT scanned.workflow_id AS workflow_id, scanned.id AS id, scanned.type AS type, scanned.at AS at,
     scanned.step_id AS step_id, scanned.task_id AS task_id, scanned.actor AS actor, scanned.data AS data, scanned.txid
-    AS txid, workflows.tenant AS tenant, workflows.origin_instance AS origin_instance, workflows.status AS status
+    AS txid, workflows.tenant AS tenant, workflows.origin_instance AS origin_instance, workflows.status AS status,
+    workflows.stored_definition AS stored_definition
 FROM scanned
 JOIN workflows ON workflows.id = scanned.workflow_id
 WHERE scanned.type IN ($7::VARCHAR)
@@ -13900,14 +13985,15 @@ SELECT bound.txid AS bound, (SELECT coalesce(max(events.txid), $1::INTEGER) AS c
 FROM events) >= bound.txid AS lagging, (SELECT count(*) AS count_1
 FROM scanned) AS seen, last_one.last_txid, last_one.last_workflow, last_one.last_id, matched.workflow_id, matched.id,
     matched.type, matched.at, matched.step_id, matched.task_id, matched.actor, matched.data, matched.txid,
-    matched.tenant, matched.origin_instance, matched.status
+    matched.tenant, matched.origin_instance, matched.status, matched.stored_definition
 FROM bound
 LEFT OUTER
 JOIN last_one ON true
 LEFT OUTER
 JOIN (SELECT scanned.workflow_id AS workflow_id, scanned.id AS id, scanned.type AS type, scanned.at AS at,
     scanned.step_id AS step_id, scanned.task_id AS task_id, scanned.actor AS actor, scanned.data AS data, scanned.txid
-    AS txid, workflows.tenant AS tenant, workflows.origin_instance AS origin_instance, workflows.status AS status
+    AS txid, workflows.tenant AS tenant, workflows.origin_instance AS origin_instance, workflows.status AS status,
+    workflows.stored_definition AS stored_definition
 FROM scanned
 JOIN workflows ON workflows.id = scanned.workflow_id
 WHERE true
@@ -13961,14 +14047,15 @@ SELECT bound.txid AS bound, (SELECT coalesce(max(events.txid), $1::INTEGER) AS c
 FROM events) >= bound.txid AS lagging, (SELECT count(*) AS count_1
 FROM scanned) AS seen, last_one.last_txid, last_one.last_workflow, last_one.last_id, matched.workflow_id, matched.id,
     matched.type, matched.at, matched.step_id, matched.task_id, matched.actor, matched.data, matched.txid,
-    matched.tenant, matched.origin_instance, matched.status
+    matched.tenant, matched.origin_instance, matched.status, matched.stored_definition
 FROM bound
 LEFT OUTER
 JOIN last_one ON true
 LEFT OUTER
 JOIN (SELECT scanned.workflow_id AS workflow_id, scanned.id AS id, scanned.type AS type, scanned.at AS at,
     scanned.step_id AS step_id, scanned.task_id AS task_id, scanned.actor AS actor, scanned.data AS data, scanned.txid
-    AS txid, workflows.tenant AS tenant, workflows.origin_instance AS origin_instance, workflows.status AS status
+    AS txid, workflows.tenant AS tenant, workflows.origin_instance AS origin_instance, workflows.status AS status,
+    workflows.stored_definition AS stored_definition
 FROM scanned
 JOIN workflows ON workflows.id = scanned.workflow_id
 WHERE workflows.origin_instance = $6::VARCHAR
@@ -14004,7 +14091,7 @@ ORDER BY matched.txid, matched.workflow_id, matched.id;
 --                       ->  Nested Loop
 --                             Join Filter: (scanned_1.workflow_id = workflows.id)
 --                             ->  CTE Scan on scanned scanned_1
---                             ->  Index Only Scan using workflows_list_by_instance on workflows
+--                             ->  Index Scan using workflows_list_by_instance on workflows
 --                                   Index Cond: (origin_instance = ($6)::text)
 
 WITH scanned AS MATERIALIZED (SELECT events.workflow_id AS workflow_id, events.id AS id, events.type AS type,
@@ -14023,14 +14110,15 @@ SELECT bound.txid AS bound, (SELECT coalesce(max(events.txid), $1::INTEGER) AS c
 FROM events) >= bound.txid AS lagging, (SELECT count(*) AS count_1
 FROM scanned) AS seen, last_one.last_txid, last_one.last_workflow, last_one.last_id, matched.workflow_id, matched.id,
     matched.type, matched.at, matched.step_id, matched.task_id, matched.actor, matched.data, matched.txid,
-    matched.tenant, matched.origin_instance, matched.status
+    matched.tenant, matched.origin_instance, matched.status, matched.stored_definition
 FROM bound
 LEFT OUTER
 JOIN last_one ON true
 LEFT OUTER
 JOIN (SELECT scanned.workflow_id AS workflow_id, scanned.id AS id, scanned.type AS type, scanned.at AS at,
     scanned.step_id AS step_id, scanned.task_id AS task_id, scanned.actor AS actor, scanned.data AS data, scanned.txid
-    AS txid, workflows.tenant AS tenant, workflows.origin_instance AS origin_instance, workflows.status AS status
+    AS txid, workflows.tenant AS tenant, workflows.origin_instance AS origin_instance, workflows.status AS status,
+    workflows.stored_definition AS stored_definition
 FROM scanned
 JOIN workflows ON workflows.id = scanned.workflow_id
 WHERE workflows.status = $6::VARCHAR
@@ -14066,7 +14154,7 @@ ORDER BY matched.txid, matched.workflow_id, matched.id;
 --                       ->  Nested Loop
 --                             Join Filter: (scanned_1.workflow_id = workflows.id)
 --                             ->  CTE Scan on scanned scanned_1
---                             ->  Index Only Scan using workflows_list_by_status on workflows
+--                             ->  Index Scan using workflows_list_by_status on workflows
 --                                   Index Cond: (status = ($6)::text)
 
 WITH scanned AS MATERIALIZED (SELECT events.workflow_id AS workflow_id, events.id AS id, events.type AS type,
@@ -14085,14 +14173,15 @@ SELECT bound.txid AS bound, (SELECT coalesce(max(events.txid), $1::INTEGER) AS c
 FROM events) >= bound.txid AS lagging, (SELECT count(*) AS count_1
 FROM scanned) AS seen, last_one.last_txid, last_one.last_workflow, last_one.last_id, matched.workflow_id, matched.id,
     matched.type, matched.at, matched.step_id, matched.task_id, matched.actor, matched.data, matched.txid,
-    matched.tenant, matched.origin_instance, matched.status
+    matched.tenant, matched.origin_instance, matched.status, matched.stored_definition
 FROM bound
 LEFT OUTER
 JOIN last_one ON true
 LEFT OUTER
 JOIN (SELECT scanned.workflow_id AS workflow_id, scanned.id AS id, scanned.type AS type, scanned.at AS at,
     scanned.step_id AS step_id, scanned.task_id AS task_id, scanned.actor AS actor, scanned.data AS data, scanned.txid
-    AS txid, workflows.tenant AS tenant, workflows.origin_instance AS origin_instance, workflows.status AS status
+    AS txid, workflows.tenant AS tenant, workflows.origin_instance AS origin_instance, workflows.status AS status,
+    workflows.stored_definition AS stored_definition
 FROM scanned
 JOIN workflows ON workflows.id = scanned.workflow_id
 WHERE workflows.tenant = $6::VARCHAR AND scanned.type IN ($8::VARCHAR)
@@ -14129,7 +14218,7 @@ ORDER BY matched.txid, matched.workflow_id, matched.id;
 --                             Join Filter: (scanned_1.workflow_id = workflows.id)
 --                             ->  CTE Scan on scanned scanned_1
 --                                   Filter: (type = ($8)::text)
---                             ->  Index Only Scan using workflows_list_by_tenant on workflows
+--                             ->  Index Scan using workflows_list_by_tenant on workflows
 --                                   Index Cond: (tenant = ($6)::text)
 
 WITH scanned AS MATERIALIZED (SELECT events.workflow_id AS workflow_id, events.id AS id, events.type AS type,
@@ -14148,14 +14237,15 @@ SELECT bound.txid AS bound, (SELECT coalesce(max(events.txid), $1::INTEGER) AS c
 FROM events) >= bound.txid AS lagging, (SELECT count(*) AS count_1
 FROM scanned) AS seen, last_one.last_txid, last_one.last_workflow, last_one.last_id, matched.workflow_id, matched.id,
     matched.type, matched.at, matched.step_id, matched.task_id, matched.actor, matched.data, matched.txid,
-    matched.tenant, matched.origin_instance, matched.status
+    matched.tenant, matched.origin_instance, matched.status, matched.stored_definition
 FROM bound
 LEFT OUTER
 JOIN last_one ON true
 LEFT OUTER
 JOIN (SELECT scanned.workflow_id AS workflow_id, scanned.id AS id, scanned.type AS type, scanned.at AS at,
     scanned.step_id AS step_id, scanned.task_id AS task_id, scanned.actor AS actor, scanned.data AS data, scanned.txid
-    AS txid, workflows.tenant AS tenant, workflows.origin_instance AS origin_instance, workflows.status AS status
+    AS txid, workflows.tenant AS tenant, workflows.origin_instance AS origin_instance, workflows.status AS status,
+    workflows.stored_definition AS stored_definition
 FROM scanned
 JOIN workflows ON workflows.id = scanned.workflow_id
 WHERE workflows.tenant = $6::VARCHAR
@@ -14191,7 +14281,7 @@ ORDER BY matched.txid, matched.workflow_id, matched.id;
 --                       ->  Nested Loop
 --                             Join Filter: (scanned_1.workflow_id = workflows.id)
 --                             ->  CTE Scan on scanned scanned_1
---                             ->  Index Only Scan using workflows_list_by_tenant on workflows
+--                             ->  Index Scan using workflows_list_by_tenant on workflows
 --                                   Index Cond: (tenant = ($6)::text)
 
 WITH scanned AS MATERIALIZED (SELECT events.workflow_id AS workflow_id, events.id AS id, events.type AS type,
@@ -14210,14 +14300,15 @@ SELECT bound.txid AS bound, (SELECT coalesce(max(events.txid), $1::INTEGER) AS c
 FROM events) >= bound.txid AS lagging, (SELECT count(*) AS count_1
 FROM scanned) AS seen, last_one.last_txid, last_one.last_workflow, last_one.last_id, matched.workflow_id, matched.id,
     matched.type, matched.at, matched.step_id, matched.task_id, matched.actor, matched.data, matched.txid,
-    matched.tenant, matched.origin_instance, matched.status
+    matched.tenant, matched.origin_instance, matched.status, matched.stored_definition
 FROM bound
 LEFT OUTER
 JOIN last_one ON true
 LEFT OUTER
 JOIN (SELECT scanned.workflow_id AS workflow_id, scanned.id AS id, scanned.type AS type, scanned.at AS at,
     scanned.step_id AS step_id, scanned.task_id AS task_id, scanned.actor AS actor, scanned.data AS data, scanned.txid
-    AS txid, workflows.tenant AS tenant, workflows.origin_instance AS origin_instance, workflows.status AS status
+    AS txid, workflows.tenant AS tenant, workflows.origin_instance AS origin_instance, workflows.status AS status,
+    workflows.stored_definition AS stored_definition
 FROM scanned
 JOIN workflows ON workflows.id = scanned.workflow_id
 WHERE workflows.tenant IS NULL AND scanned.type IN ($7::VARCHAR)

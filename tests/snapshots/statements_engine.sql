@@ -734,8 +734,8 @@ ORDER BY workflow_id, position, item;
 SELECT workflows.id, workflows.tenant, workflows.origin_instance, workflows.origin_zone, workflows.origin_reference,
     workflows.config, workflows.suppress_subtask_events, workflows.total_steps, workflows.final_position,
     workflows.definition_bytes, workflows.feature_level, workflows.evaluates, workflows.has_flow,
-    workflows.created_at, workflows.status, workflows.name, workflows.description, workflows.webhook_url,
-    workflows.completed_steps, workflows.execution_id, workflows.failure, workflows.started_at,
+    workflows.stored_definition, workflows.created_at, workflows.status, workflows.name, workflows.description,
+    workflows.webhook_url, workflows.completed_steps, workflows.execution_id, workflows.failure, workflows.started_at,
     workflows.completed_at, workflows.updated_at, workflows.deleted_at, workflows.deadline_at,
     workflows.timeout_left_s, workflows.owner, workflows.epoch, workflows.last_event, workflows.crashes,
     workflows.wake_at, workflows.parent_id, workflows.parent_step, workflows.parent_item, workflows.root_id,
@@ -912,8 +912,8 @@ WHERE workflows.id = ANY ($11::UUID[]);
 SELECT workflows.id, workflows.tenant, workflows.origin_instance, workflows.origin_zone, workflows.origin_reference,
     workflows.config, workflows.suppress_subtask_events, workflows.total_steps, workflows.final_position,
     workflows.definition_bytes, workflows.feature_level, workflows.evaluates, workflows.has_flow,
-    workflows.created_at, workflows.status, workflows.name, workflows.description, workflows.webhook_url,
-    workflows.completed_steps, workflows.execution_id, workflows.failure, workflows.started_at,
+    workflows.stored_definition, workflows.created_at, workflows.status, workflows.name, workflows.description,
+    workflows.webhook_url, workflows.completed_steps, workflows.execution_id, workflows.failure, workflows.started_at,
     workflows.completed_at, workflows.updated_at, workflows.deleted_at, workflows.deadline_at,
     workflows.timeout_left_s, workflows.owner, workflows.epoch, workflows.last_event, workflows.crashes,
     workflows.wake_at, workflows.parent_id, workflows.parent_step, workflows.parent_item, workflows.root_id,
@@ -2750,14 +2750,14 @@ FROM attempt) FOR NO KEY
 UPDATE ), new_workflows AS (
 INSERT INTO workflows (id, tenant, origin_instance, origin_zone, origin_reference, config, suppress_subtask_events,
     total_steps, final_position, definition_bytes, feature_level, inputs, inputs_schema, evaluates, has_flow,
-    created_at, status, name, description, webhook_url, completed_steps, execution_id, failure, started_at,
-    completed_at, updated_at, deleted_at, deadline_at, timeout_left_s, owner, epoch, last_event, crashes, parent_id,
-    parent_step, parent_item, root_id, depth)
+    stored_definition, created_at, status, name, description, webhook_url, completed_steps, execution_id, failure,
+    started_at, completed_at, updated_at, deleted_at, deadline_at, timeout_left_s, owner, epoch, last_event, crashes,
+    parent_id, parent_step, parent_item, root_id, depth)
 SELECT w.id, w.tenant, w.origin_instance, w.origin_zone, w.origin_reference, w.config, w.suppress_subtask_events,
     w.total_steps, w.final_position, w.definition_bytes, w.feature_level, w.inputs, w.inputs_schema, w.evaluates,
-    w.has_flow, w.created_at, w.status, w.name, w.description, w.webhook_url, w.completed_steps, w.execution_id,
-    w.failure, w.started_at, w.completed_at, w.updated_at, w.deleted_at, w.deadline_at, w.timeout_left_s, w.owner,
-    w.epoch, w.last_event, w.crashes, $6::uuid, $7::text, $8::int, $9::uuid, $10::int
+    w.has_flow, w.stored_definition, w.created_at, w.status, w.name, w.description, w.webhook_url, w.completed_steps,
+    w.execution_id, w.failure, w.started_at, w.completed_at, w.updated_at, w.deleted_at, w.deadline_at,
+    w.timeout_left_s, w.owner, w.epoch, w.last_event, w.crashes, $6::uuid, $7::text, $8::int, $9::uuid, $10::int
 FROM unnest($1::insert_workflow[]) AS w
 WHERE EXISTS (SELECT
 FROM root)
@@ -2874,16 +2874,17 @@ WITH found AS MATERIALIZED (SELECT workflows.id AS id, workflows.tenant AS tenan
     workflows.config AS config, workflows.suppress_subtask_events AS suppress_subtask_events, workflows.total_steps AS
     total_steps, workflows.final_position AS final_position, workflows.definition_bytes AS definition_bytes,
     workflows.feature_level AS feature_level, workflows.evaluates AS evaluates, workflows.has_flow AS has_flow,
-    workflows.created_at AS created_at, workflows.status AS status, workflows.name AS name, workflows.description AS
-    description, workflows.webhook_url AS webhook_url, workflows.completed_steps AS completed_steps,
-    workflows.execution_id AS execution_id, workflows.failure AS failure, workflows.started_at AS started_at,
-    workflows.completed_at AS completed_at, workflows.updated_at AS updated_at, workflows.deleted_at AS deleted_at,
-    workflows.deadline_at AS deadline_at, workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner,
-    workflows.epoch AS epoch, workflows.last_event AS last_event, workflows.crashes AS crashes, workflows.wake_at AS
-    wake_at, workflows.parent_id AS parent_id, workflows.parent_step AS parent_step, workflows.parent_item AS
-    parent_item, workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ends AS child_ends,
-    workflows.sub_workflows AS sub_workflows, workflows.sub_workflow_steps AS sub_workflow_steps,
-    workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT steps.step_id
+    workflows.stored_definition AS stored_definition, workflows.created_at AS created_at, workflows.status AS status,
+    workflows.name AS name, workflows.description AS description, workflows.webhook_url AS webhook_url,
+    workflows.completed_steps AS completed_steps, workflows.execution_id AS execution_id, workflows.failure AS
+    failure, workflows.started_at AS started_at, workflows.completed_at AS completed_at, workflows.updated_at AS
+    updated_at, workflows.deleted_at AS deleted_at, workflows.deadline_at AS deadline_at, workflows.timeout_left_s AS
+    timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch, workflows.last_event AS last_event,
+    workflows.crashes AS crashes, workflows.wake_at AS wake_at, workflows.parent_id AS parent_id,
+    workflows.parent_step AS parent_step, workflows.parent_item AS parent_item, workflows.root_id AS root_id,
+    workflows.depth AS depth, workflows.child_ends AS child_ends, workflows.sub_workflows AS sub_workflows,
+    workflows.sub_workflow_steps AS sub_workflow_steps, workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT
+    steps.step_id
 FROM steps
 WHERE steps.workflow_id = workflows.id AND steps.status = $1::VARCHAR
 ORDER BY steps.started_at, steps.position
@@ -2973,8 +2974,9 @@ SELECT CASE WHEN (blocks.block = 0) THEN found.id END AS id, CASE WHEN (blocks.b
     END AS total_steps, CASE WHEN (blocks.block = 0) THEN found.final_position END AS final_position, CASE WHEN
     (blocks.block = 0) THEN found.definition_bytes END AS definition_bytes, CASE WHEN (blocks.block = 0) THEN
     found.feature_level END AS feature_level, CASE WHEN (blocks.block = 0) THEN found.evaluates END AS evaluates, CASE
-    WHEN (blocks.block = 0) THEN found.has_flow END AS has_flow, CASE WHEN (blocks.block = 0) THEN found.created_at
-    END AS created_at, CASE WHEN (blocks.block = 0) THEN found.status END AS status, CASE WHEN (blocks.block = 0) THEN
+    WHEN (blocks.block = 0) THEN found.has_flow END AS has_flow, CASE WHEN (blocks.block = 0) THEN
+    found.stored_definition END AS stored_definition, CASE WHEN (blocks.block = 0) THEN found.created_at END AS
+    created_at, CASE WHEN (blocks.block = 0) THEN found.status END AS status, CASE WHEN (blocks.block = 0) THEN
     found.name END AS name, CASE WHEN (blocks.block = 0) THEN found.description END AS description, CASE WHEN
     (blocks.block = 0) THEN found.webhook_url END AS webhook_url, CASE WHEN (blocks.block = 0) THEN
     found.completed_steps END AS completed_steps, CASE WHEN (blocks.block = 0) THEN found.execution_id END AS
@@ -3152,16 +3154,17 @@ WITH found AS MATERIALIZED (SELECT workflows.id AS id, workflows.tenant AS tenan
     workflows.config AS config, workflows.suppress_subtask_events AS suppress_subtask_events, workflows.total_steps AS
     total_steps, workflows.final_position AS final_position, workflows.definition_bytes AS definition_bytes,
     workflows.feature_level AS feature_level, workflows.evaluates AS evaluates, workflows.has_flow AS has_flow,
-    workflows.created_at AS created_at, workflows.status AS status, workflows.name AS name, workflows.description AS
-    description, workflows.webhook_url AS webhook_url, workflows.completed_steps AS completed_steps,
-    workflows.execution_id AS execution_id, workflows.failure AS failure, workflows.started_at AS started_at,
-    workflows.completed_at AS completed_at, workflows.updated_at AS updated_at, workflows.deleted_at AS deleted_at,
-    workflows.deadline_at AS deadline_at, workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner,
-    workflows.epoch AS epoch, workflows.last_event AS last_event, workflows.crashes AS crashes, workflows.wake_at AS
-    wake_at, workflows.parent_id AS parent_id, workflows.parent_step AS parent_step, workflows.parent_item AS
-    parent_item, workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ends AS child_ends,
-    workflows.sub_workflows AS sub_workflows, workflows.sub_workflow_steps AS sub_workflow_steps,
-    workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT steps.step_id
+    workflows.stored_definition AS stored_definition, workflows.created_at AS created_at, workflows.status AS status,
+    workflows.name AS name, workflows.description AS description, workflows.webhook_url AS webhook_url,
+    workflows.completed_steps AS completed_steps, workflows.execution_id AS execution_id, workflows.failure AS
+    failure, workflows.started_at AS started_at, workflows.completed_at AS completed_at, workflows.updated_at AS
+    updated_at, workflows.deleted_at AS deleted_at, workflows.deadline_at AS deadline_at, workflows.timeout_left_s AS
+    timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch, workflows.last_event AS last_event,
+    workflows.crashes AS crashes, workflows.wake_at AS wake_at, workflows.parent_id AS parent_id,
+    workflows.parent_step AS parent_step, workflows.parent_item AS parent_item, workflows.root_id AS root_id,
+    workflows.depth AS depth, workflows.child_ends AS child_ends, workflows.sub_workflows AS sub_workflows,
+    workflows.sub_workflow_steps AS sub_workflow_steps, workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT
+    steps.step_id
 FROM steps
 WHERE steps.workflow_id = workflows.id AND steps.status = $1::VARCHAR
 ORDER BY steps.started_at, steps.position
@@ -3245,10 +3248,10 @@ JOIN steps AS final ON final.workflow_id = workflows.id AND final.position = wor
 WHERE workflows.id = ANY ($11::UUID[]))
 SELECT found.id, found.tenant, found.origin_instance, found.origin_zone, found.origin_reference, found.config,
     found.suppress_subtask_events, found.total_steps, found.final_position, found.definition_bytes,
-    found.feature_level, found.evaluates, found.has_flow, found.created_at, found.status, found.name,
-    found.description, found.webhook_url, found.completed_steps, found.execution_id, found.failure, found.started_at,
-    found.completed_at, found.updated_at, found.deleted_at, found.deadline_at, found.timeout_left_s, found.owner,
-    found.epoch, found.last_event, found.crashes, found.wake_at, found.parent_id, found.parent_step,
+    found.feature_level, found.evaluates, found.has_flow, found.stored_definition, found.created_at, found.status,
+    found.name, found.description, found.webhook_url, found.completed_steps, found.execution_id, found.failure,
+    found.started_at, found.completed_at, found.updated_at, found.deleted_at, found.deadline_at, found.timeout_left_s,
+    found.owner, found.epoch, found.last_event, found.crashes, found.wake_at, found.parent_id, found.parent_step,
     found.parent_item, found.root_id, found.depth, found.child_ends, found.sub_workflows, found.sub_workflow_steps,
     found.sub_workflow_bytes, found.current_step, found.step_errors, found.fatal_error, found.done_without_result,
     found.costs, found.labels, found.final_step_id, found.items_done, found.final_step_result, found.waits_for
@@ -3495,8 +3498,9 @@ WHERE (n.workflow_id IN (SELECT id
 FROM written)) IS TRUE
 ON CONFLICT DO NOTHING ), cost_changes AS (
 SELECT coalesce(w.tenant, '') AS tenant, (c.ended_at AT TIME ZONE 'UTC')::date AS day, coalesce(c.provider, '') AS
-    provider, coalesce(left(c.sent ->> 'model', 255), '') AS model, c.cost ->> 'currency' AS currency, c.sign *
-    (c.cost ->> 'amount')::numeric AS amount, c.sign AS attempts
+    provider, coalesce(left(c.sent ->> 'model', 255), '') AS model, coalesce(CASE WHEN w.root_id IS NULL THEN
+    w.stored_definition ELSE root.stored_definition END, '') AS definition, c.cost ->> 'currency' AS currency, c.sign
+    * (c.cost ->> 'amount')::numeric AS amount, c.sign AS attempts
 FROM (
 SELECT 1 AS sign, workflow_id, provider, sent, cost, coalesce(completed_at, started_at) AS ended_at
 FROM unnest($3::checkpoint_task[]) AS k
@@ -3508,14 +3512,16 @@ WHERE t.cost IS NOT NULL AND t.id = ANY(SELECT k.id
 FROM unnest($3::checkpoint_task[]) AS k
 WHERE k.cost IS NOT NULL) ) AS c
 JOIN workflows AS w ON w.id = c.workflow_id
+LEFT
+JOIN workflows AS root ON root.id = w.root_id
 WHERE (c.workflow_id IN (SELECT id
 FROM written)) IS TRUE ), counted_costs AS (
-INSERT INTO daily_costs AS t (tenant, day, provider, model, currency, amount, attempts)
-SELECT tenant, day, provider, model, currency, sum(amount), sum(attempts)
+INSERT INTO daily_costs AS t (tenant, day, provider, model, definition, currency, amount, attempts)
+SELECT tenant, day, provider, model, definition, currency, sum(amount), sum(attempts)
 FROM cost_changes
-GROUP BY 1, 2, 3, 4, 5 HAVING sum(amount) <> 0 OR sum(attempts) <> 0
-ORDER BY 1, 2, 3, 4, 5
-ON CONFLICT (tenant, day, provider, model, currency) DO UPDATE
+GROUP BY 1, 2, 3, 4, 5, 6 HAVING sum(amount) <> 0 OR sum(attempts) <> 0
+ORDER BY 1, 2, 3, 4, 5, 6
+ON CONFLICT (tenant, day, provider, model, definition, currency) DO UPDATE
 SET amount = t.amount + excluded.amount, attempts = t.attempts + excluded.attempts ), applied AS (
 UPDATE commands AS c
 SET outcome = k.outcome::json
@@ -3638,30 +3644,33 @@ FROM written;
 --             Conflict Resolution: UPDATE
 --             Conflict Arbiter Indexes: daily_costs_pkey
 --             ->  GroupAggregate
---                   Group Key: (COALESCE(w_3.tenant, ''::text)), ((("*SELECT* 1".ended_at AT TIME ZONE 'UTC'::text))::date), (COALESCE("*SELECT* 1".provider, ''::text)), (COALESCE("left"(("*SELECT* 1".sent ->> 'model'::text), 255), ''::text)), (("*SELECT* 1".cost ->> 'currency'::text))
+--                   Group Key: (COALESCE(w_3.tenant, ''::text)), ((("*SELECT* 1".ended_at AT TIME ZONE 'UTC'::text))::date), (COALESCE("*SELECT* 1".provider, ''::text)), (COALESCE("left"(("*SELECT* 1".sent ->> 'model'::text), 255), ''::text)), (COALESCE(CASE WHEN (w_3.root_id IS NULL) THEN w_3.stored_definition ELSE root.stored_definition END, ''::text)), (("*SELECT* 1".cost ->> 'currency'::text))
 --                   Filter: ((sum((("*SELECT* 1".sign)::numeric * (("*SELECT* 1".cost ->> 'amount'::text))::numeric)) <> '0'::numeric) OR (sum("*SELECT* 1".sign) <> 0))
 --                   ->  Sort
---                         Sort Key: (COALESCE(w_3.tenant, ''::text)), ((("*SELECT* 1".ended_at AT TIME ZONE 'UTC'::text))::date), (COALESCE("*SELECT* 1".provider, ''::text)), (COALESCE("left"(("*SELECT* 1".sent ->> 'model'::text), 255), ''::text)), (("*SELECT* 1".cost ->> 'currency'::text))
---                         ->  Nested Loop
---                               ->  Append
---                                     ->  Subquery Scan on "*SELECT* 1"
---                                           Filter: ((ANY ("*SELECT* 1".workflow_id = (hashed SubPlan 23).col1)) IS TRUE)
---                                           ->  Function Scan on unnest k_3
---                                                 Filter: (cost IS NOT NULL)
---                                           SubPlan 23
---                                             ->  CTE Scan on written written_10
---                                     ->  Subquery Scan on "*SELECT* 2"
---                                           Filter: ((ANY ("*SELECT* 2".workflow_id = (hashed SubPlan 23).col1)) IS TRUE)
---                                           ->  Nested Loop
---                                                 ->  HashAggregate
---                                                       Group Key: k_4.id
---                                                       ->  Function Scan on unnest k_4
---                                                             Filter: (cost IS NOT NULL)
---                                                 ->  Index Scan using tasks_pkey on tasks t_5
---                                                       Index Cond: (id = k_4.id)
+--                         Sort Key: (COALESCE(w_3.tenant, ''::text)), ((("*SELECT* 1".ended_at AT TIME ZONE 'UTC'::text))::date), (COALESCE("*SELECT* 1".provider, ''::text)), (COALESCE("left"(("*SELECT* 1".sent ->> 'model'::text), 255), ''::text)), (COALESCE(CASE WHEN (w_3.root_id IS NULL) THEN w_3.stored_definition ELSE root.stored_definition END, ''::text)), (("*SELECT* 1".cost ->> 'currency'::text))
+--                         ->  Nested Loop Left Join
+--                               ->  Nested Loop
+--                                     ->  Append
+--                                           ->  Subquery Scan on "*SELECT* 1"
+--                                                 Filter: ((ANY ("*SELECT* 1".workflow_id = (hashed SubPlan 23).col1)) IS TRUE)
+--                                                 ->  Function Scan on unnest k_3
 --                                                       Filter: (cost IS NOT NULL)
---                               ->  Index Scan using workflows_pkey on workflows w_3
---                                     Index Cond: (id = "*SELECT* 1".workflow_id)
+--                                                 SubPlan 23
+--                                                   ->  CTE Scan on written written_10
+--                                           ->  Subquery Scan on "*SELECT* 2"
+--                                                 Filter: ((ANY ("*SELECT* 2".workflow_id = (hashed SubPlan 23).col1)) IS TRUE)
+--                                                 ->  Nested Loop
+--                                                       ->  HashAggregate
+--                                                             Group Key: k_4.id
+--                                                             ->  Function Scan on unnest k_4
+--                                                                   Filter: (cost IS NOT NULL)
+--                                                       ->  Index Scan using tasks_pkey on tasks t_5
+--                                                             Index Cond: (id = k_4.id)
+--                                                             Filter: (cost IS NOT NULL)
+--                                     ->  Index Scan using workflows_pkey on workflows w_3
+--                                           Index Cond: (id = "*SELECT* 1".workflow_id)
+--                               ->  Index Scan using workflows_pkey on workflows root
+--                                     Index Cond: (id = w_3.root_id)
 --     CTE applied
 --       ->  Update on commands c_2
 --             ->  Nested Loop
@@ -3758,8 +3767,9 @@ WHERE (n.workflow_id IN (SELECT id
 FROM written)) IS TRUE
 ON CONFLICT DO NOTHING ), cost_changes AS (
 SELECT coalesce(w.tenant, '') AS tenant, (c.ended_at AT TIME ZONE 'UTC')::date AS day, coalesce(c.provider, '') AS
-    provider, coalesce(left(c.sent ->> 'model', 255), '') AS model, c.cost ->> 'currency' AS currency, c.sign *
-    (c.cost ->> 'amount')::numeric AS amount, c.sign AS attempts
+    provider, coalesce(left(c.sent ->> 'model', 255), '') AS model, coalesce(CASE WHEN w.root_id IS NULL THEN
+    w.stored_definition ELSE root.stored_definition END, '') AS definition, c.cost ->> 'currency' AS currency, c.sign
+    * (c.cost ->> 'amount')::numeric AS amount, c.sign AS attempts
 FROM (
 SELECT 1 AS sign, workflow_id, provider, sent, cost, coalesce(completed_at, started_at) AS ended_at
 FROM unnest($3::checkpoint_flow_task[]) AS k
@@ -3771,14 +3781,16 @@ WHERE t.cost IS NOT NULL AND t.id = ANY(SELECT k.id
 FROM unnest($3::checkpoint_flow_task[]) AS k
 WHERE k.cost IS NOT NULL) ) AS c
 JOIN workflows AS w ON w.id = c.workflow_id
+LEFT
+JOIN workflows AS root ON root.id = w.root_id
 WHERE (c.workflow_id IN (SELECT id
 FROM written)) IS TRUE ), counted_costs AS (
-INSERT INTO daily_costs AS t (tenant, day, provider, model, currency, amount, attempts)
-SELECT tenant, day, provider, model, currency, sum(amount), sum(attempts)
+INSERT INTO daily_costs AS t (tenant, day, provider, model, definition, currency, amount, attempts)
+SELECT tenant, day, provider, model, definition, currency, sum(amount), sum(attempts)
 FROM cost_changes
-GROUP BY 1, 2, 3, 4, 5 HAVING sum(amount) <> 0 OR sum(attempts) <> 0
-ORDER BY 1, 2, 3, 4, 5
-ON CONFLICT (tenant, day, provider, model, currency) DO UPDATE
+GROUP BY 1, 2, 3, 4, 5, 6 HAVING sum(amount) <> 0 OR sum(attempts) <> 0
+ORDER BY 1, 2, 3, 4, 5, 6
+ON CONFLICT (tenant, day, provider, model, definition, currency) DO UPDATE
 SET amount = t.amount + excluded.amount, attempts = t.attempts + excluded.attempts ), applied AS (
 UPDATE commands AS c
 SET outcome = k.outcome::json
@@ -3948,30 +3960,33 @@ FROM written;
 --             Conflict Resolution: UPDATE
 --             Conflict Arbiter Indexes: daily_costs_pkey
 --             ->  GroupAggregate
---                   Group Key: (COALESCE(w_3.tenant, ''::text)), ((("*SELECT* 1".ended_at AT TIME ZONE 'UTC'::text))::date), (COALESCE("*SELECT* 1".provider, ''::text)), (COALESCE("left"(("*SELECT* 1".sent ->> 'model'::text), 255), ''::text)), (("*SELECT* 1".cost ->> 'currency'::text))
+--                   Group Key: (COALESCE(w_3.tenant, ''::text)), ((("*SELECT* 1".ended_at AT TIME ZONE 'UTC'::text))::date), (COALESCE("*SELECT* 1".provider, ''::text)), (COALESCE("left"(("*SELECT* 1".sent ->> 'model'::text), 255), ''::text)), (COALESCE(CASE WHEN (w_3.root_id IS NULL) THEN w_3.stored_definition ELSE root.stored_definition END, ''::text)), (("*SELECT* 1".cost ->> 'currency'::text))
 --                   Filter: ((sum((("*SELECT* 1".sign)::numeric * (("*SELECT* 1".cost ->> 'amount'::text))::numeric)) <> '0'::numeric) OR (sum("*SELECT* 1".sign) <> 0))
 --                   ->  Sort
---                         Sort Key: (COALESCE(w_3.tenant, ''::text)), ((("*SELECT* 1".ended_at AT TIME ZONE 'UTC'::text))::date), (COALESCE("*SELECT* 1".provider, ''::text)), (COALESCE("left"(("*SELECT* 1".sent ->> 'model'::text), 255), ''::text)), (("*SELECT* 1".cost ->> 'currency'::text))
---                         ->  Nested Loop
---                               ->  Append
---                                     ->  Subquery Scan on "*SELECT* 1"
---                                           Filter: ((ANY ("*SELECT* 1".workflow_id = (hashed SubPlan 23).col1)) IS TRUE)
---                                           ->  Function Scan on unnest k_3
---                                                 Filter: (cost IS NOT NULL)
---                                           SubPlan 23
---                                             ->  CTE Scan on written written_10
---                                     ->  Subquery Scan on "*SELECT* 2"
---                                           Filter: ((ANY ("*SELECT* 2".workflow_id = (hashed SubPlan 23).col1)) IS TRUE)
---                                           ->  Nested Loop
---                                                 ->  HashAggregate
---                                                       Group Key: k_4.id
---                                                       ->  Function Scan on unnest k_4
---                                                             Filter: (cost IS NOT NULL)
---                                                 ->  Index Scan using tasks_pkey on tasks t_5
---                                                       Index Cond: (id = k_4.id)
+--                         Sort Key: (COALESCE(w_3.tenant, ''::text)), ((("*SELECT* 1".ended_at AT TIME ZONE 'UTC'::text))::date), (COALESCE("*SELECT* 1".provider, ''::text)), (COALESCE("left"(("*SELECT* 1".sent ->> 'model'::text), 255), ''::text)), (COALESCE(CASE WHEN (w_3.root_id IS NULL) THEN w_3.stored_definition ELSE root.stored_definition END, ''::text)), (("*SELECT* 1".cost ->> 'currency'::text))
+--                         ->  Nested Loop Left Join
+--                               ->  Nested Loop
+--                                     ->  Append
+--                                           ->  Subquery Scan on "*SELECT* 1"
+--                                                 Filter: ((ANY ("*SELECT* 1".workflow_id = (hashed SubPlan 23).col1)) IS TRUE)
+--                                                 ->  Function Scan on unnest k_3
 --                                                       Filter: (cost IS NOT NULL)
---                               ->  Index Scan using workflows_pkey on workflows w_3
---                                     Index Cond: (id = "*SELECT* 1".workflow_id)
+--                                                 SubPlan 23
+--                                                   ->  CTE Scan on written written_10
+--                                           ->  Subquery Scan on "*SELECT* 2"
+--                                                 Filter: ((ANY ("*SELECT* 2".workflow_id = (hashed SubPlan 23).col1)) IS TRUE)
+--                                                 ->  Nested Loop
+--                                                       ->  HashAggregate
+--                                                             Group Key: k_4.id
+--                                                             ->  Function Scan on unnest k_4
+--                                                                   Filter: (cost IS NOT NULL)
+--                                                       ->  Index Scan using tasks_pkey on tasks t_5
+--                                                             Index Cond: (id = k_4.id)
+--                                                             Filter: (cost IS NOT NULL)
+--                                     ->  Index Scan using workflows_pkey on workflows w_3
+--                                           Index Cond: (id = "*SELECT* 1".workflow_id)
+--                               ->  Index Scan using workflows_pkey on workflows root
+--                                     Index Cond: (id = w_3.root_id)
 --     CTE applied
 --       ->  Update on commands c_2
 --             ->  Nested Loop
@@ -4124,8 +4139,9 @@ WHERE (n.workflow_id IN (SELECT id
 FROM written)) IS TRUE
 ON CONFLICT DO NOTHING ), cost_changes AS (
 SELECT coalesce(w.tenant, '') AS tenant, (c.ended_at AT TIME ZONE 'UTC')::date AS day, coalesce(c.provider, '') AS
-    provider, coalesce(left(c.sent ->> 'model', 255), '') AS model, c.cost ->> 'currency' AS currency, c.sign *
-    (c.cost ->> 'amount')::numeric AS amount, c.sign AS attempts
+    provider, coalesce(left(c.sent ->> 'model', 255), '') AS model, coalesce(CASE WHEN w.root_id IS NULL THEN
+    w.stored_definition ELSE root.stored_definition END, '') AS definition, c.cost ->> 'currency' AS currency, c.sign
+    * (c.cost ->> 'amount')::numeric AS amount, c.sign AS attempts
 FROM (
 SELECT 1 AS sign, workflow_id, provider, sent, cost, coalesce(completed_at, started_at) AS ended_at
 FROM unnest($3::checkpoint_flow_task[]) AS k
@@ -4137,14 +4153,16 @@ WHERE t.cost IS NOT NULL AND t.id = ANY(SELECT k.id
 FROM unnest($3::checkpoint_flow_task[]) AS k
 WHERE k.cost IS NOT NULL) ) AS c
 JOIN workflows AS w ON w.id = c.workflow_id
+LEFT
+JOIN workflows AS root ON root.id = w.root_id
 WHERE (c.workflow_id IN (SELECT id
 FROM written)) IS TRUE ), counted_costs AS (
-INSERT INTO daily_costs AS t (tenant, day, provider, model, currency, amount, attempts)
-SELECT tenant, day, provider, model, currency, sum(amount), sum(attempts)
+INSERT INTO daily_costs AS t (tenant, day, provider, model, definition, currency, amount, attempts)
+SELECT tenant, day, provider, model, definition, currency, sum(amount), sum(attempts)
 FROM cost_changes
-GROUP BY 1, 2, 3, 4, 5 HAVING sum(amount) <> 0 OR sum(attempts) <> 0
-ORDER BY 1, 2, 3, 4, 5
-ON CONFLICT (tenant, day, provider, model, currency) DO UPDATE
+GROUP BY 1, 2, 3, 4, 5, 6 HAVING sum(amount) <> 0 OR sum(attempts) <> 0
+ORDER BY 1, 2, 3, 4, 5, 6
+ON CONFLICT (tenant, day, provider, model, definition, currency) DO UPDATE
 SET amount = t.amount + excluded.amount, attempts = t.attempts + excluded.attempts ), applied AS (
 UPDATE commands AS c
 SET outcome = k.outcome::json
@@ -4328,30 +4346,33 @@ FROM written;
 --             Conflict Resolution: UPDATE
 --             Conflict Arbiter Indexes: daily_costs_pkey
 --             ->  GroupAggregate
---                   Group Key: (COALESCE(w_3.tenant, ''::text)), ((("*SELECT* 1".ended_at AT TIME ZONE 'UTC'::text))::date), (COALESCE("*SELECT* 1".provider, ''::text)), (COALESCE("left"(("*SELECT* 1".sent ->> 'model'::text), 255), ''::text)), (("*SELECT* 1".cost ->> 'currency'::text))
+--                   Group Key: (COALESCE(w_3.tenant, ''::text)), ((("*SELECT* 1".ended_at AT TIME ZONE 'UTC'::text))::date), (COALESCE("*SELECT* 1".provider, ''::text)), (COALESCE("left"(("*SELECT* 1".sent ->> 'model'::text), 255), ''::text)), (COALESCE(CASE WHEN (w_3.root_id IS NULL) THEN w_3.stored_definition ELSE root.stored_definition END, ''::text)), (("*SELECT* 1".cost ->> 'currency'::text))
 --                   Filter: ((sum((("*SELECT* 1".sign)::numeric * (("*SELECT* 1".cost ->> 'amount'::text))::numeric)) <> '0'::numeric) OR (sum("*SELECT* 1".sign) <> 0))
 --                   ->  Sort
---                         Sort Key: (COALESCE(w_3.tenant, ''::text)), ((("*SELECT* 1".ended_at AT TIME ZONE 'UTC'::text))::date), (COALESCE("*SELECT* 1".provider, ''::text)), (COALESCE("left"(("*SELECT* 1".sent ->> 'model'::text), 255), ''::text)), (("*SELECT* 1".cost ->> 'currency'::text))
---                         ->  Nested Loop
---                               ->  Append
---                                     ->  Subquery Scan on "*SELECT* 1"
---                                           Filter: ((ANY ("*SELECT* 1".workflow_id = (hashed SubPlan 23).col1)) IS TRUE)
---                                           ->  Function Scan on unnest k_3
---                                                 Filter: (cost IS NOT NULL)
---                                           SubPlan 23
---                                             ->  CTE Scan on written written_10
---                                     ->  Subquery Scan on "*SELECT* 2"
---                                           Filter: ((ANY ("*SELECT* 2".workflow_id = (hashed SubPlan 23).col1)) IS TRUE)
---                                           ->  Nested Loop
---                                                 ->  HashAggregate
---                                                       Group Key: k_4.id
---                                                       ->  Function Scan on unnest k_4
---                                                             Filter: (cost IS NOT NULL)
---                                                 ->  Index Scan using tasks_pkey on tasks t_5
---                                                       Index Cond: (id = k_4.id)
+--                         Sort Key: (COALESCE(w_3.tenant, ''::text)), ((("*SELECT* 1".ended_at AT TIME ZONE 'UTC'::text))::date), (COALESCE("*SELECT* 1".provider, ''::text)), (COALESCE("left"(("*SELECT* 1".sent ->> 'model'::text), 255), ''::text)), (COALESCE(CASE WHEN (w_3.root_id IS NULL) THEN w_3.stored_definition ELSE root.stored_definition END, ''::text)), (("*SELECT* 1".cost ->> 'currency'::text))
+--                         ->  Nested Loop Left Join
+--                               ->  Nested Loop
+--                                     ->  Append
+--                                           ->  Subquery Scan on "*SELECT* 1"
+--                                                 Filter: ((ANY ("*SELECT* 1".workflow_id = (hashed SubPlan 23).col1)) IS TRUE)
+--                                                 ->  Function Scan on unnest k_3
 --                                                       Filter: (cost IS NOT NULL)
---                               ->  Index Scan using workflows_pkey on workflows w_3
---                                     Index Cond: (id = "*SELECT* 1".workflow_id)
+--                                                 SubPlan 23
+--                                                   ->  CTE Scan on written written_10
+--                                           ->  Subquery Scan on "*SELECT* 2"
+--                                                 Filter: ((ANY ("*SELECT* 2".workflow_id = (hashed SubPlan 23).col1)) IS TRUE)
+--                                                 ->  Nested Loop
+--                                                       ->  HashAggregate
+--                                                             Group Key: k_4.id
+--                                                             ->  Function Scan on unnest k_4
+--                                                                   Filter: (cost IS NOT NULL)
+--                                                       ->  Index Scan using tasks_pkey on tasks t_5
+--                                                             Index Cond: (id = k_4.id)
+--                                                             Filter: (cost IS NOT NULL)
+--                                     ->  Index Scan using workflows_pkey on workflows w_3
+--                                           Index Cond: (id = "*SELECT* 1".workflow_id)
+--                               ->  Index Scan using workflows_pkey on workflows root
+--                                     Index Cond: (id = w_3.root_id)
 --     CTE applied
 --       ->  Update on commands c_2
 --             ->  Nested Loop
@@ -4997,13 +5018,13 @@ ORDER BY u.id FOR SHARE OF u;
 WITH new_workflows AS (
 INSERT INTO workflows (id, tenant, origin_instance, origin_zone, origin_reference, config, suppress_subtask_events,
     total_steps, final_position, definition_bytes, feature_level, inputs, inputs_schema, evaluates, has_flow,
-    created_at, status, name, description, webhook_url, completed_steps, execution_id, failure, started_at,
-    completed_at, updated_at, deleted_at, deadline_at, timeout_left_s, owner, epoch, last_event, crashes)
+    stored_definition, created_at, status, name, description, webhook_url, completed_steps, execution_id, failure,
+    started_at, completed_at, updated_at, deleted_at, deadline_at, timeout_left_s, owner, epoch, last_event, crashes)
 SELECT w.id, w.tenant, w.origin_instance, w.origin_zone, w.origin_reference, w.config, w.suppress_subtask_events,
     w.total_steps, w.final_position, w.definition_bytes, w.feature_level, w.inputs, w.inputs_schema, w.evaluates,
-    w.has_flow, w.created_at, w.status, w.name, w.description, w.webhook_url, w.completed_steps, w.execution_id,
-    w.failure, w.started_at, w.completed_at, w.updated_at, w.deleted_at, w.deadline_at, w.timeout_left_s, w.owner,
-    w.epoch, w.last_event, w.crashes
+    w.has_flow, w.stored_definition, w.created_at, w.status, w.name, w.description, w.webhook_url, w.completed_steps,
+    w.execution_id, w.failure, w.started_at, w.completed_at, w.updated_at, w.deleted_at, w.deadline_at,
+    w.timeout_left_s, w.owner, w.epoch, w.last_event, w.crashes
 FROM unnest($1::insert_workflow[]) AS w ), new_steps AS (
 INSERT INTO steps (workflow_id, updated_at, status, position, id, step_id, task_type, definition, depends_on,
     max_retries, timeout_s, provider, fallback, run_if, optional, condition, repeat, for_each)
@@ -5025,13 +5046,13 @@ FROM unnest($3::checkpoint_event[]) AS e;
 WITH new_workflows AS (
 INSERT INTO workflows (id, tenant, origin_instance, origin_zone, origin_reference, config, suppress_subtask_events,
     total_steps, final_position, definition_bytes, feature_level, inputs, inputs_schema, evaluates, has_flow,
-    created_at, status, name, description, webhook_url, completed_steps, execution_id, failure, started_at,
-    completed_at, updated_at, deleted_at, deadline_at, timeout_left_s, owner, epoch, last_event, crashes)
+    stored_definition, created_at, status, name, description, webhook_url, completed_steps, execution_id, failure,
+    started_at, completed_at, updated_at, deleted_at, deadline_at, timeout_left_s, owner, epoch, last_event, crashes)
 SELECT w.id, w.tenant, w.origin_instance, w.origin_zone, w.origin_reference, w.config, w.suppress_subtask_events,
     w.total_steps, w.final_position, w.definition_bytes, w.feature_level, w.inputs, w.inputs_schema, w.evaluates,
-    w.has_flow, w.created_at, w.status, w.name, w.description, w.webhook_url, w.completed_steps, w.execution_id,
-    w.failure, w.started_at, w.completed_at, w.updated_at, w.deleted_at, w.deadline_at, w.timeout_left_s, w.owner,
-    w.epoch, w.last_event, w.crashes
+    w.has_flow, w.stored_definition, w.created_at, w.status, w.name, w.description, w.webhook_url, w.completed_steps,
+    w.execution_id, w.failure, w.started_at, w.completed_at, w.updated_at, w.deleted_at, w.deadline_at,
+    w.timeout_left_s, w.owner, w.epoch, w.last_event, w.crashes
 FROM unnest($1::insert_workflow[]) AS w ), new_steps AS (
 INSERT INTO steps (workflow_id, updated_at, status, position, id, step_id, task_type, definition, depends_on,
     max_retries, timeout_s, provider, fallback, run_if, optional, condition, repeat, for_each)
@@ -5414,16 +5435,17 @@ WITH requested AS MATERIALIZED (SELECT workflows.id AS id, workflows.tenant AS t
     workflows.config AS config, workflows.suppress_subtask_events AS suppress_subtask_events, workflows.total_steps AS
     total_steps, workflows.final_position AS final_position, workflows.definition_bytes AS definition_bytes,
     workflows.feature_level AS feature_level, workflows.evaluates AS evaluates, workflows.has_flow AS has_flow,
-    workflows.created_at AS created_at, workflows.status AS status, workflows.name AS name, workflows.description AS
-    description, workflows.webhook_url AS webhook_url, workflows.completed_steps AS completed_steps,
-    workflows.execution_id AS execution_id, workflows.failure AS failure, workflows.started_at AS started_at,
-    workflows.completed_at AS completed_at, workflows.updated_at AS updated_at, workflows.deleted_at AS deleted_at,
-    workflows.deadline_at AS deadline_at, workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner,
-    workflows.epoch AS epoch, workflows.last_event AS last_event, workflows.crashes AS crashes, workflows.wake_at AS
-    wake_at, workflows.parent_id AS parent_id, workflows.parent_step AS parent_step, workflows.parent_item AS
-    parent_item, workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ends AS child_ends,
-    workflows.sub_workflows AS sub_workflows, workflows.sub_workflow_steps AS sub_workflow_steps,
-    workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT steps.step_id
+    workflows.stored_definition AS stored_definition, workflows.created_at AS created_at, workflows.status AS status,
+    workflows.name AS name, workflows.description AS description, workflows.webhook_url AS webhook_url,
+    workflows.completed_steps AS completed_steps, workflows.execution_id AS execution_id, workflows.failure AS
+    failure, workflows.started_at AS started_at, workflows.completed_at AS completed_at, workflows.updated_at AS
+    updated_at, workflows.deleted_at AS deleted_at, workflows.deadline_at AS deadline_at, workflows.timeout_left_s AS
+    timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch, workflows.last_event AS last_event,
+    workflows.crashes AS crashes, workflows.wake_at AS wake_at, workflows.parent_id AS parent_id,
+    workflows.parent_step AS parent_step, workflows.parent_item AS parent_item, workflows.root_id AS root_id,
+    workflows.depth AS depth, workflows.child_ends AS child_ends, workflows.sub_workflows AS sub_workflows,
+    workflows.sub_workflow_steps AS sub_workflow_steps, workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT
+    steps.step_id
 FROM steps
 WHERE steps.workflow_id = workflows.id AND steps.status = $1::VARCHAR
 ORDER BY steps.started_at, steps.position
@@ -5520,47 +5542,48 @@ SELECT CASE WHEN (steps.position = 0) THEN requested.id END AS id, CASE WHEN (st
     requested.definition_bytes END AS definition_bytes, CASE WHEN (steps.position = 0) THEN requested.feature_level
     END AS feature_level, CASE WHEN (steps.position = 0) THEN requested.evaluates END AS evaluates, CASE WHEN
     (steps.position = 0) THEN requested.has_flow END AS has_flow, CASE WHEN (steps.position = 0) THEN
-    requested.created_at END AS created_at, CASE WHEN (steps.position = 0) THEN requested.status END AS status, CASE
-    WHEN (steps.position = 0) THEN requested.name END AS name, CASE WHEN (steps.position = 0) THEN
-    requested.description END AS description, CASE WHEN (steps.position = 0) THEN requested.webhook_url END AS
-    webhook_url, CASE WHEN (steps.position = 0) THEN requested.completed_steps END AS completed_steps, CASE WHEN
-    (steps.position = 0) THEN requested.execution_id END AS execution_id, CASE WHEN (steps.position = 0) THEN
-    requested.failure END AS failure, CASE WHEN (steps.position = 0) THEN requested.started_at END AS started_at, CASE
-    WHEN (steps.position = 0) THEN requested.completed_at END AS completed_at, CASE WHEN (steps.position = 0) THEN
-    requested.updated_at END AS updated_at, CASE WHEN (steps.position = 0) THEN requested.deleted_at END AS
-    deleted_at, CASE WHEN (steps.position = 0) THEN requested.deadline_at END AS deadline_at, CASE WHEN
-    (steps.position = 0) THEN requested.timeout_left_s END AS timeout_left_s, CASE WHEN (steps.position = 0) THEN
-    requested.owner END AS owner, CASE WHEN (steps.position = 0) THEN requested.epoch END AS epoch, CASE WHEN
-    (steps.position = 0) THEN requested.last_event END AS last_event, CASE WHEN (steps.position = 0) THEN
-    requested.crashes END AS crashes, CASE WHEN (steps.position = 0) THEN requested.wake_at END AS wake_at, CASE WHEN
-    (steps.position = 0) THEN requested.parent_id END AS parent_id, CASE WHEN (steps.position = 0) THEN
-    requested.parent_step END AS parent_step, CASE WHEN (steps.position = 0) THEN requested.parent_item END AS
-    parent_item, CASE WHEN (steps.position = 0) THEN requested.root_id END AS root_id, CASE WHEN (steps.position = 0)
-    THEN requested.depth END AS depth, CASE WHEN (steps.position = 0) THEN requested.child_ends END AS child_ends,
-    CASE WHEN (steps.position = 0) THEN requested.sub_workflows END AS sub_workflows, CASE WHEN (steps.position = 0)
-    THEN requested.sub_workflow_steps END AS sub_workflow_steps, CASE WHEN (steps.position = 0) THEN
-    requested.sub_workflow_bytes END AS sub_workflow_bytes, CASE WHEN (steps.position = 0) THEN requested.current_step
-    END AS current_step, CASE WHEN (steps.position = 0) THEN requested.step_errors END AS step_errors, CASE WHEN
-    (steps.position = 0) THEN requested.fatal_error END AS fatal_error, CASE WHEN (steps.position = 0) THEN
-    requested.done_without_result END AS done_without_result, CASE WHEN (steps.position = 0) THEN requested.costs END
-    AS costs, CASE WHEN (steps.position = 0) THEN requested.labels END AS labels, CASE WHEN (steps.position = 0) THEN
-    requested.final_step_id END AS final_step_id, CASE WHEN (steps.position = 0) THEN requested.items_done END AS
-    items_done, CASE WHEN (steps.position = 0) THEN requested.final_step_result END AS final_step_result, CASE WHEN
-    (steps.position = 0) THEN requested.waits_for END AS waits_for, steps.workflow_id AS step_workflow_id,
-    steps.position AS step_position, steps.id AS step_id, steps.step_id AS step_step_id, steps.task_type AS
-    step_task_type, steps.definition AS step_definition, steps.depends_on AS step_depends_on, steps.max_retries AS
-    step_max_retries, steps.timeout_s AS step_timeout_s, steps.provider AS step_provider, steps.fallback AS
-    step_fallback, steps.run_if AS step_run_if, steps.optional AS step_optional, steps.condition AS step_condition,
-    steps.repeat AS step_repeat, steps.for_each AS step_for_each, steps.status AS step_status, steps.task_id AS
-    step_task_id, steps.attempt AS step_attempt, steps.provider_attempts AS step_provider_attempts, steps.retry_count
-    AS step_retry_count, steps.on_fallback AS step_on_fallback, steps.next_attempt_at AS step_next_attempt_at, NULL AS
-    step_result, steps.error_message AS step_error_message, steps.started_at AS step_started_at, steps.completed_at AS
-    step_completed_at, steps.updated_at AS step_updated_at, steps.skip_reason AS step_skip_reason, steps.flow AS
-    step_flow, latest.provider AS step_latest_provider, latest.sent ->> 'model' AS step_latest_model, step_costs.costs
-    AS step_step_costs, CASE WHEN steps.for_each IS NOT NULL AND steps.flow ->> 'items' IS NOT NULL THEN (SELECT
-    json_build_object('total', count(*), 'pending', count(*) FILTER (WHERE i.status IN ('PENDING', 'CANCELLED')),
-    'running', count(*) FILTER (WHERE i.status = 'RUNNING'), 'completed', count(*) FILTER (WHERE i.status =
-    'COMPLETED'), 'failed', count(*) FILTER (WHERE i.status = 'FAILED'), 'retries', coalesce(sum(i.retry_count), 0))
+    requested.stored_definition END AS stored_definition, CASE WHEN (steps.position = 0) THEN requested.created_at END
+    AS created_at, CASE WHEN (steps.position = 0) THEN requested.status END AS status, CASE WHEN (steps.position = 0)
+    THEN requested.name END AS name, CASE WHEN (steps.position = 0) THEN requested.description END AS description,
+    CASE WHEN (steps.position = 0) THEN requested.webhook_url END AS webhook_url, CASE WHEN (steps.position = 0) THEN
+    requested.completed_steps END AS completed_steps, CASE WHEN (steps.position = 0) THEN requested.execution_id END
+    AS execution_id, CASE WHEN (steps.position = 0) THEN requested.failure END AS failure, CASE WHEN (steps.position =
+    0) THEN requested.started_at END AS started_at, CASE WHEN (steps.position = 0) THEN requested.completed_at END AS
+    completed_at, CASE WHEN (steps.position = 0) THEN requested.updated_at END AS updated_at, CASE WHEN
+    (steps.position = 0) THEN requested.deleted_at END AS deleted_at, CASE WHEN (steps.position = 0) THEN
+    requested.deadline_at END AS deadline_at, CASE WHEN (steps.position = 0) THEN requested.timeout_left_s END AS
+    timeout_left_s, CASE WHEN (steps.position = 0) THEN requested.owner END AS owner, CASE WHEN (steps.position = 0)
+    THEN requested.epoch END AS epoch, CASE WHEN (steps.position = 0) THEN requested.last_event END AS last_event,
+    CASE WHEN (steps.position = 0) THEN requested.crashes END AS crashes, CASE WHEN (steps.position = 0) THEN
+    requested.wake_at END AS wake_at, CASE WHEN (steps.position = 0) THEN requested.parent_id END AS parent_id, CASE
+    WHEN (steps.position = 0) THEN requested.parent_step END AS parent_step, CASE WHEN (steps.position = 0) THEN
+    requested.parent_item END AS parent_item, CASE WHEN (steps.position = 0) THEN requested.root_id END AS root_id,
+    CASE WHEN (steps.position = 0) THEN requested.depth END AS depth, CASE WHEN (steps.position = 0) THEN
+    requested.child_ends END AS child_ends, CASE WHEN (steps.position = 0) THEN requested.sub_workflows END AS
+    sub_workflows, CASE WHEN (steps.position = 0) THEN requested.sub_workflow_steps END AS sub_workflow_steps, CASE
+    WHEN (steps.position = 0) THEN requested.sub_workflow_bytes END AS sub_workflow_bytes, CASE WHEN (steps.position =
+    0) THEN requested.current_step END AS current_step, CASE WHEN (steps.position = 0) THEN requested.step_errors END
+    AS step_errors, CASE WHEN (steps.position = 0) THEN requested.fatal_error END AS fatal_error, CASE WHEN
+    (steps.position = 0) THEN requested.done_without_result END AS done_without_result, CASE WHEN (steps.position = 0)
+    THEN requested.costs END AS costs, CASE WHEN (steps.position = 0) THEN requested.labels END AS labels, CASE WHEN
+    (steps.position = 0) THEN requested.final_step_id END AS final_step_id, CASE WHEN (steps.position = 0) THEN
+    requested.items_done END AS items_done, CASE WHEN (steps.position = 0) THEN requested.final_step_result END AS
+    final_step_result, CASE WHEN (steps.position = 0) THEN requested.waits_for END AS waits_for, steps.workflow_id AS
+    step_workflow_id, steps.position AS step_position, steps.id AS step_id, steps.step_id AS step_step_id,
+    steps.task_type AS step_task_type, steps.definition AS step_definition, steps.depends_on AS step_depends_on,
+    steps.max_retries AS step_max_retries, steps.timeout_s AS step_timeout_s, steps.provider AS step_provider,
+    steps.fallback AS step_fallback, steps.run_if AS step_run_if, steps.optional AS step_optional, steps.condition AS
+    step_condition, steps.repeat AS step_repeat, steps.for_each AS step_for_each, steps.status AS step_status,
+    steps.task_id AS step_task_id, steps.attempt AS step_attempt, steps.provider_attempts AS step_provider_attempts,
+    steps.retry_count AS step_retry_count, steps.on_fallback AS step_on_fallback, steps.next_attempt_at AS
+    step_next_attempt_at, NULL AS step_result, steps.error_message AS step_error_message, steps.started_at AS
+    step_started_at, steps.completed_at AS step_completed_at, steps.updated_at AS step_updated_at, steps.skip_reason
+    AS step_skip_reason, steps.flow AS step_flow, latest.provider AS step_latest_provider, latest.sent ->> 'model' AS
+    step_latest_model, step_costs.costs AS step_step_costs, CASE WHEN steps.for_each IS NOT NULL AND steps.flow ->>
+    'items' IS NOT NULL THEN (SELECT json_build_object('total', count(*), 'pending', count(*) FILTER (WHERE i.status
+    IN ('PENDING', 'CANCELLED')), 'running', count(*) FILTER (WHERE i.status = 'RUNNING'), 'completed', count(*)
+    FILTER (WHERE i.status = 'COMPLETED'), 'failed', count(*) FILTER (WHERE i.status = 'FAILED'), 'retries',
+    coalesce(sum(i.retry_count), 0))
 FROM step_items AS i
 WHERE i.workflow_id = steps.workflow_id AND i.position = steps.position) END AS step_item_counts
 FROM requested
@@ -5703,16 +5726,17 @@ WITH requested AS MATERIALIZED (SELECT workflows.id AS id, workflows.tenant AS t
     workflows.config AS config, workflows.suppress_subtask_events AS suppress_subtask_events, workflows.total_steps AS
     total_steps, workflows.final_position AS final_position, workflows.definition_bytes AS definition_bytes,
     workflows.feature_level AS feature_level, workflows.evaluates AS evaluates, workflows.has_flow AS has_flow,
-    workflows.created_at AS created_at, workflows.status AS status, workflows.name AS name, workflows.description AS
-    description, workflows.webhook_url AS webhook_url, workflows.completed_steps AS completed_steps,
-    workflows.execution_id AS execution_id, workflows.failure AS failure, workflows.started_at AS started_at,
-    workflows.completed_at AS completed_at, workflows.updated_at AS updated_at, workflows.deleted_at AS deleted_at,
-    workflows.deadline_at AS deadline_at, workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner,
-    workflows.epoch AS epoch, workflows.last_event AS last_event, workflows.crashes AS crashes, workflows.wake_at AS
-    wake_at, workflows.parent_id AS parent_id, workflows.parent_step AS parent_step, workflows.parent_item AS
-    parent_item, workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ends AS child_ends,
-    workflows.sub_workflows AS sub_workflows, workflows.sub_workflow_steps AS sub_workflow_steps,
-    workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT steps.step_id
+    workflows.stored_definition AS stored_definition, workflows.created_at AS created_at, workflows.status AS status,
+    workflows.name AS name, workflows.description AS description, workflows.webhook_url AS webhook_url,
+    workflows.completed_steps AS completed_steps, workflows.execution_id AS execution_id, workflows.failure AS
+    failure, workflows.started_at AS started_at, workflows.completed_at AS completed_at, workflows.updated_at AS
+    updated_at, workflows.deleted_at AS deleted_at, workflows.deadline_at AS deadline_at, workflows.timeout_left_s AS
+    timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch, workflows.last_event AS last_event,
+    workflows.crashes AS crashes, workflows.wake_at AS wake_at, workflows.parent_id AS parent_id,
+    workflows.parent_step AS parent_step, workflows.parent_item AS parent_item, workflows.root_id AS root_id,
+    workflows.depth AS depth, workflows.child_ends AS child_ends, workflows.sub_workflows AS sub_workflows,
+    workflows.sub_workflow_steps AS sub_workflow_steps, workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT
+    steps.step_id
 FROM steps
 WHERE steps.workflow_id = workflows.id AND steps.status = $1::VARCHAR
 ORDER BY steps.started_at, steps.position
@@ -5815,42 +5839,42 @@ SELECT CASE WHEN (steps.position = 0) THEN requested.id END AS id, CASE WHEN (st
     requested.definition_bytes END AS definition_bytes, CASE WHEN (steps.position = 0) THEN requested.feature_level
     END AS feature_level, CASE WHEN (steps.position = 0) THEN requested.evaluates END AS evaluates, CASE WHEN
     (steps.position = 0) THEN requested.has_flow END AS has_flow, CASE WHEN (steps.position = 0) THEN
-    requested.created_at END AS created_at, CASE WHEN (steps.position = 0) THEN requested.status END AS status, CASE
-    WHEN (steps.position = 0) THEN requested.name END AS name, CASE WHEN (steps.position = 0) THEN
-    requested.description END AS description, CASE WHEN (steps.position = 0) THEN requested.webhook_url END AS
-    webhook_url, CASE WHEN (steps.position = 0) THEN requested.completed_steps END AS completed_steps, CASE WHEN
-    (steps.position = 0) THEN requested.execution_id END AS execution_id, CASE WHEN (steps.position = 0) THEN
-    requested.failure END AS failure, CASE WHEN (steps.position = 0) THEN requested.started_at END AS started_at, CASE
-    WHEN (steps.position = 0) THEN requested.completed_at END AS completed_at, CASE WHEN (steps.position = 0) THEN
-    requested.updated_at END AS updated_at, CASE WHEN (steps.position = 0) THEN requested.deleted_at END AS
-    deleted_at, CASE WHEN (steps.position = 0) THEN requested.deadline_at END AS deadline_at, CASE WHEN
-    (steps.position = 0) THEN requested.timeout_left_s END AS timeout_left_s, CASE WHEN (steps.position = 0) THEN
-    requested.owner END AS owner, CASE WHEN (steps.position = 0) THEN requested.epoch END AS epoch, CASE WHEN
-    (steps.position = 0) THEN requested.last_event END AS last_event, CASE WHEN (steps.position = 0) THEN
-    requested.crashes END AS crashes, CASE WHEN (steps.position = 0) THEN requested.wake_at END AS wake_at, CASE WHEN
-    (steps.position = 0) THEN requested.parent_id END AS parent_id, CASE WHEN (steps.position = 0) THEN
-    requested.parent_step END AS parent_step, CASE WHEN (steps.position = 0) THEN requested.parent_item END AS
-    parent_item, CASE WHEN (steps.position = 0) THEN requested.root_id END AS root_id, CASE WHEN (steps.position = 0)
-    THEN requested.depth END AS depth, CASE WHEN (steps.position = 0) THEN requested.child_ends END AS child_ends,
-    CASE WHEN (steps.position = 0) THEN requested.sub_workflows END AS sub_workflows, CASE WHEN (steps.position = 0)
-    THEN requested.sub_workflow_steps END AS sub_workflow_steps, CASE WHEN (steps.position = 0) THEN
-    requested.sub_workflow_bytes END AS sub_workflow_bytes, CASE WHEN (steps.position = 0) THEN requested.current_step
-    END AS current_step, CASE WHEN (steps.position = 0) THEN requested.step_errors END AS step_errors, CASE WHEN
-    (steps.position = 0) THEN requested.fatal_error END AS fatal_error, CASE WHEN (steps.position = 0) THEN
-    requested.done_without_result END AS done_without_result, CASE WHEN (steps.position = 0) THEN requested.costs END
-    AS costs, CASE WHEN (steps.position = 0) THEN requested.labels END AS labels, CASE WHEN (steps.position = 0) THEN
-    requested.final_step_id END AS final_step_id, CASE WHEN (steps.position = 0) THEN requested.items_done END AS
-    items_done, CASE WHEN (steps.position = 0) THEN requested.final_step_result END AS final_step_result, CASE WHEN
-    (steps.position = 0) THEN requested.waits_for END AS waits_for, steps.workflow_id AS step_workflow_id,
-    steps.position AS step_position, steps.id AS step_id, steps.step_id AS step_step_id, steps.task_type AS
-    step_task_type, steps.definition AS step_definition, steps.depends_on AS step_depends_on, steps.max_retries AS
-    step_max_retries, steps.timeout_s AS step_timeout_s, steps.provider AS step_provider, steps.fallback AS
-    step_fallback, steps.run_if AS step_run_if, steps.optional AS step_optional, steps.condition AS step_condition,
-    steps.repeat AS step_repeat, steps.for_each AS step_for_each, steps.status AS step_status, steps.task_id AS
-    step_task_id, steps.attempt AS step_attempt, steps.provider_attempts AS step_provider_attempts, steps.retry_count
-    AS step_retry_count, steps.on_fallback AS step_on_fallback, steps.next_attempt_at AS step_next_attempt_at, CASE
-    WHEN steps.for_each IS NULL THEN steps.result WHEN steps.for_each IS NOT NULL AND steps.status = 'COMPLETED' THEN
-    (
+    requested.stored_definition END AS stored_definition, CASE WHEN (steps.position = 0) THEN requested.created_at END
+    AS created_at, CASE WHEN (steps.position = 0) THEN requested.status END AS status, CASE WHEN (steps.position = 0)
+    THEN requested.name END AS name, CASE WHEN (steps.position = 0) THEN requested.description END AS description,
+    CASE WHEN (steps.position = 0) THEN requested.webhook_url END AS webhook_url, CASE WHEN (steps.position = 0) THEN
+    requested.completed_steps END AS completed_steps, CASE WHEN (steps.position = 0) THEN requested.execution_id END
+    AS execution_id, CASE WHEN (steps.position = 0) THEN requested.failure END AS failure, CASE WHEN (steps.position =
+    0) THEN requested.started_at END AS started_at, CASE WHEN (steps.position = 0) THEN requested.completed_at END AS
+    completed_at, CASE WHEN (steps.position = 0) THEN requested.updated_at END AS updated_at, CASE WHEN
+    (steps.position = 0) THEN requested.deleted_at END AS deleted_at, CASE WHEN (steps.position = 0) THEN
+    requested.deadline_at END AS deadline_at, CASE WHEN (steps.position = 0) THEN requested.timeout_left_s END AS
+    timeout_left_s, CASE WHEN (steps.position = 0) THEN requested.owner END AS owner, CASE WHEN (steps.position = 0)
+    THEN requested.epoch END AS epoch, CASE WHEN (steps.position = 0) THEN requested.last_event END AS last_event,
+    CASE WHEN (steps.position = 0) THEN requested.crashes END AS crashes, CASE WHEN (steps.position = 0) THEN
+    requested.wake_at END AS wake_at, CASE WHEN (steps.position = 0) THEN requested.parent_id END AS parent_id, CASE
+    WHEN (steps.position = 0) THEN requested.parent_step END AS parent_step, CASE WHEN (steps.position = 0) THEN
+    requested.parent_item END AS parent_item, CASE WHEN (steps.position = 0) THEN requested.root_id END AS root_id,
+    CASE WHEN (steps.position = 0) THEN requested.depth END AS depth, CASE WHEN (steps.position = 0) THEN
+    requested.child_ends END AS child_ends, CASE WHEN (steps.position = 0) THEN requested.sub_workflows END AS
+    sub_workflows, CASE WHEN (steps.position = 0) THEN requested.sub_workflow_steps END AS sub_workflow_steps, CASE
+    WHEN (steps.position = 0) THEN requested.sub_workflow_bytes END AS sub_workflow_bytes, CASE WHEN (steps.position =
+    0) THEN requested.current_step END AS current_step, CASE WHEN (steps.position = 0) THEN requested.step_errors END
+    AS step_errors, CASE WHEN (steps.position = 0) THEN requested.fatal_error END AS fatal_error, CASE WHEN
+    (steps.position = 0) THEN requested.done_without_result END AS done_without_result, CASE WHEN (steps.position = 0)
+    THEN requested.costs END AS costs, CASE WHEN (steps.position = 0) THEN requested.labels END AS labels, CASE WHEN
+    (steps.position = 0) THEN requested.final_step_id END AS final_step_id, CASE WHEN (steps.position = 0) THEN
+    requested.items_done END AS items_done, CASE WHEN (steps.position = 0) THEN requested.final_step_result END AS
+    final_step_result, CASE WHEN (steps.position = 0) THEN requested.waits_for END AS waits_for, steps.workflow_id AS
+    step_workflow_id, steps.position AS step_position, steps.id AS step_id, steps.step_id AS step_step_id,
+    steps.task_type AS step_task_type, steps.definition AS step_definition, steps.depends_on AS step_depends_on,
+    steps.max_retries AS step_max_retries, steps.timeout_s AS step_timeout_s, steps.provider AS step_provider,
+    steps.fallback AS step_fallback, steps.run_if AS step_run_if, steps.optional AS step_optional, steps.condition AS
+    step_condition, steps.repeat AS step_repeat, steps.for_each AS step_for_each, steps.status AS step_status,
+    steps.task_id AS step_task_id, steps.attempt AS step_attempt, steps.provider_attempts AS step_provider_attempts,
+    steps.retry_count AS step_retry_count, steps.on_fallback AS step_on_fallback, steps.next_attempt_at AS
+    step_next_attempt_at, CASE WHEN steps.for_each IS NULL THEN steps.result WHEN steps.for_each IS NOT NULL AND
+    steps.status = 'COMPLETED' THEN (
 SELECT concat('{"items":[', string_agg(coalesce(o.result::text, 'null'), ','
 ORDER BY o.item), '],"count":', count(*), ',"failed":', count(*) FILTER (WHERE o.status = 'FAILED'),
     ',"result_image_paths":[' || string_agg( CASE json_typeof(o.result -> 'result_image_paths') WHEN 'array' THEN
@@ -6177,13 +6201,13 @@ WHERE EXISTS (SELECT
 FROM used_keys) ), new_workflows AS (
 INSERT INTO workflows (id, tenant, origin_instance, origin_zone, origin_reference, config, suppress_subtask_events,
     total_steps, final_position, definition_bytes, feature_level, inputs, inputs_schema, evaluates, has_flow,
-    created_at, status, name, description, webhook_url, completed_steps, execution_id, failure, started_at,
-    completed_at, updated_at, deleted_at, deadline_at, timeout_left_s, owner, epoch, last_event, crashes)
+    stored_definition, created_at, status, name, description, webhook_url, completed_steps, execution_id, failure,
+    started_at, completed_at, updated_at, deleted_at, deadline_at, timeout_left_s, owner, epoch, last_event, crashes)
 SELECT w.id, w.tenant, w.origin_instance, w.origin_zone, w.origin_reference, w.config, w.suppress_subtask_events,
     w.total_steps, w.final_position, w.definition_bytes, w.feature_level, w.inputs, w.inputs_schema, w.evaluates,
-    w.has_flow, w.created_at, w.status, w.name, w.description, w.webhook_url, w.completed_steps, w.execution_id,
-    w.failure, w.started_at, w.completed_at, w.updated_at, w.deleted_at, w.deadline_at, w.timeout_left_s, w.owner,
-    w.epoch, w.last_event, w.crashes
+    w.has_flow, w.stored_definition, w.created_at, w.status, w.name, w.description, w.webhook_url, w.completed_steps,
+    w.execution_id, w.failure, w.started_at, w.completed_at, w.updated_at, w.deleted_at, w.deadline_at,
+    w.timeout_left_s, w.owner, w.epoch, w.last_event, w.crashes
 FROM unnest($1::insert_workflow[]) AS w
 WHERE EXISTS (SELECT
 FROM used_keys) ), new_steps AS (
@@ -6526,8 +6550,9 @@ WHERE (n.workflow_id IN (SELECT id
 FROM written)) IS TRUE
 ON CONFLICT DO NOTHING ), cost_changes AS (
 SELECT coalesce(w.tenant, '') AS tenant, (c.ended_at AT TIME ZONE 'UTC')::date AS day, coalesce(c.provider, '') AS
-    provider, coalesce(left(c.sent ->> 'model', 255), '') AS model, c.cost ->> 'currency' AS currency, c.sign *
-    (c.cost ->> 'amount')::numeric AS amount, c.sign AS attempts
+    provider, coalesce(left(c.sent ->> 'model', 255), '') AS model, coalesce(CASE WHEN w.root_id IS NULL THEN
+    w.stored_definition ELSE root.stored_definition END, '') AS definition, c.cost ->> 'currency' AS currency, c.sign
+    * (c.cost ->> 'amount')::numeric AS amount, c.sign AS attempts
 FROM (
 SELECT 1 AS sign, workflow_id, provider, sent, cost, coalesce(completed_at, started_at) AS ended_at
 FROM unnest($3::checkpoint_task[]) AS k
@@ -6539,14 +6564,16 @@ WHERE t.cost IS NOT NULL AND t.id = ANY(SELECT k.id
 FROM unnest($3::checkpoint_task[]) AS k
 WHERE k.cost IS NOT NULL) ) AS c
 JOIN workflows AS w ON w.id = c.workflow_id
+LEFT
+JOIN workflows AS root ON root.id = w.root_id
 WHERE (c.workflow_id IN (SELECT id
 FROM written)) IS TRUE ), counted_costs AS (
-INSERT INTO daily_costs AS t (tenant, day, provider, model, currency, amount, attempts)
-SELECT tenant, day, provider, model, currency, sum(amount), sum(attempts)
+INSERT INTO daily_costs AS t (tenant, day, provider, model, definition, currency, amount, attempts)
+SELECT tenant, day, provider, model, definition, currency, sum(amount), sum(attempts)
 FROM cost_changes
-GROUP BY 1, 2, 3, 4, 5 HAVING sum(amount) <> 0 OR sum(attempts) <> 0
-ORDER BY 1, 2, 3, 4, 5
-ON CONFLICT (tenant, day, provider, model, currency) DO UPDATE
+GROUP BY 1, 2, 3, 4, 5, 6 HAVING sum(amount) <> 0 OR sum(attempts) <> 0
+ORDER BY 1, 2, 3, 4, 5, 6
+ON CONFLICT (tenant, day, provider, model, definition, currency) DO UPDATE
 SET amount = t.amount + excluded.amount, attempts = t.attempts + excluded.attempts )
 SELECT id, clock_timestamp() AS now
 FROM written;
@@ -6640,27 +6667,30 @@ FROM written;
 --             Conflict Resolution: UPDATE
 --             Conflict Arbiter Indexes: daily_costs_pkey
 --             ->  GroupAggregate
---                   Group Key: (COALESCE(w_3.tenant, ''::text)), ((("*SELECT* 1".ended_at AT TIME ZONE 'UTC'::text))::date), (COALESCE("*SELECT* 1".provider, ''::text)), (COALESCE("left"(("*SELECT* 1".sent ->> 'model'::text), 255), ''::text)), (("*SELECT* 1".cost ->> 'currency'::text))
+--                   Group Key: (COALESCE(w_3.tenant, ''::text)), ((("*SELECT* 1".ended_at AT TIME ZONE 'UTC'::text))::date), (COALESCE("*SELECT* 1".provider, ''::text)), (COALESCE("left"(("*SELECT* 1".sent ->> 'model'::text), 255), ''::text)), (COALESCE(CASE WHEN (w_3.root_id IS NULL) THEN w_3.stored_definition ELSE root.stored_definition END, ''::text)), (("*SELECT* 1".cost ->> 'currency'::text))
 --                   Filter: ((sum((("*SELECT* 1".sign)::numeric * (("*SELECT* 1".cost ->> 'amount'::text))::numeric)) <> '0'::numeric) OR (sum("*SELECT* 1".sign) <> 0))
 --                   ->  Sort
---                         Sort Key: (COALESCE(w_3.tenant, ''::text)), ((("*SELECT* 1".ended_at AT TIME ZONE 'UTC'::text))::date), (COALESCE("*SELECT* 1".provider, ''::text)), (COALESCE("left"(("*SELECT* 1".sent ->> 'model'::text), 255), ''::text)), (("*SELECT* 1".cost ->> 'currency'::text))
---                         ->  Nested Loop
---                               ->  Append
---                                     ->  Subquery Scan on "*SELECT* 1"
---                                           Filter: ((ANY ("*SELECT* 1".workflow_id = (hashed SubPlan 17).col1)) IS TRUE)
---                                           ->  Function Scan on unnest k_2
---                                                 Filter: (cost IS NOT NULL)
---                                           SubPlan 17
---                                             ->  CTE Scan on written written_10
---                                     ->  Subquery Scan on "*SELECT* 2"
---                                           Filter: ((ANY ("*SELECT* 2".workflow_id = (hashed SubPlan 17).col1)) IS TRUE)
---                                           ->  Nested Loop
---                                                 ->  HashAggregate
---                                                       Group Key: k_3.id
---                                                       ->  Function Scan on unnest k_3
---                                                             Filter: (cost IS NOT NULL)
---                                                 ->  Index Scan using tasks_pkey on tasks t_5
---                                                       Index Cond: (id = k_3.id)
+--                         Sort Key: (COALESCE(w_3.tenant, ''::text)), ((("*SELECT* 1".ended_at AT TIME ZONE 'UTC'::text))::date), (COALESCE("*SELECT* 1".provider, ''::text)), (COALESCE("left"(("*SELECT* 1".sent ->> 'model'::text), 255), ''::text)), (COALESCE(CASE WHEN (w_3.root_id IS NULL) THEN w_3.stored_definition ELSE root.stored_definition END, ''::text)), (("*SELECT* 1".cost ->> 'currency'::text))
+--                         ->  Nested Loop Left Join
+--                               ->  Nested Loop
+--                                     ->  Append
+--                                           ->  Subquery Scan on "*SELECT* 1"
+--                                                 Filter: ((ANY ("*SELECT* 1".workflow_id = (hashed SubPlan 17).col1)) IS TRUE)
+--                                                 ->  Function Scan on unnest k_2
 --                                                       Filter: (cost IS NOT NULL)
---                               ->  Index Scan using workflows_pkey on workflows w_3
---                                     Index Cond: (id = "*SELECT* 1".workflow_id)
+--                                                 SubPlan 17
+--                                                   ->  CTE Scan on written written_10
+--                                           ->  Subquery Scan on "*SELECT* 2"
+--                                                 Filter: ((ANY ("*SELECT* 2".workflow_id = (hashed SubPlan 17).col1)) IS TRUE)
+--                                                 ->  Nested Loop
+--                                                       ->  HashAggregate
+--                                                             Group Key: k_3.id
+--                                                             ->  Function Scan on unnest k_3
+--                                                                   Filter: (cost IS NOT NULL)
+--                                                       ->  Index Scan using tasks_pkey on tasks t_5
+--                                                             Index Cond: (id = k_3.id)
+--                                                             Filter: (cost IS NOT NULL)
+--                                     ->  Index Scan using workflows_pkey on workflows w_3
+--                                           Index Cond: (id = "*SELECT* 1".workflow_id)
+--                               ->  Index Scan using workflows_pkey on workflows root
+--                                     Index Cond: (id = w_3.root_id)

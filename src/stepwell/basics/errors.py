@@ -4,6 +4,7 @@
     ├── InvalidRequest            a request has faults; the error lists all of them, each with its place
     ├── NotFound                  there is no such thing, or it is another tenant's
     ├── InvalidTransition         a verb in a state that doesn't allow it
+    ├── DefinitionArchived        a run of a definition that is archived
     ├── NotWaiting                a step doesn't wait for the decision or the signal, or not any more
     ├── NoWebhook                 the workflow has no webhook_url
     ├── PreconditionFailed        the workflow or the definition has another version than If-Match names
@@ -94,6 +95,13 @@ class InvalidTransition(StepwellError):
         else:
             message = f"{verb} is allowed from {' or '.join(allowed)}, but the workflow is {current}."
         super().__init__(f"{message} {hint}".rstrip())
+
+
+class DefinitionArchived(StepwellError):
+    """A run of the definition *name*, which is archived."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"The definition {name} is archived, so it can't be run: PATCH sets archived to false.")
 
 
 class NotWaiting(StepwellError):

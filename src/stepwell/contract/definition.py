@@ -17,6 +17,32 @@ StepId: TypeAlias = Annotated[
     ),
 ]
 
+DEFINITION_NAME: Final = "[a-z0-9][a-z0-9-]{0,62}"
+MAX_VERSION: Final = 2**31 - 1
+
+
+class DefinitionReference(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The name of a stored definition, and one of its versions."""
+
+    name: Annotated[str, Meta(pattern=rf"^{DEFINITION_NAME}(?!\n)$", description="The name of a stored definition")]
+    version: (
+        Annotated[int, Meta(ge=1, le=MAX_VERSION, description="In a request, null means its default version")] | None
+    ) = None
+
+    @classmethod
+    def parse(cls, text: str) -> "DefinitionReference":
+        """Return the reference that `str` has written as *text*."""
+        name, _, version = text.partition("@")
+        return cls(name=name, version=int(version) if version else None)
+
+    def covers(self, other: "DefinitionReference | None") -> bool:
+        """Return whether *other* has this name, and this version if there is one."""
+        return other is not None and self.name == other.name and self.version in (None, other.version)
+
+    def __str__(self) -> str:
+        return self.name if self.version is None else f"{self.name}@{self.version}"
+
+
 WorkflowName: TypeAlias = Annotated[str, Meta(min_length=1, max_length=255, description="Human-readable workflow name")]
 
 Description: TypeAlias = Annotated[str, Meta(max_length=1000)]

@@ -269,12 +269,16 @@ EVENT_MEANINGS: Final[Mapping[EventType, str]] = {
 
 
 class CostKey(StrEnum):
-    """A property of attempts by which costs are summed. `day` is the day (UTC) on which the attempt ended."""
+    """A property of attempts by which costs are summed. `day` is the day (UTC) on which the attempt ended.
+
+    `definition` is the name of the stored definition that the run at the top runs.
+    """
 
     TENANT = "tenant"
     PROVIDER = "provider"
     MODEL = "model"
     DAY = "day"
+    DEFINITION = "definition"
 
 
 class BreakerState(StrEnum):

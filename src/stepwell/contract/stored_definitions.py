@@ -3,14 +3,24 @@
 from collections.abc import Sequence
 from typing import Annotated, Any, Final, TypeAlias
 
-from msgspec import UNSET, Meta, Struct, UnsetType, field
+from msgspec import NODEFAULT, UNSET, Meta, Struct, UnsetType, defstruct, field
+from msgspec.structs import FieldInfo, fields
 
-from stepwell.contract.definition import Description, GlobalConfig, Inputs, InputsSchema, Labels, WorkflowSteps
+from stepwell.contract.definition import (
+    MAX_VERSION,
+    CreateWorkflow,
+    DefinitionReference,
+    Description,
+    GlobalConfig,
+    Inputs,
+    InputsSchema,
+    Labels,
+    WorkflowSteps,
+)
 from stepwell.contract.fields import Time
 from stepwell.contract.problems import DefinitionWarning
 
-NAME_PATTERN: Final = "[a-z0-9][a-z0-9-]{0,62}"
-_Version = Annotated[int, Meta(ge=1)]
+_Version = Annotated[int, Meta(ge=1, le=MAX_VERSION)]
 # The service holds the definition as JSON text (`msgspec.Raw`), a client has a dictionary.
 _Content: TypeAlias = Annotated[Any, Meta(extra_json_schema={"$ref": "#/components/schemas/DefinitionContent"})]
 
@@ -24,15 +34,44 @@ class DefinitionContent(Struct, frozen=True, kw_only=True, forbid_unknown_fields
     inputs_schema: InputsSchema = None
 
 
+DEFINITION: Final = "definition"
+"""The member of a body that names the stored definition to run."""
+
+_OF_DEFINITION: Final = frozenset({"steps", "inputs_schema"})
+
+
+def _member_of_run(member: FieldInfo) -> tuple[str, Any, Any]:
+    """Return a member of `CreateWorkflow` as one of `RunDefinition`, which has no other required member."""
+    if member.required:
+        return member.name, member.type | None, None
+    return member.name, member.type, {} if member.default is NODEFAULT else member.default
+
+
+# Only checks bodies: the service merges the JSON of the body and of the definition.
+RunDefinition: type[Struct] = defstruct(
+    "RunDefinition",
+    [
+        (DEFINITION, DefinitionReference),
+        *(_member_of_run(each) for each in fields(CreateWorkflow) if each.name not in _OF_DEFINITION),
+    ],
+    frozen=True,
+    kw_only=True,
+    forbid_unknown_fields=True,
+    module=__name__,
+    namespace={
+        "__doc__": "A run of a stored definition. `inputs` and `config` are merged over those of the definition."
+    },
+)
+
+
 class DefinitionUpdate(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A change of what belongs to the name of a definition. An absent member keeps its value."""
 
     default_version: (
-        Annotated[_Version | None, Meta(description="The pinned version; null: no version is pinned")] | UnsetType
+        Annotated[_Version | None, Meta(description="The version that runs take without one; null: the newest")]
+        | UnsetType
     ) = UNSET
-    archived: (
-        Annotated[bool, Meta(description="Whether lists leave it out, unless they ask for archived ones")] | UnsetType
-    ) = UNSET
+    archived: Annotated[bool, Meta(description="Archived: it can't be run, and lists leave it out")] | UnsetType = UNSET
     labels: Labels | UnsetType | None = UNSET
     description: Description | UnsetType | None = UNSET
 
@@ -42,7 +81,7 @@ class DefinitionSummary(Struct, kw_only=True):
 
     name: str
     version: int
-    default_version: Annotated[int | None, Meta(description="The pinned version; null: no version is pinned")]
+    default_version: Annotated[int | None, Meta(description="The version that runs take without one; null: the newest")]
     archived: bool
     labels: Labels
     description: str | None

@@ -33,12 +33,15 @@ class CostSums(Struct, frozen=True):
 
 
 class CostGroup(Struct, kw_only=True):
-    """The sum of the costs of some attempts in one currency. It has those of the first four members that `by` names."""
+    """The sum of the costs of some attempts in one currency. It has those of the first five members that `by` names."""
 
     tenant: Annotated[str | None, Meta(description="null: workflows without a tenant")] | UnsetType = UNSET
     provider: str | UnsetType = UNSET
     model: Annotated[str, Meta(description="The first 255 characters of the model's name")] | UnsetType = UNSET
     day: Annotated[date, Meta(description="The day (UTC) on which the attempts ended")] | UnsetType = UNSET
+    definition: (
+        Annotated[str | None, Meta(description="The name of the stored definition; null: runs of none")] | UnsetType
+    ) = UNSET
     currency: str
     amount: ExactNumber
     attempts: Annotated[int, Meta(description="The number of attempts whose cost is known")]

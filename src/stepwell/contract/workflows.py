@@ -5,7 +5,7 @@ from uuid import UUID
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from stepwell.contract.definition import FieldMapping, ForEach, JsonObject, Repeat
+from stepwell.contract.definition import DefinitionReference, FieldMapping, ForEach, JsonObject, Repeat
 from stepwell.contract.enums import RunIf, SkipReason, StepStatus, WaitKind, WaitsFor, WorkflowStatus
 from stepwell.contract.fields import Result, Time
 from stepwell.contract.problems import DefinitionWarning
@@ -127,6 +127,12 @@ class WorkflowPublic(Struct, kw_only=True):
     progress: Annotated[float, Meta(description="Percent of the steps that are done, two decimals")]
     current_step: Annotated[str, Meta(description="The step that has been RUNNING longest")] | None = None
     waits_for: Annotated[WaitsFor, Meta(description=_WAITS_FOR)] | None = None
+    definition: (
+        Annotated[
+            DefinitionReference, Meta(description="The stored definition that it runs, in which version; else null")
+        ]
+        | None
+    ) = None
     final_step_id: Annotated[str, Meta(description="The sink of the DAG")] | None = None
     final_step_result: Result = None
     canvas_task_id: (

@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from stepwell.basics.idempotency import Reservation
 from stepwell.basics.workflow_limits import places_of
-from stepwell.contract.definition import JsonObject, WorkflowStepDefinition
+from stepwell.contract.definition import DefinitionReference, JsonObject, WorkflowStepDefinition
 from stepwell.contract.enums import TaskType, WaitsFor, WorkflowStatus
 from stepwell.contract.tasks import CostSums
 from stepwell.contract.workflows import ItemCounts
@@ -83,7 +83,8 @@ class WorkflowRecord(Struct):
     """A stored workflow. `steps` are in the order of the definition; None if the caller didn't ask for them.
 
     `results` is false if the caller didn't ask for results: then those of the steps and of the final step are absent.
-    `labels` are in the order of their keys. `parent` is None unless it is a sub-workflow.
+    `labels` are in the order of their keys. `parent` is None unless it is a sub-workflow, `definition` unless it runs a
+    stored one.
     """
 
     state: WorkflowState
@@ -100,6 +101,7 @@ class WorkflowRecord(Struct):
     results: bool = True
     labels: dict[str, str] = {}
     parent: ParentLink | None = None
+    definition: DefinitionReference | None = None
 
     @property
     def id(self) -> UUID:

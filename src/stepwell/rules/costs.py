@@ -2,7 +2,7 @@
 
 A cost is the provider's figure, else the operator's price, else unknown. Unknown is not zero.
 
-What must hold of the sums by tenant, provider, model, day and currency:
+What must hold of the sums by tenant, provider, model, day, definition and currency:
 - The cost of an attempt counts exactly once, from the transaction that records it on, whatever crashes. It counts on
   the day (UTC) on which the attempt ended, however late its cost becomes known.
 - A cost that changes later changes its sum by the difference.
@@ -20,6 +20,7 @@ from typing import Any, Final, NamedTuple, TypeAlias
 
 from msgspec import Struct
 
+from stepwell.contract.definition import DefinitionReference
 from stepwell.contract.enums import CostKey, ProviderType
 from stepwell.contract.tasks import Cost, CostSums, Money
 
@@ -49,21 +50,25 @@ def cost_sums(by_currency: Iterable[CurrencySum]) -> CostSums:
     return CostSums(amounts, sum(attempts for currency, _, attempts in sums if currency is None))
 
 
+_NULLABLE: Final = frozenset({CostKey.TENANT, CostKey.DEFINITION})
+
+
 class CostQuery(Struct, frozen=True, kw_only=True):
     """The sums to read: of the days from `since` on and before `until`, for each combination of the keys in `by`.
 
-    At most `limit` sums are read.
+    They are those of runs of `definition`, if that isn't None. At most `limit` sums are read.
     """
 
     since: date | None = None
     until: date | None = None
     by: tuple[CostKey, ...] = ()
+    definition: DefinitionReference | None = None
     limit: int
 
     def keys_of(self, values: Iterable[Any]) -> tuple[Any, ...]:
-        """Return `CostSum.keys` from stored *values*, which begin with those of `by`. There, no tenant is ""."""
+        """Return `CostSum.keys` from stored *values*, which begin with those of `by`. "" is no tenant or definition."""
         pairs = zip(self.by, values, strict=False)
-        return tuple(None if key is CostKey.TENANT and value == "" else value for key, value in pairs)
+        return tuple(None if key in _NULLABLE and value == "" else value for key, value in pairs)
 
 
 class ExpiredCosts(Struct, frozen=True):

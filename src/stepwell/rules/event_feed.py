@@ -11,6 +11,7 @@ from uuid import UUID
 from msgspec import Struct
 
 from stepwell.basics.tenancy import TenantScope
+from stepwell.contract.definition import DefinitionReference
 from stepwell.contract.enums import EventType, WorkflowStatus
 from stepwell.lifecycle.model import HistoryEvent
 
@@ -56,14 +57,16 @@ class FeedEvent(Struct, frozen=True):
     origin_instance: str
     status: WorkflowStatus
     position: FeedCursor
+    definition: DefinitionReference | None = None
 
 
 class FeedFilter(Struct, frozen=True):
-    """The filter of a reader of events. None accepts all."""
+    """The filter of a reader of events. None accepts all. `definition` is that of the event's workflow."""
 
     types: frozenset[EventType] | None = None
     status: WorkflowStatus | None = None
     origin_instance: str | None = None
+    definition: DefinitionReference | None = None
 
     def accepts(self, scope: TenantScope, event: FeedEvent) -> bool:
         """Return whether a reader with *scope* gets the event."""
@@ -72,6 +75,7 @@ class FeedFilter(Struct, frozen=True):
             and (self.types is None or event.event.type in self.types)
             and (self.status is None or event.status == self.status)
             and (self.origin_instance is None or event.origin_instance == self.origin_instance)
+            and (self.definition is None or self.definition.covers(event.definition))
         )
 
 

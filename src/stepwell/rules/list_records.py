@@ -6,6 +6,7 @@ from uuid import UUID
 
 from msgspec import Struct
 
+from stepwell.contract.definition import DefinitionReference
 from stepwell.contract.enums import StepStatus, WaitsFor, WorkflowStatus
 from stepwell.contract.reasons import StepAbove
 from stepwell.contract.tasks import Output
@@ -60,7 +61,7 @@ class DecisionFilter(Struct, frozen=True):
     """A page of the open decisions: up to *limit* of them behind *after*.
 
     They are those of the workflow *workflow_id* and its sub-workflows in all depths, or of all workflows. *step_id* is
-    the id of their step. The run at the top has all *labels*, each `key:value`.
+    the id of their step. The run at the top has all *labels*, each `key:value`, and runs the *definition*.
     """
 
     limit: int
@@ -68,6 +69,7 @@ class DecisionFilter(Struct, frozen=True):
     after: DecisionCursor | None = None
     step_id: str | None = None
     labels: tuple[str, ...] = ()
+    definition: DefinitionReference | None = None
 
 
 MOST_COUNTED: Final = 1_000
@@ -146,6 +148,7 @@ class WorkflowFilter(Struct, frozen=True, kw_only=True):
     created_after: datetime | None = None
     created_before: datetime | None = None
     waits_for: WaitsFor | None = None
+    definition: DefinitionReference | None = None
     include_deleted: bool = False
     include_children: bool = False
 

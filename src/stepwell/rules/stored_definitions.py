@@ -1,4 +1,4 @@
-"""The rules of definitions that are stored by name: for a PUT, a change and a deletion, and the limits of a tenant.
+"""The rules of definitions that are stored by name: for a PUT, a change, a deletion, a run, and a tenant's limits.
 
 What must hold:
 - The numbers of a name's versions go on for ever, also after the name was deleted. So a deleted name is a `StoredName`
@@ -8,6 +8,7 @@ What must hold:
   one of these changes.
 """
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Final
 
@@ -15,7 +16,9 @@ from msgspec import UNSET, Struct, structs
 
 from stepwell.basics.errors import Fault, InvalidRequest, NotFound, PreconditionFailed, QuotaExceeded
 from stepwell.basics.strict_json.canonical import digest
-from stepwell.contract.stored_definitions import DefinitionUpdate
+from stepwell.basics.strict_json.merge_patch import merge_patch
+from stepwell.contract.definition import DefinitionReference
+from stepwell.contract.stored_definitions import DEFINITION, DefinitionUpdate
 
 ANY_REVISION: Final = "*"
 
@@ -63,6 +66,10 @@ class StoredDefinition(Struct, frozen=True):
     name: StoredName
     version: StoredVersion
     created: bool = False
+
+    @property
+    def reference(self) -> DefinitionReference:
+        return DefinitionReference(name=self.name.name, version=self.version.version)
 
 
 class RevisionConditions(Struct, frozen=True):
@@ -166,3 +173,11 @@ def existing(found: StoredName, conditions: RevisionConditions = NO_CONDITIONS) 
         raise NotFound("definition")
     conditions.check(found)
     return found
+
+
+def body_of_run(body: Mapping[str, Any], name: StoredName, content: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the body of a create for *body*, a valid `RunDefinition` that names the definition with this *content*."""
+    own = {member: value for member, value in body.items() if member != DEFINITION and value is not None}
+    merged = {member: merge_patch(content.get(member, {}), own.get(member, {})) for member in ("inputs", "config")}
+    labels = {**name.labels, **own.get("labels", {})}
+    return {"name": name.name, "description": name.description, **content, **own, **merged, "labels": labels}

@@ -7,9 +7,11 @@ from decimal import Context, Decimal
 from typing import Any
 
 from stepwell.basics.tenancy import TenantScope
-from stepwell.contract.enums import CancelReceipt, TaskStatus
+from stepwell.contract.definition import DefinitionReference
+from stepwell.contract.enums import CancelReceipt, CostKey, TaskStatus
 from stepwell.contract.tasks import CostSums
 from stepwell.lifecycle.model import Task
+from stepwell.lifecycle.records import WorkflowRecord
 from stepwell.rules.costs import MAX_MODEL, CostQuery, CostSum, CurrencySum, ExpiredCosts, cost_sums
 from stepwell.testing.memory_tables import CostRow, CostRowKey, MemoryAdapter, Tables
 
@@ -26,17 +28,21 @@ class MemoryDailyCosts(MemoryAdapter):
         return ExpiredCosts(len(due), None if len(due) == most else min(days, default=None))
 
 
-def count_cost(tables: Tables, tenant: str | None, before: Task | None, after: Task) -> None:
+def count_cost(tables: Tables, record: WorkflowRecord, before: Task | None, after: Task) -> None:
     """Add the cost of the task to its sum, and subtract the one that it had before."""
     if after.cost is None:
         return
+    tenant, link = record.tenant or "", record.parent
+    top = tables.workflows.get(record.id if link is None else link.root_id)
+    definition = "" if top is None or top.record.definition is None else str(top.record.definition)
     for task, sign in ((before, -1), (after, 1)):
         if task is None or task.cost is None:
             continue
         ended_at = task.completed_at or task.started_at
         assert ended_at is not None
         model = "" if task.sent is None else task.sent.model[:MAX_MODEL]
-        key = CostRowKey(tenant or "", ended_at.astimezone(UTC).date(), task.provider or "", model, task.cost.currency)
+        day, provider = ended_at.astimezone(UTC).date(), task.provider or ""
+        key = CostRowKey(tenant, day, provider, model, task.cost.currency, definition)
         row = tables.daily_costs.setdefault(key, CostRow())
         amount = Decimal(repr(task.cost.amount))
         row.amount = _EXACT.add(row.amount, amount) if sign > 0 else _EXACT.subtract(row.amount, amount)
@@ -74,10 +80,19 @@ def _was_refused(task: Task) -> bool:
 def read_costs(tables: Tables, scope: TenantScope, query: CostQuery) -> Sequence[CostSum]:
     sums: defaultdict[tuple[Any, ...], CostRow] = defaultdict(CostRow)
     for key, row in tables.daily_costs.items():
-        after_begin = query.since is None or key.day >= query.since
-        if scope.covers(key.tenant or None) and after_begin and (query.until is None or key.day < query.until):
-            total = sums[*(getattr(key, name) for name in query.by), key.currency]
+        in_time = (query.since is None or key.day >= query.since) and (query.until is None or key.day < query.until)
+        of_definition = query.definition is None or query.definition.covers(_reference(key))
+        if scope.covers(key.tenant or None) and in_time and of_definition:
+            total = sums[*(_key_part(key, name) for name in query.by), key.currency]
             total.amount = _EXACT.add(total.amount, row.amount)
             total.attempts += row.attempts
     counted = [(key, total) for key, total in sorted(sums.items(), key=lambda pair: pair[0]) if total.attempts]
     return [CostSum(query.keys_of(key), key[-1], total.amount, total.attempts) for key, total in counted[: query.limit]]
+
+
+def _reference(key: CostRowKey) -> DefinitionReference | None:
+    return DefinitionReference.parse(key.definition) if key.definition else None
+
+
+def _key_part(key: CostRowKey, name: CostKey) -> Any:
+    return key.definition.partition("@")[0] if name is CostKey.DEFINITION else getattr(key, name)

@@ -53,9 +53,8 @@ class MemoryEventFeed(MemoryAdapter):
 
     def _feed_event(self, position: FeedCursor, event: HistoryEvent) -> FeedEvent:
         record = self._tables.workflows[position.workflow_id].record
-        return FeedEvent(
-            event, position.workflow_id, record.tenant, record.origin_instance, record.state.status, position
-        )
+        about = (position.workflow_id, record.tenant, record.origin_instance, record.state.status)
+        return FeedEvent(event, *about, position, record.definition)
 
 
 class MemoryOutbox(MemoryAdapter):

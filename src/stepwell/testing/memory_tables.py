@@ -180,13 +180,14 @@ class WorkflowRow(Struct):
 
 
 class CostRowKey(NamedTuple):
-    """The key of a sum of costs. `tenant` is "" for none."""
+    """The key of a sum of costs. `tenant` and `definition` are "" for none."""
 
     tenant: str
     day: date
     provider: str
     model: str
     currency: str
+    definition: str = ""
 
 
 class CostRow(Struct):

@@ -151,6 +151,8 @@ class MemoryWorkflowReader(MemoryAdapter):
     def _open(self, scope: TenantScope, query: DecisionFilter) -> Iterator[StoredDecision]:
         """Yield the open decisions that match, on all pages."""
         for row in self._tables.workflows.values():
+            if query.definition is not None and not query.definition.covers(self._above(row)[0].record.definition):
+                continue
             if row.record.state.deleted_at is None and self._is_in_family(row.record, query.workflow_id):
                 for decision in self._decisions(row, scope):
                     own = {f"{key}:{value}" for key, value in decision.labels.items()}
@@ -381,6 +383,7 @@ def _matches(
         and {f"{key}:{value}" for key, value in record.labels.items()}.issuperset(query.labels)
         and (query.name is None or record.state.name.lower().startswith(query.name.lower()))
         and query.waits_for in (None, waits_for.get(record.id))
+        and (query.definition is None or query.definition.covers(record.definition))
         and query.origin_zone in (None, record.origin_zone)
         and query.origin_reference in (None, record.origin_reference)
         and (query.created_after is None or record.created_at > query.created_after)

@@ -175,7 +175,7 @@ class MemoryWorkflowStore(ProcessAdapter):
             if task.place is not None:
                 task.position = task.place.step  # that of the item is only known in memory
             stored = row.tasks.get(task_id)
-            count_cost(self._tables, record.tenant, None if stored is None else stored.task, task)
+            count_cost(self._tables, record, None if stored is None else stored.task, task)
             if stored is None:
                 row.tasks[task_id] = TaskRow(task)
                 self._tables.workflow_of_task[task_id] = workflow_id

@@ -8,6 +8,7 @@ from uuid import UUID, uuid4
 import pytest
 
 from stepwell.basics.tenancy import EVERY_TENANT, TenantScope
+from stepwell.contract.definition import DefinitionReference
 from stepwell.contract.enums import CancelReceipt, CostKey
 from stepwell.contract.tasks import Cost
 from stepwell.engine.execution.active_workflow import ActiveWorkflow
@@ -25,6 +26,7 @@ from stepwell.lifecycle.inputs import (
 from stepwell.lifecycle.model import Sent
 from stepwell.rules.costs import CostQuery, ExpiredCosts
 from support.database.stored_workflows import ME, OTHER, Stored, admitted
+from support.database.sub_workflows import make_child
 from support.workflows.definitions import body, draw
 
 PROVIDER, MODEL, TENANT, DAY = CostKey.PROVIDER, CostKey.MODEL, CostKey.TENANT, CostKey.DAY
@@ -78,6 +80,25 @@ async def test_costs_are_summed_by_currency_and_by_the_given_keys(stored: Stored
     assert await sums(stored, scope=TenantScope("u")) == [("USD", Decimal("1000000000000.125"), 1)]
     assert await sums(stored, scope=TenantScope()) == [("USD", Decimal("1e-9"), 1)]
     assert await sums(stored, scope=TenantScope("another")) == []
+
+
+async def test_costs_count_for_the_definition_of_the_run_at_the_top(stored: Stored) -> None:
+    first, second = (DefinitionReference(name="photo-set", version=version) for version in (3, 30))
+    parent = await stored.make(body(draw("a"), draw("b")), runs=first)
+    child = await make_child(stored, parent, definition=body(draw("a")))
+    await spend(stored, parent, 1, 1)
+    await spend(stored, child, 0, 2)
+    await spend(stored, await stored.make(body(draw("a")), runs=second), 0, 4)
+    await spend(stored, await stored.make(body(draw("a"))), 0, 8)
+    assert await sums(stored, CostKey.DEFINITION) == [(None, "USD", 8, 1), ("photo-set", "USD", 7, 3)]
+    for text, expected in (
+        ("photo-set", [(7, 3)]),
+        ("photo-set@3", [(3, 2)]),
+        ("photo-set@30", [(4, 1)]),
+        ("photo", []),
+    ):
+        found = await sums(stored, definition=DefinitionReference.parse(text))
+        assert found == [("USD", amount, attempts) for amount, attempts in expected]
 
 
 async def test_costs_are_those_of_days_in_utc(stored: Stored) -> None:

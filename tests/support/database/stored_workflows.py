@@ -11,7 +11,7 @@ from msgspec import structs
 
 from stepwell.app import Database, DatabaseSource
 from stepwell.basics.tenancy import EVERY_TENANT
-from stepwell.contract.definition import WorkflowUpdate
+from stepwell.contract.definition import DefinitionReference, WorkflowUpdate
 from stepwell.contract.enums import WorkflowStatus
 from stepwell.engine.execution.active_workflow import ActiveWorkflow
 from stepwell.engine.execution.new_workflow import loaded_of, stored_inputs
@@ -49,16 +49,18 @@ class Workflows:
         definition_bytes: int = 0,
         feature_level: int | None = None,
         has_flow: bool = False,
+        runs: DefinitionReference | None = None,
     ) -> ActiveWorkflow:
         """A workflow of *owner*, started; of nobody, PENDING. It has the level that it needs, or *feature_level*.
 
-        *has_flow*: it gets waits or signals, although its definition has none.
+        *has_flow*: it gets waits or signals, although its definition has none. *runs* is its stored definition.
         """
         handle, new = self.draft(definition, tenant, owner, webhook_url, definition_bytes)
         if feature_level is not None:
             new = structs.replace(new, feature_level=feature_level)
         if has_flow:
             new = structs.replace(new, has_flow=True)
+        new.record.definition = runs
         await self.workflow_store.insert(EVERY_TENANT, new)
         return handle
 

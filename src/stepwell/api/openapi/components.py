@@ -85,10 +85,12 @@ _UPLOAD_FORM: dict[str, Any] = {
 _NAMES: Final[Mapping[str, str]] = {
     "CreateWorkflow.config": "WorkflowConfig",
     "DefinitionContent.config": "WorkflowConfig",
+    "RunDefinition.config": "WorkflowConfigPatch",
     "WorkflowStepDefinition.config": "StepConfig",
     "arguments": "FalArguments",
     "CreateWorkflow.inputs": "Inputs",
     "DefinitionContent.inputs": "Inputs",
+    "RunDefinition.inputs": "Inputs",
     "fallback_provider_config": "ProviderConfig",
     "final_step_result": "StepResult",
     "inputs_schema": "JsonSchema",
@@ -121,6 +123,7 @@ _MEMBER_DESCRIPTIONS: Final[Mapping[str, str]] = {
     "StepResult": "The result of a step. Its members depend on the task type.",
     "SubworkflowDefinition": "The definition of a sub-workflow: the body of a create without its origin_* members.",
     "WorkflowConfig": "The configuration of a workflow. Members that aren't listed pass through unchanged.",
+    "WorkflowConfigPatch": "Changes of the definition's config by JSON Merge Patch: null removes a member.",
 }
 _NULL = {"type": "null"}
 
@@ -131,7 +134,8 @@ def build_components(operations: Iterable[Operation], providers: Sequence[str]) 
     *providers* are the names of the installed ones.
     """
     operations = list(operations)
-    requests: dict[type, None] = dict.fromkeys(operation.body for operation in operations if operation.body is not None)
+    bodies = (body for operation in operations for body in (operation.body, operation.other_body))
+    requests: dict[type, None] = dict.fromkeys(body for body in bodies if body is not None)
     requests |= {RetryPolicy: None, OnFailure: None}  # the open objects below refer to them
     kinds: list[type] = [*requests, HTTPValidationError, Problem, WorkflowNotice, StepNotice]
     kinds += [operation.answers for operation in operations if not isinstance(operation.answers, Content)]

@@ -172,7 +172,9 @@ def _operation(operation: Operation) -> dict[str, Any]:
     described["security"] += [{}] if operation.signable else []
     described["security"] += [{"StreamTicket": []}] if operation.ticketed else []
     if operation.body is not None:
-        content: dict[str, Any] = {"schema": {"$ref": SCHEMA_REF.format(name=operation.body.__name__)}}
+        bodies = [each for each in (operation.body, operation.other_body) if each is not None]
+        schemas = [{"$ref": SCHEMA_REF.format(name=each.__name__)} for each in bodies]
+        content: dict[str, Any] = {"schema": schemas[0] if len(schemas) == 1 else {"anyOf": schemas}}
         if operation.body is CreateWorkflow:
             content["example"] = EXAMPLE
         described["requestBody"] = {

@@ -41,8 +41,8 @@ class Operation(Struct, frozen=True, kw_only=True):
     - `signable`: a signature in the query may replace the token. `ticketed`: a stream ticket may replace it.
     - `answers` is the struct, or the content, of a success. `also` lists alternatives, with their media types.
       `streams` is the media type of the live stream, if the operation offers one.
-    - `body` is the struct of the request's body, which may be absent if it is `body_optional`. `body_types` are the
-      media types in which it is accepted.
+    - `body` is the struct of the request's body, which may be absent if it is `body_optional`, and `other_body` an
+      alternative to it. `body_types` are the media types in which it is accepted.
     - `files`: the body is a form of files, or one file. `repeat_status` is the status of a success that changes
       nothing.
     - `problems` lists failure statuses beside those that follow from the other members (see `openapi`).
@@ -63,6 +63,7 @@ class Operation(Struct, frozen=True, kw_only=True):
     repeat_status: int | None = None
     query: type[Struct] = NoQuery
     body: type[Struct] | None = None
+    other_body: type[Struct] | None = None
     body_optional: bool = False
     body_types: tuple[str, ...] = (JSON_TYPE,)
     files: bool = False

@@ -17,6 +17,7 @@ from msgspec.inspect import BoolType, IntType, Metadata, StructType, Type, Union
 from stepwell.basics.artifacts import PREVIEW_WIDTHS
 from stepwell.basics.errors import Fault, InvalidRequest, NotFound
 from stepwell.basics.strict_json.schema_faults import collect, printable_key
+from stepwell.contract.definition import DEFINITION_NAME, DefinitionReference
 from stepwell.contract.enums import EventType, StepStatus, WorkflowStatus
 from stepwell.lifecycle.records import WorkflowParts
 from stepwell.rules.access.cursors import MAX_CURSOR_CHARS
@@ -113,7 +114,26 @@ _DELAY = "How many seconds late a stream may send events, several together, whic
 StreamDelay = Annotated[int, Meta(ge=0, le=60, description=_DELAY)]
 
 
-class FeedQuery(Struct, frozen=True, kw_only=True):
+class DefinitionQuery(Struct, frozen=True, kw_only=True):
+    """A query that may name a stored definition."""
+
+    definition: (
+        Annotated[
+            str,
+            Meta(
+                pattern=rf"^{DEFINITION_NAME}(@[1-9][0-9]{{0,8}})?(?!\n)$",
+                description="Only what belongs to runs of this stored definition, written as name or as name@version",
+            ),
+        ]
+        | UnsetType
+    ) = UNSET
+
+    @property
+    def wanted_definition(self) -> DefinitionReference | None:
+        return None if self.definition is UNSET else DefinitionReference.parse(self.definition)
+
+
+class FeedQuery(DefinitionQuery, frozen=True, kw_only=True):
     cursor: Annotated[str, Meta(description="Only events after this cursor; 0 is the beginning")] | UnsetType = UNSET
     delay_s: StreamDelay = 0
     limit: Annotated[int, Meta(ge=1, le=1000, description="The maximum number of events")] = 100

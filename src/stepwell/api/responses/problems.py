@@ -17,6 +17,7 @@ from msgspec import UNSET, json
 from stepwell.basics.errors import (
     ArtifactError,
     ArtifactGone,
+    DefinitionArchived,
     DiskFull,
     Forbidden,
     InvalidRequest,
@@ -66,6 +67,7 @@ TABLE: dict[type[StepwellError], ProblemType] = {
     Unauthenticated: _row(401, "Not authenticated"),
     InvalidToken: _row(401, "Not authenticated"),
     Forbidden: _row(403, "Forbidden"),
+    DefinitionArchived: _row(409, "Definition archived"),
     NotWaiting: _row(409, "Not waiting"),
     NotFound: _row(404, "Not found"),
     ArtifactGone: _row(404, "Not found"),

@@ -220,6 +220,7 @@ async def workflow_to_public(record: WorkflowRecord, warnings: Sequence[Definiti
         progress=progress(state, summary, record.total_steps),
         current_step=summary.current_step,
         waits_for=summary.waits_for,
+        definition=record.definition,
         final_step_id=summary.final_step_id,
         final_step_result=_raw(summary.final_step_result) if record.results else UNSET,
         canvas_task_id=None if state.execution_id is None else str(state.execution_id),

@@ -213,4 +213,5 @@ def _filter(query: FeedQuery) -> FeedFilter:
         types=_types(query.type),
         status=None if query.status is UNSET else query.status,
         origin_instance=None if query.origin_instance is UNSET else query.origin_instance,
+        definition=query.wanted_definition,
     )

@@ -11,6 +11,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType, ValidationError, convert
 from stepwell.api.requests.query_parameters import (
     CheckedQuery,
     Cursor,
+    DefinitionQuery,
     IncludeResults,
     IncludeSteps,
     Limit,
@@ -57,7 +58,7 @@ def label_faults(values: dict[str, Any]) -> Iterator[Fault]:
         yield Fault(("query", "label"), f"Expected at most {MAX_LABELS} labels", "too_long")
 
 
-class FilterQuery(CheckedQuery, frozen=True, kw_only=True):
+class FilterQuery(CheckedQuery, DefinitionQuery, frozen=True, kw_only=True):
     REPEATABLE: ClassVar = frozenset({"status", "label"})
 
     created_after: Annotated[Time, Meta(description="Only workflows created after this time")] | UnsetType = UNSET
@@ -101,6 +102,7 @@ class FilterQuery(CheckedQuery, frozen=True, kw_only=True):
             "created_after": None if self.created_after is UNSET else _time(self.created_after),
             "created_before": None if self.created_before is UNSET else _time(self.created_before),
             "waits_for": None if self.waits_for is UNSET else self.waits_for,
+            "definition": self.wanted_definition,
             "include_deleted": self.include_deleted,
             "include_children": self.include_children,
         }

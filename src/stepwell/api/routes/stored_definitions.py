@@ -35,10 +35,10 @@ from stepwell.api.routes.definitions import read_content
 from stepwell.api.routes.list_query import Labels, kept_parameters, label_faults
 from stepwell.basics.errors import Fault, InvalidRequest, NotFound
 from stepwell.basics.idempotency import StoredAnswer
+from stepwell.contract.definition import DEFINITION_NAME, MAX_VERSION
 from stepwell.contract.problems import DefinitionWarning
 from stepwell.contract.scopes import Permission
 from stepwell.contract.stored_definitions import (
-    NAME_PATTERN,
     DefinitionContent,
     DefinitionDeletion,
     DefinitionListResponse,
@@ -57,7 +57,7 @@ ONE = BASE + "/{name}"
 
 _OF_NAME: Final = ("name", "default_version", "archived", "labels", "description")
 _OF_VERSION: Final = ("version", "created_by", "created_at")
-_NAME: Final = re.compile(NAME_PATTERN)
+_NAME: Final = re.compile(DEFINITION_NAME)
 
 
 class PutQuery(TenantQuery, frozen=True, kw_only=True):
@@ -65,7 +65,7 @@ class PutQuery(TenantQuery, frozen=True, kw_only=True):
 
 
 class VersionQuery(TenantQuery, frozen=True, kw_only=True):
-    version: Annotated[int, Meta(ge=1, le=2**31 - 1, description="The version; default: the newest")] | UnsetType = (
+    version: Annotated[int, Meta(ge=1, le=MAX_VERSION, description="The version; default: the newest")] | UnsetType = (
         UNSET
     )
 

@@ -15,7 +15,7 @@ from msgspec import UNSET, Meta, Raw, UnsetType, field
 from stepwell.api.auth.dependencies import ApiRequest, ServicesDep
 from stepwell.api.requests.headers import IF_NONE_MATCH
 from stepwell.api.requests.operations import Operation, endpoint
-from stepwell.api.requests.query_parameters import CheckedQuery, TenantQuery, parse_query
+from stepwell.api.requests.query_parameters import CheckedQuery, DefinitionQuery, TenantQuery, parse_query
 from stepwell.api.responses.conditional_requests import respond_unless_known
 from stepwell.basics.errors import Fault, InvalidRequest
 from stepwell.contract.enums import CostKey
@@ -67,7 +67,7 @@ _EXPECTED_DAY = "Expected a time at which a day begins in UTC, because costs are
 _DAY = "a date (UTC), or a time with an offset at which a day (UTC) begins"
 
 
-class CostsQuery(CheckedQuery, frozen=True, kw_only=True):
+class CostsQuery(CheckedQuery, DefinitionQuery, frozen=True, kw_only=True):
     since: Annotated[str, Meta(description=f"Only attempts that ended then or later: {_DAY}")] | UnsetType = field(
         name="from", default=UNSET
     )
@@ -123,6 +123,7 @@ def _cost_query(query: CostsQuery) -> CostQuery:
         since=None if since is None else since.date(),
         until=None if until is None else until.date(),
         by=tuple(dict.fromkeys(query.by)),
+        definition=query.wanted_definition,
         limit=MAX_GROUPS + 1,
     )
 

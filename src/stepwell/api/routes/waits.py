@@ -26,6 +26,7 @@ from stepwell.api.requests.operations import NoQuery, Operation, endpoint
 from stepwell.api.requests.query_parameters import (
     CheckedQuery,
     Cursor,
+    DefinitionQuery,
     cursor_links,
     parse_id,
     parse_query,
@@ -157,7 +158,7 @@ def _answer(step: StepRecord) -> StoredAnswer:
     return StoredAnswer(200, {}, json.encode(step_to_public(step)))
 
 
-class DecisionsQuery(CheckedQuery, frozen=True, kw_only=True):
+class DecisionsQuery(CheckedQuery, DefinitionQuery, frozen=True, kw_only=True):
     REPEATABLE: ClassVar = frozenset({"label"})
 
     cursor: Cursor | UnsetType = UNSET
@@ -202,7 +203,7 @@ async def list_decisions(
     workflow_id = None if query.workflow_id is UNSET else parse_id(query.workflow_id, "workflow")
     after, step_id = read_cursor(cursors.decisions, query.cursor), None if query.step_id is UNSET else query.step_id
     labels = tuple(dict.fromkeys(query.label))
-    wanted = DecisionFilter(query.limit + 1, workflow_id, after, step_id, labels)
+    wanted = DecisionFilter(query.limit + 1, workflow_id, after, step_id, labels, query.wanted_definition)
     reads, scope = services.reads, request.user.scope
     decisions = await reads.decisions(scope, wanted) if query.limit else []
     total = await reads.store.decision_count(scope, wanted) if query.total else None

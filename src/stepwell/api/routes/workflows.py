@@ -34,16 +34,17 @@ from stepwell.api.responses.prefer_wait import answer_after_wait, answer_now, wa
 from stepwell.api.responses.serializers import page_to_public, workflow_to_public
 from stepwell.api.responses.streamed_answers import Answer, StreamedAnswer
 from stepwell.api.responses.workflow_etags import page_etag
-from stepwell.api.routes.definitions import read_definition
+from stepwell.api.routes.definitions import apply_stored_definition, read_definition
 from stepwell.api.routes.list_query import FilterQuery, ListQuery, list_links
 from stepwell.api.routes.usage import RATE_LIMIT_HEADERS, show_rate_limit
-from stepwell.basics.errors import InvalidRequest
+from stepwell.basics.errors import DefinitionArchived, InvalidRequest
 from stepwell.basics.idempotency import StoredAnswer
 from stepwell.basics.tenancy import TenantScope
 from stepwell.contract.definition import CreateWorkflow, WorkflowUpdate
 from stepwell.contract.enums import WorkflowStatus
 from stepwell.contract.problems import DefinitionWarning
 from stepwell.contract.scopes import Permission
+from stepwell.contract.stored_definitions import RunDefinition
 from stepwell.contract.workflows import (
     WorkflowCleanupResponse,
     WorkflowCountsResponse,
@@ -68,12 +69,15 @@ CREATE = Operation(
     path=BASE,
     id="create_workflow",
     description="If start is true (the default) the workflow starts immediately. Returns the workflow with all steps. "
-    "An absent origin_instance is that of the token, else that of the service. Data URIs over 4 kB in known *_url and "
+    "An absent origin_instance is that of the token, else that of the service. A body with definition runs a stored "
+    "definition, in its default version without another one. Data URIs over 4 kB in known *_url and "
     "*_urls inputs become uploads, and the workflow has their paths instead.",
     tag=TAG,
     permission=Permission.WRITE,
     query=StartQuery,
     body=CreateWorkflow,
+    other_body=RunDefinition,
+    problems=(409,),
     status=201,
     answers=WorkflowPublic,
     headers=("Location", "ETag"),
@@ -210,7 +214,8 @@ async def _creation_answer(
 async def _rebuilt_creation(request: ApiRequest, services: Services, workflow: FoundWorkflow) -> Answer:
     """Return the response of create for a repeated request. Its warnings come from its body, which is the same."""
     warnings: Sequence[DefinitionWarning] = ()
-    with suppress(InvalidRequest):  # other settings since then may refuse the definition
+    with suppress(InvalidRequest, DefinitionArchived):  # what the settings or a stored definition are now may refuse it
+        await apply_stored_definition(request, services)
         warnings = (await read_definition(request, services)).warnings
     return await _creation_answer(request, services, workflow, warnings)
 
@@ -228,9 +233,10 @@ async def create_workflow(request: ApiRequest, services: Services, preconditions
     if not caller.scope.every:
         show_rate_limit(request, caller.scope.tenant)
         await services.admission.check(caller.scope.tenant)  # first, because the body costs more
+    definition = await apply_stored_definition(request, services)
     size = len(await read_with_room(request))
     async with services.create_turns.turn(resources_of(request.scope).account, size):
-        planned = await read_definition(request, services)
+        planned = await read_definition(request, services, definition)
         tenant = caller.tenant_for(planned.request.origin_tenant_id)
         show_rate_limit(request, tenant)
         record = await services.workflows.create(

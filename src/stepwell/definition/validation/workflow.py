@@ -14,6 +14,7 @@ from stepwell.basics.strict_json.schema_faults import Loc, cap_faults, iter_faul
 from stepwell.basics.workflow_limits import places_of
 from stepwell.contract.definition import (
     CreateWorkflow,
+    DefinitionReference,
     JsonObject,
     WorkflowConfig,
     WorkflowStepDefinition,
@@ -69,7 +70,7 @@ class ValidatedWorkflow(Struct, frozen=True):
 
     `definition_bytes` is the size of the request by `workflow_limits.definition_size`; 0 if that is unknown. `warnings`
     are what `MemberChecks` and `ExpressionChecks` found. `evaluates`: its steps have conditions, or expressions
-    in their configs.
+    in their configs. `definition` is the stored one that it was made of, if any.
     """
 
     request: CreateWorkflow
@@ -78,6 +79,7 @@ class ValidatedWorkflow(Struct, frozen=True):
     definition_bytes: int = 0
     warnings: tuple[DefinitionWarning, ...] = ()
     evaluates: bool = False
+    definition: DefinitionReference | None = None
 
     @property
     def feature_level(self) -> int:

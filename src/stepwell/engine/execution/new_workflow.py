@@ -130,5 +130,6 @@ def _record(planned: ValidatedWorkflow, creation: Creation, new_id: NewId) -> tu
         ],
         labels=dict(sorted((request.labels or {}).items())),
         parent=parent,
+        definition=planned.definition,
     )
     return record, final

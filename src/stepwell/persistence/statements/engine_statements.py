@@ -74,19 +74,21 @@ def _count_costs(task: RowType = PLAIN_TASK) -> str:
     return f"""cost_changes AS (
     SELECT coalesce(w.tenant, '') AS tenant, (c.ended_at AT TIME ZONE 'UTC')::date AS day,
            coalesce(c.provider, '') AS provider, coalesce(left(c.sent ->> 'model', {MAX_MODEL}), '') AS model,
+           coalesce(CASE WHEN w.root_id IS NULL THEN w.stored_definition ELSE root.stored_definition END, '')
+               AS definition,
            c.cost ->> 'currency' AS currency, c.sign * (c.cost ->> 'amount')::numeric AS amount, c.sign AS attempts
     FROM (
         SELECT 1 AS sign, {_COST} FROM unnest($3::{task.name}[]) AS k WHERE k.cost IS NOT NULL
         UNION ALL
         SELECT -1, {_COST} FROM tasks AS t WHERE t.cost IS NOT NULL
           AND t.id = ANY(SELECT k.id FROM unnest($3::{task.name}[]) AS k WHERE k.cost IS NOT NULL)
-    ) AS c JOIN workflows AS w ON w.id = c.workflow_id
+    ) AS c JOIN workflows AS w ON w.id = c.workflow_id LEFT JOIN workflows AS root ON root.id = w.root_id
     WHERE {IS_WRITTEN.format("c")}
 ), counted_costs AS (
-    INSERT INTO daily_costs AS t (tenant, day, provider, model, currency, amount, attempts)
-    SELECT tenant, day, provider, model, currency, sum(amount), sum(attempts) FROM cost_changes
-    GROUP BY 1, 2, 3, 4, 5 HAVING sum(amount) <> 0 OR sum(attempts) <> 0 ORDER BY 1, 2, 3, 4, 5
-    ON CONFLICT (tenant, day, provider, model, currency)
+    INSERT INTO daily_costs AS t (tenant, day, provider, model, definition, currency, amount, attempts)
+    SELECT tenant, day, provider, model, definition, currency, sum(amount), sum(attempts) FROM cost_changes
+    GROUP BY 1, 2, 3, 4, 5, 6 HAVING sum(amount) <> 0 OR sum(attempts) <> 0 ORDER BY 1, 2, 3, 4, 5, 6
+    ON CONFLICT (tenant, day, provider, model, definition, currency)
     DO UPDATE SET amount = t.amount + excluded.amount, attempts = t.attempts + excluded.attempts
 )"""  # noqa: S608 - built from the constants above
 

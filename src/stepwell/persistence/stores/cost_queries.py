@@ -7,8 +7,10 @@ from sqlalchemy import BigInteger, Select, cast, collate, func, literal, literal
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from stepwell.basics.tenancy import TenantScope
+from stepwell.contract.enums import CostKey
 from stepwell.persistence.connections.connection_pool import PooledAdapter
 from stepwell.persistence.tables.daily_costs import daily_costs
+from stepwell.persistence.tables.workflows import definition_name, definition_values, runs_definition
 from stepwell.rules.costs import CostQuery, CostSum, ExpiredCosts
 
 # Rows that another process deletes are left to it, so that nobody waits. The last batch alone looks for the next day.
@@ -35,7 +37,7 @@ async def read_costs(connection: AsyncConnection, scope: TenantScope, query: Cos
 
 def _statement(scope: TenantScope, query: CostQuery) -> Select[Any]:
     own = daily_costs.c
-    keys = [own[key] for key in query.by]
+    keys = [definition_name(own.definition) if key is CostKey.DEFINITION else own[key] for key in query.by]
     attempts = cast(func.sum(own.attempts), BigInteger())
     statement = select(*keys, own.currency, func.sum(own.amount), attempts).group_by(*keys, own.currency)
     if not scope.every:
@@ -44,6 +46,8 @@ def _statement(scope: TenantScope, query: CostQuery) -> Select[Any]:
         statement = statement.where(own.day >= query.since)
     if query.until is not None:
         statement = statement.where(own.day < query.until)
+    if query.definition is not None:
+        statement = statement.where(*runs_definition(own.definition)).params(definition_values(query.definition))
     order = [key if key is own.day else collate(key, "C") for key in (*keys, own.currency)]
     # A cost that was corrected to another currency may leave a sum of no attempt.
     return statement.having(attempts > literal_column("0")).order_by(*order).limit(literal(query.limit))

@@ -34,12 +34,13 @@ from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from stepwell.basics.tenancy import TenantScope
+from stepwell.contract.definition import DefinitionReference
 from stepwell.contract.enums import WorkflowStatus
 from stepwell.persistence.connections.database import PostgresAdapter
 from stepwell.persistence.stores.workflow_queries import visible
 from stepwell.persistence.tables.column import Row
 from stepwell.persistence.tables.events import events, history_event
-from stepwell.persistence.tables.workflows import workflows
+from stepwell.persistence.tables.workflows import definition_values, runs_definition, workflows
 from stepwell.rules.event_feed import EVERYTHING, FeedCursor, FeedEvent, FeedFilter, FeedPage, HistoryPage
 
 # A page reads at most so many events, even if few of them match the filter.
@@ -129,13 +130,15 @@ def page_query(
     """Return a statement and its parameters: up to *limit* events that match *wanted*, of the next *window* events
     after *after*.
     """
-    parameters = {
+    parameters: dict[str, Any] = {
         "txid": after.txid,
         "workflow": after.workflow_id,
         "number": after.id,
         "most": limit,
         "window": window,
     }
+    if wanted.definition is not None:
+        parameters |= definition_values(wanted.definition)
     restored = after.txid < _FIRST_TXID
     if restored:
         del parameters["txid"]
@@ -158,7 +161,13 @@ def _page(scope: TenantScope, wanted: FeedFilter, *, restored: bool) -> Select[A
         .cte("last_one")
     )
     matched = (
-        select(scanned, workflows.c.tenant, workflows.c.origin_instance, workflows.c.status)
+        select(
+            scanned,
+            workflows.c.tenant,
+            workflows.c.origin_instance,
+            workflows.c.status,
+            workflows.c.stored_definition,
+        )
         .join_from(scanned, workflows, workflows.c.id == scanned.c.workflow_id)
         .where(visible(scope), *_filters(wanted, scanned))
         .order_by(*key)
@@ -197,6 +206,8 @@ def _filters(wanted: FeedFilter, scanned: CTE) -> list[ColumnElement[bool]]:
         filters.append(workflows.c.status == wanted.status)
     if wanted.origin_instance is not None:
         filters.append(workflows.c.origin_instance == wanted.origin_instance)
+    if wanted.definition is not None:
+        filters += runs_definition(workflows.c.stored_definition)
     return filters
 
 
@@ -224,4 +235,5 @@ def _event(row: Row) -> FeedEvent:
         row["origin_instance"],
         WorkflowStatus(row["status"]),
         FeedCursor(row["txid"], workflow_id.int, row["id"]),
+        None if (reference := row["stored_definition"]) is None else DefinitionReference.parse(reference),
     )

@@ -31,7 +31,7 @@ from stepwell.contract.reasons import StepAbove
 from stepwell.contract.workflows import AncestorStep
 from stepwell.persistence.tables.column import Row
 from stepwell.persistence.tables.waits import WAIT_ORDER, read_wait, waits
-from stepwell.persistence.tables.workflows import labels, read_labels, workflows
+from stepwell.persistence.tables.workflows import definition_values, labels, read_labels, runs_definition, workflows
 from stepwell.rules.list_records import (
     MAX_ITEM_BYTES,
     MAX_ITEM_TEXT,
@@ -215,6 +215,11 @@ def _filtered(scope: TenantScope, query: DecisionFilter, *columns: ColumnElement
         statement = statement.join(family, family.c.id == waits.c.workflow_id)
     if query.step_id is not None:
         statement = statement.where(waits.c.step_id == query.step_id)
+    if query.definition is not None:
+        root = workflows.alias("root")
+        named = runs_definition(root.c.stored_definition)
+        statement = statement.join(root, root.c.id == waits.c.root_id).where(*named)
+        statement = statement.params(definition_values(query.definition))
     for number, label in enumerate(query.labels):
         own = labels.alias(f"label_{number}")
         statement = statement.join(own, (own.c.workflow_id == waits.c.root_id) & (own.c.label == label))

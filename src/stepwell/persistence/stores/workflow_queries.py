@@ -54,7 +54,7 @@ from stepwell.persistence.tables.column import Row
 from stepwell.persistence.tables.events import events
 from stepwell.persistence.tables.processes import processes
 from stepwell.persistence.tables.steps import steps
-from stepwell.persistence.tables.workflows import labels, workflows
+from stepwell.persistence.tables.workflows import definition_values, labels, runs_definition, workflows
 from stepwell.rules.list_records import ListFilter, WorkflowFilter
 
 _FORMS: Final = 256  # statements of so many forms are kept: clients choose the form
@@ -67,7 +67,7 @@ _EQUALITIES: Final = {
     "origin_reference": workflows.c.origin_reference,
 }
 _DEFINITION_ONLY: Final = ("inputs", "inputs_schema")  # columns that no answer shows but that of the definition
-_FILTERS: Final = ("statuses", "name", "created_after", "created_before", "waits_for", *_EQUALITIES)
+_FILTERS: Final = ("statuses", "name", "created_after", "created_before", "waits_for", "definition", *_EQUALITIES)
 
 
 def visible(scope: TenantScope) -> ColumnElement[bool]:
@@ -117,6 +117,7 @@ def filter_values(scope: TenantScope, query: WorkflowFilter) -> dict[str, Any]:
     values["statuses"] = list(query.statuses) if len(query.statuses) > 1 else next(iter(query.statuses), None)
     values["name"] = None if query.name is None else _LIKE_SPECIAL.sub(r"\\\g<0>", query.name) + "%"
     values["waits_for"] = None if query.waits_for is None else [*WaitsFor].index(query.waits_for) + 1
+    values |= definition_values(query.definition)
     labelled = {f"label_{number}": label for number, label in enumerate(query.labels)}
     return {**values, **labelled, "scope_tenant": scope.tenant}
 
@@ -334,6 +335,8 @@ def _conditions(form: ListForm) -> list[ColumnElement[bool]]:
         conditions.append(own == any_(alternatives) if form.alternatives else own == alternatives)
     if "name" in form.filters:
         conditions.append(func.lower(workflows.c.name).like(func.lower(bindparam("name", type_=Text()))))
+    if "definition" in form.filters:
+        conditions += runs_definition(workflows.c.stored_definition)
     if "waits_for" in form.filters:
         conditions += has_waits_for(workflows.c.id, include_children=form.include_children)
     tenant = None if form.no_tenant else bindparam("scope_tenant", type_=Text())

@@ -10,12 +10,16 @@ from stepwell.persistence.tables.column import metadata
 
 
 class DailyCostColumns(TypedColumns):
-    """Sums of the costs of attempts, see `rules.costs`. `tenant` is "" for none."""
+    """Sums of the costs of attempts, see `rules.costs`. `tenant` and `definition` are "" for none.
+
+    `definition` is written as name@version.
+    """
 
     tenant = column.text()
     day: Column[date] = Column(Date(), nullable=False)
     provider = column.text()
     model = column.text()
+    definition = column.text()
     currency = column.text()
     amount: Column[Decimal] = Column(Numeric(), nullable=False)
     attempts = column.bigint()
@@ -25,6 +29,6 @@ daily_costs = Table(
     "daily_costs",
     metadata,
     DailyCostColumns,
-    PrimaryKeyConstraint("tenant", "day", "provider", "model", "currency"),
+    PrimaryKeyConstraint("tenant", "day", "provider", "model", "definition", "currency"),
     postgresql_with={"fillfactor": "50"},  # each update stays on its page
 )

@@ -7,8 +7,23 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from msgspec import json
-from sqlalchemy import Column, Index, Integer, PrimaryKeyConstraint, Table, TypedColumns, Uuid, literal_column, text
+from sqlalchemy import (
+    Column,
+    ColumnElement,
+    Index,
+    Integer,
+    PrimaryKeyConstraint,
+    Table,
+    Text,
+    TypedColumns,
+    Uuid,
+    bindparam,
+    func,
+    literal_column,
+    text,
+)
 
+from stepwell.contract.definition import DefinitionReference
 from stepwell.contract.enums import WaitsFor, WorkflowStatus
 from stepwell.contract.tasks import CostSums
 from stepwell.lifecycle.child_records import ParentLink
@@ -40,6 +55,9 @@ class _NewWorkflowColumns(TypedColumns):
     inputs_schema = column.json(nullable=True, of="stored", encode=bytes.decode)
     evaluates = column.flag(of="stored")
     has_flow = column.flag(of="new")
+    stored_definition = column.text(
+        nullable=True, of="record", field="definition", encode=str, decode=DefinitionReference.parse
+    )
     created_at = column.time(nullable=False, of="record")
 
 
@@ -84,6 +102,24 @@ NEWEST: Final = ("created_at", "id")
 _OF_TENANT: Final = "status origin_instance deleted_at parent_id"
 
 
+def definition_name(reference: ColumnElement[str]) -> ColumnElement[str]:
+    """The name in a column that has the `str` of a `DefinitionReference`."""
+    return func.split_part(reference, literal_column("'@'"), literal_column("1"))
+
+
+def runs_definition(reference: ColumnElement[str]) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
+    """The conditions that a column has the definition of the parameters. `definition_values` returns these."""
+    named = definition_name(reference) == bindparam("definition_name", type_=Text())
+    return named, reference.like(bindparam("definition", type_=Text()))
+
+
+def definition_values(wanted: DefinitionReference | None) -> dict[str, str | None]:
+    # No name has a special character of LIKE.
+    any_version = wanted is not None and wanted.version is None
+    pattern = None if wanted is None else f"{wanted.name}@%" if any_version else str(wanted)
+    return {"definition_name": None if wanted is None else wanted.name, "definition": pattern}
+
+
 def _list_index(name: str, *key: Any, include: str, where: str | None = None, **options: Any) -> Index:
     """Return an index for lists, by *key* and then by time.
 
@@ -123,6 +159,12 @@ workflows = Table(
         "origin_zone",
         include="status tenant origin_instance deleted_at parent_id",
         where="origin_zone IS NOT NULL",
+    ),
+    _list_index(
+        "workflows_list_by_definition",
+        definition_name(literal_column("stored_definition")).label("definition_name"),
+        include="stored_definition status tenant origin_instance deleted_at parent_id",
+        where="stored_definition IS NOT NULL",
     ),
     # A workflow's completed_at changes together with its status, so this index makes no other update slower.
     Index("workflows_by_completed_at", "completed_at", postgresql_where=text("completed_at IS NOT NULL")),
