@@ -80,6 +80,7 @@ CREATE TABLE workflows (
     evaluates boolean NOT NULL DEFAULT false,
     has_flow boolean NOT NULL DEFAULT false,
     stored_definition text,
+    named_definitions json,
     created_at timestamptz NOT NULL,
     status text NOT NULL,
     name text NOT NULL,
@@ -339,6 +340,7 @@ CREATE TABLE definition_versions (
     size integer NOT NULL,
     created_by text NOT NULL,
     created_at timestamptz NOT NULL,
+    refers_to text[] NOT NULL,
     content json NOT NULL,
     CONSTRAINT definition_versions_pkey PRIMARY KEY (lane, name, version)
 );
@@ -433,6 +435,7 @@ CREATE TYPE insert_workflow AS (
     evaluates boolean,
     has_flow boolean,
     stored_definition text,
+    named_definitions json,
     created_at timestamptz,
     status text,
     name text,

@@ -105,6 +105,7 @@ _WORKFLOWS = (
         -- is read for other workflows.
         has_flow boolean NOT NULL DEFAULT false,
         stored_definition text,  -- as name@version; NULL: it runs none
+        named_definitions json,  -- of a root: the contents of those that sub-workflows run, by name@version
         created_at timestamptz NOT NULL,
         -- The state.
         status text NOT NULL
@@ -380,6 +381,7 @@ _DEFINITIONS = (
         size integer NOT NULL,
         created_by text NOT NULL,
         created_at timestamptz NOT NULL,
+        refers_to text[] NOT NULL,  -- the names of the definitions that the content names
         content json NOT NULL,
         PRIMARY KEY (lane, name, version)
     )
@@ -470,7 +472,8 @@ _INSERTED_ROWS = (
         id uuid, tenant text, origin_instance text, origin_zone text, origin_reference text, config json,
         suppress_subtask_events boolean, total_steps integer, final_position integer, definition_bytes integer,
         feature_level integer, inputs json, inputs_schema json, evaluates boolean, has_flow boolean,
-        stored_definition text, created_at timestamptz, status text, name text, description text, webhook_url text,
+        stored_definition text, named_definitions json, created_at timestamptz, status text, name text,
+        description text, webhook_url text,
         completed_steps integer, execution_id uuid, failure text, started_at timestamptz, completed_at timestamptz,
         updated_at timestamptz, deleted_at timestamptz, deadline_at timestamptz, timeout_left_s double precision,
         owner uuid, epoch integer, last_event integer, crashes integer

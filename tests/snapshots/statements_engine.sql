@@ -151,7 +151,7 @@ WHERE status = 'STORED' AND coalesce(tenant, '') = coalesce($1::text, '') AND (t
 --           Filter: ((tenant IS NULL) = ($1 IS NULL))
 
 SELECT d.name, d.newest, d.versions, d.default_version, d.archived, d.labels, d.description, d.bytes, v.version,
-    v.digest, v.size, v.created_by, v.created_at
+    v.digest, v.size, v.created_by, v.created_at, v.refers_to
 FROM definitions AS d
 JOIN definition_versions AS v ON v.lane = d.lane AND v.name = d.name AND v.version = coalesce($3, d.newest)
 WHERE d.lane = $1 AND d.name = $2;
@@ -163,7 +163,7 @@ WHERE d.lane = $1 AND d.name = $2;
 --           Index Cond: ((lane = $1) AND (name = $2))
 
 SELECT d.name, d.newest, d.versions, d.default_version, d.archived, d.labels, d.description, d.bytes, v.version,
-    v.digest, v.size, v.created_by, v.created_at
+    v.digest, v.size, v.created_by, v.created_at, v.refers_to
 FROM definitions AS d
 JOIN definition_versions AS v ON v.lane = d.lane AND v.name = d.name AND v.version = d.newest
 WHERE d.lane = $1 AND d.archived = $2 AND starts_with(d.name, $3) AND d.name COLLATE "C" > $4 AND d.labels::jsonb @>
@@ -417,6 +417,32 @@ GROUP BY lane;
 --     Group Key: lane
 --     ->  Index Only Scan using deliveries_due on deliveries
 --           Index Cond: (owner = $1)
+
+SELECT n.key, convert_to(n.value::text, 'UTF8') AS value
+FROM workflows AS w, json_each(w.named_definitions) AS n
+WHERE w.id = $1 AND ($2 OR w.tenant IS NOT DISTINCT FROM $3) AND NOT EXISTS (
+SELECT
+FROM definition_versions AS v
+WHERE v.lane = coalesce(w.tenant, '') AND v.name = split_part(n.key, '@', 1) AND v.version = split_part(n.key, '@',
+    2)::integer );
+--   Nested Loop Anti Join
+--     ->  Nested Loop
+--           ->  Index Scan using workflows_pkey on workflows w
+--                 Index Cond: (id = $1)
+--                 Filter: ($2 OR (NOT (tenant IS DISTINCT FROM $3)))
+--           ->  Function Scan on json_each n
+--     ->  Index Only Scan using definition_versions_pkey on definition_versions v
+--           Index Cond: ((lane = COALESCE(w.tenant, ''::text)) AND (name = split_part(n.key, '@'::text, 1)) AND (version = (split_part(n.key, '@'::text, 2))::integer))
+
+SELECT n.key, convert_to(n.value::text, 'UTF8') AS value
+FROM workflows AS w, json_each(w.named_definitions) AS n
+WHERE w.id = $1 AND ($2 OR w.tenant IS NOT DISTINCT FROM $3) AND n.key = ANY($4::text[]);
+--   Nested Loop
+--     ->  Index Scan using workflows_pkey on workflows w
+--           Index Cond: (id = $1)
+--           Filter: ($2 OR (NOT (tenant IS DISTINCT FROM $3)))
+--     ->  Function Scan on json_each n
+--           Filter: (key = ANY ($4))
 
 SELECT name, newest, versions, default_version, archived, labels, description, bytes
 FROM definitions
@@ -710,13 +736,13 @@ GROUP BY tenant;
 --                 SubPlan 1
 --                   ->  Index Only Scan using workflows_by_feature_level on workflows workflows_1
 
-SELECT version, digest, size, created_by, created_at
+SELECT version, digest, size, created_by, created_at, refers_to
 FROM definition_versions
 WHERE lane = $1 AND name = $2 AND version = $3;
 --   Index Scan using definition_versions_pkey on definition_versions
 --     Index Cond: ((lane = $1) AND (name = $2) AND (version = $3))
 
-SELECT version, digest, size, created_by, created_at
+SELECT version, digest, size, created_by, created_at, refers_to
 FROM definition_versions
 WHERE lane = $1 AND name = $2
 ORDER BY version DESC;
@@ -2750,14 +2776,15 @@ FROM attempt) FOR NO KEY
 UPDATE ), new_workflows AS (
 INSERT INTO workflows (id, tenant, origin_instance, origin_zone, origin_reference, config, suppress_subtask_events,
     total_steps, final_position, definition_bytes, feature_level, inputs, inputs_schema, evaluates, has_flow,
-    stored_definition, created_at, status, name, description, webhook_url, completed_steps, execution_id, failure,
-    started_at, completed_at, updated_at, deleted_at, deadline_at, timeout_left_s, owner, epoch, last_event, crashes,
-    parent_id, parent_step, parent_item, root_id, depth)
+    stored_definition, named_definitions, created_at, status, name, description, webhook_url, completed_steps,
+    execution_id, failure, started_at, completed_at, updated_at, deleted_at, deadline_at, timeout_left_s, owner,
+    epoch, last_event, crashes, parent_id, parent_step, parent_item, root_id, depth)
 SELECT w.id, w.tenant, w.origin_instance, w.origin_zone, w.origin_reference, w.config, w.suppress_subtask_events,
     w.total_steps, w.final_position, w.definition_bytes, w.feature_level, w.inputs, w.inputs_schema, w.evaluates,
-    w.has_flow, w.stored_definition, w.created_at, w.status, w.name, w.description, w.webhook_url, w.completed_steps,
-    w.execution_id, w.failure, w.started_at, w.completed_at, w.updated_at, w.deleted_at, w.deadline_at,
-    w.timeout_left_s, w.owner, w.epoch, w.last_event, w.crashes, $6::uuid, $7::text, $8::int, $9::uuid, $10::int
+    w.has_flow, w.stored_definition, w.named_definitions, w.created_at, w.status, w.name, w.description,
+    w.webhook_url, w.completed_steps, w.execution_id, w.failure, w.started_at, w.completed_at, w.updated_at,
+    w.deleted_at, w.deadline_at, w.timeout_left_s, w.owner, w.epoch, w.last_event, w.crashes, $6::uuid, $7::text,
+    $8::int, $9::uuid, $10::int
 FROM unnest($1::insert_workflow[]) AS w
 WHERE EXISTS (SELECT
 FROM root)
@@ -3346,6 +3373,39 @@ FROM found;
 --                                       Index Cond: (workflow_id = below_1.id)
 
 WITH gone AS (
+DELETE FROM definition_versions
+WHERE lane = $1 AND name = $2 ), emptied AS (
+UPDATE definitions
+SET versions = 0, bytes = 0, default_version = NULL, archived = false, labels = '{}', description = NULL
+WHERE lane = $1 AND name = $2 )
+SELECT d.name
+FROM definitions AS d
+WHERE d.lane = $1 AND d.name <> $2 AND EXISTS (
+SELECT
+FROM definition_versions AS v
+WHERE v.lane = d.lane AND v.name = d.name AND v.version IN (d.newest, d.default_version) AND $2 = ANY(v.refers_to) )
+ORDER BY d.name COLLATE "C";
+--   Sort
+--     Sort Key: d.name COLLATE "C"
+--     CTE gone
+--       ->  Delete on definition_versions
+--             ->  Index Scan using definition_versions_pkey on definition_versions
+--                   Index Cond: ((lane = $1) AND (name = $2))
+--     CTE emptied
+--       ->  Update on definitions
+--             ->  Index Scan using definitions_pkey on definitions
+--                   Index Cond: ((lane = $1) AND (name = $2))
+--     ->  Nested Loop Semi Join
+--           Join Filter: ((v.version = ANY (ARRAY[d.newest, d.default_version])) AND (d.name = v.name))
+--           ->  Index Scan using definitions_pkey on definitions d
+--                 Index Cond: (lane = $1)
+--                 Filter: (name <> $2)
+--           ->  Materialize
+--                 ->  Index Scan using definition_versions_pkey on definition_versions v
+--                       Index Cond: (lane = $1)
+--                       Filter: ($2 = ANY (refers_to))
+
+WITH gone AS (
 DELETE FROM uploads
 WHERE id = $1 AND status = 'DELETING' AND coalesce(presigned_until <= clock_timestamp(), true)
 RETURNING tenant, size + preview_bytes AS bytes )
@@ -3363,19 +3423,6 @@ WHERE u.lane = coalesce(gone.tenant, '');
 --           ->  CTE Scan on gone
 --           ->  Index Scan using upload_usage_pkey on upload_usage u
 --                 Index Cond: (lane = COALESCE(gone.tenant, ''::text))
-
-WITH gone AS (DELETE FROM definition_versions
-WHERE lane = $1 AND name = $2)
-UPDATE definitions
-SET versions = 0, bytes = 0, default_version = NULL, archived = false, labels = '{}', description = NULL
-WHERE lane = $1 AND name = $2;
---   Update on definitions
---     CTE gone
---       ->  Delete on definition_versions
---             ->  Index Scan using definition_versions_pkey on definition_versions
---                   Index Cond: ((lane = $1) AND (name = $2))
---     ->  Index Scan using definitions_pkey on definitions
---           Index Cond: ((lane = $1) AND (name = $2))
 
 WITH gone AS (DELETE FROM processes
 WHERE id = $1
@@ -5018,13 +5065,14 @@ ORDER BY u.id FOR SHARE OF u;
 WITH new_workflows AS (
 INSERT INTO workflows (id, tenant, origin_instance, origin_zone, origin_reference, config, suppress_subtask_events,
     total_steps, final_position, definition_bytes, feature_level, inputs, inputs_schema, evaluates, has_flow,
-    stored_definition, created_at, status, name, description, webhook_url, completed_steps, execution_id, failure,
-    started_at, completed_at, updated_at, deleted_at, deadline_at, timeout_left_s, owner, epoch, last_event, crashes)
+    stored_definition, named_definitions, created_at, status, name, description, webhook_url, completed_steps,
+    execution_id, failure, started_at, completed_at, updated_at, deleted_at, deadline_at, timeout_left_s, owner,
+    epoch, last_event, crashes)
 SELECT w.id, w.tenant, w.origin_instance, w.origin_zone, w.origin_reference, w.config, w.suppress_subtask_events,
     w.total_steps, w.final_position, w.definition_bytes, w.feature_level, w.inputs, w.inputs_schema, w.evaluates,
-    w.has_flow, w.stored_definition, w.created_at, w.status, w.name, w.description, w.webhook_url, w.completed_steps,
-    w.execution_id, w.failure, w.started_at, w.completed_at, w.updated_at, w.deleted_at, w.deadline_at,
-    w.timeout_left_s, w.owner, w.epoch, w.last_event, w.crashes
+    w.has_flow, w.stored_definition, w.named_definitions, w.created_at, w.status, w.name, w.description,
+    w.webhook_url, w.completed_steps, w.execution_id, w.failure, w.started_at, w.completed_at, w.updated_at,
+    w.deleted_at, w.deadline_at, w.timeout_left_s, w.owner, w.epoch, w.last_event, w.crashes
 FROM unnest($1::insert_workflow[]) AS w ), new_steps AS (
 INSERT INTO steps (workflow_id, updated_at, status, position, id, step_id, task_type, definition, depends_on,
     max_retries, timeout_s, provider, fallback, run_if, optional, condition, repeat, for_each)
@@ -5046,13 +5094,14 @@ FROM unnest($3::checkpoint_event[]) AS e;
 WITH new_workflows AS (
 INSERT INTO workflows (id, tenant, origin_instance, origin_zone, origin_reference, config, suppress_subtask_events,
     total_steps, final_position, definition_bytes, feature_level, inputs, inputs_schema, evaluates, has_flow,
-    stored_definition, created_at, status, name, description, webhook_url, completed_steps, execution_id, failure,
-    started_at, completed_at, updated_at, deleted_at, deadline_at, timeout_left_s, owner, epoch, last_event, crashes)
+    stored_definition, named_definitions, created_at, status, name, description, webhook_url, completed_steps,
+    execution_id, failure, started_at, completed_at, updated_at, deleted_at, deadline_at, timeout_left_s, owner,
+    epoch, last_event, crashes)
 SELECT w.id, w.tenant, w.origin_instance, w.origin_zone, w.origin_reference, w.config, w.suppress_subtask_events,
     w.total_steps, w.final_position, w.definition_bytes, w.feature_level, w.inputs, w.inputs_schema, w.evaluates,
-    w.has_flow, w.stored_definition, w.created_at, w.status, w.name, w.description, w.webhook_url, w.completed_steps,
-    w.execution_id, w.failure, w.started_at, w.completed_at, w.updated_at, w.deleted_at, w.deadline_at,
-    w.timeout_left_s, w.owner, w.epoch, w.last_event, w.crashes
+    w.has_flow, w.stored_definition, w.named_definitions, w.created_at, w.status, w.name, w.description,
+    w.webhook_url, w.completed_steps, w.execution_id, w.failure, w.started_at, w.completed_at, w.updated_at,
+    w.deleted_at, w.deadline_at, w.timeout_left_s, w.owner, w.epoch, w.last_event, w.crashes
 FROM unnest($1::insert_workflow[]) AS w ), new_steps AS (
 INSERT INTO steps (workflow_id, updated_at, status, position, id, step_id, task_type, definition, depends_on,
     max_retries, timeout_s, provider, fallback, run_if, optional, condition, repeat, for_each)
@@ -6071,8 +6120,8 @@ RETURNING id;
 --           ->  CTE Scan on room
 
 WITH stored AS (
-INSERT INTO definition_versions (lane, name, version, digest, size, created_by, created_at, content)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8::text::json) )
+INSERT INTO definition_versions (lane, name, version, digest, size, created_by, created_at, refers_to, content)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9::text::json) )
 INSERT INTO definitions AS d (lane, name, newest, versions, labels, bytes)
 VALUES ($1, $2, $3, 1, '{}', $5::integer)
 ON CONFLICT (lane, name) DO UPDATE
@@ -6201,13 +6250,14 @@ WHERE EXISTS (SELECT
 FROM used_keys) ), new_workflows AS (
 INSERT INTO workflows (id, tenant, origin_instance, origin_zone, origin_reference, config, suppress_subtask_events,
     total_steps, final_position, definition_bytes, feature_level, inputs, inputs_schema, evaluates, has_flow,
-    stored_definition, created_at, status, name, description, webhook_url, completed_steps, execution_id, failure,
-    started_at, completed_at, updated_at, deleted_at, deadline_at, timeout_left_s, owner, epoch, last_event, crashes)
+    stored_definition, named_definitions, created_at, status, name, description, webhook_url, completed_steps,
+    execution_id, failure, started_at, completed_at, updated_at, deleted_at, deadline_at, timeout_left_s, owner,
+    epoch, last_event, crashes)
 SELECT w.id, w.tenant, w.origin_instance, w.origin_zone, w.origin_reference, w.config, w.suppress_subtask_events,
     w.total_steps, w.final_position, w.definition_bytes, w.feature_level, w.inputs, w.inputs_schema, w.evaluates,
-    w.has_flow, w.stored_definition, w.created_at, w.status, w.name, w.description, w.webhook_url, w.completed_steps,
-    w.execution_id, w.failure, w.started_at, w.completed_at, w.updated_at, w.deleted_at, w.deadline_at,
-    w.timeout_left_s, w.owner, w.epoch, w.last_event, w.crashes
+    w.has_flow, w.stored_definition, w.named_definitions, w.created_at, w.status, w.name, w.description,
+    w.webhook_url, w.completed_steps, w.execution_id, w.failure, w.started_at, w.completed_at, w.updated_at,
+    w.deleted_at, w.deadline_at, w.timeout_left_s, w.owner, w.epoch, w.last_event, w.crashes
 FROM unnest($1::insert_workflow[]) AS w
 WHERE EXISTS (SELECT
 FROM used_keys) ), new_steps AS (

@@ -354,9 +354,10 @@ class Workflow(BuiltDefinition):
         self,
         *,
         workflow: Definition | None = None,
+        definition: Mapping[str, Any] | None = None,
         inputs: Mapping[str, Any] | Value | None = None,
         **options: Unpack[StepOptions],
     ) -> BuiltStep:
         """Add a step of the type SUBWORKFLOW."""
-        config: dict[str, Any] = {"workflow": workflow, "inputs": inputs}
+        config: dict[str, Any] = {"workflow": workflow, "definition": definition, "inputs": inputs}
         return BuiltStep(self._steps.add(TaskType.SUBWORKFLOW, config, options), self)

@@ -115,7 +115,10 @@ class DefinitionVersionsResponse(Struct):
 
 
 class DefinitionDeletion(Struct):
-    """The report of a deletion: how many versions were deleted, and the definitions that refer to the name."""
+    """The report of a deletion: how many versions were deleted, and the definitions that refer to the name.
+
+    `referred_by` has those that do so in their newest or their default version.
+    """
 
     name: str
     versions: int

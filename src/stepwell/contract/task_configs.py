@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 
 from msgspec import Meta, Struct, field
 
+from stepwell.contract.definition import DefinitionReference
 from stepwell.contract.enums import ProviderType, TaskType
 
 Prompt: TypeAlias = Annotated[str, Meta(min_length=1, max_length=20_000)]
@@ -229,6 +230,10 @@ class SubworkflowConfig(StepConfig, frozen=True, kw_only=True):
             description="The definition of the sub-workflow, as the body of a create without its origin_* members. "
             "Expressions in it are evaluated by the sub-workflow"
         ),
+    ] = None
+    definition: Annotated[
+        DefinitionReference | None,
+        Meta(description="The stored definition of the sub-workflow, in place of workflow"),
     ] = None
     inputs: Annotated[
         dict[str, Any] | None,

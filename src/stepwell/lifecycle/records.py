@@ -141,7 +141,7 @@ class NewWorkflow(Struct, frozen=True):
 
     `definition_bytes` is its `workflow_limits.definition_size`; 0 if that is unknown. With a `reservation` it is stored
     at most once, and only while the reservation holds. `feature_level` is the level that a process needs to run it.
-    `has_flow`: see `ValidatedWorkflow`. The database reads nothing of flow control for other workflows.
+    `has_flow` and `named`: see `ValidatedWorkflow`. The database reads nothing of flow control for other workflows.
     """
 
     record: WorkflowRecord
@@ -152,6 +152,7 @@ class NewWorkflow(Struct, frozen=True):
     feature_level: int = BASE_LEVEL
     has_flow: bool = False
     inputs: StoredInputs = NO_INPUTS
+    named: bytes | None = None
 
 
 class LoadedWorkflow(Struct):

@@ -220,6 +220,12 @@ class WorkflowReader(Protocol):
     async def inputs(self, scope: TenantScope, workflow_id: UUID) -> StoredInputs:
         """Return the inputs of the workflow, which never change. With their schema they have at most some 1.1 MiB."""
 
+    async def named_definitions(self, scope: TenantScope, root_id: UUID, names: Sequence[str]) -> Mapping[str, bytes]:
+        """Return those of the stored definitions that sub-workflows of the root run, as JSON by name@version."""
+
+    async def deleted_definitions(self, scope: TenantScope, root_id: UUID) -> Mapping[str, bytes]:
+        """Return those of them that aren't stored under their names any more."""
+
     async def step(self, scope: TenantScope, workflow_id: UUID, step_id: str) -> StepRecord | None:
         """Return one step of the workflow, with its result and its attempts. None if either is unknown.
 

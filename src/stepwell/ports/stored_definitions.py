@@ -7,10 +7,10 @@ from stepwell.contract.stored_definitions import DefinitionUpdate
 from stepwell.rules.stored_definitions import (
     DefinitionFilter,
     DefinitionUse,
+    DeletedDefinition,
     NewContent,
     RevisionConditions,
     StoredDefinition,
-    StoredName,
     StoredVersion,
 )
 
@@ -48,7 +48,7 @@ class Definitions(Protocol):
         Raises `NotFound`, `PreconditionFailed`, and `InvalidRequest` for a default version that doesn't exist.
         """
 
-    async def delete(self, tenant: str | None, name: str, conditions: RevisionConditions) -> StoredName:
+    async def delete(self, tenant: str | None, name: str, conditions: RevisionConditions) -> DeletedDefinition:
         """Delete *name* with all its versions. Return it as it was. Raises `NotFound` and `PreconditionFailed`."""
 
     async def use(self, tenant: str | None) -> DefinitionUse:

@@ -26,7 +26,8 @@ ANY_REVISION: Final = "*"
 class StoredVersion(Struct, frozen=True, kw_only=True):
     """A version of a definition, without its content: `size` is the content's in bytes.
 
-    `digest` is that of the content as canonical JSON. `version` is 0 before it is stored.
+    `digest` is that of the content as canonical JSON. `version` is 0 before it is stored. `refers_to` are the names
+    that the content refers to.
     """
 
     version: int = 0
@@ -34,6 +35,7 @@ class StoredVersion(Struct, frozen=True, kw_only=True):
     size: int
     created_by: str
     created_at: datetime
+    refers_to: tuple[str, ...] = ()
 
 
 class StoredName(Struct, frozen=True, kw_only=True):
@@ -70,6 +72,13 @@ class StoredDefinition(Struct, frozen=True):
     @property
     def reference(self) -> DefinitionReference:
         return DefinitionReference(name=self.name.name, version=self.version.version)
+
+
+class DeletedDefinition(Struct, frozen=True):
+    """A name as it was, and the names of the definitions that refer to it."""
+
+    name: StoredName
+    referred_by: tuple[str, ...] = ()
 
 
 class RevisionConditions(Struct, frozen=True):

@@ -9,6 +9,7 @@ from stepwell.contract.stored_definitions import DefinitionUpdate
 from stepwell.rules.stored_definitions import (
     DefinitionFilter,
     DefinitionUse,
+    DeletedDefinition,
     NewContent,
     RevisionConditions,
     StoredDefinition,
@@ -75,10 +76,11 @@ class MemoryDefinitions(MemoryAdapter):
         row.name = changed_name(row.name, changes, conditions)
         return _newest(row)
 
-    async def delete(self, tenant: str | None, name: str, conditions: RevisionConditions) -> StoredName:
+    async def delete(self, tenant: str | None, name: str, conditions: RevisionConditions) -> DeletedDefinition:
         found = existing(self._row(tenant, name).name, conditions)
         self._tables.definitions[tenant or "", name] = DefinitionRow(found.deleted())
-        return found
+        rows = [row for (lane, _), row in sorted(self._tables.definitions.items()) if lane == (tenant or "")]
+        return DeletedDefinition(found, tuple(row.name.name for row in rows if _refers_to(row, name)))
 
     async def use(self, tenant: str | None) -> DefinitionUse:
         return self._use(tenant)
@@ -93,3 +95,8 @@ class MemoryDefinitions(MemoryAdapter):
 
 def _newest(row: DefinitionRow) -> StoredDefinition:
     return StoredDefinition(row.name, row.versions[row.name.newest][0])
+
+
+def _refers_to(row: DefinitionRow, name: str) -> bool:
+    used = (row.versions.get(version) for version in (row.name.newest, row.name.default_version or 0))
+    return any(found is not None and name in found[0].refers_to for found in used)

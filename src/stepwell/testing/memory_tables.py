@@ -163,6 +163,7 @@ class WorkflowRow(Struct):
     named: frozenset[str]
     feature_level: int
     inputs: StoredInputs
+    named_definitions: bytes | None = None
     events: list[HistoryEvent] = field(default_factory=list)
     tasks: dict[UUID, TaskRow] = field(default_factory=dict)
     deliveries: dict[int, DeliveryRow] = field(default_factory=dict)

@@ -6,7 +6,7 @@ from functools import partial
 from typing import Any
 from uuid import UUID
 
-from msgspec import UNSET, json, structs
+from msgspec import UNSET, Raw, json, structs
 
 from stepwell.basics.errors import ResultTooLarge
 from stepwell.basics.tenancy import TenantScope
@@ -117,6 +117,29 @@ class MemoryWorkflowReader(MemoryAdapter):
     async def inputs(self, scope: TenantScope, workflow_id: UUID) -> StoredInputs:
         row = self._tables.find(scope, workflow_id)
         return NO_INPUTS if row is None else row.inputs
+
+    async def named_definitions(self, scope: TenantScope, root_id: UUID, names: Sequence[str]) -> Mapping[str, bytes]:
+        return {name: content for name, content in self._named(scope, root_id).items() if name in names}
+
+    async def deleted_definitions(self, scope: TenantScope, root_id: UUID) -> Mapping[str, bytes]:
+        named, row = self._named(scope, root_id), self._tables.find(scope, root_id)
+        lane = "" if row is None else row.record.tenant or ""
+        stored = {
+            f"{name}@{version}"
+            for (each, name), found in self._tables.definitions.items()
+            if each == lane
+            for version in found.versions
+        }
+        return {name: content for name, content in named.items() if name not in stored}
+
+    def _named(self, scope: TenantScope, root_id: UUID) -> dict[str, bytes]:
+        row = self._tables.find(scope, root_id)
+        named = (
+            {}
+            if row is None or row.named_definitions is None
+            else json.decode(row.named_definitions, type=dict[str, Raw])
+        )
+        return {name: bytes(content) for name, content in named.items()}
 
     async def step(self, scope: TenantScope, workflow_id: UUID, step_id: str) -> StepRecord | None:
         steps = self._steps(scope, workflow_id)

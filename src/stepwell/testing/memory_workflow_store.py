@@ -75,6 +75,7 @@ class MemoryWorkflowStore(ProcessAdapter):
         texts = [
             json.encode(record.config),
             new.inputs.inputs or b"",
+            new.named or b"",
             *(json.encode(step.definition) for step in steps),
         ]
         named = frozenset().union(*(named_tasks(text.decode()) for text in texts))
@@ -91,6 +92,7 @@ class MemoryWorkflowStore(ProcessAdapter):
             named,
             new.feature_level,
             new.inputs,
+            new.named,
         )
         self._tables.workflows[workflow_id] = row
         self._tables.append_events(self._tables.begin_transaction(), row, new.events)

@@ -5,9 +5,10 @@ from datetime import UTC, datetime
 from hashlib import sha256
 
 import pytest
-from msgspec import UNSET
+from msgspec import UNSET, json
 
 from stepwell.basics.errors import InvalidRequest, NotFound, PreconditionFailed, QuotaExceeded
+from stepwell.basics.tenancy import EVERY_TENANT, TenantScope
 from stepwell.contract.stored_definitions import DefinitionUpdate
 from stepwell.ports.stored_definitions import Definitions
 from stepwell.rules.stored_definitions import (
@@ -36,10 +37,12 @@ async def put(
     tenant: str | None = "t",
     limits: DefinitionLimits = LIMITS,
     dry_run: bool = False,
+    refers_to: tuple[str, ...] = (),
 ) -> StoredDefinition:
     content = f'{{"steps": "{text}"}}'.encode()
     digest = sha256(content).hexdigest()
-    version = StoredVersion(digest=digest, size=len(content), created_by="ann", created_at=NOW)
+    size, author = len(content), "ann"
+    version = StoredVersion(digest=digest, size=size, created_by=author, created_at=NOW, refers_to=refers_to)
     new = NewContent(content=content, version=version, conditions=conditions, limits=limits)
     return await definitions.put(tenant, name, new, dry_run=dry_run)
 
@@ -165,7 +168,7 @@ async def test_the_numbers_go_on_after_a_deletion_and_nothing_else_is_left(store
     await put(definitions, "a", "y")
     members = DefinitionUpdate(default_version=1, archived=True, labels={"b": "1"}, description="d")
     await definitions.update("t", "a", members, NO_CONDITIONS)
-    assert (await definitions.delete("t", "a", NO_CONDITIONS)).versions == 2
+    assert (await definitions.delete("t", "a", NO_CONDITIONS)).name.versions == 2
     assert await definitions.use("t") == DefinitionUse()
     with pytest.raises(NotFound):
         await definitions.delete("t", "a", NO_CONDITIONS)
@@ -244,3 +247,34 @@ async def test_lists_are_ordered_by_bytes_and_filtered(stored: Stored) -> None:
     assert await listed(labels=("team:x:y", "hot:")) == ["a0"]
     assert await listed(labels=("team:x:y", "team:z")) == []
     assert await listed(labels=("team:x",)) == []
+
+
+async def test_a_deletion_names_those_that_refer_to_it_in_their_newest_or_default_version(stored: Stored) -> None:
+    definitions, limits = stored.here.definitions, DefinitionLimits(names=9, versions=9, bytes=1_000)
+    await put(definitions, "a", "x", limits=limits)
+    for name in ("newest", "before", "pinned", "others"):
+        await put(definitions, name, "y", limits=limits, refers_to=("b",) if name == "others" else ("a", "b"))
+    for name in ("before", "pinned"):
+        await put(definitions, name, "z", limits=limits)
+    await put(definitions, "newest", "y", tenant="u", refers_to=("a",))
+    await definitions.update("t", "pinned", DefinitionUpdate(default_version=1), NO_CONDITIONS)
+    assert (await definitions.delete("t", "a", NO_CONDITIONS)).referred_by == ("newest", "pinned")
+    assert (await definitions.find("t", "newest")).version.refers_to == ("a", "b")
+
+
+async def test_a_root_has_the_definitions_that_its_sub_workflows_run(stored: Stored) -> None:
+    definitions, reader = stored.here.definitions, stored.here.reader
+    await put(definitions, "a", "x")
+    named = b'{"a@1":{"steps":[1, 2.0]},"a@2":{"steps":[]}}'
+    workflow_id = (await stored.make(named=named)).workflow_id
+    plain_id = (await stored.make()).workflow_id
+    every, own, other = EVERY_TENANT, TenantScope("t"), TenantScope("u")
+    wanted = ["a@1", "b@1"]
+    for scope in (every, own):
+        found = await reader.named_definitions(scope, workflow_id, wanted)
+        assert {name: json.decode(content) for name, content in found.items()} == {"a@1": {"steps": [1, 2.0]}}
+        deleted = await reader.deleted_definitions(scope, workflow_id)
+        assert {name: json.decode(content) for name, content in deleted.items()} == {"a@2": {"steps": []}}
+    for scope, root_id in ((other, workflow_id), (every, plain_id)):
+        assert await reader.named_definitions(scope, root_id, wanted) == {}
+        assert await reader.deleted_definitions(scope, root_id) == {}

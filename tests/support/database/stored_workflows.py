@@ -50,10 +50,12 @@ class Workflows:
         feature_level: int | None = None,
         has_flow: bool = False,
         runs: DefinitionReference | None = None,
+        named: bytes | None = None,
     ) -> ActiveWorkflow:
         """A workflow of *owner*, started; of nobody, PENDING. It has the level that it needs, or *feature_level*.
 
-        *has_flow*: it gets waits or signals, although its definition has none. *runs* is its stored definition.
+        *has_flow*: it gets waits or signals, although its definition has none. *runs* is its stored definition,
+        *named* those that its sub-workflows run.
         """
         handle, new = self.draft(definition, tenant, owner, webhook_url, definition_bytes)
         if feature_level is not None:
@@ -61,6 +63,8 @@ class Workflows:
         if has_flow:
             new = structs.replace(new, has_flow=True)
         new.record.definition = runs
+        if named is not None:
+            new = structs.replace(new, named=named)
         await self.workflow_store.insert(EVERY_TENANT, new)
         return handle
 

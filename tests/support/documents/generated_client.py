@@ -17,7 +17,7 @@ from msgspec.structs import fields
 from stepwell.contract import task_configs
 from stepwell.contract.enums import TaskType
 from stepwell.contract.task_configs import TASK_TYPES
-from stepwell.definition.mapping.templates import SUB_DEFINITION
+from stepwell.definition.mapping.templates import SUB_DEFINITION, SUB_REFERENCE
 from support.generated import COMMAND
 from support.processes.source_tree import TOP
 
@@ -128,6 +128,8 @@ def _parameter(name: str) -> str:
 def _hint(name: str, kind: Any) -> str:
     if name == SUB_DEFINITION:
         return "Definition"
+    if name == SUB_REFERENCE:
+        return "Mapping[str, Any]"
     if _is(kind, task_configs.References):
         return "Files"
     if _is(kind, task_configs.Reference):

@@ -17,13 +17,16 @@ from stepwell.api.requests.operations import SCHEMA_REF
 from stepwell.contract.enums import WAITS_OF, TaskType
 from stepwell.contract.task_configs import CONFIGS, TASK_TYPES
 from stepwell.definition.mapping.input_mapping import TIMEOUT
-from stepwell.definition.mapping.templates import SUB_DEFINITION
+from stepwell.definition.mapping.templates import SUB_DEFINITION, SUB_REFERENCE
 
 _VARIANT = "StepVariant"
 _EXPRESSION = "Expression"
 # Members whose texts are no expressions of the step.
 _LITERAL = frozenset({TIMEOUT})
-_LITERAL_OF_WAITS = {TaskType.SIGNAL: frozenset({"name"}), TaskType.SUBWORKFLOW: frozenset({SUB_DEFINITION})}
+_LITERAL_OF_WAITS = {
+    TaskType.SIGNAL: frozenset({"name"}),
+    TaskType.SUBWORKFLOW: frozenset({SUB_DEFINITION, SUB_REFERENCE}),
+}
 
 
 def task_components() -> dict[str, Any]:

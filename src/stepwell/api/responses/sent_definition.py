@@ -1,10 +1,13 @@
 """The definition of a stored workflow, as a client would send it: without the members that have their default."""
 
+from collections.abc import Mapping
+
 from msgspec import UNSET, Raw, ValidationError, field, json, structs
 
 from stepwell.contract.definition import CreateWorkflow, FieldMapping, ForEach, Repeat, WorkflowStepDefinition
 from stepwell.contract.enums import RunIf
 from stepwell.definition.mapping.templates import OPENING, evaluated_config, has_text, with_literal_texts
+from stepwell.definition.named_definitions import with_copies
 from stepwell.lifecycle.records import StoredInputs, WorkflowRecord
 from stepwell.rules.large_workflow_records import StoredStep
 
@@ -83,6 +86,15 @@ def encode_step(step: StoredStep, *, evaluates: bool) -> bytes:
     if not evaluates and has_text(config, OPENING):
         definition = structs.replace(definition, config={**definition.config, **with_literal_texts(config)})
     return json.encode(definition)
+
+
+def with_deleted(step: bytes, deleted: Mapping[str, bytes]) -> bytes:
+    """Return the JSON of the step's definition with a copy in place of each stored one that was *deleted*."""
+    if not deleted:
+        return step
+    contents = {name: json.decode(content) for name, content in deleted.items()}
+    (whole,) = with_copies({"steps": [json.decode(step)]}, contents)["steps"]
+    return json.encode(whole)
 
 
 def _read_for_each(stored: bytes) -> _ForEach:

@@ -21,7 +21,7 @@ from litestar.types import ASGIApp, Receive, Scope, Send
 from msgspec import Struct, json, structs
 
 from stepwell.api.requests.headers import ETAG, NO_HEADERS, Headers, encode_headers
-from stepwell.api.responses.sent_definition import encode_head, encode_step
+from stepwell.api.responses.sent_definition import encode_head, encode_step, with_deleted
 from stepwell.api.responses.serializers import item_to_public, stored_step_to_public, task_to_public, workflow_to_public
 from stepwell.api.responses.workflow_etags import definition_etag, workflow_etag
 from stepwell.basics.errors import Fault, InvalidRequest, NeverFits, NotFound, StepwellError, Unavailable
@@ -165,17 +165,21 @@ class AnswerStreams:
     ) -> AsyncIterator[tuple[Headers, AsyncGenerator[bytes, None]]]:
         size = await self._reads.size(self._scope, [record.id], _DEFINITION, MAX_PAGE_BYTES)
         inputs = await self._reads.store.inputs(self._scope, record.id)
-        inputs_bytes = len(inputs.inputs or b"") + len(inputs.inputs_schema or b"")
+        root_id = record.id if record.parent is None else record.parent.root_id
+        deleted = await self._reads.store.deleted_definitions(self._scope, root_id)
+        inputs_bytes = len(inputs.inputs or b"") + len(inputs.inputs_schema or b"") + sum(map(len, deleted.values()))
         memory = await self._memory()
         reserved = await _reserve(memory, AnswerSize(size.total, _COPIES * inputs_bytes, size.largest_step), page=False)
         try:
-            async with aclosing(self._definition(record, inputs)) as body:
+            async with aclosing(self._definition(record, inputs, deleted)) as body:
                 version = Version.of(record.state.last_event, record.state.updated_at)
                 yield {ETAG: definition_etag(version)}, body
         finally:
             memory.shrink(reserved)
 
-    async def _definition(self, record: WorkflowRecord, inputs: StoredInputs) -> AsyncGenerator[bytes, None]:
+    async def _definition(
+        self, record: WorkflowRecord, inputs: StoredInputs, deleted: Mapping[str, bytes]
+    ) -> AsyncGenerator[bytes, None]:
         yield encode_head(record, inputs)[: -len(b"]}")]
         position, count = 0, _FIRST_COUNT
         while position < record.total_steps:
@@ -185,7 +189,7 @@ class AnswerStreams:
             if not steps:
                 raise LookupError(f"steps of workflow {record.id} are gone")
             yield (b"," if position else b"") + b",".join(
-                encode_step(step, evaluates=inputs.evaluates) for step in steps
+                with_deleted(encode_step(step, evaluates=inputs.evaluates), deleted) for step in steps
             )
             position += len(steps)
         yield b"]}"

@@ -16,21 +16,22 @@ from stepwell.api.requests.body_buffers import reserve_memory
 from stepwell.api.requests.preferences import handling_of
 from stepwell.api.requests.request_bodies import read_body, read_json
 from stepwell.api.requests.request_resources import resources_of
-from stepwell.basics.errors import Fault, InvalidRequest
+from stepwell.basics.errors import DefinitionArchived, Fault, InvalidRequest
 from stepwell.basics.strict_json.canonical import digest
 from stepwell.basics.strict_json.normalise import normalise
-from stepwell.basics.strict_json.schema_faults import cap_faults, iter_faults
+from stepwell.basics.strict_json.schema_faults import Loc, cap_faults, iter_faults
 from stepwell.basics.workflow_limits import definition_size
 from stepwell.contract.definition import DefinitionReference
 from stepwell.contract.problems import DefinitionWarning
 from stepwell.contract.stored_definitions import DEFINITION, DefinitionContent, RunDefinition
 from stepwell.definition.mapping.expressions import FEW_CHARACTERS, Expressions, expressions_of
+from stepwell.definition.named_definitions import NO_NAMED, NamedDefinitions, references_in, resolve
 from stepwell.definition.validation.dependency_count import check_dependency_count
 from stepwell.definition.validation.inputs_schema import inputs_faults
 from stepwell.definition.validation.workflow import MAX_FAULTS, ValidatedWorkflow, validate_workflow
-from stepwell.engine.reads.runnable_definitions import find_runnable
+from stepwell.engine.execution.runnable_definitions import find_runnable
 from stepwell.engine.service import Services
-from stepwell.rules.stored_definitions import StoredName, body_of_run
+from stepwell.rules.stored_definitions import StoredDefinition, StoredName, body_of_run
 from stepwell.runtime.offloop import off_loop
 
 T = TypeVar("T")
@@ -59,13 +60,39 @@ _BYTES_A_STEP: Final = 64  # of `off_loop`
 _COPIES: Final = 3  # of a body and a definition: as text, decoded, and merged
 
 
-async def apply_stored_definition(request: ApiRequest, services: Services) -> DefinitionReference | None:
-    """If the body names a stored definition, replace it by the body of a create with its content. Return the version.
+class StoredParts(Struct, frozen=True):
+    """The stored definitions in a body: the one that it runs, if any, and those that its steps name."""
 
-    Raises `DefinitionArchived`, `Forbidden`, and what `read_definition` does.
+    definition: DefinitionReference | None = None
+    named: NamedDefinitions = NO_NAMED
+
+
+async def read_stored_parts(request: ApiRequest, services: Services) -> StoredParts:
+    """Read the stored definitions that the body of a create names. The one that it runs becomes the body.
+
+    Raises `DefinitionArchived`, `Forbidden`, and what `read_definition` does. It waits for memory, so a request calls
+    it before it has a turn.
     """
+    if _MEMBER not in await read_body(request):
+        return _PLAIN
+    definition = await _apply_definition(request, services)
+    above = () if definition is None else (definition.name,)
+    return StoredParts(definition, await _resolve_references(request, services, partial(_tenant_of, request), above))
+
+
+async def read_named_definitions(
+    request: ApiRequest, services: Services, tenant: str | None, name: str
+) -> NamedDefinitions:
+    """Read the stored definitions that the steps of a body name, which *tenant* stores as *name*. Raises as above."""
+    if _MEMBER not in await read_body(request):
+        return NO_NAMED
+    return await _resolve_references(request, services, lambda _: tenant, (name,))
+
+
+async def _apply_definition(request: ApiRequest, services: Services) -> DefinitionReference | None:
+    """If the body names a stored definition, replace it by a create with its content. Return the version."""
     data, handling = await read_body(request), handling_of(request.scope)
-    if _MEMBER not in data or not _names_definition(data):
+    if not _names_definition(data):
         return None
 
     def parse(body: Any) -> dict[str, Any]:
@@ -76,19 +103,51 @@ async def apply_stored_definition(request: ApiRequest, services: Services) -> De
 
     body = await read_json(request, parse, check_dependency_count)
     wanted = convert(body[DEFINITION], DefinitionReference)
-    tenant = request.user.tenant_for(body.get("origin_tenant_id"))
+    tenant = _tenant_of(request, body)
     found = await find_runnable(services.definitions, tenant, wanted, ("body", DEFINITION))
-    memory = await resources_of(request.scope).memory()
-    await reserve_memory(memory, memory.held + _COPIES * (found.version.size + len(data)))
-    content = await services.definitions.content(tenant, wanted.name, found.version.version)
+    content = await _read_content(request, services, tenant, found, len(data))
     merge = partial(_merge, body, found.name, content)
     resources_of(request.scope).body = await off_loop(merge, steps=(len(data) + len(content)) // _BYTES_A_STEP)
     return found.reference
 
 
+async def _read_content(
+    request: ApiRequest, services: Services, tenant: str | None, found: StoredDefinition, body_size: int = 0
+) -> bytes:
+    """Return the content of the version, after memory for it, and for a body of this size, is reserved."""
+    memory = await resources_of(request.scope).memory()
+    await reserve_memory(memory, memory.held + _COPIES * (found.version.size + body_size))
+    return await services.definitions.content(tenant, found.name.name, found.version.version)
+
+
+async def _resolve_references(
+    request: ApiRequest, services: Services, tenant_of: Callable[[Any], str | None], above: tuple[str, ...]
+) -> NamedDefinitions:
+    """Return the stored definitions that the steps of the body name. *above* is that of `resolve`."""
+
+    def parse(body: Any) -> tuple[list[tuple[Loc, DefinitionReference]], str | None]:
+        return list(references_in(body)), tenant_of(body)
+
+    references, tenant = await read_json(request, parse, check_dependency_count)
+
+    async def load(wanted: DefinitionReference, loc: Loc) -> tuple[DefinitionReference, bytes]:
+        try:
+            found = await find_runnable(services.definitions, tenant, wanted, loc)
+        except DefinitionArchived as error:
+            raise InvalidRequest([Fault((*loc, "name"), str(error), "archived_definition")]) from None
+        return found.reference, await _read_content(request, services, tenant, found)
+
+    return await resolve(references, load, above)
+
+
+def _tenant_of(request: ApiRequest, body: Any) -> str | None:
+    tenant = body.get("origin_tenant_id") if isinstance(body, dict) else None
+    return request.user.tenant_for(tenant if isinstance(tenant, str) else None)
+
+
 def _names_definition(data: bytes) -> bool:
     with suppress(MsgspecError, RecursionError, UnicodeDecodeError):  # it will be refused
-        return _read_named(data).definition != b"null"
+        return bytes(_read_named(data).definition) != b"null"
     return False
 
 
@@ -96,58 +155,79 @@ def _merge(body: dict[str, Any], name: StoredName, content: bytes) -> bytes:
     return json.encode(body_of_run(body, name, json.decode(content)))
 
 
-async def read_definition(
-    request: ApiRequest, services: Services, definition: DefinitionReference | None = None
-) -> ValidatedWorkflow:
-    """Return the workflow that the body defines, and that is made of the stored *definition*.
+_PLAIN: Final = StoredParts()
+
+
+async def read_definition(request: ApiRequest, services: Services, stored: StoredParts = _PLAIN) -> ValidatedWorkflow:
+    """Return the workflow that the body defines, with the *stored* definitions that it names.
 
     Raises `InvalidRequest`, `Unavailable`, and what `read_json` does.
     """
     origin_instance = request.user.origin_instance or services.origin_instance
     validator = partial(validate_workflow, origin_instance=origin_instance)
-    valid, _ = await _read(request, services, validator, lambda _: None)
-    return valid if definition is None else structs.replace(valid, definition=definition)
+    valid, _ = await _read(request, services, stored.named, validator, lambda _: None)
+    if stored is _PLAIN:
+        return valid
+    return structs.replace(valid, definition=stored.definition, named=stored.named.encode())
 
 
-async def read_content(request: ApiRequest, services: Services) -> tuple[bytes, str, Sequence[DefinitionWarning]]:
-    """Return the definition that the body stores, as JSON text, its digest as canonical JSON, and its warnings.
+class NewDefinition(Struct, frozen=True):
+    """A definition to store: JSON text, its digest as canonical JSON, its warnings, and the names that it refers to."""
+
+    content: bytes
+    digest: str
+    warnings: Sequence[DefinitionWarning]
+    refers_to: tuple[str, ...]
+
+
+async def read_content(request: ApiRequest, services: Services, named: NamedDefinitions) -> NewDefinition:
+    """Return the definition that the body stores, whose steps name the stored definitions *named*.
 
     Required inputs may be missing. Raises as `read_definition` does.
     """
     handling = handling_of(request.scope)
 
-    def encode(body: Any) -> tuple[bytes, str]:
+    def encode(body: Any) -> tuple[bytes, str, tuple[str, ...]]:
         members = normalise(DefinitionContent, body, handling).items()
         content = {name: value for name, value in members if value is not None}
-        return json.encode(content), digest(content)
+        names = {reference.name for _, reference in references_in(content)}
+        return json.encode(content), digest(content), tuple(sorted(names))
 
     validator = partial(validate_workflow, kind=DefinitionContent)
-    valid, (content, content_digest) = await _read(request, services, validator, encode, partial_inputs=True)
-    return content, content_digest, valid.warnings
+    valid, (content, content_digest, names) = await _read(
+        request, services, named, validator, encode, partial_inputs=True
+    )
+    return NewDefinition(content, content_digest, valid.warnings, names)
 
 
 async def _read(
     request: ApiRequest,
     services: Services,
+    named: NamedDefinitions,
     validator: Callable[..., ValidatedWorkflow],
     convert: Callable[[Any], T],
     *,
     partial_inputs: bool = False,
 ) -> tuple[ValidatedWorkflow, T]:
-    """Return the workflow of the body, and what *convert* makes of the valid body, in a thread if it is large."""
+    """Return the workflow of the body, and what *convert* makes of the valid body, in a thread if it is large.
+
+    The workflow has the contents of the definitions that its steps name.
+    """
     text, handling = await read_body(request), handling_of(request.scope)
     account = resources_of(request.scope).account
 
     def validate(body: object, known: Expressions | None = None) -> tuple[ValidatedWorkflow, T] | _Refused:
-        size, now = definition_size(text), services.clock.now()
+        size, now = definition_size(text) + named.size, services.clock.now()
         try:
-            valid = validator(body, services.catalog, known, handling=handling, definition_bytes=size, now=now)
+            valid = validator(
+                named.whole(body), services.catalog, known, handling=handling, definition_bytes=size, now=now
+            )
         except InvalidRequest as error:
             return _refused(error.faults, body)
         return valid, convert(body)
 
     def parse(body: object) -> tuple[ValidatedWorkflow, T] | _Refused | list[str]:
-        expressions = expressions_of(body)
+        expressions = expressions_of(named.whole(body))
         return expressions if sum(map(len, expressions)) > FEW_CHARACTERS else validate(body)
 
     parsed = await read_json(request, parse, check_dependency_count)

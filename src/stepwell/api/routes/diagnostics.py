@@ -16,7 +16,7 @@ from stepwell.api.requests.query_parameters import parse_id, parse_query
 from stepwell.api.requests.request_resources import resources_of
 from stepwell.api.responses.conditional_requests import respond_unless_known
 from stepwell.api.responses.serializers import encode_in_slices
-from stepwell.api.routes.definitions import apply_stored_definition, read_definition
+from stepwell.api.routes.definitions import read_definition, read_stored_parts
 from stepwell.basics.errors import Fault, InvalidRequest
 from stepwell.contract.definition import CreateWorkflow
 from stepwell.contract.forecasts import PlannedStep, WorkflowPlan
@@ -68,7 +68,7 @@ async def explain_workflow(request: ApiRequest, services: ServicesDep) -> ASGIAp
 @endpoint(PLAN)
 async def plan_definition(request: ApiRequest, services: ServicesDep) -> Response[bytes]:
     parse_query(request.scope["query_string"], NoQuery)
-    planned = await read_definition(request, services, await apply_stored_definition(request, services))
+    planned = await read_definition(request, services, await read_stored_parts(request, services))
     request.user.tenant_for(planned.request.origin_tenant_id)
     if _inherited_members(planned.request) > MOST_INHERITED:
         raise _too_large(f"The steps of the plan would have more than {MOST_INHERITED:,} members from the defaults")

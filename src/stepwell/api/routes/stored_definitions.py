@@ -31,7 +31,7 @@ from stepwell.api.responses.conditional_requests import (
     to_response,
 )
 from stepwell.api.responses.workflow_etags import stored_definition_etag
-from stepwell.api.routes.definitions import read_content
+from stepwell.api.routes.definitions import read_content, read_named_definitions
 from stepwell.api.routes.list_query import Labels, kept_parameters, label_faults
 from stepwell.basics.errors import Fault, InvalidRequest, NotFound
 from stepwell.basics.idempotency import StoredAnswer
@@ -154,13 +154,20 @@ async def put_definition(request: ApiRequest, services: ServicesDep) -> ASGIApp:
         message = "Expected 1 to 63 of a-z 0-9 -, and no - at the beginning"
         raise InvalidRequest([Fault(("path", "name"), message, "string_pattern_mismatch")])
     services.availability.check_open()
+    named = await read_named_definitions(request, services, tenant, name)
     size = len(await read_with_room(request))
     async with services.create_turns.turn(tenant, size):
-        content, digest, warnings = await read_content(request, services)
-        author, now = request.user.subject, services.clock.now()
+        defined = await read_content(request, services, named)
+        content = defined.content
         new = NewContent(
             content=content,
-            version=StoredVersion(digest=digest, size=len(content), created_by=author, created_at=now),
+            version=StoredVersion(
+                digest=defined.digest,
+                size=len(content),
+                created_by=request.user.subject,
+                created_at=services.clock.now(),
+                refers_to=defined.refers_to,
+            ),
             conditions=read_revision_conditions(request),
             limits=services.limits.of_definitions,
         )
@@ -169,7 +176,7 @@ async def put_definition(request: ApiRequest, services: ServicesDep) -> ASGIApp:
     if not stored.created:
         content = await _content(request, services, tenant, stored)
     status = 201 if stored.created and not query.dry_run else 200
-    return _response(stored, content, {"Location": f"{BASE}/{name}"}, status, warnings=warnings)
+    return _response(stored, content, {"Location": f"{BASE}/{name}"}, status, warnings=defined.warnings)
 
 
 @endpoint(GET)
@@ -228,8 +235,7 @@ async def delete_definition(request: ApiRequest, services: ServicesDep) -> Respo
     await ignore_empty_body(request)
     services.availability.check_open()
     deleted = await services.definitions.delete(tenant, name, read_revision_conditions(request))
-    # No definition can refer to another one yet.
-    return Response(DefinitionDeletion(name, deleted.versions, referred_by=[]))
+    return Response(DefinitionDeletion(name, deleted.name.versions, referred_by=list(deleted.referred_by)))
 
 
 def _tenant(request: ApiRequest, query: TenantQuery) -> str | None:

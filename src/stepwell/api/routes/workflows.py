@@ -34,7 +34,7 @@ from stepwell.api.responses.prefer_wait import answer_after_wait, answer_now, wa
 from stepwell.api.responses.serializers import page_to_public, workflow_to_public
 from stepwell.api.responses.streamed_answers import Answer, StreamedAnswer
 from stepwell.api.responses.workflow_etags import page_etag
-from stepwell.api.routes.definitions import apply_stored_definition, read_definition
+from stepwell.api.routes.definitions import read_definition, read_stored_parts
 from stepwell.api.routes.list_query import FilterQuery, ListQuery, list_links
 from stepwell.api.routes.usage import RATE_LIMIT_HEADERS, show_rate_limit
 from stepwell.basics.errors import DefinitionArchived, InvalidRequest
@@ -215,8 +215,8 @@ async def _rebuilt_creation(request: ApiRequest, services: Services, workflow: F
     """Return the response of create for a repeated request. Its warnings come from its body, which is the same."""
     warnings: Sequence[DefinitionWarning] = ()
     with suppress(InvalidRequest, DefinitionArchived):  # what the settings or a stored definition are now may refuse it
-        await apply_stored_definition(request, services)
-        warnings = (await read_definition(request, services)).warnings
+        stored = await read_stored_parts(request, services)
+        warnings = (await read_definition(request, services, stored)).warnings
     return await _creation_answer(request, services, workflow, warnings)
 
 
@@ -233,10 +233,10 @@ async def create_workflow(request: ApiRequest, services: Services, preconditions
     if not caller.scope.every:
         show_rate_limit(request, caller.scope.tenant)
         await services.admission.check(caller.scope.tenant)  # first, because the body costs more
-    definition = await apply_stored_definition(request, services)
+    stored = await read_stored_parts(request, services)
     size = len(await read_with_room(request))
     async with services.create_turns.turn(resources_of(request.scope).account, size):
-        planned = await read_definition(request, services, definition)
+        planned = await read_definition(request, services, stored)
         tenant = caller.tenant_for(planned.request.origin_tenant_id)
         show_rate_limit(request, tenant)
         record = await services.workflows.create(

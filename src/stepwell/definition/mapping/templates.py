@@ -15,6 +15,7 @@ from stepwell.contract.definition import MAX_FROM_FIELD
 from stepwell.contract.enums import TaskType
 
 SUB_DEFINITION: Final = "workflow"  # the member of a config that has the definition of a sub-workflow
+SUB_REFERENCE: Final = "definition"  # the member that names a stored definition instead
 INPUTS: Final = "inputs"
 WORKFLOW: Final = "workflow"
 WORKFLOW_MEMBERS: Final = frozenset(["id", "name", "labels", "config"])
@@ -159,9 +160,9 @@ def evaluated_config(task_type: TaskType | None, config: Mapping[str, Any]) -> M
 
     A sub-workflow evaluates the texts of its own definition.
     """
-    if SUB_DEFINITION not in config or task_type != TaskType.SUBWORKFLOW:
+    if task_type != TaskType.SUBWORKFLOW:
         return config
-    return {name: value for name, value in config.items() if name != SUB_DEFINITION}
+    return {name: value for name, value in config.items() if name not in (SUB_DEFINITION, SUB_REFERENCE)}
 
 
 def has_text(config: Mapping[str, Any], part: str) -> bool:

@@ -12,7 +12,7 @@ from stepwell.basics.strict_json.schema_faults import Loc
 from stepwell.contract.definition import CreateWorkflow
 from stepwell.contract.enums import TaskType
 from stepwell.definition.mapping.input_mapping import EVERY_TYPE
-from stepwell.definition.mapping.templates import OPENING, SUB_DEFINITION
+from stepwell.definition.mapping.templates import OPENING, SUB_DEFINITION, SUB_REFERENCE
 from stepwell.definition.validation.file_inputs import FILE_INPUTS, MESSAGES
 
 LARGEST_INLINE: Final = 4_096
@@ -57,7 +57,7 @@ def large_data_uris(request: CreateWorkflow) -> list[DataUriInput]:
 def _in_step(task_type: str, config: dict[str, Any], loc: Loc) -> Iterator[DataUriInput]:
     yield from _in_config(config, _NAMES[task_type], loc)
     definition = config.get(SUB_DEFINITION) if task_type == TaskType.SUBWORKFLOW else None
-    if isinstance(definition, dict):
+    if isinstance(definition, dict) and not config.get(SUB_REFERENCE):  # the content of a stored definition stays
         yield from _in_definition(definition, (*loc, SUB_DEFINITION))
 
 

@@ -10,12 +10,15 @@ What must hold:
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, TypeAlias
 
+from msgspec import ValidationError, convert
+
 from stepwell.basics.errors import Fault
 from stepwell.basics.strict_json.normalise import Handling
 from stepwell.basics.strict_json.schema_faults import Loc
+from stepwell.contract.definition import DefinitionReference
 from stepwell.contract.enums import TaskType
 from stepwell.contract.problems import DefinitionWarning
-from stepwell.definition.mapping.templates import INPUTS, SUB_DEFINITION
+from stepwell.definition.mapping.templates import INPUTS, SUB_DEFINITION, SUB_REFERENCE
 from stepwell.definition.validation.item_rules import inputs_of_items
 from stepwell.definition.validation.partial_step import PartialStep
 
@@ -29,6 +32,14 @@ NestedCheck: TypeAlias = Callable[[Any, frozenset[str]], tuple[Sequence[Fault], 
 
 def too_deep(loc: Loc) -> Fault:
     return Fault(loc, f"Sub-workflows are nested at most {MAX_DEPTH} deep", "too_deep")
+
+
+def reference_of(config: Mapping[str, Any]) -> DefinitionReference | None:
+    """Return the definition that the config of a SUBWORKFLOW names; None if it names none, or not as it should."""
+    try:
+        return convert(config[SUB_REFERENCE], DefinitionReference) if SUB_REFERENCE in config else None
+    except ValidationError:
+        return None
 
 
 def with_origin(definition: Mapping[str, Any], origin: Mapping[str, Any] | None = None) -> dict[str, Any]:
@@ -74,9 +85,10 @@ class SubWorkflowRules:
         self._warns_of_unreported, self._is_lenient = has_webhook and depth == 0, handling is Handling.LENIENT
 
     def default_faults(self) -> Iterator[Fault]:
-        if SUB_DEFINITION in self._defaults.get(TaskType.SUBWORKFLOW, ()):
-            message = "A step has its sub-workflow in its own config: step_defaults can't define it"
-            yield Fault(("body", "config", "step_defaults", TaskType.SUBWORKFLOW, SUB_DEFINITION), message, "bad_field")
+        for member in (SUB_DEFINITION, SUB_REFERENCE):
+            if member in self._defaults.get(TaskType.SUBWORKFLOW, ()):
+                message = "A step has its sub-workflow in its own config: step_defaults can't define it"
+                yield Fault(("body", "config", "step_defaults", TaskType.SUBWORKFLOW, member), message, "bad_field")
 
     def faults(self, step: PartialStep, loc: Loc) -> Iterator[Fault]:
         for index, mapping in enumerate(step.input_mappings or ()):
@@ -88,10 +100,12 @@ class SubWorkflowRules:
         if step.config.get("timeout_s") is not None:
             message = "A SUBWORKFLOW has no timeout: give the definition a workflow_timeout_s"
             yield Fault((*loc, "config", "timeout_s"), message, "unused_member")
-        place = (*loc, "config", SUB_DEFINITION)
+        place = (*loc, "config", SUB_REFERENCE if step.config.get(SUB_REFERENCE) else SUB_DEFINITION)
         definition = step.config.get(SUB_DEFINITION)
+        if definition is None and step.config.get(SUB_REFERENCE) is not None and reference_of(step.config) is None:
+            return  # the rules of configs report it
         if definition is None:
-            yield Fault(place, "A SUBWORKFLOW needs a definition", "missing")
+            yield Fault(place, "A SUBWORKFLOW needs a workflow, or the definition of a stored one", "missing")
         elif self._depth >= MAX_DEPTH:
             yield too_deep(place)
         elif isinstance(definition, dict):

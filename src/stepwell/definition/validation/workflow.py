@@ -70,7 +70,8 @@ class ValidatedWorkflow(Struct, frozen=True):
 
     `definition_bytes` is the size of the request by `workflow_limits.definition_size`; 0 if that is unknown. `warnings`
     are what `MemberChecks` and `ExpressionChecks` found. `evaluates`: its steps have conditions, or expressions
-    in their configs. `definition` is the stored one that it was made of, if any.
+    in their configs. `definition` is the stored one that it was made of, if any. `named` has the contents of those
+    that its steps name, as JSON. Then these also stand in `request`.
     """
 
     request: CreateWorkflow
@@ -80,6 +81,7 @@ class ValidatedWorkflow(Struct, frozen=True):
     warnings: tuple[DefinitionWarning, ...] = ()
     evaluates: bool = False
     definition: DefinitionReference | None = None
+    named: bytes | None = None
 
     @property
     def feature_level(self) -> int:

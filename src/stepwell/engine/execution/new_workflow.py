@@ -6,6 +6,7 @@ from uuid import UUID
 from msgspec import Struct, json, structs
 
 from stepwell.contract.enums import WorkflowStatus
+from stepwell.definition.named_definitions import without_contents
 from stepwell.definition.validation.workflow import ValidatedWorkflow
 from stepwell.engine.events.bus import CommittedEvents
 from stepwell.engine.execution.active_workflow import ActiveWorkflow
@@ -49,6 +50,8 @@ def build_workflow(
     planned: ValidatedWorkflow, creation: Creation, start: Start | None, new_id: NewId
 ) -> NewWorkflowBundle:
     """Build a new workflow. With *start* it is started."""
+    if planned.named is not None:
+        planned = structs.replace(planned, request=without_contents(planned.request))
     record, final = _record(planned, creation, new_id)
     loaded = loaded_of(record, planned, planned.definition_bytes)
     workflow = ActiveWorkflow(loaded)
@@ -69,6 +72,7 @@ def build_workflow(
             feature_level=planned.feature_level,
             has_flow=planned.has_flow,
             inputs=stored_inputs(planned),
+            named=planned.named,
         ),
         workflow,
         workflow.committed_events(decision),

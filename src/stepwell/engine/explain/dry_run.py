@@ -72,7 +72,8 @@ class DryRunner(Struct, eq=False):
         owner = TenantScope(loaded.tenant)
         if verb == "cleanup" and cleanup_tasks:
             return version, await self._nested.with_files(owner, workflow_id, forecast.result)
-        return version, await self._nested.add(owner, forecast)
+        root_id = workflow_id if loaded.parent is None else loaded.parent.root_id
+        return version, await self._nested.add(owner, root_id, forecast)
 
     async def _copy(self, scope: TenantScope, workflow_id: UUID) -> LoadedWorkflow:
         """Return a copy of the workflow, from memory if it is there. Raises as `run` does."""

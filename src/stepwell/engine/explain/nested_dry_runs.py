@@ -22,10 +22,12 @@ from stepwell.basics.strict_json.normalise import Handling
 from stepwell.basics.tenancy import TenantScope
 from stepwell.contract.enums import WorkflowStatus
 from stepwell.contract.forecasts import DryRun, DryRunVerb, KeptFile, SubWorkflowDryRun
+from stepwell.definition.named_definitions import without_contents
 from stepwell.definition.validation.provider_rules import ProviderCatalog
 from stepwell.definition.validation.sub_workflow_rules import with_origin
 from stepwell.definition.validation.workflow import validate_workflow
 from stepwell.engine.execution.new_workflow import Creation, build_workflow, loaded_of
+from stepwell.engine.execution.runnable_definitions import definition_of_step
 from stepwell.engine.explain.verb_forecast import ExistingChild, NewChild, VerbForecast, forecast_verb, input_of
 from stepwell.engine.files.task_files import TaskFiles
 from stepwell.lifecycle.inputs import SERVICE, GiveUp
@@ -78,8 +80,10 @@ class NestedDryRuns:
         self._clock, self._owner, self._new_id = clock, owner, new_id
         self._turns = FairTurns(_AT_ONCE, 1)
 
-    async def add(self, scope: TenantScope, forecast: VerbForecast, budget: _Budget | None = None) -> DryRun:
-        """Return the forecast with its sub-workflows."""
+    async def add(
+        self, scope: TenantScope, root_id: UUID, forecast: VerbForecast, budget: _Budget | None = None
+    ) -> DryRun:
+        """Return the forecast with its sub-workflows. *root_id* is the run at the top."""
         if not (forecast.existing or forecast.new):
             return forecast.result
         budget, children, left_out = budget or _new_budget(), list[SubWorkflowDryRun](), 0
@@ -90,15 +94,15 @@ class NestedDryRuns:
             if budget.is_used_up:
                 left_out += 1
             elif (below := await self._of_existing(scope, child, budget)) is not None:
-                children.append(
-                    SubWorkflowDryRun(child.step_id, child.item, child.id, await self.add(scope, below, budget))
-                )
+                whole = await self.add(scope, root_id, below, budget)
+                children.append(SubWorkflowDryRun(child.step_id, child.item, child.id, whole))
         for new in forecast.new:
             if budget.is_used_up:
                 left_out += 1
             else:
-                below = await self._of_new(scope, new, budget)
-                children.append(SubWorkflowDryRun(new.step_id, None, None, await self.add(scope, below, budget)))
+                below = await self._of_new(scope, root_id, new, budget)
+                whole = await self.add(scope, root_id, below, budget)
+                children.append(SubWorkflowDryRun(new.step_id, None, None, whole))
         return _with_children(forecast.result, children, left_out)
 
     async def with_files(
@@ -130,11 +134,12 @@ class NestedDryRuns:
             except InvalidTransition:
                 return None
 
-    async def _of_new(self, scope: TenantScope, child: NewChild, budget: _Budget) -> VerbForecast:
+    async def _of_new(self, scope: TenantScope, root_id: UUID, child: NewChild, budget: _Budget) -> VerbForecast:
         """Return what a new sub-workflow would do. The inputs that its step gives aren't known."""
         async with self._turns.turn(scope.account):
             await asyncio.sleep(0)  # many that are small would otherwise be built in one pass of the loop
-            loaded = await off_loop_if_large(self._build, child.definition)
+            definition, _ = await definition_of_step(self._reader, scope, root_id, child.config)
+            loaded = await off_loop_if_large(self._build, definition)
             if loaded is None:
                 budget.take(1)
                 return VerbForecast(_REFUSED)
@@ -150,6 +155,7 @@ class NestedDryRuns:
             planned = validate_workflow(with_origin(definition), self._catalog, handling=Handling.LENIENT)
         except InvalidRequest:
             return None
+        planned = structs.replace(planned, request=without_contents(planned.request))
         now = self._clock.now()
         creation = Creation(self._new_id(now), None, SERVICE, now)
         bundle = build_workflow(planned, creation, None, self._new_id)

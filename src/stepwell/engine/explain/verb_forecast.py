@@ -9,7 +9,6 @@ from msgspec import UNSET, Struct, structs
 
 from stepwell.contract.enums import TERMINAL_STATUSES, StepStatus, WorkflowStatus
 from stepwell.contract.forecasts import DryRun, DryRunItems, DryRunRepeat, DryRunVerb, JobToCancel
-from stepwell.definition.mapping.templates import SUB_DEFINITION
 from stepwell.definition.validation.item_rules import known_count
 from stepwell.engine.execution.active_workflow import ActiveWorkflow
 from stepwell.lifecycle.decision import Decision
@@ -38,10 +37,10 @@ class ExistingChild(Struct, frozen=True):
 
 
 class NewChild(Struct, frozen=True):
-    """The sub-workflow of a step that has none yet, or the sub-workflows of its items, which are alike."""
+    """The sub-workflow of a step with this config that has none yet, or those of its items, which are alike."""
 
     step_id: str
-    definition: Mapping[str, Any]
+    config: Mapping[str, Any]
 
 
 class VerbForecast(Struct, frozen=True):
@@ -237,4 +236,4 @@ def _new_children(run: Run, positions: Iterable[int], stored: Sequence[StepRecor
         if unit.status in _OPEN and (unit.flow is None or unit.flow.child is None)
     )
     steps = [stored[position] for position in creating]
-    return [NewChild(step.plan.step_id, step.definition.config[SUB_DEFINITION]) for step in steps]
+    return [NewChild(step.plan.step_id, step.definition.config) for step in steps]

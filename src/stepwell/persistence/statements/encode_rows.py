@@ -181,7 +181,7 @@ def insert_rows(new: NewWorkflow) -> InsertRows:
     config = json.encode(record.config).decode()
     definitions = [json.encode(stored_definition(step)).decode() for step in steps]
     items = [json.encode(each).decode() for step in steps if (each := step.definition.for_each) is not UNSET]
-    inputs = "" if stored.inputs is None else stored.inputs.decode()
+    inputs, named = ("" if text is None else text.decode() for text in (stored.inputs, new.named))
     encode_step = NEW_STEP.encode
     return InsertRows(
         [NEW_WORKFLOW.encode(config, new, stored, record, state)],
@@ -190,8 +190,10 @@ def insert_rows(new: NewWorkflow) -> InsertRows:
             for step, definition in zip(steps, definitions, strict=True)
         ],
         [EVENT.encode(state.id, event) for event in new.events],
-        named_tasks(config).union(named_tasks(inputs), *map(named_tasks, chain(definitions, items))),
-        len(config) + len(inputs) + sum(map(len, chain(definitions, items))),
+        named_tasks(config).union(
+            named_tasks(inputs), named_tasks(named), *map(named_tasks, chain(definitions, items))
+        ),
+        len(config) + len(inputs) + len(named) + sum(map(len, chain(definitions, items))),
         (*_label_rows({state.id: labels}), [record.created_at] * len(labels)) if labels else _NO_LABELS,
     )
 

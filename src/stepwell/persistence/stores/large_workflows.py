@@ -119,6 +119,19 @@ SELECT convert_to(inputs::text, 'UTF8') AS inputs, convert_to(inputs_schema::tex
 FROM workflows AS w WHERE id = $1 AND {_SCOPE}
 """  # noqa: S608 - built from a constant
 
+_NAMED: Final = f"""
+SELECT n.key, convert_to(n.value::text, 'UTF8') AS value FROM workflows AS w, json_each(w.named_definitions) AS n
+WHERE w.id = $1 AND {_SCOPE} AND n.key = ANY($4::text[])
+"""  # noqa: S608 - built from a constant
+_DELETED: Final = f"""
+SELECT n.key, convert_to(n.value::text, 'UTF8') AS value FROM workflows AS w, json_each(w.named_definitions) AS n
+WHERE w.id = $1 AND {_SCOPE} AND NOT EXISTS (
+    SELECT FROM definition_versions AS v
+    WHERE v.lane = coalesce(w.tenant, '') AND v.name = split_part(n.key, '@', 1)
+      AND v.version = split_part(n.key, '@', 2)::integer
+)
+"""  # noqa: S608 - built from a constant
+
 
 class LargeWorkflows:
     def __init__(self, readers: SmallPool) -> None:
@@ -160,6 +173,14 @@ class LargeWorkflows:
     async def inputs(self, scope: TenantScope, workflow_id: UUID) -> StoredInputs:
         rows = await self._readers.fetch(_INPUTS, workflow_id, scope.every, scope.tenant)
         return StoredInputs(*(rows[0][name] for name in StoredInputs.__struct_fields__)) if rows else NO_INPUTS
+
+    async def named_definitions(
+        self, scope: TenantScope, root_id: UUID, names: Sequence[str] | None
+    ) -> dict[str, bytes]:
+        """Return those with these *names*; if None, those that were deleted."""
+        own = (_DELETED,) if names is None else (_NAMED, list(names))
+        rows = await self._readers.fetch(own[0], root_id, scope.every, scope.tenant, *own[1:])
+        return {row["key"]: row["value"] for row in rows}
 
 
 def _stored_step(row: Row) -> StoredStep:

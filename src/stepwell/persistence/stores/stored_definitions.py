@@ -19,6 +19,7 @@ from stepwell.persistence.tables.stored_definitions import NAME, VERSION, read_n
 from stepwell.rules.stored_definitions import (
     DefinitionFilter,
     DefinitionUse,
+    DeletedDefinition,
     NewContent,
     RevisionConditions,
     StoredDefinition,
@@ -43,8 +44,8 @@ SELECT {names(VERSION)} FROM definition_versions WHERE lane = $1 AND name = $2 A
 
 STORE: Final = """
 WITH stored AS (
-    INSERT INTO definition_versions (lane, name, version, digest, size, created_by, created_at, content)
-    VALUES ($1, $2, $3, $4, $5, $6, $7, $8::text::json)
+    INSERT INTO definition_versions (lane, name, version, digest, size, created_by, created_at, refers_to, content)
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9::text::json)
 )
 INSERT INTO definitions AS d (lane, name, newest, versions, labels, bytes) VALUES ($1, $2, $3, 1, '{}', $5::integer)
 ON CONFLICT (lane, name) DO UPDATE
@@ -74,10 +75,17 @@ WHERE lane = $1 AND name = $2
 """
 
 DELETE: Final = """
-WITH gone AS (DELETE FROM definition_versions WHERE lane = $1 AND name = $2)
-UPDATE definitions SET versions = 0, bytes = 0, default_version = NULL, archived = false, labels = '{}',
-                       description = NULL
-WHERE lane = $1 AND name = $2
+WITH gone AS (
+    DELETE FROM definition_versions WHERE lane = $1 AND name = $2
+), emptied AS (
+    UPDATE definitions SET versions = 0, bytes = 0, default_version = NULL, archived = false, labels = '{}',
+                           description = NULL
+    WHERE lane = $1 AND name = $2
+)
+SELECT d.name FROM definitions AS d WHERE d.lane = $1 AND d.name <> $2 AND EXISTS (
+    SELECT FROM definition_versions AS v WHERE v.lane = d.lane AND v.name = d.name
+      AND v.version IN (d.newest, d.default_version) AND $2 = ANY(v.refers_to)
+) ORDER BY d.name COLLATE "C"
 """
 
 
@@ -93,7 +101,7 @@ class PostgresDefinitions(PooledAdapter):
                 return StoredDefinition(found, newest)
             version = replace(new.version, version=stored.newest)
             if not dry_run:
-                facts = (version.digest, version.size, version.created_by, version.created_at)
+                facts = (version.digest, version.size, version.created_by, version.created_at, list(version.refers_to))
                 await connection.execute(STORE, lane, name, stored.newest, *facts, new.content.decode())
             return StoredDefinition(stored, version, created=True)
 
@@ -134,11 +142,11 @@ class PostgresDefinitions(PooledAdapter):
             await connection.execute(UPDATE, lane, name, *members)
             return StoredDefinition(changed, await _version(connection, lane, changed))
 
-    async def delete(self, tenant: str | None, name: str, conditions: RevisionConditions) -> StoredName:
+    async def delete(self, tenant: str | None, name: str, conditions: RevisionConditions) -> DeletedDefinition:
         async with self._changing(tenant or "", name) as (connection, found):
             existing(found, conditions)
-            await connection.execute(DELETE, tenant or "", name)
-            return found
+            rows = await connection.fetch(DELETE, tenant or "", name)
+            return DeletedDefinition(found, tuple(row["name"] for row in rows))
 
     async def use(self, tenant: str | None) -> DefinitionUse:
         (row,) = await self._connections.fetch(USE, tenant or "")

@@ -66,7 +66,11 @@ _EQUALITIES: Final = {
     "origin_zone": workflows.c.origin_zone,
     "origin_reference": workflows.c.origin_reference,
 }
-_DEFINITION_ONLY: Final = ("inputs", "inputs_schema")  # columns that no answer shows but that of the definition
+_DEFINITION_ONLY: Final = (
+    "inputs",
+    "inputs_schema",
+    "named_definitions",
+)  # columns that no answer shows but that of the definition
 _FILTERS: Final = ("statuses", "name", "created_after", "created_before", "waits_for", "definition", *_EQUALITIES)
 
 

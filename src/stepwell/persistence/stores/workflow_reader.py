@@ -123,6 +123,12 @@ class PostgresWorkflowReader(PostgresAdapter):
     async def inputs(self, scope: TenantScope, workflow_id: UUID) -> StoredInputs:
         return await self._large.inputs(scope, workflow_id)
 
+    async def named_definitions(self, scope: TenantScope, root_id: UUID, names: Sequence[str]) -> Mapping[str, bytes]:
+        return await self._large.named_definitions(scope, root_id, names)
+
+    async def deleted_definitions(self, scope: TenantScope, root_id: UUID) -> Mapping[str, bytes]:
+        return await self._large.named_definitions(scope, root_id, None)
+
     async def step(self, scope: TenantScope, workflow_id: UUID, step_id: str) -> StepRecord | None:
         return await self._step(scope, workflow_id, steps.c.step_id == step_id)
 

@@ -103,6 +103,10 @@ def positions(**field: Unpack[StoredField]) -> Column[Any]:
     return Column(ARRAY(Integer), nullable=False, info={**field})
 
 
+def texts(**field: Unpack[StoredField]) -> Column[Any]:
+    return Column(ARRAY(Text), nullable=False, info={**field})
+
+
 def _default(value: int | None) -> Any:
     return None if value is None else literal_column(str(value))
 

@@ -40,6 +40,7 @@ class VersionColumns(TypedColumns):
     size = column.integer()
     created_by = column.text()
     created_at = column.time(nullable=False)
+    refers_to = column.texts(decode=tuple)
     content = column.json()
 
 

@@ -58,6 +58,7 @@ class _NewWorkflowColumns(TypedColumns):
     stored_definition = column.text(
         nullable=True, of="record", field="definition", encode=str, decode=DefinitionReference.parse
     )
+    named_definitions = column.json(nullable=True, of="new", field="named", encode=bytes.decode)
     created_at = column.time(nullable=False, of="record")
 
 

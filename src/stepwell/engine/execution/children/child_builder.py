@@ -7,14 +7,15 @@ from typing import Any, Final
 from uuid import UUID
 from weakref import WeakKeyDictionary
 
-from msgspec import Struct, json
+from msgspec import Struct, json, structs
 
 from stepwell.basics.errors import AttemptError, InvalidRequest
 from stepwell.basics.strict_json.normalise import Handling
 from stepwell.basics.workflow_limits import definition_size
 from stepwell.contract.problems import place_text
 from stepwell.definition.mapping.expressions import FEW_CHARACTERS, Expressions, expressions_of
-from stepwell.definition.mapping.templates import INPUTS, SUB_DEFINITION
+from stepwell.definition.mapping.templates import INPUTS
+from stepwell.definition.named_definitions import without_contents
 from stepwell.definition.validation.provider_rules import ProviderCatalog
 from stepwell.definition.validation.sub_workflow_rules import with_origin
 from stepwell.definition.validation.workflow import ValidatedWorkflow, validate_workflow
@@ -71,11 +72,13 @@ class ChildBuilder:
         async with self._turns.turn(parent.tenant):
             await asyncio.sleep(0)  # turns that need not wait would otherwise begin in the same pass of the loop
             ancestry = await self._ancestry(parent)
-            definition = inputs[SUB_DEFINITION]
+            definition, reference = await self._children.definition(ancestry.root_id, inputs)
             child_inputs = {**(definition.get(INPUTS) or {}), **(inputs.get(INPUTS) or {})}
             body = with_origin({**definition, INPUTS: child_inputs}, ancestry.origin)
             link = _link(parent, ancestry, task)
             planned = await self._validate(parent.tenant, body, link.depth)
+            request = without_contents(planned.request)
+            planned = structs.replace(planned, request=request, definition=reference)
             now = self._clock.now()
             creation = Creation(child_id, parent.tenant, SERVICE, now, link)
             start = Start(SERVICE, self._new_id(now), None)

@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
+from typing import Any
 from uuid import UUID
 
 import structlog
@@ -10,7 +11,9 @@ from msgspec import Struct
 
 from stepwell.basics.errors import InvalidTransition, NotFound, TooManyRequests, Unavailable
 from stepwell.basics.tenancy import EVERY_TENANT
+from stepwell.contract.definition import DefinitionReference
 from stepwell.contract.enums import StepStatus, WorkflowStatus
+from stepwell.engine.execution.runnable_definitions import definition_of_step
 from stepwell.lifecycle.child_records import ChildStatuses
 from stepwell.lifecycle.inputs import SERVICE, Resume
 from stepwell.lifecycle.peer_commands import ClientVerb
@@ -47,6 +50,12 @@ class StoredChildren(Struct, eq=False):
     async def record(self, workflow_id: UUID) -> WorkflowRecord | None:
         """Return the record of a sub-workflow or of its parent, without steps; None if it doesn't exist."""
         return await until_available(partial(self._reader.get, EVERY_TENANT, workflow_id))
+
+    async def definition(
+        self, root_id: UUID, config: Mapping[str, Any]
+    ) -> tuple[Mapping[str, Any], DefinitionReference | None]:
+        """Return the definition of a sub-workflow below the root, as `definition_of_step`."""
+        return await until_available(partial(definition_of_step, self._reader, EVERY_TENANT, root_id, config))
 
     async def size(self, child_id: UUID, stop_at: int) -> int | None:
         """Return the size of the whole sub-workflow, or more than *stop_at*; None if it doesn't exist."""
