@@ -77,9 +77,13 @@ async def requests_at(cluster: Cluster, owner: Member, count: int) -> list[Reque
 
 
 async def until_sent(dsn: str, request: Request) -> None:
-    """Wait until the request waits for the process that runs the workflow."""
+    """Wait until the request waits for the process that runs the workflow, or is answered.
+
+    On a slow machine the lease of that process may end first, so that another one takes the workflow over.
+    """
     async with asyncio.timeout(WAIT_S), connected(dsn) as sql:
-        while not await sql.fetchval("SELECT count(*) FROM commands WHERE workflow_id = $1", request.workflow_id):
+        query = "SELECT count(*) FROM commands WHERE workflow_id = $1"
+        while not request.answers and not await sql.fetchval(query, request.workflow_id):
             await asyncio.sleep(0.01)
 
 

@@ -243,15 +243,15 @@ class _UpClient:
             address, self._answer = read_address(self._folder), ""
             if address is not None:
                 yield address
-            if asyncio.get_running_loop().time() > self._deadline:
-                where = f"at {address}" if address else f"on {self._folder}"
-                state = f"still {self._answer}" if self._answer else "doesn't answer"
-                raise Refused(f"the `stepwell up` {where} {state}: {self.describe_progress()}", code=UNAVAILABLE)
             if not waiting:
                 waiting = True
                 print_message(
                     f"waiting for the `stepwell up` on {self._folder}" + (self._answer and f", which {self._answer}")
                 )
+            if asyncio.get_running_loop().time() > self._deadline:
+                where = f"at {address}" if address else f"on {self._folder}"
+                state = f"still {self._answer}" if self._answer else "doesn't answer"
+                raise Refused(f"the `stepwell up` {where} {state}: {self.describe_progress()}", code=UNAVAILABLE)
             await asyncio.sleep(_PAUSE_S)
         raise UpEnded
 
