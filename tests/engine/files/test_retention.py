@@ -62,6 +62,22 @@ async def test_workflows_are_deleted_when_they_are_due_and_nothing_is_sent_befor
         await eventually(lambda: not any((service.artifacts / path).exists() for path in young_paths))
 
 
+async def test_no_definition_is_deleted_with_its_runs(tmp_path: Path) -> None:
+    clock = ManualClock()
+    database = MemoryDatabase(clock)
+    async with running_service(database, tmp_path, retention_days=2) as service:
+        path, steps = "/api/v1/definitions/kept", [{"id": "a", "task_type": "PASSTHROUGH"}]
+        stored = await service.client.put(path, json={"steps": steps})
+        body = {"definition": {"name": "kept"}, "origin_instance": "tests"}
+        run = await service.client.post("/api/v1/workflows/", json=body)
+        await service.until_ended(run.json()["id"])
+        clock.advance(5 * DAY)
+        await eventually(lambda: not database.tables.workflows)
+        assert (await service.client.get(path)).json() == {
+            member: value for member, value in stored.json().items() if member != "warnings"
+        }
+
+
 async def test_a_file_that_cant_be_deleted_is_tried_again_and_holds_up_no_other(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
