@@ -13,7 +13,7 @@ from stepwell.contract.enums import EventType
 from support.documents import generated_client, manual_tables, schema_sheet
 from support.generated import COMMAND
 from support.processes.source_tree import TOP
-from support.snapshots import FOLDER, costs, difference, events, openapi, settings, statements
+from support.snapshots import FOLDER, costs, difference, events, openapi, settings, statements, transitions
 
 PARTS: dict[str, Callable[[], Mapping[Path, str]]] = {
     "client": generated_client.generated_files,
@@ -49,5 +49,5 @@ def test_the_snapshot_of_the_events_has_each_type() -> None:
 
 
 def test_each_snapshot_has_a_command_that_renews_it() -> None:
-    names = {openapi.NAME, settings.NAME, events.NAME, costs.NAME, *statements.NAMES}
+    names = {openapi.NAME, settings.NAME, events.NAME, costs.NAME, transitions.NAME, *statements.NAMES}
     assert {path.name for path in FOLDER.iterdir()} == names | {"README.md"}

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from msgspec import Struct, structs
 
-from lifecycle.test_flow_properties import Op, Setup, ending_scripts, play, timed_flows
+from lifecycle.test_flow_properties import Setup, ending_scripts, timed_flows
 from stepwell.app import DatabaseSource
 from stepwell.basics.tenancy import EVERY_TENANT
 from stepwell.contract.definition import WorkflowStepDefinition
@@ -18,6 +18,7 @@ from stepwell.lifecycle.model import StepState, WorkflowState
 from stepwell.lifecycle.records import NewWorkflow, StepRecord, Summary, WorkflowRecord
 from stepwell.testing import MemoryDatabase
 from support.database.stored_workflows import Stored
+from support.workflows.flow_scripts import Op, play
 from support.workflows.flows import EPOCH_AT, SimulatedFlow
 
 Waits = Mapping[int, WaitKind]

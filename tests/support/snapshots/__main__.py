@@ -10,12 +10,13 @@ from collections.abc import Callable, Mapping
 
 from stepwell.persistence.schema.migrations import migrate
 from support.database.postgres import create_database, running_server
-from support.snapshots import costs, events, openapi, settings, statements, write_snapshot
+from support.snapshots import costs, events, openapi, settings, statements, transitions, write_snapshot
 
 _TEXTS: Mapping[str, Callable[[], str]] = {
     openapi.NAME: openapi.openapi,
     settings.NAME: settings.settings,
     events.NAME: events.events,
+    transitions.NAME: transitions.transitions,
     costs.NAME: lambda: costs.lower_costs(costs.measure_costs()),
 }
 _NAMES = (*_TEXTS, *statements.NAMES)
