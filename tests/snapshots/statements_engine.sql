@@ -129,7 +129,7 @@ WHERE owner = $1 AND next_at IS NOT NULL;
 --     ->  Index Scan using deliveries_due on deliveries
 --           Index Cond: (owner = $1)
 
-SELECT count(*) FILTER (WHERE versions > 0) AS names, coalesce(sum(bytes), 0)::bigint AS bytes
+SELECT count(*) FILTER (WHERE versions > 0) AS names, coalesce(sum(bytes), 0)::bigint AS bytes, count(*) AS used
 FROM definitions
 WHERE lane = $1;
 --   Aggregate

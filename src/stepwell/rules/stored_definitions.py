@@ -117,10 +117,11 @@ class NewContent(Struct, frozen=True, kw_only=True):
 
 
 class DefinitionUse(Struct, frozen=True):
-    """The names of a tenant that have versions, and the bytes of all versions."""
+    """The names of a tenant that have versions, the bytes of all versions, and all names that were ever stored."""
 
     names: int = 0
     bytes: int = 0
+    used: int = 0
 
 
 class DefinitionFilter(Struct, frozen=True, kw_only=True):
@@ -142,6 +143,9 @@ class DefinitionFilter(Struct, frozen=True, kw_only=True):
         return wanted
 
 
+_USED_FOR_EACH: Final = 10  # a deleted name keeps its row, because the numbers of its versions go on
+
+
 def name_with_version(
     found: StoredName, newest: StoredVersion | None, use: DefinitionUse, new: NewContent
 ) -> StoredName | None:
@@ -156,6 +160,10 @@ def name_with_version(
         return None
     if not found.versions and use.names >= limits.names:
         raise QuotaExceeded(f"The tenant may have {limits.names:,} definitions. Delete one first.")
+    if not found.newest and use.used >= _USED_FOR_EACH * limits.names:
+        raise QuotaExceeded(
+            f"The tenant has used {use.used:,} names: the service keeps their numbers. Use one of these."
+        )
     if found.versions >= limits.versions:
         raise QuotaExceeded(f"A definition may have {limits.versions:,} versions. Store it under another name.")
     if use.bytes + size > limits.bytes:

@@ -87,7 +87,7 @@ class MemoryDefinitions(MemoryAdapter):
 
     def _use(self, tenant: str | None) -> DefinitionUse:
         rows = [row.name for (lane, _), row in self._tables.definitions.items() if lane == (tenant or "")]
-        return DefinitionUse(sum(row.versions > 0 for row in rows), sum(row.bytes for row in rows))
+        return DefinitionUse(sum(row.versions > 0 for row in rows), sum(row.bytes for row in rows), len(rows))
 
     def _row(self, tenant: str | None, name: str) -> DefinitionRow:
         return self._tables.definitions.get((tenant or "", name)) or DefinitionRow(StoredName(name=name))

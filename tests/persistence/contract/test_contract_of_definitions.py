@@ -84,7 +84,7 @@ async def test_a_definition_is_seen_by_its_tenant_only(stored: Stored) -> None:
         with pytest.raises(NotFound):
             await call
     assert await definitions.page("u", DefinitionFilter(limit=9)) == []
-    assert [await definitions.use(tenant) for tenant in ("t", "u")] == [DefinitionUse(1, 17), DefinitionUse()]
+    assert [await definitions.use(tenant) for tenant in ("t", "u")] == [DefinitionUse(1, 17, 1), DefinitionUse()]
 
 
 async def test_a_version_or_a_name_that_does_not_exist_is_not_found(stored: Stored) -> None:
@@ -169,7 +169,7 @@ async def test_the_numbers_go_on_after_a_deletion_and_nothing_else_is_left(store
     members = DefinitionUpdate(default_version=1, archived=True, labels={"b": "1"}, description="d")
     await definitions.update("t", "a", members, NO_CONDITIONS)
     assert (await definitions.delete("t", "a", NO_CONDITIONS)).name.versions == 2
-    assert await definitions.use("t") == DefinitionUse()
+    assert await definitions.use("t") == DefinitionUse(used=1)
     with pytest.raises(NotFound):
         await definitions.delete("t", "a", NO_CONDITIONS)
     for archived in (True, False):
@@ -199,11 +199,22 @@ async def test_the_limits_hold_also_for_writers_at_once_and_a_deletion_makes_roo
     await put(definitions, other, "y", limits=limits)
     with pytest.raises(QuotaExceeded, match="60 bytes"):
         await put(definitions, other, "z", limits=DefinitionLimits(2, 9, 60))
-    assert await definitions.use("t") == DefinitionUse(2, 56)
+    assert await definitions.use("t") == DefinitionUse(2, 56, 2)
     await put(definitions, "e", "x", limits=limits, tenant="u")
     await definitions.delete("t", first, NO_CONDITIONS)
     await put(definitions, "e", "x", limits=limits)
-    assert await definitions.use("t") == DefinitionUse(2, 42)
+    assert await definitions.use("t") == DefinitionUse(2, 42, 3)
+
+
+async def test_deleted_names_are_bounded_and_can_be_stored_again(stored: Stored) -> None:
+    definitions, limits = stored.here.definitions, DefinitionLimits(names=1, versions=9, bytes=1_000)
+    for number in range(10):
+        await put(definitions, f"a{number}", "x", limits=limits)
+        await definitions.delete("t", f"a{number}", NO_CONDITIONS)
+    with pytest.raises(QuotaExceeded, match="has used 10 names"):
+        await put(definitions, "b", "x", limits=limits)
+    assert (await put(definitions, "a0", "x", limits=limits)).version.version == 2
+    await put(definitions, "b", "x", limits=limits, tenant="u")
 
 
 async def test_a_dry_run_returns_what_would_be_stored_and_stores_nothing(stored: Stored) -> None:

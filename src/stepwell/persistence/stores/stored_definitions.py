@@ -34,7 +34,8 @@ CONNECTIONS: Final = 2
 
 LOCK: Final = "SELECT pg_advisory_xact_lock(hashtext('stepwell definitions ' || $1))"
 USE: Final = """
-SELECT count(*) FILTER (WHERE versions > 0) AS names, coalesce(sum(bytes), 0)::bigint AS bytes
+SELECT count(*) FILTER (WHERE versions > 0) AS names, coalesce(sum(bytes), 0)::bigint AS bytes,
+       count(*) AS used
 FROM definitions WHERE lane = $1
 """
 NAME_OF: Final = f"SELECT {names(NAME)} FROM definitions WHERE lane = $1 AND name = $2"  # noqa: S608 - constants
