@@ -209,6 +209,7 @@ async def test_a_slow_client_is_cut_off_and_can_resume(
     live: Service, scripted: ConfiguredProvider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(event_stream, "MOST_EVENTS", 10)
+    monkeypatch.setattr(sse, "LAST_S", 60.0)  # the events of a slow machine come late
     workflow_id = await waiting(live, scripted)
     async with followed(live, workflow_id) as stream:
         frames = await stream.frames(3)
@@ -231,6 +232,7 @@ async def test_a_client_is_cut_off_when_its_buffer_is_full(
     live: Service, scripted: ConfiguredProvider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(event_stream, "MOST_BYTES", 2_000)
+    monkeypatch.setattr(sse, "LAST_S", 60.0)
     workflow_id = await waiting(live, scripted)
     async with followed(live, workflow_id) as stream:
         await stream.frames(3)

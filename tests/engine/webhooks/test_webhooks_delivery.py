@@ -104,7 +104,7 @@ class TestSlowReceivers:
     async def test_a_slow_host_delays_no_other(
         self, start: Start, memory: MemoryDatabase, sink: WebhookReceiver
     ) -> None:
-        service = await start()
+        service = await start(webhook_timeout_s=60)
         async with running_sink("127.0.0.2", answer=HANG) as slow:
             behind = [service.create(scripted_step("a"), webhook_url=slow.url()) for _ in range(40)]
             await asyncio.gather(*behind)
