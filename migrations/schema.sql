@@ -66,6 +66,7 @@ CREATE INDEX commands_waiting ON commands (lane) WHERE (outcome IS NULL);
 CREATE TABLE workflows (
     id uuid NOT NULL,
     tenant text,
+    created_by text NOT NULL,
     origin_instance text NOT NULL,
     origin_zone text,
     origin_reference text,
@@ -81,6 +82,7 @@ CREATE TABLE workflows (
     has_flow boolean NOT NULL DEFAULT false,
     stored_definition text,
     named_definitions json,
+    named_files json,
     created_at timestamptz NOT NULL,
     status text NOT NULL,
     name text NOT NULL,
@@ -348,6 +350,8 @@ CREATE TABLE definition_versions (
 CREATE TABLE uploads (
     id uuid NOT NULL,
     tenant text,
+    created_by text NOT NULL,
+    private_to text NOT NULL,
     name text NOT NULL,
     status text NOT NULL,
     size bigint NOT NULL,
@@ -365,7 +369,7 @@ CREATE TABLE uploads (
     presigned_until timestamptz,
     CONSTRAINT uploads_pkey PRIMARY KEY (id)
 );
-CREATE UNIQUE INDEX uploads_by_contents ON uploads (COALESCE(tenant, ''::text), ((tenant IS NULL)), sha256) WHERE (status = 'STORED'::text);
+CREATE UNIQUE INDEX uploads_by_contents ON uploads (COALESCE(tenant, ''::text), ((tenant IS NULL)), private_to, sha256) WHERE (status = 'STORED'::text);
 CREATE INDEX uploads_by_created ON uploads (created_at, id) WHERE (status = 'STORED'::text);
 CREATE INDEX uploads_by_tenant ON uploads (COALESCE(tenant, ''::text), created_at, id) WHERE (status = 'STORED'::text);
 CREATE INDEX uploads_due ON uploads (expires_at);
@@ -421,6 +425,7 @@ CREATE TABLE deletions (
 CREATE TYPE insert_workflow AS (
     id uuid,
     tenant text,
+    created_by text,
     origin_instance text,
     origin_zone text,
     origin_reference text,
@@ -436,6 +441,7 @@ CREATE TYPE insert_workflow AS (
     has_flow boolean,
     stored_definition text,
     named_definitions json,
+    named_files json,
     created_at timestamptz,
     status text,
     name text,

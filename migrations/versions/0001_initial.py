@@ -89,6 +89,7 @@ _WORKFLOWS = (
         -- These columns never change.
         id uuid PRIMARY KEY,
         tenant text,
+        created_by text NOT NULL,  -- the subject that has created it, or its root
         origin_instance text NOT NULL,
         origin_zone text,
         origin_reference text,
@@ -106,6 +107,7 @@ _WORKFLOWS = (
         has_flow boolean NOT NULL DEFAULT false,
         stored_definition text,  -- as name@version; NULL: it runs none
         named_definitions json,  -- of a root: the contents of those that sub-workflows run, by name@version
+        named_files json,  -- the paths that its stored definition names; null if it may read all files of its tenant
         created_at timestamptz NOT NULL,
         -- The state.
         status text NOT NULL
@@ -393,6 +395,8 @@ _FILES = (
     CREATE TABLE uploads (
         id uuid PRIMARY KEY,
         tenant text,
+        created_by text NOT NULL,
+        private_to text NOT NULL,  -- the subject whose private upload it is, else ''
         name text NOT NULL,
         status text NOT NULL,
         size bigint NOT NULL,
@@ -469,13 +473,13 @@ _FILES = (
 _INSERTED_ROWS = (
     """
     CREATE TYPE insert_workflow AS (
-        id uuid, tenant text, origin_instance text, origin_zone text, origin_reference text, config json,
-        suppress_subtask_events boolean, total_steps integer, final_position integer, definition_bytes integer,
-        feature_level integer, inputs json, inputs_schema json, evaluates boolean, has_flow boolean,
-        stored_definition text, named_definitions json, created_at timestamptz, status text, name text,
-        description text, webhook_url text,
-        completed_steps integer, execution_id uuid, failure text, started_at timestamptz, completed_at timestamptz,
-        updated_at timestamptz, deleted_at timestamptz, deadline_at timestamptz, timeout_left_s double precision,
+        id uuid, tenant text, created_by text, origin_instance text, origin_zone text, origin_reference text,
+        config json, suppress_subtask_events boolean, total_steps integer, final_position integer,
+        definition_bytes integer, feature_level integer, inputs json, inputs_schema json, evaluates boolean,
+        has_flow boolean, stored_definition text, named_definitions json, named_files json, created_at timestamptz,
+        status text, name text, description text, webhook_url text, completed_steps integer, execution_id uuid,
+        failure text, started_at timestamptz, completed_at timestamptz, updated_at timestamptz, deleted_at timestamptz,
+        deadline_at timestamptz, timeout_left_s double precision,
         owner uuid, epoch integer, last_event integer, crashes integer
     )
     """,

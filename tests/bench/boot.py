@@ -26,9 +26,9 @@ from support.service.live_service import running_service
 DURABLE = {"fsync": "on", "full_page_writes": "on"}
 SEED = """
 WITH w AS (
-    INSERT INTO workflows (id, origin_instance, config, total_steps, final_position, created_at, started_at, status,
-        name, updated_at, owner, epoch, last_event)
-    SELECT gen_random_uuid(), 'bench', '{}', $2, $2 - 1, now(), now(), 'RUNNING', 'n', now(), $3, 1, 3
+    INSERT INTO workflows (id, created_by, origin_instance, config, total_steps, final_position, created_at, started_at,
+        status, name, updated_at, owner, epoch, last_event)
+    SELECT gen_random_uuid(), 'someone', 'bench', '{}', $2, $2 - 1, now(), now(), 'RUNNING', 'n', now(), $3, 1, 3
     FROM generate_series(1, $1)
     RETURNING id
 ), s AS (

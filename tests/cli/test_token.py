@@ -72,6 +72,12 @@ def test_the_options_become_claims(up: StepwellProcess) -> None:
     claims = _claims(make(up.data_dir, "--tenant", "t", "--scope", "workflows:write", "--expires", "90"), _secret(up))
     assert (claims["tenant_id"], claims["scope"]) == ("t", "workflows:write")
     assert claims["exp"] - claims["iat"] == 90
+    assert "definitions" not in claims
+    run = ("--scope", "definitions:run", "--definition", "photo-set", "--definition", "cards")
+    for more, tenant in (((), None), (("--tenant", "t"), "t")):
+        claims = _claims(make(up.data_dir, *run, *more), _secret(up))
+        assert (claims["scope"], claims.get("tenant_id")) == ("definitions:run", tenant)
+        assert claims["definitions"] == ["photo-set", "cards"]
 
 
 def test_a_token_expires_in_30_days_or_after_the_longest_lifetime_that_is_allowed(tmp_path: Path) -> None:
@@ -101,6 +107,8 @@ def test_a_configured_secret_takes_precedence(up: StepwellProcess, tmp_path: Pat
         (["--all-tenants", "--origin-instance", ""], {}, 2, "--origin-instance: Expected 1 to 100 characters"),
         (["--all-tenants", "--scope", "workflows:all"], {}, 2, "--scope: Expected one of"),
         (["--all-tenants", "--scope", "tenants:all"], {}, 2, "--all-tenants gives"),
+        (["--all-tenants", "--scope", "definitions:run"], {}, 2, "--scope definitions:run with one --definition NAME"),
+        (["--all-tenants", "--definition", "photo-set"], {}, 2, "--scope definitions:run with one --definition NAME"),
         (["--all-tenants", "--expires", "0"], {}, 2, "--expires: Expected"),
         (["--all-tenants", "--expires", "d"], {}, 2, "--expires: Expected"),
         (["--all-tenants", "--expires", "\u0661d"], {}, 2, "--expires: Expected"),

@@ -15,6 +15,7 @@ ARTIFACT: dict[str, Any] = {
     "height": None,
     "duration_s": None,
     "created_at": "2026-01-01T00:00:00Z",
+    "created_by": "alice",
     "expires_at": "2026-01-01T00:00:00Z",
 }
 

@@ -22,6 +22,7 @@ PHOTO = ArtifactPublic(
     width=1,
     height=1,
     duration_s=None,
+    created_by="alice",
     created_at=_TIME,
     expires_at=_TIME,
 )

@@ -12,6 +12,7 @@ from anyio import run_process
 
 from providers.image_files import file_of, gradient
 from stepwell.basics.errors import ArtifactError, ArtifactGone, AttemptError
+from stepwell.basics.tenancy import FileScope
 from stepwell.outbound.address_policy import AddressPolicy
 from stepwell.outbound.http_client import retry_after_s
 from stepwell.outbound.input_fetcher import HttpInputFetcher
@@ -49,8 +50,11 @@ class Shelf:
         yield chunks()
 
 
-async def size_of(path: str, tenant: str | None) -> int | None:
-    return len(PNG) if tenant == "ours" else None
+OURS = FileScope("ours")
+
+
+async def size_of(path: str, scope: FileScope) -> int | None:
+    return len(PNG) if scope == OURS else None
 
 
 class Room:
@@ -163,7 +167,7 @@ async def fetch() -> AsyncIterator[Fetch]:
         async def run(
             reference: str, field: str = FIELD, tenant: str | None = "ours", room: Room | None = None
         ) -> Blob:
-            return await port.fetch(reference, field, tenant, room or Room())
+            return await port.fetch(reference, field, FileScope(tenant), room or Room())
 
         yield run
 
@@ -207,7 +211,7 @@ class TestFiles:
         data_uri = f"data:image/png;base64,{base64.b64encode(PNG).decode()}"
         reference = {"artifact": PATH, "URL": server.url + "/ok", "data URI": data_uri}[kind]
         room = Room()
-        async with fetcher() as inputs, inputs.file(reference, FIELD, "ours", room) as path:
+        async with fetcher() as inputs, inputs.file(reference, FIELD, OURS, room) as path:
             assert (await run_process(["cat", path])).stdout == PNG
             assert room.given_back == room.taken != []
 
@@ -215,7 +219,7 @@ class TestFiles:
     async def test_errors_are_those_of_fetch(self, path: str, *, retryable: bool) -> None:
         async with fetcher() as inputs:
             with pytest.raises(AttemptError, match=f"^{FIELD}") as caught:
-                await inputs.file(path, FIELD, "ours", Room()).__aenter__()
+                await inputs.file(path, FIELD, OURS, Room()).__aenter__()
         assert caught.value.retryable is retryable
 
 

@@ -23,7 +23,7 @@ FROM (SELECT tasks.id AS id, tasks.workflow_id AS workflow_id, tasks.position AS
 FROM tasks
 JOIN steps ON steps.workflow_id = tasks.workflow_id AND steps.position = tasks.position
 JOIN workflows ON workflows.id = tasks.workflow_id
-WHERE steps.step_id = $1::VARCHAR AND tasks.workflow_id = $2::UUID
+WHERE true AND steps.step_id = $1::VARCHAR AND tasks.workflow_id = $2::UUID
 ORDER BY tasks.position, tasks.attempt
 LIMIT $3::INTEGER) AS read) AS "some"
 WHERE "some".bytes <= $4::INTEGER OR "some".number = 1
@@ -72,7 +72,7 @@ FROM (SELECT tasks.id AS id, tasks.workflow_id AS workflow_id, tasks.position AS
 FROM tasks
 JOIN steps ON steps.workflow_id = tasks.workflow_id AND steps.position = tasks.position
 JOIN workflows ON workflows.id = tasks.workflow_id
-WHERE tasks.workflow_id = $1::UUID AND (tasks.position, tasks.attempt) > ($2::INTEGER, $3::INTEGER)
+WHERE true AND tasks.workflow_id = $1::UUID AND (tasks.position, tasks.attempt) > ($2::INTEGER, $3::INTEGER)
 ORDER BY tasks.position, tasks.attempt
 LIMIT $4::INTEGER) AS read) AS "some"
 WHERE "some".bytes <= $5::INTEGER OR "some".number = 1
@@ -120,7 +120,7 @@ FROM (SELECT tasks.id AS id, tasks.workflow_id AS workflow_id, tasks.position AS
 FROM tasks
 JOIN steps ON steps.workflow_id = tasks.workflow_id AND steps.position = tasks.position
 JOIN workflows ON workflows.id = tasks.workflow_id
-WHERE tasks.workflow_id = $1::UUID
+WHERE true AND tasks.workflow_id = $1::UUID
 ORDER BY tasks.position, tasks.attempt
 LIMIT $2::INTEGER) AS read) AS "some"
 WHERE "some".bytes <= $3::INTEGER OR "some".number = 1
@@ -224,6 +224,23 @@ SELECT DISTINCT ON (artifact_references.task_id) artifact_references.task_id, ar
 FROM artifact_references
 JOIN workflows ON workflows.id = artifact_references.workflow_id
 WHERE artifact_references.task_id = ANY ($1::UUID[]) AND artifact_references.workflow_id != $2::UUID AND
+    workflows.deleted_at IS NULL AND true
+ORDER BY artifact_references.task_id, artifact_references.workflow_id;
+--   Unique
+--     ->  Sort
+--           Sort Key: artifact_references.task_id, artifact_references.workflow_id
+--           ->  Nested Loop
+--                 ->  Bitmap Heap Scan on workflows
+--                       Filter: (deleted_at IS NULL)
+--                       ->  Bitmap Index Scan on workflows_list_by_status
+--                 ->  Index Only Scan using artifact_references_pkey on artifact_references
+--                       Index Cond: ((task_id = ANY ($1)) AND (workflow_id = workflows.id))
+--                       Filter: (workflow_id <> $2)
+
+SELECT DISTINCT ON (artifact_references.task_id) artifact_references.task_id, artifact_references.workflow_id
+FROM artifact_references
+JOIN workflows ON workflows.id = artifact_references.workflow_id
+WHERE artifact_references.task_id = ANY ($1::UUID[]) AND artifact_references.workflow_id != $2::UUID AND
     workflows.deleted_at IS NULL AND workflows.tenant = $3::VARCHAR
 ORDER BY artifact_references.task_id, artifact_references.workflow_id;
 --   Unique
@@ -249,23 +266,6 @@ ORDER BY artifact_references.task_id, artifact_references.workflow_id;
 --           ->  Nested Loop
 --                 ->  Index Only Scan using workflows_list_without_tenant on workflows
 --                       Filter: (deleted_at IS NULL)
---                 ->  Index Only Scan using artifact_references_pkey on artifact_references
---                       Index Cond: ((task_id = ANY ($1)) AND (workflow_id = workflows.id))
---                       Filter: (workflow_id <> $2)
-
-SELECT DISTINCT ON (artifact_references.task_id) artifact_references.task_id, artifact_references.workflow_id
-FROM artifact_references
-JOIN workflows ON workflows.id = artifact_references.workflow_id
-WHERE artifact_references.task_id = ANY ($1::UUID[]) AND artifact_references.workflow_id != $2::UUID AND
-    workflows.deleted_at IS NULL
-ORDER BY artifact_references.task_id, artifact_references.workflow_id;
---   Unique
---     ->  Sort
---           Sort Key: artifact_references.task_id, artifact_references.workflow_id
---           ->  Nested Loop
---                 ->  Bitmap Heap Scan on workflows
---                       Filter: (deleted_at IS NULL)
---                       ->  Bitmap Index Scan on workflows_list_by_status
 --                 ->  Index Only Scan using artifact_references_pkey on artifact_references
 --                       Index Cond: ((task_id = ANY ($1)) AND (workflow_id = workflows.id))
 --                       Filter: (workflow_id <> $2)
@@ -702,6 +702,15 @@ WHERE workflows.status = ANY ($1::TEXT[]) AND workflows.tenant = $2::VARCHAR AND
 
 SELECT count(*) AS count_1
 FROM workflows
+WHERE workflows.tenant = $1::VARCHAR AND workflows.created_by = $2::VARCHAR AND workflows.deleted_at IS NULL AND
+    workflows.parent_id IS NULL;
+--   Aggregate
+--     ->  Index Scan using workflows_list_by_tenant on workflows
+--           Index Cond: (tenant = ($1)::text)
+--           Filter: ((deleted_at IS NULL) AND (parent_id IS NULL) AND (created_by = ($2)::text))
+
+SELECT count(*) AS count_1
+FROM workflows
 WHERE workflows.tenant = $1::VARCHAR AND workflows.deleted_at IS NULL AND workflows.parent_id IS NULL;
 --   Aggregate
 --     ->  Index Only Scan using workflows_list_by_tenant on workflows
@@ -746,6 +755,14 @@ WHERE workflows.tenant = $1::VARCHAR AND workflows.parent_id IS NULL;
 --     ->  Index Only Scan using workflows_list_by_tenant on workflows
 --           Index Cond: (tenant = ($1)::text)
 --           Filter: (parent_id IS NULL)
+
+SELECT count(*) AS count_1
+FROM workflows
+WHERE workflows.tenant IS NULL AND workflows.created_by = $1::VARCHAR AND workflows.deleted_at IS NULL AND
+    workflows.parent_id IS NULL;
+--   Aggregate
+--     ->  Index Scan using workflows_list_without_tenant on workflows
+--           Filter: ((deleted_at IS NULL) AND (parent_id IS NULL) AND (created_by = ($1)::text))
 
 SELECT count(*) AS count_1
 FROM workflows
@@ -835,6 +852,21 @@ LIMIT $2::INTEGER;
 --                       Sort Key: currency
 --                       ->  Index Scan using daily_costs_pkey on daily_costs
 --                             Index Cond: (tenant = ($1)::text)
+
+SELECT daily_costs.currency, sum(daily_costs.amount) AS sum_1, CAST(sum(daily_costs.attempts) AS BIGINT) AS sum_2
+FROM daily_costs
+WHERE false
+GROUP BY daily_costs.currency HAVING CAST(sum(daily_costs.attempts) AS BIGINT) > 0
+ORDER BY daily_costs.currency COLLATE "C"
+LIMIT $1::INTEGER;
+--   Limit
+--     ->  Sort
+--           Sort Key: currency COLLATE "C"
+--           ->  HashAggregate
+--                 Group Key: currency
+--                 Filter: ((sum(attempts))::bigint > 0)
+--                 ->  Result
+--                       One-Time Filter: false
 
 SELECT daily_costs.currency, sum(daily_costs.amount) AS sum_1, CAST(sum(daily_costs.attempts) AS BIGINT) AS sum_2
 FROM daily_costs
@@ -947,6 +979,12 @@ LIMIT $3::INTEGER;
 
 SELECT file_removals.outputs
 FROM file_removals
+WHERE false;
+--   Result
+--     One-Time Filter: false
+
+SELECT file_removals.outputs
+FROM file_removals
 WHERE file_removals.task_id = ANY ($1::UUID[]);
 --   Bitmap Heap Scan on file_removals
 --     Recheck Cond: (task_id = ANY ($1))
@@ -976,6 +1014,24 @@ FROM file_removals
 WHERE file_removals.task_id = $1::UUID AND (EXISTS (SELECT workflows.id
 FROM workflows
 JOIN artifact_references ON workflows.id = artifact_references.workflow_id
+WHERE artifact_references.task_id = file_removals.task_id AND workflows.deleted_at IS NULL AND true AND
+    workflows.tenant IS NOT DISTINCT FROM file_removals.tenant));
+--   Nested Loop Semi Join
+--     Join Filter: (NOT (workflows.tenant IS DISTINCT FROM file_removals.tenant))
+--     ->  Index Scan using file_removals_pkey on file_removals
+--           Index Cond: (task_id = $1)
+--     ->  Nested Loop
+--           ->  Bitmap Heap Scan on workflows
+--                 Filter: (deleted_at IS NULL)
+--                 ->  Bitmap Index Scan on workflows_list_by_status
+--           ->  Index Only Scan using artifact_references_pkey on artifact_references
+--                 Index Cond: ((task_id = $1) AND (workflow_id = workflows.id))
+
+SELECT file_removals.tenant, file_removals.outputs
+FROM file_removals
+WHERE file_removals.task_id = $1::UUID AND (EXISTS (SELECT workflows.id
+FROM workflows
+JOIN artifact_references ON workflows.id = artifact_references.workflow_id
 WHERE artifact_references.task_id = file_removals.task_id AND workflows.deleted_at IS NULL AND workflows.tenant =
     $2::VARCHAR AND workflows.tenant IS NOT DISTINCT FROM file_removals.tenant));
 --   Nested Loop Semi Join
@@ -986,24 +1042,6 @@ WHERE artifact_references.task_id = file_removals.task_id AND workflows.deleted_
 --           ->  Index Only Scan using workflows_list_by_tenant on workflows
 --                 Index Cond: (tenant = ($2)::text)
 --                 Filter: (deleted_at IS NULL)
---           ->  Index Only Scan using artifact_references_pkey on artifact_references
---                 Index Cond: ((task_id = $1) AND (workflow_id = workflows.id))
-
-SELECT file_removals.tenant, file_removals.outputs
-FROM file_removals
-WHERE file_removals.task_id = $1::UUID AND (EXISTS (SELECT workflows.id
-FROM workflows
-JOIN artifact_references ON workflows.id = artifact_references.workflow_id
-WHERE artifact_references.task_id = file_removals.task_id AND workflows.deleted_at IS NULL AND workflows.tenant IS NOT
-    DISTINCT FROM file_removals.tenant));
---   Nested Loop Semi Join
---     Join Filter: (NOT (workflows.tenant IS DISTINCT FROM file_removals.tenant))
---     ->  Index Scan using file_removals_pkey on file_removals
---           Index Cond: (task_id = $1)
---     ->  Nested Loop
---           ->  Bitmap Heap Scan on workflows
---                 Filter: (deleted_at IS NULL)
---                 ->  Bitmap Index Scan on workflows_list_by_status
 --           ->  Index Only Scan using artifact_references_pkey on artifact_references
 --                 Index Cond: ((task_id = $1) AND (workflow_id = workflows.id))
 
@@ -1186,7 +1224,7 @@ LIMIT $1::INTEGER;
 SELECT steps.position, steps.for_each IS NOT NULL AS has_items, steps.repeat IS NOT NULL AS repeats
 FROM steps
 JOIN workflows ON workflows.id = steps.workflow_id
-WHERE steps.workflow_id = $1::UUID AND steps.step_id = $2::VARCHAR;
+WHERE steps.workflow_id = $1::UUID AND steps.step_id = $2::VARCHAR AND true;
 --   Nested Loop
 --     ->  Index Scan using steps_pkey on steps
 --           Index Cond: (workflow_id = $1)
@@ -1205,13 +1243,50 @@ WHERE steps.workflow_id = $1::UUID AND steps.step_id = $2::VARCHAR AND workflows
 --     ->  Index Only Scan using workflows_list_by_tenant on workflows
 --           Index Cond: ((tenant = ($3)::text) AND (id = $1))
 
+SELECT steps.position, steps.for_each IS NOT NULL AS has_items, steps.repeat IS NOT NULL AS repeats
+FROM steps
+JOIN workflows ON workflows.id = steps.workflow_id
+WHERE steps.workflow_id = $1::UUID AND steps.step_id = $2::VARCHAR AND workflows.tenant = $3::VARCHAR AND
+    workflows.created_by = $4::VARCHAR;
+--   Nested Loop
+--     ->  Index Scan using steps_pkey on steps
+--           Index Cond: (workflow_id = $1)
+--           Filter: (step_id = ($2)::text)
+--     ->  Index Scan using workflows_list_by_tenant on workflows
+--           Index Cond: ((tenant = ($3)::text) AND (id = $1))
+--           Filter: (created_by = ($4)::text)
+
+SELECT steps.position, steps.for_each IS NOT NULL AS has_items, steps.repeat IS NOT NULL AS repeats
+FROM steps
+JOIN workflows ON workflows.id = steps.workflow_id
+WHERE steps.workflow_id = $1::UUID AND steps.step_id = $2::VARCHAR AND workflows.tenant IS NULL;
+--   Nested Loop
+--     ->  Index Scan using steps_pkey on steps
+--           Index Cond: (workflow_id = $1)
+--           Filter: (step_id = ($2)::text)
+--     ->  Index Only Scan using workflows_list_without_tenant on workflows
+--           Index Cond: (id = $1)
+
+SELECT steps.position, steps.for_each IS NOT NULL AS has_items, steps.repeat IS NOT NULL AS repeats
+FROM steps
+JOIN workflows ON workflows.id = steps.workflow_id
+WHERE steps.workflow_id = $1::UUID AND steps.step_id = $2::VARCHAR AND workflows.tenant IS NULL AND
+    workflows.created_by = $3::VARCHAR;
+--   Nested Loop
+--     ->  Index Scan using steps_pkey on steps
+--           Index Cond: (workflow_id = $1)
+--           Filter: (step_id = ($2)::text)
+--     ->  Index Scan using workflows_list_without_tenant on workflows
+--           Index Cond: (id = $1)
+--           Filter: (created_by = ($3)::text)
+
 SELECT steps.position, workflows.created_at, CASE WHEN steps.for_each IS NULL THEN 0 WHEN steps.status = 'COMPLETED'
     THEN (SELECT least(100 + 2 * coalesce(sum(octet_length(i.result::text)), 0) + 5 * count(*), 2000000000)::int
 FROM step_items AS i
 WHERE i.workflow_id = steps.workflow_id AND i.position = steps.position) ELSE 0 END AS items_bytes
 FROM steps
 JOIN workflows ON workflows.id = steps.workflow_id
-WHERE steps.workflow_id = $1::UUID AND steps.position = $2::INTEGER;
+WHERE steps.workflow_id = $1::UUID AND steps.position = $2::INTEGER AND true;
 --   Nested Loop
 --     ->  Index Scan using steps_pkey on steps
 --           Index Cond: ((workflow_id = $1) AND ("position" = $2))
@@ -1228,7 +1303,79 @@ FROM step_items AS i
 WHERE i.workflow_id = steps.workflow_id AND i.position = steps.position) ELSE 0 END AS items_bytes
 FROM steps
 JOIN workflows ON workflows.id = steps.workflow_id
-WHERE steps.workflow_id = $1::UUID AND steps.step_id = $2::VARCHAR;
+WHERE steps.workflow_id = $1::UUID AND steps.position = $2::INTEGER AND workflows.tenant = $3::VARCHAR;
+--   Nested Loop
+--     ->  Index Scan using steps_pkey on steps
+--           Index Cond: ((workflow_id = $1) AND ("position" = $2))
+--     ->  Index Only Scan using workflows_list_by_tenant on workflows
+--           Index Cond: ((tenant = ($3)::text) AND (id = $1))
+--     SubPlan 1
+--       ->  Aggregate
+--             ->  Index Scan using step_items_pkey on step_items i
+--                   Index Cond: ((workflow_id = steps.workflow_id) AND ("position" = steps."position"))
+
+SELECT steps.position, workflows.created_at, CASE WHEN steps.for_each IS NULL THEN 0 WHEN steps.status = 'COMPLETED'
+    THEN (SELECT least(100 + 2 * coalesce(sum(octet_length(i.result::text)), 0) + 5 * count(*), 2000000000)::int
+FROM step_items AS i
+WHERE i.workflow_id = steps.workflow_id AND i.position = steps.position) ELSE 0 END AS items_bytes
+FROM steps
+JOIN workflows ON workflows.id = steps.workflow_id
+WHERE steps.workflow_id = $1::UUID AND steps.position = $2::INTEGER AND workflows.tenant = $3::VARCHAR AND
+    workflows.created_by = $4::VARCHAR;
+--   Nested Loop
+--     ->  Index Scan using steps_pkey on steps
+--           Index Cond: ((workflow_id = $1) AND ("position" = $2))
+--     ->  Index Scan using workflows_list_by_tenant on workflows
+--           Index Cond: ((tenant = ($3)::text) AND (id = $1))
+--           Filter: (created_by = ($4)::text)
+--     SubPlan 1
+--       ->  Aggregate
+--             ->  Index Scan using step_items_pkey on step_items i
+--                   Index Cond: ((workflow_id = steps.workflow_id) AND ("position" = steps."position"))
+
+SELECT steps.position, workflows.created_at, CASE WHEN steps.for_each IS NULL THEN 0 WHEN steps.status = 'COMPLETED'
+    THEN (SELECT least(100 + 2 * coalesce(sum(octet_length(i.result::text)), 0) + 5 * count(*), 2000000000)::int
+FROM step_items AS i
+WHERE i.workflow_id = steps.workflow_id AND i.position = steps.position) ELSE 0 END AS items_bytes
+FROM steps
+JOIN workflows ON workflows.id = steps.workflow_id
+WHERE steps.workflow_id = $1::UUID AND steps.position = $2::INTEGER AND workflows.tenant IS NULL;
+--   Nested Loop
+--     ->  Index Scan using steps_pkey on steps
+--           Index Cond: ((workflow_id = $1) AND ("position" = $2))
+--     ->  Index Only Scan using workflows_list_without_tenant on workflows
+--           Index Cond: (id = $1)
+--     SubPlan 1
+--       ->  Aggregate
+--             ->  Index Scan using step_items_pkey on step_items i
+--                   Index Cond: ((workflow_id = steps.workflow_id) AND ("position" = steps."position"))
+
+SELECT steps.position, workflows.created_at, CASE WHEN steps.for_each IS NULL THEN 0 WHEN steps.status = 'COMPLETED'
+    THEN (SELECT least(100 + 2 * coalesce(sum(octet_length(i.result::text)), 0) + 5 * count(*), 2000000000)::int
+FROM step_items AS i
+WHERE i.workflow_id = steps.workflow_id AND i.position = steps.position) ELSE 0 END AS items_bytes
+FROM steps
+JOIN workflows ON workflows.id = steps.workflow_id
+WHERE steps.workflow_id = $1::UUID AND steps.position = $2::INTEGER AND workflows.tenant IS NULL AND
+    workflows.created_by = $3::VARCHAR;
+--   Nested Loop
+--     ->  Index Scan using steps_pkey on steps
+--           Index Cond: ((workflow_id = $1) AND ("position" = $2))
+--     ->  Index Scan using workflows_list_without_tenant on workflows
+--           Index Cond: (id = $1)
+--           Filter: (created_by = ($3)::text)
+--     SubPlan 1
+--       ->  Aggregate
+--             ->  Index Scan using step_items_pkey on step_items i
+--                   Index Cond: ((workflow_id = steps.workflow_id) AND ("position" = steps."position"))
+
+SELECT steps.position, workflows.created_at, CASE WHEN steps.for_each IS NULL THEN 0 WHEN steps.status = 'COMPLETED'
+    THEN (SELECT least(100 + 2 * coalesce(sum(octet_length(i.result::text)), 0) + 5 * count(*), 2000000000)::int
+FROM step_items AS i
+WHERE i.workflow_id = steps.workflow_id AND i.position = steps.position) ELSE 0 END AS items_bytes
+FROM steps
+JOIN workflows ON workflows.id = steps.workflow_id
+WHERE steps.workflow_id = $1::UUID AND steps.step_id = $2::VARCHAR AND true;
 --   Nested Loop
 --     ->  Index Scan using steps_pkey on steps
 --           Index Cond: (workflow_id = $1)
@@ -1253,6 +1400,64 @@ WHERE steps.workflow_id = $1::UUID AND steps.step_id = $2::VARCHAR AND workflows
 --           Filter: (step_id = ($2)::text)
 --     ->  Index Only Scan using workflows_list_by_tenant on workflows
 --           Index Cond: ((tenant = ($3)::text) AND (id = $1))
+--     SubPlan 1
+--       ->  Aggregate
+--             ->  Index Scan using step_items_pkey on step_items i
+--                   Index Cond: ((workflow_id = steps.workflow_id) AND ("position" = steps."position"))
+
+SELECT steps.position, workflows.created_at, CASE WHEN steps.for_each IS NULL THEN 0 WHEN steps.status = 'COMPLETED'
+    THEN (SELECT least(100 + 2 * coalesce(sum(octet_length(i.result::text)), 0) + 5 * count(*), 2000000000)::int
+FROM step_items AS i
+WHERE i.workflow_id = steps.workflow_id AND i.position = steps.position) ELSE 0 END AS items_bytes
+FROM steps
+JOIN workflows ON workflows.id = steps.workflow_id
+WHERE steps.workflow_id = $1::UUID AND steps.step_id = $2::VARCHAR AND workflows.tenant = $3::VARCHAR AND
+    workflows.created_by = $4::VARCHAR;
+--   Nested Loop
+--     ->  Index Scan using steps_pkey on steps
+--           Index Cond: (workflow_id = $1)
+--           Filter: (step_id = ($2)::text)
+--     ->  Index Scan using workflows_list_by_tenant on workflows
+--           Index Cond: ((tenant = ($3)::text) AND (id = $1))
+--           Filter: (created_by = ($4)::text)
+--     SubPlan 1
+--       ->  Aggregate
+--             ->  Index Scan using step_items_pkey on step_items i
+--                   Index Cond: ((workflow_id = steps.workflow_id) AND ("position" = steps."position"))
+
+SELECT steps.position, workflows.created_at, CASE WHEN steps.for_each IS NULL THEN 0 WHEN steps.status = 'COMPLETED'
+    THEN (SELECT least(100 + 2 * coalesce(sum(octet_length(i.result::text)), 0) + 5 * count(*), 2000000000)::int
+FROM step_items AS i
+WHERE i.workflow_id = steps.workflow_id AND i.position = steps.position) ELSE 0 END AS items_bytes
+FROM steps
+JOIN workflows ON workflows.id = steps.workflow_id
+WHERE steps.workflow_id = $1::UUID AND steps.step_id = $2::VARCHAR AND workflows.tenant IS NULL;
+--   Nested Loop
+--     ->  Index Scan using steps_pkey on steps
+--           Index Cond: (workflow_id = $1)
+--           Filter: (step_id = ($2)::text)
+--     ->  Index Only Scan using workflows_list_without_tenant on workflows
+--           Index Cond: (id = $1)
+--     SubPlan 1
+--       ->  Aggregate
+--             ->  Index Scan using step_items_pkey on step_items i
+--                   Index Cond: ((workflow_id = steps.workflow_id) AND ("position" = steps."position"))
+
+SELECT steps.position, workflows.created_at, CASE WHEN steps.for_each IS NULL THEN 0 WHEN steps.status = 'COMPLETED'
+    THEN (SELECT least(100 + 2 * coalesce(sum(octet_length(i.result::text)), 0) + 5 * count(*), 2000000000)::int
+FROM step_items AS i
+WHERE i.workflow_id = steps.workflow_id AND i.position = steps.position) ELSE 0 END AS items_bytes
+FROM steps
+JOIN workflows ON workflows.id = steps.workflow_id
+WHERE steps.workflow_id = $1::UUID AND steps.step_id = $2::VARCHAR AND workflows.tenant IS NULL AND
+    workflows.created_by = $3::VARCHAR;
+--   Nested Loop
+--     ->  Index Scan using steps_pkey on steps
+--           Index Cond: (workflow_id = $1)
+--           Filter: (step_id = ($2)::text)
+--     ->  Index Scan using workflows_list_without_tenant on workflows
+--           Index Cond: (id = $1)
+--           Filter: (created_by = ($3)::text)
 --     SubPlan 1
 --       ->  Aggregate
 --             ->  Index Scan using step_items_pkey on step_items i
@@ -1417,7 +1622,7 @@ SELECT tasks.id, tasks.workflow_id, tasks.position, tasks.attempt, tasks.provide
 FROM tasks
 JOIN steps ON steps.workflow_id = tasks.workflow_id AND steps.position = tasks.position
 JOIN workflows ON workflows.id = tasks.workflow_id
-WHERE tasks.workflow_id = $1::UUID AND tasks.deleted_at IS NULL
+WHERE true AND tasks.workflow_id = $1::UUID AND tasks.deleted_at IS NULL
 ORDER BY tasks.position, tasks.attempt;
 --   Nested Loop
 --     ->  Nested Loop
@@ -1437,7 +1642,7 @@ SELECT tasks.id, tasks.workflow_id, tasks.position, tasks.attempt, tasks.provide
 FROM tasks
 JOIN steps ON steps.workflow_id = tasks.workflow_id AND steps.position = tasks.position
 JOIN workflows ON workflows.id = tasks.workflow_id
-WHERE tasks.workflow_id = $1::UUID
+WHERE true AND tasks.workflow_id = $1::UUID
 ORDER BY tasks.position, tasks.attempt;
 --   Nested Loop
 --     ->  Nested Loop
@@ -1449,10 +1654,88 @@ ORDER BY tasks.position, tasks.attempt;
 --     ->  Index Only Scan using workflows_pkey on workflows
 --           Index Cond: (id = $1)
 
+SELECT tasks.id, tasks.workflow_id, tasks.position, tasks.attempt, tasks.provider, tasks.seed, tasks.started_at,
+    tasks.status, tasks.phase, tasks.remote_id, tasks.outcome_unknown, tasks.cancel_receipt, tasks.outputs,
+    tasks.error, tasks.completed_at, tasks.deleted_at, tasks.sent, tasks.urls, tasks.follow_up_until, tasks.cost,
+    tasks.item, steps.step_id, steps.task_type
+FROM tasks
+JOIN steps ON steps.workflow_id = tasks.workflow_id AND steps.position = tasks.position
+JOIN workflows ON workflows.id = tasks.workflow_id
+WHERE workflows.tenant = $1::VARCHAR AND tasks.workflow_id = $2::UUID
+ORDER BY tasks.position, tasks.attempt;
+--   Nested Loop
+--     ->  Nested Loop
+--           Join Filter: (steps."position" = tasks."position")
+--           ->  Index Scan using tasks_workflow_id_position_attempt_key on tasks
+--                 Index Cond: (workflow_id = $2)
+--           ->  Index Scan using steps_pkey on steps
+--                 Index Cond: (workflow_id = $2)
+--     ->  Index Only Scan using workflows_list_by_tenant on workflows
+--           Index Cond: ((tenant = ($1)::text) AND (id = $2))
+
+SELECT tasks.id, tasks.workflow_id, tasks.position, tasks.attempt, tasks.provider, tasks.seed, tasks.started_at,
+    tasks.status, tasks.phase, tasks.remote_id, tasks.outcome_unknown, tasks.cancel_receipt, tasks.outputs,
+    tasks.error, tasks.completed_at, tasks.deleted_at, tasks.sent, tasks.urls, tasks.follow_up_until, tasks.cost,
+    tasks.item, steps.step_id, steps.task_type
+FROM tasks
+JOIN steps ON steps.workflow_id = tasks.workflow_id AND steps.position = tasks.position
+JOIN workflows ON workflows.id = tasks.workflow_id
+WHERE workflows.tenant = $1::VARCHAR AND workflows.created_by = $2::VARCHAR AND tasks.workflow_id = $3::UUID
+ORDER BY tasks.position, tasks.attempt;
+--   Nested Loop
+--     ->  Nested Loop
+--           Join Filter: (steps."position" = tasks."position")
+--           ->  Index Scan using tasks_workflow_id_position_attempt_key on tasks
+--                 Index Cond: (workflow_id = $3)
+--           ->  Index Scan using steps_pkey on steps
+--                 Index Cond: (workflow_id = $3)
+--     ->  Index Scan using workflows_list_by_tenant on workflows
+--           Index Cond: ((tenant = ($1)::text) AND (id = $3))
+--           Filter: (created_by = ($2)::text)
+
+SELECT tasks.id, tasks.workflow_id, tasks.position, tasks.attempt, tasks.provider, tasks.seed, tasks.started_at,
+    tasks.status, tasks.phase, tasks.remote_id, tasks.outcome_unknown, tasks.cancel_receipt, tasks.outputs,
+    tasks.error, tasks.completed_at, tasks.deleted_at, tasks.sent, tasks.urls, tasks.follow_up_until, tasks.cost,
+    tasks.item, steps.step_id, steps.task_type
+FROM tasks
+JOIN steps ON steps.workflow_id = tasks.workflow_id AND steps.position = tasks.position
+JOIN workflows ON workflows.id = tasks.workflow_id
+WHERE workflows.tenant IS NULL AND tasks.workflow_id = $1::UUID
+ORDER BY tasks.position, tasks.attempt;
+--   Nested Loop
+--     ->  Nested Loop
+--           Join Filter: (steps."position" = tasks."position")
+--           ->  Index Scan using tasks_workflow_id_position_attempt_key on tasks
+--                 Index Cond: (workflow_id = $1)
+--           ->  Index Scan using steps_pkey on steps
+--                 Index Cond: (workflow_id = $1)
+--     ->  Index Only Scan using workflows_list_without_tenant on workflows
+--           Index Cond: (id = $1)
+
+SELECT tasks.id, tasks.workflow_id, tasks.position, tasks.attempt, tasks.provider, tasks.seed, tasks.started_at,
+    tasks.status, tasks.phase, tasks.remote_id, tasks.outcome_unknown, tasks.cancel_receipt, tasks.outputs,
+    tasks.error, tasks.completed_at, tasks.deleted_at, tasks.sent, tasks.urls, tasks.follow_up_until, tasks.cost,
+    tasks.item, steps.step_id, steps.task_type
+FROM tasks
+JOIN steps ON steps.workflow_id = tasks.workflow_id AND steps.position = tasks.position
+JOIN workflows ON workflows.id = tasks.workflow_id
+WHERE workflows.tenant IS NULL AND workflows.created_by = $1::VARCHAR AND tasks.workflow_id = $2::UUID
+ORDER BY tasks.position, tasks.attempt;
+--   Nested Loop
+--     ->  Nested Loop
+--           Join Filter: (steps."position" = tasks."position")
+--           ->  Index Scan using tasks_workflow_id_position_attempt_key on tasks
+--                 Index Cond: (workflow_id = $2)
+--           ->  Index Scan using steps_pkey on steps
+--                 Index Cond: (workflow_id = $2)
+--     ->  Index Scan using workflows_list_without_tenant on workflows
+--           Index Cond: (id = $2)
+--           Filter: (created_by = ($1)::text)
+
 SELECT tasks.outputs
 FROM tasks
 JOIN workflows ON workflows.id = tasks.workflow_id
-WHERE tasks.id = ANY ($1::UUID[]) AND tasks.deleted_at IS NULL;
+WHERE tasks.id = ANY ($1::UUID[]) AND tasks.deleted_at IS NULL AND true;
 --   Nested Loop
 --     ->  Bitmap Heap Scan on tasks
 --           Recheck Cond: (id = ANY ($1))
@@ -1476,6 +1759,19 @@ WHERE tasks.id = ANY ($1::UUID[]) AND tasks.deleted_at IS NULL AND workflows.ten
 SELECT tasks.outputs
 FROM tasks
 JOIN workflows ON workflows.id = tasks.workflow_id
+WHERE tasks.id = ANY ($1::UUID[]) AND tasks.deleted_at IS NULL AND workflows.tenant = $2::VARCHAR AND
+    workflows.created_by = $3::VARCHAR;
+--   Nested Loop
+--     ->  Index Scan using workflows_list_by_tenant on workflows
+--           Index Cond: (tenant = ($2)::text)
+--           Filter: (created_by = ($3)::text)
+--     ->  Index Scan using tasks_workflow_id_position_attempt_key on tasks
+--           Index Cond: (workflow_id = workflows.id)
+--           Filter: ((deleted_at IS NULL) AND (id = ANY ($1)))
+
+SELECT tasks.outputs
+FROM tasks
+JOIN workflows ON workflows.id = tasks.workflow_id
 WHERE tasks.id = ANY ($1::UUID[]) AND tasks.deleted_at IS NULL AND workflows.tenant IS NULL;
 --   Nested Loop
 --     ->  Index Only Scan using workflows_list_without_tenant on workflows
@@ -1483,8 +1779,21 @@ WHERE tasks.id = ANY ($1::UUID[]) AND tasks.deleted_at IS NULL AND workflows.ten
 --           Index Cond: (workflow_id = workflows.id)
 --           Filter: ((deleted_at IS NULL) AND (id = ANY ($1)))
 
+SELECT tasks.outputs
+FROM tasks
+JOIN workflows ON workflows.id = tasks.workflow_id
+WHERE tasks.id = ANY ($1::UUID[]) AND tasks.deleted_at IS NULL AND workflows.tenant IS NULL AND workflows.created_by =
+    $2::VARCHAR;
+--   Nested Loop
+--     ->  Index Scan using workflows_list_without_tenant on workflows
+--           Filter: (created_by = ($2)::text)
+--     ->  Index Scan using tasks_workflow_id_position_attempt_key on tasks
+--           Index Cond: (workflow_id = workflows.id)
+--           Filter: ((deleted_at IS NULL) AND (id = ANY ($1)))
+
 SELECT waits.workflow_id, waits.root_id, waits.position, waits.id, waits.kind, waits.tenant, waits.since, waits.until,
-    waits.message, waits.choices, waits.shown, waits.step_id, workflows.name, (
+    waits.message, waits.choices, waits.shown, waits.step_id, workflows.name, workflows.created_by,
+    workflows.named_files, (
 WITH RECURSIVE above AS (
 SELECT workflows.id, workflows.parent_id, workflows.parent_step, workflows.parent_item, 0 AS height
 WHERE workflows.parent_id IS NOT NULL
@@ -1567,7 +1876,8 @@ LIMIT $3::INTEGER;
 --                               Index Cond: (workflow_id = waits.root_id)
 
 SELECT waits.workflow_id, waits.root_id, waits.position, waits.id, waits.kind, waits.tenant, waits.since, waits.until,
-    waits.message, waits.choices, waits.shown, waits.step_id, workflows.name, (
+    waits.message, waits.choices, waits.shown, waits.step_id, workflows.name, workflows.created_by,
+    workflows.named_files, (
 WITH RECURSIVE above AS (
 SELECT workflows.id, workflows.parent_id, workflows.parent_step, workflows.parent_item, 0 AS height
 WHERE workflows.parent_id IS NOT NULL
@@ -1648,7 +1958,8 @@ LIMIT $5::INTEGER;
 --                               Index Cond: (workflow_id = waits.root_id)
 
 SELECT waits.workflow_id, waits.root_id, waits.position, waits.id, waits.kind, waits.tenant, waits.since, waits.until,
-    waits.message, waits.choices, waits.shown, waits.step_id, workflows.name, (
+    waits.message, waits.choices, waits.shown, waits.step_id, workflows.name, workflows.created_by,
+    workflows.named_files, (
 WITH RECURSIVE above AS (
 SELECT workflows.id, workflows.parent_id, workflows.parent_step, workflows.parent_item, 0 AS height
 WHERE workflows.parent_id IS NOT NULL
@@ -1729,7 +2040,8 @@ LIMIT $6::INTEGER;
 --                               Index Cond: (workflow_id = waits.root_id)
 
 SELECT waits.workflow_id, waits.root_id, waits.position, waits.id, waits.kind, waits.tenant, waits.since, waits.until,
-    waits.message, waits.choices, waits.shown, waits.step_id, workflows.name, (
+    waits.message, waits.choices, waits.shown, waits.step_id, workflows.name, workflows.created_by,
+    workflows.named_files, (
 WITH RECURSIVE above AS (
 SELECT workflows.id, workflows.parent_id, workflows.parent_step, workflows.parent_item, 0 AS height
 WHERE workflows.parent_id IS NOT NULL
@@ -1809,7 +2121,8 @@ LIMIT $3::INTEGER;
 --                               Index Cond: (workflow_id = waits.root_id)
 
 SELECT waits.workflow_id, waits.root_id, waits.position, waits.id, waits.kind, waits.tenant, waits.since, waits.until,
-    waits.message, waits.choices, waits.shown, waits.step_id, workflows.name, (
+    waits.message, waits.choices, waits.shown, waits.step_id, workflows.name, workflows.created_by,
+    workflows.named_files, (
 WITH RECURSIVE above AS (
 SELECT workflows.id, workflows.parent_id, workflows.parent_step, workflows.parent_item, 0 AS height
 WHERE workflows.parent_id IS NOT NULL
@@ -1886,7 +2199,8 @@ WHERE waits.kind = 'decision' AND workflows.deleted_at IS NULL AND coalesce(wait
 --                         Index Cond: (workflow_id = waits.root_id)
 
 SELECT waits.workflow_id, waits.root_id, waits.position, waits.id, waits.kind, waits.tenant, waits.since, waits.until,
-    waits.message, waits.choices, waits.shown, waits.step_id, workflows.name, (
+    waits.message, waits.choices, waits.shown, waits.step_id, workflows.name, workflows.created_by,
+    workflows.named_files, (
 WITH RECURSIVE above AS (
 SELECT workflows.id, workflows.parent_id, workflows.parent_step, workflows.parent_item, 0 AS height
 WHERE workflows.parent_id IS NOT NULL
@@ -1965,7 +2279,8 @@ LIMIT $2::INTEGER;
 --                               Index Cond: (workflow_id = waits.root_id)
 
 SELECT waits.workflow_id, waits.root_id, waits.position, waits.id, waits.kind, waits.tenant, waits.since, waits.until,
-    waits.message, waits.choices, waits.shown, waits.step_id, workflows.name, (
+    waits.message, waits.choices, waits.shown, waits.step_id, workflows.name, workflows.created_by,
+    workflows.named_files, (
 WITH RECURSIVE above AS (
 SELECT workflows.id, workflows.parent_id, workflows.parent_step, workflows.parent_item, 0 AS height
 WHERE workflows.parent_id IS NOT NULL
@@ -2058,7 +2373,7 @@ ORDER BY workflow_id, position;
 
 SELECT workflows.id
 FROM workflows
-WHERE workflows.id = $1::UUID;
+WHERE workflows.id = $1::UUID AND true;
 --   Index Only Scan using workflows_pkey on workflows
 --     Index Cond: (id = $1)
 
@@ -2068,9 +2383,29 @@ WHERE workflows.id = $1::UUID AND workflows.tenant = $2::VARCHAR;
 --   Index Only Scan using workflows_list_by_tenant on workflows
 --     Index Cond: ((tenant = ($2)::text) AND (id = $1))
 
+SELECT workflows.id
+FROM workflows
+WHERE workflows.id = $1::UUID AND workflows.tenant = $2::VARCHAR AND workflows.created_by = $3::VARCHAR;
+--   Index Scan using workflows_list_by_tenant on workflows
+--     Index Cond: ((tenant = ($2)::text) AND (id = $1))
+--     Filter: (created_by = ($3)::text)
+
+SELECT workflows.id
+FROM workflows
+WHERE workflows.id = $1::UUID AND workflows.tenant IS NULL;
+--   Index Only Scan using workflows_list_without_tenant on workflows
+--     Index Cond: (id = $1)
+
+SELECT workflows.id
+FROM workflows
+WHERE workflows.id = $1::UUID AND workflows.tenant IS NULL AND workflows.created_by = $2::VARCHAR;
+--   Index Scan using workflows_list_without_tenant on workflows
+--     Index Cond: (id = $1)
+--     Filter: (created_by = ($2)::text)
+
 SELECT workflows.id, workflows.last_event
 FROM workflows
-WHERE workflows.id = ANY ($1::UUID[]);
+WHERE workflows.id = ANY ($1::UUID[]) AND true;
 --   Bitmap Heap Scan on workflows
 --     Recheck Cond: (id = ANY ($1))
 --     ->  Bitmap Index Scan on workflows_pkey
@@ -2081,6 +2416,38 @@ FROM workflows
 WHERE workflows.id = ANY ($1::UUID[]) AND workflows.tenant = $2::VARCHAR;
 --   Index Scan using workflows_list_by_tenant on workflows
 --     Index Cond: ((tenant = ($2)::text) AND (id = ANY ($1)))
+
+SELECT workflows.id, workflows.last_event
+FROM workflows
+WHERE workflows.id = ANY ($1::UUID[]) AND workflows.tenant = $2::VARCHAR AND workflows.created_by = $3::VARCHAR;
+--   Index Scan using workflows_list_by_tenant on workflows
+--     Index Cond: ((tenant = ($2)::text) AND (id = ANY ($1)))
+--     Filter: (created_by = ($3)::text)
+
+SELECT workflows.id, workflows.last_event
+FROM workflows
+WHERE workflows.id = ANY ($1::UUID[]) AND workflows.tenant IS NULL;
+--   Index Scan using workflows_list_without_tenant on workflows
+--     Index Cond: (id = ANY ($1))
+
+SELECT workflows.id, workflows.last_event
+FROM workflows
+WHERE workflows.id = ANY ($1::UUID[]) AND workflows.tenant IS NULL AND workflows.created_by = $2::VARCHAR;
+--   Index Scan using workflows_list_without_tenant on workflows
+--     Index Cond: (id = ANY ($1))
+--     Filter: (created_by = ($2)::text)
+
+SELECT workflows.id, workflows.parent_step, workflows.parent_item, workflows.status, count(*) OVER () AS total
+FROM workflows
+WHERE workflows.parent_id = $1::UUID AND workflows.deleted_at IS NULL AND true
+ORDER BY workflows.id
+LIMIT $2::INTEGER;
+--   Limit
+--     ->  WindowAgg
+--           Window: w1 AS ()
+--           ->  Index Scan using workflows_by_parent on workflows
+--                 Index Cond: (parent_id = $1)
+--                 Filter: (deleted_at IS NULL)
 
 SELECT workflows.id, workflows.parent_step, workflows.parent_item, workflows.status, count(*) OVER () AS total
 FROM workflows
@@ -2093,18 +2460,6 @@ LIMIT $3::INTEGER;
 --           ->  Index Scan using workflows_by_parent on workflows
 --                 Index Cond: (parent_id = $1)
 --                 Filter: ((deleted_at IS NULL) AND (tenant = ($2)::text))
-
-SELECT workflows.id, workflows.parent_step, workflows.parent_item, workflows.status, count(*) OVER () AS total
-FROM workflows
-WHERE workflows.parent_id = $1::UUID AND workflows.deleted_at IS NULL
-ORDER BY workflows.id
-LIMIT $2::INTEGER;
---   Limit
---     ->  WindowAgg
---           Window: w1 AS ()
---           ->  Index Scan using workflows_by_parent on workflows
---                 Index Cond: (parent_id = $1)
---                 Filter: (deleted_at IS NULL)
 
 SELECT workflows.last_event, workflows.updated_at
 FROM workflows
@@ -2129,7 +2484,7 @@ FROM events
 WHERE events.workflow_id = workflows.id AND events.type = $3::VARCHAR AND workflows.status = $4::VARCHAR
 ORDER BY events.id DESC
 LIMIT $5::INTEGER) AS paused ON true
-WHERE workflows.id = $6::UUID;
+WHERE workflows.id = $6::UUID AND true;
 --   Nested Loop Left Join
 --     ->  Nested Loop Left Join
 --           ->  Index Scan using workflows_pkey on workflows
@@ -2173,6 +2528,125 @@ WHERE workflows.id = $6::UUID AND workflows.tenant = $7::VARCHAR;
 --     ->  Nested Loop Left Join
 --           ->  Index Scan using workflows_list_by_tenant on workflows
 --                 Index Cond: ((tenant = ($7)::text) AND (id = $6))
+--           ->  Index Scan using processes_pkey on processes
+--                 Index Cond: (id = workflows.owner)
+--     ->  Limit
+--           ->  Sort
+--                 Sort Key: events.id DESC
+--                 ->  Result
+--                       One-Time Filter: (workflows.status = ($4)::text)
+--                       ->  Bitmap Heap Scan on events
+--                             Recheck Cond: (workflow_id = workflows.id)
+--                             Filter: (type = ($3)::text)
+--                             ->  Bitmap Index Scan on events_pkey
+--                                   Index Cond: (workflow_id = workflows.id)
+--     SubPlan 1
+--       ->  Aggregate
+--             ->  Index Scan using workflows_list_by_status on workflows others
+--                   Index Cond: (status = ($2)::text)
+--                   Filter: ((owner IS NULL) AND (COALESCE(tenant, ''::text) = COALESCE(workflows.tenant, ''::text)) AND (ROW(started_at, id) < ROW(workflows.started_at, workflows.id)))
+
+SELECT workflows.owner, coalesce(processes.lease_until > clock_timestamp(), false) AS alive,
+    nullif(processes.lease_until, 'infinity'::timestamptz) AS lease_until, paused.actor, paused.at, CASE WHEN
+    (workflows.status = $1::VARCHAR AND workflows.owner IS NULL) THEN (SELECT count(*) AS count_1
+FROM workflows AS others
+WHERE others.status = $2::VARCHAR AND others.owner IS NULL AND coalesce(others.tenant, '') =
+    coalesce(workflows.tenant, '') AND (others.started_at, others.id) < (workflows.started_at, workflows.id)) END AS
+    ahead
+FROM workflows
+LEFT OUTER
+JOIN processes ON processes.id = workflows.owner
+LEFT OUTER
+JOIN LATERAL (SELECT events.actor AS actor, events.at AS at
+FROM events
+WHERE events.workflow_id = workflows.id AND events.type = $3::VARCHAR AND workflows.status = $4::VARCHAR
+ORDER BY events.id DESC
+LIMIT $5::INTEGER) AS paused ON true
+WHERE workflows.id = $6::UUID AND workflows.tenant = $7::VARCHAR AND workflows.created_by = $8::VARCHAR;
+--   Nested Loop Left Join
+--     ->  Nested Loop Left Join
+--           ->  Index Scan using workflows_list_by_tenant on workflows
+--                 Index Cond: ((tenant = ($7)::text) AND (id = $6))
+--                 Filter: (created_by = ($8)::text)
+--           ->  Index Scan using processes_pkey on processes
+--                 Index Cond: (id = workflows.owner)
+--     ->  Limit
+--           ->  Sort
+--                 Sort Key: events.id DESC
+--                 ->  Result
+--                       One-Time Filter: (workflows.status = ($4)::text)
+--                       ->  Bitmap Heap Scan on events
+--                             Recheck Cond: (workflow_id = workflows.id)
+--                             Filter: (type = ($3)::text)
+--                             ->  Bitmap Index Scan on events_pkey
+--                                   Index Cond: (workflow_id = workflows.id)
+--     SubPlan 1
+--       ->  Aggregate
+--             ->  Index Scan using workflows_list_by_status on workflows others
+--                   Index Cond: (status = ($2)::text)
+--                   Filter: ((owner IS NULL) AND (COALESCE(tenant, ''::text) = COALESCE(workflows.tenant, ''::text)) AND (ROW(started_at, id) < ROW(workflows.started_at, workflows.id)))
+
+SELECT workflows.owner, coalesce(processes.lease_until > clock_timestamp(), false) AS alive,
+    nullif(processes.lease_until, 'infinity'::timestamptz) AS lease_until, paused.actor, paused.at, CASE WHEN
+    (workflows.status = $1::VARCHAR AND workflows.owner IS NULL) THEN (SELECT count(*) AS count_1
+FROM workflows AS others
+WHERE others.status = $2::VARCHAR AND others.owner IS NULL AND coalesce(others.tenant, '') =
+    coalesce(workflows.tenant, '') AND (others.started_at, others.id) < (workflows.started_at, workflows.id)) END AS
+    ahead
+FROM workflows
+LEFT OUTER
+JOIN processes ON processes.id = workflows.owner
+LEFT OUTER
+JOIN LATERAL (SELECT events.actor AS actor, events.at AS at
+FROM events
+WHERE events.workflow_id = workflows.id AND events.type = $3::VARCHAR AND workflows.status = $4::VARCHAR
+ORDER BY events.id DESC
+LIMIT $5::INTEGER) AS paused ON true
+WHERE workflows.id = $6::UUID AND workflows.tenant IS NULL;
+--   Nested Loop Left Join
+--     ->  Nested Loop Left Join
+--           ->  Index Scan using workflows_list_without_tenant on workflows
+--                 Index Cond: (id = $6)
+--           ->  Index Scan using processes_pkey on processes
+--                 Index Cond: (id = workflows.owner)
+--     ->  Limit
+--           ->  Sort
+--                 Sort Key: events.id DESC
+--                 ->  Result
+--                       One-Time Filter: (workflows.status = ($4)::text)
+--                       ->  Bitmap Heap Scan on events
+--                             Recheck Cond: (workflow_id = workflows.id)
+--                             Filter: (type = ($3)::text)
+--                             ->  Bitmap Index Scan on events_pkey
+--                                   Index Cond: (workflow_id = workflows.id)
+--     SubPlan 1
+--       ->  Aggregate
+--             ->  Index Scan using workflows_list_by_status on workflows others
+--                   Index Cond: (status = ($2)::text)
+--                   Filter: ((owner IS NULL) AND (COALESCE(tenant, ''::text) = COALESCE(workflows.tenant, ''::text)) AND (ROW(started_at, id) < ROW(workflows.started_at, workflows.id)))
+
+SELECT workflows.owner, coalesce(processes.lease_until > clock_timestamp(), false) AS alive,
+    nullif(processes.lease_until, 'infinity'::timestamptz) AS lease_until, paused.actor, paused.at, CASE WHEN
+    (workflows.status = $1::VARCHAR AND workflows.owner IS NULL) THEN (SELECT count(*) AS count_1
+FROM workflows AS others
+WHERE others.status = $2::VARCHAR AND others.owner IS NULL AND coalesce(others.tenant, '') =
+    coalesce(workflows.tenant, '') AND (others.started_at, others.id) < (workflows.started_at, workflows.id)) END AS
+    ahead
+FROM workflows
+LEFT OUTER
+JOIN processes ON processes.id = workflows.owner
+LEFT OUTER
+JOIN LATERAL (SELECT events.actor AS actor, events.at AS at
+FROM events
+WHERE events.workflow_id = workflows.id AND events.type = $3::VARCHAR AND workflows.status = $4::VARCHAR
+ORDER BY events.id DESC
+LIMIT $5::INTEGER) AS paused ON true
+WHERE workflows.id = $6::UUID AND workflows.tenant IS NULL AND workflows.created_by = $7::VARCHAR;
+--   Nested Loop Left Join
+--     ->  Nested Loop Left Join
+--           ->  Index Scan using workflows_list_without_tenant on workflows
+--                 Index Cond: (id = $6)
+--                 Filter: (created_by = ($7)::text)
 --           ->  Index Scan using processes_pkey on processes
 --                 Index Cond: (id = workflows.owner)
 --     ->  Limit
@@ -2474,6 +2948,99 @@ GROUP BY workflows.status;
 --                 ->  Bitmap Index Scan on workflows_list_by_status
 --                       Index Cond: (status = ANY ($1))
 
+SELECT workflows.status, count(*) AS count_1
+FROM workflows
+WHERE workflows.tenant = $1::VARCHAR AND workflows.created_by = $2::VARCHAR AND workflows.deleted_at IS NULL AND
+    workflows.parent_id IS NULL
+GROUP BY workflows.status;
+--   GroupAggregate
+--     Group Key: status
+--     ->  Sort
+--           Sort Key: status
+--           ->  Index Scan using workflows_list_by_tenant on workflows
+--                 Index Cond: (tenant = ($1)::text)
+--                 Filter: ((deleted_at IS NULL) AND (parent_id IS NULL) AND (created_by = ($2)::text))
+
+SELECT workflows.status, count(*) AS count_1
+FROM workflows
+WHERE workflows.tenant = $1::VARCHAR AND workflows.deleted_at IS NULL AND workflows.parent_id IS NULL
+GROUP BY workflows.status;
+--   GroupAggregate
+--     Group Key: status
+--     ->  Sort
+--           Sort Key: status
+--           ->  Index Only Scan using workflows_list_by_tenant on workflows
+--                 Index Cond: (tenant = ($1)::text)
+--                 Filter: ((deleted_at IS NULL) AND (parent_id IS NULL))
+
+SELECT workflows.status, count(*) AS count_1
+FROM workflows
+WHERE workflows.tenant IS NULL AND workflows.created_by = $1::VARCHAR AND workflows.deleted_at IS NULL AND
+    workflows.parent_id IS NULL
+GROUP BY workflows.status;
+--   GroupAggregate
+--     Group Key: status
+--     ->  Sort
+--           Sort Key: status
+--           ->  Index Scan using workflows_list_without_tenant on workflows
+--                 Filter: ((deleted_at IS NULL) AND (parent_id IS NULL) AND (created_by = ($1)::text))
+
+SELECT workflows.status, count(*) AS count_1
+FROM workflows
+WHERE workflows.tenant IS NULL AND workflows.deleted_at IS NULL AND workflows.parent_id IS NULL
+GROUP BY workflows.status;
+--   GroupAggregate
+--     Group Key: status
+--     ->  Sort
+--           Sort Key: status
+--           ->  Index Only Scan using workflows_list_without_tenant on workflows
+--                 Filter: ((deleted_at IS NULL) AND (parent_id IS NULL))
+
+SELECT workflows.status, workflows.last_event, later.workflow_id, later.id, later.type, later.at, later.step_id,
+    later.task_id, later.actor, later.data, later.txid
+FROM workflows
+LEFT OUTER
+JOIN LATERAL (SELECT events.workflow_id AS workflow_id, events.id AS id, events.type AS type, events.at AS at,
+    events.step_id AS step_id, events.task_id AS task_id, events.actor AS actor, events.data AS data, events.txid AS
+    txid
+FROM events
+WHERE events.workflow_id = workflows.id AND events.id > $1::BIGINT
+ORDER BY events.id
+LIMIT $2::INTEGER) AS later ON true
+WHERE workflows.id = $3::UUID AND true
+ORDER BY later.id;
+--   Sort
+--     Sort Key: events.id
+--     ->  Nested Loop Left Join
+--           ->  Index Scan using workflows_pkey on workflows
+--                 Index Cond: (id = $3)
+--           ->  Limit
+--                 ->  Index Scan using events_pkey on events
+--                       Index Cond: ((workflow_id = workflows.id) AND (id > $1))
+
+SELECT workflows.status, workflows.last_event, later.workflow_id, later.id, later.type, later.at, later.step_id,
+    later.task_id, later.actor, later.data, later.txid
+FROM workflows
+LEFT OUTER
+JOIN LATERAL (SELECT events.workflow_id AS workflow_id, events.id AS id, events.type AS type, events.at AS at,
+    events.step_id AS step_id, events.task_id AS task_id, events.actor AS actor, events.data AS data, events.txid AS
+    txid
+FROM events
+WHERE events.workflow_id = workflows.id AND events.id > $1::BIGINT
+ORDER BY events.id
+LIMIT $2::INTEGER) AS later ON true
+WHERE workflows.id = $3::UUID AND workflows.tenant = $4::VARCHAR AND workflows.created_by = $5::VARCHAR
+ORDER BY later.id;
+--   Sort
+--     Sort Key: events.id
+--     ->  Nested Loop Left Join
+--           ->  Index Scan using workflows_list_by_tenant on workflows
+--                 Index Cond: ((tenant = ($4)::text) AND (id = $3))
+--                 Filter: (created_by = ($5)::text)
+--           ->  Limit
+--                 ->  Index Scan using events_pkey on events
+--                       Index Cond: ((workflow_id = workflows.id) AND (id > $1))
+
 SELECT workflows.status, workflows.last_event, later.workflow_id, later.id, later.type, later.at, later.step_id,
     later.task_id, later.actor, later.data, later.txid
 FROM workflows
@@ -2507,12 +3074,35 @@ FROM events
 WHERE events.workflow_id = workflows.id AND events.id > $1::BIGINT
 ORDER BY events.id
 LIMIT $2::INTEGER) AS later ON true
-WHERE workflows.id = $3::UUID
+WHERE workflows.id = $3::UUID AND workflows.tenant IS NULL AND workflows.created_by = $4::VARCHAR
 ORDER BY later.id;
 --   Sort
 --     Sort Key: events.id
 --     ->  Nested Loop Left Join
---           ->  Index Scan using workflows_pkey on workflows
+--           ->  Index Scan using workflows_list_without_tenant on workflows
+--                 Index Cond: (id = $3)
+--                 Filter: (created_by = ($4)::text)
+--           ->  Limit
+--                 ->  Index Scan using events_pkey on events
+--                       Index Cond: ((workflow_id = workflows.id) AND (id > $1))
+
+SELECT workflows.status, workflows.last_event, later.workflow_id, later.id, later.type, later.at, later.step_id,
+    later.task_id, later.actor, later.data, later.txid
+FROM workflows
+LEFT OUTER
+JOIN LATERAL (SELECT events.workflow_id AS workflow_id, events.id AS id, events.type AS type, events.at AS at,
+    events.step_id AS step_id, events.task_id AS task_id, events.actor AS actor, events.data AS data, events.txid AS
+    txid
+FROM events
+WHERE events.workflow_id = workflows.id AND events.id > $1::BIGINT
+ORDER BY events.id
+LIMIT $2::INTEGER) AS later ON true
+WHERE workflows.id = $3::UUID AND workflows.tenant IS NULL
+ORDER BY later.id;
+--   Sort
+--     Sort Key: events.id
+--     ->  Nested Loop Left Join
+--           ->  Index Scan using workflows_list_without_tenant on workflows
 --                 Index Cond: (id = $3)
 --           ->  Limit
 --                 ->  Index Scan using events_pkey on events
@@ -2554,7 +3144,8 @@ WHERE idempotency_keys.scope = $2::VARCHAR AND idempotency_keys.key = $3::VARCHA
 WITH RECURSIVE below AS (
 SELECT c.id, ARRAY[c.parent_step] AS step_ids, ARRAY[c.parent_item] AS items
 FROM workflows AS c
-WHERE c.parent_id = $1::UUID AND ($2::BOOLEAN OR c.tenant IS NOT DISTINCT FROM $3::VARCHAR)
+WHERE c.parent_id = $1::UUID AND ($2::BOOLEAN OR c.tenant IS NOT DISTINCT FROM $3::VARCHAR) AND ($4::VARCHAR IS NULL
+    OR c.created_by = $4::VARCHAR)
 UNION ALL
 SELECT c.id, array_append(b.step_ids, c.parent_step), array_append(b.items, c.parent_item)
 FROM below AS b
@@ -2569,7 +3160,7 @@ JOIN LATERAL (SELECT *
 FROM waits
 WHERE workflow_id = b.id OFFSET 0) AS n ) AS w
 JOIN steps AS s ON s.workflow_id = w.workflow_id AND s.position = w.position
-WHERE w.number <= $4::INTEGER
+WHERE w.number <= $5::INTEGER
 ORDER BY w.step_ids[1], w.number;
 --   Sort
 --     Sort Key: (w.step_ids[1]), w.number
@@ -2577,7 +3168,7 @@ ORDER BY w.step_ids[1], w.number;
 --       ->  Recursive Union
 --             ->  Index Scan using workflows_by_parent on workflows c
 --                   Index Cond: (parent_id = $1)
---                   Filter: ($2 OR (NOT (tenant IS DISTINCT FROM ($3)::text)))
+--                   Filter: (($2 OR (NOT (tenant IS DISTINCT FROM ($3)::text))) AND (($4 IS NULL) OR (created_by = ($4)::text)))
 --             ->  Nested Loop
 --                   ->  WorkTable Scan on below b_1
 --                   ->  Index Scan using workflows_by_parent on workflows c_1
@@ -2589,7 +3180,7 @@ ORDER BY w.step_ids[1], w.number;
 --                 ->  Subquery Scan on w
 --                       ->  WindowAgg
 --                             Window: w1 AS (PARTITION BY (b.step_ids[1]) ORDER BY (array_position('{decision,signal,delay}'::text[], waits.kind)), waits.since, waits.workflow_id, waits."position" ROWS UNBOUNDED PRECEDING)
---                             Run Condition: (row_number() OVER w1 <= $4)
+--                             Run Condition: (row_number() OVER w1 <= $5)
 --                             ->  Sort
 --                                   Sort Key: (b.step_ids[1]), (array_position('{decision,signal,delay}'::text[], waits.kind)), waits.since, waits.workflow_id, waits."position"
 --                                   ->  Nested Loop
@@ -2652,7 +3243,8 @@ SELECT child.id AS id
 FROM workflows AS child
 JOIN family ON child.parent_id = family.id)
 SELECT waits.workflow_id, waits.root_id, waits.position, waits.id, waits.kind, waits.tenant, waits.since, waits.until,
-    waits.message, waits.choices, waits.shown, waits.step_id, workflows.name, (
+    waits.message, waits.choices, waits.shown, waits.step_id, workflows.name, workflows.created_by,
+    workflows.named_files, (
 WITH RECURSIVE above AS (
 SELECT workflows.id, workflows.parent_id, workflows.parent_step, workflows.parent_item, 0 AS height
 WHERE workflows.parent_id IS NOT NULL
@@ -2797,7 +3389,8 @@ SELECT child.id AS id
 FROM workflows AS child
 JOIN family ON child.parent_id = family.id)
 SELECT waits.workflow_id, waits.root_id, waits.position, waits.id, waits.kind, waits.tenant, waits.since, waits.until,
-    waits.message, waits.choices, waits.shown, waits.step_id, workflows.name, (
+    waits.message, waits.choices, waits.shown, waits.step_id, workflows.name, workflows.created_by,
+    workflows.named_files, (
 WITH RECURSIVE above AS (
 SELECT workflows.id, workflows.parent_id, workflows.parent_step, workflows.parent_item, 0 AS height
 WHERE workflows.parent_id IS NOT NULL
@@ -2895,7 +3488,8 @@ WITH RECURSIVE tree AS (
 SELECT w.id, w.final_position, TRUE AS final, ARRAY[]::int[] AS path, ARRAY[w.id] AS ids, ARRAY[w.id] AS finals,
     ARRAY[]::text[] AS step_ids, ARRAY[]::int[] AS items
 FROM workflows AS w
-WHERE w.id = $1::UUID AND ($2::BOOLEAN OR w.tenant IS NOT DISTINCT FROM $3::VARCHAR)
+WHERE w.id = $1::UUID AND ($2::BOOLEAN OR w.tenant IS NOT DISTINCT FROM $3::VARCHAR) AND ($4::VARCHAR IS NULL OR
+    w.created_by = $4::VARCHAR)
 UNION ALL
 SELECT c.id, c.final_position, f.final AND t.position = f.final_position, f.path || ARRAY[t.position, t.attempt],
     f.ids || c.id, CASE WHEN f.final AND t.position = f.final_position THEN f.finals || c.id ELSE f.finals END,
@@ -2918,7 +3512,7 @@ FROM step_items
 WHERE workflow_id = f.id AND position = t.position AND item = t.item OFFSET 0 ) AS i ON TRUE
 WHERE c.id::text = CASE WHEN s.repeat IS NOT NULL AND coalesce(i.status, s.status) = 'COMPLETED' THEN
     coalesce(i.result, s.result) ->> 'workflow_id' ELSE coalesce(i.flow, s.flow) ->> 'child' END ), above_after AS (
-SELECT $4::UUID AS id, ARRAY[]::int[] AS path
+SELECT $5::UUID AS id, ARRAY[]::int[] AS path
 UNION ALL
 SELECT w.parent_id, ARRAY[k.position, k.attempt] || a.path
 FROM above_after AS a
@@ -2927,10 +3521,10 @@ JOIN tasks AS k ON k.id = w.id
 WHERE a.id <> $1::UUID ), page AS MATERIALIZED (
 SELECT w.path AS above, w.ids, w.finals, w.step_ids, w.items, w.final AND o.position = w.final_position AS final, o.*
 FROM (
-SELECT f.*, CASE WHEN f.id = $4::UUID THEN $5::INTEGER ELSE -1 END AS from_position, CASE WHEN f.id = $4::UUID THEN
-    $6::INTEGER ELSE -1 END AS from_attempt, CASE WHEN f.id = $4::UUID THEN $7::INTEGER ELSE -1 END AS from_number
+SELECT f.*, CASE WHEN f.id = $5::UUID THEN $6::INTEGER ELSE -1 END AS from_position, CASE WHEN f.id = $5::UUID THEN
+    $7::INTEGER ELSE -1 END AS from_attempt, CASE WHEN f.id = $5::UUID THEN $8::INTEGER ELSE -1 END AS from_number
 FROM tree AS f
-WHERE $4::UUID IS NULL OR f.path >= (SELECT path
+WHERE $5::UUID IS NULL OR f.path >= (SELECT path
 FROM above_after
 WHERE id = $1::UUID)
 ORDER BY f.path ) AS w
@@ -2951,8 +3545,8 @@ WHERE t.workflow_id = w.id AND t.status = 'COMPLETED' AND t.deleted_at IS NULL A
     coalesce(i.task_id, s.task_id) ELSE position('media/' || t.id || '/' IN coalesce(i.result, s.result)::text) > 0
     END
 ORDER BY t.position, t.attempt, e.number
-LIMIT $8::BIGINT ) AS o
-LIMIT $8::BIGINT ), named AS MATERIALIZED (
+LIMIT $9::BIGINT ) AS o
+LIMIT $9::BIGINT ), named AS MATERIALIZED (
 SELECT DISTINCT f.id, m[1] AS path
 FROM (SELECT DISTINCT unnest(finals) AS id
 FROM page) AS f
@@ -2972,7 +3566,7 @@ SELECT result
 FROM step_items
 WHERE workflow_id = f.id AND position = w.final_position OFFSET 0 ) AS i ON TRUE
 CROSS
-JOIN LATERAL regexp_matches(coalesce(i.result, s.result)::text, $9::VARCHAR, 'g') AS m )
+JOIN LATERAL regexp_matches(coalesce(i.result, s.result)::text, $10::VARCHAR, 'g') AS m )
 SELECT page.*, final OR EXISTS (
 SELECT
 FROM named
@@ -2985,7 +3579,7 @@ ORDER BY above, position, attempt, file;
 --       ->  Recursive Union
 --             ->  Index Scan using workflows_pkey on workflows w
 --                   Index Cond: (id = $1)
---                   Filter: ($2 OR (NOT (tenant IS DISTINCT FROM ($3)::text)))
+--                   Filter: (($2 OR (NOT (tenant IS DISTINCT FROM ($3)::text))) AND (($4 IS NULL) OR (created_by = ($4)::text)))
 --             ->  Nested Loop Left Join
 --                   Filter: ((c.id)::text = CASE WHEN ((steps.repeat IS NOT NULL) AND (COALESCE(step_items.status, steps.status) = 'COMPLETED'::text)) THEN (COALESCE(step_items.result, steps.result) ->> 'workflow_id'::text) ELSE (COALESCE(step_items.flow, steps.flow) ->> 'child'::text) END)
 --                   ->  Nested Loop
@@ -3021,7 +3615,7 @@ ORDER BY above, position, attempt, file;
 --                           ->  CTE Scan on above_after
 --                                 Filter: (id = $1)
 --                         ->  CTE Scan on tree f_1
---                               Filter: (($4 IS NULL) OR (path >= (InitPlan 3).col1))
+--                               Filter: (($5 IS NULL) OR (path >= (InitPlan 3).col1))
 --                   ->  Limit
 --                         ->  Incremental Sort
 --                               Sort Key: t."position", t.attempt, e.number
@@ -3033,14 +3627,14 @@ ORDER BY above, position, attempt, file;
 --                                           ->  Nested Loop
 --                                                 Join Filter: (s."position" = t."position")
 --                                                 ->  Index Scan using tasks_workflow_id_position_attempt_key on tasks t
---                                                       Index Cond: ((workflow_id = f_1.id) AND (ROW("position", attempt) >= ROW((CASE WHEN (f_1.id = $4) THEN $5 ELSE '-1'::integer END), (CASE WHEN (f_1.id = $4) THEN $6 ELSE '-1'::integer END))))
+--                                                       Index Cond: ((workflow_id = f_1.id) AND (ROW("position", attempt) >= ROW((CASE WHEN (f_1.id = $5) THEN $6 ELSE '-1'::integer END), (CASE WHEN (f_1.id = $5) THEN $7 ELSE '-1'::integer END))))
 --                                                       Filter: ((deleted_at IS NULL) AND (status = 'COMPLETED'::text))
 --                                                 ->  Index Scan using steps_pkey on steps s
 --                                                       Index Cond: (workflow_id = f_1.id)
 --                                           ->  Index Scan using step_items_pkey on step_items i
 --                                                 Index Cond: (workflow_id = f_1.id)
 --                                     ->  Function Scan on json_array_elements e
---                                           Filter: (ROW(t."position", t.attempt, number) > ROW((CASE WHEN (f_1.id = $4) THEN $5 ELSE '-1'::integer END), (CASE WHEN (f_1.id = $4) THEN $6 ELSE '-1'::integer END), (CASE WHEN (f_1.id = $4) THEN $7 ELSE '-1'::integer END)))
+--                                           Filter: (ROW(t."position", t.attempt, number) > ROW((CASE WHEN (f_1.id = $5) THEN $6 ELSE '-1'::integer END), (CASE WHEN (f_1.id = $5) THEN $7 ELSE '-1'::integer END), (CASE WHEN (f_1.id = $5) THEN $8 ELSE '-1'::integer END)))
 --     CTE named
 --       ->  HashAggregate
 --             Group Key: (unnest(page_1.finals)), m.m[1]
@@ -3225,34 +3819,34 @@ FROM found
 ORDER BY found.created_at DESC, found.id DESC
 LIMIT $1::BIGINT) AS ids ON ids.id = workflows.id)
 SELECT versions.page_id, versions.page_event, versions.page_updated_at, versions.page_created_at,
-    versions.page_has_next, versions.waits_for, versions.page_bytes, whole.id, whole.tenant, whole.origin_instance,
-    whole.origin_zone, whole.origin_reference, whole.config, whole.suppress_subtask_events, whole.total_steps,
-    whole.final_position, whole.definition_bytes, whole.feature_level, whole.evaluates, whole.has_flow,
-    whole.stored_definition, whole.created_at, whole.status, whole.name, whole.description, whole.webhook_url,
-    whole.completed_steps, whole.execution_id, whole.failure, whole.started_at, whole.completed_at, whole.updated_at,
-    whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner, whole.epoch, whole.last_event,
-    whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step, whole.parent_item, whole.root_id, whole.depth,
-    whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps, whole.sub_workflow_bytes, whole.current_step,
-    whole.step_errors, whole.fatal_error, whole.done_without_result, whole.costs, whole.labels, whole.final_step_id,
-    whole.items_done, whole.final_step_result
+    versions.page_has_next, versions.waits_for, versions.page_bytes, whole.id, whole.tenant, whole.created_by,
+    whole.origin_instance, whole.origin_zone, whole.origin_reference, whole.config, whole.suppress_subtask_events,
+    whole.total_steps, whole.final_position, whole.definition_bytes, whole.feature_level, whole.evaluates,
+    whole.has_flow, whole.stored_definition, whole.created_at, whole.status, whole.name, whole.description,
+    whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure, whole.started_at, whole.completed_at,
+    whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner, whole.epoch,
+    whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step, whole.parent_item,
+    whole.root_id, whole.depth, whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps,
+    whole.sub_workflow_bytes, whole.current_step, whole.step_errors, whole.fatal_error, whole.done_without_result,
+    whole.costs, whole.labels, whole.final_step_id, whole.items_done, whole.final_step_result
 FROM versions
 LEFT OUTER
-JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.origin_instance AS origin_instance,
-    workflows.origin_zone AS origin_zone, workflows.origin_reference AS origin_reference, workflows.config AS config,
-    workflows.suppress_subtask_events AS suppress_subtask_events, workflows.total_steps AS total_steps,
-    workflows.final_position AS final_position, workflows.definition_bytes AS definition_bytes,
-    workflows.feature_level AS feature_level, workflows.evaluates AS evaluates, workflows.has_flow AS has_flow,
-    workflows.stored_definition AS stored_definition, workflows.created_at AS created_at, workflows.status AS status,
-    workflows.name AS name, workflows.description AS description, workflows.webhook_url AS webhook_url,
-    workflows.completed_steps AS completed_steps, workflows.execution_id AS execution_id, workflows.failure AS
-    failure, workflows.started_at AS started_at, workflows.completed_at AS completed_at, workflows.updated_at AS
-    updated_at, workflows.deleted_at AS deleted_at, workflows.deadline_at AS deadline_at, workflows.timeout_left_s AS
-    timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch, workflows.last_event AS last_event,
-    workflows.crashes AS crashes, workflows.wake_at AS wake_at, workflows.parent_id AS parent_id,
-    workflows.parent_step AS parent_step, workflows.parent_item AS parent_item, workflows.root_id AS root_id,
-    workflows.depth AS depth, workflows.child_ends AS child_ends, workflows.sub_workflows AS sub_workflows,
-    workflows.sub_workflow_steps AS sub_workflow_steps, workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT
-    steps.step_id
+JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.created_by AS created_by,
+    workflows.origin_instance AS origin_instance, workflows.origin_zone AS origin_zone, workflows.origin_reference AS
+    origin_reference, workflows.config AS config, workflows.suppress_subtask_events AS suppress_subtask_events,
+    workflows.total_steps AS total_steps, workflows.final_position AS final_position, workflows.definition_bytes AS
+    definition_bytes, workflows.feature_level AS feature_level, workflows.evaluates AS evaluates, workflows.has_flow
+    AS has_flow, workflows.stored_definition AS stored_definition, workflows.created_at AS created_at,
+    workflows.status AS status, workflows.name AS name, workflows.description AS description, workflows.webhook_url AS
+    webhook_url, workflows.completed_steps AS completed_steps, workflows.execution_id AS execution_id,
+    workflows.failure AS failure, workflows.started_at AS started_at, workflows.completed_at AS completed_at,
+    workflows.updated_at AS updated_at, workflows.deleted_at AS deleted_at, workflows.deadline_at AS deadline_at,
+    workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch,
+    workflows.last_event AS last_event, workflows.crashes AS crashes, workflows.wake_at AS wake_at,
+    workflows.parent_id AS parent_id, workflows.parent_step AS parent_step, workflows.parent_item AS parent_item,
+    workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ends AS child_ends,
+    workflows.sub_workflows AS sub_workflows, workflows.sub_workflow_steps AS sub_workflow_steps,
+    workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT steps.step_id
 FROM steps
 WHERE steps.workflow_id = workflows.id AND steps.status = $5::VARCHAR
 ORDER BY steps.started_at, steps.position
@@ -3493,7 +4087,7 @@ JOIN (SELECT scanned.workflow_id AS workflow_id, scanned.id AS id, scanned.type 
     workflows.stored_definition AS stored_definition
 FROM scanned
 JOIN workflows ON workflows.id = scanned.workflow_id
-WHERE scanned.type IN ($8::VARCHAR)
+WHERE true AND scanned.type IN ($8::VARCHAR)
 ORDER BY scanned.txid, scanned.workflow_id, scanned.id
 LIMIT $7::INTEGER) AS matched ON true
 ORDER BY matched.txid, matched.workflow_id, matched.id;
@@ -3561,74 +4155,7 @@ JOIN (SELECT scanned.workflow_id AS workflow_id, scanned.id AS id, scanned.type 
     workflows.stored_definition AS stored_definition
 FROM scanned
 JOIN workflows ON workflows.id = scanned.workflow_id
-WHERE true
-ORDER BY scanned.txid, scanned.workflow_id, scanned.id
-LIMIT $7::INTEGER) AS matched ON true
-ORDER BY matched.txid, matched.workflow_id, matched.id;
---   Sort
---     Sort Key: scanned_1.txid, scanned_1.workflow_id, scanned_1.id
---     CTE bound
---       ->  Result
---     CTE scanned
---       ->  Limit
---             ->  Incremental Sort
---                   Sort Key: events.txid, events.workflow_id, events.id
---                   Presorted Key: events.txid
---                   ->  Nested Loop
---                         Join Filter: (events.txid < bound_1.txid)
---                         ->  Index Scan using events_by_txid on events
---                               Index Cond: (txid >= $2)
---                               Filter: (ROW(txid, workflow_id, id) > ROW($2, $3, $4))
---                         ->  CTE Scan on bound bound_1
---     InitPlan 4
---       ->  Result
---             InitPlan 3
---               ->  Limit
---                     ->  Index Only Scan Backward using events_by_txid on events events_1
---     InitPlan 5
---       ->  Aggregate
---             ->  CTE Scan on scanned scanned_2
---     ->  Nested Loop Left Join
---           ->  Nested Loop Left Join
---                 ->  CTE Scan on bound
---                 ->  Limit
---                       ->  Sort
---                             Sort Key: scanned.txid DESC, scanned.workflow_id DESC, scanned.id DESC
---                             ->  CTE Scan on scanned
---           ->  Limit
---                 ->  Nested Loop
---                       ->  CTE Scan on scanned scanned_1
---                       ->  Index Scan using workflows_pkey on workflows
---                             Index Cond: (id = scanned_1.workflow_id)
-
-WITH bound AS MATERIALIZED (SELECT CAST(CAST(pg_snapshot_xmin(pg_current_snapshot()) AS TEXT) AS BIGINT) AS txid),
-    scanned AS MATERIALIZED (SELECT events.workflow_id AS workflow_id, events.id AS id, events.type AS type, events.at
-    AS at, events.step_id AS step_id, events.task_id AS task_id, events.actor AS actor, events.data AS data,
-    events.txid AS txid
-FROM events, bound
-WHERE (events.txid, events.workflow_id, events.id) > ($2::BIGINT, $3::UUID, $4::INTEGER) AND events.txid < bound.txid
-ORDER BY events.txid, events.workflow_id, events.id
-LIMIT $5::INTEGER), last_one AS (SELECT scanned.txid AS last_txid, scanned.workflow_id AS last_workflow, scanned.id AS
-    last_id
-FROM scanned
-ORDER BY scanned.txid DESC, scanned.workflow_id DESC, scanned.id DESC
-LIMIT $6::INTEGER)
-SELECT bound.txid AS bound, (SELECT coalesce(max(events.txid), $1::INTEGER) AS coalesce_1
-FROM events) >= bound.txid AS lagging, (SELECT count(*) AS count_1
-FROM scanned) AS seen, last_one.last_txid, last_one.last_workflow, last_one.last_id, matched.workflow_id, matched.id,
-    matched.type, matched.at, matched.step_id, matched.task_id, matched.actor, matched.data, matched.txid,
-    matched.tenant, matched.origin_instance, matched.status, matched.stored_definition
-FROM bound
-LEFT OUTER
-JOIN last_one ON true
-LEFT OUTER
-JOIN (SELECT scanned.workflow_id AS workflow_id, scanned.id AS id, scanned.type AS type, scanned.at AS at,
-    scanned.step_id AS step_id, scanned.task_id AS task_id, scanned.actor AS actor, scanned.data AS data, scanned.txid
-    AS txid, workflows.tenant AS tenant, workflows.origin_instance AS origin_instance, workflows.status AS status,
-    workflows.stored_definition AS stored_definition
-FROM scanned
-JOIN workflows ON workflows.id = scanned.workflow_id
-WHERE workflows.origin_instance = $7::VARCHAR
+WHERE true AND workflows.origin_instance = $7::VARCHAR
 ORDER BY scanned.txid, scanned.workflow_id, scanned.id
 LIMIT $8::INTEGER) AS matched ON true
 ORDER BY matched.txid, matched.workflow_id, matched.id;
@@ -3697,7 +4224,7 @@ JOIN (SELECT scanned.workflow_id AS workflow_id, scanned.id AS id, scanned.type 
     workflows.stored_definition AS stored_definition
 FROM scanned
 JOIN workflows ON workflows.id = scanned.workflow_id
-WHERE workflows.status = $7::VARCHAR
+WHERE true AND workflows.status = $7::VARCHAR
 ORDER BY scanned.txid, scanned.workflow_id, scanned.id
 LIMIT $8::INTEGER) AS matched ON true
 ORDER BY matched.txid, matched.workflow_id, matched.id;
@@ -3738,6 +4265,73 @@ ORDER BY matched.txid, matched.workflow_id, matched.id;
 --                       ->  Materialize
 --                             ->  Index Scan using workflows_list_by_status on workflows
 --                                   Index Cond: (status = ($7)::text)
+
+WITH bound AS MATERIALIZED (SELECT CAST(CAST(pg_snapshot_xmin(pg_current_snapshot()) AS TEXT) AS BIGINT) AS txid),
+    scanned AS MATERIALIZED (SELECT events.workflow_id AS workflow_id, events.id AS id, events.type AS type, events.at
+    AS at, events.step_id AS step_id, events.task_id AS task_id, events.actor AS actor, events.data AS data,
+    events.txid AS txid
+FROM events, bound
+WHERE (events.txid, events.workflow_id, events.id) > ($2::BIGINT, $3::UUID, $4::INTEGER) AND events.txid < bound.txid
+ORDER BY events.txid, events.workflow_id, events.id
+LIMIT $5::INTEGER), last_one AS (SELECT scanned.txid AS last_txid, scanned.workflow_id AS last_workflow, scanned.id AS
+    last_id
+FROM scanned
+ORDER BY scanned.txid DESC, scanned.workflow_id DESC, scanned.id DESC
+LIMIT $6::INTEGER)
+SELECT bound.txid AS bound, (SELECT coalesce(max(events.txid), $1::INTEGER) AS coalesce_1
+FROM events) >= bound.txid AS lagging, (SELECT count(*) AS count_1
+FROM scanned) AS seen, last_one.last_txid, last_one.last_workflow, last_one.last_id, matched.workflow_id, matched.id,
+    matched.type, matched.at, matched.step_id, matched.task_id, matched.actor, matched.data, matched.txid,
+    matched.tenant, matched.origin_instance, matched.status, matched.stored_definition
+FROM bound
+LEFT OUTER
+JOIN last_one ON true
+LEFT OUTER
+JOIN (SELECT scanned.workflow_id AS workflow_id, scanned.id AS id, scanned.type AS type, scanned.at AS at,
+    scanned.step_id AS step_id, scanned.task_id AS task_id, scanned.actor AS actor, scanned.data AS data, scanned.txid
+    AS txid, workflows.tenant AS tenant, workflows.origin_instance AS origin_instance, workflows.status AS status,
+    workflows.stored_definition AS stored_definition
+FROM scanned
+JOIN workflows ON workflows.id = scanned.workflow_id
+WHERE true
+ORDER BY scanned.txid, scanned.workflow_id, scanned.id
+LIMIT $7::INTEGER) AS matched ON true
+ORDER BY matched.txid, matched.workflow_id, matched.id;
+--   Sort
+--     Sort Key: scanned_1.txid, scanned_1.workflow_id, scanned_1.id
+--     CTE bound
+--       ->  Result
+--     CTE scanned
+--       ->  Limit
+--             ->  Incremental Sort
+--                   Sort Key: events.txid, events.workflow_id, events.id
+--                   Presorted Key: events.txid
+--                   ->  Nested Loop
+--                         Join Filter: (events.txid < bound_1.txid)
+--                         ->  Index Scan using events_by_txid on events
+--                               Index Cond: (txid >= $2)
+--                               Filter: (ROW(txid, workflow_id, id) > ROW($2, $3, $4))
+--                         ->  CTE Scan on bound bound_1
+--     InitPlan 4
+--       ->  Result
+--             InitPlan 3
+--               ->  Limit
+--                     ->  Index Only Scan Backward using events_by_txid on events events_1
+--     InitPlan 5
+--       ->  Aggregate
+--             ->  CTE Scan on scanned scanned_2
+--     ->  Nested Loop Left Join
+--           ->  Nested Loop Left Join
+--                 ->  CTE Scan on bound
+--                 ->  Limit
+--                       ->  Sort
+--                             Sort Key: scanned.txid DESC, scanned.workflow_id DESC, scanned.id DESC
+--                             ->  CTE Scan on scanned
+--           ->  Limit
+--                 ->  Nested Loop
+--                       ->  CTE Scan on scanned scanned_1
+--                       ->  Index Scan using workflows_pkey on workflows
+--                             Index Cond: (id = scanned_1.workflow_id)
 
 WITH bound AS MATERIALIZED (SELECT CAST(CAST(pg_snapshot_xmin(pg_current_snapshot()) AS TEXT) AS BIGINT) AS txid),
     scanned AS MATERIALIZED (SELECT events.workflow_id AS workflow_id, events.id AS id, events.type AS type, events.at
@@ -3979,34 +4573,34 @@ FROM found
 ORDER BY found.created_at DESC, found.id DESC
 LIMIT $1::BIGINT) AS ids ON ids.id = workflows.id)
 SELECT versions.page_id, versions.page_event, versions.page_updated_at, versions.page_created_at,
-    versions.page_has_next, versions.waits_for, versions.page_bytes, whole.id, whole.tenant, whole.origin_instance,
-    whole.origin_zone, whole.origin_reference, whole.config, whole.suppress_subtask_events, whole.total_steps,
-    whole.final_position, whole.definition_bytes, whole.feature_level, whole.evaluates, whole.has_flow,
-    whole.stored_definition, whole.created_at, whole.status, whole.name, whole.description, whole.webhook_url,
-    whole.completed_steps, whole.execution_id, whole.failure, whole.started_at, whole.completed_at, whole.updated_at,
-    whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner, whole.epoch, whole.last_event,
-    whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step, whole.parent_item, whole.root_id, whole.depth,
-    whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps, whole.sub_workflow_bytes, whole.current_step,
-    whole.step_errors, whole.fatal_error, whole.done_without_result, whole.costs, whole.labels, whole.final_step_id,
-    whole.items_done, whole.final_step_result
+    versions.page_has_next, versions.waits_for, versions.page_bytes, whole.id, whole.tenant, whole.created_by,
+    whole.origin_instance, whole.origin_zone, whole.origin_reference, whole.config, whole.suppress_subtask_events,
+    whole.total_steps, whole.final_position, whole.definition_bytes, whole.feature_level, whole.evaluates,
+    whole.has_flow, whole.stored_definition, whole.created_at, whole.status, whole.name, whole.description,
+    whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure, whole.started_at, whole.completed_at,
+    whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner, whole.epoch,
+    whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step, whole.parent_item,
+    whole.root_id, whole.depth, whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps,
+    whole.sub_workflow_bytes, whole.current_step, whole.step_errors, whole.fatal_error, whole.done_without_result,
+    whole.costs, whole.labels, whole.final_step_id, whole.items_done, whole.final_step_result
 FROM versions
 LEFT OUTER
-JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.origin_instance AS origin_instance,
-    workflows.origin_zone AS origin_zone, workflows.origin_reference AS origin_reference, workflows.config AS config,
-    workflows.suppress_subtask_events AS suppress_subtask_events, workflows.total_steps AS total_steps,
-    workflows.final_position AS final_position, workflows.definition_bytes AS definition_bytes,
-    workflows.feature_level AS feature_level, workflows.evaluates AS evaluates, workflows.has_flow AS has_flow,
-    workflows.stored_definition AS stored_definition, workflows.created_at AS created_at, workflows.status AS status,
-    workflows.name AS name, workflows.description AS description, workflows.webhook_url AS webhook_url,
-    workflows.completed_steps AS completed_steps, workflows.execution_id AS execution_id, workflows.failure AS
-    failure, workflows.started_at AS started_at, workflows.completed_at AS completed_at, workflows.updated_at AS
-    updated_at, workflows.deleted_at AS deleted_at, workflows.deadline_at AS deadline_at, workflows.timeout_left_s AS
-    timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch, workflows.last_event AS last_event,
-    workflows.crashes AS crashes, workflows.wake_at AS wake_at, workflows.parent_id AS parent_id,
-    workflows.parent_step AS parent_step, workflows.parent_item AS parent_item, workflows.root_id AS root_id,
-    workflows.depth AS depth, workflows.child_ends AS child_ends, workflows.sub_workflows AS sub_workflows,
-    workflows.sub_workflow_steps AS sub_workflow_steps, workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT
-    steps.step_id
+JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.created_by AS created_by,
+    workflows.origin_instance AS origin_instance, workflows.origin_zone AS origin_zone, workflows.origin_reference AS
+    origin_reference, workflows.config AS config, workflows.suppress_subtask_events AS suppress_subtask_events,
+    workflows.total_steps AS total_steps, workflows.final_position AS final_position, workflows.definition_bytes AS
+    definition_bytes, workflows.feature_level AS feature_level, workflows.evaluates AS evaluates, workflows.has_flow
+    AS has_flow, workflows.stored_definition AS stored_definition, workflows.created_at AS created_at,
+    workflows.status AS status, workflows.name AS name, workflows.description AS description, workflows.webhook_url AS
+    webhook_url, workflows.completed_steps AS completed_steps, workflows.execution_id AS execution_id,
+    workflows.failure AS failure, workflows.started_at AS started_at, workflows.completed_at AS completed_at,
+    workflows.updated_at AS updated_at, workflows.deleted_at AS deleted_at, workflows.deadline_at AS deadline_at,
+    workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch,
+    workflows.last_event AS last_event, workflows.crashes AS crashes, workflows.wake_at AS wake_at,
+    workflows.parent_id AS parent_id, workflows.parent_step AS parent_step, workflows.parent_item AS parent_item,
+    workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ends AS child_ends,
+    workflows.sub_workflows AS sub_workflows, workflows.sub_workflow_steps AS sub_workflow_steps,
+    workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT steps.step_id
 FROM steps
 WHERE steps.workflow_id = workflows.id AND steps.status = $6::VARCHAR
 ORDER BY steps.started_at, steps.position
@@ -4226,34 +4820,34 @@ FROM found
 ORDER BY found.created_at DESC, found.id DESC
 LIMIT $1::BIGINT) AS ids ON ids.id = workflows.id)
 SELECT versions.page_id, versions.page_event, versions.page_updated_at, versions.page_created_at,
-    versions.page_has_next, versions.waits_for, versions.page_bytes, whole.id, whole.tenant, whole.origin_instance,
-    whole.origin_zone, whole.origin_reference, whole.config, whole.suppress_subtask_events, whole.total_steps,
-    whole.final_position, whole.definition_bytes, whole.feature_level, whole.evaluates, whole.has_flow,
-    whole.stored_definition, whole.created_at, whole.status, whole.name, whole.description, whole.webhook_url,
-    whole.completed_steps, whole.execution_id, whole.failure, whole.started_at, whole.completed_at, whole.updated_at,
-    whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner, whole.epoch, whole.last_event,
-    whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step, whole.parent_item, whole.root_id, whole.depth,
-    whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps, whole.sub_workflow_bytes, whole.current_step,
-    whole.step_errors, whole.fatal_error, whole.done_without_result, whole.costs, whole.labels, whole.final_step_id,
-    whole.items_done, whole.final_step_result
+    versions.page_has_next, versions.waits_for, versions.page_bytes, whole.id, whole.tenant, whole.created_by,
+    whole.origin_instance, whole.origin_zone, whole.origin_reference, whole.config, whole.suppress_subtask_events,
+    whole.total_steps, whole.final_position, whole.definition_bytes, whole.feature_level, whole.evaluates,
+    whole.has_flow, whole.stored_definition, whole.created_at, whole.status, whole.name, whole.description,
+    whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure, whole.started_at, whole.completed_at,
+    whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner, whole.epoch,
+    whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step, whole.parent_item,
+    whole.root_id, whole.depth, whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps,
+    whole.sub_workflow_bytes, whole.current_step, whole.step_errors, whole.fatal_error, whole.done_without_result,
+    whole.costs, whole.labels, whole.final_step_id, whole.items_done, whole.final_step_result
 FROM versions
 LEFT OUTER
-JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.origin_instance AS origin_instance,
-    workflows.origin_zone AS origin_zone, workflows.origin_reference AS origin_reference, workflows.config AS config,
-    workflows.suppress_subtask_events AS suppress_subtask_events, workflows.total_steps AS total_steps,
-    workflows.final_position AS final_position, workflows.definition_bytes AS definition_bytes,
-    workflows.feature_level AS feature_level, workflows.evaluates AS evaluates, workflows.has_flow AS has_flow,
-    workflows.stored_definition AS stored_definition, workflows.created_at AS created_at, workflows.status AS status,
-    workflows.name AS name, workflows.description AS description, workflows.webhook_url AS webhook_url,
-    workflows.completed_steps AS completed_steps, workflows.execution_id AS execution_id, workflows.failure AS
-    failure, workflows.started_at AS started_at, workflows.completed_at AS completed_at, workflows.updated_at AS
-    updated_at, workflows.deleted_at AS deleted_at, workflows.deadline_at AS deadline_at, workflows.timeout_left_s AS
-    timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch, workflows.last_event AS last_event,
-    workflows.crashes AS crashes, workflows.wake_at AS wake_at, workflows.parent_id AS parent_id,
-    workflows.parent_step AS parent_step, workflows.parent_item AS parent_item, workflows.root_id AS root_id,
-    workflows.depth AS depth, workflows.child_ends AS child_ends, workflows.sub_workflows AS sub_workflows,
-    workflows.sub_workflow_steps AS sub_workflow_steps, workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT
-    steps.step_id
+JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.created_by AS created_by,
+    workflows.origin_instance AS origin_instance, workflows.origin_zone AS origin_zone, workflows.origin_reference AS
+    origin_reference, workflows.config AS config, workflows.suppress_subtask_events AS suppress_subtask_events,
+    workflows.total_steps AS total_steps, workflows.final_position AS final_position, workflows.definition_bytes AS
+    definition_bytes, workflows.feature_level AS feature_level, workflows.evaluates AS evaluates, workflows.has_flow
+    AS has_flow, workflows.stored_definition AS stored_definition, workflows.created_at AS created_at,
+    workflows.status AS status, workflows.name AS name, workflows.description AS description, workflows.webhook_url AS
+    webhook_url, workflows.completed_steps AS completed_steps, workflows.execution_id AS execution_id,
+    workflows.failure AS failure, workflows.started_at AS started_at, workflows.completed_at AS completed_at,
+    workflows.updated_at AS updated_at, workflows.deleted_at AS deleted_at, workflows.deadline_at AS deadline_at,
+    workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch,
+    workflows.last_event AS last_event, workflows.crashes AS crashes, workflows.wake_at AS wake_at,
+    workflows.parent_id AS parent_id, workflows.parent_step AS parent_step, workflows.parent_item AS parent_item,
+    workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ends AS child_ends,
+    workflows.sub_workflows AS sub_workflows, workflows.sub_workflow_steps AS sub_workflow_steps,
+    workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT steps.step_id
 FROM steps
 WHERE steps.workflow_id = workflows.id AND steps.status = $7::VARCHAR
 ORDER BY steps.started_at, steps.position
@@ -4468,34 +5062,34 @@ FROM found
 ORDER BY found.created_at DESC, found.id DESC
 LIMIT $1::BIGINT) AS ids ON ids.id = workflows.id)
 SELECT versions.page_id, versions.page_event, versions.page_updated_at, versions.page_created_at,
-    versions.page_has_next, versions.waits_for, versions.page_bytes, whole.id, whole.tenant, whole.origin_instance,
-    whole.origin_zone, whole.origin_reference, whole.config, whole.suppress_subtask_events, whole.total_steps,
-    whole.final_position, whole.definition_bytes, whole.feature_level, whole.evaluates, whole.has_flow,
-    whole.stored_definition, whole.created_at, whole.status, whole.name, whole.description, whole.webhook_url,
-    whole.completed_steps, whole.execution_id, whole.failure, whole.started_at, whole.completed_at, whole.updated_at,
-    whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner, whole.epoch, whole.last_event,
-    whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step, whole.parent_item, whole.root_id, whole.depth,
-    whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps, whole.sub_workflow_bytes, whole.current_step,
-    whole.step_errors, whole.fatal_error, whole.done_without_result, whole.costs, whole.labels, whole.final_step_id,
-    whole.items_done, whole.final_step_result
+    versions.page_has_next, versions.waits_for, versions.page_bytes, whole.id, whole.tenant, whole.created_by,
+    whole.origin_instance, whole.origin_zone, whole.origin_reference, whole.config, whole.suppress_subtask_events,
+    whole.total_steps, whole.final_position, whole.definition_bytes, whole.feature_level, whole.evaluates,
+    whole.has_flow, whole.stored_definition, whole.created_at, whole.status, whole.name, whole.description,
+    whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure, whole.started_at, whole.completed_at,
+    whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner, whole.epoch,
+    whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step, whole.parent_item,
+    whole.root_id, whole.depth, whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps,
+    whole.sub_workflow_bytes, whole.current_step, whole.step_errors, whole.fatal_error, whole.done_without_result,
+    whole.costs, whole.labels, whole.final_step_id, whole.items_done, whole.final_step_result
 FROM versions
 LEFT OUTER
-JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.origin_instance AS origin_instance,
-    workflows.origin_zone AS origin_zone, workflows.origin_reference AS origin_reference, workflows.config AS config,
-    workflows.suppress_subtask_events AS suppress_subtask_events, workflows.total_steps AS total_steps,
-    workflows.final_position AS final_position, workflows.definition_bytes AS definition_bytes,
-    workflows.feature_level AS feature_level, workflows.evaluates AS evaluates, workflows.has_flow AS has_flow,
-    workflows.stored_definition AS stored_definition, workflows.created_at AS created_at, workflows.status AS status,
-    workflows.name AS name, workflows.description AS description, workflows.webhook_url AS webhook_url,
-    workflows.completed_steps AS completed_steps, workflows.execution_id AS execution_id, workflows.failure AS
-    failure, workflows.started_at AS started_at, workflows.completed_at AS completed_at, workflows.updated_at AS
-    updated_at, workflows.deleted_at AS deleted_at, workflows.deadline_at AS deadline_at, workflows.timeout_left_s AS
-    timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch, workflows.last_event AS last_event,
-    workflows.crashes AS crashes, workflows.wake_at AS wake_at, workflows.parent_id AS parent_id,
-    workflows.parent_step AS parent_step, workflows.parent_item AS parent_item, workflows.root_id AS root_id,
-    workflows.depth AS depth, workflows.child_ends AS child_ends, workflows.sub_workflows AS sub_workflows,
-    workflows.sub_workflow_steps AS sub_workflow_steps, workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT
-    steps.step_id
+JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.created_by AS created_by,
+    workflows.origin_instance AS origin_instance, workflows.origin_zone AS origin_zone, workflows.origin_reference AS
+    origin_reference, workflows.config AS config, workflows.suppress_subtask_events AS suppress_subtask_events,
+    workflows.total_steps AS total_steps, workflows.final_position AS final_position, workflows.definition_bytes AS
+    definition_bytes, workflows.feature_level AS feature_level, workflows.evaluates AS evaluates, workflows.has_flow
+    AS has_flow, workflows.stored_definition AS stored_definition, workflows.created_at AS created_at,
+    workflows.status AS status, workflows.name AS name, workflows.description AS description, workflows.webhook_url AS
+    webhook_url, workflows.completed_steps AS completed_steps, workflows.execution_id AS execution_id,
+    workflows.failure AS failure, workflows.started_at AS started_at, workflows.completed_at AS completed_at,
+    workflows.updated_at AS updated_at, workflows.deleted_at AS deleted_at, workflows.deadline_at AS deadline_at,
+    workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch,
+    workflows.last_event AS last_event, workflows.crashes AS crashes, workflows.wake_at AS wake_at,
+    workflows.parent_id AS parent_id, workflows.parent_step AS parent_step, workflows.parent_item AS parent_item,
+    workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ends AS child_ends,
+    workflows.sub_workflows AS sub_workflows, workflows.sub_workflow_steps AS sub_workflow_steps,
+    workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT steps.step_id
 FROM steps
 WHERE steps.workflow_id = workflows.id AND steps.status = $7::VARCHAR
 ORDER BY steps.started_at, steps.position
@@ -4707,34 +5301,34 @@ FROM found
 ORDER BY found.created_at ASC, found.id ASC
 LIMIT $1::BIGINT) AS ids ON ids.id = workflows.id)
 SELECT versions.page_id, versions.page_event, versions.page_updated_at, versions.page_created_at,
-    versions.page_has_next, versions.waits_for, versions.page_bytes, whole.id, whole.tenant, whole.origin_instance,
-    whole.origin_zone, whole.origin_reference, whole.config, whole.suppress_subtask_events, whole.total_steps,
-    whole.final_position, whole.definition_bytes, whole.feature_level, whole.evaluates, whole.has_flow,
-    whole.stored_definition, whole.created_at, whole.status, whole.name, whole.description, whole.webhook_url,
-    whole.completed_steps, whole.execution_id, whole.failure, whole.started_at, whole.completed_at, whole.updated_at,
-    whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner, whole.epoch, whole.last_event,
-    whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step, whole.parent_item, whole.root_id, whole.depth,
-    whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps, whole.sub_workflow_bytes, whole.current_step,
-    whole.step_errors, whole.fatal_error, whole.done_without_result, whole.costs, whole.labels, whole.final_step_id,
-    whole.items_done, whole.final_step_result
+    versions.page_has_next, versions.waits_for, versions.page_bytes, whole.id, whole.tenant, whole.created_by,
+    whole.origin_instance, whole.origin_zone, whole.origin_reference, whole.config, whole.suppress_subtask_events,
+    whole.total_steps, whole.final_position, whole.definition_bytes, whole.feature_level, whole.evaluates,
+    whole.has_flow, whole.stored_definition, whole.created_at, whole.status, whole.name, whole.description,
+    whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure, whole.started_at, whole.completed_at,
+    whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner, whole.epoch,
+    whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step, whole.parent_item,
+    whole.root_id, whole.depth, whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps,
+    whole.sub_workflow_bytes, whole.current_step, whole.step_errors, whole.fatal_error, whole.done_without_result,
+    whole.costs, whole.labels, whole.final_step_id, whole.items_done, whole.final_step_result
 FROM versions
 LEFT OUTER
-JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.origin_instance AS origin_instance,
-    workflows.origin_zone AS origin_zone, workflows.origin_reference AS origin_reference, workflows.config AS config,
-    workflows.suppress_subtask_events AS suppress_subtask_events, workflows.total_steps AS total_steps,
-    workflows.final_position AS final_position, workflows.definition_bytes AS definition_bytes,
-    workflows.feature_level AS feature_level, workflows.evaluates AS evaluates, workflows.has_flow AS has_flow,
-    workflows.stored_definition AS stored_definition, workflows.created_at AS created_at, workflows.status AS status,
-    workflows.name AS name, workflows.description AS description, workflows.webhook_url AS webhook_url,
-    workflows.completed_steps AS completed_steps, workflows.execution_id AS execution_id, workflows.failure AS
-    failure, workflows.started_at AS started_at, workflows.completed_at AS completed_at, workflows.updated_at AS
-    updated_at, workflows.deleted_at AS deleted_at, workflows.deadline_at AS deadline_at, workflows.timeout_left_s AS
-    timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch, workflows.last_event AS last_event,
-    workflows.crashes AS crashes, workflows.wake_at AS wake_at, workflows.parent_id AS parent_id,
-    workflows.parent_step AS parent_step, workflows.parent_item AS parent_item, workflows.root_id AS root_id,
-    workflows.depth AS depth, workflows.child_ends AS child_ends, workflows.sub_workflows AS sub_workflows,
-    workflows.sub_workflow_steps AS sub_workflow_steps, workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT
-    steps.step_id
+JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.created_by AS created_by,
+    workflows.origin_instance AS origin_instance, workflows.origin_zone AS origin_zone, workflows.origin_reference AS
+    origin_reference, workflows.config AS config, workflows.suppress_subtask_events AS suppress_subtask_events,
+    workflows.total_steps AS total_steps, workflows.final_position AS final_position, workflows.definition_bytes AS
+    definition_bytes, workflows.feature_level AS feature_level, workflows.evaluates AS evaluates, workflows.has_flow
+    AS has_flow, workflows.stored_definition AS stored_definition, workflows.created_at AS created_at,
+    workflows.status AS status, workflows.name AS name, workflows.description AS description, workflows.webhook_url AS
+    webhook_url, workflows.completed_steps AS completed_steps, workflows.execution_id AS execution_id,
+    workflows.failure AS failure, workflows.started_at AS started_at, workflows.completed_at AS completed_at,
+    workflows.updated_at AS updated_at, workflows.deleted_at AS deleted_at, workflows.deadline_at AS deadline_at,
+    workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch,
+    workflows.last_event AS last_event, workflows.crashes AS crashes, workflows.wake_at AS wake_at,
+    workflows.parent_id AS parent_id, workflows.parent_step AS parent_step, workflows.parent_item AS parent_item,
+    workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ends AS child_ends,
+    workflows.sub_workflows AS sub_workflows, workflows.sub_workflow_steps AS sub_workflow_steps,
+    workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT steps.step_id
 FROM steps
 WHERE steps.workflow_id = workflows.id AND steps.status = $7::VARCHAR
 ORDER BY steps.started_at, steps.position
@@ -4944,34 +5538,34 @@ FROM found
 ORDER BY found.created_at ASC, found.id ASC
 LIMIT $1::BIGINT) AS ids ON ids.id = workflows.id)
 SELECT versions.page_id, versions.page_event, versions.page_updated_at, versions.page_created_at,
-    versions.page_has_next, versions.waits_for, versions.page_bytes, whole.id, whole.tenant, whole.origin_instance,
-    whole.origin_zone, whole.origin_reference, whole.config, whole.suppress_subtask_events, whole.total_steps,
-    whole.final_position, whole.definition_bytes, whole.feature_level, whole.evaluates, whole.has_flow,
-    whole.stored_definition, whole.created_at, whole.status, whole.name, whole.description, whole.webhook_url,
-    whole.completed_steps, whole.execution_id, whole.failure, whole.started_at, whole.completed_at, whole.updated_at,
-    whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner, whole.epoch, whole.last_event,
-    whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step, whole.parent_item, whole.root_id, whole.depth,
-    whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps, whole.sub_workflow_bytes, whole.current_step,
-    whole.step_errors, whole.fatal_error, whole.done_without_result, whole.costs, whole.labels, whole.final_step_id,
-    whole.items_done, whole.final_step_result
+    versions.page_has_next, versions.waits_for, versions.page_bytes, whole.id, whole.tenant, whole.created_by,
+    whole.origin_instance, whole.origin_zone, whole.origin_reference, whole.config, whole.suppress_subtask_events,
+    whole.total_steps, whole.final_position, whole.definition_bytes, whole.feature_level, whole.evaluates,
+    whole.has_flow, whole.stored_definition, whole.created_at, whole.status, whole.name, whole.description,
+    whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure, whole.started_at, whole.completed_at,
+    whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner, whole.epoch,
+    whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step, whole.parent_item,
+    whole.root_id, whole.depth, whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps,
+    whole.sub_workflow_bytes, whole.current_step, whole.step_errors, whole.fatal_error, whole.done_without_result,
+    whole.costs, whole.labels, whole.final_step_id, whole.items_done, whole.final_step_result
 FROM versions
 LEFT OUTER
-JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.origin_instance AS origin_instance,
-    workflows.origin_zone AS origin_zone, workflows.origin_reference AS origin_reference, workflows.config AS config,
-    workflows.suppress_subtask_events AS suppress_subtask_events, workflows.total_steps AS total_steps,
-    workflows.final_position AS final_position, workflows.definition_bytes AS definition_bytes,
-    workflows.feature_level AS feature_level, workflows.evaluates AS evaluates, workflows.has_flow AS has_flow,
-    workflows.stored_definition AS stored_definition, workflows.created_at AS created_at, workflows.status AS status,
-    workflows.name AS name, workflows.description AS description, workflows.webhook_url AS webhook_url,
-    workflows.completed_steps AS completed_steps, workflows.execution_id AS execution_id, workflows.failure AS
-    failure, workflows.started_at AS started_at, workflows.completed_at AS completed_at, workflows.updated_at AS
-    updated_at, workflows.deleted_at AS deleted_at, workflows.deadline_at AS deadline_at, workflows.timeout_left_s AS
-    timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch, workflows.last_event AS last_event,
-    workflows.crashes AS crashes, workflows.wake_at AS wake_at, workflows.parent_id AS parent_id,
-    workflows.parent_step AS parent_step, workflows.parent_item AS parent_item, workflows.root_id AS root_id,
-    workflows.depth AS depth, workflows.child_ends AS child_ends, workflows.sub_workflows AS sub_workflows,
-    workflows.sub_workflow_steps AS sub_workflow_steps, workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT
-    steps.step_id
+JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.created_by AS created_by,
+    workflows.origin_instance AS origin_instance, workflows.origin_zone AS origin_zone, workflows.origin_reference AS
+    origin_reference, workflows.config AS config, workflows.suppress_subtask_events AS suppress_subtask_events,
+    workflows.total_steps AS total_steps, workflows.final_position AS final_position, workflows.definition_bytes AS
+    definition_bytes, workflows.feature_level AS feature_level, workflows.evaluates AS evaluates, workflows.has_flow
+    AS has_flow, workflows.stored_definition AS stored_definition, workflows.created_at AS created_at,
+    workflows.status AS status, workflows.name AS name, workflows.description AS description, workflows.webhook_url AS
+    webhook_url, workflows.completed_steps AS completed_steps, workflows.execution_id AS execution_id,
+    workflows.failure AS failure, workflows.started_at AS started_at, workflows.completed_at AS completed_at,
+    workflows.updated_at AS updated_at, workflows.deleted_at AS deleted_at, workflows.deadline_at AS deadline_at,
+    workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch,
+    workflows.last_event AS last_event, workflows.crashes AS crashes, workflows.wake_at AS wake_at,
+    workflows.parent_id AS parent_id, workflows.parent_step AS parent_step, workflows.parent_item AS parent_item,
+    workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ends AS child_ends,
+    workflows.sub_workflows AS sub_workflows, workflows.sub_workflow_steps AS sub_workflow_steps,
+    workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT steps.step_id
 FROM steps
 WHERE steps.workflow_id = workflows.id AND steps.status = $5::VARCHAR
 ORDER BY steps.started_at, steps.position
@@ -5185,34 +5779,34 @@ FROM found
 ORDER BY found.created_at DESC, found.id DESC
 LIMIT $1::BIGINT) AS ids ON ids.id = workflows.id)
 SELECT versions.page_id, versions.page_event, versions.page_updated_at, versions.page_created_at,
-    versions.page_has_next, versions.waits_for, versions.page_bytes, whole.id, whole.tenant, whole.origin_instance,
-    whole.origin_zone, whole.origin_reference, whole.config, whole.suppress_subtask_events, whole.total_steps,
-    whole.final_position, whole.definition_bytes, whole.feature_level, whole.evaluates, whole.has_flow,
-    whole.stored_definition, whole.created_at, whole.status, whole.name, whole.description, whole.webhook_url,
-    whole.completed_steps, whole.execution_id, whole.failure, whole.started_at, whole.completed_at, whole.updated_at,
-    whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner, whole.epoch, whole.last_event,
-    whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step, whole.parent_item, whole.root_id, whole.depth,
-    whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps, whole.sub_workflow_bytes, whole.current_step,
-    whole.step_errors, whole.fatal_error, whole.done_without_result, whole.costs, whole.labels, whole.final_step_id,
-    whole.items_done, whole.final_step_result
+    versions.page_has_next, versions.waits_for, versions.page_bytes, whole.id, whole.tenant, whole.created_by,
+    whole.origin_instance, whole.origin_zone, whole.origin_reference, whole.config, whole.suppress_subtask_events,
+    whole.total_steps, whole.final_position, whole.definition_bytes, whole.feature_level, whole.evaluates,
+    whole.has_flow, whole.stored_definition, whole.created_at, whole.status, whole.name, whole.description,
+    whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure, whole.started_at, whole.completed_at,
+    whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner, whole.epoch,
+    whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step, whole.parent_item,
+    whole.root_id, whole.depth, whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps,
+    whole.sub_workflow_bytes, whole.current_step, whole.step_errors, whole.fatal_error, whole.done_without_result,
+    whole.costs, whole.labels, whole.final_step_id, whole.items_done, whole.final_step_result
 FROM versions
 LEFT OUTER
-JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.origin_instance AS origin_instance,
-    workflows.origin_zone AS origin_zone, workflows.origin_reference AS origin_reference, workflows.config AS config,
-    workflows.suppress_subtask_events AS suppress_subtask_events, workflows.total_steps AS total_steps,
-    workflows.final_position AS final_position, workflows.definition_bytes AS definition_bytes,
-    workflows.feature_level AS feature_level, workflows.evaluates AS evaluates, workflows.has_flow AS has_flow,
-    workflows.stored_definition AS stored_definition, workflows.created_at AS created_at, workflows.status AS status,
-    workflows.name AS name, workflows.description AS description, workflows.webhook_url AS webhook_url,
-    workflows.completed_steps AS completed_steps, workflows.execution_id AS execution_id, workflows.failure AS
-    failure, workflows.started_at AS started_at, workflows.completed_at AS completed_at, workflows.updated_at AS
-    updated_at, workflows.deleted_at AS deleted_at, workflows.deadline_at AS deadline_at, workflows.timeout_left_s AS
-    timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch, workflows.last_event AS last_event,
-    workflows.crashes AS crashes, workflows.wake_at AS wake_at, workflows.parent_id AS parent_id,
-    workflows.parent_step AS parent_step, workflows.parent_item AS parent_item, workflows.root_id AS root_id,
-    workflows.depth AS depth, workflows.child_ends AS child_ends, workflows.sub_workflows AS sub_workflows,
-    workflows.sub_workflow_steps AS sub_workflow_steps, workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT
-    steps.step_id
+JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.created_by AS created_by,
+    workflows.origin_instance AS origin_instance, workflows.origin_zone AS origin_zone, workflows.origin_reference AS
+    origin_reference, workflows.config AS config, workflows.suppress_subtask_events AS suppress_subtask_events,
+    workflows.total_steps AS total_steps, workflows.final_position AS final_position, workflows.definition_bytes AS
+    definition_bytes, workflows.feature_level AS feature_level, workflows.evaluates AS evaluates, workflows.has_flow
+    AS has_flow, workflows.stored_definition AS stored_definition, workflows.created_at AS created_at,
+    workflows.status AS status, workflows.name AS name, workflows.description AS description, workflows.webhook_url AS
+    webhook_url, workflows.completed_steps AS completed_steps, workflows.execution_id AS execution_id,
+    workflows.failure AS failure, workflows.started_at AS started_at, workflows.completed_at AS completed_at,
+    workflows.updated_at AS updated_at, workflows.deleted_at AS deleted_at, workflows.deadline_at AS deadline_at,
+    workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch,
+    workflows.last_event AS last_event, workflows.crashes AS crashes, workflows.wake_at AS wake_at,
+    workflows.parent_id AS parent_id, workflows.parent_step AS parent_step, workflows.parent_item AS parent_item,
+    workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ends AS child_ends,
+    workflows.sub_workflows AS sub_workflows, workflows.sub_workflow_steps AS sub_workflow_steps,
+    workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT steps.step_id
 FROM steps
 WHERE steps.workflow_id = workflows.id AND steps.status = $5::VARCHAR
 ORDER BY steps.started_at, steps.position
@@ -5441,34 +6035,34 @@ FROM found
 ORDER BY found.created_at DESC, found.id DESC
 LIMIT $1::BIGINT) AS ids ON ids.id = workflows.id)
 SELECT versions.page_id, versions.page_event, versions.page_updated_at, versions.page_created_at,
-    versions.page_has_next, versions.waits_for, versions.page_bytes, whole.id, whole.tenant, whole.origin_instance,
-    whole.origin_zone, whole.origin_reference, whole.config, whole.suppress_subtask_events, whole.total_steps,
-    whole.final_position, whole.definition_bytes, whole.feature_level, whole.evaluates, whole.has_flow,
-    whole.stored_definition, whole.created_at, whole.status, whole.name, whole.description, whole.webhook_url,
-    whole.completed_steps, whole.execution_id, whole.failure, whole.started_at, whole.completed_at, whole.updated_at,
-    whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner, whole.epoch, whole.last_event,
-    whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step, whole.parent_item, whole.root_id, whole.depth,
-    whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps, whole.sub_workflow_bytes, whole.current_step,
-    whole.step_errors, whole.fatal_error, whole.done_without_result, whole.costs, whole.labels, whole.final_step_id,
-    whole.items_done, whole.final_step_result
+    versions.page_has_next, versions.waits_for, versions.page_bytes, whole.id, whole.tenant, whole.created_by,
+    whole.origin_instance, whole.origin_zone, whole.origin_reference, whole.config, whole.suppress_subtask_events,
+    whole.total_steps, whole.final_position, whole.definition_bytes, whole.feature_level, whole.evaluates,
+    whole.has_flow, whole.stored_definition, whole.created_at, whole.status, whole.name, whole.description,
+    whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure, whole.started_at, whole.completed_at,
+    whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner, whole.epoch,
+    whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step, whole.parent_item,
+    whole.root_id, whole.depth, whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps,
+    whole.sub_workflow_bytes, whole.current_step, whole.step_errors, whole.fatal_error, whole.done_without_result,
+    whole.costs, whole.labels, whole.final_step_id, whole.items_done, whole.final_step_result
 FROM versions
 LEFT OUTER
-JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.origin_instance AS origin_instance,
-    workflows.origin_zone AS origin_zone, workflows.origin_reference AS origin_reference, workflows.config AS config,
-    workflows.suppress_subtask_events AS suppress_subtask_events, workflows.total_steps AS total_steps,
-    workflows.final_position AS final_position, workflows.definition_bytes AS definition_bytes,
-    workflows.feature_level AS feature_level, workflows.evaluates AS evaluates, workflows.has_flow AS has_flow,
-    workflows.stored_definition AS stored_definition, workflows.created_at AS created_at, workflows.status AS status,
-    workflows.name AS name, workflows.description AS description, workflows.webhook_url AS webhook_url,
-    workflows.completed_steps AS completed_steps, workflows.execution_id AS execution_id, workflows.failure AS
-    failure, workflows.started_at AS started_at, workflows.completed_at AS completed_at, workflows.updated_at AS
-    updated_at, workflows.deleted_at AS deleted_at, workflows.deadline_at AS deadline_at, workflows.timeout_left_s AS
-    timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch, workflows.last_event AS last_event,
-    workflows.crashes AS crashes, workflows.wake_at AS wake_at, workflows.parent_id AS parent_id,
-    workflows.parent_step AS parent_step, workflows.parent_item AS parent_item, workflows.root_id AS root_id,
-    workflows.depth AS depth, workflows.child_ends AS child_ends, workflows.sub_workflows AS sub_workflows,
-    workflows.sub_workflow_steps AS sub_workflow_steps, workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT
-    steps.step_id
+JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.created_by AS created_by,
+    workflows.origin_instance AS origin_instance, workflows.origin_zone AS origin_zone, workflows.origin_reference AS
+    origin_reference, workflows.config AS config, workflows.suppress_subtask_events AS suppress_subtask_events,
+    workflows.total_steps AS total_steps, workflows.final_position AS final_position, workflows.definition_bytes AS
+    definition_bytes, workflows.feature_level AS feature_level, workflows.evaluates AS evaluates, workflows.has_flow
+    AS has_flow, workflows.stored_definition AS stored_definition, workflows.created_at AS created_at,
+    workflows.status AS status, workflows.name AS name, workflows.description AS description, workflows.webhook_url AS
+    webhook_url, workflows.completed_steps AS completed_steps, workflows.execution_id AS execution_id,
+    workflows.failure AS failure, workflows.started_at AS started_at, workflows.completed_at AS completed_at,
+    workflows.updated_at AS updated_at, workflows.deleted_at AS deleted_at, workflows.deadline_at AS deadline_at,
+    workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch,
+    workflows.last_event AS last_event, workflows.crashes AS crashes, workflows.wake_at AS wake_at,
+    workflows.parent_id AS parent_id, workflows.parent_step AS parent_step, workflows.parent_item AS parent_item,
+    workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ends AS child_ends,
+    workflows.sub_workflows AS sub_workflows, workflows.sub_workflow_steps AS sub_workflow_steps,
+    workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT steps.step_id
 FROM steps
 WHERE steps.workflow_id = workflows.id AND steps.status = $5::VARCHAR
 ORDER BY steps.started_at, steps.position
@@ -5703,34 +6297,34 @@ FROM found
 ORDER BY found.created_at DESC, found.id DESC
 LIMIT $1::BIGINT) AS ids ON ids.id = workflows.id)
 SELECT versions.page_id, versions.page_event, versions.page_updated_at, versions.page_created_at,
-    versions.page_has_next, versions.waits_for, versions.page_bytes, whole.id, whole.tenant, whole.origin_instance,
-    whole.origin_zone, whole.origin_reference, whole.config, whole.suppress_subtask_events, whole.total_steps,
-    whole.final_position, whole.definition_bytes, whole.feature_level, whole.evaluates, whole.has_flow,
-    whole.stored_definition, whole.created_at, whole.status, whole.name, whole.description, whole.webhook_url,
-    whole.completed_steps, whole.execution_id, whole.failure, whole.started_at, whole.completed_at, whole.updated_at,
-    whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner, whole.epoch, whole.last_event,
-    whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step, whole.parent_item, whole.root_id, whole.depth,
-    whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps, whole.sub_workflow_bytes, whole.current_step,
-    whole.step_errors, whole.fatal_error, whole.done_without_result, whole.costs, whole.labels, whole.final_step_id,
-    whole.items_done, whole.final_step_result
+    versions.page_has_next, versions.waits_for, versions.page_bytes, whole.id, whole.tenant, whole.created_by,
+    whole.origin_instance, whole.origin_zone, whole.origin_reference, whole.config, whole.suppress_subtask_events,
+    whole.total_steps, whole.final_position, whole.definition_bytes, whole.feature_level, whole.evaluates,
+    whole.has_flow, whole.stored_definition, whole.created_at, whole.status, whole.name, whole.description,
+    whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure, whole.started_at, whole.completed_at,
+    whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner, whole.epoch,
+    whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step, whole.parent_item,
+    whole.root_id, whole.depth, whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps,
+    whole.sub_workflow_bytes, whole.current_step, whole.step_errors, whole.fatal_error, whole.done_without_result,
+    whole.costs, whole.labels, whole.final_step_id, whole.items_done, whole.final_step_result
 FROM versions
 LEFT OUTER
-JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.origin_instance AS origin_instance,
-    workflows.origin_zone AS origin_zone, workflows.origin_reference AS origin_reference, workflows.config AS config,
-    workflows.suppress_subtask_events AS suppress_subtask_events, workflows.total_steps AS total_steps,
-    workflows.final_position AS final_position, workflows.definition_bytes AS definition_bytes,
-    workflows.feature_level AS feature_level, workflows.evaluates AS evaluates, workflows.has_flow AS has_flow,
-    workflows.stored_definition AS stored_definition, workflows.created_at AS created_at, workflows.status AS status,
-    workflows.name AS name, workflows.description AS description, workflows.webhook_url AS webhook_url,
-    workflows.completed_steps AS completed_steps, workflows.execution_id AS execution_id, workflows.failure AS
-    failure, workflows.started_at AS started_at, workflows.completed_at AS completed_at, workflows.updated_at AS
-    updated_at, workflows.deleted_at AS deleted_at, workflows.deadline_at AS deadline_at, workflows.timeout_left_s AS
-    timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch, workflows.last_event AS last_event,
-    workflows.crashes AS crashes, workflows.wake_at AS wake_at, workflows.parent_id AS parent_id,
-    workflows.parent_step AS parent_step, workflows.parent_item AS parent_item, workflows.root_id AS root_id,
-    workflows.depth AS depth, workflows.child_ends AS child_ends, workflows.sub_workflows AS sub_workflows,
-    workflows.sub_workflow_steps AS sub_workflow_steps, workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT
-    steps.step_id
+JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.created_by AS created_by,
+    workflows.origin_instance AS origin_instance, workflows.origin_zone AS origin_zone, workflows.origin_reference AS
+    origin_reference, workflows.config AS config, workflows.suppress_subtask_events AS suppress_subtask_events,
+    workflows.total_steps AS total_steps, workflows.final_position AS final_position, workflows.definition_bytes AS
+    definition_bytes, workflows.feature_level AS feature_level, workflows.evaluates AS evaluates, workflows.has_flow
+    AS has_flow, workflows.stored_definition AS stored_definition, workflows.created_at AS created_at,
+    workflows.status AS status, workflows.name AS name, workflows.description AS description, workflows.webhook_url AS
+    webhook_url, workflows.completed_steps AS completed_steps, workflows.execution_id AS execution_id,
+    workflows.failure AS failure, workflows.started_at AS started_at, workflows.completed_at AS completed_at,
+    workflows.updated_at AS updated_at, workflows.deleted_at AS deleted_at, workflows.deadline_at AS deadline_at,
+    workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch,
+    workflows.last_event AS last_event, workflows.crashes AS crashes, workflows.wake_at AS wake_at,
+    workflows.parent_id AS parent_id, workflows.parent_step AS parent_step, workflows.parent_item AS parent_item,
+    workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ends AS child_ends,
+    workflows.sub_workflows AS sub_workflows, workflows.sub_workflow_steps AS sub_workflow_steps,
+    workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT steps.step_id
 FROM steps
 WHERE steps.workflow_id = workflows.id AND steps.status = $7::VARCHAR
 ORDER BY steps.started_at, steps.position
@@ -5940,34 +6534,34 @@ FROM found
 ORDER BY found.created_at DESC, found.id DESC
 LIMIT $1::BIGINT) AS ids ON ids.id = workflows.id)
 SELECT versions.page_id, versions.page_event, versions.page_updated_at, versions.page_created_at,
-    versions.page_has_next, versions.waits_for, versions.page_bytes, whole.id, whole.tenant, whole.origin_instance,
-    whole.origin_zone, whole.origin_reference, whole.config, whole.suppress_subtask_events, whole.total_steps,
-    whole.final_position, whole.definition_bytes, whole.feature_level, whole.evaluates, whole.has_flow,
-    whole.stored_definition, whole.created_at, whole.status, whole.name, whole.description, whole.webhook_url,
-    whole.completed_steps, whole.execution_id, whole.failure, whole.started_at, whole.completed_at, whole.updated_at,
-    whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner, whole.epoch, whole.last_event,
-    whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step, whole.parent_item, whole.root_id, whole.depth,
-    whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps, whole.sub_workflow_bytes, whole.current_step,
-    whole.step_errors, whole.fatal_error, whole.done_without_result, whole.costs, whole.labels, whole.final_step_id,
-    whole.items_done, whole.final_step_result
+    versions.page_has_next, versions.waits_for, versions.page_bytes, whole.id, whole.tenant, whole.created_by,
+    whole.origin_instance, whole.origin_zone, whole.origin_reference, whole.config, whole.suppress_subtask_events,
+    whole.total_steps, whole.final_position, whole.definition_bytes, whole.feature_level, whole.evaluates,
+    whole.has_flow, whole.stored_definition, whole.created_at, whole.status, whole.name, whole.description,
+    whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure, whole.started_at, whole.completed_at,
+    whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner, whole.epoch,
+    whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step, whole.parent_item,
+    whole.root_id, whole.depth, whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps,
+    whole.sub_workflow_bytes, whole.current_step, whole.step_errors, whole.fatal_error, whole.done_without_result,
+    whole.costs, whole.labels, whole.final_step_id, whole.items_done, whole.final_step_result
 FROM versions
 LEFT OUTER
-JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.origin_instance AS origin_instance,
-    workflows.origin_zone AS origin_zone, workflows.origin_reference AS origin_reference, workflows.config AS config,
-    workflows.suppress_subtask_events AS suppress_subtask_events, workflows.total_steps AS total_steps,
-    workflows.final_position AS final_position, workflows.definition_bytes AS definition_bytes,
-    workflows.feature_level AS feature_level, workflows.evaluates AS evaluates, workflows.has_flow AS has_flow,
-    workflows.stored_definition AS stored_definition, workflows.created_at AS created_at, workflows.status AS status,
-    workflows.name AS name, workflows.description AS description, workflows.webhook_url AS webhook_url,
-    workflows.completed_steps AS completed_steps, workflows.execution_id AS execution_id, workflows.failure AS
-    failure, workflows.started_at AS started_at, workflows.completed_at AS completed_at, workflows.updated_at AS
-    updated_at, workflows.deleted_at AS deleted_at, workflows.deadline_at AS deadline_at, workflows.timeout_left_s AS
-    timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch, workflows.last_event AS last_event,
-    workflows.crashes AS crashes, workflows.wake_at AS wake_at, workflows.parent_id AS parent_id,
-    workflows.parent_step AS parent_step, workflows.parent_item AS parent_item, workflows.root_id AS root_id,
-    workflows.depth AS depth, workflows.child_ends AS child_ends, workflows.sub_workflows AS sub_workflows,
-    workflows.sub_workflow_steps AS sub_workflow_steps, workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT
-    steps.step_id
+JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.created_by AS created_by,
+    workflows.origin_instance AS origin_instance, workflows.origin_zone AS origin_zone, workflows.origin_reference AS
+    origin_reference, workflows.config AS config, workflows.suppress_subtask_events AS suppress_subtask_events,
+    workflows.total_steps AS total_steps, workflows.final_position AS final_position, workflows.definition_bytes AS
+    definition_bytes, workflows.feature_level AS feature_level, workflows.evaluates AS evaluates, workflows.has_flow
+    AS has_flow, workflows.stored_definition AS stored_definition, workflows.created_at AS created_at,
+    workflows.status AS status, workflows.name AS name, workflows.description AS description, workflows.webhook_url AS
+    webhook_url, workflows.completed_steps AS completed_steps, workflows.execution_id AS execution_id,
+    workflows.failure AS failure, workflows.started_at AS started_at, workflows.completed_at AS completed_at,
+    workflows.updated_at AS updated_at, workflows.deleted_at AS deleted_at, workflows.deadline_at AS deadline_at,
+    workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch,
+    workflows.last_event AS last_event, workflows.crashes AS crashes, workflows.wake_at AS wake_at,
+    workflows.parent_id AS parent_id, workflows.parent_step AS parent_step, workflows.parent_item AS parent_item,
+    workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ends AS child_ends,
+    workflows.sub_workflows AS sub_workflows, workflows.sub_workflow_steps AS sub_workflow_steps,
+    workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT steps.step_id
 FROM steps
 WHERE steps.workflow_id = workflows.id AND steps.status = $8::VARCHAR
 ORDER BY steps.started_at, steps.position
@@ -6176,34 +6770,34 @@ FROM found
 ORDER BY found.created_at DESC, found.id DESC
 LIMIT $1::BIGINT) AS ids ON ids.id = workflows.id)
 SELECT versions.page_id, versions.page_event, versions.page_updated_at, versions.page_created_at,
-    versions.page_has_next, versions.waits_for, versions.page_bytes, whole.id, whole.tenant, whole.origin_instance,
-    whole.origin_zone, whole.origin_reference, whole.config, whole.suppress_subtask_events, whole.total_steps,
-    whole.final_position, whole.definition_bytes, whole.feature_level, whole.evaluates, whole.has_flow,
-    whole.stored_definition, whole.created_at, whole.status, whole.name, whole.description, whole.webhook_url,
-    whole.completed_steps, whole.execution_id, whole.failure, whole.started_at, whole.completed_at, whole.updated_at,
-    whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner, whole.epoch, whole.last_event,
-    whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step, whole.parent_item, whole.root_id, whole.depth,
-    whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps, whole.sub_workflow_bytes, whole.current_step,
-    whole.step_errors, whole.fatal_error, whole.done_without_result, whole.costs, whole.labels, whole.final_step_id,
-    whole.items_done, whole.final_step_result
+    versions.page_has_next, versions.waits_for, versions.page_bytes, whole.id, whole.tenant, whole.created_by,
+    whole.origin_instance, whole.origin_zone, whole.origin_reference, whole.config, whole.suppress_subtask_events,
+    whole.total_steps, whole.final_position, whole.definition_bytes, whole.feature_level, whole.evaluates,
+    whole.has_flow, whole.stored_definition, whole.created_at, whole.status, whole.name, whole.description,
+    whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure, whole.started_at, whole.completed_at,
+    whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner, whole.epoch,
+    whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step, whole.parent_item,
+    whole.root_id, whole.depth, whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps,
+    whole.sub_workflow_bytes, whole.current_step, whole.step_errors, whole.fatal_error, whole.done_without_result,
+    whole.costs, whole.labels, whole.final_step_id, whole.items_done, whole.final_step_result
 FROM versions
 LEFT OUTER
-JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.origin_instance AS origin_instance,
-    workflows.origin_zone AS origin_zone, workflows.origin_reference AS origin_reference, workflows.config AS config,
-    workflows.suppress_subtask_events AS suppress_subtask_events, workflows.total_steps AS total_steps,
-    workflows.final_position AS final_position, workflows.definition_bytes AS definition_bytes,
-    workflows.feature_level AS feature_level, workflows.evaluates AS evaluates, workflows.has_flow AS has_flow,
-    workflows.stored_definition AS stored_definition, workflows.created_at AS created_at, workflows.status AS status,
-    workflows.name AS name, workflows.description AS description, workflows.webhook_url AS webhook_url,
-    workflows.completed_steps AS completed_steps, workflows.execution_id AS execution_id, workflows.failure AS
-    failure, workflows.started_at AS started_at, workflows.completed_at AS completed_at, workflows.updated_at AS
-    updated_at, workflows.deleted_at AS deleted_at, workflows.deadline_at AS deadline_at, workflows.timeout_left_s AS
-    timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch, workflows.last_event AS last_event,
-    workflows.crashes AS crashes, workflows.wake_at AS wake_at, workflows.parent_id AS parent_id,
-    workflows.parent_step AS parent_step, workflows.parent_item AS parent_item, workflows.root_id AS root_id,
-    workflows.depth AS depth, workflows.child_ends AS child_ends, workflows.sub_workflows AS sub_workflows,
-    workflows.sub_workflow_steps AS sub_workflow_steps, workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT
-    steps.step_id
+JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.created_by AS created_by,
+    workflows.origin_instance AS origin_instance, workflows.origin_zone AS origin_zone, workflows.origin_reference AS
+    origin_reference, workflows.config AS config, workflows.suppress_subtask_events AS suppress_subtask_events,
+    workflows.total_steps AS total_steps, workflows.final_position AS final_position, workflows.definition_bytes AS
+    definition_bytes, workflows.feature_level AS feature_level, workflows.evaluates AS evaluates, workflows.has_flow
+    AS has_flow, workflows.stored_definition AS stored_definition, workflows.created_at AS created_at,
+    workflows.status AS status, workflows.name AS name, workflows.description AS description, workflows.webhook_url AS
+    webhook_url, workflows.completed_steps AS completed_steps, workflows.execution_id AS execution_id,
+    workflows.failure AS failure, workflows.started_at AS started_at, workflows.completed_at AS completed_at,
+    workflows.updated_at AS updated_at, workflows.deleted_at AS deleted_at, workflows.deadline_at AS deadline_at,
+    workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch,
+    workflows.last_event AS last_event, workflows.crashes AS crashes, workflows.wake_at AS wake_at,
+    workflows.parent_id AS parent_id, workflows.parent_step AS parent_step, workflows.parent_item AS parent_item,
+    workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ends AS child_ends,
+    workflows.sub_workflows AS sub_workflows, workflows.sub_workflow_steps AS sub_workflow_steps,
+    workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT steps.step_id
 FROM steps
 WHERE steps.workflow_id = workflows.id AND steps.status = $6::VARCHAR
 ORDER BY steps.started_at, steps.position
@@ -6417,34 +7011,34 @@ FROM found
 ORDER BY found.created_at DESC, found.id DESC
 LIMIT $1::BIGINT) AS ids ON ids.id = workflows.id)
 SELECT versions.page_id, versions.page_event, versions.page_updated_at, versions.page_created_at,
-    versions.page_has_next, versions.waits_for, versions.page_bytes, whole.id, whole.tenant, whole.origin_instance,
-    whole.origin_zone, whole.origin_reference, whole.config, whole.suppress_subtask_events, whole.total_steps,
-    whole.final_position, whole.definition_bytes, whole.feature_level, whole.evaluates, whole.has_flow,
-    whole.stored_definition, whole.created_at, whole.status, whole.name, whole.description, whole.webhook_url,
-    whole.completed_steps, whole.execution_id, whole.failure, whole.started_at, whole.completed_at, whole.updated_at,
-    whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner, whole.epoch, whole.last_event,
-    whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step, whole.parent_item, whole.root_id, whole.depth,
-    whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps, whole.sub_workflow_bytes, whole.current_step,
-    whole.step_errors, whole.fatal_error, whole.done_without_result, whole.costs, whole.labels, whole.final_step_id,
-    whole.items_done, whole.final_step_result
+    versions.page_has_next, versions.waits_for, versions.page_bytes, whole.id, whole.tenant, whole.created_by,
+    whole.origin_instance, whole.origin_zone, whole.origin_reference, whole.config, whole.suppress_subtask_events,
+    whole.total_steps, whole.final_position, whole.definition_bytes, whole.feature_level, whole.evaluates,
+    whole.has_flow, whole.stored_definition, whole.created_at, whole.status, whole.name, whole.description,
+    whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure, whole.started_at, whole.completed_at,
+    whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner, whole.epoch,
+    whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step, whole.parent_item,
+    whole.root_id, whole.depth, whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps,
+    whole.sub_workflow_bytes, whole.current_step, whole.step_errors, whole.fatal_error, whole.done_without_result,
+    whole.costs, whole.labels, whole.final_step_id, whole.items_done, whole.final_step_result
 FROM versions
 LEFT OUTER
-JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.origin_instance AS origin_instance,
-    workflows.origin_zone AS origin_zone, workflows.origin_reference AS origin_reference, workflows.config AS config,
-    workflows.suppress_subtask_events AS suppress_subtask_events, workflows.total_steps AS total_steps,
-    workflows.final_position AS final_position, workflows.definition_bytes AS definition_bytes,
-    workflows.feature_level AS feature_level, workflows.evaluates AS evaluates, workflows.has_flow AS has_flow,
-    workflows.stored_definition AS stored_definition, workflows.created_at AS created_at, workflows.status AS status,
-    workflows.name AS name, workflows.description AS description, workflows.webhook_url AS webhook_url,
-    workflows.completed_steps AS completed_steps, workflows.execution_id AS execution_id, workflows.failure AS
-    failure, workflows.started_at AS started_at, workflows.completed_at AS completed_at, workflows.updated_at AS
-    updated_at, workflows.deleted_at AS deleted_at, workflows.deadline_at AS deadline_at, workflows.timeout_left_s AS
-    timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch, workflows.last_event AS last_event,
-    workflows.crashes AS crashes, workflows.wake_at AS wake_at, workflows.parent_id AS parent_id,
-    workflows.parent_step AS parent_step, workflows.parent_item AS parent_item, workflows.root_id AS root_id,
-    workflows.depth AS depth, workflows.child_ends AS child_ends, workflows.sub_workflows AS sub_workflows,
-    workflows.sub_workflow_steps AS sub_workflow_steps, workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT
-    steps.step_id
+JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.created_by AS created_by,
+    workflows.origin_instance AS origin_instance, workflows.origin_zone AS origin_zone, workflows.origin_reference AS
+    origin_reference, workflows.config AS config, workflows.suppress_subtask_events AS suppress_subtask_events,
+    workflows.total_steps AS total_steps, workflows.final_position AS final_position, workflows.definition_bytes AS
+    definition_bytes, workflows.feature_level AS feature_level, workflows.evaluates AS evaluates, workflows.has_flow
+    AS has_flow, workflows.stored_definition AS stored_definition, workflows.created_at AS created_at,
+    workflows.status AS status, workflows.name AS name, workflows.description AS description, workflows.webhook_url AS
+    webhook_url, workflows.completed_steps AS completed_steps, workflows.execution_id AS execution_id,
+    workflows.failure AS failure, workflows.started_at AS started_at, workflows.completed_at AS completed_at,
+    workflows.updated_at AS updated_at, workflows.deleted_at AS deleted_at, workflows.deadline_at AS deadline_at,
+    workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch,
+    workflows.last_event AS last_event, workflows.crashes AS crashes, workflows.wake_at AS wake_at,
+    workflows.parent_id AS parent_id, workflows.parent_step AS parent_step, workflows.parent_item AS parent_item,
+    workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ends AS child_ends,
+    workflows.sub_workflows AS sub_workflows, workflows.sub_workflow_steps AS sub_workflow_steps,
+    workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT steps.step_id
 FROM steps
 WHERE steps.workflow_id = workflows.id AND steps.status = $5::VARCHAR
 ORDER BY steps.started_at, steps.position
@@ -6661,34 +7255,34 @@ FROM found
 ORDER BY found.created_at DESC, found.id DESC
 LIMIT $1::BIGINT) AS ids ON ids.id = workflows.id)
 SELECT versions.page_id, versions.page_event, versions.page_updated_at, versions.page_created_at,
-    versions.page_has_next, versions.waits_for, versions.page_bytes, whole.id, whole.tenant, whole.origin_instance,
-    whole.origin_zone, whole.origin_reference, whole.config, whole.suppress_subtask_events, whole.total_steps,
-    whole.final_position, whole.definition_bytes, whole.feature_level, whole.evaluates, whole.has_flow,
-    whole.stored_definition, whole.created_at, whole.status, whole.name, whole.description, whole.webhook_url,
-    whole.completed_steps, whole.execution_id, whole.failure, whole.started_at, whole.completed_at, whole.updated_at,
-    whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner, whole.epoch, whole.last_event,
-    whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step, whole.parent_item, whole.root_id, whole.depth,
-    whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps, whole.sub_workflow_bytes, whole.current_step,
-    whole.step_errors, whole.fatal_error, whole.done_without_result, whole.costs, whole.labels, whole.final_step_id,
-    whole.items_done, whole.final_step_result
+    versions.page_has_next, versions.waits_for, versions.page_bytes, whole.id, whole.tenant, whole.created_by,
+    whole.origin_instance, whole.origin_zone, whole.origin_reference, whole.config, whole.suppress_subtask_events,
+    whole.total_steps, whole.final_position, whole.definition_bytes, whole.feature_level, whole.evaluates,
+    whole.has_flow, whole.stored_definition, whole.created_at, whole.status, whole.name, whole.description,
+    whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure, whole.started_at, whole.completed_at,
+    whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner, whole.epoch,
+    whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step, whole.parent_item,
+    whole.root_id, whole.depth, whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps,
+    whole.sub_workflow_bytes, whole.current_step, whole.step_errors, whole.fatal_error, whole.done_without_result,
+    whole.costs, whole.labels, whole.final_step_id, whole.items_done, whole.final_step_result
 FROM versions
 LEFT OUTER
-JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.origin_instance AS origin_instance,
-    workflows.origin_zone AS origin_zone, workflows.origin_reference AS origin_reference, workflows.config AS config,
-    workflows.suppress_subtask_events AS suppress_subtask_events, workflows.total_steps AS total_steps,
-    workflows.final_position AS final_position, workflows.definition_bytes AS definition_bytes,
-    workflows.feature_level AS feature_level, workflows.evaluates AS evaluates, workflows.has_flow AS has_flow,
-    workflows.stored_definition AS stored_definition, workflows.created_at AS created_at, workflows.status AS status,
-    workflows.name AS name, workflows.description AS description, workflows.webhook_url AS webhook_url,
-    workflows.completed_steps AS completed_steps, workflows.execution_id AS execution_id, workflows.failure AS
-    failure, workflows.started_at AS started_at, workflows.completed_at AS completed_at, workflows.updated_at AS
-    updated_at, workflows.deleted_at AS deleted_at, workflows.deadline_at AS deadline_at, workflows.timeout_left_s AS
-    timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch, workflows.last_event AS last_event,
-    workflows.crashes AS crashes, workflows.wake_at AS wake_at, workflows.parent_id AS parent_id,
-    workflows.parent_step AS parent_step, workflows.parent_item AS parent_item, workflows.root_id AS root_id,
-    workflows.depth AS depth, workflows.child_ends AS child_ends, workflows.sub_workflows AS sub_workflows,
-    workflows.sub_workflow_steps AS sub_workflow_steps, workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT
-    steps.step_id
+JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.created_by AS created_by,
+    workflows.origin_instance AS origin_instance, workflows.origin_zone AS origin_zone, workflows.origin_reference AS
+    origin_reference, workflows.config AS config, workflows.suppress_subtask_events AS suppress_subtask_events,
+    workflows.total_steps AS total_steps, workflows.final_position AS final_position, workflows.definition_bytes AS
+    definition_bytes, workflows.feature_level AS feature_level, workflows.evaluates AS evaluates, workflows.has_flow
+    AS has_flow, workflows.stored_definition AS stored_definition, workflows.created_at AS created_at,
+    workflows.status AS status, workflows.name AS name, workflows.description AS description, workflows.webhook_url AS
+    webhook_url, workflows.completed_steps AS completed_steps, workflows.execution_id AS execution_id,
+    workflows.failure AS failure, workflows.started_at AS started_at, workflows.completed_at AS completed_at,
+    workflows.updated_at AS updated_at, workflows.deleted_at AS deleted_at, workflows.deadline_at AS deadline_at,
+    workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch,
+    workflows.last_event AS last_event, workflows.crashes AS crashes, workflows.wake_at AS wake_at,
+    workflows.parent_id AS parent_id, workflows.parent_step AS parent_step, workflows.parent_item AS parent_item,
+    workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ends AS child_ends,
+    workflows.sub_workflows AS sub_workflows, workflows.sub_workflow_steps AS sub_workflow_steps,
+    workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT steps.step_id
 FROM steps
 WHERE steps.workflow_id = workflows.id AND steps.status = $6::VARCHAR
 ORDER BY steps.started_at, steps.position
@@ -6896,34 +7490,34 @@ FROM found
 ORDER BY found.created_at DESC, found.id DESC
 LIMIT $1::BIGINT) AS ids ON ids.id = workflows.id)
 SELECT versions.page_id, versions.page_event, versions.page_updated_at, versions.page_created_at,
-    versions.page_has_next, versions.waits_for, versions.page_bytes, whole.id, whole.tenant, whole.origin_instance,
-    whole.origin_zone, whole.origin_reference, whole.config, whole.suppress_subtask_events, whole.total_steps,
-    whole.final_position, whole.definition_bytes, whole.feature_level, whole.evaluates, whole.has_flow,
-    whole.stored_definition, whole.created_at, whole.status, whole.name, whole.description, whole.webhook_url,
-    whole.completed_steps, whole.execution_id, whole.failure, whole.started_at, whole.completed_at, whole.updated_at,
-    whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner, whole.epoch, whole.last_event,
-    whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step, whole.parent_item, whole.root_id, whole.depth,
-    whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps, whole.sub_workflow_bytes, whole.current_step,
-    whole.step_errors, whole.fatal_error, whole.done_without_result, whole.costs, whole.labels, whole.final_step_id,
-    whole.items_done, whole.final_step_result
+    versions.page_has_next, versions.waits_for, versions.page_bytes, whole.id, whole.tenant, whole.created_by,
+    whole.origin_instance, whole.origin_zone, whole.origin_reference, whole.config, whole.suppress_subtask_events,
+    whole.total_steps, whole.final_position, whole.definition_bytes, whole.feature_level, whole.evaluates,
+    whole.has_flow, whole.stored_definition, whole.created_at, whole.status, whole.name, whole.description,
+    whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure, whole.started_at, whole.completed_at,
+    whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner, whole.epoch,
+    whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step, whole.parent_item,
+    whole.root_id, whole.depth, whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps,
+    whole.sub_workflow_bytes, whole.current_step, whole.step_errors, whole.fatal_error, whole.done_without_result,
+    whole.costs, whole.labels, whole.final_step_id, whole.items_done, whole.final_step_result
 FROM versions
 LEFT OUTER
-JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.origin_instance AS origin_instance,
-    workflows.origin_zone AS origin_zone, workflows.origin_reference AS origin_reference, workflows.config AS config,
-    workflows.suppress_subtask_events AS suppress_subtask_events, workflows.total_steps AS total_steps,
-    workflows.final_position AS final_position, workflows.definition_bytes AS definition_bytes,
-    workflows.feature_level AS feature_level, workflows.evaluates AS evaluates, workflows.has_flow AS has_flow,
-    workflows.stored_definition AS stored_definition, workflows.created_at AS created_at, workflows.status AS status,
-    workflows.name AS name, workflows.description AS description, workflows.webhook_url AS webhook_url,
-    workflows.completed_steps AS completed_steps, workflows.execution_id AS execution_id, workflows.failure AS
-    failure, workflows.started_at AS started_at, workflows.completed_at AS completed_at, workflows.updated_at AS
-    updated_at, workflows.deleted_at AS deleted_at, workflows.deadline_at AS deadline_at, workflows.timeout_left_s AS
-    timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch, workflows.last_event AS last_event,
-    workflows.crashes AS crashes, workflows.wake_at AS wake_at, workflows.parent_id AS parent_id,
-    workflows.parent_step AS parent_step, workflows.parent_item AS parent_item, workflows.root_id AS root_id,
-    workflows.depth AS depth, workflows.child_ends AS child_ends, workflows.sub_workflows AS sub_workflows,
-    workflows.sub_workflow_steps AS sub_workflow_steps, workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT
-    steps.step_id
+JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.created_by AS created_by,
+    workflows.origin_instance AS origin_instance, workflows.origin_zone AS origin_zone, workflows.origin_reference AS
+    origin_reference, workflows.config AS config, workflows.suppress_subtask_events AS suppress_subtask_events,
+    workflows.total_steps AS total_steps, workflows.final_position AS final_position, workflows.definition_bytes AS
+    definition_bytes, workflows.feature_level AS feature_level, workflows.evaluates AS evaluates, workflows.has_flow
+    AS has_flow, workflows.stored_definition AS stored_definition, workflows.created_at AS created_at,
+    workflows.status AS status, workflows.name AS name, workflows.description AS description, workflows.webhook_url AS
+    webhook_url, workflows.completed_steps AS completed_steps, workflows.execution_id AS execution_id,
+    workflows.failure AS failure, workflows.started_at AS started_at, workflows.completed_at AS completed_at,
+    workflows.updated_at AS updated_at, workflows.deleted_at AS deleted_at, workflows.deadline_at AS deadline_at,
+    workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch,
+    workflows.last_event AS last_event, workflows.crashes AS crashes, workflows.wake_at AS wake_at,
+    workflows.parent_id AS parent_id, workflows.parent_step AS parent_step, workflows.parent_item AS parent_item,
+    workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ends AS child_ends,
+    workflows.sub_workflows AS sub_workflows, workflows.sub_workflow_steps AS sub_workflow_steps,
+    workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT steps.step_id
 FROM steps
 WHERE steps.workflow_id = workflows.id AND steps.status = $5::VARCHAR
 ORDER BY steps.started_at, steps.position
@@ -7141,34 +7735,34 @@ FROM found
 ORDER BY found.created_at DESC, found.id DESC
 LIMIT $1::BIGINT) AS ids ON ids.id = workflows.id)
 SELECT versions.page_id, versions.page_event, versions.page_updated_at, versions.page_created_at,
-    versions.page_has_next, versions.waits_for, versions.page_bytes, whole.id, whole.tenant, whole.origin_instance,
-    whole.origin_zone, whole.origin_reference, whole.config, whole.suppress_subtask_events, whole.total_steps,
-    whole.final_position, whole.definition_bytes, whole.feature_level, whole.evaluates, whole.has_flow,
-    whole.stored_definition, whole.created_at, whole.status, whole.name, whole.description, whole.webhook_url,
-    whole.completed_steps, whole.execution_id, whole.failure, whole.started_at, whole.completed_at, whole.updated_at,
-    whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner, whole.epoch, whole.last_event,
-    whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step, whole.parent_item, whole.root_id, whole.depth,
-    whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps, whole.sub_workflow_bytes, whole.current_step,
-    whole.step_errors, whole.fatal_error, whole.done_without_result, whole.costs, whole.labels, whole.final_step_id,
-    whole.items_done, whole.final_step_result
+    versions.page_has_next, versions.waits_for, versions.page_bytes, whole.id, whole.tenant, whole.created_by,
+    whole.origin_instance, whole.origin_zone, whole.origin_reference, whole.config, whole.suppress_subtask_events,
+    whole.total_steps, whole.final_position, whole.definition_bytes, whole.feature_level, whole.evaluates,
+    whole.has_flow, whole.stored_definition, whole.created_at, whole.status, whole.name, whole.description,
+    whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure, whole.started_at, whole.completed_at,
+    whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner, whole.epoch,
+    whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step, whole.parent_item,
+    whole.root_id, whole.depth, whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps,
+    whole.sub_workflow_bytes, whole.current_step, whole.step_errors, whole.fatal_error, whole.done_without_result,
+    whole.costs, whole.labels, whole.final_step_id, whole.items_done, whole.final_step_result
 FROM versions
 LEFT OUTER
-JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.origin_instance AS origin_instance,
-    workflows.origin_zone AS origin_zone, workflows.origin_reference AS origin_reference, workflows.config AS config,
-    workflows.suppress_subtask_events AS suppress_subtask_events, workflows.total_steps AS total_steps,
-    workflows.final_position AS final_position, workflows.definition_bytes AS definition_bytes,
-    workflows.feature_level AS feature_level, workflows.evaluates AS evaluates, workflows.has_flow AS has_flow,
-    workflows.stored_definition AS stored_definition, workflows.created_at AS created_at, workflows.status AS status,
-    workflows.name AS name, workflows.description AS description, workflows.webhook_url AS webhook_url,
-    workflows.completed_steps AS completed_steps, workflows.execution_id AS execution_id, workflows.failure AS
-    failure, workflows.started_at AS started_at, workflows.completed_at AS completed_at, workflows.updated_at AS
-    updated_at, workflows.deleted_at AS deleted_at, workflows.deadline_at AS deadline_at, workflows.timeout_left_s AS
-    timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch, workflows.last_event AS last_event,
-    workflows.crashes AS crashes, workflows.wake_at AS wake_at, workflows.parent_id AS parent_id,
-    workflows.parent_step AS parent_step, workflows.parent_item AS parent_item, workflows.root_id AS root_id,
-    workflows.depth AS depth, workflows.child_ends AS child_ends, workflows.sub_workflows AS sub_workflows,
-    workflows.sub_workflow_steps AS sub_workflow_steps, workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT
-    steps.step_id
+JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.created_by AS created_by,
+    workflows.origin_instance AS origin_instance, workflows.origin_zone AS origin_zone, workflows.origin_reference AS
+    origin_reference, workflows.config AS config, workflows.suppress_subtask_events AS suppress_subtask_events,
+    workflows.total_steps AS total_steps, workflows.final_position AS final_position, workflows.definition_bytes AS
+    definition_bytes, workflows.feature_level AS feature_level, workflows.evaluates AS evaluates, workflows.has_flow
+    AS has_flow, workflows.stored_definition AS stored_definition, workflows.created_at AS created_at,
+    workflows.status AS status, workflows.name AS name, workflows.description AS description, workflows.webhook_url AS
+    webhook_url, workflows.completed_steps AS completed_steps, workflows.execution_id AS execution_id,
+    workflows.failure AS failure, workflows.started_at AS started_at, workflows.completed_at AS completed_at,
+    workflows.updated_at AS updated_at, workflows.deleted_at AS deleted_at, workflows.deadline_at AS deadline_at,
+    workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch,
+    workflows.last_event AS last_event, workflows.crashes AS crashes, workflows.wake_at AS wake_at,
+    workflows.parent_id AS parent_id, workflows.parent_step AS parent_step, workflows.parent_item AS parent_item,
+    workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ends AS child_ends,
+    workflows.sub_workflows AS sub_workflows, workflows.sub_workflow_steps AS sub_workflow_steps,
+    workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT steps.step_id
 FROM steps
 WHERE steps.workflow_id = workflows.id AND steps.status = $5::VARCHAR
 ORDER BY steps.started_at, steps.position
@@ -7392,34 +7986,34 @@ FROM found
 ORDER BY found.created_at DESC, found.id DESC
 LIMIT $1::BIGINT) AS ids ON ids.id = workflows.id)
 SELECT versions.page_id, versions.page_event, versions.page_updated_at, versions.page_created_at,
-    versions.page_has_next, versions.waits_for, versions.page_bytes, whole.id, whole.tenant, whole.origin_instance,
-    whole.origin_zone, whole.origin_reference, whole.config, whole.suppress_subtask_events, whole.total_steps,
-    whole.final_position, whole.definition_bytes, whole.feature_level, whole.evaluates, whole.has_flow,
-    whole.stored_definition, whole.created_at, whole.status, whole.name, whole.description, whole.webhook_url,
-    whole.completed_steps, whole.execution_id, whole.failure, whole.started_at, whole.completed_at, whole.updated_at,
-    whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner, whole.epoch, whole.last_event,
-    whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step, whole.parent_item, whole.root_id, whole.depth,
-    whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps, whole.sub_workflow_bytes, whole.current_step,
-    whole.step_errors, whole.fatal_error, whole.done_without_result, whole.costs, whole.labels, whole.final_step_id,
-    whole.items_done, whole.final_step_result
+    versions.page_has_next, versions.waits_for, versions.page_bytes, whole.id, whole.tenant, whole.created_by,
+    whole.origin_instance, whole.origin_zone, whole.origin_reference, whole.config, whole.suppress_subtask_events,
+    whole.total_steps, whole.final_position, whole.definition_bytes, whole.feature_level, whole.evaluates,
+    whole.has_flow, whole.stored_definition, whole.created_at, whole.status, whole.name, whole.description,
+    whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure, whole.started_at, whole.completed_at,
+    whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner, whole.epoch,
+    whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step, whole.parent_item,
+    whole.root_id, whole.depth, whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps,
+    whole.sub_workflow_bytes, whole.current_step, whole.step_errors, whole.fatal_error, whole.done_without_result,
+    whole.costs, whole.labels, whole.final_step_id, whole.items_done, whole.final_step_result
 FROM versions
 LEFT OUTER
-JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.origin_instance AS origin_instance,
-    workflows.origin_zone AS origin_zone, workflows.origin_reference AS origin_reference, workflows.config AS config,
-    workflows.suppress_subtask_events AS suppress_subtask_events, workflows.total_steps AS total_steps,
-    workflows.final_position AS final_position, workflows.definition_bytes AS definition_bytes,
-    workflows.feature_level AS feature_level, workflows.evaluates AS evaluates, workflows.has_flow AS has_flow,
-    workflows.stored_definition AS stored_definition, workflows.created_at AS created_at, workflows.status AS status,
-    workflows.name AS name, workflows.description AS description, workflows.webhook_url AS webhook_url,
-    workflows.completed_steps AS completed_steps, workflows.execution_id AS execution_id, workflows.failure AS
-    failure, workflows.started_at AS started_at, workflows.completed_at AS completed_at, workflows.updated_at AS
-    updated_at, workflows.deleted_at AS deleted_at, workflows.deadline_at AS deadline_at, workflows.timeout_left_s AS
-    timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch, workflows.last_event AS last_event,
-    workflows.crashes AS crashes, workflows.wake_at AS wake_at, workflows.parent_id AS parent_id,
-    workflows.parent_step AS parent_step, workflows.parent_item AS parent_item, workflows.root_id AS root_id,
-    workflows.depth AS depth, workflows.child_ends AS child_ends, workflows.sub_workflows AS sub_workflows,
-    workflows.sub_workflow_steps AS sub_workflow_steps, workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT
-    steps.step_id
+JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.created_by AS created_by,
+    workflows.origin_instance AS origin_instance, workflows.origin_zone AS origin_zone, workflows.origin_reference AS
+    origin_reference, workflows.config AS config, workflows.suppress_subtask_events AS suppress_subtask_events,
+    workflows.total_steps AS total_steps, workflows.final_position AS final_position, workflows.definition_bytes AS
+    definition_bytes, workflows.feature_level AS feature_level, workflows.evaluates AS evaluates, workflows.has_flow
+    AS has_flow, workflows.stored_definition AS stored_definition, workflows.created_at AS created_at,
+    workflows.status AS status, workflows.name AS name, workflows.description AS description, workflows.webhook_url AS
+    webhook_url, workflows.completed_steps AS completed_steps, workflows.execution_id AS execution_id,
+    workflows.failure AS failure, workflows.started_at AS started_at, workflows.completed_at AS completed_at,
+    workflows.updated_at AS updated_at, workflows.deleted_at AS deleted_at, workflows.deadline_at AS deadline_at,
+    workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch,
+    workflows.last_event AS last_event, workflows.crashes AS crashes, workflows.wake_at AS wake_at,
+    workflows.parent_id AS parent_id, workflows.parent_step AS parent_step, workflows.parent_item AS parent_item,
+    workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ends AS child_ends,
+    workflows.sub_workflows AS sub_workflows, workflows.sub_workflow_steps AS sub_workflow_steps,
+    workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT steps.step_id
 FROM steps
 WHERE steps.workflow_id = workflows.id AND steps.status = $6::VARCHAR
 ORDER BY steps.started_at, steps.position
@@ -7622,34 +8216,34 @@ FROM found
 ORDER BY found.created_at DESC, found.id DESC
 LIMIT $1::BIGINT) AS ids ON ids.id = workflows.id)
 SELECT versions.page_id, versions.page_event, versions.page_updated_at, versions.page_created_at,
-    versions.page_has_next, versions.waits_for, versions.page_bytes, whole.id, whole.tenant, whole.origin_instance,
-    whole.origin_zone, whole.origin_reference, whole.config, whole.suppress_subtask_events, whole.total_steps,
-    whole.final_position, whole.definition_bytes, whole.feature_level, whole.evaluates, whole.has_flow,
-    whole.stored_definition, whole.created_at, whole.status, whole.name, whole.description, whole.webhook_url,
-    whole.completed_steps, whole.execution_id, whole.failure, whole.started_at, whole.completed_at, whole.updated_at,
-    whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner, whole.epoch, whole.last_event,
-    whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step, whole.parent_item, whole.root_id, whole.depth,
-    whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps, whole.sub_workflow_bytes, whole.current_step,
-    whole.step_errors, whole.fatal_error, whole.done_without_result, whole.costs, whole.labels, whole.final_step_id,
-    whole.items_done, whole.final_step_result
+    versions.page_has_next, versions.waits_for, versions.page_bytes, whole.id, whole.tenant, whole.created_by,
+    whole.origin_instance, whole.origin_zone, whole.origin_reference, whole.config, whole.suppress_subtask_events,
+    whole.total_steps, whole.final_position, whole.definition_bytes, whole.feature_level, whole.evaluates,
+    whole.has_flow, whole.stored_definition, whole.created_at, whole.status, whole.name, whole.description,
+    whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure, whole.started_at, whole.completed_at,
+    whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner, whole.epoch,
+    whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step, whole.parent_item,
+    whole.root_id, whole.depth, whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps,
+    whole.sub_workflow_bytes, whole.current_step, whole.step_errors, whole.fatal_error, whole.done_without_result,
+    whole.costs, whole.labels, whole.final_step_id, whole.items_done, whole.final_step_result
 FROM versions
 LEFT OUTER
-JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.origin_instance AS origin_instance,
-    workflows.origin_zone AS origin_zone, workflows.origin_reference AS origin_reference, workflows.config AS config,
-    workflows.suppress_subtask_events AS suppress_subtask_events, workflows.total_steps AS total_steps,
-    workflows.final_position AS final_position, workflows.definition_bytes AS definition_bytes,
-    workflows.feature_level AS feature_level, workflows.evaluates AS evaluates, workflows.has_flow AS has_flow,
-    workflows.stored_definition AS stored_definition, workflows.created_at AS created_at, workflows.status AS status,
-    workflows.name AS name, workflows.description AS description, workflows.webhook_url AS webhook_url,
-    workflows.completed_steps AS completed_steps, workflows.execution_id AS execution_id, workflows.failure AS
-    failure, workflows.started_at AS started_at, workflows.completed_at AS completed_at, workflows.updated_at AS
-    updated_at, workflows.deleted_at AS deleted_at, workflows.deadline_at AS deadline_at, workflows.timeout_left_s AS
-    timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch, workflows.last_event AS last_event,
-    workflows.crashes AS crashes, workflows.wake_at AS wake_at, workflows.parent_id AS parent_id,
-    workflows.parent_step AS parent_step, workflows.parent_item AS parent_item, workflows.root_id AS root_id,
-    workflows.depth AS depth, workflows.child_ends AS child_ends, workflows.sub_workflows AS sub_workflows,
-    workflows.sub_workflow_steps AS sub_workflow_steps, workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT
-    steps.step_id
+JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.created_by AS created_by,
+    workflows.origin_instance AS origin_instance, workflows.origin_zone AS origin_zone, workflows.origin_reference AS
+    origin_reference, workflows.config AS config, workflows.suppress_subtask_events AS suppress_subtask_events,
+    workflows.total_steps AS total_steps, workflows.final_position AS final_position, workflows.definition_bytes AS
+    definition_bytes, workflows.feature_level AS feature_level, workflows.evaluates AS evaluates, workflows.has_flow
+    AS has_flow, workflows.stored_definition AS stored_definition, workflows.created_at AS created_at,
+    workflows.status AS status, workflows.name AS name, workflows.description AS description, workflows.webhook_url AS
+    webhook_url, workflows.completed_steps AS completed_steps, workflows.execution_id AS execution_id,
+    workflows.failure AS failure, workflows.started_at AS started_at, workflows.completed_at AS completed_at,
+    workflows.updated_at AS updated_at, workflows.deleted_at AS deleted_at, workflows.deadline_at AS deadline_at,
+    workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch,
+    workflows.last_event AS last_event, workflows.crashes AS crashes, workflows.wake_at AS wake_at,
+    workflows.parent_id AS parent_id, workflows.parent_step AS parent_step, workflows.parent_item AS parent_item,
+    workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ends AS child_ends,
+    workflows.sub_workflows AS sub_workflows, workflows.sub_workflow_steps AS sub_workflow_steps,
+    workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT steps.step_id
 FROM steps
 WHERE steps.workflow_id = workflows.id AND steps.status = $6::VARCHAR
 ORDER BY steps.started_at, steps.position
@@ -7856,34 +8450,34 @@ FROM found
 ORDER BY found.created_at ASC, found.id ASC
 LIMIT $1::BIGINT) AS ids ON ids.id = workflows.id)
 SELECT versions.page_id, versions.page_event, versions.page_updated_at, versions.page_created_at,
-    versions.page_has_next, versions.waits_for, versions.page_bytes, whole.id, whole.tenant, whole.origin_instance,
-    whole.origin_zone, whole.origin_reference, whole.config, whole.suppress_subtask_events, whole.total_steps,
-    whole.final_position, whole.definition_bytes, whole.feature_level, whole.evaluates, whole.has_flow,
-    whole.stored_definition, whole.created_at, whole.status, whole.name, whole.description, whole.webhook_url,
-    whole.completed_steps, whole.execution_id, whole.failure, whole.started_at, whole.completed_at, whole.updated_at,
-    whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner, whole.epoch, whole.last_event,
-    whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step, whole.parent_item, whole.root_id, whole.depth,
-    whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps, whole.sub_workflow_bytes, whole.current_step,
-    whole.step_errors, whole.fatal_error, whole.done_without_result, whole.costs, whole.labels, whole.final_step_id,
-    whole.items_done, whole.final_step_result
+    versions.page_has_next, versions.waits_for, versions.page_bytes, whole.id, whole.tenant, whole.created_by,
+    whole.origin_instance, whole.origin_zone, whole.origin_reference, whole.config, whole.suppress_subtask_events,
+    whole.total_steps, whole.final_position, whole.definition_bytes, whole.feature_level, whole.evaluates,
+    whole.has_flow, whole.stored_definition, whole.created_at, whole.status, whole.name, whole.description,
+    whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure, whole.started_at, whole.completed_at,
+    whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner, whole.epoch,
+    whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step, whole.parent_item,
+    whole.root_id, whole.depth, whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps,
+    whole.sub_workflow_bytes, whole.current_step, whole.step_errors, whole.fatal_error, whole.done_without_result,
+    whole.costs, whole.labels, whole.final_step_id, whole.items_done, whole.final_step_result
 FROM versions
 LEFT OUTER
-JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.origin_instance AS origin_instance,
-    workflows.origin_zone AS origin_zone, workflows.origin_reference AS origin_reference, workflows.config AS config,
-    workflows.suppress_subtask_events AS suppress_subtask_events, workflows.total_steps AS total_steps,
-    workflows.final_position AS final_position, workflows.definition_bytes AS definition_bytes,
-    workflows.feature_level AS feature_level, workflows.evaluates AS evaluates, workflows.has_flow AS has_flow,
-    workflows.stored_definition AS stored_definition, workflows.created_at AS created_at, workflows.status AS status,
-    workflows.name AS name, workflows.description AS description, workflows.webhook_url AS webhook_url,
-    workflows.completed_steps AS completed_steps, workflows.execution_id AS execution_id, workflows.failure AS
-    failure, workflows.started_at AS started_at, workflows.completed_at AS completed_at, workflows.updated_at AS
-    updated_at, workflows.deleted_at AS deleted_at, workflows.deadline_at AS deadline_at, workflows.timeout_left_s AS
-    timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch, workflows.last_event AS last_event,
-    workflows.crashes AS crashes, workflows.wake_at AS wake_at, workflows.parent_id AS parent_id,
-    workflows.parent_step AS parent_step, workflows.parent_item AS parent_item, workflows.root_id AS root_id,
-    workflows.depth AS depth, workflows.child_ends AS child_ends, workflows.sub_workflows AS sub_workflows,
-    workflows.sub_workflow_steps AS sub_workflow_steps, workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT
-    steps.step_id
+JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.created_by AS created_by,
+    workflows.origin_instance AS origin_instance, workflows.origin_zone AS origin_zone, workflows.origin_reference AS
+    origin_reference, workflows.config AS config, workflows.suppress_subtask_events AS suppress_subtask_events,
+    workflows.total_steps AS total_steps, workflows.final_position AS final_position, workflows.definition_bytes AS
+    definition_bytes, workflows.feature_level AS feature_level, workflows.evaluates AS evaluates, workflows.has_flow
+    AS has_flow, workflows.stored_definition AS stored_definition, workflows.created_at AS created_at,
+    workflows.status AS status, workflows.name AS name, workflows.description AS description, workflows.webhook_url AS
+    webhook_url, workflows.completed_steps AS completed_steps, workflows.execution_id AS execution_id,
+    workflows.failure AS failure, workflows.started_at AS started_at, workflows.completed_at AS completed_at,
+    workflows.updated_at AS updated_at, workflows.deleted_at AS deleted_at, workflows.deadline_at AS deadline_at,
+    workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch,
+    workflows.last_event AS last_event, workflows.crashes AS crashes, workflows.wake_at AS wake_at,
+    workflows.parent_id AS parent_id, workflows.parent_step AS parent_step, workflows.parent_item AS parent_item,
+    workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ends AS child_ends,
+    workflows.sub_workflows AS sub_workflows, workflows.sub_workflow_steps AS sub_workflow_steps,
+    workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT steps.step_id
 FROM steps
 WHERE steps.workflow_id = workflows.id AND steps.status = $6::VARCHAR
 ORDER BY steps.started_at, steps.position
@@ -8089,34 +8683,34 @@ FROM found
 ORDER BY found.created_at DESC, found.id DESC
 LIMIT $1::BIGINT) AS ids ON ids.id = workflows.id)
 SELECT versions.page_id, versions.page_event, versions.page_updated_at, versions.page_created_at,
-    versions.page_has_next, versions.waits_for, versions.page_bytes, whole.id, whole.tenant, whole.origin_instance,
-    whole.origin_zone, whole.origin_reference, whole.config, whole.suppress_subtask_events, whole.total_steps,
-    whole.final_position, whole.definition_bytes, whole.feature_level, whole.evaluates, whole.has_flow,
-    whole.stored_definition, whole.created_at, whole.status, whole.name, whole.description, whole.webhook_url,
-    whole.completed_steps, whole.execution_id, whole.failure, whole.started_at, whole.completed_at, whole.updated_at,
-    whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner, whole.epoch, whole.last_event,
-    whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step, whole.parent_item, whole.root_id, whole.depth,
-    whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps, whole.sub_workflow_bytes, whole.current_step,
-    whole.step_errors, whole.fatal_error, whole.done_without_result, whole.costs, whole.labels, whole.final_step_id,
-    whole.items_done, whole.final_step_result
+    versions.page_has_next, versions.waits_for, versions.page_bytes, whole.id, whole.tenant, whole.created_by,
+    whole.origin_instance, whole.origin_zone, whole.origin_reference, whole.config, whole.suppress_subtask_events,
+    whole.total_steps, whole.final_position, whole.definition_bytes, whole.feature_level, whole.evaluates,
+    whole.has_flow, whole.stored_definition, whole.created_at, whole.status, whole.name, whole.description,
+    whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure, whole.started_at, whole.completed_at,
+    whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner, whole.epoch,
+    whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step, whole.parent_item,
+    whole.root_id, whole.depth, whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps,
+    whole.sub_workflow_bytes, whole.current_step, whole.step_errors, whole.fatal_error, whole.done_without_result,
+    whole.costs, whole.labels, whole.final_step_id, whole.items_done, whole.final_step_result
 FROM versions
 LEFT OUTER
-JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.origin_instance AS origin_instance,
-    workflows.origin_zone AS origin_zone, workflows.origin_reference AS origin_reference, workflows.config AS config,
-    workflows.suppress_subtask_events AS suppress_subtask_events, workflows.total_steps AS total_steps,
-    workflows.final_position AS final_position, workflows.definition_bytes AS definition_bytes,
-    workflows.feature_level AS feature_level, workflows.evaluates AS evaluates, workflows.has_flow AS has_flow,
-    workflows.stored_definition AS stored_definition, workflows.created_at AS created_at, workflows.status AS status,
-    workflows.name AS name, workflows.description AS description, workflows.webhook_url AS webhook_url,
-    workflows.completed_steps AS completed_steps, workflows.execution_id AS execution_id, workflows.failure AS
-    failure, workflows.started_at AS started_at, workflows.completed_at AS completed_at, workflows.updated_at AS
-    updated_at, workflows.deleted_at AS deleted_at, workflows.deadline_at AS deadline_at, workflows.timeout_left_s AS
-    timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch, workflows.last_event AS last_event,
-    workflows.crashes AS crashes, workflows.wake_at AS wake_at, workflows.parent_id AS parent_id,
-    workflows.parent_step AS parent_step, workflows.parent_item AS parent_item, workflows.root_id AS root_id,
-    workflows.depth AS depth, workflows.child_ends AS child_ends, workflows.sub_workflows AS sub_workflows,
-    workflows.sub_workflow_steps AS sub_workflow_steps, workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT
-    steps.step_id
+JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.created_by AS created_by,
+    workflows.origin_instance AS origin_instance, workflows.origin_zone AS origin_zone, workflows.origin_reference AS
+    origin_reference, workflows.config AS config, workflows.suppress_subtask_events AS suppress_subtask_events,
+    workflows.total_steps AS total_steps, workflows.final_position AS final_position, workflows.definition_bytes AS
+    definition_bytes, workflows.feature_level AS feature_level, workflows.evaluates AS evaluates, workflows.has_flow
+    AS has_flow, workflows.stored_definition AS stored_definition, workflows.created_at AS created_at,
+    workflows.status AS status, workflows.name AS name, workflows.description AS description, workflows.webhook_url AS
+    webhook_url, workflows.completed_steps AS completed_steps, workflows.execution_id AS execution_id,
+    workflows.failure AS failure, workflows.started_at AS started_at, workflows.completed_at AS completed_at,
+    workflows.updated_at AS updated_at, workflows.deleted_at AS deleted_at, workflows.deadline_at AS deadline_at,
+    workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch,
+    workflows.last_event AS last_event, workflows.crashes AS crashes, workflows.wake_at AS wake_at,
+    workflows.parent_id AS parent_id, workflows.parent_step AS parent_step, workflows.parent_item AS parent_item,
+    workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ends AS child_ends,
+    workflows.sub_workflows AS sub_workflows, workflows.sub_workflow_steps AS sub_workflow_steps,
+    workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT steps.step_id
 FROM steps
 WHERE steps.workflow_id = workflows.id AND steps.status = $5::VARCHAR
 ORDER BY steps.started_at, steps.position
@@ -8323,34 +8917,34 @@ FROM found
 ORDER BY found.created_at DESC, found.id DESC
 LIMIT $1::BIGINT) AS ids ON ids.id = workflows.id)
 SELECT versions.page_id, versions.page_event, versions.page_updated_at, versions.page_created_at,
-    versions.page_has_next, versions.waits_for, versions.page_bytes, whole.id, whole.tenant, whole.origin_instance,
-    whole.origin_zone, whole.origin_reference, whole.config, whole.suppress_subtask_events, whole.total_steps,
-    whole.final_position, whole.definition_bytes, whole.feature_level, whole.evaluates, whole.has_flow,
-    whole.stored_definition, whole.created_at, whole.status, whole.name, whole.description, whole.webhook_url,
-    whole.completed_steps, whole.execution_id, whole.failure, whole.started_at, whole.completed_at, whole.updated_at,
-    whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner, whole.epoch, whole.last_event,
-    whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step, whole.parent_item, whole.root_id, whole.depth,
-    whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps, whole.sub_workflow_bytes, whole.current_step,
-    whole.step_errors, whole.fatal_error, whole.done_without_result, whole.costs, whole.labels, whole.final_step_id,
-    whole.items_done, whole.final_step_result
+    versions.page_has_next, versions.waits_for, versions.page_bytes, whole.id, whole.tenant, whole.created_by,
+    whole.origin_instance, whole.origin_zone, whole.origin_reference, whole.config, whole.suppress_subtask_events,
+    whole.total_steps, whole.final_position, whole.definition_bytes, whole.feature_level, whole.evaluates,
+    whole.has_flow, whole.stored_definition, whole.created_at, whole.status, whole.name, whole.description,
+    whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure, whole.started_at, whole.completed_at,
+    whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner, whole.epoch,
+    whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step, whole.parent_item,
+    whole.root_id, whole.depth, whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps,
+    whole.sub_workflow_bytes, whole.current_step, whole.step_errors, whole.fatal_error, whole.done_without_result,
+    whole.costs, whole.labels, whole.final_step_id, whole.items_done, whole.final_step_result
 FROM versions
 LEFT OUTER
-JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.origin_instance AS origin_instance,
-    workflows.origin_zone AS origin_zone, workflows.origin_reference AS origin_reference, workflows.config AS config,
-    workflows.suppress_subtask_events AS suppress_subtask_events, workflows.total_steps AS total_steps,
-    workflows.final_position AS final_position, workflows.definition_bytes AS definition_bytes,
-    workflows.feature_level AS feature_level, workflows.evaluates AS evaluates, workflows.has_flow AS has_flow,
-    workflows.stored_definition AS stored_definition, workflows.created_at AS created_at, workflows.status AS status,
-    workflows.name AS name, workflows.description AS description, workflows.webhook_url AS webhook_url,
-    workflows.completed_steps AS completed_steps, workflows.execution_id AS execution_id, workflows.failure AS
-    failure, workflows.started_at AS started_at, workflows.completed_at AS completed_at, workflows.updated_at AS
-    updated_at, workflows.deleted_at AS deleted_at, workflows.deadline_at AS deadline_at, workflows.timeout_left_s AS
-    timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch, workflows.last_event AS last_event,
-    workflows.crashes AS crashes, workflows.wake_at AS wake_at, workflows.parent_id AS parent_id,
-    workflows.parent_step AS parent_step, workflows.parent_item AS parent_item, workflows.root_id AS root_id,
-    workflows.depth AS depth, workflows.child_ends AS child_ends, workflows.sub_workflows AS sub_workflows,
-    workflows.sub_workflow_steps AS sub_workflow_steps, workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT
-    steps.step_id
+JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.created_by AS created_by,
+    workflows.origin_instance AS origin_instance, workflows.origin_zone AS origin_zone, workflows.origin_reference AS
+    origin_reference, workflows.config AS config, workflows.suppress_subtask_events AS suppress_subtask_events,
+    workflows.total_steps AS total_steps, workflows.final_position AS final_position, workflows.definition_bytes AS
+    definition_bytes, workflows.feature_level AS feature_level, workflows.evaluates AS evaluates, workflows.has_flow
+    AS has_flow, workflows.stored_definition AS stored_definition, workflows.created_at AS created_at,
+    workflows.status AS status, workflows.name AS name, workflows.description AS description, workflows.webhook_url AS
+    webhook_url, workflows.completed_steps AS completed_steps, workflows.execution_id AS execution_id,
+    workflows.failure AS failure, workflows.started_at AS started_at, workflows.completed_at AS completed_at,
+    workflows.updated_at AS updated_at, workflows.deleted_at AS deleted_at, workflows.deadline_at AS deadline_at,
+    workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch,
+    workflows.last_event AS last_event, workflows.crashes AS crashes, workflows.wake_at AS wake_at,
+    workflows.parent_id AS parent_id, workflows.parent_step AS parent_step, workflows.parent_item AS parent_item,
+    workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ends AS child_ends,
+    workflows.sub_workflows AS sub_workflows, workflows.sub_workflow_steps AS sub_workflow_steps,
+    workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT steps.step_id
 FROM steps
 WHERE steps.workflow_id = workflows.id AND steps.status = $6::VARCHAR
 ORDER BY steps.started_at, steps.position
@@ -8552,34 +9146,34 @@ FROM found
 ORDER BY found.created_at DESC, found.id DESC
 LIMIT $1::BIGINT) AS ids ON ids.id = workflows.id)
 SELECT versions.page_id, versions.page_event, versions.page_updated_at, versions.page_created_at,
-    versions.page_has_next, versions.waits_for, versions.page_bytes, whole.id, whole.tenant, whole.origin_instance,
-    whole.origin_zone, whole.origin_reference, whole.config, whole.suppress_subtask_events, whole.total_steps,
-    whole.final_position, whole.definition_bytes, whole.feature_level, whole.evaluates, whole.has_flow,
-    whole.stored_definition, whole.created_at, whole.status, whole.name, whole.description, whole.webhook_url,
-    whole.completed_steps, whole.execution_id, whole.failure, whole.started_at, whole.completed_at, whole.updated_at,
-    whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner, whole.epoch, whole.last_event,
-    whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step, whole.parent_item, whole.root_id, whole.depth,
-    whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps, whole.sub_workflow_bytes, whole.current_step,
-    whole.step_errors, whole.fatal_error, whole.done_without_result, whole.costs, whole.labels, whole.final_step_id,
-    whole.items_done, whole.final_step_result
+    versions.page_has_next, versions.waits_for, versions.page_bytes, whole.id, whole.tenant, whole.created_by,
+    whole.origin_instance, whole.origin_zone, whole.origin_reference, whole.config, whole.suppress_subtask_events,
+    whole.total_steps, whole.final_position, whole.definition_bytes, whole.feature_level, whole.evaluates,
+    whole.has_flow, whole.stored_definition, whole.created_at, whole.status, whole.name, whole.description,
+    whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure, whole.started_at, whole.completed_at,
+    whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner, whole.epoch,
+    whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step, whole.parent_item,
+    whole.root_id, whole.depth, whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps,
+    whole.sub_workflow_bytes, whole.current_step, whole.step_errors, whole.fatal_error, whole.done_without_result,
+    whole.costs, whole.labels, whole.final_step_id, whole.items_done, whole.final_step_result
 FROM versions
 LEFT OUTER
-JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.origin_instance AS origin_instance,
-    workflows.origin_zone AS origin_zone, workflows.origin_reference AS origin_reference, workflows.config AS config,
-    workflows.suppress_subtask_events AS suppress_subtask_events, workflows.total_steps AS total_steps,
-    workflows.final_position AS final_position, workflows.definition_bytes AS definition_bytes,
-    workflows.feature_level AS feature_level, workflows.evaluates AS evaluates, workflows.has_flow AS has_flow,
-    workflows.stored_definition AS stored_definition, workflows.created_at AS created_at, workflows.status AS status,
-    workflows.name AS name, workflows.description AS description, workflows.webhook_url AS webhook_url,
-    workflows.completed_steps AS completed_steps, workflows.execution_id AS execution_id, workflows.failure AS
-    failure, workflows.started_at AS started_at, workflows.completed_at AS completed_at, workflows.updated_at AS
-    updated_at, workflows.deleted_at AS deleted_at, workflows.deadline_at AS deadline_at, workflows.timeout_left_s AS
-    timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch, workflows.last_event AS last_event,
-    workflows.crashes AS crashes, workflows.wake_at AS wake_at, workflows.parent_id AS parent_id,
-    workflows.parent_step AS parent_step, workflows.parent_item AS parent_item, workflows.root_id AS root_id,
-    workflows.depth AS depth, workflows.child_ends AS child_ends, workflows.sub_workflows AS sub_workflows,
-    workflows.sub_workflow_steps AS sub_workflow_steps, workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT
-    steps.step_id
+JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.created_by AS created_by,
+    workflows.origin_instance AS origin_instance, workflows.origin_zone AS origin_zone, workflows.origin_reference AS
+    origin_reference, workflows.config AS config, workflows.suppress_subtask_events AS suppress_subtask_events,
+    workflows.total_steps AS total_steps, workflows.final_position AS final_position, workflows.definition_bytes AS
+    definition_bytes, workflows.feature_level AS feature_level, workflows.evaluates AS evaluates, workflows.has_flow
+    AS has_flow, workflows.stored_definition AS stored_definition, workflows.created_at AS created_at,
+    workflows.status AS status, workflows.name AS name, workflows.description AS description, workflows.webhook_url AS
+    webhook_url, workflows.completed_steps AS completed_steps, workflows.execution_id AS execution_id,
+    workflows.failure AS failure, workflows.started_at AS started_at, workflows.completed_at AS completed_at,
+    workflows.updated_at AS updated_at, workflows.deleted_at AS deleted_at, workflows.deadline_at AS deadline_at,
+    workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch,
+    workflows.last_event AS last_event, workflows.crashes AS crashes, workflows.wake_at AS wake_at,
+    workflows.parent_id AS parent_id, workflows.parent_step AS parent_step, workflows.parent_item AS parent_item,
+    workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ends AS child_ends,
+    workflows.sub_workflows AS sub_workflows, workflows.sub_workflow_steps AS sub_workflow_steps,
+    workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT steps.step_id
 FROM steps
 WHERE steps.workflow_id = workflows.id AND steps.status = $5::VARCHAR
 ORDER BY steps.started_at, steps.position
@@ -8784,34 +9378,34 @@ FROM found
 ORDER BY found.created_at ASC, found.id ASC
 LIMIT $1::BIGINT) AS ids ON ids.id = workflows.id)
 SELECT versions.page_id, versions.page_event, versions.page_updated_at, versions.page_created_at,
-    versions.page_has_next, versions.waits_for, versions.page_bytes, whole.id, whole.tenant, whole.origin_instance,
-    whole.origin_zone, whole.origin_reference, whole.config, whole.suppress_subtask_events, whole.total_steps,
-    whole.final_position, whole.definition_bytes, whole.feature_level, whole.evaluates, whole.has_flow,
-    whole.stored_definition, whole.created_at, whole.status, whole.name, whole.description, whole.webhook_url,
-    whole.completed_steps, whole.execution_id, whole.failure, whole.started_at, whole.completed_at, whole.updated_at,
-    whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner, whole.epoch, whole.last_event,
-    whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step, whole.parent_item, whole.root_id, whole.depth,
-    whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps, whole.sub_workflow_bytes, whole.current_step,
-    whole.step_errors, whole.fatal_error, whole.done_without_result, whole.costs, whole.labels, whole.final_step_id,
-    whole.items_done, whole.final_step_result
+    versions.page_has_next, versions.waits_for, versions.page_bytes, whole.id, whole.tenant, whole.created_by,
+    whole.origin_instance, whole.origin_zone, whole.origin_reference, whole.config, whole.suppress_subtask_events,
+    whole.total_steps, whole.final_position, whole.definition_bytes, whole.feature_level, whole.evaluates,
+    whole.has_flow, whole.stored_definition, whole.created_at, whole.status, whole.name, whole.description,
+    whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure, whole.started_at, whole.completed_at,
+    whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner, whole.epoch,
+    whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step, whole.parent_item,
+    whole.root_id, whole.depth, whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps,
+    whole.sub_workflow_bytes, whole.current_step, whole.step_errors, whole.fatal_error, whole.done_without_result,
+    whole.costs, whole.labels, whole.final_step_id, whole.items_done, whole.final_step_result
 FROM versions
 LEFT OUTER
-JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.origin_instance AS origin_instance,
-    workflows.origin_zone AS origin_zone, workflows.origin_reference AS origin_reference, workflows.config AS config,
-    workflows.suppress_subtask_events AS suppress_subtask_events, workflows.total_steps AS total_steps,
-    workflows.final_position AS final_position, workflows.definition_bytes AS definition_bytes,
-    workflows.feature_level AS feature_level, workflows.evaluates AS evaluates, workflows.has_flow AS has_flow,
-    workflows.stored_definition AS stored_definition, workflows.created_at AS created_at, workflows.status AS status,
-    workflows.name AS name, workflows.description AS description, workflows.webhook_url AS webhook_url,
-    workflows.completed_steps AS completed_steps, workflows.execution_id AS execution_id, workflows.failure AS
-    failure, workflows.started_at AS started_at, workflows.completed_at AS completed_at, workflows.updated_at AS
-    updated_at, workflows.deleted_at AS deleted_at, workflows.deadline_at AS deadline_at, workflows.timeout_left_s AS
-    timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch, workflows.last_event AS last_event,
-    workflows.crashes AS crashes, workflows.wake_at AS wake_at, workflows.parent_id AS parent_id,
-    workflows.parent_step AS parent_step, workflows.parent_item AS parent_item, workflows.root_id AS root_id,
-    workflows.depth AS depth, workflows.child_ends AS child_ends, workflows.sub_workflows AS sub_workflows,
-    workflows.sub_workflow_steps AS sub_workflow_steps, workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT
-    steps.step_id
+JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.created_by AS created_by,
+    workflows.origin_instance AS origin_instance, workflows.origin_zone AS origin_zone, workflows.origin_reference AS
+    origin_reference, workflows.config AS config, workflows.suppress_subtask_events AS suppress_subtask_events,
+    workflows.total_steps AS total_steps, workflows.final_position AS final_position, workflows.definition_bytes AS
+    definition_bytes, workflows.feature_level AS feature_level, workflows.evaluates AS evaluates, workflows.has_flow
+    AS has_flow, workflows.stored_definition AS stored_definition, workflows.created_at AS created_at,
+    workflows.status AS status, workflows.name AS name, workflows.description AS description, workflows.webhook_url AS
+    webhook_url, workflows.completed_steps AS completed_steps, workflows.execution_id AS execution_id,
+    workflows.failure AS failure, workflows.started_at AS started_at, workflows.completed_at AS completed_at,
+    workflows.updated_at AS updated_at, workflows.deleted_at AS deleted_at, workflows.deadline_at AS deadline_at,
+    workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch,
+    workflows.last_event AS last_event, workflows.crashes AS crashes, workflows.wake_at AS wake_at,
+    workflows.parent_id AS parent_id, workflows.parent_step AS parent_step, workflows.parent_item AS parent_item,
+    workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ends AS child_ends,
+    workflows.sub_workflows AS sub_workflows, workflows.sub_workflow_steps AS sub_workflow_steps,
+    workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT steps.step_id
 FROM steps
 WHERE steps.workflow_id = workflows.id AND steps.status = $4::VARCHAR
 ORDER BY steps.started_at, steps.position
@@ -9014,34 +9608,34 @@ FROM found
 ORDER BY found.created_at DESC, found.id DESC
 LIMIT $1::BIGINT) AS ids ON ids.id = workflows.id)
 SELECT versions.page_id, versions.page_event, versions.page_updated_at, versions.page_created_at,
-    versions.page_has_next, versions.waits_for, versions.page_bytes, whole.id, whole.tenant, whole.origin_instance,
-    whole.origin_zone, whole.origin_reference, whole.config, whole.suppress_subtask_events, whole.total_steps,
-    whole.final_position, whole.definition_bytes, whole.feature_level, whole.evaluates, whole.has_flow,
-    whole.stored_definition, whole.created_at, whole.status, whole.name, whole.description, whole.webhook_url,
-    whole.completed_steps, whole.execution_id, whole.failure, whole.started_at, whole.completed_at, whole.updated_at,
-    whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner, whole.epoch, whole.last_event,
-    whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step, whole.parent_item, whole.root_id, whole.depth,
-    whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps, whole.sub_workflow_bytes, whole.current_step,
-    whole.step_errors, whole.fatal_error, whole.done_without_result, whole.costs, whole.labels, whole.final_step_id,
-    whole.items_done, whole.final_step_result
+    versions.page_has_next, versions.waits_for, versions.page_bytes, whole.id, whole.tenant, whole.created_by,
+    whole.origin_instance, whole.origin_zone, whole.origin_reference, whole.config, whole.suppress_subtask_events,
+    whole.total_steps, whole.final_position, whole.definition_bytes, whole.feature_level, whole.evaluates,
+    whole.has_flow, whole.stored_definition, whole.created_at, whole.status, whole.name, whole.description,
+    whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure, whole.started_at, whole.completed_at,
+    whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner, whole.epoch,
+    whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step, whole.parent_item,
+    whole.root_id, whole.depth, whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps,
+    whole.sub_workflow_bytes, whole.current_step, whole.step_errors, whole.fatal_error, whole.done_without_result,
+    whole.costs, whole.labels, whole.final_step_id, whole.items_done, whole.final_step_result
 FROM versions
 LEFT OUTER
-JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.origin_instance AS origin_instance,
-    workflows.origin_zone AS origin_zone, workflows.origin_reference AS origin_reference, workflows.config AS config,
-    workflows.suppress_subtask_events AS suppress_subtask_events, workflows.total_steps AS total_steps,
-    workflows.final_position AS final_position, workflows.definition_bytes AS definition_bytes,
-    workflows.feature_level AS feature_level, workflows.evaluates AS evaluates, workflows.has_flow AS has_flow,
-    workflows.stored_definition AS stored_definition, workflows.created_at AS created_at, workflows.status AS status,
-    workflows.name AS name, workflows.description AS description, workflows.webhook_url AS webhook_url,
-    workflows.completed_steps AS completed_steps, workflows.execution_id AS execution_id, workflows.failure AS
-    failure, workflows.started_at AS started_at, workflows.completed_at AS completed_at, workflows.updated_at AS
-    updated_at, workflows.deleted_at AS deleted_at, workflows.deadline_at AS deadline_at, workflows.timeout_left_s AS
-    timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch, workflows.last_event AS last_event,
-    workflows.crashes AS crashes, workflows.wake_at AS wake_at, workflows.parent_id AS parent_id,
-    workflows.parent_step AS parent_step, workflows.parent_item AS parent_item, workflows.root_id AS root_id,
-    workflows.depth AS depth, workflows.child_ends AS child_ends, workflows.sub_workflows AS sub_workflows,
-    workflows.sub_workflow_steps AS sub_workflow_steps, workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT
-    steps.step_id
+JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.created_by AS created_by,
+    workflows.origin_instance AS origin_instance, workflows.origin_zone AS origin_zone, workflows.origin_reference AS
+    origin_reference, workflows.config AS config, workflows.suppress_subtask_events AS suppress_subtask_events,
+    workflows.total_steps AS total_steps, workflows.final_position AS final_position, workflows.definition_bytes AS
+    definition_bytes, workflows.feature_level AS feature_level, workflows.evaluates AS evaluates, workflows.has_flow
+    AS has_flow, workflows.stored_definition AS stored_definition, workflows.created_at AS created_at,
+    workflows.status AS status, workflows.name AS name, workflows.description AS description, workflows.webhook_url AS
+    webhook_url, workflows.completed_steps AS completed_steps, workflows.execution_id AS execution_id,
+    workflows.failure AS failure, workflows.started_at AS started_at, workflows.completed_at AS completed_at,
+    workflows.updated_at AS updated_at, workflows.deleted_at AS deleted_at, workflows.deadline_at AS deadline_at,
+    workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch,
+    workflows.last_event AS last_event, workflows.crashes AS crashes, workflows.wake_at AS wake_at,
+    workflows.parent_id AS parent_id, workflows.parent_step AS parent_step, workflows.parent_item AS parent_item,
+    workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ends AS child_ends,
+    workflows.sub_workflows AS sub_workflows, workflows.sub_workflow_steps AS sub_workflow_steps,
+    workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT steps.step_id
 FROM steps
 WHERE steps.workflow_id = workflows.id AND steps.status = $4::VARCHAR
 ORDER BY steps.started_at, steps.position
@@ -9259,34 +9853,34 @@ FROM found
 ORDER BY found.created_at DESC, found.id DESC
 LIMIT $1::BIGINT) AS ids ON ids.id = workflows.id)
 SELECT versions.page_id, versions.page_event, versions.page_updated_at, versions.page_created_at,
-    versions.page_has_next, versions.waits_for, versions.page_bytes, whole.id, whole.tenant, whole.origin_instance,
-    whole.origin_zone, whole.origin_reference, whole.config, whole.suppress_subtask_events, whole.total_steps,
-    whole.final_position, whole.definition_bytes, whole.feature_level, whole.evaluates, whole.has_flow,
-    whole.stored_definition, whole.created_at, whole.status, whole.name, whole.description, whole.webhook_url,
-    whole.completed_steps, whole.execution_id, whole.failure, whole.started_at, whole.completed_at, whole.updated_at,
-    whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner, whole.epoch, whole.last_event,
-    whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step, whole.parent_item, whole.root_id, whole.depth,
-    whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps, whole.sub_workflow_bytes, whole.current_step,
-    whole.step_errors, whole.fatal_error, whole.done_without_result, whole.costs, whole.labels, whole.final_step_id,
-    whole.items_done, whole.final_step_result
+    versions.page_has_next, versions.waits_for, versions.page_bytes, whole.id, whole.tenant, whole.created_by,
+    whole.origin_instance, whole.origin_zone, whole.origin_reference, whole.config, whole.suppress_subtask_events,
+    whole.total_steps, whole.final_position, whole.definition_bytes, whole.feature_level, whole.evaluates,
+    whole.has_flow, whole.stored_definition, whole.created_at, whole.status, whole.name, whole.description,
+    whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure, whole.started_at, whole.completed_at,
+    whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner, whole.epoch,
+    whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step, whole.parent_item,
+    whole.root_id, whole.depth, whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps,
+    whole.sub_workflow_bytes, whole.current_step, whole.step_errors, whole.fatal_error, whole.done_without_result,
+    whole.costs, whole.labels, whole.final_step_id, whole.items_done, whole.final_step_result
 FROM versions
 LEFT OUTER
-JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.origin_instance AS origin_instance,
-    workflows.origin_zone AS origin_zone, workflows.origin_reference AS origin_reference, workflows.config AS config,
-    workflows.suppress_subtask_events AS suppress_subtask_events, workflows.total_steps AS total_steps,
-    workflows.final_position AS final_position, workflows.definition_bytes AS definition_bytes,
-    workflows.feature_level AS feature_level, workflows.evaluates AS evaluates, workflows.has_flow AS has_flow,
-    workflows.stored_definition AS stored_definition, workflows.created_at AS created_at, workflows.status AS status,
-    workflows.name AS name, workflows.description AS description, workflows.webhook_url AS webhook_url,
-    workflows.completed_steps AS completed_steps, workflows.execution_id AS execution_id, workflows.failure AS
-    failure, workflows.started_at AS started_at, workflows.completed_at AS completed_at, workflows.updated_at AS
-    updated_at, workflows.deleted_at AS deleted_at, workflows.deadline_at AS deadline_at, workflows.timeout_left_s AS
-    timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch, workflows.last_event AS last_event,
-    workflows.crashes AS crashes, workflows.wake_at AS wake_at, workflows.parent_id AS parent_id,
-    workflows.parent_step AS parent_step, workflows.parent_item AS parent_item, workflows.root_id AS root_id,
-    workflows.depth AS depth, workflows.child_ends AS child_ends, workflows.sub_workflows AS sub_workflows,
-    workflows.sub_workflow_steps AS sub_workflow_steps, workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT
-    steps.step_id
+JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.created_by AS created_by,
+    workflows.origin_instance AS origin_instance, workflows.origin_zone AS origin_zone, workflows.origin_reference AS
+    origin_reference, workflows.config AS config, workflows.suppress_subtask_events AS suppress_subtask_events,
+    workflows.total_steps AS total_steps, workflows.final_position AS final_position, workflows.definition_bytes AS
+    definition_bytes, workflows.feature_level AS feature_level, workflows.evaluates AS evaluates, workflows.has_flow
+    AS has_flow, workflows.stored_definition AS stored_definition, workflows.created_at AS created_at,
+    workflows.status AS status, workflows.name AS name, workflows.description AS description, workflows.webhook_url AS
+    webhook_url, workflows.completed_steps AS completed_steps, workflows.execution_id AS execution_id,
+    workflows.failure AS failure, workflows.started_at AS started_at, workflows.completed_at AS completed_at,
+    workflows.updated_at AS updated_at, workflows.deleted_at AS deleted_at, workflows.deadline_at AS deadline_at,
+    workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch,
+    workflows.last_event AS last_event, workflows.crashes AS crashes, workflows.wake_at AS wake_at,
+    workflows.parent_id AS parent_id, workflows.parent_step AS parent_step, workflows.parent_item AS parent_item,
+    workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ends AS child_ends,
+    workflows.sub_workflows AS sub_workflows, workflows.sub_workflow_steps AS sub_workflow_steps,
+    workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT steps.step_id
 FROM steps
 WHERE steps.workflow_id = workflows.id AND steps.status = $4::VARCHAR
 ORDER BY steps.started_at, steps.position
@@ -9523,34 +10117,34 @@ FROM found
 ORDER BY found.created_at DESC, found.id DESC
 LIMIT $1::BIGINT) AS ids ON ids.id = workflows.id)
 SELECT versions.page_id, versions.page_event, versions.page_updated_at, versions.page_created_at,
-    versions.page_has_next, versions.waits_for, versions.page_bytes, whole.id, whole.tenant, whole.origin_instance,
-    whole.origin_zone, whole.origin_reference, whole.config, whole.suppress_subtask_events, whole.total_steps,
-    whole.final_position, whole.definition_bytes, whole.feature_level, whole.evaluates, whole.has_flow,
-    whole.stored_definition, whole.created_at, whole.status, whole.name, whole.description, whole.webhook_url,
-    whole.completed_steps, whole.execution_id, whole.failure, whole.started_at, whole.completed_at, whole.updated_at,
-    whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner, whole.epoch, whole.last_event,
-    whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step, whole.parent_item, whole.root_id, whole.depth,
-    whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps, whole.sub_workflow_bytes, whole.current_step,
-    whole.step_errors, whole.fatal_error, whole.done_without_result, whole.costs, whole.labels, whole.final_step_id,
-    whole.items_done, whole.final_step_result
+    versions.page_has_next, versions.waits_for, versions.page_bytes, whole.id, whole.tenant, whole.created_by,
+    whole.origin_instance, whole.origin_zone, whole.origin_reference, whole.config, whole.suppress_subtask_events,
+    whole.total_steps, whole.final_position, whole.definition_bytes, whole.feature_level, whole.evaluates,
+    whole.has_flow, whole.stored_definition, whole.created_at, whole.status, whole.name, whole.description,
+    whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure, whole.started_at, whole.completed_at,
+    whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner, whole.epoch,
+    whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step, whole.parent_item,
+    whole.root_id, whole.depth, whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps,
+    whole.sub_workflow_bytes, whole.current_step, whole.step_errors, whole.fatal_error, whole.done_without_result,
+    whole.costs, whole.labels, whole.final_step_id, whole.items_done, whole.final_step_result
 FROM versions
 LEFT OUTER
-JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.origin_instance AS origin_instance,
-    workflows.origin_zone AS origin_zone, workflows.origin_reference AS origin_reference, workflows.config AS config,
-    workflows.suppress_subtask_events AS suppress_subtask_events, workflows.total_steps AS total_steps,
-    workflows.final_position AS final_position, workflows.definition_bytes AS definition_bytes,
-    workflows.feature_level AS feature_level, workflows.evaluates AS evaluates, workflows.has_flow AS has_flow,
-    workflows.stored_definition AS stored_definition, workflows.created_at AS created_at, workflows.status AS status,
-    workflows.name AS name, workflows.description AS description, workflows.webhook_url AS webhook_url,
-    workflows.completed_steps AS completed_steps, workflows.execution_id AS execution_id, workflows.failure AS
-    failure, workflows.started_at AS started_at, workflows.completed_at AS completed_at, workflows.updated_at AS
-    updated_at, workflows.deleted_at AS deleted_at, workflows.deadline_at AS deadline_at, workflows.timeout_left_s AS
-    timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch, workflows.last_event AS last_event,
-    workflows.crashes AS crashes, workflows.wake_at AS wake_at, workflows.parent_id AS parent_id,
-    workflows.parent_step AS parent_step, workflows.parent_item AS parent_item, workflows.root_id AS root_id,
-    workflows.depth AS depth, workflows.child_ends AS child_ends, workflows.sub_workflows AS sub_workflows,
-    workflows.sub_workflow_steps AS sub_workflow_steps, workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT
-    steps.step_id
+JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.created_by AS created_by,
+    workflows.origin_instance AS origin_instance, workflows.origin_zone AS origin_zone, workflows.origin_reference AS
+    origin_reference, workflows.config AS config, workflows.suppress_subtask_events AS suppress_subtask_events,
+    workflows.total_steps AS total_steps, workflows.final_position AS final_position, workflows.definition_bytes AS
+    definition_bytes, workflows.feature_level AS feature_level, workflows.evaluates AS evaluates, workflows.has_flow
+    AS has_flow, workflows.stored_definition AS stored_definition, workflows.created_at AS created_at,
+    workflows.status AS status, workflows.name AS name, workflows.description AS description, workflows.webhook_url AS
+    webhook_url, workflows.completed_steps AS completed_steps, workflows.execution_id AS execution_id,
+    workflows.failure AS failure, workflows.started_at AS started_at, workflows.completed_at AS completed_at,
+    workflows.updated_at AS updated_at, workflows.deleted_at AS deleted_at, workflows.deadline_at AS deadline_at,
+    workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch,
+    workflows.last_event AS last_event, workflows.crashes AS crashes, workflows.wake_at AS wake_at,
+    workflows.parent_id AS parent_id, workflows.parent_step AS parent_step, workflows.parent_item AS parent_item,
+    workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ends AS child_ends,
+    workflows.sub_workflows AS sub_workflows, workflows.sub_workflow_steps AS sub_workflow_steps,
+    workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT steps.step_id
 FROM steps
 WHERE steps.workflow_id = workflows.id AND steps.status = $4::VARCHAR
 ORDER BY steps.started_at, steps.position
@@ -9773,34 +10367,34 @@ FROM found
 ORDER BY found.created_at DESC, found.id DESC
 LIMIT $1::BIGINT) AS ids ON ids.id = workflows.id)
 SELECT versions.page_id, versions.page_event, versions.page_updated_at, versions.page_created_at,
-    versions.page_has_next, versions.waits_for, versions.page_bytes, whole.id, whole.tenant, whole.origin_instance,
-    whole.origin_zone, whole.origin_reference, whole.config, whole.suppress_subtask_events, whole.total_steps,
-    whole.final_position, whole.definition_bytes, whole.feature_level, whole.evaluates, whole.has_flow,
-    whole.stored_definition, whole.created_at, whole.status, whole.name, whole.description, whole.webhook_url,
-    whole.completed_steps, whole.execution_id, whole.failure, whole.started_at, whole.completed_at, whole.updated_at,
-    whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner, whole.epoch, whole.last_event,
-    whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step, whole.parent_item, whole.root_id, whole.depth,
-    whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps, whole.sub_workflow_bytes, whole.current_step,
-    whole.step_errors, whole.fatal_error, whole.done_without_result, whole.costs, whole.labels, whole.final_step_id,
-    whole.items_done, whole.final_step_result
+    versions.page_has_next, versions.waits_for, versions.page_bytes, whole.id, whole.tenant, whole.created_by,
+    whole.origin_instance, whole.origin_zone, whole.origin_reference, whole.config, whole.suppress_subtask_events,
+    whole.total_steps, whole.final_position, whole.definition_bytes, whole.feature_level, whole.evaluates,
+    whole.has_flow, whole.stored_definition, whole.created_at, whole.status, whole.name, whole.description,
+    whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure, whole.started_at, whole.completed_at,
+    whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner, whole.epoch,
+    whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step, whole.parent_item,
+    whole.root_id, whole.depth, whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps,
+    whole.sub_workflow_bytes, whole.current_step, whole.step_errors, whole.fatal_error, whole.done_without_result,
+    whole.costs, whole.labels, whole.final_step_id, whole.items_done, whole.final_step_result
 FROM versions
 LEFT OUTER
-JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.origin_instance AS origin_instance,
-    workflows.origin_zone AS origin_zone, workflows.origin_reference AS origin_reference, workflows.config AS config,
-    workflows.suppress_subtask_events AS suppress_subtask_events, workflows.total_steps AS total_steps,
-    workflows.final_position AS final_position, workflows.definition_bytes AS definition_bytes,
-    workflows.feature_level AS feature_level, workflows.evaluates AS evaluates, workflows.has_flow AS has_flow,
-    workflows.stored_definition AS stored_definition, workflows.created_at AS created_at, workflows.status AS status,
-    workflows.name AS name, workflows.description AS description, workflows.webhook_url AS webhook_url,
-    workflows.completed_steps AS completed_steps, workflows.execution_id AS execution_id, workflows.failure AS
-    failure, workflows.started_at AS started_at, workflows.completed_at AS completed_at, workflows.updated_at AS
-    updated_at, workflows.deleted_at AS deleted_at, workflows.deadline_at AS deadline_at, workflows.timeout_left_s AS
-    timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch, workflows.last_event AS last_event,
-    workflows.crashes AS crashes, workflows.wake_at AS wake_at, workflows.parent_id AS parent_id,
-    workflows.parent_step AS parent_step, workflows.parent_item AS parent_item, workflows.root_id AS root_id,
-    workflows.depth AS depth, workflows.child_ends AS child_ends, workflows.sub_workflows AS sub_workflows,
-    workflows.sub_workflow_steps AS sub_workflow_steps, workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT
-    steps.step_id
+JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.created_by AS created_by,
+    workflows.origin_instance AS origin_instance, workflows.origin_zone AS origin_zone, workflows.origin_reference AS
+    origin_reference, workflows.config AS config, workflows.suppress_subtask_events AS suppress_subtask_events,
+    workflows.total_steps AS total_steps, workflows.final_position AS final_position, workflows.definition_bytes AS
+    definition_bytes, workflows.feature_level AS feature_level, workflows.evaluates AS evaluates, workflows.has_flow
+    AS has_flow, workflows.stored_definition AS stored_definition, workflows.created_at AS created_at,
+    workflows.status AS status, workflows.name AS name, workflows.description AS description, workflows.webhook_url AS
+    webhook_url, workflows.completed_steps AS completed_steps, workflows.execution_id AS execution_id,
+    workflows.failure AS failure, workflows.started_at AS started_at, workflows.completed_at AS completed_at,
+    workflows.updated_at AS updated_at, workflows.deleted_at AS deleted_at, workflows.deadline_at AS deadline_at,
+    workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch,
+    workflows.last_event AS last_event, workflows.crashes AS crashes, workflows.wake_at AS wake_at,
+    workflows.parent_id AS parent_id, workflows.parent_step AS parent_step, workflows.parent_item AS parent_item,
+    workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ends AS child_ends,
+    workflows.sub_workflows AS sub_workflows, workflows.sub_workflow_steps AS sub_workflow_steps,
+    workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT steps.step_id
 FROM steps
 WHERE steps.workflow_id = workflows.id AND steps.status = $5::VARCHAR
 ORDER BY steps.started_at, steps.position
@@ -10001,34 +10595,34 @@ FROM found
 ORDER BY found.created_at DESC, found.id DESC
 LIMIT $1::BIGINT) AS ids ON ids.id = workflows.id)
 SELECT versions.page_id, versions.page_event, versions.page_updated_at, versions.page_created_at,
-    versions.page_has_next, versions.waits_for, versions.page_bytes, whole.id, whole.tenant, whole.origin_instance,
-    whole.origin_zone, whole.origin_reference, whole.config, whole.suppress_subtask_events, whole.total_steps,
-    whole.final_position, whole.definition_bytes, whole.feature_level, whole.evaluates, whole.has_flow,
-    whole.stored_definition, whole.created_at, whole.status, whole.name, whole.description, whole.webhook_url,
-    whole.completed_steps, whole.execution_id, whole.failure, whole.started_at, whole.completed_at, whole.updated_at,
-    whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner, whole.epoch, whole.last_event,
-    whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step, whole.parent_item, whole.root_id, whole.depth,
-    whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps, whole.sub_workflow_bytes, whole.current_step,
-    whole.step_errors, whole.fatal_error, whole.done_without_result, whole.costs, whole.labels, whole.final_step_id,
-    whole.items_done, whole.final_step_result
+    versions.page_has_next, versions.waits_for, versions.page_bytes, whole.id, whole.tenant, whole.created_by,
+    whole.origin_instance, whole.origin_zone, whole.origin_reference, whole.config, whole.suppress_subtask_events,
+    whole.total_steps, whole.final_position, whole.definition_bytes, whole.feature_level, whole.evaluates,
+    whole.has_flow, whole.stored_definition, whole.created_at, whole.status, whole.name, whole.description,
+    whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure, whole.started_at, whole.completed_at,
+    whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner, whole.epoch,
+    whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step, whole.parent_item,
+    whole.root_id, whole.depth, whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps,
+    whole.sub_workflow_bytes, whole.current_step, whole.step_errors, whole.fatal_error, whole.done_without_result,
+    whole.costs, whole.labels, whole.final_step_id, whole.items_done, whole.final_step_result
 FROM versions
 LEFT OUTER
-JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.origin_instance AS origin_instance,
-    workflows.origin_zone AS origin_zone, workflows.origin_reference AS origin_reference, workflows.config AS config,
-    workflows.suppress_subtask_events AS suppress_subtask_events, workflows.total_steps AS total_steps,
-    workflows.final_position AS final_position, workflows.definition_bytes AS definition_bytes,
-    workflows.feature_level AS feature_level, workflows.evaluates AS evaluates, workflows.has_flow AS has_flow,
-    workflows.stored_definition AS stored_definition, workflows.created_at AS created_at, workflows.status AS status,
-    workflows.name AS name, workflows.description AS description, workflows.webhook_url AS webhook_url,
-    workflows.completed_steps AS completed_steps, workflows.execution_id AS execution_id, workflows.failure AS
-    failure, workflows.started_at AS started_at, workflows.completed_at AS completed_at, workflows.updated_at AS
-    updated_at, workflows.deleted_at AS deleted_at, workflows.deadline_at AS deadline_at, workflows.timeout_left_s AS
-    timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch, workflows.last_event AS last_event,
-    workflows.crashes AS crashes, workflows.wake_at AS wake_at, workflows.parent_id AS parent_id,
-    workflows.parent_step AS parent_step, workflows.parent_item AS parent_item, workflows.root_id AS root_id,
-    workflows.depth AS depth, workflows.child_ends AS child_ends, workflows.sub_workflows AS sub_workflows,
-    workflows.sub_workflow_steps AS sub_workflow_steps, workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT
-    steps.step_id
+JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.created_by AS created_by,
+    workflows.origin_instance AS origin_instance, workflows.origin_zone AS origin_zone, workflows.origin_reference AS
+    origin_reference, workflows.config AS config, workflows.suppress_subtask_events AS suppress_subtask_events,
+    workflows.total_steps AS total_steps, workflows.final_position AS final_position, workflows.definition_bytes AS
+    definition_bytes, workflows.feature_level AS feature_level, workflows.evaluates AS evaluates, workflows.has_flow
+    AS has_flow, workflows.stored_definition AS stored_definition, workflows.created_at AS created_at,
+    workflows.status AS status, workflows.name AS name, workflows.description AS description, workflows.webhook_url AS
+    webhook_url, workflows.completed_steps AS completed_steps, workflows.execution_id AS execution_id,
+    workflows.failure AS failure, workflows.started_at AS started_at, workflows.completed_at AS completed_at,
+    workflows.updated_at AS updated_at, workflows.deleted_at AS deleted_at, workflows.deadline_at AS deadline_at,
+    workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch,
+    workflows.last_event AS last_event, workflows.crashes AS crashes, workflows.wake_at AS wake_at,
+    workflows.parent_id AS parent_id, workflows.parent_step AS parent_step, workflows.parent_item AS parent_item,
+    workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ends AS child_ends,
+    workflows.sub_workflows AS sub_workflows, workflows.sub_workflow_steps AS sub_workflow_steps,
+    workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT steps.step_id
 FROM steps
 WHERE steps.workflow_id = workflows.id AND steps.status = $5::VARCHAR
 ORDER BY steps.started_at, steps.position
@@ -10230,34 +10824,34 @@ FROM found
 ORDER BY found.created_at DESC, found.id DESC
 LIMIT $1::BIGINT) AS ids ON ids.id = workflows.id)
 SELECT versions.page_id, versions.page_event, versions.page_updated_at, versions.page_created_at,
-    versions.page_has_next, versions.waits_for, versions.page_bytes, whole.id, whole.tenant, whole.origin_instance,
-    whole.origin_zone, whole.origin_reference, whole.config, whole.suppress_subtask_events, whole.total_steps,
-    whole.final_position, whole.definition_bytes, whole.feature_level, whole.evaluates, whole.has_flow,
-    whole.stored_definition, whole.created_at, whole.status, whole.name, whole.description, whole.webhook_url,
-    whole.completed_steps, whole.execution_id, whole.failure, whole.started_at, whole.completed_at, whole.updated_at,
-    whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner, whole.epoch, whole.last_event,
-    whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step, whole.parent_item, whole.root_id, whole.depth,
-    whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps, whole.sub_workflow_bytes, whole.current_step,
-    whole.step_errors, whole.fatal_error, whole.done_without_result, whole.costs, whole.labels, whole.final_step_id,
-    whole.items_done, whole.final_step_result
+    versions.page_has_next, versions.waits_for, versions.page_bytes, whole.id, whole.tenant, whole.created_by,
+    whole.origin_instance, whole.origin_zone, whole.origin_reference, whole.config, whole.suppress_subtask_events,
+    whole.total_steps, whole.final_position, whole.definition_bytes, whole.feature_level, whole.evaluates,
+    whole.has_flow, whole.stored_definition, whole.created_at, whole.status, whole.name, whole.description,
+    whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure, whole.started_at, whole.completed_at,
+    whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner, whole.epoch,
+    whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step, whole.parent_item,
+    whole.root_id, whole.depth, whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps,
+    whole.sub_workflow_bytes, whole.current_step, whole.step_errors, whole.fatal_error, whole.done_without_result,
+    whole.costs, whole.labels, whole.final_step_id, whole.items_done, whole.final_step_result
 FROM versions
 LEFT OUTER
-JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.origin_instance AS origin_instance,
-    workflows.origin_zone AS origin_zone, workflows.origin_reference AS origin_reference, workflows.config AS config,
-    workflows.suppress_subtask_events AS suppress_subtask_events, workflows.total_steps AS total_steps,
-    workflows.final_position AS final_position, workflows.definition_bytes AS definition_bytes,
-    workflows.feature_level AS feature_level, workflows.evaluates AS evaluates, workflows.has_flow AS has_flow,
-    workflows.stored_definition AS stored_definition, workflows.created_at AS created_at, workflows.status AS status,
-    workflows.name AS name, workflows.description AS description, workflows.webhook_url AS webhook_url,
-    workflows.completed_steps AS completed_steps, workflows.execution_id AS execution_id, workflows.failure AS
-    failure, workflows.started_at AS started_at, workflows.completed_at AS completed_at, workflows.updated_at AS
-    updated_at, workflows.deleted_at AS deleted_at, workflows.deadline_at AS deadline_at, workflows.timeout_left_s AS
-    timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch, workflows.last_event AS last_event,
-    workflows.crashes AS crashes, workflows.wake_at AS wake_at, workflows.parent_id AS parent_id,
-    workflows.parent_step AS parent_step, workflows.parent_item AS parent_item, workflows.root_id AS root_id,
-    workflows.depth AS depth, workflows.child_ends AS child_ends, workflows.sub_workflows AS sub_workflows,
-    workflows.sub_workflow_steps AS sub_workflow_steps, workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT
-    steps.step_id
+JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.created_by AS created_by,
+    workflows.origin_instance AS origin_instance, workflows.origin_zone AS origin_zone, workflows.origin_reference AS
+    origin_reference, workflows.config AS config, workflows.suppress_subtask_events AS suppress_subtask_events,
+    workflows.total_steps AS total_steps, workflows.final_position AS final_position, workflows.definition_bytes AS
+    definition_bytes, workflows.feature_level AS feature_level, workflows.evaluates AS evaluates, workflows.has_flow
+    AS has_flow, workflows.stored_definition AS stored_definition, workflows.created_at AS created_at,
+    workflows.status AS status, workflows.name AS name, workflows.description AS description, workflows.webhook_url AS
+    webhook_url, workflows.completed_steps AS completed_steps, workflows.execution_id AS execution_id,
+    workflows.failure AS failure, workflows.started_at AS started_at, workflows.completed_at AS completed_at,
+    workflows.updated_at AS updated_at, workflows.deleted_at AS deleted_at, workflows.deadline_at AS deadline_at,
+    workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch,
+    workflows.last_event AS last_event, workflows.crashes AS crashes, workflows.wake_at AS wake_at,
+    workflows.parent_id AS parent_id, workflows.parent_step AS parent_step, workflows.parent_item AS parent_item,
+    workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ends AS child_ends,
+    workflows.sub_workflows AS sub_workflows, workflows.sub_workflow_steps AS sub_workflow_steps,
+    workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT steps.step_id
 FROM steps
 WHERE steps.workflow_id = workflows.id AND steps.status = $6::VARCHAR
 ORDER BY steps.started_at, steps.position
@@ -10458,34 +11052,34 @@ FROM found
 ORDER BY found.created_at DESC, found.id DESC
 LIMIT $1::BIGINT) AS ids ON ids.id = workflows.id)
 SELECT versions.page_id, versions.page_event, versions.page_updated_at, versions.page_created_at,
-    versions.page_has_next, versions.waits_for, versions.page_bytes, whole.id, whole.tenant, whole.origin_instance,
-    whole.origin_zone, whole.origin_reference, whole.config, whole.suppress_subtask_events, whole.total_steps,
-    whole.final_position, whole.definition_bytes, whole.feature_level, whole.evaluates, whole.has_flow,
-    whole.stored_definition, whole.created_at, whole.status, whole.name, whole.description, whole.webhook_url,
-    whole.completed_steps, whole.execution_id, whole.failure, whole.started_at, whole.completed_at, whole.updated_at,
-    whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner, whole.epoch, whole.last_event,
-    whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step, whole.parent_item, whole.root_id, whole.depth,
-    whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps, whole.sub_workflow_bytes, whole.current_step,
-    whole.step_errors, whole.fatal_error, whole.done_without_result, whole.costs, whole.labels, whole.final_step_id,
-    whole.items_done, whole.final_step_result
+    versions.page_has_next, versions.waits_for, versions.page_bytes, whole.id, whole.tenant, whole.created_by,
+    whole.origin_instance, whole.origin_zone, whole.origin_reference, whole.config, whole.suppress_subtask_events,
+    whole.total_steps, whole.final_position, whole.definition_bytes, whole.feature_level, whole.evaluates,
+    whole.has_flow, whole.stored_definition, whole.created_at, whole.status, whole.name, whole.description,
+    whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure, whole.started_at, whole.completed_at,
+    whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner, whole.epoch,
+    whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step, whole.parent_item,
+    whole.root_id, whole.depth, whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps,
+    whole.sub_workflow_bytes, whole.current_step, whole.step_errors, whole.fatal_error, whole.done_without_result,
+    whole.costs, whole.labels, whole.final_step_id, whole.items_done, whole.final_step_result
 FROM versions
 LEFT OUTER
-JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.origin_instance AS origin_instance,
-    workflows.origin_zone AS origin_zone, workflows.origin_reference AS origin_reference, workflows.config AS config,
-    workflows.suppress_subtask_events AS suppress_subtask_events, workflows.total_steps AS total_steps,
-    workflows.final_position AS final_position, workflows.definition_bytes AS definition_bytes,
-    workflows.feature_level AS feature_level, workflows.evaluates AS evaluates, workflows.has_flow AS has_flow,
-    workflows.stored_definition AS stored_definition, workflows.created_at AS created_at, workflows.status AS status,
-    workflows.name AS name, workflows.description AS description, workflows.webhook_url AS webhook_url,
-    workflows.completed_steps AS completed_steps, workflows.execution_id AS execution_id, workflows.failure AS
-    failure, workflows.started_at AS started_at, workflows.completed_at AS completed_at, workflows.updated_at AS
-    updated_at, workflows.deleted_at AS deleted_at, workflows.deadline_at AS deadline_at, workflows.timeout_left_s AS
-    timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch, workflows.last_event AS last_event,
-    workflows.crashes AS crashes, workflows.wake_at AS wake_at, workflows.parent_id AS parent_id,
-    workflows.parent_step AS parent_step, workflows.parent_item AS parent_item, workflows.root_id AS root_id,
-    workflows.depth AS depth, workflows.child_ends AS child_ends, workflows.sub_workflows AS sub_workflows,
-    workflows.sub_workflow_steps AS sub_workflow_steps, workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT
-    steps.step_id
+JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.created_by AS created_by,
+    workflows.origin_instance AS origin_instance, workflows.origin_zone AS origin_zone, workflows.origin_reference AS
+    origin_reference, workflows.config AS config, workflows.suppress_subtask_events AS suppress_subtask_events,
+    workflows.total_steps AS total_steps, workflows.final_position AS final_position, workflows.definition_bytes AS
+    definition_bytes, workflows.feature_level AS feature_level, workflows.evaluates AS evaluates, workflows.has_flow
+    AS has_flow, workflows.stored_definition AS stored_definition, workflows.created_at AS created_at,
+    workflows.status AS status, workflows.name AS name, workflows.description AS description, workflows.webhook_url AS
+    webhook_url, workflows.completed_steps AS completed_steps, workflows.execution_id AS execution_id,
+    workflows.failure AS failure, workflows.started_at AS started_at, workflows.completed_at AS completed_at,
+    workflows.updated_at AS updated_at, workflows.deleted_at AS deleted_at, workflows.deadline_at AS deadline_at,
+    workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch,
+    workflows.last_event AS last_event, workflows.crashes AS crashes, workflows.wake_at AS wake_at,
+    workflows.parent_id AS parent_id, workflows.parent_step AS parent_step, workflows.parent_item AS parent_item,
+    workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ends AS child_ends,
+    workflows.sub_workflows AS sub_workflows, workflows.sub_workflow_steps AS sub_workflow_steps,
+    workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT steps.step_id
 FROM steps
 WHERE steps.workflow_id = workflows.id AND steps.status = $5::VARCHAR
 ORDER BY steps.started_at, steps.position
@@ -10687,34 +11281,34 @@ FROM found
 ORDER BY found.created_at DESC, found.id DESC
 LIMIT $1::BIGINT) AS ids ON ids.id = workflows.id)
 SELECT versions.page_id, versions.page_event, versions.page_updated_at, versions.page_created_at,
-    versions.page_has_next, versions.waits_for, versions.page_bytes, whole.id, whole.tenant, whole.origin_instance,
-    whole.origin_zone, whole.origin_reference, whole.config, whole.suppress_subtask_events, whole.total_steps,
-    whole.final_position, whole.definition_bytes, whole.feature_level, whole.evaluates, whole.has_flow,
-    whole.stored_definition, whole.created_at, whole.status, whole.name, whole.description, whole.webhook_url,
-    whole.completed_steps, whole.execution_id, whole.failure, whole.started_at, whole.completed_at, whole.updated_at,
-    whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner, whole.epoch, whole.last_event,
-    whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step, whole.parent_item, whole.root_id, whole.depth,
-    whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps, whole.sub_workflow_bytes, whole.current_step,
-    whole.step_errors, whole.fatal_error, whole.done_without_result, whole.costs, whole.labels, whole.final_step_id,
-    whole.items_done, whole.final_step_result
+    versions.page_has_next, versions.waits_for, versions.page_bytes, whole.id, whole.tenant, whole.created_by,
+    whole.origin_instance, whole.origin_zone, whole.origin_reference, whole.config, whole.suppress_subtask_events,
+    whole.total_steps, whole.final_position, whole.definition_bytes, whole.feature_level, whole.evaluates,
+    whole.has_flow, whole.stored_definition, whole.created_at, whole.status, whole.name, whole.description,
+    whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure, whole.started_at, whole.completed_at,
+    whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner, whole.epoch,
+    whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step, whole.parent_item,
+    whole.root_id, whole.depth, whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps,
+    whole.sub_workflow_bytes, whole.current_step, whole.step_errors, whole.fatal_error, whole.done_without_result,
+    whole.costs, whole.labels, whole.final_step_id, whole.items_done, whole.final_step_result
 FROM versions
 LEFT OUTER
-JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.origin_instance AS origin_instance,
-    workflows.origin_zone AS origin_zone, workflows.origin_reference AS origin_reference, workflows.config AS config,
-    workflows.suppress_subtask_events AS suppress_subtask_events, workflows.total_steps AS total_steps,
-    workflows.final_position AS final_position, workflows.definition_bytes AS definition_bytes,
-    workflows.feature_level AS feature_level, workflows.evaluates AS evaluates, workflows.has_flow AS has_flow,
-    workflows.stored_definition AS stored_definition, workflows.created_at AS created_at, workflows.status AS status,
-    workflows.name AS name, workflows.description AS description, workflows.webhook_url AS webhook_url,
-    workflows.completed_steps AS completed_steps, workflows.execution_id AS execution_id, workflows.failure AS
-    failure, workflows.started_at AS started_at, workflows.completed_at AS completed_at, workflows.updated_at AS
-    updated_at, workflows.deleted_at AS deleted_at, workflows.deadline_at AS deadline_at, workflows.timeout_left_s AS
-    timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch, workflows.last_event AS last_event,
-    workflows.crashes AS crashes, workflows.wake_at AS wake_at, workflows.parent_id AS parent_id,
-    workflows.parent_step AS parent_step, workflows.parent_item AS parent_item, workflows.root_id AS root_id,
-    workflows.depth AS depth, workflows.child_ends AS child_ends, workflows.sub_workflows AS sub_workflows,
-    workflows.sub_workflow_steps AS sub_workflow_steps, workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT
-    steps.step_id
+JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.created_by AS created_by,
+    workflows.origin_instance AS origin_instance, workflows.origin_zone AS origin_zone, workflows.origin_reference AS
+    origin_reference, workflows.config AS config, workflows.suppress_subtask_events AS suppress_subtask_events,
+    workflows.total_steps AS total_steps, workflows.final_position AS final_position, workflows.definition_bytes AS
+    definition_bytes, workflows.feature_level AS feature_level, workflows.evaluates AS evaluates, workflows.has_flow
+    AS has_flow, workflows.stored_definition AS stored_definition, workflows.created_at AS created_at,
+    workflows.status AS status, workflows.name AS name, workflows.description AS description, workflows.webhook_url AS
+    webhook_url, workflows.completed_steps AS completed_steps, workflows.execution_id AS execution_id,
+    workflows.failure AS failure, workflows.started_at AS started_at, workflows.completed_at AS completed_at,
+    workflows.updated_at AS updated_at, workflows.deleted_at AS deleted_at, workflows.deadline_at AS deadline_at,
+    workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch,
+    workflows.last_event AS last_event, workflows.crashes AS crashes, workflows.wake_at AS wake_at,
+    workflows.parent_id AS parent_id, workflows.parent_step AS parent_step, workflows.parent_item AS parent_item,
+    workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ends AS child_ends,
+    workflows.sub_workflows AS sub_workflows, workflows.sub_workflow_steps AS sub_workflow_steps,
+    workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT steps.step_id
 FROM steps
 WHERE steps.workflow_id = workflows.id AND steps.status = $6::VARCHAR
 ORDER BY steps.started_at, steps.position
@@ -10921,34 +11515,34 @@ FROM found
 ORDER BY found.created_at DESC, found.id DESC
 LIMIT $1::BIGINT) AS ids ON ids.id = workflows.id)
 SELECT versions.page_id, versions.page_event, versions.page_updated_at, versions.page_created_at,
-    versions.page_has_next, versions.waits_for, versions.page_bytes, whole.id, whole.tenant, whole.origin_instance,
-    whole.origin_zone, whole.origin_reference, whole.config, whole.suppress_subtask_events, whole.total_steps,
-    whole.final_position, whole.definition_bytes, whole.feature_level, whole.evaluates, whole.has_flow,
-    whole.stored_definition, whole.created_at, whole.status, whole.name, whole.description, whole.webhook_url,
-    whole.completed_steps, whole.execution_id, whole.failure, whole.started_at, whole.completed_at, whole.updated_at,
-    whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner, whole.epoch, whole.last_event,
-    whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step, whole.parent_item, whole.root_id, whole.depth,
-    whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps, whole.sub_workflow_bytes, whole.current_step,
-    whole.step_errors, whole.fatal_error, whole.done_without_result, whole.costs, whole.labels, whole.final_step_id,
-    whole.items_done, whole.final_step_result
+    versions.page_has_next, versions.waits_for, versions.page_bytes, whole.id, whole.tenant, whole.created_by,
+    whole.origin_instance, whole.origin_zone, whole.origin_reference, whole.config, whole.suppress_subtask_events,
+    whole.total_steps, whole.final_position, whole.definition_bytes, whole.feature_level, whole.evaluates,
+    whole.has_flow, whole.stored_definition, whole.created_at, whole.status, whole.name, whole.description,
+    whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure, whole.started_at, whole.completed_at,
+    whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner, whole.epoch,
+    whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step, whole.parent_item,
+    whole.root_id, whole.depth, whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps,
+    whole.sub_workflow_bytes, whole.current_step, whole.step_errors, whole.fatal_error, whole.done_without_result,
+    whole.costs, whole.labels, whole.final_step_id, whole.items_done, whole.final_step_result
 FROM versions
 LEFT OUTER
-JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.origin_instance AS origin_instance,
-    workflows.origin_zone AS origin_zone, workflows.origin_reference AS origin_reference, workflows.config AS config,
-    workflows.suppress_subtask_events AS suppress_subtask_events, workflows.total_steps AS total_steps,
-    workflows.final_position AS final_position, workflows.definition_bytes AS definition_bytes,
-    workflows.feature_level AS feature_level, workflows.evaluates AS evaluates, workflows.has_flow AS has_flow,
-    workflows.stored_definition AS stored_definition, workflows.created_at AS created_at, workflows.status AS status,
-    workflows.name AS name, workflows.description AS description, workflows.webhook_url AS webhook_url,
-    workflows.completed_steps AS completed_steps, workflows.execution_id AS execution_id, workflows.failure AS
-    failure, workflows.started_at AS started_at, workflows.completed_at AS completed_at, workflows.updated_at AS
-    updated_at, workflows.deleted_at AS deleted_at, workflows.deadline_at AS deadline_at, workflows.timeout_left_s AS
-    timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch, workflows.last_event AS last_event,
-    workflows.crashes AS crashes, workflows.wake_at AS wake_at, workflows.parent_id AS parent_id,
-    workflows.parent_step AS parent_step, workflows.parent_item AS parent_item, workflows.root_id AS root_id,
-    workflows.depth AS depth, workflows.child_ends AS child_ends, workflows.sub_workflows AS sub_workflows,
-    workflows.sub_workflow_steps AS sub_workflow_steps, workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT
-    steps.step_id
+JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.created_by AS created_by,
+    workflows.origin_instance AS origin_instance, workflows.origin_zone AS origin_zone, workflows.origin_reference AS
+    origin_reference, workflows.config AS config, workflows.suppress_subtask_events AS suppress_subtask_events,
+    workflows.total_steps AS total_steps, workflows.final_position AS final_position, workflows.definition_bytes AS
+    definition_bytes, workflows.feature_level AS feature_level, workflows.evaluates AS evaluates, workflows.has_flow
+    AS has_flow, workflows.stored_definition AS stored_definition, workflows.created_at AS created_at,
+    workflows.status AS status, workflows.name AS name, workflows.description AS description, workflows.webhook_url AS
+    webhook_url, workflows.completed_steps AS completed_steps, workflows.execution_id AS execution_id,
+    workflows.failure AS failure, workflows.started_at AS started_at, workflows.completed_at AS completed_at,
+    workflows.updated_at AS updated_at, workflows.deleted_at AS deleted_at, workflows.deadline_at AS deadline_at,
+    workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch,
+    workflows.last_event AS last_event, workflows.crashes AS crashes, workflows.wake_at AS wake_at,
+    workflows.parent_id AS parent_id, workflows.parent_step AS parent_step, workflows.parent_item AS parent_item,
+    workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ends AS child_ends,
+    workflows.sub_workflows AS sub_workflows, workflows.sub_workflow_steps AS sub_workflow_steps,
+    workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT steps.step_id
 FROM steps
 WHERE steps.workflow_id = workflows.id AND steps.status = $6::VARCHAR
 ORDER BY steps.started_at, steps.position
@@ -11156,34 +11750,34 @@ FROM found
 ORDER BY found.created_at DESC, found.id DESC
 LIMIT $1::BIGINT) AS ids ON ids.id = workflows.id)
 SELECT versions.page_id, versions.page_event, versions.page_updated_at, versions.page_created_at,
-    versions.page_has_next, versions.waits_for, versions.page_bytes, whole.id, whole.tenant, whole.origin_instance,
-    whole.origin_zone, whole.origin_reference, whole.config, whole.suppress_subtask_events, whole.total_steps,
-    whole.final_position, whole.definition_bytes, whole.feature_level, whole.evaluates, whole.has_flow,
-    whole.stored_definition, whole.created_at, whole.status, whole.name, whole.description, whole.webhook_url,
-    whole.completed_steps, whole.execution_id, whole.failure, whole.started_at, whole.completed_at, whole.updated_at,
-    whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner, whole.epoch, whole.last_event,
-    whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step, whole.parent_item, whole.root_id, whole.depth,
-    whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps, whole.sub_workflow_bytes, whole.current_step,
-    whole.step_errors, whole.fatal_error, whole.done_without_result, whole.costs, whole.labels, whole.final_step_id,
-    whole.items_done, whole.final_step_result
+    versions.page_has_next, versions.waits_for, versions.page_bytes, whole.id, whole.tenant, whole.created_by,
+    whole.origin_instance, whole.origin_zone, whole.origin_reference, whole.config, whole.suppress_subtask_events,
+    whole.total_steps, whole.final_position, whole.definition_bytes, whole.feature_level, whole.evaluates,
+    whole.has_flow, whole.stored_definition, whole.created_at, whole.status, whole.name, whole.description,
+    whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure, whole.started_at, whole.completed_at,
+    whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner, whole.epoch,
+    whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step, whole.parent_item,
+    whole.root_id, whole.depth, whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps,
+    whole.sub_workflow_bytes, whole.current_step, whole.step_errors, whole.fatal_error, whole.done_without_result,
+    whole.costs, whole.labels, whole.final_step_id, whole.items_done, whole.final_step_result
 FROM versions
 LEFT OUTER
-JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.origin_instance AS origin_instance,
-    workflows.origin_zone AS origin_zone, workflows.origin_reference AS origin_reference, workflows.config AS config,
-    workflows.suppress_subtask_events AS suppress_subtask_events, workflows.total_steps AS total_steps,
-    workflows.final_position AS final_position, workflows.definition_bytes AS definition_bytes,
-    workflows.feature_level AS feature_level, workflows.evaluates AS evaluates, workflows.has_flow AS has_flow,
-    workflows.stored_definition AS stored_definition, workflows.created_at AS created_at, workflows.status AS status,
-    workflows.name AS name, workflows.description AS description, workflows.webhook_url AS webhook_url,
-    workflows.completed_steps AS completed_steps, workflows.execution_id AS execution_id, workflows.failure AS
-    failure, workflows.started_at AS started_at, workflows.completed_at AS completed_at, workflows.updated_at AS
-    updated_at, workflows.deleted_at AS deleted_at, workflows.deadline_at AS deadline_at, workflows.timeout_left_s AS
-    timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch, workflows.last_event AS last_event,
-    workflows.crashes AS crashes, workflows.wake_at AS wake_at, workflows.parent_id AS parent_id,
-    workflows.parent_step AS parent_step, workflows.parent_item AS parent_item, workflows.root_id AS root_id,
-    workflows.depth AS depth, workflows.child_ends AS child_ends, workflows.sub_workflows AS sub_workflows,
-    workflows.sub_workflow_steps AS sub_workflow_steps, workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT
-    steps.step_id
+JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.created_by AS created_by,
+    workflows.origin_instance AS origin_instance, workflows.origin_zone AS origin_zone, workflows.origin_reference AS
+    origin_reference, workflows.config AS config, workflows.suppress_subtask_events AS suppress_subtask_events,
+    workflows.total_steps AS total_steps, workflows.final_position AS final_position, workflows.definition_bytes AS
+    definition_bytes, workflows.feature_level AS feature_level, workflows.evaluates AS evaluates, workflows.has_flow
+    AS has_flow, workflows.stored_definition AS stored_definition, workflows.created_at AS created_at,
+    workflows.status AS status, workflows.name AS name, workflows.description AS description, workflows.webhook_url AS
+    webhook_url, workflows.completed_steps AS completed_steps, workflows.execution_id AS execution_id,
+    workflows.failure AS failure, workflows.started_at AS started_at, workflows.completed_at AS completed_at,
+    workflows.updated_at AS updated_at, workflows.deleted_at AS deleted_at, workflows.deadline_at AS deadline_at,
+    workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch,
+    workflows.last_event AS last_event, workflows.crashes AS crashes, workflows.wake_at AS wake_at,
+    workflows.parent_id AS parent_id, workflows.parent_step AS parent_step, workflows.parent_item AS parent_item,
+    workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ends AS child_ends,
+    workflows.sub_workflows AS sub_workflows, workflows.sub_workflow_steps AS sub_workflow_steps,
+    workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT steps.step_id
 FROM steps
 WHERE steps.workflow_id = workflows.id AND steps.status = $5::VARCHAR
 ORDER BY steps.started_at, steps.position
@@ -11399,34 +11993,34 @@ FROM found
 ORDER BY found.created_at DESC, found.id DESC
 LIMIT $1::BIGINT) AS ids ON ids.id = workflows.id)
 SELECT versions.page_id, versions.page_event, versions.page_updated_at, versions.page_created_at,
-    versions.page_has_next, versions.waits_for, versions.page_bytes, whole.id, whole.tenant, whole.origin_instance,
-    whole.origin_zone, whole.origin_reference, whole.config, whole.suppress_subtask_events, whole.total_steps,
-    whole.final_position, whole.definition_bytes, whole.feature_level, whole.evaluates, whole.has_flow,
-    whole.stored_definition, whole.created_at, whole.status, whole.name, whole.description, whole.webhook_url,
-    whole.completed_steps, whole.execution_id, whole.failure, whole.started_at, whole.completed_at, whole.updated_at,
-    whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner, whole.epoch, whole.last_event,
-    whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step, whole.parent_item, whole.root_id, whole.depth,
-    whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps, whole.sub_workflow_bytes, whole.current_step,
-    whole.step_errors, whole.fatal_error, whole.done_without_result, whole.costs, whole.labels, whole.final_step_id,
-    whole.items_done, whole.final_step_result
+    versions.page_has_next, versions.waits_for, versions.page_bytes, whole.id, whole.tenant, whole.created_by,
+    whole.origin_instance, whole.origin_zone, whole.origin_reference, whole.config, whole.suppress_subtask_events,
+    whole.total_steps, whole.final_position, whole.definition_bytes, whole.feature_level, whole.evaluates,
+    whole.has_flow, whole.stored_definition, whole.created_at, whole.status, whole.name, whole.description,
+    whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure, whole.started_at, whole.completed_at,
+    whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner, whole.epoch,
+    whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step, whole.parent_item,
+    whole.root_id, whole.depth, whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps,
+    whole.sub_workflow_bytes, whole.current_step, whole.step_errors, whole.fatal_error, whole.done_without_result,
+    whole.costs, whole.labels, whole.final_step_id, whole.items_done, whole.final_step_result
 FROM versions
 LEFT OUTER
-JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.origin_instance AS origin_instance,
-    workflows.origin_zone AS origin_zone, workflows.origin_reference AS origin_reference, workflows.config AS config,
-    workflows.suppress_subtask_events AS suppress_subtask_events, workflows.total_steps AS total_steps,
-    workflows.final_position AS final_position, workflows.definition_bytes AS definition_bytes,
-    workflows.feature_level AS feature_level, workflows.evaluates AS evaluates, workflows.has_flow AS has_flow,
-    workflows.stored_definition AS stored_definition, workflows.created_at AS created_at, workflows.status AS status,
-    workflows.name AS name, workflows.description AS description, workflows.webhook_url AS webhook_url,
-    workflows.completed_steps AS completed_steps, workflows.execution_id AS execution_id, workflows.failure AS
-    failure, workflows.started_at AS started_at, workflows.completed_at AS completed_at, workflows.updated_at AS
-    updated_at, workflows.deleted_at AS deleted_at, workflows.deadline_at AS deadline_at, workflows.timeout_left_s AS
-    timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch, workflows.last_event AS last_event,
-    workflows.crashes AS crashes, workflows.wake_at AS wake_at, workflows.parent_id AS parent_id,
-    workflows.parent_step AS parent_step, workflows.parent_item AS parent_item, workflows.root_id AS root_id,
-    workflows.depth AS depth, workflows.child_ends AS child_ends, workflows.sub_workflows AS sub_workflows,
-    workflows.sub_workflow_steps AS sub_workflow_steps, workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT
-    steps.step_id
+JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.created_by AS created_by,
+    workflows.origin_instance AS origin_instance, workflows.origin_zone AS origin_zone, workflows.origin_reference AS
+    origin_reference, workflows.config AS config, workflows.suppress_subtask_events AS suppress_subtask_events,
+    workflows.total_steps AS total_steps, workflows.final_position AS final_position, workflows.definition_bytes AS
+    definition_bytes, workflows.feature_level AS feature_level, workflows.evaluates AS evaluates, workflows.has_flow
+    AS has_flow, workflows.stored_definition AS stored_definition, workflows.created_at AS created_at,
+    workflows.status AS status, workflows.name AS name, workflows.description AS description, workflows.webhook_url AS
+    webhook_url, workflows.completed_steps AS completed_steps, workflows.execution_id AS execution_id,
+    workflows.failure AS failure, workflows.started_at AS started_at, workflows.completed_at AS completed_at,
+    workflows.updated_at AS updated_at, workflows.deleted_at AS deleted_at, workflows.deadline_at AS deadline_at,
+    workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch,
+    workflows.last_event AS last_event, workflows.crashes AS crashes, workflows.wake_at AS wake_at,
+    workflows.parent_id AS parent_id, workflows.parent_step AS parent_step, workflows.parent_item AS parent_item,
+    workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ends AS child_ends,
+    workflows.sub_workflows AS sub_workflows, workflows.sub_workflow_steps AS sub_workflow_steps,
+    workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT steps.step_id
 FROM steps
 WHERE steps.workflow_id = workflows.id AND steps.status = $5::VARCHAR
 ORDER BY steps.started_at, steps.position
@@ -11648,34 +12242,34 @@ FROM found
 ORDER BY found.created_at DESC, found.id DESC
 LIMIT $1::BIGINT) AS ids ON ids.id = workflows.id)
 SELECT versions.page_id, versions.page_event, versions.page_updated_at, versions.page_created_at,
-    versions.page_has_next, versions.waits_for, versions.page_bytes, whole.id, whole.tenant, whole.origin_instance,
-    whole.origin_zone, whole.origin_reference, whole.config, whole.suppress_subtask_events, whole.total_steps,
-    whole.final_position, whole.definition_bytes, whole.feature_level, whole.evaluates, whole.has_flow,
-    whole.stored_definition, whole.created_at, whole.status, whole.name, whole.description, whole.webhook_url,
-    whole.completed_steps, whole.execution_id, whole.failure, whole.started_at, whole.completed_at, whole.updated_at,
-    whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner, whole.epoch, whole.last_event,
-    whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step, whole.parent_item, whole.root_id, whole.depth,
-    whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps, whole.sub_workflow_bytes, whole.current_step,
-    whole.step_errors, whole.fatal_error, whole.done_without_result, whole.costs, whole.labels, whole.final_step_id,
-    whole.items_done, whole.final_step_result
+    versions.page_has_next, versions.waits_for, versions.page_bytes, whole.id, whole.tenant, whole.created_by,
+    whole.origin_instance, whole.origin_zone, whole.origin_reference, whole.config, whole.suppress_subtask_events,
+    whole.total_steps, whole.final_position, whole.definition_bytes, whole.feature_level, whole.evaluates,
+    whole.has_flow, whole.stored_definition, whole.created_at, whole.status, whole.name, whole.description,
+    whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure, whole.started_at, whole.completed_at,
+    whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner, whole.epoch,
+    whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step, whole.parent_item,
+    whole.root_id, whole.depth, whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps,
+    whole.sub_workflow_bytes, whole.current_step, whole.step_errors, whole.fatal_error, whole.done_without_result,
+    whole.costs, whole.labels, whole.final_step_id, whole.items_done, whole.final_step_result
 FROM versions
 LEFT OUTER
-JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.origin_instance AS origin_instance,
-    workflows.origin_zone AS origin_zone, workflows.origin_reference AS origin_reference, workflows.config AS config,
-    workflows.suppress_subtask_events AS suppress_subtask_events, workflows.total_steps AS total_steps,
-    workflows.final_position AS final_position, workflows.definition_bytes AS definition_bytes,
-    workflows.feature_level AS feature_level, workflows.evaluates AS evaluates, workflows.has_flow AS has_flow,
-    workflows.stored_definition AS stored_definition, workflows.created_at AS created_at, workflows.status AS status,
-    workflows.name AS name, workflows.description AS description, workflows.webhook_url AS webhook_url,
-    workflows.completed_steps AS completed_steps, workflows.execution_id AS execution_id, workflows.failure AS
-    failure, workflows.started_at AS started_at, workflows.completed_at AS completed_at, workflows.updated_at AS
-    updated_at, workflows.deleted_at AS deleted_at, workflows.deadline_at AS deadline_at, workflows.timeout_left_s AS
-    timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch, workflows.last_event AS last_event,
-    workflows.crashes AS crashes, workflows.wake_at AS wake_at, workflows.parent_id AS parent_id,
-    workflows.parent_step AS parent_step, workflows.parent_item AS parent_item, workflows.root_id AS root_id,
-    workflows.depth AS depth, workflows.child_ends AS child_ends, workflows.sub_workflows AS sub_workflows,
-    workflows.sub_workflow_steps AS sub_workflow_steps, workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT
-    steps.step_id
+JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.created_by AS created_by,
+    workflows.origin_instance AS origin_instance, workflows.origin_zone AS origin_zone, workflows.origin_reference AS
+    origin_reference, workflows.config AS config, workflows.suppress_subtask_events AS suppress_subtask_events,
+    workflows.total_steps AS total_steps, workflows.final_position AS final_position, workflows.definition_bytes AS
+    definition_bytes, workflows.feature_level AS feature_level, workflows.evaluates AS evaluates, workflows.has_flow
+    AS has_flow, workflows.stored_definition AS stored_definition, workflows.created_at AS created_at,
+    workflows.status AS status, workflows.name AS name, workflows.description AS description, workflows.webhook_url AS
+    webhook_url, workflows.completed_steps AS completed_steps, workflows.execution_id AS execution_id,
+    workflows.failure AS failure, workflows.started_at AS started_at, workflows.completed_at AS completed_at,
+    workflows.updated_at AS updated_at, workflows.deleted_at AS deleted_at, workflows.deadline_at AS deadline_at,
+    workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch,
+    workflows.last_event AS last_event, workflows.crashes AS crashes, workflows.wake_at AS wake_at,
+    workflows.parent_id AS parent_id, workflows.parent_step AS parent_step, workflows.parent_item AS parent_item,
+    workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ends AS child_ends,
+    workflows.sub_workflows AS sub_workflows, workflows.sub_workflow_steps AS sub_workflow_steps,
+    workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT steps.step_id
 FROM steps
 WHERE steps.workflow_id = workflows.id AND steps.status = $6::VARCHAR
 ORDER BY steps.started_at, steps.position
@@ -11876,34 +12470,34 @@ FROM found
 ORDER BY found.created_at DESC, found.id DESC
 LIMIT $1::BIGINT) AS ids ON ids.id = workflows.id)
 SELECT versions.page_id, versions.page_event, versions.page_updated_at, versions.page_created_at,
-    versions.page_has_next, versions.waits_for, versions.page_bytes, whole.id, whole.tenant, whole.origin_instance,
-    whole.origin_zone, whole.origin_reference, whole.config, whole.suppress_subtask_events, whole.total_steps,
-    whole.final_position, whole.definition_bytes, whole.feature_level, whole.evaluates, whole.has_flow,
-    whole.stored_definition, whole.created_at, whole.status, whole.name, whole.description, whole.webhook_url,
-    whole.completed_steps, whole.execution_id, whole.failure, whole.started_at, whole.completed_at, whole.updated_at,
-    whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner, whole.epoch, whole.last_event,
-    whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step, whole.parent_item, whole.root_id, whole.depth,
-    whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps, whole.sub_workflow_bytes, whole.current_step,
-    whole.step_errors, whole.fatal_error, whole.done_without_result, whole.costs, whole.labels, whole.final_step_id,
-    whole.items_done, whole.final_step_result
+    versions.page_has_next, versions.waits_for, versions.page_bytes, whole.id, whole.tenant, whole.created_by,
+    whole.origin_instance, whole.origin_zone, whole.origin_reference, whole.config, whole.suppress_subtask_events,
+    whole.total_steps, whole.final_position, whole.definition_bytes, whole.feature_level, whole.evaluates,
+    whole.has_flow, whole.stored_definition, whole.created_at, whole.status, whole.name, whole.description,
+    whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure, whole.started_at, whole.completed_at,
+    whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner, whole.epoch,
+    whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step, whole.parent_item,
+    whole.root_id, whole.depth, whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps,
+    whole.sub_workflow_bytes, whole.current_step, whole.step_errors, whole.fatal_error, whole.done_without_result,
+    whole.costs, whole.labels, whole.final_step_id, whole.items_done, whole.final_step_result
 FROM versions
 LEFT OUTER
-JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.origin_instance AS origin_instance,
-    workflows.origin_zone AS origin_zone, workflows.origin_reference AS origin_reference, workflows.config AS config,
-    workflows.suppress_subtask_events AS suppress_subtask_events, workflows.total_steps AS total_steps,
-    workflows.final_position AS final_position, workflows.definition_bytes AS definition_bytes,
-    workflows.feature_level AS feature_level, workflows.evaluates AS evaluates, workflows.has_flow AS has_flow,
-    workflows.stored_definition AS stored_definition, workflows.created_at AS created_at, workflows.status AS status,
-    workflows.name AS name, workflows.description AS description, workflows.webhook_url AS webhook_url,
-    workflows.completed_steps AS completed_steps, workflows.execution_id AS execution_id, workflows.failure AS
-    failure, workflows.started_at AS started_at, workflows.completed_at AS completed_at, workflows.updated_at AS
-    updated_at, workflows.deleted_at AS deleted_at, workflows.deadline_at AS deadline_at, workflows.timeout_left_s AS
-    timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch, workflows.last_event AS last_event,
-    workflows.crashes AS crashes, workflows.wake_at AS wake_at, workflows.parent_id AS parent_id,
-    workflows.parent_step AS parent_step, workflows.parent_item AS parent_item, workflows.root_id AS root_id,
-    workflows.depth AS depth, workflows.child_ends AS child_ends, workflows.sub_workflows AS sub_workflows,
-    workflows.sub_workflow_steps AS sub_workflow_steps, workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT
-    steps.step_id
+JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.created_by AS created_by,
+    workflows.origin_instance AS origin_instance, workflows.origin_zone AS origin_zone, workflows.origin_reference AS
+    origin_reference, workflows.config AS config, workflows.suppress_subtask_events AS suppress_subtask_events,
+    workflows.total_steps AS total_steps, workflows.final_position AS final_position, workflows.definition_bytes AS
+    definition_bytes, workflows.feature_level AS feature_level, workflows.evaluates AS evaluates, workflows.has_flow
+    AS has_flow, workflows.stored_definition AS stored_definition, workflows.created_at AS created_at,
+    workflows.status AS status, workflows.name AS name, workflows.description AS description, workflows.webhook_url AS
+    webhook_url, workflows.completed_steps AS completed_steps, workflows.execution_id AS execution_id,
+    workflows.failure AS failure, workflows.started_at AS started_at, workflows.completed_at AS completed_at,
+    workflows.updated_at AS updated_at, workflows.deleted_at AS deleted_at, workflows.deadline_at AS deadline_at,
+    workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch,
+    workflows.last_event AS last_event, workflows.crashes AS crashes, workflows.wake_at AS wake_at,
+    workflows.parent_id AS parent_id, workflows.parent_step AS parent_step, workflows.parent_item AS parent_item,
+    workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ends AS child_ends,
+    workflows.sub_workflows AS sub_workflows, workflows.sub_workflow_steps AS sub_workflow_steps,
+    workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT steps.step_id
 FROM steps
 WHERE steps.workflow_id = workflows.id AND steps.status = $5::VARCHAR
 ORDER BY steps.started_at, steps.position
@@ -12109,34 +12703,34 @@ FROM found
 ORDER BY found.created_at DESC, found.id DESC
 LIMIT $1::BIGINT) AS ids ON ids.id = workflows.id)
 SELECT versions.page_id, versions.page_event, versions.page_updated_at, versions.page_created_at,
-    versions.page_has_next, versions.waits_for, versions.page_bytes, whole.id, whole.tenant, whole.origin_instance,
-    whole.origin_zone, whole.origin_reference, whole.config, whole.suppress_subtask_events, whole.total_steps,
-    whole.final_position, whole.definition_bytes, whole.feature_level, whole.evaluates, whole.has_flow,
-    whole.stored_definition, whole.created_at, whole.status, whole.name, whole.description, whole.webhook_url,
-    whole.completed_steps, whole.execution_id, whole.failure, whole.started_at, whole.completed_at, whole.updated_at,
-    whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner, whole.epoch, whole.last_event,
-    whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step, whole.parent_item, whole.root_id, whole.depth,
-    whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps, whole.sub_workflow_bytes, whole.current_step,
-    whole.step_errors, whole.fatal_error, whole.done_without_result, whole.costs, whole.labels, whole.final_step_id,
-    whole.items_done, whole.final_step_result
+    versions.page_has_next, versions.waits_for, versions.page_bytes, whole.id, whole.tenant, whole.created_by,
+    whole.origin_instance, whole.origin_zone, whole.origin_reference, whole.config, whole.suppress_subtask_events,
+    whole.total_steps, whole.final_position, whole.definition_bytes, whole.feature_level, whole.evaluates,
+    whole.has_flow, whole.stored_definition, whole.created_at, whole.status, whole.name, whole.description,
+    whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure, whole.started_at, whole.completed_at,
+    whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner, whole.epoch,
+    whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step, whole.parent_item,
+    whole.root_id, whole.depth, whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps,
+    whole.sub_workflow_bytes, whole.current_step, whole.step_errors, whole.fatal_error, whole.done_without_result,
+    whole.costs, whole.labels, whole.final_step_id, whole.items_done, whole.final_step_result
 FROM versions
 LEFT OUTER
-JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.origin_instance AS origin_instance,
-    workflows.origin_zone AS origin_zone, workflows.origin_reference AS origin_reference, workflows.config AS config,
-    workflows.suppress_subtask_events AS suppress_subtask_events, workflows.total_steps AS total_steps,
-    workflows.final_position AS final_position, workflows.definition_bytes AS definition_bytes,
-    workflows.feature_level AS feature_level, workflows.evaluates AS evaluates, workflows.has_flow AS has_flow,
-    workflows.stored_definition AS stored_definition, workflows.created_at AS created_at, workflows.status AS status,
-    workflows.name AS name, workflows.description AS description, workflows.webhook_url AS webhook_url,
-    workflows.completed_steps AS completed_steps, workflows.execution_id AS execution_id, workflows.failure AS
-    failure, workflows.started_at AS started_at, workflows.completed_at AS completed_at, workflows.updated_at AS
-    updated_at, workflows.deleted_at AS deleted_at, workflows.deadline_at AS deadline_at, workflows.timeout_left_s AS
-    timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch, workflows.last_event AS last_event,
-    workflows.crashes AS crashes, workflows.wake_at AS wake_at, workflows.parent_id AS parent_id,
-    workflows.parent_step AS parent_step, workflows.parent_item AS parent_item, workflows.root_id AS root_id,
-    workflows.depth AS depth, workflows.child_ends AS child_ends, workflows.sub_workflows AS sub_workflows,
-    workflows.sub_workflow_steps AS sub_workflow_steps, workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT
-    steps.step_id
+JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.created_by AS created_by,
+    workflows.origin_instance AS origin_instance, workflows.origin_zone AS origin_zone, workflows.origin_reference AS
+    origin_reference, workflows.config AS config, workflows.suppress_subtask_events AS suppress_subtask_events,
+    workflows.total_steps AS total_steps, workflows.final_position AS final_position, workflows.definition_bytes AS
+    definition_bytes, workflows.feature_level AS feature_level, workflows.evaluates AS evaluates, workflows.has_flow
+    AS has_flow, workflows.stored_definition AS stored_definition, workflows.created_at AS created_at,
+    workflows.status AS status, workflows.name AS name, workflows.description AS description, workflows.webhook_url AS
+    webhook_url, workflows.completed_steps AS completed_steps, workflows.execution_id AS execution_id,
+    workflows.failure AS failure, workflows.started_at AS started_at, workflows.completed_at AS completed_at,
+    workflows.updated_at AS updated_at, workflows.deleted_at AS deleted_at, workflows.deadline_at AS deadline_at,
+    workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch,
+    workflows.last_event AS last_event, workflows.crashes AS crashes, workflows.wake_at AS wake_at,
+    workflows.parent_id AS parent_id, workflows.parent_step AS parent_step, workflows.parent_item AS parent_item,
+    workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ends AS child_ends,
+    workflows.sub_workflows AS sub_workflows, workflows.sub_workflow_steps AS sub_workflow_steps,
+    workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT steps.step_id
 FROM steps
 WHERE steps.workflow_id = workflows.id AND steps.status = $6::VARCHAR
 ORDER BY steps.started_at, steps.position
@@ -12307,6 +12901,235 @@ ORDER BY versions.page_created_at DESC, versions.page_id DESC;
 
 WITH found AS MATERIALIZED (SELECT workflows.id AS id, workflows.created_at AS created_at
 FROM workflows
+WHERE workflows.tenant = $2::VARCHAR AND workflows.created_by = $3::VARCHAR AND workflows.deleted_at IS NULL AND
+    workflows.parent_id IS NULL
+ORDER BY workflows.created_at DESC, workflows.id DESC
+LIMIT $4::BIGINT OFFSET $5::BIGINT), versions AS MATERIALIZED (SELECT workflows.id AS page_id, workflows.last_event AS
+    page_event, workflows.updated_at AS page_updated_at, ids.created_at AS page_created_at, (SELECT count(*) >
+    $1::BIGINT AS anon_1
+FROM found) AS page_has_next, CASE WHEN workflows.has_flow THEN (SELECT n.kind
+FROM waits AS n
+WHERE n.root_id = workflows.id
+ORDER BY array_position(ARRAY['decision', 'signal', 'delay'], kind)
+LIMIT 1) END AS waits_for, sum((SELECT sum(200 + pg_column_size(weighed.definition) * CASE WHEN
+    (pg_column_compression(weighed.definition) IS NULL) THEN 1 ELSE 50 END + CASE WHEN weighed.for_each IS NULL THEN
+    coalesce(pg_column_size(weighed.result) * CASE WHEN pg_column_compression(weighed.result) IS NULL THEN 1 ELSE 50
+    END, 0) WHEN weighed.status = 'COMPLETED' THEN (SELECT least(100 + 2 *
+    coalesce(sum(coalesce(pg_column_size(i.result) * CASE WHEN pg_column_compression(i.result) IS NULL THEN 1 ELSE 50
+    END, 0)), 0) + 5 * count(*), 2000000000)::int
+FROM step_items AS i
+WHERE i.workflow_id = weighed.workflow_id AND i.position = weighed.position) ELSE 0 END +
+    coalesce(octet_length(weighed.error_message), 0)) AS sum_1
+FROM steps AS weighed
+WHERE weighed.workflow_id = workflows.id) + pg_column_size(workflows.config) * CASE WHEN
+    (pg_column_compression(workflows.config) IS NULL) THEN 1 ELSE 50 END + coalesce((SELECT
+    sum(octet_length(labels.label)) AS sum_2
+FROM labels
+WHERE labels.workflow_id = workflows.id), 0)) OVER () AS page_bytes
+FROM workflows
+JOIN (SELECT found.id AS id, found.created_at AS created_at
+FROM found
+ORDER BY found.created_at DESC, found.id DESC
+LIMIT $1::BIGINT) AS ids ON ids.id = workflows.id)
+SELECT versions.page_id, versions.page_event, versions.page_updated_at, versions.page_created_at,
+    versions.page_has_next, versions.waits_for, versions.page_bytes, whole.id, whole.tenant, whole.created_by,
+    whole.origin_instance, whole.origin_zone, whole.origin_reference, whole.config, whole.suppress_subtask_events,
+    whole.total_steps, whole.final_position, whole.definition_bytes, whole.feature_level, whole.evaluates,
+    whole.has_flow, whole.stored_definition, whole.created_at, whole.status, whole.name, whole.description,
+    whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure, whole.started_at, whole.completed_at,
+    whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner, whole.epoch,
+    whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step, whole.parent_item,
+    whole.root_id, whole.depth, whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps,
+    whole.sub_workflow_bytes, whole.current_step, whole.step_errors, whole.fatal_error, whole.done_without_result,
+    whole.costs, whole.labels, whole.final_step_id, whole.items_done, whole.final_step_result
+FROM versions
+LEFT OUTER
+JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.created_by AS created_by,
+    workflows.origin_instance AS origin_instance, workflows.origin_zone AS origin_zone, workflows.origin_reference AS
+    origin_reference, workflows.config AS config, workflows.suppress_subtask_events AS suppress_subtask_events,
+    workflows.total_steps AS total_steps, workflows.final_position AS final_position, workflows.definition_bytes AS
+    definition_bytes, workflows.feature_level AS feature_level, workflows.evaluates AS evaluates, workflows.has_flow
+    AS has_flow, workflows.stored_definition AS stored_definition, workflows.created_at AS created_at,
+    workflows.status AS status, workflows.name AS name, workflows.description AS description, workflows.webhook_url AS
+    webhook_url, workflows.completed_steps AS completed_steps, workflows.execution_id AS execution_id,
+    workflows.failure AS failure, workflows.started_at AS started_at, workflows.completed_at AS completed_at,
+    workflows.updated_at AS updated_at, workflows.deleted_at AS deleted_at, workflows.deadline_at AS deadline_at,
+    workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch,
+    workflows.last_event AS last_event, workflows.crashes AS crashes, workflows.wake_at AS wake_at,
+    workflows.parent_id AS parent_id, workflows.parent_step AS parent_step, workflows.parent_item AS parent_item,
+    workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ends AS child_ends,
+    workflows.sub_workflows AS sub_workflows, workflows.sub_workflow_steps AS sub_workflow_steps,
+    workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT steps.step_id
+FROM steps
+WHERE steps.workflow_id = workflows.id AND steps.status = $6::VARCHAR
+ORDER BY steps.started_at, steps.position
+LIMIT $7::INTEGER) AS current_step, (SELECT array_agg(concat(steps.step_id, $8::VARCHAR, steps.error_message)
+ORDER BY steps.position) AS array_agg_1
+FROM steps
+WHERE steps.workflow_id = workflows.id AND steps.status = $9::VARCHAR) AS step_errors, CASE WHEN workflows.has_flow
+    THEN (SELECT concat(steps.step_id, $8::VARCHAR, steps.error_message) AS concat_2
+FROM steps
+WHERE steps.workflow_id = workflows.id AND steps.status = $9::VARCHAR AND NOT steps.optional
+ORDER BY steps.position
+LIMIT $10::INTEGER) END AS fatal_error, CASE WHEN workflows.has_flow THEN (SELECT count(*) AS count_1
+FROM steps
+WHERE steps.workflow_id = workflows.id AND (steps.status = $11::VARCHAR AND steps.skip_reason != $12::VARCHAR OR
+    steps.status = $9::VARCHAR AND steps.optional)) END AS done_without_result, (SELECT
+    CAST(json_agg(json_build_array(sums.currency, sums.amount, sums.attempts)
+ORDER BY sums.currency) AS TEXT) AS costs
+FROM (SELECT tasks.cost ->> 'currency' AS currency, sum(CAST(tasks.cost ->> 'amount' AS NUMERIC)) AS amount, count(*)
+    AS attempts
+FROM tasks
+WHERE tasks.sent IS NOT NULL AND tasks.provider IS NOT NULL AND (tasks.cost IS NOT NULL OR NOT ((tasks.status =
+    $13::VARCHAR OR tasks.status = $14::VARCHAR) AND tasks.remote_id IS NULL AND NOT tasks.outcome_unknown AND
+    (tasks.cancel_receipt IS NULL OR tasks.cancel_receipt = $15::VARCHAR))) AND tasks.workflow_id = workflows.id
+GROUP BY 1) AS sums) AS costs, (SELECT array_agg(labels.label) AS array_agg_2
+FROM labels
+WHERE labels.workflow_id = workflows.id) AS labels, final.step_id AS final_step_id, CASE WHEN workflows.has_flow THEN
+    (
+SELECT sum(each.share)
+FROM (
+SELECT (count(*) FILTER (WHERE i.status = 'COMPLETED'))::float8 / count(*) AS share
+FROM steps AS s
+JOIN step_items AS i ON i.workflow_id = s.workflow_id AND i.position = s.position
+WHERE s.workflow_id = workflows.id AND s.for_each IS NOT NULL AND s.status IN ('PENDING', 'RUNNING', 'CANCELLED',
+    'FAILED') AND NOT (s.status = 'FAILED' AND s.optional)
+GROUP BY s.position ) AS each ) END AS items_done, CASE WHEN final.status <> 'COMPLETED' THEN NULL WHEN final.for_each
+    IS NULL THEN final.result WHEN (SELECT coalesce(sum(pg_column_size(i.result)), 0)
+FROM step_items AS i
+WHERE i.workflow_id = final.workflow_id AND i.position = final.position) <= 1048576 THEN CASE WHEN (SELECT
+    coalesce(sum(octet_length(i.result::text)), 0)
+FROM step_items AS i
+WHERE i.workflow_id = final.workflow_id AND i.position = final.position) <= 1048576 THEN (
+SELECT concat('{"items":[', string_agg(coalesce(o.result::text, 'null'), ','
+ORDER BY o.item), '],"count":', count(*), ',"failed":', count(*) FILTER (WHERE o.status = 'FAILED'),
+    ',"result_image_paths":[' || string_agg( CASE json_typeof(o.result -> 'result_image_paths') WHEN 'array' THEN
+    nullif(btrim(substr((o.result -> 'result_image_paths')::text, 2, length((o.result -> 'result_image_paths')::text)
+    - 2), E' \t\r\n'), '') ELSE CASE json_typeof(o.result -> 'result_image_path') WHEN 'string' THEN (o.result ->
+    'result_image_path')::text END END, ','
+ORDER BY o.item) || ']', ',"result_video_paths":[' || string_agg( CASE json_typeof(o.result -> 'result_video_paths')
+    WHEN 'array' THEN nullif(btrim(substr((o.result -> 'result_video_paths')::text, 2, length((o.result ->
+    'result_video_paths')::text) - 2), E' \t\r\n'), '') ELSE CASE json_typeof(o.result -> 'result_video_path') WHEN
+    'string' THEN (o.result -> 'result_video_path')::text END END, ','
+ORDER BY o.item) || ']', ',"result_texts":[' || string_agg( CASE json_typeof(o.result -> 'result_texts') WHEN 'array'
+    THEN nullif(btrim(substr((o.result -> 'result_texts')::text, 2, length((o.result -> 'result_texts')::text) - 2),
+    E' \t\r\n'), '') ELSE CASE json_typeof(o.result -> 'result_text') WHEN 'string' THEN (o.result ->
+    'result_text')::text END END, ','
+ORDER BY o.item) || ']', '}')::json
+FROM (SELECT i.item, i.status, CASE WHEN i.status = 'COMPLETED' THEN i.result END AS result
+FROM step_items AS i
+WHERE i.workflow_id = final.workflow_id AND i.position = final.position) AS o ) END END AS final_step_result
+FROM workflows
+JOIN steps AS final ON final.workflow_id = workflows.id AND final.position = workflows.final_position
+WHERE workflows.id = versions.page_id AND versions.page_bytes <= 262144) AS whole ON true
+ORDER BY versions.page_created_at DESC, versions.page_id DESC;
+--   Sort
+--     Sort Key: versions.page_created_at DESC, versions.page_id DESC
+--     CTE found
+--       ->  Limit
+--             ->  Index Scan Backward using workflows_list_by_tenant on workflows workflows_1
+--                   Index Cond: (tenant = ($2)::text)
+--                   Filter: ((deleted_at IS NULL) AND (parent_id IS NULL) AND (created_by = ($3)::text))
+--     CTE versions
+--       ->  WindowAgg
+--             Window: w1 AS ()
+--             InitPlan 2
+--               ->  Aggregate
+--                     ->  CTE Scan on found
+--             ->  Nested Loop
+--                   ->  Limit
+--                         ->  CTE Scan on found found_1
+--                   ->  Index Scan using workflows_pkey on workflows workflows_2
+--                         Index Cond: (id = found_1.id)
+--             SubPlan 3
+--               ->  Limit
+--                     ->  Index Only Scan using waits_by_root on waits n
+--                           Index Cond: (root_id = workflows_2.id)
+--             SubPlan 5
+--               ->  Aggregate
+--                     ->  Index Scan using steps_pkey on steps weighed
+--                           Index Cond: (workflow_id = workflows_2.id)
+--                     SubPlan 4
+--                       ->  Aggregate
+--                             ->  Index Scan using step_items_pkey on step_items i
+--                                   Index Cond: ((workflow_id = weighed.workflow_id) AND ("position" = weighed."position"))
+--             SubPlan 6
+--               ->  Aggregate
+--                     ->  Bitmap Heap Scan on labels
+--                           Recheck Cond: (workflow_id = workflows_2.id)
+--                           ->  Bitmap Index Scan on labels_pkey
+--                                 Index Cond: (workflow_id = workflows_2.id)
+--     ->  Nested Loop Left Join
+--           Join Filter: (versions.page_bytes <= '262144'::numeric)
+--           ->  CTE Scan on versions
+--           ->  Nested Loop
+--                 ->  Index Scan using workflows_pkey on workflows
+--                       Index Cond: (id = versions.page_id)
+--                       SubPlan 8
+--                         ->  Limit
+--                               ->  Sort
+--                                     Sort Key: steps.started_at, steps."position"
+--                                     ->  Index Scan using steps_pkey on steps
+--                                           Index Cond: (workflow_id = workflows.id)
+--                                           Filter: (status = ($6)::text)
+--                       SubPlan 9
+--                         ->  Aggregate
+--                               ->  Index Scan using steps_pkey on steps steps_1
+--                                     Index Cond: (workflow_id = workflows.id)
+--                                     Filter: (status = ($9)::text)
+--                       SubPlan 10
+--                         ->  Limit
+--                               ->  Index Scan using steps_pkey on steps steps_2
+--                                     Index Cond: (workflow_id = workflows.id)
+--                                     Filter: ((NOT optional) AND (status = ($9)::text))
+--                       SubPlan 11
+--                         ->  Aggregate
+--                               ->  Index Scan using steps_pkey on steps steps_3
+--                                     Index Cond: (workflow_id = workflows.id)
+--                                     Filter: (((status = ($11)::text) AND (skip_reason <> ($12)::text)) OR ((status = ($9)::text) AND optional))
+--                       SubPlan 12
+--                         ->  Aggregate
+--                               ->  GroupAggregate
+--                                     Group Key: ((tasks.cost ->> 'currency'::text))
+--                                     ->  Sort
+--                                           Sort Key: ((tasks.cost ->> 'currency'::text))
+--                                           ->  Index Scan using tasks_sent on tasks
+--                                                 Index Cond: (workflow_id = workflows.id)
+--                                                 Filter: ((provider IS NOT NULL) AND ((cost IS NOT NULL) OR ((status <> ($13)::text) AND (status <> ($14)::text)) OR (remote_id IS NOT NULL) OR outcome_unknown OR ((cancel_receipt IS NOT NULL) AND (cancel_receipt <> ($15)::text))))
+--                       SubPlan 13
+--                         ->  Aggregate
+--                               ->  Bitmap Heap Scan on labels labels_1
+--                                     Recheck Cond: (workflow_id = workflows.id)
+--                                     ->  Bitmap Index Scan on labels_pkey
+--                                           Index Cond: (workflow_id = workflows.id)
+--                       SubPlan 14
+--                         ->  Aggregate
+--                               ->  GroupAggregate
+--                                     Group Key: s."position"
+--                                     ->  Nested Loop
+--                                           Join Filter: (s."position" = i_1."position")
+--                                           ->  Index Scan using steps_pkey on steps s
+--                                                 Index Cond: (workflow_id = workflows.id)
+--                                                 Filter: ((for_each IS NOT NULL) AND ((status <> 'FAILED'::text) OR (NOT optional)) AND (status = ANY ('{PENDING,RUNNING,CANCELLED,FAILED}'::text[])))
+--                                           ->  Index Scan using step_items_pkey on step_items i_1
+--                                                 Index Cond: (workflow_id = workflows.id)
+--                 ->  Index Scan using steps_pkey on steps final
+--                       Index Cond: ((workflow_id = workflows.id) AND ("position" = workflows.final_position))
+--                       SubPlan 15
+--                         ->  Aggregate
+--                               ->  Index Scan using step_items_pkey on step_items i_2
+--                                     Index Cond: ((workflow_id = final.workflow_id) AND ("position" = final."position"))
+--                       SubPlan 16
+--                         ->  Aggregate
+--                               ->  Index Scan using step_items_pkey on step_items i_3
+--                                     Index Cond: ((workflow_id = final.workflow_id) AND ("position" = final."position"))
+--                       SubPlan 17
+--                         ->  Aggregate
+--                               ->  Index Scan using step_items_pkey on step_items i_4
+--                                     Index Cond: ((workflow_id = final.workflow_id) AND ("position" = final."position"))
+
+WITH found AS MATERIALIZED (SELECT workflows.id AS id, workflows.created_at AS created_at
+FROM workflows
 WHERE workflows.tenant = $2::VARCHAR AND workflows.deleted_at IS NULL AND workflows.parent_id IS NULL AND
     workflows.created_at < $3::TIMESTAMP
 WITH TIME ZONE
@@ -12339,34 +13162,34 @@ FROM found
 ORDER BY found.created_at DESC, found.id DESC
 LIMIT $1::BIGINT) AS ids ON ids.id = workflows.id)
 SELECT versions.page_id, versions.page_event, versions.page_updated_at, versions.page_created_at,
-    versions.page_has_next, versions.waits_for, versions.page_bytes, whole.id, whole.tenant, whole.origin_instance,
-    whole.origin_zone, whole.origin_reference, whole.config, whole.suppress_subtask_events, whole.total_steps,
-    whole.final_position, whole.definition_bytes, whole.feature_level, whole.evaluates, whole.has_flow,
-    whole.stored_definition, whole.created_at, whole.status, whole.name, whole.description, whole.webhook_url,
-    whole.completed_steps, whole.execution_id, whole.failure, whole.started_at, whole.completed_at, whole.updated_at,
-    whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner, whole.epoch, whole.last_event,
-    whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step, whole.parent_item, whole.root_id, whole.depth,
-    whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps, whole.sub_workflow_bytes, whole.current_step,
-    whole.step_errors, whole.fatal_error, whole.done_without_result, whole.costs, whole.labels, whole.final_step_id,
-    whole.items_done, whole.final_step_result
+    versions.page_has_next, versions.waits_for, versions.page_bytes, whole.id, whole.tenant, whole.created_by,
+    whole.origin_instance, whole.origin_zone, whole.origin_reference, whole.config, whole.suppress_subtask_events,
+    whole.total_steps, whole.final_position, whole.definition_bytes, whole.feature_level, whole.evaluates,
+    whole.has_flow, whole.stored_definition, whole.created_at, whole.status, whole.name, whole.description,
+    whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure, whole.started_at, whole.completed_at,
+    whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner, whole.epoch,
+    whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step, whole.parent_item,
+    whole.root_id, whole.depth, whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps,
+    whole.sub_workflow_bytes, whole.current_step, whole.step_errors, whole.fatal_error, whole.done_without_result,
+    whole.costs, whole.labels, whole.final_step_id, whole.items_done, whole.final_step_result
 FROM versions
 LEFT OUTER
-JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.origin_instance AS origin_instance,
-    workflows.origin_zone AS origin_zone, workflows.origin_reference AS origin_reference, workflows.config AS config,
-    workflows.suppress_subtask_events AS suppress_subtask_events, workflows.total_steps AS total_steps,
-    workflows.final_position AS final_position, workflows.definition_bytes AS definition_bytes,
-    workflows.feature_level AS feature_level, workflows.evaluates AS evaluates, workflows.has_flow AS has_flow,
-    workflows.stored_definition AS stored_definition, workflows.created_at AS created_at, workflows.status AS status,
-    workflows.name AS name, workflows.description AS description, workflows.webhook_url AS webhook_url,
-    workflows.completed_steps AS completed_steps, workflows.execution_id AS execution_id, workflows.failure AS
-    failure, workflows.started_at AS started_at, workflows.completed_at AS completed_at, workflows.updated_at AS
-    updated_at, workflows.deleted_at AS deleted_at, workflows.deadline_at AS deadline_at, workflows.timeout_left_s AS
-    timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch, workflows.last_event AS last_event,
-    workflows.crashes AS crashes, workflows.wake_at AS wake_at, workflows.parent_id AS parent_id,
-    workflows.parent_step AS parent_step, workflows.parent_item AS parent_item, workflows.root_id AS root_id,
-    workflows.depth AS depth, workflows.child_ends AS child_ends, workflows.sub_workflows AS sub_workflows,
-    workflows.sub_workflow_steps AS sub_workflow_steps, workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT
-    steps.step_id
+JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.created_by AS created_by,
+    workflows.origin_instance AS origin_instance, workflows.origin_zone AS origin_zone, workflows.origin_reference AS
+    origin_reference, workflows.config AS config, workflows.suppress_subtask_events AS suppress_subtask_events,
+    workflows.total_steps AS total_steps, workflows.final_position AS final_position, workflows.definition_bytes AS
+    definition_bytes, workflows.feature_level AS feature_level, workflows.evaluates AS evaluates, workflows.has_flow
+    AS has_flow, workflows.stored_definition AS stored_definition, workflows.created_at AS created_at,
+    workflows.status AS status, workflows.name AS name, workflows.description AS description, workflows.webhook_url AS
+    webhook_url, workflows.completed_steps AS completed_steps, workflows.execution_id AS execution_id,
+    workflows.failure AS failure, workflows.started_at AS started_at, workflows.completed_at AS completed_at,
+    workflows.updated_at AS updated_at, workflows.deleted_at AS deleted_at, workflows.deadline_at AS deadline_at,
+    workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch,
+    workflows.last_event AS last_event, workflows.crashes AS crashes, workflows.wake_at AS wake_at,
+    workflows.parent_id AS parent_id, workflows.parent_step AS parent_step, workflows.parent_item AS parent_item,
+    workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ends AS child_ends,
+    workflows.sub_workflows AS sub_workflows, workflows.sub_workflow_steps AS sub_workflow_steps,
+    workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT steps.step_id
 FROM steps
 WHERE steps.workflow_id = workflows.id AND steps.status = $6::VARCHAR
 ORDER BY steps.started_at, steps.position
@@ -12570,34 +13393,34 @@ FROM found
 ORDER BY found.created_at DESC, found.id DESC
 LIMIT $1::BIGINT) AS ids ON ids.id = workflows.id)
 SELECT versions.page_id, versions.page_event, versions.page_updated_at, versions.page_created_at,
-    versions.page_has_next, versions.waits_for, versions.page_bytes, whole.id, whole.tenant, whole.origin_instance,
-    whole.origin_zone, whole.origin_reference, whole.config, whole.suppress_subtask_events, whole.total_steps,
-    whole.final_position, whole.definition_bytes, whole.feature_level, whole.evaluates, whole.has_flow,
-    whole.stored_definition, whole.created_at, whole.status, whole.name, whole.description, whole.webhook_url,
-    whole.completed_steps, whole.execution_id, whole.failure, whole.started_at, whole.completed_at, whole.updated_at,
-    whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner, whole.epoch, whole.last_event,
-    whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step, whole.parent_item, whole.root_id, whole.depth,
-    whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps, whole.sub_workflow_bytes, whole.current_step,
-    whole.step_errors, whole.fatal_error, whole.done_without_result, whole.costs, whole.labels, whole.final_step_id,
-    whole.items_done, whole.final_step_result
+    versions.page_has_next, versions.waits_for, versions.page_bytes, whole.id, whole.tenant, whole.created_by,
+    whole.origin_instance, whole.origin_zone, whole.origin_reference, whole.config, whole.suppress_subtask_events,
+    whole.total_steps, whole.final_position, whole.definition_bytes, whole.feature_level, whole.evaluates,
+    whole.has_flow, whole.stored_definition, whole.created_at, whole.status, whole.name, whole.description,
+    whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure, whole.started_at, whole.completed_at,
+    whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner, whole.epoch,
+    whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step, whole.parent_item,
+    whole.root_id, whole.depth, whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps,
+    whole.sub_workflow_bytes, whole.current_step, whole.step_errors, whole.fatal_error, whole.done_without_result,
+    whole.costs, whole.labels, whole.final_step_id, whole.items_done, whole.final_step_result
 FROM versions
 LEFT OUTER
-JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.origin_instance AS origin_instance,
-    workflows.origin_zone AS origin_zone, workflows.origin_reference AS origin_reference, workflows.config AS config,
-    workflows.suppress_subtask_events AS suppress_subtask_events, workflows.total_steps AS total_steps,
-    workflows.final_position AS final_position, workflows.definition_bytes AS definition_bytes,
-    workflows.feature_level AS feature_level, workflows.evaluates AS evaluates, workflows.has_flow AS has_flow,
-    workflows.stored_definition AS stored_definition, workflows.created_at AS created_at, workflows.status AS status,
-    workflows.name AS name, workflows.description AS description, workflows.webhook_url AS webhook_url,
-    workflows.completed_steps AS completed_steps, workflows.execution_id AS execution_id, workflows.failure AS
-    failure, workflows.started_at AS started_at, workflows.completed_at AS completed_at, workflows.updated_at AS
-    updated_at, workflows.deleted_at AS deleted_at, workflows.deadline_at AS deadline_at, workflows.timeout_left_s AS
-    timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch, workflows.last_event AS last_event,
-    workflows.crashes AS crashes, workflows.wake_at AS wake_at, workflows.parent_id AS parent_id,
-    workflows.parent_step AS parent_step, workflows.parent_item AS parent_item, workflows.root_id AS root_id,
-    workflows.depth AS depth, workflows.child_ends AS child_ends, workflows.sub_workflows AS sub_workflows,
-    workflows.sub_workflow_steps AS sub_workflow_steps, workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT
-    steps.step_id
+JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.created_by AS created_by,
+    workflows.origin_instance AS origin_instance, workflows.origin_zone AS origin_zone, workflows.origin_reference AS
+    origin_reference, workflows.config AS config, workflows.suppress_subtask_events AS suppress_subtask_events,
+    workflows.total_steps AS total_steps, workflows.final_position AS final_position, workflows.definition_bytes AS
+    definition_bytes, workflows.feature_level AS feature_level, workflows.evaluates AS evaluates, workflows.has_flow
+    AS has_flow, workflows.stored_definition AS stored_definition, workflows.created_at AS created_at,
+    workflows.status AS status, workflows.name AS name, workflows.description AS description, workflows.webhook_url AS
+    webhook_url, workflows.completed_steps AS completed_steps, workflows.execution_id AS execution_id,
+    workflows.failure AS failure, workflows.started_at AS started_at, workflows.completed_at AS completed_at,
+    workflows.updated_at AS updated_at, workflows.deleted_at AS deleted_at, workflows.deadline_at AS deadline_at,
+    workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch,
+    workflows.last_event AS last_event, workflows.crashes AS crashes, workflows.wake_at AS wake_at,
+    workflows.parent_id AS parent_id, workflows.parent_step AS parent_step, workflows.parent_item AS parent_item,
+    workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ends AS child_ends,
+    workflows.sub_workflows AS sub_workflows, workflows.sub_workflow_steps AS sub_workflow_steps,
+    workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT steps.step_id
 FROM steps
 WHERE steps.workflow_id = workflows.id AND steps.status = $7::VARCHAR
 ORDER BY steps.started_at, steps.position
@@ -12800,34 +13623,34 @@ FROM found
 ORDER BY found.created_at DESC, found.id DESC
 LIMIT $1::BIGINT) AS ids ON ids.id = workflows.id)
 SELECT versions.page_id, versions.page_event, versions.page_updated_at, versions.page_created_at,
-    versions.page_has_next, versions.waits_for, versions.page_bytes, whole.id, whole.tenant, whole.origin_instance,
-    whole.origin_zone, whole.origin_reference, whole.config, whole.suppress_subtask_events, whole.total_steps,
-    whole.final_position, whole.definition_bytes, whole.feature_level, whole.evaluates, whole.has_flow,
-    whole.stored_definition, whole.created_at, whole.status, whole.name, whole.description, whole.webhook_url,
-    whole.completed_steps, whole.execution_id, whole.failure, whole.started_at, whole.completed_at, whole.updated_at,
-    whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner, whole.epoch, whole.last_event,
-    whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step, whole.parent_item, whole.root_id, whole.depth,
-    whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps, whole.sub_workflow_bytes, whole.current_step,
-    whole.step_errors, whole.fatal_error, whole.done_without_result, whole.costs, whole.labels, whole.final_step_id,
-    whole.items_done, whole.final_step_result
+    versions.page_has_next, versions.waits_for, versions.page_bytes, whole.id, whole.tenant, whole.created_by,
+    whole.origin_instance, whole.origin_zone, whole.origin_reference, whole.config, whole.suppress_subtask_events,
+    whole.total_steps, whole.final_position, whole.definition_bytes, whole.feature_level, whole.evaluates,
+    whole.has_flow, whole.stored_definition, whole.created_at, whole.status, whole.name, whole.description,
+    whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure, whole.started_at, whole.completed_at,
+    whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner, whole.epoch,
+    whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step, whole.parent_item,
+    whole.root_id, whole.depth, whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps,
+    whole.sub_workflow_bytes, whole.current_step, whole.step_errors, whole.fatal_error, whole.done_without_result,
+    whole.costs, whole.labels, whole.final_step_id, whole.items_done, whole.final_step_result
 FROM versions
 LEFT OUTER
-JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.origin_instance AS origin_instance,
-    workflows.origin_zone AS origin_zone, workflows.origin_reference AS origin_reference, workflows.config AS config,
-    workflows.suppress_subtask_events AS suppress_subtask_events, workflows.total_steps AS total_steps,
-    workflows.final_position AS final_position, workflows.definition_bytes AS definition_bytes,
-    workflows.feature_level AS feature_level, workflows.evaluates AS evaluates, workflows.has_flow AS has_flow,
-    workflows.stored_definition AS stored_definition, workflows.created_at AS created_at, workflows.status AS status,
-    workflows.name AS name, workflows.description AS description, workflows.webhook_url AS webhook_url,
-    workflows.completed_steps AS completed_steps, workflows.execution_id AS execution_id, workflows.failure AS
-    failure, workflows.started_at AS started_at, workflows.completed_at AS completed_at, workflows.updated_at AS
-    updated_at, workflows.deleted_at AS deleted_at, workflows.deadline_at AS deadline_at, workflows.timeout_left_s AS
-    timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch, workflows.last_event AS last_event,
-    workflows.crashes AS crashes, workflows.wake_at AS wake_at, workflows.parent_id AS parent_id,
-    workflows.parent_step AS parent_step, workflows.parent_item AS parent_item, workflows.root_id AS root_id,
-    workflows.depth AS depth, workflows.child_ends AS child_ends, workflows.sub_workflows AS sub_workflows,
-    workflows.sub_workflow_steps AS sub_workflow_steps, workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT
-    steps.step_id
+JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.created_by AS created_by,
+    workflows.origin_instance AS origin_instance, workflows.origin_zone AS origin_zone, workflows.origin_reference AS
+    origin_reference, workflows.config AS config, workflows.suppress_subtask_events AS suppress_subtask_events,
+    workflows.total_steps AS total_steps, workflows.final_position AS final_position, workflows.definition_bytes AS
+    definition_bytes, workflows.feature_level AS feature_level, workflows.evaluates AS evaluates, workflows.has_flow
+    AS has_flow, workflows.stored_definition AS stored_definition, workflows.created_at AS created_at,
+    workflows.status AS status, workflows.name AS name, workflows.description AS description, workflows.webhook_url AS
+    webhook_url, workflows.completed_steps AS completed_steps, workflows.execution_id AS execution_id,
+    workflows.failure AS failure, workflows.started_at AS started_at, workflows.completed_at AS completed_at,
+    workflows.updated_at AS updated_at, workflows.deleted_at AS deleted_at, workflows.deadline_at AS deadline_at,
+    workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch,
+    workflows.last_event AS last_event, workflows.crashes AS crashes, workflows.wake_at AS wake_at,
+    workflows.parent_id AS parent_id, workflows.parent_step AS parent_step, workflows.parent_item AS parent_item,
+    workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ends AS child_ends,
+    workflows.sub_workflows AS sub_workflows, workflows.sub_workflow_steps AS sub_workflow_steps,
+    workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT steps.step_id
 FROM steps
 WHERE steps.workflow_id = workflows.id AND steps.status = $6::VARCHAR
 ORDER BY steps.started_at, steps.position
@@ -13028,34 +13851,34 @@ FROM found
 ORDER BY found.created_at DESC, found.id DESC
 LIMIT $1::BIGINT) AS ids ON ids.id = workflows.id)
 SELECT versions.page_id, versions.page_event, versions.page_updated_at, versions.page_created_at,
-    versions.page_has_next, versions.waits_for, versions.page_bytes, whole.id, whole.tenant, whole.origin_instance,
-    whole.origin_zone, whole.origin_reference, whole.config, whole.suppress_subtask_events, whole.total_steps,
-    whole.final_position, whole.definition_bytes, whole.feature_level, whole.evaluates, whole.has_flow,
-    whole.stored_definition, whole.created_at, whole.status, whole.name, whole.description, whole.webhook_url,
-    whole.completed_steps, whole.execution_id, whole.failure, whole.started_at, whole.completed_at, whole.updated_at,
-    whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner, whole.epoch, whole.last_event,
-    whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step, whole.parent_item, whole.root_id, whole.depth,
-    whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps, whole.sub_workflow_bytes, whole.current_step,
-    whole.step_errors, whole.fatal_error, whole.done_without_result, whole.costs, whole.labels, whole.final_step_id,
-    whole.items_done, whole.final_step_result
+    versions.page_has_next, versions.waits_for, versions.page_bytes, whole.id, whole.tenant, whole.created_by,
+    whole.origin_instance, whole.origin_zone, whole.origin_reference, whole.config, whole.suppress_subtask_events,
+    whole.total_steps, whole.final_position, whole.definition_bytes, whole.feature_level, whole.evaluates,
+    whole.has_flow, whole.stored_definition, whole.created_at, whole.status, whole.name, whole.description,
+    whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure, whole.started_at, whole.completed_at,
+    whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner, whole.epoch,
+    whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step, whole.parent_item,
+    whole.root_id, whole.depth, whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps,
+    whole.sub_workflow_bytes, whole.current_step, whole.step_errors, whole.fatal_error, whole.done_without_result,
+    whole.costs, whole.labels, whole.final_step_id, whole.items_done, whole.final_step_result
 FROM versions
 LEFT OUTER
-JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.origin_instance AS origin_instance,
-    workflows.origin_zone AS origin_zone, workflows.origin_reference AS origin_reference, workflows.config AS config,
-    workflows.suppress_subtask_events AS suppress_subtask_events, workflows.total_steps AS total_steps,
-    workflows.final_position AS final_position, workflows.definition_bytes AS definition_bytes,
-    workflows.feature_level AS feature_level, workflows.evaluates AS evaluates, workflows.has_flow AS has_flow,
-    workflows.stored_definition AS stored_definition, workflows.created_at AS created_at, workflows.status AS status,
-    workflows.name AS name, workflows.description AS description, workflows.webhook_url AS webhook_url,
-    workflows.completed_steps AS completed_steps, workflows.execution_id AS execution_id, workflows.failure AS
-    failure, workflows.started_at AS started_at, workflows.completed_at AS completed_at, workflows.updated_at AS
-    updated_at, workflows.deleted_at AS deleted_at, workflows.deadline_at AS deadline_at, workflows.timeout_left_s AS
-    timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch, workflows.last_event AS last_event,
-    workflows.crashes AS crashes, workflows.wake_at AS wake_at, workflows.parent_id AS parent_id,
-    workflows.parent_step AS parent_step, workflows.parent_item AS parent_item, workflows.root_id AS root_id,
-    workflows.depth AS depth, workflows.child_ends AS child_ends, workflows.sub_workflows AS sub_workflows,
-    workflows.sub_workflow_steps AS sub_workflow_steps, workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT
-    steps.step_id
+JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.created_by AS created_by,
+    workflows.origin_instance AS origin_instance, workflows.origin_zone AS origin_zone, workflows.origin_reference AS
+    origin_reference, workflows.config AS config, workflows.suppress_subtask_events AS suppress_subtask_events,
+    workflows.total_steps AS total_steps, workflows.final_position AS final_position, workflows.definition_bytes AS
+    definition_bytes, workflows.feature_level AS feature_level, workflows.evaluates AS evaluates, workflows.has_flow
+    AS has_flow, workflows.stored_definition AS stored_definition, workflows.created_at AS created_at,
+    workflows.status AS status, workflows.name AS name, workflows.description AS description, workflows.webhook_url AS
+    webhook_url, workflows.completed_steps AS completed_steps, workflows.execution_id AS execution_id,
+    workflows.failure AS failure, workflows.started_at AS started_at, workflows.completed_at AS completed_at,
+    workflows.updated_at AS updated_at, workflows.deleted_at AS deleted_at, workflows.deadline_at AS deadline_at,
+    workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch,
+    workflows.last_event AS last_event, workflows.crashes AS crashes, workflows.wake_at AS wake_at,
+    workflows.parent_id AS parent_id, workflows.parent_step AS parent_step, workflows.parent_item AS parent_item,
+    workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ends AS child_ends,
+    workflows.sub_workflows AS sub_workflows, workflows.sub_workflow_steps AS sub_workflow_steps,
+    workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT steps.step_id
 FROM steps
 WHERE steps.workflow_id = workflows.id AND steps.status = $5::VARCHAR
 ORDER BY steps.started_at, steps.position
@@ -13255,34 +14078,34 @@ FROM found
 ORDER BY found.created_at DESC, found.id DESC
 LIMIT $1::BIGINT) AS ids ON ids.id = workflows.id)
 SELECT versions.page_id, versions.page_event, versions.page_updated_at, versions.page_created_at,
-    versions.page_has_next, versions.waits_for, versions.page_bytes, whole.id, whole.tenant, whole.origin_instance,
-    whole.origin_zone, whole.origin_reference, whole.config, whole.suppress_subtask_events, whole.total_steps,
-    whole.final_position, whole.definition_bytes, whole.feature_level, whole.evaluates, whole.has_flow,
-    whole.stored_definition, whole.created_at, whole.status, whole.name, whole.description, whole.webhook_url,
-    whole.completed_steps, whole.execution_id, whole.failure, whole.started_at, whole.completed_at, whole.updated_at,
-    whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner, whole.epoch, whole.last_event,
-    whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step, whole.parent_item, whole.root_id, whole.depth,
-    whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps, whole.sub_workflow_bytes, whole.current_step,
-    whole.step_errors, whole.fatal_error, whole.done_without_result, whole.costs, whole.labels, whole.final_step_id,
-    whole.items_done, whole.final_step_result
+    versions.page_has_next, versions.waits_for, versions.page_bytes, whole.id, whole.tenant, whole.created_by,
+    whole.origin_instance, whole.origin_zone, whole.origin_reference, whole.config, whole.suppress_subtask_events,
+    whole.total_steps, whole.final_position, whole.definition_bytes, whole.feature_level, whole.evaluates,
+    whole.has_flow, whole.stored_definition, whole.created_at, whole.status, whole.name, whole.description,
+    whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure, whole.started_at, whole.completed_at,
+    whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner, whole.epoch,
+    whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step, whole.parent_item,
+    whole.root_id, whole.depth, whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps,
+    whole.sub_workflow_bytes, whole.current_step, whole.step_errors, whole.fatal_error, whole.done_without_result,
+    whole.costs, whole.labels, whole.final_step_id, whole.items_done, whole.final_step_result
 FROM versions
 LEFT OUTER
-JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.origin_instance AS origin_instance,
-    workflows.origin_zone AS origin_zone, workflows.origin_reference AS origin_reference, workflows.config AS config,
-    workflows.suppress_subtask_events AS suppress_subtask_events, workflows.total_steps AS total_steps,
-    workflows.final_position AS final_position, workflows.definition_bytes AS definition_bytes,
-    workflows.feature_level AS feature_level, workflows.evaluates AS evaluates, workflows.has_flow AS has_flow,
-    workflows.stored_definition AS stored_definition, workflows.created_at AS created_at, workflows.status AS status,
-    workflows.name AS name, workflows.description AS description, workflows.webhook_url AS webhook_url,
-    workflows.completed_steps AS completed_steps, workflows.execution_id AS execution_id, workflows.failure AS
-    failure, workflows.started_at AS started_at, workflows.completed_at AS completed_at, workflows.updated_at AS
-    updated_at, workflows.deleted_at AS deleted_at, workflows.deadline_at AS deadline_at, workflows.timeout_left_s AS
-    timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch, workflows.last_event AS last_event,
-    workflows.crashes AS crashes, workflows.wake_at AS wake_at, workflows.parent_id AS parent_id,
-    workflows.parent_step AS parent_step, workflows.parent_item AS parent_item, workflows.root_id AS root_id,
-    workflows.depth AS depth, workflows.child_ends AS child_ends, workflows.sub_workflows AS sub_workflows,
-    workflows.sub_workflow_steps AS sub_workflow_steps, workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT
-    steps.step_id
+JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.created_by AS created_by,
+    workflows.origin_instance AS origin_instance, workflows.origin_zone AS origin_zone, workflows.origin_reference AS
+    origin_reference, workflows.config AS config, workflows.suppress_subtask_events AS suppress_subtask_events,
+    workflows.total_steps AS total_steps, workflows.final_position AS final_position, workflows.definition_bytes AS
+    definition_bytes, workflows.feature_level AS feature_level, workflows.evaluates AS evaluates, workflows.has_flow
+    AS has_flow, workflows.stored_definition AS stored_definition, workflows.created_at AS created_at,
+    workflows.status AS status, workflows.name AS name, workflows.description AS description, workflows.webhook_url AS
+    webhook_url, workflows.completed_steps AS completed_steps, workflows.execution_id AS execution_id,
+    workflows.failure AS failure, workflows.started_at AS started_at, workflows.completed_at AS completed_at,
+    workflows.updated_at AS updated_at, workflows.deleted_at AS deleted_at, workflows.deadline_at AS deadline_at,
+    workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch,
+    workflows.last_event AS last_event, workflows.crashes AS crashes, workflows.wake_at AS wake_at,
+    workflows.parent_id AS parent_id, workflows.parent_step AS parent_step, workflows.parent_item AS parent_item,
+    workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ends AS child_ends,
+    workflows.sub_workflows AS sub_workflows, workflows.sub_workflow_steps AS sub_workflow_steps,
+    workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT steps.step_id
 FROM steps
 WHERE steps.workflow_id = workflows.id AND steps.status = $5::VARCHAR
 ORDER BY steps.started_at, steps.position
@@ -13483,34 +14306,34 @@ FROM found
 ORDER BY found.created_at DESC, found.id DESC
 LIMIT $1::BIGINT) AS ids ON ids.id = workflows.id)
 SELECT versions.page_id, versions.page_event, versions.page_updated_at, versions.page_created_at,
-    versions.page_has_next, versions.waits_for, versions.page_bytes, whole.id, whole.tenant, whole.origin_instance,
-    whole.origin_zone, whole.origin_reference, whole.config, whole.suppress_subtask_events, whole.total_steps,
-    whole.final_position, whole.definition_bytes, whole.feature_level, whole.evaluates, whole.has_flow,
-    whole.stored_definition, whole.created_at, whole.status, whole.name, whole.description, whole.webhook_url,
-    whole.completed_steps, whole.execution_id, whole.failure, whole.started_at, whole.completed_at, whole.updated_at,
-    whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner, whole.epoch, whole.last_event,
-    whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step, whole.parent_item, whole.root_id, whole.depth,
-    whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps, whole.sub_workflow_bytes, whole.current_step,
-    whole.step_errors, whole.fatal_error, whole.done_without_result, whole.costs, whole.labels, whole.final_step_id,
-    whole.items_done, whole.final_step_result
+    versions.page_has_next, versions.waits_for, versions.page_bytes, whole.id, whole.tenant, whole.created_by,
+    whole.origin_instance, whole.origin_zone, whole.origin_reference, whole.config, whole.suppress_subtask_events,
+    whole.total_steps, whole.final_position, whole.definition_bytes, whole.feature_level, whole.evaluates,
+    whole.has_flow, whole.stored_definition, whole.created_at, whole.status, whole.name, whole.description,
+    whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure, whole.started_at, whole.completed_at,
+    whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner, whole.epoch,
+    whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step, whole.parent_item,
+    whole.root_id, whole.depth, whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps,
+    whole.sub_workflow_bytes, whole.current_step, whole.step_errors, whole.fatal_error, whole.done_without_result,
+    whole.costs, whole.labels, whole.final_step_id, whole.items_done, whole.final_step_result
 FROM versions
 LEFT OUTER
-JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.origin_instance AS origin_instance,
-    workflows.origin_zone AS origin_zone, workflows.origin_reference AS origin_reference, workflows.config AS config,
-    workflows.suppress_subtask_events AS suppress_subtask_events, workflows.total_steps AS total_steps,
-    workflows.final_position AS final_position, workflows.definition_bytes AS definition_bytes,
-    workflows.feature_level AS feature_level, workflows.evaluates AS evaluates, workflows.has_flow AS has_flow,
-    workflows.stored_definition AS stored_definition, workflows.created_at AS created_at, workflows.status AS status,
-    workflows.name AS name, workflows.description AS description, workflows.webhook_url AS webhook_url,
-    workflows.completed_steps AS completed_steps, workflows.execution_id AS execution_id, workflows.failure AS
-    failure, workflows.started_at AS started_at, workflows.completed_at AS completed_at, workflows.updated_at AS
-    updated_at, workflows.deleted_at AS deleted_at, workflows.deadline_at AS deadline_at, workflows.timeout_left_s AS
-    timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch, workflows.last_event AS last_event,
-    workflows.crashes AS crashes, workflows.wake_at AS wake_at, workflows.parent_id AS parent_id,
-    workflows.parent_step AS parent_step, workflows.parent_item AS parent_item, workflows.root_id AS root_id,
-    workflows.depth AS depth, workflows.child_ends AS child_ends, workflows.sub_workflows AS sub_workflows,
-    workflows.sub_workflow_steps AS sub_workflow_steps, workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT
-    steps.step_id
+JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.created_by AS created_by,
+    workflows.origin_instance AS origin_instance, workflows.origin_zone AS origin_zone, workflows.origin_reference AS
+    origin_reference, workflows.config AS config, workflows.suppress_subtask_events AS suppress_subtask_events,
+    workflows.total_steps AS total_steps, workflows.final_position AS final_position, workflows.definition_bytes AS
+    definition_bytes, workflows.feature_level AS feature_level, workflows.evaluates AS evaluates, workflows.has_flow
+    AS has_flow, workflows.stored_definition AS stored_definition, workflows.created_at AS created_at,
+    workflows.status AS status, workflows.name AS name, workflows.description AS description, workflows.webhook_url AS
+    webhook_url, workflows.completed_steps AS completed_steps, workflows.execution_id AS execution_id,
+    workflows.failure AS failure, workflows.started_at AS started_at, workflows.completed_at AS completed_at,
+    workflows.updated_at AS updated_at, workflows.deleted_at AS deleted_at, workflows.deadline_at AS deadline_at,
+    workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch,
+    workflows.last_event AS last_event, workflows.crashes AS crashes, workflows.wake_at AS wake_at,
+    workflows.parent_id AS parent_id, workflows.parent_step AS parent_step, workflows.parent_item AS parent_item,
+    workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ends AS child_ends,
+    workflows.sub_workflows AS sub_workflows, workflows.sub_workflow_steps AS sub_workflow_steps,
+    workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT steps.step_id
 FROM steps
 WHERE steps.workflow_id = workflows.id AND steps.status = $5::VARCHAR
 ORDER BY steps.started_at, steps.position
@@ -13681,6 +14504,234 @@ ORDER BY versions.page_created_at DESC, versions.page_id DESC;
 
 WITH found AS MATERIALIZED (SELECT workflows.id AS id, workflows.created_at AS created_at
 FROM workflows
+WHERE workflows.tenant IS NULL AND workflows.created_by = $2::VARCHAR AND workflows.deleted_at IS NULL AND
+    workflows.parent_id IS NULL
+ORDER BY workflows.created_at DESC, workflows.id DESC
+LIMIT $3::BIGINT OFFSET $4::BIGINT), versions AS MATERIALIZED (SELECT workflows.id AS page_id, workflows.last_event AS
+    page_event, workflows.updated_at AS page_updated_at, ids.created_at AS page_created_at, (SELECT count(*) >
+    $1::BIGINT AS anon_1
+FROM found) AS page_has_next, CASE WHEN workflows.has_flow THEN (SELECT n.kind
+FROM waits AS n
+WHERE n.root_id = workflows.id
+ORDER BY array_position(ARRAY['decision', 'signal', 'delay'], kind)
+LIMIT 1) END AS waits_for, sum((SELECT sum(200 + pg_column_size(weighed.definition) * CASE WHEN
+    (pg_column_compression(weighed.definition) IS NULL) THEN 1 ELSE 50 END + CASE WHEN weighed.for_each IS NULL THEN
+    coalesce(pg_column_size(weighed.result) * CASE WHEN pg_column_compression(weighed.result) IS NULL THEN 1 ELSE 50
+    END, 0) WHEN weighed.status = 'COMPLETED' THEN (SELECT least(100 + 2 *
+    coalesce(sum(coalesce(pg_column_size(i.result) * CASE WHEN pg_column_compression(i.result) IS NULL THEN 1 ELSE 50
+    END, 0)), 0) + 5 * count(*), 2000000000)::int
+FROM step_items AS i
+WHERE i.workflow_id = weighed.workflow_id AND i.position = weighed.position) ELSE 0 END +
+    coalesce(octet_length(weighed.error_message), 0)) AS sum_1
+FROM steps AS weighed
+WHERE weighed.workflow_id = workflows.id) + pg_column_size(workflows.config) * CASE WHEN
+    (pg_column_compression(workflows.config) IS NULL) THEN 1 ELSE 50 END + coalesce((SELECT
+    sum(octet_length(labels.label)) AS sum_2
+FROM labels
+WHERE labels.workflow_id = workflows.id), 0)) OVER () AS page_bytes
+FROM workflows
+JOIN (SELECT found.id AS id, found.created_at AS created_at
+FROM found
+ORDER BY found.created_at DESC, found.id DESC
+LIMIT $1::BIGINT) AS ids ON ids.id = workflows.id)
+SELECT versions.page_id, versions.page_event, versions.page_updated_at, versions.page_created_at,
+    versions.page_has_next, versions.waits_for, versions.page_bytes, whole.id, whole.tenant, whole.created_by,
+    whole.origin_instance, whole.origin_zone, whole.origin_reference, whole.config, whole.suppress_subtask_events,
+    whole.total_steps, whole.final_position, whole.definition_bytes, whole.feature_level, whole.evaluates,
+    whole.has_flow, whole.stored_definition, whole.created_at, whole.status, whole.name, whole.description,
+    whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure, whole.started_at, whole.completed_at,
+    whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner, whole.epoch,
+    whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step, whole.parent_item,
+    whole.root_id, whole.depth, whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps,
+    whole.sub_workflow_bytes, whole.current_step, whole.step_errors, whole.fatal_error, whole.done_without_result,
+    whole.costs, whole.labels, whole.final_step_id, whole.items_done, whole.final_step_result
+FROM versions
+LEFT OUTER
+JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.created_by AS created_by,
+    workflows.origin_instance AS origin_instance, workflows.origin_zone AS origin_zone, workflows.origin_reference AS
+    origin_reference, workflows.config AS config, workflows.suppress_subtask_events AS suppress_subtask_events,
+    workflows.total_steps AS total_steps, workflows.final_position AS final_position, workflows.definition_bytes AS
+    definition_bytes, workflows.feature_level AS feature_level, workflows.evaluates AS evaluates, workflows.has_flow
+    AS has_flow, workflows.stored_definition AS stored_definition, workflows.created_at AS created_at,
+    workflows.status AS status, workflows.name AS name, workflows.description AS description, workflows.webhook_url AS
+    webhook_url, workflows.completed_steps AS completed_steps, workflows.execution_id AS execution_id,
+    workflows.failure AS failure, workflows.started_at AS started_at, workflows.completed_at AS completed_at,
+    workflows.updated_at AS updated_at, workflows.deleted_at AS deleted_at, workflows.deadline_at AS deadline_at,
+    workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch,
+    workflows.last_event AS last_event, workflows.crashes AS crashes, workflows.wake_at AS wake_at,
+    workflows.parent_id AS parent_id, workflows.parent_step AS parent_step, workflows.parent_item AS parent_item,
+    workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ends AS child_ends,
+    workflows.sub_workflows AS sub_workflows, workflows.sub_workflow_steps AS sub_workflow_steps,
+    workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT steps.step_id
+FROM steps
+WHERE steps.workflow_id = workflows.id AND steps.status = $5::VARCHAR
+ORDER BY steps.started_at, steps.position
+LIMIT $6::INTEGER) AS current_step, (SELECT array_agg(concat(steps.step_id, $7::VARCHAR, steps.error_message)
+ORDER BY steps.position) AS array_agg_1
+FROM steps
+WHERE steps.workflow_id = workflows.id AND steps.status = $8::VARCHAR) AS step_errors, CASE WHEN workflows.has_flow
+    THEN (SELECT concat(steps.step_id, $7::VARCHAR, steps.error_message) AS concat_2
+FROM steps
+WHERE steps.workflow_id = workflows.id AND steps.status = $8::VARCHAR AND NOT steps.optional
+ORDER BY steps.position
+LIMIT $9::INTEGER) END AS fatal_error, CASE WHEN workflows.has_flow THEN (SELECT count(*) AS count_1
+FROM steps
+WHERE steps.workflow_id = workflows.id AND (steps.status = $10::VARCHAR AND steps.skip_reason != $11::VARCHAR OR
+    steps.status = $8::VARCHAR AND steps.optional)) END AS done_without_result, (SELECT
+    CAST(json_agg(json_build_array(sums.currency, sums.amount, sums.attempts)
+ORDER BY sums.currency) AS TEXT) AS costs
+FROM (SELECT tasks.cost ->> 'currency' AS currency, sum(CAST(tasks.cost ->> 'amount' AS NUMERIC)) AS amount, count(*)
+    AS attempts
+FROM tasks
+WHERE tasks.sent IS NOT NULL AND tasks.provider IS NOT NULL AND (tasks.cost IS NOT NULL OR NOT ((tasks.status =
+    $12::VARCHAR OR tasks.status = $13::VARCHAR) AND tasks.remote_id IS NULL AND NOT tasks.outcome_unknown AND
+    (tasks.cancel_receipt IS NULL OR tasks.cancel_receipt = $14::VARCHAR))) AND tasks.workflow_id = workflows.id
+GROUP BY 1) AS sums) AS costs, (SELECT array_agg(labels.label) AS array_agg_2
+FROM labels
+WHERE labels.workflow_id = workflows.id) AS labels, final.step_id AS final_step_id, CASE WHEN workflows.has_flow THEN
+    (
+SELECT sum(each.share)
+FROM (
+SELECT (count(*) FILTER (WHERE i.status = 'COMPLETED'))::float8 / count(*) AS share
+FROM steps AS s
+JOIN step_items AS i ON i.workflow_id = s.workflow_id AND i.position = s.position
+WHERE s.workflow_id = workflows.id AND s.for_each IS NOT NULL AND s.status IN ('PENDING', 'RUNNING', 'CANCELLED',
+    'FAILED') AND NOT (s.status = 'FAILED' AND s.optional)
+GROUP BY s.position ) AS each ) END AS items_done, CASE WHEN final.status <> 'COMPLETED' THEN NULL WHEN final.for_each
+    IS NULL THEN final.result WHEN (SELECT coalesce(sum(pg_column_size(i.result)), 0)
+FROM step_items AS i
+WHERE i.workflow_id = final.workflow_id AND i.position = final.position) <= 1048576 THEN CASE WHEN (SELECT
+    coalesce(sum(octet_length(i.result::text)), 0)
+FROM step_items AS i
+WHERE i.workflow_id = final.workflow_id AND i.position = final.position) <= 1048576 THEN (
+SELECT concat('{"items":[', string_agg(coalesce(o.result::text, 'null'), ','
+ORDER BY o.item), '],"count":', count(*), ',"failed":', count(*) FILTER (WHERE o.status = 'FAILED'),
+    ',"result_image_paths":[' || string_agg( CASE json_typeof(o.result -> 'result_image_paths') WHEN 'array' THEN
+    nullif(btrim(substr((o.result -> 'result_image_paths')::text, 2, length((o.result -> 'result_image_paths')::text)
+    - 2), E' \t\r\n'), '') ELSE CASE json_typeof(o.result -> 'result_image_path') WHEN 'string' THEN (o.result ->
+    'result_image_path')::text END END, ','
+ORDER BY o.item) || ']', ',"result_video_paths":[' || string_agg( CASE json_typeof(o.result -> 'result_video_paths')
+    WHEN 'array' THEN nullif(btrim(substr((o.result -> 'result_video_paths')::text, 2, length((o.result ->
+    'result_video_paths')::text) - 2), E' \t\r\n'), '') ELSE CASE json_typeof(o.result -> 'result_video_path') WHEN
+    'string' THEN (o.result -> 'result_video_path')::text END END, ','
+ORDER BY o.item) || ']', ',"result_texts":[' || string_agg( CASE json_typeof(o.result -> 'result_texts') WHEN 'array'
+    THEN nullif(btrim(substr((o.result -> 'result_texts')::text, 2, length((o.result -> 'result_texts')::text) - 2),
+    E' \t\r\n'), '') ELSE CASE json_typeof(o.result -> 'result_text') WHEN 'string' THEN (o.result ->
+    'result_text')::text END END, ','
+ORDER BY o.item) || ']', '}')::json
+FROM (SELECT i.item, i.status, CASE WHEN i.status = 'COMPLETED' THEN i.result END AS result
+FROM step_items AS i
+WHERE i.workflow_id = final.workflow_id AND i.position = final.position) AS o ) END END AS final_step_result
+FROM workflows
+JOIN steps AS final ON final.workflow_id = workflows.id AND final.position = workflows.final_position
+WHERE workflows.id = versions.page_id AND versions.page_bytes <= 262144) AS whole ON true
+ORDER BY versions.page_created_at DESC, versions.page_id DESC;
+--   Sort
+--     Sort Key: versions.page_created_at DESC, versions.page_id DESC
+--     CTE found
+--       ->  Limit
+--             ->  Index Scan Backward using workflows_list_without_tenant on workflows workflows_1
+--                   Filter: ((deleted_at IS NULL) AND (parent_id IS NULL) AND (created_by = ($2)::text))
+--     CTE versions
+--       ->  WindowAgg
+--             Window: w1 AS ()
+--             InitPlan 2
+--               ->  Aggregate
+--                     ->  CTE Scan on found
+--             ->  Nested Loop
+--                   ->  Limit
+--                         ->  CTE Scan on found found_1
+--                   ->  Index Scan using workflows_pkey on workflows workflows_2
+--                         Index Cond: (id = found_1.id)
+--             SubPlan 3
+--               ->  Limit
+--                     ->  Index Only Scan using waits_by_root on waits n
+--                           Index Cond: (root_id = workflows_2.id)
+--             SubPlan 5
+--               ->  Aggregate
+--                     ->  Index Scan using steps_pkey on steps weighed
+--                           Index Cond: (workflow_id = workflows_2.id)
+--                     SubPlan 4
+--                       ->  Aggregate
+--                             ->  Index Scan using step_items_pkey on step_items i
+--                                   Index Cond: ((workflow_id = weighed.workflow_id) AND ("position" = weighed."position"))
+--             SubPlan 6
+--               ->  Aggregate
+--                     ->  Bitmap Heap Scan on labels
+--                           Recheck Cond: (workflow_id = workflows_2.id)
+--                           ->  Bitmap Index Scan on labels_pkey
+--                                 Index Cond: (workflow_id = workflows_2.id)
+--     ->  Nested Loop Left Join
+--           Join Filter: (versions.page_bytes <= '262144'::numeric)
+--           ->  CTE Scan on versions
+--           ->  Nested Loop
+--                 ->  Index Scan using workflows_pkey on workflows
+--                       Index Cond: (id = versions.page_id)
+--                       SubPlan 8
+--                         ->  Limit
+--                               ->  Sort
+--                                     Sort Key: steps.started_at, steps."position"
+--                                     ->  Index Scan using steps_pkey on steps
+--                                           Index Cond: (workflow_id = workflows.id)
+--                                           Filter: (status = ($5)::text)
+--                       SubPlan 9
+--                         ->  Aggregate
+--                               ->  Index Scan using steps_pkey on steps steps_1
+--                                     Index Cond: (workflow_id = workflows.id)
+--                                     Filter: (status = ($8)::text)
+--                       SubPlan 10
+--                         ->  Limit
+--                               ->  Index Scan using steps_pkey on steps steps_2
+--                                     Index Cond: (workflow_id = workflows.id)
+--                                     Filter: ((NOT optional) AND (status = ($8)::text))
+--                       SubPlan 11
+--                         ->  Aggregate
+--                               ->  Index Scan using steps_pkey on steps steps_3
+--                                     Index Cond: (workflow_id = workflows.id)
+--                                     Filter: (((status = ($10)::text) AND (skip_reason <> ($11)::text)) OR ((status = ($8)::text) AND optional))
+--                       SubPlan 12
+--                         ->  Aggregate
+--                               ->  GroupAggregate
+--                                     Group Key: ((tasks.cost ->> 'currency'::text))
+--                                     ->  Sort
+--                                           Sort Key: ((tasks.cost ->> 'currency'::text))
+--                                           ->  Index Scan using tasks_sent on tasks
+--                                                 Index Cond: (workflow_id = workflows.id)
+--                                                 Filter: ((provider IS NOT NULL) AND ((cost IS NOT NULL) OR ((status <> ($12)::text) AND (status <> ($13)::text)) OR (remote_id IS NOT NULL) OR outcome_unknown OR ((cancel_receipt IS NOT NULL) AND (cancel_receipt <> ($14)::text))))
+--                       SubPlan 13
+--                         ->  Aggregate
+--                               ->  Bitmap Heap Scan on labels labels_1
+--                                     Recheck Cond: (workflow_id = workflows.id)
+--                                     ->  Bitmap Index Scan on labels_pkey
+--                                           Index Cond: (workflow_id = workflows.id)
+--                       SubPlan 14
+--                         ->  Aggregate
+--                               ->  GroupAggregate
+--                                     Group Key: s."position"
+--                                     ->  Nested Loop
+--                                           Join Filter: (s."position" = i_1."position")
+--                                           ->  Index Scan using steps_pkey on steps s
+--                                                 Index Cond: (workflow_id = workflows.id)
+--                                                 Filter: ((for_each IS NOT NULL) AND ((status <> 'FAILED'::text) OR (NOT optional)) AND (status = ANY ('{PENDING,RUNNING,CANCELLED,FAILED}'::text[])))
+--                                           ->  Index Scan using step_items_pkey on step_items i_1
+--                                                 Index Cond: (workflow_id = workflows.id)
+--                 ->  Index Scan using steps_pkey on steps final
+--                       Index Cond: ((workflow_id = workflows.id) AND ("position" = workflows.final_position))
+--                       SubPlan 15
+--                         ->  Aggregate
+--                               ->  Index Scan using step_items_pkey on step_items i_2
+--                                     Index Cond: ((workflow_id = final.workflow_id) AND ("position" = final."position"))
+--                       SubPlan 16
+--                         ->  Aggregate
+--                               ->  Index Scan using step_items_pkey on step_items i_3
+--                                     Index Cond: ((workflow_id = final.workflow_id) AND ("position" = final."position"))
+--                       SubPlan 17
+--                         ->  Aggregate
+--                               ->  Index Scan using step_items_pkey on step_items i_4
+--                                     Index Cond: ((workflow_id = final.workflow_id) AND ("position" = final."position"))
+
+WITH found AS MATERIALIZED (SELECT workflows.id AS id, workflows.created_at AS created_at
+FROM workflows
 WHERE workflows.tenant IS NULL AND workflows.deleted_at IS NULL AND workflows.parent_id IS NULL
 ORDER BY workflows.created_at DESC, workflows.id DESC
 LIMIT $2::BIGINT OFFSET $3::BIGINT), versions AS MATERIALIZED (SELECT workflows.id AS page_id, workflows.last_event AS
@@ -13711,34 +14762,34 @@ FROM found
 ORDER BY found.created_at DESC, found.id DESC
 LIMIT $1::BIGINT) AS ids ON ids.id = workflows.id)
 SELECT versions.page_id, versions.page_event, versions.page_updated_at, versions.page_created_at,
-    versions.page_has_next, versions.waits_for, versions.page_bytes, whole.id, whole.tenant, whole.origin_instance,
-    whole.origin_zone, whole.origin_reference, whole.config, whole.suppress_subtask_events, whole.total_steps,
-    whole.final_position, whole.definition_bytes, whole.feature_level, whole.evaluates, whole.has_flow,
-    whole.stored_definition, whole.created_at, whole.status, whole.name, whole.description, whole.webhook_url,
-    whole.completed_steps, whole.execution_id, whole.failure, whole.started_at, whole.completed_at, whole.updated_at,
-    whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner, whole.epoch, whole.last_event,
-    whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step, whole.parent_item, whole.root_id, whole.depth,
-    whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps, whole.sub_workflow_bytes, whole.current_step,
-    whole.step_errors, whole.fatal_error, whole.done_without_result, whole.costs, whole.labels, whole.final_step_id,
-    whole.items_done, whole.final_step_result
+    versions.page_has_next, versions.waits_for, versions.page_bytes, whole.id, whole.tenant, whole.created_by,
+    whole.origin_instance, whole.origin_zone, whole.origin_reference, whole.config, whole.suppress_subtask_events,
+    whole.total_steps, whole.final_position, whole.definition_bytes, whole.feature_level, whole.evaluates,
+    whole.has_flow, whole.stored_definition, whole.created_at, whole.status, whole.name, whole.description,
+    whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure, whole.started_at, whole.completed_at,
+    whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner, whole.epoch,
+    whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step, whole.parent_item,
+    whole.root_id, whole.depth, whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps,
+    whole.sub_workflow_bytes, whole.current_step, whole.step_errors, whole.fatal_error, whole.done_without_result,
+    whole.costs, whole.labels, whole.final_step_id, whole.items_done, whole.final_step_result
 FROM versions
 LEFT OUTER
-JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.origin_instance AS origin_instance,
-    workflows.origin_zone AS origin_zone, workflows.origin_reference AS origin_reference, workflows.config AS config,
-    workflows.suppress_subtask_events AS suppress_subtask_events, workflows.total_steps AS total_steps,
-    workflows.final_position AS final_position, workflows.definition_bytes AS definition_bytes,
-    workflows.feature_level AS feature_level, workflows.evaluates AS evaluates, workflows.has_flow AS has_flow,
-    workflows.stored_definition AS stored_definition, workflows.created_at AS created_at, workflows.status AS status,
-    workflows.name AS name, workflows.description AS description, workflows.webhook_url AS webhook_url,
-    workflows.completed_steps AS completed_steps, workflows.execution_id AS execution_id, workflows.failure AS
-    failure, workflows.started_at AS started_at, workflows.completed_at AS completed_at, workflows.updated_at AS
-    updated_at, workflows.deleted_at AS deleted_at, workflows.deadline_at AS deadline_at, workflows.timeout_left_s AS
-    timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch, workflows.last_event AS last_event,
-    workflows.crashes AS crashes, workflows.wake_at AS wake_at, workflows.parent_id AS parent_id,
-    workflows.parent_step AS parent_step, workflows.parent_item AS parent_item, workflows.root_id AS root_id,
-    workflows.depth AS depth, workflows.child_ends AS child_ends, workflows.sub_workflows AS sub_workflows,
-    workflows.sub_workflow_steps AS sub_workflow_steps, workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT
-    steps.step_id
+JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.created_by AS created_by,
+    workflows.origin_instance AS origin_instance, workflows.origin_zone AS origin_zone, workflows.origin_reference AS
+    origin_reference, workflows.config AS config, workflows.suppress_subtask_events AS suppress_subtask_events,
+    workflows.total_steps AS total_steps, workflows.final_position AS final_position, workflows.definition_bytes AS
+    definition_bytes, workflows.feature_level AS feature_level, workflows.evaluates AS evaluates, workflows.has_flow
+    AS has_flow, workflows.stored_definition AS stored_definition, workflows.created_at AS created_at,
+    workflows.status AS status, workflows.name AS name, workflows.description AS description, workflows.webhook_url AS
+    webhook_url, workflows.completed_steps AS completed_steps, workflows.execution_id AS execution_id,
+    workflows.failure AS failure, workflows.started_at AS started_at, workflows.completed_at AS completed_at,
+    workflows.updated_at AS updated_at, workflows.deleted_at AS deleted_at, workflows.deadline_at AS deadline_at,
+    workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch,
+    workflows.last_event AS last_event, workflows.crashes AS crashes, workflows.wake_at AS wake_at,
+    workflows.parent_id AS parent_id, workflows.parent_step AS parent_step, workflows.parent_item AS parent_item,
+    workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ends AS child_ends,
+    workflows.sub_workflows AS sub_workflows, workflows.sub_workflow_steps AS sub_workflow_steps,
+    workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT steps.step_id
 FROM steps
 WHERE steps.workflow_id = workflows.id AND steps.status = $4::VARCHAR
 ORDER BY steps.started_at, steps.position
@@ -13933,7 +14984,7 @@ JOIN (SELECT scanned.workflow_id AS workflow_id, scanned.id AS id, scanned.type 
     workflows.stored_definition AS stored_definition
 FROM scanned
 JOIN workflows ON workflows.id = scanned.workflow_id
-WHERE scanned.type IN ($7::VARCHAR)
+WHERE true AND scanned.type IN ($7::VARCHAR)
 ORDER BY scanned.txid, scanned.workflow_id, scanned.id
 LIMIT $6::INTEGER) AS matched ON true
 ORDER BY matched.txid, matched.workflow_id, matched.id;
@@ -13968,6 +15019,132 @@ ORDER BY matched.txid, matched.workflow_id, matched.id;
 --                                   Filter: (type = ($7)::text)
 --                             ->  Index Scan using workflows_pkey on workflows
 --                                   Index Cond: (id = scanned_1.workflow_id)
+
+WITH scanned AS MATERIALIZED (SELECT events.workflow_id AS workflow_id, events.id AS id, events.type AS type,
+    events.at AS at, events.step_id AS step_id, events.task_id AS task_id, events.actor AS actor, events.data AS data,
+    events.txid AS txid
+FROM events
+WHERE events.txid = 0 AND (events.workflow_id, events.id) > ($2::UUID, $3::INTEGER)
+ORDER BY events.workflow_id, events.id
+LIMIT $4::INTEGER), bound AS MATERIALIZED (SELECT CAST(CAST(pg_snapshot_xmin(pg_current_snapshot()) AS TEXT) AS
+    BIGINT) AS txid), last_one AS (SELECT scanned.txid AS last_txid, scanned.workflow_id AS last_workflow, scanned.id
+    AS last_id
+FROM scanned
+ORDER BY scanned.txid DESC, scanned.workflow_id DESC, scanned.id DESC
+LIMIT $5::INTEGER)
+SELECT bound.txid AS bound, (SELECT coalesce(max(events.txid), $1::INTEGER) AS coalesce_1
+FROM events) >= bound.txid AS lagging, (SELECT count(*) AS count_1
+FROM scanned) AS seen, last_one.last_txid, last_one.last_workflow, last_one.last_id, matched.workflow_id, matched.id,
+    matched.type, matched.at, matched.step_id, matched.task_id, matched.actor, matched.data, matched.txid,
+    matched.tenant, matched.origin_instance, matched.status, matched.stored_definition
+FROM bound
+LEFT OUTER
+JOIN last_one ON true
+LEFT OUTER
+JOIN (SELECT scanned.workflow_id AS workflow_id, scanned.id AS id, scanned.type AS type, scanned.at AS at,
+    scanned.step_id AS step_id, scanned.task_id AS task_id, scanned.actor AS actor, scanned.data AS data, scanned.txid
+    AS txid, workflows.tenant AS tenant, workflows.origin_instance AS origin_instance, workflows.status AS status,
+    workflows.stored_definition AS stored_definition
+FROM scanned
+JOIN workflows ON workflows.id = scanned.workflow_id
+WHERE true AND workflows.origin_instance = $6::VARCHAR
+ORDER BY scanned.txid, scanned.workflow_id, scanned.id
+LIMIT $7::INTEGER) AS matched ON true
+ORDER BY matched.txid, matched.workflow_id, matched.id;
+--   Sort
+--     Sort Key: scanned_1.txid, scanned_1.workflow_id, scanned_1.id
+--     CTE scanned
+--       ->  Limit
+--             ->  Index Scan using events_without_txid on events
+--                   Index Cond: (ROW(workflow_id, id) > ROW($2, $3))
+--     CTE bound
+--       ->  Result
+--     InitPlan 4
+--       ->  Result
+--             InitPlan 3
+--               ->  Limit
+--                     ->  Index Only Scan Backward using events_by_txid on events events_1
+--     InitPlan 5
+--       ->  Aggregate
+--             ->  CTE Scan on scanned scanned_2
+--     ->  Nested Loop Left Join
+--           ->  Nested Loop Left Join
+--                 ->  CTE Scan on bound
+--                 ->  Limit
+--                       ->  Sort
+--                             Sort Key: scanned.txid DESC, scanned.workflow_id DESC, scanned.id DESC
+--                             ->  CTE Scan on scanned
+--           ->  Limit
+--                 ->  Sort
+--                       Sort Key: scanned_1.txid, scanned_1.workflow_id, scanned_1.id
+--                       ->  Nested Loop
+--                             Join Filter: (scanned_1.workflow_id = workflows.id)
+--                             ->  CTE Scan on scanned scanned_1
+--                             ->  Index Scan using workflows_list_by_instance on workflows
+--                                   Index Cond: (origin_instance = ($6)::text)
+
+WITH scanned AS MATERIALIZED (SELECT events.workflow_id AS workflow_id, events.id AS id, events.type AS type,
+    events.at AS at, events.step_id AS step_id, events.task_id AS task_id, events.actor AS actor, events.data AS data,
+    events.txid AS txid
+FROM events
+WHERE events.txid = 0 AND (events.workflow_id, events.id) > ($2::UUID, $3::INTEGER)
+ORDER BY events.workflow_id, events.id
+LIMIT $4::INTEGER), bound AS MATERIALIZED (SELECT CAST(CAST(pg_snapshot_xmin(pg_current_snapshot()) AS TEXT) AS
+    BIGINT) AS txid), last_one AS (SELECT scanned.txid AS last_txid, scanned.workflow_id AS last_workflow, scanned.id
+    AS last_id
+FROM scanned
+ORDER BY scanned.txid DESC, scanned.workflow_id DESC, scanned.id DESC
+LIMIT $5::INTEGER)
+SELECT bound.txid AS bound, (SELECT coalesce(max(events.txid), $1::INTEGER) AS coalesce_1
+FROM events) >= bound.txid AS lagging, (SELECT count(*) AS count_1
+FROM scanned) AS seen, last_one.last_txid, last_one.last_workflow, last_one.last_id, matched.workflow_id, matched.id,
+    matched.type, matched.at, matched.step_id, matched.task_id, matched.actor, matched.data, matched.txid,
+    matched.tenant, matched.origin_instance, matched.status, matched.stored_definition
+FROM bound
+LEFT OUTER
+JOIN last_one ON true
+LEFT OUTER
+JOIN (SELECT scanned.workflow_id AS workflow_id, scanned.id AS id, scanned.type AS type, scanned.at AS at,
+    scanned.step_id AS step_id, scanned.task_id AS task_id, scanned.actor AS actor, scanned.data AS data, scanned.txid
+    AS txid, workflows.tenant AS tenant, workflows.origin_instance AS origin_instance, workflows.status AS status,
+    workflows.stored_definition AS stored_definition
+FROM scanned
+JOIN workflows ON workflows.id = scanned.workflow_id
+WHERE true AND workflows.status = $6::VARCHAR
+ORDER BY scanned.txid, scanned.workflow_id, scanned.id
+LIMIT $7::INTEGER) AS matched ON true
+ORDER BY matched.txid, matched.workflow_id, matched.id;
+--   Sort
+--     Sort Key: scanned_1.txid, scanned_1.workflow_id, scanned_1.id
+--     CTE scanned
+--       ->  Limit
+--             ->  Index Scan using events_without_txid on events
+--                   Index Cond: (ROW(workflow_id, id) > ROW($2, $3))
+--     CTE bound
+--       ->  Result
+--     InitPlan 4
+--       ->  Result
+--             InitPlan 3
+--               ->  Limit
+--                     ->  Index Only Scan Backward using events_by_txid on events events_1
+--     InitPlan 5
+--       ->  Aggregate
+--             ->  CTE Scan on scanned scanned_2
+--     ->  Nested Loop Left Join
+--           ->  Nested Loop Left Join
+--                 ->  CTE Scan on bound
+--                 ->  Limit
+--                       ->  Sort
+--                             Sort Key: scanned.txid DESC, scanned.workflow_id DESC, scanned.id DESC
+--                             ->  CTE Scan on scanned
+--           ->  Limit
+--                 ->  Sort
+--                       Sort Key: scanned_1.txid, scanned_1.workflow_id, scanned_1.id
+--                       ->  Nested Loop
+--                             Join Filter: (scanned_1.workflow_id = workflows.id)
+--                             ->  CTE Scan on scanned scanned_1
+--                             ->  Index Scan using workflows_list_by_status on workflows
+--                                   Index Cond: (status = ($6)::text)
 
 WITH scanned AS MATERIALIZED (SELECT events.workflow_id AS workflow_id, events.id AS id, events.type AS type,
     events.at AS at, events.step_id AS step_id, events.task_id AS task_id, events.actor AS actor, events.data AS data,
@@ -14058,132 +15235,6 @@ JOIN (SELECT scanned.workflow_id AS workflow_id, scanned.id AS id, scanned.type 
     workflows.stored_definition AS stored_definition
 FROM scanned
 JOIN workflows ON workflows.id = scanned.workflow_id
-WHERE workflows.origin_instance = $6::VARCHAR
-ORDER BY scanned.txid, scanned.workflow_id, scanned.id
-LIMIT $7::INTEGER) AS matched ON true
-ORDER BY matched.txid, matched.workflow_id, matched.id;
---   Sort
---     Sort Key: scanned_1.txid, scanned_1.workflow_id, scanned_1.id
---     CTE scanned
---       ->  Limit
---             ->  Index Scan using events_without_txid on events
---                   Index Cond: (ROW(workflow_id, id) > ROW($2, $3))
---     CTE bound
---       ->  Result
---     InitPlan 4
---       ->  Result
---             InitPlan 3
---               ->  Limit
---                     ->  Index Only Scan Backward using events_by_txid on events events_1
---     InitPlan 5
---       ->  Aggregate
---             ->  CTE Scan on scanned scanned_2
---     ->  Nested Loop Left Join
---           ->  Nested Loop Left Join
---                 ->  CTE Scan on bound
---                 ->  Limit
---                       ->  Sort
---                             Sort Key: scanned.txid DESC, scanned.workflow_id DESC, scanned.id DESC
---                             ->  CTE Scan on scanned
---           ->  Limit
---                 ->  Sort
---                       Sort Key: scanned_1.txid, scanned_1.workflow_id, scanned_1.id
---                       ->  Nested Loop
---                             Join Filter: (scanned_1.workflow_id = workflows.id)
---                             ->  CTE Scan on scanned scanned_1
---                             ->  Index Scan using workflows_list_by_instance on workflows
---                                   Index Cond: (origin_instance = ($6)::text)
-
-WITH scanned AS MATERIALIZED (SELECT events.workflow_id AS workflow_id, events.id AS id, events.type AS type,
-    events.at AS at, events.step_id AS step_id, events.task_id AS task_id, events.actor AS actor, events.data AS data,
-    events.txid AS txid
-FROM events
-WHERE events.txid = 0 AND (events.workflow_id, events.id) > ($2::UUID, $3::INTEGER)
-ORDER BY events.workflow_id, events.id
-LIMIT $4::INTEGER), bound AS MATERIALIZED (SELECT CAST(CAST(pg_snapshot_xmin(pg_current_snapshot()) AS TEXT) AS
-    BIGINT) AS txid), last_one AS (SELECT scanned.txid AS last_txid, scanned.workflow_id AS last_workflow, scanned.id
-    AS last_id
-FROM scanned
-ORDER BY scanned.txid DESC, scanned.workflow_id DESC, scanned.id DESC
-LIMIT $5::INTEGER)
-SELECT bound.txid AS bound, (SELECT coalesce(max(events.txid), $1::INTEGER) AS coalesce_1
-FROM events) >= bound.txid AS lagging, (SELECT count(*) AS count_1
-FROM scanned) AS seen, last_one.last_txid, last_one.last_workflow, last_one.last_id, matched.workflow_id, matched.id,
-    matched.type, matched.at, matched.step_id, matched.task_id, matched.actor, matched.data, matched.txid,
-    matched.tenant, matched.origin_instance, matched.status, matched.stored_definition
-FROM bound
-LEFT OUTER
-JOIN last_one ON true
-LEFT OUTER
-JOIN (SELECT scanned.workflow_id AS workflow_id, scanned.id AS id, scanned.type AS type, scanned.at AS at,
-    scanned.step_id AS step_id, scanned.task_id AS task_id, scanned.actor AS actor, scanned.data AS data, scanned.txid
-    AS txid, workflows.tenant AS tenant, workflows.origin_instance AS origin_instance, workflows.status AS status,
-    workflows.stored_definition AS stored_definition
-FROM scanned
-JOIN workflows ON workflows.id = scanned.workflow_id
-WHERE workflows.status = $6::VARCHAR
-ORDER BY scanned.txid, scanned.workflow_id, scanned.id
-LIMIT $7::INTEGER) AS matched ON true
-ORDER BY matched.txid, matched.workflow_id, matched.id;
---   Sort
---     Sort Key: scanned_1.txid, scanned_1.workflow_id, scanned_1.id
---     CTE scanned
---       ->  Limit
---             ->  Index Scan using events_without_txid on events
---                   Index Cond: (ROW(workflow_id, id) > ROW($2, $3))
---     CTE bound
---       ->  Result
---     InitPlan 4
---       ->  Result
---             InitPlan 3
---               ->  Limit
---                     ->  Index Only Scan Backward using events_by_txid on events events_1
---     InitPlan 5
---       ->  Aggregate
---             ->  CTE Scan on scanned scanned_2
---     ->  Nested Loop Left Join
---           ->  Nested Loop Left Join
---                 ->  CTE Scan on bound
---                 ->  Limit
---                       ->  Sort
---                             Sort Key: scanned.txid DESC, scanned.workflow_id DESC, scanned.id DESC
---                             ->  CTE Scan on scanned
---           ->  Limit
---                 ->  Sort
---                       Sort Key: scanned_1.txid, scanned_1.workflow_id, scanned_1.id
---                       ->  Nested Loop
---                             Join Filter: (scanned_1.workflow_id = workflows.id)
---                             ->  CTE Scan on scanned scanned_1
---                             ->  Index Scan using workflows_list_by_status on workflows
---                                   Index Cond: (status = ($6)::text)
-
-WITH scanned AS MATERIALIZED (SELECT events.workflow_id AS workflow_id, events.id AS id, events.type AS type,
-    events.at AS at, events.step_id AS step_id, events.task_id AS task_id, events.actor AS actor, events.data AS data,
-    events.txid AS txid
-FROM events
-WHERE events.txid = 0 AND (events.workflow_id, events.id) > ($2::UUID, $3::INTEGER)
-ORDER BY events.workflow_id, events.id
-LIMIT $4::INTEGER), bound AS MATERIALIZED (SELECT CAST(CAST(pg_snapshot_xmin(pg_current_snapshot()) AS TEXT) AS
-    BIGINT) AS txid), last_one AS (SELECT scanned.txid AS last_txid, scanned.workflow_id AS last_workflow, scanned.id
-    AS last_id
-FROM scanned
-ORDER BY scanned.txid DESC, scanned.workflow_id DESC, scanned.id DESC
-LIMIT $5::INTEGER)
-SELECT bound.txid AS bound, (SELECT coalesce(max(events.txid), $1::INTEGER) AS coalesce_1
-FROM events) >= bound.txid AS lagging, (SELECT count(*) AS count_1
-FROM scanned) AS seen, last_one.last_txid, last_one.last_workflow, last_one.last_id, matched.workflow_id, matched.id,
-    matched.type, matched.at, matched.step_id, matched.task_id, matched.actor, matched.data, matched.txid,
-    matched.tenant, matched.origin_instance, matched.status, matched.stored_definition
-FROM bound
-LEFT OUTER
-JOIN last_one ON true
-LEFT OUTER
-JOIN (SELECT scanned.workflow_id AS workflow_id, scanned.id AS id, scanned.type AS type, scanned.at AS at,
-    scanned.step_id AS step_id, scanned.task_id AS task_id, scanned.actor AS actor, scanned.data AS data, scanned.txid
-    AS txid, workflows.tenant AS tenant, workflows.origin_instance AS origin_instance, workflows.status AS status,
-    workflows.stored_definition AS stored_definition
-FROM scanned
-JOIN workflows ON workflows.id = scanned.workflow_id
 WHERE workflows.tenant = $6::VARCHAR AND scanned.type IN ($8::VARCHAR)
 ORDER BY scanned.txid, scanned.workflow_id, scanned.id
 LIMIT $7::INTEGER) AS matched ON true
@@ -14220,6 +15271,70 @@ ORDER BY matched.txid, matched.workflow_id, matched.id;
 --                                   Filter: (type = ($8)::text)
 --                             ->  Index Scan using workflows_list_by_tenant on workflows
 --                                   Index Cond: (tenant = ($6)::text)
+
+WITH scanned AS MATERIALIZED (SELECT events.workflow_id AS workflow_id, events.id AS id, events.type AS type,
+    events.at AS at, events.step_id AS step_id, events.task_id AS task_id, events.actor AS actor, events.data AS data,
+    events.txid AS txid
+FROM events
+WHERE events.txid = 0 AND (events.workflow_id, events.id) > ($2::UUID, $3::INTEGER)
+ORDER BY events.workflow_id, events.id
+LIMIT $4::INTEGER), bound AS MATERIALIZED (SELECT CAST(CAST(pg_snapshot_xmin(pg_current_snapshot()) AS TEXT) AS
+    BIGINT) AS txid), last_one AS (SELECT scanned.txid AS last_txid, scanned.workflow_id AS last_workflow, scanned.id
+    AS last_id
+FROM scanned
+ORDER BY scanned.txid DESC, scanned.workflow_id DESC, scanned.id DESC
+LIMIT $5::INTEGER)
+SELECT bound.txid AS bound, (SELECT coalesce(max(events.txid), $1::INTEGER) AS coalesce_1
+FROM events) >= bound.txid AS lagging, (SELECT count(*) AS count_1
+FROM scanned) AS seen, last_one.last_txid, last_one.last_workflow, last_one.last_id, matched.workflow_id, matched.id,
+    matched.type, matched.at, matched.step_id, matched.task_id, matched.actor, matched.data, matched.txid,
+    matched.tenant, matched.origin_instance, matched.status, matched.stored_definition
+FROM bound
+LEFT OUTER
+JOIN last_one ON true
+LEFT OUTER
+JOIN (SELECT scanned.workflow_id AS workflow_id, scanned.id AS id, scanned.type AS type, scanned.at AS at,
+    scanned.step_id AS step_id, scanned.task_id AS task_id, scanned.actor AS actor, scanned.data AS data, scanned.txid
+    AS txid, workflows.tenant AS tenant, workflows.origin_instance AS origin_instance, workflows.status AS status,
+    workflows.stored_definition AS stored_definition
+FROM scanned
+JOIN workflows ON workflows.id = scanned.workflow_id
+WHERE workflows.tenant = $6::VARCHAR AND workflows.created_by = $7::VARCHAR
+ORDER BY scanned.txid, scanned.workflow_id, scanned.id
+LIMIT $8::INTEGER) AS matched ON true
+ORDER BY matched.txid, matched.workflow_id, matched.id;
+--   Sort
+--     Sort Key: scanned_1.txid, scanned_1.workflow_id, scanned_1.id
+--     CTE scanned
+--       ->  Limit
+--             ->  Index Scan using events_without_txid on events
+--                   Index Cond: (ROW(workflow_id, id) > ROW($2, $3))
+--     CTE bound
+--       ->  Result
+--     InitPlan 4
+--       ->  Result
+--             InitPlan 3
+--               ->  Limit
+--                     ->  Index Only Scan Backward using events_by_txid on events events_1
+--     InitPlan 5
+--       ->  Aggregate
+--             ->  CTE Scan on scanned scanned_2
+--     ->  Nested Loop Left Join
+--           ->  Nested Loop Left Join
+--                 ->  CTE Scan on bound
+--                 ->  Limit
+--                       ->  Sort
+--                             Sort Key: scanned.txid DESC, scanned.workflow_id DESC, scanned.id DESC
+--                             ->  CTE Scan on scanned
+--           ->  Limit
+--                 ->  Sort
+--                       Sort Key: scanned_1.txid, scanned_1.workflow_id, scanned_1.id
+--                       ->  Nested Loop
+--                             Join Filter: (scanned_1.workflow_id = workflows.id)
+--                             ->  CTE Scan on scanned scanned_1
+--                             ->  Index Scan using workflows_list_by_tenant on workflows
+--                                   Index Cond: (tenant = ($6)::text)
+--                                   Filter: (created_by = ($7)::text)
 
 WITH scanned AS MATERIALIZED (SELECT events.workflow_id AS workflow_id, events.id AS id, events.type AS type,
     events.at AS at, events.step_id AS step_id, events.task_id AS task_id, events.actor AS actor, events.data AS data,

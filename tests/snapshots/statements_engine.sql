@@ -50,10 +50,11 @@ WHERE id = ANY($1::uuid[]) AND status <> 'DELETING';
 
 SELECT 'media/' || id || '/' || name AS path
 FROM uploads
-WHERE id = ANY($1::uuid[]) AND status = 'STORED' AND ($2::boolean OR tenant IS NOT DISTINCT FROM $3::text);
+WHERE id = ANY($1::uuid[]) AND status = 'STORED' AND ($3::bool OR tenant IS NOT DISTINCT FROM $2::text) AND ($4::text
+    IS NULL OR created_by = $4::text);
 --   Index Scan using uploads_by_tenant on uploads
 --     Index Cond: (id = ANY ($1))
---     Filter: ($2 OR (NOT (tenant IS DISTINCT FROM $3)))
+--     Filter: (($3 OR (NOT (tenant IS DISTINCT FROM $2))) AND (($4 IS NULL) OR (created_by = $4)))
 
 SELECT DISTINCT workflow_id
 FROM uploads
@@ -117,10 +118,11 @@ WHERE lane = $1 AND name = $2 AND version = $3;
 
 SELECT convert_to(inputs::text, 'UTF8') AS inputs, convert_to(inputs_schema::text, 'UTF8') AS inputs_schema, evaluates
 FROM workflows AS w
-WHERE id = $1 AND ($2 OR w.tenant IS NOT DISTINCT FROM $3);
+WHERE id = $1 AND ($3::bool OR w.tenant IS NOT DISTINCT FROM $2::text) AND ($4::text IS NULL OR w.created_by =
+    $4::text);
 --   Index Scan using workflows_pkey on workflows w
 --     Index Cond: (id = $1)
---     Filter: ($2 OR (NOT (tenant IS DISTINCT FROM $3)))
+--     Filter: (($3 OR (NOT (tenant IS DISTINCT FROM $2))) AND (($4 IS NULL) OR (created_by = $4)))
 
 SELECT count(*) AS deliveries, min(created_at) AS oldest
 FROM deliveries
@@ -144,11 +146,12 @@ WHERE status = 'STORED';
 
 SELECT count(*)
 FROM uploads
-WHERE status = 'STORED' AND coalesce(tenant, '') = coalesce($1::text, '') AND (tenant IS NULL) = ($1::text IS NULL);
+WHERE status = 'STORED' AND coalesce(tenant, '') = coalesce($1::text, '') AND (tenant IS NULL) = ($1::text IS NULL)
+    AND ($2::text IS NULL OR created_by = $2);
 --   Aggregate
 --     ->  Index Scan using uploads_by_tenant on uploads
 --           Index Cond: (COALESCE(tenant, ''::text) = COALESCE($1, ''::text))
---           Filter: ((tenant IS NULL) = ($1 IS NULL))
+--           Filter: ((($2 IS NULL) OR (created_by = $2)) AND ((tenant IS NULL) = ($1 IS NULL)))
 
 SELECT d.name, d.newest, d.versions, d.default_version, d.archived, d.labels, d.description, d.bytes, v.version,
     v.digest, v.size, v.created_by, v.created_at, v.refers_to
@@ -315,10 +318,11 @@ WHERE id = ANY($1::uuid[]);
 
 SELECT id, status
 FROM workflows
-WHERE id = ANY($1::uuid[]) AND deleted_at IS NULL AND ($2::bool OR tenant IS NOT DISTINCT FROM $3::text);
+WHERE id = ANY($1::uuid[]) AND deleted_at IS NULL AND ($3::bool OR tenant IS NOT DISTINCT FROM $2::text) AND ($4::text
+    IS NULL OR created_by = $4::text);
 --   Index Scan using workflows_pkey on workflows
 --     Index Cond: (id = ANY ($1))
---     Filter: ((deleted_at IS NULL) AND ($2 OR (NOT (tenant IS DISTINCT FROM $3))))
+--     Filter: ((deleted_at IS NULL) AND ($3 OR (NOT (tenant IS DISTINCT FROM $2))) AND (($4 IS NULL) OR (created_by = $4)))
 
 SELECT id, status
 FROM workflows
@@ -330,53 +334,22 @@ LIMIT $2;
 --           Index Cond: (parent_id = $1)
 --           Filter: (deleted_at IS NULL)
 
-SELECT id, status, child_ends, id <> $4 AND deleted_at IS NULL AS is_child
+SELECT id, status, child_ends, id <> $5 AND deleted_at IS NULL AS is_child
 FROM workflows
-WHERE id = ANY($1::uuid[] || $4::uuid) AND ($2::bool OR tenant IS NOT DISTINCT FROM $3::text);
+WHERE id = ANY($1::uuid[] || $5::uuid) AND ($3::bool OR tenant IS NOT DISTINCT FROM $2::text) AND ($4::text IS NULL OR
+    created_by = $4::text);
 --   Index Scan using workflows_pkey on workflows
---     Index Cond: (id = ANY (($1 || $4)))
---     Filter: ($2 OR (NOT (tenant IS DISTINCT FROM $3)))
+--     Index Cond: (id = ANY (($1 || $5)))
+--     Filter: (($3 OR (NOT (tenant IS DISTINCT FROM $2))) AND (($4 IS NULL) OR (created_by = $4)))
 
-SELECT id, tenant, name, size
-FROM uploads
-WHERE id = $1 AND status = 'PENDING' AND sha256 = '' AND ($2::boolean OR tenant IS NOT DISTINCT FROM $3::text);
---   Index Scan using uploads_pkey on uploads
---     Index Cond: (id = $1)
---     Filter: (($2 OR (NOT (tenant IS DISTINCT FROM $3))) AND (status = 'PENDING'::text) AND (sha256 = ''::text))
-
-SELECT id, tenant, name, size, sha256, media_type, width, height, duration_s, workflow_id, created_at, expires_at
-FROM uploads
-WHERE id = $1 AND status = 'STORED' AND ($2::boolean OR tenant IS NOT DISTINCT FROM $3::text);
---   Index Scan using uploads_by_tenant on uploads
---     Index Cond: (id = $1)
---     Filter: ($2 OR (NOT (tenant IS DISTINCT FROM $3)))
-
-SELECT id, tenant, name, size, sha256, media_type, width, height, duration_s, workflow_id, created_at, expires_at
-FROM uploads
-WHERE status = 'STORED' AND coalesce(tenant, '') = coalesce($1::text, '') AND (tenant IS NULL) = ($1::text IS NULL)
-ORDER BY created_at DESC, id DESC OFFSET $2
-LIMIT $3;
---   Limit
---     ->  Index Scan Backward using uploads_by_tenant on uploads
---           Index Cond: (COALESCE(tenant, ''::text) = COALESCE($1, ''::text))
---           Filter: ((tenant IS NULL) = ($1 IS NULL))
-
-SELECT id, tenant, name, size, sha256, media_type, width, height, duration_s, workflow_id, created_at, expires_at
-FROM uploads
-WHERE status = 'STORED'
-ORDER BY created_at DESC, id DESC OFFSET $1
-LIMIT $2;
---   Limit
---     ->  Index Scan Backward using uploads_by_created on uploads
-
-SELECT id, tenant, origin_instance, config, suppress_subtask_events, definition_bytes, feature_level, created_at,
-    status, name, description, webhook_url, completed_steps, execution_id, failure, started_at, completed_at,
-    updated_at, deleted_at, deadline_at, timeout_left_s, owner, epoch, last_event, crashes, wake_at, parent_id, depth,
-    parent_step, parent_item, root_id, child_ends, CASE WHEN has_flow THEN (
+SELECT id, tenant, created_by, origin_instance, config, suppress_subtask_events, definition_bytes, feature_level,
+    created_at, status, name, description, webhook_url, completed_steps, execution_id, failure, started_at,
+    completed_at, updated_at, deleted_at, deadline_at, timeout_left_s, owner, epoch, last_event, crashes, wake_at,
+    parent_id, depth, parent_step, parent_item, root_id, child_ends, CASE WHEN has_flow THEN (
 SELECT json_object_agg(n.name, json_build_object('data', n.data, 'sender', n.sender, 'at', n.at))
 FROM signals AS n
-WHERE n.workflow_id = w.id ) END AS signals, evaluates, CASE WHEN evaluates THEN inputs END AS inputs, CASE WHEN
-    evaluates THEN ARRAY(SELECT label
+WHERE n.workflow_id = w.id ) END AS signals, evaluates, CASE WHEN evaluates THEN inputs END AS inputs, named_files,
+    CASE WHEN evaluates THEN ARRAY(SELECT label
 FROM labels AS l
 WHERE l.workflow_id = w.id) END AS labels, CASE WHEN status IN ('RUNNING', 'PAUSED', 'FAILED') THEN (
 SELECT sum(octet_length(s.result::text))
@@ -409,6 +382,44 @@ ORDER BY id;
 --                   Index Cond: (workflow_id = w.id)
 --                   Filter: (result IS NOT NULL)
 
+SELECT id, tenant, created_by, private_to <> '' AS private, name, size
+FROM uploads
+WHERE id = $1 AND status = 'PENDING' AND sha256 = '' AND ($3::bool OR tenant IS NOT DISTINCT FROM $2::text) AND
+    ($4::text IS NULL OR created_by = $4::text);
+--   Index Scan using uploads_pkey on uploads
+--     Index Cond: (id = $1)
+--     Filter: (($3 OR (NOT (tenant IS DISTINCT FROM $2))) AND (($4 IS NULL) OR (created_by = $4)) AND (status = 'PENDING'::text) AND (sha256 = ''::text))
+
+SELECT id, tenant, created_by, private_to, name, size, sha256, media_type, width, height, duration_s, workflow_id,
+    created_at, expires_at
+FROM uploads
+WHERE id = $1 AND status = 'STORED' AND ($3::bool OR tenant IS NOT DISTINCT FROM $2::text) AND ($4::text IS NULL OR
+    created_by = $4::text);
+--   Index Scan using uploads_by_tenant on uploads
+--     Index Cond: (id = $1)
+--     Filter: (($3 OR (NOT (tenant IS DISTINCT FROM $2))) AND (($4 IS NULL) OR (created_by = $4)))
+
+SELECT id, tenant, created_by, private_to, name, size, sha256, media_type, width, height, duration_s, workflow_id,
+    created_at, expires_at
+FROM uploads
+WHERE status = 'STORED' AND coalesce(tenant, '') = coalesce($1::text, '') AND (tenant IS NULL) = ($1::text IS NULL)
+    AND ($2::text IS NULL OR created_by = $2)
+ORDER BY created_at DESC, id DESC OFFSET $3
+LIMIT $4;
+--   Limit
+--     ->  Index Scan Backward using uploads_by_tenant on uploads
+--           Index Cond: (COALESCE(tenant, ''::text) = COALESCE($1, ''::text))
+--           Filter: ((($2 IS NULL) OR (created_by = $2)) AND ((tenant IS NULL) = ($1 IS NULL)))
+
+SELECT id, tenant, created_by, private_to, name, size, sha256, media_type, width, height, duration_s, workflow_id,
+    created_at, expires_at
+FROM uploads
+WHERE status = 'STORED'
+ORDER BY created_at DESC, id DESC OFFSET $1
+LIMIT $2;
+--   Limit
+--     ->  Index Scan Backward using uploads_by_created on uploads
+
 SELECT lane, min(next_at) AS at
 FROM deliveries
 WHERE owner = $1 AND next_at IS NOT NULL
@@ -420,7 +431,8 @@ GROUP BY lane;
 
 SELECT n.key, convert_to(n.value::text, 'UTF8') AS value
 FROM workflows AS w, json_each(w.named_definitions) AS n
-WHERE w.id = $1 AND ($2 OR w.tenant IS NOT DISTINCT FROM $3) AND NOT EXISTS (
+WHERE w.id = $1 AND ($3::bool OR w.tenant IS NOT DISTINCT FROM $2::text) AND ($4::text IS NULL OR w.created_by =
+    $4::text) AND NOT EXISTS (
 SELECT
 FROM definition_versions AS v
 WHERE v.lane = coalesce(w.tenant, '') AND v.name = split_part(n.key, '@', 1) AND v.version = split_part(n.key, '@',
@@ -429,20 +441,21 @@ WHERE v.lane = coalesce(w.tenant, '') AND v.name = split_part(n.key, '@', 1) AND
 --     ->  Nested Loop
 --           ->  Index Scan using workflows_pkey on workflows w
 --                 Index Cond: (id = $1)
---                 Filter: ($2 OR (NOT (tenant IS DISTINCT FROM $3)))
+--                 Filter: (($3 OR (NOT (tenant IS DISTINCT FROM $2))) AND (($4 IS NULL) OR (created_by = $4)))
 --           ->  Function Scan on json_each n
 --     ->  Index Only Scan using definition_versions_pkey on definition_versions v
 --           Index Cond: ((lane = COALESCE(w.tenant, ''::text)) AND (name = split_part(n.key, '@'::text, 1)) AND (version = (split_part(n.key, '@'::text, 2))::integer))
 
 SELECT n.key, convert_to(n.value::text, 'UTF8') AS value
 FROM workflows AS w, json_each(w.named_definitions) AS n
-WHERE w.id = $1 AND ($2 OR w.tenant IS NOT DISTINCT FROM $3) AND n.key = ANY($4::text[]);
+WHERE w.id = $1 AND ($3::bool OR w.tenant IS NOT DISTINCT FROM $2::text) AND ($4::text IS NULL OR w.created_by =
+    $4::text) AND n.key = ANY($5::text[]);
 --   Nested Loop
 --     ->  Index Scan using workflows_pkey on workflows w
 --           Index Cond: (id = $1)
---           Filter: ($2 OR (NOT (tenant IS DISTINCT FROM $3)))
+--           Filter: (($3 OR (NOT (tenant IS DISTINCT FROM $2))) AND (($4 IS NULL) OR (created_by = $4)))
 --     ->  Function Scan on json_each n
---           Filter: (key = ANY ($4))
+--           Filter: (key = ANY ($5))
 
 SELECT name, newest, versions, default_version, archived, labels, description, bytes
 FROM definitions
@@ -503,20 +516,20 @@ FROM step_items AS i
 WHERE i.workflow_id = s.workflow_id AND i.position = s.position) ELSE 0 END) OVER (ORDER BY s.position) AS bytes
 FROM steps AS s
 JOIN workflows AS w ON w.id = s.workflow_id
-WHERE s.workflow_id = $1 AND ($2 OR w.tenant IS NOT DISTINCT FROM $3) AND s.position >= $4 AND s.position < $4 + $5 )
-    AS s
-WHERE bytes <= $6 OR position = $4
+WHERE s.workflow_id = $1 AND ($3::bool OR w.tenant IS NOT DISTINCT FROM $2::text) AND ($4::text IS NULL OR
+    w.created_by = $4::text) AND s.position >= $5 AND s.position < $5 + $6 ) AS s
+WHERE bytes <= $7 OR position = $5
 ORDER BY position;
 --   Subquery Scan on s
---     Filter: ((s.bytes <= $6) OR (s."position" = $4))
+--     Filter: ((s.bytes <= $7) OR (s."position" = $5))
 --     ->  WindowAgg
 --           Window: w1 AS (ORDER BY s_1."position")
 --           ->  Nested Loop
 --                 ->  Index Scan using steps_pkey on steps s_1
---                       Index Cond: ((workflow_id = $1) AND ("position" >= $4) AND ("position" < ($4 + $5)))
+--                       Index Cond: ((workflow_id = $1) AND ("position" >= $5) AND ("position" < ($5 + $6)))
 --                 ->  Index Scan using workflows_pkey on workflows w
 --                       Index Cond: (id = $1)
---                       Filter: ($2 OR (NOT (tenant IS DISTINCT FROM $3)))
+--                       Filter: (($3 OR (NOT (tenant IS DISTINCT FROM $2))) AND (($4 IS NULL) OR (created_by = $4)))
 --           SubPlan 2
 --             ->  Aggregate
 --                   ->  Index Scan using step_items_pkey on step_items i_1
@@ -535,20 +548,20 @@ SELECT s.workflow_id, s.position, s.id, s.max_retries, s.run_if, s.optional, s.c
     pg_column_size(s.definition) ELSE octet_length(s.definition::text) END) OVER (ORDER BY s.position) AS bytes
 FROM steps AS s
 JOIN workflows AS w ON w.id = s.workflow_id
-WHERE s.workflow_id = $1 AND ($2 OR w.tenant IS NOT DISTINCT FROM $3) AND s.position >= $4 AND s.position < $4 + $5 )
-    AS s
-WHERE bytes <= $6 OR position = $4
+WHERE s.workflow_id = $1 AND ($3::bool OR w.tenant IS NOT DISTINCT FROM $2::text) AND ($4::text IS NULL OR
+    w.created_by = $4::text) AND s.position >= $5 AND s.position < $5 + $6 ) AS s
+WHERE bytes <= $7 OR position = $5
 ORDER BY position;
 --   Subquery Scan on s
---     Filter: ((s.bytes <= $6) OR (s."position" = $4))
+--     Filter: ((s.bytes <= $7) OR (s."position" = $5))
 --     ->  WindowAgg
 --           Window: w1 AS (ORDER BY s_1."position")
 --           ->  Nested Loop
 --                 ->  Index Scan using steps_pkey on steps s_1
---                       Index Cond: ((workflow_id = $1) AND ("position" >= $4) AND ("position" < ($4 + $5)))
+--                       Index Cond: ((workflow_id = $1) AND ("position" >= $5) AND ("position" < ($5 + $6)))
 --                 ->  Index Scan using workflows_pkey on workflows w
 --                       Index Cond: (id = $1)
---                       Filter: ($2 OR (NOT (tenant IS DISTINCT FROM $3)))
+--                       Filter: (($3 OR (NOT (tenant IS DISTINCT FROM $2))) AND (($4 IS NULL) OR (created_by = $4)))
 
 SELECT r.workflow_id
 FROM uploads AS u
@@ -581,7 +594,7 @@ WHERE remote_id = ANY($2::text[]) AND provider = $1;
 SELECT s.workflow_id, s.position, CASE WHEN CASE WHEN s.for_each IS NULL THEN 0 WHEN s.status = 'COMPLETED' THEN
     (SELECT least(100 + 2 * coalesce(sum(octet_length(i.result::text)), 0) + 5 * count(*), 2000000000)::int
 FROM step_items AS i
-WHERE i.workflow_id = s.workflow_id AND i.position = s.position) ELSE 0 END <= $5::bigint THEN CASE WHEN s.for_each IS
+WHERE i.workflow_id = s.workflow_id AND i.position = s.position) ELSE 0 END <= $6::bigint THEN CASE WHEN s.for_each IS
     NULL THEN s.result WHEN s.for_each IS NOT NULL AND s.status = 'COMPLETED' THEN (
 SELECT concat('{"items":[', string_agg(coalesce(o.result::text, 'null'), ','
 ORDER BY o.item), '],"count":', count(*), ',"failed":', count(*) FILTER (WHERE o.status = 'FAILED'),
@@ -604,8 +617,8 @@ WHERE i.workflow_id = s.workflow_id AND i.position = s.position) AS o ) END END 
 FROM unnest($1::uuid[], $2::int[]) AS x(workflow_id, position)
 JOIN steps AS s ON s.workflow_id = x.workflow_id AND s.position = x.position
 JOIN workflows AS w ON w.id = x.workflow_id
-WHERE (s.result IS NOT NULL OR s.for_each IS NOT NULL AND s.status = 'COMPLETED') AND ($3::bool OR w.tenant IS NOT
-    DISTINCT FROM $4::text);
+WHERE (s.result IS NOT NULL OR s.for_each IS NOT NULL AND s.status = 'COMPLETED') AND ($4::bool OR w.tenant IS NOT
+    DISTINCT FROM $3::text) AND ($5::text IS NULL OR w.created_by = $5::text);
 --   Nested Loop
 --     ->  Nested Loop
 --           ->  Function Scan on x
@@ -614,7 +627,7 @@ WHERE (s.result IS NOT NULL OR s.for_each IS NOT NULL AND s.status = 'COMPLETED'
 --                 Filter: ((result IS NOT NULL) OR ((for_each IS NOT NULL) AND (status = 'COMPLETED'::text)))
 --     ->  Index Scan using workflows_pkey on workflows w
 --           Index Cond: (id = s.workflow_id)
---           Filter: ($3 OR (NOT (tenant IS DISTINCT FROM $4)))
+--           Filter: (($4 OR (NOT (tenant IS DISTINCT FROM $3))) AND (($5 IS NULL) OR (created_by = $5)))
 --     SubPlan 1
 --       ->  Aggregate
 --             ->  Index Scan using step_items_pkey on step_items i
@@ -699,7 +712,7 @@ WHERE t.workflow_id = ANY($1::uuid[]) AND t.follow_up_until IS NOT NULL;
 SELECT tasks.id, tasks.workflow_id, tasks.position, tasks.attempt, tasks.provider, tasks.seed, tasks.started_at,
     tasks.status, tasks.phase, tasks.remote_id, tasks.outcome_unknown, tasks.cancel_receipt, tasks.outputs,
     tasks.error, tasks.completed_at, tasks.deleted_at, tasks.sent, tasks.urls, tasks.follow_up_until, tasks.cost,
-    tasks.item, steps.step_id, steps.task_type, workflows.tenant
+    tasks.item, steps.step_id, steps.task_type, workflows.tenant, workflows.created_by
 FROM tasks
 JOIN steps ON steps.workflow_id = tasks.workflow_id AND steps.position = tasks.position
 JOIN workflows ON workflows.id = tasks.workflow_id
@@ -712,14 +725,6 @@ WHERE tasks.id = ANY ($1::UUID[]);
 --                 Index Cond: ((workflow_id = tasks.workflow_id) AND ("position" = tasks."position"))
 --     ->  Index Scan using workflows_pkey on workflows
 --           Index Cond: (id = steps.workflow_id)
-
-SELECT tenant
-FROM uploads
-WHERE id = $1 AND status = 'STORED' AND ($2::timestamptz IS NULL OR expires_at = $2) FOR UPDATE;
---   LockRows
---     ->  Index Scan using uploads_by_tenant on uploads
---           Index Cond: (id = $1)
---           Filter: ((($2 IS NULL) OR (expires_at = $2)) AND (status = 'STORED'::text))
 
 SELECT tenant, count(*)::int AS number, min(started_at) AS oldest
 FROM workflows
@@ -735,6 +740,14 @@ GROUP BY tenant;
 --                 Filter: ((ANY (id = (hashed SubPlan 1).col1)) IS NOT TRUE)
 --                 SubPlan 1
 --                   ->  Index Only Scan using workflows_by_feature_level on workflows workflows_1
+
+SELECT tenant, created_by
+FROM uploads
+WHERE id = $1 AND status = 'STORED' AND ($2::timestamptz IS NULL OR expires_at = $2) FOR UPDATE;
+--   LockRows
+--     ->  Index Scan using uploads_by_tenant on uploads
+--           Index Cond: (id = $1)
+--           Filter: ((($2 IS NULL) OR (expires_at = $2)) AND (status = 'STORED'::text))
 
 SELECT version, digest, size, created_by, created_at, refers_to
 FROM definition_versions
@@ -757,15 +770,15 @@ ORDER BY workflow_id, position, item;
 --   Index Scan using step_items_pkey on step_items
 --     Index Cond: (workflow_id = ANY ($1))
 
-SELECT workflows.id, workflows.tenant, workflows.origin_instance, workflows.origin_zone, workflows.origin_reference,
-    workflows.config, workflows.suppress_subtask_events, workflows.total_steps, workflows.final_position,
-    workflows.definition_bytes, workflows.feature_level, workflows.evaluates, workflows.has_flow,
-    workflows.stored_definition, workflows.created_at, workflows.status, workflows.name, workflows.description,
-    workflows.webhook_url, workflows.completed_steps, workflows.execution_id, workflows.failure, workflows.started_at,
-    workflows.completed_at, workflows.updated_at, workflows.deleted_at, workflows.deadline_at,
-    workflows.timeout_left_s, workflows.owner, workflows.epoch, workflows.last_event, workflows.crashes,
-    workflows.wake_at, workflows.parent_id, workflows.parent_step, workflows.parent_item, workflows.root_id,
-    workflows.depth, workflows.child_ends, workflows.sub_workflows, workflows.sub_workflow_steps,
+SELECT workflows.id, workflows.tenant, workflows.created_by, workflows.origin_instance, workflows.origin_zone,
+    workflows.origin_reference, workflows.config, workflows.suppress_subtask_events, workflows.total_steps,
+    workflows.final_position, workflows.definition_bytes, workflows.feature_level, workflows.evaluates,
+    workflows.has_flow, workflows.stored_definition, workflows.created_at, workflows.status, workflows.name,
+    workflows.description, workflows.webhook_url, workflows.completed_steps, workflows.execution_id,
+    workflows.failure, workflows.started_at, workflows.completed_at, workflows.updated_at, workflows.deleted_at,
+    workflows.deadline_at, workflows.timeout_left_s, workflows.owner, workflows.epoch, workflows.last_event,
+    workflows.crashes, workflows.wake_at, workflows.parent_id, workflows.parent_step, workflows.parent_item,
+    workflows.root_id, workflows.depth, workflows.child_ends, workflows.sub_workflows, workflows.sub_workflow_steps,
     workflows.sub_workflow_bytes, (SELECT steps.step_id
 FROM steps
 WHERE steps.workflow_id = workflows.id AND steps.status = $1::VARCHAR
@@ -935,15 +948,15 @@ WHERE workflows.id = ANY ($11::UUID[]);
 --                         ->  Index Scan using waits_pkey on waits n_2
 --                               Index Cond: (workflow_id = below_1.id)
 
-SELECT workflows.id, workflows.tenant, workflows.origin_instance, workflows.origin_zone, workflows.origin_reference,
-    workflows.config, workflows.suppress_subtask_events, workflows.total_steps, workflows.final_position,
-    workflows.definition_bytes, workflows.feature_level, workflows.evaluates, workflows.has_flow,
-    workflows.stored_definition, workflows.created_at, workflows.status, workflows.name, workflows.description,
-    workflows.webhook_url, workflows.completed_steps, workflows.execution_id, workflows.failure, workflows.started_at,
-    workflows.completed_at, workflows.updated_at, workflows.deleted_at, workflows.deadline_at,
-    workflows.timeout_left_s, workflows.owner, workflows.epoch, workflows.last_event, workflows.crashes,
-    workflows.wake_at, workflows.parent_id, workflows.parent_step, workflows.parent_item, workflows.root_id,
-    workflows.depth, workflows.child_ends, workflows.sub_workflows, workflows.sub_workflow_steps,
+SELECT workflows.id, workflows.tenant, workflows.created_by, workflows.origin_instance, workflows.origin_zone,
+    workflows.origin_reference, workflows.config, workflows.suppress_subtask_events, workflows.total_steps,
+    workflows.final_position, workflows.definition_bytes, workflows.feature_level, workflows.evaluates,
+    workflows.has_flow, workflows.stored_definition, workflows.created_at, workflows.status, workflows.name,
+    workflows.description, workflows.webhook_url, workflows.completed_steps, workflows.execution_id,
+    workflows.failure, workflows.started_at, workflows.completed_at, workflows.updated_at, workflows.deleted_at,
+    workflows.deadline_at, workflows.timeout_left_s, workflows.owner, workflows.epoch, workflows.last_event,
+    workflows.crashes, workflows.wake_at, workflows.parent_id, workflows.parent_step, workflows.parent_item,
+    workflows.root_id, workflows.depth, workflows.child_ends, workflows.sub_workflows, workflows.sub_workflow_steps,
     workflows.sub_workflow_bytes, (SELECT steps.step_id
 FROM steps
 WHERE steps.workflow_id = workflows.id AND steps.status = $1::VARCHAR
@@ -1132,8 +1145,8 @@ WHERE weighed.workflow_id = workflows.id) + pg_column_size(workflows.config) * C
 --                         ->  Index Scan using waits_pkey on waits n_2
 --                               Index Cond: (workflow_id = below_1.id)
 
-SELECT workflows.id, workflows.tenant, workflows.status, workflows.last_event, workflows.updated_at, CASE WHEN
-    workflows.has_flow THEN CASE WHEN workflows.parent_id IS NULL THEN (SELECT n.kind
+SELECT workflows.id, workflows.tenant, workflows.created_by, workflows.status, workflows.last_event,
+    workflows.updated_at, CASE WHEN workflows.has_flow THEN CASE WHEN workflows.parent_id IS NULL THEN (SELECT n.kind
 FROM waits AS n
 WHERE n.root_id = workflows.id
 ORDER BY array_position(ARRAY['decision', 'signal', 'delay'], kind)
@@ -1301,13 +1314,14 @@ WHERE id = $1;
 UPDATE uploads
 SET expires_at = greatest(expires_at, clock_timestamp() + make_interval(secs => ttl_s)), workflow_id = CASE WHEN $3
     THEN NULL ELSE workflow_id END
-WHERE coalesce(tenant, '') = coalesce($1::text, '') AND (tenant IS NULL) = ($1::text IS NULL) AND sha256 = $2 AND
-    status = 'STORED'
-RETURNING id, tenant, name, size, sha256, media_type, width, height, duration_s, workflow_id, created_at, expires_at;
+WHERE coalesce(tenant, '') = coalesce($1::text, '') AND (tenant IS NULL) = ($1::text IS NULL) AND private_to = $4 AND
+    sha256 = $2 AND status = 'STORED'
+RETURNING id, tenant, created_by, private_to, name, size, sha256, media_type, width, height, duration_s, workflow_id,
+    created_at, expires_at;
 --   Update on uploads
 --     ->  Index Scan using uploads_by_tenant on uploads
 --           Index Cond: (COALESCE(tenant, ''::text) = COALESCE($1, ''::text))
---           Filter: (((tenant IS NULL) = ($1 IS NULL)) AND (sha256 = $2) AND (status = 'STORED'::text))
+--           Filter: (((tenant IS NULL) = ($1 IS NULL)) AND (private_to = $4) AND (sha256 = $2) AND (status = 'STORED'::text))
 
 UPDATE uploads
 SET name = $2, sha256 = $3, media_type = $4, width = $5, height = $6, duration_s = $7
@@ -1337,7 +1351,8 @@ RETURNING id;
 UPDATE uploads
 SET status = 'DELETING', expires_at = greatest(clock_timestamp() + make_interval(secs => 300), presigned_until)
 WHERE id = $1
-RETURNING id, tenant, name, size, sha256, media_type, width, height, duration_s, workflow_id, created_at, expires_at;
+RETURNING id, tenant, created_by, private_to, name, size, sha256, media_type, width, height, duration_s, workflow_id,
+    created_at, expires_at;
 --   Update on uploads
 --     ->  Index Scan using uploads_pkey on uploads
 --           Index Cond: (id = $1)
@@ -1345,7 +1360,8 @@ RETURNING id, tenant, name, size, sha256, media_type, width, height, duration_s,
 UPDATE uploads
 SET status = 'STORED', expires_at = clock_timestamp() + make_interval(secs => ttl_s)
 WHERE id = $1 AND status = 'PENDING'
-RETURNING id, tenant, name, size, sha256, media_type, width, height, duration_s, workflow_id, created_at, expires_at;
+RETURNING id, tenant, created_by, private_to, name, size, sha256, media_type, width, height, duration_s, workflow_id,
+    created_at, expires_at;
 --   Update on uploads
 --     ->  Index Scan using uploads_pkey on uploads
 --           Index Cond: (id = $1)
@@ -1590,9 +1606,10 @@ FROM workflows AS w
 JOIN steps AS s ON s.workflow_id = w.id
 LEFT
 JOIN tasks AS k ON k.id = s.task_id
-WHERE w.id = ($1::uuid[])[page.found + 1] AND ($2 OR w.tenant IS NOT DISTINCT FROM $3)
+WHERE w.id = ($1::uuid[])[page.found + 1] AND ($3::bool OR w.tenant IS NOT DISTINCT FROM $2::text) AND ($4::text IS
+    NULL OR w.created_by = $4::text)
 GROUP BY w.id ) AS own
-WHERE page.found < cardinality($1::uuid[]) AND page.total <= $4 )
+WHERE page.found < cardinality($1::uuid[]) AND page.total <= $5 )
 SELECT found, total, snapshot, largest
 FROM page
 ORDER BY found DESC
@@ -1603,12 +1620,12 @@ LIMIT 1;
 --             ->  Result
 --             ->  Nested Loop
 --                   ->  WorkTable Scan on page page_1
---                         Filter: ((total <= $4) AND (found < cardinality($1)))
+--                         Filter: ((total <= $5) AND (found < cardinality($1)))
 --                   ->  GroupAggregate
 --                         ->  Nested Loop
 --                               ->  Index Scan using workflows_pkey on workflows w
 --                                     Index Cond: (id = ($1)[(page_1.found + 1)])
---                                     Filter: ($2 OR (NOT (tenant IS DISTINCT FROM $3)))
+--                                     Filter: (($3 OR (NOT (tenant IS DISTINCT FROM $2))) AND (($4 IS NULL) OR (created_by = $4)))
 --                               ->  Index Scan using steps_pkey on steps s
 --                                     Index Cond: (workflow_id = ($1)[(page_1.found + 1)])
 --                         SubPlan 1
@@ -1681,9 +1698,10 @@ FROM workflows AS w
 JOIN steps AS s ON s.workflow_id = w.id
 LEFT
 JOIN tasks AS k ON k.id = s.task_id
-WHERE w.id = ($1::uuid[])[page.found + 1] AND ($2 OR w.tenant IS NOT DISTINCT FROM $3)
+WHERE w.id = ($1::uuid[])[page.found + 1] AND ($3::bool OR w.tenant IS NOT DISTINCT FROM $2::text) AND ($4::text IS
+    NULL OR w.created_by = $4::text)
 GROUP BY w.id ) AS own
-WHERE page.found < cardinality($1::uuid[]) AND page.total <= $4 )
+WHERE page.found < cardinality($1::uuid[]) AND page.total <= $5 )
 SELECT found, total, snapshot, largest
 FROM page
 ORDER BY found DESC
@@ -1694,13 +1712,13 @@ LIMIT 1;
 --             ->  Result
 --             ->  Nested Loop
 --                   ->  WorkTable Scan on page page_1
---                         Filter: ((total <= $4) AND (found < cardinality($1)))
+--                         Filter: ((total <= $5) AND (found < cardinality($1)))
 --                   ->  GroupAggregate
 --                         ->  Nested Loop Left Join
 --                               ->  Nested Loop
 --                                     ->  Index Scan using workflows_pkey on workflows w
 --                                           Index Cond: (id = ($1)[(page_1.found + 1)])
---                                           Filter: ($2 OR (NOT (tenant IS DISTINCT FROM $3)))
+--                                           Filter: (($3 OR (NOT (tenant IS DISTINCT FROM $2))) AND (($4 IS NULL) OR (created_by = $4)))
 --                                     ->  Index Scan using steps_pkey on steps s
 --                                           Index Cond: (workflow_id = ($1)[(page_1.found + 1)])
 --                               ->  Index Scan using tasks_pkey on tasks k
@@ -2774,17 +2792,18 @@ WHERE id = $9 AND CASE WHEN sub_workflows >= $11::int THEN 'TOO_MANY' WHEN sub_w
     (SELECT
 FROM attempt) FOR NO KEY
 UPDATE ), new_workflows AS (
-INSERT INTO workflows (id, tenant, origin_instance, origin_zone, origin_reference, config, suppress_subtask_events,
-    total_steps, final_position, definition_bytes, feature_level, inputs, inputs_schema, evaluates, has_flow,
-    stored_definition, named_definitions, created_at, status, name, description, webhook_url, completed_steps,
-    execution_id, failure, started_at, completed_at, updated_at, deleted_at, deadline_at, timeout_left_s, owner,
-    epoch, last_event, crashes, parent_id, parent_step, parent_item, root_id, depth)
-SELECT w.id, w.tenant, w.origin_instance, w.origin_zone, w.origin_reference, w.config, w.suppress_subtask_events,
-    w.total_steps, w.final_position, w.definition_bytes, w.feature_level, w.inputs, w.inputs_schema, w.evaluates,
-    w.has_flow, w.stored_definition, w.named_definitions, w.created_at, w.status, w.name, w.description,
-    w.webhook_url, w.completed_steps, w.execution_id, w.failure, w.started_at, w.completed_at, w.updated_at,
-    w.deleted_at, w.deadline_at, w.timeout_left_s, w.owner, w.epoch, w.last_event, w.crashes, $6::uuid, $7::text,
-    $8::int, $9::uuid, $10::int
+INSERT INTO workflows (id, tenant, created_by, origin_instance, origin_zone, origin_reference, config,
+    suppress_subtask_events, total_steps, final_position, definition_bytes, feature_level, inputs, inputs_schema,
+    evaluates, has_flow, stored_definition, named_definitions, named_files, created_at, status, name, description,
+    webhook_url, completed_steps, execution_id, failure, started_at, completed_at, updated_at, deleted_at,
+    deadline_at, timeout_left_s, owner, epoch, last_event, crashes, parent_id, parent_step, parent_item, root_id,
+    depth)
+SELECT w.id, w.tenant, w.created_by, w.origin_instance, w.origin_zone, w.origin_reference, w.config,
+    w.suppress_subtask_events, w.total_steps, w.final_position, w.definition_bytes, w.feature_level, w.inputs,
+    w.inputs_schema, w.evaluates, w.has_flow, w.stored_definition, w.named_definitions, w.named_files, w.created_at,
+    w.status, w.name, w.description, w.webhook_url, w.completed_steps, w.execution_id, w.failure, w.started_at,
+    w.completed_at, w.updated_at, w.deleted_at, w.deadline_at, w.timeout_left_s, w.owner, w.epoch, w.last_event,
+    w.crashes, $6::uuid, $7::text, $8::int, $9::uuid, $10::int
 FROM unnest($1::insert_workflow[]) AS w
 WHERE EXISTS (SELECT
 FROM root)
@@ -2896,22 +2915,22 @@ WHERE id = $9) AS bound;
 --       ->  Index Scan using workflows_pkey on workflows workflows_5
 --             Index Cond: (id = $9)
 
-WITH found AS MATERIALIZED (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.origin_instance AS
-    origin_instance, workflows.origin_zone AS origin_zone, workflows.origin_reference AS origin_reference,
-    workflows.config AS config, workflows.suppress_subtask_events AS suppress_subtask_events, workflows.total_steps AS
-    total_steps, workflows.final_position AS final_position, workflows.definition_bytes AS definition_bytes,
-    workflows.feature_level AS feature_level, workflows.evaluates AS evaluates, workflows.has_flow AS has_flow,
-    workflows.stored_definition AS stored_definition, workflows.created_at AS created_at, workflows.status AS status,
-    workflows.name AS name, workflows.description AS description, workflows.webhook_url AS webhook_url,
-    workflows.completed_steps AS completed_steps, workflows.execution_id AS execution_id, workflows.failure AS
-    failure, workflows.started_at AS started_at, workflows.completed_at AS completed_at, workflows.updated_at AS
-    updated_at, workflows.deleted_at AS deleted_at, workflows.deadline_at AS deadline_at, workflows.timeout_left_s AS
-    timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch, workflows.last_event AS last_event,
-    workflows.crashes AS crashes, workflows.wake_at AS wake_at, workflows.parent_id AS parent_id,
-    workflows.parent_step AS parent_step, workflows.parent_item AS parent_item, workflows.root_id AS root_id,
-    workflows.depth AS depth, workflows.child_ends AS child_ends, workflows.sub_workflows AS sub_workflows,
-    workflows.sub_workflow_steps AS sub_workflow_steps, workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT
-    steps.step_id
+WITH found AS MATERIALIZED (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.created_by AS created_by,
+    workflows.origin_instance AS origin_instance, workflows.origin_zone AS origin_zone, workflows.origin_reference AS
+    origin_reference, workflows.config AS config, workflows.suppress_subtask_events AS suppress_subtask_events,
+    workflows.total_steps AS total_steps, workflows.final_position AS final_position, workflows.definition_bytes AS
+    definition_bytes, workflows.feature_level AS feature_level, workflows.evaluates AS evaluates, workflows.has_flow
+    AS has_flow, workflows.stored_definition AS stored_definition, workflows.created_at AS created_at,
+    workflows.status AS status, workflows.name AS name, workflows.description AS description, workflows.webhook_url AS
+    webhook_url, workflows.completed_steps AS completed_steps, workflows.execution_id AS execution_id,
+    workflows.failure AS failure, workflows.started_at AS started_at, workflows.completed_at AS completed_at,
+    workflows.updated_at AS updated_at, workflows.deleted_at AS deleted_at, workflows.deadline_at AS deadline_at,
+    workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch,
+    workflows.last_event AS last_event, workflows.crashes AS crashes, workflows.wake_at AS wake_at,
+    workflows.parent_id AS parent_id, workflows.parent_step AS parent_step, workflows.parent_item AS parent_item,
+    workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ends AS child_ends,
+    workflows.sub_workflows AS sub_workflows, workflows.sub_workflow_steps AS sub_workflow_steps,
+    workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT steps.step_id
 FROM steps
 WHERE steps.workflow_id = workflows.id AND steps.status = $1::VARCHAR
 ORDER BY steps.started_at, steps.position
@@ -2994,9 +3013,10 @@ FROM workflows
 JOIN steps AS final ON final.workflow_id = workflows.id AND final.position = workflows.final_position
 WHERE workflows.id = ANY ($11::UUID[]))
 SELECT CASE WHEN (blocks.block = 0) THEN found.id END AS id, CASE WHEN (blocks.block = 0) THEN found.tenant END AS
-    tenant, CASE WHEN (blocks.block = 0) THEN found.origin_instance END AS origin_instance, CASE WHEN (blocks.block =
-    0) THEN found.origin_zone END AS origin_zone, CASE WHEN (blocks.block = 0) THEN found.origin_reference END AS
-    origin_reference, CASE WHEN (blocks.block = 0) THEN found.config END AS config, CASE WHEN (blocks.block = 0) THEN
+    tenant, CASE WHEN (blocks.block = 0) THEN found.created_by END AS created_by, CASE WHEN (blocks.block = 0) THEN
+    found.origin_instance END AS origin_instance, CASE WHEN (blocks.block = 0) THEN found.origin_zone END AS
+    origin_zone, CASE WHEN (blocks.block = 0) THEN found.origin_reference END AS origin_reference, CASE WHEN
+    (blocks.block = 0) THEN found.config END AS config, CASE WHEN (blocks.block = 0) THEN
     found.suppress_subtask_events END AS suppress_subtask_events, CASE WHEN (blocks.block = 0) THEN found.total_steps
     END AS total_steps, CASE WHEN (blocks.block = 0) THEN found.final_position END AS final_position, CASE WHEN
     (blocks.block = 0) THEN found.definition_bytes END AS definition_bytes, CASE WHEN (blocks.block = 0) THEN
@@ -3176,22 +3196,22 @@ ORDER BY blocks.of_workflow, blocks.block;
 --                         Index Cond: ((workflow_id = steps.workflow_id) AND ("position" = steps."position"))
 --     ->  CTE Scan on found
 
-WITH found AS MATERIALIZED (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.origin_instance AS
-    origin_instance, workflows.origin_zone AS origin_zone, workflows.origin_reference AS origin_reference,
-    workflows.config AS config, workflows.suppress_subtask_events AS suppress_subtask_events, workflows.total_steps AS
-    total_steps, workflows.final_position AS final_position, workflows.definition_bytes AS definition_bytes,
-    workflows.feature_level AS feature_level, workflows.evaluates AS evaluates, workflows.has_flow AS has_flow,
-    workflows.stored_definition AS stored_definition, workflows.created_at AS created_at, workflows.status AS status,
-    workflows.name AS name, workflows.description AS description, workflows.webhook_url AS webhook_url,
-    workflows.completed_steps AS completed_steps, workflows.execution_id AS execution_id, workflows.failure AS
-    failure, workflows.started_at AS started_at, workflows.completed_at AS completed_at, workflows.updated_at AS
-    updated_at, workflows.deleted_at AS deleted_at, workflows.deadline_at AS deadline_at, workflows.timeout_left_s AS
-    timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch, workflows.last_event AS last_event,
-    workflows.crashes AS crashes, workflows.wake_at AS wake_at, workflows.parent_id AS parent_id,
-    workflows.parent_step AS parent_step, workflows.parent_item AS parent_item, workflows.root_id AS root_id,
-    workflows.depth AS depth, workflows.child_ends AS child_ends, workflows.sub_workflows AS sub_workflows,
-    workflows.sub_workflow_steps AS sub_workflow_steps, workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT
-    steps.step_id
+WITH found AS MATERIALIZED (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.created_by AS created_by,
+    workflows.origin_instance AS origin_instance, workflows.origin_zone AS origin_zone, workflows.origin_reference AS
+    origin_reference, workflows.config AS config, workflows.suppress_subtask_events AS suppress_subtask_events,
+    workflows.total_steps AS total_steps, workflows.final_position AS final_position, workflows.definition_bytes AS
+    definition_bytes, workflows.feature_level AS feature_level, workflows.evaluates AS evaluates, workflows.has_flow
+    AS has_flow, workflows.stored_definition AS stored_definition, workflows.created_at AS created_at,
+    workflows.status AS status, workflows.name AS name, workflows.description AS description, workflows.webhook_url AS
+    webhook_url, workflows.completed_steps AS completed_steps, workflows.execution_id AS execution_id,
+    workflows.failure AS failure, workflows.started_at AS started_at, workflows.completed_at AS completed_at,
+    workflows.updated_at AS updated_at, workflows.deleted_at AS deleted_at, workflows.deadline_at AS deadline_at,
+    workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch,
+    workflows.last_event AS last_event, workflows.crashes AS crashes, workflows.wake_at AS wake_at,
+    workflows.parent_id AS parent_id, workflows.parent_step AS parent_step, workflows.parent_item AS parent_item,
+    workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ends AS child_ends,
+    workflows.sub_workflows AS sub_workflows, workflows.sub_workflow_steps AS sub_workflow_steps,
+    workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT steps.step_id
 FROM steps
 WHERE steps.workflow_id = workflows.id AND steps.status = $1::VARCHAR
 ORDER BY steps.started_at, steps.position
@@ -3273,8 +3293,8 @@ LIMIT 1 ) END END END AS waits_for
 FROM workflows
 JOIN steps AS final ON final.workflow_id = workflows.id AND final.position = workflows.final_position
 WHERE workflows.id = ANY ($11::UUID[]))
-SELECT found.id, found.tenant, found.origin_instance, found.origin_zone, found.origin_reference, found.config,
-    found.suppress_subtask_events, found.total_steps, found.final_position, found.definition_bytes,
+SELECT found.id, found.tenant, found.created_by, found.origin_instance, found.origin_zone, found.origin_reference,
+    found.config, found.suppress_subtask_events, found.total_steps, found.final_position, found.definition_bytes,
     found.feature_level, found.evaluates, found.has_flow, found.stored_definition, found.created_at, found.status,
     found.name, found.description, found.webhook_url, found.completed_steps, found.execution_id, found.failure,
     found.started_at, found.completed_at, found.updated_at, found.deleted_at, found.deadline_at, found.timeout_left_s,
@@ -5063,16 +5083,17 @@ ORDER BY u.id FOR SHARE OF u;
 --                             Filter: (NOT (tenant IS DISTINCT FROM named.tenant))
 
 WITH new_workflows AS (
-INSERT INTO workflows (id, tenant, origin_instance, origin_zone, origin_reference, config, suppress_subtask_events,
-    total_steps, final_position, definition_bytes, feature_level, inputs, inputs_schema, evaluates, has_flow,
-    stored_definition, named_definitions, created_at, status, name, description, webhook_url, completed_steps,
-    execution_id, failure, started_at, completed_at, updated_at, deleted_at, deadline_at, timeout_left_s, owner,
-    epoch, last_event, crashes)
-SELECT w.id, w.tenant, w.origin_instance, w.origin_zone, w.origin_reference, w.config, w.suppress_subtask_events,
-    w.total_steps, w.final_position, w.definition_bytes, w.feature_level, w.inputs, w.inputs_schema, w.evaluates,
-    w.has_flow, w.stored_definition, w.named_definitions, w.created_at, w.status, w.name, w.description,
-    w.webhook_url, w.completed_steps, w.execution_id, w.failure, w.started_at, w.completed_at, w.updated_at,
-    w.deleted_at, w.deadline_at, w.timeout_left_s, w.owner, w.epoch, w.last_event, w.crashes
+INSERT INTO workflows (id, tenant, created_by, origin_instance, origin_zone, origin_reference, config,
+    suppress_subtask_events, total_steps, final_position, definition_bytes, feature_level, inputs, inputs_schema,
+    evaluates, has_flow, stored_definition, named_definitions, named_files, created_at, status, name, description,
+    webhook_url, completed_steps, execution_id, failure, started_at, completed_at, updated_at, deleted_at,
+    deadline_at, timeout_left_s, owner, epoch, last_event, crashes)
+SELECT w.id, w.tenant, w.created_by, w.origin_instance, w.origin_zone, w.origin_reference, w.config,
+    w.suppress_subtask_events, w.total_steps, w.final_position, w.definition_bytes, w.feature_level, w.inputs,
+    w.inputs_schema, w.evaluates, w.has_flow, w.stored_definition, w.named_definitions, w.named_files, w.created_at,
+    w.status, w.name, w.description, w.webhook_url, w.completed_steps, w.execution_id, w.failure, w.started_at,
+    w.completed_at, w.updated_at, w.deleted_at, w.deadline_at, w.timeout_left_s, w.owner, w.epoch, w.last_event,
+    w.crashes
 FROM unnest($1::insert_workflow[]) AS w ), new_steps AS (
 INSERT INTO steps (workflow_id, updated_at, status, position, id, step_id, task_type, definition, depends_on,
     max_retries, timeout_s, provider, fallback, run_if, optional, condition, repeat, for_each)
@@ -5092,16 +5113,17 @@ FROM unnest($3::checkpoint_event[]) AS e;
 --     ->  Function Scan on unnest e
 
 WITH new_workflows AS (
-INSERT INTO workflows (id, tenant, origin_instance, origin_zone, origin_reference, config, suppress_subtask_events,
-    total_steps, final_position, definition_bytes, feature_level, inputs, inputs_schema, evaluates, has_flow,
-    stored_definition, named_definitions, created_at, status, name, description, webhook_url, completed_steps,
-    execution_id, failure, started_at, completed_at, updated_at, deleted_at, deadline_at, timeout_left_s, owner,
-    epoch, last_event, crashes)
-SELECT w.id, w.tenant, w.origin_instance, w.origin_zone, w.origin_reference, w.config, w.suppress_subtask_events,
-    w.total_steps, w.final_position, w.definition_bytes, w.feature_level, w.inputs, w.inputs_schema, w.evaluates,
-    w.has_flow, w.stored_definition, w.named_definitions, w.created_at, w.status, w.name, w.description,
-    w.webhook_url, w.completed_steps, w.execution_id, w.failure, w.started_at, w.completed_at, w.updated_at,
-    w.deleted_at, w.deadline_at, w.timeout_left_s, w.owner, w.epoch, w.last_event, w.crashes
+INSERT INTO workflows (id, tenant, created_by, origin_instance, origin_zone, origin_reference, config,
+    suppress_subtask_events, total_steps, final_position, definition_bytes, feature_level, inputs, inputs_schema,
+    evaluates, has_flow, stored_definition, named_definitions, named_files, created_at, status, name, description,
+    webhook_url, completed_steps, execution_id, failure, started_at, completed_at, updated_at, deleted_at,
+    deadline_at, timeout_left_s, owner, epoch, last_event, crashes)
+SELECT w.id, w.tenant, w.created_by, w.origin_instance, w.origin_zone, w.origin_reference, w.config,
+    w.suppress_subtask_events, w.total_steps, w.final_position, w.definition_bytes, w.feature_level, w.inputs,
+    w.inputs_schema, w.evaluates, w.has_flow, w.stored_definition, w.named_definitions, w.named_files, w.created_at,
+    w.status, w.name, w.description, w.webhook_url, w.completed_steps, w.execution_id, w.failure, w.started_at,
+    w.completed_at, w.updated_at, w.deleted_at, w.deadline_at, w.timeout_left_s, w.owner, w.epoch, w.last_event,
+    w.crashes
 FROM unnest($1::insert_workflow[]) AS w ), new_steps AS (
 INSERT INTO steps (workflow_id, updated_at, status, position, id, step_id, task_type, definition, depends_on,
     max_retries, timeout_s, provider, fallback, run_if, optional, condition, repeat, for_each)
@@ -5479,22 +5501,22 @@ RETURNING owner;
 --             Index Cond: (id = c.owner)
 --             Filter: (lease_until > clock_timestamp())
 
-WITH requested AS MATERIALIZED (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.origin_instance AS
-    origin_instance, workflows.origin_zone AS origin_zone, workflows.origin_reference AS origin_reference,
-    workflows.config AS config, workflows.suppress_subtask_events AS suppress_subtask_events, workflows.total_steps AS
-    total_steps, workflows.final_position AS final_position, workflows.definition_bytes AS definition_bytes,
-    workflows.feature_level AS feature_level, workflows.evaluates AS evaluates, workflows.has_flow AS has_flow,
-    workflows.stored_definition AS stored_definition, workflows.created_at AS created_at, workflows.status AS status,
-    workflows.name AS name, workflows.description AS description, workflows.webhook_url AS webhook_url,
-    workflows.completed_steps AS completed_steps, workflows.execution_id AS execution_id, workflows.failure AS
-    failure, workflows.started_at AS started_at, workflows.completed_at AS completed_at, workflows.updated_at AS
-    updated_at, workflows.deleted_at AS deleted_at, workflows.deadline_at AS deadline_at, workflows.timeout_left_s AS
-    timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch, workflows.last_event AS last_event,
-    workflows.crashes AS crashes, workflows.wake_at AS wake_at, workflows.parent_id AS parent_id,
-    workflows.parent_step AS parent_step, workflows.parent_item AS parent_item, workflows.root_id AS root_id,
-    workflows.depth AS depth, workflows.child_ends AS child_ends, workflows.sub_workflows AS sub_workflows,
-    workflows.sub_workflow_steps AS sub_workflow_steps, workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT
-    steps.step_id
+WITH requested AS MATERIALIZED (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.created_by AS
+    created_by, workflows.origin_instance AS origin_instance, workflows.origin_zone AS origin_zone,
+    workflows.origin_reference AS origin_reference, workflows.config AS config, workflows.suppress_subtask_events AS
+    suppress_subtask_events, workflows.total_steps AS total_steps, workflows.final_position AS final_position,
+    workflows.definition_bytes AS definition_bytes, workflows.feature_level AS feature_level, workflows.evaluates AS
+    evaluates, workflows.has_flow AS has_flow, workflows.stored_definition AS stored_definition, workflows.created_at
+    AS created_at, workflows.status AS status, workflows.name AS name, workflows.description AS description,
+    workflows.webhook_url AS webhook_url, workflows.completed_steps AS completed_steps, workflows.execution_id AS
+    execution_id, workflows.failure AS failure, workflows.started_at AS started_at, workflows.completed_at AS
+    completed_at, workflows.updated_at AS updated_at, workflows.deleted_at AS deleted_at, workflows.deadline_at AS
+    deadline_at, workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch,
+    workflows.last_event AS last_event, workflows.crashes AS crashes, workflows.wake_at AS wake_at,
+    workflows.parent_id AS parent_id, workflows.parent_step AS parent_step, workflows.parent_item AS parent_item,
+    workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ends AS child_ends,
+    workflows.sub_workflows AS sub_workflows, workflows.sub_workflow_steps AS sub_workflow_steps,
+    workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT steps.step_id
 FROM steps
 WHERE steps.workflow_id = workflows.id AND steps.status = $1::VARCHAR
 ORDER BY steps.started_at, steps.position
@@ -5582,57 +5604,57 @@ FROM steps AS weighed
 WHERE weighed.workflow_id = workflows.id) + pg_column_size(workflows.config) * CASE WHEN
     (pg_column_compression(workflows.config) IS NULL) THEN 1 ELSE 50 END <= 65536)
 SELECT CASE WHEN (steps.position = 0) THEN requested.id END AS id, CASE WHEN (steps.position = 0) THEN
-    requested.tenant END AS tenant, CASE WHEN (steps.position = 0) THEN requested.origin_instance END AS
-    origin_instance, CASE WHEN (steps.position = 0) THEN requested.origin_zone END AS origin_zone, CASE WHEN
-    (steps.position = 0) THEN requested.origin_reference END AS origin_reference, CASE WHEN (steps.position = 0) THEN
-    requested.config END AS config, CASE WHEN (steps.position = 0) THEN requested.suppress_subtask_events END AS
-    suppress_subtask_events, CASE WHEN (steps.position = 0) THEN requested.total_steps END AS total_steps, CASE WHEN
-    (steps.position = 0) THEN requested.final_position END AS final_position, CASE WHEN (steps.position = 0) THEN
-    requested.definition_bytes END AS definition_bytes, CASE WHEN (steps.position = 0) THEN requested.feature_level
-    END AS feature_level, CASE WHEN (steps.position = 0) THEN requested.evaluates END AS evaluates, CASE WHEN
-    (steps.position = 0) THEN requested.has_flow END AS has_flow, CASE WHEN (steps.position = 0) THEN
-    requested.stored_definition END AS stored_definition, CASE WHEN (steps.position = 0) THEN requested.created_at END
-    AS created_at, CASE WHEN (steps.position = 0) THEN requested.status END AS status, CASE WHEN (steps.position = 0)
-    THEN requested.name END AS name, CASE WHEN (steps.position = 0) THEN requested.description END AS description,
-    CASE WHEN (steps.position = 0) THEN requested.webhook_url END AS webhook_url, CASE WHEN (steps.position = 0) THEN
-    requested.completed_steps END AS completed_steps, CASE WHEN (steps.position = 0) THEN requested.execution_id END
-    AS execution_id, CASE WHEN (steps.position = 0) THEN requested.failure END AS failure, CASE WHEN (steps.position =
-    0) THEN requested.started_at END AS started_at, CASE WHEN (steps.position = 0) THEN requested.completed_at END AS
-    completed_at, CASE WHEN (steps.position = 0) THEN requested.updated_at END AS updated_at, CASE WHEN
-    (steps.position = 0) THEN requested.deleted_at END AS deleted_at, CASE WHEN (steps.position = 0) THEN
-    requested.deadline_at END AS deadline_at, CASE WHEN (steps.position = 0) THEN requested.timeout_left_s END AS
-    timeout_left_s, CASE WHEN (steps.position = 0) THEN requested.owner END AS owner, CASE WHEN (steps.position = 0)
-    THEN requested.epoch END AS epoch, CASE WHEN (steps.position = 0) THEN requested.last_event END AS last_event,
-    CASE WHEN (steps.position = 0) THEN requested.crashes END AS crashes, CASE WHEN (steps.position = 0) THEN
-    requested.wake_at END AS wake_at, CASE WHEN (steps.position = 0) THEN requested.parent_id END AS parent_id, CASE
-    WHEN (steps.position = 0) THEN requested.parent_step END AS parent_step, CASE WHEN (steps.position = 0) THEN
-    requested.parent_item END AS parent_item, CASE WHEN (steps.position = 0) THEN requested.root_id END AS root_id,
-    CASE WHEN (steps.position = 0) THEN requested.depth END AS depth, CASE WHEN (steps.position = 0) THEN
-    requested.child_ends END AS child_ends, CASE WHEN (steps.position = 0) THEN requested.sub_workflows END AS
-    sub_workflows, CASE WHEN (steps.position = 0) THEN requested.sub_workflow_steps END AS sub_workflow_steps, CASE
-    WHEN (steps.position = 0) THEN requested.sub_workflow_bytes END AS sub_workflow_bytes, CASE WHEN (steps.position =
-    0) THEN requested.current_step END AS current_step, CASE WHEN (steps.position = 0) THEN requested.step_errors END
-    AS step_errors, CASE WHEN (steps.position = 0) THEN requested.fatal_error END AS fatal_error, CASE WHEN
-    (steps.position = 0) THEN requested.done_without_result END AS done_without_result, CASE WHEN (steps.position = 0)
-    THEN requested.costs END AS costs, CASE WHEN (steps.position = 0) THEN requested.labels END AS labels, CASE WHEN
-    (steps.position = 0) THEN requested.final_step_id END AS final_step_id, CASE WHEN (steps.position = 0) THEN
-    requested.items_done END AS items_done, CASE WHEN (steps.position = 0) THEN requested.final_step_result END AS
-    final_step_result, CASE WHEN (steps.position = 0) THEN requested.waits_for END AS waits_for, steps.workflow_id AS
-    step_workflow_id, steps.position AS step_position, steps.id AS step_id, steps.step_id AS step_step_id,
-    steps.task_type AS step_task_type, steps.definition AS step_definition, steps.depends_on AS step_depends_on,
-    steps.max_retries AS step_max_retries, steps.timeout_s AS step_timeout_s, steps.provider AS step_provider,
-    steps.fallback AS step_fallback, steps.run_if AS step_run_if, steps.optional AS step_optional, steps.condition AS
-    step_condition, steps.repeat AS step_repeat, steps.for_each AS step_for_each, steps.status AS step_status,
-    steps.task_id AS step_task_id, steps.attempt AS step_attempt, steps.provider_attempts AS step_provider_attempts,
-    steps.retry_count AS step_retry_count, steps.on_fallback AS step_on_fallback, steps.next_attempt_at AS
-    step_next_attempt_at, NULL AS step_result, steps.error_message AS step_error_message, steps.started_at AS
-    step_started_at, steps.completed_at AS step_completed_at, steps.updated_at AS step_updated_at, steps.skip_reason
-    AS step_skip_reason, steps.flow AS step_flow, latest.provider AS step_latest_provider, latest.sent ->> 'model' AS
-    step_latest_model, step_costs.costs AS step_step_costs, CASE WHEN steps.for_each IS NOT NULL AND steps.flow ->>
-    'items' IS NOT NULL THEN (SELECT json_build_object('total', count(*), 'pending', count(*) FILTER (WHERE i.status
-    IN ('PENDING', 'CANCELLED')), 'running', count(*) FILTER (WHERE i.status = 'RUNNING'), 'completed', count(*)
-    FILTER (WHERE i.status = 'COMPLETED'), 'failed', count(*) FILTER (WHERE i.status = 'FAILED'), 'retries',
-    coalesce(sum(i.retry_count), 0))
+    requested.tenant END AS tenant, CASE WHEN (steps.position = 0) THEN requested.created_by END AS created_by, CASE
+    WHEN (steps.position = 0) THEN requested.origin_instance END AS origin_instance, CASE WHEN (steps.position = 0)
+    THEN requested.origin_zone END AS origin_zone, CASE WHEN (steps.position = 0) THEN requested.origin_reference END
+    AS origin_reference, CASE WHEN (steps.position = 0) THEN requested.config END AS config, CASE WHEN (steps.position
+    = 0) THEN requested.suppress_subtask_events END AS suppress_subtask_events, CASE WHEN (steps.position = 0) THEN
+    requested.total_steps END AS total_steps, CASE WHEN (steps.position = 0) THEN requested.final_position END AS
+    final_position, CASE WHEN (steps.position = 0) THEN requested.definition_bytes END AS definition_bytes, CASE WHEN
+    (steps.position = 0) THEN requested.feature_level END AS feature_level, CASE WHEN (steps.position = 0) THEN
+    requested.evaluates END AS evaluates, CASE WHEN (steps.position = 0) THEN requested.has_flow END AS has_flow, CASE
+    WHEN (steps.position = 0) THEN requested.stored_definition END AS stored_definition, CASE WHEN (steps.position =
+    0) THEN requested.created_at END AS created_at, CASE WHEN (steps.position = 0) THEN requested.status END AS
+    status, CASE WHEN (steps.position = 0) THEN requested.name END AS name, CASE WHEN (steps.position = 0) THEN
+    requested.description END AS description, CASE WHEN (steps.position = 0) THEN requested.webhook_url END AS
+    webhook_url, CASE WHEN (steps.position = 0) THEN requested.completed_steps END AS completed_steps, CASE WHEN
+    (steps.position = 0) THEN requested.execution_id END AS execution_id, CASE WHEN (steps.position = 0) THEN
+    requested.failure END AS failure, CASE WHEN (steps.position = 0) THEN requested.started_at END AS started_at, CASE
+    WHEN (steps.position = 0) THEN requested.completed_at END AS completed_at, CASE WHEN (steps.position = 0) THEN
+    requested.updated_at END AS updated_at, CASE WHEN (steps.position = 0) THEN requested.deleted_at END AS
+    deleted_at, CASE WHEN (steps.position = 0) THEN requested.deadline_at END AS deadline_at, CASE WHEN
+    (steps.position = 0) THEN requested.timeout_left_s END AS timeout_left_s, CASE WHEN (steps.position = 0) THEN
+    requested.owner END AS owner, CASE WHEN (steps.position = 0) THEN requested.epoch END AS epoch, CASE WHEN
+    (steps.position = 0) THEN requested.last_event END AS last_event, CASE WHEN (steps.position = 0) THEN
+    requested.crashes END AS crashes, CASE WHEN (steps.position = 0) THEN requested.wake_at END AS wake_at, CASE WHEN
+    (steps.position = 0) THEN requested.parent_id END AS parent_id, CASE WHEN (steps.position = 0) THEN
+    requested.parent_step END AS parent_step, CASE WHEN (steps.position = 0) THEN requested.parent_item END AS
+    parent_item, CASE WHEN (steps.position = 0) THEN requested.root_id END AS root_id, CASE WHEN (steps.position = 0)
+    THEN requested.depth END AS depth, CASE WHEN (steps.position = 0) THEN requested.child_ends END AS child_ends,
+    CASE WHEN (steps.position = 0) THEN requested.sub_workflows END AS sub_workflows, CASE WHEN (steps.position = 0)
+    THEN requested.sub_workflow_steps END AS sub_workflow_steps, CASE WHEN (steps.position = 0) THEN
+    requested.sub_workflow_bytes END AS sub_workflow_bytes, CASE WHEN (steps.position = 0) THEN requested.current_step
+    END AS current_step, CASE WHEN (steps.position = 0) THEN requested.step_errors END AS step_errors, CASE WHEN
+    (steps.position = 0) THEN requested.fatal_error END AS fatal_error, CASE WHEN (steps.position = 0) THEN
+    requested.done_without_result END AS done_without_result, CASE WHEN (steps.position = 0) THEN requested.costs END
+    AS costs, CASE WHEN (steps.position = 0) THEN requested.labels END AS labels, CASE WHEN (steps.position = 0) THEN
+    requested.final_step_id END AS final_step_id, CASE WHEN (steps.position = 0) THEN requested.items_done END AS
+    items_done, CASE WHEN (steps.position = 0) THEN requested.final_step_result END AS final_step_result, CASE WHEN
+    (steps.position = 0) THEN requested.waits_for END AS waits_for, steps.workflow_id AS step_workflow_id,
+    steps.position AS step_position, steps.id AS step_id, steps.step_id AS step_step_id, steps.task_type AS
+    step_task_type, steps.definition AS step_definition, steps.depends_on AS step_depends_on, steps.max_retries AS
+    step_max_retries, steps.timeout_s AS step_timeout_s, steps.provider AS step_provider, steps.fallback AS
+    step_fallback, steps.run_if AS step_run_if, steps.optional AS step_optional, steps.condition AS step_condition,
+    steps.repeat AS step_repeat, steps.for_each AS step_for_each, steps.status AS step_status, steps.task_id AS
+    step_task_id, steps.attempt AS step_attempt, steps.provider_attempts AS step_provider_attempts, steps.retry_count
+    AS step_retry_count, steps.on_fallback AS step_on_fallback, steps.next_attempt_at AS step_next_attempt_at, NULL AS
+    step_result, steps.error_message AS step_error_message, steps.started_at AS step_started_at, steps.completed_at AS
+    step_completed_at, steps.updated_at AS step_updated_at, steps.skip_reason AS step_skip_reason, steps.flow AS
+    step_flow, latest.provider AS step_latest_provider, latest.sent ->> 'model' AS step_latest_model, step_costs.costs
+    AS step_step_costs, CASE WHEN steps.for_each IS NOT NULL AND steps.flow ->> 'items' IS NOT NULL THEN (SELECT
+    json_build_object('total', count(*), 'pending', count(*) FILTER (WHERE i.status IN ('PENDING', 'CANCELLED')),
+    'running', count(*) FILTER (WHERE i.status = 'RUNNING'), 'completed', count(*) FILTER (WHERE i.status =
+    'COMPLETED'), 'failed', count(*) FILTER (WHERE i.status = 'FAILED'), 'retries', coalesce(sum(i.retry_count), 0))
 FROM step_items AS i
 WHERE i.workflow_id = steps.workflow_id AND i.position = steps.position) END AS step_item_counts
 FROM requested
@@ -5770,22 +5792,22 @@ ORDER BY steps.workflow_id, steps.position;
 --                   ->  Index Scan using step_items_pkey on step_items i_4
 --                         Index Cond: ((workflow_id = steps.workflow_id) AND ("position" = steps."position"))
 
-WITH requested AS MATERIALIZED (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.origin_instance AS
-    origin_instance, workflows.origin_zone AS origin_zone, workflows.origin_reference AS origin_reference,
-    workflows.config AS config, workflows.suppress_subtask_events AS suppress_subtask_events, workflows.total_steps AS
-    total_steps, workflows.final_position AS final_position, workflows.definition_bytes AS definition_bytes,
-    workflows.feature_level AS feature_level, workflows.evaluates AS evaluates, workflows.has_flow AS has_flow,
-    workflows.stored_definition AS stored_definition, workflows.created_at AS created_at, workflows.status AS status,
-    workflows.name AS name, workflows.description AS description, workflows.webhook_url AS webhook_url,
-    workflows.completed_steps AS completed_steps, workflows.execution_id AS execution_id, workflows.failure AS
-    failure, workflows.started_at AS started_at, workflows.completed_at AS completed_at, workflows.updated_at AS
-    updated_at, workflows.deleted_at AS deleted_at, workflows.deadline_at AS deadline_at, workflows.timeout_left_s AS
-    timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch, workflows.last_event AS last_event,
-    workflows.crashes AS crashes, workflows.wake_at AS wake_at, workflows.parent_id AS parent_id,
-    workflows.parent_step AS parent_step, workflows.parent_item AS parent_item, workflows.root_id AS root_id,
-    workflows.depth AS depth, workflows.child_ends AS child_ends, workflows.sub_workflows AS sub_workflows,
-    workflows.sub_workflow_steps AS sub_workflow_steps, workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT
-    steps.step_id
+WITH requested AS MATERIALIZED (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.created_by AS
+    created_by, workflows.origin_instance AS origin_instance, workflows.origin_zone AS origin_zone,
+    workflows.origin_reference AS origin_reference, workflows.config AS config, workflows.suppress_subtask_events AS
+    suppress_subtask_events, workflows.total_steps AS total_steps, workflows.final_position AS final_position,
+    workflows.definition_bytes AS definition_bytes, workflows.feature_level AS feature_level, workflows.evaluates AS
+    evaluates, workflows.has_flow AS has_flow, workflows.stored_definition AS stored_definition, workflows.created_at
+    AS created_at, workflows.status AS status, workflows.name AS name, workflows.description AS description,
+    workflows.webhook_url AS webhook_url, workflows.completed_steps AS completed_steps, workflows.execution_id AS
+    execution_id, workflows.failure AS failure, workflows.started_at AS started_at, workflows.completed_at AS
+    completed_at, workflows.updated_at AS updated_at, workflows.deleted_at AS deleted_at, workflows.deadline_at AS
+    deadline_at, workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch,
+    workflows.last_event AS last_event, workflows.crashes AS crashes, workflows.wake_at AS wake_at,
+    workflows.parent_id AS parent_id, workflows.parent_step AS parent_step, workflows.parent_item AS parent_item,
+    workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ends AS child_ends,
+    workflows.sub_workflows AS sub_workflows, workflows.sub_workflow_steps AS sub_workflow_steps,
+    workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT steps.step_id
 FROM steps
 WHERE steps.workflow_id = workflows.id AND steps.status = $1::VARCHAR
 ORDER BY steps.started_at, steps.position
@@ -5879,51 +5901,52 @@ FROM steps AS weighed
 WHERE weighed.workflow_id = workflows.id) + pg_column_size(workflows.config) * CASE WHEN
     (pg_column_compression(workflows.config) IS NULL) THEN 1 ELSE 50 END <= 65536)
 SELECT CASE WHEN (steps.position = 0) THEN requested.id END AS id, CASE WHEN (steps.position = 0) THEN
-    requested.tenant END AS tenant, CASE WHEN (steps.position = 0) THEN requested.origin_instance END AS
-    origin_instance, CASE WHEN (steps.position = 0) THEN requested.origin_zone END AS origin_zone, CASE WHEN
-    (steps.position = 0) THEN requested.origin_reference END AS origin_reference, CASE WHEN (steps.position = 0) THEN
-    requested.config END AS config, CASE WHEN (steps.position = 0) THEN requested.suppress_subtask_events END AS
-    suppress_subtask_events, CASE WHEN (steps.position = 0) THEN requested.total_steps END AS total_steps, CASE WHEN
-    (steps.position = 0) THEN requested.final_position END AS final_position, CASE WHEN (steps.position = 0) THEN
-    requested.definition_bytes END AS definition_bytes, CASE WHEN (steps.position = 0) THEN requested.feature_level
-    END AS feature_level, CASE WHEN (steps.position = 0) THEN requested.evaluates END AS evaluates, CASE WHEN
-    (steps.position = 0) THEN requested.has_flow END AS has_flow, CASE WHEN (steps.position = 0) THEN
-    requested.stored_definition END AS stored_definition, CASE WHEN (steps.position = 0) THEN requested.created_at END
-    AS created_at, CASE WHEN (steps.position = 0) THEN requested.status END AS status, CASE WHEN (steps.position = 0)
-    THEN requested.name END AS name, CASE WHEN (steps.position = 0) THEN requested.description END AS description,
-    CASE WHEN (steps.position = 0) THEN requested.webhook_url END AS webhook_url, CASE WHEN (steps.position = 0) THEN
-    requested.completed_steps END AS completed_steps, CASE WHEN (steps.position = 0) THEN requested.execution_id END
-    AS execution_id, CASE WHEN (steps.position = 0) THEN requested.failure END AS failure, CASE WHEN (steps.position =
-    0) THEN requested.started_at END AS started_at, CASE WHEN (steps.position = 0) THEN requested.completed_at END AS
-    completed_at, CASE WHEN (steps.position = 0) THEN requested.updated_at END AS updated_at, CASE WHEN
-    (steps.position = 0) THEN requested.deleted_at END AS deleted_at, CASE WHEN (steps.position = 0) THEN
-    requested.deadline_at END AS deadline_at, CASE WHEN (steps.position = 0) THEN requested.timeout_left_s END AS
-    timeout_left_s, CASE WHEN (steps.position = 0) THEN requested.owner END AS owner, CASE WHEN (steps.position = 0)
-    THEN requested.epoch END AS epoch, CASE WHEN (steps.position = 0) THEN requested.last_event END AS last_event,
-    CASE WHEN (steps.position = 0) THEN requested.crashes END AS crashes, CASE WHEN (steps.position = 0) THEN
-    requested.wake_at END AS wake_at, CASE WHEN (steps.position = 0) THEN requested.parent_id END AS parent_id, CASE
-    WHEN (steps.position = 0) THEN requested.parent_step END AS parent_step, CASE WHEN (steps.position = 0) THEN
-    requested.parent_item END AS parent_item, CASE WHEN (steps.position = 0) THEN requested.root_id END AS root_id,
-    CASE WHEN (steps.position = 0) THEN requested.depth END AS depth, CASE WHEN (steps.position = 0) THEN
-    requested.child_ends END AS child_ends, CASE WHEN (steps.position = 0) THEN requested.sub_workflows END AS
-    sub_workflows, CASE WHEN (steps.position = 0) THEN requested.sub_workflow_steps END AS sub_workflow_steps, CASE
-    WHEN (steps.position = 0) THEN requested.sub_workflow_bytes END AS sub_workflow_bytes, CASE WHEN (steps.position =
-    0) THEN requested.current_step END AS current_step, CASE WHEN (steps.position = 0) THEN requested.step_errors END
-    AS step_errors, CASE WHEN (steps.position = 0) THEN requested.fatal_error END AS fatal_error, CASE WHEN
-    (steps.position = 0) THEN requested.done_without_result END AS done_without_result, CASE WHEN (steps.position = 0)
-    THEN requested.costs END AS costs, CASE WHEN (steps.position = 0) THEN requested.labels END AS labels, CASE WHEN
-    (steps.position = 0) THEN requested.final_step_id END AS final_step_id, CASE WHEN (steps.position = 0) THEN
-    requested.items_done END AS items_done, CASE WHEN (steps.position = 0) THEN requested.final_step_result END AS
-    final_step_result, CASE WHEN (steps.position = 0) THEN requested.waits_for END AS waits_for, steps.workflow_id AS
-    step_workflow_id, steps.position AS step_position, steps.id AS step_id, steps.step_id AS step_step_id,
-    steps.task_type AS step_task_type, steps.definition AS step_definition, steps.depends_on AS step_depends_on,
-    steps.max_retries AS step_max_retries, steps.timeout_s AS step_timeout_s, steps.provider AS step_provider,
-    steps.fallback AS step_fallback, steps.run_if AS step_run_if, steps.optional AS step_optional, steps.condition AS
-    step_condition, steps.repeat AS step_repeat, steps.for_each AS step_for_each, steps.status AS step_status,
-    steps.task_id AS step_task_id, steps.attempt AS step_attempt, steps.provider_attempts AS step_provider_attempts,
-    steps.retry_count AS step_retry_count, steps.on_fallback AS step_on_fallback, steps.next_attempt_at AS
-    step_next_attempt_at, CASE WHEN steps.for_each IS NULL THEN steps.result WHEN steps.for_each IS NOT NULL AND
-    steps.status = 'COMPLETED' THEN (
+    requested.tenant END AS tenant, CASE WHEN (steps.position = 0) THEN requested.created_by END AS created_by, CASE
+    WHEN (steps.position = 0) THEN requested.origin_instance END AS origin_instance, CASE WHEN (steps.position = 0)
+    THEN requested.origin_zone END AS origin_zone, CASE WHEN (steps.position = 0) THEN requested.origin_reference END
+    AS origin_reference, CASE WHEN (steps.position = 0) THEN requested.config END AS config, CASE WHEN (steps.position
+    = 0) THEN requested.suppress_subtask_events END AS suppress_subtask_events, CASE WHEN (steps.position = 0) THEN
+    requested.total_steps END AS total_steps, CASE WHEN (steps.position = 0) THEN requested.final_position END AS
+    final_position, CASE WHEN (steps.position = 0) THEN requested.definition_bytes END AS definition_bytes, CASE WHEN
+    (steps.position = 0) THEN requested.feature_level END AS feature_level, CASE WHEN (steps.position = 0) THEN
+    requested.evaluates END AS evaluates, CASE WHEN (steps.position = 0) THEN requested.has_flow END AS has_flow, CASE
+    WHEN (steps.position = 0) THEN requested.stored_definition END AS stored_definition, CASE WHEN (steps.position =
+    0) THEN requested.created_at END AS created_at, CASE WHEN (steps.position = 0) THEN requested.status END AS
+    status, CASE WHEN (steps.position = 0) THEN requested.name END AS name, CASE WHEN (steps.position = 0) THEN
+    requested.description END AS description, CASE WHEN (steps.position = 0) THEN requested.webhook_url END AS
+    webhook_url, CASE WHEN (steps.position = 0) THEN requested.completed_steps END AS completed_steps, CASE WHEN
+    (steps.position = 0) THEN requested.execution_id END AS execution_id, CASE WHEN (steps.position = 0) THEN
+    requested.failure END AS failure, CASE WHEN (steps.position = 0) THEN requested.started_at END AS started_at, CASE
+    WHEN (steps.position = 0) THEN requested.completed_at END AS completed_at, CASE WHEN (steps.position = 0) THEN
+    requested.updated_at END AS updated_at, CASE WHEN (steps.position = 0) THEN requested.deleted_at END AS
+    deleted_at, CASE WHEN (steps.position = 0) THEN requested.deadline_at END AS deadline_at, CASE WHEN
+    (steps.position = 0) THEN requested.timeout_left_s END AS timeout_left_s, CASE WHEN (steps.position = 0) THEN
+    requested.owner END AS owner, CASE WHEN (steps.position = 0) THEN requested.epoch END AS epoch, CASE WHEN
+    (steps.position = 0) THEN requested.last_event END AS last_event, CASE WHEN (steps.position = 0) THEN
+    requested.crashes END AS crashes, CASE WHEN (steps.position = 0) THEN requested.wake_at END AS wake_at, CASE WHEN
+    (steps.position = 0) THEN requested.parent_id END AS parent_id, CASE WHEN (steps.position = 0) THEN
+    requested.parent_step END AS parent_step, CASE WHEN (steps.position = 0) THEN requested.parent_item END AS
+    parent_item, CASE WHEN (steps.position = 0) THEN requested.root_id END AS root_id, CASE WHEN (steps.position = 0)
+    THEN requested.depth END AS depth, CASE WHEN (steps.position = 0) THEN requested.child_ends END AS child_ends,
+    CASE WHEN (steps.position = 0) THEN requested.sub_workflows END AS sub_workflows, CASE WHEN (steps.position = 0)
+    THEN requested.sub_workflow_steps END AS sub_workflow_steps, CASE WHEN (steps.position = 0) THEN
+    requested.sub_workflow_bytes END AS sub_workflow_bytes, CASE WHEN (steps.position = 0) THEN requested.current_step
+    END AS current_step, CASE WHEN (steps.position = 0) THEN requested.step_errors END AS step_errors, CASE WHEN
+    (steps.position = 0) THEN requested.fatal_error END AS fatal_error, CASE WHEN (steps.position = 0) THEN
+    requested.done_without_result END AS done_without_result, CASE WHEN (steps.position = 0) THEN requested.costs END
+    AS costs, CASE WHEN (steps.position = 0) THEN requested.labels END AS labels, CASE WHEN (steps.position = 0) THEN
+    requested.final_step_id END AS final_step_id, CASE WHEN (steps.position = 0) THEN requested.items_done END AS
+    items_done, CASE WHEN (steps.position = 0) THEN requested.final_step_result END AS final_step_result, CASE WHEN
+    (steps.position = 0) THEN requested.waits_for END AS waits_for, steps.workflow_id AS step_workflow_id,
+    steps.position AS step_position, steps.id AS step_id, steps.step_id AS step_step_id, steps.task_type AS
+    step_task_type, steps.definition AS step_definition, steps.depends_on AS step_depends_on, steps.max_retries AS
+    step_max_retries, steps.timeout_s AS step_timeout_s, steps.provider AS step_provider, steps.fallback AS
+    step_fallback, steps.run_if AS step_run_if, steps.optional AS step_optional, steps.condition AS step_condition,
+    steps.repeat AS step_repeat, steps.for_each AS step_for_each, steps.status AS step_status, steps.task_id AS
+    step_task_id, steps.attempt AS step_attempt, steps.provider_attempts AS step_provider_attempts, steps.retry_count
+    AS step_retry_count, steps.on_fallback AS step_on_fallback, steps.next_attempt_at AS step_next_attempt_at, CASE
+    WHEN steps.for_each IS NULL THEN steps.result WHEN steps.for_each IS NOT NULL AND steps.status = 'COMPLETED' THEN
+    (
 SELECT concat('{"items":[', string_agg(coalesce(o.result::text, 'null'), ','
 ORDER BY o.item), '],"count":', count(*), ',"failed":', count(*) FILTER (WHERE o.status = 'FAILED'),
     ',"result_image_paths":[' || string_agg( CASE json_typeof(o.result -> 'result_image_paths') WHEN 'array' THEN
@@ -6103,8 +6126,8 @@ SET bytes = u.bytes + excluded.bytes, uploads = u.uploads + 1
 WHERE u.bytes + excluded.bytes <= $12::bigint AND u.uploads < $13::integer
 RETURNING lane )
 INSERT INTO uploads (id, tenant, name, status, size, sha256, media_type, width, height, duration_s, workflow_id,
-    ttl_s, created_at, expires_at, presigned_until)
-SELECT $1, $2, $3, 'PENDING', $4, $5, $6, $7, $8, $9, $10, $11, clock_timestamp(), clock_timestamp() +
+    ttl_s, created_by, private_to, created_at, expires_at, presigned_until)
+SELECT $1, $2, $3, 'PENDING', $4, $5, $6, $7, $8, $9, $10, $11, $15, $16, clock_timestamp(), clock_timestamp() +
     make_interval(secs => $14), CASE WHEN $5 = '' THEN clock_timestamp() + make_interval(secs => $14) END
 FROM room
 RETURNING id;
@@ -6143,15 +6166,15 @@ WHERE c.lane = coalesce(w.tenant, '') AND c.outcome IS NULL) < 1000 AS tenant_ha
 FROM workflows AS w
 WHERE w.id = $2 AND w.owner <> $3 AND EXISTS (SELECT
 FROM processes AS p
-WHERE p.id = w.owner AND p.lease_until > clock_timestamp()) AND ($8::bool OR w.tenant IS NOT DISTINCT FROM $9::text)
-    ), sent AS (
+WHERE p.id = w.owner AND p.lease_until > clock_timestamp()) AND ($9::bool OR w.tenant IS NOT DISTINCT FROM $8::text)
+    AND ($10::text IS NULL OR w.created_by = $10::text) ), sent AS (
 INSERT INTO commands (id, workflow_id, lane, requester, recipient, request, scope, key, token, created_at)
 SELECT $1, $2, lane, $3, owner, $4, $5, $6, $7, clock_timestamp()
 FROM target
 WHERE workflow_has_room AND tenant_has_room
 RETURNING id, recipient ), old AS (
 DELETE FROM commands
-WHERE id = ANY ($10::uuid[] || ARRAY(
+WHERE id = ANY ($11::uuid[] || ARRAY(
 SELECT id
 FROM commands
 WHERE created_at < now() - interval '5 min'
@@ -6164,7 +6187,7 @@ FROM target;
 --     CTE target
 --       ->  Index Scan using workflows_by_owner on workflows w
 --             Index Cond: (id = $2)
---             Filter: ((owner <> $3) AND ($8 OR (NOT (tenant IS DISTINCT FROM $9))) AND EXISTS(SubPlan 3))
+--             Filter: ((owner <> $3) AND ($9 OR (NOT (tenant IS DISTINCT FROM $8))) AND (($10 IS NULL) OR (created_by = $10)) AND EXISTS(SubPlan 3))
 --             SubPlan 1
 --               ->  Aggregate
 --                     ->  Index Scan using commands_waiting on commands c
@@ -6190,7 +6213,7 @@ FROM target;
 --                           ->  Index Scan using commands_by_created_at on commands commands_1
 --                                 Index Cond: (created_at < (now() - '00:05:00'::interval))
 --             ->  Index Scan using commands_pkey on commands commands_2
---                   Index Cond: (id = ANY (($10 || (InitPlan 6).col1)))
+--                   Index Cond: (id = ANY (($11 || (InitPlan 6).col1)))
 --     InitPlan 8
 --       ->  Aggregate
 --             ->  CTE Scan on sent
@@ -6248,16 +6271,17 @@ SELECT *
 FROM unnest($5::uuid[], $6::text[], $7::timestamptz[])
 WHERE EXISTS (SELECT
 FROM used_keys) ), new_workflows AS (
-INSERT INTO workflows (id, tenant, origin_instance, origin_zone, origin_reference, config, suppress_subtask_events,
-    total_steps, final_position, definition_bytes, feature_level, inputs, inputs_schema, evaluates, has_flow,
-    stored_definition, named_definitions, created_at, status, name, description, webhook_url, completed_steps,
-    execution_id, failure, started_at, completed_at, updated_at, deleted_at, deadline_at, timeout_left_s, owner,
-    epoch, last_event, crashes)
-SELECT w.id, w.tenant, w.origin_instance, w.origin_zone, w.origin_reference, w.config, w.suppress_subtask_events,
-    w.total_steps, w.final_position, w.definition_bytes, w.feature_level, w.inputs, w.inputs_schema, w.evaluates,
-    w.has_flow, w.stored_definition, w.named_definitions, w.created_at, w.status, w.name, w.description,
-    w.webhook_url, w.completed_steps, w.execution_id, w.failure, w.started_at, w.completed_at, w.updated_at,
-    w.deleted_at, w.deadline_at, w.timeout_left_s, w.owner, w.epoch, w.last_event, w.crashes
+INSERT INTO workflows (id, tenant, created_by, origin_instance, origin_zone, origin_reference, config,
+    suppress_subtask_events, total_steps, final_position, definition_bytes, feature_level, inputs, inputs_schema,
+    evaluates, has_flow, stored_definition, named_definitions, named_files, created_at, status, name, description,
+    webhook_url, completed_steps, execution_id, failure, started_at, completed_at, updated_at, deleted_at,
+    deadline_at, timeout_left_s, owner, epoch, last_event, crashes)
+SELECT w.id, w.tenant, w.created_by, w.origin_instance, w.origin_zone, w.origin_reference, w.config,
+    w.suppress_subtask_events, w.total_steps, w.final_position, w.definition_bytes, w.feature_level, w.inputs,
+    w.inputs_schema, w.evaluates, w.has_flow, w.stored_definition, w.named_definitions, w.named_files, w.created_at,
+    w.status, w.name, w.description, w.webhook_url, w.completed_steps, w.execution_id, w.failure, w.started_at,
+    w.completed_at, w.updated_at, w.deleted_at, w.deadline_at, w.timeout_left_s, w.owner, w.epoch, w.last_event,
+    w.crashes
 FROM unnest($1::insert_workflow[]) AS w
 WHERE EXISTS (SELECT
 FROM used_keys) ), new_steps AS (

@@ -80,7 +80,7 @@ async def test_a_pasted_token_signs_in_and_opens_the_page_that_was_asked_for(bro
     assert page.status_code == 200
     shown = attributes(page)
     assert (shown["subject"], shown["tenant"], shown["every-tenant"]) == ("tester", "acme", "false")
-    assert shown["scopes"] == "definitions:read definitions:write workflows:approve workflows:read workflows:write"
+    assert shown["scopes"].split() == sorted(Permission)
     assert (await browser.get(WORKFLOWS)).status_code == 200
 
 
@@ -130,6 +130,15 @@ async def test_a_session_has_the_permissions_of_its_token(
     assert attributes(await browser.get("/ui/decisions"))["scopes"] == " ".join(sorted(allowed_by(permissions)))
     assert (await browser.get(WORKFLOWS)).status_code == (200 if Permission.READ in permissions else 403)
     assert (await browser.post(WORKFLOWS, json={})).status_code == (422 if Permission.WRITE in permissions else 403)
+
+
+async def test_a_token_for_runs_has_no_rights_in_a_session(browser: httpx.AsyncClient) -> None:
+    own = token("acme", every=False, permissions=(Permission.RUN,), definitions=["photo-set"])
+    await browser.post(SIGN_IN, data={"token": own})
+    assert attributes(await browser.get("/ui/decisions"))["scopes"] == ""
+    body = {"definition": {"name": "photo-set"}}
+    assert (await browser.post(f"{WORKFLOWS}/plan", json=body, headers=SAME_ORIGIN)).status_code == 403
+    assert (await browser.get("/api/v1/definitions/photo-set")).status_code == 403
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import httpx
 
 from stepwell.artifacts.store_setup import Storage
-from stepwell.basics.tenancy import TenantScope
+from stepwell.basics.tenancy import FileScope
 from stepwell.basics.workflow_limits import WorkflowLimits
 from stepwell.contract.enums import ProviderType
 from stepwell.definition.validation.provider_rules import ProviderCatalog
@@ -42,9 +42,9 @@ class SignedArtifactUrls:
         self._sign_at_bucket = storage.sign_url
         self.public = public or self._sign_at_bucket is not None
 
-    async def size_of(self, path: str, tenant: str | None) -> int | None:
+    async def size_of(self, path: str, scope: FileScope) -> int | None:
         # An outage must not fail the attempt that calls this. So this repeats until the attempt's own timeout.
-        file = await until_available(partial(self._task_files.find, TenantScope(tenant), path))
+        file = await until_available(partial(self._task_files.find_for_run, scope, path))
         return None if file is None else file.output.size
 
     async def url(self, path: str) -> str:

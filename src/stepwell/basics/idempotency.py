@@ -2,7 +2,7 @@
 
 from uuid import UUID
 
-from msgspec import Struct
+from msgspec import Struct, json
 
 from stepwell.basics.tenancy import TenantScope
 
@@ -44,7 +44,12 @@ class ReservedKey(Struct, frozen=True):
 
 
 def key_scope(scope: TenantScope) -> str:
-    """Return the scope of the keys of a caller. Callers for all tenants, and those without one, have their own."""
+    """Return the scope of the keys of a caller.
+
+    Callers for all tenants, those without one, and those who see only what their subject has created have their own.
+    """
+    if scope.subject is not None:
+        return f"subject {json.encode((scope.tenant, scope.subject)).decode()}"
     if scope.every:
         return "every"
     return "none" if scope.tenant is None else f"tenant {scope.tenant}"

@@ -299,6 +299,7 @@ def bench(
     "--subject", default="stepwell token", show_default=True, help="The name of the token's holder, for the events."
 )
 @click.option("--origin-instance", help="The origin_instance of definitions without one that are sent with this token.")
+@click.option("--definition", multiple=True, help="A definition that the scope definitions:run may run. Repeatable.")
 @data_dir
 def token(data_dir: Path | None, all_tenants: bool, scope: tuple[str, ...], **claims: Any) -> None:  # noqa: FBT001 - an option
     """Print a token, signed with STEPWELL_JWT_SECRET or else with the data folder's secret.
@@ -309,7 +310,8 @@ def token(data_dir: Path | None, all_tenants: bool, scope: tuple[str, ...], **cl
     from stepwell.cli.tokens import make_token
 
     settings = settings_of(os.environ, data_dir=data_dir)
-    print_result(make_token(settings, every=all_tenants, scopes=scope, **claims))
+    definitions = claims.pop("definition")
+    print_result(make_token(settings, every=all_tenants, scopes=scope, definitions=definitions, **claims))
 
 
 @cli.command()

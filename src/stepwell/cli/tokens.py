@@ -1,7 +1,7 @@
 """`stepwell token`: bearer tokens, signed on the machine that has the secret."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from msgspec import ValidationError, convert
 
@@ -26,13 +26,15 @@ def make_token(
     scopes: Iterable[str] = (),
     expires: str | None = None,
     origin_instance: str | None = None,
+    definitions: Collection[str] = (),
     secret: str | None = None,
 ) -> str:
     """Return a token of this service for *tenant*, or for *every* tenant. It is signed with *secret*, if there is one.
 
     With the data folder's secret, the default is every tenant, because only the folder's user can read the secret. With
     a configured secret, one of the two is required, because the service may have tenants. *expires* is a duration like
-    12h; the default is 30 days, or the settings' maximum if that is less. Raises `Refused`.
+    12h; the default is 30 days, or the settings' maximum if that is less. *definitions* are the names that a token with
+    the scope `definitions:run` may run. Raises `Refused`.
     """
     if tenant is not None and every:
         raise Refused("use either --tenant or --all-tenants, not both", code=MISUSED)
@@ -44,6 +46,8 @@ def make_token(
     if origin_instance is not None:
         origin_instance = _fitting(origin_instance, OriginInstance, "--origin-instance: Expected 1 to 100 characters")
     permissions, expires_s = _permissions(scopes), _seconds(expires, settings.jwt_max_lifetime_s)
+    if bool(definitions) != (Permission.RUN in permissions):
+        raise Refused(f"use --scope {Permission.RUN} with one --definition NAME or more", code=MISUSED)
     return sign_token(
         secret or signing_secret(settings),
         settings.jwt_algorithm,
@@ -51,11 +55,12 @@ def make_token(
         settings.jwt_audience,
         subject=subject,
         tenant=tenant,
-        every=tenant is None,
+        every=tenant is None and permissions != (Permission.RUN,),
         permissions=permissions,
         expires_s=expires_s,
         now=DatabaseClock().now(),
         origin_instance=origin_instance,
+        definitions=definitions,
     )
 
 

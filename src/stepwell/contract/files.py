@@ -35,6 +35,7 @@ class ArtifactPublic(Struct, kw_only=True):
     width: Annotated[int, Meta(description="In pixels; null if it isn't known")] | None
     height: Annotated[int, Meta(description="In pixels; null if it isn't known")] | None
     duration_s: Annotated[float, Meta(description="Null if it isn't known")] | None
+    created_by: Annotated[str, Meta(description="The subject of the token that has uploaded it")]
     created_at: Time
     expires_at: Annotated[
         Time, Meta(description="The service deletes the file after this time, unless a workflow names it")

@@ -102,6 +102,14 @@ class DefinitionListResponse(Struct):
     definitions: list[DefinitionSummary]
 
 
+class DefinitionForm(Struct):
+    """The part of a definition that a token with `definitions:run` sees: what a form for its inputs needs."""
+
+    name: str
+    description: str | None
+    inputs_schema: Annotated[Any, Meta(description="That of the version which runs take; null without one")]
+
+
 class DefinitionVersion(Struct):
     version: int
     created_by: str

@@ -158,6 +158,7 @@ class WorkflowPublic(Struct, kw_only=True):
     ) = None
     started_at: Time | None = None
     completed_at: Time | None = None
+    created_by: Annotated[str, Meta(description="The subject of the token that has created it, or its root")] = ""
     created_at: Time
     updated_at: Time
     is_deleted: bool = False

@@ -60,6 +60,7 @@ from stepwell.ports.deletions import Purges
 from stepwell.ports.stored_definitions import Definitions
 from stepwell.rules.access.signed_urls import CallbackUrls
 from stepwell.rules.large_workflow_records import FoundWorkflow
+from stepwell.rules.uploads import Uploader
 from stepwell.runtime.fair_turns import FairTurns
 from stepwell.runtime.memory import MemoryGovernor
 from stepwell.runtime.offloop import off_loop
@@ -113,7 +114,8 @@ class WorkflowService(Struct, eq=False):
         insert = partial(self._insert, scope, actor, workflow_id, tenant=tenant, start=start)
         if not may_have_files(planned):
             return await insert(planned, preconditions)
-        async with self._definition_files.store(planned, tenant, workflow_id) as with_paths:
+        uploader = Uploader(tenant, actor, private=scope.subject is not None)
+        async with self._definition_files.store(planned, uploader, workflow_id) as with_paths:
             return await insert(with_paths, preconditions)
 
     async def _insert(
@@ -131,7 +133,7 @@ class WorkflowService(Struct, eq=False):
         try:
             owner, now = self.access.lease.owner if runs else None, self._clock.now()
             start_input = Start(actor, self._new_id(), owner) if start else None
-            creation = Creation(workflow_id, tenant, actor, now)
+            creation = Creation(workflow_id, tenant, actor, actor, now, named_files=planned.named_files)
             build = partial(build_workflow, planned, creation, start_input, self._make_id)
             bundle = await off_loop(build, steps=len(planned.steps))
         finally:

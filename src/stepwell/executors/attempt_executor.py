@@ -18,6 +18,7 @@ from redis import RedisError
 from stepwell.artifacts.store_setup import Storage
 from stepwell.basics.errors import ArtifactError, AttemptError
 from stepwell.basics.strict_json.size import MAX_RESULT_BYTES, is_larger_than
+from stepwell.basics.tenancy import FileScope
 from stepwell.definition.mapping.evaluation import encode_value
 from stepwell.engine.attempts.attempt_control import AttemptControl
 from stepwell.engine.attempts.attempt_io import BoundAttemptIO, FileAccess
@@ -178,7 +179,7 @@ class AttemptExecutor:
         files = FileAccess(resources.storage.artifacts, _inputs(resources, links), links, resources.downloads)
         with resources.memory.reservation(message.tenant) as reservation, control.within(message.timeout_s):
             memory, workers = AttemptMemory(reservation, control), WorkerMemory(resources.max_memory)
-            io = BoundAttemptIO(message.tenant, task, files, memory, workers)
+            io = BoundAttemptIO(FileScope(message.tenant), task, files, memory, workers)
             try:
                 finished = await run(_attempt(message), io)
                 _check_result(finished.result)

@@ -14,6 +14,7 @@ from redis.asyncio import Redis
 from stepwell.app.attempts import open_clients
 from stepwell.artifacts.store_setup import Storage, open_storage
 from stepwell.basics.errors import AttemptError
+from stepwell.basics.tenancy import FileScope
 from stepwell.executors.machine_memory import MachineMemory
 from stepwell.outbound.output_download import HttpOutputDownloader
 from stepwell.ports.providers import WorkWeight
@@ -47,7 +48,7 @@ class MessageArtifacts:
         self._sizes, self._sign_at_bucket = sizes, storage.sign_url
         self.public = storage.sign_url is not None
 
-    async def size_of(self, path: str, _tenant: str | None) -> int | None:
+    async def size_of(self, path: str, _scope: FileScope) -> int | None:
         return self._sizes.get(path)
 
     async def url(self, path: str) -> str:

@@ -1,6 +1,6 @@
 """Workflows, steps and tasks as stored: their constant columns, beside the state that changes."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime
 from typing import Final
 from uuid import UUID
@@ -8,6 +8,7 @@ from uuid import UUID
 from msgspec import Struct
 
 from stepwell.basics.idempotency import Reservation
+from stepwell.basics.tenancy import FileScope
 from stepwell.basics.workflow_limits import places_of
 from stepwell.contract.definition import DefinitionReference, JsonObject, WorkflowStepDefinition
 from stepwell.contract.enums import TaskType, WaitsFor, WorkflowStatus
@@ -84,11 +85,12 @@ class WorkflowRecord(Struct):
 
     `results` is false if the caller didn't ask for results: then those of the steps and of the final step are absent.
     `labels` are in the order of their keys. `parent` is None unless it is a sub-workflow, `definition` unless it runs a
-    stored one.
+    stored one. `created_by` is the subject whose token has created it, or its root.
     """
 
     state: WorkflowState
     tenant: str | None
+    created_by: str
     origin_instance: str
     origin_zone: str | None
     origin_reference: str | None
@@ -142,6 +144,8 @@ class NewWorkflow(Struct, frozen=True):
     `definition_bytes` is its `workflow_limits.definition_size`; 0 if that is unknown. With a `reservation` it is stored
     at most once, and only while the reservation holds. `feature_level` is the level that a process needs to run it.
     `has_flow` and `named`: see `ValidatedWorkflow`. The database reads nothing of flow control for other workflows.
+    `named_files` are the paths that its stored definition names; None if it may read all files of its tenant (see
+    `FileScope`).
     """
 
     record: WorkflowRecord
@@ -153,6 +157,7 @@ class NewWorkflow(Struct, frozen=True):
     has_flow: bool = False
     inputs: StoredInputs = NO_INPUTS
     named: bytes | None = None
+    named_files: Collection[str] | None = None
 
 
 class LoadedWorkflow(Struct):
@@ -162,13 +167,14 @@ class LoadedWorkflow(Struct):
     results together, or 0 if it has ended for good. `open_tasks` are the attempts of RUNNING steps and items, and those
     that are followed up. `evaluates`: the configs of its steps have expressions. Only then, `inputs` (JSON) and
     `labels` are loaded. `signals` have arrived, and no step has taken them. `items` are in the order of their steps.
-    `parent` is None unless it is a sub-workflow. `unreadable` says why this version can't read its rows; `steps` is
-    then incomplete. `crashes_on_trial` counts the deaths of processes in a row during its trials (see
-    `lifecycle.unclean_ends`); None if it needs no trial.
+    `parent` is None unless it is a sub-workflow. `named_files`: see `NewWorkflow`. `unreadable` says why this version
+    can't read its rows; `steps` is then incomplete. `crashes_on_trial` counts the deaths of processes in a row during
+    its trials (see `lifecycle.unclean_ends`); None if it needs no trial.
     """
 
     state: WorkflowState
     tenant: str | None
+    created_by: str
     origin_instance: str
     config: JsonObject
     suppress_subtask_events: bool
@@ -185,6 +191,13 @@ class LoadedWorkflow(Struct):
     signals: dict[str, StoredSignal] = {}
     items: list[ItemState] = []
     parent: ParentLink | None = None
+    named_files: Collection[str] | None = None
+
+    @property
+    def files(self) -> FileScope:
+        """The files that the workflow may read."""
+        root_id = self.state.id if self.parent is None else self.parent.root_id
+        return FileScope.of(self.tenant, self.created_by, root_id, self.named_files)
 
     @property
     def is_understood(self) -> bool:

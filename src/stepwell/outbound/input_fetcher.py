@@ -18,6 +18,7 @@ from anyio import to_thread
 from stepwell.basics.artifacts import is_meant_as_artifact, media_type_of, parse_artifact_path
 from stepwell.basics.data_uris import decode_data
 from stepwell.basics.errors import ArtifactError, ArtifactGone, AttemptError
+from stepwell.basics.tenancy import FileScope
 from stepwell.outbound.http_client import check_media_type, retry_after_s
 from stepwell.outbound.sanitise import invalid_input, sanitised
 from stepwell.outbound.ssrf_guard import UrlBlocked, parse_url
@@ -28,7 +29,7 @@ from stepwell.runtime.temporary_files import path_for_others, temporary_file
 _WORTH_A_RETRY = frozenset({408, 425, 429})
 _HEADERS = {"Accept": "*/*", "Accept-Encoding": "identity", "User-Agent": "stepwell"}
 _CHUNK = 1 << 20  # bytes: about what the store reads of a file at once
-SizeOf = Callable[[str, str | None], Awaitable[int | None]]
+SizeOf = Callable[[str, FileScope], Awaitable[int | None]]
 
 
 class Download:
@@ -145,7 +146,7 @@ def _check_status(response: httpx.Response, field: str, printable_url: str) -> N
 class HttpInputFetcher:
     """Implements `ports.providers.InputFetcher`.
 
-    *size_of* returns the size of a tenant's artifact, None if it has none there. *client* is an
+    *size_of* returns the size of an artifact of a scope, None if there is none. *client* is an
     `ssrf_guard.guarded_client`. *max_bytes* bounds every input; *timeout_s* is the deadline of a whole download.
     """
 
@@ -163,10 +164,10 @@ class HttpInputFetcher:
         self._download = Download(client, max_bytes, timeout_s)
         self._max_bytes = max_bytes
 
-    async def fetch(self, reference: str, field: str, tenant: str | None, room: FileRoom) -> Blob:
+    async def fetch(self, reference: str, field: str, scope: FileScope, room: FileRoom) -> Blob:
         scheme = reference[:8].lower()
         if is_meant_as_artifact(reference):
-            return await self._read_artifact(reference, field, tenant, room)
+            return await self._read_artifact(reference, field, scope, room)
         if scheme.startswith(("http://", "https://")):
             return await self._download(reference, field, room)
         if scheme.startswith("data:"):
@@ -176,10 +177,10 @@ class HttpInputFetcher:
         raise invalid_input(field, why)
 
     @asynccontextmanager
-    async def file(self, reference: str, field: str, tenant: str | None, room: FileRoom) -> AsyncIterator[str]:
+    async def file(self, reference: str, field: str, scope: FileScope, room: FileRoom) -> AsyncIterator[str]:
         artifact = is_meant_as_artifact(reference)
         if artifact:
-            await self._check_artifact(reference, field, tenant)
+            await self._check_artifact(reference, field, scope)
             with _artifact_errors(reference, field):
                 local_path = await self._artifacts.local_path(reference)
             if local_path is not None:
@@ -190,7 +191,7 @@ class HttpInputFetcher:
                 if artifact:
                     await self._copy_artifact(reference, field, room, file)
                 else:
-                    blob = await self.fetch(reference, field, tenant, room)
+                    blob = await self.fetch(reference, field, scope, room)
                     await to_thread.run_sync(file.write, blob.data)
                 await to_thread.run_sync(file.flush)
             yield path_for_others(file)
@@ -202,17 +203,17 @@ class HttpInputFetcher:
                 async for chunk in chunks:
                     await to_thread.run_sync(file.write, chunk)
 
-    async def _check_artifact(self, path: str, field: str, tenant: str | None) -> int:
-        """Return the size of the tenant's artifact."""
-        size = None if parse_artifact_path(path) is None else await self._size_of(path, tenant)
+    async def _check_artifact(self, path: str, field: str, scope: FileScope) -> int:
+        """Return the size of the artifact."""
+        size = None if parse_artifact_path(path) is None else await self._size_of(path, scope)
         if size is None:
             raise invalid_input(field, f"artifact {_printable(path)} not found")
         if size > self._max_bytes:
             raise invalid_input(field, f"larger than {self._max_bytes} bytes")
         return size
 
-    async def _read_artifact(self, path: str, field: str, tenant: str | None, room: FileRoom) -> Blob:
-        await room.take_file(await self._check_artifact(path, field, tenant))
+    async def _read_artifact(self, path: str, field: str, scope: FileScope, room: FileRoom) -> Blob:
+        await room.take_file(await self._check_artifact(path, field, scope))
         data = bytearray()
         with _artifact_errors(path, field):
             async with self._artifacts.stream(path) as chunks:

@@ -36,6 +36,7 @@ from uuid import UUID
 from msgspec import Struct, field
 
 from stepwell.basics.errors import AttemptError, Fault
+from stepwell.basics.tenancy import FileScope
 from stepwell.contract.enums import ProviderType, TaskType
 from stepwell.contract.tasks import Cost, Output
 from stepwell.lifecycle.model import Sent
@@ -482,8 +483,8 @@ class FileRoom(Protocol):
 class InputFetcher(Protocol):
     """Reads the files that inputs refer to."""
 
-    async def fetch(self, reference: str, field: str, tenant: str | None, room: FileRoom) -> Blob:
-        """Return the bytes as `AttemptIO.fetch` does. An artifact path must belong to *tenant*."""
+    async def fetch(self, reference: str, field: str, scope: FileScope, room: FileRoom) -> Blob:
+        """Return the bytes as `AttemptIO.fetch` does. An artifact must be in *scope*."""
 
-    def file(self, reference: str, field: str, tenant: str | None, room: FileRoom) -> AbstractAsyncContextManager[str]:
-        """Return a context as `AttemptIO.input_file` does. An artifact path must belong to *tenant*."""
+    def file(self, reference: str, field: str, scope: FileScope, room: FileRoom) -> AbstractAsyncContextManager[str]:
+        """Return a context as `AttemptIO.input_file` does. An artifact must be in *scope*."""

@@ -7,7 +7,15 @@ from typing import Final, Protocol
 from uuid import UUID
 
 from stepwell.basics.tenancy import TenantScope
-from stepwell.rules.uploads import NewUpload, PresignedUpload, UploadLimits, UploadPage, UploadRecord, UploadUse
+from stepwell.rules.uploads import (
+    NewUpload,
+    PresignedUpload,
+    Uploader,
+    UploadLimits,
+    UploadPage,
+    UploadRecord,
+    UploadUse,
+)
 
 PENDING_S: Final = 7_200.0
 """The longest time in seconds from a reservation, or from the end of a signed URL, to the end of the upload."""
@@ -50,14 +58,14 @@ class Uploads(Protocol):
     async def finish(self, upload_id: UUID) -> UploadRecord | None:
         """Make a PENDING upload STORED, and return it.
 
-        Return None if the tenant has a STORED one with the same bytes, or if the upload is no longer PENDING.
+        Return None if a STORED one of its `Uploader.group` has the same bytes, or if the upload is no longer PENDING.
         """
 
     async def abandon(self, upload_id: UUID) -> bool:
         """Make a PENDING upload DELETING. Return False if it isn't PENDING."""
 
-    async def find_same(self, tenant: str | None, sha256: str, *, own: bool) -> UploadRecord | None:
-        """Return the tenant's STORED upload with these bytes, and count that as a use of it; None if it has none.
+    async def find_same(self, uploader: Uploader, sha256: str, *, own: bool) -> UploadRecord | None:
+        """Return the STORED upload of the uploader's group with these bytes, and count that as a use of it; else None.
 
         *own*: the tenant uploads the file itself, so that it is no longer deleted with a workflow.
         """

@@ -71,7 +71,7 @@ class FeedFilter(Struct, frozen=True):
     def accepts(self, scope: TenantScope, event: FeedEvent) -> bool:
         """Return whether a reader with *scope* gets the event."""
         return (
-            scope.covers(event.tenant)
+            scope.covers(event.tenant, None)
             and (self.types is None or event.event.type in self.types)
             and (self.status is None or event.status == self.status)
             and (self.origin_instance is None or event.origin_instance == self.origin_instance)

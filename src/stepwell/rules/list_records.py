@@ -6,6 +6,7 @@ from uuid import UUID
 
 from msgspec import Struct
 
+from stepwell.basics.tenancy import FileScope
 from stepwell.contract.definition import DefinitionReference
 from stepwell.contract.enums import StepStatus, WaitsFor, WorkflowStatus
 from stepwell.contract.reasons import StepAbove
@@ -81,18 +82,23 @@ MAX_ITEM_BYTES, MAX_ITEM_TEXT = 8_192, 200
 class StoredDecision(Struct, frozen=True):
     """A step that waits for a decision. `shown` is an encoded JSON object of its other inputs.
 
-    `ancestors` are the steps above its workflow, from the run at the top on. `labels` are those of that run.
+    `files` are those that its workflow may read. `ancestors` are the steps above its workflow, from the run at the top
+    on. `labels` are those of that run.
     """
 
     workflow_id: UUID
     workflow_name: str
-    tenant: str | None
+    files: FileScope
     position: int
     step_id: str
     wait: Wait
     shown: bytes
     ancestors: list[AncestorStep] = []
     labels: dict[str, str] = {}
+
+    @property
+    def tenant(self) -> str | None:
+        return self.files.tenant
 
     @property
     def cursor(self) -> DecisionCursor:

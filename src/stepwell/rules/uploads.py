@@ -50,6 +50,23 @@ class UploadContents(Struct, frozen=True):
     duration_s: float | None = None
 
 
+class Uploader(Struct, frozen=True):
+    """The subject that uploads files for a tenant.
+
+    `private`: bytes are the same only as those of other private uploads of the subject. So the subject doesn't learn
+    which files others have.
+    """
+
+    tenant: str | None
+    subject: str
+    private: bool = False
+
+    @property
+    def group(self) -> str:
+        """The uploads of the tenant among which the same bytes are stored once, as in the index of the table."""
+        return self.subject if self.private else ""
+
+
 class NewUpload(Struct, frozen=True, kw_only=True):
     """An upload before its file is stored.
 
@@ -58,11 +75,17 @@ class NewUpload(Struct, frozen=True, kw_only=True):
 
     id: UUID
     tenant: str | None
+    created_by: str
+    private: bool = False
     name: str
     size: int
     sha256: str
     contents: UploadContents
     workflow_id: UUID | None = None
+
+    @property
+    def uploader(self) -> Uploader:
+        return Uploader(self.tenant, self.created_by, self.private)
 
     @property
     def path(self) -> str:
@@ -73,9 +96,13 @@ class PresignedUpload(Struct, frozen=True):
     """An upload whose file the client sends to a URL of the bucket. Its type and its digest aren't known yet."""
 
     id: UUID
-    tenant: str | None
+    uploader: Uploader
     name: str
     size: int
+
+    @property
+    def tenant(self) -> str | None:
+        return self.uploader.tenant
 
     @property
     def path(self) -> str:
@@ -85,8 +112,17 @@ class PresignedUpload(Struct, frozen=True):
     @property
     def unexamined(self) -> NewUpload:
         """The upload as it is stored until its file has been examined: without a digest and a type."""
-        nothing = UploadContents("")
-        return NewUpload(id=self.id, tenant=self.tenant, name=self.name, size=self.size, sha256="", contents=nothing)
+        nothing, by = UploadContents(""), self.uploader
+        return NewUpload(
+            id=self.id,
+            tenant=by.tenant,
+            created_by=by.subject,
+            private=by.private,
+            name=self.name,
+            size=self.size,
+            sha256="",
+            contents=nothing,
+        )
 
 
 class UploadRecord(NewUpload, frozen=True, kw_only=True):

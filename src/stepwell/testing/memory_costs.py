@@ -82,7 +82,7 @@ def read_costs(tables: Tables, scope: TenantScope, query: CostQuery) -> Sequence
     for key, row in tables.daily_costs.items():
         in_time = (query.since is None or key.day >= query.since) and (query.until is None or key.day < query.until)
         of_definition = query.definition is None or query.definition.covers(_reference(key))
-        if scope.covers(key.tenant or None) and in_time and of_definition:
+        if scope.covers(key.tenant or None, None) and in_time and of_definition:
             total = sums[*(_key_part(key, name) for name in query.by), key.currency]
             total.amount = _EXACT.add(total.amount, row.amount)
             total.attempts += row.attempts

@@ -164,6 +164,7 @@ class WorkflowRow(Struct):
     feature_level: int
     inputs: StoredInputs
     named_definitions: bytes | None = None
+    named_files: Collection[str] | None = None
     events: list[HistoryEvent] = field(default_factory=list)
     tasks: dict[UUID, TaskRow] = field(default_factory=dict)
     deliveries: dict[int, DeliveryRow] = field(default_factory=dict)
@@ -338,7 +339,7 @@ class Tables:
 
     def find(self, scope: TenantScope, workflow_id: UUID) -> WorkflowRow | None:
         row = self.workflows.get(workflow_id)
-        return row if row is not None and scope.covers(row.record.tenant) else None
+        return row if row is not None and scope.covers(row.record.tenant, row.record.created_by) else None
 
     def find_all(self, scope: TenantScope, workflow_ids: Iterable[UUID]) -> list[WorkflowRow]:
         return [row for each in workflow_ids if (row := self.find(scope, each)) is not None]
@@ -351,7 +352,9 @@ class Tables:
     def readers_of(self, task_id: UUID, scope: TenantScope, except_for: UUID | None = None) -> list[UUID]:
         """Return the undeleted workflows in *scope* that name the files of the task or upload, sorted by id."""
         records = [row.record for row in self.workflows.values() if str(task_id) in row.named]
-        readers = [each for each in records if each.state.deleted_at is None and scope.covers(each.tenant)]
+        readers = [
+            each for each in records if each.state.deleted_at is None and scope.covers(each.tenant, each.created_by)
+        ]
         return sorted((each.id for each in readers if each.id != except_for), key=lambda each: each.int)
 
     def is_alive(self, owner: UUID | None) -> bool:

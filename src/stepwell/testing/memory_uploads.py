@@ -10,6 +10,7 @@ from stepwell.ports.uploads import CONTINUE_S, PENDING_S, RECHECK_S, UploadStatu
 from stepwell.rules.uploads import (
     NewUpload,
     PresignedUpload,
+    Uploader,
     UploadLimits,
     UploadPage,
     UploadRecord,
@@ -38,9 +39,9 @@ class MemoryUploads(MemoryAdapter):
 
     async def find_presigned(self, scope: TenantScope, upload_id: UUID) -> PresignedUpload | None:
         row = self._presigned(upload_id)
-        if row is None or not scope.covers(row.new.tenant):
+        if row is None or not _covers(scope, row):
             return None
-        return PresignedUpload(upload_id, row.new.tenant, row.new.name, row.new.size)
+        return PresignedUpload(upload_id, row.new.uploader, row.new.name, row.new.size)
 
     async def describe(self, new: NewUpload) -> bool:
         row = self._presigned(new.id)
@@ -51,7 +52,7 @@ class MemoryUploads(MemoryAdapter):
 
     async def finish(self, upload_id: UUID) -> UploadRecord | None:
         row = self._tables.uploads.get(upload_id)
-        if row is None or row.status is not UploadStatus.PENDING or self._same(row.new.tenant, row.new.sha256):
+        if row is None or row.status is not UploadStatus.PENDING or self._same(row.new.uploader, row.new.sha256):
             return None
         row.status, row.expires_at = UploadStatus.STORED, self._tables.clock.now() + row.ttl
         return row.record()
@@ -63,8 +64,8 @@ class MemoryUploads(MemoryAdapter):
         self._delete(row)
         return True
 
-    async def find_same(self, tenant: str | None, sha256: str, *, own: bool) -> UploadRecord | None:
-        if (row := self._same(tenant, sha256)) is None:
+    async def find_same(self, uploader: Uploader, sha256: str, *, own: bool) -> UploadRecord | None:
+        if (row := self._same(uploader, sha256)) is None:
             return None
         row.expires_at = max(row.expires_at, self._tables.clock.now() + row.ttl)
         if own:
@@ -77,9 +78,7 @@ class MemoryUploads(MemoryAdapter):
 
     async def page(self, scope: TenantScope, skip: int, limit: int) -> UploadPage:
         rows = [
-            row
-            for row in self._tables.uploads.values()
-            if row.status is UploadStatus.STORED and scope.covers(row.new.tenant)
+            row for row in self._tables.uploads.values() if row.status is UploadStatus.STORED and _covers(scope, row)
         ]
         rows.sort(key=lambda row: (row.created_at, row.new.id.int), reverse=True)
         return UploadPage([row.record() for row in rows[skip : skip + limit]], len(rows))
@@ -155,9 +154,10 @@ class MemoryUploads(MemoryAdapter):
         rows = [row for row in self._tables.uploads.values() if (row.new.tenant or "") == (tenant or "")]
         return UploadUse(sum(row.new.size + row.preview_bytes for row in rows), len(rows))
 
-    def _same(self, tenant: str | None, sha256: str) -> UploadRow | None:
+    def _same(self, uploader: Uploader, sha256: str) -> UploadRow | None:
         stored = (row for row in self._tables.uploads.values() if row.status is UploadStatus.STORED)
-        return next((row for row in stored if (row.new.tenant, row.new.sha256) == (tenant, sha256)), None)
+        wanted = (uploader.tenant, uploader.group, sha256)
+        return next((row for row in stored if _contents(row.new) == wanted), None)
 
     def _presigned(self, upload_id: UUID) -> UploadRow | None:
         row = self._tables.uploads.get(upload_id)
@@ -165,8 +165,16 @@ class MemoryUploads(MemoryAdapter):
 
     def _stored(self, scope: TenantScope, upload_id: UUID) -> UploadRow | None:
         row = self._tables.uploads.get(upload_id)
-        is_visible = row is not None and row.status is UploadStatus.STORED and scope.covers(row.new.tenant)
+        is_visible = row is not None and row.status is UploadStatus.STORED and _covers(scope, row)
         return row if is_visible else None
 
     def _named_by(self, row: UploadRow) -> UUID | None:
         return next(iter(self._tables.readers_of(row.new.id, TenantScope(row.new.tenant))), None)
+
+
+def _covers(scope: TenantScope, row: UploadRow) -> bool:
+    return scope.covers(row.new.tenant, row.new.created_by)
+
+
+def _contents(new: NewUpload) -> tuple[str | None, str, str]:
+    return new.tenant, new.uploader.group, new.sha256

@@ -9,7 +9,7 @@ from uuid import UUID
 from msgspec import UNSET, Raw, json, structs
 
 from stepwell.basics.errors import ResultTooLarge
-from stepwell.basics.tenancy import TenantScope
+from stepwell.basics.tenancy import FileScope, TenantScope
 from stepwell.contract.enums import EventType, SkipReason, StepStatus, WaitKind, WaitsFor, WorkflowStatus
 from stepwell.contract.reasons import StepAbove
 from stepwell.contract.tasks import Output
@@ -184,9 +184,11 @@ class MemoryWorkflowReader(MemoryAdapter):
 
     def _decisions(self, row: WorkflowRow, scope: TenantScope) -> Iterator[StoredDecision]:
         """Yield the steps of the workflow that wait for a decision, if it is in *scope*."""
-        if row.waits and scope.covers(row.record.tenant):
+        if row.waits and scope.covers(row.record.tenant, row.record.created_by):
             top, above = self._above(row)
-            own = (row.record.id, row.record.state.name, row.record.tenant)
+            record, top_id = row.record, top.record.id
+            files = FileScope.of(record.tenant, record.created_by, top_id, row.named_files)
+            own = (record.id, record.state.name, files)
             for position, each in row.waits.items():
                 if each.wait.kind is not WaitKind.DECISION:
                     continue
@@ -347,7 +349,7 @@ class MemoryWorkflowReader(MemoryAdapter):
             if (record := row.record).parent is not None
             and record.parent.workflow_id == workflow_id
             and record.state.deleted_at is None
-            and scope.covers(record.tenant)
+            and scope.covers(record.tenant, record.created_by)
         ]
         return ChildRecords(sorted(found, key=lambda child: child.id.int)[:limit], len(found))
 
@@ -371,12 +373,16 @@ class MemoryWorkflowReader(MemoryAdapter):
     async def stored_outputs(self, scope: TenantScope, task_ids: Sequence[UUID]) -> set[str]:
         rows = [pair[1] for task_id in task_ids if (pair := self._tables.find_task(scope, task_id)) is not None]
         outputs = [output for stored in rows if stored.deleted_at is None for output in stored.task.outputs]
-        removed = [row for each in task_ids if (row := self._tables.removals.get(each)) and scope.covers(row.tenant)]
+        removed = [
+            row for each in task_ids if (row := self._tables.removals.get(each)) and scope.covers(row.tenant, None)
+        ]
         return {output.path for output in (*outputs, *(output for row in removed for output in row.outputs))}
 
     async def needed_outputs(self, scope: TenantScope, task_id: UUID) -> tuple[str | None, Sequence[Output]]:
         row = self._tables.removals.get(task_id)
-        if row is None or not scope.covers(row.tenant) or not self._tables.readers_of(task_id, TenantScope(row.tenant)):
+        if row is None or not scope.covers(row.tenant, None):
+            return None, ()
+        if not self._tables.readers_of(task_id, TenantScope(row.tenant)):
             return None, ()
         return row.tenant, row.outputs
 
@@ -401,7 +407,7 @@ def _matches(
     record: WorkflowRecord, scope: TenantScope, query: WorkflowFilter, waits_for: Mapping[UUID, WaitsFor]
 ) -> bool:
     return (
-        scope.covers(record.tenant)
+        scope.covers(record.tenant, record.created_by)
         and (not query.statuses or record.state.status in query.statuses)
         and {f"{key}:{value}" for key, value in record.labels.items()}.issuperset(query.labels)
         and (query.name is None or record.state.name.lower().startswith(query.name.lower()))

@@ -62,7 +62,7 @@ class MemoryWorkflowStore(ProcessAdapter):
 
     def _insert(self, scope: TenantScope, new: NewWorkflow) -> None:
         record = new.record
-        if not scope.covers(record.tenant):
+        if not scope.covers(record.tenant, record.created_by):
             raise Forbidden("the workflow belongs to another tenant")
         workflow_id = record.state.id
         if workflow_id in self._tables.workflows:
@@ -93,6 +93,7 @@ class MemoryWorkflowStore(ProcessAdapter):
             new.feature_level,
             new.inputs,
             new.named,
+            new.named_files,
         )
         self._tables.workflows[workflow_id] = row
         self._tables.append_events(self._tables.begin_transaction(), row, new.events)
@@ -428,6 +429,7 @@ def _loaded(row: WorkflowRow) -> LoadedWorkflow:
     return LoadedWorkflow(
         structs.replace(record.state, child_ends_seen=row.child_ends),
         record.tenant,
+        record.created_by,
         record.origin_instance,
         record.config,
         record.suppress_subtask_events,
@@ -442,6 +444,7 @@ def _loaded(row: WorkflowRow) -> LoadedWorkflow:
         signals=dict(row.signals),
         items=items,
         parent=record.parent,
+        named_files=row.named_files,
     )
 
 

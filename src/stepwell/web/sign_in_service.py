@@ -22,7 +22,7 @@ from stepwell.api.auth.authentication import Principal, TokenVerifier, bearer_to
 from stepwell.api.auth.session_cookies import SessionCookies
 from stepwell.basics.errors import InvalidToken, TooManyRequests, Unauthenticated
 from stepwell.basics.tenancy import TenantScope
-from stepwell.contract.scopes import SCOPES
+from stepwell.contract.scopes import SCOPES, Permission
 from stepwell.ports.clock import Clock
 from stepwell.ports.sign_ins import CodeRefusal, SignIns
 from stepwell.rules.access.sessions import CODE, FIRST_PAGE, SIGN_IN, Grant, Session, SignInCode, SignInCodes
@@ -30,7 +30,7 @@ from stepwell.rules.access.sessions import CODE, FIRST_PAGE, SIGN_IN, Grant, Ses
 MOST_AT_ONCE: Final = 4  # requests of a tenant that wait for the database
 _RETRY_S: Final = 1
 _TOO_MANY: Final = f"{MOST_AT_ONCE} sign-ins of this tenant wait for the database already. Try again in a second."
-_KNOWN: Final = frozenset(SCOPES)
+_KNOWN: Final = frozenset(SCOPES) - {Permission.RUN}  # no page is for those who only run definitions
 _NEW_URL: Final = "`stepwell open` makes a new one."
 _EXPIRED_CODE: Final = f"This sign-in URL has expired, or isn't complete. {_NEW_URL}"
 _REFUSED_CODE: Final = {

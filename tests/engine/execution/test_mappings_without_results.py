@@ -21,7 +21,7 @@ class Played:
         planned = plan(body(join("a"), join("b"), last, config={"on_failure": "continue"}))
         self._clock = ManualClock()
         start = Start("alice", uuid4(), ME)
-        creation = Creation(uuid4(), None, "alice", self._clock.now())
+        creation = Creation(uuid4(), None, "alice", "alice", self._clock.now())
         built = build_workflow(planned, creation, start, lambda _: uuid4())
         self.workflow: ActiveWorkflow = built.workflow
 

@@ -21,7 +21,8 @@ def test_attempts_share_one_copy_of_a_large_config_until_the_labels_change() -> 
         StepRecord(UUID(int=2 + place), step, definition, StepState(place), datetime(2026, 1, 1, tzinfo=UTC))
         for place, (step, definition) in enumerate(zip(planned.steps, planned.request.steps, strict=True))
     ]
-    tested = WorkflowExpressions(LoadedWorkflow(state, None, "tests", planned.request.config, False, 0, steps, []))  # noqa: FBT003
+    config = planned.request.config
+    tested = WorkflowExpressions(LoadedWorkflow(state, None, "a", "tests", config, False, 0, steps, []))  # noqa: FBT003
     first, second = tested.of(0, state), tested.of(1, state)
     assert first is not None
     assert second is not None

@@ -33,8 +33,9 @@ async def test_the_first_request_gets_the_key(stored: Stored) -> None:
     assert reserved == ReservedKey(Reservation("tenant t", "k", TOKENS[0]), mine=True)
 
 
-async def test_each_tenant_has_keys_of_its_own(stored: Stored) -> None:
-    for scope in (T, TenantScope("u"), TenantScope(), EVERY_TENANT):
+async def test_each_tenant_and_each_subject_has_keys_of_its_own(stored: Stored) -> None:
+    of_subjects = [TenantScope(tenant, subject=name) for tenant in ("t", None) for name in ("alice", "bob")]
+    for scope in (T, TenantScope("u"), TenantScope(), EVERY_TENANT, *of_subjects):
         assert (await reserve(stored, uuid4(), scope=scope)).mine
 
 

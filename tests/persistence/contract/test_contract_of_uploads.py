@@ -11,19 +11,43 @@ from stepwell.basics.errors import NotFound, QuotaExceeded, UploadInUse, Uploads
 from stepwell.basics.tenancy import EVERY_TENANT, TenantScope
 from stepwell.lifecycle.inputs import Cleanup
 from stepwell.ports.uploads import Uploads
-from stepwell.rules.uploads import NewUpload, PresignedUpload, UploadContents, UploadLimits, UploadRecord, UploadUse
+from stepwell.rules.uploads import (
+    NewUpload,
+    PresignedUpload,
+    UploadContents,
+    Uploader,
+    UploadLimits,
+    UploadRecord,
+    UploadUse,
+)
 from support.database.stored_workflows import Stored
 from support.workflows.definitions import body, join
 
 LIMITS = UploadLimits(quota_bytes=100, max_uploads=3, ttl_s=3_600)
 SHORT = UploadLimits(quota_bytes=100, max_uploads=3, ttl_s=0)
 
+UPLOADER = Uploader("t", "alice")
 
-def new(text: str = "a", *, tenant: str | None = "t", size: int = 10, workflow_id: UUID | None = None) -> NewUpload:
-    contents = UploadContents("image/png", 4, 3)
-    digest = sha256(text.encode()).hexdigest()
+
+def new(
+    text: str = "a",
+    *,
+    tenant: str | None = "t",
+    by: str = "alice",
+    private: bool = False,
+    size: int = 10,
+    workflow_id: UUID | None = None,
+) -> NewUpload:
     return NewUpload(
-        id=uuid4(), tenant=tenant, name="a.png", size=size, sha256=digest, contents=contents, workflow_id=workflow_id
+        id=uuid4(),
+        tenant=tenant,
+        created_by=by,
+        private=private,
+        name="a.png",
+        size=size,
+        sha256=sha256(text.encode()).hexdigest(),
+        contents=UploadContents("image/png", 4, 3),
+        workflow_id=workflow_id,
     )
 
 
@@ -36,6 +60,38 @@ async def stored_upload(uploads: Uploads, upload: NewUpload, limits: UploadLimit
 
 def naming(path: str) -> dict[str, object]:
     return body(join("a", config={"of": path}))
+
+
+async def test_a_subject_finds_only_its_own_uploads(stored: Stored) -> None:
+    uploads, presigned = stored.here.uploads, PresignedUpload(uuid4(), UPLOADER, "a", 10)
+    await uploads.reserve_presigned(presigned, LIMITS, 1)
+    record = await stored_upload(uploads, new())
+    for subject, found in (("alice", True), ("bob", False)):
+        scope = TenantScope("t", subject=subject)
+        assert (await uploads.find(scope, record.id) is not None) == found
+        assert (await uploads.find_presigned(scope, presigned.id) is not None) == found
+        assert await uploads.stored_paths(scope, [record.id]) == [record.path] * found
+        assert (await uploads.page(scope, 0, 5)).total == found
+    with pytest.raises(NotFound):
+        await uploads.begin_deletion(TenantScope("t", subject="bob"), record.id)
+    assert await uploads.find(TenantScope("u", subject="alice"), record.id) is None
+
+
+async def test_private_uploads_are_the_same_only_as_those_of_their_subject(stored: Stored) -> None:
+    uploads, sha, limits = stored.here.uploads, new().sha256, UploadLimits(100, 9, 60)
+    kinds = [(by, private) for by in ("alice", "bob") for private in (True, False)]
+    for by, private in kinds[:3]:
+        uploader = Uploader("t", by, private)
+        assert await uploads.find_same(uploader, sha, own=True) is None
+        record = await stored_upload(uploads, new(by=by, private=private), limits)
+        same = await uploads.find_same(uploader, sha, own=True)
+        assert same is not None
+        assert (same.id, same.uploader) == (record.id, uploader)
+        await uploads.reserve(again := new(by=by, private=private), limits)
+        assert await uploads.finish(again.id) is None
+    of_alice = await uploads.find_same(Uploader("t", "bob"), sha, own=True)
+    assert of_alice is not None
+    assert of_alice.uploader == Uploader("t", "alice")
 
 
 async def test_an_upload_can_be_read_once_its_file_is_stored_and_only_by_its_tenant(stored: Stored) -> None:
@@ -64,11 +120,11 @@ async def test_the_same_bytes_are_stored_once_for_each_tenant(stored: Stored) ->
         await uploads.reserve(upload, LIMITS)
     records = await asyncio.gather(uploads.finish(first.id), uploads.finish(second.id))
     assert sum(record is not None for record in records) == 1
-    same = await uploads.find_same("t", first.sha256, own=True)
+    same = await uploads.find_same(UPLOADER, first.sha256, own=True)
     assert same is not None
     assert same.id in {record.id for record in records if record is not None}
     for tenant in ("u", None, ""):
-        assert await uploads.find_same(tenant, first.sha256, own=True) is None
+        assert await uploads.find_same(Uploader(tenant, "alice"), first.sha256, own=True) is None
         await stored_upload(uploads, new(tenant=tenant))
     loser = second if records[0] else first
     assert await uploads.abandon(loser.id)
@@ -161,7 +217,7 @@ async def test_a_new_workflow_prolongs_the_life_of_an_upload(stored: Stored) -> 
 async def test_an_upload_that_was_used_meanwhile_is_not_taken_back(stored: Stored) -> None:
     uploads = stored.here.uploads
     record = await stored_upload(uploads, new())
-    used = await uploads.find_same("t", record.sha256, own=True)
+    used = await uploads.find_same(UPLOADER, record.sha256, own=True)
     assert used is not None
     with pytest.raises(NotFound):
         await uploads.begin_deletion(EVERY_TENANT, record.id, record.expires_at)
@@ -184,7 +240,7 @@ async def test_an_upload_of_a_data_uri_becomes_the_users_own_if_the_user_sends_i
     uploads, workflow_id = stored.here.uploads, uuid4()
     record = await stored_upload(uploads, new(workflow_id=workflow_id))
     for own, expected in ((False, workflow_id), (True, None), (False, None)):
-        same = await uploads.find_same("t", record.sha256, own=own)
+        same = await uploads.find_same(UPLOADER, record.sha256, own=own)
         assert same is not None
         assert (same.id, same.workflow_id) == (record.id, expected)
 
@@ -229,7 +285,7 @@ async def test_an_upload_of_a_definition_is_deleted_with_the_last_workflow_that_
 async def test_the_row_of_a_deleted_upload_stays_while_its_url_can_write_the_file(stored: Stored) -> None:
     uploads = stored.here.uploads
     for url_s, stays in ((-8_000.0, False), (60.0, True)):
-        presigned = PresignedUpload(uuid4(), "t", "a", 50)
+        presigned = PresignedUpload(uuid4(), UPLOADER, "a", 50)
         await uploads.reserve_presigned(presigned, LIMITS, url_s)
         assert await uploads.find_presigned(TenantScope("t"), presigned.id) == presigned
         assert await uploads.find_presigned(TenantScope("u"), presigned.id) is None
@@ -242,7 +298,7 @@ async def test_the_row_of_a_deleted_upload_stays_while_its_url_can_write_the_fil
 
 
 async def test_a_presigned_upload_is_described_once(stored: Stored) -> None:
-    uploads, presigned = stored.here.uploads, PresignedUpload(uuid4(), "t", "a", 10)
+    uploads, presigned = stored.here.uploads, PresignedUpload(uuid4(), UPLOADER, "a", 10)
     await uploads.reserve_presigned(presigned, LIMITS, 60)
     described = structs.replace(new(), id=presigned.id)
     assert await uploads.describe(described)

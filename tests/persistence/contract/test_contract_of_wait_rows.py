@@ -84,6 +84,7 @@ async def insert(stored: Stored, flow: RecordedFlow) -> UUID:
     record = WorkflowRecord(
         state,
         "t",
+        "alice",
         "tests",
         None,
         None,

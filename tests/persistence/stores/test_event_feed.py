@@ -23,8 +23,9 @@ EVENT = (
     "INSERT INTO events (workflow_id, id, type, at, actor, data) VALUES ($1, $2, 'workflow.updated', now(), '', '{}')"
 )
 WORKFLOW = """
-INSERT INTO workflows (id, origin_instance, config, total_steps, final_position, created_at, status, name, updated_at)
-VALUES ($1, 'o', '{}', 1, 0, now(), 'PENDING', 'n', now())
+INSERT INTO workflows (id, created_by, origin_instance, config, total_steps, final_position, created_at, status, name,
+                       updated_at)
+VALUES ($1, 'someone', 'o', '{}', 1, 0, now(), 'PENDING', 'n', now())
 """
 DIALECT = postgresql.asyncpg.dialect()  # type: ignore[no-untyped-call]
 OURS = "00000000-0000-0000-0000-000000000001"
@@ -94,8 +95,8 @@ FILTERS = [EVERYTHING, FeedFilter(frozenset({EventType.WORKFLOW_FAILED}), Workfl
 async def test_a_page_reads_no_more_than_it_needs(dsn: str, sql: asyncpg.Connection) -> None:
     """By an index, from the place that is asked for; whatever there is before and behind it."""
     await sql.execute(
-        "INSERT INTO workflows (id, origin_instance, config, total_steps, final_position, created_at, status, name, "
-        "updated_at) SELECT gen_random_uuid(), 'o', '{}', 1, 0, now(), 'PENDING', 'n', now() "
+        "INSERT INTO workflows (id, created_by, origin_instance, config, total_steps, final_position, created_at, "
+        "status, name, updated_at) SELECT gen_random_uuid(), 'someone', 'o', '{}', 1, 0, now(), 'PENDING', 'n', now() "
         "FROM generate_series(1, 2000)"
     )
     (middle,) = await sql.fetchrow("SELECT id FROM workflows ORDER BY id OFFSET 1000")

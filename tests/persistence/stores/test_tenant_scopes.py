@@ -47,10 +47,18 @@ def test_no_exception_outlives_its_method() -> None:
 
 
 def test_no_tenant_is_a_tenant_of_its_own() -> None:
-    assert TenantScope().covers(None)
-    assert not TenantScope().covers("a")
-    assert not TenantScope().covers("")
-    assert not TenantScope("a").covers(None)
-    assert not TenantScope("").covers(None)
-    assert TenantScope(every=True).covers(None)
-    assert TenantScope(every=True).covers("a")
+    assert TenantScope().covers(None, "alice")
+    assert not TenantScope().covers("a", "alice")
+    assert not TenantScope().covers("", "alice")
+    assert not TenantScope("a").covers(None, "alice")
+    assert not TenantScope("").covers(None, "alice")
+    assert TenantScope(every=True).covers(None, "alice")
+    assert TenantScope(every=True).covers("a", "alice")
+
+
+def test_a_subject_sees_only_what_it_has_created_for_its_tenant() -> None:
+    scope = TenantScope("a", subject="alice")
+    assert scope.covers("a", "alice")
+    assert not scope.covers("b", "alice")
+    for other in ("bob", "", "Alice", None):
+        assert not scope.covers("a", other)

@@ -38,7 +38,13 @@ async def other(bench: Bench) -> AsyncIterator[asyncpg.Connection]:
 
 async def stored(uploads: PostgresUploads) -> NewUpload:
     upload = NewUpload(
-        id=uuid4(), tenant="t", name="a.png", size=1, sha256=uuid4().hex, contents=UploadContents("image/png")
+        id=uuid4(),
+        tenant="t",
+        created_by="alice",
+        name="a.png",
+        size=1,
+        sha256=uuid4().hex,
+        contents=UploadContents("image/png"),
     )
     await uploads.reserve(upload, LIMITS)
     assert await uploads.finish(upload.id) is not None

@@ -6,13 +6,13 @@ import asyncpg
 # down to next to nothing; a fifth has no tenant, a twentieth is deleted. The biggest tenant never uses the biggest
 # instance: two filters that let much through each, and together nothing.
 _WORKFLOWS = """
-INSERT INTO workflows (id, tenant, origin_instance, origin_zone, origin_reference, config, total_steps,
+INSERT INTO workflows (id, tenant, created_by, origin_instance, origin_zone, origin_reference, config, total_steps,
     final_position, created_at, status, name, completed_steps, execution_id, started_at, completed_at, updated_at,
     deleted_at, last_event)
 SELECT
     (lpad(to_hex((extract(epoch FROM at) * 1000)::bigint), 12, '0') || '7' || left(md5(n::text), 3)
         || '8' || substr(md5(n::text), 4, 15))::uuid,
-    tenant,
+    tenant, 'someone',
     CASE WHEN tenant = 'tenant-0' AND instance = 0 THEN 'instance-1' ELSE 'instance-' || instance END,
     CASE WHEN n % 3 = 0 THEN 'zone-' || floor(10 * random() ^ 3) END, CASE WHEN n % 2 = 0 THEN 'order ' || n END,
     '{"on_failure": "drain"}', $2, $2 - 1, at, status,

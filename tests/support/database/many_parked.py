@@ -5,9 +5,10 @@ import asyncpg
 # Each waits for a time, and has a second step that runs after that. One in a thousand is PAUSED.
 _SEED = """
 WITH w AS (
-    INSERT INTO workflows (id, origin_instance, config, total_steps, final_position, created_at, started_at, status,
-        name, updated_at, epoch, last_event, has_flow, wake_at)
-    SELECT gen_random_uuid(), 'parked', '{}', 2, 1, now(), now(), CASE n % 1000 WHEN 1 THEN 'PAUSED' ELSE 'RUNNING' END,
+    INSERT INTO workflows (id, created_by, origin_instance, config, total_steps, final_position, created_at, started_at,
+        status, name, updated_at, epoch, last_event, has_flow, wake_at)
+    SELECT gen_random_uuid(), 'someone', 'parked', '{}', 2, 1, now(), now(),
+        CASE n % 1000 WHEN 1 THEN 'PAUSED' ELSE 'RUNNING' END,
         'n', now(), 1, 3, true, now() + make_interval(secs => $2) + n * interval '1 s'
     FROM generate_series(1, $1) AS n
     RETURNING id, wake_at

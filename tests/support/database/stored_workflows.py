@@ -88,6 +88,7 @@ class Workflows:
         record = WorkflowRecord(
             WorkflowState(uuid4(), WorkflowStatus.PENDING, "n", webhook_url=webhook_url, updated_at=now),
             tenant,
+            "alice",
             "tests",
             "zone",
             "reference",

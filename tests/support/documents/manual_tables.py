@@ -23,7 +23,7 @@ from stepwell.cli.workflow_commands import declarations  # noqa: F401 - it decla
 from stepwell.cli.workflow_commands.service_command import SHARED, service_commands
 from stepwell.contract.enums import EVENT_MEANINGS, WITHOUT_PROVIDER, EventType, ProviderType, TaskType
 from stepwell.contract.reasons import StepReason, WorkflowReason
-from stepwell.contract.scopes import SCOPES
+from stepwell.contract.scopes import SCOPES, Permission
 from stepwell.definition.provider_descriptors import ProviderDescriptor
 from stepwell.providers.fal.parameters import KINDS as FAL
 from stepwell.providers.google import models as google_models
@@ -125,8 +125,13 @@ def _choices(kind: Any) -> Sequence[str]:
 
 
 def _routes() -> str:
-    rows = [[f"`{_request(each)}`", each.permission or "-", _effect(each)] for each in operations()]
+    rows = [[f"`{_request(each)}`", _scopes_of(each), _effect(each)] for each in operations()]
     return _table(["request", "scope", "what it does"], rows)
+
+
+def _scopes_of(operation: Operation) -> str:
+    own = operation.permission or "-"
+    return f"{own}, {Permission.RUN}" if operation.for_runs else own
 
 
 def _effect(operation: Operation) -> str:

@@ -3,7 +3,7 @@
 import asyncio
 import os
 import time
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Collection, Iterable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,18 +31,28 @@ EVERYTHING = DEFAULT_PERMISSIONS
 ENDED = {"COMPLETED", "FAILED", "CANCELLED"}
 
 
-def token(tenant: str | None = None, *, every: bool = True, permissions: tuple[Permission, ...] = EVERYTHING) -> str:
+def token(
+    tenant: str | None = None,
+    *,
+    every: bool = True,
+    permissions: tuple[Permission, ...] = EVERYTHING,
+    subject: str = "tester",
+    definitions: Collection[str] = (),
+    origin_instance: str | None = None,
+) -> str:
     return sign_token(
         SECRET,
         "HS256",
         "stepwell",
         "stepwell",
-        subject="tester",
+        subject=subject,
         tenant=tenant,
         every=every,
         permissions=permissions,
         expires_s=3600,
         now=DatabaseClock().now(),
+        definitions=definitions,
+        origin_instance=origin_instance,
     )
 
 
@@ -67,6 +77,18 @@ class Service:
         self, tenant: str | None = None, *, every: bool = False, permissions: tuple[Permission, ...] = EVERYTHING
     ) -> httpx.AsyncClient:
         return conforming_client(self.app.api, token(tenant, every=every, permissions=permissions))
+
+    def as_subject(self, subject: str, *definitions: str, tenant: str | None = "acme") -> httpx.AsyncClient:
+        """A client that may only run these definitions."""
+        own = token(
+            tenant,
+            every=False,
+            permissions=(Permission.RUN,),
+            subject=subject,
+            definitions=definitions,
+            origin_instance="tests",
+        )
+        return conforming_client(self.app.api, own)
 
     def unchecked_client(self, tenant: str | None = None) -> httpx.AsyncClient:
         """A client of *tenant*, or of all, for answers that are too large to check against the OpenAPI document."""

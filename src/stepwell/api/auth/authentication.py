@@ -2,11 +2,22 @@
 
 A request with a token is authenticated by the token alone. A ticket or a signature in the URL precedes a cookie, which
 a browser sends along with every request.
+
+A token with `definitions:run` may be given to a browser or a partner. What must hold for all that no other scope of the
+token allows:
+- It reaches the operations that say so (`Operation.for_runs`), and no others.
+- It sees what its subject has created for its tenant, also if it has `tenants:all`. All else is unknown to it.
+- It runs the stored definitions that its claim names, in their default version, and sets nothing but inputs.
+- Its runs read no files but uploads of its subject, files that the stored definition names, and their own.
+- Nothing that it gets, and no status, depends on the files or the idempotency keys of others.
+
+So the scope of such a call has a subject (see `TenantScope`), by which the stores, the uploads and the idempotency keys
+are limited. A run has a `FileScope`, whichever way a path comes about.
 """
 
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from typing import Any
@@ -16,6 +27,7 @@ import jwt
 from jwt.utils import base64url_decode
 from litestar.types import Scope
 from msgspec import UNSET, Struct
+from msgspec.structs import replace
 
 from stepwell.api.auth.claims import ClaimRules, has_expired
 from stepwell.api.auth.session_cookies import SessionCookies, SessionsNotRead
@@ -32,10 +44,12 @@ from stepwell.ports.clock import Clock
 from stepwell.rules.access.sessions import Grant, Session
 from stepwell.rules.access.signed_urls import SignedUrls
 from stepwell.rules.access.stream_tickets import StreamTickets, Ticket
+from stepwell.rules.uploads import Uploader
 
 MAX_TOKEN_BYTES = 8 * 1024
 MAX_CACHED = 1000  # tokens
 _JWS = re.compile(r"[\w-]+\.[\w-]+\.[\w-]+", re.ASCII)  # RFC 7515, 7.1: base64url without padding
+_PREFIX = "sub:"
 _API = "/api/v1/"  # /mcp is no part of it: assistants have tokens
 _NO_TOKEN = "A bearer token is required, in the header Authorization: Bearer <token>."  # noqa: S105
 _WRONG_FORM = "The header Authorization must have the form Bearer <token>."
@@ -52,7 +66,7 @@ class Principal(Struct, frozen=True):
 
     `expires_at` is the end of their token, in seconds since 1970. `origin_instance` is that of definitions without
     one. `session` is theirs if a cookie names them. The holder of a ticket has `expires_at` and `session` from the
-    caller who got it.
+    caller who got it. `definitions` are the names that they may run by `definitions:run`.
     """
 
     subject: str
@@ -61,11 +75,25 @@ class Principal(Struct, frozen=True):
     expires_at: float | None = None
     origin_instance: str | None = None
     session: Session | None = None
+    definitions: frozenset[str] = frozenset()
+
+    @property
+    def only_runs(self) -> bool:
+        """True if `definitions:run` alone allows the request, so that its limits hold."""
+        return self.scope.subject is not None
 
     @property
     def account(self) -> Account:
         """The account of the caller's requests until the tenant that owns their data is known."""
         return SharedCaller.SIGNED_URL if self is SIGNED_URL else self.scope.account
+
+    def check_may_run(self, name: str) -> None:
+        """Raise `Forbidden` unless the caller may run the stored definition *name*."""
+        if self.only_runs and name not in self.definitions:
+            raise Forbidden("The claim definitions of the token doesn't have this name.")
+
+    def uploader_for(self, tenant: str | None) -> Uploader:
+        return Uploader(tenant, self.subject, private=self.only_runs)
 
     def tenant_for(self, requested: str | None) -> str | None:
         """Return the tenant of a workflow that the caller creates for the tenant *requested*. Raises `Forbidden`."""
@@ -126,7 +154,9 @@ class TokenVerifier:
         else:
             scope = TenantScope(tenant=None if claims.tenant_id is UNSET else claims.tenant_id)
         origin_instance = None if claims.origin_instance is UNSET else claims.origin_instance
-        return Principal(_actor(claims.sub), scope, permissions, claims.exp, origin_instance)
+        definitions = frozenset(claims.definitions)
+        actor = _actor(claims.sub)
+        return Principal(actor, scope, permissions, claims.exp, origin_instance, definitions=definitions)
 
     def _payload(self, token: str) -> bytes:
         """Return the signed bytes. Raises `InvalidToken`.
@@ -160,6 +190,7 @@ def sign_token(
     expires_s: int,
     now: datetime,
     origin_instance: str | None = None,
+    definitions: Collection[str] = (),
 ) -> str:
     """Return a token that a `TokenVerifier` with the same key, or its public half, accepts for *expires_s* seconds."""
     scopes = [*permissions, *([ALL_TENANTS] if every else [])]
@@ -175,6 +206,8 @@ def sign_token(
         claims["tenant_id"] = tenant
     if origin_instance is not None:
         claims["origin_instance"] = origin_instance
+    if definitions:
+        claims["definitions"] = list(definitions)
     return jwt.encode(claims, parse_key(key, algorithm), algorithm)
 
 
@@ -210,7 +243,9 @@ class AccessControl:
             return None
         caller = self.authenticate(scope, operation)
         if not operation.permission.is_in(caller.permissions):
-            raise Forbidden(f"The token lacks the scope {operation.permission}.")
+            if not operation.for_runs or Permission.RUN not in caller.permissions:
+                raise Forbidden(f"The token lacks the scope {operation.permission}.")
+            caller = replace(caller, scope=TenantScope(caller.scope.tenant, subject=caller.subject))
         if operation.method != "GET" and operation.permission is not Permission.READ and self.draining():
             raise Unavailable("The service is stopping and takes no more work.")
         return caller
@@ -277,9 +312,16 @@ class AccessControl:
 def _actor(subject: str) -> str:
     """Return the actor that events and results show for a token.
 
-    `link` and `stepwell` get a prefix, because Stepwell itself acts under these names.
+    `link` and `stepwell` get a prefix, because Stepwell itself acts under these names. So does what has that prefix
+    already, so that no two subjects are the same actor.
     """
-    return f"sub:{subject}" if subject in (SERVICE, LINK_ACTOR) else subject
+    return f"{_PREFIX}{subject}" if _name_of(subject) in (SERVICE, LINK_ACTOR) else subject
+
+
+def _name_of(subject: str) -> str:
+    while subject.startswith(_PREFIX):
+        subject = subject.removeprefix(_PREFIX)
+    return subject
 
 
 def bearer_token(scope: Scope) -> str | None:

@@ -41,6 +41,7 @@ class Claims(Struct, frozen=True):
     jti: str | UnsetType = UNSET
     tenant_id: TenantId | UnsetType = UNSET
     origin_instance: OriginInstance | UnsetType = UNSET
+    definitions: list[str] = []
 
     @property
     def scopes(self) -> frozenset[str]:

@@ -38,6 +38,7 @@ class Operation(Struct, frozen=True, kw_only=True):
       template of the route if it is another one, because a route with {path} allows no other beside it.
     - `summary` is the `title` in the document, if that isn't the id in words: Get Task for get_task.
     - `permission` is what the token must allow; None if the operation needs no token.
+    - `for_runs`: a token with `definitions:run` may use it, within its limits (see `authentication.Principal`).
     - `signable`: a signature in the query may replace the token. `ticketed`: a stream ticket may replace it.
     - `answers` is the struct, or the content, of a success. `also` lists alternatives, with their media types.
       `streams` is the media type of the live stream, if the operation offers one.
@@ -67,6 +68,7 @@ class Operation(Struct, frozen=True, kw_only=True):
     body_optional: bool = False
     body_types: tuple[str, ...] = (JSON_TYPE,)
     files: bool = False
+    for_runs: bool = False
     signable: bool = False
     problems: tuple[int, ...] = ()
     headers: tuple[str, ...] = ()

@@ -238,6 +238,7 @@ async def workflow_to_public(record: WorkflowRecord, warnings: Sequence[Definiti
         cost=summary.cost,
         started_at=state.started_at,
         completed_at=state.completed_at,
+        created_by=record.created_by,
         created_at=record.created_at,
         updated_at=state.updated_at or record.created_at,
         is_deleted=state.deleted_at is not None,

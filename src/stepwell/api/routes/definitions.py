@@ -16,7 +16,8 @@ from stepwell.api.requests.body_buffers import reserve_memory
 from stepwell.api.requests.preferences import handling_of
 from stepwell.api.requests.request_bodies import read_body, read_json
 from stepwell.api.requests.request_resources import resources_of
-from stepwell.basics.errors import DefinitionArchived, Fault, InvalidRequest
+from stepwell.basics.artifacts import named_paths, named_tasks
+from stepwell.basics.errors import DefinitionArchived, Fault, Forbidden, InvalidRequest
 from stepwell.basics.strict_json.canonical import digest
 from stepwell.basics.strict_json.normalise import normalise
 from stepwell.basics.strict_json.schema_faults import Loc, cap_faults, iter_faults
@@ -25,6 +26,7 @@ from stepwell.contract.definition import DefinitionReference
 from stepwell.contract.problems import DefinitionWarning
 from stepwell.contract.stored_definitions import DEFINITION, DefinitionContent, RunDefinition
 from stepwell.definition.mapping.expressions import FEW_CHARACTERS, Expressions, expressions_of
+from stepwell.definition.mapping.templates import INPUTS
 from stepwell.definition.named_definitions import NO_NAMED, NamedDefinitions, references_in, resolve
 from stepwell.definition.validation.dependency_count import check_dependency_count
 from stepwell.definition.validation.inputs_schema import inputs_faults
@@ -61,10 +63,22 @@ _COPIES: Final = 3  # of a body and a definition: as text, decoded, and merged
 
 
 class StoredParts(Struct, frozen=True):
-    """The stored definitions in a body: the one that it runs, if any, and those that its steps name."""
+    """The stored definitions in a body: the one that it runs, if any, and those that its steps name.
+
+    `named_files`: see `NewWorkflow`.
+    """
 
     definition: DefinitionReference | None = None
     named: NamedDefinitions = NO_NAMED
+    named_files: frozenset[str] | None = None
+
+
+class _Applied(Struct, frozen=True):
+    """A stored definition that has become the body: its version and its content, with the `inputs` of the body."""
+
+    reference: DefinitionReference
+    content: bytes
+    inputs: Any
 
 
 async def read_stored_parts(request: ApiRequest, services: Services) -> StoredParts:
@@ -73,11 +87,16 @@ async def read_stored_parts(request: ApiRequest, services: Services) -> StoredPa
     Raises `DefinitionArchived`, `Forbidden`, and what `read_definition` does. It waits for memory, so a request calls
     it before it has a turn.
     """
-    if _MEMBER not in await read_body(request):
+    data, only_runs = await read_body(request), request.user.only_runs
+    applied = await _apply_definition(request, services, data) if _MEMBER in data else None
+    if applied is None and only_runs:
+        raise Forbidden("A token with definitions:run runs stored definitions only: the body has no definition.")
+    if _MEMBER not in data:
         return _PLAIN
-    definition = await _apply_definition(request, services)
-    above = () if definition is None else (definition.name,)
-    return StoredParts(definition, await _resolve_references(request, services, partial(_tenant_of, request), above))
+    reference, above = (None, ()) if applied is None else (applied.reference, (applied.reference.name,))
+    named = await _resolve_references(request, services, partial(_tenant_of, request), above)
+    files = None if applied is None or not only_runs else await _check_files(request, services, applied, named)
+    return StoredParts(reference, named, files)
 
 
 async def read_named_definitions(
@@ -89,9 +108,9 @@ async def read_named_definitions(
     return await _resolve_references(request, services, lambda _: tenant, (name,))
 
 
-async def _apply_definition(request: ApiRequest, services: Services) -> DefinitionReference | None:
-    """If the body names a stored definition, replace it by a create with its content. Return the version."""
-    data, handling = await read_body(request), handling_of(request.scope)
+async def _apply_definition(request: ApiRequest, services: Services, data: bytes) -> _Applied | None:
+    """If the body *data* names a stored definition, replace it by a create with its content."""
+    handling = handling_of(request.scope)
     if not _names_definition(data):
         return None
 
@@ -102,13 +121,43 @@ async def _apply_definition(request: ApiRequest, services: Services) -> Definiti
         return known
 
     body = await read_json(request, parse, check_dependency_count)
+    if request.user.only_runs:
+        _check_members(body)
     wanted = convert(body[DEFINITION], DefinitionReference)
+    request.user.check_may_run(wanted.name)
     tenant = _tenant_of(request, body)
     found = await find_runnable(services.definitions, tenant, wanted, ("body", DEFINITION))
     content = await _read_content(request, services, tenant, found, len(data))
     merge = partial(_merge, body, found.name, content)
     resources_of(request.scope).body = await off_loop(merge, steps=(len(data) + len(content)) // _BYTES_A_STEP)
-    return found.reference
+    return _Applied(found.reference, content, body.get(INPUTS))
+
+
+def _check_members(body: dict[str, Any]) -> None:
+    """Raise `Forbidden` for a member that only other tokens may set."""
+    own = [name for name, value in body.items() if name not in (DEFINITION, INPUTS) and value is not None]
+    own += [f"{DEFINITION}.{name}" for name, value in body[DEFINITION].items() if name != "name" and value is not None]
+    if own:
+        raise Forbidden(f"A token with definitions:run may not set {', '.join(own)}.")
+
+
+async def _check_files(
+    request: ApiRequest, services: Services, applied: _Applied, named: NamedDefinitions
+) -> frozenset[str]:
+    """Return the files that the stored definitions name.
+
+    Raises `InvalidRequest` if the inputs name others that the caller hasn't uploaded.
+    """
+
+    def files() -> tuple[frozenset[str], set[str]]:
+        paths = named_paths(applied.content) | named_paths(named.encode() or b"")
+        return paths, named_tasks(json.encode(applied.inputs).decode()).difference(*map(named_tasks, paths))
+
+    paths, others = await off_loop(files, steps=len(applied.content) // _BYTES_A_STEP)
+    if unknown := await services.uploads.missing(request.user.scope, others):
+        message = f"There is no upload {min(unknown)} of this token's sub"
+        raise InvalidRequest([Fault(("body", INPUTS), message, "file_invalid")])
+    return paths
 
 
 async def _read_content(
@@ -168,7 +217,9 @@ async def read_definition(request: ApiRequest, services: Services, stored: Store
     valid, _ = await _read(request, services, stored.named, validator, lambda _: None)
     if stored is _PLAIN:
         return valid
-    return structs.replace(valid, definition=stored.definition, named=stored.named.encode())
+    return structs.replace(
+        valid, definition=stored.definition, named=stored.named.encode(), named_files=stored.named_files
+    )
 
 
 class NewDefinition(Struct, frozen=True):

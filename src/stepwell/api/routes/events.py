@@ -18,7 +18,7 @@ from stepwell.api.requests.request_resources import resources_of
 from stepwell.api.responses.conditional_requests import respond_unless_known
 from stepwell.api.responses.serializers import event_to_public
 from stepwell.api.responses.sse import MEDIA_TYPE, StreamBounds, event_stream, frame
-from stepwell.basics.errors import Fault, InvalidRequest
+from stepwell.basics.errors import Fault, Forbidden, InvalidRequest
 from stepwell.contract.enums import EventType
 from stepwell.contract.events import (
     CreateStreamTicket,
@@ -65,6 +65,7 @@ HISTORY = Operation(
     "JSON only.",
     tag=TAG,
     permission=Permission.READ,
+    for_runs=True,
     query=EventsQuery,
     answers=EventListResponse,
     streams=Content(MEDIA_TYPE),
@@ -98,6 +99,7 @@ TICKET = Operation(
     "workflow alone.",
     tag=TAG,
     permission=Permission.READ,
+    for_runs=True,
     body=CreateStreamTicket,
     body_optional=True,
     answers=StreamTicket,
@@ -147,6 +149,8 @@ async def list_all_events(
 async def create_stream_ticket(request: ApiRequest, services: ServicesDep, tickets: TicketsDep) -> StreamTicket:
     parse_query(request.scope["query_string"], NoQuery)
     workflow_id = (await read_struct(request, CreateStreamTicket)).workflow_id
+    if workflow_id is None and request.user.only_runs:
+        raise Forbidden("A token with definitions:run gets tickets for a workflow_id only.")
     if workflow_id is not None:
         await services.reads.version(request.user.scope, workflow_id)  # raises `NotFound`
     caller: Principal = request.user

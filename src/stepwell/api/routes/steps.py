@@ -36,6 +36,7 @@ STEP = Operation(
     "step_id is the step's id in the definition, percent-encoded.",
     tag="workflows",
     permission=Permission.READ,
+    for_runs=True,
     answers=WorkflowStepPublic,
 )
 ITEMS = Operation(
@@ -47,6 +48,7 @@ ITEMS = Operation(
     "before the step has begun. A step without for_each is a 404.",
     tag="workflows",
     permission=Permission.READ,
+    for_runs=True,
     query=ItemsQuery,
     answers=ItemListResponse,
     headers=("ETag",),
@@ -97,6 +99,7 @@ TASK = Operation(
     description="One attempt at a step, with its outputs.",
     tag="tasks",
     permission=Permission.READ,
+    for_runs=True,
     answers=TaskPublic,
     headers=("ETag",),
     takes=(IF_NONE_MATCH,),
@@ -108,6 +111,7 @@ TASKS = Operation(
     description="All attempts at the steps of a workflow, or at one of them, in the order in which they began.",
     tag="tasks",
     permission=Permission.READ,
+    for_runs=True,
     query=TasksQuery,
     answers=TaskListResponse,
     headers=("ETag",),

@@ -6,7 +6,7 @@ from typing import Annotated, Any, ClassVar, Final
 
 from litestar import Response
 from litestar.types import ASGIApp
-from msgspec import UNSET, Meta, Raw, UnsetType, json
+from msgspec import UNSET, Meta, Raw, Struct, UnsetType, json
 from msgspec.structs import replace
 
 from stepwell.api.auth.dependencies import ApiRequest, CursorsDep, ServicesDep
@@ -33,7 +33,7 @@ from stepwell.api.responses.conditional_requests import (
 from stepwell.api.responses.workflow_etags import stored_definition_etag
 from stepwell.api.routes.definitions import read_content, read_named_definitions
 from stepwell.api.routes.list_query import Labels, kept_parameters, label_faults
-from stepwell.basics.errors import Fault, InvalidRequest, NotFound
+from stepwell.basics.errors import Fault, Forbidden, InvalidRequest, NotFound
 from stepwell.basics.idempotency import StoredAnswer
 from stepwell.contract.definition import DEFINITION_NAME, MAX_VERSION
 from stepwell.contract.problems import DefinitionWarning
@@ -41,6 +41,7 @@ from stepwell.contract.scopes import Permission
 from stepwell.contract.stored_definitions import (
     DefinitionContent,
     DefinitionDeletion,
+    DefinitionForm,
     DefinitionListResponse,
     DefinitionPublic,
     DefinitionSummary,
@@ -54,6 +55,7 @@ from stepwell.rules.stored_definitions import DefinitionFilter, NewContent, Stor
 TAG = "definitions"
 BASE = "/api/v1/definitions"
 ONE = BASE + "/{name}"
+FORM_TYPE: Final = "application/vnd.stepwell.form+json"
 
 _OF_NAME: Final = ("name", "default_version", "archived", "labels", "description")
 _OF_VERSION: Final = ("version", "created_by", "created_at")
@@ -94,7 +96,7 @@ _OPERATION = Operation(
     headers=("ETag",),
     takes=(IF_NONE_MATCH,),
 )
-GET = replace(_OPERATION, query=VersionQuery)
+GET = replace(_OPERATION, query=VersionQuery, for_runs=True, also=((FORM_TYPE, DefinitionForm),))
 LIST = replace(
     _OPERATION,
     path=BASE,
@@ -184,10 +186,20 @@ async def get_definition(request: ApiRequest, services: ServicesDep) -> ASGIApp:
     query = parse_query(request.scope["query_string"], VersionQuery)
     tenant, name = _tenant(request, query), _name(request)
     version = None if query.version is UNSET else query.version
+    request.user.check_may_run(name)
+    if request.user.only_runs and version is not None:
+        raise Forbidden("A token with definitions:run reads the version that runs take.")
     found = await services.definitions.find(tenant, name, version)
     if known := not_modified(request, {ETAG: stored_definition_etag(found.name.revision)}):
         return known
-    return _response(found, await _content(request, services, tenant, found))
+    if not request.user.only_runs:
+        return _response(found, await _content(request, services, tenant, found))
+    if found.name.default_version is not None:
+        found = await services.definitions.find(tenant, name, found.name.default_version)
+    schema = json.decode(await _content(request, services, tenant, found), type=_StoredSchema).inputs_schema
+    form = DefinitionForm(name, found.name.description, schema)
+    tag = {ETAG: stored_definition_etag(found.name.revision)}
+    return Response(json.encode(form), media_type=FORM_TYPE, headers=tag).to_asgi_response(None, request)
 
 
 @endpoint(LIST)
@@ -261,6 +273,12 @@ async def _content(request: ApiRequest, services: Services, tenant: str | None, 
 
 
 _COPIES: Final = 3  # of the content: as text, as bytes, and in the response
+
+
+class _StoredSchema(Struct):
+    """The member of a stored content that a form needs."""
+
+    inputs_schema: Raw = Raw(b"null")
 
 
 def _response(

@@ -21,7 +21,7 @@ from stepwell.engine.files.spooled_file import SpooledFile
 from stepwell.engine.files.uploads import StoredUpload
 from stepwell.engine.service import Services
 from stepwell.rules.access.signed_urls import ARTIFACTS_PATH
-from stepwell.rules.uploads import UploadRecord
+from stepwell.rules.uploads import Uploader, UploadRecord
 
 TAG = "artifacts"
 BASE = ARTIFACTS_PATH.rstrip("/")
@@ -53,6 +53,7 @@ UPLOAD = Operation(
     "size, the answer is a URL of the bucket.",
     tag=TAG,
     permission=Permission.WRITE,
+    for_runs=True,
     query=UploadQuery,
     files=True,
     status=201,
@@ -70,6 +71,7 @@ COMPLETE = Operation(
     "deleted. If the tenant had the same bytes already, or the upload is completed already, the status is 200.",
     tag=TAG,
     permission=Permission.WRITE,
+    for_runs=True,
     status=201,
     repeat_status=200,
     answers=UploadResponse,
@@ -113,7 +115,7 @@ async def upload_artifact(request: ApiRequest, services: ServicesDep) -> Respons
     async with AsyncExitStack() as stack:
         count = stack.enter_context(services.uploads.receiving(tenant))
         files = await read_files(request, name, services.uploads.max_bytes, count, stack)
-        uploads = await _store_all(services, tenant, files)
+        uploads = await _store_all(services, request.user.uploader_for(tenant), files)
     return _answer(uploads)
 
 
@@ -133,7 +135,7 @@ async def _presign(
         raise InvalidRequest([Fault(("query", "size"), "Expected the size of the file with presign=true", "missing")])
     if size > services.uploads.max_bytes:
         raise BodyTooLarge(services.uploads.max_bytes)
-    put = await services.uploads.presign(tenant, name, size)
+    put = await services.uploads.presign(request.user.uploader_for(tenant), name, size)
     complete = f"{ARTIFACTS_PATH}{put.upload_id}/complete"
     presigned = PresignedPut(put.upload_id, put.url, "PUT", {"Content-Length": str(size)}, complete, put.expires_at)
     return Response(UploadResponse([], presigned), status_code=201, headers={"Location": complete})
@@ -154,12 +156,12 @@ async def complete_upload(request: ApiRequest, services: ServicesDep) -> Respons
     return _answer([await services.uploads.complete(scope, found_id)])
 
 
-async def _store_all(services: Services, tenant: str | None, files: list[SpooledFile]) -> list[StoredUpload]:
+async def _store_all(services: Services, uploader: Uploader, files: list[SpooledFile]) -> list[StoredUpload]:
     """Store all files or none."""
     uploads: list[StoredUpload] = []
     try:
         for file in files:
-            uploads.append(await services.uploads.add(tenant, file))  # noqa: PERF401 - kept if a later one fails
+            uploads.append(await services.uploads.add(uploader, file))  # noqa: PERF401 - kept if a later one fails
     except BaseException:
         await services.uploads.take_back(upload for upload in uploads if upload.created)
         raise
@@ -196,6 +198,7 @@ def artifact_to_public(record: UploadRecord) -> ArtifactPublic:
         width=contents.width,
         height=contents.height,
         duration_s=contents.duration_s,
+        created_by=record.created_by,
         created_at=record.created_at,
         expires_at=record.expires_at,
     )

@@ -43,6 +43,7 @@ OUTPUTS = Operation(
     "Accept: application/zip, all of them as one ZIP.",
     tag="workflows",
     permission=Permission.READ,
+    for_runs=True,
     query=OutputsQuery,
     answers=OutputListResponse,
     also=(Content(ZIP_TYPE, binary=True),),

@@ -37,7 +37,7 @@ from stepwell.api.responses.workflow_etags import page_etag
 from stepwell.api.routes.definitions import read_definition, read_stored_parts
 from stepwell.api.routes.list_query import FilterQuery, ListQuery, list_links
 from stepwell.api.routes.usage import RATE_LIMIT_HEADERS, show_rate_limit
-from stepwell.basics.errors import DefinitionArchived, InvalidRequest
+from stepwell.basics.errors import DefinitionArchived, Forbidden, InvalidRequest
 from stepwell.basics.idempotency import StoredAnswer
 from stepwell.basics.tenancy import TenantScope
 from stepwell.contract.definition import CreateWorkflow, WorkflowUpdate
@@ -74,6 +74,7 @@ CREATE = Operation(
     "*_urls inputs become uploads, and the workflow has their paths instead.",
     tag=TAG,
     permission=Permission.WRITE,
+    for_runs=True,
     query=StartQuery,
     body=CreateWorkflow,
     other_body=RunDefinition,
@@ -104,6 +105,7 @@ GET = Operation(
     description="The workflow, deleted or not, with its steps.",
     tag=TAG,
     permission=Permission.READ,
+    for_runs=True,
     query=GetQuery,
     answers=WorkflowPublic,
     headers=("ETag",),
@@ -189,6 +191,7 @@ CANCEL = replace(
     _verb("cancel", "Cancels the workflow and all running tasks. Must be PENDING or RUNNING."),
     method="DELETE",
     path=ONE,
+    for_runs=True,
 )
 CLEANUP = replace(
     _verb(
@@ -230,6 +233,8 @@ async def _clean_again(request: ApiRequest, services: Services, _workflow: Found
 async def create_workflow(request: ApiRequest, services: Services, preconditions: Preconditions) -> Answer:
     query = parse_query(request.scope["query_string"], StartQuery)
     caller = request.user
+    if caller.only_runs and not query.start:
+        raise Forbidden("A token with definitions:run starts what it creates.")
     if not caller.scope.every:
         show_rate_limit(request, caller.scope.tenant)
         await services.admission.check(caller.scope.tenant)  # first, because the body costs more

@@ -71,7 +71,7 @@ class ValidatedWorkflow(Struct, frozen=True):
     `definition_bytes` is the size of the request by `workflow_limits.definition_size`; 0 if that is unknown. `warnings`
     are what `MemberChecks` and `ExpressionChecks` found. `evaluates`: its steps have conditions, or expressions
     in their configs. `definition` is the stored one that it was made of, if any. `named` has the contents of those
-    that its steps name, as JSON. Then these also stand in `request`.
+    that its steps name, as JSON. Then these also stand in `request`. `named_files`: see `NewWorkflow`.
     """
 
     request: CreateWorkflow
@@ -82,6 +82,7 @@ class ValidatedWorkflow(Struct, frozen=True):
     evaluates: bool = False
     definition: DefinitionReference | None = None
     named: bytes | None = None
+    named_files: frozenset[str] | None = None
 
     @property
     def feature_level(self) -> int:

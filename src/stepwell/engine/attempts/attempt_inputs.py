@@ -15,7 +15,7 @@ from msgspec.structs import replace
 
 from stepwell.basics.errors import AttemptError, ResultTooLarge
 from stepwell.basics.strict_json.size import decoded_size
-from stepwell.basics.tenancy import EVERY_TENANT
+from stepwell.basics.tenancy import EVERY_TENANT, FileScope
 from stepwell.contract.definition import FieldMapping, WorkflowConfig, WorkflowStepDefinition
 from stepwell.contract.enums import WITHOUT_PROVIDER, RunIf, TaskType
 from stepwell.definition.mapping.config_expressions import StepExpressions, StepPart
@@ -50,6 +50,8 @@ class AttemptContext(Protocol):
     def workflow_id(self) -> Any: ...
     @property
     def tenant(self) -> str | None: ...
+    @property
+    def files(self) -> FileScope: ...
     @property
     def execution_id(self) -> UUID | None: ...
     @property

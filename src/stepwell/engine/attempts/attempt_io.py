@@ -2,7 +2,7 @@
 
 What must hold:
 - A file is in `stored` before it is written, so that a cancelled attempt leaves no file that nobody deletes.
-- A path leads to a file only if a task of the same tenant has stored exactly that path.
+- A path leads to a file only if the run may read it (`FileScope`), and a task or an upload has exactly that path.
 - Content Credentials are looked for while a file passes through, so that no file is read for them.
 """
 
@@ -17,6 +17,7 @@ from msgspec import Struct
 from stepwell.basics.artifacts import artifact_path, parse_artifact_path
 from stepwell.basics.content_credentials import CredentialsDetector
 from stepwell.basics.errors import ArtifactError, AttemptError, CallFailed, NoRoomForArtifact
+from stepwell.basics.tenancy import FileScope
 from stepwell.contract.tasks import Output
 from stepwell.engine.admission.local_admission import LocalAdmission, StepKey
 from stepwell.engine.attempts.attempt_control import AttemptControl
@@ -34,8 +35,8 @@ class ArtifactUrls(Protocol):
 
     public: bool
 
-    async def size_of(self, path: str, tenant: str | None) -> int | None:
-        """Return the size of the file that a task of that tenant has stored at exactly that path; None if none has."""
+    async def size_of(self, path: str, scope: FileScope) -> int | None:
+        """Return the size of the file of *scope* with exactly that path; None if there is none."""
 
     async def url(self, path: str) -> str:
         """Return the signed URL. Raises `ArtifactError` if it can't be signed now."""
@@ -63,8 +64,8 @@ class BoundAttemptIO:
     `has_credentials`: one of the files that the provider has made contains Content Credentials.
     """
 
-    def __init__(self, tenant: str | None, task: Task, files: FileAccess, room: FileRoom, workers: WorkerTurns) -> None:
-        self._tenant, self._task, self._files, self._room, self._workers = tenant, task, files, room, workers
+    def __init__(self, scope: FileScope, task: Task, files: FileAccess, room: FileRoom, workers: WorkerTurns) -> None:
+        self._scope, self._task, self._files, self._room, self._workers = scope, task, files, room, workers
         self.stored: dict[str, Output] = {}
         self.has_credentials = False
 
@@ -75,13 +76,13 @@ class BoundAttemptIO:
         self._workers.charge(cost)
 
     async def fetch(self, reference: str, field: str) -> Blob:
-        return await self._files.inputs.fetch(reference, field, self._tenant, self._room)
+        return await self._files.inputs.fetch(reference, field, self._scope, self._room)
 
     def input_file(self, reference: str, field: str) -> AbstractAsyncContextManager[str]:
-        return self._files.inputs.file(reference, field, self._tenant, self._room)
+        return self._files.inputs.file(reference, field, self._scope, self._room)
 
     async def size_of(self, path: str) -> int | None:
-        return await self._files.links.size_of(path, self._tenant)
+        return await self._files.links.size_of(path, self._scope)
 
     def record_file(self, output: Output, *, has_credentials: bool) -> None:
         target = parse_artifact_path(output.path)
@@ -91,7 +92,7 @@ class BoundAttemptIO:
         self.has_credentials |= has_credentials
 
     async def link(self, path: str, field: str) -> str | None:
-        if await self._files.links.size_of(path, self._tenant) is None:
+        if await self._files.links.size_of(path, self._scope) is None:
             raise AttemptError(f"{field}: artifact not found", retryable=False, provider_fault=False)
         return await self.address(path) if self._files.links.public else None
 

@@ -165,7 +165,7 @@ class AttemptRunner:
         """
         with self._room(context.tenant, task, control) as (memory, answers):
             workers = AttemptWorkers(self._local, context.tenant, (context.workflow_id, task.position), control)
-            io = BoundAttemptIO(context.tenant, task, self._files, memory, workers)
+            io = BoundAttemptIO(context.files, task, self._files, memory, workers)
             outcome = await self._attempt(AttemptResources(context, task, io, memory, answers, control), work)
         stored = bool(io.stored) or answers.has_file or self._providers.on_workers(task.provider)
         return AttemptEnd(outcome, stored, answers.has_file)

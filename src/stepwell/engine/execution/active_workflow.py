@@ -15,6 +15,7 @@ from msgspec import UNSET, Struct, structs
 
 from stepwell.basics.errors import Unavailable
 from stepwell.basics.strict_json.size import MAX_RESULT_BYTES
+from stepwell.basics.tenancy import FileScope
 from stepwell.basics.workflow_limits import places_of
 from stepwell.contract.definition import FieldMapping, WorkflowStepDefinition
 from stepwell.contract.enums import ProviderType, RunIf, StepStatus
@@ -116,7 +117,8 @@ class ActiveWorkflow:
         if loaded.unreadable is not None:
             raise Unavailable(f"this version can't read the stored workflow: {loaded.unreadable}")
         self.workflow_id: UUID = loaded.state.id
-        self.tenant, self.origin_instance, self.places = loaded.tenant, loaded.origin_instance, loaded.places
+        self.tenant, self.created_by, self.places = loaded.tenant, loaded.created_by, loaded.places
+        self.origin_instance = loaded.origin_instance
         self.config = read_workflow_config(loaded.config)
         self.pins = self.refusals = self.mapping_work = 0
         self.dequeued = self.lost = self.on_hold = False
@@ -180,6 +182,10 @@ class ActiveWorkflow:
         return bool(controls) and all(
             control is not None and control.resting and not control.waits_for_memory for control in controls
         )
+
+    @property
+    def files(self) -> FileScope:
+        return self._loaded.files
 
     def snapshot(self) -> LoadedWorkflow:
         """Return copies of the workflow as it is now, including what isn't committed yet."""

@@ -1,5 +1,6 @@
 """Builds a new workflow from a validated definition: the record to be stored, and the run that starts from it."""
 
+from collections.abc import Collection
 from datetime import datetime
 from uuid import UUID
 
@@ -37,13 +38,19 @@ class NewWorkflowBundle(Struct, frozen=True):
 
 
 class Creation(Struct, frozen=True):
-    """The creation of a workflow: its id, its tenant, its creator and the time. `parent` is that of a sub-workflow."""
+    """The creation of a workflow: its id, its tenant, its creator and the time. `parent` is that of a sub-workflow.
+
+    `actor` is who has created this workflow, and `created_by` the subject that has created its root. `named_files`: see
+    `NewWorkflow`.
+    """
 
     id: UUID
     tenant: str | None
     actor: str
+    created_by: str
     at: datetime
     parent: ParentLink | None = None
+    named_files: Collection[str] | None = None
 
 
 def build_workflow(
@@ -54,6 +61,7 @@ def build_workflow(
         planned = structs.replace(planned, request=without_contents(planned.request))
     record, final = _record(planned, creation, new_id)
     loaded = loaded_of(record, planned, planned.definition_bytes)
+    loaded.named_files = creation.named_files
     workflow = ActiveWorkflow(loaded)
     decision = workflow.run.apply(Created(creation.actor), creation.at)
     if start is not None:
@@ -73,6 +81,7 @@ def build_workflow(
             has_flow=planned.has_flow,
             inputs=stored_inputs(planned),
             named=planned.named,
+            named_files=creation.named_files,
         ),
         workflow,
         workflow.committed_events(decision),
@@ -91,6 +100,7 @@ def loaded_of(record: WorkflowRecord, planned: ValidatedWorkflow, definition_byt
     loaded = LoadedWorkflow(
         record.state,
         record.tenant,
+        record.created_by,
         record.origin_instance,
         record.config,
         record.suppress_subtask_events,
@@ -120,6 +130,7 @@ def _record(planned: ValidatedWorkflow, creation: Creation, new_id: NewId) -> tu
     record = WorkflowRecord(
         state=state,
         tenant=creation.tenant,
+        created_by=creation.created_by,
         origin_instance=request.origin_instance,
         origin_zone=request.origin_zone,
         origin_reference=request.origin_reference,

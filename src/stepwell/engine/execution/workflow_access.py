@@ -80,7 +80,7 @@ class WorkflowAccess:
             workflow = self.scheduler.workflows.get(workflow_id)
             if workflow is None:
                 workflow = await self._load(scope, workflow_id)
-            elif not scope.covers(workflow.tenant):
+            elif not scope.covers(workflow.tenant, workflow.created_by):
                 raise NotFound("workflow")
         with self.scheduler.pin(workflow):
             yield workflow

@@ -79,7 +79,7 @@ class DryRunner(Struct, eq=False):
         """Return a copy of the workflow, from memory if it is there. Raises as `run` does."""
         workflow = self._scheduler.workflows.get(workflow_id)
         if workflow is not None:
-            if not scope.covers(workflow.tenant):
+            if not scope.covers(workflow.tenant, workflow.created_by):
                 raise NotFound("workflow")
             return workflow.snapshot()
         loaded = await self._workflow_store.load(scope, workflow_id)

@@ -99,7 +99,7 @@ class Explainer(Struct, eq=False):
         Raises `NotFound`, and `Unavailable` if the rows are needed and can't be read.
         """
         workflow = self._scheduler.workflows.get(workflow_id)
-        if workflow is not None and not scope.covers(workflow.tenant):
+        if workflow is not None and not scope.covers(workflow.tenant, workflow.created_by):
             raise NotFound("workflow")
         explained = await (
             self._from_rows(scope, workflow_id) if workflow is None else self._from_memory(scope, workflow)

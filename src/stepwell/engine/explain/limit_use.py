@@ -36,7 +36,7 @@ class ProviderStatusReader(Struct, eq=False):
     def _status(self, kind: ProviderType, scope: TenantScope) -> ProviderStatus:
         limits, waiting = self._admission.limits, self._admission.waiting_by_pool
         models = []
-        for key in self._health.models_of(kind, scope.covers):
+        for key in self._health.models_of(kind, scope.covers_tenant):
             limit = None if kind is ProviderType.LOCAL else limits.of_model(kind, key.model)
             own = 0 if limit is None else waiting[ModelPool(kind, key.model, limit)]
             models.append(self._health.status(key, limit, own))

@@ -157,7 +157,7 @@ class NestedDryRuns:
             return None
         planned = structs.replace(planned, request=without_contents(planned.request))
         now = self._clock.now()
-        creation = Creation(self._new_id(now), None, SERVICE, now)
+        creation = Creation(self._new_id(now), None, SERVICE, SERVICE, now)
         bundle = build_workflow(planned, creation, None, self._new_id)
         return loaded_of(bundle.new.record, planned)
 

@@ -37,7 +37,7 @@ class Planner:
         steps = len(validated.steps)
         calls, fallbacks = await off_loop(partial(self._calls, validated), steps=steps)
         keys = {ModelKey(call.provider, call.model) for call in calls if call.provider and call.model}
-        medians = {key: self._health.median_s(key, scope.covers) for key in keys}
+        medians = {key: self._health.median_s(key, scope.covers_tenant) for key in keys}
         expected: dict[int, float] = {}
         for position, call in enumerate(calls):
             if validated.steps[position].task_type in WAITS_OF:

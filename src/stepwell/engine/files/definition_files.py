@@ -27,6 +27,7 @@ from stepwell.definition.validation.data_uri_inputs import LARGEST_INLINE, DataU
 from stepwell.definition.validation.workflow import ValidatedWorkflow
 from stepwell.engine.files.spooled_file import spooled_file
 from stepwell.engine.files.uploads import StoredUpload, UploadService
+from stepwell.rules.uploads import Uploader
 from stepwell.runtime.fair_turns import FairTurns
 from stepwell.runtime.offloop import off_loop
 
@@ -47,7 +48,7 @@ class DefinitionFiles:
 
     @asynccontextmanager
     async def store(
-        self, planned: ValidatedWorkflow, tenant: str | None, workflow_id: UUID
+        self, planned: ValidatedWorkflow, uploader: Uploader, workflow_id: UUID
     ) -> AsyncIterator[ValidatedWorkflow]:
         """Yield *planned* with the paths of uploads instead of large data URIs. Its request is changed in place.
 
@@ -57,7 +58,7 @@ class DefinitionFiles:
         inputs = await off_loop(lambda: large_data_uris(planned.request), steps=len(planned.steps))
         uploads: list[StoredUpload] = []
         try:
-            saved = await self._store_all(inputs, tenant, workflow_id, uploads)
+            saved = await self._store_all(inputs, uploader, workflow_id, uploads)
             yield structs.replace(planned, definition_bytes=max(planned.definition_bytes - saved, 0))
         except BaseException as error:
             await self._uploads.take_back(upload for upload in uploads if upload.created)
@@ -67,7 +68,7 @@ class DefinitionFiles:
             raise
 
     async def _store_all(
-        self, inputs: Sequence[DataUriInput], tenant: str | None, workflow_id: UUID, uploads: list[StoredUpload]
+        self, inputs: Sequence[DataUriInput], uploader: Uploader, workflow_id: UUID, uploads: list[StoredUpload]
     ) -> int:
         """Store and replace each data URI. Return by how many characters that shortens the definition."""
         rest, saved = iter(inputs), 0
@@ -75,7 +76,7 @@ class DefinitionFiles:
         async def store_rest() -> None:
             nonlocal saved
             for each in rest:
-                if (path := await self._store(each, tenant, workflow_id, uploads)) is not None:
+                if (path := await self._store(each, uploader, workflow_id, uploads)) is not None:
                     saved += len(each.uri) - len(path)
                     each.replace(path)
 
@@ -88,7 +89,7 @@ class DefinitionFiles:
         return saved
 
     async def _store(
-        self, place: DataUriInput, tenant: str | None, workflow_id: UUID, uploads: list[StoredUpload]
+        self, place: DataUriInput, uploader: Uploader, workflow_id: UUID, uploads: list[StoredUpload]
     ) -> str | None:
         """Store one data URI, and return its path; None if it stays as it is."""
         uri = place.uri
@@ -97,14 +98,14 @@ class DefinitionFiles:
             return None
         declared, *parameters = (part.strip().lower() for part in uri[len("data:") : comma].split(";"))
         async with spooled_file(place.name) as file:
-            async with self._turns.turn(tenant):
+            async with self._turns.turn(uploader.tenant):
                 data = await to_thread.run_sync(_decode, uri, comma + 1, "base64" in parameters)
                 if not 0 < len(data) <= self._uploads.max_bytes:
                     return None
                 await file.write(data)
                 del data
             try:
-                upload = await self._uploads.add(tenant, file, workflow_id)
+                upload = await self._uploads.add(uploader, file, workflow_id)
             except UnsupportedFile:
                 return None
             except QuotaExceeded as error:

@@ -11,7 +11,7 @@ import structlog
 
 from stepwell.basics.artifacts import UNREAD_ANSWER, parse_artifact_path, preview_paths
 from stepwell.basics.errors import ArtifactError, ArtifactGone
-from stepwell.basics.tenancy import EVERY_TENANT, TenantScope
+from stepwell.basics.tenancy import EVERY_TENANT, FileScope, TenantScope
 from stepwell.contract.enums import TaskStatus
 from stepwell.contract.tasks import Output
 from stepwell.lifecycle.cleanup_records import TaskToClean
@@ -62,6 +62,18 @@ class TaskFiles:
         else:
             return None
         return next((OwnedFile(tenant, output) for output in outputs if output.path == path), None)
+
+    async def find_for_run(self, run: FileScope, path: str) -> OwnedFile | None:
+        """Return the file with exactly this path if the run may read it; else None."""
+        target, of_tenant = parse_artifact_path(path), TenantScope(run.tenant)
+        if run.named is None or path in run.named or target is None:
+            return await self.find(of_tenant, path)
+        task = await self._store.task(of_tenant, target.task_id)
+        if task is None:  # an upload, or none
+            return await self.find(TenantScope(run.tenant, subject=run.subject), path)
+        workflow = await self._store.get(of_tenant, task.workflow_id)
+        root_id = task.workflow_id if workflow is None or workflow.parent is None else workflow.parent.root_id
+        return await self.find(of_tenant, path) if root_id == run.root_id else None
 
     async def owned(self, scope: TenantScope, paths: Collection[str]) -> set[str]:
         """Return those of *paths* that are files of *scope* and that aren't deleted. It takes few statements."""

@@ -5,7 +5,8 @@
 What must hold:
 - An upload that ends anywhere in between leaves nothing: the temporary file has no name, and a row that is PENDING is
   deleted with its file, here or by the sweeper.
-- The same bytes of a tenant are stored once, also if they come twice at the same time.
+- The same bytes of a tenant are stored once, also if they come twice at the same time. Those of private uploads are
+  stored once for each subject, so that nobody learns by an upload which files others have (see `rules.uploads`).
 - A tenant's uploads never exceed its quota: the bytes are reserved before the file is stored.
 - No file of an expired upload is deleted that an undeleted workflow of the tenant names, see
   `ports.uploads.Uploads.begin_expiry`.
@@ -16,7 +17,7 @@ What must hold:
 import asyncio
 import math
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta
 from typing import Final
@@ -26,7 +27,7 @@ import structlog
 from anyio import CancelScope
 from msgspec import Struct, json
 
-from stepwell.basics.artifacts import parse_artifact_path
+from stepwell.basics.artifacts import named_tasks, parse_artifact_path
 from stepwell.basics.errors import (
     ArtifactError,
     ArtifactGone,
@@ -46,7 +47,15 @@ from stepwell.engine.files.spooled_file import SpooledFile, spooled_file
 from stepwell.ports.artifacts import Artifacts
 from stepwell.ports.clock import Clock, NewId
 from stepwell.ports.uploads import PENDING_S, Uploads
-from stepwell.rules.uploads import NewUpload, PresignedUpload, UploadLimits, UploadPage, UploadRecord, safe_name
+from stepwell.rules.uploads import (
+    NewUpload,
+    PresignedUpload,
+    Uploader,
+    UploadLimits,
+    UploadPage,
+    UploadRecord,
+    safe_name,
+)
 from stepwell.runtime.outages import OUTAGE_RETRY_S
 from stepwell.runtime.worker_processes import WorkerFailed, WorkerPool
 
@@ -132,22 +141,22 @@ class UploadService:
             if not self.received[tenant]:
                 del self.received[tenant]
 
-    async def add(self, tenant: str | None, file: SpooledFile, workflow_id: UUID | None = None) -> StoredUpload:
+    async def add(self, uploader: Uploader, file: SpooledFile, workflow_id: UUID | None = None) -> StoredUpload:
         """Store the file. With *workflow_id* it came in the definition of that workflow, and is deleted with it.
 
         Raises `UnsupportedFile`, `QuotaExceeded`, `ArtifactError` and `Unavailable`.
         """
         for _ in range(_TRIES):
-            same = await self._store.find_same(tenant, file.sha256, own=workflow_id is None)
+            same = await self._store.find_same(uploader, file.sha256, own=workflow_id is None)
             if same is not None:
                 return StoredUpload(same, created=False)
-            new = await self._examine(self._new_id(self._clock.now()), tenant, file, workflow_id)
+            new = await self._examine(self._new_id(self._clock.now()), uploader, file, workflow_id)
             await self._store.reserve(new, self._limits)
             if (record := await self._store_file(new, file)) is not None:
                 return StoredUpload(record, created=True)
         raise Unavailable("the same file is being uploaded and deleted elsewhere")
 
-    async def presign(self, tenant: str | None, name: str, size: int) -> UploadUrl:
+    async def presign(self, uploader: Uploader, name: str, size: int) -> UploadUrl:
         """Reserve *size* bytes for a file that the client sends to a URL of the bucket.
 
         Raises `InvalidRequest` without such a bucket, `QuotaExceeded`, `ArtifactError` and `Unavailable`.
@@ -155,7 +164,7 @@ class UploadService:
         if self._presigner is None:
             raise InvalidRequest([Fault(("query", "presign"), _NO_PRESIGN, "presign")])
         now = self._clock.now()
-        upload = PresignedUpload(self._new_id(now), tenant, name, size)
+        upload = PresignedUpload(self._new_id(now), uploader, name, size)
         url = await self._presigner.sign(upload.path, size)
         await self._store.reserve_presigned(upload, self._limits, self._presigner.ttl_s)
         expires_at = now + timedelta(seconds=self._presigner.ttl_s)
@@ -204,15 +213,15 @@ class UploadService:
             raise InvalidRequest([Fault(("path", "upload_id"), message, "size")])
 
     async def _complete(self, upload: PresignedUpload, file: SpooledFile) -> StoredUpload:
-        same = await self._store.find_same(upload.tenant, file.sha256, own=True)
+        same = await self._store.find_same(upload.uploader, file.sha256, own=True)
         if same is None:
-            new = await self._examine(upload.id, upload.tenant, file, None)
+            new = await self._examine(upload.id, upload.uploader, file, None)
             if not await self._store.describe(new):
                 raise Unavailable("another request is completing this upload")
             if (record := await self._store_file(new, file)) is not None:
                 await self._delete_unchecked(upload)
                 return StoredUpload(record, created=True)
-            same = await self._store.find_same(upload.tenant, file.sha256, own=True)
+            same = await self._store.find_same(upload.uploader, file.sha256, own=True)
             if same is None:
                 raise Unavailable("the same file is being uploaded and deleted elsewhere")
         await self._abandon(upload.id)
@@ -240,6 +249,11 @@ class UploadService:
         if record is None or record.path != path:
             raise NotFound("artifact")
         return record
+
+    async def missing(self, scope: TenantScope, ids: Collection[str]) -> set[str]:
+        """Return those of *ids*, in their canonical form, that are no uploads of *scope*."""
+        paths = await self._store.stored_paths(scope, list(map(UUID, ids))) if ids else ()
+        return set(ids).difference(*map(named_tasks, paths))
 
     async def page(self, scope: TenantScope, skip: int, limit: int) -> UploadPage:
         """Return a page of the uploads, newest first."""
@@ -294,13 +308,13 @@ class UploadService:
         return True
 
     async def _examine(
-        self, upload_id: UUID, tenant: str | None, file: SpooledFile, workflow_id: UUID | None
+        self, upload_id: UUID, uploader: Uploader, file: SpooledFile, workflow_id: UUID | None
     ) -> NewUpload:
         """Return the upload with what its bytes show. Raises `UnsupportedFile` and `Unavailable`."""
         if not file.size:
             raise UnsupportedFile("The file is empty.")
         try:
-            answer = await self._workers.run(tenant, inspect_file, lambda: [file.path.encode()])
+            answer = await self._workers.run(uploader.tenant, inspect_file, lambda: [file.path.encode()])
         except WorkerFailed as error:
             if error.repeatable:
                 raise Unavailable(f"The file could not be examined: {error}") from error
@@ -310,7 +324,9 @@ class UploadService:
             raise UnsupportedFile(inspection.refusal)
         return NewUpload(
             id=upload_id,
-            tenant=tenant,
+            tenant=uploader.tenant,
+            created_by=uploader.subject,
+            private=uploader.private,
             name=safe_name(file.name, inspection.contents.media_type),
             size=file.size,
             sha256=file.sha256,

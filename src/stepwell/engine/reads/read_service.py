@@ -15,7 +15,7 @@ import anyio.lowlevel
 from stepwell.basics.artifacts import named_files, parse_artifact_path
 from stepwell.basics.errors import Fault, InvalidRequest, NotFound, ResultTooLarge
 from stepwell.basics.strict_json.schema_faults import printable_key
-from stepwell.basics.tenancy import EVERY_TENANT, TenantScope
+from stepwell.basics.tenancy import EVERY_TENANT, FileScope, TenantScope
 from stepwell.contract.enums import EventType
 from stepwell.engine.files.task_files import OwnedFile, TaskFiles
 from stepwell.lifecycle.model import HistoryEvent
@@ -113,7 +113,7 @@ class ReadService:
         return None if stored is None else (await self._shown([stored]))[0]
 
     async def _shown(self, stored: Sequence[StoredDecision]) -> list[ShownDecision]:
-        """Add the files that the inputs and choices name. A file that isn't the tenant's stays a text."""
+        """Add the files that the inputs and choices name. A file that the workflow may not read stays a text."""
         named: list[list[tuple[str, str]]] = []
         for each in stored:
             named.append(_named_files(each))
@@ -125,10 +125,17 @@ class ReadService:
             tenant: await self._task_files.owned(TenantScope(tenant), wanted) if wanted else frozenset[str]()
             for tenant, wanted in paths.items()
         }
-        return [
-            ShownDecision(each, [file for file in files if file[1] in own[each.tenant]])
-            for each, files in zip(stored, named, strict=True)
-        ]
+        shown = list[ShownDecision]()
+        for each, files in zip(stored, named, strict=True):
+            of_tenant = [file for file in files if file[1] in own[each.tenant]]
+            shown.append(ShownDecision(each, await self._readable(each.files, of_tenant)))
+        return shown
+
+    async def _readable(self, run: FileScope, files: list[tuple[str, str]]) -> list[tuple[str, str]]:
+        """Return those of the tenant's *files* that the run may read."""
+        if run.named is None:
+            return files
+        return [file for file in files if await self._task_files.find_for_run(run, file[1]) is not None]
 
     async def step_of_signal(self, scope: TenantScope, workflow_id: UUID, name: str) -> StepRecord:
         """Return the step that waits for signals of this name."""

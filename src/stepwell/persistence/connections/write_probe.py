@@ -17,8 +17,9 @@ SELECT count(*) FROM generate_series(1, 75000);
 # A row in each table that requests write to first. These detect every other reason for a refusal.
 WRITE_ROWS: Final = """
 BEGIN;
-INSERT INTO workflows (id, origin_instance, config, total_steps, final_position, created_at, status, name, updated_at)
-VALUES (gen_random_uuid(), '', '{}', 1, 0, now(), 'PENDING', '', now());
+INSERT INTO workflows (id, created_by, origin_instance, config, total_steps, final_position, created_at, status, name,
+                       updated_at)
+VALUES (gen_random_uuid(), '', '', '{}', 1, 0, now(), 'PENDING', '', now());
 INSERT INTO steps (workflow_id, position, id, step_id, task_type, definition, depends_on, max_retries, timeout_s,
                    status, updated_at)
 VALUES (gen_random_uuid(), 0, gen_random_uuid(), '', '', '{}', '{}', 0, 0, 'PENDING', now());

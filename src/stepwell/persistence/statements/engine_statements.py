@@ -19,7 +19,7 @@ from stepwell.persistence.tables.events import EVENT
 from stepwell.persistence.tables.idempotency_keys import KEY
 from stepwell.persistence.tables.steps import NEW_STEP
 from stepwell.persistence.tables.tasks import PLAIN_TASK, TASK
-from stepwell.persistence.tables.workflows import NEW_WORKFLOW
+from stepwell.persistence.tables.workflows import NEW_WORKFLOW, in_scope
 from stepwell.rules.costs import MAX_MODEL
 
 
@@ -155,16 +155,16 @@ SELECT id, clock_timestamp() AS now, (SELECT count({notify_process("requester", 
 FROM written
 """  # noqa: S608 - built from the constants above
 
-STATUSES: Final = """
+STATUSES: Final = f"""
 SELECT id, status FROM workflows
-WHERE id = ANY($1::uuid[]) AND deleted_at IS NULL AND ($2::bool OR tenant IS NOT DISTINCT FROM $3::text)
-"""
+WHERE id = ANY($1::uuid[]) AND deleted_at IS NULL AND {in_scope(2)}
+"""  # noqa: S608 - built from a constant
 
-# `STATUSES` of sub-workflows, and `child_ends` of their parent $4.
-CHILD_STATUSES: Final = """
-SELECT id, status, child_ends, id <> $4 AND deleted_at IS NULL AS is_child FROM workflows
-WHERE id = ANY($1::uuid[] || $4::uuid) AND ($2::bool OR tenant IS NOT DISTINCT FROM $3::text)
-"""
+# `STATUSES` of sub-workflows, and `child_ends` of their parent $5.
+CHILD_STATUSES: Final = f"""
+SELECT id, status, child_ends, id <> $5 AND deleted_at IS NULL AS is_child FROM workflows
+WHERE id = ANY($1::uuid[] || $5::uuid) AND {in_scope(2)}
+"""  # noqa: S608 - built from a constant
 
 # If no process runs a workflow, two processes may write versions with the same number. Their times distinguish them.
 VERSION_COLUMNS: Final = ("owner", "epoch", "last_event", "updated_at")
@@ -294,9 +294,9 @@ FROM locked WHERE u.id = locked.id RETURNING u.id
 """
 
 LOAD_WORKFLOWS: Final = f"""
-SELECT id, tenant, origin_instance, config, suppress_subtask_events, definition_bytes, feature_level, created_at,
-       {names(workflows.LOADED)}, parent_step, parent_item, root_id, child_ends, {LOAD_SIGNALS} AS signals,
-       evaluates, CASE WHEN evaluates THEN inputs END AS inputs,
+SELECT id, tenant, created_by, origin_instance, config, suppress_subtask_events, definition_bytes, feature_level,
+       created_at, {names(workflows.LOADED)}, parent_step, parent_item, root_id, child_ends, {LOAD_SIGNALS} AS signals,
+       evaluates, CASE WHEN evaluates THEN inputs END AS inputs, named_files,
        CASE WHEN evaluates THEN ARRAY(SELECT label FROM labels AS l WHERE l.workflow_id = w.id) END AS labels,
        CASE WHEN status IN ('RUNNING', 'PAUSED', 'FAILED') THEN (
            SELECT sum(octet_length(s.result::text)) FROM steps AS s WHERE s.workflow_id = w.id AND s.result IS NOT NULL
@@ -335,15 +335,15 @@ WHERE t.workflow_id = ANY($1::uuid[]) AND i.status = 'RUNNING' AND i.task_id = t
 # Returns those of the jobs $2 that an attempt already has.
 KNOWN_JOBS: Final = "SELECT remote_id FROM tasks WHERE remote_id = ANY($2::text[]) AND provider = $1"
 
-# The result of a step with items is NULL if it has more than $5 bytes. These are counted before it is built.
+# The result of a step with items is NULL if it has more than $6 bytes. These are counted before it is built.
 _RESULT_BYTES: Final = result_bytes_of("s", "octet_length({0}::text)", "0")
 LOAD_RESULTS: Final = f"""
-SELECT s.workflow_id, s.position, CASE WHEN {_RESULT_BYTES} <= $5::bigint THEN {result_of("s")} END AS result
+SELECT s.workflow_id, s.position, CASE WHEN {_RESULT_BYTES} <= $6::bigint THEN {result_of("s")} END AS result
 FROM unnest($1::uuid[], $2::int[]) AS x(workflow_id, position)
 JOIN steps AS s ON s.workflow_id = x.workflow_id AND s.position = x.position
 JOIN workflows AS w ON w.id = x.workflow_id
 WHERE (s.result IS NOT NULL OR s.for_each IS NOT NULL AND s.status = 'COMPLETED')
-  AND ($3::bool OR w.tenant IS NOT DISTINCT FROM $4::text)
+  AND {in_scope(3, "w.")}
 """  # noqa: S608 - built from the constants above
 
 NOW: Final = "SELECT clock_timestamp()"

@@ -50,7 +50,7 @@ class WorkflowLoader:
     async def get(self, scope: TenantScope, workflow_id: UUID) -> WorkflowRecord | None:
         """Return the workflow without its steps, however large it is."""
         rows = await self._bare.rows_of(workflow_id)
-        if not rows or not scope.covers(rows[0]["tenant"]):
+        if not rows or not _covers(scope, rows[0]):
             return None
         return workflow_record(rows[0], _bytes(rows[0]["final_step_result"]))
 
@@ -59,10 +59,10 @@ class WorkflowLoader:
         rows = await self._small[parts].rows_of(workflow_id)
         if not rows:
             (row,) = await self._versions.rows_of(workflow_id) or [None]
-            if row is None or not scope.covers(row["tenant"]):
+            if row is None or not _covers(scope, row):
                 return None
             return LargeWorkflow(workflow_id, row["tenant"], WorkflowStatus(row["status"]))
-        if not scope.covers(rows[0]["tenant"]):
+        if not _covers(scope, rows[0]):
             return None
         record = workflow_record(rows[0], _bytes(rows[0]["final_step_result"]), results=parts.results)
         if parts.steps:
@@ -71,18 +71,18 @@ class WorkflowLoader:
 
     async def owner(self, scope: TenantScope, workflow_id: UUID) -> TenantScope | None:
         rows = await self._versions.rows_of(workflow_id)
-        return TenantScope(rows[0]["tenant"]) if rows and scope.covers(rows[0]["tenant"]) else None
+        return TenantScope(rows[0]["tenant"]) if rows and _covers(scope, rows[0]) else None
 
     async def version(self, scope: TenantScope, workflow_id: UUID) -> ReadVersion | None:
         rows = await self._versions.rows_of(workflow_id)
-        if not rows or not scope.covers(rows[0]["tenant"]):
+        if not rows or not _covers(scope, rows[0]):
             return None
         return ReadVersion(Version.of(rows[0]["last_event"], rows[0]["updated_at"]), read_waits_for(rows[0]))
 
     async def task(self, scope: TenantScope, task_id: UUID) -> Row | None:
         """Return the row of the task, with the id and the type of its step."""
         rows = await self._tasks.rows_of(task_id)
-        return rows[0] if rows and scope.covers(rows[0]["tenant"]) else None
+        return rows[0] if rows and _covers(scope, rows[0]) else None
 
 
 class Statement(NamedTuple):
@@ -151,12 +151,13 @@ def _small(parts: WorkflowParts) -> Select[*tuple[Any, ...]]:
 
 def _versions() -> Select[*tuple[Any, ...]]:
     own = workflows.c
-    return select(own.id, own.tenant, own.status, own.last_event, own.updated_at, waits_for()).where(own.id == IDS)
+    read = (own.id, own.tenant, own.created_by, own.status, own.last_event, own.updated_at, waits_for())
+    return select(*read).where(own.id == IDS)
 
 
 def _tasks() -> Select[*tuple[Any, ...]]:
     return (
-        select(tasks, steps.c.step_id, steps.c.task_type, workflows.c.tenant)
+        select(tasks, steps.c.step_id, steps.c.task_type, workflows.c.tenant, workflows.c.created_by)
         .join(steps, (steps.c.workflow_id == tasks.c.workflow_id) & (steps.c.position == tasks.c.position))
         .join(workflows, workflows.c.id == tasks.c.workflow_id)
         .where(tasks.c.id == IDS)
@@ -182,6 +183,10 @@ def _steps(rows: list[Row], record: WorkflowRecord) -> list[StepRecord]:
         step = dict(zip(_STEP_COLUMNS, row[-len(_STEP_COLUMNS) :], strict=True))
         records.append(shown_step(step, record.created_at, _bytes(step["result"])))
     return records
+
+
+def _covers(scope: TenantScope, row: Row) -> bool:
+    return scope.covers(row["tenant"], row["created_by"])
 
 
 def _bytes(stored: str | None) -> bytes | None:

@@ -3,7 +3,7 @@
 from datetime import date
 from typing import Any, Final
 
-from sqlalchemy import BigInteger, Select, cast, collate, func, literal, literal_column, select
+from sqlalchemy import BigInteger, Select, cast, collate, false, func, literal, literal_column, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from stepwell.basics.tenancy import TenantScope
@@ -42,6 +42,8 @@ def _statement(scope: TenantScope, query: CostQuery) -> Select[Any]:
     statement = select(*keys, own.currency, func.sum(own.amount), attempts).group_by(*keys, own.currency)
     if not scope.every:
         statement = statement.where(own.tenant == (scope.tenant or ""))
+    if scope.subject is not None:  # the sums are those of a tenant
+        statement = statement.where(false())
     if query.since is not None:
         statement = statement.where(own.day >= query.since)
     if query.until is not None:

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 from uuid import UUID
 
+from msgspec.structs import astuple
 from sqlalchemy import (
     ColumnElement,
     Select,
@@ -34,7 +35,7 @@ from stepwell.persistence.stores.step_attempt_queries import IDS, attempt_column
 from stepwell.persistence.stores.workflow_queries import item_counts_column, summarised
 from stepwell.persistence.tables.column import Row, names
 from stepwell.persistence.tables.steps import steps
-from stepwell.persistence.tables.workflows import workflow_record, workflows
+from stepwell.persistence.tables.workflows import in_scope, workflow_record, workflows
 from stepwell.rules.large_workflow_records import (
     STATES_PER_BLOCK,
     AnswerSize,
@@ -63,11 +64,11 @@ def _as_bytes(column: str) -> str:
 
 _STORED: Final = [steps.c[name] for name in StoredStep.__struct_fields__ if name != "result"]
 _RESULT_BYTES: Final = result_bytes_of("s", f"coalesce({_exact('{0}')}, 0)", f"coalesce({_exact('s.result')}, 0)")
-_SCOPE: Final = "($2 OR w.tenant IS NOT DISTINCT FROM $3)"
+_SCOPE: Final = in_scope(2, "w.")
 
 
 def _sizes(parts: WorkflowParts) -> str:
-    """The sizes of the workflows $1 together. It ends once `total` exceeds $4, or at a workflow out of scope."""
+    """The sizes of the workflows $1 together. It ends once `total` exceeds $5, or at a workflow out of scope."""
     result = _RESULT_BYTES if parts.results else "0"
     step = f"{_exact('s.definition')} + {result}" if parts.steps else "0"
     per_step = f"{_STEP_BYTES} + {step}" if parts.steps else "0"
@@ -88,14 +89,14 @@ WITH RECURSIVE page AS (
         FROM workflows AS w JOIN steps AS s ON s.workflow_id = w.id LEFT JOIN tasks AS k ON k.id = s.task_id
         WHERE w.id = ($1::uuid[])[page.found + 1] AND {_SCOPE} GROUP BY w.id
     ) AS own
-    WHERE page.found < cardinality($1::uuid[]) AND page.total <= $4
+    WHERE page.found < cardinality($1::uuid[]) AND page.total <= $5
 )
 SELECT found, total, snapshot, largest FROM page ORDER BY found DESC LIMIT 1
 """  # noqa: S608 - built from constants
 
 
 def _slice(parts: WorkflowParts) -> str:
-    """Steps of workflow $1 from position $4 on: at most $5 of them, and one or as many as have $6 bytes together."""
+    """Steps of workflow $1 from position $5 on: at most $6 of them, and one or as many as have $7 bytes together."""
     result = result_of("s") if parts.results else "NULL::json"
     read = ", ".join(_as_bytes(column.name) if isinstance(column.type, JSON) else column.name for column in _STORED)
     size = _exact("s.definition")
@@ -107,9 +108,9 @@ FROM (
     SELECT s.workflow_id, {names(_STORED, "s.")}, s.status, s.result,
            sum({size}) OVER (ORDER BY s.position) AS bytes
     FROM steps AS s JOIN workflows AS w ON w.id = s.workflow_id
-    WHERE s.workflow_id = $1 AND {_SCOPE} AND s.position >= $4 AND s.position < $4 + $5
+    WHERE s.workflow_id = $1 AND {_SCOPE} AND s.position >= $5 AND s.position < $5 + $6
 ) AS s
-WHERE bytes <= $6 OR position = $4 ORDER BY position
+WHERE bytes <= $7 OR position = $5 ORDER BY position
 """  # noqa: S608 - built from constants
 
 
@@ -121,7 +122,7 @@ FROM workflows AS w WHERE id = $1 AND {_SCOPE}
 
 _NAMED: Final = f"""
 SELECT n.key, convert_to(n.value::text, 'UTF8') AS value FROM workflows AS w, json_each(w.named_definitions) AS n
-WHERE w.id = $1 AND {_SCOPE} AND n.key = ANY($4::text[])
+WHERE w.id = $1 AND {_SCOPE} AND n.key = ANY($5::text[])
 """  # noqa: S608 - built from a constant
 _DELETED: Final = f"""
 SELECT n.key, convert_to(n.value::text, 'UTF8') AS value FROM workflows AS w, json_each(w.named_definitions) AS n
@@ -144,7 +145,7 @@ class LargeWorkflows:
         self, scope: TenantScope, workflow_ids: Sequence[UUID], parts: WorkflowParts, stop_at: int
     ) -> AnswerSize | None:
         statement = self._sizes[parts]
-        (row,) = await self._readers.fetch(statement, list(workflow_ids), scope.every, scope.tenant, stop_at)
+        (row,) = await self._readers.fetch(statement, list(workflow_ids), *astuple(scope), stop_at)
         if row["found"] < len(workflow_ids) and row["total"] <= stop_at:
             return None
         return AnswerSize(row["total"], row["snapshot"], row["largest"])
@@ -155,7 +156,7 @@ class LargeWorkflows:
         statement = self._snapshots[parts]
         snapshots: dict[UUID, LargeWorkflowSnapshot] = {}
         for row in await self._readers.fetch(statement.text, *statement.values(list(workflow_ids))):
-            if row["id"] is not None and scope.covers(row["tenant"]):
+            if row["id"] is not None and scope.covers(row["tenant"], row["created_by"]):
                 final = row["final_step_result"]
                 record = workflow_record(row, None if final is None else final.encode(), results=parts.results)
                 snapshots[row["id"]] = LargeWorkflowSnapshot(record, [])
@@ -167,11 +168,11 @@ class LargeWorkflows:
         self, scope: TenantScope, workflow_id: UUID, parts: WorkflowParts, first: int, count: int, max_bytes: int
     ) -> list[StoredStep]:
         statement = self._slices[parts]
-        rows = await self._readers.fetch(statement, workflow_id, scope.every, scope.tenant, first, count, max_bytes)
+        rows = await self._readers.fetch(statement, workflow_id, *astuple(scope), first, count, max_bytes)
         return [_stored_step(row) for row in rows]
 
     async def inputs(self, scope: TenantScope, workflow_id: UUID) -> StoredInputs:
-        rows = await self._readers.fetch(_INPUTS, workflow_id, scope.every, scope.tenant)
+        rows = await self._readers.fetch(_INPUTS, workflow_id, *astuple(scope))
         return StoredInputs(*(rows[0][name] for name in StoredInputs.__struct_fields__)) if rows else NO_INPUTS
 
     async def named_definitions(
@@ -179,7 +180,7 @@ class LargeWorkflows:
     ) -> dict[str, bytes]:
         """Return those with these *names*; if None, those that were deleted."""
         own = (_DELETED,) if names is None else (_NAMED, list(names))
-        rows = await self._readers.fetch(own[0], root_id, scope.every, scope.tenant, *own[1:])
+        rows = await self._readers.fetch(own[0], root_id, *astuple(scope), *own[1:])
         return {row["key"]: row["value"] for row in rows}
 
 

@@ -5,6 +5,7 @@ from typing import Any, Final
 from uuid import UUID
 
 from msgspec import json
+from msgspec.structs import asdict
 from sqlalchemy import (
     CTE,
     Boolean,
@@ -25,7 +26,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSON
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from stepwell.basics.tenancy import TenantScope
+from stepwell.basics.tenancy import FileScope, TenantScope
 from stepwell.contract.enums import WaitKind
 from stepwell.contract.reasons import StepAbove
 from stepwell.contract.workflows import AncestorStep
@@ -70,10 +71,11 @@ _ANCESTORS: Final = f"""(
 _LABELS: Final = select(func.array_agg(labels.c.label)).where(labels.c.workflow_id == waits.c.root_id).correlate(waits)
 _COLUMNS: Final = (
     *waits.c,
-    workflows.c.name,
+    *workflows.c["name", "created_by", "named_files"],
     literal_column(_ANCESTORS, JSON()).label("ancestors"),
     _LABELS.scalar_subquery().label("labels"),
 )
+_read_names: Final = json.Decoder(list[str] | None).decode
 _read_ancestors: Final = json.Decoder(list[AncestorStep] | None).decode
 
 # The waits of a root are found by their index. A sub-workflow isn't at the top, so those below it have to be visited,
@@ -154,6 +156,7 @@ _BELOW: Final = f"""
 WITH RECURSIVE below AS (
     SELECT c.id, ARRAY[c.parent_step] AS step_ids, ARRAY[c.parent_item] AS items FROM workflows AS c
     WHERE c.parent_id = :workflow_id AND (:every OR c.tenant IS NOT DISTINCT FROM :tenant)
+      AND (:subject IS NULL OR c.created_by = :subject)
     UNION ALL
     SELECT c.id, array_append(b.step_ids, c.parent_step), array_append(b.items, c.parent_item)
     FROM below AS b JOIN workflows AS c ON c.parent_id = b.id
@@ -173,6 +176,7 @@ _WAITS_BELOW: Final = (
         bindparam("workflow_id", type_=Uuid()),
         bindparam("every", type_=Boolean()),
         bindparam("tenant", type_=Text()),
+        bindparam("subject", type_=Text()),
         bindparam("most", type_=Integer()),
     )
     .columns(choices=JSON())
@@ -182,7 +186,7 @@ _WAITS_BELOW: Final = (
 async def read_waits_below(
     connection: AsyncConnection, scope: TenantScope, workflow_id: UUID, most: int
 ) -> list[WaitBelow]:
-    values = {"workflow_id": workflow_id, "every": scope.every, "tenant": scope.tenant, "most": most}
+    values = {"workflow_id": workflow_id, "most": most} | asdict(scope)
     return [
         WaitBelow(
             list(map(StepAbove, row["step_ids"], row["items"])),
@@ -202,6 +206,8 @@ def _decisions(scope: TenantScope, *columns: ColumnElement[Any]) -> Select[Any]:
         .join(workflows, workflows.c.id == waits.c.workflow_id)
         .where(_IS_DECISION, workflows.c.deleted_at.is_(None))
     )
+    if scope.subject is not None:
+        statement = statement.where(workflows.c.created_by == scope.subject)
     if scope.every:
         return statement
     # As in the indexes, whose first column this is.
@@ -241,7 +247,7 @@ def _stored_decision(row: Row) -> StoredDecision:
     return StoredDecision(
         row["workflow_id"],
         row["name"],
-        row["tenant"],
+        FileScope.of(row["tenant"], row["created_by"], row["root_id"], _read_names(row["named_files"] or b"null")),
         row["position"],
         row["step_id"],
         wait,

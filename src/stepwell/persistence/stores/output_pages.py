@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import Final
 from uuid import UUID
 
+from msgspec.structs import asdict
 from sqlalchemy import BigInteger, Boolean, Integer, Text, Uuid, bindparam, text
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -31,6 +32,7 @@ _TREE: Final = """WITH RECURSIVE tree AS (
     SELECT w.id, w.final_position, TRUE AS final, ARRAY[]::int[] AS path,
            ARRAY[w.id] AS ids, ARRAY[w.id] AS finals, ARRAY[]::text[] AS step_ids, ARRAY[]::int[] AS items
     FROM workflows AS w WHERE w.id = :workflow_id AND (:every OR w.tenant IS NOT DISTINCT FROM :tenant)
+      AND (:subject IS NULL OR w.created_by = :subject)
     UNION ALL
     SELECT c.id, c.final_position, f.final AND t.position = f.final_position, f.path || ARRAY[t.position, t.attempt],
            f.ids || c.id, CASE WHEN f.final AND t.position = f.final_position THEN f.finals || c.id ELSE f.finals END,
@@ -110,6 +112,7 @@ _OUTPUTS: Final = text(_PAGE).bindparams(
     bindparam("workflow_id", type_=Uuid()),
     bindparam("every", type_=Boolean()),
     bindparam("tenant", type_=Text()),
+    bindparam("subject", type_=Text()),
     bindparam("after_workflow", type_=Uuid()),
     *(bindparam(name, type_=Integer()) for name in ("after_position", "after_attempt", "after_number")),
     bindparam("limit", type_=BigInteger()),
@@ -126,7 +129,7 @@ async def read_outputs(
 ) -> list[StoredOutput]:
     """Return what `ports.storage.WorkflowReader.outputs` describes; nothing for an unknown workflow."""
     names = ("after_workflow", "after_position", "after_attempt", "after_number")
-    values = {"workflow_id": workflow_id, "every": scope.every, "tenant": scope.tenant, "limit": limit}
+    values = {"workflow_id": workflow_id, "limit": limit} | asdict(scope)
     values |= zip(names, after or _BEGINNING, strict=True)
     rows = (await connection.execute(_OUTPUTS, values)).mappings().all()
     step_ids = await _step_ids(connection, rows) if rows else {}

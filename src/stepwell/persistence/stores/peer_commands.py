@@ -19,6 +19,7 @@ from uuid import UUID
 import msgspec
 import structlog
 from msgspec import json
+from msgspec.structs import astuple
 
 from stepwell.basics.errors import TooManyRequests, Unavailable
 from stepwell.basics.idempotency import Reservation
@@ -35,6 +36,7 @@ from stepwell.lifecycle.peer_commands import (
 from stepwell.persistence.connections.connection_pool import PooledAdapter
 from stepwell.persistence.statements.command_statements import notify_process
 from stepwell.persistence.tables.column import Row
+from stepwell.persistence.tables.workflows import in_scope
 from stepwell.ports.processes import COMMAND_LIFETIME_S, COMMANDS_PER_TENANT, COMMANDS_PER_WORKFLOW, CommandState
 
 log = structlog.get_logger()
@@ -53,14 +55,14 @@ WITH target AS MATERIALIZED (
            (SELECT count(*) FROM commands AS c WHERE c.lane = coalesce(w.tenant, '') AND c.outcome IS NULL)
                < {COMMANDS_PER_TENANT} AS tenant_has_room
     FROM workflows AS w
-    WHERE w.id = $2 AND w.owner <> $3 AND {_LIVE} AND ($8::bool OR w.tenant IS NOT DISTINCT FROM $9::text)
+    WHERE w.id = $2 AND w.owner <> $3 AND {_LIVE} AND {in_scope(8, "w.")}
 ), sent AS (
     INSERT INTO commands (id, workflow_id, lane, requester, recipient, request, scope, key, token, created_at)
     SELECT $1, $2, lane, $3, owner, $4, $5, $6, $7, clock_timestamp() FROM target
     WHERE workflow_has_room AND tenant_has_room
     RETURNING id, recipient
 ), old AS (
-    DELETE FROM commands WHERE id = ANY ($10::uuid[] || ARRAY(
+    DELETE FROM commands WHERE id = ANY ($11::uuid[] || ARRAY(
         SELECT id FROM commands WHERE created_at < now() - interval '5 min'
         ORDER BY created_at LIMIT 20 FOR UPDATE SKIP LOCKED
     ))
@@ -132,7 +134,7 @@ class PostgresCommands(PooledAdapter):
         reservation, request = command.reservation, json.encode(command.request).decode()
         key = (None, None, None) if reservation is None else (reservation.scope, reservation.key, reservation.token)
         rows = await self._connections.fetch(
-            SEND, command.id, command.workflow_id, requester, request, *key, scope.every, scope.tenant, list(forget)
+            SEND, command.id, command.workflow_id, requester, request, *key, *astuple(scope), list(forget)
         )
         if rows and not rows[0]["sent"]:
             whose = "tenant" if rows[0]["workflow_has_room"] else "workflow"

@@ -15,17 +15,20 @@ from typing import Final, cast
 from uuid import UUID
 
 import asyncpg
+from msgspec.structs import astuple
 
 from stepwell.basics.errors import NotFound, QuotaExceeded, UploadInUse
 from stepwell.basics.tenancy import TenantScope
 from stepwell.persistence.connections.connection_pool import PooledAdapter
 from stepwell.persistence.tables.column import names
 from stepwell.persistence.tables.uploads import RECORD, read_upload
+from stepwell.persistence.tables.workflows import in_scope
 from stepwell.ports.uploads import CONTINUE_S, PENDING_S, RECHECK_S, UploadStatus
 from stepwell.rules.uploads import (
     NewUpload,
     PresignedUpload,
     UploadContents,
+    Uploader,
     UploadLimits,
     UploadPage,
     UploadRecord,
@@ -48,8 +51,8 @@ WITH room AS (
     RETURNING lane
 )
 INSERT INTO uploads (id, tenant, name, status, size, sha256, media_type, width, height, duration_s, workflow_id, ttl_s,
-                     created_at, expires_at, presigned_until)
-SELECT $1, $2, $3, 'PENDING', $4, $5, $6, $7, $8, $9, $10, $11,
+                     created_by, private_to, created_at, expires_at, presigned_until)
+SELECT $1, $2, $3, 'PENDING', $4, $5, $6, $7, $8, $9, $10, $11, $15, $16,
        clock_timestamp(), clock_timestamp() + make_interval(secs => $14),
        CASE WHEN $5 = '' THEN clock_timestamp() + make_interval(secs => $14) END
 FROM room RETURNING id
@@ -58,10 +61,10 @@ FROM room RETURNING id
 USE: Final = "SELECT bytes, uploads FROM upload_usage WHERE lane = coalesce($1::text, '')"
 
 # A file that has not been examined has no digest.
-FIND_PRESIGNED: Final = """
-SELECT id, tenant, name, size FROM uploads
-WHERE id = $1 AND status = 'PENDING' AND sha256 = '' AND ($2::boolean OR tenant IS NOT DISTINCT FROM $3::text)
-"""
+FIND_PRESIGNED: Final = f"""
+SELECT id, tenant, created_by, private_to <> '' AS private, name, size FROM uploads
+WHERE id = $1 AND status = 'PENDING' AND sha256 = '' AND {in_scope(2)}
+"""  # noqa: S608 - built from a constant
 DESCRIBE: Final = """
 UPDATE uploads SET name = $2, sha256 = $3, media_type = $4, width = $5, height = $6, duration_s = $7
 WHERE id = $1 AND status = 'PENDING' AND sha256 = '' RETURNING id
@@ -75,19 +78,21 @@ WHERE id = $1 AND status = 'PENDING' RETURNING {_RECORD}
 FIND_SAME: Final = f"""
 UPDATE uploads SET expires_at = greatest(expires_at, clock_timestamp() + make_interval(secs => ttl_s)),
                    workflow_id = CASE WHEN $3 THEN NULL ELSE workflow_id END
-WHERE {_OF_TENANT} AND sha256 = $2 AND status = 'STORED' RETURNING {_RECORD}
+WHERE {_OF_TENANT} AND private_to = $4 AND sha256 = $2 AND status = 'STORED' RETURNING {_RECORD}
 """  # noqa: S608 - built from constants
 
 FIND: Final = f"""
 SELECT {_RECORD} FROM uploads
-WHERE id = $1 AND status = 'STORED' AND ($2::boolean OR tenant IS NOT DISTINCT FROM $3::text)
+WHERE id = $1 AND status = 'STORED' AND {in_scope(2)}
 """  # noqa: S608 - built from constants
 
 PAGE: Final = f"""
-SELECT {_RECORD} FROM uploads WHERE status = 'STORED' AND {_OF_TENANT}
-ORDER BY created_at DESC, id DESC OFFSET $2 LIMIT $3
+SELECT {_RECORD} FROM uploads WHERE status = 'STORED' AND {_OF_TENANT} AND ($2::text IS NULL OR created_by = $2)
+ORDER BY created_at DESC, id DESC OFFSET $3 LIMIT $4
 """  # noqa: S608 - built from constants
-COUNT: Final = f"SELECT count(*) FROM uploads WHERE status = 'STORED' AND {_OF_TENANT}"  # noqa: S608
+COUNT: Final = f"""
+SELECT count(*) FROM uploads WHERE status = 'STORED' AND {_OF_TENANT} AND ($2::text IS NULL OR created_by = $2)
+"""  # noqa: S608 - built from a constant
 PAGE_OF_ALL: Final = f"""
 SELECT {_RECORD} FROM uploads WHERE status = 'STORED' ORDER BY created_at DESC, id DESC OFFSET $1 LIMIT $2
 """  # noqa: S608 - built from constants
@@ -96,14 +101,14 @@ COUNT_OF_ALL: Final = "SELECT count(*) FROM uploads WHERE status = 'STORED'"
 RECORDED: Final = """
 SELECT 'media/' || id || '/' || name AS path FROM uploads WHERE id = ANY($1::uuid[]) AND status <> 'DELETING'
 """
-STORED_PATHS: Final = """
+STORED_PATHS: Final = f"""
 SELECT 'media/' || id || '/' || name AS path FROM uploads
-WHERE id = ANY($1::uuid[]) AND status = 'STORED' AND ($2::boolean OR tenant IS NOT DISTINCT FROM $3::text)
-"""
+WHERE id = ANY($1::uuid[]) AND status = 'STORED' AND {in_scope(2)}
+"""  # noqa: S608 - built from a constant
 
 LOCK: Final = """
-SELECT tenant FROM uploads WHERE id = $1 AND status = 'STORED' AND ($2::timestamptz IS NULL OR expires_at = $2)
-FOR UPDATE
+SELECT tenant, created_by FROM uploads
+WHERE id = $1 AND status = 'STORED' AND ($2::timestamptz IS NULL OR expires_at = $2) FOR UPDATE
 """
 LOCK_EXPIRED: Final = "SELECT status FROM uploads WHERE id = $1 AND expires_at <= clock_timestamp() FOR UPDATE"
 # A reference without a workflow counts shortly after it was stored, because the workflow may still be inserted. That of
@@ -170,13 +175,16 @@ class PostgresUploads(PooledAdapter):
 
     async def _reserve(self, new: NewUpload, limits: UploadLimits, pending_s: float) -> None:
         values = (new.id, new.tenant, new.name, new.size, new.sha256, *_facts(new.contents), new.workflow_id)
-        rest = (limits.ttl_s, limits.quota_bytes, limits.max_uploads, pending_s)
+        rest = (limits.ttl_s, limits.quota_bytes, limits.max_uploads, pending_s, new.created_by, new.uploader.group)
         if not await self._connections.fetch(RESERVE, *values, *rest):
             raise QuotaExceeded(limits.message)
 
     async def find_presigned(self, scope: TenantScope, upload_id: UUID) -> PresignedUpload | None:
-        rows = await self._connections.fetch(FIND_PRESIGNED, upload_id, scope.every, scope.tenant)
-        return PresignedUpload(*rows[0]) if rows else None
+        rows = await self._connections.fetch(FIND_PRESIGNED, upload_id, *astuple(scope))
+        if not rows:
+            return None
+        found_id, *uploader, name, size = rows[0]
+        return PresignedUpload(found_id, Uploader(*uploader), name, size)
 
     async def describe(self, new: NewUpload) -> bool:
         rows = await self._connections.fetch(DESCRIBE, new.id, new.name, new.sha256, *_facts(new.contents))
@@ -193,36 +201,36 @@ class PostgresUploads(PooledAdapter):
     async def abandon(self, upload_id: UUID) -> bool:
         return bool(await self._connections.fetch(ABANDON, upload_id))
 
-    async def find_same(self, tenant: str | None, sha256: str, *, own: bool) -> UploadRecord | None:
-        rows = await self._connections.fetch(FIND_SAME, tenant, sha256, own)
+    async def find_same(self, uploader: Uploader, sha256: str, *, own: bool) -> UploadRecord | None:
+        rows = await self._connections.fetch(FIND_SAME, uploader.tenant, sha256, own, uploader.group)
         return read_upload(rows[0]) if rows else None
 
     async def find(self, scope: TenantScope, upload_id: UUID) -> UploadRecord | None:
-        rows = await self._connections.fetch(FIND, upload_id, scope.every, scope.tenant)
+        rows = await self._connections.fetch(FIND, upload_id, *astuple(scope))
         return read_upload(rows[0]) if rows else None
 
     async def page(self, scope: TenantScope, skip: int, limit: int) -> UploadPage:
         async with self._connections.borrow() as connection:
-            if scope.every:
+            if scope.every and scope.subject is None:
                 rows = await connection.fetch(PAGE_OF_ALL, skip, limit)
                 total = await connection.fetchval(COUNT_OF_ALL)
             else:
-                rows = await connection.fetch(PAGE, scope.tenant, skip, limit)
-                total = await connection.fetchval(COUNT, scope.tenant)
+                rows = await connection.fetch(PAGE, scope.tenant, scope.subject, skip, limit)
+                total = await connection.fetchval(COUNT, scope.tenant, scope.subject)
         return UploadPage([read_upload(row) for row in rows], total)
 
     async def recorded(self, upload_ids: Collection[UUID]) -> Sequence[str]:
         return [row["path"] for row in await self._connections.fetch(RECORDED, list(upload_ids))]
 
     async def stored_paths(self, scope: TenantScope, upload_ids: Collection[UUID]) -> Sequence[str]:
-        rows = await self._connections.fetch(STORED_PATHS, list(upload_ids), scope.every, scope.tenant)
+        rows = await self._connections.fetch(STORED_PATHS, list(upload_ids), *astuple(scope))
         return [row["path"] for row in rows]
 
     async def begin_deletion(self, scope: TenantScope, upload_id: UUID, expires_at: datetime | None = None) -> None:
         workflow_id: UUID | None = None
         async with self._connections.borrow() as connection, connection.transaction():
             row = await connection.fetchrow(LOCK, upload_id, expires_at)
-            found = row is not None and scope.covers(row["tenant"])
+            found = row is not None and scope.covers(row["tenant"], row["created_by"])
             if found:
                 workflow_id = await connection.fetchval(NAMED_BY, upload_id, None)
                 if workflow_id is None:

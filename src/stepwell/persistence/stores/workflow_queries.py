@@ -66,22 +66,23 @@ _EQUALITIES: Final = {
     "origin_zone": workflows.c.origin_zone,
     "origin_reference": workflows.c.origin_reference,
 }
-_DEFINITION_ONLY: Final = (
-    "inputs",
-    "inputs_schema",
-    "named_definitions",
-)  # columns that no answer shows but that of the definition
+# Columns that no answer shows but that of the definition, and that only runs read.
+_NOT_SHOWN: Final = ("inputs", "inputs_schema", "named_definitions", "named_files")
 _FILTERS: Final = ("statuses", "name", "created_after", "created_before", "waits_for", "definition", *_EQUALITIES)
 
 
 def visible(scope: TenantScope) -> ColumnElement[bool]:
     """The condition that a workflow is in *scope*."""
-    return _of_tenant(scope.tenant, every=scope.every)
+    return _of_tenant(scope.tenant, every=scope.every) & _created_by(scope.subject)
 
 
 def _of_tenant(tenant: str | BindParameter[str] | None, *, every: bool) -> ColumnElement[bool]:
     # `= 'a'` or `IS NULL`, because no index serves IS NOT DISTINCT FROM.
     return true() if every else workflows.c.tenant == tenant
+
+
+def _created_by(subject: str | BindParameter[str] | None) -> ColumnElement[bool]:
+    return true() if subject is None else workflows.c.created_by == subject
 
 
 class ListForm(Struct, frozen=True):
@@ -101,13 +102,15 @@ class ListForm(Struct, frozen=True):
     oldest_first: bool = False
     continues: bool = False
     parts: WorkflowParts = WHOLE
+    one_subject: bool = False
 
 
 def filter_form(scope: TenantScope, query: WorkflowFilter) -> ListForm:
     filters = tuple(name for name in _FILTERS if getattr(query, name) not in (None, ()))
     alternatives, labelled = len(query.statuses) > 1, len(query.labels)
     included = query.include_deleted, query.include_children
-    return ListForm(scope.every, scope.tenant is None, filters, alternatives, labelled, *included)
+    tenants, one_subject = (scope.every, scope.tenant is None), scope.subject is not None
+    return ListForm(*tenants, filters, alternatives, labelled, *included, one_subject=one_subject)
 
 
 def list_form(scope: TenantScope, query: ListFilter) -> ListForm:
@@ -123,7 +126,7 @@ def filter_values(scope: TenantScope, query: WorkflowFilter) -> dict[str, Any]:
     values["waits_for"] = None if query.waits_for is None else [*WaitsFor].index(query.waits_for) + 1
     values |= definition_values(query.definition)
     labelled = {f"label_{number}": label for number, label in enumerate(query.labels)}
-    return {**values, **labelled, "scope_tenant": scope.tenant}
+    return {**values, **labelled, "scope_tenant": scope.tenant, "scope_subject": scope.subject}
 
 
 def list_values(scope: TenantScope, query: ListFilter) -> dict[str, Any]:
@@ -244,7 +247,7 @@ def summarised(*, with_waits: bool = True) -> Select[Any]:
 
     final = steps.alias("final")
     return select(
-        *(column for column in workflows.c if column.name not in _DEFINITION_ONLY),
+        *(column for column in workflows.c if column.name not in _NOT_SHOWN),
         running.correlate(workflows).scalar_subquery().label("current_step"),
         failed.correlate(workflows).scalar_subquery().label("step_errors"),
         if_flow(fatal).label("fatal_error"),
@@ -345,6 +348,8 @@ def _conditions(form: ListForm) -> list[ColumnElement[bool]]:
         conditions += has_waits_for(workflows.c.id, include_children=form.include_children)
     tenant = None if form.no_tenant else bindparam("scope_tenant", type_=Text())
     conditions.append(_of_tenant(tenant, every=form.every_tenant))
+    if form.one_subject:
+        conditions.append(_created_by(bindparam("scope_subject", type_=Text())))
     if not form.include_deleted:
         conditions.append(workflows.c.deleted_at.is_(None))
     if not form.include_children:

@@ -10,7 +10,8 @@ from typing import Any, cast
 from uuid import UUID
 
 import asyncpg
-from msgspec.structs import replace
+from msgspec import json
+from msgspec.structs import astuple, replace
 
 from stepwell.basics.errors import Forbidden, ResultTooLarge
 from stepwell.basics.tenancy import TenantScope
@@ -73,38 +74,39 @@ class PostgresWorkflowStore(PostgresAdapter):
             self._others.release()
 
     async def insert(self, scope: TenantScope, new: NewWorkflow) -> None:
-        if not scope.covers(new.record.tenant):
+        if not scope.covers(new.record.tenant, new.record.created_by):
             raise Forbidden("the workflow belongs to another tenant")
         await self._inserter.insert(new)
 
     async def insert_child(
         self, scope: TenantScope, new: NewWorkflow, attempt: ParentAttempt, limits: RootLimits
     ) -> ChildInsertion:
-        if not scope.covers(new.record.tenant):
+        if not scope.covers(new.record.tenant, new.record.created_by):
             raise Forbidden("the workflow belongs to another tenant")
         return await self._inserter.insert_child(new, attempt, limits)
 
     async def statuses(self, scope: TenantScope, workflow_ids: Collection[UUID]) -> dict[UUID, WorkflowStatus]:
         async with self._turn():
-            rows = await self._pool.fetch(sql.STATUSES, list(workflow_ids), scope.every, scope.tenant)
+            rows = await self._pool.fetch(sql.STATUSES, list(workflow_ids), *astuple(scope))
         return {row["id"]: WorkflowStatus(row["status"]) for row in rows}
 
     async def child_statuses(self, scope: TenantScope, parent_id: UUID, child_ids: Collection[UUID]) -> ChildStatuses:
         async with self._turn():
-            rows = await self._pool.fetch(sql.CHILD_STATUSES, list(child_ids), scope.every, scope.tenant, parent_id)
+            rows = await self._pool.fetch(sql.CHILD_STATUSES, list(child_ids), *astuple(scope), parent_id)
         statuses = {row["id"]: WorkflowStatus(row["status"]) for row in rows if row["is_child"]}
         return ChildStatuses(statuses, sum(row["child_ends"] for row in rows if row["id"] == parent_id))
 
     async def load(self, scope: TenantScope, workflow_id: UUID) -> LoadedWorkflow | None:
         async with self._turn(), self._pool.acquire() as connection:
             workflows = await _load(connection, [workflow_id])
-        return workflows[0] if workflows and scope.covers(workflows[0].tenant) else None
+        loaded = workflows[0] if workflows else None
+        return loaded if loaded is not None and scope.covers(loaded.tenant, loaded.created_by) else None
 
     async def results(self, scope: TenantScope, wanted: Mapping[UUID, Sequence[int]]) -> dict[UUID, dict[int, bytes]]:
         ids = [workflow_id for workflow_id, positions in wanted.items() for _ in positions]
         positions = [position for positions in wanted.values() for position in positions]
         async with self._turn():
-            rows = await self._pool.fetch(sql.LOAD_RESULTS, ids, positions, scope.every, scope.tenant, MAX_MAPPED_BYTES)
+            rows = await self._pool.fetch(sql.LOAD_RESULTS, ids, positions, *astuple(scope), MAX_MAPPED_BYTES)
         by_workflow: dict[UUID, dict[int, bytes]] = defaultdict(dict)
         for row in rows:
             if row["result"] is None:
@@ -245,6 +247,7 @@ async def _load(connection: Any, ids: list[UUID]) -> list[LoadedWorkflow]:
         row["id"]: LoadedWorkflow(
             replace(workflow_state(row), child_ends_seen=row["child_ends"]),
             row["tenant"],
+            row["created_by"],
             row["origin_instance"],
             read_object(row["config"]),
             row["suppress_subtask_events"],
@@ -258,6 +261,7 @@ async def _load(connection: Any, ids: list[UUID]) -> list[LoadedWorkflow]:
             inputs=None if row["inputs"] is None else row["inputs"].encode(),
             labels=read_labels(row["labels"]),
             parent=parent_link(row),
+            named_files=None if row["named_files"] is None else json.decode(row["named_files"]),
         )
         for row in workflows
     }

@@ -11,10 +11,15 @@ from stepwell.rules.uploads import UploadContents, UploadRecord
 
 
 class UploadColumns(TypedColumns):
-    """The files that users have uploaded, and those that came as data URIs in the definition of `workflow_id`."""
+    """The files that users have uploaded, and those that came as data URIs in the definition of `workflow_id`.
+
+    `private_to` is the `Uploader.group`, in which the same bytes are stored once.
+    """
 
     id = column.uuid(key=True)
     tenant = column.text(nullable=True)
+    created_by = column.text()
+    private_to = column.text(field="private", decode=bool)
     name = column.text()
     status = column.text()
     size = column.bigint()
@@ -48,7 +53,7 @@ uploads = Table(
     UploadColumns,
     Index(
         "uploads_by_contents",
-        *(_LANE, text("(tenant IS NULL)"), "sha256"),
+        *(_LANE, text("(tenant IS NULL)"), "private_to", "sha256"),
         unique=True,
         postgresql_where=_STORED,
     ),

@@ -42,6 +42,7 @@ class _NewWorkflowColumns(TypedColumns):
 
     id = column.uuid(key=True)
     tenant = column.text(nullable=True, of="record")
+    created_by = column.text(of="record")
     origin_instance = column.text(of="record")
     origin_zone = column.text(nullable=True, of="record")
     origin_reference = column.text(nullable=True, of="record")
@@ -59,6 +60,7 @@ class _NewWorkflowColumns(TypedColumns):
         nullable=True, of="record", field="definition", encode=str, decode=DefinitionReference.parse
     )
     named_definitions = column.json(nullable=True, of="new", field="named", encode=bytes.decode)
+    named_files = column.json(nullable=True, of="new", encode=column.to_json)
     created_at = column.time(nullable=False, of="record")
 
 
@@ -97,6 +99,15 @@ class WorkflowColumns(_WorkflowStateColumns, _NewWorkflowColumns):
     sub_workflows = column.count()
     sub_workflow_steps = column.count()
     sub_workflow_bytes = column.bigint(default=0)
+
+
+def in_scope(first: int, prefix: str = "") -> str:
+    """Return the condition that a workflow or an upload is in a `TenantScope`, as SQL.
+
+    The fields of the scope are the parameters from number *first* on. *prefix* stands before the columns.
+    """
+    of_tenant = f"(${first + 1}::bool OR {prefix}tenant IS NOT DISTINCT FROM ${first}::text)"
+    return f"{of_tenant} AND (${first + 2}::text IS NULL OR {prefix}created_by = ${first + 2}::text)"
 
 
 NEWEST: Final = ("created_at", "id")

@@ -80,7 +80,7 @@ class ChildBuilder:
             request = without_contents(planned.request)
             planned = structs.replace(planned, request=request, definition=reference)
             now = self._clock.now()
-            creation = Creation(child_id, parent.tenant, SERVICE, now, link)
+            creation = Creation(child_id, parent.tenant, SERVICE, parent.created_by, now, link, parent.files.named)
             start = Start(SERVICE, self._new_id(now), None)
             build = partial(build_workflow, planned, creation, start, self._new_id)
             return await off_loop(build, steps=len(planned.steps))
