@@ -1,15 +1,16 @@
 // The view "New run": an editor for a definition, with its faults, its price and the order of its steps beside it.
 //
 // The URL says what is in the editor at first: ?from=ID the definition of a run, ?example=NAME an example, else the first
-// example. new/editor.js is the editor, new/completion.js its completion, new/plan_panel.js what is beside it.
+// example. new/editor.js is the editor, new/completion.js its completion.
 import { ApiError, getJson, isAbort, request } from "../lib/api.js";
 import { confirm } from "../lib/dialog.js";
 import { announce, errorNotice, html, icon, loading, nothing, notice, render } from "../lib/dom.js";
 import { percent } from "../lib/format.js";
 import { indented } from "../lib/json.js";
+import { planPanel } from "../lib/plan_panel.js";
 import { acceptDrops, upload } from "../lib/upload.js";
 import { DefinitionSchema } from "./new/definition_schema.js";
-import { faultList, planPanel } from "./new/plan_panel.js";
+import { faultList } from "./new/fault_list.js";
 
 const JSON_TYPE = "application/json";
 const MAC = /Mac|iPhone|iPad/.test(navigator.platform);

@@ -1,17 +1,6 @@
-// What is beside the editor: the faults, the price and the order of the steps.
-import { html, nothing } from "../../lib/dom.js";
-import { amount, duration, number, plural } from "../../lib/format.js";
-
-/** The faults and warnings, each a button that leads to its line. */
-export function faultList(faults, goTo) {
-  if (!faults.length) return nothing;
-  const errors = faults.filter((each) => each.severity === "error").length;
-  const title = [errors && plural(errors, "fault"), faults.length - errors && plural(faults.length - errors, "warning")]
-    .filter(Boolean).join(", ");
-  return html`<section class="card" aria-label="Faults"><h2>${title}</h2><ul class="faults">${faults.map((each) => html`
-    <li><button type="button" class="fault fault-${each.severity}" @click=${() => goTo(each.from)}>
-      <span class="fault-line number">Line ${each.line}</span><span class="break">${each.message}</span></button></li>`)}</ul></section>`;
-}
+// What a plan of the API says: the price and the order of the steps.
+import { html, nothing } from "./dom.js";
+import { amount, duration, number, plural } from "./format.js";
 
 /** The plan of the API: its price, and its layers. */
 export function planPanel(plan) {
