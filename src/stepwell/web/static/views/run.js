@@ -21,15 +21,23 @@ import { emptyState, errorNotice, html, loading, nothing, render } from "../lib/
 import { refresher } from "../lib/refresher.js";
 import { isTerminal, mayChangeWait } from "../lib/status.js";
 import { follow } from "../lib/stream.js";
+import { tabList, tabOf } from "../lib/tabs.js";
 import { Drawer } from "./run/drawer.js";
 import { failureNotice, runHeader } from "./run/header.js";
 import { newestOutputs } from "./run/newest_outputs.js";
 import { RunReader } from "./run/reader.js";
 import { remedyOf } from "./run/reasons.js";
 import { Standstill } from "./run/standstill.js";
-import { TABS, tabList, tabOf } from "./run/tabs.js";
 import { VerbDialog, verbButtons } from "./run/verbs.js";
 
+const TABS = [
+  { name: "graph", text: "Graph" },
+  { name: "timeline", text: "Timeline" },
+  { name: "outputs", text: "Outputs" },
+  { name: "events", text: "Events" },
+  { name: "definition", text: "Definition" },
+  { name: "webhooks", text: "Webhooks" },
+];
 const WAIT_PAUSE_MS = 2_000; // between two reads because a sub-workflow may have begun to wait, or waits no more
 
 export default async function mount(element, context) {
@@ -43,7 +51,7 @@ class RunView {
     this.context = context;
     this.id = context.workflowId;
     this.reader = new RunReader(this.id, () => this.onRead());
-    this.tab = tabOf(location.search);
+    this.tab = tabOf(TABS, location.search);
     this.stepShown = false; // true once the step that the URL names was opened
     this.panels = new Map(); // the panels of the tabs that were selected, by name
     const [page, drawer, verbs] = ["div", "dialog", "dialog"].map((name) => document.createElement(name));
@@ -103,7 +111,7 @@ class RunView {
 
   /** Shows what the URL names: at the start, and after Back and Forward. */
   showAddress() {
-    this.tab = tabOf(location.search);
+    this.tab = tabOf(TABS, location.search);
     if (this.run?.steps) this.showStep();
     this.draw();
   }
@@ -172,7 +180,7 @@ class RunView {
       ${reader.error ? html`<div class="run-error">${errorNotice(reader.error, () => reader.read())}</div>` : nothing}
       ${standstill.view({ open: this.openCause, act })}
       ${run.steps && this.tab !== "outputs" ? newestOutputs(run, this.openStep) : nothing}
-      ${tabList(this.tab, this.selectTab)}
+      ${tabList(TABS, "Parts of the run", this.tab, this.selectTab)}
       <div class="run-panels">${TABS.map(({ name }) => html`<div id=${`panel-${name}`} class="run-panel" role="tabpanel"
         aria-labelledby=${`tab-${name}`} tabindex="0" ?hidden=${name !== this.tab}></div>`)}</div>`, this.page);
     this.showPanel();

@@ -1,25 +1,17 @@
-// The tabs of a run's view: a tab list as the ARIA Authoring Practices describe it, with the selected tab in the URL.
-import { html, ref } from "../../lib/dom.js";
+// A list of tabs as the ARIA Authoring Practices describe it. The selected tab is in the URL, and the panel of the tab
+// NAME has the id "panel-NAME".
+import { html, ref } from "./dom.js";
 
-export const TABS = [
-  { name: "graph", text: "Graph" },
-  { name: "timeline", text: "Timeline" },
-  { name: "outputs", text: "Outputs" },
-  { name: "events", text: "Events" },
-  { name: "definition", text: "Definition" },
-  { name: "webhooks", text: "Webhooks" },
-];
-
-/** The tab that a URL's query names; the first one if it names none. */
-export function tabOf(search) {
+/** The name of the tab of *tabs* that a URL's query names; of the first one if it names none. */
+export function tabOf(tabs, search) {
   const name = new URLSearchParams(search).get("tab");
-  return (TABS.find((each) => each.name === name) ?? TABS[0]).name;
+  return (tabs.find((each) => each.name === name) ?? tabs[0]).name;
 }
 
-/** The list of the tabs. *select* is called with the name of the tab that the user selects. */
-export function tabList(selected, select) {
-  return html`<div class="tabs" role="tablist" aria-label="Parts of the run" @keydown=${(event) => onKey(event, select)}>
-    ${TABS.map(({ name, text }) => html`<button type="button" role="tab" id=${`tab-${name}`} data-name=${name}
+/** The list of *tabs*, {name, text} each, which *label* names. *select* is called with the name of the tab that the user selects. */
+export function tabList(tabs, label, selected, select) {
+  return html`<div class="tabs" role="tablist" aria-label=${label} @keydown=${(event) => onKey(event, select)}>
+    ${tabs.map(({ name, text }) => html`<button type="button" role="tab" id=${`tab-${name}`} data-name=${name}
       aria-controls=${`panel-${name}`} aria-selected=${name === selected} tabindex=${name === selected ? 0 : -1}
       ${ref(name === selected ? reveal : undefined)} @click=${() => select(name)}>${text}</button>`)}
   </div>`;
