@@ -20,13 +20,16 @@ async def store_costs(user: User, *, days: int) -> None:
     """Store costs of the last *days* days: the more, the later the day."""
     today = DatabaseClock().now().date()
     rows = [
-        (user.tenant, today - timedelta(days=day), provider, model, "USD", Decimal(price) * (days - day), days - day)
+        (
+            *(user.tenant, today - timedelta(days=day), provider, model),
+            *("photo-set@2" if provider == "FAL" else "", "USD", Decimal(price) * (days - day), days - day),
+        )
         for day in range(days)
         for provider, model, price in MODELS
     ]
     connection = await asyncpg.connect(user.site.service.dsn)
     try:
-        await connection.executemany("INSERT INTO daily_costs VALUES ($1, $2, $3, $4, $5, $6, $7)", rows)
+        await connection.executemany("INSERT INTO daily_costs VALUES ($1, $2, $3, $4, $5, $6, $7, $8)", rows)
     finally:
         await connection.close()
 
@@ -42,6 +45,9 @@ async def test_costs_are_summed_by_day_provider_model_and_tenant(user: User) -> 
     await expect(models.nth(1)).to_contain_text("<i>veo</i> (VERTEX)")
     await expect(models.nth(1)).to_contain_text("86%")
     await expect(page.get_by_role("region", name="Providers").get_by_role("row").nth(3)).to_contain_text("FAL")
+    definitions = page.get_by_role("region", name="Definitions").get_by_role("row")
+    await expect(definitions.nth(1)).to_contain_text("without a stored definition")
+    await expect(definitions.nth(2)).to_contain_text("photo-set")
     await expect(page.get_by_role("region", name="Tenants")).to_have_count(0)
     assert await accessibility_faults(page) == []
     await keep_screenshots(page, "costs")
@@ -75,3 +81,21 @@ async def test_the_period_is_part_of_the_url(user: User) -> None:
 async def test_a_time_without_costs_is_empty(user: User) -> None:
     page = await user.open(f"/ui/costs?from={date(2025, 1, 1)}&through={date(2025, 1, 31)}")
     await expect(page.get_by_text("Nothing has cost anything in this time.")).to_be_visible()
+
+
+async def test_costs_are_filtered_by_definition(user: User) -> None:
+    await store_costs(user, days=10)
+    page = await user.open("/ui/costs", width=NARROW)
+    total = page.get_by_role("region", name="Total in USD")
+    await page.get_by_label("Definition", exact=True).fill("photo-set")
+    await page.get_by_label("Definition", exact=True).press("Enter")
+    await expect(total).to_contain_text("55 attempts")
+    await page.get_by_role("button", name="7 days").click()
+    await expect(total).to_contain_text("49 attempts")
+    await page.reload()
+    await expect(page.get_by_label("Definition", exact=True)).to_have_value("photo-set")
+    await expect(total).to_contain_text("49 attempts")
+    await page.goto(f"{user.site.url}/ui/costs?definition=photo-set@3")
+    await expect(page.get_by_text("Nothing has cost anything in this time.")).to_be_visible()
+    await page.go_back()
+    await expect(total).to_contain_text("49 attempts")

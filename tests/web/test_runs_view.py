@@ -274,6 +274,7 @@ async def test_the_url_has_every_filter_and_order_of_the_api(user: User) -> None
         "status": "PENDING,FAILED",
         "label": "a:b",
         "name": "n",
+        "definition": "d@1",
         "origin_instance": "i",
         "origin_reference": "r",
         "origin_tenant_id": "t",

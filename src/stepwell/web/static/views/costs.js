@@ -1,4 +1,5 @@
-// The view "Costs": what attempts at providers have cost, by day, provider, model and tenant. The period is in the URL.
+// The view "Costs": what attempts at providers have cost, by day, provider, model, definition and tenant. The period and the filter
+// are in the URL.
 import { getJson, isAbort } from "../lib/api.js";
 import { announce, emptyState, errorNotice, html, loading, nothing, render } from "../lib/dom.js";
 import { amount, number, plural } from "../lib/format.js";
@@ -10,6 +11,7 @@ const NO_TENANT = "without a tenant";
 const KEYS = [
   { by: ["provider"], title: "Providers", name: (group) => group.provider },
   { by: ["provider", "model"], title: "Models", name: (group) => `${group.model} (${group.provider})` },
+  { by: ["definition"], title: "Definitions", name: (group) => group.definition ?? "without a stored definition" },
   { by: ["tenant"], title: "Tenants", name: (group) => group.tenant ?? NO_TENANT, everyTenant: true },
 ];
 
@@ -26,8 +28,7 @@ export default async function mount(element, context) {
     state.busy = true;
     draw();
     try {
-      const query = { from: state.period.from, to: state.period.to };
-      const read = async (by) => (await getJson("/costs", { query: { ...query, by: by.join(",") }, signal })).costs;
+      const read = async (by) => (await getJson("/costs", { query: { ...state.period, by: by.join(",") }, signal })).costs;
       const [total, days, ...groups] = await Promise.all([read([]), read(["day"]), ...keys.map(({ by }) => read(by))]);
       Object.assign(state, { sums: { total, days, groups }, error: null });
       announce("The costs are shown.");
@@ -65,19 +66,20 @@ function view({ period, sums, error, busy }, keys, go, retry) {
 
 function periodForm(period, go) {
   const change = (event) => {
-    const form = event.currentTarget.form;
-    if (!form.reportValidity()) return;
-    go({ from: form.elements.from.value, to: dayBefore(form.elements.through.value, -1) });
+    const { form } = event.currentTarget;
+    const { from, through, definition } = form.elements;
+    if (form.reportValidity()) go({ from: from.value, to: dayBefore(through.value, -1), definition: definition.value.trim() });
   };
   return html`<form class="period" aria-label="Period" @submit=${(event) => event.preventDefault()}>
     <div class="row">${PRESETS.map((days) => html`<button type="button" class="button period-preset"
       aria-pressed=${period.from === daysAgo(days - 1) && period.to === daysAgo(-1)}
-      @click=${() => go({ from: daysAgo(days - 1), to: daysAgo(-1) })}>${days} days</button>`)}</div>
+      @click=${() => go({ ...period, from: daysAgo(days - 1), to: daysAgo(-1) })}>${days} days</button>`)}</div>
     <label class="period-field">From <input type="date" name="from" required max=${dayBefore(period.to, 1)}
       .value=${period.from} @change=${change}></label>
     <label class="period-field">to <input type="date" name="through" required min=${period.from}
       .value=${dayBefore(period.to, 1)} @change=${change}></label>
     <span class="dim">UTC</span>
+    <label class="period-field">Definition <input name="definition" size="12" placeholder="all" .value=${period.definition} @change=${change}></label>
   </form>`;
 }
 

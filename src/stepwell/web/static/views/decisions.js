@@ -23,7 +23,7 @@ export default async function mount(element) {
 class DecisionsView {
   constructor(element) {
     const query = new URLSearchParams(location.search);
-    const filters = Object.fromEntries(["search", "label", "step_id"].map((name) => [name, query.get(name) ?? ""]));
+    const filters = Object.fromEntries(["search", "label", "definition", "step_id"].map((name) => [name, query.get(name) ?? ""]));
     Object.assign(this, { element, filters, known: new Map(), entries: [], path: null, next: null, isLoading: false, error: null });
     this.sender = new DecisionSender((...entries) => this.redraw(...entries));
     this.actions = {
@@ -51,8 +51,8 @@ class DecisionsView {
   /** Loads the first page for the filters. */
   async reload() {
     this.entries = [];
-    const { label, step_id } = this.filters;
-    await this.load(apiUrl("/decisions", { limit: PAGE, label, step_id }).slice(API.length));
+    const { label, definition, step_id } = this.filters;
+    await this.load(apiUrl("/decisions", { limit: PAGE, label, definition, step_id }).slice(API.length));
     this.loadNear();
   }
 
@@ -127,7 +127,7 @@ class DecisionsView {
       ${error ? errorNotice(error, () => this.load(this.path)) : nothing}
       <div role=${shown.length ? "feed" : nothing} aria-label=${shown.length ? "Open decisions" : nothing} aria-busy=${this.isLoading} class="decision-list">${
         repeat(shown, (entry) => entry.key, (entry) => this.cardOf(entry))}</div>
-      ${shown.length || isMore || error ? nothing : this.entries.length || filters.label || filters.step_id ? emptyState("No open decision matches.")
+      ${shown.length || isMore || error ? nothing : this.entries.length || filters.label || filters.definition || filters.step_id ? emptyState("No open decision matches.")
         : emptyState("Nothing waits for a decision.", html`<p>A step of the type APPROVAL is shown here while it waits for somebody to decide.</p>`)}
       ${isMore ? loading(filters.search ? `Searching. ${plural(this.entries.length, "decision")} read so far…` : "Loading…") : nothing}`, this.element);
   }
@@ -148,6 +148,7 @@ class DecisionsView {
       <label class="field"><span>Search</span><input type="search" .value=${filters.search}
         @input=${(event) => this.filter({ search: event.target.value }) || this.loadNear()}></label>
       <label class="field"><span>Label</span><input list="decision-labels" placeholder="key:value" .value=${filters.label} @change=${reload("label")}></label>
+      <label class="field"><span>Definition</span><input placeholder="name" .value=${filters.definition} @change=${reload("definition")}></label>
       <label class="field"><span>Step</span><input list="decision-steps" .value=${filters.step_id} @change=${reload("step_id")}></label>
       ${options("decision-labels", entries.flatMap((entry) => labelsOf(entry.decision)))}
       ${options("decision-steps", entries.map((entry) => entry.decision.step_id))}

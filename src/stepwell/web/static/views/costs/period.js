@@ -1,5 +1,5 @@
-// The period of the view "Costs": {from, to}, dates in UTC as YYYY-MM-DD. `to` is the day after the last one, as in the API.
-// In the URL, `through` is the last day.
+// The period of the view "Costs": {from, to, definition}. The dates are in UTC, as YYYY-MM-DD. `to` is the day after the last
+// one, as in the API. In the URL, `through` is the last day. *definition* is the filter, "" for all.
 
 const DATE = /^\d{4}-\d\d-\d\d$/;
 const DAY_MS = 86_400_000;
@@ -28,9 +28,10 @@ export function readPeriod(search) {
   const parameters = new URLSearchParams(search);
   const [from, through] = [parameters.get("from") ?? "", parameters.get("through") ?? ""];
   const valid = [from, through].every((each) => DATE.test(each) && !Number.isNaN(Date.parse(each)));
-  return valid && from <= through ? { from, to: dayBefore(through, -1) } : { from: daysAgo(29), to: daysAgo(-1) };
+  const definition = parameters.get("definition") ?? "";
+  return valid && from <= through ? { from, to: dayBefore(through, -1), definition } : { from: daysAgo(29), to: daysAgo(-1), definition };
 }
 
-export function writePeriod({ from, to }) {
-  return `?${new URLSearchParams({ from, through: dayBefore(to, 1) })}`;
+export function writePeriod({ from, to, definition }) {
+  return `?${new URLSearchParams({ from, through: dayBefore(to, 1), ...(definition ? { definition } : {}) })}`;
 }

@@ -66,6 +66,7 @@ export function filterForm(query, { everyTenant, open, onToggle, onChange }) {
           ${["", "decision", "signal", "delay"].map((kind) => html`
             <option value=${kind} .selected=${kind === query.waits_for}>${kind === "" ? "–" : waitText(kind)}</option>`)}
         </select></label>
+      ${text(query, set, "definition", "Definition", "name or name@version")}
       ${text(query, set, "origin_instance", "Instance")}
       ${text(query, set, "origin_reference", "Reference")}
       ${text(query, set, "origin_zone", "Zone")}
@@ -85,8 +86,8 @@ export function filterForm(query, { everyTenant, open, onToggle, onChange }) {
   </form>`;
 }
 
-function text(query, set, name, label) {
-  return html`<label class="field"><span>${label}</span><input name=${name} autocomplete="off" maxlength="255"
+function text(query, set, name, label, example = "") {
+  return html`<label class="field"><span>${label}</span><input name=${name} autocomplete="off" maxlength="255" placeholder=${example}
     .value=${query[name]} @change=${(event) => set({ [name]: event.target.value })}></label>`;
 }
 

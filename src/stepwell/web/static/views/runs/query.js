@@ -8,7 +8,7 @@ const DEFAULT_SIZE = 50;
 const LISTS = ["status", "label"];
 const SWITCHES = ["include_deleted", "include_children"];
 const TEXTS = [
-  "name", "origin_instance", "origin_reference", "origin_tenant_id", "origin_zone", "waits_for", "created_after", "created_before",
+  "name", "definition", "origin_instance", "origin_reference", "origin_tenant_id", "origin_zone", "waits_for", "created_after", "created_before",
 ];
 
 /** The filters beside `status`, which has its own switches, with their names for users. */
@@ -16,6 +16,7 @@ export const FILTERS = [
   { name: "label", text: "Label" },
   { name: "waits_for", text: "Waits for" },
   { name: "name", text: "Name" },
+  { name: "definition", text: "Definition" },
   { name: "origin_instance", text: "Instance" },
   { name: "origin_reference", text: "Reference" },
   { name: "origin_tenant_id", text: "Tenant" },
