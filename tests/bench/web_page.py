@@ -80,7 +80,8 @@ async def measure(up: StepwellProcess, folder: Path, loads: int) -> None:
             "| view | first load | after the page, p50 | p95 | after the data, p50 | p95 "
             f"| target: {TARGET_MS} ms |\n|---|---|---|---|---|---|---|"
         )
-        for path in ("/ui", f"/ui/workflows/{workflow_id}", "/ui/new", "/ui/providers", "/ui/uploads", "/ui/costs"):
+        views = ("new", "definitions", "providers", "uploads", "costs")
+        for path in ("/ui", f"/ui/workflows/{workflow_id}", *(f"/ui/{view}" for view in views)):
             first, *rest = await times_of(browser, state, up.url + path, loads)
             figures = [f"{first[0]:.0f} ms"]
             for column in (0, 1):

@@ -46,6 +46,7 @@ async def site(
         "fal_url": fal.url,
         "fal_poll_interval_s": 0.1,
         "breaker_reset_s": 3600,
+        "origin_instance": "tests",
         "credentials": Secrets({"fal": KEY}),
         "limits": ModelLimits({ProviderType.FAL: {"fal-ai/narrow": ModelLimit(concurrency=1)}}),
     }

@@ -77,3 +77,41 @@ async def test_hostile_content_runs_in_no_other_view(user: User) -> None:
         await expect(page.locator("main h1")).to_be_visible()
         await assert_harmless(page, requests)
     user.errors[:] = [error for error in user.errors if "status of 4" not in error]
+
+
+async def test_hostile_content_of_a_stored_definition_runs_nowhere(user: User) -> None:
+    text = NAME + LONG
+    member = {"title": text, "description": text, "type": "string", "examples": [text]}
+    members = {
+        ATTACK: {**member, "pattern": f"^{LONG}$"},
+        "kind": {"enum": [NAME, LONG, {ATTACK: text}]},
+        "file": {**member, "format": "artifact"},
+    }
+    group = {
+        "type": "object",
+        "title": text,
+        "properties": {LONG: member, "any": {"title": text, "oneOf": [member, {"type": "number"}]}},
+    }
+    schema = {"type": "object", "properties": {**members, "group": group, "list": {"type": "array", "items": member}}}
+    for count in (1, 2):
+        inputs = {"kind": NAME, "file": f"javascript:{text}", "list": [text] * count}
+        body = {"steps": [passthrough_step("a", x=text)], "inputs": inputs, "inputs_schema": schema}
+        answer = await user.client.put("/api/v1/definitions/photo-set", json=body)
+        assert answer.status_code == 201, answer.text
+    changes = {"description": text, "labels": {"attack": NAME}}
+    assert (await user.client.patch("/api/v1/definitions/photo-set", json=changes)).status_code == 200
+    page = await user.open("/ui/definitions", width=NARROW)
+    requests = watched(page)
+    await expect(page.get_by_role("button", name="attack:")).to_have_css("unicode-bidi", "isolate")
+    await assert_harmless(page, requests)
+    await page.get_by_role("link", name="photo-set").click()
+    await page.locator("form input").first.fill(text)
+    await expect(page.locator(".field-error").first).to_be_visible()
+    await page.get_by_text("Schema", exact=True).click()
+    await page.get_by_role("button", name="Add to list").click()
+    await assert_harmless(page, requests)
+    for tab in ("Versions", "Definition"):
+        await page.get_by_role("tab", name=tab).click()
+        await expect(page.locator("pre").filter(has_text="<script>hit=1").last).to_be_visible()
+        await assert_harmless(page, requests)
+    user.errors[:] = [error for error in user.errors if "status of 4" not in error]

@@ -15,7 +15,16 @@ from support.providers.configured_by_steps import configured_step
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.extended]
 
-VIEWS = ("/ui", "/ui/new", "/ui/decisions", "/ui/providers", "/ui/uploads", "/ui/costs")
+VIEWS = (
+    "/ui",
+    "/ui/new",
+    "/ui/definitions",
+    "/ui/definitions/photo-set",
+    "/ui/decisions",
+    "/ui/providers",
+    "/ui/uploads",
+    "/ui/costs",
+)
 TABS = ("graph", "outputs", "timeline", "events", "definition", "webhooks")
 # Presses all buttons, those that this shows included. Returns the names of those it has pressed.
 PRESS_ALL = """async () => {

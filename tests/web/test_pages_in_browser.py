@@ -16,6 +16,7 @@ pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.extended]
 VIEWS = {
     "/ui": "Runs",
     "/ui/new": "New run",
+    "/ui/definitions": "Definitions",
     "/ui/decisions": "Decisions",
     "/ui/providers": "Providers",
     "/ui/uploads": "Uploads",

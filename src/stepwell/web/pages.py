@@ -60,6 +60,16 @@ class View(Struct, frozen=True):
 VIEWS: Final = (
     View("runs", "/ui", "Runs", "Runs", reads=("/workflows/counts", _FIRST_LIST), fixed=False),
     View("new", "/ui/new", "New run", "New run"),
+    View(
+        "definitions",
+        "/ui/definitions",
+        "Definitions",
+        "Definitions",
+        reads=("/definitions?limit=50",),
+        fixed=False,
+        permission=Permission.READ_DEFINITIONS,
+    ),
+    View("definition", "/ui/definitions/{name:str}", "Definition", permission=Permission.READ_DEFINITIONS),
     View("decisions", _DECISIONS, "Decisions", "Decisions", reads=_OPEN, fixed=False, permission=Permission.APPROVE),
     View("providers", "/ui/providers", "Providers", "Providers", reads=("/providers", "/limits")),
     View("uploads", "/ui/uploads", "Uploads", "Uploads", reads=("/artifacts?skip=0&limit=50", "/limits")),
@@ -137,7 +147,7 @@ def _page(view: View) -> HTTPRouteHandler:
         viewer = await sign_in_context.service.viewer(request.scope)
         if viewer is None:
             return redirect_to_sign_in(request)
-        if view.permission is Permission.READ and not Permission.READ.is_in(viewer.permissions):
+        if view.path != _DECISIONS and not Permission.READ.is_in(viewer.permissions):
             return redirect(_DECISIONS)  # people who may only decide
         return _render_view(view, viewer, request)
 

@@ -2,9 +2,9 @@
 import { html, nothing } from "./dom.js";
 import { amount, duration, number, plural } from "./format.js";
 
-/** The plan of the API: its price, and its layers. */
-export function planPanel(plan) {
-  return html`<section class="card" aria-label="Price"><h2>Price</h2>${priceText(plan.price)}</section>
+/** The plan of the API: its price, and its layers. *action* stands below the price. */
+export function planPanel(plan, action = nothing) {
+  return html`<section class="card" aria-label="Price"><h2>Price</h2>${priceText(plan.price)}${action}</section>
     <section class="card" aria-label="Order of the steps"><h2>Order</h2>
       <p class="dim">${plan.runs.least < plan.runs.most ? `${number(plan.runs.least)} to ` : nothing}${
         plural(plan.steps.length, "step")} in ${plural(plan.layers.length, "layer")}; the longest chain has

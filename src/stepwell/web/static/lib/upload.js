@@ -1,12 +1,13 @@
 // Uploads with progress, and files that are dropped onto an element.
 import { ApiError, apiUrl, readError } from "./api.js";
 
-/** Sends *file* and returns the API's artifact: {path, name, size, …}. *onProgress* gets the share that is sent, 0 to 1.
+/** Sends *file* and returns the API's artifact: {path, name, size, …}. *tenant*: the one that the file is for, if the token acts for
+ *  all. *onProgress* gets the share that is sent, 0 to 1.
  *  Throws an ApiError; an aborted upload throws an AbortError. fetch reports no progress, so this is an XMLHttpRequest. */
-export function upload(file, { onProgress = () => {}, signal } = {}) {
+export function upload(file, { onProgress = () => {}, signal, tenant } = {}) {
   return new Promise((resolve, reject) => {
     const request = new XMLHttpRequest();
-    request.open("POST", apiUrl("/artifacts", { name: file.name }));
+    request.open("POST", apiUrl("/artifacts", { name: file.name, origin_tenant_id: tenant }));
     request.setRequestHeader("Accept", "application/json");
     request.setRequestHeader("Content-Type", "application/octet-stream"); // the service reads the type from the bytes
     request.upload.addEventListener("progress", (event) => event.lengthComputable && onProgress(event.loaded / event.total));

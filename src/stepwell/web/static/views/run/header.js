@@ -60,6 +60,9 @@ function moreFacts(run, everyTenant) {
     ["Created", dateTime(run.created_at)],
     ["Started", run.started_at && dateTime(run.started_at)],
     ["Ended", run.completed_at && dateTime(run.completed_at)],
+    ["Definition", run.definition && html`<a href=${`/ui/definitions/${run.definition.name}?${new URLSearchParams({
+      version: run.definition.version, ...(everyTenant && run.origin_tenant_id ? { origin_tenant_id: run.origin_tenant_id } : {}),
+    })}`}>${run.definition.name}@${run.definition.version}</a>`],
     ["From", [run.origin_instance, run.origin_zone].filter(Boolean).join(" · ")],
     ["Reference", run.origin_reference],
     ["Tenant", everyTenant && run.origin_tenant_id],
