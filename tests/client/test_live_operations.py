@@ -12,7 +12,7 @@ import httpx
 import pytest
 from msgspec import json
 
-from stepwell.client import AsyncStepwell, Conflict, NotFound, PreconditionFailed, Workflow
+from stepwell.client import AsyncStepwell, Conflict, DefinitionReference, NotFound, PreconditionFailed, Workflow
 from stepwell.contract.enums import CostKey, WorkflowStatus
 from support.service.live_service import Service, token
 
@@ -152,6 +152,34 @@ async def test_a_definition_is_stored_in_versions_without_what_belongs_to_a_run(
     with pytest.raises(NotFound):
         await stepwell.stored_definition("cards")
     assert (await stepwell.stored_definition("cards", origin_tenant_id="acme")).version == 1
+
+
+async def test_a_stored_definition_is_run_by_name_and_its_runs_are_found_by_it(stepwell: AsyncStepwell) -> None:
+    ask = {"id": "ask", "task_type": "APPROVAL", "config": {"message": "${inputs.a}?", "choices": ["yes"]}}
+    for steps in ([STEP], [STEP, ask]):
+        await stepwell.put_definition("cards", {"steps": steps, "inputs": {"a": 0, "b": 0}})
+    origin: dict[str, Any] = {"origin_instance": "tests"}
+    run = await stepwell.run("cards@1", {"a": 1}, labels={"k": "v"}, name="mine", wait=30, **origin)
+    assert run.definition == DefinitionReference(name="cards", version=1)
+    assert (run.status, run.name, run.labels) == (WorkflowStatus.COMPLETED, "mine", {"k": "v"})
+    assert (await stepwell.definition(run.id))["inputs"] == {"a": 1, "b": 0}
+    waiting = await stepwell.run("cards", start=False, **origin)
+    await stepwell.start(waiting.id)
+    body = {"definition": {"name": "cards", "version": 1}, "inputs": {"a": 2}, **origin}
+    assert [step.step_id for step in (await stepwell.plan(body)).steps] == ["only"]
+    created = await stepwell.create(body, start=False)
+    ids = [each.id async for each in stepwell.list(definition="cards", order="created_at")]
+    assert ids == [run.id, waiting.id, created.id]
+    assert (await stepwell.count(definition="cards@2")).total == 1
+    events = (await stepwell.feed_page(definition="cards@1")).events
+    assert {each.workflow_id for each in events} == {run.id, created.id}
+    while not (found := [each async for each in stepwell.decisions(definition="cards")]):
+        await asyncio.sleep(0.01)
+    assert [each.workflow_id for each in found] == [waiting.id]
+    assert [each async for each in stepwell.decisions(definition="cards@1")] == []
+    assert await stepwell.costs(by=["definition"], definition="cards") == []
+    with pytest.raises(ValueError, match="the version of cards is a number, not 'x'"):
+        await stepwell.run("cards@x")
 
 
 async def test_the_service_is_described(stepwell: AsyncStepwell) -> None:

@@ -30,6 +30,7 @@ from stepwell.client.filters import CountFilters, ListFilters, PageOptions
 from stepwell.client.responses import FeedItem, ListPage
 from stepwell.client.synchronous.all_operations import Stepwell
 from stepwell.client.webhook import verify_webhook
+from stepwell.contract.definition import DefinitionReference
 from stepwell.contract.enums import (
     DeliveryStatus,
     EventType,
@@ -89,6 +90,7 @@ __all__ = [
     "CountFilters",
     "DefinitionDeletion",
     "DefinitionPublic",
+    "DefinitionReference",
     "DefinitionSummary",
     "DefinitionVersion",
     "DeliveryPublic",

@@ -30,6 +30,14 @@ def definition_json(definition: Definition) -> bytes:
     return text
 
 
+def run_body(name: str, members: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the body of a run of the stored definition *name*, which may have a version, like "photo-set@3"."""
+    name, at, version = name.partition("@")
+    if at and not (version.isascii() and version.isdecimal()):
+        raise ValueError(f"the version of {name} is a number, not {version!r}")
+    return {"definition": {"name": name, "version": int(version) if at else None}, **members}
+
+
 def content_json(definition: Definition) -> bytes:
     """Return the JSON text of *definition* as it is stored by name, without the members that belong to a run.
 

@@ -8,11 +8,14 @@ from stepwell.contract.enums import WaitsFor, WorkflowStatus
 
 
 class CountFilters(TypedDict, total=False):
-    """Filters that select workflows. All of `labels` must match; `name` is the beginning of the name, in any case."""
+    """Filters that select workflows. All of `labels` must match; `name` is the beginning of the name, in any case.
+    `definition` is the stored one that they run, as name or as name@version.
+    """
 
     status: WorkflowStatus | str | Iterable[WorkflowStatus | str] | None
     labels: Mapping[str, str] | None
     name: str | None
+    definition: str | None
     origin_instance: str | None
     origin_tenant_id: str | None
     origin_zone: str | None

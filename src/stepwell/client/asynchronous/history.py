@@ -62,14 +62,15 @@ class AsyncHistoryCalls(AsyncConnection):
         types: Iterable[EventType | str] = (),
         origin_instance: str | None = None,
         status: WorkflowStatus | str | None = None,
+        definition: str | None = None,
         delay_s: int | None = None,
     ) -> AsyncItems[FeedItem]:
         """Yield the events of all workflows after *cursor*, each as it happens, without end. Without a *cursor*, it
-        begins with the next event. The `cursor` of an event continues after it. Events may come *delay_s* seconds late,
-        several together, which costs the service less.
+        begins with the next event. The `cursor` of an event continues after it. *definition* is that of `list`. Events
+        may come *delay_s* seconds late, several together, which costs the service less.
         """
         filters = {"type": ",".join(types) or None, "origin_instance": origin_instance, "status": status}
-        query = {**filters, "delay_s": delay_s}
+        query = {**filters, "definition": definition, "delay_s": delay_s}
         async with aclosing(self._frames(_FEED, query, cursor or "")) as frames:
             async for frame in frames:
                 if frame.type in _KNOWN:
@@ -85,10 +86,12 @@ class AsyncHistoryCalls(AsyncConnection):
         types: Iterable[EventType | str] = (),
         origin_instance: str | None = None,
         status: WorkflowStatus | str | None = None,
+        definition: str | None = None,
     ) -> EventFeedResponse:
         """Return stored events of all workflows after *cursor*, or from the first one."""
-        query = {"type": ",".join(types) or None, "origin_instance": origin_instance, "status": status}
-        response = await self._send(read(_FEED, {"cursor": cursor, "limit": limit, **query}))
+        filters = {"type": ",".join(types) or None, "origin_instance": origin_instance, "status": status}
+        query = {**filters, "definition": definition, "cursor": cursor, "limit": limit}
+        response = await self._send(read(_FEED, query))
         return decode(response, EventFeedResponse)
 
     async def stream_ticket(self, workflow_id: Id | None = None) -> StreamTicket:

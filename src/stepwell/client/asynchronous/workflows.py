@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from math import ceil, inf
 from time import monotonic
 from typing import Any, Unpack
@@ -11,7 +11,7 @@ from msgspec import UNSET, UnsetType
 
 from stepwell.client.asynchronous.connection import AsyncConnection
 from stepwell.client.concurrency import AsyncItems, async_sleep
-from stepwell.client.definition_text import Definition, definition_json
+from stepwell.client.definition_text import Definition, definition_json, run_body
 from stepwell.client.errors import StepwellError, UnexpectedAnswer, WaitTimeout
 from stepwell.client.filters import CountFilters, ListFilters, PageOptions, filter_query
 from stepwell.client.requests import (
@@ -65,7 +65,7 @@ class AsyncWorkflowCalls(AsyncConnection):
         idempotency_key: str | None = None,
         lenient: bool = False,
     ) -> WorkflowPublic:
-        """Create a workflow, and start it.
+        """Create a workflow, and start it. *definition* may also be the body of a run of a stored one, see `run`.
 
         - *wait*: return it when it has ended, at the latest after so many seconds.
         - *lenient*: unknown members of the definition are ignored.
@@ -80,6 +80,26 @@ class AsyncWorkflowCalls(AsyncConnection):
             wait_s=_slice_s(wait or 0),
         )
         return await self._change(request, wait)
+
+    async def run(
+        self,
+        definition: str,
+        /,
+        inputs: Mapping[str, Any] | None = None,
+        *,
+        labels: Mapping[str, str] | None = None,
+        start: bool = True,
+        wait: float | None = None,
+        idempotency_key: str | None = None,
+        **members: Any,
+    ) -> WorkflowPublic:
+        """Create a workflow from a stored definition, named like "photo-set" or "photo-set@3", and start it.
+
+        *inputs* are merged over those of the definition. *members* are others of the body, like `name` and `config`.
+        The rest is that of `create`.
+        """
+        body = run_body(definition, {"inputs": inputs, "labels": labels, **members})
+        return await self.create(body, start=start, wait=wait, idempotency_key=idempotency_key)
 
     async def get(
         self, workflow_id: Id, *, include_steps: bool | None = None, include_results: bool | None = None
@@ -233,7 +253,7 @@ class AsyncWorkflowCalls(AsyncConnection):
         return decode(await self._send(request), DryRun)
 
     async def plan(self, definition: Definition, *, lenient: bool = False) -> WorkflowPlan:
-        """Return what a workflow of *definition* would do and cost. Nothing is stored."""
+        """Return what a workflow of *definition*, as `create` takes it, would do and cost. Nothing is stored."""
         headers = JSON_BODY | preferences(lenient=lenient)
         content = definition_json(definition)
         request = ClientRequest(method="POST", path=_PLAN, headers=headers, content=content, is_repeatable=True)

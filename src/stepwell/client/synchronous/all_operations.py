@@ -41,11 +41,12 @@ class Stepwell(WorkflowCalls, WaitCalls, FileCalls, DefinitionCalls):
         until: date | str | None = None,
         *,
         by: Iterable[CostKey | str] = (),
+        definition: str | None = None,
     ) -> list[CostGroup]:
         """Return the costs of attempts from the day *since* to before the day *until* (UTC), summed *by* these keys and
-        the currency. Amounts are exact `Decimal`s.
+        the currency: all, or those of runs of a stored *definition*. Amounts are exact `Decimal`s.
         """
-        query = {"from": since, "to": until, "by": ",".join(by) or None}
+        query = {"from": since, "to": until, "by": ",".join(by) or None, "definition": definition}
         return with_amounts(decode(self._send(read("/api/v1/costs", query)), CostsResponse)).costs
 
     def limits(self, *, origin_tenant_id: str | None = None) -> Limits:

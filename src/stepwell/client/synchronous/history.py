@@ -63,14 +63,15 @@ class HistoryCalls(Connection):
         types: Iterable[EventType | str] = (),
         origin_instance: str | None = None,
         status: WorkflowStatus | str | None = None,
+        definition: str | None = None,
         delay_s: int | None = None,
     ) -> Items[FeedItem]:
         """Yield the events of all workflows after *cursor*, each as it happens, without end. Without a *cursor*, it
-        begins with the next event. The `cursor` of an event continues after it. Events may come *delay_s* seconds late,
-        several together, which costs the service less.
+        begins with the next event. The `cursor` of an event continues after it. *definition* is that of `list`. Events
+        may come *delay_s* seconds late, several together, which costs the service less.
         """
         filters = {"type": ",".join(types) or None, "origin_instance": origin_instance, "status": status}
-        query = {**filters, "delay_s": delay_s}
+        query = {**filters, "definition": definition, "delay_s": delay_s}
         with closing(self._frames(_FEED, query, cursor or "")) as frames:
             for frame in frames:
                 if frame.type in _KNOWN:
@@ -86,10 +87,12 @@ class HistoryCalls(Connection):
         types: Iterable[EventType | str] = (),
         origin_instance: str | None = None,
         status: WorkflowStatus | str | None = None,
+        definition: str | None = None,
     ) -> EventFeedResponse:
         """Return stored events of all workflows after *cursor*, or from the first one."""
-        query = {"type": ",".join(types) or None, "origin_instance": origin_instance, "status": status}
-        response = self._send(read(_FEED, {"cursor": cursor, "limit": limit, **query}))
+        filters = {"type": ",".join(types) or None, "origin_instance": origin_instance, "status": status}
+        query = {**filters, "definition": definition, "cursor": cursor, "limit": limit}
+        response = self._send(read(_FEED, query))
         return decode(response, EventFeedResponse)
 
     def stream_ticket(self, workflow_id: Id | None = None) -> StreamTicket:

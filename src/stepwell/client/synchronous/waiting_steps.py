@@ -27,16 +27,18 @@ class WaitCalls(Connection):
         *,
         step_id: str | None = None,
         labels: Mapping[str, str] | None = None,
+        definition: str | None = None,
         page_size: int = 50,
     ) -> Items[OpenDecision]:
         """Yield the steps that wait for a decision, the longest waiting first.
 
         *workflow_id*: only those of this workflow and its sub-workflows. *step_id*: only steps with this id. *labels*:
-        only in runs with all of them. A page of *page_size* is read when it is needed.
+        only in runs with all of them. *definition*: only in runs of this stored definition, a name or name@version. A
+        page of *page_size* is read when it is needed.
         """
         cursor: str | None = None
         while True:
-            place = {"limit": page_size, "cursor": cursor}
+            place = {"limit": page_size, "cursor": cursor, "definition": definition}
             query = filter_query({**place, "workflow_id": workflow_id, "step_id": step_id, "labels": labels})
             response = self._send(read(_DECISIONS, query))
             yield from decode(response, DecisionListResponse).decisions
