@@ -19,9 +19,9 @@ _HEADINGS: Final = f"{'ID':<{SHORT}} {'SINCE':<19} STEP: QUESTION, CHOICES"
 _MAX_DIGITS: Final = 3
 
 
-def list_decisions(context: CommandContext, workflow: str | None) -> None:
+def list_decisions(context: CommandContext, workflow: str | None, definition: str | None) -> None:
     workflow_id = None if workflow is None else context.workflow_id(workflow)
-    found = list(context.client.decisions(workflow_id))
+    found = list(context.client.decisions(workflow_id, definition=definition))
     context.remember(*dict.fromkeys(each.workflow_id for each in found))
     context.show_each(found, decision_table)
 

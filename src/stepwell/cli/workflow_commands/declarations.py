@@ -1,5 +1,6 @@
 """The commands over the API, with their options."""
 
+import re
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -22,10 +23,28 @@ if TYPE_CHECKING:
     from stepwell.cli.workflow_commands.listings import Order
     from stepwell.contract.forecasts import DryRunVerb
 
-_COST_KEYS = ("tenant", "provider", "model", "day")
+_COST_KEYS = ("tenant", "provider", "model", "day", "definition")
 _ORDERS: "dict[str, Order]" = {"newest": "-created_at", "oldest": "created_at"}
 
-_definition = click.argument("file", type=click.File("rb"))
+
+class _FileOrName(click.File):
+    """A file, which is opened; or else the name of a stored definition, which may have a version."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        from stepwell.contract.definition import DEFINITION_NAME
+
+        try:
+            return super().convert(value, param, ctx)
+        except click.BadParameter as error:
+            is_absent = isinstance(error.__context__, FileNotFoundError | IsADirectoryError)
+            if is_absent and re.fullmatch(f"{DEFINITION_NAME}(@.*)?", value):
+                return value
+            raise
+
+
+_file = click.argument("file", type=click.File("rb"))
+_file_or_name = click.argument("source", metavar="DEFINITION", type=_FileOrName("rb"))
+_definition = click.option("--definition", metavar="NAME[@VERSION]", help="Only runs of this stored definition.")
 _values = click.option(
     "--set",
     "values",
@@ -40,7 +59,7 @@ _wait = click.option("--wait", is_flag=True, help="Wait for the end. Exit code 1
 
 
 @service_command("submit")
-@_definition
+@_file_or_name
 @_values
 @click.option("--label", "labels", multiple=True, metavar="KEY=VALUE", help="Add a label. Repeatable.")
 @click.option(
@@ -52,42 +71,38 @@ _wait = click.option("--wait", is_flag=True, help="Wait for the end. Exit code 1
     "Repeatable: several files for one KEY make a list, if the definition says so, or KEY[].",
 )
 @click.option("--start/--no-start", default=True, show_default=True, help="Whether the workflow starts at once.")
+@click.option("--name", help="The name of the workflow.")
+@click.option("--origin-instance", help="The instance that creates it.")
 @_wait
+@click.option("--dry-run", is_flag=True, help="Show what would run, as `plan` does. Files are uploaded nevertheless.")
 @click.option("--idempotency-key", metavar="KEY", help="Create it once, however often this is repeated with this key.")
-def submit(
-    context: "CommandContext",
-    file: IO[bytes],
-    values: tuple[str, ...],
-    labels: tuple[str, ...],
-    uploads: tuple[str, ...],
-    start: bool,
-    wait: bool,
-    idempotency_key: str | None,
-) -> int:
-    """Create a workflow from the definition in FILE ("-" for stdin), and print its id.
+def submit(context: "CommandContext", source: IO[bytes] | str, **options: Any) -> int:
+    """Create a workflow from DEFINITION, a file ("-" for stdin) or the name of a stored one, and print its id.
+
+    photo-set@3 names version 3. A file has precedence over a stored definition of its name.
 
     With --wait, it shows the progress, and prints the workflow at its end. Ctrl-C then ends the wait, not the workflow.
     """
     from stepwell.cli.workflow_commands.definition_commands import SubmitOptions, submit
 
-    options = SubmitOptions(values, labels, uploads, start, wait, idempotency_key)
-    return submit(context, file.read(), options)
+    return submit(context, source, SubmitOptions(**options))
 
 
 @service_command("plan")
-@_definition
+@_file_or_name
 @_values
-def plan(context: "CommandContext", file: IO[bytes], values: tuple[str, ...]) -> None:
-    """Show how the definition in FILE ("-" for stdin) would run: order, providers and prices. Nothing is stored."""
-    from stepwell.cli.workflow_commands.definition_commands import plan
+def plan(context: "CommandContext", source: IO[bytes] | str, values: tuple[str, ...]) -> None:
+    """Show how DEFINITION, as `submit` takes it, would run: order, providers and prices. Nothing is stored."""
+    from stepwell.cli.workflow_commands.definition_commands import SubmitOptions, submit
 
-    plan(context, file.read(), values)
+    submit(context, source, SubmitOptions(values, dry_run=True))
 
 
 @service_command("ls")
 @click.option("--status", "statuses", multiple=True, help="A status, or several with commas. Repeatable: any of them.")
 @click.option("--name", help="The beginning of the name, in upper or lower case.")
 @click.option("--label", "labels", multiple=True, metavar="KEY=VALUE", help="A label. Repeatable: all of them.")
+@_definition
 @click.option("--waits-for", type=click.Choice(["decision", "signal", "delay"]), help="What they wait for.")
 @click.option("--origin-instance", help="The instance that created it.")
 @click.option("--origin-tenant-id", help="The tenant.")
@@ -203,13 +218,14 @@ def login(context: "CommandContext", url: str) -> None:
 
 @service_command("decisions")
 @optional_workflow_id
-def decisions(context: "CommandContext", workflow: str | None) -> None:
+@_definition
+def decisions(context: "CommandContext", workflow: str | None, definition: str | None) -> None:
     """List the steps that wait for a decision, the longest waiting first: of all workflows, or of one and its
     sub-workflows.
     """
     from stepwell.cli.workflow_commands.decision_commands import list_decisions
 
-    list_decisions(context, workflow)
+    list_decisions(context, workflow, definition)
 
 
 @service_command("decide")
@@ -311,17 +327,18 @@ def top(context: "CommandContext", once: bool) -> None:
 @click.argument("workflow", metavar="[ID]", required=False, shell_complete=complete_ids)
 @click.option("-f", "--follow", is_flag=True, help="Continue with new events, until the workflow ends.")
 @click.option("--after", type=click.IntRange(min=0), default=0, help="Only events with a higher number.")
-def events(context: "CommandContext", workflow: str | None, follow: bool, after: int) -> None:
+@_definition
+def events(context: "CommandContext", workflow: str | None, follow: bool, after: int, definition: str | None) -> None:
     """Print the events of a workflow, oldest first.
 
-    Without ID, `events -f` follows the new events of all workflows until Ctrl-C.
+    Without ID, `events -f` follows the new events of all workflows, or of those of a definition, until Ctrl-C.
     """
     from stepwell.cli.workflow_commands.listings import events, feed
 
-    if workflow is not None:
+    if workflow is not None and definition is None:
         events(context, workflow, follow=follow, after=after)
-    elif follow and not after:
-        feed(context)
+    elif workflow is None and follow and not after:
+        feed(context, definition)
     else:
         raise click.UsageError("Name a workflow, or use -f alone to follow the new events of all of them.")
 
@@ -401,11 +418,14 @@ def providers(context: "CommandContext") -> None:
     multiple=True,
     help="What to sum by. Repeatable. Without it, there is one sum for each currency.",
 )
-def costs(context: "CommandContext", since: str | None, until: str | None, keys: tuple[str, ...]) -> None:
+@_definition
+def costs(
+    context: "CommandContext", since: str | None, until: str | None, keys: tuple[str, ...], definition: str | None
+) -> None:
     """Show the costs of attempts at providers, as exact sums by currency."""
     from stepwell.cli.workflow_commands.listings import list_costs
 
-    list_costs(context, since, until, keys)
+    list_costs(context, since, until, keys, definition)
 
 
 @service_commands.group("definitions")
@@ -418,7 +438,7 @@ _name = click.argument("name")
 
 @service_command("put", group=definitions)
 @_name
-@_definition
+@_file
 @_dry_run
 def put_definition(context: "CommandContext", name: str, file: IO[bytes], dry_run: bool) -> None:
     """Store the definition in FILE ("-" for stdin) as the next version of NAME, and print that.

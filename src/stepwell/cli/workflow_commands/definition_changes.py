@@ -15,6 +15,7 @@ from stepwell.basics.strict_json.decode import decode_body
 from stepwell.cli.errors import MISUSED, Refused
 from stepwell.cli.outcome import invalid_definition
 from stepwell.cli.output import print_message
+from stepwell.contract.stored_definitions import DEFINITION
 
 _MEMBERS: Final = ("config", "provider_config", "fallback_provider_config")
 _INPUTS, _SCHEMA = "inputs", "inputs_schema"
@@ -50,18 +51,26 @@ def read_definition(data: bytes) -> dict[str, Any]:
     return definition
 
 
-def set_values(definition: dict[str, Any], options: Iterable[str]) -> None:
-    """Set values in the configs of steps, or inputs. A value is JSON, or else a text. Raises `Refused`."""
+def set_values(definition: dict[str, Any], options: Iterable[str], stored: Mapping[str, Any] | None = None) -> None:
+    """Set values in the configs of steps, or inputs. A value is JSON, or else a text. Raises `Refused`.
+
+    *stored* is the stored definition, if *definition* is the body of a run of it.
+    """
     for change in [_read(option, "--set", "VALUE") for option in options]:
-        _warn_of_unknown_input(definition, change, "--set")
+        _warn_of_unknown_input(definition if stored is None else stored, change, "--set")
         _set(definition, change, "--set", _value(change.text, f"--set {change.place}"))
 
 
-def set_uploads(definition: dict[str, Any], options: Iterable[str], upload: Callable[[Path], str]) -> None:
+def set_uploads(
+    definition: dict[str, Any],
+    options: Iterable[str],
+    upload: Callable[[Path], str],
+    stored: Mapping[str, Any] | None = None,
+) -> None:
     """Set the paths of files, which *upload* sends and names. All options are checked first. Raises `Refused`.
 
     Options for the same member make a list in their order, if the schema of the inputs, the value in the definition or
-    "[]" says that the member is a list.
+    "[]" says that the member is a list. *stored* is that of `set_values`.
     """
     changes = [_read(option, "--upload", "FILE") for option in options]
     by_member: dict[tuple[str | None, tuple[str, ...]], list[_Change]] = {}
@@ -69,9 +78,10 @@ def set_uploads(definition: dict[str, Any], options: Iterable[str], upload: Call
         if not Path(change.text).is_file():
             raise Refused(f"--upload {change.place}: there is no file {change.text}", code=MISUSED)
         by_member.setdefault((change.step_id, change.path), []).append(change)
-    lists = {member for member, group in by_member.items() if _is_list(definition, group)}
+    known = definition if stored is None else stored
+    lists = {member for member, group in by_member.items() if _is_list(known, group)}
     for change in changes:
-        _warn_of_unknown_input(definition, change, "--upload")
+        _warn_of_unknown_input(known, change, "--upload")
         _set(definition, change, "--upload", "")
     paths: dict[str, str] = {}
     for change in changes:
@@ -145,6 +155,8 @@ def _set(definition: dict[str, Any], change: _Change, name: str, value: object) 
 
 
 def _step(definition: Mapping[str, Any], step_id: str, source: str) -> dict[str, Any]:
+    if DEFINITION in definition:
+        raise Refused(f"{source}: a run of a stored definition changes no step; set inputs.KEY", code=MISUSED)
     listed = definition.get("steps")
     steps = [step for step in listed if isinstance(step, dict)] if isinstance(listed, list) else []
     for step in steps:

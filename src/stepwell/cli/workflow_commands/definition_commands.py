@@ -1,13 +1,13 @@
-"""`stepwell submit` and `plan`: the commands that send a definition."""
+"""`stepwell submit` and `plan`: the commands that send a definition, or name a stored one."""
 
 import re
-from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from collections.abc import Iterator, Mapping, Sequence
+from typing import IO, Any, NamedTuple
 
 from msgspec import UNSET
 from rich.console import Group, RenderableType
 
-from stepwell.cli.errors import MISUSED, Refused
+from stepwell.cli.errors import MISUSED, NOT_FOUND, Refused
 from stepwell.cli.outcome import exit_code_of, print_warnings
 from stepwell.cli.output import print_message
 from stepwell.cli.run_progress import advice_of_service, progress_display
@@ -19,37 +19,54 @@ from stepwell.cli.workflow_commands.definition_changes import (
     set_values,
 )
 from stepwell.cli.workflow_commands.recent_workflows import short_id
+from stepwell.cli.workflow_commands.stored_definitions import find_runnable
 from stepwell.cli.workflow_commands.text_tables import money_text, plain, properties, table
 from stepwell.cli.workflow_commands.workflow_report import render_workflow
+from stepwell.client import Invalid, NotFound, RequestRefused
+from stepwell.client.definition_text import run_body
 from stepwell.contract.forecasts import PlannedCount, PlannedStep, WorkflowPlan
+from stepwell.contract.stored_definitions import DEFINITION
 from stepwell.contract.workflows import WorkflowPublic
 
 _KEY = re.compile(r"[\x21-\x7e]{1,255}")
 
 
 class SubmitOptions(NamedTuple):
-    """The options of `submit`. The first three change the definition."""
+    """The options of `submit`. The first five change the definition."""
 
     values: Sequence[str]
-    labels: Sequence[str]
-    uploads: Sequence[str]
-    start: bool
-    wait: bool
-    idempotency_key: str | None
+    labels: Sequence[str] = ()
+    uploads: Sequence[str] = ()
+    name: str | None = None
+    origin_instance: str | None = None
+    start: bool = True
+    wait: bool = False
+    dry_run: bool = False
+    idempotency_key: str | None = None
 
 
-def submit(context: CommandContext, data: bytes, options: SubmitOptions) -> int:
-    """Create the workflow that *data* defines. Returns the exit code."""
+def submit(context: CommandContext, source: IO[bytes] | str, options: SubmitOptions) -> int:
+    """Create the workflow that a file defines, or a stored definition. Returns the exit code.
+
+    *source* is the file, or the name of the definition.
+    """
     if options.wait and not options.start:
         raise Refused("--wait: a workflow that isn't started doesn't end; use --start", code=MISUSED)
     key = options.idempotency_key
     if key is not None and _KEY.fullmatch(key) is None:
         raise Refused("--idempotency-key: Expected 1 to 255 printable ASCII characters without spaces", code=MISUSED)
-    definition = read_definition(data)
-    set_values(definition, options.values)
-    set_labels(definition, options.labels)
-    set_uploads(definition, options.uploads, lambda path: context.client.upload(path).path)
-    created = context.client.create(definition, start=options.start, idempotency_key=key)
+    try:
+        body = _body(context, source, options)
+        if options.dry_run:
+            _show_plan(context, context.client.plan(body))
+            return 0
+        created = context.client.create(body, start=options.start, idempotency_key=key)
+    except (Invalid, NotFound) as error:
+        if isinstance(source, str) and _is_unknown_name(error):
+            url = context.endpoint.url
+            lines = f"there is neither a file {source} nor a stored definition {source} at {url}"
+            raise Refused(lines, "`stepwell definitions ls` lists those", code=NOT_FOUND) from error
+        raise
     context.remember(created.id, submitted=created.id)
     context.store_shown_ids()  # before the wait, so that other commands can name it meanwhile
     print_warnings([] if created.warnings is UNSET else created.warnings)
@@ -77,11 +94,27 @@ def _follow(context: CommandContext, created: WorkflowPublic) -> WorkflowPublic:
     return client.get(created.id)
 
 
-def plan(context: CommandContext, data: bytes, values: Sequence[str]) -> None:
-    """Print the forecast of a run of the definition *data*. Nothing is stored."""
-    definition = read_definition(data)
-    set_values(definition, values)
-    forecast = context.client.plan(definition)
+def _body(context: CommandContext, source: IO[bytes] | str, options: SubmitOptions) -> dict[str, Any]:
+    """Return the body of the request: the definition in a file, or a run of a stored one, as the options change it."""
+    stored: Mapping[str, Any] | None = None
+    if isinstance(source, str):
+        stored, body = find_runnable(context, source), run_body(source, {})
+    else:
+        body = read_definition(source.read())
+    set_values(body, options.values, stored)
+    set_labels(body, options.labels)
+    set_uploads(body, options.uploads, lambda path: context.client.upload(path).path, stored)
+    named = {"name": options.name, "origin_instance": options.origin_instance}
+    return body | {member: value for member, value in named.items() if value is not None}
+
+
+def _is_unknown_name(error: RequestRefused) -> bool:
+    """Return whether *error* says that there is no stored definition of the name, or not in this version."""
+    faults = error.faults if isinstance(error, Invalid) else ()
+    return isinstance(error, NotFound) or any(fault.loc[:2] == ["body", DEFINITION] for fault in faults)
+
+
+def _show_plan(context: CommandContext, forecast: WorkflowPlan) -> None:
     print_warnings(forecast.warnings)
     context.show(forecast, _render)
 

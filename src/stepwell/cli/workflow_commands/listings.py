@@ -87,8 +87,10 @@ def list_providers(context: CommandContext) -> None:
     context.show_each(context.client.providers(), provider_table)
 
 
-def list_costs(context: CommandContext, since: str | None, until: str | None, keys: Sequence[str]) -> None:
-    context.show_each(context.client.costs(since, until, by=keys), cost_table)
+def list_costs(
+    context: CommandContext, since: str | None, until: str | None, keys: Sequence[str], definition: str | None
+) -> None:
+    context.show_each(context.client.costs(since, until, by=keys, definition=definition), cost_table)
 
 
 _MAX_PAGE = 1_000
@@ -181,9 +183,9 @@ def events(context: CommandContext, workflow: str, *, follow: bool, after: int) 
     context.show_stream(stream, event_line)
 
 
-def feed(context: CommandContext) -> None:
-    context.client.page(limit=1, include_steps=False, include_results=False, total=False)
-    context.show_stream(context.patient_client.feed(), event_line)
+def feed(context: CommandContext, definition: str | None) -> None:
+    context.client.page(definition=definition, limit=1, include_steps=False, include_results=False, total=False)
+    context.show_stream(context.patient_client.feed(definition=definition), event_line)
 
 
 def _stored_events(context: CommandContext, workflow_id: UUID, after: int) -> Iterator[EventPublic]:

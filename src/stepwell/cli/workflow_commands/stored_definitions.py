@@ -14,6 +14,7 @@ from stepwell.cli.output import print_message
 from stepwell.cli.workflow_commands.command_context import CommandContext
 from stepwell.cli.workflow_commands.definition_changes import read_definition, read_labels
 from stepwell.cli.workflow_commands.text_tables import counted, plain, table, time_text
+from stepwell.client import Forbidden
 from stepwell.client.definition_text import RUN_MEMBERS
 from stepwell.contract.stored_definitions import DefinitionPublic, DefinitionSummary
 
@@ -34,9 +35,26 @@ def list_all(context: CommandContext, name: str | None, labels: Sequence[str], *
     context.show_each(found, _render)
 
 
-def show(context: CommandContext, name: str) -> None:
+def _find(context: CommandContext, name: str) -> DefinitionPublic:
+    """Return the definition that *name* names, which may have a version. Raises `Refused` for a text as version."""
     name, at, version = name.partition("@")
-    found = context.client.stored_definition(name, _number(version) if at else None)
+    return context.client.stored_definition(name, _number(version) if at else None)
+
+
+def find_runnable(context: CommandContext, name: str) -> dict[str, Any]:
+    """Return the content that a run of *name* takes; nothing if the token can't read it, or it is archived."""
+    try:
+        found = _find(context, name)
+    except Forbidden:  # the token may run it nevertheless
+        return {}
+    if "@" not in name and found.default_version not in (None, found.version):
+        found = context.client.stored_definition(name, found.default_version)
+    content: dict[str, Any] = found.definition
+    return {} if found.archived else content
+
+
+def show(context: CommandContext, name: str) -> None:
+    found = _find(context, name)
     context.show(found, lambda found: _whole(_lines(found)))
 
 

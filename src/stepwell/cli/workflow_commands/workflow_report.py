@@ -46,6 +46,7 @@ def _properties(workflow: WorkflowPublic) -> Iterator[tuple[str, object]]:
     yield "workflow", workflow.id
     yield "name", workflow.name
     yield "description", workflow.description
+    yield "definition", workflow.definition
     yield "status", status_text(workflow.status)
     yield "steps", f"{workflow.completed_steps} of {workflow.total_steps} completed"
     yield "created", time_text(workflow.created_at)
