@@ -154,7 +154,7 @@ def test_the_example_project_of_the_manual_passes_in_several_processes(tmp_path:
     write_example(tmp_path)
     environment = {"STEPWELL_MAX_ACTIVE_WORKFLOWS": "0", "STEPWELL_URL": "http://other.test"}
     result = run_pytest(tmp_path, "-n2", env=environment)
-    assert "5 passed" in result.stdout, result.stdout + result.stderr
+    assert "6 passed" in result.stdout, result.stdout + result.stderr
 
 
 @pytest.fixture(scope="module")
