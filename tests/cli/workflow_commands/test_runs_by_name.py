@@ -1,5 +1,6 @@
 """`stepwell submit NAME`: runs of stored definitions, on a real `stepwell up`."""
 
+import sys
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,8 @@ import pytest
 from msgspec import json
 
 from support.processes.command_line import CommandLine
-from support.processes.stepwell_process import READY_S, until
+from support.processes.stepwell_process import READY_S, StepwellProcess, surroundings, until
+from support.processes.terminal import Terminal
 
 SCHEMA = {
     "type": "object",
@@ -113,3 +115,89 @@ def test_lists_and_costs_select_by_definition(shell: CommandLine) -> None:
     assert shell("costs", "--by", "definition", "--definition", "asked", "--json").lines == []
     assert shell("ls", "--definition", "No Name").code == 3
     assert shell("events", run["id"], "--definition", "asked").code == 2
+
+
+FORM = {
+    "type": "object",
+    "required": ["product", "photo", "size"],
+    "properties": {
+        "product": {"type": "string", "title": "Product", "description": "What is sold", "minLength": 2},
+        "photo": {"type": "string", "format": "artifact", "contentMediaType": "text/plain"},
+        "style": {"enum": ["studio", "forest"], "default": "forest"},
+        "count": {"type": "integer", "minimum": 1},
+        "scale": {"type": "number"},
+        "crop": {"type": "boolean"},
+        "tags": {"type": "array", "items": {"type": "string"}},
+        "size": {
+            "type": "object",
+            "required": ["w"],
+            "properties": {"w": {"type": "integer"}, "h": {"type": "integer"}},
+        },
+        "frames": {"type": "array", "items": {"type": "object", "properties": {"colour": {"type": "string"}}}},
+        "rest": {},
+        "note": {"type": "string"},
+    },
+}
+
+
+def test_on_a_terminal_the_inputs_are_asked(shell: CommandLine, up: StepwellProcess, tmp_path: Path) -> None:
+    echo = {"id": "a", "task_type": "PASSTHROUGH", "config": {"inputs": "${inputs}"}}
+    put(shell, "form", {"inputs": {"count": 2, "note": "as stored"}, "inputs_schema": FORM, "steps": [echo]})
+    (tmp_path / "a.txt").write_text("a text")
+    env = surroundings({"HOME": str(shell.home), "STEPWELL_DATA_DIR": str(up.data_dir), "TERM": "xterm"})
+    command = [sys.executable, "-m", "stepwell", "submit", "form", "--label", "run=form", "--set", "inputs.scale=1.5"]
+    terminal = Terminal(command, env, tmp_path)
+    answers = [
+        ("What is sold", ""),
+        ("Product: ", "x"),
+        ("stepwell: inputs.product: Expected minLength 2", ""),
+        ("Product: ", "red cup"),
+        ("photo (text/plain file): ", "b.txt"),
+        ("Error: There is no file b.txt", ""),
+        ("photo (text/plain file): ", "a.txt"),
+        ("  2 forest", ""),
+        ("style [forest]: ", "1"),
+        ("count (integer) [2]: ", "many"),
+        ("Error: Expected an integer", ""),
+        ("count (integer) [2]: ", "\r"),
+        ("crop (yes or no): ", "n"),
+        ("tags 1: ", "new"),
+        ("tags 2: ", "\r"),
+        ("w (integer): ", "64"),
+        ("h (integer): ", "\r"),
+        ("Add frames 1? [y/N]: ", "y"),
+        ("colour: ", "gold"),
+        ("Add frames 2? [y/N]: ", "\r"),
+        ("rest (JSON): ", '{"a": [1]}'),
+        ("note [as stored]: ", "\r"),
+    ]
+    try:
+        for shown, typed in answers:
+            terminal.read_until(shown)
+            if typed:
+                terminal.type(typed.rstrip("\r") + "\r")
+        terminal.read_until("submitted form, which is")
+        terminal.read_to_end()
+    finally:
+        terminal.close()
+    (run,) = shell("ls", "--definition", "form", "--label", "run=form", "--json").lines
+    until(lambda: shell("show", run["id"], "--json").json["status"] == "COMPLETED", READY_S, lambda: run["id"])
+    inputs = shell("show", run["id"], "--json").json["final_step_result"]["inputs"]
+    assert inputs.pop("photo").endswith("/a.txt")
+    expected = {"product": "red cup", "style": "studio", "count": 2, "scale": 1.5, "crop": False, "tags": ["new"]}
+    expected |= {"size": {"w": 64}, "frames": [{"colour": "gold"}], "rest": {"a": [1]}, "note": "as stored"}
+    assert inputs == expected
+
+
+def test_without_a_terminal_or_with_all_required_inputs_nothing_is_asked(
+    shell: CommandLine, up: StepwellProcess, tmp_path: Path
+) -> None:
+    put(shell, "unasked")
+    assert shell("submit", "unasked").code == 3, "the input of a test is no terminal"
+    env = surroundings({"HOME": str(shell.home), "STEPWELL_DATA_DIR": str(up.data_dir), "TERM": "xterm"})
+    command = [sys.executable, "-m", "stepwell", "submit", "unasked", "--set", "inputs.product=cup"]
+    terminal = Terminal(command, env, tmp_path)
+    try:
+        terminal.read_until("submitted unasked, which is")
+    finally:
+        terminal.close()

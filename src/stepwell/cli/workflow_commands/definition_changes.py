@@ -15,6 +15,7 @@ from stepwell.basics.strict_json.decode import decode_body
 from stepwell.cli.errors import MISUSED, Refused
 from stepwell.cli.outcome import invalid_definition
 from stepwell.cli.output import print_message
+from stepwell.cli.workflow_commands.input_questions import alternatives, properties, resolved, type_names
 from stepwell.contract.stored_definitions import DEFINITION
 
 _MEMBERS: Final = ("config", "provider_config", "fallback_provider_config")
@@ -180,8 +181,8 @@ def _is_list(definition: Mapping[str, Any], group: Sequence[_Change]) -> bool:
     schema: Mapping[str, Any] = {"properties": {_INPUTS: definition.get(_SCHEMA)}} if step_id is None else {}
     for part in path:
         value = value.get(part) if isinstance(value, dict) else None
-        schema = _resolved(_properties(schema).get(part), definition)
-    types = {name for each in _alternatives(schema) for name in _names(each.get("type"))}
+        schema = resolved(properties(schema).get(part), definition.get(_SCHEMA))
+    types = {name for each in (schema, *alternatives(schema)) for name in type_names(each)}
     if isinstance(value, list) or ("array" in types and (several or types <= {"array", "null"})):
         return True
     if several:
@@ -194,38 +195,15 @@ def _warn_of_unknown_input(definition: Mapping[str, Any], change: _Change, optio
     """Warn of an input that is neither in `inputs` nor in `inputs_schema`, and that no expression reads."""
     if change.step_id is not None:
         return
-    value, schema = definition.get(_INPUTS), _resolved(definition.get(_SCHEMA), definition)
+    root = definition.get(_SCHEMA)
+    value, schema = definition.get(_INPUTS), resolved(root, root)
     read = {quoted or name for quoted, name in _READ_INPUT.findall(json.encode(definition.get("steps")).decode())}
     for part in change.path[1:]:
-        known = {*(value if isinstance(value, dict) else ()), *_properties(schema), *read}
+        known = {*(value if isinstance(value, dict) else ()), *properties(schema), *read}
         if part not in known:
             if known:
                 hint = _similar(part, known) or f"; it has {', '.join(sorted(known)[:_MAX_LISTED])}"
                 print_message(f"warning: {option} {change.place}: the definition has no input {part}{hint}")
             return
         value = value.get(part) if isinstance(value, dict) else None
-        schema, read = _resolved(_properties(schema).get(part), definition), set()
-
-
-def _resolved(schema: object, definition: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return *schema*, or what its `$ref` names in the schema of the inputs. One reference is followed."""
-    reference = schema.get("$ref") if isinstance(schema, dict) else None
-    if isinstance(reference, str) and reference.startswith("#/"):
-        schema = definition.get(_SCHEMA)
-        for part in reference[2:].split("/"):
-            schema = schema.get(part) if isinstance(schema, dict) else None
-    return schema if isinstance(schema, dict) else {}
-
-
-def _properties(schema: Mapping[str, Any]) -> Mapping[str, Any]:
-    found = schema.get("properties")
-    return found if isinstance(found, dict) else {}
-
-
-def _alternatives(schema: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    listed = [each for key in ("anyOf", "oneOf") if isinstance(schema.get(key), list) for each in schema[key]]
-    return [schema, *(each for each in listed if isinstance(each, dict))]
-
-
-def _names(value: object) -> Iterable[str]:
-    return [value] if isinstance(value, str) else value if isinstance(value, list) else ()
+        schema, read = resolved(properties(schema).get(part), root), set()

@@ -1,6 +1,7 @@
 """`stepwell submit` and `plan`: the commands that send a definition, or name a stored one."""
 
 import re
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from typing import IO, Any, NamedTuple
 
@@ -18,6 +19,7 @@ from stepwell.cli.workflow_commands.definition_changes import (
     set_uploads,
     set_values,
 )
+from stepwell.cli.workflow_commands.input_prompts import ask_inputs
 from stepwell.cli.workflow_commands.recent_workflows import short_id
 from stepwell.cli.workflow_commands.stored_definitions import find_runnable
 from stepwell.cli.workflow_commands.text_tables import money_text, plain, properties, table
@@ -104,6 +106,9 @@ def _body(context: CommandContext, source: IO[bytes] | str, options: SubmitOptio
     set_values(body, options.values, stored)
     set_labels(body, options.labels)
     set_uploads(body, options.uploads, lambda path: context.client.upload(path).path, stored)
+    if stored and sys.stdin.isatty() and sys.stderr.isatty():
+        given = body.setdefault("inputs", {})
+        given |= ask_inputs(stored, given, lambda path: context.client.upload(path).path)
     named = {"name": options.name, "origin_instance": options.origin_instance}
     return body | {member: value for member, value in named.items() if value is not None}
 

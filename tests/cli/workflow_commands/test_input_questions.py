@@ -1,0 +1,126 @@
+"""The questions that a terminal asks for the inputs of a schema, and the values that texts mean."""
+
+from typing import Any
+
+import pytest
+from msgspec import UNSET
+
+from stepwell.cli.workflow_commands.input_questions import Question, faults_of, questions_of, text_of, value_of
+
+NAMES = {"$defs": {"name": {"type": "string", "title": "A name"}, "tree": {"type": "object"}}}
+
+
+def question(schema: Any, inputs: dict[str, Any] | None = None, root: dict[str, Any] | None = None) -> Question:
+    """The question for the property *a* that has this schema."""
+    (found,) = questions_of({**(root or {}), "properties": {"a": schema}}, inputs or {})
+    return found
+
+
+@pytest.mark.parametrize(
+    ("schema", "kind"),
+    [
+        ({"type": "string"}, "text"),
+        ({"type": ["string", "null"]}, "text"),
+        ({"anyOf": [{"type": "string", "maxLength": 3}, {"type": "null"}]}, "text"),
+        ({"type": "number", "minimum": 0}, "number"),
+        ({"type": "integer"}, "integer"),
+        ({"type": "boolean"}, "yes or no"),
+        ({"enum": ["red", 7, None]}, "choice"),
+        ({"type": "string", "enum": ["red"]}, "choice"),
+        ({"const": "red"}, "choice"),
+        ({"type": "string", "format": "artifact", "contentMediaType": "image/*"}, "file"),
+        ({"type": "string", "format": "date-time"}, "text"),
+        ({"type": "array", "items": {"type": "string"}}, "list"),
+        ({"type": "array"}, "JSON"),
+        ({"type": "array", "items": True}, "JSON"),
+        ({"type": "array", "prefixItems": [{}], "items": {}}, "JSON"),
+        ({"type": "object", "properties": {"b": {}}}, "object"),
+        ({"type": "object"}, "JSON"),
+        ({"type": "object", "additionalProperties": {"type": "string"}}, "JSON"),
+        ({"type": ["string", "integer"]}, "JSON"),
+        ({"anyOf": [{"type": "string"}, {"type": "integer"}]}, "JSON"),
+        ({"$ref": "#/$defs/name"}, "text"),
+        ({"$ref": "#/$defs/missing"}, "JSON"),
+        ({"anyOf": [{"$ref": "#/$defs/name"}, {"type": "null"}]}, "text"),
+        ({}, "JSON"),
+        (True, "JSON"),
+    ],
+)
+def test_a_schema_has_a_kind_of_question_and_else_json(schema: Any, kind: str) -> None:
+    assert question(schema, root=NAMES).kind == kind
+
+
+def test_a_question_has_the_words_of_the_schema_and_a_preset() -> None:
+    root = {**NAMES, "required": ["a"]}
+    found = question({"$ref": "#/$defs/name", "description": "Whose?", "default": "Ada"}, root=root)
+    assert (found.title, found.description, found.preset, found.is_required) == ("A name", "Whose?", "Ada", True)
+    assert question({"default": 7}, {"a": 8}).preset == 8
+    assert question({"default": 7}, {"a": None}).preset == 7
+    assert question({}).preset is UNSET
+    assert (question({}).title, question({}).is_required) == ("a", False)
+    file = {"type": "string", "format": "artifact", "contentMediaType": "image/png"}
+    assert question(file).media_type == "image/png"
+
+
+def test_the_members_of_an_object_and_the_items_of_a_list_are_questions() -> None:
+    size = {"type": "object", "required": ["w"], "properties": {"w": {"type": "integer"}, "h": {"default": 1}}}
+    found = question({"type": "array", "items": size})
+    (item,) = found.parts
+    assert [(each.name, each.kind, each.is_required, each.preset) for each in item.parts] == [
+        ("w", "integer", True, UNSET),
+        ("h", "JSON", False, 1),
+    ]
+    assert [each.preset for each in question(size, {"a": {"w": 2}}).parts] == [2, 1]
+
+
+def test_a_schema_that_refers_to_itself_ends_in_json() -> None:
+    tree = {"type": "object", "properties": {"below": {"$ref": "#/$defs/tree"}}}
+    found, depth = question({"$ref": "#/$defs/tree"}, root={"$defs": {"tree": tree}}), 0
+    while found.parts:
+        (found,), depth = found.parts, depth + 1
+    assert (found.kind, depth) == ("JSON", 4)
+
+
+@pytest.mark.parametrize(
+    ("schema", "text", "expected"),
+    [
+        ({"type": "string"}, "7", "7"),
+        ({"type": "number"}, "1.5", 1.5),
+        ({"type": "number"}, "2", 2),
+        ({"type": "number"}, "x", ValueError("Expected a number")),
+        ({"type": "integer"}, "-3", -3),
+        ({"type": "integer"}, "1.5", ValueError("Expected an integer")),
+        ({"type": "integer"}, "1_0", ValueError("Expected an integer")),
+        ({"type": "boolean"}, "Y", True),
+        ({"type": "boolean"}, "no", False),
+        ({"type": "boolean"}, "0", ValueError("Expected yes or no")),
+        ({"enum": ["red", 7, None]}, "red", "red"),
+        ({"enum": ["red", 7, None]}, "2", 7),
+        ({"enum": ["red", 7, None]}, "7", 7),
+        ({"enum": ["red", 7, None]}, "null", None),
+        ({"enum": ["2", "1"]}, "2", "2"),
+        ({"enum": ["red", 7, None]}, "4", ValueError("Expected a choice, or its number from 1 to 3")),
+        ({"enum": ["red"]}, "0", ValueError("Expected a choice, or its number from 1 to 1")),
+        ({}, '{"a": [1]}', {"a": [1]}),
+        ({}, "red", ValueError('Expected JSON, like 5, "a text" or {"a": [1, 2]}')),
+        ({}, "[" * 5_000, ValueError('Expected JSON, like 5, "a text" or {"a": [1, 2]}')),
+        ({"type": "string", "format": "artifact"}, "a.png", "a.png"),
+    ],
+)
+def test_a_text_means_a_value_or_is_refused(schema: Any, text: str, expected: Any) -> None:
+    found = question(schema)
+    if isinstance(expected, ValueError):
+        with pytest.raises(ValueError) as refused:  # noqa: PT011 - the whole message is compared
+            value_of(found, text)
+        assert str(refused.value) == str(expected)
+    else:
+        value = value_of(found, text)
+        assert (value, type(value)) == (expected, type(expected))
+        assert value_of(found, text_of(value)) == value
+
+
+def test_an_answer_is_checked_by_its_schema_alone() -> None:
+    schema = {"required": ["a", "b"], "properties": {"a": {"type": "string", "minLength": 2}}}
+    assert faults_of(schema, "a", "xy") == []
+    (fault,) = faults_of(schema, "a", "x")
+    assert (fault.loc, fault.msg) == (("body", "inputs", "a"), "Expected minLength 2")
