@@ -18,7 +18,8 @@ async def api(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Service
     """The whole service over a database in memory, with `/mcp`, one for all tests of a module."""
     async with AsyncExitStack() as stack:
         folder = tmp_path_factory.mktemp("api")
-        service = running_service(MemoryDatabase(ManualClock()), folder, providers=[ConfiguredProvider()])
+        database, providers = MemoryDatabase(ManualClock()), [ConfiguredProvider()]
+        service = running_service(database, folder, providers=providers, origin_instance="assistant")
         running = await stack.enter_async_context(service)
         origins = Origins(("https://app.example",))
         public_url = "https://stepwell.example/prefix"

@@ -14,10 +14,12 @@ Definition = Annotated[
     dict[str, Any],
     Meta(
         description="A workflow definition: an object with name and steps. "
-        "The prompt write_definition and the resource stepwell://schema/definition describe it."
+        "The prompt write_definition and the resource stepwell://schema/definition describe it. "
+        'Or a run of a stored definition: {"definition": {"name": "photo-set", "version": 3}, "inputs": {}}'
     ),
 ]
 WorkflowId = Annotated[str, Meta(pattern="^[0-9A-Za-z-]{1,100}$", description="The workflow's id")]
+StoredDefinition = Annotated[str, Meta(description="Only runs of this stored definition, as name or name@version")]
 Wait = Annotated[
     float, Meta(ge=0, le=MAX_WAIT_S, description="Wait so many seconds for the workflow's end, at most; 0: don't wait")
 ]
@@ -62,6 +64,7 @@ class ListArguments(Arguments, frozen=True):
         default_factory=list
     )
     name: Annotated[str, Meta(description="Only names that begin so, in any case")] | None = None
+    definition: StoredDefinition | None = None
     labels: Annotated[dict[str, str], Meta(description="Only workflows with all these labels")] = field(
         default_factory=dict
     )
@@ -93,6 +96,7 @@ class DecisionsArguments(Arguments, frozen=True):
         ]
         | None
     ) = None
+    definition: StoredDefinition | None = None
     limit: Annotated[int, Meta(ge=1, le=50)] = 20
 
 
@@ -149,6 +153,7 @@ class CostsArguments(Arguments, frozen=True):
         Annotated[str, Meta(description="Only attempts that ended on this day (UTC) or later: 2026-11-01")] | None
     ) = None
     until: Annotated[str, Meta(description="Only attempts that ended before this day (UTC)")] | None = None
+    definition: StoredDefinition | None = None
     by: Annotated[list[CostKey], Meta(description="What to sum by; empty: one sum for each currency")] = field(
         default_factory=list
     )

@@ -34,6 +34,7 @@ from msgspec import json, to_builtins
 
 from stepwell import __version__
 from stepwell.client import StepwellError
+from stepwell.mcp.definition_tools import definition_of_run, list_definition_tools
 from stepwell.mcp.file_tools import FILE_TOOLS, LOCAL_UPLOAD, UPLOAD
 from stepwell.mcp.resources import UnknownResource, list_resources, read_resource
 from stepwell.mcp.service_access import ServiceAccess
@@ -41,7 +42,7 @@ from stepwell.mcp.shortening import shorten
 from stepwell.mcp.step_tools import ITEM_TOOLS, WAIT_TOOLS
 from stepwell.mcp.tool import Tool, ToolOutcome, describe_error, schema_of
 from stepwell.mcp.tool_errors import ToolFailed
-from stepwell.mcp.workflow_tools import SERVICE_TOOLS, WORKFLOW_TOOLS
+from stepwell.mcp.workflow_tools import SERVICE_TOOLS, SUBMIT, WORKFLOW_TOOLS
 
 _CALL_S: Final = 120
 _INSTRUCTIONS = (
@@ -89,17 +90,22 @@ class _Caller:
 
     async def list_tools(self, _context: Any, _params: PaginatedRequestParams | None) -> ListToolsResult:
         allowed = [tool for tool in self._tools.values() if self._access.allows(tool.permission)]
-        return ListToolsResult(tools=list(map(_sdk_tool, allowed)))
+        tools = list(map(_sdk_tool, allowed))
+        if SUBMIT in allowed:
+            tools += await list_definition_tools(self._access, _sdk_tool(SUBMIT))
+        return ListToolsResult(tools=tools)
 
     async def call_tool(self, _context: Any, params: CallToolRequestParams) -> CallToolResult:
-        tool = self._tools.get(params.name)
+        tool, arguments = self._tools.get(params.name), params.arguments or {}
+        if tool is None and (definition := definition_of_run(params.name, arguments)) is not None:
+            tool, arguments = SUBMIT, {"definition": definition}
         if tool is None:
             raise MCPError(INVALID_PARAMS, f"Unknown tool: {params.name[:100]!r}. tools/list lists all.")
         if not self._access.allows(tool.permission):
             return _failure(f"{tool.name} needs a token with the scope {tool.permission}, and this one lacks it.")
         try:
             with fail_after(_CALL_S):
-                return _success(await tool.run(self._access, tool.parse(params.arguments or {})))
+                return _success(await tool.run(self._access, tool.parse(arguments)))
         except StepwellError as error:
             return _failure(describe_error(error))
         except ToolFailed as error:

@@ -38,7 +38,8 @@ ITEM_TOOLS: Final = (
 async def list_decisions(access: ServiceAccess, arguments: DecisionsArguments) -> ToolOutcome:
     found, more = list[OpenDecision](), False
     page_size = min(arguments.limit + 1, _MOST_AT_ONCE)
-    async with aclosing(access.client.decisions(arguments.workflow_id, page_size=page_size)) as decisions:
+    every = access.client.decisions(arguments.workflow_id, definition=arguments.definition, page_size=page_size)
+    async with aclosing(every) as decisions:
         async for decision in decisions:
             if more := len(found) >= arguments.limit:
                 break

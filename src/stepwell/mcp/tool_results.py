@@ -8,7 +8,8 @@ from uuid import UUID
 from msgspec import UNSET, Meta, Struct, convert, json
 from msgspec.structs import replace
 
-from stepwell.contract.enums import SkipReason, StepStatus, WaitsFor, WorkflowStatus
+from stepwell.contract.definition import DefinitionReference
+from stepwell.contract.enums import CostKey, SkipReason, StepStatus, WaitsFor, WorkflowStatus
 from stepwell.contract.files import ArtifactPublic
 from stepwell.contract.forecasts import DryRun, PlannedPrice, PlannedStep, WorkflowPlan
 from stepwell.contract.problems import DefinitionWarning
@@ -43,6 +44,7 @@ class Result(Struct, kw_only=True):
 class WorkflowSummary(Struct, kw_only=True):
     id: UUID
     name: str
+    definition: Annotated[DefinitionReference | None, Meta(description="The stored definition that it runs")]
     status: WorkflowStatus
     progress: Annotated[float, Meta(description="Percent of the steps that are done")]
     total_steps: int
@@ -254,7 +256,7 @@ def step_results(steps: Sequence[WorkflowStepPublic]) -> list[StepResult]:
 
 
 def cost_total(group: CostGroup) -> CostTotal:
-    values = {"tenant": group.tenant, "provider": group.provider, "model": group.model, "day": group.day}
+    values = {key.value: getattr(group, key) for key in CostKey}
     keys = {name: None if value is None else str(value) for name, value in values.items() if value is not UNSET}
     return CostTotal(keys=keys, currency=group.currency, amount=str(group.amount), attempts=group.attempts)
 

@@ -89,6 +89,7 @@ async def list_workflows(access: ServiceAccess, arguments: ListArguments) -> Too
     page = await access.client.page(
         status=arguments.status or None,
         name=arguments.name,
+        definition=arguments.definition,
         labels=arguments.labels,
         waits_for=arguments.waits_for,
         origin_reference=arguments.origin_reference,
@@ -181,6 +182,20 @@ def _verb(
     )
 
 
+SUBMIT: Final = Tool(
+    name="submit_workflow",
+    title="Submit a workflow",
+    description="Create a workflow from a definition, and start it. Its steps may cost money at providers: call "
+    "plan_workflow first, and tell the user the price. Repeat a failed call with the same idempotency_key only. "
+    "With wait_s, the answer comes when the workflow has ended.",
+    arguments=SubmitArguments,
+    result=WorkflowStatusResult,
+    run=submit,
+    permission=Permission.WRITE,
+    writes=True,
+    idempotent=False,
+)
+
 WORKFLOW_TOOLS: Final = (
     Tool(
         name="plan_workflow",
@@ -191,19 +206,7 @@ WORKFLOW_TOOLS: Final = (
         result=PlanResult,
         run=plan,
     ),
-    Tool(
-        name="submit_workflow",
-        title="Submit a workflow",
-        description="Create a workflow from a definition, and start it. Its steps may cost money at providers: call "
-        "plan_workflow first, and tell the user the price. Repeat a failed call with the same idempotency_key only. "
-        "With wait_s, the answer comes when the workflow has ended.",
-        arguments=SubmitArguments,
-        result=WorkflowStatusResult,
-        run=submit,
-        permission=Permission.WRITE,
-        writes=True,
-        idempotent=False,
-    ),
+    SUBMIT,
     Tool(
         name="get_workflow",
         title="Read a workflow",
@@ -256,7 +259,9 @@ async def list_providers(access: ServiceAccess, _arguments: NoArguments) -> Tool
 
 
 async def get_costs(access: ServiceAccess, arguments: CostsArguments) -> ToolOutcome:
-    groups = await access.client.costs(arguments.since, arguments.until, by=arguments.by)
+    groups = await access.client.costs(
+        arguments.since, arguments.until, by=arguments.by, definition=arguments.definition
+    )
     return ToolOutcome(CostsResult(costs=list(map(cost_total, groups))))
 
 
