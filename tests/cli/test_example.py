@@ -16,7 +16,7 @@ from support.processes.source_tree import TOP
 from support.service.live_service import Service
 
 PACKAGED = sorted(path.stem for path in (TOP / "src/stepwell/examples").glob("*.json"))
-PIPELINES = {"again", "judged", "styles"}
+PIPELINES = {"again", "better-prompt", "judged", "quality-gate", "styles"}
 NAMES = [*PACKAGED, "custom-worker"]
 
 

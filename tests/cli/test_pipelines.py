@@ -111,3 +111,23 @@ async def test_it_is_drawn_again_until_it_is_good(
     assert (step_of(workflow, "attempt")["runs"], workflow["cost"]) == (runs, None)
     result = step_of(workflow, "picture")["result"]
     assert (result["score"], result["image"].split("/")[0]) == (score, "media")
+
+
+@pytest.mark.parametrize(
+    ("minimum", "status"), [(0.7, "COMPLETED"), pytest.param(0.95, "SKIPPED", marks=pytest.mark.extended)]
+)
+async def test_the_best_variant_is_enlarged_if_it_is_good_enough(
+    service: Service, judge: World, minimum: float, status: str
+) -> None:
+    scores(judge, 0.2, 0.9)
+    workflow = await completed(service, await create(service, "quality-gate", variants=2, minimum=minimum))
+    assert step_of(workflow, "best")["result"]["score"] == 0.9
+    assert step_of(workflow, "enlarge")["status"] == status
+
+
+async def test_a_picture_is_drawn_from_a_better_prompt(service: Service, judge: World) -> None:
+    judge.emulator.text = lambda asked: json.dumps({"prompt": f"better: {asked[-40:]}"})
+    workflow = await completed(service, await create(service, "better-prompt", wish="a red cup", width=512))
+    assert step_of(workflow, "improve")["result"]["result_json"]["prompt"].startswith("better: ")
+    result = step_of(workflow, "draw")["result"]
+    assert (result["width"], result["height"]) == (512, 512)

@@ -1,7 +1,9 @@
 """`stepwell example`: example definitions, and a worker for the provider CUSTOM."""
 
+from collections.abc import Collection
+
 from stepwell.cli.errors import MISUSED, Refused
-from stepwell.examples import read_custom_worker, read_examples
+from stepwell.examples import Example, read_custom_worker, read_examples
 
 _CUSTOM_WORKER = "custom-worker"
 
@@ -13,10 +15,14 @@ def example(name: str) -> str:
     """
     if name == _CUSTOM_WORKER:
         return read_custom_worker()
-    definitions = read_examples()
-    if name not in definitions:
-        raise Refused(f"there is no example {name!r}; the examples are {', '.join(examples())}", code=MISUSED)
-    return definitions[name].text
+    return find_example(name, examples()).text
+
+
+def find_example(name: str, names: Collection[str]) -> Example:
+    """Return the definition *name*. Raises `Refused`, which lists *names*."""
+    if (found := read_examples().get(name)) is None:
+        raise Refused(f"there is no example {name!r}; the examples are {', '.join(names)}", code=MISUSED)
+    return found
 
 
 def examples() -> dict[str, str]:

@@ -56,3 +56,22 @@ def test_a_definition_is_listed_pinned_archived_and_deleted(shell: CommandLine) 
     assert shell("definitions", "rm", "cards").code == 2
     assert shell("definitions", "rm", "cards", "--yes").out == "deleted cards with 2 versions\n"
     assert shell("definitions", "rm", "cards", "--yes").code == 4
+
+
+def test_an_example_is_stored_with_its_description_and_runs_by_name(shell: CommandLine) -> None:
+    assert shell("definitions", "put", "--example", "backgrounds", "--dry-run").out == "backgrounds@1\n"
+    for _ in range(2):
+        assert shell("definitions", "put", "--example", "backgrounds").out == "backgrounds@1\n"
+    (listed,) = shell("definitions", "ls", "--name", "backgrounds", "--json").lines
+    assert listed["description"].startswith("Cut out an uploaded photo, and lay the product over a background")
+    done = shell("submit", "backgrounds", "--set", 'inputs.backgrounds=["sand"]', "--wait", "--json")
+    assert (done.code, len(done.json["final_step_result"]["result_image_paths"])) == (0, 1), done.err
+    assert shell("definitions", "put", "mine", "--example", "styles").out == "mine@1\n"
+
+
+def test_an_unknown_example_is_refused_with_the_list(shell: CommandLine) -> None:
+    done = shell("definitions", "put", "--example", "custom-worker")
+    assert done.code == 2
+    assert "there is no example 'custom-worker'; the examples are again, background, backgrounds, " in done.err
+    for arguments in (("put",), ("put", "name"), ("put", "name", "-", "--example", "styles")):
+        assert "Name a definition and a file, or use --example." in shell("definitions", *arguments).err

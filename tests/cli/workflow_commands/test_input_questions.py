@@ -4,8 +4,10 @@ from typing import Any
 
 import pytest
 from msgspec import UNSET
+from msgspec.json import decode
 
 from stepwell.cli.workflow_commands.input_questions import Question, faults_of, questions_of, text_of, value_of
+from stepwell.examples import read_examples
 
 NAMES = {"$defs": {"name": {"type": "string", "title": "A name"}, "tree": {"type": "object"}}}
 
@@ -124,3 +126,12 @@ def test_an_answer_is_checked_by_its_schema_alone() -> None:
     assert faults_of(schema, "a", "xy") == []
     (fault,) = faults_of(schema, "a", "x")
     assert (fault.loc, fault.msg) == (("body", "inputs", "a"), "Expected minLength 2")
+
+
+@pytest.mark.parametrize("name", ["backgrounds", "better-prompt", "quality-gate", "styles"])
+def test_a_form_shows_all_inputs_of_the_examples_that_are_to_be_stored(name: str) -> None:
+    definition = decode(read_examples()[name].text)
+    found = questions_of(definition["inputs_schema"], definition["inputs"])
+    assert {each.name for each in found} == set(definition["inputs"])
+    every = [*found, *(part for each in found for part in each.parts)]
+    assert [each for each in every if each.kind == "JSON" or each.title == ""] == []

@@ -42,7 +42,6 @@ class _FileOrName(click.File):
             raise
 
 
-_file = click.argument("file", type=click.File("rb"))
 _file_or_name = click.argument("source", metavar="DEFINITION", type=_FileOrName("rb"))
 _definition = click.option("--definition", metavar="NAME[@VERSION]", help="Only runs of this stored definition.")
 _values = click.option(
@@ -437,17 +436,25 @@ _name = click.argument("name")
 
 
 @service_command("put", group=definitions)
-@_name
-@_file
+@click.argument("name", required=False)
+@click.argument("file", type=click.File("rb"), required=False)
+@click.option("--example", help="Store this example in place of a file, as NAME or under its own name.")
 @_dry_run
-def put_definition(context: "CommandContext", name: str, file: IO[bytes], dry_run: bool) -> None:
+def put_definition(
+    context: "CommandContext", name: str | None, file: IO[bytes] | None, example: str | None, dry_run: bool
+) -> None:
     """Store the definition in FILE ("-" for stdin) as the next version of NAME, and print that.
 
     Members that belong to a run, like `name`, are left out. If the newest version is equal, nothing is stored.
     """
-    from stepwell.cli.workflow_commands.stored_definitions import put
+    from stepwell.cli.workflow_commands.stored_definitions import put, put_example
 
-    put(context, name, file.read(), dry_run=dry_run)
+    if example is not None and file is None:
+        put_example(context, name or example, example, dry_run=dry_run)
+    elif example is None and file is not None and name is not None:
+        put(context, name, file.read(), dry_run=dry_run)
+    else:
+        raise click.UsageError("Name a definition and a file, or use --example.")
 
 
 @service_command("ls", group=definitions)

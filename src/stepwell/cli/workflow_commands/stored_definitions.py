@@ -9,6 +9,7 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from stepwell.cli.errors import MISUSED, Refused
+from stepwell.cli.examples import find_example
 from stepwell.cli.outcome import print_warnings
 from stepwell.cli.output import print_message
 from stepwell.cli.workflow_commands.command_context import CommandContext
@@ -17,6 +18,7 @@ from stepwell.cli.workflow_commands.text_tables import counted, plain, table, ti
 from stepwell.client import Forbidden
 from stepwell.client.definition_text import RUN_MEMBERS
 from stepwell.contract.stored_definitions import DefinitionPublic, DefinitionSummary
+from stepwell.examples import read_examples
 
 _NEWEST = "newest"
 
@@ -27,6 +29,16 @@ def put(context: CommandContext, name: str, data: bytes, *, dry_run: bool) -> No
         print_message(f"left out, because it belongs to a run: {', '.join(left_out)}")
     stored = context.client.put_definition(name, definition, dry_run=dry_run)
     print_warnings([] if stored.warnings is UNSET else stored.warnings)
+    context.show(stored, _name_and_version)
+
+
+def put_example(context: CommandContext, name: str, example: str, *, dry_run: bool) -> None:
+    """Store an example, with its description unless the name has one. Raises `Refused`, which lists the examples."""
+    found = find_example(example, read_examples())
+    content = {key: value for key, value in read_definition(found.text.encode()).items() if key not in RUN_MEMBERS}
+    stored = context.client.put_definition(name, content, dry_run=dry_run)
+    if stored.description is None and not dry_run:
+        context.client.update_definition(name, description=found.description)
     context.show(stored, _name_and_version)
 
 
