@@ -258,6 +258,23 @@ async def test_a_form_with_all_kinds_of_fields_runs_what_it_shows(user: User) ->
     await expect(page.get_by_role("heading", level=1, name="photo-set")).to_be_visible()
 
 
+async def test_each_example_of_json_schema_is_accessible_and_fits_a_narrow_screen(user: User) -> None:
+    page = await user.open("/ui/definitions", width=NARROW)
+    for name, example in SCHEMAS.items():
+        await put(user, name.replace(" ", "-"), example.schema)
+        await page.goto(f"{user.site.url}/ui/definitions/{name.replace(' ', '-')}")
+        await expect(page.get_by_role("button", name="Run", exact=True)).to_be_visible()
+        await expect(page.locator(".plan-column[aria-busy=false]")).to_be_visible()
+        for button in await page.get_by_role("button", name="Add to").all():
+            await button.click()
+        shown = await page.locator("form :is(input, select, textarea):not([type=file])").count()
+        assert shown > 2 or example.kinds == "json", name  # beside the name and the instance of the run
+        assert await page.evaluate("document.documentElement.scrollWidth") == NARROW, name
+        assert await accessibility_faults(page) == [], name
+    await keep_screenshots(page, "definition-example")
+    user.errors.clear()  # the console names the 422 of the inputs that are missing
+
+
 async def test_the_messages_of_the_service_stand_at_their_fields(user: User) -> None:
     schema = properties(
         count={"type": "integer", "maximum": 8},

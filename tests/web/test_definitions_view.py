@@ -10,6 +10,7 @@ from stepwell.web.static_files import static_files
 from support.browser.accessibility import accessibility_faults
 from support.browser.pages import CUT_TABLES, NARROW, Site, User, keep_screenshots, signed_in
 from support.providers.configured_by_steps import passthrough_step
+from support.providers.scripted import eventually
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.extended]
 
@@ -154,7 +155,8 @@ async def test_a_version_is_pinned_and_the_name_archived(user: User) -> None:
 async def test_a_name_that_does_not_exist_is_an_error(user: User) -> None:
     page = await user.open("/ui/definitions/nothing")
     await expect(page.get_by_role("alert")).to_contain_text("definition not found")
-    user.errors.clear()  # the console names the 404
+    await eventually(lambda: len(user.errors) == 2)
+    user.errors.clear()  # the console names the 404 of the definition, and that of its versions
 
 
 async def test_who_may_only_read_changes_nothing_and_who_may_not_read_sees_nothing(site: Site) -> None:

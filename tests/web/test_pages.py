@@ -70,7 +70,7 @@ async def test_a_page_allows_only_what_this_service_serves_and_nothing_inline(
 
 async def test_a_page_tells_its_scripts_who_looks_at_it(browser: httpx.AsyncClient) -> None:
     text = (await browser.get("/ui/workflows/%22%3E%3Cscript%3E")).text
-    scopes = "definitions:read definitions:write workflows:approve workflows:read workflows:write"
+    scopes = "definitions:read definitions:run definitions:write workflows:approve workflows:read workflows:write"
     assert f'data-view="run" data-scopes="{scopes}"' in text
     assert 'data-subject="tester"' in text
     assert 'data-tenant="acme" data-every-tenant="false"' in text
