@@ -135,6 +135,7 @@ async def test_a_form_gives_the_changes_of_the_stored_inputs(user: User) -> None
         size=properties(width={"type": "integer"}, height={"type": "integer"}) | {"required": ["width"]},
         extra={"title": "any"},
     )
+    assert (await model(page, schema, {"integer": None, "choice": None}))["inputs"] == {"integer": 3}
     stored = {"text": "a", "number": 1.5, "flag": True, "tags": ["x"], "size": {"width": 1, "unit": "px"}, "hidden": 7}
     assert (await model(page, schema, stored))["inputs"] == {"integer": 3}
     changes = {"size.height": "2", "tags.1": "y", "choice": "1", "flag": "false"}

@@ -175,7 +175,7 @@ function objectOf({ fields, first, stored, isRequired }, loc, faults) {
 
 function patchOf(stored, wanted) {
   if (!isObject(stored) || !isObject(wanted)) return wanted;
-  const removed = Object.keys(stored).filter((name) => !Object.hasOwn(wanted, name)).map((name) => [name, null]);
+  const removed = Object.keys(stored).filter((name) => !Object.hasOwn(wanted, name) && stored[name] !== null).map((name) => [name, null]);
   const patches = Object.entries(wanted).map(([name, value]) => [name, patchOf(member(stored, name), value), member(stored, name)]);
   const changed = patches.filter(([, patch, old]) => !isEqual(patch, old) && !(isObject(old) && isEqual(patch, {})));
   return Object.fromEntries([...removed, ...changed]);
