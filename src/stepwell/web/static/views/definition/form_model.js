@@ -17,7 +17,7 @@ const ANNOTATIONS = ["title", "description", "default", "examples", "deprecated"
 const LIMITS = {
   minimum: (value) => `at least ${value}`, exclusiveMinimum: (value) => `more than ${value}`, minItems: (value) => `at least ${value}`,
   maximum: (value) => `at most ${value}`, exclusiveMaximum: (value) => `less than ${value}`, maxItems: (value) => `at most ${value}`,
-  minLength: (value) => `at least ${value} characters`, maxLength: (value) => `at most ${value} characters`,
+  minLength: (value) => (value > 1 ? `at least ${value} characters` : ""), maxLength: (value) => `at most ${value} characters`,
   multipleOf: (value) => `a multiple of ${value}`, pattern: (value) => `pattern ${value}`,
   format: (value) => (["artifact", "date"].includes(value) ? "" : value), contentMediaType: (value) => value,
 };

@@ -46,7 +46,7 @@ export class InputForm {
 
   notes(field) {
     const { id, description, hint, kind, schema } = field;
-    const text = [description, hint].filter(Boolean).join(description.endsWith(".") ? " " : " · ");
+    const text = [description, hint].filter(Boolean).join(" · ");
     const messages = [this.refused.get(id) ?? [], this.messages.get(id) ?? []].flat();
     const hasSchema = kind === "json" && Object.keys(schema ?? {}).length;
     return html`<div id=${`notes-${id}`} class="input-notes">${text ? html`<p class="dim small break">${text}</p>` : nothing}${
