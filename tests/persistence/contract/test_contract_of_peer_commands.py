@@ -167,6 +167,12 @@ async def test_nothing_is_sent_unless_another_live_process_runs_a_workflow_of_th
     for handle in (mine, pending, left, theirs):
         assert not await stored.here.commands.send(T, OTHER, command_for(handle))
     assert await stored.here.commands.send(EVERY_TENANT, OTHER, command_for(theirs))
+    own = await stored.make()
+    for subject, is_sent in (("bob", False), ("alice", True)):
+        of_subject = TenantScope("t", subject=subject)
+        command = Command(uuid4(), own.workflow_id, CommandRequest(Pause(subject), of_subject))
+        assert await stored.here.commands.send(of_subject, OTHER, command) == is_sent
+        assert (command in await stored.here.commands.waiting(ME, (), 10)) == is_sent
 
 
 async def test_the_recipient_reads_the_command_about_a_workflow_that_no_process_runs_any_more(stored: Stored) -> None:
