@@ -5,8 +5,9 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
+from msgspec import structs
 
-from stepwell.basics.tenancy import TenantScope
+from stepwell.basics.tenancy import EVERY_TENANT, FileScope, TenantScope
 from stepwell.contract.tasks import Output
 from stepwell.lifecycle.inputs import Succeeded
 from stepwell.lifecycle.records import WHOLE
@@ -82,3 +83,13 @@ async def test_a_subject_finds_nothing_in_what_is_about_a_tenant(stored: Stored)
     of_alice = TenantScope("t", subject="alice")
     assert await stored.here.reader.costs(of_alice, CostQuery(limit=5)) == []
     assert (await stored.here.feed.page(of_alice, EVERYTHING, FeedCursor.before(0), 5)).events == []
+
+
+@pytest.mark.parametrize("named", [None, (), ("media/a/x.png",)])
+async def test_the_files_that_a_run_may_read_are_stored_with_it(stored: Stored, named: tuple[str, ...] | None) -> None:
+    handle, new = stored.draft(DEFINITION, "t", None)
+    await stored.workflow_store.insert(EVERY_TENANT, structs.replace(new, named_files=named))
+    loaded = await stored.workflow_store.load(EVERY_TENANT, handle.workflow_id)
+    assert loaded is not None
+    limited = FileScope("t", "alice", handle.workflow_id, frozenset(named or ()))
+    assert loaded.files == (FileScope("t") if named is None else limited)
