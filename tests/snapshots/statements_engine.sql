@@ -569,14 +569,15 @@ JOIN artifact_references AS r ON r.task_id = u.id
 LEFT
 JOIN workflows AS w ON w.id = r.workflow_id
 WHERE u.id = $1 AND CASE WHEN w.id IS NULL THEN r.workflow_id IS DISTINCT FROM $2 AND u.used_at > clock_timestamp() -
-    make_interval(secs => 60) ELSE w.deleted_at IS NULL AND w.tenant IS NOT DISTINCT FROM u.tenant END
+    make_interval(secs => 60) ELSE w.deleted_at IS NULL AND w.tenant IS NOT DISTINCT FROM u.tenant AND ( w.named_files
+    IS NULL OR w.created_by = u.created_by OR position(u.id::text IN w.named_files::text) > 0 ) END
 ORDER BY w.id IS NULL
 LIMIT 1;
 --   Limit
 --     ->  Sort
 --           Sort Key: ((w.id IS NULL))
 --           ->  Nested Loop
---                 Join Filter: CASE WHEN (w.id IS NULL) THEN ((r.workflow_id IS DISTINCT FROM $2) AND (u.used_at > (clock_timestamp() - '00:01:00'::interval))) ELSE ((w.deleted_at IS NULL) AND (NOT (w.tenant IS DISTINCT FROM u.tenant))) END
+--                 Join Filter: CASE WHEN (w.id IS NULL) THEN ((r.workflow_id IS DISTINCT FROM $2) AND (u.used_at > (clock_timestamp() - '00:01:00'::interval))) ELSE ((w.deleted_at IS NULL) AND (NOT (w.tenant IS DISTINCT FROM u.tenant)) AND ((w.named_files IS NULL) OR (w.created_by = u.created_by) OR (POSITION(((u.id)::text) IN ((w.named_files)::text)) > 0))) END
 --                 ->  Index Scan using uploads_pkey on uploads u
 --                       Index Cond: (id = $1)
 --                 ->  Nested Loop Left Join

@@ -169,7 +169,13 @@ class MemoryUploads(MemoryAdapter):
         return row if is_visible else None
 
     def _named_by(self, row: UploadRow) -> UUID | None:
-        return next(iter(self._tables.readers_of(row.new.id, TenantScope(row.new.tenant))), None)
+        readers = self._tables.readers_of(row.new.id, TenantScope(row.new.tenant))
+        return next((each for each in readers if self._may_read(each, row.new)), None)
+
+    def _may_read(self, workflow_id: UUID, upload: NewUpload) -> bool:
+        reader = self._tables.workflows[workflow_id]
+        is_own = reader.record.created_by == upload.created_by
+        return reader.named_files is None or is_own or upload.path in reader.named_files
 
 
 def _covers(scope: TenantScope, row: UploadRow) -> bool:

@@ -77,6 +77,20 @@ async def test_a_subject_finds_only_its_own_uploads(stored: Stored) -> None:
     assert await uploads.find(TenantScope("u", subject="alice"), record.id) is None
 
 
+async def test_a_run_that_may_not_read_an_upload_does_not_keep_it(stored: Stored) -> None:
+    uploads = stored.here.uploads
+    of_alice, of_bob, named = [
+        await stored_upload(uploads, new(name, by=name), UploadLimits(100, 9, 60)) for name in ("alice", "bob", "carl")
+    ]
+    texts = [upload.path for upload in (of_alice, of_bob, named)]
+    _, run = stored.draft(body(join("a", config={"of": texts})), "t", None)
+    await stored.workflow_store.insert(EVERY_TENANT, structs.replace(run, named_files=[named.path]))
+    for upload in (of_alice, named):
+        with pytest.raises(UploadInUse):
+            await uploads.begin_deletion(EVERY_TENANT, upload.id)
+    await uploads.begin_deletion(EVERY_TENANT, of_bob.id)
+
+
 async def test_private_uploads_are_the_same_only_as_those_of_their_subject(stored: Stored) -> None:
     uploads, sha, limits = stored.here.uploads, new().sha256, UploadLimits(100, 9, 60)
     kinds = [(by, private) for by in ("alice", "bob") for private in (True, False)]

@@ -112,14 +112,17 @@ WHERE id = $1 AND status = 'STORED' AND ($2::timestamptz IS NULL OR expires_at =
 """
 LOCK_EXPIRED: Final = "SELECT status FROM uploads WHERE id = $1 AND expires_at <= clock_timestamp() FOR UPDATE"
 # A reference without a workflow counts shortly after it was stored, because the workflow may still be inserted. That of
-# the workflow $2 doesn't, because this one is being deleted, and its row may be gone already.
+# the workflow $2 doesn't, because this one is being deleted, and its row may be gone already. Nor does that of a run
+# which may not read the upload (see `FileScope`).
 NAMED_BY: Final = f"""
 SELECT r.workflow_id FROM uploads AS u JOIN artifact_references AS r ON r.task_id = u.id
 LEFT JOIN workflows AS w ON w.id = r.workflow_id
 WHERE u.id = $1 AND CASE
     WHEN w.id IS NULL THEN
         r.workflow_id IS DISTINCT FROM $2 AND u.used_at > clock_timestamp() - make_interval(secs => {_CREATE_S})
-    ELSE w.deleted_at IS NULL AND w.tenant IS NOT DISTINCT FROM u.tenant END
+    ELSE w.deleted_at IS NULL AND w.tenant IS NOT DISTINCT FROM u.tenant AND (
+        w.named_files IS NULL OR w.created_by = u.created_by OR position(u.id::text IN w.named_files::text) > 0
+    ) END
 ORDER BY w.id IS NULL LIMIT 1
 """  # noqa: S608 - built from constants
 BEGIN_DELETION: Final = f"""
