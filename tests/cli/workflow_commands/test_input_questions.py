@@ -75,6 +75,81 @@ def test_the_members_of_an_object_and_the_items_of_a_list_are_questions() -> Non
     assert [each.preset for each in question(size, {"a": {"w": 2}}).parts] == [2, 1]
 
 
+TEXT, TEXTS = {"type": "string"}, {"type": "array", "items": {"type": "string"}}
+ADDRESS = {"type": "object", "properties": {"street": TEXT, "city": TEXT}}
+
+
+@pytest.mark.parametrize(
+    ("schema", "kinds"),
+    [
+        (
+            {"properties": {"firstName": TEXT, "lastName": TEXT, "age": {"type": "integer", "minimum": 0}}},
+            "text text integer",
+        ),
+        (
+            {
+                "properties": {"fruits": TEXTS, "vegetables": {"type": "array", "items": {"$ref": "#/$defs/veggie"}}},
+                "$defs": {"veggie": {"required": ["veggieName"], "properties": {"veggieName": TEXT}, "type": "object"}},
+            },
+            "list(text) list(object(text))",
+        ),
+        ({"properties": {"data": {"enum": [42, True, "hello", None, [1, 2, 3]]}}}, "choice"),
+        ({"properties": {"code": {"type": "string", "pattern": "^[A-Z]{3}-\\d{3}$"}}}, "text"),
+        ({"properties": {"name": TEXT, "address": ADDRESS, "hobbies": TEXTS}}, "text object(text text) list(text)"),
+        (
+            {
+                "properties": {"name": TEXT, "credit_card": {"type": "number"}, "billing_address": TEXT},
+                "dependentRequired": {"credit_card": ["billing_address"]},
+            },
+            "text number text",
+        ),
+        (
+            {
+                "properties": {"isMember": {"type": "boolean"}, "membershipNumber": TEXT},
+                "if": {"properties": {"isMember": {"const": True}}},
+                "then": {"properties": {"membershipNumber": {"minLength": 10, "maxLength": 10}}},
+            },
+            "yes or no text",
+        ),
+        (
+            {
+                "properties": {
+                    "latitude": {"type": "number", "minimum": -90, "maximum": 90},
+                    "longitude": {"type": "number"},
+                }
+            },
+            "number number",
+        ),
+        (
+            {
+                "properties": {"title": TEXT, "genre": {"type": "string", "enum": ["Action", "Comedy"]}, "cast": TEXTS},
+                "additionalProperties": False,
+            },
+            "text choice list(text)",
+        ),
+        (
+            {
+                "properties": {"items": {"type": "array", "items": {"$ref": "#ProductSchema"}}},
+                "$defs": {"product": {"$anchor": "ProductSchema", "type": "object"}},
+            },
+            "list(JSON)",
+        ),
+        ({"required": ["unlisted"], "properties": {"tags": {**TEXTS, "uniqueItems": True}}}, "list(text) JSON"),
+        ({"properties": {"contact": {"oneOf": [ADDRESS, TEXT]}}}, "JSON"),
+        ({"$ref": "#/$defs/all", "$defs": {"all": ADDRESS}}, "text text"),
+        ({"$ref": "https://example.com/smartphone.schema.json"}, ""),
+        ({}, ""),
+    ],
+)
+def test_schemas_as_json_schema_shows_them_are_forms(schema: dict[str, Any], kinds: str) -> None:
+    assert shape(questions_of(schema, {})) == kinds
+
+
+def shape(found: tuple[Question, ...]) -> str:
+    """The kinds of the questions, with those of their parts."""
+    return " ".join(f"{each.kind}({shape(each.parts)})" if each.parts else each.kind for each in found)
+
+
 def test_a_schema_that_refers_to_itself_ends_in_json() -> None:
     tree = {"type": "object", "properties": {"below": {"$ref": "#/$defs/tree"}}}
     found, depth = question({"$ref": "#/$defs/tree"}, root={"$defs": {"tree": tree}}), 0

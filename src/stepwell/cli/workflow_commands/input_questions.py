@@ -61,7 +61,7 @@ class Question(Struct, frozen=True, kw_only=True):
 
 def questions_of(schema: Mapping[str, Any], inputs: Mapping[str, Any]) -> tuple[Question, ...]:
     """Return a question for each property of *schema*. *inputs* are the stored ones."""
-    return _members(schema, schema, inputs, 0)
+    return _members({**resolved(schema, schema), **schema}, schema, inputs, 0)
 
 
 def value_of(question: Question, text: str) -> Any:
@@ -127,9 +127,10 @@ def type_names(schema: Mapping[str, Any]) -> Iterable[str]:
 
 def _members(schema: Mapping[str, Any], root: Mapping[str, Any], values: object, depth: int) -> tuple[Question, ...]:
     required, known = schema.get("required") or (), values if isinstance(values, dict) else {}
+    described = {**properties(schema), **{name: True for name in required if name not in properties(schema)}}
     return tuple(
         _question(name, each, root, known.get(name), depth, is_required=name in required)
-        for name, each in properties(schema).items()
+        for name, each in described.items()
     )
 
 
