@@ -44,11 +44,14 @@ def test_a_stored_definition_runs_by_name_with_the_options_of_submit(shell: Comm
     assert shell("submit", "by-name@2", "--no-start", "--json").json["definition"]["version"] == 2
 
 
-def test_a_plan_by_name_creates_nothing(shell: CommandLine) -> None:
+def test_a_plan_by_name_creates_nothing(shell: CommandLine, tmp_path: Path) -> None:
     put(shell, "planned")
     option = ("--set", "inputs.product=cup", "--json")
     for command in (("submit", "planned", "--dry-run", "--wait"), ("plan", "planned")):
         assert [step["step_id"] for step in shell(*command, *option).json["steps"]] == ["a"]
+    (tmp_path / "a.txt").write_text("a text")
+    upload = ("--upload", f"inputs.photos={tmp_path / 'a.txt'}", *option)
+    assert len(shell("submit", "planned", "--dry-run", *upload).json["steps"]) == 1
     assert shell("ls", "--definition", "planned", "--json").lines == []
 
 
@@ -121,7 +124,7 @@ FORM = {
     "type": "object",
     "required": ["product", "photo", "size"],
     "properties": {
-        "product": {"type": "string", "title": "Product", "description": "What is sold", "minLength": 2},
+        "product": {"type": "string", "title": "Product", "description": "What\nis \x1b[2Jsold", "minLength": 2},
         "photo": {"type": "string", "format": "artifact", "contentMediaType": "text/plain"},
         "style": {"enum": ["studio", "forest"], "default": "forest"},
         "count": {"type": "integer", "minimum": 1},
@@ -142,13 +145,13 @@ FORM = {
 
 def test_on_a_terminal_the_inputs_are_asked(shell: CommandLine, up: StepwellProcess, tmp_path: Path) -> None:
     echo = {"id": "a", "task_type": "PASSTHROUGH", "config": {"inputs": "${inputs}"}}
-    put(shell, "form", {"inputs": {"count": 2, "note": "as stored"}, "inputs_schema": FORM, "steps": [echo]})
+    put(shell, "form", {"inputs": {"count": 2, "note": "as \x1b[2Jstored"}, "inputs_schema": FORM, "steps": [echo]})
     (tmp_path / "a.txt").write_text("a text")
     env = surroundings({"HOME": str(shell.home), "STEPWELL_DATA_DIR": str(up.data_dir), "TERM": "xterm"})
     command = [sys.executable, "-m", "stepwell", "submit", "form", "--label", "run=form", "--set", "inputs.scale=1.5"]
     terminal = Terminal(command, env, tmp_path)
     answers = [
-        ("What is sold", ""),
+        ("What is \N{REPLACEMENT CHARACTER}[2Jsold", ""),
         ("Product: ", "x"),
         ("stepwell: inputs.product: Expected minLength 2", ""),
         ("Product: ", "red cup"),
@@ -169,7 +172,7 @@ def test_on_a_terminal_the_inputs_are_asked(shell: CommandLine, up: StepwellProc
         ("colour: ", "gold"),
         ("Add frames 2? [y/N]: ", "\r"),
         ("rest (JSON): ", '{"a": [1]}'),
-        ("note [as stored]: ", "\r"),
+        ("note [as \N{REPLACEMENT CHARACTER}[2Jstored]: ", "\r"),
     ]
     try:
         for shown, typed in answers:
@@ -185,7 +188,7 @@ def test_on_a_terminal_the_inputs_are_asked(shell: CommandLine, up: StepwellProc
     inputs = shell("show", run["id"], "--json").json["final_step_result"]["inputs"]
     assert inputs.pop("photo").endswith("/a.txt")
     expected = {"product": "red cup", "style": "studio", "count": 2, "scale": 1.5, "crop": False, "tags": ["new"]}
-    expected |= {"size": {"w": 64}, "frames": [{"colour": "gold"}], "rest": {"a": [1]}, "note": "as stored"}
+    expected |= {"size": {"w": 64}, "frames": [{"colour": "gold"}], "rest": {"a": [1]}, "note": "as \x1b[2Jstored"}
     assert inputs == expected
 
 

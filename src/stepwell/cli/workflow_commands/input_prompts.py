@@ -48,9 +48,8 @@ def _ask(question: Question, upload: Upload) -> Any:
             return UNSET
         values = {each.name: _ask(each, upload) for each in question.parts}
         return {name: value for name, value in values.items() if value is not UNSET}
-    preset = None if question.is_required else ""
-    if question.preset is not UNSET:
-        preset = text_of(question.preset)
+    empty = None if question.is_required else ""  # with None, an empty line is asked again
+    preset = empty if question.preset is UNSET else text_of(question.preset)
 
     def read(text: str) -> Any:
         try:
@@ -58,7 +57,7 @@ def _ask(question: Question, upload: Upload) -> Any:
         except ValueError as error:
             raise click.UsageError(str(error)) from None
 
-    return click.prompt(_label(question), preset, show_default=bool(preset), value_proc=read, err=True)
+    return click.prompt(_label(question, preset), preset, show_default=False, value_proc=read, err=True)
 
 
 def _value(question: Question, text: str, upload: Upload) -> Any:
@@ -85,9 +84,10 @@ def _ask_list(question: Question, upload: Upload) -> Any:
     return values if values or question.is_required else UNSET
 
 
-def _label(question: Question) -> str:
+def _label(question: Question, preset: str | None) -> str:
     kind = f"{question.media_type} {question.kind}" if question.media_type else question.kind
-    return printable(question.title if question.kind in (Kind.TEXT, Kind.CHOICE) else f"{question.title} ({kind})")
+    title = question.title if question.kind in (Kind.TEXT, Kind.CHOICE) else f"{question.title} ({kind})"
+    return printable(f"{title} [{preset}]" if preset else title)
 
 
 def _confirm(text: str, *, preset: bool) -> bool:

@@ -153,7 +153,7 @@ def _question(
     return Question(
         name=name,
         title=str(schema.get("title") or name),
-        description=str(schema.get("description") or ""),
+        description=" ".join(str(schema.get("description") or "").split()),
         kind=kind,
         is_required=is_required,
         preset=UNSET if value is None else value,
