@@ -4,6 +4,7 @@ import re
 from contextlib import aclosing, suppress
 from typing import Any, Final
 
+from anyio import move_on_after
 from mcp_types import Tool
 from msgspec import json
 
@@ -15,6 +16,7 @@ from stepwell.mcp.tool_errors import ToolFailed
 
 _LABEL: Final = {"mcp": "tool"}
 _MOST: Final = 40
+_LIST_S: Final = 10
 _LONGEST_NAME: Final = 60  # clients of the protocol accept tools of up to 64 characters
 _NAME: Final = re.compile(f"run_(?={DEFINITION_NAME}$)(.{{1,{_LONGEST_NAME}}})")
 _BYTES_A_BYTE: Final = 8  # in memory, of the JSON of a schema
@@ -23,10 +25,10 @@ _BYTES_A_BYTE: Final = 8  # in memory, of the JSON of a schema
 async def list_definition_tools(access: ServiceAccess, submit: Tool) -> list[Tool]:
     """Return the tools that the caller's tenant has, the first 40 by name. They have the result and hints of *submit*.
 
-    What the token can't read is left out.
+    What the token can't read is left out, and what takes too long.
     """
     tools: list[Tool] = []
-    with suppress(StepwellError, ToolFailed):
+    with suppress(StepwellError, ToolFailed), move_on_after(_LIST_S):
         async with aclosing(access.client.stored_definitions(labels=_LABEL)) as definitions:
             async for each in definitions:
                 if len(each.name) <= _LONGEST_NAME:
