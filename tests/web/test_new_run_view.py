@@ -179,7 +179,7 @@ async def test_without_the_graph_the_editor_and_the_order_of_the_steps_stay(user
 
 async def test_every_example_can_be_chosen_and_has_no_fault(user: User) -> None:
     examples = {name: example for name, example in read_examples().items() if not example.providers}
-    assert len(examples) == 6
+    assert len(examples) == 7
     page = await user.open("/ui/new", width=NARROW)
     for name, example in examples.items():
         await page.get_by_label("Example").select_option(example.title)
