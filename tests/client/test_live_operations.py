@@ -12,8 +12,17 @@ import httpx
 import pytest
 from msgspec import json
 
-from stepwell.client import AsyncStepwell, Conflict, DefinitionReference, NotFound, PreconditionFailed, Workflow
+from stepwell.client import (
+    AsyncStepwell,
+    Conflict,
+    DefinitionReference,
+    Forbidden,
+    NotFound,
+    PreconditionFailed,
+    Workflow,
+)
 from stepwell.contract.enums import CostKey, WorkflowStatus
+from stepwell.contract.scopes import Permission
 from support.service.live_service import Service, token
 
 STEP: dict[str, Any] = {"id": "only", "task_type": "PASSTHROUGH", "config": {"x": 1}}
@@ -180,6 +189,17 @@ async def test_a_stored_definition_is_run_by_name_and_its_runs_are_found_by_it(s
     assert await stepwell.costs(by=["definition"], definition="cards") == []
     with pytest.raises(ValueError, match="the version of cards is a number, not 'x'"):
         await stepwell.run("cards@x")
+
+
+async def test_a_token_for_runs_reads_the_form_of_a_definition(stepwell: AsyncStepwell, service: Service) -> None:
+    schema = {"properties": {"a": {"type": "integer"}}}
+    await stepwell.put_definition("cards", {"steps": [STEP], "inputs_schema": schema})
+    bearer = token(permissions=(Permission.RUN,), every=False, definitions=("cards",))
+    async with AsyncStepwell("http://t.local", token=bearer, transport=service.transport) as partner:
+        form = await partner.definition_form("cards")
+        assert (form.name, form.description, form.inputs_schema) == ("cards", None, schema)
+        with pytest.raises(Forbidden):
+            await partner.definition_form("other")
 
 
 async def test_the_service_is_described(stepwell: AsyncStepwell) -> None:

@@ -59,6 +59,7 @@ from stepwell.contract.providers import ProviderStatus
 from stepwell.contract.reasons import Explanation
 from stepwell.contract.stored_definitions import (
     DefinitionDeletion,
+    DefinitionForm,
     DefinitionPublic,
     DefinitionSummary,
     DefinitionVersion,
@@ -89,6 +90,7 @@ __all__ = [
     "CostSums",
     "CountFilters",
     "DefinitionDeletion",
+    "DefinitionForm",
     "DefinitionPublic",
     "DefinitionReference",
     "DefinitionSummary",

@@ -105,6 +105,17 @@ def test_a_token_that_reads_no_definitions_runs_them(shell: CommandLine) -> None
     assert "neither a file unknown nor a stored definition unknown" in done.err
 
 
+def test_a_token_that_only_runs_definitions_runs_them_with_files(shell: CommandLine, tmp_path: Path) -> None:
+    put(shell, "partner")
+    (tmp_path / "a.txt").write_text("a text")
+    token = shell("token", "--scope", "definitions:run", "--definition", "partner").out.strip()
+    options = ("--set", "inputs.product=cup", "--upload", f"inputs.photos={tmp_path / 'a.txt'}", "--token", token)
+    done = shell("submit", "partner", *options, "--wait", "--json")
+    assert done.code == 0, done.err
+    assert len(done.json["final_step_result"]["photos"]) == 1
+    assert shell("submit", "partner@1", *options).code == 3, "such a token names no version"
+
+
 def test_lists_and_costs_select_by_definition(shell: CommandLine) -> None:
     ask = {"id": "ask", "task_type": "APPROVAL", "config": {"message": "?", "choices": ["yes"]}}
     put(shell, "asked", {"steps": [ask]})

@@ -24,7 +24,7 @@ from stepwell.cli.workflow_commands.recent_workflows import short_id
 from stepwell.cli.workflow_commands.stored_definitions import find_runnable
 from stepwell.cli.workflow_commands.text_tables import money_text, plain, properties, table
 from stepwell.cli.workflow_commands.workflow_report import render_workflow
-from stepwell.client import Invalid, NotFound, RequestRefused
+from stepwell.client import Invalid, NotFound
 from stepwell.client.definition_text import run_body
 from stepwell.contract.forecasts import PlannedCount, PlannedStep, WorkflowPlan
 from stepwell.contract.stored_definitions import DEFINITION
@@ -64,10 +64,11 @@ def submit(context: CommandContext, source: IO[bytes] | str, options: SubmitOpti
             return 0
         created = context.client.create(body, start=options.start, idempotency_key=key)
     except (Invalid, NotFound) as error:
-        if isinstance(source, str) and _is_unknown_name(error):
-            url = context.endpoint.url
-            lines = f"there is neither a file {source} nor a stored definition {source} at {url}"
-            raise Refused(lines, "`stepwell definitions ls` lists those", code=NOT_FOUND) from error
+        faults = error.faults if isinstance(error, Invalid) else ()
+        is_unknown = isinstance(error, NotFound) or any(each.loc[:2] == ["body", DEFINITION] for each in faults)
+        if isinstance(source, str) and is_unknown:
+            both = f"neither a file {source} nor a stored definition {source} at {context.endpoint.url}"
+            raise Refused(f"there is {both}", "`stepwell definitions ls` lists those", code=NOT_FOUND) from error
         raise
     context.remember(created.id, submitted=created.id)
     context.store_shown_ids()  # before the wait, so that other commands can name it meanwhile
@@ -111,12 +112,6 @@ def _body(context: CommandContext, source: IO[bytes] | str, options: SubmitOptio
         given |= ask_inputs(stored, given, lambda path: context.client.upload(path).path)
     named = {"name": options.name, "origin_instance": options.origin_instance}
     return body | {member: value for member, value in named.items() if value is not None}
-
-
-def _is_unknown_name(error: RequestRefused) -> bool:
-    """Return whether *error* says that there is no stored definition of the name, or not in this version."""
-    faults = error.faults if isinstance(error, Invalid) else ()
-    return isinstance(error, NotFound) or any(fault.loc[:2] == ["body", DEFINITION] for fault in faults)
 
 
 def _show_plan(context: CommandContext, forecast: WorkflowPlan) -> None:

@@ -14,6 +14,7 @@ from stepwell.client.requests import JSON_BODY, ClientRequest, json_body, prefer
 from stepwell.client.responses import cursor_of, decode
 from stepwell.contract.stored_definitions import (
     DefinitionDeletion,
+    DefinitionForm,
     DefinitionListResponse,
     DefinitionPublic,
     DefinitionSummary,
@@ -64,6 +65,10 @@ class AsyncDefinitionCalls(AsyncConnection):
         """Return a stored definition in its newest version, or in another one."""
         query = {"version": version, "origin_tenant_id": origin_tenant_id}
         return decode(await self._send(read(_path(name), query)), DefinitionPublic)
+
+    async def definition_form(self, name: str) -> DefinitionForm:
+        """Return what a form for the inputs needs. It is all that a token with `definitions:run` reads of it."""
+        return decode(await self._send(read(_path(name))), DefinitionForm)
 
     async def definition_tag(self, name: str, *, origin_tenant_id: str | None = None) -> str:
         """Return the tag of a stored definition as it is now, for `if_match`. Read the definition after its tag."""

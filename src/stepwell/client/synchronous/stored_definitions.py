@@ -15,6 +15,7 @@ from stepwell.client.responses import cursor_of, decode
 from stepwell.client.synchronous.connection import Connection
 from stepwell.contract.stored_definitions import (
     DefinitionDeletion,
+    DefinitionForm,
     DefinitionListResponse,
     DefinitionPublic,
     DefinitionSummary,
@@ -65,6 +66,10 @@ class DefinitionCalls(Connection):
         """Return a stored definition in its newest version, or in another one."""
         query = {"version": version, "origin_tenant_id": origin_tenant_id}
         return decode(self._send(read(_path(name), query)), DefinitionPublic)
+
+    def definition_form(self, name: str) -> DefinitionForm:
+        """Return what a form for the inputs needs. It is all that a token with `definitions:run` reads of it."""
+        return decode(self._send(read(_path(name))), DefinitionForm)
 
     def definition_tag(self, name: str, *, origin_tenant_id: str | None = None) -> str:
         """Return the tag of a stored definition as it is now, for `if_match`. Read the definition after its tag."""
