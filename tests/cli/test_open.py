@@ -10,6 +10,7 @@ import httpx
 import pytest
 from msgspec import json
 
+from stepwell.contract.scopes import ALL_TENANTS, Permission
 from support.processes.command_line import CommandLine
 from support.processes.stepwell_process import StepwellProcess, stepwell, surroundings
 from support.processes.terminal import Terminal
@@ -59,10 +60,8 @@ def test_open_prints_a_url_that_signs_in_once(shell: CommandLine, up: StepwellPr
     answer = browser.get(f"{up.url}/api/v1/workflows", headers=SAME_ORIGIN)
     assert answer.status_code == 200
     shown = browser.get(f"{up.url}/ui").text
-    assert (
-        'data-scopes="definitions:read definitions:write tenants:all workflows:approve workflows:read workflows:write"'
-        in shown
-    )
+    scopes = [*sorted(Permission), ALL_TENANTS]
+    assert f'data-scopes="{" ".join(sorted(scopes))}"' in shown
     assert browser.get(url, headers=TYPED).status_code == 403
     as_json = shell("open", "--print", "--json").json
     assert as_json["signs_in"] is True

@@ -318,7 +318,7 @@ async def test_the_files_of_an_attempt_that_ends_well_after_a_timeout_are_discar
 
 async def test_claims_and_starts_at_once_never_take_a_workflow_twice(dsn: str, tmp_path: Path) -> None:
     provider = ScriptedProvider()
-    async with serving(dsn, tmp_path, provider) as service:
+    async with serving(dsn, tmp_path, provider, database_timeout_s=60) as service:
         over = False
 
         async def claim_on_and_on() -> None:
