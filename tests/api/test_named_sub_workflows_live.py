@@ -1,11 +1,14 @@
 """SUBWORKFLOW steps that name a stored definition, over the live service."""
 
+import json
 from itertools import pairwise
 from typing import Any
 from uuid import uuid4
 
 import pytest
 
+from stepwell.api.responses.sent_definition import with_deleted
+from support.database.postgres import connected
 from support.service.live_service import Service
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -37,13 +40,6 @@ async def put(live: Service, name: str, body: Any, status: int = 201) -> Any:
     answer = await live.client.put(f"{BASE}/{name}", json=body)
     assert answer.status_code == status, answer.text
     return answer.json()
-
-
-async def children(live: Service, workflow_id: str) -> list[dict[str, Any]]:
-    """Return the sub-workflows directly below the workflow."""
-    answer = await live.client.get(f"{WORKFLOWS}{workflow_id}/children")
-    found: list[dict[str, Any]] = answer.json()
-    return found
 
 
 async def definition_of(live: Service, workflow_id: str) -> dict[str, Any]:
@@ -84,6 +80,14 @@ async def test_after_a_deletion_the_definition_of_a_run_has_the_copy(live: Servi
     again = await live.client.post(WORKFLOWS, json=whole)
     assert again.status_code == 201, again.text
     assert (await live.until_ended(again.json()["id"]))["status"] == "COMPLETED"
+
+
+async def test_copies_of_deleted_definitions_are_only_put_into_sub_workflows() -> None:
+    plain, by_name = json.dumps(show("text")).encode(), json.dumps(sub("a", 1)).encode()
+    copies = {"a@1": content(show("text"))}
+    unchanged, changed = with_deleted([plain, by_name], copies)
+    assert unchanged is plain  # it isn't even decoded
+    assert json.loads(changed)["config"] == {"workflow": copies["a@1"]}
 
 
 async def test_items_and_steps_in_place_run_named_definitions(live: Service, names: list[str]) -> None:
@@ -129,6 +133,33 @@ async def test_a_name_that_cannot_be_resolved_is_refused_at_put_create_and_plan(
             assert [(fault["loc"], fault["type"]) for fault in answer.json()["detail"]] == [(loc, kind)]
 
 
+async def test_a_version_may_be_an_integral_float(live: Service, names: list[str]) -> None:
+    await put(live, names[0], content(show("text")))
+    step = sub(names[0])
+    step["config"]["definition"]["version"] = 1.0
+    ended = await live.until_ended((await live.create(step))["id"])
+    assert ended["status"] == "COMPLETED", ended
+
+
+async def test_null_beside_a_workflow_in_place_names_nothing(live: Service, names: list[str]) -> None:
+    await put(live, names[0], content(show("text")))
+    in_place = {"definition": None, "workflow": {"name": "in place", "steps": [show("text")]}}
+    workflow = await live.create(sub(names[0]), {"id": "in place", "task_type": "SUBWORKFLOW", "config": in_place})
+    ended = await live.until_ended(workflow["id"])
+    assert ended["status"] == "COMPLETED", ended
+
+
+async def test_a_reference_with_escapes_is_resolved_and_refused_as_any_other(live: Service, names: list[str]) -> None:
+    await put(live, names[0], content(show("text")))
+    both = sub(names[0], workflow={"name": "n", "steps": [show("text")]})
+    for step, status, faults in ((sub(names[0]), 201, []), (both, 422, ["conflict"])):
+        body = json.dumps(content(step, name="n", origin_instance="tests"))
+        escaped = body.replace('"definition"', '"\\u0064efinition"')
+        answer = await live.client.post(WORKFLOWS, content=escaped, headers={"Content-Type": "application/json"})
+        assert answer.status_code == status, answer.text
+        assert [fault["type"] for fault in answer.json().get("detail", [])] == faults
+
+
 async def test_a_cycle_is_refused_and_names_its_way(live: Service, names: list[str]) -> None:
     first, second, third, *_ = names
     await put(live, first, content(show("text")))
@@ -152,6 +183,27 @@ async def test_definitions_that_are_named_too_deep_or_too_large_are_refused(live
     assert [fault["type"] for fault in refused["detail"]] == ["too_long"]
 
 
+async def test_what_steps_name_counts_as_if_it_stood_in_the_body(live: Service, names: list[str]) -> None:
+    large, many, *_ = names
+    await put(live, large, content(show("text"), config={"note": "x" * (6 * 1024 * 1024)}))
+    refused = await put(live, names[-1], content(*(sub(large) | {"id": f"s{each}"} for each in range(3))), 422)
+    assert [fault["type"] for fault in refused["detail"]] == ["too_large"]
+    await put(live, many, content(show("text"), config={"note": [0] * 400_000}))
+    refused = await put(live, names[-1], content(*(sub(many) | {"id": f"s{each}"} for each in range(3))), 413)
+    assert "1,000,000 JSON values" in refused["detail"]
+
+
+async def test_a_warning_about_a_named_definition_has_its_place_in_what_was_sent(
+    live: Service, names: list[str]
+) -> None:
+    inner, outer, *_ = names
+    await put(live, inner, content({"id": "ask", "task_type": "APPROVAL", "config": {"message": "Good?"}}))
+    await put(live, outer, content(sub(inner)))
+    workflow = await live.create(sub(outer), start=False, webhook_url="https://example.com/hook")
+    loc = ["body", "steps", 0, "config", "definition", "steps", 0, "config", "definition", "steps", 0]
+    assert [(each["loc"], each["type"]) for each in workflow["warnings"]] == [(loc, "no_webhook")]
+
+
 async def test_a_dry_run_shows_the_sub_workflows_by_name(live: Service, names: list[str]) -> None:
     inner, outer, *_ = names
     await put(live, inner, content(show("text")))
@@ -161,6 +213,18 @@ async def test_a_dry_run_shows_the_sub_workflows_by_name(live: Service, names: l
     (below,) = forecast["sub_workflows"]
     assert below["dry_run"]["allowed"], forecast
     assert len(below["dry_run"]["sub_workflows"]) == 1
+
+
+async def test_a_step_whose_definition_was_deleted_with_its_root_says_so(live: Service, names: list[str]) -> None:
+    await put(live, names[0], content(show("text")))
+    workflow = await live.create(sub(names[0]), start=False)
+    async with connected(live.dsn) as sql:
+        await sql.execute("UPDATE workflows SET named_definitions = NULL WHERE id = $1", workflow["id"])
+    forecast = (await live.client.post(f"{WORKFLOWS}{workflow['id']}/start", params={"dry_run": True})).json()
+    assert not forecast["sub_workflows"][0]["dry_run"]["allowed"]
+    await live.verb(workflow["id"], "start")
+    (step,) = (await live.until_ended(workflow["id"]))["steps"]
+    assert f"which has {names[0]}@1, was deleted" in step["error_message"]
 
 
 async def test_another_tenants_definition_is_unknown_to_a_step(live: Service, names: list[str]) -> None:

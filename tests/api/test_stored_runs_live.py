@@ -1,5 +1,6 @@
 """Runs of definitions that are stored by name, over the live service."""
 
+import json
 from asyncio import sleep, timeout
 from typing import Any
 from uuid import uuid4
@@ -13,6 +14,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 BASE = "/api/v1/definitions"
 WORKFLOWS = "/api/v1/workflows/"
+JSON = {"Content-Type": "application/json"}
 CONTENT = {
     "inputs": {"product": {"name": "cup", "colour": "red"}, "count": 1},
     "inputs_schema": {"type": "object", "required": ["product"]},
@@ -118,6 +120,52 @@ async def test_a_run_that_is_refused_says_where_and_plan_says_the_same(
         answer = await live.client.post(path, json=body)
         assert answer.status_code == 422, answer.text
         assert [(fault["loc"], fault["type"]) for fault in answer.json()["detail"]] == [(loc, kind)]
+
+
+async def test_null_means_absent_in_a_run_and_in_a_plain_create(live: Service, name: str) -> None:
+    await put(live, name, CONTENT)
+    absent = dict.fromkeys(("steps", "inputs_schema", "inputs", "config", "labels", "webhook_url"))
+    by_name = {"definition": {"name": name}, "origin_instance": "tests", **absent}
+    plain = {**CONTENT, "definition": None, "name": "n", "origin_instance": "tests"}
+    async with live.unchecked_client() as client:  # the OpenAPI document has no null for members of the other kind
+        for body, reference in ((by_name, {"name": name, "version": 1}), (plain, None)):
+            answer = await client.post(WORKFLOWS, json=body)
+            assert answer.status_code == 201, answer.text
+            assert answer.json()["definition"] == reference
+
+
+async def test_the_member_definition_may_be_written_with_escapes(live: Service, name: str) -> None:
+    await put(live, name, CONTENT)
+    body = json.dumps({"definition": {"name": name}, "origin_instance": "tests"})
+    for letter in "definto":
+        escaped = body.replace("definition", "definition".replace(letter, f"\\u{ord(letter):04X}"))
+        answer = await live.client.post(f"{WORKFLOWS}plan", content=escaped, headers=JSON)
+        assert answer.status_code == 200, answer.text
+
+
+async def test_a_run_that_is_too_large_with_its_definition_is_refused(live: Service, name: str) -> None:
+    half = "x" * (9 * 1024 * 1024)
+    await put(live, name, CONTENT | {"config": {"first": half}})
+    body = {"definition": {"name": name}, "origin_instance": "tests", "config": {"second": half}}
+    answer = await live.client.post(f"{WORKFLOWS}plan", json=body)
+    assert [fault["type"] for fault in answer.json()["detail"]] == ["too_large"]
+
+
+async def test_a_definition_that_is_deleted_before_it_is_read_is_unknown(
+    live: Service, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await put(live, name, CONTENT)
+    definitions = type(live.app.services.definitions)
+    read = definitions.content
+
+    async def deleted_first(self: Any, *args: Any) -> bytes:
+        await live.client.delete(f"{BASE}/{name}")
+        content: bytes = await read(self, *args)
+        return content
+
+    monkeypatch.setattr(definitions, "content", deleted_first)
+    answer = await run(live, name, status=422, origin_instance="tests")
+    assert [fault["type"] for fault in answer.json()["detail"]] == ["unknown_definition"]
 
 
 async def test_an_archived_definition_is_not_run(live: Service, name: str) -> None:

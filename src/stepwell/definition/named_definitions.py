@@ -7,14 +7,14 @@ What must hold:
   there only while the definition is validated. Rows have the reference, and the root has each content once.
 """
 
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from typing import Any, Final, TypeAlias
 
 from msgspec import Struct, json, structs
 
 from stepwell.basics.errors import Fault, InvalidRequest
 from stepwell.basics.strict_json.schema_faults import Loc
-from stepwell.contract.definition import CreateWorkflow, DefinitionReference
+from stepwell.contract.definition import CreateWorkflow, DefinitionReference, WorkflowStepDefinition
 from stepwell.contract.enums import TaskType
 from stepwell.definition.mapping.templates import SUB_DEFINITION, SUB_REFERENCE
 from stepwell.definition.validation.sub_workflow_rules import MAX_DEPTH, reference_of, too_deep
@@ -23,55 +23,36 @@ from stepwell.definition.validation.workflow import MAX_STEPS, too_many_steps
 MAX_NAMED: Final = 100
 """The most stored definitions that one definition names, at all depths."""
 MAX_NAMED_BYTES: Final = 16 * 1024 * 1024
-"""The most bytes of their contents, each counted as often as it is named."""
+"""The most bytes of a body with the contents of the definitions that it names, each as often as it is named."""
 
 _Change: TypeAlias = Callable[[dict[str, Any], DefinitionReference], dict[str, Any]]
-Load: TypeAlias = Callable[[DefinitionReference, Loc], Awaitable[tuple[DefinitionReference, bytes]]]
-"""Returns the version that a reference at a place means, and its content. Raises `InvalidRequest`."""
 
 
-class NamedContent(Struct, frozen=True):
-    """A version of a stored definition in a definition.
+class NamedDefinition(Struct, frozen=True):
+    """A version of a stored definition that a definition names. `references` are those that its steps name.
 
-    `stored` is its content, in which each reference has a version. `whole` also has the contents of these. `steps` and
-    `size`, in bytes, count them, too. `height` is the number of levels of definitions in it, itself included.
+    `content` is JSON. `steps`, and `size` in bytes, count those below it once it is resolved. `height` is the number of
+    levels of definitions in it, itself included.
     """
 
     reference: DefinitionReference
-    stored: dict[str, Any]
-    whole: dict[str, Any]
+    content: bytes
     steps: int
-    size: int
-    height: int
-
-
-class NamedDefinitions(Struct, frozen=True):
-    """The stored definitions that a definition names, by their references, at any depth.
-
-    `size` is that of their contents in bytes, each counted as often as it is named.
-    """
-
-    contents: Mapping[DefinitionReference, NamedContent] = {}
+    references: Sequence[tuple[Loc, DefinitionReference]]
     size: int = 0
+    height: int = 1
 
-    def whole(self, body: Any) -> Any:
-        """Return *body* with the content beside each reference."""
-        return _with_references(body, self._with_content) if self.contents else body
 
-    def stored(self, body: Any) -> Any:
-        """Return *body* with a version in each reference."""
-        return _with_references(body, self._with_version) if self.contents else body
+Load: TypeAlias = Callable[[DefinitionReference, Loc], Awaitable[NamedDefinition]]
+"""Returns the version that a reference at a place means. Raises `InvalidRequest`."""
+NamedDefinitions: TypeAlias = Mapping[DefinitionReference, NamedDefinition]
+"""The stored definitions that a definition names, at any depth. A key is a reference as it was sent, or a version."""
 
-    def encode(self) -> bytes | None:
-        """Return the contents as a JSON object, by `str` of their references; None if there are none."""
-        by_version = {str(each.reference): each.stored for each in self.contents.values()}
-        return json.encode(by_version) if by_version else None
 
-    def _with_version(self, config: dict[str, Any], reference: DefinitionReference) -> dict[str, Any]:
-        return {**config, SUB_REFERENCE: structs.asdict(self.contents[reference].reference)}
-
-    def _with_content(self, config: dict[str, Any], reference: DefinitionReference) -> dict[str, Any]:
-        return {**self._with_version(config, reference), SUB_DEFINITION: self.contents[reference].whole}
+def read_named(reference: DefinitionReference, content: bytes) -> NamedDefinition:
+    """Return the version with this content, which this decodes."""
+    body = json.decode(content)
+    return NamedDefinition(reference, content, len(_steps(body)), list(references_in(body)))
 
 
 def references_in(body: Any, loc: Loc = ("body",)) -> Iterator[tuple[Loc, DefinitionReference]]:
@@ -90,92 +71,117 @@ def references_in(body: Any, loc: Loc = ("body",)) -> Iterator[tuple[Loc, Defini
             yield from references_in(config[SUB_DEFINITION], (*below, SUB_DEFINITION))
 
 
-NO_NAMED: Final = NamedDefinitions()
-
-
 async def resolve(
-    references: Iterable[tuple[Loc, DefinitionReference]], load: Load, above: tuple[str, ...] = ()
-) -> NamedDefinitions:
-    """Return the stored definitions of *references*. *above* are the names of those that contain these.
+    references: Sequence[tuple[Loc, DefinitionReference]], load: Load, above: tuple[str, ...], body_bytes: int
+) -> tuple[NamedDefinitions, int]:
+    """Return the stored definitions of *references* in a body of *body_bytes*, and its size with their contents.
 
-    Raises `InvalidRequest` for the first name, at any depth, that can't be resolved, and for too many of them.
+    *above* are the names of those that contain these. Raises `InvalidRequest` for the first name, at any depth, that
+    can't be resolved, and if there are too many steps or bytes.
     """
-    contents: dict[DefinitionReference, NamedContent] = {}
-    steps = size = 0
+    found: dict[DefinitionReference, NamedDefinition] = {}
+    steps, size = 0, body_bytes
     for loc, reference in references:
-        found = await _resolve(reference, loc, above, contents, load)
-        steps, size = steps + found.steps, size + found.size
+        named = await _resolve(reference, loc, above, found, load)
+        steps, size = steps + named.steps, size + named.size
         if steps > MAX_STEPS:
             raise InvalidRequest([too_many_steps()])
-        if size > MAX_NAMED_BYTES:
-            message = f"Stored definitions have over {MAX_NAMED_BYTES:,} bytes, each counted as often as it is named"
-            raise InvalidRequest([Fault(loc, message, "too_large")])
-    return NamedDefinitions(contents, size)
+        check_size(size, loc)
+    return found, size
 
 
 async def _resolve(
     wanted: DefinitionReference,
     loc: Loc,
     above: tuple[str, ...],
-    contents: dict[DefinitionReference, NamedContent],
+    found: dict[DefinitionReference, NamedDefinition],
     load: Load,
-) -> NamedContent:
+) -> NamedDefinition:
     if wanted.name in above:
         path = " → ".join((*above[above.index(wanted.name) :], wanted.name))
         raise InvalidRequest([Fault((*loc, "name"), f"A definition can't contain itself: {path}", "cycle")])
-    height = contents[wanted].height if wanted in contents else 1
+    height = found[wanted].height if wanted in found else 1
     if len(above) + height > MAX_DEPTH + 1:
         raise InvalidRequest([too_deep(loc)])
-    if wanted in contents:
-        return contents[wanted]
-    if len(contents) == MAX_NAMED:
+    if wanted in found:
+        return found[wanted]
+    sizes = {each.reference: len(each.content) for each in found.values()}
+    if len(sizes) == MAX_NAMED:
         raise InvalidRequest([Fault(loc, f"Expected at most {MAX_NAMED} stored definitions in one", "too_many")])
-    reference, text = await load(wanted, loc)
-    content: dict[str, Any] = {"name": reference.name, **json.decode(text)}
+    loaded = await load(wanted, loc)
+    check_size(sum(sizes.values()) + len(loaded.content), loc)
     below = [
-        await _resolve(inner, (*loc, *place[1:]), (*above, wanted.name), contents, load)
-        for place, inner in references_in(content)
+        await _resolve(inner, (*loc, *place[1:]), (*above, wanted.name), found, load)
+        for place, inner in loaded.references
     ]
-    named = NamedDefinitions(contents)
-    found = NamedContent(
-        reference,
-        named.stored(content),
-        named.whole(content),
-        len(_steps(content)) + sum(each.steps for each in below),
-        len(text) + sum(each.size for each in below),
-        1 + max((each.height for each in below), default=0),
+    found[wanted] = found[loaded.reference] = structs.replace(
+        loaded,
+        steps=loaded.steps + sum(each.steps for each in below),
+        size=len(loaded.content) + sum(each.size for each in below),
+        height=1 + max((each.height for each in below), default=0),
     )
-    if len(above) + found.height > MAX_DEPTH + 1:
-        raise InvalidRequest([too_deep(loc)])
-    contents[wanted] = found
-    return found
+    return found[wanted]
 
 
-def without_contents(request: CreateWorkflow) -> CreateWorkflow:
-    """Return *request* with references alone, as rows have it."""
-    steps = [
-        structs.replace(step, config=_stripped(step.config)) if step.task_type is TaskType.SUBWORKFLOW else step
-        for step in request.steps
-    ]
-    return structs.replace(request, steps=steps)
+def check_size(size: int, loc: Loc) -> None:
+    if size > MAX_NAMED_BYTES:
+        message = f"With the stored definitions that it names, the body has over {MAX_NAMED_BYTES:,} bytes"
+        raise InvalidRequest([Fault(loc, message, "too_large")])
 
 
-def with_copies(body: Any, copies: Mapping[str, Any]) -> Any:
-    """Return *body* with the content of *copies*, by `str` of its reference, in place of each reference to one."""
+def fill_body(body: bytes, named: NamedDefinitions, *, versions: bool) -> tuple[bytes, bytes]:
+    """Return the JSON of *body* with the content beside each reference, and that of the contents by `str` of these.
+
+    With *versions*, each reference in the body gets its version, as those in the contents do.
+    """
 
     def change(config: dict[str, Any], reference: DefinitionReference) -> dict[str, Any]:
-        if (copy := copies.get(str(reference))) is None:
+        return {**config, SUB_REFERENCE: structs.asdict(named[reference].reference)}
+
+    contents = {
+        str(each.reference): _with_references({"name": each.reference.name, **json.decode(each.content)}, change)
+        for each in {each.reference: each for each in named.values()}.values()
+    }
+    by_reference = {str(wanted): contents[str(each.reference)] for wanted, each in named.items()}
+    own = json.decode(body)
+    whole = with_contents(_with_references(own, change) if versions else own, by_reference)
+    return json.encode(whole), json.encode(contents)
+
+
+def with_contents(body: Any, contents: Mapping[str, Any], *, only_copies: bool = False) -> Any:
+    """Return *body* with the content beside each reference, at any depth. *contents* are by `str` of the references.
+
+    With *only_copies*, the content replaces the reference, and a reference that has no content stays.
+    """
+
+    def change(config: dict[str, Any], reference: DefinitionReference) -> dict[str, Any]:
+        if only_copies and str(reference) not in contents:
             return config
-        own = {name: value for name, value in config.items() if name != SUB_REFERENCE}
-        return {**own, SUB_DEFINITION: with_copies(copy, copies)}
+        own = {name: value for name, value in config.items() if not only_copies or name != SUB_REFERENCE}
+        return {**own, SUB_DEFINITION: with_contents(contents[str(reference)], contents, only_copies=only_copies)}
 
     return _with_references(body, change)
 
 
-def _stripped(config: dict[str, Any]) -> dict[str, Any]:
-    if SUB_REFERENCE in config:
-        return {name: value for name, value in config.items() if name != SUB_DEFINITION}
-    return {**config, SUB_DEFINITION: _with_references(config.get(SUB_DEFINITION), lambda each, _: _stripped(each))}
+def without_contents(body: Any) -> Any:
+    """Return *body* with references alone."""
+    return _with_references(body, _without_content)
+
+
+def stored_request(request: CreateWorkflow) -> CreateWorkflow:
+    """Return *request* with references alone, as rows have it."""
+    return structs.replace(request, steps=[_stored_step(step) for step in request.steps])
+
+
+def _stored_step(step: WorkflowStepDefinition) -> WorkflowStepDefinition:
+    if step.task_type is not TaskType.SUBWORKFLOW:
+        return step
+    stored = _with_reference({"task_type": step.task_type, "config": step.config}, _without_content)
+    return structs.replace(step, config=stored["config"])
+
+
+def _without_content(config: dict[str, Any], _: DefinitionReference) -> dict[str, Any]:
+    return {name: value for name, value in config.items() if name != SUB_DEFINITION}
 
 
 def _with_references(body: Any, change: _Change) -> Any:

@@ -92,6 +92,11 @@ async def read_json(
             check(data)
         return parse(decode_body(data))
 
+    return await decode_in_turn(request, data, work)
+
+
+async def decode_in_turn(request: Request[Any, Any, Any], data: bytes, work: Callable[[], T]) -> T:
+    """Return the result of *work*, which decodes *data*: in a thread, and in turn, unless that is small."""
     if len(data) <= INLINE_BYTES:
         return work()
     resources = resources_of(request.scope)

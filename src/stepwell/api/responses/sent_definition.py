@@ -1,13 +1,14 @@
 """The definition of a stored workflow, as a client would send it: without the members that have their default."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
 
 from msgspec import UNSET, Raw, ValidationError, field, json, structs
 
 from stepwell.contract.definition import CreateWorkflow, FieldMapping, ForEach, Repeat, WorkflowStepDefinition
-from stepwell.contract.enums import RunIf
+from stepwell.contract.enums import RunIf, TaskType
 from stepwell.definition.mapping.templates import OPENING, evaluated_config, has_text, with_literal_texts
-from stepwell.definition.named_definitions import with_copies
+from stepwell.definition.named_definitions import with_contents
 from stepwell.lifecycle.records import StoredInputs, WorkflowRecord
 from stepwell.rules.large_workflow_records import StoredStep
 
@@ -34,6 +35,7 @@ class _Head(CreateWorkflow, frozen=True, kw_only=True, omit_defaults=True):
     """A definition without the members that have their default."""
 
 
+_SUBWORKFLOW: Final = json.encode(TaskType.SUBWORKFLOW)
 _read_step = json.Decoder(_Step).decode
 _decode_for_each = json.Decoder(_ForEach).decode
 _DEFAULT_NAME = _ForEach().as_
@@ -88,13 +90,13 @@ def encode_step(step: StoredStep, *, evaluates: bool) -> bytes:
     return json.encode(definition)
 
 
-def with_deleted(step: bytes, deleted: Mapping[str, bytes]) -> bytes:
-    """Return the JSON of the step's definition with a copy in place of each stored one that was *deleted*."""
-    if not deleted:
-        return step
-    contents = {name: json.decode(content) for name, content in deleted.items()}
-    (whole,) = with_copies({"steps": [json.decode(step)]}, contents)["steps"]
-    return json.encode(whole)
+def with_deleted(steps: Sequence[bytes], copies: Mapping[str, Any]) -> list[bytes]:
+    """Return the JSON of definitions of steps with the copy in place of each reference to one of *copies*."""
+    return [json.encode(_with_copies(step, copies)) if _SUBWORKFLOW in step else step for step in steps]
+
+
+def _with_copies(step: bytes, copies: Mapping[str, Any]) -> Any:
+    return with_contents({"steps": [json.decode(step)]}, copies, only_copies=True)["steps"][0]
 
 
 def _read_for_each(stored: bytes) -> _ForEach:

@@ -12,11 +12,12 @@ What must hold:
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
-from typing import Final
+from typing import Any, Final
 from uuid import UUID, uuid4
 
 import anyio
 import structlog
+from anyio import to_thread
 from litestar.types import ASGIApp, Receive, Scope, Send
 from msgspec import Struct, json, structs
 
@@ -30,6 +31,7 @@ from stepwell.basics.strict_json.size import MAX_RESULT_BYTES
 from stepwell.basics.tenancy import TenantScope
 from stepwell.contract.problems import DefinitionWarning
 from stepwell.contract.workflows import ItemListResponse
+from stepwell.definition.named_definitions import MAX_NAMED_BYTES
 from stepwell.engine.reads.read_service import ReadService
 from stepwell.lifecycle.preconditions import ReadVersion, Version
 from stepwell.lifecycle.records import WHOLE, StoredInputs, WorkflowParts, WorkflowRecord
@@ -167,18 +169,20 @@ class AnswerStreams:
         inputs = await self._reads.store.inputs(self._scope, record.id)
         root_id = record.id if record.parent is None else record.parent.root_id
         deleted = await self._reads.store.deleted_definitions(self._scope, root_id)
-        inputs_bytes = len(inputs.inputs or b"") + len(inputs.inputs_schema or b"") + sum(map(len, deleted.values()))
+        other_bytes = len(inputs.inputs or b"") + len(inputs.inputs_schema or b"") + sum(map(len, deleted.values()))
+        largest = max(size.largest_step, MAX_NAMED_BYTES) if deleted else size.largest_step
         memory = await self._memory()
-        reserved = await _reserve(memory, AnswerSize(size.total, _COPIES * inputs_bytes, size.largest_step), page=False)
+        reserved = await _reserve(memory, AnswerSize(size.total, _COPIES * other_bytes, largest), page=False)
         try:
-            async with aclosing(self._definition(record, inputs, deleted)) as body:
+            copies = await to_thread.run_sync(_decode_copies, deleted) if deleted else {}
+            async with aclosing(self._definition(record, inputs, copies)) as body:
                 version = Version.of(record.state.last_event, record.state.updated_at)
                 yield {ETAG: definition_etag(version)}, body
         finally:
             memory.shrink(reserved)
 
     async def _definition(
-        self, record: WorkflowRecord, inputs: StoredInputs, deleted: Mapping[str, bytes]
+        self, record: WorkflowRecord, inputs: StoredInputs, copies: Mapping[str, Any]
     ) -> AsyncGenerator[bytes, None]:
         yield encode_head(record, inputs)[: -len(b"]}")]
         position, count = 0, _FIRST_COUNT
@@ -188,9 +192,10 @@ class AnswerStreams:
             )
             if not steps:
                 raise LookupError(f"steps of workflow {record.id} are gone")
-            yield (b"," if position else b"") + b",".join(
-                with_deleted(encode_step(step, evaluates=inputs.evaluates), deleted) for step in steps
-            )
+            encoded = [encode_step(step, evaluates=inputs.evaluates) for step in steps]
+            if copies:
+                encoded = await to_thread.run_sync(with_deleted, encoded, copies)
+            yield (b"," if position else b"") + b",".join(encoded)
             position += len(steps)
         yield b"]}"
 
@@ -244,6 +249,10 @@ class AnswerStreams:
                     yield chunk
             separator = b","
         yield answer.suffix
+
+
+def _decode_copies(texts: Mapping[str, bytes]) -> dict[str, Any]:
+    return {name: json.decode(text) for name, text in texts.items()}
 
 
 def stream_response(

@@ -14,10 +14,10 @@ from msgspec import MsgspecError, Raw, Struct, convert, json, structs
 from stepwell.api.auth.dependencies import ApiRequest
 from stepwell.api.requests.body_buffers import reserve_memory
 from stepwell.api.requests.preferences import handling_of
-from stepwell.api.requests.request_bodies import read_body, read_json
+from stepwell.api.requests.request_bodies import decode_in_turn, read_body, read_json
 from stepwell.api.requests.request_resources import resources_of
 from stepwell.basics.artifacts import named_paths, named_tasks
-from stepwell.basics.errors import DefinitionArchived, Fault, Forbidden, InvalidRequest
+from stepwell.basics.errors import DefinitionArchived, Fault, Forbidden, InvalidRequest, NotFound
 from stepwell.basics.strict_json.canonical import digest
 from stepwell.basics.strict_json.normalise import normalise
 from stepwell.basics.strict_json.schema_faults import Loc, cap_faults, iter_faults
@@ -27,11 +27,19 @@ from stepwell.contract.problems import DefinitionWarning
 from stepwell.contract.stored_definitions import DEFINITION, DefinitionContent, RunDefinition
 from stepwell.definition.mapping.expressions import FEW_CHARACTERS, Expressions, expressions_of
 from stepwell.definition.mapping.templates import INPUTS
-from stepwell.definition.named_definitions import NO_NAMED, NamedDefinitions, references_in, resolve
+from stepwell.definition.named_definitions import (
+    NamedDefinition,
+    check_size,
+    fill_body,
+    read_named,
+    references_in,
+    resolve,
+    without_contents,
+)
 from stepwell.definition.validation.dependency_count import check_dependency_count
 from stepwell.definition.validation.inputs_schema import inputs_faults
 from stepwell.definition.validation.workflow import MAX_FAULTS, ValidatedWorkflow, validate_workflow
-from stepwell.engine.execution.runnable_definitions import find_runnable
+from stepwell.engine.execution.runnable_definitions import find_runnable, unknown_definition
 from stepwell.engine.service import Services
 from stepwell.rules.stored_definitions import StoredDefinition, StoredName, body_of_run
 from stepwell.runtime.offloop import off_loop
@@ -53,23 +61,25 @@ class _Refused(Struct):
 class _NamedDefinition(Struct):
     """The member of a body that names a stored definition. A plain create has none."""
 
-    definition: Raw = Raw(b"null")
+    definition: Raw = Raw(b"")
 
 
 _read_named = json.Decoder(_NamedDefinition).decode
 _MEMBER: Final = f'"{DEFINITION}"'.encode()
+_ESCAPED_LETTERS: Final = (b"\\u006", b"\\u007")  # as which JSON may have letters of the member's name
 _BYTES_A_STEP: Final = 64  # of `off_loop`
-_COPIES: Final = 3  # of a body and a definition: as text, decoded, and merged
+_COPIES: Final = 3  # of a body and of definitions: as text, merged or joined, and as the new body
+_UNUSED: Final = frozenset({"steps", "inputs_schema"})  # members of a create that a run may only have as null
 
 
 class StoredParts(Struct, frozen=True):
-    """The stored definitions in a body: the one that it runs, if any, and those that its steps name.
+    """The stored definitions in a body: the one that it runs, if any, and the contents of those that its steps name.
 
     `named_files`: see `NewWorkflow`.
     """
 
     definition: DefinitionReference | None = None
-    named: NamedDefinitions = NO_NAMED
+    named: bytes | None = None
     named_files: frozenset[str] | None = None
 
 
@@ -82,40 +92,51 @@ class _Applied(Struct, frozen=True):
 
 
 async def read_stored_parts(request: ApiRequest, services: Services) -> StoredParts:
-    """Read the stored definitions that the body of a create names. The one that it runs becomes the body.
+    """Read the stored definitions that the body of a create names. They become parts of the body.
 
     Raises `DefinitionArchived`, `Forbidden`, and what `read_definition` does. It waits for memory, so a request calls
     it before it has a turn.
     """
-    data, only_runs = await read_body(request), request.user.only_runs
-    applied = await _apply_definition(request, services, data) if _MEMBER in data else None
+    only_runs = request.user.only_runs
+    may_name = _may_name_definitions(await read_body(request))
+    applied = await _apply_definition(request, services) if may_name else None
     if applied is None and only_runs:
         raise Forbidden("A token with definitions:run runs stored definitions only: the body has no definition.")
-    if _MEMBER not in data:
+    if not may_name:
         return _PLAIN
     reference, above = (None, ()) if applied is None else (applied.reference, (applied.reference.name,))
-    named = await _resolve_references(request, services, partial(_tenant_of, request), above)
-    files = None if applied is None or not only_runs else await _check_files(request, services, applied, named)
+    named = await _fill(request, services, partial(_tenant_of, request), above, versions=True)
+    files = None if applied is None or not only_runs else await _check_files(request, services, applied, named or b"")
     return StoredParts(reference, named, files)
 
 
-async def read_named_definitions(
-    request: ApiRequest, services: Services, tenant: str | None, name: str
-) -> NamedDefinitions:
-    """Read the stored definitions that the steps of a body name, which *tenant* stores as *name*. Raises as above."""
-    if _MEMBER not in await read_body(request):
-        return NO_NAMED
-    return await _resolve_references(request, services, lambda _: tenant, (name,))
+async def read_named_definitions(request: ApiRequest, services: Services, tenant: str | None, name: str) -> None:
+    """Add the stored definitions that the steps of the body name, which *tenant* stores as *name*. Raises as above."""
+    if _may_name_definitions(await read_body(request)):
+        await _fill(request, services, lambda _: tenant, (name,), versions=False)
 
 
-async def _apply_definition(request: ApiRequest, services: Services, data: bytes) -> _Applied | None:
-    """If the body *data* names a stored definition, replace it by a create with its content."""
-    handling = handling_of(request.scope)
-    if not _names_definition(data):
+def _may_name_definitions(data: bytes) -> bool:
+    return _MEMBER in data or any(each in data for each in _ESCAPED_LETTERS)
+
+
+async def _apply_definition(request: ApiRequest, services: Services) -> _Applied | None:
+    """If the body names a stored definition, replace it by a create with its content."""
+    resources, data, handling = resources_of(request.scope), await read_body(request), handling_of(request.scope)
+    member = b""
+    with suppress(MsgspecError, RecursionError, UnicodeDecodeError):  # it will be refused
+        member = bytes(_read_named(data).definition)
+    if not member:
+        return None
+    if member == b"null":
+        resources.body = await read_json(
+            request, lambda body: json.encode({name: body[name] for name in body if name != DEFINITION})
+        )
         return None
 
-    def parse(body: Any) -> dict[str, Any]:
-        known: dict[str, Any] = normalise(RunDefinition, body, handling)
+    def parse(body: dict[str, Any]) -> dict[str, Any]:
+        own = {name: value for name, value in body.items() if value is not None or name not in _UNUSED}
+        known: dict[str, Any] = normalise(RunDefinition, own, handling)
         if faults := cap_faults(iter_faults(RunDefinition, known, ("body",)), MAX_FAULTS):
             raise InvalidRequest(faults)
         return known
@@ -125,11 +146,10 @@ async def _apply_definition(request: ApiRequest, services: Services, data: bytes
         _check_members(body)
     wanted = convert(body[DEFINITION], DefinitionReference)
     request.user.check_may_run(wanted.name)
-    tenant = _tenant_of(request, body)
-    found = await find_runnable(services.definitions, tenant, wanted, ("body", DEFINITION))
-    content = await _read_content(request, services, tenant, found, len(data))
-    merge = partial(_merge, body, found.name, content)
-    resources_of(request.scope).body = await off_loop(merge, steps=(len(data) + len(content)) // _BYTES_A_STEP)
+    found, content = await _read_version(request, services, _tenant_of(request, body), wanted, ("body", DEFINITION))
+    await _reserve(request, _COPIES * (len(data) + len(content)))
+    resources.body = await decode_in_turn(request, content, partial(_merge, body, found.name, content))
+    check_size(len(resources.body), ("body", DEFINITION))
     return _Applied(found.reference, content, body.get(INPUTS))
 
 
@@ -141,63 +161,79 @@ def _check_members(body: dict[str, Any]) -> None:
         raise Forbidden(f"A token with definitions:run may not set {', '.join(own)}.")
 
 
-async def _check_files(
-    request: ApiRequest, services: Services, applied: _Applied, named: NamedDefinitions
-) -> frozenset[str]:
-    """Return the files that the stored definitions name.
+async def _check_files(request: ApiRequest, services: Services, applied: _Applied, named: bytes) -> frozenset[str]:
+    """Return the files that the stored definitions name. *named* has the contents of those that steps name.
 
     Raises `InvalidRequest` if the inputs name others that the caller hasn't uploaded.
     """
 
     def files() -> tuple[frozenset[str], set[str]]:
-        paths = named_paths(applied.content) | named_paths(named.encode() or b"")
+        paths = named_paths(applied.content) | named_paths(named)
         return paths, named_tasks(json.encode(applied.inputs).decode()).difference(*map(named_tasks, paths))
 
-    paths, others = await off_loop(files, steps=len(applied.content) // _BYTES_A_STEP)
+    paths, others = await off_loop(files, steps=(len(applied.content) + len(named)) // _BYTES_A_STEP)
     if unknown := await services.uploads.missing(request.user.scope, others):
         message = f"There is no upload {min(unknown)} of this token's sub"
         raise InvalidRequest([Fault(("body", INPUTS), message, "file_invalid")])
     return paths
 
 
-async def _read_content(
-    request: ApiRequest, services: Services, tenant: str | None, found: StoredDefinition, body_size: int = 0
-) -> bytes:
-    """Return the content of the version, after memory for it, and for a body of this size, is reserved."""
-    memory = await resources_of(request.scope).memory()
-    await reserve_memory(memory, memory.held + _COPIES * (found.version.size + body_size))
-    return await services.definitions.content(tenant, found.name.name, found.version.version)
+async def _read_version(
+    request: ApiRequest, services: Services, tenant: str | None, wanted: DefinitionReference, loc: Loc
+) -> tuple[StoredDefinition, bytes]:
+    """Return the version that a run of *wanted* takes, and its content, for which memory is reserved."""
+    found = await find_runnable(services.definitions, tenant, wanted, loc)
+    await _reserve(request, found.version.size)
+    try:
+        return found, await services.definitions.content(tenant, wanted.name, found.version.version)
+    except NotFound:  # it was deleted a moment ago
+        raise unknown_definition(wanted.name, loc) from None
 
 
-async def _resolve_references(
-    request: ApiRequest, services: Services, tenant_of: Callable[[Any], str | None], above: tuple[str, ...]
-) -> NamedDefinitions:
-    """Return the stored definitions that the steps of the body name. *above* is that of `resolve`."""
+async def _fill(
+    request: ApiRequest,
+    services: Services,
+    tenant_of: Callable[[Any], str | None],
+    above: tuple[str, ...],
+    *,
+    versions: bool,
+) -> bytes | None:
+    """Put the stored definitions that the steps of the body name beside their references.
+
+    Return their contents, as `fill_body` does; None if there are none. *above* is that of `resolve`.
+    """
+    data = await read_body(request)
 
     def parse(body: Any) -> tuple[list[tuple[Loc, DefinitionReference]], str | None]:
         return list(references_in(body)), tenant_of(body)
 
     references, tenant = await read_json(request, parse, check_dependency_count)
+    if not references:
+        return None
 
-    async def load(wanted: DefinitionReference, loc: Loc) -> tuple[DefinitionReference, bytes]:
+    async def load(wanted: DefinitionReference, loc: Loc) -> NamedDefinition:
         try:
-            found = await find_runnable(services.definitions, tenant, wanted, loc)
+            found, content = await _read_version(request, services, tenant, wanted, loc)
         except DefinitionArchived as error:
             raise InvalidRequest([Fault((*loc, "name"), str(error), "archived_definition")]) from None
-        return found.reference, await _read_content(request, services, tenant, found)
+        return await decode_in_turn(request, content, partial(read_named, found.reference, content))
 
-    return await resolve(references, load, above)
+    named, size = await resolve(references, load, above, len(data))
+    await _reserve(request, _COPIES * size)
+    texts = [data, *{each.reference: each.content for each in named.values()}.values()]
+    fill = partial(fill_body, data, named, versions=versions)
+    resources_of(request.scope).body, contents = await decode_in_turn(request, b"".join(texts), fill)
+    return contents
+
+
+async def _reserve(request: ApiRequest, size: int) -> None:
+    memory = await resources_of(request.scope).memory()
+    await reserve_memory(memory, memory.held + size)
 
 
 def _tenant_of(request: ApiRequest, body: Any) -> str | None:
     tenant = body.get("origin_tenant_id") if isinstance(body, dict) else None
     return request.user.tenant_for(tenant if isinstance(tenant, str) else None)
-
-
-def _names_definition(data: bytes) -> bool:
-    with suppress(MsgspecError, RecursionError, UnicodeDecodeError):  # it will be refused
-        return bytes(_read_named(data).definition) != b"null"
-    return False
 
 
 def _merge(body: dict[str, Any], name: StoredName, content: bytes) -> bytes:
@@ -208,18 +244,16 @@ _PLAIN: Final = StoredParts()
 
 
 async def read_definition(request: ApiRequest, services: Services, stored: StoredParts = _PLAIN) -> ValidatedWorkflow:
-    """Return the workflow that the body defines, with the *stored* definitions that it names.
+    """Return the workflow that the body defines, in which the *stored* definitions are.
 
     Raises `InvalidRequest`, `Unavailable`, and what `read_json` does.
     """
     origin_instance = request.user.origin_instance or services.origin_instance
     validator = partial(validate_workflow, origin_instance=origin_instance)
-    valid, _ = await _read(request, services, stored.named, validator, lambda _: None)
+    valid, _ = await _read(request, services, validator, lambda _: None)
     if stored is _PLAIN:
         return valid
-    return structs.replace(
-        valid, definition=stored.definition, named=stored.named.encode(), named_files=stored.named_files
-    )
+    return structs.replace(valid, definition=stored.definition, named=stored.named, named_files=stored.named_files)
 
 
 class NewDefinition(Struct, frozen=True):
@@ -231,54 +265,43 @@ class NewDefinition(Struct, frozen=True):
     refers_to: tuple[str, ...]
 
 
-async def read_content(request: ApiRequest, services: Services, named: NamedDefinitions) -> NewDefinition:
-    """Return the definition that the body stores, whose steps name the stored definitions *named*.
-
-    Required inputs may be missing. Raises as `read_definition` does.
-    """
+async def read_content(request: ApiRequest, services: Services) -> NewDefinition:
+    """Return the definition that the body stores. Required inputs may be missing. Raises as `read_definition` does."""
     handling = handling_of(request.scope)
 
     def encode(body: Any) -> tuple[bytes, str, tuple[str, ...]]:
-        members = normalise(DefinitionContent, body, handling).items()
+        members = normalise(DefinitionContent, without_contents(body), handling).items()
         content = {name: value for name, value in members if value is not None}
         names = {reference.name for _, reference in references_in(content)}
         return json.encode(content), digest(content), tuple(sorted(names))
 
     validator = partial(validate_workflow, kind=DefinitionContent)
-    valid, (content, content_digest, names) = await _read(
-        request, services, named, validator, encode, partial_inputs=True
-    )
+    valid, (content, content_digest, names) = await _read(request, services, validator, encode, partial_inputs=True)
     return NewDefinition(content, content_digest, valid.warnings, names)
 
 
 async def _read(
     request: ApiRequest,
     services: Services,
-    named: NamedDefinitions,
     validator: Callable[..., ValidatedWorkflow],
     convert: Callable[[Any], T],
     *,
     partial_inputs: bool = False,
 ) -> tuple[ValidatedWorkflow, T]:
-    """Return the workflow of the body, and what *convert* makes of the valid body, in a thread if it is large.
-
-    The workflow has the contents of the definitions that its steps name.
-    """
+    """Return the workflow of the body, and what *convert* makes of the valid body, in a thread if it is large."""
     text, handling = await read_body(request), handling_of(request.scope)
     account = resources_of(request.scope).account
 
     def validate(body: object, known: Expressions | None = None) -> tuple[ValidatedWorkflow, T] | _Refused:
-        size, now = definition_size(text) + named.size, services.clock.now()
+        size, now = definition_size(text), services.clock.now()
         try:
-            valid = validator(
-                named.whole(body), services.catalog, known, handling=handling, definition_bytes=size, now=now
-            )
+            valid = validator(body, services.catalog, known, handling=handling, definition_bytes=size, now=now)
         except InvalidRequest as error:
             return _refused(error.faults, body)
         return valid, convert(body)
 
     def parse(body: object) -> tuple[ValidatedWorkflow, T] | _Refused | list[str]:
-        expressions = expressions_of(named.whole(body))
+        expressions = expressions_of(body)
         return expressions if sum(map(len, expressions)) > FEW_CHARACTERS else validate(body)
 
     parsed = await read_json(request, parse, check_dependency_count)

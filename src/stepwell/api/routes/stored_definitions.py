@@ -156,10 +156,10 @@ async def put_definition(request: ApiRequest, services: ServicesDep) -> ASGIApp:
         message = "Expected 1 to 63 of a-z 0-9 -, and no - at the beginning"
         raise InvalidRequest([Fault(("path", "name"), message, "string_pattern_mismatch")])
     services.availability.check_open()
-    named = await read_named_definitions(request, services, tenant, name)
+    await read_named_definitions(request, services, tenant, name)
     size = len(await read_with_room(request))
     async with services.create_turns.turn(tenant, size):
-        defined = await read_content(request, services, named)
+        defined = await read_content(request, services)
         content = defined.content
         new = NewContent(
             content=content,

@@ -37,7 +37,7 @@ from stepwell.api.responses.workflow_etags import page_etag
 from stepwell.api.routes.definitions import read_definition, read_stored_parts
 from stepwell.api.routes.list_query import FilterQuery, ListQuery, list_links
 from stepwell.api.routes.usage import RATE_LIMIT_HEADERS, show_rate_limit
-from stepwell.basics.errors import DefinitionArchived, Forbidden, InvalidRequest
+from stepwell.basics.errors import DefinitionArchived, Forbidden, InvalidRequest, TooManyValues
 from stepwell.basics.idempotency import StoredAnswer
 from stepwell.basics.tenancy import TenantScope
 from stepwell.contract.definition import CreateWorkflow, WorkflowUpdate
@@ -217,7 +217,8 @@ async def _creation_answer(
 async def _rebuilt_creation(request: ApiRequest, services: Services, workflow: FoundWorkflow) -> Answer:
     """Return the response of create for a repeated request. Its warnings come from its body, which is the same."""
     warnings: Sequence[DefinitionWarning] = ()
-    with suppress(InvalidRequest, DefinitionArchived):  # what the settings or a stored definition are now may refuse it
+    # What the settings or a stored definition are now may refuse it.
+    with suppress(InvalidRequest, DefinitionArchived, TooManyValues):
         stored = await read_stored_parts(request, services)
         warnings = (await read_definition(request, services, stored)).warnings
     return await _creation_answer(request, services, workflow, warnings)

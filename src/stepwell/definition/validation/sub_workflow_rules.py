@@ -13,7 +13,7 @@ from typing import Any, Final, TypeAlias
 from msgspec import ValidationError, convert
 
 from stepwell.basics.errors import Fault
-from stepwell.basics.strict_json.normalise import Handling
+from stepwell.basics.strict_json.normalise import Handling, normalise
 from stepwell.basics.strict_json.schema_faults import Loc
 from stepwell.contract.definition import DefinitionReference
 from stepwell.contract.enums import TaskType
@@ -36,8 +36,10 @@ def too_deep(loc: Loc) -> Fault:
 
 def reference_of(config: Mapping[str, Any]) -> DefinitionReference | None:
     """Return the definition that the config of a SUBWORKFLOW names; None if it names none, or not as it should."""
+    if (value := config.get(SUB_REFERENCE)) is None:
+        return None
     try:
-        return convert(config[SUB_REFERENCE], DefinitionReference) if SUB_REFERENCE in config else None
+        return convert(normalise(DefinitionReference, value), DefinitionReference)
     except ValidationError:
         return None
 
@@ -100,7 +102,7 @@ class SubWorkflowRules:
         if step.config.get("timeout_s") is not None:
             message = "A SUBWORKFLOW has no timeout: give the definition a workflow_timeout_s"
             yield Fault((*loc, "config", "timeout_s"), message, "unused_member")
-        place = (*loc, "config", SUB_REFERENCE if step.config.get(SUB_REFERENCE) else SUB_DEFINITION)
+        place = (*loc, "config", _member_of(step.config))
         definition = step.config.get(SUB_DEFINITION)
         if definition is None and step.config.get(SUB_REFERENCE) is not None and reference_of(step.config) is None:
             return  # the rules of configs report it
@@ -130,6 +132,11 @@ class SubWorkflowRules:
             self._warn(DefinitionWarning(each, message, "no_webhook") for each in _unreported_waits(definition, place))
 
 
+def _member_of(config: Mapping[str, Any]) -> str:
+    """Return the member of the config that has the sub-workflow, for its place in the body that was sent."""
+    return SUB_REFERENCE if config.get(SUB_REFERENCE) else SUB_DEFINITION
+
+
 def _unreported_waits(definition: Mapping[str, Any], place: Loc) -> Iterator[Loc]:
     """Yield the places of waits that no webhook reports: the first one in each definition without a `webhook_url`."""
     stack: list[tuple[Any, Loc]] = [(definition, place)]
@@ -145,7 +152,7 @@ def _unreported_waits(definition: Mapping[str, Any], place: Loc) -> Iterator[Loc
             if task_type in (TaskType.APPROVAL, TaskType.SIGNAL):
                 first = first or own
             elif task_type == TaskType.SUBWORKFLOW and isinstance(config := step.get("config"), dict):
-                stack.append((config.get(SUB_DEFINITION), (*own, "config", SUB_DEFINITION)))
+                stack.append((config.get(SUB_DEFINITION), (*own, "config", _member_of(config))))
         if first is not None:
             yield first
 

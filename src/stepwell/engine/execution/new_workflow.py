@@ -7,7 +7,7 @@ from uuid import UUID
 from msgspec import Struct, json, structs
 
 from stepwell.contract.enums import WorkflowStatus
-from stepwell.definition.named_definitions import without_contents
+from stepwell.definition.named_definitions import stored_request
 from stepwell.definition.validation.workflow import ValidatedWorkflow
 from stepwell.engine.events.bus import CommittedEvents
 from stepwell.engine.execution.active_workflow import ActiveWorkflow
@@ -58,7 +58,7 @@ def build_workflow(
 ) -> NewWorkflowBundle:
     """Build a new workflow. With *start* it is started."""
     if planned.named is not None:
-        planned = structs.replace(planned, request=without_contents(planned.request))
+        planned = structs.replace(planned, request=stored_request(planned.request))
     record, final = _record(planned, creation, new_id)
     loaded = loaded_of(record, planned, planned.definition_bytes)
     loaded.named_files = creation.named_files

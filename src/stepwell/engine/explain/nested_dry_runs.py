@@ -22,7 +22,7 @@ from stepwell.basics.strict_json.normalise import Handling
 from stepwell.basics.tenancy import TenantScope
 from stepwell.contract.enums import WorkflowStatus
 from stepwell.contract.forecasts import DryRun, DryRunVerb, KeptFile, SubWorkflowDryRun
-from stepwell.definition.named_definitions import without_contents
+from stepwell.definition.named_definitions import stored_request
 from stepwell.definition.validation.provider_rules import ProviderCatalog
 from stepwell.definition.validation.sub_workflow_rules import with_origin
 from stepwell.definition.validation.workflow import validate_workflow
@@ -138,9 +138,10 @@ class NestedDryRuns:
         """Return what a new sub-workflow would do. The inputs that its step gives aren't known."""
         async with self._turns.turn(scope.account):
             await asyncio.sleep(0)  # many that are small would otherwise be built in one pass of the loop
-            definition, _ = await definition_of_step(self._reader, scope, root_id, child.config)
-            loaded = await off_loop_if_large(self._build, definition)
-            if loaded is None:
+            try:
+                definition, _ = await definition_of_step(self._reader, scope, root_id, child.config)
+                loaded = await off_loop_if_large(self._build, definition)
+            except InvalidRequest:
                 budget.take(1)
                 return VerbForecast(_REFUSED)
             budget.take(loaded.unit_count)
@@ -148,14 +149,11 @@ class NestedDryRuns:
             apply = partial(forecast_verb, "start", loaded, start, self._clock.now())
             return await off_loop(apply, steps=loaded.unit_count)
 
-    def _build(self, definition: Mapping[str, Any]) -> LoadedWorkflow | None:
-        """Return a new sub-workflow; None if it would be refused."""
-        try:
-            # Names of inputs aren't checked here, because the step may give more of them.
-            planned = validate_workflow(with_origin(definition), self._catalog, handling=Handling.LENIENT)
-        except InvalidRequest:
-            return None
-        planned = structs.replace(planned, request=without_contents(planned.request))
+    def _build(self, definition: Mapping[str, Any]) -> LoadedWorkflow:
+        """Return a new sub-workflow. Raises `InvalidRequest`."""
+        # Names of inputs aren't checked here, because the step may give more of them.
+        planned = validate_workflow(with_origin(definition), self._catalog, handling=Handling.LENIENT)
+        planned = structs.replace(planned, request=stored_request(planned.request))
         now = self._clock.now()
         creation = Creation(self._new_id(now), None, SERVICE, SERVICE, now)
         bundle = build_workflow(planned, creation, None, self._new_id)

@@ -15,7 +15,7 @@ from stepwell.basics.workflow_limits import definition_size
 from stepwell.contract.problems import place_text
 from stepwell.definition.mapping.expressions import FEW_CHARACTERS, Expressions, expressions_of
 from stepwell.definition.mapping.templates import INPUTS
-from stepwell.definition.named_definitions import without_contents
+from stepwell.definition.named_definitions import stored_request
 from stepwell.definition.validation.provider_rules import ProviderCatalog
 from stepwell.definition.validation.sub_workflow_rules import with_origin
 from stepwell.definition.validation.workflow import ValidatedWorkflow, validate_workflow
@@ -72,12 +72,15 @@ class ChildBuilder:
         async with self._turns.turn(parent.tenant):
             await asyncio.sleep(0)  # turns that need not wait would otherwise begin in the same pass of the loop
             ancestry = await self._ancestry(parent)
-            definition, reference = await self._children.definition(ancestry.root_id, inputs)
+            try:
+                definition, reference = await self._children.definition(ancestry.root_id, inputs)
+            except InvalidRequest as error:
+                raise _refusal(error) from error
             child_inputs = {**(definition.get(INPUTS) or {}), **(inputs.get(INPUTS) or {})}
             body = with_origin({**definition, INPUTS: child_inputs}, ancestry.origin)
             link = _link(parent, ancestry, task)
             planned = await self._validate(parent.tenant, body, link.depth)
-            request = without_contents(planned.request)
+            request = stored_request(planned.request)
             planned = structs.replace(planned, request=request, definition=reference)
             now = self._clock.now()
             creation = Creation(child_id, parent.tenant, SERVICE, parent.created_by, now, link, parent.files.named)
@@ -95,9 +98,7 @@ class ChildBuilder:
             self._check_url(tenant, planned.request.webhook_url)
             await until_available(partial(self._inputs.check, tenant, planned))
         except InvalidRequest as error:
-            fault = error.faults[0]
-            message = f"the sub-workflow can't be created: {place_text(fault.loc)}: {fault.msg}"
-            raise AttemptError(message, retryable=False, provider_fault=False) from error
+            raise _refusal(error) from error
         return planned
 
     async def _validate_rules(self, tenant: str | None, body: Mapping[str, Any], depth: int) -> ValidatedWorkflow:
@@ -130,6 +131,12 @@ class ChildBuilder:
         root_id, depth = (record.id, 0) if link is None else (link.root_id, link.depth)
         self._ancestries[parent] = _Ancestry(origin, root_id, depth)
         return self._ancestries[parent]
+
+
+def _refusal(error: InvalidRequest) -> AttemptError:
+    fault = error.faults[0]
+    message = f"the sub-workflow can't be created: {place_text(fault.loc)}: {fault.msg}"
+    return AttemptError(message, retryable=False, provider_fault=False)
 
 
 def _link(parent: ActiveWorkflow, ancestry: _Ancestry, task: Task) -> ParentLink:
