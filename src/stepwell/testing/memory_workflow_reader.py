@@ -134,12 +134,8 @@ class MemoryWorkflowReader(MemoryAdapter):
 
     def _named(self, scope: TenantScope, root_id: UUID) -> dict[str, bytes]:
         row = self._tables.find(scope, root_id)
-        named = (
-            {}
-            if row is None or row.named_definitions is None
-            else json.decode(row.named_definitions, type=dict[str, Raw])
-        )
-        return {name: bytes(content) for name, content in named.items()}
+        contents = json.decode((row and row.named_definitions) or b"{}", type=dict[str, Raw])
+        return {name: bytes(content) for name, content in contents.items()}
 
     async def step(self, scope: TenantScope, workflow_id: UUID, step_id: str) -> StepRecord | None:
         steps = self._steps(scope, workflow_id)

@@ -190,10 +190,8 @@ def insert_rows(new: NewWorkflow) -> InsertRows:
             for step, definition in zip(steps, definitions, strict=True)
         ],
         [EVENT.encode(state.id, event) for event in new.events],
-        named_tasks(config).union(
-            named_tasks(inputs), named_tasks(named), *map(named_tasks, chain(definitions, items))
-        ),
-        len(config) + len(inputs) + len(named) + sum(map(len, chain(definitions, items))),
+        named_tasks(config).union(*map(named_tasks, chain((inputs, named), definitions, items))),
+        len(config) + sum(map(len, chain((inputs, named), definitions, items))),
         (*_label_rows({state.id: labels}), [record.created_at] * len(labels)) if labels else _NO_LABELS,
     )
 
