@@ -147,8 +147,10 @@ async def _apply_definition(request: ApiRequest, services: Services) -> _Applied
     wanted = convert(body[DEFINITION], DefinitionReference)
     request.user.check_may_run(wanted.name)
     found, content = await _read_version(request, services, _tenant_of(request, body), wanted, ("body", DEFINITION))
-    await _reserve(request, _COPIES * (len(data) + len(content)))
+    merging = _COPIES * (len(data) + len(content))
+    await _reserve(request, merging)
     resources.body = await decode_in_turn(request, content, partial(_merge, body, found.name, content))
+    (await resources.memory()).shrink(merging)
     check_size(len(resources.body), ("body", DEFINITION))
     return _Applied(found.reference, content, body.get(INPUTS))
 
@@ -218,11 +220,16 @@ async def _fill(
             raise InvalidRequest([Fault((*loc, "name"), str(error), "archived_definition")]) from None
         return await decode_in_turn(request, content, partial(read_named, found.reference, content))
 
+    resources = resources_of(request.scope)
+    memory = await resources.memory()
+    before = memory.held
     named, size = await resolve(references, load, above, len(data))
     await _reserve(request, _COPIES * size)
     texts = [data, *{each.reference: each.content for each in named.values()}.values()]
     fill = partial(fill_body, data, named, versions=versions)
-    resources_of(request.scope).body, contents = await decode_in_turn(request, b"".join(texts), fill)
+    body, contents = await decode_in_turn(request, b"".join(texts), fill)
+    resources.body = body
+    memory.shrink(max(memory.held - before - len(body) - len(contents), 0))
     return contents
 
 
