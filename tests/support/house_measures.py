@@ -31,7 +31,7 @@ LIMITS: Mapping[str, int] = {
     "lines of the longest class but Run": 400,
     "lines of the class Run": 520,  # the aim is 400
     "lines of the longest file": 600,
-    "lines of Python in src": 91_558,  # the aim is 80,000
+    "lines of Python in src": 91_535,  # the aim is 80,000
 }
 # Modules that stand at the root for good: what runs, and what plug-ins of users import.
 _ROOT = {"__init__", "__main__", "plugin"}

@@ -81,17 +81,14 @@ def read_costs(tables: Tables, scope: TenantScope, query: CostQuery) -> Sequence
     sums: defaultdict[tuple[Any, ...], CostRow] = defaultdict(CostRow)
     for key, row in tables.daily_costs.items():
         in_time = (query.since is None or key.day >= query.since) and (query.until is None or key.day < query.until)
-        of_definition = query.definition is None or query.definition.covers(_reference(key))
+        reference = DefinitionReference.parse(key.definition) if key.definition else None
+        of_definition = query.definition is None or query.definition.covers(reference)
         if scope.covers(key.tenant or None, None) and in_time and of_definition:
             total = sums[*(_key_part(key, name) for name in query.by), key.currency]
             total.amount = _EXACT.add(total.amount, row.amount)
             total.attempts += row.attempts
     counted = [(key, total) for key, total in sorted(sums.items(), key=lambda pair: pair[0]) if total.attempts]
     return [CostSum(query.keys_of(key), key[-1], total.amount, total.attempts) for key, total in counted[: query.limit]]
-
-
-def _reference(key: CostRowKey) -> DefinitionReference | None:
-    return DefinitionReference.parse(key.definition) if key.definition else None
 
 
 def _key_part(key: CostRowKey, name: CostKey) -> Any:

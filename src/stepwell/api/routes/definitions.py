@@ -41,7 +41,7 @@ from stepwell.definition.validation.inputs_schema import inputs_faults
 from stepwell.definition.validation.workflow import MAX_FAULTS, ValidatedWorkflow, validate_workflow
 from stepwell.engine.execution.runnable_definitions import find_runnable, unknown_definition
 from stepwell.engine.service import Services
-from stepwell.rules.stored_definitions import StoredDefinition, StoredName, body_of_run
+from stepwell.rules.stored_definitions import StoredDefinition, StoredName, StoredVersion, body_of_run
 from stepwell.runtime.offloop import off_loop
 
 T = TypeVar("T")
@@ -263,28 +263,25 @@ async def read_definition(request: ApiRequest, services: Services, stored: Store
     return structs.replace(valid, definition=stored.definition, named=stored.named, named_files=stored.named_files)
 
 
-class NewDefinition(Struct, frozen=True):
-    """A definition to store: JSON text, its digest as canonical JSON, its warnings, and the names that it refers to."""
+async def read_content(
+    request: ApiRequest, services: Services
+) -> tuple[bytes, StoredVersion, Sequence[DefinitionWarning]]:
+    """Return the definition that the body stores, as JSON text and as a version, and its warnings.
 
-    content: bytes
-    digest: str
-    warnings: Sequence[DefinitionWarning]
-    refers_to: tuple[str, ...]
+    Required inputs may be missing. Raises as `read_definition` does.
+    """
+    handling, author, now = handling_of(request.scope), request.user.subject, services.clock.now()
 
-
-async def read_content(request: ApiRequest, services: Services) -> NewDefinition:
-    """Return the definition that the body stores. Required inputs may be missing. Raises as `read_definition` does."""
-    handling = handling_of(request.scope)
-
-    def encode(body: Any) -> tuple[bytes, str, tuple[str, ...]]:
+    def encode(body: Any) -> tuple[bytes, StoredVersion]:
         members = normalise(DefinitionContent, without_contents(body), handling).items()
         content = {name: value for name, value in members if value is not None}
-        names = {reference.name for _, reference in references_in(content)}
-        return json.encode(content), digest(content), tuple(sorted(names))
+        names, text = {reference.name for _, reference in references_in(content)}, json.encode(content)
+        version = StoredVersion(digest=digest(content), size=len(text), created_by=author, created_at=now)
+        return text, structs.replace(version, refers_to=tuple(sorted(names)))
 
     validator = partial(validate_workflow, kind=DefinitionContent)
-    valid, (content, content_digest, names) = await _read(request, services, validator, encode, partial_inputs=True)
-    return NewDefinition(content, content_digest, valid.warnings, names)
+    valid, (content, version) = await _read(request, services, validator, encode, partial_inputs=True)
+    return content, version, valid.warnings
 
 
 async def _read(

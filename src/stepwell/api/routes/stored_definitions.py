@@ -50,7 +50,7 @@ from stepwell.contract.stored_definitions import (
     DefinitionVersionsResponse,
 )
 from stepwell.engine.service import Services
-from stepwell.rules.stored_definitions import DefinitionFilter, NewContent, StoredDefinition, StoredVersion
+from stepwell.rules.stored_definitions import DefinitionFilter, NewContent, StoredDefinition
 
 TAG = "definitions"
 BASE = "/api/v1/definitions"
@@ -159,26 +159,15 @@ async def put_definition(request: ApiRequest, services: ServicesDep) -> ASGIApp:
     await read_named_definitions(request, services, tenant, name)
     size = len(await read_with_room(request))
     async with services.create_turns.turn(tenant, size):
-        defined = await read_content(request, services)
-        content = defined.content
-        new = NewContent(
-            content=content,
-            version=StoredVersion(
-                digest=defined.digest,
-                size=len(content),
-                created_by=request.user.subject,
-                created_at=services.clock.now(),
-                refers_to=defined.refers_to,
-            ),
-            conditions=read_revision_conditions(request),
-            limits=services.limits.of_definitions,
-        )
+        content, version, warnings = await read_content(request, services)
+        conditions, limits = read_revision_conditions(request), services.limits.of_definitions
+        new = NewContent(content=content, version=version, conditions=conditions, limits=limits)
         stored = await services.definitions.put(tenant, name, new, dry_run=query.dry_run)
     await give_room_back(request)
     if not stored.created:
         content = await _content(request, services, tenant, stored)
     status = 201 if stored.created and not query.dry_run else 200
-    return _response(stored, content, {"Location": f"{BASE}/{name}"}, status, warnings=defined.warnings)
+    return _response(stored, content, {"Location": f"{BASE}/{name}"}, status, warnings=warnings)
 
 
 @endpoint(GET)

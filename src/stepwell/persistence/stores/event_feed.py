@@ -161,13 +161,7 @@ def _page(scope: TenantScope, wanted: FeedFilter, *, restored: bool) -> Select[A
         .cte("last_one")
     )
     matched = (
-        select(
-            scanned,
-            workflows.c.tenant,
-            workflows.c.origin_instance,
-            workflows.c.status,
-            workflows.c.stored_definition,
-        )
+        select(scanned, *workflows.c["tenant", "origin_instance", "status", "stored_definition"])
         .join_from(scanned, workflows, workflows.c.id == scanned.c.workflow_id)
         .where(visible(scope), *_filters(wanted, scanned))
         .order_by(*key)

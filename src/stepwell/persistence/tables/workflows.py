@@ -126,10 +126,10 @@ def runs_definition(reference: ColumnElement[str]) -> tuple[ColumnElement[bool],
 
 
 def definition_values(wanted: DefinitionReference | None) -> dict[str, str | None]:
+    if wanted is None:
+        return {"definition_name": None, "definition": None}
     # No name has a special character of LIKE.
-    any_version = wanted is not None and wanted.version is None
-    pattern = None if wanted is None else f"{wanted.name}@%" if any_version else str(wanted)
-    return {"definition_name": None if wanted is None else wanted.name, "definition": pattern}
+    return {"definition_name": wanted.name, "definition": f"{wanted.name}@{wanted.version or '%'}"}
 
 
 def _list_index(name: str, *key: Any, include: str, where: str | None = None, **options: Any) -> Index:
