@@ -93,7 +93,7 @@ def test_pytest_finds_the_fixtures_of_the_installed_wheel_which_run_postgresql(
     with fresh_folder() as folder:
         write_example(folder)
         result = run_pytest(folder, "-o", "stepwell_database=postgres", python=python, env=env)
-        assert "5 passed" in result.stdout, result.stdout + result.stderr
+        assert "6 passed" in result.stdout, result.stdout + result.stderr
 
 
 @pytest.mark.extended
