@@ -1,6 +1,5 @@
 """DELETE …/data: all rows and files of one workflow are deleted, and one record remains."""
 
-import asyncio
 import base64
 import random
 from typing import Any
@@ -21,8 +20,8 @@ from support.providers.configured_by_steps import (
     steps_are,
     task_id_of,
 )
-from support.providers.scripted import eventually
-from support.service.live_service import Service
+from support.service.live_service import Service, token
+from support.service.sse_client import streaming
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 NOWHERE = "http://127.0.0.1:9/hook"
@@ -124,13 +123,11 @@ async def test_a_paused_workflow_is_stopped_first_and_its_streams_end(
     scripted.release(workflow_id, "a")
     await live.until(workflow_id, lambda workflow: workflow["steps"][1]["status"] == "RUNNING")
     assert (await live.verb(workflow_id, "pause")).status_code == 200
-    async with asyncio.TaskGroup() as group:
-        stream = group.create_task(
-            live.client.get(f"{WORKFLOWS}{workflow_id}/events", headers={"Accept": "text/event-stream"}), name="stream"
-        )
-        await eventually(lambda: UUID(workflow_id) in live.app.components.engine.bus.watched)
+    async with streaming(live.app.api, f"{WORKFLOWS}{workflow_id}/events", token()) as stream:
+        (created,) = await stream.frames(1)
+        assert created.data["type"] == "workflow.created"
         assert not (await delete_data(live, workflow_id))["pending"]
-    assert stream.result().text.count("event: workflow.created") == 1
+        assert "workflow.created" not in [each.data["type"] for each in await stream.rest()]
     assert UUID(workflow_id) not in live.app.components.engine.scheduler.workflows
     assert await tables_of(live, workflow_id) == {"deletions"}
 
