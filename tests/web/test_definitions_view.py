@@ -203,7 +203,7 @@ async def test_runs_and_decisions_are_filtered_by_definition(user: User) -> None
         await user.site.service.until(answer.json()["id"], lambda run: run["steps"][0]["waiting_for"] is not None)
     await user.create(ask, name="Other")
     page = await user.open("/ui/definitions/photo-set")
-    await page.get_by_role("link", name="Runs", exact=True).last.click()
+    await page.locator(".view-header").get_by_role("link", name="Runs", exact=True).click()
     names = page.locator(".run-link")
     await expect(names).to_have_text(["Run of 2", "Run of 1"])
     await page.get_by_role("button", name="Filters 1").click()
