@@ -5,7 +5,7 @@ import re
 from typing import Any, Final
 
 import pytest
-from playwright.async_api import Page, Request, Route, expect
+from playwright.async_api import FilePayload, Page, Request, Route, expect
 
 from stepwell.contract.scopes import Permission
 from stepwell.web.static_files import static_files
@@ -311,17 +311,17 @@ async def test_files_are_uploaded_with_a_preview_and_run(user: User) -> None:
     await put(user, "photo-set", schema, *steps)
     page = await user.open("/ui/definitions/photo-set")
     upload = page.get_by_label("Upload Photo", exact=True)
-    text = {"name": "a.txt", "mimeType": "text/plain", "buffer": b"a text"}
-    await upload.set_input_files(text)  # type: ignore[arg-type]
+    text: FilePayload = {"name": "a.txt", "mimeType": "text/plain", "buffer": b"a text"}
+    await upload.set_input_files(text)
     await expect(page.locator(".field-error")).to_have_text("Expected image/png, a.txt is text/plain")
     await drop_file(page, page.locator(".input-file"), "red.png", drawn((64, 48)))
     await expect(page.get_by_role("img", name="Preview of red.png")).to_have_js_property("naturalWidth", 64)
     await expect(page.get_by_label("Photo", exact=True)).to_have_value(re.compile(r"^media/[0-9a-f-]{36}/red\.png$"))
-    files = [
+    files: list[FilePayload] = [
         {"name": f"{name}.png", "mimeType": "image/png", "buffer": drawn((size, 32))}
         for name, size in (("blue", 32), ("green", 48))
     ]
-    await page.get_by_label("Upload More photos").set_input_files(files)  # type: ignore[arg-type]
+    await page.get_by_label("Upload More photos").set_input_files(files)
     await expect(page.locator(".input-items li")).to_have_count(2)
     await expect(page.get_by_role("img", name=re.compile("Preview of"))).to_have_count(3)
     await expect(page.get_by_role("region", name="Price")).to_contain_text("Free")

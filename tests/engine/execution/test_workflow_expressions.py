@@ -22,7 +22,10 @@ def test_attempts_share_one_copy_of_a_large_config_until_the_labels_change() -> 
         for place, (step, definition) in enumerate(zip(planned.steps, planned.request.steps, strict=True))
     ]
     config = planned.request.config
-    tested = WorkflowExpressions(LoadedWorkflow(state, None, "a", "tests", config, False, 0, steps, []))  # noqa: FBT003
+    loaded = LoadedWorkflow(
+        state, None, "a", "tests", config, suppress_subtask_events=False, definition_bytes=0, steps=steps, open_tasks=[]
+    )
+    tested = WorkflowExpressions(loaded)
     first, second = tested.of(0, state), tested.of(1, state)
     assert first is not None
     assert second is not None
