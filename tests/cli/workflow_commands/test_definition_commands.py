@@ -51,7 +51,9 @@ def test_a_definition_is_listed_pinned_archived_and_deleted(shell: CommandLine) 
     assert shell("definitions", "pin", "cards", "last").code == 2
     assert shell("definitions", "archive", "cards").code == 0
     assert shell("definitions", "ls", "--name", "cards").out == "There are no such definitions.\n"
-    assert [each["name"] for each in shell("definitions", "ls", "--archived", "--json").lines] == ["cards"]
+    assert [each["name"] for each in shell("definitions", "ls", "--name", "cards", "--archived", "--json").lines] == [
+        "cards"
+    ]
     assert not shell("definitions", "archive", "cards", "--undo", "--json").json["archived"]
     assert shell("definitions", "rm", "cards").code == 2
     assert shell("definitions", "rm", "cards", "--yes").out == "deleted cards with 2 versions\n"
