@@ -326,7 +326,7 @@ class Big:
         steps = SeenList(StepState(plan.position) for plan in plans)
         state = WorkflowState(UUID(int=7), WorkflowStatus.PENDING, "big")
         self.run = Run(StoredRun(state, WorkflowConfig(on_failure=on_failure), plans, steps, sources=dag))
-        self.run._tracker.ready, self.run._tracker.backoff = SeenSet(self.run._tracker.ready), SeenSet()
+        self.run._units.ready, self.run._units.backoff = SeenSet(self.run._units.ready), SeenSet()
 
     def start(self) -> list[int]:
         return self.run.apply(Start(ACTOR, UUID(int=1), OWNER), EPOCH).ready

@@ -210,7 +210,7 @@ def test_a_follow_up_continues_in_the_next_process() -> None:
     sim.cancel()
     sim.crash()
     assert sim.following == {sim.task.id}
-    assert sim.run.followed_up_task(sim.task.id) == sim.task
+    assert sim.run.remote.followed_up.get(sim.task.id) == sim.task
     sim.settle(CancelReceipt.PROVIDER_CANCELLED)
     sim.crash()
     assert sim.following == set()

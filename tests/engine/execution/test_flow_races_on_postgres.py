@@ -24,7 +24,7 @@ import pytest
 
 from stepwell.app import PostgresSource
 from stepwell.engine.execution.timers import PARK_AFTER_S
-from stepwell.lifecycle import flow_run
+from stepwell.lifecycle import parking
 from support.database.failing_store import use_failing_store
 from support.database.killable import KillableProcess
 from support.database.postgres import connected
@@ -300,7 +300,7 @@ async def test_two_events_in_two_processes_have_one_legal_outcome(
     processes: Processes, monkeypatch: pytest.MonkeyPatch, moment: Moment
 ) -> None:
     """The process of the workflows is asked for the first event, another one for the second."""
-    monkeypatch.setattr(flow_run, "PARKED_FROM", timedelta(0))  # also before a time-out within `LIMIT_S`
+    monkeypatch.setattr(parking, "PARKED_FROM", timedelta(0))  # also before a time-out within `LIMIT_S`
     one, other = [await processes.start(lease_s=WAIT_S) for _ in range(2)]
     races = [Race(processes, *race) for race in one_race_of_each_pair(_ALIVE) if race.moment is moment]
     races.sort(key=lambda race: "timeout" in race.pair)  # these wait together

@@ -8,10 +8,10 @@ from msgspec import structs
 from stepwell.contract.definition import ForEach, WorkflowStepDefinition
 from stepwell.contract.enums import OnFailure, ProviderType, StepStatus, TaskPhase, TaskType, WorkflowStatus
 from stepwell.contract.reasons import FollowsUp, StepReason, WaitsForItems, WaitsForSlot
-from stepwell.lifecycle.item_run import unit_position
 from stepwell.lifecycle.model import ItemPlace, ItemState, Sent, StepState, Task, WorkflowState
 from stepwell.lifecycle.records import StepRecord
 from stepwell.lifecycle.steps import FlowPlan, ForEachPlan, ResolvedStep
+from stepwell.lifecycle.units import unit_position
 from stepwell.rules.diagnostics.explain import WorkflowSnapshot, explain
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)

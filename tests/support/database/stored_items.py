@@ -9,9 +9,9 @@ from stepwell.basics.tenancy import EVERY_TENANT
 from stepwell.engine.execution.active_workflow import ActiveWorkflow
 from stepwell.lifecycle.decision import Decision
 from stepwell.lifecycle.inputs import AttemptFailed, Evaluated, Input, Succeeded
-from stepwell.lifecycle.item_run import unit_position
 from stepwell.lifecycle.model import ItemPlace, Task
 from stepwell.lifecycle.records import LoadedWorkflow
+from stepwell.lifecycle.units import unit_position
 from support.database.stored_workflows import Workflows, admitted
 from support.workflows.definitions import body, join
 
@@ -31,8 +31,8 @@ class ItemWorkflow:
 
     def answer(self, values: Sequence[object]) -> Evaluated:
         """The result of the evaluation of step 0: its items."""
-        assert self.handle.flow_run is not None
-        number = self.handle.flow_run.evaluations[0]
+        assert self.handle.run.conditions is not None
+        number = self.handle.run.conditions.requested[0]
         return Evaluated(0, number, items=tuple(json.encode(value) for value in values))
 
     def admit(self, item: int) -> Input:

@@ -9,7 +9,7 @@ from pathlib import Path
 import asyncpg
 
 from stepwell.app import Database
-from stepwell.lifecycle import flow_run
+from stepwell.lifecycle import parking
 from stepwell.persistence.stores import workflow_store
 from support.processes.death_points import DeathPoints, killing_source
 from support.providers.configured_by_steps import ConfiguredProvider, configured_step
@@ -30,7 +30,7 @@ def park_and_die(dsn: str, folder: Path, at: int) -> None:
     workflow that only waits is parked at once.
     """
     points = DeathPoints(at)
-    flow_run.PARKED_FROM = timedelta()
+    parking.PARKED_FROM = timedelta()
     vars(workflow_store)["POSTPONED_S"] = _POSTPONED_S
 
     def add_points(database: Database) -> None:
@@ -56,7 +56,7 @@ def park_and_die(dsn: str, folder: Path, at: int) -> None:
 
 def park_one_and_die(dsn: str, folder: Path, seconds: float) -> None:
     """Create a workflow that waits for so many seconds, beside other processes, and die once it is parked."""
-    flow_run.PARKED_FROM = timedelta()
+    parking.PARKED_FROM = timedelta()
     steps = {"id": "wait", "task_type": "DELAY", "config": {"seconds": seconds}}, configured_step("after", "wait")
 
     async def run() -> None:

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from stepwell.contract.enums import EventType, OnFailure, StepStatus, TaskStatus, WorkflowStatus
-from stepwell.lifecycle.item_run import ItemRun
+from stepwell.lifecycle.items import Items
 from stepwell.lifecycle.model import NEVER, HistoryEvent, ItemState
+from stepwell.lifecycle.run import Run
 from support.workflows.runs import ENDED
 
 if TYPE_CHECKING:
@@ -58,8 +59,8 @@ def check_flow(sim: SimulatedFlow) -> None:
     assert (state.completed_at is not None) == (state.status in ENDED)
     assert state.completed_steps == sim.statuses.count(StepStatus.COMPLETED)
     _check_waits(sim)
-    if isinstance(run, ItemRun):
-        check_groups(run, sim.item_rows, stopping=bool(sim.following))
+    if run.items is not None:
+        check_groups(run, run.items, sim.item_rows, stopping=bool(sim.following))
     _check_ownership(sim)
     _check_children(sim)
     _check_end(sim)
@@ -81,11 +82,12 @@ def _check_waits(sim: SimulatedFlow) -> None:
 
 def _check_ownership(sim: SimulatedFlow) -> None:
     state, run = sim.workflow, sim.run
+    assert run.parking is not None
     if state.owner is None and state.status is WorkflowStatus.RUNNING:
-        assert state.wake_at in (None, run.next_due() or NEVER)
+        assert state.wake_at in (None, run.parking.next_due() or NEVER)
     elif state.owner is None and state.status is WorkflowStatus.PAUSED:
         waits = sim.waiting_rows() or sim.child_rows()
-        assert state.wake_at == ((run.next_due() or NEVER) if waits else None)
+        assert state.wake_at == ((run.parking.next_due() or NEVER) if waits else None)
     else:
         assert state.wake_at is None
     assert (state.owner is not None) == run.active
@@ -123,13 +125,13 @@ def _check_progress(sim: SimulatedFlow) -> None:
         assert any(moves) or orphans, "stuck"
 
 
-def check_groups(run: ItemRun, rows: Mapping[int, ItemState], *, stopping: bool) -> None:
+def check_groups(run: Run, items: Items, rows: Mapping[int, ItemState], *, stopping: bool) -> None:
     """Check that a run counts its items as their rows do, and that a step with items is RUNNING only while it moves.
 
     *stopping*: an item may wait for the end of its last sub-workflow.
     """
-    assert len([unit for unit in run.units.values() if isinstance(unit, ItemState)]) == len(rows)
-    for position, group in run.groups.items():
+    assert sum(len(group.items) for group in items.groups.values()) == len(rows)
+    for position, group in items.groups.items():
         statuses = [row.status for row in rows.values() if row.place.step == position]
         assert group.completed == statuses.count(StepStatus.COMPLETED)
         assert group.failed == statuses.count(StepStatus.FAILED)

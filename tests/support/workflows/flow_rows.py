@@ -11,11 +11,10 @@ from msgspec.structs import replace
 from stepwell.contract.definition import WorkflowConfig
 from stepwell.contract.enums import StepStatus, TaskStatus, WorkflowStatus
 from stepwell.lifecycle.decision import Decision
-from stepwell.lifecycle.flow_run import FlowRun
-from stepwell.lifecycle.item_run import unit_position
 from stepwell.lifecycle.model import HistoryEvent, ItemState, ShownWait, StepState, StoredSignal, Task, WorkflowState
-from stepwell.lifecycle.new_run import new_run
+from stepwell.lifecycle.run import Run
 from stepwell.lifecycle.stored_run import StoredRun
+from stepwell.lifecycle.units import unit_position
 from support.workflows.flow_specs import StepSpec, plan_of
 
 
@@ -66,7 +65,7 @@ class FlowRows:
     def result(self, position: int) -> Any:
         return json.decode(self.step_rows[position].result or b"null")
 
-    def load(self) -> FlowRun:
+    def load(self) -> Run:
         wanted = (t for t in self.task_rows.values() if t.status is TaskStatus.RUNNING or t.follow_up_until)
         stored = StoredRun(
             copy(self.workflow),
@@ -78,8 +77,8 @@ class FlowRows:
             items=[replace(row, position=-1, result=None) for row in self.item_rows.values()],
             result_bytes=sum(len(row.result or b"") for row in (*self.step_rows, *self.item_rows.values())),
         )
-        run = new_run(stored)
-        assert isinstance(run, FlowRun)
+        run = Run(stored)
+        assert run.parking is not None
         return run
 
     def unit(self, task: Task) -> int:

@@ -154,7 +154,7 @@ def input_of(sim: SimulatedFlow, op: Op) -> Input | None:  # noqa: C901, PLR0912
             return Signal(ACTOR, f"signal {early[0]}")
         case "late":
             position = op.pick % len(sim.specs)
-            return None if position in sim.run.waits else Decide(ACTOR, position, "approve")
+            return None if position in sim.open_waits else Decide(ACTOR, position, "approve")
     return None
 
 

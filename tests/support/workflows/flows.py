@@ -1,6 +1,6 @@
 """Runs with flow control for tests: described by `StepSpec`s, driven by hand or at random, rebuilt from rows."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -27,7 +27,6 @@ from stepwell.lifecycle.effects import (
     StartAttempt,
     WakeAt,
 )
-from stepwell.lifecycle.flow_run import FlowRun
 from stepwell.lifecycle.inputs import (
     Admitted,
     AttemptFailed,
@@ -54,7 +53,9 @@ from stepwell.lifecycle.model import (
     Sent,
     StepState,
     Task,
+    Wait,
 )
+from stepwell.lifecycle.run import Run
 from support.workflows.flow_checks import check_flow
 from support.workflows.flow_children import Children
 from support.workflows.flow_rows import FlowRows
@@ -69,7 +70,7 @@ ACTOR = "alice"
 
 
 class SimulatedFlow(FlowRows):
-    """A FlowRun, the rows that it has recorded, and what an engine would hold for it. Every input is checked.
+    """A Run, the rows that it has recorded, and what an engine would hold for it. Every input is checked.
 
     `queue`, `live`, `wake` and `pauses` are of this process, by position. `following` are the tasks that it follows up.
     `questions` are what the run has asked for. `memory` is None while no process has the workflow.
@@ -86,7 +87,7 @@ class SimulatedFlow(FlowRows):
         self.answered: set[int] = set()  # a true condition isn't stored, so a restart asks again
         self.children = Children()
         self.ids = 10**6
-        self.memory: FlowRun | None = None
+        self.memory: Run | None = None
         self.deadline: datetime | None = None
         self.questions: dict[int, Evaluate] = {}
         self.forget_process()
@@ -96,9 +97,18 @@ class SimulatedFlow(FlowRows):
             self.do(Start(ACTOR, self.new_id(), self.new_id()))
 
     @property
-    def run(self) -> FlowRun:
+    def run(self) -> Run:
         assert self.memory is not None
         return self.memory
+
+    @property
+    def open_waits(self) -> Mapping[int, Wait]:
+        return {} if self.run.waits is None else self.run.waits.open
+
+    @property
+    def requested(self) -> Mapping[int, int]:
+        """The numbers of the evaluations that have no result yet, by position."""
+        return {} if self.run.conditions is None else self.run.conditions.requested
 
     def new_id(self) -> UUID:
         self.ids += 1
@@ -259,7 +269,7 @@ class SimulatedFlow(FlowRows):
             self.claim()
         else:
             self.memory = self.load()
-            waits = self.run.waits
+            waits = self.open_waits
             self.do(RetryDue(min(waits, key=lambda each: (waits[each].until or NEVER, each))))
         self.take_up()
         return True
@@ -327,7 +337,7 @@ class SimulatedFlow(FlowRows):
         """Return the steps whose timer would do something."""
         rows = (*self.step_rows, *self.item_rows.values())
         retries = {row.position for row in rows if row.next_attempt_at is not None} - self.queue
-        return [position for position in self.wake if position in self.run.waits or position in retries]
+        return [position for position in self.wake if position in self.open_waits or position in retries]
 
     def drive(self) -> WorkflowStatus:
         """Go on until nothing moves any more; a paused workflow is resumed, and one that failed while it was paused."""
@@ -403,7 +413,7 @@ class SimulatedFlow(FlowRows):
 
     def _release(self, decision: Decision) -> None:
         self.queue.update(decision.ready)
-        self.questions = {p: q for p, q in self.questions.items() if self.run.evaluations.get(p) == q.number}
+        self.questions = {p: q for p, q in self.questions.items() if self.requested.get(p) == q.number}
         for effect in decision.effects:
             match effect:
                 case StartAttempt(task):

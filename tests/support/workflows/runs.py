@@ -266,7 +266,7 @@ class SimulatedRun:
         return [f"{e.type}{f' {e.step_id}' if e.step_id else ''}" for e in self.events[since:]]
 
     def picture(self) -> object:
-        f = self.run._tracker
+        f = self.run._units
         frontier = ({*f.ready}, {k: copy(v) for k, v in f.running.items()}, {*f.backoff}, {*f.attached}, f.failures)
         return copy(self.run.state), [copy(step) for step in self.run.steps], frontier
 
@@ -276,7 +276,7 @@ class SimulatedRun:
         assert [replace(s, result=None) for s in run.steps] == [replace(s, result=None) for s in self.step_rows]
         assert fold(self.events, [plan.step_id for plan in self.plans]) == (self.status, self.statuses)
         open_tasks = {t.position: t for t in self.task_rows.values() if t.status is TaskStatus.RUNNING}
-        assert open_tasks == run._tracker.running
+        assert open_tasks == run._units.running
         assert (state.owner is not None) == self._needs_process
         assert (state.completed_at is not None) == (state.status in ENDED)
         assert state.completed_steps == self.statuses.count(StepStatus.COMPLETED)

@@ -26,7 +26,7 @@ from stepwell.definition.mapping.transforms import is_deferred
 from stepwell.definition.validation.graph import Graph
 from stepwell.definition.validation.partial_step import PartialItems, PartialStep
 from stepwell.definition.validation.step_rules import OutputRefusal
-from stepwell.lifecycle.item_group import MAX_WORKFLOW_ITEMS
+from stepwell.lifecycle.items import MAX_WORKFLOW_ITEMS
 
 FOR_EACH: Final = "for_each"
 _DEFAULT_CONCURRENCY = ForEach().max_concurrency

@@ -30,13 +30,12 @@ from stepwell.engine.attempts.attempt_control import AttemptControl
 from stepwell.engine.events.bus import CommittedEvents
 from stepwell.engine.execution.workflow_expressions import WorkflowExpressions
 from stepwell.lifecycle.decision import Decision, copy_of
-from stepwell.lifecycle.flow_run import FlowRun
-from stepwell.lifecycle.item_run import ItemRun, unit_position
 from stepwell.lifecycle.model import ItemState, Task
-from stepwell.lifecycle.new_run import new_run
 from stepwell.lifecycle.records import LoadedWorkflow, StepRecord
+from stepwell.lifecycle.run import Run
 from stepwell.lifecycle.steps import ResolvedStep
 from stepwell.lifecycle.stored_run import StoredRun
+from stepwell.lifecycle.units import unit_position
 from stepwell.ports.clock import Timer
 
 
@@ -104,7 +103,6 @@ class ActiveWorkflow:
     - `attempts` and `follow_ups` are by task id.
     - `timers` are by position. The key None has the timer of the workflow's deadline.
     - `park_timer` lets it leave memory, because it only waits.
-    - `flow_run` is its run if its steps have flow control; otherwise None.
     - `waiting_since` has the monotonic times at which steps that may start began to wait, by position, the earliest
       first.
     - `evicted` is set when the workflow has left memory, and `quiet` while it has no attempts.
@@ -151,8 +149,7 @@ class ActiveWorkflow:
             suppress_subtask_events=loaded.suppress_subtask_events,
             tenant=loaded.tenant,
         )
-        self.run = new_run(stored)
-        self.flow_run = self.run if isinstance(self.run, FlowRun) else None
+        self.run = Run(stored)
 
     def committed_events(self, decision: Decision) -> CommittedEvents:
         """Return the events of *decision* for the bus. The caller publishes them once they are committed."""
@@ -164,7 +161,7 @@ class ActiveWorkflow:
     @property
     def open_evaluations(self) -> Collection[int]:
         """The positions of the steps whose evaluation has no result yet."""
-        return () if self.flow_run is None else self.flow_run.evaluations.keys()
+        return () if self.run.conditions is None else self.run.conditions.requested.keys()
 
     @property
     def execution_id(self) -> UUID | None:
@@ -224,7 +221,7 @@ class ActiveWorkflow:
 
     @property
     def items(self) -> list[ItemState]:
-        groups = self.run.groups.values() if isinstance(self.run, ItemRun) else ()
+        groups = () if self.run.items is None else self.run.items.groups.values()
         return [item for group in groups for item in group.items]
 
     def _step(self, position: int) -> StepRecord:

@@ -60,16 +60,13 @@ class DueWaits:
     async def _end_waits(self, workflow_id: UUID) -> None:
         scheduler = self._access.scheduler
         async with self._access.pinned(EVERY_TENANT, workflow_id) as workflow:
-            if (run := workflow.flow_run) is not None:
-                if run.has_children and run.state.owner is None:  # one of them may have ended, or may be reached
-                    scheduler.apply(workflow, Unpark(self._access.lease.owner))
-                now = self._clock.now()
-                over = [
-                    position for position, wait in run.waits.items() if wait.until is not None and wait.until <= now
-                ]
-                for number, position in enumerate(sorted(over), 1):
-                    scheduler.apply(workflow, RetryDue(position))
-                    if not number % _AT_ONCE:
-                        await asyncio.sleep(0)
+            run = workflow.run
+            if run.has_children and run.state.owner is None:  # one of them may have ended, or may be reached
+                scheduler.apply(workflow, Unpark(self._access.lease.owner))
+            over = () if run.waits is None else run.waits.over(self._clock.now())
+            for number, position in enumerate(over, 1):
+                scheduler.apply(workflow, RetryDue(position))
+                if not number % _AT_ONCE:
+                    await asyncio.sleep(0)
             async with asyncio.timeout(_WRITE_S):
                 await scheduler.checkpointer.flushed(workflow_id)

@@ -63,7 +63,7 @@ class FollowUpTasks:
         # Wait for the attempt, because the provider's answer to it says whether there is a job to end.
         if (attempt := workflow.attempts.get(task_id)) is not None and attempt.task is not None:
             await asyncio.wait({attempt.task})
-        if (task := workflow.run.followed_up_task(task_id)) is None or task.follow_up_until is None:
+        if (task := workflow.run.remote.followed_up.get(task_id)) is None or task.follow_up_until is None:
             return
         outcome = FollowUpEnded(position, task_id, CancelReceipt.UNKNOWN)
         with move_on_after((task.follow_up_until - self._clock.now()).total_seconds()):

@@ -130,7 +130,7 @@ class StepDispatcher:
                 tracked, outcome, provider_failed=blamed, retries_exhausted=False
             )  # so that it never opens
             return
-        used_up = failed is not None and workflow.run.is_last_attempt(failed)
+        used_up = failed is not None and workflow.run.attempts.is_last(failed)
         allowed_before = self._health.allows(tracked.key)
         self._health.record_end(tracked, outcome, provider_failed=blamed, retries_exhausted=used_up)
         if allowed_before and not self._health.allows(tracked.key):

@@ -73,10 +73,10 @@ class Timers:
 
     def consider_parking(self, workflow: ActiveWorkflow) -> None:
         """Park the workflow later, if it only waits. Called after each change of it."""
-        if (run := workflow.flow_run) is None:  # hot path
+        if (parking := workflow.run.parking) is None:  # hot path
             return
         _cancel_parking(workflow)
-        if run.may_park(self._clock.now()):
+        if parking.may_begin(self._clock.now()):
             seconds = 0.0 if self.is_crowded() else self.park_after_s
             workflow.park_timer = self._clock.call_later(seconds, self._fail_fast(partial(self._park, workflow)))
 

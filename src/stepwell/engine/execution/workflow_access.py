@@ -201,8 +201,8 @@ class VerbApplier:
 
     def _own_if_it_has_children(self, workflow: ActiveWorkflow, verb: ClientVerb) -> None:
         """Let this process run a parked workflow with sub-workflows, because the verb may reach these."""
-        run = workflow.flow_run
-        if run is not None and run.has_children and run.state.owner is None and not isinstance(verb, Resume | Update):
+        run = workflow.run
+        if run.has_children and run.state.owner is None and not isinstance(verb, Resume | Update):
             self.access.scheduler.apply(workflow, Unpark(self.access.lease.owner))
 
     def _own_if_woken(self, workflow: ActiveWorkflow) -> None:
@@ -210,11 +210,8 @@ class VerbApplier:
 
         Without room it waits for admission. Both are one change of its row, because they are written together.
         """
-        if (
-            (run := workflow.flow_run) is not None
-            and run.state.waits_for_admission
-            and self._admission.may_run(workflow)
-        ):
+        run = workflow.run
+        if run.parking is not None and run.state.waits_for_admission and self._admission.may_run(workflow):
             self.access.scheduler.apply(workflow, Unpark(self.access.lease.owner))
 
     async def _check_room(self, workflow: ActiveWorkflow, verb: ClientVerb) -> None:

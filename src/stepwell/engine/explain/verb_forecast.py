@@ -13,10 +13,8 @@ from stepwell.definition.validation.item_rules import known_count
 from stepwell.engine.execution.active_workflow import ActiveWorkflow
 from stepwell.lifecycle.decision import Decision
 from stepwell.lifecycle.effects import Evaluate
-from stepwell.lifecycle.flow_run import FlowRun
 from stepwell.lifecycle.inputs import SERVICE, Cancel, Cleanup, Pause, Resume, Start
-from stepwell.lifecycle.item_group import ItemGroup
-from stepwell.lifecycle.item_run import ItemRun
+from stepwell.lifecycle.items import ItemGroup
 from stepwell.lifecycle.model import ItemState, StepState
 from stepwell.lifecycle.peer_commands import ClientVerb
 from stepwell.lifecycle.records import LoadedWorkflow, StepRecord
@@ -134,11 +132,11 @@ def _continues(run: Run, position: int) -> bool:
     """Return whether the step or one of its items has an attempt, or it waits for something from outside."""
     if (group := _group(run, position)) is not None:
         return any(run.has_attempt(item.position) for item in group.items)
-    return run.has_attempt(position) or (isinstance(run, FlowRun) and position in run.waits)
+    return run.has_attempt(position) or (run.waits is not None and position in run.waits.open)
 
 
 def _group(run: Run, position: int) -> ItemGroup | None:
-    return run.groups.get(position) if isinstance(run, ItemRun) else None
+    return None if run.items is None else run.items.groups.get(position)
 
 
 def _items(run: Run, step: StepState, stored: StepRecord) -> DryRunItems | None:

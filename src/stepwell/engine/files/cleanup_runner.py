@@ -43,7 +43,6 @@ from stepwell.engine.files.child_cleanups import clean_children
 from stepwell.engine.files.purger import DeleteUploads, Purger
 from stepwell.lifecycle.cleanup_records import DueCleanup, TaskToClean, empty_report
 from stepwell.lifecycle.inputs import FilesDeleted
-from stepwell.lifecycle.subworkflow_run import SubworkflowRun
 from stepwell.ports.artifacts import Artifacts
 from stepwell.ports.clock import Clock
 from stepwell.ports.deletions import BEFORE_ALL_TASKS, Cleanups, Purges
@@ -462,7 +461,7 @@ class CleanupRunner:
             async with self._access.pinned(EVERY_TENANT, workflow_id) as workflow:
                 async with asyncio.timeout(_COMMIT_S):  # the event of an earlier pass may still wait for the database
                     await scheduler.checkpointer.flushed(workflow_id)
-                has_children = isinstance(workflow.run, SubworkflowRun)
+                has_children = workflow.run.children is not None
                 if has_children and not await clean_children(self._cleanups, self._access, workflow_id):
                     return False
                 counts = await self._cleanups.counts(self._owner, workflow_id)

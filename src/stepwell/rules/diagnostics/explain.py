@@ -55,10 +55,10 @@ from stepwell.contract.reasons import (
     WorkflowReason,
 )
 from stepwell.lifecycle.allowed_verbs import is_allowed
-from stepwell.lifecycle.item_run import unit_position
 from stepwell.lifecycle.model import ItemState, Task, Wait, WorkflowState
 from stepwell.lifecycle.records import StepRecord
 from stepwell.lifecycle.run_if import has_ended
+from stepwell.lifecycle.units import unit_position
 from stepwell.rules.list_records import WaitBelow
 
 _MAX_NAMES = 50

@@ -23,7 +23,7 @@ from stepwell.definition.mapping.task_configs import normalise_inputs
 from stepwell.definition.mapping.templates import INPUTS, ITEM, parse_template
 from stepwell.definition.validation.item_rules import known_count
 from stepwell.definition.validation.workflow import ValidatedWorkflow
-from stepwell.lifecycle.item_group import MAX_WORKFLOW_ITEMS
+from stepwell.lifecycle.items import MAX_WORKFLOW_ITEMS
 from stepwell.lifecycle.steps import ResolvedStep
 from stepwell.rules.costs import PriceList
 

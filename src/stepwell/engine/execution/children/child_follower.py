@@ -20,7 +20,6 @@ from stepwell.lifecycle.effects import PauseOrResumeChild
 from stepwell.lifecycle.inputs import SERVICE, AttemptFailed, ChildPausedOrResumed, Pause, Succeeded
 from stepwell.lifecycle.model import Task
 from stepwell.lifecycle.records import WorkflowRecord
-from stepwell.lifecycle.subworkflow_run import SubworkflowRun
 from stepwell.ports.processes import CommandListener
 
 log = structlog.get_logger()
@@ -124,7 +123,7 @@ class ChildFollower(WorkflowListener, CommandListener):
         followed = self._followed.pop(workflow.workflow_id, None)  # the next process that loads it checks all of them
         if followed is not None and followed.task is not None:
             followed.task.cancel()
-        if (run := workflow.flow_run) is not None and run.has_children and run.state.owner is None:
+        if workflow.run.has_children and workflow.run.state.owner is None:
             self._admission.look_for_due()  # a sub-workflow may have ended since the last check
 
     def check(self, parent: ActiveWorkflow, child_id: UUID, check: ChildCheck) -> None:
@@ -153,8 +152,8 @@ class ChildFollower(WorkflowListener, CommandListener):
                         followed.open.pop(child_id, None)
                     self._scheduler.apply(parent, input_)
                     await asyncio.sleep(0)
-            if page.has_all and not followed.to_do and isinstance(parent.run, SubworkflowRun):
-                parent.run.note_handled_ends(page.ends)
+            if page.has_all and not followed.to_do and parent.run.children is not None:
+                parent.run.children.note_handled_ends(page.ends)
 
     async def _read_page(self, parent: ActiveWorkflow, followed: _FollowedChildren) -> _Page:
         """Take the next checks from `to_do`, and read the statuses that they need.

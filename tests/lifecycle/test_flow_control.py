@@ -1,6 +1,7 @@
 """Flow control in single steps: what each part does, one after the other."""
 
 from datetime import timedelta
+from typing import get_args
 from uuid import UUID
 
 import pytest
@@ -9,11 +10,8 @@ from msgspec.structs import replace
 from stepwell.basics.errors import InvalidTransition, NotWaiting
 from stepwell.contract.definition import WorkflowConfig
 from stepwell.contract.enums import EventType, OnFailure, RunIf, SkipReason, StepStatus, WaitKind, WorkflowStatus
-from stepwell.lifecycle.flow_run import FlowRun
-from stepwell.lifecycle.inputs import Cancel, Decide, Park, Pause, RetryDue, Signal
-from stepwell.lifecycle.item_run import ItemRun
+from stepwell.lifecycle.inputs import Cancel, Decide, Input, Park, Pause, RetryDue, Signal
 from stepwell.lifecycle.model import NEVER, StepState, WorkflowState
-from stepwell.lifecycle.new_run import new_run
 from stepwell.lifecycle.run import Run
 from stepwell.lifecycle.steps import ResolvedStep
 from stepwell.lifecycle.stored_run import StoredRun
@@ -33,13 +31,21 @@ def reasons(sim: SimulatedFlow) -> list[SkipReason | None]:
 
 def ordinary(plans: list[ResolvedStep]) -> Run:
     state = WorkflowState(UUID(int=7), WorkflowStatus.RUNNING, "a workflow", owner=UUID(int=8))
-    return new_run(StoredRun(state, WorkflowConfig(), plans, [StepState(plan.position) for plan in plans]))
+    return Run(StoredRun(state, WorkflowConfig(), plans, [StepState(plan.position) for plan in plans]))
 
 
-def test_one_step_with_flow_makes_a_flow_run() -> None:
-    assert type(ordinary(plans_of([[], [0]]))) is Run
-    assert type(ordinary([plan_of(0, StepSpec(condition=True))])) is FlowRun
-    assert type(ordinary([plan_of(0, StepSpec(items=1))])) is ItemRun
+def test_a_run_has_only_the_parts_that_its_steps_need() -> None:
+    run = ordinary(plans_of([[], [0]]))
+    assert (run.parking, run.conditions, run.waits, run.items, run.children) == (None, None, None, None, None)
+    conditions = ordinary([plan_of(0, StepSpec(condition=True))])
+    assert conditions.parking is not None
+    assert conditions.conditions is not None
+    assert (conditions.waits, conditions.items, conditions.children) == (None, None, None)
+    assert ordinary([plan_of(0, StepSpec(items=1))]).items is not None
+
+
+def test_each_input_has_one_method() -> None:
+    assert set(get_args(Input)) == set(Run.METHODS)
 
 
 @pytest.mark.parametrize("verb", [Decide(ACTOR, 0, "approve"), Signal(ACTOR, "s0")])
@@ -260,7 +266,7 @@ def test_a_wait_that_nobody_ends_fails_the_step_in_words_that_name_the_time(on_t
 def test_a_link_to_an_earlier_wait_decides_nothing() -> None:
     sim = flow(approval(answer="reject"))
     answer(sim, 0)
-    old = sim.run.waits[0].id
+    old = sim.open_waits[0].id
     sim.do(Decide(ACTOR, 0, "reject", wait_id=old))
     assert sim.status is WorkflowStatus.FAILED
     sim.resume()
