@@ -53,7 +53,7 @@ async def run_engine(stores: Stores, engine: Engine, webhooks: Webhooks, service
     async with asyncio.TaskGroup() as group:
         group.create_task(engine.scheduler.run(), name="scheduler")
         if engine.workers is not None:
-            group.create_task(engine.workers.run(), name="workers")
+            group.create_task(engine.workers.run(engine.scheduler.handle_callback), name="workers")
         group.create_task(webhooks.recovery.run(), name="recovery")
         group.create_task(webhooks.recovery.watch(), name="other processes")
         group.create_task(engine.limits.run(), name="limits")
@@ -65,12 +65,12 @@ async def run_engine(stores: Stores, engine: Engine, webhooks: Webhooks, service
         group.create_task(services.due_waits.run(), name="due waits")
         group.create_task(services.retention.run(), name="retention")
         group.create_task(services.cost_retention.run(), name="retention of costs")
-        group.create_task(services.upload_sweeper.run(), name="upload expiry")
+        group.create_task(services.upload_sweeper.run(services.uploads), name="upload expiry")
         group.create_task(services.subscriptions.run(), name="streams")
         group.create_task(services.idempotency.run(), name="keys")
         group.create_task(services.commands.run(), name="commands to peers")
         group.create_task(services.command_receiver.run(), name="commands of peers")
-        group.create_task(stores.writes.run(), name="write probes")
+        group.create_task(stores.writes.run(stores.probes), name="write probes")
         group.create_task(keys.run(), name="key set")
         group.create_task(return_freed_memory(engine.memory.large_release), name="freed memory")
 

@@ -44,7 +44,7 @@ from stepwell.engine.execution.limit_divider import LimitDivider
 from stepwell.engine.execution.recovery import Recovery
 from stepwell.engine.execution.scheduler import Scheduler
 from stepwell.engine.execution.workflow_admission import WorkflowAdmission
-from stepwell.engine.explain.availability import WriteMonitor, WriteTarget
+from stepwell.engine.explain.availability import Probe, WriteMonitor, WriteTarget
 from stepwell.engine.files.task_files import TaskFiles
 from stepwell.engine.webhooks.deliverer import WebhookDeliverer
 from stepwell.engine.webhooks.service import WebhookService
@@ -94,7 +94,7 @@ class ProcessInfo(Struct, frozen=True):
 
 
 class Stores(Struct, frozen=True):
-    """The database and the artifact store. `writes` watches both for full disks; `statements` counts SQL statements.
+    """The database and the artifact store. `writes` watches both for full disks, by `probes`; `statements` counts SQL.
 
     `may_sweep`: no other process and no worker uses the store, and this version knows all files that its database
     refers to. `store_id`: the id in the artifact store; None if it has none.
@@ -104,6 +104,7 @@ class Stores(Struct, frozen=True):
     files: Storage
     task_files: TaskFiles
     writes: WriteMonitor
+    probes: dict[WriteTarget, Probe]
     statements: StatementCounter
     may_sweep: bool
     store_id: str | None
@@ -143,14 +144,16 @@ async def open_stores(process: ProcessInfo, source: DatabaseSource, stack: conte
     settings = process.settings
     statements, writes = StatementCounter(), WriteMonitor(process.clock)
     files = await open_storage(settings, writes.artifact_failed)
-    writes.probes[WriteTarget.ARTIFACTS] = files.try_to_write
     database = await source.open(settings, process.owner, statements.add, writes, stack)
+    probes: dict[WriteTarget, Probe] = {WriteTarget.ARTIFACTS: files.try_to_write}
+    if database.probe is not None:
+        probes[WriteTarget.DATABASE] = database.probe
     may_sweep, store_id = process.exclusive and not files.shared and settings.executor != "celery", None
     if database.installation is not None:
         record = await bind_storage(files, database.installation, exclusive=process.exclusive)
         may_sweep, store_id = may_sweep and not record.is_newer, str(record.id)
     task_files = TaskFiles(database.reader, database.uploads, files.artifacts)
-    return Stores(database, files, task_files, writes, statements, may_sweep, store_id)
+    return Stores(database, files, task_files, writes, probes, statements, may_sweep=may_sweep, store_id=store_id)
 
 
 def build_engine(
@@ -179,8 +182,6 @@ def build_engine(
     scheduler = Scheduler(
         workflow_store, runner, admission, health, clock, uuid7, bus, outcomes, evaluator, memory, max_bytes
     )
-    if workers is not None:
-        workers.listen(partial(scheduler.handle_callback, body=b""))
     return Engine(
         coordination=coordination,
         memory=memory,

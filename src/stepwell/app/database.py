@@ -11,7 +11,7 @@ from uuid import UUID
 import asyncpg
 from msgspec import Struct
 
-from stepwell.engine.explain.availability import WriteMonitor, WriteTarget
+from stepwell.engine.explain.availability import Probe, WriteMonitor
 from stepwell.persistence.clock import DatabaseClock
 from stepwell.persistence.connections.connection_pool import SmallPool
 from stepwell.persistence.connections.database import (
@@ -78,7 +78,7 @@ class StatementCounter:
 
 
 class Database(Struct):
-    """The adapters of an open database for one process. `installation` is None for a database in memory."""
+    """The adapters of an open database for one process. A database in memory has no `installation` and no `probe`."""
 
     reader: WorkflowReader
     workflow_store: WorkflowStore
@@ -98,6 +98,7 @@ class Database(Struct):
     limits: LimitStore
     sign_ins: SignIns
     installation: Installation | None = None
+    probe: Probe | None = None
 
 
 class DatabaseSource(Protocol):
@@ -148,7 +149,6 @@ class PostgresSource:
         timeout_s = settings.database_timeout_s
         observer = Observer(on_statement, writes.database_failed, self._server_disk_full)
         connect = asyncpg_connect(self._dsn, timeout_s=timeout_s, observer=observer)
-        writes.probes[WriteTarget.DATABASE] = partial(try_to_write, connect)
         pool = await create_asyncpg_pool(connect)
         stack.push_async_callback(_close_pool, pool)
         engine = create_api_engine(self._dsn, pool=settings.database_pool, timeout_s=timeout_s, observer=observer)
@@ -165,24 +165,25 @@ class PostgresSource:
         if self._durable:
             await assert_durable(pool)
         return Database(
-            PostgresWorkflowReader(engine, open_pool(CONNECTIONS), open_pool(LARGE_CONNECTIONS)),
-            workflow_store,
-            PostgresLeaseStore(pool),
-            PostgresIdempotencyKeys(open_pool(KEY_CONNECTIONS), owner),
-            PostgresOutbox(open_pool(OUTBOX_CONNECTIONS)),
-            PostgresDeliveries(engine),
-            PostgresEventFeed(engine, pool),
-            PostgresNotifications(connect, notifying, owner),
-            PostgresPresence(connect, notifying, owner),
-            PostgresCleanups(cleaning),
-            PostgresUploads(open_pool(UPLOAD_CONNECTIONS)),
-            PostgresDefinitions(open_pool(DEFINITION_CONNECTIONS)),
-            PostgresPurges(cleaning),
-            PostgresDailyCosts(cleaning),
-            PostgresCommands(open_pool(COMMAND_CONNECTIONS)),
-            PostgresLimitStore(notifying),
-            PostgresSignIns(open_pool(SIGN_IN_CONNECTIONS)),
-            PostgresInstallation(pool),
+            reader=PostgresWorkflowReader(engine, open_pool(CONNECTIONS), open_pool(LARGE_CONNECTIONS)),
+            workflow_store=workflow_store,
+            leases=PostgresLeaseStore(pool),
+            keys=PostgresIdempotencyKeys(open_pool(KEY_CONNECTIONS), owner),
+            outbox=PostgresOutbox(open_pool(OUTBOX_CONNECTIONS)),
+            deliveries=PostgresDeliveries(engine),
+            feed=PostgresEventFeed(engine, pool),
+            notifications=PostgresNotifications(connect, notifying, owner),
+            presence=PostgresPresence(connect, notifying, owner),
+            cleanups=PostgresCleanups(cleaning),
+            uploads=PostgresUploads(open_pool(UPLOAD_CONNECTIONS)),
+            definitions=PostgresDefinitions(open_pool(DEFINITION_CONNECTIONS)),
+            purges=PostgresPurges(cleaning),
+            daily_costs=PostgresDailyCosts(cleaning),
+            commands=PostgresCommands(open_pool(COMMAND_CONNECTIONS)),
+            limits=PostgresLimitStore(notifying),
+            sign_ins=PostgresSignIns(open_pool(SIGN_IN_CONNECTIONS)),
+            installation=PostgresInstallation(pool),
+            probe=partial(try_to_write, connect),
         )
 
 

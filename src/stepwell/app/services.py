@@ -176,17 +176,17 @@ def _build_uploads(
     limits = _upload_limits(settings)
     sign = stores.files.presign_put
     presigner = None if sign is None else Presigner(sign, settings.signed_url_ttl_s)
+    sweeper, max_bytes = UploadSweeper(store, clock), settings.upload_max_bytes
     uploads = UploadService(
-        store, stores.files.artifacts, workers, limits, settings.upload_max_bytes, clock, uuid7, presigner
+        store, stores.files.artifacts, workers, limits, max_bytes, clock, uuid7, sweeper=sweeper, presigner=presigner
     )
-    sweeper = UploadSweeper(store, uploads, clock)
     recovery.claimers.append(sweeper)
     return uploads, sweeper
 
 
 def _build_subscriptions(process: ProcessInfo, stores: Stores, engine: Engine) -> EventSubscriptions:
     cursors = FeedCursors(process.url_secret)
-    subscriptions = EventSubscriptions(
+    return EventSubscriptions(
         stores.database.feed,
         engine.bus,
         workflow_frame,
@@ -197,8 +197,6 @@ def _build_subscriptions(process: ProcessInfo, stores: Stores, engine: Engine) -
         heartbeat_s=process.settings.heartbeat_s,
         max_streams=process.settings.max_streams_per_tenant,
     )
-    subscriptions.listen()
-    return subscriptions
 
 
 def _build_explainer(

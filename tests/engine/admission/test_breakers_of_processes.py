@@ -93,7 +93,7 @@ async def test_many_breakers_of_models_with_long_names_open_in_all_processes(
     until = first.app.components.process.clock.now() + timedelta(seconds=health(first).longest_open_s + 1)
     keys = {ModelKey(world.kind, f"{number:02}{'🎨' * 250}") for number in range(40)}
     for key in keys:
-        health(first).on_breaker_change(key, until)
+        health(first).report_change(key, until)
     await eventually(lambda: {key for key, _ in health(second).open_breakers()} == keys, "all are open")
     assert not first.app.engine.done()
 

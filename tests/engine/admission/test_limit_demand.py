@@ -72,15 +72,14 @@ def test_a_slot_for_which_a_step_waits_here_is_not_offered_to_others(name: str) 
     shares, pool = LimitShares(HeldLease(), lambda: 0.0), provider_key(ProviderType(name))
     shares.restrict(1, {})
     shares.use_shares({pool: 1}, {pool}, {pool}, {})
-    admission, offered = AdmissionController(SlotLimits(), shares=shares), list[str]()
-    shares.on_change = lambda: offered.append(pool)
+    admission = AdmissionController(SlotLimits(), shares=shares)
     admission.enqueue(None, UUID(int=1), 0, ProviderType(name))
     slot = admission.grant()
     assert slot is not None
     admission.enqueue(None, UUID(int=1), 1, ProviderType(name))
     admission.release(slot)
-    assert not offered
+    assert not shares.changed.is_set()
     last = admission.grant()
     assert last is not None
     admission.release(last)
-    assert offered
+    assert shares.changed.is_set()

@@ -88,7 +88,7 @@ async def until_ready(service: Service) -> None:
 
 def count_probes(service: Service) -> list[WriteTarget]:
     """Return a list that gets the place of each probe from now on."""
-    monitor, probed = service.app.components.stores.writes, list[WriteTarget]()
+    probes, probed = service.app.components.stores.probes, list[WriteTarget]()
 
     def counted(place: WriteTarget, probe: Probe) -> Probe:
         async def call() -> None:
@@ -97,8 +97,8 @@ def count_probes(service: Service) -> list[WriteTarget]:
 
         return call
 
-    for place, probe in monitor.probes.items():
-        monitor.probes[place] = counted(place, probe)
+    for place, probe in probes.items():
+        probes[place] = counted(place, probe)
     return probed
 
 

@@ -30,9 +30,9 @@ async def test_a_fault_while_results_are_read_does_not_end_the_monitor(
             raise RuntimeError("a fault")
 
     redis: Any = Redis.from_url(redis_server.url)
-    monitor = JobMonitor(redis, notify, _no_probe)
+    monitor = JobMonitor(redis, _no_probe)
     async with asyncio.timeout(60), asyncio.TaskGroup() as group:
-        run = group.create_task(monitor.run(), name="monitor")
+        run = group.create_task(monitor.run(notify), name="monitor")
         await _until_connected(monitor)
         for task_id in (first, second):  # nothing is published, so a sweep reads them
             job = await monitor.watch(str(task_id), uuid4(), task_id, "stepwell")
@@ -48,7 +48,7 @@ async def test_no_job_is_subscribed_on_a_connection_that_is_being_closed(
     redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     redis: Any = Redis.from_url(redis_server.url)
-    monitor = JobMonitor(redis, lambda _workflow_id, _task_id: None, _no_probe)
+    monitor = JobMonitor(redis, _no_probe)
     client: Any = redis_server.client
     close: Any = PubSub.aclose
     refused = asyncio.Event()
@@ -62,7 +62,7 @@ async def test_no_job_is_subscribed_on_a_connection_that_is_being_closed(
         await close(pubsub)
 
     async with asyncio.timeout(60), asyncio.TaskGroup() as group:
-        run = group.create_task(monitor.run(), name="monitor")
+        run = group.create_task(monitor.run(lambda _workflow_id, _task_id: None), name="monitor")
         await _until_connected(monitor)
         monkeypatch.setattr(PubSub, "aclose", watch_and_close)
         client.client_kill_filter(_type="pubsub")
@@ -79,9 +79,9 @@ async def test_all_results_of_an_outage_are_read_in_parts(redis_server: RedisSer
     ids = [uuid4() for _ in range(45)]
     notified: list[UUID] = []
     client: Any = redis_server.client
-    monitor = JobMonitor(redis, lambda _workflow_id, task_id: notified.append(task_id), _no_probe)
+    monitor = JobMonitor(redis, _no_probe)
     async with asyncio.timeout(60), asyncio.TaskGroup() as group:
-        run = group.create_task(monitor.run(), name="monitor")
+        run = group.create_task(monitor.run(lambda _workflow_id, task_id: notified.append(task_id)), name="monitor")
         await _until_connected(monitor)
         jobs = [await monitor.watch(str(task_id), uuid4(), task_id, "stepwell") for task_id in ids]
         for job in jobs:

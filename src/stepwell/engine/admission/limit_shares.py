@@ -8,6 +8,7 @@ What must hold:
 - What this process knew of its shares is void once its lease has ended, even if it gets another one.
 """
 
+import asyncio
 import math
 from collections.abc import Callable
 from typing import Protocol
@@ -45,13 +46,13 @@ class ReservedStarts(Struct):
 class LimitShares:
     """The part of each pool that this process may use. *now* returns monotonic seconds.
 
-    `on_change` is called when a step could start with a larger share, which hasn't been asked for yet, and when others
-    wait for a slot that this process doesn't need any more.
+    `changed` is set when a step could start with a larger share, which hasn't been asked for yet, and when others wait
+    for a slot that this process doesn't need any more. `LimitDivider` waits for that.
     """
 
     def __init__(self, lease: LeaseTerm | None, now: Callable[[], float]) -> None:
         self._lease, self._now = lease, now
-        self.on_change: Callable[[], None] = lambda: None
+        self.changed = asyncio.Event()
         self._term: int | None = None  # of the lease for which the rest was read
         self._sole = False
         self._allowed: dict[str, int] = {}
@@ -92,7 +93,7 @@ class LimitShares:
     def want(self, pool: str) -> None:
         """Report that a step waits for a larger share of *pool*, or for a start."""
         if pool not in self._lacking or not self.known:
-            self.on_change()
+            self.changed.set()
 
     def is_wanted(self, pool: str) -> bool:
         """Return whether other processes wait for slots of *pool*."""
@@ -101,7 +102,7 @@ class LimitShares:
     def released(self, pool: str, used: int, *, idle: bool) -> None:
         """Report that a slot of *pool* was given back, so that *used* are left. *idle*: no step waits for it here."""
         if idle or used >= self._allowed.get(pool, 0):
-            self.on_change()
+            self.changed.set()
 
     def seconds_until_start(self, pool: str) -> float | None:
         """Return the seconds until the next reserved start; 0 or less if it is now. None if there is none."""

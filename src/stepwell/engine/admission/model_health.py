@@ -3,6 +3,7 @@
 All of this is in memory only. A new process begins with every breaker closed, until others report theirs.
 """
 
+import asyncio
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timedelta
@@ -20,7 +21,9 @@ from stepwell.rules.circuit_breaker import Breaker, BreakerPolicy
 WINDOW = timedelta(minutes=5)
 _MOST_SAMPLES = 1_000  # of one model
 _MOST_MODELS = 1_000
+_MOST_CHANGES = 1_000
 _SHORTEST_WAIT_S = 0.005
+LONGEST_MODEL = 255  # the longest name whose breaker other processes learn of
 
 
 class ModelKey(NamedTuple):
@@ -74,8 +77,10 @@ class ModelHealth:
 
     def __init__(self, policy: BreakerPolicy, clock: Clock) -> None:
         self._policy, self._clock, self.longest_open_s = policy, clock, policy.longest_s
-        # Called with a model and the end of its breaker's open time when that changes here. None: the breaker closed.
-        self.on_breaker_change: Callable[[ModelKey, datetime | None], None] = lambda _key, _until: None
+        # The models whose breakers have changed here, with the ends of their open times; None: the breaker closed.
+        # `BreakerMessages` sends them to the other processes.
+        self.changes: dict[ModelKey, datetime | None] = {}
+        self.changed = asyncio.Event()
         self._records: OrderedDict[ModelKey, _Record] = OrderedDict()
         self._open: set[ModelKey] = set()
 
@@ -177,7 +182,13 @@ class ModelHealth:
         else:
             self._open.add(attempt.key)
         if record.breaker.open_until != open_before:
-            self.on_breaker_change(attempt.key, record.breaker.open_until)
+            self.report_change(attempt.key, record.breaker.open_until)
+
+    def report_change(self, key: ModelKey, until: datetime | None) -> None:
+        """Report a breaker to the other processes. *until* is the end of its open time; None: it is closed."""
+        if len(key.model) <= LONGEST_MODEL and len(self.changes) < _MOST_CHANGES:
+            self.changes[key] = until
+            self.changed.set()
 
     def open_breakers(self) -> list[tuple[ModelKey, datetime]]:
         """Return the models whose breaker lets nothing through now, and until when."""

@@ -56,6 +56,8 @@ class EventSubscriptions:
         self._workflow_subscribers = WorkflowSubscribers(bus, frame)
         self.reader = FeedReader(feed, feed_frame, coordination.poll_s)
         self.peers = PeerNotifications(coordination, feed, bus, self.reader, running)
+        bus.listeners.append(lambda _: self.reader.wake())
+        bus.on_invalidated = self.reader.wake
         self.heartbeat_s = heartbeat_s
         self.refused = 0
         self._max_streams = max_streams
@@ -64,11 +66,6 @@ class EventSubscriptions:
     @property
     def open(self) -> int:
         return self._open.total()
-
-    def listen(self) -> None:
-        """Begin to listen to the bus."""
-        self._bus.listeners.append(lambda _: self.reader.wake())
-        self._bus.on_invalidated = self.reader.wake
 
     async def run(self) -> None:
         """Run until cancelled, and close."""

@@ -21,7 +21,7 @@ from msgspec import Meta, Struct
 
 from stepwell.basics.errors import Unavailable
 from stepwell.contract.enums import ProviderType
-from stepwell.engine.admission.model_health import ModelHealth, ModelKey
+from stepwell.engine.admission.model_health import LONGEST_MODEL, ModelHealth, ModelKey
 from stepwell.ports.clock import Clock
 from stepwell.ports.processes import MOST_MESSAGE_BYTES, Coordination
 from stepwell.runtime.outages import OUTAGE_RETRY_S
@@ -30,16 +30,14 @@ log = structlog.get_logger()
 
 BREAKERS = "breakers"  # the kind of the messages
 _MOST = 16  # breakers in one message
-_MOST_WAITING = 1_000
 _MOST_DIFFERENCE = timedelta(seconds=5)  # of the clocks of two processes
-_LONGEST_MODEL = 255
 
 
 class BreakerNotice(Struct, frozen=True):
     """A breaker that has changed at the time `at`. It is open until `until`; None if it is closed."""
 
     provider: ProviderType
-    model: Annotated[str, Meta(max_length=_LONGEST_MODEL)]
+    model: Annotated[str, Meta(max_length=LONGEST_MODEL)]
     at: datetime
     until: datetime | None
 
@@ -58,10 +56,8 @@ class BreakerMessages:
         apply: Callable[[ModelKey, datetime, datetime | None], None],
     ) -> None:
         self._health, self._clock, self._coordination, self._apply = health, clock, coordination, apply
-        self._changes: dict[ModelKey, datetime | None] = {}  # to be sent
+        self._changes, self._woken = health.changes, health.changed
         self._asks = False
-        self._woken = asyncio.Event()
-        health.on_breaker_change = self._changed
 
     async def run(self) -> None:
         """Send what is to be sent. Runs until it is cancelled."""
@@ -113,18 +109,13 @@ class BreakerMessages:
             return
         if not notices:  # a question
             for key, open_until in self._health.open_breakers():
-                self._changed(key, open_until)
+                self._health.report_change(key, open_until)
         now = self._clock.now()
         latest = now + timedelta(seconds=self._health.longest_open_s) + _MOST_DIFFERENCE
         for notice in notices[:_MOST]:
             at, until = _aware(notice.at), None if notice.until is None else _aware(notice.until)
             if notice.provider is not ProviderType.LOCAL and (until is None or now < until <= latest):
                 self._apply(ModelKey(notice.provider, notice.model), min(at, now), until)
-
-    def _changed(self, key: ModelKey, until: datetime | None) -> None:
-        if len(key.model) <= _LONGEST_MODEL and len(self._changes) < _MOST_WAITING:
-            self._changes[key] = until
-            self._woken.set()
 
 
 def _aware(at: datetime) -> datetime:

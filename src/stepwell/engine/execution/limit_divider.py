@@ -83,9 +83,8 @@ class LimitDivider:
     ) -> None:
         self._store, self._lease, self._admission, self._clock = store, lease, admission, clock
         self._shares, self._start_steps = admission.shares, start_steps
-        self._shares.on_change = self.wake
         self.divided = not self._shares.unshared  # other processes can be on the database
-        self._woken, self._dividing = asyncio.Event(), asyncio.Lock()
+        self._woken, self._dividing = self._shares.changed, asyncio.Lock()
         self._claims = 0
         self._lapsed = False  # the lease has ended since the last division that no other process claimed in
         self._is_member = False

@@ -292,7 +292,7 @@ class Scheduler:
         self.start_steps()
         return changed
 
-    def handle_callback(self, workflow_id: UUID, task_id: UUID, body: bytes) -> None:
+    def handle_callback(self, workflow_id: UUID, task_id: UUID, body: bytes = b"") -> None:
         """Handle a provider's callback: if the attempt or its follow-up runs here, wake it, so that it polls."""
         if (workflow := self.workflows.get(workflow_id)) is not None:
             workflow.handle_callback(task_id, body)

@@ -13,7 +13,7 @@ What must hold:
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime
 from enum import StrEnum
 from typing import NamedTuple
@@ -59,7 +59,6 @@ class WriteMonitor:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self.probes: dict[WriteTarget, Probe] = {}  # they raise `Unavailable` or `ArtifactError` while writes fail
         self._refusals: dict[WriteTarget, WriteRefusal] = {}
         self._refused = asyncio.Event()
         self._pause_s, self._cleared_at = _PROBE_S, -float("inf")
@@ -95,20 +94,23 @@ class WriteMonitor:
         """Report that a file could not be stored, because there is no room for it."""
         self._add(WriteTarget.ARTIFACTS, DiskFull(_FILES_FULL), str(error))
 
-    async def run(self) -> None:
-        """Probe the places that accept no writes, until cancelled."""
+    async def run(self, probes: Mapping[WriteTarget, Probe]) -> None:
+        """Probe the places that accept no writes, until cancelled.
+
+        *probes* raise `Unavailable` or `ArtifactError` while writes fail.
+        """
         while True:
             await self._refused.wait()
             self._refused.clear()
             while self._refusals:
                 await asyncio.sleep(self._pause_s)
                 for place in [*self._refusals]:
-                    await self._probe(place)
+                    await self._probe(place, probes)
 
-    async def _probe(self, place: WriteTarget) -> None:
+    async def _probe(self, place: WriteTarget, probes: Mapping[WriteTarget, Probe]) -> None:
         try:
             async with asyncio.timeout(_PROBE_TIMEOUT_S):
-                await self.probes[place]()
+                await probes[place]()
         except (Unavailable, ArtifactError, TimeoutError):
             return
         except Exception:  # the probe itself is broken, so assume that writes succeed: the next one shows it

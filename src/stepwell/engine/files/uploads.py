@@ -94,12 +94,54 @@ class Presigner(Struct, frozen=True):
     ttl_s: float
 
 
-class UploadService:
-    """The uploads of tenants.
+class UploadSweeper:
+    """The task that deletes uploads when they are due."""
 
-    `on_due` is called with the time at which an upload may have to be deleted. `received` counts the bytes of each
-    tenant that are being received.
-    """
+    busy = False  # it needs no lease, because a row's lock decides who deletes an upload
+
+    def __init__(self, store: Uploads, clock: Clock) -> None:
+        self._store, self._clock = store, clock
+        self._next: datetime | None = None
+        self._wake = asyncio.Event()
+
+    async def take_over(self) -> None:
+        """Take over the uploads that dead processes would have deleted. Raises `Unavailable`."""
+        seconds = await self._store.next_due_s()
+        if seconds is not None:
+            self.sweep_at(self._clock.now() + timedelta(seconds=seconds))
+
+    def sweep_at(self, at: datetime) -> None:
+        """Look for expired uploads at that time, or earlier."""
+        if self._next is None or at < self._next:
+            self._next = at
+            self._wake.set()
+
+    async def run(self, uploads: "UploadService") -> None:
+        """Delete uploads that are due, until cancelled."""
+        while True:
+            pause_s = math.inf
+            if self._next is not None:
+                pause_s = max((self._next - self._clock.now()).total_seconds(), 0.0)
+            if pause_s > 0:
+                await wait_until_set(self._wake, self._clock, pause_s)
+            self._wake.clear()
+            if self._next is not None and self._next <= self._clock.now():
+                self._next = None
+                await self._sweep(uploads)
+
+    async def _sweep(self, uploads: "UploadService") -> None:
+        try:
+            while due := await self._store.due(_PAGE):
+                for upload_id in due:
+                    if await self._store.begin_expiry(upload_id):
+                        await uploads.discard(upload_id)
+            await self.take_over()
+        except Unavailable:
+            self.sweep_at(self._clock.now() + timedelta(seconds=OUTAGE_RETRY_S))
+
+
+class UploadService:
+    """The uploads of tenants. `received` counts the bytes of each tenant that are being received."""
 
     def __init__(
         self,
@@ -110,13 +152,14 @@ class UploadService:
         max_bytes: int,
         clock: Clock,
         new_id: NewId,
+        *,
+        sweeper: UploadSweeper,
         presigner: Presigner | None = None,
     ) -> None:
         self._store, self._artifacts, self._workers, self._limits = store, artifacts, workers, limits
-        self.max_bytes, self._presigner = max_bytes, presigner
+        self.max_bytes, self._sweeper, self._presigner = max_bytes, sweeper, presigner
         self._clock, self._new_id = clock, new_id
         self.received: Counter[str | None] = Counter()
-        self.on_due: Callable[[datetime], object] = lambda _: None
 
     @contextmanager
     def receiving(self, tenant: str | None) -> Iterator[Callable[[int], None]]:
@@ -168,7 +211,7 @@ class UploadService:
         url = await self._presigner.sign(upload.path, size)
         await self._store.reserve_presigned(upload, self._limits, self._presigner.ttl_s)
         expires_at = now + timedelta(seconds=self._presigner.ttl_s)
-        self.on_due(expires_at + timedelta(seconds=PENDING_S))
+        self._sweeper.sweep_at(expires_at + timedelta(seconds=PENDING_S))
         return UploadUrl(upload.id, url, expires_at)
 
     async def owner(self, scope: TenantScope, upload_id: UUID) -> str | None:
@@ -271,7 +314,7 @@ class UploadService:
     async def _delete(self, scope: TenantScope, record: UploadRecord, expires_at: datetime | None = None) -> None:
         await self._store.begin_deletion(scope, record.id, expires_at)
         if not await self.discard(record.id):
-            self.on_due(self._clock.now() + CONTINUE)
+            self._sweeper.sweep_at(self._clock.now() + CONTINUE)
 
     async def delete_with_workflow(self, workflow_id: UUID) -> tuple[Sequence[str], bool]:
         """Delete some of the uploads that came with the definition of a deleted workflow.
@@ -285,7 +328,7 @@ class UploadService:
                 group.create_task(self.discard(record.id), name=f"delete upload {record.id}") for record in records
             ]
         if not all(deletion.result() for deletion in deletions):
-            self.on_due(self._clock.now() + CONTINUE)
+            self._sweeper.sweep_at(self._clock.now() + CONTINUE)
         return [record.path for record in records], more
 
     async def charge_preview(self, image_id: UUID, size: int) -> None:
@@ -347,58 +390,11 @@ class UploadService:
             if record is None:
                 await self._abandon(new.id)
         if record is not None:
-            self.on_due(record.expires_at)
+            self._sweeper.sweep_at(record.expires_at)
         return record
 
     async def _abandon(self, upload_id: UUID) -> None:
         """Delete an upload that is PENDING. It may be STORED, if the answer of the database was lost; then it stays."""
         with CancelScope(shield=True), suppress(Unavailable):  # the sweeper does it later
             if await self._store.abandon(upload_id) and not await self.discard(upload_id):
-                self.on_due(self._clock.now() + CONTINUE)
-
-
-class UploadSweeper:
-    """The task that deletes uploads when they are due."""
-
-    busy = False  # it needs no lease, because a row's lock decides who deletes an upload
-
-    def __init__(self, store: Uploads, service: UploadService, clock: Clock) -> None:
-        self._store, self._service, self._clock = store, service, clock
-        service.on_due = self.sweep_at
-        self._next: datetime | None = None
-        self._wake = asyncio.Event()
-
-    async def take_over(self) -> None:
-        """Take over the uploads that dead processes would have deleted. Raises `Unavailable`."""
-        seconds = await self._store.next_due_s()
-        if seconds is not None:
-            self.sweep_at(self._clock.now() + timedelta(seconds=seconds))
-
-    def sweep_at(self, at: datetime) -> None:
-        """Look for expired uploads at that time, or earlier."""
-        if self._next is None or at < self._next:
-            self._next = at
-            self._wake.set()
-
-    async def run(self) -> None:
-        """Delete uploads that are due, until cancelled."""
-        while True:
-            pause_s = math.inf
-            if self._next is not None:
-                pause_s = max((self._next - self._clock.now()).total_seconds(), 0.0)
-            if pause_s > 0:
-                await wait_until_set(self._wake, self._clock, pause_s)
-            self._wake.clear()
-            if self._next is not None and self._next <= self._clock.now():
-                self._next = None
-                await self._sweep()
-
-    async def _sweep(self) -> None:
-        try:
-            while due := await self._store.due(_PAGE):
-                for upload_id in due:
-                    if await self._store.begin_expiry(upload_id):
-                        await self._service.discard(upload_id)
-            await self.take_over()
-        except Unavailable:
-            self.sweep_at(self._clock.now() + timedelta(seconds=OUTAGE_RETRY_S))
+                self._sweeper.sweep_at(self._clock.now() + CONTINUE)

@@ -72,18 +72,13 @@ class _Probe(Struct, eq=False):
 class JobMonitor:
     """Follows jobs. `trouble` says why the backend can't be reached; None while it can.
 
-    *notify* is called with the workflow and the task of a job with news. *send_probe* sends a probe of an id to a
-    queue; its errors are logged.
+    *send_probe* sends a probe of an id to a queue; its errors are logged.
     """
 
-    def __init__(
-        self,
-        redis: "Redis",
-        notify: Callable[[UUID, UUID], None],
-        send_probe: Callable[[str, str], Awaitable[None]],
-    ) -> None:
+    def __init__(self, redis: "Redis", send_probe: Callable[[str, str], Awaitable[None]]) -> None:
         self._redis, self.records = redis, JobRecords(redis)
-        self.notify, self._send_probe = notify, send_probe
+        self._send_probe = send_probe
+        self._notify: Callable[[UUID, UUID], None]
         self._jobs: dict[str, WatchedJob] = {}
         self._probes: dict[str, _Probe] = {}
         self._pubsub: Any = None
@@ -91,7 +86,9 @@ class JobMonitor:
         self._busy = asyncio.Event()  # there are jobs that haven't ended
         self.trouble: str | None = "it isn't connected yet"
 
-    async def run(self) -> None:
+    async def run(self, notify: Callable[[UUID, UUID], None]) -> None:
+        """Follow jobs until cancelled. *notify* is called with the workflow and the task of a job with news."""
+        self._notify = notify
         async with asyncio.TaskGroup() as group:
             group.create_task(self._receive(), name="celery results")
             group.create_task(self._sweep(), name="celery jobs")
@@ -152,7 +149,7 @@ class JobMonitor:
             job.idle_since = now
         job.record, job.read_at = record, now
         if changed or self.is_lost(job):
-            self.notify(job.workflow_id, job.task_id)
+            self._notify(job.workflow_id, job.task_id)
 
     # Results that are pushed
 

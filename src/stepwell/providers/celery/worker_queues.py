@@ -82,27 +82,22 @@ class Publisher:
 
 
 class WorkerQueues:
-    """The queues, and the result backend. `run` must run while they are used.
-
-    The listener is called with the workflow and the task of a job whose record has changed.
-    """
+    """The queues, and the result backend. `run` must run while they are used."""
 
     def __init__(self, broker_url: str, result_backend: str, queues: TaskQueues) -> None:
         self.queues = queues
         self._publisher = Publisher(broker_url)
         self._redis: Redis = Redis.from_url(result_backend, socket_timeout=_ANSWER_S, socket_connect_timeout=_ANSWER_S)
         self._stopping = asyncio.Event()
-        self.monitor = JobMonitor(self._redis, lambda _workflow_id, _task_id: None, self._send_probe)
-
-    def listen(self, listener: Callable[[UUID, UUID], None]) -> None:
-        self.monitor.notify = listener
+        self.monitor = JobMonitor(self._redis, self._send_probe)
 
     def stop(self) -> None:
         """Let attempts that wait for the broker end. The next process finds out whether they were sent."""
         self._stopping.set()
 
-    async def run(self) -> None:
-        await self.monitor.run()
+    async def run(self, notify: Callable[[UUID, UUID], None]) -> None:
+        """Follow jobs until cancelled. *notify* is called with the workflow and the task of a job with news."""
+        await self.monitor.run(notify)
 
     async def close(self) -> None:
         async with asyncio.timeout(_ANSWER_S):
