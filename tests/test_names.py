@@ -39,6 +39,7 @@ SHARED_SUBJECTS = {
     "requests": "HTTP requests: the API reads them, the client makes them",
     "responses": "HTTP responses: the API builds them, the client reads them",
     "run": "a run: its state machine, and the command that makes one",
+    "service": "the service: what the API calls, and the object that builds and runs everything",
     "sign_ins": "sign-ins to the web page: their port, and their storage",
     "sse": "server-sent events: the service writes them, the client reads them",
     "steps": "steps: what is resolved of them, and their tables",

@@ -128,7 +128,7 @@ async def test_a_paused_workflow_is_stopped_first_and_its_streams_end(
         assert created.data["type"] == "workflow.created"
         assert not (await delete_data(live, workflow_id))["pending"]
         assert "workflow.created" not in [each.data["type"] for each in await stream.rest()]
-    assert UUID(workflow_id) not in live.app.components.engine.scheduler.workflows
+    assert UUID(workflow_id) not in live.app.engine.scheduler.workflows
     assert await tables_of(live, workflow_id) == {"deletions"}
 
 
@@ -143,7 +143,7 @@ async def test_a_file_that_another_workflow_names_goes_with_that_one(live: Servi
         assert (await live.client.get(f"/api/v1/artifacts/{path}")).status_code == 200
     async with live.as_tenant("another") as other:
         assert (await other.get(f"/api/v1/artifacts/{paths[0]}")).status_code == 404
-    assert await live.app.components.stores.task_files.sweep() == 0
+    assert await live.app.stores.task_files.sweep() == 0
     if how == "data":
         await delete_data(live, reader)
     else:

@@ -176,7 +176,7 @@ async def test_a_create_that_fails_leaves_no_upload(api: Service, monkeypatch: p
 async def test_a_create_can_be_repeated_if_the_same_file_is_deleted_meanwhile(
     api: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    add, store = api.app.services.uploads.add, api.app.components.stores.database.uploads
+    add, store = api.app.services.uploads.add, api.app.stores.database.uploads
 
     async def add_and_begin_deletion(*arguments: Any) -> Any:
         upload = await add(*arguments)

@@ -456,7 +456,7 @@ async def test_an_unexpected_error_of_the_feed_ends_its_streams_only(
         await stream.any_frame()
         await late.any_frame()
         with monkeypatch.context() as patch:
-            patch.setattr(live.app.components.stores.database.feed, "page", broken)
+            patch.setattr(live.app.stores.database.feed, "page", broken)
             workflow_id = await run_to_end(live)
             assert (await stream.all_of_it())[-1].comments == [event_stream.FAILED]
             assert (await late.all_of_it())[-1].comments == [event_stream.FAILED]

@@ -238,7 +238,7 @@ async def test_a_key_is_stored_for_two_days(live: Service) -> None:
 
 
 async def test_a_request_without_a_key_sends_no_statement_for_it(live: Service) -> None:
-    keys = live.app.components.stores.database.keys
+    keys = live.app.stores.database.keys
     with pytest.MonkeyPatch.context() as patch:
         for name in ("reserve", "store_answer", "release"):
             patch.delattr(type(keys), name)

@@ -82,7 +82,7 @@ async def test_a_repeated_request_with_a_new_token_gets_the_first_answer(api: Se
 
 
 async def test_a_session_of_the_web_page_has_the_instance_of_its_token(api: Service) -> None:
-    now, sessions = await api.app.components.stores.database.sign_ins.now(), Sessions(SECRET.encode())
+    now, sessions = await api.app.stores.database.sign_ins.now(), Sessions(SECRET.encode())
     session = sessions.begin(Grant("somebody", EVERY_TENANT, EVERYTHING, now + SESSION, "claim"), now)
     assert session is not None
     cookies = {"Cookie": f"{COOKIE}={sessions.encode(session)}"}

@@ -192,7 +192,7 @@ async def test_seconds_are_reported_if_known_with_their_source(priced: Service, 
     assert [step["expected_s"] for step in forecast["steps"]] == [None, None, 0.0, None]
     answer = await priced.client.post(WORKFLOWS, json=definition)
     assert (await priced.until_ended(answer.json()["id"]))["status"] == "COMPLETED"
-    health = priced.app.components.engine.health  # made as slow as it wasn't
+    health = priced.app.engine.health  # made as slow as it wasn't
     for key, record in health._records.items():
         taken = {"quick": 1.5, "slow": 40.0}[key.model]
         record.results.extend([record.results[0]._replace(took_s=taken)] * 9)

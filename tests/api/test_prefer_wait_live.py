@@ -31,7 +31,7 @@ LONG = {"Prefer": "wait=60"}
 
 def waiting(live: Service) -> int:
     """How many requests wait."""
-    return live.app.components.engine.bus.watchers
+    return live.app.engine.bus.watchers
 
 
 async def start_workflow(live: Service) -> str:

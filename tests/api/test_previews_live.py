@@ -180,7 +180,7 @@ async def test_a_preview_that_is_made_while_its_image_is_deleted_leaves_nothing(
     api: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     workflow_id, paths = await stored(api)
-    artifacts, cleaned = api.app.components.stores.files.artifacts, list[int]()
+    artifacts, cleaned = api.app.stores.files.artifacts, list[int]()
     put_file = artifacts.put_file
 
     async def put_after_cleanup(path: str, file: Any) -> Any:
@@ -208,7 +208,7 @@ async def test_the_sweep_keeps_previews_of_recorded_images_alone(api: Service) -
     kept = api.artifacts / preview_path(paths["wide.png"], 64)
     orphan = api.artifacts / preview_path(paths["wide.png"].replace("wide", "lost"), 64)
     orphan.write_bytes(b"x")
-    assert await api.app.components.stores.task_files.sweep() == 1
+    assert await api.app.stores.task_files.sweep() == 1
     assert (kept.exists(), orphan.exists()) == (True, False)
 
 

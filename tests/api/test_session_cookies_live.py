@@ -198,7 +198,7 @@ async def test_only_the_browser_caches_what_a_session_reads(api: Service) -> Non
 async def test_all_sessions_end_within_seconds_after_they_were_ended(api: Service, clock: ManualClock) -> None:
     before = await cookie_of(api, every=True)
     assert await status(api, before, SAME_ORIGIN) == 200
-    await api.app.components.stores.database.sign_ins.end_all()
+    await api.app.stores.database.sign_ins.end_all()
     after = await cookie_of(api, every=True)
     clock.advance(FRESH_S)
     assert await status(api, before, SAME_ORIGIN) == 401

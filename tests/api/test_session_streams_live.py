@@ -44,7 +44,7 @@ async def test_a_stream_ends_when_all_sessions_were_ended(api: Service, clock: M
     async with streaming(api.app.api, FEED, None, headers) as stream:
         await api.create(passthrough_step("a"))
         assert (await stream.frames(1))[-1].type == "workflow.created"
-        await api.app.components.stores.database.sign_ins.end_all()
+        await api.app.stores.database.sign_ins.end_all()
         clock.advance(FRESH_S)
         await api.create(passthrough_step("a"))
         frames = await stream.all_of_it()
@@ -64,7 +64,7 @@ async def test_a_stream_survives_an_outage_in_which_nobody_can_end_sessions(
         await api.create(passthrough_step("a"))
         await stream.frames(1)
         clock.advance(FRESH_S)
-        monkeypatch.setattr(api.app.components.stores.database.sign_ins, "ended_at", away)
+        monkeypatch.setattr(api.app.stores.database.sign_ins, "ended_at", away)
         await api.create(passthrough_step("b"))
         await stream.frames(1)
         assert not stream.complete
@@ -95,7 +95,7 @@ async def test_a_ticket_and_its_stream_end_when_all_sessions_were_ended(api: Ser
     async with streaming(api.app.api, path, None) as stream:
         await api.create(passthrough_step("a"))
         assert (await stream.frames(1))[-1].type == "workflow.created"
-        await api.app.components.stores.database.sign_ins.end_all()
+        await api.app.stores.database.sign_ins.end_all()
         clock.advance(FRESH_S)
         await api.create(passthrough_step("a"))
         frames = await stream.all_of_it()

@@ -191,7 +191,7 @@ async def test_a_client_that_disconnects_is_released_at_once(live: Service, scri
         await eventually(lambda: stream.sends == 1)
         stream.gone.set()
         await eventually(lambda: open_streams(live) == 0)
-    assert not live.app.components.engine.bus.watched
+    assert not live.app.engine.bus.watched
     scripted.release(workflow_id, "a")
     await live.until_ended(workflow_id)
 
@@ -306,7 +306,7 @@ async def test_a_stream_survives_an_outage(
 ) -> None:
     monkeypatch.setattr(event_stream, "OUTAGE_RETRY_S", 0.01)
     workflow_id = await waiting(live, scripted)
-    feed = live.app.components.stores.database.feed
+    feed = live.app.stores.database.feed
     history_of = feed.history
 
     async def away(*_: Any) -> None:
@@ -315,7 +315,7 @@ async def test_a_stream_survives_an_outage(
     async with followed(live, workflow_id) as stream:
         frames = await stream.frames(3)
         monkeypatch.setattr(feed, "history", away)
-        live.app.components.engine.bus.invalidate(list(live.app.components.engine.bus.watched))
+        live.app.engine.bus.invalidate(list(live.app.engine.bus.watched))
         while (frame := await stream.any_frame()) is not None and not frame.comments:
             pass
         scripted.release(workflow_id, "a")
@@ -336,8 +336,8 @@ async def test_an_unexpected_error_ends_its_stream_only(
     async with followed(live, workflow_id) as stream:
         await stream.frames(3)
         with monkeypatch.context() as patch:
-            patch.setattr(live.app.components.stores.database.feed, "history", broken)
-            live.app.components.engine.bus.invalidate(list(live.app.components.engine.bus.watched))
+            patch.setattr(live.app.stores.database.feed, "history", broken)
+            live.app.engine.bus.invalidate(list(live.app.engine.bus.watched))
             assert (await stream.all_of_it())[-1].comments == ["something went wrong: come back"]
     scripted.release(workflow_id, "a")
     await live.until_ended(workflow_id)

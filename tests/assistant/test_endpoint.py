@@ -180,9 +180,9 @@ async def test_a_wait_ends_when_the_client_disconnects(api: Service, url: str, h
     async with httpx.AsyncClient(headers=http.headers) as client, asyncio.TaskGroup() as group:
         message = {**LIST, "method": "tools/call", "params": params}
         waiting = group.create_task(client.post(f"{url}/mcp", json=message, timeout=None))
-        await eventually(lambda: api.app.components.engine.bus.watchers == 1, "the call waits")
+        await eventually(lambda: api.app.engine.bus.watchers == 1, "the call waits")
         waiting.cancel()
-        await eventually(lambda: api.app.components.engine.bus.watchers == 0, "the wait has ended")
+        await eventually(lambda: api.app.engine.bus.watchers == 0, "the wait has ended")
 
 
 @pytest.mark.extended

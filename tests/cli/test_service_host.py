@@ -50,7 +50,7 @@ async def _serve_and_break(keys: ServiceKeys, dsn: str, listeners: Listeners) ->
         def bug() -> None:
             raise RuntimeError("a bug")
 
-        break_it = app.components.engine.scheduler.tasks.fail_fast(bug)
+        break_it = app.engine.scheduler.tasks.fail_fast(bug)
         assert await answer_requests(app, keys, listeners, Stop(task), break_it) == 1
 
 

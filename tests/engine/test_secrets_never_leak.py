@@ -245,7 +245,7 @@ async def test_no_failed_or_abandoned_job_leaks_a_secret(
     late = remote_step(kind, config={"timeout_s": 0.2}, max_retries=0)
     await service.until_ended((await service.create(late))["id"])
     emulator.held = False
-    await eventually(lambda: not service.app.components.engine.scheduler.workflows, "all jobs are followed up")
+    await eventually(lambda: not service.app.engine.scheduler.workflows, "all jobs are followed up")
     await assert_no_secret(watch, capfd.readouterr().err)
 
 

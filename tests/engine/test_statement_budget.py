@@ -264,12 +264,12 @@ async def test_an_idle_service_sends_no_statement_and_sets_no_timer(
         await run(service, workflow(Shape.LAYERED, 20))
         await create(service, workflow(Shape.CHAIN, 2), start=False)
         # One timer is that of `eventually`. The lease is renewed while there is work, and checked once more after that.
-        recovery = service.app.components.webhooks.recovery
+        ownership = service.app.engine.ownership
         checks: list[bool] = []
 
         def is_resting() -> bool:
-            """Return whether recovery has rested in five checks in a row: just after a timer it only seems to."""
-            checks.append(len(timers()) == 1 and recovery.resting)
+            """Return whether the claims have rested in five checks in a row: just after a timer it only seems to."""
+            checks.append(len(timers()) == 1 and ownership.resting)
             return all(checks[-5:]) and len(checks) >= 5
 
         await eventually(is_resting)

@@ -146,7 +146,7 @@ async def costs_of(load: Load) -> dict[str, float]:
         settings = settings_for(Path(folder))
         async with running_app(settings, source=source, url_secret=SECRET.encode(), exclusive=True) as app:
             run_one = in_process(app.services)
-            await app.components.webhooks.recovery.caught_up.wait()
+            await app.engine.ownership.caught_up.wait()
             with _repeatable(), counter.counting():
                 await drive(load.bodies(), run_one, load.concurrency)
     return {what: count / load.total_steps for what, count in counter.counts.items()}

@@ -317,7 +317,7 @@ async def test_ending_all_sessions_ends_the_urls_as_well(
 ) -> None:
     await browser.post(SIGN_IN, data={"token": token()})
     before = await new_url(service)
-    await service.app.components.stores.database.sign_ins.end_all()
+    await service.app.stores.database.sign_ins.end_all()
     clock.advance(5)
     assert (await browser.get("/ui")).status_code == 303
     assert (await browser.get(WORKFLOWS)).status_code == 401
@@ -362,7 +362,7 @@ async def test_nobody_can_sign_in_while_the_database_is_away(
 
     with monkeypatch.context() as outage:
         for name in ("now", "use_code", "ended_at"):
-            outage.setattr(service.app.components.stores.database.sign_ins, name, away)
+            outage.setattr(service.app.stores.database.sign_ins, name, away)
         for attempt in range(12):
             data = {"token": token()} if attempt % 2 else {"code": url.partition("code=")[2]}
             answer = await browser.post(SIGN_IN, data=data)
@@ -378,7 +378,7 @@ async def test_nobody_can_sign_in_while_the_database_is_away(
 async def test_no_tenant_holds_up_the_sign_ins_of_others_while_the_database_is_slow(
     service: Service, browser: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    sign_ins, answers_again = service.app.components.stores.database.sign_ins, asyncio.Event()
+    sign_ins, answers_again = service.app.stores.database.sign_ins, asyncio.Event()
     now = sign_ins.now
 
     async def slow() -> datetime:

@@ -55,7 +55,7 @@ async def test_a_session_of_one_process_is_one_of_all(
     async with browser(there) as client:
         client.cookies = cookies
         assert (await client.get(WORKFLOWS)).status_code == 200
-        await here.app.components.stores.database.sign_ins.end_all()
+        await here.app.stores.database.sign_ins.end_all()
         async with asyncio.timeout(30):
             while (await client.get(WORKFLOWS)).status_code != 401:
                 await asyncio.sleep(0.01)

@@ -1,10 +1,10 @@
 """The composition root: the only place where adapters, the engine and the API are put together.
 
-`composition.running_app` runs the whole service. `construction` contains the steps that build it. `database`,
-`attempts` and `metrics` build the parts of these steps.
+`service.Service` builds, runs and stops the whole service. `construction` and `services` build its parts, and
+`database`, `attempts` and `metrics` what belongs to these.
 """
 
-from stepwell.app.composition import Application, running_app
 from stepwell.app.database import Database, DatabaseSource, PostgresSource
+from stepwell.app.service import Service, running_app
 
-__all__ = ["Application", "Database", "DatabaseSource", "PostgresSource", "running_app"]
+__all__ = ["Database", "DatabaseSource", "PostgresSource", "Service", "running_app"]

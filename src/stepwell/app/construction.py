@@ -1,18 +1,12 @@
-"""The steps in which the service is put together. Each step returns what the later ones need.
-
-`open_stores` -> `build_engine` -> `build_webhooks` -> `services.build_services`. The exit stack closes what a step
-opens, in reverse order.
-"""
+"""Builds the stores and the engine, the first steps that `service` lists. The exit stack closes what they open."""
 
 import contextlib
 from collections.abc import Callable, Iterable
-from functools import partial
 from typing import TYPE_CHECKING
 from uuid import UUID
 
 from msgspec import Struct
 
-from stepwell.api.openapi.webhook_payloads import Payloads
 from stepwell.app.attempts import (
     HttpClients,
     SignedArtifactUrls,
@@ -26,35 +20,39 @@ from stepwell.app.attempts import (
 )
 from stepwell.app.database import Database, DatabaseSource, ExclusiveCoordination, SharedCoordination, StatementCounter
 from stepwell.artifacts.store_setup import Storage, bind_storage, open_storage
-from stepwell.definition.validation.provider_rules import ProviderCatalog
 from stepwell.engine.admission.controller import AdmissionController
 from stepwell.engine.admission.limit_shares import LimitShares
-from stepwell.engine.admission.local_admission import LocalAdmission
 from stepwell.engine.admission.model_health import ModelHealth
 from stepwell.engine.admission.workflow_places import WorkflowPlaces
 from stepwell.engine.attempts.attempt_io import FileAccess
 from stepwell.engine.attempts.expression_evaluator import ExpressionEvaluator
 from stepwell.engine.attempts.flow_evaluator import FlowEvaluator
+from stepwell.engine.attempts.inputs_checker import LIMITS as INPUTS_CHECK_LIMITS
+from stepwell.engine.attempts.inputs_checker import InputsChecker
 from stepwell.engine.attempts.remote_jobs import RemoteJobs
 from stepwell.engine.attempts.runner import AttemptRunner
 from stepwell.engine.events.bus import EventBus
-from stepwell.engine.execution.breaker_messages import BREAKERS, BreakerMessages
+from stepwell.engine.execution.active_workflow import ActiveWorkflow
+from stepwell.engine.execution.breaker_messages import BreakerMessages
+from stepwell.engine.execution.children.child_attempts import ChildAttempts
+from stepwell.engine.execution.children.child_builder import ChildBuilder
+from stepwell.engine.execution.children.stored_children import StoredChildren
+from stepwell.engine.execution.claim_requests import ClaimRequests
+from stepwell.engine.execution.followed_children import FollowedChildren
 from stepwell.engine.execution.lease import Lease
 from stepwell.engine.execution.limit_divider import LimitDivider
-from stepwell.engine.execution.recovery import Recovery
+from stepwell.engine.execution.ownership import Ownership
 from stepwell.engine.execution.scheduler import Scheduler
-from stepwell.engine.execution.workflow_admission import WorkflowAdmission
+from stepwell.engine.execution.workflow_queue import WorkflowQueue
 from stepwell.engine.explain.availability import Probe, WriteMonitor, WriteTarget
 from stepwell.engine.files.task_files import TaskFiles
-from stepwell.engine.webhooks.deliverer import WebhookDeliverer
-from stepwell.engine.webhooks.service import WebhookService
 from stepwell.outbound.input_fetcher import HttpInputFetcher
 from stepwell.outbound.output_download import HttpOutputDownloader
-from stepwell.outbound.webhook_sender import webhook_sender
 from stepwell.persistence.clock import uuid7
 from stepwell.ports.clock import Clock
 from stepwell.ports.processes import Coordination, OtherProcesses
 from stepwell.ports.providers import Provider
+from stepwell.ports.storage import WorkflowStore
 from stepwell.providers.factory import build_providers
 from stepwell.providers.registry import Registry, is_in_process
 from stepwell.providers.shared.credentials import KeyRefusals
@@ -110,35 +108,6 @@ class Stores(Struct, frozen=True):
     store_id: str | None
 
 
-class Engine(Struct, frozen=True):
-    """The parts that run steps. `memory` bounds what they and the API hold. `workers`: None if work is done here."""
-
-    coordination: Coordination
-    memory: MemoryGovernor
-    registry: Registry
-    workers: "WorkerQueues | None"
-    key_refusals: KeyRefusals
-    catalog: ProviderCatalog
-    admission: AdmissionController
-    health: ModelHealth
-    bus: EventBus
-    lease: Lease
-    limits: LimitDivider
-    breakers: BreakerMessages
-    runner: AttemptRunner
-    scheduler: Scheduler
-    expressions: ExpressionEvaluator
-
-
-class Webhooks(Struct, frozen=True):
-    """The sender of webhooks, and the recovery that claims workflows and deliveries of processes that have ended."""
-
-    deliverer: WebhookDeliverer
-    recovery: Recovery
-    admission: WorkflowAdmission
-    service: WebhookService
-
-
 async def open_stores(process: ProcessInfo, source: DatabaseSource, stack: contextlib.AsyncExitStack) -> Stores:
     """Open the artifact store and the database. Raises `StorageRefused`, OSError, and what *source* raises."""
     settings = process.settings
@@ -156,49 +125,105 @@ async def open_stores(process: ProcessInfo, source: DatabaseSource, stack: conte
     return Stores(database, files, task_files, writes, probes, statements, may_sweep=may_sweep, store_id=store_id)
 
 
-def build_engine(
-    process: ProcessInfo,
-    stores: Stores,
-    extra_providers: Iterable[Provider],
-    adapt_provider: Callable[[Provider], Provider],
-    stack: contextlib.AsyncExitStack,
-) -> Engine:
-    """Build the providers and the scheduler. Nothing runs yet."""
-    settings, clock, workflow_store = process.settings, process.clock, stores.database.workflow_store
-    clients, key_refusals = open_clients(settings, stack), KeyRefusals(clock)
-    providers = [*build_providers(settings, clients.trusted, key_refusals), *extra_providers]
-    workers = _open_workers(settings, stack)
-    registry = Registry(_with_workers(map(adapt_provider, providers), workers, stores.store_id))
-    stack.callback(registry.close)
-    memory = MemoryGovernor(settings.memory_max_bytes or default_max_bytes())
-    expressions = _build_expressions(clock, stack)
-    lease = Lease(coordination := _build_coordination(process, stores.database), clock)
-    shares = LimitShares(None if process.exclusive else lease, clock.monotonic)
-    admission = AdmissionController(build_limits(settings), clock.monotonic, shares)
-    runner = _build_runner(process, stores, clients, registry, memory, expressions, admission.local, lease)
-    evaluator = FlowEvaluator(expressions, workflow_store, memory, clock, uuid7)
-    health, bus = ModelHealth(BreakerPolicy(settings.breaker_failures, settings.breaker_reset_s), clock), EventBus()
-    outcomes, max_bytes = build_outcomes(settings, runner), settings.results_max_bytes
-    scheduler = Scheduler(
-        workflow_store, runner, admission, health, clock, uuid7, bus, outcomes, evaluator, memory, max_bytes
-    )
-    return Engine(
-        coordination=coordination,
-        memory=memory,
-        registry=registry,
-        workers=workers,
-        key_refusals=key_refusals,
-        catalog=build_catalog(settings, registry),
-        admission=admission,
-        health=health,
-        bus=bus,
-        lease=lease,
-        limits=LimitDivider(stores.database.limits, lease, admission, clock, scheduler.start_steps),
-        breakers=BreakerMessages(health, clock, coordination, scheduler.dispatcher.follow_breaker),
-        runner=runner,
-        scheduler=scheduler,
-        expressions=expressions,
-    )
+class Engine:
+    """The parts that run workflows. Nothing runs yet.
+
+    `memory` bounds what they and the API hold. `workers`: None if work is done here. Parts that can't know each other,
+    because each calls the other, share a third one: `bus`, `claims`, `workflow_queue`, `followed`, and `workflows`, which
+    are in memory.
+    """
+
+    def __init__(
+        self,
+        process: ProcessInfo,
+        stores: Stores,
+        extra_providers: Iterable[Provider],
+        adapt_provider: Callable[[Provider], Provider],
+        stack: contextlib.AsyncExitStack,
+    ) -> None:
+        settings, clock, database = process.settings, process.clock, stores.database
+        store = database.workflow_store
+        # What steps can use
+        clients, self.key_refusals = open_clients(settings, stack), KeyRefusals(clock)
+        self.workers = _open_workers(settings, stack)
+        providers = [*build_providers(settings, clients.trusted, self.key_refusals), *extra_providers]
+        self.registry = Registry(_with_workers(map(adapt_provider, providers), self.workers, stores.store_id))
+        stack.callback(self.registry.close)
+        self.catalog = build_catalog(settings, self.registry)
+        self.memory = MemoryGovernor(settings.memory_max_bytes or default_max_bytes())
+        self.expressions, self.inputs_checker = _build_expressions(clock, stack), _build_inputs_checker(stack)
+        # What the parts below share
+        self.coordination, self.bus = _build_coordination(process, database), EventBus()
+        self.claims = ClaimRequests(clock, self.coordination.lease_s, settings.database_timeout_s)
+        self.lease = Lease(self.coordination, clock, self.claims)
+        shares = LimitShares(None if process.exclusive else self.lease, clock.monotonic)
+        self.admission = AdmissionController(build_limits(settings), clock.monotonic, shares)
+        self.health = ModelHealth(BreakerPolicy(settings.breaker_failures, settings.breaker_reset_s), clock)
+        self.workflow_queue = WorkflowQueue(WorkflowPlaces(build_workflow_limits(settings), clock.now), clock)
+        self.workflows: dict[UUID, ActiveWorkflow] = {}
+        self.followed = FollowedChildren(self.workflows, self.workflow_queue)
+        self.children = StoredChildren(store, database.reader, clock, uuid7)
+        # What runs workflows
+        self.runner = self._build_runner(process, stores, clients)
+        self.scheduler = self._build_scheduler(process, store)
+        self.limits = LimitDivider(database.limits, self.lease, self.admission, clock, self.scheduler)
+        self.breakers = BreakerMessages(self.health, clock, self.coordination, self.scheduler.dispatcher)
+        self.ownership = Ownership(
+            store,
+            self.scheduler,
+            self.lease,
+            self.claims,
+            self.coordination,
+            clock=clock,
+            limits=self.limits,
+            works_here=self.registry.works_here,
+        )
+
+    def _build_runner(self, process: ProcessInfo, stores: Stores, clients: HttpClients) -> AttemptRunner:
+        settings, clock, store = process.settings, process.clock, stores.database.workflow_store
+        pace, prices = build_poll_intervals(settings), build_prices(settings)
+        secrets, inputs = settings.signing_secrets, self.inputs_checker
+        child_attempts = ChildAttempts(
+            workflows=self.workflows,
+            children=self.children,
+            builder=ChildBuilder(self.children, self.catalog, inputs, self.expressions, secrets, clock, uuid7),
+            followed=self.followed,
+            store=store,
+            queue=self.workflow_queue,
+            bus=self.bus,
+            owner=process.owner,
+            clock=clock,
+        )
+        return AttemptRunner(
+            self.registry,
+            _build_file_access(process, stores, clients),
+            process.callback_urls if settings.public_url is not None else None,
+            RemoteJobs(store, clock, pace, prices, settings.provider_timeout_s, self.lease),
+            self.memory,
+            self.expressions,
+            store=store,
+            local=self.admission.local,
+            sub_workflows=child_attempts,
+        )
+
+    def _build_scheduler(self, process: ProcessInfo, store: WorkflowStore) -> Scheduler:
+        return Scheduler(
+            store,
+            self.runner,
+            self.admission,
+            self.health,
+            process.clock,
+            uuid7,
+            workflows=self.workflows,
+            claims=self.claims,
+            queue=self.workflow_queue,
+            sub_workflows=self.followed,
+            bus=self.bus,
+            outcomes=build_outcomes(process.settings, self.runner),
+            evaluator=FlowEvaluator(self.expressions, store, self.memory, process.clock, uuid7),
+            memory=self.memory,
+            results_max_bytes=process.settings.results_max_bytes,
+        )
 
 
 def _open_workers(settings: Settings, stack: contextlib.AsyncExitStack) -> "WorkerQueues | None":
@@ -226,17 +251,8 @@ def _with_workers(
     return [CeleryProvider(each, workers, store_id) if is_in_process(each) else each for each in providers]
 
 
-def _build_runner(
-    process: ProcessInfo,
-    stores: Stores,
-    clients: HttpClients,
-    registry: Registry,
-    memory: MemoryGovernor,
-    expressions: ExpressionEvaluator,
-    local: LocalAdmission,
-    lease: Lease,
-) -> AttemptRunner:
-    settings, clock, store, files = process.settings, process.clock, stores.database.workflow_store, stores.files
+def _build_file_access(process: ProcessInfo, stores: Stores, clients: HttpClients) -> FileAccess:
+    settings, clock, files = process.settings, process.clock, stores.files
     public, max_bytes = settings.public_url is not None, settings.input_max_bytes
     urls = SignedArtifactUrls(stores.task_files, files, process.signed_urls, clock, public=public)
     inputs = HttpInputFetcher(
@@ -245,10 +261,7 @@ def _build_runner(
     downloads = HttpOutputDownloader(
         clients.outputs, max_bytes=settings.output_max_bytes, timeout_s=settings.output_timeout_s
     )
-    access = FileAccess(files.artifacts, inputs, urls, downloads)
-    callbacks, prices = process.callback_urls if public else None, build_prices(settings)
-    jobs = RemoteJobs(store, clock, build_poll_intervals(settings), prices, settings.provider_timeout_s, lease)
-    return AttemptRunner(registry, access, callbacks, jobs, memory, expressions, store, local)
+    return FileAccess(files.artifacts, inputs, urls, downloads)
 
 
 def _build_coordination(process: ProcessInfo, database: Database) -> Coordination:
@@ -266,49 +279,7 @@ def _build_expressions(clock: Clock, stack: contextlib.AsyncExitStack) -> Expres
     return ExpressionEvaluator(light, heavy, clock.monotonic)
 
 
-def build_webhooks(process: ProcessInfo, stores: Stores, engine: Engine, stack: contextlib.AsyncExitStack) -> Webhooks:
-    """Build the sender of webhooks, and the recovery, which claims deliveries as well as workflows."""
-    settings, clock, database = process.settings, process.clock, stores.database
-    sender = webhook_sender(
-        settings.allowed_cidrs, clock, https_only=settings.https_only, timeout_s=settings.webhook_timeout_s
-    )
-    stack.push_async_callback(sender.aclose)
-    payloads, secrets = Payloads(database.reader, settings.base_url, process.decision_links), settings.signing_secrets
-    deliverer = WebhookDeliverer(database.outbox, sender, payloads, secrets, clock, engine.lease, engine.bus)
-    recovery = Recovery(
-        database.workflow_store,
-        engine.scheduler,
-        engine.lease,
-        clock,
-        engine.registry.works_here,
-        engine.coordination,
-        [deliverer],
-        limits=engine.limits,
-        statement_s=settings.database_timeout_s,
-    )
-    # Recovery learns when there may be something to claim, and when the lease needs to be kept.
-    engine.scheduler.listen(recovery)
-    engine.lease.on_needed = recovery.wake_if_idle
-    recovery.on_subscribed = engine.breakers.ask
-    recovery.message_listeners[BREAKERS] = engine.breakers.received
-    admission = _build_admission(process, stores, engine, recovery)
-    service = WebhookService(database.reader, database.deliveries, deliverer, secrets, recovery, process.owner)
-    return Webhooks(deliverer, recovery, admission, service)
-
-
-def _build_admission(process: ProcessInfo, stores: Stores, engine: Engine, recovery: Recovery) -> WorkflowAdmission:
-    settings, clock, database = process.settings, process.clock, stores.database
-    admission = WorkflowAdmission(
-        WorkflowPlaces(build_workflow_limits(settings), clock.now),
-        database.workflow_store,
-        engine.scheduler,
-        recovery,
-        clock,
-        engine.coordination,
-        partial(engine.scheduler.checkpointer.is_slow, settings.database_slow_s),
-    )
-    engine.scheduler.listen(admission)
-    engine.scheduler.timers.is_crowded = lambda: admission.is_crowded
-    recovery.claimers.append(admission)
-    recovery.change_listeners.append(admission.others_changed)
-    return admission
+def _build_inputs_checker(stack: contextlib.AsyncExitStack) -> InputsChecker:
+    workers = WorkerPool(INPUTS_CHECK_LIMITS)
+    stack.push_async_callback(workers.aclose)
+    return InputsChecker(workers)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from functools import partial
 
 from stepwell.api.requests.connection_limits import ConnectionLimits
-from stepwell.app.construction import Engine, Stores, Webhooks
+from stepwell.app.construction import Engine, Stores
 from stepwell.app.database import StatementCounter
 from stepwell.contract.enums import BreakerState
 from stepwell.engine.admission.controller import AdmissionController, LimitKind
@@ -28,14 +28,12 @@ _REASONS = {
 }
 
 
-def build_metrics(
-    stores: Stores, engine: Engine, webhooks: Webhooks, services: Services, connections: ConnectionLimits
-) -> Metrics:
+def build_metrics(stores: Stores, engine: Engine, services: Services, connections: ConnectionLimits) -> Metrics:
     """Return the metrics of a service. Each scrape reads their values from these parts."""
     metrics, scheduler, health = Metrics(), engine.scheduler, engine.health
     writes, memory, streams = stores.writes, engine.memory, services.subscriptions
     _measure_outcomes(metrics, scheduler.outcomes)
-    _measure_queue(metrics, scheduler, webhooks.admission, engine.admission, health)
+    _measure_queue(metrics, scheduler, services.admission, engine.admission, health)
     _measure_database(metrics, scheduler.checkpointer, stores.statements)
     metrics.gauges(
         "stepwell_breaker_state",
@@ -58,7 +56,7 @@ def build_metrics(
     metrics.count("stepwell_event_streams_refused", text, lambda: streams.refused)
     metrics.count("stepwell_previews", "Previews of images that were made.", lambda: services.previews.total)
     _measure_connections(metrics, connections)
-    webhooks.deliverer.measure(metrics)
+    services.webhooks.deliverer.measure(metrics)
     return metrics
 
 
@@ -107,7 +105,7 @@ def _measure_queue(
     text = "Workflows that are known to wait in the database until a process has room."
     metrics.watch("stepwell_workflows_waiting", text, lambda: workflows.waiting)
     text = "Workflows that left memory because they only wait."
-    metrics.count("stepwell_workflows_parked", text, lambda: workflows.parked)
+    metrics.count("stepwell_workflows_parked", text, lambda: workflows.queue.parked)
     text = "Parked workflows that were due, and wait for a process that has room."
     metrics.count("stepwell_workflows_unparked", text, lambda: workflows.unparked)
     metrics.watch("stepwell_steps_running", "Steps that have a slot.", lambda: admission.used)

@@ -1,26 +1,23 @@
-"""Builds the services that the API calls, from the parts that `construction` has built."""
+"""Builds the services that the API calls, and the background, which works without requests."""
 
 import contextlib
 from functools import partial
 
+from stepwell.api.openapi.webhook_payloads import Payloads
 from stepwell.api.routes.events import feed_frame, workflow_frame
 from stepwell.app.attempts import build_prices
-from stepwell.app.construction import Engine, ProcessInfo, Stores, Webhooks
+from stepwell.app.construction import Engine, ProcessInfo, Stores
 from stepwell.basics.tenancy import EVERY_TENANT
-from stepwell.engine.attempts.inputs_checker import LIMITS as INPUTS_CHECK_LIMITS
-from stepwell.engine.attempts.inputs_checker import InputsChecker
 from stepwell.engine.events.completion import CompletionWaiter
 from stepwell.engine.events.subscriptions import EventSubscriptions
-from stepwell.engine.execution.children.child_attempts import ChildAttempts
-from stepwell.engine.execution.children.child_builder import ChildBuilder
 from stepwell.engine.execution.children.child_follower import ChildFollower
-from stepwell.engine.execution.children.stored_children import StoredChildren
 from stepwell.engine.execution.command_receiver import CommandReceiver
 from stepwell.engine.execution.command_sender import CommandSender
 from stepwell.engine.execution.due_waits import DueWaits
 from stepwell.engine.execution.idempotency import IdempotentRequests
-from stepwell.engine.execution.recovery import Recovery
+from stepwell.engine.execution.peer_messages import PeerMessages
 from stepwell.engine.execution.workflow_access import VerbApplier, WorkflowAccess
+from stepwell.engine.execution.workflow_admission import WorkflowAdmission
 from stepwell.engine.explain.availability import Availability
 from stepwell.engine.explain.dry_run import DryRunner
 from stepwell.engine.explain.explainer import Explainer
@@ -37,8 +34,10 @@ from stepwell.engine.files.uploads import Presigner, UploadService, UploadSweepe
 from stepwell.engine.reads.read_service import ReadService
 from stepwell.engine.reads.shared_reads import SharedReads, WorkflowCounts
 from stepwell.engine.service import Services, WorkflowService
+from stepwell.engine.webhooks.deliverer import WebhookDeliverer
+from stepwell.engine.webhooks.service import WebhookService
+from stepwell.outbound.webhook_sender import webhook_sender
 from stepwell.persistence.clock import uuid7
-from stepwell.ports.clock import Clock
 from stepwell.providers.local.preview import LocalPreviews
 from stepwell.providers.local.provider import local_memory
 from stepwell.rules.access.cursors import FeedCursors
@@ -54,32 +53,75 @@ _CREATES_IN_PROGRESS = 64 * 1024
 _INSPECTION_BYTES = 384 * 1024 * 1024  # of a worker's memory, besides the file
 
 
-def build_services(
-    process: ProcessInfo, stores: Stores, engine: Engine, webhooks: Webhooks, stack: contextlib.AsyncExitStack
-) -> Services:
-    settings, clock, database = process.settings, process.clock, stores.database
+class Background:
+    """The parts that work without a request: for other processes, for sub-workflows, and when time has passed."""
+
+    def __init__(self, process: ProcessInfo, stores: Stores, engine: Engine, services: Services) -> None:
+        settings, clock, database, workflows = process.settings, process.clock, stores.database, services.workflows
+        self.command_receiver = CommandReceiver(
+            database.commands,
+            engine.coordination,
+            workflows.applier,
+            services.cleanups,
+            partial(answer_question, services.explainer, services.dry_runner),
+        )
+        listeners = (services.commands, engine.followed, self.command_receiver)
+        self.peer_messages = PeerMessages(
+            engine.coordination, engine.claims, engine.limits, engine.workflow_queue, engine.breakers, listeners
+        )
+        self.child_follower = ChildFollower(engine.scheduler, engine.followed, engine.children, engine.runner)
+        self.due_waits = DueWaits(workflows.access, engine.workflow_queue, clock)
+        self.retention = Retention(database.purges, services.cleanups, engine.lease, clock, settings.retention_days)
+        self.cost_retention = CostRetention(database.daily_costs, clock, settings.costs_retention_days)
+        # In the order in which they take over work of dead processes, after a claim
+        self.claimers = (
+            services.webhooks.deliverer,
+            services.admission,
+            services.uploads.sweeper,
+            services.cleanups,
+            self.command_receiver,
+        )
+
+
+def build_services(process: ProcessInfo, stores: Stores, engine: Engine, stack: contextlib.AsyncExitStack) -> Services:
+    settings, clock, database, ownership = process.settings, process.clock, stores.database, engine.ownership
+    scheduler = engine.scheduler
     reads = ReadService(database.reader, stores.task_files)
-    access = WorkflowAccess(database.workflow_store, engine.scheduler, webhooks.recovery, engine.lease, engine.bus)
-    availability = Availability(engine.scheduler.checkpointer, stores.writes, database.reader, webhooks.recovery)
+    access = WorkflowAccess(database.workflow_store, scheduler, ownership, engine.lease, engine.bus)
+    availability = Availability(scheduler.checkpointer, stores.writes, database.reader, ownership)
     statement_s = settings.database_timeout_s
-    idempotency = IdempotentRequests(database.keys, engine.lease.ensure, clock, uuid7, statement_s=statement_s)
-    uploads, sweeper = _build_uploads(process, stores, webhooks.recovery, stack)
-    cleanups = _build_cleanups(stores, engine, webhooks.recovery, access, uploads, clock)
-    webhooks.admission.on_due_paused = (due_waits := DueWaits(access, clock)).add
-    applier = VerbApplier(access, webhooks.admission, idempotency)
+    idempotency = IdempotentRequests(database.keys, engine.lease, clock, uuid7, statement_s=statement_s)
+    admission = WorkflowAdmission(
+        engine.workflow_queue,
+        database.workflow_store,
+        scheduler,
+        ownership,
+        clock,
+        engine.coordination,
+        settings.database_slow_s,
+    )
+    uploads, webhooks = _build_uploads(process, stores, stack), _build_webhooks(process, stores, engine, stack)
+    delete_uploads, artifacts = uploads.delete_with_workflow, stores.files.artifacts
+    cleanups = CleanupRunner(database.cleanups, database.purges, artifacts, delete_uploads, access, engine.bus, clock)
     sender = CommandSender(database.commands, engine.coordination, idempotency, clock, uuid7)
     explainer, dry_runner = _build_explainer(process, stores, engine, sender)
-    answer = partial(answer_question, explainer, dry_runner)
-    receiver = CommandReceiver(database.commands, engine.coordination, applier, cleanups, answer)
-    webhooks.recovery.claimers.append(receiver)
-    files, images = DefinitionFiles(uploads), LocalPreviews(local_memory(settings))
-    build_workflows = partial(WorkflowService, access, webhooks.admission, reads, availability, cleanups)
-    workflows = build_workflows(
-        database.purges, webhooks.service, applier, sender, files, process.callback_urls, clock, uuid7
+    workflows = WorkflowService(
+        access=access,
+        admission=admission,
+        reads=reads,
+        availability=availability,
+        cleanups=cleanups,
+        purges=database.purges,
+        webhooks=webhooks,
+        applier=VerbApplier(access, admission, idempotency),
+        sender=sender,
+        definition_files=DefinitionFiles(uploads),
+        callbacks=process.callback_urls,
+        clock=clock,
+        make_id=uuid7,
     )
-    inputs_checker = _build_inputs_checker(stack)
-    follower = _build_sub_workflows(stores, engine, webhooks, workflows, inputs_checker, clock)
-    webhooks.recovery.command_listeners = (sender, follower, receiver)
+    # The one cycle: the scheduler runs sub-workflows, whose verbs need the scheduler.
+    engine.children.use(partial(workflows.change, EVERY_TENANT))
     return Services(
         workflows=workflows,
         reads=reads,
@@ -87,39 +129,49 @@ def build_services(
         counts=WorkflowCounts(database.reader, clock),
         list_answers=SharedReads(),
         cleanups=cleanups,
-        due_waits=due_waits,
-        retention=Retention(database.purges, cleanups, engine.lease, clock, settings.retention_days),
-        cost_retention=CostRetention(database.daily_costs, clock, settings.costs_retention_days),
-        webhooks=webhooks.service,
+        webhooks=webhooks,
         idempotency=idempotency,
         commands=sender,
-        command_receiver=receiver,
         completion=CompletionWaiter(engine.bus, database.reader),
         explainer=explainer,
         planner=Planner(engine.registry, build_prices(settings), engine.health, engine.catalog),
         dry_runner=dry_runner,
         subscriptions=_build_subscriptions(process, stores, engine),
-        previews=Previews(stores.files.artifacts, uploads, images, engine.admission.local),
+        previews=Previews(artifacts, uploads, LocalPreviews(local_memory(settings)), engine.admission.local),
         catalog=engine.catalog,
         clock=clock,
         expressions=engine.expressions,
-        inputs_checker=inputs_checker,
+        inputs_checker=engine.inputs_checker,
         availability=availability,
         memory=engine.memory,
-        admission=webhooks.admission,
+        admission=admission,
         create_turns=FairTurns(per_tenant=_CREATES_IN_PROGRESS),
-        limits=_build_limits(settings, stores, engine, webhooks),
+        limits=_build_limits(settings, stores, engine, admission),
         uploads=uploads,
-        upload_sweeper=sweeper,
         definitions=database.definitions,
         origin_instance=settings.origin_instance,
     )
 
 
-def _build_limits(settings: Settings, stores: Stores, engine: Engine, webhooks: Webhooks) -> TenantLimitsReader:
+def _build_webhooks(
+    process: ProcessInfo, stores: Stores, engine: Engine, stack: contextlib.AsyncExitStack
+) -> WebhookService:
+    settings, clock, database = process.settings, process.clock, stores.database
+    sender = webhook_sender(
+        settings.allowed_cidrs, clock, https_only=settings.https_only, timeout_s=settings.webhook_timeout_s
+    )
+    stack.push_async_callback(sender.aclose)
+    payloads, secrets = Payloads(database.reader, settings.base_url, process.decision_links), settings.signing_secrets
+    deliverer = WebhookDeliverer(database.outbox, sender, payloads, secrets, clock, engine.lease, engine.bus)
+    return WebhookService(database.reader, database.deliveries, deliverer, secrets, engine.claims, process.owner)
+
+
+def _build_limits(
+    settings: Settings, stores: Stores, engine: Engine, admission: WorkflowAdmission
+) -> TenantLimitsReader:
     names, versions = settings.max_definitions_per_tenant, settings.max_versions_per_definition
     return TenantLimitsReader(
-        webhooks.admission,
+        admission,
         engine.admission,
         stores.database.uploads,
         _upload_limits(settings),
@@ -128,47 +180,11 @@ def _build_limits(settings: Settings, stores: Stores, engine: Engine, webhooks: 
     )
 
 
-def _build_inputs_checker(stack: contextlib.AsyncExitStack) -> InputsChecker:
-    workers = WorkerPool(INPUTS_CHECK_LIMITS)
-    stack.push_async_callback(workers.aclose)
-    return InputsChecker(workers)
-
-
-def _build_sub_workflows(
-    stores: Stores, engine: Engine, webhooks: Webhooks, workflows: WorkflowService, inputs: InputsChecker, clock: Clock
-) -> ChildFollower:
-    database, admission, new_id = stores.database, webhooks.admission, uuid7
-    change = partial(workflows.change, EVERY_TENANT)
-    children = StoredChildren(database.workflow_store, database.reader, change, clock, new_id)
-    check_url = webhooks.service.check_url
-    builder = ChildBuilder(children, engine.catalog, inputs, engine.expressions, check_url, clock, new_id)
-    scheduler, bus, lease = engine.scheduler, engine.bus, engine.lease
-    follower = ChildFollower(scheduler, admission, children, engine.runner.child_completed)
-    store = database.workflow_store
-    engine.runner.use(ChildAttempts(scheduler, children, builder, follower, store, admission, bus, lease, clock))
-    engine.scheduler.use(follower)
-    engine.scheduler.listen(follower)
-    return follower
-
-
-def _build_cleanups(
-    stores: Stores, engine: Engine, recovery: Recovery, access: WorkflowAccess, uploads: UploadService, clock: Clock
-) -> CleanupRunner:
-    database, artifacts = stores.database, stores.files.artifacts
-    cleanups = CleanupRunner(
-        database.cleanups, database.purges, artifacts, uploads.delete_with_workflow, access, engine.bus, clock
-    )
-    recovery.claimers.append(cleanups)
-    return cleanups
-
-
 def _upload_limits(settings: Settings) -> UploadLimits:
     return UploadLimits(settings.upload_quota_bytes, settings.max_uploads_per_tenant, settings.upload_ttl_s)
 
 
-def _build_uploads(
-    process: ProcessInfo, stores: Stores, recovery: Recovery, stack: contextlib.AsyncExitStack
-) -> tuple[UploadService, UploadSweeper]:
+def _build_uploads(process: ProcessInfo, stores: Stores, stack: contextlib.AsyncExitStack) -> UploadService:
     settings, clock, store = process.settings, process.clock, stores.database.uploads
     # A worker maps a file of text into its memory.
     workers = WorkerPool(WorkerLimits(memory_bytes=_INSPECTION_BYTES + settings.upload_max_bytes, wall_s=120))
@@ -177,11 +193,9 @@ def _build_uploads(
     sign = stores.files.presign_put
     presigner = None if sign is None else Presigner(sign, settings.signed_url_ttl_s)
     sweeper, max_bytes = UploadSweeper(store, clock), settings.upload_max_bytes
-    uploads = UploadService(
+    return UploadService(
         store, stores.files.artifacts, workers, limits, max_bytes, clock, uuid7, sweeper=sweeper, presigner=presigner
     )
-    recovery.claimers.append(sweeper)
-    return uploads, sweeper
 
 
 def _build_subscriptions(process: ProcessInfo, stores: Stores, engine: Engine) -> EventSubscriptions:

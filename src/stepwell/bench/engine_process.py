@@ -18,7 +18,7 @@ import uvloop
 from msgspec import Struct, json
 from msgspec.structs import replace
 
-from stepwell.app import Application, PostgresSource, running_app
+from stepwell.app import PostgresSource, Service, running_app
 from stepwell.bench.driver import drive, in_process
 from stepwell.bench.loads import Load
 from stepwell.bench.measurements import TRANSITIONS, Measurements, measure
@@ -84,7 +84,7 @@ async def _run(order: EngineOrder) -> None:
     source, url_secret = PostgresSource(order.dsn), secrets.token_bytes(32)
     async with running_app(order.settings, source=source, url_secret=url_secret, exclusive=False) as app:
         async with asyncio.timeout(_CLAIM_S):
-            await app.components.webhooks.recovery.caught_up.wait()
+            await app.engine.ownership.caught_up.wait()
         warm_up = replace(order.load, workflows=order.warm_up)
         await drive(warm_up.bodies(), in_process(app.services), order.warm_up)
         _send(EngineReady())
@@ -97,7 +97,7 @@ async def _run(order: EngineOrder) -> None:
 
 
 @asynccontextmanager
-async def _progress(app: Application) -> AsyncIterator[None]:
+async def _progress(app: Service) -> AsyncIterator[None]:
     before = app.metrics.value(TRANSITIONS)
 
     async def report() -> None:

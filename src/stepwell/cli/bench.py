@@ -16,7 +16,7 @@ from msgspec.structs import replace
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from stepwell.app import Application
+from stepwell.app import Service
 from stepwell.basics.errors import Unavailable
 from stepwell.basics.workflow_limits import places_of
 from stepwell.bench.celery_worker import NoBroker, celery_settings, celery_worker
@@ -165,7 +165,7 @@ async def _this_process(settings: Settings, dsn: str, _folder: Path, options: Be
                 return measurements
 
             async with asyncio.timeout(_ANSWER_S):  # before it, new workflows wait for admission, and not in memory
-                await app.components.webhooks.recovery.caught_up.wait()
+                await app.engine.ownership.caught_up.wait()
             await run(replace(load, workflows=1, concurrency=1))  # opens connections and prepares statements
             yield run_measured
 
@@ -195,7 +195,7 @@ async def _several_processes(
 
 
 @asynccontextmanager
-async def _api_server(app: Application, keys: ServiceKeys, listener: socket.socket) -> AsyncIterator[None]:
+async def _api_server(app: Service, keys: ServiceKeys, listener: socket.socket) -> AsyncIterator[None]:
     server = HttpServer(app.api, keys.settings, app.connections)
     async with asyncio.TaskGroup() as group:
         serving = group.create_task(server.serve(sockets=[listener]), name="http")
@@ -226,7 +226,7 @@ async def _report(run: RunLoad, connection: asyncpg.Connection, options: BenchOp
 
 
 @asynccontextmanager
-async def _own_progress(app: Application, options: BenchOptions) -> AsyncIterator[None]:
+async def _own_progress(app: Service, options: BenchOptions) -> AsyncIterator[None]:
     before = app.metrics.value(TRANSITIONS)
 
     async def poll(show: Callable[[int], None]) -> None:

@@ -6,7 +6,7 @@ from uuid import UUID
 
 from msgspec import Raw
 
-from stepwell.app import Application
+from stepwell.app import Service
 from stepwell.artifacts.store_setup import bucket_of
 from stepwell.basics.errors import InvalidRequest, Unavailable
 from stepwell.basics.strict_json.decode import decode_body
@@ -74,7 +74,7 @@ async def _main(keys: ServiceKeys, postgres: EmbeddedPostgres, body: Any, stop: 
     return INTERRUPTED if outcome is None else print_outcome(outcome)
 
 
-async def _run(app: Application, settings: Settings, body: Any, stop: Stop) -> RunOutcome | None:
+async def _run(app: Service, settings: Settings, body: Any, stop: Stop) -> RunOutcome | None:
     """Run the definition. Returns None if a signal stopped this process before the workflow's end."""
     try:
         planned = validate_workflow(
@@ -97,7 +97,7 @@ async def _run(app: Application, settings: Settings, body: Any, stop: Stop) -> R
     return await _outcome(app, settings, workflow_id)
 
 
-async def _follow(app: Application, workflow_id: UUID, progress: RunProgress, stop: Stop) -> bool:
+async def _follow(app: Service, workflow_id: UUID, progress: RunProgress, stop: Stop) -> bool:
     """Show the workflow's events until its end. Returns False if *stop* or the end of the engine came first."""
     last_event = 0
     while not (stop.requested or is_broken(app)):
@@ -115,7 +115,7 @@ async def _follow(app: Application, workflow_id: UUID, progress: RunProgress, st
     return False
 
 
-async def _outcome(app: Application, settings: Settings, workflow_id: UUID) -> RunOutcome:
+async def _outcome(app: Service, settings: Settings, workflow_id: UUID) -> RunOutcome:
     record = await app.services.reads.get(EVERY_TENANT, workflow_id)
     bucket = bucket_of(settings)
     base = str(settings.artifacts.absolute()) if bucket is None else bucket.url

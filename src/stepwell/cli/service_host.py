@@ -8,7 +8,7 @@ import structlog
 from litestar import Litestar
 from msgspec.structs import replace
 
-from stepwell.app import Application, PostgresSource, running_app
+from stepwell.app import PostgresSource, Service, running_app
 from stepwell.artifacts.store_setup import StorageRefused
 from stepwell.basics.errors import Unavailable
 from stepwell.cli.errors import FAILED, Refused
@@ -30,11 +30,11 @@ _LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
 @asynccontextmanager
 async def open_service(
     keys: ServiceKeys, dsn: str, *, exclusive: bool, server_disk_full: Callable[[], bool] = lambda: False
-) -> AsyncIterator[Application]:
+) -> AsyncIterator[Service]:
     """Run the service as `running_app` does. Its failures, and the end of a broken engine, are raised as `Refused`."""
     if keys.settings.executor == "celery":
         require_celery()
-    app: Application | None = None
+    app: Service | None = None
     try:
         async with running_app(
             keys.settings,
@@ -61,7 +61,7 @@ async def open_service(
 
 
 async def answer_requests(
-    app: Application, keys: ServiceKeys, listeners: Listeners, stop: Stop, ready: Callable[[], None]
+    app: Service, keys: ServiceKeys, listeners: Listeners, stop: Stop, ready: Callable[[], None]
 ) -> int:
     """Serve the API, and `/mcp`, on *listeners* until *stop* or the end of the engine. Returns the exit code.
 
@@ -91,15 +91,15 @@ def announce_ready(settings: Settings, more: str = "") -> None:
     print_result(f"Stepwell is ready on {address}" + (f" ({more})" if more else ""))
 
 
-def is_broken(app: Application) -> bool:
+def is_broken(app: Service) -> bool:
     """Return whether the engine has ended by itself."""
-    return app.engine.done() and not app.engine.cancelled()
+    return app.running.done() and not app.running.cancelled()
 
 
-async def _stop_or_end_of_engine(app: Application, stop: Stop) -> None:
+async def _stop_or_end_of_engine(app: Service, stop: Stop) -> None:
     async with asyncio.TaskGroup() as group:
         stopping = group.create_task(stop.wait(), name="stop")
-        await asyncio.wait({stopping, app.engine}, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait({stopping, app.running}, return_when=asyncio.FIRST_COMPLETED)
         stopping.cancel()
 
 

@@ -28,9 +28,7 @@ from stepwell.engine.attempts.inputs_checker import InputsChecker
 from stepwell.engine.events.completion import CompletionWaiter
 from stepwell.engine.events.subscriptions import EventSubscriptions
 from stepwell.engine.execution.checkpointer import NotWritten
-from stepwell.engine.execution.command_receiver import CommandReceiver
 from stepwell.engine.execution.command_sender import CommandSender
-from stepwell.engine.execution.due_waits import DueWaits
 from stepwell.engine.execution.idempotency import IdempotentRequests
 from stepwell.engine.execution.new_workflow import Creation, build_workflow
 from stepwell.engine.execution.workflow_access import RunsElsewhere, VerbApplier, WorkflowAccess
@@ -43,8 +41,7 @@ from stepwell.engine.explain.planner import Planner
 from stepwell.engine.files.cleanup_runner import CleanupRunner
 from stepwell.engine.files.definition_files import DefinitionFiles, may_have_files, refusing_deleted_files
 from stepwell.engine.files.previews import Previews
-from stepwell.engine.files.retention import CostRetention, Retention
-from stepwell.engine.files.uploads import UploadService, UploadSweeper
+from stepwell.engine.files.uploads import UploadService
 from stepwell.engine.reads.read_service import ReadService
 from stepwell.engine.reads.shared_reads import ListAnswer, SharedReads, WorkflowCounts
 from stepwell.engine.webhooks.service import WebhookService
@@ -72,7 +69,7 @@ _CALLBACK_S = 3.0
 _KEPT_CALLBACK_BYTES = 64 * 1024  # a longer body holds results, and the ids in it are not worth their memory
 
 
-class WorkflowService(Struct, eq=False):
+class WorkflowService(Struct, eq=False, kw_only=True):
     """The verbs of workflows. Each returns the workflow after the verb.
 
     All raise `NotFound` if the scope doesn't cover the workflow, `Unavailable`, `PreconditionFailed`, and the errors of
@@ -80,18 +77,18 @@ class WorkflowService(Struct, eq=False):
     """
 
     access: WorkflowAccess
-    _admission: WorkflowAdmission
-    _reads: ReadService
-    _availability: Availability
-    _cleanups: CleanupRunner
-    _purges: Purges
-    _webhooks: WebhookService
-    _applier: VerbApplier
-    _sender: CommandSender
-    _definition_files: DefinitionFiles
-    _callbacks: CallbackUrls
-    _clock: Clock
-    _make_id: NewId
+    admission: WorkflowAdmission
+    reads: ReadService
+    availability: Availability
+    cleanups: CleanupRunner
+    purges: Purges
+    webhooks: WebhookService
+    applier: VerbApplier
+    sender: CommandSender
+    definition_files: DefinitionFiles
+    callbacks: CallbackUrls
+    clock: Clock
+    make_id: NewId
 
     async def create(
         self,
@@ -106,16 +103,16 @@ class WorkflowService(Struct, eq=False):
         """Store a workflow that `validation.workflow.validate_workflow` has accepted; with *start* it is stored as
         started.
         """
-        self._availability.check_open()
-        self._webhooks.check_url(tenant, planned.request.webhook_url)
+        self.availability.check_open()
+        self.webhooks.secrets.check_url(tenant, planned.request.webhook_url)
         await self.access.lease.ensure()
-        await self._admission.check(tenant, planned.places)
-        workflow_id = self._make_id(self._clock.now())
+        await self.admission.check(tenant, planned.places)
+        workflow_id = self.make_id(self.clock.now())
         insert = partial(self._insert, scope, actor, workflow_id, tenant=tenant, start=start)
         if not may_have_files(planned):
             return await insert(planned, preconditions)
         uploader = Uploader(tenant, actor, private=scope.subject is not None)
-        async with self._definition_files.store(planned, uploader, workflow_id) as with_paths:
+        async with self.definition_files.store(planned, uploader, workflow_id) as with_paths:
             return await insert(with_paths, preconditions)
 
     async def _insert(
@@ -129,19 +126,19 @@ class WorkflowService(Struct, eq=False):
         tenant: str | None,
         start: bool,
     ) -> WorkflowRecord:
-        runs = start and self._admission.reserve(tenant, planned.places)
+        runs = start and self.admission.reserve(tenant, planned.places)
         try:
-            owner, now = self.access.lease.owner if runs else None, self._clock.now()
+            owner, now = self.access.lease.owner if runs else None, self.clock.now()
             start_input = Start(actor, self._new_id(), owner) if start else None
             creation = Creation(workflow_id, tenant, actor, actor, now, named_files=planned.named_files)
-            build = partial(build_workflow, planned, creation, start_input, self._make_id)
+            build = partial(build_workflow, planned, creation, start_input, self.make_id)
             bundle = await off_loop(build, steps=len(planned.steps))
         finally:
             if runs:
-                self._admission.give_back(tenant, planned.places)
+                self.admission.give_back(tenant, planned.places)
         with refusing_deleted_files(planned.request):
             if start and not runs:
-                with self._admission.storing(tenant):
+                with self.admission.queue.storing(tenant):
                     await self.access.insert_waiting(scope, bundle.new, bundle.committed, preconditions.reservation)
             else:
                 await self.access.insert(
@@ -182,7 +179,7 @@ class WorkflowService(Struct, eq=False):
         preconditions: Preconditions = NO_PRECONDITIONS,
     ) -> FoundWorkflow:
         """Change name, description, webhook URL or labels of a workflow."""
-        await self._webhooks.check_update(scope, workflow_id, changes)
+        await self.webhooks.check_update(scope, workflow_id, changes)
         return await self._verb(scope, workflow_id, Update(actor, changes), preconditions)
 
     async def decide(
@@ -213,7 +210,7 @@ class WorkflowService(Struct, eq=False):
         preconditions: Preconditions = NO_PRECONDITIONS,
     ) -> StepRecord:
         """Send a signal to the step that waits for it, or is going to. Return the step. Raises `NotWaiting`."""
-        step = await self._reads.step_of_signal(scope, workflow_id, name)
+        step = await self.reads.step_of_signal(scope, workflow_id, name)
         verb = Signal(actor, name, json.encode(wanted.data))
         return await self._end_wait(scope, workflow_id, step, verb, preconditions)
 
@@ -228,11 +225,11 @@ class WorkflowService(Struct, eq=False):
         try:
             await self.change(scope, workflow_id, verb, preconditions)
         except (NotWaiting, InvalidTransition) as error:
-            present = await self._reads.step(scope, workflow_id, step.plan.step_id)
+            present = await self.reads.step(scope, workflow_id, step.plan.step_id)
             if present.state.status not in _ENDED:
                 raise
             raise NotWaiting(describe_end(present)) from error
-        return await self._reads.step(scope, workflow_id, step.plan.step_id)
+        return await self.reads.step(scope, workflow_id, step.plan.step_id)
 
     async def cleanup(
         self,
@@ -250,35 +247,35 @@ class WorkflowService(Struct, eq=False):
         verb = Cleanup(actor, cleanup_tasks)
         if not cleanup_tasks:
             return await self._verb(scope, workflow_id, verb, preconditions), empty_report()
-        with self._cleanups.observe(workflow_id) as observer:
+        with self.cleanups.observe(workflow_id) as observer:
             applied = await self.change(scope, workflow_id, verb, preconditions)
-            report = applied.report or await self._cleanups.wait(observer, begun=applied.changed)
-        return await self._reads.find(scope, workflow_id), report
+            report = applied.report or await self.cleanups.wait(observer, begun=applied.changed)
+        return await self.reads.find(scope, workflow_id), report
 
     async def delete_data(self, scope: TenantScope, actor: str, workflow_id: UUID) -> WorkflowDataDeletion:
         """Delete all rows and files of the workflow, which must not be RUNNING. Raises `JobFollowedUp`.
 
         The deletion goes on whatever becomes of this call. The call waits up to ten seconds for its end.
         """
-        self._availability.check_open()
-        workflow = await self._reads.get(scope, workflow_id)
+        self.availability.check_open()
+        workflow = await self.reads.get(scope, workflow_id)
         if workflow.status is WorkflowStatus.RUNNING:
             allowed = ALLOWED_FROM["delete_data"]
             raise InvalidTransition("delete_data", workflow.status, allowed, "Cancel it first.")
-        if await self._purges.is_followed_up(workflow_id):
+        if await self.purges.is_followed_up(workflow_id):
             raise JobFollowedUp
-        with self._cleanups.observe(workflow_id) as observer:
+        with self.cleanups.observe(workflow_id) as observer:
             if workflow.state.deleted_at is None:
                 await self.change(scope, workflow_id, Cleanup(actor, cleanup_tasks=False), NO_PRECONDITIONS)
                 await self._until_released(scope, workflow_id)
                 await self._until_stopped(workflow_id)
-            return await self._cleanups.purge(observer, actor)
+            return await self.cleanups.purge(observer, actor)
 
     async def _until_released(self, scope: TenantScope, workflow_id: UUID) -> None:
         """Wait some seconds until no other process runs the workflow. Its jobs may still be cancelled there."""
         owner = self.access.lease.owner
-        for _ in range(_RELEASE_POLLS if self.access.recovery.others_alive else 0):
-            if not await self._reads.runs_elsewhere(scope, workflow_id, owner):
+        for _ in range(_RELEASE_POLLS if self.access.ownership.others_alive else 0):
+            if not await self.reads.runs_elsewhere(scope, workflow_id, owner):
                 return
             await asyncio.sleep(_RELEASE_POLL_S)
 
@@ -288,13 +285,13 @@ class WorkflowService(Struct, eq=False):
         Those sub-workflows are deleted with it that have ended when its deletion begins.
         """
         for _ in range(_RELEASE_POLLS):
-            if not await self._purges.is_followed_up(workflow_id):
+            if not await self.purges.is_followed_up(workflow_id):
                 return
             await asyncio.sleep(_RELEASE_POLL_S)
 
     def attempt_of_callback(self, token: str) -> tuple[UUID, UUID]:
         """Return the attempt that a provider reports on by *token*. Raises `NotFound` for one that wasn't made here."""
-        attempt = self._callbacks.attempt(token)
+        attempt = self.callbacks.attempt(token)
         if attempt is None:
             raise NotFound("callback")
         return attempt
@@ -306,12 +303,12 @@ class WorkflowService(Struct, eq=False):
         polled anyway.
         """
         (workflow_id, task_id), kept = attempt, body if len(body) <= _KEPT_CALLBACK_BYTES else b""
-        if workflow_id in self.access.scheduler.workflows or not self.access.recovery.others_alive:
+        if workflow_id in self.access.scheduler.workflows or not self.access.ownership.others_alive:
             self.access.scheduler.handle_callback(workflow_id, task_id, kept)
             return
         with suppress(Unavailable, TooManyRequests):
             callback = ProviderCallback(task_id, kept)
-            await self._sender.send(EVERY_TENANT, workflow_id, callback, NO_PRECONDITIONS, _CALLBACK_S)
+            await self.sender.send(EVERY_TENANT, workflow_id, callback, NO_PRECONDITIONS, _CALLBACK_S)
 
     async def until_idle(self, workflow_id: UUID) -> None:
         """Wait until the workflow has ended, or this process has nothing to do for it for another reason."""
@@ -321,30 +318,30 @@ class WorkflowService(Struct, eq=False):
         self, scope: TenantScope, workflow_id: UUID, verb: ClientVerb, preconditions: Preconditions
     ) -> FoundWorkflow:
         await self.change(scope, workflow_id, verb, preconditions)
-        return await self._reads.find(scope, workflow_id)
+        return await self.reads.find(scope, workflow_id)
 
     async def change(
         self, scope: TenantScope, workflow_id: UUID, verb: ClientVerb, preconditions: Preconditions
     ) -> VerbApplied:
         """Apply a verb, here or in the process that runs the workflow, and wait until it is committed."""
-        self._availability.check_open()
-        may_run_elsewhere = self.access.recovery.others_alive
+        self.availability.check_open()
+        may_run_elsewhere = self.access.ownership.others_alive
         for _ in range(_TRIES):
             if may_run_elsewhere and workflow_id not in self.access.scheduler.workflows:
-                outcome = await self._sender.send(scope, workflow_id, verb, preconditions)
+                outcome = await self.sender.send(scope, workflow_id, verb, preconditions)
                 if isinstance(outcome, VerbRefused):
                     raise error_of(outcome)
                 if isinstance(outcome, VerbApplied):
                     return outcome
             try:
-                result = await self._applier.apply(scope, workflow_id, verb, preconditions)
+                result = await self.applier.apply(scope, workflow_id, verb, preconditions)
             except NotWritten:
                 continue
             except RunsElsewhere:
                 may_run_elsewhere = True
                 continue
             except TimeoutError:
-                outage = self._availability.outage()
+                outage = self.availability.outage()
                 raise type(outage)(f"{outage}; the request may still take effect") from None
             if result.refused is not None:
                 raise result.refused
@@ -352,7 +349,7 @@ class WorkflowService(Struct, eq=False):
         raise Unavailable("the workflow is being changed elsewhere")
 
     def _new_id(self) -> UUID:
-        return self._make_id(self._clock.now())
+        return self.make_id(self.clock.now())
 
 
 class Services(Struct, frozen=True):
@@ -367,13 +364,9 @@ class Services(Struct, frozen=True):
     counts: WorkflowCounts
     list_answers: SharedReads[ListAnswer]
     cleanups: CleanupRunner
-    retention: Retention
-    cost_retention: CostRetention
     webhooks: WebhookService
     idempotency: IdempotentRequests
     commands: CommandSender
-    command_receiver: CommandReceiver
-    due_waits: DueWaits
     completion: CompletionWaiter
     explainer: Explainer
     planner: Planner
@@ -390,6 +383,5 @@ class Services(Struct, frozen=True):
     create_turns: FairTurns
     limits: TenantLimitsReader
     uploads: UploadService
-    upload_sweeper: UploadSweeper
     definitions: Definitions
     origin_instance: str | None = None

@@ -239,7 +239,7 @@ class AdmissionResult(Struct, frozen=True):
     next_places: dict[str | None, int]
 
 
-class Ownership(Struct, frozen=True):
+class WorkflowOwnership(Struct, frozen=True):
     """The owner of a workflow, and the actor who paused it.
 
     `owner` is None if no process runs it. `ahead` is the number of the tenant's workflows that are admitted before it;

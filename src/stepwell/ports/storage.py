@@ -18,12 +18,12 @@ from stepwell.lifecycle.records import (
     AdmissionResult,
     LoadedWorkflow,
     NewWorkflow,
-    Ownership,
     StepRecord,
     StoredInputs,
     TaskRecord,
     UnparkedWorkflows,
     WaitingCount,
+    WorkflowOwnership,
     WorkflowParts,
     WorkflowRecord,
 )
@@ -326,7 +326,7 @@ class WorkflowReader(Protocol):
     async def task(self, scope: TenantScope, task_id: UUID) -> TaskRecord | None:
         """Return the task, deleted or not. None if it is unknown."""
 
-    async def ownership(self, scope: TenantScope, workflow_id: UUID) -> Ownership | None:
+    async def ownership(self, scope: TenantScope, workflow_id: UUID) -> WorkflowOwnership | None:
         """Return which process runs the workflow, and who has paused it. None for an unknown workflow."""
 
     async def children(self, scope: TenantScope, workflow_id: UUID, limit: int) -> ChildRecords:

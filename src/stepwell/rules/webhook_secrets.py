@@ -15,6 +15,9 @@ from typing import Self
 from msgspec import Struct
 from standardwebhooks import Webhook
 
+from stepwell.basics.errors import Fault, InvalidRequest
+from stepwell.lifecycle.webhook_deliveries import WEBHOOK_URL, WEBHOOKS_NOT_CONFIGURED
+
 PREFIX = "whsec_"
 _SHORTEST, _LONGEST = 24, 64
 _EXPECTED = f"Expected {PREFIX} and base64 of {_SHORTEST} to {_LONGEST} bytes; spaces between several"
@@ -76,6 +79,11 @@ class WebhookSecrets(Struct, frozen=True):
     def of(self, tenant: str | None) -> SigningSecrets:
         """Return the secrets that sign the webhooks of *tenant*; empty if there are none."""
         return (None if tenant is None else self.tenants.of(tenant)) or self.general
+
+    def check_url(self, tenant: str | None, url: object) -> None:
+        """Raise `InvalidRequest` if *url* is a string and no secret is configured to sign webhooks of *tenant*."""
+        if isinstance(url, str) and not self.of(tenant):
+            raise InvalidRequest([Fault(WEBHOOK_URL, *WEBHOOKS_NOT_CONFIGURED)])
 
     @property
     def any(self) -> bool:

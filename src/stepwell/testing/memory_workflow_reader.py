@@ -22,12 +22,12 @@ from stepwell.lifecycle.preconditions import ReadVersion
 from stepwell.lifecycle.records import (
     NO_INPUTS,
     WHOLE,
-    Ownership,
     StepAttempts,
     StepRecord,
     StoredInputs,
     Summary,
     TaskRecord,
+    WorkflowOwnership,
     WorkflowParts,
     WorkflowRecord,
 )
@@ -349,7 +349,7 @@ class MemoryWorkflowReader(MemoryAdapter):
         ]
         return ChildRecords(sorted(found, key=lambda child: child.id.int)[:limit], len(found))
 
-    async def ownership(self, scope: TenantScope, workflow_id: UUID) -> Ownership | None:
+    async def ownership(self, scope: TenantScope, workflow_id: UUID) -> WorkflowOwnership | None:
         if (row := self._tables.find(scope, workflow_id)) is None:
             return None
         state, pause = row.record.state, None
@@ -357,7 +357,7 @@ class MemoryWorkflowReader(MemoryAdapter):
             pause = next((e for e in reversed(row.events) if e.type is EventType.WORKFLOW_PAUSED), None)
         waiting = [each for each in self._tables.waiting() if each.record.tenant == row.record.tenant]
         lease = None if state.owner is None else self._tables.processes.get(state.owner)
-        return Ownership(
+        return WorkflowOwnership(
             state.owner,
             (lease or NEVER) > self._tables.clock.now(),
             None if lease == ALWAYS else lease,

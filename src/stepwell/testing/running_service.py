@@ -12,7 +12,7 @@ from uuid import UUID, uuid4
 from msgspec import Struct, json
 
 from stepwell.api.auth.authentication import sign_token
-from stepwell.app import Application, DatabaseSource, running_app
+from stepwell.app import DatabaseSource, Service, running_app
 from stepwell.basics.setting_values import Networks, Secrets
 from stepwell.client import AsyncStepwell, NotFound
 from stepwell.contract.enums import TERMINAL_STATUSES, DeliveryStatus, ProviderType, StepStatus, WorkflowStatus
@@ -96,7 +96,7 @@ class RunningStepwell:
 
     def __init__(
         self,
-        app: Application,
+        app: Service,
         recorder: _WarningRecorder,
         settings: Settings,
         providers: ScriptedProviders,
@@ -107,7 +107,7 @@ class RunningStepwell:
         self._recorder, self._settings, self._clock, self._stack = recorder, settings, clock, stack
         self._loop = asyncio.get_running_loop()
         self.warnings = recorder.warnings
-        self._scripted, self._scheduler = providers, app.components.engine.scheduler
+        self._scripted, self._scheduler = providers, app.engine.scheduler
         self.transport = transport
         self.providers = providers.scripts
         self.url = settings.base_url

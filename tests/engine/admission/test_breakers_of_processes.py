@@ -54,7 +54,7 @@ async def eventually_subscribed(sql: asyncpg.Connection, number: int) -> None:
 
 
 def health(service: Service) -> ModelHealth:
-    return service.app.components.engine.health
+    return service.app.engine.health
 
 
 def is_open(service: Service) -> bool:
@@ -90,12 +90,12 @@ async def test_many_breakers_of_models_with_long_names_open_in_all_processes(
 ) -> None:
     first, second = await processes.start(), await processes.start()
     # The clock of the first process may be ahead of the other one's.
-    until = first.app.components.process.clock.now() + timedelta(seconds=health(first).longest_open_s + 1)
+    until = first.app.process.clock.now() + timedelta(seconds=health(first).longest_open_s + 1)
     keys = {ModelKey(world.kind, f"{number:02}{'🎨' * 250}") for number in range(40)}
     for key in keys:
         health(first).report_change(key, until)
     await eventually(lambda: {key for key, _ in health(second).open_breakers()} == keys, "all are open")
-    assert not first.app.engine.done()
+    assert not first.app.running.done()
 
 
 async def test_a_probe_that_succeeds_in_one_process_closes_the_breaker_of_all(
@@ -105,7 +105,7 @@ async def test_a_probe_that_succeeds_in_one_process_closes_the_breaker_of_all(
     await processes.open_breaker(first)
     await eventually(lambda: health(second).any_open, "the other process has opened its breaker")
     for each in (first, second):
-        clock = each.app.components.process.clock
+        clock = each.app.process.clock
         assert isinstance(clock, DatabaseClock)
         clock.observe(clock.now() + timedelta(seconds=health(each).longest_open_s))
     world.emulator.always("submit", None)
@@ -119,7 +119,7 @@ async def test_messages_that_no_process_would_send_change_nothing(
     processes: Processes, sql: asyncpg.Connection
 ) -> None:
     first = await processes.start()
-    now = first.app.components.process.clock.now()
+    now = first.app.process.clock.now()
     soon, late = now + timedelta(seconds=60), now + timedelta(days=1)
     notice = {"provider": "FAL", "model": "m", "at": now.isoformat(), "until": soon.isoformat()}
     bodies = [

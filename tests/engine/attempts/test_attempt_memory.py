@@ -86,7 +86,7 @@ def reader(step_id: str, task_type: str = "GENERATION", **members: Any) -> dict[
 
 
 def governor_of(service: Service) -> MemoryGovernor:
-    return service.app.components.engine.memory
+    return service.app.engine.memory
 
 
 @pytest.fixture
@@ -344,7 +344,7 @@ async def test_an_attempt_that_waits_for_its_inputs_stops_at_once_when_the_proce
 
 
 def result_bytes_in_memory(service: Service) -> int:
-    workflows = service.app.components.engine.scheduler.workflows.values()
+    workflows = service.app.engine.scheduler.workflows.values()
     return sum(len(step.result or b"") for workflow in workflows for step in workflow.run.steps)
 
 

@@ -156,7 +156,7 @@ async def test_an_expression_that_fails_fails_the_step_for_good(
     assert error in step["error_message"]
     assert "secret text" not in step["error_message"]
     assert provider.calls == []
-    assert service.app.components.engine.expressions.allowance.total <= 6_000  # some 3 ms of the event loop
+    assert service.app.engine.expressions.allowance.total <= 6_000  # some 3 ms of the event loop
 
 
 @pytest.mark.parametrize(
@@ -179,7 +179,7 @@ async def test_an_expression_has_the_same_value_wherever_it_is_evaluated(
     expected = {"prompt": "p", "x": count - 1, "y": ["<0>", None], "z": True, "m": 1}
     assert workflow["steps"][1]["result"] == expected
     assert provider.calls[0].inputs == expected
-    assert service.app.components.engine.expressions.allowance.total <= 3 * 4_000
+    assert service.app.engine.expressions.allowance.total <= 3 * 4_000
 
 
 async def test_a_retry_evaluates_again_from_what_is_stored_now(

@@ -40,7 +40,7 @@ SOURCE = passthrough_step("source", config={"v": NUMBERS})
 
 
 def work_on_the_loop(service: Service) -> int:
-    return service.app.components.engine.expressions.allowance.total
+    return service.app.engine.expressions.allowance.total
 
 
 @pytest.mark.parametrize(
@@ -82,13 +82,13 @@ async def test_too_much_work_fails_the_step_for_good_and_names_the_mapping(servi
 async def test_the_work_on_the_loop_is_bounded_however_many_steps_start_at_once(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    allowance = service.app.components.engine.expressions.allowance
+    allowance = service.app.engine.expressions.allowance
     monkeypatch.setattr(allowance, "now", lambda: 0.0)  # no time passes
     source = passthrough_step("source", config={"v": NUMBERS[:600]})
     steps = [passthrough_step(str(n), "source", input_mappings=[mapping("v[*]|[0:1]")]) for n in range(100)]
     created = await service.create(source, *steps)
     workflow_id = UUID(created["id"])
-    await eventually(lambda: workflow_id not in service.app.components.engine.scheduler.workflows, within_s=60)
+    await eventually(lambda: workflow_id not in service.app.engine.scheduler.workflows, within_s=60)
     workflow = await service.get(created["id"])
     assert workflow["status"] == "COMPLETED", workflow["errors"]
     assert {step["result"]["x"][0] for step in workflow["steps"][1:]} == {0}
@@ -108,7 +108,7 @@ async def test_a_light_mapping_does_not_wait_for_heavy_ones(service: Service) ->
 
 async def begun(service: Service, monkeypatch: pytest.MonkeyPatch) -> str:
     """A workflow whose second step waits for a worker that doesn't answer."""
-    light, called = service.app.components.engine.expressions.light, asyncio.Event()
+    light, called = service.app.engine.expressions.light, asyncio.Event()
 
     async def hang(*_: object) -> bytes:
         called.set()
@@ -135,7 +135,7 @@ async def test_explain_says_that_a_step_waits_for_its_mappings(
 
 async def test_a_cancel_ends_an_evaluation(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     workflow_id = await begun(service, monkeypatch)
-    assert service.app.components.engine.admission.used == 0
+    assert service.app.engine.admission.used == 0
     assert (await service.verb(workflow_id, "cancel")).status_code == 200
     workflow = await service.get(workflow_id)
     assert [step["status"] for step in workflow["steps"]] == ["COMPLETED", "CANCELLED"]
@@ -163,7 +163,7 @@ async def test_the_next_process_evaluates_what_a_stop_interrupted(
         workflow = await second.until_ended(workflow_id)
         assert workflow["status"] == "COMPLETED"
         assert workflow["steps"][1]["retry_count"] == 0
-        assert second.app.components.engine.expressions.light.begun == 1
+        assert second.app.engine.expressions.light.begun == 1
 
 
 async def test_many_expressions_are_parsed_in_a_worker(service: Service) -> None:
@@ -180,4 +180,4 @@ async def test_many_expressions_are_parsed_in_a_worker(service: Service) -> None
         assert [fault["loc"] for fault in answer.json()["detail"]] == [
             ["body", "steps", 1, "input_mappings", 7, "from_field"]
         ]
-    assert service.app.components.engine.expressions.light.begun == 8
+    assert service.app.engine.expressions.light.begun == 8

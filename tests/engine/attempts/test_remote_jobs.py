@@ -229,7 +229,7 @@ async def test_a_provider_that_is_gone_after_a_restart_stops_nobody_else(
 async def test_a_fault_in_a_providers_code_costs_no_second_job(
     world: World, remote: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    provider = remote.app.components.engine.registry.remote(world.kind)
+    provider = remote.app.engine.registry.remote(world.kind)
     polled, poll = [], provider.poll
 
     async def breaks_once(*args: Any) -> Any:
@@ -262,7 +262,7 @@ async def receipt_of(service: Service, workflow_id: str, wanted: str) -> dict[st
     async def found() -> dict[str, Any]:
         return (await service.tasks(workflow_id))[0]
 
-    await service.until(workflow_id, lambda _: not service.app.components.engine.scheduler.workflows)
+    await service.until(workflow_id, lambda _: not service.app.engine.scheduler.workflows)
     async with asyncio.timeout(60):
         while (task := await found())["cancel_receipt"] == "unknown" != wanted:  # lost, and not claimed yet
             await asyncio.sleep(0.01)
@@ -469,7 +469,7 @@ async def test_a_process_that_was_taken_for_dead_leaves_the_file_of_the_living(
             if ends_by == "its answer":
                 world.emulator.let_go()
             else:
-                (attempt,) = first.app.components.engine.scheduler.attempts_of(UUID(created["id"])).values()
+                (attempt,) = first.app.engine.scheduler.attempts_of(UUID(created["id"])).values()
                 assert attempt.control is not None
                 attempt.control.set_deadline(0)
             await eventually(lambda: nothing_left(first), "the first has let go")

@@ -193,7 +193,7 @@ async def test_many_commits_are_combined_into_few_short_notifications(pair: Pair
         created = [await pair.one.create(passthrough_step("a")) for _ in range(10)]
         for each in created:
             await pair.one.until_ended(each["id"])
-    notifications = pair.other.app.components.stores.database.notifications
+    notifications = pair.other.app.stores.database.notifications
     ids = [UUID(int=number) for number in range(1_000)]
     await notifications.send(ids[:200])
     await notifications.send(ids)

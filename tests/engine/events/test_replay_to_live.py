@@ -36,7 +36,7 @@ def subscriptions_of(service: Service) -> EventSubscriptions:
 
 
 def bus(service: Service) -> EventBus:
-    return service.app.components.engine.bus
+    return service.app.engine.bus
 
 
 class Run:

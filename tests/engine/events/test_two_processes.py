@@ -81,7 +81,7 @@ async def start_waiting(group: asyncio.TaskGroup, service: Service, workflow_id:
     """Start a task that waits for the end of the workflow at *service*."""
     waiter = service.app.services.completion
     task = group.create_task(waiter.until_terminal(EVERY_TENANT, UUID(workflow_id), 30))
-    await eventually(lambda: UUID(workflow_id) in service.app.components.engine.bus.watched)
+    await eventually(lambda: UUID(workflow_id) in service.app.engine.bus.watched)
     return task
 
 
@@ -101,7 +101,7 @@ async def test_the_end_of_a_workflow_is_noticed_in_both_processes(
         assert await there
     assert await pair.other.app.services.completion.until_terminal(EVERY_TENANT, UUID(workflow_id), 0)
     for service in (pair.one, pair.other):
-        assert not service.app.components.engine.bus.watched
+        assert not service.app.engine.bus.watched
 
 
 async def test_waiting_ends_without_the_workflows_end_by_a_timeout_or_a_stop(
@@ -117,4 +117,4 @@ async def test_waiting_ends_without_the_workflows_end_by_a_timeout_or_a_stop(
         pair.one.app.services.subscriptions.close()
         assert not await task
     assert not await waiter.until_terminal(EVERY_TENANT, workflow_id, 30)  # because the service is stopping
-    assert not pair.one.app.components.engine.bus.watched
+    assert not pair.one.app.engine.bus.watched

@@ -56,7 +56,7 @@ async def test_many_big_results_are_no_outage(dsn: str, tmp_path: Path) -> None:
         ] < 100:
             assert found["status"] == "RUNNING"
         assert found["id"] == body["id"]
-        batches = service.app.components.engine.scheduler.checkpointer.batches
+        batches = service.app.engine.scheduler.checkpointer.batches
         assert batches >= 60 * len(BIG) / (4 * 1024 * 1024)
 
 

@@ -46,7 +46,7 @@ def sleep(_: bytes) -> bytes:
 @asynccontextmanager
 async def busy_workers(service: Service) -> AsyncIterator[None]:
     """Keep the only worker process for light expressions busy within the context."""
-    work = service.app.components.engine.expressions.light.run("other", sleep, lambda: [b""])
+    work = service.app.engine.expressions.light.run("other", sleep, lambda: [b""])
     async with asyncio.TaskGroup() as group:
         task = group.create_task(work, name="busy worker")
         await asyncio.sleep(0)
@@ -55,7 +55,7 @@ async def busy_workers(service: Service) -> AsyncIterator[None]:
 
 
 def open_evaluations(service: Service) -> int:
-    workflows = service.app.components.engine.scheduler.workflows.values()
+    workflows = service.app.engine.scheduler.workflows.values()
     return sum(len(workflow.open_evaluations) for workflow in workflows)
 
 
@@ -148,7 +148,7 @@ async def test_a_condition_that_fails_fails_its_step_for_good(
         assert error in step["error_message"]
         assert step["retry_count"] == 0
     assert provider.calls == []
-    assert service.app.components.engine.expressions.allowance.total <= 3 * 6_000
+    assert service.app.engine.expressions.allowance.total <= 3 * 6_000
 
 
 @pytest.mark.parametrize(
@@ -231,7 +231,7 @@ async def test_the_next_process_begins_the_evaluations_that_were_open(
 ) -> None:
     async with running_service(memory_in_real_time, tmp_path) as service, busy_workers(service):
         workflow_id = await create_with_evaluations(service)
-        await service.app.components.engine.scheduler.stop(0)
+        await service.app.engine.scheduler.stop(0)
     async with running_service(memory_in_real_time, tmp_path) as service:
         workflow = await service.until_ended(workflow_id)
         assert statuses_of(workflow) == {"source": "COMPLETED", "b": "COMPLETED", "c": "SKIPPED", "d": "COMPLETED"}
@@ -267,4 +267,4 @@ async def test_a_condition_whose_worker_process_dies_is_evaluated_again(service:
         os.kill(process, signal.SIGKILL)
     workflow = await service.until_ended(created["id"])
     assert statuses_of(workflow) == {"a": "COMPLETED"}, workflow["errors"]
-    assert service.app.components.engine.expressions.light.begun >= 2
+    assert service.app.engine.expressions.light.begun >= 2

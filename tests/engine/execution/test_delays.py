@@ -16,8 +16,8 @@ import pytest
 
 from stepwell.contract.enums import WorkflowStatus
 from stepwell.engine.execution import timers
-from stepwell.engine.execution.due_waits import DueWaits
 from stepwell.engine.execution.timers import PARK_AFTER_S
+from stepwell.engine.execution.workflow_queue import WorkflowQueue
 from stepwell.testing import ManualClock, MemoryDatabase
 from support.database.failing_store import nothing_left, scheduler_of
 from support.providers.scripted import Hang, ScriptedProvider, Succeed, eventually, passthrough_step, scripted_step
@@ -266,10 +266,10 @@ async def test_waits_that_are_over_at_the_same_time_end_in_several_turns(
 async def test_a_paused_workflow_that_is_due_again_before_its_turn_waits_only_once(
     service: Service, clock: ManualClock
 ) -> None:
-    waits = DueWaits(service.app.services.workflows.access, clock)
-    waits.add([UUID(int=1), UUID(int=2)])
-    waits.add([UUID(int=1)])
-    assert waits.waiting == 2
+    waiting = WorkflowQueue(service.app.engine.workflow_queue.places, clock)
+    waiting.add_due_paused([UUID(int=1), UUID(int=2)])
+    waiting.add_due_paused([UUID(int=1)])
+    assert list(waiting.due_paused) == [UUID(int=1), UUID(int=2)]
 
 
 class TestWithOnePlace:

@@ -111,10 +111,10 @@ class Processes:
 
     async def end_lease(self, dead: Process, *living: Process) -> None:
         """Let the lease of a killed process be over at once."""
-        owner = dead.service.app.components.engine.lease.owner
+        owner = dead.service.app.engine.lease.owner
         await self.fetch("UPDATE processes SET lease_until = clock_timestamp() WHERE id = $1", owner)
         for process in living:
-            process.service.app.components.webhooks.recovery.request()
+            process.service.app.engine.ownership.claims.request()
 
     async def fetch(self, query: str, *values: Any) -> list[asyncpg.Record]:
         async with self._asking:
@@ -315,7 +315,7 @@ async def test_two_events_in_two_processes_have_one_legal_outcome(
 
 async def begin_all(process: Process, races: Sequence[Race]) -> None:
     """Begin all races, those with a parked sub-workflow last: it leaves memory at once."""
-    timers = process.service.app.components.engine.scheduler.timers
+    timers = process.service.app.engine.scheduler.timers
     await asyncio.gather(*(race.begin(process) for race in races if race.target is not Target.PARKED))
     to_park = [race for race in races if race.target is Target.PARKED]
     timers.park_after_s = 0.0
@@ -402,7 +402,7 @@ async def test_a_parent_goes_on_once_after_an_end_in_another_process(processes: 
     await processes.until_jobs("deep", _ROOM)
     assert one.runs(parents)
     assert other.runs(children), "the process of the parents has no room"
-    one.service.app.components.engine.scheduler.timers.park_after_s = 0.0
+    one.service.app.engine.scheduler.timers.park_after_s = 0.0
     processes.end_jobs(parents[2:], "own")
     await until(partial(are_parked, processes, parents[2:]), "two of the parents are parked")
 

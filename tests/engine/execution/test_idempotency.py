@@ -73,7 +73,7 @@ def make_unavailable(patch: pytest.MonkeyPatch, service: Service, *names: str) -
         raise Unavailable("the database is away")
 
     for name in names:
-        patch.setattr(service.app.components.stores.database.keys, name, fail)
+        patch.setattr(service.app.stores.database.keys, name, fail)
 
 
 def only_key(memory: MemoryDatabase) -> KeyRow:
@@ -308,7 +308,7 @@ async def test_a_repeated_cleanup_without_a_response_deletes_the_rest(
 async def test_a_request_that_is_cancelled_at_any_point_has_one_effect(
     service: Service, workflow_store: FailingStore, memory: MemoryDatabase
 ) -> None:
-    service_keys: Any = service.app.components.stores.database.keys
+    service_keys: Any = service.app.stores.database.keys
     for place in ("reserve", "store_answer"):
         memory.tables.keys.clear()
         memory.tables.workflows.clear()

@@ -84,7 +84,7 @@ async def assert_counts_as_first(service: Service, memory: MemoryDatabase) -> No
 
 
 def keys_of(service: Service) -> Any:
-    return service.app.components.stores.database.keys
+    return service.app.stores.database.keys
 
 
 async def raise_unavailable(*_: Any) -> Any:
@@ -150,7 +150,7 @@ async def test_a_reservation_that_arrives_after_its_release_is_released_again(
 
 
 async def test_a_late_reservation_cannot_take_the_key_from_a_later_one(one: Service, memory: MemoryDatabase) -> None:
-    clock = one.app.components.process.clock
+    clock = one.app.process.clock
     late, now = uuid7(clock.now() - timedelta(seconds=1)), uuid7(clock.now())
     assert (await keys_of(one).reserve(EVERY_TENANT, "k", now, b"")).mine
     with pytest.raises(StillRunning):
@@ -246,7 +246,7 @@ class TestRedelivery:
             if lost == "store_answer":
                 patch.setattr(keys_of(one), "store_answer", raise_unavailable)
             else:
-                stored = one.app.components.stores.database.deliveries
+                stored = one.app.stores.database.deliveries
                 patch.setattr(stored, "redeliver", losing_the_answer(stored.redeliver))
             assert (await one.client.post(path, headers=KEY)).status_code == 503
         await sink.until(2)

@@ -105,7 +105,7 @@ async def test_a_lost_run_comes_back_only_when_nothing_of_it_is_left_here(
         provider.release("b")
         await eventually(lambda: workflow_store.batches != [] and not scheduler_of(service).workflows, "it is lost")
         for wanted in (1, 2):
-            service.app.components.webhooks.recovery.request()
+            service.app.engine.ownership.claims.request()
             await eventually(lambda wanted=wanted: workflow_store.claimed >= wanted)  # type: ignore[misc]
         assert scheduler_of(service).held == {UUID(created["id"])}
         assert [call.step_id for call in provider.calls] == ["a", "b"]
@@ -146,11 +146,11 @@ async def test_a_claim_under_a_run_of_this_process_heals(memory: MemoryDatabase,
     async with serving(memory, tmp_path, provider) as service:
         created = await service.create(scripted_step("a"), scripted_step("b", "a"))
         await provider.until_called("a")
-        parts = service.app.components
+        parts = service.app
         loaded = await parts.stores.database.workflow_store.claim(
             parts.process.owner, [], parts.process.clock.now(), 10
         )
-        await parts.webhooks.recovery.register(loaded)
+        await parts.engine.ownership.register(loaded)
         assert (await service.until_ended(created["id"]))["status"] == "COMPLETED"
         assert [(call.step_id, call.number) for call in provider.calls] == [("a", 1), ("a", 1), ("b", 1)]
         await eventually(lambda: nothing_left(service))
@@ -196,7 +196,7 @@ async def test_a_workflow_whose_every_row_is_refused_is_left_alone(memory: Memor
         workflow_store = use_failing_store(service)
         workflow_store.refuse.add(UUID(bad["id"]))
         provider.release("bad")
-        await eventually(lambda: UUID(bad["id"]) in service.app.components.webhooks.recovery.unloadable)
+        await eventually(lambda: UUID(bad["id"]) in service.app.engine.ownership.unloadable)
         await eventually(lambda: nothing_left(service))
         assert workflow_store.batches == [[UUID(bad["id"])]] * 2
         assert (await service.get(bad["id"]))["status"] == "RUNNING"
@@ -323,7 +323,7 @@ async def test_claims_and_starts_at_once_never_take_a_workflow_twice(dsn: str, t
 
         async def claim_on_and_on() -> None:
             while not over:
-                service.app.components.webhooks.recovery.request()
+                service.app.engine.ownership.claims.request()
                 await asyncio.sleep(0.001)
 
         async with asyncio.TaskGroup() as group:

@@ -239,7 +239,7 @@ async def test_an_attempt_that_asks_whose_a_file_is_waits_for_the_database(
         os.kill(own.pid, signal.SIGKILL)
         await eventually(lambda: not own.embedded.running, "the server is dead")
         asked = Counter[str]()
-        store = service.app.components.stores.database.reader
+        store = service.app.stores.database.reader
         original = store.task
 
         async def counted(scope: TenantScope, task_id: UUID) -> TaskRecord | None:

@@ -246,7 +246,7 @@ async def test_an_error_in_logs_or_metrics_does_not_stop_the_engine(
     provider.plan("a", Fail("no"))
     assert (await run_to_end(service, scripted_step("a"), passthrough_step("b", "a")))["status"] == "COMPLETED"
     assert "outcome.unreadable" in [line["event"] for line in lines]
-    assert not service.app.engine.done()
+    assert not service.app.running.done()
 
 
 def test_a_model_has_a_label_of_its_own_if_it_is_reserved_or_among_the_first() -> None:

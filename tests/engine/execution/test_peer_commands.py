@@ -40,12 +40,12 @@ class Pair:
 
     def stop_receiving(self) -> None:
         """From now on *one* carries out no command."""
-        self.one.app.services.command_receiver.closed = True
+        self.one.app.background.command_receiver.closed = True
 
     async def die(self) -> None:
         """*one* ends as a process that is killed."""
-        self.one.app.engine.cancel()
-        await asyncio.wait({self.one.app.engine})
+        self.one.app.running.cancel()
+        await asyncio.wait({self.one.app.running})
 
 
 async def started_pair(
@@ -190,7 +190,7 @@ async def test_a_verb_waits_for_the_end_of_a_workflow_that_another_process_runs(
     async with asyncio.timeout(60), asyncio.TaskGroup() as group:
         wait = {"Prefer": "wait=50"}
         task = group.create_task(pair.other.client.post(f"{path}/resume", headers=wait))
-        await eventually(lambda: bool(pair.other.app.components.engine.bus.watched), "the request waits")
+        await eventually(lambda: bool(pair.other.app.engine.bus.watched), "the request waits")
         pair.provider.release("a")
     answer = task.result()
     assert (answer.status_code, answer.json()["status"]) == (200, "COMPLETED")
@@ -226,7 +226,7 @@ async def test_commands_are_read_again_after_reads_that_failed(
 ) -> None:
     pair = timed_pair
     path = await pair.start()
-    commands = pair.one.app.components.stores.database.commands
+    commands = pair.one.app.stores.database.commands
     failures: list[Exception] = [Unavailable("the database is away"), RuntimeError("a bug")]
     read = commands.waiting
 
@@ -265,7 +265,7 @@ async def test_an_effect_that_comes_after_the_withdrawal_is_not_written(timed_pa
         await pair.other.app.services.commands.stop(60)
     assert task.result().status_code == 503
     store.gate.set()
-    await eventually(lambda: pair.one.app.components.engine.scheduler.lease_losses == 1)
+    await eventually(lambda: pair.one.app.engine.scheduler.lease_losses == 1)
     assert (await pair.other.client.get(path)).json()["status"] == "RUNNING"
     assert "workflow.paused" not in await events_of(pair.other, path)
     async with asyncio.timeout(30):  # until the workflow is claimed again
@@ -296,7 +296,7 @@ async def test_the_next_owner_carries_out_the_verb_of_a_process_that_died_before
         task = group.create_task(pair.other.client.post(f"{path}/pause", headers=KEY))
         await eventually(lambda: bool(store.batches), "the effect waits for the database")
         await pair.die()
-        owner = pair.one.app.components.engine.lease.owner
+        owner = pair.one.app.engine.lease.owner
         await sql.execute("UPDATE processes SET lease_until = clock_timestamp() WHERE id = $1", owner)
         pair.other.app.services.commands.resubscribed()
     answer = task.result()
@@ -338,7 +338,7 @@ async def test_a_client_that_goes_away_without_a_key_leaves_the_verb_to_its_outc
     store.gate.set()
     await eventually(lambda: not pair.other.app.services.commands.waiting)
     assert (await pair.other.client.get(path)).json()["status"] == "PAUSED"
-    assert not pair.other.app.engine.done()
+    assert not pair.other.app.running.done()
 
 
 async def test_a_verb_is_withdrawn_after_an_outage_that_outlasts_its_request(
@@ -358,7 +358,7 @@ async def test_a_verb_is_withdrawn_after_an_outage_that_outlasts_its_request(
     await eventually(lambda: not pair.other.app.services.commands.waiting)
     (command,) = memory_of(pair).tables.commands.values()
     assert command.outcome == CommandWithdrawn()
-    assert not pair.other.app.engine.done()
+    assert not pair.other.app.running.done()
 
 
 async def test_a_command_is_withdrawn_if_nobody_knows_whether_it_was_sent(
@@ -367,7 +367,7 @@ async def test_a_command_is_withdrawn_if_nobody_knows_whether_it_was_sent(
     pair = timed_pair
     path = await pair.start()
     pair.stop_receiving()
-    commands: Any = pair.other.app.components.stores.database.commands
+    commands: Any = pair.other.app.stores.database.commands
     send = commands.send
 
     async def send_without_an_answer(*arguments: Any) -> bool:

@@ -33,12 +33,12 @@ class SlowAnswers:
 
 def receiver_of(service: Service, answers: SlowAnswers) -> CommandReceiver:
     """A receiver with these answers, instead of the service's own."""
-    services, components = service.app.services, service.app.components
-    services.command_receiver.closed = True
-    applier = VerbApplier(services.workflows.access, components.webhooks.admission, services.idempotency)
+    app, services = service.app, service.app.services
+    app.background.command_receiver.closed = True
+    applier = VerbApplier(services.workflows.access, services.admission, services.idempotency)
     return CommandReceiver(
-        components.stores.database.commands,
-        components.engine.coordination,
+        app.stores.database.commands,
+        app.engine.coordination,
         applier,
         services.cleanups,
         answers.answer,
@@ -55,8 +55,8 @@ async def test_many_questions_are_answered_a_few_at_once_and_all_in_the_end(
     ):
         created = await one.create(scripted_step("a"))
         await eventually(lambda: bool(provider.calls))
-        receiver, requester = receiver_of(one, answers), other.app.components.process.owner
-        commands = other.app.components.stores.database.commands
+        receiver, requester = receiver_of(one, answers), other.app.process.owner
+        commands = other.app.stores.database.commands
         ids = [uuid4() for _ in range(3 * MOST_QUESTIONS)]
         for each in ids:
             request = CommandRequest(ExplainQuestion(), EVERY_TENANT)

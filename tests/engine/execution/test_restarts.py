@@ -150,7 +150,7 @@ async def test_a_deadline_that_passed_meanwhile_counts(
 async def test_many_workflows_are_claimed_page_by_page_with_the_results_they_need(
     memory: MemoryDatabase, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("stepwell.engine.execution.recovery._PAGE", 3)
+    monkeypatch.setattr("stepwell.engine.execution.ownership._PAGE", 3)
     mapping = {"from_step": "a", "from_field": "f", "to_field": "g"}
     provider = ScriptedProvider(script={"a": [Succeed({"f": n}) for n in range(8)], "b": [Hang()] * 8})
     async with serving(memory, tmp_path, provider) as service:
@@ -208,7 +208,7 @@ async def test_the_service_is_ready_after_the_first_claim_and_a_verb_waits_for_n
         gate.set()
         clock.advance(1)
         await provider.until_called("a", 6)  # each once more
-        await eventually(service.app.components.webhooks.recovery.caught_up.is_set)
+        await eventually(service.app.engine.ownership.caught_up.is_set)
         assert provider.count("a") == 6
         assert (await service.verb(other, "cancel")).json()["status"] == "CANCELLED"
 
@@ -245,7 +245,7 @@ async def test_two_times_are_forgiven_and_forgotten_with_the_first_checkpoint(
         await provider.until_called("a")
     as_if_killed(memory, 2)
     async with serving(memory, tmp_path, provider, wait_for_claims=False) as service:
-        clock.advance(service.app.components.webhooks.recovery.calm_s)
+        clock.advance(service.app.engine.ownership.trials.calm_s)
         await provider.until_called("b")
         assert [(call.step_id, call.number) for call in provider.calls] == [("a", 1), ("a", 1), ("b", 1)]
     assert [state.crashes for state in memory.states()] == [0]
@@ -293,16 +293,16 @@ async def test_an_insert_that_lands_after_it_was_given_up_is_found_by_a_later_cl
 ) -> None:
     provider = ScriptedProvider()
     async with serving(memory, tmp_path, provider, database_timeout_s=7) as service:
-        workflow_store, recovery = use_failing_store(service), service.app.components.webhooks.recovery
+        workflow_store, ownership = use_failing_store(service), service.app.engine.ownership
         workflow_store.inserts.append(LATE)
         body = {"name": "n", "origin_instance": "tests", "steps": [scripted_step("a")]}
         answer = await service.client.post("/api/v1/workflows/", params={"start": True}, json=body)
         assert answer.status_code == 503
-        await eventually(lambda: workflow_store.claimed > 0 and recovery.resting, "the first claim is over")
+        await eventually(lambda: workflow_store.claimed > 0 and ownership.resting, "the first claim is over")
         await workflow_store.inner.insert(*workflow_store.late[0])
         # It claims once more when no statement can be at work any more.
         clock.advance(7.9)
-        assert recovery.resting
+        assert ownership.resting
         clock.advance(0.1)
         (workflow,) = (await service.client.get("/api/v1/workflows/")).json()["workflows"]
         assert (await service.until_ended(workflow["id"]))["status"] == "COMPLETED"
@@ -318,12 +318,12 @@ async def test_a_claim_whose_answer_was_lost_is_made_again(
     (state,) = memory.states()
     owner, state.owner, state.status = state.owner, None, WorkflowStatus.PAUSED  # nobody takes it
     async with serving(memory, tmp_path, provider) as service:
-        workflow_store, recovery = use_failing_store(service), service.app.components.webhooks.recovery
+        workflow_store, ownership = use_failing_store(service), service.app.engine.ownership
         workflow_store.claims.extend([AFTER, BEFORE, AFTER])
         state.owner, state.status = owner, WorkflowStatus.RUNNING
-        recovery.request()
+        ownership.claims.request()
         for left in (2, 1, 0):
-            await eventually(lambda left=left: len(workflow_store.claims) == left and recovery.resting)  # type: ignore[misc]
+            await eventually(lambda left=left: len(workflow_store.claims) == left and ownership.resting)  # type: ignore[misc]
             clock.advance(0.5)
         assert (await service.until_ended(created["id"]))["status"] == "COMPLETED"
         assert [state.epoch for state in memory.states()] == [4]
@@ -333,13 +333,13 @@ async def test_a_claim_whose_answer_was_lost_is_made_again(
 async def test_an_attempt_that_heeds_no_cancellation_does_not_keep_the_service_from_leaving(
     memory: MemoryDatabase, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("stepwell.app.composition._LAST_WRITES_S", 0.1)
+    monkeypatch.setattr("stepwell.app.service._LAST_WRITES_S", 0.1)
     monkeypatch.setattr("stepwell.engine.execution.scheduler._CANCEL_S", 0.1)
     provider = ScriptedProvider(script={"a": [Stubborn(), Succeed()]})
     async with serving(memory, tmp_path, provider) as service:
         created = await service.create(scripted_step("a"), scripted_step("b", "a"))
         await provider.until_called("a")
-    first = service.app.engine
+    first = service.app.running
     assert not first.done()
     provider.release("a")
     with pytest.raises(asyncio.CancelledError):
@@ -363,8 +363,8 @@ async def test_however_many_attempts_of_no_ops_were_interrupted(memory: MemoryDa
         row.tasks[task.id] = TaskRow(task)
         memory.tables.workflow_of_task[task.id] = row.record.state.id
     async with serving(memory, tmp_path, provider, max_running_steps=1) as service:
-        await eventually(lambda: service.app.engine.done() or nothing_left(service), "all have ended")
-        assert not service.app.engine.done()
+        await eventually(lambda: service.app.running.done() or nothing_left(service), "all have ended")
+        assert not service.app.running.done()
     assert [state.status for state in memory.states()] == [WorkflowStatus.COMPLETED] * many
     tasks = [stored.task for row in memory.tables.workflows.values() for stored in row.tasks.values()]
     assert [(task.attempt, task.status) for task in tasks] == [(1, TaskStatus.COMPLETED)] * 2 * many

@@ -14,8 +14,9 @@ from uuid import UUID
 import asyncpg
 import pytest
 
+from stepwell.engine.execution.claim_requests import RENEWED_AFTER, ClaimRequests
 from stepwell.engine.execution.lease import Lease
-from stepwell.engine.execution.recovery import RENEWED_AFTER, Recovery, next_pause_s
+from stepwell.engine.execution.ownership import Ownership, next_pause_s
 from stepwell.ports.processes import OtherProcesses
 from stepwell.testing import ManualClock
 from support.database.failing_store import nothing_left
@@ -50,15 +51,15 @@ class Pair:
         self.busy = await self._busy_stack.enter_async_context(busy)
 
     @property
-    def recovery(self) -> Recovery:
-        return self.idle.app.components.webhooks.recovery
+    def ownership(self) -> Ownership:
+        return self.idle.app.engine.ownership
 
     @property
-    def busy_recovery(self) -> Recovery:
-        return self.busy.app.components.webhooks.recovery
+    def busy_ownership(self) -> Ownership:
+        return self.busy.app.engine.ownership
 
     async def until_it_waits_for_nothing(self) -> None:
-        await eventually(lambda: self.recovery.resting and self.recovery.pause_s == math.inf)
+        await eventually(lambda: self.ownership.resting and self.ownership.claims.pause_s == math.inf)
 
     async def until(self, statement: str, wanted: int) -> None:
         async with asyncio.timeout(30):
@@ -77,8 +78,8 @@ class Pair:
 
     async def die(self) -> None:
         """*busy* ends as one that is killed."""
-        self.busy.app.engine.cancel()
-        await asyncio.wait({self.busy.app.engine})
+        self.busy.app.running.cancel()
+        await asyncio.wait({self.busy.app.running})
 
 
 @pytest.fixture
@@ -126,9 +127,9 @@ async def test_an_idle_process_keeps_what_it_begins(pair: Pair, monkeypatch: pyt
     await pair.start(lease_s=LONG_S)
     pending = await pair.busy.create(scripted_step("a"), start=False)
     await eventually(lambda: nothing_left(pair.busy))
-    pair.busy_recovery.request()
-    await eventually(lambda: pair.busy_recovery.idle)
-    lease = pair.busy.app.components.engine.lease
+    pair.busy_ownership.claims.request()
+    await eventually(lambda: pair.busy_ownership.claims.idle)
+    lease = pair.busy.app.engine.lease
     await pair.sql.execute("UPDATE processes SET lease_until = clock_timestamp() WHERE id = $1", lease.owner)
     monkeypatch.setattr(lease, "_renewed_at", -math.inf)
     headers = {"Idempotency-Key": "k"} if way.endswith("key") else {}
@@ -138,52 +139,52 @@ async def test_an_idle_process_keeps_what_it_begins(pair: Pair, monkeypatch: pyt
         body = {"name": "x", "origin_instance": "tests", "steps": [scripted_step("a")]}
         answer = await pair.busy.client.post("/api/v1/workflows/", json=body, headers=headers)
     await pair.hanging.until_called("a")
-    await eventually(lambda: pair.recovery.resting)
-    pair.recovery.request()
-    await more_rounds(pair.recovery, 1)
+    await eventually(lambda: pair.ownership.resting)
+    pair.ownership.claims.request()
+    await more_rounds(pair.ownership, 1)
     owned = "SELECT owner, epoch FROM workflows WHERE id = $1"
     assert tuple(await pair.sql.fetchrow(owned, answer.json()["id"])) == (lease.owner, 1)
-    assert not pair.idle.app.components.engine.scheduler.workflows
+    assert not pair.idle.app.engine.scheduler.workflows
     await eventually(
-        lambda: pair.busy_recovery.resting and pair.busy_recovery.pause_s <= LONG_S * RENEWED_AFTER,
+        lambda: pair.busy_ownership.resting and pair.busy_ownership.claims.pause_s <= LONG_S * RENEWED_AFTER,
         "it will renew its lease in time",
     )
 
 
 async def test_a_listener_that_was_cut_off_looks_for_itself(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("stepwell.engine.execution.recovery.OUTAGE_RETRY_S", 0.01)
+    monkeypatch.setattr("stepwell.engine.execution.ownership.OUTAGE_RETRY_S", 0.01)
     await pair.start(lease_s=LONG_S)
-    rounds = pair.recovery.rounds
+    rounds = pair.ownership.rounds
     cut = LISTENERS.replace("count(*)", "pg_terminate_backend(pid)")
     await pair.sql.fetch(cut)
-    await eventually(lambda: pair.recovery.rounds > rounds)
+    await eventually(lambda: pair.ownership.rounds > rounds)
     await pair.until(LISTENERS, 2)
     workflow_id = await pair.begun()
     await pair.leave()
     assert (await pair.idle.until_ended(workflow_id))["status"] == "COMPLETED"
 
 
-async def more_rounds(recovery: Recovery, number: int) -> None:
-    end = recovery.rounds + number
-    await eventually(lambda: recovery.rounds >= end and recovery.resting)
+async def more_rounds(ownership: Ownership, number: int) -> None:
+    end = ownership.rounds + number
+    await eventually(lambda: ownership.rounds >= end and ownership.resting)
 
 
 async def test_beside_a_live_one_it_asks_one_question_at_a_time_and_holds_no_lease(pair: Pair) -> None:
     await pair.start(lease_s=LONG_S)
     await pair.begun()
-    recovery, owner = pair.recovery, pair.idle.app.components.engine.lease.owner
+    ownership, owner = pair.ownership, pair.idle.app.engine.lease.owner
     lease = await pair.sql.fetchval("SELECT lease_until FROM processes WHERE id = $1", owner)
     # Another task of the process asks something now and then, so there may be more statements for a while.
     asked, rounds = math.inf, 0
     async with asyncio.timeout(120):
         while asked != rounds:
-            await eventually(lambda: recovery.resting)
-            before, asked_before = recovery.rounds, statements_sent(pair.idle)
+            await eventually(lambda: ownership.resting)
+            before, asked_before = ownership.rounds, statements_sent(pair.idle)
             for _ in range(3):
-                recovery.wake_if_idle()
-                await more_rounds(recovery, 1)
-            asked, rounds = statements_sent(pair.idle) - asked_before, recovery.rounds - before
-    assert recovery.pause_s > LONG_S * RENEWED_AFTER
+                ownership.claims.wake_if_idle()
+                await more_rounds(ownership, 1)
+            asked, rounds = statements_sent(pair.idle) - asked_before, ownership.rounds - before
+    assert ownership.claims.pause_s > LONG_S * RENEWED_AFTER
     assert await pair.sql.fetchval("SELECT lease_until FROM processes WHERE id = $1", owner) == lease
     pair.hanging.release("a")
 
@@ -220,7 +221,7 @@ class SlowRenewals:
 
 async def test_a_lease_counts_from_before_its_renewal_is_sent(clock: ManualClock) -> None:
     """The others may count from any moment of the renewal. This process must not hold it for longer than they do."""
-    lease = Lease(SlowRenewals(clock, 4), clock)
+    lease = Lease(SlowRenewals(clock, 4), clock, ClaimRequests(clock, SlowRenewals.lease_s))
     for renew in (lease.acquire, lease.ensure):
         await renew()
         clock.advance(5)

@@ -37,5 +37,5 @@ async def hand_over(database: str | MemoryDatabase, folder: Path) -> None:
                 assert not stop.done()
                 assert (await other.get(long["id"]))["status"] == "RUNNING"
                 hanging.release("long")
-            await eventually(stopping.app.engine.done)
+            await eventually(stopping.app.running.done)
         assert (await other.until_ended(long["id"]))["status"] == "COMPLETED"

@@ -16,8 +16,8 @@ from uuid import UUID, uuid4
 import httpx
 import pytest
 
-from stepwell.engine.execution import recovery as module
-from stepwell.engine.execution.recovery import Recovery
+from stepwell.engine.execution import ownership as module
+from stepwell.engine.execution.ownership import Ownership
 from stepwell.lifecycle.unclean_ends import failure_after
 from stepwell.testing import ManualClock, MemoryDatabase
 from support.database.failing_store import nothing_left, scheduler_of
@@ -57,15 +57,15 @@ async def running(service: Service, step: dict[str, Any], *others: dict[str, Any
     return workflow_id
 
 
-def recovery_of(service: Service) -> Recovery:
-    return service.app.components.webhooks.recovery
+def ownership_of(service: Service) -> Ownership:
+    return service.app.engine.ownership
 
 
 @asynccontextmanager
 async def started(memory: MemoryDatabase, folder: Path, provider: ConfiguredProvider) -> AsyncIterator[Service]:
     """The service as soon as it is ready. No trial begins before the clock says so."""
     async with running_service(memory, folder, providers=[provider], wait_for_claims=False, grace_s=0.1) as service:
-        await eventually(recovery_of(service).claimed.is_set)
+        await eventually(ownership_of(service).claimed.is_set)
         assert (await service.client.get("/health/ready")).status_code == 200
         yield service
 
@@ -76,7 +76,7 @@ async def trying(
 ) -> AsyncIterator[Service]:
     """The service while it tries workflows."""
     async with started(memory, folder, provider) as service:
-        clock.advance(recovery_of(service).calm_s)
+        clock.advance(ownership_of(service).trials.calm_s)
         yield service
 
 
@@ -96,7 +96,7 @@ async def test_a_workflow_is_tried_alone_and_new_ones_wait_for_admission(
         created = await service.create(passthrough_step("new"))
         assert created["status"] == "RUNNING"
         assert (await explained(service, created["id"]))["code"] == "waits_for_admission"
-        late = await recovery_of(service).admit({None: 1})  # it waited until the trial had begun
+        late = await ownership_of(service).admit({None: 1})  # it waited until the trial had begun
         assert late.loaded == []
         assert {str(each) for each in scheduler_of(service).workflows} == {first[0]}
 
@@ -106,7 +106,7 @@ async def test_a_workflow_is_tried_alone_and_new_ones_wait_for_admission(
         assert (await service.get(created["id"]))["steps"][0]["status"] == "PENDING"
         provider.release(second, "b" if first[1] == "a" else "a")
         assert (await service.until_ended(created["id"]))["status"] == "COMPLETED"
-        assert not recovery_of(service).holds_back
+        assert not ownership_of(service).holds_back
 
 
 async def test_a_workflow_that_is_tried_can_be_cancelled(
@@ -117,7 +117,7 @@ async def test_a_workflow_that_is_tried_can_be_cancelled(
     async with trying(memory, clock, tmp_path, provider) as service:
         await eventually(lambda: len(provider.running) == 1)
         assert (await service.verb(tried, "cancel")).json()["status"] == "CANCELLED"
-        await eventually(lambda: not recovery_of(service).holds_back)
+        await eventually(lambda: not ownership_of(service).holds_back)
 
 
 async def test_whatever_is_not_tried_in_time_is_admitted_together(
@@ -126,15 +126,15 @@ async def test_whatever_is_not_tried_in_time_is_admitted_together(
     made = await under_way(memory, tmp_path, *"abcde")
     provider = ConfiguredProvider()
     async with trying(memory, clock, tmp_path, provider) as service:
-        recovery = recovery_of(service)
+        ownership = ownership_of(service)
         tried = set[str]()
-        for passed_s in (recovery.trial_s, recovery.trials_s):
+        for passed_s in (ownership.trials.trial_s, ownership.trials.trials_s):
             await eventually(lambda: len({key[0] for key in provider.running} - tried) == 1)  # noqa: B023 - awaited here
             tried = {key[0] for key in provider.running}
             clock.advance(passed_s)
         await eventually(lambda: {key[0] for key in provider.running} == set(made))
-        await eventually(recovery.caught_up.is_set)
-        assert not recovery.holds_back
+        await eventually(ownership.caught_up.is_set)
+        assert not ownership.holds_back
 
 
 async def test_trials_do_not_begin_again_with_each_page_of_the_others(
@@ -144,9 +144,9 @@ async def test_trials_do_not_begin_again_with_each_page_of_the_others(
     made = await under_way(memory, tmp_path, *"abcd")
     provider = ConfiguredProvider()
     async with trying(memory, clock, tmp_path, provider) as service:
-        recovery = recovery_of(service)
+        ownership = ownership_of(service)
         await eventually(lambda: len(provider.running) == 1)
-        clock.advance(recovery.trials_s)
+        clock.advance(ownership.trials.trials_s)
         await eventually(lambda: {key[0] for key in provider.running} == set(made))
 
 
@@ -216,16 +216,16 @@ async def test_a_verb_before_a_trial_is_applied_at_once_and_starts_nothing(
                 workflow = await service.get(workflow_id)
                 assert (workflow["status"], statuses_of(workflow)["a"]) == (status, of_attempt)
         await eventually(lambda: not scheduler_of(service).workflows, "no verb keeps them in memory")
-        assert recovery_of(service).holds_back
-        clock.advance(recovery_of(service).calm_s)
+        assert ownership_of(service).holds_back
+        clock.advance(ownership_of(service).trials.calm_s)
         for tried in made if of_attempt == "RUNNING" else ():
             await eventually(lambda: provider.running != set())
             assert provider.running == {(tried, "a")}
             provider.release(tried, "a")
             await service.until(tried, lambda workflow: statuses_of(workflow)["a"] == "COMPLETED")
-        await eventually(lambda: not recovery_of(service).holds_back)
+        await eventually(lambda: not ownership_of(service).holds_back)
         await eventually(lambda: not provider.running)
-        assert not service.app.engine.done()
+        assert not service.app.running.done()
 
 
 async def test_what_a_verb_makes_ready_before_a_trial_starts_with_the_trial(
@@ -240,7 +240,7 @@ async def test_what_a_verb_makes_ready_before_a_trial_starts_with_the_trial(
         assert (await decide(service, workflow_id)).status_code == 200
         assert statuses_of(await service.get(workflow_id)) == {"a": "RUNNING", "ask": "COMPLETED", "b": "PENDING"}
         assert not await service.tasks(workflow_id, step_id="b")
-        clock.advance(recovery_of(service).calm_s)
+        clock.advance(ownership_of(service).trials.calm_s)
         await service.until(workflow_id, steps_are("RUNNING", "COMPLETED", "COMPLETED"))
         provider.release(workflow_id, "a")
         assert (await service.until_ended(workflow_id))["status"] == "COMPLETED"
@@ -269,7 +269,7 @@ async def test_verbs_that_start_others_are_accepted_before_and_during_a_trial(
 
         await waits(pending[0], "start")
         await waits(failed, "resume")
-        clock.advance(recovery_of(service).calm_s)
+        clock.advance(ownership_of(service).trials.calm_s)
         await eventually(lambda: provider.running == {(tried, "a")})
         await waits(pending[1], "start")
         await waits(paused, "resume")
@@ -288,7 +288,7 @@ async def test_a_workflow_fails_after_three_deaths_on_trial_although_verbs_chang
         async with started(memory, tmp_path, provider) as service:
             for workflow_id in (guilty, other):
                 assert (await rename(service, workflow_id)).status_code == 200
-            clock.advance(recovery_of(service).calm_s)
+            clock.advance(ownership_of(service).trials.calm_s)
             await eventually(lambda: provider.running != set())  # noqa: B023 - awaited here
             assert provider.running == {(guilty, "a")}
             for workflow_id in (guilty, other):
@@ -300,7 +300,7 @@ async def test_a_workflow_fails_after_three_deaths_on_trial_although_verbs_chang
     async with started(memory, tmp_path, provider) as service:
         failed = await service.until_ended(guilty)
         assert failed["errors"] == [failure_after(3)]
-        clock.advance(recovery_of(service).calm_s)
+        clock.advance(ownership_of(service).trials.calm_s)
         provider.release(other, "b")
         assert (await service.until_ended(other))["status"] == "COMPLETED"
 

@@ -240,8 +240,8 @@ async def test_what_a_dead_process_has_left_waiting_is_admitted_by_another(
         await full.create(scripted_step("a"))
         await here.until_called("a")
         await full.create(scripted_step("b"))
-        full.app.engine.cancel()  # as one that is killed
-        await asyncio.wait({full.app.engine})
+        full.app.running.cancel()  # as one that is killed
+        await asyncio.wait({full.app.running})
         memory.declare_dead()
         next_one = await stack.enter_async_context(serving(memory, tmp_path, there, **ONE_AT_A_TIME))
         await there.until_called("a")

@@ -88,7 +88,7 @@ async def until_ready(service: Service) -> None:
 
 def count_probes(service: Service) -> list[WriteTarget]:
     """Return a list that gets the place of each probe from now on."""
-    probes, probed = service.app.components.stores.probes, list[WriteTarget]()
+    probes, probed = service.app.stores.probes, list[WriteTarget]()
 
     def counted(place: WriteTarget, probe: Probe) -> Probe:
         async def call() -> None:

@@ -238,7 +238,7 @@ async def test_the_backlog_of_webhooks_and_its_age_are_reported_until_they_are_s
         assert await samples_of(service, "stepwell_webhook_backlog_age_seconds") == {}
         # An empty backlog is not counted again until there may be something new.
         counts = AsyncMock()
-        monkeypatch.setattr(service.app.components.stores.database.outbox, "backlog", counts)
+        monkeypatch.setattr(service.app.stores.database.outbox, "backlog", counts)
         await text_of(service)
         assert not counts.called
 

@@ -115,7 +115,7 @@ async def test_if_match_is_checked_again_when_the_redelivery_takes_effect(
     delivery = await delivery_after(service, ended["id"])
     workflow = f"/api/v1/workflows/{ended['id']}"
     tag = (await service.client.get(workflow)).headers["etag"]
-    store = service.app.components.stores.database.deliveries
+    store = service.app.stores.database.deliveries
     renew = store.redeliver
 
     async def late(*args: Any) -> Any:
@@ -148,7 +148,7 @@ async def test_a_redelivery_requested_just_before_a_send_leads_to_one_send(
 ) -> None:
     deliverer = deliverer_of(service)
     deliverer.delays_s = [0.0, 60.0, 3_600.0]
-    frozen, reached, go_on = service.app.components.stores.database.outbox.freeze, asyncio.Event(), asyncio.Event()
+    frozen, reached, go_on = service.app.stores.database.outbox.freeze, asyncio.Event(), asyncio.Event()
 
     async def slow(owner: UUID, due: Any, body: str | None) -> str | None:
         if due.tries and not reached.is_set():
@@ -156,7 +156,7 @@ async def test_a_redelivery_requested_just_before_a_send_leads_to_one_send(
             await go_on.wait()
         return await frozen(owner, due, body)
 
-    monkeypatch.setattr(service.app.components.stores.database.outbox, "freeze", slow)
+    monkeypatch.setattr(service.app.stores.database.outbox, "freeze", slow)
     sink.answers = [answered(500)]
     workflow = await run_with_webhook(service, sink)
     await delivery_after(service, workflow["id"])

@@ -96,8 +96,8 @@ async def until_delivered(memory: MemoryDatabase) -> None:
 
 async def kill(service: Service) -> None:
     """Stop the engine as a killed process stops: it releases nothing."""
-    service.app.engine.cancel()
-    await asyncio.wait({service.app.engine})
+    service.app.running.cancel()
+    await asyncio.wait({service.app.running})
 
 
 class TestSlowReceivers:
@@ -187,7 +187,7 @@ class TestOutagesAndFailures:
         deliverer = deliverer_of(service)
         for module in ("stepwell.runtime.outages", "stepwell.engine.webhooks.deliverer"):
             monkeypatch.setattr(f"{module}.OUTAGE_RETRY_S", 0.01)
-        outbox = service.app.components.stores.database.outbox
+        outbox = service.app.stores.database.outbox
         faulty = FaultyOutbox({name: getattr(outbox, name) for name in ("due", "freeze", "record")})
         for name in faulty.faults:
             monkeypatch.setattr(outbox, name, getattr(faulty, name))
@@ -296,7 +296,7 @@ class TestSeveralProcesses:
                 while leases[owner] <= before:
                     clock.advance(0.02)
                     await asyncio.sleep(0)
-        await other.app.components.webhooks.recovery._round()
+        await other.app.engine.ownership._round()
         await deliverer_of(other).take_over()
         assert only_row(memory).owner == owner
         sink.gate.set()
@@ -395,6 +395,6 @@ async def test_no_secret_appears_in_answers_rows_or_logs(
         *answers,
         *rows,
         capfd.readouterr().err,
-        repr(service.app.components.process.settings.signing_secrets),
+        repr(service.app.process.settings.signing_secrets),
     ):
         assert secret not in text

@@ -49,7 +49,7 @@ async def run_with_webhook(service: Service, url: str, **fields: Any) -> str:
 
 def make_unreadable(service: Service, *ids: str) -> None:
     """Let the events of these workflows' deliveries have a type that this version doesn't know."""
-    outbox = service.app.components.stores.database.outbox
+    outbox = service.app.stores.database.outbox
     due = outbox.due
 
     async def due_unreadable(*args: Any) -> list[DueDelivery]:
@@ -126,7 +126,7 @@ async def test_a_row_read_before_the_last_attempt_was_recorded_is_not_sent(
 ) -> None:
     sink.answers = [answered(503, retry_after="3600")] if readable else []
     deliverer.delays_s = [0.0, 3_600.0]
-    outbox, stale, go_on = service.app.components.stores.database.outbox, asyncio.Event(), asyncio.Event()
+    outbox, stale, go_on = service.app.stores.database.outbox, asyncio.Event(), asyncio.Event()
     due, calls = outbox.due, 0
 
     async def slow_due(*args: Any) -> Any:

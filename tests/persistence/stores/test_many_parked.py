@@ -24,16 +24,19 @@ async def test_no_memory_no_connection_and_no_statement_until_one_is_due(dsn: st
         idle_connections = await sql.fetchval(_CONNECTIONS)
     first = await seed_parked(sql, _PARKED, first_in_s=_SOON_S, others_in_s=_LATER_S)
     async with running_service(dsn, tmp_path) as service:
-        admission, recovery = service.app.services.admission, service.app.components.webhooks.recovery
+        waiting, ownership = service.app.engine.workflow_queue, service.app.engine.ownership
         due_at = await sql.fetchval("SELECT wake_at FROM workflows WHERE id = $1", first)
-        await eventually(lambda: admission.next_due == due_at and recovery.resting, "it knows when the next one is due")
+        await eventually(
+            lambda: waiting.next_due == due_at and ownership.resting,
+            "it knows when the next one is due",
+        )
         await until_quiet(service)
         sent = statements_sent(service)
         assert await sql.fetchval(_CONNECTIONS) <= idle_connections + _MORE_AT_START
         assert service.app.metrics.value("stepwell_workflows_in_memory") == 0
         await make_due(sql, first)
         assert statements_sent(service) == sent
-        admission.others_changed()  # as if the notification of another process had come
+        waiting.others_changed()  # as if the notification of another process had come
         assert (await service.until_ended(first))["status"] == "COMPLETED"
         assert await sql.fetchval("SELECT count(*) FROM workflows WHERE wake_at IS NULL") == 1
     await sql.close()

@@ -172,7 +172,7 @@ def after(fault: str | Exception | None) -> None:
 
 
 def scheduler_of(service: "Service") -> Scheduler:
-    return service.app.components.engine.scheduler
+    return service.app.engine.scheduler
 
 
 def expire_attempt(service: "Service", workflow_id: str) -> None:
@@ -184,12 +184,12 @@ def expire_attempt(service: "Service", workflow_id: str) -> None:
 
 
 def admission_of(service: "Service") -> AdmissionController:
-    return service.app.components.engine.admission
+    return service.app.engine.admission
 
 
 def use_failing_store(service: "Service") -> FailingStore:
     """The workflow store of a running service, without the faults and counts of earlier tests."""
-    workflow_store = service.app.components.stores.database.workflow_store
+    workflow_store = service.app.stores.database.workflow_store
     assert isinstance(workflow_store, FailingStore)
     workflow_store.reset()
     return workflow_store

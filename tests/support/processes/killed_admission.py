@@ -31,10 +31,10 @@ def admit_and_die(dsn: str, folder: Path, max_active_workflows: int, at: int) ->
             wait_for_claims=False,
             max_active_workflows=max_active_workflows,
         ) as service:
-            recovery = service.app.components.webhooks.recovery
-            recovery.calm_s = _CALM_S
-            await recovery.caught_up.wait()
-            admission, scheduler = service.app.services.admission, service.app.components.engine.scheduler
+            ownership = service.app.engine.ownership
+            ownership.trials.calm_s = _CALM_S
+            await ownership.caught_up.wait()
+            admission, scheduler = service.app.services.admission, service.app.engine.scheduler
             while scheduler.workflows or admission.waiting:
                 await asyncio.sleep(0.01)
 

@@ -97,7 +97,7 @@ async def _run(life: Life, points: DeathPoints) -> Report:
             headers={"Authorization": f"Bearer {token()}"},
         ) as http,
     ):
-        app.components.webhooks.recovery.calm_s = _CALM_S
+        app.engine.ownership.trials.calm_s = _CALM_S
         points.counting = True
         client = _Client(http, points)
         await client.create(flow.body(life.webhook_url))

@@ -43,10 +43,10 @@ def park_and_die(dsn: str, folder: Path, at: int) -> None:
         async with running_service(
             killing_source(dsn, add_points), folder, providers=[ConfiguredProvider()], wait_for_claims=False
         ) as service:
-            service.app.components.engine.scheduler.timers.park_after_s = 0.0
-            recovery = service.app.components.webhooks.recovery
-            recovery.calm_s = _CALM_S
-            await recovery.caught_up.wait()
+            service.app.engine.scheduler.timers.park_after_s = 0.0
+            ownership = service.app.engine.ownership
+            ownership.trials.calm_s = _CALM_S
+            await ownership.caught_up.wait()
             while await sql.fetchval(_UNENDED):
                 await asyncio.sleep(0.01)
         await sql.close()
@@ -64,7 +64,7 @@ def park_one_and_die(dsn: str, folder: Path, seconds: float) -> None:
         async with running_service(
             dsn, folder, providers=[ConfiguredProvider()], exclusive=False, lease_s=LEASE_S
         ) as service:
-            service.app.components.engine.scheduler.timers.park_after_s = 0.0
+            service.app.engine.scheduler.timers.park_after_s = 0.0
             workflow_id = (await service.create(*steps))["id"]
             while not await sql.fetchval(_PARKED):
                 if (await service.get(workflow_id))["status"] == "COMPLETED":  # this machine is too busy

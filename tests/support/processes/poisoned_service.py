@@ -25,10 +25,10 @@ def live_poisoned(dsn: str, folder: Path, calm_s: float) -> None:
 
     async def run() -> None:
         async with running_service(dsn, folder, providers=[_PoisonedProvider()], wait_for_claims=False) as service:
-            recovery = service.app.components.webhooks.recovery
-            recovery.calm_s = calm_s
-            await recovery.caught_up.wait()
-            while service.app.components.engine.scheduler.workflows:
+            ownership = service.app.engine.ownership
+            ownership.trials.calm_s = calm_s
+            await ownership.caught_up.wait()
+            while service.app.engine.scheduler.workflows:
                 await asyncio.sleep(0.05)
 
     asyncio.run(run())

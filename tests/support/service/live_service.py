@@ -12,7 +12,8 @@ from typing import Any, cast
 import httpx
 
 from stepwell.api.auth.authentication import sign_token
-from stepwell.app import Application, DatabaseSource, PostgresSource, running_app
+from stepwell.app import DatabaseSource, PostgresSource, running_app
+from stepwell.app import Service as RunningService
 from stepwell.basics.setting_values import Networks
 from stepwell.contract.enums import ProviderType
 from stepwell.contract.scopes import DEFAULT_PERMISSIONS, Permission
@@ -58,7 +59,7 @@ def token(
 
 @dataclass
 class Service:
-    app: Application
+    app: RunningService
     client: httpx.AsyncClient
     database: str | DatabaseSource
     artifacts: Path
@@ -195,7 +196,7 @@ async def running_service(
     ):
         if wait_for_claims:
             async with asyncio.timeout(120):
-                await app.components.webhooks.recovery.caught_up.wait()
+                await app.engine.ownership.caught_up.wait()
         yield Service(app, client, database, settings.artifacts)
 
 

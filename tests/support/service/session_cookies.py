@@ -20,7 +20,7 @@ async def cookie_of(
     lasts: timedelta = SESSION,
 ) -> str:
     """Return the header `Cookie` of a session that begins now, of a token that ends after *lasts*."""
-    now, sessions = await service.app.components.stores.database.sign_ins.now(), Sessions(SECRET.encode())
+    now, sessions = await service.app.stores.database.sign_ins.now(), Sessions(SECRET.encode())
     session = sessions.begin(Grant("somebody", TenantScope(tenant, every), tuple(permissions), now + lasts), now)
     assert session is not None
     return f"{COOKIE}={sessions.encode(session)}"

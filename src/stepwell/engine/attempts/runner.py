@@ -59,6 +59,8 @@ _CREDENTIALS = {"content_credentials": True}
 
 
 class SubWorkflowAttempts(Protocol):
+    """`ChildAttempts`, which is in a layer above this one."""
+
     async def create(self, parent_id: UUID, task: Task, inputs: Mapping[str, Any], control: AttemptControl) -> None:
         """Create the sub-workflow of an attempt, or continue it, and report that.
 
@@ -93,16 +95,14 @@ class AttemptRunner:
         remote_jobs: RemoteJobs,
         memory: MemoryGovernor,
         expressions: ExpressionEvaluator,
+        *,
         store: WorkflowStore,
         local: LocalAdmission,
+        sub_workflows: SubWorkflowAttempts,
     ) -> None:
         self._providers, self._files, self._callbacks = providers, files, callbacks
         self._remote_jobs, self._memory, self._expressions, self._store = remote_jobs, memory, expressions, store
         self._local, self._inputs = local, InputResolver(expressions)
-        self._sub_workflows: SubWorkflowAttempts
-
-    def use(self, sub_workflows: SubWorkflowAttempts) -> None:
-        """Run the sub-workflows of attempts by *sub_workflows*. Called once, before anything runs."""
         self._sub_workflows = sub_workflows
 
     def prepare(self, context: AttemptContext, task: Task) -> Succeeded | AttemptFailed | PreparedAttempt:

@@ -10,7 +10,6 @@ What must hold:
 """
 
 import asyncio
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from itertools import islice
 from typing import Annotated
@@ -22,6 +21,7 @@ from msgspec import Meta, Struct
 from stepwell.basics.errors import Unavailable
 from stepwell.contract.enums import ProviderType
 from stepwell.engine.admission.model_health import LONGEST_MODEL, ModelHealth, ModelKey
+from stepwell.engine.execution.step_dispatcher import StepDispatcher
 from stepwell.ports.clock import Clock
 from stepwell.ports.processes import MOST_MESSAGE_BYTES, Coordination
 from stepwell.runtime.outages import OUTAGE_RETRY_S
@@ -46,16 +46,12 @@ _NOTICES = msgspec.json.Decoder(list[BreakerNotice])
 
 
 class BreakerMessages:
-    """Sends and receives messages about breakers. *apply* follows a change of another process."""
+    """Sends and receives messages about breakers. *dispatcher* follows the changes of other processes."""
 
     def __init__(
-        self,
-        health: ModelHealth,
-        clock: Clock,
-        coordination: Coordination,
-        apply: Callable[[ModelKey, datetime, datetime | None], None],
+        self, health: ModelHealth, clock: Clock, coordination: Coordination, dispatcher: StepDispatcher
     ) -> None:
-        self._health, self._clock, self._coordination, self._apply = health, clock, coordination, apply
+        self._health, self._clock, self._coordination, self._dispatcher = health, clock, coordination, dispatcher
         self._changes, self._woken = health.changes, health.changed
         self._asks = False
 
@@ -115,7 +111,7 @@ class BreakerMessages:
         for notice in notices[:_MOST]:
             at, until = _aware(notice.at), None if notice.until is None else _aware(notice.until)
             if notice.provider is not ProviderType.LOCAL and (until is None or now < until <= latest):
-                self._apply(ModelKey(notice.provider, notice.model), min(at, now), until)
+                self._dispatcher.follow_breaker(ModelKey(notice.provider, notice.model), min(at, now), until)
 
 
 def _aware(at: datetime) -> datetime:

@@ -65,9 +65,9 @@ class CleanupReports(Protocol):
 
 
 class CommandReceiver(CommandListener):
-    """Carries out commands. A `recovery.Claimer`: commands may wait for the workflows that were claimed."""
+    """Carries out commands. A `ownership.Claimer`: commands may wait for the workflows that were claimed."""
 
-    busy = False  # `Recovery` renews the lease while workflows are in memory
+    busy = False  # `Ownership` renews the lease while workflows are in memory
 
     def __init__(
         self,

@@ -9,7 +9,6 @@ What must hold:
 """
 
 import asyncio
-from collections.abc import Iterable
 from uuid import UUID
 
 import structlog
@@ -18,6 +17,7 @@ from stepwell.basics.errors import NotFound, Unavailable
 from stepwell.basics.tenancy import EVERY_TENANT
 from stepwell.engine.execution.checkpointer import NotWritten
 from stepwell.engine.execution.workflow_access import WorkflowAccess
+from stepwell.engine.execution.workflow_queue import WorkflowQueue
 from stepwell.lifecycle.inputs import RetryDue, Unpark
 from stepwell.ports.clock import Clock
 
@@ -28,30 +28,15 @@ _AT_ONCE = 100  # waits that end in one turn of the event loop
 
 
 class DueWaits:
-    """Ends the waits that are over, of the PAUSED workflows that `add` gets, one workflow after the other."""
+    """Ends the waits that are over, of the PAUSED workflows that are due, one workflow after the other."""
 
-    def __init__(self, access: WorkflowAccess, clock: Clock) -> None:
-        self._access, self._clock = access, clock
-        self._due: asyncio.Queue[UUID] = asyncio.Queue()
-        self._queued = set[UUID]()
-
-    @property
-    def waiting(self) -> int:
-        """The number of workflows that wait for their turn."""
-        return len(self._queued)
-
-    def add(self, workflow_ids: Iterable[UUID]) -> None:
-        """Add workflows. Those that wait for their turn for long are due again meanwhile, and are added only once."""
-        for workflow_id in workflow_ids:
-            if workflow_id not in self._queued:
-                self._queued.add(workflow_id)
-                self._due.put_nowait(workflow_id)
+    def __init__(self, access: WorkflowAccess, queue: WorkflowQueue, clock: Clock) -> None:
+        self._access, self._queue, self._clock = access, queue, clock
 
     async def run(self) -> None:
         """Work until cancelled."""
         while True:
-            workflow_id = await self._due.get()
-            self._queued.discard(workflow_id)
+            workflow_id = await self._queue.next_due_paused()
             try:
                 await self._end_waits(workflow_id)
             except (NotFound, NotWritten, Unavailable, TimeoutError) as error:

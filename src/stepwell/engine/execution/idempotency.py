@@ -29,6 +29,7 @@ from msgspec import Struct
 from stepwell.basics.errors import Fault, InvalidRequest, StepwellError, StillRunning, Unavailable
 from stepwell.basics.idempotency import Reservation, ReservedKey, StoredAnswer, key_scope
 from stepwell.basics.tenancy import TenantScope
+from stepwell.engine.execution.lease import Lease
 from stepwell.ports.clock import Clock, NewId
 from stepwell.ports.storage import IdempotencyKeys
 from stepwell.runtime.outages import OUTAGE_RETRY_S
@@ -62,20 +63,19 @@ class _Running(Struct):
 class IdempotentRequests:
     """Handles requests with idempotency keys.
 
-    *hold_lease* makes sure that other processes take this one for alive. *statement_s*: for how many seconds a
-    statement whose answer was lost may still run in the database.
+    *statement_s*: for how many seconds a statement whose answer was lost may still run in the database.
     """
 
     def __init__(
         self,
         keys: IdempotencyKeys,
-        hold_lease: Callable[[], Awaitable[None]],
+        lease: Lease,
         clock: Clock,
         new_id: NewId,
         *,
         statement_s: float = 10.0,
     ) -> None:
-        self._keys, self._hold_lease, self._clock, self._new_id = keys, hold_lease, clock, new_id
+        self._keys, self._lease, self._clock, self._new_id = keys, lease, clock, new_id
         self.statement_s = statement_s
         self._running: dict[tuple[str, str], _Running] = {}
         self._unreleased: dict[Reservation, None] = {}
@@ -127,7 +127,7 @@ class IdempotentRequests:
         *perform* and *answer_repeat* raise, `StillRunning`, and `InvalidRequest` if the key belongs to another request.
         """
         with self._holding(key_scope(scope), key, fingerprint) as running:
-            await self._hold_lease()
+            await self._lease.ensure()
             reservation = Reservation(key_scope(scope), key, self._new_id(self._clock.now()))
             running.to_release, running.may_come_late = reservation, True
             reserved = await self._keys.reserve(scope, key, reservation.token, fingerprint, workflow_id)

@@ -11,8 +11,8 @@ What must hold:
 
 import asyncio
 import math
-from collections.abc import Callable
 
+from stepwell.engine.execution.claim_requests import ClaimRequests
 from stepwell.ports.clock import Clock
 from stepwell.ports.processes import Coordination
 
@@ -20,17 +20,15 @@ from stepwell.ports.processes import Coordination
 class Lease:
     """The lease of the process `owner`. It lasts for `seconds` from each renewal.
 
-    `Recovery.run` renews the lease while this process has work. An infinite lease is never renewed.
+    `Ownership.run` renews the lease while this process has work. An infinite lease is never renewed.
     """
 
-    def __init__(self, coordination: Coordination, clock: Clock) -> None:
-        self._coordination, self._clock = coordination, clock
+    def __init__(self, coordination: Coordination, clock: Clock, claims: ClaimRequests) -> None:
+        self._coordination, self._clock, self._claims = coordination, clock, claims
         self.owner, self.seconds = coordination.owner, coordination.lease_s
         # Monotonic. It is the time before the statement, because the lease may count from then.
         self._renewed_at = -math.inf
         self._renewing = asyncio.Lock()
-        # Called whenever the lease was renewed, or work has begun that needs it. It must not raise.
-        self.on_needed: Callable[[], None] = lambda: None
         self.released = False  # for good
         self.term = 0  # changes with each lease that doesn't continue the one before
 
@@ -59,7 +57,7 @@ class Lease:
                     await self.acquire()
                     renewed = True
         if renewed or busy:
-            self.on_needed()
+            self._claims.wake_if_idle()
 
     async def release(self) -> None:
         """End the lease in order, for good: other processes may claim this one's workflows at once."""

@@ -17,7 +17,7 @@ What must hold:
 import asyncio
 import math
 import random
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
 from uuid import UUID
@@ -31,6 +31,7 @@ from stepwell.engine.admission.limit_shares import LATE_S, ReservedStarts
 from stepwell.engine.admission.pools import DividedPool, ModelPool, rate_key
 from stepwell.engine.admission.start_rates import leeway_s
 from stepwell.engine.execution.lease import Lease
+from stepwell.engine.execution.scheduler import Scheduler
 from stepwell.engine.execution.timers import wait_until_set
 from stepwell.ports.clock import Clock
 from stepwell.ports.processes import LimitStore
@@ -71,7 +72,7 @@ class _Moment:
 
 
 class LimitDivider:
-    """Keeps the shares of *admission* up to date. *start_steps* is called when more steps may start."""
+    """Keeps the shares of *admission* up to date, and lets *scheduler* start the steps that may start then."""
 
     def __init__(
         self,
@@ -79,10 +80,10 @@ class LimitDivider:
         lease: Lease,
         admission: AdmissionController,
         clock: Clock,
-        start_steps: Callable[[], None],
+        scheduler: Scheduler,
     ) -> None:
         self._store, self._lease, self._admission, self._clock = store, lease, admission, clock
-        self._shares, self._start_steps = admission.shares, start_steps
+        self._shares, self._scheduler = admission.shares, scheduler
         self.divided = not self._shares.unshared  # other processes can be on the database
         self._woken, self._dividing = self._shares.changed, asyncio.Lock()
         self._claims = 0
@@ -175,7 +176,7 @@ class LimitDivider:
                     raise Unavailable("the division of limits can't be read") from error
                 self._failed = False
                 if is_divided:
-                    self._start_steps()
+                    self._scheduler.start_steps()
                     return
                 await asyncio.sleep(random.uniform(0, 0.002 * 2 ** min(number, 6)))  # noqa: S311 - no secret
         raise Unavailable("other processes divide the limits all the time")

@@ -23,7 +23,7 @@ import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from functools import partial
-from typing import Protocol, assert_never
+from typing import assert_never
 from uuid import UUID
 
 import structlog
@@ -39,13 +39,16 @@ from stepwell.engine.attempts.runner import AttemptRunner
 from stepwell.engine.events.bus import EventBus
 from stepwell.engine.execution.active_workflow import ActiveWorkflow, RunningAttempt
 from stepwell.engine.execution.checkpointer import Checkpointer, NotWritten
+from stepwell.engine.execution.claim_requests import ClaimRequests
 from stepwell.engine.execution.flow_evaluations import FlowEvaluations
 from stepwell.engine.execution.follow_up_tasks import FollowUpTasks
+from stepwell.engine.execution.followed_children import FollowedChildren
 from stepwell.engine.execution.item_memory import ItemMemory
 from stepwell.engine.execution.outcomes import Outcomes
 from stepwell.engine.execution.step_dispatcher import AttemptStart, StepDispatcher
 from stepwell.engine.execution.supervised_tasks import SupervisedTasks
 from stepwell.engine.execution.timers import Timers
+from stepwell.engine.execution.workflow_queue import WorkflowQueue
 from stepwell.lifecycle.decision import Decision, RequestMarks
 from stepwell.lifecycle.effects import (
     CancelAttempt,
@@ -70,37 +73,11 @@ log = structlog.get_logger()
 _CANCEL_S = 2.0  # for attempts that are cancelled when the process stops
 
 
-class WorkflowListener:
-    """A listener for workflows that enter or leave memory. Its methods must return at once, and not raise."""
-
-    def workflow_registered(self, workflow: ActiveWorkflow) -> None:
-        """A workflow has come into memory."""
-
-    def workflow_unregistered(self, workflow: ActiveWorkflow) -> None:
-        """A workflow has left memory, perhaps with attempts that still end."""
-
-    def workflow_grown(self, workflow: ActiveWorkflow, places: int) -> None:
-        """A workflow in memory counts as so many more active workflows than before."""
-
-    def lost_workflow_drained(self, workflow_id: UUID, refusals: int) -> None:
-        """A workflow that this process has lost has nothing left here, so it may be claimed.
-
-        *refusals*: how often in a row the database has refused its rows.
-        """
-
-
-class SubWorkflowFollower(Protocol):
-    """Pauses and resumes sub-workflows with their parents, and reports their ends."""
-
-    def follow(self, parent: ActiveWorkflow, effect: PauseOrResumeChild) -> None:
-        """Pause or resume a sub-workflow with its parent. Report that this is done, or that it has ended."""
-
-    def child_ended(self, parent_id: UUID, child_id: UUID | None = None) -> None:
-        """Check the sub-workflow if its parent is in memory. Without *child_id*, check all of the parent."""
-
-
 class Scheduler:
-    """Runs the workflows in memory. `lease_losses` counts those that another process has taken over from this one."""
+    """Runs the workflows in memory, which *workflows* has by id.
+
+    `lease_losses` counts those that another process has taken over from this one.
+    """
 
     def __init__(
         self,
@@ -110,6 +87,11 @@ class Scheduler:
         health: ModelHealth,
         clock: Clock,
         new_id: NewId,
+        *,
+        workflows: dict[UUID, ActiveWorkflow],
+        claims: ClaimRequests,
+        queue: WorkflowQueue,
+        sub_workflows: FollowedChildren,
         bus: EventBus,
         outcomes: Outcomes,
         evaluator: FlowEvaluator,
@@ -119,16 +101,15 @@ class Scheduler:
         self._runner, self._admission, self._clock, self._bus = runner, admission, clock, bus
         self._new_id, self._results_max_bytes = new_id, results_max_bytes
         self.outcomes, self.loop_lag, self.lease_losses = outcomes, LoopLag(), 0
-        self.workflows: dict[UUID, ActiveWorkflow] = {}
+        self.workflows, self._claims, self._queue, self._sub_workflows = workflows, claims, queue, sub_workflows
         self.tasks = SupervisedTasks()
         self._leaving: set[ActiveWorkflow] = set()  # not in memory any more, but with attempts that still end
-        self._listeners: list[WorkflowListener] = []
         self.checkpointer = Checkpointer(workflow_store, self._on_committed, self._on_not_written, memory)
         admission.is_backed_up = self.checkpointer.is_backed_up  # each commit calls `start_steps` again
         self.dispatcher = StepDispatcher(
             self.workflows, runner, admission, health, clock, self.start_steps, self.tasks.fail_fast
         )
-        self.timers = Timers(clock, self.apply, self.tasks.fail_fast)
+        self.timers = Timers(clock, queue, self.apply, self.tasks.fail_fast)
         self.item_memory = ItemMemory()
         self._evaluations = FlowEvaluations(evaluator, self.tasks.spawn, self._apply, self.apply, self.item_memory)
         self._follow_ups = FollowUpTasks(runner, clock, self.tasks.spawn, self.apply, self._make_control)
@@ -143,13 +124,6 @@ class Scheduler:
         self.started.set()
         _ = self.tasks.spawn(self.loop_lag.run(), "loop lag", _result_of)
         self._checkpoints = self.tasks.spawn(self.checkpointer.run(), "checkpointer", _result_of)
-
-    def use(self, sub_workflows: SubWorkflowFollower) -> None:
-        """Let *sub_workflows* follow their parents. Called once, before anything runs."""
-        self._sub_workflows = sub_workflows
-
-    def listen(self, listener: WorkflowListener) -> None:
-        self._listeners.append(listener)
 
     # Workflows come and go
 
@@ -177,8 +151,8 @@ class Scheduler:
         self.workflows[workflow.workflow_id] = workflow
         workflow.run.output_budget.max_bytes = self._results_max_bytes
         self.item_memory.add(workflow, workflow.items)
-        for listener in self._listeners:
-            listener.workflow_registered(workflow)
+        self._claims.wake_if_idle()
+        self._queue.count_registered(workflow)
 
     def start_pending(self, workflow: ActiveWorkflow) -> None:
         """Start the pending work of a registered workflow: timers, its deadline, follow-ups and ready steps."""
@@ -194,8 +168,10 @@ class Scheduler:
             self._evaluations.end(workflow)
             self.item_memory.forget(workflow)
             workflow.evicted.set()
-            for listener in self._listeners:
-                listener.workflow_unregistered(workflow)
+            if workflow.on_hold and workflow.run.state.owner is not None:
+                self._claims.request()  # because a claim has left it out
+            self._queue.count_unregistered(workflow)
+            self._sub_workflows.forget(workflow)
 
     @contextlib.contextmanager
     def pin(self, workflow: ActiveWorkflow) -> Iterator[None]:
@@ -217,7 +193,7 @@ class Scheduler:
     def drop(self, workflow_id: UUID) -> None:
         """Drop a workflow that another process has, or whose rows the database refuses.
 
-        The listeners are notified when its last attempt here has ended.
+        It is claimed again when its last attempt here has ended.
         """
         workflow = self.workflows.get(workflow_id)
         if workflow is not None:
@@ -232,7 +208,7 @@ class Scheduler:
                 for task_id in list(each.attempts):
                     self._cancel_attempt(each, task_id)
         else:
-            self._report_left(workflow_id, 0 if workflow is None else workflow.refusals)
+            self._claims.request_lost(workflow_id, 0 if workflow is None else workflow.refusals)
         self.start_steps()
 
     async def wait_until_evicted(self, workflow_id: UUID) -> None:
@@ -329,8 +305,7 @@ class Scheduler:
         if decision.new_items:
             self.item_memory.add(workflow, decision.new_items)
             if places := workflow.count_items():
-                for listener in self._listeners:
-                    listener.workflow_grown(workflow, places)
+                self._queue.count_grown(workflow, places)
         self._submit(workflow, decision)
 
     def start_steps(self) -> None:
@@ -398,10 +373,6 @@ class Scheduler:
                 self._sub_workflows.follow(workflow, effect)
             case _:
                 assert_never(effect)
-
-    def _report_left(self, workflow_id: UUID, refusals: int) -> None:
-        for listener in self._listeners:
-            listener.lost_workflow_drained(workflow_id, refusals)
 
     # Attempts
 
@@ -490,7 +461,7 @@ class Scheduler:
         if workflow in self._leaving:
             self._leaving.discard(workflow)
             if workflow.lost:
-                self._report_left(workflow.workflow_id, workflow.refusals)
+                self._claims.request_lost(workflow.workflow_id, workflow.refusals)
 
 
 def _result_of(task: asyncio.Task[None]) -> None:

@@ -17,6 +17,7 @@ from functools import partial
 from typing import Any, Final
 
 from stepwell.engine.execution.active_workflow import ActiveWorkflow
+from stepwell.engine.execution.workflow_queue import WorkflowQueue
 from stepwell.lifecycle.inputs import Input, Park
 from stepwell.ports.clock import Clock
 
@@ -38,20 +39,20 @@ class Timers:
     """Sets the timers of workflows. The workflows keep them, in `ActiveWorkflow.timers`.
 
     *apply* is called with the workflow and the input that is due. If a callback raises, *fail_fast*
-    ends the scheduler. `is_crowded` says whether other workflows wait for the places of those in memory.
+    ends the scheduler. *queue* knows whether other workflows wait for the places of those in memory.
     """
 
     def __init__(
         self,
         clock: Clock,
+        queue: WorkflowQueue,
         apply: Callable[[ActiveWorkflow, Input], object],
         fail_fast: Callable[[Callable[..., Any]], Callable[..., None]],
     ) -> None:
-        self._clock, self._apply, self._fail_fast = clock, apply, fail_fast
+        self._clock, self._queue, self._apply, self._fail_fast = clock, queue, apply, fail_fast
         self._fired = 0  # in this turn of the event loop
         self._late: deque[tuple[ActiveWorkflow, Input]] = deque()
         self.park_after_s = PARK_AFTER_S
-        self.is_crowded: Callable[[], bool] = lambda: False
 
     def set(self, workflow: ActiveWorkflow, position: int | None, at: datetime | None, due: Input) -> None:
         """Apply *due* at the time *at*, instead of what the timer of that position had; None cancels the timer.
@@ -77,7 +78,7 @@ class Timers:
             return
         _cancel_parking(workflow)
         if parking.may_begin(self._clock.now()):
-            seconds = 0.0 if self.is_crowded() else self.park_after_s
+            seconds = 0.0 if self._queue.is_crowded else self.park_after_s
             workflow.park_timer = self._clock.call_later(seconds, self._fail_fast(partial(self._park, workflow)))
 
     def _park(self, workflow: ActiveWorkflow) -> None:

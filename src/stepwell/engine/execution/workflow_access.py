@@ -3,7 +3,7 @@
 What must hold:
 - All users of a workflow in this process share one `ActiveWorkflow`.
 - A workflow is registered before it is stored: otherwise a claim could take it for one that this process has lost.
-- A workflow that another process runs is never loaded. One of a dead process is loaded on hold (`Recovery.hold`).
+- A workflow that another process runs is never loaded. One of a dead process is loaded on hold (`Ownership.hold`).
 - A verb is an input of the workflow's run, in memory or loaded for it.
 - A refusal follows only after everything decided before it has committed, because it may follow from that.
 - A command's mark is written in the transaction of its effect.
@@ -35,7 +35,7 @@ from stepwell.engine.execution.active_workflow import ActiveWorkflow
 from stepwell.engine.execution.checkpointer import NotWritten
 from stepwell.engine.execution.idempotency import IdempotentRequests
 from stepwell.engine.execution.lease import Lease
-from stepwell.engine.execution.recovery import NEEDS_NEWER_VERSION, RUNS_ELSEWHERE, Recovery, load_results
+from stepwell.engine.execution.ownership import NEEDS_NEWER_VERSION, RUNS_ELSEWHERE, Ownership, load_results
 from stepwell.engine.execution.scheduler import Scheduler
 from stepwell.engine.execution.workflow_admission import WorkflowAdmission
 from stepwell.lifecycle.decision import RequestMarks
@@ -58,9 +58,9 @@ class RunsElsewhere(Unavailable):
 
 class WorkflowAccess:
     def __init__(
-        self, store: WorkflowStore, scheduler: Scheduler, recovery: Recovery, lease: Lease, bus: EventBus
+        self, store: WorkflowStore, scheduler: Scheduler, ownership: Ownership, lease: Lease, bus: EventBus
     ) -> None:
-        self.store, self.scheduler, self.recovery, self.lease, self.bus = store, scheduler, recovery, lease, bus
+        self.store, self.scheduler, self.ownership, self.lease, self.bus = store, scheduler, ownership, lease, bus
         self._loading: WeakValueDictionary[UUID, asyncio.Lock] = WeakValueDictionary()
 
     @property
@@ -102,7 +102,7 @@ class WorkflowAccess:
             except BaseException:
                 # The row may be stored all the same, or its statement may still run: then a claim finds it.
                 self.scheduler.unregister(workflow)
-                self.recovery.request(unsure=True)
+                self.ownership.claims.request(unsure=True)
                 raise
             self.bus.publish(committed)
             if started:
@@ -115,7 +115,7 @@ class WorkflowAccess:
         try:
             await self.store.insert(scope, replace(new, reservation=reservation))
         except BaseException:
-            self.recovery.request(unsure=True)  # it may be stored all the same, and is admitted then
+            self.ownership.claims.request(unsure=True)  # it may be stored all the same, and is admitted then
             raise
         self.bus.publish(committed)
 
@@ -135,11 +135,11 @@ class WorkflowAccess:
             return workflow
         try:
             async with asyncio.timeout(_HOLD_S):
-                await self.recovery.hold(workflow_id)
+                await self.ownership.hold(workflow_id)
         except TimeoutError:
             raise Unavailable("the service is taking over what another process has left") from None
         if (held := self.scheduler.workflows.get(workflow_id)) is None:
-            self.recovery.request()
+            self.ownership.claims.request()
             raise RunsElsewhere
         return held
 

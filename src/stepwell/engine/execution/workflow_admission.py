@@ -9,7 +9,7 @@ What must hold:
 - A process that knows of no waiting workflow, or has no room, sends no statement.
 - Two processes never run the same workflow: the database gives each waiting workflow to one of them, with a new epoch.
   A verb on a waiting workflow is written only if the workflow wasn't admitted in the meantime, and is repeated then.
-- While workflows are tried alone after crashes, all others wait (`Recovery.holds_back`). The claim then admits them.
+- While workflows are tried alone after crashes, all others wait (`Ownership.holds_back`). The claim then admits them.
 - A workflow is admitted while no claim of this process runs. Otherwise the claim could take it for one that this
   process owns without knowing it.
 - A parked workflow that is due waits for admission. A process looks for those that are due when it may not know when
@@ -21,20 +21,16 @@ What must hold:
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from datetime import datetime
-from uuid import UUID
 
 import structlog
 
 from stepwell.basics.errors import TooManyRequests, Unavailable
-from stepwell.engine.admission.workflow_places import WorkflowPlaces, WorkflowUse
+from stepwell.engine.admission.workflow_places import WorkflowUse
 from stepwell.engine.execution.active_workflow import ActiveWorkflow
-from stepwell.engine.execution.recovery import Recovery
-from stepwell.engine.execution.scheduler import Scheduler, WorkflowListener
-from stepwell.lifecycle.model import NEVER
-from stepwell.ports.clock import Clock, Timer
+from stepwell.engine.execution.ownership import Ownership
+from stepwell.engine.execution.scheduler import Scheduler
+from stepwell.engine.execution.workflow_queue import WorkflowQueue
+from stepwell.ports.clock import Clock
 from stepwell.ports.processes import Coordination
 from stepwell.ports.storage import WorkflowStore
 
@@ -42,54 +38,41 @@ log = structlog.get_logger()
 
 _PAGE = 200  # workflows that are admitted at once
 _UNPARKED = 1_000  # parked workflows that one statement lets wait for admission
-_LEAST_DUE_S = 0.1  # between two searches for workflows that are due
 _RETRY_S = 0.5
 _ANNOUNCE_S = 0.1  # between two announcements
 _COUNT_S = 1.0  # a count that is older is repeated before a request is refused
 
 
-class WorkflowAdmission(WorkflowListener):
+class WorkflowAdmission:
     """Decides which workflows may be active in this process, and admits those that wait.
 
-    *is_slow* returns whether the database is slow now. `on_due_paused` is called with PAUSED workflows that are due.
-    `parked` counts how often a workflow has left memory because it only waits, and `unparked` the parked workflows that
-    this process has found due.
+    A database that takes longer than *slow_s* for a write is slow. `unparked` counts the parked workflows that this
+    process has found due.
     """
 
-    busy = False  # `Recovery` renews the lease while workflows are in memory
+    busy = False  # `Ownership` renews the lease while workflows are in memory
 
     def __init__(
         self,
-        places: WorkflowPlaces,
+        queue: WorkflowQueue,
         workflow_store: WorkflowStore,
         scheduler: Scheduler,
-        recovery: Recovery,
+        ownership: Ownership,
         clock: Clock,
         coordination: Coordination,
-        is_slow: Callable[[], bool],
+        slow_s: float,
     ) -> None:
-        self._places, self._workflow_store, self._scheduler = places, workflow_store, scheduler
-        self._recovery, self._clock, self._coordination, self._is_slow = recovery, clock, coordination, is_slow
+        self.queue, self._places = queue, queue.places
+        self._workflow_store, self._scheduler, self._slow_s = workflow_store, scheduler, slow_s
+        self._ownership, self._clock, self._coordination = ownership, clock, coordination
         self._admitting, self._counting = asyncio.Lock(), asyncio.Lock()
-        self._uncounted = True  # other workflows than those that are known may wait
         self._counted_at = -float("inf")
-        self._overdue = True  # parked workflows may be due
-        # When this process next looks for parked workflows that are due. None while it looks, or if none waits for it.
-        self.next_due: datetime | None = None
-        self._due_timer: Timer | None = None
-        self.on_due_paused: Callable[[Sequence[UUID]], None] = lambda _: None
-        self._woken, self._unannounced = asyncio.Event(), asyncio.Event()
-        self.parked = self.unparked = 0
+        self.unparked = 0
 
     @property
     def waiting(self) -> int:
         """The number of workflows that are known to wait."""
         return self._places.waiting
-
-    @property
-    def is_crowded(self) -> bool:
-        """True if workflows are known to wait, and this process has no room for them."""
-        return bool(self._places.waiting) and not self._places.free
 
     # Requests
 
@@ -98,7 +81,7 @@ class WorkflowAdmission(WorkflowListener):
 
         It already holds *held* places, if it is in memory.
         """
-        slow = self._is_slow()
+        slow = self._scheduler.checkpointer.is_slow(self._slow_s)
         try:
             self._places.check(tenant, places, held=held, slow=slow)
         except (TooManyRequests, Unavailable):
@@ -111,7 +94,7 @@ class WorkflowAdmission(WorkflowListener):
 
     async def use(self, tenant: str | None) -> WorkflowUse:
         """Return the limits and the use of the tenant. Raises `Unavailable`."""
-        if (self._places.waiting or self._uncounted) and self._is_count_old:
+        if (self._places.waiting or self.queue.uncounted) and self._is_count_old:
             await self._count()
         return self._places.use(tenant)
 
@@ -125,11 +108,11 @@ class WorkflowAdmission(WorkflowListener):
         if workflow.run.active:
             return True
         places = workflow.places
-        return not self._recovery.holds_back and self._places.has_room(workflow.tenant, places, held=places)
+        return not self._ownership.holds_back and self._places.has_room(workflow.tenant, places, held=places)
 
     def reserve(self, tenant: str | None, places: int) -> bool:
         """Reserve places for a new workflow. Return False if there are none: then the workflow must wait."""
-        if has_room := not self._recovery.holds_back and self._places.has_room(tenant, places):
+        if has_room := not self._ownership.holds_back and self._places.has_room(tenant, places):
             self._places.take(tenant, places)
         return has_room
 
@@ -137,62 +120,15 @@ class WorkflowAdmission(WorkflowListener):
         """Give back reserved places, just before the workflow is registered, or because it won't be."""
         self._places.give_back(tenant, places)
         if self._places.waiting:  # it may not be registered, so that nothing else wakes them
-            self._woken.set()
-
-    @contextmanager
-    def storing(self, tenant: str | None) -> Iterator[None]:
-        """Count a workflow that is stored within the context, and then waits."""
-        self._places.begin_storing(tenant)
-        try:
-            yield
-        except BaseException:
-            self._places.end_storing(tenant, waits=False)
-            raise
-        self._places.end_storing(tenant, waits=True)
-        self._on_waiting()
-
-    def _on_waiting(self) -> None:
-        self._woken.set()
-        self._unannounced.set()
-
-    # Called by the scheduler and the recovery
-
-    def workflow_registered(self, workflow: ActiveWorkflow) -> None:
-        self._places.take(workflow.tenant, workflow.places)
-
-    def workflow_grown(self, workflow: ActiveWorkflow, places: int) -> None:
-        self._places.take(workflow.tenant, places)
-
-    def workflow_unregistered(self, workflow: ActiveWorkflow) -> None:
-        self._places.give_back(workflow.tenant, workflow.places)
-        self._places.forget_next(workflow.tenant)  # another one may be the next by now
-        if workflow.run.state.waits_for_admission:  # a verb has used it; it may have waited before
-            self._places.add_waiting(workflow.tenant)
-            self._uncounted = True
-            self._on_waiting()
-        elif self._uncounted or self._places.waiting:
-            self._woken.set()
-        if (wake_at := workflow.run.state.wake_at) is not None:
-            self.parked += 1
-            self._wake_at(wake_at)
-
-    def others_changed(self) -> None:
-        """Look for workflows that wait or are due, because another process may have stored some."""
-        self._uncounted = self._overdue = True
-        self._woken.set()
-
-    def look_for_due(self) -> None:
-        """Look for parked workflows that are due, because this process may have made one due."""
-        self._overdue = True
-        self._woken.set()
+            self.queue.woken.set()
 
     async def take_over(self) -> None:
         """Admit what may be admitted now. The claim has just released the workflows of dead processes.
 
         Only the first claim waits for that. Later, `run` admits them, so that a slow admission delays no claim.
         """
-        self.others_changed()
-        if not self._recovery.caught_up.is_set():
+        self.queue.others_changed()
+        if not self._ownership.caught_up.is_set():
             await self._admit_all()
 
     # Tasks
@@ -200,76 +136,62 @@ class WorkflowAdmission(WorkflowListener):
     async def run(self) -> None:
         """Admit workflows whenever there is reason to. Runs until it is cancelled."""
         while True:
-            await self._woken.wait()
-            self._woken.clear()
+            await self.queue.woken.wait()
+            self.queue.woken.clear()
             try:
-                if self._overdue and not self._scheduler.stopping:
+                if self.queue.overdue and not self._scheduler.stopping:
                     await self._unpark_due()
                 await self._admit_all()
             except Unavailable:
                 # They may have been admitted all the same. The claim finds those, and calls `take_over`.
-                self._recovery.request(unsure=True)
+                self._ownership.claims.request(unsure=True)
 
     async def announce(self) -> None:
         """Announce to other processes that workflows wait. Runs until it is cancelled."""
         presence = (await self._coordination.other_processes()).presence
         while True:
-            await self._unannounced.wait()
-            self._unannounced.clear()
+            await self.queue.unannounced.wait()
+            self.queue.unannounced.clear()
             try:
                 await presence.announce()
             except Unavailable:
                 log.warning("admission.unannounced", action="announce")
             await asyncio.sleep(_ANNOUNCE_S)
 
-    def _wake_at(self, at: datetime) -> None:
-        """Look for parked workflows at that time, unless this process looks earlier."""
-        if at == NEVER or (self.next_due is not None and self.next_due <= at):
-            return
-        if self._due_timer is not None:
-            self._due_timer.cancel()
-        self.next_due = at
-        seconds = max((at - self._clock.now()).total_seconds(), _LEAST_DUE_S)
-        self._due_timer = self._clock.call_later(seconds, self._on_due)
-
-    def _on_due(self) -> None:
-        self.next_due, self._overdue = None, True
-        self._woken.set()
-
     async def _unpark_due(self) -> None:
         """Let all parked workflows that are due wait for admission, and learn when the next one is due."""
-        number, is_due = _UNPARKED, self.next_due is None
+        number, is_due = _UNPARKED, self.queue.next_due is None
         while number >= _UNPARKED:
-            self._overdue = False
+            self.queue.overdue = False
             unparked = None
             try:
                 unparked = await self._workflow_store.unpark(_UNPARKED)
             finally:
-                self._overdue |= unparked is None
+                self.queue.overdue |= unparked is None
             number = sum(unparked.waiting.values())
             self.unparked += number
             for tenant, waiting in unparked.waiting.items():
                 self._places.add_waiting(tenant, waiting)
             if number:
-                self._unannounced.set()
+                self.queue.unannounced.set()
             # Another process may have let the one that this process knows of wait for admission, and have died then.
-            self._uncounted |= is_due and not number
+            self.queue.uncounted |= is_due and not number
             if unparked.paused:
-                self.on_due_paused(unparked.paused)
+                self.queue.add_due_paused(unparked.paused)
             if unparked.next_at is not None:
-                self._wake_at(unparked.next_at)
+                self.queue.wake_at(unparked.next_at)
 
     async def _admit_all(self) -> None:
         async with self._admitting:
-            while self._places.free and not self._scheduler.stopping and not self._recovery.holds_back:
-                if self._uncounted:
+            while self._places.free and not self._scheduler.stopping and not self._ownership.holds_back:
+                if self.queue.uncounted:
                     await self._count()
                 shares = self._places.next_shares(_PAGE)
                 if not shares:
                     return
                 if not await self._admit(shares):
                     # A verb is changing them now, or they have ended. The next count shows that.
-                    self._clock.call_later(_RETRY_S, self._woken.set)
+                    self._clock.call_later(_RETRY_S, self.queue.woken.set)
                     return
 
     async def _admit(self, shares: dict[str | None, int]) -> bool:
@@ -277,7 +199,7 @@ class WorkflowAdmission(WorkflowListener):
         for tenant, places in shares.items():
             self._places.take(tenant, places)
         try:
-            result = await self._recovery.admit(shares)
+            result = await self._ownership.admit(shares)
         finally:
             for tenant, places in shares.items():
                 self._places.give_back(tenant, places)
@@ -288,7 +210,7 @@ class WorkflowAdmission(WorkflowListener):
         for tenant, places in shares.items():
             next_places = result.next_places.get(tenant)
             self._places.record_admission(tenant, number[tenant], next_places)
-            self._uncounted |= next_places is None and filled[tenant] < places
+            self.queue.uncounted |= next_places is None and filled[tenant] < places
         return bool(result.loaded or result.next_places)
 
     @property
@@ -297,11 +219,11 @@ class WorkflowAdmission(WorkflowListener):
 
     async def _count(self) -> None:
         async with self._counting:
-            self._uncounted, self._counted_at = False, self._clock.monotonic()
+            self.queue.uncounted, self._counted_at = False, self._clock.monotonic()
             self._places.begin_count()
             counts = None
             try:
                 counts = await self._workflow_store.waiting()
             finally:
-                self._uncounted |= counts is None
+                self.queue.uncounted |= counts is None
                 self._places.end_count(counts)

@@ -22,7 +22,7 @@ import structlog
 
 from stepwell.basics.errors import ArtifactError, DiskFull, ReadOnly, ResourcesExhausted, StepwellError, Unavailable
 from stepwell.engine.execution.checkpointer import Checkpointer
-from stepwell.engine.execution.recovery import Recovery
+from stepwell.engine.execution.ownership import Ownership
 from stepwell.ports.clock import Clock
 from stepwell.ports.storage import WorkflowReader
 
@@ -147,9 +147,9 @@ class Availability:
     """
 
     def __init__(
-        self, checkpointer: Checkpointer, writes: WriteMonitor, store: WorkflowReader, recovery: Recovery
+        self, checkpointer: Checkpointer, writes: WriteMonitor, store: WorkflowReader, ownership: Ownership
     ) -> None:
-        self._checkpointer, self._writes, self._store, self._recovery = checkpointer, writes, store, recovery
+        self._checkpointer, self._writes, self._store, self._ownership = checkpointer, writes, store, ownership
         self.booted = self.draining = False
 
     async def check_ready(self) -> None:
@@ -164,7 +164,7 @@ class Availability:
         await self._store.ping()
         try:
             async with asyncio.timeout(_FIRST_CLAIM_S):
-                await self._recovery.claimed.wait()
+                await self._ownership.claimed.wait()
         except TimeoutError:
             raise Unavailable("the service is starting") from None
 

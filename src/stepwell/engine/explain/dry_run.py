@@ -15,7 +15,7 @@ from msgspec import Raw, Struct
 from stepwell.basics.errors import NotFound, Unavailable
 from stepwell.basics.tenancy import TenantScope
 from stepwell.contract.forecasts import DryRun, DryRunVerb
-from stepwell.engine.execution.recovery import NEEDS_NEWER_VERSION
+from stepwell.engine.execution.ownership import NEEDS_NEWER_VERSION
 from stepwell.engine.execution.scheduler import Scheduler
 from stepwell.engine.execution.workflow_access import RunsElsewhere
 from stepwell.engine.explain.nested_dry_runs import NestedDryRuns

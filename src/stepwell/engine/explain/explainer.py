@@ -44,7 +44,7 @@ from stepwell.engine.execution.active_workflow import ActiveWorkflow, RunningAtt
 from stepwell.engine.execution.scheduler import Scheduler
 from stepwell.engine.explain.availability import WriteMonitor, WriteTarget
 from stepwell.engine.explain.owner_questions import OwnerQuestions
-from stepwell.lifecycle.records import LoadedWorkflow, Ownership
+from stepwell.lifecycle.records import LoadedWorkflow, WorkflowOwnership
 from stepwell.ports.clock import Clock
 from stepwell.ports.storage import WorkflowReader, WorkflowStore
 from stepwell.rules.diagnostics.explain import (
@@ -62,7 +62,7 @@ _MAX_BELOW = 5  # steps of sub-workflows that are named for a step
 _MAX_EXPLAINED = 5
 _BELOW_S = 3.0  # for all that is below a workflow: another process may have to be asked
 _TRIES = 3  # the workflow's owner may change between two statements
-_NOWHERE = Ownership(None, alive=False, lease_until=None, paused_by=None, paused_at=None)
+_NOWHERE = WorkflowOwnership(None, alive=False, lease_until=None, paused_by=None, paused_at=None)
 Waits = WaitsForSlot | RateLimited | BreakerOpen | EvaluatesExpressions
 _EVALUATING = EvaluatesExpressions(detail="The expressions of the step are being evaluated.")
 _LIMITS: Mapping[LimitKind, SlotLimit] = {
@@ -220,7 +220,7 @@ class Explainer(Struct, eq=False):
 
         return await off_loop(explain_rows, steps=loaded.unit_count)
 
-    async def _load(self, scope: TenantScope, workflow_id: UUID) -> tuple[LoadedWorkflow, Ownership]:
+    async def _load(self, scope: TenantScope, workflow_id: UUID) -> tuple[LoadedWorkflow, WorkflowOwnership]:
         """Return the workflow and its owner as of one moment."""
         for _ in range(_TRIES):
             loaded = await self._workflow_store.load(scope, workflow_id)

@@ -157,7 +157,7 @@ class UploadService:
         presigner: Presigner | None = None,
     ) -> None:
         self._store, self._artifacts, self._workers, self._limits = store, artifacts, workers, limits
-        self.max_bytes, self._sweeper, self._presigner = max_bytes, sweeper, presigner
+        self.max_bytes, self.sweeper, self._presigner = max_bytes, sweeper, presigner
         self._clock, self._new_id = clock, new_id
         self.received: Counter[str | None] = Counter()
 
@@ -211,7 +211,7 @@ class UploadService:
         url = await self._presigner.sign(upload.path, size)
         await self._store.reserve_presigned(upload, self._limits, self._presigner.ttl_s)
         expires_at = now + timedelta(seconds=self._presigner.ttl_s)
-        self._sweeper.sweep_at(expires_at + timedelta(seconds=PENDING_S))
+        self.sweeper.sweep_at(expires_at + timedelta(seconds=PENDING_S))
         return UploadUrl(upload.id, url, expires_at)
 
     async def owner(self, scope: TenantScope, upload_id: UUID) -> str | None:
@@ -314,7 +314,7 @@ class UploadService:
     async def _delete(self, scope: TenantScope, record: UploadRecord, expires_at: datetime | None = None) -> None:
         await self._store.begin_deletion(scope, record.id, expires_at)
         if not await self.discard(record.id):
-            self._sweeper.sweep_at(self._clock.now() + CONTINUE)
+            self.sweeper.sweep_at(self._clock.now() + CONTINUE)
 
     async def delete_with_workflow(self, workflow_id: UUID) -> tuple[Sequence[str], bool]:
         """Delete some of the uploads that came with the definition of a deleted workflow.
@@ -328,7 +328,7 @@ class UploadService:
                 group.create_task(self.discard(record.id), name=f"delete upload {record.id}") for record in records
             ]
         if not all(deletion.result() for deletion in deletions):
-            self._sweeper.sweep_at(self._clock.now() + CONTINUE)
+            self.sweeper.sweep_at(self._clock.now() + CONTINUE)
         return [record.path for record in records], more
 
     async def charge_preview(self, image_id: UUID, size: int) -> None:
@@ -390,11 +390,11 @@ class UploadService:
             if record is None:
                 await self._abandon(new.id)
         if record is not None:
-            self._sweeper.sweep_at(record.expires_at)
+            self.sweeper.sweep_at(record.expires_at)
         return record
 
     async def _abandon(self, upload_id: UUID) -> None:
         """Delete an upload that is PENDING. It may be STORED, if the answer of the database was lost; then it stays."""
         with CancelScope(shield=True), suppress(Unavailable):  # the sweeper does it later
             if await self._store.abandon(upload_id) and not await self.discard(upload_id):
-                self._sweeper.sweep_at(self._clock.now() + CONTINUE)
+                self.sweeper.sweep_at(self._clock.now() + CONTINUE)

@@ -5,14 +5,14 @@ from uuid import UUID
 
 from msgspec import Struct
 
-from stepwell.basics.errors import Fault, InvalidRequest, NotFound, NoWebhook, Unavailable
+from stepwell.basics.errors import NotFound, NoWebhook, Unavailable
 from stepwell.basics.tenancy import TenantScope
 from stepwell.contract.definition import WorkflowUpdate
 from stepwell.contract.events import DeliveryPublic
-from stepwell.engine.execution.recovery import Recovery
+from stepwell.engine.execution.claim_requests import ClaimRequests
 from stepwell.engine.webhooks.deliverer import WebhookDeliverer
 from stepwell.lifecycle.preconditions import NO_PRECONDITIONS, Preconditions
-from stepwell.lifecycle.webhook_deliveries import WEBHOOK_URL, WEBHOOKS_NOT_CONFIGURED, event_of, lane_of
+from stepwell.lifecycle.webhook_deliveries import event_of, lane_of
 from stepwell.ports.storage import WorkflowReader
 from stepwell.ports.webhooks import Deliveries
 from stepwell.rules.webhook_secrets import WebhookSecrets
@@ -24,8 +24,8 @@ class WebhookService(Struct, eq=False):
     _store: WorkflowReader
     _deliveries: Deliveries
     deliverer: WebhookDeliverer
-    _secrets: WebhookSecrets
-    _recovery: Recovery
+    secrets: WebhookSecrets
+    _claims: ClaimRequests
     _owner: UUID
 
     async def deliveries(
@@ -61,24 +61,19 @@ class WebhookService(Struct, eq=False):
         try:
             renewed = await self._deliveries.redeliver(scope, *event, lane, self._owner, preconditions)
         except (Unavailable, CancelledError):
-            self._recovery.request(unsure=True)  # the delivery may be due, although no answer says so
+            self._claims.request(unsure=True)  # the delivery may be due, although no answer says so
             raise
         self.deliverer.schedule_now(lane)
         return renewed
 
-    def check_url(self, tenant: str | None, url: object) -> None:
-        """Raise `InvalidRequest` if *url* is a string and no secret is configured to sign webhooks of *tenant*."""
-        if isinstance(url, str) and not self._secrets.of(tenant):
-            raise InvalidRequest([Fault(WEBHOOK_URL, *WEBHOOKS_NOT_CONFIGURED)])
-
     async def check_update(self, scope: TenantScope, workflow_id: UUID, changes: WorkflowUpdate) -> None:
-        """Check the `webhook_url` of an update as `check_url` does. Raises `NotFound` too."""
-        if not isinstance(changes.webhook_url, str) or self._secrets.general:
+        """Check the `webhook_url` of an update as `WebhookSecrets.check_url` does. Raises `NotFound` too."""
+        if not isinstance(changes.webhook_url, str) or self.secrets.general:
             return
         record = await self._store.get(scope, workflow_id)
         if record is None:
             raise NotFound("workflow")
-        self.check_url(record.tenant, changes.webhook_url)
+        self.secrets.check_url(record.tenant, changes.webhook_url)
 
 
 def _event(workflow_id: UUID, name: str) -> tuple[UUID, int]:

@@ -39,7 +39,7 @@ from sqlalchemy.dialects.postgresql import JSON, aggregate_order_by
 
 from stepwell.basics.tenancy import TenantScope
 from stepwell.contract.enums import EventType, SkipReason, StepStatus, WaitsFor, WorkflowStatus
-from stepwell.lifecycle.records import WHOLE, Ownership, WorkflowParts
+from stepwell.lifecycle.records import WHOLE, WorkflowOwnership, WorkflowParts
 from stepwell.persistence.statements.item_results import (
     FINAL_MAX_BYTES,
     ITEMS_DONE,
@@ -431,5 +431,5 @@ def _ahead() -> ScalarSelect[int]:
     )
 
 
-def read_ownership(row: Row) -> Ownership:
-    return Ownership(row["owner"], row["alive"], row["lease_until"], row["actor"], row["at"], row["ahead"])
+def read_ownership(row: Row) -> WorkflowOwnership:
+    return WorkflowOwnership(row["owner"], row["alive"], row["lease_until"], row["actor"], row["at"], row["ahead"])

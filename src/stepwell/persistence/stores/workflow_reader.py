@@ -36,7 +36,14 @@ from stepwell.definition.mapping.input_mapping import MAX_MAPPED_BYTES
 from stepwell.lifecycle.child_records import ChildRecord, ChildRecords
 from stepwell.lifecycle.model import HistoryEvent
 from stepwell.lifecycle.preconditions import ReadVersion, Version
-from stepwell.lifecycle.records import Ownership, StepRecord, StoredInputs, TaskRecord, WorkflowParts, WorkflowRecord
+from stepwell.lifecycle.records import (
+    StepRecord,
+    StoredInputs,
+    TaskRecord,
+    WorkflowOwnership,
+    WorkflowParts,
+    WorkflowRecord,
+)
 from stepwell.persistence.connections.connection_pool import SmallPool
 from stepwell.persistence.connections.database import PostgresAdapter
 from stepwell.persistence.statements.item_results import result_bytes_of
@@ -268,7 +275,7 @@ class PostgresWorkflowReader(PostgresAdapter):
         row = await self._loader.task(scope, task_id)
         return None if row is None else _task_record(row)
 
-    async def ownership(self, scope: TenantScope, workflow_id: UUID) -> Ownership | None:
+    async def ownership(self, scope: TenantScope, workflow_id: UUID) -> WorkflowOwnership | None:
         async with self._engine.connect() as connection:
             row = (await connection.execute(ownership_query(scope, workflow_id))).mappings().first()
         return None if row is None else read_ownership(row)

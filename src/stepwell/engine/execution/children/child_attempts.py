@@ -16,12 +16,10 @@ from stepwell.engine.attempts.attempt_control import AttemptControl, AttemptSupe
 from stepwell.engine.events.bus import EventBus
 from stepwell.engine.execution.active_workflow import ActiveWorkflow
 from stepwell.engine.execution.children.child_builder import ChildBuilder
-from stepwell.engine.execution.children.child_follower import ChildCheck, ChildFollower
 from stepwell.engine.execution.children.stored_children import StoredChildren
-from stepwell.engine.execution.lease import Lease
+from stepwell.engine.execution.followed_children import ChildCheck, FollowedChildren
 from stepwell.engine.execution.new_workflow import NewWorkflowBundle
-from stepwell.engine.execution.scheduler import Scheduler
-from stepwell.engine.execution.workflow_admission import WorkflowAdmission
+from stepwell.engine.execution.workflow_queue import WorkflowQueue
 from stepwell.lifecycle.child_records import ChildInsertion, ParentAttempt
 from stepwell.lifecycle.inputs import FollowUpEnded, GiveUp, Sending, Submitted
 from stepwell.lifecycle.model import Sent, Task
@@ -38,18 +36,21 @@ class _NotStored(Exception):
         self.insertion = insertion
 
 
-class ChildAttempts(Struct, eq=False):
-    """The attempts whose job is a sub-workflow. A new sub-workflow waits for admission."""
+class ChildAttempts(Struct, eq=False, kw_only=True):
+    """The attempts whose job is a sub-workflow. A new sub-workflow waits for admission.
 
-    _scheduler: Scheduler
-    _children: StoredChildren
-    _builder: ChildBuilder
-    _follower: ChildFollower
-    _store: WorkflowStore
-    _admission: WorkflowAdmission
-    _bus: EventBus
-    _lease: Lease
-    _clock: Clock
+    *workflows* are those in memory. *owner* is this process.
+    """
+
+    workflows: Mapping[UUID, ActiveWorkflow]
+    children: StoredChildren
+    builder: ChildBuilder
+    followed: FollowedChildren
+    store: WorkflowStore
+    queue: WorkflowQueue
+    bus: EventBus
+    owner: UUID
+    clock: Clock
 
     async def create(self, parent_id: UUID, task: Task, inputs: Mapping[str, Any], control: AttemptControl) -> None:
         """Create the sub-workflow of an attempt, or continue it, and report that. *inputs* are those of the step.
@@ -59,20 +60,20 @@ class ChildAttempts(Struct, eq=False):
         parent = self._parent(parent_id)
         child_id, bundle = _child_of(parent, task), None
         if not await self._is_stored(child_id, task):
-            bundle = await self._builder.build(parent, child_id, task, inputs)
+            bundle = await self.builder.build(parent, child_id, task, inputs)
         if task.sent is None:
-            control.report(Sending(task.position, task.id, Sent("", "", self._clock.now())))
+            control.report(Sending(task.position, task.id, Sent("", "", self.clock.now())))
             await control.flushed()
         is_new, check = False, ChildCheck(task.position, task.id)
         if bundle is not None:
-            self._follower.add(parent, child_id, check)  # it may end before this process knows that it is stored
+            self.followed.add(parent, child_id, check)  # it may end before this process knows that it is stored
             is_new = await self.insert(bundle, task.id)
         if not is_new and child_id != task.id:
             await self._continue(child_id, task.id)  # followed only then: before, it has the end of an earlier attempt
         control.report(Submitted(task.position, task.id, str(child_id), {}))
         if not is_new:
-            self._follower.add(parent, child_id, check)
-            self._follower.check(parent, child_id, check)
+            self.followed.add(parent, child_id, check)
+            self.followed.check(parent, child_id, check)
 
     async def insert(self, bundle: NewWorkflowBundle, task_id: UUID) -> bool:
         """Store the sub-workflow of the attempt *task_id*. Return False if it is stored already.
@@ -88,13 +89,13 @@ class ChildAttempts(Struct, eq=False):
             raise AttemptError(message, retryable=False, provider_fault=False)
         if insertion is ChildInsertion.STORED:
             # By a statement whose answer was lost, so nobody has counted the sub-workflow as waiting.
-            self._admission.others_changed()
+            self.queue.others_changed()
         return insertion is ChildInsertion.NEW
 
     async def _insert_once(self, bundle: NewWorkflowBundle, task_id: UUID) -> ChildInsertion:
         try:
             # Shielded: if the attempt is cancelled, its follow-up must know whether the sub-workflow exists.
-            with CancelScope(shield=True), fail_after(_STATEMENT_S), self._admission.storing(bundle.new.record.tenant):
+            with CancelScope(shield=True), fail_after(_STATEMENT_S), self.queue.storing(bundle.new.record.tenant):
                 await self._insert_new(bundle, task_id)
         except _NotStored as error:
             return error.insertion
@@ -104,12 +105,12 @@ class ChildAttempts(Struct, eq=False):
             raise AttemptError(message, retryable=False, provider_fault=False) from error
         except TimeoutError as error:
             raise Unavailable("the database doesn't answer", 1) from error
-        self._bus.publish(bundle.committed)
+        self.bus.publish(bundle.committed)
         return ChildInsertion.NEW
 
     async def _insert_new(self, bundle: NewWorkflowBundle, task_id: UUID) -> None:
-        attempt = ParentAttempt(self._lease.owner, task_id)
-        insertion = await self._store.insert_child(EVERY_TENANT, bundle.new, attempt, LIMITS)
+        attempt = ParentAttempt(self.owner, task_id)
+        insertion = await self.store.insert_child(EVERY_TENANT, bundle.new, attempt, LIMITS)
         if insertion is not ChildInsertion.NEW:
             raise _NotStored(insertion)
 
@@ -121,7 +122,7 @@ class ChildAttempts(Struct, eq=False):
         parent, receipt = self._parent(parent_id), CancelReceipt.NEVER_STARTED
         child_id = _child_of(parent, task)
         while True:
-            status = await self._children.status(child_id)
+            status = await self.children.status(child_id)
             if status is None or status in TERMINAL_STATUSES:
                 if status is not None and receipt is CancelReceipt.NEVER_STARTED:
                     receipt = await self._receipt_of_ended(parent, child_id)
@@ -129,21 +130,21 @@ class ChildAttempts(Struct, eq=False):
             receipt = CancelReceipt.PROVIDER_CANCELLED
             cancelled = parent.run.state.status is WorkflowStatus.CANCELLED
             reason = f"{_stopped_by(parent)} {parent.run.state.status}"
-            await self._children.send(child_id, GiveUp(reason, cancelled))
+            await self.children.send(child_id, GiveUp(reason, cancelled))
 
     async def _receipt_of_ended(self, parent: ActiveWorkflow, child_id: UUID) -> CancelReceipt:
         """Return the receipt of a sub-workflow that had ended already.
 
         An earlier process may have stopped it, which died before it recorded that.
         """
-        child = await self._children.record(child_id)
+        child = await self.children.record(child_id)
         if child is None or child.state.status is WorkflowStatus.CANCELLED:
             return CancelReceipt.PROVIDER_CANCELLED
         given_up = (child.state.failure or "").startswith(_stopped_by(parent))
         return CancelReceipt.PROVIDER_CANCELLED if given_up else CancelReceipt.FINISHED_TOO_LATE
 
     def _parent(self, parent_id: UUID) -> ActiveWorkflow:
-        if (parent := self._scheduler.workflows.get(parent_id)) is None:
+        if (parent := self.workflows.get(parent_id)) is None:
             raise AttemptSuperseded
         return parent
 
@@ -153,7 +154,7 @@ class ChildAttempts(Struct, eq=False):
         Then the attempt continues it, even if this process would refuse its definition: otherwise it would run without
         a parent that follows it.
         """
-        return (task.sent is not None or child_id != task.id) and await self._children.status(child_id) is not None
+        return (task.sent is not None or child_id != task.id) and await self.children.status(child_id) is not None
 
     async def _continue(self, child_id: UUID, task_id: UUID) -> None:
         """Resume a sub-workflow that failed in an earlier attempt. What it completed is kept.
@@ -161,11 +162,11 @@ class ChildAttempts(Struct, eq=False):
         Its new execution has the id of the attempt, so the attempt resumes it once, whatever process runs it.
         """
         while (
-            (child := await self._children.record(child_id)) is not None
+            (child := await self.children.record(child_id)) is not None
             and (child.state.status, child.state.deleted_at) == (WorkflowStatus.FAILED, None)
             and child.state.execution_id != task_id
         ):
-            await self._children.resume(child_id, task_id)
+            await self.children.resume(child_id, task_id)
 
 
 def _limit(insertion: ChildInsertion) -> str | None:

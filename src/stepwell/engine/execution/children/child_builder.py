@@ -1,7 +1,7 @@
 """Validates the definition in the config of an attempt's step with its inputs, and builds the sub-workflow from it."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import partial
 from typing import Any, Final
 from uuid import UUID
@@ -29,6 +29,7 @@ from stepwell.lifecycle.child_records import ParentLink
 from stepwell.lifecycle.inputs import SERVICE, Start
 from stepwell.lifecycle.model import ItemState, Task
 from stepwell.ports.clock import Clock, NewId
+from stepwell.rules.webhook_secrets import WebhookSecrets
 from stepwell.runtime.fair_turns import FairTurns
 from stepwell.runtime.offloop import off_loop, off_loop_if_large
 from stepwell.runtime.outages import until_available
@@ -45,7 +46,7 @@ class _Ancestry(Struct, frozen=True):
 
 
 class ChildBuilder:
-    """Validates and builds sub-workflows to be stored. *check_url* refuses a webhook that can't be sent."""
+    """Validates and builds sub-workflows to be stored."""
 
     def __init__(
         self,
@@ -53,12 +54,12 @@ class ChildBuilder:
         catalog: ProviderCatalog,
         inputs: InputsChecker,
         expressions: ExpressionEvaluator,
-        check_url: Callable[[str | None, str | None], None],
+        secrets: WebhookSecrets,
         clock: Clock,
         new_id: NewId,
     ) -> None:
         self._children, self._catalog, self._inputs, self._expressions = children, catalog, inputs, expressions
-        self._check_url, self._clock, self._new_id = check_url, clock, new_id
+        self._secrets, self._clock, self._new_id = secrets, clock, new_id
         self._ancestries: WeakKeyDictionary[ActiveWorkflow, _Ancestry] = WeakKeyDictionary()
         self._turns = FairTurns(_BUILT_AT_ONCE, 1)
 
@@ -95,7 +96,7 @@ class ChildBuilder:
         """
         try:
             planned = await self._validate_rules(tenant, body, depth)
-            self._check_url(tenant, planned.request.webhook_url)
+            self._secrets.check_url(tenant, planned.request.webhook_url)
             await until_available(partial(self._inputs.check, tenant, planned))
         except InvalidRequest as error:
             raise _refusal(error) from error

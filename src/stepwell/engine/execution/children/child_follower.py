@@ -1,26 +1,25 @@
 """Pauses and resumes sub-workflows with their parents, and reports their ends. It reads their stored statuses."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from functools import partial
 from typing import Final, NamedTuple
 from uuid import UUID
 
 import structlog
-from msgspec import Raw, Struct, field, json
+from msgspec import Raw, json
 from msgspec.structs import replace
 
 from stepwell.basics.strict_json.size import MAX_RESULT_BYTES
 from stepwell.contract.enums import TERMINAL_STATUSES, TaskPhase, WorkflowStatus
+from stepwell.engine.attempts.runner import AttemptRunner
 from stepwell.engine.execution.active_workflow import ActiveWorkflow
 from stepwell.engine.execution.children.stored_children import StoredChildren
-from stepwell.engine.execution.scheduler import Scheduler, WorkflowListener
-from stepwell.engine.execution.workflow_admission import WorkflowAdmission
-from stepwell.lifecycle.effects import PauseOrResumeChild
+from stepwell.engine.execution.followed_children import ChildCheck, ChildrenOfParent, FollowedChildren
+from stepwell.engine.execution.scheduler import Scheduler
 from stepwell.lifecycle.inputs import SERVICE, AttemptFailed, ChildPausedOrResumed, Pause, Succeeded
 from stepwell.lifecycle.model import Task
 from stepwell.lifecycle.records import WorkflowRecord
-from stepwell.ports.processes import CommandListener
 
 log = structlog.get_logger()
 
@@ -39,28 +38,6 @@ def _too_large(child_id: UUID) -> str:
     return f"the results of the sub-workflow {child_id} are over {MAX_RESULT_BYTES:,} bytes together"
 
 
-class ChildCheck(Struct, frozen=True):
-    """A check of the stored status of an attempt's sub-workflow.
-
-    The check also pauses the sub-workflow if `paused` is true, and resumes it if it is false.
-    """
-
-    position: int
-    task_id: UUID
-    paused: bool | None = None
-
-    def without_change(self) -> "ChildCheck":
-        return ChildCheck(self.position, self.task_id)
-
-
-class _FollowedChildren(Struct):
-    """The sub-workflows of one parent that have not ended, by id. `task` makes the checks in `to_do`."""
-
-    open: dict[UUID, ChildCheck] = field(default_factory=dict)
-    to_do: dict[UUID, ChildCheck] = field(default_factory=dict)
-    task: asyncio.Task[None] | None = None
-
-
 class _Page(NamedTuple):
     """Checks of sub-workflows of one parent, with the stored statuses of these and of others that are open.
 
@@ -73,70 +50,27 @@ class _Page(NamedTuple):
     has_all: bool
 
 
-class ChildFollower(WorkflowListener, CommandListener):
-    """Follows the sub-workflows of all parents in memory.
-
-    *completed* returns the end of an attempt whose sub-workflow is COMPLETED.
-    """
+class ChildFollower:
+    """Makes the checks of sub-workflows that `FollowedChildren` has, one task for each parent."""
 
     def __init__(
-        self,
-        scheduler: Scheduler,
-        admission: WorkflowAdmission,
-        children: StoredChildren,
-        completed: Callable[[ActiveWorkflow, Task, bytes], Awaitable[Succeeded | AttemptFailed]],
+        self, scheduler: Scheduler, followed: FollowedChildren, children: StoredChildren, runner: AttemptRunner
     ) -> None:
-        self._scheduler, self._admission, self._children, self._completed = scheduler, admission, children, completed
-        self._followed: dict[UUID, _FollowedChildren] = {}
+        self._scheduler, self._followed, self._children, self._runner = scheduler, followed, children, runner
 
-    def add(self, parent: ActiveWorkflow, child_id: UUID, check: ChildCheck) -> None:
-        """Follow a sub-workflow from now on, unless its parent has left memory. It may not exist yet."""
-        if self._scheduler.workflows.get(parent.workflow_id) is parent:
-            self._followed.setdefault(parent.workflow_id, _FollowedChildren()).open[child_id] = check
+    async def run(self) -> None:
+        """Make checks until cancelled. Raises if one breaks."""
+        async with asyncio.TaskGroup() as group:
+            while True:
+                children = await self._followed.to_check.get()
+                children.queued = False
+                if children.to_do and not self._scheduler.stopping:
+                    name = f"sub-workflows of {children.parent.workflow_id}"
+                    children.task = group.create_task(self._run(children), name=name)
+                    children.task.add_done_callback(partial(self._task_ended, children))
 
-    def follow(self, parent: ActiveWorkflow, effect: PauseOrResumeChild) -> None:
-        """Pause or resume a sub-workflow with its parent. Report that this is done, or that it has ended."""
-        check = ChildCheck(effect.position, effect.task_id, effect.paused)
-        self.add(parent, effect.child, check)
-        self.check(parent, effect.child, check)
-
-    def child_ended(self, parent_id: UUID, child_id: UUID | None = None) -> None:
-        """Check the sub-workflow if its parent is in memory. Without *child_id*, check all of the parent.
-
-        A parent that isn't in memory may be parked, and is due then.
-        """
-        parent, followed = self._scheduler.workflows.get(parent_id), self._followed.get(parent_id)
-        if parent is None:
-            self._admission.look_for_due()
-        if parent is None or followed is None:
-            return
-        for each in [child_id] if child_id is not None else list(followed.open):
-            if (check := followed.open.get(each)) is not None:
-                self.check(parent, each, followed.to_do.get(each, check.without_change()))
-
-    def resubscribed(self) -> None:
-        """Check all sub-workflows, because messages about them may have got lost."""
-        for parent_id in list(self._followed):
-            self.child_ended(parent_id)
-
-    def workflow_unregistered(self, workflow: ActiveWorkflow) -> None:
-        followed = self._followed.pop(workflow.workflow_id, None)  # the next process that loads it checks all of them
-        if followed is not None and followed.task is not None:
-            followed.task.cancel()
-        if workflow.run.has_children and workflow.run.state.owner is None:
-            self._admission.look_for_due()  # a sub-workflow may have ended since the last check
-
-    def check(self, parent: ActiveWorkflow, child_id: UUID, check: ChildCheck) -> None:
-        """Check a sub-workflow soon, in the task of its parent."""
-        followed = self._followed.get(parent.workflow_id)
-        if followed is None or self._scheduler.stopping:
-            return
-        followed.to_do[child_id] = check
-        if followed.task is None:
-            name, ended = f"sub-workflows of {parent.workflow_id}", partial(self._task_ended, parent, followed)
-            followed.task = self._scheduler.tasks.spawn(self._run(parent, followed), name, ended)
-
-    async def _run(self, parent: ActiveWorkflow, followed: _FollowedChildren) -> None:
+    async def _run(self, followed: ChildrenOfParent) -> None:
+        parent = followed.parent
         while followed.to_do:
             page = await self._read_page(parent, followed)
             ended = {child_id for child_id, status in page.statuses.items() if status in TERMINAL_STATUSES}
@@ -155,7 +89,7 @@ class ChildFollower(WorkflowListener, CommandListener):
             if page.has_all and not followed.to_do and parent.run.children is not None:
                 parent.run.children.note_handled_ends(page.ends)
 
-    async def _read_page(self, parent: ActiveWorkflow, followed: _FollowedChildren) -> _Page:
+    async def _read_page(self, parent: ActiveWorkflow, followed: ChildrenOfParent) -> _Page:
         """Take the next checks from `to_do`, and read the statuses that they need.
 
         Open sub-workflows that need no check are read as well: with all of them, all ends are known. One that isn't
@@ -171,7 +105,7 @@ class ChildFollower(WorkflowListener, CommandListener):
         has_all = not parent.attempts and followed.open.keys() <= set(child_ids)
         return _Page(checks, read.statuses, read.ends, has_all)
 
-    def _add_ended(self, parent: ActiveWorkflow, followed: _FollowedChildren, ended: Iterable[UUID]) -> None:
+    def _add_ended(self, parent: ActiveWorkflow, followed: ChildrenOfParent, ended: Iterable[UUID]) -> None:
         """Add checks of sub-workflows that have *ended*. Stop following those whose attempts were abandoned."""
         for child_id in ended:
             if (check := followed.open.get(child_id)) is None:
@@ -182,13 +116,10 @@ class ChildFollower(WorkflowListener, CommandListener):
             elif task.phase is TaskPhase.SUBMITTED:
                 followed.to_do.setdefault(child_id, check.without_change())
 
-    def _task_ended(self, parent: ActiveWorkflow, followed: _FollowedChildren, task: asyncio.Task[None]) -> None:
+    def _task_ended(self, followed: ChildrenOfParent, task: asyncio.Task[None]) -> None:
         followed.task = None
         if not task.cancelled():
-            task.result()
-            if followed.to_do and self._followed.get(parent.workflow_id) is followed:  # added while the task ended
-                child_id, check = next(iter(followed.to_do.items()))
-                self.check(parent, child_id, check)
+            self._followed.enqueue(followed)  # checks may have been added while the task ended
 
     async def _safe_input(
         self, parent: ActiveWorkflow, child_id: UUID, check: ChildCheck, status: WorkflowStatus | None
@@ -241,7 +172,7 @@ class ChildFollower(WorkflowListener, CommandListener):
         result = await self._result_of(record)
         if len(result) > MAX_RESULT_BYTES:
             return _child_failure(task, _too_large(child_id))
-        return await self._completed(parent, task, result)
+        return await self._runner.child_completed(parent, task, result)
 
     async def _result_of(self, child: WorkflowRecord) -> bytes:
         """Return the result of the step whose sub-workflow is COMPLETED."""

@@ -7,7 +7,6 @@ from uuid import UUID
 
 import structlog
 from anyio import sleep
-from msgspec import Struct
 
 from stepwell.basics.errors import InvalidTransition, NotFound, TooManyRequests, Unavailable
 from stepwell.basics.tenancy import EVERY_TENANT
@@ -26,14 +25,19 @@ from stepwell.runtime.outages import OUTAGE_RETRY_S, until_available
 log = structlog.get_logger()
 
 
-class StoredChildren(Struct, eq=False):
-    """The sub-workflows in the database. *change* applies a verb to a workflow, in whichever process runs it."""
+class StoredChildren:
+    """The sub-workflows in the database."""
 
-    _store: WorkflowStore
-    _reader: WorkflowReader
-    _change: Callable[[UUID, ClientVerb, Preconditions], Awaitable[object]]
-    _clock: Clock
-    _new_id: NewId
+    def __init__(self, store: WorkflowStore, reader: WorkflowReader, clock: Clock, new_id: NewId) -> None:
+        self._store, self._reader, self._clock, self._new_id = store, reader, clock, new_id
+        self._change: Callable[[UUID, ClientVerb, Preconditions], Awaitable[object]]
+
+    def use(self, change: Callable[[UUID, ClientVerb, Preconditions], Awaitable[object]]) -> None:
+        """Apply verbs to sub-workflows by *change*, in whichever process runs them. Called before anything runs.
+
+        *change* needs the scheduler, which needs the attempts, and these send verbs to their sub-workflows.
+        """
+        self._change = change
 
     async def statuses(self, ids: Sequence[UUID]) -> Mapping[UUID, WorkflowStatus]:
         """Return the statuses of those that exist and aren't deleted."""

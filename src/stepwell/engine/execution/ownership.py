@@ -1,6 +1,6 @@
-"""Claims workflows that need a process and have none.
+"""Claims workflows that need a process and have none, and keeps the lease of this process.
 
-This is the only recovery: the same claim runs at boot, after an outage in which an answer was lost, after this process
+This is the only claim: the same claim runs at boot, after an outage in which an answer was lost, after this process
 has lost a workflow, and after another process or its lease has ended.
 
 What must hold:
@@ -11,15 +11,14 @@ What must hold:
 - The work of a process that died is taken over within about one lease period, and at once if that process ended in
   order.
 - A row that can't be read, or whose writes are refused, keeps no other workflow from being claimed.
-- After several unclean ends, the workflows that had an attempt under way are tried one after the other, before anything
-  else is claimed or admitted. After `TRIALS_S` the trials end, however many are left. See `lifecycle.unclean_ends`.
+- After several unclean ends, workflows are tried one after the other before all others (`Trials`).
 - No verb waits for a claim or a trial. `hold` brings its workflow into memory, starts nothing of it, and keeps its dead
-  owner. So a workflow on trial stays the only one under way, and verbs don't change how its deaths are counted.
+  owner.
 """
 
 import asyncio
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Protocol
 from uuid import UUID
@@ -30,15 +29,15 @@ from stepwell.basics.errors import Unavailable
 from stepwell.basics.tenancy import EVERY_TENANT
 from stepwell.contract.enums import ProviderType
 from stepwell.engine.execution.active_workflow import ActiveWorkflow
+from stepwell.engine.execution.claim_requests import RENEWED_AFTER, ClaimRequests
 from stepwell.engine.execution.lease import Lease
 from stepwell.engine.execution.limit_divider import LimitDivider
-from stepwell.engine.execution.scheduler import Scheduler, WorkflowListener
+from stepwell.engine.execution.scheduler import Scheduler
 from stepwell.engine.execution.timers import wait_until_set
-from stepwell.lifecycle.inputs import GiveUp, TrialBegun
+from stepwell.engine.execution.trials import Trials, start_claimed
 from stepwell.lifecycle.records import AdmissionResult, LoadedWorkflow
-from stepwell.lifecycle.unclean_ends import CALM_S, TRIAL_S, TRIALS_S, failure_after
 from stepwell.ports.clock import Clock
-from stepwell.ports.processes import LIMITS_CHANGED, CommandListener, Coordination
+from stepwell.ports.processes import Coordination
 from stepwell.ports.storage import WorkflowStore
 from stepwell.runtime.offloop import off_loop
 from stepwell.runtime.outages import OUTAGE_RETRY_S
@@ -51,10 +50,8 @@ NEEDS_NEWER_VERSION = (
 )
 REFUSED = "workflow: the database refused to store its progress"
 UNLOADABLE = "this process can't read or write the rows of the workflow; its log says why"
-RENEWED_AFTER = 0.28  # the part of a lease after which a busy process renews it; `Lease` renews after a quarter
 _PAGE, _RELEASED = 200, 1_000
 _MIN_PAUSE_S = 0.05
-_POLL_S = 0.05
 
 
 class Claimer(Protocol):
@@ -68,11 +65,10 @@ class Claimer(Protocol):
         """Take over what dead processes have left, and what this process may have lost. Raises `Unavailable`."""
 
 
-class Recovery(WorkflowListener):
+class Ownership:
     """Renews the lease while this process has work, and claims workflows that need a process.
 
-    `claimers` take over what isn't a workflow. *works_here* says whether a provider works in this process.
-    *statement_s* is how long a statement whose answer was lost may still run in the database.
+    *works_here* says whether a provider works in this process.
     """
 
     def __init__(
@@ -80,85 +76,41 @@ class Recovery(WorkflowListener):
         workflow_store: WorkflowStore,
         scheduler: Scheduler,
         lease: Lease,
-        clock: Clock,
-        works_here: Callable[[ProviderType | None], bool],
+        claims: ClaimRequests,
         coordination: Coordination,
-        claimers: Iterable[Claimer] = (),
         *,
+        clock: Clock,
         limits: LimitDivider,
-        statement_s: float = 10.0,
+        works_here: Callable[[ProviderType | None], bool],
     ) -> None:
-        self._limits = limits
         self._workflow_store, self._scheduler, self._lease, self._clock = workflow_store, scheduler, lease, clock
-        self._works_here, self._coordination, self.claimers = works_here, coordination, list(claimers)
-        # Called when another process has come to life, has ended, or has announced something.
-        self.change_listeners: list[Callable[[], None]] = [limits.wake]
-        # Called with the body of each message from another process, by the kind of the message.
-        self.message_listeners: dict[str, Callable[[str], None]] = {LIMITS_CHANGED: lambda _: limits.wake()}
-        self.command_listeners: Sequence[CommandListener] = ()
-        self.on_subscribed: Callable[[], None] = lambda: None  # called when messages are received from now on
-        self._statement_s = statement_s
+        self._limits, self._works_here, self._coordination = limits, works_here, coordination
+        self.claims, self.trials = claims, Trials(scheduler, lease, clock)
+        self._claimers: Sequence[Claimer] = ()
         self._claiming = asyncio.Lock()
-        self._claim_wanted = False
-        self._booted_at = 0.0
-        self.calm_s, self.trial_s, self.trials_s = CALM_S, TRIAL_S, TRIALS_S
         self.claimed = asyncio.Event()  # set once this process has claimed, and may run what it stores
-        self._trials_end: float | None = None  # monotonic; None until a claim has found a workflow to try
-        self._suspect: UUID | None = None
         self.unloadable: set[UUID] = set()  # not claimed again: this process can't read or write their rows
-        self._refusals: dict[UUID, int] = {}  # of lost workflows, until they are claimed again
-        self._woken = asyncio.Event()
         self._waiting = False
-        self.idle = False  # true while `run` waits and has no work to renew the lease for
         self.caught_up = asyncio.Event()  # set once everything that could be claimed at the start is claimed
         self.others_alive = False  # as far as this process knows
         self.rounds = 0  # rounds of `run`, including the one that it waits to begin
-        self.pause_s = math.inf  # the longest that `run` waits before its next round; infinite: until it is woken
 
     @property
     def resting(self) -> bool:
         """True while `run` waits and nothing has woken it."""
-        return self._waiting and not self._woken.is_set()
+        return self._waiting and not self.claims.woken.is_set()
 
     @property
     def holds_back(self) -> bool:
         """True while no other workflow may become active: during trials, and before the first claim."""
-        may_try = self._trials_end is not None and self._clock.monotonic() < self._trials_end
-        return may_try or self._suspect is not None or not self.claimed.is_set()
+        return self.trials.holds_back or not self.claimed.is_set()
 
     async def boot(self) -> None:
         """Set the clock and get the first lease. `run` then claims page by page."""
-        self._booted_at = self._clock.monotonic()
+        self.trials.boot()
         await self._workflow_store.set_clock()
         await self._lease.acquire()
-        self.request()
-
-    def request(self, *, unsure: bool = False) -> None:
-        """Claim again soon, because the database may have workflows of this process that this process doesn't know.
-
-        *unsure*: claim once more when every statement that may still create one must have ended.
-        """
-        self._claim_wanted = True
-        self._woken.set()
-        if unsure:
-            self._clock.call_later(self._statement_s + 1, self.request)
-
-    def workflow_registered(self, workflow: ActiveWorkflow) -> None:  # noqa: ARG002 - the listener's
-        self.wake_if_idle()
-
-    def lost_workflow_drained(self, workflow_id: UUID, refusals: int) -> None:
-        if refusals:
-            self._refusals[workflow_id] = refusals
-        self.request()
-
-    def wake_if_idle(self) -> None:
-        """Wake `run` because this process has work, unless it wakes by itself in time to renew the lease."""
-        if self.idle and self.pause_s > self._lease.seconds * RENEWED_AFTER:
-            self._woken.set()
-
-    def workflow_unregistered(self, workflow: ActiveWorkflow) -> None:
-        if workflow.on_hold and workflow.run.state.owner is not None:
-            self.request()  # because a claim has left it out
+        self.claims.request()
 
     async def hold(self, workflow_id: UUID) -> None:
         """Bring a workflow that no live process runs into memory for a verb, on hold: see `ActiveWorkflow`.
@@ -195,58 +147,30 @@ class Recovery(WorkflowListener):
             await self.register(result.loaded)
         return result
 
-    async def run(self) -> None:
-        """Renew the lease while there is work, and claim when there is reason to. Ends when the lease is released."""
-        next_expiry_s = math.inf
+    async def run(self, claimers: Sequence[Claimer]) -> None:
+        """Renew the lease while there is work, and claim when there is reason to. Ends when the lease is released.
+
+        *claimers* take over what isn't a workflow, after each claim.
+        """
+        self._claimers, claims, next_expiry_s = claimers, self.claims, math.inf
         while not self._lease.released:
-            self.idle = not self._busy
-            self.pause_s = self._pause_s(next_expiry_s)
+            claims.idle, claims.pause_s = not self._busy, self._pause_s(next_expiry_s)
             self.rounds += 1
             self._waiting = True
-            await wait_until_set(self._woken, self._clock, self.pause_s)
-            self._waiting = self.idle = False
-            self._woken.clear()
+            await wait_until_set(claims.woken, self._clock, claims.pause_s)
+            self._waiting = claims.idle = False
+            claims.woken.clear()
             next_expiry_s = await self._round()
             self.others_alive = next_expiry_s < math.inf
             if self.others_alive:
                 self._limits.wake()  # the notification may have been lost
 
-    async def watch(self) -> None:
-        """Wake `run` when another process comes to life or ends in order, and pass on notifications about commands.
-
-        Runs until it is cancelled.
-        """
-        presence = (await self._coordination.other_processes()).presence
-        while True:
-            try:
-                watch = presence.watch(self._others_changed, self.command_listeners, self._received)
-                async with watch as subscription:
-                    self._others_changed()  # notifications sent before this moment were missed
-                    self.on_subscribed()
-                    for listener in self.command_listeners:
-                        listener.resubscribed()
-                    await subscription.until_disconnected()
-            except Unavailable:
-                pass
-            except Exception as error:  # noqa: BLE001 - a database that knows no LISTEN must not end the service
-                log.warning("recovery.unheard", action="claim", error=repr(error))
-            await asyncio.sleep(OUTAGE_RETRY_S)
-
-    def _others_changed(self) -> None:
-        self._woken.set()
-        for listener in self.change_listeners:
-            listener()
-
-    def _received(self, kind: str, body: str) -> None:
-        if (listener := self.message_listeners.get(kind)) is not None:
-            listener(body)
-
     @property
     def _busy(self) -> bool:
-        return bool(self._scheduler.workflows) or any(claimer.busy for claimer in self.claimers)
+        return bool(self._scheduler.workflows) or any(claimer.busy for claimer in self._claimers)
 
     def _pause_s(self, next_expiry_s: float) -> float:
-        if self._claim_wanted:
+        if self.claims.wanted:
             return OUTAGE_RETRY_S
         return next_pause_s(self._lease.seconds, next_expiry_s, busy=self._busy)
 
@@ -258,15 +182,15 @@ class Recovery(WorkflowListener):
         try:
             if self._busy:
                 await self._lease.ensure()
-            if not self._claim_wanted and (next_expiry_s := await self._coordination.next_expiry_s()) != 0:
+            if not self.claims.wanted and (next_expiry_s := await self._coordination.next_expiry_s()) != 0:
                 return next_expiry_s
-            self._claim_wanted = False
+            self.claims.wanted = False
             await self._lease.ensure()
             async with self._limits.claiming():
                 await self._claim_pages()
             next_expiry_s = await self._coordination.next_expiry_s()
         except Unavailable:
-            self._claim_wanted = True
+            self.claims.wanted = True
             return math.inf
         # Whatever is left can't be claimed now, and asking all the time doesn't change that.
         return next_expiry_s or self._lease.seconds / 3
@@ -278,8 +202,8 @@ class Recovery(WorkflowListener):
             await self._lease.ensure()
             claimed = await self._claim_next()
             total += claimed
-        self._trials_end = None  # only now: after an outage, and between the pages, they don't begin again
-        for claimer in self.claimers:
+        self.trials.reset()  # only now: after an outage, and between the pages, they don't begin again
+        for claimer in self._claimers:
             if not self._scheduler.stopping:
                 await claimer.take_over()
         if total:
@@ -297,83 +221,45 @@ class Recovery(WorkflowListener):
     @property
     def _held(self) -> set[UUID]:
         """The ids of the workflows that a claim must leave alone."""
-        suspect = set[UUID]() if self._suspect is None else {self._suspect}
-        return self._scheduler.held | self.unloadable | suspect
+        suspect = self.trials.suspect
+        return self._scheduler.held | self.unloadable | (set() if suspect is None else {suspect})
 
     async def _claim_next(self) -> int:
         """Claim a page and register it, or claim one workflow and try it alone. Return the number of workflows."""
         async with self._claiming:  # for one page: a verb may need a workflow before its turn
-            trials = self._trials_end is None or self._clock.monotonic() < self._trials_end
             owner, held, now, divided = self._lease.owner, self._held, self._clock.now(), self._limits.divided
-            loaded = await self._workflow_store.claim(owner, held, now, _PAGE, trials=trials, divided=divided)
+            may_try = self.trials.may_begin
+            loaded = await self._workflow_store.claim(owner, held, now, _PAGE, trials=may_try, divided=divided)
             self.claimed.set()
             deaths = loaded[0].crashes_on_trial if loaded else None
-            monotonic = self._clock.monotonic()
             if deaths is None:
-                if self._trials_end is not None:
-                    self._trials_end = min(self._trials_end, monotonic)  # nothing is left to try
+                self.trials.nothing_to_try()
                 await self.register(loaded)
                 return len(loaded)
-            self._trials_end = self._trials_end or monotonic + self.calm_s + self.trials_s
-            self._suspect = loaded[0].state.id
+            workflow_id = loaded[0].state.id
+            self.trials.begin(workflow_id)
         try:
-            await self._try_alone(self._suspect, deaths)
+            failure = await self.trials.prepare(workflow_id, deaths)
+            async with self._claiming:
+                workflow = await self._hold(workflow_id)  # verbs may have changed it since the claim
+            if workflow is not None and workflow.run.state.owner is not None:
+                await self.trials.try_alone(workflow, deaths, failure)
         finally:
-            self._suspect = None
+            self.trials.end()
         return len(loaded)
-
-    async def _try_alone(self, workflow_id: UUID, deaths: int) -> None:
-        """Run the workflow until it has a checkpoint of its own, ends, only waits, or has run for `trial_s`."""
-        log.warning("recovery.trial", action="claim", workflow_id=str(workflow_id), deaths=deaths)
-        failure = failure_after(deaths)
-        if failure is None:
-            await self._wait_while(lambda: self._clock.monotonic() < self._booted_at + self.calm_s)
-        async with self._claiming:
-            workflow = await self._hold(workflow_id)  # verbs may have changed it since the claim
-        if workflow is None or workflow.run.state.owner is None:
-            return
-        with self._scheduler.pin(workflow):
-            if failure is None:
-                self._scheduler.apply(workflow, TrialBegun(deaths + 1))
-                written = asyncio.gather(self._scheduler.checkpointer.flushed(workflow_id), return_exceptions=True)
-                await self._wait_while(lambda: not written.done())
-            if workflow.evicted.is_set() or not workflow.run.active or self._scheduler.stopping:
-                return
-            self._start(workflow, failure)
-        end, resting = self._clock.monotonic() + self.trial_s, False
-        while not workflow.evicted.is_set() and self._clock.monotonic() < end and not self._scheduler.stopping:
-            was_resting, resting = resting, workflow.is_resting
-            if not workflow.run.state.crashes or (was_resting and resting):  # resting: it waits for time to pass
-                return
-            await self._lease.ensure()
-            await asyncio.sleep(_POLL_S)
-
-    async def _wait_while(self, condition: Callable[[], bool]) -> None:
-        """Wait until *condition* is false or the service stops, and keep the lease. Raises `Unavailable`."""
-        while condition() and not self._scheduler.stopping:
-            await self._lease.ensure()
-            await asyncio.sleep(_POLL_S)
 
     async def register(self, page: list[LoadedWorkflow]) -> None:
         """Take claimed workflows into memory, and start their pending work."""
         for workflow in await self._build_all(page):
-            workflow.refusals = self._refusals.pop(workflow.workflow_id, 0)
+            workflow.refusals = self.claims.refusals.pop(workflow.workflow_id, 0)
             if workflow.workflow_id in self._scheduler.held:
                 # Claimed although this process runs it, and now can't write it any more. That should not happen. If it
                 # does, the workflow is claimed again later.
                 self._scheduler.drop(workflow.workflow_id)
             else:
                 self._scheduler.register(workflow)
-                self._start(workflow, REFUSED if workflow.refusals else None)
+                start_claimed(self._scheduler, workflow, REFUSED if workflow.refusals else None)
             await asyncio.sleep(0)
-
-    def _start(self, workflow: ActiveWorkflow, failure: str | None) -> None:
-        """Start the pending work of a workflow in memory. *failure* is why it can't be run any further."""
-        workflow.on_hold = False
-        if failure is not None:
-            self._scheduler.apply(workflow, GiveUp(failure))
-        if not workflow.evicted.is_set():
-            self._scheduler.start_pending(workflow)  # after a failure, its jobs at providers are ended all the same
 
     async def _build_all(self, page: list[LoadedWorkflow]) -> list[ActiveWorkflow]:
         workflows = []
@@ -388,7 +274,7 @@ class Recovery(WorkflowListener):
     def _build(self, loaded: LoadedWorkflow) -> ActiveWorkflow | None:
         workflow_id = loaded.state.id
         try:
-            if self._refusals.get(workflow_id, 0) <= 1:
+            if self.claims.refusals.get(workflow_id, 0) <= 1:
                 return ActiveWorkflow(loaded, self._works_here)
             log.error("recovery.unwritable", action="claim", workflow_id=str(workflow_id))
         except Exception:  # one row that can't be read must not stop all others
