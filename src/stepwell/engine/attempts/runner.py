@@ -21,8 +21,10 @@ from msgspec import UNSET, Struct, convert
 from msgspec.structs import replace
 
 from stepwell.basics.errors import ArtifactError, ArtifactGone, AttemptError, MissingProvider
+from stepwell.contract.definition import WorkflowStepDefinition
 from stepwell.contract.enums import ProviderType, TaskType
 from stepwell.contract.tasks import Cost
+from stepwell.definition.mapping.input_mapping import effective_config, resolve_inputs
 from stepwell.engine.admission.local_admission import LocalAdmission
 from stepwell.engine.admission.model_health import ModelKey
 from stepwell.engine.attempts.attempt_answers import AttemptAnswers, answer_path
@@ -111,30 +113,37 @@ class AttemptRunner:
             return PreparedAttempt([])
         plan, definition = context.resolved_step(task.position), context.definition(task.position)
         try:
-            values: list[Any] | None = []
-            expressions = None
-            if context.evaluates or definition.input_mappings:
-                if (evaluated := self._inputs.evaluate_at_once(context, task.position, definition)) is None:
-                    return PreparedAttempt(None)
-                expressions, values = evaluated
-            if values is None or task.provider is not None:
-                return PreparedAttempt(values, heavy=values is None)
-            if plan.flow is not None and (plan.flow.repeat is not None or plan.flow.runs_workflow):
-                return PreparedAttempt(values)
-            decoded = None
-            if definition.for_each is not UNSET:
-                if not are_small([(item := context.item(task.position)).value]):
-                    return PreparedAttempt(values)
-                decoded = decoded_item(item)
-            inputs, deferred = resolved_inputs(context, definition, expressions, values, decoded)
-            if deferred:
-                return PreparedAttempt(values)
-            inputs = final_inputs(context, task.position, definition, inputs, decoded)
-            encoded = encoded_inputs(inputs)
-            # The attempt of a large result waits for memory, which the result needs until it is stored.
-            return PreparedAttempt(None) if len(encoded) > FREE_BYTES else Succeeded(task.position, task.id, encoded)
+            if context.evaluates or definition.input_mappings or plan.flow is not None:
+                return self._evaluated(context, task, definition)
+            if task.provider is not None:
+                return PreparedAttempt([])
+            # The check at create has covered all inputs.
+            inputs, _ = resolve_inputs(definition, effective_config(context.config, definition), ())
+            return _result_at_once(task, inputs)
         except Exception as error:  # noqa: BLE001 - the outcome reports it
             return outcome_of_error(error, task, plan)
+
+    def _evaluated(
+        self, context: AttemptContext, task: Task, definition: WorkflowStepDefinition
+    ) -> Succeeded | PreparedAttempt:
+        """Evaluate what the step maps, and its expressions."""
+        if (evaluated := self._inputs.evaluate_at_once(context, task.position, definition)) is None:
+            return PreparedAttempt(None)
+        expressions, values = evaluated
+        if values is None or task.provider is not None:
+            return PreparedAttempt(values, heavy=values is None)
+        flow = context.resolved_step(task.position).flow
+        if flow is not None and (flow.repeat is not None or flow.runs_workflow):
+            return PreparedAttempt(values)
+        decoded = None
+        if definition.for_each is not UNSET:
+            if not are_small([(item := context.item(task.position)).value]):
+                return PreparedAttempt(values)
+            decoded = decoded_item(item)
+        inputs, deferred = resolved_inputs(context, definition, expressions, values, decoded)
+        if deferred:
+            return PreparedAttempt(values)
+        return _result_at_once(task, final_inputs(context, task.position, definition, inputs, decoded))
 
     def works_here(self, provider: ProviderType | None) -> bool:
         """Return whether the provider works in this process: the registry decides that, and only the registry."""
@@ -337,6 +346,15 @@ class AttemptRunner:
             timeout_s=context.resolved_step(task.position).timeout_s,
             answers=answers,
         )
+
+
+def _result_at_once(task: Task, inputs: dict[str, Any]) -> Succeeded | PreparedAttempt:
+    """Return the end of a step whose result is its *inputs*.
+
+    The attempt of a large result waits for memory, which the result needs until it is stored.
+    """
+    encoded = encoded_inputs(inputs)
+    return PreparedAttempt(None) if len(encoded) > FREE_BYTES else Succeeded(task.position, task.id, encoded)
 
 
 async def _encoded(result: dict[str, Any], encode: Callable[[dict[str, Any]], bytes], memory: AttemptMemory) -> bytes:

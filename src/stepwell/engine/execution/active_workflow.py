@@ -105,7 +105,8 @@ class ActiveWorkflow:
     - `park_timer` lets it leave memory, because it only waits.
     - `waiting_since` has the monotonic times at which steps that may start began to wait, by position, the earliest
       first.
-    - `evicted` is set when the workflow has left memory, and `quiet` while it has no attempts.
+    - `evicted` is set when the workflow has left memory.
+    - `quiet` is set when its last attempt has ended. Who waits for that clears it before.
 
     *works_here* says whether a provider works in this process; it is needed only if the workflow has open attempts.
     Raises `Unavailable` if this version can't read the stored workflow.
@@ -126,7 +127,6 @@ class ActiveWorkflow:
         self.park_timer: Timer | None = None
         self.waiting_since: dict[int, float] = {}
         self.evicted, self.quiet = asyncio.Event(), asyncio.Event()
-        self.quiet.set()
         self._loaded, self._steps = loaded, loaded.steps
         self._lent: dict[int, _LentResult] = {}
         self.evaluates = loaded.evaluates
@@ -256,6 +256,8 @@ class ActiveWorkflow:
     def provider(self, position: int) -> ProviderType | None:
         """Return the provider of the next attempt at the step or item; None if it needs none."""
         plan = self.run.unit_plans[position]
+        if plan.fallback is None:
+            return plan.provider
         return plan.fallback if self.run.units[position].on_fallback else plan.provider
 
     def on_fallback(self, position: int) -> bool:

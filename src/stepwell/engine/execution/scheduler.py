@@ -23,7 +23,7 @@ import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from functools import partial
-from typing import assert_never
+from typing import Any
 from uuid import UUID
 
 import structlog
@@ -60,7 +60,7 @@ from stepwell.lifecycle.effects import (
     StartAttempt,
     WakeAt,
 )
-from stepwell.lifecycle.inputs import Admitted, DeadlinePassed, Input, RetryDue
+from stepwell.lifecycle.inputs import Admitted, Input
 from stepwell.lifecycle.model import Task
 from stepwell.lifecycle.output_budget import RESULTS_MAX_BYTES
 from stepwell.ports.clock import Clock, NewId
@@ -113,6 +113,15 @@ class Scheduler:
         self.item_memory = ItemMemory()
         self._evaluations = FlowEvaluations(evaluator, self.tasks.spawn, self._apply, self.apply, self.item_memory)
         self._follow_ups = FollowUpTasks(runner, clock, self.tasks.spawn, self.apply, self._make_control)
+        self._effect_handlers: Mapping[type[Effect], Callable[[ActiveWorkflow, Any], None]] = {
+            StartAttempt: self._start_attempt,
+            CancelAttempt: lambda workflow, effect: self._cancel_attempt(workflow, effect.task_id),
+            FollowUp: lambda workflow, effect: self._follow_ups.begin(workflow, effect.position, effect.task_id),
+            WakeAt: self.timers.wake,
+            DeadlineAt: self.timers.set_deadline,
+            Evaluate: self._evaluations.begin,
+            PauseOrResumeChild: sub_workflows.follow,
+        }
         self.started = asyncio.Event()
         self._checkpoints: asyncio.Task[None] | None = None
 
@@ -219,6 +228,7 @@ class Scheduler:
     async def wait_until_quiet(self, workflow_id: UUID) -> None:
         """Wait until no attempt of the workflow runs in this process."""
         while busy := [each for each in self._present(workflow_id) if each.attempts]:
+            busy[0].quiet.clear()
             await busy[0].quiet.wait()
 
     async def stop(self, grace_s: float) -> None:
@@ -286,7 +296,8 @@ class Scheduler:
     def _dispatch(self, workflow: ActiveWorkflow, decision: Decision) -> None:
         """Queue the ready steps of *decision* for a slot, and its rows for the checkpointer."""
         ready = decision.ready
-        workflow.follow_labels(decision)
+        if workflow.evaluates:
+            workflow.follow_labels(decision)
         if workflow.on_hold:
             decision.effects.clear()  # `Run.pending_work` has them
             self._submit(workflow, decision)
@@ -350,29 +361,10 @@ class Scheduler:
 
     def _run_effects(self, workflow: ActiveWorkflow, decision: Decision) -> None:
         for effect in decision.effects:
-            self._run_effect(workflow, effect)
+            self._effect_handlers[type(effect)](workflow, effect)
         self.evict_if_idle(workflow)
         if not workflow.on_hold:
             self.timers.consider_parking(workflow)
-
-    def _run_effect(self, workflow: ActiveWorkflow, effect: Effect) -> None:
-        match effect:
-            case StartAttempt(task):
-                self._start_attempt(workflow, task)
-            case CancelAttempt(_, task_id):
-                self._cancel_attempt(workflow, task_id)
-            case FollowUp(position, task_id):
-                self._follow_ups.begin(workflow, position, task_id)
-            case WakeAt(position, at):
-                self.timers.set(workflow, position, at, RetryDue(position))
-            case DeadlineAt(at):
-                self.timers.set(workflow, None, at, DeadlinePassed())
-            case Evaluate():
-                self._evaluations.begin(workflow, effect)
-            case PauseOrResumeChild():
-                self._sub_workflows.follow(workflow, effect)
-            case _:
-                assert_never(effect)
 
     # Attempts
 
@@ -384,33 +376,32 @@ class Scheduler:
         workflow, now = start.workflow, self._clock.now()
         admitted = Admitted(start.slot.position, self._new_id(now), start.seed, start.in_process)
         decision = workflow.run.apply(admitted, now)
-        match decision.effects:
-            case [StartAttempt(task)]:
-                workflow.attempts[task.id] = RunningAttempt(start.slot, self.dispatcher.track(start))
-                workflow.quiet.clear()
-                self._submit(workflow, decision)
-            case _:
-                self._admission.release(start.slot)
-                self._dispatch(workflow, decision)
+        effect = decision.effects[0] if decision.effects else None
+        if isinstance(effect, StartAttempt):
+            workflow.attempts[effect.task.id] = RunningAttempt(start.slot, self.dispatcher.track(start))
+            self._submit(workflow, decision)
+        else:
+            self._admission.release(start.slot)
+            self._dispatch(workflow, decision)
 
-    def _start_attempt(self, workflow: ActiveWorkflow, task: Task) -> None:
+    def _start_attempt(self, workflow: ActiveWorkflow, effect: StartAttempt) -> None:
+        task = effect.task
         if self._admission.closed:
             self._attempt_ended(workflow, task.id)
             return
-        attempt = workflow.attempts[task.id]
         prepared = self._runner.prepare(workflow, task)
-        if isinstance(prepared, PreparedAttempt):
-            if prepared.values is None and task.provider is None:
-                attempt.lend_slot(self._admission)
-            attempt.control = control = self._make_control(workflow)
-            if attempt.early_callback is not None:
-                control.wake(attempt.early_callback)
-            work = self._run_attempt(workflow, task, prepared, attempt, control)
-            attempt.task = self.tasks.spawn(work, f"attempt {task.id}", partial(self._task_ended, workflow, task.id))
-        else:
-            attempt.release_slot(self._admission)
-            self._apply(workflow, prepared)
+        if not isinstance(prepared, PreparedAttempt):
             self._attempt_ended(workflow, task.id)
+            self._apply(workflow, prepared)
+            return
+        attempt = workflow.attempts[task.id]
+        if prepared.values is None and task.provider is None:
+            attempt.lend_slot(self._admission)
+        attempt.control = control = self._make_control(workflow)
+        if attempt.early_callback is not None:
+            control.wake(attempt.early_callback)
+        work = self._run_attempt(workflow, task, prepared, attempt, control)
+        attempt.task = self.tasks.spawn(work, f"attempt {task.id}", partial(self._task_ended, workflow, task.id))
 
     async def _run_attempt(
         self,
@@ -454,7 +445,8 @@ class Scheduler:
     def _attempt_ended(self, workflow: ActiveWorkflow, task_id: UUID) -> None:
         attempt = workflow.attempts.pop(task_id)
         attempt.release_slot(self._admission)
-        self.dispatcher.attempt_finished(workflow, attempt, None)
+        if attempt.tracked is not None:
+            self.dispatcher.attempt_finished(workflow, attempt, None)
         if workflow.attempts:
             return
         workflow.quiet.set()

@@ -80,13 +80,14 @@ class StepDispatcher:
 
     def enqueue(self, workflow: ActiveWorkflow, positions: Iterable[int]) -> None:
         """Queue steps for a slot. A step that waits already keeps the time at which it began to wait."""
-        now = time.monotonic()
+        now, tenant, workflow_id = time.monotonic(), workflow.tenant, workflow.workflow_id
         for position in positions:
             workflow.waiting_since.setdefault(position, now)
             pool = self._pool(workflow, position)
-            continued = pool is not None and self._is_continued(workflow, position, pool)
-            add = self._admission.enqueue_continued if continued else self._admission.enqueue
-            add(workflow.tenant, workflow.workflow_id, position, pool)
+            if pool is None or not self._is_continued(workflow, position, pool):
+                self._admission.enqueue(tenant, workflow_id, position, pool)
+            else:
+                self._admission.enqueue_continued(tenant, workflow_id, position, pool)
 
     def withdraw(self, workflow: ActiveWorkflow) -> None:
         """Remove all steps of the workflow, both queued ones and those that breakers hold back."""
@@ -176,7 +177,7 @@ class StepDispatcher:
         return self._runner.model_key(workflow, position, on_fallback=workflow.on_fallback(position))
 
     def _next_start(self, workflow: ActiveWorkflow, slot: Slot) -> AttemptStart | StepDiversion | None:
-        """Return what the step with *slot* does: a start or a diversion. None if it keeps waiting, or needs no slot."""
+        """Return what the step with *slot* does: a start or a diversion. None if it keeps waiting."""
         position = slot.position
         key, provider = None, workflow.provider(position)
         if provider is LOCAL and workflow.run.wants_new_attempt(position):
@@ -188,12 +189,9 @@ class StepDispatcher:
             if slot.pool is None:
                 self.enqueue(workflow, [position])  # the breaker has closed meanwhile, so it needs a slot of its model
                 return None
-        if not workflow.run.wants_slot(position):
-            workflow.waiting_since.pop(position, None)
-            return None
+        workflow.waiting_since.pop(position, None)
         # A step without a provider draws nothing, so it gets no seed.
         seed = None if slot.pool is None else drawn_seed(slot.workflow_id, position, workflow.run_number(position))
-        workflow.waiting_since.pop(position, None)
         return AttemptStart(workflow, slot, seed, key, self._runner.works_here(provider))
 
     def _divert_or_block(self, workflow: ActiveWorkflow, position: int, key: ModelKey) -> StepDiversion | None:

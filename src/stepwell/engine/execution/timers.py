@@ -18,7 +18,8 @@ from typing import Any, Final
 
 from stepwell.engine.execution.active_workflow import ActiveWorkflow
 from stepwell.engine.execution.workflow_queue import WorkflowQueue
-from stepwell.lifecycle.inputs import Input, Park
+from stepwell.lifecycle.effects import DeadlineAt, WakeAt
+from stepwell.lifecycle.inputs import DeadlinePassed, Input, Park, RetryDue
 from stepwell.ports.clock import Clock
 
 _AT_ONCE = 100  # timers that fire in one turn of the event loop: the rest of thousands that are due at once follows
@@ -65,6 +66,12 @@ class Timers:
             delay = max((at - self._clock.now()).total_seconds(), 0.0)
             fire = self._fail_fast(partial(self._fire, workflow, position, due))
             workflow.timers[position] = self._clock.call_later(delay, fire)
+
+    def wake(self, workflow: ActiveWorkflow, effect: WakeAt) -> None:
+        self.set(workflow, effect.position, effect.at, RetryDue(effect.position))
+
+    def set_deadline(self, workflow: ActiveWorkflow, effect: DeadlineAt) -> None:
+        self.set(workflow, None, effect.at, DeadlinePassed())
 
     def cancel_all(self, workflow: ActiveWorkflow) -> None:
         for timer in workflow.timers.values():
