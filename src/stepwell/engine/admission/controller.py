@@ -110,14 +110,14 @@ class AdmissionController:
         self.used = 0  # slots
         self.waiting = 0
         self.waiting_by_pool: Counter[Pool] = Counter()
-        self._used_by_pool: Counter[Pool] = Counter()
-        self._used_by_tenant: dict[str | None, int] = defaultdict(int)
+        self._used_by_pool: Counter[DividedPool] = Counter()
+        self._used_by_tenant: dict[str | None, int] = {}
         self._lent: Counter[str | None] = Counter()  # by tenant
         self._continued: deque[Slot] = deque()  # of attempts that an earlier process began
         self.closed = False
         self.is_backed_up: Callable[[str | None], bool] = lambda _: False
 
-    def used_by(self, pool: Pool) -> int:
+    def used_by(self, pool: DividedPool) -> int:
         """Return the number of slots of *pool* that are taken. A provider's include those of its models."""
         return self._used_by_pool[pool]
 
@@ -132,14 +132,22 @@ class AdmissionController:
 
     def enqueue(self, tenant: str | None, workflow_id: UUID, position: int, pool: Pool) -> None:
         """Add a step to the queue of *pool*. A slot for it is granted once."""
-        by_workflow = self._queues.setdefault(pool, OrderedDict()).setdefault(tenant, OrderedDict())
-        by_workflow.setdefault(workflow_id, deque()).append(position)
+        if (queue := self._queues.get(pool)) is None:
+            queue = self._queues[pool] = OrderedDict()
+        if (by_workflow := queue.get(tenant)) is None:
+            by_workflow = queue[tenant] = OrderedDict()
+        if (steps := by_workflow.get(workflow_id)) is None:
+            by_workflow[workflow_id] = deque((position,))
+        else:
+            steps.append(position)
         self.waiting += 1
         self.waiting_by_pool[pool] += 1
 
     def enqueue_continued(self, tenant: str | None, workflow_id: UUID, position: int, pool: Pool) -> None:
         """Take a slot at once for an attempt that an earlier process began. `grant` returns it."""
-        self._continued.append(self._take(Slot(workflow_id, position, tenant, pool)))
+        slot = Slot(workflow_id, position, tenant, pool)
+        self._take(slot)
+        self._continued.append(slot)
         self.waiting += 1
 
     def withdraw(self, tenant: str | None, workflow_id: UUID) -> None:
@@ -154,8 +162,7 @@ class AdmissionController:
                 self.waiting -= len(steps)
                 self.waiting_by_pool[pool] -= len(steps)
                 if not by_workflow:
-                    del queue[tenant]
-                    self._forget_if_empty(pool)
+                    self._forget_tenant(pool, tenant)
 
     def take_all(self, pool: Pool) -> list[tuple[UUID, int]]:
         """Remove all steps of a pool, and return the workflow and the position of each."""
@@ -178,28 +185,36 @@ class AdmissionController:
         if self.used >= self.limits.total:
             return None
         for pool, queue in self._queues.items():
-            if queue and self._has_slot(pool) and self._is_allowed(pool):
-                local = self._is_local(pool)
-                for tenant in self.local.in_order(queue, self._used_by_pool[pool]) if local else queue:
-                    if self._may_start(pool, tenant):
-                        self._queues.move_to_end(pool)
-                        return self._take_next(pool, queue, tenant, queue[tenant])
+            if pool is not None and not (self._has_slot(pool) and self._is_allowed(pool)):
+                continue
+            weighed = pool is not None and self._is_local(pool)
+            for tenant in self.local.in_order(queue, self._used_by_pool[LOCAL]) if weighed else queue:
+                if self._may_start(pool, tenant):
+                    self._queues.move_to_end(pool)
+                    return self._take_next(pool, queue, tenant)
         return None
 
     def release(self, slot: Slot) -> None:
-        if self._is_local(slot.pool):
-            self.local.slot_released(slot.tenant, (slot.workflow_id, slot.position))
+        pool, tenant = slot.pool, slot.tenant
         self.used -= 1
-        self._used_by_pool[slot.pool] -= 1
-        if isinstance(slot.pool, ModelPool):
-            self._used_by_pool[slot.pool.provider] -= 1
-            if not self._used_by_pool[slot.pool]:
-                del self._used_by_pool[slot.pool]
-        self._used_by_tenant[slot.tenant] -= 1
-        if not self._used_by_tenant[slot.tenant]:
-            del self._used_by_tenant[slot.tenant]
+        if pool is not None:
+            self._release_of_pool(slot, pool)
+        left = self._used_by_tenant[tenant] - 1
+        if left:
+            self._used_by_tenant[tenant] = left
+        else:
+            del self._used_by_tenant[tenant]
         if not self.shares.whole:
             self._report_release(slot)
+
+    def _release_of_pool(self, slot: Slot, pool: DividedPool) -> None:
+        if self._is_local(pool):
+            self.local.slot_released(slot.tenant, (slot.workflow_id, slot.position))
+        self._used_by_pool[pool] -= 1
+        if isinstance(pool, ModelPool):
+            self._used_by_pool[pool.provider] -= 1
+            if not self._used_by_pool[pool]:
+                del self._used_by_pool[pool]
 
     def lend(self, slot: Slot) -> None:
         """Let others use the slot of a step without a provider, which waits for something else. `take_back` ends it."""
@@ -259,60 +274,69 @@ class AdmissionController:
             return LimitKind.RATE, limits.of(pool), used[pool]
         if pool is None and self._lent[tenant] >= MOST_LENT:
             return LimitKind.TENANT, MOST_LENT, self._lent[tenant]
-        if limits.per_tenant is not None and not self._has_room(tenant):
+        if limits.per_tenant is not None and not self._has_room(tenant, limits.per_tenant):
             return LimitKind.TENANT, self._tenant_slots(tenant, limits.per_tenant), self._used_by_tenant.get(tenant, 0)
         return LimitKind.TOTAL, limits.total, self.used
 
-    def _take_next(self, pool: Pool, queue: _PoolQueue, tenant: str | None, by_workflow: _TenantQueue) -> Slot:
+    def _take_next(self, pool: Pool, queue: _PoolQueue, tenant: str | None) -> Slot:
+        by_workflow = queue[tenant]
         workflow_id, steps = next(iter(by_workflow.items()))
         position = steps.popleft()
-        if steps:
-            by_workflow.move_to_end(workflow_id)
-        else:
-            del by_workflow[workflow_id]
-        if by_workflow:
-            queue.move_to_end(tenant)
-        else:
-            del queue[tenant]
         self.waiting -= 1
         self.waiting_by_pool[pool] -= 1
-        self._forget_if_empty(pool)
-        if isinstance(pool, ModelPool):
-            self.rates.count_start(pool)
-        if self._is_local(pool):
-            self.local.slot_taken(tenant, (workflow_id, position))
-        return self._take(Slot(workflow_id, position, tenant, pool))
-
-    def _take(self, slot: Slot) -> Slot:
-        self.used += 1
-        self._used_by_pool[slot.pool] += 1
-        if isinstance(slot.pool, ModelPool):
-            self._used_by_pool[slot.pool.provider] += 1
-        self._used_by_tenant[slot.tenant] += 1
+        if steps:
+            by_workflow.move_to_end(workflow_id)
+            queue.move_to_end(tenant)
+        elif len(by_workflow) > 1:
+            del by_workflow[workflow_id]
+            queue.move_to_end(tenant)
+        else:
+            self._forget_tenant(pool, tenant)
+        slot = Slot(workflow_id, position, tenant, pool)
+        if pool is not None:
+            if isinstance(pool, ModelPool):
+                self.rates.count_start(pool)
+            if self._is_local(pool):
+                self.local.slot_taken(tenant, (workflow_id, position))
+        self._take(slot)
         return slot
 
-    def _forget_if_empty(self, pool: Pool) -> None:
-        """Drop an empty queue, because clients choose model names: the number of pools isn't bounded."""
-        if not self._queues[pool]:
+    def _take(self, slot: Slot) -> None:
+        pool, tenant = slot.pool, slot.tenant
+        self.used += 1
+        if pool is not None:
+            self._used_by_pool[pool] += 1
+            if isinstance(pool, ModelPool):
+                self._used_by_pool[pool.provider] += 1
+        self._used_by_tenant[tenant] = self._used_by_tenant.get(tenant, 0) + 1
+
+    def _forget_tenant(self, pool: Pool, tenant: str | None) -> None:
+        """Drop the queue of a tenant that has no step in it, and that of the pool with its last tenant.
+
+        Clients choose model names, so the number of pools isn't bounded.
+        """
+        queue = self._queues[pool]
+        del queue[tenant]
+        if not queue:
             del self._queues[pool], self.waiting_by_pool[pool]
 
     def _is_local(self, pool: Pool) -> bool:
         """Return whether the steps of *pool* are LOCAL's, in worker processes of this machine."""
         return pool is LOCAL and not self.limits.local_on_workers
 
-    def _has_slot(self, pool: Pool) -> bool:
+    def _has_slot(self, pool: DividedPool) -> bool:
         if self._is_local(pool) and self.limits.local_memory is not None:
             return True  # which tenants may have one is decided there
         if self._used_by_pool[pool] >= (slots := self._slots_of(pool)):
-            if slots < self.limits.of(pool) and pool is not None:
+            if slots < self.limits.of(pool):
                 self.shares.want(pool.key if isinstance(pool, ModelPool) else provider_key(pool))
             return False
         return not isinstance(pool, ModelPool) or self._has_slot(pool.provider)
 
-    def _slots_of(self, pool: Pool) -> int:
+    def _slots_of(self, pool: DividedPool) -> int:
         """Return how many slots of *pool* this process may use now."""
         limit = self.limits.of(pool)
-        if pool is None or pool is LOCAL or self.shares.whole:
+        if pool is LOCAL or self.shares.whole:
             return limit
         if not isinstance(pool, ModelPool):
             return self.shares.slots(provider_key(pool), limit)
@@ -357,12 +381,9 @@ class AdmissionController:
     def _may_start(self, pool: Pool, tenant: str | None) -> bool:
         if pool is None and (self._lent.get(tenant, 0) >= MOST_LENT or self.is_backed_up(tenant)):
             return False
-        return self._has_room(tenant)
+        return self.limits.per_tenant is None or self._has_room(tenant, self.limits.per_tenant)
 
-    def _has_room(self, tenant: str | None) -> bool:
-        limit = self.limits.per_tenant
-        if limit is None:
-            return True
+    def _has_room(self, tenant: str | None, limit: int) -> bool:
         slots = self._tenant_slots(tenant, limit)
         if self._used_by_tenant.get(tenant, 0) < slots:
             return True
@@ -374,8 +395,7 @@ class AdmissionController:
 
     def pools_in_use(self) -> set[DividedPool]:
         """Return the pools that limits are divided for, if steps have slots of them."""
-        used = [pool for pool, number in self._used_by_pool.items() if number]
-        return {pool for pool in used if pool is not None and pool is not LOCAL}
+        return {pool for pool, number in self._used_by_pool.items() if number and pool is not LOCAL}
 
     def pools_waited_for(self) -> dict[str | None, list[DividedPool]]:
         """Return the divided pools that steps wait for, by tenant. A pool is listed once: for its next tenant."""
