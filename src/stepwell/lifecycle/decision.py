@@ -121,11 +121,9 @@ class Decision(Struct):
     @property
     def rows(self) -> int:
         """The number of rows to write. The row of the workflow is one of them, and so are all its labels together."""
-        number = 1 + len(self.steps) + len(self.tasks) + len(self.events)
-        if self.has_side_rows:
-            of_requests = len(self.reservations) + len(self.commands)
-            number += len(self.deliveries) + of_requests + (self.labels is not UNSET)
-        return number + len(self.waits) + len(self.signals) + len(self.new_items) if self.has_flow else number
+        number = 1 + len(self.steps) + len(self.tasks) + len(self.events) + len(self.deliveries)
+        number += len(self.reservations) + len(self.commands) + (self.labels is not UNSET)
+        return number + len(self.waits) + len(self.signals) + len(self.new_items)
 
     def mark(self, marks: RequestMarks) -> None:
         """Add the marks of the request that has led to the decision."""

@@ -52,6 +52,17 @@ class NotWritten(StepwellError):
     """The decision is not committed and never will be: another process has the workflow, or the rows are refused."""
 
 
+class _TenantChanges(Struct):
+    """The changes of one tenant whose effects are not released yet: their number, and their size in bytes. All are at
+    one writer.
+    """
+
+    tenant: str | None
+    writer: "_Writer"
+    number: int = 0
+    size: int = 0
+
+
 class _Change(Struct):
     """One workflow's part of a batch. `size` is the size in bytes of what can be big: results, items, what people
     see who decide, and signals. `memory` is None while they are few.
@@ -59,7 +70,7 @@ class _Change(Struct):
 
     decision: Decision
     size: int
-    tenant: str | None
+    of_tenant: _TenantChanges
     memory: MemoryReservation | None = None
     waiters: list[asyncio.Future[None]] = []
 
@@ -88,8 +99,10 @@ class Checkpointer:
         memory: MemoryGovernor,
     ) -> None:
         self.seconds = Distribution(_WRITE_S)
+        self._tenants: dict[str | None, _TenantChanges] = {}  # those that have changes
         self._writers = [
-            _Writer(workflow_store, committed, lost, memory, self.seconds) for _ in range(CONCURRENT_WRITES)
+            _Writer(workflow_store, committed, lost, memory, self.seconds, self._tenants)
+            for _ in range(CONCURRENT_WRITES)
         ]
 
     @property
@@ -117,9 +130,13 @@ class Checkpointer:
 
         A tenant may have as many as `_UNWRITTEN_BYTES` leaves free. So if it is alone, it may have 32 MiB.
         """
-        size = sum(writer.unwritten_bytes for writer in self._writers)
-        own = sum(writer.unwritten_of.get(tenant, 0) for writer in self._writers)
-        return not may_hold(own, _UNWRITTEN_BYTES - size)
+        own = self._tenants.get(tenant)
+        if own is None or not own.size:
+            return False
+        free = _UNWRITTEN_BYTES
+        for writer in self._writers:
+            free -= writer.unwritten_bytes
+        return not may_hold(own.size, free)
 
     @property
     def held(self) -> set[UUID]:
@@ -142,14 +159,13 @@ class Checkpointer:
 
         Return False if it needs no write and waits for none: then its effects may run at once.
         """
-        best = self._writers[0]
-        for writer in self._writers:
-            if tenant in writer.tenants:
-                best = writer
-                break
-            if (writer.ended, writer.unreleased) < (best.ended, best.unreleased):
-                best = writer
-        return best.submit(decision, tenant)
+        changes = self._tenants.get(tenant)
+        if changes is None:
+            if not decision.has_rows:
+                return False
+            writer = min(self._writers, key=_Writer.load)
+            changes = self._tenants[tenant] = _TenantChanges(tenant, writer)
+        return changes.writer.submit(decision, changes)
 
     def flushed(self, workflow_id: UUID) -> asyncio.Future[None]:
         """Return a future, done once all present decisions of the workflow are committed.
@@ -174,8 +190,8 @@ class Checkpointer:
 class _Writer:
     """One of the writers: a queue of decisions, and a loop that writes them. It writes one batch at a time.
 
-    `unreleased` counts the changes whose effects are not released yet, and `tenants` counts them by tenant.
-    `unwritten_bytes` is their size, and `unwritten_of` has it by tenant. `ended`: `run` has ended.
+    `unreleased` counts the changes whose effects are not released yet, and `unwritten_bytes` is their size. `ended`:
+    `run` has ended. *tenants* has the tenants with changes at any writer.
     """
 
     def __init__(
@@ -185,12 +201,11 @@ class _Writer:
         lost: Callable[[UUID, bool], None],
         memory: MemoryGovernor,
         seconds: Distribution,
+        tenants: dict[str | None, _TenantChanges],
     ) -> None:
         self._workflow_store, self._committed, self._lost, self._seconds = workflow_store, committed, lost, seconds
-        self._memory = memory
-        self.tenants: dict[str | None, int] = {}
+        self._memory, self._tenants = memory, tenants
         self.unreleased = self.unwritten_bytes = 0
-        self.unwritten_of: dict[str | None, int] = {}
         self._batcher: Batcher[UUID, _Change, _WriteResult] = Batcher(
             self._write,
             max_weight=(_BATCH_EVENTS, _BATCH_BYTES),
@@ -213,32 +228,35 @@ class _Writer:
             return True
         return self._last_write_s > write_s and now - self._last_write_ended < _SLOW_S
 
-    def submit(self, decision: Decision, tenant: str | None) -> bool:
+    def load(self) -> tuple[bool, int]:
+        """Return a key for the choice of a writer: the least one should get the changes of another tenant."""
+        return self.ended, self.unreleased
+
+    def submit(self, decision: Decision, of_tenant: _TenantChanges) -> bool:
         workflow_id, size, has_rows = decision.workflow.id, _size(decision), decision.has_rows
-        queued = self._batcher.last(workflow_id)
-        if queued is not None and (not has_rows or _has_room(queued, decision, size)):
-            queued.decision.merge(decision)
-            queued.size += size
-            change = queued
+        change = self._batcher.last(workflow_id)
+        if change is not None and (not has_rows or _has_room(change, decision, size)):
+            change.decision.merge(decision)
+            change.size += size
         elif has_rows:
-            change = _Change(decision, size, tenant)
-            self._batcher.add(workflow_id, change, tenant)
-            self.tenants[tenant] = self.tenants.get(tenant, 0) + 1
+            change = _Change(decision, size, of_tenant)
+            self._batcher.add(workflow_id, change, of_tenant.tenant)
+            of_tenant.number += 1
             self.unreleased += 1
             self._wake.set()
         else:
             return False
         if size:
-            self._count_bytes(change, size)
+            self.unwritten_bytes += size
+            of_tenant.size += size
+            if change.size > FREE_BYTES:
+                self._charge_memory(change)
         return True
 
-    def _count_bytes(self, change: _Change, added: int) -> None:
-        self.unwritten_bytes += added
-        self.unwritten_of[change.tenant] = self.unwritten_of.get(change.tenant, 0) + added
-        if change.size > FREE_BYTES:
-            if change.memory is None:
-                change.memory = self._memory.reservation(change.tenant)
-            change.memory.charge(change.size - change.memory.held)
+    def _charge_memory(self, change: _Change) -> None:
+        if change.memory is None:
+            change.memory = self._memory.reservation(change.of_tenant.tenant)
+        change.memory.charge(change.size - change.memory.held)
 
     def flushed(self, workflow_id: UUID) -> asyncio.Future[None]:
         future = asyncio.get_running_loop().create_future()
@@ -370,19 +388,15 @@ class _Writer:
                 waiter.set_result(None)
 
     def _forget(self, change: _Change) -> None:
+        of_tenant = change.of_tenant
         self.unreleased -= 1
-        if change.size:
-            self.unwritten_bytes -= change.size
-            self.unwritten_of[change.tenant] -= change.size
-            if not self.unwritten_of[change.tenant]:
-                del self.unwritten_of[change.tenant]
+        self.unwritten_bytes -= change.size
+        of_tenant.size -= change.size
+        of_tenant.number -= 1
+        if not of_tenant.number:
+            del self._tenants[of_tenant.tenant]
         if change.memory is not None:
             change.memory.shrink(change.memory.held)
-        left = self.tenants[change.tenant] - 1
-        if left:
-            self.tenants[change.tenant] = left
-        else:
-            del self.tenants[change.tenant]
 
     def _drop(self, workflow_id: UUID, change: _Change, *, refused: bool) -> None:
         log.warning("checkpoint.lost", action="checkpoint", workflow_id=str(workflow_id))
@@ -409,7 +423,7 @@ def _size(decision: Decision) -> int:
     for step in decision.steps.values():
         if step.result is not None:
             size += len(step.result)
-    if not decision.has_flow:  # hot path
+    if not (decision.waits or decision.new_items or decision.signals):  # hot path
         return size
     for shown in decision.waits.values():
         size += 0 if shown is None else len(shown.inputs)
