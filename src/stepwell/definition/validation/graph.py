@@ -84,23 +84,19 @@ class Graph:
                 self.faults.append(Fault(_at(position, "id"), message, "duplicate_step_id"))
 
     def _connect(self) -> None:
-        budget = self._budget
+        budget, position_of = self._budget, self.position_of
         for position, names in enumerate(self.dependencies):
             edges: dict[int, None] = {}
             self.edges.append(edges)
             if budget.left < 0:
                 continue  # which is a fault already
+            own_id = self.ids[position]
             for index, name in enumerate(names):
                 if name is None:
                     continue
-                needed = self.position_of.get(name)
-                place: Loc = (*_at(position, "depends_on"), index)
-                if needed is None:
-                    self.faults.append(Fault(place, self.unknown_step(name), "unknown_step"))
-                elif name == self.ids[position]:
-                    self.faults.append(Fault(place, _SELF, "self_dependency"))
-                elif needed in edges:
-                    self.faults.append(Fault(place, f"{quoted(name)} is listed already", "repeated_dependency"))
+                needed = position_of.get(name)
+                if needed is None or needed in edges or name == own_id:
+                    self._report_dependency(position, index, name)
                 else:
                     edges[needed] = None
             if self.sources[position] or self.named[position]:
@@ -108,6 +104,15 @@ class Graph:
             budget.left -= len(edges)
             if budget.left < 0:
                 self.faults.append(too_many_dependencies(_at(position, "depends_on")))
+
+    def _report_dependency(self, position: int, index: int, name: str) -> None:
+        place: Loc = (*_at(position, "depends_on"), index)
+        if name not in self.position_of:
+            self.faults.append(Fault(place, self.unknown_step(name), "unknown_step"))
+        elif name == self.ids[position]:
+            self.faults.append(Fault(place, _SELF, "self_dependency"))
+        else:
+            self.faults.append(Fault(place, f"{quoted(name)} is listed already", "repeated_dependency"))
 
     def _connect_implied(self, position: int, edges: dict[int, None]) -> None:
         for implied, place in self._implied(position):

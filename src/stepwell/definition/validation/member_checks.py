@@ -71,17 +71,8 @@ class MemberChecks:
 
     def faults(self, step: PartialStep, loc: Loc) -> Iterator[Fault]:
         """Yield the faults of the step at *loc*, and collect its warnings."""
-        for value, name in (
-            (evaluated_config(step.task_type, step.config or {}), "config"),
-            (step.provider_config, "provider_config"),
-            (step.fallback_config, "fallback_provider_config"),
-        ):
-            if value and has_text(value, "{{"):
-                self._warn_of_placeholders(value, (*loc, name))
-            if value and name != "config" and has_text(value, OPENING):
-                self._warn_of_expressions(value, (*loc, name))
-            elif value and name == "config":
-                self._warn_of_keys(value, (*loc, name))
+        if step.config or step.provider_config or step.fallback_config:
+            self._warn_of_texts(step, loc)
         if step.task_type is None or step.task_type is PASSTHROUGH:  # whose inputs have any name
             return
         if step.task_type in WAITS_OF:
@@ -94,6 +85,19 @@ class MemberChecks:
             if config:
                 place = "fallback_provider_config" if config is step.fallback_config else "provider_config"
                 yield from self._config_faults(provider, config, members, (*loc, place))
+
+    def _warn_of_texts(self, step: PartialStep, loc: Loc) -> None:
+        for value, name in (
+            (evaluated_config(step.task_type, step.config or {}), "config"),
+            (step.provider_config, "provider_config"),
+            (step.fallback_config, "fallback_provider_config"),
+        ):
+            if value and has_text(value, "{{"):
+                self._warn_of_placeholders(value, (*loc, name))
+            if value and name != "config" and has_text(value, OPENING):
+                self._warn_of_expressions(value, (*loc, name))
+            elif value and name == "config":
+                self._warn_of_keys(value, (*loc, name))
 
     def last_faults(self) -> Iterator[Fault]:
         """Yield the faults of `step_defaults`, once `faults` has seen all steps. Collect the workflow's warnings."""

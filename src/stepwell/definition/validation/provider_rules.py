@@ -27,6 +27,7 @@ _SECRETS = re.compile(
 _OF_SECRET_KEYS = frozenset(["", "api", "access", "secret", "private", "auth", "account", "service", "signing"])
 # Hot path: an attribute of an enum costs 0.1 µs in Python 3.11.
 PASSTHROUGH: Final = TaskType.PASSTHROUGH
+_NO_FALLBACK = (None, None, None)
 
 Refusals: TypeAlias = Callable[[KnownStep], Iterable[Fault]]  # as `ports.providers.RefusesSteps.refusals` says
 # Takes a reference to a file. Returns message and type of the fault, or None.
@@ -85,6 +86,8 @@ def provider_faults(
     """Yield the faults of the provider and the fallback of the step at *loc*. *known* returns the step's inputs."""
     if step.task_type in WAITS_OF:
         return  # `WaitRules` refuses all of these members
+    if step.task_type is PASSTHROUGH and not (step.provider_config or step.capabilities or _has_fallback_member(step)):
+        return  # hot path
     if step.fallback is not None and step.fallback not in catalog.installed:
         yield Fault((*loc, "fallback_provider_type"), catalog.installed.expected(step.fallback, or_null=True), "enum")
         step = structs.replace(step, fallback=None, fallback_known=False)
@@ -110,6 +113,11 @@ def provider_faults(
     checks = [*_refusal_checks(step, step.task_type, primary, catalog)]
     if checks and (inputs := known(step.task_type)) is not None:
         yield from _refusal_faults(step.task_type, checks, inputs, loc)
+
+
+def _has_fallback_member(step: PartialStep) -> bool:
+    members = step.fallback, step.fallback_config, step.fallback_capabilities
+    return members != _NO_FALLBACK
 
 
 def _typeless_fallback_faults(step: PartialStep, loc: Loc) -> Iterator[Fault]:

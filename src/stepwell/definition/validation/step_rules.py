@@ -67,7 +67,7 @@ def input_faults(
     """
     if step.config is None:
         return
-    own = list(config_faults(task_type, step.config, (*loc, "config"), evaluated))
+    own = list(config_faults(task_type, step.config, (*loc, "config"), evaluated)) if step.config else []
     yield from own
     config = merged_config(defaults, task_type, step.config) if defaults else step.config
     if defaults and not own and step.config:

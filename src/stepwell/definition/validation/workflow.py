@@ -329,7 +329,8 @@ def _rule_faults(
         known = partial(
             known_inputs, step, scannable, sound=not broken, evaluated=checked.inputs, of_items=of_items.in_any
         )
-        yield from mapping_faults(step, parts.graph, expressions, outputs.refusal, loc)
+        if step.input_mappings:
+            yield from mapping_faults(step, parts.graph, expressions, outputs.refusal, loc)
         if checked.evaluates:
             yield from checked.faults
             yield from output_faults(checked, parts.graph.position_of, outputs.refusal)
