@@ -97,12 +97,16 @@ class Decision(Struct):
     @property
     def has_side_rows(self) -> bool:
         """True if the decision has rows besides those of the workflow, its steps, its tasks and its events."""
-        return bool(self.deliveries or self.reservations or self.cleanup or self.commands) or self.labels is not UNSET
+        if self.deliveries or self.reservations or self.cleanup or self.commands:
+            return True
+        return self.labels is not UNSET
 
     @property
     def has_flow(self) -> bool:
         """True if the decision changes columns or rows that only workflows with flow control have."""
-        return bool(self.has_flow_steps or self.parking_changes or self.waits or self.signals or self.new_items)
+        if self.has_flow_steps or self.parking_changes:
+            return True
+        return bool(self.waits or self.signals or self.new_items)
 
     @property
     def ended_child_of(self) -> UUID | None:

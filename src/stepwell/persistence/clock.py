@@ -6,12 +6,14 @@ import time
 import uuid
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from struct import Struct
 
 from asyncpg.pgproto.pgproto import UUID
 
 from stepwell.ports.clock import Timer
 
 _TICK = timedelta(microseconds=1)
+_TWO_WORDS = Struct(">QQ").pack
 
 
 class DatabaseClock:
@@ -51,6 +53,5 @@ def uuid7(now: datetime) -> uuid.UUID:
     """
     ticks = int(now.timestamp() * 4_096_000)
     time_and_version = ticks >> 12 << 16 | 0x7000 | ticks & 0xFFF
-    random = bytearray(os.urandom(8))
-    random[0] = 0x80 | random[0] & 0x3F  # the variant
-    return UUID(time_and_version.to_bytes(8, "big") + random)  # type: ignore[no-any-return]
+    variant_and_random = 1 << 63 | int.from_bytes(os.urandom(8)) >> 2
+    return UUID(_TWO_WORDS(time_and_version, variant_and_random))  # type: ignore[no-any-return]
