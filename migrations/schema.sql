@@ -111,9 +111,7 @@ CREATE TABLE workflows (
     sub_workflows integer NOT NULL DEFAULT 0,
     sub_workflow_steps integer NOT NULL DEFAULT 0,
     sub_workflow_bytes bigint NOT NULL DEFAULT 0,
-    CONSTRAINT workflows_pkey PRIMARY KEY (id),
-    CONSTRAINT workflows_check CHECK (completed_steps >= 0 AND completed_steps <= total_steps),
-    CONSTRAINT workflows_status_check CHECK (status = ANY (ARRAY['PENDING'::text, 'RUNNING'::text, 'PAUSED'::text, 'COMPLETED'::text, 'FAILED'::text, 'CANCELLED'::text]))
+    CONSTRAINT workflows_pkey PRIMARY KEY (id)
 ) WITH (fillfactor=80, autovacuum_vacuum_scale_factor=0.05, autovacuum_vacuum_insert_scale_factor=0.05);
 CREATE INDEX workflows_by_completed_at ON workflows (completed_at) WHERE (completed_at IS NOT NULL);
 CREATE INDEX workflows_by_feature_level ON workflows (feature_level, id) WHERE (feature_level > 1);
@@ -162,8 +160,7 @@ CREATE TABLE steps (
     updated_at timestamptz NOT NULL,
     skip_reason text,
     flow json,
-    CONSTRAINT steps_pkey PRIMARY KEY (workflow_id, position),
-    CONSTRAINT steps_status_check CHECK (status = ANY (ARRAY['PENDING'::text, 'RUNNING'::text, 'COMPLETED'::text, 'FAILED'::text, 'SKIPPED'::text, 'CANCELLED'::text]))
+    CONSTRAINT steps_pkey PRIMARY KEY (workflow_id, position)
 ) WITH (fillfactor=70);
 
 CREATE TABLE step_items (
@@ -211,9 +208,7 @@ CREATE TABLE tasks (
     cost json,
     item integer,
     CONSTRAINT tasks_pkey PRIMARY KEY (id),
-    CONSTRAINT tasks_workflow_id_position_attempt_key UNIQUE (workflow_id, position, attempt),
-    CONSTRAINT tasks_phase_check CHECK (phase = ANY (ARRAY['INTENT'::text, 'SUBMITTED'::text, 'REMOTE_DONE'::text, 'STORED'::text])),
-    CONSTRAINT tasks_status_check CHECK (status = ANY (ARRAY['PENDING'::text, 'RUNNING'::text, 'COMPLETED'::text, 'FAILED'::text, 'CANCELLED'::text]))
+    CONSTRAINT tasks_workflow_id_position_attempt_key UNIQUE (workflow_id, position, attempt)
 ) WITH (fillfactor=80);
 CREATE INDEX tasks_by_remote_id ON tasks (remote_id, provider) WHERE (remote_id IS NOT NULL);
 CREATE INDEX tasks_sent ON tasks (workflow_id) WHERE (sent IS NOT NULL);
