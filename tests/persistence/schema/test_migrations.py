@@ -17,7 +17,7 @@ from sqlalchemy.pool import NullPool
 
 from stepwell.persistence.connections.database import create_engine
 from stepwell.persistence.schema import migrations
-from stepwell.persistence.schema.migrations import VERSION_TABLE, migrate, script_folder
+from stepwell.persistence.schema.migrations import VERSION_TABLE, migrate, newest_revision, script_folder
 from stepwell.persistence.schema.startup import DatabaseRefused, prepare_database
 from stepwell.persistence.schema.tables import metadata
 from stepwell.persistence.tables.column import RowType
@@ -104,6 +104,7 @@ async def test_a_second_migration_changes_nothing(empty: str) -> None:
 
 async def test_there_is_one_head_and_one_base() -> None:
     assert len(scripts().get_heads()) == len(scripts().get_bases()) == 1
+    assert scripts().get_current_head() == newest_revision()
 
 
 async def test_revisions_are_consecutive_numbers_of_four_digits() -> None:
