@@ -26,7 +26,8 @@ import httptools
 from litestar import Litestar, MediaType, Response, get, post
 from litestar.params import FromPath
 
-from stepwell.cli.http_server import HttpServer, bound_socket
+from stepwell.cli.http_server import HttpServer
+from stepwell.cli.listeners import bound_socket
 from stepwell.contract.definition import CreateWorkflow
 from stepwell.settings import Settings
 from support.database.postgres import fresh_folder

@@ -17,7 +17,8 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from stepwell.api.requests.connection_limits import RESERVED, CloseReason, ConnectionLimits, RequestBound
 from stepwell.basics.setting_values import Networks, Origins
 from stepwell.cli import http_protocol
-from stepwell.cli.http_server import HttpServer, address_of, bound_socket
+from stepwell.cli.http_server import HttpServer
+from stepwell.cli.listeners import address_of, bound_socket
 from stepwell.settings import Settings
 from support.providers.scripted import eventually
 

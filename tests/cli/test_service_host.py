@@ -11,8 +11,8 @@ import httpx
 import pytest
 
 from stepwell.cli.errors import Refused
-from stepwell.cli.http_server import Listeners, bound_sockets
 from stepwell.cli.keys import ServiceKeys, keys_of_folder
+from stepwell.cli.listeners import Listeners, bound_sockets
 from stepwell.cli.postgres import kept_running
 from stepwell.cli.service_host import answer_requests, open_service
 from stepwell.cli.signals import Stop

@@ -9,7 +9,8 @@ import httpx
 import pytest
 
 from stepwell.basics.setting_values import Networks
-from stepwell.cli.http_server import HttpServer, bound_socket
+from stepwell.cli.http_server import HttpServer
+from stepwell.cli.listeners import bound_socket
 from stepwell.settings import Settings
 from stepwell.testing import MemoryDatabase
 from support.service.live_service import running_service, token

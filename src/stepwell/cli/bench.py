@@ -29,8 +29,9 @@ from stepwell.bench.measurements import TRANSITIONS, Measurements, Report, measu
 from stepwell.bench.waiting_provider import install_plug_in
 from stepwell.cli.data_folder import open_folder
 from stepwell.cli.errors import FAILED, MISUSED, Refused
-from stepwell.cli.http_server import HttpServer, bound_socket
+from stepwell.cli.http_server import HttpServer
 from stepwell.cli.keys import ServiceKeys, keys_of_settings
+from stepwell.cli.listeners import bound_socket
 from stepwell.cli.output import print_message, print_result
 from stepwell.cli.postgres import embedded_postgres, kept_running
 from stepwell.cli.serve import configured_dsn, database_faults

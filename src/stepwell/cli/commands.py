@@ -87,10 +87,10 @@ def cli() -> None:
 @_stoppable(0)
 def up(signals: Signals, /, **options: Any) -> int:
     """Run everything embedded: PostgreSQL, the service, a token."""
-    from stepwell.cli.up import up
-
     settings = settings_of(os.environ, **options)
     start_logging(settings, os.environ)
+    from stepwell.cli.up import up
+
     return up(settings, signals)
 
 
@@ -100,10 +100,10 @@ def up(signals: Signals, /, **options: Any) -> int:
 @_stoppable(0)
 def serve(signals: Signals, /, **options: Any) -> int:
     """Run the service on a PostgreSQL of yours (STEPWELL_DATABASE_URL)."""
-    from stepwell.cli.serve import serve
-
     settings = settings_of(os.environ, **options)
     start_logging(settings, os.environ)
+    from stepwell.cli.serve import serve
+
     return serve(settings, signals)
 
 

@@ -1,23 +1,20 @@
 """The HTTP server: uvicorn on one listening socket, without its own handling of signals and logs."""
 
 import asyncio
-import errno
 import logging
 import resource
 import socket
 from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from ipaddress import ip_address
-from typing import NamedTuple, cast
+from typing import cast
 
 import uvicorn
 from litestar import Litestar
-from msgspec.structs import replace
 
 from stepwell.api.requests.connection_limits import ConnectionLimits
 from stepwell.api.routes.all_routes import build_cross_origin
-from stepwell.cli.errors import Refused
 from stepwell.cli.http_protocol import HEAD_S, IDLE_S, STALLED_S, limited_protocol
+from stepwell.cli.listeners import cannot_listen
 from stepwell.settings import Settings
 
 # The time that responses get after the engine has ended. They have had the grace time before.
@@ -25,8 +22,6 @@ _LAST_ANSWERS_S = 1
 _WANTED_FILES = 65_536
 # Files for connections that are being closed while others take their places.
 _CLOSING = 16
-# Errors that another port avoids: the port is in use, or reserved for root.
-_PORT_ERRORS = (errno.EADDRINUSE, errno.EACCES)
 
 
 class HttpServer(uvicorn.Server):
@@ -90,7 +85,7 @@ class HttpServer(uvicorn.Server):
         try:
             await super().startup(sockets)
         except OSError as error:  # another process has begun to listen on the bound address
-            raise _cannot_listen(self._settings, error) from error
+            raise cannot_listen(self._settings, error) from error
         self.opened.set()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
@@ -123,54 +118,6 @@ def _accept_waiting(listener: socket.socket) -> Iterator[socket.socket]:
             yield listener.accept()[0]
 
 
-class Listeners(NamedTuple):
-    """The sockets of the service: for the API, and for health and metrics only."""
-
-    api: socket.socket
-    admin: socket.socket | None
-
-
-@contextmanager
-def bound_sockets(settings: Settings) -> Iterator[Listeners]:
-    """Yield sockets that are bound to the settings' ports and don't listen yet. Raises `Refused`."""
-    with ExitStack() as stack:
-        api = stack.enter_context(bound_socket(settings))
-        admin = None
-        if settings.admin_port is not None:
-            admin = stack.enter_context(bound_socket(replace(settings, port=settings.admin_port)))
-        yield Listeners(api, admin)
-
-
-@contextmanager
-def bound_socket(settings: Settings) -> Iterator[socket.socket]:
-    """Yield a socket that is bound to the settings' address and doesn't listen yet. Raises `Refused`."""
-    try:
-        addresses = socket.getaddrinfo(settings.host, settings.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-        # IPv4 first, because clients of "localhost" mostly try that.
-        family, kind, protocol, _, address = min(addresses, key=lambda each: each[0] != socket.AF_INET)
-        listener = socket.socket(family, kind, protocol)
-        try:
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            listener.bind(address)
-        except BaseException:
-            listener.close()
-            raise
-    except UnicodeError as error:  # a label of the host name is empty or too long
-        raise _cannot_listen(settings, OSError(errno.EINVAL, "Not a host name")) from error
-    except OSError as error:
-        raise _cannot_listen(settings, error) from error
-    with listener:
-        yield listener
-
-
-def address_of(listener: socket.socket) -> str:
-    """Return the URL at which programs on this machine reach *listener*."""
-    host, port = listener.getsockname()[:2]
-    if ip_address(host.partition("%")[0]).is_unspecified:
-        host = "::1" if listener.family is socket.AF_INET6 else "127.0.0.1"
-    return f"http://[{host}]:{port}" if listener.family is socket.AF_INET6 else f"http://{host}:{port}"
-
-
 def _open_files() -> int:
     """Raise the limit of open files as far as the system allows, and return it."""
     usual, most = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -180,11 +127,3 @@ def _open_files() -> int:
             resource.setrlimit(resource.RLIMIT_NOFILE, (limit, most))
             usual = limit
     return _WANTED_FILES if usual == resource.RLIM_INFINITY else usual
-
-
-def _cannot_listen(settings: Settings, error: OSError) -> Refused:
-    what = "port" if error.errno in _PORT_ERRORS else "host"
-    return Refused(
-        f"cannot listen on {settings.host} port {settings.port}: {error.strerror or error}: "
-        f"choose another {what} with --{what} or STEPWELL_{what.upper()}"
-    )

@@ -11,7 +11,6 @@ from stepwell.cli.data_folder import remove_address
 from stepwell.cli.errors import Refused
 from stepwell.cli.signals import Signals
 from stepwell.persistence.embedded.server import DataFolderInUse, EmbeddedPostgres, PostgresUnavailable
-from stepwell.persistence.schema.startup import DatabaseRefused, prepare_database
 from stepwell.settings import Settings
 
 log = structlog.get_logger()
@@ -88,6 +87,9 @@ def server_on(settings: Settings, *, restoring: bool = False) -> EmbeddedPostgre
 
 async def migrate_embedded(postgres: EmbeddedPostgres, *, index_wait_s: float | None = _INDEX_WAIT_S) -> None:
     """Migrate the tables of the embedded database. Raises `Refused`. *index_wait_s* is as for `prepare_database`."""
+    # It loads SQLAlchemy, which `up` loads while PostgreSQL starts, and other commands don't need.
+    from stepwell.persistence.schema.startup import DatabaseRefused, prepare_database  # noqa: PLC0415
+
     try:
         await prepare_database(postgres.dsn(), timeout_s=_ANSWER_S, waiting=lambda _: None, index_wait_s=index_wait_s)
     except DatabaseRefused as error:

@@ -7,8 +7,8 @@ import structlog
 from msgspec.structs import replace
 
 from stepwell.cli.errors import MISUSED, Refused
-from stepwell.cli.http_server import Listeners, bound_sockets
 from stepwell.cli.keys import ServiceKeys, key_faults, keys_of_settings
+from stepwell.cli.listeners import Listeners, bound_sockets
 from stepwell.cli.service_host import announce_ready, answer_requests, open_service
 from stepwell.cli.signals import Signals, Stop, run_stoppable
 from stepwell.persistence.schema.startup import DatabaseRefused, Unreachable, WrongAddress, prepare_database

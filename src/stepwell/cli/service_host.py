@@ -12,8 +12,9 @@ from stepwell.app import PostgresSource, Service, running_app
 from stepwell.artifacts.store_setup import StorageRefused
 from stepwell.basics.errors import Unavailable
 from stepwell.cli.errors import FAILED, Refused
-from stepwell.cli.http_server import HttpServer, Listeners
+from stepwell.cli.http_server import HttpServer
 from stepwell.cli.keys import ServiceKeys
+from stepwell.cli.listeners import Listeners
 from stepwell.cli.output import print_result
 from stepwell.cli.signals import Stop
 from stepwell.cli.worker import require_celery

@@ -1,26 +1,23 @@
 """`stepwell up`: runs the service with its embedded PostgreSQL on one data folder.
 
-`cli.postgres` starts and restarts PostgreSQL, and `cli.service_host` runs the service.
+`cli.postgres` starts and restarts PostgreSQL, and `cli.embedded_service` runs the service. A thread imports the service
+while PostgreSQL starts, so this module imports nothing that loads it.
 """
 
-import sys
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from pathlib import Path
+from importlib import import_module
 
 from msgspec.structs import replace
 
-from stepwell.cli.data_folder import UP, open_folder, publish_address, write_token
+from stepwell.cli.data_folder import UP, open_folder
 from stepwell.cli.errors import Refused
-from stepwell.cli.http_server import Listeners, address_of, bound_sockets
-from stepwell.cli.keys import ServiceKeys, check_keys, keys_of_folder
-from stepwell.cli.output import print_result
-from stepwell.cli.postgres import claim_folder, kept_running, migrate_embedded, start_server
-from stepwell.cli.service_host import announce_ready, answer_requests, open_service
-from stepwell.cli.signals import Signals, Stop, run_stoppable
-from stepwell.cli.tokens import make_token
+from stepwell.cli.keys import check_keys
+from stepwell.cli.listeners import bound_sockets
+from stepwell.cli.postgres import claim_folder, start_server
+from stepwell.cli.signals import Signals
 from stepwell.contract.enums import ProviderType
-from stepwell.persistence.embedded.server import DataFolderInUse, EmbeddedPostgres
-from stepwell.rules.access.sessions import SESSION
+from stepwell.persistence.embedded.server import DataFolderInUse
 from stepwell.settings import LOCAL_INSTANCE, Settings
 
 
@@ -38,15 +35,15 @@ def up(settings: Settings, signals: Signals) -> int:
         except DataFolderInUse as error:
             raise Refused(f"{error}: use that one, or choose another folder with --data-dir") from error
         listeners = stack.enter_context(bound_sockets(settings))
-        start_server(postgres, signals)
+        with ThreadPoolExecutor(1, "imports") as imports:
+            imported = imports.submit(import_module, "stepwell.cli.embedded_service")
+            start_server(postgres, signals)
+            imported.result()
+        from stepwell.cli.embedded_service import serve_folder  # noqa: PLC0415 - the thread has imported it
+
         # URLs of artifacts contain the port, so it must be known here if the system chose it.
         settings = embedded_settings(settings, port=listeners.api.getsockname()[1])
-        keys = keys_of_folder(settings)
-        secret = keys.settings.jwt_secret
-        token = make_token(keys.settings, subject="stepwell up", secret=secret) if keys.can_sign else None
-        token_path = write_token(settings.data_dir, token)
-        stack.enter_context(publish_address(settings.data_dir, address_of(listeners.api)))
-        return run_stoppable(signals, lambda stop: _main(keys, postgres, listeners, stop, token, token_path), stopped=0)
+        return serve_folder(settings, postgres, listeners, signals)
 
 
 def embedded_settings(settings: Settings, **changes: object) -> Settings:
@@ -57,27 +54,3 @@ def embedded_settings(settings: Settings, **changes: object) -> Settings:
         origin_instance=settings.origin_instance or LOCAL_INSTANCE,
         **changes,
     )
-
-
-async def _main(
-    keys: ServiceKeys,
-    postgres: EmbeddedPostgres,
-    listeners: Listeners,
-    stop: Stop,
-    token: str | None,
-    token_path: Path | None,
-) -> int:
-    secrets: list[str] = []
-
-    def ready() -> None:
-        announce_ready(keys.settings, f"token in {token_path}" if token_path else "tokens by your own key")
-        for line in secrets:
-            print_result(line)
-
-    async with kept_running(postgres):
-        await migrate_embedded(postgres)
-        async with open_service(keys, postgres.dsn(), exclusive=True, server_disk_full=postgres.is_disk_full) as app:
-            if token is not None and sys.stdout.isatty():
-                path = await app.sign_in.sign_in_path(token, valid=SESSION)
-                secrets += [f"Token: {token}", f"Sign in to the web page (once): {address_of(listeners.api)}{path}"]
-            return await answer_requests(app, keys, listeners, stop, ready)
