@@ -12,7 +12,7 @@ from stepwell.bench.loads import Load, Shape, Work, dependencies, image_task
 from stepwell.bench.measurements import Counts, Measurements, Report, of_all_processes, percentile, report_of
 from stepwell.definition.mapping.input_mapping import effective_config
 from stepwell.persistence.benchmark import Times, Written
-from stepwell.providers.local.generation import image_size
+from stepwell.providers.local.sizes import image_size
 from support.workflows.definitions import plan
 
 SIZES = [1, 2, 3, 4, 10, 100, 1_000]

@@ -91,7 +91,8 @@ class CancelReceipt(ExtensibleEnum):
 
 # A new type needs an entry in `contract.task_configs.TASK_TYPES`. Besides:
 # - if its steps wait: an entry in `WAITS_OF` below, and the rules of that wait in `definition` and `lifecycle`
-# - LOCAL: an entry in `providers.local.work.KINDS` with a function of `weights`; else LOCAL's descriptor leaves it out
+# - LOCAL: an entry in `providers.local.kinds` with a function of `weights`, and one in `providers.local.work`; else
+#   LOCAL's descriptor leaves it out
 # - each other provider that can do it: its tables of parameters and models; for CUSTOM its OpenAPI document
 # - the client: a method of `client.builder.Workflow`, which is generated
 # - words: the pages tasks, local and providers of the manual, and `mcp/definition_prompt.md`

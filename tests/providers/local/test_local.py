@@ -12,7 +12,8 @@ from providers.image_files import file_of, gradient, picture_of, product
 from stepwell.basics.errors import AttemptError
 from stepwell.contract.enums import ProviderType, TaskType
 from stepwell.examples import read_examples
-from stepwell.providers.local.work import KINDS
+from stepwell.providers.local.kinds import KINDS
+from stepwell.providers.local.work import FUNCTIONS
 from stepwell.providers.shared import images
 from support.providers.outputs import check_outputs
 
@@ -42,7 +43,7 @@ class Rendered(NamedTuple):
 
 def make(task_type: str, files: dict[str, Image.Image] | None = None, seed: int = 7, **inputs: Any) -> Rendered:
     stored = {field: BytesIO(file_of(image)) for field, image in (files or {}).items()}
-    rendered, output = KINDS[TaskType(task_type)].function(inputs, stored, seed), BytesIO()
+    rendered, output = FUNCTIONS[TaskType(task_type)](inputs, stored, seed), BytesIO()
     rendered.write(output)
     return Rendered(output.getvalue(), rendered.result)
 

@@ -20,11 +20,11 @@ from stepwell.contract.enums import ProviderType, TaskType
 from stepwell.engine.admission.controller import AdmissionController, Slot
 from stepwell.engine.admission.pools import SlotLimits
 from stepwell.ports.providers import Attempt, WorkWeight
+from stepwell.providers.local.kinds import KINDS
 from stepwell.providers.local.pool import Pool
 from stepwell.providers.local.preview import PreviewJob
 from stepwell.providers.local.provider import LocalProvider
 from stepwell.providers.local.weights import weigh_preview, weigh_work
-from stepwell.providers.local.work import KINDS
 from stepwell.providers.shared import images
 
 T = TaskType

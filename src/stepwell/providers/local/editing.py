@@ -1,17 +1,13 @@
 """EDITING: crop, rotate, resize, overlay another image, transfer the colours of references."""
 
-import math
-from typing import Any
-
 import numpy as np
 from PIL import Image, ImageChops, ImageStat
 
-from stepwell.outbound.sanitise import invalid_input
-from stepwell.providers.local.rendering import Inputs, RenderedFile, integer, number, png_file, text
+from stepwell.providers.local.rendering import Inputs, RenderedFile, number, png_file, text
+from stepwell.providers.local.sizes import MAX_OFFSET, crop_box, rotated_size, wanted_size
 from stepwell.providers.shared import images
 
 _TRANSFER = 0.4  # the share by which colours move towards the references'
-_MAX_OFFSET = 1_000_000  # pixels
 _TURN = Image.Transpose
 _QUARTERS = {90.0: _TURN.ROTATE_90, 180.0: _TURN.ROTATE_180, 270.0: _TURN.ROTATE_270}
 
@@ -43,62 +39,20 @@ def edit(inputs: Inputs, files: images.Files, _seed: int) -> RenderedFile:
     return png_file(image, **({"prompt": prompt} if prompt else {}))
 
 
-def result_size(inputs: Inputs, base: tuple[int, int]) -> tuple[int, int]:
-    """Return the size of the largest image on the way from a base image of size *base* to the result."""
-    image = base
-    if (crop := inputs.get("crop")) is not None and base[0] * base[1]:
-        left, top, right, bottom = _box(crop, base)
-        image = right - left, bottom - top
-    if degrees := number(inputs, "rotate", 0, -360, 360) % 360:
-        image = _rotated_size(image, degrees)
-    return max(image, _wanted_size(inputs, image) or image, key=lambda size: size[0] * size[1])
-
-
-def _wanted_size(inputs: Inputs, size: tuple[int, int]) -> tuple[int, int] | None:
-    """Return the size that the inputs ask for, for an image of *size*; None if they ask for none."""
-    width, height = integer(inputs, "width", 1, 8192), integer(inputs, "height", 1, 8192)
-    if not (width or height):
-        return None
-    width = width or max(1, round(size[0] * (height or 1) / max(1, size[1])))
-    height = height or max(1, round(size[1] * width / max(1, size[0])))
-    images.check_size(width, height, "width and height")
-    return width, height
-
-
-def _rotated_size(size: tuple[int, int], degrees: float) -> tuple[int, int]:
-    sine, cosine = abs(math.sin(math.radians(degrees))), abs(math.cos(math.radians(degrees)))
-    width, height = size
-    return math.ceil(width * cosine + height * sine) + 1, math.ceil(width * sine + height * cosine) + 1
-
-
 def _reshape(image: Image.Image, inputs: Inputs) -> Image.Image:
     if (crop := inputs.get("crop")) is not None:
-        image = image.crop(_box(crop, image.size))
+        image = image.crop(crop_box(crop, image.size))
     if degrees := number(inputs, "rotate", 0, -360, 360) % 360:
         image = _rotate(image, degrees)
-    size = _wanted_size(inputs, image.size)
+    size = wanted_size(inputs, image.size)
     return image if size is None else images.resize(image, size, Image.Resampling.LANCZOS)
-
-
-def _box(crop: Any, size: tuple[int, int]) -> tuple[int, int, int, int]:
-    """Return *crop* within the image. Raises if nothing is left."""
-    numbers = isinstance(crop, list) and all(
-        isinstance(edge, int | float) and not isinstance(edge, bool) and abs(edge) < _MAX_OFFSET for edge in crop
-    )
-    if not numbers or len(crop) != 4:  # noqa: PLR2004 - the four edges
-        raise invalid_input("crop", "must be [left, top, right, bottom] in pixels")
-    left, top, right, bottom = (round(edge) for edge in crop)
-    left, top, right, bottom = max(0, left), max(0, top), min(size[0], right), min(size[1], bottom)
-    if left >= right or top >= bottom:
-        raise invalid_input("crop", f"leaves nothing of an image of {size[0]}x{size[1]}")
-    return left, top, right, bottom
 
 
 def _rotate(image: Image.Image, degrees: float) -> Image.Image:
     """Rotate *image* counter-clockwise. Quarter turns move pixels; others interpolate, and add transparent corners."""
     if degrees in _QUARTERS:
         return image.transpose(_QUARTERS[degrees])
-    images.check_size(*_rotated_size(image.size, degrees), "rotate")
+    images.check_size(*rotated_size(image.size, degrees), "rotate")
     return image.convert("RGBA").rotate(degrees, Image.Resampling.BICUBIC, expand=True)
 
 
@@ -124,8 +78,8 @@ def _overlay(image: Image.Image, overlay: Image.Image, inputs: Inputs) -> Image.
     opacity = number(inputs, "opacity", 1, 0, 1)
     size = max(1, round(overlay.width * scale)), max(1, round(overlay.height * scale))
     images.check_size(*size, "scale")
-    x = round(number(inputs, "x", 0, -_MAX_OFFSET, _MAX_OFFSET))
-    y = round(number(inputs, "y", 0, -_MAX_OFFSET, _MAX_OFFSET))
+    x = round(number(inputs, "x", 0, -MAX_OFFSET, MAX_OFFSET))
+    y = round(number(inputs, "y", 0, -MAX_OFFSET, MAX_OFFSET))
     if size != overlay.size:
         overlay = images.resize(overlay, size, Image.Resampling.LANCZOS)
     levels = [round(opacity * level) for level in range(256)]

@@ -4,6 +4,7 @@ import numpy as np
 from PIL import Image, ImageChops, ImageEnhance, ImageFilter
 
 from stepwell.providers.local.rendering import Inputs, RenderedFile, number, png_file
+from stepwell.providers.local.sizes import detail_halo, face_radius
 from stepwell.providers.shared import images
 
 _KNEE = 0.0031308  # the sRGB curve is linear below, and a power above
@@ -100,11 +101,6 @@ def enhance_detail(inputs: Inputs, files: images.Files, _seed: int) -> RenderedF
     return png_file(image)
 
 
-def detail_halo(radius: float) -> int:
-    """Return how far away the pixels are that `enhance_detail` reads."""
-    return images.blur_halo(12 * radius) + images.blur_halo(radius)
-
-
 def enhance_face(inputs: Inputs, files: images.Files, _seed: int) -> RenderedFile:
     """Smooth the skin and sharpen the rest. Faces are not detected; only the tone of skin counts, wherever it occurs.
 
@@ -134,10 +130,6 @@ def enhance_face(inputs: Inputs, files: images.Files, _seed: int) -> RenderedFil
 
     images.by_tiles(image, enhance_tile, halo)
     return png_file(image)
-
-
-def face_radius(size: tuple[int, int]) -> float:
-    return max(1.0, max(size) / 150)
 
 
 def _skin(colours: Image.Image, radius: float) -> Image.Image:

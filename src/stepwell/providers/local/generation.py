@@ -17,7 +17,8 @@ import numpy as np
 from PIL import Image
 
 from stepwell.outbound.sanitise import invalid_input
-from stepwell.providers.local.rendering import Inputs, RenderedFile, integer, number, png_file, text
+from stepwell.providers.local.rendering import Inputs, RenderedFile, number, png_file, text
+from stepwell.providers.local.sizes import MAX_CANVAS, image_size
 from stepwell.providers.shared import images
 
 # Hues (0 to 1 on the colour circle) of words that suggest one.
@@ -32,10 +33,6 @@ _HUES = {
 _DARK = frozenset({"night", "dark", "black", "space", "storm", "moody", "midnight", "noir"})
 _APART = 0.12  # the minimum distance, on the colour circle, to the hues of the negative prompt
 Colour = np.ndarray  # red, green, blue as float32, 0 to 1
-_MAX_SIDE = 8192
-_MAX_IMAGES = 8
-_SEEDS = 2**63
-MAX_CANVAS = 4 * 1024 * 1024  # pixels; larger images are drawn at this size and enlarged
 _RIDGES = 6
 _SHAPES = 12
 _WEIGHTS = ("subject_lora_weight", "product_lora_weight", "product2_lora_weight", "style_lora_weight")
@@ -151,23 +148,6 @@ def _blend(image: Image.Image, reference: Image.Image, strength: float) -> None:
         return Image.blend(tile, behind, strength)
 
     images.by_tiles(image, blend_tile)
-
-
-def image_count(inputs: Inputs) -> int:
-    """Return the number of images. Raises `AttemptError` if it is refused."""
-    return integer(inputs, "num_images", 1, _MAX_IMAGES) or 1
-
-
-def seed_of_image(seed: int, place: int) -> int:
-    """Return the seed of an image: that of the step for the first (place 0), and one more for each further image."""
-    return (seed + place) % _SEEDS
-
-
-def image_size(inputs: Inputs) -> tuple[int, int]:
-    """Return width and height of the image. Raises `AttemptError` if they are refused."""
-    width, height = integer(inputs, "width", 1, _MAX_SIDE) or 1024, integer(inputs, "height", 1, _MAX_SIDE) or 1024
-    images.check_size(width, height, "width and height")
-    return width, height
 
 
 def _draw(canvas: "_Canvas", prompt: list[str], negative: list[str], weights: Mapping[str, float], seed: int) -> None:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from contextlib import suppress
+from pkgutil import resolve_name
 from typing import Any, Generic, TypeVar, cast
 
 from anyio import BrokenWorkerProcess, CancelScope, CapacityLimiter, get_cancelled_exc_class, run_process, to_process
@@ -31,6 +32,20 @@ sys.path[:] = json.loads(sys.argv[1])
 from stepwell.providers.local.pool import serve_one_call
 serve_one_call()
 """
+
+
+class NamedFunction(Generic[Argument, Result]):
+    """A function `module:name` that only the worker imports, because its module needs much memory."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __reduce__(self) -> tuple[Callable[[str], Any], tuple[str]]:
+        return resolve_name, (self._name,)  # so the worker reads the function itself, before its memory is limited
+
+    def __call__(self, argument: Argument) -> Result:
+        function: Callable[[Argument], Result] = resolve_name(self._name)
+        return function(argument)
 
 
 class Pool:

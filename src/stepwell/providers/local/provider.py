@@ -14,10 +14,10 @@ from stepwell.outbound.sanitise import invalid_input
 from stepwell.ports.providers import LIGHT, Attempt, AttemptIO, UrlReader, WorkWeight
 from stepwell.providers.in_process import InProcess
 from stepwell.providers.local.descriptor import LOCAL
-from stepwell.providers.local.generation import image_count
-from stepwell.providers.local.pool import Pool
+from stepwell.providers.local.kinds import KINDS, RenderKind
+from stepwell.providers.local.pool import NamedFunction, Pool
+from stepwell.providers.local.sizes import image_count
 from stepwell.providers.local.weights import weigh_work
-from stepwell.providers.local.work import KINDS, RenderJob, RenderKind, perform
 from stepwell.providers.shared.result_storage import file_name
 from stepwell.providers.shared.setup import ProviderSetup
 from stepwell.runtime.memory import default_local_max_bytes, default_max_bytes
@@ -26,6 +26,7 @@ from stepwell.settings import Settings
 
 MAX_REFERENCES = 16
 MAX_SEED = 2**63 - 1
+_PERFORM = NamedFunction[dict[str, Any], dict[str, Any]]("stepwell.providers.local.work:perform")
 _SIZES = frozenset({"width", "height"})  # as long as the files are unknown, the least memory depends on these inputs
 
 
@@ -85,7 +86,7 @@ class LocalProvider(InProcess):
         result = {path_field: stored[0].path, **answer["result"], "seed": seed, "size": stored[0].size}
         return result | ({f"{path_field}s": [each.path for each in stored]} if is_list else {})
 
-    async def _perform(self, job: RenderJob, io: AttemptIO) -> dict[str, Any]:
+    async def _perform(self, job: dict[str, Any], io: AttemptIO) -> dict[str, Any]:
         """Do the job. A worker for light work weighs it; heavy work then waits for a worker of its weight.
 
         While the disk is full, the work is done again after a pause.
@@ -100,9 +101,9 @@ class LocalProvider(InProcess):
             answer = await self._run(job | {"light_only": False}, weight, io)
         return answer
 
-    async def _run(self, job: RenderJob, weight: WorkWeight, io: AttemptIO) -> dict[str, Any]:
+    async def _run(self, job: dict[str, Any], weight: WorkWeight, io: AttemptIO) -> dict[str, Any]:
         async with io.worker(weight):
-            return await self._pool.run(perform, job, weight)
+            return await self._pool.run(_PERFORM, job, weight)
 
 
 @cache

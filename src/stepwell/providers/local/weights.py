@@ -12,7 +12,7 @@ from typing import NamedTuple, TypeAlias
 
 from stepwell.basics.errors import AttemptError
 from stepwell.ports.providers import LIGHT, WorkWeight
-from stepwell.providers.local import editing, enhance, generation, video
+from stepwell.providers.local import sizes, video
 from stepwell.providers.local.rendering import Inputs, number
 from stepwell.providers.shared import images
 from stepwell.providers.shared.images import Header
@@ -80,13 +80,13 @@ def of_refine(inputs: Inputs, headers: Headers) -> Need:
 
 def of_face(inputs: Inputs, headers: Headers) -> Need:
     base = headers.get("base_image_url", _NOTHING).size
-    radius = number(inputs, "radius", enhance.face_radius(base), 0, 100)
+    radius = number(inputs, "radius", sizes.face_radius(base), 0, 100)
     return Need(_pixels(base), _bytes_of_tiles(base, images.blur_halo(radius)) + _MASK * _pixels(base))
 
 
 def of_detail(inputs: Inputs, headers: Headers) -> Need:
     base = headers.get("base_image_url", _NOTHING).size
-    return Need(_pixels(base), _bytes_of_tiles(base, enhance.detail_halo(number(inputs, "radius", 2, 0, 100))))
+    return Need(_pixels(base), _bytes_of_tiles(base, sizes.detail_halo(number(inputs, "radius", 2, 0, 100))))
 
 
 def of_adjusting(_inputs: Inputs, headers: Headers) -> Need:
@@ -102,13 +102,13 @@ def of_background(_inputs: Inputs, headers: Headers) -> Need:
 
 
 def of_generation(inputs: Inputs, headers: Headers) -> Need:
-    result = generation.image_size(inputs)
-    canvas = _CANVAS * min(_pixels(result), generation.MAX_CANVAS)
+    result = sizes.image_size(inputs)
+    canvas = _CANVAS * min(_pixels(result), sizes.MAX_CANVAS)
     reference = headers.get("reference_image_url", _NOTHING)
     memory = max(canvas, _bytes_of_tiles(result, 0))
     if _pixels(reference.size):
         memory = max(_bytes_of_resize(reference, result), memory + _IMAGE * _pixels(result))
-    count = generation.image_count(inputs)  # they are drawn one after the other, each with the reference read anew
+    count = sizes.image_count(inputs)  # they are drawn one after the other, each with the reference read anew
     return Need(count * _pixels(result) + (count - 1) * _pixels(reference.size), memory)
 
 
@@ -124,7 +124,7 @@ def of_video(inputs: Inputs, headers: Headers) -> Need:
 
 def of_editing(inputs: Inputs, headers: Headers) -> Need:
     source = headers.get("base_image_url", _NOTHING)
-    result = editing.result_size(inputs, source.size)
+    result = sizes.result_size(inputs, source.size)
     pixels = max(_pixels(source.size), _pixels(result))
     scale = number(inputs, "scale", 1, 0, 16)
     width, height = headers.get("overlay_image_url", _NOTHING).size

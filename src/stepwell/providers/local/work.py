@@ -1,71 +1,38 @@
-"""The work of a worker process: a table from task types to functions."""
+"""The work of a worker process: a table from task types to functions. Only workers import it: see `sizes`."""
 
 import errno
 import os
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from typing import IO, Any, NamedTuple, TypeAlias
+from typing import IO, Any
 
 from stepwell.basics.content_credentials import has_credentials
 from stepwell.basics.errors import AttemptError
 from stepwell.contract.enums import TaskType
 from stepwell.outbound.sanitise import invalid_input, sanitised
-from stepwell.providers.local import background, editing, enhance, generation, video, weights
+from stepwell.providers.local import background, editing, enhance, generation, video
+from stepwell.providers.local.kinds import KINDS
 from stepwell.providers.local.rendering import RenderedFile
-from stepwell.providers.local.weights import Weigh, weigh_work
+from stepwell.providers.local.sizes import seed_of_image
+from stepwell.providers.local.weights import weigh_work
 from stepwell.providers.shared.images import Files
 
-
-class RenderKind(NamedTuple):
-    """The way in which LOCAL does a task type: by `function(inputs, files, seed)`.
-
-    `weigh` returns what that needs. `files` names the inputs that are files, `many` those that are lists of files.
-    `suffix` is that of the result.
-    """
-
-    function: Callable[[Mapping[str, Any], Files, int], RenderedFile]
-    weigh: Weigh
-    capabilities: frozenset[str]
-    files: tuple[str, ...] = ("base_image_url",)
-    many: tuple[str, ...] = ()
-    suffix: str = "png"
-
-
-KINDS: dict[TaskType, RenderKind] = {
-    TaskType.GENERATION: RenderKind(
-        generation.generate,
-        weights.of_generation,
-        frozenset({"seed", "negative_prompt", "lora_weights", "reference_image", "num_images"}),
-        files=("reference_image_url",),
-    ),
-    TaskType.EDITING: RenderKind(
-        editing.edit,
-        weights.of_editing,
-        frozenset({"overlay", "mask", "crop", "rotate", "resize", "reference_image"}),
-        files=("base_image_url", "mask_image_url", "overlay_image_url"),
-        many=("reference_image_urls",),
-    ),
-    TaskType.REFINE: RenderKind(enhance.refine, weights.of_refine, frozenset({"upscale", "denoise", "sharpen"})),
-    TaskType.VIDEO_GENERATION: RenderKind(video.animate, weights.of_video, frozenset({"motion"}), suffix="webp"),
-    TaskType.BACKGROUND_FIX: RenderKind(
-        background.fix,
-        weights.of_background,
-        frozenset({"background_color", "background_image"}),
-        files=("base_image_url", "background_image_url"),
-    ),
-    TaskType.FACE_ENHANCER: RenderKind(enhance.enhance_face, weights.of_face, frozenset({"strength"})),
-    TaskType.IMAGE_ADJUSTER: RenderKind(
-        enhance.adjust, weights.of_adjusting, frozenset({"exposure", "color", "sharpen"})
-    ),
-    TaskType.DETAIL_ENHANCER: RenderKind(enhance.enhance_detail, weights.of_detail, frozenset({"strength"})),
-    TaskType.BACKGROUND_REMOVE: RenderKind(background.remove, weights.of_background, frozenset({"transparency"})),
+# The function that does a task type: `function(inputs, files, seed)`.
+FUNCTIONS: dict[TaskType, Callable[[Mapping[str, Any], Files, int], RenderedFile]] = {
+    TaskType.GENERATION: generation.generate,
+    TaskType.EDITING: editing.edit,
+    TaskType.REFINE: enhance.refine,
+    TaskType.VIDEO_GENERATION: video.animate,
+    TaskType.BACKGROUND_FIX: background.fix,
+    TaskType.FACE_ENHANCER: enhance.enhance_face,
+    TaskType.IMAGE_ADJUSTER: enhance.adjust,
+    TaskType.DETAIL_ENHANCER: enhance.enhance_detail,
+    TaskType.BACKGROUND_REMOVE: background.remove,
 }
-
-RenderJob: TypeAlias = dict[str, Any]
 _DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
-def perform(job: RenderJob) -> dict[str, Any]:
+def perform(job: dict[str, Any]) -> dict[str, Any]:
     """Do a job in the worker. *job* has task_type, inputs, files (paths by field), outputs (paths), seed, `light_only`.
 
     Each output has a seed of its own. Returns {result, cost}; the result is that of the first output. If it fails,
@@ -95,10 +62,10 @@ def perform(job: RenderJob) -> dict[str, Any]:
     return {"result": results[0] | removed, "cost": weight.cost}
 
 
-def _render(job: RenderJob, files: Files, place: int) -> dict[str, Any]:
+def _render(job: dict[str, Any], files: Files, place: int) -> dict[str, Any]:
     """Write the output at *place*, and return the step's result about it. The image is freed at the end."""
-    function = KINDS[TaskType(job["task_type"])].function
-    rendered = function(job["inputs"], files, generation.seed_of_image(job["seed"], place))
+    function = FUNCTIONS[TaskType(job["task_type"])]
+    rendered = function(job["inputs"], files, seed_of_image(job["seed"], place))
     with open(job["outputs"][place], "wb") as output:  # noqa: PTH123 - as the other files
         rendered.write(output)
     return rendered.result

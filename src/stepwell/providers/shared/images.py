@@ -7,7 +7,6 @@ import warnings
 from collections.abc import Callable, Mapping
 from typing import IO, NamedTuple
 
-import numpy as np
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from stepwell.basics.errors import AttemptError
@@ -132,8 +131,7 @@ def _upright(image: Image.Image) -> Image.Image:
 def _plain(image: Image.Image) -> Image.Image:
     """Convert *image* to RGB or RGBA without metadata, which Pillow would write into the next file."""
     if image.mode in {"I;16", "I;16B", "I;16L", "I"}:  # 16 bits: Pillow would clip them instead of scaling
-        levels = np.asarray(image) >> 8
-        image = Image.fromarray(np.clip(levels, 0, 255, out=levels).astype(np.uint8), "L")
+        image = image.convert("I").point(lambda level: level / 256).convert("L")
     mode = "RGBA" if image.has_transparency_data else "RGB"
     plain = image if image.mode == mode else image.convert(mode)  # which would copy it
     plain.info = {}
