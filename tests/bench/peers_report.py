@@ -3,7 +3,7 @@
 import re
 from argparse import ArgumentTypeError
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from statistics import median
 from typing import Any
@@ -13,8 +13,13 @@ OURS = "Stepwell"
 ENGINES = {
     OURS: ("one process", "each step's start and end, committed to PostgreSQL before anything follows"),
     "DBOS": ("one process, 4 threads", "each step's result, committed to the same PostgreSQL"),
-    "Celery": ("a solo worker a CPU", "nothing: Redis in memory, no snapshot, no append-only file"),
+    "Restate": ("its server, an endpoint per CPU", "each `ctx.run`, in its own log, synced by default"),
+    "Temporal": ("its development server, one worker", "each activity, in SQLite: WAL, synced at each commit"),
+    "Celery": ("a solo worker per CPU", "nothing: Redis in memory, no snapshot, no append-only file"),
 }
+
+
+PEERS = tuple(engine for engine in ENGINES if engine != OURS)
 
 
 @dataclass(frozen=True)
@@ -46,12 +51,17 @@ def shape_of(text: str) -> Shape:
 
 
 @dataclass(frozen=True)
-class Turn:
-    """One engine on one shape, once."""
+class PeerRun:
+    """One engine on one shape, once. `engine` may be the path of another tree of ours.
+
+    The last two figures exist for Stepwell: the processor time of the engine, and a bare commit on the same database.
+    """
 
     engine: str
     shape: Shape
     steps_per_s: float
+    cpu_us_per_step: float | None = None
+    commit_ms: float | None = None
 
 
 @dataclass(frozen=True)
@@ -60,8 +70,8 @@ class Machine:
     python: str
     postgres: str
     redis: str | None
-    commit_ms: float
     settings: Mapping[str, str]
+    sdks: Mapping[str, str]
 
 
 @dataclass(frozen=True)
@@ -78,10 +88,10 @@ class Spread:
         return f"{self.median:,.0f} ({self.lowest:,.0f}-{self.highest:,.0f})"
 
 
-def spreads(turns: Sequence[Turn]) -> dict[Shape, dict[str, Spread]]:
+def spreads(runs: Sequence[PeerRun]) -> dict[Shape, dict[str, Spread]]:
     rates: dict[Shape, dict[str, list[float]]] = {}
-    for turn in turns:
-        rates.setdefault(turn.shape, {}).setdefault(turn.engine, []).append(turn.steps_per_s)
+    for run in runs:
+        rates.setdefault(run.shape, {}).setdefault(run.engine, []).append(run.steps_per_s)
     return {
         shape: {engine: Spread(min(found), median(found), max(found)) for engine, found in engines.items()}
         for shape, engines in rates.items()
@@ -89,51 +99,102 @@ def spreads(turns: Sequence[Turn]) -> dict[Shape, dict[str, Spread]]:
 
 
 def ratios(engines: Mapping[str, Spread]) -> dict[str, float]:
-    """How many times as fast as each peer we are, by the medians; empty without a run of ours."""
+    """Return how many times as fast as each peer we are, by the medians; empty without a run of ours."""
     if OURS not in engines:
         return {}
-    return {engine: engines[OURS].median / spread.median for engine, spread in engines.items() if engine != OURS}
+    return {engine: engines[OURS].median / engines[engine].median for engine in engines if engine in PEERS}
 
 
-def markdown(turns: Sequence[Turn], versions: Mapping[str, str], machine: Machine) -> str:
-    """The tables for the manual: rates and ratios, then what each engine keeps."""
-    peers = [engine for engine in versions if engine != OURS and OURS in versions]
-    head = ["steps/s", *(f"{engine} {version}" for engine, version in versions.items())]
-    rows = [head + [f"times {peer}" for peer in peers]]
-    for shape, engines in spreads(turns).items():
-        times = ratios(engines)
-        rows.append([str(shape), *(str(engines[engine]) for engine in versions)])
-        rows[-1] += [_times(times[peer]) for peer in peers]
-    kept = [["engine", "runs in", "durable"], *([engine, *ENGINES[engine]] for engine in versions)]
-    return f"{_circumstances(turns, machine)}\n\n{_table(rows, right=True)}\n\n{_table(kept, right=False)}\n"
+def markdown(runs: Sequence[PeerRun], versions: Mapping[str, str], machine: Machine) -> str:
+    """Return the tables of the manual, then that of the README."""
+    parts = [
+        _circumstances(runs, machine),
+        _table(_rates(runs, versions, "steps/s", str)),
+        *([_table(_times(runs, versions))] if OURS in versions and len(versions) > 1 else []),
+        *_commits(runs),
+        *([_table(_processor_times(runs))] if any(run.engine not in ENGINES for run in runs) else []),
+        _table([["engine", "runs in", "durable"], *([engine, *ENGINES[engine]] for engine in versions)], right=False),
+        "README:",
+        _table(_rates(runs, versions, "", lambda spread: f"{spread.median:,.0f}")),
+    ]
+    return "\n\n".join(parts) + "\n"
 
 
-def as_json(turns: Sequence[Turn], versions: Mapping[str, str], machine: Machine) -> dict[str, Any]:
+def as_json(runs: Sequence[PeerRun], versions: Mapping[str, str], machine: Machine) -> dict[str, Any]:
     shapes = [
         asdict(shape)
         | {
             "steps_per_s": {engine: asdict(spread) for engine, spread in engines.items()},
             "times": ratios(engines),
+            "cpu_us_per_step": _cpu_us_per_step(runs, shape),
         }
-        for shape, engines in spreads(turns).items()
+        for shape, engines in spreads(runs).items()
     ]
     return {"versions": dict(versions), "machine": asdict(machine), "shapes": shapes}
 
 
-def _circumstances(turns: Sequence[Turn], machine: Machine) -> str:
-    rounds = max(Counter((turn.shape, turn.engine) for turn in turns).values())
+def _circumstances(runs: Sequence[PeerRun], machine: Machine) -> str:
+    rounds = max(Counter((run.shape, run.engine) for run in runs).values())
     settings = ", ".join(f"{name}={value}" for name, value in machine.settings.items())
-    redis = f", Redis {machine.redis}" if machine.redis else ""
-    return (
-        f"Medians of {rounds} (lowest-highest); {machine.cpus} CPUs, Python {machine.python}, "
-        f"PostgreSQL {machine.postgres} ({settings}; a bare one-row commit takes {machine.commit_ms:.2f} ms){redis}."
-    )
+    parts = [f"{machine.cpus} CPUs", f"Python {machine.python}", f"PostgreSQL {machine.postgres} by TCP ({settings})"]
+    parts += [f"Redis {machine.redis}"] if machine.redis else []
+    parts += [f"{name} {version}" for name, version in machine.sdks.items()]
+    return f"Medians of {rounds} (lowest-highest); {', '.join(parts)}."
 
 
-def _times(ratio: float) -> str:
+def _rates(
+    runs: Sequence[PeerRun], versions: Mapping[str, str], corner: str, text: Callable[[Spread], str]
+) -> list[list[str]]:
+    rows = [[corner, *(f"{engine} {version}" for engine, version in versions.items())]]
+    return rows + [[str(shape), *(text(found[each]) for each in versions)] for shape, found in spreads(runs).items()]
+
+
+def _times(runs: Sequence[PeerRun], versions: Mapping[str, str]) -> list[list[str]]:
+    rows = [["Stepwell is faster by", *(engine for engine in versions if engine in PEERS)]]
+    for shape, engines in spreads(runs).items():
+        times = ratios(engines)
+        rows.append([str(shape), *(_ratio(times[engine]) for engine in rows[0][1:])])
+    return rows
+
+
+def _ratio(ratio: float) -> str:
     return f"{ratio:,.0f}" if ratio >= 10 else f"{ratio:.1f}"
 
 
-def _table(rows: Sequence[Sequence[str]], *, right: bool) -> str:
+def _commits(runs: Sequence[PeerRun]) -> list[str]:
+    """Return a sentence for each single chain of ours: its steps beside bare commits, by the medians."""
+    lines = []
+    for shape in spreads(runs):
+        commits = [run.commit_ms for run in runs if run.shape == shape and run.engine == OURS and run.commit_ms]
+        if shape.kind == "chain" and shape.workflows == 1 and commits:
+            step_ms, commit_ms = 1e3 / spreads(runs)[shape][OURS].median, median(commits)
+            lines.append(
+                f"In {shape}, a step of Stepwell takes {step_ms:.2f} ms, and a bare commit of one row {commit_ms:.2f} "
+                f"ms on the same database: {step_ms / commit_ms:.1f} commits a step."
+            )
+    return lines
+
+
+def _cpu_us_per_step(runs: Sequence[PeerRun], shape: Shape) -> dict[str, float]:
+    """Return the median of each tree of ours."""
+    found: dict[str, list[float]] = {}
+    for run in runs:
+        if run.shape == shape and run.cpu_us_per_step is not None:
+            found.setdefault(run.engine, []).append(run.cpu_us_per_step)
+    return {engine: median(values) for engine, values in found.items()}
+
+
+def _processor_times(runs: Sequence[PeerRun]) -> list[list[str]]:
+    """Return the rows of a table: the processor time of a step by our tree and by others, and ours over theirs."""
+    others = list(dict.fromkeys(run.engine for run in runs if run.engine not in ENGINES))
+    rows = [["CPU µs a step", OURS, *others, *(f"of {other}" for other in others)]]
+    for shape in spreads(runs):
+        found = _cpu_us_per_step(runs, shape)
+        rows.append([str(shape), *(f"{found[engine]:.0f}" for engine in (OURS, *others))])
+        rows[-1] += [f"{found[OURS] / found[other]:.2f}" for other in others]
+    return rows
+
+
+def _table(rows: Sequence[Sequence[str]], *, right: bool = True) -> str:
     rule = ["---"] + ["---:" if right else "---"] * (len(rows[0]) - 1)
     return "\n".join(f"| {' | '.join(row)} |" for row in (rows[0], rule, *rows[1:]))

@@ -1,68 +1,98 @@
-"""What the comparison with the peers says and how it is asked, without the peers."""
+"""What the comparison with the peers prints, and its options, without the peers."""
 
 import json
+from pathlib import Path
 
 import pytest
 
 from bench.peers import QUICK, ROUNDS, SHAPES, options, order
-from bench.peers_report import ENGINES, OURS, Machine, Shape, Spread, Turn, as_json, markdown, ratios, spreads
+from bench.peers_report import ENGINES, OURS, Machine, PeerRun, Shape, Spread, as_json, markdown, ratios, spreads
 
-CHAIN, FAN = Shape("chain", 1, 100), Shape("fan", 5, 1_000)
+CHAIN, FAN = Shape("chain", 1, 200), Shape("fan", 5, 1_000)
 VERSIONS = {"Stepwell": "0.1.0", "DBOS": "3.4.0", "Celery": "5.7.0"}
-MACHINE = Machine(2, "3.11.9", "18.6", "6.2.14", 0.25, {"fsync": "on"})
+MACHINE = Machine(2, "3.11.9", "15.20", "6.2.14", {"fsync": "on"}, {"temporalio": "1.35.0"})
 CIRCUMSTANCES = (
-    "Medians of 3 (lowest-highest); 2 CPUs, Python 3.11.9, PostgreSQL 18.6 (fsync=on; a bare one-row commit takes "
-    "0.25 ms), Redis 6.2.14."
+    "Medians of 3 (lowest-highest); 2 CPUs, Python 3.11.9, PostgreSQL 15.20 by TCP (fsync=on), Redis 6.2.14, "
+    "temporalio 1.35.0."
 )
-TURNS = [
-    *(Turn(OURS, CHAIN, rate) for rate in (1_000.0, 3_000.0, 1_750.0)),
-    *(Turn("DBOS", CHAIN, rate) for rate in (200.0, 250.0, 230.0)),
-    *(Turn("Celery", CHAIN, rate) for rate in (350.0, 350.0, 350.0)),
-    *(Turn(OURS, FAN, 12_000.0) for _ in range(3)),
-    *(Turn("DBOS", FAN, 300.0) for _ in range(3)),
-    *(Turn("Celery", FAN, 12_500.0) for _ in range(3)),
+COMMITS = (
+    "In 1 chain of 200, a step of Stepwell takes 0.57 ms, and a bare commit of one row 0.25 ms on the same database: "
+    "2.3 commits a step."
+)
+RUNS = [
+    *(PeerRun(OURS, CHAIN, rate, 280.0, 0.25) for rate in (1_000.0, 3_000.0, 1_750.0)),
+    *(PeerRun("DBOS", CHAIN, rate) for rate in (200.0, 250.0, 230.0)),
+    *(PeerRun("Celery", CHAIN, rate) for rate in (350.0, 350.0, 350.0)),
+    *(PeerRun(OURS, FAN, 12_000.0, cpu, 0.25) for cpu in (70.0, 75.0, 90.0)),
+    *(PeerRun("DBOS", FAN, 300.0) for _ in range(3)),
+    *(PeerRun("Celery", FAN, 12_500.0) for _ in range(3)),
 ]
+OTHER_TREE = [PeerRun("../old", CHAIN, 1_500.0, 350.0, 0.25), PeerRun("../old", FAN, 9_000.0, 100.0, 0.25)]
 
 
 def test_a_spread_is_lowest_median_and_highest_of_the_rounds_whatever_their_order() -> None:
-    assert spreads(TURNS)[CHAIN][OURS] == Spread(1_000.0, 1_750.0, 3_000.0)
-    assert spreads(TURNS[:2])[CHAIN][OURS].median == 2_000.0
+    assert spreads(RUNS)[CHAIN][OURS] == Spread(1_000.0, 1_750.0, 3_000.0)
+    assert spreads(RUNS[:2])[CHAIN][OURS].median == 2_000.0
 
 
 def test_ratios_are_ours_over_theirs_by_the_medians() -> None:
-    assert ratios(spreads(TURNS)[CHAIN]) == {"DBOS": 1_750 / 230, "Celery": 5.0}
+    assert ratios(spreads(RUNS + OTHER_TREE)[CHAIN]) == {"DBOS": 1_750 / 230, "Celery": 5.0}
     assert ratios({"DBOS": Spread(1.0, 1.0, 1.0)}) == {}
 
 
 def test_the_tables_are_markdown() -> None:
-    assert markdown(TURNS, VERSIONS, MACHINE).splitlines() == [
+    assert markdown(RUNS, VERSIONS, MACHINE).splitlines() == [
         CIRCUMSTANCES,
         "",
-        "| steps/s | Stepwell 0.1.0 | DBOS 3.4.0 | Celery 5.7.0 | times DBOS | times Celery |",
-        "| --- | ---: | ---: | ---: | ---: | ---: |",
-        "| 1 chain of 100 | 1,750 (1,000-3,000) | 230 (200-250) | 350 | 7.6 | 5.0 |",
-        "| 5 fans of 1,000 | 12,000 | 300 | 12,500 | 40 | 1.0 |",
+        "| steps/s | Stepwell 0.1.0 | DBOS 3.4.0 | Celery 5.7.0 |",
+        "| --- | ---: | ---: | ---: |",
+        "| 1 chain of 200 | 1,750 (1,000-3,000) | 230 (200-250) | 350 |",
+        "| 5 fans of 1,000 | 12,000 | 300 | 12,500 |",
+        "",
+        "| Stepwell is faster by | DBOS | Celery |",
+        "| --- | ---: | ---: |",
+        "| 1 chain of 200 | 7.6 | 5.0 |",
+        "| 5 fans of 1,000 | 40 | 1.0 |",
+        "",
+        COMMITS,
         "",
         "| engine | runs in | durable |",
         "| --- | --- | --- |",
-        *(f"| {engine} | {place} | {kept} |" for engine, (place, kept) in ENGINES.items()),
+        *(f"| {engine} | {' | '.join(ENGINES[engine])} |" for engine in VERSIONS),
+        "",
+        "README:",
+        "",
+        "|  | Stepwell 0.1.0 | DBOS 3.4.0 | Celery 5.7.0 |",
+        "| --- | ---: | ---: | ---: |",
+        "| 1 chain of 200 | 1,750 | 230 | 350 |",
+        "| 5 fans of 1,000 | 12,000 | 300 | 12,500 |",
+    ]
+
+
+def test_the_processor_time_is_compared_with_that_of_another_tree() -> None:
+    lines = markdown(RUNS + OTHER_TREE, VERSIONS, MACHINE).splitlines()
+    start = lines.index("| CPU µs a step | Stepwell | ../old | of ../old |")
+    assert lines[start + 2 : start + 4] == [
+        "| 1 chain of 200 | 280 | 350 | 0.80 |",
+        "| 5 fans of 1,000 | 75 | 100 | 0.75 |",
     ]
 
 
 def test_without_our_own_rounds_there_are_no_ratios() -> None:
-    theirs = [turn for turn in TURNS if turn.engine == "DBOS"]
+    theirs = [run for run in RUNS if run.engine == "DBOS"]
     table = markdown(theirs, {"DBOS": "3.4.0"}, MACHINE)
     assert "| steps/s | DBOS 3.4.0 |" in table
-    assert "times" not in table
+    assert "faster" not in table
 
 
 def test_the_json_contains_the_figures_of_the_tables() -> None:
-    table = json.loads(json.dumps(as_json(TURNS, VERSIONS, MACHINE)))
+    table = json.loads(json.dumps(as_json(RUNS, VERSIONS, MACHINE)))
     assert table["versions"] == VERSIONS
-    assert table["machine"]["commit_ms"] == 0.25
+    assert table["machine"]["sdks"] == {"temporalio": "1.35.0"}
     assert [shape["kind"] for shape in table["shapes"]] == ["chain", "fan"]
     assert table["shapes"][1]["steps_per_s"]["DBOS"] == {"lowest": 300.0, "median": 300.0, "highest": 300.0}
     assert table["shapes"][1]["times"]["DBOS"] == 40.0
+    assert table["shapes"][1]["cpu_us_per_step"] == {OURS: 75.0}
 
 
 def test_options_default_to_all_engines_and_shapes() -> None:
@@ -85,6 +115,7 @@ def test_quick_is_one_small_round_by_default() -> None:
         ["--shapes", "fan:1x3"],
         ["--rounds", "0"],
         ["--engines", "Prefect"],
+        ["--against", "nowhere"],
     ],
     ids=" ".join,
 )
@@ -93,6 +124,16 @@ def test_an_unknown_option_is_refused(wrong: list[str], capsys: pytest.CaptureFi
         options(wrong)
     assert left.value.code == 2
     assert wrong[0] in capsys.readouterr().err
+
+
+def test_another_tree_is_compared_with_ours_only(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    program = tmp_path / ".venv" / "bin" / "stepwell"
+    program.parent.mkdir(parents=True)
+    program.touch()
+    assert options(["--against", str(tmp_path)]).against == str(tmp_path)
+    with pytest.raises(SystemExit):
+        options(["--against", str(tmp_path), "--engines", "DBOS"])
+    assert "--against compares with Stepwell" in capsys.readouterr().err
 
 
 def test_each_engine_is_first_as_often_as_the_others() -> None:
