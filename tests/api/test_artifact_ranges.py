@@ -1,4 +1,4 @@
-"""Parts of files: what `Range` and `If-Range` select, and what is answered then."""
+"""Parts of files: what `Range` and `If-Range` select, and the response to each."""
 
 import hashlib
 from collections.abc import AsyncIterator
@@ -54,20 +54,20 @@ async def urls(api: Service) -> dict[str, str]:
 async def test_a_range_gets_its_bytes(
     client: httpx.AsyncClient, urls: dict[str, str], method: str, value: str, start: int, end: int
 ) -> None:
-    answer = await client.request(method, urls["result.mp4"], headers={"Range": value})
-    assert answer.status_code == 206
-    assert answer.content == (b"" if method == "HEAD" else DATA[start:end])
-    assert answer.headers["content-range"] == f"bytes {start}-{end - 1}/2560"
-    assert answer.headers["content-length"] == str(end - start)
-    assert answer.headers["content-type"] == "video/mp4"
-    assert answer.headers["etag"] == ETAG
+    response = await client.request(method, urls["result.mp4"], headers={"Range": value})
+    assert response.status_code == 206
+    assert response.content == (b"" if method == "HEAD" else DATA[start:end])
+    assert response.headers["content-range"] == f"bytes {start}-{end - 1}/2560"
+    assert response.headers["content-length"] == str(end - start)
+    assert response.headers["content-type"] == "video/mp4"
+    assert response.headers["etag"] == ETAG
 
 
 @pytest.mark.parametrize("value", ["bytes=2560-", "bytes=9999-99999", "bytes=-0", f"bytes={'9' * 5000}-"])
 async def test_a_range_behind_the_end_is_a_416(client: httpx.AsyncClient, urls: dict[str, str], value: str) -> None:
-    answer = await client.get(urls["result.mp4"], headers={"Range": value})
-    assert (answer.status_code, answer.headers["content-range"]) == (416, "bytes */2560")
-    assert answer.json()["detail"] == "The file has 2,560 bytes, and the range begins behind its end."
+    response = await client.get(urls["result.mp4"], headers={"Range": value})
+    assert (response.status_code, response.headers["content-range"]) == (416, "bytes */2560")
+    assert response.json()["detail"] == "The file has 2,560 bytes, and the range begins behind its end."
 
 
 @pytest.mark.parametrize(
@@ -89,34 +89,34 @@ async def test_any_other_range_gets_the_whole_file(
     client: httpx.AsyncClient, urls: dict[str, str], headers: dict[str, str]
 ) -> None:
     sent = {name.encode(): value.encode() for name, value in headers.items()}
-    answer = await client.get(urls["result.mp4"], headers=sent)
-    assert (answer.status_code, answer.content) == (200, DATA)
-    assert answer.headers["accept-ranges"] == "bytes"
-    assert "content-range" not in answer.headers
+    response = await client.get(urls["result.mp4"], headers=sent)
+    assert (response.status_code, response.content) == (200, DATA)
+    assert response.headers["accept-ranges"] == "bytes"
+    assert "content-range" not in response.headers
 
 
 async def test_a_range_of_the_current_version_is_sent(client: httpx.AsyncClient, urls: dict[str, str]) -> None:
-    answer = await client.get(urls["result.mp4"], headers={"Range": "bytes=0-1", "If-Range": ETAG})
-    assert (answer.status_code, answer.content) == (206, DATA[:2])
+    response = await client.get(urls["result.mp4"], headers={"Range": "bytes=0-1", "If-Range": ETAG})
+    assert (response.status_code, response.content) == (206, DATA[:2])
 
 
 @pytest.mark.parametrize("value", [ETAG, f"W/{ETAG}", f'"x", {ETAG}', "*"])
 async def test_a_known_file_is_a_304_whatever_its_range(
     client: httpx.AsyncClient, urls: dict[str, str], value: str
 ) -> None:
-    answer = await client.get(urls["result.mp4"], headers={"If-None-Match": value, "Range": "bytes=9999-"})
-    assert (answer.status_code, answer.content, answer.headers["etag"]) == (304, b"", ETAG)
+    response = await client.get(urls["result.mp4"], headers={"If-None-Match": value, "Range": "bytes=9999-"})
+    assert (response.status_code, response.content, response.headers["etag"]) == (304, b"", ETAG)
 
 
 async def test_an_unknown_etag_gets_the_file(client: httpx.AsyncClient, urls: dict[str, str]) -> None:
-    answer = await client.get(urls["result.mp4"], headers={"If-None-Match": ETAG[:-2] + '"'})
-    assert answer.content == DATA
+    response = await client.get(urls["result.mp4"], headers={"If-None-Match": ETAG[:-2] + '"'})
+    assert response.content == DATA
 
 
 async def test_an_empty_file_is_sent_whole(client: httpx.AsyncClient, urls: dict[str, str]) -> None:
     for value in ("bytes=0-", "bytes=-5"):
-        answer = await client.get(urls["empty.bin"], headers={"Range": value})
-        assert (answer.status_code, answer.content) == (200, b"")
+        response = await client.get(urls["empty.bin"], headers={"Range": value})
+        assert (response.status_code, response.content) == (200, b"")
 
 
 @pytest.mark.parametrize(

@@ -224,8 +224,8 @@ async def test_a_new_workflow_gets_the_tenant_and_the_subject_of_the_token(api: 
         created = (await client.post(LIST, params={"start": False}, json=EXAMPLE)).json()
         assert created["origin_tenant_id"] == "acme"
         assert [event["actor"] for event in await api.events(created["id"])] == ["tester"]
-        answer = await client.post(LIST, params={"start": False}, json=EXAMPLE | {"origin_tenant_id": "other"})
-        assert answer.status_code == 403
+        response = await client.post(LIST, params={"start": False}, json=EXAMPLE | {"origin_tenant_id": "other"})
+        assert response.status_code == 403
         assert (await client.get(LIST)).json()["total"] == 1
 
 
@@ -236,14 +236,14 @@ async def test_a_new_workflow_gets_the_tenant_and_the_subject_of_the_token(api: 
 @in_module_loop
 async def test_a_request_without_a_bearer_token_gets_no_error_code(api: Service, value: str | None) -> None:
     async with conforming_client(api.app.api) as client:
-        answer = await client.get(LIST, headers={} if value is None else {"Authorization": value})
-    assert answer.status_code == 401
+        response = await client.get(LIST, headers={} if value is None else {"Authorization": value})
+    assert response.status_code == 401
     if value is None:
         reason = "A bearer token is required, in the header Authorization: Bearer <token>."
     else:
         reason = "The header Authorization must have the form Bearer <token>."
-    assert answer.json()["detail"] == reason
-    assert answer.headers["www-authenticate"] == f'Bearer realm="stepwell", error_description="{reason}"'
+    assert response.json()["detail"] == reason
+    assert response.headers["www-authenticate"] == f'Bearer realm="stepwell", error_description="{reason}"'
 
 
 @in_module_loop
@@ -252,8 +252,8 @@ async def test_the_scheme_is_accepted_in_any_case_and_only_once(api: Service) ->
     async with conforming_client(api.app.api) as client:
         assert (await client.get(LIST, headers={"Authorization": f"bEARER  {good}"})).status_code == 200
         twice = [("Authorization", f"Bearer {good}"), ("Authorization", f"Bearer {good}")]
-        answer = await client.get(LIST, headers=twice)
-    assert (answer.status_code, answer.json()["detail"]) == (401, "The header Authorization must be sent once.")
+        response = await client.get(LIST, headers=twice)
+    assert (response.status_code, response.json()["detail"]) == (401, "The header Authorization must be sent once.")
 
 
 @in_module_loop
@@ -275,8 +275,8 @@ async def test_the_token_is_checked_before_anything_else(tmp_path: Path) -> None
     async with running_service(MemoryDatabase(), tmp_path) as own, conforming_client(own.app.api) as client:
         await own.app.stop()
         for method, path in [("GET", LIST + "no-id"), ("POST", LIST + "?start=x"), ("GET", LIST + "?limit=x")]:
-            answer = await client.request(method, path, content=b"{" if method == "POST" else b"")
-            assert answer.status_code == 401
+            response = await client.request(method, path, content=b"{" if method == "POST" else b"")
+            assert response.status_code == 401
 
 
 @in_module_loop

@@ -106,6 +106,6 @@ async def test_a_create_has_its_memory_before_its_turn_and_waits_for_none_within
                 await another.grow(100_000)
                 await another.grow(5 * 2**20)  # has the reserve, like a body that then waits for its turn
             async with asyncio.timeout(60), turns.turn("t", 2**20):
-                pass  # the create's turn is over, although its answer may wait for memory
+                pass  # the create's turn is over, although its response may wait for memory
         assert (await create).status_code == 201
         assert governor.held == 0

@@ -114,16 +114,16 @@ async def test_stalled_bodies_of_one_tenant_hold_a_share_of_the_memory(tmp_path:
 async def test_too_many_values_are_a_413_without_decoding(tmp_path: Path) -> None:
     async with served(tmp_path) as (service, port):
         empties = b"[" + b"{}," * MAX_VALUES + b"0]"
-        answers = await asyncio.gather(*(create(port, "attacker", empties) for _ in range(8)))
-        assert {answer.status_code for answer in answers} == {413}
-        assert "1,000,000 JSON values" in answers[0].json()["detail"]
+        responses = await asyncio.gather(*(create(port, "attacker", empties) for _ in range(8)))
+        assert {response.status_code for response in responses} == {413}
+        assert "1,000,000 JSON values" in responses[0].json()["detail"]
         assert service.app.services.memory.held == 0
         assert (await create(port, "attacker", b"[" + b"{}," * (MAX_VALUES - 2) + b"0]")).status_code == 422
 
 
 @pytest.mark.extended
 @pytest.mark.parametrize(("body", "status"), [(b"[0" + b",{}" * 100_000 + b"]", 422), (b" " * MIB + SOUND, 201)])
-async def test_a_body_is_forgotten_when_it_has_been_answered(tmp_path: Path, body: bytes, status: int) -> None:
+async def test_a_body_is_forgotten_when_the_response_is_sent(tmp_path: Path, body: bytes, status: int) -> None:
     def held() -> int:
         """The number of bodies of requests, and of lists that are as long as the body's."""
         objects = gc.get_objects()  # `isinstance` would make Celery's lazy objects load their configuration

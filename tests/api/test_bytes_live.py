@@ -1,4 +1,4 @@
-"""Every way of sending bytes that mean nothing good: an exact answer, nothing stored, and the next request works."""
+"""Every way of sending bytes that mean nothing good: an exact response, nothing stored, and the next request works."""
 
 import json
 import math
@@ -51,10 +51,10 @@ VERB_BODIES = [
 ]
 
 
-def faults_of(answer: httpx.Response) -> set[tuple[tuple[str | int, ...], str]]:
-    assert answer.status_code == 422, f"{answer.status_code} {answer.text[:300]}"
-    assert answer.headers["content-type"] == "application/json"
-    problem = answer.json()
+def faults_of(response: httpx.Response) -> set[tuple[tuple[str | int, ...], str]]:
+    assert response.status_code == 422, f"{response.status_code} {response.text[:300]}"
+    assert response.headers["content-type"] == "application/json"
+    problem = response.json()
     assert (problem["title"], problem["status"]) == ("Invalid request", 422)
     for fault in problem["detail"]:
         assert fault["loc"][0] == "body"
@@ -63,32 +63,32 @@ def faults_of(answer: httpx.Response) -> set[tuple[tuple[str | int, ...], str]]:
 
 
 async def stored(live: Service) -> int:
-    answer = await live.client.get(WORKFLOWS, params={"limit": 1, "include_deleted": True, "include_steps": False})
-    assert answer.status_code == 200
-    return int(answer.json()["total"])
+    response = await live.client.get(WORKFLOWS, params={"limit": 1, "include_deleted": True, "include_steps": False})
+    assert response.status_code == 200
+    return int(response.json()["total"])
 
 
 async def still_works(live: Service, before: int) -> None:
     """Nothing was stored since *before*, and a good request is still served."""
     assert await stored(live) == before
-    answer = await live.client.post(WORKFLOWS, content=GOOD, headers=JSON, params={"start": False})
-    assert answer.status_code == 201
+    response = await live.client.post(WORKFLOWS, content=GOOD, headers=JSON, params={"start": False})
+    assert response.status_code == 201
 
 
 @pytest.mark.parametrize("group", raw_bodies.ALL)
 async def test_create_refuses_malformed_bodies(live: Service, group: str) -> None:
     before = await stored(live)
     for case in raw_bodies.ALL[group]:
-        answer = await live.client.post(WORKFLOWS, content=case.body, headers=JSON)
-        assert faults_of(answer) == case.faults, case.name
+        response = await live.client.post(WORKFLOWS, content=case.body, headers=JSON)
+        assert faults_of(response) == case.faults, case.name
     await still_works(live, before)
 
 
 async def test_update_refuses_malformed_bodies(live: Service) -> None:
     workflow = await live.create(passthrough_step("a"), start=False)
     for case in PATCHES:
-        answer = await live.client.patch(WORKFLOWS + workflow["id"], content=case.body, headers=JSON)
-        assert faults_of(answer) == case.faults, case.name
+        response = await live.client.patch(WORKFLOWS + workflow["id"], content=case.body, headers=JSON)
+        assert faults_of(response) == case.faults, case.name
     assert await live.get(workflow["id"]) == workflow
     assert (await live.client.patch(WORKFLOWS + workflow["id"], json={"name": "good"})).status_code == 200
 
@@ -119,26 +119,26 @@ async def test_odd_but_valid_json_is_stored_exactly(live: Service) -> None:
         (raw(config=b'{"x":"\xef\xbb\xbf\xef\xbf\xbf"}'), {"x": "\ufeff\uffff"}),
         (raw(config=b'{"__proto__":{"x":1},"$ref":"#/"}'), {"__proto__": {"x": 1}, "$ref": "#/"}),
     ):
-        answer = await live.client.post(WORKFLOWS, content=body, headers=JSON, params={"start": False})
-        assert answer.status_code == 201, answer.text
-        assert answer.json()["config"] == config
-        assert (await live.get(answer.json()["id"]))["config"] == config
-    answer = await live.client.post(WORKFLOWS, content=raw(config=b'{"x":-0.0}'), headers=JSON, params={"start": "0"})
-    assert math.copysign(1, answer.json()["config"]["x"]) == -1
-    answer = await live.client.post(WORKFLOWS, content=raw_bodies.nested(64), headers=JSON)
-    assert answer.status_code == 201
-    assert json.dumps(answer.json()["config"]).count('"a"') == 63
-    done = await live.until_ended(answer.json()["id"])
-    assert done["config"] == answer.json()["config"]
+        response = await live.client.post(WORKFLOWS, content=body, headers=JSON, params={"start": False})
+        assert response.status_code == 201, response.text
+        assert response.json()["config"] == config
+        assert (await live.get(response.json()["id"]))["config"] == config
+    response = await live.client.post(WORKFLOWS, content=raw(config=b'{"x":-0.0}'), headers=JSON, params={"start": "0"})
+    assert math.copysign(1, response.json()["config"]["x"]) == -1
+    response = await live.client.post(WORKFLOWS, content=raw_bodies.nested(64), headers=JSON)
+    assert response.status_code == 201
+    assert json.dumps(response.json()["config"]).count('"a"') == 63
+    done = await live.until_ended(response.json()["id"])
+    assert done["config"] == response.json()["config"]
 
 
 async def test_odd_but_valid_json_is_unchanged_by_a_run(live: Service) -> None:
-    """What is stored is also read back, mapped and encoded again."""
+    """Stored values are read back, mapped and encoded again."""
     deep = step(id=rb'"\u00e9\ud83d\ude00"', config=b'{"x":' * 60 + rb'"\u001f\ud83d\ude00"' + b"}" * 60)
-    answer = await live.client.post(WORKFLOWS, content=deep, headers=JSON)
-    done = await live.until_ended(answer.json()["id"])
+    response = await live.client.post(WORKFLOWS, content=deep, headers=JSON)
+    done = await live.until_ended(response.json()["id"])
     assert done["status"] == "COMPLETED"
-    assert done["final_step_result"] == done["steps"][0]["config"] == answer.json()["steps"][0]["config"]
+    assert done["final_step_result"] == done["steps"][0]["config"] == response.json()["steps"][0]["config"]
 
 
 CONTENT_TYPES = [
@@ -161,9 +161,9 @@ async def test_bodies_of_other_content_types_are_refused(live: Service) -> None:
             ("POST", f"{WORKFLOWS}{workflow_id}/cleanup", b"{}"),
             ("DELETE", WORKFLOWS + workflow_id, b"{}"),
         ):
-            answer = await live.client.request(method, path, content=body, headers=headers)
-            assert answer.status_code == 415, (method, path, content_type, answer.text)
-            assert answer.headers["content-type"] == "application/problem+json"
+            response = await live.client.request(method, path, content=body, headers=headers)
+            assert response.status_code == 415, (method, path, content_type, response.text)
+            assert response.headers["content-type"] == "application/problem+json"
     assert (await live.get(workflow_id))["status"] == "PENDING"
     await still_works(live, before + 1)
 
@@ -171,8 +171,8 @@ async def test_bodies_of_other_content_types_are_refused(live: Service) -> None:
 async def test_a_body_in_another_encoding_than_gzip_is_refused(live: Service) -> None:
     before = await stored(live)
     for encoding in ("br", "gzip, identity", "x"):
-        answer = await live.client.post(WORKFLOWS, content=GOOD, headers=JSON | {"Content-Encoding": encoding})
-        assert answer.status_code == 415, encoding
+        response = await live.client.post(WORKFLOWS, content=GOOD, headers=JSON | {"Content-Encoding": encoding})
+        assert response.status_code == 415, encoding
     await still_works(live, before)
 
 
@@ -190,15 +190,15 @@ async def test_a_body_of_more_than_16_mib_is_refused(live: Service) -> None:
     assert (await live.client.post(made + "/start", content=big, headers=JSON)).status_code == 413
     assert (await live.client.request("DELETE", made, content=big, headers=JSON)).status_code == 413
     await still_works(live, before + 1)
-    answer = await live.client.post(WORKFLOWS, content=big[1:], headers=JSON, params={"start": False})
-    assert answer.status_code == 201
+    response = await live.client.post(WORKFLOWS, content=big[1:], headers=JSON, params={"start": False})
+    assert response.status_code == 201
 
 
 async def test_a_wrong_content_length_is_refused(live: Service) -> None:
     before = await stored(live)
     for length, status in (("x", 400), (str(16 * MIB + 1), 413), ("9" * 30, 413)):
-        answer = await live.client.post(WORKFLOWS, content=b"{}", headers=JSON | {"Content-Length": length})
-        assert answer.status_code == status, length
+        response = await live.client.post(WORKFLOWS, content=b"{}", headers=JSON | {"Content-Length": length})
+        assert response.status_code == status, length
     await still_works(live, before)
 
 
@@ -207,16 +207,16 @@ async def test_ten_thousand_steps_are_accepted_and_one_more_is_refused(live: Ser
     before = await stored(live)
     steps = [passthrough_step(str(number), *([str(number - 1)] if number else [])) for number in range(10_001)]
     body: dict[str, Any] = {"name": "n", "origin_instance": "o", "steps": steps}
-    answer = await live.client.post(WORKFLOWS, json=body)
-    assert faults_of(answer) == {(("steps",), "too_long")}
+    response = await live.client.post(WORKFLOWS, json=body)
+    assert faults_of(response) == {(("steps",), "too_long")}
     assert await stored(live) == before
     del steps[-1]
     async with live.unchecked_client() as client:
-        answer = await client.post(WORKFLOWS, json=body, params={"start": False})
-        assert answer.status_code == 201
-        assert (answer.json()["total_steps"], len(answer.json()["steps"])) == (10_000, 10_000)
-        answer = await client.post(f"{WORKFLOWS}{answer.json()['id']}/cleanup")
-        assert answer.json()["workflow"]["status"] == "CANCELLED"
+        response = await client.post(WORKFLOWS, json=body, params={"start": False})
+        assert response.status_code == 201
+        assert (response.json()["total_steps"], len(response.json()["steps"])) == (10_000, 10_000)
+        response = await client.post(f"{WORKFLOWS}{response.json()['id']}/cleanup")
+        assert response.json()["workflow"]["status"] == "CANCELLED"
 
 
 @pytest.mark.parametrize("query", ["%00", "a=%00", "%ff=1", "a=%ed%a0%80", "a=%c0%af", "start=%00", "\u00ff%ff"])
@@ -229,12 +229,12 @@ async def test_broken_queries_are_refused_everywhere(live: Service, query: str) 
         *(("POST", f"{one}/{verb}") for verb in ("start", "pause", "resume", "cleanup")),
         ("GET", f"/api/v1/tasks/{workflow_id}"),
     ):
-        answer = await live.client.request(method, f"{path}?{query}")
-        assert answer.status_code == 422, (method, path, answer.text)
-        assert answer.json()["detail"][0]["loc"][0] == "query"
+        response = await live.client.request(method, f"{path}?{query}")
+        assert response.status_code == 422, (method, path, response.text)
+        assert response.json()["detail"][0]["loc"][0] == "query"
     for method, path in (("POST", WORKFLOWS), ("PATCH", one)):
-        answer = await live.client.request(method, f"{path}?{query}", content=GOOD, headers=JSON)
-        assert answer.status_code == 422, (method, path, answer.text)
+        response = await live.client.request(method, f"{path}?{query}", content=GOOD, headers=JSON)
+        assert response.status_code == 422, (method, path, response.text)
     assert (await live.get(workflow_id))["status"] == "PENDING"
     await still_works(live, before)
 
@@ -258,12 +258,12 @@ async def test_query_values_that_do_not_fit_are_refused(live: Service, path: str
     workflow = await live.create(passthrough_step("a"), start=False)
     before = await stored(live)
     if path == "":
-        answer = await live.client.post(f"{WORKFLOWS}?{query}", content=GOOD, headers=JSON)
+        response = await live.client.post(f"{WORKFLOWS}?{query}", content=GOOD, headers=JSON)
     else:
         method = "POST" if path == "/cleanup" else "GET"
-        answer = await live.client.request(method, f"{WORKFLOWS}{workflow['id']}{path.strip('?')}?{query}")
-    assert answer.status_code == 422
-    assert [fault["loc"] for fault in answer.json()["detail"]] == [["query", loc]]
+        response = await live.client.request(method, f"{WORKFLOWS}{workflow['id']}{path.strip('?')}?{query}")
+    assert response.status_code == 422
+    assert [fault["loc"] for fault in response.json()["detail"]] == [["query", loc]]
     assert await live.get(workflow["id"]) == workflow
     await still_works(live, before)
 
@@ -279,18 +279,18 @@ async def test_odd_paths_are_not_found(live: Service, base: str) -> None:
     before = await stored(live)
     for path in ODD_PATHS:
         for method in ("GET", "POST", "DELETE", "PATCH"):
-            answer = await live.client.request(method, base + path)
+            response = await live.client.request(method, base + path)
             # The client resolves dots itself, and GET of the root exists.
-            statuses = (200,) if (method, answer.request.url.path) == ("GET", "/") else (404, 405)
-            assert answer.status_code in statuses, (method, path, answer.status_code, answer.text)
+            statuses = (200,) if (method, response.request.url.path) == ("GET", "/") else (404, 405)
+            assert response.status_code in statuses, (method, path, response.status_code, response.text)
     await still_works(live, before)
 
 
 @pytest.mark.parametrize("method", ["PUT", "TRACE", "BREW", "POST\u00e9", "X" * 5_000])
 async def test_other_methods_are_refused(live: Service, method: str) -> None:
     before = await stored(live)
-    answer = await live.client.request(method, WORKFLOWS, content=GOOD, headers=JSON)
-    assert answer.status_code in (400, 405), answer.status_code
+    response = await live.client.request(method, WORKFLOWS, content=GOOD, headers=JSON)
+    assert response.status_code in (400, 405), response.status_code
     await still_works(live, before)
 
 
@@ -311,8 +311,8 @@ async def test_odd_headers_are_refused_or_ignored(live: Service) -> None:
         (b"Host", b"a b", 400),
         (b"Host", b"\xff", 400),
     ):
-        answer = await live.client.get(WORKFLOWS, params={"limit": 1}, headers=[(name, value)])
-        assert answer.status_code == status, (name, value[:40], answer.text[:200])
+        response = await live.client.get(WORKFLOWS, params={"limit": 1}, headers=[(name, value)])
+        assert response.status_code == status, (name, value[:40], response.text[:200])
     twice = [(b"Authorization", good), (b"Authorization", good)]
     async with httpx.AsyncClient(transport=live.transport, base_url="http://t.local") as client:
         assert (await client.get(WORKFLOWS, headers=twice)).status_code == 401
@@ -323,6 +323,6 @@ async def test_random_bytes_are_refused_as_a_body(live: Service) -> None:
     before = await stored(live)
     for size in (1, 2, 10, 100, 1_000, 100_000):
         for body in (secrets.token_bytes(size), b'{"name":"' + secrets.token_bytes(size) + b'"}'):
-            answer = await live.client.post(WORKFLOWS, content=body, headers=JSON)
-            assert answer.status_code == 422, body.hex()[:200]
+            response = await live.client.post(WORKFLOWS, content=body, headers=JSON)
+            assert response.status_code == 422, body.hex()[:200]
     await still_works(live, before)

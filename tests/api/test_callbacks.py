@@ -38,8 +38,8 @@ async def test_a_callback_changes_nothing_by_itself(dsn: str, tmp_path: Path) ->
         before = await service.events(created["id"])
         known = path_of(URLS.url(call.workflow_id, call.task_id))
         for body in (b"", b"\xff\x00", b'{"id": "x", "status": "succeeded"}', b"[" * 100_000):
-            answer = await service.client.post(known, content=body)
-            assert (answer.status_code, answer.json()) == (200, {"status": "ok"})
+            response = await service.client.post(known, content=body)
+            assert (response.status_code, response.json()) == (200, {"status": "ok"})
         assert (await service.client.post(path_of(URLS.url(uuid4(), uuid4())))).status_code == 200  # long gone
         assert (await service.client.post("/api/v1/callbacks/" + "ab" * 36)).status_code == 404
         assert await service.events(created["id"]) == before

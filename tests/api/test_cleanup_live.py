@@ -36,9 +36,9 @@ def paths_of(workflow: dict[str, Any]) -> list[str]:
 
 
 async def cleanup(live: Service, workflow_id: str, **params: Any) -> dict[str, Any]:
-    answer = await live.verb(workflow_id, "cleanup", **params)
-    assert answer.status_code == 200, answer.text
-    body = answer.json()
+    response = await live.verb(workflow_id, "cleanup", **params)
+    assert response.status_code == 200, response.text
+    body = response.json()
     assert body["workflow"] == await live.get(workflow_id)
     assert body["workflow"]["is_deleted"]
     report: dict[str, Any] = body["cleanup"]
@@ -113,8 +113,8 @@ async def test_a_file_that_cannot_be_deleted_is_tried_again_by_the_next_cleanup(
         assert (report["tasks_cleaned"], report["pending"]) == (len(deleted), True)
         assert [task["step_id"] for task in await live.tasks(workflow["id"])] == ["a"]
     assert (obstacle / "inside").exists()
-    answer = await live.client.get("/api/v1/artifacts/" + stuck)
-    assert answer.status_code in (404, 503)
+    response = await live.client.get("/api/v1/artifacts/" + stuck)
+    assert response.status_code in (404, 503)
     shutil.rmtree(obstacle)
     obstacle.write_bytes(b"again a file")
     assert await cleanup(live, workflow["id"]) == {
@@ -164,9 +164,9 @@ async def test_cleanup_of_a_running_workflow_is_refused(live: Service, scripted:
     workflow = await live.create(configured_step("a", files=1), configured_step("b", "a", wait=True))
     before = await live.until(workflow["id"], steps_are("COMPLETED", "RUNNING"))
     for clean in (True, False):
-        answer = await live.verb(workflow["id"], "cleanup", cleanup_tasks=clean)
-        assert answer.status_code == 409
-        assert answer.json()["current_status"] == "RUNNING"
+        response = await live.verb(workflow["id"], "cleanup", cleanup_tasks=clean)
+        assert response.status_code == 409
+        assert response.json()["current_status"] == "RUNNING"
         assert await live.get(workflow["id"]) == before
     assert await readable(live, paths_of(before)[0])
     scripted.release(workflow["id"], "b")
@@ -272,8 +272,8 @@ async def test_cleanup_follows_no_links_out_of_the_store(live: Service, tmp_path
     shutil.rmtree(folder.parent)
     folder.parent.symlink_to(tmp_path)
     for path in paths_of(workflow):
-        answer = await live.client.get("/api/v1/artifacts/" + path)
-        assert (answer.status_code, b"not ours" in answer.content) == (404, False)
+        response = await live.client.get("/api/v1/artifacts/" + path)
+        assert (response.status_code, b"not ours" in response.content) == (404, False)
     report = await cleanup(live, workflow["id"])
     assert [error["step_id"] for error in report["errors"]] == ["folder"]
     assert outside.read_text() == "not ours"

@@ -54,7 +54,7 @@ class Drawn(Struct):
     free: str
 
     def kept(self, reader: str) -> dict[str, str]:
-        """What cleanup tells of the picture that is used."""
+        """Return the report of a cleanup about the picture that is used."""
         error = f"{self.used}: still referenced by workflow {reader}"
         return {"task_id": str(task_id_of(self.used)), "step_id": "used", "task_type": "GENERATION", "error": error}
 
@@ -69,9 +69,9 @@ async def draw(live: Service) -> Drawn:
 
 
 async def cleanup(live: Service, workflow_id: str, **params: Any) -> dict[str, Any]:
-    answer = await live.verb(workflow_id, "cleanup", **params)
-    assert answer.status_code == 200, answer.text
-    report: dict[str, Any] = answer.json()["cleanup"]
+    response = await live.verb(workflow_id, "cleanup", **params)
+    assert response.status_code == 200, response.text
+    report: dict[str, Any] = response.json()["cleanup"]
     return report
 
 
@@ -82,8 +82,8 @@ async def readable(live: Service, path: str) -> bool:
 
 
 async def undeleted(live: Service, workflow_id: str) -> list[str]:
-    answer = await live.client.get(f"{WORKFLOWS}{workflow_id}/tasks")
-    return [task["step_id"] for task in answer.json()["tasks"]]
+    response = await live.client.get(f"{WORKFLOWS}{workflow_id}/tasks")
+    return [task["step_id"] for task in response.json()["tasks"]]
 
 
 async def refer(live: Service, path: str, workflow_id: UUID | str) -> None:
@@ -176,7 +176,7 @@ async def test_a_file_stays_wherever_another_definition_names_it(live: Service, 
 
 
 async def test_a_reference_to_one_file_keeps_all_files_of_its_task(live: Service) -> None:
-    """One that names a single file keeps its task, and so whatever else that has."""
+    """A definition that names a single file keeps its task, and all other files of that task."""
     workflow = await live.until_ended((await live.create(configured_step("a", files=3)))["id"])
     paths = workflow["final_step_result"]["paths"]
     reader = (await live.create(passthrough_step("a", of=paths[1])))["id"]
@@ -214,7 +214,7 @@ async def test_a_cancelled_or_failed_workflow_keeps_its_references_until_it_is_d
     assert (await cleanup(live, drawn.id))["deleted_paths"] == [drawn.used]
 
 
-async def test_two_workflows_that_name_each_other_s_files_are_cleaned_in_turn(live: Service) -> None:
+async def test_two_workflows_that_name_each_other_s_files_are_cleaned_one_after_the_other(live: Service) -> None:
     first = await draw(live)
     workflow = await live.create(passthrough_step("a", of=first.used), drawing("used", 4))
     second = (await live.until_ended(workflow["id"]))["steps"][1]["result"]["result_image_path"]
@@ -245,9 +245,9 @@ async def test_a_reference_to_a_task_without_files_keeps_nothing(live: Service) 
 async def test_references_of_another_tenant_keep_nothing(live: Service) -> None:
     async def create(tenant: str, *steps: dict[str, Any]) -> str:
         body = {"name": "a test", "origin_instance": "tests", "steps": list(steps), "origin_tenant_id": tenant}
-        answer = await live.client.post(WORKFLOWS, json=body)
-        assert answer.status_code == 201, answer.text
-        return str(answer.json()["id"])
+        response = await live.client.post(WORKFLOWS, json=body)
+        assert response.status_code == 201, response.text
+        return str(response.json()["id"])
 
     owner = await create("acme", drawing("used", 1))
     path = (await live.until_ended(owner))["final_step_result"]["result_image_path"]
@@ -256,9 +256,9 @@ async def test_references_of_another_tenant_keep_nothing(live: Service) -> None:
     async with live.as_tenant("acme") as acme:
 
         async def cleaned(workflow_id: str) -> dict[str, Any]:
-            answer = await acme.post(f"{WORKFLOWS}{workflow_id}/cleanup")
-            assert answer.status_code == 200, answer.text
-            report: dict[str, Any] = answer.json()["cleanup"]
+            response = await acme.post(f"{WORKFLOWS}{workflow_id}/cleanup")
+            assert response.status_code == 200, response.text
+            report: dict[str, Any] = response.json()["cleanup"]
             return report
 
         assert [error["error"] for error in (await cleaned(owner))["errors"]] == [
@@ -273,8 +273,8 @@ async def counted(live: Service, call: Callable[[], Awaitable[Any]]) -> tuple[fl
     """How many statements *call* takes, and what it returns."""
     await until_quiet(live)
     before = statements_sent(live)
-    answer = await call()
-    return statements_sent(live) - before, answer
+    response = await call()
+    return statements_sent(live) - before, response
 
 
 @pytest.mark.extended

@@ -51,15 +51,15 @@ async def test_if_none_match_with_the_present_etag_is_a_304(live: Service) -> No
     for params, known in zip(({}, {"include_steps": False}), await tags(live, workflow_id), strict=True):
         for said in (known, f"W/{known}", "*", f'"x", {known}', f'W/"x" ,{known},', [STALE, known], f'"a,b",{known}'):
             headers = [("If-None-Match", each) for each in ([said] if isinstance(said, str) else said)]
-            answer = await live.client.get(WORKFLOWS + workflow_id, params=params, headers=headers)
-            assert (answer.status_code, answer.content, answer.headers["etag"]) == (304, b"", known), said
-            assert "content-length" not in answer.headers
+            response = await live.client.get(WORKFLOWS + workflow_id, params=params, headers=headers)
+            assert (response.status_code, response.content, response.headers["etag"]) == (304, b"", known), said
+            assert "content-length" not in response.headers
         for said in (STALE, known.strip('"'), "", f'"{known[1:-1]}x"', "W/*"):
-            answer = await live.client.get(WORKFLOWS + workflow_id, params=params, headers={"If-None-Match": said})
-            assert (answer.status_code, answer.headers["etag"]) == (200, known), said
+            response = await live.client.get(WORKFLOWS + workflow_id, params=params, headers={"If-None-Match": said})
+            assert (response.status_code, response.headers["etag"]) == (200, known), said
     whole, bare = await tags(live, workflow_id)
-    answer = await live.client.get(WORKFLOWS + workflow_id, headers={"If-None-Match": bare})
-    assert (answer.status_code, answer.headers["etag"]) == (200, whole)
+    response = await live.client.get(WORKFLOWS + workflow_id, headers={"If-None-Match": bare})
+    assert (response.status_code, response.headers["etag"]) == (200, whole)
 
 
 async def test_a_304_reads_no_steps(live: Service) -> None:
@@ -88,21 +88,21 @@ async def test_a_workflow_of_another_tenant_is_a_404_and_no_304(live: Service) -
 
 
 @pytest.mark.parametrize("path", [WORKFLOWS, "{one}/tasks", "/api/v1/tasks/{task}", "{one}/events", "/api/v1/events"])
-async def test_the_etags_of_lists_and_tasks_follow_from_their_content(live: Service, path: str) -> None:
+async def test_the_etags_of_lists_and_tasks_depend_on_their_content(live: Service, path: str) -> None:
     workflow = await live.create(configured_step("a"))
     done = await live.until_ended(workflow["id"])
     where = path.format(one=WORKFLOWS + workflow["id"], task=done["steps"][0]["task_id"])
     first = await live.client.get(where)
     tag = first.headers["etag"]
     for said in (tag, f"W/{tag}", "*"):
-        answer = await live.client.get(where, headers={"If-None-Match": said})
-        assert (answer.status_code, answer.content, answer.headers["etag"]) == (304, b"", tag)
-        assert answer.headers.get("link") == first.headers.get("link")
+        response = await live.client.get(where, headers={"If-None-Match": said})
+        assert (response.status_code, response.content, response.headers["etag"]) == (304, b"", tag)
+        assert response.headers.get("link") == first.headers.get("link")
     cleaned = await live.client.post(f"{WORKFLOWS}{workflow['id']}/cleanup", params={"cleanup_tasks": True})
     assert cleaned.status_code == 200
-    answer = await live.client.get(where, headers={"If-None-Match": tag})
-    assert answer.status_code == 200
-    assert (answer.headers["etag"], answer.content) != (tag, first.content)
+    response = await live.client.get(where, headers={"If-None-Match": tag})
+    assert response.status_code == 200
+    assert (response.headers["etag"], response.content) != (tag, first.content)
 
 
 @pytest.mark.parametrize("path", ["{one}/explain", "/api/v1/providers"])
@@ -112,14 +112,14 @@ async def test_a_report_of_the_present_keeps_its_etag_until_it_changes(
     workflow_id = (await live.create(configured_step("a", wait=True), start=False))["id"]
     where = path.format(one=WORKFLOWS + workflow_id)
     tag = (await live.client.get(where)).headers["etag"]
-    answer = await live.client.get(where, headers={"If-None-Match": tag})
-    assert (answer.status_code, answer.content, answer.headers["etag"]) == (304, b"", tag)
+    response = await live.client.get(where, headers={"If-None-Match": tag})
+    assert (response.status_code, response.content, response.headers["etag"]) == (304, b"", tag)
     await live.verb(workflow_id, "start")
     await live.until(workflow_id, views_are(current_step="a"))
-    answer = await live.client.get(where, headers={"If-None-Match": tag})
-    assert answer.status_code == 200
-    assert answer.json()
-    assert answer.headers["etag"] != tag
+    response = await live.client.get(where, headers={"If-None-Match": tag})
+    assert response.status_code == 200
+    assert response.json()
+    assert response.headers["etag"] != tag
     scripted.release(workflow_id, "a")
 
 
@@ -128,15 +128,15 @@ async def test_if_match_allows_an_update_of_the_named_version_only(live: Service
     whole, bare = await tags(live, workflow_id)
     history = await live.events(workflow_id)
     for wrong in (STALE, f"W/{whole}", f"W/{bare}", "", "x", whole.strip('"'), [STALE, f"W/{whole}"], '"1"', "W/*"):
-        answer = await rename(live.client, workflow_id, "no", wrong)
-        assert (answer.status_code, answer.json()["type"]) == (412, "/schema#problem-412"), wrong
+        response = await rename(live.client, workflow_id, "no", wrong)
+        assert (response.status_code, response.json()["type"]) == (412, "/schema#problem-412"), wrong
     assert await live.events(workflow_id) == history
     for n in range(4):
         whole, bare = await tags(live, workflow_id)
         right = [whole, bare, f"{STALE}, {whole}", [STALE, whole]][n]
-        answer = await rename(live.client, workflow_id, f"name {n}", right)
-        assert answer.status_code == 200
-        assert answer.headers["etag"] == (await tags(live, workflow_id))[0]
+        response = await rename(live.client, workflow_id, f"name {n}", right)
+        assert response.status_code == 200
+        assert response.headers["etag"] == (await tags(live, workflow_id))[0]
     for free in ("*", " * ", None):
         assert (await rename(live.client, workflow_id, "any", free)).status_code == 200
     assert (await rename(live.client, str(uuid4()), "any", "*")).status_code == 404
@@ -145,8 +145,8 @@ async def test_if_match_allows_an_update_of_the_named_version_only(live: Service
 async def test_if_match_accepts_the_etag_of_another_release_of_stepwell(live: Service) -> None:
     workflow_id = await pending(live)
     tag = (await tags(live, workflow_id))[0].replace(__version__, "0.0.1")
-    answer = await live.client.get(WORKFLOWS + workflow_id, headers={"If-None-Match": tag})
-    assert answer.status_code == 200
+    response = await live.client.get(WORKFLOWS + workflow_id, headers={"If-None-Match": tag})
+    assert response.status_code == 200
     assert (await rename(live.client, workflow_id, "x", tag)).status_code == 200
 
 
@@ -164,16 +164,16 @@ async def test_if_match_allows_a_verb_on_the_named_version_only(
     assert (await rename(live.client, workflow["id"], "meanwhile", None)).status_code == 200
     history = await live.events(workflow["id"])
     method, where = ("DELETE", path) if verb == "cancel" else ("POST", f"{path}/{verb}")
-    answer = await live.client.request(method, where, headers={"If-Match": stale})
-    assert answer.status_code == 412
+    response = await live.client.request(method, where, headers={"If-Match": stale})
+    assert response.status_code == 412
     assert await live.events(workflow["id"]) == history
     tag, _ = await tags(live, workflow["id"])
-    answer = await live.client.request(method, where, headers={"If-Match": tag})
-    assert answer.status_code == 200, answer.text
-    assert answer.headers["etag"] == (await tags(live, workflow["id"]))[0] or verb in ("start", "resume")
-    # What the state forbids is told by the version first.
-    answer = await live.client.post(f"{path}/start", headers={"If-Match": stale})
-    assert answer.status_code == 412
+    response = await live.client.request(method, where, headers={"If-Match": tag})
+    assert response.status_code == 200, response.text
+    assert response.headers["etag"] == (await tags(live, workflow["id"]))[0] or verb in ("start", "resume")
+    # The version is compared before the state.
+    response = await live.client.post(f"{path}/start", headers={"If-Match": stale})
+    assert response.status_code == 412
     scripted.release(workflow["id"], "a")
 
 
@@ -181,14 +181,14 @@ async def test_of_two_requests_that_name_the_same_version_one_succeeds(live: Ser
     for n in range(6):
         workflow_id = await pending(live)
         tag = (await tags(live, workflow_id))[n % 2]
-        answers = await asyncio.gather(*(rename(live.client, workflow_id, f"{n} {m}", tag) for m in range(5)))
-        assert sorted(answer.status_code for answer in answers) == [200, 412, 412, 412, 412]
-        (won,) = (answer.json() for answer in answers if answer.status_code == 200)
+        responses = await asyncio.gather(*(rename(live.client, workflow_id, f"{n} {m}", tag) for m in range(5)))
+        assert sorted(response.status_code for response in responses) == [200, 412, 412, 412, 412]
+        (won,) = (response.json() for response in responses if response.status_code == 200)
         assert (await live.get(workflow_id))["name"] == won["name"]
         assert len(await live.events(workflow_id)) == 2
 
 
-async def test_a_repeat_with_a_key_is_answered_although_the_version_has_changed(live: Service) -> None:
+async def test_a_repeat_with_a_key_succeeds_although_the_version_has_changed(live: Service) -> None:
     workflow_id = await pending(live)
     headers = {"If-Match": (await tags(live, workflow_id))[0], "Idempotency-Key": str(uuid4())}
     path, body = WORKFLOWS + workflow_id, {"name": "x"}
@@ -199,5 +199,5 @@ async def test_a_repeat_with_a_key_is_answered_although_the_version_has_changed(
     headers = {"If-Match": STALE, "Idempotency-Key": str(uuid4())}
     assert (await live.client.patch(path, json=body, headers=headers)).status_code == 412
     headers["If-Match"] = (await tags(live, workflow_id))[0]
-    answer = await live.client.patch(path, json=body, headers=headers)
-    assert (answer.status_code, "idempotency-replayed" in answer.headers) == (200, False)
+    response = await live.client.patch(path, json=body, headers=headers)
+    assert (response.status_code, "idempotency-replayed" in response.headers) == (200, False)

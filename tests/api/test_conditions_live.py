@@ -1,4 +1,4 @@
-"""Conditions over the live service: what a user sees of them in answers, events, plans, dry runs and definitions."""
+"""Conditions over the live service: what a user sees of them in responses, events, plans, dry runs and definitions."""
 
 from typing import Any
 
@@ -39,18 +39,18 @@ async def test_a_condition_skips_its_step_and_the_workflow_completes(live: Servi
 
 async def test_a_definition_is_returned_with_its_conditions(live: Service) -> None:
     created = await live.create(*STEPS, start=False)
-    answer = (await live.client.get(f"{WORKFLOWS}{created['id']}/definition")).json()
-    assert [step.get("when") for step in answer["steps"]] == [step.get("when") for step in STEPS]
-    again = await live.client.post(WORKFLOWS, json=answer, params={"start": "false"})
+    response = (await live.client.get(f"{WORKFLOWS}{created['id']}/definition")).json()
+    assert [step.get("when") for step in response["steps"]] == [step.get("when") for step in STEPS]
+    again = await live.client.post(WORKFLOWS, json=response, params={"start": "false"})
     assert again.status_code == 201
     assert [step["when"] for step in again.json()["steps"]] == [step.get("when") for step in STEPS]
 
 
 async def test_a_faulty_condition_is_refused_at_its_place(live: Service) -> None:
     steps = [join("a"), join("b", when="${a.ok}"), join("c", when="d.ok")]
-    answer = await live.client.post(WORKFLOWS, json=body(*steps))
-    assert answer.status_code == 422
-    assert [(fault["loc"], fault["type"]) for fault in answer.json()["detail"]] == [
+    response = await live.client.post(WORKFLOWS, json=body(*steps))
+    assert response.status_code == 422
+    assert [(fault["loc"], fault["type"]) for fault in response.json()["detail"]] == [
         (["body", "steps", 1, "when"], "bad_expression"),
         (["body", "steps", 2, "when"], "unknown_step"),
     ]

@@ -28,16 +28,16 @@ def memory() -> MemoryDatabase:
 
 
 async def costs(service: Service, query: str) -> list[dict[str, Any]]:
-    answer = await service.client.get(f"{PATH}?{query}")
-    assert answer.status_code == 200, answer.text
-    found: list[dict[str, Any]] = answer.json()["costs"]
+    response = await service.client.get(f"{PATH}?{query}")
+    assert response.status_code == 200, response.text
+    found: list[dict[str, Any]] = response.json()["costs"]
     return found
 
 
 async def test_sums_are_exact_and_have_the_members_that_by_names(memory: MemoryDatabase, tmp_path: Path) -> None:
     async with running_service(memory, tmp_path) as service:
-        answer = await service.client.get(PATH)
-        assert answer.text == (
+        response = await service.client.get(PATH)
+        assert response.text == (
             '{"costs":[{"currency":"EUR","amount":3,"attempts":3},'
             '{"currency":"USD","amount":12345678901234567890.100000001,"attempts":4}]}'
         )
@@ -51,7 +51,7 @@ async def test_sums_are_exact_and_have_the_members_that_by_names(memory: MemoryD
             {"model": "flux", "provider": "FAL", "currency": "USD", "amount": 12345678901234567890.0, "attempts": 2},
             *by_model,
         ]
-        again = await service.client.get(PATH, headers={"If-None-Match": answer.headers["etag"]})
+        again = await service.client.get(PATH, headers={"If-None-Match": response.headers["etag"]})
         assert again.status_code == 304
 
 
@@ -73,8 +73,8 @@ async def test_a_token_sees_the_costs_of_its_tenant(memory: MemoryDatabase, tmp_
     async with running_service(memory, tmp_path) as service:
         for tenant, attempts in (("t", [3, 3]), (None, [1]), ("u", [])):
             async with service.as_tenant(tenant) as client:
-                answer = await client.get(PATH, params={"by": "tenant"})
-                found = [(each["tenant"], each["attempts"]) for each in answer.json()["costs"]]
+                response = await client.get(PATH, params={"by": "tenant"})
+                found = [(each["tenant"], each["attempts"]) for each in response.json()["costs"]]
                 assert found == [(tenant, number) for number in attempts]
 
 
@@ -97,8 +97,8 @@ async def test_a_query_that_says_something_else_is_refused(
     memory: MemoryDatabase, tmp_path: Path, query: str, loc: list[str | int], kind: str
 ) -> None:
     async with running_service(memory, tmp_path) as service:
-        answer = await service.client.get(f"{PATH}?{query}")
-        assert (answer.status_code, [(fault["loc"], fault["type"]) for fault in answer.json()["detail"]]) == (
+        response = await service.client.get(f"{PATH}?{query}")
+        assert (response.status_code, [(fault["loc"], fault["type"]) for fault in response.json()["detail"]]) == (
             422,
             [(loc, kind)],
         )
@@ -106,8 +106,8 @@ async def test_a_query_that_says_something_else_is_refused(
 
 async def test_a_refusal_lists_every_fault_of_the_query(memory: MemoryDatabase, tmp_path: Path) -> None:
     async with running_service(memory, tmp_path) as service:
-        answer = await service.client.get(f"{PATH}?by=models&from=yesterday&to=2026-01-01T01:00:00Z")
-        assert [fault["loc"] for fault in answer.json()["detail"]] == [
+        response = await service.client.get(f"{PATH}?by=models&from=yesterday&to=2026-01-01T01:00:00Z")
+        assert [fault["loc"] for fault in response.json()["detail"]] == [
             ["query", "by", 0],
             ["query", "from"],
             ["query", "to"],
@@ -119,6 +119,6 @@ async def test_too_many_sums_are_refused(memory: MemoryDatabase, tmp_path: Path)
         key = CostRowKey("t", date(2026, 1, 1), "FAL", f"model {number}", "USD")
         memory.tables.daily_costs[key] = CostRow(Decimal(1), 1)
     async with running_service(memory, tmp_path) as service:
-        answer = await service.client.get(f"{PATH}?by=model")
-        assert (answer.status_code, answer.json()["detail"][0]["loc"]) == (422, ["query", "by"])
+        response = await service.client.get(f"{PATH}?by=model")
+        assert (response.status_code, response.json()["detail"][0]["loc"]) == (422, ["query", "by"])
         assert (await service.client.get(PATH)).status_code == 200

@@ -44,17 +44,17 @@ async def shared(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Serv
         yield service
 
 
-def cors_headers(answer: httpx.Response) -> dict[str, str]:
-    return {name: value for name, value in answer.headers.items() if name.startswith("access-control-")}
+def cors_headers(response: httpx.Response) -> dict[str, str]:
+    return {name: value for name, value in response.headers.items() if name.startswith("access-control-")}
 
 
-async def test_a_preflight_is_answered_for_every_path_without_a_token(shared: Service) -> None:
+async def test_every_path_responds_to_a_preflight_without_a_token(shared: Service) -> None:
     paths = {operation.path.replace("{", "").replace("}", "") for operation in operations()} | {"/nothing", "/api/v2/x"}
     async with conforming_client(shared.app.api) as stranger:
         for path in paths:
-            answer = await stranger.options(path, headers=LISTED | PREFLIGHT)
-            assert (answer.status_code, answer.content, answer.headers["vary"]) == (204, b"", "Origin"), path
-            found = cors_headers(answer)
+            response = await stranger.options(path, headers=LISTED | PREFLIGHT)
+            assert (response.status_code, response.content, response.headers["vary"]) == (204, b"", "Origin"), path
+            found = cors_headers(response)
             assert found.pop("access-control-allow-origin") == PAGE
             allowed = found.pop("access-control-allow-headers").split(", ")
             assert {"Authorization", "Content-Type", "Idempotency-Key", "If-Match", "Prefer", "*"} <= set(allowed)
@@ -85,13 +85,13 @@ async def test_every_response_has_the_headers_for_a_page_of_a_listed_origin(shar
     ]
     for status, method, path, headers, body in requests:
         for origin in (PAGE, "http://localhost:3000"):
-            answer = await shared.client.request(method, path, headers=headers | {"Origin": origin}, content=body)
-            assert (answer.status_code, answer.headers["access-control-allow-origin"]) == (status, origin), path
-            assert cors_headers(answer).keys() == {"access-control-allow-origin", "access-control-expose-headers"}
-            assert answer.headers["vary"].split(", ")[-1] == "Origin"
+            response = await shared.client.request(method, path, headers=headers | {"Origin": origin}, content=body)
+            assert (response.status_code, response.headers["access-control-allow-origin"]) == (status, origin), path
+            assert cors_headers(response).keys() == {"access-control-allow-origin", "access-control-expose-headers"}
+            assert response.headers["vary"].split(", ")[-1] == "Origin"
     async with conforming_client(shared.app.api) as stranger:
-        answer = await stranger.get(one, headers=LISTED)
-    assert (answer.status_code, answer.headers["access-control-allow-origin"]) == (401, PAGE)
+        response = await stranger.get(one, headers=LISTED)
+    assert (response.status_code, response.headers["access-control-allow-origin"]) == (401, PAGE)
 
 
 async def test_streams_have_the_headers_once(shared: Service) -> None:
@@ -99,50 +99,50 @@ async def test_streams_have_the_headers_once(shared: Service) -> None:
     await shared.until_ended(created["id"])
     for _ in range(2):
         events = f"{WORKFLOWS}{created['id']}/events"
-        answer = await shared.client.get(events, headers=LISTED | {"Accept": "text/event-stream"})
-        assert answer.headers["content-type"] == "text/event-stream"
-        assert answer.headers.get_list("access-control-allow-origin") == [PAGE]
-        assert answer.headers.get_list("vary") == ["Origin"]
+        response = await shared.client.get(events, headers=LISTED | {"Accept": "text/event-stream"})
+        assert response.headers["content-type"] == "text/event-stream"
+        assert response.headers.get_list("access-control-allow-origin") == [PAGE]
+        assert response.headers.get_list("vary") == ["Origin"]
 
 
 @pytest.mark.parametrize("origin", OTHER)
 async def test_a_page_of_another_origin_gets_no_headers(shared: Service, origin: str) -> None:
-    answer = await shared.client.get("/", headers={"Origin": origin})
-    assert (answer.status_code, answer.headers["vary"], cors_headers(answer)) == (200, "Accept, Origin", {})
+    response = await shared.client.get("/", headers={"Origin": origin})
+    assert (response.status_code, response.headers["vary"], cors_headers(response)) == (200, "Accept, Origin", {})
 
 
 async def test_a_response_without_an_origin_names_it_in_vary(shared: Service) -> None:
-    answer = await shared.client.get("/health/live")
-    assert (answer.headers["vary"], cors_headers(answer)) == ("Origin", {})
+    response = await shared.client.get("/health/live")
+    assert (response.headers["vary"], cors_headers(response)) == ("Origin", {})
 
 
 async def test_a_refusal_while_stopping_has_the_headers(tmp_path: Path) -> None:
     async with running_service(MemoryDatabase(), tmp_path, cors_origins=Origins.read(PAGE)) as service:
         await service.app.stop()
-        answer = await service.client.post(WORKFLOWS, json={}, headers=LISTED)
-        assert (answer.status_code, answer.headers["access-control-allow-origin"]) == (503, PAGE)
+        response = await service.client.post(WORKFLOWS, json={}, headers=LISTED)
+        assert (response.status_code, response.headers["access-control-allow-origin"]) == (503, PAGE)
 
 
 async def test_every_origin_is_allowed_without_a_list(tmp_path: Path) -> None:
     async with running_service(MemoryDatabase(), tmp_path, cors_origins=Origins.read("*")) as service:
         for headers in (LISTED, {"Origin": "null"}, LISTED | {"Cookie": "a=b"}, {}):
-            answer = await service.client.get("/health/live", headers=headers)
-            assert cors_headers(answer)["access-control-allow-origin"] == "*"
-            assert "vary" not in answer.headers
+            response = await service.client.get("/health/live", headers=headers)
+            assert cors_headers(response)["access-control-allow-origin"] == "*"
+            assert "vary" not in response.headers
 
 
 async def test_there_are_no_headers_by_default(api: Service) -> None:
     async with conforming_client(api.app.api) as stranger:
-        for answer in (
+        for response in (
             await stranger.get("/", headers=LISTED),
             await stranger.options("/", headers=LISTED | PREFLIGHT),
         ):
-            assert (cors_headers(answer), "Origin" in answer.headers.get("vary", "")) == ({}, False)
+            assert (cors_headers(response), "Origin" in response.headers.get("vary", "")) == ({}, False)
 
 
 async def test_a_page_can_read_every_header_of_the_document(shared: Service) -> None:
-    answer = await shared.client.get("/", headers=LISTED)
-    exposed = {name.lower() for name in answer.headers["access-control-expose-headers"].split(", ")}
+    response = await shared.client.get("/", headers=LISTED)
+    exposed = {name.lower() for name in response.headers["access-control-expose-headers"].split(", ")}
     document = json.loads(json.dumps(openapi_document([*installed_providers()])))
     documented = {
         name.lower()

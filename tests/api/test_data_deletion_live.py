@@ -32,9 +32,9 @@ def data_of(workflow_id: str) -> str:
 
 
 async def delete_data(live: Service, workflow_id: str) -> dict[str, Any]:
-    answer = await live.client.delete(data_of(workflow_id))
-    assert answer.status_code == 200, answer.text
-    deletion: dict[str, Any] = answer.json()
+    response = await live.client.delete(data_of(workflow_id))
+    assert response.status_code == 200, response.text
+    deletion: dict[str, Any] = response.json()
     return deletion
 
 
@@ -44,7 +44,7 @@ async def tables_of(live: Service, *ids: UUID | str) -> set[str]:
         return await tables_with(sql, *ids)
 
 
-async def test_the_answer_of_a_request_that_changed_nothing_is_deleted(live: Service) -> None:
+async def test_the_response_of_a_request_that_changed_nothing_is_deleted(live: Service) -> None:
     body = {"name": "n", "origin_instance": "o", "steps": [configured_step("a", files=1)]}
     workflow = await live.until_ended((await live.client.post(WORKFLOWS, json=body)).json()["id"])
     path = f"{WORKFLOWS}{workflow['id']}"
@@ -81,13 +81,13 @@ async def test_no_row_and_no_file_is_left_but_one_record_of_who_and_when(live: S
     )
     await sql.close()
     assert tuple(row) == ("tester", True)
-    answers = [
+    responses = [
         await live.client.get(f"{WORKFLOWS}{workflow['id']}"),
         await live.client.get(f"/api/v1/artifacts/{paths[0]}"),
         await live.client.delete(data_of(workflow["id"])),
         await live.verb(workflow["id"], "cleanup"),
     ]
-    assert [answer.status_code for answer in answers] == [404] * 4
+    assert [response.status_code for response in responses] == [404] * 4
 
 
 async def test_a_running_workflow_is_refused_and_keeps_everything(live: Service, scripted: ConfiguredProvider) -> None:

@@ -44,8 +44,8 @@ async def api(clock: ManualClock, tmp_path_factory: pytest.TempPathFactory) -> A
 
 
 async def uploads_of(client: httpx.AsyncClient) -> list[dict[str, Any]]:
-    answer = await client.get("/api/v1/artifacts", params={"limit": 1000})
-    found: list[dict[str, Any]] = answer.json()["artifacts"]
+    response = await client.get("/api/v1/artifacts", params={"limit": 1000})
+    found: list[dict[str, Any]] = response.json()["artifacts"]
     return found
 
 
@@ -195,10 +195,10 @@ async def test_a_create_can_be_repeated_if_the_same_file_is_deleted_meanwhile(
 async def test_a_repeated_create_makes_no_second_upload(api: Service) -> None:
     body = {"name": "n", "origin_instance": "o", "steps": [adjust(uri(image(9)))]}
     async with api.as_tenant("repeating") as owner:
-        answers = [await owner.post(WORKFLOWS, json=body, headers={"Idempotency-Key": "k"}) for _ in range(2)]
-        assert answers[0].content == answers[1].content
+        responses = [await owner.post(WORKFLOWS, json=body, headers={"Idempotency-Key": "k"}) for _ in range(2)]
+        assert responses[0].content == responses[1].content
         other = await owner.post(WORKFLOWS, json=body)
-        assert config_of(other.json())["base_image_url"] == config_of(answers[0].json())["base_image_url"]
+        assert config_of(other.json())["base_image_url"] == config_of(responses[0].json())["base_image_url"]
         assert len(await uploads_of(owner)) == 1
 
 

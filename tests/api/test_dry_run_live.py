@@ -78,19 +78,19 @@ async def call(live: Service, workflow_id: str, verb: str, **params: Any) -> htt
     return await live.client.request("DELETE" if verb == "cancel" else "POST", path, params=params, headers=headers)
 
 
-async def foretold(
+async def forecast_of(
     live: Service, sql: asyncpg.Connection, workflow_id: str, verb: str, **params: Any
 ) -> tuple[dict[str, Any], str]:
-    """The dry run's answer and its ETag; that it changes nothing is checked here."""
+    """Return the dry run's response and its ETag, and check that it changes nothing."""
     before = await everything(live, sql)
-    answers = [await call(live, workflow_id, verb, dry_run="true", **params) for _ in range(2)]
+    responses = [await call(live, workflow_id, verb, dry_run="true", **params) for _ in range(2)]
     assert await everything(live, sql) == before
-    for answer in answers:
-        assert (answer.status_code, answer.headers["content-type"]) == (200, DRY), answer.text
-        assert (answer.json()["verb"], answer.json()["allowed"]) == (verb, True)
-    assert answers[0].content == answers[1].content
-    content: dict[str, Any] = answers[0].json()
-    return content, answers[0].headers["etag"]
+    for response in responses:
+        assert (response.status_code, response.headers["content-type"]) == (200, DRY), response.text
+        assert (response.json()["verb"], response.json()["allowed"]) == (verb, True)
+    assert responses[0].content == responses[1].content
+    content: dict[str, Any] = responses[0].json()
+    return content, responses[0].headers["etag"]
 
 
 def steps_of(seed: int) -> list[dict[str, Any]]:
@@ -180,36 +180,36 @@ async def test_a_dry_run_reports_what_the_verb_then_does(
 async def _compared(
     live: Service, scripted: ConfiguredProvider, sql: asyncpg.Connection, before: dict[str, Any], verb: str
 ) -> None:
-    told_before, etag = await foretold(live, sql, before["id"], verb)
-    assert told_before["status_now"] == before["status"]
-    answer = await call(live, before["id"], verb, headers={"If-Match": etag})
-    assert answer.status_code == 200, answer.text
-    body = answer.json()
+    forecast, etag = await forecast_of(live, sql, before["id"], verb)
+    assert forecast["status_now"] == before["status"]
+    response = await call(live, before["id"], verb, headers={"If-Match": etag})
+    assert response.status_code == 200, response.text
+    body = response.json()
     if verb == "cleanup":
         cleaned, body = body["cleanup"], body["workflow"]
-        assert sorted(told_before["files_to_delete"]) == sorted(cleaned["deleted_paths"])
-        assert told_before["tasks"] == cleaned["tasks_processed"]
-        assert (cleaned["errors"], told_before["files_kept"]) == ([], [])
+        assert sorted(forecast["files_to_delete"]) == sorted(cleaned["deleted_paths"])
+        assert forecast["tasks"] == cleaned["tasks_processed"]
+        assert (cleaned["errors"], forecast["files_kept"]) == ([], [])
     moves = verb in ("start", "resume")
-    # What fails at once may have ended it before the answer is made.
-    assert body["status"] in {told_before["status_after"], *(["FAILED", "COMPLETED"] if moves else [])}
+    # What fails at once may have ended it before the response is made.
+    assert body["status"] in {forecast["status_after"], *(["FAILED", "COMPLETED"] if moves else [])}
     if moves:
         after = await live.until(before["id"], lambda found: is_steady(found, scripted))
-        _check_steps_of_running(before, after, told_before, verb)
+        _check_steps_of_running(before, after, forecast, verb)
     elif verb == "pause":
         names = statuses_of(before)
-        assert told_before["running"] == [name for name in names if names[name] == "RUNNING"]
-        assert told_before["kept"] == [name for name in names if names[name] == "COMPLETED"]
-        assert all(told_before[name] == [] for name in LISTS if name not in ("kept", "running"))
+        assert forecast["running"] == [name for name in names if names[name] == "RUNNING"]
+        assert forecast["kept"] == [name for name in names if names[name] == "COMPLETED"]
+        assert all(forecast[name] == [] for name in LISTS if name not in ("kept", "running"))
         assert statuses_of(body) == names
     else:
         was, now = statuses_of(before), statuses_of(body)
-        assert told_before["cancelled"] == [name for name in now if now[name] != was[name]]
-        assert all(now[name] == "CANCELLED" for name in told_before["cancelled"])
+        assert forecast["cancelled"] == [name for name in now if now[name] != was[name]]
+        assert all(now[name] == "CANCELLED" for name in forecast["cancelled"])
         done = [name for name in now if now[name] == "COMPLETED"]
-        assert told_before["kept"] == (done if verb == "cancel" else [])
-        assert all(told_before[name] == [] for name in LISTS if name not in ("kept", "cancelled"))
-    assert told_before["remote_jobs_to_cancel"] == []
+        assert forecast["kept"] == (done if verb == "cancel" else [])
+        assert all(forecast[name] == [] for name in LISTS if name not in ("kept", "cancelled"))
+    assert forecast["remote_jobs_to_cancel"] == []
 
 
 def _check_steps_of_running(before: dict[str, Any], after: dict[str, Any], dry_run: dict[str, Any], verb: str) -> None:
@@ -240,15 +240,15 @@ async def test_a_dry_run_reports_files_that_another_workflow_keeps(live: Service
     reader = await live.create(
         passthrough_step("r", picture=one), configured_step("x", base_image_url=one), start=False
     )
-    forecast, _ = await foretold(live, sql, workflow["id"], "cleanup")
+    forecast, _ = await forecast_of(live, sql, workflow["id"], "cleanup")
     kept = [{"path": path, "workflow_id": reader["id"]} for path in (one, two)]
     assert (forecast["files_to_delete"], forecast["files_kept"], forecast["tasks"]) == ([], kept, 1)
-    forecast, _ = await foretold(live, sql, workflow["id"], "cleanup", cleanup_tasks="false")
+    forecast, _ = await forecast_of(live, sql, workflow["id"], "cleanup", cleanup_tasks="false")
     assert (forecast["files_to_delete"], forecast["files_kept"], forecast["tasks"]) == ([], [], 0)
     cleaned = (await live.verb(workflow["id"], "cleanup")).json()["cleanup"]
     assert (cleaned["deleted_paths"], len(cleaned["errors"]), cleaned["tasks_processed"]) == ([], 2, 1)
     assert (await live.verb(reader["id"], "cleanup")).status_code == 200
-    forecast, _ = await foretold(live, sql, workflow["id"], "cleanup")
+    forecast, _ = await forecast_of(live, sql, workflow["id"], "cleanup")
     assert (forecast["files_to_delete"], forecast["files_kept"]) == ([one, two], [])
     assert (await live.verb(workflow["id"], "cleanup")).json()["cleanup"]["deleted_paths"] == [one, two]
 
@@ -257,12 +257,12 @@ async def test_the_etag_of_a_dry_run_is_accepted_as_if_match_of_the_verb(
     live: Service, sql: asyncpg.Connection
 ) -> None:
     workflow = await live.create(passthrough_step("a"), start=False)
-    _, etag = await foretold(live, sql, workflow["id"], "start")
+    _, etag = await forecast_of(live, sql, workflow["id"], "start")
     assert (await live.client.patch(WORKFLOWS + workflow["id"], json={"name": "other"})).status_code == 200
     for params in ({}, {"dry_run": "true"}):
-        answer = await call(live, workflow["id"], "start", headers={"If-Match": etag}, **params)
-        assert answer.status_code == 412, answer.text
-    _, etag = await foretold(live, sql, workflow["id"], "start")
+        response = await call(live, workflow["id"], "start", headers={"If-Match": etag}, **params)
+        assert response.status_code == 412, response.text
+    _, etag = await forecast_of(live, sql, workflow["id"], "start")
     assert (await call(live, workflow["id"], "start", headers={"If-Match": etag})).status_code == 200
 
 
@@ -272,8 +272,8 @@ async def test_a_dry_run_stores_no_idempotency_key(live: Service, sql: asyncpg.C
     key = {"Idempotency-Key": str(uuid4())}
     assert (await call(live, workflow["id"], "start", dry_run="true", headers=key)).json()["would_run"] == ["a"]
     assert await everything(live, sql) == before
-    answer = await call(live, workflow["id"], "start", headers=key)
-    assert (answer.status_code, answer.headers["content-type"]) == (200, "application/json")
+    response = await call(live, workflow["id"], "start", headers=key)
+    assert (response.status_code, response.headers["content-type"]) == (200, "application/json")
     assert (await live.until_ended(workflow["id"]))["status"] == "COMPLETED"
 
 
@@ -283,13 +283,13 @@ async def test_a_dry_run_is_refused_as_the_verb_is(live: Service, verb: str) -> 
     method, tail = ("DELETE", "") if verb == "cancel" else ("POST", f"/{verb}")
     async with live.as_tenant("other") as stranger, live.as_tenant("acme", permissions=(Permission.READ,)) as reader:
         for workflow_id in (workflow["id"], str(uuid4()), "no-uuid"):
-            answer = await stranger.request(method, f"{WORKFLOWS}{workflow_id}{tail}?dry_run=true")
-            assert answer.status_code == 404
+            response = await stranger.request(method, f"{WORKFLOWS}{workflow_id}{tail}?dry_run=true")
+            assert response.status_code == 404
         assert (await reader.request(method, f"{WORKFLOWS}{workflow['id']}{tail}?dry_run=true")).status_code == 403
-    answer = await live.client.request(method, f"{WORKFLOWS}{workflow['id']}{tail}?dry_run=perhaps")
-    assert answer.status_code == 422
-    answer = await live.client.request(method, f"{WORKFLOWS}{workflow['id']}{tail}?dry_run=true", json={"x": 1})
-    assert answer.status_code == 422
+    response = await live.client.request(method, f"{WORKFLOWS}{workflow['id']}{tail}?dry_run=perhaps")
+    assert response.status_code == 422
+    response = await live.client.request(method, f"{WORKFLOWS}{workflow['id']}{tail}?dry_run=true", json={"x": 1})
+    assert response.status_code == 422
     assert (await live.get(workflow["id"])) == workflow
 
 
@@ -299,9 +299,9 @@ async def test_an_unknown_parameter_is_refused_and_changes_nothing(
 ) -> None:
     workflow = await live.create(configured_step("a", wait=True))
     running = await live.until(workflow["id"], views_are(current_step="a"))
-    answer = await live.client.post(f"{WORKFLOWS}{workflow['id']}/{asked}")
+    response = await live.client.post(f"{WORKFLOWS}{workflow['id']}/{asked}")
     name = asked.partition("?")[2].partition("=")[0]
-    assert (answer.status_code, answer.json()["detail"][0]["loc"]) == (422, ["query", name])
+    assert (response.status_code, response.json()["detail"][0]["loc"]) == (422, ["query", name])
     assert await live.get(workflow["id"]) == running
     scripted.release(workflow["id"], "a")
     await live.until_ended(workflow["id"])
@@ -317,7 +317,7 @@ async def test_a_dry_run_of_cancel_lists_the_jobs_at_providers(live: Service, tm
         job = await wait_for_code(service, workflow["id"], "a", "remote_job")
         sql = await asyncpg.connect(live.dsn)
         stack.push_async_callback(sql.close)
-        forecast, _ = await foretold(service, sql, workflow["id"], "cancel")
+        forecast, _ = await forecast_of(service, sql, workflow["id"], "cancel")
         named = [{"step_id": "a", "provider": "CUSTOM", "remote_id": job["remote_id"], "item": None}]
         assert (forecast["remote_jobs_to_cancel"], forecast["cancelled"]) == (named, ["a", "b"])
         assert world.emulator.count("cancel") == 0

@@ -1,4 +1,4 @@
-"""Every operation of the OpenAPI document succeeds on the live service, and answers as documented."""
+"""Every operation of the OpenAPI document succeeds on the live service, and responds as documented."""
 
 from collections.abc import AsyncIterator
 from typing import Any
@@ -37,9 +37,9 @@ class Caller:
         return {operation for operation, _ in self._conformance.checked}
 
     async def call(self, method: str, path: str, **options: Any) -> Any:
-        answer = await self._client.request(method, path, **options)
-        assert answer.is_success or answer.has_redirect_location, (method, path, answer.text)
-        return answer.json() if "json" in answer.headers["content-type"] else answer.content
+        response = await self._client.request(method, path, **options)
+        assert response.is_success or response.has_redirect_location, (method, path, response.text)
+        return response.json() if "json" in response.headers["content-type"] else response.content
 
     async def create(self, *steps: dict[str, Any], start: bool = True, **members: Any) -> str:
         """Create a workflow, and return its path."""

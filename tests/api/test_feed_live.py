@@ -48,9 +48,9 @@ GARBAGE = [
 
 
 async def page(client: httpx.AsyncClient, **params: Any) -> dict[str, Any]:
-    answer = await client.get(FEED, params=params)
-    assert answer.status_code == 200, answer.text
-    content: dict[str, Any] = answer.json()
+    response = await client.get(FEED, params=params)
+    assert response.status_code == 200, response.text
+    content: dict[str, Any] = response.json()
     return content
 
 
@@ -75,7 +75,7 @@ async def now(client: httpx.AsyncClient) -> str:
 
 
 @contextlib.asynccontextmanager
-async def followed(
+async def open_stream(
     live: Service, bearer: str | None = None, last: str = "", **params: Any
 ) -> AsyncIterator[AsgiStream]:
     path = f"{FEED}?{urlencode(params)}"
@@ -131,7 +131,7 @@ async def test_the_pages_of_the_feed_contain_every_event_in_order(live: Service,
 
 async def test_a_stream_without_a_cursor_begins_now(live: Service) -> None:
     await run_to_end(live)
-    async with followed(live) as stream:
+    async with open_stream(live) as stream:
         first = await stream.any_frame()
         assert first is not None
         assert (first.retry, first.text) == (2000, None)
@@ -143,15 +143,15 @@ async def test_a_stream_without_a_cursor_begins_now(live: Service) -> None:
         assert [frame.type for frame in frames] == [event["type"] for event in expected]
     for cursor, left in ((first.id, expected), (frames[1].id, expected[2:])):
         assert await whole(live.client, cursor=cursor) == left
-        async with followed(live, cursor=cursor) as stream:
+        async with open_stream(live, cursor=cursor) as stream:
             assert [frame.data for frame in await stream.frames(len(left))] == left
-        async with followed(live, last=cursor or "", cursor="0") as stream:
+        async with open_stream(live, last=cursor or "", cursor="0") as stream:
             assert [frame.data for frame in await stream.frames(len(left))] == left
 
 
 @pytest.mark.usefixtures("short_second")
 async def test_a_stream_that_may_be_late_sends_the_next_events_together(live: Service) -> None:
-    async with followed(live, delay_s=60) as late, followed(live) as prompt:
+    async with open_stream(live, delay_s=60) as late, open_stream(live) as prompt:
         await run_to_end(live)
         assert await late.frames(1)  # after a pause, the first events aren't late
         workflow_id = await run_to_end(live)
@@ -161,20 +161,20 @@ async def test_a_stream_that_may_be_late_sends_the_next_events_together(live: Se
             frame = await prompt.frame()
         assert late.received.empty()
     cursor = await now(live.client)
-    async with followed(live, delay_s=1, cursor=cursor) as late:
+    async with open_stream(live, delay_s=1, cursor=cursor) as late:
         ids = [await run_to_end(live) for _ in range(3)]
         everything = [event for workflow_id in ids for event in await history(live, workflow_id)]
         assert [frame.data for frame in await late.frames(len(everything))] == everything
 
 
 async def test_a_stream_from_now_on_has_no_older_event_however_late_the_others_are(live: Service) -> None:
-    async with followed(live, delay_s=60) as late:
+    async with open_stream(live, delay_s=60) as late:
         await run_to_end(live)
         assert await late.frames(1)  # the next events wait for up to 60 s
         await run_to_end(live)
-        async with followed(live, delay_s=60) as later:
+        async with open_stream(live, delay_s=60) as later:
             expected = await history(live, await run_to_end(live))
-            async with followed(live):  # one that doesn't wait
+            async with open_stream(live):  # one that doesn't wait
                 assert [frame.data for frame in await later.frames(1)] == expected[:1]
 
 
@@ -183,7 +183,7 @@ async def test_heartbeats_of_a_stream_without_events_carry_its_position(
 ) -> None:
     """Where nothing is wanted heartbeats tell the place, so that whoever comes back need not look at all that again."""
     monkeypatch.setattr(subscriptions_of(live), "heartbeat_s", 0.05)
-    async with followed(live, origin_instance="nobody") as stream:
+    async with open_stream(live, origin_instance="nobody") as stream:
         first = await stream.any_frame()
         assert first is not None
         await run_to_end(live)
@@ -201,7 +201,7 @@ async def test_a_stream_contains_only_the_events_of_its_filter(live: Service, sc
     cursor, instance = await now(live.client), str(uuid4())
     async with contextlib.AsyncExitStack() as stack:
         streams = {
-            name: await stack.enter_async_context(followed(live, **params))
+            name: await stack.enter_async_context(open_stream(live, **params))
             for name, params in {
                 "types": {"type": "workflow.completed,workflow.failed"},
                 "instance": {"origin_instance": instance},
@@ -245,21 +245,21 @@ async def test_a_page_of_a_selective_filter_may_be_empty_before_the_end(
     empty = await page(live.client, limit=2, origin_instance="nobody")
     assert (empty["events"], empty["has_more"]) == ([], True)
     assert await whole(live.client, limit=2, origin_instance=instance) == expected
-    async with followed(live, origin_instance=instance, cursor="0") as stream:
+    async with open_stream(live, origin_instance=instance, cursor="0") as stream:
         assert [frame.data for frame in await stream.frames(len(expected))] == expected
 
 
 @pytest.mark.parametrize("tenant", ["acme", "other", None])
 async def test_a_token_sees_the_events_of_its_tenant_only(live: Service, tenant: str | None) -> None:
     bearer = token(tenant, every=False)
-    async with live.as_tenant(tenant) as client, followed(live, bearer) as stream:
+    async with live.as_tenant(tenant) as client, open_stream(live, bearer) as stream:
         cursor = await now(client)
         ids = {owner: await run_to_end(live, origin_tenant_id=owner) for owner in ("acme", "other", None)}
         expected = await history(live, ids[tenant], tenant)
         assert [frame.data for frame in await stream.frames(len(expected))] == expected
         assert await whole(client, cursor=cursor) == expected
         assert {event["origin_tenant_id"] for event in await whole(client)} == {tenant}
-        async with followed(live, bearer, cursor=cursor) as replayed:
+        async with open_stream(live, bearer, cursor=cursor) as replayed:
             assert [frame.data for frame in await replayed.frames(len(expected))] == expected
             last = await run_to_end(live, origin_tenant_id=tenant)
             more = await history(live, last, tenant)
@@ -274,9 +274,9 @@ async def test_no_cursor_names_the_workflow_of_another_tenant(live: Service, mon
     cursor = await now(live.client)
     foreign = (await live.create(passthrough_step("a"), start=False, origin_tenant_id="other"))["id"]
     async with live.as_tenant("acme") as client:
-        answer = await page(client, cursor=cursor, limit=1)
-    reached = answer["cursor"]
-    assert (answer["events"], str(CURSORS.read(reached).workflow_id)) == ([], foreign)
+        response = await page(client, cursor=cursor, limit=1)
+    reached = response["cursor"]
+    assert (response["events"], str(CURSORS.read(reached).workflow_id)) == ([], foreign)
     assert UUID(foreign).bytes not in urlsafe_b64decode(reached + "=")
     assert len(reached) == len(CURSORS.issue(BEGINNING))
 
@@ -284,23 +284,23 @@ async def test_no_cursor_names_the_workflow_of_another_tenant(live: Service, mon
 @pytest.mark.parametrize("cursor", GARBAGE)
 async def test_a_malformed_cursor_is_refused(live: Service, cursor: str) -> None:
     for accept in ("application/json", "text/event-stream"):
-        answer = await live.client.get(FEED, params={"cursor": cursor}, headers={"Accept": accept})
-        assert answer.status_code == 422
-        assert answer.json()["detail"][0]["loc"] == ["query", "cursor"]
+        response = await live.client.get(FEED, params={"cursor": cursor}, headers={"Accept": accept})
+        assert response.status_code == 422
+        assert response.json()["detail"][0]["loc"] == ["query", "cursor"]
     if cursor:
         headers = {b"Accept": b"text/event-stream", b"Last-Event-ID": cursor.encode()}
-        answer = await live.client.get(FEED, headers=headers)
-        assert answer.status_code == 422
-        assert answer.json()["detail"][0]["loc"] == ["header", "Last-Event-ID"]
+        response = await live.client.get(FEED, headers=headers)
+        assert response.status_code == 422
+        assert response.json()["detail"][0]["loc"] == ["header", "Last-Event-ID"]
 
 
 async def test_a_cursor_ahead_of_the_feed_is_refused(live: Service) -> None:
-    """It is ahead of all that there is here: whoever went on from there would hear nothing for a long time."""
+    """The cursor is ahead of all events here. A stream from there would send nothing for a long time."""
     for accept in ("application/json", "text/event-stream"):
         params = {"cursor": CURSORS.issue(FeedCursor.before(2**40))}
-        answer = await live.client.get(FEED, params=params, headers={"Accept": accept})
-        assert answer.status_code == 422
-        assert answer.json()["detail"][0]["loc"] == ["query", "cursor"]
+        response = await live.client.get(FEED, params=params, headers={"Accept": accept})
+        assert response.status_code == 422
+        assert response.json()["detail"][0]["loc"] == ["query", "cursor"]
 
 
 @pytest.mark.parametrize(
@@ -317,9 +317,9 @@ async def test_a_cursor_ahead_of_the_feed_is_refused(live: Service) -> None:
     ],
 )
 async def test_a_malformed_filter_is_refused(live: Service, params: dict[str, str], loc: str, said: str) -> None:
-    answer = await live.client.get(FEED, params=params)
-    assert answer.status_code == 422
-    (fault,) = answer.json()["detail"]
+    response = await live.client.get(FEED, params=params)
+    assert response.status_code == 422
+    (fault,) = response.json()["detail"]
     assert fault["loc"] == ["query", loc]
     assert said in fault["msg"]
 
@@ -327,9 +327,9 @@ async def test_a_malformed_filter_is_refused(live: Service, params: dict[str, st
 @pytest.mark.parametrize("types", ["step.failed,workflow.exploded", ""])
 async def test_the_history_of_a_workflow_refuses_unknown_types(live: Service, types: str) -> None:
     created = await live.create(passthrough_step("a"))
-    answer = await live.client.get(f"{WORKFLOWS}{created['id']}/events", params={"type": types})
-    assert answer.status_code == 422
-    assert answer.json()["detail"][0]["loc"] == ["query", "type"]
+    response = await live.client.get(f"{WORKFLOWS}{created['id']}/events", params={"type": types})
+    assert response.status_code == 422
+    assert response.json()["detail"][0]["loc"] == ["query", "type"]
 
 
 async def test_a_page_of_a_history_has_the_wanted_types_only(live: Service) -> None:
@@ -344,7 +344,7 @@ async def test_a_page_of_a_history_has_the_wanted_types_only(live: Service) -> N
 
 
 async def open_transaction(live: Service) -> tuple[asyncpg.Connection, Any]:
-    """One that has its place in the order, and hasn't committed."""
+    """An event that has its position in the order, and hasn't committed."""
     connection = await asyncpg.connect(live.dsn)
     transaction = connection.transaction()
     await transaction.start()
@@ -357,7 +357,7 @@ async def test_no_event_is_shown_before_an_earlier_one_has_committed(live: Servi
     cursor = await now(live.client)
     pending = (await live.create(passthrough_step("a"), start=False))["id"]
     created = await history(live, pending)
-    async with followed(live, cursor=cursor) as early:
+    async with open_stream(live, cursor=cursor) as early:
         assert [frame.data for frame in await early.frames(1)] == created
         cursor = await now(live.client)
         connection, transaction = await open_transaction(live)
@@ -367,7 +367,7 @@ async def test_no_event_is_shown_before_an_earlier_one_has_committed(live: Servi
             pending,
         )
         later = await run_to_end(live)
-        async with followed(live) as now_on, followed(live, cursor=cursor) as from_there:
+        async with open_stream(live) as now_on, open_stream(live, cursor=cursor) as from_there:
             assert await page(live.client, cursor=cursor) == {"events": [], "cursor": cursor, "has_more": False}
             lag = subscriptions_of(live).reader
             await eventually(
@@ -384,7 +384,7 @@ async def test_no_event_is_shown_before_an_earlier_one_has_committed(live: Servi
 
 
 async def test_a_transaction_that_rolls_back_hides_no_later_event(live: Service) -> None:
-    async with followed(live) as stream:
+    async with open_stream(live) as stream:
         connection, transaction = await open_transaction(live)
         workflow_id = await run_to_end(live)
         await transaction.rollback()
@@ -394,7 +394,7 @@ async def test_a_transaction_that_rolls_back_hides_no_later_event(live: Service)
 
 
 async def test_events_without_a_position_come_first_by_workflow(live: Service, sql: asyncpg.Connection) -> None:
-    """They come first, by workflow, however many there are."""
+    """Events without a position come first, by workflow, however many there are."""
     ids = sorted([await run_to_end(live) for _ in range(3)])
     expected = await whole(live.client)
     old = [event for workflow_id in ids for event in await history(live, workflow_id)]
@@ -402,7 +402,7 @@ async def test_events_without_a_position_come_first_by_workflow(live: Service, s
     await sql.execute("UPDATE events SET txid = 0 WHERE workflow_id = ANY($1::uuid[])", ids)
     for limit in (7, 1_000):
         assert await whole(live.client, limit=limit) == old + rest
-    async with followed(live, cursor="0") as stream:
+    async with open_stream(live, cursor="0") as stream:
         assert [frame.data for frame in await stream.frames(len(expected))] == old + rest
 
 
@@ -410,7 +410,7 @@ async def test_events_without_a_position_come_first_by_workflow(live: Service, s
 async def test_an_idle_feed_sends_no_statements(live: Service) -> None:
     statements = live.app.metrics
     workflow_id = await run_to_end(live)
-    async with followed(live) as stream:
+    async with open_stream(live) as stream:
         await stream.any_frame()
         await run_to_end(live)
         await stream.frames(5)
@@ -419,7 +419,7 @@ async def test_an_idle_feed_sends_no_statements(live: Service) -> None:
     before = statements.value("stepwell_database_statements_total")
     assert (await live.client.patch(WORKFLOWS + workflow_id, json={"name": "x"})).status_code == 200
     quiet = statements.value("stepwell_database_statements_total") - before
-    async with followed(live) as stream:
+    async with open_stream(live) as stream:
         before = statements.value("stepwell_database_statements_total")
         assert (await live.client.patch(WORKFLOWS + workflow_id, json={"name": "x"})).status_code == 200
         await stream.frames(1)
@@ -429,7 +429,7 @@ async def test_an_idle_feed_sends_no_statements(live: Service) -> None:
 async def test_a_slow_client_is_cut_off_and_can_resume(live: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(event_stream, "MOST_EVENTS", 10)
     cursor = await now(live.client)
-    async with followed(live, cursor=cursor) as stream, followed(live) as quick:
+    async with open_stream(live, cursor=cursor) as stream, open_stream(live) as quick:
         await stream.any_frame()
         stream.takes.clear()
         ids = [await run_to_end(live) for _ in range(5)]
@@ -440,7 +440,7 @@ async def test_a_slow_client_is_cut_off_and_can_resume(live: Service, monkeypatc
         assert frames[-1].comments == [event_stream.TOO_SLOW]
         seen = [frame for frame in frames if frame.text is not None]
     assert len(seen) < len(expected)
-    async with followed(live, last=seen[-1].id or "") as stream:
+    async with open_stream(live, last=seen[-1].id or "") as stream:
         rest = await stream.frames(len(expected) - len(seen))
         assert [frame.data for frame in seen + rest] == expected
 
@@ -452,7 +452,7 @@ async def test_an_unexpected_error_of_the_feed_ends_its_streams_only(
     async def broken(*_: Any) -> None:
         raise RuntimeError("an event of a later version")
 
-    async with followed(live) as stream, followed(live, delay_s=1) as late:
+    async with open_stream(live) as stream, open_stream(live, delay_s=1) as late:
         await stream.any_frame()
         await late.any_frame()
         with monkeypatch.context() as patch:
@@ -460,7 +460,7 @@ async def test_an_unexpected_error_of_the_feed_ends_its_streams_only(
             workflow_id = await run_to_end(live)
             assert (await stream.all_of_it())[-1].comments == [event_stream.FAILED]
             assert (await late.all_of_it())[-1].comments == [event_stream.FAILED]
-    async with followed(live) as stream:
+    async with open_stream(live) as stream:
         expected = await history(live, await run_to_end(live))
         assert [frame.data for frame in await stream.frames(len(expected))] == expected
     assert (await live.get(workflow_id))["status"] == "COMPLETED"

@@ -39,8 +39,8 @@ def definition(reference: str, **more: Any) -> dict[str, Any]:
 
 async def faults(service: Service, body: dict[str, Any]) -> list[list[dict[str, Any]]]:
     """Those that create reports, and those of plan."""
-    answers = [await service.client.post(f"/api/v1/workflows/{path}", json=body) for path in ("", "plan")]
-    return [answer.json()["detail"] if answer.status_code == 422 else [] for answer in answers]
+    responses = [await service.client.post(f"/api/v1/workflows/{path}", json=body) for path in ("", "plan")]
+    return [response.json()["detail"] if response.status_code == 422 else [] for response in responses]
 
 
 @pytest.mark.parametrize(

@@ -109,7 +109,7 @@ def test_requests_require_what_the_contract_requires() -> None:
 
 
 @pytest.mark.parametrize("name", ["CostSums", "DryRun", "Health", "Latency", "ModelLimit", "WorkflowPlan"])
-def test_answers_beyond_the_contract_require_the_members_that_they_always_have(name: str) -> None:
+def test_responses_beyond_the_contract_require_the_members_that_they_always_have(name: str) -> None:
     assert COMPONENTS[name]["required"] == list(COMPONENTS[name]["properties"])
 
 
@@ -239,6 +239,6 @@ def test_the_document_accepts_every_config_that_the_service_accepts(data: st.Dat
 
 
 def test_a_file_is_described_as_binary() -> None:
-    answer = SERVED["paths"]["/api/v1/artifacts/{path}"]["get"]["responses"]["200"]
+    response = SERVED["paths"]["/api/v1/artifacts/{path}"]["get"]["responses"]["200"]
     binary = {"schema": {"type": "string", "format": "binary"}}
-    assert answer["content"] == {"application/octet-stream": binary, "*/*": binary}
+    assert response["content"] == {"application/octet-stream": binary, "*/*": binary}

@@ -50,8 +50,8 @@ async def test_a_gzip_body_is_read_like_a_plain_one(api: Service, text: str, enc
     body = json.loads(SOUND) | {"config": {"text": text}}
     data = gzip.compress(json.dumps(body, ensure_ascii=False).encode())
     async with api.unchecked_client() as client:
-        answer = await create(client, data, **{"Content-Encoding": encoding})
-    assert (answer.status_code, answer.json()["config"]["text"]) == (201, text)
+        response = await create(client, data, **{"Content-Encoding": encoding})
+    assert (response.status_code, response.json()["config"]["text"]) == (201, text)
     assert held(api) == 0
 
 
@@ -77,8 +77,8 @@ async def test_a_body_that_inflates_to_too_much_is_a_413(
 ) -> None:
     data = bomb(size)
     assert len(data) < 2 * MIB
-    answer = await create(client, data if parts is None else in_parts(data, parts))
-    assert (answer.status_code, answer.json()["detail"]) == (413, "The body is larger than 16,777,216 bytes.")
+    response = await create(client, data if parts is None else in_parts(data, parts))
+    assert (response.status_code, response.json()["detail"]) == (413, "The body is larger than 16,777,216 bytes.")
     assert held(api) == 0
     assert api.app.services.memory.most_held <= 40 * MIB
 
@@ -87,15 +87,15 @@ async def test_a_body_of_16_mib_is_inflated_and_one_for_a_verb_is_not(client: ht
     blanks = b" " * (16 * MIB - len(SOUND))
     created = await create(client, gzip.compress(blanks + SOUND))
     assert created.status_code == 201
-    answer = await client.post(f"{created.headers['location']}/start", content=bomb(64 * 1024 + 1), headers=GZIP)
-    assert (answer.status_code, answer.json()["detail"]) == (413, "The body is larger than 65,536 bytes.")
-    answer = await client.post(f"{created.headers['location']}/start", content=gzip.compress(b"{}"), headers=GZIP)
-    assert answer.status_code == 200
+    response = await client.post(f"{created.headers['location']}/start", content=bomb(64 * 1024 + 1), headers=GZIP)
+    assert (response.status_code, response.json()["detail"]) == (413, "The body is larger than 65,536 bytes.")
+    response = await client.post(f"{created.headers['location']}/start", content=gzip.compress(b"{}"), headers=GZIP)
+    assert response.status_code == 200
 
 
 async def test_too_many_values_in_gzip_are_a_413(client: httpx.AsyncClient) -> None:
-    answer = await create(client, gzip.compress(b"[" + b"{}," * MAX_VALUES + b"0]"))
-    assert (answer.status_code, "1,000,000 JSON values" in answer.json()["detail"]) == (413, True)
+    response = await create(client, gzip.compress(b"[" + b"{}," * MAX_VALUES + b"0]"))
+    assert (response.status_code, "1,000,000 JSON values" in response.json()["detail"]) == (413, True)
 
 
 COMPRESSED = gzip.compress(SOUND)
@@ -126,9 +126,9 @@ LARGE = gzip.compress(json.dumps(list(range(200_000))).encode())
 async def test_gzip_data_that_is_cut_off_or_damaged_is_a_422(
     api: Service, client: httpx.AsyncClient, data: bytes, why: str, parts: int
 ) -> None:
-    answer = await create(client, data if parts == 1 else in_parts(data, len(data) // parts + 1))
-    assert answer.status_code == 422
-    assert answer.json()["detail"] == [{"loc": ["body"], "msg": why, "type": "gzip_invalid"}]
+    response = await create(client, data if parts == 1 else in_parts(data, len(data) // parts + 1))
+    assert response.status_code == 422
+    assert response.json()["detail"] == [{"loc": ["body"], "msg": why, "type": "gzip_invalid"}]
     assert held(api) == 0
 
 

@@ -35,15 +35,15 @@ async def ignoring(clock: ManualClock, tmp_path_factory: pytest.TempPathFactory)
         )
 
 
-def preference_applied(answer: httpx.Response) -> str | None:
-    value: str | None = answer.headers.get("preference-applied")
+def preference_applied(response: httpx.Response) -> str | None:
+    value: str | None = response.headers.get("preference-applied")
     return value
 
 
 async def test_unknown_members_are_refused_by_default(api: Service) -> None:
-    answer = await api.client.post(WORKFLOWS, json=BODY)
-    assert (answer.status_code, preference_applied(answer)) == (422, None)
-    assert [fault["loc"] for fault in answer.json()["detail"]] == [
+    response = await api.client.post(WORKFLOWS, json=BODY)
+    assert (response.status_code, preference_applied(response)) == (422, None)
+    assert [fault["loc"] for fault in response.json()["detail"]] == [
         ["body", "steps", 0, "depend_on"],
         ["body", "steps", 0, "provider_confg"],
         ["body", "nmae"],
@@ -52,18 +52,18 @@ async def test_unknown_members_are_refused_by_default(api: Service) -> None:
 
 
 async def test_unknown_members_are_ignored_if_the_request_prefers_it(api: Service) -> None:
-    answer = await api.client.post(WORKFLOWS, json=BODY, headers=LENIENT)
-    assert (answer.status_code, preference_applied(answer)) == (201, "handling=lenient")
-    assert answer.json()["config"] == BODY["config"]
-    done = await api.until_ended(answer.json()["id"])
+    response = await api.client.post(WORKFLOWS, json=BODY, headers=LENIENT)
+    assert (response.status_code, preference_applied(response)) == (201, "handling=lenient")
+    assert response.json()["config"] == BODY["config"]
+    done = await api.until_ended(response.json()["id"])
     assert (done["status"], done["steps"][0]["max_retries"]) == ("COMPLETED", 1)
 
 
 async def test_known_members_are_checked_under_lenient_handling_too(api: Service) -> None:
     body = BODY | {"steps": [STEP | {"max_retries": 21, "id": ""}]}
-    answer = await api.client.post(WORKFLOWS, json=body, headers=LENIENT)
-    assert (answer.status_code, preference_applied(answer)) == (422, None)
-    places = [fault["loc"] for fault in answer.json()["detail"]]
+    response = await api.client.post(WORKFLOWS, json=body, headers=LENIENT)
+    assert (response.status_code, preference_applied(response)) == (422, None)
+    places = [fault["loc"] for fault in response.json()["detail"]]
     assert places == [["body", "steps", 0, "id"], ["body", "steps", 0, "max_retries"]]
 
 
@@ -77,9 +77,9 @@ async def test_known_members_are_checked_under_lenient_handling_too(api: Service
     ],
 )
 async def test_handling_and_other_preferences_go_together(api: Service, prefer: str, expected: str) -> None:
-    answer = await api.client.post(WORKFLOWS, json=BODY, headers={"Prefer": prefer})
-    assert (answer.status_code, preference_applied(answer)) == (201, expected)
-    assert answer.json()["status"] == ("COMPLETED" if "wait" in prefer else "RUNNING")
+    response = await api.client.post(WORKFLOWS, json=BODY, headers={"Prefer": prefer})
+    assert (response.status_code, preference_applied(response)) == (201, expected)
+    assert response.json()["status"] == ("COMPLETED" if "wait" in prefer else "RUNNING")
 
 
 @pytest.mark.parametrize("prefer", ["handling=strict, handling=lenient", "handling=loose", "handling", "lenient"])
@@ -99,8 +99,8 @@ async def test_every_body_is_handled_as_the_request_prefers(api: Service) -> Non
         ("POST", "/api/v1/events/tickets", {"x": 1}, 200),
     ):
         for headers, expected in (({}, (422, None)), (LENIENT, (status, "handling=lenient"))):
-            answer = await api.client.request(method, address, json=body, headers=headers)
-            assert (answer.status_code, preference_applied(answer)) == expected, (method, address, answer.text)
+            response = await api.client.request(method, address, json=body, headers=headers)
+            assert (response.status_code, preference_applied(response)) == expected, (method, address, response.text)
         if address.endswith("/start"):
             await api.until_ended(created["id"])
     assert (await api.get(created["id"]))["name"] == "new"
@@ -108,14 +108,14 @@ async def test_every_body_is_handled_as_the_request_prefers(api: Service) -> Non
 
 async def test_an_operation_without_a_body_takes_no_list_under_lenient_handling(api: Service) -> None:
     created = await api.create(passthrough_step("a"), start=False)
-    answer = await api.client.post(f"{WORKFLOWS}{created['id']}/start", json=[1], headers=LENIENT)
-    assert answer.status_code == 422
+    response = await api.client.post(f"{WORKFLOWS}{created['id']}/start", json=[1], headers=LENIENT)
+    assert response.status_code == 422
 
 
 async def test_a_read_applies_no_handling(api: Service) -> None:
     created = await api.create(passthrough_step("a"), start=False)
-    answer = await api.client.get(WORKFLOWS + created["id"], headers=LENIENT)
-    assert (answer.status_code, preference_applied(answer)) == (200, None)
+    response = await api.client.get(WORKFLOWS + created["id"], headers=LENIENT)
+    assert (response.status_code, preference_applied(response)) == (200, None)
 
 
 async def test_a_replay_reports_the_handling_too(api: Service) -> None:
@@ -126,8 +126,8 @@ async def test_a_replay_reports_the_handling_too(api: Service) -> None:
 
 
 async def test_the_operator_decides_for_requests_without_a_preference(ignoring: Service) -> None:
-    answer = await ignoring.client.post(WORKFLOWS, json=BODY)
-    assert (answer.status_code, preference_applied(answer)) == (201, "handling=lenient")
+    response = await ignoring.client.post(WORKFLOWS, json=BODY)
+    assert (response.status_code, preference_applied(response)) == (201, "handling=lenient")
     strict = await ignoring.client.post(WORKFLOWS, json=BODY, headers={"Prefer": "handling=strict"})
     assert (strict.status_code, len(strict.json()["detail"])) == (422, 4)
     valid = await ignoring.client.post(

@@ -1,4 +1,4 @@
-"""Idempotency-Key: a request that is repeated has its effect once, and is answered the same to the byte."""
+"""Idempotency-Key: a request that is repeated has its effect once, and gets the same response to the byte."""
 
 import asyncio
 from collections import Counter
@@ -50,18 +50,20 @@ async def do(client: httpx.AsyncClient, verb: str, workflow_id: str, headers: An
             return await client.post(f"{path}/{verb}", headers=headers)
 
 
-def is_replay(answer: httpx.Response, first: httpx.Response) -> bool:
+def is_replay(response: httpx.Response, first: httpx.Response) -> bool:
     """Whether it is *first* again, to the byte, and says so. A rate limit is that of its moment."""
     own, firsts = (
-        {name: value for name, value in each.headers.items() if name not in NOT_STORED} for each in (answer, first)
+        {name: value for name, value in each.headers.items() if name not in NOT_STORED} for each in (response, first)
     )
-    same = (answer.status_code, answer.content, own) == (first.status_code, first.content, firsts)
-    return same and answer.headers.get("idempotency-replayed") == "true" and "idempotency-replayed" not in first.headers
+    same = (response.status_code, response.content, own) == (first.status_code, first.content, firsts)
+    return (
+        same and response.headers.get("idempotency-replayed") == "true" and "idempotency-replayed" not in first.headers
+    )
 
 
 async def total(live: Service) -> int:
-    answer = await live.client.get(WORKFLOWS, params={"limit": 1, "include_deleted": True, "include_steps": False})
-    return int(answer.json()["total"])
+    response = await live.client.get(WORKFLOWS, params={"limit": 1, "include_deleted": True, "include_steps": False})
+    return int(response.json()["total"])
 
 
 async def in_state(live: Service, scripted: ConfiguredProvider, verb: str) -> str:
@@ -74,9 +76,9 @@ async def in_state(live: Service, scripted: ConfiguredProvider, verb: str) -> st
     return str(workflow["id"])
 
 
-def fault(answer: httpx.Response) -> Any:
-    assert answer.status_code == 422, answer.text
-    (found,) = answer.json()["detail"]
+def fault(response: httpx.Response) -> Any:
+    assert response.status_code == 422, response.text
+    (found,) = response.json()["detail"]
     return found["loc"], found["type"]
 
 
@@ -88,7 +90,7 @@ async def query(live: Service, statement: str, *values: Any) -> Any:
         await connection.close()
 
 
-async def test_a_repeated_create_gets_the_first_answer(live: Service) -> None:
+async def test_a_repeated_create_gets_the_first_response(live: Service) -> None:
     before, headers = await total(live), key()
     first = await create(live.client, headers, start=True)
     await live.until_ended(first.json()["id"])
@@ -102,7 +104,7 @@ async def test_a_repeated_create_gets_the_first_answer(live: Service) -> None:
 
 
 @pytest.mark.parametrize("verb", VERBS)
-async def test_a_repeated_verb_gets_the_first_answer_and_takes_effect_once(
+async def test_a_repeated_verb_gets_the_first_response_and_takes_effect_once(
     live: Service, scripted: ConfiguredProvider, verb: str
 ) -> None:
     workflow_id, headers = await in_state(live, scripted, verb), key()
@@ -149,13 +151,13 @@ async def test_another_request_with_the_key_is_refused(live: Service) -> None:
 
 
 async def test_tenants_have_separate_keys(live: Service) -> None:
-    headers, answers = key(), []
+    headers, responses = key(), []
     for tenant, every in (("acme", False), ("other", False), (None, False), (None, True)):
         async with live.as_tenant(tenant, every=every) as client:
-            answers.append(first := await create(client, headers))
+            responses.append(first := await create(client, headers))
             assert is_replay(await create(client, headers), first)
-    assert [answer.json()["origin_tenant_id"] for answer in answers] == ["acme", "other", None, None]
-    assert len({answer.json()["id"] for answer in answers}) == 4
+    assert [response.json()["origin_tenant_id"] for response in responses] == ["acme", "other", None, None]
+    assert len({response.json()["id"] for response in responses}) == 4
 
 
 @pytest.mark.parametrize(
@@ -163,8 +165,8 @@ async def test_tenants_have_separate_keys(live: Service) -> None:
 )
 async def test_a_key_is_the_same_bare_or_quoted(live: Service, bare: str, quoted: str) -> None:
     assert is_replay(
-        answer := await create(live.client, key(quoted)), first := await create(live.client, key(bare))
-    ) or is_replay(first, answer)
+        response := await create(live.client, key(quoted)), first := await create(live.client, key(bare))
+    ) or is_replay(first, response)
 
 
 @pytest.mark.parametrize(
@@ -206,16 +208,16 @@ async def test_a_refused_request_frees_its_key(live: Service, scripted: Configur
 
 async def test_of_fifty_requests_at_once_one_takes_effect(live: Service) -> None:
     before, headers = await total(live), key()
-    answers = await asyncio.gather(*(create(live.client, headers, start=True) for _ in range(50)))
-    codes = Counter(answer.status_code for answer in answers)
+    responses = await asyncio.gather(*(create(live.client, headers, start=True) for _ in range(50)))
+    codes = Counter(response.status_code for response in responses)
     assert codes == {201: 1, 409: 49}
-    for answer in answers:
-        assert answer.status_code == 201 or answer.headers["retry-after"] == "1"
-    (first,) = (answer for answer in answers if answer.status_code == 201)
+    for response in responses:
+        assert response.status_code == 201 or response.headers["retry-after"] == "1"
+    (first,) = (response for response in responses if response.status_code == 201)
     assert is_replay(await create(live.client, headers, start=True), first)
     assert await total(live) == before + 1
     others = [create(live.client, headers, name=str(n)) for n in range(3)]
-    assert {answer.status_code for answer in await asyncio.gather(*others)} == {422}
+    assert {response.status_code for response in await asyncio.gather(*others)} == {422}
 
 
 async def test_a_key_is_stored_for_two_days(live: Service) -> None:

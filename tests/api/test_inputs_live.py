@@ -1,4 +1,4 @@
-"""`inputs`, `inputs_schema` and expressions in requests and answers."""
+"""`inputs`, `inputs_schema` and expressions in requests and responses."""
 
 import time
 from typing import Any
@@ -29,9 +29,9 @@ def draw(step_id: str = "draw", **config: Any) -> dict[str, Any]:
 
 
 async def refused(api: Service, body: dict[str, Any], path: str = WORKFLOWS) -> list[tuple[list[Any], str]]:
-    answer = await api.client.post(path, json=body)
-    assert answer.status_code == 422, answer.text
-    return [(fault["loc"], fault["type"]) for fault in answer.json()["detail"]]
+    response = await api.client.post(path, json=body)
+    assert response.status_code == 422, response.text
+    return [(fault["loc"], fault["type"]) for fault in response.json()["detail"]]
 
 
 @pytest.mark.parametrize("path", [WORKFLOWS, f"{WORKFLOWS}plan"])
@@ -51,26 +51,26 @@ async def test_inputs_that_do_not_fit_the_schema_are_refused_beside_all_other_fa
 
 
 @pytest.mark.extended
-async def test_a_hostile_pattern_takes_the_time_of_a_worker_only(api: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_hostile_pattern_occupies_a_child_process_only(api: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     # On a busy machine, a second of processor time takes long.
     patient = structs.replace(inputs_checker.LIMITS, wall_s=120)
     monkeypatch.setattr(inputs_checker, "_CHECK_S", 120)
     monkeypatch.setattr(api.app.services.inputs_checker._workers, "_limits", patient)
     schema = {"properties": {"text": {"pattern": "^(a+)+$"}}}
     body = definition(draw(), inputs={"text": "a" * 64 + "!"}, inputs_schema=schema)
-    answer = await api.client.post(WORKFLOWS, json=body)
-    assert answer.status_code == 422
-    (fault,) = answer.json()["detail"]
+    response = await api.client.post(WORKFLOWS, json=body)
+    assert response.status_code == 422
+    (fault,) = response.json()["detail"]
     assert (fault["loc"], fault["type"]) == (["body", "inputs_schema"], "bad_schema")
     assert "longer than 1 s" in fault["msg"]
     body["inputs"] = {"text": "aaa"}
-    assert (await api.client.post(WORKFLOWS, json=body)).status_code == 201  # by the next worker
+    assert (await api.client.post(WORKFLOWS, json=body)).status_code == 201  # by the next child process
 
 
 async def test_a_member_of_a_result_that_no_step_has_is_refused(api: Service) -> None:
     read = passthrough_step("a", config={"x": "${draw.result_image_pth}", "y": '${"draw-2".result_image_path[0]}'})
-    answer = await api.client.post(WORKFLOWS, json=definition(draw(), draw("draw-2"), read))
-    (fault,) = answer.json()["detail"]
+    response = await api.client.post(WORKFLOWS, json=definition(draw(), draw("draw-2"), read))
+    (fault,) = response.json()["detail"]
     assert (fault["loc"], fault["type"]) == (["body", "steps", 2, "config", "x"], "unknown_output")
     assert "did you mean result_image_path" in fault["msg"]
 
@@ -125,16 +125,16 @@ async def test_a_plan_shows_expressions_as_what_is_not_known_yet(api: Service) -
 
 async def test_lenient_handling_keeps_faulty_expressions_literal_and_warns(api: Service) -> None:
     body = definition(passthrough_step("a", config={"x": "${nope.x} for ${inputs.n} $"}), inputs={"n": 5})
-    answer = await api.client.post(WORKFLOWS, json=body, headers={"Prefer": "handling=lenient"})
-    assert answer.status_code == 201
-    (warning,) = answer.json()["warnings"]
+    response = await api.client.post(WORKFLOWS, json=body, headers={"Prefer": "handling=lenient"})
+    assert response.status_code == 201
+    (warning,) = response.json()["warnings"]
     assert (warning["loc"], warning["type"]) == (["body", "steps", 0, "config", "x"], "literal_expression")
     assert warning["msg"].startswith("This stays literal. There is no step 'nope'")
-    workflow = await api.until_ended(answer.json()["id"])
+    workflow = await api.until_ended(response.json()["id"])
     assert workflow["steps"][0]["result"] == {"x": "${nope.x} for 5 $"}
 
 
-async def test_many_expressions_are_checked_by_a_worker_with_the_same_result(api: Service) -> None:
+async def test_many_expressions_are_checked_by_a_child_process_with_the_same_result(api: Service) -> None:
     steps = [passthrough_step(f"s{n}", config={"x": f"${{length('{'y' * 300}{n}')}}"}) for n in range(9)]
     reader = passthrough_step("reader", config={"x": f"${{s1.x || {'z' * 500}.x}}"})
     assert await refused(api, definition(*steps, reader)) == [(["body", "steps", 9, "config", "x"], "unknown_step")]

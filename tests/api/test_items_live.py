@@ -22,9 +22,9 @@ def items_path(workflow: dict[str, Any], step_id: str, query: str = "") -> str:
 
 
 async def items_of(live: Service, workflow: dict[str, Any], step_id: str, query: str = "") -> Any:
-    answer = await live.client.get(items_path(workflow, step_id, query))
-    assert answer.status_code == 200, answer.text
-    return answer.json()
+    response = await live.client.get(items_path(workflow, step_id, query))
+    assert response.status_code == 200, response.text
+    return response.json()
 
 
 async def test_items_are_listed_with_their_values_and_results(live: Service) -> None:
@@ -77,8 +77,8 @@ async def test_a_page_that_is_large_is_sent_in_slices(live: Service) -> None:
 
 async def test_a_step_without_for_each_has_no_items(live: Service) -> None:
     workflow = await ended(live, join("a"))
-    answer = await live.client.get(items_path(workflow, "a"))
-    assert (answer.status_code, answer.json()["detail"]) == (404, "items (the step has no for_each) not found")
+    response = await live.client.get(items_path(workflow, "a"))
+    assert (response.status_code, response.json()["detail"]) == (404, "items (the step has no for_each) not found")
     unknown = await live.client.get(items_path(workflow, "b"))
     assert (unknown.status_code, unknown.json()["detail"]) == (404, "step not found")
 

@@ -64,7 +64,7 @@ class World:
         return [(await self.get(bearer)).status_code for bearer in bearers]
 
     async def fetched(self, times: int) -> None:
-        """Wait until the keys have been fetched so many times, and the answer has been read."""
+        """Wait until the keys have been fetched so many times, and the response has been read."""
         await eventually(lambda: self.server.count(FETCH) == times)
 
 
@@ -89,8 +89,8 @@ async def test_a_new_key_is_fetched_at_most_every_30_seconds(tmp_path: Path) -> 
     async with key_set_world(tmp_path, RSA_JWK) as world:
         assert await world.statuses(RSA_TOKEN) == [200]
         world.server.keys.append(NEW_JWK)
-        answer = await world.get(NEW_TOKEN)
-        assert (answer.status_code, answer.json()["detail"], world.server.count(FETCH)) == (401, UNKNOWN, 1)
+        response = await world.get(NEW_TOKEN)
+        assert (response.status_code, response.json()["detail"], world.server.count(FETCH)) == (401, UNKNOWN, 1)
         world.clock.advance(FETCH_PAUSE_S)
         assert await world.statuses(NEW_TOKEN, RSA_TOKEN) == [200, 200]
         assert world.server.count(FETCH) == 2
@@ -153,12 +153,12 @@ async def test_tokens_of_the_services_own_secret_need_no_key_set(tmp_path: Path)
 async def test_without_any_known_key_a_token_is_a_503(tmp_path: Path) -> None:
     async with key_set_world(tmp_path, RSA_JWK) as world:
         world.server.plan(FETCH, Fault.LOSE_BEFORE)
-        answer = await world.get(RSA_TOKEN)
-        assert (answer.status_code, answer.headers["retry-after"]) == (503, "30")
-        assert answer.json()["detail"] == "The keys that verify tokens can't be fetched now."
+        response = await world.get(RSA_TOKEN)
+        assert (response.status_code, response.headers["retry-after"]) == (503, "30")
+        assert response.json()["detail"] == "The keys that verify tokens can't be fetched now."
         world.clock.advance(10)
-        answer = await world.get(RSA_TOKEN)
-        assert (answer.status_code, answer.headers["retry-after"], world.server.count(FETCH)) == (503, "20", 1)
+        response = await world.get(RSA_TOKEN)
+        assert (response.status_code, response.headers["retry-after"], world.server.count(FETCH)) == (503, "20", 1)
         world.clock.advance(20)
         assert await world.statuses(RSA_TOKEN) == [200]
 

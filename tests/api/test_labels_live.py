@@ -27,8 +27,8 @@ async def test_an_update_keeps_replaces_or_clears_the_labels(live: Service) -> N
         ({"labels": {"x/y.z": ""}}, {"x/y.z": ""}),
         ({"labels": None}, {}),
     ):
-        answer = await patch(live, created["id"], **members)
-        assert (answer.status_code, answer.json()["labels"]) == (200, labels)
+        response = await patch(live, created["id"], **members)
+        assert (response.status_code, response.json()["labels"]) == (200, labels)
         assert (await live.get(created["id"]))["labels"] == labels
     changes = [e["data"]["changed"] for e in await live.events(created["id"]) if e["type"] == "workflow.updated"]
     assert changes == [["name"], *[["labels"]] * 4]
@@ -45,16 +45,16 @@ async def test_new_labels_change_the_etags_of_the_workflow_and_of_its_list(live:
 
 async def test_a_create_with_an_idempotency_key_stores_its_labels_once(live: Service) -> None:
     body = {"name": "n", "origin_instance": "labels", "steps": [STEP], "labels": {"a": "1"}}
-    answers = [
+    responses = [
         await live.client.post("/api/v1/workflows/", json=body, headers={"Idempotency-Key": "labels"}) for _ in "12"
     ]
-    assert answers[0].json()["labels"] == {"a": "1"}
-    assert answers[0].content == answers[1].content
-    assert (await live.get(answers[0].json()["id"]))["labels"] == {"a": "1"}
+    assert responses[0].json()["labels"] == {"a": "1"}
+    assert responses[0].content == responses[1].content
+    assert (await live.get(responses[0].json()["id"]))["labels"] == {"a": "1"}
 
 
 async def test_malformed_labels_are_refused_by_their_place(live: Service) -> None:
     body = {"name": "n", "origin_instance": "labels", "steps": [STEP], "labels": {"a b": "1", "c": None}}
-    answer = await live.client.post("/api/v1/workflows/", json=body)
-    assert answer.status_code == 422
-    assert [fault["loc"] for fault in answer.json()["detail"]] == [["body", "labels", "a b"], ["body", "labels", "c"]]
+    response = await live.client.post("/api/v1/workflows/", json=body)
+    assert response.status_code == 422
+    assert [fault["loc"] for fault in response.json()["detail"]] == [["body", "labels", "a b"], ["body", "labels", "c"]]

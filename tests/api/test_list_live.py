@@ -8,7 +8,7 @@ from urllib.parse import parse_qsl, urlsplit
 import httpx
 import pytest
 
-from stepwell.api.responses import streamed_answers
+from stepwell.api.responses import streamed_responses
 from support.providers.configured_by_steps import (
     WORKFLOWS,
     ConfiguredProvider,
@@ -39,9 +39,9 @@ async def create_many(live: Service, instance: str, count: int, **members: Any) 
 
 
 async def page(live: Service, **params: Any) -> dict[str, Any]:
-    answer = await live.client.get(WORKFLOWS, params=params)
-    assert answer.status_code == 200, answer.text
-    content: dict[str, Any] = answer.json()
+    response = await live.client.get(WORKFLOWS, params=params)
+    assert response.status_code == 200, response.text
+    content: dict[str, Any] = response.json()
     return content
 
 
@@ -49,8 +49,8 @@ def ids_of(found: dict[str, Any]) -> list[str]:
     return [workflow["id"] for workflow in found["workflows"]]
 
 
-def links_of(answer: httpx.Response) -> dict[str, str]:
-    return {rel: url for url, rel in _LINK.findall(answer.headers["link"])}
+def links_of(response: httpx.Response) -> dict[str, str]:
+    return {rel: url for url, rel in _LINK.findall(response.headers["link"])}
 
 
 async def test_pages_contain_every_workflow_newest_first(live: Service) -> None:
@@ -79,14 +79,14 @@ async def test_the_links_lead_through_all_pages(live: Service) -> None:
     instance = mark()
     ids = await create_many(live, instance, 5)
     params = {"origin_instance": instance, "limit": "2", "include_steps": "false", "status": "PENDING"}
-    answer = await live.client.get(WORKFLOWS, params=params)
-    seen = ids_of(answer.json())
-    last = links_of(answer)["last"]
-    while "next" in (links := links_of(answer)):
+    response = await live.client.get(WORKFLOWS, params=params)
+    seen = ids_of(response.json())
+    last = links_of(response)["last"]
+    while "next" in (links := links_of(response)):
         assert dict(parse_qsl(urlsplit(links["next"]).query)).keys() == params.keys() | {"cursor"}
-        answer = await live.client.get(links["next"])
-        assert "steps" not in answer.json()["workflows"][0]
-        seen += ids_of(answer.json())
+        response = await live.client.get(links["next"])
+        assert "steps" not in response.json()["workflows"][0]
+        seen += ids_of(response.json())
     assert seen == ids
     assert links.keys() == {"first", "last"}
     assert ids_of((await live.client.get(last)).json()) == ids[4:]
@@ -238,9 +238,9 @@ async def test_a_listed_workflow_equals_the_one_that_get_returns(live: Service) 
     ],
 )
 async def test_a_malformed_list_query_is_refused(live: Service, query: str, faults: list[tuple[str, str]]) -> None:
-    answer = await live.client.get(f"{WORKFLOWS}?{query}")
-    assert answer.status_code == 422
-    told_of = [(*fault["loc"], fault["type"]) for fault in answer.json()["detail"]]
+    response = await live.client.get(f"{WORKFLOWS}?{query}")
+    assert response.status_code == 422
+    told_of = [(*fault["loc"], fault["type"]) for fault in response.json()["detail"]]
     assert sorted(told_of) == sorted(("query", *fault) for fault in faults)
 
 
@@ -260,7 +260,7 @@ async def test_a_long_workflow_does_not_block_other_requests(
     instance = mark()
     steps = [passthrough_step(f"s{i}") for i in range(2_500)]
     body = {"name": "n", "origin_instance": instance, "steps": steps}
-    calls = _counted(monkeypatch, streamed_answers, "stored_step_to_public")
+    calls = _counted(monkeypatch, streamed_responses, "stored_step_to_public")
     between: list[int] = []
 
     async def watch() -> None:
@@ -274,16 +274,16 @@ async def test_a_long_workflow_does_not_block_other_requests(
         calls.clear()
         others = asyncio.get_running_loop().create_task(watch())
         url = WORKFLOWS.removesuffix("/") + path.format(id=workflow["id"])
-        answer = await client.get(url, params=None if path else {"origin_instance": instance})
+        response = await client.get(url, params=None if path else {"origin_instance": instance})
         await asyncio.sleep(0)
         others.cancel()
-    assert (answer.json() if path else answer.json()["workflows"][0]) == workflow
+    assert (response.json() if path else response.json()["workflows"][0]) == workflow
     assert sum(between) == len(steps)
     assert max(between) <= 500
 
 
 def _counted(monkeypatch: pytest.MonkeyPatch, owner: Any, name: str) -> list[None]:
-    """One more item for each call of that function."""
+    """Return a list that gets an item at each call of the function."""
     calls: list[None] = []
     original = getattr(owner, name)
 

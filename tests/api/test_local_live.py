@@ -43,7 +43,7 @@ WORK: dict[str, tuple[dict[str, Any], str]] = {
 
 
 class Web(Struct):
-    """A web server of the test: `pages` are its answers by path, each a type and a body."""
+    """A web server of the test: `pages` are its responses by path, each a type and a body."""
 
     url: str
     pages: dict[str, tuple[str, bytes]]
@@ -53,7 +53,7 @@ class Web(Struct):
 async def web() -> AsyncIterator[Web]:
     pages: dict[str, tuple[str, bytes]] = {}
 
-    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def respond(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         path = (await reader.readuntil(b"\r\n\r\n")).split(b" ")[1].decode()
         status = "200 OK" if path in pages else "404 Not Found"
         kind, body = pages.get(path, ("text/plain", b"no"))
@@ -63,7 +63,7 @@ async def web() -> AsyncIterator[Web]:
         await writer.drain()
         writer.close()
 
-    listener = await asyncio.start_server(answer, "127.0.0.1", 0)
+    listener = await asyncio.start_server(respond, "127.0.0.1", 0)
     yield Web(f"http://127.0.0.1:{listener.sockets[0].getsockname()[1]}", pages)
     listener.close()
 
@@ -91,9 +91,9 @@ async def run(live: Service, *steps: dict[str, Any], **members: Any) -> dict[str
 
 
 async def file(live: Service, path: str) -> httpx.Response:
-    answer = await live.client.get("/api/v1/artifacts/" + path)
-    assert answer.status_code == 200
-    return answer
+    response = await live.client.get("/api/v1/artifacts/" + path)
+    assert response.status_code == 200
+    return response
 
 
 async def drawn(live: Service, **config: Any) -> dict[str, Any]:
@@ -127,15 +127,15 @@ async def test_every_image_task_accepts_every_kind_of_reference(live: Service, w
         for way in ("mapped", *ways):
             result, (output,) = results[f"{task_type} {way}"], outputs[f"{task_type} {way}"]
             path = result[PATH_FIELD.get(task_type, "result_image_path")]
-            answer = await file(live, path)
+            response = await file(live, path)
             assert output == {
                 "path": path,
-                "size": len(answer.content),
-                "sha256": hashlib.sha256(answer.content).hexdigest(),
+                "size": len(response.content),
+                "sha256": hashlib.sha256(response.content).hexdigest(),
             }
             assert (result["seed"], result["size"]) == (5, output["size"])
-            assert answer.headers["content-type"] == f"image/{result['format'].lower()}"
-            image = picture_of(answer.content)
+            assert response.headers["content-type"] == f"image/{result['format'].lower()}"
+            image = picture_of(response.content)
             assert (image.width, image.height, image.format) == (result["width"], result["height"], result["format"])
             made.add(output["sha256"])
         assert len(made) == 1, task_type
@@ -270,8 +270,8 @@ async def test_transforms_turn_a_path_into_a_signed_url_or_a_data_uri(live: Serv
     expires, signature = (pair.partition("=")[2] for pair in query.split("&"))
     elsewhere = result["other"].removeprefix("http://127.0.0.1:9000")
     async with conforming_client(live.app.api) as anyone, live.as_tenant("other") as stranger:
-        answer = await anyone.get(f"{where}?{query}")
-        assert (answer.status_code, answer.content) == (200, picture)
+        response = await anyone.get(f"{where}?{query}")
+        assert (response.status_code, response.content) == (200, picture)
         assert (await anyone.get(elsewhere)).status_code == 200
         for changed in (
             f"{where}?expires={int(expires) + 1}&signature={signature}",
@@ -281,9 +281,9 @@ async def test_transforms_turn_a_path_into_a_signed_url_or_a_data_uri(live: Serv
             f"{elsewhere.partition('?')[0]}?{query}",
             f"/api/v1/artifacts/media/{'0' * 36}/x.png?{query}",
         ):
-            answer = await anyone.get(changed)
-            assert answer.status_code == 403, changed
-            assert picture not in answer.content
+            response = await anyone.get(changed)
+            assert response.status_code == 403, changed
+            assert picture not in response.content
         for lacking in (where, f"{where}?expires={expires}"):
             assert (await anyone.get(lacking)).status_code == 401
         for malformed in (f"{where}?signature={signature}", f"{where}?expires=x&signature={signature}"):

@@ -47,13 +47,13 @@ async def test_the_manual_needs_no_token(api: Service) -> None:
 
 @pytest.mark.parametrize("name", EVERY_PAGE)
 async def test_a_page_loads_its_images_only_and_its_links_lead_somewhere(client: httpx.AsyncClient, name: str) -> None:
-    answer = await client.get(f"/manual/{name}")
-    page = Page(answer.text)
-    assert answer.headers["content-type"] == "text/html; charset=utf-8"
-    assert answer.headers["content-security-policy"] == (
+    response = await client.get(f"/manual/{name}")
+    page = Page(response.text)
+    assert response.headers["content-type"] == "text/html; charset=utf-8"
+    assert response.headers["content-security-policy"] == (
         "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; img-src 'self'"
     )
-    assert answer.headers["x-content-type-options"] == "nosniff"
+    assert response.headers["x-content-type-options"] == "nosniff"
     assert page.loads == []
     assert not {"script", "link", "iframe", "form"} & page.tags
     for image in page.images:
@@ -87,10 +87,10 @@ async def test_a_page_fits_a_screen_of_360_pixels(client: httpx.AsyncClient, nam
 
 
 async def test_an_image_is_served_by_its_name_only_and_browsers_store_it(client: httpx.AsyncClient) -> None:
-    answer = await client.get("/manual/images/runs.webp")
-    assert answer.content == read_images()["runs.webp"]
-    assert answer.headers["cache-control"] == "public, max-age=3600"
-    assert answer.headers["x-content-type-options"] == "nosniff"
+    response = await client.get("/manual/images/runs.webp")
+    assert response.content == read_images()["runs.webp"]
+    assert response.headers["cache-control"] == "public, max-age=3600"
+    assert response.headers["x-content-type-options"] == "nosniff"
     for name in ("nothing.webp", "start.md", "..%2fstart.md", "%00"):
         unknown = await client.get(f"/manual/images/{name}")
         assert (unknown.status_code, unknown.headers["content-type"]) == (404, "application/problem+json"), name
@@ -104,7 +104,7 @@ async def test_a_cell_of_a_table_names_its_column(client: httpx.AsyncClient) -> 
 
 @pytest.mark.parametrize("name", ["nothing", "START", "start.md", "%2e%2e", "start%2f.."])
 async def test_an_unknown_page_is_a_404_that_names_the_pages(client: httpx.AsyncClient, name: str) -> None:
-    answer = await client.get(f"/manual/{name}")
-    assert (answer.status_code, answer.headers["content-type"]) == (404, "application/problem+json")
+    response = await client.get(f"/manual/{name}")
+    assert (response.status_code, response.headers["content-type"]) == (404, "application/problem+json")
     if "2f" not in name:
-        assert answer.json()["detail"] == f"The manual has no such page. Its pages are {', '.join(PAGES)}."
+        assert response.json()["detail"] == f"The manual has no such page. Its pages are {', '.join(PAGES)}."

@@ -37,9 +37,9 @@ def content(*steps: dict[str, Any], **members: Any) -> dict[str, Any]:
 
 
 async def put(live: Service, name: str, body: Any, status: int = 201) -> Any:
-    answer = await live.client.put(f"{BASE}/{name}", json=body)
-    assert answer.status_code == status, answer.text
-    return answer.json()
+    response = await live.client.put(f"{BASE}/{name}", json=body)
+    assert response.status_code == status, response.text
+    return response.json()
 
 
 async def definition_of(live: Service, workflow_id: str) -> dict[str, Any]:
@@ -128,9 +128,9 @@ async def test_a_name_that_cannot_be_resolved_is_refused_at_put_create_and_plan(
             ("POST", WORKFLOWS, content(step, name="n", origin_instance="tests")),
             ("POST", f"{WORKFLOWS}plan", content(step, name="n", origin_instance="tests")),
         ):
-            answer = await live.client.request(method, path, json=body)
-            assert answer.status_code == 422, answer.text
-            assert [(fault["loc"], fault["type"]) for fault in answer.json()["detail"]] == [(loc, kind)]
+            response = await live.client.request(method, path, json=body)
+            assert response.status_code == 422, response.text
+            assert [(fault["loc"], fault["type"]) for fault in response.json()["detail"]] == [(loc, kind)]
 
 
 async def test_a_version_may_be_an_integral_float(live: Service, names: list[str]) -> None:
@@ -155,9 +155,9 @@ async def test_a_reference_with_escapes_is_resolved_and_refused_as_any_other(liv
     for step, status, faults in ((sub(names[0]), 201, []), (both, 422, ["conflict"])):
         body = json.dumps(content(step, name="n", origin_instance="tests"))
         escaped = body.replace('"definition"', '"\\u0064efinition"')
-        answer = await live.client.post(WORKFLOWS, content=escaped, headers={"Content-Type": "application/json"})
-        assert answer.status_code == status, answer.text
-        assert [fault["type"] for fault in answer.json().get("detail", [])] == faults
+        response = await live.client.post(WORKFLOWS, content=escaped, headers={"Content-Type": "application/json"})
+        assert response.status_code == status, response.text
+        assert [fault["type"] for fault in response.json().get("detail", [])] == faults
 
 
 async def test_a_cycle_is_refused_and_names_its_way(live: Service, names: list[str]) -> None:
@@ -231,5 +231,5 @@ async def test_another_tenants_definition_is_unknown_to_a_step(live: Service, na
     await put(live, names[0], content(show("text")))
     async with live.as_tenant("another") as client:
         body = content(sub(names[0]), name="n", origin_instance="tests")
-        answer = await client.post(WORKFLOWS, json=body)
-    assert [fault["type"] for fault in answer.json()["detail"]] == ["unknown_definition"]
+        response = await client.post(WORKFLOWS, json=body)
+    assert [fault["type"] for fault in response.json()["detail"]] == ["unknown_definition"]

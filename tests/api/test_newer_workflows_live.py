@@ -30,8 +30,8 @@ async def newer(live: Service, sql: asyncpg.Connection) -> dict[str, Any]:
 
 async def test_it_is_shown_and_listed(live: Service, newer: dict[str, Any]) -> None:
     assert await live.get(newer["id"]) == newer
-    answer = await live.client.get("/api/v1/workflows/", params={"limit": 1})
-    assert [each["id"] for each in answer.json()["workflows"]] == [newer["id"]]
+    response = await live.client.get("/api/v1/workflows/", params={"limit": 1})
+    assert [each["id"] for each in response.json()["workflows"]] == [newer["id"]]
     assert len(await live.events(newer["id"])) == 1
 
 
@@ -43,10 +43,10 @@ async def test_types_of_tasks_and_events_that_only_a_newer_version_knows_are_sho
     await sql.execute("UPDATE events SET type = 'step.newer' WHERE workflow_id = $1", newer["id"])
     path = f"/api/v1/workflows/{newer['id']}"
 
-    async def read(url: str) -> Any:  # by a client that doesn't compare answers with the OpenAPI document
-        answer = await plain.get(url)
-        assert answer.status_code == 200, answer.text
-        return answer.json()
+    async def read(url: str) -> Any:  # by a client that doesn't compare responses with the OpenAPI document
+        response = await plain.get(url)
+        assert response.status_code == 200, response.text
+        return response.json()
 
     async with live.unchecked_client() as plain:
         for step in ((await read(path))["steps"][0], await read(f"{path}/steps/a")):
@@ -64,13 +64,13 @@ async def test_every_change_is_left_to_a_process_of_that_version(
     path = f"/api/v1/workflows/{newer['id']}"
     match verb:
         case "patch":
-            answer = await live.client.patch(path, json={"name": "other"})
+            response = await live.client.patch(path, json={"name": "other"})
         case "cancel":
-            answer = await live.client.delete(path)
+            response = await live.client.delete(path)
         case "dry run":
-            answer = await live.client.post(f"{path}/start", params={"dry_run": "true"})
+            response = await live.client.post(f"{path}/start", params={"dry_run": "true"})
         case _:
-            answer = await live.client.post(f"{path}/{verb}")
-    assert (answer.status_code, answer.headers.get("Retry-After")) == (503, "5"), answer.text
-    assert "newer version of Stepwell" in answer.json()["detail"]
+            response = await live.client.post(f"{path}/{verb}")
+    assert (response.status_code, response.headers.get("Retry-After")) == (503, "5"), response.text
+    assert "newer version of Stepwell" in response.json()["detail"]
     assert await live.get(newer["id"]) == newer

@@ -114,12 +114,12 @@ def test_the_document_keeps_every_operation_of_the_contract(path: str, method: s
         assert accepted.pop("application/merge-patch+json") == accepted["application/json"]
     assert _or_first(accepted) == _content(wanted.get("requestBody"))
     success = "201" if served["operationId"] == "create_workflow" else "200"
-    answers, more = _content(wanted["responses"]["2XX"]), _content(served["responses"][success])
-    assert answers is not None
+    responses, more = _content(wanted["responses"]["2XX"]), _content(served["responses"][success])
+    assert responses is not None
     assert more is not None
-    assert answers.items() <= more.items()
-    # What is answered beside it is only where the caller has asked for it.
-    assert more.keys() - answers.keys() <= {"application/vnd.stepwell.dry-run+json"}
+    assert responses.items() <= more.items()
+    # Other responses come only where the caller has asked for them.
+    assert more.keys() - responses.keys() <= {"application/vnd.stepwell.dry-run+json"}
     assert _content(served["responses"]["422"]) == _content(wanted["responses"]["422"])
 
 
@@ -252,8 +252,8 @@ async def test_the_document_is_served_without_a_token(api: Service) -> None:
 @in_module_loop
 async def test_the_page_of_the_document_is_at_docs(api: Service) -> None:
     async with conforming_client(api.app.api) as client:
-        answer = await client.get("/schema")
-        assert (answer.status_code, answer.headers["location"]) == (307, "/docs")
+        response = await client.get("/schema")
+        assert (response.status_code, response.headers["location"]) == (307, "/docs")
 
 
 VERBS = "update_workflow start_workflow pause_workflow resume_workflow cancel_workflow cleanup_workflow"
@@ -307,8 +307,8 @@ def test_each_request_header_has_its_status_and_its_response_header(
                 expected = "412" if method == "put" else status
                 assert status is None or expected in operation["responses"], (path, method)
                 success = operation["responses"]["201" if "201" in operation["responses"] else "200"]
-                # The answer to a redelivery is the delivery, or a step, and not what was matched. What was deleted has
-                # no ETag.
+                # A redelivery returns the delivery, and a decision the step, not what was matched. A deleted definition
+                # has no ETag.
                 others = ("redeliver", "decide_step", "signal_workflow", "delete_definition")
                 assert said in success["headers"] or (header == "If-Match" and operation["operationId"] in others)
     assert found == set(names.split())

@@ -72,8 +72,8 @@ async def test_a_definition_is_returned_with_its_flow(live: Service) -> None:
     steps = [join("a", optional=True), join("b", "a", run_if="all_ended"), join("c", "b")]
     given = [*steps[:2], steps[2] | {"run_if": "all_completed", "optional": False}]
     created = await live.create(*given, start=False)
-    answer = await live.client.get(f"{WORKFLOWS}{created['id']}/definition")
-    assert answer.json()["steps"] == [{k: v for k, v in step.items() if v != []} for step in steps]
+    response = await live.client.get(f"{WORKFLOWS}{created['id']}/definition")
+    assert response.json()["steps"] == [{k: v for k, v in step.items() if v != []} for step in steps]
 
 
 async def test_a_running_workflow_shows_how_much_is_done_and_explains_what_waits(

@@ -73,7 +73,7 @@ async def test_an_empty_member_is_a_fault_whatever_the_claim_says(configured: Se
     ]
 
 
-async def test_a_repeated_request_with_a_new_token_gets_the_first_answer(api: Service) -> None:
+async def test_a_repeated_request_with_a_new_token_gets_the_first_response(api: Service) -> None:
     headers = {"Idempotency-Key": "once"}
     first = await post(api, CLAIMED, headers=headers)
     again = await post(api, encoded(origin_instance="another"), headers=headers)

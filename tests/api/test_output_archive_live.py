@@ -63,19 +63,19 @@ async def test_the_zip_has_each_file_of_the_list_by_its_path(service: Service, m
     for each in outputs:
         name = "A.json~2" if each["name"] == "A.json" else each["name"]
         expected[f"{each['step_path']}/{name}"] = (service.artifacts / each["path"]).read_bytes()
-    answer = await service.client.get(path, headers=ZIP)
-    assert unpacked(answer.content) == expected
+    response = await service.client.get(path, headers=ZIP)
+    assert unpacked(response.content) == expected
     assert len(expected) == len(outputs) == 4 + 3 + 2 * (1 + 2 * 2)
     assert {"each/1/file-0.bin", "Own/A.json~2", "own~2/1/de%2Fep/0/x/file-1.bin"} <= expected.keys()
-    assert answer.headers["Content-Type"] == "application/zip"
-    assert answer.headers["Content-Length"] == str(len(answer.content))
-    assert answer.headers["Content-Disposition"] == f'attachment; filename="{path.split("/")[4]}.zip"'
-    assert answer.headers["Vary"] == "Accept"
+    assert response.headers["Content-Type"] == "application/zip"
+    assert response.headers["Content-Length"] == str(len(response.content))
+    assert response.headers["Content-Disposition"] == f'attachment; filename="{path.split("/")[4]}.zip"'
+    assert response.headers["Vary"] == "Accept"
     by_link = await service.client.get(path, params={"download": 1}, headers={"Accept": "text/html, */*"})
     assert unpacked(by_link.content) == expected
     head = await service.client.head(path, headers=ZIP)
     assert (head.status_code, head.content) == (200, b"")
-    assert head.headers["Content-Length"] == str(len(answer.content))
+    assert head.headers["Content-Length"] == str(len(response.content))
 
 
 async def test_a_run_without_files_has_an_empty_zip(api: Service) -> None:
@@ -148,8 +148,8 @@ async def test_a_list_that_changes_between_two_pages_is_no_zip_with_two_files_of
         return page
 
     monkeypatch.setattr(type(api.app.services.reads), "outputs", read_and_go_on)
-    answer = await api.client.get(path, headers=ZIP)
-    assert (answer.status_code, "has changed" in answer.json()["detail"]) == (503, True)
+    response = await api.client.get(path, headers=ZIP)
+    assert (response.status_code, "has changed" in response.json()["detail"]) == (503, True)
     scripted.release(seen[1], "wait")
     await api.until_ended(created["id"])
     assert list(unpacked((await api.client.get(path, headers=ZIP)).content)) == ["sub/first/file-0.bin"]
@@ -201,11 +201,11 @@ async def test_a_large_file_takes_the_memory_of_its_chunks(live: Service) -> Non
     received, held, memory = 0, 0, live.app.services.memory
     async with listening(live) as port, httpx.AsyncClient(headers={"Authorization": f"Bearer {token()}"}) as client:
         tracemalloc.start()
-        async with client.stream("GET", f"http://127.0.0.1:{port}{path}", headers=ZIP) as answer:
-            async for part in answer.aiter_raw():
+        async with client.stream("GET", f"http://127.0.0.1:{port}{path}", headers=ZIP) as response:
+            async for part in response.aiter_raw():
                 received += len(part)
                 held = max(held, memory.held)
-            assert received == int(answer.headers["Content-Length"]) > size
+            assert received == int(response.headers["Content-Length"]) > size
         peak = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
     assert peak < 16 * MIB

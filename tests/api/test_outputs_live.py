@@ -44,18 +44,18 @@ async def ended(service: Service, *steps: dict[str, Any], **members: Any) -> dic
 
 async def page_of(service: Service, workflow_id: str, **query: Any) -> tuple[list[dict[str, Any]], str | None]:
     """Return a page of the list, and the address of the next one."""
-    answer = await service.client.get(f"{WORKFLOWS}{workflow_id}/outputs", params=query)
-    assert answer.status_code == 200, answer.text
-    return answer.json()["outputs"], answer.links.get("next", {}).get("url")
+    response = await service.client.get(f"{WORKFLOWS}{workflow_id}/outputs", params=query)
+    assert response.status_code == 200, response.text
+    return response.json()["outputs"], response.links.get("next", {}).get("url")
 
 
 async def outputs_of(service: Service, workflow_id: str) -> list[dict[str, Any]]:
-    outputs, following = await page_of(service, workflow_id, limit=1000)
-    assert following is None
+    outputs, next_page = await page_of(service, workflow_id, limit=1000)
+    assert next_page is None
     return outputs
 
 
-def places(outputs: list[dict[str, Any]]) -> list[tuple[str, str]]:
+def paths_of(outputs: list[dict[str, Any]]) -> list[tuple[str, str]]:
     return [(each["step_path"], each["name"]) for each in outputs]
 
 
@@ -70,8 +70,8 @@ async def walk(
     for step in workflow["steps"]:
         units, is_final = [(step["step_id"], step)], final and step["step_id"] == workflow["final_step_id"]
         if step["items"] is not None:
-            answer = await service.client.get(f"{WORKFLOWS}{workflow_id}/steps/{step['step_id']}/items?limit=1000")
-            units = [(f"{step['step_id']}/{item['item']}", item) for item in answer.json()["items"]]
+            response = await service.client.get(f"{WORKFLOWS}{workflow_id}/steps/{step['step_id']}/items?limit=1000")
+            units = [(f"{step['step_id']}/{item['item']}", item) for item in response.json()["items"]]
         for name, unit in units:
             if unit["result"] is None:
                 continue
@@ -121,10 +121,10 @@ async def test_the_list_equals_a_walk_over_steps_items_and_sub_workflows(service
         pages = list[dict[str, Any]]()
         address: str | None = f"{WORKFLOWS}{workflow['id']}/outputs?limit={limit}"
         while address is not None:
-            answer = await service.client.get(address)
-            assert 0 < len(answer.json()["outputs"]) <= limit
-            pages += answer.json()["outputs"]
-            address = answer.links.get("next", {}).get("url")
+            response = await service.client.get(address)
+            assert 0 < len(response.json()["outputs"]) <= limit
+            pages += response.json()["outputs"]
+            address = response.links.get("next", {}).get("url")
         assert pages == listed
     child = next(step for step in workflow["steps"] if step["step_id"] == "last")["result"]["workflow_id"]
     below = await outputs_of(service, child)
@@ -160,7 +160,7 @@ async def test_files_of_a_failed_run_count_where_their_steps_completed(service: 
         config={"on_failure": "continue"},
     )
     assert (workflow["status"], FAILURE in workflow["error_message"]) == ("FAILED", True)
-    assert places(await outputs_of(service, workflow["id"])) == [("sub/done", "file-0.bin")]
+    assert paths_of(await outputs_of(service, workflow["id"])) == [("sub/done", "file-0.bin")]
 
 
 async def test_no_run_of_a_repetition_counts_before_its_end(service: Service, scripted: ConfiguredProvider) -> None:
@@ -174,7 +174,7 @@ async def test_no_run_of_a_repetition_counts_before_its_end(service: Service, sc
     assert await outputs_of(service, created["id"]) == []
     await service.verb(created["id"], "resume")
     await service.until_ended(created["id"])
-    assert places(await outputs_of(service, created["id"])) == [("again", "file-0.bin")]
+    assert paths_of(await outputs_of(service, created["id"])) == [("again", "file-0.bin")]
 
 
 async def test_only_the_present_sub_workflow_of_a_repetition_counts_before_its_end(
@@ -206,19 +206,19 @@ async def test_a_list_goes_on_behind_a_sub_workflow_that_counts_no_longer(
     wait = configured_step("wait", "first", wait=True, result=SCORE)
     created = await service.create(judged(configured_step("first", files=2), wait, step_id="sub"))
     seen = list[str]()
-    following: str | None = None
+    next_page: str | None = None
     for _ in range(2):
         await service.until(
             created["id"], lambda workflow: _child(workflow) is not None and _child(workflow) not in seen
         )
         seen.append(str(_child(await service.get(created["id"]))))
         await service.until(seen[-1], lambda workflow: workflow["steps"][1]["status"] == "RUNNING")
-        if following is None:
-            _, following = await page_of(service, created["id"], limit=1)
+        if next_page is None:
+            _, next_page = await page_of(service, created["id"], limit=1)
             scripted.release(seen[-1], "wait")
-    assert following is not None
+    assert next_page is not None
     (task, *_) = await service.tasks(seen[1])
-    (output,) = (await service.client.get(following)).json()["outputs"]
+    (output,) = (await service.client.get(next_page)).json()["outputs"]
     assert output["task_id"] == task["id"]
 
 
@@ -247,10 +247,10 @@ async def test_a_list_belongs_to_its_tenant_and_has_an_etag(service: Service) ->
     path = f"{WORKFLOWS}{workflow['id']}/outputs"
     async with service.as_tenant("other") as other, service.as_tenant("t") as own:
         assert (await other.get(path)).status_code == 404
-        answer = await own.get(path)
-        assert [each["media_type"] for each in answer.json()["outputs"]] == ["application/json", "image/png"]
-        assert answer.headers["Link"] == f'<{path}?limit=50>; rel="first"'
-        assert (await own.get(path, headers={"If-None-Match": answer.headers["ETag"]})).status_code == 304
+        response = await own.get(path)
+        assert [each["media_type"] for each in response.json()["outputs"]] == ["application/json", "image/png"]
+        assert response.headers["Link"] == f'<{path}?limit=50>; rel="first"'
+        assert (await own.get(path, headers={"If-None-Match": response.headers["ETag"]})).status_code == 304
 
 
 async def test_a_page_that_does_not_exist_is_refused(service: Service) -> None:
@@ -259,10 +259,10 @@ async def test_a_page_that_does_not_exist_is_refused(service: Service) -> None:
     for query in ("cursor=x", "limit=0", "limit=1001", "skip=1"):
         refused = await service.client.get(f"{path}?{query}")
         assert (refused.status_code, refused.json()["detail"][0]["loc"]) == (422, ["query", query.split("=")[0]])
-    _, following = await page_of(service, workflow["id"], limit=1)
-    assert following is not None
+    _, next_page = await page_of(service, workflow["id"], limit=1)
+    assert next_page is not None
     other = await ended(service, configured_step("a", files=2))
-    _, cursor = following.split("&cursor=")
+    _, cursor = next_page.split("&cursor=")
     assert await page_of(service, other["id"], cursor=cursor) == ([], None)
 
 

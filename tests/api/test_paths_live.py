@@ -117,11 +117,11 @@ async def test_only_the_exact_path_opens_a_file(live: Service, files: Files) -> 
                 # As escapes, else the client itself would take dots out of the path.
                 dotted = _DOTS.sub(lambda dots: dots[0].replace(".", "%2e"), text)
                 url = "/api/v1/artifacts/" + dotted.replace("?", "%3f").replace("#", "%23").replace("\n", "%0a")
-                answer = await client.get(url)
+                response = await client.get(url)
                 # Slashes too many are the same address to the router.
                 same = re.sub("/+", "/", unquote(text)).strip("/") == files.own
-                assert answer.status_code == (200 if same else 404), (url[:200], answer.text[:200])
-                assert SECRET not in answer.text
+                assert response.status_code == (200 if same else 404), (url[:200], response.text[:200])
+                assert SECRET not in response.text
         for path in (files.theirs, files.nobodys):
             assert (await client.get("/api/v1/artifacts/" + path)).status_code == 404
 
@@ -145,13 +145,13 @@ async def failed_steps(live: Service, *steps: dict[str, Any], tenant: str | None
 
 
 async def test_no_other_notation_of_a_path_is_read_as_an_input(live: Service, files: Files) -> None:
-    """What can't name a file is refused at create; of the rest each step fails."""
+    """Create refuses values that can't name a file. A step with one of the other values fails."""
     steps = edits(files.corpus)
     body = {"name": "w", "origin_instance": "tests", "origin_tenant_id": "acme", "steps": steps}
-    answer = await live.client.post("/api/v1/workflows/", json=body)
-    assert answer.status_code == 422
-    assert SECRET not in answer.text
-    refused = {fault["loc"][2]: fault for fault in answer.json()["detail"]}
+    response = await live.client.post("/api/v1/workflows/", json=body)
+    assert response.status_code == 422
+    assert SECRET not in response.text
+    refused = {fault["loc"][2]: fault for fault in response.json()["detail"]}
     for number, fault in refused.items():
         assert fault["loc"] == ["body", "steps", number, "config", "base_image_url"]
         assert fault["type"] in {"file_invalid", "url_invalid"}, files.corpus[number]

@@ -104,5 +104,5 @@ async def test_the_type_of_events_is_accepted_exactly_if_it_matches_the_pattern(
     client: httpx.AsyncClient, text: str, *, accepted: bool
 ) -> None:
     assert bool(re.fullmatch(TYPE, text)) is accepted
-    answer = await client.get("/api/v1/events", params={"type": text})
-    assert answer.status_code == (200 if accepted else 422)
+    response = await client.get("/api/v1/events", params={"type": text})
+    assert response.status_code == (200 if accepted else 422)

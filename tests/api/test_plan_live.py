@@ -1,4 +1,4 @@
-"""What a definition would come to: the order, the calls and the prices, told before anything is stored."""
+"""The plan of a definition: the order, the calls and the prices. Nothing is stored."""
 
 import json
 from collections.abc import AsyncIterator
@@ -39,7 +39,7 @@ async def world(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World
 async def priced(
     server: TestServer, template: str, world: World, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[Service]:
-    """A service that knows CUSTOM, and FAL, which works elsewhere as well as it can be told."""
+    """A service with CUSTOM and FAL."""
     settings = world.settings | {"prices": PRICES, "currency": "EUR", "fal_url": world.emulator.url}
     settings["credentials"]["fal"] = "a key"
     async with AsyncExitStack() as stack:
@@ -53,10 +53,10 @@ def body(*steps: dict[str, Any], **members: Any) -> dict[str, Any]:
     return {"name": "n", "origin_instance": "o", "steps": list(steps), **members}
 
 
-async def planned(service: Service, definition: dict[str, Any], client: httpx.AsyncClient | None = None) -> Any:
-    answer = await (client or service.client).post(PLAN, json=definition)
-    assert answer.status_code == 200, answer.text
-    return answer.json()
+async def plan_of(service: Service, definition: dict[str, Any], client: httpx.AsyncClient | None = None) -> Any:
+    response = await (client or service.client).post(PLAN, json=definition)
+    assert response.status_code == 200, response.text
+    return response.json()
 
 
 async def rows(service: Service) -> list[Any]:
@@ -69,7 +69,7 @@ async def rows(service: Service) -> list[Any]:
 async def test_the_example_of_the_contract_is_planned_without_storing_it(priced: Service) -> None:
     before = await rows(priced)
     async with priced.as_tenant("acme", permissions=(Permission.READ,)) as reader:
-        forecast = await planned(priced, PIPELINE, reader)
+        forecast = await plan_of(priced, PIPELINE, reader)
     assert await rows(priced) == before
     local = {"provider": "LOCAL", "attempts": 4, "fallback": None, "timeout_s": 600.0, "price": FREE}
     local |= {"when": None, "items": None, "repeat": None, "workflow_price": None}
@@ -136,12 +136,12 @@ async def test_a_plan_shows_the_provider_that_the_members_of_its_config_select(p
     app, config = {"fal_app_id": "fal-ai/dear"}, {"prompt": "x"}
     selected = {"id": "a", "task_type": "GENERATION", "config": config, "provider_config": app}
     named = selected | {"id": "b", "provider_config": app | {"provider_type": "LOCAL"}}
-    steps = (await planned(priced, body(selected, named)))["steps"]
+    steps = (await plan_of(priced, body(selected, named)))["steps"]
     assert [(step["provider"], step["model"]) for step in steps] == [("FAL", "fal-ai/dear"), ("LOCAL", "GENERATION")]
 
 
 async def test_a_plan_has_layers_critical_path_attempts_and_prices(priced: Service, world: World) -> None:
-    forecast = await planned(priced, mixture(world))
+    forecast = await plan_of(priced, mixture(world))
     assert forecast["layers"] == [["paint"], ["other", "dear"], ["join"], ["free"]]
     assert forecast["critical_path"] == ["paint", "dear", "join", "free"]
     by_id = {step["step_id"]: step for step in forecast["steps"]}
@@ -172,7 +172,7 @@ async def test_a_plan_has_layers_critical_path_attempts_and_prices(priced: Servi
 async def test_a_step_without_a_price_makes_the_total_unknown(priced: Service, world: World) -> None:
     cheap = {"id": "x", "task_type": "EXPERIMENTAL_FAL", "provider_config": {"fal_app_id": "fal-ai/cheap"}}
     beside = world.step("y", fallback_provider_type="FAL")
-    forecast = await planned(priced, body(cheap, beside, passthrough_step("p")))
+    forecast = await plan_of(priced, body(cheap, beside, passthrough_step("p")))
     assert [step["price"] and step["price"]["amount"] for step in forecast["steps"]] == [None, 0.01, 0.0]
     known = {"amount": 0.01, "currency": "EUR"}
     assert forecast["price"] == {"known_least": [known], "known": [known], "unknown_steps": 2, "worst_case": None}
@@ -187,21 +187,21 @@ async def test_seconds_are_reported_if_known_with_their_source(priced: Service, 
         world.step("s", provider_config=slow),
         origin_tenant_id="acme",
     )
-    forecast = await planned(priced, definition)
+    forecast = await plan_of(priced, definition)
     assert (forecast["critical_path_by"], forecast["critical_path"]) == ("steps", ["q1", "q2", "end"])
     assert [step["expected_s"] for step in forecast["steps"]] == [None, None, 0.0, None]
-    answer = await priced.client.post(WORKFLOWS, json=definition)
-    assert (await priced.until_ended(answer.json()["id"]))["status"] == "COMPLETED"
+    response = await priced.client.post(WORKFLOWS, json=definition)
+    assert (await priced.until_ended(response.json()["id"]))["status"] == "COMPLETED"
     health = priced.app.engine.health  # made as slow as it wasn't
     for key, record in health._records.items():
         taken = {"quick": 1.5, "slow": 40.0}[key.model]
         record.results.extend([record.results[0]._replace(took_s=taken)] * 9)
-    forecast = await planned(priced, definition)
+    forecast = await plan_of(priced, definition)
     assert [step["expected_s"] for step in forecast["steps"]] == [1.5, 1.5, 0.0, 40.0]
     assert (forecast["critical_path_by"], forecast["critical_path_s"]) == ("expected_s", 40.0)
     assert forecast["critical_path"] == ["s", "end"]
     async with priced.as_tenant("other") as stranger:
-        foreign = await planned(priced, definition | {"origin_tenant_id": "other"}, stranger)
+        foreign = await plan_of(priced, definition | {"origin_tenant_id": "other"}, stranger)
     assert [step["expected_s"] for step in foreign["steps"]] == [None, None, 0.0, None]
 
 
@@ -221,16 +221,16 @@ FAULTY: list[Any] = [
 @pytest.mark.parametrize("definition", FAULTY)
 async def test_plan_refuses_what_create_refuses_in_the_same_words(priced: Service, definition: Any) -> None:
     before = await rows(priced)
-    answers = [await priced.client.post(path, json=definition) for path in (WORKFLOWS, PLAN)]
-    assert answers[0].status_code == answers[1].status_code == 422
-    assert answers[0].content == answers[1].content
+    responses = [await priced.client.post(path, json=definition) for path in (WORKFLOWS, PLAN)]
+    assert responses[0].status_code == responses[1].status_code == 422
+    assert responses[0].content == responses[1].content
     assert await rows(priced) == before
 
 
 async def test_plan_refuses_another_tenant_and_malformed_bodies(priced: Service) -> None:
     async with priced.as_tenant("acme") as client:
-        answer = await client.post(PLAN, json=body(passthrough_step("a"), origin_tenant_id="other"))
-        assert answer.status_code == 403
+        response = await client.post(PLAN, json=body(passthrough_step("a"), origin_tenant_id="other"))
+        assert response.status_code == 403
     assert (
         await priced.client.post(PLAN, content=b"{", headers={"Content-Type": "application/json"})
     ).status_code == 422
@@ -240,15 +240,15 @@ async def test_plan_refuses_another_tenant_and_malformed_bodies(priced: Service)
 @pytest.mark.parametrize("method", ["GET", "PATCH", "DELETE"])
 async def test_plan_is_not_taken_for_the_id_of_a_workflow(priced: Service, method: str) -> None:
     for path in (PLAN, PLAN + "/"):
-        answer = await priced.client.request(method, path)
-        assert (answer.status_code, "POST" in answer.headers["allow"]) == (405, True)
+        response = await priced.client.request(method, path)
+        assert (response.status_code, "POST" in response.headers["allow"]) == (405, True)
     assert (await priced.client.get(PLAN + "/explain")).status_code == 404
 
 
 @pytest.mark.extended
 async def test_a_chain_of_a_thousand_steps_is_planned(priced: Service) -> None:
     steps = [passthrough_step(f"s{number}", *([f"s{number - 1}"] if number else [])) for number in range(1_000)]
-    forecast = await planned(priced, body(*reversed(steps)))
+    forecast = await plan_of(priced, body(*reversed(steps)))
     assert forecast["critical_path"] == [step["id"] for step in steps]
     assert forecast["layers"] == [[step["id"]] for step in steps]
 
@@ -263,14 +263,14 @@ async def test_steps_that_take_no_time_belong_to_the_critical_path(live: Service
 async def test_defaults_that_would_make_the_plan_too_large_are_refused(priced: Service) -> None:
     steps = [passthrough_step(f"s{number}") for number in range(40)]
     definition = body(*steps, config={"step_defaults": {"*": {"text": "x" * 1_000_000}}})
-    answer = await priced.client.post(PLAN, json=definition)
-    assert answer.status_code == 422
-    (fault,) = answer.json()["detail"]
+    response = await priced.client.post(PLAN, json=definition)
+    assert response.status_code == 422
+    (fault,) = response.json()["detail"]
     assert (fault["loc"], fault["type"]) == (["body", "config", "step_defaults"], "too_large")
     many = body(*steps, config={"step_defaults": {"PASSTHROUGH": {f"m{number}": 1 for number in range(25_001)}}})
     (fault,) = (await priced.client.post(PLAN, json=many)).json()["detail"]
     assert fault["msg"] == "The steps of the plan would have more than 1,000,000 members from the defaults"
-    assert len((await planned(priced, body(*steps[:30], config=definition["config"])))["steps"]) == 30
+    assert len((await plan_of(priced, body(*steps[:30], config=definition["config"])))["steps"]) == 30
 
 
 async def test_the_length_of_a_wait_is_known_only_of_a_delay(priced: Service) -> None:
@@ -280,9 +280,9 @@ async def test_the_length_of_a_wait_is_known_only_of_a_delay(priced: Service) ->
         {"id": "pause", "task_type": "DELAY", "config": {"seconds": 90}},
         {"id": "later", "task_type": "DELAY", "config": {"seconds": "${ask.data}"}},
     ]
-    forecast = await planned(priced, body(*steps))
+    forecast = await plan_of(priced, body(*steps))
     assert [step["expected_s"] for step in forecast["steps"]] == [None, None, 90.0, None]
-    assert (await planned(priced, body(steps[2])))["critical_path_s"] == 90.0
+    assert (await plan_of(priced, body(steps[2])))["critical_path_s"] == 90.0
 
 
 async def test_the_steps_of_sub_workflows_count_in_the_price_for_each_item_and_run(priced: Service) -> None:
@@ -296,9 +296,9 @@ async def test_the_steps_of_sub_workflows_count_in_the_price_for_each_item_and_r
         "for_each": {"count": 4},
         "repeat": {"until": "`false`", "max": 3},
     }
-    answer = await planned(priced, body(outer))
-    assert answer["steps"][0]["workflow_price"]["known"] == [{"amount": 0.1, "currency": "EUR"}]
-    assert answer["steps"][0]["timeout_s"] is None
-    price = answer["price"]
+    response = await plan_of(priced, body(outer))
+    assert response["steps"][0]["workflow_price"]["known"] == [{"amount": 0.1, "currency": "EUR"}]
+    assert response["steps"][0]["timeout_s"] is None
+    price = response["price"]
     assert (price["known_least"][0]["amount"], price["known"][0]["amount"]) == (0.4, 1.2)
     assert (price["worst_case"]["amount"], price["unknown_steps"]) == (2.4, 0)

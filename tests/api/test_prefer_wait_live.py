@@ -1,4 +1,4 @@
-"""Prefer: wait. An answer that comes when the workflow has ended, or after so many seconds."""
+"""Prefer: wait. A response that comes when the workflow has ended, or after so many seconds."""
 
 import asyncio
 import json
@@ -56,7 +56,7 @@ async def when_waiting(group: asyncio.TaskGroup, live: Service, request: Any) ->
     return task
 
 
-async def test_a_waiting_request_is_answered_when_the_workflow_ends(
+async def test_a_waiting_request_gets_its_response_when_the_workflow_ends(
     live: Service, scripted: ConfiguredProvider
 ) -> None:
     others = set(scripted.running)
@@ -67,17 +67,17 @@ async def test_a_waiting_request_is_answered_when_the_workflow_ends(
         get = await when_waiting(group, live, live.client.get(path, headers=LONG))
         before = statements_sent(live)
         scripted.release(workflow_id, "a")
-        answers = [await create, await get]
-    assert [answer.status_code for answer in answers] == [201, 200]
-    for answer in answers:
-        assert answer.json()["status"] == "COMPLETED"
-        assert answer.headers["preference-applied"] == "wait=60"
-        assert answer.json() == await live.get(workflow_id)
-    assert answers[0].headers["location"] == path
-    assert statements_sent(live) - before < 10  # one that asked again and again would have sent more
+        responses = [await create, await get]
+    assert [response.status_code for response in responses] == [201, 200]
+    for response in responses:
+        assert response.json()["status"] == "COMPLETED"
+        assert response.headers["preference-applied"] == "wait=60"
+        assert response.json() == await live.get(workflow_id)
+    assert responses[0].headers["location"] == path
+    assert statements_sent(live) - before < 10  # one that preferred again and again would have sent more
     # By now it has ended: at once.
-    answer = await live.client.get(path, headers=LONG)
-    assert (answer.json(), answer.headers["preference-applied"]) == (answers[1].json(), "wait=60")
+    response = await live.client.get(path, headers=LONG)
+    assert (response.json(), response.headers["preference-applied"]) == (responses[1].json(), "wait=60")
     assert waiting(live) == 0
 
 
@@ -98,7 +98,7 @@ async def test_verbs_that_start_the_workflow_wait_too(
         assert (await waits).json()["status"] == end
 
 
-async def test_a_waiting_request_is_answered_after_its_time(
+async def test_a_waiting_request_gets_its_response_after_its_time(
     live: Service, scripted: ConfiguredProvider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     workflow_id, until_terminal = await start_workflow(live), live.app.services.completion.until_terminal
@@ -108,9 +108,9 @@ async def test_a_waiting_request_is_answered_after_its_time(
 
     monkeypatch.setattr(live.app.services.completion, "until_terminal", until_terminal_or_sooner)
     async with asyncio.timeout(30):
-        answer = await live.client.get(WORKFLOWS + workflow_id, headers={"Prefer": "wait=1"})
-    assert (answer.status_code, answer.json()["status"]) == (200, "RUNNING")
-    assert answer.headers["preference-applied"] == "wait=1"
+        response = await live.client.get(WORKFLOWS + workflow_id, headers={"Prefer": "wait=1"})
+    assert (response.status_code, response.json()["status"]) == (200, "RUNNING")
+    assert response.headers["preference-applied"] == "wait=1"
     scripted.release(workflow_id, "a")
 
 
@@ -132,8 +132,8 @@ async def test_a_waiting_request_is_answered_after_its_time(
 async def test_a_malformed_preference_is_ignored(live: Service, prefer: str, applied: str | None) -> None:
     workflow = await live.create(passthrough_step("a"), start=False)
     async with asyncio.timeout(30):
-        answer = await live.client.get(WORKFLOWS + workflow["id"], headers={"Prefer": prefer})
-    assert (answer.status_code, answer.headers.get("preference-applied")) == (200, applied)
+        response = await live.client.get(WORKFLOWS + workflow["id"], headers={"Prefer": prefer})
+    assert (response.status_code, response.headers.get("preference-applied")) == (200, applied)
 
 
 async def test_a_wait_is_at_most_sixty_seconds(live: Service, scripted: ConfiguredProvider) -> None:
@@ -162,10 +162,10 @@ async def test_a_paused_or_pending_workflow_does_not_end_the_wait(live: Service,
 
 async def test_other_operations_ignore_the_preference(live: Service, scripted: ConfiguredProvider) -> None:
     async with asyncio.timeout(30):
-        # What isn't started isn't waited for: all that was asked for is done.
-        answer = await live.client.post(WORKFLOWS, params={"start": False}, json=BODY, headers=LONG)
-        assert (answer.status_code, "preference-applied" in answer.headers) == (201, False)
-        path = answer.headers["location"]
+        # What isn't started isn't waited for: all that was preferred for is done.
+        response = await live.client.post(WORKFLOWS, params={"start": False}, json=BODY, headers=LONG)
+        assert (response.status_code, "preference-applied" in response.headers) == (201, False)
+        path = response.headers["location"]
         assert "preference-applied" not in (await live.client.patch(path, json={}, headers=LONG)).headers
         assert "preference-applied" not in (await live.client.get(WORKFLOWS, headers=LONG)).headers
         assert (await live.client.get(WORKFLOWS + str(uuid4()), headers=LONG)).status_code == 404
@@ -180,15 +180,15 @@ async def test_if_none_match_is_compared_after_the_wait(live: Service, scripted:
     workflow_id = await start_workflow(live)
     path = WORKFLOWS + workflow_id
     tag = (await live.client.get(path)).headers["etag"]
-    answer = await live.client.get(path, headers={"Prefer": "wait=0", "If-None-Match": tag})
-    assert (answer.status_code, answer.headers["preference-applied"]) == (304, "wait=0")
+    response = await live.client.get(path, headers={"Prefer": "wait=0", "If-None-Match": tag})
+    assert (response.status_code, response.headers["preference-applied"]) == (304, "wait=0")
     async with asyncio.timeout(30), asyncio.TaskGroup() as group:
         get = await when_waiting(group, live, live.client.get(path, headers=LONG | {"If-None-Match": tag}))
         scripted.release(workflow_id, "a")
         assert ((await get).status_code, (await get).json()["status"]) == (200, "COMPLETED")
 
 
-async def test_with_a_key_the_answer_after_the_wait_is_the_stored_one(
+async def test_with_a_key_the_response_after_the_wait_is_the_stored_one(
     live: Service, scripted: ConfiguredProvider
 ) -> None:
     headers, others = LONG | {"Idempotency-Key": "k"}, set(scripted.running)
@@ -225,7 +225,7 @@ async def test_a_thousand_waiting_requests_block_no_other(live: Service, scripte
 
 
 async def test_the_wait_ends_when_the_client_disconnects(live: Service, scripted: ConfiguredProvider) -> None:
-    """Over a socket, where one who stays is answered."""
+    """Over a socket, where a client that stays gets its response."""
     workflow_id = await start_workflow(live)
     head = f"GET {WORKFLOWS}{workflow_id} HTTP/1.1\r\nHost: t.local\r\nAuthorization: Bearer {token()}\r\n"
     request = f"{head}Prefer: wait=60\r\n\r\n".encode()
@@ -235,11 +235,11 @@ async def test_the_wait_ends_when_the_client_disconnects(live: Service, scripted
             writer.write(request)
         await eventually(lambda: waiting(live) == 2, "both wait")
         goes.close()
-        await eventually(lambda: waiting(live) == 1, "one has gone")
+        await eventually(lambda: waiting(live) == 1, "one has disconnected")
         scripted.release(workflow_id, "a")
-        answer = await reader.readuntil(b"\r\n\r\n")
-        assert answer.startswith(b"HTTP/1.1 200")
-        assert b"preference-applied: wait=60" in answer
+        response = await reader.readuntil(b"\r\n\r\n")
+        assert response.startswith(b"HTTP/1.1 200")
+        assert b"preference-applied: wait=60" in response
         stays.write(head.encode() + b"\r\n")  # and the connection goes on
         assert b"HTTP/1.1 200" in await reader.readuntil(b"HTTP/1.1 200")
         stays.close()
@@ -247,34 +247,38 @@ async def test_the_wait_ends_when_the_client_disconnects(live: Service, scripted
 
 
 async def test_a_repeat_after_a_disconnect_waits_again(live: Service, scripted: ConfiguredProvider) -> None:
-    """No answer is kept that nobody waited out."""
+    """A response is not stored if its client has left during the wait."""
     body = json.dumps({"name": "w", "origin_instance": "tests", "steps": [configured_step("a", wait=True)]}).encode()
-    asked = {"Idempotency-Key": "come-back", "Prefer": "wait=60", "Content-Type": "application/json"}
-    told_of = {**asked, "Host": "t.local", "Authorization": f"Bearer {token()}", "Content-Length": str(len(body))}
-    head = "".join(f"{name}: {value}\r\n" for name, value in told_of.items())
+    preferred = {"Idempotency-Key": "come-back", "Prefer": "wait=60", "Content-Type": "application/json"}
+    headers = {**preferred, "Host": "t.local", "Authorization": f"Bearer {token()}", "Content-Length": str(len(body))}
+    head = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
     async with asyncio.timeout(30), listening(live) as port, asyncio.TaskGroup() as group:
         _, goes = await asyncio.open_connection("127.0.0.1", port)
         goes.write(f"POST {WORKFLOWS} HTTP/1.1\r\n{head}\r\n".encode() + body)
         await eventually(lambda: waiting(live) == 1, "it waits")
         goes.close()
-        await eventually(lambda: waiting(live) == 0, "it has gone")
+        await eventually(lambda: waiting(live) == 0, "it has disconnected")
 
         async def again() -> httpx.Response:
-            while (answer := await live.client.post(WORKFLOWS, content=body, headers=asked)).status_code == 409:
+            while (response := await live.client.post(WORKFLOWS, content=body, headers=preferred)).status_code == 409:
                 await asyncio.sleep(0.01)  # the first is still being put away
-            return answer
+            return response
 
         repeat = group.create_task(again())
         await eventually(lambda: waiting(live) == 1, "it waits anew")
         (made,) = [one for one in (await live.client.get(WORKFLOWS)).json()["workflows"] if one["name"] == "w"]
         scripted.release(made["id"], "a")
-        answer = await repeat
-        assert (answer.status_code, answer.json()["id"], answer.json()["status"]) == (201, made["id"], "COMPLETED")
-        assert answer.headers["Idempotency-Replayed"] == "true"
+        response = await repeat
+        assert (response.status_code, response.json()["id"], response.json()["status"]) == (
+            201,
+            made["id"],
+            "COMPLETED",
+        )
+        assert response.headers["Idempotency-Replayed"] == "true"
 
 
 @pytest.mark.asyncio(loop_scope="function")
-async def test_a_service_that_stops_answers_all_waiting_requests(dsn: str, tmp_path: Path) -> None:
+async def test_a_service_that_stops_responds_to_all_waiting_requests(dsn: str, tmp_path: Path) -> None:
     async with running_service(dsn, tmp_path, providers=[ConfiguredProvider()], grace_s=0.1) as service:
         await stopped(service)
 

@@ -95,13 +95,13 @@ async def paths(api: Service) -> dict[str, str]:
 async def test_a_preview_fits_into_its_square_and_is_upright(
     api: Service, paths: dict[str, str], name: str, width: int, size: tuple[int, int]
 ) -> None:
-    answer = await preview_of(api, paths[name], width)
-    assert answer.status_code == 200, answer.text
-    image = picture_of(answer.content)
+    response = await preview_of(api, paths[name], width)
+    assert response.status_code == 200, response.text
+    image = picture_of(response.content)
     assert (image.format, image.mode, image.size) == ("WEBP", "RGB", size)
-    assert answer.headers["content-type"] == "image/webp"
-    assert answer.headers["content-disposition"] == "inline"
-    assert answer.headers["etag"] == f'"{hashlib.sha256(files()[name]).hexdigest()}-{width}"'
+    assert response.headers["content-type"] == "image/webp"
+    assert response.headers["content-disposition"] == "inline"
+    assert response.headers["etag"] == f'"{hashlib.sha256(files()[name]).hexdigest()}-{width}"'
 
 
 async def test_a_preview_keeps_transparency(api: Service, paths: dict[str, str]) -> None:
@@ -126,9 +126,9 @@ async def test_a_preview_is_served_like_a_file(api: Service, paths: dict[str, st
 async def test_requests_at_the_same_time_make_a_preview_once(api: Service) -> None:
     _, paths = await stored(api)
     before = api.app.metrics.value("stepwell_previews_total")
-    answers = await asyncio.gather(*(preview_of(api, paths["wide.png"], 256) for _ in range(8)))
-    assert len({answer.content for answer in answers}) == 1
-    assert {answer.status_code for answer in answers} == {200}
+    responses = await asyncio.gather(*(preview_of(api, paths["wide.png"], 256) for _ in range(8)))
+    assert len({response.content for response in responses}) == 1
+    assert {response.status_code for response in responses} == {200}
     await preview_of(api, paths["wide.png"], 256)
     assert api.app.metrics.value("stepwell_previews_total") == before + 1
 
@@ -144,9 +144,9 @@ async def test_requests_at_the_same_time_make_a_preview_once(api: Service) -> No
 )
 async def test_a_file_without_a_preview_is_refused(api: Service, paths: dict[str, str], name: str, reason: str) -> None:
     for _ in range(2):
-        answer = await preview_of(api, paths[name], 64)
-        assert answer.status_code == 422
-        assert answer.json()["detail"] == [
+        response = await preview_of(api, paths[name], 64)
+        assert response.status_code == 422
+        assert response.json()["detail"] == [
             {"loc": ["query", "w"], "msg": f"There is no preview: {reason}", "type": "no_preview"}
         ]
     folder = api.artifacts / Path(paths[name]).parent
@@ -155,8 +155,8 @@ async def test_a_file_without_a_preview_is_refused(api: Service, paths: dict[str
 
 @pytest.mark.parametrize("width", ["0", "65", "-64", "9999999999", "x", "", "64.0"])
 async def test_other_widths_are_refused(api: Service, paths: dict[str, str], width: str) -> None:
-    answer = await api.client.get(f"/api/v1/artifacts/{paths['wide.png']}", params={"w": width})
-    assert (answer.status_code, answer.json()["detail"][0]["loc"]) == (422, ["query", "w"])
+    response = await api.client.get(f"/api/v1/artifacts/{paths['wide.png']}", params={"w": width})
+    assert (response.status_code, response.json()["detail"][0]["loc"]) == (422, ["query", "w"])
 
 
 async def test_a_preview_is_no_file_of_its_own(api: Service, paths: dict[str, str]) -> None:
@@ -196,8 +196,8 @@ async def test_a_preview_that_is_made_while_its_image_is_deleted_leaves_nothing(
 async def test_a_preview_that_takes_too_long_is_a_503(api: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     _, paths = await stored(api)
     monkeypatch.setattr(previews, "WAIT_S", 0)
-    answer = await preview_of(api, paths["wide.png"], 64)
-    assert (answer.status_code, answer.headers["retry-after"]) == (503, "5")
+    response = await preview_of(api, paths["wide.png"], 64)
+    assert (response.status_code, response.headers["retry-after"]) == (503, "5")
     monkeypatch.undo()
     assert (await preview_of(api, paths["wide.png"], 64)).status_code == 200
 
@@ -236,9 +236,9 @@ async def test_an_image_that_needs_more_memory_than_local_has_is_refused(clock: 
     async with service_in(tmp_path, clock, local_memory_max_bytes=512 * 1024 * 1024) as service:
         data = empty_png(8_000, 8_000)
         sent = await service.client.post("/api/v1/artifacts?name=huge.png", content=data, headers=OCTETS)
-        answer = await preview_of(service, sent.json()["artifacts"][0]["path"], 64)
-    assert answer.status_code == 422
-    assert answer.json()["detail"][0]["msg"].startswith("There is no preview: a preview of this image needs ")
+        response = await preview_of(service, sent.json()["artifacts"][0]["path"], 64)
+    assert response.status_code == 422
+    assert response.json()["detail"][0]["msg"].startswith("There is no preview: a preview of this image needs ")
 
 
 @pytest.fixture(scope="module")
@@ -256,8 +256,8 @@ async def test_previews_of_images_in_a_bucket_are_in_the_bucket(
     settings |= {"s3_region": bucket.region, "s3_access_key_id": KEY_ID, "s3_secret_access_key": SECRET_KEY}
     async with service_in(tmp_path, clock, **settings) as service:
         workflow_id, paths = await stored(service)
-        answer = await preview_of(service, paths["wide.png"], 64, Range="bytes=8-11")
-        assert (answer.status_code, answer.content) == (206, b"WEBP")
+        response = await preview_of(service, paths["wide.png"], 64, Range="bytes=8-11")
+        assert (response.status_code, response.content) == (206, b"WEBP")
         assert f"some/where/{preview_path(paths['wide.png'], 64)}" in s3.keys(bucket)
         assert picture_of((await preview_of(service, paths["wide.png"], 64)).content).size == (64, 32)
         part = await service.client.get(f"/api/v1/artifacts/{paths['wide.png']}", headers={"Range": "bytes=1-3"})

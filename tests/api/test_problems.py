@@ -41,9 +41,9 @@ JSON = {"Content-Type": "application/json"}
 async def created(client: httpx.AsyncClient, *, start: bool = False) -> str:
     """The path of a new workflow of one step."""
     body = EXAMPLE | {"steps": [{"id": "a", "task_type": "PASSTHROUGH"}]}
-    answer = await client.post(CREATE, params={"start": start}, json=body)
-    assert answer.status_code == 201, answer.text
-    return str(answer.headers["location"])
+    response = await client.post(CREATE, params={"start": start}, json=body)
+    assert response.status_code == 201, response.text
+    return str(response.headers["location"])
 
 
 def fail(monkeypatch: pytest.MonkeyPatch, reads: object, method: str, error: Exception) -> None:
@@ -72,9 +72,9 @@ async def test_every_error_of_the_product_has_a_row() -> None:
 
 async def test_a_problem_has_the_members_of_rfc_9457(client: httpx.AsyncClient) -> None:
     path = f"/api/v1/workflows/{uuid4()}"
-    answer = await client.get(path)
-    assert answer.headers["content-type"] == "application/problem+json"
-    assert answer.json() == {
+    response = await client.get(path)
+    assert response.headers["content-type"] == "application/problem+json"
+    assert response.json() == {
         "type": "/schema#problem-404",
         "title": "Not found",
         "status": 404,
@@ -87,18 +87,18 @@ async def test_a_verb_in_a_wrong_state_reports_the_states_that_allow_it(
     api: Service, client: httpx.AsyncClient, scripted: ConfiguredProvider
 ) -> None:
     workflow_id = (await api.create(configured_step("a", wait=True)))["id"]
-    answer = await client.post(f"{CREATE}{workflow_id}/start")
+    response = await client.post(f"{CREATE}{workflow_id}/start")
     scripted.release(workflow_id, "a")
-    assert answer.status_code == 409
-    assert answer.json()["current_status"] == "RUNNING"
-    assert answer.json()["allowed_from"] == ["PENDING"]
+    assert response.status_code == 409
+    assert response.json()["current_status"] == "RUNNING"
+    assert response.json()["allowed_from"] == ["PENDING"]
 
 
 async def test_unknown_paths_are_404_and_unknown_methods_405(client: httpx.AsyncClient) -> None:
     assert (await client.get("/nothing")).status_code == 404
-    answer = await client.put(CREATE)
-    assert answer.status_code == 405
-    assert {"GET", "POST"} <= set(answer.headers["allow"].split(", "))
+    response = await client.put(CREATE)
+    assert response.status_code == 405
+    assert {"GET", "POST"} <= set(response.headers["allow"].split(", "))
 
 
 async def test_trailing_slashes_are_optional(client: httpx.AsyncClient) -> None:
@@ -123,10 +123,10 @@ async def test_a_body_of_another_content_type_is_a_415(
 ) -> None:
     path = CREATE if method == "POST" else f"{CREATE}{uuid4()}"
     headers = {} if content_type is None else {"Content-Type": content_type}
-    answer = await client.request(method, path, content=BODY, headers=headers)
-    assert answer.status_code == 415
+    response = await client.request(method, path, content=BODY, headers=headers)
+    assert response.status_code == 415
     more = ", application/merge-patch+json" if method == "PATCH" else ""
-    assert answer.headers["accept"] == f"application/json{more}"
+    assert response.headers["accept"] == f"application/json{more}"
 
 
 @pytest.mark.parametrize(
@@ -134,16 +134,16 @@ async def test_a_body_of_another_content_type_is_a_415(
     ["application/json", "APPLICATION/JSON", "application/json;charset=utf-8", 'application/json; charset="UTF-8"'],
 )
 async def test_json_in_utf_8_is_accepted_in_any_notation(client: httpx.AsyncClient, content_type: str) -> None:
-    answer = await client.post(CREATE, params={"start": False}, content=BODY, headers={"Content-Type": content_type})
-    assert answer.status_code == 201
+    response = await client.post(CREATE, params={"start": False}, content=BODY, headers={"Content-Type": content_type})
+    assert response.status_code == 201
 
 
 async def test_two_content_types_and_encodings_are_refused(client: httpx.AsyncClient) -> None:
     twice = [("Content-Type", "application/json"), ("Content-Type", "application/json")]
     assert (await client.post(CREATE, content=BODY, headers=twice)).status_code == 415
     for encoding in ("br", "deflate", "zstd", "gzip, gzip", "gzip;q=1"):
-        answer = await client.post(CREATE, content=BODY, headers=JSON | {"Content-Encoding": encoding})
-        assert (answer.status_code, answer.headers["accept-encoding"]) == (415, "gzip")
+        response = await client.post(CREATE, content=BODY, headers=JSON | {"Content-Encoding": encoding})
+        assert (response.status_code, response.headers["accept-encoding"]) == (415, "gzip")
 
 
 @pytest.mark.parametrize(
@@ -158,11 +158,11 @@ async def test_a_body_that_is_no_definition_is_a_422(client: httpx.AsyncClient, 
     for method, path in (("POST", CREATE), ("PATCH", f"{CREATE}{uuid4()}")):
         if (method, body) == ("PATCH", b"{}"):
             continue
-        answer = await client.request(method, path, content=body, headers=JSON)
-        assert answer.status_code == 422, answer.text
-        assert answer.headers["content-type"] == "application/json"
-        assert answer.json()["status"] == 422
-        assert all(fault["loc"][0] == "body" for fault in answer.json()["detail"])
+        response = await client.request(method, path, content=body, headers=JSON)
+        assert response.status_code == 422, response.text
+        assert response.headers["content-type"] == "application/json"
+        assert response.json()["status"] == 422
+        assert all(fault["loc"][0] == "body" for fault in response.json()["detail"])
 
 
 async def test_a_big_body_is_validated_too(client: httpx.AsyncClient) -> None:
@@ -179,10 +179,10 @@ async def test_a_body_that_is_too_big_is_a_413_with_and_without_a_length(client:
             yield b" " * 1024 * 1024
 
     assert (await client.post(CREATE, content=chunks(), headers=JSON)).status_code == 413
-    answer = await client.post(CREATE, content=b"{}", headers=JSON | {"Content-Length": str(16 * 1024 * 1024 + 1)})
-    assert answer.status_code == 413
-    answer = await client.post(CREATE, content=b"{}", headers=JSON | {"Content-Length": "many"})
-    assert answer.status_code == 400
+    response = await client.post(CREATE, content=b"{}", headers=JSON | {"Content-Length": str(16 * 1024 * 1024 + 1)})
+    assert response.status_code == 413
+    response = await client.post(CREATE, content=b"{}", headers=JSON | {"Content-Length": "many"})
+    assert response.status_code == 400
 
 
 @pytest.mark.parametrize("body", [b"", b"{}", b"null"])
@@ -190,8 +190,8 @@ async def test_verbs_need_no_body_and_ignore_an_empty_one(api: Service, client: 
     location = CREATE + (await api.create(configured_step("a", wait=True), start=False))["id"]
     headers = JSON if body else {}
     for method, path in (("POST", "/start"), ("POST", "/pause"), ("POST", "/resume"), ("DELETE", "")):
-        answer = await client.request(method, location + path, content=body, headers=headers)
-        assert answer.status_code == 200, answer.text
+        response = await client.request(method, location + path, content=body, headers=headers)
+        assert response.status_code == 200, response.text
     assert (await client.post(location + "/cleanup", content=body, headers=headers)).status_code == 200
 
 
@@ -209,9 +209,9 @@ async def test_an_outage_of_the_database_is_a_503(tmp_path: Path) -> None:
         location = await created(own.client)
         database.available = False
         for method, path in (("GET", location), ("GET", CREATE), ("DELETE", location), ("GET", "/health/ready")):
-            answer = await own.client.request(method, path)
-            assert answer.status_code == 503
-            assert int(answer.headers["retry-after"]) >= 1
+            response = await own.client.request(method, path)
+            assert response.status_code == 503
+            assert int(response.headers["retry-after"]) >= 1
         assert (await own.client.get("/health/live")).status_code == 200
         database.available = True
 
@@ -220,13 +220,13 @@ async def test_a_503_says_when_to_come_back(
     api: Service, client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fail(
-        monkeypatch, api.app.services.reads.store, "page", Unavailable("The database doesn't answer.", retry_after_s=7)
+        monkeypatch, api.app.services.reads.store, "page", Unavailable("The database doesn't respond.", retry_after_s=7)
     )
-    answer = await client.get(CREATE)
-    assert (answer.status_code, answer.headers["retry-after"]) == (503, "7")
+    response = await client.get(CREATE)
+    assert (response.status_code, response.headers["retry-after"]) == (503, "7")
 
 
-async def test_a_service_that_stops_answers_reads_and_refuses_writes(tmp_path: Path) -> None:
+async def test_a_service_that_stops_serves_reads_and_refuses_writes(tmp_path: Path) -> None:
     async with running_service(MemoryDatabase(), tmp_path) as own:
         location = await created(own.client)
         await own.app.stop()
@@ -236,9 +236,9 @@ async def test_a_service_that_stops_answers_reads_and_refuses_writes(tmp_path: P
             ("PATCH", location),
             ("DELETE", location),
         ):
-            answer = await own.client.request(method, path)
-            assert answer.status_code == 503
-            assert answer.headers["retry-after"]
+            response = await own.client.request(method, path)
+            assert response.status_code == 503
+            assert response.headers["retry-after"]
         assert (await own.client.get("/health/ready")).status_code == 503
         assert (await own.client.get(location)).json()["status"] == "PENDING"
 
@@ -253,10 +253,10 @@ async def test_an_unexpected_error_is_logged_and_not_returned(
     headers = {"Authorization": f"Bearer {token()}"}
     async with httpx.AsyncClient(transport=transport, base_url="http://t.local", headers=headers) as client:
         with structlog.testing.capture_logs() as logs:
-            answer = await client.get(CREATE)
-    assert answer.status_code == 500
-    assert "hunter2" not in answer.text
-    assert answer.headers["content-type"] == "application/problem+json"
+            response = await client.get(CREATE)
+    assert response.status_code == 500
+    assert "hunter2" not in response.text
+    assert response.headers["content-type"] == "application/problem+json"
     entry: EventDict = logs[0]
     assert (entry["event"], entry["exc_info"]) == ("request failed", error)
 
@@ -268,9 +268,9 @@ async def test_a_store_that_fails_is_a_503_without_its_words(
         monkeypatch, api.app.services.reads, "artifact", ArtifactError("/var/lib/stepwell/artifacts: Permission denied")
     )
     with structlog.testing.capture_logs() as logs:
-        answer = await client.get(f"/api/v1/artifacts/media/{uuid4()}/x.png")
-    assert answer.status_code == 503
-    assert "/var/lib" not in answer.text
+        response = await client.get(f"/api/v1/artifacts/media/{uuid4()}/x.png")
+    assert response.status_code == 503
+    assert "/var/lib" not in response.text
     assert "Permission denied" in logs[0]["error"]
 
 

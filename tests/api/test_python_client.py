@@ -46,7 +46,7 @@ async def create(python: PythonClient, *steps: Any, start: bool = True, **member
 
 
 async def upload(python: PythonClient) -> Any:
-    """Upload a picture twice, and return the file. The second answer is a 200."""
+    """Upload a picture twice, and return the file. The second response is a 200."""
     models, types = python.models, python.types
     file = types.File(payload=photo(), file_name="photo.png", mime_type="image/png")
     form = models.UploadForm(file=[file])

@@ -26,7 +26,7 @@ from support.service.live_service import Service
 in_module_loop = pytest.mark.asyncio(loop_scope="module")
 INT64 = 2**63 - 1
 CURSORS = PageCursors(b"a secret of the tests, long enough")
-PLACE = WorkflowCursor(datetime(2026, 1, 2, 3, 4, 5, 678_901, tzinfo=UTC), UUID(int=7))
+CURSOR = WorkflowCursor(datetime(2026, 1, 2, 3, 4, 5, 678_901, tzinfo=UTC), UUID(int=7))
 
 
 def faults_of(raw: bytes, kind: type = ListQuery) -> list[tuple[tuple[str | int, ...], str]]:
@@ -137,15 +137,15 @@ def links_of(query: ListQuery, total: int | None, last: WorkflowCursor | None = 
 def test_list_links_keep_the_filters() -> None:
     raw = b"skip=20&limit=10&status=FAILED&origin_instance=a%26b&include_steps=0&label=a:1&label=b:%26&order=created_at"
     kept = "label=a%3A1&label=b%3A%26&origin_instance=a%26b&status=FAILED&include_steps=false&order=created_at&limit=10"
-    cursor = CURSORS.oldest_first.sign(PLACE)
-    assert links_of(parse_query(raw, ListQuery), 47, PLACE) == [
+    cursor = CURSORS.oldest_first.sign(CURSOR)
+    assert links_of(parse_query(raw, ListQuery), 47, CURSOR) == [
         (f"{kept}&skip=0", "first"),
         (f"{kept}&skip=10", "prev"),
         (f"{kept}&cursor={cursor}", "next"),
         (f"{kept}&skip=40", "last"),
     ]
     uncounted = parse_query(raw + b"&total=false", ListQuery)
-    assert [rel for _, rel in links_of(uncounted, None, PLACE)] == ["first", "prev", "next"]
+    assert [rel for _, rel in links_of(uncounted, None, CURSOR)] == ["first", "prev", "next"]
 
 
 @pytest.mark.parametrize(
@@ -200,11 +200,11 @@ def test_malformed_filters_are_refused(raw: bytes, parameter: str, kind: str) ->
 
 
 def test_a_cursor_is_accepted_unchanged_and_in_its_order_only() -> None:
-    cursor = CURSORS.newest_first.sign(PLACE)
-    assert ListQuery(cursor=cursor).as_page(CURSORS).after == PLACE
+    cursor = CURSORS.newest_first.sign(CURSOR)
+    assert ListQuery(cursor=cursor).as_page(CURSORS).after == CURSOR
     broken = [cursor[:-1], cursor + "A", cursor + "=", "", "é", cursor.swapcase(), "A" * len(cursor)]
     others = PageCursors(b"another secret of another service")
-    refused = [ListQuery(cursor=each) for each in (*broken, others.newest_first.sign(PLACE))]
+    refused = [ListQuery(cursor=each) for each in (*broken, others.newest_first.sign(CURSOR))]
     refused.append(ListQuery(cursor=cursor, order="created_at"))
     for query in refused:
         with pytest.raises(InvalidRequest) as caught:
@@ -221,9 +221,9 @@ def test_a_page_of_no_workflows_links_only_to_the_first_and_the_last() -> None:
 async def test_the_list_is_filtered_by_the_query(api: Service, client: httpx.AsyncClient) -> None:
     for _ in range(2):
         await api.create({"id": "a", "task_type": "PASSTHROUGH"}, start=False)
-    answer = await client.get("/api/v1/workflows?skip=1&limit=1&include_steps=false&status=RUNNING")
-    assert answer.status_code == 200
-    assert answer.json() == {"workflows": [], "total": 0, "skip": 1, "limit": 1}
+    response = await client.get("/api/v1/workflows?skip=1&limit=1&include_steps=false&status=RUNNING")
+    assert response.status_code == 200
+    assert response.json() == {"workflows": [], "total": 0, "skip": 1, "limit": 1}
     found = (await client.get("/api/v1/workflows?skip=1&limit=5&include_steps=false&status=PENDING")).json()
     assert (len(found["workflows"]), found["total"], found["skip"], found["limit"]) == (1, 2, 1, 5)
     assert "steps" not in found["workflows"][0]
@@ -245,6 +245,6 @@ async def test_broken_queries_are_refused_by_operations_without_parameters(
     created = await api.create({"id": "a", "task_type": "PASSTHROUGH"}, start=False)
     one = f"/api/v1/workflows/{created['id']}"
     for method, path in [("POST", "/start"), ("POST", "/pause"), ("POST", "/resume"), ("DELETE", ""), ("PATCH", "")]:
-        answer = await client.request(method, f"{one}{path}?a=%00")
-        assert answer.status_code == 422, path
+        response = await client.request(method, f"{one}{path}?a=%00")
+        assert response.status_code == 422, path
     assert [event["type"] for event in await api.events(created["id"])] == ["workflow.created"]

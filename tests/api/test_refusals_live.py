@@ -30,7 +30,7 @@ NO_GRAPH = "COMFYUI needs one: a workflow in API format (in ComfyUI: Export (API
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def every(server: TestServer, template: str, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Service]:
-    """A service with every provider there is; none of them answers."""
+    """A service with every provider there is; none of them responds."""
     keys = dict.fromkeys(("fal", "replicate", "openai", "gemini"), "a key") | {"vertex": service_account(NOWHERE)}
     urls: dict[str, Any] = {
         f"{name}_url": NOWHERE for name in ("fal", "replicate", "gemini", "vertex", "comfyui", "custom")
@@ -42,11 +42,11 @@ async def every(server: TestServer, template: str, tmp_path_factory: pytest.Temp
 
 
 async def refusals_of(service: Service, *steps: dict[str, Any], **members: Any) -> list[tuple[list[str | int], str]]:
-    """What create says, and plan too."""
+    """Return the faults that both create and plan report."""
     body = {"name": "n", "origin_instance": "o", "steps": list(steps)} | members
-    answers = [await service.client.post(WORKFLOWS + path, json=body) for path in ("", "plan")]
-    assert [answer.status_code for answer in answers] == [422, 422], answers[0].text
-    first, second = (answer.json()["detail"] for answer in answers)
+    responses = [await service.client.post(WORKFLOWS + path, json=body) for path in ("", "plan")]
+    assert [response.status_code for response in responses] == [422, 422], responses[0].text
+    first, second = (response.json()["detail"] for response in responses)
     assert first == second
     assert (await service.client.get(WORKFLOWS)).json()["total"] == 0
     return [(fault["loc"][1:], fault["msg"]) for fault in first]
@@ -100,6 +100,6 @@ async def test_mapped_inputs_are_checked_by_the_run_only(every: Service) -> None
     mapping = {"from_step": "box", "from_field": "box", "to_field": "crop"}
     edit = EDIT | {"depends_on": ["box"], "input_mappings": [mapping], "provider_config": {"provider_type": "OPENAI"}}
     body = {"name": "n", "origin_instance": "o", "steps": [passthrough_step("box", box=[0, 0, 1, 1]), edit]}
-    answer = await every.client.post(WORKFLOWS + "plan", json=body)
-    assert answer.status_code == 200, answer.text
-    assert answer.json()["steps"][1]["model"] == "gpt-image-2.6-sunburst"
+    response = await every.client.post(WORKFLOWS + "plan", json=body)
+    assert response.status_code == 200, response.text
+    assert response.json()["steps"][1]["model"] == "gpt-image-2.6-sunburst"

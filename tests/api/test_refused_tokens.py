@@ -256,18 +256,18 @@ async def test_a_401_has_the_reason_in_its_detail_and_its_challenge(api: Service
     bad, reason = (MALFORMED[name], MALFORMED_SAYS) if name in MALFORMED else REFUSED[name]
     async with conforming_client(api.app.api) as client:
         with structlog.testing.capture_logs() as logs:
-            answer = await client.get(LIST, headers={"Authorization": f"Bearer {bad}"})
-    assert answer.status_code == 401
+            response = await client.get(LIST, headers={"Authorization": f"Bearer {bad}"})
+    assert response.status_code == 401
     described = reason.replace('"', "'").replace("\r\n\\é", "????")
     challenge = f'Bearer realm="stepwell", error="invalid_token", error_description="{described}"'
-    assert answer.headers["www-authenticate"] == challenge
-    assert answer.json()["detail"] == reason
+    assert response.headers["www-authenticate"] == challenge
+    assert response.json()["detail"] == reason
     assert not logs
 
 
 async def test_an_issuer_in_any_characters_fits_into_the_challenge(tmp_path: Path) -> None:
     service = running_service(MemoryDatabase(), tmp_path, jwt_issuer='https://"ä"\\\n')
     async with service as own, conforming_client(own.app.api, GOOD) as client:
-        answer = await client.get(LIST)
-    assert answer.json()["detail"] == "The claim iss must be 'https://\"ä\"\\\n'."
-    assert answer.headers["www-authenticate"].endswith("error_description=\"The claim iss must be 'https://'?'??'.\"")
+        response = await client.get(LIST)
+    assert response.json()["detail"] == "The claim iss must be 'https://\"ä\"\\\n'."
+    assert response.headers["www-authenticate"].endswith("error_description=\"The claim iss must be 'https://'?'??'.\"")

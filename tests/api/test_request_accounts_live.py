@@ -36,7 +36,7 @@ SIDE = iter(range(40, 10_000))
 
 
 class Accounts:
-    """What the turns, the memory, the workers of LOCAL and the requests of the service counted for."""
+    """The accounts of the turns, the memory, the processes of LOCAL and the requests of the service."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.turns: list[Hashable] = []
@@ -69,7 +69,7 @@ class Accounts:
 
     @property
     def used(self) -> dict[str, set[Hashable]]:
-        """What each kind of resource counted for at last."""
+        """Return the accounts that each kind of resource has counted for."""
         found: dict[str, set[Hashable]] = {
             "turns": set(self.turns),
             "workers": set(self.workers),
@@ -140,8 +140,8 @@ HEAVY = definition(
 async def test_a_definition_counts_for_the_tenant_that_it_names(api: Service, accounts: Accounts, path: str) -> None:
     params = {"start": False} if path == WORKFLOWS else {}
     async with api.unchecked_client() as client:
-        answer = await client.post(path, params=params, json=HEAVY)
-    assert answer.status_code in (200, 201), answer.text
+        response = await client.post(path, params=params, json=HEAVY)
+    assert response.status_code in (200, 201), response.text
     assert accounts.used == {"turns": {"acme"}, "requests": {"acme"}, "memory": {"acme"}}
 
 
@@ -157,23 +157,23 @@ async def test_a_preview_counts_for_the_tenant_of_the_image_whoever_asks(api: Se
 
 
 @pytest.mark.parametrize("rest", ["", "/explain", "/definition"])
-async def test_a_large_answer_counts_for_the_tenant_of_the_workflow(
+async def test_a_large_response_counts_for_the_tenant_of_the_workflow(
     api: Service, accounts: Accounts, rest: str
 ) -> None:
     path = await pending(api, *many_steps())
     accounts.turns.clear()
     accounts.shares.clear()
     async with api.unchecked_client() as client:
-        answer = await client.get(path + rest)
-    assert answer.status_code == 200, answer.text
+        response = await client.get(path + rest)
+    assert response.status_code == 200, response.text
     assert accounts.used == {"requests": {"acme"}, "memory": {"acme"}}
 
 
 async def test_a_dry_run_counts_for_the_tenant_of_the_workflow(api: Service, accounts: Accounts) -> None:
     path = await pending(api, runs(passthrough_step("inner")))
     accounts.turns.clear()
-    answer = await api.client.post(f"{path}/start", params={"dry_run": True})
-    assert len(answer.json()["sub_workflows"]) == 1
+    response = await api.client.post(f"{path}/start", params={"dry_run": True})
+    assert len(response.json()["sub_workflows"]) == 1
     assert accounts.turns == ["acme"]
 
 
@@ -190,8 +190,8 @@ async def test_a_body_counts_for_the_tenant_of_the_workflow_that_it_is_sent_to(
         yield b"}"
 
     async with api.unchecked_client() as client:
-        answer = await client.patch(path, content=body(), headers={"Content-Type": "application/json"})
-    assert answer.status_code == 200, answer.text
+        response = await client.patch(path, content=body(), headers={"Content-Type": "application/json"})
+    assert response.status_code == 200, response.text
     assert seen == ["acme"], "before the body had been read"
     assert accounts.used == {"turns": {"acme"}, "requests": {"acme"}, "memory": {"acme"}}
 
@@ -207,8 +207,8 @@ async def test_a_callback_of_a_provider_counts_for_the_tenant_of_the_attempt(api
 
 async def test_an_upload_counts_for_the_tenant_that_the_request_names(api: Service, accounts: Accounts) -> None:
     params = {"name": "a.txt", "origin_tenant_id": "acme"}
-    answer = await api.client.post(FILES, params=params, content=b"text" + PADDING, headers=OCTETS)
-    assert answer.status_code == 201, answer.text
+    response = await api.client.post(FILES, params=params, content=b"text" + PADDING, headers=OCTETS)
+    assert response.status_code == 201, response.text
     assert accounts.used == {"turns": {"acme"}, "requests": {"acme"}, "memory": {"acme"}}
 
 
@@ -303,9 +303,9 @@ async def test_too_many_signed_urls_of_one_tenant_refuse_none_of_another(
         accounts.turns.clear()
         async with asyncio.timeout(60), anyone(service) as client, asyncio.TaskGroup() as group:
             previews = HeldPreviews(client, group, monkeypatch)
-            answers = [previews.ask(url) for url in urls[:3]]
+            responses = [previews.ask(url) for url in urls[:3]]
             await eventually(lambda: len(accounts.turns) == 3)
             assert (await previews.ask(urls[3])).status_code == 429
-            answers.append(previews.ask(urls[4]))
+            responses.append(previews.ask(urls[4]))
             previews.go.set()
-        assert [each.result().status_code for each in answers] == [200] * 4
+        assert [each.result().status_code for each in responses] == [200] * 4

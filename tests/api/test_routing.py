@@ -41,11 +41,11 @@ def methods_by_path() -> dict[str, set[str]]:
 async def test_options_lists_what_a_path_allows_without_a_token(api: Service, path: str, methods: set[str]) -> None:
     async with conforming_client(api.app.api) as client:
         for each in {path, path.rstrip("/") or "/", path.rstrip("/") + "/"}:
-            answer = await client.options(each)
-            assert (answer.status_code, answer.content) == (204, b"")
-            assert answer.headers["allow"] == ", ".join(sorted(methods))
+            response = await client.options(each)
+            assert (response.status_code, response.content) == (204, b"")
+            assert response.headers["allow"] == ", ".join(sorted(methods))
             patch_types = "application/json, application/merge-patch+json" if "PATCH" in methods else None
-            assert answer.headers.get("accept-patch") == patch_types
+            assert response.headers.get("accept-patch") == patch_types
             refused = await client.request("TRACE", each)
             assert refused.status_code == 405
             assert set(refused.headers["allow"].split(", ")) == methods
@@ -62,22 +62,22 @@ async def test_options_lists_what_a_path_allows_without_a_token(api: Service, pa
 async def test_a_path_that_does_not_exist_is_a_404_that_says_so(api: Service, method: str, path: str) -> None:
     for bearer in (None, token("acme", every=False), "no token"):
         async with conforming_client(api.app.api, bearer) as client:
-            answer = await client.request(method, path)
-        assert answer.status_code == 404
+            response = await client.request(method, path)
+        assert response.status_code == 404
         if method != "HEAD":
-            sent = answer.request.url.raw_path.decode().partition("?")[0]
-            assert answer.json()["detail"] == f"No route: {method} {sent}. /docs lists all routes."
+            sent = response.request.url.raw_path.decode().partition("?")[0]
+            assert response.json()["detail"] == f"No route: {method} {sent}. /docs lists all routes."
 
 
 async def test_the_404_of_a_long_path_is_short(client: httpx.AsyncClient) -> None:
-    answer = await client.get("/" + "x" * 5_000)
-    assert answer.json()["detail"] == f"No route: GET /{'x' * 199}. /docs lists all routes."
+    response = await client.get("/" + "x" * 5_000)
+    assert response.json()["detail"] == f"No route: GET /{'x' * 199}. /docs lists all routes."
 
 
 async def test_an_unknown_id_is_not_a_path_that_does_not_exist(client: httpx.AsyncClient) -> None:
     for path, what in (("workflows/x", "workflow"), (f"tasks/{uuid4()}", "task"), ("artifacts/x", "artifact")):
-        answer = await client.get(f"/api/v1/{path}")
-        assert (answer.status_code, answer.json()["detail"]) == (404, f"{what} not found")
+        response = await client.get(f"/api/v1/{path}")
+        assert (response.status_code, response.json()["detail"]) == (404, f"{what} not found")
 
 
 async def test_options_of_the_server_itself_is_empty(api: Service) -> None:
@@ -103,9 +103,9 @@ async def test_options_of_the_server_itself_is_empty(api: Service) -> None:
 async def test_the_root_redirects_a_browser_to_the_web_page(api: Service, accept: str) -> None:
     async with conforming_client(api.app.api) as client:
         for method in ("GET", "HEAD"):
-            answer = await client.request(method, "/", headers={"Accept": accept})
-            assert (answer.status_code, answer.headers["location"]) == (307, "/ui")
-            assert answer.headers["vary"] == "Accept"
+            response = await client.request(method, "/", headers={"Accept": accept})
+            assert (response.status_code, response.headers["location"]) == (307, "/ui")
+            assert response.headers["vary"] == "Accept"
 
 
 @pytest.mark.parametrize("accept", OTHERS)
@@ -113,16 +113,16 @@ async def test_the_root_returns_the_paths_of_the_documentation_to_other_clients(
     api: Service, accept: str | None
 ) -> None:
     async with conforming_client(api.app.api) as client:
-        answer = await client.get("/", headers={} if accept is None else {"Accept": accept})
-        assert (answer.status_code, answer.headers["vary"]) == (200, "Accept")
-        content = answer.json()
+        response = await client.get("/", headers={} if accept is None else {"Accept": accept})
+        assert (response.status_code, response.headers["vary"]) == (200, "Accept")
+        content = response.json()
         assert (content.pop("name"), content.pop("version")) == ("Stepwell", __version__)
         assert sorted(content) == ["openapi", "ready", "schema"]
         for path in content.values():
             assert (await client.get(path)).status_code == (307 if path == "/schema" else 200)
 
 
-async def test_head_answers_as_get_does_without_the_body(
+async def test_head_responds_as_get_does_without_the_body(
     api: Service, client: httpx.AsyncClient, clock: ManualClock
 ) -> None:
     created = await api.create(configured_step("a", files=1))
@@ -137,9 +137,9 @@ async def test_head_answers_as_get_does_without_the_body(
     paths += [f"/api/v1/workflows/{uuid4()}", f"{location}?include_steps=x", "/api/v1/providers"]
     for path in paths:
         got = await client.get(path)
-        answer = await client.head(path)
-        assert (answer.status_code, answer.content) == (got.status_code, b""), path
-        assert answer.headers == got.headers, path
+        response = await client.head(path)
+        assert (response.status_code, response.content) == (got.status_code, b""), path
+        assert response.headers == got.headers, path
     async with conforming_client(api.app.api) as stranger:
         assert (await stranger.head(location)).status_code == 401
         signed = SignedUrls(SECRET, "http://t.local", 60).url(output["path"], clock.now())

@@ -58,9 +58,9 @@ async def run_of(live: Service, subject: str, *steps: dict[str, Any], tenant: st
 
 
 async def upload(client: httpx.AsyncClient, content: str) -> dict[str, Any]:
-    answer = await client.post(ARTIFACTS, content=content, headers=TEXT)
-    assert answer.status_code == 201, answer.text
-    file: dict[str, Any] = answer.json()["artifacts"][0]
+    response = await client.post(ARTIFACTS, content=content, headers=TEXT)
+    assert response.status_code == 201, response.text
+    file: dict[str, Any] = response.json()["artifacts"][0]
     return file
 
 
@@ -71,15 +71,15 @@ async def test_a_token_for_runs_does_nothing_but_what_is_listed(
     operation, case = GUARDED[name], CASES[name]
     names = await workflow_in(live, scripted, "acme", case.state)
     before = await everything(live)
-    answer = await call(callers.alice, operation, case, **names)
+    response = await call(callers.alice, operation, case, **names)
     if name == "upload_artifact":
-        assert answer.status_code == 201
-        assert answer.json()["artifacts"][0]["created_by"] == "alice"
+        assert response.status_code == 201
+        assert response.json()["artifacts"][0]["created_by"] == "alice"
     elif name in OF_OWN_RUNS or name == "complete_upload":
-        assert answer.status_code == 404, "it is somebody else's"
+        assert response.status_code == 404, "it is somebody else's"
         assert await everything(live) == before
     else:
-        assert answer.status_code == 403, answer.text
+        assert response.status_code == 403, response.text
         assert await everything(live) == before
     scripted.release(names["workflow"], "a")
 
@@ -92,10 +92,10 @@ async def test_a_token_for_runs_reads_and_links_its_own_run(live: Service, calle
     names = {"workflow": run["id"], "task": done["steps"][0]["task_id"], "artifact": path}
     for name in OF_OWN_RUNS - {"cancel_workflow"}:
         case = Case(CASES[name].path.replace("/steps/a/items", "/steps/b/items"))
-        answer = await call(callers.alice, GUARDED[name], case, **names)
-        assert answer.status_code == GUARDED[name].status, (name, answer.text)
-        answer = await call(callers.bob, GUARDED[name], case, **names)
-        assert answer.status_code == 404, (name, answer.text)
+        response = await call(callers.alice, GUARDED[name], case, **names)
+        assert response.status_code == GUARDED[name].status, (name, response.text)
+        response = await call(callers.bob, GUARDED[name], case, **names)
+        assert response.status_code == 404, (name, response.text)
     preview = await callers.bob.get(f"{ARTIFACTS}/{path}", params={"w": 64})
     assert preview.status_code == 404
     archive = {"Accept": "application/zip"}
@@ -126,8 +126,8 @@ async def test_a_ticket_opens_the_stream_of_an_own_run_and_no_other(live: Servic
 
         async def opened(path: str) -> int:
             stream = {"Accept": "text/event-stream"}
-            answer = await anonymous.get(f"/api/v1/{path}", params={"ticket": ticket}, headers=stream)
-            return answer.status_code
+            response = await anonymous.get(f"/api/v1/{path}", params={"ticket": ticket}, headers=stream)
+            return response.status_code
 
         assert await opened(f"workflows/{run['id']}/events") == 200
         assert await opened(f"workflows/{other['id']}/events") == 403
@@ -149,12 +149,12 @@ async def test_identical_bytes_of_others_get_another_id_with_the_same_status(cal
 async def test_uploads_of_others_are_unknown(callers: Callers) -> None:
     files = [await upload(client, uuid4().hex) for client in (callers.full, callers.bob)]
     for path in [file["path"] for file in files] + [f"media/{uuid4()}/file.txt"]:
-        answers = [
+        responses = [
             await callers.alice.get(f"{ARTIFACTS}/{path}"),
             await callers.alice.post(f"{ARTIFACTS}/links", json={"path": path}),
             await callers.alice.post(f"{ARTIFACTS}/{path.split('/')[1]}/complete"),
         ]
-        assert [answer.status_code for answer in answers] == [404, 404, 404]
+        assert [response.status_code for response in responses] == [404, 404, 404]
     mine = await upload(callers.alice, text := uuid4().hex)
     assert (await callers.alice.get(f"{ARTIFACTS}/{mine['path']}")).text == text
     assert (await callers.alice.delete(f"{ARTIFACTS}/{mine['path']}")).status_code == 403
@@ -234,8 +234,8 @@ READS = {
 
 async def stored(client: httpx.AsyncClient, name: str = "photo-set", **content: Any) -> None:
     await client.delete(f"{DEFINITIONS}/{name}")
-    answer = await client.put(f"{DEFINITIONS}/{name}", json=READS | content)
-    assert answer.is_success, answer.text
+    response = await client.put(f"{DEFINITIONS}/{name}", json=READS | content)
+    assert response.is_success, response.text
 
 
 def run(name: str = "photo-set", **inputs: Any) -> dict[str, Any]:
@@ -293,17 +293,17 @@ async def test_a_token_for_runs_sets_nothing_but_inputs(callers: Callers, change
         await stored(callers.full, name)
     for path in (WORKFLOWS, f"{WORKFLOWS}plan"):
         for prefer in ({}, {"Prefer": "handling=lenient"}):
-            answer = await callers.alice.post(path, json=run(path="media/x") | change, headers=prefer)
-            assert answer.status_code == 403, answer.text
-            assert said in answer.json()["detail"]
+            response = await callers.alice.post(path, json=run(path="media/x") | change, headers=prefer)
+            assert response.status_code == 403, response.text
+            assert said in response.json()["detail"]
 
 
 @pytest.mark.parametrize("member", ["steps", "inputs_schema", "provider_config", "step_defaults", "created_by"])
 async def test_members_that_no_run_has_are_refused_by_their_names(callers: Callers, member: str) -> None:
     await stored(callers.full)
-    answer = await callers.alice.post(WORKFLOWS, json=run() | {member: {}})
-    assert answer.status_code == 422
-    assert [fault["loc"] for fault in answer.json()["detail"]] == [["body", member]]
+    response = await callers.alice.post(WORKFLOWS, json=run() | {member: {}})
+    assert response.status_code == 422
+    assert [fault["loc"] for fault in response.json()["detail"]] == [["body", member]]
     nested = run() | {"definition": {"name": "photo-set", member: {}}}
     assert (await callers.alice.post(WORKFLOWS, json=nested)).status_code == 422
     assert (await callers.alice.post(WORKFLOWS, params={"start": False}, json=run())).status_code == 403
@@ -378,9 +378,9 @@ async def test_inputs_name_no_files_but_uploads_of_the_subject_and_those_of_the_
     for reference in (theirs["path"], unknown, f"https://example.org/api/v1/artifacts/{theirs['path']}?signature=x"):
         for inputs in ({"path": reference}, {"deep": [{"a": {"b": reference}}]}, {reference: 1}):
             for path in (WORKFLOWS, f"{WORKFLOWS}plan"):
-                answer = await callers.alice.post(path, json=run(**inputs))
-                assert answer.status_code == 422, answer.text
-                (fault,) = answer.json()["detail"]
+                response = await callers.alice.post(path, json=run(**inputs))
+                assert response.status_code == 422, response.text
+                (fault,) = response.json()["detail"]
                 assert (fault["loc"], fault["type"]) == (["body", "inputs"], "file_invalid")
     for reference in (named["path"], mine["path"]):
         assert (await ended(callers.alice, run(path=reference)))["status"] == "COMPLETED"
@@ -435,10 +435,10 @@ async def test_idempotency_keys_belong_to_the_subject(callers: Callers) -> None:
     first = await callers.alice.post(WORKFLOWS, json=run(), headers=key)
     again = await callers.alice.post(WORKFLOWS, json=run(), headers=key)
     of_bob = await callers.bob.post(WORKFLOWS, json=run(), headers=key)
-    assert [answer.status_code for answer in (full, first, again, of_bob)] == [201] * 4
-    assert len({answer.json()["id"] for answer in (full, first, of_bob)}) == 3
+    assert [response.status_code for response in (full, first, again, of_bob)] == [201] * 4
+    assert len({response.json()["id"] for response in (full, first, of_bob)}) == 3
     assert again.json()["id"] == first.json()["id"]
-    assert not [answer for answer in (first, of_bob) if "idempotency-replayed" in answer.headers]
+    assert not [response for response in (first, of_bob) if "idempotency-replayed" in response.headers]
     other = await callers.alice.post(WORKFLOWS, json=run(path="another"), headers=key)
     assert other.status_code == 422
 

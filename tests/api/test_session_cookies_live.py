@@ -26,8 +26,8 @@ def browser(api: Service, cookie: str, **headers: str) -> httpx.AsyncClient:
 
 async def status(api: Service, cookie: str, headers: dict[str, str], method: str = "GET") -> int:
     async with conforming_client(api.app.api) as client:
-        answer = await client.request(method, WORKFLOWS, headers={"Cookie": cookie} | headers)
-    return answer.status_code
+        response = await client.request(method, WORKFLOWS, headers={"Cookie": cookie} | headers)
+    return response.status_code
 
 
 async def test_a_session_sees_what_its_token_sees(api: Service) -> None:
@@ -35,8 +35,8 @@ async def test_a_session_sees_what_its_token_sees(api: Service) -> None:
     path = WORKFLOWS + created["id"]
     for tenant, every, expected in (("acme", False, 200), (None, True, 200), ("other", False, 404), (None, False, 404)):
         async with browser(api, await cookie_of(api, tenant, every=every), **SAME_ORIGIN) as client:
-            answer = await client.get(path)
-            assert answer.status_code == expected, (tenant, every)
+            response = await client.get(path)
+            assert response.status_code == expected, (tenant, every)
 
 
 async def test_a_session_may_do_what_its_token_may_do(api: Service) -> None:
@@ -49,10 +49,10 @@ async def test_a_session_may_do_what_its_token_may_do(api: Service) -> None:
     ):
         async with browser(api, await cookie_of(api, "acme", permissions=permissions), **SAME_ORIGIN) as client:
             assert (await client.get(WORKFLOWS)).status_code == reads
-            answer = await client.post(WORKFLOWS, json=body)
-            assert answer.status_code == writes
+            response = await client.post(WORKFLOWS, json=body)
+            assert response.status_code == writes
             if writes == 201:
-                assert answer.json()["origin_tenant_id"] == "acme"
+                assert response.json()["origin_tenant_id"] == "acme"
 
 
 @pytest.mark.parametrize("method", ["GET", "POST", "HEAD"])
@@ -95,11 +95,11 @@ async def test_a_refusal_says_why(api: Service) -> None:
         (SAME_ORIGIN | {"Cookie": "other=1; x"}, 401, "A bearer token is required"),
     ):
         async with conforming_client(api.app.api) as client:
-            answer = await client.get(WORKFLOWS, headers={"Cookie": own} | headers)
-        assert answer.status_code == status_code
-        assert words in answer.json()["detail"]
-        assert f"{COOKIE}=" not in answer.text
-        assert ("www-authenticate" in answer.headers) == (status_code == 401)
+            response = await client.get(WORKFLOWS, headers={"Cookie": own} | headers)
+        assert response.status_code == status_code
+        assert words in response.json()["detail"]
+        assert f"{COOKIE}=" not in response.text
+        assert ("www-authenticate" in response.headers) == (status_code == 401)
 
 
 async def test_a_service_with_a_public_url_accepts_the_cookie_there_and_at_loopback_addresses_alone(
@@ -170,8 +170,8 @@ async def test_a_signed_url_and_a_ticket_work_beside_a_cookie_from_wherever_the_
         own = {"Cookie": await cookie_of(api, "acme")} | SAME_ORIGIN
         assert (await client.get(path, headers=own)).status_code == 200
         ticket = (await client.post("/api/v1/events/tickets", headers=own)).json()["ticket"]
-        answer = await client.get("/api/v1/events", params={"ticket": ticket}, headers=foreign)
-        assert answer.status_code == 200
+        response = await client.get("/api/v1/events", params={"ticket": ticket}, headers=foreign)
+        assert response.status_code == 200
 
 
 async def test_a_session_ends_at_its_time(api: Service, clock: ManualClock) -> None:

@@ -25,9 +25,9 @@ ENDED = "the token or the session has ended"
 async def path_with_ticket(service: Service, headers: dict[str, str]) -> str:
     """Return the path of the feed with a ticket, which a caller with *headers* gets."""
     async with conforming_client(service.app.api, **headers) as client:
-        answer = await client.post(TICKETS)
-    assert answer.status_code == 200, answer.text
-    return f"{FEED}?ticket={answer.json()['ticket']}"
+        response = await client.post(TICKETS)
+    assert response.status_code == 200, response.text
+    return f"{FEED}?ticket={response.json()['ticket']}"
 
 
 async def test_a_stream_ends_with_its_session(api: Service) -> None:

@@ -133,20 +133,20 @@ async def test_a_signed_address_needs_no_token(
     api: Service, stranger: httpx.AsyncClient, signed: SignedUrls, clock: ManualClock
 ) -> None:
     path = await stored(api)
-    answer = await stranger.get(local(signed.url(path, clock.now())))
-    assert answer.status_code == 200
-    assert answer.content == DATA
-    assert answer.headers["content-type"] == "image/png"
-    assert answer.headers["content-length"] == "2560"
-    assert answer.headers["content-disposition"] == "inline"
-    assert answer.headers["x-content-type-options"] == "nosniff"
-    assert answer.headers["content-security-policy"] == "sandbox; default-src 'none'"
+    response = await stranger.get(local(signed.url(path, clock.now())))
+    assert response.status_code == 200
+    assert response.content == DATA
+    assert response.headers["content-type"] == "image/png"
+    assert response.headers["content-length"] == "2560"
+    assert response.headers["content-disposition"] == "inline"
+    assert response.headers["x-content-type-options"] == "nosniff"
+    assert response.headers["content-security-policy"] == "sandbox; default-src 'none'"
     download = await stranger.get(local(signed.url(path, clock.now())) + "&download=1")
     assert download.headers["content-disposition"] == 'attachment; filename="result.png"'
 
 
 @in_module_loop
-async def test_no_answer_to_a_signed_url_is_stored_or_passed_on(
+async def test_no_response_to_a_signed_url_is_stored_or_passed_on(
     api: Service, stranger: httpx.AsyncClient, signed: SignedUrls, clock: ManualClock
 ) -> None:
     path = await stored(api)
@@ -159,10 +159,10 @@ async def test_no_answer_to_a_signed_url_is_stored_or_passed_on(
         (url, {"Range": "bytes=9999-"}, 416),
         (url.replace("result", "resulu"), {}, 403),
     ):
-        answer = await stranger.get(sent, headers=headers)
-        assert answer.status_code == status
-        assert answer.headers["referrer-policy"] == "no-referrer"
-        assert answer.headers.get_list("cache-control") == ["no-store"]
+        response = await stranger.get(sent, headers=headers)
+        assert response.status_code == status
+        assert response.headers["referrer-policy"] == "no-referrer"
+        assert response.headers.get_list("cache-control") == ["no-store"]
     with_token = await api.client.get(f"/api/v1/artifacts/{path}")
     assert with_token.headers["cache-control"] == "private, no-cache"
 
@@ -195,12 +195,12 @@ async def test_a_link_opens_a_file_until_it_expires(
 ) -> None:
     path = await stored(api)
     async with api.as_tenant("acme", permissions=(Permission.READ,)) as owner:
-        answer = await owner.post(LINKS, json={"path": path, "ttl_s": 30})
+        response = await owner.post(LINKS, json={"path": path, "ttl_s": 30})
         longest = await owner.post(LINKS, json={"path": path})
-    expires = datetime.fromisoformat(answer.json()["expires_at"])
+    expires = datetime.fromisoformat(response.json()["expires_at"])
     assert expires == (clock.now() + timedelta(seconds=30)).replace(microsecond=0)
     assert datetime.fromisoformat(longest.json()["expires_at"]) == expires + timedelta(seconds=30)
-    url = answer.json()["url"]
+    url = response.json()["url"]
     assert url.startswith(f"http://t.local/api/v1/artifacts/{path}?expires={int(expires.timestamp())}&signature=")
     assert (await stranger.get(local(url))).content == DATA
     assert (await stranger.get(local(url) + "&download=1")).status_code == 200
@@ -224,10 +224,10 @@ async def test_a_link_is_for_a_file_of_the_tokens_tenant_and_for_no_longer_than_
         ("acme", {}, 422),
     ):
         async with api.as_tenant(tenant) as client:
-            answer = await client.post(LINKS, json=body)
-        assert answer.status_code == status, body
+            response = await client.post(LINKS, json=body)
+        assert response.status_code == status, body
         if body.get("ttl_s") == 61:
-            assert answer.json()["detail"] == [
+            assert response.json()["detail"] == [
                 {
                     "loc": ["body", "ttl_s"],
                     "msg": "Expected at most 60, the value of STEPWELL_SIGNED_URL_TTL_S",
@@ -353,8 +353,8 @@ async def test_a_token_reads_its_tenants_artifacts_alone(api: Service, client: h
     path = await stored(api, "report.bin")
     for tenant, status in [("acme", 200), ("other", 404), (None, 404)]:
         async with api.as_tenant(tenant) as caller:
-            answer = await caller.get(f"/api/v1/artifacts/{path}")
-            assert answer.status_code == status
+            response = await caller.get(f"/api/v1/artifacts/{path}")
+            assert response.status_code == status
     assert (await client.get(f"/api/v1/artifacts/{path}")).headers["content-disposition"] == (
         'attachment; filename="report.bin"'
     )

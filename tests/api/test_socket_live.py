@@ -26,8 +26,8 @@ def _chunks(*parts: bytes) -> bytes:
     return b"".join(b"%x\r\n%s\r\n" % (len(part), part) for part in parts) + b"0\r\n\r\n"
 
 
-async def answer_to(port: int, data: bytes, *, ends: bool = False, within_s: float = 20) -> bytes:
-    """The status that *data* is answered with; no answer is `CUT_OFF`. *ends*: nothing more comes, and we say so."""
+async def status_of(port: int, data: bytes, *, ends: bool = False, within_s: float = 20) -> bytes:
+    """Return the status of the response to *data*; `CUT_OFF` without one. With *ends*, the client ends its side."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     try:
         async with asyncio.timeout(within_s):
@@ -79,12 +79,12 @@ CASES = [
 
 
 async def test_malformed_http_is_refused_and_the_service_goes_on(live: Service) -> None:
-    answers: dict[str, bytes] = {}
+    responses: dict[str, bytes] = {}
     async with listening(live) as port:
         for name, data, expected in CASES:
-            answers[name] = await answer_to(port, data, ends=CUT_OFF in expected)
-            assert await answer_to(port, GET + b"\r\n") == b"200", name
-    wrong = {name: answers[name] for name, _, expected in CASES if answers[name] not in expected}
+            responses[name] = await status_of(port, data, ends=CUT_OFF in expected)
+            assert await status_of(port, GET + b"\r\n") == b"200", name
+    wrong = {name: responses[name] for name, _, expected in CASES if responses[name] not in expected}
     assert wrong == {}
     found = (await live.client.get(WORKFLOWS)).json()
-    assert found["total"] == sum(status == b"201" for status in answers.values()) == 2
+    assert found["total"] == sum(status == b"201" for status in responses.values()) == 2

@@ -28,9 +28,9 @@ def path() -> str:
 
 
 async def put(client: httpx.AsyncClient, path: str, body: Any, status: int = 201, **options: Any) -> httpx.Response:
-    answer = await client.put(path, json=body, **options)
-    assert answer.status_code == status, answer.text
-    return answer
+    response = await client.put(path, json=body, **options)
+    assert response.status_code == status, response.text
+    return response
 
 
 async def test_a_stored_definition_is_returned_as_it_was_sent_in_each_version(live: Service, path: str) -> None:
@@ -53,8 +53,8 @@ async def test_a_stored_definition_is_returned_as_it_was_sent_in_each_version(li
     second = content("a", "b", inputs_schema={"type": "object"})
     await put(live.client, path, second)
     for version, expected in ((None, second), (1, first), (2, second)):
-        answer = await live.client.get(path, params={} if version is None else {"version": version})
-        assert (answer.json()["version"], answer.json()["definition"]) == (version or 2, expected)
+        response = await live.client.get(path, params={} if version is None else {"version": version})
+        assert (response.json()["version"], response.json()["definition"]) == (version or 2, expected)
     versions = (await live.client.get(f"{path}/versions")).json()["versions"]
     assert [(each["version"], each["created_by"]) for each in versions] == [(2, "tester"), (1, "tester")]
     assert versions[1]["created_at"] == shown["created_at"]
@@ -77,11 +77,11 @@ async def test_equal_content_is_stored_once_however_it_is_written(live: Service,
 async def test_the_second_of_two_editors_gets_a_412(live: Service, path: str) -> None:
     base = (await put(live.client, path, content("a"), headers={"If-None-Match": "*"})).headers["etag"]
     assert base == (await live.client.get(path)).headers["etag"]
-    answers = await asyncio.gather(
+    responses = await asyncio.gather(
         *(live.client.put(path, json=content(each), headers={"If-Match": base}) for each in "bcdef")
     )
-    assert sorted(answer.status_code for answer in answers) == [201, 412, 412, 412, 412]
-    (winner,) = [answer for answer in answers if answer.status_code == 201]
+    assert sorted(response.status_code for response in responses) == [201, 412, 412, 412, 412]
+    (winner,) = [response for response in responses if response.status_code == 201]
     present = await live.client.get(path)
     assert (present.headers["etag"], present.json()["version"]) == (winner.headers["etag"], 2)
     await put(live.client, path, content("z"), 412, headers={"If-None-Match": "*"})
@@ -102,13 +102,13 @@ async def test_each_change_of_a_name_changes_the_etag_and_a_known_one_is_a_304(l
     assert len(set(etags)) == 5
     known = await live.client.get(path, headers={"If-None-Match": etags[-1]})
     assert (known.status_code, known.headers["etag"]) == (304, etags[-1])
-    answer = await live.client.patch(path, json={"default_version": 2})
-    assert answer.json()["detail"][0]["loc"] == ["body", "default_version"]
+    response = await live.client.patch(path, json={"default_version": 2})
+    assert response.json()["detail"][0]["loc"] == ["body", "default_version"]
 
 
 async def test_a_dry_run_only_checks(live: Service, path: str) -> None:
-    answer = await put(live.client, path, content("a"), 200, params={"dry_run": True})
-    assert answer.json()["version"] == 1
+    response = await put(live.client, path, content("a"), 200, params={"dry_run": True})
+    assert response.json()["version"] == 1
     assert (await live.client.get(path)).status_code == 404
     await put(live.client, path, {"steps": []}, 422, params={"dry_run": True})
     await put(live.client, path, content("a"))
@@ -119,8 +119,8 @@ async def test_a_dry_run_only_checks(live: Service, path: str) -> None:
 async def test_put_checks_what_create_checks_and_names_all_faults(live: Service, path: str) -> None:
     step = {"id": "a", "task_type": "PASSTHROUGH", "depends_on": ["nobody"], "input_mappings": [{}]}
     body = {"steps": [step], "name": "n", "origin_instance": "o", "webhook_url": "u", "config": {"on_failure": "maybe"}}
-    answer = await put(live.client, path, body, 422)
-    found = {(fault["type"], *fault["loc"][1:]) for fault in answer.json()["detail"]}
+    response = await put(live.client, path, body, 422)
+    found = {(fault["type"], *fault["loc"][1:]) for fault in response.json()["detail"]}
     assert {("extra_forbidden", name) for name in ("name", "origin_instance", "webhook_url")} <= found
     assert {("missing", "steps", 0, "input_mappings", 0, "from_step"), ("enum", "config", "on_failure")} <= found
     assert ("unknown_step", "steps", 0, "depends_on", 0) in found
@@ -130,8 +130,8 @@ async def test_put_checks_what_create_checks_and_names_all_faults(live: Service,
     lenient = await put(live.client, path, content("a") | {"name": "n"}, headers={"Prefer": "handling=lenient"})
     assert lenient.json()["definition"] == content("a")
     for name in ("A", "-a", "a_b", "x" * 64):
-        answer = await put(live.client, f"{BASE}/{name}", content("a"), 422)
-        assert answer.json()["detail"][0]["loc"] == ["path", "name"]
+        response = await put(live.client, f"{BASE}/{name}", content("a"), 422)
+        assert response.json()["detail"][0]["loc"] == ["path", "name"]
         assert (await live.client.get(f"{BASE}/{name}")).status_code == 404
 
 
@@ -146,8 +146,8 @@ async def test_required_inputs_may_be_missing_but_those_that_are_there_must_fit(
     }
     await put(live.client, path, content("a", inputs_schema=schema))
     await put(live.client, path, content("a", inputs_schema=schema, inputs={"person": {}, "count": 2}))
-    answer = await put(live.client, path, content("a", inputs_schema=schema, inputs={"person": {"name": 1}}), 422)
-    assert [fault["loc"] for fault in answer.json()["detail"]] == [["body", "inputs", "person", "name"]]
+    response = await put(live.client, path, content("a", inputs_schema=schema, inputs={"person": {"name": 1}}), 422)
+    assert [fault["loc"] for fault in response.json()["detail"]] == [["body", "inputs", "person", "name"]]
     choice = {"oneOf": [{"required": ["a"], "properties": {"b": {"type": "string"}}}, {"properties": {"b": False}}]}
     await put(live.client, path, content("a", inputs_schema=choice, inputs={"b": "text"}))
     await put(live.client, path, content("a", inputs_schema=choice, inputs={"b": 1}), 422)
@@ -170,8 +170,8 @@ async def test_a_deletion_removes_all_versions_and_the_numbers_go_on(live: Servi
     etag = (await put(live.client, path, content("b"))).headers["etag"]
     await live.client.patch(path, json={"archived": True})
     assert (await live.client.delete(path, headers={"If-Match": etag})).status_code == 412
-    answer = await live.client.delete(path)
-    assert answer.json() == {"name": name, "versions": 2, "referred_by": []}
+    response = await live.client.delete(path)
+    assert response.json() == {"name": name, "versions": 2, "referred_by": []}
     for gone in (path, f"{path}?version=1", f"{path}/versions"):
         assert (await live.client.get(gone)).status_code == 404
     assert (await live.client.delete(path)).status_code == 404
@@ -190,13 +190,13 @@ async def test_a_list_has_pages_and_filters(live: Service) -> None:
 
     async def listed(**params: Any) -> list[str]:
         found: list[str] = []
-        answer = await live.client.get(BASE, params={"name": prefix, **params})
+        response = await live.client.get(BASE, params={"name": prefix, **params})
         while True:
-            assert answer.status_code == 200, answer.text
-            found += [each["name"] for each in answer.json()["definitions"]]
-            if "next" not in answer.links:
+            assert response.status_code == 200, response.text
+            found += [each["name"] for each in response.json()["definitions"]]
+            if "next" not in response.links:
                 return found
-            answer = await live.client.get(answer.links["next"]["url"])
+            response = await live.client.get(response.links["next"]["url"])
 
     assert await listed() == await listed(limit=1) == await listed(limit=4) == names[:4]
     assert await listed(archived=True, limit=1) == names[4:]

@@ -30,9 +30,9 @@ def name() -> str:
 
 
 async def put(live: Service, name: str, body: Any) -> int:
-    answer = await live.client.put(f"{BASE}/{name}", json=body)
-    assert answer.is_success, answer.text
-    version: int = answer.json()["version"]
+    response = await live.client.put(f"{BASE}/{name}", json=body)
+    assert response.is_success, response.text
+    version: int = response.json()["version"]
     return version
 
 
@@ -40,9 +40,9 @@ async def run(
     live: Service, stored: str, /, *, status: int = 201, version: int | None = None, **members: Any
 ) -> httpx.Response:
     reference = {"name": stored} if version is None else {"name": stored, "version": version}
-    answer = await live.client.post(WORKFLOWS, json={"definition": reference, **members}, params={"start": False})
-    assert answer.status_code == status, answer.text
-    return answer
+    response = await live.client.post(WORKFLOWS, json={"definition": reference, **members}, params={"start": False})
+    assert response.status_code == status, response.text
+    return response
 
 
 async def test_a_run_has_the_definition_with_its_own_members_merged_over_it(live: Service, name: str) -> None:
@@ -117,9 +117,9 @@ async def test_a_run_that_is_refused_says_where_and_plan_says_the_same(
     own = {member: value for member, value in members.items() if member != "version"}
     body = {"origin_instance": "tests", "definition": {"name": name, **version}, **own}
     for path in (WORKFLOWS, f"{WORKFLOWS}plan"):
-        answer = await live.client.post(path, json=body)
-        assert answer.status_code == 422, answer.text
-        assert [(fault["loc"], fault["type"]) for fault in answer.json()["detail"]] == [(loc, kind)]
+        response = await live.client.post(path, json=body)
+        assert response.status_code == 422, response.text
+        assert [(fault["loc"], fault["type"]) for fault in response.json()["detail"]] == [(loc, kind)]
 
 
 async def test_null_means_absent_in_a_run_and_in_a_plain_create(live: Service, name: str) -> None:
@@ -129,9 +129,9 @@ async def test_null_means_absent_in_a_run_and_in_a_plain_create(live: Service, n
     plain = {**CONTENT, "definition": None, "name": "n", "origin_instance": "tests"}
     async with live.unchecked_client() as client:  # the OpenAPI document has no null for members of the other kind
         for body, reference in ((by_name, {"name": name, "version": 1}), (plain, None)):
-            answer = await client.post(WORKFLOWS, json=body)
-            assert answer.status_code == 201, answer.text
-            assert answer.json()["definition"] == reference
+            response = await client.post(WORKFLOWS, json=body)
+            assert response.status_code == 201, response.text
+            assert response.json()["definition"] == reference
 
 
 async def test_the_member_definition_may_be_written_with_escapes(live: Service, name: str) -> None:
@@ -139,16 +139,16 @@ async def test_the_member_definition_may_be_written_with_escapes(live: Service, 
     body = json.dumps({"definition": {"name": name}, "origin_instance": "tests"})
     for letter in "definto":
         escaped = body.replace("definition", "definition".replace(letter, f"\\u{ord(letter):04X}"))
-        answer = await live.client.post(f"{WORKFLOWS}plan", content=escaped, headers=JSON)
-        assert answer.status_code == 200, answer.text
+        response = await live.client.post(f"{WORKFLOWS}plan", content=escaped, headers=JSON)
+        assert response.status_code == 200, response.text
 
 
 async def test_a_run_that_is_too_large_with_its_definition_is_refused(live: Service, name: str) -> None:
     half = "x" * (9 * 1024 * 1024)
     await put(live, name, CONTENT | {"config": {"first": half}})
     body = {"definition": {"name": name}, "origin_instance": "tests", "config": {"second": half}}
-    answer = await live.client.post(f"{WORKFLOWS}plan", json=body)
-    assert [fault["type"] for fault in answer.json()["detail"]] == ["too_large"]
+    response = await live.client.post(f"{WORKFLOWS}plan", json=body)
+    assert [fault["type"] for fault in response.json()["detail"]] == ["too_large"]
 
 
 async def test_a_definition_that_is_deleted_before_it_is_read_is_unknown(
@@ -164,8 +164,8 @@ async def test_a_definition_that_is_deleted_before_it_is_read_is_unknown(
         return content
 
     monkeypatch.setattr(definitions, "content", deleted_first)
-    answer = await run(live, name, status=422, origin_instance="tests")
-    assert [fault["type"] for fault in answer.json()["detail"]] == ["unknown_definition"]
+    response = await run(live, name, status=422, origin_instance="tests")
+    assert [fault["type"] for fault in response.json()["detail"]] == ["unknown_definition"]
 
 
 async def test_an_archived_definition_is_not_run(live: Service, name: str) -> None:
@@ -173,9 +173,9 @@ async def test_an_archived_definition_is_not_run(live: Service, name: str) -> No
     await live.client.patch(f"{BASE}/{name}", json={"archived": True})
     body = {"definition": {"name": name}, "origin_instance": "tests"}
     for path in (WORKFLOWS, f"{WORKFLOWS}plan"):
-        answer = await live.client.post(path, json=body)
-        assert (answer.status_code, answer.json()["title"]) == (409, "Definition archived")
-        assert f"definition {name} is archived" in answer.json()["detail"]
+        response = await live.client.post(path, json=body)
+        assert (response.status_code, response.json()["title"]) == (409, "Definition archived")
+        assert f"definition {name} is archived" in response.json()["detail"]
 
 
 async def test_the_plan_of_a_run_is_that_of_its_definition(live: Service, name: str) -> None:
@@ -201,16 +201,16 @@ async def test_a_repeated_request_returns_its_run_after_the_definition_has_chang
 async def test_lenient_handling_ignores_unknown_members_of_a_run(live: Service, name: str) -> None:
     await put(live, name, CONTENT)
     body = {"definition": {"name": name}, "origin_instance": "tests", "extra": 1}
-    answer = await live.client.post(WORKFLOWS, json=body, headers={"Prefer": "handling=lenient"})
-    assert answer.status_code == 201, answer.text
+    response = await live.client.post(WORKFLOWS, json=body, headers={"Prefer": "handling=lenient"})
+    assert response.status_code == 201, response.text
 
 
 async def test_another_tenants_definition_is_unknown(live: Service, name: str) -> None:
     await put(live, name, CONTENT)
     async with live.as_tenant("another-tenant") as other:
-        answer = await other.post(WORKFLOWS, json={"definition": {"name": name}, "origin_instance": "tests"})
-    assert answer.status_code == 422
-    assert answer.json()["detail"][0]["type"] == "unknown_definition"
+        response = await other.post(WORKFLOWS, json={"definition": {"name": name}, "origin_instance": "tests"})
+    assert response.status_code == 422
+    assert response.json()["detail"][0]["type"] == "unknown_definition"
 
 
 async def test_lists_counts_events_and_decisions_filter_by_definition(live: Service, name: str) -> None:
@@ -222,10 +222,10 @@ async def test_lists_counts_events_and_decisions_filter_by_definition(live: Serv
         if version is None:
             await put(live, stored, {"steps": [wait]})
         reference = {"name": stored} if version is None else {"name": stored, "version": version}
-        answer = await live.client.post(WORKFLOWS, json={**body, "definition": reference})
-        assert answer.status_code == 201, answer.text
-        decision = await waiting_decision(live, answer.json()["id"])
-        assert (decision["workflow_id"] == answer.json()["id"]) is (version != second)
+        response = await live.client.post(WORKFLOWS, json={**body, "definition": reference})
+        assert response.status_code == 201, response.text
+        decision = await waiting_decision(live, response.json()["id"])
+        assert (decision["workflow_id"] == response.json()["id"]) is (version != second)
     both, one = {"definition": name}, {"definition": f"{name}@{first}"}
     for params, expected in ((both, [second, first]), (one, [first]), ({"definition": f"{name}@3"}, [])):
         listed = (await live.client.get(WORKFLOWS, params=params)).json()
@@ -243,8 +243,8 @@ async def waiting_decision(live: Service, workflow_id: str) -> dict[str, Any]:
     """Return the open decision of the workflow or of its sub-workflow, as soon as there is one."""
     async with timeout(60):
         while True:
-            answer = await live.client.get("/api/v1/decisions", params={"workflow_id": workflow_id})
-            if found := answer.json()["decisions"]:
+            response = await live.client.get("/api/v1/decisions", params={"workflow_id": workflow_id})
+            if found := response.json()["decisions"]:
                 decision: dict[str, Any] = found[0]
                 return decision
             await sleep(0.02)
@@ -253,5 +253,5 @@ async def waiting_decision(live: Service, workflow_id: str) -> dict[str, Any]:
 @pytest.mark.parametrize("value", ["Photo", "photo@", "photo@0", "photo@x", "photo@1@2", ""])
 async def test_a_filter_that_is_no_definition_is_refused(live: Service, value: str) -> None:
     for path in (WORKFLOWS, f"{WORKFLOWS}counts", "/api/v1/decisions", "/api/v1/events", "/api/v1/costs"):
-        answer = await live.client.get(path, params={"definition": value})
-        assert [fault["loc"] for fault in answer.json()["detail"]] == [["query", "definition"]]
+        response = await live.client.get(path, params={"definition": value})
+        assert [fault["loc"] for fault in response.json()["detail"]] == [["query", "definition"]]

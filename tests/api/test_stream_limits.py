@@ -38,9 +38,9 @@ async def test_streams_of_workflows_and_of_the_feed_count_together(tmp_path: Pat
     async with running_service(MemoryDatabase(), tmp_path, max_streams_per_tenant=1) as service:
         async with service.as_tenant("acme") as client:
             body = {"name": "a", "origin_instance": "tests", "steps": [passthrough_step("a")]}
-            answer = await client.post(WORKFLOWS, params={"start": False}, json=body)
-            assert answer.status_code == 201, answer.text
-        of_workflow = f"{WORKFLOWS}{answer.json()['id']}/events"
+            response = await client.post(WORKFLOWS, params={"start": False}, json=body)
+            assert response.status_code == 201, response.text
+        of_workflow = f"{WORKFLOWS}{response.json()['id']}/events"
         paths = [FEED, of_workflow] if reached_by == "feed" else [of_workflow, FEED]
         async with AsyncExitStack() as stack:
             statuses = [(await open_stream(stack, service, "acme", path)).status for path in paths]

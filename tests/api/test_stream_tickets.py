@@ -83,9 +83,9 @@ async def workflow_id(api: Service) -> AsyncIterator[str]:
 
 async def issued(api: Service, tenant: str | None = None, *, every: bool = False, **body: str) -> str:
     async with api.as_tenant(tenant, every=every, permissions=(Permission.READ,)) as client:
-        answer = await (client.post(TICKETS, json=body) if body else client.post(TICKETS))
-    assert answer.status_code == 200, answer.text
-    ticket: str = answer.json()["ticket"]
+        response = await (client.post(TICKETS, json=body) if body else client.post(TICKETS))
+    assert response.status_code == 200, response.text
+    ticket: str = response.json()["ticket"]
     return ticket
 
 
@@ -99,9 +99,9 @@ async def test_a_ticket_opens_the_streams_that_its_token_may_see(api: Service, w
             if status == 200:
                 assert next(frame.id for frame in await stream.rest()) == "2"
         async with conforming_client(api.app.api) as client:
-            answer = await client.get(f"{FEED}?ticket={ticket}")
-            assert answer.status_code == 200
-            assert bool(answer.json()["events"]) == (status == 200)
+            response = await client.get(f"{FEED}?ticket={ticket}")
+            assert response.status_code == 200
+            assert bool(response.json()["events"]) == (status == 200)
 
 
 @in_module_loop
@@ -117,10 +117,10 @@ async def test_a_ticket_for_one_workflow_opens_its_stream_alone(api: Service, wo
             (f"{WORKFLOWS}nobody/events", 403),
             (FEED, 403),
         ):
-            answer = await client.get(path, params={"ticket": ticket})
-            assert answer.status_code == status, path
-            assert answer.headers["referrer-policy"] == "no-referrer"
-            assert answer.headers["cache-control"] == "no-store"
+            response = await client.get(path, params={"ticket": ticket})
+            assert response.status_code == status, path
+            assert response.headers["referrer-policy"] == "no-referrer"
+            assert response.headers["cache-control"] == "no-store"
     async with streaming(api.app.api, f"{WORKFLOWS}{workflow_id}/events?ticket={ticket}", None) as stream:
         assert stream.status == 200
 
@@ -149,8 +149,8 @@ async def test_a_ticket_opens_nothing_but_streams(api: Service, workflow_id: str
             ("POST", TICKETS),
             ("DELETE", f"{WORKFLOWS}{workflow_id}"),
         ):
-            answer = await client.request(method, path, params={"ticket": ticket})
-            assert answer.status_code == 401, path
+            response = await client.request(method, path, params={"ticket": ticket})
+            assert response.status_code == 401, path
 
 
 @in_module_loop
@@ -173,17 +173,17 @@ async def test_tickets_that_are_wrong_repeated_or_expired_are_refused(
             assert (await client.get(path, params={"ticket": wrong})).status_code == 403
         assert (await client.get(path, params={"ticket": [ticket, ticket]})).status_code == 422
         clock.advance(61)
-        answer = await client.get(path, params={"ticket": ticket})
-        assert (answer.status_code, answer.json()["detail"]) == (403, "The ticket has expired, or is not valid.")
+        response = await client.get(path, params={"ticket": ticket})
+        assert (response.status_code, response.json()["detail"]) == (403, "The ticket has expired, or is not valid.")
     async with api.as_tenant("acme", permissions=(Permission.WRITE,)) as client:
         assert (await client.post(TICKETS)).status_code == 403
     async with api.as_tenant("acme") as client:
-        answer = await client.post(TICKETS, json={"for": "ever"})
-        assert answer.status_code == 422
+        response = await client.post(TICKETS, json={"for": "ever"})
+        assert response.status_code == 422
 
 
 @in_module_loop
-async def test_a_ticket_is_in_no_answer_and_no_log_even_after_an_unexpected_error(
+async def test_a_ticket_is_in_no_response_and_no_log_even_after_an_unexpected_error(
     api: Service, workflow_id: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ticket, said = await issued(api, "acme"), io.StringIO()
@@ -197,7 +197,7 @@ async def test_a_ticket_is_in_no_answer_and_no_log_even_after_an_unexpected_erro
     path = f"{WORKFLOWS}{workflow_id}/events?ticket={ticket}"
     try:
         async with conforming_client(api.app.api) as client:
-            answers = [
+            responses = [
                 await client.get(f"{path}&after=x"),
                 await client.get(f"{WORKFLOWS}nobody/events?ticket={ticket}"),
             ]
@@ -206,6 +206,6 @@ async def test_a_ticket_is_in_no_answer_and_no_log_even_after_an_unexpected_erro
             text = await stream.text()
     finally:
         logging.getLogger().removeHandler(handler)
-    assert [answer.status_code for answer in answers] == [422, 404]
-    assert ticket not in said.getvalue() + text + "".join(answer.text for answer in answers)
+    assert [response.status_code for response in responses] == [422, 404]
+    assert ticket not in said.getvalue() + text + "".join(response.text for response in responses)
     assert token() != ticket

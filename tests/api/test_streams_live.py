@@ -23,7 +23,7 @@ TERMINAL = {"workflow.completed", "workflow.failed", "workflow.cancelled"}
 
 
 @contextlib.asynccontextmanager
-async def followed(
+async def open_stream(
     live: Service, workflow_id: str, query: str = "", *, last: object = "", takes: bool = True
 ) -> AsyncIterator[AsgiStream]:
     path, headers = f"{WORKFLOWS}{workflow_id}/events{query}", {"last-event-id": str(last)}
@@ -52,8 +52,8 @@ async def waiting(live: Service, scripted: ConfiguredProvider, **fields: Any) ->
 
 async def renamed(live: Service, workflow_id: str, times: int, name: str = "again") -> None:
     for _ in range(times):
-        answer = await live.client.patch(WORKFLOWS + workflow_id, json={"name": name})
-        assert answer.status_code == 200, answer.text
+        response = await live.client.patch(WORKFLOWS + workflow_id, json={"name": name})
+        assert response.status_code == 200, response.text
 
 
 async def test_a_stream_contains_all_events_and_ends_with_the_workflow(
@@ -61,7 +61,7 @@ async def test_a_stream_contains_all_events_and_ends_with_the_workflow(
 ) -> None:
     workflow_id = await waiting(live, scripted)
     before = await history(live, workflow_id)
-    async with followed(live, workflow_id) as stream:
+    async with open_stream(live, workflow_id) as stream:
         first = await stream.any_frame()
         assert first is not None
         assert (first.retry, first.text, first.id) == (2000, None, None)
@@ -80,7 +80,7 @@ async def test_a_stream_contains_all_events_and_ends_with_the_workflow(
     assert [frame.type for frame in came] == [event["type"] for event in events]
     assert came[-1].type == "workflow.completed"
     assert open_streams(live) == 0
-    async with followed(live, workflow_id) as stream:  # the very same bytes, now that they come out of the table
+    async with open_stream(live, workflow_id) as stream:  # the very same bytes, now that they come out of the table
         assert [frame.text for frame in await stream.rest()] == [frame.text for frame in came]
 
 
@@ -89,9 +89,9 @@ async def test_head_of_a_stream_ends_at_once(live: Service, scripted: Configured
     headers = {"Accept": "text/event-stream"}
     for path in (f"{WORKFLOWS}{workflow_id}/events", "/api/v1/events"):
         async with asyncio.timeout(30):
-            answer = await live.client.head(path, headers=headers)
-        assert (answer.status_code, answer.content) == (200, b"")
-        assert answer.headers["content-type"] == "text/event-stream"
+            response = await live.client.head(path, headers=headers)
+        assert (response.status_code, response.content) == (200, b"")
+        assert response.headers["content-type"] == "text/event-stream"
     assert open_streams(live) == 0
     scripted.release(workflow_id, "a")
     await live.until_ended(workflow_id)
@@ -105,7 +105,7 @@ async def test_a_stream_resumes_after_an_event(live: Service, after: int) -> Non
     await live.until_ended(workflow["id"])
     events = await history(live, workflow["id"])
     for query, header in ((f"?after={after}", ""), ("", after), ("?after=9999", after)):
-        async with followed(live, workflow["id"], query, last=header) as stream:
+        async with open_stream(live, workflow["id"], query, last=header) as stream:
             assert datas(await stream.rest()) == events[after:]
 
 
@@ -114,7 +114,7 @@ async def test_a_stream_after_the_last_event_is_a_204(live: Service, scripted: C
     await live.until_ended(workflow["id"])
     last = (await history(live, workflow["id"]))[-1]["id"]
     for query, header in (("", last), (f"?after={last}", ""), (f"?after={last + 5}", "")):
-        async with followed(live, workflow["id"], query, last=header) as stream:
+        async with open_stream(live, workflow["id"], query, last=header) as stream:
             assert (stream.status, stream.headers) == (204, {})
             assert await stream.all_of_it() == []
     async with conforming_client(live.app.api, token(), Accept="text/event-stream") as client:
@@ -127,7 +127,7 @@ async def test_the_last_events_of_a_cancelled_workflow_are_streamed(
     live: Service, scripted: ConfiguredProvider
 ) -> None:
     workflow_id = await waiting(live, scripted)
-    async with followed(live, workflow_id) as stream:
+    async with open_stream(live, workflow_id) as stream:
         await stream.frames(3)
         assert (await live.verb(workflow_id, "cancel")).status_code == 200
         rest = await stream.rest()
@@ -135,13 +135,13 @@ async def test_the_last_events_of_a_cancelled_workflow_are_streamed(
     last = numbers(rest)[-1]
     assert last == len(await history(live, workflow_id))
     await renamed(live, workflow_id, 1)
-    async with followed(live, workflow_id, last=last) as stream:
+    async with open_stream(live, workflow_id, last=last) as stream:
         assert [frame.type for frame in await stream.rest()] == ["workflow.updated"]
 
 
 async def test_a_stream_continues_while_the_workflow_is_paused(live: Service, scripted: ConfiguredProvider) -> None:
     workflow_id = await waiting(live, scripted)
-    async with followed(live, workflow_id) as stream:
+    async with open_stream(live, workflow_id) as stream:
         assert (await live.verb(workflow_id, "pause")).status_code == 200
         scripted.release(workflow_id, "a")
         while (frame := await stream.frame()) is not None and frame.type != "workflow.completed":
@@ -155,7 +155,7 @@ async def test_a_stream_continues_if_the_workflow_is_resumed_before_its_end_was_
 ) -> None:
     workflow = await live.create(configured_step("a", fails=1))
     await live.until_ended(workflow["id"])
-    async with followed(live, workflow["id"], takes=False) as stream:
+    async with open_stream(live, workflow["id"], takes=False) as stream:
         # It has read all up to the end of the failed run, and can't send it.
         assert (await live.verb(workflow["id"], "resume")).status_code == 200
         await live.until_ended(workflow["id"])
@@ -171,7 +171,7 @@ async def test_a_stream_without_events_sends_heartbeats(
 ) -> None:
     monkeypatch.setattr(live.app.services.subscriptions, "heartbeat_s", 0.05)
     workflow_id = await waiting(live, scripted)
-    async with followed(live, workflow_id) as stream:
+    async with open_stream(live, workflow_id) as stream:
         await stream.frames(3)
         for _ in range(3):
             frame = await stream.any_frame()
@@ -182,12 +182,12 @@ async def test_a_stream_without_events_sends_heartbeats(
 
 async def test_a_client_that_disconnects_is_released_at_once(live: Service, scripted: ConfiguredProvider) -> None:
     workflow_id = await waiting(live, scripted)
-    async with followed(live, workflow_id) as stream:
+    async with open_stream(live, workflow_id) as stream:
         await stream.frames(3)
         assert open_streams(live) == 1
         stream.gone.set()
         await eventually(lambda: open_streams(live) == 0)
-    async with followed(live, workflow_id, takes=False) as stream:  # in the middle of a send, too
+    async with open_stream(live, workflow_id, takes=False) as stream:  # in the middle of a send, too
         await eventually(lambda: stream.sends == 1)
         stream.gone.set()
         await eventually(lambda: open_streams(live) == 0)
@@ -197,7 +197,7 @@ async def test_a_client_that_disconnects_is_released_at_once(live: Service, scri
 
 
 async def slow(live: Service, stream: AsgiStream, workflow_id: str, times: int) -> None:
-    """*stream* is told of so much while it reads nothing."""
+    """Change the workflow *times* times while the reader of *stream* takes nothing."""
     replayed = stream.sends
     stream.takes.clear()
     await renamed(live, workflow_id, 1)
@@ -211,7 +211,7 @@ async def test_a_slow_client_is_cut_off_and_can_resume(
     monkeypatch.setattr(event_stream, "MOST_EVENTS", 10)
     monkeypatch.setattr(sse, "LAST_S", 60.0)  # the events of a slow machine come late
     workflow_id = await waiting(live, scripted)
-    async with followed(live, workflow_id) as stream:
+    async with open_stream(live, workflow_id) as stream:
         frames = await stream.frames(3)
         await slow(live, stream, workflow_id, 11)
         assert stream.sends == 3
@@ -223,7 +223,7 @@ async def test_a_slow_client_is_cut_off_and_can_resume(
         assert stream.complete
     scripted.release(workflow_id, "a")
     await live.until_ended(workflow_id)
-    async with followed(live, workflow_id, last=4) as stream:
+    async with open_stream(live, workflow_id, last=4) as stream:
         frames += await stream.rest()
     assert datas(frames) == await history(live, workflow_id)
 
@@ -234,7 +234,7 @@ async def test_a_client_is_cut_off_when_its_buffer_is_full(
     monkeypatch.setattr(event_stream, "MOST_BYTES", 2_000)
     monkeypatch.setattr(sse, "LAST_S", 60.0)
     workflow_id = await waiting(live, scripted)
-    async with followed(live, workflow_id) as stream:
+    async with open_stream(live, workflow_id) as stream:
         await stream.frames(3)
         await slow(live, stream, workflow_id, 20)
         stream.takes.set()
@@ -245,10 +245,10 @@ async def test_a_client_is_cut_off_when_its_buffer_is_full(
 async def test_a_client_that_is_only_behind_is_not_cut_off(
     live: Service, scripted: ConfiguredProvider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """More events than may be kept come while it waits for the table, or for its turn; it reads them there."""
+    """More events than may be kept come while it waits for the table, or for its turn. It reads them there."""
     monkeypatch.setattr(event_stream, "MOST_EVENTS", 1)
     created = await live.create(*[passthrough_step(f"s{number}") for number in range(40)], start=False)
-    async with followed(live, created["id"]) as stream:
+    async with open_stream(live, created["id"]) as stream:
         await stream.frames(1)
         assert (await live.verb(created["id"], "start")).status_code == 200
         came = await stream.rest()
@@ -260,7 +260,7 @@ async def test_events_without_a_notification_are_read_from_the_table(
 ) -> None:
     """Numbers tell that something is missing."""
     workflow_id = await waiting(live, scripted)
-    async with followed(live, workflow_id) as stream:
+    async with open_stream(live, workflow_id) as stream:
         frames = await stream.frames(3)
         with monkeypatch.context() as patch:
             patch.setattr(WorkflowWatcher, "on_committed", lambda *_: None)
@@ -281,7 +281,7 @@ async def test_a_client_that_accepts_no_bytes_is_released(
     if name == "LAST_S":
         monkeypatch.setattr(event_stream, "MOST_EVENTS", 1)
     workflow_id = await waiting(live, scripted)
-    async with followed(live, workflow_id) as stream:
+    async with open_stream(live, workflow_id) as stream:
         await stream.frames(3)
         await slow(live, stream, workflow_id, 2)
         await eventually(lambda: open_streams(live) == 0)
@@ -294,7 +294,7 @@ async def test_a_stream_ends_after_the_longest_time(
 ) -> None:
     monkeypatch.setattr(sse, "LONGEST_S", 0.05)
     workflow_id = await waiting(live, scripted)
-    async with followed(live, workflow_id) as stream:
+    async with open_stream(live, workflow_id) as stream:
         frames = await stream.all_of_it()
         assert frames[-1].comments == ["an hour is over: come back"]
         assert stream.complete
@@ -312,7 +312,7 @@ async def test_a_stream_survives_an_outage(
     async def away(*_: Any) -> None:
         raise Unavailable("the database is away")
 
-    async with followed(live, workflow_id) as stream:
+    async with open_stream(live, workflow_id) as stream:
         frames = await stream.frames(3)
         monkeypatch.setattr(feed, "history", away)
         live.app.engine.bus.invalidate(list(live.app.engine.bus.watched))
@@ -333,7 +333,7 @@ async def test_an_unexpected_error_ends_its_stream_only(
     async def broken(*_: Any) -> None:
         raise RuntimeError("no such row")
 
-    async with followed(live, workflow_id) as stream:
+    async with open_stream(live, workflow_id) as stream:
         await stream.frames(3)
         with monkeypatch.context() as patch:
             patch.setattr(live.app.stores.database.feed, "history", broken)
@@ -351,12 +351,12 @@ async def test_a_last_event_id_is_a_number_or_refused(live: Service, value: str,
     workflow = await live.create(passthrough_step("a"))
     await live.until_ended(workflow["id"])
     async with conforming_client(live.app.api, token(), Accept="text/event-stream") as client:
-        answer = await client.get(f"{WORKFLOWS}{workflow['id']}/events", headers=[(b"Last-Event-ID", value.encode())])
+        response = await client.get(f"{WORKFLOWS}{workflow['id']}/events", headers=[(b"Last-Event-ID", value.encode())])
     if fits:
-        assert answer.status_code == 200
+        assert response.status_code == 200
     else:
-        assert answer.status_code == 422
-        assert answer.json()["detail"][0]["loc"] == ["header", "Last-Event-ID"]
+        assert response.status_code == 422
+        assert response.json()["detail"][0]["loc"] == ["header", "Last-Event-ID"]
 
 
 @pytest.mark.parametrize(
@@ -378,16 +378,16 @@ async def test_a_last_event_id_is_a_number_or_refused(live: Service, value: str,
 async def test_the_accept_header_selects_stream_or_json(live: Service, accept: str, streams: Any) -> None:
     workflow = await live.create(passthrough_step("a"))
     await live.until_ended(workflow["id"])
-    answer = await live.client.get(f"{WORKFLOWS}{workflow['id']}/events", headers={"Accept": accept})
-    kind = answer.headers["content-type"]
+    response = await live.client.get(f"{WORKFLOWS}{workflow['id']}/events", headers={"Accept": accept})
+    kind = response.headers["content-type"]
     assert kind == ("text/event-stream" if streams else "application/json")
 
 
-async def test_a_refused_stream_is_answered_with_its_status(live: Service, scripted: ConfiguredProvider) -> None:
+async def test_a_refused_stream_has_a_response_with_its_status(live: Service, scripted: ConfiguredProvider) -> None:
     workflow_id = await waiting(live, scripted, origin_tenant_id="acme")
     async with live.as_tenant("other") as client:
-        answer = await client.get(f"{WORKFLOWS}{workflow_id}/events", headers={"Accept": "text/event-stream"})
-        assert (answer.status_code, answer.json()["title"]) == (404, "Not found")
+        response = await client.get(f"{WORKFLOWS}{workflow_id}/events", headers={"Accept": "text/event-stream"})
+        assert (response.status_code, response.json()["title"]) == (404, "Not found")
     assert open_streams(live) == 0
     scripted.release(workflow_id, "a")
 
@@ -396,8 +396,8 @@ async def test_all_streams_end_when_the_service_stops(live: Service, scripted: C
     """The last one here: it stops it."""
     workflow_id = await waiting(live, scripted)
     async with (
-        followed(live, workflow_id) as stream,
-        followed(live, workflow_id, takes=False),
+        open_stream(live, workflow_id) as stream,
+        open_stream(live, workflow_id, takes=False),
         streaming(live.app.api, "/api/v1/events", token()) as feed,
     ):
         await stream.frames(3)
@@ -405,7 +405,7 @@ async def test_all_streams_end_when_the_service_stops(live: Service, scripted: C
         live.app.services.subscriptions.close()
         for each in (stream, feed):
             assert (await each.all_of_it())[-1].comments == [event_stream.STOPPING]
-        async with followed(live, workflow_id) as late:
+        async with open_stream(live, workflow_id) as late:
             assert late.status == 200
             assert [frame.comments for frame in await late.all_of_it()] == [[], [event_stream.STOPPING]]
     scripted.release(workflow_id, "a")

@@ -103,7 +103,7 @@ CASES = {
         WORKFLOWS + "plan", body={"name": "n", "origin_instance": "o", "steps": [passthrough_step("a")]}
     ),
 }
-# Those about all that a token may see, and nobody's in particular: strangers get an answer, without what isn't theirs.
+# Those about all that a token may see, and nobody's in particular: strangers get a response, without what isn't theirs.
 FOR_ALL = {
     "list_workflows",
     "list_artifacts",
@@ -132,7 +132,7 @@ class Callers(Struct):
     stack: AsyncExitStack
 
     async def lacking(self, permission: Permission, tenant: str | None, *, every: bool = False) -> httpx.AsyncClient:
-        """One who has every permission but that, but those that include it, and but that of `test_run_tokens_live`."""
+        """Return a caller without *permission*, those that include it, and that of `test_run_tokens_live`."""
         others = tuple(other for other in Permission if other is not Permission.RUN and not permission.is_in([other]))
         return await self.stack.enter_async_context(self.live.as_tenant(tenant, every=every, permissions=others))
 
@@ -175,10 +175,10 @@ async def workflow_in(live: Service, scripted: ConfiguredProvider, owner: str | 
 async def uploaded_file(live: Service, owner: str | None) -> dict[str, str]:
     """The id and the path of a new upload of *owner*."""
     params = {} if owner is None else {"origin_tenant_id": owner}
-    answer = await live.client.post(
+    response = await live.client.post(
         "/api/v1/artifacts", params=params, content=uuid4().hex, headers={"Content-Type": "text/plain"}
     )
-    path = answer.json()["artifacts"][0]["path"]
+    path = response.json()["artifacts"][0]["path"]
     return {"upload": path.split("/")[1], "file": path}
 
 
@@ -186,8 +186,8 @@ async def stored_definition(live: Service, owner: str | None) -> dict[str, str]:
     """The name of a new definition of *owner*."""
     name, params = str(uuid4()), {} if owner is None else {"origin_tenant_id": owner}
     body = {"steps": [passthrough_step("a")]}
-    answer = await live.client.put(f"/api/v1/definitions/{name}", params=params, json=body)
-    assert answer.status_code == 201, answer.text
+    response = await live.client.put(f"/api/v1/definitions/{name}", params=params, json=body)
+    assert response.status_code == 201, response.text
     return {"definition": name}
 
 
@@ -213,24 +213,24 @@ async def test_every_operation_has_a_case() -> None:
     assert {operation.id for operation in operations()} - GUARDED.keys() == OPEN
 
 
-async def check_strangers_answer(
-    stranger: httpx.AsyncClient, name: str, answer: httpx.Response, names: dict[str, str], owner: str | None
+async def check_strangers_response(
+    stranger: httpx.AsyncClient, name: str, response: httpx.Response, names: dict[str, str], owner: str | None
 ) -> None:
-    """Check that the *answer* of an operation to a stranger is the same as if the owner's things didn't exist."""
+    """Check that the *response* of an operation to a stranger is the same as if the owner's things didn't exist."""
     operation, case = GUARDED[name], CASES[name]
     if name == "create_workflow":
-        assert answer.status_code == (201 if owner is None else 403), answer.text
+        assert response.status_code == (201 if owner is None else 403), response.text
     elif name in ("upload_artifact", "put_definition"):  # it becomes the stranger's own
-        assert answer.status_code == 201, answer.text
+        assert response.status_code == 201, response.text
     elif name in FOR_ALL:
-        assert answer.status_code == operation.status
-        assert names["workflow"] not in answer.text
-        assert names["upload"] not in answer.text
-        assert names["definition"] not in answer.text
+        assert response.status_code == operation.status
+        assert names["workflow"] not in response.text
+        assert names["upload"] not in response.text
+        assert names["definition"] not in response.text
     else:
         unknown = await call(stranger, operation, case, **_unknown(names))
-        assert (answer.status_code, unknown.status_code) == (404, 404)
-        assert _problem(answer) == _problem(unknown)
+        assert (response.status_code, unknown.status_code) == (404, 404)
+        assert _problem(response) == _problem(unknown)
 
 
 @pytest.mark.parametrize("owner", OWNERS)
@@ -245,9 +245,9 @@ async def test_every_operation_is_open_to_its_tenant_and_to_operators_only(
     strangers = [callers.of[tenant] for tenant in ("acme", "other", None) if tenant != owner]
 
     for stranger in strangers:
-        answer = await call(stranger, operation, _for(case, name, owner), **names)
-        await check_strangers_answer(stranger, name, answer, names, owner)
-        if answer.status_code == 201:
+        response = await call(stranger, operation, _for(case, name, owner), **names)
+        await check_strangers_response(stranger, name, response, names, owner)
+        if response.status_code == 201:
             before = await everything(live)
     assert await everything(live) == before
 
@@ -255,23 +255,23 @@ async def test_every_operation_is_open_to_its_tenant_and_to_operators_only(
         await callers.lacking(operation.permission, owner),
         await callers.lacking(operation.permission, None, every=True),
     ):
-        answer = await call(client, operation, case, **names)
-        assert answer.status_code == 403
-        assert str(operation.permission) in answer.json()["detail"]
-    answer = await call(callers.anonymous, operation, case, **names)
-    assert (answer.status_code, answer.headers["www-authenticate"].split()[0]) == (401, "Bearer")
+        response = await call(client, operation, case, **names)
+        assert response.status_code == 403
+        assert str(operation.permission) in response.json()["detail"]
+    response = await call(callers.anonymous, operation, case, **names)
+    assert (response.status_code, response.headers["www-authenticate"].split()[0]) == (401, "Bearer")
     assert await everything(live) == before
 
     again = await workflow_in(live, scripted, owner, case.state)
     for client, own in ((callers.of[owner], names), (callers.every, again)):
-        answer = await call(client, operation, _for(case, name, owner, every=client is callers.every), **own)
-        assert answer.status_code in {operation.status, operation.repeat_status}, answer.text
+        response = await call(client, operation, _for(case, name, owner, every=client is callers.every), **own)
+        assert response.status_code in {operation.status, operation.repeat_status}, response.text
         if name == "list_artifacts":
-            assert own["upload"] in answer.text
+            assert own["upload"] in response.text
         if name == "list_workflows":
-            assert own["workflow"] in answer.text
+            assert own["workflow"] in response.text
         if name == "list_definitions":
-            assert own["definition"] in answer.text
+            assert own["definition"] in response.text
         scripted.release(own["workflow"], "a")
         if case.state == "WAITING":
             await live.verb(own["workflow"], "cancel")
@@ -294,16 +294,16 @@ def _unknown(names: dict[str, str]) -> dict[str, str]:
     return {name: files.get(name, other) for name in names}
 
 
-def _problem(answer: httpx.Response) -> dict[str, Any]:
-    return {name: value for name, value in answer.json().items() if name != "instance"}
+def _problem(response: httpx.Response) -> dict[str, Any]:
+    return {name: value for name, value in response.json().items() if name != "instance"}
 
 
 @pytest.mark.parametrize("name", sorted(OPEN))
 async def test_open_routes_need_no_token(callers: Callers, name: str) -> None:
     (operation,) = [operation for operation in operations() if operation.id == name]
     path = operation.path.format(token="00" * 48, page="start", image="runs.webp")
-    answer = await callers.anonymous.request(operation.method, path)
-    assert answer.status_code == {"provider_callback": 404, "schema_page": 307}.get(name, 200)
+    response = await callers.anonymous.request(operation.method, path)
+    assert response.status_code == {"provider_callback": 404, "schema_page": 307}.get(name, 200)
 
 
 @pytest.mark.parametrize(
@@ -328,11 +328,11 @@ async def test_a_new_workflow_belongs_to_the_tenant_of_the_token(
     if named is not ...:
         body["origin_tenant_id"] = named
     client = callers.every if caller == "*" else callers.of[caller]
-    answer = await client.post(WORKFLOWS, json=body, params={"start": False})
-    assert answer.status_code == status, answer.text
+    response = await client.post(WORKFLOWS, json=body, params={"start": False})
+    assert response.status_code == status, response.text
     if status == 201:
-        assert answer.json()["origin_tenant_id"] == stored
-        assert (await client.get(answer.headers["location"])).json() == answer.json()
+        assert response.json()["origin_tenant_id"] == stored
+        assert (await client.get(response.headers["location"])).json() == response.json()
     else:
         assert await everything(live) == before
 
@@ -340,11 +340,11 @@ async def test_a_new_workflow_belongs_to_the_tenant_of_the_token(
 async def test_an_operator_with_a_tenant_still_acts_for_all(live: Service, callers: Callers) -> None:
     body: dict[str, Any] = {"name": "n", "origin_instance": "o", "steps": [passthrough_step("a")]}
     async with live.as_tenant("acme", every=True) as client:
-        answer = await client.post(WORKFLOWS, json=body, params={"start": False})
-        assert answer.json()["origin_tenant_id"] is None
-        answer = await client.post(WORKFLOWS, json=body | {"origin_tenant_id": "other"}, params={"start": False})
-        assert answer.json()["origin_tenant_id"] == "other"
-        assert (await callers.of["other"].get(answer.headers["location"])).status_code == 200
+        response = await client.post(WORKFLOWS, json=body, params={"start": False})
+        assert response.json()["origin_tenant_id"] is None
+        response = await client.post(WORKFLOWS, json=body | {"origin_tenant_id": "other"}, params={"start": False})
+        assert response.json()["origin_tenant_id"] == "other"
+        assert (await callers.of["other"].get(response.headers["location"])).status_code == 200
 
 
 async def test_lists_and_totals_are_the_callers_own(live: Service, callers: Callers) -> None:
@@ -369,15 +369,15 @@ async def test_lists_and_totals_are_the_callers_own(live: Service, callers: Call
                 assert found["total"] == len(expected)
                 paged = await client.get(WORKFLOWS, params=params | {"limit": 1, "skip": 1})
                 assert paged.json()["total"] == len(expected)
-    answer = await callers.every.get(WORKFLOWS, params={"origin_instance": instance, "include_deleted": True})
-    assert answer.json()["total"] == 4
+    response = await callers.every.get(WORKFLOWS, params={"origin_instance": instance, "include_deleted": True})
+    assert response.json()["total"] == 4
 
 
 async def test_a_tenant_is_never_changed_by_an_update(live: Service, callers: Callers) -> None:
     workflow = await live.create(passthrough_step("a"), start=False, origin_tenant_id="acme")
     for client in (callers.of["acme"], callers.every):
-        answer = await client.patch(WORKFLOWS + workflow["id"], json={"origin_tenant_id": "other"})
-        assert answer.status_code == 422
+        response = await client.patch(WORKFLOWS + workflow["id"], json={"origin_tenant_id": "other"})
+        assert response.status_code == 422
     assert await live.get(workflow["id"]) == workflow
 
 

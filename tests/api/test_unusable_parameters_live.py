@@ -1,4 +1,4 @@
-"""Every operation of the OpenAPI document refuses text that no parameter can have, and answers any other text."""
+"""Every operation of the OpenAPI document refuses text that no parameter can have, and accepts any other text."""
 
 import json
 import re
@@ -63,12 +63,12 @@ def path_with(path: str, changed: str, value: str, usual: Mapping[str, str]) -> 
     return re.sub(r"\{(\w+)\}", lambda match: value if match[1] == changed else usual[match[1]], path)
 
 
-def parameters(operation: Mapping[str, Any], place: str) -> Iterator[str]:
-    yield from (each["name"] for each in operation["parameters"] if each["in"] == place)
+def parameters(operation: Mapping[str, Any], name: str) -> Iterator[str]:
+    yield from (each["name"] for each in operation["parameters"] if each["in"] == name)
 
 
 @pytest.mark.parametrize("name", OPERATIONS)
-async def test_unusable_text_is_refused_and_any_other_is_answered(
+async def test_unusable_text_is_refused_and_any_other_is_accepted(
     acme: httpx.AsyncClient, workflows: list[str], name: str
 ) -> None:
     method, path, operation = OPERATIONS[name]
@@ -102,6 +102,6 @@ async def test_unusable_text_is_refused_and_any_other_is_answered(
     urls += [(f"{base}?{value}=a", refused) for value in UNUSABLE.values()]
     for url, expected in urls:
         with capture_logs() as logs:
-            answer = await acme.request(method, url, json=BODIES.get(name))
-        assert answer.status_code in expected, (method, url[:200], answer.status_code, answer.text[:200])
+            response = await acme.request(method, url, json=BODIES.get(name))
+        assert response.status_code in expected, (method, url[:200], response.status_code, response.text[:200])
         assert len(json.dumps(logs, default=repr)) <= MOST_LOGGED, (method, url[:200])

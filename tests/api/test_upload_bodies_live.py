@@ -44,9 +44,9 @@ async def test_a_large_upload_takes_constant_memory(tmp_path: Path) -> None:
             yield b"a line of text\n" * (MIB // 15)
 
     async with served(tmp_path) as (service, port):
-        answer = await upload_of(port, "acme", body())
-        assert answer.status_code == 201, answer.text
-        (artifact,) = answer.json()["artifacts"]
+        response = await upload_of(port, "acme", body())
+        assert response.status_code == 201, response.text
+        (artifact,) = response.json()["artifacts"]
         assert artifact["size"] == 40 * (MIB // 15) * 15
         assert (service.artifacts / artifact["path"]).stat().st_size == artifact["size"]
         assert service.app.services.memory.most_held == MIB
@@ -101,8 +101,8 @@ async def test_uploads_beyond_the_quota_are_a_507(tmp_path: Path) -> None:
     async with running_service(MemoryDatabase(), tmp_path, **limits) as service, service.as_tenant("acme") as client:
         headers = {"Content-Type": "text/plain"}
         for size, status in ((1_500, 201), (501, 507), (500, 201), (0, 415)):
-            answer = await client.post(ARTIFACTS, content=b"x" * size, headers=headers)
-            assert answer.status_code == status, answer.text
+            response = await client.post(ARTIFACTS, content=b"x" * size, headers=headers)
+            assert response.status_code == status, response.text
         paths = [artifact["path"] for artifact in (await client.get(ARTIFACTS)).json()["artifacts"]]
         assert (await client.delete(f"{ARTIFACTS}/{paths[1]}")).status_code == 200
         assert (await client.post(ARTIFACTS, content=b"y" * 100, headers=headers)).status_code == 201

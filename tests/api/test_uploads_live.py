@@ -27,10 +27,10 @@ def picture(color: str = "red", size: tuple[int, int] = (40, 30), kind: str = "P
 
 async def upload(client: httpx.AsyncClient, data: bytes, status: int = 201, **params: str) -> dict[str, Any]:
     headers = {"Content-Type": "application/octet-stream"}
-    answer = await client.post(ARTIFACTS, content=data, headers=headers, params=params)
-    assert answer.status_code == status, answer.text
-    (artifact,) = answer.json()["artifacts"]
-    assert answer.headers["location"] == f"{ARTIFACTS}/{artifact['path']}"
+    response = await client.post(ARTIFACTS, content=data, headers=headers, params=params)
+    assert response.status_code == status, response.text
+    (artifact,) = response.json()["artifacts"]
+    assert response.headers["location"] == f"{ARTIFACTS}/{artifact['path']}"
     found: dict[str, Any] = artifact
     return found
 
@@ -81,9 +81,9 @@ async def test_the_same_bytes_get_the_same_path_also_at_the_same_time(live: Serv
     data = picture("blue")
     async with live.as_tenant("acme") as owner, live.as_tenant("other") as other:
         headers = {"Content-Type": "image/png"}
-        answers = await asyncio.gather(*(owner.post(ARTIFACTS, content=data, headers=headers) for _ in range(4)))
-        assert sorted(answer.status_code for answer in answers) == [200, 200, 200, 201]
-        paths = {answer.json()["artifacts"][0]["path"] for answer in answers}
+        responses = await asyncio.gather(*(owner.post(ARTIFACTS, content=data, headers=headers) for _ in range(4)))
+        assert sorted(response.status_code for response in responses) == [200, 200, 200, 201]
+        paths = {response.json()["artifacts"][0]["path"] for response in responses}
         assert len(paths) == 1
         again = await upload(owner, data, 200, name="another.png")
         assert {again["path"]} == paths
@@ -102,9 +102,9 @@ async def test_a_form_uploads_several_files_and_all_or_none(live: Service) -> No
             ("file", ("page.html", b"<script>alert(1)</script>", "text/html")),
             ("file", ("song", song, "application/octet-stream")),
         ]
-        answer = await client.post(ARTIFACTS, files=files)
-        assert answer.status_code == 201, answer.text
-        artifacts = answer.json()["artifacts"]
+        response = await client.post(ARTIFACTS, files=files)
+        assert response.status_code == 201, response.text
+        artifacts = response.json()["artifacts"]
         assert [(each["name"], each["media_type"]) for each in artifacts] == [
             ("a_b_.jpeg", "image/jpeg"),
             ("file.json", "application/json"),
@@ -141,8 +141,8 @@ async def test_other_bytes_are_refused_whatever_they_are_declared_as(
     live: Service, data: bytes, status: int, part: str
 ) -> None:
     before = live.stored_files()
-    answer = await live.client.post(ARTIFACTS, content=data, headers={"Content-Type": "image/png"})
-    assert (answer.status_code, part in answer.json()["detail"]) == (status, True), answer.text
+    response = await live.client.post(ARTIFACTS, content=data, headers={"Content-Type": "image/png"})
+    assert (response.status_code, part in response.json()["detail"]) == (status, True), response.text
     assert live.stored_files() == before
 
 
@@ -150,8 +150,10 @@ async def test_an_image_with_too_many_pixels_is_refused(live: Service) -> None:
     data = bytearray(picture())
     data[16:24] = (30_000).to_bytes(4, "big") * 2
     data[29:33] = zlib.crc32(data[12:29]).to_bytes(4, "big")
-    answer = await live.client.post(ARTIFACTS, content=bytes(data), headers={"Content-Type": "image/png"})
-    assert (answer.status_code, "more than 178,956,970 pixels" in answer.json()["detail"]) == (415, True), answer.text
+    response = await live.client.post(ARTIFACTS, content=bytes(data), headers={"Content-Type": "image/png"})
+    assert (response.status_code, "more than 178,956,970 pixels" in response.json()["detail"]) == (415, True), (
+        response.text
+    )
 
 
 @pytest.mark.parametrize(
@@ -170,14 +172,14 @@ async def test_an_image_with_too_many_pixels_is_refused(live: Service) -> None:
 async def test_a_broken_request_is_refused(
     live: Service, headers: dict[str, str], params: dict[str, str], content: bytes, status: int
 ) -> None:
-    answer = await live.client.post(ARTIFACTS, content=content, headers=headers, params=params)
-    assert answer.status_code == status, answer.text
+    response = await live.client.post(ARTIFACTS, content=content, headers=headers, params=params)
+    assert response.status_code == status, response.text
 
 
 async def test_an_unknown_part_of_a_form_is_named(live: Service) -> None:
-    answer = await live.client.post(ARTIFACTS, files={"image": ("a.png", picture())})
-    assert answer.status_code == 422
-    assert answer.json()["detail"][0]["loc"] == ["body", "image"]
+    response = await live.client.post(ARTIFACTS, files={"image": ("a.png", picture())})
+    assert response.status_code == 422
+    assert response.json()["detail"][0]["loc"] == ["body", "image"]
 
 
 async def test_only_a_token_for_every_tenant_names_the_tenant(live: Service) -> None:

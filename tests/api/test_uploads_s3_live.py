@@ -43,17 +43,17 @@ async def web() -> AsyncIterator[httpx.AsyncClient]:
 
 
 async def presign(client: httpx.AsyncClient, size: int, name: str = "photo.png") -> dict[str, Any]:
-    answer = await client.post(ARTIFACTS, params={"presign": True, "size": size, "name": name})
-    assert answer.status_code == 201, answer.text
-    assert answer.json()["artifacts"] == []
-    presigned: dict[str, Any] = answer.json()["presigned"]
-    assert answer.headers["location"] == presigned["complete"]
+    response = await client.post(ARTIFACTS, params={"presign": True, "size": size, "name": name})
+    assert response.status_code == 201, response.text
+    assert response.json()["artifacts"] == []
+    presigned: dict[str, Any] = response.json()["presigned"]
+    assert response.headers["location"] == presigned["complete"]
     return presigned
 
 
 async def send(web: httpx.AsyncClient, presigned: dict[str, Any], data: bytes) -> None:
-    answer = await web.request(presigned["method"], presigned["url"], headers=presigned["headers"], content=data)
-    assert answer.status_code == 200, answer.text
+    response = await web.request(presigned["method"], presigned["url"], headers=presigned["headers"], content=data)
+    assert response.status_code == 200, response.text
 
 
 @pytest.mark.extended
@@ -101,10 +101,10 @@ async def test_a_client_sends_a_file_straight_to_the_bucket(
             assert (await owner.get(f"{ARTIFACTS}/{path.removeprefix('some/where/')}")).status_code == 404
         assert (await other.post(presigned["complete"])).status_code == 404
 
-        answer = await owner.post(presigned["complete"])
-        assert answer.status_code == 201, answer.text
-        (artifact,) = answer.json()["artifacts"]
-        assert answer.headers["location"] == f"{ARTIFACTS}/{artifact['path']}"
+        response = await owner.post(presigned["complete"])
+        assert response.status_code == 201, response.text
+        (artifact,) = response.json()["artifacts"]
+        assert response.headers["location"] == f"{ARTIFACTS}/{artifact['path']}"
         assert (artifact["name"], artifact["media_type"], artifact["width"]) == ("my_photo.jpg.png", "image/png", 40)
         assert artifact["path"].startswith(f"media/{presigned['upload_id']}/")
         assert s3.keys(bucket) == [f"some/where/{artifact['path']}"]
@@ -125,8 +125,8 @@ async def test_bytes_that_the_tenant_has_already_get_the_same_path(
     artifact = await upload(service.client, data)
     presigned = await presign(service.client, len(data))
     await send(web, presigned, data)
-    answer = await service.client.post(presigned["complete"])
-    assert (answer.status_code, answer.json()["artifacts"][0]["path"]) == (200, artifact["path"])
+    response = await service.client.post(presigned["complete"])
+    assert (response.status_code, response.json()["artifacts"][0]["path"]) == (200, artifact["path"])
     assert s3.keys(bucket) == [f"some/where/{artifact['path']}"]
 
 
@@ -136,8 +136,8 @@ async def test_what_is_refused_is_deleted(
 ) -> None:
     presigned = await presign(service.client, size)
     s3.put(bucket, f"some/where/media/{presigned['upload_id']}/unchecked-upload", data)  # as if S3 took any length
-    answer = await service.client.post(presigned["complete"])
-    assert answer.status_code == status, answer.text
+    response = await service.client.post(presigned["complete"])
+    assert response.status_code == status, response.text
     assert s3.keys(bucket) == []
     assert (await service.client.post(presigned["complete"])).status_code == 404
 
@@ -149,8 +149,8 @@ async def test_an_announced_file_counts_for_the_quota(bucket: Bucket, tmp_path: 
     async with running_service(database, tmp_path, **settings) as service, service.as_tenant("acme") as client:
         presigned = await presign(client, 1_500)
         for size, status in ((501, 507), (5_001, 413), (0, 422)):
-            answer = await client.post(ARTIFACTS, params={"presign": True, "size": size})
-            assert answer.status_code == status, answer.text
+            response = await client.post(ARTIFACTS, params={"presign": True, "size": size})
+            assert response.status_code == status, response.text
         clock.advance(3_600 + 7_200 + 1)
         await eventually(lambda: not database.tables.uploads)
         assert (await client.post(presigned["complete"])).status_code == 404
@@ -160,9 +160,9 @@ async def test_an_announced_file_counts_for_the_quota(bucket: Bucket, tmp_path: 
 async def test_without_such_a_bucket_the_request_is_refused(bucket: Bucket, tmp_path: Path) -> None:
     for settings in ({}, in_bucket(bucket) | {"s3_links": False}):
         async with running_service(MemoryDatabase(), tmp_path, **settings) as service:
-            answer = await service.client.post(ARTIFACTS, params={"presign": True, "size": 5})
-            assert answer.status_code == 422
-            assert answer.json()["detail"][0]["loc"] == ["query", "presign"]
+            response = await service.client.post(ARTIFACTS, params={"presign": True, "size": 5})
+            assert response.status_code == 422
+            assert response.json()["detail"][0]["loc"] == ["query", "presign"]
             for query in ({"presign": True}, {"size": 5}):
                 assert (await service.client.post(ARTIFACTS, params=query)).status_code == 422
 

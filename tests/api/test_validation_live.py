@@ -1,4 +1,4 @@
-"""Validation of a definition over HTTP: all faults in one answer, each with its exact place, and nothing stored."""
+"""Validation of a definition over HTTP: all faults in one response, each with its exact place, and nothing stored."""
 
 from typing import Any
 
@@ -14,13 +14,13 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 async def faults_of(live: Service, *steps: Any, **members: Any) -> list[tuple[list[str | int], str]]:
     body = {"name": "n", "origin_instance": "o", "steps": list(steps)} | members
-    answer = await live.client.post(WORKFLOWS, json=body)
-    assert answer.status_code == 422, answer.text
+    response = await live.client.post(WORKFLOWS, json=body)
+    assert response.status_code == 422, response.text
     assert (await live.client.get(WORKFLOWS, params={"include_deleted": True})).json()["total"] == 0
-    return [(fault["loc"][1:], fault["type"]) for fault in answer.json()["detail"]]
+    return [(fault["loc"][1:], fault["type"]) for fault in response.json()["detail"]]
 
 
-async def test_one_answer_reports_every_kind_of_fault(live: Service) -> None:
+async def test_one_response_reports_every_kind_of_fault(live: Service) -> None:
     faults = await faults_of(
         live,
         passthrough_step("a", "nope", "b", "b", "a"),
@@ -92,8 +92,8 @@ async def test_a_cycle_is_named(live: Service) -> None:
         passthrough_step("y", "x"),
         passthrough_step("z", "y", "first"),
     ]
-    answer = await live.client.post(WORKFLOWS, json={"name": "n", "origin_instance": "o", "steps": steps})
-    (fault,) = answer.json()["detail"]
+    response = await live.client.post(WORKFLOWS, json={"name": "n", "origin_instance": "o", "steps": steps})
+    (fault,) = response.json()["detail"]
     assert fault["type"] == "dependency_cycle"
     assert fault["loc"][:2] == ["body", "steps"]
     assert all(f'"{name}"' in fault["msg"] or f"'{name}'" in fault["msg"] for name in "xyz")
@@ -156,12 +156,12 @@ async def test_secrets_are_never_repeated(live: Service) -> None:
         draw("a", provider_config={"api_key": "sk-hunter2", "credential": "sk-hunter2", "provider_type": "sk-hunter2"})
     ]
     body = {"name": "n", "origin_instance": "o", "steps": steps, "webhook_url": "https://u:hunter2@example.com/"}
-    answer = await live.client.post(WORKFLOWS, json=body)
-    assert answer.status_code == 422
-    assert "hunter2" not in answer.text
+    response = await live.client.post(WORKFLOWS, json=body)
+    assert response.status_code == 422
+    assert "hunter2" not in response.text
 
 
-async def test_an_answer_lists_a_bounded_number_of_faults(live: Service) -> None:
+async def test_a_response_lists_a_bounded_number_of_faults(live: Service) -> None:
     faults = await faults_of(live, *(passthrough_step(str(number), "ghost") for number in range(5_000)))
     assert len(faults) == 201
     assert faults[-1] == ([], "too_many_faults")

@@ -116,11 +116,11 @@ async def test_every_verb_is_allowed_in_its_states_only(
     workflow_id = await REACH[status](live, scripted)
     before, history = await live.get(workflow_id), await live.events(workflow_id)
     assert before["status"] == status
-    answer = await do(live, workflow_id, verb)
+    response = await do(live, workflow_id, verb)
     after, told_since = await live.get(workflow_id), (await live.events(workflow_id))[len(history) :]
     if status in ALLOWED[verb]:
-        assert answer.status_code == 200, answer.text
-        body = answer.json()
+        assert response.status_code == 200, response.text
+        body = response.json()
         assert (body["workflow"] if verb == "cleanup" else body)["id"] == workflow_id
         assert EVENT[verb] in [event["type"] for event in told_since]
         assert {event["actor"] for event in told_since if event["type"] == EVENT[verb]} == {"tester"}
@@ -128,7 +128,7 @@ async def test_every_verb_is_allowed_in_its_states_only(
             assert body["status"] == after["status"] == AFTER[verb]
         assert after["is_deleted"] is (verb == "cleanup")
     else:
-        problem = check_refusal(answer, status)
+        problem = check_refusal(response, status)
         assert sorted(problem["allowed_from"]) == sorted(ALLOWED[verb])
         assert "is_deleted" not in problem
         assert (after, told_since) == (before, [])
@@ -147,11 +147,11 @@ async def test_a_deleted_workflow_allows_its_verbs_only(
     assert (await live.verb(workflow_id, "cleanup")).status_code == 200
     before, history = await live.get(workflow_id), await live.events(workflow_id)
     assert (before["status"], before["is_deleted"]) == (status, True)
-    answer = await do(live, workflow_id, verb)
+    response = await do(live, workflow_id, verb)
     if verb == "cleanup":
-        assert answer.status_code == 200
+        assert response.status_code == 200
     else:
-        problem = check_refusal(answer, status)
+        problem = check_refusal(response, status)
         assert problem["is_deleted"] is True
         assert "allowed_from" not in problem
         assert "deleted" in problem["detail"]
@@ -159,10 +159,10 @@ async def test_a_deleted_workflow_allows_its_verbs_only(
     assert await live.events(workflow_id) == history
 
 
-def check_refusal(answer: httpx.Response, status: str) -> dict[str, Any]:
-    assert answer.status_code == 409
-    assert answer.headers["content-type"] == "application/problem+json"
-    problem: dict[str, Any] = answer.json()
+def check_refusal(response: httpx.Response, status: str) -> dict[str, Any]:
+    assert response.status_code == 409
+    assert response.headers["content-type"] == "application/problem+json"
+    problem: dict[str, Any] = response.json()
     assert (problem["status"], problem["current_status"]) == (409, status)
     assert problem["instance"].startswith(WORKFLOWS)
     return problem
@@ -239,8 +239,8 @@ async def test_resume_keeps_completed_steps_and_runs_the_rest(live: Service, scr
     done = await live.until_ended(workflow["id"])
     assert (done["status"], done["errors"], done["error_message"]) == ("COMPLETED", [], None)
     assert done["steps"][0] == failed["steps"][0]
-    answer = await live.client.get(f"{WORKFLOWS}{workflow['id']}/tasks")
-    attempts = [(task["step_id"], task["attempt"], task["status"]) for task in answer.json()["tasks"]]
+    response = await live.client.get(f"{WORKFLOWS}{workflow['id']}/tasks")
+    attempts = [(task["step_id"], task["attempt"], task["status"]) for task in response.json()["tasks"]]
     assert attempts == [
         ("kept", 1, "COMPLETED"),
         *(("a", 1, "FAILED"), ("a", 2, "FAILED"), ("a", 3, "COMPLETED")),
@@ -253,7 +253,7 @@ async def test_verbs_take_no_body_or_an_empty_one(live: Service, scripted: Confi
     workflow_id = await _pending(live, scripted)
     headers: dict[str, Any] = {"Content-Type": "application/json"} if body else {}
     for method, path in (("POST", "/start"), ("POST", "/pause"), ("POST", "/resume"), ("DELETE", "")):
-        answer = await live.client.request(method, WORKFLOWS + workflow_id + path, content=body, headers=headers)
-        assert answer.status_code == 200, answer.text
-    answer = await live.client.post(f"{WORKFLOWS}{workflow_id}/cleanup", content=body, headers=headers)
-    assert answer.status_code == 200
+        response = await live.client.request(method, WORKFLOWS + workflow_id + path, content=body, headers=headers)
+        assert response.status_code == 200, response.text
+    response = await live.client.post(f"{WORKFLOWS}{workflow_id}/cleanup", content=body, headers=headers)
+    assert response.status_code == 200

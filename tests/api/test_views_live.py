@@ -183,11 +183,14 @@ async def test_tasks_list_every_attempt_with_its_outputs(live: Service) -> None:
     for task in (first, second):
         assert (await live.client.get(f"/api/v1/tasks/{task['id']}")).json() == task
     for output in first["outputs"]:
-        answer = await live.client.get("/api/v1/artifacts/" + output["path"])
-        assert answer.status_code == 200
-        assert (len(answer.content), hashlib.sha256(answer.content).hexdigest()) == (output["size"], output["sha256"])
-        assert answer.headers["content-disposition"].startswith("attachment")
-        again = await live.client.get(answer.request.url, headers={"If-None-Match": answer.headers["etag"]})
+        response = await live.client.get("/api/v1/artifacts/" + output["path"])
+        assert response.status_code == 200
+        assert (len(response.content), hashlib.sha256(response.content).hexdigest()) == (
+            output["size"],
+            output["sha256"],
+        )
+        assert response.headers["content-disposition"].startswith("attachment")
+        again = await live.client.get(response.request.url, headers={"If-None-Match": response.headers["etag"]})
         assert (again.status_code, again.content) == (304, b"")
 
 
@@ -196,8 +199,8 @@ async def test_a_step_is_read_alone_by_the_id_that_it_has_in_the_definition(live
     created = await live.create(*(passthrough_step(name) for name in names))
     done = await live.until_ended(created["id"])
     path = f"/api/v1/workflows/{created['id']}/steps/"
-    answers = [await live.client.get(path + quote(name, safe="")) for name in names]
-    assert [answer.json() for answer in answers] == done["steps"]
+    responses = [await live.client.get(path + quote(name, safe="")) for name in names]
+    assert [response.json() for response in responses] == done["steps"]
     assert (await live.client.get(path + "a/")).json() == done["steps"][0]
     assert (await live.client.get(path + "b")).status_code == 404
 
@@ -239,10 +242,10 @@ async def test_events_are_returned_in_pages(live: Service) -> None:
     assert len(everything) == 2 + 2 * 60 + 1
     assert (await live.client.get(path)).json() == {"events": everything[:100], "has_more": True}
     for after, limit in ((0, 1), (3, 7), (3, 119), (3, 120), (120, 1000), (123, 10), (2**31, 10), (2**63 - 1, 1)):
-        answer = await live.client.get(path, params={"after": after, "limit": limit})
-        assert answer.status_code == 200, answer.text
+        response = await live.client.get(path, params={"after": after, "limit": limit})
+        assert response.status_code == 200, response.text
         more = after + limit < len(everything)
-        assert answer.json() == {"events": everything[after : after + limit], "has_more": more}
+        assert response.json() == {"events": everything[after : after + limit], "has_more": more}
     for query in ("after=-1", "limit=0", "limit=1001", "after=x", "after=9223372036854775808"):
         assert (await live.client.get(f"{path}?{query}")).status_code == 422, query
 
@@ -312,7 +315,7 @@ def check_counts(workflow: dict[str, Any], steps: int) -> None:
     assert workflow["updated_at"] == max(step["updated_at"] for step in workflow["steps"])
 
 
-async def test_no_answer_shows_a_half_committed_transition(live: Service) -> None:
+async def test_no_response_shows_a_half_committed_transition(live: Service) -> None:
     chain = [passthrough_step(str(number), *([str(number - 1)] if number else [])) for number in range(150)]
     workflow, seen = await live.create(*chain), 0
     async with live.unchecked_client() as client:

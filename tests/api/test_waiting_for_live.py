@@ -21,8 +21,8 @@ def approval(step_id: str) -> dict[str, Any]:
 
 
 async def send_signal(live: Service, workflow_id: str) -> None:
-    answer = await live.client.post(f"{WORKFLOWS}{workflow_id}/signals/signal", json={})
-    assert answer.status_code == 200, answer.text
+    response = await live.client.post(f"{WORKFLOWS}{workflow_id}/signals/signal", json={})
+    assert response.status_code == 200, response.text
 
 
 async def test_a_sub_workflow_is_named_once_it_exists(live: Service, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -49,9 +49,9 @@ async def test_a_sub_workflow_is_named_once_it_exists(live: Service, monkeypatch
 
 
 async def items_of(live: Service, workflow_id: str) -> list[dict[str, Any]]:
-    answer = await live.client.get(f"{WORKFLOWS}{workflow_id}/steps/sub/items")
-    assert answer.status_code == 200, answer.text
-    items: list[dict[str, Any]] = answer.json()["items"]
+    response = await live.client.get(f"{WORKFLOWS}{workflow_id}/steps/sub/items")
+    assert response.status_code == 200, response.text
+    items: list[dict[str, Any]] = response.json()["items"]
     return items
 
 
@@ -77,10 +77,10 @@ async def asked_steps(service: Service, workflow_id: str) -> list[tuple[str, str
     """Return the steps that wait for decisions, by the ids of their workflows, from pages of one."""
     found, path = list[tuple[str, str]](), f"/api/v1/decisions?limit=1&workflow_id={workflow_id}"
     while path:
-        answer = await service.client.get(path)
-        assert answer.status_code == 200, answer.text
-        found += [(each["workflow_id"], each["step_id"]) for each in answer.json()["decisions"]]
-        path = answer.links.get("next", {}).get("url", "")
+        response = await service.client.get(path)
+        assert response.status_code == 200, response.text
+        found += [(each["workflow_id"], each["step_id"]) for each in response.json()["decisions"]]
+        path = response.links.get("next", {}).get("url", "")
     return found
 
 

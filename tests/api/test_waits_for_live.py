@@ -1,4 +1,4 @@
-"""`waits_for` over the live service: it follows the waits of sub-workflows, and lists and counts filter by it."""
+"""`waits_for` over the live service: it shows the waits of sub-workflows, and lists and counts filter by it."""
 
 from typing import Any
 

@@ -67,9 +67,9 @@ async def test_a_decision_completes_its_step_and_the_next_ones_read_it(live: Ser
         "decision_url": None,
         "workflow_id": None,
     }
-    answer = await decide(live, workflow, "b", note="nicer", data={"n": [1.0]})
-    assert answer.status_code == 200
-    decided = answer.json()
+    response = await decide(live, workflow, "b", note="nicer", data={"n": [1.0]})
+    assert response.status_code == 200
+    decided = response.json()
     assert (decided["status"], decided["waiting_for"]) == ("COMPLETED", None)
     expected = {"choice": "b", "approved": True, "note": "nicer", "data": {"n": [1.0]}, "by": "tester"}
     assert decided["result"] == expected | {"at": decided["result"]["at"]}
@@ -113,8 +113,8 @@ async def test_what_isnt_a_decision_is_refused_at_its_place(live: Service) -> No
         ({"choice": "approve", "data": "d" * 65_535}, ["body", "data"]),
         ({"choice": "approve", "why": 1}, ["body", "why"]),
     ):
-        answer = await live.client.post(decision_path(workflow), json=body)
-        assert (answer.status_code, [fault["loc"] for fault in answer.json()["detail"]]) == (422, [loc])
+        response = await live.client.post(decision_path(workflow), json=body)
+        assert (response.status_code, [fault["loc"] for fault in response.json()["detail"]]) == (422, [loc])
     assert (await decide(live, workflow, "approve", "nothing")).status_code == 404
     not_yet = await decide(live, workflow, "approve", "later")
     assert (not_yet.status_code, not_yet.json()["title"]) == (409, "Not waiting")
@@ -144,17 +144,17 @@ async def test_a_decision_is_idempotent_by_its_key(live: Service) -> None:
         await live.client.post(decision_path(workflow), json={"choice": "approve"}, headers={"Idempotency-Key": "d-1"})
         for _ in range(2)
     ]
-    assert [answer.status_code for answer in sent] == [200, 200]
+    assert [response.status_code for response in sent] == [200, 200]
     assert sent[0].content == sent[1].content
     assert sent[1].headers["Idempotency-Replayed"] == "true"
 
 
 async def test_decisions_at_once_are_taken_once(live: Service) -> None:
     workflow = await waiting(live, approval(choices=[str(number) for number in range(8)]))
-    answers = await asyncio.gather(*(decide(live, workflow, str(number)) for number in range(8)))
-    taken = [answer for answer in answers if answer.status_code == 200]
+    responses = await asyncio.gather(*(decide(live, workflow, str(number)) for number in range(8)))
+    taken = [response for response in responses if response.status_code == 200]
     assert len(taken) == 1
-    assert {answer.status_code for answer in answers} == {200, 409}
+    assert {response.status_code for response in responses} == {200, 409}
     done = await live.until_ended(workflow["id"])
     assert step_of(done, "ask")["result"]["choice"] == taken[0].json()["result"]["choice"]
 
@@ -250,8 +250,8 @@ async def test_the_inbox_lists_the_open_decisions_of_the_callers_tenant(live: Se
         second = await create(acme, "second", signal("s"), approval("c", timeout_s=3_600))
         foreign = await create(other, "foreign", approval("d"))
         listed = (await acme.get("/api/v1/decisions")).json()["decisions"]
-        places = [(each["workflow_id"], each["step_id"]) for each in listed]
-        assert places == [(first, "a"), (first, "b"), (second, "c")]
+        waits = [(each["workflow_id"], each["step_id"]) for each in listed]
+        assert waits == [(first, "a"), (first, "b"), (second, "c")]
         head = listed[0]
         assert (head["workflow_name"], head["message"], head["inputs"]) == ("first", "A?", {"size": "first"})
         assert (head["choices"], head["until"], head["files"]) == (["approve", "reject"], None, [])
@@ -344,10 +344,10 @@ async def test_a_file_that_a_decision_or_a_signal_names_is_kept(live: Service, s
         workflow = await waiting(live, approval(), signal())
     one = f"{WORKFLOWS}{workflow['id']}"
     if sent == "decision":
-        answer = await decide(live, workflow, "approve", data={"chosen": path})
+        response = await decide(live, workflow, "approve", data={"chosen": path})
     else:
-        answer = await live.client.post(f"{one}/signals/paid", json={"data": {"chosen": [path]}})
-    assert answer.status_code == 200
+        response = await live.client.post(f"{one}/signals/paid", json={"data": {"chosen": [path]}})
+    assert response.status_code == 200
     assert (await live.client.delete(f"/api/v1/artifacts/{path}")).status_code == 409
     await live.client.delete(one)
     await live.client.post(f"{one}/cleanup")

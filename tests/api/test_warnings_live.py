@@ -1,4 +1,4 @@
-"""Warnings in the answers of create and plan."""
+"""Warnings in the responses of create and plan."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -54,15 +54,18 @@ async def test_create_and_plan_return_the_same_warnings(with_fal: Service) -> No
     assert (await with_fal.client.get(WORKFLOWS + created["id"])).json() == created
 
 
-async def test_a_sound_definition_is_answered_without_warnings(live: Service) -> None:
+async def test_a_sound_definition_has_no_warnings(live: Service) -> None:
     assert "warnings" not in (await live.client.post(f"{WORKFLOWS}?start=false", json=definition())).json()
     assert (await live.client.post(f"{WORKFLOWS}plan", json=definition())).json()["warnings"] == []
 
 
 async def test_a_mistyped_member_on_local_is_a_422(live: Service) -> None:
     for path in ("", "plan"):
-        answer = await live.client.post(WORKFLOWS + path, json=definition(heigth=5))
-        assert (answer.status_code, [fault["type"] for fault in answer.json()["detail"]]) == (422, ["mistyped_member"])
+        response = await live.client.post(WORKFLOWS + path, json=definition(heigth=5))
+        assert (response.status_code, [fault["type"] for fault in response.json()["detail"]]) == (
+            422,
+            ["mistyped_member"],
+        )
 
 
 @pytest.mark.parametrize("more", ["", "x" * 1_200_000], ids=["stored", "rebuilt"])
@@ -80,6 +83,6 @@ async def test_a_repeated_create_returns_the_same_warnings(live: Service, more: 
 async def test_a_create_that_waits_for_the_end_returns_warnings(live: Service, more: str) -> None:
     value = definition(prompt="a {{animal}}")
     value["steps"].append({"id": "b", "task_type": "PASSTHROUGH", "config": {"text": more}})
-    answer = await live.client.post(WORKFLOWS, json=value, headers={"Prefer": "wait=60"})
-    assert ("content-length" in answer.headers) is (more == "")
-    assert (answer.json()["status"], answer.json()["warnings"]) == ("COMPLETED", [PLACEHOLDER])
+    response = await live.client.post(WORKFLOWS, json=value, headers={"Prefer": "wait=60"})
+    assert ("content-length" in response.headers) is (more == "")
+    assert (response.json()["status"], response.json()["warnings"]) == ("COMPLETED", [PLACEHOLDER])

@@ -41,11 +41,11 @@ async def test_counts_have_each_status_and_keep_to_the_filters(live: Service) ->
     cancelled = await live.create(passthrough_step("a"), start=False, origin_instance="counts")
     await live.verb(cancelled["id"], "cancel")
     for query, pending, ended in (("", 3, 1), ("&label=n:1", 2, 0), ("&status=CANCELLED,FAILED", 0, 1)):
-        answer = await live.client.get(f"{COUNTS}?origin_instance=counts{query}")
-        assert answer.status_code == 200
+        response = await live.client.get(f"{COUNTS}?origin_instance=counts{query}")
+        assert response.status_code == 200
         others = dict.fromkeys(("RUNNING", "PAUSED", "COMPLETED", "FAILED"), 0)
-        assert answer.json()["counts"] == {"PENDING": pending, "CANCELLED": ended} | others
-        assert answer.json()["total"] == pending + ended
+        assert response.json()["counts"] == {"PENDING": pending, "CANCELLED": ended} | others
+        assert response.json()["total"] == pending + ended
     async with live.as_tenant("nobody") as client:
         assert (await client.get(COUNTS)).json()["total"] == 0
     for query in ("skip=1", "limit=1", "order=created_at", "status=x", "label=x"):
@@ -54,16 +54,16 @@ async def test_counts_have_each_status_and_keep_to_the_filters(live: Service) ->
 
 async def test_a_definition_is_the_one_that_was_sent(live: Service) -> None:
     created = (await live.client.post(WORKFLOWS, params={"start": False}, json=FULL)).json()
-    answer = await live.client.get(f"{WORKFLOWS}{created['id']}/definition")
-    assert answer.json() == FULL
-    again = await live.client.post(WORKFLOWS, params={"start": False}, content=answer.content, headers=JSON)
+    response = await live.client.get(f"{WORKFLOWS}{created['id']}/definition")
+    assert response.json() == FULL
+    again = await live.client.post(WORKFLOWS, params={"start": False}, content=response.content, headers=JSON)
     assert again.status_code == 201
     same = await live.client.get(f"{WORKFLOWS}{again.json()['id']}/definition")
-    assert same.content == answer.content
+    assert same.content == response.content
     await live.client.patch(f"{WORKFLOWS}{created['id']}", json={"name": "m", "labels": None})
     changed = await live.client.get(f"{WORKFLOWS}{created['id']}/definition")
     assert changed.json() == {name: FULL[name] for name in FULL if name != "labels"} | {"name": "m"}
-    assert changed.headers["etag"] != answer.headers["etag"]
+    assert changed.headers["etag"] != response.headers["etag"]
 
 
 async def test_a_definition_leaves_out_nulls_and_defaults(live: Service) -> None:

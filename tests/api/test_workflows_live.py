@@ -52,18 +52,18 @@ async def create(live: Service, body: Any, **params: Any) -> httpx.Response:
 
 
 async def pending(live: Service, **members: Any) -> dict[str, Any]:
-    answer = await create(live, LEAST | members, start=False)
-    assert answer.status_code == 201, answer.text
-    content: dict[str, Any] = answer.json()
+    response = await create(live, LEAST | members, start=False)
+    assert response.status_code == 201, response.text
+    content: dict[str, Any] = response.json()
     return content
 
 
 class TestCreate:
-    async def test_the_answer_to_a_minimal_definition_has_all_fields(self, live: Service) -> None:
-        answer = await create(live, LEAST, start=False)
-        body = answer.json()
-        assert answer.status_code == 201
-        assert answer.headers["location"] == WORKFLOWS + body["id"]
+    async def test_the_response_to_a_minimal_definition_has_all_fields(self, live: Service) -> None:
+        response = await create(live, LEAST, start=False)
+        body = response.json()
+        assert response.status_code == 201
+        assert response.headers["location"] == WORKFLOWS + body["id"]
         assert UUID(body["id"]).version == 7
         assert TIME.fullmatch(body["created_at"])
         del body["steps"]
@@ -177,15 +177,15 @@ class TestCreate:
 
     @pytest.mark.parametrize("member", ["name", "origin_instance", "steps"])
     async def test_null_is_refused_for_a_required_member(self, live: Service, member: str) -> None:
-        answer = await create(live, LEAST | {member: None})
-        assert answer.status_code == 422
-        assert [fault["loc"] for fault in answer.json()["detail"]] == [["body", member]]
+        response = await create(live, LEAST | {member: None})
+        assert response.status_code == 422
+        assert [fault["loc"] for fault in response.json()["detail"]] == [["body", member]]
 
     @pytest.mark.parametrize("member", ["task_type", "id"])
     async def test_null_is_refused_in_a_step_too(self, live: Service, member: str) -> None:
-        answer = await create(live, LEAST | {"steps": [passthrough_step("a") | {member: None}]})
-        assert answer.status_code == 422
-        assert [fault["loc"] for fault in answer.json()["detail"]] == [["body", "steps", 0, member]]
+        response = await create(live, LEAST | {"steps": [passthrough_step("a") | {member: None}]})
+        assert response.status_code == 422
+        assert [fault["loc"] for fault in response.json()["detail"]] == [["body", "steps", 0, member]]
 
     async def test_create_starts_by_default(self, live: Service, scripted: ConfiguredProvider) -> None:
         for params in ({}, {"start": True}, {"start": "1"}):
@@ -233,24 +233,24 @@ class TestCreate:
     async def test_lengths_are_counted_in_characters(self, live: Service, member: str, length: int) -> None:
         longest = "\U0001f600" * length
         assert (await pending(live, **{member: longest}))[member] == longest
-        answer = await create(live, LEAST | {member: longest + "x"})
-        assert answer.status_code == 422
-        assert answer.json()["detail"][0]["loc"] == ["body", member]
-        assert answer.json()["detail"][0]["type"] == "too_long"
+        response = await create(live, LEAST | {member: longest + "x"})
+        assert response.status_code == 422
+        assert response.json()["detail"][0]["loc"] == ["body", member]
+        assert response.json()["detail"][0]["type"] == "too_long"
 
     async def test_a_webhook_url_is_a_short_enough_http_url(self, live: Service) -> None:
         longest = "https://example.com/" + "x" * 492
         assert (await pending(live, webhook_url=longest))["webhook_url"] == longest
         for bad in (longest + "x", "", "ftp://example.com/", "example.com", "http://", "https://u:p@example.com/"):
-            answer = await create(live, LEAST | {"webhook_url": bad})
-            assert answer.status_code == 422, bad
-            assert {tuple(fault["loc"]) for fault in answer.json()["detail"]} == {("body", "webhook_url")}
+            response = await create(live, LEAST | {"webhook_url": bad})
+            assert response.status_code == 422, bad
+            assert {tuple(fault["loc"]) for fault in response.json()["detail"]} == {("body", "webhook_url")}
 
     @pytest.mark.parametrize("member", ["name", "origin_instance"])
     async def test_an_empty_name_or_instance_is_refused(self, live: Service, member: str) -> None:
-        answer = await create(live, LEAST | {member: ""})
-        assert answer.status_code == 422
-        (fault,) = answer.json()["detail"]
+        response = await create(live, LEAST | {member: ""})
+        assert response.status_code == 422
+        (fault,) = response.json()["detail"]
         assert (fault["loc"], fault["type"]) == (["body", member], "too_short")
 
     async def test_a_slash_at_the_end_is_optional(self, live: Service) -> None:
@@ -261,8 +261,8 @@ class TestCreate:
         for path in (bare, WORKFLOWS, one, one + "/", one + "/tasks", one + "/tasks/", one + "/events/"):
             assert (await live.client.get(path)).status_code == 200, path
         for verb in ("start/", "cleanup/"):
-            answer = await live.client.post(f"{one}/{verb}")
-            assert answer.status_code == 200, verb
+            response = await live.client.post(f"{one}/{verb}")
+            assert response.status_code == 200, verb
             await live.until_ended(made.json()["id"])
         assert (await live.client.patch(one + "/", json={})).status_code == 409
 
@@ -308,10 +308,10 @@ class TestGet:
             *(("GET", ""), ("PATCH", ""), ("DELETE", ""), ("GET", "/tasks"), ("GET", "/events")),
             *(("POST", verb) for verb in ("/start", "/pause", "/resume", "/cleanup")),
         ]:
-            answer = await live.client.request(method, base + path, json={} if method == "PATCH" else None)
-            assert answer.status_code == 404, (method, path, answer.text)
-            assert answer.headers["content-type"] == "application/problem+json"
-            assert answer.json()["title"] == "Not found"
+            response = await live.client.request(method, base + path, json={} if method == "PATCH" else None)
+            assert response.status_code == 404, (method, path, response.text)
+            assert response.headers["content-type"] == "application/problem+json"
+            assert response.json()["title"] == "Not found"
 
     async def test_an_id_in_capitals_is_the_same_id(self, live: Service) -> None:
         workflow = await pending(live)
@@ -331,9 +331,9 @@ class TestUpdate:
             {"webhook_url": None, "description": ""},
             {"name": "x", "description": "y", "webhook_url": "http://127.0.0.1:1/"},
         ):
-            answer = await self.patch(live, made["id"], changes)
-            assert answer.status_code == 200, answer.text
-            changed = answer.json()
+            response = await self.patch(live, made["id"], changes)
+            assert response.status_code == 200, response.text
+            changed = response.json()
             assert changed["updated_at"] > made["updated_at"]
             assert changed == made | changes | {"updated_at": changed["updated_at"]}
             assert await live.get(made["id"]) == changed
@@ -357,17 +357,17 @@ class TestUpdate:
     )
     async def test_a_malformed_update_is_refused(self, live: Service, changes: Any, places: list[list[str]]) -> None:
         workflow = await pending(live)
-        answer = await self.patch(live, workflow["id"], changes)
-        assert answer.status_code == 422
-        assert [fault["loc"] for fault in answer.json()["detail"]] == places
+        response = await self.patch(live, workflow["id"], changes)
+        assert response.status_code == 422
+        assert [fault["loc"] for fault in response.json()["detail"]] == places
         assert await live.get(workflow["id"]) == workflow
         assert len(await live.events(workflow["id"])) == 1
 
     async def test_a_null_name_keeps_the_name(self, live: Service) -> None:
         workflow = await pending(live)
-        answer = await self.patch(live, workflow["id"], {"name": None, "description": "new"})
-        assert answer.status_code == 200
-        assert (answer.json()["name"], answer.json()["description"]) == (workflow["name"], "new")
+        response = await self.patch(live, workflow["id"], {"name": None, "description": "new"})
+        assert response.status_code == 200
+        assert (response.json()["name"], response.json()["description"]) == (workflow["name"], "new")
         assert (await live.events(workflow["id"]))[-1]["data"]["changed"] == ["description"]
 
     async def test_a_running_workflow_can_be_updated(self, live: Service, scripted: ConfiguredProvider) -> None:
@@ -381,7 +381,7 @@ class TestUpdate:
         workflow = await pending(live)
         await live.verb(workflow["id"], "cleanup")
         before = await live.get(workflow["id"])
-        answer = await self.patch(live, workflow["id"], {"name": "new"})
-        assert answer.status_code == 409
-        assert answer.json()["current_status"] == "CANCELLED"
+        response = await self.patch(live, workflow["id"], {"name": "new"})
+        assert response.status_code == 409
+        assert response.json()["current_status"] == "CANCELLED"
         assert await live.get(workflow["id"]) == before

@@ -27,7 +27,7 @@ from stepwell.api.requests.body_buffers import BodyTooLarge, reserve_memory
 from stepwell.api.requests.operations import JSON_TYPE, Operation, endpoint
 from stepwell.api.requests.request_bodies import read_body, read_head, read_json
 from stepwell.api.requests.request_resources import RequestResources, resources_of, set_outer
-from stepwell.api.responses.streamed_answers import cancel_on_disconnect
+from stepwell.api.responses.streamed_responses import cancel_on_disconnect
 from stepwell.basics.errors import Fault, Forbidden, InvalidRequest, NeverFits, Unavailable
 from stepwell.basics.strict_json.size import most_values
 from stepwell.contract.scopes import Permission
@@ -54,7 +54,7 @@ MCP = Operation(
     tag="mcp",
     permission=Permission.READ,
     body=McpMessage,
-    answers=McpMessage,
+    response=McpMessage,
 )
 
 

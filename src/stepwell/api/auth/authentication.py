@@ -6,7 +6,7 @@ a browser sends along with every request.
 A token with `definitions:run` may be given to a browser or a partner. What must hold for all that no other scope of the
 token allows:
 - It reaches the operations that say so (`Operation.for_runs`), and no others.
-- It sees what its subject has created for its tenant, also if it has `tenants:all`. All else is unknown to it.
+- It sees what its subject has created for its tenant, also if it has `tenants:all`. It gets 404 for all else.
 - It runs the stored definitions that its claim names, in their default version, and sets nothing but inputs.
 - Its runs read no files but uploads of its subject, files that the stored definition names, and their own.
 - Nothing that it gets, and no status, depends on the files or the idempotency keys of others.

@@ -2,11 +2,11 @@
 
 What must hold:
 - Every response has the headers of CORS, also those that refuse a request before the app sees it.
-- A preflight needs no token. It is answered for every path, so that a page sees the 404 or the 405 of its request.
+- A preflight needs no token. Every path responds to it, so that a page sees the 404 or the 405 of its request.
 - Credentials are off: a browser sends no cookies along. A page sends its token in a header.
 
-Litestar's own CORS isn't used. It answers each OPTIONS request with an Origin as a preflight, replaces `Vary`, sends
-`Vary: Origin` to requests of listed origins only, and doesn't see the responses of the server.
+Litestar's own CORS isn't used. It responds to each OPTIONS request with an Origin as a preflight, replaces `Vary`,
+sends `Vary: Origin` to requests of listed origins only, and doesn't see the responses of the server.
 """
 
 from collections.abc import Collection, Iterable
@@ -49,9 +49,9 @@ class CrossOrigin:
             headers.extend(self._preflight if is_preflight(scope) else [self._exposed])
 
     def wrap(self, app: ASGIApp) -> ASGIApp:
-        """Return an app that answers preflights, passes other requests to *app*, and adds the headers to responses."""
+        """Return an app that responds to preflights, passes other requests to *app*, and adds headers to responses."""
 
-        async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+        async def respond(scope: Scope, receive: Receive, send: Send) -> None:
             async def send_with_headers(message: Message) -> None:
                 if message["type"] == "http.response.start":
                     self.add_headers(message, scope)
@@ -59,7 +59,7 @@ class CrossOrigin:
 
             await (_allow if is_preflight(scope) else app)(scope, receive, send_with_headers)
 
-        return answer
+        return respond
 
     def _allowed_origin(self, scope: Scope) -> bytes | None:
         if self._origins is None:

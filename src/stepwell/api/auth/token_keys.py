@@ -225,15 +225,15 @@ def parse_key_set(text: bytes) -> tuple[KeySet, int]:
     try:
         value = decode_body(text)
     except InvalidRequest:
-        raise InvalidKeySet("the answer isn't JSON, or is too deep") from None
+        raise InvalidKeySet("the response isn't JSON, or is too deep") from None
     entries = value.get("keys") if isinstance(value, dict) else None
     if not isinstance(entries, list):
-        raise InvalidKeySet("the answer isn't an object with a list of keys")
+        raise InvalidKeySet("the response isn't an object with a list of keys")
     if len(entries) > MAX_KEYS:
-        raise InvalidKeySet(f"the answer has more than {MAX_KEYS} keys")
-    keys = [found for entry in entries if (found := _usable_key(entry)) is not None]
+        raise InvalidKeySet(f"the response has more than {MAX_KEYS} keys")
+    keys = [key for entry in entries if (key := _usable_key(entry)) is not None]
     if not keys:
-        raise InvalidKeySet("the answer has no key for RS256, ES256 or EdDSA")
+        raise InvalidKeySet("the response has no key for RS256, ES256 or EdDSA")
     return KeySet(keys), len(entries) - len(keys)
 
 

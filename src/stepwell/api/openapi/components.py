@@ -138,7 +138,7 @@ def build_components(operations: Iterable[Operation], providers: Sequence[str]) 
     requests: dict[type, None] = dict.fromkeys(body for body in bodies if body is not None)
     requests |= {RetryPolicy: None, OnFailure: None}  # the open objects below refer to them
     kinds: list[type] = [*requests, HTTPValidationError, Problem, WorkflowNotice, StepNotice]
-    kinds += [operation.answers for operation in operations if not isinstance(operation.answers, Content)]
+    kinds += [operation.response for operation in operations if not isinstance(operation.response, Content)]
     kinds += [other[1] for operation in operations for other in operation.also if not isinstance(other, Content)]
     _, schemas = schema_components(dict.fromkeys(kinds), ref_template=SCHEMA_REF)
     _, request_schemas = schema_components(requests, ref_template=SCHEMA_REF)
@@ -181,8 +181,8 @@ def _allow_null(component: dict[str, Any]) -> None:
     required = component.get("required", ())
     for member, schema in component.get("properties", {}).items():
         if member not in required and "anyOf" not in schema:
-            kept = {word: schema.pop(word) for word in ("description", "default") if word in schema}
-            component["properties"][member] = kept | {"anyOf": [schema, {"type": "null"}]}
+            rest = {word: schema.pop(word) for word in ("description", "default") if word in schema}
+            component["properties"][member] = rest | {"anyOf": [schema, {"type": "null"}]}
 
 
 def _describe_members(component: dict[str, Any], member: str, struct: type[Struct]) -> None:
@@ -229,31 +229,31 @@ def _name_members(components: Mapping[str, Any]) -> dict[str, Any]:
             name = _NAMES.get(f"{component}.{member}") or _NAMES.get(member)
             if name is None:
                 continue
-            owner, place = _find_choice(properties, member)
-            choice = owner[place]
+            owner, key = _find_choice(properties, member)
+            choice = owner[key]
             if name not in named:
                 named[name] = {**choice, "title": name}
                 if name in _MEMBER_DESCRIPTIONS:
                     named[name]["description"] = _MEMBER_DESCRIPTIONS[name]
                 queue.append(name)
-            kept = {word: choice[word] for word in ("title", "description") if word in choice and owner is properties}
-            owner[place] = {"$ref": SCHEMA_REF.format(name=name), **kept}
+            rest = {word: choice[word] for word in ("title", "description") if word in choice and owner is properties}
+            owner[key] = {"$ref": SCHEMA_REF.format(name=name), **rest}
     named["StepDefaults"]["additionalProperties"] = {"$ref": SCHEMA_REF.format(name="StepConfig")}
     return named
 
 
 def _find_choice(properties: dict[str, Any], member: str) -> tuple[Any, Any]:
-    """Return the container of the object or enum that *member* is beside null and expressions, and its place there."""
-    owner, place = _without_alternatives(properties, member)
-    if owner[place].get("type") == "array":
-        return _without_alternatives(owner[place], "items")
-    return owner, place
+    """Return the container of the object or enum that *member* is beside null and expressions, and its key in it."""
+    owner, key = _without_alternatives(properties, member)
+    if owner[key].get("type") == "array":
+        return _without_alternatives(owner[key], "items")
+    return owner, key
 
 
-def _without_alternatives(owner: Any, place: Any) -> tuple[Any, Any]:
-    """Return the container and the place of the only choice at *place* that is neither null nor a component."""
-    if "anyOf" not in owner[place]:
-        return owner, place
-    owner = owner[place]["anyOf"]
-    (place,) = [position for position, choice in enumerate(owner) if choice != _NULL and "$ref" not in choice]
-    return owner, place
+def _without_alternatives(owner: Any, key: Any) -> tuple[Any, Any]:
+    """Return the container and the key of the only choice at *key* that is neither null nor a component."""
+    if "anyOf" not in owner[key]:
+        return owner, key
+    owner = owner[key]["anyOf"]
+    (key,) = [position for position, choice in enumerate(owner) if choice != _NULL and "$ref" not in choice]
+    return owner, key

@@ -29,7 +29,7 @@ _HEADERS = {
     "Location": "The address of the workflow, of the definition, of the first file, or of the page",
     "Link": "URLs of the first, previous, next and last page (RFC 8288)",
     "ETag": "The strong entity tag of the response",
-    "Idempotency-Replayed": "true if this is the stored answer to an earlier request with the same Idempotency-Key",
+    "Idempotency-Replayed": "true if this is the stored response to an earlier request with the same Idempotency-Key",
     "Preference-Applied": "The preference of the request that the service applied",
     "Content-Disposition": "inline for images and videos, attachment for all else, a ZIP, and with download=1",
     "Accept-Ranges": "bytes",
@@ -50,15 +50,15 @@ _PROBLEM_HEADERS = {
 _REFUSAL_HEADERS = ("Allow", "Accept", "Accept-Encoding", "Accept-Patch")
 _REQUEST_HEADERS = {
     "Idempotency-Key": "1 to 255 printable ASCII characters, bare or quoted. For 48 hours, a repeat of the request "
-    "with this key has no further effect and gets the same answer. A different request with this key is refused.",
-    "If-Match": "ETags of the workflow, with or without steps, or of the definition. The answer is 412 unless one of "
+    "with this key has no further effect and gets the same response. A different request with this key is refused.",
+    "If-Match": "ETags of the workflow, with or without steps, or of the definition. The response is 412 unless one of "
     "them is current.",
     "If-None-Match": "ETags. If one of them is current, a GET returns 304, and a PUT 412. * is any ETag.",
     "Last-Event-ID": "For a stream: the id of an event. Only later events are sent. This header overrides the query.",
     "Range": "A part of the file: bytes=0-499, bytes=500- or bytes=-500. Several parts at once get the whole file.",
-    "If-Range": "An ETag. Unless it is current, the answer is the whole file.",
+    "If-Range": "An ETag. Unless it is current, the response is the whole file.",
 }
-_PREFER_WAIT = "wait=N: the service answers when the workflow has ended, or after N seconds. N is at most 60."
+_PREFER_WAIT = "wait=N: the service responds when the workflow has ended, or after N seconds. N is at most 60."
 _PREFER_HANDLING = (
     "handling=lenient: unknown members of the body are ignored. handling=strict: they are refused. That is the "
     "default, unless the service is configured otherwise."
@@ -234,11 +234,11 @@ def _prefer(operation: Operation) -> str:
 
 
 def _success(operation: Operation) -> dict[str, Any]:
-    answers = operation.answers
-    if isinstance(answers, Content):
-        response: dict[str, Any] = {"description": answers.description, "content": _content(answers)}
+    success = operation.response
+    if isinstance(success, Content):
+        response: dict[str, Any] = {"description": success.description, "content": _content(success)}
     else:
-        reference = {"$ref": SCHEMA_REF.format(name=answers.__name__)}
+        reference = {"$ref": SCHEMA_REF.format(name=success.__name__)}
         response = {"description": "Success", "content": {"application/json": {"schema": reference}}}
         for other in operation.also:
             if isinstance(other, Content):
@@ -255,11 +255,11 @@ def _success(operation: Operation) -> dict[str, Any]:
     return response
 
 
-def _content(answer: Content) -> dict[str, Any]:
-    if answer.binary:
+def _content(success: Content) -> dict[str, Any]:
+    if success.binary:
         # Some generators support application/octet-stream alone, so it is listed beside the range that includes it.
-        return {media_type: {"schema": BINARY} for media_type in ("application/octet-stream", answer.media_type)}
-    return {answer.media_type: {"schema": {"type": "string"} if answer.media_type.startswith("text/") else {}}}
+        return {media_type: {"schema": BINARY} for media_type in ("application/octet-stream", success.media_type)}
+    return {success.media_type: {"schema": {"type": "string"} if success.media_type.startswith("text/") else {}}}
 
 
 def _failure(status: int) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The schemas of a step's `config`, one for each type of task, generated from the structs that validate it at create.
+"""The schemas of a step's `config`, one for each task type, generated from the structs that validate it at create.
 
 `WorkflowStepDefinition` stays the object of the API contract, with a free-form `config`. Its `allOf` adds one of twelve
 variants, discriminated by `task_type`. In this form openapi-typescript narrows `config` by `task_type`.
@@ -30,7 +30,7 @@ _LITERAL_OF_WAITS = {
 
 
 def task_components() -> dict[str, Any]:
-    """Return the components of steps: `<Type>Config` and `<Type>Step` for each type of task, and what they refer to."""
+    """Return the components of steps: `<Type>Config` and `<Type>Step` for each task type, and what they refer to."""
     variants = {str(task_type): SCHEMA_REF.format(name=_name(task_type, "Step")) for task_type in CONFIGS}
     components: dict[str, Any] = {
         _VARIANT: {

@@ -10,7 +10,7 @@ from msgspec import UNSET, Raw, Struct, UnsetType, json
 
 from stepwell.api.requests.operations import SCHEMA_REF
 from stepwell.api.responses.serializers import event_to_public, waiting_for, workflow_to_public
-from stepwell.api.responses.streamed_answers import collect, encode_large
+from stepwell.api.responses.streamed_responses import collect, encode_large
 from stepwell.basics.tenancy import TenantScope
 from stepwell.contract.enums import TERMINAL_EVENTS, EventType
 from stepwell.contract.events import StepNotice, StepNoticeData, WorkflowNotice

@@ -43,7 +43,7 @@ class PlainBuffer:
         self._size = self._reserved = 0
         self._chunks: list[bytes] = []
 
-    async def make_room(self) -> float:
+    async def reserve_next(self) -> float:
         """Reserve the memory for the next part. Return the seconds that this took."""
         if (self._length or self._size) <= FREE_BYTES or not self._size + GROWTH > self._reserved < self._most:
             return 0.0
@@ -71,8 +71,8 @@ class GzipBuffer:
         self._chunks: list[bytes] = []
         self._inflater: zlib._Decompress | None = None  # None until there is something to inflate
 
-    async def make_room(self) -> float:
-        """Return 0.0, because the room is made when the inflated size is known."""
+    async def reserve_next(self) -> float:
+        """Return 0.0, because `add` reserves the memory, when it knows the inflated size."""
         return 0.0
 
     async def add(self, data: bytes) -> float:
@@ -99,7 +99,7 @@ class GzipBuffer:
         while True:
             # One byte more than allowed shows that the body is too large.
             step = min(GROWTH if self._size >= INLINE_BYTES else INLINE_BYTES, self._most + 1 - self._size)
-            await self._make_room(self._size + step)
+            await self._reserve(self._size + step)
             inflated = await self._inflate(data, step)
             self._chunks.append(inflated)
             self._size += len(inflated)
@@ -121,7 +121,7 @@ class GzipBuffer:
         except zlib.error:
             _refuse("Expected gzip data")
 
-    async def _make_room(self, size: int) -> None:
+    async def _reserve(self, size: int) -> None:
         if size > max(FREE_BYTES, self._reserved):
             self._reserved = min(self._most + 1, max(2 * self._reserved, GROWTH, size))
             await reserve_memory(await self._memory(), self._reserved)

@@ -9,7 +9,7 @@ What must hold:
 - The tenant that waits longest comes next, with its oldest body.
 - A body reserves its memory before it waits for a turn, here or for its tenant's turn to create. So a request that has
   a turn never waits for memory.
-- A task that is cancelled while it waits gets no turn.
+- An `asyncio.Task` that is cancelled while it waits gets no turn.
 """
 
 import asyncio
@@ -28,7 +28,7 @@ T = TypeVar("T")
 WAIT_S = 30.0
 _BUSY = "Too many big bodies are being read."
 _REST, _LONGEST_REST_S = 2, 1.0
-_VALUE_BYTES = 100  # of a decoded value, with its place in a list or an object
+_VALUE_BYTES = 100  # of a decoded value, with the reference to it in a list or an object
 # A list of 500,000 objects with one member has so many commas and brackets.
 _MOST_MARKS = MAX_VALUES + MAX_VALUES // 2
 
@@ -49,18 +49,18 @@ class BigBodyDecoder:
     async def reserve(self, data: bytes, memory: MemoryReservation) -> int:
         """Reserve the memory that *data* takes once it is decoded. Return the number of bytes.
 
-        Raises `TooManyValues`, `NeverFits`, and `Unavailable` if there is no room within some seconds.
+        Raises `TooManyValues`, `NeverFits`, and `Unavailable` if that much isn't free within some seconds.
         """
-        room = await self._count(data) * _VALUE_BYTES
+        needed = await self._count(data) * _VALUE_BYTES
         try:
             async with asyncio.timeout(WAIT_S):
-                await memory.grow(room)
+                await memory.grow(needed)
         except TimeoutError:
             raise Unavailable(_BUSY) from None
-        return room
+        return needed
 
     async def run(self, tenant: Hashable, work: Callable[[], T]) -> T:
-        """Return the result of *work*, which decodes a body whose room is reserved, in a thread.
+        """Return the result of *work*, which decodes a body whose memory is reserved, in a thread.
 
         Raises what *work* raises, and `Unavailable` if it takes too long until its turn.
         """

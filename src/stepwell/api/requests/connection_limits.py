@@ -5,7 +5,7 @@ What must hold:
 - A connection is closed for another only while it has no request in progress. First come connections that have never
   sent a whole head, then those between two requests; of either, the oldest. A client that has reached its own bound
   loses one of its own connections, and otherwise its own come before those of others.
-- If no connection may be closed, the new one is a reserved one. It answers health and metrics only, and may be closed
+- If no connection may be closed, the new one is a reserved one. It serves health and metrics only, and may be closed
   for a newer one at any time. So no client can use up what is reserved. The admin port has reserved connections of its
   own, and no others.
 - A tenant has no more requests in progress than connections are left for others (`rules.threshold`). So one tenant
@@ -30,7 +30,7 @@ _RETRY_S = 1
 class CloseReason(StrEnum):
     """The reason why the service closed a connection before its client did."""
 
-    ANOTHER = "another"  # to make room for another connection
+    ANOTHER = "another"  # a new connection replaces it
     STALLED = "stalled"  # the client didn't read
 
 
@@ -55,13 +55,13 @@ class _Client:
 class ConnectionSlot:
     """One connection within the bounds. `served`: it may send any request. *drop* closes it at once."""
 
-    __slots__ = ("admin", "client_name", "drop", "place", "served")
+    __slots__ = ("admin", "client_name", "drop", "queue", "served")
 
     def __init__(self, client_name: str | None, drop: Callable[[], object], *, admin: bool) -> None:
         self.client_name, self.drop, self.admin = client_name, drop, admin
         self.served = False
         # `_silent` or `_idle` of the limits. None while it has a request in progress, or is a reserved connection.
-        self.place: dict[ConnectionSlot, None] | None = None
+        self.queue: dict[ConnectionSlot, None] | None = None
 
 
 class ConnectionLimits:
@@ -70,7 +70,7 @@ class ConnectionLimits:
     Nothing is bounded until `open` sets the number of connections. One client may have *per_client* of them. The
     default is three quarters of all. One tenant may use fewer, so it can't cut off others behind the same address.
 
-    `is_stopping`: the service stops, and each answer closes its connection, so that clients and proxies go elsewhere.
+    `is_stopping`: the service stops, and each response closes its connection, so that clients and proxies go elsewhere.
     """
 
     def __init__(self, per_client: int | None = None) -> None:
@@ -116,7 +116,7 @@ class ConnectionLimits:
         return slot
 
     def serve(self, slot: ConnectionSlot) -> bool:
-        """Serve a reserved connection if there is room now. Return whether it is served."""
+        """Serve a reserved connection if that is possible now. Return whether it is served."""
         if not slot.admin and self._take(slot):
             del self._reserved[slot]
         return slot.served
@@ -137,15 +137,15 @@ class ConnectionLimits:
 
     def begin(self, slot: ConnectionSlot) -> None:
         """Note that a connection has a request in progress."""
-        if slot.place is not None:
-            del slot.place[slot]
-            slot.place = None
+        if slot.queue is not None:
+            del slot.queue[slot]
+            slot.queue = None
             if slot.client_name is not None:
                 del self._clients[slot.client_name].quiet[slot]
 
     def end(self, slot: ConnectionSlot) -> None:
         """Note that a connection has no request in progress any more."""
-        if slot.served and slot.place is None:
+        if slot.served and slot.queue is None:
             self._rest(slot, self._idle)
 
     def begin_request_of_client(self, client_name: str) -> None:
@@ -178,7 +178,7 @@ class ConnectionLimits:
         counts[of] = count + 1
 
     def _take(self, slot: ConnectionSlot) -> bool:
-        """Serve *slot* if there is room, or if another connection can be closed. Return whether it is served."""
+        """Serve *slot* if a connection is free, or if another connection can be closed. Return whether it is served."""
         client = None if slot.client_name is None else self._clients.get(slot.client_name)
         if (client is not None and client.count >= self.per_client) or self._served >= self._most:
             other = next(iter(client.quiet), None) if client is not None else None
@@ -194,9 +194,9 @@ class ConnectionLimits:
         self._rest(slot, self._silent)
         return True
 
-    def _rest(self, slot: ConnectionSlot, place: "dict[ConnectionSlot, None]") -> None:
-        slot.place = place
-        place[slot] = None
+    def _rest(self, slot: ConnectionSlot, queue: "dict[ConnectionSlot, None]") -> None:
+        slot.queue = queue
+        queue[slot] = None
         if slot.client_name is not None:
             self._clients[slot.client_name].quiet[slot] = None
 

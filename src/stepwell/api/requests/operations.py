@@ -40,13 +40,13 @@ class Operation(Struct, frozen=True, kw_only=True):
     - `permission` is what the token must allow; None if the operation needs no token.
     - `for_runs`: a token with `definitions:run` may use it, within its limits (see `authentication.Principal`).
     - `signable`: a signature in the query may replace the token. `ticketed`: a stream ticket may replace it.
-    - `answers` is the struct, or the content, of a success. `also` lists alternatives, with their media types.
+    - `response` is the struct, or the content, of a success. `also` lists alternatives, with their media types.
       `streams` is the media type of the live stream, if the operation offers one.
     - `body` is the struct of the request's body, which may be absent if it is `body_optional`, and `other_body` an
       alternative to it. `body_types` are the media types in which it is accepted.
     - `files`: the body is a form of files, or one file. `repeat_status` is the status of a success that changes
       nothing.
-    - `problems` lists failure statuses beside those that follow from the other members (see `openapi`).
+    - `problems` lists failure statuses beside those that the other members imply (see `openapi`).
     - `headers` are those of the response; `optional_headers` may be missing. `takes` are the request headers that the
       operation reads (see `headers`), without `Prefer`. `waits`: with `Prefer: wait`, it waits for the workflow's end.
     """
@@ -57,7 +57,7 @@ class Operation(Struct, frozen=True, kw_only=True):
     id: str
     tag: str
     permission: Permission | None
-    answers: type[Struct] | Content
+    response: type[Struct] | Content
     summary: str = ""
     description: str = ""
     status: int = 200
@@ -105,7 +105,7 @@ class Operation(Struct, frozen=True, kw_only=True):
     def route_path(self) -> str:
         """The path in Litestar's notation. All parameters are strings, so that the token is checked before an id is.
 
-        The handler answers 404 for a malformed id.
+        The handler responds with 404 for a malformed id.
         """
         path = self.served_at or self.path
         return _PARAMETER.sub(lambda match: f"{{{match[1]}:{'path' if match[1] in WITH_SLASHES else 'str'}}}", path)

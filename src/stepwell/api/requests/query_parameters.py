@@ -36,8 +36,8 @@ Limit = Annotated[int, Meta(ge=0, le=1000, description="The maximum number of wo
 Cursor = Annotated[
     str, Meta(max_length=MAX_CURSOR_CHARS, description="The page's beginning, as the link to the next page has it")
 ]
-IncludeSteps = Annotated[bool, Meta(description="Whether the answer contains the steps")]
-IncludeResults = Annotated[bool, Meta(description="Whether the answer contains the results of steps")]
+IncludeSteps = Annotated[bool, Meta(description="Whether the response contains the steps")]
+IncludeResults = Annotated[bool, Meta(description="Whether the response contains the results of steps")]
 DryRun = Annotated[bool, Meta(description="Change nothing, and report what would change")]
 
 
@@ -259,18 +259,18 @@ def read_cursor(texts: SignedTexts[Body], text: str | UnsetType, of: str = "this
     return cursor
 
 
-def page_links(path: str, kept: Iterable[str], pages: Mapping[str, str]) -> str:
+def page_links(path: str, fixed: Iterable[str], pages: Mapping[str, str]) -> str:
     """Return the `Link` header (RFC 8288) of a page of a list, for *pages* by their relations.
 
-    *kept* are the parameters of all pages.
+    *fixed* are the parameters of all pages.
     """
-    return ", ".join(f'<{path}?{"&".join(filter(None, [*kept, page]))}>; rel="{rel}"' for rel, page in pages.items())
+    return ", ".join(f'<{path}?{"&".join(filter(None, [*fixed, page]))}>; rel="{rel}"' for rel, page in pages.items())
 
 
-def cursor_links(path: str, kept: Iterable[str], texts: SignedTexts[Body], last: Body | None) -> str:
-    """Return the `Link` header of a page that begins at a cursor. *last* is the end of the page if another follows."""
-    following = {} if last is None else {"next": f"cursor={texts.sign(last)}"}
-    return page_links(path, kept, {"first": "", **following})
+def cursor_links(path: str, fixed: Iterable[str], texts: SignedTexts[Body], last: Body | None) -> str:
+    """Return the `Link` header of a page that begins at a cursor. *last* is its end; None for the last page."""
+    next_page = {} if last is None else {"next": f"cursor={texts.sign(last)}"}
+    return page_links(path, fixed, {"first": "", **next_page})
 
 
 def check_path(escaped: bytes) -> None:
@@ -335,7 +335,7 @@ def _pairs(raw: bytes) -> tuple[list[tuple[str, str]], list[Fault]]:
 def _text(escaped: bytes) -> tuple[str, str | None]:
     """Return the text of a part of a URL and None, or the type of its fault.
 
-    PostgreSQL stores no NUL, and text that isn't UTF-8 would be another one in each place that decodes it.
+    PostgreSQL stores no NUL, and text that isn't UTF-8 would be decoded differently by each decoder.
     """
     try:
         text = unquote_to_bytes(escaped).decode()

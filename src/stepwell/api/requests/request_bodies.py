@@ -104,9 +104,9 @@ async def decode_in_turn(request: Request[Any, Any, Any], data: bytes, work: Cal
     if resources.decoding is not None:
         return await decoder.run(resources.account, work)
     memory = await resources.memory()
-    room = await decoder.reserve(data, memory)
+    reserved = await decoder.reserve(data, memory)
     result = await decoder.run(resources.account, work)
-    memory.shrink(room)
+    memory.shrink(reserved)
     return result
 
 
@@ -129,8 +129,8 @@ async def read_struct(request: Request[Any, Any, Any], kind: type[S]) -> S:
     return await read_json(request, parse)
 
 
-async def read_with_room(request: Request[Any, Any, Any]) -> bytes:
-    """Return the body as `read_body` does, and reserve the room to decode it, until `give_room_back`.
+async def read_and_reserve(request: Request[Any, Any, Any]) -> bytes:
+    """Return the body as `read_body` does, and reserve the memory to decode it, until `release_decoding`.
 
     The caller may wait for a turn afterwards. A request that had a turn and waited for memory could wait for ever: the
     memory may be held by requests that wait for the same turn.
@@ -143,8 +143,8 @@ async def read_with_room(request: Request[Any, Any, Any]) -> bytes:
     return data
 
 
-async def give_room_back(request: Request[Any, Any, Any]) -> None:
-    """End `read_with_room`. The end of the request does so as well."""
+async def release_decoding(request: Request[Any, Any, Any]) -> None:
+    """Release the memory that `read_and_reserve` has reserved. The end of the request does so as well."""
     resources = resources_of(request.scope)
     if resources.decoding is not None:
         (await resources.memory()).shrink(resources.decoding)
@@ -218,7 +218,7 @@ async def _read(request: Request[Any, Any, Any], head: BodyHead, most: int) -> b
         async with asyncio.timeout(stall_s) as deadline:
             while True:
                 deadline.reschedule(None)  # the client isn't at fault if memory is short
-                began += await buffer.make_room()
+                began += await buffer.reserve_next()
                 deadline.reschedule(min(loop.time(), began + stall_s + received / LEAST_RATE) + stall_s)
                 message = await receive_part(request)
                 received += len(message["body"])

@@ -43,7 +43,7 @@ class ProcessResources(Struct, frozen=True):
 
 
 class RequestResources(Struct):
-    """The resources of one request. `body` is its body once it has been read, `decoding` the room to decode it.
+    """The resources of one request. `body` is its body once it is read. `decoding` bytes are reserved to decode it.
 
     `account` is what the request counts for, and `workflow_id` is the workflow that it is about. `outer` is the request
     of the same process that has caused this one. It moves with this one.
@@ -98,7 +98,7 @@ class RequestResources(Struct):
 
 
 def give_resources(scope: Scope, process: ProcessResources) -> RequestResources:
-    """Give a request its resources. The caller frees them when the request has been answered."""
+    """Give a request its resources. The caller frees them when the response has ended."""
     state = scope["state"]
     state[_KEY] = resources = RequestResources(process, scope["path_params"].get("workflow_id"), state.get(_OUTER_KEY))
     return resources

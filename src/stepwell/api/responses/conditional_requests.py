@@ -30,7 +30,7 @@ from stepwell.api.requests.headers import (
 )
 from stepwell.api.requests.request_resources import resources_of
 from stepwell.api.responses.serializers import workflow_to_public
-from stepwell.api.responses.streamed_answers import Answer, AnswerStreams, StreamedAnswer
+from stepwell.api.responses.streamed_responses import ApiResponse, ResponseStreams, StreamedResponse
 from stepwell.api.responses.workflow_etags import revision_of, version_of, workflow_etag
 from stepwell.basics.idempotency import StoredAnswer
 from stepwell.contract.problems import DefinitionWarning
@@ -44,47 +44,46 @@ _CONTENT_TYPE = (b"content-type", b"application/json")
 _TAG = re.compile(r'(W/)?"([\x21\x23-\x7e\x80-\xff]*)"')
 
 
-def to_response(answer: StoredAnswer, more: Headers = NO_HEADERS) -> ASGIApp:
-    """Return the response that sends *answer*, with *more* headers.
-
-    A `Response` of Litestar takes several times as long.
-    """
+def to_response(response: StoredAnswer, more: Headers = NO_HEADERS) -> ASGIApp:
+    """Return the ASGI app that sends *response* with *more* headers. Litestar's `Response` takes much longer."""
 
     async def respond(_scope: Scope, _receive: Receive, send: Send) -> None:
-        length = (b"content-length", b"%d" % len(answer.body))
-        headers = [*encode_headers(answer.headers), *encode_headers(more), _CONTENT_TYPE, length]
-        await send({"type": "http.response.start", "status": answer.status, "headers": headers})
-        await send({"type": "http.response.body", "body": answer.body, "more_body": False})
+        length = (b"content-length", b"%d" % len(response.body))
+        headers = [*encode_headers(response.headers), *encode_headers(more), _CONTENT_TYPE, length]
+        await send({"type": "http.response.start", "status": response.status, "headers": headers})
+        await send({"type": "http.response.body", "body": response.body, "more_body": False})
 
     return respond
 
 
-def send_answer(request: ApiRequest, services: Services, answer: Answer, more: Headers = NO_HEADERS) -> ASGIApp:
-    """Return the response that sends *answer*, whole or in slices, with *more* headers."""
-    if isinstance(answer, StreamedAnswer):
-        return answer_streams(request, services).response(answer, more)
-    return to_response(answer, more)
+def send_response(
+    request: ApiRequest, services: Services, response: ApiResponse, more: Headers = NO_HEADERS
+) -> ASGIApp:
+    """Return the ASGI app that sends *response*, whole or in slices, with *more* headers."""
+    if isinstance(response, StreamedResponse):
+        return response_streams(request, services).workflows(response, more)
+    return to_response(response, more)
 
 
-def answer_streams(request: ApiRequest, services: Services) -> AnswerStreams:
+def response_streams(request: ApiRequest, services: Services) -> ResponseStreams:
     """Return what sends responses with large workflows to this caller."""
-    return AnswerStreams(services.reads, resources_of(request.scope).memory, request.user.scope)
+    return ResponseStreams(services.reads, resources_of(request.scope).memory, request.user.scope)
 
 
-async def workflow_answer(
+async def workflow_response(
     workflow: FoundWorkflow,
     headers: Headers = NO_HEADERS,
     status: int = 200,
     parts: WorkflowParts = WHOLE,
     warnings: Sequence[DefinitionWarning] = (),
-) -> Answer:
+) -> ApiResponse:
     """Return the response that contains the workflow with *parts*, and in the response of create, its *warnings*."""
     if isinstance(workflow, LargeWorkflow):
-        return StreamedAnswer((workflow.id,), parts, headers, status, warnings=warnings)
-    return answer_with_etag(workflow, await workflow_to_public(workflow, warnings), headers, status)
+        return StreamedResponse((workflow.id,), parts, headers, status, warnings=warnings)
+    return response_with_etag(workflow, await workflow_to_public(workflow, warnings), headers, status)
 
 
-def answer_with_etag(
+def response_with_etag(
     record: WorkflowRecord, content: Struct, headers: Headers = NO_HEADERS, status: int = 200
 ) -> StoredAnswer:
     """Return a response of *content*, with the ETag of the workflow *record* that it contains."""

@@ -21,7 +21,7 @@ from stepwell.api.responses.workflow_etags import dry_run_etag
 from stepwell.contract.forecasts import DryRun, DryRunVerb
 
 MEDIA_TYPE = "application/vnd.stepwell.dry-run+json"
-DRY_RUN_ANSWER = ((MEDIA_TYPE, DryRun),)
+DRY_RUN_RESPONSE = ((MEDIA_TYPE, DryRun),)
 _Handler = Callable[..., Awaitable[ASGIApp]]
 
 
@@ -41,8 +41,8 @@ def supports_dry_run(verb: DryRunVerb) -> Callable[[_Handler], _Handler]:
             version, result = await services.dry_runner.run(
                 request.user.scope, workflow_id, verb, read_preconditions(request), cleanup_tasks=cleanup_tasks
             )
-            answer = Response(json.encode(result), media_type=MEDIA_TYPE, headers={ETAG: dry_run_etag(version)})
-            return answer.to_asgi_response(None, request)
+            response = Response(json.encode(result), media_type=MEDIA_TYPE, headers={ETAG: dry_run_etag(version)})
+            return response.to_asgi_response(None, request)
 
         handler.__name__ = handler.__qualname__ = perform.__name__
         return handler

@@ -12,8 +12,8 @@ from stepwell.api.auth.dependencies import ApiRequest, ServicesDep
 from stepwell.api.requests.headers import IDEMPOTENCY_KEY, NO_HEADERS, REPLAYED, header_value
 from stepwell.api.requests.query_parameters import parse_id
 from stepwell.api.requests.request_bodies import read_body
-from stepwell.api.responses.conditional_requests import answer_streams, digest, read_preconditions, send_answer
-from stepwell.api.responses.streamed_answers import STORED_MAX_BYTES, Answer
+from stepwell.api.responses.conditional_requests import digest, read_preconditions, response_streams, send_response
+from stepwell.api.responses.streamed_responses import STORED_MAX_BYTES, ApiResponse
 from stepwell.basics.errors import Fault, InvalidRequest
 from stepwell.basics.idempotency import Reservation, StoredAnswer
 from stepwell.engine.service import Services
@@ -24,8 +24,8 @@ _MAX_LENGTH = 255
 _BARE = re.compile(r"[\x21\x23-\x2b\x2d-\x7e]+")  # no quote, and no comma, which would separate two keys
 _QUOTED = re.compile(r'"((?:[\x20\x21\x23-\x5b\x5d-\x7e]|\\["\\])*)"')
 
-Effect = Callable[[ApiRequest, Services, Preconditions], Awaitable[Answer]]
-Rebuild = Callable[[ApiRequest, Services, FoundWorkflow], Awaitable[Answer]]
+Effect = Callable[[ApiRequest, Services, Preconditions], Awaitable[ApiResponse]]
+Rebuild = Callable[[ApiRequest, Services, FoundWorkflow], Awaitable[ApiResponse]]
 
 
 def idempotent(rebuild: Rebuild) -> Callable[[Effect], Callable[..., Awaitable[ASGIApp]]]:
@@ -39,19 +39,19 @@ def idempotent(rebuild: Rebuild) -> Callable[[Effect], Callable[..., Awaitable[A
         async def handler(request: ApiRequest, services: ServicesDep) -> ASGIApp:
             key, preconditions = idempotency_key(request), read_preconditions(request)
             if key is None:
-                return send_answer(request, services, await effect(request, services, preconditions))
+                return send_response(request, services, await effect(request, services, preconditions))
 
-            too_large: list[Answer] = []
+            too_large: list[ApiResponse] = []
 
-            async def stored(answer: Answer) -> StoredAnswer | None:
+            async def stored(response: ApiResponse) -> StoredAnswer | None:
                 """Return the response as it will be stored, or None if it is too large for that."""
                 whole: StoredAnswer | None
-                if isinstance(answer, StoredAnswer):
-                    whole = answer if len(answer.body) <= STORED_MAX_BYTES else None
+                if isinstance(response, StoredAnswer):
+                    whole = response if len(response.body) <= STORED_MAX_BYTES else None
                 else:
-                    whole = await answer_streams(request, services).collect(answer, STORED_MAX_BYTES)
+                    whole = await response_streams(request, services).collect(response, STORED_MAX_BYTES)
                 if whole is None:
-                    too_large.append(answer)
+                    too_large.append(response)
                 return whole
 
             async def first(reservation: Reservation) -> StoredAnswer | None:
@@ -63,11 +63,11 @@ def idempotent(rebuild: Rebuild) -> Callable[[Effect], Callable[..., Awaitable[A
             scope, fingerprint = request.user.scope, await _fingerprint(request)
             about = request.path_params.get("workflow_id")
             workflow_id = None if about is None else parse_id(about, "workflow")
-            answer, replayed = await services.idempotency.handle(
+            response, replayed = await services.idempotency.handle(
                 scope, key, fingerprint, first, rebuild_lost, workflow_id
             )
             more = {REPLAYED: "true"} if replayed else NO_HEADERS
-            return send_answer(request, services, answer or too_large[-1], more)
+            return send_response(request, services, response or too_large[-1], more)
 
         handler.__name__ = handler.__qualname__ = effect.__name__
         return handler

@@ -24,7 +24,7 @@ from msgspec import Struct
 
 from stepwell.api.requests.body_buffers import INLINE_BYTES
 from stepwell.api.requests.headers import Headers
-from stepwell.api.responses.streamed_answers import MEMORY_WAIT_S, NO_MEMORY, stream_response
+from stepwell.api.responses.streamed_responses import MEMORY_WAIT_S, NO_MEMORY, stream_response
 from stepwell.basics.errors import ArtifactError, Fault, InvalidRequest, NeverFits, Unavailable
 from stepwell.basics.folder_names import FolderNames
 from stepwell.contract.tasks import Output
@@ -102,7 +102,7 @@ async def _read_list(read_page: ReadPage, reservation: MemoryReservation) -> lis
         await _reserve(reservation, _PAGE * _FILE_BYTES)
         page = await read_page(after, _PAGE)
         for each in page:
-            if step != (each.step_path, each.cursor.workflow_id):  # the files of a step or item follow one another
+            if step != (each.step_path, each.cursor.workflow_id):  # the files of a step or item are consecutive
                 step, folder = (each.step_path, each.cursor.workflow_id), FolderNames()
             name = folder.add(each.output.path.rpartition("/")[2])
             files.append(ArchivedFile(f"{each.step_path}/{name}", each.output))

@@ -39,7 +39,7 @@ a { color: var(--accent) } summary { cursor: pointer; color: var(--dim); padding
 """
 
 
-def page_answer(html: bytes, *, images: bool = False) -> Response[bytes]:
+def page_response(html: bytes, *, images: bool = False) -> Response[bytes]:
     """Return the response with a page, which must not run anything, and may load *images* of this service at most."""
     policy = f"{_POLICY}; img-src 'self'" if images else _POLICY
     headers = {"Content-Security-Policy": policy, "X-Content-Type-Options": "nosniff"}

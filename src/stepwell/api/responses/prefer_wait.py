@@ -9,8 +9,8 @@ from stepwell.api.auth.dependencies import ApiRequest
 from stepwell.api.requests.headers import APPLIED, NO_HEADERS, Headers
 from stepwell.api.requests.preferences import preferences_of
 from stepwell.api.requests.request_resources import resources_of
-from stepwell.api.responses.conditional_requests import workflow_answer
-from stepwell.api.responses.streamed_answers import Answer, cancel_on_disconnect
+from stepwell.api.responses.conditional_requests import workflow_response
+from stepwell.api.responses.streamed_responses import ApiResponse, cancel_on_disconnect
 from stepwell.basics.errors import StepwellError, Unavailable
 from stepwell.contract.problems import DefinitionWarning
 from stepwell.engine.service import Services
@@ -32,30 +32,30 @@ async def wait_if_preferred(request: ApiRequest, services: Services, workflow_id
     return {APPLIED: f"wait={seconds}"}
 
 
-async def answer_after_wait(
+async def respond_after_wait(
     request: ApiRequest,
     services: Services,
     workflow: FoundWorkflow,
     headers: Headers = NO_HEADERS,
     status: int = 200,
     warnings: Sequence[DefinitionWarning] = (),
-) -> Answer:
+) -> ApiResponse:
     """Return the workflow: as it is after the wait if the request prefers one, else as *workflow* has it."""
     if applied := await wait_if_preferred(request, services, workflow.id):
         workflow, headers = await services.reads.find(request.user.scope, workflow.id), {**headers, **applied}
-    return await workflow_answer(workflow, headers, status, warnings=warnings)
+    return await workflow_response(workflow, headers, status, warnings=warnings)
 
 
-async def answer_now(
+async def respond_now(
     _request: ApiRequest,
     _services: Services,
     workflow: FoundWorkflow,
     headers: Headers = NO_HEADERS,
     status: int = 200,
     warnings: Sequence[DefinitionWarning] = (),
-) -> Answer:
+) -> ApiResponse:
     """Return the workflow as *workflow* has it."""
-    return await workflow_answer(workflow, headers, status, warnings=warnings)
+    return await workflow_response(workflow, headers, status, warnings=warnings)
 
 
 async def _wait(request: ApiRequest, services: Services, workflow_id: UUID, seconds: int) -> None:
@@ -65,7 +65,7 @@ async def _wait(request: ApiRequest, services: Services, workflow_id: UUID, seco
         group.start_soon(cancel_on_disconnect, request.receive, group.cancel_scope, name="client of a waiting request")
         try:
             await services.completion.until_terminal(request.user.scope, workflow_id, seconds)
-        except StepwellError as error:  # kept, because the group would wrap it in an ExceptionGroup
+        except StepwellError as error:  # returned, because the group would wrap it in an ExceptionGroup
             failure = error
         else:
             ended = True
@@ -73,4 +73,4 @@ async def _wait(request: ApiRequest, services: Services, workflow_id: UUID, seco
     if failure is not None:
         raise failure
     if not ended:
-        raise Unavailable("the caller has gone")
+        raise Unavailable("the caller has disconnected")

@@ -90,7 +90,7 @@ TABLE: dict[type[StepwellError], ProblemType] = {
     DiskFull: _row(507, "Insufficient storage"),
     NoRoomForArtifact: _row(507, "Insufficient storage"),
 }
-# Statuses that Litestar itself answers, and 500 for unexpected errors.
+# Statuses that Litestar itself responds with, and 500 for unexpected errors.
 BY_STATUS: dict[int, ProblemType] = {row.status: row for row in TABLE.values()} | {
     400: _row(400, "Bad request"),
     405: _row(405, "Method not allowed"),
@@ -126,7 +126,7 @@ MEANINGS: dict[int, str] = {
     507: "A disk is full, or the tenant's quota of uploads or of definitions is used up, so nothing was stored; repeat "
     "after Retry-After seconds.",
 }
-_HIDDEN = "The service could not answer this request."
+_HIDDEN = "The service could not respond to this request."
 
 
 def _on_stepwell_error(request: _Call, error: StepwellError) -> Response[Any]:
@@ -206,7 +206,7 @@ def _response(problem: Problem, headers: dict[str, str]) -> Response[Any]:
 
 
 def refusal(status: int, detail: str, retry_after_s: int | None = None, *, close: bool = False) -> ASGIApp:
-    """Return an application that answers each request with this problem. *close*: the connection ends then."""
+    """Return an application that responds to each request with this problem. With *close*, the connection then ends."""
     row = BY_STATUS[status]
     body = json.encode(Problem(type=row.type, title=row.title, status=row.status, detail=detail))
     headers = [(b"content-type", PROBLEM_JSON.encode()), (b"content-length", b"%d" % len(body))]

@@ -91,7 +91,7 @@ def encode_step(step: StoredStep, *, evaluates: bool) -> bytes:
 
 
 def with_deleted(steps: Sequence[bytes], copies: Mapping[str, Any]) -> list[bytes]:
-    """Return the JSON of definitions of steps with the copy in place of each reference to one of *copies*."""
+    """Return the JSON of definitions of steps with the copy instead of each reference to one of *copies*."""
     return [json.encode(_with_copies(step, copies)) if _SUBWORKFLOW in step else step for step in steps]
 
 

@@ -295,9 +295,9 @@ def progress(state: WorkflowState, summary: Summary, total: int) -> float:
 
 
 async def encode_in_slices(steps: Sequence[A], convert: Callable[[A], B]) -> list[B]:
-    """Return the JSON of the converted *steps*, in place of the list: msgspec inserts it into the response unchanged.
+    """Return the JSON of the converted *steps*, instead of the list: msgspec inserts it into the response unchanged.
 
-    There may be a million steps, so they are converted and encoded in slices, between which other tasks run.
+    There may be a million steps, so they are converted and encoded in slices, between which the event loop runs others.
     """
     slices: list[bytes] = []
     for begin in range(0, len(steps), _SLICE):

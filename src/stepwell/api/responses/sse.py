@@ -19,7 +19,7 @@ import anyio
 import structlog
 from litestar.types import ASGIApp, Receive, Scope, Send
 
-from stepwell.api.responses.streamed_answers import cancel_on_disconnect
+from stepwell.api.responses.streamed_responses import cancel_on_disconnect
 from stepwell.engine.events.event_stream import EventStream
 
 log = structlog.get_logger(__name__)
@@ -60,7 +60,7 @@ def event_stream(opening: AbstractAsyncContextManager[Events], heartbeat_s: floa
     It enters *opening* before the response begins. If that raises, the client gets the error instead.
     """
 
-    async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+    async def respond(scope: Scope, receive: Receive, send: Send) -> None:
         async with opening as events:
             if events.finished:
                 # An EventSource doesn't reconnect after this status.
@@ -78,7 +78,7 @@ def event_stream(opening: AbstractAsyncContextManager[Events], heartbeat_s: floa
                 await _send_all(events, send, heartbeat_s, bounds)
                 response.cancel()
 
-    return answer
+    return respond
 
 
 async def _send_all(events: Events, send: Send, heartbeat_s: float, bounds: StreamBounds) -> None:

@@ -1,6 +1,6 @@
-"""Builds the ASGI app: every route, the middleware, the dependencies of the handlers, and the answers of paths.
+"""Builds the ASGI app: every route, the middleware, the dependencies of the handlers, and the responses of paths.
 
-OPTIONS, and the 404 of a path that doesn't exist, are answers of paths instead of operations.
+OPTIONS, and the 404 of a path that doesn't exist, are responses of paths instead of operations.
 """
 
 import re

@@ -46,7 +46,7 @@ ARTIFACT = Operation(
     for_runs=True,
     signable=True,
     query=ArtifactQuery,
-    answers=Content("*/*", "The file", binary=True),
+    response=Content("*/*", "The file", binary=True),
     headers=("ETag", "Content-Disposition", "Accept-Ranges"),
     takes=(RANGE, IF_RANGE, IF_NONE_MATCH),
     problems=(206,),
@@ -61,7 +61,7 @@ LINK = Operation(
     permission=Permission.READ,
     for_runs=True,
     body=CreateArtifactLink,
-    answers=ArtifactLink,
+    response=ArtifactLink,
     problems=(404,),
 )
 
@@ -90,8 +90,8 @@ async def get_artifact(request: ApiRequest, services: ServicesDep, artifacts: Ar
     else:
         msg = f"Expected one of {', '.join(map(str, PREVIEW_WIDTHS))}"
         raise InvalidRequest([Fault(("query", "w"), msg, "enum")])
-    if known := not_modified(request, headers):
-        return known
+    if response := not_modified(request, headers):
+        return response
     if query.w is UNSET:
         file = _File(path, output.size, headers)
     else:
@@ -125,7 +125,7 @@ def _response(file: _File, part: ByteRange | None, artifacts: Artifacts) -> ASGI
     if part is not None:
         headers[CONTENT_RANGE] = part.content_range(file.size)
 
-    async def answer(scope: Scope, _receive: Receive, send: Send) -> None:
+    async def respond(scope: Scope, _receive: Receive, send: Send) -> None:
         async with artifacts.stream(file.path, part) as chunks:
             status = 200 if part is None else 206
             await send({"type": "http.response.start", "status": status, "headers": encode_headers(headers)})
@@ -134,7 +134,7 @@ def _response(file: _File, part: ByteRange | None, artifacts: Artifacts) -> ASGI
                     await send({"type": "http.response.body", "body": bytes(chunk), "more_body": True})
             await send({"type": "http.response.body", "body": b"", "more_body": False})
 
-    return answer
+    return respond
 
 
 def _headers(name: str, etag: str, *, download: bool) -> Headers:

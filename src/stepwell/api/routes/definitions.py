@@ -1,7 +1,7 @@
 """Reads definitions of workflows, those that runs are created from and those that are stored.
 
 A run of a stored definition becomes the body of a create first, and then it is read as one.
-Their expressions are parsed in a worker process if that takes long, and their inputs are checked in one.
+Their expressions are parsed in a child process if that takes long, and their inputs are checked in one.
 """
 
 from collections.abc import Callable, Sequence
@@ -136,23 +136,23 @@ async def _apply_definition(request: ApiRequest, services: Services) -> _Applied
 
     def parse(body: dict[str, Any]) -> dict[str, Any]:
         own = {name: value for name, value in body.items() if value is not None or name not in _UNUSED}
-        known: dict[str, Any] = normalise(RunDefinition, own, handling)
-        if faults := cap_faults(iter_faults(RunDefinition, known, ("body",)), MAX_FAULTS):
+        members: dict[str, Any] = normalise(RunDefinition, own, handling)
+        if faults := cap_faults(iter_faults(RunDefinition, members, ("body",)), MAX_FAULTS):
             raise InvalidRequest(faults)
-        return known
+        return members
 
     body = await read_json(request, parse, check_dependency_count)
     if request.user.only_runs:
         _check_members(body)
-    wanted = convert(body[DEFINITION], DefinitionReference)
-    request.user.check_may_run(wanted.name)
-    found, content = await _read_version(request, services, _tenant_of(request, body), wanted, ("body", DEFINITION))
+    reference = convert(body[DEFINITION], DefinitionReference)
+    request.user.check_may_run(reference.name)
+    stored, content = await _read_version(request, services, _tenant_of(request, body), reference, ("body", DEFINITION))
     merging = _COPIES * (len(data) + len(content))
     await _reserve(request, merging)
-    resources.body = await decode_in_turn(request, content, partial(_merge, body, found.name, content))
+    resources.body = await decode_in_turn(request, content, partial(_merge, body, stored.name, content))
     (await resources.memory()).shrink(merging)
     check_size(len(resources.body), ("body", DEFINITION))
-    return _Applied(found.reference, content, body.get(INPUTS))
+    return _Applied(stored.reference, content, body.get(INPUTS))
 
 
 def _check_members(body: dict[str, Any]) -> None:
@@ -181,15 +181,15 @@ async def _check_files(request: ApiRequest, services: Services, applied: _Applie
 
 
 async def _read_version(
-    request: ApiRequest, services: Services, tenant: str | None, wanted: DefinitionReference, loc: Loc
+    request: ApiRequest, services: Services, tenant: str | None, reference: DefinitionReference, loc: Loc
 ) -> tuple[StoredDefinition, bytes]:
-    """Return the version that a run of *wanted* takes, and its content, for which memory is reserved."""
-    found = await find_runnable(services.definitions, tenant, wanted, loc)
-    await _reserve(request, found.version.size)
+    """Return the version that a run of *reference* takes, and its content, for which memory is reserved."""
+    stored = await find_runnable(services.definitions, tenant, reference, loc)
+    await _reserve(request, stored.version.size)
     try:
-        return found, await services.definitions.content(tenant, wanted.name, found.version.version)
+        return stored, await services.definitions.content(tenant, reference.name, stored.version.version)
     except NotFound:  # it was deleted a moment ago
-        raise unknown_definition(wanted.name, loc) from None
+        raise unknown_definition(reference.name, loc) from None
 
 
 async def _fill(
@@ -213,12 +213,12 @@ async def _fill(
     if not references:
         return None
 
-    async def load(wanted: DefinitionReference, loc: Loc) -> NamedDefinition:
+    async def load(reference: DefinitionReference, loc: Loc) -> NamedDefinition:
         try:
-            found, content = await _read_version(request, services, tenant, wanted, loc)
+            stored, content = await _read_version(request, services, tenant, reference, loc)
         except DefinitionArchived as error:
             raise InvalidRequest([Fault((*loc, "name"), str(error), "archived_definition")]) from None
-        return await decode_in_turn(request, content, partial(read_named, found.reference, content))
+        return await decode_in_turn(request, content, partial(read_named, stored.reference, content))
 
     resources = resources_of(request.scope)
     memory = await resources.memory()

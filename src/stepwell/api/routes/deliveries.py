@@ -29,7 +29,7 @@ LIST = Operation(
     tag=TAG,
     permission=Permission.READ,
     query=DeliveriesQuery,
-    answers=DeliveryListResponse,
+    response=DeliveryListResponse,
     headers=("ETag",),
     takes=(IF_NONE_MATCH,),
 )
@@ -41,7 +41,7 @@ REDELIVER = Operation(
     "many attempts as a new one. 409 if the workflow has no webhook_url now.",
     tag=TAG,
     permission=Permission.WRITE,
-    answers=DeliveryPublic,
+    response=DeliveryPublic,
     problems=(409,),
     takes=CHANGING,
 )
@@ -52,17 +52,17 @@ async def list_deliveries(request: ApiRequest, services: ServicesDep) -> ASGIApp
     workflow_id = parse_id(request.path_params["workflow_id"], "workflow")
     query = parse_query(request.scope["query_string"], DeliveriesQuery)
     scope = request.user.scope
-    found = await services.webhooks.deliveries(scope, workflow_id, after=query.after, limit=query.limit + 1)
-    answer = DeliveryListResponse(found[: query.limit], has_more=len(found) > query.limit)
-    return await respond_unless_known(request, answer)
+    deliveries = await services.webhooks.deliveries(scope, workflow_id, after=query.after, limit=query.limit + 1)
+    response = DeliveryListResponse(deliveries[: query.limit], has_more=len(deliveries) > query.limit)
+    return await respond_unless_known(request, response)
 
 
 async def _current_delivery(request: ApiRequest, services: Services, workflow: FoundWorkflow) -> StoredAnswer:
     delivery_id = request.path_params["delivery_id"]
-    return _delivery_answer(await services.webhooks.delivery(request.user.scope, workflow.id, delivery_id))
+    return _delivery_response(await services.webhooks.delivery(request.user.scope, workflow.id, delivery_id))
 
 
-def _delivery_answer(delivery: DeliveryPublic) -> StoredAnswer:
+def _delivery_response(delivery: DeliveryPublic) -> StoredAnswer:
     return StoredAnswer(200, {}, json.encode(delivery))
 
 
@@ -73,6 +73,6 @@ async def redeliver(request: ApiRequest, services: Services, preconditions: Prec
     parse_query(request.scope["query_string"], NoQuery)
     await ignore_empty_body(request)
     delivery_id = request.path_params["delivery_id"]
-    return _delivery_answer(
+    return _delivery_response(
         await services.webhooks.redeliver(request.user.scope, workflow_id, delivery_id, preconditions)
     )

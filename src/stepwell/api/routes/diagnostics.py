@@ -27,18 +27,18 @@ from stepwell.definition.mapping.input_mapping import EVERY_TYPE
 
 MOST_STEP_BYTES: Final = 32 * 1024 * 1024
 MOST_INHERITED: Final = 1_000_000  # members of all steps together
-_PART_BYTES = 256 * 1024  # that are encoded before other tasks run
+_PART_BYTES = 256 * 1024  # that are encoded in one iteration of the event loop
 
 EXPLAIN = Operation(
     method="GET",
     path="/api/v1/workflows/{workflow_id}/explain",
     id="explain_workflow",
     description="The reason why the workflow doesn't progress, and one reason for each step that has not ended, as far "
-    "as the process that answers knows.",
+    "as the process that responds knows.",
     tag="workflows",
     permission=Permission.READ,
     for_runs=True,
-    answers=Explanation,
+    response=Explanation,
     headers=("ETag",),
     takes=(IF_NONE_MATCH,),
 )
@@ -54,7 +54,7 @@ PLAN = Operation(
     body=CreateWorkflow,
     other_body=RunDefinition,
     problems=(409,),
-    answers=WorkflowPlan,
+    response=WorkflowPlan,
 )
 
 
@@ -70,17 +70,17 @@ async def explain_workflow(request: ApiRequest, services: ServicesDep) -> ASGIAp
 @endpoint(PLAN)
 async def plan_definition(request: ApiRequest, services: ServicesDep) -> Response[bytes]:
     parse_query(request.scope["query_string"], NoQuery)
-    planned = await read_definition(request, services, await read_stored_parts(request, services))
-    request.user.tenant_for(planned.request.origin_tenant_id)
-    if _inherited_members(planned.request) > MOST_INHERITED:
+    validated = await read_definition(request, services, await read_stored_parts(request, services))
+    request.user.tenant_for(validated.request.origin_tenant_id)
+    if _inherited_members(validated.request) > MOST_INHERITED:
         raise _too_large(f"The steps of the plan would have more than {MOST_INHERITED:,} members from the defaults")
-    plan = await services.planner.plan(request.user.scope, planned)
-    steps = await _encode_planned_steps(request, plan.steps)
+    plan = await services.planner.plan(request.user.scope, validated)
+    steps = await _encode_steps(request, plan.steps)
     return Response(json.encode(structs.replace(plan, steps=steps)), media_type="application/json")
 
 
-async def _encode_planned_steps(request: ApiRequest, steps: Sequence[PlannedStep]) -> list[PlannedStep]:
-    """Return the JSON of the steps in place of the list, at most `MOST_STEP_BYTES`.
+async def _encode_steps(request: ApiRequest, steps: Sequence[PlannedStep]) -> list[PlannedStep]:
+    """Return the JSON of the steps instead of the list, at most `MOST_STEP_BYTES`.
 
     Each step shows the defaults that it inherits, so a small definition may have a plan of gigabytes.
     """

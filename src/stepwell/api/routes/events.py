@@ -67,7 +67,7 @@ HISTORY = Operation(
     permission=Permission.READ,
     for_runs=True,
     query=EventsQuery,
-    answers=EventListResponse,
+    response=EventListResponse,
     streams=Content(MEDIA_TYPE),
     headers=("ETag",),
     takes=(LAST_EVENT_ID, IF_NONE_MATCH),
@@ -79,12 +79,12 @@ FEED = Operation(
     path="/api/v1/events",
     id="list_all_events",
     description="The events of all workflows that the token may see, oldest first. With Accept: text/event-stream, the "
-    "answer is a live stream from now on, or from the cursor; limit applies to JSON only. An event appears once all "
+    "response is a live stream from now on, or from the cursor; limit applies to JSON only. An event appears once all "
     "database transactions that were open when it was written have ended.",
     tag=TAG,
     permission=Permission.READ,
     query=FeedQuery,
-    answers=EventFeedResponse,
+    response=EventFeedResponse,
     streams=Content(MEDIA_TYPE),
     headers=("ETag",),
     takes=(LAST_EVENT_ID, IF_NONE_MATCH),
@@ -95,14 +95,14 @@ TICKET = Operation(
     path="/api/v1/events/tickets",
     id="create_stream_ticket",
     description="A ticket for browsers, whose EventSource sends no headers. Within a minute, ?ticket= opens a stream "
-    "of events in place of the token, for the tenants of that token. With workflow_id it opens the stream of that "
+    "of events instead of the token, for the tenants of that token. With workflow_id it opens the stream of that "
     "workflow alone.",
     tag=TAG,
     permission=Permission.READ,
     for_runs=True,
     body=CreateStreamTicket,
     body_optional=True,
-    answers=StreamTicket,
+    response=StreamTicket,
     problems=(404,),
 )
 
@@ -197,7 +197,7 @@ def _parse_cursor(cursors: FeedCursors, text: str, *loc: str) -> FeedCursor:
     try:
         return cursors.read(text)
     except ValueError:
-        raise InvalidRequest([Fault(loc, "Expected a cursor that an answer or an event had", "cursor")]) from None
+        raise InvalidRequest([Fault(loc, "Expected a cursor that a response or an event had", "cursor")]) from None
 
 
 def _types(text: str | UnsetType) -> frozenset[EventType] | None:

@@ -154,10 +154,10 @@ def list_links(path: str, query: ListQuery, page: WorkflowPage, cursors: PageCur
         links["next"] = f"cursor={query.own(cursors).sign(page.last)}"
     if last is not None:
         links["last"] = f"skip={last}"
-    return page_links(path, [*kept_parameters(query), f"limit={limit}"], links)
+    return page_links(path, [*stable_parameters(query), f"limit={limit}"], links)
 
 
-def kept_parameters(query: Struct) -> Iterator[str]:
+def stable_parameters(query: Struct) -> Iterator[str]:
     """Yield the parameters that lead to other pages of the same list."""
     defaults = type(query)()
     for name in query.__struct_fields__:

@@ -9,7 +9,7 @@ from litestar.exceptions import NotFoundException
 
 from stepwell.api.auth.dependencies import ApiRequest
 from stepwell.api.requests.operations import Content, Operation, endpoint
-from stepwell.api.responses.page_style import page_answer
+from stepwell.api.responses.page_style import page_response
 from stepwell.api.routes.manual_pages import FIRST_PAGE, PAGES, read_images, render_page
 from stepwell.api.routes.system import TAG
 
@@ -21,7 +21,7 @@ MANUAL = Operation(
     description="The first page of the manual.",
     tag=TAG,
     permission=None,
-    answers=Content("text/html"),
+    response=Content("text/html"),
 )
 MANUAL_PAGE = Operation(
     method="GET",
@@ -31,7 +31,7 @@ MANUAL_PAGE = Operation(
     description="A page of the manual, by its name.",
     tag=TAG,
     permission=None,
-    answers=Content("text/html"),
+    response=Content("text/html"),
     problems=(404,),
 )
 MANUAL_IMAGE = Operation(
@@ -42,7 +42,7 @@ MANUAL_IMAGE = Operation(
     description="An image of a page of the manual, by its file name.",
     tag=TAG,
     permission=None,
-    answers=Content("image/webp", binary=True),
+    response=Content("image/webp", binary=True),
     problems=(404,),
 )
 # An upgrade may bring other images under the same names.
@@ -51,7 +51,7 @@ _IMAGE_HEADERS: Final = {"Cache-Control": "public, max-age=3600", "X-Content-Typ
 
 @endpoint(MANUAL)
 async def manual() -> Response[bytes]:
-    return await _answer(FIRST_PAGE)
+    return await _response(FIRST_PAGE)
 
 
 @endpoint(MANUAL_PAGE)
@@ -59,7 +59,7 @@ async def manual_page(request: ApiRequest) -> Response[Any]:
     page = str(request.path_params["page"])
     if page not in PAGES:
         raise NotFoundException(f"The manual has no such page. Its pages are {', '.join(PAGES)}.")
-    return await _answer(page)
+    return await _response(page)
 
 
 @endpoint(MANUAL_IMAGE)
@@ -71,6 +71,6 @@ async def manual_image(request: ApiRequest) -> Response[Any]:
     return Response(image, media_type="image/webp", headers=_IMAGE_HEADERS)
 
 
-async def _answer(page: str) -> Response[bytes]:
+async def _response(page: str) -> Response[bytes]:
     # In a thread, because the first request for a page renders it.
-    return page_answer(await to_thread.run_sync(partial(render_page, page)), images=True)
+    return page_response(await to_thread.run_sync(partial(render_page, page)), images=True)

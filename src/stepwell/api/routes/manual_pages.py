@@ -125,9 +125,9 @@ def _with_anchors(tokens: Sequence[Token]) -> Iterable[tuple[str, str]]:
 
     Yield anchor and text of the h2 headings.
     """
-    for token, following in pairwise([*tokens, Token("", "", 0)]):
+    for token, next_token in pairwise([*tokens, Token("", "", 0)]):
         if token.type == "heading_open":
-            text = "".join(child.content for child in following.children or ())
+            text = "".join(child.content for child in next_token.children or ())
             token.attrSet("id", anchor_of(text))
             if token.tag == "h2":
                 yield anchor_of(text), text
@@ -142,14 +142,14 @@ def _label_cells(tokens: Sequence[Token]) -> None:
     """Give each cell of a table its heading, which narrow screens show before it, and numbers their class."""
     headings: list[str] = []
     column = 0
-    for token, following in pairwise(tokens):
+    for token, next_token in pairwise(tokens):
         match token.type:
             case "thead_open":
                 headings = []
             case "tr_open":
                 column = 0
             case "th_open":
-                headings.append(following.content)
+                headings.append(next_token.content)
             case "td_open":
                 if column and headings[column]:
                     token.attrSet("data-label", headings[column])

@@ -1,14 +1,14 @@
 """The middleware of the API: it finds the caller of a request, bounds its memory, and adds headers to each response.
 
 What must hold:
-- An answer that is built whole and is larger than 64 KiB begins once its request's reservation has grown by its size.
+- A response that is built whole and is larger than 64 KiB begins once its request's reservation has grown by its size.
   Until then, it can become a 503.
-- A client that accepts less than `PIECE_BYTES` in `PROGRESS_S` is cut off, and the answer's bytes are free.
-- A smaller answer is passed on as it is: it costs nothing but a comparison.
+- A client that accepts less than `PIECE_BYTES` in `PROGRESS_S` is cut off, and the response's bytes are free.
+- A smaller response is passed on as it is: it costs nothing but a comparison.
 - A URL with a secret (a signature, a stream ticket or a sign-in code) expires. So a browser must not pass it on to the
-  next page, and no cache may store its answer.
+  next page, and no cache may store its response.
 
-Answers without a caller, like the manual's pages, are the same bytes for everybody. So they reserve nothing.
+Responses without a caller, like the manual's pages, are the same bytes for everybody. So they reserve nothing.
 """
 
 import asyncio
@@ -30,7 +30,7 @@ from stepwell.api.requests.preferences import report_handling
 from stepwell.api.requests.query_parameters import check_path
 from stepwell.api.requests.request_resources import ProcessResources, give_resources, resources_of
 from stepwell.api.responses.problems import refusal
-from stepwell.api.responses.streamed_answers import MEMORY_WAIT_S, NO_MEMORY, PIECE_BYTES, PROGRESS_S
+from stepwell.api.responses.streamed_responses import MEMORY_WAIT_S, NO_MEMORY, PIECE_BYTES, PROGRESS_S
 from stepwell.api.routes.usage import add_rate_limit
 from stepwell.basics.errors import NeverFits, TooManyRequests, Unavailable
 from stepwell.engine.execution.workflow_admission import WorkflowAdmission
@@ -94,30 +94,30 @@ def _bounded_send(scope: Scope, receive: Receive, send: Send) -> Send:
     async def send_bounded(message: Message) -> None:
         nonlocal start
         if message["type"] == "http.response.start":
-            start = message  # held until the body shows how large the answer is
+            start = message  # sent once the body shows how large the response is
             return
         body: Any = message
-        held_start, start = start, None
-        if held_start is None or len(body["body"]) <= PIECE_BYTES or body.get("more_body"):
-            if held_start is not None:
-                await send(held_start)
+        stored_start, start = start, None
+        if stored_start is None or len(body["body"]) <= PIECE_BYTES or body.get("more_body"):
+            if stored_start is not None:
+                await send(stored_start)
             await send(message)
             return
         try:
             await _grow(await resources_of(scope).memory(), len(body["body"]))
         except (Unavailable, TooManyRequests) as error:
-            # The handlers of exceptions have seen the start, so they don't answer any more.
+            # The handlers of exceptions have seen the start, so they send no response any more.
             detail = str(error) if scope.get("method") in _READS else f"{error}; {_EFFECT}"
             await refusal(503, detail, error.retry_after_s)(scope, receive, send)
             return
-        await send(held_start)
+        await send(stored_start)
         await _send_in_pieces(send, body["body"])
 
     return send_bounded
 
 
 async def _grow(memory: MemoryReservation, size: int) -> None:
-    """Reserve the answer's bytes. They are given back with the request's reservation."""
+    """Reserve the response's bytes. The end of the request's reservation frees them."""
     try:
         async with asyncio.timeout(MEMORY_WAIT_S):
             await memory.grow(size)
@@ -132,12 +132,12 @@ async def _send_in_pieces(send: Send, body: bytes) -> None:
         with anyio.move_on_after(PROGRESS_S) as limit:
             await send({"type": "http.response.body", "body": piece, "more_body": more})
         if limit.cancelled_caught:
-            log.info("answer.too_slow", action="send")
+            log.info("response.too_slow", action="send")
             return
 
 
 def _protect_secret_url(start: HTTPResponseStartEvent, scope: Scope) -> None:
-    """Add the headers to the start of an answer, whatever its status is, if the URL of its request has a secret."""
+    """Add the headers to the start of a response, whatever its status is, if the URL of its request has a secret."""
     query = scope["query_string"]
     if not query:
         return

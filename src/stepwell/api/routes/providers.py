@@ -29,7 +29,7 @@ PROVIDERS = Operation(
     "error rates and latencies in this process.",
     tag="providers",
     permission=Permission.READ,
-    answers=ProviderListResponse,
+    response=ProviderListResponse,
     headers=("ETag",),
     takes=(IF_NONE_MATCH,),
 )
@@ -48,7 +48,7 @@ CALLBACK = Operation(
     description="For providers. The URL that was sent with the job contains the token. Any body is accepted.",
     tag="callbacks",
     permission=None,
-    answers=Health,
+    response=Health,
     problems=(404, 408, 413, 422),
 )
 

@@ -15,9 +15,9 @@ from stepwell.api.auth.dependencies import ApiRequest, DecisionLinksDep, Service
 from stepwell.api.requests.headers import IF_NONE_MATCH
 from stepwell.api.requests.operations import NoQuery, Operation, endpoint
 from stepwell.api.requests.query_parameters import ItemsQuery, TasksQuery, parse_id, parse_query
-from stepwell.api.responses.conditional_requests import answer_streams, respond_unless_known, to_response
+from stepwell.api.responses.conditional_requests import respond_unless_known, response_streams, to_response
 from stepwell.api.responses.serializers import item_to_public, step_to_public, task_to_public
-from stepwell.api.responses.streamed_answers import SLICE_BYTES, TASKS_A_SLICE
+from stepwell.api.responses.streamed_responses import SLICE_BYTES, TASKS_A_SLICE
 from stepwell.basics.idempotency import StoredAnswer
 from stepwell.contract.enums import WaitKind
 from stepwell.contract.scopes import Permission
@@ -37,7 +37,7 @@ STEP = Operation(
     tag="workflows",
     permission=Permission.READ,
     for_runs=True,
-    answers=WorkflowStepPublic,
+    response=WorkflowStepPublic,
 )
 ITEMS = Operation(
     method="GET",
@@ -50,7 +50,7 @@ ITEMS = Operation(
     permission=Permission.READ,
     for_runs=True,
     query=ItemsQuery,
-    answers=ItemListResponse,
+    response=ItemListResponse,
     headers=("ETag",),
     takes=(IF_NONE_MATCH,),
 )
@@ -77,11 +77,11 @@ async def _list_items(request: ApiRequest, services: Services, workflow_id: UUID
     first = await services.reads.item_slice(request.user.scope, workflow_id, wanted, query.limit, SLICE_BYTES)
     expected = min(query.limit, max(0, first.total - query.skip))
     items = [item_to_public(each, repeats=first.repeats) for each in first.items]
-    answer = ItemListResponse(items, first.total, query.skip, query.limit)
+    response = ItemListResponse(items, first.total, query.skip, query.limit)
     if len(items) >= expected or not items:
-        return await respond_unless_known(request, answer)
+        return await respond_unless_known(request, response)
     rest = structs.replace(wanted, skip=0, after=items[-1].item)
-    return answer_streams(request, services).items(workflow_id, answer, rest, expected, repeats=first.repeats)
+    return response_streams(request, services).items(workflow_id, response, rest, expected, repeats=first.repeats)
 
 
 def raw_path_after(request: ApiRequest, segment: str) -> str:
@@ -100,7 +100,7 @@ TASK = Operation(
     tag="tasks",
     permission=Permission.READ,
     for_runs=True,
-    answers=TaskPublic,
+    response=TaskPublic,
     headers=("ETag",),
     takes=(IF_NONE_MATCH,),
 )
@@ -113,7 +113,7 @@ TASKS = Operation(
     permission=Permission.READ,
     for_runs=True,
     query=TasksQuery,
-    answers=TaskListResponse,
+    response=TaskListResponse,
     headers=("ETag",),
     takes=(IF_NONE_MATCH,),
 )
@@ -141,7 +141,7 @@ async def list_tasks(request: ApiRequest, services: ServicesDep) -> ASGIApp:
         step_id=step_id,
     )
     if first.more:
-        streams = answer_streams(request, services)
+        streams = response_streams(request, services)
         return streams.tasks(workflow_id, first, include_deleted=query.include_deleted, step_id=step_id)
     tasks = TaskListResponse([task_to_public(record) for record in first.tasks])
     return await respond_unless_known(request, tasks)

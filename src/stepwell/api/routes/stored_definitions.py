@@ -22,7 +22,7 @@ from stepwell.api.requests.query_parameters import (
     parse_query,
     read_cursor,
 )
-from stepwell.api.requests.request_bodies import give_room_back, ignore_empty_body, read_struct, read_with_room
+from stepwell.api.requests.request_bodies import ignore_empty_body, read_and_reserve, read_struct, release_decoding
 from stepwell.api.requests.request_resources import resources_of
 from stepwell.api.responses.conditional_requests import (
     not_modified,
@@ -32,7 +32,7 @@ from stepwell.api.responses.conditional_requests import (
 )
 from stepwell.api.responses.workflow_etags import stored_definition_etag
 from stepwell.api.routes.definitions import read_content, read_named_definitions
-from stepwell.api.routes.list_query import Labels, kept_parameters, label_faults
+from stepwell.api.routes.list_query import Labels, label_faults, stable_parameters
 from stepwell.basics.errors import Fault, Forbidden, InvalidRequest, NotFound
 from stepwell.basics.idempotency import StoredAnswer
 from stepwell.contract.definition import DEFINITION_NAME, MAX_VERSION
@@ -75,7 +75,7 @@ class VersionQuery(TenantQuery, frozen=True, kw_only=True):
 class DefinitionsQuery(CheckedQuery, TenantQuery, frozen=True, kw_only=True):
     REPEATABLE: ClassVar = frozenset({"label"})
 
-    archived: Annotated[bool, Meta(description="Only archived definitions, in place of those that aren't")] = False
+    archived: Annotated[bool, Meta(description="Only archived definitions, instead of those that aren't")] = False
     cursor: Cursor | UnsetType = UNSET
     label: Labels = ()
     limit: Annotated[int, Meta(ge=1, le=200, description="The maximum number of definitions")] = 50
@@ -92,7 +92,7 @@ _OPERATION = Operation(
     tag=TAG,
     permission=Permission.READ_DEFINITIONS,
     query=TenantQuery,
-    answers=DefinitionPublic,
+    response=DefinitionPublic,
     headers=("ETag",),
     takes=(IF_NONE_MATCH,),
 )
@@ -103,7 +103,7 @@ LIST = replace(
     id="list_definitions",
     description="The stored definitions of the tenant without their contents, ordered by name.",
     query=DefinitionsQuery,
-    answers=DefinitionListResponse,
+    response=DefinitionListResponse,
     headers=("Link", "ETag"),
 )
 VERSIONS = replace(
@@ -111,7 +111,7 @@ VERSIONS = replace(
     path=ONE + "/versions",
     id="list_definition_versions",
     description="All versions of a stored definition, the newest first.",
-    answers=DefinitionVersionsResponse,
+    response=DefinitionVersionsResponse,
 )
 _CHANGE = replace(_OPERATION, permission=Permission.WRITE_DEFINITIONS, takes=(IF_MATCH,))
 PUT = replace(
@@ -143,7 +143,7 @@ DELETE = replace(
     id="delete_definition",
     description="Deletes a stored definition with all its versions. If the name is stored again, the numbers of its "
     "versions go on.",
-    answers=DefinitionDeletion,
+    response=DefinitionDeletion,
     headers=(),
 )
 
@@ -157,13 +157,13 @@ async def put_definition(request: ApiRequest, services: ServicesDep) -> ASGIApp:
         raise InvalidRequest([Fault(("path", "name"), message, "string_pattern_mismatch")])
     services.availability.check_open()
     await read_named_definitions(request, services, tenant, name)
-    size = len(await read_with_room(request))
+    size = len(await read_and_reserve(request))
     async with services.create_turns.turn(tenant, size):
         content, version, warnings = await read_content(request, services)
         conditions, limits = read_revision_conditions(request), services.limits.of_definitions
         new = NewContent(content=content, version=version, conditions=conditions, limits=limits)
         stored = await services.definitions.put(tenant, name, new, dry_run=query.dry_run)
-    await give_room_back(request)
+    await release_decoding(request)
     if not stored.created:
         content = await _content(request, services, tenant, stored)
     status = 201 if stored.created and not query.dry_run else 200
@@ -178,16 +178,16 @@ async def get_definition(request: ApiRequest, services: ServicesDep) -> ASGIApp:
     request.user.check_may_run(name)
     if request.user.only_runs and version is not None:
         raise Forbidden("A token with definitions:run reads the version that runs take.")
-    found = await services.definitions.find(tenant, name, version)
-    if known := not_modified(request, {ETAG: stored_definition_etag(found.name.revision)}):
-        return known
+    stored = await services.definitions.find(tenant, name, version)
+    if response := not_modified(request, {ETAG: stored_definition_etag(stored.name.revision)}):
+        return response
     if not request.user.only_runs:
-        return _response(found, await _content(request, services, tenant, found))
-    if found.name.default_version is not None:
-        found = await services.definitions.find(tenant, name, found.name.default_version)
-    schema = json.decode(await _content(request, services, tenant, found), type=_StoredSchema).inputs_schema
-    form = DefinitionForm(name, found.name.description, schema)
-    tag = {ETAG: stored_definition_etag(found.name.revision)}
+        return _response(stored, await _content(request, services, tenant, stored))
+    if stored.name.default_version is not None:
+        stored = await services.definitions.find(tenant, name, stored.name.default_version)
+    schema = json.decode(await _content(request, services, tenant, stored), type=_StoredSchema).inputs_schema
+    form = DefinitionForm(name, stored.name.description, schema)
+    tag = {ETAG: stored_definition_etag(stored.name.revision)}
     return Response(json.encode(form), media_type=FORM_TYPE, headers=tag).to_asgi_response(None, request)
 
 
@@ -202,20 +202,20 @@ async def list_definitions(request: ApiRequest, services: ServicesDep, cursors: 
         labels=query.label,
         archived=query.archived,
     )
-    found = await services.definitions.page(tenant, wanted)
-    page = found[: query.limit]
-    last = page[-1].name.name if len(found) > len(page) else None
-    links = cursor_links(BASE, [*kept_parameters(query), f"limit={query.limit}"], cursors.definitions, last)
-    answer = DefinitionListResponse([DefinitionSummary(**_members(each)) for each in page])
-    return await respond_unless_known(request, answer, {"Link": links})
+    definitions = await services.definitions.page(tenant, wanted)
+    page = definitions[: query.limit]
+    last = page[-1].name.name if len(definitions) > len(page) else None
+    links = cursor_links(BASE, [*stable_parameters(query), f"limit={query.limit}"], cursors.definitions, last)
+    response = DefinitionListResponse([DefinitionSummary(**_members(each)) for each in page])
+    return await respond_unless_known(request, response, {"Link": links})
 
 
 @endpoint(VERSIONS)
 async def list_definition_versions(request: ApiRequest, services: ServicesDep) -> ASGIApp:
     query = parse_query(request.scope["query_string"], TenantQuery)
     versions = await services.definitions.versions(_tenant(request, query), _name(request))
-    answer = [DefinitionVersion(each.version, each.created_by, each.created_at) for each in versions]
-    return await respond_unless_known(request, DefinitionVersionsResponse(answer))
+    response = [DefinitionVersion(each.version, each.created_by, each.created_at) for each in versions]
+    return await respond_unless_known(request, DefinitionVersionsResponse(response))
 
 
 @endpoint(UPDATE)
@@ -225,8 +225,8 @@ async def update_definition(request: ApiRequest, services: ServicesDep) -> ASGIA
     conditions = read_revision_conditions(request)
     changes = await read_struct(request, DefinitionUpdate)
     services.availability.check_open()
-    found = await services.definitions.update(tenant, name, changes, conditions)
-    return _response(found, await _content(request, services, tenant, found))
+    stored = await services.definitions.update(tenant, name, changes, conditions)
+    return _response(stored, await _content(request, services, tenant, stored))
 
 
 @endpoint(DELETE)
@@ -254,11 +254,11 @@ def _name(request: ApiRequest) -> str:
     return name
 
 
-async def _content(request: ApiRequest, services: Services, tenant: str | None, found: StoredDefinition) -> bytes:
+async def _content(request: ApiRequest, services: Services, tenant: str | None, stored: StoredDefinition) -> bytes:
     """Return the content of the version, for which the request reserves memory until its response is sent."""
     memory = await resources_of(request.scope).memory()
-    await reserve_memory(memory, memory.held + _COPIES * found.version.size)
-    return await services.definitions.content(tenant, found.name.name, found.version.version)
+    await reserve_memory(memory, memory.held + _COPIES * stored.version.size)
+    return await services.definitions.content(tenant, stored.name.name, stored.version.version)
 
 
 _COPIES: Final = 3  # of the content: as text, as bytes, and in the response
@@ -271,18 +271,18 @@ class _StoredSchema(Struct):
 
 
 def _response(
-    found: StoredDefinition,
+    stored: StoredDefinition,
     content: bytes,
     headers: dict[str, str] | None = None,
     status: int = 200,
     warnings: Sequence[DefinitionWarning] | UnsetType = UNSET,
 ) -> ASGIApp:
-    answer = DefinitionPublic(**_members(found), definition=Raw(content), warnings=warnings)
-    tag = {ETAG: stored_definition_etag(found.name.revision)}
-    return to_response(StoredAnswer(status, tag | (headers or {}), json.encode(answer)))
+    response = DefinitionPublic(**_members(stored), definition=Raw(content), warnings=warnings)
+    tag = {ETAG: stored_definition_etag(stored.name.revision)}
+    return to_response(StoredAnswer(status, tag | (headers or {}), json.encode(response)))
 
 
-def _members(found: StoredDefinition) -> dict[str, Any]:
+def _members(stored: StoredDefinition) -> dict[str, Any]:
     """Return the members of a `DefinitionSummary`."""
-    sources = (found.name, *_OF_NAME), (found.version, *_OF_VERSION)
+    sources = (stored.name, *_OF_NAME), (stored.version, *_OF_VERSION)
     return {member: getattr(source, member) for source, *members in sources for member in members}

@@ -24,26 +24,26 @@ ROOT = Operation(
     "text/html, as browsers do, is redirected to /ui, the web page.",
     tag=TAG,
     permission=None,
-    answers=Root,
+    response=Root,
     problems=(307,),
 )
 LIVE = Operation(
     method="GET",
     path="/health/live",
     id="live",
-    description="The process answers.",
+    description="The process responds.",
     tag=TAG,
     permission=None,
-    answers=Health,
+    response=Health,
 )
 READY = Operation(
     method="GET",
     path="/health/ready",
     id="ready",
-    description="The database answers and accepts writes, no disk is full, and the service accepts work.",
+    description="The database responds and accepts writes, no disk is full, and the service accepts work.",
     tag=TAG,
     permission=None,
-    answers=Health,
+    response=Health,
     problems=(503, 507),
 )
 METRICS = Operation(
@@ -53,7 +53,7 @@ METRICS = Operation(
     description="The metrics of this process, in Prometheus's text format.",
     tag=TAG,
     permission=None,
-    answers=Content("text/plain"),
+    response=Content("text/plain"),
 )
 SCHEMA_PAGE = Operation(
     method="GET",
@@ -63,7 +63,7 @@ SCHEMA_PAGE = Operation(
     description="Redirects to /docs, the interactive page of the API.",
     tag=TAG,
     permission=None,
-    answers=Content("text/html"),
+    response=Content("text/html"),
     status=307,
     headers=("Location",),
 )
@@ -75,7 +75,7 @@ SCHEMA = Operation(
     description="The OpenAPI document.",
     tag=TAG,
     permission=None,
-    answers=Content("application/json"),
+    response=Content("application/json"),
 )
 SCHEMA_ALIAS = structs.replace(SCHEMA, path="/openapi.json", id="schema_alias", summary="Alias of /schema/openapi.json")
 

@@ -50,7 +50,7 @@ UPLOAD = Operation(
     description="Stores files: the parts named file of a form, or the whole body, whose Content-Type may be any other. "
     "The type of a file is read from its bytes. The path of a file is what any *_url input accepts. Bytes that the "
     "tenant has uploaded before get the same path; if all of them are such, the status is 200. With presign=true and "
-    "size, the answer is a URL of the bucket.",
+    "size, the response is a URL of the bucket.",
     tag=TAG,
     permission=Permission.WRITE,
     for_runs=True,
@@ -58,7 +58,7 @@ UPLOAD = Operation(
     files=True,
     status=201,
     repeat_status=200,
-    answers=UploadResponse,
+    response=UploadResponse,
     headers=("Location",),
     problems=(507,),
 )
@@ -74,7 +74,7 @@ COMPLETE = Operation(
     for_runs=True,
     status=201,
     repeat_status=200,
-    answers=UploadResponse,
+    response=UploadResponse,
     headers=("Location",),
     problems=(409,),
 )
@@ -86,7 +86,7 @@ UPLOADS = Operation(
     tag=TAG,
     permission=Permission.READ,
     query=UploadsQuery,
-    answers=ArtifactListResponse,
+    response=ArtifactListResponse,
     headers=("Link",),
 )
 DELETE = Operation(
@@ -96,7 +96,7 @@ DELETE = Operation(
     description="Deletes an uploaded file. It is a 409 while a workflow that isn't deleted names the file.",
     tag=TAG,
     permission=Permission.WRITE,
-    answers=ArtifactPublic,
+    response=ArtifactPublic,
     problems=(409,),
 )
 
@@ -116,10 +116,10 @@ async def upload_artifact(request: ApiRequest, services: ServicesDep) -> Respons
         count = stack.enter_context(services.uploads.receiving(tenant))
         files = await read_files(request, name, services.uploads.max_bytes, count, stack)
         uploads = await _store_all(services, request.user.uploader_for(tenant), files)
-    return _answer(uploads)
+    return _response(uploads)
 
 
-def _answer(uploads: list[StoredUpload]) -> Response[UploadResponse]:
+def _response(uploads: list[StoredUpload]) -> Response[UploadResponse]:
     return Response(
         UploadResponse([artifact_to_public(upload.record) for upload in uploads]),
         status_code=201 if any(upload.created for upload in uploads) else 200,
@@ -149,11 +149,11 @@ async def complete_upload(request: ApiRequest, services: ServicesDep) -> Respons
     parse_query(request.scope["query_string"], NoQuery)
     await ignore_empty_body(request)
     services.availability.check_open()
-    scope, found_id, resources = request.user.scope, parse_id(upload_id, "upload"), resources_of(request.scope)
+    scope, valid_id, resources = request.user.scope, parse_id(upload_id, "upload"), resources_of(request.scope)
     if scope.every:
-        resources.count_for(await services.uploads.owner(scope, found_id))
+        resources.count_for(await services.uploads.owner(scope, valid_id))
     await reserve_memory(await resources.memory(), _READ_BYTES)
-    return _answer([await services.uploads.complete(scope, found_id)])
+    return _response([await services.uploads.complete(scope, valid_id)])
 
 
 async def _store_all(services: Services, uploader: Uploader, files: list[SpooledFile]) -> list[StoredUpload]:

@@ -37,7 +37,7 @@ LIMITS = Operation(
     tag="limits",
     permission=Permission.READ,
     query=TenantQuery,
-    answers=Limits,
+    response=Limits,
 )
 
 
@@ -48,12 +48,12 @@ async def get_limits(request: ApiRequest, services: ServicesDep) -> Response[Lim
 
 
 def show_rate_limit(request: ApiRequest, tenant: str | None) -> None:
-    """Let the answer to *request* have the `RateLimit` headers of *tenant*, whatever its status is."""
+    """Let the response to *request* have the `RateLimit` headers of *tenant*, whatever its status is."""
     request.scope["state"][_STATE_KEY] = tenant
 
 
 def add_rate_limit(start: HTTPResponseStartEvent, scope: Scope, admission: WorkflowAdmission) -> None:
-    """Add the headers to the start of an answer, if `show_rate_limit` was called for its request."""
+    """Add the headers to the start of a response, if `show_rate_limit` was called for its request."""
     if _STATE_KEY in scope["state"]:
         quota, remaining = admission.quota(scope["state"][_STATE_KEY])
         headers = [(b"ratelimit-policy", b'"workflows";q=%d' % quota), (b"ratelimit", b'"workflows";r=%d' % remaining)]
@@ -101,7 +101,7 @@ COSTS = Operation(
     tag="costs",
     permission=Permission.READ,
     query=CostsQuery,
-    answers=CostsResponse,
+    response=CostsResponse,
     headers=("ETag",),
     takes=(IF_NONE_MATCH,),
 )

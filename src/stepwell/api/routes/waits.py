@@ -35,7 +35,7 @@ from stepwell.api.requests.query_parameters import (
 from stepwell.api.requests.request_bodies import read_struct
 from stepwell.api.responses.idempotency import idempotent
 from stepwell.api.responses.serializers import step_to_public
-from stepwell.api.routes.list_query import kept_parameters, label_faults
+from stepwell.api.routes.list_query import label_faults, stable_parameters
 from stepwell.api.routes.steps import STEP, raw_path_after
 from stepwell.basics.errors import Fault, InvalidRequest
 from stepwell.basics.idempotency import StoredAnswer
@@ -71,7 +71,7 @@ DECIDE = Operation(
     tag="workflows",
     permission=Permission.APPROVE,
     body=CreateDecision,
-    answers=WorkflowStepPublic,
+    response=WorkflowStepPublic,
     problems=(409,),
     takes=CHANGING,
 )
@@ -86,7 +86,7 @@ SIGNAL = Operation(
     permission=Permission.WRITE,
     body=SendSignal,
     body_optional=True,
-    answers=WorkflowStepPublic,
+    response=WorkflowStepPublic,
     problems=(409,),
     takes=CHANGING,
 )
@@ -94,12 +94,12 @@ SIGNAL = Operation(
 
 async def _decided_step(request: ApiRequest, services: Services, workflow: FoundWorkflow) -> StoredAnswer:
     step = await services.reads.step(request.user.scope, workflow.id, decided_step_id(request))
-    return _answer(step)
+    return _response(step)
 
 
 async def _signaled_step(request: ApiRequest, services: Services, workflow: FoundWorkflow) -> StoredAnswer:
     name = _signal_name(request)
-    return _answer(await services.reads.step_of_signal(request.user.scope, workflow.id, name))
+    return _response(await services.reads.step_of_signal(request.user.scope, workflow.id, name))
 
 
 @endpoint(DECIDE)
@@ -113,7 +113,7 @@ async def decide_step(request: ApiRequest, services: Services, preconditions: Pr
     step = await services.reads.step(caller.scope, workflow_id, step_id)
     check_choice(step, wanted.choice)
     decided = await services.workflows.decide(caller.scope, caller.subject, workflow_id, step, wanted, preconditions)
-    return _answer(decided)
+    return _response(decided)
 
 
 @endpoint(SIGNAL)
@@ -125,7 +125,7 @@ async def signal_workflow(request: ApiRequest, services: Services, preconditions
     check_data(wanted.data)
     caller, name = request.user, _signal_name(request)
     step = await services.workflows.signal(caller.scope, caller.subject, workflow_id, name, wanted, preconditions)
-    return _answer(step)
+    return _response(step)
 
 
 def check_data(data: Any) -> None:
@@ -154,7 +154,7 @@ def _signal_name(request: ApiRequest) -> str:
     return unquote(raw_path_after(request, "signals"))
 
 
-def _answer(step: StepRecord) -> StoredAnswer:
+def _response(step: StepRecord) -> StoredAnswer:
     return StoredAnswer(200, {}, json.encode(step_to_public(step)))
 
 
@@ -184,7 +184,7 @@ DECISIONS = Operation(
     tag="workflows",
     permission=Permission.APPROVE,
     query=DecisionsQuery,
-    answers=DecisionListResponse,
+    response=DecisionListResponse,
     headers=("Link",),
     problems=(404,),
 )
@@ -209,7 +209,7 @@ async def list_decisions(
     total = await reads.store.decision_count(scope, wanted) if query.total else None
     page = [_to_public(each, decision_links, signed_urls, clock) for each in decisions[: query.limit]]
     last = decisions[query.limit - 1].stored.cursor if len(decisions) > query.limit else None
-    link = cursor_links(DECISIONS.path, [*kept_parameters(query), f"limit={query.limit}"], cursors.decisions, last)
+    link = cursor_links(DECISIONS.path, [*stable_parameters(query), f"limit={query.limit}"], cursors.decisions, last)
     return Response(DecisionListResponse(page, total), headers={"Cache-Control": "no-store", "Link": link})
 
 

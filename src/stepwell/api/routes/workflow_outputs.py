@@ -45,7 +45,7 @@ OUTPUTS = Operation(
     permission=Permission.READ,
     for_runs=True,
     query=OutputsQuery,
-    answers=OutputListResponse,
+    response=OutputListResponse,
     also=(Content(ZIP_TYPE, binary=True),),
     optional_headers=("Link", "ETag", "Content-Disposition"),
     takes=(IF_NONE_MATCH,),

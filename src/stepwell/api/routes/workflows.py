@@ -18,21 +18,21 @@ from stepwell.api.requests.headers import CHANGING, ETAG, IDEMPOTENCY_KEY, IF_NO
 from stepwell.api.requests.operations import JSON_TYPE, MERGE_PATCH_TYPE, NoQuery, Operation, endpoint
 from stepwell.api.requests.preferences import handling_of
 from stepwell.api.requests.query_parameters import CleanupQuery, GetQuery, StartQuery, VerbQuery, parse_id, parse_query
-from stepwell.api.requests.request_bodies import give_room_back, ignore_empty_body, read_json, read_with_room
+from stepwell.api.requests.request_bodies import ignore_empty_body, read_and_reserve, read_json, release_decoding
 from stepwell.api.requests.request_resources import resources_of
 from stepwell.api.responses.conditional_requests import (
-    answer_streams,
-    answer_with_etag,
     not_modified,
     not_modified_workflow,
-    send_answer,
-    workflow_answer,
+    response_streams,
+    response_with_etag,
+    send_response,
+    workflow_response,
 )
-from stepwell.api.responses.dry_run import DRY_RUN_ANSWER, supports_dry_run
+from stepwell.api.responses.dry_run import DRY_RUN_RESPONSE, supports_dry_run
 from stepwell.api.responses.idempotency import idempotent
-from stepwell.api.responses.prefer_wait import answer_after_wait, answer_now, wait_if_preferred
+from stepwell.api.responses.prefer_wait import respond_after_wait, respond_now, wait_if_preferred
 from stepwell.api.responses.serializers import page_to_public, workflow_to_public
-from stepwell.api.responses.streamed_answers import Answer, StreamedAnswer
+from stepwell.api.responses.streamed_responses import ApiResponse, StreamedResponse
 from stepwell.api.responses.workflow_etags import page_etag
 from stepwell.api.routes.definitions import read_definition, read_stored_parts
 from stepwell.api.routes.list_query import FilterQuery, ListQuery, list_links
@@ -80,7 +80,7 @@ CREATE = Operation(
     other_body=RunDefinition,
     problems=(409,),
     status=201,
-    answers=WorkflowPublic,
+    response=WorkflowPublic,
     headers=("Location", "ETag"),
     optional_headers=RATE_LIMIT_HEADERS,
     takes=(IDEMPOTENCY_KEY,),
@@ -94,7 +94,7 @@ LIST = Operation(
     tag=TAG,
     permission=Permission.READ,
     query=ListQuery,
-    answers=WorkflowListResponse,
+    response=WorkflowListResponse,
     headers=("Link", "ETag"),
     takes=(IF_NONE_MATCH,),
 )
@@ -107,7 +107,7 @@ GET = Operation(
     permission=Permission.READ,
     for_runs=True,
     query=GetQuery,
-    answers=WorkflowPublic,
+    response=WorkflowPublic,
     headers=("ETag",),
     takes=(IF_NONE_MATCH,),
     waits=True,
@@ -121,7 +121,7 @@ UPDATE = Operation(
     tag=TAG,
     permission=Permission.WRITE,
     body=WorkflowUpdate,
-    answers=WorkflowPublic,
+    response=WorkflowPublic,
     body_types=(JSON_TYPE, MERGE_PATCH_TYPE),
     problems=(409,),
     headers=("ETag",),
@@ -135,7 +135,7 @@ COUNTS = Operation(
     tag=TAG,
     permission=Permission.READ,
     query=FilterQuery,
-    answers=WorkflowCountsResponse,
+    response=WorkflowCountsResponse,
 )
 DEFINITION = Operation(
     method="GET",
@@ -146,7 +146,7 @@ DEFINITION = Operation(
     "and labels are those of today.",
     tag=TAG,
     permission=Permission.READ,
-    answers=CreateWorkflow,
+    response=CreateWorkflow,
     headers=("ETag",),
 )
 DELETE_DATA = Operation(
@@ -159,7 +159,7 @@ DELETE_DATA = Operation(
     "after ten seconds, pending is true, and the service goes on.",
     tag=TAG,
     permission=Permission.WRITE,
-    answers=WorkflowDataDeletion,
+    response=WorkflowDataDeletion,
     problems=(409,),
 )
 
@@ -173,8 +173,8 @@ def _verb(verb: str, description: str, *, waits: bool = False) -> Operation:
         tag=TAG,
         permission=Permission.WRITE,
         query=VerbQuery,
-        answers=WorkflowPublic,
-        also=DRY_RUN_ANSWER,
+        response=WorkflowPublic,
+        also=DRY_RUN_RESPONSE,
         problems=(409,),
         headers=("ETag",),
         takes=CHANGING,
@@ -201,37 +201,37 @@ CLEANUP = replace(
         "The event workflow.files_deleted reports the end.",
     ),
     query=CleanupQuery,
-    answers=WorkflowCleanupResponse,
+    response=WorkflowCleanupResponse,
 )
 
 
-async def _creation_answer(
+async def _creation_response(
     request: ApiRequest, services: Services, workflow: FoundWorkflow, warnings: Sequence[DefinitionWarning]
-) -> Answer:
+) -> ApiResponse:
     # A workflow that isn't started won't end, so there is nothing to wait for.
     wait = workflow.status is not WorkflowStatus.PENDING
     headers = {"Location": f"{BASE}{workflow.id}"}
-    return await (answer_after_wait if wait else answer_now)(request, services, workflow, headers, 201, warnings)
+    return await (respond_after_wait if wait else respond_now)(request, services, workflow, headers, 201, warnings)
 
 
-async def _rebuilt_creation(request: ApiRequest, services: Services, workflow: FoundWorkflow) -> Answer:
+async def _rebuilt_creation(request: ApiRequest, services: Services, workflow: FoundWorkflow) -> ApiResponse:
     """Return the response of create for a repeated request. Its warnings come from its body, which is the same."""
     warnings: Sequence[DefinitionWarning] = ()
     # What the settings or a stored definition are now may refuse it.
     with suppress(InvalidRequest, DefinitionArchived, TooManyValues):
         stored = await read_stored_parts(request, services)
         warnings = (await read_definition(request, services, stored)).warnings
-    return await _creation_answer(request, services, workflow, warnings)
+    return await _creation_response(request, services, workflow, warnings)
 
 
-async def _clean_again(request: ApiRequest, services: Services, _workflow: FoundWorkflow) -> Answer:
+async def _clean_again(request: ApiRequest, services: Services, _workflow: FoundWorkflow) -> ApiResponse:
     """Clean up again, because the report of the first run was lost. It deletes what that run left."""
     return await _clean(request, services, NO_PRECONDITIONS)
 
 
 @endpoint(CREATE)
 @idempotent(_rebuilt_creation)
-async def create_workflow(request: ApiRequest, services: Services, preconditions: Preconditions) -> Answer:
+async def create_workflow(request: ApiRequest, services: Services, preconditions: Preconditions) -> ApiResponse:
     query = parse_query(request.scope["query_string"], StartQuery)
     caller = request.user
     if caller.only_runs and not query.start:
@@ -240,16 +240,16 @@ async def create_workflow(request: ApiRequest, services: Services, preconditions
         show_rate_limit(request, caller.scope.tenant)
         await services.admission.check(caller.scope.tenant)  # first, because the body costs more
     stored = await read_stored_parts(request, services)
-    size = len(await read_with_room(request))
+    size = len(await read_and_reserve(request))
     async with services.create_turns.turn(resources_of(request.scope).account, size):
-        planned = await read_definition(request, services, stored)
-        tenant = caller.tenant_for(planned.request.origin_tenant_id)
+        validated = await read_definition(request, services, stored)
+        tenant = caller.tenant_for(validated.request.origin_tenant_id)
         show_rate_limit(request, tenant)
         record = await services.workflows.create(
-            caller.scope, caller.subject, planned, tenant=tenant, start=query.start, preconditions=preconditions
+            caller.scope, caller.subject, validated, tenant=tenant, start=query.start, preconditions=preconditions
         )
-    await give_room_back(request)
-    return await _creation_answer(request, services, record, planned.warnings)
+    await release_decoding(request)
+    return await _creation_response(request, services, record, validated.warnings)
 
 
 @endpoint(LIST)
@@ -268,17 +268,17 @@ async def list_workflows(request: ApiRequest, services: ServicesDep, cursors: Cu
     links = list_links(BASE, query, page, cursors)
     etag = partial(page_etag, total=page.total, links=links, query=query)
     headers = {"Link": links, ETAG: etag(page.versions)}
-    if not_modified_answer := not_modified(request, headers):
-        return not_modified_answer
+    if not_modified_response := not_modified(request, headers):
+        return not_modified_response
     if page.workflows is None:
         numbers = b'],"total":%b,"skip":%d,"limit":%d}' % (json.encode(page.total), query.skip, query.limit)
         ids = list(page.versions)
-        answer = StreamedAnswer(ids, wanted.parts, headers, prefix=b'{"workflows":[', suffix=numbers, page_etag=etag)
-        return send_answer(request, services, answer)
+        stream = StreamedResponse(ids, wanted.parts, headers, prefix=b'{"workflows":[', suffix=numbers, page_etag=etag)
+        return send_response(request, services, stream)
     async with shared.encoding:
         if shared.body is None:
             shared.body = json.encode(await page_to_public(page, query.skip, query.limit))
-    return send_answer(request, services, StoredAnswer(200, headers, shared.body))
+    return send_response(request, services, StoredAnswer(200, headers, shared.body))
 
 
 @endpoint(GET)
@@ -286,38 +286,38 @@ async def get_workflow(request: ApiRequest, services: ServicesDep) -> ASGIApp:
     workflow_id = _workflow_id(request)
     parts = parse_query(request.scope["query_string"], GetQuery).parts
     applied = await wait_if_preferred(request, services, workflow_id)
-    if known := await not_modified_workflow(request, services, workflow_id, applied, parts):
-        return known
+    if response := await not_modified_workflow(request, services, workflow_id, applied, parts):
+        return response
     workflow = await services.reads.find(request.user.scope, workflow_id, parts)
     resources_of(request.scope).count_for(workflow.tenant)
-    return send_answer(request, services, await workflow_answer(workflow, applied, parts=parts))
+    return send_response(request, services, await workflow_response(workflow, applied, parts=parts))
 
 
 @endpoint(UPDATE)
-@idempotent(answer_now)
-async def update_workflow(request: ApiRequest, services: Services, preconditions: Preconditions) -> Answer:
+@idempotent(respond_now)
+async def update_workflow(request: ApiRequest, services: Services, preconditions: Preconditions) -> ApiResponse:
     workflow_id = _workflow_id(request)
     parse_query(request.scope["query_string"], NoQuery)
     refusal, handling = services.catalog.webhook_refusal, handling_of(request.scope)
     changes = await read_json(request, lambda body: parse_update(body, refusal, handling))
     caller = request.user
-    return await workflow_answer(
+    return await workflow_response(
         await services.workflows.update(caller.scope, caller.subject, workflow_id, changes, preconditions)
     )
 
 
 def _verb_handler(operation: Operation, verb: Literal["start", "pause", "resume", "cancel"]) -> HTTPRouteHandler:
-    answer = answer_after_wait if operation.waits else answer_now
+    respond = respond_after_wait if operation.waits else respond_now
 
     @endpoint(operation)
     @supports_dry_run(verb)
-    @idempotent(answer)
-    async def perform(request: ApiRequest, services: Services, preconditions: Preconditions) -> Answer:
+    @idempotent(respond)
+    async def perform(request: ApiRequest, services: Services, preconditions: Preconditions) -> ApiResponse:
         workflow_id = _workflow_id(request)
         parse_query(request.scope["query_string"], VerbQuery)
         await ignore_empty_body(request)
         method: _Verb = getattr(services.workflows, verb)
-        return await answer(
+        return await respond(
             request, services, await method(request.user.scope, request.user.subject, workflow_id, preconditions)
         )
 
@@ -333,11 +333,11 @@ cancel_workflow = _verb_handler(CANCEL, "cancel")
 @endpoint(CLEANUP)
 @supports_dry_run("cleanup")
 @idempotent(_clean_again)
-async def cleanup_workflow(request: ApiRequest, services: Services, preconditions: Preconditions) -> Answer:
+async def cleanup_workflow(request: ApiRequest, services: Services, preconditions: Preconditions) -> ApiResponse:
     return await _clean(request, services, preconditions)
 
 
-async def _clean(request: ApiRequest, services: Services, preconditions: Preconditions) -> Answer:
+async def _clean(request: ApiRequest, services: Services, preconditions: Preconditions) -> ApiResponse:
     workflow_id = _workflow_id(request)
     query = parse_query(request.scope["query_string"], CleanupQuery)
     await ignore_empty_body(request)
@@ -348,8 +348,8 @@ async def _clean(request: ApiRequest, services: Services, preconditions: Precond
     )
     if isinstance(workflow, LargeWorkflow):
         suffix = b',"cleanup":' + json.encode(report) + b"}"
-        return StreamedAnswer((workflow.id,), prefix=b'{"workflow":', suffix=suffix)
-    return answer_with_etag(workflow, WorkflowCleanupResponse(await workflow_to_public(workflow), report))
+        return StreamedResponse((workflow.id,), prefix=b'{"workflow":', suffix=suffix)
+    return response_with_etag(workflow, WorkflowCleanupResponse(await workflow_to_public(workflow), report))
 
 
 @endpoint(DELETE_DATA)
@@ -374,7 +374,7 @@ async def get_workflow_definition(request: ApiRequest, services: ServicesDep) ->
     workflow_id = _workflow_id(request)
     parse_query(request.scope["query_string"], NoQuery)
     record = await services.reads.get(request.user.scope, workflow_id)
-    return answer_streams(request, services).definition(record)
+    return response_streams(request, services).definition(record)
 
 
 def _workflow_id(request: ApiRequest) -> UUID:

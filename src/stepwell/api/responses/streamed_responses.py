@@ -48,7 +48,7 @@ MAX_PAGE_BYTES: Final = 1024**3
 STORED_MAX_BYTES: Final = 1024 * 1024  # a response that is larger isn't stored with its idempotency key
 PROGRESS_S = 30.0
 MEMORY_WAIT_S: Final = 10.0
-NO_MEMORY: Final = "other answers take all the memory that there is for them"
+NO_MEMORY: Final = "other responses take all the memory that there is for them"
 TASKS_A_SLICE: Final = 1_000
 _DEFINITION: Final = WorkflowParts(steps=True, results=False)
 _FIRST_COUNT, _MAX_COUNT = 250, 500  # steps of a slice
@@ -58,7 +58,7 @@ _COPIES = 3  # of a slice: as it was read, encoded, and in the buffer of the con
 _decode_states = json.Decoder(list[StepSnapshot]).decode
 
 
-class StreamedAnswer(Struct, frozen=True):
+class StreamedResponse(Struct, frozen=True):
     """A response whose body is *prefix*, the workflows separated by commas, and *suffix*.
 
     A list has *page_etag*, which returns the list's ETag for the versions of its workflows. A list that is too large
@@ -76,10 +76,10 @@ class StreamedAnswer(Struct, frozen=True):
     warnings: Sequence[DefinitionWarning] = ()
 
 
-Answer = StoredAnswer | StreamedAnswer
+ApiResponse = StoredAnswer | StreamedResponse
 
 
-class AnswerStreams:
+class ResponseStreams:
     """Sends streamed responses about workflows of *scope* that *reads* reads.
 
     *memory* returns the request's reservation.
@@ -90,9 +90,9 @@ class AnswerStreams:
     ) -> None:
         self._reads, self._memory, self._scope = reads, memory, scope
 
-    def response(self, answer: StreamedAnswer, more: Headers = NO_HEADERS) -> ASGIApp:
-        """Return the response that sends *answer*, with *more* headers."""
-        return stream_response(lambda: self._open(answer), answer.status, more)
+    def workflows(self, response: StreamedResponse, more: Headers = NO_HEADERS) -> ASGIApp:
+        """Return the ASGI app that sends *response*, with *more* headers."""
+        return stream_response(lambda: self._open(response), response.status, more)
 
     def tasks(
         self, workflow_id: UUID, first: TaskSlice, *, include_deleted: bool, step_id: str | None = None
@@ -119,32 +119,32 @@ class AnswerStreams:
         """Return the response that sends the definition of the workflow, as a client would send it."""
         return stream_response(lambda: self._open_definition(record))
 
-    async def collect(self, answer: StreamedAnswer, max_bytes: int) -> StoredAnswer | None:
+    async def collect(self, response: StreamedResponse, max_bytes: int) -> StoredAnswer | None:
         """Return the whole response, or None if its body is larger than *max_bytes*."""
-        async with self._open(answer) as (headers, body):
+        async with self._open(response) as (headers, body):
             collected = await collect(body, max_bytes)
-            return None if collected is None else StoredAnswer(answer.status, dict(headers), collected)
+            return None if collected is None else StoredAnswer(response.status, dict(headers), collected)
 
     @asynccontextmanager
-    async def _open(self, answer: StreamedAnswer) -> AsyncIterator[tuple[Headers, AsyncGenerator[bytes, None]]]:
+    async def _open(self, response: StreamedResponse) -> AsyncIterator[tuple[Headers, AsyncGenerator[bytes, None]]]:
         """Reserve the memory and read the snapshot. Return the headers, and the body in chunks."""
-        size = await self._reads.size(self._scope, answer.workflow_ids, answer.parts, MAX_PAGE_BYTES)
-        page_etag = answer.page_etag
+        size = await self._reads.size(self._scope, response.workflow_ids, response.parts, MAX_PAGE_BYTES)
+        page_etag = response.page_etag
         if page_etag is not None and size.total > MAX_PAGE_BYTES:
             raise _too_large(f"The page would be over {MAX_PAGE_BYTES:,} bytes", page=True)
         memory = await self._memory()
         reserved = await _reserve(memory, size, page=page_etag is not None)
         try:
-            snapshots = await self._reads.store.snapshot(self._scope, answer.workflow_ids, answer.parts)
-            if not snapshots and answer.workflow_ids:
+            snapshots = await self._reads.store.snapshot(self._scope, response.workflow_ids, response.parts)
+            if not snapshots and response.workflow_ids:
                 raise NotFound("workflow")
             # The versions may be later ones than those that the caller has read.
             if page_etag is None:
-                etag = workflow_etag(_version_of(snapshots[0]), answer.parts)
+                etag = workflow_etag(_version_of(snapshots[0]), response.parts)
             else:
                 etag = page_etag({snapshot.record.state.id: _version_of(snapshot) for snapshot in snapshots})
-            headers = {**answer.headers, ETAG: etag}
-            async with aclosing(self._body(answer, snapshots)) as body:
+            headers = {**response.headers, ETAG: etag}
+            async with aclosing(self._body(response, snapshots)) as body:
                 yield headers, body
         finally:
             memory.shrink(reserved)
@@ -236,19 +236,19 @@ class AnswerStreams:
         yield b'],"total":%d,"skip":%d,"limit":%d}' % (first.total, first.skip, first.limit)
 
     async def _body(
-        self, answer: StreamedAnswer, snapshots: list[LargeWorkflowSnapshot]
+        self, response: StreamedResponse, snapshots: list[LargeWorkflowSnapshot]
     ) -> AsyncGenerator[bytes, None]:
-        separator = answer.prefix
+        separator = response.prefix
         snapshots.reverse()
         while snapshots:
             yield separator
             async with aclosing(
-                encode_large(self._reads.store, self._scope, snapshots.pop(), answer.parts, answer.warnings)
+                encode_large(self._reads.store, self._scope, snapshots.pop(), response.parts, response.warnings)
             ) as chunks:
                 async for chunk in chunks:
                     yield chunk
             separator = b","
-        yield answer.suffix
+        yield response.suffix
 
 
 def _decode_copies(texts: Mapping[str, bytes]) -> dict[str, Any]:
@@ -256,24 +256,24 @@ def _decode_copies(texts: Mapping[str, bytes]) -> dict[str, Any]:
 
 
 def stream_response(
-    open_answer: Callable[[], AbstractAsyncContextManager[tuple[Headers, AsyncGenerator[bytes, None]]]],
+    open_response: Callable[[], AbstractAsyncContextManager[tuple[Headers, AsyncGenerator[bytes, None]]]],
     status: int = 200,
     more: Headers = NO_HEADERS,
 ) -> ASGIApp:
-    """Return the response that sends the headers and the body of *open_answer*, with *more* headers.
+    """Return the response that sends the headers and the body of *open_response*, with *more* headers.
 
     The body is JSON, unless the headers have another type.
     """
 
     async def respond(scope: Scope, receive: Receive, send: Send) -> None:
-        async with open_answer() as (headers, body):
+        async with open_response() as (headers, body):
             encoded = encode_headers({"content-type": "application/json", **headers, **more})
             await send({"type": "http.response.start", "status": status, "headers": encoded})
             if scope.get("method") == "HEAD":
                 await send({"type": "http.response.body", "body": b"", "more_body": False})
                 return
             async with anyio.create_task_group() as group:
-                group.start_soon(cancel_on_disconnect, receive, group.cancel_scope, name="client of an answer")
+                group.start_soon(cancel_on_disconnect, receive, group.cancel_scope, name="client of a response")
                 await _send_body(send, body)
                 group.cancel_scope.cancel()
 
@@ -345,7 +345,7 @@ async def _reserve(reservation: MemoryReservation, size: AnswerSize, *, page: bo
     except TimeoutError:
         raise Unavailable(NO_MEMORY, 5) from None
     except NeverFits as error:
-        raise _too_large(f"The answer {error}", page=page) from None
+        raise _too_large(f"The response {error}", page=page) from None
     return needed
 
 
@@ -364,11 +364,11 @@ async def _send_body(send: Send, body: AsyncIterator[bytes]) -> None:
                     piece = chunk[begin : begin + PIECE_BYTES]
                     await send({"type": "http.response.body", "body": piece, "more_body": True})
                 if limit.cancelled_caught:
-                    log.info("answer.too_slow", action="send")
+                    log.info("response.too_slow", action="send")
                     return
         await send({"type": "http.response.body", "body": b"", "more_body": False})
     except (StepwellError, LookupError) as error:
-        log.warning("answer.broken", action="send", error=str(error))
+        log.warning("response.broken", action="send", error=str(error))
 
 
 async def cancel_on_disconnect(receive: Receive, response: anyio.CancelScope) -> None:

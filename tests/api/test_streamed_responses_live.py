@@ -12,7 +12,7 @@ import pytest
 import pytest_asyncio
 from litestar.types import Message
 
-from stepwell.api.responses import streamed_answers
+from stepwell.api.responses import streamed_responses
 from stepwell.api.routes import steps as step_routes
 from stepwell.persistence.stores.workflow_reader import PostgresWorkflowReader
 from stepwell.runtime.asgi_scope import http_scope
@@ -39,7 +39,7 @@ BUSY = """
 async def bounded(
     server: TestServer, template: str, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[Service]:
-    """The service with little memory for its answers."""
+    """The service with little memory for its responses."""
     async with AsyncExitStack() as stack:
         dsn = await stack.enter_async_context(database(server, template))
         folder = tmp_path_factory.mktemp("bounded")
@@ -66,7 +66,7 @@ async def until_completed(service: Service, workflow_id: str) -> None:
 
 
 class Reader:
-    """A client that reads an answer as slowly as it wants. `size` counts what it has read."""
+    """A client that reads a response as slowly as it wants. `size` counts what it has read."""
 
     def __init__(self, service: Service, path: str, query: str = "") -> None:
         self._service, self._path, self._query = service, path, query
@@ -74,7 +74,7 @@ class Reader:
         self.go_on, self.waits, self.gone = asyncio.Event(), asyncio.Event(), asyncio.Event()
 
     async def read(self, *, pause_after: int | None = None) -> None:
-        """Read the answer to its end. Once *pause_after* bytes have come, wait for `go_on`."""
+        """Read the response to its end. Once *pause_after* bytes have come, wait for `go_on`."""
         headers = [(b"authorization", f"Bearer {token()}".encode()), (b"host", b"t.local")]
         target = f"{WORKFLOWS.removesuffix('/')}{self._path}?{self._query}".encode()
         scope: Any = http_scope("GET", target, headers, server=("t.local", 80), client=("127.0.0.1", 1))
@@ -113,7 +113,7 @@ async def size_of(service: Service, path: str, query: str) -> int:
 
 
 @pytest.mark.parametrize(("path", "query"), [("/{id}", ""), ("", "origin_instance=large")], ids=["get", "list"])
-async def test_four_slow_readers_of_a_large_answer_hold_bounded_memory(
+async def test_four_slow_readers_of_a_large_response_hold_bounded_memory(
     bounded: Service, large: str, path: str, query: str
 ) -> None:
     path = path.format(id=large)
@@ -128,7 +128,7 @@ async def test_four_slow_readers_of_a_large_answer_hold_bounded_memory(
                 group.create_task(reader.read(pause_after=MIB))
             await eventually(lambda: sum(reader.waits.is_set() for reader in readers) >= 2)
             assert 0 < held(bounded) <= MEMORY
-            # Others are answered meanwhile, without waiting for memory.
+            # Others get their responses meanwhile, without waiting for memory.
             assert await bounded.get(small["id"]) == small
             for reader in readers:
                 reader.go_on.set()
@@ -138,7 +138,7 @@ async def test_four_slow_readers_of_a_large_answer_hold_bounded_memory(
     assert [(reader.status, reader.ended, reader.size) for reader in readers] == [(200, True, readers[0].size)] * 4
     assert readers[0].size >= whole
     assert held(bounded) == 0
-    assert peak < MEMORY  # four whole answers would be 50 MB, and some copies of each
+    assert peak < MEMORY  # four whole responses would be 50 MB, and some copies of each
 
 
 async def test_a_slow_reader_holds_no_transaction(bounded: Service, large: str) -> None:
@@ -161,14 +161,14 @@ async def test_a_slow_reader_holds_no_transaction(bounded: Service, large: str) 
 async def test_a_reader_that_makes_no_progress_is_cut_off_and_its_memory_is_free(
     bounded: Service, large: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(streamed_answers, "PROGRESS_S", 0.05)
+    monkeypatch.setattr(streamed_responses, "PROGRESS_S", 0.05)
     reader = Reader(bounded, f"/{large}")
     await asyncio.wait_for(reader.read(pause_after=1), 60)
     assert (reader.status, reader.ended) == (200, False)
     assert held(bounded) == 0
 
 
-async def test_the_memory_of_an_aborted_answer_is_free_at_once(bounded: Service, large: str) -> None:
+async def test_the_memory_of_an_aborted_response_is_free_at_once(bounded: Service, large: str) -> None:
     reader = Reader(bounded, f"/{large}")
     async with asyncio.TaskGroup() as group:
         group.create_task(reader.read(pause_after=MIB))
@@ -203,8 +203,8 @@ async def test_each_form_of_a_workflow_has_an_etag_of_its_own_and_all_match_the_
     for steps in (True, False):
         for results in (True, False):
             params = {"include_steps": steps, "include_results": results}
-            answer = await bounded.client.get(path, params=params)
-            tag = answer.headers["etag"]
+            response = await bounded.client.get(path, params=params)
+            tag = response.headers["etag"]
             known = await bounded.client.get(path, params=params, headers={"If-None-Match": tag})
             assert (known.status_code, known.headers["etag"]) == (304, tag)
             patched = await bounded.client.patch(path, json={}, headers={"If-Match": tag})
@@ -223,17 +223,17 @@ async def test_a_head_of_a_large_workflow_has_the_headers_and_no_body(bounded: S
 async def test_a_page_that_is_too_large_is_refused_and_the_refusal_names_the_remedy(
     bounded: Service, large: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(streamed_answers, "MAX_PAGE_BYTES", COPIES * TEXT)
-    answer = await bounded.client.get(WORKFLOWS)
-    assert answer.status_code == 422
-    (fault,) = answer.json()["detail"]
+    monkeypatch.setattr(streamed_responses, "MAX_PAGE_BYTES", COPIES * TEXT)
+    response = await bounded.client.get(WORKFLOWS)
+    assert response.status_code == 422
+    (fault,) = response.json()["detail"]
     assert (fault["loc"], fault["type"]) == (["query", "limit"], "too_large")
     assert "include_results=false" in fault["msg"]
     assert (await bounded.client.get(WORKFLOWS, params={"include_results": False})).status_code == 200
 
 
 @pytest.mark.extended
-async def test_the_etag_of_a_list_follows_from_its_workflows_and_its_query(bounded: Service, large: str) -> None:
+async def test_the_etag_of_a_list_depends_on_its_workflows_and_its_query(bounded: Service, large: str) -> None:
     async def tag(**params: Any) -> str:
         return str((await bounded.client.get(WORKFLOWS, params=ONLY | params)).headers["etag"])
 
@@ -262,7 +262,7 @@ async def test_the_etag_of_a_list_that_changes_while_it_is_read_is_that_of_what_
     assert (during.headers["etag"], during.content) == (after.headers["etag"], after.content)
 
 
-async def test_an_answer_over_1_mib_is_not_stored_and_a_repeat_gets_the_workflow_as_it_is(
+async def test_a_response_over_1_mib_is_not_stored_and_a_repeat_gets_the_workflow_as_it_is(
     bounded: Service, large: str
 ) -> None:
     path, headers = WORKFLOWS + large, {"Idempotency-Key": "a-large-one"}
@@ -281,7 +281,7 @@ async def test_an_answer_over_1_mib_is_not_stored_and_a_repeat_gets_the_workflow
 
 
 @pytest.mark.extended
-async def test_an_answer_of_less_than_1_mib_is_stored_and_repeated_to_the_byte(bounded: Service) -> None:
+async def test_a_response_of_less_than_1_mib_is_stored_and_repeated_to_the_byte(bounded: Service) -> None:
     steps = [passthrough_step(f"s{n}", text="y" * 3_000) for n in range(100)]
     created = await bounded.create(*steps, start=False)
     path, headers = WORKFLOWS + created["id"], {"Idempotency-Key": "a-middling-one"}
@@ -293,25 +293,25 @@ async def test_an_answer_of_less_than_1_mib_is_stored_and_repeated_to_the_byte(b
 
 
 @pytest.mark.extended
-async def test_a_cleanup_of_a_large_workflow_answers_with_the_workflow_and_the_report(bounded: Service) -> None:
+async def test_a_cleanup_of_a_large_workflow_responds_with_the_workflow_and_the_report(bounded: Service) -> None:
     created = await bounded.create(*[passthrough_step(f"s{n}", text="z" * 3_000) for n in range(100)], start=False)
-    answer = await bounded.verb(created["id"], "cleanup")
-    assert answer.json()["workflow"] == await bounded.get(created["id"])
-    assert answer.json()["cleanup"]["tasks_processed"] == 0
-    assert answer.json()["workflow"]["steps"][99]["config"] == {"text": "z" * 3_000}
+    response = await bounded.verb(created["id"], "cleanup")
+    assert response.json()["workflow"] == await bounded.get(created["id"])
+    assert response.json()["cleanup"]["tasks_processed"] == 0
+    assert response.json()["workflow"]["steps"][99]["config"] == {"text": "z" * 3_000}
 
 
-async def test_an_answer_that_can_never_fit_is_refused(bounded: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_response_that_can_never_fit_is_refused(bounded: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     created = await bounded.create(*[passthrough_step(f"s{n}", text="z" * 3_000) for n in range(100)], start=False)
-    monkeypatch.setattr(streamed_answers, "SLICE_BYTES", MEMORY)
-    answer = await bounded.client.get(WORKFLOWS + created["id"])
-    assert answer.status_code == 422
-    assert "STEPWELL_MEMORY_MAX_BYTES" in answer.json()["detail"][0]["msg"]
+    monkeypatch.setattr(streamed_responses, "SLICE_BYTES", MEMORY)
+    response = await bounded.client.get(WORKFLOWS + created["id"])
+    assert response.status_code == 422
+    assert "STEPWELL_MEMORY_MAX_BYTES" in response.json()["detail"][0]["msg"]
     assert (await bounded.client.get(WORKFLOWS + created["id"], params={"include_steps": False})).status_code == 200
 
 
 @pytest.mark.extended
-async def test_an_answer_that_is_built_whole_holds_its_bytes_until_it_is_sent(bounded: Service, large: str) -> None:
+async def test_a_response_that_is_built_whole_holds_its_bytes_until_it_is_sent(bounded: Service, large: str) -> None:
     steps = [passthrough_step(f"s{n}") for n in range(600)]
     created = await bounded.create(*steps, start=False)
     reader = Reader(bounded, f"/{created['id']}/explain")
