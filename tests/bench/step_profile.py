@@ -108,7 +108,7 @@ def profile_load(server: TestServer, load: Load) -> Profile:
             secret = secrets.token_bytes(32)
             async with running_app(settings, source=source, url_secret=secret, exclusive=True) as app:
                 async with asyncio.timeout(_CLAIM_S):
-                    await app.components.webhooks.recovery.caught_up.wait()
+                    await app.engine.ownership.caught_up.wait()
                 await _drive(app.services, Load(load.shape, 2, 5, concurrency=1), dsn, clock)
                 return await _drive(app.services, load, dsn, clock)
 

@@ -9,7 +9,7 @@ from uuid import UUID
 
 import pytest
 
-from stepwell.app import composition
+from stepwell.app import service as app_service
 from stepwell.contract.enums import ProviderType
 from stepwell.contract.providers import ModelLimit
 from stepwell.engine.execution import scheduler
@@ -456,7 +456,7 @@ async def test_a_process_that_was_taken_for_dead_leaves_the_file_of_the_living(
     world: World, memory: MemoryDatabase, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ends_by: str
 ) -> None:
     """The first is still at work on the attempt that the second has finished, and ends it well, or badly."""
-    monkeypatch.setattr(composition, "_LAST_WRITES_S", 0.1)  # of the first, which has no lease to give back
+    monkeypatch.setattr(app_service, "_LAST_WRITES_S", 0.1)  # of the first, which has no lease to give back
     world.emulator.plan("poll" if ends_by == "its time" else "file", Fault.HANG_AFTER)
     shared = world.settings | {"exclusive": False, "lease_s": 3_600.0, "grace_s": 0.1}
     async with running_service(memory, tmp_path / "data", **shared) as first:

@@ -43,7 +43,7 @@ class ChildrenOfParent(Struct, eq=False):
 
 
 class FollowedChildren(CommandListener):
-    """The sub-workflows of the parents in *workflows*, which are in memory. `to_check` has the parents to be checked."""
+    """The sub-workflows of the parents in *workflows*, those in memory. `to_check` has the parents to be checked."""
 
     def __init__(self, workflows: Mapping[UUID, ActiveWorkflow], queue: WorkflowQueue) -> None:
         self._workflows, self._queue = workflows, queue
