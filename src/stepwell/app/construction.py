@@ -129,7 +129,7 @@ class Engine:
     """The parts that run workflows. Nothing runs yet.
 
     `memory` bounds what they and the API hold. `workers`: None if work is done here. Parts that can't know each other,
-    because each calls the other, share a third one: `bus`, `claims`, `workflow_queue`, `followed`, and `workflows`, those
+    because each calls the other, share a third: `bus`, `claims`, `workflow_queue`, `followed`, and `workflows`, those
     in memory.
     """
 
