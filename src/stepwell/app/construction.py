@@ -174,9 +174,9 @@ class Engine:
             self.lease,
             self.claims,
             self.coordination,
-            clock=clock,
+            clock,
+            self.runner,
             limits=self.limits,
-            works_here=self.registry.works_here,
         )
 
     def _build_runner(self, process: ProcessInfo, stores: Stores, clients: HttpClients) -> AttemptRunner:

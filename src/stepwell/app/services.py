@@ -84,21 +84,14 @@ class Background:
 
 
 def build_services(process: ProcessInfo, stores: Stores, engine: Engine, stack: contextlib.AsyncExitStack) -> Services:
-    settings, clock, database, ownership = process.settings, process.clock, stores.database, engine.ownership
-    scheduler = engine.scheduler
+    settings, clock, database, store = process.settings, process.clock, stores.database, stores.database.workflow_store
+    scheduler, ownership, statement_s = engine.scheduler, engine.ownership, settings.database_timeout_s
     reads = ReadService(database.reader, stores.task_files)
-    access = WorkflowAccess(database.workflow_store, scheduler, ownership, engine.lease, engine.bus)
+    access = WorkflowAccess(store, scheduler, ownership, engine.lease, engine.bus)
     availability = Availability(scheduler.checkpointer, stores.writes, database.reader, ownership)
-    statement_s = settings.database_timeout_s
     idempotency = IdempotentRequests(database.keys, engine.lease, clock, uuid7, statement_s=statement_s)
     admission = WorkflowAdmission(
-        engine.workflow_queue,
-        database.workflow_store,
-        scheduler,
-        ownership,
-        clock,
-        engine.coordination,
-        settings.database_slow_s,
+        engine.workflow_queue, store, scheduler, ownership, clock, engine.coordination, settings.database_slow_s
     )
     uploads, webhooks = _build_uploads(process, stores, stack), _build_webhooks(process, stores, engine, stack)
     delete_uploads, artifacts = uploads.delete_with_workflow, stores.files.artifacts
@@ -120,8 +113,7 @@ def build_services(process: ProcessInfo, stores: Stores, engine: Engine, stack: 
         clock=clock,
         make_id=uuid7,
     )
-    # The one cycle: the scheduler runs sub-workflows, whose verbs need the scheduler.
-    engine.children.use(partial(workflows.change, EVERY_TENANT))
+    engine.children.use(partial(workflows.change, EVERY_TENANT))  # verbs need the scheduler, which runs the children
     return Services(
         workflows=workflows,
         reads=reads,

@@ -20,8 +20,8 @@ from msgspec import Struct, field
 
 from stepwell.engine.attempts.flow_evaluator import FlowEvaluator
 from stepwell.engine.execution.active_workflow import ActiveWorkflow
-from stepwell.engine.execution.follow_up_tasks import Spawn
 from stepwell.engine.execution.item_memory import ItemMemory
+from stepwell.engine.execution.supervised_tasks import SupervisedTasks
 from stepwell.lifecycle.effects import Evaluate
 from stepwell.lifecycle.inputs import Input
 
@@ -38,20 +38,19 @@ class _Requests(Struct):
 class FlowEvaluations:
     """The open evaluations of all workflows in memory.
 
-    *spawn* runs a coroutine in a task with a name, and calls a function at its end. *apply* applies an input to a
-    workflow, and *apply_and_start* also starts the steps that may start now.
+    *apply* applies an input to a workflow, and *apply_and_start* also starts the steps that may start now.
     """
 
     def __init__(
         self,
         evaluator: FlowEvaluator,
-        spawn: Spawn,
+        tasks: SupervisedTasks,
         apply: Callable[[ActiveWorkflow, Input], bool],
         apply_and_start: Callable[[ActiveWorkflow, Input], bool],
         item_memory: ItemMemory,
     ) -> None:
         self._item_memory = item_memory
-        self._evaluator, self._spawn, self._apply, self._apply_and_start = evaluator, spawn, apply, apply_and_start
+        self._evaluator, self._tasks, self._apply, self._apply_and_start = evaluator, tasks, apply, apply_and_start
         self._open: dict[ActiveWorkflow, _Requests] = {}
         self._evaluated = 0  # in this iteration of the event loop
         self.closed = False  # for good: nothing is evaluated any more
@@ -70,7 +69,7 @@ class FlowEvaluations:
         if requests is None:
             requests = self._open[workflow] = _Requests()
             work, name = self._run(workflow, requests), f"evaluations of {workflow.workflow_id}"
-            requests.task = self._spawn(work, name, partial(self._ended, workflow, requests))
+            requests.task = self._tasks.spawn(work, name, partial(self._ended, workflow, requests))
         requests.waiting[request.position] = request
 
     def end(self, workflow: ActiveWorkflow) -> None:

@@ -7,9 +7,8 @@ What must hold:
 """
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from functools import partial
-from typing import Any, TypeAlias
 from uuid import UUID
 
 from anyio import move_on_after
@@ -18,28 +17,26 @@ from stepwell.contract.enums import CancelReceipt
 from stepwell.engine.attempts.attempt_control import AttemptControl
 from stepwell.engine.attempts.runner import AttemptRunner
 from stepwell.engine.execution.active_workflow import ActiveWorkflow, RunningAttempt
+from stepwell.engine.execution.supervised_tasks import SupervisedTasks
 from stepwell.lifecycle.inputs import FollowUpEnded, Input
 from stepwell.ports.clock import Clock
-
-Spawn: TypeAlias = Callable[[Coroutine[Any, Any, None], str, Callable[[asyncio.Task[None]], None]], asyncio.Task[None]]
 
 
 class FollowUpTasks:
     """Runs follow-ups. The workflows keep them, in `ActiveWorkflow.follow_ups`.
 
-    *spawn* runs a coroutine in a task with a name, and calls a function at its end. *apply* applies an input to a
-    workflow. *make_control* makes the control of an attempt of a workflow.
+    *apply* applies an input to a workflow. *make_control* makes the control of an attempt of a workflow.
     """
 
     def __init__(
         self,
         runner: AttemptRunner,
         clock: Clock,
-        spawn: Spawn,
+        tasks: SupervisedTasks,
         apply: Callable[[ActiveWorkflow, Input], bool],
         make_control: Callable[[ActiveWorkflow], AttemptControl],
     ) -> None:
-        self._runner, self._clock, self._spawn = runner, clock, spawn
+        self._runner, self._clock, self._tasks = runner, clock, tasks
         self._apply, self._make_control = apply, make_control
         self.closed = False  # for good: no follow-up begins any more
 
@@ -50,7 +47,7 @@ class FollowUpTasks:
         control = self._make_control(workflow)
         follow_up = workflow.follow_ups[task_id] = RunningAttempt(control=control)
         work, ended = self._run(workflow, position, task_id, control), partial(self._ended, workflow, task_id)
-        follow_up.task = self._spawn(work, f"follow up {task_id}", ended)
+        follow_up.task = self._tasks.spawn(work, f"follow up {task_id}", ended)
 
     def end(self, workflow: ActiveWorkflow) -> None:
         """Stop the workflow's follow-ups. The next process that has the workflow continues them."""

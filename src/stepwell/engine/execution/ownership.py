@@ -18,7 +18,7 @@ What must hold:
 
 import asyncio
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Protocol
 from uuid import UUID
@@ -27,7 +27,7 @@ import structlog
 
 from stepwell.basics.errors import Unavailable
 from stepwell.basics.tenancy import EVERY_TENANT
-from stepwell.contract.enums import ProviderType
+from stepwell.engine.attempts.runner import AttemptRunner
 from stepwell.engine.execution.active_workflow import ActiveWorkflow
 from stepwell.engine.execution.claim_requests import RENEWED_AFTER, ClaimRequests
 from stepwell.engine.execution.lease import Lease
@@ -66,10 +66,7 @@ class Claimer(Protocol):
 
 
 class Ownership:
-    """Renews the lease while this process has work, and claims workflows that need a process.
-
-    *works_here* says whether a provider works in this process.
-    """
+    """Renews the lease while this process has work, and claims workflows that need a process."""
 
     def __init__(
         self,
@@ -78,13 +75,13 @@ class Ownership:
         lease: Lease,
         claims: ClaimRequests,
         coordination: Coordination,
-        *,
         clock: Clock,
+        runner: AttemptRunner,
+        *,
         limits: LimitDivider,
-        works_here: Callable[[ProviderType | None], bool],
     ) -> None:
         self._workflow_store, self._scheduler, self._lease, self._clock = workflow_store, scheduler, lease, clock
-        self._limits, self._works_here, self._coordination = limits, works_here, coordination
+        self._limits, self._runner, self._coordination = limits, runner, coordination
         self.claims, self.trials = claims, Trials(scheduler, lease, clock)
         self._claimers: Sequence[Claimer] = ()
         self._claiming = asyncio.Lock()
@@ -275,7 +272,7 @@ class Ownership:
         workflow_id = loaded.state.id
         try:
             if self.claims.refusals.get(workflow_id, 0) <= 1:
-                return ActiveWorkflow(loaded, self._works_here)
+                return ActiveWorkflow(loaded, self._runner.works_here)
             log.error("recovery.unwritable", action="claim", workflow_id=str(workflow_id))
         except Exception:  # one row that can't be read must not stop all others
             log.exception("recovery.unreadable", action="claim", workflow_id=str(workflow_id))

@@ -111,8 +111,8 @@ class Scheduler:
         )
         self.timers = Timers(clock, queue, self.apply, self.tasks.fail_fast)
         self.item_memory = ItemMemory()
-        self._evaluations = FlowEvaluations(evaluator, self.tasks.spawn, self._apply, self.apply, self.item_memory)
-        self._follow_ups = FollowUpTasks(runner, clock, self.tasks.spawn, self.apply, self._make_control)
+        self._evaluations = FlowEvaluations(evaluator, self.tasks, self._apply, self.apply, self.item_memory)
+        self._follow_ups = FollowUpTasks(runner, clock, self.tasks, self.apply, self._make_control)
         self._effect_handlers: Mapping[type[Effect], Callable[[ActiveWorkflow, Any], None]] = {
             StartAttempt: self._start_attempt,
             CancelAttempt: lambda workflow, effect: self._cancel_attempt(workflow, effect.task_id),
