@@ -64,11 +64,11 @@ def build_catalog(settings: Settings, registry: Registry) -> ProviderCatalog:
         registry.offers(),
         settings.default_provider,
         frozenset(settings.credentials),
-        registry.keyed(),
-        rule,
-        registry.refusals(),
-        registry.file_rules(AddressPolicy(settings.allowed_cidrs), https_only=settings.https_only),
-        brought | registry.members(),
+        keyed=registry.keyed(),
+        webhook_refusal=rule,
+        refusals=registry.refusals(),
+        file_rules=registry.file_rules(AddressPolicy(settings.allowed_cidrs), https_only=settings.https_only),
+        members=brought | registry.members(),
     )
 
 

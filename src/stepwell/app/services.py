@@ -94,8 +94,8 @@ def build_services(process: ProcessInfo, stores: Stores, engine: Engine, stack: 
         engine.workflow_queue, store, scheduler, ownership, clock, engine.coordination, settings.database_slow_s
     )
     uploads, webhooks = _build_uploads(process, stores, stack), _build_webhooks(process, stores, engine, stack)
-    delete_uploads, artifacts = uploads.delete_with_workflow, stores.files.artifacts
-    cleanups = CleanupRunner(database.cleanups, database.purges, artifacts, delete_uploads, access, engine.bus, clock)
+    artifacts = stores.files.artifacts
+    cleanups = CleanupRunner(database.cleanups, database.purges, artifacts, uploads, access, engine.bus, clock)
     sender = CommandSender(database.commands, engine.coordination, idempotency, clock, uuid7)
     explainer, dry_runner = _build_explainer(process, stores, engine, sender)
     workflows = WorkflowService(
@@ -211,16 +211,24 @@ def _build_explainer(
     clock, owner, owner_questions = process.clock, process.owner, OwnerQuestions(sender)
     reader, workflow_store = stores.database.reader, stores.database.workflow_store
     explainer = Explainer(
-        reader,
-        workflow_store,
-        engine.scheduler,
-        engine.admission,
-        engine.health,
-        clock,
-        engine.registry.in_process_types(),
-        stores.writes,
-        owner_questions,
+        store=reader,
+        workflow_store=workflow_store,
+        scheduler=engine.scheduler,
+        admission=engine.admission,
+        health=engine.health,
+        clock=clock,
+        in_process=engine.registry.in_process_types(),
+        writes=stores.writes,
+        owner_questions=owner_questions,
     )
-    nested = NestedDryRuns(reader, workflow_store, stores.task_files, engine.catalog, clock, owner, uuid7)
-    dry_runner = DryRunner(reader, workflow_store, engine.scheduler, nested, clock, owner, uuid7, owner_questions)
+    dry_runner = DryRunner(
+        store=reader,
+        workflow_store=workflow_store,
+        scheduler=engine.scheduler,
+        nested=NestedDryRuns(reader, workflow_store, stores.task_files, engine.catalog, clock, owner, uuid7),
+        clock=clock,
+        owner=owner,
+        new_id=uuid7,
+        owner_questions=owner_questions,
+    )
     return explainer, dry_runner

@@ -29,17 +29,17 @@ from stepwell.ports.storage import WorkflowReader, WorkflowStore
 from stepwell.runtime.offloop import off_loop
 
 
-class DryRunner(Struct, eq=False):
+class DryRunner(Struct, eq=False, kw_only=True):
     """Computes what verbs would do, without doing it. *owner* is the id of this process."""
 
-    _store: WorkflowReader
-    _workflow_store: WorkflowStore
-    _scheduler: Scheduler
-    _nested: NestedDryRuns
-    _clock: Clock
-    _owner: UUID
-    _new_id: NewId
-    _owner_questions: OwnerQuestions
+    store: WorkflowReader
+    workflow_store: WorkflowStore
+    scheduler: Scheduler
+    nested: NestedDryRuns
+    clock: Clock
+    owner: UUID
+    new_id: NewId
+    owner_questions: OwnerQuestions
 
     async def run(
         self,
@@ -59,34 +59,34 @@ class DryRunner(Struct, eq=False):
             loaded = await self._copy(scope, workflow_id)
         except RunsElsewhere:
             question = DryRunQuestion(verb, cleanup_tasks)
-            answer = await self._owner_questions.dry_run(scope, workflow_id, question, preconditions)
+            answer = await self.owner_questions.dry_run(scope, workflow_id, question, preconditions)
             if answer is not None:
                 return answer.version, answer.result
             loaded = await self._copy(scope, workflow_id)
         preconditions.check(loaded.state)
         version = Version.of(loaded.state.last_event, loaded.state.updated_at)
-        now = self._clock.now()
-        verb_input = input_of(verb, self._new_id(now), self._owner, cleanup_tasks=cleanup_tasks)
+        now = self.clock.now()
+        verb_input = input_of(verb, self.new_id(now), self.owner, cleanup_tasks=cleanup_tasks)
         apply = partial(forecast_verb, verb, loaded, [verb_input], now)
         forecast = await off_loop(apply, steps=loaded.unit_count)
         owner = TenantScope(loaded.tenant)
         if verb == "cleanup" and cleanup_tasks:
-            return version, await self._nested.with_files(owner, workflow_id, forecast.result)
+            return version, await self.nested.with_files(owner, workflow_id, forecast.result)
         root_id = workflow_id if loaded.parent is None else loaded.parent.root_id
-        return version, await self._nested.add(owner, root_id, forecast)
+        return version, await self.nested.add(owner, root_id, forecast)
 
     async def _copy(self, scope: TenantScope, workflow_id: UUID) -> LoadedWorkflow:
         """Return a copy of the workflow, from memory if it is there. Raises as `run` does."""
-        workflow = self._scheduler.workflows.get(workflow_id)
+        workflow = self.scheduler.workflows.get(workflow_id)
         if workflow is not None:
             if not scope.covers(workflow.tenant, workflow.created_by):
                 raise NotFound("workflow")
             return workflow.snapshot()
-        loaded = await self._workflow_store.load(scope, workflow_id)
+        loaded = await self.workflow_store.load(scope, workflow_id)
         if loaded is None:
             raise NotFound("workflow")
-        if loaded.state.owner not in (None, self._owner):
-            ownership = await self._store.ownership(scope, workflow_id)
+        if loaded.state.owner not in (None, self.owner):
+            ownership = await self.store.ownership(scope, workflow_id)
             if ownership is not None and ownership.alive:
                 raise RunsElsewhere
         if not loaded.is_understood:

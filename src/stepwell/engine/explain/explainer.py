@@ -80,25 +80,25 @@ class _Explained(NamedTuple):
     children: Mapping[str, RunningChild]
 
 
-class Explainer(Struct, eq=False):
+class Explainer(Struct, eq=False, kw_only=True):
     """Explains workflows. *in_process*: the types of the providers that work in this process."""
 
-    _store: WorkflowReader
-    _workflow_store: WorkflowStore
-    _scheduler: Scheduler
-    _admission: AdmissionController
-    _health: ModelHealth
-    _clock: Clock
-    _in_process: frozenset[ProviderType]
-    _writes: WriteMonitor
-    _owner_questions: OwnerQuestions
+    store: WorkflowReader
+    workflow_store: WorkflowStore
+    scheduler: Scheduler
+    admission: AdmissionController
+    health: ModelHealth
+    clock: Clock
+    in_process: frozenset[ProviderType]
+    writes: WriteMonitor
+    owner_questions: OwnerQuestions
 
     async def explain(self, scope: TenantScope, workflow_id: UUID, max_explained: int = _MAX_EXPLAINED) -> Explanation:
         """Return the reason why each step that has not ended isn't moving.
 
         Raises `NotFound`, and `Unavailable` if the rows are needed and can't be read.
         """
-        workflow = self._scheduler.workflows.get(workflow_id)
+        workflow = self.scheduler.workflows.get(workflow_id)
         if workflow is not None and not scope.covers(workflow.tenant, workflow.created_by):
             raise NotFound("workflow")
         explained = await (
@@ -113,7 +113,7 @@ class Explainer(Struct, eq=False):
         below: dict[str, Sequence[StepBelow]] = {}
         with contextlib.suppress(Unavailable, TimeoutError):
             async with asyncio.timeout(_BELOW_S):
-                below |= waits_below(await self._store.waits_below(scope, explanation.workflow_id, _MAX_BELOW))
+                below |= waits_below(await self.store.waits_below(scope, explanation.workflow_id, _MAX_BELOW))
                 others = ((step_id, child) for step_id, child in children.items() if step_id not in below)
                 for step_id, child in list(islice(others, max_explained)):
                     below[step_id] = await self._below(scope, StepAbove(step_id, child.item), child.id)
@@ -138,19 +138,19 @@ class Explainer(Struct, eq=False):
         return [StepBelow(child_id, step.step_id, [above], step.status, step.reason)]
 
     async def _from_memory(self, scope: TenantScope, workflow: ActiveWorkflow) -> _Explained:
-        now, workflow_id = self._clock.now(), workflow.workflow_id
+        now, workflow_id = self.clock.now(), workflow.workflow_id
         loaded, on_failure = workflow.snapshot(), workflow.config.on_failure
-        waiting = self._admission.queued_steps(workflow.tenant, workflow_id)
+        waiting = self.admission.queued_steps(workflow.tenant, workflow_id)
         turns = self._worker_turns(workflow_id)
-        holds = self._health.holds_on(workflow_id)
+        holds = self.health.holds_on(workflow_id)
         evaluating = dict.fromkeys(workflow.open_evaluations, _EVALUATING)
         observations = {task_id: _observe(attempt) for task_id, attempt in workflow.attempts.items()}
-        away, draining = self._scheduler.checkpointer.outage, self._scheduler.stopping
-        full = away and isinstance(self._writes.refusal(WriteTarget.DATABASE), DiskFull)
+        away, draining = self.scheduler.checkpointer.outage, self.scheduler.stopping
+        full = away and isinstance(self.writes.refusal(WriteTarget.DATABASE), DiskFull)
         ownership = _NOWHERE
         if loaded.state.status is WorkflowStatus.PAUSED or loaded.state.waits_for_admission:
             with contextlib.suppress(Unavailable):
-                ownership = await self._store.ownership(scope, workflow_id) or _NOWHERE
+                ownership = await self.store.ownership(scope, workflow_id) or _NOWHERE
 
         def explain_snapshot() -> _Explained:
             return _explain(
@@ -168,7 +168,7 @@ class Explainer(Struct, eq=False):
                     draining=draining,
                     waits={} if draining else evaluating | _waits(waiting, holds, now) | turns,
                     observations=observations,
-                    in_process_providers=self._in_process,
+                    in_process_providers=self.in_process,
                 )
             )
 
@@ -176,7 +176,7 @@ class Explainer(Struct, eq=False):
 
     def _worker_turns(self, workflow_id: UUID) -> dict[int, Waits]:
         """Return what the running steps of LOCAL wait for that have a slot and no worker yet, by position."""
-        local = self._admission.local
+        local = self.admission.local
         return {
             position: WaitsForSlot(
                 detail=f"{local.working} worker processes of LOCAL are busy, and this step needs one with "
@@ -195,11 +195,11 @@ class Explainer(Struct, eq=False):
     async def _from_rows(self, scope: TenantScope, workflow_id: UUID) -> _Explained:
         loaded, ownership = await self._load(scope, workflow_id)
         if ownership.owner is not None and ownership.alive:
-            answer = await self._owner_questions.explain(scope, workflow_id)
+            answer = await self.owner_questions.explain(scope, workflow_id)
             if answer is not None:
                 return _Explained(answer, {})
             loaded, ownership = await self._load(scope, workflow_id)
-        owner, now = ownership.owner, self._clock.now()
+        owner, now = ownership.owner, self.clock.now()
         elsewhere = None if owner is None else Process(owner, ownership.lease_until, ownership.alive)
 
         def explain_rows() -> _Explained:
@@ -214,7 +214,7 @@ class Explainer(Struct, eq=False):
                     elsewhere=elsewhere,
                     paused=(ownership.paused_by, ownership.paused_at),
                     ahead=ownership.ahead,
-                    in_process_providers=self._in_process,
+                    in_process_providers=self.in_process,
                 )
             )
 
@@ -223,8 +223,8 @@ class Explainer(Struct, eq=False):
     async def _load(self, scope: TenantScope, workflow_id: UUID) -> tuple[LoadedWorkflow, WorkflowOwnership]:
         """Return the workflow and its owner as of one moment."""
         for _ in range(_TRIES):
-            loaded = await self._workflow_store.load(scope, workflow_id)
-            ownership = await self._store.ownership(scope, workflow_id)
+            loaded = await self.workflow_store.load(scope, workflow_id)
+            ownership = await self.store.ownership(scope, workflow_id)
             if loaded is None or ownership is None:
                 raise NotFound("workflow")
             if loaded.unreadable is not None:

@@ -40,7 +40,8 @@ from stepwell.engine.execution.checkpointer import NotWritten
 from stepwell.engine.execution.timers import wait_until_set
 from stepwell.engine.execution.workflow_access import WorkflowAccess
 from stepwell.engine.files.child_cleanups import clean_children
-from stepwell.engine.files.purger import DeleteUploads, Purger
+from stepwell.engine.files.purger import Purger
+from stepwell.engine.files.uploads import UploadService
 from stepwell.lifecycle.cleanup_records import DueCleanup, TaskToClean, empty_report
 from stepwell.lifecycle.inputs import FilesDeleted
 from stepwell.ports.artifacts import Artifacts
@@ -101,19 +102,19 @@ class CleanupRunner:
         cleanups: Cleanups,
         purges: Purges,
         artifacts: Artifacts,
-        delete_uploads: DeleteUploads,
+        uploads: UploadService,
         access: WorkflowAccess,
         bus: EventBus,
         clock: Clock,
     ) -> None:
         self._cleanups, self._artifacts, self._access, self._clock = cleanups, artifacts, access, clock
-        self._delete_uploads = delete_uploads
+        self._uploads = uploads
         self._purges = purges
         self._lease, self._owner = access.lease, access.lease.owner
         bus.listeners.append(self._on_committed)
         self.wait_s = 10.0
         self._turns = FairTurns(_TURNS, _TURNS_PER_LANE)
-        self._purger = Purger(purges, artifacts, delete_uploads, access.scheduler, bus, self._owner, self._turns)
+        self._purger = Purger(purges, artifacts, uploads, access.scheduler, bus, self._owner, self._turns)
         self._passes: dict[UUID, asyncio.Task[None]] = {}
         self._passes_of: Counter[str] = Counter()
         self._observers: dict[UUID, list[CleanupObserver]] = {}
@@ -360,7 +361,7 @@ class CleanupRunner:
         more = True
         while more:
             async with self._turns.turn(cleanup.lane):
-                paths, more = await self._delete_uploads(cleanup.workflow_id)
+                paths, more = await self._uploads.delete_with_workflow(cleanup.workflow_id)
                 if paths:
                     await self._cleanups.settle(self._owner, cleanup.workflow_id, [], len(paths), 0)
             if (observer := self._reported_to(cleanup.workflow_id)) is not None:

@@ -12,7 +12,7 @@ What must hold:
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Final
 from uuid import UUID
 
@@ -22,6 +22,7 @@ from msgspec import Struct
 from stepwell.basics.errors import ArtifactError, ArtifactGone
 from stepwell.engine.events.bus import EventBus
 from stepwell.engine.execution.scheduler import Scheduler
+from stepwell.engine.files.uploads import UploadService
 from stepwell.lifecycle.cleanup_records import FileRemoval
 from stepwell.ports.artifacts import Artifacts
 from stepwell.ports.deletions import Purges
@@ -36,19 +37,13 @@ ROWS = 5_000  # of each table in one statement
 _FAILURES_IN_A_ROW = 8
 _QUIET_S, _DELETE_S, _PAUSE_S = 10.0, 30.0, 0.01
 
-DeleteUploads = Callable[[UUID], Awaitable[tuple[Sequence[str], bool]]]
-"""Deletes some of the uploads that came with the definition of a deleted workflow.
-
-Returns their paths, and whether there may be more.
-"""
-
 
 class Purger(Struct, eq=False):
     """Works on the purges of the process *owner*. *turns* are those of the cleanups."""
 
     _purges: Purges
     _artifacts: Artifacts
-    _delete_uploads: DeleteUploads
+    _uploads: UploadService
     _scheduler: Scheduler
     _bus: EventBus
     _owner: UUID
@@ -68,7 +63,7 @@ class Purger(Struct, eq=False):
             more = True
             while more:
                 async with self._turns.turn(lane):
-                    paths, more = await self._delete_uploads(workflow_id)
+                    paths, more = await self._uploads.delete_with_workflow(workflow_id)
                 for path in paths:
                     on_deleted(workflow_id, path)
         gone = await self._delete_rows(lane, quiet)
