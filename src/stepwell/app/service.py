@@ -55,9 +55,16 @@ class Service:
     """
 
     def __init__(
-        self, process: ProcessInfo, stores: Stores, engine: Engine, keys: TokenKeys, stack: contextlib.AsyncExitStack
+        self,
+        process: ProcessInfo,
+        stores: Stores,
+        keys: TokenKeys,
+        extra_providers: Iterable[Provider],
+        adapt_provider: Callable[[Provider], Provider],
+        stack: contextlib.AsyncExitStack,
     ) -> None:
-        self.process, self.stores, self.engine, self._keys = process, stores, engine, keys
+        self.process, self.stores, self._keys = process, stores, keys
+        self.engine = engine = Engine(process, stores, extra_providers, adapt_provider, stack)
         self.services = build_services(process, stores, engine, stack)
         self.background = Background(process, stores, engine, self.services)
         self.connections = ConnectionLimits(process.settings.max_connections_per_client)
@@ -212,8 +219,7 @@ async def running_app(
     async with contextlib.AsyncExitStack() as stack:
         keys = _build_keys(settings, source.clock, stack)
         stores = await open_stores(process, source, stack)
-        engine = Engine(process, stores, extra_providers, adapt_provider, stack)
-        service = Service(process, stores, engine, keys, stack)
+        service = Service(process, stores, keys, extra_providers, adapt_provider, stack)
         if stores.may_sweep:
             await stores.task_files.sweep()
         service.start()
