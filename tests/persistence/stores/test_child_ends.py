@@ -22,6 +22,7 @@ from stepwell.engine.execution.active_workflow import ActiveWorkflow
 from stepwell.lifecycle.child_records import ChildInsertion, ParentAttempt, ParentLink
 from stepwell.lifecycle.decision import Decision
 from stepwell.lifecycle.records import NewWorkflow
+from stepwell.persistence.connections.row_codec import use_encoded_rows
 from stepwell.persistence.statements import engine_statements as statements
 from stepwell.persistence.statements.command_statements import PROCESS
 from stepwell.persistence.statements.encode_rows import checkpoint_rows, more_rows
@@ -36,6 +37,7 @@ LATER = timedelta(days=1)
 async def write_by_hand(bench: Bench, decision: Decision) -> None:
     """Run the decision's statement on the connection of the test, which has begun a transaction."""
     child_ends = decision.ended_child_of is not None
+    await use_encoded_rows(bench.sql)
     more = more_rows([decision], child_ends=child_ends)
     if more is None:
         rows = await bench.sql.fetch(statements.CHECKPOINT, *checkpoint_rows([decision]))

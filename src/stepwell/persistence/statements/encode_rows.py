@@ -21,7 +21,7 @@ from stepwell.persistence.tables.tasks import PLAIN_TASK
 from stepwell.persistence.tables.waits import SIGNAL, WAIT
 from stepwell.persistence.tables.workflows import NEW_WORKFLOW, PLAIN_WORKFLOW, WORKFLOW
 
-Rows = list[tuple[Any, ...]]
+Rows = list[bytes]
 
 
 _PLAIN: Final = (PLAIN_WORKFLOW.encode, PLAIN_STEP.encode, PLAIN_TASK.encode)
@@ -41,7 +41,7 @@ def checkpoint_rows(batch: Sequence[Decision], *, flow: bool = False) -> tuple[R
     events: Rows = []
     for decision in batch:
         state = decision.workflow
-        workflow_id = state.id
+        workflow_id = state.id.bytes
         workflows.append(encode_workflow(decision, state))
         own = [step for step in decision.steps.values() if type(step) is StepState] if flow else decision.steps.values()
         steps += [encode_step(workflow_id, step) for step in own]
@@ -84,11 +84,13 @@ def more_rows(batch: Sequence[Decision], *, child_ends: bool = False) -> MoreRow
     if not child_ends and not [each for each in batch if each.has_side_rows or each.has_costs or each.has_flow]:
         return None  # hot path
     deliveries = [
-        DELIVERY.encode(decision.workflow.id, delivery.at, delivery)
+        DELIVERY.encode(decision.workflow.id.bytes, delivery.at, delivery)
         for decision in batch
         for delivery in decision.deliveries
     ]
-    keys = [KEY.encode(decision.workflow.id, reserved) for decision in batch for reserved in decision.reservations]
+    keys = [
+        KEY.encode(decision.workflow.id.bytes, reserved) for decision in batch for reserved in decision.reservations
+    ]
     begun = [decision.workflow.id for decision in batch if decision.cleanup is CleanupChange.BEGUN]
     ended = [decision.workflow.id for decision in batch if decision.cleanup is CleanupChange.ENDED]
     changed = {decision.workflow.id: decision.labels or {} for decision in batch if decision.labels is not UNSET}
@@ -124,12 +126,12 @@ def _flow_rows(batch: Sequence[Decision]) -> tuple[list[Any], ...]:
             if shown is None or flow is None or flow.wait is None:
                 ended.append((workflow_id, position))
                 continue
-            waits.append(WAIT.encode(workflow_id, position, shown, flow.wait))
+            waits.append(WAIT.encode(workflow_id.bytes, position, shown, flow.wait))
         for name, signal in decision.signals.items():
             if signal is None:
                 taken.append((workflow_id, name))
             else:
-                signals.append(SIGNAL.encode(workflow_id, name, signal))
+                signals.append(SIGNAL.encode(workflow_id.bytes, name, signal))
         named += [(file_id, workflow_id) for file_id in sorted(decision.named_files)]
     return (
         waits,
@@ -144,19 +146,18 @@ def _flow_rows(batch: Sequence[Decision]) -> tuple[list[Any], ...]:
     )
 
 
-def _item_rows(decision: Decision) -> Iterator[tuple[Any, ...]]:
+def _item_rows(decision: Decision) -> Iterator[bytes]:
     """Yield the rows of the items as the decision leaves them. Those of new items have their values."""
     items = {step.position: step for step in decision.steps.values() if isinstance(step, ItemState)}
-    values = {item.position: item.value.decode() for item in decision.new_items}
+    values = {item.position: item.value for item in decision.new_items}
     for position, item in ({item.position: item for item in decision.new_items} | items).items():
-        yield ITEM.encode(decision.workflow.id, *item.place, values.get(position), item)
+        yield ITEM.encode(decision.workflow.id.bytes, *item.place, values.get(position), item)
 
 
 class InsertRows(Struct):
     """The parameters of `engine_statements.INSERT` for one workflow.
 
-    `named` are the ids of the tasks and uploads whose files the workflow names. `size` is the length of its JSON in
-    characters.
+    `named` are the ids of the tasks and uploads whose files the workflow names. `size` is the length of its JSON.
     `labels` has a workflow's id, a label and the workflow's time of creation, each in a list.
     """
 
@@ -166,6 +167,8 @@ class InsertRows(Struct):
     named: set[str]
     size: int
     labels: tuple[list[UUID], list[str], list[datetime]]
+    workflow_id: UUID
+    tenant: str | None
 
     def parameters(self) -> tuple[Rows, Rows, Rows]:
         return self.workflows, self.steps, self.events
@@ -178,25 +181,27 @@ def insert_rows(new: NewWorkflow) -> InsertRows:
     """Return the rows of a new workflow, its steps and its events."""
     record, stored = new.record, new.inputs
     state, labels, steps = record.state, record.labels, record.steps or []
-    config = json.encode(record.config).decode()
-    definitions = [json.encode(stored_definition(step)).decode() for step in steps]
-    items = [json.encode(each).decode() for step in steps if (each := step.definition.for_each) is not UNSET]
-    inputs, named = ("" if text is None else text.decode() for text in (stored.inputs, new.named))
-    encode_step = NEW_STEP.encode
+    config = json.encode(record.config)
+    definitions = [json.encode(stored_definition(step)) for step in steps]
+    items = [json.encode(each) for step in steps if (each := step.definition.for_each) is not UNSET]
+    texts = [text for text in (config, stored.inputs, new.named, *definitions, *items) if text is not None]
+    encode_step, workflow_id = NEW_STEP.encode, state.id.bytes
     return InsertRows(
         [NEW_WORKFLOW.encode(config, new, stored, record, state)],
         [
-            encode_step(state.id, definition, step.definition, step, step.plan)
+            encode_step(workflow_id, definition, step.definition, step, step.plan)
             for step, definition in zip(steps, definitions, strict=True)
         ],
-        [EVENT.encode(state.id, event) for event in new.events],
-        named_tasks(config).union(*map(named_tasks, chain((inputs, named), definitions, items))),
-        len(config) + sum(map(len, chain((inputs, named), definitions, items))),
+        [EVENT.encode(workflow_id, event) for event in new.events],
+        set().union(*[named_tasks(text.decode()) for text in texts]),
+        sum(map(len, texts)),
         (*_label_rows({state.id: labels}), [record.created_at] * len(labels)) if labels else _NO_LABELS,
+        state.id,
+        record.tenant,
     )
 
 
 def references(naming: Sequence[InsertRows]) -> tuple[list[str], list[UUID], list[str | None]]:
     """Return the parameters of `engine_statements.REFER`: named ids, and beside each the workflow and its tenant."""
-    named = [(file_id, *rows.workflows[0][:2]) for rows in naming for file_id in sorted(rows.named)]
+    named = [(file_id, rows.workflow_id, rows.tenant) for rows in naming for file_id in sorted(rows.named)]
     return [row[0] for row in named], [row[1] for row in named], [row[2] for row in named]

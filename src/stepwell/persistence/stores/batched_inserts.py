@@ -20,9 +20,11 @@ from stepwell.lifecycle.child_records import ChildInsertion, ParentAttempt
 from stepwell.lifecycle.records import NewWorkflow
 from stepwell.persistence.connections.connection_pool import SmallPool
 from stepwell.persistence.connections.database import Connect, is_outage
+from stepwell.persistence.connections.row_codec import with_row_codec
 from stepwell.persistence.statements import engine_statements as sql
 from stepwell.persistence.statements.encode_rows import InsertRows, insert_rows, references
 from stepwell.persistence.tables.column import Row
+from stepwell.persistence.tables.idempotency_keys import KEY
 from stepwell.runtime.batching import BatchedCalls, ItemFailure, Weight
 from stepwell.runtime.offloop import off_loop
 
@@ -35,12 +37,12 @@ MAX_REFERENCES = 5_000  # of a statement
 class WorkflowInserter:
     """Inserts workflows over up to three connections by *connect*, each opened when it is first needed.
 
-    *max_weight*: how many steps a statement may insert together, and how many characters of JSON. A workflow that is
+    *max_weight*: how many steps a statement may insert together, and how many bytes of JSON. A workflow that is
     bigger is inserted alone. *timeout_s*: how long an insert waits for a connection.
     """
 
     def __init__(self, connect: Connect, *, timeout_s: float, max_weight: Weight = (MAX_STEPS, MAX_SIZE)) -> None:
-        self._connections = SmallPool(connect, size=MAX_CONNECTIONS, timeout_s=timeout_s)
+        self._connections = SmallPool(with_row_codec(connect), size=MAX_CONNECTIONS, timeout_s=timeout_s)
         self._calls: BatchedCalls[UUID, InsertRows, None] = BatchedCalls(
             self._insert, max_weight=max_weight, weigh=lambda rows: (len(rows.steps), rows.size)
         )
@@ -89,7 +91,7 @@ class WorkflowInserter:
 
     async def _insert_once(self, rows: InsertRows, reservation: Reservation) -> None:
         """Insert alone, because a reservation that no longer holds must not concern other inserts."""
-        key = (rows.workflows[0][0], reservation.scope, reservation.key, reservation.token)
+        key = KEY.encode(rows.workflow_id.bytes, reservation)
         async with self._connections.borrow() as connection:
             rows_of_key = await connection.fetch(sql.INSERT_ONCE, *rows.parameters(), [key], *rows.labels)
         if not rows_of_key:

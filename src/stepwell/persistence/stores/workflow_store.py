@@ -25,7 +25,7 @@ from stepwell.lifecycle.unclean_ends import UNCLEAN_ENDS
 from stepwell.persistence.clock import DatabaseClock
 from stepwell.persistence.connections.connection_pool import SmallPool
 from stepwell.persistence.connections.database import Connect, PostgresAdapter
-from stepwell.persistence.connections.timestamp_codec import with_timestamp_codec
+from stepwell.persistence.connections.row_codec import with_row_codec
 from stepwell.persistence.statements import claim_statements as claims
 from stepwell.persistence.statements import engine_statements as sql
 from stepwell.persistence.statements.encode_rows import checkpoint_rows, more_rows
@@ -55,10 +55,10 @@ class PostgresWorkflowStore(PostgresAdapter):
     """
 
     def __init__(self, pool: asyncpg.Pool, connect: Connect, clock: DatabaseClock, owner: UUID) -> None:
-        self._pool, self._connect, self._clock, self._owner = pool, with_timestamp_codec(connect), clock, owner
+        self._pool, self._clock, self._owner = pool, clock, owner
         self._others = asyncio.Semaphore(pool.get_max_size() - 1)
-        self._writers = SmallPool(self._connect, size=CONCURRENT_WRITES, timeout_s=_TURN_S)
-        self._inserter = WorkflowInserter(self._connect, timeout_s=_TURN_S)
+        self._writers = SmallPool(with_row_codec(connect), size=CONCURRENT_WRITES, timeout_s=_TURN_S)
+        self._inserter = WorkflowInserter(connect, timeout_s=_TURN_S)
 
     @asynccontextmanager
     async def _turn(self) -> AsyncIterator[None]:

@@ -30,6 +30,8 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import ARRAY, JSON
 
+from stepwell.persistence.tables.wire import row_source
+
 T = TypeVar("T")
 Columns: TypeAlias = tuple[Column[Any], ...]
 Row: TypeAlias = Any  # asyncpg's Record or SQLAlchemy's RowMapping: both are read by column name
@@ -139,8 +141,9 @@ class RowType:
     """A composite type of the database, whose rows are parameters of statements.
 
     A migration has created it with these columns. It is never altered, because processes of an earlier version use it:
-    a change creates another type. `encode` returns a row. It has the *arguments*. A column with the name of an argument
-    has its value, and the other columns are fields.
+    a change creates another type. `encode` returns a row in the binary form of `tables.wire`. It has the *arguments*.
+    A column with the name of an argument has its value, and the other columns are fields. An argument that is a UUID is
+    passed as its bytes, because many rows have the same.
 
     Hot path (see `stepwell.persistence`): `encode` is generated as source, because `operator.attrgetter` takes twice as
     long.
@@ -151,8 +154,13 @@ class RowType:
     def __init__(self, name: str, columns: Iterable[Column[Any]], arguments: str) -> None:
         self.name, self.columns = name, tuple(columns)
         known = arguments.split(", ")
-        values = ", ".join(c.name if c.name in known else _encoded(c, known[-1]) for c in self.columns)
-        self.encode: Callable[..., tuple[Any, ...]] = _generate(f"lambda {arguments}: ({values},)", self.columns)
+        row, row_names = row_source(
+            [
+                (each, each.name, True) if each.name in known else (each, _encoded(each, known[-1]), False)
+                for each in self.columns
+            ]
+        )
+        self.encode: Callable[..., bytes] = _generate(f"lambda {arguments}: {row}", self.columns, **row_names)
         RowType.by_name[name] = self
 
 

@@ -28,7 +28,7 @@ class EventColumns(TypedColumns):
     step_id = column.text(nullable=True)
     task_id = column.uuid(nullable=True)
     actor = column.text()
-    data = column.json(encode=lambda data: encode_json(data).decode() if data else "{}", decode=read_object)
+    data = column.json(encode=lambda data: encode_json(data) if data else b"{}", decode=read_object)
     txid: Column[int] = Column(
         BigInteger(), nullable=False, server_default=text("(pg_current_xact_id()::text)::bigint")
     )

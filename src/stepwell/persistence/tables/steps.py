@@ -19,10 +19,10 @@ from stepwell.persistence.tables.column import (
     Row,
     RowType,
     decoder,
+    encode_json,
     fields_of,
     metadata,
     part_of,
-    to_json,
     without,
 )
 from stepwell.persistence.tables.workflows import read_cost_sums
@@ -44,13 +44,13 @@ class _StateColumns(TypedColumns):
     retry_count = column.count()
     on_fallback = column.flag()
     next_attempt_at = column.time()
-    result = column.json(nullable=True, encode=bytes.decode)
+    result = column.json(nullable=True)
     error_message = column.text(nullable=True)
     started_at = column.time()
     completed_at = column.time()
     updated_at = column.time(nullable=False)
     skip_reason = column.text(nullable=True, decode=SkipReason)
-    flow = column.json(nullable=True, encode=to_json, decode=_read_flow)
+    flow = column.json(nullable=True, encode=encode_json, decode=_read_flow)
 
 
 def task_type(text: str) -> TaskType:
@@ -75,8 +75,8 @@ class _NewStepColumns(TypedColumns):
     run_if = column.text(nullable=True, decode=RunIf, null=RunIf.ALL_COMPLETED)
     optional = column.flag()
     condition = column.text(nullable=True, of="members", field="when", null=UNSET)
-    repeat = column.json(nullable=True, of="members", encode=to_json, decode=_read_repeat, null=UNSET)
-    for_each = column.json(nullable=True, of="members", encode=to_json, decode=_read_for_each, null=UNSET)
+    repeat = column.json(nullable=True, of="members", encode=encode_json, decode=_read_repeat, null=UNSET)
+    for_each = column.json(nullable=True, of="members", encode=encode_json, decode=_read_for_each, null=UNSET)
 
 
 class StepColumns(_StateColumns, _NewStepColumns):

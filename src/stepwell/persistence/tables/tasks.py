@@ -1,7 +1,6 @@
 """The table `tasks`: its columns and indexes, and the structs that the rows become."""
 
-from typing import Any, Final
-from uuid import UUID
+from typing import Final
 
 from msgspec import json, structs
 from sqlalchemy import Index, Table, TypedColumns, UniqueConstraint, text
@@ -10,7 +9,7 @@ from stepwell.contract.enums import CancelReceipt, ProviderType, TaskPhase, Task
 from stepwell.contract.tasks import Cost, Output
 from stepwell.lifecycle.model import ItemPlace, Sent, Task
 from stepwell.persistence.tables import column
-from stepwell.persistence.tables.column import Row, RowType, decoder, encode_json, metadata, to_json, without
+from stepwell.persistence.tables.column import Row, RowType, decoder, encode_json, metadata, without
 from stepwell.rules.list_records import ITEM_ATTEMPTS, TaskPlace
 
 
@@ -30,16 +29,16 @@ class TaskColumns(TypedColumns):
     outcome_unknown = column.flag()
     cancel_receipt = column.text(nullable=True, decode=CancelReceipt)
     outputs = column.json(
-        encode=lambda outputs: encode_json(outputs).decode() if outputs else "[]",
+        encode=lambda outputs: encode_json(outputs) if outputs else b"[]",
         decode=json.Decoder(tuple[Output, ...]).decode,
     )
     error = column.text(nullable=True)
     completed_at = column.time()
     deleted_at = column.time()
-    sent = column.json(nullable=True, encode=to_json, decode=json.Decoder(Sent).decode)
-    urls = column.json(nullable=True, encode=to_json, decode=json.Decoder(dict[str, str]).decode)
+    sent = column.json(nullable=True, encode=encode_json, decode=json.Decoder(Sent).decode)
+    urls = column.json(nullable=True, encode=encode_json, decode=json.Decoder(dict[str, str]).decode)
     follow_up_until = column.time()
-    cost = column.json(nullable=True, encode=to_json, decode=json.Decoder(Cost).decode)
+    cost = column.json(nullable=True, encode=encode_json, decode=json.Decoder(Cost).decode)
     item = column.integer(nullable=True)
 
 
@@ -62,7 +61,7 @@ TASK: Final = RowType("checkpoint_flow_task", (*_PLAIN, tasks.c.item), "workflow
 _decode: Final = decoder(without(_PLAIN, "workflow_id"), Task)
 
 
-def encode_task(workflow_id: UUID, task: Task) -> tuple[Any, ...]:
+def encode_task(workflow_id: bytes, task: Task) -> bytes:
     if task.place is None:
         return TASK.encode(workflow_id, None, task)
     position, attempt = TaskPlace.of(task)

@@ -16,7 +16,7 @@ from sqlalchemy import Index, PrimaryKeyConstraint, Table, TypedColumns, text
 from stepwell.contract.enums import WaitKind, WaitsFor
 from stepwell.lifecycle.model import StoredSignal, Wait
 from stepwell.persistence.tables import column
-from stepwell.persistence.tables.column import RowType, decoder, metadata, to_json, without
+from stepwell.persistence.tables.column import RowType, decoder, encode_json, metadata, without
 
 
 class WaitColumns(TypedColumns):
@@ -31,8 +31,8 @@ class WaitColumns(TypedColumns):
     since = column.time(nullable=False)
     until = column.time()
     message = column.text(nullable=True, of="view")
-    choices = column.json(encode=to_json, decode=json.Decoder(tuple[str, ...]).decode)
-    shown = column.json(of="view", field="inputs", encode=bytes.decode)
+    choices = column.json(encode=encode_json, decode=json.Decoder(tuple[str, ...]).decode)
+    shown = column.json(of="view", field="inputs")
     step_id = column.text()
 
 
@@ -41,7 +41,7 @@ class SignalColumns(TypedColumns):
 
     workflow_id = column.uuid()
     name = column.text()
-    data = column.json(encode=bytes.decode)
+    data = column.json()
     sender = column.text(field="by")
     at = column.time(nullable=False)
 

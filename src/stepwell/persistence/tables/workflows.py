@@ -52,15 +52,15 @@ class _NewWorkflowColumns(TypedColumns):
     final_position = column.integer(of="new")
     definition_bytes = column.integer(default=0, of="new")
     feature_level = column.integer(default=1, of="new")
-    inputs = column.json(nullable=True, of="stored", encode=bytes.decode)
-    inputs_schema = column.json(nullable=True, of="stored", encode=bytes.decode)
+    inputs = column.json(nullable=True, of="stored")
+    inputs_schema = column.json(nullable=True, of="stored")
     evaluates = column.flag(of="stored")
     has_flow = column.flag(of="new")
     stored_definition = column.text(
         nullable=True, of="record", field="definition", encode=str, decode=DefinitionReference.parse
     )
-    named_definitions = column.json(nullable=True, of="new", field="named", encode=bytes.decode)
-    named_files = column.json(nullable=True, of="new", encode=column.to_json)
+    named_definitions = column.json(nullable=True, of="new", field="named")
+    named_files = column.json(nullable=True, of="new", encode=column.encode_json)
     created_at = column.time(nullable=False, of="record")
 
 
