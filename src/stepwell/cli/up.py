@@ -14,7 +14,7 @@ from stepwell.cli.data_folder import UP, open_folder
 from stepwell.cli.errors import Refused
 from stepwell.cli.keys import check_keys
 from stepwell.cli.listeners import bound_sockets
-from stepwell.cli.postgres import claim_folder, start_server
+from stepwell.cli.postgres import claim_folder, migrate_apart, start_server
 from stepwell.cli.signals import Signals
 from stepwell.contract.enums import ProviderType
 from stepwell.persistence.embedded.server import DataFolderInUse
@@ -37,7 +37,10 @@ def up(settings: Settings, signals: Signals) -> int:
         listeners = stack.enter_context(bound_sockets(settings))
         with ThreadPoolExecutor(1, "imports") as imports:
             imported = imports.submit(import_module, "stepwell.cli.embedded_service")
+            new = not postgres.has_data
             start_server(postgres, signals)
+            if new:
+                migrate_apart(postgres)
             imported.result()
         from stepwell.cli.embedded_service import serve_folder  # noqa: PLC0415 - the thread has imported it
 
