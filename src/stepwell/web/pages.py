@@ -113,10 +113,10 @@ def template_config(providers: Collection[str]) -> TemplateConfig[JinjaTemplateE
     environment = Environment(
         loader=FileSystemLoader(_TEMPLATES), autoescape=True, auto_reload=False, undefined=StrictUndefined
     )
-    files = static_files()
     environment.globals.update(
-        static=files.url,
-        has_file=files.files.__contains__,
+        # The first page reads the files, so that a service whose page nobody uses doesn't hold them: 3 MB.
+        static=lambda path: static_files().url(path),
+        has_file=lambda path: path in static_files().files,
         version=__version__,
         examples=json.encode([each for each in read_examples().values() if each.providers <= {*providers}]).decode(),
     )

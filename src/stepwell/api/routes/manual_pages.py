@@ -10,12 +10,12 @@ from functools import cache
 from html import escape
 from importlib.resources import files
 from itertools import pairwise
-from typing import Final
-
-from markdown_it import MarkdownIt
-from markdown_it.token import Token
+from typing import TYPE_CHECKING, Final
 
 from stepwell.api.responses.page_style import STYLE
+
+if TYPE_CHECKING:
+    from markdown_it.token import Token
 
 _FOLDER: Final = files("stepwell") / "manual"
 _GROUPS: Final[Mapping[str, Sequence[str]]] = {
@@ -105,6 +105,8 @@ def read_heading(name: str) -> tuple[str, str]:
 @cache
 def render_page(name: str) -> bytes:
     """Return the HTML page of *name*, one of `PAGES`. The first call takes up to 50 ms."""
+    from markdown_it import MarkdownIt  # noqa: PLC0415 - 1 MB, which a service whose manual nobody reads saves
+
     parser = MarkdownIt("commonmark", {"html": False}).enable("table")
     tokens = parser.parse(read_page(name))
     parts = list(_with_anchors(tokens))
@@ -120,12 +122,12 @@ def render_page(name: str) -> bytes:
     ).encode()
 
 
-def _with_anchors(tokens: Sequence[Token]) -> Iterable[tuple[str, str]]:
+def _with_anchors(tokens: "Sequence[Token]") -> Iterable[tuple[str, str]]:
     """Give each heading an anchor, and each link to a page and each image its path of this service.
 
     Yield anchor and text of the h2 headings.
     """
-    for token, next_token in pairwise([*tokens, Token("", "", 0)]):
+    for token, next_token in pairwise(tokens):  # the last token ends a block, so it has neither
         if token.type == "heading_open":
             text = "".join(child.content for child in next_token.children or ())
             token.attrSet("id", anchor_of(text))
@@ -138,7 +140,7 @@ def _with_anchors(tokens: Sequence[Token]) -> Iterable[tuple[str, str]]:
                 child.attrSet("src", f"/manual/{child.attrGet('src')}")
 
 
-def _label_cells(tokens: Sequence[Token]) -> None:
+def _label_cells(tokens: "Sequence[Token]") -> None:
     """Give each cell of a table its heading, which narrow screens show before it, and numbers their class."""
     headings: list[str] = []
     column = 0
