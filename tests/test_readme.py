@@ -112,8 +112,7 @@ def test_every_link_into_the_tree_leads_somewhere() -> None:
 
 def test_the_rates_are_those_of_the_manual() -> None:
     manual = (TOP / "src/stepwell/manual/performance.md").read_text()
-    rows = re.findall(r"^\| (\d.+?) \| ([\d,]+) \| ([\d,]+) \| ([\d,]+) \|$", README, re.MULTILINE)
-    assert len(rows) == 4
-    for load, *rates in rows:
-        (row,) = re.findall(rf"^\| {load} \| ([\d,]+) \S+ \| ([\d,]+) \S+ \| ([\d,]+) ", manual, re.MULTILINE)
-        assert list(row) == rates
+    table = re.compile(r"^\| steps/s \|.*\n\| ---.*\n(?:\|.*\n)+", re.MULTILINE)
+    (medians,), (spreads,) = table.findall(README), table.findall(manual)
+    assert medians == re.sub(r" \([\d,-]+\)", "", spreads)
+    assert medians.count("\n") == 5

@@ -9,7 +9,8 @@ Stepwell's wheel if the variable is missing. `servers.py` says where the others 
 the first time, in the user's cache folder.
 
 With --against, the Stepwell of another tree runs beside, by `PATH/.venv/bin/stepwell`. Its processor time is compared.
-Progress goes to stderr, and the tables of the manual to stdout. All engines take ten minutes.
+Progress goes to stderr, and the tables of the manual to stdout. With --write, they also replace those of the manual and
+of the README. All engines take ten minutes.
 """
 
 import argparse
@@ -18,6 +19,7 @@ import os
 import platform
 import signal
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -25,7 +27,19 @@ from typing import NoReturn
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from bench.peers_report import ENGINES, OURS, Machine, PeerRun, Shape, as_json, markdown, shape_of
+from bench.manual_blocks import PERFORMANCE, README, replace_blocks
+from bench.peers_report import (
+    ENGINES,
+    OURS,
+    Machine,
+    PeerRun,
+    Shape,
+    as_json,
+    manual_blocks,
+    processor_times,
+    readme_blocks,
+    shape_of,
+)
 from bench.peers_runs import run_once
 from bench.servers import DURABLE, RESTATE_VERSION, redis_version, restate_program, tcp_postgres, temporal_version
 from support.database.embedded_servers import ask
@@ -53,8 +67,11 @@ def options(arguments: Sequence[str]) -> argparse.Namespace:
     )
     parser.add_argument("--engines", choices=ENGINES, nargs="+", default=list(ENGINES), metavar="ENGINE")
     parser.add_argument("--against", type=_tree, metavar="PATH", help="another tree of Stepwell, with a .venv")
+    parser.add_argument("--write", action="store_true", help="write the tables to the manual and to the README, too")
     parser.add_argument("--json", action="store_true", help="all figures once more as one line of JSON, last")
     found = parser.parse_args(arguments)
+    if found.write and (found.quick or found.shapes or found.engines != list(ENGINES)):
+        parser.error("--write needs all engines and shapes")
     if found.against and OURS not in found.engines:
         parser.error("--against compares with Stepwell, which --engines leaves out")
     found.rounds = found.rounds or (1 if found.quick else ROUNDS)
@@ -93,6 +110,7 @@ def main(arguments: Sequence[str]) -> None:
         runs = compare(server, engines, wanted.shapes, wanted.rounds)
         postgres = ask(server.dsn("postgres"), "SHOW server_version").partition(" ")[0]
     machine = Machine(
+        date=time.strftime("%Y-%m-%d"),
         cpus=os.cpu_count() or 1,
         python=platform.python_version(),
         postgres=postgres,
@@ -100,7 +118,13 @@ def main(arguments: Sequence[str]) -> None:
         settings=found,
         sdks=sdks,
     )
-    print(markdown(runs, versions, machine))
+    blocks, in_readme = manual_blocks(runs, versions, machine), readme_blocks(runs, versions)
+    print("\n\n".join(["performance.md:", *blocks, "README.md:", *in_readme]), end="\n\n")
+    if wanted.against:
+        print(processor_times(runs), end="\n\n")
+    if wanted.write:
+        PERFORMANCE.write_text(replace_blocks(PERFORMANCE.read_text(), blocks))
+        README.write_text(replace_blocks(README.read_text(), in_readme))
     if wanted.json:
         print(json.dumps(as_json(runs, versions, machine)))
 

@@ -8,6 +8,8 @@ from dataclasses import asdict, dataclass
 from statistics import median
 from typing import Any
 
+from bench.manual_blocks import paragraph, table
+
 OURS = "Stepwell"
 # By name: where its steps run, and what of them outlives a crash.
 ENGINES = {
@@ -66,6 +68,7 @@ class PeerRun:
 
 @dataclass(frozen=True)
 class Machine:
+    date: str
     cpus: int
     python: str
     postgres: str
@@ -105,19 +108,30 @@ def ratios(engines: Mapping[str, Spread]) -> dict[str, float]:
     return {engine: engines[OURS].median / engines[engine].median for engine in engines if engine in PEERS}
 
 
-def markdown(runs: Sequence[PeerRun], versions: Mapping[str, str], machine: Machine) -> str:
-    """Return the tables of the manual, then that of the README."""
-    parts = [
-        _circumstances(runs, machine),
-        _table(_rates(runs, versions, "steps/s", str)),
-        *([_table(_times(runs, versions))] if OURS in versions and len(versions) > 1 else []),
+def manual_blocks(runs: Sequence[PeerRun], versions: Mapping[str, str], machine: Machine) -> list[str]:
+    """Return what the manual's page has of a comparison: the conditions, tables and sentences."""
+    return [
+        paragraph(_conditions(runs, machine)),
+        table(_rates(runs, versions, str)),
+        *([table(_times(runs, versions))] if OURS in versions and len(versions) > 1 else []),
         *_commits(runs),
-        *([_table(_processor_times(runs))] if any(run.engine not in ENGINES for run in runs) else []),
-        _table([["engine", "runs in", "durable"], *([engine, *ENGINES[engine]] for engine in versions)], right=False),
-        "README:",
-        _table(_rates(runs, versions, "", lambda spread: f"{spread.median:,.0f}")),
+        table([["engine", "runs in", "durable"], *([engine, *ENGINES[engine]] for engine in versions)], right=False),
     ]
-    return "\n\n".join(parts) + "\n"
+
+
+def readme_blocks(runs: Sequence[PeerRun], versions: Mapping[str, str]) -> list[str]:
+    return [table(_rates(runs, versions, lambda spread: f"{spread.median:,.0f}"))]
+
+
+def processor_times(runs: Sequence[PeerRun]) -> str:
+    """Return a table: the processor time of a step by our tree and by others, and ours over theirs."""
+    others = list(dict.fromkeys(run.engine for run in runs if run.engine not in ENGINES))
+    rows = [["CPU µs a step", OURS, *others, *(f"of {other}" for other in others)]]
+    for shape in spreads(runs):
+        found = _cpu_us_per_step(runs, shape)
+        rows.append([str(shape), *(f"{found[engine]:.0f}" for engine in (OURS, *others))])
+        rows[-1] += [f"{found[OURS] / found[other]:.2f}" for other in others]
+    return table(rows)
 
 
 def as_json(runs: Sequence[PeerRun], versions: Mapping[str, str], machine: Machine) -> dict[str, Any]:
@@ -133,19 +147,22 @@ def as_json(runs: Sequence[PeerRun], versions: Mapping[str, str], machine: Machi
     return {"versions": dict(versions), "machine": asdict(machine), "shapes": shapes}
 
 
-def _circumstances(runs: Sequence[PeerRun], machine: Machine) -> str:
+def _conditions(runs: Sequence[PeerRun], machine: Machine) -> str:
     rounds = max(Counter((run.shape, run.engine) for run in runs).values())
     settings = ", ".join(f"{name}={value}" for name, value in machine.settings.items())
-    parts = [f"{machine.cpus} CPUs", f"Python {machine.python}", f"PostgreSQL {machine.postgres} by TCP ({settings})"]
+    parts = [
+        machine.date,
+        f"{machine.cpus} CPUs",
+        f"Python {machine.python}",
+        f"PostgreSQL {machine.postgres} by TCP ({settings})",
+    ]
     parts += [f"Redis {machine.redis}"] if machine.redis else []
     parts += [f"{name} {version}" for name, version in machine.sdks.items()]
     return f"Medians of {rounds} (lowest-highest); {', '.join(parts)}."
 
 
-def _rates(
-    runs: Sequence[PeerRun], versions: Mapping[str, str], corner: str, text: Callable[[Spread], str]
-) -> list[list[str]]:
-    rows = [[corner, *(f"{engine} {version}" for engine, version in versions.items())]]
+def _rates(runs: Sequence[PeerRun], versions: Mapping[str, str], text: Callable[[Spread], str]) -> list[list[str]]:
+    rows = [["steps/s", *(f"{engine} {version}" for engine, version in versions.items())]]
     return rows + [[str(shape), *(text(found[each]) for each in versions)] for shape, found in spreads(runs).items()]
 
 
@@ -168,10 +185,11 @@ def _commits(runs: Sequence[PeerRun]) -> list[str]:
         commits = [run.commit_ms for run in runs if run.shape == shape and run.engine == OURS and run.commit_ms]
         if shape.kind == "chain" and shape.workflows == 1 and commits:
             step_ms, commit_ms = 1e3 / spreads(runs)[shape][OURS].median, median(commits)
-            lines.append(
-                f"In {shape}, a step of Stepwell takes {step_ms:.2f} ms, and a bare commit of one row {commit_ms:.2f} "
-                f"ms on the same database: {step_ms / commit_ms:.1f} commits a step."
+            text = (
+                f"Stepwell takes {step_ms:.2f} ms for a step of {shape}, and {commit_ms:.2f} ms for a bare commit of "
+                f"one row on the same database: {step_ms / commit_ms:.1f} commits a step."
             )
+            lines.append(paragraph(text))
     return lines
 
 
@@ -182,19 +200,3 @@ def _cpu_us_per_step(runs: Sequence[PeerRun], shape: Shape) -> dict[str, float]:
         if run.shape == shape and run.cpu_us_per_step is not None:
             found.setdefault(run.engine, []).append(run.cpu_us_per_step)
     return {engine: median(values) for engine, values in found.items()}
-
-
-def _processor_times(runs: Sequence[PeerRun]) -> list[list[str]]:
-    """Return the rows of a table: the processor time of a step by our tree and by others, and ours over theirs."""
-    others = list(dict.fromkeys(run.engine for run in runs if run.engine not in ENGINES))
-    rows = [["CPU µs a step", OURS, *others, *(f"of {other}" for other in others)]]
-    for shape in spreads(runs):
-        found = _cpu_us_per_step(runs, shape)
-        rows.append([str(shape), *(f"{found[engine]:.0f}" for engine in (OURS, *others))])
-        rows[-1] += [f"{found[OURS] / found[other]:.2f}" for other in others]
-    return rows
-
-
-def _table(rows: Sequence[Sequence[str]], *, right: bool = True) -> str:
-    rule = ["---"] + ["---:" if right else "---"] * (len(rows[0]) - 1)
-    return "\n".join(f"| {' | '.join(row)} |" for row in (rows[0], rule, *rows[1:]))

@@ -137,7 +137,7 @@ def temporal() -> Iterator[str]:
     (port,) = free_ports(1)
     with fresh_folder() as folder:
         command = [_temporal_program(), "server", "start-dev", "--headless", "--ip", "127.0.0.1", "--port", str(port)]
-        command += ["--db-filename", str(folder / "temporal.db"), "--log-level", "error"]
+        command += ["--db-filename", str(folder / "temporal.db"), "--log-level", "never"]
         command += ["--sqlite-pragma", "journal_mode=wal", "--sqlite-pragma", "synchronous=full"]
         with _running(command):
             until(lambda: _accepts(port), _READY_S)

@@ -4,7 +4,7 @@
 
 A PostgreSQL of its own runs, by TCP, with fsync. The engine runs in this process. `part_times.py` measures its parts,
 and subtracts what the measurement costs. PostgreSQL itself measures its statements (pg_stat_statements) and the syncs
-of its log. The table of the manual goes to stdout. That takes about 20 seconds.
+of its log. The table goes to stdout. With --write, it also replaces the one in the manual. That takes 20 seconds.
 """
 
 import argparse
@@ -26,6 +26,7 @@ import uvloop
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from bench import part_times
+from bench.manual_blocks import PERFORMANCE, paragraph, replace_blocks, table
 from bench.part_times import PartClock, hooked
 from bench.servers import tcp_postgres
 from stepwell.app import PostgresSource, running_app
@@ -176,8 +177,8 @@ def _profile(
         return runner.run(profile())
 
 
-def markdown(profiles: Sequence[Profile], postgres: str) -> str:
-    """Return the table of the manual: a row for each part, and a column for each profile."""
+def manual_blocks(profiles: Sequence[Profile], postgres: str, date: str) -> list[str]:
+    """Return what the manual's page has of *profiles*: the conditions, and a row for each part."""
     rows = [["microseconds for each step", *(each.name for each in profiles)]]
     rows += [[text, *(_figure(each.parts.get(part, 0.0)) for each in profiles)] for part, text in ROWS.items()]
     rows.append(["statement, in PostgreSQL", *(_figure(each.statement) for each in profiles)])
@@ -185,9 +186,9 @@ def markdown(profiles: Sequence[Profile], postgres: str) -> str:
     waits = [_figure(each.waits) if each.one_by_one else "" for each in profiles]
     rows.append(["network, wake-ups, the rest of PostgreSQL", *waits])
     rows.append(["**from start to end**", *(_figure(each.wall) for each in profiles)])
-    rule = ["---", *("---:" for _ in profiles)]
-    machine = f"{os.cpu_count()} CPUs, Python {platform.python_version()}, PostgreSQL {postgres} by TCP, with fsync."
-    return machine + "\n\n" + "\n".join(f"| {' | '.join(row)} |" for row in (rows[0], rule, *rows[1:])) + "\n"
+    python = f"Python {platform.python_version()}"
+    conditions = f"Averages; {date}, {os.cpu_count()} CPUs, {python}, PostgreSQL {postgres} by TCP, with fsync."
+    return [paragraph(conditions), table(rows)]
 
 
 def _figure(us: float) -> str:
@@ -199,14 +200,20 @@ def _figure(us: float) -> str:
 def main(arguments: Sequence[str]) -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
     parser.add_argument("--quick", action="store_true", help="small loads: to see that all of it works")
-    quick = parser.parse_args(arguments).quick
+    parser.add_argument("--write", action="store_true", help="write the table to the manual, too")
+    wanted = parser.parse_args(arguments)
+    if wanted.write and wanted.quick:
+        parser.error("--write needs the whole loads")
     configure_logging("console", "warning")
     tune_gc()
     with tcp_postgres(SETTINGS) as server:
-        profiles = [profile_load(server, load) for load in (QUICK if quick else LOADS)]
-        profiles.append(profile_commits(server, 100 if quick else _COMMITS))
+        profiles = [profile_load(server, load) for load in (QUICK if wanted.quick else LOADS)]
+        profiles.append(profile_commits(server, 100 if wanted.quick else _COMMITS))
         postgres = ask(server.dsn("postgres"), "SHOW server_version").partition(" ")[0]
-    print(markdown(profiles, postgres))
+    blocks = manual_blocks(profiles, postgres, time.strftime("%Y-%m-%d"))
+    print("\n\n".join(blocks))
+    if wanted.write:
+        PERFORMANCE.write_text(replace_blocks(PERFORMANCE.read_text(), blocks))
 
 
 if __name__ == "__main__":

@@ -5,19 +5,33 @@ from pathlib import Path
 
 import pytest
 
+from bench.manual_blocks import paragraph
 from bench.peers import QUICK, ROUNDS, SHAPES, options, order
-from bench.peers_report import ENGINES, OURS, Machine, PeerRun, Shape, Spread, as_json, markdown, ratios, spreads
+from bench.peers_report import (
+    ENGINES,
+    OURS,
+    Machine,
+    PeerRun,
+    Shape,
+    Spread,
+    as_json,
+    manual_blocks,
+    processor_times,
+    ratios,
+    readme_blocks,
+    spreads,
+)
 
 CHAIN, FAN = Shape("chain", 1, 200), Shape("fan", 5, 1_000)
 VERSIONS = {"Stepwell": "0.1.0", "DBOS": "3.4.0", "Celery": "5.7.0"}
-MACHINE = Machine(2, "3.11.9", "15.20", "6.2.14", {"fsync": "on"}, {"temporalio": "1.35.0"})
-CIRCUMSTANCES = (
-    "Medians of 3 (lowest-highest); 2 CPUs, Python 3.11.9, PostgreSQL 15.20 by TCP (fsync=on), Redis 6.2.14, "
-    "temporalio 1.35.0."
+MACHINE = Machine("2026-12-01", 2, "3.11.9", "15.20", "6.2.14", {"fsync": "on"}, {"temporalio": "1.35.0"})
+CONDITIONS = (
+    "Medians of 3 (lowest-highest); 2026-12-01, 2 CPUs, Python 3.11.9, PostgreSQL 15.20 by TCP (fsync=on), "
+    "Redis 6.2.14, temporalio 1.35.0."
 )
 COMMITS = (
-    "In 1 chain of 200, a step of Stepwell takes 0.57 ms, and a bare commit of one row 0.25 ms on the same database: "
-    "2.3 commits a step."
+    "Stepwell takes 0.57 ms for a step of 1 chain of 200, and 0.25 ms for a bare commit of one row on the same "
+    "database: 2.3 commits a step."
 )
 RUNS = [
     *(PeerRun(OURS, CHAIN, rate, 280.0, 0.25) for rate in (1_000.0, 3_000.0, 1_750.0)),
@@ -40,9 +54,9 @@ def test_ratios_are_ours_over_theirs_by_the_medians() -> None:
     assert ratios({"DBOS": Spread(1.0, 1.0, 1.0)}) == {}
 
 
-def test_the_tables_are_markdown() -> None:
-    assert markdown(RUNS, VERSIONS, MACHINE).splitlines() == [
-        CIRCUMSTANCES,
+def test_the_blocks_of_the_manual_are_the_conditions_and_tables() -> None:
+    assert "\n\n".join(manual_blocks(RUNS, VERSIONS, MACHINE)).splitlines() == [
+        *paragraph(CONDITIONS).splitlines(),
         "",
         "| steps/s | Stepwell 0.1.0 | DBOS 3.4.0 | Celery 5.7.0 |",
         "| --- | ---: | ---: | ---: |",
@@ -54,25 +68,26 @@ def test_the_tables_are_markdown() -> None:
         "| 1 chain of 200 | 7.6 | 5.0 |",
         "| 5 fans of 1,000 | 40 | 1.0 |",
         "",
-        COMMITS,
+        *paragraph(COMMITS).splitlines(),
         "",
         "| engine | runs in | durable |",
         "| --- | --- | --- |",
         *(f"| {engine} | {' | '.join(ENGINES[engine])} |" for engine in VERSIONS),
-        "",
-        "README:",
-        "",
-        "|  | Stepwell 0.1.0 | DBOS 3.4.0 | Celery 5.7.0 |",
-        "| --- | ---: | ---: | ---: |",
+    ]
+
+
+def test_the_readme_has_the_medians() -> None:
+    (table,) = readme_blocks(RUNS, VERSIONS)
+    assert table.splitlines()[2:] == [
         "| 1 chain of 200 | 1,750 | 230 | 350 |",
         "| 5 fans of 1,000 | 12,000 | 300 | 12,500 |",
     ]
 
 
 def test_the_processor_time_is_compared_with_that_of_another_tree() -> None:
-    lines = markdown(RUNS + OTHER_TREE, VERSIONS, MACHINE).splitlines()
-    start = lines.index("| CPU µs a step | Stepwell | ../old | of ../old |")
-    assert lines[start + 2 : start + 4] == [
+    assert processor_times(RUNS + OTHER_TREE).splitlines() == [
+        "| CPU µs a step | Stepwell | ../old | of ../old |",
+        "| --- | ---: | ---: | ---: |",
         "| 1 chain of 200 | 280 | 350 | 0.80 |",
         "| 5 fans of 1,000 | 75 | 100 | 0.75 |",
     ]
@@ -80,9 +95,9 @@ def test_the_processor_time_is_compared_with_that_of_another_tree() -> None:
 
 def test_without_our_own_rounds_there_are_no_ratios() -> None:
     theirs = [run for run in RUNS if run.engine == "DBOS"]
-    table = markdown(theirs, {"DBOS": "3.4.0"}, MACHINE)
-    assert "| steps/s | DBOS 3.4.0 |" in table
-    assert "faster" not in table
+    blocks = manual_blocks(theirs, {"DBOS": "3.4.0"}, MACHINE)
+    assert blocks[1].startswith("| steps/s | DBOS 3.4.0 |")
+    assert len(blocks) == 3
 
 
 def test_the_json_contains_the_figures_of_the_tables() -> None:
@@ -116,6 +131,7 @@ def test_quick_is_one_small_round_by_default() -> None:
         ["--rounds", "0"],
         ["--engines", "Prefect"],
         ["--against", "nowhere"],
+        ["--write", "--quick"],
     ],
     ids=" ".join,
 )

@@ -12,7 +12,7 @@ import pytest
 
 from bench import part_times
 from bench.part_times import DECODE, ENCODE, OTHER, Hook, HookMissing, PartClock, hooked
-from bench.step_profile import ROWS, Profile, markdown
+from bench.step_profile import ROWS, Profile, manual_blocks
 from stepwell.lifecycle.run import Run
 from support.processes.stepwell_process import surroundings
 
@@ -148,10 +148,12 @@ def test_the_table_has_a_row_for_each_part_and_the_waits_of_single_steps() -> No
     chain = Profile("1 chain of 200", dict.fromkeys(ROWS, 2.0), 100.0, 50.0, 200.0, one_by_one=True)
     fan = Profile("5 fans of 1,000", dict.fromkeys(ROWS, 12.0), 100.0, 50.0, 120.0, one_by_one=False)
     commit = Profile("a bare commit", {OTHER: 10.0}, 5.0, 100.0, 1_200.0, one_by_one=True)
-    lines = markdown([chain, fan, commit], "15.20").splitlines()
-    assert lines[0].endswith("PostgreSQL 15.20 by TCP, with fsync.")
-    assert lines[2] == "| microseconds for each step | 1 chain of 200 | 5 fans of 1,000 | a bare commit |"
-    assert lines[4 : 4 + len(ROWS)] == [
+    conditions, table = manual_blocks([chain, fan, commit], "15.20", "2026-12-01")
+    assert conditions.startswith("Averages; 2026-12-01, ")
+    assert conditions.endswith("PostgreSQL 15.20 by TCP, with fsync.")
+    lines = table.splitlines()
+    assert lines[0] == "| microseconds for each step | 1 chain of 200 | 5 fans of 1,000 | a bare commit |"
+    assert lines[2 : 2 + len(ROWS)] == [
         f"| {text} | 2.0 | 12 | {'10' if part == OTHER else ''} |" for part, text in ROWS.items()
     ]
     assert lines[-2] == f"| network, wake-ups, the rest of PostgreSQL | {50 - 2 * len(ROWS)} |  | 1,085 |"
