@@ -103,7 +103,7 @@ async def fetched(server: KeyServer, deadline_s: float = 30) -> bytes:
         await client.aclose()
 
 
-async def test_a_client_returns_the_bytes_of_the_answer(key_server: KeyServer) -> None:
+async def test_a_client_returns_the_bytes_of_the_response(key_server: KeyServer) -> None:
     assert await fetched(key_server) == text(GOOD)
 
 
@@ -112,15 +112,15 @@ async def test_a_client_returns_the_bytes_of_the_answer(key_server: KeyServer) -
     [
         (Fault.LOSE_BEFORE, "RemoteProtocolError"),
         (Fault.TRUNCATE_AFTER, "RemoteProtocolError"),
-        (Fault.HUGE_AFTER, "the answer is larger than 262,144 bytes"),
-        (Fault.BROKEN, "the answer has status 500"),
-        (Fault.GATEWAY_AFTER, "the answer has status 502"),
-        (Fault.BUSY, "the answer has status 429"),
-        (Fault.HANG_AFTER, "no complete answer in 0.3 s"),
-        (Fault.DRIP_AFTER, "no complete answer in 0.3 s"),
+        (Fault.HUGE_AFTER, "the response is larger than 262,144 bytes"),
+        (Fault.BROKEN, "the response has status 500"),
+        (Fault.GATEWAY_AFTER, "the response has status 502"),
+        (Fault.BUSY, "the response has status 429"),
+        (Fault.HANG_AFTER, "no complete response in 0.3 s"),
+        (Fault.DRIP_AFTER, "no complete response in 0.3 s"),
     ],
 )
-async def test_a_client_gives_up_on_an_answer_that_is_slow_huge_or_broken(
+async def test_a_client_gives_up_on_a_response_that_is_slow_huge_or_broken(
     key_server: KeyServer, fault: Fault, why: str
 ) -> None:
     key_server.plan(FETCH, fault)

@@ -37,8 +37,8 @@ async def test_a_store_is_bound_to_the_first_database_and_refuses_others(setting
     await storage.identity.bind(own, must_exist=True)
     with pytest.raises(StorageRefused) as refused:
         await storage.identity.bind(other, must_exist=False)
-    place = storage.identity.place
-    assert str(refused.value).startswith(f"cannot use {place}: it belongs to another database ({own}, not {other}): ")
+    name = storage.identity.description
+    assert str(refused.value).startswith(f"cannot use {name}: it belongs to another database ({own}, not {other}): ")
 
 
 async def test_the_file_with_the_id_is_no_artifact_that_a_sweep_or_a_copy_finds(settings: Settings) -> None:

@@ -1,4 +1,4 @@
-"""What is special about a bucket: its prefix, parts, outages, and what of it may be told.
+"""What is special about a bucket: its prefix, parts, outages, and which of its details may be shown.
 
 Moto's server checks no signatures, see `support.emulators.s3`.
 """
@@ -170,13 +170,13 @@ async def test_a_refused_connection_is_reported_as_no_connection() -> None:
         assert str(fault).endswith(": no connection"), name
 
 
-async def test_a_server_that_does_not_answer_is_reported_as_a_timeout(
+async def test_a_server_that_does_not_respond_is_reported_as_a_timeout(
     s3: S3Server, bucket: Bucket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(module._CLIENT, "read_timeout", "100ms")
     s3.hold("PUT")
     try:
-        with pytest.raises(ArtifactError, match="could not be written: no answer in time"):
+        with pytest.raises(ArtifactError, match="could not be written: no response in time"):
             await ObstoreArtifacts.s3(bucket).put(PATH, b"x")
     finally:
         s3.heal()
@@ -238,11 +238,11 @@ async def test_a_download_that_breaks_off_is_resumed(s3: S3Server, store: Obstor
 async def test_no_error_and_no_log_contains_a_key(
     s3: S3Server, bucket: Bucket, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Amazon's answer to a wrong key names it."""
+    """Amazon's response to a wrong key names the key."""
     store = ObstoreArtifacts.s3(bucket)
     for kind in ("PUT", "GET", "HEAD", "DELETE", "GET list-type"):
         s3.always(kind, 403, "InvalidAccessKeyId")
-    log = structlog.wrap_logger(logging.getLogger("told"), processors=[structlog.processors.format_exc_info, str_event])
+    log = structlog.wrap_logger(logging.getLogger("test"), processors=[structlog.processors.format_exc_info, str_event])
     said = [repr(bucket), str(bucket), repr(store), repr(store._store), str(vars(store))]
     for fault in (await faults_of(store)).values():
         said += [str(fault), repr(fault), *traceback.format_exception(fault)]

@@ -61,8 +61,12 @@ async def test_anyone_can_fetch_a_signed_url(s3: S3Server, ttl_s: int) -> None:
     assert query["X-Amz-Signature"] == signature(url, SECRET_KEY)
     assert SECRET_KEY not in url
     async with httpx.AsyncClient() as web:
-        answer = await web.get(url)
-        assert (answer.status_code, answer.content, answer.headers["content-type"]) == (200, b"a picture", "image/png")
+        response = await web.get(url)
+        assert (response.status_code, response.content, response.headers["content-type"]) == (
+            200,
+            b"a picture",
+            "image/png",
+        )
         assert (await web.get(url.partition("?")[0])).status_code == 403
 
 
@@ -80,13 +84,13 @@ async def test_anyone_can_fetch_a_signed_url(s3: S3Server, ttl_s: int) -> None:
         ("a", "application/octet-stream"),
     ],
 )
-async def test_the_media_type_of_a_signed_url_follows_from_the_name(s3: S3Server, name: str, media_type: str) -> None:
+async def test_the_media_type_of_a_signed_url_depends_on_the_name(s3: S3Server, name: str, media_type: str) -> None:
     store = ObstoreArtifacts.s3(s3.bucket())
     path = f"media/{TASK}/{name}"
     await store.put(path, b"<html>")
     async with httpx.AsyncClient() as web:
-        answer = await web.get(await store.signed_url(path, 60))
-    assert answer.headers["content-type"].partition(";")[0] == media_type
+        response = await web.get(await store.signed_url(path, 60))
+    assert response.headers["content-type"].partition(";")[0] == media_type
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""What the guard is tried with: sites on loopback, a network that leads there, a resolver that is told what to say."""
+"""Supports tests of the guard: sites on loopback, a network that leads there, and a resolver with set results."""
 
 import asyncio
 import ssl
@@ -18,10 +18,10 @@ OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
 
 class Site:
-    """A server on loopback that answers every request alike, and counts connections."""
+    """A server on loopback that responds to every request alike, and counts connections."""
 
-    def __init__(self, answer: bytes = OK) -> None:
-        self.answer = answer
+    def __init__(self, response: bytes = OK) -> None:
+        self.response = response
         self.connections = 0
         self.heads: list[bytes] = []
         self.port = 0
@@ -31,9 +31,9 @@ class Site:
         try:
             while True:
                 self.heads.append(await reader.readuntil(b"\r\n\r\n"))
-                writer.write(self.answer)
+                writer.write(self.response)
                 await writer.drain()
-                if b"Connection: close" in self.answer:
+                if b"Connection: close" in self.response:
                     return
         except (asyncio.IncompleteReadError, ConnectionError):
             pass
@@ -46,8 +46,8 @@ class Site:
 
 
 @asynccontextmanager
-async def running(answer: bytes = OK, tls: ssl.SSLContext | None = None) -> AsyncIterator[Site]:
-    site = Site(answer)
+async def running(response: bytes = OK, tls: ssl.SSLContext | None = None) -> AsyncIterator[Site]:
+    site = Site(response)
     server = await asyncio.start_server(site.serve, "127.0.0.1", 0, ssl=tls)
     site.port = server.sockets[0].getsockname()[1]
     try:
@@ -80,18 +80,18 @@ class Network(httpcore.AsyncNetworkBackend):
 
 
 class Records:
-    """A resolver with an answer for each look-up; the last one stays."""
+    """A resolver with a result for each look-up. The last one stays."""
 
-    def __init__(self, *answers: Sequence[str] | Exception) -> None:
-        self._answers = list(answers)
+    def __init__(self, *results: Sequence[str] | Exception) -> None:
+        self._results = list(results)
         self.asked: list[tuple[str, int]] = []
 
     async def __call__(self, host: str, port: int) -> Sequence[str]:
         self.asked.append((host, port))
-        answer = self._answers.pop(0) if len(self._answers) > 1 else self._answers[0]
-        if isinstance(answer, Exception):
-            raise answer
-        return answer
+        result = self._results.pop(0) if len(self._results) > 1 else self._results[0]
+        if isinstance(result, Exception):
+            raise result
+        return result
 
 
 class Certified(NamedTuple):

@@ -1,4 +1,4 @@
-"""The resolver for names that strangers have chosen. A zone that never answers delays nobody else."""
+"""The resolver for names that strangers have chosen. A zone that never responds delays nobody else."""
 
 import asyncio
 import socket
@@ -28,7 +28,7 @@ real = socket.getaddrinfo
 
 
 class Names:
-    """The system's resolver: names with "tarpit" in them are answered when the test says so, all others at once."""
+    """The system's resolver: names with "tarpit" in them are resolved when the test says so, all others at once."""
 
     def __init__(self) -> None:
         self.asked: list[str] = []
@@ -85,7 +85,7 @@ async def one(resolver: BoundedResolver, host: str) -> list[str] | Exception:
         return error
 
 
-async def test_a_zone_that_never_answers_delays_neither_other_names_nor_providers(names: Names) -> None:
+async def test_a_zone_that_never_responds_delays_neither_other_names_nor_providers(names: Names) -> None:
     async with (
         running() as site,
         guarded_client(LOOPBACK) as client,
@@ -149,7 +149,7 @@ async def test_all_callers_share_one_look_up_of_a_name(names: Names) -> None:
         assert await asyncio.gather(*tasks[1:]) == [["127.0.0.1"]] * 20
     assert names.asked == ["tarpit.example"]
     assert await resolver("tarpit.example", 443) == ["127.0.0.1"]
-    assert names.asked == ["tarpit.example"] * 2, "an answer is not kept"
+    assert names.asked == ["tarpit.example"] * 2, "a result is not stored"
 
 
 async def test_a_look_up_fails_at_once_when_all_threads_are_busy(names: Names) -> None:
@@ -186,7 +186,7 @@ async def test_a_late_name_fails_at_once_until_its_block_is_over(names: Names) -
             await resolver("tarpit.example", 443)
         assert names.asked == ["tarpit.example"]
         names.let_go.set()
-        assert isinstance(await tasks[0], socket.gaierror), "who still waits has the answer"
+        assert isinstance(await tasks[0], socket.gaierror), "callers that still wait get the result"
     with pytest.raises(TimeoutError):
         await resolver("tarpit.example", 443)
     assert await resolver("good.tarpi.example", 443) == ["127.0.0.1"], "others of the zone are as good as ever"
@@ -194,7 +194,7 @@ async def test_a_late_name_fails_at_once_until_its_block_is_over(names: Names) -
     assert await resolver("tarpit.example", 443) == ["127.0.0.1"]
 
 
-async def test_a_late_answer_is_used(names: Names) -> None:
+async def test_a_late_result_is_used(names: Names) -> None:
     resolver, names.known = BoundedResolver(8, late_s=0.02, block_s=60.0), True
     async with asking(resolver, "tarpit.example") as tasks:
         await until(lambda: resolver.is_late("tarpit.example"))
@@ -207,8 +207,8 @@ async def test_only_the_last_late_names_are_remembered(names: Names) -> None:
     resolver = BoundedResolver(8, late_s=0.0, max_blocked=2)
     names.let_go.set()
     async with asking(resolver, *(f"tarpit.{zone}.example" for zone in "abc")) as tasks:
-        for answer in await asyncio.gather(*tasks):
-            assert isinstance(answer, socket.gaierror)
+        for result in await asyncio.gather(*tasks):
+            assert isinstance(result, socket.gaierror)
     assert [resolver.is_late(f"tarpit.{zone}.example") for zone in "abc"].count(True) == 2
 
 

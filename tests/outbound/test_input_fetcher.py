@@ -115,7 +115,7 @@ class Server:
         self.seen: list[str] = []
         self.url = ""
 
-    async def answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def respond(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         request = (await reader.readuntil(b"\r\n\r\n")).decode()
         self.seen.append(request)
         path = request.split()[1].partition("?")[0]
@@ -143,7 +143,7 @@ class Server:
 @pytest.fixture
 async def server() -> AsyncIterator[Server]:
     server = Server()
-    listener = await asyncio.start_server(server.answer, "127.0.0.1", 0)
+    listener = await asyncio.start_server(server.respond, "127.0.0.1", 0)
     server.url = f"http://127.0.0.1:{listener.sockets[0].getsockname()[1]}"
     yield server
     listener.close()
@@ -243,9 +243,9 @@ class TestWeb:
     @pytest.mark.parametrize(
         ("path", "why"),
         [
-            *((f"/{code}", f"answered {code}") for code in (400, 401, 403, 404, 410)),
+            *((f"/{code}", f"responded with {code}") for code in (400, 401, 403, 404, 410)),
             ("/redirect", "redirects are not followed"),
-            ("/304", "answered 304"),
+            ("/304", "responded with 304"),
             ("/huge", "larger than"),
             ("/announced", "larger than"),
             ("/html", "expected an image, got text/html"),
@@ -274,7 +274,7 @@ class TestWeb:
         assert "took longer than 10 s" in str(await refusal(fetch(server.url + "/drip"), retryable=True))
 
     async def test_a_closed_port_is_retryable(self, fetch: Fetch, server: Server) -> None:
-        listener = await asyncio.start_server(server.answer, "127.0.0.1", 0)
+        listener = await asyncio.start_server(server.respond, "127.0.0.1", 0)
         port = listener.sockets[0].getsockname()[1]
         listener.close()
         await listener.wait_closed()

@@ -231,8 +231,8 @@ async def test_a_slow_resolver_is_ended_by_the_deadline(
 async def test_a_redirect_is_not_followed(sentinel: Site, guarded: Make, status: int) -> None:
     target = f"http://127.0.0.1:{sentinel.port}/"
     client, network = await guarded(Records([PUBLIC]))
-    answer = f"HTTP/1.1 {status} X\r\nLocation: {target}\r\nContent-Length: 0\r\n\r\n".encode()
-    async with running(answer) as site:
+    response = f"HTTP/1.1 {status} X\r\nLocation: {target}\r\nContent-Length: 0\r\n\r\n".encode()
+    async with running(response) as site:
         url = f"http://hooks.example:{site.port}/"
         assert (await client.post(url, content=b"")).status_code == status
         with pytest.raises(UrlBlocked):
@@ -310,11 +310,11 @@ async def test_a_response_that_ends_early_raises_the_error_of_httpx(guarded: Mak
     client, _ = await guarded(Records([PUBLIC]))
     async with (
         running(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\nConnection: close\r\n\r\nok") as site,
-        client.stream("GET", f"http://hooks.example:{site.port}/") as answer,
+        client.stream("GET", f"http://hooks.example:{site.port}/") as response,
     ):
-        assert answer.status_code == 200
+        assert response.status_code == 200
         with pytest.raises(httpx.RemoteProtocolError):
-            await answer.aread()
+            await response.aread()
 
 
 async def test_unix_sockets_are_refused(tmp_path: Path) -> None:

@@ -40,19 +40,19 @@ class Disk:
         self.root = root.resolve(strict=True)
         self._is_root_synced = False
 
-    def contains(self, path: ArtifactPath, *, follow_file: bool) -> bool:
-        """Return whether *path* is below the root after symbolic links are followed.
+    def contains(self, path: ArtifactPath, *, resolve_file: bool) -> bool:
+        """Return whether *path* is below the root after symbolic links are resolved.
 
-        Without *follow_file*, only the links of its folder are followed. That suffices for replacing or deleting a
+        Without *resolve_file*, only the links of its folder are resolved. That suffices for replacing or deleting a
         file, because both affect the link itself.
         """
-        target = self.root / (str(path) if follow_file else path.prefix)
+        target = self.root / (str(path) if resolve_file else path.prefix)
         return target.resolve().is_relative_to(self.root / ARTIFACTS_ROOT)
 
     def file(self, path: ArtifactPath) -> str | None:
         """Return where the file is; None if it doesn't exist, or isn't below the root."""
         target = self.root / str(path)
-        return str(target) if self.contains(path, follow_file=True) and target.is_file() else None
+        return str(target) if self.contains(path, resolve_file=True) and target.is_file() else None
 
     def store(self, path: ArtifactPath, source: IO[bytes]) -> tuple[int, str] | None:
         """Store the whole of *source* at *path*, synced to the disk. Return its size and its SHA-256.
@@ -61,7 +61,7 @@ class Disk:
         after a power cut no path names half a file. Raises OSError. A write that fails leaves neither a part of the
         file nor an empty folder.
         """
-        if not self.contains(path, follow_file=False):
+        if not self.contains(path, resolve_file=False):
             return None
         target = self.root / str(path)
         staged = target.with_name(f".part-{uuid4().hex}")
@@ -130,7 +130,7 @@ class Disk:
                 target.parent.rmdir()
 
     def remove_folder(self, name: str) -> None:
-        """Remove `media/<name>` with its contents, if it exists. Links are removed, not followed."""
+        """Remove `media/<name>` with its contents, if it exists. A link is removed itself, not its target."""
         folder = self.root / ARTIFACTS_ROOT / name
         if folder.is_symlink():
             folder.unlink()
@@ -181,7 +181,7 @@ def _link(descriptor: int, path: Path) -> None:
     """Give the open file without a name the name *path*, as open(2) describes for O_TMPFILE."""
     folder = os.open(path.parent, os.O_PATH | os.O_DIRECTORY)
     try:
-        # Only with a folder's descriptor does `os.link` follow the link in /proc.
+        # Only with a folder's descriptor does `os.link` resolve the link in /proc.
         os.link(f"/proc/self/fd/{descriptor}", path.name, dst_dir_fd=folder)
     finally:
         os.close(folder)

@@ -25,7 +25,7 @@ _CODE = re.compile(r"<Code>([A-Za-z]{1,60})</Code>")
 _MEANINGS = (
     ("redirect without LOCATION", "the bucket is in another region"),
     ("/latest/api/token", "no key is set, and this machine has none"),
-    ("kind: Timeout", "no answer in time"),
+    ("kind: Timeout", "no response in time"),
     ("kind: Connect", "no connection"),
     ("error sending request", "the connection broke"),
 )

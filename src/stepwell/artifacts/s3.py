@@ -105,7 +105,7 @@ class Bucket(Struct, frozen=True, kw_only=True):
 
 
 def media_type(name: str) -> str:
-    """Return the media type for signed URLs. It follows from the name, and is never one that may contain scripts."""
+    """Return the media type for signed URLs. The name determines it, and it is never one that may contain scripts."""
     return media_type_of(name) or "application/octet-stream"
 
 

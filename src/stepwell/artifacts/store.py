@@ -38,8 +38,8 @@ class ObstoreArtifacts:
     """Implements `ports.artifacts.Artifacts` on any store of obstore.
 
     *disk* is the folder of a `LocalStore`. It adds what obstore doesn't do there: durability, guarding against symbolic
-    links, and removing left-overs of crashes. *on_full* is called with the error of each write for which there is no
-    room.
+    links, and removing left-overs of crashes. *on_full* is called with the error of each write that fails
+    because the disk is full.
     """
 
     def __init__(self, store: ObjectStore, disk: Disk | None = None, on_full: OnFull = ignore) -> None:
@@ -221,7 +221,7 @@ class ObstoreArtifacts:
         with _errors("deleted", path):
             if self._disk is None:
                 await self._delete_in_bucket(target, path)
-            elif await to_thread.run_sync(lambda disk: disk.contains(target, follow_file=False), self._disk):
+            elif await to_thread.run_sync(lambda disk: disk.contains(target, resolve_file=False), self._disk):
                 await to_thread.run_sync(self._disk.unlink, target, preview_paths(path))
             else:
                 raise artifact_gone(path)
@@ -267,7 +267,7 @@ class ObstoreArtifacts:
         """Return *path* if it may be read. Raises `ArtifactGone`."""
         target = _target(path)
         disk = self._disk
-        if disk is not None and not await to_thread.run_sync(lambda: disk.contains(target, follow_file=True)):
+        if disk is not None and not await to_thread.run_sync(lambda: disk.contains(target, resolve_file=True)):
             raise artifact_gone(path)
         return str(target)
 

@@ -30,13 +30,13 @@ class StorageRefused(Exception):
 
 
 class StoreIdentity(Struct, frozen=True):
-    """An open store, whose file with the id can be read and written. *place* names the store in messages.
+    """An open store, whose file with the id can be read and written. *description* names the store in messages.
 
     *folder* is its folder; None for a bucket.
     """
 
     store: ObstoreArtifacts
-    place: str
+    description: str
     folder: Path | None = None
 
     async def bind(self, database_id: UUID, *, must_exist: bool) -> None:
@@ -44,19 +44,19 @@ class StoreIdentity(Struct, frozen=True):
 
         With *must_exist*, such a store is refused. Raises `StorageRefused` and `ArtifactError`.
         """
-        own, found = str(database_id), await self.read()
-        if found is None:
+        own, stored = str(database_id), await self.read()
+        if stored is None:
             if must_exist:
                 raise StorageRefused(
-                    f"cannot use {self.place}: it isn't the folder that this database's processes share, because it "
-                    f"lacks {ID_FILE}: mount the shared folder there; after a move to a new folder, copy all files to "
-                    f"it, or write {own} to {self._file}"
+                    f"cannot use {self.description}: it isn't the folder that this database's processes share, "
+                    f"because it lacks {ID_FILE}: mount the shared folder there; after a move to a new folder, "
+                    f"copy all files to it, or write {own} to {self._file}"
                 )
-            found = await self.store.write_id(ID_FILE, own)
-        if found != own:
+            stored = await self.store.write_id(ID_FILE, own)
+        if stored != own:
             raise StorageRefused(
-                f"cannot use {self.place}: it belongs to another database ({found}, not {own}): give each database a "
-                f"store of its own, or delete {self._file} if this database alone uses the store"
+                f"cannot use {self.description}: it belongs to another database ({stored}, not {own}): give each "
+                f"database its own store, or delete {self._file} if this database alone uses the store"
             )
 
     async def read(self) -> str | None:
@@ -98,8 +98,8 @@ async def open_storage(settings: Settings, on_full: OnFull = ignore) -> Storage:
         except ArtifactError as error:
             raise StorageRefused(f"cannot use the artifact folder {settings.artifacts}: {error}") from None
         local = ObstoreArtifacts.local(settings.artifacts, on_full)
-        place = f"the artifact folder {settings.artifacts}"
-        return Storage(local, local.try_to_write, StoreIdentity(local, place, settings.artifacts))
+        description = f"the artifact folder {settings.artifacts}"
+        return Storage(local, local.try_to_write, StoreIdentity(local, description, settings.artifacts))
     store = ObstoreArtifacts.s3(bucket, on_full)
     try:
         await store.check()
@@ -132,12 +132,12 @@ async def bind_storage(storage: Storage, installation: Installation, *, exclusiv
     *exclusive*: there is only one process. Raises `StorageRefused` and `Unavailable`.
     """
     record = await installation.read()
-    shares_folder = storage.identity.folder is not None and not exclusive
-    if shares_folder and not record.has_folder:
+    is_shared_folder = storage.identity.folder is not None and not exclusive
+    if is_shared_folder and not record.has_folder:
         async with installation.recording_folder() as record:  # of two that start together, one has the folder
             await _bind(storage.identity, record, must_exist=record.has_folder)
     else:
-        await _bind(storage.identity, record, must_exist=shares_folder)
+        await _bind(storage.identity, record, must_exist=is_shared_folder)
     return record
 
 
@@ -145,7 +145,7 @@ async def _bind(identity: StoreIdentity, record: InstallationRecord, *, must_exi
     try:
         await identity.bind(record.id, must_exist=must_exist)
     except ArtifactError as error:
-        raise StorageRefused(f"cannot use {identity.place}: {error}") from None
+        raise StorageRefused(f"cannot use {identity.description}: {error}") from None
 
 
 def bucket_of(settings: Settings) -> Bucket | None:

@@ -148,7 +148,7 @@ def parse_address(host: str) -> Address | None:
     *first, last = (_number(part) for part in parts)
     if any(number > 255 for number in first) or last >= 256 ** (5 - len(parts)):  # noqa: PLR2004 - bytes
         raise ValueError("a number is too large")
-    return IPv4Address(sum(number << 24 - 8 * place for place, number in enumerate(first)) + last)
+    return IPv4Address(sum(number << 24 - 8 * position for position, number in enumerate(first)) + last)
 
 
 def _number(part: str) -> int:

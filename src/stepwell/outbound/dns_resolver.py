@@ -1,14 +1,14 @@
-"""A DNS resolver for names that strangers have chosen. A zone whose servers never answer delays nobody else.
+"""A DNS resolver for names that strangers have chosen. A zone whose servers never respond delays nobody else.
 
 The system's `getaddrinfo` blocks a thread and can't be cancelled: a caller that stops waiting leaves the thread behind
 until the system gives up, and strangers can make that take long. These rules always hold:
 - Nothing here uses asyncio's default executor, which resolves the names in the operator's settings.
 - At most `threads` look-ups run at once, and at most `ZONE_THREADS` of one zone. Further look-ups of a busy zone are
   queued while somebody waits for them. If all threads are busy, a look-up fails at once.
-- Only one look-up of a name runs at a time; all callers share it. While it is late, the name fails at once.
+- Only one look-up of a name runs at a time; all its callers wait for it. While it is late, the name fails at once.
 
 `getaddrinfo` in threads, not aiodns: c-ares ignores the modules of nsswitch.conf (mDNS, systemd-resolved, LDAP), which
-operators use to name hosts in allowed networks, and it caches answers, which pycares can't switch off.
+operators use to name hosts in allowed networks, and it caches results, which pycares can't switch off.
 """
 
 import asyncio
@@ -68,15 +68,15 @@ class BoundedResolver:
         look_up = self._look_ups.get(name) or self._begin(name)
         look_up.waiters += 1
         try:
-            await asyncio.wait([look_up.answer])
+            await asyncio.wait([look_up.future])
         finally:
             look_up.waiters -= 1
             if not look_up.waiters and look_up.began is None:
                 self._forget(look_up)
-        answer = look_up.answer.result()
-        if isinstance(answer, Exception):
-            raise answer
-        return answer
+        result = look_up.future.result()
+        if isinstance(result, Exception):
+            raise result
+        return result
 
     def is_late(self, name: str) -> bool:
         """Return whether *name*, in lower case, fails at once, because a look-up of it is late or has been."""
@@ -109,21 +109,21 @@ class BoundedResolver:
                 threading.Thread(target=work, name="stepwell-look-up", daemon=True).start()
             except RuntimeError:  # the system has no more threads
                 self._forget(look_up)
-                look_up.answer.set_result(ResolverBusy("no thread for a look-up"))
+                look_up.future.set_result(ResolverBusy("no thread for a look-up"))
             else:
                 self._running += 1
                 zone.running += 1
         if not zone.queue and not zone.running:
             self._zones.pop(zone.name, None)
 
-    def _finish(self, look_up: "_LookUp", answer: Sequence[str] | Exception) -> None:
+    def _finish(self, look_up: "_LookUp", result: Sequence[str] | Exception) -> None:
         now = self._clock()
         self._running -= 1
         look_up.zone.running -= 1
         self._forget(look_up)
-        if isinstance(answer, Exception) and self._took_too_long(look_up, now):
+        if isinstance(result, Exception) and self._took_too_long(look_up, now):
             self._block(look_up.name, now + self._block_s)
-        look_up.answer.set_result(answer)
+        look_up.future.set_result(result)
         self._start_queued(look_up.zone)
 
     def _block(self, name: str, until: float) -> None:
@@ -150,21 +150,21 @@ class _LookUp:
 
     def __init__(self, name: str, zone: _Zone) -> None:
         self.name, self.zone = name, zone
-        self.answer: asyncio.Future[Sequence[str] | Exception] = asyncio.get_running_loop().create_future()
+        self.future: asyncio.Future[Sequence[str] | Exception] = asyncio.get_running_loop().create_future()
         self.began: float | None = None
         self.waiters = 0
 
 
 def _resolve(look_up: _LookUp, finish: "Callable[[_LookUp, Sequence[str] | Exception], None]") -> None:
-    """Resolve the name in this thread, and report the answer to the event loop."""
-    answer: Sequence[str] | Exception
+    """Resolve the name in this thread, and report the result to the event loop."""
+    result: Sequence[str] | Exception
     try:
         addresses = socket.getaddrinfo(look_up.name, None, type=socket.SOCK_STREAM)
-        answer = [str(sockaddr[0]) for *_, sockaddr in addresses]
+        result = [str(sockaddr[0]) for *_, sockaddr in addresses]
     except Exception as error:  # noqa: BLE001 - every error is raised to the callers
-        answer = error
+        result = error
     with suppress(RuntimeError):  # the loop is closed, so nobody waits any more
-        look_up.answer.get_loop().call_soon_threadsafe(finish, look_up, answer)
+        look_up.future.get_loop().call_soon_threadsafe(finish, look_up, result)
 
 
 def zone_of(name: str) -> str:

@@ -13,7 +13,7 @@ from stepwell.outbound.sanitise import invalid_input, sanitised
 MAX_RETRY_AFTER_S = 3_600.0
 MAX_URL = 8_192  # characters
 MAX_PORT = 65_535
-# Statuses that mean: no such job. A proxy in front of the provider may answer with them as well.
+# Statuses that mean: no such job. A proxy in front of the provider may respond with them as well.
 GONE = frozenset({404, 410})
 # Media types that say nothing about the contents.
 UNTYPED = frozenset({"", "application/octet-stream", "binary/octet-stream"})

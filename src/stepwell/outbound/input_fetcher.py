@@ -2,7 +2,7 @@
 
 What must hold for a download:
 - It is bounded in bytes and time, and follows no redirects.
-- The body has its room in memory before it is read. The time of the wait doesn't count for the deadline.
+- The memory for the body is reserved before the body is read. The time of the wait doesn't count for the deadline.
 - No connection is open during a long wait for a body of known length: the server would give up.
 """
 
@@ -50,8 +50,8 @@ class Download:
         try:
             # httpx's timeouts restart with each byte, so only this deadline ends a slow drip.
             with anyio.fail_after(self._timeout_s) as scope:
-                admission = _Admission(room, scope)
-                while (blob := await self._get(target, field, printable_url, admission)) is None:
+                reserved = _ReservedBody(room, scope)
+                while (blob := await self._get(target, field, printable_url, reserved)) is None:
                     pass
                 return blob
         except UrlBlocked as error:
@@ -63,36 +63,36 @@ class Download:
         except httpx.HTTPError as error:
             raise _failed(field, f"{printable_url} could not be read ({type(error).__name__})") from error
 
-    async def _get(self, url: httpx.URL, field: str, printable_url: str, admission: "_Admission") -> Blob | None:
-        """Return the contents; None if the body has waited for its room, so that it must be requested again."""
+    async def _get(self, url: httpx.URL, field: str, printable_url: str, reserved: "_ReservedBody") -> Blob | None:
+        """Return the contents; None if the URL must be requested again, because memory for it became free late."""
         timeout = httpx.Timeout(self._timeout_s)
         async with self._client.stream(
             "GET", url, headers=_HEADERS, timeout=timeout, follow_redirects=False, auth=None
         ) as response:
             _check_status(response, field, printable_url)
             if response.headers.get("content-encoding", "identity").strip().lower() != "identity":
-                raise invalid_input(field, f"{printable_url} is compressed, which was not asked for")
+                raise invalid_input(field, f"{printable_url} is compressed, which was not requested")
             media_type = response.headers.get("content-type", "").partition(";")[0].strip().lower()
             check_media_type(media_type, field)
-            data = await self._body(response, field, printable_url, admission)
+            data = await self._body(response, field, printable_url, reserved)
         return None if data is None else Blob(data, media_type)
 
     async def _body(
-        self, response: httpx.Response, field: str, printable_url: str, admission: "_Admission"
+        self, response: httpx.Response, field: str, printable_url: str, reserved: "_ReservedBody"
     ) -> bytes | None:
         too_large = invalid_input(field, f"{printable_url} is larger than {self._max_bytes} bytes")
         announced = response.headers.get("content-length", "")
         if announced.isdecimal() and len(announced) < 20:  # noqa: PLR2004
             if int(announced) > self._max_bytes:
                 raise too_large
-            if await admission.admit(int(announced)):
+            if await reserved.grow(int(announced)):
                 return None
         data = bytearray()
         async for chunk in response.aiter_raw():
             if len(data) + len(chunk) > self._max_bytes:
                 raise too_large
-            if len(data) + len(chunk) > admission.admitted:
-                await admission.admit(min(2 * (len(data) + len(chunk)), self._max_bytes))
+            if len(data) + len(chunk) > reserved.size:
+                await reserved.grow(min(2 * (len(data) + len(chunk)), self._max_bytes))
             data += chunk
         if announced.isdecimal() and announced.lstrip("0") != str(len(data)).lstrip("0"):
             raise _failed(field, f"{printable_url} ended early")
@@ -101,24 +101,24 @@ class Download:
         return bytes(data)
 
 
-class _Admission:
-    """The room of one download. `admitted` is the size of the body for which there is room."""
+class _ReservedBody:
+    """The memory of one download. `size` is the size of the body for which memory is reserved."""
 
     def __init__(self, room: FileRoom, deadline: anyio.CancelScope) -> None:
         self._room, self._scope = room, deadline
-        self.admitted = 0
+        self.size = 0
 
-    async def admit(self, size: int) -> bool:
-        """Make room for a body of *size*. Return whether that took a wait."""
-        if size <= self.admitted:
+    async def grow(self, size: int) -> bool:
+        """Reserve memory for a body of *size*. Return whether that took a wait."""
+        if size <= self.size:
             return False
         deadline, began = self._scope.deadline, anyio.current_time()
         self._scope.deadline = math.inf
         try:
-            waited = await self._room.take_file(size - self.admitted)
+            waited = await self._room.take_file(size - self.size)
         finally:
             self._scope.deadline = deadline + anyio.current_time() - began
-        self.admitted = size
+        self.size = size
         return waited
 
 
@@ -137,10 +137,10 @@ def _check_status(response: httpx.Response, field: str, printable_url: str) -> N
     if response.is_success:
         return
     if response.is_redirect:
-        raise invalid_input(field, f"{printable_url} answered {status}; redirects are not followed")
+        raise invalid_input(field, f"{printable_url} responded with {status}; redirects are not followed")
     if status in _WORTH_A_RETRY or response.is_server_error:
-        raise _failed(field, f"{printable_url} answered {status}", retry_after_s(response.headers))
-    raise invalid_input(field, f"{printable_url} answered {status}")
+        raise _failed(field, f"{printable_url} responded with {status}", retry_after_s(response.headers))
+    raise invalid_input(field, f"{printable_url} responded with {status}")
 
 
 class HttpInputFetcher:

@@ -29,7 +29,7 @@ class KeySetClient:
         self._client = plain_client()
 
     async def fetch(self) -> bytes:
-        """Return the body of the answer. Raises `KeySetUnavailable`."""
+        """Return the body of the response. Raises `KeySetUnavailable`."""
         try:
             async with (
                 asyncio.timeout(self._deadline_s),
@@ -37,7 +37,7 @@ class KeySetClient:
             ):
                 return await _body(response)
         except TimeoutError:
-            raise KeySetUnavailable(f"no complete answer in {self._deadline_s:g} s") from None
+            raise KeySetUnavailable(f"no complete response in {self._deadline_s:g} s") from None
         except (httpx.HTTPError, httpx.InvalidURL, OSError, UnicodeError) as error:
             raise KeySetUnavailable(sanitised(f"{type(error).__name__}: {error}", 200)) from None
 
@@ -47,12 +47,12 @@ class KeySetClient:
 
 async def _body(response: httpx.Response) -> bytes:
     if response.is_redirect:
-        raise KeySetUnavailable(f"the answer is a redirect ({response.status_code}), which isn't followed")
+        raise KeySetUnavailable(f"the response is a redirect ({response.status_code}), which isn't followed")
     if response.status_code != httpx.codes.OK:
-        raise KeySetUnavailable(f"the answer has status {response.status_code}")
+        raise KeySetUnavailable(f"the response has status {response.status_code}")
     data = bytearray()
     async for chunk in response.aiter_raw():
         data += chunk
         if len(data) > MAX_BYTES:
-            raise KeySetUnavailable(f"the answer is larger than {MAX_BYTES:,} bytes")
+            raise KeySetUnavailable(f"the response is larger than {MAX_BYTES:,} bytes")
     return bytes(data)

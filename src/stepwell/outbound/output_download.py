@@ -60,21 +60,21 @@ class HttpOutputDownloader:
     async def _open(
         self, target: httpx.URL, headers: Mapping[str, str], redirects: int
     ) -> AsyncIterator[httpx.Response]:
-        """Open the response of *target*, after following up to *redirects* redirects."""
+        """Open the response of *target*, after up to *redirects* redirects."""
         origin = origin_of(str(target))
-        for left in range(redirects, -1, -1):
+        for rest in range(redirects, -1, -1):
             own = headers if origin_of(str(target)) == origin else {}
             async with self._client.stream(
                 "GET", target, headers={**_HEADERS, **own}, timeout=httpx.Timeout(self._timeout_s)
             ) as response:
-                if left == 0 or not response.has_redirect_location:
+                if rest == 0 or not response.has_redirect_location:
                     yield response
                     return
                 target = parse_url(str(target.join(response.headers["location"])))
 
     def _check_headers(self, response: httpx.Response, media_types: Sequence[str]) -> None:
         if response.headers.get("content-encoding", "identity").strip().lower() != "identity":
-            raise _refused("the output is compressed, which was not asked for")
+            raise _refused("the output is compressed, which was not requested")
         kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
         if kind not in UNTYPED and media_types and not kind.startswith(tuple(media_types)):
             raise _refused(f"the output is {kind}, expected {' or '.join(media_types)}")
@@ -108,7 +108,7 @@ async def _check_api_status(response: httpx.Response, error_text: ErrorText) -> 
         if len(body) > _MAX_ERROR_BYTES:
             break
     words = error_text(bytes(body[:_MAX_ERROR_BYTES]))
-    why = sanitised(f"the output's address answered {status}" + (f": {words}" if words else ""), 300)
+    why = sanitised(f"the output's address responded with {status}" + (f": {words}" if words else ""), 300)
     forgotten, again_s = status in GONE and words is not None, retry_after_s(response.headers)
     raise CallFailed(why, forgotten=forgotten, retry_after_s=again_s)
 
@@ -117,11 +117,11 @@ def _check_status(response: httpx.Response) -> None:
     """Raise for an error of a pre-signed URL. Once such a URL refuses, it refuses for good."""
     status = response.status_code
     if response.is_redirect:
-        raise _refused(f"the output's address answered {status}; redirects are not followed")
+        raise _refused(f"the output's address responded with {status}; redirects are not followed")
     if not response.is_success:
-        gone = response.is_client_error and status not in (408, 425, 429)
+        forgotten = response.is_client_error and status not in (408, 425, 429)
         again_s = retry_after_s(response.headers)
-        raise CallFailed(f"the output's address answered {status}", forgotten=gone, retry_after_s=again_s)
+        raise CallFailed(f"the output's address responded with {status}", forgotten=forgotten, retry_after_s=again_s)
 
 
 def _refused(why: str) -> AttemptError:

@@ -142,7 +142,7 @@ class GuardedTransport(httpx.AsyncBaseTransport):
         if why := _form_fault(url) or _refusal(url, self._policy, https_only=self._https_only):
             raise UrlBlocked(why)
         assert isinstance(request.stream, httpx.AsyncByteStream)
-        sent = httpcore.Request(
+        plain = httpcore.Request(
             method=request.method,
             url=httpcore.URL(scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path),
             headers=request.headers.raw,
@@ -151,7 +151,7 @@ class GuardedTransport(httpx.AsyncBaseTransport):
             extensions={"timeout": request.extensions.get("timeout", {})},
         )
         with _as_httpx():
-            response = await self._pools[url.scheme].handle_async_request(sent)
+            response = await self._pools[url.scheme].handle_async_request(plain)
         return httpx.Response(
             response.status, headers=response.headers, stream=_Body(response), extensions=response.extensions
         )
@@ -211,7 +211,7 @@ class _AddressVetting:
 
 
 class _Dialer(httpcore.AsyncNetworkBackend):
-    """A network backend for httpcore that connects to vetted addresses instead of to the host."""
+    """A network backend for httpcore that connects to plain addresses instead of to the host."""
 
     def __init__(self, network: httpcore.AsyncNetworkBackend, vet: _AddressVetting) -> None:
         self._network, self._vet = network, vet
@@ -224,14 +224,14 @@ class _Dialer(httpcore.AsyncNetworkBackend):
         local_address: str | None = None,
         socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
     ) -> httpcore.AsyncNetworkStream:
-        """Try the addresses in turn. *timeout*, in seconds, bounds the look-up and all attempts together."""
+        """Try the addresses one after the other. *timeout* bounds the look-up and all attempts, in seconds."""
         ends = None if timeout is None else anyio.current_time() + timeout
         addresses = await self._vet(host, port, timeout)
         last_error: Exception = httpcore.ConnectError(f"{host} has no address")
         for tried, address in enumerate(addresses):
-            share = None if ends is None else max(ends - anyio.current_time(), 0.0) / (len(addresses) - tried)
+            time_slice = None if ends is None else max(ends - anyio.current_time(), 0.0) / (len(addresses) - tried)
             try:
-                return await self._network.connect_tcp(address, port, share, local_address, socket_options)
+                return await self._network.connect_tcp(address, port, time_slice, local_address, socket_options)
             except (httpcore.ConnectError, httpcore.ConnectTimeout) as error:
                 last_error = error
         raise last_error

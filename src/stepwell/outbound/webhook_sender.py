@@ -1,4 +1,4 @@
-"""Sends a webhook once, through the SSRF guard, and keeps the beginning of the answer."""
+"""Sends a webhook once, through the SSRF guard, and keeps the beginning of the response."""
 
 import asyncio
 import time
@@ -30,14 +30,14 @@ MAX_READ = 16 * 1024
 _HEADERS = {
     "content-type": "application/json",
     "user-agent": f"stepwell/{__version__}",
-    "accept-encoding": "identity",  # answers are not decompressed here
+    "accept-encoding": "identity",  # responses are not decompressed here
 }
 # Our own messages, because the system's contain the IP addresses of a host.
 _MESSAGES: tuple[tuple[type[Exception], str], ...] = (
     (httpx.ConnectTimeout, "there was no connection in time"),
     (httpx.ConnectError, "the connection was not made"),
-    (httpx.TimeoutException, "there was no answer in time"),
-    (httpx.ProtocolError, "there was no answer in HTTP"),
+    (httpx.TimeoutException, "there was no response in time"),
+    (httpx.ProtocolError, "there was no response in HTTP"),
     (httpx.NetworkError, "the connection broke"),
 )
 _TLS = ("certificate", "ssl", "tls")
@@ -78,7 +78,7 @@ class WebhookSender:
         at, began = self._clock.now(), time.monotonic()
         code: int | None = None
         retry_s: float | None = None
-        answer, error = b"", None
+        content, error = b"", None
         try:
             async with (
                 asyncio.timeout(self._timeout_s),
@@ -94,15 +94,15 @@ class WebhookSender:
                 dated = {"date": format_datetime(at, usegmt=True)} | dict(response.headers)
                 retry_s = retry_after_s(dated, MAX_RETRY_AFTER_S)
                 async for part in response.aiter_raw():
-                    answer += part[: MAX_READ - len(answer)]
-                    if len(answer) >= MAX_READ:
+                    content += part[: MAX_READ - len(content)]
+                    if len(content) >= MAX_READ:
                         break
         except Exception as failure:  # noqa: BLE001 - every failure of the receiver counts as an attempt
             error = self._message(failure)
         if code is not None:
-            error = None  # it answered, if perhaps not completely
+            error = None  # there was a response, if perhaps not a complete one
         latency_ms = round((time.monotonic() - began) * 1000)
-        beginning = None if code is None else _beginning(answer, hidden)
+        beginning = None if code is None else _beginning(content, hidden)
         return SendResult(DeliveryAttemptPublic(at, code, latency_ms, beginning, error), retry_s)
 
     async def aclose(self) -> None:
@@ -112,7 +112,7 @@ class WebhookSender:
         if isinstance(failure, UrlBlocked):
             return str(failure)
         if isinstance(failure, TimeoutError):
-            return f"there was no answer within {self._timeout_s:g} s"
+            return f"there was no response within {self._timeout_s:g} s"
         text = str(failure)
         if isinstance(failure, httpx.ConnectError | httpx.ConnectTimeout) and "resolve" in text:
             return sanitised(text, 300)  # the guard's message
@@ -121,9 +121,9 @@ class WebhookSender:
         return next((words for kind, words in _MESSAGES if isinstance(failure, kind)), "it could not be sent")
 
 
-def _beginning(answer: bytes, hidden: Sequence[str]) -> str:
-    """Return the beginning of *answer* without secrets. They are masked before it is cut, so no half of one is left."""
-    text = answer.decode("utf-8", "replace")
+def _beginning(content: bytes, hidden: Sequence[str]) -> str:
+    """Return the beginning of *content* without secrets. They are masked before the cut, so no half is left."""
+    text = content.decode("utf-8", "replace")
     for secret in hidden:
         for form in (secret, secret.partition("_")[2]):
             text = text.replace(form, "***")

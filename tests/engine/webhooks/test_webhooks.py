@@ -265,8 +265,8 @@ class TestAnswers:
             (answered(410, b"gone"), "STOPPED", 410, None),
             (answered(302, location="http://127.0.0.1/"), "PENDING", 302, None),
             (answered(500, b"\x00\xff oh no"), "PENDING", 500, None),
-            (b"garbage\r\n\r\n", "PENDING", None, "there was no answer in HTTP"),
-            (CLOSE, "PENDING", None, "there was no answer in HTTP"),
+            (b"garbage\r\n\r\n", "PENDING", None, "there was no response in HTTP"),
+            (CLOSE, "PENDING", None, "there was no response in HTTP"),
         ],
         ids=lambda value: value[:20] if isinstance(value, bytes) else str(value),
     )
@@ -288,7 +288,7 @@ class TestAnswers:
         delivery = await delivery_after(impatient_service, workflow["id"])
         (attempt,) = delivery["attempts"]
         assert (delivery["status"], delivery["next_at"] is None) == ("PENDING", False)
-        assert (attempt["code"], attempt["error"]) == (None, "there was no answer within 0.1 s")
+        assert (attempt["code"], attempt["error"]) == (None, "there was no response within 0.1 s")
 
     async def test_retry_after_counts_if_it_is_later(self, service: Service, sink: WebhookReceiver) -> None:
         for header, seconds in (("100", 100), ("1", 5), ("Wed, 01 Jan 2126 00:00:00 GMT", 86_400), ("soon", 5)):

@@ -238,7 +238,8 @@ async def test_only_a_404_or_410_of_the_api_forgets_a_file(
         return bench.at.error(status, f"no such file, {bench.secret}") if words else Reply(status, b"<html>no</html>")
 
     bench.at.answer = answer  # type: ignore[method-assign]
-    with pytest.raises(CallFailed, match=rf"answered {status}" + (".*: no such file, …" if words else r"\Z")) as caught:
+    end = ".*: no such file, …" if words else r"\Z"
+    with pytest.raises(CallFailed, match=f"responded with {status}{end}") as caught:
         await bench.provider().fetch(work, job, bench.io)
     assert caught.value.forgotten is forgotten
 

@@ -135,7 +135,7 @@ async def test_only_cloud_storage_itself_forgets_a_video(
     provider = bench.provider(bucket=BUCKET)
     job = await provider.submit(VIDEO, await provider.prepare(VIDEO, bench.io), bench.io)
     assert isinstance(job, Job)
-    with pytest.raises(CallFailed, match=f"answered {status}") as caught:
+    with pytest.raises(CallFailed, match=f"responded with {status}") as caught:
         await provider.fetch(VIDEO, job, bench.io)
     assert caught.value.forgotten is forgotten
     issued = len(emulator(bench).issued)

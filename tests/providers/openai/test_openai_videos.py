@@ -177,7 +177,7 @@ class TestFetch:
         job = await video_job(provider)
         await state_after_polls(provider, job)
         answering_files(emulator, Reply(status, b"<html>nothing here</html>"))
-        with pytest.raises(CallFailed, match=rf"answered {status}\Z") as failure:
+        with pytest.raises(CallFailed, match=rf"responded with {status}\Z") as failure:
             await provider.fetch(VIDEO, job, io_of(client))
         assert not failure.value.forgotten
 
@@ -203,7 +203,7 @@ class TestFetch:
         job = await video_job(provider)
         await state_after_polls(provider, job)
         answering_files(emulator, Reply(status, body, {"Retry-After": "3"}))
-        with pytest.raises(CallFailed, match=f"answered {status}") as failure:
+        with pytest.raises(CallFailed, match=f"responded with {status}") as failure:
             await provider.fetch(VIDEO, job, io_of(client))
         assert (failure.value.forgotten, failure.value.retry_after_s) == (forgotten, 3.0)
         assert ("No file for …" in str(failure.value)) is not isinstance(body, bytes)
@@ -223,7 +223,7 @@ class TestFetch:
         async with OpenAiEmulator(tmp_path / "other") as other:
             answering_files(emulator, Reply(302, b"", {"Location": f"{other.url}/files/film.mp4?signature=1"}))
             answering_files(other, Reply(status, b"<Error/>"))
-            with pytest.raises(CallFailed, match=rf"answered {status}\Z") as failure:
+            with pytest.raises(CallFailed, match=rf"responded with {status}\Z") as failure:
                 await provider.fetch(VIDEO, job, io_of(client))
             assert "authorization" not in other.calls[0].headers
         assert failure.value.forgotten
