@@ -45,7 +45,7 @@ SHARED_SUBJECTS = {
     "steps": "steps: what is resolved of them, and their tables",
     "stored_definitions": "definitions that are stored by name",
     "system": "the operations without a token",
-    "task_configs": "the configs of the types of task: their structs, and their rules",
+    "task_configs": "the configs of the task types: their structs, and their rules",
     "tasks": "tasks",
     "uploads": "uploads: the files that users send",
     "waits": "waits of steps: their rules, and their tables",

@@ -30,7 +30,7 @@ CONTRACT: dict[str, Any] = json.loads(Path(__file__).with_name("contract.openapi
 SERVED: dict[str, Any] = json.loads(json.dumps(openapi_document([*installed_providers()])))
 COMPONENTS: dict[str, Any] = SERVED["components"]["schemas"]
 REF = "#/components/schemas/"
-# Named after the type of task alone, so that a renamed type can't rename a schema unnoticed.
+# Named after the task type alone, so that a renamed type can't rename a schema unnoticed.
 CONFIG_NAMES = {
     "GENERATION": "GenerationConfig",
     "EDITING": "EditingConfig",

@@ -1,4 +1,4 @@
-"""LOCAL through the API: every type of task, by every kind of reference, and what it says of pictures it can't use."""
+"""LOCAL through the API: every task type, by every kind of reference, and what it says of pictures it can't use."""
 
 import asyncio
 import base64

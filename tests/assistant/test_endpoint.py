@@ -39,9 +39,9 @@ async def http(api: Service) -> AsyncIterator[httpx.AsyncClient]:
 
 
 async def test_a_request_without_a_token_gets_401(http: httpx.AsyncClient) -> None:
-    answer = await http.post("/mcp", json=LIST, headers={"Authorization": ""})
-    assert answer.status_code == 401
-    assert answer.headers["WWW-Authenticate"].startswith("Bearer")
+    response = await http.post("/mcp", json=LIST, headers={"Authorization": ""})
+    assert response.status_code == 401
+    assert response.headers["WWW-Authenticate"].startswith("Bearer")
 
 
 async def test_a_token_that_may_not_read_gets_403(http: httpx.AsyncClient) -> None:
@@ -62,15 +62,15 @@ async def test_a_token_that_may_not_read_gets_403(http: httpx.AsyncClient) -> No
     ],
 )
 async def test_pages_of_foreign_origins_are_refused(http: httpx.AsyncClient, origin: str, status: int) -> None:
-    answer = await http.post("/mcp", json=LIST, headers={"Origin": origin})
-    assert answer.status_code == status
+    response = await http.post("/mcp", json=LIST, headers={"Origin": origin})
+    assert response.status_code == status
 
 
 @pytest.mark.parametrize("method", ["GET", "DELETE", "PUT"])
 async def test_there_are_no_streams_and_no_sessions(http: httpx.AsyncClient, method: str) -> None:
-    answer = await http.request(method, "/mcp")
-    assert answer.status_code == 405
-    assert "POST" in answer.headers["Allow"]
+    response = await http.request(method, "/mcp")
+    assert response.status_code == 405
+    assert "POST" in response.headers["Allow"]
 
 
 @pytest.mark.parametrize(
@@ -92,22 +92,22 @@ async def test_there_are_no_streams_and_no_sessions(http: httpx.AsyncClient, met
 async def test_a_wrong_message_gets_a_json_rpc_error(
     http: httpx.AsyncClient, body: bytes, status: int, why: str
 ) -> None:
-    answer = await http.post("/mcp", content=body, headers={"Content-Type": "application/json"})
-    assert answer.status_code == status, answer.text
-    error = answer.json()["error"]
+    response = await http.post("/mcp", content=body, headers={"Content-Type": "application/json"})
+    assert response.status_code == status, response.text
+    error = response.json()["error"]
     assert isinstance(error["code"], int)
     assert why in json.dumps(error)
 
 
 async def test_a_content_type_may_be_written_in_any_way_that_the_api_accepts(http: httpx.AsyncClient) -> None:
     content_type = {"Content-Type": "Application/JSON; charset=UTF-8"}
-    answer = await http.post("/mcp", content=json.dumps(LIST), headers=content_type)
-    assert answer.status_code == 200, answer.text
+    response = await http.post("/mcp", content=json.dumps(LIST), headers=content_type)
+    assert response.status_code == 200, response.text
 
 
 async def test_a_notification_is_accepted(http: httpx.AsyncClient) -> None:
-    answer = await http.post("/mcp", json={"jsonrpc": "2.0", "method": "notifications/initialized"})
-    assert (answer.status_code, answer.content) == (202, b"")
+    response = await http.post("/mcp", json={"jsonrpc": "2.0", "method": "notifications/initialized"})
+    assert (response.status_code, response.content) == (202, b"")
 
 
 @pytest.mark.parametrize("mode", [LEGACY, MODERN, "auto"])
@@ -117,7 +117,7 @@ async def test_clients_of_old_and_new_versions_are_served(url: str, mode: str) -
         assert (await call(client, "list_workflows"))["workflows"] == []
 
 
-async def test_any_replica_answers_any_request(tmp_path: Path) -> None:
+async def test_any_replica_serves_any_request(tmp_path: Path) -> None:
     database = MemoryDatabase(ManualClock())
     async with AsyncExitStack() as stack:
         replicas = [
@@ -125,10 +125,10 @@ async def test_any_replica_answers_any_request(tmp_path: Path) -> None:
         ]
         for replica in replicas:
             mount_mcp(replica.app.api, Settings(data_dir=tmp_path))
-        turns = cycle(replicas)
+        endless = cycle(replicas)
 
         async def alternating(scope: Any, receive: Any, send: Any) -> None:
-            await next(turns).app.api(scope, receive, send)
+            await next(endless).app.api(scope, receive, send)
 
         transport = httpx2.ASGITransport(app=alternating)
         for mode in (LEGACY, MODERN):
@@ -199,6 +199,6 @@ async def test_a_service_without_the_sdk_says_what_to_install(monkeypatch: pytes
     async with running_service(MemoryDatabase(ManualClock()), tmp_path) as service:
         mount_mcp(service.app.api, Settings(data_dir=tmp_path))
         async with httpx.AsyncClient(transport=service.transport, base_url="http://service") as client:
-            answer = await client.post("/mcp", json=LIST, headers={"Authorization": f"Bearer {token()}"})
-            assert (answer.status_code, "pip install 'stepwell[mcp]'" in answer.json()["detail"]) == (404, True)
+            response = await client.post("/mcp", json=LIST, headers={"Authorization": f"Bearer {token()}"})
+            assert (response.status_code, "pip install 'stepwell[mcp]'" in response.json()["detail"]) == (404, True)
             assert (await client.get("/health/live")).status_code == 200

@@ -50,8 +50,8 @@ async def test_every_tool_is_in_the_manual(url: str) -> None:
 async def test_the_example_of_the_prompt_is_valid(url: str) -> None:
     async with assistant(url, token()) as client:
         (prompt,) = (await client.list_prompts()).prompts
-        answer = await client.get_prompt(prompt.name, {"task": "Cut out my photo."})
-        content = answer.messages[0].content
+        result = await client.get_prompt(prompt.name, {"task": "Cut out my photo."})
+        content = result.messages[0].content
         assert isinstance(content, TextContent)
         assert content.text.endswith("The task: Cut out my photo.\n")
         (example,) = [block for block in blocks_of(content.text) if block.language == "json"]

@@ -104,9 +104,9 @@ async def test_a_link_of_an_output_needs_no_token(acme: Client, api: Service) ->
     workflow_id = await submitted(acme, drawing(), wait_s=50)
     (file,) = (await call(acme, "get_outputs", workflow_id=workflow_id, images=False))["files"]
     async with httpx.AsyncClient(transport=api.transport) as stranger:
-        answer = await stranger.get(file["url"])
-    assert answer.status_code == 200
-    assert len(answer.content) == file["size"]
+        response = await stranger.get(file["url"])
+    assert response.status_code == 200
+    assert len(response.content) == file["size"]
 
 
 async def test_a_workflow_is_read_and_listed(acme: Client) -> None:
@@ -203,15 +203,15 @@ async def test_a_huge_result_is_shortened(acme: Client) -> None:
     workflow_id = await submitted(
         acme, configured_step("large", result=large), configured_step("many", files=MAX_FILES + 5), wait_s=50
     )
-    answer = await acme.call_tool("get_outputs", {"workflow_id": workflow_id})
-    assert len(text_of(answer)) <= MAX_BYTES
-    result = answer.structured_content
+    outcome = await acme.call_tool("get_outputs", {"workflow_id": workflow_id})
+    assert len(text_of(outcome)) <= MAX_BYTES
+    result = outcome.structured_content
     assert result["shortened"]
     assert result["total_files"] == MAX_FILES + 5
     assert list(result["results"][0]["result"]) == ["shortened"]
 
 
-async def test_a_workflow_whose_answers_are_too_large_is_shown_without_its_steps(acme: Client) -> None:
+async def test_a_workflow_whose_responses_are_too_large_is_shown_without_its_steps(acme: Client) -> None:
     steps = [configured_step(f"large-{number}", result={"text": "x" * 900_000}) for number in range(3)]
     assert "2 MiB" in await failure(acme, "plan_workflow", definition=definition(*steps))
     created = await call(acme, "submit_workflow", definition=definition(*steps), wait_s=50)
@@ -227,7 +227,7 @@ async def test_a_workflow_whose_answers_are_too_large_is_shown_without_its_steps
 async def test_a_workflow_whose_explanation_is_too_large_is_shown_without_it(
     acme: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(http_exchange, "MAX_ANSWER_BYTES", 20_000)
+    monkeypatch.setattr(http_exchange, "MAX_RESPONSE_BYTES", 20_000)
     steps = [{"id": f"step-{number}", "task_type": "PASSTHROUGH"} for number in range(200)]
     read = await call(acme, "get_workflow", workflow_id=await submitted(acme, *steps, start=False))
     assert (read["workflow"]["status"], read["shortened"]) == ("PENDING", True)

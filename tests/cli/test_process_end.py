@@ -95,7 +95,7 @@ def test_a_full_disk_under_stderr_ends_no_command() -> None:
             ">&- <&-",
             5,
             "",
-            "stepwell: http://127.0.0.1:1 gave no answer",
+            "stepwell: no response from http://127.0.0.1:1",
             marks=pytest.mark.extended,
         ),
     ],

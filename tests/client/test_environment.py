@@ -17,11 +17,11 @@ def request_of(*arguments: str, token: str | None = None) -> tuple[str, str | No
     """Return the address and the token of a client's request."""
     requests = list[httpx.Request]()
 
-    def answer(request: httpx.Request) -> httpx.Response:
+    def respond(request: httpx.Request) -> httpx.Response:
         requests.append(request)
         return httpx.Response(200)
 
-    with Stepwell(*arguments, token=token, transport=httpx.MockTransport(answer)) as client:
+    with Stepwell(*arguments, token=token, transport=httpx.MockTransport(respond)) as client:
         assert client.live()
     (request,) = requests
     return str(request.url.copy_with(path="/")), request.headers.get("Authorization")

@@ -10,17 +10,17 @@ from typing import Any
 import httpx
 import pytest
 
-from client.answers import ARTIFACT, PATH
+from client.responses import ARTIFACT, PATH
 from stepwell.client import AsyncStepwell, StepwellError
 
 
 def uploading(sent: list[httpx.Request]) -> AsyncStepwell:
-    async def answer(request: httpx.Request) -> httpx.Response:
+    async def respond(request: httpx.Request) -> httpx.Response:
         await request.aread()
         sent.append(request)
         return httpx.Response(507)
 
-    return AsyncStepwell("http://t.local", transport=httpx.MockTransport(answer))
+    return AsyncStepwell("http://t.local", transport=httpx.MockTransport(respond))
 
 
 @pytest.mark.parametrize("size", [4, 600_000], ids=["shorter", "longer"])
@@ -73,7 +73,7 @@ async def test_what_is_no_content_is_refused_with_what_is() -> None:
 async def test_all_uploads_are_listed_although_each_is_deleted_or_others_come() -> None:
     paths = [f"media/{i}/a" for i in range(250)]
 
-    def answer(request: httpx.Request) -> httpx.Response:
+    def respond(request: httpx.Request) -> httpx.Response:
         if request.method == "DELETE":
             paths.remove(request.url.path.removeprefix("/api/v1/artifacts/"))
             return httpx.Response(200, json=ARTIFACT)
@@ -81,7 +81,7 @@ async def test_all_uploads_are_listed_although_each_is_deleted_or_others_come() 
         page = [ARTIFACT | {"path": path} for path in paths[skip : skip + 100]]
         return httpx.Response(200, json={"artifacts": page, "total": len(paths), "skip": skip, "limit": 100})
 
-    async with AsyncStepwell("http://t.local", transport=httpx.MockTransport(answer)) as client:
+    async with AsyncStepwell("http://t.local", transport=httpx.MockTransport(respond)) as client:
         listed = []
         async for upload in client.uploads():
             listed.append(upload.path)
@@ -148,13 +148,13 @@ async def test_a_forked_process_has_connections_of_its_own(monkeypatch: pytest.M
 
     monkeypatch.setattr("stepwell.client.asynchronous.connection.httpx.AsyncClient", Pool)
 
-    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def respond(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         connections.append(writer)
         with suppress(asyncio.IncompleteReadError):
             while await reader.readuntil(b"\r\n\r\n"):
                 writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
 
-    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+    async with await asyncio.start_server(respond, "127.0.0.1", 0) as server:
         url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
         async with AsyncStepwell(url) as client:
             await client.openapi()

@@ -1,4 +1,4 @@
-"""Whatever a broken or hostile service answers, a call ends with an error of the client, and in bounded memory."""
+"""Whatever a broken or hostile service sends, a call ends with an error of the client, and in bounded memory."""
 
 import math
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
-from stepwell.client import AsyncStepwell, RequestRefused, UnexpectedAnswer
+from stepwell.client import AsyncStepwell, RequestRefused, UnexpectedResponse
 
 Call = Callable[[AsyncStepwell], Awaitable[Any]]
 ID = "00000000-0000-0000-0000-000000000007"
@@ -23,9 +23,9 @@ async def _all(items: AsyncIterator[Any]) -> list[Any]:
 EVENTS: Call = lambda client: _all(client.events(ID))  # noqa: E731
 
 
-def client_of(*answers: httpx.Response) -> AsyncStepwell:
-    left = list(answers)
-    transport = httpx.MockTransport(lambda _: left.pop(0))
+def client_of(*responses: httpx.Response) -> AsyncStepwell:
+    rest = list(responses)
+    transport = httpx.MockTransport(lambda _: rest.pop(0))
     return AsyncStepwell("http://t.local", transport=transport, retry_s=0)
 
 
@@ -44,14 +44,14 @@ def stream(*chunks: bytes, repeat: bool = False) -> httpx.Response:
     [b"", b"<html>", b'{"id":"\xff"}', b'{"id":' + b"[" * 100_000, b'{"x":' + b'{"a":' * 100_000, b"[1]", b'{"id":1}'],
     ids=lambda content: repr(content[:12]),
 )
-async def test_an_answer_that_is_damaged_or_of_another_type_is_unexpected(content: bytes) -> None:
+async def test_a_response_that_is_damaged_or_of_another_type_is_unexpected(content: bytes) -> None:
     async with client_of(httpx.Response(200, content=content)) as client:
-        with pytest.raises(UnexpectedAnswer):
+        with pytest.raises(UnexpectedResponse):
             await client.get(ID)
 
 
 @pytest.mark.parametrize(
-    ("call", "answer"),
+    ("call", "response"),
     [
         (lambda c: c.upload(b"x"), httpx.Response(201, json={"artifacts": []})),
         (lambda c: c.tag(ID), httpx.Response(200)),
@@ -59,9 +59,9 @@ async def test_an_answer_that_is_damaged_or_of_another_type_is_unexpected(conten
     ],
     ids=["upload", "tag", "costs"],
 )
-async def test_an_answer_without_what_was_asked_for_is_unexpected(call: Call, answer: httpx.Response) -> None:
-    async with client_of(answer) as client:
-        with pytest.raises(UnexpectedAnswer):
+async def test_a_response_without_the_requested_content_is_unexpected(call: Call, response: httpx.Response) -> None:
+    async with client_of(response) as client:
+        with pytest.raises(UnexpectedResponse):
             await call(client)
 
 
@@ -86,7 +86,7 @@ async def test_a_pause_that_is_no_time_or_a_long_one_is_not_waited_for(value: st
             await client.get(ID)
 
 
-async def test_the_size_of_an_answer_is_bounded() -> None:
+async def test_the_size_of_a_response_is_bounded() -> None:
     async def endless() -> AsyncIterator[bytes]:
         chunk = bytes(1_000_000)
         while True:
@@ -94,12 +94,12 @@ async def test_the_size_of_an_answer_is_bounded() -> None:
 
     for status in (200, 500):
         async with client_of(httpx.Response(status, content=endless())) as client:
-            with pytest.raises(UnexpectedAnswer, match="the answer has over 256 MiB"):
+            with pytest.raises(UnexpectedResponse, match="the response has over 256 MiB"):
                 await client.get(ID)
 
 
 @pytest.mark.parametrize(
-    "answer",
+    "response",
     [
         stream(b"data: ", b"x" * 1_000_000, repeat=True),
         stream(b"data: " + b"x" * 1_000_000 + b"\n", repeat=True),
@@ -117,9 +117,9 @@ async def test_the_size_of_an_answer_is_bounded() -> None:
         "a control character",
     ],
 )
-async def test_a_stream_that_can_not_be_the_services_is_unexpected(answer: httpx.Response) -> None:
-    async with client_of(answer) as client:
-        with pytest.raises(UnexpectedAnswer):
+async def test_a_stream_that_can_not_be_the_services_is_unexpected(response: httpx.Response) -> None:
+    async with client_of(response) as client:
+        with pytest.raises(UnexpectedResponse):
             await EVENTS(client)
 
 
@@ -159,21 +159,21 @@ async def test_a_number_that_json_can_not_express_is_refused_with_its_place(numb
 async def test_a_web_page_is_named_as_one_and_not_quoted() -> None:
     page = httpx.Response(404, html="<!DOCTYPE html><h1>Error response</h1>")
     async with client_of(page, httpx.Response(200, json={"hello": 1})) as client:
-        with pytest.raises(RequestRefused, match=r"^404 Not Found: the answer is a web page \(GET "):
+        with pytest.raises(RequestRefused, match=r"^404 Not Found: the response is a web page \(GET "):
             await client.get(ID)
-        with pytest.raises(UnexpectedAnswer, match=f"^the answer to GET http://t.local/.*{ID} isn't one of Stepwell's"):
+        with pytest.raises(UnexpectedResponse, match=f"^the response to GET http://t.*{ID} isn't one of Stepwell's"):
             await client.get(ID)
 
 
 async def test_pages_that_lead_to_themselves_end_a_list() -> None:
-    def answer(request: httpx.Request) -> httpx.Response:
+    def respond(request: httpx.Request) -> httpx.Response:
         link = {"Link": '</?cursor=c>; rel="next"'}
         page: dict[str, Any] = {"workflows": [], "total": None, "skip": 0, "limit": 1}
         return httpx.Response(200, json=page | {"deliveries": [], "has_more": True}, headers=link)
 
-    async with AsyncStepwell("http://t.local", transport=httpx.MockTransport(answer)) as client:
+    async with AsyncStepwell("http://t.local", transport=httpx.MockTransport(respond)) as client:
         assert await _all(client.deliveries(ID)) == []
-        with pytest.raises(UnexpectedAnswer, match="leads to itself"):
+        with pytest.raises(UnexpectedResponse, match="leads to itself"):
             await _all(client.list())
 
 

@@ -1,4 +1,4 @@
-"""The client reads the answers of a later version of the service, which has members of enums that it doesn't know."""
+"""The client reads the responses of a later version of the service, which has members of enums that it doesn't know."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ import httpx
 import pytest
 from msgspec import convert, json
 
-from stepwell.client import AsyncStepwell, EventType, SkipReason, UnexpectedAnswer, WaitKind
+from stepwell.client import AsyncStepwell, EventType, SkipReason, UnexpectedResponse, WaitKind
 from stepwell.contract.enums import TaskType
 from support.providers.scripted import passthrough_step
 from support.service.live_service import Service
@@ -14,17 +14,17 @@ from support.service.live_service import Service
 pytestmark = pytest.mark.asyncio
 
 
-async def answer_of(service: Service, path: str) -> Any:
+async def response_of(service: Service, path: str) -> Any:
     return (await service.client.get(path)).json()
 
 
-def later_service(answers: dict[str, Any]) -> AsyncStepwell:
-    """A client of a service that gives these answers, by path."""
+def later_service(responses: dict[str, Any]) -> AsyncStepwell:
+    """A client of a service that gives these responses, by path."""
 
-    def answer(request: httpx.Request) -> httpx.Response:
-        return httpx.Response(200, json=answers[request.url.path])
+    def respond(request: httpx.Request) -> httpx.Response:
+        return httpx.Response(200, json=responses[request.url.path])
 
-    return AsyncStepwell("http://later", token="t", transport=httpx.MockTransport(answer))
+    return AsyncStepwell("http://later", token="t", transport=httpx.MockTransport(respond))
 
 
 async def test_a_workflow_may_have_kinds_of_steps_and_waits_that_this_version_does_not_know(service: Service) -> None:
@@ -33,7 +33,7 @@ async def test_a_workflow_may_have_kinds_of_steps_and_waits_that_this_version_do
     )
     path = f"/api/v1/workflows/{created['id']}"
     await service.until(created["id"], lambda workflow: workflow["steps"][0]["waiting_for"] is not None)
-    shown = await answer_of(service, path)
+    shown = await response_of(service, path)
     shown["steps"][0]["waiting_for"]["kind"] = "a tide"
     shown["steps"][1]["skip_reason"] = "the weather"
     shown["steps"][2]["task_type"] = "SCULPTURE"
@@ -56,7 +56,7 @@ async def test_a_workflow_may_have_kinds_of_steps_and_waits_that_this_version_do
 async def test_a_page_of_events_has_types_that_this_version_does_not_know(service: Service) -> None:
     created = await service.create(passthrough_step("a"), start=False)
     path = f"/api/v1/workflows/{created['id']}/events"
-    shown = await answer_of(service, path)
+    shown = await response_of(service, path)
     shown["events"].append(shown["events"][0] | {"id": 2, "type": "workflow.painted"})
     async with later_service({path: shown}) as client:
         events = (await client.event_page(created["id"])).events
@@ -64,12 +64,12 @@ async def test_a_page_of_events_has_types_that_this_version_does_not_know(servic
     assert (events[0].type is EventType.WORKFLOW_CREATED, events[1].type in set(EventType)) == (True, False)
 
 
-async def test_a_status_that_this_version_does_not_know_is_an_unexpected_answer(service: Service) -> None:
+async def test_a_status_that_this_version_does_not_know_is_an_unexpected_response(service: Service) -> None:
     created = await service.create(passthrough_step("a"), start=False)
     path = f"/api/v1/workflows/{created['id']}"
-    shown = await answer_of(service, path) | {"status": "DREAMING"}
+    shown = await response_of(service, path) | {"status": "DREAMING"}
     async with later_service({path: shown}) as client:
-        with pytest.raises(UnexpectedAnswer, match="DREAMING"):
+        with pytest.raises(UnexpectedResponse, match="DREAMING"):
             await client.get(created["id"])
 
 

@@ -1,4 +1,4 @@
-"""The live service accepts what the client asks, and the client understands every answer."""
+"""The live service accepts what the client asks, and the client understands every response."""
 
 import asyncio
 from collections.abc import AsyncIterator

@@ -164,23 +164,23 @@ async def test_every_operation_of_the_document_has_a_method_with_its_parameters(
 async def test_the_path_of_a_file_is_quoted() -> None:
     paths: list[bytes] = []
 
-    def answer(request: httpx.Request) -> httpx.Response:
+    def respond(request: httpx.Request) -> httpx.Response:
         paths.append(request.url.raw_path)
         return httpx.Response(200, content=b"x")
 
-    async with AsyncStepwell("http://t.local/below/", transport=httpx.MockTransport(answer)) as client:
+    async with AsyncStepwell("http://t.local/below/", transport=httpx.MockTransport(respond)) as client:
         await client.download("media/1/50% of #1? ä.png")
         with pytest.raises(ValueError, match=r"'\.\.' is neither"):
             await client.download("media/../secret")
     assert paths == [b"/below/api/v1/artifacts/media/1/50%25%20of%20%231%3F%20%C3%A4.png"]
 
 
-def test_the_types_of_all_answers_can_be_imported_from_the_client() -> None:
+def test_the_types_of_all_responses_can_be_imported_from_the_client() -> None:
     methods = [method for name, method in getmembers(AsyncStepwell, callable) if not name.startswith("_")]
     named = {name for each in methods for name in re.findall(r"\w+", str(signature(each).return_annotation))}
-    answers = named & _structs()
-    assert "WorkflowPublic" in answers
-    assert answers <= set(stepwell.client.__all__)
+    responses = named & _structs()
+    assert "WorkflowPublic" in responses
+    assert responses <= set(stepwell.client.__all__)
 
 
 def _structs() -> set[str]:

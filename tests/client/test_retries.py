@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 import pytest
 
-from client.answers import ARTIFACT, Clock
+from client.responses import ARTIFACT, Clock
 from stepwell.client import (
     AsyncStepwell,
     Conflict,
@@ -20,7 +20,7 @@ from stepwell.client import (
     TooManyRequests,
     Unauthorized,
     Unavailable,
-    UnexpectedAnswer,
+    UnexpectedResponse,
     WaitTimeout,
 )
 from stepwell.contract.enums import WorkflowStatus
@@ -54,21 +54,21 @@ REFUSED = httpx.ConnectError("refused")
 class Service:
     """Answers requests in turn, and keeps them with their bodies."""
 
-    def __init__(self, *answers: httpx.Response | Exception) -> None:
-        self.answers, self.requests = list(answers), list[httpx.Request]()
+    def __init__(self, *responses: httpx.Response | Exception) -> None:
+        self.responses, self.requests = list(responses), list[httpx.Request]()
 
-    async def answer(self, request: httpx.Request) -> httpx.Response:
+    async def respond(self, request: httpx.Request) -> httpx.Response:
         await request.aread()
         self.requests.append(request)
-        answer = self.answers.pop(0)
-        if isinstance(answer, Exception):
-            raise answer
-        return answer
+        response = self.responses.pop(0)
+        if isinstance(response, Exception):
+            raise response
+        return response
 
 
 @asynccontextmanager
 async def client_of(service: Service, **settings: Any) -> AsyncIterator[AsyncStepwell]:
-    transport = httpx.MockTransport(service.answer)
+    transport = httpx.MockTransport(service.respond)
     async with AsyncStepwell("http://t.local", token="secret-token", transport=transport, **settings) as client:
         yield client
 
@@ -121,13 +121,13 @@ async def test_a_request_without_a_key_is_never_repeated(failure: httpx.Response
 
 
 async def test_a_request_that_was_not_sent_is_sent() -> None:
-    answer = httpx.Response(200, json={"id": ID, "files_deleted": 2, "pending": False})
-    async with client_of(Service(REFUSED, answer)) as client:
+    response = httpx.Response(200, json={"id": ID, "files_deleted": 2, "pending": False})
+    async with client_of(Service(REFUSED, response)) as client:
         assert (await client.delete_data(ID)).files_deleted == 2
 
 
 @pytest.mark.parametrize(
-    ("answer", "error"),
+    ("response", "error"),
     [
         (httpx.Response(429, headers={"Retry-After": "3600"}), TooManyRequests),
         (httpx.Response(503, headers={"Retry-After": "3600"}), Unavailable),
@@ -138,12 +138,12 @@ async def test_a_request_that_was_not_sent_is_sent() -> None:
     ids=repr,
 )
 async def test_what_another_try_would_not_change_in_time_is_raised_at_once(
-    answer: httpx.Response | Exception, error: type[StepwellError]
+    response: httpx.Response | Exception, error: type[StepwellError]
 ) -> None:
-    async with client_of(Service(answer)) as client:
+    async with client_of(Service(response)) as client:
         with pytest.raises(error) as raised:
             await client.get(ID)
-    wanted = 3600 if isinstance(answer, httpx.Response) and "Retry-After" in answer.headers else None
+    wanted = 3600 if isinstance(response, httpx.Response) and "Retry-After" in response.headers else None
     assert raised.value.retry_after_s == wanted
 
 
@@ -165,13 +165,13 @@ async def test_a_wait_survives_a_restart_of_the_service(monkeypatch: pytest.Monk
 class SlowService(Service):
     """Answers each request after *delay_s* of the clock."""
 
-    def __init__(self, clock: Clock, delay_s: float, *answers: httpx.Response | Exception) -> None:
-        super().__init__(*answers)
+    def __init__(self, clock: Clock, delay_s: float, *responses: httpx.Response | Exception) -> None:
+        super().__init__(*responses)
         self.clock, self.delay_s = clock, delay_s
 
-    async def answer(self, request: httpx.Request) -> httpx.Response:
+    async def respond(self, request: httpx.Request) -> httpx.Response:
         self.clock.now += self.delay_s
-        return await super().answer(request)
+        return await super().respond(request)
 
 
 async def test_a_request_whose_first_try_was_silent_is_repeated_once_more(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -204,7 +204,7 @@ async def test_a_wait_that_is_repeated_asks_for_the_time_that_is_left(monkeypatc
             await client.wait(ID, timeout_s=10)
 
 
-async def test_a_wait_for_an_address_that_never_answers_ends_after_half_a_minute(
+async def test_a_wait_for_an_address_that_never_responds_ends_after_half_a_minute(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     clock = Clock(monkeypatch)
@@ -214,7 +214,7 @@ async def test_a_wait_for_an_address_that_never_answers_ends_after_half_a_minute
     assert clock.now <= 30
 
 
-async def test_a_wait_for_a_service_that_has_answered_goes_on_for_ten_minutes(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_wait_for_a_service_that_has_responded_goes_on_for_ten_minutes(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = Clock(monkeypatch)
     async with client_of(SlowService(clock, 0, OK, *[REFUSED] * 50, OK)) as client:
         await client.get(ID)
@@ -274,7 +274,7 @@ async def test_an_upload_that_can_not_be_rewound_is_sent_once_in_chunks() -> Non
 
 async def test_what_is_no_stream_of_events_is_not_read_again_and_again() -> None:
     async with client_of(Service(httpx.Response(200, html="<p>a portal</p>"))) as client:
-        with pytest.raises(UnexpectedAnswer, match="no stream of events"):
+        with pytest.raises(UnexpectedResponse, match="no stream of events"):
             await anext(client.events(ID))
 
 
@@ -307,18 +307,18 @@ async def test_the_token_is_in_no_error_and_no_text_and_goes_to_no_other_host() 
     assert "secret-token" not in str(invalid.value)
 
 
-async def test_requests_beyond_the_connections_wait_for_their_turn() -> None:
+async def test_requests_beyond_the_connections_wait_for_a_free_one() -> None:
     under_way = peak = 0
 
-    async def answer(_: httpx.Request) -> httpx.Response:
+    async def respond(_: httpx.Request) -> httpx.Response:
         nonlocal under_way, peak
         under_way += 1
         peak = max(peak, under_way)
-        for _turn in range(5):
+        for _iteration in range(5):
             await asyncio.sleep(0)
         under_way -= 1
         return httpx.Response(200, json=WORKFLOW)
 
-    async with AsyncStepwell("http://t.local", transport=httpx.MockTransport(answer)) as client:
+    async with AsyncStepwell("http://t.local", transport=httpx.MockTransport(respond)) as client:
         done = await asyncio.gather(*(client.get(ID) for _ in range(1_000)))
     assert (len(done), peak) == (1_000, 256)

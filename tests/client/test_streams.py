@@ -12,8 +12,8 @@ from typing import Any
 import httpx
 import pytest
 
-from client.answers import Clock
-from stepwell.client import AsyncStepwell, ConnectionFailed, Stepwell, UnexpectedAnswer
+from client.responses import Clock
+from stepwell.client import AsyncStepwell, ConnectionFailed, Stepwell, UnexpectedResponse
 from stepwell.contract.enums import TERMINAL_EVENTS, EventType
 from support.service.cutting_proxy import cutting
 from support.service.listening_service import listening
@@ -30,7 +30,7 @@ def chain(length: int) -> dict[str, Any]:
 
 @asynccontextmanager
 async def cut_off(service: Service, limits: list[int]) -> AsyncIterator[tuple[Any, str]]:
-    """The service behind a proxy that cuts its connections after so many bytes of the answer."""
+    """The service behind a proxy that cuts its connections after so many bytes of the response."""
     async with listening(service) as port, cutting(port, limits) as proxy:
         yield proxy
 
@@ -82,7 +82,7 @@ async def test_a_stream_that_is_silent_is_opened_again() -> None:
     positions: list[int] = []
     writers: list[asyncio.StreamWriter] = []
 
-    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def respond(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         head = (await reader.readuntil(b"\r\n\r\n")).decode().lower()
         last = int(head.partition("last-event-id: ")[2].partition("\r")[0])
         positions.append(last)
@@ -93,7 +93,7 @@ async def test_a_stream_that_is_silent_is_opened_again() -> None:
         writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n")
         writer.write(event % (last + 1, last + 1) + b"event: step.started\nid: 9\n")  # then silence within a frame
 
-    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    server = await asyncio.start_server(respond, "127.0.0.1", 0)
     async with server:
         url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
         async with AsyncStepwell(url, timeout_s=0.2, retry_s=60) as client:
@@ -137,7 +137,7 @@ async def test_a_stream_that_is_cut_after_any_byte_has_neither_a_gap_nor_a_repea
 
     cuts: list[int] = []
 
-    def answer(request: httpx.Request) -> httpx.Response:
+    def respond(request: httpx.Request) -> httpx.Response:
         last = int(request.headers["Last-Event-ID"])
         if last == 3:
             return httpx.Response(204)
@@ -148,7 +148,7 @@ async def test_a_stream_that_is_cut_after_any_byte_has_neither_a_gap_nor_a_repea
         )
 
     wrong = {}
-    async with AsyncStepwell("http://t.local", transport=httpx.MockTransport(answer)) as client:
+    async with AsyncStepwell("http://t.local", transport=httpx.MockTransport(respond)) as client:
         for cut in range(len(stored(0)) + 1):
             cuts[:] = [cut, cut // 2]
             ids = [event.id async for event in client.events("7")]
@@ -164,14 +164,14 @@ async def test_a_download_that_is_cut_after_any_byte_is_whole(monkeypatch: pytes
     async def download(cut: int) -> bytes:
         cuts = [cut, 1]
 
-        def answer(request: httpx.Request) -> httpx.Response:
+        def respond(request: httpx.Request) -> httpx.Response:
             begin = int(request.headers.get("Range", "bytes=0-")[6:-1])
             rest = content[begin:]
             headers = {"ETag": '"a"', "Content-Range": f"bytes {begin}-31/32"}
             body = cut_after(rest, min(cuts.pop(0), len(rest) - 1), 3) if cuts else rest
             return httpx.Response(206 if begin else 200, headers=headers, content=body)
 
-        async with AsyncStepwell("http://t.local", transport=httpx.MockTransport(answer)) as client:
+        async with AsyncStepwell("http://t.local", transport=httpx.MockTransport(respond)) as client:
             return await client.download("media/7/a")
 
     assert [await download(cut) for cut in range(32)] == [content] * 32
@@ -179,7 +179,11 @@ async def test_a_download_that_is_cut_after_any_byte_is_whole(monkeypatch: pytes
 
 @pytest.mark.parametrize(
     ("status", "content_range", "encoding", "error"),
-    [(200, "", "", UnexpectedAnswer), (206, "bytes 0-3/4", "", UnexpectedAnswer), (206, "", "gzip", ConnectionFailed)],
+    [
+        (200, "", "", UnexpectedResponse),
+        (206, "bytes 0-3/4", "", UnexpectedResponse),
+        (206, "", "gzip", ConnectionFailed),
+    ],
     ids=["a whole file", "another part", "a part of an encoded file"],
 )
 async def test_a_download_is_not_continued_with_what_is_not_its_rest(
@@ -188,8 +192,8 @@ async def test_a_download_is_not_continued_with_what_is_not_its_rest(
     encoded = {"Content-Encoding": encoding} if encoding else {}
     content = compress(b"abcd" * 9)[:-8] if encoding else b"abcd"
     first = httpx.Response(200, headers={"ETag": '"a"', **encoded}, content=cut_after(content, len(content), 9))
-    answers = [first, httpx.Response(status, headers={"Content-Range": content_range}, content=b"abcd")]
-    transport = httpx.MockTransport(lambda _: answers.pop(0))
+    responses = [first, httpx.Response(status, headers={"Content-Range": content_range}, content=b"abcd")]
+    transport = httpx.MockTransport(lambda _: responses.pop(0))
     async with AsyncStepwell("http://t.local", transport=transport) as client:
         with pytest.raises(error):
             await client.download("media/7/a")
@@ -220,7 +224,7 @@ async def test_a_download_continues_where_it_was_cut(service: Service) -> None:
 
 async def test_a_stream_of_a_service_that_is_gone_ends_with_an_error() -> None:
     async with AsyncStepwell("http://127.0.0.1:1", retry_s=0) as client:
-        with pytest.raises(ConnectionFailed, match="gave no answer to GET"):
+        with pytest.raises(ConnectionFailed, match=r"no response from .* to GET"):
             await anext(client.events("7"))
 
 
@@ -228,12 +232,12 @@ async def test_streams_that_end_at_once_without_an_event_are_a_failure(monkeypat
     Clock(monkeypatch)
     opened = 0
 
-    def answer(_: httpx.Request) -> httpx.Response:
+    def respond(_: httpx.Request) -> httpx.Response:
         nonlocal opened
         opened += 1
         return httpx.Response(200, headers={"Content-Type": "text/event-stream"}, content=b"retry: 2000\nid: 0\n\n")
 
-    async with AsyncStepwell("http://t.local", transport=httpx.MockTransport(answer)) as client:
+    async with AsyncStepwell("http://t.local", transport=httpx.MockTransport(respond)) as client:
         with pytest.raises(ConnectionFailed, match=r"^http://t\.local ended the stream GET .* at once"):
             await anext(client.events("7"))
     assert opened > 1
@@ -243,11 +247,11 @@ async def test_a_stream_that_repeats_its_events_is_no_stream_of_the_service() ->
     data = dumps({"id": 1, "type": "step.started", "at": "2026-01-01T00:00:00Z", "actor": "a", "data": {}} | NO_STEP)
     event = f"event: step.started\nid: 1\ndata: {data}\n\n"
 
-    def answer(_: httpx.Request) -> httpx.Response:
+    def respond(_: httpx.Request) -> httpx.Response:
         return httpx.Response(200, headers={"Content-Type": "text/event-stream"}, content=event)
 
-    async with AsyncStepwell("http://t.local", transport=httpx.MockTransport(answer)) as client:
+    async with AsyncStepwell("http://t.local", transport=httpx.MockTransport(respond)) as client:
         events = client.events("7")
         assert (await anext(events)).id == 1
-        with pytest.raises(UnexpectedAnswer, match="repeats event 1"):
+        with pytest.raises(UnexpectedResponse, match="repeats event 1"):
             await anext(events)

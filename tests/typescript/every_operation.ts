@@ -46,7 +46,7 @@ function pipeline(path: string): WorkflowStepDefinition[] {
   ];
 }
 
-// The type of task selects the types of the config's members.
+// The task type selects the types of the config's members.
 // @ts-expect-error - the factor is a number or an expression
 export const REFUSED: WorkflowStepDefinition = { id: "a", task_type: "REFINE", config: { upscale_factor: true } };
 

@@ -22,7 +22,7 @@ from stepwell.client.errors import (
     TooManyRequests,
     Unauthorized,
     Unavailable,
-    UnexpectedAnswer,
+    UnexpectedResponse,
     UnsupportedType,
     WaitTimeout,
 )
@@ -144,7 +144,7 @@ __all__ = [
     "TooManyRequests",
     "Unauthorized",
     "Unavailable",
-    "UnexpectedAnswer",
+    "UnexpectedResponse",
     "UnsupportedType",
     "ValidationError",
     "VideoStep",

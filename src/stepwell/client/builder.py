@@ -26,7 +26,7 @@ _ORIGIN = ("origin_instance", "origin_zone", "origin_tenant_id", "origin_referen
 
 
 class Workflow(BuiltDefinition):
-    """The definition of a workflow that is being built, with a method for each type of task.
+    """The definition of a workflow that is being built, with a method for each task type.
 
     Each method adds a step and returns it. Its parameters are the inputs of the type, without the `_url` of
     the API's names, and the `StepOptions`. An input may be an output of another step, or an `Expression`.

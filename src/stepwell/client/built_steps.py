@@ -265,7 +265,7 @@ def without_none(members: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def without_uploads(value: Any, place: str, *, evaluated: bool = True) -> Any:
-    """Return *value* with the paths of uploads in place of the uploads, and with expressions as texts.
+    """Return *value* with the paths of uploads instead of the uploads, and with expressions as texts.
 
     Raises TypeError for an output of a step, and for an expression that wouldn't be *evaluated* there.
     """

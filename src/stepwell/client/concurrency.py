@@ -33,7 +33,7 @@ async def async_call(function: Callable[_Params, _Result], *args: _Params.args, 
 
 
 def async_semaphore(count: int) -> AbstractAsyncContextManager[object]:
-    """Return a semaphore that *count* tasks may hold at once. Others wait."""
+    """Return a semaphore that *count* callers may hold at once. Others wait."""
     from anyio import Semaphore  # noqa: PLC0415 - see above
 
     return Semaphore(count)

@@ -1,4 +1,4 @@
-"""The errors of the client. They mirror the problems that the API answers, one class for each status.
+"""The errors of the client. They mirror the problems that the API sends, one class for each status.
 
 What must hold:
 - No error contains the token, in its message or in its members.
@@ -14,16 +14,16 @@ from stepwell.contract.enums import WorkflowStatus
 from stepwell.contract.problems import HTTPValidationError, Problem, ValidationError, place_text
 from stepwell.contract.workflows import WorkflowPublic
 
-UNKNOWN_PROBLEM: Final = "about:blank"  # the type of the problem of an answer without a problem document
+UNKNOWN_PROBLEM: Final = "about:blank"  # the type of the problem of a response without a problem document
 _MAX_FAULTS = 20  # of an invalid request, in the message of its error
 
 
 class StepwellError(Exception):
     """The base of all errors of the client.
 
-    `problem` is the problem document of the answer, and `status` its status; None if there was no such answer.
+    `problem` is the problem document of the response, and `status` its status; None if there was no such response.
     `retry_after_s` is the pause that the service asks for; None if it asks for none. `workflow` is set if the
-    call had its effect and only the wait for the end failed: it is the last answer about the workflow.
+    call had its effect and only the wait for the end failed: it is the workflow as last read.
     """
 
     workflow: WorkflowPublic | None = None
@@ -43,7 +43,7 @@ class StepwellError(Exception):
 
 
 class ConnectionFailed(StepwellError):
-    """The service gave no answer.
+    """No response came from the service.
 
     `was_sent` is true if the request may have reached the service and had its effect. `is_temporary` is false if
     another try can't succeed, for instance because the certificate isn't accepted.
@@ -54,12 +54,12 @@ class ConnectionFailed(StepwellError):
         self.was_sent, self.is_temporary = was_sent, is_temporary
 
 
-class UnexpectedAnswer(StepwellError):
-    """The answer isn't one of this API: of another server, of a proxy, or of a later version of the service."""
+class UnexpectedResponse(StepwellError):
+    """The response isn't one of this API: of another server, of a proxy, or of a later version of the service."""
 
 
 class WaitTimeout(StepwellError, TimeoutError):
-    """The workflow has not ended within the time of the wait. `workflow` is the last answer about it."""
+    """The workflow has not ended within the time of the wait. `workflow` is the last state that the client has read."""
 
     def __init__(self, message: str, workflow: WorkflowPublic) -> None:
         super().__init__(message)
@@ -150,7 +150,7 @@ class TooManyRequests(RequestRefused):
 
 
 class Unavailable(RequestRefused):
-    """The service, or a proxy before it, can't answer now: 502, 503 or 504."""
+    """The service, or a proxy before it, can't serve the request now: 502, 503 or 504."""
 
     STATUS = 503
 
@@ -175,21 +175,21 @@ _BY_STATUS: Mapping[int | None, type[RequestRefused]] = {
 
 
 def refusal_of(status: int, problem: Problem, request: str, retry_after_s: float | None) -> RequestRefused:
-    """Return the error for an answer with the status *status* and the document *problem*. *request* is its request, for
-    the message.
+    """Return the error for a response with the status *status* and the document *problem*. *request* is for the
+    message.
     """
     message = f"{status} {problem.title}: {problem.detail} ({request})"
     kind = _BY_STATUS.get(status, RequestRefused)
     return kind(message, problem=problem, status=status, retry_after_s=retry_after_s)
 
 
-def invalid_request(answer: HTTPValidationError, request: str) -> Invalid:
-    """Return the error for an answer that lists the faults of a request."""
-    faults = [] if answer.detail is UNSET else answer.detail
+def invalid_request(response: HTTPValidationError, request: str) -> Invalid:
+    """Return the error for a response that lists the faults of a request."""
+    faults = [] if response.detail is UNSET else response.detail
     lines = [f"{place_text(fault.loc)}: {fault.msg}" for fault in faults[:_MAX_FAULTS]]
     if len(faults) > _MAX_FAULTS:
         lines.append(f"and {len(faults) - _MAX_FAULTS} more")
-    title = "Invalid request" if answer.title is UNSET else answer.title
+    title = "Invalid request" if response.title is UNSET else response.title
     detail = "; ".join(lines)
     error = Invalid(
         f"{Invalid.STATUS} {title}: {detail} ({request})",

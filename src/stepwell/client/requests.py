@@ -29,7 +29,7 @@ class ClientRequest(Struct, frozen=True, kw_only=True):
 
     - `is_repeatable`: it may be sent again although it was sent before, because it changes nothing or because it has an
       idempotency key.
-    - `wait_s`: the answer may take that much longer, because the service waits.
+    - `wait_s`: the response may take that much longer, because the service waits.
     """
 
     method: str

@@ -1,4 +1,4 @@
-"""Decodes answers into structs of the contract and of the client, and failures into errors."""
+"""Decodes responses into structs of the contract and of the client, and failures into errors."""
 
 from collections.abc import Hashable
 from decimal import Decimal
@@ -17,7 +17,7 @@ from stepwell.client.errors import (
     UNKNOWN_PROBLEM,
     ConnectionFailed,
     StepwellError,
-    UnexpectedAnswer,
+    UnexpectedResponse,
     invalid_request,
     refusal_of,
 )
@@ -28,8 +28,8 @@ from stepwell.contract.problems import HTTPValidationError, Problem
 from stepwell.contract.tasks import CostsResponse
 from stepwell.contract.workflows import WorkflowListResponse
 
-_Answer = TypeVar("_Answer")
-_MAX_TEXT = 200  # characters of an answer that isn't one of the API
+_Body = TypeVar("_Body")
+_MAX_TEXT = 200  # characters of a response that isn't one of the API
 _TRANSFER_HEADERS = frozenset({"content-encoding", "content-length", "transfer-encoding"})
 # Raised for JSON that is damaged, of another type or nested too deeply. `msgspec.ValidationError` is a `DecodeError`.
 _UNDECODABLE = (DecodeError, UnicodeDecodeError, RecursionError)
@@ -37,33 +37,33 @@ _UNDECODABLE = (DecodeError, UnicodeDecodeError, RecursionError)
 _UNSENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError, httpx.UnsupportedProtocol)
 
 
-def decode(response: httpx.Response, kind: type[_Answer]) -> _Answer:
-    """Return the body of a successful answer. Raises `UnexpectedAnswer` if it is of another kind."""
+def decode(response: httpx.Response, kind: type[_Body]) -> _Body:
+    """Return the body of a successful response. Raises `UnexpectedResponse` if it is of another kind."""
     request = response.request
-    return decode_json(response.content, kind, f"the answer to {request.method} {request.url.copy_with(query=None)}")
+    return decode_json(response.content, kind, f"the response to {request.method} {request.url.copy_with(query=None)}")
 
 
-def decode_json(content: bytes | str, kind: type[_Answer], source: str) -> _Answer:
-    """Return the JSON text *content* as a *kind*. *source* names it in the error. Raises `UnexpectedAnswer`.
+def decode_json(content: bytes | str, kind: type[_Body], source: str) -> _Body:
+    """Return the JSON text *content* as a *kind*. *source* names it in the error. Raises `UnexpectedResponse`.
 
     A later version of the service may send types of events, for example, that this version doesn't know.
     """
     try:
         with unknown_members():
-            answer: _Answer = _decoder(cast("Hashable", kind)).decode(content)
+            body: _Body = _decoder(cast("Hashable", kind)).decode(content)
     except _UNDECODABLE as error:
-        raise UnexpectedAnswer(
+        raise UnexpectedResponse(
             f"{source} isn't one of Stepwell's API, or is of another version than this client "
             f"({stepwell.__version__}): {error}"
         ) from None
-    return answer
+    return body
 
 
-def with_amounts(answer: CostsResponse) -> CostsResponse:
-    """Decode the amounts in *answer* in place, as exact decimals, and return it."""
-    for group in answer.costs:
+def with_amounts(response: CostsResponse) -> CostsResponse:
+    """Decode the amounts in *response*, as exact decimals, and return it."""
+    for group in response.costs:
         group.amount = decode_json(bytes(group.amount), Decimal, "the amount of a cost")
-    return answer
+    return response
 
 
 @cache
@@ -78,12 +78,12 @@ def with_body(response: httpx.Response, content: bytes) -> httpx.Response:
 
 
 def failure_of(request: ClientRequest, response: httpx.Response) -> StepwellError:
-    """Return the error for an answer that isn't a success. Its body has been read."""
+    """Return the error for a response that isn't a success. Its body has been read."""
     status = response.status_code
     text = str(request)
     if status < HTTPStatus.BAD_REQUEST:
         target = response.headers.get("Location", "")
-        return UnexpectedAnswer(
+        return UnexpectedResponse(
             f"{status}: the service is at another URL, {target[:_MAX_TEXT]} ({text})", status=status
         )
     try:
@@ -93,7 +93,7 @@ def failure_of(request: ClientRequest, response: httpx.Response) -> StepwellErro
     except _UNDECODABLE:  # of a proxy or of another server
         phrase = response.reason_phrase or "Failed"
         is_page = "html" in response.headers.get("Content-Type", "")
-        detail = "the answer is a web page" if is_page else text_of(response)[:_MAX_TEXT].strip()
+        detail = "the response is a web page" if is_page else text_of(response)[:_MAX_TEXT].strip()
         problem = Problem(type=UNKNOWN_PROBLEM, title=phrase, status=status, detail=detail)
     return refusal_of(status, problem, text, retry_after_of(response))
 
@@ -110,7 +110,7 @@ def retry_after_of(response: httpx.Response) -> float | None:
 
 
 def text_of(response: httpx.Response) -> str:
-    """Return the body as text. `Response.text` would let the answer choose any of Python's codecs."""
+    """Return the body as text. `Response.text` would let the response choose any of Python's codecs."""
     return response.content.decode(errors="replace")
 
 
@@ -118,7 +118,7 @@ def connection_failed(request: ClientRequest, error: httpx.HTTPError, base: str)
     reason = str(error) or type(error).__name__
     is_certificate_bad = isinstance(error, httpx.ConnectError) and "CERTIFICATE_VERIFY_FAILED" in reason
     is_temporary = not (is_certificate_bad or isinstance(error, httpx.LocalProtocolError))
-    message = f"{base} gave no answer to {request}: {reason}"
+    message = f"no response from {base} to {request}: {reason}"
     return ConnectionFailed(message, was_sent=not isinstance(error, _UNSENT), is_temporary=is_temporary)
 
 

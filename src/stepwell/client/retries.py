@@ -31,7 +31,7 @@ class Retries:
         self._failures = 0
 
     def extend(self) -> None:
-        """Restart the time, but not the pauses: the service answers, but has sent no complete event."""
+        """Restart the time, but not the pauses: the service responds, but has sent no complete event."""
         self._failed_at = None
 
     def pause_after(self, failure: StepwellError, *, is_repeatable: bool) -> float:

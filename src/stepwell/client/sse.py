@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from msgspec import Struct
 
-from stepwell.client.errors import UnexpectedAnswer
+from stepwell.client.errors import UnexpectedResponse
 
 _DEFAULT_TYPE = "message"
 _MAX_FRAME = 16 * 1024 * 1024  # bytes. The service's largest events have a few kB
@@ -30,7 +30,7 @@ class FrameParser:
         self._type, self._data = _DEFAULT_TYPE, list[str]()
 
     def feed(self, chunk: bytes) -> Iterator[SseFrame]:
-        """Yield the frames with data that *chunk* completes. Raises `UnexpectedAnswer` for a stream that can't be the
+        """Yield the frames with data that *chunk* completes. Raises `UnexpectedResponse` for a stream that can't be the
         service's.
         """
         first, *others = chunk.split(b"\n")
@@ -46,7 +46,7 @@ class FrameParser:
         self._parts.append(part)
         self._size += len(part)
         if self._size > _MAX_FRAME:
-            raise UnexpectedAnswer(f"an event of the stream has over {_MAX_FRAME >> 20} MiB")
+            raise UnexpectedResponse(f"an event of the stream has over {_MAX_FRAME >> 20} MiB")
 
     def _add(self, line: str) -> SseFrame | None:
         if line == "":
@@ -63,6 +63,6 @@ class FrameParser:
             self._data.append(value)
         elif name == "id":
             if not (value.isascii() and value.isprintable()):  # it becomes a header
-                raise UnexpectedAnswer("the id of an event of the stream isn't printable ASCII")
+                raise UnexpectedResponse("the id of an event of the stream isn't printable ASCII")
             self._id = value
         return None

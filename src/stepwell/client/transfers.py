@@ -1,4 +1,4 @@
-"""The files that the client transfers: the content of an upload, and the place of a download."""
+"""The files that the client transfers: the content of an upload, and the file of a download."""
 
 from collections.abc import Callable
 from io import SEEK_END, SEEK_SET, BytesIO
@@ -118,6 +118,6 @@ class DownloadTarget:
         self._file.write(chunk)
 
     def finish(self) -> None:
-        """Move the complete file to its place."""
+        """Give the complete file its name."""
         self._file.close()
         self._partial.replace(self.path)

@@ -1,4 +1,4 @@
-"""The enums of the API: statuses, types of task, providers, transforms and events."""
+"""The enums of the API: statuses, task types, providers, transforms and events."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -186,7 +186,7 @@ class OnFailure(StrEnum):
 
 class OnItemFailure(StrEnum):
     """The consequence of a failed item for its step. fail: the step fails, and no further item starts. collect: the
-    other items run, and the step completes with null in place of the item's result.
+    other items run, and the step completes with null instead of the item's result.
     """
 
     FAIL = "fail"
@@ -257,9 +257,9 @@ EVENT_MEANINGS: Final[Mapping[EventType, str]] = {
     EventType.STEP_SUBMITTED: "The provider has accepted the job of the attempt; its id is recorded",
     EventType.STEP_PROGRESS: "The provider reports progress of the job",
     EventType.STEP_OUTCOME_UNKNOWN: "The answer to a request was lost: whether there is a job isn't known",
-    EventType.STEP_RETRYING: "An attempt has failed, and another one follows",
+    EventType.STEP_RETRYING: "An attempt has failed, and another one starts",
     EventType.STEP_DIVERTED: "The circuit breaker of the model is open, and the fallback provider runs the step",
-    EventType.STEP_REPEATING: "A run of the step has ended, and another one follows",
+    EventType.STEP_REPEATING: "A run of the step has ended, and another one starts",
     EventType.STEP_WAITING: "The step waits for a decision, a signal, a time or a sub-workflow",
     EventType.STEP_COMPLETED: "The step has a result",
     EventType.STEP_FAILED: "The step has failed for good",
@@ -294,8 +294,8 @@ TERMINAL_EVENTS: Final = frozenset(
 
 
 class DeliveryStatus(StrEnum):
-    """PENDING: it will be attempted. FAILED: no attempt is left. STOPPED: the receiver answered 410, or the workflow
-    has no webhook_url any more.
+    """PENDING: it will be attempted. FAILED: no attempt is left. STOPPED: the receiver responded with 410, or the
+    workflow has no webhook_url any more.
     """
 
     PENDING = "PENDING"

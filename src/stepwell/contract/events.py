@@ -37,7 +37,7 @@ class FeedEventPublic(EventPublic):
 
 class EventFeedResponse(Struct):
     events: list[FeedEventPublic]
-    cursor: Annotated[str, Meta(description="The position after this page; also given for an empty page")]
+    cursor: Annotated[str, Meta(description="The position after this page; an empty page has one as well")]
     has_more: Annotated[
         bool, Meta(description="Whether there are more events now. A page may be short or empty even so")
     ]
@@ -56,10 +56,10 @@ class DeliveryAttemptPublic(Struct, frozen=True):
     """One attempt to send a webhook."""
 
     at: Time
-    code: Annotated[int, Meta(description="The status code of the answer; null without an answer")] | None = None
+    code: Annotated[int, Meta(description="The status code of the response; null without a response")] | None = None
     latency_ms: int | None = None
-    answer: Annotated[str, Meta(description="The first kB of the answer, as text")] | None = None
-    error: Annotated[str, Meta(description="Why there was no answer")] | None = None
+    answer: Annotated[str, Meta(description="The first kB of the response, as text")] | None = None
+    error: Annotated[str, Meta(description="Why there was no response")] | None = None
 
 
 class DeliveryPublic(Struct, frozen=True):
@@ -70,7 +70,7 @@ class DeliveryPublic(Struct, frozen=True):
     type: EventType
     status: Annotated[
         DeliveryStatus,
-        Meta(description="FAILED: no attempt is left. STOPPED: the receiver answered 410, or webhook_url was removed"),
+        Meta(description="FAILED: no attempt is left. STOPPED: the receiver sent 410, or webhook_url was removed"),
     ]
     next_at: Annotated[Time, Meta(description="The time of the next attempt; null if there is none")] | None
     created_at: Time

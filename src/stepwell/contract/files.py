@@ -25,7 +25,7 @@ class ArtifactLink(Struct):
 
 
 class ArtifactPublic(Struct, kw_only=True):
-    """An uploaded file. Any `*_url` input accepts its `path`. Its URL is /api/v1/artifacts/ followed by the path."""
+    """An uploaded file. Any `*_url` input accepts its `path`. Its URL is /api/v1/artifacts/ and then the path."""
 
     path: Annotated[str, Meta(description="media/{upload_id}/{name}")]
     name: str

@@ -51,8 +51,8 @@ class HTTPValidationError(Struct, kw_only=True):
 
 
 class Problem(Struct, kw_only=True):
-    """RFC 9457. If the workflow's status doesn't allow a verb, the answer also has current_status and allowed_from; if
-    the workflow is deleted, it has is_deleted in place of allowed_from.
+    """RFC 9457. If the workflow's status doesn't allow a verb, the response also has current_status and allowed_from;
+    if the workflow is deleted, it has is_deleted instead of allowed_from.
     """
 
     type: str

@@ -37,7 +37,7 @@ class BreakerStatus(Struct, frozen=True):
 class ModelStatus(Struct, frozen=True):
     """The status of a model. `attempts`, `error_rate` and `latency_s` cover the attempts that ended within the last
     five minutes, at most the last thousand. Failures that are the request's own fault don't count. `waiting` counts the
-    steps that wait for a slot or for the breaker. LOCAL's models are the types of task; their breakers stay closed.
+    steps that wait for a slot or for the breaker. LOCAL's models are the task types; their breakers stay closed.
     """
 
     model: str
@@ -60,7 +60,7 @@ class CredentialStatus(Struct, frozen=True):
 
 
 class ProviderStatus(Struct, frozen=True):
-    """The status of a provider. `capabilities` lists what it offers, by type of task. `limit` is the number of steps
+    """The status of a provider. `capabilities` lists what it offers, by task type. `limit` is the number of steps
     that may run at once. `in_flight` and `waiting` count the steps of all tenants in this process. `models` are those
     that steps of the token's tenants have used. `credentials` are the keys that the service holds for it, by name; a
     token of one tenant sees only the key that steps use by default. `detail` describes the keys that are refused; null

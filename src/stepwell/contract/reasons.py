@@ -50,7 +50,7 @@ class IsDraining(Reason, tag="draining", frozen=True, kw_only=True):
 
 
 class WaitsForAdmission(Reason, tag="waits_for_admission", frozen=True, kw_only=True):
-    """The workflow is RUNNING, and waits in the database until a process has room for it. `position` is its position
+    """The workflow is RUNNING, and waits in the database until a process has a slot for it. `position` is its position
     among the waiting workflows of its tenant, from 1. It is null while the database is unavailable.
     """
 
@@ -194,7 +194,7 @@ class OutcomeNotKnown(Reason, tag="outcome_unknown", frozen=True, kw_only=True):
 
 
 class RunsHere(Reason, tag="running_locally", frozen=True, kw_only=True):
-    """The process works on the step: it is recording the start, preparing inputs, evaluating mappings in a worker
+    """The process works on the step: it is recording the start, preparing inputs, evaluating mappings in a child
     process where tenants take turns, waiting for memory, working, or fetching the result of a job.
     """
 
@@ -208,7 +208,7 @@ class RunsHere(Reason, tag="running_locally", frozen=True, kw_only=True):
 class EvaluatesExpressions(Reason, tag="evaluating_expressions", frozen=True, kw_only=True):
     """The steps before it have ended, and the step's condition or its items are evaluated, or the config of a step that
     waits.
-    Expressions that are too heavy for this process wait for a worker process, where tenants take turns. Items wait
+    Expressions that are too heavy for this process wait for a child process, where tenants take turns. Items wait
     for up to 30 s while the workflows of the tenant have items of more than 32 MiB in memory.
     """
 

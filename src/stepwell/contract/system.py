@@ -8,14 +8,14 @@ from stepwell.contract.fields import Time
 
 
 class ActiveWorkflows(Struct):
-    """The workflows in the process that answers, and how many it may have. A large one counts several times."""
+    """The workflows in the process that responds, and how many it may have. A large one counts several times."""
 
     limit: int
     used: int
 
 
 class WaitingWorkflows(Struct):
-    """The RUNNING workflows that wait in the database until a process has room for them."""
+    """The RUNNING workflows that wait in the database until a process has a slot for them."""
 
     limit: int
     used: int
@@ -23,7 +23,7 @@ class WaitingWorkflows(Struct):
 
 
 class RunningSteps(Struct):
-    """The steps that run in the process that answers. `limit` holds for all processes together; null if there is
+    """The steps that run in the process that responds. `limit` holds for all processes together; null if there is
     none of its own for a tenant.
     """
 

@@ -1,4 +1,4 @@
-"""The config fields that Stepwell knows, by type of task: their kinds, ranges and defaults.
+"""The config fields that Stepwell knows, by task type: their kinds, ranges and defaults.
 
 Fields that are not named here pass through to the provider. A null member counts as absent.
 """
@@ -23,7 +23,7 @@ Side: TypeAlias = Annotated[int, Meta(ge=1, le=8192, description="In pixels")]
 
 Offset: TypeAlias = Annotated[int, Meta(ge=-1_000_000, le=1_000_000, description="In pixels")]
 
-Share: TypeAlias = Annotated[float, Meta(ge=0, le=1)]
+Fraction: TypeAlias = Annotated[float, Meta(ge=0, le=1)]
 
 Level: TypeAlias = Annotated[float, Meta(ge=0, le=10, description="1 leaves the image as it is")]
 
@@ -72,12 +72,12 @@ class GenerationConfig(TaskConfig, frozen=True, kw_only=True):
     height: Side = 1024
     seed: Annotated[int, Meta(ge=0, le=2**63 - 1)] | None = None
     num_images: Annotated[int, Meta(ge=1, le=MAX_IMAGES)] = 1
-    subject_lora_weight: Share | None = None
-    product_lora_weight: Share | None = None
-    product2_lora_weight: Share | None = None
-    style_lora_weight: Share | None = None
+    subject_lora_weight: Fraction | None = None
+    product_lora_weight: Fraction | None = None
+    product2_lora_weight: Fraction | None = None
+    style_lora_weight: Fraction | None = None
     reference_image_url: Reference | None = None
-    reference_image_strength: Share | None = None
+    reference_image_strength: Fraction | None = None
 
 
 class EditingConfig(TaskConfig, frozen=True, kw_only=True):
@@ -89,7 +89,7 @@ class EditingConfig(TaskConfig, frozen=True, kw_only=True):
     x: Offset = 0
     y: Offset = 0
     scale: Annotated[float, Meta(gt=0, le=16)] = 1.0
-    opacity: Share = 1.0
+    opacity: Fraction = 1.0
     crop: Crop | None = None
     rotate: Annotated[float, Meta(ge=-360, le=360, description="In degrees counter-clockwise")] = 0.0
     width: Side | None = None
@@ -100,7 +100,7 @@ class RefineConfig(TaskConfig, frozen=True, kw_only=True):
     base_image_url: Reference | None = None
     upscale_factor: Annotated[float, Meta(ge=1, le=8)] = 2.0
     sharpness: Sharpness | None = None
-    denoise: Share | None = None
+    denoise: Fraction | None = None
     prompt: Prompt | None = None
 
 
@@ -124,7 +124,7 @@ class BackgroundFixConfig(TaskConfig, frozen=True, kw_only=True):
 
 class EnhancerConfig(TaskConfig, frozen=True, kw_only=True):
     base_image_url: Reference | None = None
-    strength: Share | None = None
+    strength: Fraction | None = None
     radius: Annotated[float, Meta(ge=0, le=100, description="In pixels")] | None = None
 
 
@@ -217,7 +217,7 @@ WaitEnd: TypeAlias = Annotated[
 
 
 class DelayConfig(StepConfig, frozen=True, kw_only=True):
-    """One of the two members is given."""
+    """A definition sets one of the two members."""
 
     seconds: Annotated[float, Meta(gt=0, le=MAX_WAIT_S, description="How long the step waits")] | None = None
     until: WaitEnd | None = None
@@ -233,11 +233,11 @@ class SubworkflowConfig(StepConfig, frozen=True, kw_only=True):
     ] = None
     definition: Annotated[
         DefinitionReference | None,
-        Meta(description="The stored definition of the sub-workflow, in place of workflow"),
+        Meta(description="The stored definition of the sub-workflow, instead of workflow"),
     ] = None
     inputs: Annotated[
         dict[str, Any] | None,
-        Meta(description="Members of the sub-workflow's inputs, in place of those that its definition has"),
+        Meta(description="Members of the sub-workflow's inputs, instead of those that its definition has"),
     ] = None
 
 

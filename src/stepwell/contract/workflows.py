@@ -30,7 +30,7 @@ class WaitingFor(Struct, kw_only=True):
         Annotated[
             str,
             Meta(
-                description="A page on which anyone can decide, a secret. Only the answer about one step has it, for "
+                description="A page on which anyone can decide, a secret. Only the response about one step has it, for "
                 "tokens that may decide"
             ),
         ]
@@ -164,8 +164,7 @@ class WorkflowPublic(Struct, kw_only=True):
     is_deleted: bool = False
     deleted_at: Time | None = None
     warnings: (
-        Annotated[list[DefinitionWarning], Meta(description="In the answer of create only, and only if there are any")]
-        | UnsetType
+        Annotated[list[DefinitionWarning], Meta(description="In the response of create, if there are any")] | UnsetType
     ) = UNSET
     steps: Annotated[list[WorkflowStepPublic], Meta(description="In the order of the definition")] | UnsetType = UNSET
 
@@ -326,4 +325,4 @@ class OpenDecision(Struct, frozen=True, kw_only=True):
 
 class DecisionListResponse(Struct, frozen=True):
     decisions: Annotated[list[OpenDecision], Meta(description="The longest waiting first")]
-    total: Annotated[int, Meta(description="All that match, counted up to 1,000; null unless asked for")] | None = None
+    total: Annotated[int, Meta(description="All that match, counted up to 1,000; null unless requested")] | None = None

@@ -1,4 +1,4 @@
-"""The MCP server of one caller: its tools, resources and prompts, and the answers to calls."""
+"""The MCP server of one caller: its tools, resources and prompts, and the results of calls."""
 
 import base64
 from functools import cache

@@ -39,13 +39,13 @@ async def list_definition_tools(access: ServiceAccess, submit: Tool) -> list[Too
     return tools
 
 
-async def _tool(access: ServiceAccess, found: DefinitionSummary, submit: Tool) -> Tool:
-    definition = (await access.client.stored_definition(found.name, found.default_version)).definition
+async def _tool(access: ServiceAccess, stored: DefinitionSummary, submit: Tool) -> Tool:
+    definition = (await access.client.stored_definition(stored.name, stored.default_version)).definition
     schema = {**(definition.get("inputs_schema") or {}), "type": "object"}
     await access.reserve(_BYTES_A_BYTE * len(json.encode(schema)))
-    description = found.description or f"Run the stored definition {found.name}."
+    description = stored.description or f"Run the stored definition {stored.name}."
     text = f"{description} It creates a workflow, and its steps may cost money at providers."
-    named = {"name": f"run_{found.name}", "title": found.name, "description": text}
+    named = {"name": f"run_{stored.name}", "title": stored.name, "description": text}
     return submit.model_copy(update={**named, "input_schema": schema})
 
 

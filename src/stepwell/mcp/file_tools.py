@@ -20,7 +20,7 @@ from stepwell.contract.scopes import Permission
 from stepwell.mcp.arguments import LocalUploadArguments, OutputsArguments, UploadArguments
 from stepwell.mcp.service_access import ServiceAccess
 from stepwell.mcp.tool import Image, Tool, ToolOutcome
-from stepwell.mcp.tool_errors import AnswerTooLarge, ToolFailed
+from stepwell.mcp.tool_errors import ResponseTooLarge, ToolFailed
 from stepwell.mcp.tool_results import MAX_STEPS, OutputFile, OutputsResult, UploadResult, step_results
 from stepwell.mcp.workflow_tools import read_briefly
 
@@ -45,7 +45,7 @@ async def get_outputs(access: ServiceAccess, arguments: OutputsArguments) -> Too
     client = access.client
     try:
         workflow = await client.get(arguments.workflow_id, include_results=True)
-    except AnswerTooLarge:
+    except ResponseTooLarge:
         workflow = await read_briefly(access, arguments.workflow_id)
     steps = [] if workflow.steps is UNSET else workflow.steps
     step_ids = set(arguments.steps)
@@ -80,7 +80,7 @@ async def _previews(access: ServiceAccess, outputs: Sequence[OutputPublic], widt
     if candidates:
         await access.reserve(_COPIES * MAX_IMAGES_BYTES)
     images: dict[str, Image] = {}
-    left = MAX_IMAGES_BYTES
+    rest = MAX_IMAGES_BYTES
     for output in reversed(candidates):
         if len(images) == MAX_IMAGES:
             break
@@ -88,9 +88,9 @@ async def _previews(access: ServiceAccess, outputs: Sequence[OutputPublic], widt
             data = await access.client.download(output.path, width=width)
         except StepwellError:  # the file isn't an image that has previews; its link is in the result all the same
             continue
-        if len(data) <= left:
+        if len(data) <= rest:
             images[output.path] = Image(data, _PREVIEW_TYPE)
-            left -= len(data)
+            rest -= len(data)
     return dict(reversed(images.items()))
 
 

@@ -73,7 +73,7 @@ def build_endpoint(app: ASGIApp, origins: Collection[str]) -> HTTPRouteHandler:
             return _refusal(422, "; ".join(fault.msg for fault in error.faults))
         # In a thread, because the first request imports the SDK.
         http_exchange: Any = await to_thread.run_sync(import_module, "stepwell.mcp.http_exchange")
-        answer = await http_exchange.answer_message(
+        response = await http_exchange.respond_to(
             partial(_call, app, resources_of(request.scope)),
             request.scope,
             message,
@@ -82,8 +82,8 @@ def build_endpoint(app: ASGIApp, origins: Collection[str]) -> HTTPRouteHandler:
             reserve=_reserve(request),
             stopping=partial(_stopping, request, services),
         )
-        media_type = answer.header(b"content-type") or JSON_TYPE
-        return Response(answer.body, status_code=answer.status, media_type=media_type)
+        media_type = response.header(b"content-type") or JSON_TYPE
+        return Response(response.body, status_code=response.status, media_type=media_type)
 
     return mcp
 
@@ -142,6 +142,6 @@ def _reserve(request: ApiRequest) -> Callable[[int], Awaitable[object]]:
             memory = await resources_of(request.scope).memory()
             await reserve_memory(memory, memory.held + size)
         except (Unavailable, NeverFits):
-            raise ToolFailed("The service has no memory for the answer now. Wait, then call the tool again.") from None
+            raise ToolFailed("The service has no memory for a response. Wait, then call the tool again.") from None
 
     return reserve

@@ -1,6 +1,6 @@
-"""One exchange over streamable HTTP: the SDK gets a message of one request, and answers with JSON.
+"""One exchange over streamable HTTP: the SDK gets a message of one request, and responds with JSON.
 
-Each exchange has a server of its own, so there is no state between requests, and any replica answers any request. Its
+Each exchange has its own server, so there is no state between requests, and any replica serves any request. Its
 tools send their requests to the ASGI app in the same process. The API checks the token, the tenant and the limits of
 such a request as of any other.
 """
@@ -16,16 +16,16 @@ from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
 from stepwell.client import AsyncStepwell
 from stepwell.mcp.assistant_server import build_server
 from stepwell.mcp.service_access import ServiceAccess
-from stepwell.mcp.tool_errors import AnswerTooLarge, ToolFailed
+from stepwell.mcp.tool_errors import ResponseTooLarge, ToolFailed
 from stepwell.runtime.asgi_scope import http_scope
 
 _CLIENT_S: Final = 60.0
 _URL: Final = "http://stepwell"  # of the API in this process; a public URL may have a path that only proxies know
-MAX_ANSWER_BYTES: Final = 2 * 1024 * 1024
+MAX_RESPONSE_BYTES: Final = 2 * 1024 * 1024
 """Decoding it takes 20 ms, during which nothing else runs."""
 _FREE_BYTES: Final = 64 * 1024
 _TOO_LARGE: Final = (
-    f"The service's answer has more than {MAX_ANSWER_BYTES // 1024**2} MiB, which is too much for an assistant. Ask "
+    f"The service's response has over {MAX_RESPONSE_BYTES // 1024**2} MiB, which is too much for an assistant. Ask "
     "for less, or let the user use the API or the command line."
 )
 
@@ -74,9 +74,9 @@ class CollectedResponse:
 class _BoundedResponse(CollectedResponse):
     """A response of bounded size. `failure` is the reason why it isn't whole, if any."""
 
-    def __init__(self, body: bytes, make_room: Callable[[], Awaitable[object]]) -> None:
+    def __init__(self, body: bytes, reserve: Callable[[], Awaitable[object]]) -> None:
         super().__init__(body)
-        self._make_room = make_room
+        self._reserve = reserve
         self._size = 0
         self.failure: ToolFailed | None = None
 
@@ -84,13 +84,13 @@ class _BoundedResponse(CollectedResponse):
         if self.failure is not None:
             return
         before, self._size = self._size, self._size + len(part)
-        # The app would take an exception for a failure of its own.
-        if self._size > MAX_ANSWER_BYTES:
-            self._fail(AnswerTooLarge(_TOO_LARGE, self.header(b"location")))
+        # The app would take an exception for its own failure.
+        if self._size > MAX_RESPONSE_BYTES:
+            self._fail(ResponseTooLarge(_TOO_LARGE, self.header(b"location")))
             return
         if before <= _FREE_BYTES < self._size:
             try:
-                await self._make_room()
+                await self._reserve()
             except ToolFailed as error:
                 self._fail(error)
                 return
@@ -102,20 +102,20 @@ class _BoundedResponse(CollectedResponse):
 
 
 class InProcessTransport(httpx.AsyncBaseTransport):
-    """A transport to *app* for requests one after the other. Raises `AnswerTooLarge`.
+    """A transport to *app* for requests one after the other. Raises `ResponseTooLarge`.
 
-    `httpx.ASGITransport` would collect answers of any size.
+    `httpx.ASGITransport` would collect responses of any size.
 
-    *reserve* waits for memory for an answer. It is called once, because one answer is held at a time.
+    *reserve* waits for memory for a response. It is called once, because one response is held at a time.
     """
 
     def __init__(self, app: ASGIApp, reserve: Callable[[int], Awaitable[object]]) -> None:
         self._app, self._reserve = app, reserve
-        self._has_room = False
+        self._is_reserved = False
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         url = request.url
-        response = _BoundedResponse(await request.aread(), self._make_room)
+        response = _BoundedResponse(await request.aread(), self._reserve_once)
         scope: Any = http_scope(
             request.method, url.raw_path, request.headers.raw, scheme=url.scheme, server=(url.host, url.port)
         )
@@ -124,13 +124,13 @@ class InProcessTransport(httpx.AsyncBaseTransport):
             raise response.failure
         return httpx.Response(response.status, headers=response.headers, content=response.body, request=request)
 
-    async def _make_room(self) -> None:
-        if not self._has_room:
-            await self._reserve(MAX_ANSWER_BYTES)
-            self._has_room = True
+    async def _reserve_once(self) -> None:
+        if not self._is_reserved:
+            await self._reserve(MAX_RESPONSE_BYTES)
+            self._is_reserved = True
 
 
-async def answer_message(
+async def respond_to(
     app: ASGIApp,
     scope: Scope,
     message: bytes,
@@ -140,7 +140,7 @@ async def answer_message(
     reserve: Callable[[int], Awaitable[object]],
     stopping: Callable[[], Awaitable[object]],
 ) -> CollectedResponse:
-    """Return the answer to a *message* with the head *scope* of its request. Its tools call *app*, the API.
+    """Return the response to a *message* with the head *scope* of its request. Its tools call *app*, the API.
 
     They do so with the caller's own *token*. `ServiceAccess` explains the rest.
     """

@@ -36,16 +36,16 @@ ITEM_TOOLS: Final = (
 
 
 async def list_decisions(access: ServiceAccess, arguments: DecisionsArguments) -> ToolOutcome:
-    found, more = list[OpenDecision](), False
+    first, more = list[OpenDecision](), False
     page_size = min(arguments.limit + 1, _MOST_AT_ONCE)
     every = access.client.decisions(arguments.workflow_id, definition=arguments.definition, page_size=page_size)
     async with aclosing(every) as decisions:
         async for decision in decisions:
-            if more := len(found) >= arguments.limit:
+            if more := len(first) >= arguments.limit:
                 break
-            found.append(decision)
-    most = _MOST_BYTES // max(1, len(found))
-    return ToolOutcome(DecisionsResult(decisions=[decision_summary(each, most) for each in found], shortened=more))
+            first.append(decision)
+    most = _MOST_BYTES // max(1, len(first))
+    return ToolOutcome(DecisionsResult(decisions=[decision_summary(each, most) for each in first], shortened=more))
 
 
 async def decide(access: ServiceAccess, arguments: DecideArguments) -> ToolOutcome:

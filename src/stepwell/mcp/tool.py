@@ -96,7 +96,7 @@ def _without(schema: dict[str, Any], keywords: Collection[str]) -> dict[str, Any
 _MAX_FAULTS: Final = 50
 _ADVICE: Final[dict[type[StepwellError], str]] = {
     Conflict: "Read the workflow with get_workflow, and choose a tool that its status allows.",
-    ConnectionFailed: "The service gives no answer: ask the user whether it runs, and whether its address is right.",
+    ConnectionFailed: "The service doesn't respond: ask the user whether it runs, and whether its address is right.",
     Forbidden: "The token doesn't allow this. Ask the user for another one.",
     NotFound: "Check the id: list_workflows lists the workflows that you may see.",
     TooManyRequests: "Wait, then call the tool again.",

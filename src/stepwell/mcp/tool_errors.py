@@ -5,8 +5,8 @@ class ToolFailed(Exception):
     """A tool has failed, and its message says why and what to do."""
 
 
-class AnswerTooLarge(ToolFailed):
-    """The service's answer is larger than it may be. `location` is the URL of what the request has created, if any."""
+class ResponseTooLarge(ToolFailed):
+    """The service's response is too large. `location` is the URL of what the request has created, if any."""
 
     def __init__(self, message: str, location: str | None) -> None:
         super().__init__(message)

@@ -1,4 +1,4 @@
-"""The results of the tools: what an assistant needs of the API's answers, of bounded length."""
+"""The results of the tools: what an assistant needs of the API's responses, of bounded length."""
 
 from collections.abc import Sequence
 from datetime import datetime

@@ -26,7 +26,7 @@ from stepwell.mcp.arguments import (
 )
 from stepwell.mcp.service_access import ServiceAccess
 from stepwell.mcp.tool import Tool, ToolOutcome
-from stepwell.mcp.tool_errors import AnswerTooLarge, ToolFailed
+from stepwell.mcp.tool_errors import ResponseTooLarge, ToolFailed
 from stepwell.mcp.tool_results import (
     CostsResult,
     PlanResult,
@@ -45,8 +45,8 @@ _NEXT: Final = {
     WorkflowStatus.RUNNING: "It runs. get_workflow with wait_s waits for its end.",
     WorkflowStatus.PAUSED: "resume_workflow continues it.",
     WorkflowStatus.COMPLETED: "It is done. get_outputs returns its files and results.",
-    WorkflowStatus.FAILED: "It has failed; errors says why. If the cause has gone, resume_workflow runs the steps that "
-    "are left, and keeps the completed ones. If the definition is wrong, submit a corrected one.",
+    WorkflowStatus.FAILED: "It has failed; errors says why. If the cause is removed, resume_workflow runs the steps "
+    "that haven't completed. If the definition is wrong, submit a corrected one.",
     WorkflowStatus.CANCELLED: "It was cancelled, and can't go on. submit_workflow creates another one.",
 }
 _DELETED: Final = "It is deleted, and can't go on. submit_workflow creates another one."
@@ -63,7 +63,7 @@ async def submit(access: ServiceAccess, arguments: SubmitArguments) -> ToolOutco
         workflow = await client.create(
             arguments.definition, start=arguments.start, idempotency_key=arguments.idempotency_key
         )
-    except AnswerTooLarge as error:
+    except ResponseTooLarge as error:
         if error.location is None:
             raise
         workflow = await read_briefly(access, error.location.rpartition("/")[2])
@@ -80,7 +80,7 @@ async def get(access: ServiceAccess, arguments: StatusArguments) -> ToolOutcome:
     is_open = workflow.status not in TERMINAL_STATUSES and not workflow.is_deleted
     explanation = None
     if is_open:
-        with suppress(AnswerTooLarge):
+        with suppress(ResponseTooLarge):
             explanation = await access.client.explain(arguments.workflow_id)
     return ToolOutcome(status_result(workflow, explanation, _next(workflow)))
 
@@ -108,7 +108,7 @@ def _next(workflow: WorkflowPublic) -> str:
 
 
 async def read_briefly(access: ServiceAccess, workflow_id: UUID | str) -> WorkflowPublic:
-    """Return a workflow without its steps, whose answer would be too large."""
+    """Return a workflow without its steps. With them, the response would be too large."""
     return await access.client.get(workflow_id, include_steps=False, include_results=False)
 
 
@@ -125,7 +125,7 @@ async def _run_verb(verb: DryRunVerb, access: ServiceAccess, arguments: Any) -> 
         else:
             call: Callable[[str], Awaitable[WorkflowPublic]] = getattr(client, verb)
             workflow = await call(workflow_id)
-    except AnswerTooLarge:  # the verb has had its effect
+    except ResponseTooLarge:  # the verb has had its effect
         workflow = await read_briefly(access, workflow_id)
     next_ = "It is deleted, with its files." if workflow.is_deleted else _next(workflow)
     return ToolOutcome(VerbResult(dry_run=False, workflow=summarise(workflow), cleanup=cleanup, next=next_))
@@ -137,7 +137,7 @@ async def _read(access: ServiceAccess, workflow_id: UUID | str, wait_s: float) -
         if wait_s and (workflow := await _wait(access, workflow_id, wait_s)) is not None:
             return workflow
         return await access.client.get(workflow_id, include_results=False)
-    except AnswerTooLarge:
+    except ResponseTooLarge:
         return await read_briefly(access, workflow_id)
 
 
@@ -187,7 +187,7 @@ SUBMIT: Final = Tool(
     title="Submit a workflow",
     description="Create a workflow from a definition, and start it. Its steps may cost money at providers: call "
     "plan_workflow first, and tell the user the price. Repeat a failed call with the same idempotency_key only. "
-    "With wait_s, the answer comes when the workflow has ended.",
+    "With wait_s, the result comes when the workflow has ended.",
     arguments=SubmitArguments,
     result=WorkflowStatusResult,
     run=submit,
@@ -211,7 +211,7 @@ WORKFLOW_TOOLS: Final = (
         name="get_workflow",
         title="Read a workflow",
         description="Read the status of a workflow and of its steps, its errors, and why it doesn't progress. With "
-        "wait_s, the answer comes when the workflow has ended.",
+        "wait_s, the result comes when the workflow has ended.",
         arguments=StatusArguments,
         result=WorkflowStatusResult,
         run=get,
@@ -228,7 +228,7 @@ WORKFLOW_TOOLS: Final = (
     _verb(
         "pause",
         "Pause a workflow",
-        "Pause a RUNNING workflow: nothing new starts, and the steps that run are finished and kept.",
+        "Pause a RUNNING workflow: nothing new starts, and the steps that run are finished.",
     ),
     _verb(
         "resume",

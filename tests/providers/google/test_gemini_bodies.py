@@ -1,4 +1,4 @@
-"""What is sent for each type of task: bodies, models, and what of a step's config goes into them."""
+"""What is sent for each task type: bodies, models, and what of a step's config goes into them."""
 
 from typing import Any
 

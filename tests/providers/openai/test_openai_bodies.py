@@ -1,4 +1,4 @@
-"""What OPENAI sends for each type of task, and to which model."""
+"""What OPENAI sends for each task type, and to which model."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""The parts of the client that are generated: the synchronous one, and the builder's methods by type of task.
+"""The parts of the client that are generated: the synchronous one, and the builder's methods by task type.
 
 `poe generate client` writes them. A test compares them with the sources.
 """

@@ -1,4 +1,4 @@
-"""Graphs for the emulator of ComfyUI: one for each type of task, and the nodes that it knows."""
+"""Graphs for the emulator of ComfyUI: one for each task type, and the nodes that it knows."""
 
 import copy
 from collections.abc import Mapping
@@ -108,7 +108,7 @@ _GRAPHS: Mapping[TaskType, tuple[Mapping[str, Any], Mapping[str, Any]]] = {
 
 
 def graph_for(task_type: TaskType | str) -> dict[str, Any]:
-    """`provider_config` with a graph for that type of task; a copy, to be changed at will."""
+    """`provider_config` with a graph for that task type: a copy that the caller may change."""
     graph, inputs = _GRAPHS[TaskType(task_type)]
     return {"graph": copy.deepcopy(dict(graph)), "inputs": dict(inputs)}
 

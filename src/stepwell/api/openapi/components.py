@@ -42,7 +42,7 @@ _DESCRIPTIONS = {
     "ArtifactLink": "A URL by which anyone can read a file for a while.",
     "CreateStreamTicket": "The streams that a new ticket opens.",
     "StreamTicket": "A ticket that opens streams of events.",
-    "Output": "A stored file. Its URL is /api/v1/artifacts/ followed by its path.",
+    "Output": "A stored file. Its URL is /api/v1/artifacts/ and then its path.",
     "Problem": "Problem details (RFC 9457). The last two members are present if the workflow's status doesn't allow "
     "the request.",
 }

@@ -41,7 +41,7 @@ from stepwell.client import (
     Stepwell,
     StepwellError,
     Unauthorized,
-    UnexpectedAnswer,
+    UnexpectedResponse,
 )
 from stepwell.client.errors import UNKNOWN_PROBLEM
 
@@ -254,7 +254,7 @@ def exit_code(error: StepwellError) -> int:
 
 def _is_of_another_server(error: StepwellError) -> bool:
     """Return whether the answer isn't one of Stepwell's API, so that the address may be wrong."""
-    if isinstance(error, UnexpectedAnswer):
+    if isinstance(error, UnexpectedResponse):
         return True
     problem = error.problem
     return problem is not None and problem.type == UNKNOWN_PROBLEM and problem.status in _WITHOUT_ROUTE

@@ -15,7 +15,7 @@ from stepwell.cli.output import print_message
 from stepwell.cli.workflow_commands.command_context import CommandContext
 from stepwell.cli.workflow_commands.definition_changes import read_definition, read_labels
 from stepwell.cli.workflow_commands.text_tables import counted, plain, table, time_text
-from stepwell.client import Forbidden, UnexpectedAnswer
+from stepwell.client import Forbidden, UnexpectedResponse
 from stepwell.client.definition_text import RUN_MEMBERS
 from stepwell.contract.stored_definitions import DefinitionPublic, DefinitionSummary
 from stepwell.examples import read_examples
@@ -59,7 +59,7 @@ def find_runnable(context: CommandContext, name: str) -> dict[str, Any]:
         found = _find(context, name)
     except Forbidden:  # the token may run it nevertheless
         return {}
-    except UnexpectedAnswer:  # a token with definitions:run reads the form alone
+    except UnexpectedResponse:  # a token with definitions:run reads the form alone
         return {"inputs_schema": context.client.definition_form(name).inputs_schema}
     if "@" not in name and found.default_version not in (None, found.version):
         found = context.client.stored_definition(name, found.default_version)

@@ -54,11 +54,11 @@ class AsyncStepwell(AsyncWorkflowCalls, AsyncWaitCalls, AsyncFileCalls, AsyncDef
         return decode(response, Limits)
 
     async def ready(self) -> bool:
-        """Return True if the service can work, False if it can't now or gives no answer. It isn't asked again."""
+        """Return True if the service can work, False if it can't now or doesn't respond. The request isn't repeated."""
         return await self._succeeds("/health/ready")
 
     async def live(self) -> bool:
-        """Return True if the service's process answers. It isn't asked again."""
+        """Return True if the service's process responds. The request isn't repeated."""
         return await self._succeeds("/health/live")
 
     async def root(self) -> Root:

@@ -7,7 +7,7 @@ from typing import Any
 
 from stepwell.client.asynchronous.connection import AsyncConnection
 from stepwell.client.concurrency import AsyncItems
-from stepwell.client.errors import UnexpectedAnswer
+from stepwell.client.errors import UnexpectedResponse
 from stepwell.client.filters import filter_query
 from stepwell.client.requests import JSON_BODY, Id, change, json_body, read, segment
 from stepwell.client.requests import workflow_path as path_of
@@ -37,17 +37,17 @@ class AsyncWaitCalls(AsyncConnection):
         """
         cursor: str | None = None
         while True:
-            place = {"limit": page_size, "cursor": cursor, "definition": definition}
-            query = filter_query({**place, "workflow_id": workflow_id, "step_id": step_id, "labels": labels})
+            page = {"limit": page_size, "cursor": cursor, "definition": definition}
+            query = filter_query({**page, "workflow_id": workflow_id, "step_id": step_id, "labels": labels})
             response = await self._send(read(_DECISIONS, query))
             for decision in decode(response, DecisionListResponse).decisions:
                 yield decision
-            following = cursor_of(response.links.get("next", {}).get("url"))
-            if following is None:
+            next_cursor = cursor_of(response.links.get("next", {}).get("url"))
+            if next_cursor is None:
                 return
-            if following == cursor:
-                raise UnexpectedAnswer("a page of decisions leads to itself")
-            cursor = following
+            if next_cursor == cursor:
+                raise UnexpectedResponse("a page of decisions leads to itself")
+            cursor = next_cursor
 
     async def decide(
         self,

@@ -12,7 +12,7 @@ from msgspec import UNSET, UnsetType
 from stepwell.client.asynchronous.connection import AsyncConnection
 from stepwell.client.concurrency import AsyncItems, async_sleep
 from stepwell.client.definition_text import Definition, definition_json, run_body
-from stepwell.client.errors import StepwellError, UnexpectedAnswer, WaitTimeout
+from stepwell.client.errors import StepwellError, UnexpectedResponse, WaitTimeout
 from stepwell.client.filters import CountFilters, ListFilters, PageOptions, filter_query
 from stepwell.client.requests import (
     JSON_BODY,
@@ -44,7 +44,7 @@ from stepwell.contract.workflows import (
 
 _SLICE_S = 30  # of a wait, in one request: proxies end requests that take a minute
 _RESTART_S = 600.0  # a service that is away for longer doesn't come back
-_FIRST_ANSWER_S = 30.0  # an address that gives no answer for longer is a wrong one
+_FIRST_RESPONSE_S = 30.0  # an address that gives no response for longer is a wrong one
 _ITEMS_A_PAGE = 100
 _PLAN = f"{WORKFLOWS}plan"
 
@@ -146,7 +146,7 @@ class AsyncWorkflowCalls(AsyncConnection):
         """Return the workflow when it has ended, whatever its status then. It survives restarts of the service.
 
         Raises `WaitTimeout` if it hasn't ended after *timeout_s*. Without *timeout_s*, it gives up when the service is
-        away for ten minutes, or after 30 seconds if this client never had an answer from it.
+        away for ten minutes, or after 30 seconds if this client never had a response from it.
         """
         deadline = None if timeout_s is None else monotonic() + timeout_s
         workflow = await self._wait(workflow_id, deadline)
@@ -284,7 +284,7 @@ class AsyncWorkflowCalls(AsyncConnection):
             if page.next_cursor is None:
                 return
             if page.next_cursor == cursor:
-                raise UnexpectedAnswer("a page of workflows leads to itself")
+                raise UnexpectedResponse("a page of workflows leads to itself")
             cursor = page.next_cursor
 
     async def _run_verb(
@@ -326,23 +326,23 @@ class AsyncWorkflowCalls(AsyncConnection):
                 workflow = await self._workflow(request, retry_s=0)
             except StepwellError as failure:
                 if deadline is None:
-                    retries.within_s = _RESTART_S if self._was_answered else max(_FIRST_ANSWER_S, self._retry_s)
+                    retries.within_s = _RESTART_S if self._had_response else max(_FIRST_RESPONSE_S, self._retry_s)
                 pause = retries.pause_after(failure, is_repeatable=True)
                 if deadline is not None and monotonic() + pause > deadline:
                     raise
             else:
                 retries.reset()
                 now = monotonic()
-                left = inf if deadline is None else deadline - now
-                if workflow.status in TERMINAL_STATUSES or left <= 0:
+                rest_s = inf if deadline is None else deadline - now
+                if workflow.status in TERMINAL_STATUSES or rest_s <= 0:
                     return workflow
-                pause = min(1.0, left) if now - started < 1 else 0.0  # if the service didn't wait itself
+                pause = min(1.0, rest_s) if now - started < 1 else 0.0  # if the service didn't wait itself
             await async_sleep(pause)
 
     async def _workflow(self, request: ClientRequest, *, retry_s: float | None = None) -> WorkflowPublic:
         return decode(await self._send(request, retry_s=retry_s), WorkflowPublic)
 
 
-def _slice_s(left: float) -> int:
-    """Return the seconds that one request of a wait waits if *left* are left."""
-    return ceil(min(_SLICE_S, max(0.0, left)))
+def _slice_s(rest_s: float) -> int:
+    """Return the seconds that one request of a wait waits if *rest_s* are left."""
+    return ceil(min(_SLICE_S, max(0.0, rest_s)))

@@ -55,11 +55,11 @@ class Stepwell(WorkflowCalls, WaitCalls, FileCalls, DefinitionCalls):
         return decode(response, Limits)
 
     def ready(self) -> bool:
-        """Return True if the service can work, False if it can't now or gives no answer. It isn't asked again."""
+        """Return True if the service can work, False if it can't now or doesn't respond. The request isn't repeated."""
         return self._succeeds("/health/ready")
 
     def live(self) -> bool:
-        """Return True if the service's process answers. It isn't asked again."""
+        """Return True if the service's process responds. The request isn't repeated."""
         return self._succeeds("/health/live")
 
     def root(self) -> Root:

@@ -3,8 +3,8 @@
 
 What must hold:
 - A request that may have had an effect is sent again only if the service does it once.
-- The token goes to the service's own URL only: redirects aren't followed.
-- Whatever ends a stream early, what follows has neither a gap nor a repeat.
+- The token goes to the service's own URL only: it sends no request to the target of a redirect.
+- Whatever ends a stream early, the rest of its events has neither a gap nor a repeat.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import Any, Self
 import httpx
 
 from stepwell.client.concurrency import Items, sync_semaphore, sync_sleep
-from stepwell.client.errors import ConnectionFailed, StepwellError, UnexpectedAnswer
+from stepwell.client.errors import ConnectionFailed, StepwellError, UnexpectedResponse
 from stepwell.client.requests import ClientRequest, read
 from stepwell.client.responses import connection_failed, failure_of, with_body
 from stepwell.client.retries import Retries
@@ -28,8 +28,8 @@ from stepwell.client.service_url import find_service
 from stepwell.client.sse import FrameParser, SseFrame
 
 _CONNECT_S = 10.0
-_MAX_ANSWER = 256 * 1024 * 1024  # bytes. The results of a workflow have at most 64 MiB
-_MAX_REQUESTS, _MAX_IDLE = 256, 20  # requests at once, beside streams; connections that are kept for later ones
+_MAX_RESPONSE = 256 * 1024 * 1024  # bytes. The results of a workflow have at most 64 MiB
+_MAX_REQUESTS, _MAX_IDLE = 256, 20  # requests at once, beside streams; connections that stay open for later ones
 _STREAM = "text/event-stream"
 _SOON_S = 1.0  # a stream that ends sooner, and without an event, has failed
 
@@ -49,7 +49,7 @@ class Connection:
         self._service = find_service(url, token)
         self._timeout_s, self._retry_s = timeout_s, retry_s
         self._transport = transport
-        self._was_answered = False
+        self._had_response = False
         self._connect()
 
     def __repr__(self) -> str:
@@ -84,7 +84,7 @@ class Connection:
         retry_s: float | None = None,
         body: Callable[[], Iterator[bytes]] | None = None,
     ) -> httpx.Response:
-        """Return the answer of a success. *retry_s* replaces the bound of the connection. *body* returns the body of
+        """Return the response of a success. *retry_s* replaces the bound of the connection. *body* returns the body of
         each try, if it isn't the request's content.
         """
         retries = Retries(self._retry_s if retry_s is None else retry_s)
@@ -101,14 +101,14 @@ class Connection:
         request = ClientRequest(method="HEAD", path=path, query=query, is_repeatable=True)
         tag: str | None = (self._send(request)).headers.get("ETag")
         if tag is None:
-            raise UnexpectedAnswer(f"{request}: the response has no ETag")
+            raise UnexpectedResponse(f"{request}: the response has no ETag")
         return tag
 
     @contextmanager
     def _stream(
         self, request: ClientRequest, body: Callable[[], Iterator[bytes]] | None = None
     ) -> Iterator[httpx.Response]:
-        """Send *request* once, and yield its answer. Its body has not been read yet.
+        """Send *request* once, and yield its response. Its body has not been read yet.
 
         Raises the errors of a refusal and of a connection that is lost, also while the body is read.
         """
@@ -116,7 +116,7 @@ class Connection:
             self._connect()
         try:
             response = self._client.send(self._build(request, body), stream=True)
-            self._was_answered = True
+            self._had_response = True
             try:
                 if not response.is_success:
                     raise failure_of(request, _read(request, response))
@@ -131,8 +131,8 @@ class Connection:
     ) -> Items[SseFrame]:
         """Yield the events of the stream at *path* after *last_id*, until the service says that there are no more.
 
-        An event of a *terminal* type may be the last one. If the service is gone after it, the stream ends too. Raises
-        `ConnectionFailed` if streams end at once and without an event for as long as requests are repeated.
+        An event of a *terminal* type may be the last one. If the service is unreachable after it, the stream ends.
+        Raises `ConnectionFailed` if streams end at once and without an event for as long as requests are repeated.
         """
         retries = Retries(self._retry_s)
         parser, is_over = FrameParser(last_id), False
@@ -181,22 +181,22 @@ class Connection:
 
 
 def _has_events(request: ClientRequest, response: httpx.Response) -> bool:
-    """Return whether *response* is a stream of events; False: there are no more. Raises `UnexpectedAnswer`."""
+    """Return whether *response* is a stream of events; False: there are no more. Raises `UnexpectedResponse`."""
     if response.status_code == HTTPStatus.NO_CONTENT:
         return False
     if not response.headers.get("Content-Type", "").startswith(_STREAM):
-        raise UnexpectedAnswer(f"the answer to {request} is no stream of events")
+        raise UnexpectedResponse(f"the response to {request} is no stream of events")
     return True
 
 
 def _read(request: ClientRequest, response: httpx.Response) -> httpx.Response:
-    """Return *response* with its body. Raises `UnexpectedAnswer` if it is too large: it may be a small one that
+    """Return *response* with its body. Raises `UnexpectedResponse` if it is too large: it may be a small one that
     is compressed.
     """
     chunks, size = list[bytes](), 0
     for chunk in response.iter_bytes():
         chunks.append(chunk)
         size += len(chunk)
-        if size > _MAX_ANSWER:
-            raise UnexpectedAnswer(f"{request}: the answer has over {_MAX_ANSWER >> 20} MiB")
+        if size > _MAX_RESPONSE:
+            raise UnexpectedResponse(f"{request}: the response has over {_MAX_RESPONSE >> 20} MiB")
     return with_body(response, b"".join(chunks))

@@ -10,7 +10,7 @@ from pathlib import Path
 import httpx
 
 from stepwell.client.concurrency import Items, sync_call, sync_sleep
-from stepwell.client.errors import StepwellError, UnexpectedAnswer
+from stepwell.client.errors import StepwellError, UnexpectedResponse
 from stepwell.client.requests import (
     JSON_BODY,
     ClientRequest,
@@ -63,7 +63,7 @@ class FileCalls(HistoryCalls):
         response = self._send(ClientRequest(method="POST", path=_ARTIFACTS, query=query))
         presigned = decode(response, UploadResponse).presigned
         if not isinstance(presigned, PresignedPut):
-            raise UnexpectedAnswer("the service answered an upload without a URL of the bucket")
+            raise UnexpectedResponse("the response to an upload has no URL of the bucket")
         return presigned
 
     def complete_upload(self, upload_id: Id) -> ArtifactPublic:
@@ -112,12 +112,12 @@ class FileCalls(HistoryCalls):
             query = {"limit": page_size, "cursor": cursor}
             response = self._send(read(workflow_path(workflow_id, "/outputs"), query))
             yield from decode(response, OutputListResponse).outputs
-            following = cursor_of(response.links.get("next", {}).get("url"))
-            if following is None:
+            next_cursor = cursor_of(response.links.get("next", {}).get("url"))
+            if next_cursor is None:
                 return
-            if following == cursor:
-                raise UnexpectedAnswer("a page of outputs leads to itself")
-            cursor = following
+            if next_cursor == cursor:
+                raise UnexpectedResponse("a page of outputs leads to itself")
+            cursor = next_cursor
 
     def download_outputs(self, workflow_id: Id, target: str | PathLike[str]) -> Path:
         """Write a ZIP of all outputs to the file or into the folder *target*, and return where it is. It appears there
@@ -158,7 +158,7 @@ class FileCalls(HistoryCalls):
             try:
                 with self._stream(request) as response:
                     if position and not _is_rest(response, position):
-                        raise UnexpectedAnswer(f"{path} has changed while it was downloaded")
+                        raise UnexpectedResponse(f"{path} has changed while it was downloaded")
                     # A position in an encoded file isn't one of the file.
                     tag = "" if "Content-Encoding" in response.headers else response.headers.get("ETag", "")
                     for chunk in response.iter_bytes():
@@ -189,7 +189,7 @@ def _chunks_of(source: UploadSource) -> Items[bytes]:
         source.close(file)
 
 
-def _only_file(answer: UploadResponse) -> ArtifactPublic:
-    if len(answer.artifacts) != 1:
-        raise UnexpectedAnswer(f"the service answered the upload of a file with {len(answer.artifacts)} files")
-    return answer.artifacts[0]
+def _only_file(response: UploadResponse) -> ArtifactPublic:
+    if len(response.artifacts) != 1:
+        raise UnexpectedResponse(f"the response to the upload of a file has {len(response.artifacts)} files")
+    return response.artifacts[0]

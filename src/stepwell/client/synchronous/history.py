@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from contextlib import closing
 
 from stepwell.client.concurrency import Items
-from stepwell.client.errors import UnexpectedAnswer
+from stepwell.client.errors import UnexpectedResponse
 from stepwell.client.requests import JSON_BODY, ClientRequest, Id, change, json_body, read, segment
 from stepwell.client.requests import workflow_path as path_of
 from stepwell.client.responses import FeedItem, decode, decode_json
@@ -44,7 +44,7 @@ class HistoryCalls(Connection):
                 if frame.type in _KNOWN:
                     event = decode_json(frame.data, EventPublic, _EVENT)
                     if event.id <= after:
-                        raise UnexpectedAnswer(f"the stream of events repeats event {event.id}")
+                        raise UnexpectedResponse(f"the stream of events repeats event {event.id}")
                     after = event.id
                     yield event
 

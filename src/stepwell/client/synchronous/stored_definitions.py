@@ -9,7 +9,7 @@ from msgspec import UNSET, UnsetType
 
 from stepwell.client.concurrency import Items
 from stepwell.client.definition_text import Definition, content_json
-from stepwell.client.errors import UnexpectedAnswer
+from stepwell.client.errors import UnexpectedResponse
 from stepwell.client.requests import JSON_BODY, ClientRequest, json_body, preferences, read, segment
 from stepwell.client.responses import cursor_of, decode
 from stepwell.client.synchronous.connection import Connection
@@ -86,7 +86,7 @@ class DefinitionCalls(Connection):
     ) -> Items[DefinitionSummary]:
         """Yield the stored definitions, ordered by name: those whose names begin with *name*, with all of *labels*.
 
-        *archived*: the archived ones, in place of the others. A page of *page_size* is read when it is needed.
+        *archived*: the archived ones, instead of the others. A page of *page_size* is read when it is needed.
         """
         wanted = [f"{key}:{value}" for key, value in (labels or {}).items()]
         filters = {"name": name, "label": wanted, "archived": archived, "origin_tenant_id": origin_tenant_id}
@@ -94,12 +94,12 @@ class DefinitionCalls(Connection):
         while True:
             response = self._send(read(_DEFINITIONS, {**filters, "limit": page_size, "cursor": cursor}))
             yield from decode(response, DefinitionListResponse).definitions
-            following = cursor_of(response.links.get("next", {}).get("url"))
-            if following is None:
+            next_cursor = cursor_of(response.links.get("next", {}).get("url"))
+            if next_cursor is None:
                 return
-            if following == cursor:
-                raise UnexpectedAnswer("a page of definitions leads to itself")
-            cursor = following
+            if next_cursor == cursor:
+                raise UnexpectedResponse("a page of definitions leads to itself")
+            cursor = next_cursor
 
     def definition_versions(self, name: str, *, origin_tenant_id: str | None = None) -> list[DefinitionVersion]:
         """Return all versions of a stored definition, the newest first."""

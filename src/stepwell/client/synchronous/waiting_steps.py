@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from stepwell.client.concurrency import Items
-from stepwell.client.errors import UnexpectedAnswer
+from stepwell.client.errors import UnexpectedResponse
 from stepwell.client.filters import filter_query
 from stepwell.client.requests import JSON_BODY, Id, change, json_body, read, segment
 from stepwell.client.requests import workflow_path as path_of
@@ -38,16 +38,16 @@ class WaitCalls(Connection):
         """
         cursor: str | None = None
         while True:
-            place = {"limit": page_size, "cursor": cursor, "definition": definition}
-            query = filter_query({**place, "workflow_id": workflow_id, "step_id": step_id, "labels": labels})
+            page = {"limit": page_size, "cursor": cursor, "definition": definition}
+            query = filter_query({**page, "workflow_id": workflow_id, "step_id": step_id, "labels": labels})
             response = self._send(read(_DECISIONS, query))
             yield from decode(response, DecisionListResponse).decisions
-            following = cursor_of(response.links.get("next", {}).get("url"))
-            if following is None:
+            next_cursor = cursor_of(response.links.get("next", {}).get("url"))
+            if next_cursor is None:
                 return
-            if following == cursor:
-                raise UnexpectedAnswer("a page of decisions leads to itself")
-            cursor = following
+            if next_cursor == cursor:
+                raise UnexpectedResponse("a page of decisions leads to itself")
+            cursor = next_cursor
 
     def decide(
         self,

@@ -21,7 +21,7 @@ ARTIFACT: dict[str, Any] = {
 
 
 class Clock:
-    """A clock that only pauses and answers move."""
+    """A clock that only pauses and responses move."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.now = 0.0
