@@ -155,16 +155,16 @@ async def test_a_link_of_another_wait_or_key_is_no_link(
     wait = Wait(UUID(int=7), WaitKind.DECISION, clock.now())
     workflow_id, position = UUID(workflow["id"]), 0
     of_other_wait = urlsplit(DecisionLinks(SECRET.encode(), "http://t.local", 3600).url(workflow_id, position, wait))
-    answer = await submit(anyone, f"{of_other_wait.path}?{of_other_wait.query}", "approve")
-    assert (answer.status_code, "waits again after a resume" in answer.text) == (410, True)
+    response = await submit(anyone, f"{of_other_wait.path}?{of_other_wait.query}", "approve")
+    assert (response.status_code, "waits again after a resume" in response.text) == (410, True)
     of_nothing = urlsplit(DecisionLinks(SECRET.encode(), "http://t.local", 3600).url(UUID(int=1), position, wait))
     assert (await anyone.get(f"{of_nothing.path}?{of_nothing.query}")).status_code == 410
     forged = DecisionLinks(b"another secret, which is long enough", "http://t.local", 3600)
     other_key = urlsplit(forged.url(workflow_id, position, wait))
     changed = link[:-3] + ("A" if link[-3] != "A" else "B") + link[-2:]
     for wrong in (f"{other_key.path}?{other_key.query}", changed, f"{link}A", "/decide", "/decide?signature="):
-        for answer in (await anyone.get(wrong), await submit(anyone, wrong, "approve")):
-            assert (answer.status_code, "isn&#39;t valid" in answer.text) == (404, True)
+        for response in (await anyone.get(wrong), await submit(anyone, wrong, "approve")):
+            assert (response.status_code, "isn&#39;t valid" in response.text) == (404, True)
     assert (await ask_of(service, workflow))["status"] == "RUNNING"
 
 
@@ -209,8 +209,8 @@ async def test_a_link_ends_with_the_time_of_its_wait(
 
 async def test_the_uses_of_a_link_are_limited(service: Service, anyone: httpx.AsyncClient, clock: ManualClock) -> None:
     workflow, link = await asking(service)
-    answers = [(await anyone.get(link)).status_code for _ in range(31)]
-    assert answers == [200] * 30 + [429]
+    responses = [(await anyone.get(link)).status_code for _ in range(31)]
+    assert responses == [200] * 30 + [429]
     refused = await submit(anyone, link, "approve")
     assert (refused.status_code, refused.headers["Retry-After"]) == (429, "2")
     assert (await ask_of(service, workflow))["status"] == "RUNNING"

@@ -376,15 +376,15 @@ async def test_choices_that_are_pictures_are_shown_on_their_buttons(user: User) 
     await user.site.service.until(created["id"], lambda run: run["steps"][0]["waiting_for"] is not None)
     step = f"/api/v1/workflows/{created['id']}/steps/pick"
     link = (await user.client.get(step)).json()["waiting_for"]["decision_url"]
-    places = {
+    pages = {
         "inbox": "/ui/decisions",
         "drawer": f"/ui/workflows/{created['id']}?step=pick",
         "link": link[link.index("/decide") :],
     }
     page = await user.open("/ui/costs")
-    for place, path in places.items():
+    for view, path in pages.items():
         await page.goto(user.site.url + path)
-        if place != "inbox":
+        if view != "inbox":
             await expect(page.get_by_text("Press a picture to choose it. This decides at once.")).to_be_visible()
         await expect(page.get_by_role("button", name="red.png", exact=True)).to_be_visible()
         await page.set_viewport_size({"width": NARROW, "height": 800})
@@ -393,14 +393,14 @@ async def test_choices_that_are_pictures_are_shown_on_their_buttons(user: User) 
         for at, name in enumerate(colours):
             button = page.get_by_role("button", name=f"{name}.png", exact=True)
             await expect(button.get_by_role("img")).to_have_js_property("naturalWidth", 64 + 16 * at)
-            if place != "drawer":
+            if view != "drawer":
                 await expect(button).to_be_in_viewport(ratio=1)
-        if place == "drawer":
+        if view == "drawer":
             reason = page.get_by_role("region", name="Why it waits")
             await expect(reason).to_contain_text("Waits for a choice between 3 files.")
         else:  # the drawer shows all inputs
             await expect(page.get_by_role("main").get_by_text("media/")).to_have_count(0)
-        await keep_screenshots(page, f"decision-pictures-{place}")
+        await keep_screenshots(page, f"decision-pictures-{view}")
     assert await accessibility_faults(page) == []
     await page.get_by_role("button", name="green.png").click()
     await expect(page.get_by_role("status")).to_contain_text("Recorded: green.png.")

@@ -62,7 +62,7 @@ async def test_examples_of_json_schema_are_forms_or_fields_for_json(user: User) 
         found = await model(page, example.schema, {}, **example.values)
         assert (found["kinds"], found["faults"]) == (example.kinds, []), name
         assert found["inputs"] == example.inputs, name
-        answer = await user.client.post(
+        response = await user.client.post(
             "/api/v1/workflows/plan",
             json={
                 "name": name,
@@ -72,7 +72,7 @@ async def test_examples_of_json_schema_are_forms_or_fields_for_json(user: User) 
                 "inputs": found["inputs"],
             },
         )
-        assert answer.status_code == 200, (name, answer.text)
+        assert response.status_code == 200, (name, response.text)
 
 
 async def test_what_a_form_cannot_show_is_a_field_for_json(user: User) -> None:
@@ -187,8 +187,8 @@ async def test_the_form_of_a_hostile_schema_is_small(user: User) -> None:
 
 async def put(user: User, name: str, schema: Json | None, *steps: Json, **inputs: Any) -> None:
     body = {"steps": steps or [passthrough_step("a")], "inputs": inputs, "inputs_schema": schema}
-    answer = await user.client.put(f"/api/v1/definitions/{name}", json=body)
-    assert answer.status_code == 201, answer.text
+    response = await user.client.put(f"/api/v1/definitions/{name}", json=body)
+    assert response.status_code == 201, response.text
 
 
 async def run_by(user: User, page: Page) -> tuple[Json, Json]:

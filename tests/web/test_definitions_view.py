@@ -23,15 +23,17 @@ DIFFERENCE = """async ({ url, texts }) => {
 
 async def put(user: User, name: str, *steps: dict[str, Any], **members: Any) -> int:
     """Store a definition, and return its version."""
-    answer = await user.client.put(f"{DEFINITIONS}/{name}", json={"steps": steps or [passthrough_step("a")], **members})
-    assert answer.status_code in (200, 201), answer.text
-    version: int = answer.json()["version"]
+    response = await user.client.put(
+        f"{DEFINITIONS}/{name}", json={"steps": steps or [passthrough_step("a")], **members}
+    )
+    assert response.status_code in (200, 201), response.text
+    version: int = response.json()["version"]
     return version
 
 
 async def update(user: User, name: str, **changes: Any) -> None:
-    answer = await user.client.patch(f"{DEFINITIONS}/{name}", json=changes)
-    assert answer.status_code == 200, answer.text
+    response = await user.client.patch(f"{DEFINITIONS}/{name}", json=changes)
+    assert response.status_code == 200, response.text
 
 
 async def stored(user: User, name: str) -> dict[str, Any]:
@@ -198,9 +200,9 @@ async def test_runs_and_decisions_are_filtered_by_definition(user: User) -> None
         ask = ask | {"config": {"message": "Or this one?"}}
     for version in (1, 2):
         body = {"definition": {"name": "photo-set", "version": version}, "name": f"Run of {version}"}
-        answer = await user.client.post("/api/v1/workflows/", json=body)
-        assert answer.status_code == 201, answer.text
-        await user.site.service.until(answer.json()["id"], lambda run: run["steps"][0]["waiting_for"] is not None)
+        response = await user.client.post("/api/v1/workflows/", json=body)
+        assert response.status_code == 201, response.text
+        await user.site.service.until(response.json()["id"], lambda run: run["steps"][0]["waiting_for"] is not None)
     await user.create(ask, name="Other")
     page = await user.open("/ui/definitions/photo-set")
     await page.locator(".view-header").get_by_role("link", name="Runs", exact=True).click()

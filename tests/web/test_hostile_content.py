@@ -1,4 +1,4 @@
-"""Content of a hostile tenant in the views and dialogs of the page: it runs nowhere, and stays in its place."""
+"""Content of a hostile tenant in the views and dialogs of the page: it runs nowhere, and stays in its element."""
 
 import json
 from urllib.parse import quote
@@ -96,8 +96,8 @@ async def test_hostile_content_of_a_stored_definition_runs_nowhere(user: User) -
     for count in (1, 2):
         inputs = {"kind": NAME, "file": f"javascript:{text}", "list": [text] * count}
         body = {"steps": [passthrough_step("a", x=text)], "inputs": inputs, "inputs_schema": schema}
-        answer = await user.client.put("/api/v1/definitions/photo-set", json=body)
-        assert answer.status_code == 201, answer.text
+        response = await user.client.put("/api/v1/definitions/photo-set", json=body)
+        assert response.status_code == 201, response.text
     changes = {"description": text, "labels": {"attack": NAME}}
     assert (await user.client.patch("/api/v1/definitions/photo-set", json=changes)).status_code == 200
     page = await user.open("/ui/definitions", width=NARROW)

@@ -54,14 +54,14 @@ async def browser(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[htt
 async def test_a_page_allows_only_what_this_service_serves_and_nothing_inline(
     browser: httpx.AsyncClient, path: str
 ) -> None:
-    answer = await browser.get(path)
-    assert (answer.status_code, answer.headers["content-type"]) == (200, "text/html; charset=utf-8")
-    assert answer.headers["content-security-policy"] == POLICY
-    assert answer.headers["x-content-type-options"] == "nosniff"
-    assert answer.headers["referrer-policy"] == "same-origin"
-    assert answer.headers["cache-control"] == "private, no-store"
-    assert re.findall(r"<script(?![^>]*\bsrc=)|<style|\son\w+=|\sstyle=|javascript:", answer.text) == []
-    links = re.findall(r'\b(?:src|href)="([^"]*)"', answer.text)
+    response = await browser.get(path)
+    assert (response.status_code, response.headers["content-type"]) == (200, "text/html; charset=utf-8")
+    assert response.headers["content-security-policy"] == POLICY
+    assert response.headers["x-content-type-options"] == "nosniff"
+    assert response.headers["referrer-policy"] == "same-origin"
+    assert response.headers["cache-control"] == "private, no-store"
+    assert re.findall(r"<script(?![^>]*\bsrc=)|<style|\son\w+=|\sstyle=|javascript:", response.text) == []
+    links = re.findall(r'\b(?:src|href)="([^"]*)"', response.text)
     assert [link for link in links if not link.startswith(("/ui", "/api/v1/", "#main", *_DOCS))] == []
     for link in links:
         if link.startswith("/ui/static/"):
@@ -83,12 +83,12 @@ async def test_a_page_tells_its_scripts_who_looks_at_it(browser: httpx.AsyncClie
 )
 async def test_a_mistyped_url_is_a_page_that_says_so(browser: httpx.AsyncClient, path: str) -> None:
     for headers in ({}, {"Authorization": ""}):
-        answer = await browser.get(path, headers=headers)
-        assert (answer.status_code, answer.headers["content-type"]) == (404, "text/html; charset=utf-8")
-        assert answer.headers["content-security-policy"] == POLICY
-        assert "There is no such page." in answer.text
-        assert answer.headers["vary"] == "Accept"
-        assert "<script>" not in answer.text
+        response = await browser.get(path, headers=headers)
+        assert (response.status_code, response.headers["content-type"]) == (404, "text/html; charset=utf-8")
+        assert response.headers["content-security-policy"] == POLICY
+        assert "There is no such page." in response.text
+        assert response.headers["vary"] == "Accept"
+        assert "<script>" not in response.text
     assert (await browser.head(path)).status_code == 404
     problem = await browser.get(path, headers={"Accept": "application/json"})
     assert (problem.status_code, problem.headers["content-type"]) == (404, "application/problem+json")
@@ -106,8 +106,8 @@ async def test_a_mistyped_url_is_a_page_that_says_so(browser: httpx.AsyncClient,
 )
 async def test_a_url_that_users_guess_leads_to_the_page(browser: httpx.AsyncClient, path: str, location: str) -> None:
     for method in ("GET", "HEAD"):
-        answer = await browser.request(method, path)
-        assert (answer.status_code, answer.headers["location"]) == (307, location)
+        response = await browser.request(method, path)
+        assert (response.status_code, response.headers["location"]) == (307, location)
 
 
 async def test_the_manual_quotes_the_policy() -> None:
@@ -120,34 +120,34 @@ async def test_docs_explains_each_status_of_a_problem(browser: httpx.AsyncClient
 
 
 async def test_head_of_a_page_has_its_headers_and_no_body(browser: httpx.AsyncClient) -> None:
-    answer = await browser.head("/ui")
-    assert (answer.status_code, answer.content, answer.headers["content-security-policy"]) == (200, b"", POLICY)
+    response = await browser.head("/ui")
+    assert (response.status_code, response.content, response.headers["content-security-policy"]) == (200, b"", POLICY)
 
 
 async def test_a_static_file_is_cached_for_good_under_its_digest_only(browser: httpx.AsyncClient) -> None:
     files = static_files()
     for digest, caching in ((files.digest, "public, max-age=31536000, immutable"), ("0" * 16, "no-store")):
-        answer = await browser.get(f"/ui/static/{digest}/lib/dom.js")
-        assert (answer.status_code, answer.headers["cache-control"]) == (200, caching)
-        assert answer.headers["content-type"] == "text/javascript; charset=utf-8"
-        assert answer.content == files.files["lib/dom.js"].content
+        response = await browser.get(f"/ui/static/{digest}/lib/dom.js")
+        assert (response.status_code, response.headers["cache-control"]) == (200, caching)
+        assert response.headers["content-type"] == "text/javascript; charset=utf-8"
+        assert response.content == files.files["lib/dom.js"].content
 
 
 async def test_a_static_file_is_sent_compressed_to_those_who_accept_that(browser: httpx.AsyncClient) -> None:
     path = static_files().url("style.css")
-    answer = await browser.get(path, headers={"Accept-Encoding": "gzip"})
-    assert answer.headers["content-encoding"] == "gzip"
-    assert answer.content == (WEB / "static/style.css").read_bytes()
-    answer = await browser.get(path, headers={"Accept-Encoding": "identity"})
-    assert "content-encoding" not in answer.headers
+    response = await browser.get(path, headers={"Accept-Encoding": "gzip"})
+    assert response.headers["content-encoding"] == "gzip"
+    assert response.content == (WEB / "static/style.css").read_bytes()
+    response = await browser.get(path, headers={"Accept-Encoding": "identity"})
+    assert "content-encoding" not in response.headers
 
 
 @pytest.mark.parametrize(
     "path", ["", "nothing.js", "vendor/update", "vendor/package.json", "../pages.py", "%2e%2e/pages.py"]
 )
 async def test_other_files_are_not_served(browser: httpx.AsyncClient, path: str) -> None:
-    answer = await browser.get(f"/ui/static/{static_files().digest}/{path}")
-    assert answer.status_code == 404
+    response = await browser.get(f"/ui/static/{static_files().digest}/{path}")
+    assert response.status_code == 404
 
 
 async def test_a_page_names_every_module_that_its_view_imports_at_once(browser: httpx.AsyncClient) -> None:
@@ -169,7 +169,7 @@ async def test_a_page_names_every_module_that_its_view_imports_at_once(browser: 
     assert "vendor/cytoscape.js" not in timeline
 
 
-async def test_a_page_names_the_answers_that_its_view_reads_first(browser: httpx.AsyncClient) -> None:
+async def test_a_page_names_the_responses_that_its_view_reads_first(browser: httpx.AsyncClient) -> None:
     async def named(path: str) -> list[str]:
         return re.findall(r'<link rel="preload" as="fetch" [^>]*href="([^"]*)"', (await browser.get(path)).text)
 
@@ -217,8 +217,8 @@ async def test_every_view_leads_people_who_may_only_decide_to_their_decisions(
     browser: httpx.AsyncClient, path: str
 ) -> None:
     deciding = {"Authorization": f"Bearer {token('acme', every=False, permissions=(Permission.APPROVE,))}"}
-    answer = await browser.get(path, headers=deciding)
-    assert (answer.status_code, answer.headers["location"]) == (303, "/ui/decisions")
+    response = await browser.get(path, headers=deciding)
+    assert (response.status_code, response.headers["location"]) == (303, "/ui/decisions")
     page = await browser.get("/ui/decisions", headers=deciding)
     assert page.status_code == 200
     assert re.findall(r'<a href="(/ui[^"]*)"[^>]*>([^<]+)', page.text) == [("/ui/decisions", "Decisions ")]

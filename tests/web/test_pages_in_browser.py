@@ -41,7 +41,7 @@ LOADED = """async () => {
 }"""
 
 
-async def test_no_view_waits_for_a_module_or_a_first_answer_that_its_page_does_not_name(user: User) -> None:
+async def test_no_view_waits_for_a_module_or_a_first_response_that_its_page_does_not_name(user: User) -> None:
     page = await user.context.new_page()
     await page.add_init_script(COUNT_READS)
     requested: list[str] = []
@@ -102,7 +102,7 @@ async def test_no_table_is_cut_on_a_narrow_screen(user: User) -> None:
         assert await accessibility_faults(page) == []
 
 
-async def test_the_theme_follows_the_system_until_the_user_chooses_one(site: Site) -> None:
+async def test_the_theme_is_that_of_the_system_until_the_user_chooses_one(site: Site) -> None:
     async with signed_in(site, color_scheme="dark") as user:
         page = await user.open("/ui")
         await expect(page.locator("body")).to_have_css("background-color", "rgb(20, 24, 29)")

@@ -25,12 +25,12 @@ def fal_step(step_id: str, model: str, **members: Any) -> dict[str, Any]:
     } | members
 
 
-async def test_the_drawer_shows_the_job_its_receipt_and_the_place_in_the_queue(user: User, fal: FalEmulator) -> None:
+async def test_the_drawer_shows_the_job_its_receipt_and_the_position_in_the_queue(user: User, fal: FalEmulator) -> None:
     model = "fal-ai/narrow"  # one job at a time
     run = await user.create(fal_step("sent", model), fal_step("queued", model))
     await eventually(lambda: [job.app for job in fal.jobs.values()].count(model) == 1)
     page = await user.open(f"/ui/workflows/{run['id']}?step=queued")
-    await expect(page.get_by_role("dialog", name="queued")).to_contain_text("Place 1 in the queue")
+    await expect(page.get_by_role("dialog", name="queued")).to_contain_text("Position 1 in the queue")
     assert await accessibility_faults(page) == []
     await page.keyboard.press("Escape")
     sent = page.get_by_role("list", name="Steps").get_by_role("button", name="sent")

@@ -72,12 +72,12 @@ def wide_run(count: int, layers: int) -> list[dict[str, Any]]:
 
 
 async def create_large(user: User, steps: list[dict[str, Any]]) -> str:
-    """Create a run of many steps without a check of the answer against its schema, which takes seconds."""
+    """Create a run of many steps without a check of the response against its schema, which takes seconds."""
     body = {"name": "A large run", "origin_instance": "tests", "steps": steps}
     headers = {"Authorization": f"Bearer {token(user.tenant, every=False)}"}
     async with httpx.AsyncClient(transport=user.site.service.transport, base_url="http://t.local") as client:
-        answer = await client.post("/api/v1/workflows/", params={"start": False}, json=body, headers=headers)
-    return str(answer.json()["id"])
+        response = await client.post("/api/v1/workflows/", params={"start": False}, json=body, headers=headers)
+    return str(response.json()["id"])
 
 
 async def test_a_step_is_in_the_layer_after_its_last_dependency_and_near_its_dependencies(user: User) -> None:
@@ -92,10 +92,10 @@ async def test_no_two_steps_of_a_layout_overlap(user: User) -> None:
     page = await user.open("/ui/costs")
     steps = [(str(i), *(str(k) for k in range(max(0, i - 3), i) if i % 5 == 0)) for i in range(200)]
     found = await laid_out(page, *steps)
-    places = [(position["x"], position["y"]) for _, position in found["positions"]]
-    assert len(places) == 200
-    for i, (x, y) in enumerate(places):
-        assert all(abs(x - u) >= 184 or abs(y - v) >= 48 for u, v in places[:i])
+    positions = [(position["x"], position["y"]) for _, position in found["positions"]]
+    assert len(positions) == 200
+    for i, (x, y) in enumerate(positions):
+        assert all(abs(x - u) >= 184 or abs(y - v) >= 48 for u, v in positions[:i])
 
 
 async def test_a_large_graph_is_grouped_by_its_layers(user: User) -> None:

@@ -124,8 +124,8 @@ async def test_the_next_page_of_files_is_read_when_it_is_shown(user: User) -> No
     source = user.site.url + "/ui/static/**/outputs.js"
 
     async def with_small_pages(route: Route) -> None:
-        answer = await route.fetch()
-        await route.fulfill(response=answer, body=(await answer.text()).replace("PAGE = 1000", "PAGE = 50"))
+        response = await route.fetch()
+        await route.fulfill(response=response, body=(await response.text()).replace("PAGE = 1000", "PAGE = 50"))
 
     await page.route(source, with_small_pages)
     await page.goto(f"{user.site.url}/ui/workflows/{run['id']}?tab=outputs")
@@ -240,7 +240,7 @@ async def test_hostile_content_runs_nowhere(user: User) -> None:
             f"{path}?tab=timeline": page.locator(".timeline-step", has_text=ATTACK),
             f"{path}?tab=events": page.locator(".event-step", has_text=ATTACK).first,
             f"{path}?tab=definition": page.get_by_role("region", name="Definition as sent"),
-            f"{path}?tab=webhooks": page.locator(".delivery-answer", has_text=ATTACK).first,
+            f"{path}?tab=webhooks": page.locator(".delivery-response", has_text=ATTACK).first,
             "/ui": page.get_by_role("link", name=ATTACK, exact=True),
         }.items():
             await page.goto(user.site.url + address)

@@ -1,4 +1,4 @@
-"""Sub-workflows in the graph of a run, in Chromium: their nodes open in place, and show their steps as they go on."""
+"""Sub-workflows in the graph of a run, in Chromium: their nodes open in the graph, and show their steps live."""
 
 import asyncio
 import json
@@ -64,7 +64,7 @@ async def child_of(user: User, workflow_id: str, step_id: str) -> str:
     return str(tasks[0]["remote_id"])
 
 
-async def test_the_node_of_a_sub_workflow_opens_in_place_and_follows_it(
+async def test_the_node_of_a_sub_workflow_opens_in_the_graph_and_is_updated(
     user: User, scripted: ConfiguredProvider
 ) -> None:
     deep = runs("deep", configured_step("held", wait=True), depends_on=["first"])
@@ -167,7 +167,7 @@ async def test_a_parent_names_the_steps_below_that_wait_and_lets_the_viewer_deci
         await expect(page.get_by_role("main").get_by_role("button", name=re.compile("Decide"))).to_have_count(0)
 
 
-async def test_a_parent_follows_what_its_sub_workflow_waits_for(user: User, scripted: ConfiguredProvider) -> None:
+async def test_a_parent_shows_what_its_sub_workflow_waits_for(user: User, scripted: ConfiguredProvider) -> None:
     run = await user.create(runs("sub", configured_step("held", wait=True), PICK | {"depends_on": ["held"]}))
     child = await child_of(user, run["id"], "sub")
     listed, page = await user.open("/ui"), await user.open(f"/ui/workflows/{run['id']}")

@@ -144,13 +144,13 @@ async def test_a_run_that_has_changed_is_neither_resumed_nor_cleaned_up(user: Us
     assert (found["status"], found["is_deleted"]) == ("FAILED", False)
 
 
-async def test_an_answer_does_not_close_a_dialog_that_was_opened_after_its_request(user: User) -> None:
+async def test_a_response_does_not_close_a_dialog_that_was_opened_after_its_request(user: User) -> None:
     run = await user.create(configured_step("held", wait=True))
     page = await user.open(f"/ui/workflows/{run['id']}")
-    answered = asyncio.Event()
+    responded = asyncio.Event()
 
     async def hold(route: Route) -> None:
-        await answered.wait()
+        await responded.wait()
         await route.continue_()
 
     await page.route("**/pause", hold)  # the dry run has a query
@@ -159,7 +159,7 @@ async def test_an_answer_does_not_close_a_dialog_that_was_opened_after_its_reque
     await expect(dialog.get_by_role("button", name="Working…")).to_be_visible()
     await page.keyboard.press("Escape")
     dialog = await press(page, "Cancel")
-    answered.set()
+    responded.set()
     await expect(page.locator(".run-header .badge")).to_have_text("Paused")
     await expect(dialog.get_by_role("heading")).to_have_text("Cancel this run?")
     await expect(dialog.get_by_role("button", name="Cancel the run")).to_be_enabled()
@@ -170,9 +170,9 @@ async def test_without_a_version_of_the_run_nothing_is_sent(user: User) -> None:
     page = await user.open(f"/ui/workflows/{run['id']}")
 
     async def without_etag(route: Route) -> None:
-        answer = await route.fetch()
-        headers = {name: value for name, value in answer.headers.items() if name != "etag"}
-        await route.fulfill(response=answer, headers=headers)
+        response = await route.fetch()
+        headers = {name: value for name, value in response.headers.items() if name != "etag"}
+        await route.fulfill(response=response, headers=headers)
 
     await page.route("**/start?dry_run=true", without_etag)
     dialog = await press(page, "Start")

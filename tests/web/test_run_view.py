@@ -23,7 +23,7 @@ def tab(page: Page, name: str) -> Locator:
     return page.get_by_role("tab", name=name)
 
 
-async def test_the_header_follows_the_run_as_it_changes(user: User, scripted: ConfiguredProvider) -> None:
+async def test_the_header_is_updated_as_the_run_changes(user: User, scripted: ConfiguredProvider) -> None:
     labels = {"campaign": "spring", **{f"team-{number}": "a value of 24 characters" for number in range(9)}}
     held = configured_step("held", "draw", wait=True, breaks=True)
     run = await user.create(IMAGE, held, name="Two steps", labels=labels)
@@ -96,7 +96,7 @@ async def test_a_broken_image_does_not_hide_a_newer_one(user: User, scripted: Co
     user.errors.clear()  # the console names the image
 
 
-async def test_the_tabs_are_in_the_url_and_follow_the_arrow_keys(user: User) -> None:
+async def test_the_tabs_are_in_the_url_and_change_by_the_arrow_keys(user: User) -> None:
     run = await user.create(IMAGE, start=False)
     page = await user.open(f"/ui/workflows/{run['id']}")
     await expect(page.get_by_role("tabpanel", name="Graph").get_by_role("button", name="draw Pending")).to_be_visible()

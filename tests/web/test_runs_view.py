@@ -104,10 +104,10 @@ async def test_a_run_that_is_made_while_the_list_is_read_shows_up(user: User) ->
     read, released = asyncio.Event(), asyncio.Event()
 
     async def hold(route: Route) -> None:
-        answer = await route.fetch(headers={**route.request.headers, "sec-fetch-site": "same-origin"})
-        read.set()  # later answers aren't held
+        response = await route.fetch(headers={**route.request.headers, "sec-fetch-site": "same-origin"})
+        read.set()  # later responses aren't held
         await released.wait()
-        await route.fulfill(response=answer)
+        await route.fulfill(response=response)
 
     await page.route(re.compile(r"/api/v1/workflows/\?"), hold)
     await page.goto(user.site.url + "/ui")
@@ -296,7 +296,7 @@ async def test_the_url_has_every_filter_and_order_of_the_api(user: User) -> None
     assert {name: values[0] for name, values in parse_qs(kept.removeprefix("?")).items()} == query
 
 
-async def test_pages_follow_by_cursors_and_the_total_is_never_asked_for(user: User) -> None:
+async def test_pages_are_read_by_cursors_and_the_total_is_never_requested(user: User) -> None:
     for i in range(5):
         await user.create(configured_step("a"), name=f"Run {i}", start=False)
     page = await user.context.new_page()
@@ -431,7 +431,7 @@ async def test_at_most_four_verbs_are_under_way(user: User) -> None:
     assert most == 4
 
 
-async def test_selected_runs_stay_in_place_while_others_are_made(user: User) -> None:
+async def test_selected_runs_keep_their_position_while_others_are_made(user: User) -> None:
     await user.create(configured_step("a"), name="First", start=False)
     page = await user.open("/ui")
     await box(page, "First").check()

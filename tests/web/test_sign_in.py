@@ -57,14 +57,14 @@ async def new_url(service: Service, page: str = "/ui", *, tenant: str | None = N
     return await service.app.sign_in.sign_in_path(own, page=page, **options)
 
 
-def attributes(answer: httpx.Response) -> dict[str, str]:
+def attributes(response: httpx.Response) -> dict[str, str]:
     """What a page tells its scripts."""
-    return dict(re.findall(r'data-([a-z-]+)="([^"]*)"', answer.text))
+    return dict(re.findall(r'data-([a-z-]+)="([^"]*)"', response.text))
 
 
-def alert(answer: httpx.Response) -> str:
+def alert(response: httpx.Response) -> str:
     """The reason that a page shows."""
-    (text,) = re.findall(r'role="alert">(.*)</p>', answer.text)
+    (text,) = re.findall(r'role="alert">(.*)</p>', response.text)
     return re.sub("</?code>", "`", text)
 
 
@@ -74,8 +74,8 @@ async def test_a_pasted_token_signs_in_and_opens_the_page_that_was_asked_for(bro
     assert asked.headers["location"] == f"{SIGN_IN}?next=%2Fui%2Fworkflows%2F{PAGE[14:50]}%3Ftab%3Dgraph"
     form = await browser.get(asked.headers["location"])
     assert f'name="next" value="{PAGE}"' in form.text
-    answer = await browser.post(SIGN_IN, data={"token": f" {token('acme', every=False)}\n", "next": PAGE})
-    assert (answer.status_code, answer.headers["location"], answer.content) == (303, PAGE, b"")
+    response = await browser.post(SIGN_IN, data={"token": f" {token('acme', every=False)}\n", "next": PAGE})
+    assert (response.status_code, response.headers["location"], response.content) == (303, PAGE, b"")
     page = await browser.get(PAGE)
     assert page.status_code == 200
     shown = attributes(page)
@@ -85,8 +85,8 @@ async def test_a_pasted_token_signs_in_and_opens_the_page_that_was_asked_for(bro
 
 
 async def test_the_cookie_is_for_this_host_and_not_for_scripts(browser: httpx.AsyncClient) -> None:
-    answer = await browser.post(SIGN_IN, data={"token": token()})
-    (cookie,) = answer.headers.get_list("set-cookie")
+    response = await browser.post(SIGN_IN, data={"token": token()})
+    (cookie,) = response.headers.get_list("set-cookie")
     value, *flags = cookie.split("; ")
     assert value.startswith(f"{COOKIE}=")
     assert set(flags) == {"HttpOnly", "Max-Age=43200", "Path=/", "SameSite=Lax"}
@@ -100,8 +100,8 @@ async def test_no_other_host_can_set_the_cookie_of_a_session(service: Service) -
     foreign = await cookie_of(service, "evil")
     for url, own in (("https://t.local", f"__Host-{COOKIE}"), ("http://t.local", COOKIE)):
         async with httpx.AsyncClient(transport=service.transport, base_url=url, headers=SAME_ORIGIN) as client:
-            answer = await client.post(SIGN_IN, data={"token": token("acme", every=False)})
-            value = answer.headers["set-cookie"].partition(";")[0].removeprefix(f"{own}=")
+            response = await client.post(SIGN_IN, data={"token": token("acme", every=False)})
+            value = response.headers["set-cookie"].partition(";")[0].removeprefix(f"{own}=")
             client.cookies.clear()
             both = {"Cookie": f"{foreign}; {own}={value}"}
             if url.startswith("https"):
@@ -155,13 +155,13 @@ async def test_a_token_for_runs_has_no_rights_in_a_session(browser: httpx.AsyncC
 async def test_a_wrong_token_is_refused_in_words(
     browser: httpx.AsyncClient, pasted: str, status: int, words: str
 ) -> None:
-    answer = await browser.post(SIGN_IN, data={"token": pasted, "next": "/ui/new"})
-    assert answer.status_code == status
-    assert answer.headers["content-type"] == "text/html; charset=utf-8"
-    assert words in alert(answer)
-    assert 'name="next" value="/ui/new"' in answer.text
-    assert "set-cookie" not in answer.headers
-    assert not pasted or pasted not in answer.text
+    response = await browser.post(SIGN_IN, data={"token": pasted, "next": "/ui/new"})
+    assert response.status_code == status
+    assert response.headers["content-type"] == "text/html; charset=utf-8"
+    assert words in alert(response)
+    assert 'name="next" value="/ui/new"' in response.text
+    assert "set-cookie" not in response.headers
+    assert not pasted or pasted not in response.text
 
 
 async def test_a_form_that_is_too_large_or_senseless_is_refused(browser: httpx.AsyncClient) -> None:
@@ -186,10 +186,10 @@ async def test_no_other_page_can_sign_a_user_in_or_out(service: Service, headers
     code = url.partition("code=")[2]
     async with httpx.AsyncClient(transport=service.transport, base_url="http://t.local") as client:
         for path, data in ((SIGN_IN, {"token": token()}), (SIGN_IN, {"code": code}), (SIGN_OUT, {})):
-            answer = await client.post(path, data=data, headers=headers)
-            assert answer.status_code == 403
-            assert alert(answer) == "The form came from another page than this one. Send it again from here."
-            assert "set-cookie" not in answer.headers
+            response = await client.post(path, data=data, headers=headers)
+            assert response.status_code == 403
+            assert alert(response) == "The form came from another page than this one. Send it again from here."
+            assert "set-cookie" not in response.headers
         assert (await client.get(url, headers=TYPED)).status_code == 303  # it wasn't used
 
 
@@ -201,18 +201,18 @@ async def test_a_form_of_an_old_browser_is_known_by_its_origin(service: Service)
         # With the policy no-referrer, the browser would send the origin null.
         assert asked.headers["referrer-policy"] == "strict-origin"
         for data in ({"token": token()}, {"code": url.partition("code=")[2]}):
-            answer = await client.post(SIGN_IN, data=data, headers={"Origin": "http://t.local"})
-            assert answer.status_code == 303
+            response = await client.post(SIGN_IN, data=data, headers={"Origin": "http://t.local"})
+            assert response.status_code == 303
 
 
 async def test_sign_out_ends_the_session_in_this_browser(browser: httpx.AsyncClient) -> None:
     await browser.post(SIGN_IN, data={"token": token()})
     assert "/ui/sign-out" in (await browser.get("/ui")).text
-    answer = await browser.post(SIGN_OUT)
-    assert (answer.status_code, answer.headers["location"]) == (303, f"{SIGN_IN}?signed-out")
-    assert "; Max-Age=0; " in answer.headers["set-cookie"]
-    assert answer.headers["clear-site-data"] == '"cache"'
-    assert "You are signed out." in (await browser.get(answer.headers["location"])).text
+    response = await browser.post(SIGN_OUT)
+    assert (response.status_code, response.headers["location"]) == (303, f"{SIGN_IN}?signed-out")
+    assert "; Max-Age=0; " in response.headers["set-cookie"]
+    assert response.headers["clear-site-data"] == '"cache"'
+    assert "You are signed out." in (await browser.get(response.headers["location"])).text
     assert (await browser.get("/ui")).status_code == 303
     assert (await browser.get(WORKFLOWS)).status_code == 401
     assert (await browser.get(SIGN_OUT)).status_code == 405
@@ -222,15 +222,15 @@ async def test_sign_out_ends_the_session_in_this_browser(browser: httpx.AsyncCli
     "next_page", ["https://evil.example/", "//evil.example", "/api/v1/workflows", SIGN_OUT, "\r\nX: y"]
 )
 async def test_no_other_page_is_opened_after_the_sign_in(browser: httpx.AsyncClient, next_page: str) -> None:
-    answer = await browser.post(SIGN_IN, data={"token": token(), "next": next_page})
-    assert answer.headers["location"] == "/ui"
+    response = await browser.post(SIGN_IN, data={"token": token(), "next": next_page})
+    assert response.headers["location"] == "/ui"
     assert 'name="next" value="/ui"' in (await browser.get(SIGN_IN, params={"next": next_page})).text
 
 
 async def test_a_one_time_url_signs_in_once(service: Service, browser: httpx.AsyncClient) -> None:
     url = await new_url(service, PAGE, tenant="acme")
-    answer = await browser.get(url, headers=TYPED)
-    assert (answer.status_code, answer.headers["location"]) == (303, PAGE)
+    response = await browser.get(url, headers=TYPED)
+    assert (response.status_code, response.headers["location"]) == (303, PAGE)
     page = await browser.get(PAGE, headers={"Sec-Fetch-Site": "cross-site"})  # a link in a mail works
     assert (page.status_code, attributes(page)["tenant"]) == (200, "acme")
     for _ in range(2):
@@ -243,8 +243,8 @@ async def test_a_one_time_url_signs_in_once(service: Service, browser: httpx.Asy
 async def test_a_one_time_url_expires(service: Service, browser: httpx.AsyncClient, clock: ManualClock) -> None:
     short, long = await new_url(service), await new_url(service, valid=SESSION)
     clock.advance(600)
-    answer = await browser.get(short, headers=TYPED)
-    assert (answer.status_code, alert(answer)[:30]) == (403, "This sign-in URL has expired, ")
+    response = await browser.get(short, headers=TYPED)
+    assert (response.status_code, alert(response)[:30]) == (403, "This sign-in URL has expired, ")
     assert (await browser.get(long, headers=TYPED)).status_code == 303
     for wrong in (short[:-1], short + "x", f"{SIGN_IN}?code=", f"{SIGN_IN}?code=%00"):
         assert (await browser.get(wrong, headers=TYPED)).status_code == 403
@@ -279,8 +279,8 @@ async def test_a_url_that_another_page_or_the_browser_itself_opens_asks_first(
     assert asked.status_code == 200
     assert "set-cookie" not in asked.headers
     (code,) = re.findall(r'name="code" value="([^"]*)"', asked.text)
-    answer = await browser.post(SIGN_IN, data={"code": code})
-    assert (answer.status_code, answer.headers["location"]) == (303, PAGE)
+    response = await browser.post(SIGN_IN, data={"code": code})
+    assert (response.status_code, response.headers["location"]) == (303, PAGE)
     assert (await browser.get(url, headers=TYPED)).status_code == 403
 
 
@@ -289,8 +289,8 @@ async def test_no_notation_of_the_sign_in_page_is_opened_after_a_sign_in(
     service: Service, browser: httpx.AsyncClient, notation: str
 ) -> None:
     prepared = notation + (await new_url(service, tenant="evil")).removeprefix(SIGN_IN)
-    answer = await browser.post(SIGN_IN, data={"token": token("acme", every=False), "next": prepared})
-    assert (answer.status_code, answer.headers["location"]) == (303, "/ui")
+    response = await browser.post(SIGN_IN, data={"token": token("acme", every=False), "next": prepared})
+    assert (response.status_code, response.headers["location"]) == (303, "/ui")
     asked = await browser.get(prepared)
     assert (asked.status_code, "set-cookie" in asked.headers) == (200, False)
 
@@ -298,9 +298,9 @@ async def test_no_notation_of_the_sign_in_page_is_opened_after_a_sign_in(
 async def test_head_does_not_use_a_url_up(service: Service, browser: httpx.AsyncClient) -> None:
     url = await new_url(service)
     for _ in range(2):
-        answer = await browser.head(url, headers=TYPED)
-        assert (answer.status_code, answer.content) == (200, b"")
-        assert "set-cookie" not in answer.headers
+        response = await browser.head(url, headers=TYPED)
+        assert (response.status_code, response.content) == (200, b"")
+        assert "set-cookie" not in response.headers
     assert (await browser.get(url, headers=TYPED)).status_code == 303
 
 
@@ -321,8 +321,8 @@ async def test_ending_all_sessions_ends_the_urls_as_well(
     clock.advance(5)
     assert (await browser.get("/ui")).status_code == 303
     assert (await browser.get(WORKFLOWS)).status_code == 401
-    answer = await browser.get(before, headers=TYPED)
-    assert (answer.status_code, alert(answer)[:23]) == (403, "All sessions were ended")
+    response = await browser.get(before, headers=TYPED)
+    assert (response.status_code, alert(response)[:23]) == (403, "All sessions were ended")
     assert (await browser.get(await new_url(service), headers=TYPED)).status_code == 303
     assert (await browser.get("/ui")).status_code == 200
 
@@ -333,10 +333,10 @@ async def test_a_client_that_fails_often_must_wait(browser: httpx.AsyncClient, c
         assert (await wrong).status_code == 403
     by_token = await browser.post(SIGN_IN, data={"token": "x", "next": "/ui/new"})
     by_code = await browser.get(f"{SIGN_IN}?code=x", headers=TYPED)
-    for answer, kept in ((by_token, 'name="next" value="/ui/new"'), (by_code, 'name="code" value="x"')):
-        assert (answer.status_code, answer.headers["retry-after"]) == (429, "6")
-        assert alert(answer) == "Too many attempts have failed. Try again in 6 s."
-        assert kept in answer.text
+    for response, kept in ((by_token, 'name="next" value="/ui/new"'), (by_code, 'name="code" value="x"')):
+        assert (response.status_code, response.headers["retry-after"]) == (429, "6")
+        assert alert(response) == "Too many attempts have failed. Try again in 6 s."
+        assert kept in response.text
     clock.advance(6)
     assert (await browser.post(SIGN_IN, data={"token": "x"})).status_code == 403
 
@@ -365,10 +365,10 @@ async def test_nobody_can_sign_in_while_the_database_is_away(
             outage.setattr(service.app.stores.database.sign_ins, name, away)
         for attempt in range(12):
             data = {"token": token()} if attempt % 2 else {"code": url.partition("code=")[2]}
-            answer = await browser.post(SIGN_IN, data=data)
-            assert (answer.status_code, alert(answer)[:23]) == (503, "Nobody can sign in now:")
-            assert int(answer.headers["retry-after"]) > 0
-            assert ('name="code"' in answer.text) == ("code" in data)
+            response = await browser.post(SIGN_IN, data=data)
+            assert (response.status_code, alert(response)[:23]) == (503, "Nobody can sign in now:")
+            assert int(response.headers["retry-after"]) > 0
+            assert ('name="code"' in response.text) == ("code" in data)
         clock.advance(5)
         browser.cookies.set(COOKIE, "x")
         assert (await browser.get("/ui")).status_code == 303
@@ -378,11 +378,11 @@ async def test_nobody_can_sign_in_while_the_database_is_away(
 async def test_no_tenant_holds_up_the_sign_ins_of_others_while_the_database_is_slow(
     service: Service, browser: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    sign_ins, answers_again = service.app.stores.database.sign_ins, asyncio.Event()
+    sign_ins, responds_again = service.app.stores.database.sign_ins, asyncio.Event()
     now = sign_ins.now
 
     async def slow() -> datetime:
-        await answers_again.wait()
+        await responds_again.wait()
         return await now()
 
     def new_url_of(tenant: str) -> Coroutine[None, None, httpx.Response]:
@@ -392,17 +392,17 @@ async def test_no_tenant_holds_up_the_sign_ins_of_others_while_the_database_is_s
     async with asyncio.timeout(60), asyncio.TaskGroup() as group:
         own = [group.create_task(new_url_of("acme")) for _ in range(5)]
         (refused,), waiting = await asyncio.wait(own, return_when=asyncio.FIRST_COMPLETED)
-        answer = refused.result()
-        assert (answer.status_code, answer.headers["retry-after"]) == (429, "1")
+        response = refused.result()
+        assert (response.status_code, response.headers["retry-after"]) == (429, "1")
         form = await browser.post(SIGN_IN, data={"token": token("acme", every=False), "next": "/ui/new"})
         assert (form.status_code, form.headers["retry-after"]) == (429, "1")
         assert alert(form).startswith("4 sign-ins of this tenant wait for the database already.")
         other = group.create_task(new_url_of("other"))
-        answers_again.set()
+        responds_again.set()
     assert [task.result().status_code for task in (other, *waiting)] == [201] * 5
 
 
-async def test_no_answer_is_stored_or_passes_the_secret_on(
+async def test_no_response_is_stored_or_passes_the_secret_on(
     service: Service,
     browser: httpx.AsyncClient,
     debug_logging: None,
@@ -411,21 +411,21 @@ async def test_no_answer_is_stored_or_passes_the_secret_on(
 ) -> None:
     url = await new_url(service)
     code = urlsplit(url).query.removeprefix("code=")
-    answers = [
+    responses = [
         await browser.get(url, headers={"Sec-Fetch-Site": "cross-site"}),
         await browser.get(url, headers=TYPED),
         await browser.get(url, headers=TYPED),
         await browser.put(url),
     ]
-    assert [answer.status_code for answer in answers] == [200, 303, 403, 405]
-    assert {answer.headers["referrer-policy"] for answer in answers} == {"strict-origin"}
-    assert {answer.headers["cache-control"] for answer in answers} == {"no-store"}
-    assert code not in "".join(answer.text for answer in answers[1:])
-    for answer in (await browser.get(SIGN_IN), await browser.post(SIGN_IN, data={"token": token()})):
-        assert answer.headers["cache-control"] == "private, no-store"
-        assert answer.headers["referrer-policy"] == "same-origin"
-        assert "script-src 'self'" in answer.headers["content-security-policy"]
-        assert re.findall(r"<script(?![^>]*\bsrc=)|<style|\son\w+=|\sstyle=", answer.text) == []
+    assert [response.status_code for response in responses] == [200, 303, 403, 405]
+    assert {response.headers["referrer-policy"] for response in responses} == {"strict-origin"}
+    assert {response.headers["cache-control"] for response in responses} == {"no-store"}
+    assert code not in "".join(response.text for response in responses[1:])
+    for response in (await browser.get(SIGN_IN), await browser.post(SIGN_IN, data={"token": token()})):
+        assert response.headers["cache-control"] == "private, no-store"
+        assert response.headers["referrer-policy"] == "same-origin"
+        assert "script-src 'self'" in response.headers["content-security-policy"]
+        assert re.findall(r"<script(?![^>]*\bsrc=)|<style|\son\w+=|\sstyle=", response.text) == []
 
     def fail(*_: object) -> None:
         raise RuntimeError("nobody has foreseen this")

@@ -41,8 +41,8 @@ async def sign_in(proxy: httpx.AsyncClient, pasted: str, *, address: str, scheme
 
 async def test_the_cookie_is_secure_if_the_request_came_by_https(tmp_path: Path) -> None:
     async with proxy_to_service(tmp_path, trusted="127.0.0.0/8") as proxy:
-        answer = await sign_in(proxy, token(), address="192.0.2.1")
-        assert (answer.status_code, answer.headers["set-cookie"][-8:]) == (303, "; Secure")
+        response = await sign_in(proxy, token(), address="192.0.2.1")
+        assert (response.status_code, response.headers["set-cookie"][-8:]) == (303, "; Secure")
         assert (await sign_in(proxy, token(), address="192.0.2.1", scheme="http")).status_code == 403  # another origin
 
 

@@ -18,8 +18,8 @@ pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.extended]
 UPLOAD = """async () => {
   const form = new FormData();
   form.append("file", new Blob(["a secret"]), "a.txt");
-  const answer = await fetch("/api/v1/artifacts", { method: "POST", body: form });
-  return `/api/v1/artifacts/${(await answer.json()).artifacts[0].path}`;
+  const response = await fetch("/api/v1/artifacts", { method: "POST", body: form });
+  return `/api/v1/artifacts/${(await response.json()).artifacts[0].path}`;
 }"""
 # What the browser has cached is shown whether or not it's still right, as it is when the user goes back.
 STATUS_OF_CACHED = "async (url) => (await fetch(url, { cache: 'force-cache' })).status"
@@ -77,7 +77,7 @@ async def test_other_tabs_show_the_user_who_has_signed_in_last(site: Site, stran
     await expect(tab.locator("body")).to_have_attribute("data-same", "yes")
 
 
-async def test_a_one_time_url_signs_in_without_a_question_and_once(site: Site, stranger: BrowserContext) -> None:
+async def test_a_one_time_url_signs_in_without_a_dialog_and_once(site: Site, stranger: BrowserContext) -> None:
     path = await site.service.app.sign_in.sign_in_path(token("acme", every=False), page="/ui/costs")
     page = await stranger.new_page()
     await page.goto(site.url + path)
@@ -134,11 +134,11 @@ async def test_a_user_who_may_only_read_gets_no_way_to_write(site: Site, strange
     page = await stranger.new_page()
     await page.goto(site.url + await site.service.app.sign_in.sign_in_path(own))
     await expect(page.locator("body")).to_have_attribute("data-scopes", "workflows:read")
-    answer = await page.evaluate(
+    response = await page.evaluate(
         "fetch('/api/v1/workflows', {method: 'POST', headers: {'Content-Type': 'application/json'}, body: '{}'})"
-        ".then((answer) => answer.json())"
+        ".then((response) => response.json())"
     )
-    assert (answer["status"], answer["detail"]) == (403, "The token lacks the scope workflows:write.")
+    assert (response["status"], response["detail"]) == (403, "The token lacks the scope workflows:write.")
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -38,9 +38,9 @@ async def test_a_url_signs_in_once_however_many_processes_get_it_at_once(process
     for _ in range(5):
         url = await processes[0].app.sign_in.sign_in_path(token())
         async with browser(processes[0]) as here, browser(processes[1]) as there:
-            answers = await asyncio.gather(*(each.get(url, headers=TYPED) for each in (here, there, here, there)))
-        assert sorted(answer.status_code for answer in answers) == [303, 403, 403, 403]
-        refused = [answer.text for answer in answers if answer.status_code == 403]
+            responses = await asyncio.gather(*(each.get(url, headers=TYPED) for each in (here, there, here, there)))
+        assert sorted(response.status_code for response in responses) == [303, 403, 403, 403]
+        refused = [response.text for response in responses if response.status_code == 403]
         assert all("was used before" in text for text in refused)
 
 
@@ -83,5 +83,5 @@ async def test_an_assistant_needs_a_token(service: Service, tmp_path: Path) -> N
     message = {"jsonrpc": "2.0", "id": 1, "method": "ping"}
     headers = {"Cookie": await cookie_of(service, every=True), **SAME_ORIGIN}
     async with httpx.AsyncClient(transport=service.transport, base_url="http://t.local") as client:
-        answer = await client.post("/mcp", json=message, headers=headers)
-        assert (answer.status_code, answer.json()["detail"][:26]) == (401, "A bearer token is required")
+        response = await client.post("/mcp", json=message, headers=headers)
+        assert (response.status_code, response.json()["detail"][:26]) == (401, "A bearer token is required")

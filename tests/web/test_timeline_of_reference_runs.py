@@ -1,7 +1,7 @@
 """The numbers of the timeline, compared with those that other code computes from the events of the same runs.
 
 The runs are those of a service in memory, whose clock the test moves; one is that of a process that is killed. The page
-gets the answers of these services.
+gets the responses of these services.
 """
 
 import asyncio
@@ -66,13 +66,13 @@ class Recorded:
 
     async def begin(self, *steps: Json, **fields: Any) -> None:
         body = {"name": "a reference run", "origin_instance": "tests", "steps": list(steps), **fields}
-        answer = await self.client.post(WORKFLOWS, json=body)
-        assert answer.status_code == 201, answer.text
-        self.id = answer.json()["id"]
+        response = await self.client.post(WORKFLOWS, json=body)
+        assert response.status_code == 201, response.text
+        self.id = response.json()["id"]
 
     async def post(self, path: str, body: Any = None, *, of: str | None = None) -> None:
-        answer = await self.client.post(f"{WORKFLOWS}{of or self.id}/{path}", json=body)
-        assert answer.status_code == 200, answer.text
+        response = await self.client.post(f"{WORKFLOWS}{of or self.id}/{path}", json=body)
+        assert response.status_code == 200, response.text
 
     async def until(self, wanted: Callable[[Json], Any], *, of: str | None = None) -> None:
         """Return once the run is as wanted. The clock moves meanwhile."""
@@ -117,14 +117,14 @@ async def recorded() -> AsyncIterator[Recorded]:
 
 
 async def open_timeline(user: User, client: httpx.AsyncClient, workflow_id: str) -> Page:
-    """Open the timeline of a run of another service, which answers what the page asks about workflows."""
+    """Open the timeline of a run of another service, which responds to the page's requests about workflows."""
 
-    async def answer(route: Route) -> None:
+    async def respond(route: Route) -> None:
         url = httpx.URL(route.request.url)
         response = await client.get(url.raw_path.decode())
         await route.fulfill(status=response.status_code, body=response.content, content_type="application/json")
 
-    await user.context.route(re.compile(rf"{WORKFLOWS}[0-9a-f]+-"), answer)
+    await user.context.route(re.compile(rf"{WORKFLOWS}[0-9a-f]+-"), respond)
     page = await user.open(f"/ui/workflows/{workflow_id}?tab=timeline")
     await expect(page.get_by_role("heading", name="Critical path")).to_be_visible()
     return page
@@ -134,8 +134,8 @@ async def numbers_of(client: httpx.AsyncClient, workflow_id: str) -> Numbers:
     """Return the numbers by the events of the run."""
 
     async def read(path: str) -> Json:
-        answer: Json = (await client.get(f"{WORKFLOWS}{workflow_id}{path}")).json()
-        return answer
+        response: Json = (await client.get(f"{WORKFLOWS}{workflow_id}{path}")).json()
+        return response
 
     run, tasks, events = await read(""), await read("/tasks"), await read("/events?limit=1000")
     sent = {task["id"]: task["sent_at"] for task in tasks["tasks"] if task["sent_at"] is not None}
@@ -348,9 +348,9 @@ def _client_of(process: StepwellProcess) -> httpx.AsyncClient:
 
 async def _create_held(client: httpx.AsyncClient) -> str:
     steps = [held_step("held"), wait("ask", "APPROVAL"), quick_step("then", "held", "ask")]
-    answer = await client.post(WORKFLOWS, json={"name": "killed", "origin_instance": "tests", "steps": steps})
-    assert answer.status_code == 201, answer.text
-    return str(answer.json()["id"])
+    response = await client.post(WORKFLOWS, json={"name": "killed", "origin_instance": "tests", "steps": steps})
+    assert response.status_code == 201, response.text
+    return str(response.json()["id"])
 
 
 async def _until(client: httpx.AsyncClient, workflow_id: str, wanted: Callable[[Json], bool]) -> None:

@@ -35,7 +35,7 @@ async def test_a_file_that_is_dropped_is_listed_with_its_preview_and_path(user: 
     assert await accessibility_faults(page) == []
 
 
-async def test_a_file_is_deleted_after_a_question_unless_a_workflow_names_it(user: User) -> None:
+async def test_a_file_is_deleted_after_a_dialog_unless_a_workflow_names_it(user: User) -> None:
     page = await user.open("/ui/uploads", width=NARROW)
     contents = {"named.txt": b"one text", "free.txt": b"another text"}
     files: list[FilePayload] = [

@@ -110,13 +110,13 @@ class _Use(Struct, frozen=True):
 
     async def find(self) -> ShownDecision | Template:
         """Return the open decision, or the page that says how the wait has ended. Raises `TooManyRequests`."""
-        found = await self.services.reads.decision(EVERY_TENANT, self.link.workflow_id, self.link.position)
-        if found is None or found.stored.wait.id != self.link.wait_id:
+        decision = await self.services.reads.decision(EVERY_TENANT, self.link.workflow_id, self.link.position)
+        if decision is None or decision.stored.wait.id != self.link.wait_id:
             return await self.ended()
-        self.resources.count_for(found.stored.tenant)
-        if is_over(found.stored.wait, self.clock.now()):  # although it may not be recorded yet
+        self.resources.count_for(decision.stored.tenant)
+        if is_over(decision.stored.wait, self.clock.now()):  # although it may not be recorded yet
             return _message(HTTPStatus.GONE, _TOO_LATE)
-        return found
+        return decision
 
     async def ended(self) -> Template:
         try:
@@ -126,14 +126,14 @@ class _Use(Struct, frozen=True):
         return _message(HTTPStatus.GONE, describe_end_to_anyone(step))
 
     def form(
-        self, found: ShownDecision, status: HTTPStatus = HTTPStatus.OK, error: str = "", note: str = ""
+        self, decision: ShownDecision, status: HTTPStatus = HTTPStatus.OK, error: str = "", note: str = ""
     ) -> Template:
-        end, stored = self.clock.now() + timedelta(seconds=_FILES_S), found.stored
-        files = [(name, path, self.urls.target_until(path, end)) for name, path in found.files]
+        end, stored = self.clock.now() + timedelta(seconds=_FILES_S), decision.stored
+        files = [(name, path, self.urls.target_until(path, end)) for name, path in decision.files]
         choices = _choices(stored.wait.choices, {path: url for _, path, url in files})
         shown = {choice.value for choice in choices if choice.picture}
         files = [file for file in files if file[1] not in shown]
-        texts = _texts(json.decode(stored.shown), {path for _, path in found.files})
+        texts = _texts(json.decode(stored.shown), {path for _, path in decision.files})
         context = {
             "message": stored.wait.message or "Please decide.",
             "until": stored.wait.until,
@@ -164,10 +164,10 @@ async def decision_page(
         return link
     use = _Use(services, signed_urls, clock, link, resources_of(request.scope))
     try:
-        found = await use.find()
+        decision = await use.find()
     except (Unavailable, TooManyRequests) as error:
         return _message(HTTPStatus.SERVICE_UNAVAILABLE, _NOT_NOW, error.retry_after_s)
-    return found if isinstance(found, Template) else use.form(found)
+    return decision if isinstance(decision, Template) else use.form(decision)
 
 
 @post(DECISION_PATH, include_in_schema=False)
@@ -191,13 +191,13 @@ async def decide_by_link(
 
 
 async def _decide(use: _Use, choice: str, note: str) -> Template:
-    found = await use.find()
-    if isinstance(found, Template):
-        return found
+    decision = await use.find()
+    if isinstance(decision, Template):
+        return decision
     error = _LONG_NOTE if len(note) > MAX_NOTE else _BAD_NOTE if "\x00" in note else ""
-    if error or choice not in found.stored.wait.choices:
-        return use.form(found, HTTPStatus.UNPROCESSABLE_ENTITY, error or _NO_CHOICE, note[:MAX_NOTE])
-    scope, link = TenantScope(found.stored.tenant), use.link
+    if error or choice not in decision.stored.wait.choices:
+        return use.form(decision, HTTPStatus.UNPROCESSABLE_ENTITY, error or _NO_CHOICE, note[:MAX_NOTE])
+    scope, link = TenantScope(decision.stored.tenant), use.link
     try:
         step = await use.services.reads.step_at(scope, link.workflow_id, link.position)
         wanted = CreateDecision(choice=choice, note=note or None)
@@ -218,8 +218,8 @@ def _link(
     link = links.read(signature)
     client = client_name(request.client.host if request.client else "")
     # A forged link isn't remembered, so that nobody can push the real ones out.
-    known = signature if link is not None else client
-    if wait_s := limits.use(known, client, clock.monotonic()):
+    user = signature if link is not None else client
+    if wait_s := limits.use(user, client, clock.monotonic()):
         return _message(HTTPStatus.TOO_MANY_REQUESTS, _TOO_OFTEN.format(wait_s), wait_s)
     if link is None:
         return _message(HTTPStatus.NOT_FOUND, _NO_LINK)

@@ -5,7 +5,7 @@ What must hold:
   once if the user has typed it, or a program has opened it. From any page, for a browser that loads ahead, and for one
   that doesn't say, a form asks first. Otherwise such a page could sign a user in as somebody else.
 - A code isn't used by HEAD, by a request that is refused, and by a form that asks.
-- No answer is stored, and no code or token is passed on, by `Referer` or otherwise. No log contains them.
+- No response is stored, and no code or token is passed on, by `Referer` or otherwise. No log contains them.
 - A client that fails often is told to wait. The limit is per address, and its memory is bounded. A valid token or code
   signs in all the same, because others may fail at the same address.
 - After the sign-in, the browser opens a page of this service.
@@ -55,7 +55,7 @@ _AHEAD: Final = ("sec-purpose", "purpose", "x-moz")
 _SIGNED_OUT: Final = "You are signed out."
 _OTHER_PAGE: Final = "The form came from another page than this one. Send it again from here."
 _NO_TOKEN: Final = "Paste a token."  # noqa: S105
-_NOT_NOW: Final = "Nobody can sign in now: the database doesn't answer. Try again in a few seconds."
+_NOT_NOW: Final = "Nobody can sign in now: the database doesn't respond. Try again in a few seconds."
 _TOO_OFTEN: Final = "Too many attempts have failed. Try again in {} s."
 
 
@@ -72,11 +72,11 @@ class SignInUrl(Struct):
 
 
 SignInContextDep: TypeAlias = NamedDependency[SkipValidation[SignInContext]]
-Answer: TypeAlias = Response[bytes] | Template
+PageResponse: TypeAlias = Response[bytes] | Template
 
 
 @route(SIGN_IN, http_method=[HttpMethod.GET, HttpMethod.HEAD], include_in_schema=False)
-async def sign_in_page(request: ApiRequest, sign_in_context: SignInContextDep) -> Answer:
+async def sign_in_page(request: ApiRequest, sign_in_context: SignInContextDep) -> PageResponse:
     """Sign in by the code in the query, or show the form."""
     query = first_values(request.scope["query_string"], _MAX_FIELDS)
     code = query.get("code")
@@ -91,7 +91,7 @@ async def sign_in_page(request: ApiRequest, sign_in_context: SignInContextDep) -
 
 
 @post(SIGN_IN, include_in_schema=False)
-async def sign_in(request: ApiRequest, sign_in_context: SignInContextDep) -> Answer:
+async def sign_in(request: ApiRequest, sign_in_context: SignInContextDep) -> PageResponse:
     """Sign in by the token or the code in the form."""
     fields = first_values(await read_any_body(request, _MAX_FORM_BYTES), _MAX_FIELDS)
     if sign_in_context.service.cookies.origin(request.scope) is not RequestOrigin.SAME:
@@ -100,13 +100,13 @@ async def sign_in(request: ApiRequest, sign_in_context: SignInContextDep) -> Ans
 
 
 @post(SIGN_OUT, include_in_schema=False)
-async def sign_out(request: ApiRequest, sign_in_context: SignInContextDep) -> Answer:
+async def sign_out(request: ApiRequest, sign_in_context: SignInContextDep) -> PageResponse:
     """End the session in this browser, which then deletes what it has cached."""
     if sign_in_context.service.cookies.origin(request.scope) is not RequestOrigin.SAME:
         return _form(HTTPStatus.FORBIDDEN, error=_OTHER_PAGE)
-    answer = redirect(f"{SIGN_IN}?signed-out", sign_in_context.service.cookies.clear(request.scope))
-    answer.headers["Clear-Site-Data"] = _CACHE
-    return answer
+    response = redirect(f"{SIGN_IN}?signed-out", sign_in_context.service.cookies.clear(request.scope))
+    response.headers["Clear-Site-Data"] = _CACHE
+    return response
 
 
 @post(SIGN_IN_URLS, include_in_schema=False)
@@ -121,13 +121,13 @@ async def create_sign_in_url(request: ApiRequest, sign_in_context: SignInContext
 
 
 def redirect_to_sign_in(request: ApiRequest) -> Response[bytes]:
-    """Return the answer to a request for a page by nobody: after the sign-in, the browser opens that page."""
+    """Return the response to a request for a page by nobody: after the sign-in, the browser opens that page."""
     scope = request.scope
-    asked = (scope.get("raw_path") or b"") + (b"?" + scope["query_string"] if scope["query_string"] else b"")
-    return redirect(sign_in_path_to(page_path(asked.decode("latin-1"))))
+    target = (scope.get("raw_path") or b"") + (b"?" + scope["query_string"] if scope["query_string"] else b"")
+    return redirect(sign_in_path_to(page_path(target.decode("latin-1"))))
 
 
-async def _sign_in(request: ApiRequest, sign_in_context: SignInContext, fields: dict[str, str]) -> Answer:
+async def _sign_in(request: ApiRequest, sign_in_context: SignInContext, fields: dict[str, str]) -> PageResponse:
     """Begin a session by the code or the token in *fields*, and open the page that the code or the field next names."""
     page, code, token = fields.get("next", FIRST_PAGE), fields.get("code"), fields.get("token", "").strip()
     if (conflict := sign_in_context.service.cookies.conflict(request.scope)) is not None:

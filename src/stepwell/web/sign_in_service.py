@@ -30,7 +30,7 @@ from stepwell.rules.access.sessions import CODE, FIRST_PAGE, SIGN_IN, Grant, Ses
 MOST_AT_ONCE: Final = 4  # requests of a tenant that wait for the database
 _RETRY_S: Final = 1
 _TOO_MANY: Final = f"{MOST_AT_ONCE} sign-ins of this tenant wait for the database already. Try again in a second."
-_KNOWN: Final = frozenset(SCOPES) - {Permission.RUN}  # no page is for those who only run definitions
+_PAGE_SCOPES: Final = frozenset(SCOPES) - {Permission.RUN}  # no page is for those who only run definitions
 _NEW_URL: Final = "`stepwell open` makes a new one."
 _EXPIRED_CODE: Final = f"This sign-in URL has expired, or isn't complete. {_NEW_URL}"
 _REFUSED_CODE: Final = {
@@ -137,5 +137,5 @@ def _grant_of(principal: Principal) -> Grant:
     """Return what a token allows its holder here. Scopes that mean nothing here would only fill the cookie."""
     assert principal.expires_at is not None  # each token has an end
     expires_at = datetime.fromtimestamp(principal.expires_at, UTC)
-    permissions = tuple(sorted(principal.permissions & _KNOWN))
+    permissions = tuple(sorted(principal.permissions & _PAGE_SCOPES))
     return Grant(principal.subject, principal.scope, permissions, expires_at, principal.origin_instance)

@@ -49,11 +49,11 @@ class StaticFiles(Struct, frozen=True):
         return f"/ui/static/{self.digest}/{path}"
 
     def modules(self, *paths: str) -> list[str]:
-        """Return *paths* and all modules that they import, and so on. An import whose name is computed isn't followed.
+        """Return *paths* and all modules that they import, and so on. Imports with computed names aren't included.
 
         A page names them all, so that a browser loads them at once instead of one after the other.
         """
-        found = dict.fromkeys(paths)
+        modules = dict.fromkeys(paths)
         waiting = list(paths)
         while waiting:
             path = waiting.pop(0)
@@ -61,10 +61,10 @@ class StaticFiles(Struct, frozen=True):
                 continue
             for name in _IMPORT.findall(self.files[path].content.decode()):
                 imported = normpath(f"{path}/../{name}")
-                if imported not in found:
-                    found[imported] = None
+                if imported not in modules:
+                    modules[imported] = None
                     waiting.append(imported)
-        return list(found)
+        return list(modules)
 
 
 @cache
@@ -108,17 +108,17 @@ async def static_file(request: ApiRequest) -> Response[Any]:
 
     During a rolling upgrade, a page of one version may ask a process of another version for its files.
     """
-    known = static_files()
+    current = static_files()
     path = str(PurePosixPath(str(request.path_params["file"]).lstrip("/")))
-    file = known.files.get(path)
+    file = current.files.get(path)
     if file is None:
         raise NotFoundException("The web page has no such file.")
-    current = request.path_params["digest"] == known.digest
+    is_current = request.path_params["digest"] == current.digest
     headers = {
-        "Cache-Control": _IMMUTABLE if current else "no-store",
+        "Cache-Control": _IMMUTABLE if is_current else "no-store",
         "Vary": "Accept-Encoding",
         "X-Content-Type-Options": "nosniff",
-        # A worker gets the policy of its own file, not that of the page.
+        # A web worker gets the policy of its own file, not that of the page.
         "Content-Security-Policy": "default-src 'none'; connect-src 'self'; script-src 'self'",
     }
     content = file.content

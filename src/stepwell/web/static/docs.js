@@ -5,7 +5,7 @@ import SwaggerUI from "./vendor/swagger-ui.js";
 const SCHEME = "HTTPBearer"; // the name in the document
 
 /** Sets the theme of Swagger UI to that of the page. */
-function followTheme() {
+function watchTheme() {
   const root = document.documentElement;
   const dark = matchMedia("(prefers-color-scheme: dark)");
   const apply = () => root.classList.toggle("dark-mode", (root.dataset.theme ?? (dark.matches ? "dark" : "light")) === "dark");
@@ -15,7 +15,7 @@ function followTheme() {
 }
 
 setUpThemeSwitch(document.getElementById("theme-switch"));
-followTheme();
+watchTheme();
 const problem = location.hash.startsWith("#problem-") ? document.getElementById(location.hash.slice(1)) : null;
 const field = document.getElementById("token");
 const ui = SwaggerUI({

@@ -1,4 +1,4 @@
-// For the page that follows a sign-out.
+// For the page after a sign-out.
 import { tellSignedOut } from "./lib/other_tabs.js";
 
 tellSignedOut();

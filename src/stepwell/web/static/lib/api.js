@@ -5,7 +5,7 @@
 //   await send("POST", `/workflows/${id}/start`, { headers: { "If-Match": etag } });
 //
 // Every failure is an ApiError with `status`, `title`, `detail`, `faults` ([{place, message, type, loc}] of a 422) and
-// `retryAfterS`. A read that is refused by a limit (429) is repeated after that time. A request that got no answer has status 0. A request that was aborted throws the signal's AbortError.
+// `retryAfterS`. A read that is refused by a limit (429) is repeated after that time. A request that got no response has status 0. A request that was aborted throws the signal's AbortError.
 // After a 401 the event SIGNED_OUT is dispatched on window, and app.js offers to sign in.
 import { parseJson } from "./json.js";
 
@@ -82,7 +82,7 @@ async function requestOnce(path, { method = "GET", query, body, headers = {}, si
   } catch (error) {
     if (signal?.aborted) throw error;
     throw new ApiError(0, {
-      title: "No answer",
+      title: "No response",
       detail: "The service can't be reached. Check that it runs, and the network between.",
     });
   }
@@ -119,18 +119,18 @@ function isJson(response) {
   return /^application\/(?:[\w.-]+\+)?json\b/.test(response.headers.get("Content-Type") ?? "");
 }
 
-/** The error that an answer (a Response) which isn't a success describes. */
+/** The error that a response (a `Response`) which isn't a success describes. */
 export async function readError(response) {
   let content = {};
   try {
     if (isJson(response)) content = await response.json();
   } catch {
-    // A proxy's answer, or one that broke off: the status says enough.
+    // The response is a proxy's, or it is incomplete: the status says enough.
   }
   if (response.status === 401) dispatchEvent(new Event(SIGNED_OUT));
   const faults = Array.isArray(content.detail) ? content.detail : [];
   return new ApiError(response.status, {
-    title: content.title ?? `The service answered ${response.status}`,
+    title: content.title ?? `The service responded with ${response.status}`,
     detail: faults.length ? "" : content.detail ?? "",
     faults: faults.map((fault) => ({
       loc: fault.loc, place: placeOf(fault.loc), message: fault.msg, type: fault.type,

@@ -4,7 +4,7 @@ const COARSE_MS = 2_000; // the header Date has whole seconds: a smaller differe
 const SECOND_MS = 1_000;
 let aheadMs = 0; // by how much the service's clock is ahead of the browser's
 
-/** Notes the time of the service that *headers*, those of an answer, have. */
+/** Notes the time of the service that *headers*, those of a response, have. */
 export function noteServiceTime(headers) {
   const difference = Date.parse(headers.get("Date") ?? "") - Date.now();
   aheadMs = Math.abs(difference) > COARSE_MS ? difference : 0;

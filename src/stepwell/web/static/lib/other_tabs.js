@@ -20,7 +20,7 @@ export function tellSignedOut() {
   if (typeof BroadcastChannel === "function") new BroadcastChannel(CHANNEL).postMessage({ kind: "signed-out" });
 }
 
-/** Loads the page again, without a question about unsaved changes: their user is signed out. */
+/** Loads the page again, without a dialog about unsaved changes: their user is signed out. */
 function reload() {
   addEventListener("beforeunload", (event) => event.stopImmediatePropagation(), { capture: true });
   location.reload();

@@ -33,9 +33,9 @@ export function fileUrl(path, { width, download = false } = {}) {
 
 /** The paths of all files that a step's result names, the first image or video first. */
 export function filesOf(result) {
-  const found = new Set();
+  const paths = new Set();
   const visit = (value, depth) => {
-    if (isArtifactPath(value)) found.add(value);
+    if (isArtifactPath(value)) paths.add(value);
     else if (value !== null && typeof value === "object" && depth < 8) {
       for (const each of Object.values(value)) visit(each, depth + 1);
     }
@@ -43,7 +43,7 @@ export function filesOf(result) {
   visit(result?.result_video_path ?? null, 0);
   visit(result?.result_image_path ?? null, 0);
   visit(result, 0);
-  return [...found];
+  return [...paths];
 }
 
 /** What *result* shows of itself: its first image or video, or else its first file. For a sub-workflow, it is one of

@@ -3,12 +3,12 @@
 // What must hold:
 // - There is at most one EventSource, and none while no tab is visible.
 // - After a break the stream continues behind the last event. Where it can't, the tabs get a "gap": they read again.
-// - A service that refuses the stream is asked again after a growing pause, and not at all once the session has ended.
+// - A service that refuses the stream is requested again after a growing pause, and not at all once the session has ended.
 //
 // Messages to the tabs: {kind: "events", texts} (the JSON of each event), {kind: "gap"}, {kind: "state", state}. The states:
 // "connecting", "open", "waiting" (for the next try), "paused" (no tab is visible), "signed-out".
 
-// The types of events that the service sends. An EventSource delivers only types that it was given a listener for.
+// The types of events that the service sends. An EventSource delivers only types that have a listener.
 export const EVENT_TYPES = [
   "workflow.created", "workflow.started", "workflow.paused", "workflow.resumed", "workflow.updated",
   "workflow.signaled", "workflow.completed", "workflow.failed", "workflow.cancelled", "workflow.cleaned",

@@ -2,7 +2,7 @@
 import { ApiError, apiUrl, readError } from "./api.js";
 
 /** Sends *file* and returns the API's artifact: {path, name, size, …}. *tenant*: the one that the file is for, if the token acts for
- *  all. *onProgress* gets the share that is sent, 0 to 1.
+ *  all. *onProgress* gets the part that is sent, 0 to 1.
  *  Throws an ApiError; an aborted upload throws an AbortError. fetch reports no progress, so this is an XMLHttpRequest. */
 export function upload(file, { onProgress = () => {}, signal, tenant } = {}) {
   return new Promise((resolve, reject) => {
@@ -13,7 +13,7 @@ export function upload(file, { onProgress = () => {}, signal, tenant } = {}) {
     request.upload.addEventListener("progress", (event) => event.lengthComputable && onProgress(event.loaded / event.total));
     request.addEventListener("load", () => {
       if (request.status < 300) resolve(JSON.parse(request.responseText).artifacts[0]);
-      else answerError(request).then(reject);
+      else responseError(request).then(reject);
     });
     request.addEventListener("error", () => reject(new ApiError(0, {
       title: "The upload broke off",
@@ -25,7 +25,7 @@ export function upload(file, { onProgress = () => {}, signal, tenant } = {}) {
   });
 }
 
-function answerError(request) {
+function responseError(request) {
   const headers = new Headers();
   for (const name of ["Content-Type", "Retry-After"]) {
     const value = request.getResponseHeader(name);

@@ -98,14 +98,14 @@ function groupTable({ title, name }, groups, total) {
   const sorted = [...groups].sort((a, b) => a.currency.localeCompare(b.currency) || b.amount - a.amount);
   return html`<section class="card" aria-label=${title}><h2>${title}</h2>
     ${sorted.length ? html`<table class="cost-table">
-      <thead><tr><th scope="col">Name</th><th scope="col" class="number">Cost</th><th scope="col" class="number">Share</th>
+      <thead><tr><th scope="col">Name</th><th scope="col" class="number">Cost</th><th scope="col" class="number">Percentage</th>
         <th scope="col" class="number">Attempts</th></tr></thead>
       <tbody>${sorted.map((group) => {
-        const share = whole.get(group.currency) ? (100 * group.amount) / whole.get(group.currency) : 0;
+        const percentage = whole.get(group.currency) ? (100 * group.amount) / whole.get(group.currency) : 0;
         return html`<tr><th scope="row" class="break">${name(group)}</th>
           <td class="number">${amount(group.amount, group.currency)}</td>
-          <td class="number share"><progress max="100" .value=${share} aria-hidden="true"></progress>
-            <span>${number(Math.round(share * 10) / 10)}%</span></td>
+          <td class="number percentage"><progress max="100" .value=${percentage} aria-hidden="true"></progress>
+            <span>${number(Math.round(percentage * 10) / 10)}%</span></td>
           <td class="number">${number(group.attempts)}</td></tr>`;
       })}</tbody></table>` : nothing}
   </section>`;

@@ -30,9 +30,9 @@ class DefinitionView {
     const address = new URLSearchParams(location.search);
     const name = decodeURIComponent(location.pathname.split("/").pop());
     const query = { origin_tenant_id: address.get("origin_tenant_id") };
-    Object.assign(this, { element, canWrite, name, query, asked: address.get("version"), path: `/definitions/${encodeURIComponent(name)}` });
-    Object.assign(this, { tab: tabOf(TABS, location.search), found: null, tag: null, versions: [], comparison: null, error: null });
-    // The form (null if there are no inputs), what is found in it, and the members of the run beside the inputs.
+    Object.assign(this, { element, canWrite, name, query, requested: address.get("version"), path: `/definitions/${encodeURIComponent(name)}` });
+    Object.assign(this, { tab: tabOf(TABS, location.search), stored: null, tag: null, versions: [], comparison: null, error: null });
+    // The form (null if there are no inputs), its faults, and the members of the run beside the inputs.
     Object.assign(this, { fields: null, form: null, plan: null, faults: [], runError: null, origin: {} });
     Object.assign(this, { isBusy: false, isChecking: false, isTried: false, sent: null, timer: 0, planning: new AbortController() });
   }
@@ -41,15 +41,15 @@ class DefinitionView {
     render(html`<h1>${this.name}</h1>${loading()}`, this.element);
     try {
       const read = (version) => request(this.path, { query: { ...this.query, version } });
-      const [first, { versions }] = await Promise.all([read(this.asked), getJson(`${this.path}/versions`, { query: this.query })]);
+      const [first, { versions }] = await Promise.all([read(this.requested), getJson(`${this.path}/versions`, { query: this.query })]);
       const { default_version: pinned, version } = first.data;
-      const { data, headers } = this.asked || !pinned || pinned === version ? first : await read(pinned);
-      Object.assign(this, { found: data, tag: headers.get("ETag"), versions });
+      const { data, headers } = this.requested || !pinned || pinned === version ? first : await read(pinned);
+      Object.assign(this, { stored: data, tag: headers.get("ETag"), versions });
     } catch (error) {
       render(html`<div class="view-header"><h1>${this.name}</h1></div>${errorNotice(error, () => this.load())}`, this.element);
       return;
     }
-    const { inputs_schema: schema = null, inputs = {} } = this.found.definition;
+    const { inputs_schema: schema = null, inputs = {} } = this.stored.definition;
     if (schema !== null || Object.keys(inputs).length) {
       this.fields = createForm(schema, inputs);
       const callbacks = { onChange: () => this.onChange(), redraw: () => this.draw() };
@@ -71,7 +71,7 @@ class DefinitionView {
   async change(changes, message) {
     try {
       const { data, headers } = await send("PATCH", this.path, { query: this.query, body: changes, headers: { "If-Match": this.tag } });
-      Object.assign(this.found, { default_version: data.default_version, archived: data.archived });
+      Object.assign(this.stored, { default_version: data.default_version, archived: data.archived });
       Object.assign(this, { tag: headers.get("ETag"), error: null });
       announce(message);
     } catch (error) {
@@ -92,12 +92,12 @@ class DefinitionView {
     const { inputs, faults } = this.fields ? readForm(this.fields) : { inputs: {}, faults: [] };
     this.faults = faults;
     this.planning.abort();
-    return faults.length ? null : { definition: { name: this.name, version: this.found.version }, inputs, ...this.query, ...this.origin };
+    return faults.length ? null : { definition: { name: this.name, version: this.stored.version }, inputs, ...this.query, ...this.origin };
   }
 
   /** Plans the run: shows its price, or the faults at their fields. */
   async check() {
-    const body = this.found.archived ? null : this.read();
+    const body = this.stored.archived ? null : this.read();
     Object.assign(this, { isChecking: Boolean(body), plan: body ? this.plan : null, planning: new AbortController() });
     this.draw();
     if (!body) return;
@@ -151,7 +151,7 @@ class DefinitionView {
   }
 
   draw() {
-    const { found: { archived, description, version }, error, name, tab, versions: [newest] } = this;
+    const { stored: { archived, description, version }, error, name, tab, versions: [newest] } = this;
     this.form?.showFaults(this.faults.filter((each) => this.isTried || !each.isMissing));
     const panels = { run: () => this.runPanel(), versions: () => this.comparison.content(), definition: () => this.textPanel() };
     const badges = [`Version ${version}`, this.isDefault(version) && "Default", version === newest.version && "Newest", archived && "Archived"];
@@ -173,11 +173,11 @@ class DefinitionView {
   }
 
   isDefault(version) {
-    return version === (this.found.default_version ?? this.versions[0].version);
+    return version === (this.stored.default_version ?? this.versions[0].version);
   }
 
   actions() {
-    const { archived, default_version: pinned } = this.found;
+    const { archived, default_version: pinned } = this.stored;
     const button = (text, title, changes, message) => html`<button type="button" class="button" title=${title}
       @click=${() => this.change(changes, message)}>${text}</button>`;
     return html`<a class="button" href=${`/ui?definition=${this.name}`}>Runs</a>${hasScope("definitions:write") ? html`
@@ -187,8 +187,8 @@ class DefinitionView {
   }
 
   runPanel() {
-    const { canWrite, form, found, isBusy, isChecking, origin, plan, runError } = this;
-    if (found.archived) return notice("warning", "This definition is archived.", html`<p>An archived definition can't be run.</p>`);
+    const { canWrite, form, stored, isBusy, isChecking, origin, plan, runError } = this;
+    if (stored.archived) return notice("warning", "This definition is archived.", html`<p>An archived definition can't be run.</p>`);
     const text = (member, label) => html`<label class="field"><span>${label}</span><input autocomplete="off" maxlength="255" .value=${origin[member] ?? ""}
       @input=${({ target }) => { origin[member] = target.value || undefined; this.onChange(); }}></label>`;
     const button = canWrite ? html`<p><button type="button" class="button button-primary" aria-disabled=${isBusy || form?.sending.size > 0}
@@ -204,7 +204,7 @@ class DefinitionView {
   }
 
   textPanel() {
-    const text = pretty(this.found.definition);
+    const text = pretty(this.stored.definition);
     return html`<div class="stack"><div>${copyTextButton(() => text, "Copy JSON")}</div>
       <pre class="definition-text" tabindex="0" role="region" aria-label="Definition">${text.slice(0, MOST_CHARS)}${
         text.length > MOST_CHARS ? html`<span class="dim">\n… Copy it to read all.</span>` : nothing}</pre></div>`;

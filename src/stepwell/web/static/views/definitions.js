@@ -10,7 +10,7 @@ const FILTERS = ["name", "label", "archived", "origin_tenant_id"];
 
 export default async function mount(element, { everyTenant }) {
   const query = new URLSearchParams(location.search);
-  const state = { filters: Object.fromEntries(FILTERS.map((name) => [name, query.get(name) ?? ""])), found: null, next: null, error: null, path: "" };
+  const state = { filters: Object.fromEntries(FILTERS.map((name) => [name, query.get(name) ?? ""])), definitions: null, next: null, error: null, path: "" };
   const draw = () => render(view(state, { everyTenant, filter, read }), element);
 
   /** Reads a page of the list. With *isNext*, it is appended. */
@@ -21,9 +21,9 @@ export default async function mount(element, { everyTenant }) {
       const { data, headers } = await request(path);
       if (state.path !== path) return; // the filters have changed
       noteServiceTime(headers);
-      const found = [...(isNext ? state.found : []), ...data.definitions];
-      Object.assign(state, { found, next: nextLink(headers)?.slice(API.length) ?? null, error: null });
-      announce(plural(found.length, "definition"));
+      const definitions = [...(isNext ? state.definitions : []), ...data.definitions];
+      Object.assign(state, { definitions, next: nextLink(headers)?.slice(API.length) ?? null, error: null });
+      announce(plural(definitions.length, "definition"));
     } catch (error) {
       if (state.path !== path) return;
       state.error = error;
@@ -43,7 +43,7 @@ export default async function mount(element, { everyTenant }) {
     scope <code>definitions:read</code>.</p>`, element);
 }
 
-function view({ filters, found, next, error, path }, { everyTenant, filter, read }) {
+function view({ filters, definitions, next, error, path }, { everyTenant, filter, read }) {
   const set = ({ target }) => filter({ [target.name]: target.value.trim() });
   const field = (name, label, example = "") => html`<label class="field"><span>${label}</span><input name=${name} placeholder=${example}
     .value=${filters[name]} @change=${set}></label>`;
@@ -56,7 +56,7 @@ function view({ filters, found, next, error, path }, { everyTenant, filter, read
           @change=${({ target }) => filter({ archived: target.checked ? "true" : "" })}> Archived</label>
       </form>
       ${error ? errorNotice(error, () => read(path)) : nothing}
-      ${found?.length ? table(found, filters, filter) : error ? nothing : found === null ? loading() : emptyContent(filters)}
+      ${definitions?.length ? table(definitions, filters, filter) : error ? nothing : definitions === null ? loading() : emptyContent(filters)}
       ${next ? html`<p><button type="button" class="button" @click=${() => read(next, true)}>Show more</button></p>` : nothing}
     </div>`;
 }
@@ -67,11 +67,11 @@ function emptyContent(filters) {
     <p><a href="/manual/definitions">The manual about stored definitions</a></p>`);
 }
 
-function table(found, { origin_tenant_id: tenant }, filter) {
+function table(definitions, { origin_tenant_id: tenant }, filter) {
   const address = (name) => `/ui/definitions/${name}${tenant ? `?${new URLSearchParams({ origin_tenant_id: tenant })}` : ""}`;
   return html`<div class="table-frame" tabindex="0" role="region" aria-label="Stored definitions"><table class="cards">
     <thead><tr>${["Name", "Version", "Default", "Labels", "By", "Stored"].map((each) => html`<th scope="col">${each}</th>`)}</tr></thead>
-    <tbody>${repeat(found, (each) => each.name, (each) => html`<tr>
+    <tbody>${repeat(definitions, (each) => each.name, (each) => html`<tr>
       <td class="wide"><a class="break definition-name" href=${address(each.name)}>${each.name}</a>
         ${each.description ? html`<div class="dim small break">${each.description}</div>` : nothing}</td>
       <td data-label="Version">${each.version}</td><td data-label="Default">${each.default_version ?? "newest"}</td>

@@ -25,7 +25,7 @@ class NewRunView {
     Object.assign(this, { element, context, examples: JSON.parse(dataset.examples ?? "[]") });
     Object.assign(this, { editor: null, schema: null, plan: null, faults: [], error: null, uploading: null });
     Object.assign(this, { busy: false, checking: true, changed: false, example: "", graph: null, loadError: null });
-    this.first = null; // the text that the editor has at first, and what its plan found
+    this.first = null; // the text that the editor has at first, and the outcome of its plan
     this.planning = new AbortController();
   }
 
@@ -33,7 +33,7 @@ class NewRunView {
     this.draw();
     const importing = import("./new/editor.js");
     const text = await this.firstText();
-    this.first = { text, found: this.requestPlan(text) };
+    this.first = { text, outcome: this.requestPlan(text) };
     const { DefinitionEditor } = await importing;
     const host = this.element.querySelector(".editor-host");
     this.editor = new DefinitionEditor(host, {
@@ -47,7 +47,7 @@ class NewRunView {
     });
     addEventListener("beforeunload", (event) => this.changed && event.preventDefault());
     if (this.context.canWrite) acceptDrops(host, (files, event) => (
-      this.insertFiles(files, this.editor.placeAt({ x: event.clientX, y: event.clientY }))));
+      this.insertFiles(files, this.editor.positionAt({ x: event.clientX, y: event.clientY }))));
     this.draw();
     await this.editor.checkFirst();
     this.loadSchema();
@@ -101,7 +101,7 @@ class NewRunView {
    *  about the text. The first text is planned once for its two checks. */
   check(text) {
     const { first } = this;
-    if (first?.text === text) return first.found;
+    if (first?.text === text) return first.outcome;
     this.first = null;
     return this.requestPlan(text);
   }
@@ -109,17 +109,17 @@ class NewRunView {
   async requestPlan(text) {
     this.planning.abort();
     this.planning = new AbortController();
-    const found = { plan: null, error: null, faults: [], warnings: [] };
+    const outcome = { plan: null, error: null, faults: [], warnings: [] };
     try {
       const plan = (await this.post("/workflows/plan", text, { signal: this.planning.signal })).data;
-      return { ...found, plan, warnings: plan.warnings.map((each) => ({ ...each, message: each.msg })) };
+      return { ...outcome, plan, warnings: plan.warnings.map((each) => ({ ...each, message: each.msg })) };
     } catch (error) {
       if (isAbort(error)) return null;
-      return error.faults?.length ? { ...found, faults: error.faults } : { ...found, error };
+      return error.faults?.length ? { ...outcome, faults: error.faults } : { ...outcome, error };
     }
   }
 
-  /** Shows what was found in the text that is in the editor now. */
+  /** Shows the faults and the plan of the text that is in the editor now. */
   onChecked({ marks, checked }) {
     const { plan = null, error = null } = checked ?? {};
     Object.assign(this, { faults: marks.sort((a, b) => a.from - b.from), plan, error, checking: false });
@@ -168,24 +168,24 @@ class NewRunView {
     history.replaceState(null, "", `/ui/new?example=${encodeURIComponent(example.name)}`);
   }
 
-  /** Uploads files, and inserts the paths at *place* in the text, or at the cursor. */
-  async insertFiles(files, place = null) {
+  /** Uploads files, and inserts the paths at *position* in the text, or at the cursor. */
+  async insertFiles(files, position = null) {
     for (const file of files) {
-      this.uploading = { name: file.name, share: 0 };
+      this.uploading = { name: file.name, progress: 0 };
       this.draw();
       try {
-        const onProgress = (share) => {
-          this.uploading = { name: file.name, share };
+        const onProgress = (progress) => {
+          this.uploading = { name: file.name, progress };
           this.draw();
         };
         const stored = await upload(file, { onProgress });
-        this.editor.insertString(stored.path, place);
+        this.editor.insertString(stored.path, position);
         announce(`${stored.name} is uploaded, and its path is inserted.`);
       } catch (error) {
         this.error = error;
       }
     }
-    this.editor.forgetPlace(place);
+    this.editor.forgetPosition(position);
     this.uploading = null;
     this.draw();
   }
@@ -201,8 +201,8 @@ class NewRunView {
       <div class="new-run">
         <div class="editor-column"><div class="editor-host"></div>
           ${this.uploading ? html`<p class="progress" role="status"><span class="break">${this.uploading.name} is uploading</span>
-            <progress max="1" .value=${this.uploading.share} aria-label="Upload"></progress>
-            <span class="progress-text">${percent(100 * this.uploading.share)}</span></p>` : nothing}
+            <progress max="1" .value=${this.uploading.progress} aria-label="Upload"></progress>
+            <span class="progress-text">${percent(100 * this.uploading.progress)}</span></p>` : nothing}
           <p class="dim editor-help">${canWrite ? html`Drop a file onto the text: it is uploaded, and its path is inserted. ` : nothing}
             <kbd>Ctrl</kbd> <kbd>Space</kbd> completes${canWrite ? html`, <kbd>${MAC ? "⌘" : "Ctrl"}</kbd> <kbd>Enter</kbd> runs` : nothing}.</p>
         </div>

@@ -1,4 +1,4 @@
-// The view "Providers": what the process that answers knows about its providers and their models, what waits, and the
+// The view "Providers": what the process that responds knows about its providers and their models, what waits, and the
 // limits of the tenant. It is read again every few seconds.
 import { getJson } from "../lib/api.js";
 import { emptyState, errorNotice, html, loading, nothing, render } from "../lib/dom.js";
@@ -35,7 +35,7 @@ export default async function mount(element, context) {
 function view({ providers, limits, waiting, error, at }, context, retry) {
   return html`
     <div class="view-header"><h1>Providers</h1>
-      ${at ? html`<span class="dim">${runningSteps(providers)} in the process that answered, as of ${shortTime(at)}</span>` : nothing}</div>
+      ${at ? html`<span class="dim">${runningSteps(providers)} in the process that responded, as of ${shortTime(at)}</span>` : nothing}</div>
     <div class="stack">
       ${error ? errorNotice(error, retry) : nothing}
       ${providers === null ? (error ? nothing : loading()) : html`

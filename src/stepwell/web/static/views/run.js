@@ -1,4 +1,4 @@
-// The view of one run: its header, the newest outputs, and tabs. Everything follows the run as it changes.
+// The view of one run: its header, the newest outputs, and tabs. Everything is updated as the run changes.
 //
 // run/reader.js reads the run again after its events; run/header.js has the templates of the header, run/verbs.js the
 // buttons, run/standstill.js the reason why nothing moves, run/drawer.js the drawer of a step. The URL's query has the

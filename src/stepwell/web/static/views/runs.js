@@ -218,7 +218,7 @@ class RunsView {
     this.element.querySelector(".runs-frame")?.scrollIntoView({ block: "nearest" });
   }
 
-  /** Follows a link within the view without loading the page again. */
+  /** Opens a link within the view without loading the page again. */
   onNavigate = (event) => {
     if (event.ctrlKey || event.metaKey || event.shiftKey || event.button) return;
     event.preventDefault();

@@ -42,7 +42,7 @@ class UploadsView {
   };
 
   async upload(files) {
-    const added = files.map((file) => ({ file, share: 0, error: null, stop: new AbortController() }));
+    const added = files.map((file) => ({ file, progress: 0, error: null, stop: new AbortController() }));
     this.sending.push(...added);
     this.draw();
     for (const each of added) await this.sendOne(each); // one by one: each gets the whole bandwidth
@@ -50,8 +50,8 @@ class UploadsView {
   }
 
   async sendOne(each) {
-    const onProgress = (share) => {
-      each.share = share;
+    const onProgress = (progress) => {
+      each.progress = progress;
       this.draw();
     };
     try {
@@ -114,12 +114,12 @@ class UploadsView {
   }
 
   sendingRow(each) {
-    const { file, error, share } = each;
+    const { file, error, progress } = each;
     return html`<li class="card sending-row">
       <span class="break">${file.name} <span class="dim">${bytes(file.size)}</span></span>
       ${error ? html`<span class="field-error break" role="alert">${error.title}: ${error.detail || error.faults[0]?.message}</span>`
-        : html`<span class="progress"><progress max="1" .value=${share} aria-label=${`Upload of ${file.name}`}></progress>
-          <span class="progress-text">${percent(100 * share)}</span></span>`}
+        : html`<span class="progress"><progress max="1" .value=${progress} aria-label=${`Upload of ${file.name}`}></progress>
+          <span class="progress-text">${percent(100 * progress)}</span></span>`}
       <button type="button" class="icon-button" title=${error ? "Dismiss" : "Stop"}
         aria-label=${`${error ? "Dismiss" : "Stop"} the upload of ${file.name}`}
         @click=${() => (error ? this.forget(each) : each.stop.abort())}>${icon("close")}</button></li>`;

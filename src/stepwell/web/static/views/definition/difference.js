@@ -26,19 +26,19 @@ function edits(before, after) {
       common[at] = before[x] === after[y] ? common[at + width + 1] + 1 : Math.max(common[at + width], common[at + 1]);
     }
   }
-  const found = [];
+  const lines = [];
   for (let x = 0, y = 0; x < before.length || y < after.length;) {
     const at = x * width + y;
     if (x < before.length && before[x] === after[y]) {
-      found.push({ mark: " ", text: before[x++] });
+      lines.push({ mark: " ", text: before[x++] });
       y += 1;
-    } else if (x < before.length && (y === after.length || common[at + width] >= common[at + 1])) found.push({ mark: "-", text: before[x++] });
-    else found.push({ mark: "+", text: after[y++] });
+    } else if (x < before.length && (y === after.length || common[at + width] >= common[at + 1])) lines.push({ mark: "-", text: before[x++] });
+    else lines.push({ mark: "+", text: after[y++] });
   }
-  return found;
+  return lines;
 }
 
-/** The lines near a change. Each group of them begins with a line that has its places in both texts. */
+/** The lines near a change. Each group of them begins with a line that has its ranges in both texts. */
 function hunks(lines) {
   const shown = new Set(lines.flatMap(({ mark }, i) => (mark === " " ? [] : Array.from({ length: 2 * AROUND + 1 }, (_, j) => i - AROUND + j))));
   const groups = [];
@@ -49,6 +49,6 @@ function hunks(lines) {
     for (const mark of "-+") if (line.mark === " " || line.mark === mark) next[mark] += 1;
   });
   const range = (mark, from, count) => `${mark}${from - (count ? 0 : 1)}${count === 1 ? "" : `,${count}`}`;
-  const places = ({ from, lines: all }) => [..."-+"].map((mark) => range(mark, from[mark], all.filter((each) => [" ", mark].includes(each.mark)).length));
-  return groups.flatMap((each) => [{ mark: "@", text: `@ ${places(each).join(" ")} @@` }, ...each.lines]);
+  const ranges = ({ from, lines: all }) => [..."-+"].map((mark) => range(mark, from[mark], all.filter((each) => [" ", mark].includes(each.mark)).length));
+  return groups.flatMap((each) => [{ mark: "@", text: `@ ${ranges(each).join(" ")} @@` }, ...each.lines]);
 }

@@ -164,12 +164,12 @@ function valueOf(field, loc, faults) {
 
 /** An object that may be missing is missing if none of its fields has a value. Then none of these is required. */
 function objectOf({ fields, first, stored, isRequired }, loc, faults) {
-  const found = [];
+  const ownFaults = [];
   const names = new Set(fields.map((each) => each.name));
   const others = Object.entries(isObject(first) ? first : {}).filter(([name]) => !names.has(name));
-  const members = fields.map((each) => [each.name, valueOf(each, [...loc, each.name], found)]).filter(([, value]) => value !== undefined);
-  if (!isRequired && stored === undefined && !others.length && !members.length && found.every((each) => each.isMissing)) return undefined;
-  faults.push(...found);
+  const members = fields.map((each) => [each.name, valueOf(each, [...loc, each.name], ownFaults)]).filter(([, value]) => value !== undefined);
+  if (!isRequired && stored === undefined && !others.length && !members.length && ownFaults.every((each) => each.isMissing)) return undefined;
+  faults.push(...ownFaults);
   return Object.fromEntries([...others, ...members]);
 }
 
@@ -181,7 +181,7 @@ function patchOf(stored, wanted) {
   return Object.fromEntries([...removed, ...changed]);
 }
 
-/** The field at *loc*, a place in the inputs, and the rest of the place within it: [field, rest]. */
+/** The field at *loc*, a place in the inputs, and the rest of the place within the field: [field, rest]. */
 export function fieldAt(field, loc) {
   const below = field.kind === "list" ? field.items[loc[0]] : field.fields?.find((each) => each.name === loc[0]);
   return loc.length && below ? fieldAt(below, loc.slice(1)) : [field, loc];

@@ -85,8 +85,8 @@ export class InputForm {
     const sent = this.sending.get(id);
     return html`<div class="input-file" ${ref(this.dropsTo(field))}>
       ${isArtifactPath(value) ? thumbnail({ path: value }, `Preview of ${value.split("/").pop()}`) : nothing}${input}${this.uploadButton(field, label, schema)}
-      ${sent ? html`<span class="progress"><progress max="1" .value=${sent.share} aria-label=${`Upload of ${sent.name}`}></progress>
-        <span class="progress-text">${percent(100 * sent.share)}</span></span>` : nothing}</div>`;
+      ${sent ? html`<span class="progress"><progress max="1" .value=${sent.progress} aria-label=${`Upload of ${sent.name}`}></progress>
+        <span class="progress-text">${percent(100 * sent.progress)}</span></span>` : nothing}</div>`;
   }
 
   uploadButton(field, label, { contentMediaType }) {
@@ -141,9 +141,9 @@ export class InputForm {
   }
 
   async uploadOne(field, file) {
-    const sent = { name: file.name, share: 0, stop: new AbortController() };
-    const onProgress = (share) => {
-      sent.share = share;
+    const sent = { name: file.name, progress: 0, stop: new AbortController() };
+    const onProgress = (progress) => {
+      sent.progress = progress;
       this.redraw();
     };
     this.sending.set(field.id, sent);

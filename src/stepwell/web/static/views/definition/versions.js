@@ -7,12 +7,12 @@ import { hasScope } from "../../lib/scopes.js";
 import { differenceOf } from "./difference.js";
 
 const MOST_LINES = 5_000;
-const KINDS = { "-": "removed", "+": "added", "@": "place", " ": "same" };
+const KINDS = { "-": "removed", "+": "added", "@": "range", " ": "same" };
 
 export class Versions {
   /** *view* is the view of the definition. */
   constructor(view) {
-    const { found: { version }, versions } = view;
+    const { stored: { version }, versions } = view;
     const before = versions.find((each) => each.version < version)?.version ?? version;
     Object.assign(this, { view, before, after: version, shown: "", lines: null, error: null });
   }
@@ -55,6 +55,6 @@ export class Versions {
         <td class="break" data-label="By">${each.created_by}</td>
         <td class="nowrap" data-label="Stored"><time datetime=${each.created_at} title=${dateTime(each.created_at)}>${ago(each.created_at)}</time></td>
         <td>${view.isDefault(each.version) ? html`<span class="badge badge-plain">Default</span>` : nothing}${
-          each.version !== view.found.default_version && hasScope("definitions:write") ? pin(each) : nothing}</td></tr>`)}</tbody></table></div>`;
+          each.version !== view.stored.default_version && hasScope("definitions:write") ? pin(each) : nothing}</td></tr>`)}</tbody></table></div>`;
   }
 }

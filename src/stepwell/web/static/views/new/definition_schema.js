@@ -1,6 +1,6 @@
 // What the OpenAPI document says about a definition: the members and values that are possible at a place.
 
-/** Answers questions about the schema of definitions. A schema may be a reference, or have variants. */
+/** Reads the schema of definitions. A schema may be a reference, or have variants. */
 export class DefinitionSchema {
   constructor(document) {
     this.schemas = document.components.schemas;
@@ -21,10 +21,10 @@ export class DefinitionSchema {
 
   /** The schemas of the value at *path*. *taskTypeAt(depth)*: the task type in the object at that depth of the path. */
   at(path, taskTypeAt) {
-    let found = this.alternatives(this.root);
+    let schemas = this.alternatives(this.root);
     path.forEach((part, depth) => {
       const type = taskTypeAt(depth + 1);
-      found = found.flatMap((schema) => {
+      schemas = schemas.flatMap((schema) => {
         if (typeof part === "number") return this.alternatives(schema.items, type);
         const own = schema.properties?.[part];
         if (own) return this.alternatives(own, type);
@@ -33,7 +33,7 @@ export class DefinitionSchema {
         return byType ? [byType] : [];
       });
     });
-    return found;
+    return schemas;
   }
 
   /** The name of the schema of a task type's config. */
@@ -44,25 +44,25 @@ export class DefinitionSchema {
 
   /** The members of objects of *schemas*: {name, description, type, required} in the order of the schema. */
   members(schemas) {
-    const found = new Map();
+    const byName = new Map();
     for (const schema of schemas) {
-      if (schema.title === "StepDefaults") for (const name of this.taskTypes()) found.set(name, { name, type: "object" });
+      if (schema.title === "StepDefaults") for (const name of this.taskTypes()) byName.set(name, { name, type: "object" });
       for (const [name, member] of Object.entries(schema.properties ?? {})) {
         const [first] = this.alternatives(member);
-        const description = member.description ?? first?.description ?? found.get(name)?.description;
-        const type = first?.type ?? found.get(name)?.type;
-        const required = schema.required?.includes(name) || found.get(name)?.required || false;
-        found.set(name, { name, description, type, required });
+        const description = member.description ?? first?.description ?? byName.get(name)?.description;
+        const type = first?.type ?? byName.get(name)?.type;
+        const required = schema.required?.includes(name) || byName.get(name)?.required || false;
+        byName.set(name, { name, description, type, required });
       }
     }
-    return [...found.values()];
+    return [...byName.values()];
   }
 
   /** The values that *schemas* list: strings, numbers, booleans. */
   values(schemas) {
-    const found = schemas.flatMap((schema) => (schema.type === "boolean" ? [true, false]
+    const values = schemas.flatMap((schema) => (schema.type === "boolean" ? [true, false]
       : "const" in schema ? [] : schema.enum ?? []));
-    return [...new Set(found)].filter((each) => each !== null);
+    return [...new Set(values)].filter((each) => each !== null);
   }
 
   taskTypes() {

@@ -51,7 +51,7 @@ const THEME = EditorView.theme({
  *  {line, message, severity, from}, and *checked* is what *check* returned; null if the text isn't JSON. */
 export class DefinitionEditor {
   constructor(host, { text, schema, check, onChange, onChecked, onRun, readOnly }) {
-    this.places = new Set(); // that move with the text around them
+    this.positions = new Set(); // that move with the text around them
     const root = host.attachShadow({ mode: "open" });
     Object.assign(this, { checkText: check, onChecked });
     const lint = linter((view) => this.check(view, check, onChecked), { delay: PAUSE_MS });
@@ -68,7 +68,7 @@ export class DefinitionEditor {
           EditorView.contentAttributes.of({ "aria-label": "Definition (JSON)", tabindex: "0" }),
           EditorView.updateListener.of((update) => {
             if (!update.docChanged) return;
-            for (const place of this.places) place.at = update.changes.mapPos(place.at);
+            for (const position of this.positions) position.at = update.changes.mapPos(position.at);
             onChange(this.text);
           }),
           keymap.of([
@@ -95,16 +95,16 @@ export class DefinitionEditor {
 
   async check(view, check, onChecked) {
     const text = this.text;
-    let found = syntaxFaults(view);
+    let diagnostics = syntaxFaults(view);
     let checked = null;
-    if (!found.length) {
+    if (!diagnostics.length) {
       checked = await check(text);
       if (checked === null || this.text !== text) return []; // CodeMirror checks the newer text next
       const { faults, warnings } = checked;
-      found = [...faults.map((each) => this.diagnostic(each, "error")), ...warnings.map((each) => this.diagnostic(each, "warning"))];
+      diagnostics = [...faults.map((each) => this.diagnostic(each, "error")), ...warnings.map((each) => this.diagnostic(each, "warning"))];
     }
-    onChecked({ marks: found.map((each) => ({ ...each, line: view.state.doc.lineAt(each.from).number })), checked });
-    return found;
+    onChecked({ marks: diagnostics.map((each) => ({ ...each, line: view.state.doc.lineAt(each.from).number })), checked });
+    return diagnostics;
   }
 
   diagnostic({ loc, message, type }, severity) {
@@ -127,33 +127,33 @@ export class DefinitionEditor {
     this.goTo(this.diagnostic({ loc: ["steps", steps, "id"], message: "" }, "hint").from);
   }
 
-  /** Remembers the place at *point* of the screen, while the text changes. `forgetPlace` ends that. */
-  placeAt(point) {
-    const place = { at: this.view.posAtCoords(point, false) };
-    this.places.add(place);
-    return place;
+  /** Remembers the position at *point* of the screen, while the text changes. `forgetPosition` ends that. */
+  positionAt(point) {
+    const position = { at: this.view.posAtCoords(point, false) };
+    this.positions.add(position);
+    return position;
   }
 
-  forgetPlace(place) {
-    this.places.delete(place);
+  forgetPosition(position) {
+    this.positions.delete(position);
   }
 
-  /** Inserts *value*, a string, at *place* (of `placeAt`), or at the cursor: a string there is replaced. */
-  insertString(value, place = null) {
+  /** Inserts *value*, a string, at *position* (of `positionAt`), or at the cursor: a string there is replaced. */
+  insertString(value, position = null) {
     const { state } = this.view;
     const selection = state.selection.main;
-    const at = place?.at ?? selection.head;
+    const at = position?.at ?? selection.head;
     const node = ensureSyntaxTree(state, state.doc.length, PARSE_MS)?.resolveInner(Math.min(at, state.doc.length), 0);
     const string = node?.name === "String" ? node : null;
-    const range = string ? { from: string.from, to: string.to } : { from: at, to: place ? at : selection.to };
+    const range = string ? { from: string.from, to: string.to } : { from: at, to: position ? at : selection.to };
     const insert = JSON.stringify(value);
     this.view.dispatch({ changes: { ...range, insert }, selection: { anchor: range.from + insert.length }, userEvent: "input.drop" });
-    if (place) place.at = range.from + insert.length;
+    if (position) position.at = range.from + insert.length;
     this.view.focus();
   }
 }
 
-/** Why the text is no JSON, at the first place where its syntax tree has an error. */
+/** Why the text is no JSON, at the first position where its syntax tree has an error. */
 function syntaxFaults(view) {
   const { state } = view;
   const text = state.doc.toString();
@@ -169,12 +169,12 @@ function syntaxFaults(view) {
 }
 
 function firstError(tree) {
-  let found = null;
+  let position = null;
   tree?.iterate({
     enter(node) {
-      if (found === null && node.type.isError) found = node.from;
-      return found === null;
+      if (position === null && node.type.isError) position = node.from;
+      return position === null;
     },
   });
-  return found;
+  return position;
 }

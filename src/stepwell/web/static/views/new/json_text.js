@@ -1,4 +1,4 @@
-// The syntax trees (of CodeMirror) of JSON texts: the places of values in the text.
+// The syntax trees (of CodeMirror) of JSON texts: the positions of values in the text.
 //
 // A path is a list of member names and indexes, as in the `loc` of the API's faults without its first part, "body".
 

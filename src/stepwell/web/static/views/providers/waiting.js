@@ -18,8 +18,8 @@ const REASONS = {
 export async function readWaiting() {
   const query = { status: "RUNNING", order: "created_at", include_steps: false, limit: WORKFLOWS, total: false };
   const { workflows } = await getJson("/workflows/", { query });
-  const found = await Promise.all(workflows.map(waitingSteps));
-  return found.flat().slice(0, ROWS);
+  const lists = await Promise.all(workflows.map(waitingSteps));
+  return lists.flat().slice(0, ROWS);
 }
 
 async function waitingSteps(run) {

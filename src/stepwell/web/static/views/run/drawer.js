@@ -250,29 +250,29 @@ function repeatFact({ repeat, runs }) {
 }
 
 function stepFacts(step) {
-  const found = [["Task", step.task_type]];
-  if (step.provider) found.push(["Provider", step.provider]);
-  if (step.model) found.push(["Model", step.model]);
-  if (money(step.cost) !== "–") found.push(["Cost", money(step.cost)]);
-  if (step.started_at) found.push(["Started", dateTime(step.started_at)], ["Duration", durationBetween(step.started_at, step.completed_at)]);
-  if (step.waiting_for?.name) found.push(["Signal", step.waiting_for.name]);
-  if (step.waiting_for?.until) found.push(["Waits until", dateTime(step.waiting_for.until)]);
+  const facts = [["Task", step.task_type]];
+  if (step.provider) facts.push(["Provider", step.provider]);
+  if (step.model) facts.push(["Model", step.model]);
+  if (money(step.cost) !== "–") facts.push(["Cost", money(step.cost)]);
+  if (step.started_at) facts.push(["Started", dateTime(step.started_at)], ["Duration", durationBetween(step.started_at, step.completed_at)]);
+  if (step.waiting_for?.name) facts.push(["Signal", step.waiting_for.name]);
+  if (step.waiting_for?.until) facts.push(["Waits until", dateTime(step.waiting_for.until)]);
   const child = childLink(step);
-  if (child) found.push(["Sub-workflow", child]);
-  if (step.max_retries) found.push(["Retries", step.for_each ? number(step.retry_count) : `${step.retry_count} of ${step.max_retries}`]);
-  if (step.dependencies.length) found.push(["Needs", step.dependencies.slice(0, 10).join(", ")
+  if (child) facts.push(["Sub-workflow", child]);
+  if (step.max_retries) facts.push(["Retries", step.for_each ? number(step.retry_count) : `${step.retry_count} of ${step.max_retries}`]);
+  if (step.dependencies.length) facts.push(["Needs", step.dependencies.slice(0, 10).join(", ")
     + (step.dependencies.length > 10 ? ` and ${step.dependencies.length - 10} more` : "")]);
-  if (step.when) found.push(["Condition", html`<code class="break">${step.when}</code>`]);
-  if (step.for_each) found.push(["Items", itemsFact(step)]);
-  if (step.repeat) found.push(["Repeats", repeatFact(step)]);
-  if (RUNS_IF[step.run_if]) found.push(["Runs if", RUNS_IF[step.run_if]]);
-  if (step.optional) found.push(["Optional", "The run goes on if it fails"]);
-  return found;
+  if (step.when) facts.push(["Condition", html`<code class="break">${step.when}</code>`]);
+  if (step.for_each) facts.push(["Items", itemsFact(step)]);
+  if (step.repeat) facts.push(["Repeats", repeatFact(step)]);
+  if (RUNS_IF[step.run_if]) facts.push(["Runs if", RUNS_IF[step.run_if]]);
+  if (step.optional) facts.push(["Optional", "The run goes on if it fails"]);
+  return facts;
 }
 
 function attemptFacts(task) {
-  const found = [];
-  const add = (name, value) => value !== null && value !== undefined && found.push([name, value]);
+  const facts = [];
+  const add = (name, value) => value !== null && value !== undefined && facts.push([name, value]);
   add("Provider", task.provider);
   add("Model", task.model);
   if (task.cost) add("Cost", `${amount(task.cost.amount, task.cost.currency)} (by ${task.cost.source === "provider" ? "the provider" : "the settings"})`);
@@ -284,7 +284,7 @@ function attemptFacts(task) {
   if (task.outcome_unknown) add("Outcome", "Not known: the answer was lost");
   if (task.cancel_receipt) add("Receipt", RECEIPTS[task.cancel_receipt] ?? task.cancel_receipt);
   if (task.outputs.length) add("Files", plural(task.outputs.length, "file"));
-  return found;
+  return facts;
 }
 
 function outputView(path, alt) {

@@ -42,7 +42,7 @@ class EventsTab {
     return api.getJson(`/workflows/${id}/events`, { query: { after, limit } });
   }
 
-  /** The number after which at most a page of events follows, in a run of more than a page. The API has no request for the
+  /** The number after which there is at most a page of events, in a run of more than a page. The API has no request for the
    *  last events. */
   async findLastPage() {
     const reaches = async (number) => (await this.page(number, 1)).events.length > 0;
@@ -121,8 +121,8 @@ class EventsTab {
     const { events, complete, error } = this;
     if (error && !events.length) return errorNotice(error, this.refresh);
     if (!events.length) return complete ? emptyState("There are no events.") : loading("The events are loading…");
-    const found = this.found();
-    const shown = found.slice(0, this.rows);
+    const matching = this.matchingEvents();
+    const shown = matching.slice(0, this.rows);
     return html`
       <div class="tab-bar">
         <h2 class="tab-count">${plural(this.last, "event")}</h2>
@@ -135,25 +135,25 @@ class EventsTab {
           @change=${(event) => { this.newestFirst = event.target.checked; this.draw(); }}>Newest first</label>
       </div>
       ${error ? errorNotice(error, this.refresh) : nothing}
-      ${found.length ? html`<ol class=${shown.length > ROWS ? "events long" : "events"} aria-label="Events">${repeat(shown, (each) => each.id, (each) => this.row(each))}</ol>`
+      ${matching.length ? html`<ol class=${shown.length > ROWS ? "events long" : "events"} aria-label="Events">${repeat(shown, (each) => each.id, (each) => this.row(each))}</ol>`
         : emptyState("No event matches.", html`<p>Change or clear the filter.</p>`)}
-      ${shown.length < found.length ? html`<p class="tab-more"><button type="button" class="button"
+      ${shown.length < matching.length ? html`<p class="tab-more"><button type="button" class="button"
         @click=${() => { this.rows += ROWS; this.draw(); }}>Show more</button>
-        <span class="dim">${number(shown.length)} of ${plural(found.length, "event")}</span></p>` : nothing}
+        <span class="dim">${number(shown.length)} of ${plural(matching.length, "event")}</span></p>` : nothing}
       ${this.first && complete ? html`<p class="tab-more"><button type="button" class="button" ?disabled=${this.readingOlder}
         @click=${this.loadOlder}>Show older</button>
         <span class="dim">${plural(this.first, "older event")}</span></p>` : nothing}`;
   }
 
   /** The events that match the filter, in the order in which they are shown. */
-  found() {
+  matchingEvents() {
     const words = this.filter.toLowerCase().split(/\s+/).filter(Boolean);
     const matches = (event) => {
       const text = `${event.type} ${event.step_id ?? ""} ${event.actor} ${JSON.stringify(event.data)}`.toLowerCase();
       return words.every((word) => text.includes(word));
     };
-    const found = words.length ? this.events.filter(matches) : [...this.events];
-    return this.newestFirst ? found.reverse() : found;
+    const matching = words.length ? this.events.filter(matches) : [...this.events];
+    return this.newestFirst ? matching.reverse() : matching;
   }
 
   row(event) {

@@ -54,7 +54,7 @@ class GraphTab {
     this.draw();
   };
 
-  /** Enter opens the first step that was found. */
+  /** Enter opens the first step that matches. */
   onSearchKey = (event) => {
     if (event.key === "Enter") this.element.querySelector(".step-row[data-step]")?.click();
   };

@@ -19,8 +19,8 @@ export class NodeButtons {
     clearTimeout(this.timer);
     this.timer = 0;
     const { nodes, openSource } = this.canvas;
-    const found = openSource ? [...nodes].filter(([, { step }]) => canOpen(step)) : [];
-    render(repeat(found, ([id]) => id, ([id, { step, part }]) => this.button(id, step, part)), this.element);
+    const nodesWithButton = openSource ? [...nodes].filter(([, { step }]) => canOpen(step)) : [];
+    render(repeat(nodesWithButton, ([id]) => id, ([id, { step, part }]) => this.button(id, step, part)), this.element);
     this.move();
   }
 
@@ -34,8 +34,8 @@ export class NodeButtons {
     const inner = part.open.get(step.step_id);
     const run = inner?.source.reader?.id;
     const name = nestedName(step);
-    const place = setStyle({ left: `${x + node.width() / 2}px`, top: `${y - node.height() / 2 + (inner ? TOP.frame : TOP.node)}px` });
-    return html`<span class="graph-button" ${ref(place)}>${run ? html`<a href=${`/ui/workflows/${run}`}
+    const style = setStyle({ left: `${x + node.width() / 2}px`, top: `${y - node.height() / 2 + (inner ? TOP.frame : TOP.node)}px` });
+    return html`<span class="graph-button" ${ref(style)}>${run ? html`<a href=${`/ui/workflows/${run}`}
       aria-label=${`Page of the sub-workflow of ${step.step_id}`} title="Its page">↗</a>` : nothing}<button type="button"
       aria-expanded=${inner ? "true" : "false"} aria-label=${name} title=${name}
       @click=${() => this.canvas.toggleNode(part, step)}>${inner ? "−" : "+"}</button></span>`;

@@ -142,7 +142,7 @@ export class GraphCanvas {
     this.nodes = new Map(); // the step and the part of each node, by the node's id
     this.width = this.container.clientWidth;
     const box = { width: this.width - 2 * PADDING, height: this.mostHeight - 2 * PADDING };
-    this.root.place(this.groups || box.width <= 0 ? null : box);
+    this.root.arrange(this.groups || box.width <= 0 ? null : box);
     return this.groups ? this.groupedElements() : this.root.elements(this.onNode, { describe: this.describe });
   }
 
@@ -170,12 +170,12 @@ export class GraphCanvas {
 
   groupData(group) {
     const counts = countStatuses(group, this.root.steps);
-    const found = WORST_FIRST.filter((status) => counts.get(status));
+    const statuses = WORST_FIRST.filter((status) => counts.get(status));
     const isOpen = group === this.open;
-    const state = found.slice(0, 2).map((status) => `${number(counts.get(status))} ${statusText(status).toLowerCase()}`).join(" · ");
+    const state = statuses.slice(0, 2).map((status) => `${number(counts.get(status))} ${statusText(status).toLowerCase()}`).join(" · ");
     return {
-      id: group.key, kind: isOpen ? "heading" : "group", status: found[0],
-      share: isOpen ? undefined : (counts.get("COMPLETED") ?? 0) / group.count,
+      id: group.key, kind: isOpen ? "heading" : "group", status: statuses[0],
+      progress: isOpen ? undefined : (counts.get("COMPLETED") ?? 0) / group.count,
       label: `${groupName(group)}\n${isOpen ? "Close" : state}`,
     };
   }
@@ -191,15 +191,15 @@ export class GraphCanvas {
     current?.removeClass("current");
     next.addClass("current");
     this.show(next);
-    const found = this.nodes.get(next.id());
-    const opens = !found || !canOpen(found.step) ? "" : found.part.open.has(found.step.step_id) ? ", open" : ", Space opens it";
+    const node = this.nodes.get(next.id());
+    const opens = !node || !canOpen(node.step) ? "" : node.part.open.has(node.step.step_id) ? ", open" : ", Space opens it";
     return next.data("label").replace("\n", ", ") + opens;
   }
 
   /** Opens what the current node contains, or closes it. */
   toggleCurrent() {
-    const found = this.nodes.get(this.cy.nodes(".current")[0]?.id());
-    if (found && canOpen(found.step)) this.toggleNode(found.part, found.step);
+    const node = this.nodes.get(this.cy.nodes(".current")[0]?.id());
+    if (node && canOpen(node.step)) this.toggleNode(node.part, node.step);
   }
 
   /** Opens the step or the group that is current. */
@@ -217,11 +217,11 @@ export class GraphCanvas {
     if (x < x1 || x > x2 || y < y1 || y > y2) this.cy.center(node);
   }
 
-  onTap(node) {
-    const found = this.nodes.get(node.id());
-    if (!found) this.toggleGroup(this.groups.find((group) => group.key === node.id()));
-    else if (found.step.task_type) this.openStep(found.step.step_id, found.part);
-    else if (canOpen(found.step)) this.toggleNode(found.part, found.step);
+  onTap(element) {
+    const node = this.nodes.get(element.id());
+    if (!node) this.toggleGroup(this.groups.find((group) => group.key === element.id()));
+    else if (node.step.task_type) this.openStep(node.step.step_id, node.part);
+    else if (canOpen(node.step)) this.toggleNode(node.part, node.step);
   }
 
   /** Opens the node of *step*, which is in *part*, or closes it. */
@@ -334,9 +334,9 @@ export class GraphCanvas {
   replaceData(data) {
     const node = this.cy.getElementById(data.id);
     const known = node.data();
-    if (known.label === data.label && known.status === data.status && known.share === data.share && known.opens === data.opens) return;
+    if (known.label === data.label && known.status === data.status && known.progress === data.progress && known.opens === data.opens) return;
     if (known.opens !== data.opens) this.buttons.drawSoon();
-    if (data.share === undefined) node.removeData("share");
+    if (data.progress === undefined) node.removeData("progress");
     node.data(data);
   }
 
@@ -414,16 +414,16 @@ export class GraphCanvas {
   loadImages() {
     if (this.cy.zoom() < IMAGES_FROM_ZOOM) return;
     const { x1, y1, x2, y2 } = this.cy.extent();
-    const found = [];
+    const images = [];
     this.cy.nodes('[kind = "step"]').forEach((node) => {
       const { step } = this.nodes.get(node.id());
       const { x, y } = node.position();
       const visible = x > x1 - NODE.width && x < x2 + NODE.width && y > y1 - NODE.height && y < y2 + NODE.height;
       if (!visible || node.data("image")) return;
       const path = shownFile(step.result);
-      if (path && kindOf(path) === "image" && found.length < MOST_IMAGES) found.push([node, fileUrl(path, { width: 64 })]);
+      if (path && kindOf(path) === "image" && images.length < MOST_IMAGES) images.push([node, fileUrl(path, { width: 64 })]);
     });
-    this.cy.batch(() => found.forEach(([node, image]) => node.data("image", image)));
+    this.cy.batch(() => images.forEach(([node, image]) => node.data("image", image)));
   }
 }
 
@@ -438,14 +438,14 @@ function withoutInlineStyle() {
 
 /** The node that is nearest to *from* in a direction; one that is far aside counts as farther away. */
 function nearest(nodes, from, x, y) {
-  let [found, least] = [null, Infinity];
+  let [best, least] = [null, Infinity];
   for (const node of nodes) {
     const [dx, dy] = [node.position("x") - from.x, node.position("y") - from.y];
     const [ahead, aside] = [dx * x + dy * y, Math.abs(dx * y) + Math.abs(dy * x)];
     const distance = ahead + 3 * aside;
-    if (ahead > 1 && distance < least) [found, least] = [node, distance];
+    if (ahead > 1 && distance < least) [best, least] = [node, distance];
   }
-  return found;
+  return best;
 }
 
 function countStatuses(group, steps) {

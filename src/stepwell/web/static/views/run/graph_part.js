@@ -25,7 +25,7 @@ export class GraphPart {
   constructor(key, source, ancestor = null) {
     Object.assign(this, { key, source, ancestor });
     this.open = new Map(); // the parts in open nodes, by the ids of their steps
-    this.shares = new Map(); // the progress of running steps, by id
+    this.progress = new Map(); // the progress of running steps, by id
   }
 
   /** Takes the steps as they are now; null if there are none yet. Returns true if there are other nodes than before. */
@@ -69,9 +69,9 @@ export class GraphPart {
     return part ? { width: part.width + 2 * FRAME.side, height: part.height + FRAME.top + FRAME.side } : NODE;
   };
 
-  /** Places the nodes of the parts in it, then its own, so that each part fits into *box* {width, height} if it can. */
-  place(box) {
-    for (const part of this.open.values()) part.place(box);
+  /** Arranges the nodes of the parts in it, then its own, so that each part fits into *box* {width, height} if it can. */
+  arrange(box) {
+    for (const part of this.open.values()) part.arrange(box);
     Object.assign(this, positionsOf(this.layers, this.sizeOf, box));
   }
 
@@ -111,12 +111,12 @@ export class GraphPart {
     const id = `${this.key}:${step.step_id}`;
     if (step.note) return { id, kind: "note", label: step.step_id || (this.source?.text ?? "") };
     const isOpen = this.open.has(step.step_id);
-    const share = step.status === "RUNNING" && !isOpen ? this.shares.get(step.step_id) : undefined;
+    const progress = step.status === "RUNNING" && !isOpen ? this.progress.get(step.step_id) : undefined;
     const waits = step.status === "RUNNING" && step.next_attempt_at;
     const items = step.items?.total ? ` · ${number(step.items.completed)} of ${number(step.items.total)}` : "";
-    const state = waits ? "Waits to try again" : describe(step) + items + (share === undefined ? "" : ` · ${percent(share * 100)}`);
+    const state = waits ? "Waits to try again" : describe(step) + items + (progress === undefined ? "" : ` · ${percent(progress * 100)}`);
     return {
-      id, kind: isOpen ? "frame" : "step", stepId: step.step_id, status: step.status, share, opens: canOpen(step) ? 1 : 0,
+      id, kind: isOpen ? "frame" : "step", stepId: step.step_id, status: step.status, progress, opens: canOpen(step) ? 1 : 0,
       label: `${shortenName(step.step_id)}${isOpen ? " · " : "\n"}${state}`,
     };
   }
@@ -126,8 +126,8 @@ export class GraphPart {
     const changed = new Set();
     for (const { type, step_id: id, data } of events) {
       if (data.item !== undefined) continue; // an event about an item says nothing about its step
-      if (type === "step.progress") this.shares.set(id, data.progress);
-      else if (id) this.shares.delete(id);
+      if (type === "step.progress") this.progress.set(id, data.progress);
+      else if (id) this.progress.delete(id);
       if (type === "step.progress" && this.byId.has(id)) changed.add(this.byId.get(id));
     }
     return changed;

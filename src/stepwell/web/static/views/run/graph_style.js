@@ -14,13 +14,13 @@ export function readColours() {
     return getComputedStyle(probe).color;
   };
   const names = ["ink", "dim", "card", "raised", "line", "line-strong", "accent", "accent-soft"];
-  const found = Object.fromEntries(names.map((name) => [name, colour(name)]));
-  found.statuses = Object.fromEntries([...STATUSES, ...Object.keys(SHOWN_AS)].map((status) => {
+  const colours = Object.fromEntries(names.map((name) => [name, colour(name)]));
+  colours.statuses = Object.fromEntries([...STATUSES, ...Object.keys(SHOWN_AS)].map((status) => {
     const shown = SHOWN_AS[status] ?? status;
     return [status.toUpperCase(), { line: colour(shown), soft: colour(`${shown}-soft`) }];
   }));
   probe.remove();
-  return found;
+  return colours;
 }
 
 /** Calls *callback* when the theme changes. */
@@ -29,7 +29,7 @@ export function onThemeChange(callback) {
   new MutationObserver(callback).observe(document.documentElement, { attributeFilter: ["data-theme"] });
 }
 
-/** The style. A node's data: label, status, share (0 to 1, of its progress), image, opens (1 if it has a button), kind ("step",
+/** The style. A node's data: label, status, progress (0 to 1, of its progress), image, opens (1 if it has a button), kind ("step",
  *  "group", "heading", "frame", "note"); of a frame its width and height; z, if frames and what is in them lie on each other. */
 export function graphStyle(colours, { font, fast }) {
   return [
@@ -47,12 +47,12 @@ export function graphStyle(colours, { font, fast }) {
       selector: `node[status = "${status}"]`, style: { "background-color": soft, "border-color": line },
     })),
     ...Object.entries(colours.statuses).map(([status, { line, soft }]) => ({
-      selector: `node[status = "${status}"][share]`,
+      selector: `node[status = "${status}"][progress]`,
       style: {
         "background-fill": "linear-gradient", "background-gradient-direction": "to-right",
         "background-gradient-stop-colors": [mixColours(line, soft), mixColours(line, soft), soft, soft],
         "background-gradient-stop-positions": (node) => {
-          const end = Math.round(node.data("share") * 100);
+          const end = Math.round(node.data("progress") * 100);
           return [0, end, end, 100];
         },
       },

@@ -46,12 +46,12 @@ function facts(run) {
   const others = NOT_COMPLETED.map((status) => [status, run.steps?.filter((step) => step.status === status).length]).filter(([, count]) => count);
   const counts = [`${number(run.completed_steps)} of ${plural(run.total_steps, "step")}`,
     ...others.map(([status, count]) => `${number(count)} ${statusText(status).toLowerCase()}`)].join(", ");
-  const found = [["Progress", progressBar(run, counts)]];
+  const entries = [["Progress", progressBar(run, counts)]];
   const cost = money(run.cost);
-  if (cost !== "–") found.push(["Cost", cost]);
-  if (run.started_at) found.push(["Duration", durationBetween(run.started_at, run.completed_at)]);
-  found.push(["Created", html`<time datetime=${run.created_at} title=${dateTime(run.created_at)}>${shortTime(run.created_at)}</time>`]);
-  return found;
+  if (cost !== "–") entries.push(["Cost", cost]);
+  if (run.started_at) entries.push(["Duration", durationBetween(run.started_at, run.completed_at)]);
+  entries.push(["Created", html`<time datetime=${run.created_at} title=${dateTime(run.created_at)}>${shortTime(run.created_at)}</time>`]);
+  return entries;
 }
 
 function moreFacts(run, everyTenant) {

@@ -6,7 +6,7 @@
 export const NODE = { width: 184, height: 48 };
 const GAP = { layer: 56, column: 20, row: 16, band: 44 };
 const LEAST_ROWS = 9;
-const BEND = 10; // from a node to the first turn of an edge to a lower band
+const BEND = 10; // from a node to the first bend of an edge to a lower band
 const CLEARLY = 1.05; // a fold that makes the graph larger by less isn't worth it
 const NARROWER = 0.97; // the next width that is tried, at most
 const GROUP_UP_TO = 1_000; // steps in a group
@@ -158,7 +158,7 @@ function wrapped(blocks, limit) {
 
 /** The groups of a large graph, in the order of the layers: {first, last, part, layers, count}.
  *
- *  Small layers that follow each other are one group; a layer of more than GROUP_UP_TO steps becomes several, with `part`
+ *  Consecutive small layers are one group; a layer of more than GROUP_UP_TO steps becomes several, with `part`
  *  as [number of the first step, of the last one] in the layer. `first` and `last` are indexes of layers.
  */
 export function groupsOf(layers) {
@@ -196,10 +196,10 @@ export function groupName({ first, last, part }) {
 export function groupPositions(groups, isOpen, sizeOf) {
   let left = 0;
   const most = Math.max(LEAST_ROWS, Math.ceil(Math.sqrt(groups.length) * 1.3));
-  const placed = [];
+  const shown = [];
   let column = [];
   const flush = () => {
-    column.forEach((group, row) => placed.push({
+    column.forEach((group, row) => shown.push({
       group, at: null, x: left + NODE.width / 2, y: (row - (column.length - 1) / 2) * (NODE.height + GAP.row),
     }));
     if (column.length) left += NODE.width + GAP.layer;
@@ -210,7 +210,7 @@ export function groupPositions(groups, isOpen, sizeOf) {
       flush();
       const { positions, width, height } = positionsOf(group.layers, sizeOf);
       for (const position of positions.values()) position.x += left;
-      placed.push({ group, at: positions, x: left + NODE.width / 2, y: -height / 2 - NODE.height - GAP.row });
+      shown.push({ group, at: positions, x: left + NODE.width / 2, y: -height / 2 - NODE.height - GAP.row });
       left += width + GAP.layer;
       continue;
     }
@@ -219,5 +219,5 @@ export function groupPositions(groups, isOpen, sizeOf) {
     column.push(group);
   }
   flush();
-  return placed;
+  return shown;
 }

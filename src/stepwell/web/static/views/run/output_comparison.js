@@ -7,21 +7,21 @@ const isVisual = ({ kind }) => kind === "image" || kind === "video";
 const nameOf = (output) => `${output.stepPath} · ${output.name}`;
 
 export class OutputComparison {
-  /** @param place an element, into which the dialog is rendered  @param read returns the outputs as they are now */
-  constructor(place, read) {
-    this.place = place;
+  /** @param container an element, into which the dialog is rendered  @param read returns the outputs as they are now */
+  constructor(container, read) {
+    this.container = container;
     this.read = read;
     this.keys = null; // of the left and the right output
     this.slider = false;
     this.divide = 50; // percent of the width that belongs to the left output
-    this.videos = playInStep(() => this.place.querySelectorAll("video"));
+    this.videos = playInStep(() => this.container.querySelectorAll("video"));
   }
 
   open(left, right) {
     this.keys = [left, right];
     this.divide = 50;
     this.draw();
-    this.place.querySelector("dialog").showModal();
+    this.container.querySelector("dialog").showModal();
   }
 
   onClose() {
@@ -38,7 +38,7 @@ export class OutputComparison {
     const outputs = this.read();
     const pair = this.keys?.map((key) => outputs.find((each) => each.key === key));
     render(html`<dialog class="output-dialog" aria-labelledby="output-comparison-title" @close=${() => this.onClose()}>
-      ${pair?.every(Boolean) ? this.content(outputs, pair) : nothing}</dialog>`, this.place);
+      ${pair?.every(Boolean) ? this.content(outputs, pair) : nothing}</dialog>`, this.container);
   }
 
   content(outputs, pair) {

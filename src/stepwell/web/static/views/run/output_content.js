@@ -1,4 +1,4 @@
-// An output itself, as large as its place: an image, a video, a sound, a text, or a sign for what isn't shown.
+// An output itself, as large as its container: an image, a video, a sound, a text, or a sign for what isn't shown.
 //
 // Nothing but images and videos is rendered by the browser. An SVG is an <img>, in which no script runs; HTML and all
 // else is a file to download.
@@ -67,8 +67,8 @@ function fileText(output, draw) {
   const known = files.get(output.path);
   if (known) return known;
   files.set(output.path, {});
-  readBeginning(output).then((found) => {
-    files.set(output.path, found);
+  readBeginning(output).then((content) => {
+    files.set(output.path, content);
     draw();
   });
   return {};
@@ -76,13 +76,13 @@ function fileText(output, draw) {
 
 async function readBeginning({ path, kind }) {
   try {
-    const answer = await fetch(fileUrl(path), { headers: { Range: `bytes=0-${READ_BYTES - 1}` } });
-    if (answer.status === 416) return { text: "", cut: false }; // an empty file
-    if (answer.status === 404) return { error: "The file was deleted.", isDeleted: true };
-    if (!answer.ok) return { error: `The file can't be read: the service answered ${answer.status}.` };
-    const size = Number(answer.headers.get("Content-Range")?.split("/")[1]);
+    const response = await fetch(fileUrl(path), { headers: { Range: `bytes=0-${READ_BYTES - 1}` } });
+    if (response.status === 416) return { text: "", cut: false }; // an empty file
+    if (response.status === 404) return { error: "The file was deleted.", isDeleted: true };
+    if (!response.ok) return { error: `The file can't be read: the service responded with ${response.status}.` };
+    const size = Number(response.headers.get("Content-Range")?.split("/")[1]);
     const cut = size > READ_BYTES;
-    return { text: readable(await answer.text(), kind === "json" && !cut), cut };
+    return { text: readable(await response.text(), kind === "json" && !cut), cut };
   } catch {
     return { error: "The file can't be read: the service can't be reached." };
   }

@@ -4,9 +4,9 @@ import { download, outputContent, outputTitle } from "./output_content.js";
 import { downloadName } from "./output_list.js";
 
 export class OutputViewer {
-  /** @param place an element, into which the dialog is rendered  @param read returns the outputs as they are now */
-  constructor(place, read) {
-    this.place = place;
+  /** @param container an element, into which the dialog is rendered  @param read returns the outputs as they are now */
+  constructor(container, read) {
+    this.container = container;
     this.read = read;
     this.key = null;
   }
@@ -14,11 +14,11 @@ export class OutputViewer {
   open(key) {
     this.key = key;
     this.draw();
-    const dialog = this.place.querySelector("dialog");
+    const dialog = this.container.querySelector("dialog");
     if (!dialog.open) dialog.showModal();
   }
 
-  /** Shows the output that is *by* places further on. */
+  /** Shows the output that is *by* positions further on. */
   move(by) {
     const outputs = this.read();
     const at = outputs.findIndex((each) => each.key === this.key) + by;
@@ -42,7 +42,7 @@ export class OutputViewer {
     const outputs = this.read();
     const at = outputs.findIndex((each) => each.key === this.key);
     render(html`<dialog class="output-dialog" aria-labelledby="output-viewer-title" @close=${() => this.onClose()}
-      @keydown=${(event) => this.onKey(event)}>${at < 0 ? nothing : this.content(outputs, at)}</dialog>`, this.place);
+      @keydown=${(event) => this.onKey(event)}>${at < 0 ? nothing : this.content(outputs, at)}</dialog>`, this.container);
   }
 
   content(outputs, at) {

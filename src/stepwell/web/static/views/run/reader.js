@@ -25,7 +25,7 @@ export class RunReader {
     this.hasResults = true;
     this.singleResults = new SingleResults(this.path, () => this.onResults());
     this.error = null;
-    this.gone = false; // the service knows no such run
+    this.isMissing = false; // the service knows no such run
     this.wasDeleted = false; // and it was there when the page was opened
     this.movedAt = 0; // when something last happened, by the service's clock
     this.timer = 0;
@@ -45,7 +45,7 @@ export class RunReader {
 
   /** Ends all reads. */
   stop() {
-    this.gone = true;
+    this.isMissing = true;
     this.onRead = () => {};
     this.unfollow();
     document.removeEventListener("visibilitychange", this.onVisible);
@@ -65,10 +65,10 @@ export class RunReader {
 
   /** Reads the run again, soon. */
   readSoon() {
-    if (this.timer || this.gone) return;
+    if (this.timer || this.isMissing) return;
     this.timer = setTimeout(() => {
       this.timer = 0;
-      if (!document.hidden && !this.gone) this.read();
+      if (!document.hidden && !this.isMissing) this.read();
     }, Math.max(SOON_MS, this.readyAt - performance.now()));
   }
 
@@ -131,7 +131,7 @@ export class RunReader {
   onError(error) {
     this.error = error;
     if (error.status === 404) {
-      this.gone = true;
+      this.isMissing = true;
       this.wasDeleted ||= this.run !== null;
       this.run = null;
     } else if (error.status === 0 || error.status >= 500) {

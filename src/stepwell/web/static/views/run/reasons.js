@@ -9,7 +9,7 @@ const MOST_REASONS = 4;
 const MOST_STEPS = 5;
 const AT_PROVIDERS = new Set(["waits_for_slot", "rate_limited", "breaker_open"]); // the page of the providers says more
 
-/** The steps that hold up the run *id*: *steps* of its explanation, and in place of a step that runs sub-workflows the steps that hold up
+/** The steps that hold up the run *id*: *steps* of its explanation, and instead of a step that runs sub-workflows the steps that hold up
  *  these. Each is {workflow_id, step_id, path, reason}. *path* has the names of the steps and items down to it. */
 export function causesOf(id, steps) {
   return steps.flatMap(({ step_id: step, reason, below }) => (below.length ? below.map((each) => ({
@@ -47,11 +47,11 @@ export function sentenceView(text) {
 
 /** A reason. *now* is the time by the service's clock, in milliseconds. */
 export function reasonView(reason, now) {
-  const left = countdown(reason, now);
+  const rest = countdown(reason, now);
   return html`<p class="break">${sentenceView(reason.detail)}${providersLink(reason)}</p>
-    ${reason.position || left !== null ? html`<p class="row reason-facts">
-      ${reason.position ? html`<span class="chip">Place ${number(reason.position)} in the queue</span>` : nothing}
-      ${left === null ? nothing : html`<span class="chip" role="timer">${left}</span>`}</p>` : nothing}`;
+    ${reason.position || rest !== null ? html`<p class="row reason-facts">
+      ${reason.position ? html`<span class="chip">Position ${number(reason.position)} in the queue</span>` : nothing}
+      ${rest === null ? nothing : html`<span class="chip" role="timer">${rest}</span>`}</p>` : nothing}`;
 }
 
 function providersLink({ code }) {
@@ -63,12 +63,12 @@ function countdown(reason, now) {
   const text = reason.code === "retry" ? reason.at
     : ["rate_limited", "breaker_open", "following_up", "delayed"].includes(reason.code) ? reason.until : null;
   if (!text) return null;
-  const left = Date.parse(text) - now;
-  if (left > LONGEST_COUNTDOWN_MS) return null;
+  const rest = Date.parse(text) - now;
+  if (rest > LONGEST_COUNTDOWN_MS) return null;
   const what = {
     retry: "Next attempt", rate_limited: "Can start", breaker_open: "Tested again", following_up: "Given up", delayed: "Goes on",
   }[reason.code];
-  return left > 0 ? `${what} in ${duration(Math.ceil(left / 1000) * 1000)}` : `${what} now`;
+  return rest > 0 ? `${what} in ${duration(Math.ceil(rest / 1000) * 1000)}` : `${what} now`;
 }
 
 /** The reason of a group of steps. Their positions and times differ, so several steps have neither, and a sentence that isn't
@@ -95,6 +95,6 @@ export function groupedReasons(causes) {
     group.alike &&= group.reason.detail === reason.detail;
   }
   const all = [...groups.values()];
-  const found = all.filter(({ reason }) => reason.code !== "waits_for_steps");
-  return found.length ? found : all;
+  const others = all.filter(({ reason }) => reason.code !== "waits_for_steps");
+  return others.length ? others : all;
 }

@@ -55,10 +55,10 @@ export class Standstill {
   async readOnce() {
     if (!this.isStill && !this.waitsForPerson) return;
     try {
-      const found = await getJson(`${this.reader.path}/explain`);
+      const explanation = await getJson(`${this.reader.path}/explain`);
       if (!this.isStill && !this.waitsForPerson) return;
       if (!this.explanation) announce("The run waits. The reason is shown above the outputs.");
-      Object.assign(this, { explanation: found, causes: causesOf(this.reader.id, found.steps) });
+      Object.assign(this, { explanation, causes: causesOf(this.reader.id, explanation.steps) });
     } catch {
       this.clear(); // what the service can't say now, it says at the next check
     } finally {

@@ -38,9 +38,9 @@ function valueOf(expression, step, run, inputs) {
   let value = null;
   for (const path of expression.split("||").map((each) => each.trim())) {
     const [, quoted, name, rest] = /^(?:"([^"\\]+)"|([A-Za-z_]\w*))(.*)$/.exec(path) ?? [];
-    const [found, tail] = [rootOf(quoted ?? name, step, run, inputs), rest?.replace(/^\./, "")];
-    if (found === undefined || (tail && !PATH.test(`x${rest}`))) return undefined;
-    value = (tail ? memberAt(found, tail) : found) ?? null;
+    const [root, tail] = [rootOf(quoted ?? name, step, run, inputs), rest?.replace(/^\./, "")];
+    if (root === undefined || (tail && !PATH.test(`x${rest}`))) return undefined;
+    value = (tail ? memberAt(root, tail) : root) ?? null;
     const isEmpty = value === null || value === false || value === "" || (typeof value === "object" && !Object.keys(value).length);
     if (!isEmpty) return value;
   }

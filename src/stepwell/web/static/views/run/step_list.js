@@ -19,11 +19,11 @@ export function stepList(root, options) {
   const { steps } = root;
   if (groups && !term) return groupList(root, options);
   const wanted = term.toLowerCase();
-  const found = wanted ? steps.filter((step) => step.step_id.toLowerCase().includes(wanted)) : steps;
-  const shown = groups ? found.slice(0, MOST_FOUND) : found;
+  const matches = wanted ? steps.filter((step) => step.step_id.toLowerCase().includes(wanted)) : steps;
+  const shown = groups ? matches.slice(0, MOST_FOUND) : matches;
   if (!shown.length) return html`<p class="dim step-none">No step has “${term}” in its name.</p>`;
-  return html`${rows(root, shown, options)}${found.length > shown.length
-    ? html`<p class="dim step-none">And ${found.length - shown.length} more: type more of the name.</p>` : nothing}`;
+  return html`${rows(root, shown, options)}${matches.length > shown.length
+    ? html`<p class="dim step-none">And ${matches.length - shown.length} more: type more of the name.</p>` : nothing}`;
 }
 
 function rows(part, steps, options) {

@@ -92,7 +92,7 @@ class Children {
 
   /** Reads which sub-workflows there are: each attempt at the step has the id of its own. */
   async load() {
-    if (this.child || this.isClosed) return; // since the read was asked for
+    if (this.child || this.isClosed) return; // since the read began
     const { step } = this;
     const { path } = this.readerOf();
     try {

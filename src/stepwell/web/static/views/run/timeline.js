@@ -180,7 +180,7 @@ function chain(steps, between = " → ") {
 /** The name of a step as a link to the timeline of its sub-workflow, of several that which ended last; undefined without one. */
 function linkOf(row) {
   const children = row?.runsWorkflow ? row.attempts.filter(({ task }) => task.remote_id) : [];
-  const last = children.reduce((found, each) => (found && found.end > each.end ? found : each), null);
+  const last = children.reduce((latest, each) => (latest && latest.end > each.end ? latest : each), null);
   return last ? html`<a href=${timelineUrl(last.task)} title="Timeline of its sub-workflow">${row.stepId}</a>` : undefined;
 }
 

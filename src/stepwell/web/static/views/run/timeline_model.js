@@ -40,13 +40,13 @@ export function timelineOf(run, tasks, events, now) {
 }
 
 function grouped(values, keyOf) {
-  const found = new Map();
+  const groups = new Map();
   for (const value of values) {
     const key = keyOf(value);
-    if (found.has(key)) found.get(key).push(value);
-    else found.set(key, [value]);
+    if (groups.has(key)) groups.get(key).push(value);
+    else groups.set(key, [value]);
   }
-  return found;
+  return groups;
 }
 
 /** The times from each pause or failure of the run until it was resumed. */

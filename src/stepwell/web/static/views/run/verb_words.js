@@ -8,13 +8,13 @@ const NAMED = 3;
 export function verbsOf(run) {
   const { status } = run;
   if (run.is_deleted) return status === "RUNNING" ? [] : ["delete"];
-  const found = [];
-  if (status === "PENDING") found.push("start");
-  if (status === "FAILED" || status === "PAUSED") found.push("resume");
-  if (status === "RUNNING") found.push("pause");
-  if (status === "RUNNING" || status === "PENDING") found.push("cancel");
-  if (status !== "RUNNING") found.push("cleanup", "delete");
-  return found;
+  const verbs = [];
+  if (status === "PENDING") verbs.push("start");
+  if (status === "FAILED" || status === "PAUSED") verbs.push("resume");
+  if (status === "RUNNING") verbs.push("pause");
+  if (status === "RUNNING" || status === "PENDING") verbs.push("cancel");
+  if (status !== "RUNNING") verbs.push("cleanup", "delete");
+  return verbs;
 }
 
 /** Sentences that say what the verb of *dry*, a dry run, does: [{text, steps}], where steps are ids that it names. */
@@ -22,7 +22,7 @@ export function sentencesOf(dry) {
   const reset = new Set(dry.reset);
   const may = dry.may_run ?? [];
   const starts = [...dry.would_run, ...dry.would_run_later];
-  const found = [
+  const sentences = [
     sentence(dry.reset.filter((id) => !may.includes(id)), "runs again", "run again"),
     sentence(starts.filter((id) => !reset.has(id)), "runs", "run"),
     sentence(may, "runs if a condition is true", "run if a condition is true"),
@@ -35,8 +35,8 @@ export function sentencesOf(dry) {
     dry.kept.length ? { text: `${plural(dry.kept.length, "result")} ${are(dry.kept)} kept`, steps: dry.kept } : null,
     ...files(dry),
   ].filter(Boolean);
-  if (dry.status_after !== dry.status_now) found.push({ text: `The run becomes ${statusText(dry.status_after)}`, steps: [] });
-  return found;
+  if (dry.status_after !== dry.status_now) sentences.push({ text: `The run becomes ${statusText(dry.status_after)}`, steps: [] });
+  return sentences;
 }
 
 /** The forecast *dry*, and those of its sub-workflows at any depth. */
@@ -44,19 +44,19 @@ export function family(dry) {
   return [dry, ...(dry.sub_workflows ?? []).flatMap((below) => family(below.dry_run))];
 }
 
-const FOLLOWED = { pause: "paused", resume: "resumed", cancel: "cancelled", cleanup: "deleted" };
+const PAST_FORMS = { pause: "paused", resume: "resumed", cancel: "cancelled", cleanup: "deleted" };
 
 function subWorkflows(dry) {
   const members = family(dry).flatMap((each) => each.sub_workflows ?? []);
-  const left = family(dry).reduce((sum, each) => sum + (each.sub_workflows_left_out ?? 0), 0);
+  const rest = family(dry).reduce((sum, each) => sum + (each.sub_workflows_left_out ?? 0), 0);
   const creating = (dry.sub_workflows ?? []).filter((below) => below.workflow_id === null).map((below) => below.step_id);
   return [
-    ...Object.entries(FOLLOWED).map(([verb, done]) => {
-      const found = members.filter((below) => below.workflow_id !== null && below.dry_run.verb === verb);
-      return found.length ? { text: `${plural(found.length, "sub-workflow")} ${are(found)} ${done}`, steps: [] } : null;
+    ...Object.entries(PAST_FORMS).map(([verb, done]) => {
+      const matches = members.filter((below) => below.workflow_id !== null && below.dry_run.verb === verb);
+      return matches.length ? { text: `${plural(matches.length, "sub-workflow")} ${are(matches)} ${done}`, steps: [] } : null;
     }),
     sentence(creating, "creates a sub-workflow", "create sub-workflows"),
-    left ? { text: `${plural(left, "more sub-workflow")} ${left === 1 ? "is" : "are"} not examined`, steps: [] } : null,
+    rest ? { text: `${plural(rest, "more sub-workflow")} ${rest === 1 ? "is" : "are"} not examined`, steps: [] } : null,
   ];
 }
 
@@ -86,12 +86,12 @@ function jobs(all) {
 
 function files(dry) {
   if (dry.verb !== "cleanup") return [];
-  const gone = family(dry).flatMap((each) => each.files_to_delete);
-  const kept = family(dry).flatMap((each) => each.files_kept);
+  const toDelete = family(dry).flatMap((each) => each.files_to_delete);
+  const toKeep = family(dry).flatMap((each) => each.files_kept);
   return [
-    { text: gone.length ? `${plural(gone.length, "file")} ${are(gone)} deleted` : "No file is deleted", steps: [] },
-    kept.length ? { text: `${plural(kept.length, "file")} ${kept.length === 1 ? "stays" : "stay"}, because other runs name ${
-      kept.length === 1 ? "it" : "them"}`, steps: [] } : null,
+    { text: toDelete.length ? `${plural(toDelete.length, "file")} ${are(toDelete)} deleted` : "No file is deleted", steps: [] },
+    toKeep.length ? { text: `${plural(toKeep.length, "file")} ${toKeep.length === 1 ? "stays" : "stay"}, because other runs name ${
+      toKeep.length === 1 ? "it" : "them"}`, steps: [] } : null,
     { text: "The run leaves the list of runs, and can't be resumed", steps: [] },
   ];
 }

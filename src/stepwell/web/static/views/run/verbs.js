@@ -4,8 +4,8 @@
 // - Nothing happens before the user has seen the dry run.
 // - Start, resume and cleanup are sent with the version that the dry run describes. If the run has changed since, nothing
 //   happens, and the dialog shows the new dry run.
-// - Pause and cancel are sent without a version: nobody is kept from stopping a busy run.
-// - A request in flight belongs to the dialog that sent it. If that is closed, its answer doesn't change another dialog.
+// - Pause and cancel are sent without a version: anybody can stop a busy run.
+// - A request in flight belongs to the dialog that sent it. If that is closed, its response doesn't change another dialog.
 import { request, send } from "../../lib/api.js";
 import { announce, errorNotice, html, icon, loading, nothing, notice, render } from "../../lib/dom.js";
 import { plural } from "../../lib/format.js";
@@ -22,7 +22,7 @@ export const VERBS = {
 
 const NO_VERSION = {
   title: "Nothing was done",
-  detail: "The answer of the service has no ETag, so a change of the run would go unnoticed. A proxy may have removed it.",
+  detail: "The response of the service has no ETag, so a change of the run would go unnoticed. A proxy may have removed it.",
 };
 
 /** The buttons of a run, the one that is needed first: the verb that lets the run go on, or *wait* {text, act}, which ends a wait for a
@@ -93,14 +93,14 @@ export class VerbDialog {
   sentences() {
     if (this.name !== "delete") return sentencesOf(this.dry);
     const all = family(this.dry);
-    const [gone, kept] = [all.flatMap((each) => each.files_to_delete), all.flatMap((each) => each.files_kept)];
+    const [toDelete, toKeep] = [all.flatMap((each) => each.files_to_delete), all.flatMap((each) => each.files_kept)];
     const tasks = all.reduce((sum, each) => sum + each.tasks, 0);
     const waits = this.dry.status_now === "PENDING" || this.dry.status_now === "PAUSED";
     return [
       ...(waits ? [{ text: "The run is cancelled first", steps: [] }] : []),
       { text: `The run, its events, its webhooks and ${plural(tasks, "attempt")} are deleted for good`, steps: [] },
-      { text: gone.length ? `${plural(gone.length, "file")} ${gone.length === 1 ? "is" : "are"} deleted` : "No file is deleted", steps: [] },
-      ...(kept.length ? [{ text: `${plural(kept.length, "file")} stay until the runs that name them are deleted`, steps: [] }] : []),
+      { text: toDelete.length ? `${plural(toDelete.length, "file")} ${toDelete.length === 1 ? "is" : "are"} deleted` : "No file is deleted", steps: [] },
+      ...(toKeep.length ? [{ text: `${plural(toKeep.length, "file")} stay until the runs that name them are deleted`, steps: [] }] : []),
       { text: "Nobody can undo this", steps: [] },
     ];
   }

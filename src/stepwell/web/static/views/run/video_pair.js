@@ -1,7 +1,7 @@
 // Two videos that are compared play in step: what the user does with one of them, the other one does, too.
 //
 // What must hold:
-// - The one that follows doesn't lead: the event of a change that was made here has no further effect.
+// - A change that is made here has no effect on the first video: its event is ignored.
 // - A shorter video waits at its end, and a longer one plays on.
 
 const SAME_S = 0.05;

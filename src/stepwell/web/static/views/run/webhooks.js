@@ -1,4 +1,4 @@
-// The tab "Webhooks": the deliveries of the run, their attempts and answers, and a button that sends one again.
+// The tab "Webhooks": the deliveries of the run, their attempts and responses, and a button that sends one again.
 import { serviceNow } from "../../lib/clock.js";
 import { announce, emptyState, errorNotice, html, icon, loading, nothing, render, repeat } from "../../lib/dom.js";
 import { dateTime, duration, plural } from "../../lib/format.js";
@@ -33,15 +33,15 @@ class WebhooksTab {
   async load() {
     const { id, api } = this.context;
     try {
-      const found = [];
+      const deliveries = [];
       let more = true;
       for (let page = 0; more && page < this.pages; page += 1) {
-        const query = { after: found.at(-1)?.event_id ?? 0, limit: PAGE };
-        const answer = await api.getJson(`/workflows/${id}/deliveries`, { query });
-        found.push(...answer.deliveries);
-        more = answer.has_more;
+        const query = { after: deliveries.at(-1)?.event_id ?? 0, limit: PAGE };
+        const response = await api.getJson(`/workflows/${id}/deliveries`, { query });
+        deliveries.push(...response.deliveries);
+        more = response.has_more;
       }
-      [this.deliveries, this.more, this.error] = [found, more, null];
+      [this.deliveries, this.more, this.error] = [deliveries, more, null];
     } catch (error) {
       this.error = error;
     }
@@ -124,9 +124,9 @@ function attemptList({ type, event_id: event, attempts }) {
   return html`<ol class="delivery-attempts" aria-label=${`Attempts to send ${type} of event ${event}`}>
     ${attempts.map(({ at, code, latency_ms: latency, answer, error }) => html`<li>
       <time datetime=${at} title=${at}>${dateTime(at)}</time>
-      <span class="event-type ${code >= 200 && code < 300 ? "status-completed" : "status-failed"}">${code ?? "No answer"}</span>
+      <span class="event-type ${code >= 200 && code < 300 ? "status-completed" : "status-failed"}">${code ?? "No response"}</span>
       <span class="number dim">${duration(latency)}</span>
-      <span class="delivery-answer">${error ?? (answer || html`<span class="dim">An empty answer</span>`)}</span></li>`)}</ol>`;
+      <span class="delivery-response">${error ?? (answer || html`<span class="dim">An empty response</span>`)}</span></li>`)}</ol>`;
 }
 
 function nothingSent(run) {

@@ -1,5 +1,5 @@
 // The pause between two reads of the list of runs. The more events arrive, the longer it is, because each read costs the service
-// more than the events do, and nobody can follow rows that change several times a second.
+// more than the events do, and nobody can read rows that change several times a second.
 
 const MEASURED_MS = 10_000;
 const PER_EVENT_MS = 50; // of pause for each event a second

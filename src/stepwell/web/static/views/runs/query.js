@@ -29,16 +29,16 @@ export const FILTERS = [
 
 /** Reads the state from the query of a URL. Parameters that the view doesn't know are ignored. */
 export function readQuery(search) {
-  const given = new URLSearchParams(search);
+  const parameters = new URLSearchParams(search);
   const query = {};
-  for (const name of LISTS) query[name] = [...new Set(given.getAll(name).filter(Boolean))];
+  for (const name of LISTS) query[name] = [...new Set(parameters.getAll(name).filter(Boolean))];
   query.status = query.status.flatMap((each) => each.split(","));
-  for (const name of TEXTS) query[name] = given.get(name) ?? "";
-  for (const name of SWITCHES) query[name] = given.get(name) === "true";
-  query.order = given.get("order") === OLDEST_FIRST ? OLDEST_FIRST : NEWEST_FIRST;
-  const size = Number(given.get("limit"));
+  for (const name of TEXTS) query[name] = parameters.get(name) ?? "";
+  for (const name of SWITCHES) query[name] = parameters.get(name) === "true";
+  query.order = parameters.get("order") === OLDEST_FIRST ? OLDEST_FIRST : NEWEST_FIRST;
+  const size = Number(parameters.get("limit"));
   query.limit = Number.isInteger(size) && size >= 1 && size <= 1000 ? size : DEFAULT_SIZE;
-  query.cursor = given.get("cursor") ?? "";
+  query.cursor = parameters.get("cursor") ?? "";
   return query;
 }
 
@@ -52,7 +52,7 @@ export function writeQuery(query) {
   return text ? `?${text}` : "";
 }
 
-/** The parameters of a request for the page that the state describes. The total is never asked for: counting all
+/** The parameters of a request for the page that the state describes. The total is never requested: counting all
  *  workflows takes longer than the page. */
 export function listParameters(query) {
   const parameters = filterParameters(query);

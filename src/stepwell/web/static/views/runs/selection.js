@@ -98,9 +98,9 @@ export class Selection {
 
   buttons(selected) {
     const counts = Object.keys(DONE).map((name) => [name, selected.filter((run) => verbsOf(run).includes(name)).length]);
-    const found = counts.filter(([, count]) => count);
-    if (!found.length) return html`<span class="dim">Their statuses allow none of ${Object.keys(DONE).join(", ")}.</span>`;
-    return found.map(([name, count]) => html`<button type="button" class="button ${name === "cancel" ? "button-danger" : ""}" data-verb=${name}
+    const possible = counts.filter(([, count]) => count);
+    if (!possible.length) return html`<span class="dim">Their statuses allow none of ${Object.keys(DONE).join(", ")}.</span>`;
+    return possible.map(([name, count]) => html`<button type="button" class="button ${name === "cancel" ? "button-danger" : ""}" data-verb=${name}
       @click=${() => this.act(name, selected)}>${icon(VERBS[name].icon)}${VERBS[name].text}${count < selected.length ? ` ${number(count)}` : ""}</button>`);
   }
 
