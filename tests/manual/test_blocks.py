@@ -91,8 +91,8 @@ def test_a_definition_in_a_page_is_valid(page: str, block: Block, site: Site) ->
         assert definition == json.loads(example(block.note.removeprefix("example: ")))
     if "steps" in definition and "origin_instance" in definition:
         with site.service.client() as client:
-            answer = client.post("/api/v1/workflows/plan", json=definition)
-        assert answer.status_code == httpx.codes.OK, (page, answer.text)
+            response = client.post("/api/v1/workflows/plan", json=definition)
+        assert response.status_code == httpx.codes.OK, (page, response.text)
 
 
 def test_only_these_blocks_are_not_run() -> None:

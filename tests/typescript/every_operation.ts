@@ -10,7 +10,7 @@ const PHOTO =
   "iVBORw0KGgoAAAANSUhEUgAAAAIAAAACCAIAAAD91JpzAAAAFklEQVR4nGNsaGBgYGBgYmBgYGBgAAAMqgEElVt5PAAAAABJRU5ErkJggg==";
 
 const service = process.env.STEPWELL ?? "";
-// The second parameter selects JSON where an answer may also be a stream of events or a dry run.
+// The second parameter selects JSON where a response may also be a stream of events or a dry run.
 const api = createClient<paths, "application/json" | "application/problem+json">({
   baseUrl: service,
   headers: { Authorization: `Bearer ${process.env.TOKEN}` },
@@ -22,17 +22,17 @@ api.use({
   },
 });
 
-/** The data of an answer, or an error that shows the problem. */
-function data<T>(answer: { data?: T; error?: unknown; response: Response }): T {
-  assert.ok(answer.response.ok, JSON.stringify(answer.error));
-  return answer.data as T;
+/** The data of a result, or an error that shows the problem. */
+function data<T>(result: { data?: T; error?: unknown; response: Response }): T {
+  assert.ok(result.response.ok, JSON.stringify(result.error));
+  return result.data as T;
 }
 
 async function upload(): Promise<string> {
   const form = new FormData();
   form.append("file", new Blob([Buffer.from(PHOTO, "base64")]), "photo.png");
-  const answer = await api.POST("/api/v1/artifacts", { body: { file: [] }, bodySerializer: () => form });
-  const [file] = data(answer).artifacts;
+  const result = await api.POST("/api/v1/artifacts", { body: { file: [] }, bodySerializer: () => form });
+  const [file] = data(result).artifacts;
   assert.ok(file);
   assert.deepEqual([file.name, file.width, file.height], ["photo.png", 2, 2]);
   return file.path;
@@ -210,7 +210,7 @@ async function lookAround(): Promise<void> {
       params: { path: { workflow_id: UNKNOWN, delivery_id: "unknown" } },
     }),
   ];
-  assert.deepEqual(unknown.map((answer) => answer.response.status), [404, 404, 404]);
+  assert.deepEqual(unknown.map((result) => result.response.status), [404, 404, 404]);
 }
 
 const path = await upload();

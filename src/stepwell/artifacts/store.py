@@ -59,7 +59,7 @@ class ObstoreArtifacts:
         return cls(bucket.store(), None, on_full)
 
     async def check(self) -> None:
-        """Try everything that is done with a bucket, on a file of its own: write, read, list and delete.
+        """Try everything that is done with a bucket, on a file for tests: write, read, list and delete.
 
         Raises `ArtifactError`, which says which of these failed, and why.
         """

@@ -74,7 +74,7 @@ class InvalidWebhook(StepwellError):
 
 
 class RequestRefused(StepwellError):
-    """The service refused the request. Each status of the API has a class of its own."""
+    """The service refused the request. Each status of the API has its own class."""
 
     STATUS: ClassVar[int | None] = None
 

@@ -133,7 +133,7 @@ class ForEach(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     ] = None
     as_: Annotated[
         Annotated[str, Meta(min_length=1, max_length=255)] | None,
-        Meta(description="The input that holds the item (default item). null: its members are inputs of their own"),
+        Meta(description="The input that holds the item (default item). null: each member of the item is an input"),
     ] = field(default="item", name="as")
     max_concurrency: Annotated[
         int, Meta(ge=1, le=MAX_ITEMS, description="How many items are under way at once (default 10)")

@@ -252,7 +252,7 @@ EVENT_MEANINGS: Final[Mapping[EventType, str]] = {
     EventType.WORKFLOW_FAILED: "The workflow has ended: a step has failed for good, or its time was up",
     EventType.WORKFLOW_CANCELLED: "The workflow was cancelled",
     EventType.WORKFLOW_CLEANED: "The workflow was deleted by a cleanup",
-    EventType.WORKFLOW_FILES_DELETED: "The cleanup has ended: each file is deleted, gone, or kept for another workflow",
+    EventType.WORKFLOW_FILES_DELETED: "The cleanup has ended: each file is deleted, missing, or used elsewhere",
     EventType.STEP_STARTED: "An attempt at the step has started",
     EventType.STEP_SUBMITTED: "The provider has accepted the job of the attempt; its id is recorded",
     EventType.STEP_PROGRESS: "The provider reports progress of the job",

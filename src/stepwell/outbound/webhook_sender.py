@@ -60,7 +60,7 @@ def webhook_rule(allowed: Networks, *, https_only: bool, configured: bool) -> Ur
 
 
 def webhook_sender(allowed: Networks, clock: Clock, *, https_only: bool, timeout_s: float) -> "WebhookSender":
-    """Return a sender with a client of its own, so that slow receivers don't occupy the connections of downloads."""
+    """Return a sender with its own client, so that slow receivers don't occupy the connections of downloads."""
     client = guarded_client(AddressPolicy(allowed), https_only=https_only, connections=_CONNECTIONS, look_ups=_LOOK_UPS)
     return WebhookSender(client, clock, timeout_s=timeout_s)
 

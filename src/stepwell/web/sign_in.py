@@ -6,7 +6,7 @@ What must hold:
   that doesn't say, a form asks first. Otherwise such a page could sign a user in as somebody else.
 - A code isn't used by HEAD, by a request that is refused, and by a form that asks.
 - No response is stored, and no code or token is passed on, by `Referer` or otherwise. No log contains them.
-- A client that fails often is told to wait. The limit is per address, and its memory is bounded. A valid token or code
+- A client that fails often must wait. The limit is per address, and its memory is bounded. A valid token or code
   signs in all the same, because others may fail at the same address.
 - After the sign-in, the browser opens a page of this service.
 """

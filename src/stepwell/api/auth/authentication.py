@@ -3,7 +3,7 @@
 A request with a token is authenticated by the token alone. A ticket or a signature in the URL precedes a cookie, which
 a browser sends along with every request.
 
-A token with `definitions:run` may be given to a browser or a partner. What must hold for all that no other scope of the
+A token with `definitions:run` may go to a browser or a partner. What must hold for all that no other scope of the
 token allows:
 - It reaches the operations that say so (`Operation.for_runs`), and no others.
 - It sees what its subject has created for its tenant, also if it has `tenants:all`. It gets 404 for all else.

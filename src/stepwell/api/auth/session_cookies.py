@@ -4,7 +4,7 @@ What must hold:
 - The cookie authenticates a request to `/api/v1` only if a page of this service makes it: with `Sec-Fetch-Site:
   same-origin`, or without that header with a matching `Origin`. So no other page can use it.
 - If the service has a public URL, the cookie authenticates a request only at the host of that URL, and at loopback
-  addresses. So no page can use it by DNS rebinding: under a host of its own that leads to this service.
+  addresses. So no page can use it by DNS rebinding, which lets the page's own host lead to this service.
 - The name contains the port, because browsers share cookies between the ports of a host. By https it begins with
   `__Host-`: browsers accept such a cookie only from this host itself, so no other host of the domain can set one.
 - A request with two cookies of that name is refused, because another service or another host has set one.

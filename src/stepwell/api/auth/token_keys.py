@@ -62,7 +62,7 @@ class TokenKeys(Protocol):
         """Return the key that must have signed *token*; None if its header is malformed. Raises `UnknownKey`."""
 
     def note_use(self) -> None:
-        """Note that a token is being verified, because keys that are in use are kept up to date."""
+        """Note that a token is being verified, because only keys that are in use are fetched again."""
 
     async def refresh(self) -> None:
         """Look for keys that aren't known yet. Raises `Unavailable` if that isn't possible now."""

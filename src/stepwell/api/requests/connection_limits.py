@@ -6,8 +6,8 @@ What must hold:
   sent a whole head, then those between two requests; of either, the oldest. A client that has reached its own bound
   loses one of its own connections, and otherwise its own come before those of others.
 - If no connection may be closed, the new one is a reserved one. It serves health and metrics only, and may be closed
-  for a newer one at any time. So no client can use up what is reserved. The admin port has reserved connections of its
-  own, and no others.
+  for a newer one at any time. So no client can use up what is reserved. The admin port has only reserved connections,
+  which are its own.
 - A tenant has no more requests in progress than connections are left for others (`rules.threshold`). So one tenant
   alone gets half of them, and a request of another tenant always finds a connection.
 """

@@ -1,4 +1,4 @@
-"""The names of the headers that this API uses in a way of its own, and functions that read a request's headers."""
+"""The names of the headers that this API uses in its own way, and functions that read a request's headers."""
 
 import re
 from collections.abc import Mapping

@@ -1,6 +1,6 @@
 """`?dry_run=true` on a verb: the response reports what the verb would change, and nothing changes.
 
-The response has a media type of its own, so that no client confuses it with the verb's response. Its ETag names the
+The response has its own media type, so that no client confuses it with the verb's response. Its ETag names the
 version of the workflow that it describes. A verb with that ETag as `If-Match` does exactly what was reported, or fails
 with 412. A dry run stores no idempotency key.
 """

@@ -150,7 +150,7 @@ def _on_stepwell_error(request: _Call, error: StepwellError) -> Response[Any]:
     elif isinstance(error, Unavailable | TooManyRequests | QuotaExceeded):
         headers["Retry-After"] = str(error.retry_after_s)
     elif isinstance(error, NoRoomForArtifact):
-        problem.detail, headers["Retry-After"] = "There is no room to store the file.", str(_RETRY_AFTER_S)
+        problem.detail, headers["Retry-After"] = "The artifact store is full.", str(_RETRY_AFTER_S)
     elif isinstance(error, ArtifactError):
         # The store's message names folders and buckets, so only the log contains it.
         log.error("artifact could not be read", path=request.url.path, error=str(error))

@@ -39,7 +39,7 @@ _SLICE = 250
 
 
 class _OwnMembers(NamedTuple):
-    """The members of a step that have columns of their own."""
+    """The members of a step that are columns."""
 
     condition: str | None
     for_each: Any  # a ForEach, or its JSON

@@ -1,8 +1,8 @@
 """Server-sent events: https://html.spec.whatwg.org/multipage/server-sent-events.html
 
 What must hold:
-- A stream ends when there can be no more events, when its client is gone or too slow, after an hour, and when the
-  service stops. So an idle client can't occupy a stream and its memory for longer.
+- A stream ends when there can be no more events, when its client has disconnected or is too slow, after an hour, and
+  when the service stops. So an idle client can't occupy a stream and its memory for longer.
 - A stream ends with the token or the session that opened it. That all sessions were ended is noticed before the next
   event or heartbeat.
 - An error after the start ends the stream with a comment that reports the error. The client reconnects with the last

@@ -99,8 +99,8 @@ class ResponseStreams:
     ) -> ASGIApp:
         """Return the response that sends the list of the workflow's or the step's tasks, which begins with *first*.
 
-        Each slice shows its tasks at the moment when it is read. So two responses are never known to be equal, and each
-        has an ETag of its own.
+        Each slice shows its tasks at the moment when it is read. So each response has another
+        ETag.
         """
         tasks = self._task_list(workflow_id, first, include_deleted=include_deleted, step_id=step_id)
         return stream_response(lambda: self._open_list(tasks))
@@ -191,7 +191,7 @@ class ResponseStreams:
                 self._scope, record.id, _DEFINITION, position, count, SLICE_BYTES
             )
             if not steps:
-                raise LookupError(f"steps of workflow {record.id} are gone")
+                raise LookupError(f"steps of workflow {record.id} are deleted")
             encoded = [encode_step(step, evaluates=inputs.evaluates) for step in steps]
             if copies:
                 encoded = await to_thread.run_sync(with_deleted, encoded, copies)
@@ -307,13 +307,13 @@ async def encode_large(
     while position < record.total_steps:
         steps = await store.step_slice(scope, record.state.id, parts, position, count, SLICE_BYTES)
         if not steps:
-            raise LookupError(f"steps of workflow {record.state.id} are gone")
+            raise LookupError(f"steps of workflow {record.state.id} are deleted")
         encoded = [
             json.encode(stored_step_to_public(step, next(states), record.created_at, results=parts.results))
             for step in steps
         ]
         yield (b"," if position else b"") + b",".join(encoded)
-        # The database measures all that are asked for, so ask for about as many as fit.
+        # The database measures all that are requested, so request about as many as fit.
         count = min(2 * count, _MAX_COUNT) if len(steps) == count else 2 * len(steps)
         position += len(steps)
     yield b"]}"

@@ -105,7 +105,7 @@ def build_api(
     pages: WebPages | None = None,
     lifespan: Sequence[Lifespan] = (),
 ) -> Litestar:
-    """Return the ASGI app, with the web page if *pages* are given. *providers* are the names of the installed ones.
+    """Return the ASGI app, with the web page unless *pages* is None. *providers* are the names of the installed ones.
 
     It opens and closes none of its arguments; *lifespan* may do that.
     """

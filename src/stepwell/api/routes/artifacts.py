@@ -40,7 +40,7 @@ ARTIFACT = Operation(
     path=ARTIFACTS_PATH + "{path}",
     id="get_artifact",
     description="The bytes of an output file. Results contain its path, media/{task_id}/{name}. With w, a preview of "
-    "an image as WebP, upright, made when it is first asked for.",
+    "an image as WebP, upright, made when it is first requested.",
     tag="artifacts",
     permission=Permission.READ,
     for_runs=True,

@@ -161,7 +161,7 @@ async def _store_all(services: Services, uploader: Uploader, files: list[Spooled
     uploads: list[StoredUpload] = []
     try:
         for file in files:
-            uploads.append(await services.uploads.add(uploader, file))  # noqa: PERF401 - kept if a later one fails
+            uploads.append(await services.uploads.add(uploader, file))  # noqa: PERF401 - `except` reads them
     except BaseException:
         await services.uploads.take_back(upload for upload in uploads if upload.created)
         raise

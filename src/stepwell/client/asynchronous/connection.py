@@ -111,7 +111,7 @@ class AsyncConnection:
 
         Raises the errors of a refusal and of a connection that is lost, also while the body is read.
         """
-        if self._process != getpid():  # a fork: the parent would read the answers on its connections
+        if self._process != getpid():  # a fork: the parent would read the responses on its connections
             self._connect()
         try:
             response = await self._client.send(self._build(request, body), stream=True)

@@ -52,8 +52,8 @@ _PLAN = f"{WORKFLOWS}plan"
 class AsyncWorkflowCalls(AsyncConnection):
     """The operations on workflows.
 
-    Requests that change something have an idempotency key of their own, so that they have their effect once although
-    they are repeated. `idempotency_key` sets it, and `if_match` is the tag that the workflow must still have.
+    Requests that change something have an idempotency key, so that they have their effect once although they are
+    repeated. `idempotency_key` sets it, and `if_match` is the tag that the workflow must still have.
     """
 
     async def create(

@@ -53,8 +53,8 @@ _PLAN = f"{WORKFLOWS}plan"
 class WorkflowCalls(Connection):
     """The operations on workflows.
 
-    Requests that change something have an idempotency key of their own, so that they have their effect once although
-    they are repeated. `idempotency_key` sets it, and `if_match` is the tag that the workflow must still have.
+    Requests that change something have an idempotency key, so that they have their effect once although they are
+    repeated. `idempotency_key` sets it, and `if_match` is the tag that the workflow must still have.
     """
 
     def create(
