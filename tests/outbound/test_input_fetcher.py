@@ -58,7 +58,7 @@ async def size_of(path: str, scope: FileScope) -> int | None:
 
 
 class Room:
-    """A `FileRoom` that records what is asked for. It says of the first `waits` calls that they took a wait."""
+    """A `FileMemory` that records what is asked for. It says of the first `waits` calls that they took a wait."""
 
     def __init__(self, waits: int = 0) -> None:
         self.waits, self.taken, self.given_back = waits, list[int](), list[int]()

@@ -59,7 +59,7 @@ def product(width: int = 120, height: int = 90) -> Image.Image:
 
 
 class NoRoom(Exception):
-    """`wait_for_room` was called."""
+    """`wait_for_disk` was called."""
 
 
 class FakeIO(NoFilesOfWorkers):
@@ -70,7 +70,7 @@ class FakeIO(NoFilesOfWorkers):
         self.weights, self.costs = list[WorkWeight](), list[float]()
 
     @asynccontextmanager
-    async def worker(self, weight: WorkWeight) -> AsyncIterator[None]:
+    async def child_process(self, weight: WorkWeight) -> AsyncIterator[None]:
         self.weights.append(weight)
         yield
 
@@ -103,7 +103,7 @@ class FakeIO(NoFilesOfWorkers):
     def temporary_file(self) -> AbstractAsyncContextManager[IO[bytes]]:
         return temporary_file()
 
-    async def wait_for_room(self, why: str) -> None:
+    async def wait_for_disk(self, why: str) -> None:
         raise NoRoom(why)
 
 

@@ -44,7 +44,7 @@ async def test_more_than_one_task_may_hold_is_refused_and_changes_nothing() -> N
     with governor.reservation("a") as memory:
         await memory.grow(3 * MIB)
         with pytest.raises(
-            NeverFits, match=r"^needs 5,242,880 bytes of memory at once, and one task may hold 4,194,304"
+            NeverFits, match=r"^needs 5,242,880 bytes of memory at once, and may hold at most 4,194,304"
         ):
             await memory.grow(2 * MIB)
         assert (memory.held, governor.held) == (3 * MIB, 3 * MIB)

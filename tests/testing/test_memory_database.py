@@ -26,11 +26,11 @@ def database(clock: ManualClock) -> MemoryDatabase:
 
 async def test_a_key_is_free_again_after_48_hours(database: MemoryDatabase, clock: ManualClock) -> None:
     keys = database.connect(ME).keys
-    await keys.reserve(T, "k", FIRST, b"one")
+    await keys.claim(T, "k", FIRST, b"one")
     clock.advance(2 * DAY_S - 1)
-    assert not (await keys.reserve(T, "k", SECOND, b"two")).mine
+    assert not (await keys.claim(T, "k", SECOND, b"two")).mine
     clock.advance(2)
-    assert (await keys.reserve(T, "k", SECOND, b"two")).mine
+    assert (await keys.claim(T, "k", SECOND, b"two")).mine
 
 
 async def test_a_live_process_may_be_at_work_on_a_key_for_five_minutes(
@@ -38,11 +38,11 @@ async def test_a_live_process_may_be_at_work_on_a_key_for_five_minutes(
 ) -> None:
     here, there = database.connect(ME), database.connect(OTHER)
     await here.leases.renew(ME, DAY_S)
-    await here.keys.reserve(T, "k", FIRST, b"one")
+    await here.keys.claim(T, "k", FIRST, b"one")
     clock.advance(299)
-    assert (await there.keys.reserve(T, "k", SECOND, b"one")).elsewhere
+    assert (await there.keys.claim(T, "k", SECOND, b"one")).elsewhere
     clock.advance(2)
-    assert (await there.keys.reserve(T, "k", SECOND, b"one")).mine
+    assert (await there.keys.claim(T, "k", SECOND, b"one")).mine
 
 
 async def test_a_lease_ends_with_its_time(database: MemoryDatabase, clock: ManualClock) -> None:

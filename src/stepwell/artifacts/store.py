@@ -19,7 +19,7 @@ from stepwell.artifacts.disk import Disk, parse_stored_path, read_measured
 from stepwell.artifacts.obstore_errors import FAULTS, is_full, is_missing, panics_as_exceptions, reason
 from stepwell.artifacts.s3 import PART, PARTS_AT_ONCE, Bucket, media_type
 from stepwell.basics.artifacts import ARTIFACTS_ROOT, ArtifactPath, parse_artifact_path, preview_paths
-from stepwell.basics.errors import ArtifactError, ArtifactGone, NoRoomForArtifact, StepwellError
+from stepwell.basics.errors import ArtifactDiskFull, ArtifactError, ArtifactGone, StepwellError
 from stepwell.contract.tasks import Output
 from stepwell.runtime.temporary_files import temporary_file
 
@@ -27,10 +27,10 @@ PAGE = 1_000  # paths
 CHUNK = 1 << 20  # bytes
 _PROBE = 1 << 20  # bytes
 
-OnFull = Callable[[NoRoomForArtifact], object]
+OnFull = Callable[[ArtifactDiskFull], object]
 
 
-def ignore(_: NoRoomForArtifact) -> None:
+def ignore(_: ArtifactDiskFull) -> None:
     """The default `OnFull`: do nothing."""
 
 
@@ -150,7 +150,7 @@ class ObstoreArtifacts:
         return temporary_file(None if self._disk is None else self._disk.root)
 
     def report_full(self, why: str) -> None:
-        self._on_full(NoRoomForArtifact(why))
+        self._on_full(ArtifactDiskFull(why))
 
     async def _write(self, path: str, data: bytes | IO[bytes]) -> Output:
         target = parse_artifact_path(path)
@@ -174,7 +174,7 @@ class ObstoreArtifacts:
         try:
             with _errors("written", path):
                 yield
-        except NoRoomForArtifact as error:
+        except ArtifactDiskFull as error:
             self._on_full(error)
             raise
 
@@ -292,7 +292,7 @@ def _errors(verb: str, path: str) -> Iterator[None]:
         if is_missing(error) and verb != "written":
             translated: StepwellError = artifact_gone(path)
         else:
-            kind = NoRoomForArtifact if verb == "written" and is_full(error) else ArtifactError
+            kind = ArtifactDiskFull if verb == "written" and is_full(error) else ArtifactError
             translated = kind(f"{_printable(path)} could not be {verb}: {reason(error)}")
         # The texts of the operating system may go into the log.
         raise translated from (error if isinstance(error, OSError) and error.errno is not None else None)

@@ -102,8 +102,8 @@ def named_tasks(encoded: str) -> set[str]:
     """Return the ids of the tasks whose artifacts a JSON value names, so that no cleanup deletes files it needs.
 
     A path may be part of a longer text, such as a signed URL of Stepwell. *encoded* is the value as msgspec encodes it,
-    which leaves all characters of a path unchanged. So the value needn't be walked, whatever its depth. A request has
-    room for 390,000 ids: as text they take a fifth of a second, as UUIDs three times as long.
+    which leaves all characters of a path unchanged. So the value needn't be walked, whatever its depth. A request can
+    have 390,000 ids: as text they take a fifth of a second, as UUIDs three times as long.
     """
     return set(_MENTION.findall(encoded)) if _PREFIX in encoded else set()
 
@@ -141,7 +141,7 @@ def content_type_of(name: str) -> str:
 
 
 def preview_path(path: str, width: int) -> str:
-    """Return the path of the preview of the image at *path*: beside it, under a name that no task or upload gives."""
+    """Return the path of the preview of the image at *path*: beside it, with a name that no attempt or upload has."""
     folder, _, name = path.rpartition("/")
     return f"{folder}/preview-{width}-{sha256(name.encode()).hexdigest()[:16]}.webp"
 

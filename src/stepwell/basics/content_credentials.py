@@ -1,12 +1,12 @@
 """Finds Content Credentials in files: a C2PA manifest that the file itself contains. It isn't verified.
 
-Manifests are in these places (https://spec.c2pa.org/specifications/specifications/2.2/specs/C2PA_Specification.html,
+A manifest is one of these (https://spec.c2pa.org/specifications/specifications/2.2/specs/C2PA_Specification.html,
 appendix A): a chunk `caBX` of a PNG, an APP11 segment with a JUMBF box of a JPEG, a chunk `C2PA` of a WebP, and a box
 `uuid` of an MP4, MOV, HEIC or AVIF.
 
 What must hold:
 - Only the headers of a file's parts are read, whatever its size is, and at most `MAX_PARTS` of them.
-- Any bytes give an answer. A file that is cut off or broken has no manifest behind the fault.
+- Any bytes have a result. A file that is cut off or broken has no manifest behind the fault.
 """
 
 from collections.abc import Generator

@@ -34,7 +34,7 @@ def data_uri(data: bytes, media_type: str) -> str:
 
 
 def decode_data(body: str, *, is_base64: bool) -> bytes:
-    """Decode what follows the comma of a data URI: percent-encoded, and then in base64 with *is_base64*.
+    """Decode the data behind the comma of a data URI: percent-encoded, and then in base64 with *is_base64*.
 
     In base64, white space and missing padding are accepted. Raises ValueError for anything else that is wrong.
     """

@@ -8,7 +8,7 @@
     ├── NotWaiting                a step doesn't wait for the decision or the signal, or not any more
     ├── NoWebhook                 the workflow has no webhook_url
     ├── PreconditionFailed        the workflow or the definition has another version than If-Match names
-    ├── StillRunning              an earlier request with the same key has no answer yet
+    ├── StillRunning              an earlier request with the same key has no response yet
     ├── Forbidden                 a scope is missing, or the tenant is another
     ├── Unauthenticated           no bearer token was sent
     │   └── InvalidToken          the token that was sent is refused
@@ -17,21 +17,21 @@
     │   ├── DiskFull              a write failed because a disk is full
     │   ├── ReadOnly              the database takes no writes
     │   └── ResourcesExhausted    the database has no memory or no connection left
-    ├── NeverFits                 a task needs more memory at once than one task may hold
+    ├── NeverFits                 a request or an attempt needs more memory at once than it may ever hold
     ├── TooManyValues             a body has too many JSON values, or members of objects
     ├── AttemptError              an attempt at a step failed; it says whether a retry makes sense
     ├── OutcomeUnknown            a provider may have accepted a job, or not
     ├── CallFailed                a call to a provider got no usable answer; it may be repeated
     ├── ArtifactGone              a file that should be there isn't
     ├── ArtifactError             a file that could not be read, written or deleted
-    │   └── NoRoomForArtifact     a file could not be written because the disk is full
+    │   └── ArtifactDiskFull     a file could not be written because the disk is full
     ├── UnsupportedFile           the bytes of an uploaded file have no type that is accepted
     ├── QuotaExceeded             a tenant has as many uploads or definitions, or bytes of them, as it may have
     ├── UploadInUse               a workflow names the upload that is to be deleted
     ├── UploadMissing             a file that should be in the bucket hasn't been sent there
     └── UploadsGone               a new workflow names uploads that are being deleted
 
-The table in `api/problems.py` says which answer each error becomes.
+The table in `api/problems.py` says which response each error becomes.
 """
 
 import math
@@ -109,11 +109,11 @@ class NotWaiting(StepwellError):
 
 
 class JobFollowedUp(StepwellError):
-    """The data of a workflow can't be deleted yet, because a job of it is still followed up at its provider."""
+    """The data of a workflow can't be deleted yet, because a job of it is still polled at its provider."""
 
     def __init__(self) -> None:
         super().__init__(
-            "A job of the workflow is still followed up at its provider, so that its end and its cost are recorded: "
+            "A job of the workflow is still polled at its provider, so that its end and its cost are recorded: "
             "try again when following_up of its tasks is false."
         )
 
@@ -127,7 +127,7 @@ class PreconditionFailed(StepwellError):
 
 
 class StillRunning(StepwellError):
-    """An earlier request with the same `Idempotency-Key` has no answer yet."""
+    """An earlier request with the same `Idempotency-Key` has no response yet."""
 
     def __init__(self) -> None:
         super().__init__("a request with this Idempotency-Key is being worked on")
@@ -170,7 +170,7 @@ class Unavailable(StepwellError):
 
 
 class DiskFull(Unavailable):
-    """A disk is full. Writes wait until there is room, as in every other outage."""
+    """A disk is full. Writes wait until there is space, as in every other outage."""
 
     def __init__(self, why: str, retry_after_s: int = 5) -> None:
         super().__init__(why, retry_after_s)
@@ -185,11 +185,11 @@ class ResourcesExhausted(Unavailable):
 
 
 class NeverFits(StepwellError):
-    """A task needs *size* bytes of memory at once, and one task may hold *largest*."""
+    """A request or an attempt needs *size* bytes of memory at once, and may hold at most *largest*."""
 
     def __init__(self, size: int, largest: int) -> None:
         super().__init__(
-            f"needs {size:,} bytes of memory at once, and one task may hold {largest:,}: "
+            f"needs {size:,} bytes of memory at once, and may hold at most {largest:,}: "
             "half of STEPWELL_MEMORY_MAX_BYTES"
         )
         self.size, self.largest = size, largest
@@ -240,8 +240,8 @@ class MissingProvider(AttemptError):
 
 
 def _seconds(value: float | str | None) -> float | None:
-    """Return the seconds, which plug-ins may pass on as a header has them. None for anything else: it must not end the
-    engine.
+    """Return the seconds, which a plug-in may pass on as the text of a header. None for any other value, because an
+    error here would end the engine.
     """
     try:
         seconds = None if value is None else float(value)
@@ -280,7 +280,7 @@ class ArtifactError(StepwellError):
     """A file could not be read, written or deleted."""
 
 
-class NoRoomForArtifact(ArtifactError):
+class ArtifactDiskFull(ArtifactError):
     """A file could not be written, because the disk is full."""
 
 

@@ -1,4 +1,4 @@
-"""Requests with an `Idempotency-Key`: their keys, and the answers that are sent again."""
+"""Requests with an `Idempotency-Key`: their keys, and the responses that are sent again."""
 
 from uuid import UUID
 
@@ -7,8 +7,8 @@ from msgspec import Struct, json
 from stepwell.basics.tenancy import TenantScope
 
 
-class Reservation(Struct, frozen=True):
-    """The idempotency key that a request has reserved.
+class KeyClaim(Struct, frozen=True):
+    """The claim of a request to its idempotency key.
 
     Keys are unique in their `scope`. `token` is the id of this attempt at the request. If a later attempt takes the key
     over, the effect of this one is refused.
@@ -19,27 +19,27 @@ class Reservation(Struct, frozen=True):
     token: UUID
 
 
-class StoredAnswer(Struct, frozen=True):
-    """An answer as it is sent, byte for byte."""
+class StoredResponse(Struct, frozen=True):
+    """A response as it is sent, byte for byte."""
 
     status: int
     headers: dict[str, str]
     body: bytes
 
 
-class ReservedKey(Struct, frozen=True):
-    """The state of a key when a request asks for it.
+class KeyState(Struct, frozen=True):
+    """The state of a key when a request claims it.
 
-    `mine`: this attempt at the request has created the key, or has taken it over from one that can no longer take
-    effect. Otherwise the key is an earlier attempt's: `applied_to` is the workflow of its committed effect, `answer` is
-    its answer, and `elsewhere` says whether another live process may still work on it.
+    `mine`: this attempt at the request has created the key, or has taken it over from an attempt that can no longer
+    take effect. Otherwise an earlier attempt has the key: `applied_to` is the workflow of its committed effect,
+    `response` is its response, and `elsewhere` says whether another live process may still work on it.
     """
 
-    reservation: Reservation
+    claim: KeyClaim
     mine: bool
     fingerprint: bytes = b""
     applied_to: UUID | None = None
-    answer: StoredAnswer | None = None
+    response: StoredResponse | None = None
     elsewhere: bool = False
 
 

@@ -10,7 +10,7 @@ from stepwell.basics.workflow_limits import TenantLimit
 from stepwell.contract.enums import ProviderType, TaskType
 from stepwell.contract.providers import ModelLimit
 
-# https://url.spec.whatwg.org/#origin, with any scheme, because apps have schemes of their own.
+# https://url.spec.whatwg.org/#origin, with any scheme, because apps have their own schemes.
 _ORIGIN = re.compile(
     r"(?!https://.*:443\Z|http://.*:80\Z)[a-z][a-z0-9+.-]*://(?:[a-z0-9_-][a-z0-9._-]*|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?"
 )

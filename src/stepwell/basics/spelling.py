@@ -53,14 +53,14 @@ def _is_one_edit(first: str, second: str) -> bool:
     """Return whether the names, whose lengths differ by at most 1, are exactly one edit apart."""
     if len(first) > len(second):
         first, second = second, first
-    place = 0
-    while place < len(first) and first[place] == second[place]:
-        place += 1
+    index = 0
+    while index < len(first) and first[index] == second[index]:
+        index += 1
     if len(first) < len(second):
-        return first[place:] == second[place + 1 :]
-    if first[place + 1 :] == second[place + 1 :]:
+        return first[index:] == second[index + 1 :]
+    if first[index + 1 :] == second[index + 1 :]:
         return first != second
-    return first[place : place + 2] == second[place : place + 2][::-1] and first[place + 2 :] == second[place + 2 :]
+    return first[index : index + 2] == second[index : index + 2][::-1] and first[index + 2 :] == second[index + 2 :]
 
 
 def _is_similar(first: str, second: str) -> bool:

@@ -1,6 +1,6 @@
 """The scope of a call: the tenant whose workflows it may see and change; and the tenant that its work counts for.
 
-What must hold: turns, worker processes, memory, connections and streams count for the tenant that owns the data,
+What must hold: turns, child processes, memory, connections and streams count for the tenant that owns the data,
 also for a request with a `tenants:all` token, a signed URL, a ticket, a decision link, or a provider's callback.
 They count for the caller only until the tenant is known, and for what concerns many tenants together, like the feed of
 all events. Such callers share nothing with the workflows that have no tenant.
@@ -23,7 +23,7 @@ class SharedCaller(Enum):
 
 
 Account: TypeAlias = str | SharedCaller | None
-"""The account of some work, with limits of its own: a tenant, all workflows without a tenant (None), or a caller."""
+"""The account of some work, which has its own limits: a tenant, all workflows without a tenant (None), or a caller."""
 
 
 class TenantScope(Struct, frozen=True, omit_defaults=True):

@@ -7,25 +7,25 @@ from msgspec import Meta, Struct
 
 from stepwell.basics.strict_json.size import count_values, most_values
 
-STEPS_A_PLACE, BYTES_A_PLACE = 20, 64 * 1024
+STEPS_A_SLOT, BYTES_A_SLOT = 20, 64 * 1024
 # A decoded value takes up to 100 bytes of memory, however short its text is. Usual definitions have 20 characters or
 # more for each value.
 _BYTES_A_VALUE = 20
-_SHORT_TEXT = 6 * 1024  # has at most 3,072 values, which are too few for a second place
+_SHORT_TEXT = 6 * 1024  # has at most 3,072 values, which are too few for a second slot
 
 
-def places_of(steps: int, definition_bytes: int) -> int:
-    """Return how many active workflows a workflow counts as, because of the memory that it takes.
+def slots_of(steps: int, definition_bytes: int) -> int:
+    """Return how many slots an active workflow takes, because of the memory that it needs.
 
-    It counts once for each 20 steps, or once for each 64 KiB of its definition if that is more. It isn't the sum of
-    both, because then a workflow of 20 steps would count twice. *definition_bytes* is the result of `definition_size`;
-    0 if that is unknown.
+    It takes one slot for each 20 steps, or one for each 64 KiB of its definition if that is more. The two aren't added,
+    because then a workflow of 20 steps would take two slots. *definition_bytes* is the result of `definition_size`; 0
+    if that is unknown.
     """
-    return max(-(-steps // STEPS_A_PLACE), -(-definition_bytes // BYTES_A_PLACE), 1)
+    return max(-(-steps // STEPS_A_SLOT), -(-definition_bytes // BYTES_A_SLOT), 1)
 
 
 def definition_size(text: bytes) -> int:
-    """Return the size of a definition for `places_of`: the bytes of its JSON, or 20 for each value if that is more."""
+    """Return the size of a definition for `slots_of`: the bytes of its JSON, or 20 for each value if that is more."""
     if len(text) <= _SHORT_TEXT or most_values(text) * _BYTES_A_VALUE <= len(text):
         return len(text)
     return max(len(text), count_values(text).values * _BYTES_A_VALUE)  # exact, because strings may be full of commas
@@ -55,15 +55,15 @@ class WorkflowLimits(Struct, frozen=True):
     """The bounds on workflows in one process.
 
     A tenant may hold as much as is free (`rules.threshold`), and at most its own bound. So one tenant alone gets at
-    most half of the total, and there is room for others that come later.
+    most half of the total, and tenants that come later get the rest.
 
-    A workflow counts as `places_of` says. One that needs more places than are left still becomes active while one is
-    left and nothing of its tenant is active: otherwise large workflows would wait for ever. So the total exceeds the
-    bound by one such workflow at most.
+    An active workflow takes as many slots as `slots_of` returns. A workflow that needs more slots than are free still
+    becomes active if one slot is free and its tenant has no active workflow: otherwise large workflows would wait for
+    ever. So the total exceeds the bound by one such workflow at most.
 
-    `active` is the number of active workflows, and `active_per_tenant` that of one tenant. `waiting` is the number of
-    waiting workflows. Beyond `waiting_s` since the start of its longest waiting workflow, a tenant gets no more of
-    them. `tenants` are the bounds of single tenants.
+    `active` is the number of slots, and `active_per_tenant` that of one tenant. `waiting` is the number of waiting
+    workflows. A tenant whose longest waiting workflow was started more than `waiting_s` ago gets no more waiting ones.
+    `tenants` are the bounds of single tenants.
     """
 
     active: int = 2_000

@@ -18,7 +18,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from stepwell.app import Service
 from stepwell.basics.errors import Unavailable
-from stepwell.basics.workflow_limits import places_of
+from stepwell.basics.workflow_limits import slots_of
 from stepwell.bench.celery_worker import NoBroker, celery_settings, celery_worker
 from stepwell.bench.child_processes import ProcessEnded
 from stepwell.bench.driver import drive, in_process
@@ -95,7 +95,7 @@ def bench(settings: Settings, options: BenchOptions, signals: Signals) -> int:
 
 
 def _bench_in(folder: Path, settings: Settings, options: BenchOptions, signals: Signals) -> int:
-    active = options.load.concurrency * places_of(options.load.steps, 0)
+    active = options.load.concurrency * slots_of(options.load.steps, 0)
     own = embedded_settings(
         settings,
         # The service deletes files that no row names, so it gets an empty folder of its own.

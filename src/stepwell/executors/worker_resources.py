@@ -64,7 +64,7 @@ class WorkerMemory:
         self._max_memory, self._machine = max_memory, MachineMemory(max_memory)
 
     @asynccontextmanager
-    async def worker(self, weight: WorkWeight) -> AsyncIterator[None]:
+    async def child_process(self, weight: WorkWeight) -> AsyncIterator[None]:
         weight.check_fits(self._max_memory)
         async with self._machine.reserved(weight.memory):
             yield

@@ -10,7 +10,7 @@ from uuid import UUID
 from msgspec import UNSET, Struct, UnsetType, field
 
 from stepwell.basics.artifacts import named_tasks
-from stepwell.basics.idempotency import Reservation
+from stepwell.basics.idempotency import KeyClaim
 from stepwell.contract.enums import TERMINAL_EVENTS, TERMINAL_STATUSES, EventType
 from stepwell.lifecycle.effects import Effect
 from stepwell.lifecycle.model import HistoryEvent, ItemState, ShownWait, StepState, StoredSignal, Task, WorkflowState
@@ -32,7 +32,7 @@ class CleanupChange(Enum):
 class RequestMarks(Struct, frozen=True):
     """The marks of a request, which are written with the decision that it has led to."""
 
-    reservation: Reservation | None = None
+    reservation: KeyClaim | None = None
     command: CommandMark | None = None
 
 
@@ -64,7 +64,7 @@ class Decision(Struct):
     tasks: dict[UUID, Task] = field(default_factory=dict)
     events: list[HistoryEvent] = field(default_factory=list)
     deliveries: list[Delivery] = field(default_factory=list)
-    reservations: list[Reservation] = field(default_factory=list)
+    reservations: list[KeyClaim] = field(default_factory=list)
     cleanup: CleanupChange | None = None
     labels: dict[str, str] | UnsetType | None = UNSET
     commands: tuple[CommandMark, ...] = ()

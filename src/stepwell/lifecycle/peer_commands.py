@@ -21,7 +21,7 @@ from stepwell.basics.errors import (
     TooManyRequests,
     Unavailable,
 )
-from stepwell.basics.idempotency import Reservation
+from stepwell.basics.idempotency import KeyClaim
 from stepwell.basics.tenancy import TenantScope
 from stepwell.contract.enums import WorkflowStatus
 from stepwell.contract.forecasts import DryRunVerb
@@ -72,7 +72,7 @@ class Command(Struct, frozen=True):
     id: UUID
     workflow_id: UUID
     request: CommandRequest
-    reservation: Reservation | None = None
+    reservation: KeyClaim | None = None
 
     @property
     def preconditions(self) -> Preconditions:

@@ -6,7 +6,7 @@ from typing import NamedTuple, Self
 from msgspec import Struct
 
 from stepwell.basics.errors import PreconditionFailed
-from stepwell.basics.idempotency import Reservation
+from stepwell.basics.idempotency import KeyClaim
 from stepwell.contract.enums import WaitsFor
 from stepwell.lifecycle.model import WorkflowState
 
@@ -48,7 +48,7 @@ class Preconditions(Struct, frozen=True):
     to mark in the transaction of the effect.
     """
 
-    reservation: Reservation | None = None
+    reservation: KeyClaim | None = None
     if_match: frozenset[Version] | None = None
 
     def check(self, state: WorkflowState) -> None:

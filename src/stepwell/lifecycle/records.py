@@ -7,9 +7,9 @@ from uuid import UUID
 
 from msgspec import Struct
 
-from stepwell.basics.idempotency import Reservation
+from stepwell.basics.idempotency import KeyClaim
 from stepwell.basics.tenancy import FileScope
-from stepwell.basics.workflow_limits import places_of
+from stepwell.basics.workflow_limits import slots_of
 from stepwell.contract.definition import DefinitionReference, JsonObject, WorkflowStepDefinition
 from stepwell.contract.enums import TaskType, WaitsFor, WorkflowStatus
 from stepwell.contract.tasks import CostSums
@@ -152,7 +152,7 @@ class NewWorkflow(Struct, frozen=True):
     final_position: int
     definition_bytes: int
     events: tuple[HistoryEvent, ...]
-    reservation: Reservation | None = None
+    reservation: KeyClaim | None = None
     feature_level: int = BASE_LEVEL
     has_flow: bool = False
     inputs: StoredInputs = NO_INPUTS
@@ -213,7 +213,7 @@ class LoadedWorkflow(Struct):
     def places(self) -> int:
         """The number of active workflows that it counts as."""
         item_bytes = sum(len(item.value) for item in self.items)
-        return places_of(self.unit_count, self.definition_bytes + item_bytes)
+        return slots_of(self.unit_count, self.definition_bytes + item_bytes)
 
 
 class UnparkedWorkflows(Struct, frozen=True):

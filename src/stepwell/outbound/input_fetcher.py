@@ -23,7 +23,7 @@ from stepwell.outbound.http_client import check_media_type, retry_after_s
 from stepwell.outbound.sanitise import invalid_input, sanitised
 from stepwell.outbound.ssrf_guard import UrlBlocked, parse_url
 from stepwell.ports.artifacts import Artifacts
-from stepwell.ports.providers import Blob, FileRoom
+from stepwell.ports.providers import Blob, FileMemory
 from stepwell.runtime.temporary_files import path_for_others, temporary_file
 
 _WORTH_A_RETRY = frozenset({408, 425, 429})
@@ -41,7 +41,7 @@ class Download:
     def __init__(self, client: httpx.AsyncClient, max_bytes: int, timeout_s: float) -> None:
         self._client, self._max_bytes, self._timeout_s = client, max_bytes, timeout_s
 
-    async def __call__(self, url: str, field: str, room: FileRoom) -> Blob:
+    async def __call__(self, url: str, field: str, memory: FileMemory) -> Blob:
         try:
             target = parse_url(url)
         except UrlBlocked as error:
@@ -50,7 +50,7 @@ class Download:
         try:
             # httpx's timeouts restart with each byte, so only this deadline ends a slow drip.
             with anyio.fail_after(self._timeout_s) as scope:
-                reserved = _ReservedBody(room, scope)
+                reserved = _ReservedBody(memory, scope)
                 while (blob := await self._get(target, field, printable_url, reserved)) is None:
                     pass
                 return blob
@@ -104,8 +104,8 @@ class Download:
 class _ReservedBody:
     """The memory of one download. `size` is the size of the body for which memory is reserved."""
 
-    def __init__(self, room: FileRoom, deadline: anyio.CancelScope) -> None:
-        self._room, self._scope = room, deadline
+    def __init__(self, memory: FileMemory, deadline: anyio.CancelScope) -> None:
+        self._memory, self._scope = memory, deadline
         self.size = 0
 
     async def grow(self, size: int) -> bool:
@@ -115,7 +115,7 @@ class _ReservedBody:
         deadline, began = self._scope.deadline, anyio.current_time()
         self._scope.deadline = math.inf
         try:
-            waited = await self._room.take_file(size - self.size)
+            waited = await self._memory.take_file(size - self.size)
         finally:
             self._scope.deadline = deadline + anyio.current_time() - began
         self.size = size
@@ -164,20 +164,20 @@ class HttpInputFetcher:
         self._download = Download(client, max_bytes, timeout_s)
         self._max_bytes = max_bytes
 
-    async def fetch(self, reference: str, field: str, scope: FileScope, room: FileRoom) -> Blob:
+    async def fetch(self, reference: str, field: str, scope: FileScope, memory: FileMemory) -> Blob:
         scheme = reference[:8].lower()
         if is_meant_as_artifact(reference):
-            return await self._read_artifact(reference, field, scope, room)
+            return await self._read_artifact(reference, field, scope, memory)
         if scheme.startswith(("http://", "https://")):
-            return await self._download(reference, field, room)
+            return await self._download(reference, field, memory)
         if scheme.startswith("data:"):
-            await room.take_decoded(len(reference))
+            await memory.take_decoded(len(reference))
             return await to_thread.run_sync(self._decode_data_uri, reference, field)
         why = f"{_printable(reference)} is neither an artifact path, nor an http(s) URL, nor a data URI"
         raise invalid_input(field, why)
 
     @asynccontextmanager
-    async def file(self, reference: str, field: str, scope: FileScope, room: FileRoom) -> AsyncIterator[str]:
+    async def file(self, reference: str, field: str, scope: FileScope, memory: FileMemory) -> AsyncIterator[str]:
         artifact = is_meant_as_artifact(reference)
         if artifact:
             await self._check_artifact(reference, field, scope)
@@ -187,17 +187,17 @@ class HttpInputFetcher:
                 yield local_path
                 return
         async with temporary_file() as file:
-            with room.for_request(), _file_errors(field):
+            with memory.for_request(), _file_errors(field):
                 if artifact:
-                    await self._copy_artifact(reference, field, room, file)
+                    await self._copy_artifact(reference, field, memory, file)
                 else:
-                    blob = await self.fetch(reference, field, scope, room)
+                    blob = await self.fetch(reference, field, scope, memory)
                     await to_thread.run_sync(file.write, blob.data)
                 await to_thread.run_sync(file.flush)
             yield path_for_others(file)
 
-    async def _copy_artifact(self, path: str, field: str, room: FileRoom, file: IO[bytes]) -> None:
-        await room.take_file(_CHUNK)
+    async def _copy_artifact(self, path: str, field: str, memory: FileMemory, file: IO[bytes]) -> None:
+        await memory.take_file(_CHUNK)
         with _artifact_errors(path, field):
             async with self._artifacts.stream(path) as chunks:
                 async for chunk in chunks:
@@ -212,8 +212,8 @@ class HttpInputFetcher:
             raise invalid_input(field, f"larger than {self._max_bytes} bytes")
         return size
 
-    async def _read_artifact(self, path: str, field: str, scope: FileScope, room: FileRoom) -> Blob:
-        await room.take_file(await self._check_artifact(path, field, scope))
+    async def _read_artifact(self, path: str, field: str, scope: FileScope, memory: FileMemory) -> Blob:
+        await memory.take_file(await self._check_artifact(path, field, scope))
         data = bytearray()
         with _artifact_errors(path, field):
             async with self._artifacts.stream(path) as chunks:

@@ -17,7 +17,7 @@ class Artifacts(Protocol):
     async def put(self, path: str, data: bytes) -> Output:
         """Write the file durably, whole or not at all. An existing file is replaced.
 
-        Raises `ArtifactError`; its subclass `NoRoomForArtifact` if the disk is full.
+        Raises `ArtifactError`; its subclass `ArtifactDiskFull` if the disk is full.
         """
 
     async def put_stream(self, path: str, chunks: AsyncIterator[bytes]) -> Output:
@@ -32,11 +32,11 @@ class Artifacts(Protocol):
     def temporary_file(self) -> AbstractAsyncContextManager[IO[bytes]]:
         """Return a context with an empty temporary file, which `put_file` stores at the least cost.
 
-        Other processes can open it, see `temporary_files`. Raises OSError if there is no room for it.
+        Other processes can open it, see `temporary_files`. Raises OSError if the disk is full.
         """
 
     def report_full(self, why: str) -> None:
-        """Report that there was no room for what another process has written to a `temporary_file`."""
+        """Report that the disk was full when another process wrote to a `temporary_file`."""
 
     async def get(self, path: str) -> bytes:
         """Return the file. Raises `ArtifactGone` if there is none, `ArtifactError` if it can't be read."""
@@ -76,6 +76,6 @@ class PreviewMaker(Protocol):
         *weight*, nothing is done, and its weight is returned. The caller makes sure that the memory of *weight* may be
         used.
 
-        Raises `AttemptError` if there can be no preview, or if the worker died and it is retryable; and
-        `NoRoomForArtifact`.
+        Raises `AttemptError` if there can be no preview, or if the child process died and it is retryable; and
+        `ArtifactDiskFull`.
         """

@@ -15,10 +15,10 @@ from stepwell.lifecycle.cleanup_records import (
     TaskToClean,
 )
 from stepwell.rules.costs import ExpiredCosts
-from stepwell.rules.list_records import TaskPlace
+from stepwell.rules.list_records import TaskCursor
 
-BEFORE_ALL_TASKS: Final = TaskPlace(-1, 0)
-"""The place before all tasks."""
+BEFORE_ALL_TASKS: Final = TaskCursor(-1, 0)
+"""The cursor before all tasks."""
 
 
 class Cleanups(Protocol):
@@ -52,7 +52,7 @@ class Cleanups(Protocol):
         left out.
         """
 
-    async def next_tasks(self, owner: UUID, workflow_id: UUID, after: TaskPlace, limit: int) -> Sequence[TaskToClean]:
+    async def next_tasks(self, owner: UUID, workflow_id: UUID, after: TaskCursor, limit: int) -> Sequence[TaskToClean]:
         """Return the next tasks that aren't deleted, and record that the deletion of their files begins now.
 
         A workflow needs the files that its definition names. Counted are undeleted workflows of the same tenant.
@@ -83,7 +83,7 @@ class Purges(Protocol):
     """
 
     async def is_followed_up(self, workflow_id: UUID) -> bool:
-        """Return whether a job of the workflow, or of its sub-workflows in all depths, is still followed up."""
+        """Return whether an abandoned job of the workflow, or of its sub-workflows in all depths, is still polled."""
 
     async def request(self, owner: UUID, workflow_id: UUID, actor: str) -> UUID | None:
         """Begin the purge of a deleted workflow on behalf of *actor*, or make it due now. Return its owner.
@@ -118,9 +118,9 @@ class Purges(Protocol):
         """Delete the rows of workflows that ended over *retention_s* seconds ago, the earliest first.
 
         It takes up to *most* of them, and no further one after *most_steps* steps. Left out are workflows that a
-        process runs or changes, and those with a cleanup, a job that is followed up, or a webhook that is still to be
-        sent. A sub-workflow is taken when its root is due, and a workflow after its sub-workflows. Purges delete the
-        rest of them.
+        process runs or changes, and those with a cleanup, an abandoned job that is polled, or a webhook that is still
+        to be sent. A sub-workflow is taken when its root is due, and a workflow after its sub-workflows. Purges delete
+        the rest of them.
         """
 
 

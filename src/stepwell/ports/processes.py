@@ -130,7 +130,7 @@ class Presence(Protocol):
     """Notifications about other processes on the database. They get lost with the connection."""
 
     async def announce(self) -> None:
-        """Notify the other processes that workflows wait which this process has no room for. Raises `Unavailable`."""
+        """Notify the other processes that workflows wait because this one has no free slot. Raises `Unavailable`."""
 
     async def send(self, kind: str, body: str) -> None:
         """Send a message to the other processes. Raises `Unavailable`.
@@ -165,7 +165,7 @@ class Subscription(Protocol):
 COMMANDS_PER_WORKFLOW: Final = 100
 COMMANDS_PER_TENANT: Final = 1_000
 COMMAND_LIFETIME_S: Final = 60.0
-"""A command that waits for longer isn't carried out any more: its requester has died without withdrawing it."""
+"""A command that waits for longer isn't carried out any more: its requester has died and not withdrawn it."""
 
 
 class CommandState(Struct, frozen=True):
@@ -184,7 +184,7 @@ class CommandListener:
     def command_sent(self) -> None:
         """A command waits, or may wait, for this process."""
 
-    def command_answered(self, command_id: UUID) -> None:
+    def command_ended(self, command_id: UUID) -> None:
         """A command of this process has an outcome."""
 
     def child_ended(self, parent_id: UUID) -> None:
@@ -217,7 +217,7 @@ class Commands(Protocol):
         One that can't be read, because it is of another version, is left out and refused with `Unavailable`.
         """
 
-    async def answer(self, command_id: UUID, epoch: int, outcome: Outcome) -> None:
+    async def store_outcome(self, command_id: UUID, epoch: int, outcome: Outcome) -> None:
         """Store the outcome of a command that changes nothing, and notify its requester.
 
         Nothing is stored if the command doesn't wait any more, or if the workflow has another *epoch*: then another

@@ -22,9 +22,9 @@ A failed call raises one of:
 
 The parameters of the methods are positional, so that an implementation can name one that it doesn't need `_model`.
 
-An attempt hands an `AnswerRoom` to its provider, as `Attempt.answers`. An answer to a submit may be paid for, and often
-exists nowhere else. If it must wait for memory, it is stored first. So if the process ends before the answer is used,
-the next process uses it and sends nothing again.
+An attempt hands an `AnswerMemory` to its provider, as `Attempt.answers`. An answer to a submit may be paid, and often
+exists nowhere else. An answer that must wait for memory is stored first. So if the process ends before the answer is
+used, the next process uses the stored answer and sends nothing again.
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
@@ -58,20 +58,20 @@ class ReceivedAnswer(Struct, frozen=True):
     body: bytes
 
 
-class AnswerRoom(Protocol):
-    """The memory of one attempt for answers. Each answer takes the place of the one before."""
+class AnswerMemory(Protocol):
+    """The memory of one attempt for answers. Each answer replaces the one before."""
 
-    async def make_room(self, size: int) -> None:
+    async def reserve(self, size: int) -> None:
         """Wait until an answer of *size* bytes may be read to memory."""
 
-    async def make_room_for_submitted(self, size: int, head: AnswerHead, chunks: AsyncIterator[bytes]) -> None:
-        """Make room for the answer to a submit. If it must wait, it is stored: its body is *chunks*.
+    async def reserve_for_submit(self, size: int, head: AnswerHead, chunks: AsyncIterator[bytes]) -> None:
+        """Wait until the answer to a submit may be read. An answer that must wait is stored: its body is *chunks*.
 
         Raises `AttemptSuperseded` if the process stops while a stored answer waits.
         """
 
     def take_stored_answer(self) -> ReceivedAnswer | None:
-        """Return the stored answer, and forget it. None if there is none. It takes the place of the next submit."""
+        """Return the stored answer, and forget it. None if there is none. It replaces the answer to the next submit."""
 
 
 class Attempt(Struct, frozen=True, kw_only=True):
@@ -88,14 +88,14 @@ class Attempt(Struct, frozen=True, kw_only=True):
     number: int
     inputs: Mapping[
         str, Any
-    ]  # config after defaults and mappings; empty when a job of an earlier process is followed up
+    ]  # config after defaults and mappings; empty when an abandoned job of an earlier process is polled
     provider_config: Mapping[str, Any]
     seed: int
     callback_url: str | None = None  # where the provider may report the job's end; None if it can't reach this service
     on_unknown: Literal["fail", "resubmit"] = "fail"  # what the engine does if it can't find out whether there is a job
     execution_id: UUID | None = None  # of the workflow's execution; None if there is none any more
     timeout_s: float = 600.0  # the time that the attempt has
-    answers: AnswerRoom | None = None  # the memory for answers of the provider's API; None: nobody counts them
+    answers: AnswerMemory | None = None  # the memory for answers of the provider's API; None: nobody counts them
 
 
 class Request(Struct, frozen=True, kw_only=True):
@@ -146,7 +146,7 @@ class JobState(Struct, frozen=True, kw_only=True):
     retryable: bool = True
     request_fault: bool = False  # the request was at fault, so the failure says nothing about the provider's health
     provider_fault: bool = True
-    progress: float | None = None  # the share that is done, 0 to 1; None if the provider doesn't report it
+    progress: float | None = None  # from 0 to 1; None if the provider doesn't report it
     again_s: float | None = (
         None  # seconds until the next poll, if `poll` itself waits for news; None: the service's pace
     )
@@ -188,14 +188,14 @@ LIGHT_MEMORY = 192 * 1024 * 1024  # bytes
 
 
 class WorkWeight(Struct, frozen=True):
-    """The weight of LOCAL's work: `cost` in megapixels to compute, `memory` in bytes of its worker process."""
+    """The weight of LOCAL's work: `cost` in megapixels to compute, `memory` in bytes of its child process."""
 
     cost: float
     memory: int
 
     @property
     def light(self) -> bool:
-        """True if the work takes about a second at most, in a worker process of the usual size."""
+        """True if the work takes about a second at most, in a child process of the usual size."""
         return self.cost <= LIGHT_COST and self.memory <= LIGHT_MEMORY
 
     def check_fits(self, max_memory: int, work: str = "the step") -> None:
@@ -213,13 +213,13 @@ LIGHT = WorkWeight(LIGHT_COST, LIGHT_MEMORY)
 
 
 class AttemptIO(Protocol):
-    """File access for one attempt, and its share of LOCAL's workers.
+    """File access for one attempt, and its turns in LOCAL's child processes.
 
     The files that it stores are deleted if the attempt doesn't succeed.
     """
 
-    def worker(self, weight: WorkWeight) -> AbstractAsyncContextManager[None]:
-        """Wait for the turn of a worker process that does work of this weight. The step's time-out doesn't run then.
+    def child_process(self, weight: WorkWeight) -> AbstractAsyncContextManager[None]:
+        """Wait for a turn in a child process that does work of this weight. The step's time-out doesn't run then.
 
         Raises `AttemptError`, not retryable, if there can never be enough memory.
         """
@@ -230,8 +230,7 @@ class AttemptIO(Protocol):
     async def fetch(self, reference: str, field: str) -> Blob:
         """Return the bytes behind an artifact path of the workflow's tenant, an http(s) URL or a data URI.
 
-        Waits until there is room in memory for them, and for their copies in a request. The wait isn't the attempt's
-        time.
+        Waits until there is memory for them, and for their copies in a request. The wait isn't the attempt's time.
 
         Raises `AttemptError` with a message that names *field*. The error is not retryable if a retry can't help
         (unknown path, broken data URI, a 4xx, too big, wrong type, never enough memory), otherwise it is.
@@ -273,10 +272,10 @@ class AttemptIO(Protocol):
     def temporary_file(self) -> AbstractAsyncContextManager[IO[bytes]]:
         """Return a context with an empty temporary file, which `store_file` stores at the least cost.
 
-        Other processes of this machine can open it, see `temporary_files`. Raises OSError if there is no room for it.
+        Other processes of this machine can open it, see `temporary_files`. Raises OSError if the disk is full.
         """
 
-    async def wait_for_room(self, why: str) -> None:
+    async def wait_for_disk(self, why: str) -> None:
         """Return after a pause, because the disk was full when the output was to be written.
 
         Raises `AttemptError` with *why* if no time is left for another attempt to write it.
@@ -294,13 +293,13 @@ class AttemptIO(Protocol):
     ) -> Output:
         """Stream the file at *url*, which a provider has named, durably into `media/{task_id}/{name}`.
 
-        *headers*, for example a key, go to the origin of *url* only. Up to *redirects* redirects are followed; each is
+        *headers*, for example a key, go to the origin of *url* only. It goes along up to *redirects* redirects; each is
         vetted like *url*. *error_text* reads error responses of that origin, if *url* belongs to the provider's API.
         *media_types* are prefixes like "image/". The response's type must have one of them, unless the response states
         no meaningful type.
 
         Raises `CallFailed` if a repeat may help. Raises `AttemptError` otherwise: the address isn't allowed, or the
-        file is too big or of another type. `CallFailed.forgotten` means that the file is gone: a signed URL is not
+        file is too big or of another type. `CallFailed.forgotten` means that the file is absent: a signed URL is not
         valid (any more), or the API says that there is no such file.
         """
 
@@ -399,7 +398,7 @@ class Providers(Protocol):
     def works_here(self, kind: ProviderType | None) -> bool:
         """Return whether a step works in this process: it has no provider (None), or an in-process one.
 
-        This is the one place that decides it. False for a provider that isn't configured.
+        Only this method decides it. False for a provider that isn't configured.
         """
 
     def in_process(self, kind: ProviderType) -> RunInProcess | None:
@@ -435,8 +434,9 @@ class RefusesSteps(Protocol):
         """Return the faults that make the provider refuse the step in any case.
 
         They are reported when the step is created, before anything is paid for, in the words that `prepare` and
-        `submit` would use. A fault's place is in the step's definition, below "config" or "provider_config"; the latter
-        stands for the fallback's too. Only called for task types that the provider can do. Does no I/O.
+        `submit` would use. A fault's place is in the step's definition, below "config" or "provider_config";
+        "provider_config" stands for the fallback's too. Only called for task types that the provider can do. Does no
+        I/O.
         """
 
 
@@ -464,27 +464,29 @@ class DeclaresMembers(Protocol):
         """Return the members for a task type that the provider can do. Does no I/O."""
 
 
-class FileRoom(Protocol):
-    """Makes room in memory for files, before their bytes are read."""
+class FileMemory(Protocol):
+    """Reserves memory for files, before their bytes are read."""
 
     async def take_file(self, size: int, /) -> bool:
-        """Wait until there is room for *size* more bytes. Return whether that took a wait.
+        """Wait until there is memory for *size* more bytes. Return whether that took a wait.
 
         Raises `AttemptError` if there can never be enough.
         """
 
     async def take_decoded(self, size: int, /) -> bool:
-        """Wait until there is room for a file that is in memory already, as text."""
+        """Wait until there is memory for the bytes of a file that is in memory as text."""
 
     def for_request(self) -> AbstractContextManager[None]:
-        """Return a context that gives back at its end the memory that was taken within it."""
+        """Return a context that releases at its end the memory that was reserved within it."""
 
 
 class InputFetcher(Protocol):
     """Reads the files that inputs refer to."""
 
-    async def fetch(self, reference: str, field: str, scope: FileScope, room: FileRoom) -> Blob:
+    async def fetch(self, reference: str, field: str, scope: FileScope, memory: FileMemory) -> Blob:
         """Return the bytes as `AttemptIO.fetch` does. An artifact must be in *scope*."""
 
-    def file(self, reference: str, field: str, scope: FileScope, room: FileRoom) -> AbstractAsyncContextManager[str]:
+    def file(
+        self, reference: str, field: str, scope: FileScope, memory: FileMemory
+    ) -> AbstractAsyncContextManager[str]:
         """Return a context as `AttemptIO.input_file` does. An artifact must be in *scope*."""

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Final, Protocol
 from uuid import UUID
 
-from stepwell.basics.idempotency import Reservation, ReservedKey, StoredAnswer
+from stepwell.basics.idempotency import KeyClaim, KeyState, StoredResponse
 from stepwell.basics.tenancy import TenantScope
 from stepwell.basics.workflow_limits import RootLimits
 from stepwell.contract.enums import EventType, ProviderType, WorkflowStatus
@@ -29,7 +29,7 @@ from stepwell.lifecycle.records import (
 )
 from stepwell.rules.costs import CostQuery, CostSum
 from stepwell.rules.event_feed import FeedCursor, FeedFilter, FeedPage, HistoryPage
-from stepwell.rules.large_workflow_records import AnswerSize, FoundWorkflow, LargeWorkflowSnapshot, StoredStep
+from stepwell.rules.large_workflow_records import FoundWorkflow, LargeWorkflowSnapshot, ResponseSize, StoredStep
 from stepwell.rules.list_records import (
     DecisionFilter,
     ItemFilter,
@@ -38,7 +38,7 @@ from stepwell.rules.list_records import (
     OutputCursor,
     StoredDecision,
     StoredOutput,
-    TaskPlace,
+    TaskCursor,
     TaskSlice,
     WaitBelow,
     WorkflowFilter,
@@ -60,15 +60,15 @@ class WorkflowStore(Protocol):
     async def insert(self, scope: TenantScope, new: NewWorkflow) -> None:
         """Store the workflow, its steps and its events: all of them or none.
 
-        Raises `Forbidden` outside of *scope*, and `StillRunning` for a reservation that another attempt has taken over.
+        Raises `Forbidden` outside of *scope*, and `StillRunning` for a key that another attempt has taken over.
         """
 
     async def insert_child(
         self, scope: TenantScope, new: NewWorkflow, attempt: ParentAttempt, limits: RootLimits
     ) -> ChildInsertion:
-        """Store the sub-workflow as `insert` does, unless it is stored already. It has a `parent`, and no reservation.
+        """Store the sub-workflow as `insert` does, unless it is stored already. It has a `parent`, and no key.
 
-        It isn't stored if *attempt* has ended: then its follow-up may have looked for the sub-workflow already.
+        It isn't stored if *attempt* has ended: then its follow-up may have searched for the sub-workflow already.
         """
 
     async def load(self, scope: TenantScope, workflow_id: UUID) -> LoadedWorkflow | None:
@@ -104,7 +104,7 @@ class WorkflowStore(Protocol):
         than it has seen.
 
         *batch* has at most one decision per workflow. A decision is written only if the workflow still has the
-        version (owner, epoch, last event) that it was made from. A decision that was written before, but whose answer
+        version (owner, epoch, last event) that it was made from. A decision that was written before, but whose result
         was lost, counts as committed. Callers make at most `CONCURRENT_WRITES` calls at a time, and one for a workflow.
         """
 
@@ -157,10 +157,10 @@ class WorkflowStore(Protocol):
         """Count the workflows of each tenant that wait for admission: they are RUNNING, and have no owner."""
 
     async def admit(self, owner: UUID, wanted: Mapping[str | None, int], held: Collection[UUID]) -> AdmissionResult:
-        """Make *owner* the owner of waiting workflows, and return them as loaded. *wanted* has the places by tenant.
+        """Make *owner* the owner of waiting workflows, and return them as loaded. *wanted* has the slots by tenant.
 
-        Of each tenant, these are the workflows that were started first and together need at most its places
-        (`basics.workflow_limits.places_of`). There are fewer if fewer wait, if another statement is changing some, if
+        Of each tenant, these are the workflows that were started first and together need at most its slots
+        (`basics.workflow_limits.slots_of`). There are fewer if fewer wait, if another statement is changing some, if
         some are in *held*, or if all have so many steps that loading would take long. Increments the epoch. The timeout
         of a workflow counts from now.
         """
@@ -195,8 +195,8 @@ class WorkflowReader(Protocol):
 
     async def size(
         self, scope: TenantScope, workflow_ids: Sequence[UUID], parts: WorkflowParts, stop_at: int
-    ) -> AnswerSize | None:
-        """Return the size of an answer with these workflows. It stops once the total exceeds *stop_at*.
+    ) -> ResponseSize | None:
+        """Return the size of a response with these workflows. It stops once the total exceeds *stop_at*.
 
         None if one of them is unknown.
         """
@@ -206,7 +206,7 @@ class WorkflowReader(Protocol):
     ) -> list[LargeWorkflowSnapshot]:
         """Return what changes of these workflows, all at one moment, in the order of the ids. Unknown ones are absent.
 
-        The caller has reserved the memory for it, `AnswerSize.snapshot`.
+        The caller has reserved the memory for it, `ResponseSize.snapshot`.
         """
 
     async def step_slice(
@@ -298,7 +298,7 @@ class WorkflowReader(Protocol):
         self,
         scope: TenantScope,
         workflow_id: UUID,
-        after: TaskPlace | None,
+        after: TaskCursor | None,
         count: int,
         max_bytes: int,
         *,
@@ -354,7 +354,7 @@ class WorkflowReader(Protocol):
         """Return sums of costs, in the order of their keys, then of the currency. They outlive the workflows."""
 
     async def ping(self) -> None:
-        """Return if the database answers; raise `Unavailable` otherwise."""
+        """Return if the database responds; raise `Unavailable` otherwise."""
 
 
 class IdempotencyKeys(Protocol):
@@ -364,10 +364,10 @@ class IdempotencyKeys(Protocol):
     methods raise `Unavailable` while the database is away.
     """
 
-    async def reserve(
+    async def claim(
         self, scope: TenantScope, key: str, token: UUID, fingerprint: bytes, workflow_id: UUID | None = None
-    ) -> ReservedKey:
-        """Reserve the key for the attempt *token*, or return what is stored for the key.
+    ) -> KeyState:
+        """Claim the key for the attempt *token*, or return what is stored for the key.
 
         The key is deleted with the workflow that the request is about, or that it has made.
 
@@ -376,15 +376,15 @@ class IdempotencyKeys(Protocol):
         attempt is still running here. Raises `StillRunning` if the stored row keeps changing.
         """
 
-    async def store_answer(self, reservation: Reservation, answer: StoredAnswer) -> StoredAnswer:
-        """Store the answer, unless one is stored. Return the answer that must be sent."""
+    async def store_response(self, claim: KeyClaim, response: StoredResponse) -> StoredResponse:
+        """Store the response, unless one is stored. Return the response that must be sent."""
 
-    async def release(self, reservations: Collection[Reservation]) -> None:
+    async def release(self, claims: Collection[KeyClaim]) -> None:
         """Delete the keys of attempts that have had no effect. After that, a create that is still queued can't take
         effect.
 
-        An attempt that has had an effect but no answer loses the ownership of its key. Then any process may answer a
-        repeat.
+        An attempt that has had an effect but no response loses the ownership of its key. Then any process may respond
+        to a repeat.
         """
 
 

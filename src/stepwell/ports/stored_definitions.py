@@ -18,8 +18,8 @@ from stepwell.rules.stored_definitions import (
 class Definitions(Protocol):
     """The stored definitions of all tenants. None is the tenant of those without one.
 
-    Each change is one transaction, and changes of one tenant's definitions follow each other. All methods raise
-    `Unavailable`.
+    Each change is one transaction, and changes of one tenant's definitions are made one after the other. All methods
+    raise `Unavailable`.
     """
 
     async def put(self, tenant: str | None, name: str, new: NewContent, *, dry_run: bool = False) -> StoredDefinition:

@@ -93,7 +93,7 @@ class Deliveries(Protocol):
     ) -> DeliveryPublic:
         """Make a delivery PENDING and due now, with the full number of attempts. *owner* sends it.
 
-        With a reservation this happens once, and only while the reservation holds. Raises `NotFound`,
+        With an idempotency key this happens once, and only while the request has the key. Raises `NotFound`,
         `PreconditionFailed`, `StillRunning`.
         """
 

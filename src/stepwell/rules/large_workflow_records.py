@@ -87,7 +87,7 @@ class LargeWorkflowSnapshot(Struct):
 STATES_PER_BLOCK: Final = 250
 
 
-class AnswerSize(Struct, frozen=True):
+class ResponseSize(Struct, frozen=True):
     """The size of a response with whole workflows, in bytes, before it is read.
 
     `total` is about that of the response. If that is too large, it may be less. `snapshot` is the part that is read at

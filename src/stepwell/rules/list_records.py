@@ -177,7 +177,7 @@ ITEM_ATTEMPTS: Final = 1_000_000
 """The number of attempts that the place of a task has room for, for each item."""
 
 
-class TaskPlace(NamedTuple):
+class TaskCursor(NamedTuple):
     """The place of a task in the order of its workflow's tasks: by the position of the step, the item and the attempt.
 
     `attempt` of an item's task is that of the item, plus `ITEM_ATTEMPTS` for each item before it.
@@ -187,7 +187,7 @@ class TaskPlace(NamedTuple):
     attempt: int
 
     @classmethod
-    def of(cls, task: Task) -> "TaskPlace":
+    def of(cls, task: Task) -> "TaskCursor":
         if task.place is None:
             return cls(task.position, task.attempt)
         return cls(task.place.step, task.place.item * ITEM_ATTEMPTS + task.attempt)
@@ -202,7 +202,7 @@ class TaskSlice(Struct, frozen=True):
 
 class OutputCursor(NamedTuple):
     """The place of a file in the list of outputs of a run: a task of the run or of a sub-workflow, and the number of
-    the file among the task's, from 1. `position` and `attempt` are those of `TaskPlace`.
+    the file among the task's, from 1. `position` and `attempt` are those of `TaskCursor`.
     """
 
     workflow_id: UUID

@@ -15,7 +15,7 @@ from stepwell.lifecycle.cleanup_records import (
     PurgedRows,
     TaskToClean,
 )
-from stepwell.rules.list_records import TaskPlace
+from stepwell.rules.list_records import TaskCursor
 from stepwell.testing.memory_tables import CleanupRow, MemoryAdapter, RemovalRow, TaskRow, WorkflowRow, task_record
 
 
@@ -57,15 +57,15 @@ class MemoryCleanups(MemoryAdapter):
         later = [(next_at - now).total_seconds() for next_at, *_ in own if next_at > now]
         return cleanups, min(later, default=None)
 
-    async def next_tasks(self, owner: UUID, workflow_id: UUID, after: TaskPlace, limit: int) -> Sequence[TaskToClean]:
+    async def next_tasks(self, owner: UUID, workflow_id: UUID, after: TaskCursor, limit: int) -> Sequence[TaskToClean]:
         cleanup = self._tables.own_cleanup(owner, workflow_id)
         if cleanup is None or workflow_id not in self._tables.workflows:
             return []
         workflow, begun = self._tables.workflows[workflow_id], cleanup.begun
-        rows = [row for row in workflow.tasks.values() if row.deleted_at is None and TaskPlace.of(row.task) > after]
-        page = sorted(rows, key=lambda row: TaskPlace.of(row.task))[:limit]
+        rows = [row for row in workflow.tasks.values() if row.deleted_at is None and TaskCursor.of(row.task) > after]
+        page = sorted(rows, key=lambda row: TaskCursor.of(row.task))[:limit]
         if page:
-            cleanup.begun = max(begun, TaskPlace.of(page[-1].task))
+            cleanup.begun = max(begun, TaskCursor.of(page[-1].task))
         return [self._to_clean(workflow, row, begun) for row in page]
 
     async def children(self, workflow_id: UUID, limit: int) -> dict[UUID, WorkflowStatus]:
@@ -93,10 +93,10 @@ class MemoryCleanups(MemoryAdapter):
         if (row := self._tables.own_cleanup(owner, workflow_id)) is not None and not row.purge:
             del self._tables.cleanups[workflow_id]
 
-    def _to_clean(self, workflow: WorkflowRow, row: TaskRow, begun: TaskPlace) -> TaskToClean:
+    def _to_clean(self, workflow: WorkflowRow, row: TaskRow, begun: TaskCursor) -> TaskToClean:
         record, task = workflow.record, row.task
         readers = self._tables.readers_of(task.id, TenantScope(record.tenant), record.id)
-        return TaskToClean(task_record(workflow, row), next(iter(readers), None), TaskPlace.of(task) <= begun)
+        return TaskToClean(task_record(workflow, row), next(iter(readers), None), TaskCursor.of(task) <= begun)
 
 
 class MemoryPurges(MemoryAdapter):

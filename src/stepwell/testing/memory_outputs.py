@@ -12,7 +12,7 @@ from stepwell.basics.folder_names import DefinitionKey, StepOrItem, StepPaths
 from stepwell.contract.enums import StepStatus, TaskStatus, TaskType
 from stepwell.contract.tasks import Output
 from stepwell.lifecycle.model import NO_FLOW, StepState, Task
-from stepwell.rules.list_records import OutputCursor, StoredOutput, TaskPlace
+from stepwell.rules.list_records import OutputCursor, StoredOutput, TaskCursor
 from stepwell.testing.memory_tables import Tables, TaskRow, WorkflowRow
 
 
@@ -58,7 +58,7 @@ class _Member(Struct):
         return self.is_final and task.position == self.row.final_position
 
     def tasks(self) -> list[TaskRow]:
-        return sorted(self.row.tasks.values(), key=lambda stored: TaskPlace.of(stored.task))
+        return sorted(self.row.tasks.values(), key=lambda stored: TaskCursor.of(stored.task))
 
     def _step(self, task: Task) -> Any:
         return (self.row.record.steps or [])[task.position]
@@ -84,7 +84,7 @@ def _path(tables: Tables, root: WorkflowRow, workflow_id: UUID) -> tuple[int, ..
         parent = None if row is None else tables.workflows.get(row.record.state.parent_id or workflow_id)
         if parent is None or parent is row:
             return None
-        path, workflow_id = (*TaskPlace.of(parent.tasks[workflow_id].task), *path), parent.record.id
+        path, workflow_id = (*TaskCursor.of(parent.tasks[workflow_id].task), *path), parent.record.id
     return path
 
 
@@ -95,7 +95,7 @@ def _tree(tables: Tables, member: _Member) -> Iterator[_Member]:
         task = stored.task
         child = tables.workflows.get(task.id)  # it has the id of the attempt that created it
         if child is not None and _child_that_counts(member, task) == task.id:
-            path, steps = (*member.path, *TaskPlace.of(task)), [*member.steps, member.step_of(task)]
+            path, steps = (*member.path, *TaskCursor.of(task)), [*member.steps, member.step_of(task)]
             yield from _tree(tables, _Member(child, path, steps, member.is_final_task(task), member.named))
 
 
@@ -119,7 +119,7 @@ def _files(member: _Member, paths: StepPaths) -> Iterator[StoredOutput]:
             counts = task.id == unit.task_id
         for number, output in enumerate(task.outputs if counts else (), 1):
             yield StoredOutput(
-                cursor=OutputCursor(member.row.record.id, *TaskPlace.of(task), number),
+                cursor=OutputCursor(member.row.record.id, *TaskCursor.of(task), number),
                 output=output,
                 task_id=task.id,
                 step_path=paths.path([*member.steps, member.step_of(task)]),

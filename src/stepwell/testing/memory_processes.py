@@ -167,7 +167,7 @@ class MemoryCommands(MemoryAdapter):
         runs_at = workflow.record.state.owner
         return runs_at == owner or (runs_at is None and row.recipient == owner)
 
-    async def answer(self, command_id: UUID, epoch: int, outcome: Outcome) -> None:
+    async def store_outcome(self, command_id: UUID, epoch: int, outcome: Outcome) -> None:
         row = self._tables.commands.get(command_id)
         if row is None or row.outcome is not None:
             return

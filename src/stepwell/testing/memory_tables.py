@@ -14,7 +14,7 @@ from uuid import UUID
 from msgspec import Struct, field, json, structs
 
 from stepwell.basics.errors import Unavailable, UploadsGone
-from stepwell.basics.idempotency import Reservation, StoredAnswer
+from stepwell.basics.idempotency import KeyClaim, StoredResponse
 from stepwell.basics.tenancy import TenantScope
 from stepwell.contract.enums import DeliveryStatus, WaitsFor, WorkflowStatus
 from stepwell.contract.events import DeliveryAttemptPublic
@@ -32,7 +32,7 @@ from stepwell.ports.processes import CommandListener
 from stepwell.ports.uploads import UploadStatus
 from stepwell.rules.event_feed import FeedCursor
 from stepwell.rules.limit_division import Share
-from stepwell.rules.list_records import TaskPlace
+from stepwell.rules.list_records import TaskCursor
 from stepwell.rules.stored_definitions import StoredName, StoredVersion
 from stepwell.rules.uploads import NewUpload, UploadRecord
 
@@ -70,7 +70,7 @@ class CleanupRow(Struct):
     owner: UUID
     next_at: datetime
     tries: int = 0
-    begun: TaskPlace = BEFORE_ALL_TASKS
+    begun: TaskCursor = BEFORE_ALL_TASKS
     deleted: int = 0
     gone: int = 0
     repeated: bool = False
@@ -99,7 +99,7 @@ class KeyRow(Struct):
     created_at: datetime
     workflow_id: UUID | None = None
     applied_to: UUID | None = None
-    answer: StoredAnswer | None = None
+    response: StoredResponse | None = None
 
 
 class CommandRow(Struct):
@@ -438,7 +438,7 @@ class Tables:
             if message == "sent":
                 asyncio.get_running_loop().call_soon(listener.command_sent)
             else:
-                asyncio.get_running_loop().call_soon(listener.command_answered, command_id)
+                asyncio.get_running_loop().call_soon(listener.command_ended, command_id)
 
     def holds_key(self, command: Command) -> bool:
         """Return whether the command has no idempotency key, or still has it."""
@@ -447,11 +447,11 @@ class Tables:
         key = self.own_key(command.reservation)
         return key is not None and key.applied_to is None
 
-    def mark_applied(self, reservation: Reservation, workflow_id: UUID) -> None:
+    def mark_applied(self, reservation: KeyClaim, workflow_id: UUID) -> None:
         if (key := self.own_key(reservation)) is not None:
             key.applied_to = workflow_id
 
-    def own_key(self, reservation: Reservation) -> KeyRow | None:
+    def own_key(self, reservation: KeyClaim) -> KeyRow | None:
         """Return the row of the key if the reservation still holds it; else None."""
         row = self.keys.get((reservation.scope, reservation.key))
         return row if row is not None and row.token == reservation.token else None

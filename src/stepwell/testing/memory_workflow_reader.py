@@ -37,10 +37,10 @@ from stepwell.rules.large_workflow_records import (
     SMALL_PAGE_BYTES,
     STATES_PER_BLOCK,
     TASK_BYTES,
-    AnswerSize,
     FoundWorkflow,
     LargeWorkflow,
     LargeWorkflowSnapshot,
+    ResponseSize,
     StepSnapshot,
     StoredStep,
 )
@@ -55,7 +55,7 @@ from stepwell.rules.list_records import (
     OutputCursor,
     StoredDecision,
     StoredOutput,
-    TaskPlace,
+    TaskCursor,
     TaskSlice,
     WaitBelow,
     WorkflowCursor,
@@ -85,7 +85,7 @@ class MemoryWorkflowReader(MemoryAdapter):
 
     async def size(
         self, scope: TenantScope, workflow_ids: Sequence[UUID], parts: WorkflowParts, stop_at: int
-    ) -> AnswerSize | None:
+    ) -> ResponseSize | None:
         total = snapshot = largest = 0
         for workflow_id in workflow_ids:
             if (row := self._tables.find(scope, workflow_id)) is None:
@@ -95,7 +95,7 @@ class MemoryWorkflowReader(MemoryAdapter):
             snapshot += _weight(row, WorkflowParts(steps=False, results=parts.results)) + 200 * len(own)
             if total > stop_at:
                 break
-        return AnswerSize(total, snapshot, largest)
+        return ResponseSize(total, snapshot, largest)
 
     async def snapshot(
         self, scope: TenantScope, workflow_ids: Sequence[UUID], parts: WorkflowParts
@@ -304,14 +304,14 @@ class MemoryWorkflowReader(MemoryAdapter):
     ) -> Sequence[TaskRecord] | None:
         if (row := self._tables.find(scope, workflow_id)) is None:
             return None
-        rows = sorted(row.tasks.values(), key=lambda stored: TaskPlace.of(stored.task))
+        rows = sorted(row.tasks.values(), key=lambda stored: TaskCursor.of(stored.task))
         return [task_record(row, stored) for stored in rows if include_deleted or stored.deleted_at is None]
 
     async def task_slice(
         self,
         scope: TenantScope,
         workflow_id: UUID,
-        after: TaskPlace | None,
+        after: TaskCursor | None,
         count: int,
         max_bytes: int,
         *,
@@ -324,7 +324,7 @@ class MemoryWorkflowReader(MemoryAdapter):
         if step_id is not None:
             records = [each for each in records if each.step_id == step_id]
         if after is not None:
-            records = [each for each in records if TaskPlace.of(each.task) > after]
+            records = [each for each in records if TaskCursor.of(each.task) > after]
         read = within_bytes(records[:count], _task_weight, max_bytes)
         return TaskSlice(read, len(read) < len(records))
 

@@ -10,7 +10,7 @@ from msgspec import UNSET, json, structs
 from stepwell.basics.artifacts import named_tasks
 from stepwell.basics.errors import Forbidden, ResultTooLarge, StillRunning
 from stepwell.basics.tenancy import TenantScope
-from stepwell.basics.workflow_limits import RootLimits, places_of
+from stepwell.basics.workflow_limits import RootLimits, slots_of
 from stepwell.contract.enums import ProviderType, StepStatus, TaskStatus, WorkflowStatus
 from stepwell.definition.mapping.input_mapping import MAX_MAPPED_BYTES
 from stepwell.lifecycle.child_records import ChildInsertion, ChildStatuses, ParentAttempt
@@ -292,7 +292,7 @@ class MemoryWorkflowStore(ProcessAdapter):
             state, tenant = row.record.state, row.record.tenant
             if state.id in held or tenant not in wanted or tenant in next_places:
                 continue
-            places = places_of(_size(row), row.definition_bytes)
+            places = slots_of(_size(row), row.definition_bytes)
             if places > left[tenant] or steps >= STEPS_A_PAGE:
                 next_places[tenant] = places
                 continue

@@ -209,7 +209,7 @@ async def test_inputs_that_never_fit_fail_the_step_for_good(service: Service, pr
     created = await service.create(maker(1, 3 * MIB), reader("read"))
     workflow = await service.until_ended(created["id"])
     assert workflow["error_message"] == (
-        "read: the inputs of the step are too big: it needs 12,582,912 bytes of memory at once, and one task may hold "
+        "read: the inputs of the step are too big: it needs 12,582,912 bytes of memory at once, and may hold at most "
         "8,388,608: half of STEPWELL_MEMORY_MAX_BYTES"
     )
     assert (workflow["steps"][1]["retry_count"], provider.lengths) == (0, [])

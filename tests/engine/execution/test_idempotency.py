@@ -196,7 +196,7 @@ async def test_a_response_that_cannot_be_stored_is_not_sent(
     service: Service, provider: ScriptedProvider, memory: MemoryDatabase
 ) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        make_unavailable(patch, service, "store_answer")
+        make_unavailable(patch, service, "store_response")
         assert (await create(service)).status_code == 503
     provider.release("a")
     (workflow_id,) = workflow_ids(memory)
@@ -230,7 +230,7 @@ async def test_two_processes_answer_the_repeats_of_an_unanswered_request_alike(
 ) -> None:
     async with two_processes(memory, tmp_path) as services:
         with pytest.MonkeyPatch.context() as patch:
-            make_unavailable(patch, services[0], "store_answer")
+            make_unavailable(patch, services[0], "store_response")
             assert (await create(services[0])).status_code == 503
         await eventually(lambda: only_key(memory).owner == UUID(int=0))  # until then it counts as still running
         answers = await asyncio.gather(*(create(service) for service in services))
@@ -285,7 +285,7 @@ async def test_a_verb_that_loses_the_workflow_to_another_process_releases_its_ke
     answer = await service.client.post(path, headers=KEY)
     assert (answer.status_code, "idempotency-replayed" in answer.headers) == (200, False)
     row = only_key(memory)
-    assert (str(row.applied_to), row.answer is not None and row.answer.status) == (workflow_id, 200)
+    assert (str(row.applied_to), row.response is not None and row.response.status) == (workflow_id, 200)
 
 
 async def test_a_repeated_cleanup_without_a_response_deletes_the_rest(
@@ -296,7 +296,7 @@ async def test_a_repeated_cleanup_without_a_response_deletes_the_rest(
     await service.until_ended(workflow_id)
     path = f"{WORKFLOWS}{workflow_id}/cleanup?cleanup_tasks=true"
     with pytest.MonkeyPatch.context() as patch:
-        make_unavailable(patch, service, "store_answer")
+        make_unavailable(patch, service, "store_response")
         assert (await service.client.post(path, headers=KEY)).status_code == 503
     answer = await service.client.post(path, headers=KEY)
     assert (answer.status_code, answer.headers["idempotency-replayed"]) == (200, "true")
@@ -309,7 +309,7 @@ async def test_a_request_that_is_cancelled_at_any_point_has_one_effect(
     service: Service, workflow_store: FailingStore, memory: MemoryDatabase
 ) -> None:
     service_keys: Any = service.app.stores.database.keys
-    for place in ("reserve", "store_answer"):
+    for place in ("claim", "store_response"):
         memory.tables.keys.clear()
         memory.tables.workflows.clear()
         reached, inner = asyncio.Event(), getattr(service_keys, place)
@@ -329,5 +329,5 @@ async def test_a_request_that_is_cancelled_at_any_point_has_one_effect(
                 await reached.wait()
                 request.cancel()
         answer = await create(service)
-        assert (answer.status_code, "idempotency-replayed" in answer.headers) == (201, place == "store_answer")
+        assert (answer.status_code, "idempotency-replayed" in answer.headers) == (201, place == "store_response")
         assert len(memory.tables.workflows) == 1

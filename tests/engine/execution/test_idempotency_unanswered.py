@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from stepwell.basics.errors import StillRunning, Unavailable
-from stepwell.basics.idempotency import Reservation
+from stepwell.basics.idempotency import KeyClaim
 from stepwell.basics.tenancy import EVERY_TENANT
 from stepwell.contract.enums import DeliveryStatus
 from stepwell.engine.execution import idempotency, workflow_access
@@ -152,13 +152,13 @@ async def test_a_reservation_that_arrives_after_its_release_is_released_again(
 async def test_a_late_reservation_cannot_take_the_key_from_a_later_one(one: Service, memory: MemoryDatabase) -> None:
     clock = one.app.process.clock
     late, now = uuid7(clock.now() - timedelta(seconds=1)), uuid7(clock.now())
-    assert (await keys_of(one).reserve(EVERY_TENANT, "k", now, b"")).mine
+    assert (await keys_of(one).claim(EVERY_TENANT, "k", now, b"")).mine
     with pytest.raises(StillRunning):
-        await keys_of(one).reserve(EVERY_TENANT, "k", late, b"")
+        await keys_of(one).claim(EVERY_TENANT, "k", late, b"")
     assert only_key(memory).token == now
 
 
-@pytest.mark.parametrize("place", ["reserve", "store_answer"])
+@pytest.mark.parametrize("place", ["reserve", "store_response"])
 async def test_a_cancelled_request_releases_or_hands_over_its_key(
     one: Service, other: Service, memory: MemoryDatabase, monkeypatch: pytest.MonkeyPatch, place: str
 ) -> None:
@@ -237,14 +237,14 @@ class TestRedelivery:
         name = sink.received[0].id
         return UUID(workflow["id"]), name, f"{WORKFLOWS}{workflow['id']}/deliveries/{name}/redeliver"
 
-    @pytest.mark.parametrize("lost", ["store_answer", "redeliver"])
+    @pytest.mark.parametrize("lost", ["store_response", "redeliver"])
     async def test_a_redelivery_without_a_response_is_sent_once(
         self, one: Service, other: Service, sink: WebhookReceiver, memory: MemoryDatabase, lost: str
     ) -> None:
         _, name, path = await self._delivered(one, sink, memory)
         with pytest.MonkeyPatch.context() as patch:
-            if lost == "store_answer":
-                patch.setattr(keys_of(one), "store_answer", raise_unavailable)
+            if lost == "store_response":
+                patch.setattr(keys_of(one), "store_response", raise_unavailable)
             else:
                 stored = one.app.stores.database.deliveries
                 patch.setattr(stored, "redeliver", losing_the_answer(stored.redeliver))
@@ -265,7 +265,7 @@ class TestRedelivery:
         workflow_id, name, _ = await self._delivered(one, sink, memory)
         with pytest.raises(StillRunning):
             await one.app.services.webhooks.redeliver(
-                EVERY_TENANT, workflow_id, name, Preconditions(Reservation("every", "k", uuid4()))
+                EVERY_TENANT, workflow_id, name, Preconditions(KeyClaim("every", "k", uuid4()))
             )
         assert only_delivery(memory).status is DeliveryStatus.DELIVERED
         assert len(sink.received) == 1

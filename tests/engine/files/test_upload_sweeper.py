@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from stepwell.artifacts.store import ObstoreArtifacts
-from stepwell.basics.errors import ArtifactError, NoRoomForArtifact
+from stepwell.basics.errors import ArtifactDiskFull, ArtifactError
 from stepwell.testing import ManualClock, MemoryDatabase
 from support.providers.configured_by_steps import passthrough_step
 from support.providers.scripted import eventually
@@ -86,7 +86,7 @@ async def test_a_deletion_that_fails_is_continued(tmp_path: Path, monkeypatch: p
         assert not is_there(service, path)
 
 
-@pytest.mark.parametrize(("error", "status"), [(NoRoomForArtifact("full"), 507), (ArtifactError("away"), 503)])
+@pytest.mark.parametrize(("error", "status"), [(ArtifactDiskFull("full"), 507), (ArtifactError("away"), 503)])
 async def test_an_upload_that_cannot_be_stored_leaves_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: ArtifactError, status: int
 ) -> None:

@@ -8,7 +8,7 @@ from stepwell.engine.execution.active_workflow import ActiveWorkflow
 from stepwell.lifecycle.cleanup_records import CleanupCounts
 from stepwell.lifecycle.inputs import Cancel, Cleanup, FilesDeleted, Succeeded
 from stepwell.ports.deletions import BEFORE_ALL_TASKS
-from stepwell.rules.list_records import TaskPlace
+from stepwell.rules.list_records import TaskCursor
 from support.database.stored_workflows import ME, OTHER, Stored, admitted
 from support.database.sub_workflows import make_child
 from support.workflows.definitions import body, join
@@ -65,7 +65,7 @@ async def test_tasks_come_in_order_and_are_known_as_begun_from_the_second_time_o
     cleanups = stored.here.cleanups
 
     async def next_tasks(after: tuple[int, int], limit: int, owner: UUID = ME) -> list[tuple[UUID, bool]]:
-        found = await cleanups.next_tasks(owner, handle.workflow_id, TaskPlace(*after), limit)
+        found = await cleanups.next_tasks(owner, handle.workflow_id, TaskCursor(*after), limit)
         return [(each.record.task.id, each.begun) for each in found]
 
     assert await next_tasks(BEFORE_ALL_TASKS, 10, OTHER) == []

@@ -19,7 +19,7 @@ from stepwell.lifecycle.inputs import Cancel, Cleanup, Pause, RetryDue, RunVerdi
 from stepwell.lifecycle.model import ItemPlace, Task
 from stepwell.lifecycle.records import WHOLE, WorkflowRecord
 from stepwell.ports.deletions import BEFORE_ALL_TASKS
-from stepwell.rules.list_records import TaskPlace
+from stepwell.rules.list_records import TaskCursor
 from support.database.stored_items import ItemWorkflow, make_before_items, make_with_items
 from support.database.stored_workflows import ME, OTHER, Stored, renamed
 from support.workflows.definitions import body, join
@@ -144,9 +144,9 @@ async def test_a_cleanup_and_a_list_take_the_tasks_of_items_page_by_page(stored:
     while page := await stored.here.cleanups.next_tasks(ME, workflow.workflow_id, place, 2):
         places = [each.record.task.place for each in page]
         pages.append([item.item for item in places if item is not None])
-        place = TaskPlace.of(page[-1].record.task)
+        place = TaskCursor.of(page[-1].record.task)
     assert pages == [[0, 1], [2]]
-    after = TaskPlace.of(task_of(await all_tasks(stored, workflow), 1))
+    after = TaskCursor.of(task_of(await all_tasks(stored, workflow), 1))
     rest = await stored.here.reader.task_slice(
         EVERY_TENANT, workflow.workflow_id, after, 9, 10_000, include_deleted=True
     )

@@ -6,7 +6,7 @@ from uuid import UUID, uuid4
 import pytest
 
 from stepwell.basics.errors import InvalidTransition, TooManyRequests
-from stepwell.basics.idempotency import Reservation
+from stepwell.basics.idempotency import KeyClaim
 from stepwell.basics.tenancy import EVERY_TENANT, TenantScope
 from stepwell.contract.enums import WorkflowStatus
 from stepwell.contract.workflows import WorkflowCleanupDetail
@@ -30,12 +30,12 @@ T = TenantScope("t")
 PAUSED = VerbApplied(changed=True)
 
 
-def command_for(handle: ActiveWorkflow, reservation: Reservation | None = None) -> Command:
+def command_for(handle: ActiveWorkflow, reservation: KeyClaim | None = None) -> Command:
     request = CommandRequest(Pause("alice"), T, frozenset({Version(2, 3)}))
     return Command(uuid4(), handle.workflow_id, request, reservation)
 
 
-async def sent_to_me(stored: Stored, reservation: Reservation | None = None) -> tuple[ActiveWorkflow, Command]:
+async def sent_to_me(stored: Stored, reservation: KeyClaim | None = None) -> tuple[ActiveWorkflow, Command]:
     """A workflow that ME runs, and the command of OTHER to pause it."""
     for owner in (ME, OTHER):
         await stored.leases.renew(owner, 60)
@@ -83,7 +83,7 @@ async def test_a_report_replaces_the_outcome_that_it_follows(stored: Stored) -> 
     report = VerbApplied(changed=True, report=WorkflowCleanupDetail(2, 2, ["media/x/result.png"], []))
     await commands.report(command.id, report)
     assert (await commands.poll(OTHER, command.id)).outcome is None, "it has no outcome yet"
-    await commands.answer(command.id, handle.run.state.epoch, VerbApplied(changed=True, report_follows=True))
+    await commands.store_outcome(command.id, handle.run.state.epoch, VerbApplied(changed=True, report_follows=True))
     for later in (report, PAUSED):
         await commands.report(command.id, later)
         assert (await commands.poll(OTHER, command.id)).outcome == report
@@ -115,10 +115,10 @@ async def test_a_process_that_lost_the_workflow_neither_writes_the_effect_nor_th
     await stored.leases.renew(ME, -1)
     (loaded,) = await stored.claim(THIRD)
     assert not await carry_out(stored, handle, command)
-    await stored.here.commands.answer(command.id, handle.run.state.epoch, VerbApplied(changed=False))
+    await stored.here.commands.store_outcome(command.id, handle.run.state.epoch, VerbApplied(changed=False))
     assert await stored.here.commands.waiting(ME, (), 10) == []
     assert await stored.here.commands.waiting(THIRD, (), 10) == [command]
-    await stored.here.commands.answer(command.id, loaded.state.epoch, VerbApplied(changed=False))
+    await stored.here.commands.store_outcome(command.id, loaded.state.epoch, VerbApplied(changed=False))
     assert (await stored.here.commands.poll(OTHER, command.id)).outcome == VerbApplied(changed=False)
 
 
@@ -136,14 +136,14 @@ async def test_a_command_without_its_idempotency_key_has_no_effect(stored: Store
     for owner in (ME, OTHER):
         await stored.leases.renew(owner, 60)
     there = await stored.process(OTHER)
-    reserved = await there.keys.reserve(T, "k", UUID(int=1), b"f")
-    handle, command = await sent_to_me(stored, reserved.reservation)
+    reserved = await there.keys.claim(T, "k", UUID(int=1), b"f")
+    handle, command = await sent_to_me(stored, reserved.claim)
     assert await stored.here.commands.waiting(ME, (), 10) == [command]
     if taken == "released":
-        await there.keys.release([reserved.reservation])
+        await there.keys.release([reserved.claim])
     else:
         await stored.leases.renew(OTHER, -1)
-        assert (await stored.here.keys.reserve(T, "k", UUID(int=2), b"f")).mine
+        assert (await stored.here.keys.claim(T, "k", UUID(int=2), b"f")).mine
     assert await stored.here.commands.waiting(ME, (), 10) == []
     assert not await carry_out(stored, handle, command)
     assert await status_of(stored, handle) is WorkflowStatus.RUNNING
@@ -152,10 +152,10 @@ async def test_a_command_without_its_idempotency_key_has_no_effect(stored: Store
 async def test_an_effect_marks_the_idempotency_key_of_its_command(stored: Stored) -> None:
     await stored.leases.renew(OTHER, 60)
     there = await stored.process(OTHER)
-    reserved = await there.keys.reserve(T, "k", UUID(int=1), b"f")
-    handle, command = await sent_to_me(stored, reserved.reservation)
+    reserved = await there.keys.claim(T, "k", UUID(int=1), b"f")
+    handle, command = await sent_to_me(stored, reserved.claim)
     assert await carry_out(stored, handle, command)
-    assert (await there.keys.reserve(T, "k", UUID(int=2), b"f")).applied_to == handle.workflow_id
+    assert (await there.keys.claim(T, "k", UUID(int=2), b"f")).applied_to == handle.workflow_id
 
 
 async def test_nothing_is_sent_unless_another_live_process_runs_a_workflow_of_the_scope(stored: Stored) -> None:
@@ -223,7 +223,7 @@ class Listener(CommandListener):
     def command_sent(self) -> None:
         self.sent += 1
 
-    def command_answered(self, command_id: UUID) -> None:
+    def command_ended(self, command_id: UUID) -> None:
         self.answered.append(command_id)
 
 
@@ -239,7 +239,7 @@ async def test_a_refusal_is_the_same_error_in_the_other_process(
     stored: Stored, error: InvalidTransition | TooManyRequests
 ) -> None:
     handle, command = await sent_to_me(stored)
-    await stored.here.commands.answer(command.id, handle.run.state.epoch, refusal_of(error))
+    await stored.here.commands.store_outcome(command.id, handle.run.state.epoch, refusal_of(error))
     outcome = (await stored.here.commands.poll(OTHER, command.id)).outcome
     assert outcome == refusal_of(error)
     rebuilt = error_of(refusal_of(error))

@@ -24,7 +24,7 @@ from stepwell.lifecycle.model import Sent
 from stepwell.lifecycle.preconditions import ReadVersion
 from stepwell.lifecycle.records import WHOLE, StepAttempts, WorkflowParts, WorkflowRecord
 from stepwell.rules.large_workflow_records import StepSnapshot
-from stepwell.rules.list_records import ListFilter, TaskPlace, WorkflowFilter
+from stepwell.rules.list_records import ListFilter, TaskCursor, WorkflowFilter
 from support.database.stored_workflows import CHAIN, ME, Stored, admitted, renamed
 from support.workflows.definitions import body, draw, join
 
@@ -300,7 +300,7 @@ async def test_tasks_can_be_read_in_slices_of_a_number_and_a_size(stored: Stored
             read.append([record.task.id for record in slice_.tasks])
             if not slice_.more:
                 return read
-            after = TaskPlace(slice_.tasks[-1].task.position, slice_.tasks[-1].task.attempt)
+            after = TaskCursor(slice_.tasks[-1].task.position, slice_.tasks[-1].task.attempt)
 
     assert await ids_in_slices(10, 10_000) == [[a, b, c]]
     assert await ids_in_slices(2, 10_000) == [[a, b], [c]]

@@ -43,44 +43,44 @@ async def test_of_two_processes_that_reserve_a_key_at_once_one_gets_it(
 ) -> None:
     for number in range(50):
         pair = await asyncio.gather(
-            here.reserve(T, f"k{number}", FIRST, b"f"), there.reserve(T, f"k{number}", SECOND, b"f")
+            here.claim(T, f"k{number}", FIRST, b"f"), there.claim(T, f"k{number}", SECOND, b"f")
         )
         assert sorted((each.mine, each.elsewhere) for each in pair) == [(False, True), (True, False)]
-        assert pair[0].reservation == pair[1].reservation
+        assert pair[0].claim == pair[1].claim
 
 
 async def test_the_key_of_a_request_that_takes_five_minutes_is_taken_over(
     here: PostgresIdempotencyKeys, there: PostgresIdempotencyKeys, bench: Bench
 ) -> None:
-    await here.reserve(T, "k", FIRST, b"f")
+    await here.claim(T, "k", FIRST, b"f")
     await bench.sql.execute(MAKE_OLDER, "299 seconds")
-    assert (await there.reserve(T, "k", SECOND, b"f")).elsewhere
+    assert (await there.claim(T, "k", SECOND, b"f")).elsewhere
     await bench.sql.execute(MAKE_OLDER, "2 seconds")
-    assert (await there.reserve(T, "k", SECOND, b"f")).mine
+    assert (await there.claim(T, "k", SECOND, b"f")).mine
 
 
 async def test_the_two_days_of_a_key_begin_anew_when_it_is_taken_over(
     here: PostgresIdempotencyKeys, bench: Bench
 ) -> None:
-    await here.reserve(T, "k", FIRST, b"f")
+    await here.claim(T, "k", FIRST, b"f")
     await bench.sql.execute(MAKE_OLDER, "47 hours")
-    assert (await here.reserve(T, "k", SECOND, b"f")).mine
+    assert (await here.claim(T, "k", SECOND, b"f")).mine
     await bench.sql.execute(MAKE_OLDER, "47 hours")
-    reservation = await here.reserve(T, "k", FIRST, b"another")
-    assert (reservation.mine, reservation.fingerprint) == (False, b"f")
+    state = await here.claim(T, "k", FIRST, b"another")
+    assert (state.mine, state.fingerprint) == (False, b"f")
 
 
 async def test_expired_keys_are_deleted_with_the_next_reservation(here: PostgresIdempotencyKeys, bench: Bench) -> None:
-    await here.reserve(T, "old", FIRST, b"f")
+    await here.claim(T, "old", FIRST, b"f")
     await bench.sql.execute(MAKE_OLDER, "49 hours")
-    assert (await here.reserve(T, "new", SECOND, b"f")).mine
+    assert (await here.claim(T, "new", SECOND, b"f")).mine
     assert [row["key"] for row in await bench.sql.fetch("SELECT key FROM idempotency_keys")] == ["new"]
 
 
 async def test_a_create_whose_key_was_taken_over_leaves_no_row(here: PostgresIdempotencyKeys, bench: Bench) -> None:
-    reservation = (await here.reserve(T, "k", FIRST, b"f")).reservation
-    await here.reserve(T, "k", SECOND, b"f")
+    key_claim = (await here.claim(T, "k", FIRST, b"f")).claim
+    await here.claim(T, "k", SECOND, b"f")
     _, new = bench.draft(CHAIN, "t", ME)
     with pytest.raises(StillRunning):
-        await bench.workflow_store.insert(T, NewWorkflow(new.record, new.final_position, 0, new.events, reservation))
+        await bench.workflow_store.insert(T, NewWorkflow(new.record, new.final_position, 0, new.events, key_claim))
     assert not any((await bench.rows()).values())

@@ -8,7 +8,7 @@ from uuid import UUID, uuid4
 import asyncpg
 import pytest
 
-from stepwell.basics.idempotency import Reservation
+from stepwell.basics.idempotency import KeyClaim
 from stepwell.basics.tenancy import EVERY_TENANT
 from stepwell.contract.enums import WorkflowStatus
 from stepwell.engine.execution.active_workflow import ActiveWorkflow
@@ -41,13 +41,13 @@ class Race:
         for owner in (ME, OTHER):
             await self.bench.leases.renew(owner, 60)
         self.handle = await self.bench.make()
-        reserved = await self.keys.reserve(EVERY_TENANT, "k", UUID(int=1), b"f")
+        reserved = await self.keys.claim(EVERY_TENANT, "k", UUID(int=1), b"f")
         request = CommandRequest(Pause("alice"), EVERY_TENANT)
-        self.command = Command(uuid4(), self.handle.workflow_id, request, reserved.reservation)
+        self.command = Command(uuid4(), self.handle.workflow_id, request, reserved.claim)
         assert await self.commands.send(EVERY_TENANT, OTHER, self.command)
 
     @property
-    def reservation(self) -> Reservation:
+    def reservation(self) -> KeyClaim:
         assert self.command.reservation is not None
         return self.command.reservation
 
@@ -102,7 +102,7 @@ async def withdraw(race: Race) -> None:
 
 async def release(race: Race) -> None:
     await race.keys.release([race.reservation])
-    repeated = await race.keys.reserve(EVERY_TENANT, "k", UUID(int=2), b"f")
+    repeated = await race.keys.claim(EVERY_TENANT, "k", UUID(int=2), b"f")
     assert (repeated.mine, repeated.applied_to) == (False, race.handle.workflow_id)
 
 

@@ -190,7 +190,7 @@ async def test_a_small_image_of_another_tenant_does_not_wait_for_thirty_large_on
             self._slot, self._step = slot, (slot.workflow_id, slot.position)
 
         @asynccontextmanager
-        async def worker(self, weight: WorkWeight) -> AsyncIterator[None]:
+        async def child_process(self, weight: WorkWeight) -> AsyncIterator[None]:
             async with admission.local.worker(self._slot.tenant, self._step, weight):
                 if not weight.light:
                     large.append(weight)

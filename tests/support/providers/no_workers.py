@@ -20,7 +20,7 @@ class NoFilesOfWorkers:
 class NoWorkers(NoFilesOfWorkers):
     """Refuses workers, because nothing here works in this process."""
 
-    def worker(self, weight: WorkWeight) -> AbstractAsyncContextManager[None]:
+    def child_process(self, weight: WorkWeight) -> AbstractAsyncContextManager[None]:
         raise AssertionError(f"a worker for {weight}")
 
     def input_file(self, reference: str, field: str) -> AbstractAsyncContextManager[str]:
@@ -32,7 +32,7 @@ class NoWorkers(NoFilesOfWorkers):
     def temporary_file(self) -> AbstractAsyncContextManager[IO[bytes]]:
         raise AssertionError("nothing here is made in another process")
 
-    async def wait_for_room(self, why: str) -> None:
+    async def wait_for_disk(self, why: str) -> None:
         raise AssertionError(why)
 
     def charge(self, cost: float) -> None:

@@ -32,7 +32,7 @@ from stepwell.api.requests.request_resources import resources_of
 from stepwell.api.responses.serializers import workflow_to_public
 from stepwell.api.responses.streamed_responses import ApiResponse, ResponseStreams, StreamedResponse
 from stepwell.api.responses.workflow_etags import revision_of, version_of, workflow_etag
-from stepwell.basics.idempotency import StoredAnswer
+from stepwell.basics.idempotency import StoredResponse
 from stepwell.contract.problems import DefinitionWarning
 from stepwell.engine.service import Services
 from stepwell.lifecycle.preconditions import Preconditions, ReadVersion
@@ -44,7 +44,7 @@ _CONTENT_TYPE = (b"content-type", b"application/json")
 _TAG = re.compile(r'(W/)?"([\x21\x23-\x7e\x80-\xff]*)"')
 
 
-def to_response(response: StoredAnswer, more: Headers = NO_HEADERS) -> ASGIApp:
+def to_response(response: StoredResponse, more: Headers = NO_HEADERS) -> ASGIApp:
     """Return the ASGI app that sends *response* with *more* headers. Litestar's `Response` takes much longer."""
 
     async def respond(_scope: Scope, _receive: Receive, send: Send) -> None:
@@ -85,11 +85,11 @@ async def workflow_response(
 
 def response_with_etag(
     record: WorkflowRecord, content: Struct, headers: Headers = NO_HEADERS, status: int = 200
-) -> StoredAnswer:
+) -> StoredResponse:
     """Return a response of *content*, with the ETag of the workflow *record* that it contains."""
     read = ReadVersion.of(record.state, record.summary.waits_for)
     tag = workflow_etag(read, WorkflowParts(steps=record.steps is not None, results=record.results))
-    return StoredAnswer(status, {**headers, ETAG: tag}, json.encode(content))
+    return StoredResponse(status, {**headers, ETAG: tag}, json.encode(content))
 
 
 async def respond_unless_known(request: ApiRequest, content: Struct, more: Headers = NO_HEADERS) -> ASGIApp:
@@ -97,7 +97,7 @@ async def respond_unless_known(request: ApiRequest, content: Struct, more: Heade
     body = json.encode(content)
     tag = f'"{(await digest(body)).hex()[:32]}"'
     headers = {**more, ETAG: tag}
-    return not_modified(request, headers) or to_response(StoredAnswer(200, headers, body))
+    return not_modified(request, headers) or to_response(StoredResponse(200, headers, body))
 
 
 async def not_modified_workflow(

@@ -15,7 +15,7 @@ from stepwell.api.requests.request_bodies import read_body
 from stepwell.api.responses.conditional_requests import digest, read_preconditions, response_streams, send_response
 from stepwell.api.responses.streamed_responses import STORED_MAX_BYTES, ApiResponse
 from stepwell.basics.errors import Fault, InvalidRequest
-from stepwell.basics.idempotency import Reservation, StoredAnswer
+from stepwell.basics.idempotency import KeyClaim, StoredResponse
 from stepwell.engine.service import Services
 from stepwell.lifecycle.preconditions import Preconditions
 from stepwell.rules.large_workflow_records import FoundWorkflow
@@ -43,10 +43,10 @@ def idempotent(rebuild: Rebuild) -> Callable[[Effect], Callable[..., Awaitable[A
 
             too_large: list[ApiResponse] = []
 
-            async def stored(response: ApiResponse) -> StoredAnswer | None:
+            async def stored(response: ApiResponse) -> StoredResponse | None:
                 """Return the response as it will be stored, or None if it is too large for that."""
-                whole: StoredAnswer | None
-                if isinstance(response, StoredAnswer):
+                whole: StoredResponse | None
+                if isinstance(response, StoredResponse):
                     whole = response if len(response.body) <= STORED_MAX_BYTES else None
                 else:
                     whole = await response_streams(request, services).collect(response, STORED_MAX_BYTES)
@@ -54,10 +54,10 @@ def idempotent(rebuild: Rebuild) -> Callable[[Effect], Callable[..., Awaitable[A
                     too_large.append(response)
                 return whole
 
-            async def first(reservation: Reservation) -> StoredAnswer | None:
+            async def first(reservation: KeyClaim) -> StoredResponse | None:
                 return await stored(await effect(request, services, replace(preconditions, reservation=reservation)))
 
-            async def rebuild_lost(workflow_id: UUID) -> StoredAnswer | None:
+            async def rebuild_lost(workflow_id: UUID) -> StoredResponse | None:
                 return await stored(await rebuild(request, services, await services.reads.find(scope, workflow_id)))
 
             scope, fingerprint = request.user.scope, await _fingerprint(request)

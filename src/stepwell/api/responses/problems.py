@@ -15,6 +15,7 @@ from litestar.types import ASGIApp, ExceptionHandlersMap, Receive, Scope, Send
 from msgspec import UNSET, json
 
 from stepwell.basics.errors import (
+    ArtifactDiskFull,
     ArtifactError,
     ArtifactGone,
     DefinitionArchived,
@@ -25,7 +26,6 @@ from stepwell.basics.errors import (
     InvalidTransition,
     JobFollowedUp,
     NeverFits,
-    NoRoomForArtifact,
     NotFound,
     NotWaiting,
     NoWebhook,
@@ -88,7 +88,7 @@ TABLE: dict[type[StepwellError], ProblemType] = {
     ResourcesExhausted: _row(503, "Unavailable"),
     ArtifactError: _row(503, "Unavailable"),
     DiskFull: _row(507, "Insufficient storage"),
-    NoRoomForArtifact: _row(507, "Insufficient storage"),
+    ArtifactDiskFull: _row(507, "Insufficient storage"),
 }
 # Statuses that Litestar itself responds with, and 500 for unexpected errors.
 BY_STATUS: dict[int, ProblemType] = {row.status: row for row in TABLE.values()} | {
@@ -149,7 +149,7 @@ def _on_stepwell_error(request: _Call, error: StepwellError) -> Response[Any]:
         headers["Retry-After"] = "1"
     elif isinstance(error, Unavailable | TooManyRequests | QuotaExceeded):
         headers["Retry-After"] = str(error.retry_after_s)
-    elif isinstance(error, NoRoomForArtifact):
+    elif isinstance(error, ArtifactDiskFull):
         problem.detail, headers["Retry-After"] = "The artifact store is full.", str(_RETRY_AFTER_S)
     elif isinstance(error, ArtifactError):
         # The store's message names folders and buckets, so only the log contains it.

@@ -26,7 +26,7 @@ from stepwell.api.responses.sent_definition import encode_head, encode_step, wit
 from stepwell.api.responses.serializers import item_to_public, stored_step_to_public, task_to_public, workflow_to_public
 from stepwell.api.responses.workflow_etags import definition_etag, workflow_etag
 from stepwell.basics.errors import Fault, InvalidRequest, NeverFits, NotFound, StepwellError, Unavailable
-from stepwell.basics.idempotency import StoredAnswer
+from stepwell.basics.idempotency import StoredResponse
 from stepwell.basics.strict_json.size import MAX_RESULT_BYTES
 from stepwell.basics.tenancy import TenantScope
 from stepwell.contract.problems import DefinitionWarning
@@ -36,8 +36,8 @@ from stepwell.engine.reads.read_service import ReadService
 from stepwell.lifecycle.preconditions import ReadVersion, Version
 from stepwell.lifecycle.records import WHOLE, StoredInputs, WorkflowParts, WorkflowRecord
 from stepwell.ports.storage import WorkflowReader
-from stepwell.rules.large_workflow_records import AnswerSize, LargeWorkflowSnapshot, StepSnapshot
-from stepwell.rules.list_records import ItemFilter, TaskPlace, TaskSlice
+from stepwell.rules.large_workflow_records import LargeWorkflowSnapshot, ResponseSize, StepSnapshot
+from stepwell.rules.list_records import ItemFilter, TaskCursor, TaskSlice
 from stepwell.runtime.memory import MemoryReservation
 
 log = structlog.get_logger(__name__)
@@ -76,7 +76,7 @@ class StreamedResponse(Struct, frozen=True):
     warnings: Sequence[DefinitionWarning] = ()
 
 
-ApiResponse = StoredAnswer | StreamedResponse
+ApiResponse = StoredResponse | StreamedResponse
 
 
 class ResponseStreams:
@@ -119,11 +119,11 @@ class ResponseStreams:
         """Return the response that sends the definition of the workflow, as a client would send it."""
         return stream_response(lambda: self._open_definition(record))
 
-    async def collect(self, response: StreamedResponse, max_bytes: int) -> StoredAnswer | None:
+    async def collect(self, response: StreamedResponse, max_bytes: int) -> StoredResponse | None:
         """Return the whole response, or None if its body is larger than *max_bytes*."""
         async with self._open(response) as (headers, body):
             collected = await collect(body, max_bytes)
-            return None if collected is None else StoredAnswer(response.status, dict(headers), collected)
+            return None if collected is None else StoredResponse(response.status, dict(headers), collected)
 
     @asynccontextmanager
     async def _open(self, response: StreamedResponse) -> AsyncIterator[tuple[Headers, AsyncGenerator[bytes, None]]]:
@@ -154,7 +154,7 @@ class ResponseStreams:
         self, parts: AsyncGenerator[bytes, None], largest: int = 0
     ) -> AsyncIterator[tuple[Headers, AsyncGenerator[bytes, None]]]:
         memory = await self._memory()
-        reserved = await _reserve(memory, AnswerSize(0, 0, largest), page=True)
+        reserved = await _reserve(memory, ResponseSize(0, 0, largest), page=True)
         try:
             async with aclosing(parts) as body:
                 yield {ETAG: f'"{uuid4().hex}"'}, body
@@ -172,7 +172,7 @@ class ResponseStreams:
         other_bytes = len(inputs.inputs or b"") + len(inputs.inputs_schema or b"") + sum(map(len, deleted.values()))
         largest = max(size.largest_step, MAX_NAMED_BYTES) if deleted else size.largest_step
         memory = await self._memory()
-        reserved = await _reserve(memory, AnswerSize(size.total, _COPIES * other_bytes, largest), page=False)
+        reserved = await _reserve(memory, ResponseSize(size.total, _COPIES * other_bytes, largest), page=False)
         try:
             copies = await to_thread.run_sync(_decode_copies, deleted) if deleted else {}
             async with aclosing(self._definition(record, inputs, copies)) as body:
@@ -213,7 +213,7 @@ class ResponseStreams:
             tasks = await self._reads.task_slice(
                 self._scope,
                 workflow_id,
-                TaskPlace.of(last),
+                TaskCursor.of(last),
                 TASKS_A_SLICE,
                 SLICE_BYTES,
                 include_deleted=include_deleted,
@@ -336,7 +336,7 @@ def _states(snapshot: LargeWorkflowSnapshot) -> Iterator[StepSnapshot]:
         yield from _decode_states(snapshot.states.pop())
 
 
-async def _reserve(reservation: MemoryReservation, size: AnswerSize, *, page: bool) -> int:
+async def _reserve(reservation: MemoryReservation, size: ResponseSize, *, page: bool) -> int:
     """Reserve the memory for a response of *size*, and return how much that is."""
     needed = size.snapshot + _COPIES * max(SLICE_BYTES, size.largest_step)
     try:

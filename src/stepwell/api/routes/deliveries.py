@@ -10,7 +10,7 @@ from stepwell.api.requests.query_parameters import DeliveriesQuery, parse_id, pa
 from stepwell.api.requests.request_bodies import ignore_empty_body
 from stepwell.api.responses.conditional_requests import respond_unless_known
 from stepwell.api.responses.idempotency import idempotent
-from stepwell.basics.idempotency import StoredAnswer
+from stepwell.basics.idempotency import StoredResponse
 from stepwell.contract.events import DeliveryListResponse, DeliveryPublic
 from stepwell.contract.scopes import Permission
 from stepwell.engine.service import Services
@@ -57,18 +57,18 @@ async def list_deliveries(request: ApiRequest, services: ServicesDep) -> ASGIApp
     return await respond_unless_known(request, response)
 
 
-async def _current_delivery(request: ApiRequest, services: Services, workflow: FoundWorkflow) -> StoredAnswer:
+async def _current_delivery(request: ApiRequest, services: Services, workflow: FoundWorkflow) -> StoredResponse:
     delivery_id = request.path_params["delivery_id"]
     return _delivery_response(await services.webhooks.delivery(request.user.scope, workflow.id, delivery_id))
 
 
-def _delivery_response(delivery: DeliveryPublic) -> StoredAnswer:
-    return StoredAnswer(200, {}, json.encode(delivery))
+def _delivery_response(delivery: DeliveryPublic) -> StoredResponse:
+    return StoredResponse(200, {}, json.encode(delivery))
 
 
 @endpoint(REDELIVER)
 @idempotent(_current_delivery)
-async def redeliver(request: ApiRequest, services: Services, preconditions: Preconditions) -> StoredAnswer:
+async def redeliver(request: ApiRequest, services: Services, preconditions: Preconditions) -> StoredResponse:
     workflow_id = parse_id(request.path_params["workflow_id"], "delivery")
     parse_query(request.scope["query_string"], NoQuery)
     await ignore_empty_body(request)

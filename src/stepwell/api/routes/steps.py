@@ -18,7 +18,7 @@ from stepwell.api.requests.query_parameters import ItemsQuery, TasksQuery, parse
 from stepwell.api.responses.conditional_requests import respond_unless_known, response_streams, to_response
 from stepwell.api.responses.serializers import item_to_public, step_to_public, task_to_public
 from stepwell.api.responses.streamed_responses import SLICE_BYTES, TASKS_A_SLICE
-from stepwell.basics.idempotency import StoredAnswer
+from stepwell.basics.idempotency import StoredResponse
 from stepwell.contract.enums import WaitKind
 from stepwell.contract.scopes import Permission
 from stepwell.contract.tasks import TaskListResponse, TaskPublic
@@ -65,10 +65,10 @@ async def get_step(request: ApiRequest, services: ServicesDep, decision_links: D
     record = await services.reads.step(request.user.scope, workflow_id, unquote(step_id))
     step = step_to_public(record)
     if step.waiting_for is None or step.waiting_for.kind is not WaitKind.DECISION:
-        return to_response(StoredAnswer(200, {}, json.encode(step)))
+        return to_response(StoredResponse(200, {}, json.encode(step)))
     if Permission.APPROVE.is_in(request.user.permissions):
         step.waiting_for.decision_url = decision_links.url_of_step(workflow_id, record)
-    return to_response(StoredAnswer(200, {"Cache-Control": "no-store"}, json.encode(step)))
+    return to_response(StoredResponse(200, {"Cache-Control": "no-store"}, json.encode(step)))
 
 
 async def _list_items(request: ApiRequest, services: Services, workflow_id: UUID, step_id: str) -> ASGIApp:

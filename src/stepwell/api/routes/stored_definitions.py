@@ -34,7 +34,7 @@ from stepwell.api.responses.workflow_etags import stored_definition_etag
 from stepwell.api.routes.definitions import read_content, read_named_definitions
 from stepwell.api.routes.list_query import Labels, label_faults, stable_parameters
 from stepwell.basics.errors import Fault, Forbidden, InvalidRequest, NotFound
-from stepwell.basics.idempotency import StoredAnswer
+from stepwell.basics.idempotency import StoredResponse
 from stepwell.contract.definition import DEFINITION_NAME, MAX_VERSION
 from stepwell.contract.problems import DefinitionWarning
 from stepwell.contract.scopes import Permission
@@ -279,7 +279,7 @@ def _response(
 ) -> ASGIApp:
     response = DefinitionPublic(**_members(stored), definition=Raw(content), warnings=warnings)
     tag = {ETAG: stored_definition_etag(stored.name.revision)}
-    return to_response(StoredAnswer(status, tag | (headers or {}), json.encode(response)))
+    return to_response(StoredResponse(status, tag | (headers or {}), json.encode(response)))
 
 
 def _members(stored: StoredDefinition) -> dict[str, Any]:

@@ -38,7 +38,7 @@ from stepwell.api.responses.serializers import step_to_public
 from stepwell.api.routes.list_query import label_faults, stable_parameters
 from stepwell.api.routes.steps import STEP, raw_path_after
 from stepwell.basics.errors import Fault, InvalidRequest
-from stepwell.basics.idempotency import StoredAnswer
+from stepwell.basics.idempotency import StoredResponse
 from stepwell.contract.scopes import Permission
 from stepwell.contract.workflows import (
     MAX_DATA_BYTES,
@@ -92,19 +92,19 @@ SIGNAL = Operation(
 )
 
 
-async def _decided_step(request: ApiRequest, services: Services, workflow: FoundWorkflow) -> StoredAnswer:
+async def _decided_step(request: ApiRequest, services: Services, workflow: FoundWorkflow) -> StoredResponse:
     step = await services.reads.step(request.user.scope, workflow.id, decided_step_id(request))
     return _response(step)
 
 
-async def _signaled_step(request: ApiRequest, services: Services, workflow: FoundWorkflow) -> StoredAnswer:
+async def _signaled_step(request: ApiRequest, services: Services, workflow: FoundWorkflow) -> StoredResponse:
     name = _signal_name(request)
     return _response(await services.reads.step_of_signal(request.user.scope, workflow.id, name))
 
 
 @endpoint(DECIDE)
 @idempotent(_decided_step)
-async def decide_step(request: ApiRequest, services: Services, preconditions: Preconditions) -> StoredAnswer:
+async def decide_step(request: ApiRequest, services: Services, preconditions: Preconditions) -> StoredResponse:
     workflow_id, step_id = parse_id(request.path_params["workflow_id"], "workflow"), decided_step_id(request)
     parse_query(request.scope["query_string"], NoQuery)
     wanted = await read_struct(request, CreateDecision)
@@ -118,7 +118,7 @@ async def decide_step(request: ApiRequest, services: Services, preconditions: Pr
 
 @endpoint(SIGNAL)
 @idempotent(_signaled_step)
-async def signal_workflow(request: ApiRequest, services: Services, preconditions: Preconditions) -> StoredAnswer:
+async def signal_workflow(request: ApiRequest, services: Services, preconditions: Preconditions) -> StoredResponse:
     workflow_id = parse_id(request.path_params["workflow_id"], "workflow")
     parse_query(request.scope["query_string"], NoQuery)
     wanted = await read_struct(request, SendSignal)
@@ -154,8 +154,8 @@ def _signal_name(request: ApiRequest) -> str:
     return unquote(raw_path_after(request, "signals"))
 
 
-def _response(step: StepRecord) -> StoredAnswer:
-    return StoredAnswer(200, {}, json.encode(step_to_public(step)))
+def _response(step: StepRecord) -> StoredResponse:
+    return StoredResponse(200, {}, json.encode(step_to_public(step)))
 
 
 class DecisionsQuery(CheckedQuery, DefinitionQuery, frozen=True, kw_only=True):

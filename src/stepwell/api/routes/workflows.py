@@ -38,7 +38,7 @@ from stepwell.api.routes.definitions import read_definition, read_stored_parts
 from stepwell.api.routes.list_query import FilterQuery, ListQuery, list_links
 from stepwell.api.routes.usage import RATE_LIMIT_HEADERS, show_rate_limit
 from stepwell.basics.errors import DefinitionArchived, Forbidden, InvalidRequest, TooManyValues
-from stepwell.basics.idempotency import StoredAnswer
+from stepwell.basics.idempotency import StoredResponse
 from stepwell.basics.tenancy import TenantScope
 from stepwell.contract.definition import CreateWorkflow, WorkflowUpdate
 from stepwell.contract.enums import WorkflowStatus
@@ -278,7 +278,7 @@ async def list_workflows(request: ApiRequest, services: ServicesDep, cursors: Cu
     async with shared.encoding:
         if shared.body is None:
             shared.body = json.encode(await page_to_public(page, query.skip, query.limit))
-    return send_response(request, services, StoredAnswer(200, headers, shared.body))
+    return send_response(request, services, StoredResponse(200, headers, shared.body))
 
 
 @endpoint(GET)

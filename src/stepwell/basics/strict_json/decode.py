@@ -1,7 +1,7 @@
 """Decodes a JSON body, and refuses every value that the database or a client could not hold.
 
 msgspec decodes the body. A few counts over its bytes are cheap, and show for almost every body that it has no fault.
-The others are searched value by value, so that one answer lists all faults. If an object may have a duplicate key,
+The others are searched value by value, so that one response lists all faults. If an object may have a duplicate key,
 Python's own parser reads the body again, because msgspec keeps only the last of equal keys.
 """
 
@@ -126,8 +126,8 @@ def _read(data: bytes) -> Any:
         value = _READER.decode(data.decode())
     except json.JSONDecodeError as error:
         at = len(error.doc[: error.pos].encode())
-        place = f"line {error.lineno}, column {error.colno} (byte {at})"
-        _refuse([Fault(("body",), f"Malformed JSON at {place}: {error.msg}", "json_invalid")])
+        position = f"line {error.lineno}, column {error.colno} (byte {at})"
+        _refuse([Fault(("body",), f"Malformed JSON at {position}: {error.msg}", "json_invalid")])
     except RecursionError:
         _refuse([_too_deep(("body",))])
     _check_levels(value)
@@ -149,7 +149,7 @@ def _read_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _read_int(digits: str) -> int | _Refused:
-    # int() raises an error of its own for some thousand digits, so the length is checked first.
+    # int() refuses some thousand digits with another error, so the length is checked first.
     if len(digits) > len(str(MIN_INT)):
         return _BIG_INT
     return int(digits)

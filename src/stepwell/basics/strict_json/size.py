@@ -39,8 +39,8 @@ def is_larger_than(value: Any, limit: int) -> bool:
 def decoded_size(data: bytes) -> int:
     """Return about how many bytes of memory the JSON *data* takes as Python objects, together with a copy as JSON.
 
-    An empty list takes 56 bytes and its place in another one 8. One character beyond ASCII can make a text four times
-    as large.
+    An empty list takes 56 bytes, and the reference to it in another list 8. One character beyond ASCII can make a text
+    four times as large.
     """
     values = sum(data.count(mark) for mark in (b",", b"[", b"{", b":"))
     return len(data) * (2 if data.isascii() else 5) + 64 * values
@@ -84,12 +84,12 @@ def count_values(data: bytes) -> JsonCounts:
     """Count the values of *data*: the outermost one, and every element and member. Keys aren't values.
 
     *data* needn't be well-formed. Each comma outside of strings counts as a value, and each bracket that opens, unless
-    the one that closes follows it. Each colon outside of strings counts as a member.
+    the closing one comes right after it. Each colon outside of strings counts as a member.
     """
     members = 0
     count, in_string, escaped, last = 1, False, False, b""
     for part in _slices(data):
-        # The backslashes that are left when the pairs are gone belong to the next byte.
+        # A backslash that is left after the pairs are removed belongs to the next byte.
         text = (part[1:] if escaped else part).replace(b"\\\\", b"")
         escaped = text.endswith(b"\\")
         parts = text.replace(b'\\"', b"").split(b'"')

@@ -11,7 +11,7 @@ from msgspec import UNSET, Struct, ValidationError, convert, structs
 from stepwell.basics.errors import Fault, InvalidRequest
 from stepwell.basics.strict_json.normalise import Handling, normalise
 from stepwell.basics.strict_json.schema_faults import Loc, cap_faults, iter_faults, printable_key
-from stepwell.basics.workflow_limits import places_of
+from stepwell.basics.workflow_limits import slots_of
 from stepwell.contract.definition import (
     CreateWorkflow,
     DefinitionReference,
@@ -99,7 +99,7 @@ class ValidatedWorkflow(Struct, frozen=True):
     @property
     def places(self) -> int:
         """The number of active workflows that it counts as."""
-        return places_of(len(self.steps), self.definition_bytes)
+        return slots_of(len(self.steps), self.definition_bytes)
 
 
 def too_many_steps() -> Fault:

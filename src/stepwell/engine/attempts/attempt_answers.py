@@ -1,4 +1,4 @@
-"""Implements `ports.providers.AnswerRoom` for one attempt: the memory for its answers, and the stored answer.
+"""Implements `ports.providers.AnswerMemory` for one attempt: the memory for its answers, and the stored answer.
 
 What must hold:
 - If the answer to a submit must wait for memory, it is stored as a file beside the artifacts, together with the
@@ -58,10 +58,10 @@ class AttemptAnswers:
         finally:
             self._request = None
 
-    async def make_room(self, size: int) -> None:
+    async def reserve(self, size: int) -> None:
         await self._memory.take_answer(size)
 
-    async def make_room_for_submitted(self, size: int, head: AnswerHead, chunks: AsyncIterator[bytes]) -> None:
+    async def reserve_for_submit(self, size: int, head: AnswerHead, chunks: AsyncIterator[bytes]) -> None:
         with self._control.until_process_stops() as allow_stop:
 
             async def store() -> None:

@@ -16,7 +16,7 @@ from msgspec import Struct
 
 from stepwell.basics.artifacts import artifact_path, parse_artifact_path
 from stepwell.basics.content_credentials import CredentialsDetector
-from stepwell.basics.errors import ArtifactError, AttemptError, CallFailed, NoRoomForArtifact
+from stepwell.basics.errors import ArtifactDiskFull, ArtifactError, AttemptError, CallFailed
 from stepwell.basics.tenancy import FileScope
 from stepwell.contract.tasks import Output
 from stepwell.engine.admission.local_admission import LocalAdmission, StepKey
@@ -24,7 +24,7 @@ from stepwell.engine.attempts.attempt_control import AttemptControl
 from stepwell.lifecycle.model import Task
 from stepwell.outbound.output_download import HttpOutputDownloader
 from stepwell.ports.artifacts import Artifacts
-from stepwell.ports.providers import Blob, ErrorText, FileRoom, InputFetcher, WorkWeight
+from stepwell.ports.providers import Blob, ErrorText, FileMemory, InputFetcher, WorkWeight
 
 _ROOM_S = 2.0  # between two attempts to store a file on a full disk
 _SPARE_S = 10.0  # before the attempt's deadline, so that it fails with the cause and not with a timeout
@@ -43,9 +43,9 @@ class ArtifactUrls(Protocol):
 
 
 class WorkerTurns(Protocol):
-    """One attempt's share of LOCAL's workers. See `AttemptIO`."""
+    """one attempt's turns in LOCAL's child processes. See `AttemptIO`."""
 
-    def worker(self, weight: WorkWeight) -> AbstractAsyncContextManager[None]: ...
+    def child_process(self, weight: WorkWeight) -> AbstractAsyncContextManager[None]: ...
     def charge(self, cost: float) -> None: ...
 
 
@@ -64,13 +64,13 @@ class BoundAttemptIO:
     `has_credentials`: one of the files that the provider has made contains Content Credentials.
     """
 
-    def __init__(self, scope: FileScope, task: Task, files: FileAccess, room: FileRoom, workers: WorkerTurns) -> None:
+    def __init__(self, scope: FileScope, task: Task, files: FileAccess, room: FileMemory, workers: WorkerTurns) -> None:
         self._scope, self._task, self._files, self._room, self._workers = scope, task, files, room, workers
         self.stored: dict[str, Output] = {}
         self.has_credentials = False
 
-    def worker(self, weight: WorkWeight) -> AbstractAsyncContextManager[None]:
-        return self._workers.worker(weight)
+    def child_process(self, weight: WorkWeight) -> AbstractAsyncContextManager[None]:
+        return self._workers.child_process(weight)
 
     def charge(self, cost: float) -> None:
         self._workers.charge(cost)
@@ -124,12 +124,12 @@ class BoundAttemptIO:
                 with CancelScope(shield=True):
                     self.stored[path] = await put(path)
                 return self.stored[path]
-            except NoRoomForArtifact as error:
+            except ArtifactDiskFull as error:
                 await self._wait_for_room(str(error))
             except ArtifactError as error:
                 raise _storage_error(str(error)) from error
 
-    async def wait_for_room(self, why: str) -> None:
+    async def wait_for_disk(self, why: str) -> None:
         self._files.artifacts.report_full(why)
         await self._wait_for_room(why)
 
@@ -179,13 +179,16 @@ def _storage_error(why: str) -> AttemptError:
 
 
 class AttemptWorkers:
-    """The workers of one attempt. Its deadline is suspended while it waits, because others cause the wait."""
+    """The turns of one attempt in LOCAL's child processes.
+
+    The attempt's deadline is suspended while it waits, because other attempts cause the wait.
+    """
 
     def __init__(self, local: LocalAdmission, tenant: str | None, step: StepKey, control: AttemptControl) -> None:
         self._local, self._tenant, self._step, self._control = local, tenant, step, control
 
     @asynccontextmanager
-    async def worker(self, weight: WorkWeight) -> AsyncIterator[None]:
+    async def child_process(self, weight: WorkWeight) -> AsyncIterator[None]:
         self._control.pause_deadline()
         try:
             async with self._local.worker(self._tenant, self._step, weight):

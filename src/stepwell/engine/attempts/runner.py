@@ -48,7 +48,7 @@ from stepwell.engine.attempts.remote_attempt import RemoteAttempt, end_job
 from stepwell.engine.attempts.remote_jobs import RemoteJobs
 from stepwell.lifecycle.inputs import AttemptFailed, FollowUpEnded, RunVerdict, SeedResolved, Succeeded
 from stepwell.lifecycle.model import Task
-from stepwell.ports.providers import AnswerRoom, Attempt, Finished, Providers
+from stepwell.ports.providers import AnswerMemory, Attempt, Finished, Providers
 from stepwell.ports.storage import WorkflowStore
 from stepwell.rules.access.signed_urls import CallbackUrls
 from stepwell.runtime.containment import contained
@@ -322,7 +322,7 @@ class AttemptRunner:
         context: AttemptContext,
         task: Task,
         inputs: dict[str, Any],
-        answers: AnswerRoom | None,
+        answers: AnswerMemory | None,
         *,
         on_fallback: bool,
     ) -> Attempt:

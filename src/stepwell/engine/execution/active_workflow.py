@@ -16,7 +16,7 @@ from msgspec import UNSET, Struct, structs
 from stepwell.basics.errors import Unavailable
 from stepwell.basics.strict_json.size import MAX_RESULT_BYTES
 from stepwell.basics.tenancy import FileScope
-from stepwell.basics.workflow_limits import places_of
+from stepwell.basics.workflow_limits import slots_of
 from stepwell.contract.definition import FieldMapping, WorkflowStepDefinition
 from stepwell.contract.enums import ProviderType, RunIf, StepStatus
 from stepwell.definition.mapping.config_expressions import StepExpressions, StepPart
@@ -216,7 +216,7 @@ class ActiveWorkflow:
         """Let the workflow count as more active workflows, once it has more items. Return how many more."""
         items, before = self.items, self.places
         size = sum(len(item.value) for item in items)
-        self.places = max(places_of(len(self._steps) + len(items), self._loaded.definition_bytes + size), before)
+        self.places = max(slots_of(len(self._steps) + len(items), self._loaded.definition_bytes + size), before)
         return self.places - before
 
     @property

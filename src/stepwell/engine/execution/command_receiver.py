@@ -158,11 +158,11 @@ class CommandReceiver(CommandListener):
             request.scope, command.workflow_id, verb, command.preconditions, CommandMark(command.id, outcome)
         )
         if answer.refused is not None:
-            await self._commands.answer(command.id, answer.epoch, refusal_of(answer.refused))
+            await self._commands.store_outcome(command.id, answer.epoch, refusal_of(answer.refused))
             return None
         if not answer.changed:
             outcome = replace(outcome, changed=False)
-            await self._commands.answer(command.id, answer.epoch, outcome)
+            await self._commands.store_outcome(command.id, answer.epoch, outcome)
         return outcome
 
     async def _answer_in_turn(self, command: Command, question: Question) -> None:
@@ -189,10 +189,10 @@ class CommandReceiver(CommandListener):
             outcome = QuestionAnswered(answer)
         except StepwellError as error:
             outcome = refusal_of(error)
-        await self._commands.answer(command.id, epoch, outcome)
+        await self._commands.store_outcome(command.id, epoch, outcome)
 
     async def _handle_callback(self, command: Command, callback: ProviderCallback) -> None:
         scheduler = self._applier.access.scheduler
         if (workflow := scheduler.workflows.get(command.workflow_id)) is not None:
             scheduler.handle_callback(command.workflow_id, callback.task_id, callback.body)
-            await self._commands.answer(command.id, workflow.run.state.epoch, VerbApplied(changed=False))
+            await self._commands.store_outcome(command.id, workflow.run.state.epoch, VerbApplied(changed=False))

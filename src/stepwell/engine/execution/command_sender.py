@@ -95,7 +95,7 @@ class CommandSender(CommandListener):
             async with asyncio.timeout(grace_s):
                 await self._idle.wait()
 
-    def command_answered(self, command_id: UUID) -> None:
+    def command_ended(self, command_id: UUID) -> None:
         if (answered := self._answered.get(command_id)) is not None:
             answered.set()
 

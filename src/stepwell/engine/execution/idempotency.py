@@ -27,7 +27,7 @@ import structlog
 from msgspec import Struct
 
 from stepwell.basics.errors import Fault, InvalidRequest, StepwellError, StillRunning, Unavailable
-from stepwell.basics.idempotency import Reservation, ReservedKey, StoredAnswer, key_scope
+from stepwell.basics.idempotency import KeyClaim, KeyState, StoredResponse, key_scope
 from stepwell.basics.tenancy import TenantScope
 from stepwell.engine.execution.lease import Lease
 from stepwell.ports.clock import Clock, NewId
@@ -40,9 +40,9 @@ log = structlog.get_logger()
 _MOST_UNRELEASED = 10_000
 _RELEASED_PER_STATEMENT = 500
 
-Perform = Callable[[Reservation], Awaitable[StoredAnswer | None]]
+Perform = Callable[[KeyClaim], Awaitable[StoredResponse | None]]
 """Performs a request, whose effect carries the reservation. Returns the response; None if it is too large to store."""
-AnswerRepeat = Callable[[UUID], Awaitable[StoredAnswer | None]]
+AnswerRepeat = Callable[[UUID], Awaitable[StoredResponse | None]]
 """Makes the response of a repeated request from the workflow that the first one had its effect on. None as above."""
 
 
@@ -56,7 +56,7 @@ class _Running(Struct):
 
     fingerprint: bytes
     holders: int = 0
-    to_release: Reservation | None = None
+    to_release: KeyClaim | None = None
     may_come_late: bool = False
 
 
@@ -78,7 +78,7 @@ class IdempotentRequests:
         self._keys, self._lease, self._clock, self._new_id = keys, lease, clock, new_id
         self.statement_s = statement_s
         self._running: dict[tuple[str, str], _Running] = {}
-        self._unreleased: dict[Reservation, None] = {}
+        self._unreleased: dict[KeyClaim, None] = {}
         self._any_unreleased = Event()
 
     @property
@@ -87,7 +87,7 @@ class IdempotentRequests:
         return len(self._running)
 
     @property
-    def unreleased(self) -> Collection[Reservation]:
+    def unreleased(self) -> Collection[KeyClaim]:
         """The reservations that `run` has yet to release."""
         return self._unreleased.keys()
 
@@ -117,7 +117,7 @@ class IdempotentRequests:
         perform: Perform,
         answer_repeat: AnswerRepeat,
         workflow_id: UUID | None = None,
-    ) -> tuple[StoredAnswer | None, bool]:
+    ) -> tuple[StoredResponse | None, bool]:
         """Return the response to a request, and whether the request is a repeated one.
 
         The response is None if it is too large to be stored. The caller then sends what *perform* or *answer_repeat*
@@ -128,16 +128,16 @@ class IdempotentRequests:
         """
         with self._holding(key_scope(scope), key, fingerprint) as running:
             await self._lease.ensure()
-            reservation = Reservation(key_scope(scope), key, self._new_id(self._clock.now()))
+            reservation = KeyClaim(key_scope(scope), key, self._new_id(self._clock.now()))
             running.to_release, running.may_come_late = reservation, True
-            reserved = await self._keys.reserve(scope, key, reservation.token, fingerprint, workflow_id)
+            reserved = await self._keys.claim(scope, key, reservation.token, fingerprint, workflow_id)
             running.may_come_late = False
             if reserved.mine:
                 return await self._handle_first(reservation, running, perform), False
             running.to_release = None
             return await self._handle_repeated(reserved, fingerprint, answer_repeat), True
 
-    async def wait_committed(self, reservation: Reservation | None, effect: Future[Any]) -> None:
+    async def wait_committed(self, reservation: KeyClaim | None, effect: Future[Any]) -> None:
         """Wait until *effect* is committed. If the caller is cancelled, the key stays held until that is decided."""
         if reservation is None:
             await effect
@@ -147,7 +147,7 @@ class IdempotentRequests:
         effect.add_done_callback(lambda done: self._on_decided(name, done))
         await shield(effect)
 
-    async def _handle_first(self, reservation: Reservation, running: _Running, perform: Perform) -> StoredAnswer | None:
+    async def _handle_first(self, reservation: KeyClaim, running: _Running, perform: Perform) -> StoredResponse | None:
         try:
             answer = await perform(reservation)
         except Exception:
@@ -160,20 +160,20 @@ class IdempotentRequests:
             raise
         if answer is None:
             return None  # the key is released, so any process may answer a repeat
-        answer_to_send = await self._keys.store_answer(reservation, answer)
+        answer_to_send = await self._keys.store_response(reservation, answer)
         running.to_release = None
         return answer_to_send
 
     async def _handle_repeated(
-        self, reserved: ReservedKey, fingerprint: bytes, answer_repeat: AnswerRepeat
-    ) -> StoredAnswer | None:
+        self, reserved: KeyState, fingerprint: bytes, answer_repeat: AnswerRepeat
+    ) -> StoredResponse | None:
         _check_same(reserved.fingerprint, fingerprint)
-        if reserved.answer is not None:
-            return reserved.answer
+        if reserved.response is not None:
+            return reserved.response
         if reserved.applied_to is None or reserved.elsewhere:
             raise StillRunning
         answer = await answer_repeat(reserved.applied_to)
-        return None if answer is None else await self._keys.store_answer(reserved.reservation, answer)
+        return None if answer is None else await self._keys.store_response(reserved.claim, answer)
 
     @contextmanager
     def _holding(self, scope: str, key: str, fingerprint: bytes) -> Iterator[_Running]:
@@ -203,7 +203,7 @@ class IdempotentRequests:
                 if running.may_come_late:
                     self._clock.call_later(self.statement_s + 1, partial(self._release_later, running.to_release))
 
-    def _release_later(self, reservation: Reservation) -> None:
+    def _release_later(self, reservation: KeyClaim) -> None:
         """Let `run` release the reservation."""
         self._unreleased[reservation] = None
         if len(self._unreleased) > _MOST_UNRELEASED:

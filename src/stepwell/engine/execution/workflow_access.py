@@ -28,7 +28,7 @@ from stepwell.basics.errors import (
     TooManyRequests,
     Unavailable,
 )
-from stepwell.basics.idempotency import Reservation
+from stepwell.basics.idempotency import KeyClaim
 from stepwell.basics.tenancy import TenantScope
 from stepwell.engine.events.bus import CommittedEvents, EventBus
 from stepwell.engine.execution.active_workflow import ActiveWorkflow
@@ -91,7 +91,7 @@ class WorkflowAccess:
         workflow: ActiveWorkflow,
         new: NewWorkflow,
         committed: CommittedEvents,
-        reservation: Reservation | None,
+        reservation: KeyClaim | None,
     ) -> None:
         """Store a new workflow, and start it if it has an owner. Raises `Unavailable`."""
         started = workflow.run.state.owner is not None
@@ -109,7 +109,7 @@ class WorkflowAccess:
                 self.scheduler.start_pending(workflow)
 
     async def insert_waiting(
-        self, scope: TenantScope, new: NewWorkflow, committed: CommittedEvents, reservation: Reservation | None
+        self, scope: TenantScope, new: NewWorkflow, committed: CommittedEvents, reservation: KeyClaim | None
     ) -> None:
         """Store a new workflow that waits for admission, without bringing it into memory. Raises `Unavailable`."""
         try:

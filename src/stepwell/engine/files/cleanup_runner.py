@@ -47,7 +47,7 @@ from stepwell.lifecycle.inputs import FilesDeleted
 from stepwell.ports.artifacts import Artifacts
 from stepwell.ports.clock import Clock
 from stepwell.ports.deletions import BEFORE_ALL_TASKS, Cleanups, Purges
-from stepwell.rules.list_records import TaskPlace
+from stepwell.rules.list_records import TaskCursor
 from stepwell.runtime.fair_turns import FairTurns
 from stepwell.runtime.outages import OUTAGE_RETRY_S
 
@@ -84,7 +84,7 @@ class _TaskResult(Struct):
 class _Progress(Struct):
     """The progress of a pass. `failures` are those in a row. `kept` counts the files that other workflows need."""
 
-    after: TaskPlace
+    after: TaskCursor
     failed: bool = False
     failures: int = 0
     kept: int = 0
@@ -118,7 +118,7 @@ class CleanupRunner:
         self._passes: dict[UUID, asyncio.Task[None]] = {}
         self._passes_of: Counter[str] = Counter()
         self._observers: dict[UUID, list[CleanupObserver]] = {}
-        self._continue_after: dict[UUID, TaskPlace] = {}
+        self._continue_after: dict[UUID, TaskCursor] = {}
         self._next_poll: datetime | None = None
         self._crowded = self._polling = self._closed = False
         self._wake = asyncio.Event()
@@ -428,7 +428,7 @@ class CleanupRunner:
     def _record(self, workflow_id: UUID, task: TaskToClean, result: _TaskResult, progress: _Progress) -> bool:
         """Add the result of a task to the progress and to the report. Return whether none of its files is left."""
         outputs = task.record.task.outputs
-        progress.after = TaskPlace.of(task.record.task)
+        progress.after = TaskCursor.of(task.record.task)
         errors = [*result.errors, *(f"{path}: the file was already gone" for path in result.gone)]
         is_kept = task.referenced_by is not None and bool(outputs)
         if is_kept:

@@ -8,7 +8,7 @@ from typing import IO
 
 from anyio import to_thread
 
-from stepwell.basics.errors import ArtifactError, NoRoomForArtifact
+from stepwell.basics.errors import ArtifactDiskFull, ArtifactError
 from stepwell.runtime.temporary_files import path_for_others, temporary_file
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -32,11 +32,11 @@ class SpooledFile:
         return path_for_others(self.file)
 
     async def write(self, data: bytes) -> None:
-        """Append *data*. Raises `NoRoomForArtifact` and `ArtifactError`."""
+        """Append *data*. Raises `ArtifactDiskFull` and `ArtifactError`."""
         try:
             await to_thread.run_sync(self._write, data)
         except OSError as error:
-            kind = NoRoomForArtifact if error.errno in _FULL else ArtifactError
+            kind = ArtifactDiskFull if error.errno in _FULL else ArtifactError
             raise kind(f"an upload could not be written to a temporary file: {error.strerror}") from error
 
     def _write(self, data: bytes) -> None:

@@ -22,7 +22,7 @@ from stepwell.lifecycle.model import HistoryEvent
 from stepwell.lifecycle.preconditions import ReadVersion
 from stepwell.lifecycle.records import WHOLE, StepRecord, TaskRecord, WorkflowParts, WorkflowRecord
 from stepwell.ports.storage import WorkflowReader
-from stepwell.rules.large_workflow_records import AnswerSize, FoundWorkflow
+from stepwell.rules.large_workflow_records import FoundWorkflow, ResponseSize
 from stepwell.rules.list_records import (
     DecisionFilter,
     ItemFilter,
@@ -30,7 +30,7 @@ from stepwell.rules.list_records import (
     OutputCursor,
     StoredDecision,
     StoredOutput,
-    TaskPlace,
+    TaskCursor,
     TaskSlice,
 )
 
@@ -70,7 +70,7 @@ class ReadService:
 
     async def size(
         self, scope: TenantScope, workflow_ids: Sequence[UUID], parts: WorkflowParts, stop_at: int
-    ) -> AnswerSize:
+    ) -> ResponseSize:
         """Return the size of an answer with these workflows. It stops once the total exceeds *stop_at*."""
         return _require(await self.store.size(scope, workflow_ids, parts, stop_at), "workflow")
 
@@ -171,7 +171,7 @@ class ReadService:
         self,
         scope: TenantScope,
         workflow_id: UUID,
-        after: TaskPlace | None,
+        after: TaskCursor | None,
         count: int,
         max_bytes: int,
         *,

@@ -122,7 +122,7 @@ GROUP BY tenant
 """  # noqa: S608 - built from a constant
 
 # Makes $1 the owner of waiting workflows: of each tenant in $2, the first that need no more than $3 places together. $6
-# steps and items, or $7 bytes, are a place, as in `places_of`. Two processes that admit at once skip each other's rows,
+# steps and items, or $7 bytes, are a place, as in `slots_of`. Two processes that admit at once skip each other's rows,
 # so they can't wait for each other. $4 are workflows that the caller has in memory for a verb. A page ends with the
 # workflow that brings it to $5 steps and items, as in `CLAIM`. It also returns those that were picked and not admitted,
 # in their order.

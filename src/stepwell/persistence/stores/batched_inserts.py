@@ -14,7 +14,7 @@ from uuid import UUID
 import asyncpg
 
 from stepwell.basics.errors import StillRunning, UploadsGone
-from stepwell.basics.idempotency import Reservation
+from stepwell.basics.idempotency import KeyClaim
 from stepwell.basics.workflow_limits import RootLimits
 from stepwell.lifecycle.child_records import ChildInsertion, ParentAttempt
 from stepwell.lifecycle.records import NewWorkflow
@@ -89,7 +89,7 @@ class WorkflowInserter:
     def close(self) -> None:
         self._connections.close()
 
-    async def _insert_once(self, rows: InsertRows, reservation: Reservation) -> None:
+    async def _insert_once(self, rows: InsertRows, reservation: KeyClaim) -> None:
         """Insert alone, because a reservation that no longer holds must not concern other inserts."""
         key = KEY.encode(rows.workflow_id.bytes, reservation)
         async with self._connections.borrow() as connection:

@@ -14,7 +14,7 @@ from stepwell.lifecycle.records import TaskRecord
 from stepwell.persistence.connections.connection_pool import PooledAdapter
 from stepwell.persistence.tables.column import Row, names
 from stepwell.persistence.tables.tasks import TASK, read_task
-from stepwell.rules.list_records import TaskPlace
+from stepwell.rules.list_records import TaskCursor
 
 # The maximum. A connection is opened only if all others are in use, so without cleanups there is none.
 CONNECTIONS: Final = 2
@@ -155,7 +155,7 @@ class PostgresCleanups(PooledAdapter):
         ]
         return due, later
 
-    async def next_tasks(self, owner: UUID, workflow_id: UUID, after: TaskPlace, limit: int) -> Sequence[TaskToClean]:
+    async def next_tasks(self, owner: UUID, workflow_id: UUID, after: TaskCursor, limit: int) -> Sequence[TaskToClean]:
         return [_task(row) for row in await self._connections.fetch(NEXT_TASKS, owner, workflow_id, *after, limit)]
 
     async def children(self, workflow_id: UUID, limit: int) -> dict[UUID, WorkflowStatus]:

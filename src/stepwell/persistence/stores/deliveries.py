@@ -8,7 +8,7 @@ from sqlalchemy import BigInteger, Select, Update, func, literal, select, update
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from stepwell.basics.errors import NotFound, StillRunning
-from stepwell.basics.idempotency import Reservation
+from stepwell.basics.idempotency import KeyClaim
 from stepwell.basics.tenancy import TenantScope
 from stepwell.contract.enums import DeliveryStatus
 from stepwell.contract.events import DeliveryPublic
@@ -86,7 +86,7 @@ def _own(scope: TenantScope, workflow_id: UUID) -> Select[Any]:
     return select(workflows.c.id).where(workflows.c.id == workflow_id, visible(scope))
 
 
-def _applied(reservation: Reservation, workflow_id: UUID) -> Update:
+def _applied(reservation: KeyClaim, workflow_id: UUID) -> Update:
     keys = idempotency_keys.c
     mine = (keys.scope == reservation.scope, keys.key == reservation.key, keys.token == reservation.token)
     return (

@@ -1,4 +1,4 @@
-"""`ports.storage.IdempotencyKeys` on asyncpg: a row for each key, with its request and its answer.
+"""`ports.storage.IdempotencyKeys` on asyncpg: a row for each key, with its request and its response.
 
 What must hold:
 - A create whose key was taken over can no longer take effect, because the effect checks the key's token in its own
@@ -17,7 +17,7 @@ from msgspec import json
 from msgspec.structs import astuple
 
 from stepwell.basics.errors import StillRunning
-from stepwell.basics.idempotency import Reservation, ReservedKey, StoredAnswer, key_scope
+from stepwell.basics.idempotency import KeyClaim, KeyState, StoredResponse, key_scope
 from stepwell.basics.tenancy import TenantScope
 from stepwell.persistence.connections.connection_pool import SmallPool
 from stepwell.persistence.connections.database import PostgresAdapter
@@ -81,56 +81,56 @@ class PostgresIdempotencyKeys(PostgresAdapter):
     def __init__(self, connections: SmallPool, owner: UUID) -> None:
         self._connections, self._owner = connections, owner
 
-    async def reserve(
+    async def claim(
         self, scope: TenantScope, key: str, token: UUID, fingerprint: bytes, workflow_id: UUID | None = None
-    ) -> ReservedKey:
-        wanted = Reservation(key_scope(scope), key, token)
+    ) -> KeyState:
+        wanted = KeyClaim(key_scope(scope), key, token)
         async with self._connections.borrow() as connection:
             for _ in range(_READS):
                 row = await connection.fetchrow(RESERVE, *astuple(wanted), self._owner, fingerprint, workflow_id)
                 if row["some_expired"]:
                     await connection.execute(FORGET_EXPIRED)
                 if row["mine"]:
-                    return ReservedKey(wanted, mine=True)
+                    return KeyState(wanted, mine=True)
                 if (existing := _read_existing(wanted, row, fingerprint)) is not None:
                     return existing
         raise StillRunning
 
-    async def store_answer(self, reservation: Reservation, answer: StoredAnswer) -> StoredAnswer:
-        values = astuple(reservation)
-        headers = json.encode(answer.headers).decode()
+    async def store_response(self, claim: KeyClaim, response: StoredResponse) -> StoredResponse:
+        values = astuple(claim)
+        headers = json.encode(response.headers).decode()
         async with self._connections.borrow() as connection:
-            if await connection.fetchval(ANSWER, *values, answer.status, headers, answer.body):
-                return answer
+            if await connection.fetchval(ANSWER, *values, response.status, headers, response.body):
+                return response
             row = await connection.fetchrow(ANSWERED, *values)
-        return answer if row is None else _answer(row)
+        return response if row is None else _response(row)
 
-    async def release(self, reservations: Collection[Reservation]) -> None:
-        columns = tuple(map(list, zip(*map(astuple, reservations), strict=True)))
+    async def release(self, claims: Collection[KeyClaim]) -> None:
+        columns = tuple(map(list, zip(*map(astuple, claims), strict=True)))
         async with self._connections.borrow() as connection:
-            if await connection.execute(FREE, *columns) != f"DELETE {len(reservations)}":
+            if await connection.execute(FREE, *columns) != f"DELETE {len(claims)}":
                 await connection.execute(DISOWN, *columns)
 
 
-def _read_existing(wanted: Reservation, row: Row, fingerprint: bytes) -> ReservedKey | None:
+def _read_existing(wanted: KeyClaim, row: Row, fingerprint: bytes) -> KeyState | None:
     """Return what an earlier request has stored for the key.
 
     None if the row has changed after the snapshot: the snapshot has no row, or one that would have been taken over.
     """
     if row["token"] is None or row["expired"]:
         return None
-    applied, answered = row["applied_at"] is not None, row["status"] is not None
-    if row["fingerprint"] == fingerprint and not (applied or answered or row["elsewhere"]):
+    applied, has_response = row["applied_at"] is not None, row["status"] is not None
+    if row["fingerprint"] == fingerprint and not (applied or has_response or row["elsewhere"]):
         return None
-    return ReservedKey(
-        Reservation(wanted.scope, wanted.key, row["token"]),
+    return KeyState(
+        KeyClaim(wanted.scope, wanted.key, row["token"]),
         mine=False,
         fingerprint=row["fingerprint"],
         applied_to=row["workflow_id"] if applied else None,
-        answer=_answer(row) if answered else None,
+        response=_response(row) if has_response else None,
         elsewhere=row["elsewhere"],
     )
 
 
-def _answer(row: Row) -> StoredAnswer:
-    return StoredAnswer(row["status"], _read_headers(row["headers"]), row["body"])
+def _response(row: Row) -> StoredResponse:
+    return StoredResponse(row["status"], _read_headers(row["headers"]), row["body"])

@@ -38,8 +38,8 @@ from stepwell.persistence.tables.steps import steps
 from stepwell.persistence.tables.workflows import in_scope, workflow_record, workflows
 from stepwell.rules.large_workflow_records import (
     STATES_PER_BLOCK,
-    AnswerSize,
     LargeWorkflowSnapshot,
+    ResponseSize,
     StepSnapshot,
     StoredStep,
 )
@@ -143,12 +143,12 @@ class LargeWorkflows:
 
     async def size(
         self, scope: TenantScope, workflow_ids: Sequence[UUID], parts: WorkflowParts, stop_at: int
-    ) -> AnswerSize | None:
+    ) -> ResponseSize | None:
         statement = self._sizes[parts]
         (row,) = await self._readers.fetch(statement, list(workflow_ids), *astuple(scope), stop_at)
         if row["found"] < len(workflow_ids) and row["total"] <= stop_at:
             return None
-        return AnswerSize(row["total"], row["snapshot"], row["largest"])
+        return ResponseSize(row["total"], row["snapshot"], row["largest"])
 
     async def snapshot(
         self, scope: TenantScope, workflow_ids: Sequence[UUID], parts: WorkflowParts

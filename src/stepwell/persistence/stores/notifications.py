@@ -107,7 +107,7 @@ def _on_command(listeners: Sequence[CommandListener], payload: str) -> None:
                 case "sent":
                     listener.command_sent()
                 case "answered":
-                    listener.command_answered(UUID(id_))
+                    listener.command_ended(UUID(id_))
                 case "child_ended":
                     listener.child_ended(UUID(id_))
 

@@ -22,7 +22,7 @@ from msgspec import json
 from msgspec.structs import astuple
 
 from stepwell.basics.errors import TooManyRequests, Unavailable
-from stepwell.basics.idempotency import Reservation
+from stepwell.basics.idempotency import KeyClaim
 from stepwell.basics.tenancy import TenantScope
 from stepwell.lifecycle.peer_commands import (
     Command,
@@ -153,7 +153,7 @@ class PostgresCommands(PooledAdapter):
             await self._connections.fetch(REFUSE, owner, list(unreadable), outcome)
         return commands
 
-    async def answer(self, command_id: UUID, epoch: int, outcome: Outcome) -> None:
+    async def store_outcome(self, command_id: UUID, epoch: int, outcome: Outcome) -> None:
         await self._connections.fetch(ANSWER, command_id, epoch, json.encode(outcome).decode())
 
     async def report(self, command_id: UUID, outcome: VerbApplied) -> None:
@@ -175,7 +175,7 @@ def _outcome(rows: Sequence[Row]) -> Outcome | None:
 
 
 def _read(row: Row) -> Command | None:
-    reservation = None if row["token"] is None else Reservation(row["scope"], row["key"], row["token"])
+    reservation = None if row["token"] is None else KeyClaim(row["scope"], row["key"], row["token"])
     try:
         return Command(row["id"], row["workflow_id"], decode_request(row["request"]), reservation)
     except msgspec.DecodeError as error:

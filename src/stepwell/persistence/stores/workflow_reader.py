@@ -73,9 +73,9 @@ from stepwell.rules.costs import CostQuery, CostSum
 from stepwell.rules.large_workflow_records import (
     SMALL_PAGE_BYTES,
     TASK_BYTES,
-    AnswerSize,
     FoundWorkflow,
     LargeWorkflowSnapshot,
+    ResponseSize,
     StoredStep,
 )
 from stepwell.rules.list_records import (
@@ -86,7 +86,7 @@ from stepwell.rules.list_records import (
     OutputCursor,
     StoredDecision,
     StoredOutput,
-    TaskPlace,
+    TaskCursor,
     TaskSlice,
     WaitBelow,
     WorkflowCursor,
@@ -115,7 +115,7 @@ class PostgresWorkflowReader(PostgresAdapter):
 
     async def size(
         self, scope: TenantScope, workflow_ids: Sequence[UUID], parts: WorkflowParts, stop_at: int
-    ) -> AnswerSize | None:
+    ) -> ResponseSize | None:
         return await self._large.size(scope, workflow_ids, parts, stop_at)
 
     async def snapshot(
@@ -245,7 +245,7 @@ class PostgresWorkflowReader(PostgresAdapter):
         self,
         scope: TenantScope,
         workflow_id: UUID,
-        after: TaskPlace | None,
+        after: TaskCursor | None,
         count: int,
         max_bytes: int,
         *,
@@ -389,7 +389,7 @@ def _tasks(scope: TenantScope) -> Select[Any]:
 
 
 def _task_slice(
-    own: Select[Any], workflow_id: UUID, after: TaskPlace | None, count: int, *, include_deleted: bool
+    own: Select[Any], workflow_id: UUID, after: TaskCursor | None, count: int, *, include_deleted: bool
 ) -> Select[Any]:
     """Up to *count* of the tasks *own* behind *after*.
 

@@ -15,7 +15,7 @@ from msgspec.structs import astuple, replace
 
 from stepwell.basics.errors import Forbidden, ResultTooLarge
 from stepwell.basics.tenancy import TenantScope
-from stepwell.basics.workflow_limits import BYTES_A_PLACE, STEPS_A_PLACE, RootLimits
+from stepwell.basics.workflow_limits import BYTES_A_SLOT, STEPS_A_SLOT, RootLimits
 from stepwell.contract.enums import ProviderType, WorkflowStatus
 from stepwell.definition.mapping.input_mapping import MAX_MAPPED_BYTES
 from stepwell.lifecycle.child_records import ChildInsertion, ChildStatuses, ParentAttempt
@@ -201,7 +201,7 @@ class PostgresWorkflowStore(PostgresAdapter):
         return [WaitingCount(row["tenant"], row["number"], row["oldest"]) for row in rows]
 
     async def admit(self, owner: UUID, wanted: Mapping[str | None, int], held: Collection[UUID]) -> AdmissionResult:
-        places = (STEPS_A_PLACE, BYTES_A_PLACE)
+        places = (STEPS_A_SLOT, BYTES_A_SLOT)
         parameters = (owner, list(wanted), list(wanted.values()), list(held), STEPS_A_PAGE, *places)
         async with self._turn(), self._pool.acquire() as connection:
             rows = await connection.fetch(claims.ADMIT, *parameters)

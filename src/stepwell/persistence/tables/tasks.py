@@ -10,11 +10,11 @@ from stepwell.contract.tasks import Cost, Output
 from stepwell.lifecycle.model import ItemPlace, Sent, Task
 from stepwell.persistence.tables import column
 from stepwell.persistence.tables.column import Row, RowType, decoder, encode_json, metadata, without
-from stepwell.rules.list_records import ITEM_ATTEMPTS, TaskPlace
+from stepwell.rules.list_records import ITEM_ATTEMPTS, TaskCursor
 
 
 class TaskColumns(TypedColumns):
-    """The tasks: attempts at steps, and at their items. `attempt` of an item's is `TaskPlace.attempt`."""
+    """The tasks: attempts at steps, and at their items. `attempt` of an item's is `TaskCursor.attempt`."""
 
     id = column.uuid(key=True)
     workflow_id = column.uuid()
@@ -64,7 +64,7 @@ _decode: Final = decoder(without(_PLAIN, "workflow_id"), Task)
 def encode_task(workflow_id: bytes, task: Task) -> bytes:
     if task.place is None:
         return TASK.encode(workflow_id, None, task)
-    position, attempt = TaskPlace.of(task)
+    position, attempt = TaskCursor.of(task)
     return TASK.encode(workflow_id, task.place.item, structs.replace(task, position=position, attempt=attempt))
 
 

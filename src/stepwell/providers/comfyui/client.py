@@ -22,7 +22,7 @@ from msgspec import Meta, Struct
 from stepwell.basics.errors import AttemptError, CallFailed
 from stepwell.basics.strict_json.canonical import canonical
 from stepwell.outbound.sanitise import sanitised
-from stepwell.ports.providers import AnswerRoom, Blob
+from stepwell.ports.providers import AnswerMemory, Blob
 from stepwell.providers.comfyui.descriptor import COMFYUI
 from stepwell.providers.comfyui.lenient_json import error_text, read_lenient_json
 from stepwell.providers.comfyui.progress_socket import ProgressSocket
@@ -139,7 +139,7 @@ class ComfyUiServer:
         shared: SharedConnection,
         key: Key | None,
         timeout_s: float,
-        answers: AnswerRoom | None,
+        answers: AnswerMemory | None,
     ) -> None:
         self._shared, self._url, self._headers = shared, shared.url, shared.headers
         self._secret = None if key is None else key.secret

@@ -21,7 +21,7 @@ from collections.abc import Callable, Mapping
 
 import httpx
 
-from stepwell.ports.providers import AnswerRoom
+from stepwell.ports.providers import AnswerMemory
 from stepwell.providers.custom.descriptor import CUSTOM
 from stepwell.providers.custom.protocol import NAME, error_words
 from stepwell.providers.shared.credentials import Key
@@ -62,7 +62,7 @@ class SignedApi(ProviderApi):
         self,
         client: httpx.AsyncClient,
         *,
-        answers: AnswerRoom | None,
+        answers: AnswerMemory | None,
         key: Key | None,
         clock: Callable[[], float],
         timeout_s: float,

@@ -15,7 +15,7 @@ from stepwell.basics.urls import split_url
 from stepwell.contract.enums import TaskType
 from stepwell.contract.tasks import Output
 from stepwell.outbound.sanitise import mask_secrets, sanitised
-from stepwell.ports.providers import AnswerRoom, AttemptIO
+from stepwell.ports.providers import AnswerMemory, AttemptIO
 from stepwell.providers.fal.descriptor import FAL
 from stepwell.providers.fal.parameters import KINDS
 from stepwell.providers.shared.bounded_json import read_json, without_code_fence
@@ -56,7 +56,7 @@ _UNKNOWN = ("bin", "")
 class FalApis:
     """fal's APIs, called with one key. The key is masked in all messages."""
 
-    def __init__(self, client: httpx.AsyncClient, key: Key, timeout_s: float, answers: AnswerRoom | None) -> None:
+    def __init__(self, client: httpx.AsyncClient, key: Key, timeout_s: float, answers: AnswerMemory | None) -> None:
         secret = key.secret
         self.headers = {"Authorization": f"Key {secret}"}
         self._hidden = (secret, secret.partition(":")[2])

@@ -10,7 +10,7 @@ import httpx
 from stepwell.basics.errors import AttemptError, CallFailed
 from stepwell.definition.provider_descriptors import ProviderDescriptor
 from stepwell.outbound.sanitise import mask_secrets
-from stepwell.ports.providers import AnswerRoom
+from stepwell.ports.providers import AnswerMemory
 from stepwell.providers.google.answers import error_of
 from stepwell.providers.shared.credentials import Key
 from stepwell.providers.shared.provider_api import ApiAnswer, ProviderApi
@@ -45,7 +45,7 @@ class GoogleSession:
         hidden: Sequence[str],
         limits: ModelTerms,
         *,
-        answers: AnswerRoom | None,
+        answers: AnswerMemory | None,
         key: Key,
         refuses_key: Callable[[ApiAnswer], bool],
         project: str = "",

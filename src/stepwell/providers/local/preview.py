@@ -5,7 +5,7 @@ import math
 import os
 from typing import Any, NamedTuple
 
-from stepwell.basics.errors import AttemptError, NoRoomForArtifact
+from stepwell.basics.errors import ArtifactDiskFull, AttemptError
 from stepwell.ports.providers import WorkWeight
 from stepwell.providers.local.pool import Pool
 from stepwell.providers.local.weights import weigh_preview
@@ -36,7 +36,7 @@ class LocalPreviews:
         if "error" in answer:
             raise AttemptError(answer["error"], retryable=answer["retryable"])
         if "no_room" in answer:
-            raise NoRoomForArtifact(answer["no_room"])
+            raise ArtifactDiskFull(answer["no_room"])
         return WorkWeight(answer["cost"], answer["memory"]) if "memory" in answer else None
 
 

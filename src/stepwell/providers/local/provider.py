@@ -97,12 +97,12 @@ class LocalProvider(InProcess):
         weight = WorkWeight(answer["cost"], answer["memory"]) if "memory" in answer else LIGHT
         while "memory" in answer or "no_room" in answer:
             if "no_room" in answer:
-                await io.wait_for_room(answer["no_room"])
+                await io.wait_for_disk(answer["no_room"])
             answer = await self._run(job | {"light_only": False}, weight, io)
         return answer
 
     async def _run(self, job: dict[str, Any], weight: WorkWeight, io: AttemptIO) -> dict[str, Any]:
-        async with io.worker(weight):
+        async with io.child_process(weight):
             return await self._pool.run(_PERFORM, job, weight)
 
 

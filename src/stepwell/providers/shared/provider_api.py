@@ -23,7 +23,7 @@ from stepwell.basics.errors import AttemptError, CallFailed
 from stepwell.definition.provider_descriptors import ProviderDescriptor
 from stepwell.outbound.http_client import GONE, retry_after_s
 from stepwell.outbound.sanitise import sanitised
-from stepwell.ports.providers import AnswerHead, AnswerRoom, ErrorText
+from stepwell.ports.providers import AnswerHead, AnswerMemory, ErrorText
 from stepwell.providers.shared.bounded_json import has_bounded_values, read_json
 from stepwell.providers.shared.connection_errors import connection_message
 from stepwell.providers.shared.credentials import Key
@@ -181,7 +181,7 @@ class ProviderApi:
         name: str,
         error_text: ErrorText,
         *,
-        answers: AnswerRoom | None = None,
+        answers: AnswerMemory | None = None,
         timeout_s: float = 30.0,
         work_s: float | None = None,
         max_answer: int = 8 * 1024 * 1024,
@@ -293,9 +293,9 @@ class ProviderApi:
             if (room := self._answers) is not None:
                 if submits:
                     head = AnswerHead(response.status_code, dict(response.headers))
-                    await room.make_room_for_submitted(spool.size, head, spool.chunks())
+                    await room.reserve_for_submit(spool.size, head, spool.chunks())
                 else:
-                    await room.make_room(spool.size)
+                    await room.reserve(spool.size)
             answer = ApiAnswer(response.status_code, response.headers, await spool.read())
         if not await has_bounded_values(answer.body):
             raise TooBig("the answer has too many JSON values")
