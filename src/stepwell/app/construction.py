@@ -58,8 +58,8 @@ from stepwell.providers.registry import Registry, is_in_process
 from stepwell.providers.shared.credentials import KeyRefusals
 from stepwell.rules.access.signed_urls import CallbackUrls, DecisionLinks, SignedUrls
 from stepwell.rules.circuit_breaker import BreakerPolicy
+from stepwell.runtime.child_processes import ChildProcessLimits, ChildProcessPool
 from stepwell.runtime.memory import MemoryGovernor, default_max_bytes
-from stepwell.runtime.worker_processes import WorkerLimits, WorkerPool
 from stepwell.settings import Settings
 
 if TYPE_CHECKING:
@@ -273,13 +273,13 @@ def _build_coordination(process: ProcessInfo, database: Database) -> Coordinatio
 
 def _build_expressions(clock: Clock, stack: contextlib.AsyncExitStack) -> ExpressionEvaluator:
     # A heavy evaluation has a lower priority, and so it may take long on a busy machine.
-    light, heavy = WorkerPool(), WorkerPool(WorkerLimits(nice=5, wall_s=300))
+    light, heavy = ChildProcessPool(), ChildProcessPool(ChildProcessLimits(nice=5, wall_s=300))
     for pool in (light, heavy):
         stack.push_async_callback(pool.aclose)
     return ExpressionEvaluator(light, heavy, clock.monotonic)
 
 
 def _build_inputs_checker(stack: contextlib.AsyncExitStack) -> InputsChecker:
-    workers = WorkerPool(INPUTS_CHECK_LIMITS)
+    workers = ChildProcessPool(INPUTS_CHECK_LIMITS)
     stack.push_async_callback(workers.aclose)
     return InputsChecker(workers)

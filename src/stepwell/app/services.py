@@ -43,8 +43,8 @@ from stepwell.providers.local.provider import local_memory
 from stepwell.rules.access.cursors import FeedCursors
 from stepwell.rules.stored_definitions import DefinitionLimits
 from stepwell.rules.uploads import UploadLimits
+from stepwell.runtime.child_processes import ChildProcessLimits, ChildProcessPool
 from stepwell.runtime.fair_turns import FairTurns
-from stepwell.runtime.worker_processes import WorkerLimits, WorkerPool
 from stepwell.settings import Settings
 
 # Bytes of definitions that are created at once for one tenant: some hundred small ones, or two of 200 steps. Requests
@@ -179,7 +179,9 @@ def _upload_limits(settings: Settings) -> UploadLimits:
 def _build_uploads(process: ProcessInfo, stores: Stores, stack: contextlib.AsyncExitStack) -> UploadService:
     settings, clock, store = process.settings, process.clock, stores.database.uploads
     # A worker maps a file of text into its memory.
-    workers = WorkerPool(WorkerLimits(memory_bytes=_INSPECTION_BYTES + settings.upload_max_bytes, wall_s=120))
+    workers = ChildProcessPool(
+        ChildProcessLimits(memory_bytes=_INSPECTION_BYTES + settings.upload_max_bytes, wall_s=120)
+    )
     stack.push_async_callback(workers.aclose)
     limits = _upload_limits(settings)
     sign = stores.files.presign_put

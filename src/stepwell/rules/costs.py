@@ -7,7 +7,7 @@ What must hold of the sums by tenant, provider, model, day, definition and curre
   the day (UTC) on which the attempt ended, however late its cost becomes known.
 - A cost that changes later changes its sum by the difference.
 - The sums stay when workflows and tasks are deleted. If the operator wants it, those of whole days are deleted, days
-  later. No cost of such a day changes any more, because a job is followed up for an hour at most.
+  later. No cost of such a day changes any more, because an abandoned job is polled for an hour at most.
 - Sums are exact decimals. Amounts of two currencies are never added.
 
 A cost changes only together with an event, so that the fence of the decision keeps it from being counted twice.

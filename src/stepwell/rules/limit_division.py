@@ -90,15 +90,15 @@ class Division(Struct, frozen=True):
 class DivisionChange(Struct, frozen=True):
     """The change that a process makes to the division of version `version`.
 
-    `shares` is None if the process is no member any more. `gone`: the members that count no more. `notify`: others may
-    have to change theirs.
+    `shares` is None if the process is no member any more. `removed`: the members that count no more. `notify`: others
+    may have to change their shares.
     """
 
     version: int
     sole: UUID | None
     claiming: bool
     shares: Mapping[str, Share] | None
-    gone: Collection[UUID]
+    removed: Collection[UUID]
     starts: Mapping[str, float]
     starts_from: float
     notify: bool
@@ -148,34 +148,34 @@ def _all_members(division: Division) -> Iterable[Member]:
     return division.members if division.sole_member is None else (*division.members, division.sole_member)
 
 
-def is_alone(division: Division, owner: UUID, gone: Collection[UUID]) -> bool:
+def is_alone(division: Division, owner: UUID, removed: Collection[UUID]) -> bool:
     """Return whether *owner* may have all limits for itself."""
-    has_sole = division.sole is not None and division.sole != owner and division.sole not in gone
-    return not division.others and not has_sole and all(each.owner in (owner, *gone) for each in division.members)
+    has_sole = division.sole is not None and division.sole != owner and division.sole not in removed
+    return not division.others and not has_sole and all(each.owner in (owner, *removed) for each in division.members)
 
 
 def part_of(
-    pool: str, use: PoolUse, own: Share | None, others: Collection[Member], *, taken: bool, me: UUID, now: float
+    pool: str, use: PoolUse, own: Share | None, others: Collection[Member], *, has_sole: bool, me: UUID, now: float
 ) -> Part:
     """Return the part of *pool* for the process *me*, which has *own* now.
 
-    *others* are the members that count. *taken*: a process has all limits for itself, or may have.
+    *others* are the members that count. *has_sole*: a process has all limits for itself, or may have.
     """
     shares = {each.owner: share for each in others if (share := each.shares.get(pool)) is not None}
     alive = {each.owner for each in others if each.alive}
     own = own or Share(0, 0, 0, now)
     if not own.slots and not own.waiting:
         own = Share(0, 0, 0, now)
-    asked = Share(own.slots, use.used, use.waiting, own.since)
-    needs = {owner: share for owner, share in shares.items() if owner in alive and share.need} | {me: asked}
+    wanted = Share(own.slots, use.used, use.waiting, own.since)
+    needs = {owner: share for owner, share in shares.items() if owner in alive and share.need} | {me: wanted}
     parts = fair_parts(use.limit, needs, now)
-    free = use.limit if not taken else 0
+    free = use.limit if not has_sole else 0
     free = max(free - sum(share.slots for share in shares.values()), 0)
     others_wait = any(share.need > share.slots for owner, share in needs.items() if owner != me)
     if others_wait:
         allowed = min(parts[me], free)
     else:
-        allowed = min(free, max(asked.need, own.slots, use.limit // (len(alive) + 1)))
+        allowed = min(free, max(wanted.need, own.slots, use.limit // (len(alive) + 1)))
     slots = max(allowed, use.used)
     since = now if bool(slots) != bool(own.slots) else own.since
     ends = since + TURN_S if others_wait and allowed and now < since + TURN_S else None
@@ -192,10 +192,10 @@ def fair_parts(limit: int, needs: Mapping[UUID, Share], now: float) -> dict[UUID
     active, left = [owner for owner in needs if needs[owner].need], limit
     while active and left >= len(active):
         base = left // len(active)
-        given = {owner: min(base, needs[owner].need - parts[owner]) for owner in active}
-        for owner, number in given.items():
+        grants = {owner: min(base, needs[owner].need - parts[owner]) for owner in active}
+        for owner, number in grants.items():
             parts[owner] += number
-        left -= sum(given.values())
+        left -= sum(grants.values())
         active = [owner for owner in active if parts[owner] < needs[owner].need]
 
     def turn(owner: UUID) -> tuple[int, float, UUID]:
@@ -239,41 +239,41 @@ def reserve_starts(
     return Starts(first, interval_s, number), first + number * interval_s
 
 
-def first_unknown_start(division: Division, gone: Collection[UUID]) -> float:
+def first_unknown_start(division: Division, removed: Collection[UUID]) -> float:
     """Return the time from which all starts are known that aren't in `starts`.
 
     The dead process that had all limits for itself hasn't stored its starts.
     """
-    return max(division.starts_from, division.sole_until if division.sole in gone else 0.0)
+    return max(division.starts_from, division.sole_until if division.sole in removed else 0.0)
 
 
 class Membership:
     """The decision of the process *me* on its shares, beside other processes.
 
-    *gone*: the processes that count no more. *own_starts*: the next start of each model, which only this process knows.
-    *claiming*: it claims now. *keep_slots*: it gives up no slot and starts nothing, because others claim and its lease
-    had ended. First call `part` and `reserve` for each pool, or `keep`; then `change`.
+    *removed*: the processes that count no more. *own_starts*: the next start of each model, which only this process
+    knows. *claiming*: it claims now. *keep_slots*: it gives up no slot and starts nothing, because others claim and its
+    lease had ended. First call `part` and `reserve` for each pool, or `keep`; then `change`.
     """
 
     def __init__(
         self,
         division: Division,
         me: UUID,
-        gone: Collection[UUID],
+        removed: Collection[UUID],
         own_starts: Mapping[str, float],
         *,
         claiming: bool,
         keep_slots: bool = False,
     ) -> None:
-        self._division, self._me, self._gone, self._claiming = division, me, gone, claiming
+        self._division, self._me, self._removed, self._claiming = division, me, removed, claiming
         self._keep_slots = keep_slots
         self._own = next((each for each in division.members if each.owner == me), None)
-        self._others = [each for each in division.members if each.owner != me and each.owner not in gone]
+        self._others = [each for each in division.members if each.owner != me and each.owner not in removed]
         self._was_sole = division.sole == me
-        has_sole = division.sole is not None and not self._was_sole and division.sole not in gone
-        self._taken = has_sole or any(not each.readable for each in self._others)
+        has_sole = division.sole is not None and not self._was_sole and division.sole not in removed
+        self._has_sole = has_sole or any(not each.readable for each in self._others)
         self._starts = {pool: at for pool, at in division.starts.items() if at > division.now}
-        self._starts_from = first_unknown_start(division, gone)
+        self._starts_from = first_unknown_start(division, removed)
         for pool, at in own_starts.items() if self._was_sole else ():
             self._starts[pool] = max(self._starts.get(pool, at), at)
         self.parts: dict[str, Part] = {}
@@ -288,13 +288,13 @@ class Membership:
             share = Share(max(slots, use.used), use.used, use.waiting, since)
             part = Part(0, share, others_wait=False, turn_ends=None)
         else:
-            part = part_of(pool, use, own, self._others, taken=self._taken, me=self._me, now=now)
+            part = part_of(pool, use, own, self._others, has_sole=self._has_sole, me=self._me, now=now)
         self.parts[pool] = part
         return part.allowed
 
     def reserve(self, pool: str, per_minute: float, number: int) -> None:
         """Reserve starts for up to *number* steps."""
-        if self._taken or self._keep_slots:
+        if self._has_sole or self._keep_slots:
             self.unreserved.add(pool)
             return
         known = self._starts.get(pool)
@@ -322,7 +322,7 @@ class Membership:
         shares = self._shares
         is_same = (
             not self._was_sole
-            and not self._gone
+            and not self._removed
             and not self.reserved
             and (self._own is not None) == self.is_member
             and (self._own is None or (self._own.claiming == self._claiming and self._own.shares == shares))
@@ -332,10 +332,10 @@ class Membership:
         division = self._division
         return DivisionChange(
             version=division.version,
-            sole=None if self._was_sole or division.sole in self._gone else division.sole,
+            sole=None if self._was_sole or division.sole in self._removed else division.sole,
             claiming=self._claiming,
             shares=shares if self.is_member else None,
-            gone=self._gone,
+            removed=self._removed,
             starts=self._starts,
             starts_from=self._starts_from,
             notify=self._concerns_others(shares),
@@ -343,9 +343,9 @@ class Membership:
 
     @property
     def _shares(self) -> dict[str, Share]:
-        kept = self._own_shares if self._keep_slots else {}
+        before = self._own_shares if self._keep_slots else {}
         decided = {pool: part.share for pool, part in self.parts.items()}
-        return {pool: share for pool, share in {**kept, **decided}.items() if _matters(share)}
+        return {pool: share for pool, share in {**before, **decided}.items() if _matters(share)}
 
     @property
     def _own_shares(self) -> Mapping[str, Share]:
@@ -353,7 +353,7 @@ class Membership:
 
     def _concerns_others(self, shares: Mapping[str, Share]) -> bool:
         """Return whether others may get slots now, or should give some up."""
-        if self._was_sole or self._gone or (self._own is not None and self._own.claiming and not self._claiming):
+        if self._was_sole or self._removed or (self._own is not None and self._own.claiming and not self._claiming):
             return True
         waited_for = {pool for each in self._others for pool, share in each.shares.items() if share.need > share.slots}
         for pool, before in self._own_shares.items():
@@ -362,7 +362,7 @@ class Membership:
         have_some = {pool for each in self._others for pool, share in each.shares.items() if share.slots}
         return any(
             share.need > share.slots
-            and (self._taken or pool in have_some)
+            and (self._has_sole or pool in have_some)
             and ((own := self._own_shares.get(pool)) is None or own.need <= own.slots)
             for pool, share in shares.items()
         )

@@ -45,7 +45,7 @@ class ItemSlice(Struct, frozen=True):
 
 
 class DecisionCursor(NamedTuple):
-    """The place of an open decision in the list of them. `since_us` is in microseconds since 1970: a time would make
+    """The position of an open decision in the list of them. `since_us` is in microseconds since 1970: a time would make
     the text of the cursor too long.
     """
 
@@ -118,17 +118,17 @@ class WaitBelow(Struct, frozen=True):
 
 
 class WorkflowCursor(NamedTuple):
-    """The place of a workflow in the list of all workflows, which is ordered by these values."""
+    """The position of a workflow in the list of all workflows, which is ordered by these values."""
 
     created_at: datetime
     id: UUID
 
 
 class WorkflowPage(Struct):
-    """A page of a list of workflows. `total` counts the workflows that match the filter; None if nobody asked for it.
+    """A page of a list of workflows. `total` counts the workflows that match the filter; None if it wasn't requested.
 
     `versions` has the version of each workflow, in the order of the page. `workflows` is None if they are too large to
-    be read at once (`LargeWorkflow`). `last` is the cursor of the last workflow of the page if others follow it.
+    be read at once (`LargeWorkflow`). `last` is the cursor of the last workflow of the page if others come after it.
     """
 
     versions: dict[UUID, ReadVersion]
@@ -174,11 +174,12 @@ class ListFilter(WorkflowFilter, frozen=True, kw_only=True):
 
 
 ITEM_ATTEMPTS: Final = 1_000_000
-"""The number of attempts that the place of a task has room for, for each item."""
+"""The most attempts of an item that a `TaskCursor` can count."""
 
 
 class TaskCursor(NamedTuple):
-    """The place of a task in the order of its workflow's tasks: by the position of the step, the item and the attempt.
+    """The position of a task in the order of its workflow's tasks: by the position of the step, the item and the
+    attempt.
 
     `attempt` of an item's task is that of the item, plus `ITEM_ATTEMPTS` for each item before it.
     """
@@ -194,14 +195,14 @@ class TaskCursor(NamedTuple):
 
 
 class TaskSlice(Struct, frozen=True):
-    """Consecutive tasks of a workflow. `more`: others may follow."""
+    """Consecutive tasks of a workflow. `more`: others may come after them."""
 
     tasks: list[TaskRecord]
     more: bool
 
 
 class OutputCursor(NamedTuple):
-    """The place of a file in the list of outputs of a run: a task of the run or of a sub-workflow, and the number of
+    """The position of a file in the list of outputs of a run: a task of the run or of a sub-workflow, and the number of
     the file among the task's, from 1. `position` and `attempt` are those of `TaskCursor`.
     """
 

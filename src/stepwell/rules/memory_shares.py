@@ -1,26 +1,26 @@
 """The rule by which tenants share a fixed number of bytes.
 
 Half of the bytes are the common pool, the other half is the reserve. A share gets its bytes from the common pool, by
-the rule of `rules.threshold`: a tenant may hold as much as is then still free.
+the rule of `rules.threshold`: a tenant may hold as many bytes as are then still free.
 
-What doesn't get its bytes waits. Each tenant has two queues: shares that hold something and grow, then new ones. The
-first of each tenant has its turn, tenant after tenant. If the common pool has no room for it, it may take the reserve,
-which belongs to one share at a time: to one that grows, or to a new one whose tenant holds nothing. The owner of the
-reserve never waits, because no share holds more than the reserve. Its bytes move to the common pool as soon as they
-fit.
+A share that doesn't get its bytes waits. Each tenant has two queues: shares that hold something and grow, then new
+ones. The first share of each tenant has its turn, tenant after tenant. If the common pool has too few bytes for it, it
+may take the reserve, which belongs to one share at a time: to one that grows, or to a new one whose tenant holds
+nothing. The owner of the reserve never waits, because no share holds more than the reserve. The owner's bytes move to
+the common pool as soon as they fit.
 
-The order in which bytes are reserved: a task has one share at most, and asks for its bytes before it takes them.
-Tasks may grow while they hold something, so holders can wait for each other, but never for ever: the owner of the
-reserve always reaches its end, and the next one follows.
+The order in which bytes are reserved: an attempt or a request has one share at most, and its bytes are requested before
+they are used. A share may grow while it holds something, so holders can wait for each other, but never for ever: the
+owner of the reserve always reaches its end, and the next one comes after it.
 
 What must hold:
 - All shares together never hold more than `max_bytes`, and one never more than `largest`, but for what is charged.
-- If somebody waits, somebody who doesn't wait holds something. If each of those gives its bytes back at some time, each
-  that waits is granted at some time, whatever other tenants ask for.
-- However much other tenants ask for, a tenant that holds nothing gets a small share of what is free at once.
+- If a share waits, a share that doesn't wait holds something. If each holder releases its bytes at some time, each
+  share that waits is granted at some time, whatever other tenants request.
+- However much other tenants request, a tenant that holds nothing gets a small share of what is free at once.
 - A share that gives up waiting leaves nothing behind.
 
-`runtime.fair_turns` has another rule: there a turn takes one of a fixed number of places. A share takes any number of
+`runtime.fair_turns` has another rule: there a turn takes one of a fixed number of slots. A share takes any number of
 bytes, may grow while it holds some, and what a tenant may hold depends on what is free.
 """
 
@@ -33,7 +33,7 @@ from stepwell.rules.threshold import may_hold
 
 
 class MemoryShare:
-    """The bytes that one task holds. `wanted`: what it waits for; 0 if it doesn't wait."""
+    """The bytes that an attempt or a request holds. `wanted`: the bytes that it waits for; 0 if it doesn't wait."""
 
     __slots__ = ("held", "in_reserve", "tenant", "wanted")
 
@@ -117,7 +117,7 @@ class MemoryShares:
         return self._grant_waiting()
 
     def _grant_waiting(self) -> list[MemoryShare]:
-        """Grant whatever now can be granted, in turn."""
+        """Grant what can be granted now, tenant after tenant."""
         self._empty_reserve()
         granted: list[MemoryShare] = []
         while True:
@@ -128,14 +128,14 @@ class MemoryShares:
             granted.append(share)
 
     def _empty_reserve(self) -> None:
-        """Move the owner's bytes from the reserve to the common pool, if it has room for them."""
+        """Move the owner's bytes from the reserve to the common pool, if they fit there."""
         owner = self._owner
         if owner is not None and may_hold(self._held_by[owner.tenant], self._free - owner.in_reserve):
             self._free -= owner.in_reserve
             owner.in_reserve, self._owner = 0, None
 
     def _try(self, share: MemoryShare) -> bool:
-        """Grant what the first share of a tenant's queues wants, if there is room."""
+        """Grant what the first share of a tenant's queues wants, if it is free."""
         held = self._held_by.get(share.tenant, 0)
         if may_hold(held + share.wanted, self._free - share.wanted):
             self._leave_queue(share)

@@ -2,12 +2,12 @@
 
 These are dynamic thresholds (Choudhury and Hahne, "Dynamic queue length thresholds for shared-memory packet switches",
 1998, https://doi.org/10.1109/90.664262). One tenant alone gets half of the resource, two get a third each, and there is
-always room for one more. Memory, active and waiting workflows, and connections are shared so.
+always some left for one more. Memory, active and waiting workflows, and connections are shared so.
 """
 
 
 def may_hold(amount: int, free: int) -> bool:
-    """Return whether a tenant may hold *amount* while *free* is free. *amount* includes what it asks for."""
+    """Return whether a tenant may hold *amount* while *free* is free. *amount* includes what it requests."""
     return amount <= max(free, 0)
 
 

@@ -1,4 +1,4 @@
-"""Uploads: the types that are accepted, the names that files get, and the limits of a tenant."""
+"""Uploads: the types that are accepted, the names of their files, and the limits of a tenant."""
 
 import re
 from datetime import datetime
@@ -150,7 +150,7 @@ def safe_name(name: str, media_type: str) -> str:
     base = _UNSAFE.sub("_", re.split(r"[/\\]", name)[-1])
     stem, dot, suffix = base.rpartition(".")
     if not dot or suffix.lower() not in suffixes:
-        # The other suffix stays in sight, so that "page.html" becomes "page.html.txt".
+        # The other suffix stays visible, so that "page.html" becomes "page.html.txt".
         stem, suffix = base, suffixes[0]
     stem = stem.lstrip("._-")[:_LONGEST_STEM].rstrip(".")
     return f"{stem or _NAMELESS}.{suffix.lower()}"

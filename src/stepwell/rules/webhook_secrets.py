@@ -71,7 +71,7 @@ def tenant_faults(texts: Mapping[str, str]) -> Iterator[tuple[str, str]]:
 
 
 class WebhookSecrets(Struct, frozen=True):
-    """All secrets of the service. `general` sign for tenants without secrets of their own, and without a tenant."""
+    """All secrets of the service. `general` sign for tenants that have no secrets, and without a tenant."""
 
     general: SigningSecrets
     tenants: TenantSecrets

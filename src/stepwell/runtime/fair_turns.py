@@ -5,8 +5,8 @@ What must hold:
   heavier one.
 - The turns of a tenant begin in the order in which they were requested. A tenant that waits because of its own bound
   holds up no other.
-- A turn that may begin does so at once, without a pass of the event loop.
-- A task that is cancelled while it waits gets no turn.
+- A turn that may begin does so at once, without an iteration of the event loop.
+- A caller that is cancelled while it waits gets no turn.
 """
 
 import asyncio
@@ -36,7 +36,7 @@ class FairTurns:
 
     async def begin(self, tenant: Hashable, weight: int = 1) -> None:
         """Wait until a turn of *tenant* begins. `end` ends it."""
-        if tenant not in self._queues and self._has_room(tenant, weight):
+        if tenant not in self._queues and self._may_begin(tenant, weight):
             self._take(tenant, weight)
             return
         turn = asyncio.get_running_loop().create_future()
@@ -45,7 +45,7 @@ class FairTurns:
             await turn
         except asyncio.CancelledError:
             if turn.cancelled():
-                self._begin_waiting()  # a lighter turn behind this one may have room
+                self._begin_waiting()  # a lighter turn behind this one may begin
             else:  # this turn began just before the cancellation, so the tenant is the next one again
                 if tenant in self._queues:
                     self._queues = {tenant: self._queues.pop(tenant), **self._queues}
@@ -60,7 +60,7 @@ class FairTurns:
             self._weights[tenant] = rest
         self._begin_waiting()
 
-    def _has_room(self, tenant: Hashable, weight: int) -> bool:
+    def _may_begin(self, tenant: Hashable, weight: int) -> bool:
         held = self._weights.get(tenant, 0)
         return self._free > 0 and (not held or held + weight <= self._per_tenant)
 
@@ -77,11 +77,11 @@ class FairTurns:
                 has_begun |= self._begin_first(tenant)
 
     def _begin_first(self, tenant: Hashable) -> bool:
-        """Begin the first turn that *tenant* waits for, if it has room. Return whether it has begun."""
+        """Begin the first turn that *tenant* waits for, if its bound allows it. Return whether it has begun."""
         queue = self._queues[tenant]
         while queue and queue[0][1].cancelled():
             queue.popleft()
-        if queue and not self._has_room(tenant, queue[0][0]):
+        if queue and not self._may_begin(tenant, queue[0][0]):
             return False
         del self._queues[tenant]
         if not queue:

@@ -8,7 +8,7 @@ from anyio import to_thread
 from stepwell.basics.strict_json.size import is_larger_than
 
 T = TypeVar("T")
-# Fewer steps take less time than other tasks would wait for the thread to release the interpreter.
+# Fewer steps take less time than other code would wait for the thread to release the interpreter.
 _STEPS = 300
 _JSON_BYTES = 16 * 1024  # less is encoded in less time than a thread takes to begin and to report
 

@@ -1,4 +1,4 @@
-"""How the service waits for its database, or for another server of its own, while that is absent."""
+"""How the service waits for its database, or for another of its servers, while that is absent."""
 
 from collections.abc import Awaitable, Callable
 from typing import Final, TypeVar
@@ -14,7 +14,7 @@ OUTAGE_RETRY_S: Final = 0.5
 
 
 async def until_available(call: Callable[[], Awaitable[T]]) -> T:
-    """Repeat *call* until it doesn't raise `Unavailable`: the database is back, or a worker process is free."""
+    """Repeat *call* until it doesn't raise `Unavailable`: the database is back, or a child process is free."""
     while True:
         try:
             return await call()

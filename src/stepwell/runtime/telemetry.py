@@ -64,7 +64,7 @@ class Distribution:
 
 
 class Metrics:
-    """The metrics of one app, in a registry of its own, so that two apps in a process don't share numbers.
+    """The metrics of one app. Each app has its own registry, so that two apps in a process don't add up their numbers.
 
     Values are read in the event loop at each scrape, so reading must be cheap. If it raises, the metric is left out.
     """
@@ -73,13 +73,13 @@ class Metrics:
         self.registry = CollectorRegistry()
         self.requests = Counter(
             "stepwell_http_requests",
-            "Requests answered, by route, method and status.",
+            "Requests, by route, method and status of the response.",
             ["route", "method", "status"],
             registry=self.registry,
         )
         self.latency = Histogram(
             "stepwell_http_request_duration_seconds",
-            "Seconds until the answer began.",
+            "Seconds until the response began.",
             ["route", "method"],
             registry=self.registry,
             buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0),

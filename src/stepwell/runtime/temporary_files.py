@@ -17,7 +17,7 @@ _SMALL = 4 * 1024 * 1024  # bytes; to free a larger file would take milliseconds
 
 @asynccontextmanager
 async def temporary_file(folder: Path | None = None) -> AsyncIterator[IO[bytes]]:
-    """Yield an empty file, in *folder* or in the folder of temporary files. Raises OSError if there is no room for it.
+    """Yield an empty file, in *folder* or in the folder of temporary files. Raises OSError if the disk is full.
 
     A file in *folder* can be given a name there, if the file system is able to make files without a name.
     """

@@ -91,7 +91,7 @@ class Settings(ExecutorSettings, frozen=True, kw_only=True):
     port: Annotated[int, Meta(ge=0, le=65535), about("The port to listen on; 0 takes a free one")] = 9000
     admin_port: Annotated[
         Annotated[int, Meta(ge=0, le=65535)] | None,
-        about("A further port on STEPWELL_HOST, which answers `/health` and `/metrics` only", default="none"),
+        about("A further port on STEPWELL_HOST, which serves `/health` and `/metrics` only", default="none"),
     ] = None
     trusted_proxies: Annotated[
         Networks,
@@ -149,7 +149,7 @@ class Settings(ExecutorSettings, frozen=True, kw_only=True):
     ] = field(default_factory=lambda: os.cpu_count() or 1)
     local_memory_max_bytes: Annotated[
         Annotated[int, Meta(ge=512 * 1024 * 1024)] | None,
-        about("Bytes that LOCAL's worker processes may use", default="60% of what STEPWELL_MEMORY_MAX_BYTES leaves"),
+        about("Bytes that LOCAL's child processes may use", default="60% of what STEPWELL_MEMORY_MAX_BYTES leaves"),
     ] = None
     max_steps_per_tenant: Annotated[
         Annotated[int, Meta(ge=1, le=100_000)] | None,
@@ -260,7 +260,7 @@ class Settings(ExecutorSettings, frozen=True, kw_only=True):
     ] = field(default_factory=dict)
     provider_timeout_s: Annotated[float, Meta(ge=0.1, le=600), about("The deadline of one call to a provider")] = 30.0
     provider_work_s: Annotated[
-        float, Meta(ge=0.1, le=800), about("The deadline of a call that is answered with the result itself")
+        float, Meta(ge=0.1, le=800), about("The deadline of a call whose answer is the result itself")
     ] = 300.0
     poll_interval_s: Annotated[
         PollInterval, about("The time between the first two polls of a job; it grows to 10 s")

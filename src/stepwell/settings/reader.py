@@ -197,7 +197,7 @@ def _s3_faults(raw: Mapping[str, object]) -> Iterator[tuple[str, str]]:
 
 
 def _celery_faults(raw: Mapping[str, object]) -> Iterator[tuple[str, str]]:
-    """Yield the name and the fault of each invalid setting of the workers. No fault quotes a URL: it may be secret."""
+    """Yield the name and the fault of each invalid setting of Celery. No fault quotes a URL: it may be secret."""
     broker, backend = (str(raw.get(name) or "") for name in ("celery_broker_url", "celery_result_backend"))
     if broker and not broker.startswith((*_REDIS, "amqp://", "amqps://")):
         yield "celery_broker_url", "Expected redis://, rediss://, amqp:// or amqps://"
@@ -215,7 +215,7 @@ def _celery_faults(raw: Mapping[str, object]) -> Iterator[tuple[str, str]]:
 
 
 def _is_broker_url(url: str) -> bool:
-    """Return whether the parts of a URL can be told apart. Celery's errors and banners show parts of others."""
+    """Return whether the parts of a URL can be distinguished. Celery's errors and banners show parts of other URLs."""
     try:
         parts = urlsplit(url)
         _ = parts.port

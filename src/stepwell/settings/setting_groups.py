@@ -97,23 +97,23 @@ class DefinitionSettings(UploadSettings, frozen=True, kw_only=True):
 
 
 class ExecutorSettings(DefinitionSettings, frozen=True, kw_only=True):
-    """The place where the work of LOCAL and of plug-ins that are in-process runs."""
+    """Where the work of LOCAL and of in-process plug-ins runs."""
 
     executor: Annotated[
         Literal["inline", "celery"],
         about(
-            "Where LOCAL and in-process plug-ins work: `inline` on the machine of the service, `celery` on the workers "
-            "that `stepwell worker` starts"
+            "Where LOCAL and in-process plug-ins work: `inline` on the machine of the service, `celery` on the Celery "
+            "workers that `stepwell worker` starts"
         ),
     ] = "inline"
     celery_broker_url: Annotated[
         str | None,
-        about("The broker of the workers: `redis://`, `rediss://`, `amqp://` or `amqps://`"),
+        about("The broker of the Celery workers: `redis://`, `rediss://`, `amqp://` or `amqps://`"),
     ] = None
     celery_result_backend: Annotated[
         str | None,
         about(
-            "The Redis in which the workers store their results: `redis://` or `rediss://`",
+            "The Redis in which the Celery workers store their results: `redis://` or `rediss://`",
             default="the broker, if it is a Redis",
         ),
     ] = None

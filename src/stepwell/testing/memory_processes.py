@@ -106,7 +106,7 @@ class MemoryLimitStore(MemoryAdapter):
             return False
         state.version, state.sole = change.version + 1, change.sole
         state.starts, state.starts_from = dict(change.starts), change.starts_from
-        for each in change.gone:
+        for each in change.removed:
             tables.limit_members.pop(each, None)
         if change.shares is None:
             tables.limit_members.pop(owner, None)

@@ -38,7 +38,7 @@ def read(for_each: ForEach, *values: Any) -> list[Any]:
 )
 def test_items_are_those_of_their_source(for_each: ForEach, values: list[Any], items: list[Any]) -> None:
     assert read(for_each, *values) == items
-    assert read(for_each, *(Raw(json.encode(value)) for value in values)) == items, "encoded, from a worker process"
+    assert read(for_each, *(Raw(json.encode(value)) for value in values)) == items, "encoded, from a child process"
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from stepwell.basics.errors import AttemptError, Unavailable
 from stepwell.contract.definition import FieldMapping
 from stepwell.definition.mapping.work_budget import MAX_STEP_WORK, MAX_WORKFLOW_WORK
 from stepwell.engine.attempts.expression_evaluator import ExpressionEvaluator, LoopAllowance
-from stepwell.runtime.worker_processes import WorkerFailed, WorkerPool
+from stepwell.runtime.child_processes import ChildProcessFailed, ChildProcessPool
 
 RESULTS = {"a": json.encode({"v": list(range(3_000)), "k": 1})}
 
@@ -25,7 +25,7 @@ class Account(Struct):
 class HerePool:
     """Calls the function of a request in this process, or raises *error*."""
 
-    def __init__(self, error: WorkerFailed | None = None) -> None:
+    def __init__(self, error: ChildProcessFailed | None = None) -> None:
         self.sizes: list[int] = []
         self.error = error
 
@@ -40,7 +40,7 @@ class HerePool:
 
 
 def evaluator(light: HerePool, heavy: HerePool) -> ExpressionEvaluator:
-    return ExpressionEvaluator(cast("WorkerPool", light), cast("WorkerPool", heavy), lambda: 0.0)
+    return ExpressionEvaluator(cast("ChildProcessPool", light), cast("ChildProcessPool", heavy), lambda: 0.0)
 
 
 def mapping(expression: str) -> list[FieldMapping]:
@@ -79,8 +79,8 @@ async def test_the_evaluations_of_one_workflow_are_bounded_together() -> None:
 
 @pytest.mark.parametrize("repeatable", [True, False])
 async def test_a_worker_that_fails_fails_the_attempt(repeatable: Any) -> None:
-    light = HerePool(WorkerFailed("the worker process died", repeatable=repeatable))
-    with pytest.raises(AttemptError, match="to 'x': the worker process died") as caught:
+    light = HerePool(ChildProcessFailed("the child process died", repeatable=repeatable))
+    with pytest.raises(AttemptError, match="to 'x': the child process died") as caught:
         await evaluator(light, HerePool()).evaluate(Account(), LIGHT, [False], RESULTS)
     assert (caught.value.retryable, caught.value.provider_fault) == (repeatable, False)
 
@@ -96,7 +96,7 @@ async def test_expressions_are_checked_a_few_at_a_time() -> None:
 
 
 async def test_a_check_without_an_answer_is_no_answer_about_the_expressions() -> None:
-    light = HerePool(WorkerFailed("the worker process died", repeatable=True))
+    light = HerePool(ChildProcessFailed("the child process died", repeatable=True))
     with pytest.raises(Unavailable):
         await evaluator(light, HerePool()).check("t", ["a[0]"])
 

@@ -1,4 +1,4 @@
-"""Mappings that are too heavy for the event loop: a worker process evaluates them, and too much work fails the step."""
+"""Mappings that are too heavy for the event loop: a child process evaluates them, and too much work fails the step."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -129,7 +129,7 @@ async def test_explain_says_that_a_step_waits_for_its_mappings(
     (step,) = (await service.client.get(f"/api/v1/workflows/{workflow_id}/explain")).json()["steps"]
     reason = step["reason"]
     assert (step["step_id"], reason["code"], reason["doing"]) == ("light", "running_locally", "evaluating_mappings")
-    assert reason["detail"].endswith("its mappings are evaluated in a worker process, where tenants take turns.")
+    assert reason["detail"].endswith("its mappings are evaluated in a child process, where tenants take turns.")
     assert (await service.verb(workflow_id, "cancel")).status_code == 200
 
 

@@ -45,7 +45,7 @@ def sleep(_: bytes) -> bytes:
 
 @asynccontextmanager
 async def busy_workers(service: Service) -> AsyncIterator[None]:
-    """Keep the only worker process for light expressions busy within the context."""
+    """Keep the only child process for light expressions busy within the context."""
     work = service.app.engine.expressions.light.run("other", sleep, lambda: [b""])
     async with asyncio.TaskGroup() as group:
         task = group.create_task(work, name="busy worker")

@@ -17,7 +17,7 @@ def change(version: int, **members: object) -> DivisionChange:
         "sole": None,
         "claiming": False,
         "shares": SHARES,
-        "gone": (),
+        "removed": (),
         "starts": {},
         "starts_from": 0.0,
         "notify": False,
@@ -54,10 +54,10 @@ async def test_other_processes_see_shares_and_starts_as_they_were_written(stored
 async def test_of_two_changes_to_one_version_the_first_is_made(stored: Stored) -> None:
     mine, theirs = await store_of(stored, ME), await store_of(stored, OTHER)
     assert await mine.write(ME, change(0))
-    assert not await theirs.write(OTHER, change(0, sole=OTHER, gone=[ME]))
+    assert not await theirs.write(OTHER, change(0, sole=OTHER, removed=[ME]))
     division = await theirs.read(OTHER)
     assert (division.version, division.sole, len(division.members)) == (1, None, 1)
-    assert await theirs.write(OTHER, change(1, sole=OTHER, gone=[ME], shares=None))
+    assert await theirs.write(OTHER, change(1, sole=OTHER, removed=[ME], shares=None))
     division = await mine.read(ME)
     assert (division.sole, division.members) == (OTHER, [])
     assert division.sole_member is not None
@@ -124,7 +124,7 @@ async def test_a_claim_takes_nothing_after_others_have_found_the_claimer_dead(st
     mine, theirs = await store_of(stored, ME), await store_of(stored, OTHER)
     await stored.make(owner=THIRD)
     assert await mine.write(ME, change(0, claiming=True))
-    assert await theirs.write(OTHER, change(1, gone=[ME]))
+    assert await theirs.write(OTHER, change(1, removed=[ME]))
     assert await stored.workflow_store.claim(ME, [], stored.clock.now(), 10, divided=True) == []
 
 

@@ -188,7 +188,7 @@ class TestRegistry:
 class TestWorkers:
     async def test_a_killed_worker_is_retryable(self) -> None:
         pool = Pool()
-        with pytest.raises(AttemptError, match="worker process died") as failure:
+        with pytest.raises(AttemptError, match="child process died") as failure:
             await pool.run(signal.raise_signal, signal.SIGKILL)
         assert failure.value.retryable
         assert await pool.run(len, {"a": 1}) == 1
@@ -212,7 +212,7 @@ class TestWorkers:
         assert await pool.run(len, {"a": 1}) == 1
 
     async def test_heavy_work_that_kills_its_worker_is_retryable(self) -> None:
-        with pytest.raises(AttemptError, match="worker process died") as failure:
+        with pytest.raises(AttemptError, match="child process died") as failure:
             await Pool().run(signal.raise_signal, signal.SIGKILL, HEAVY)
         assert failure.value.retryable
 

@@ -112,7 +112,7 @@ def _optional() -> Scenario:
 
 
 def _conditional() -> Scenario:
-    """Conditions about a picture: one is evaluated in a worker process, and is open for a while."""
+    """Conditions about a picture: one is evaluated in a child process, and is open for a while."""
     wide = "length(inputs.numbers[?@ >= `0`]) == `3000` && draw.width == `96`"
     conditions = {"wide": wide, "narrow": "draw.width < `96`", "other": "wide.width == `96` && !narrow"}
     steps = [

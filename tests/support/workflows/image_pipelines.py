@@ -51,5 +51,5 @@ def until_ended(client: httpx.Client, workflow_id: str, within_s: float = 60) ->
 
 
 def until_running(running: StepwellProcess, client: httpx.Client, workflow_id: str) -> None:
-    """Until its first step is at work in a worker process."""
+    """Until its first step is at work in a child process."""
     until(lambda: get(client, workflow_id)["steps"][0]["status"] == "RUNNING" and running.workers, 120)

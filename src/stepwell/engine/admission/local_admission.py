@@ -46,7 +46,7 @@ class _WeighedAttempt(Struct, eq=False):
     turn: asyncio.Future[None]
 
 
-class _Worker(Struct, frozen=True):
+class _ChildProcess(Struct, frozen=True):
     tenant: str | None
     weight: WorkWeight
     extra: bool
@@ -67,7 +67,7 @@ class LocalAdmission:
         self._charged: dict[StepKey, float] = {}
         # By attempt, because one may still end while the next one of the same step begins.
         self._waiting: dict[_WeighedAttempt, None] = {}  # in the order in which they came
-        self._workers: dict[_WeighedAttempt, _Worker] = {}
+        self._workers: dict[_WeighedAttempt, _ChildProcess] = {}
 
     @property
     def working(self) -> int:
@@ -175,7 +175,7 @@ class LocalAdmission:
 
     def _start(self, attempt: _WeighedAttempt, *, extra: bool) -> None:
         del self._waiting[attempt]
-        self._workers[attempt] = _Worker(attempt.tenant, attempt.weight, extra)
+        self._workers[attempt] = _ChildProcess(attempt.tenant, attempt.weight, extra)
         if not attempt.turn.done():  # else it was cancelled, and gives the worker back at once
             attempt.turn.set_result(None)
 

@@ -38,7 +38,7 @@ from stepwell.definition.mapping.evaluation import (
 from stepwell.definition.mapping.expressions import ExpressionCheck
 from stepwell.definition.mapping.input_mapping import mapping_label
 from stepwell.definition.mapping.work_budget import MAX_STEP_WORK, MAX_WORKFLOW_WORK, WorkBudget, WorkExceeded
-from stepwell.runtime.worker_processes import WorkerFailed, WorkerPool
+from stepwell.runtime.child_processes import ChildProcessFailed, ChildProcessPool
 
 EVALUATION_TRIES = 3  # of callers, if a worker process dies or has no answer in time
 EVALUATION_RETRY_S = 0.5
@@ -90,7 +90,7 @@ class LoopAllowance:
 class ExpressionEvaluator:
     """Evaluates mappings and checks expressions. *light* and *heavy* are the pools of worker processes."""
 
-    def __init__(self, light: WorkerPool, heavy: WorkerPool, now: Callable[[], float]) -> None:
+    def __init__(self, light: ChildProcessPool, heavy: ChildProcessPool, now: Callable[[], float]) -> None:
         self.light, self.heavy = light, heavy
         self.allowance = LoopAllowance(now)
         self._working = Lock()
@@ -168,7 +168,7 @@ class ExpressionEvaluator:
 
             try:
                 answer = await pool.run(account.tenant, evaluate_inputs, request)
-            except WorkerFailed as error:
+            except ChildProcessFailed as error:
                 account.mapping_work += limit
                 raise _failed(f"{_labels(mappings, expressions)}: {error}", retryable=error.repeatable) from error
             evaluation = json.decode(answer, type=Evaluation)
@@ -190,7 +190,7 @@ class ExpressionEvaluator:
                     checked |= zip(some, json.decode(answer, type=list[ExpressionCheck]), strict=True)
         except TimeoutError:
             raise Unavailable("Too many expressions wait to be checked.") from None
-        except WorkerFailed as error:
+        except ChildProcessFailed as error:
             raise Unavailable(f"The expressions could not be checked: {error}.") from error
         return checked
 

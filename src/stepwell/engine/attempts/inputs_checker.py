@@ -11,18 +11,18 @@ from stepwell.basics.strict_json.schema_faults import cap_faults
 from stepwell.basics.tenancy import Account
 from stepwell.definition.validation.inputs_schema import SCHEMA_LOC, InputsToCheck, check_inputs
 from stepwell.definition.validation.workflow import MAX_FAULTS, ValidatedWorkflow
-from stepwell.runtime.worker_processes import WorkerFailed, WorkerLimits, WorkerPool
+from stepwell.runtime.child_processes import ChildProcessFailed, ChildProcessLimits, ChildProcessPool
 
 _CHECK_S: Final = 10.0  # in all, with the wait for a worker
 # The processor time of one check. The kernel rounds it up by at most a second.
-LIMITS: Final = WorkerLimits(cpu_s=1, wall_s=_CHECK_S)
+LIMITS: Final = ChildProcessLimits(cpu_s=1, wall_s=_CHECK_S)
 _TOO_SLOW = "The check takes longer than 1 s, or too much memory: simplify the schema, above all each pattern"
 
 
 class InputsChecker:
     """Checks inputs in the worker processes of *workers*, which have `LIMITS`."""
 
-    def __init__(self, workers: WorkerPool) -> None:
+    def __init__(self, workers: ChildProcessPool) -> None:
         self._workers = workers
 
     async def check(self, account: Account, planned: ValidatedWorkflow, *, partial: bool = False) -> None:
@@ -49,7 +49,7 @@ class InputsChecker:
                 answer = await self._workers.run(account, check_inputs, lambda: [request])
         except TimeoutError:
             raise Unavailable("Too many inputs wait to be checked.") from None
-        except WorkerFailed as error:
+        except ChildProcessFailed as error:
             if error.repeatable:
                 raise Unavailable(f"The inputs could not be checked: {error}.") from error
             return [Fault(SCHEMA_LOC, _TOO_SLOW, "bad_schema")]

@@ -212,7 +212,7 @@ class LimitDivider:
             sole=self._lease.owner,
             claiming=False,
             shares=None,
-            gone=gone,
+            removed=gone,
             starts={},
             starts_from=starts_from,
             notify=False,

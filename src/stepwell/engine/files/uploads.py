@@ -56,8 +56,8 @@ from stepwell.rules.uploads import (
     UploadRecord,
     safe_name,
 )
+from stepwell.runtime.child_processes import ChildProcessFailed, ChildProcessPool
 from stepwell.runtime.outages import OUTAGE_RETRY_S
-from stepwell.runtime.worker_processes import WorkerFailed, WorkerPool
 
 log = structlog.get_logger()
 
@@ -147,7 +147,7 @@ class UploadService:
         self,
         store: Uploads,
         artifacts: Artifacts,
-        workers: WorkerPool,
+        workers: ChildProcessPool,
         limits: UploadLimits,
         max_bytes: int,
         clock: Clock,
@@ -358,7 +358,7 @@ class UploadService:
             raise UnsupportedFile("The file is empty.")
         try:
             answer = await self._workers.run(uploader.tenant, inspect_file, lambda: [file.path.encode()])
-        except WorkerFailed as error:
+        except ChildProcessFailed as error:
             if error.repeatable:
                 raise Unavailable(f"The file could not be examined: {error}") from error
             raise UnsupportedFile("The file takes too much memory or time to be examined.") from error

@@ -90,7 +90,7 @@ class PostgresLimitStore(PooledAdapter):
             change.sole,
             msgspec.json.encode(change.starts).decode(),
             change.starts_from,
-            [*change.gone, owner] if change.shares is None else list(change.gone),
+            [*change.removed, owner] if change.shares is None else list(change.removed),
             change.claiming,
             None if change.shares is None else msgspec.json.encode(change.shares).decode(),
             change.notify,

@@ -54,7 +54,7 @@ def _cut_out(inputs: Inputs, files: images.Files) -> tuple[Image.Image, Image.Im
     if alpha is not None and alpha.getextrema() != (255, 255):
         return image, alpha
     mask = Image.fromarray(np.where(_background(image, tolerance), np.uint8(0), np.uint8(255)), "L")
-    if feather:  # only the inner half of the blur, so that no rim of background is left
+    if feather:  # only the inner half of the blur, so that no rim of background remains
         mask = mask.filter(ImageFilter.GaussianBlur(feather)).point([max(0, 2 * level - 255) for level in range(256)])
     return image, mask
 

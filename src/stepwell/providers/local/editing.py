@@ -7,7 +7,7 @@ from stepwell.providers.local.rendering import Inputs, RenderedFile, number, png
 from stepwell.providers.local.sizes import MAX_OFFSET, crop_box, rotated_size, wanted_size
 from stepwell.providers.shared import images
 
-_TRANSFER = 0.4  # the share by which colours move towards the references'
+_TRANSFER = 0.4  # the fraction by which colours move towards the references'
 _TURN = Image.Transpose
 _QUARTERS = {90.0: _TURN.ROTATE_90, 180.0: _TURN.ROTATE_180, 270.0: _TURN.ROTATE_270}
 

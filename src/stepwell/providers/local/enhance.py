@@ -67,7 +67,7 @@ def _to_srgb(light: np.ndarray) -> np.ndarray:
 def refine(inputs: Inputs, files: images.Files, _seed: int) -> RenderedFile:
     """Enlarge the base image by Lanczos and sharpen it. No detail is invented.
 
-    upscale_factor 1 to 8 (2), sharpness 0 to 10 (0.5; 0 = none), denoise 0 to 1 (0): the share of a median filter that
+    upscale_factor 1 to 8 (2), sharpness 0 to 10 (0.5; 0 = none), denoise 0 to 1 (0): the weight of a median filter that
     is applied before. Raises for a result of more than 64 megapixels.
     """
     factor = number(inputs, "upscale_factor", 2, 1, 8)

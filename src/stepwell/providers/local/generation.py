@@ -3,7 +3,7 @@
 Prompt and seed decide how it looks, but it doesn't show what the prompt says.
 
 The words choose the colours: a small vocabulary has hues, and every other word a hash. Each word adds a soft disc to
-the sky. The seed places the discs, the light, the ridges and the lines of the wind.
+the sky. The seed positions the discs, the light, the ridges and the lines of the wind.
 """
 
 import colorsys
@@ -166,11 +166,11 @@ def _draw(canvas: "_Canvas", prompt: list[str], negative: list[str], weights: Ma
 
 
 def _word_disc(canvas: "_Canvas", word: str, negative: list[str], weight: float, seed: int) -> None:
-    """Draw a soft disc in the sky. The word and the seed alone set its size and place."""
-    place = stream("disc", word, seed)
-    x, y = place.random() * canvas.aspect, 0.05 + 0.5 * place.random()
-    radius = 0.03 + 0.11 * place.random() ** 2
-    canvas.disc(word_colour(word, negative), (x, y), radius, 0.12 + 0.5 * weight, softness=0.25 + place.random())
+    """Draw a soft disc in the sky. The word and the seed alone set its size and position."""
+    numbers = stream("disc", word, seed)
+    x, y = numbers.random() * canvas.aspect, 0.05 + 0.5 * numbers.random()
+    radius = 0.03 + 0.11 * numbers.random() ** 2
+    canvas.disc(word_colour(word, negative), (x, y), radius, 0.12 + 0.5 * weight, softness=0.25 + numbers.random())
 
 
 def _light(canvas: "_Canvas", draw: np.random.Generator, colours: Palette, size: float, rings: float) -> None:

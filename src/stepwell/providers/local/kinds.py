@@ -1,4 +1,4 @@
-"""The task types that LOCAL does, with what is known before a worker does the work."""
+"""The task types that LOCAL does, with what is known before a child process does the work."""
 
 from typing import NamedTuple
 

@@ -1,4 +1,4 @@
-"""Runs a function in a worker process. A cancellation kills the process, and it never outlives this one."""
+"""Runs a function in a child process. A cancellation kills the child process, which never outlives this process."""
 
 import json
 import math
@@ -16,17 +16,17 @@ from anyio import BrokenWorkerProcess, CancelScope, CapacityLimiter, get_cancell
 
 from stepwell.basics.errors import AttemptError
 from stepwell.ports.providers import LIGHT, LIGHT_MEMORY, WorkWeight
-from stepwell.runtime.worker_main import bind_to_parent
+from stepwell.runtime.child_process_main import bind_to_parent
 
 Argument = TypeVar("Argument")
 Result = TypeVar("Result")
 
-_NICENESS = 5  # of workers for light work
+_NICENESS = 5  # of processes for light work
 _HEAVY_NICENESS = 15
-_KILLED_FIRST = "500"  # the kernel's out-of-memory killer prefers a worker to this process
+_KILLED_FIRST = "500"  # the kernel's out-of-memory killer prefers a child process to this one
 _HEADROOM = 64 * 1024 * 1024  # bytes of address space, for what the allocator reserves and doesn't use
 _TRIES = 4
-_HEAVY_WORKER = """
+_HEAVY_PROGRAM = """
 import json, sys
 sys.path[:] = json.loads(sys.argv[1])
 from stepwell.providers.local.pool import serve_one_call
@@ -35,13 +35,15 @@ serve_one_call()
 
 
 class NamedFunction(Generic[Argument, Result]):
-    """A function `module:name` that only the worker imports, because its module needs much memory."""
+    """A function `module:name` that only the child process imports, because its module needs much memory."""
 
     def __init__(self, name: str) -> None:
         self._name = name
 
     def __reduce__(self) -> tuple[Callable[[str], Any], tuple[str]]:
-        return resolve_name, (self._name,)  # so the worker reads the function itself, before its memory is limited
+        return resolve_name, (
+            self._name,
+        )  # so the child process reads the function itself, before its memory is limited
 
     def __call__(self, argument: Argument) -> Result:
         function: Callable[[Argument], Result] = resolve_name(self._name)
@@ -49,21 +51,21 @@ class NamedFunction(Generic[Argument, Result]):
 
 
 class Pool:
-    """Worker processes. The caller limits how many run at once.
+    """Child processes. The caller limits how many run at once.
 
-    Light work is done by anyio's worker processes, which are reused: to start one takes a third of a second; a call to
-    a running one takes two milliseconds. Heavy work has a process of its own, which ends with it: so its memory is
+    The child processes of anyio do light work, and are reused: to start one takes a third of a second; a call to a
+    running one takes two milliseconds. Heavy work runs in a new process, which ends with the work: so its memory is
     free again, and an ordinary user can't lower its nice value for light work.
 
-    An idle worker may still hold `LIGHT_MEMORY`. Before heavy work begins, idle workers are ended as long as all
-    together could exceed *max_memory* bytes.
+    An idle process may still hold `LIGHT_MEMORY`. Before heavy work begins, idle processes are ended as long as all
+    processes together could exceed *max_memory* bytes.
     """
 
     def __init__(self, max_memory: float = math.inf) -> None:
         self._limiter = CapacityLimiter(math.inf)
         self._max_memory = max_memory
         self._heavy = 0  # bytes of the heavy work in progress
-        self._light = self._busy = 0  # the number of light workers, and of those that are at work
+        self._light = self._busy = 0  # the number of light processes, and of those that work
 
     async def run(
         self, function: Callable[[Argument], Result], argument: Argument, weight: WorkWeight = LIGHT
@@ -72,7 +74,7 @@ class Pool:
 
         The function can't use far more memory than *weight* says: it raises MemoryError.
 
-        A cancellation kills the worker at once. Raises a retryable `AttemptError` if the worker died, for example by
+        A cancellation kills the process at once. Raises a retryable `AttemptError` if the process died, for example by
         the kernel's out-of-memory killer. Errors of *function* are raised as they are.
         """
         call = _LimitedCall(function, weight.memory)
@@ -84,18 +86,18 @@ class Pool:
         self._heavy += weight.memory
         try:
             while self._light > self._busy and self._heavy + self._light * LIGHT_MEMORY > self._max_memory:
-                await self._end_idle_worker()
+                await self._end_idle_process()
             return await _run_once(call, argument)
         finally:
             self._heavy -= weight.memory
 
     async def _run_light(self, call: "_LimitedCall[Argument, Result]", argument: Argument) -> Result:
         self._busy += 1
-        self._light = max(self._light, self._busy)  # anyio starts a worker only if none is idle
+        self._light = max(self._light, self._busy)  # anyio starts a process only if none is idle
         try:
-            await self._ready_worker()
+            await self._ready_process()
             return await to_process.run_sync(call, argument, cancellable=True, limiter=self._limiter)
-        except (BrokenWorkerProcess, ProcessLookupError) as error:  # the latter if it died during its start
+        except (BrokenWorkerProcess, ProcessLookupError) as error:  # ProcessLookupError: it died during its start
             self._light -= 1
             raise _died() from error
         except get_cancelled_exc_class():
@@ -104,14 +106,14 @@ class Pool:
         finally:
             self._busy -= 1
 
-    async def _end_idle_worker(self) -> None:
+    async def _end_idle_process(self) -> None:
         self._light -= 1
         with CancelScope(shield=True), suppress(BrokenWorkerProcess):
             await to_process.run_sync(os._exit, 0, limiter=self._limiter)
 
-    async def _ready_worker(self) -> None:
-        """Make sure that a prepared worker is idle: the one used last, or a new one."""
-        # anyio forgets a worker whose start is cancelled, so the start is shielded.
+    async def _ready_process(self) -> None:
+        """Make sure that a prepared process is idle: the one used last, or a new one."""
+        # anyio forgets a process whose start is cancelled, so the start is shielded.
         with CancelScope(shield=True):
             for tries_left in reversed(range(_TRIES)):
                 try:
@@ -142,7 +144,7 @@ class _LimitedCall(Generic[Argument, Result]):
 async def _run_once(call: _LimitedCall[Argument, Result], argument: Argument) -> Result:
     """Make the call in a new process for heavy work."""
     request = pickle.dumps((os.getpid(), call, argument), pickle.HIGHEST_PROTOCOL)
-    command = [sys.executable, "-c", _HEAVY_WORKER, json.dumps(sys.path)]
+    command = [sys.executable, "-c", _HEAVY_PROGRAM, json.dumps(sys.path)]
     process = await run_process(command, input=request, check=False, stderr=subprocess.DEVNULL)
     if process.returncode:
         raise _died()
@@ -157,17 +159,17 @@ def serve_one_call() -> None:
     parent, call, argument = pickle.load(sys.stdin.buffer)  # noqa: S301 - the parent wrote it
     output, sys.stdout = sys.stdout, sys.stderr
     _prepare(parent, _HEAVY_NICENESS)
-    answer: tuple[bool, Any]
+    result: tuple[bool, Any]
     try:
-        answer = True, call(argument)
+        result = True, call(argument)
     except Exception as error:  # noqa: BLE001 - raised again by the caller
-        answer = False, error
-    pickle.dump(answer, output.buffer, pickle.HIGHEST_PROTOCOL)
+        result = False, error
+    pickle.dump(result, output.buffer, pickle.HIGHEST_PROTOCOL)
     output.flush()
 
 
 def _died() -> AttemptError:
-    return AttemptError("the worker process died (out of memory, or killed)", retryable=True)
+    return AttemptError("the child process died (out of memory, or killed)", retryable=True)
 
 
 def _address_space() -> int:
@@ -180,7 +182,7 @@ _prepared = False
 
 
 def _prepare(parent: int, niceness: int) -> None:
-    """Bind the worker to its parent, and let the kernel prefer it when memory runs out."""
+    """Bind this child process to its parent, and let the kernel prefer it when memory runs out."""
     global _prepared  # noqa: PLW0603 - a fact about this process
     if _prepared:
         return

@@ -1,4 +1,4 @@
-"""Makes previews of images, in the worker processes that LOCAL's steps have."""
+"""Makes previews of images, in the child processes of LOCAL's steps."""
 
 import errno
 import math
@@ -26,22 +26,25 @@ class PreviewJob(NamedTuple):
 
 
 class LocalPreviews:
-    """Implements `ports.artifacts.PreviewMaker`. *max_memory* is that of all workers of LOCAL, in bytes."""
+    """Implements `ports.artifacts.PreviewMaker`. *max_memory* is that of all child processes of LOCAL, in bytes."""
 
     def __init__(self, max_memory: float = math.inf) -> None:
         self._pool = Pool(max_memory)
 
     async def make(self, source: str, width: int, target: str, weight: WorkWeight) -> WorkWeight | None:
-        answer = await self._pool.run(make_preview, PreviewJob(source, width, target, weight), weight)
-        if "error" in answer:
-            raise AttemptError(answer["error"], retryable=answer["retryable"])
-        if "no_room" in answer:
-            raise ArtifactDiskFull(answer["no_room"])
-        return WorkWeight(answer["cost"], answer["memory"]) if "memory" in answer else None
+        result = await self._pool.run(make_preview, PreviewJob(source, width, target, weight), weight)
+        if "error" in result:
+            raise AttemptError(result["error"], retryable=result["retryable"])
+        if "disk_full" in result:
+            raise ArtifactDiskFull(result["disk_full"])
+        return WorkWeight(result["cost"], result["memory"]) if "memory" in result else None
 
 
 def make_preview(job: PreviewJob) -> dict[str, Any]:
-    """Do a job in the worker. Returns {}, {cost, memory} of work that is too heavy, {error, retryable} or {no_room}."""
+    """Do a job in the child process.
+
+    Returns {}, {cost, memory} of work that is too heavy, {error, retryable} or {disk_full}.
+    """
     try:
         with open(job.source, "rb") as file:  # noqa: PTH123 - the path may be one of /proc
             if (header := images.read_header(file)) is not None:
@@ -58,6 +61,6 @@ def make_preview(job: PreviewJob) -> dict[str, Any]:
         return {"error": f"{_FILE}: takes more memory than expected", "retryable": False}
     except OSError as error:
         if error.errno in _DISK_FULL:
-            return {"no_room": os.strerror(error.errno)}
+            return {"disk_full": os.strerror(error.errno)}
         return {"error": f"{_FILE}: {error.strerror or type(error).__name__}", "retryable": True}
     return {}

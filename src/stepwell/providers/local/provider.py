@@ -33,7 +33,7 @@ _SIZES = frozenset({"width", "height"})  # as long as the files are unknown, the
 class LocalProvider(InProcess):
     """Implements `InProcessProvider` with classical image processing. It doesn't understand images or prompts.
 
-    The engine limits how many attempts run at once. Each attempt has its own worker process.
+    The engine limits how many attempts run at once. Each attempt has its own child process.
     """
 
     type = ProviderType.LOCAL
@@ -76,30 +76,30 @@ class LocalProvider(InProcess):
             count = image_count(inputs) if is_list else 1
             outputs = [await stack.enter_async_context(io.temporary_file()) for _ in range(count)]
             job = {"task_type": str(attempt.task_type), "inputs": inputs, "files": files, "seed": seed}
-            answer = await self._perform(job | {"outputs": [*map(path_for_others, outputs)]}, io)
-            if "error" in answer:
-                again, own_fault = answer["retryable"], answer["provider_fault"]
-                raise AttemptError(answer["error"], retryable=again, provider_fault=own_fault)
+            outcome = await self._perform(job | {"outputs": [*map(path_for_others, outputs)]}, io)
+            if "error" in outcome:
+                again, own_fault = outcome["retryable"], outcome["provider_fault"]
+                raise AttemptError(outcome["error"], retryable=again, provider_fault=own_fault)
             numbered = enumerate(outputs, 1)
             stored = [await io.store_file(file_name(number, kind.suffix), file) for number, file in numbered]
         path_field = "result_video_path" if attempt.task_type is TaskType.VIDEO_GENERATION else "result_image_path"
-        result = {path_field: stored[0].path, **answer["result"], "seed": seed, "size": stored[0].size}
+        result = {path_field: stored[0].path, **outcome["result"], "seed": seed, "size": stored[0].size}
         return result | ({f"{path_field}s": [each.path for each in stored]} if is_list else {})
 
     async def _perform(self, job: dict[str, Any], io: AttemptIO) -> dict[str, Any]:
-        """Do the job. A worker for light work weighs it; heavy work then waits for a worker of its weight.
+        """Do the job. A child process for light work weighs it; heavy work then waits for one of its weight.
 
         While the disk is full, the work is done again after a pause.
         """
-        answer = await self._run(job | {"light_only": True}, LIGHT, io)
-        if "cost" in answer:
-            io.charge(answer["cost"])
-        weight = WorkWeight(answer["cost"], answer["memory"]) if "memory" in answer else LIGHT
-        while "memory" in answer or "no_room" in answer:
-            if "no_room" in answer:
-                await io.wait_for_disk(answer["no_room"])
-            answer = await self._run(job | {"light_only": False}, weight, io)
-        return answer
+        outcome = await self._run(job | {"light_only": True}, LIGHT, io)
+        if "cost" in outcome:
+            io.charge(outcome["cost"])
+        weight = WorkWeight(outcome["cost"], outcome["memory"]) if "memory" in outcome else LIGHT
+        while "memory" in outcome or "disk_full" in outcome:
+            if "disk_full" in outcome:
+                await io.wait_for_disk(outcome["disk_full"])
+            outcome = await self._run(job | {"light_only": False}, weight, io)
+        return outcome
 
     async def _run(self, job: dict[str, Any], weight: WorkWeight, io: AttemptIO) -> dict[str, Any]:
         async with io.child_process(weight):
@@ -134,8 +134,8 @@ def _references(kind: RenderKind, inputs: Mapping[str, Any]) -> Iterator[tuple[s
         references = inputs.get(field) or []
         if not isinstance(references, list) or len(references) > MAX_REFERENCES:
             raise invalid_input(field, f"must be a list of at most {MAX_REFERENCES} strings")
-        for place, reference in enumerate(references):
-            name = f"{field}[{place}]"
+        for index, reference in enumerate(references):
+            name = f"{field}[{index}]"
             yield name, _reference(reference, name)
 
 
@@ -146,7 +146,7 @@ def _reference(value: object, field: str) -> str:
 
 
 def local_memory(settings: Settings) -> int:
-    """Return the bytes that LOCAL's worker processes may use together."""
+    """Return the bytes that LOCAL's child processes may use together."""
     configured = settings.local_memory_max_bytes
     return configured or default_local_max_bytes(settings.memory_max_bytes or default_max_bytes())
 

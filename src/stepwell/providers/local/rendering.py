@@ -1,6 +1,6 @@
-"""What rendering functions share: the checks of their inputs, and the output file.
+"""What all rendering functions use: the checks of their inputs, and the output file.
 
-Values that come by mappings are checked here only, and a bad one must not crash a worker.
+Values that come by mappings are checked here only, and a bad one must not crash a child process.
 """
 
 import math

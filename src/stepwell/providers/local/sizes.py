@@ -1,6 +1,6 @@
-"""The sizes of LOCAL's results, and how far filters reach: what weighs work before a worker does it.
+"""The sizes of LOCAL's results, and how far filters reach: what weighs work before a child process does it.
 
-The process of the service imports this, so it must not load numpy (0.05 s and 11 MB), which only workers need.
+The process of the service imports this, so it must not load numpy (0.05 s and 11 MB), which only child processes need.
 """
 
 import math
@@ -22,9 +22,9 @@ def image_count(inputs: Inputs) -> int:
     return integer(inputs, "num_images", 1, _MAX_IMAGES) or 1
 
 
-def seed_of_image(seed: int, place: int) -> int:
-    """Return the seed of an image: that of the step for the first (place 0), and one more for each further image."""
-    return (seed + place) % _SEEDS
+def seed_of_image(seed: int, index: int) -> int:
+    """Return the seed of an image: that of the step for the first (index 0), and one more for each further image."""
+    return (seed + index) % _SEEDS
 
 
 def image_size(inputs: Inputs) -> tuple[int, int]:

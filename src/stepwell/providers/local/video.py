@@ -22,7 +22,7 @@ MAX_FRAMES = 600
 MAX_VIDEO_PIXELS = 256 * 1024 * 1024  # of all frames together: about 15 s of work
 _DEFAULT_SIDE = 512
 _MAX_SIDE = 2048
-_TRAVEL = 0.2  # the share of the image that the camera moves across
+_TRAVEL = 0.2  # the part of the image across which the camera moves
 _QUALITY = 80
 _HAS_ANIMATION = 0x02
 _HEADER = 12  # bytes of a WebP file: "RIFF", size, "WEBP"
@@ -115,9 +115,9 @@ def write_animation(size: tuple[int, int], frames: Iterable[tuple[bytes, int]], 
     target.write(b"RIFF" + bytes(4) + b"WEBP")
     target.write(_chunk(b"VP8X", struct.pack("<I", _HAS_ANIMATION) + _int24(width - 1) + _int24(height - 1)))
     target.write(_chunk(b"ANIM", struct.pack("<IH", 0xFFFFFFFF, 0)))
-    place = _int24(0) * 2 + _int24(width - 1) + _int24(height - 1)
+    offset_and_size = _int24(0) * 2 + _int24(width - 1) + _int24(height - 1)
     for file, milliseconds in frames:
-        target.write(_chunk(b"ANMF", place + _int24(milliseconds) + b"\x02" + file[_HEADER:]))
+        target.write(_chunk(b"ANMF", offset_and_size + _int24(milliseconds) + b"\x02" + file[_HEADER:]))
     end = target.tell()
     target.seek(4)
     target.write(struct.pack("<I", end - 8))

@@ -1,6 +1,7 @@
-"""Weighs LOCAL's work, from its inputs and the headers of its files: pixels to compute, and memory of the worker.
+"""Weighs LOCAL's work, from its inputs and the headers of its files: pixels to compute, and memory of the child
+process.
 
-What must hold: the memory is at least what the worker process uses at most (`tests/providers/local/test_weights.py`).
+What must hold: the memory is at least what the child process uses at most (`tests/providers/local/test_weights.py`).
 
 The bytes per pixel below are measured. Pillow needs 4 for an image in colour, whether it has transparency or not, and 1
 for a mask. Files take no memory: they are read and written piece by piece.
@@ -21,7 +22,7 @@ Size = tuple[int, int]
 Headers = Mapping[str, Header]
 
 _MIB = 1024 * 1024
-_PROCESS = 72 * _MIB  # a worker that has done nothing
+_PROCESS = 72 * _MIB  # a process that has done nothing
 _TILE = 32  # bytes per pixel of the tile that a filter works on
 _STRIP = 8  # bytes per pixel of the rows that tiles are cut from
 _CANVAS = 64  # bytes per pixel of the canvas of GENERATION

@@ -1,4 +1,4 @@
-"""The work of a worker process: a table from task types to functions. Only workers import it: see `sizes`."""
+"""The work of a child process: a table from task types to functions. No other process imports it: see `sizes`."""
 
 import errno
 import os
@@ -33,11 +33,11 @@ _DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
 def perform(job: dict[str, Any]) -> dict[str, Any]:
-    """Do a job in the worker. *job* has task_type, inputs, files (paths by field), outputs (paths), seed, `light_only`.
+    """Do a job in this process. *job* has task_type, inputs, files (paths by field), outputs (paths), seed, light_only.
 
     Each output has a seed of its own. Returns {result, cost}; the result is that of the first output. If it fails,
     returns the fields of an `AttemptError`, because an exception with keywords can't be pickled. If the disk is full,
-    returns {no_room}, the reason. With `light_only`, heavy work isn't done, and this returns its {cost, memory}.
+    returns {disk_full}, the reason. With `light_only`, heavy work isn't done, and this returns its {cost, memory}.
     """
     try:
         with ExitStack() as stack:
@@ -46,14 +46,14 @@ def perform(job: dict[str, Any]) -> dict[str, Any]:
             if job["light_only"] and not weight.light:
                 return {"cost": weight.cost, "memory": weight.memory}
             removed = {"content_credentials_removed": True} if any(map(_has_credentials, files.values())) else {}
-            results = [_render(job, files, place) for place in range(len(job["outputs"]))]
+            results = [_render(job, files, index) for index in range(len(job["outputs"]))]
     except AttemptError as error:
         return {"error": str(error), "retryable": error.retryable, "provider_fault": error.provider_fault}
     except MemoryError:
         return {"error": "the step needs more memory than LOCAL expects", "retryable": False, "provider_fault": True}
     except OSError as error:
         if error.errno in _DISK_FULL:
-            return {"no_room": os.strerror(error.errno)}
+            return {"disk_full": os.strerror(error.errno)}
         text = f"the output could not be written: {error.strerror or type(error).__name__}"
         return {"error": text, "retryable": True, "provider_fault": False}
     except Exception as error:  # noqa: BLE001 - a bug here, which the same inputs would meet again
@@ -62,11 +62,11 @@ def perform(job: dict[str, Any]) -> dict[str, Any]:
     return {"result": results[0] | removed, "cost": weight.cost}
 
 
-def _render(job: dict[str, Any], files: Files, place: int) -> dict[str, Any]:
-    """Write the output at *place*, and return the step's result about it. The image is freed at the end."""
+def _render(job: dict[str, Any], files: Files, index: int) -> dict[str, Any]:
+    """Write the output at *index*, and return the step's result about it. The image is freed at the end."""
     function = FUNCTIONS[TaskType(job["task_type"])]
-    rendered = function(job["inputs"], files, seed_of_image(job["seed"], place))
-    with open(job["outputs"][place], "wb") as output:  # noqa: PTH123 - as the other files
+    rendered = function(job["inputs"], files, seed_of_image(job["seed"], index))
+    with open(job["outputs"][index], "wb") as output:  # noqa: PTH123 - as the other files
         rendered.write(output)
     return rendered.result
 

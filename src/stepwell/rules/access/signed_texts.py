@@ -1,9 +1,9 @@
-"""Signed texts: values that only this service can make, for places where a client keeps them.
+"""Signed texts: values that only this service can make, which a client keeps and sends back.
 
 What must hold:
 - A text is accepted only in the exact notation in which it was made. Padding, another alphabet, and bits that base64
   ignores are refused.
-- A text of one purpose is never accepted for another: each purpose has a key of its own.
+- A text of one purpose is never accepted for another: each purpose has its own key.
 - Codes are compared in constant time.
 """
 

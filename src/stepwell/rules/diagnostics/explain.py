@@ -73,7 +73,7 @@ class AttemptObservation(NamedTuple):
     `recorded`: the start of the attempt is committed. `word` is the provider's own word for the status, unchanged since
     the time `since`. `progress` is from 0 to 1. `trouble` says why the latest call had no usable answer.
     `waits_for_memory`: the attempt waits until it may hold its inputs, or an answer, in memory. `evaluates_mappings`:
-    it waits for a worker process that evaluates its mappings.
+    it waits for a child process that evaluates its mappings.
     """
 
     recorded: bool
@@ -96,11 +96,11 @@ class Process(NamedTuple):
 class WorkflowSnapshot(Struct, frozen=True, kw_only=True):
     """A workflow at one moment, and what this process knows about it.
 
-    `items` are those of all its steps. `tasks` are the attempts that run, and those that are followed up. `elsewhere`
-    is the other process that has the workflow, if one has it. `paused` is who paused it, and when. `database_down`: the
-    database doesn't answer. `disk_full`: the disk of the database is full. `draining`: this process is stopping.
-    `waits` has, by position, what a step or an item waits for in the engine. `observations` are by task id: those of
-    the attempts in this process.
+    `items` are those of all its steps. `tasks` are those of attempts that run, and of abandoned jobs that are polled.
+    `elsewhere` is the other process that has the workflow, if one has it. `paused` is who paused it, and when.
+    `database_down`: the database doesn't respond. `disk_full`: the disk of the database is full. `draining`: this
+    process is stopping. `waits` has, by position, what a step or an item waits for in the engine. `observations` are by
+    task id: those of the attempts in this process.
     """
 
     state: WorkflowState
@@ -136,23 +136,23 @@ class RunningChild(NamedTuple):
 def running_children(snapshot: WorkflowSnapshot) -> dict[str, RunningChild]:
     """Return the first sub-workflow of each step that runs any, by the step's id."""
     names = {step.plan.position: step.plan.step_id for step in snapshot.steps}
-    found: dict[str, RunningChild] = {}
+    by_step: dict[str, RunningChild] = {}
     for state in (*(step.state for step in snapshot.steps), *sorted(snapshot.items, key=lambda item: item.place)):
         flow, place = state.flow, state.place if isinstance(state, ItemState) else None
         if state.status is StepStatus.RUNNING and flow is not None and flow.child and flow.child_since:
             position, item = (state.position, None) if place is None else place
-            found.setdefault(names[position], RunningChild(item, flow.child))
-    return found
+            by_step.setdefault(names[position], RunningChild(item, flow.child))
+    return by_step
 
 
 def waits_below(waits: Iterable[WaitBelow]) -> dict[str, list[StepBelow]]:
     """Return the steps of sub-workflows that wait, by the id of the step at the top that leads to them."""
-    found: dict[str, list[StepBelow]] = defaultdict(list)
+    by_step: dict[str, list[StepBelow]] = defaultdict(list)
     for each in waits:
         reason = _waits_outside(each.wait, each.signal or each.step_id)
         below = StepBelow(each.workflow_id, each.step_id, each.above, StepStatus.RUNNING, reason)
-        found[each.above[0].step_id].append(below)
-    return found
+        by_step[each.above[0].step_id].append(below)
+    return by_step
 
 
 def _of_workflow(snapshot: WorkflowSnapshot) -> WorkflowReason | None:
@@ -187,7 +187,7 @@ class _Steps:
         for item in snapshot.items:
             self._items[item.place.step].append(item)
         self._under_way = {self._unit_of(task): task for task in snapshot.tasks if task.follow_up_until is None}
-        self._followed_up = {
+        self._abandoned = {
             task.position if task.place is None else task.place.step: task
             for task in snapshot.tasks
             if task.follow_up_until is not None
@@ -198,7 +198,7 @@ class _Steps:
         self._starting = snapshot.state.status is WorkflowStatus.RUNNING and not draining
 
     def explained(self) -> Iterator[ExplainedStep]:
-        """Yield the steps that have not ended, are followed up or have failed, in the order of the definition."""
+        """Yield the steps that have not ended, whose job is still polled, or that have failed, in definition order."""
         for step in self._snapshot.steps:
             if (reason := self._reason(step)) is not None:
                 yield ExplainedStep(step.plan.step_id, step.state.status, reason)
@@ -206,7 +206,7 @@ class _Steps:
     def _reason(self, step: StepRecord) -> StepReason | None:
         position, status = step.plan.position, step.state.status
         if status not in _NOT_ENDED:
-            if (late := self._followed_up.get(position)) is not None:
+            if (late := self._abandoned.get(position)) is not None:
                 return _follows_up(late)
             return self._of_failed(step) if step.plan.step_id in self._failed else None
         if status is StepStatus.PENDING:
@@ -387,7 +387,7 @@ def _at_provider(
     elif word:
         says = f"is '{word}' for {seconds:.0f} s."
     else:
-        says = f"was not looked at yet; it was sent, and has gone on for {seconds:.0f} s."
+        says = f"has not been polled yet; it was sent, and has run for {seconds:.0f} s."
     return RemoteJob(
         detail=f"Job {task.remote_id} at {provider} {says}{but}",
         attempt=task.attempt,
@@ -406,7 +406,7 @@ _DELETED = IsDeleted(detail="The workflow has failed and is deleted: nothing run
 _DOING: Mapping[Doing, str] = {
     "recording": "its start is being recorded",
     "preparing": "its inputs are being prepared",
-    "evaluating_mappings": "its mappings are evaluated in a worker process, where tenants take turns",
+    "evaluating_mappings": "its mappings are evaluated in a child process, where tenants take turns",
     "waiting_for_memory": "it waits until other work gives memory back (STEPWELL_MEMORY_MAX_BYTES)",
     "working": "it runs in this process",
     "fetching": "its job has ended, and the result is being fetched",
@@ -446,7 +446,7 @@ def _waits_for_admission(snapshot: WorkflowSnapshot) -> WaitsForAdmission:
     ahead = snapshot.ahead
     where = "" if ahead is None else f" It is number {ahead + 1} of those of its tenant."
     return WaitsForAdmission(
-        detail=f"The workflow waits in the database until a process has room for it.{where}",
+        detail=f"The workflow waits in the database until a process has a slot for it.{where}",
         position=None if ahead is None else ahead + 1,
     )
 

@@ -1,4 +1,4 @@
-"""Plans a valid definition without running it: the order of its steps, the calls to providers, and their prices.
+"""The plan of a valid definition, which isn't run: the order of its steps, the calls to providers, and their prices.
 
 What must hold of the numbers of items, as far as they follow from the definition:
 - No run has more items than `most`, because the price of a plan is computed from it.
@@ -36,7 +36,7 @@ _SOURCE = re.compile(rf"({_NAME})((?:\.{_NAME})*)(\[(?:\*|\?[^\[\]]*)\](?:\.{_NA
 
 
 class PlannedCall(NamedTuple):
-    """The call that an attempt makes. `in_process`: the service or a worker of it does the work, for nothing."""
+    """The call that an attempt makes. `in_process`: the service or a Celery worker does the work, for nothing."""
 
     provider: ProviderType | None
     model: str | None
@@ -75,7 +75,7 @@ class _ItemPrice(NamedTuple):
 
 
 def build_plan(
-    planned: ValidatedWorkflow,
+    workflow: ValidatedWorkflow,
     calls: Sequence[PlannedCall],
     fallbacks: Mapping[int, PlannedCall],
     expected: Mapping[int, float],
@@ -87,7 +87,7 @@ def build_plan(
     *expected* holds the expected seconds of an attempt, by the positions where they are known. *nested* are the prices
     of one run of sub-workflows, by the positions of their steps.
     """
-    steps = planned.steps
+    steps = workflow.steps
     order = list(TopologicalSorter({step.position: step.depends_on for step in steps}).static_order())
     depth = [0] * len(steps)
     for position in order:
@@ -95,14 +95,14 @@ def build_plan(
     layers: list[list[str]] = [[] for _ in range(max(depth) + 1)]
     for step in steps:
         layers[depth[step.position]].append(step.step_id)
-    items = item_counts(planned, order)
+    items = item_counts(workflow, order)
     by_time = len(expected) == len(steps) and all(each.least == each.most for each in items.values())
     weights = _seconds(steps, expected, items) if by_time else dict.fromkeys(range(len(steps)), 1.0)
     chain = _longest(steps, order, weights)
     uncertain = uncertain_steps(steps)
     forecasts = _Forecasts(calls, fallbacks, expected, prices, items, nested)
     planned_steps = [
-        _step(planned, step, depth[step.position], forecasts, uncertain=step.position in uncertain) for step in steps
+        _step(workflow, step, depth[step.position], forecasts, uncertain=step.position in uncertain) for step in steps
     ]
     return WorkflowPlan(
         layers=layers,
@@ -112,7 +112,7 @@ def build_plan(
         steps=planned_steps,
         runs=PlannedCount(len(steps) - len(uncertain), len(steps)),
         price=_price(planned_steps, prices.currency),
-        warnings=planned.warnings,
+        warnings=workflow.warnings,
     )
 
 
@@ -145,12 +145,12 @@ def _longest(steps: Sequence[ResolvedStep], order: Sequence[int], weights: Mappi
 
 
 def _step(
-    planned: ValidatedWorkflow, step: ResolvedStep, layer: int, forecasts: _Forecasts, *, uncertain: bool
+    workflow: ValidatedWorkflow, step: ResolvedStep, layer: int, forecasts: _Forecasts, *, uncertain: bool
 ) -> PlannedStep:
     position, prices = step.position, forecasts.prices
     call, fallback = forecasts.calls[position], forecasts.fallbacks.get(position)
-    definition = planned.request.steps[position]
-    config = normalise_inputs(step.task_type, effective_config(planned.config, definition))
+    definition = workflow.request.steps[position]
+    config = normalise_inputs(step.task_type, effective_config(workflow.config, definition))
     config = {name: value for name, value in config.items() if name != TIMEOUT}
     for mapping in definition.input_mappings:
         put_input(config, mapping.to_field, _mapping_placeholder(mapping))
@@ -168,7 +168,7 @@ def _step(
         fallback=None
         if fallback is None or fallback.provider is None
         else PlannedFallback(fallback.provider, fallback.model, attempts, _price_of(fallback, prices)),
-        timeout_s=_timeout(step, planned, definition),
+        timeout_s=_timeout(step, workflow, definition),
         price=_price_of(call, prices),
         expected_s=forecasts.expected.get(position),
         when=definition.condition,
@@ -181,11 +181,11 @@ def _step(
     )
 
 
-def _timeout(step: ResolvedStep, planned: ValidatedWorkflow, definition: WorkflowStepDefinition) -> float | None:
+def _timeout(step: ResolvedStep, workflow: ValidatedWorkflow, definition: WorkflowStepDefinition) -> float | None:
     """Return the limit of an attempt or of a wait; None if it has none, or one that isn't known yet."""
     if step.flow is None or not (step.flow.waits_for or step.flow.runs_workflow):
         return step.timeout_s
-    timeout = effective_config(planned.config, definition).get(TIMEOUT)
+    timeout = effective_config(workflow.config, definition).get(TIMEOUT)
     return float(timeout) if isinstance(timeout, int | float) else None
 
 
@@ -236,50 +236,50 @@ def _highest(prices: Sequence[_ItemPrice]) -> float:
     return total
 
 
-def uncertain_steps(plans: Sequence[ResolvedStep], decided: Collection[int] = ()) -> set[int]:
+def uncertain_steps(steps: Sequence[ResolvedStep], decided: Collection[int] = ()) -> set[int]:
     """Return the positions of the steps that a condition may skip: their own one, or one further up.
 
-    *decided* steps run, or have a result already. The answer doesn't consider failures. Costs O(steps + edges).
+    *decided* steps run, or have a result already. Failures aren't considered. Costs O(steps + edges).
     """
-    if not any(plan.flow is not None and plan.flow.has_condition for plan in plans):
+    if not any(step.flow is not None and step.flow.has_condition for step in steps):
         return set()
     uncertain = set[int]()
-    for position in TopologicalSorter({plan.position: plan.depends_on for plan in plans}).static_order():
-        if position not in decided and _is_uncertain(plans[position], uncertain):
+    for position in TopologicalSorter({step.position: step.depends_on for step in steps}).static_order():
+        if position not in decided and _is_uncertain(steps[position], uncertain):
             uncertain.add(position)
     return uncertain
 
 
-def _is_uncertain(plan: ResolvedStep, uncertain: Collection[int]) -> bool:
-    if plan.flow is not None and plan.flow.has_condition:
+def _is_uncertain(step: ResolvedStep, uncertain: Collection[int]) -> bool:
+    if step.flow is not None and step.flow.has_condition:
         return True
-    match plan.run_if:
+    match step.run_if:
         case RunIf.ALL_COMPLETED:
-            return any(needed in uncertain for needed in plan.depends_on)
+            return any(needed in uncertain for needed in step.depends_on)
         case RunIf.ANY_COMPLETED:
-            return bool(plan.depends_on) and all(needed in uncertain for needed in plan.depends_on)
+            return bool(step.depends_on) and all(needed in uncertain for needed in step.depends_on)
         case RunIf.ALL_ENDED:
             return False
 
 
-def item_counts(planned: ValidatedWorkflow, order: Sequence[int]) -> dict[int, PlannedCount]:
+def item_counts(workflow: ValidatedWorkflow, order: Sequence[int]) -> dict[int, PlannedCount]:
     """Return the least and the highest number of items of each step that has items, by position.
 
     *order* has the positions of all steps, each after those that its step depends on.
     """
     counts = dict[int, PlannedCount]()
-    positions = {step.step_id: step.position for step in planned.steps}
+    positions = {step.step_id: step.position for step in workflow.steps}
     for position in order:
-        for_each = planned.request.steps[position].for_each
+        for_each = workflow.request.steps[position].for_each
         if for_each is not UNSET:
             known = known_count(for_each)
-            own = PlannedCount(known, known) if known is not None else _of_source(planned, for_each, positions, counts)
+            own = PlannedCount(known, known) if known is not None else _of_source(workflow, for_each, positions, counts)
             counts[position] = own if own.most <= MAX_ITEMS else _UNKNOWN
     return counts
 
 
 def _of_source(
-    planned: ValidatedWorkflow, for_each: ForEach, positions: Mapping[str, int], counts: Mapping[int, PlannedCount]
+    workflow: ValidatedWorkflow, for_each: ForEach, positions: Mapping[str, int], counts: Mapping[int, PlannedCount]
 ) -> PlannedCount:
     """Return how many items come from a source that the definition only names: an input, or the result of a step."""
     if for_each.from_step is not None and for_each.transform is not None:
@@ -289,12 +289,12 @@ def _of_source(
     owner, path, is_part = read[1].strip('"'), re.findall(_NAME, read[2]), read[3] is not None
     names = [name.strip('"') for name in path]
     if owner == INPUTS and for_each.from_step is None:
-        found = _of_input(planned.request.inputs, names, is_number=for_each.count is not None)
+        count = _of_input(workflow.request.inputs, names, is_number=for_each.count is not None)
     elif (position := positions.get(owner)) is not None:
-        found = _of_result(planned, position, names, counts, is_number=for_each.count is not None)
+        count = _of_result(workflow, position, names, counts, is_number=for_each.count is not None)
     else:
         return _UNKNOWN
-    return PlannedCount(0, found.most) if is_part else found
+    return PlannedCount(0, count.most) if is_part else count
 
 
 def _text(for_each: ForEach) -> str:
@@ -317,7 +317,7 @@ def _of_input(inputs: Any, names: Sequence[str], *, is_number: bool) -> PlannedC
 
 
 def _of_result(
-    planned: ValidatedWorkflow,
+    workflow: ValidatedWorkflow,
     position: int,
     names: Sequence[str],
     counts: Mapping[int, PlannedCount],
@@ -328,19 +328,19 @@ def _of_result(
     items = counts.get(position)
     if items is not None and names == (["count"] if is_number else ["items"]):
         return items
-    if is_number or names != ["result_image_paths"] or (images := _images(planned, position)) is None:
+    if is_number or names != ["result_image_paths"] or (images := _images(workflow, position)) is None:
         return _UNKNOWN
     return PlannedCount(0, images * (_ONE if items is None else items).most)
 
 
-def _images(planned: ValidatedWorkflow, position: int) -> int | None:
+def _images(workflow: ValidatedWorkflow, position: int) -> int | None:
     """Return how many images a run of the step at *position* makes at most; None if its provider decides that."""
-    step, definition = planned.steps[position], planned.request.steps[position]
+    step, definition = workflow.steps[position], workflow.request.steps[position]
     if step.provider is not ProviderType.LOCAL or step.fallback not in (None, ProviderType.LOCAL):
         return None
     if step.task_type is not TaskType.GENERATION:
         return 1
-    number = effective_config(planned.config, definition).get(_NUM_IMAGES, 1)
+    number = effective_config(workflow.config, definition).get(_NUM_IMAGES, 1)
     return number if isinstance(number, int) and not _is_replaced(definition) else MAX_IMAGES
 
 

@@ -1,7 +1,7 @@
-"""The main program of a worker process: reads requests from its input, and writes an answer for each.
+"""The main program of a child process: reads requests from its input, and writes a response for each.
 
 A request is the size of its header (4 bytes, big-endian), the header (`module:function cpu_s`), the size of the data (8
-bytes), and the data. An answer is one byte, an `Outcome`, the size of its data (8 bytes), and the data. It imports the
+bytes), and the data. A response is one byte, an `Outcome`, the size of its data (8 bytes), and the data. It imports the
 standard library only, besides what the function's module imports.
 """
 
@@ -19,7 +19,7 @@ _PR_SET_PDEATHSIG = 1
 
 
 class Outcome(IntEnum):
-    """The kind of an answer. The data of `ERROR` is the name of the error's type, because its text may be a secret."""
+    """The kind of a response. The data of `ERROR` is the name of the error's type, because its text may be a secret."""
 
     RESULT = 0
     ERROR = 1
@@ -42,25 +42,25 @@ def bind_to_parent(parent: int, niceness: int) -> None:
     """Ignore Ctrl-C, die with the process *parent*, and have a lower priority than its event loop."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    # An idle worker ends when its input is closed. A busy one wouldn't notice before it has finished.
+    # An idle process ends when its input is closed. A busy one wouldn't notice before it has finished.
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     if os.getppid() != parent:
         os._exit(1)
     os.nice(niceness)
 
 
-def _serve(requests: BinaryIO, answers: BinaryIO) -> None:
+def _serve(requests: BinaryIO, responses: BinaryIO) -> None:
     while header := requests.read(4):
         name, cpu_s = requests.read(int.from_bytes(header, "big")).decode().split()
         data = requests.read(int.from_bytes(requests.read(8), "big"))
         _allow_cpu(int(cpu_s))
-        outcome, answer = _answer(name, data)
-        answers.write(bytes([outcome]) + len(answer).to_bytes(8, "big"))
-        answers.write(answer)
-        answers.flush()
+        outcome, response = _respond(name, data)
+        responses.write(bytes([outcome]) + len(response).to_bytes(8, "big"))
+        responses.write(response)
+        responses.flush()
 
 
-def _answer(name: str, data: bytes) -> tuple[Outcome, bytes]:
+def _respond(name: str, data: bytes) -> tuple[Outcome, bytes]:
     try:
         return Outcome.RESULT, _function(name)(data)
     except MemoryError:

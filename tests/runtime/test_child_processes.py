@@ -11,7 +11,7 @@ from typing import Literal
 import pytest
 from anyio import CancelScope
 
-from stepwell.runtime.worker_processes import WorkerFailed, WorkerLimits, WorkerPool
+from stepwell.runtime.child_processes import ChildProcessFailed, ChildProcessLimits, ChildProcessPool
 from support.providers.scripted import eventually
 
 
@@ -55,32 +55,34 @@ def exists(process: int) -> bool:
 
 
 @pytest.fixture
-async def pool() -> AsyncIterator[WorkerPool]:
-    pool = WorkerPool(WorkerLimits(cpu_s=1, memory_bytes=256 * 2**20))
+async def pool() -> AsyncIterator[ChildProcessPool]:
+    pool = ChildProcessPool(ChildProcessLimits(cpu_s=1, memory_bytes=256 * 2**20))
     yield pool
     await pool.aclose()
 
 
-async def run(pool: WorkerPool, function: object, data: bytes = b"", tenant: str = "a") -> bytes:
+async def run(pool: ChildProcessPool, function: object, data: bytes = b"", tenant: str = "a") -> bytes:
     async with asyncio.timeout(120):
         return await pool.run(tenant, function, lambda: [data])  # type: ignore[arg-type]
 
 
-async def test_a_worker_answers_one_request_after_the_other(pool: WorkerPool) -> None:
+async def test_a_child_process_serves_one_request_after_the_other(pool: ChildProcessPool) -> None:
     first = await run(pool, process_id)
     assert int(first) != os.getpid()
     assert await run(pool, upper, b"x" * 3_000_000) == b"X" * 3_000_000
     assert await run(pool, process_id) == first
 
 
-async def test_a_worker_has_no_secrets_in_its_environment(pool: WorkerPool, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_child_process_has_no_secrets_in_its_environment(
+    pool: ChildProcessPool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("STEPWELL_JWT_SECRET", "secret")
     assert b"STEPWELL" not in await run(pool, environment)
 
 
-async def test_an_error_is_reported_by_its_type_and_the_worker_goes_on(pool: WorkerPool) -> None:
+async def test_an_error_is_reported_by_its_type_and_the_child_process_goes_on(pool: ChildProcessPool) -> None:
     before = await run(pool, process_id)
-    with pytest.raises(WorkerFailed, match="internal error: ValueError") as caught:
+    with pytest.raises(ChildProcessFailed, match="internal error: ValueError") as caught:
         await run(pool, fail)
     assert caught.value.repeatable
     assert await run(pool, process_id) == before
@@ -89,29 +91,29 @@ async def test_an_error_is_reported_by_its_type_and_the_worker_goes_on(pool: Wor
 @pytest.mark.parametrize(
     ("function", "data", "why", "repeatable"),
     [
-        (die, b"", "the worker process died (out of memory, or killed)", True),
+        (die, b"", "the child process died (out of memory, or killed)", True),
         (spin, b"", "takes more than 1 s of processor time", False),
         (allocate, str(2**30).encode(), "takes more memory than the limit of 256 MiB", False),
     ],
 )
-async def test_a_request_that_kills_its_worker_harms_no_other(
-    pool: WorkerPool, function: object, data: bytes, why: str, repeatable: Literal[True, False]
+async def test_a_request_that_kills_its_child_process_harms_no_other(
+    pool: ChildProcessPool, function: object, data: bytes, why: str, repeatable: Literal[True, False]
 ) -> None:
-    with pytest.raises(WorkerFailed) as caught:
+    with pytest.raises(ChildProcessFailed) as caught:
         await run(pool, function, data)
     assert (str(caught.value), caught.value.repeatable) == (why, repeatable)
     assert await run(pool, upper, b"a") == b"A"
 
 
-async def test_an_idle_worker_that_was_killed_is_replaced(pool: WorkerPool) -> None:
+async def test_an_idle_child_process_that_was_killed_is_replaced(pool: ChildProcessPool) -> None:
     first = int(await run(pool, process_id))
     os.kill(first, signal.SIGKILL)
     await eventually(lambda: not exists(first), "it is reaped")
     assert int(await run(pool, process_id)) != first
 
 
-async def test_a_cancelled_request_ends_its_worker(pool: WorkerPool) -> None:
-    worker = int(await run(pool, process_id))
+async def test_a_cancelled_request_ends_its_child_process(pool: ChildProcessPool) -> None:
+    child = int(await run(pool, process_id))
     async with asyncio.timeout(30), asyncio.TaskGroup() as group:
         scope = CancelScope()
 
@@ -124,10 +126,10 @@ async def test_a_cancelled_request_ends_its_worker(pool: WorkerPool) -> None:
         await asyncio.sleep(0)
         scope.cancel()
         assert await waiting == b"B"
-    assert not exists(worker)
+    assert not exists(child)
 
 
-async def cancel_thrice(pool: WorkerPool, after_steps: int) -> None:
+async def cancel_thrice(pool: ChildProcessPool, after_steps: int) -> None:
     """Begin a request, and cancel it three times after some steps of the event loop."""
     async with asyncio.TaskGroup() as group:
         request = group.create_task(run(pool, sleep))
@@ -143,7 +145,7 @@ def children() -> list[str]:
     return Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
 
 
-async def test_a_second_cancellation_during_the_cleanup_leaves_the_turn_free(pool: WorkerPool) -> None:
+async def test_a_second_cancellation_during_the_cleanup_leaves_the_turn_free(pool: ChildProcessPool) -> None:
     process = int(await run(pool, process_id))
     await cancel_thrice(pool, 5)
     assert pool.begun == 2
@@ -152,30 +154,32 @@ async def test_a_second_cancellation_during_the_cleanup_leaves_the_turn_free(poo
 
 
 @pytest.mark.parametrize("steps", [0, 6, *(pytest.param(n, marks=pytest.mark.extended) for n in (2, 4, 8, 10))])
-async def test_cancellations_during_the_start_of_a_worker_leave_no_process(pool: WorkerPool, steps: int) -> None:
+async def test_cancellations_during_the_start_of_a_child_process_leave_no_process(
+    pool: ChildProcessPool, steps: int
+) -> None:
     before = children()
     await cancel_thrice(pool, steps)
     await eventually(lambda: children() == before)
     assert await run(pool, upper, b"x") == b"X"
 
 
-async def test_a_request_that_is_never_answered_ends_at_the_deadline() -> None:
-    pool = WorkerPool(WorkerLimits(wall_s=0.2))
-    with pytest.raises(WorkerFailed, match="no answer within") as caught:
+async def test_a_request_without_a_result_ends_at_the_deadline() -> None:
+    pool = ChildProcessPool(ChildProcessLimits(wall_s=0.2))
+    with pytest.raises(ChildProcessFailed, match="no result within") as caught:
         await run(pool, sleep)
     assert caught.value.repeatable
     await pool.aclose()
 
 
-async def test_an_idle_worker_ends() -> None:
-    pool = WorkerPool(WorkerLimits(idle_s=0))
-    worker = int(await run(pool, process_id))
-    await eventually(lambda: not exists(worker), "it has ended")
+async def test_an_idle_child_process_ends() -> None:
+    pool = ChildProcessPool(ChildProcessLimits(idle_s=0))
+    child = int(await run(pool, process_id))
+    await eventually(lambda: not exists(child), "it has ended")
     assert await run(pool, upper, b"a") == b"A"
     await pool.aclose()
 
 
-async def test_tenants_take_turns(pool: WorkerPool) -> None:
+async def test_tenants_take_turns(pool: ChildProcessPool) -> None:
     order: list[str] = []
 
     def request(name: str) -> list[bytes]:
@@ -188,7 +192,7 @@ async def test_tenants_take_turns(pool: WorkerPool) -> None:
     assert order == ["a1", "a2", "b1", "c1", "a3", "b2", "a4"]
 
 
-async def test_a_waiting_request_that_is_cancelled_gives_its_turn_up(pool: WorkerPool) -> None:
+async def test_a_waiting_request_that_is_cancelled_gives_up_its_turn(pool: ChildProcessPool) -> None:
     async with asyncio.timeout(30), asyncio.TaskGroup() as group:
         tasks = [group.create_task(pool.run(name, upper, lambda: [b"x"])) for name in "abc"]
         await asyncio.sleep(0)
