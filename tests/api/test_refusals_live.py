@@ -85,7 +85,7 @@ async def test_a_provider_refuses_a_config_also_as_a_fallback(
 
 
 async def test_a_provider_refuses_inputs_at_their_place(every: Service) -> None:
-    words = "OPENAI can't place or crop exactly"
+    words = "OPENAI can't position or crop exactly"
     cut = EDIT | {"config": EDIT["config"] | {"crop": [0, 0, 1, 1]}}
     at = ["steps", 0, "config", "crop"]
     assert await refusals_of(every, cut | {"provider_config": {"provider_type": "OPENAI"}}) == [(at, words)]

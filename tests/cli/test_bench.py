@@ -180,7 +180,7 @@ def test_a_broker_that_does_not_answer_ends_the_benchmark(dsn: str) -> None:
     options = ("--executor", "celery", "--work", "wait", *SMALL)
     done = bench(dsn, *options, STEPWELL_CELERY_BROKER_URL="redis://127.0.0.1:1/0")
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr == "stepwell: the broker at 127.0.0.1:1 doesn't answer: Connection refused\n"
+    assert done.stderr == "stepwell: the broker at 127.0.0.1:1 doesn't respond: Connection refused\n"
 
 
 def engine_processes(running: StepwellProcess) -> list[int]:

@@ -150,7 +150,7 @@ async def test_events_come_while_the_workflow_runs() -> None:
 
 async def test_a_webhook_is_sent_again_when_the_clock_is_moved() -> None:
     async with running() as service, webhooks() as receiver:
-        receiver.answer_with(503)
+        receiver.respond_with(503)
         steps = definition({"id": "a", "task_type": "PASSTHROUGH"}, webhook_url=receiver.url)
         workflow = await service.client.create(steps, wait=10)
         refused = await receiver.wait("workflow.completed", workflow_id=workflow.id)

@@ -46,7 +46,7 @@ async def test_a_webhook_with_a_wrong_signature_is_refused_and_named() -> None:
 
 async def test_a_receiver_can_refuse_some_deliveries() -> None:
     async with webhooks() as receiver:
-        receiver.answer_with(503, times=2)
+        receiver.respond_with(503, times=2)
         statuses = [await send(receiver, "workflow.completed", str(uuid4())) for _ in range(3)]
         assert statuses == [503, 503, 204] == [webhook.status for webhook in receiver.received]
 

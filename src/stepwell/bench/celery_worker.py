@@ -1,4 +1,4 @@
-"""The broker and the Celery worker of a benchmark: a configured broker, or a Redis of its own."""
+"""The broker and the Celery worker of a benchmark: a configured broker, or a new Redis."""
 
 import asyncio
 import os
@@ -37,7 +37,7 @@ async def reach_broker(url: str) -> None:
         async with asyncio.timeout(_START_S):
             _, writer = await asyncio.open_connection(host, port)
     except OSError as error:  # TimeoutError too
-        raise NoBroker(f"the broker at {host}:{port} doesn't answer: {error.strerror or 'timed out'}") from error
+        raise NoBroker(f"the broker at {host}:{port} doesn't respond: {error.strerror or 'timed out'}") from error
     writer.close()
 
 
@@ -81,7 +81,7 @@ def _program() -> str:
 
 @asynccontextmanager
 async def celery_settings(settings: Settings, folder: Path) -> AsyncIterator[Settings]:
-    """Yield settings with a broker and with a queue of their own. A Redis runs as long as no broker is configured.
+    """Yield settings with a broker and with a new queue. A Redis runs as long as no broker is configured.
 
     Raises `NoBroker` and `ProcessEnded`.
     """
@@ -104,7 +104,7 @@ async def celery_settings(settings: Settings, folder: Path) -> AsyncIterator[Set
 
 
 async def _leave_no_queue(broker_url: str, queue: str) -> None:
-    """Delete the queue and its exchange. If the broker doesn't answer, they stay, and a line on stderr says so."""
+    """Delete the queue and its exchange. If the broker doesn't respond, they stay, and a line on stderr says so."""
     try:
         with fail_after(_DELETE_S, shield=True):
             await to_thread.run_sync(_delete_queue, broker_url, queue, abandon_on_cancel=True)

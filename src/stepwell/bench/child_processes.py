@@ -12,7 +12,7 @@ from typing import IO
 
 from anyio import CancelScope
 
-# It starts with blocked signals: `bench` blocks them, so that Ctrl-C is handled in one place. Its own process group
+# It starts with blocked signals: `bench` blocks them, so that one handler gets Ctrl-C. Its own process group
 # includes its children. The kernel asks it to end if the benchmark is killed.
 _LAUNCHER = """
 import ctypes, os, signal, sys
@@ -75,7 +75,7 @@ class ChildProcess:
 async def child_process(
     name: str, command: Sequence[str], env: Mapping[str, str] | None = None, *, cwd: Path | None = None
 ) -> AsyncIterator[ChildProcess]:
-    """Run *command* in a process group of its own. At the end, stdin is closed, and it gets SIGTERM, and later SIGKILL.
+    """Run *command* in a new process group. At the end, stdin is closed, and it gets SIGTERM, and later SIGKILL.
 
     *env* is added to the environment.
     """

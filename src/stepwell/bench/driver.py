@@ -31,10 +31,10 @@ def in_process(service: Services) -> RunOne:
     """Return a function that creates a workflow by calling *service* directly, and waits for its end."""
 
     async def run_one(body: dict[str, Any]) -> None:
-        plan = partial(validate_workflow, body, service.catalog)
-        planned = await off_loop(plan, steps=len(body["steps"]))
+        validate = partial(validate_workflow, body, service.catalog)
+        workflow = await off_loop(validate, steps=len(body["steps"]))
         await asyncio.sleep(0)  # as between two requests
-        record = await service.workflows.create(EVERY_TENANT, _ACTOR, planned, tenant=None, start=True)
+        record = await service.workflows.create(EVERY_TENANT, _ACTOR, workflow, tenant=None, start=True)
         await service.workflows.until_idle(record.state.id)
 
     return run_one

@@ -1,4 +1,4 @@
-"""A load over HTTP. It runs in a process of its own, so that its work isn't measured as the service's.
+"""A load over HTTP. It runs in another process, so that its work isn't measured as the service's.
 
 `python -m stepwell.bench.http_load` reads an `HttpLoadOrder` from stdin, and ends with the load.
 """
@@ -16,7 +16,7 @@ from stepwell.bench.loads import Load
 _PATH = "/api/v1/workflows/"
 _ENDED = {"COMPLETED", "FAILED", "CANCELLED"}
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.01, 0.25
-_ANSWER_S = 60.0
+_RESPONSE_S = 60.0
 
 
 class HttpLoadOrder(Struct, frozen=True):
@@ -44,12 +44,12 @@ async def run_http_load(load: Load, address: str, token: str) -> None:
 
 def _over_http(client: httpx.AsyncClient) -> RunOne:
     async def run_one(body: dict[str, Any]) -> None:
-        answer = (await client.post(_PATH, content=json.encode(body))).raise_for_status()
-        path, pause = _PATH + answer.json()["id"], _FIRST_PAUSE_S
-        while answer.json()["status"] not in _ENDED:
+        response = (await client.post(_PATH, content=json.encode(body))).raise_for_status()
+        path, pause = _PATH + response.json()["id"], _FIRST_PAUSE_S
+        while response.json()["status"] not in _ENDED:
             await asyncio.sleep(pause)
             pause = min(pause * 1.5, _LONGEST_PAUSE_S)
-            answer = (await client.get(path, params={"include_steps": False})).raise_for_status()
+            response = (await client.get(path, params={"include_steps": False})).raise_for_status()
 
     return run_one
 
@@ -57,7 +57,7 @@ def _over_http(client: httpx.AsyncClient) -> RunOne:
 async def _run(order: HttpLoadOrder) -> None:
     headers = {"Authorization": f"Bearer {order.token}", "Content-Type": "application/json"}
     limits = httpx.Limits(max_connections=order.load.concurrency)
-    async with httpx.AsyncClient(base_url=order.address, headers=headers, limits=limits, timeout=_ANSWER_S) as client:
+    async with httpx.AsyncClient(base_url=order.address, headers=headers, limits=limits, timeout=_RESPONSE_S) as client:
         await drive(order.load.bodies(), _over_http(client), order.load.concurrency)
 
 

@@ -88,7 +88,7 @@ class ProviderDescriptor(Struct, frozen=True, kw_only=True):
     - `build` is called with a `ProviderSetup`, and returns the provider: an `InProcessProvider` or a `RemoteProvider`.
       It is only called if the provider is configured. It may be the name of the function, as `module:name`, so that
       commands which need the descriptor alone don't import the provider.
-    - `settings`: None if the provider has none of its own.
+    - `settings`: None if the provider has none.
     - `members` are the members of `provider_config` that it reads beside `SHARED_MEMBERS`; None if it takes any.
       `members_without_effect` are those among them that don't change its results.
     - `outputs` are the members of its results; None if they may have any.

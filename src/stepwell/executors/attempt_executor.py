@@ -5,7 +5,7 @@ What must hold:
 - A job is claimed before anything else, even before the resources are opened: the service gives up jobs that nobody
   claims. Only the worker with the claim reports an end.
 - An attempt that fails leaves no file. But a worker that has lost its claim leaves the files of another worker alone.
-- A message names the files of its own job only, because a failure deletes them.
+- A message names only files of its job, because a failure deletes them.
 - Whatever happens, the worker stores a message, so that the service knows why an attempt failed.
 """
 
@@ -30,7 +30,7 @@ from stepwell.lifecycle.model import Task
 from stepwell.outbound.input_fetcher import HttpInputFetcher
 from stepwell.outbound.sanitise import sanitised
 from stepwell.ports.providers import Attempt
-from stepwell.providers.celery.job_records import CLAIM_S, RENEW_S, Claim, JobPhase, JobRecords
+from stepwell.providers.celery.job_records import CLAIM_S, REDIS_S, RENEW_S, Claim, JobPhase, JobRecords
 from stepwell.providers.celery.messages import (
     AttemptMessage,
     ReportedError,
@@ -43,7 +43,6 @@ from stepwell.runtime.outages import OUTAGE_RETRY_S
 
 log = structlog.get_logger()
 
-_ANSWER_S = 5.0
 _TAKEN_S = CLAIM_S + 5.0  # by then, the claim of a dead worker has ended
 _TAKEN_RETRY_S = 1.0
 _MOST_RUNS = 3  # a step that kills its worker each time isn't tried for ever
@@ -89,7 +88,7 @@ class AttemptExecutor:
         give_up_at = asyncio.get_running_loop().time() + _TAKEN_S
         while True:
             try:
-                async with asyncio.timeout(_ANSWER_S):
+                async with asyncio.timeout(REDIS_S):
                     claim, runs = await self._records.claim(job_id, claimant, worker)
             except (RedisError, OSError) as error:
                 log.warning("celery.backend_away", action="claim", task_id=job_id, error=type(error).__name__)
@@ -103,7 +102,7 @@ class AttemptExecutor:
     async def _release_dead_claim(self, job_id: str) -> bool:
         """End the claim on the job if it belongs to a dead process of this machine. Return whether it did."""
         try:
-            async with asyncio.timeout(_ANSWER_S):
+            async with asyncio.timeout(REDIS_S):
                 claimant = await self._records.claimant(job_id)
                 if claimant is None or not is_dead(claimant):
                     return False
@@ -117,7 +116,7 @@ class AttemptExecutor:
         while True:
             await asyncio.sleep(RENEW_S)
             try:
-                async with asyncio.timeout(_ANSWER_S):
+                async with asyncio.timeout(REDIS_S):
                     if await self._records.renew(job_id, claimant):
                         continue
                     claim, _ = await self._records.claim(job_id, claimant, worker)
@@ -131,7 +130,7 @@ class AttemptExecutor:
         text = encode(end)
         while True:
             try:
-                async with asyncio.timeout(_ANSWER_S):
+                async with asyncio.timeout(REDIS_S):
                     return await self._records.finish(job_id, claimant, text)
             except (RedisError, OSError) as error:
                 log.warning("celery.backend_away", action="finish", task_id=job_id, error=type(error).__name__)
@@ -211,7 +210,7 @@ class AttemptExecutor:
         """
         job_id = str(task.id)
         try:
-            async with asyncio.timeout(_ANSWER_S):
+            async with asyncio.timeout(REDIS_S):
                 if not await self._records.renew(job_id, claimant):
                     record = (await self._records.read([job_id]))[job_id]
                     if record.phase not in (JobPhase.REVOKED, JobPhase.FAILURE):
@@ -271,4 +270,4 @@ def _broken(message: AttemptMessage, error: BaseException) -> ResultMessage:
 
 
 async def _nothing_to_flush() -> None:
-    """A worker records nothing: its answer is the record."""
+    """A worker records nothing: its result is the record."""

@@ -1,12 +1,12 @@
-"""The memory of LOCAL's work on one machine, shared out among the processes of its workers.
+"""The memory of LOCAL's work on one machine, divided among the processes of its Celery workers.
 
 The processes keep a queue in a file: one line for each process that has memory or waits for it, in the order in which
 they came. A second file beside it has the lock. The files are in the machine's memory if it has a folder there: on a
 disk, each change would wait for others' writes.
 
 What must hold:
-- A process has its memory once the lines up to its own need no more than there is. So nobody is overtaken, and heavy
-  work isn't delayed for ever.
+- A process has its memory once the lines up to its own need no more than there is. So no process is overtaken, and
+  heavy work isn't delayed for ever.
 - The line of a process that has died counts for nothing.
 - The queue is replaced as a whole, so a process that is killed while it writes loses no line.
 - The event loop never waits for the lock.
@@ -60,7 +60,7 @@ class MachineMemory:
         """Wait for *memory* bytes, and have them within the context. They must fit: `WorkWeight.check_fits`."""
         own = _Line(uuid4().hex, os.getpid(), own_start_time(), memory)
         try:
-            while not await self._change(lambda lines: self._is_turn(lines, own)):  # noqa: ASYNC110 - no event
+            while not await self._change(lambda lines: self._has_memory(lines, own)):  # noqa: ASYNC110 - no event
                 await asyncio.sleep(_CHECK_S)
             yield
         finally:
@@ -70,7 +70,7 @@ class MachineMemory:
             except OSError as error:
                 log.warning("memory.not_released", action="release", error=str(error))
 
-    def _is_turn(self, lines: list[_Line], own: _Line) -> bool:
+    def _has_memory(self, lines: list[_Line], own: _Line) -> bool:
         if own not in lines:  # it is new, or the file was deleted
             lines.append(own)
         return sum(line.memory for line in lines[: lines.index(own) + 1]) <= self._max_memory
@@ -86,11 +86,11 @@ class MachineMemory:
             before = self._read()
             ended = frozenset(self._ended)
             lines = [line for line in before if line.id not in ended and start_time(line.pid) == line.started]
-            answer = change(lines)
+            result = change(lines)
             if lines != before:
                 self._replace(json.encode(lines))
             self._ended -= ended
-            return answer
+            return result
 
     def _read(self) -> list[_Line]:
         with _opened(self._path) as descriptor, open(descriptor, "rb", closefd=False) as file:

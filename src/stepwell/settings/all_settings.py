@@ -326,7 +326,7 @@ class Settings(ExecutorSettings, frozen=True, kw_only=True):
         return f"Settings({', '.join(f'{name}={value!r}' for name, value in public.items())})"
 
     def of(self, provider: ProviderDescriptor) -> ProviderSettings | None:
-        """Return the settings of *provider*; None if it has none of its own."""
+        """Return the settings of *provider*; None if it has none."""
         own = self.providers.get(provider.name)
         return provider.settings() if own is None and provider.settings is not None else own
 

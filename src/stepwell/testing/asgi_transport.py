@@ -34,7 +34,7 @@ _CLIENT = ("127.0.0.1", 50_000)
 
 
 class StreamingAsgiTransport(httpx.AsyncBaseTransport):
-    """Calls *app*, each request in a task of its own in *group*. Any number of clients may share it.
+    """Calls *app*, each request in a new asyncio task of *group*. Any number of clients may use it.
 
     Use `open_transport` to make one.
     """
@@ -71,7 +71,7 @@ class StreamingAsgiTransport(httpx.AsyncBaseTransport):
 
 @asynccontextmanager
 async def open_transport(app: AsgiApp) -> AsyncIterator[StreamingAsgiTransport]:
-    """Yield a transport to *app*. At the end, its requests get a second to end. Enter and leave it in one task."""
+    """Yield a transport to *app*. At the end, its requests get a second. Enter and leave it in one asyncio task."""
     error: BaseException | None = None
     async with asyncio.TaskGroup() as group:
         transport = StreamingAsgiTransport(app, group)

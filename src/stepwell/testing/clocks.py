@@ -58,7 +58,7 @@ class ManualClock:
         """Let *seconds* pass. Make the scheduled calls that are due by then, in the order of their times, each at its
         own time.
 
-        If a call wakes other tasks, they run later, when the test awaits something.
+        If a call wakes other asyncio tasks, they run later, when the test awaits something.
         """
         until = self._now + timedelta(seconds=seconds)
         while self._first() is not None and self._timers[0][0] <= until:

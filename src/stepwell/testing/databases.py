@@ -37,7 +37,7 @@ class PostgresServer(NamedTuple):
 
 @contextmanager
 def postgres_server() -> Iterator[PostgresServer]:
-    """Run an embedded PostgreSQL in a folder of its own. For the main thread, outside of an event loop."""
+    """Run an embedded PostgreSQL in a new folder. For the main thread, outside of an event loop."""
     with fresh_folder() as folder:
         embedded = EmbeddedPostgres(folder / "postgres", settings=_FAST_SETTINGS)
         embedded.start()

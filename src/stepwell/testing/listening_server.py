@@ -1,4 +1,4 @@
-"""The service on a real socket, in a thread of its own."""
+"""The service on a real socket, in a thread beside the test's."""
 
 import asyncio
 import socket
@@ -28,8 +28,8 @@ class StepwellServer:
     """A listening service, for any thread and any event loop.
 
     `token` may do everything; `token_for` and `tenant_client` are for single tenants. `client` is a sync `Stepwell`.
-    `providers` are the scripts of the providers. All tests of the session share them: `reset` forgets them. `warnings`
-    are those of creates since the test began.
+    `providers` are the scripts of the providers. All tests of the session have the same ones: `reset` forgets them.
+    `warnings` are those of creates since the test began.
     """
 
     def __init__(self, service: RunningStepwell, loop: asyncio.AbstractEventLoop, stack: ExitStack) -> None:
@@ -73,7 +73,7 @@ def running_server(postgres: PostgresServer | None, settings: Mapping[str, Any])
     with socket.socket() as listener, ExitStack() as stack:
         listener.bind((_HOST, 0))
         url = f"http://{_HOST}:{listener.getsockname()[1]}"
-        # All tests share the circuit breakers, and one test's failures aren't another's.
+        # All tests have the same circuit breakers, and one test's failures aren't another's.
         chosen = {"public_url": url, "breaker_failures": 0} | dict(settings)
         arguments = (postgres, chosen, listener, started)
         thread = threading.Thread(target=_run, args=arguments, name="stepwell", daemon=True)

@@ -30,10 +30,10 @@ from stepwell.testing.memory_workflow_store import MemoryWorkflowStore
 
 
 class MemoryDatabase:
-    """A `DatabaseSource` for tests. Services that open it, one after the other or at the same time, share its rows.
+    """A `DatabaseSource` for tests. Services that open it, one after the other or at the same time, have the same rows.
 
     It has no SQL, and its rows are lost when the test's process ends. A test that needs either needs PostgreSQL.
-    *clock* defaults to a `ManualClock` of its own.
+    *clock* defaults to a new `ManualClock`.
     """
 
     def __init__(self, clock: Clock | None = None) -> None:

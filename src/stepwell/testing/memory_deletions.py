@@ -213,8 +213,8 @@ class MemoryPurges(MemoryAdapter):
         )
 
     def _may_expire(self, row: WorkflowRow, before: datetime) -> bool:
-        state, place = row.record.state, row.record.parent
-        root = None if place is None else self._tables.workflows.get(place.root_id)
+        state, link = row.record.state, row.record.parent
+        root = None if link is None else self._tables.workflows.get(link.root_id)
         if root is not None:
             ended_at = root.record.state.completed_at
             if ended_at is None or ended_at > before or root.record.state.owner is not None:

@@ -92,7 +92,7 @@ class MemoryOutbox(MemoryAdapter):
     ) -> datetime | None:
         if (row := self._find(due)) is None:
             return None
-        # If the attempt is in the row already, it was recorded before, and the answer was lost.
+        # If the attempt is in the row already, it was recorded before, and the result was lost.
         if attempt is not None and not (row.attempts and row.attempts[-1].at == attempt.at):
             row.attempts = [*row.attempts, attempt][-MAX_ATTEMPTS:]
         if row.owner == owner and row.next_at == due.next_at:

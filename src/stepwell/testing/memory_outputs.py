@@ -17,7 +17,7 @@ from stepwell.testing.memory_tables import Tables, TaskRow, WorkflowRow
 
 
 class _Member(Struct):
-    """A workflow of a run, and the steps that lead to it from the root. `path` has the places of their attempts.
+    """A workflow of a run, and the steps that lead to it from the root. `path` has the cursors of their attempts.
 
     `named` are the files that the final results of the workflows above name.
     """

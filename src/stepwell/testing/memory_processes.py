@@ -174,13 +174,13 @@ class MemoryCommands(MemoryAdapter):
         workflow = self._tables.workflows.get(row.command.workflow_id)
         if workflow is not None and workflow.record.state.epoch == epoch:
             row.outcome = outcome
-            self._tables.notify_command(row.requester, "answered", command_id)
+            self._tables.notify_command(row.requester, "ended", command_id)
 
     async def report(self, command_id: UUID, outcome: VerbApplied) -> None:
         row = self._tables.commands.get(command_id)
         if row is not None and isinstance(row.outcome, VerbApplied) and row.outcome.report_follows:
             row.outcome = outcome
-            self._tables.notify_command(row.requester, "answered", command_id)
+            self._tables.notify_command(row.requester, "ended", command_id)
 
     async def poll(self, requester: UUID, command_id: UUID) -> CommandState:
         if (row := self._find(requester, command_id)) is None:

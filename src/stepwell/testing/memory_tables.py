@@ -1,4 +1,4 @@
-"""The rows of the database in memory, and the queries that several of its adapters share."""
+"""The rows of the database in memory, and the queries that several of its adapters use."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Iterator, Sequence
@@ -62,7 +62,7 @@ class DeliveryRow(Struct):
 
 
 class CleanupRow(Struct):
-    """A cleanup that is still to delete files. `begun` is the place of the last task whose files may be deleted.
+    """A cleanup that is still to delete files. `begun` is the cursor of the last task whose files may be deleted.
 
     `named` are the tasks whose files the workflow of a purge has named.
     """
@@ -258,7 +258,7 @@ def task_record(row: WorkflowRow, stored: TaskRow) -> TaskRecord:
 
 
 def within_bytes(rows: Sequence[T], size_of: Callable[[T], int], max_bytes: int) -> list[T]:
-    """Return the first of *rows*, and those that follow as long as all have *max_bytes* together."""
+    """Return the first of *rows*, and those after it as long as all have *max_bytes* together."""
     sizes = accumulate(map(size_of, rows))
     return [row for number, (row, size) in enumerate(zip(rows, sizes, strict=True)) if not number or size <= max_bytes]
 
@@ -292,7 +292,7 @@ class Tables:
         self.available = True
 
     async def round_trip(self) -> None:
-        """Let other tasks run, as a statement does while it waits for its answer. Raises `Unavailable` during an
+        """Let other code run, as a statement does while it waits for its result. Raises `Unavailable` during an
         outage.
         """
         await asyncio.sleep(0)
@@ -365,8 +365,8 @@ class Tables:
 
         Work without an owner, and that of a process that was declared dead, needn't be due.
         """
-        gone = owner is None or self.processes.get(owner, NEVER) == NEVER
-        return not self.is_alive(owner) and (gone or due_at <= self.clock.now())
+        has_ended = owner is None or self.processes.get(owner, NEVER) == NEVER
+        return not self.is_alive(owner) and (has_ended or due_at <= self.clock.now())
 
     def claim_is_counted(self, owner: UUID) -> bool:
         """Return whether *owner* has a lease and all limits, or is marked as claiming in the division of limits."""
@@ -412,8 +412,8 @@ class Tables:
     def use_uploads(self, tenant: str | None, named: Collection[str]) -> None:
         """Record that a new workflow of *tenant* names these uploads. Raises `UploadsGone`."""
         uploads = [row for row in self.uploads.values() if str(row.new.id) in named and row.new.tenant == tenant]
-        if gone := [row.new.id for row in uploads if row.status is not UploadStatus.STORED]:
-            raise UploadsGone(gone)
+        if deleted := [row.new.id for row in uploads if row.status is not UploadStatus.STORED]:
+            raise UploadsGone(deleted)
         for row in uploads:
             row.expires_at = max(row.expires_at, self.clock.now() + row.ttl)
 
@@ -432,7 +432,7 @@ class Tables:
             self.log.append((FeedCursor(transaction, workflow_id.int, event.id), stored))
 
     def notify_command(self, process: UUID | None, message: str, command_id: UUID) -> None:
-        """Schedule the notification of the process that a command was sent to it, or was answered."""
+        """Schedule the notification of the process that a command was sent to it, or has ended."""
         listeners = () if process is None else self.command_listeners.get(process, ())
         for listener in listeners:
             if message == "sent":
@@ -447,14 +447,14 @@ class Tables:
         key = self.own_key(command.reservation)
         return key is not None and key.applied_to is None
 
-    def mark_applied(self, reservation: KeyClaim, workflow_id: UUID) -> None:
-        if (key := self.own_key(reservation)) is not None:
+    def mark_applied(self, claim: KeyClaim, workflow_id: UUID) -> None:
+        if (key := self.own_key(claim)) is not None:
             key.applied_to = workflow_id
 
-    def own_key(self, reservation: KeyClaim) -> KeyRow | None:
-        """Return the row of the key if the reservation still holds it; else None."""
-        row = self.keys.get((reservation.scope, reservation.key))
-        return row if row is not None and row.token == reservation.token else None
+    def own_key(self, claim: KeyClaim) -> KeyRow | None:
+        """Return the row of the key if the claim on it still holds; else None."""
+        row = self.keys.get((claim.scope, claim.key))
+        return row if row is not None and row.token == claim.token else None
 
 
 class MemoryAdapter:

@@ -454,7 +454,7 @@ def _small(step: StepRecord | None) -> StepRecord | None:
 
 
 def _weight(row: WorkflowRow, parts: WorkflowParts) -> int:
-    """About the bytes of an answer with the workflow, as `persistence` computes them."""
+    """About the bytes of a response with the workflow, as `persistence` computes them."""
     steps = row.record.steps or []
     errors = sum(len(step.state.error_message or "") for step in steps)
     config = len(json.encode(row.record.config))

@@ -42,9 +42,9 @@ class MemoryWorkflowStore(ProcessAdapter):
     async def insert_child(
         self, scope: TenantScope, new: NewWorkflow, attempt: ParentAttempt, limits: RootLimits
     ) -> ChildInsertion:
-        place = new.record.parent
-        assert place is not None
-        parent, root = self._tables.workflows.get(place.workflow_id), self._tables.workflows.get(place.root_id)
+        link = new.record.parent
+        assert link is not None
+        parent, root = self._tables.workflows.get(link.workflow_id), self._tables.workflows.get(link.root_id)
         if new.record.state.id in self._tables.workflows:
             return ChildInsertion.STORED
         if root is not None and (full := _bound_reached(root, new, limits)) is not None:
@@ -192,9 +192,9 @@ class MemoryWorkflowStore(ProcessAdapter):
         for mark in decision.commands:
             command = self._tables.commands[mark.id]
             command.outcome = mark.outcome
-            self._tables.notify_command(command.requester, "answered", mark.id)
-        for reservation in decision.reservations:
-            self._tables.mark_applied(reservation, workflow_id)
+            self._tables.notify_command(command.requester, "ended", mark.id)
+        for claim in decision.reservations:
+            self._tables.mark_applied(claim, workflow_id)
         if decision.cleanup is CleanupChange.BEGUN:
             self._tables.cleanups[workflow_id] = CleanupRow(self._owner, self._tables.clock.now())
         elif decision.cleanup is CleanupChange.ENDED:
@@ -287,23 +287,23 @@ class MemoryWorkflowStore(ProcessAdapter):
 
     async def admit(self, owner: UUID, wanted: Mapping[str | None, int], held: Collection[UUID]) -> AdmissionResult:
         loaded, steps, left = [], 0, dict(wanted)
-        next_places: dict[str | None, int] = {}
+        next_slots: dict[str | None, int] = {}
         for row in self._tables.waiting():
             state, tenant = row.record.state, row.record.tenant
-            if state.id in held or tenant not in wanted or tenant in next_places:
+            if state.id in held or tenant not in wanted or tenant in next_slots:
                 continue
-            places = slots_of(_size(row), row.definition_bytes)
-            if places > left[tenant] or steps >= STEPS_A_PAGE:
-                next_places[tenant] = places
+            slots = slots_of(_size(row), row.definition_bytes)
+            if slots > left[tenant] or steps >= STEPS_A_PAGE:
+                next_slots[tenant] = slots
                 continue
-            left[tenant] -= places
+            left[tenant] -= slots
             steps += _size(row)
             state.owner, state.epoch = owner, state.epoch + 1
             if state.timeout_left_s is not None:
                 state.deadline_at = self._tables.clock.now() + timedelta(seconds=state.timeout_left_s)
                 state.timeout_left_s = None
             loaded.append(_loaded(row))
-        return AdmissionResult(loaded, next_places)
+        return AdmissionResult(loaded, next_slots)
 
     async def unpark(self, limit: int) -> UnparkedWorkflows:
         now, waiting = self._tables.clock.now(), Counter[str | None]()
@@ -383,8 +383,8 @@ def _apply_steps(row: WorkflowRow, decision: Decision) -> None:
             before = row.items[state.place]
             row.items[state.place] = structs.replace(state, result=state.result or before.result)
         else:
-            kept = None if state.flow is None else steps[position].state.result
-            steps[position].state = structs.replace(state, result=state.result or kept)
+            best = None if state.flow is None else steps[position].state.result
+            steps[position].state = structs.replace(state, result=state.result or best)
 
 
 def _size(row: WorkflowRow) -> int:
@@ -415,7 +415,7 @@ def _is_fence(row: WorkflowRow, decision: Decision) -> bool:
 
 
 def _is_written(row: WorkflowRow, decision: Decision) -> bool:
-    """Return whether an earlier write has stored this decision, and only its answer was lost."""
+    """Return whether an earlier write has stored this decision, and only its result was lost."""
     stored, decided = row.record.state, decision.workflow
     names = ("owner", "epoch", "last_event", "updated_at")
     return all(getattr(stored, name) == getattr(decided, name) for name in names)
@@ -453,7 +453,7 @@ def _is_open(task: Task) -> bool:
 
 
 def _open_tasks(row: WorkflowRow) -> list[Task]:
-    """Return the attempts of RUNNING steps and items, and those that are followed up."""
+    """Return the attempts of RUNNING steps and items, and those whose abandoned job is polled."""
     states = [*(step.state for step in row.record.steps or []), *row.items.values()]
     latest = {state.task_id for state in states if state.status is StepStatus.RUNNING}
     tasks = [stored.task for stored in row.tasks.values()]

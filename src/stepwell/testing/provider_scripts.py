@@ -4,7 +4,7 @@ A test writes:
 
     providers.fal.on("GENERATION").fails("busy").times(2).then.returns({"result_image_path": png()}, cost="0.04")
 
-`scripted_providers` has the providers that follow these scripts.
+`scripted_providers` has the providers that these scripts control.
 """
 
 import math
@@ -93,7 +93,7 @@ class CallScript:
         return self._add(Answer(error=error, retryable=retryable, retry_after_s=retry_after_s, delay_s=delay_s))
 
     def never_ends(self) -> "LastAnswer":
-        """Give no answer. The attempt runs until it is cancelled, its time is up, or the service stops."""
+        """Give no answer. The attempt runs until it is cancelled, its time has ended, or the service stops."""
         return self._add(Answer(delay_s=math.inf))
 
     def next_answer(self) -> Answer | None:

@@ -7,7 +7,7 @@ uses a fixture.
 What must hold:
 - `stepwell_app` runs in the event loop of its test. The test is run by pytest-asyncio, in a loop of any scope, or by
   anyio. One task enters and leaves the service.
-- Each test has a service of its own, with nothing stored. `stepwell_server` lasts for the session.
+- Each test has its own service, with nothing stored. `stepwell_server` lasts for the session.
 - A test fails if a create warns during its setup or its call, unless the mark names the type of the warning.
 """
 
@@ -50,7 +50,7 @@ def pytest_configure(config: pytest.Config) -> None:
     fixtures = ModuleType("stepwell_fixtures")
     setattr(fixtures, _ANYIO, pytest.fixture(_run_service))
     if config.pluginmanager.hasplugin("asyncio"):
-        import pytest_asyncio  # noqa: PLC0415 - it is a plugin of its own, which pytest has to import first
+        import pytest_asyncio  # noqa: PLC0415 - it is another plugin, which pytest has to import first
 
         for scope in _LOOP_SCOPES:
             fixture = pytest_asyncio.fixture(_copy_of_run_service(), loop_scope=scope)
@@ -105,7 +105,7 @@ def stepwell_app(request: pytest.FixtureRequest) -> RunningStepwell:
 
 @pytest.fixture
 def stepwell_client(request: pytest.FixtureRequest) -> AsyncStepwell:
-    """An `AsyncStepwell` of `stepwell_app`, with a tenant of its own."""
+    """An `AsyncStepwell` of `stepwell_app`, with a new tenant."""
     client: AsyncStepwell = _run_in_loop_of(request)[1]
     return client
 
@@ -156,7 +156,7 @@ def _fixture_name(loop_scope: str) -> str:
 
 
 def _copy_of_run_service() -> Callable[..., AsyncIterator[Any]]:
-    """Return `_run_service` as a function of its own, because a fixture's decorator marks the function."""
+    """Return `_run_service` as a new function, because a fixture's decorator marks the function."""
 
     async def run_service(
         stepwell_settings: dict[str, Any], _stepwell_postgres: PostgresServer | None

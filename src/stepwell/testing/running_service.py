@@ -86,7 +86,7 @@ class RunningStepwell:
     """The service of a test. It is also the ASGI app, to be called by clients of the test's own.
 
     - `url` and `token` are for other clients; the token may do everything.
-    - `client` may do everything; `tenant_client` returns one with a tenant of its own.
+    - `client` may do everything; `tenant_client` returns one with a new tenant.
     - `providers` are the scripts and the ledger of all providers.
     - `webhook_secret` is the secret that signs webhooks.
     - `warnings` are those of all creates. The pytest plugin empties the list before each test.
@@ -239,7 +239,7 @@ async def running(
     LOCAL does its real work, and so does what packages bring that works in-process. All other providers are scripted,
     and a step whose answer isn't scripted fails. Files are in a temporary folder, which is deleted at the end.
 
-    Enter and leave the context in one task.
+    Enter and leave the context in one asyncio task.
     """
     async with AsyncExitStack() as stack:
         source, manual_clock = await open_database(database, clock)
@@ -280,9 +280,11 @@ async def running_on(postgres: PostgresServer | None, settings: Mapping[str, Any
 
 @asynccontextmanager
 async def in_one_task(context: AbstractAsyncContextManager[T]) -> AsyncIterator[T]:
-    """Enter and leave *context* in one task, so that this context manager may be entered and left in different tasks.
+    """Enter and leave *context* in one asyncio task, so that this context manager may be entered and left in different
+    tasks.
 
-    pytest-asyncio runs the two halves of a fixture in two tasks, and cancel scopes and task groups don't allow that.
+    pytest-asyncio runs the two halves of a fixture in two asyncio tasks, and cancel scopes and task groups don't allow
+    that.
     """
     entered: asyncio.Future[T] = asyncio.get_running_loop().create_future()
     leave = asyncio.Event()
@@ -292,12 +294,12 @@ async def in_one_task(context: AbstractAsyncContextManager[T]) -> AsyncIterator[
             entered.set_result(value)
             await leave.wait()
 
-    task = asyncio.create_task(host(), name="stepwell")  # noqa: TID251 - a task group would be entered in one task, too
+    task = asyncio.create_task(host(), name="stepwell")  # noqa: TID251 - a task group would be entered in one, too
     try:
         either: set[asyncio.Future[Any]] = {task, entered}
         await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
         if not entered.done():
-            await task  # raises what has gone wrong
+            await task  # raises its error
         yield entered.result()
     finally:
         leave.set()

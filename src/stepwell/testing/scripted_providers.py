@@ -1,4 +1,4 @@
-"""Providers that follow a script. They accept and refuse the same steps as the providers that they stand for.
+"""Providers that a script controls. They accept and refuse the same steps as the providers that they stand for.
 
 What must hold:
 - No request leaves the machine.

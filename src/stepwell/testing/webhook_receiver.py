@@ -28,7 +28,7 @@ class ReceivedWebhook(Struct, frozen=True, kw_only=True):
     headers: Mapping[str, str]
     body: bytes
     payload: Mapping[str, Any]
-    status: int  # the answer that it got
+    status: int  # of the response to it
 
     @property
     def type(self) -> str:
@@ -58,14 +58,14 @@ class WebhookReceiver:
         self._changed = asyncio.Condition()
         self._connections: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
 
-    def answer_with(self, status: int, *, times: int = 1) -> None:
+    def respond_with(self, status: int, *, times: int = 1) -> None:
         """Give the next deliveries this status, before they get 204 again. Stepwell repeats those without a 2xx."""
         self._statuses += [status] * times
 
     async def wait(
         self, event_type: str | None = None, *, workflow_id: UUID | str | None = None, within_s: float = 10.0
     ) -> ReceivedWebhook:
-        """Return the next webhook that no other call has returned: of this type and workflow, if given.
+        """Return the next webhook that no other call has returned: of *event_type* and of the workflow; None: of any.
 
         Raises TimeoutError after *within_s* seconds of real time, and RuntimeError with the workflow's error as soon
         as it has FAILED and no webhook is still to come. Without *workflow_id*, that holds for all workflows whose
@@ -116,7 +116,7 @@ class WebhookReceiver:
             writer.close()
 
     async def close(self) -> None:
-        """Close the connections, and wait until their tasks have ended."""
+        """Close the connections, and wait until their asyncio tasks have ended."""
         for writer in self._connections.values():
             writer.transport.abort()
         if self._connections:

@@ -57,7 +57,7 @@ def test_each_message_updates_share_node_and_news(
     watch = Watch(NODES)
     for kind, data in messages:
         watch.process(kind, data)
-    assert (watch.share, watch.node, watch.take_news(), watch.take_news()) == (share, node, news, None)
+    assert (watch.progress, watch.node, watch.take_news(), watch.take_news()) == (share, node, news, None)
 
 
 def test_an_empty_queue_or_a_change_after_the_end_is_news() -> None:
@@ -76,4 +76,4 @@ def test_an_empty_queue_or_a_change_after_the_end_is_news() -> None:
 def test_without_a_graph_there_is_no_progress() -> None:
     watch = Watch(frozenset())
     watch.process("executing", {"node": "1"})
-    assert (watch.share, watch.node, watch.take_news()) == (None, None, None)
+    assert (watch.progress, watch.node, watch.take_news()) == (None, None, None)

@@ -65,7 +65,7 @@ def palette() -> Image.Image:
     return Image.fromarray(np.random.default_rng(1).integers(0, 255, (4000, 3000), dtype=np.uint8)).convert("P")
 
 
-def turned() -> bytes:
+def rotated() -> bytes:
     exif = Image.Exif()
     exif[ExifTags.Base.Orientation] = 6
     return file_of(noise(3000, 4000), "JPEG", exif=exif)
@@ -145,11 +145,11 @@ async def test_a_worker_needs_no_more_memory_than_its_weight_and_not_much_less(
 
 @pytest.fixture(
     scope="module",
-    params=["turned JPEG", *(pytest.param(name, marks=pytest.mark.extended) for name in FORMATS)],
+    params=["rotated JPEG", *(pytest.param(name, marks=pytest.mark.extended) for name in FORMATS)],
 )
 def picture(request: pytest.FixtureRequest) -> bytes:
     """A file of each format. The tests of one format run one after the other, because making the file takes long."""
-    return turned() if request.param == "turned JPEG" else FORMATS[request.param]()
+    return rotated() if request.param == "rotated JPEG" else FORMATS[request.param]()
 
 
 @pytest.mark.extended

@@ -267,8 +267,8 @@ class TestRefused:
                 "mask_image_url: expected an image",
                 False,
             ),
-            (TaskType.EDITING, {"base_image_url": BASE, "rotate": 90.0}, "rotate: OPENAI can't place or crop", True),
-            (TaskType.EDITING, {"base_image_url": BASE, "crop": [0, 0, 1, 1]}, "crop: OPENAI can't place", True),
+            (TaskType.EDITING, {"base_image_url": BASE, "rotate": 90.0}, "rotate: OPENAI can't position or crop", True),
+            (TaskType.EDITING, {"base_image_url": BASE, "crop": [0, 0, 1, 1]}, "crop: OPENAI can't position", True),
         ],
     )
     async def test_inputs_that_openai_cannot_honour_are_refused(

@@ -88,7 +88,7 @@ def test_transparency_of_a_palette_is_kept() -> None:
     assert read(file_of(image, transparency=0)).getpixel((0, 0)) == (255, 0, 0, 0)
 
 
-def test_a_photograph_taken_sideways_is_turned_upright() -> None:
+def test_a_photograph_taken_sideways_is_rotated_upright() -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
     image = read(file_of(gradient(96, 64), "JPEG", exif=exif))

@@ -75,10 +75,10 @@ async def prepared(
 
 
 CASES: list[tuple[P, T, dict[str, Any], dict[str, Any], tuple[str | int, ...], str]] = [
-    (P.OPENAI, T.EDITING, {}, PLACED | {"crop": [0, 0, 1, 1]}, ("config", "crop"), "can't place or crop exactly"),
-    (P.OPENAI, T.EDITING, {}, PLACED | {"rotate": 9}, ("config", "rotate"), "OPENAI can't place or crop exactly"),
+    (P.OPENAI, T.EDITING, {}, PLACED | {"crop": [0, 0, 1, 1]}, ("config", "crop"), "can't position or crop exactly"),
+    (P.OPENAI, T.EDITING, {}, PLACED | {"rotate": 9}, ("config", "rotate"), "OPENAI can't position or crop exactly"),
     (P.OPENAI, T.GENERATION, {}, {"style_lora_weight": 0}, ("config", "style_lora_weight"), "OPENAI takes no LoRAs"),
-    (P.OPENAI, T.GENERATION, {}, {"n": 2}, ("config", "n"), "OPENAI uses this name for a parameter of its own"),
+    (P.OPENAI, T.GENERATION, {}, {"n": 2}, ("config", "n"), "OPENAI uses this name for one of its parameters"),
     (P.OPENAI, T.GENERATION, {"model": 5}, {}, ("provider_config", "model"), "expected a name of 1 to 200 characters"),
     (P.OPENAI, T.GENERATION, {"loras": {"a": "x"}}, {}, ("provider_config", "loras"), "OPENAI takes no LoRAs"),
     (P.OPENAI, T.GENERATION, {"parameters": "x"}, {}, ("provider_config", "parameters"), "expected an object"),

@@ -1,6 +1,6 @@
 """The requests that a worker process answers: evaluate what the inputs of a step need, or check expressions.
 
-Both are functions of bytes, so that they can run in a process of their own. They raise nothing but MemoryError.
+Both are functions of bytes, so that they can run in another process. They raise nothing but MemoryError.
 """
 
 from collections.abc import Iterator, Mapping, Sequence

@@ -1,6 +1,6 @@
 """Reads the items of a step from its `for_each`, and puts one of them into the inputs of its attempts.
 
-An item is encoded JSON. The input `as` holds it; without `as`, its members are inputs of their own. Either way it lies
+An item is encoded JSON. The input `as` holds it; without `as`, each of its members is an input. Either way it lies
 over the step's config, and the mappings lie over both.
 """
 

@@ -158,7 +158,7 @@ def with_literal_texts(config: Mapping[str, Any]) -> dict[str, Any]:
 def evaluated_config(task_type: TaskType | None, config: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return the members of a step's *config* whose texts the step evaluates.
 
-    A sub-workflow evaluates the texts of its own definition.
+    A sub-workflow evaluates the texts of its definition.
     """
     if task_type != TaskType.SUBWORKFLOW:
         return config

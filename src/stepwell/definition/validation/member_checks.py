@@ -1,7 +1,7 @@
 """Checks members that are free-form: mistyped names, names that the step's provider ignores, and placeholders.
 
 What must hold:
-- Only a member that looks like a mistyped one, on LOCAL alone, is a fault. LOCAL has no members of its own. Another
+- Only a member that looks like a mistyped one, on LOCAL alone, is a fault. LOCAL has no further members. Another
   provider may have one of that name, so there it only leads to a warning.
 - A warning contains names, and never a value: a value may be a secret.
 - The checks take time in proportion to the definition, whatever the names are. At most `MAX_WARNINGS` are kept.

@@ -6,9 +6,9 @@ that haven't ended. It finds results that were published while the connection wa
 What must hold:
 - A channel is subscribed before its job is published, and all results are read after each new connection. So no end is
   missed.
-- A job is lost only if a probe says so. A probe is a task that goes through the same queue: once a worker has done it,
-  each message that was sent before it has reached a worker, or will never do so. A job that nobody has claimed by then
-  is lost: its message is gone (the broker was wiped), or its worker has died. A long queue, and a queue without
+- A job is lost only if a probe says so. A probe is a Celery task that goes through the same queue: once a worker has
+  done it, each message that was sent before it has reached a worker, or will never do so. A job that nobody has claimed
+  by then is lost: the broker was wiped, or its worker has died. A long queue, and a queue without
   workers, lose nothing.
 - Without jobs there are no commands, apart from a ping of the connection.
 """
@@ -25,7 +25,15 @@ from redis import RedisError
 from redis.asyncio import Redis
 
 from stepwell.basics.errors import CallFailed
-from stepwell.providers.celery.job_records import JobRecord, JobRecords, job_of_key, read_result, result_key, text_of
+from stepwell.providers.celery.job_records import (
+    REDIS_S,
+    JobRecord,
+    JobRecords,
+    job_of_key,
+    read_result,
+    result_key,
+    text_of,
+)
 from stepwell.runtime.outages import OUTAGE_RETRY_S
 
 log = structlog.get_logger()
@@ -35,9 +43,8 @@ _PROBE_AFTER_S = 8.0  # that a job was without a worker
 _PROBE_AGAIN_S = 20.0
 _SETTLE_S = 3.0  # from the end of a probe until the claims of earlier messages must be there
 _FORGET_S = 300.0  # after the last poll
-_ANSWER_S = 5.0
 _PING_S = 10.0
-_SILENCE_S = 25.0  # without any answer: the connection is dead
+_SILENCE_S = 25.0  # without any message: the connection is dead
 _BATCH = 20  # jobs of one round trip, because a result may have 1 MiB
 _MOST_PROBES = 100
 _CONNECTED = "stepwell-connected"  # a channel that keeps the subscription open while there are no jobs
@@ -48,7 +55,7 @@ class BackendAway(CallFailed):
 
 
 class WatchedJob(Struct, eq=False):
-    """A job that this process follows. Times are monotonic seconds.
+    """A job that this process watches. Times are monotonic seconds.
 
     `idle_since`: nobody has claimed it since then; None while somebody has. `read_at`: when `record` came.
     """
@@ -70,7 +77,7 @@ class _Probe(Struct, eq=False):
 
 
 class JobMonitor:
-    """Follows jobs. `trouble` says why the backend can't be reached; None while it can.
+    """Watches jobs. `trouble` says why the backend can't be reached; None while it can.
 
     *send_probe* sends a probe of an id to a queue; its errors are logged.
     """
@@ -94,7 +101,7 @@ class JobMonitor:
             group.create_task(self._sweep(), name="celery jobs")
 
     async def watch(self, job_id: str, workflow_id: UUID, task_id: UUID, queue: str) -> WatchedJob:
-        """Follow a job, and return it. Its channel is subscribed then. Raises `BackendAway`."""
+        """Watch a job, and return it. Its channel is subscribed then. Raises `BackendAway`."""
         now = time.monotonic()
         job = self._jobs.get(job_id)
         if job is None:
@@ -116,7 +123,7 @@ class JobMonitor:
         """Read the records of jobs. Raises `BackendAway`."""
         by_id = {job.id: job for job in jobs}
         try:
-            async with asyncio.timeout(_ANSWER_S):
+            async with asyncio.timeout(REDIS_S):
                 records = await self.records.read(list(by_id))
         except (RedisError, OSError) as error:
             raise BackendAway(f"the result backend can't be reached: {type(error).__name__}") from error
@@ -159,7 +166,7 @@ class JobMonitor:
         key = result_key(job_id)
         confirmed = self._subscribing.setdefault(key, asyncio.get_running_loop().create_future())
         try:
-            async with asyncio.timeout(_ANSWER_S):
+            async with asyncio.timeout(REDIS_S):
                 await self._pubsub.subscribe(key)
                 await asyncio.shield(confirmed)
         except (RedisError, OSError) as error:
@@ -194,26 +201,26 @@ class JobMonitor:
                 self._disconnect()  # before it is closed: a subscription would open it again
 
     async def _receive_from(self, pubsub: Any) -> None:
-        following = [job for job in self._jobs.values() if not job.record.phase.is_final]
-        async with asyncio.timeout(_ANSWER_S):
-            await pubsub.subscribe(_CONNECTED, *(result_key(job.id) for job in following))
-        subscribed, heard_at = False, time.monotonic()
+        watched = [job for job in self._jobs.values() if not job.record.phase.is_final]
+        async with asyncio.timeout(REDIS_S):
+            await pubsub.subscribe(_CONNECTED, *(result_key(job.id) for job in watched))
+        subscribed, received_at = False, time.monotonic()
         while True:
             message = await pubsub.get_message(timeout=_PING_S)
             now = time.monotonic()
             if message is None:
-                if now - heard_at > _SILENCE_S:
-                    raise TimeoutError("no answer")
-                async with asyncio.timeout(_ANSWER_S):
+                if now - received_at > _SILENCE_S:
+                    raise TimeoutError("no message")
+                async with asyncio.timeout(REDIS_S):
                     await pubsub.ping()
                 continue
-            heard_at = now
+            received_at = now
             self._receive_message(message)
             if not subscribed and _channel(message) == _CONNECTED:
                 subscribed, self._pubsub = True, pubsub
                 await self._read_all()
                 if self.trouble is not None:
-                    log.info("celery.connected", action="results", jobs=len(following))
+                    log.info("celery.connected", action="results", jobs=len(watched))
                 self.trouble = None
 
     def _receive_message(self, message: dict[str, Any]) -> None:
@@ -258,7 +265,7 @@ class JobMonitor:
         if self._pubsub is None or not (old := {text_of(key) for key in self._pubsub.channels} - needed):
             return
         try:
-            async with asyncio.timeout(_ANSWER_S):
+            async with asyncio.timeout(REDIS_S):
                 await self._pubsub.unsubscribe(*old)
         except (RedisError, OSError) as error:
             raise BackendAway(str(error)) from error

@@ -17,10 +17,11 @@ from redis.asyncio import Redis
 
 CLAIM_S = 15.0  # how long a claim holds unless it is renewed
 RENEW_S = 4.0
+REDIS_S = 5.0  # the deadline of a command of the result backend
 _RESULT_EXPIRES_S = 86_400
 _REVOKED_EXPIRES_S = 7 * 86_400  # until then, no worker begins a revoked job whose message is still in a queue
 _MOST_BYTES = 16 * 1024 * 1024  # of a record: more than Celery stores of any result that the service accepts
-_BIG_BYTES = 64 * 1024  # the loop has a turn after each result that is bigger
+_BIG_BYTES = 64 * 1024  # the loop gets an iteration after each result that is bigger
 
 _FINAL = """
 local function final(key)
@@ -100,7 +101,7 @@ class JobRecord(Struct, frozen=True):
 
 
 class Claim(StrEnum):
-    """The answer to a worker that asks for a job: the job is its own, another worker has it, or it has ended."""
+    """The outcome of a claim of a worker on a job: the worker gets the job, another worker has it, or it has ended."""
 
     GRANTED = "granted"
     TAKEN = "taken"
@@ -158,10 +159,10 @@ class JobRecords:
         """Claim the job for *claimant*, and mark it as started by *worker*. Returns also how often it was claimed."""
         started = _encoded_result(job_id, JobPhase.STARTED, {"hostname": worker})
         keys = [result_key(job_id), _claim_key(job_id), f"stepwell-runs-{job_id}"]
-        answer = await self._claim(keys, [claimant, int(CLAIM_S * 1000), started, _RESULT_EXPIRES_S])
-        if isinstance(answer, int):
-            return Claim.GRANTED, answer
-        return (Claim.TAKEN if text_of(answer) == "CLAIMED" else Claim.ENDED), 0
+        reply = await self._claim(keys, [claimant, int(CLAIM_S * 1000), started, _RESULT_EXPIRES_S])
+        if isinstance(reply, int):
+            return Claim.GRANTED, reply
+        return (Claim.TAKEN if text_of(reply) == "CLAIMED" else Claim.ENDED), 0
 
     async def renew(self, job_id: str, claimant: str) -> bool:
         """Renew the claim. Return False if *claimant* has lost it."""
@@ -192,8 +193,8 @@ class JobRecords:
         """
         revoked = _encoded_result(job_id, JobPhase.REVOKED, None)
         arguments: list[str | int] = [revoked, _REVOKED_EXPIRES_S, int(only_idle)]
-        answer = text_of(await self._revoke([result_key(job_id), _claim_key(job_id)], arguments))
-        return None if answer == "revoked" else JobPhase(answer)
+        status = text_of(await self._revoke([result_key(job_id), _claim_key(job_id)], arguments))
+        return None if status == "revoked" else JobPhase(status)
 
 
 def _claim_key(job_id: str) -> str:
@@ -205,5 +206,5 @@ def _encoded_result(job_id: str, phase: JobPhase, result: Any) -> str:
     return json.dumps(record | {"task_id": job_id})
 
 
-def text_of(answer: Any) -> str:
-    return answer.decode() if isinstance(answer, bytes) else str(answer)
+def text_of(reply: Any) -> str:
+    return reply.decode() if isinstance(reply, bytes) else str(reply)

@@ -167,7 +167,7 @@ def _read(record: JobRecord) -> ResultMessage:
     try:
         return decode(record.result, ResultMessage)
     except UnreadableMessage as error:
-        text = f"the answer of the worker can't be used: {error}"
+        text = f"the result of the worker can't be used: {error}"
         return ResultMessage(error=ReportedError(message=text, retryable=True))
 
 

@@ -1,4 +1,4 @@
-"""The way to the Celery workers: it publishes attempts, follows them, and revokes them.
+"""The way to the Celery workers: it publishes attempts, watches them, and revokes them.
 
 Celery's client blocks. So each call of it runs in a thread, with a deadline.
 """
@@ -19,20 +19,19 @@ from stepwell.basics.errors import AttemptError, CallFailed, OutcomeUnknown
 from stepwell.basics.setting_values import TaskQueues
 from stepwell.providers.celery.configuration import publisher_configuration
 from stepwell.providers.celery.job_monitor import BackendAway, JobMonitor, WatchedJob
-from stepwell.providers.celery.job_records import JobPhase
+from stepwell.providers.celery.job_records import REDIS_S, JobPhase
 from stepwell.providers.celery.messages import ATTEMPT_TASK, PROBE_TASK
 
 _THREADS = 4
 _CALL_S = 15.0
 _SOFT_LIMIT_S, _HARD_LIMIT_S = 1.0, 10.0  # after the time of the step, in which it ends itself
 log = structlog.get_logger()
-_ANSWER_S = 5.0
 _SUBMIT_S = 600.0  # how long an outage of the broker may last until a step fails
 _FIRST_PAUSE_S, _LAST_PAUSE_S = 0.2, 5.0
 
 
 class BrokerAway(CallFailed):
-    """The broker didn't take the message, or its answer was lost. The text may be shown to users."""
+    """The broker didn't take the message, or its response was lost. The text may be shown to users."""
 
 
 class Publisher:
@@ -67,7 +66,7 @@ class Publisher:
         await self._call(partial(self._app.send_task, PROBE_TASK, task_id=job_id, queue=queue, retry=True))
 
     async def revoke(self, job_id: str) -> None:
-        """Tell all workers to end the task, or not to begin it."""
+        """Tell all workers to end the Celery task, or not to begin it."""
         await self._call(partial(self._app.control.revoke, job_id, terminate=True, signal="SIGTERM"))
 
     async def close(self) -> None:
@@ -87,7 +86,7 @@ class WorkerQueues:
     def __init__(self, broker_url: str, result_backend: str, queues: TaskQueues) -> None:
         self.queues = queues
         self._publisher = Publisher(broker_url)
-        self._redis: Redis = Redis.from_url(result_backend, socket_timeout=_ANSWER_S, socket_connect_timeout=_ANSWER_S)
+        self._redis: Redis = Redis.from_url(result_backend, socket_timeout=REDIS_S, socket_connect_timeout=REDIS_S)
         self._stopping = asyncio.Event()
         self.monitor = JobMonitor(self._redis, self._send_probe)
 
@@ -100,7 +99,7 @@ class WorkerQueues:
         await self.monitor.run(notify)
 
     async def close(self) -> None:
-        async with asyncio.timeout(_ANSWER_S):
+        async with asyncio.timeout(REDIS_S):
             await self._redis.aclose()
             await self._publisher.close()
 
@@ -115,9 +114,9 @@ class WorkerQueues:
         name: str,
         timeout_s: float,
     ) -> None:
-        """Send an attempt, and follow it.
+        """Send an attempt, and watch it.
 
-        Sends it again while the broker doesn't answer, because a message that comes twice is done once. Raises
+        Sends it again while the broker doesn't respond, because a message that comes twice is done once. Raises
         `AttemptError` if the outage lasts too long, and `OutcomeUnknown` if the service stops meanwhile.
         """
         give_up_at, pause = current_time() + _SUBMIT_S, _FIRST_PAUSE_S
@@ -141,7 +140,7 @@ class WorkerQueues:
                 return
 
     async def job(self, job_id: str, workflow_id: UUID, queue: str) -> WatchedJob:
-        """Return what is known about a job. Reads it only if this process hasn't followed it. Raises `CallFailed`."""
+        """Return what is known about a job. Reads it only if this process hasn't watched it. Raises `CallFailed`."""
         job = await self.monitor.watch(job_id, workflow_id, UUID(job_id), queue)
         if job.read_at is None:
             await self.monitor.read([job])
@@ -177,7 +176,7 @@ class WorkerQueues:
 @asynccontextmanager
 async def _backend_errors() -> AsyncIterator[None]:
     try:
-        async with asyncio.timeout(_ANSWER_S):
+        async with asyncio.timeout(REDIS_S):
             yield
     except (RedisError, OSError) as error:
         raise CallFailed(f"the result backend can't be reached: {type(error).__name__}") from error

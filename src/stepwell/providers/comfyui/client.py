@@ -203,7 +203,7 @@ class ComfyUiServer:
         await self._post("/interrupt", {"prompt_id": job_id}, _SUCCESS)
 
     async def view(self, file: File) -> ApiAnswer:
-        """Read a file. Raises `CallFailed`, `forgotten` if the file is gone, and `AttemptError` if it is too large."""
+        """Read a file. Raises `CallFailed`, `forgotten` if there is no file, and `AttemptError` if it is too large."""
         address = f"{self._url}/view?{urlencode(file._asdict())}"
         try:
             headers = {**self._headers, "Accept": "*/*"}

@@ -44,25 +44,25 @@ class Watch:
     """The progress of a job that is polled.
 
     *nodes* are the nodes of its graph; each counts the same. Nodes that the server adds while it works don't count.
-    `share` is the share that is done, 0 to 1, and never falls; None until it is known. `node` is the node at work.
+    `progress` is from 0 to 1, and never falls; None until it is known. `node` is the node at work.
     `running` says that the last poll found the job running.
     """
 
     def __init__(self, nodes: frozenset[str]) -> None:
         self._nodes = nodes
-        self.share: float | None = None
+        self.progress: float | None = None
         self.node: str | None = None
         self.running = False
         self.news: News | None = None
         self._ended = False
         self._detailed = False
         self._done: dict[str, float] = {}
-        self._reported_share = 0.0
+        self._reported_progress = 0.0
 
     def take_news(self) -> News | None:
         """Return the news since the last call."""
         news, self.news = self.news, None
-        self._reported_share = self.share or 0.0
+        self._reported_progress = self.progress or 0.0
         return news
 
     def process(self, kind: str, data: Mapping[str, Any]) -> None:
@@ -78,12 +78,12 @@ class Watch:
                 self._finish(self.node)
                 self._set_node(data.get("node"), data.get("display_node"))
             case "progress" if not self._detailed:
-                self._set_share(data.get("node"), _share(data))
+                self._set_progress(data.get("node"), _progress(data))
             case "executed" if not self._detailed:
                 self._finish(data.get("node"))
             case _ if kind in _ENDS:
                 self._end()
-        self._update_share()
+        self._update_progress()
 
     def queue_changed(self, remaining: object) -> None:
         """Process a change of the queue, in which *remaining* jobs are left."""
@@ -98,7 +98,7 @@ class Watch:
         for node, state in states.items():
             if not isinstance(state, Mapping):
                 continue
-            self._set_share(node, 1.0 if state.get("state") == "finished" else _share(state))
+            self._set_progress(node, 1.0 if state.get("state") == "finished" else _progress(state))
             if state.get("state") == "running":
                 self._set_node(node, state.get("display_node_id"))
 
@@ -109,33 +109,33 @@ class Watch:
 
     def _finish(self, *nodes: object) -> None:
         for node in nodes:
-            self._set_share(node, 1.0)
+            self._set_progress(node, 1.0)
 
-    def _set_share(self, node: object, share: float | None) -> None:
-        if isinstance(node, str) and node in self._nodes and share is not None:
-            self._done[node] = max(share, self._done.get(node, 0.0))
+    def _set_progress(self, node: object, progress: float | None) -> None:
+        if isinstance(node, str) and node in self._nodes and progress is not None:
+            self._done[node] = max(progress, self._done.get(node, 0.0))
 
     def _end(self) -> None:
         self._ended, self.news = True, News.END
 
-    def _update_share(self) -> None:
+    def _update_progress(self) -> None:
         if not self._nodes:
             return
-        self.share = min(sum(self._done.values()) / len(self._nodes), 1.0)
-        if self.news is None and self.share >= self._reported_share + _PROGRESS_STEP:
+        self.progress = min(sum(self._done.values()) / len(self._nodes), 1.0)
+        if self.news is None and self.progress >= self._reported_progress + _PROGRESS_STEP:
             self.news = News.PROGRESS
 
 
-def _share(state: Mapping[str, Any]) -> float | None:
+def _progress(state: Mapping[str, Any]) -> float | None:
     value, most = state.get("value"), state.get("max")
     if not isinstance(value, int | float) or not isinstance(most, int | float) or not most > 0:
         return None
-    share = value / most
-    return min(max(share, 0.0), 1.0) if math.isfinite(share) else None
+    progress = value / most
+    return min(max(progress, 0.0), 1.0) if math.isfinite(progress) else None
 
 
 class _Connect(connect):
-    """A connection that follows no redirect, because the headers contain a key."""
+    """A connection that refuses redirects, because the headers contain a key."""
 
     def process_redirect(self, exc: Exception) -> Exception | str:
         return exc

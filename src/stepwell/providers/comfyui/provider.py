@@ -5,8 +5,8 @@ server.py and execution.py of https://github.com/Comfy-Org/ComfyUI.
 
 The client may choose the id of a prompt. Stepwell chooses the task's id, so that a prompt whose answer was lost is
 found exactly. Servers that choose the id themselves keep `extra_data`, which also contains the task. A server runs a
-prompt each time it is posted, whatever its id. The queue and the history are in the server's memory: when it restarts,
-all its jobs are gone.
+prompt each time it is posted, whatever its id. The queue and the history are in the server's memory: after a restart,
+it has none of its jobs.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -230,8 +230,8 @@ def _end_state(server: ComfyUiServer, entry: Entry) -> JobState:
                 return JobState(status=JobStatus.CANCELLED, word="interrupted")
             case ["execution_error", {"exception_message": text, **details}]:
                 kind = str(details.get("exception_type", ""))
-                place = f"node {details.get('node_id')} ({details.get('node_type')})"
-                why = server.masked(f"ComfyUI: {place}: {str(text).strip() or kind}")
+                node = f"node {details.get('node_id')} ({details.get('node_type')})"
+                why = server.masked(f"ComfyUI: {node}: {str(text).strip() or kind}")
                 name = kind.rpartition(".")[2]
                 again, own = name not in _PERMANENT_ERRORS, name not in _SHORTAGES
                 return JobState(status=JobStatus.FAILED, word="error", error=why, retryable=again, request_fault=own)
@@ -241,7 +241,7 @@ def _end_state(server: ComfyUiServer, entry: Entry) -> JobState:
 def _with_progress(attempt: Attempt, watch: Watch, state: JobState) -> JobState:
     """Return *state* with the progress from the socket."""
     word = state.word if watch.node is None else title_of(attempt.provider_config, watch.node)
-    return structs.replace(state, word=sanitised(word, 100), progress=watch.share)
+    return structs.replace(state, word=sanitised(word, 100), progress=watch.progress)
 
 
 async def _cancel_in_steps(server: ComfyUiServer, job: Job) -> bool:

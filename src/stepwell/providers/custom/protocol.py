@@ -13,10 +13,10 @@ paths are below STEPWELL_CUSTOM_URL.
 
 A worker must keep these rules, so that nothing is paid twice:
 - `Idempotency-Key` is the attempt's id. There is one job per key, whatever the body.
-- A job is listed from its acceptance until a day after its end, even if it was done within its POST. The list is where
-  Stepwell looks for a job whose answer was lost.
+- A job is listed from its acceptance until a day after its end, even if it was done within its POST. Stepwell
+  searches the list for a job whose answer was lost.
 - A POST that is answered with `{"error": …}` and 4xx or 5xx has started nothing.
-- A 404 with `{"error": …}` to a call about a job means that the job is gone for good.
+- A 404 with `{"error": …}` to a call about a job means that the job doesn't exist any more.
 
 A callback `{"id", "attempt_id", "status"}` to `callback_url` only makes Stepwell poll again; it isn't trusted. If the
 settings have a credential for the step (by default the one named "custom"), both sides sign: see `signing`. An answer

@@ -160,19 +160,19 @@ class CustomProvider:
         return self._job(body.id, body.status_url, body.cancel_url)
 
     async def poll(self, attempt: Attempt, job: Job) -> JobState:
-        api = self._follow_up_api(attempt)
+        api = self._job_api(attempt)
         view = await _view(api, self._url(job, "status"), job, JobView)
         error, again = sanitised(api.masked(view.error or "")), view.retryable is not False
         return JobState(status=_STATUSES[view.status], word=view.status, error=error, retryable=again)
 
     async def fetch(self, attempt: Attempt, job: Job, io: AttemptIO) -> Finished:
-        view = await _view(self._follow_up_api(attempt), self._url(job, "status"), job, JobViewWithResult)
+        view = await _view(self._job_api(attempt), self._url(job, "status"), job, JobViewWithResult)
         if view.status is not WorkerStatus.SUCCEEDED or view.result is None:
             raise CallFailed(f"{NAME}: the job had succeeded, but its answer ({view.status}) has no result")
         return await _store_result(view, view.result, io)
 
     async def cancel(self, attempt: Attempt, job: Job) -> CancelAnswer:
-        api = self._follow_up_api(attempt)
+        api = self._job_api(attempt)
         answer = await api.call("POST", self._url(job, "cancel"), {}, ok=_OK | GONE | {_CONFLICT})
         if answer.status in _OK:
             status = api.readable(answer, CancelView).status
@@ -186,7 +186,7 @@ class CustomProvider:
         return None if view is None else Job(id=view.id)
 
     async def reconcile(self, attempt: Attempt, _sent: Sent, /) -> Sequence[Job]:
-        api, attempt_id = self._follow_up_api(attempt), str(attempt.task_id)
+        api, attempt_id = self._job_api(attempt), str(attempt.task_id)
         try:
             answer = await api.call("GET", f"{self._base}/jobs?{urlencode({'attempt_id': attempt_id})}", {}, ok=_OK)
         except CallFailed as error:  # a 404 means that the worker has no list, not that it has forgotten the job
@@ -200,7 +200,7 @@ class CustomProvider:
         answers, clock = attempt.answers, self._clock
         return SignedApi(self._client, answers=answers, key=key, clock=clock, timeout_s=self._timeout_s)
 
-    def _follow_up_api(self, attempt: Attempt) -> SignedApi:
+    def _job_api(self, attempt: Attempt) -> SignedApi:
         with as_call_failed():
             return self._api(attempt)
 

@@ -95,7 +95,7 @@ def platform_words(body: bytes) -> str | None:
 
 
 def failure_of(answer: ApiAnswer) -> AttemptError | None:
-    """Return how a request failed, from the answer in place of its result; None if it may not have failed.
+    """Return how a request failed, from the answer instead of its result; None if it may not have failed.
 
     An error of the platform has an error type, an error of the model has a list of details. A plain text with a 5xx may
     be an error of the queue. A job that may have succeeded must not count as failed, or it would be paid twice.
@@ -172,7 +172,7 @@ async def _images(output: Mapping[str, Any], io: AttemptIO) -> dict[str, Any]:
     files = _files(output.get("images")) or _files(output.get("image"))
     if not files:
         return {}
-    outputs = [await _store(file, place, "image", io) for place, file in enumerate(files)]
+    outputs = [await _store(file, index, "image", io) for index, file in enumerate(files)]
     result = {"result_image_path": outputs[0].path, **_file_facts(files[0]), "size": outputs[0].size}
     return result | ({"result_image_paths": [each.path for each in outputs]} if len(outputs) > 1 else {})
 
@@ -211,8 +211,8 @@ def _file_facts(file: _File) -> dict[str, Any]:
     return known | ({"format": name} if name else {})
 
 
-async def _store(file: _File, place: int, kind: str, io: AttemptIO) -> Output:
-    name = f"result{f'_{place}' if place else ''}.{file.format()[0]}"
+async def _store(file: _File, index: int, kind: str, io: AttemptIO) -> Output:
+    name = f"result{f'_{index}' if index else ''}.{file.format()[0]}"
     if not file.url.startswith("data:"):
         return await io.download(file.url, name, (f"{kind}/",))
     return await io.store(name, (await io.fetch(file.url, f"FAL's {kind}")).data)

@@ -31,9 +31,9 @@ _Translate = Callable[[dict[str, Any]], dict[str, Any]]
 class FalKind(Struct, frozen=True, kw_only=True):
     """The way in which fal does a task type.
 
-    `variants` are pairs of an input and the app to use instead of `app` if that input is given; the first match counts.
-    All of them share owner and name, because the URLs of a job consist of these, and the inputs may be unknown when the
-    URLs are built. `ignored` are inputs of the type that none of these apps has a parameter for.
+    `variants` are pairs of an input and the app to use instead of `app` if the step has that input; the first match
+    counts. All of them have the same owner and name, because the URLs of a job consist of these, and the inputs may be
+    unknown when the URLs are built. `ignored` are inputs of the type that none of these apps has a parameter for.
     """
 
     app: str
@@ -116,14 +116,14 @@ def _rename(rest: dict[str, Any], **names: str) -> dict[str, Any]:
     return {theirs: rest.pop(ours) for ours, theirs in names.items() if ours in rest}
 
 
-def _inverse(share: float) -> float:
-    return round(1 - share, 6)
+def _inverse(strength: float) -> float:
+    return round(1 - strength, 6)
 
 
 def _generation(rest: dict[str, Any]) -> dict[str, Any]:
     width, height = rest.pop("width", _GENERATION.width), rest.pop("height", _GENERATION.height)
     arguments = {"image_size": {"width": width, "height": height}} | _rename(rest, reference_image_url="image_url")
-    # Our strength is the share of the reference that stays, fal's is the share that changes.
+    # Our strength is the part of the reference that stays, fal's is the part that changes.
     if "reference_image_strength" in rest:
         arguments["strength"] = max(_inverse(rest.pop("reference_image_strength")), _LEAST_STRENGTH)
     return arguments
@@ -190,10 +190,10 @@ def _llm(rest: dict[str, Any]) -> dict[str, Any]:
     arguments = {"model": rest.pop("model", DEFAULT_LLM)}
     rules = [rest.pop("system_prompt")] if rest.get("system_prompt") else []
     talk: list[tuple[str, str]] = []
-    for place, message in enumerate(rest.pop("messages", [])):
+    for index, message in enumerate(rest.pop("messages", [])):
         role, content = message.get("role", "user"), message.get("content")
         if not isinstance(role, str) or not isinstance(content, str):
-            raise input_refusal("messages", place, why="FAL takes messages whose role and content are text")
+            raise input_refusal("messages", index, why="FAL takes messages whose role and content are text")
         if role == "system":
             rules.append(content)
         else:

@@ -101,8 +101,8 @@ def other_images(task_type: TaskType, inputs: Mapping[str, Any]) -> Iterator[tup
     references = inputs.get("reference_image_urls", [])
     if not isinstance(references, list):
         raise invalid_input("reference_image_urls", "expected a list")
-    for place, reference in enumerate(references):
-        yield "A reference:", f"reference_image_urls[{place}]", reference
+    for index, reference in enumerate(references):
+        yield "A reference:", f"reference_image_urls[{index}]", reference
 
 
 def _edit(inputs: Mapping[str, Any]) -> Iterator[str]:
@@ -228,8 +228,8 @@ def _size(inputs: Mapping[str, Any], base: InputImage | None) -> str:
 
 async def _text_body(inputs: Mapping[str, Any], config: Mapping[str, Any], io: AttemptIO) -> dict[str, Any]:
     system, contents = [str(inputs["system_prompt"])] if "system_prompt" in inputs else [], list[dict[str, Any]]()
-    for place, message in enumerate(check_messages(inputs)):
-        role, parts = message["role"], [await _part(item, f"messages[{place}]", io) for item in _items(message, place)]
+    for index, message in enumerate(check_messages(inputs)):
+        role, parts = message["role"], [await _part(item, f"messages[{index}]", io) for item in _items(message, index)]
         if role in _SYSTEM_ROLES:
             system += [part["text"] for part in parts if "text" in part]
         else:
@@ -256,11 +256,11 @@ def check_messages(inputs: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
     if not isinstance(messages, list) or not all(isinstance(message, Mapping) for message in messages):
         raise invalid_input("messages", "expected a list of objects")
     check_image_count(messages)
-    for place, message in enumerate(messages):
-        _items(message, place)
+    for index, message in enumerate(messages):
+        _items(message, index)
         role = message.get("role")
         if not isinstance(role, str) or role not in _ROLES.keys() | _SYSTEM_ROLES:
-            raise input_refusal("messages", place, "role", why="expected user, assistant or system")
+            raise input_refusal("messages", index, "role", why="expected user, assistant or system")
     return messages
 
 
@@ -268,7 +268,7 @@ async def _image_parts(inputs: Mapping[str, Any], io: AttemptIO) -> list[dict[st
     references = inputs.get("image_urls", [])
     if not isinstance(references, list):
         raise invalid_input("image_urls", "expected a list")
-    return [(await image_input(each, f"image_urls[{place}]", io)).inline for place, each in enumerate(references)]
+    return [(await image_input(each, f"image_urls[{index}]", io)).inline for index, each in enumerate(references)]
 
 
 def _settings(inputs: Mapping[str, Any]) -> dict[str, Any]:
@@ -281,7 +281,7 @@ def _settings(inputs: Mapping[str, Any]) -> dict[str, Any]:
     return config
 
 
-def _items(message: Mapping[str, Any], place: int) -> list[tuple[str, str]]:
+def _items(message: Mapping[str, Any], index: int) -> list[tuple[str, str]]:
     """Return the items of a message's content as pairs of type and value. Raises `Refusal` for other items.
 
     The content is a string, or a list of {"type": "text" | "image_url", …} as in OpenAI's API.
@@ -295,7 +295,7 @@ def _items(message: Mapping[str, Any], place: int) -> list[tuple[str, str]]:
             case {"type": "image_url", "image_url": str(url) | {"url": str(url)}}:
                 items.append(("image_url", url))
             case _:
-                raise input_refusal("messages", place, "content", why=_CONTENT)
+                raise input_refusal("messages", index, "content", why=_CONTENT)
     return items
 
 

@@ -34,7 +34,7 @@ class GoogleSession:
 
     *headers* contain the credential, and *hidden* are its secret parts. *project* is its Google Cloud project. *key* is
     the key from the settings; *refuses_key* returns whether an answer refuses it. *refused* is called when Google
-    refuses the credential; it is given if the next attempt can get another one.
+    refuses the credential; None: the next attempt can't get another one.
     """
 
     def __init__(

@@ -8,8 +8,8 @@ from stepwell.providers.local.sizes import MAX_OFFSET, crop_box, rotated_size, w
 from stepwell.providers.shared import images
 
 _TRANSFER = 0.4  # the fraction by which colours move towards the references'
-_TURN = Image.Transpose
-_QUARTERS = {90.0: _TURN.ROTATE_90, 180.0: _TURN.ROTATE_180, 270.0: _TURN.ROTATE_270}
+_ROTATION = Image.Transpose
+_QUARTERS = {90.0: _ROTATION.ROTATE_90, 180.0: _ROTATION.ROTATE_180, 270.0: _ROTATION.ROTATE_270}
 
 
 def edit(inputs: Inputs, files: images.Files, _seed: int) -> RenderedFile:
@@ -49,7 +49,7 @@ def _reshape(image: Image.Image, inputs: Inputs) -> Image.Image:
 
 
 def _rotate(image: Image.Image, degrees: float) -> Image.Image:
-    """Rotate *image* counter-clockwise. Quarter turns move pixels; others interpolate, and add transparent corners."""
+    """Rotate *image* counter-clockwise. Steps of 90 degrees move pixels; others interpolate, with clear corners."""
     if degrees in _QUARTERS:
         return image.transpose(_QUARTERS[degrees])
     images.check_size(*rotated_size(image.size, degrees), "rotate")

@@ -35,7 +35,7 @@ _DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 def perform(job: dict[str, Any]) -> dict[str, Any]:
     """Do a job in this process. *job* has task_type, inputs, files (paths by field), outputs (paths), seed, light_only.
 
-    Each output has a seed of its own. Returns {result, cost}; the result is that of the first output. If it fails,
+    Each output has its own seed. Returns {result, cost}; the result is that of the first output. If it fails,
     returns the fields of an `AttemptError`, because an exception with keywords can't be pickled. If the disk is full,
     returns {disk_full}, the reason. With `light_only`, heavy work isn't done, and this returns its {cost, memory}.
     """

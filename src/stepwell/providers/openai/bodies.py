@@ -66,7 +66,7 @@ from stepwell.providers.openai.parameters import (
 )
 from stepwell.providers.shared.refusals import check_image_count, collect_refusals, input_refusal
 
-# Inputs that place or cut exactly, which an instruction in words can't.
+# Inputs that position or cut exactly, which an instruction in words can't.
 _EXACT = ("x", "y", "scale", "opacity", "crop", "rotate")
 _DEFAULTS = EditingConfig()
 _WEIGHT = "_lora_weight"
@@ -116,7 +116,7 @@ def check_weight(name: str) -> None:
 def check_exact(name: str, value: Any) -> None:
     """Raise `Refusal` if an input of EDITING asks for something exact."""
     if name in _EXACT and value != getattr(_DEFAULTS, name):
-        raise input_refusal(name, why="OPENAI can't place or crop exactly", provider_fault=True)
+        raise input_refusal(name, why="OPENAI can't position or crop exactly", provider_fault=True)
 
 
 def unknown_inputs(task_type: TaskType, inputs: Mapping[str, Any]) -> dict[str, Any]:
@@ -131,7 +131,7 @@ def check_unknown_inputs(rest: Mapping[str, Any], parameters: Mapping[str, Any],
     *public*: they would be sent to OpenAI.
     """
     if (name := next((name for name in rest if name in RESERVED), None)) is not None:
-        raise input_refusal(name, why="OPENAI uses this name for a parameter of its own")
+        raise input_refusal(name, why="OPENAI uses this name for one of its parameters")
     if not public:
         check_addresses(rest, parameters)
 
@@ -229,8 +229,8 @@ async def _editing(request: _ImageRequest) -> dict[str, Any]:
     if config.overlay_image_url is not None:
         images.append((await image_input(config.overlay_image_url, "overlay_image_url", io))[0])
         body["prompt"] = f"{config.prompt or ''} {_OVERLAID}".strip()
-    for place, reference in enumerate(config.reference_image_urls or []):
-        images.append((await image_input(reference, f"reference_image_urls[{place}]", io))[0])
+    for index, reference in enumerate(config.reference_image_urls or []):
+        images.append((await image_input(reference, f"reference_image_urls[{index}]", io))[0])
     if config.mask_image_url is not None:
         body["mask"] = await mask_input(config.mask_image_url, "mask_image_url", (info.width, info.height), io)
     if config.width is not None and config.height is not None:

@@ -125,9 +125,9 @@ def _parts(name: str, value: Any) -> Iterator[Part]:
         return
     files = value if isinstance(value, list) else [value]
     field = f"{name}[]" if len(files) > 1 else name
-    for place, uri in enumerate(files):
+    for index, uri in enumerate(files):
         media_type = uri.partition(";")[0].removeprefix("data:")
-        yield field, (f"{name}-{place}.{_EXTENSIONS[media_type]}", image_bytes(uri) or b"", media_type)
+        yield field, (f"{name}-{index}.{_EXTENSIONS[media_type]}", image_bytes(uri) or b"", media_type)
 
 
 async def chat_reference(reference: str, field: str, io: AttemptIO, *, public: bool) -> str:

@@ -118,7 +118,7 @@ async def state_of(session: OpenAiSession, job: Job) -> JobState:
         case "cancelled" | "canceled":
             return JobState(status=JobStatus.CANCELLED, word=word)
         case _:
-            return JobState(status=JobStatus.RUNNING, word=word, progress=_share(video.progress))
+            return JobState(status=JobStatus.RUNNING, word=word, progress=_progress(video.progress))
 
 
 async def cancel_video(session: OpenAiSession, job: Job) -> CancelAnswer:
@@ -162,8 +162,8 @@ async def list_around(session: OpenAiSession, at: datetime) -> AsyncIterator[Lis
     raise CallFailed(f"{NAME}: more than {_MAX_PAGES} pages of videos to look through")
 
 
-def _share(progress: Any) -> float | None:
-    """Return the share that is done; *progress* is a percentage."""
+def _progress(progress: Any) -> float | None:
+    """Return the progress from 0 to 1; *progress* is a percentage."""
     if isinstance(progress, bool) or not isinstance(progress, int | float):
         return None
     return min(max(progress / 100, 0.0), 1.0)

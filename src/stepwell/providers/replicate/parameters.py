@@ -2,7 +2,7 @@
 
 Every model has its own schema (the "API" tab of https://replicate.com/{owner}/{name}). The names here are those of the
 default models, and of most similar models. For other models, `provider_config.parameters` renames fields:
-{"base_image_url": "input_image", "seed": null} renames one field and leaves one out. Only inputs that are given are
+{"base_image_url": "input_image", "seed": null} renames one field and leaves one out. Only inputs of the step are
 sent, and the model's defaults apply to the rest. The exception is `upscale_factor`, whose defaults differ too much.
 """
 
@@ -165,7 +165,7 @@ def target(task_type: TaskType, provider_config: Mapping[str, Any]) -> tuple[str
     default = _LORA_MODEL if config.get("loras") else kind_of(task_type).model
     model = _text(config, "model") if "model" in config else default
     if model is None:
-        raise config_refusal("model", why=f"REPLICATE has no model of its own choice for {task_type}; name one")
+        raise config_refusal("model", why=f"REPLICATE has no default model for {task_type}; name one")
     if _VERSION.fullmatch(model):
         return model.lower(), model.lower()
     match = _MODEL.fullmatch(model)
@@ -217,7 +217,7 @@ async def _value(kind: str, value: Any, field: str, io: AttemptIO) -> Any:
         case "file":
             return await _file(value, field, io)
         case "files" if isinstance(value, list):
-            return [await _file(item, f"{field}[{place}]", io) for place, item in enumerate(value)]
+            return [await _file(item, f"{field}[{index}]", io) for index, item in enumerate(value)]
         case "files":
             raise AttemptError(f"{field}: expected a list", retryable=False, provider_fault=False)
         case "complement":
@@ -246,11 +246,11 @@ def _guess_kind(field: str, value: Any) -> Literal["plain", "file", "files"]:
 async def _loras(attempt: Attempt, inputs: Mapping[str, Any], io: AttemptIO) -> AsyncIterator[tuple[str, Any]]:
     """Yield the parameters for `provider_config.loras`, which maps names to the references of weights."""
     loras, weights = _check_loras(attempt.provider_config, inputs)
-    for (place, scale), name in zip(_LORA_PARAMETERS, _in_order(loras), strict=False):
+    for (weights_name, scale), name in zip(_LORA_PARAMETERS, _in_order(loras), strict=False):
         reference = loras[name]
         if is_meant_as_artifact(reference):  # weights may also be named `owner/name`
             reference = await provider_reference(reference, f"provider_config.loras.{name}", io)
-        yield place, reference
+        yield weights_name, reference
         if name in weights:
             yield scale, weights[name]
 

@@ -212,7 +212,7 @@ class ReplicateProvider:
     async def reconcile(self, attempt: Attempt, sent: Sent) -> Sequence[Job]:
         """Find the predictions with the same input.
 
-        Predictions whose input was removed are left out: they can't be recognised, and their results are gone too.
+        Predictions whose input was removed are left out: they can't be recognised, and their results are removed too.
         Raises `CallFailed` if the list has more than 50 pages.
         """
         session = self._job_session(attempt)

@@ -21,13 +21,13 @@ _WEBP_HEADER_END = 30
 _TILE_PIXELS = 1024 * 1024
 _RESAMPLING_REACH = 3  # pixels that Lanczos reads to each side
 _DECODING, _DECODING_AT_MOST, _DECODING_WEBP = 5, 13, 20  # bytes per pixel while a file is decoded
-_TURNING = 4  # bytes per pixel of the copy that is turned
+_ROTATION = 4  # bytes per pixel of the copy that is rotated
 _MAX_EXIF = 65_536
 _FAST = 2  # PNG level: 5% larger than level 9, in a tenth of the time
 
 
 def open_image(files: Files, field: str) -> Image.Image:
-    """Return the image in *files* under *field*: its first frame, turned upright as EXIF says.
+    """Return the image in *files* under *field*: its first frame, rotated upright as EXIF says.
 
     Raises `AttemptError`, not retryable, if it is absent, isn't an image, has an unsupported format, is broken or
     truncated, or has more than 64 megapixels (as its header says, before anything is decoded).
@@ -83,8 +83,8 @@ def read_header(file: IO[bytes]) -> Header | None:
             with Image.open(file, formats=_FORMATS) as source:
                 transparent = source.has_transparency_data
                 per_pixel = _DECODING_AT_MOST if _is_complex(source) else _DECODING
-                if _may_be_turned(source, file):
-                    per_pixel += _TURNING
+                if _may_be_rotated(source, file):
+                    per_pixel += _ROTATION
                 return Header(source.size, per_pixel * source.width * source.height, transparent)
     except Exception:  # noqa: BLE001 - decoders don't document what they raise for broken bytes
         return None
@@ -97,8 +97,8 @@ def _is_complex(source: Image.Image) -> bool:
     return source.format not in {"PNG", "BMP", "GIF", "JPEG"} or "progressive" in source.info
 
 
-def _may_be_turned(source: Image.Image, file: IO[bytes]) -> bool:
-    """Return whether EXIF may turn the image. Reads the end of a PNG, where EXIF may stand."""
+def _may_be_rotated(source: Image.Image, file: IO[bytes]) -> bool:
+    """Return whether EXIF may rotate the image. Reads the end of a PNG, where EXIF may stand."""
     if source.format != "PNG":
         return source.format == "JPEG" and source.getexif().get(ExifTags.Base.Orientation, 1) != 1
     end = file.seek(0, os.SEEK_END)

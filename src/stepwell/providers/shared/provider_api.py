@@ -1,6 +1,6 @@
-"""Calls to a provider's API: bounded in time and size, without redirects. Failures raise what the port says.
+"""Calls to a provider's API: bounded in time and size, without redirects. Failures raise the errors of the port.
 
-A large answer is read to a temporary file first, and to memory once the attempt has room for it. So a provider never
+A large answer is read to a temporary file first, and to memory once the attempt may hold it. So a provider never
 waits for memory. An answer that may be paid for isn't lost while the attempt waits, even if the process ends.
 
 The URLs here are the operator's own (base URLs from the settings), so they are trusted. URLs that a provider or a user
@@ -49,7 +49,7 @@ def encode_form(parts: Sequence[Part], boundary: str) -> tuple[str, bytes]:
     """Return the content type and the body of multipart/form-data (RFC 7578). The same parts give the same bytes.
 
     *boundary* must not occur in any content, so callers derive it by a hash. httpx takes it from the Content-Type
-    header that it is given.
+    header.
     """
     content_type = f"multipart/form-data; boundary={boundary}"
     request = httpx.Request("POST", "http://unused", headers={"Content-Type": content_type}, files=list(parts))
@@ -154,7 +154,7 @@ def key_refusal(key: Key) -> str:
 
 @contextmanager
 def as_call_failed() -> Iterator[None]:
-    """Raise `CallFailed` in place of `AttemptError`. For calls about a job, which continues without a key, too."""
+    """Raise `CallFailed` instead of `AttemptError`. For calls about a job, which continues without a key, too."""
     try:
         yield
     except AttemptError as error:
@@ -165,8 +165,8 @@ class ProviderApi:
     """A client for one provider's API.
 
     *client* is an `http_client.plain_client`. *name* is the provider's name in messages. *error_text* reads the errors
-    that the provider documents. *timeout_s* is the deadline of a call. *work_s* is the deadline of a submit that is
-    answered with the result itself. *max_answer* bounds an answer, in bytes.
+    that the provider documents. *timeout_s* is the deadline of a call. *work_s* is the deadline of a submit whose
+    answer is the result itself. *max_answer* bounds an answer, in bytes.
 
     *key* is the credential in the callers' headers. Successes and answers for which *refuses_key* is true are reported
     to it. *setting* is the setting of the URL, for messages (default: that of *provider*).
@@ -290,12 +290,12 @@ class ProviderApi:
                         await spool.write(chunk)
                         if spool.size > self.max_answer:
                             raise TooBig("the answer is too big")
-            if (room := self._answers) is not None:
+            if (memory := self._answers) is not None:
                 if submits:
                     head = AnswerHead(response.status_code, dict(response.headers))
-                    await room.reserve_for_submit(spool.size, head, spool.chunks())
+                    await memory.reserve_for_submit(spool.size, head, spool.chunks())
                 else:
-                    await room.reserve(spool.size)
+                    await memory.reserve(spool.size)
             answer = ApiAnswer(response.status_code, response.headers, await spool.read())
         if not await has_bounded_values(answer.body):
             raise TooBig("the answer has too many JSON values")
