@@ -1,4 +1,4 @@
-"""Sub-workflows whose steps name a stored definition: `config.definition` in place of `config.workflow`.
+"""Sub-workflows whose steps name a stored definition: `config.definition` instead of `config.workflow`.
 
 What must hold:
 - A definition is resolved as a whole when its root is created or when it is stored: each name, at any depth, becomes a
@@ -79,48 +79,48 @@ async def resolve(
     *above* are the names of those that contain these. Raises `InvalidRequest` for the first name, at any depth, that
     can't be resolved, and if there are too many steps or bytes.
     """
-    found: dict[DefinitionReference, NamedDefinition] = {}
+    resolved: dict[DefinitionReference, NamedDefinition] = {}
     steps, size = 0, body_bytes
     for loc, reference in references:
-        named = await _resolve(reference, loc, above, found, load)
+        named = await _resolve(reference, loc, above, resolved, load)
         steps, size = steps + named.steps, size + named.size
         if steps > MAX_STEPS:
             raise InvalidRequest([too_many_steps()])
         check_size(size, loc)
-    return found, size
+    return resolved, size
 
 
 async def _resolve(
     wanted: DefinitionReference,
     loc: Loc,
     above: tuple[str, ...],
-    found: dict[DefinitionReference, NamedDefinition],
+    resolved: dict[DefinitionReference, NamedDefinition],
     load: Load,
 ) -> NamedDefinition:
     if wanted.name in above:
         path = " → ".join((*above[above.index(wanted.name) :], wanted.name))
         raise InvalidRequest([Fault((*loc, "name"), f"A definition can't contain itself: {path}", "cycle")])
-    height = found[wanted].height if wanted in found else 1
+    height = resolved[wanted].height if wanted in resolved else 1
     if len(above) + height > MAX_DEPTH + 1:
         raise InvalidRequest([too_deep(loc)])
-    if wanted in found:
-        return found[wanted]
-    sizes = {each.reference: len(each.content) for each in found.values()}
+    if wanted in resolved:
+        return resolved[wanted]
+    sizes = {each.reference: len(each.content) for each in resolved.values()}
     if len(sizes) == MAX_NAMED:
         raise InvalidRequest([Fault(loc, f"Expected at most {MAX_NAMED} stored definitions in one", "too_many")])
     loaded = await load(wanted, loc)
     check_size(sum(sizes.values()) + len(loaded.content), loc)
     below = [
-        await _resolve(inner, (*loc, *place[1:]), (*above, wanted.name), found, load)
+        await _resolve(inner, (*loc, *place[1:]), (*above, wanted.name), resolved, load)
         for place, inner in loaded.references
     ]
-    found[wanted] = found[loaded.reference] = structs.replace(
+    resolved[wanted] = resolved[loaded.reference] = structs.replace(
         loaded,
         steps=loaded.steps + sum(each.steps for each in below),
         size=len(loaded.content) + sum(each.size for each in below),
         height=1 + max((each.height for each in below), default=0),
     )
-    return found[wanted]
+    return resolved[wanted]
 
 
 def check_size(size: int, loc: Loc) -> None:

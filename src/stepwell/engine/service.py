@@ -106,7 +106,7 @@ class WorkflowService(Struct, eq=False, kw_only=True):
         self.availability.check_open()
         self.webhooks.secrets.check_url(tenant, planned.request.webhook_url)
         await self.access.lease.ensure()
-        await self.admission.check(tenant, planned.places)
+        await self.admission.check(tenant, planned.slots)
         workflow_id = self.make_id(self.clock.now())
         insert = partial(self._insert, scope, actor, workflow_id, tenant=tenant, start=start)
         if not may_have_files(planned):
@@ -126,7 +126,7 @@ class WorkflowService(Struct, eq=False, kw_only=True):
         tenant: str | None,
         start: bool,
     ) -> WorkflowRecord:
-        runs = start and self.admission.reserve(tenant, planned.places)
+        runs = start and self.admission.reserve(tenant, planned.slots)
         try:
             owner, now = self.access.lease.owner if runs else None, self.clock.now()
             start_input = Start(actor, self._new_id(), owner) if start else None
@@ -135,7 +135,7 @@ class WorkflowService(Struct, eq=False, kw_only=True):
             bundle = await off_loop(build, steps=len(planned.steps))
         finally:
             if runs:
-                self.admission.give_back(tenant, planned.places)
+                self.admission.give_back(tenant, planned.slots)
         with refusing_deleted_files(planned.request):
             if start and not runs:
                 with self.admission.queue.storing(tenant):

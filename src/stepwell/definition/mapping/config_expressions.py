@@ -102,8 +102,8 @@ def place_label(text: ConfigText) -> str:
     return f"Expression in {printable_key(place[:_LONGEST_PLACE])}"
 
 
-def _text_value(text: ConfigText, data: ExpressionData, budget: WorkBudget, room: int) -> tuple[Any, int]:
-    """Return the value of *text* and its size, which must be at most *room*."""
+def _text_value(text: ConfigText, data: ExpressionData, budget: WorkBudget, max_size: int) -> tuple[Any, int]:
+    """Return the value of *text* and its size, which must be at most *max_size*."""
     template = parse_template(text.text)
     pieces, size = list[str](), 0
     for part in template.parts:
@@ -119,14 +119,14 @@ def _text_value(text: ConfigText, data: ExpressionData, budget: WorkBudget, room
             raise _failed(text, part, f"can't be evaluated: {error}") from error
         except WorkExceeded as error:
             raise WorkExceeded(f"{_label(text, part)} {error}") from None
-        if (size := size + more) > room:
+        if (size := size + more) > max_size:
             raise _too_large(text)
         if template.is_expression:
             return value, size
         if value is None:
             raise _failed(text, part, "is null, which a text can't hold: correct it, or add a default as in a || 'b'")
         pieces.append(value if isinstance(value, str) else _encoded(text, part, value))
-    if size > room:
+    if size > max_size:
         raise _too_large(text)
     budget.spend_new_text(size)
     return "".join(pieces), size + 2

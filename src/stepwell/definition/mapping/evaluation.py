@@ -1,4 +1,4 @@
-"""The requests that a worker process answers: evaluate what the inputs of a step need, or check expressions.
+"""The requests to a child process: evaluate what the inputs of a step need, or check expressions.
 
 Both are functions of bytes, so that they can run in another process. They raise nothing but MemoryError.
 """

@@ -43,11 +43,11 @@ FEW_CHARACTERS = 1_000
 _PLAIN = re.compile(r"[\w.\- ]+")
 _MULTI_SELECTS = ("multi_select_list", "multi_select_dict")
 _PARSE_UNITS = 4  # for a character
-# A syntax tree takes some 200 bytes for each character, so only short expressions are kept.
-_LONGEST_KEPT, _MOST_KEPT = 256, 1_024
+# A syntax tree takes some 200 bytes for each character, so only short expressions are cached.
+_LONGEST_CACHED, _MOST_CACHED = 256, 1_024
 WRITE_A_FIELD = "; write the name of a field, or correct the expression"  # the end of some faults
 _LONGEST_CAUSE = 80  # characters of a message that may contain a part of the expression
-_kept: dict[str, "Compiled | str"] = {}
+_cache: dict[str, "Compiled | str"] = {}
 # The nodes that evaluate only their first child over the data. The others are evaluated over what that gives.
 _FIRST_CHILD_ONLY = frozenset(
     ["subexpression", "index_expression", "pipe", "projection", "value_projection", "filter_projection", "flatten"]
@@ -86,9 +86,9 @@ def analyse(expression: str) -> ExpressionCheck:
     compiled = compile_expression(expression)
     if isinstance(compiled, str):
         return ExpressionCheck(compiled)
-    found = infer(compiled.tree)
-    in_result = None if found.null_part is None else infer(compiled.tree, of_result=True).null_part
-    return ExpressionCheck(None, compiled.names, compiled.reads_all, found.null_part, in_result, found.reads)
+    kinds = infer(compiled.tree)
+    in_result = None if kinds.null_part is None else infer(compiled.tree, of_result=True).null_part
+    return ExpressionCheck(None, compiled.names, compiled.reads_all, kinds.null_part, in_result, kinds.reads)
 
 
 class Expressions:
@@ -128,13 +128,13 @@ def expressions_of(body: Any) -> list[str]:
 
     *body* is decoded JSON that need not be valid. Expressions that are too long for a mapping are left out.
     """
-    found: dict[str, None] = {}
+    distinct: dict[str, None] = {}
     left = MAX_TOTAL
     for expression in _all_expressions(body):
-        if expression not in found and len(expression) <= left:
+        if expression not in distinct and len(expression) <= left:
             left -= len(expression)
-            found[expression] = None
-    return list(found)
+            distinct[expression] = None
+    return list(distinct)
 
 
 def _all_expressions(body: Any) -> Iterator[str]:
@@ -226,15 +226,15 @@ def value_of(compiled: Compiled, data: Any, budget: WorkBudget) -> Any:
 
 def compile_expression(expression: str, budget: WorkBudget | None = None) -> Compiled | str:
     """Return the compiled expression, or what is wrong with it."""
-    if (kept := _kept.get(expression)) is not None:
-        return kept
+    if (cached := _cache.get(expression)) is not None:
+        return cached
     if budget is not None:
         budget.spend(len(expression) * _PARSE_UNITS)
     compiled = _compile(expression)
-    if len(expression) <= _LONGEST_KEPT:
-        if len(_kept) >= _MOST_KEPT:
-            _kept.clear()
-        _kept[expression] = compiled
+    if len(expression) <= _LONGEST_CACHED:
+        if len(_cache) >= _MOST_CACHED:
+            _cache.clear()
+        _cache[expression] = compiled
     return compiled
 
 

@@ -54,8 +54,8 @@ def merged_config(
     """
     if not defaults:
         return dict(own)
-    shared = {} if task_type in WAITS_OF else defaults.get(EVERY_TYPE, {})
-    merged = {**shared, **without_nulls(defaults.get(task_type, {}))}
+    for_all = {} if task_type in WAITS_OF else defaults.get(EVERY_TYPE, {})
+    merged = {**for_all, **without_nulls(defaults.get(task_type, {}))}
     return merged | {name: value for name, value in own.items() if value is not None or name not in merged}
 
 

@@ -120,10 +120,10 @@ def _expression(text: str, begin: int) -> TemplateExpression:
         elif brace == "}" and depth:
             depth -= 1
         elif brace == "}":
-            found = text[begin : token.start()].strip()
-            if not found:
+            expression = text[begin : token.start()].strip()
+            if not expression:
                 raise TemplateError(start, "The expression is empty")
-            return TemplateExpression(found, start, token.end())
+            return TemplateExpression(expression, start, token.end())
     if len(text) - begin > MAX_EXPRESSION:
         raise TemplateError(start, f"No }} ends this expression within {MAX_EXPRESSION:,} characters")
     raise TemplateError(start, "No } ends this expression")

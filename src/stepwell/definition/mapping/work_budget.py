@@ -24,8 +24,8 @@ _NEW_CHARACTERS = 64  # characters of new texts for one unit: this bounds the me
 _SHORT = 256  # bytes of JSON, which are charged as if they held many values
 _READ_CHARACTERS = 1_024  # characters that are compared, copied or decoded for one unit
 _ENCODED_CHARACTERS = 512  # characters that are encoded as JSON for one unit
-# Decoded results are kept for the next mapping up to this size. As Python objects they take up to 25 times as much.
-_KEPT_BYTES = 4 * 1024 * 1024
+# Decoded results are cached for the next mapping up to this size. As Python objects they take up to 25 times as much.
+_CACHE_BYTES = 4 * 1024 * 1024
 
 
 class WorkExceeded(Exception):
@@ -109,7 +109,7 @@ class StepResults:
     def __init__(self, encoded: Mapping[str, bytes | memoryview], budget: WorkBudget) -> None:
         self._encoded, self._budget = encoded, budget
         self._decoded: dict[str, Any] = {}
-        self._kept_bytes = 0
+        self._cached_bytes = 0
 
     def get(self, step_id: str) -> Any:
         """Return the decoded result of the step; None if it has none. Raises `WorkExceeded`."""
@@ -119,9 +119,9 @@ class StepResults:
             return None
         data = bytes(encoded)
         self._budget.spend_parse(data)
-        if self._kept_bytes + len(data) > _KEPT_BYTES:
+        if self._cached_bytes + len(data) > _CACHE_BYTES:
             self._decoded.clear()
-            self._kept_bytes = 0
+            self._cached_bytes = 0
         value = self._decoded[step_id] = json.decode(data)
-        self._kept_bytes += len(data)
+        self._cached_bytes += len(data)
         return value

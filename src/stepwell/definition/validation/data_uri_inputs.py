@@ -47,11 +47,11 @@ class DataUriInput(NamedTuple):
 
 
 def large_data_uris(request: CreateWorkflow) -> list[DataUriInput]:
-    found: list[DataUriInput] = []
+    inputs: list[DataUriInput] = []
     for position, step in enumerate(request.steps):
-        found += _in_step(step.task_type, step.config, ("body", "steps", position, "config"))
-    found += _in_defaults(request.config, ("body", "config"))
-    return found
+        inputs += _in_step(step.task_type, step.config, ("body", "steps", position, "config"))
+    inputs += _in_defaults(request.config, ("body", "config"))
+    return inputs
 
 
 def _in_step(task_type: str, config: dict[str, Any], loc: Loc) -> Iterator[DataUriInput]:

@@ -138,15 +138,15 @@ def _schema_message(error: Any) -> str:
 
 def _input_faults(error: Any) -> Iterator[Fault]:
     loc: Loc = (*INPUTS_LOC, *printable_place(error.absolute_path))
-    word, value, found = error.validator, error.validator_value, error.instance
+    word, value, instance = error.validator, error.validator_value, error.instance
     if word == "required" and value is True:  # draft 3
         yield Fault(loc, "Field required", "missing")
     elif word == "required" and all(isinstance(name, str) for name in value):
         yield from (
-            Fault((*loc, printable_key(name)), "Field required", "missing") for name in value if name not in found
+            Fault((*loc, printable_key(name)), "Field required", "missing") for name in value if name not in instance
         )
     elif word == "additionalProperties" and value is False:
-        for name in found:
+        for name in instance:
             if name not in error.schema.get("properties", {}) and not _is_matched(name, error.schema):
                 yield Fault((*loc, printable_key(name)), "The schema knows no member of this name", "extra_forbidden")
     elif word is None:

@@ -1,4 +1,4 @@
-"""The valid part of a step that may be broken in other places, so that one answer can list all faults."""
+"""The valid part of a step that may be broken in other places, so that one response can list all faults."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -123,5 +123,5 @@ def _valid_or_none(value: Any, type_: Any) -> Any:
 
 
 def _items(value: Any, type_: Any) -> list[Any] | None:
-    """Return the items of a list, None in place of each broken one; None if *value* isn't a list."""
+    """Return the items of a list, None for each broken one; None if *value* isn't a list."""
     return [_valid_or_none(item, type_) for item in value] if isinstance(value, list) else None

@@ -141,11 +141,11 @@ def _unreported_waits(definition: Mapping[str, Any], place: Loc) -> Iterator[Loc
     """Yield the places of waits that no webhook reports: the first one in each definition without a `webhook_url`."""
     stack: list[tuple[Any, Loc]] = [(definition, place)]
     while stack:
-        found, where = stack.pop()
-        if not isinstance(found, dict) or found.get("webhook_url") is not None:
+        value, where = stack.pop()
+        if not isinstance(value, dict) or value.get("webhook_url") is not None:
             continue
         first = None
-        steps = found.get("steps")
+        steps = value.get("steps")
         for index, step in enumerate(steps if isinstance(steps, list) else ()):
             own = (*where, "steps", index)
             task_type = step.get("task_type") if isinstance(step, dict) else None

@@ -95,12 +95,12 @@ class WaitRules:
             yield DefinitionWarning((*loc, "config", member), message, "timeout_too_long")
 
     def _delay_faults(self, config: _Config) -> Iterator[Fault]:
-        given = [
+        sources = [
             name for name in (_SECONDS, _UNTIL) if config.is_unresolved(name) or config.members.get(name) is not None
         ]
-        if not given:
+        if not sources:
             yield Fault(config.loc, "A DELAY needs seconds or until", "missing")
-        elif len(given) > 1:
+        elif len(sources) > 1:
             yield Fault((*config.loc, _UNTIL), "A DELAY has seconds or until: leave one of them out", "conflict")
         if config.is_unresolved(TIMEOUT) or config.members.get(TIMEOUT) is not None:
             yield Fault((*config.loc, TIMEOUT), "A DELAY has no timeout: leave this out", "unused_member")
@@ -165,8 +165,8 @@ def _approval_faults(config: _Config) -> Iterator[Fault]:
             f"The inputs to be shown have at most {MAX_SHOWN_BYTES:,} bytes: upload files, and name their paths here"
         )
         yield Fault(config.loc, message, "too_long")
-    given = config.members.get(_CHOICES)
-    choices = DEFAULT_CHOICES if given is None else given
+    listed = config.members.get(_CHOICES)
+    choices = DEFAULT_CHOICES if listed is None else listed
     if config.is_unresolved(_CHOICES):
         return  # the choices are checked when the step runs
     seen = set[str]()

@@ -1,4 +1,4 @@
-"""Validates a definition and an update. One answer lists all faults, each with its place."""
+"""Validates a definition and an update. One response lists all faults, each with its place."""
 
 from collections.abc import Iterator, Sequence
 from datetime import datetime
@@ -60,7 +60,7 @@ __all__ = ["MAX_STEPS", "ValidatedWorkflow", "parse_update", "validate_workflow"
 S = TypeVar("S", bound=Struct)
 MAX_STEPS = 10_000
 MAX_FAULTS = 200
-_PLACEHOLDER = "definition"  # in place of the name and the origin, which only runs have
+_PLACEHOLDER = "definition"  # instead of the name and the origin, which only runs have
 # Hot path: an attribute of an enum costs 0.1 µs in Python 3.11.
 _SUBWORKFLOW, _ALL_COMPLETED = TaskType.SUBWORKFLOW, RunIf.ALL_COMPLETED
 
@@ -69,7 +69,7 @@ class ValidatedWorkflow(Struct, frozen=True):
     """A valid workflow: the request, its config as a struct, and its steps with all defaults applied.
 
     `definition_bytes` is the size of the request by `workflow_limits.definition_size`; 0 if that is unknown. `warnings`
-    are what `MemberChecks` and `ExpressionChecks` found. `evaluates`: its steps have conditions, or expressions
+    come from `MemberChecks` and `ExpressionChecks`. `evaluates`: its steps have conditions, or expressions
     in their configs. `definition` is the stored one that it was made of, if any. `named` has the contents of those
     that its steps name, as JSON. Then these also stand in `request`. `named_files`: see `NewWorkflow`.
     """
@@ -97,8 +97,8 @@ class ValidatedWorkflow(Struct, frozen=True):
         )
 
     @property
-    def places(self) -> int:
-        """The number of active workflows that it counts as."""
+    def slots(self) -> int:
+        """The slots that it takes while it is active."""
         return slots_of(len(self.steps), self.definition_bytes)
 
 
@@ -123,7 +123,7 @@ def validate_workflow(
     *handling* is that of unknown members. *definition_bytes* is the size of *body* by
     `workflow_limits.definition_size`; 0 if that is unknown. *now* is the present time, for rules about times.
     *depth* is that of a sub-workflow below the body of the request. *origin_instance* is that of a *body* without one.
-    *kind* is what *body* is. The workflow of a `DefinitionContent` has placeholders in place of a name and an origin.
+    *kind* is what *body* is. The workflow of a `DefinitionContent` has placeholders instead of a name and an origin.
 
     Raises `InvalidRequest` with up to 200 faults, and a last one that counts the rest.
     """
@@ -134,9 +134,9 @@ def validate_workflow(
 
 
 class _Context(NamedTuple):
-    """The values that all rules of one definition share.
+    """The values that all rules of one definition use.
 
-    Its sub-workflows share `expressions` and `dependencies`. `depth` is 0 for the body of the request.
+    Its sub-workflows have the same `expressions` and `dependencies`. `depth` is 0 for the body of the request.
     """
 
     catalog: ProviderCatalog
