@@ -74,7 +74,7 @@ def test_the_health_check_follows_host_and_port(check: Check, up: StepwellProces
     nobodys = free_port()
     code, out, error = check(HOST="0.0.0.0", PORT=nobodys)
     assert (code, out) == (1, "")
-    assert error.startswith(f"stepwell: the service on 127.0.0.1 port {nobodys} doesn't answer: ")
+    assert error.startswith(f"stepwell: the service on 127.0.0.1 port {nobodys} doesn't respond: ")
 
 
 def test_the_health_check_reports_an_invalid_host(check: Check) -> None:
@@ -99,27 +99,27 @@ def test_the_health_check_finds_the_port_that_the_system_chose(
 @pytest.mark.parametrize("status", [503, 404, 302])
 def test_a_service_that_is_not_ready_is_unhealthy(status: int, check: Check) -> None:
     with server(status) as port:
-        line = f"stepwell: the service on 127.0.0.1 port {port} is not ready: it answers {status}\n"
+        line = f"stepwell: the service on 127.0.0.1 port {port} is not ready: it responds with {status}\n"
         assert check(PORT=port) == (1, "", line)
 
 
 def test_the_health_check_reports_why_the_service_is_not_ready(check: Check) -> None:
     with server(507, b'{"status": 507, "detail": "the disk is full"}') as port:
-        line = f"stepwell: the service on 127.0.0.1 port {port} is not ready: it answers 507: the disk is full\n"
+        line = f"stepwell: the service on 127.0.0.1 port {port} is not ready: it responds with 507: the disk is full\n"
         assert check(PORT=port) == (1, "", line)
 
 
 @pytest.mark.parametrize("body", [b'{"detail":"\xff"}', b"[1]", b"<html>"])
 def test_the_health_check_reads_no_reason_from_other_bodies(body: bytes, check: Check) -> None:
     with server(503, body) as port:
-        assert check(PORT=port)[2].endswith("is not ready: it answers 503\n")
+        assert check(PORT=port)[2].endswith("is not ready: it responds with 503\n")
 
 
 def test_a_service_that_does_not_answer_is_unhealthy(check: Check, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(health, "_TIMEOUT_S", 0.1)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         code, _, error = check(PORT=str(silent.getsockname()[1]))
-    assert (code, error.endswith(" doesn't answer: timed out\n")) == (1, True)
+    assert (code, error.endswith(" doesn't respond: timed out\n")) == (1, True)
 
 
 def test_the_health_check_without_valid_settings_is_refused_as_the_service_is(check: Check) -> None:

@@ -113,7 +113,7 @@ def test_open_makes_urls_for_the_token_that_it_is_given(
     assert 'data-tenant="acme"' in text
     refused = shell("open", "--print", "--token", "wrong")
     assert refused.code == 5
-    assert "it answers 401: The token is malformed" in refused.err
+    assert "it responds with 401: The token is malformed" in refused.err
 
 
 def test_only_a_token_makes_sign_in_urls(shell: CommandLine, up: StepwellProcess, browser: httpx.Client) -> None:

@@ -229,7 +229,7 @@ async def test_run_gives_up_on_an_up_that_never_answers(data_dir: Path, monkeypa
     address = f"http://127.0.0.1:{_closed_port()}"
     with claim_as_up(data_dir, address) as settings, pytest.raises(Refused) as refused:
         await hand_over(settings, b"{}")
-    assert refused.value.lines == (f"the `stepwell up` at {address} doesn't answer: nothing was sent to it",)
+    assert refused.value.lines == (f"the `stepwell up` at {address} doesn't respond: nothing was sent to it",)
 
 
 async def test_run_reports_why_an_up_accepts_no_work(
@@ -250,8 +250,10 @@ async def test_run_reports_why_an_up_accepts_no_work(
         with claim_as_up(data_dir, address) as settings, pytest.raises(Refused) as refused:
             await hand_over(settings, b"{}")
     why = "507: the disk is full"
-    assert capsys.readouterr().err == f"stepwell: waiting for the `stepwell up` on {data_dir}, which answers {why}\n"
-    assert refused.value.lines == (f"the `stepwell up` at {address} still answers {why}: nothing was sent to it",)
+    assert (
+        capsys.readouterr().err == f"stepwell: waiting for the `stepwell up` on {data_dir}, which responds with {why}\n"
+    )
+    assert refused.value.lines == (f"the `stepwell up` at {address} still responds with {why}: nothing was sent to it",)
 
 
 async def test_an_up_that_ends_before_it_is_ready_leaves_the_definition_to_the_run(data_dir: Path) -> None:
@@ -285,7 +287,7 @@ async def test_an_up_that_ends_before_it_has_answered_may_have_created_the_workf
             async with asyncio.timeout(30):
                 await waiting
     assert str(refused.value) == (
-        f"the `stepwell up` on {data_dir} has ended: it may have created the workflow without answering; "
+        f"the `stepwell up` on {data_dir} has ended: it may have created the workflow without responding; "
         f"if so, the next start on {data_dir} continues it"
     )
 

@@ -14,7 +14,7 @@ from stepwell.cli.errors import Refused
 from stepwell.cli.keys import ServiceKeys, keys_of_folder
 from stepwell.cli.listeners import Listeners, bound_sockets
 from stepwell.cli.postgres import kept_running
-from stepwell.cli.service_host import answer_requests, open_service
+from stepwell.cli.service_host import open_service, serve_requests
 from stepwell.cli.signals import Stop
 from stepwell.persistence.embedded.server import EmbeddedPostgres
 from stepwell.persistence.schema.migrations import migrate
@@ -51,7 +51,7 @@ async def _serve_and_break(keys: ServiceKeys, dsn: str, listeners: Listeners) ->
             raise RuntimeError("a bug")
 
         break_it = app.engine.scheduler.tasks.fail_fast(bug)
-        assert await answer_requests(app, keys, listeners, Stop(task), break_it) == 1
+        assert await serve_requests(app, keys, listeners, Stop(task), break_it) == 1
 
 
 async def test_a_respawn_of_postgres_never_blocks_the_event_loop(

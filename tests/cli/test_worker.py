@@ -96,5 +96,5 @@ def test_a_worker_whose_bucket_does_not_answer_is_refused(tmp_path: Path, monkey
             },
             executor="celery",
         )
-        with pytest.raises(Refused, match=r"the artifact store didn't answer within 0.1 s"):
+        with pytest.raises(Refused, match=r"the artifact store didn't respond within 0.1 s"):
             cli_worker.worker(settings, concurrency=1, queues=None)

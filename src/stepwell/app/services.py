@@ -178,11 +178,9 @@ def _upload_limits(settings: Settings) -> UploadLimits:
 
 def _build_uploads(process: ProcessInfo, stores: Stores, stack: contextlib.AsyncExitStack) -> UploadService:
     settings, clock, store = process.settings, process.clock, stores.database.uploads
-    # A worker maps a file of text into its memory.
-    workers = ChildProcessPool(
-        ChildProcessLimits(memory_bytes=_INSPECTION_BYTES + settings.upload_max_bytes, wall_s=120)
-    )
-    stack.push_async_callback(workers.aclose)
+    # A child process maps a file of text into its memory.
+    pool = ChildProcessPool(ChildProcessLimits(memory_bytes=_INSPECTION_BYTES + settings.upload_max_bytes, wall_s=120))
+    stack.push_async_callback(pool.aclose)
     limits = _upload_limits(settings)
     sign = stores.files.presign_put
     presigner = None if sign is None else Presigner(sign, settings.signed_url_ttl_s)

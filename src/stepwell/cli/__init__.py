@@ -36,7 +36,7 @@ def main() -> NoReturn:
 def _open_standard_streams() -> None:
     """Open those of stdin, stdout and stderr that were closed when the process began. They are empty, and discard.
 
-    Otherwise another file gets the number of a closed one. libuv aborts the process if a file of its own does.
+    Otherwise another file gets the number of a closed one. libuv aborts the process if one of its files does.
     """
     while (descriptor := os.open(os.devnull, os.O_RDWR)) <= _STDERR:
         os.set_inheritable(descriptor, True)  # noqa: FBT003 - positional only

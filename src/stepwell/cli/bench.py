@@ -54,7 +54,7 @@ from stepwell.persistence.schema.startup import prepare_database, reach_database
 from stepwell.settings import Settings
 
 _COMMITS = 200  # before the load, and again after it
-_ANSWER_S = 30.0
+_DATABASE_S = 30.0
 _POLL_S = 0.2
 
 RunLoad = Callable[[], Awaitable[Measurements]]
@@ -69,7 +69,7 @@ class BenchOptions(Struct, frozen=True):
 
     @property
     def transitions_per_step(self) -> int:
-        """Its start and its end. For the engine, a worker is a remote provider, to which the step is submitted too."""
+        """Its start and its end. A Celery worker is a remote provider for the engine, which gets the step."""
         return 2 if self.workers is None or self.load.work is Work.NOTHING else 3
 
     @property
@@ -98,7 +98,7 @@ def _bench_in(folder: Path, settings: Settings, options: BenchOptions, signals: 
     active = options.load.concurrency * slots_of(options.load.steps, 0)
     own = embedded_settings(
         settings,
-        # The service deletes files that no row names, so it gets an empty folder of its own.
+        # The service deletes files that no row names, so it gets a new folder.
         artifact_dir=folder / "artifacts",
         s3_bucket=None,
         jwt_secret=secrets.token_hex(32),
@@ -126,9 +126,9 @@ async def _run_on_embedded(postgres: EmbeddedPostgres, folder: Path, settings: S
 
 async def _run_on(dsn: str, folder: Path, settings: Settings, options: BenchOptions) -> int:
     with database_faults():
-        await reach_database(dsn, timeout_s=_ANSWER_S, waiting=lambda why: print_message(f"waiting, because {why}"))
+        await reach_database(dsn, timeout_s=_DATABASE_S, waiting=lambda why: print_message(f"waiting, because {why}"))
         async with scratch_schema(dsn) as (scratch, connection):
-            await prepare_database(scratch, timeout_s=_ANSWER_S, waiting=lambda _: None)
+            await prepare_database(scratch, timeout_s=_DATABASE_S, waiting=lambda _: None)
             async with nullcontext(settings) if options.workers is None else celery_settings(settings, folder) as used:
                 engine = _this_process if options.in_this_process else _several_processes
                 async with engine(used, scratch, folder, options) as run:
@@ -165,7 +165,7 @@ async def _this_process(settings: Settings, dsn: str, _folder: Path, options: Be
                     await run(load)
                 return measurements
 
-            async with asyncio.timeout(_ANSWER_S):  # before it, new workflows wait for admission, and not in memory
+            async with asyncio.timeout(_DATABASE_S):  # before it, new workflows wait for admission, and not in memory
                 await app.engine.ownership.caught_up.wait()
             await run(replace(load, workflows=1, concurrency=1))  # opens connections and prepares statements
             yield run_measured
@@ -175,7 +175,7 @@ async def _this_process(settings: Settings, dsn: str, _folder: Path, options: Be
 async def _several_processes(
     settings: Settings, dsn: str, folder: Path, options: BenchOptions
 ) -> AsyncIterator[RunLoad]:
-    """Run the engine in processes of their own, and yield the function that runs the load."""
+    """Run the engine in new processes, and yield the function that runs the load."""
     env = {}
     if options.load.work is Work.WAIT:
         install_plug_in(folder / "plug-in")

@@ -133,7 +133,7 @@ def run_file(signals: Signals, file: IO[bytes], data_dir: Path | None) -> int:
 
     If `stepwell up` runs on that folder, that `up` runs the definition, with its own settings. Progress goes to stderr.
     The result and the absolute paths of its files go to stdout, as JSON. Exit code 0: it is COMPLETED; 1: it is not;
-    3: the definition is not valid; 5: the `up` doesn't answer. Ctrl-C doesn't cancel the workflow: the `up` that runs
+    3: the definition is not valid; 5: the `up` doesn't respond. Ctrl-C doesn't cancel the workflow: the `up` that runs
     it, or else the next start on the folder, continues it.
     """
     from stepwell.cli.run import run_definition
@@ -265,7 +265,7 @@ def bench(
 ) -> int:
     """Measure the engine with steps that do nothing, or that make images.
 
-    It uses STEPWELL_DATABASE_URL, or the data folder's PostgreSQL if that isn't set. It works in a schema of its own,
+    It uses STEPWELL_DATABASE_URL, or the data folder's PostgreSQL if that isn't set. It works in a new schema,
     which is dropped at the end. A fan is 1 -> n-2 -> 1 steps. A layered workflow is a random graph, the same in each
     run. mixed runs all three shapes.
     """

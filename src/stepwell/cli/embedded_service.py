@@ -8,7 +8,7 @@ from stepwell.cli.keys import ServiceKeys, keys_of_folder
 from stepwell.cli.listeners import Listeners, address_of
 from stepwell.cli.output import print_result
 from stepwell.cli.postgres import kept_running, migrate_embedded
-from stepwell.cli.service_host import announce_ready, answer_requests, open_service
+from stepwell.cli.service_host import announce_ready, open_service, serve_requests
 from stepwell.cli.signals import Signals, Stop, run_stoppable
 from stepwell.cli.tokens import make_token
 from stepwell.persistence.embedded.server import EmbeddedPostgres
@@ -50,4 +50,4 @@ async def _main(
             if token is not None and sys.stdout.isatty():
                 path = await app.sign_in.sign_in_path(token, valid=SESSION)
                 secrets += [f"Token: {token}", f"Sign in to the web page (once): {address_of(listeners.api)}{path}"]
-            return await answer_requests(app, keys, listeners, stop, ready)
+            return await serve_requests(app, keys, listeners, stop, ready)

@@ -9,7 +9,7 @@ FAILED = 1
 MISUSED = 2  # wrong settings or options
 REFUSED = 3  # the service refuses the request, or the definition
 NOT_FOUND = 4
-UNAVAILABLE = 5  # the service doesn't answer, can't now, or is another one
+UNAVAILABLE = 5  # the service doesn't respond, can't now, or is another one
 INTERRUPTED = 130  # by Ctrl-C
 
 

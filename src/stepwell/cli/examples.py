@@ -20,9 +20,9 @@ def example(name: str) -> str:
 
 def find_example(name: str, names: Collection[str]) -> Example:
     """Return the definition *name*. Raises `Refused`, which lists *names*."""
-    if (found := read_examples().get(name)) is None:
+    if (example := read_examples().get(name)) is None:
         raise Refused(f"there is no example {name!r}; the examples are {', '.join(names)}", code=MISUSED)
-    return found
+    return example
 
 
 def examples() -> dict[str, str]:

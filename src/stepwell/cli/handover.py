@@ -33,7 +33,7 @@ from stepwell.settings import Settings
 
 _API = "/api/v1/workflows/"
 _START_S = 360.0  # crash recovery may replay a gigabyte of log
-_ANSWER_S = 60.0
+_RESPONSE_S = 60.0
 _PAUSE_S = 0.1
 _PAGE = 1_000
 _TIMEOUT = httpx.Timeout(30.0, connect=5.0)  # a stream sends a heartbeat each 15 s
@@ -101,7 +101,7 @@ class _UpClient:
         self._folder, self._server = settings.data_dir, server_on(settings)
         self._tokens = self._candidate_tokens()
         self._token: str | None = None
-        self._answer = ""  # the answer to the last try, if it asks to try again later
+        self._refusal = ""  # the response to the last try, if it asks to try again later
         self._deadline = 0.0
 
     async def run(self, data: bytes) -> RunOutcome:
@@ -118,32 +118,32 @@ class _UpClient:
         is_alive = self._server.owner_command() == UP
         runner = "it" if is_alive else f"the next start on {self._folder}"
         if self._workflow_id is None:
-            return f"it may have created the workflow without answering; if so, {runner} continues it"
+            return f"it may have created the workflow without responding; if so, {runner} continues it"
         return f"{runner} continues workflow {self._workflow_id}"
 
     async def _create(self, data: bytes) -> _Created:
         await self._send("GET", "/health/ready", within_s=_START_S)
         headers = {"Content-Type": "application/json", "Idempotency-Key": f"stepwell-run-{uuid4()}"}
         self.posted = True
-        answer = await self._send("POST", _API, headers=headers, content=data)
-        created = json.decode(answer.content, type=_Created)
-        print_message(f"handed over to the `stepwell up` at {_base(answer)}: workflow {created.id}")
+        response = await self._send("POST", _API, headers=headers, content=data)
+        created = json.decode(response.content, type=_Created)
+        print_message(f"handed over to the `stepwell up` at {_base(response)}: workflow {created.id}")
         print_warnings(created.warnings)
         return created
 
     async def _outcome(self, workflow_id: UUID) -> RunOutcome:
-        answer = await self._send("GET", f"{_API}{workflow_id}", params={"include_steps": "false"})
-        workflow = json.decode(answer.content, type=_Workflow)
+        response = await self._send("GET", f"{_API}{workflow_id}", params={"include_steps": "false"})
+        workflow = json.decode(response.content, type=_Workflow)
         result = None if bytes(workflow.final_step_result) == b"null" else workflow.final_step_result
-        files = [self._file(path, answer.url) for path in await self._output_paths(workflow_id)]
+        files = [self._file(path, response.url) for path in await self._output_paths(workflow_id)]
         return RunOutcome(workflow_id, workflow.status, result, workflow.errors, files)
 
     async def _output_paths(self, workflow_id: UUID) -> list[str]:
         paths, query = list[str](), {"limit": str(_PAGE)}
         while True:
-            answer = await self._send("GET", f"{_API}{workflow_id}/outputs", params=query)
-            paths += [output.path for output in json.decode(answer.content, type=_Outputs).outputs]
-            cursor = cursor_of(answer.links.get("next", {}).get("url"))
+            response = await self._send("GET", f"{_API}{workflow_id}/outputs", params=query)
+            paths += [output.path for output in json.decode(response.content, type=_Outputs).outputs]
+            cursor = cursor_of(response.links.get("next", {}).get("url"))
             if cursor is None:
                 return paths
             query["cursor"] = cursor
@@ -155,18 +155,18 @@ class _UpClient:
     async def _follow(self, workflow_id: UUID, show: Callable[[HistoryEvent], None]) -> None:
         """Show the workflow's events until its end. A stream that breaks off is resumed after its last event."""
         last = 0
-        async for address in self._addresses(_ANSWER_S):
+        async for address in self._addresses(_RESPONSE_S):
             headers = {"Accept": "text/event-stream", "Last-Event-ID": str(last), **self._authorization()}
             url = f"{address}{_API}{workflow_id}/events"
             with suppress(httpx.TransportError):
-                async with self._client.stream("GET", url, headers=headers) as answer:
-                    if answer.status_code == HTTPStatus.NO_CONTENT:
+                async with self._client.stream("GET", url, headers=headers) as response:
+                    if response.status_code == HTTPStatus.NO_CONTENT:
                         return
-                    if answer.status_code != HTTPStatus.OK:
-                        await answer.aread()
-                        self._check(answer)
+                    if response.status_code != HTTPStatus.OK:
+                        await response.aread()
+                        self._check(response)
                         continue
-                    async for event in self._events(answer):
+                    async for event in self._events(response):
                         last = event.id
                         show(event)
                         if event.type in TERMINAL_EVENTS:
@@ -176,46 +176,46 @@ class _UpClient:
         """Yield the events of *stream*. The data of each is one line."""
         kind = ""
         async for line in stream.aiter_lines():
-            self._extend_deadline(_ANSWER_S)
+            self._extend_deadline(_RESPONSE_S)
             name, _, value = line.partition(": ")
             if name == "event":
                 kind = value
             elif name == "data" and kind in _TYPES:  # an `up` of a later version may send other types
                 yield json.decode(value, type=HistoryEvent)
 
-    async def _send(self, method: str, path: str, within_s: float = _ANSWER_S, **rest: Any) -> httpx.Response:
-        """Send a request until it succeeds, and return its answer. Raises `UpEnded`, and `Refused`."""
+    async def _send(self, method: str, path: str, within_s: float = _RESPONSE_S, **rest: Any) -> httpx.Response:
+        """Send a request until it succeeds, and return its response. Raises `UpEnded`, and `Refused`."""
         headers = rest.pop("headers", {})
         async for address in self._addresses(within_s):
             with suppress(httpx.TransportError):
                 url = f"{address}{path}"
-                answer = await self._client.request(method, url, headers={**headers, **self._authorization()}, **rest)
-                if answer.is_success:
-                    return answer
-                self._check(answer)
+                response = await self._client.request(method, url, headers={**headers, **self._authorization()}, **rest)
+                if response.is_success:
+                    return response
+                self._check(response)
         raise AssertionError("tries end with an exception")
 
-    def _check(self, answer: httpx.Response) -> None:
-        """Prepare another try after an answer that is no success. Raises `Refused` if no try can succeed."""
-        if answer.status_code == HTTPStatus.UNAUTHORIZED:
+    def _check(self, response: httpx.Response) -> None:
+        """Prepare another try after a response that is no success. Raises `Refused` if no try can succeed."""
+        if response.status_code == HTTPStatus.UNAUTHORIZED:
             self._token = next(self._tokens, None)
             if self._token is None:
                 raise Refused(
-                    f"the `stepwell up` at {_base(answer)} accepts no token that {self._folder} "
+                    f"the `stepwell up` at {_base(response)} accepts no token that {self._folder} "
                     "offers, because it verifies tokens with another key: use `stepwell submit` with a token of yours",
                     code=REFUSED,
                 )
             return
         try:
-            detail = json.decode(answer.content, type=_Refusal).detail
+            detail = json.decode(response.content, type=_Refusal).detail
         except DecodeError:
-            detail = answer.reason_phrase
+            detail = response.reason_phrase
         if not isinstance(detail, str):
             raise invalid_definition(detail)
-        self._answer = f"answers {answer.status_code}: {detail}"
-        if "retry-after" not in answer.headers:
-            code = UNAVAILABLE if answer.is_server_error else REFUSED
-            raise Refused(f"the `stepwell up` on {self._folder} {self._answer}", code=code)
+        self._refusal = f"responds with {response.status_code}: {detail}"
+        if "retry-after" not in response.headers:
+            code = UNAVAILABLE if response.is_server_error else REFUSED
+            raise Refused(f"the `stepwell up` on {self._folder} {self._refusal}", code=code)
 
     def _authorization(self) -> dict[str, str]:
         if self._token is None:  # only now, because an `up` that has written its address has made the secret
@@ -233,28 +233,28 @@ class _UpClient:
         self._deadline = asyncio.get_running_loop().time() + within_s
 
     async def _addresses(self, within_s: float) -> AsyncIterator[str]:
-        """Yield the address for each try, with pauses, until *within_s* seconds have passed without an answer.
+        """Yield the address for each try, with pauses, until *within_s* seconds have passed without a response.
 
         Then raises `Refused`. Raises `UpEnded` as soon as no `up` owns the folder.
         """
         self._extend_deadline(within_s)
         waiting = False
         while self._server.owner_command() == UP:
-            address, self._answer = read_address(self._folder), ""
+            address, self._refusal = read_address(self._folder), ""
             if address is not None:
                 yield address
             if not waiting:
                 waiting = True
                 print_message(
-                    f"waiting for the `stepwell up` on {self._folder}" + (self._answer and f", which {self._answer}")
+                    f"waiting for the `stepwell up` on {self._folder}" + (self._refusal and f", which {self._refusal}")
                 )
             if asyncio.get_running_loop().time() > self._deadline:
                 where = f"at {address}" if address else f"on {self._folder}"
-                state = f"still {self._answer}" if self._answer else "doesn't answer"
+                state = f"still {self._refusal}" if self._refusal else "doesn't respond"
                 raise Refused(f"the `stepwell up` {where} {state}: {self.describe_progress()}", code=UNAVAILABLE)
             await asyncio.sleep(_PAUSE_S)
         raise UpEnded
 
 
-def _base(answer: httpx.Response) -> str:
-    return str(answer.url.copy_with(path="/", query=None)).rstrip("/")
+def _base(response: httpx.Response) -> str:
+    return str(response.url.copy_with(path="/", query=None)).rstrip("/")

@@ -22,19 +22,19 @@ class _Problem(Struct):
 
 def health(settings: Settings) -> None:
     """Check the readiness of the service at the settings' address. Raises `Refused` unless it is ready."""
-    host, port = _place(settings)
+    host, port = _address(settings)
     address = f"{host} port {port}"
     connection = HTTPConnection(host, port, timeout=_TIMEOUT_S)
     try:
         connection.request("GET", "/health/ready")
-        answer = connection.getresponse()
-        body = answer.read(_MAX_BODY)
+        response = connection.getresponse()
+        body = response.read(_MAX_BODY)
     except (OSError, HTTPException, UnicodeError) as error:  # the last if the host isn't a name
-        raise Refused(f"the service on {address} doesn't answer: {str(error) or type(error).__name__}") from error
+        raise Refused(f"the service on {address} doesn't respond: {str(error) or type(error).__name__}") from error
     finally:
         connection.close()
-    if answer.status != HTTPStatus.OK:
-        raise Refused(f"the service on {address} is not ready: it answers {answer.status}{_reason(body)}")
+    if response.status != HTTPStatus.OK:
+        raise Refused(f"the service on {address} is not ready: it responds with {response.status}{_reason(body)}")
     print_result("ready")
 
 
@@ -46,7 +46,7 @@ def _reason(body: bytes) -> str:
         return ""
 
 
-def _place(settings: Settings) -> tuple[str, int]:
+def _address(settings: Settings) -> tuple[str, int]:
     """Return host and port to connect to. If the system chose the port, `up` has written it into the data folder."""
     if settings.port:
         return _host_to_connect(settings.host), settings.port

@@ -4,12 +4,12 @@ What must hold:
 - The head of a request comes within `HEAD_S`, and has at most about `_MOST_HEAD` bytes. Of a response, the client reads
   `_LEAST_READ` bytes each `STALLED_S`. Otherwise the connection is closed.
 - A connection between two requests is closed after `IDLE_S`, and earlier if connections run short.
-- The body of a request that has been answered is read and dropped for `HEAD_S`, so that the client sees the answer.
-- A client may send requests without waiting for answers. At most `_MOST_PIPELINED` of them wait. The answer to the last
-  of these closes the connection. Further requests are dropped, as RFC 9112 (9.6) allows.
-- When the server ends, a connection that was just made gets an answer to its first request.
-- While the service stops, each answer closes its connection.
-- A reserved connection answers the paths of health and metrics, refuses others with 503, and closes. One of the admin
+- The body of a request that has its response is read and dropped for `HEAD_S`, so that the client sees the response.
+- A client may send requests without waiting for responses. At most `_MOST_PIPELINED` of them wait. The response to the
+  last of these closes the connection. Further requests are dropped, as RFC 9112 (9.6) allows.
+- When the server ends, a connection that was just made gets a response to its first request.
+- While the service stops, each response closes its connection.
+- A reserved connection serves the paths of health and metrics, refuses others with 503, and closes. One of the admin
   port refuses them with 404.
 - A request that a trusted proxy forwards counts for the client for which it does, and has that client's address.
 """
@@ -46,7 +46,7 @@ _HEAD_TOO_LARGE = b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-leng
 
 
 class _PipelineFullError(Exception):
-    """Raised to end the parsing, because the connection answers no further requests."""
+    """Raised to end the parsing, because the connection serves no further requests."""
 
 
 class _LimitedProtocol(HttpToolsProtocol):
@@ -57,7 +57,7 @@ class _LimitedProtocol(HttpToolsProtocol):
     cross_origin: ClassVar[CrossOrigin | None]
     admin_port: ClassVar[int | None]
     slot: ConnectionSlot
-    _running: RequestResponseCycle | None = None  # the request that is being answered
+    _running: RequestResponseCycle | None = None  # the request whose response is incomplete
     _in_head = _has_dropped = _is_ending = _has_begun = False
     _head_bytes = 0  # of the request whose head is incomplete
     _head_deadline: asyncio.TimerHandle | None = None
@@ -119,7 +119,7 @@ class _LimitedProtocol(HttpToolsProtocol):
     def shutdown(self) -> None:
         """Close the connection once it has no request in progress, because the server ends.
 
-        The first request of a new connection is on its way, and is answered.
+        The first request of a new connection is on its way, and gets a response.
         """
         self._is_ending = True
         if not self._has_begun:
@@ -156,9 +156,9 @@ class _LimitedProtocol(HttpToolsProtocol):
         app: ASGI3Application = self.config.loaded_app
         if not self.slot.served and not is_probe(self.url) and not self.limits.serve(self.slot):
             if self.slot.admin:
-                return self._refusal(404, "This port answers health and metrics only.", None)
+                return self._refusal(404, "This port serves health and metrics only.", None)
             self.limits.refused[RequestBound.CONNECTIONS] += 1
-            detail = "The service has as many connections as it may have. Health and metrics are answered."
+            detail = "The service has as many connections as it may have. Health and metrics are served."
             return self._refusal(503, detail, _RETRY_AFTER_S)
         if not self._is_proxy or self.client is None:
             return app
@@ -252,6 +252,6 @@ def limited_protocol(
 
 
 def is_probe(url: bytes) -> bool:
-    """Return whether *url* is a path of health or metrics, which reserved connections answer."""
+    """Return whether *url* is a path of health or metrics, which reserved connections serve."""
     path = url.partition(b"?")[0].rstrip(b"/")
     return path in (b"/metrics", b"/health") or path.startswith(b"/health/")

@@ -18,9 +18,9 @@ from stepwell.cli.listeners import cannot_listen
 from stepwell.settings import Settings
 
 # The time that responses get after the engine has ended. They have had the grace time before.
-_LAST_ANSWERS_S = 1
+_LAST_RESPONSES_S = 1
 _WANTED_FILES = 65_536
-# Files for connections that are being closed while others take their places.
+# Files for connections that are being closed while others replace them.
 _CLOSING = 16
 
 
@@ -42,7 +42,7 @@ class HttpServer(uvicorn.Server):
         stalled_s: float = STALLED_S,
         idle_s: int = IDLE_S,
     ) -> None:
-        """*admin* is a further socket, which answers health and metrics only. *head_s* is the time that a client may
+        """*admin* is a further socket, which serves health and metrics only. *head_s* is the time that a client may
         take for the head of a request, *stalled_s* for reading some of a response, *idle_s* between two requests.
         """
         limits = limits or ConnectionLimits()
@@ -65,7 +65,7 @@ class HttpServer(uvicorn.Server):
                 proxy_headers=False,
                 server_header=False,
                 timeout_keep_alive=idle_s,
-                timeout_graceful_shutdown=_LAST_ANSWERS_S,
+                timeout_graceful_shutdown=_LAST_RESPONSES_S,
             )
         )
         self.opened = asyncio.Event()

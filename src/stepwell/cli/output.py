@@ -82,7 +82,7 @@ def start_logging(settings: Settings, environ: Mapping[str, str], *, quiet: bool
     configure_logging(format_, level)
     for name in _CHATTY:
         logging.getLogger(name).setLevel(max(logging.WARNING, logging.getLogger().level))
-    # asyncio warns of a worker that exits by itself while it is being stopped.
+    # asyncio warns of a child process that exits by itself while it is being stopped.
     logging.getLogger("asyncio").addFilter(lambda record: "Unknown child process" not in str(record.msg))
     for name, similar in unread_settings(environ, installed_providers()).items():
         advice = f"did you mean {similar}?" if similar else "remove it; `stepwell manual settings` lists the settings"

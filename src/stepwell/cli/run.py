@@ -77,15 +77,15 @@ async def _main(keys: ServiceKeys, postgres: EmbeddedPostgres, body: Any, stop: 
 async def _run(app: Service, settings: Settings, body: Any, stop: Stop) -> RunOutcome | None:
     """Run the definition. Returns None if a signal stopped this process before the workflow's end."""
     try:
-        planned = validate_workflow(
+        workflow = validate_workflow(
             body, app.services.catalog, now=app.services.clock.now(), origin_instance=settings.origin_instance
         )
-        await app.services.inputs_checker.check(planned.request.origin_tenant_id, planned)
+        await app.services.inputs_checker.check(workflow.request.origin_tenant_id, workflow)
     except InvalidRequest as error:
         raise invalid_definition(error.faults) from error
-    print_warnings(planned.warnings)
-    tenant = planned.request.origin_tenant_id
-    record = await app.services.workflows.create(EVERY_TENANT, _ACTOR, planned, tenant=tenant, start=True)
+    print_warnings(workflow.warnings)
+    tenant = workflow.request.origin_tenant_id
+    record = await app.services.workflows.create(EVERY_TENANT, _ACTOR, workflow, tenant=tenant, start=True)
     workflow_id = record.state.id
     folder = settings.data_dir
     advice = f"only a service takes decisions and signals: press Ctrl-C, and run `stepwell up --data-dir {folder}`"

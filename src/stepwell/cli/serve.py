@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from stepwell.cli.errors import MISUSED, Refused
 from stepwell.cli.keys import ServiceKeys, key_faults, keys_of_settings
 from stepwell.cli.listeners import Listeners, bound_sockets
-from stepwell.cli.service_host import announce_ready, answer_requests, open_service
+from stepwell.cli.service_host import announce_ready, open_service, serve_requests
 from stepwell.cli.signals import Signals, Stop, run_stoppable
 from stepwell.persistence.schema.startup import DatabaseRefused, Unreachable, WrongAddress, prepare_database
 from stepwell.settings import Settings
@@ -65,7 +65,7 @@ async def prepare_configured_database(settings: Settings, *, index_wait_s: float
 async def _main(keys: ServiceKeys, listeners: Listeners, stop: Stop) -> int:
     dsn = await prepare_configured_database(keys.settings)
     async with open_service(keys, dsn, exclusive=False) as app:
-        return await answer_requests(app, keys, listeners, stop, lambda: announce_ready(keys.settings))
+        return await serve_requests(app, keys, listeners, stop, lambda: announce_ready(keys.settings))
 
 
 def _log_waiting(why: str) -> None:

@@ -61,12 +61,12 @@ async def open_service(
         raise
 
 
-async def answer_requests(
+async def serve_requests(
     app: Service, keys: ServiceKeys, listeners: Listeners, stop: Stop, ready: Callable[[], None]
 ) -> int:
     """Serve the API, and `/mcp`, on *listeners* until *stop* or the end of the engine. Returns the exit code.
 
-    The listeners close last. While the engine ends, the API answers reads and refuses writes with 503.
+    The listeners close last. While the engine ends, the API serves reads and refuses writes with 503.
     """
     mount_mcp(app.api, keys.settings)
     server = HttpServer(app.api, keys.settings, app.connections, admin=listeners.admin)
@@ -105,9 +105,9 @@ async def _stop_or_end_of_engine(app: Service, stop: Stop) -> None:
 
 
 def mount_mcp(api: Litestar, settings: Settings) -> None:
-    """Let *api* answer at `/mcp`. The SDK is imported when the first request comes.
+    """Let *api* serve `/mcp`. The SDK is imported when the first request comes.
 
-    Pages of the service itself may call it, and those of the configured origins. Without the extra `mcp`, the answer
+    Pages of the service itself may call it, and those of the configured origins. Without the extra `mcp`, the response
     says what to install.
     """
     if not has_sdk():

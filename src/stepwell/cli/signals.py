@@ -67,8 +67,8 @@ class Signals:
         """In this context the first signal calls *stop* in the running loop.
 
         Ctrl-C reaches every process of the terminal's foreground group. Both signals are blocked here, and processes
-        that are started meanwhile inherit that. Otherwise a worker that doesn't ignore them yet would die, and its
-        attempt would fail.
+        that are started meanwhile inherit that. Otherwise a child process that doesn't ignore them yet would die, and
+        its attempt would fail.
         """
         self._call = partial(asyncio.get_running_loop().call_soon_threadsafe, stop)
         before = signal.pthread_sigmask(signal.SIG_BLOCK, _NUMBERS)
@@ -135,7 +135,7 @@ class Stop:
 
 
 def run_stoppable(signals: Signals, body: Callable[[Stop], Coroutine[Any, Any, int]], *, stopped: int) -> int:
-    """Run *body* in an event loop of its own, and return its result; *stopped* if a signal cancelled it.
+    """Run *body* in a new event loop, and return its result; *stopped* if a signal cancelled it.
 
     An exception of *body* is raised without the exception groups around it.
     """

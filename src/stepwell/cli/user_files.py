@@ -42,7 +42,7 @@ def write_private(path: Path, data: bytes) -> None:
 
 @contextmanager
 def staged_file(path: Path, data: bytes) -> Iterator[Path]:
-    """Yield a new file beside *path* with *data*, safe on the disk. At the end it is gone, unless it was renamed."""
+    """Yield a new file beside *path* with *data*, safe on the disk. At the end it is deleted, unless it was renamed."""
     staged, descriptor = open_staged(path)
     try:
         with os.fdopen(descriptor, "wb") as file:

@@ -19,9 +19,9 @@ def worker(settings: Settings, *, concurrency: int | None, queues: str | None) -
 
     _check_storage(settings)
     app.conf.update(worker_hijack_root_logger=False, worker_redirect_stdouts=False)
-    # Celery tells workers apart by this name, also those of one machine.
+    # Celery distinguishes workers by this name, also those of one machine.
     arguments = ["worker", "--loglevel", settings.log_level, "--hostname", f"stepwell-{os.getpid()}@%h"]
-    arguments += ["--without-gossip"]  # it reads the events of all workers, and nothing uses what it learns
+    arguments += ["--without-gossip"]  # it reads the events of all workers, and nothing uses them
     arguments += ["--concurrency", str(concurrency or settings.max_local_steps)]
     arguments += ["--queues", queues or ",".join(settings.celery_queues.names)]
     try:
@@ -32,9 +32,9 @@ def worker(settings: Settings, *, concurrency: int | None, queues: str | None) -
 
 
 def _check_storage(settings: Settings) -> None:
-    """Raise `Refused` if the artifact store can't be used, or doesn't answer.
+    """Raise `Refused` if the artifact store can't be used, or doesn't respond.
 
-    The check runs in a process of its own, because it starts threads, and Celery forks its processes from this one.
+    The check runs in another process, because it starts threads, and Celery forks its processes from this one.
     """
     context = get_context("fork")
     receiver, sender = context.Pipe(duplex=False)
@@ -44,7 +44,7 @@ def _check_storage(settings: Settings) -> None:
             check.start()
         try:
             if not receiver.poll(_STORAGE_S):
-                raise Refused(f"the artifact store didn't answer within {_STORAGE_S:g} s")
+                raise Refused(f"the artifact store didn't respond within {_STORAGE_S:g} s")
             fault: str | None = receiver.recv()
         except EOFError:
             raise Refused("the check of the artifact store ended early") from None

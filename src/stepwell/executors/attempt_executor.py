@@ -30,7 +30,7 @@ from stepwell.lifecycle.model import Task
 from stepwell.outbound.input_fetcher import HttpInputFetcher
 from stepwell.outbound.sanitise import sanitised
 from stepwell.ports.providers import Attempt
-from stepwell.providers.celery.job_records import CLAIM_S, REDIS_S, RENEW_S, Claim, JobPhase, JobRecords
+from stepwell.providers.celery.job_records import CLAIM_S, RENEW_S, Claim, JobPhase, JobRecords
 from stepwell.providers.celery.messages import (
     AttemptMessage,
     ReportedError,
@@ -88,7 +88,7 @@ class AttemptExecutor:
         give_up_at = asyncio.get_running_loop().time() + _TAKEN_S
         while True:
             try:
-                async with asyncio.timeout(REDIS_S):
+                async with asyncio.timeout(JobRecords.TIMEOUT_S):
                     claim, runs = await self._records.claim(job_id, claimant, worker)
             except (RedisError, OSError) as error:
                 log.warning("celery.backend_away", action="claim", task_id=job_id, error=type(error).__name__)
@@ -102,7 +102,7 @@ class AttemptExecutor:
     async def _release_dead_claim(self, job_id: str) -> bool:
         """End the claim on the job if it belongs to a dead process of this machine. Return whether it did."""
         try:
-            async with asyncio.timeout(REDIS_S):
+            async with asyncio.timeout(JobRecords.TIMEOUT_S):
                 claimant = await self._records.claimant(job_id)
                 if claimant is None or not is_dead(claimant):
                     return False
@@ -116,7 +116,7 @@ class AttemptExecutor:
         while True:
             await asyncio.sleep(RENEW_S)
             try:
-                async with asyncio.timeout(REDIS_S):
+                async with asyncio.timeout(JobRecords.TIMEOUT_S):
                     if await self._records.renew(job_id, claimant):
                         continue
                     claim, _ = await self._records.claim(job_id, claimant, worker)
@@ -130,7 +130,7 @@ class AttemptExecutor:
         text = encode(end)
         while True:
             try:
-                async with asyncio.timeout(REDIS_S):
+                async with asyncio.timeout(JobRecords.TIMEOUT_S):
                     return await self._records.finish(job_id, claimant, text)
             except (RedisError, OSError) as error:
                 log.warning("celery.backend_away", action="finish", task_id=job_id, error=type(error).__name__)
@@ -210,7 +210,7 @@ class AttemptExecutor:
         """
         job_id = str(task.id)
         try:
-            async with asyncio.timeout(REDIS_S):
+            async with asyncio.timeout(JobRecords.TIMEOUT_S):
                 if not await self._records.renew(job_id, claimant):
                     record = (await self._records.read([job_id]))[job_id]
                     if record.phase not in (JobPhase.REVOKED, JobPhase.FAILURE):

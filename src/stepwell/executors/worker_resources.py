@@ -18,7 +18,7 @@ from stepwell.basics.tenancy import FileScope
 from stepwell.executors.machine_memory import MachineMemory
 from stepwell.outbound.output_download import HttpOutputDownloader
 from stepwell.ports.providers import WorkWeight
-from stepwell.providers.celery.job_records import REDIS_S, JobRecords
+from stepwell.providers.celery.job_records import JobRecords
 from stepwell.providers.factory import build_providers
 from stepwell.providers.local.provider import local_memory
 from stepwell.providers.registry import Registry
@@ -106,7 +106,9 @@ async def _open_in_time() -> AsyncIterator[None]:
 def open_records(settings: Settings, stack: AsyncExitStack) -> JobRecords:
     """Return a client of the result backend, which connects when it is used. *stack* closes it."""
     assert settings.result_backend is not None
-    redis = Redis.from_url(settings.result_backend, socket_timeout=REDIS_S, socket_connect_timeout=REDIS_S)
+    redis = Redis.from_url(
+        settings.result_backend, socket_timeout=JobRecords.TIMEOUT_S, socket_connect_timeout=JobRecords.TIMEOUT_S
+    )
     stack.push_async_callback(redis.aclose)
     return JobRecords(redis)
 

@@ -434,9 +434,8 @@ class RefusesSteps(Protocol):
         """Return the faults that make the provider refuse the step in any case.
 
         They are reported when the step is created, before anything is paid for, in the words that `prepare` and
-        `submit` would use. A fault's place is in the step's definition, below "config" or "provider_config";
-        "provider_config" stands for the fallback's too. Only called for task types that the provider can do. Does no
-        I/O.
+        `submit` would use. A fault's place is in the step's definition, below "config" or "provider_config".
+        "provider_config" means the fallback's too. Only called for task types that the provider can do. Does no I/O.
         """
 
 

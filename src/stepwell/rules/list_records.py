@@ -178,8 +178,7 @@ ITEM_ATTEMPTS: Final = 1_000_000
 
 
 class TaskCursor(NamedTuple):
-    """The position of a task in the order of its workflow's tasks: by the position of the step, the item and the
-    attempt.
+    """The position of a task among those of its workflow, which are ordered by step, item and attempt.
 
     `attempt` of an item's task is that of the item, plus `ITEM_ATTEMPTS` for each item before it.
     """

@@ -280,11 +280,9 @@ async def running_on(postgres: PostgresServer | None, settings: Mapping[str, Any
 
 @asynccontextmanager
 async def in_one_task(context: AbstractAsyncContextManager[T]) -> AsyncIterator[T]:
-    """Enter and leave *context* in one asyncio task, so that this context manager may be entered and left in different
-    tasks.
+    """Enter and leave *context* in one asyncio task, so that the caller may enter and leave it in two.
 
-    pytest-asyncio runs the two halves of a fixture in two asyncio tasks, and cancel scopes and task groups don't allow
-    that.
+    pytest-asyncio runs the two halves of a fixture in two of them, and cancel scopes and task groups don't allow that.
     """
     entered: asyncio.Future[T] = asyncio.get_running_loop().create_future()
     leave = asyncio.Event()

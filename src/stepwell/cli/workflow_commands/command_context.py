@@ -101,12 +101,12 @@ class CommandContext:
         return find_endpoint(self.options, os.environ)
 
     def use_endpoint(self, url: str, token: str) -> None:
-        """Connect to this service in place of the one that options, environment and profiles name."""
+        """Connect to this service instead of the one that options, environment and profiles name."""
         self.endpoint = Endpoint(url, token, "URL")
 
     @cached_property
     def client(self) -> Stepwell:
-        """The client for single requests. It reports soon that the service doesn't answer. Raises `Refused`."""
+        """The client for single requests. It reports soon that the service doesn't respond. Raises `Refused`."""
         return self._open(retry_s=_RETRY_S)
 
     @cached_property
@@ -119,7 +119,7 @@ class CommandContext:
 
     def _open(self, *, retry_s: float) -> Stepwell:
         url, token = self.endpoint.url, self.endpoint.token
-        # With a transport of its own, the client ignores the proxies of the environment.
+        # With its own transport, the client ignores the proxies of the environment.
         transport = HTTPTransport() if is_loopback(url) else None
         client = Stepwell(url, token=token or "", timeout_s=_TIMEOUT_S, retry_s=retry_s, transport=transport)
         return self._stack.enter_context(client)
@@ -253,7 +253,7 @@ def exit_code(error: StepwellError) -> int:
 
 
 def _is_of_another_server(error: StepwellError) -> bool:
-    """Return whether the answer isn't one of Stepwell's API, so that the address may be wrong."""
+    """Return whether the response isn't one of Stepwell's API, so that the address may be wrong."""
     if isinstance(error, UnexpectedResponse):
         return True
     problem = error.problem

@@ -21,9 +21,9 @@ _MAX_DIGITS: Final = 3
 
 def list_decisions(context: CommandContext, workflow: str | None, definition: str | None) -> None:
     workflow_id = None if workflow is None else context.workflow_id(workflow)
-    found = list(context.client.decisions(workflow_id, definition=definition))
-    context.remember(*dict.fromkeys(each.workflow_id for each in found))
-    context.show_each(found, decision_table)
+    decisions = list(context.client.decisions(workflow_id, definition=definition))
+    context.remember(*dict.fromkeys(each.workflow_id for each in decisions))
+    context.show_each(decisions, decision_table)
 
 
 def decide(
@@ -33,8 +33,8 @@ def decide(
     workflow_id, value = context.workflow_id(workflow), _parsed(data)
     context.remember(workflow_id)
     if choice.isdecimal() and len(choice) <= _MAX_DIGITS:
-        found = context.client.decisions(workflow_id, step_id=step_id)  # a token that may only decide reads them
-        choice = named_choice(choice, next((each.choices for each in found if each.workflow_id == workflow_id), ()))
+        decisions = context.client.decisions(workflow_id, step_id=step_id)  # a token that may only decide reads them
+        choice = named_choice(choice, next((each.choices for each in decisions if each.workflow_id == workflow_id), ()))
     context.show(context.client.decide(workflow_id, step_id, choice, note=note, data=value), _step_line)
 
 

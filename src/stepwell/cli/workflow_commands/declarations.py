@@ -113,7 +113,7 @@ def plan(context: "CommandContext", source: IO[bytes] | str, values: tuple[str, 
 @click.option("--include-deleted", is_flag=True, help="Deleted workflows, too.")
 @click.option("--order", type=click.Choice(list(_ORDERS)), default="newest", show_default=True, help="Which are first.")
 @click.option("--limit", type=click.IntRange(min=1), default=20, show_default=True, help="The most to list.")
-@click.option("--all", "every", is_flag=True, help="List all that match, in place of --limit.")
+@click.option("--all", "every", is_flag=True, help="List all that match, instead of --limit.")
 @click.option("--counts", is_flag=True, help="Print the number of workflows by status, and no list.")
 def ls(
     context: "CommandContext",
@@ -388,7 +388,7 @@ def deliveries(context: "CommandContext", workflow: str) -> None:
     "--failed",
     is_flag=True,
     help="Send all webhooks of the workflow again that were given up: FAILED (no attempt is left) and STOPPED (the "
-    "receiver answered 410).",
+    "receiver responded with 410).",
 )
 def redeliver(context: "CommandContext", workflow: str, deliveries: tuple[str, ...], failed: bool) -> None:
     """Send webhooks of a workflow again, whatever their status is. `deliveries` lists them."""
@@ -438,7 +438,7 @@ _name = click.argument("name")
 @service_command("put", group=definitions)
 @click.argument("name", required=False)
 @click.argument("file", type=click.File("rb"), required=False)
-@click.option("--example", help="Store this example in place of a file, as NAME or under its own name.")
+@click.option("--example", help="Store this example instead of a file, as NAME or under its own name.")
 @_dry_run
 def put_definition(
     context: "CommandContext", name: str | None, file: IO[bytes] | None, example: str | None, dry_run: bool

@@ -108,8 +108,8 @@ def _body(context: CommandContext, source: IO[bytes] | str, options: SubmitOptio
     set_labels(body, options.labels)
     set_uploads(body, options.uploads, lambda path: context.client.upload(path).path, stored)
     if stored and sys.stdin.isatty() and sys.stderr.isatty():
-        given = body.setdefault("inputs", {})
-        given |= ask_inputs(stored, given, lambda path: context.client.upload(path).path)
+        inputs = body.setdefault("inputs", {})
+        inputs |= ask_inputs(stored, inputs, lambda path: context.client.upload(path).path)
     named = {"name": options.name, "origin_instance": options.origin_instance}
     return body | {member: value for member, value in named.items() if value is not None}
 

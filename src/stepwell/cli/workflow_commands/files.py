@@ -2,7 +2,7 @@
 
 What must hold:
 - A file appears under its name when it is complete, with the size and the hash that the service has recorded.
-- Whatever the service answers, nothing is written outside of the folder.
+- Whatever the service responds, nothing is written outside of the folder.
 - A file of any size needs the memory of one chunk.
 """
 
@@ -47,9 +47,9 @@ def download_outputs(context: CommandContext, workflow: str, folder: Path | None
 
     def download_each() -> Iterator[DownloadedFile]:
         with _progress(context, sum(output.size for output, _ in files)) as advance:
-            for output, place in files:
-                _download(context.patient_client, output, target, place, advance)
-                yield DownloadedFile(**structs.asdict(output), file=str(target / place))
+            for output, path in files:
+                _download(context.patient_client, output, target, path, advance)
+                yield DownloadedFile(**structs.asdict(output), file=str(target / path))
 
     context.show_stream(download_each(), lambda each: plain(each.file))
     if not outputs:
@@ -73,19 +73,19 @@ def _local_paths(outputs: Sequence[OutputPublic]) -> list[tuple[OutputPublic, Pu
 def _download(
     client: Stepwell, output: OutputPublic, folder: Path, name: PurePosixPath, advance: Callable[[int], None]
 ) -> None:
-    place = folder / name
+    path = folder / name
     for above in map(folder.joinpath, list(name.parents)[:-1]):  # the last one is the folder itself
         if above.is_symlink():
             raise Refused(f"{above} is a link, which may lead elsewhere: remove it, or choose another folder")
     if parse_artifact_path(output.path) is None:
         raise Refused(f"{output.path}: Expected the path of a file from the service, like media/TASK/NAME")
-    with os_errors(f"cannot write {place}"):
-        place.parent.mkdir(parents=True, exist_ok=True)
-        if _is_complete(place, output):
+    with os_errors(f"cannot write {path}"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if _is_complete(path, output):
             advance(output.size)
             return
         digest, size = sha256(), 0
-        with DownloadTarget(place) as file:
+        with DownloadTarget(path) as file:
             for chunk in client.chunks(output.path):
                 file.write(chunk)
                 digest.update(chunk)
@@ -98,11 +98,11 @@ def _download(
             file.finish()
 
 
-def _is_complete(place: Path, output: OutputPublic) -> bool:
-    if not place.is_file() or place.stat().st_size != output.size:
+def _is_complete(path: Path, output: OutputPublic) -> bool:
+    if not path.is_file() or path.stat().st_size != output.size:
         return False
     digest = sha256()
-    with place.open("rb") as file:
+    with path.open("rb") as file:
         while chunk := file.read(_CHUNK):
             digest.update(chunk)
     return digest.hexdigest() == output.sha256
@@ -116,8 +116,8 @@ def _progress(context: CommandContext, total: int) -> Iterator[Callable[[int], N
         return
     columns = (TextColumn("{task.description}", markup=False), BarColumn(), DownloadColumn(), TransferSpeedColumn())
     # The bar redirects what is printed on the same terminal, so that the lines stand above it.
-    shared = context.console.is_terminal
-    with Progress(*columns, console=context.messages, transient=True, redirect_stdout=shared) as progress:
+    on_terminal = context.console.is_terminal
+    with Progress(*columns, console=context.messages, transient=True, redirect_stdout=on_terminal) as progress:
         task = progress.add_task("Download", total=total)
         yield lambda size: progress.advance(task, size)
 

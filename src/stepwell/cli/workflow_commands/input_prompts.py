@@ -16,14 +16,14 @@ _NESTED: Final = (Kind.LIST, Kind.OBJECT)
 Upload: TypeAlias = Callable[[Path], str]
 
 
-def ask_inputs(stored: Mapping[str, Any], given: Mapping[str, Any], upload: Upload) -> dict[str, Any]:
-    """Ask for the inputs of the definition *stored* that *given* lacks. Return those that differ from the stored ones.
+def ask_inputs(stored: Mapping[str, Any], preset: Mapping[str, Any], upload: Upload) -> dict[str, Any]:
+    """Ask for the inputs of the definition *stored* that *preset* lacks. Return those that differ from the stored ones.
 
-    If there are given ones, and these are all that are required, nothing is asked. Raises `click.Abort`.
+    If *preset* has all that are required, and is not empty, there are no questions. Raises `click.Abort`.
     """
     schema, inputs = stored.get("inputs_schema") or {}, stored.get("inputs") or {}
-    questions = [each for each in questions_of(schema, inputs) if each.name not in given]
-    if given and not any(each.is_required for each in questions):
+    questions = [each for each in questions_of(schema, inputs) if each.name not in preset]
+    if preset and not any(each.is_required for each in questions):
         return {}
     answers = {}
     for question in questions:

@@ -101,7 +101,7 @@ def faults_of(schema: Mapping[str, Any], name: str, value: Any) -> list[Fault]:
 
 
 def resolved(schema: object, root: object) -> Mapping[str, Any]:
-    """Return *schema*, or what its `$ref` names in the schema *root*. One reference is followed."""
+    """Return *schema*, or what its `$ref` names in the schema *root*. One reference is resolved."""
     reference = schema.get("$ref") if isinstance(schema, dict) else None
     if isinstance(reference, str) and reference.startswith("#/"):
         schema = root
@@ -111,8 +111,8 @@ def resolved(schema: object, root: object) -> Mapping[str, Any]:
 
 
 def properties(schema: Mapping[str, Any]) -> Mapping[str, Any]:
-    found = schema.get("properties")
-    return found if isinstance(found, dict) else {}
+    members = schema.get("properties")
+    return members if isinstance(members, dict) else {}
 
 
 def alternatives(schema: Mapping[str, Any]) -> list[Mapping[str, Any]]:
@@ -135,9 +135,9 @@ def _members(schema: Mapping[str, Any], root: Mapping[str, Any], values: object,
 
 
 def _question(
-    name: str, given: object, root: Mapping[str, Any], value: Any, depth: int, *, is_required: bool
+    name: str, definition: object, root: Mapping[str, Any], value: Any, depth: int, *, is_required: bool
 ) -> Question:
-    own = given if isinstance(given, dict) else {}
+    own = definition if isinstance(definition, dict) else {}
     schema = {**resolved(own, root), **own}
     branches = [each for each in (resolved(each, root) for each in alternatives(schema)) if each.get("type") != "null"]
     if len(branches) == 1:  # beside null

@@ -63,23 +63,23 @@ def _sign_in_path(endpoint: Endpoint, page: str) -> str:
     """Let the service make a one-time URL that opens *page*. Return its path with the query. Raises `Refused`."""
     try:
         with httpx.Client(transport=httpx.HTTPTransport(), timeout=_TIMEOUT_S) as client:
-            answer = client.post(
+            response = client.post(
                 endpoint.url + SIGN_IN_URLS,
                 params={"next": page},
                 headers={"Authorization": f"Bearer {endpoint.token}"},
             )
     except httpx.HTTPError as error:
         raise Refused(
-            f"{endpoint.source} doesn't answer: {str(error) or type(error).__name__}", code=UNAVAILABLE
+            f"{endpoint.source} doesn't respond: {str(error) or type(error).__name__}", code=UNAVAILABLE
         ) from error
     try:
-        if answer.status_code == HTTPStatus.CREATED:
-            return json.decode(answer.content, type=_NewUrl).path
-        reason = json.decode(answer.content, type=_Problem).detail
+        if response.status_code == HTTPStatus.CREATED:
+            return json.decode(response.content, type=_NewUrl).path
+        reason = json.decode(response.content, type=_Problem).detail
     except (DecodeError, ValidationError):
         reason = ""
     raise Refused(
-        f"{endpoint.source} made no sign-in URL: it answers {answer.status_code}: {reason}".rstrip(": "),
+        f"{endpoint.source} made no sign-in URL: it responds with {response.status_code}: {reason}".rstrip(": "),
         code=UNAVAILABLE,
     )
 

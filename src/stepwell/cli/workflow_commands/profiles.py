@@ -30,7 +30,7 @@ def profile_names(environ: Mapping[str, str]) -> list[str]:
 
 
 def store_profile(environ: Mapping[str, str], name: str, profile: Profile) -> Path:
-    """Store the profile, in place of one of the same name. Return the path of the file. Raises `Refused`."""
+    """Store the profile, instead of one of the same name. Return the path of the file. Raises `Refused`."""
     path = _path(environ)
     with os_errors(f"cannot write {path}"), locked_folder(path.parent):
         profiles = _read(path) | {name: profile}

@@ -22,7 +22,7 @@ _MAX_SERVICES = 50
 
 
 def short_id(workflow_id: UUID) -> str:
-    """Return the end of an id, which commands print and accept in place of the whole id."""
+    """Return the end of an id, which commands print and accept instead of the whole id."""
     return str(workflow_id)[-SHORT:]
 
 

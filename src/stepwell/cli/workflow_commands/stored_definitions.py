@@ -34,17 +34,17 @@ def put(context: CommandContext, name: str, data: bytes, *, dry_run: bool) -> No
 
 def put_example(context: CommandContext, name: str, example: str, *, dry_run: bool) -> None:
     """Store an example, with its description unless the name has one. Raises `Refused`, which lists the examples."""
-    found = find_example(example, read_examples())
-    content = {key: value for key, value in read_definition(found.text.encode()).items() if key not in RUN_MEMBERS}
+    source = find_example(example, read_examples())
+    content = {key: value for key, value in read_definition(source.text.encode()).items() if key not in RUN_MEMBERS}
     stored = context.client.put_definition(name, content, dry_run=dry_run)
     if stored.description is None and not dry_run:
-        context.client.update_definition(name, description=found.description)
+        context.client.update_definition(name, description=source.description)
     context.show(stored, _name_and_version)
 
 
 def list_all(context: CommandContext, name: str | None, labels: Sequence[str], *, archived: bool) -> None:
-    found = context.client.stored_definitions(name, labels=read_labels(labels), archived=archived)
-    context.show_each(found, _render)
+    definitions = context.client.stored_definitions(name, labels=read_labels(labels), archived=archived)
+    context.show_each(definitions, _render)
 
 
 def _find(context: CommandContext, name: str) -> DefinitionPublic:
@@ -56,19 +56,19 @@ def _find(context: CommandContext, name: str) -> DefinitionPublic:
 def find_runnable(context: CommandContext, name: str) -> dict[str, Any]:
     """Return the content that a run of *name* takes; nothing if the token can't read it, or it is archived."""
     try:
-        found = _find(context, name)
+        definition = _find(context, name)
     except Forbidden:  # the token may run it nevertheless
         return {}
     except UnexpectedResponse:  # a token with definitions:run reads the form alone
         return {"inputs_schema": context.client.definition_form(name).inputs_schema}
-    if "@" not in name and found.default_version not in (None, found.version):
-        found = context.client.stored_definition(name, found.default_version)
-    return {} if found.archived else dict(found.definition)
+    if "@" not in name and definition.default_version not in (None, definition.version):
+        definition = context.client.stored_definition(name, definition.default_version)
+    return {} if definition.archived else dict(definition.definition)
 
 
 def show(context: CommandContext, name: str) -> None:
-    found = _find(context, name)
-    context.show(found, lambda found: _whole(_lines(found)))
+    definition = _find(context, name)
+    context.show(definition, lambda definition: _whole(_lines(definition)))
 
 
 def compare(context: CommandContext, name: str, old: int, new: int) -> None:
@@ -100,8 +100,8 @@ def _number(version: str) -> int:
     return int(version)
 
 
-def _name_and_version(found: DefinitionPublic) -> RenderableType:
-    return plain(f"{found.name}@{found.version}")
+def _name_and_version(definition: DefinitionPublic) -> RenderableType:
+    return plain(f"{definition.name}@{definition.version}")
 
 
 def _whole(lines: Iterable[str]) -> RenderableType:
@@ -109,12 +109,12 @@ def _whole(lines: Iterable[str]) -> RenderableType:
     return Group(*(Text.assemble(plain(line), no_wrap=True, overflow="ignore") for line in lines))
 
 
-def _lines(found: DefinitionPublic) -> list[str]:
-    return json.format(json.encode(found.definition), indent=2).decode().splitlines()
+def _lines(definition: DefinitionPublic) -> list[str]:
+    return json.format(json.encode(definition.definition), indent=2).decode().splitlines()
 
 
-def _render(found: Sequence[DefinitionSummary]) -> RenderableType:
-    if not found:
+def _render(definitions: Sequence[DefinitionSummary]) -> RenderableType:
+    if not definitions:
         return "There are no such definitions."
     rows = [
         (
@@ -126,7 +126,7 @@ def _render(found: Sequence[DefinitionSummary]) -> RenderableType:
             " ".join(f"{key}={value}" for key, value in each.labels.items()) or None,
             each.description,
         )
-        for each in found
+        for each in definitions
     ]
     headings = ("NAME", "VERSION", "DEFAULT", "BY", "STORED", "LABELS", "DESCRIPTION")
     return table(*headings, rows=rows, numbers=("VERSION", "DEFAULT"), whole=("NAME", "VERSION"))

@@ -86,9 +86,9 @@ def exact_number(number: float | Decimal) -> str:
     return text.rstrip("0").rstrip(".") if "." in text else text
 
 
-def bar(share: float, width: int) -> Text:
-    """Return a bar that is filled to *share*, between 0 and 1."""
-    filled = min(width, max(0, int(share * width + 1e-9)))
+def bar(progress: float, width: int) -> Text:
+    """Return a bar that is filled to *progress*, between 0 and 1."""
+    filled = min(width, max(0, int(progress * width + 1e-9)))
     return Text.assemble(("━" * filled, _BAR_STYLE), ("─" * (width - filled), _REST_STYLE))
 
 

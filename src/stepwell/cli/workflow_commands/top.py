@@ -33,7 +33,7 @@ from stepwell.contract.workflows import WorkflowPublic
 
 _FRAME_S = 0.5
 _REFRESH_S = 2.0
-_RETRY_S = 2.0  # the display soon says that the service doesn't answer
+_RETRY_S = 2.0  # the display soon says that the service doesn't respond
 _PAUSE_FACTOR = 10  # a pause lasts at least so many times as long as the snapshot before it
 _MAX_WORKFLOWS, _MAX_EXPLAINED = 50, 8
 _BAR_WIDTH = 10
@@ -43,7 +43,7 @@ _MIN_ROWS = 2
 
 
 class ServiceSnapshot(Struct, frozen=True):
-    """The answers of the public operations at one time. `workflows` are the RUNNING ones that were created first, and
+    """The responses of the public operations at one time. `workflows` are the RUNNING ones that were created first, and
     `explanations` are those of some of them.
     """
 
@@ -64,9 +64,9 @@ class ServiceOverview:
         yield self._head()
         parts = [part for part in (self._workflows(), self._steps(), self._providers()) if part.rows]
         rows = None if self._rows is None else self._rows - _HEAD_ROWS - _TITLE_ROWS * len(parts)
-        for part, share in zip(parts, _shares([len(part.rows) for part in parts], rows), strict=True):
+        for part, height in zip(parts, _heights([len(part.rows) for part in parts], rows), strict=True):
             yield Text()
-            yield part.table(share)
+            yield part.table(height)
         if self._note:
             yield line_text(self._note, "yellow")
 
@@ -133,15 +133,15 @@ class _Part(NamedTuple):
     rows: Sequence[Sequence[RenderableType]]
     numbers: tuple[str, ...] = ()
 
-    def table(self, share: int | None) -> Table:
-        """Return the table in *share* rows, its title aside. The last one counts the rows that have no place. If the
+    def table(self, height: int | None) -> Table:
+        """Return the table in *height* rows, without its title. The last row counts those that don't fit. If the
         terminal is too narrow, the last column is cut first.
         """
         table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
         for name in self.columns:
             justify: Literal["left", "right"] = "right" if name in self.numbers else "left"
             table.add_column(name, justify=justify, no_wrap=name != self.columns[-1], overflow="ellipsis")
-        count = len(self.rows) if share is None or len(self.rows) <= share else share - 1
+        count = len(self.rows) if height is None or len(self.rows) <= height else height - 1
         for row in self.rows[:count]:
             table.add_row(*row)
         if count < len(self.rows):
@@ -149,17 +149,17 @@ class _Part(NamedTuple):
         return table
 
 
-def _shares(sizes: Sequence[int], rows: int | None) -> list[int | None]:
+def _heights(sizes: Sequence[int], rows: int | None) -> list[int | None]:
     """Divide *rows* among parts of these *sizes*: none gets more than it needs, and each gets a few."""
     if rows is None:
         return [None] * len(sizes)
-    shares = [min(size, _MIN_ROWS) for size in sizes]
-    left = rows - sum(shares)
-    while left > 0 and (wanting := [i for i, size in enumerate(sizes) if shares[i] < size]):
+    heights = [min(size, _MIN_ROWS) for size in sizes]
+    left = rows - sum(heights)
+    while left > 0 and (wanting := [i for i, size in enumerate(sizes) if heights[i] < size]):
         for i in wanting[:left]:
-            shares[i] += 1
+            heights[i] += 1
             left -= 1
-    return list(shares)
+    return list(heights)
 
 
 def top(context: CommandContext, *, once: bool) -> None:
@@ -226,5 +226,5 @@ class _Display:
             try:
                 self._snapshot, self._note = await take_snapshot(self._client), ""
             except (ConnectionFailed, Unavailable, TooManyRequests) as error:
-                self._note = f"No new answer: {error}"
+                self._note = f"No new response: {error}"
             await asyncio.sleep(max(_REFRESH_S, _PAUSE_FACTOR * (monotonic() - started)))

@@ -90,9 +90,9 @@ def _forecasts(
 def _apply(context: CommandContext, verb: DryRunVerb, workflow_id: UUID, outcome: _Outcome, *, wait: bool) -> None:
     client = context.client
     if verb == "cleanup":
-        answer = client.cleanup(workflow_id)
-        context.show(answer, _render_cleanup)
-        outcome.add(FAILED if answer.cleanup.errors else 0)
+        response = client.cleanup(workflow_id)
+        context.show(response, _render_cleanup)
+        outcome.add(FAILED if response.cleanup.errors else 0)
         return
     verbs: dict[DryRunVerb, Callable[[UUID], WorkflowPublic]] = {
         "start": client.start,
@@ -109,9 +109,9 @@ def _render(workflow: WorkflowPublic) -> RenderableType:
     return plain(f"{short_id(workflow.id)} {workflow.status} {workflow.name}")
 
 
-def _render_cleanup(answer: WorkflowCleanupResponse) -> RenderableType:
-    cleanup = answer.cleanup
-    lines = [f"{short_id(answer.workflow.id)} deleted, with {counted(len(cleanup.deleted_paths), 'file')}"]
+def _render_cleanup(response: WorkflowCleanupResponse) -> RenderableType:
+    cleanup = response.cleanup
+    lines = [f"{short_id(response.workflow.id)} deleted, with {counted(len(cleanup.deleted_paths), 'file')}"]
     lines += [f"  {error.step_id}: {error.error}" for error in cleanup.errors]
     lines += ["  the service still deletes more files"] if cleanup.pending else []
     return Text("\n").join(map(plain, lines))

@@ -29,7 +29,7 @@ _PAUSE_FACTOR = 10  # a pause lasts at least so many times as long as the work b
 _SILENCE_S = 15.0
 _MAX_ERRORS = 20
 _WITHOUT_FILES = (TaskType.PASSTHROUGH, TaskType.LLM_INTERACTION)
-_RETRY_S = 3600.0  # the display says that the service doesn't answer; Ctrl-C ends it
+_RETRY_S = 3600.0  # the display says that the service doesn't respond; Ctrl-C ends it
 
 
 def watch(context: CommandContext, workflow: str) -> int:
@@ -106,7 +106,7 @@ class _Watch:
 
     def __init__(self, client: AsyncStepwell, state: WatchedWorkflow, console: Console) -> None:
         self._client, self._state, self._console = client, state, console
-        self._answered_at = monotonic()
+        self._responded_at = monotonic()
         self._changed = asyncio.Event()
 
     async def run(self) -> WorkflowPublic:
@@ -124,7 +124,7 @@ class _Watch:
 
     async def _follow(self) -> WorkflowPublic:
         async for event in self._client.events(self._state.id):
-            self._answered_at = monotonic()
+            self._responded_at = monotonic()
             self._state.apply(event)
             self._changed.set()
             if self._state.ended:
@@ -142,7 +142,7 @@ class _Watch:
             with suppress(StepwellError):  # the next one may succeed; following the events fails if nothing does
                 self._state.explain(await self._client.explain(self._state.id))
                 self._state.refresh(await self._client.get(self._state.id, include_results=False))
-                self._answered_at = monotonic()
+                self._responded_at = monotonic()
             pause = _REFRESH_S if self._changed.is_set() else min(_MAX_REFRESH_S, pause * _SLOWER)
             self._changed.clear()
             await asyncio.sleep(max(pause, _PAUSE_FACTOR * (monotonic() - started)))
@@ -155,8 +155,8 @@ class _Watch:
             await asyncio.sleep(max(_FRAME_S, _PAUSE_FACTOR * (monotonic() - started)))
 
     def _notes(self) -> list[str]:
-        silence = monotonic() - self._answered_at
-        notes = [f"No answer from the service for {duration(silence)}"] if silence > _SILENCE_S else []
+        silence = monotonic() - self._responded_at
+        notes = [f"No response from the service for {duration(silence)}"] if silence > _SILENCE_S else []
         return [*notes, "Ctrl-C ends this display, not the workflow."]
 
 

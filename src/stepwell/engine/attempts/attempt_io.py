@@ -179,10 +179,7 @@ def _storage_error(why: str) -> AttemptError:
 
 
 class AttemptWorkers:
-    """The turns of one attempt in LOCAL's child processes.
-
-    The attempt's deadline is suspended while it waits, because other attempts cause the wait.
-    """
+    """The turns of one attempt in LOCAL's child processes. A wait doesn't count for its deadline: others cause it."""
 
     def __init__(self, local: LocalAdmission, tenant: str | None, step: StepKey, control: AttemptControl) -> None:
         self._local, self._tenant, self._step, self._control = local, tenant, step, control

@@ -25,15 +25,7 @@ from redis import RedisError
 from redis.asyncio import Redis
 
 from stepwell.basics.errors import CallFailed
-from stepwell.providers.celery.job_records import (
-    REDIS_S,
-    JobRecord,
-    JobRecords,
-    job_of_key,
-    read_result,
-    result_key,
-    text_of,
-)
+from stepwell.providers.celery.job_records import JobRecord, JobRecords, job_of_key, read_result, result_key, text_of
 from stepwell.runtime.outages import OUTAGE_RETRY_S
 
 log = structlog.get_logger()
@@ -123,7 +115,7 @@ class JobMonitor:
         """Read the records of jobs. Raises `BackendAway`."""
         by_id = {job.id: job for job in jobs}
         try:
-            async with asyncio.timeout(REDIS_S):
+            async with asyncio.timeout(JobRecords.TIMEOUT_S):
                 records = await self.records.read(list(by_id))
         except (RedisError, OSError) as error:
             raise BackendAway(f"the result backend can't be reached: {type(error).__name__}") from error
@@ -166,7 +158,7 @@ class JobMonitor:
         key = result_key(job_id)
         confirmed = self._subscribing.setdefault(key, asyncio.get_running_loop().create_future())
         try:
-            async with asyncio.timeout(REDIS_S):
+            async with asyncio.timeout(JobRecords.TIMEOUT_S):
                 await self._pubsub.subscribe(key)
                 await asyncio.shield(confirmed)
         except (RedisError, OSError) as error:
@@ -202,7 +194,7 @@ class JobMonitor:
 
     async def _receive_from(self, pubsub: Any) -> None:
         watched = [job for job in self._jobs.values() if not job.record.phase.is_final]
-        async with asyncio.timeout(REDIS_S):
+        async with asyncio.timeout(JobRecords.TIMEOUT_S):
             await pubsub.subscribe(_CONNECTED, *(result_key(job.id) for job in watched))
         subscribed, received_at = False, time.monotonic()
         while True:
@@ -211,7 +203,7 @@ class JobMonitor:
             if message is None:
                 if now - received_at > _SILENCE_S:
                     raise TimeoutError("no message")
-                async with asyncio.timeout(REDIS_S):
+                async with asyncio.timeout(JobRecords.TIMEOUT_S):
                     await pubsub.ping()
                 continue
             received_at = now
@@ -265,7 +257,7 @@ class JobMonitor:
         if self._pubsub is None or not (old := {text_of(key) for key in self._pubsub.channels} - needed):
             return
         try:
-            async with asyncio.timeout(REDIS_S):
+            async with asyncio.timeout(JobRecords.TIMEOUT_S):
                 await self._pubsub.unsubscribe(*old)
         except (RedisError, OSError) as error:
             raise BackendAway(str(error)) from error

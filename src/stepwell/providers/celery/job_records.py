@@ -17,7 +17,6 @@ from redis.asyncio import Redis
 
 CLAIM_S = 15.0  # how long a claim holds unless it is renewed
 RENEW_S = 4.0
-REDIS_S = 5.0  # the deadline of a command of the result backend
 _RESULT_EXPIRES_S = 86_400
 _REVOKED_EXPIRES_S = 7 * 86_400  # until then, no worker begins a revoked job whose message is still in a queue
 _MOST_BYTES = 16 * 1024 * 1024  # of a record: more than Celery stores of any result that the service accepts
@@ -138,6 +137,8 @@ def read_result(data: bytes | str | None) -> JobRecord:
 
 class JobRecords:
     """Reads and writes the records. Each call is one round trip. Raises `redis.RedisError` and OSError."""
+
+    TIMEOUT_S = 5.0  # the deadline of a command
 
     def __init__(self, redis: "Redis") -> None:
         self._redis = redis

@@ -19,7 +19,7 @@ from stepwell.basics.errors import AttemptError, CallFailed, OutcomeUnknown
 from stepwell.basics.setting_values import TaskQueues
 from stepwell.providers.celery.configuration import publisher_configuration
 from stepwell.providers.celery.job_monitor import BackendAway, JobMonitor, WatchedJob
-from stepwell.providers.celery.job_records import REDIS_S, JobPhase
+from stepwell.providers.celery.job_records import JobPhase, JobRecords
 from stepwell.providers.celery.messages import ATTEMPT_TASK, PROBE_TASK
 
 _THREADS = 4
@@ -86,7 +86,9 @@ class WorkerQueues:
     def __init__(self, broker_url: str, result_backend: str, queues: TaskQueues) -> None:
         self.queues = queues
         self._publisher = Publisher(broker_url)
-        self._redis: Redis = Redis.from_url(result_backend, socket_timeout=REDIS_S, socket_connect_timeout=REDIS_S)
+        self._redis: Redis = Redis.from_url(
+            result_backend, socket_timeout=JobRecords.TIMEOUT_S, socket_connect_timeout=JobRecords.TIMEOUT_S
+        )
         self._stopping = asyncio.Event()
         self.monitor = JobMonitor(self._redis, self._send_probe)
 
@@ -99,7 +101,7 @@ class WorkerQueues:
         await self.monitor.run(notify)
 
     async def close(self) -> None:
-        async with asyncio.timeout(REDIS_S):
+        async with asyncio.timeout(JobRecords.TIMEOUT_S):
             await self._redis.aclose()
             await self._publisher.close()
 
@@ -176,7 +178,7 @@ class WorkerQueues:
 @asynccontextmanager
 async def _backend_errors() -> AsyncIterator[None]:
     try:
-        async with asyncio.timeout(REDIS_S):
+        async with asyncio.timeout(JobRecords.TIMEOUT_S):
             yield
     except (RedisError, OSError) as error:
         raise CallFailed(f"the result backend can't be reached: {type(error).__name__}") from error

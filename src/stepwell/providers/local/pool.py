@@ -41,9 +41,7 @@ class NamedFunction(Generic[Argument, Result]):
         self._name = name
 
     def __reduce__(self) -> tuple[Callable[[str], Any], tuple[str]]:
-        return resolve_name, (
-            self._name,
-        )  # so the child process reads the function itself, before its memory is limited
+        return resolve_name, (self._name,)  # so the child process imports it, before its memory is limited
 
     def __call__(self, argument: Argument) -> Result:
         function: Callable[[Argument], Result] = resolve_name(self._name)

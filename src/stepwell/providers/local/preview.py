@@ -41,10 +41,7 @@ class LocalPreviews:
 
 
 def make_preview(job: PreviewJob) -> dict[str, Any]:
-    """Do a job in the child process.
-
-    Returns {}, {cost, memory} of work that is too heavy, {error, retryable} or {disk_full}.
-    """
+    """Do a job in the child process. Returns {}, {cost, memory} of heavy work, {error, retryable} or {disk_full}."""
     try:
         with open(job.source, "rb") as file:  # noqa: PTH123 - the path may be one of /proc
             if (header := images.read_header(file)) is not None:

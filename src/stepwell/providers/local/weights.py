@@ -1,5 +1,4 @@
-"""Weighs LOCAL's work, from its inputs and the headers of its files: pixels to compute, and memory of the child
-process.
+"""Weighs LOCAL's work, from its inputs and the headers of its files: pixels to compute, and memory of the process.
 
 What must hold: the memory is at least what the child process uses at most (`tests/providers/local/test_weights.py`).
 

@@ -113,8 +113,8 @@ def _about_delivery(delivery: DeliveryPublic) -> str:
     facts = [str(delivery.type)]
     if delivery.attempts:
         last = delivery.attempts[-1]
-        answer = last.error or "no answer" if last.code is None else str(last.code)
-        facts.append(f"attempt {len(delivery.attempts)}: {answer}")
+        outcome = last.error or "no response" if last.code is None else str(last.code)
+        facts.append(f"attempt {len(delivery.attempts)}: {outcome}")
     if delivery.next_at is not None:
         facts.append(f"next attempt at {time_text(delivery.next_at)}")
     return ", ".join(facts)

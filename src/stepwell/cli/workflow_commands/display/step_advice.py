@@ -63,7 +63,7 @@ def workflow_advice(reason: WorkflowReason | StepReason, workflow_id: UUID, stat
         case WaitsForAdmission():
             return "It starts when other workflows have ended. The limit: STEPWELL_MAX_ACTIVE_WORKFLOWS"
         case DatabaseAway():
-            return "Check PostgreSQL. Everything continues once it answers."
+            return "Check PostgreSQL. Everything continues once it responds."
         case DiskIsFull():
             return "Free space on the database's disk. Everything continues after that."
     return None

@@ -1,7 +1,7 @@
-"""The state of a workflow as its watcher knows it: the last answers of the API, and the events since then.
+"""The state of a workflow as its watcher knows it: the last responses of the API, and the events since then.
 
 What must hold:
-- An event changes a step only if the step's last answer isn't newer. Events may be applied again, in their order.
+- An event changes a step only if the step's last response isn't newer. Events may be applied again, in their order.
 - An answer replaces a step only if no newer event was applied.
 - An event about an item changes nothing of its step. Answers count the items.
 - A reason is shown only as long as the step has the status that it explains.
@@ -50,7 +50,7 @@ _RESUMABLE = frozenset({StepStatus.FAILED, StepStatus.SKIPPED, StepStatus.CANCEL
 
 @dataclass
 class WatchedStep:
-    """A step. `layer` is the index of its layer. `progress` is the share of its remote job, from 0 to 1. `at` is the
+    """A step. `layer` is the index of its layer. `progress` is that of its remote job, from 0 to 1. `at` is the
     time of its last change.
     """
 
@@ -87,8 +87,8 @@ class WatchedStep:
         return self.status is StepStatus.COMPLETED
 
     @property
-    def share(self) -> float:
-        """The share of the step that is done: 0 or 1, or that of its completed items."""
+    def part_done(self) -> float:
+        """The progress of the step: 0 or 1, or the part of its items that is COMPLETED."""
         if self.is_done:
             return 1.0
         return 0.0 if self.items is None or not self.items.total else self.items.completed / self.items.total
@@ -114,7 +114,7 @@ class WatchedStep:
         if event.at < self.at or event.data.get("item") is not None:
             return
         if event.type is EventType.STEP_PROGRESS:
-            self.progress, self.word = _share(event.data.get("progress")), _text(event.data.get("word"))
+            self.progress, self.word = _progress(event.data.get("progress")), _text(event.data.get("word"))
             return
         status = _STEP_STATUSES.get(event.type)
         if status is None:
@@ -169,7 +169,7 @@ class WatchedWorkflow:
 
     @classmethod
     def of(cls, workflow: WorkflowPublic) -> Self:
-        """Return the state of *workflow*, an answer of the API that has its steps."""
+        """Return the state of *workflow*, a response of the API that has its steps."""
         steps = workflow.steps or []
         numbers = _layer_numbers({step.step_id: step.dependencies for step in steps})
         state = cls(workflow.id, workflow.name, workflow.status, workflow.updated_at)
@@ -187,7 +187,7 @@ class WatchedWorkflow:
         return self.status in TERMINAL_STATUSES
 
     def refresh(self, workflow: WorkflowPublic) -> None:
-        """Take over an answer of the API. An older answer changes only what events don't have: costs and models."""
+        """Take over a response of the API. An older response changes only what events don't have: costs and models."""
         self.name, self.cost, self.is_deleted = workflow.name, workflow.cost, workflow.is_deleted
         if workflow.updated_at >= self.at:
             self.at, self.status, self.error = workflow.updated_at, workflow.status, workflow.error_message
@@ -196,7 +196,7 @@ class WatchedWorkflow:
             self.steps[step.step_id].refresh(step)
 
     def explain(self, explanation: Explanation) -> None:
-        """Take over the reasons of an answer. Steps that aren't in it have none."""
+        """Take over the reasons of a response. Steps that aren't in it have none."""
         self.reason = explanation.reason if explanation.status is self.status else None
         reasons = {step.step_id: step for step in explanation.steps}
         for step_id, step in self.steps.items():
@@ -213,8 +213,8 @@ class WatchedWorkflow:
         if held_back is True and step is not None:
             step.hold_back(event.at)
         for step_id in _step_ids(held_back):
-            if (held := self.steps.get(step_id)) is not None:
-                held.hold_back(event.at)
+            if (waiting := self.steps.get(step_id)) is not None:
+                waiting.hold_back(event.at)
         if event.type is EventType.WORKFLOW_RESUMED:
             stay = _step_ids(event.data.get("still_skipped")) | _step_ids(event.data.get("still_failed"))
             for step_id, each in self.steps.items():
@@ -238,10 +238,10 @@ class WatchedWorkflow:
         return counts
 
     def progress(self) -> float:
-        """Return the share of the steps that are done, from 0 to 1."""
+        """Return the progress of the workflow, from 0 to 1."""
         if self.status is WorkflowStatus.COMPLETED:
             return 1.0
-        return sum(step.share for step in self.steps.values()) / len(self.steps) if self.steps else 0.0
+        return sum(step.part_done for step in self.steps.values()) / len(self.steps) if self.steps else 0.0
 
 
 def _layer_numbers(dependencies: Mapping[str, Iterable[str]]) -> dict[str, int]:
@@ -264,7 +264,7 @@ def _step_ids(value: Any) -> set[str]:
     return set(map(str, value)) if isinstance(value, list) else set()
 
 
-def _share(value: Any) -> float | None:
+def _progress(value: Any) -> float | None:
     return min(1.0, max(0.0, float(value))) if isinstance(value, int | float) else None
 
 

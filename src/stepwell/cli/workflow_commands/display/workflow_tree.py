@@ -74,10 +74,10 @@ class WorkflowTree:
     def _head(self, width: int) -> list[Text]:
         workflow = self._workflow
         text = " " + _summary(workflow, self._now)
-        share = workflow.progress()
+        progress = workflow.progress()
         return [
             _title(workflow),
-            Text.assemble(bar(share, max(8, min(30, width - len(text)))), text, no_wrap=True),
+            Text.assemble(bar(progress, max(8, min(30, width - len(text)))), text, no_wrap=True),
             Text(),
         ]
 
