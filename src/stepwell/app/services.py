@@ -186,7 +186,7 @@ def _build_uploads(process: ProcessInfo, stores: Stores, stack: contextlib.Async
     presigner = None if sign is None else Presigner(sign, settings.signed_url_ttl_s)
     sweeper, max_bytes = UploadSweeper(store, clock), settings.upload_max_bytes
     return UploadService(
-        store, stores.files.artifacts, workers, limits, max_bytes, clock, uuid7, sweeper=sweeper, presigner=presigner
+        store, stores.files.artifacts, pool, limits, max_bytes, clock, uuid7, sweeper=sweeper, presigner=presigner
     )
 
 
