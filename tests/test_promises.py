@@ -25,7 +25,7 @@ PROOFS: Mapping[str, tuple[str, ...]] = {
         "cli/test_up_killed.py::test_the_next_start_continues_what_a_killed_service_and_its_postgresql_have_left",
     ),
     "a child process of LOCAL dies alone (killed, out of memory)": (
-        "cli/test_up_killed.py::test_a_dead_worker_costs_a_retry",
+        "cli/test_up_killed.py::test_a_dead_child_process_costs_a_retry",
     ),
     "a crash comes while a provider works on a job": ("crash/test_money.py::test_killed_with_jobs_under_way",),
     "a request was sent and the answer was lost": (

@@ -51,7 +51,7 @@ FIELDS = [
 SMALL = ("--workflows", "1", "--steps", "5")
 ENDLESS = ("--workflows", "10000", "--steps", "20", "--concurrency", "50", "--json")
 PROGRESS = re.compile(r"stepwell: \d+ of \d+ steps")
-# What `serve` may be configured with; a benchmark has keys of its own.
+# What `serve` may be configured with; a benchmark has its own keys.
 FOR_SERVE = {
     "STEPWELL_JWT_ALGORITHM": "EdDSA",
     "STEPWELL_JWT_PUBLIC_KEY": """-----BEGIN PUBLIC KEY-----
@@ -167,7 +167,7 @@ def test_celery_workers_make_the_images_of_a_benchmark(dsn: str) -> None:
 
 
 @pytest.mark.extended
-def test_a_benchmark_has_queues_of_its_own_on_a_configured_broker_and_leaves_none(dsn: str, tmp_path: Path) -> None:
+def test_a_benchmark_has_its_own_queues_on_a_configured_broker_and_leaves_none(dsn: str, tmp_path: Path) -> None:
     options = ("--work", "wait", "--shape", "fan", "--workflows", "2", "--steps", "2", "--executor", "celery")
     with running_redis(tmp_path) as server:
         done = bench(dsn, *options, STEPWELL_CELERY_BROKER_URL=server.url)
@@ -176,7 +176,7 @@ def test_a_benchmark_has_queues_of_its_own_on_a_configured_broker_and_leaves_non
 
 
 @pytest.mark.extended
-def test_a_broker_that_does_not_answer_ends_the_benchmark(dsn: str) -> None:
+def test_a_broker_that_does_not_respond_ends_the_benchmark(dsn: str) -> None:
     options = ("--executor", "celery", "--work", "wait", *SMALL)
     done = bench(dsn, *options, STEPWELL_CELERY_BROKER_URL="redis://127.0.0.1:1/0")
     assert (done.returncode, done.stdout) == (1, "")

@@ -141,9 +141,9 @@ def token(service: StepwellProcess, *, secret: str | None = None, exp: int) -> s
 
 def test_a_wrong_or_expired_token_is_refused_in_one_line(service: StepwellProcess) -> None:
     def refusal(bearer: str) -> str:
-        answer = httpx.get(f"{service.url}/api/v1/workflows/", headers={"Authorization": f"Bearer {bearer}"})
-        assert answer.status_code == 401
-        return str(answer.json()["detail"])
+        response = httpx.get(f"{service.url}/api/v1/workflows/", headers={"Authorization": f"Bearer {bearer}"})
+        assert response.status_code == 401
+        return str(response.json()["detail"])
 
     assert refusal(token(service, secret=SECRET, exp=int(time.time()) + 60)) == (
         "The token is malformed or longer than 8192 bytes, or its signature is wrong. "
@@ -212,9 +212,9 @@ def test_a_cycle_is_refused_in_one_line_that_names_its_steps(service: StepwellPr
 
 def faults_of(service: StepwellProcess, first: dict[str, Any], members: dict[str, Any]) -> list[dict[str, Any]]:
     with service.client() as client:
-        answer = client.post("/api/v1/workflows/", json=definition(first, {"task_type": "PASSTHROUGH"} | members))
-    assert answer.status_code == 422
-    faults: list[dict[str, Any]] = answer.json()["detail"]
+        response = client.post("/api/v1/workflows/", json=definition(first, {"task_type": "PASSTHROUGH"} | members))
+    assert response.status_code == 422
+    faults: list[dict[str, Any]] = response.json()["detail"]
     return faults
 
 

@@ -84,17 +84,17 @@ def test_an_unknown_name_is_refused_with_the_list_of_names(
 
 @pytest.mark.parametrize("name", PACKAGED)
 async def test_every_example_is_valid_where_its_providers_are_configured(name: str, service: Service) -> None:
-    answer = await service.client.post("/api/v1/workflows/plan", json=json.loads(example(name)))
-    assert answer.status_code == 200 or "isn't configured here" in answer.text, answer.text
+    response = await service.client.post("/api/v1/workflows/plan", json=json.loads(example(name)))
+    assert response.status_code == 200 or "isn't configured here" in response.text, response.text
 
 
 @pytest.mark.extended
 @pytest.mark.parametrize("name", [name for name in PACKAGED if name not in PIPELINES])
 async def test_every_other_example_completes_on_local(name: str, service: Service) -> None:
     definition = json.loads(example(name))
-    answer = await service.client.post("/api/v1/workflows/", json=definition)
-    assert answer.status_code == 201, answer.text
-    workflow = await service.until_ended(answer.json()["id"], within_s=300)
+    response = await service.client.post("/api/v1/workflows/", json=definition)
+    assert response.status_code == 201, response.text
+    workflow = await service.until_ended(response.json()["id"], within_s=300)
     assert (workflow["status"], workflow["errors"]) == ("COMPLETED", [])
     assert [step["retry_count"] for step in workflow["steps"]] == [0] * len(definition["steps"])
 

@@ -45,7 +45,7 @@ def free_port() -> str:
 
 @contextmanager
 def server(status: int, body: bytes = b"") -> Iterator[str]:
-    """A server that answers every request with *status* and *body*; its port."""
+    """A server that responds to every request with *status* and *body*; its port."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -115,7 +115,7 @@ def test_the_health_check_reads_no_reason_from_other_bodies(body: bytes, check: 
         assert check(PORT=port)[2].endswith("is not ready: it responds with 503\n")
 
 
-def test_a_service_that_does_not_answer_is_unhealthy(check: Check, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_service_that_does_not_respond_is_unhealthy(check: Check, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(health, "_TIMEOUT_S", 0.1)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         code, _, error = check(PORT=str(silent.getsockname()[1]))

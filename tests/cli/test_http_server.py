@@ -28,7 +28,7 @@ GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
 
 
 class Served:
-    """A server whose only answer, *body*, waits for `release`."""
+    """A server whose only response, *body*, waits for `release`."""
 
     def __init__(self, body: bytes = b"done") -> None:
         self.body = body
@@ -49,7 +49,7 @@ class Served:
         origins: str = "",
     ) -> AsyncIterator["Served"]:
         @get(["/", "/health/live"])
-        async def answer(request: Request[Any, Any, Any]) -> bytes:
+        async def response(request: Request[Any, Any, Any]) -> bytes:
             assert request.client is not None
             self.seen.append((request.url.scheme, request.client.host))
             self.asked.set()
@@ -66,7 +66,7 @@ class Served:
         settings = Settings(port=0, trusted_proxies=Networks.read(trusted), cors_origins=Origins.read(origins))
         with bound_socket(settings) as listener, bound_socket(settings) as admin:
             self.port, self.admin_port = listener.getsockname()[1], admin.getsockname()[1]
-            api = Litestar([answer, wait_until_lost])
+            api = Litestar([response, wait_until_lost])
             server = HttpServer(api, settings, limits, admin=admin, head_s=head_s, stalled_s=stalled_s, idle_s=idle_s)
             async with asyncio.timeout(60), asyncio.TaskGroup() as group:
                 group.create_task(server.serve(sockets=[listener]))
@@ -146,7 +146,7 @@ async def test_connections_without_a_request_do_not_delay_the_stop() -> None:
     other_writer.close()
 
 
-async def test_the_first_request_of_a_new_connection_is_answered_though_the_server_ends(
+async def test_the_first_request_of_a_new_connection_gets_a_response_though_the_server_ends(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(http_protocol, "_FIRST_REQUEST_S", 10)
@@ -166,9 +166,9 @@ async def test_the_first_request_of_a_new_connection_is_answered_though_the_serv
 
     async with asyncio.TaskGroup() as group, served.running():
         client = await served.connect(b"")
-        answer = group.create_task(send_once_nobody_listens(client))
-    assert answer.result().startswith(b"HTTP/1.1 200 OK")
-    assert b"connection: close" in answer.result().lower()
+        response = group.create_task(send_once_nobody_listens(client))
+    assert response.result().startswith(b"HTTP/1.1 200 OK")
+    assert b"connection: close" in response.result().lower()
 
 
 async def test_a_head_that_is_too_long_is_refused() -> None:
@@ -194,7 +194,7 @@ async def test_a_client_that_does_not_read_its_response_is_cut_off() -> None:
         writer.close()
 
 
-async def test_a_lost_connection_ends_the_request_that_is_answered_also_if_another_is_behind_it() -> None:
+async def test_a_lost_connection_ends_its_running_request_also_if_another_is_behind_it() -> None:
     async with Served().running() as served:
         _, writer = await served.connect(GET.replace(b"/", b"/until-lost", 1) * 2)
         await served.asked.wait()
@@ -239,7 +239,7 @@ async def test_a_refused_connection_has_the_headers_that_a_page_of_another_origi
         busy_writer.close()
 
 
-async def test_the_admin_port_answers_health_alone_and_always_a_newcomer() -> None:
+async def test_the_admin_port_serves_health_alone_and_always_a_newcomer() -> None:
     async with Served().running() as served:
         served.release.set()
         probe = GET.replace(b"/", b"/health/live", 1)
@@ -289,7 +289,7 @@ async def test_without_trusted_proxies_nobody_chooses_who_they_are() -> None:
         writer.close()
 
 
-async def test_requests_in_a_pipeline_are_answered_in_order() -> None:
+async def test_requests_in_a_pipeline_are_served_in_order() -> None:
     async with Served().running() as served:
         reader, writer = await served.connect(GET * 3)
         served.release.set()
@@ -298,25 +298,25 @@ async def test_requests_in_a_pipeline_are_answered_in_order() -> None:
         writer.close()
 
 
-async def test_a_client_that_sends_more_requests_than_may_wait_gets_some_answers_and_a_close() -> None:
+async def test_a_client_that_sends_more_requests_than_may_wait_gets_some_responses_and_a_close() -> None:
     async with Served().running() as served:
         reader, writer = await served.connect(GET * 1_000)
         await served.asked.wait()
         served.release.set()
-        answers = (await reader.read()).split(b"HTTP/1.1 ")[1:]
-        assert len(served.seen) == len(answers) == 5  # one is answered while 4 wait
-        assert {answer[:3] for answer in answers} == {b"200"}
-        assert [b"connection: close" in answer for answer in answers] == [False] * 4 + [True]
+        responses = (await reader.read()).split(b"HTTP/1.1 ")[1:]
+        assert len(served.seen) == len(responses) == 5  # one is served while 4 wait
+        assert {response[:3] for response in responses} == {b"200"}
+        assert [b"connection: close" in response for response in responses] == [False] * 4 + [True]
         writer.close()
 
 
-async def test_an_answer_to_http_1_0_ends_with_its_connection() -> None:
+async def test_a_response_to_http_1_0_ends_with_its_connection() -> None:
     async with Served().running() as served:
         served.release.set()
         reader, writer = await served.connect(GET.replace(b"1.1", b"1.0"))
-        answer = await reader.read()
-        assert answer.startswith(b"HTTP/1.1 200 ")
-        assert answer.endswith(b"done")
+        response = await reader.read()
+        assert response.startswith(b"HTTP/1.1 200 ")
+        assert response.endswith(b"done")
         writer.close()
 
 

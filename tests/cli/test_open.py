@@ -39,10 +39,10 @@ def browser() -> Iterator[httpx.Client]:
 
 def page_after_sign_in(browser: httpx.Client, url: str) -> str:
     """Open a one-time URL. Return the path of the page that the service opens then."""
-    answer = browser.get(url, headers=TYPED)
-    assert answer.status_code == 303, answer.text
+    response = browser.get(url, headers=TYPED)
+    assert response.status_code == 303, response.text
     assert [*browser.cookies] == [f"stepwell-session-{httpx.URL(url).port}"]
-    return answer.headers["location"]
+    return response.headers["location"]
 
 
 def submit(shell: CommandLine) -> str:
@@ -57,8 +57,8 @@ def test_open_prints_a_url_that_signs_in_once(shell: CommandLine, up: StepwellPr
     url = printed.out.strip()
     assert url.startswith(f"{up.url}/ui/sign-in?code=")
     assert page_after_sign_in(browser, url) == "/ui"
-    answer = browser.get(f"{up.url}/api/v1/workflows", headers=SAME_ORIGIN)
-    assert answer.status_code == 200
+    response = browser.get(f"{up.url}/api/v1/workflows", headers=SAME_ORIGIN)
+    assert response.status_code == 200
     shown = browser.get(f"{up.url}/ui").text
     scopes = [*sorted(Permission), ALL_TENANTS]
     assert f'data-scopes="{" ".join(sorted(scopes))}"' in shown
@@ -135,8 +135,8 @@ def test_sign_out_all_ends_sessions_and_urls_beside_an_up(
     done = shell("sign-out-all")
     assert (done.code, done.err) == (0, "")
     assert done.out == "All sessions and sign-in URLs have ended. A running service notices it within 5 seconds.\n"
-    answer = browser.get(unused, headers=TYPED)
-    assert (answer.status_code, "All sessions were ended" in answer.text) == (403, True)
+    response = browser.get(unused, headers=TYPED)
+    assert (response.status_code, "All sessions were ended" in response.text) == (403, True)
     with httpx.Client(timeout=30) as other:
         page_after_sign_in(other, shell("open", "--print").out.strip())
         assert other.get(f"{up.url}/ui").status_code == 200

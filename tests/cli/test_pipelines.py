@@ -36,9 +36,9 @@ def scores(judge: World, *values: float) -> None:
 async def create(service: Service, name: str, **inputs: Any) -> str:
     definition = json.loads(example(name))
     definition["inputs"] |= inputs
-    answer = await service.client.post(WORKFLOWS, json=definition)
-    assert answer.status_code == 201, answer.text
-    return str(answer.json()["id"])
+    response = await service.client.post(WORKFLOWS, json=definition)
+    assert response.status_code == 201, response.text
+    return str(response.json()["id"])
 
 
 async def decide(service: Service, workflow_id: str, step_id: str, choice: str | None = None) -> dict[str, Any]:
@@ -46,8 +46,8 @@ async def decide(service: Service, workflow_id: str, step_id: str, choice: str |
     workflow = await service.until(workflow_id, lambda each: step_of(each, step_id)["waiting_for"] is not None)
     waiting: dict[str, Any] = step_of(workflow, step_id)["waiting_for"]
     path = f"{WORKFLOWS}{workflow_id}/steps/{step_id}/decision"
-    answer = await service.client.post(path, json={"choice": choice or waiting["choices"][0]})
-    assert answer.status_code == 200, answer.text
+    response = await service.client.post(path, json={"choice": choice or waiting["choices"][0]})
+    assert response.status_code == 200, response.text
     return waiting
 
 
@@ -85,7 +85,7 @@ async def test_a_person_picks_one_of_three_styles(service: Service, *, remove: b
 @pytest.mark.extended
 async def test_an_uploaded_photo_is_used(service: Service) -> None:
     drawn = json.loads(example("styles"))["steps"][:1]
-    answer = await service.client.post(
+    response = await service.client.post(
         WORKFLOWS,
         json={
             "name": "a photo",
@@ -93,7 +93,7 @@ async def test_an_uploaded_photo_is_used(service: Service) -> None:
             "steps": [{**drawn[0], "when": None} | {"config": {"prompt": "x", "width": 64, "height": 64}}],
         },
     )
-    photo = step_of(await completed(service, answer.json()["id"]), "sample")["result"]["result_image_path"]
+    photo = step_of(await completed(service, response.json()["id"]), "sample")["result"]["result_image_path"]
     workflow_id = await create(service, "styles", photo=photo)
     await decide(service, workflow_id, "pick")
     assert step_of(await completed(service, workflow_id), "sample")["status"] == "SKIPPED"

@@ -175,9 +175,9 @@ def test_run_reports_an_up_that_ends_before_the_workflow(
         assert until_ended(client, workflow_id)["status"] == "COMPLETED"
 
 
-def test_a_lost_answer_to_the_create_makes_no_second_workflow(up: StepwellProcess) -> None:
+def test_a_lost_response_to_the_create_makes_no_second_workflow(up: StepwellProcess) -> None:
     address = up.data_dir / "address"
-    mine = pipeline(64, name="answered twice")
+    mine = pipeline(64, name="created twice")
     with first_answer_lost(up.url, "POST /api/v1/workflows/") as cut_off:
         address.write_text(cut_off.url)
         try:
@@ -188,7 +188,7 @@ def test_a_lost_answer_to_the_create_makes_no_second_workflow(up: StepwellProces
     assert cut_off.lost == 1
     with up.client() as client:
         listed = client.get("/api/v1/workflows/", params={"limit": 100}).json()["workflows"]
-    assert [each["name"] for each in listed].count("answered twice") == 1
+    assert [each["name"] for each in listed].count("created twice") == 1
 
 
 def test_run_uses_another_token_than_one_that_the_up_refuses(up: StepwellProcess) -> None:
@@ -224,7 +224,7 @@ def claim_as_up(data_dir: Path, address: str) -> Iterator[Settings]:
         yield settings
 
 
-async def test_run_gives_up_on_an_up_that_never_answers(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_run_gives_up_on_an_up_that_never_responds(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(handover, "_START_S", 0.2)
     address = f"http://127.0.0.1:{_closed_port()}"
     with claim_as_up(data_dir, address) as settings, pytest.raises(Refused) as refused:
@@ -238,13 +238,13 @@ async def test_run_reports_why_an_up_accepts_no_work(
     body = b'{"detail": "the disk is full"}'
     head = b"HTTP/1.1 507 Insufficient Storage\r\nRetry-After: 5\r\nContent-Length: %d\r\nConnection: close\r\n\r\n"
 
-    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def respond(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
         writer.write(head % len(body) + body)
         writer.close()
 
     monkeypatch.setattr(handover, "_START_S", 0.2)
-    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    server = await asyncio.start_server(respond, "127.0.0.1", 0)
     async with server:
         address = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
         with claim_as_up(data_dir, address) as settings, pytest.raises(Refused) as refused:
@@ -266,17 +266,17 @@ async def test_an_up_that_ends_before_it_is_ready_leaves_the_definition_to_the_r
             await waiting
 
 
-async def test_an_up_that_ends_before_it_has_answered_may_have_created_the_workflow(data_dir: Path) -> None:
+async def test_an_up_that_ends_before_it_has_responded_may_have_created_the_workflow(data_dir: Path) -> None:
     posted = asyncio.Event()
 
-    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def respond(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if (await reader.readuntil(b"\r\n\r\n")).startswith(b"POST "):
             posted.set()
         else:
             writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
         writer.close()
 
-    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    server = await asyncio.start_server(respond, "127.0.0.1", 0)
     async with server:
         port = server.sockets[0].getsockname()[1]
         with claim_as_up(data_dir, f"http://127.0.0.1:{port}") as settings:

@@ -23,7 +23,7 @@ from support.database.postgres import TestServer, create_database, postmaster_pi
 
 
 def test_the_command_line_imports_nothing_by_itself() -> None:
-    """Every worker process imports it."""
+    """Every child process imports it."""
     script = "import stepwell.cli, sys; print([m for m in ('litestar', 'sqlalchemy', 'click') if m in sys.modules])"
     assert subprocess.check_output([sys.executable, "-c", script], text=True) == "[]\n"
 

@@ -1,4 +1,4 @@
-"""`stepwell up` on a real disk that is full, and then has room again.
+"""`stepwell up` on a real disk that is full, and then has space again.
 
 `engine/test_disk_full.py` covers the same for machines that let no ordinary user mount a disk.
 """
@@ -39,8 +39,8 @@ def test_a_full_disk_is_reported_and_the_service_recovers_when_there_is_room(dat
     with up_on_small_disk(data_dir, "postgres", 200) as (running, disk, client):
         assert create_large(client).status_code == 201
         disk.fill()
-        answers = [create_large(client) for _ in range(5)]
-        assert {(answer.status_code, answer.headers.get("retry-after")) for answer in answers} == {(507, "5")}
+        responses = [create_large(client) for _ in range(5)]
+        assert {(response.status_code, response.headers.get("retry-after")) for response in responses} == {(507, "5")}
         ready = client.get("/health/ready")
         assert ready.status_code == 507
         assert ready.json()["detail"].startswith("the database's disk is full: ")

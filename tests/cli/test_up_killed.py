@@ -51,12 +51,12 @@ def test_a_dead_postmaster_is_respawned_under_load(migrated_dir: Path) -> None:
             statuses: list[int] = []
 
             def back(old: int = old, respawns: int = respawns, statuses: list[int] = statuses) -> bool:
-                answer = client.get("/health/ready")
-                statuses.append(answer.status_code)
-                assert answer.status_code == 200 or "retry-after" in answer.headers
-                answers = answer.status_code == 200 and _postmaster(up.data_dir) not in (None, old)
-                # Until `up` has seen that the server answers, another death would be a part of the first one.
-                return answers and up.stderr.count("postgres.back") == respawns
+                response = client.get("/health/ready")
+                statuses.append(response.status_code)
+                assert response.status_code == 200 or "retry-after" in response.headers
+                responds = response.status_code == 200 and _postmaster(up.data_dir) not in (None, old)
+                # Until `up` has seen that the server responds, another death would be a part of the first one.
+                return responds and up.stderr.count("postgres.back") == respawns
 
             until(back, READY_S, lambda: up.stderr)
             assert set(statuses) <= {200, 503}
@@ -73,7 +73,7 @@ def _postmaster(data_dir: Path) -> int | None:
         return None
 
 
-def test_a_dead_worker_costs_a_retry(migrated_dir: Path) -> None:
+def test_a_dead_child_process_costs_a_retry(migrated_dir: Path) -> None:
     with running_up(migrated_dir) as up, up.client() as client:
         workflow = create(client, LONG, config={"retry": {"base_s": 0}})
         until_running(up, client, workflow)

@@ -79,7 +79,7 @@ def test_a_worker_without_an_artifact_store_ends_with_one_line(tmp_path: Path) -
     assert line.startswith(f"stepwell: cannot use the artifact folder {tmp_path / 'file'}")
 
 
-def test_a_worker_whose_bucket_does_not_answer_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_worker_whose_bucket_does_not_respond_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cli_worker, "_STORAGE_S", 0.1)
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))

@@ -16,7 +16,7 @@ from PIL import Image
 from stepwell.contract.tasks import Output
 from stepwell.ports.providers import Blob, WorkWeight
 from stepwell.runtime.temporary_files import temporary_file
-from support.providers.no_workers import NoFilesOfWorkers
+from support.providers.no_child_processes import NoFilesOfWorkers
 
 TASK = UUID("0197a5f0-1c2d-7e3f-8a4b-5c6d7e8f9a0b")
 

@@ -1,4 +1,4 @@
-"""Worker processes: bounded in time and memory, fair by tenant, and gone when nobody needs them."""
+"""Child processes: bounded in time and memory, fair by tenant, and ended when nobody needs them."""
 
 import asyncio
 import os

@@ -1,4 +1,4 @@
-"""The memory governor: reservations that wait, grow, are cancelled and given back."""
+"""The memory governor: reservations that wait, grow, are cancelled and released."""
 
 import asyncio
 from pathlib import Path

@@ -58,7 +58,7 @@ async def test_an_app_that_is_faster_than_its_reader_waits() -> None:
 
 
 async def test_the_app_is_notified_when_the_reader_closes_the_response() -> None:
-    heard = asyncio.Event()
+    received = asyncio.Event()
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
         while (await receive())["more_body"]:
@@ -67,13 +67,13 @@ async def test_the_app_is_notified_when_the_reader_closes_the_response() -> None
         await send(part(b"one"))
         assert await receive() == {"type": "http.disconnect"}
         await send(part(b"after the end"))
-        heard.set()
+        received.set()
 
     async with client_of(app) as client:
         async with client.stream("GET", "http://test/") as response:
             assert await anext(response.aiter_raw()) == b"one"
         async with asyncio.timeout(60):
-            await heard.wait()
+            await received.wait()
 
 
 async def test_a_request_that_waits_when_the_transport_ends_fails_and_is_not_cancelled() -> None:
@@ -117,7 +117,7 @@ async def _error_of(awaitable: Awaitable[object]) -> BaseException | None:
     return None
 
 
-async def test_a_request_without_an_answer_ends_at_its_deadline() -> None:
+async def test_a_request_without_a_response_ends_at_its_deadline() -> None:
     disconnected = asyncio.Event()
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
@@ -175,8 +175,8 @@ async def test_the_app_reads_the_request_as_from_a_server() -> None:
         yield b"two"
 
     async with client_of(app) as client:
-        answer = await client.put("http://test/a%20b?x=1", content=content(), headers={"X-Name": "value"})
-    assert (answer.text, seen["body"], seen["method"]) == ("ok", b"onetwo", "PUT")
+        response = await client.put("http://test/a%20b?x=1", content=content(), headers={"X-Name": "value"})
+    assert (response.text, seen["body"], seen["method"]) == ("ok", b"onetwo", "PUT")
     assert (seen["path"], seen["raw_path"], seen["query_string"]) == ("/a b", b"/a%20b", b"x=1")
     assert (b"x-name", b"value") in seen["headers"]
 

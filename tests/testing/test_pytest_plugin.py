@@ -1,4 +1,4 @@
-"""The fixtures of the pytest plugin, in projects as users write them. Each is run by a pytest of its own."""
+"""The fixtures of the pytest plugin, in projects as users write them. Each is run by another pytest."""
 
 import subprocess
 import sys
@@ -29,7 +29,7 @@ loops = []
 
 @pytest.mark.asyncio
 @pytest.mark.parametrize("number", range(2))
-async def test_a_loop_of_its_own(stepwell_app, stepwell_client, number):
+async def test_its_own_loop(stepwell_app, stepwell_client, number):
     await check(stepwell_app, stepwell_client)
 
 
@@ -206,7 +206,7 @@ def test_a_warning_of_create_fails_its_test_unless_the_mark_names_the_type(proje
 
 
 @pytest.mark.extended
-def test_a_test_on_postgresql_has_a_database_of_its_own(project: Path) -> None:
+def test_a_test_on_postgresql_has_its_own_database(project: Path) -> None:
     (project / "pytest.ini").write_text(INI + "stepwell_database = postgres\n")
     (project / "test_loops.py").write_text(IN_EVERY_LOOP)
     result = run_pytest(project)

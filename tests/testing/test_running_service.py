@@ -217,8 +217,8 @@ async def test_it_is_an_asgi_app_for_other_clients() -> None:
         async with httpx.AsyncClient(transport=transport, base_url=service.url) as client:
             assert (await client.get("/health/ready")).status_code == 200
             headers = {"Authorization": f"Bearer {service.token_for('acme', read_only=True)}"}
-            answer = await client.post("/api/v1/workflows/", json={}, headers=headers)
-            assert answer.status_code == 403
+            response = await client.post("/api/v1/workflows/", json={}, headers=headers)
+            assert response.status_code == 403
 
 
 async def test_nothing_is_left_after_the_service() -> None:

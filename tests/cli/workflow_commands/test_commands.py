@@ -293,7 +293,7 @@ class TestTerminal:
 
     @staticmethod
     def _run(up: StepwellProcess, home: Path, *arguments: str, keys: bytes = b"", **env: str) -> tuple[int, str]:
-        """Run a command on a terminal of its own, and type *keys* at its question. Returns exit code and output."""
+        """Run a command on a new terminal, and type *keys* at its question. Returns exit code and output."""
         pid, terminal = pty.fork()
         if pid == 0:  # pragma: no cover
             variables = surroundings({"STEPWELL_DATA_DIR": str(up.data_dir), "HOME": str(home), "TERM": "xterm", **env})

@@ -90,7 +90,7 @@ class TestWatch:
         self, shell: CommandLine, up: StepwellProcess, tmp_path: Path, image: HeldImage
     ) -> None:
         generate, refine = pipeline()["steps"]
-        workflow_id = submitted(shell, steps=[{**image.steps[0], "id": "given"}, generate, refine])
+        workflow_id = submitted(shell, steps=[{**image.steps[0], "id": "first"}, generate, refine])
         with _terminal("watch", workflow_id, up=up, home=tmp_path) as terminal:
             terminal.read_until(b"refine")
             image.release()
@@ -98,7 +98,7 @@ class TestWatch:
         assert code == 0
         last = output.rpartition("\x1b[?1049l")[2]
         assert "100 %" in last
-        assert [name in last for name in ("given", "generate", "refine")] == [True, True, True]
+        assert [name in last for name in ("first", "generate", "refine")] == [True, True, True]
         assert f"stepwell outputs {workflow_id[-8:]}" in last
 
     def test_on_a_terminal_a_failure_is_shown_in_full_with_what_to_do(

@@ -122,7 +122,7 @@ def test_tasks_show_their_files_costs_and_errors() -> None:
     ]
 
 
-def test_deliveries_show_the_last_answer() -> None:
+def test_deliveries_show_the_last_response() -> None:
     attempts = [
         DeliveryAttemptPublic(after(1), None, None, None, "no route"),
         DeliveryAttemptPublic(after(2), 500, 12, "x", None),

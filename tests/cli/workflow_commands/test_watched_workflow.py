@@ -1,4 +1,4 @@
-"""The state of a watched workflow: answers of the API and events, in whichever order they come."""
+"""The state of a watched workflow: responses of the API and events, in whichever order they come."""
 
 import random
 from typing import Any
@@ -81,7 +81,7 @@ def test_events_change_the_state(count: int, status: str, first: dict[str, Any],
     assert _members(state.steps["b"]) == second
 
 
-def test_events_before_an_answer_change_nothing() -> None:
+def test_events_before_a_response_change_nothing() -> None:
     failed = workflow(
         step("a", status="COMPLETED", at=8, started_at=after(1), completed_at=after(8), retry_count=1, provider="FAL"),
         step("b", "a", status="FAILED", at=9, started_at=after(8), completed_at=after(9), error_message="broken"),
@@ -96,7 +96,7 @@ def test_events_before_an_answer_change_nothing() -> None:
     assert repr(state) == before
 
 
-def test_an_answer_that_is_older_than_an_event_changes_only_costs_and_models() -> None:
+def test_a_response_that_is_older_than_an_event_changes_only_costs_and_models() -> None:
     state = _after(9)
     state.refresh(workflow(step("a", status="RUNNING", at=6, model="flux", retry_count=0), step("b", "a"), at=6))
     assert state.steps["a"].status is StepStatus.COMPLETED
@@ -151,7 +151,7 @@ def test_resume_resets_what_it_does_not_name() -> None:
 
 
 @pytest.mark.parametrize(
-    ("members", "share"),
+    ("members", "progress"),
     [
         ({"status": "COMPLETED"}, 0.5),
         ({"status": "FAILED"}, 0.0),
@@ -161,8 +161,8 @@ def test_resume_resets_what_it_does_not_name() -> None:
         ({"status": "PENDING"}, 0.0),
     ],
 )
-def test_progress_counts_what_is_done(members: dict[str, Any], share: float) -> None:
-    assert WatchedWorkflow.of(workflow(step("a", **members), step("b"))).progress() == share
+def test_progress_counts_what_is_done(members: dict[str, Any], progress: float) -> None:
+    assert WatchedWorkflow.of(workflow(step("a", **members), step("b"))).progress() == progress
 
 
 def test_a_completed_workflow_is_done_whatever_was_skipped() -> None:

@@ -1,4 +1,4 @@
-"""A command at an address where something else than Stepwell answers says so, and exits with 5."""
+"""A command at an address where something else than Stepwell responds says so, and exits with 5."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -34,17 +34,17 @@ WORKFLOW: dict[str, Any] = {
 FOUND = (200, "application/json", json.encode(WORKFLOW))
 LIST = (200, "application/json", json.encode({"workflows": [], "total": None, "limit": 1, "skip": 0}))
 
-Answer = tuple[int, str, bytes]
+Response = tuple[int, str, bytes]
 
 
 @contextmanager
-def serving(answer: Answer, stream: Answer | None = None) -> Iterator[str]:
-    """Serve *answer* for every request, and *stream* for those that want a stream of events. Yield the address."""
+def serving(response: Response, stream: Response | None = None) -> Iterator[str]:
+    """Serve *response* for every request, and *stream* for those that want a stream of events. Yield the address."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             wants_stream = self.headers["Accept"] == "text/event-stream"
-            status, kind, content = stream if stream is not None and wants_stream else answer
+            status, kind, content = stream if stream is not None and wants_stream else response
             self.send_response(status)
             self.send_header("Content-Type", kind)
             self.send_header("Content-Length", str(len(content)))
@@ -67,7 +67,7 @@ def serving(answer: Answer, stream: Answer | None = None) -> Iterator[str]:
 
 
 @pytest.mark.parametrize(
-    "answer",
+    "response",
     [
         PAGE,
         (200, "application/json", b'{"hello": 1}'),
@@ -78,8 +78,10 @@ def serving(answer: Answer, stream: Answer | None = None) -> Iterator[str]:
     ids=["a page", "JSON", "a page for 404", "JSON for 404", "405"],
 )
 @pytest.mark.parametrize("command", [["ls"], ["show", MISSING], ["submit", "-"], ["watch", MISSING], ["top"]])
-def test_an_answer_of_another_server_is_reported_as_one(answer: Answer, command: list[str], user: CommandLine) -> None:
-    with serving(answer) as url:
+def test_a_response_of_another_server_is_reported_as_one(
+    response: Response, command: list[str], user: CommandLine
+) -> None:
+    with serving(response) as url:
         done = user(*command, "--url", url, "--token", "t", stdin=json.encode(pipeline()).decode())
     assert (done.code, done.out) == (5, "")
     assert done.err.splitlines()[-1] == f"stepwell: is {url} the address of a Stepwell service, and of this version?"

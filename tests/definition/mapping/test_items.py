@@ -122,7 +122,7 @@ TO_SEED = FieldMapping(from_step="a", from_field="s", to_field="seed")
         ("seed", 9, 41, [TO_SEED], 5),
     ],
 )
-def test_a_seed_that_all_items_share_is_another_one_for_each_of_them(
+def test_a_seed_of_the_config_is_another_one_for_each_of_them(
     name: str | None, value: Any, seed: Any, mappings: list[FieldMapping], step: int
 ) -> None:
     assert ItemInput(5, value, name).seed_step({"seed": seed}, mappings) == step

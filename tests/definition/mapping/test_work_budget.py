@@ -122,12 +122,12 @@ def test_the_error_of_exceeded_work_names_the_mapping() -> None:
         FieldMapping(from_step="a", from_field="v", to_field="first"),
         FieldMapping(from_step="a", from_field="v" + "|[*]" * 240, to_field="second"),
     ]
-    answer = evaluated(mappings, {"v": LIST})
-    assert answer.exceeded
-    assert answer.spent == MAX_STEP_WORK
+    evaluation = evaluated(mappings, {"v": LIST})
+    assert evaluation.exceeded
+    assert evaluation.spent == MAX_STEP_WORK
     shortened = ("v" + "|[*]" * 240)[:255] + "…"
     too_much = "takes more work than the limit of 2,000,000 visits and elements"
-    assert answer.error == f"Mapping of '{shortened}' of step 'a' to 'second' {too_much}"
+    assert evaluation.error == f"Mapping of '{shortened}' of step 'a' to 'second' {too_much}"
 
 
 def test_the_mapped_values_of_a_step_are_bounded() -> None:
@@ -139,10 +139,10 @@ def test_the_mapped_values_of_a_step_are_bounded() -> None:
 
 def test_the_mapped_values_are_bounded_as_they_are_sent() -> None:
     mapping = FieldMapping(from_step="a", from_field="[" + ",".join(["v"] * 100) + "]", to_field="x")
-    answer = evaluated([mapping], {"v": "\x01" * 100_000})
-    assert answer.error is not None
-    assert answer.error.endswith("to 'x': the mapped values of the step are over 16,777,216 bytes")
-    assert not answer.exceeded
+    evaluation = evaluated([mapping], {"v": "\x01" * 100_000})
+    assert evaluation.error is not None
+    assert evaluation.error.endswith("to 'x': the mapped values of the step are over 16,777,216 bytes")
+    assert not evaluation.exceeded
 
 
 def test_the_values_that_the_event_loop_decodes_are_bounded() -> None:
@@ -160,8 +160,8 @@ def test_a_request_of_many_results_comes_in_parts() -> None:
     for some in (results, {}):
         parts = evaluation_request(mappings[: len(some)], [False] * len(some), some, MAX_STEP_WORK)
         assert max(map(len, parts)) < 400_000
-        answer = json.decode(evaluate_inputs(b"".join(parts)), type=Evaluation)
-        assert [json.decode(value) for value in answer.values] == ["x" * 100_000] * len(some)
+        evaluation = json.decode(evaluate_inputs(b"".join(parts)), type=Evaluation)
+        assert [json.decode(value) for value in evaluation.values] == ["x" * 100_000] * len(some)
 
 
 def test_only_expressions_that_a_mapping_may_have_are_parsed() -> None:

@@ -299,7 +299,7 @@ def test_a_condition_counts_as_an_expression_of_its_step() -> None:
     assert (fault.loc, fault.type) == (("body", "steps", 0, "config"), "too_many_expressions")
 
 
-def test_conditions_are_among_the_expressions_that_a_worker_parses() -> None:
+def test_conditions_are_among_the_expressions_that_a_child_process_parses() -> None:
     sent = body(join("z", when="a.ok", config={"x": "${a.v}"}), join("a", when=5), join("b", when="x" * 1_001))
     assert expressions_of(sent) == ["a.ok", "a.v"]
 

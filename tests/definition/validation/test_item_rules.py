@@ -101,7 +101,7 @@ def test_faulty_items_are_refused(for_each: dict[str, Any], place: tuple[Any, ..
     assert message in fault.msg
 
 
-def test_one_answer_has_all_faults() -> None:
+def test_one_response_has_all_faults() -> None:
     sent = with_items(items=5, count=0, from_field="f[", **{"as": "timeout_s"}, on_item_failure="no", transform=3)
     found = {(fault.loc[4:], fault.type) for fault in faults_of(sent) if fault.loc[:4] == FOR_EACH}
     assert any(place == ("items",) for place, _ in found)
@@ -175,7 +175,7 @@ class TestItemInExpressions:
         assert planned.request.steps[1].for_each == ForEach(items=["$${nobody}", "x"])
         assert [(each.loc, each.type) for each in planned.warnings] == [((*FOR_EACH, "items", 0), "literal_expression")]
 
-    def test_a_worker_parses_the_expressions_of_items(self) -> None:
+    def test_a_child_process_parses_the_expressions_of_items(self) -> None:
         found = expressions_of(with_items(items=["${inputs.a || 'b'}"], from_step="a", from_field="x[].y"))
         assert found == ["x[].y", "inputs.a || 'b'"]
 

@@ -328,7 +328,7 @@ FALLBACK = (*A, "fallback_provider_config", "credential")
         ),
     ],
 )
-def test_a_step_names_a_credential_of_its_own_provider(members: dict[str, Any], expected: Any) -> None:
+def test_a_step_names_a_credential_of_its_provider(members: dict[str, Any], expected: Any) -> None:
     catalog = ProviderCatalog(
         INSTALLED, CATALOG.offers, CATALOG.default, frozenset({"fal", "fal-team-b", "openai", "acme"})
     )
@@ -338,7 +338,7 @@ def test_a_step_names_a_credential_of_its_own_provider(members: dict[str, Any], 
         assert sorted((fault.loc[1:], fault.type) for fault in found) == sorted(expected)
         words = {fault.msg for fault in found if fault.type == ANOTHERS}
         assert not any(name in word for word in words for name in ("openai", "acme", "team")), (
-            "of others nothing is told"
+            "of others nothing is said"
         )
     else:
         plan(value, catalog)

@@ -76,5 +76,5 @@ def test_an_expression_that_reads_nothing_of_the_result_is_refused(until: str, *
     assert "has no seedd; did you mean seed?" in fault.msg
 
 
-def test_expressions_of_repetitions_are_among_those_that_a_worker_parses() -> None:
+def test_expressions_of_repetitions_are_among_those_that_a_child_process_parses() -> None:
     assert expressions_of(repeating(best="score")) == ["score > `1`", "score"]

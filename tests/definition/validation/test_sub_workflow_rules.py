@@ -72,7 +72,7 @@ def test_each_fault_has_its_place(step: dict[str, Any], expected: list[tuple[tup
     assert placed(step) == expected
 
 
-def test_faults_of_the_body_and_of_nested_definitions_are_in_one_answer() -> None:
+def test_faults_of_the_body_and_of_nested_definitions_are_in_one_response() -> None:
     found = placed(sub(nested(join("a", "b"))), join("c", "d"), name="")
     assert {place for place, _ in found} == {
         ("name",),
@@ -157,8 +157,8 @@ def test_a_wait_that_no_webhook_reports_has_a_warning_if_the_root_has_a_webhook(
     ask, paid = {"id": "ask", "task_type": "APPROVAL"}, {"id": "paid", "task_type": "SIGNAL"}
     hook = "https://example.com/hook"
     silent = sub(nested(join("first"), ask, paid, sub(nested(paid), step_id="below")))
-    told = sub(nested(ask, sub(nested(paid), step_id="below"), webhook_url=hook), step_id="told")
-    warnings = plan(body(silent, told, webhook_url=hook)).warnings
+    reported = sub(nested(ask, sub(nested(paid), step_id="below"), webhook_url=hook), step_id="reported")
+    warnings = plan(body(silent, reported, webhook_url=hook)).warnings
     assert [(warning.loc[1:], warning.type) for warning in warnings] == [
         ((*NESTED, "steps", 1), "no_webhook"),
         ((*NESTED, "steps", 3, "config", "workflow", "steps", 0), "no_webhook"),

@@ -1,4 +1,4 @@
-"""What the tests of COMFYUI share: attempts, and a provider at an emulator."""
+"""What the tests of COMFYUI use: attempts, and a provider at an emulator."""
 
 from datetime import UTC, datetime
 from typing import Any

@@ -12,7 +12,7 @@ Message = tuple[str, dict[str, Any]]
 
 
 @pytest.mark.parametrize(
-    ("messages", "share", "node", "news"),
+    ("messages", "progress", "node", "news"),
     [
         ([("execution_start", {})], 0.0, None, None),
         ([("execution_cached", {"nodes": ["1", "2", "9"]})], 0.5, None, News.PROGRESS),
@@ -52,12 +52,12 @@ Message = tuple[str, dict[str, Any]]
     ],
 )  # fmt: skip
 def test_each_message_updates_share_node_and_news(
-    messages: list[Message], share: float, node: str | None, news: News | None
+    messages: list[Message], progress: float, node: str | None, news: News | None
 ) -> None:
     watch = Watch(NODES)
     for kind, data in messages:
         watch.process(kind, data)
-    assert (watch.progress, watch.node, watch.take_news(), watch.take_news()) == (share, node, news, None)
+    assert (watch.progress, watch.node, watch.take_news(), watch.take_news()) == (progress, node, news, None)
 
 
 def test_an_empty_queue_or_a_change_after_the_end_is_news() -> None:

@@ -1,4 +1,4 @@
-"""COMFYUI: progress over the server's socket, which all jobs that are polled share, and polls without it."""
+"""COMFYUI: progress over the server's socket, which all polled jobs use, and polls without it."""
 
 import asyncio
 import json
@@ -57,10 +57,10 @@ class TestProgress:
         while not states or states[-1].status is JobStatus.RUNNING:
             states.append(await provider.poll(attempt(), job))
         assert states[-1] == JobState(status=JobStatus.SUCCEEDED, word="success")
-        shares = [state.progress for state in states[:-1] if state.progress is not None]
-        assert shares == sorted(shares)
-        assert len(set(shares)) > 5
-        assert shares[-1] <= 1
+        progress = [state.progress for state in states[:-1] if state.progress is not None]
+        assert progress == sorted(progress)
+        assert len(set(progress)) > 5
+        assert progress[-1] <= 1
         assert {state.again_s for state in states[:-1]} == {0.0}
         assert {"Sampler", "Save Image", "4"} & {state.word for state in states}
         # What the socket tells needn't be asked for.
@@ -130,12 +130,12 @@ class TestTogether:
     async def test_all_jobs_share_one_socket(self, provider: ComfyUiProvider, emulator: ComfyUiEmulator) -> None:
         emulator.polls_until_done = 10
         jobs = [await submit(provider, attempt(number=number)) for number in range(8)]
-        shares: dict[str, list[float]] = {job.id: [] for job in jobs}
+        progress: dict[str, list[float]] = {job.id: [] for job in jobs}
 
         async def follow(job: Job) -> None:
             state = await provider.poll(attempt(), job)
             while state.status is JobStatus.RUNNING:
-                shares[job.id] += [state.progress] if state.progress else []
+                progress[job.id] += [state.progress] if state.progress else []
                 state = await provider.poll(attempt(), job)
             assert state.status is JobStatus.SUCCEEDED
 
@@ -144,8 +144,8 @@ class TestTogether:
                 for job in jobs:
                     group.start_soon(follow, job)
         assert emulator.count("socket") == 1
-        assert any(shares.values())
-        assert all(values == sorted(values) for values in shares.values())
+        assert any(progress.values())
+        assert all(values == sorted(values) for values in progress.values())
         assert socket_of(provider).watches == {}
 
     async def test_another_poll_reads_when_the_reading_one_is_cancelled(
@@ -172,7 +172,7 @@ class TestTogether:
         for place, job in enumerate(jobs):
             polls.append(asyncio.ensure_future(provider.poll(attempt(), job)))
             await eventually(lambda place=place: progress_socket.is_reading and len(progress_socket.waiting) == place)  # type: ignore[misc]
-        # The reader and the next in turn go in the same moment.
+        # The reader and the next one go in the same moment.
         polls[0].cancel()
         polls[1].cancel()
         tell(emulator, jobs[2], "3", 5)

@@ -51,7 +51,7 @@ async def test_each_task_type_has_its_result(
     assert (await poll_until_ended(provider, job, work)).status is JobStatus.SUCCEEDED
     assert await provider.fetch(work, job, kept) == Finished(result)
     assert len(kept.stored) == (0 if task_type is TaskType.LLM_INTERACTION else 1)
-    # A later process knows neither the inputs nor what this one has heard.
+    # A later process knows neither the inputs nor the messages to this one.
     later = attempt(task_type, absent=None)
     assert await provider_at(emulator, client).fetch(later, job, kept) == Finished(result)
     assert (len(emulator.ledger.jobs()), emulator.count("submit")) == (1, 1)

@@ -1,4 +1,4 @@
-"""FAL and its emulator side by side, and attempts for it: what its tests share."""
+"""FAL and its emulator side by side, and attempts for it: what its tests use."""
 
 import base64
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -23,7 +23,7 @@ from stepwell.providers.fal.provider import FalProvider
 from stepwell.providers.shared.credentials import Credentials
 from support.emulators.base import Emulator, Fault, Reply
 from support.emulators.fal import KEY, FalEmulator
-from support.providers.no_workers import NoWorkers
+from support.providers.no_child_processes import NoChildProcesses
 from support.providers.outputs import check_outputs
 
 NOW = datetime(2026, 11, 26, 12, tzinfo=UTC)
@@ -45,7 +45,7 @@ NO_ANSWER = [
 ]
 
 
-class FilesIO(NoWorkers):
+class FilesIO(NoChildProcesses):
     """An `AttemptIO` that downloads from the emulator; artifacts are linked if *links*, else they have bytes."""
 
     def __init__(self, client: httpx.AsyncClient | None = None, *, links: bool = False) -> None:

@@ -1,4 +1,4 @@
-"""FAL: jobs given up, jobs found again, keys that nobody sees, and what its emulator tells."""
+"""FAL: jobs given up, jobs found again, keys that nobody sees, and what its emulator reports."""
 
 import asyncio
 import json
@@ -242,12 +242,12 @@ class TestWebhooks:
     @pytest.mark.parametrize(("mode", "times"), [("none", 0), ("once", 1), ("duplicate", 2), ("early", 1)])
     async def test_a_callback_names_the_job(self, bench: Bench, mode: Any, times: int) -> None:
         bench.fal.webhook = mode
-        heard: list[dict[str, Any]] = []
+        received: list[dict[str, Any]] = []
 
         async def listen(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             head = (await reader.readuntil(b"\r\n\r\n")).lower()
             length = int(head.partition(b"content-length:")[2].split(b"\r\n")[0])
-            heard.append(json.loads(await reader.readexactly(length)))
+            received.append(json.loads(await reader.readexactly(length)))
             writer.write(b"HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n")
             await writer.drain()
             writer.close()
@@ -256,10 +256,10 @@ class TestWebhooks:
             address = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/cb"
             work = attempt(prompt="x", callback_url=address)
             job = await bench.submitted(work)
-            assert len(heard) == (mode == "early")
+            assert len(received) == (mode == "early")
             await bench.provider().poll(work, job)
-        assert [(notice["request_id"], notice["status"]) for notice in heard] == [(job.id, "OK")] * times
-        for notice in heard:
+        assert [(notice["request_id"], notice["status"]) for notice in received] == [(job.id, "OK")] * times
+        for notice in received:
             called_job = bench.provider().called_back(json.dumps(notice).encode())
             assert called_job == Job(id=job.id)
             assert (await bench.provider().poll(work, called_job)).status is JobStatus.SUCCEEDED

@@ -1,4 +1,4 @@
-"""What the tests of GEMINI and VERTEX share: attempts, pictures to work on, and either provider at its emulator."""
+"""What the tests of GEMINI and VERTEX use: attempts, pictures to work on, and either provider at its emulator."""
 
 import base64
 from collections.abc import AsyncIterator, Mapping

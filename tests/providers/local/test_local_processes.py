@@ -1,4 +1,4 @@
-"""LOCAL as the engine sees it, and what becomes of its worker processes when something dies."""
+"""LOCAL as the engine sees it, and what becomes of its child processes when something dies."""
 
 import os
 import signal
@@ -158,7 +158,7 @@ class TestFiles:
             await LocalProvider().run(attempt(TaskType.GENERATION, prompt="x", width=64, height=64), io)
         assert io.stored == {}
 
-    async def test_an_artifact_that_is_deleted_before_the_worker_opens_it_is_named(self) -> None:
+    async def test_an_artifact_that_is_deleted_before_the_child_process_opens_it_is_named(self) -> None:
         class DeletingIO(FakeIO):
             @asynccontextmanager
             async def input_file(self, reference: str, field: str) -> AsyncIterator[str]:
@@ -185,23 +185,23 @@ class TestRegistry:
         assert ProviderType.FAL not in registry
 
 
-class TestWorkers:
-    async def test_a_killed_worker_is_retryable(self) -> None:
+class TestChildProcesses:
+    async def test_a_killed_child_process_is_retryable(self) -> None:
         pool = Pool()
         with pytest.raises(AttemptError, match="child process died") as failure:
             await pool.run(signal.raise_signal, signal.SIGKILL)
         assert failure.value.retryable
         assert await pool.run(len, {"a": 1}) == 1
 
-    async def test_heavy_work_has_a_process_of_its_own_that_ends_with_it(self) -> None:
-        pool, worker = await warm()
+    async def test_heavy_work_has_its_own_process_that_ends_with_it(self) -> None:
+        pool, child = await warm()
         before = children(os.getpid())
         assert await pool.run(os.nice, 0, HEAVY) - await pool.run(os.nice, 0) == 10
-        assert children(os.getpid()) <= before  # a worker of the test before may just have ended
-        assert alive(worker)
+        assert children(os.getpid()) <= before  # a process of the test before may just have ended
+        assert alive(child)
 
     @pytest.mark.parametrize(("spare", "left"), [(1, 1), (0, 0)])
-    async def test_idle_workers_end_if_heavy_work_needs_their_memory(self, spare: int, left: int) -> None:
+    async def test_idle_processes_end_if_heavy_work_needs_their_memory(self, spare: int, left: int) -> None:
         before, pool = children(os.getpid()), Pool(HEAVY.memory + spare * LIGHT.memory)
         async with create_task_group() as group:
             for _ in range(2):
@@ -211,35 +211,35 @@ class TestWorkers:
         assert len(children(os.getpid()) - before) == left
         assert await pool.run(len, {"a": 1}) == 1
 
-    async def test_heavy_work_that_kills_its_worker_is_retryable(self) -> None:
+    async def test_heavy_work_that_kills_its_child_process_is_retryable(self) -> None:
         with pytest.raises(AttemptError, match="child process died") as failure:
             await Pool().run(signal.raise_signal, signal.SIGKILL, HEAVY)
         assert failure.value.retryable
 
     @pytest.mark.parametrize("weight", [LIGHT, WorkWeight(64.0, LIGHT.memory)], ids=["light", "heavy"])
-    async def test_a_worker_gets_no_more_memory_than_its_weight(self, weight: WorkWeight) -> None:
+    async def test_a_child_process_gets_no_more_memory_than_its_weight(self, weight: WorkWeight) -> None:
         with pytest.raises(MemoryError):
             await Pool().run(bytearray, 2 * LIGHT.memory, weight)
 
-    async def test_a_worker_that_died_while_idle_is_replaced(self) -> None:
-        pool, worker = await warm()
-        os.kill(worker, signal.SIGKILL)
+    async def test_a_child_process_that_died_while_idle_is_replaced(self) -> None:
+        pool, child = await warm()
+        os.kill(child, signal.SIGKILL)
         assert await pool.run(len, {"a": 1}) == 1
 
     async def test_errors_of_the_function_are_raised(self) -> None:
         with pytest.raises(ValueError, match="could not convert"):
             await Pool().run(float, "x")
 
-    async def test_a_cancellation_kills_the_worker(self) -> None:
-        pool, worker = await warm()
+    async def test_a_cancellation_kills_the_child_process(self) -> None:
+        pool, child = await warm()
         with fail_after(PATIENCE_S):
             async with create_task_group() as group:
                 group.start_soon(pool.run, time.sleep, 3_600)
-                await until(lambda: sleeps(worker))
+                await until(lambda: sleeps(child))
                 group.cancel_scope.cancel()
-        assert not alive(worker)
+        assert not alive(child)
 
-    async def test_cancelling_while_a_worker_starts_leaves_none_behind(self) -> None:
+    async def test_cancelling_while_a_child_process_starts_leaves_none_behind(self) -> None:
         before, pool = children(os.getpid()), Pool()
         async with create_task_group() as group:
             group.start_soon(pool.run, time.sleep, 3_600)
@@ -249,20 +249,20 @@ class TestWorkers:
         assert await pool.run(len, {}) == 0
         assert children(os.getpid()) - before == started  # it is idle, and served this call
 
-    async def test_a_worker_ignores_the_signals_of_a_terminal(self) -> None:
-        pool, worker = await warm()
+    async def test_a_child_process_ignores_the_signals_of_a_terminal(self) -> None:
+        pool, child = await warm()
         for number in (signal.SIGINT, signal.SIGTERM):
-            os.kill(worker, number)
-        assert await pool.run(os.path.exists, f"/proc/{worker}") is True
-        assert alive(worker)
+            os.kill(child, number)
+        assert await pool.run(os.path.exists, f"/proc/{child}") is True
+        assert alive(child)
 
 
 async def warm() -> tuple[Pool, int]:
-    """A pool, and its one worker, which is idle. anyio ends workers with the task that was the first to use them."""
+    """A pool, and its one process, which is idle. anyio ends it with the asyncio task that was the first to use it."""
     before, pool = children(os.getpid()), Pool()
     await pool.run(len, {})
-    (worker,) = children(os.getpid()) - before
-    return pool, worker
+    (child,) = children(os.getpid()) - before
+    return pool, child
 
 
 def sleeps(pid: int) -> bool:
@@ -291,12 +291,12 @@ asyncio.run(main())
 
 
 @pytest.mark.parametrize("state", ["idle", "computing"])
-async def test_no_worker_outlives_a_killed_parent(state: str) -> None:
+async def test_no_child_process_outlives_a_killed_parent(state: str) -> None:
     with subprocess.Popen(  # noqa: ASYNC220
         [sys.executable, "-c", ORPHAN, state], stdout=subprocess.PIPE, text=True
     ) as parent:
         assert parent.stdout
         assert parent.stdout.readline() == "ready\n"
-        (worker,) = children(parent.pid)
+        (child,) = children(parent.pid)
         parent.kill()
-    await until(lambda: not alive(worker))
+    await until(lambda: not alive(child))

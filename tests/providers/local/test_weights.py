@@ -1,4 +1,4 @@
-"""The weights of LOCAL's work: the memory of a worker is never more than its weight says."""
+"""The weights of LOCAL's work: the memory of a child process is never more than its weight says."""
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -14,8 +14,8 @@ import pytest
 from anyio import create_task_group, fail_after, sleep, sleep_forever
 from PIL import ExifTags, Image
 
+from providers.child_process_memory import make_preview_and_measure, perform_and_measure
 from providers.image_files import TASK, FakeIO, empty_png, file_of, picture_of
-from providers.worker_memory import make_preview_and_measure, perform_and_measure
 from stepwell.contract.enums import ProviderType, TaskType
 from stepwell.engine.admission.controller import AdmissionController, Slot
 from stepwell.engine.admission.pools import SlotLimits
@@ -114,7 +114,7 @@ QUICK_CASE = (T.GENERATION, {"prompt": "x", "width": 64, "height": 64}, {"refere
 async def peak_and_weight(
     task_type: TaskType, inputs: dict[str, Any], sources: dict[str, Callable[[], bytes]]
 ) -> tuple[int, int]:
-    """Return the largest memory of the worker, and the memory that was expected."""
+    """Return the largest memory of the child process, and the memory that was expected."""
     job: dict[str, Any] = {"task_type": str(task_type), "inputs": inputs, "seed": 5}
     count = inputs.get("num_images", 1)
     with TemporaryDirectory() as folder:
@@ -127,16 +127,16 @@ async def peak_and_weight(
             "files": {field: str(path) for field, path in paths.items()},
             "outputs": [str(Path(folder, "output"))] * count,
         }
-        answer = await Pool().run(perform_and_measure, job, weight)
-    assert "error" not in answer, answer
-    return answer["peak"], weight.memory
+        outcome = await Pool().run(perform_and_measure, job, weight)
+    assert "error" not in outcome, outcome
+    return outcome["peak"], weight.memory
 
 
 @pytest.mark.parametrize(
     ("task_type", "inputs", "sources"),
     [QUICK_CASE, *(pytest.param(*case, marks=pytest.mark.extended) for case in CASES)],
 )
-async def test_a_worker_needs_no_more_memory_than_its_weight_and_not_much_less(
+async def test_a_child_process_needs_no_more_memory_than_its_weight_and_not_much_less(
     task_type: TaskType, inputs: dict[str, Any], sources: dict[str, Callable[[], bytes]]
 ) -> None:
     peak, expected = await peak_and_weight(task_type, inputs, sources)
@@ -166,9 +166,9 @@ async def test_no_preview_needs_more_memory_than_its_weight(picture: bytes, tmp_
     assert header is not None
     weight = weigh_preview(header, 1024)
     job = PreviewJob(str(source), 1024, str(target), weight)
-    answer = await Pool().run(make_preview_and_measure, job, weight)
-    assert answer.pop("peak") <= weight.memory
-    assert answer == {}
+    outcome = await Pool().run(make_preview_and_measure, job, weight)
+    assert outcome.pop("peak") <= weight.memory
+    assert outcome == {}
     assert max(picture_of(target.read_bytes()).size) <= 1024
 
 
@@ -183,7 +183,7 @@ async def test_a_small_image_of_another_tenant_does_not_wait_for_thirty_large_on
     ended, large = list[str | None](), list[WorkWeight]()
 
     class AdmittedIO(FakeIO):
-        """Its workers are admitted. Large images keep theirs."""
+        """Its child processes are admitted. Large images keep theirs."""
 
         def __init__(self, slot: Slot) -> None:
             super().__init__()

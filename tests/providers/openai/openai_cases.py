@@ -1,4 +1,4 @@
-"""What the tests of OPENAI share: attempts, pictures, a provider at an emulator."""
+"""What the tests of OPENAI use: attempts, pictures, a provider at an emulator."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -30,7 +30,7 @@ def mask_file() -> bytes:
 
 
 def files() -> dict[str, Blob]:
-    """Artifacts by path: pictures, and something that isn't one. Their types are told wrong, or not at all."""
+    """Artifacts by path: pictures, and something that isn't one. Their types are stated wrongly, or not at all."""
     return {
         BASE: Blob(file_of(Image.new("RGB", (40, 20), (9, 9, 9)), "JPEG"), "image/png"),
         REFERENCE: Blob(file_of(Image.new("RGB", (8, 8), (200, 0, 0)), "WEBP"), ""),

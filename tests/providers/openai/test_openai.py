@@ -60,8 +60,8 @@ def test_other_servers_also_offer_videos(provider: OpenAiProvider, client: httpx
     here = {task_type for task_type in TaskType if provider.capabilities(task_type) is not None}
     assert set(TaskType) - here == {TaskType.IMAGE_ADJUSTER, TaskType.EXPERIMENTAL_FAL, *WITHOUT_PROVIDER}
     public = OpenAiProvider(client, Credentials({}))
-    gone = {task_type for task_type in here if public.capabilities(task_type) is None}
-    assert gone == {TaskType.VIDEO_GENERATION}
+    missing = {task_type for task_type in here if public.capabilities(task_type) is None}
+    assert missing == {TaskType.VIDEO_GENERATION}
 
 
 @pytest.mark.parametrize("kind", WORK)
@@ -103,8 +103,8 @@ class TestSubmit:
     async def test_a_refused_connection_is_retryable(
         self, client: httpx.AsyncClient, tmp_path: Path, kind: str
     ) -> None:
-        async with OpenAiEmulator(tmp_path) as gone:
-            provider = provider_at(gone, client)
+        async with OpenAiEmulator(tmp_path) as stopped:
+            provider = provider_at(stopped, client)
         with pytest.raises(AttemptError, match="connection refused") as failure:
             await submit(provider, WORK[kind])
         assert failure.value.retryable

@@ -1,4 +1,4 @@
-"""What OPENAI is sent for pictures: the form, its files, and what is told in words."""
+"""What OPENAI is sent for pictures: the form, its files, and what is in words."""
 
 import base64
 import io

@@ -1,4 +1,4 @@
-"""What the tests of REPLICATE share: attempts, an `AttemptIO` that really downloads, a provider at an emulator."""
+"""What the tests of REPLICATE use: attempts, an `AttemptIO` that really downloads, a provider at an emulator."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -15,14 +15,14 @@ from stepwell.ports.providers import Attempt, Blob, Job, JobState
 from stepwell.providers.replicate.provider import ReplicateProvider
 from stepwell.providers.shared.credentials import Credentials
 from support.emulators.replicate import TOKEN, ReplicateEmulator
-from support.providers.no_workers import NoWorkers
+from support.providers.no_child_processes import NoChildProcesses
 
 TASK = UUID("0197a5f0-1c2d-7e3f-8a4b-5c6d7e8f9a0b")
 VERSION = "a1" * 32
 PICTURE_URL = "https://example.com/shoe.png"
 
 
-class FilesIO(NoWorkers):
+class FilesIO(NoChildProcesses):
     """`public`: artifacts have addresses. `stored` are the files by name, `asked` what was said of their types."""
 
     def __init__(

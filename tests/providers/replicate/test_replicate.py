@@ -129,8 +129,8 @@ class TestSubmit:
         assert emulator.ledger.jobs() == []
 
     async def test_a_refused_connection_is_retryable(self, client: httpx.AsyncClient, tmp_path: Path) -> None:
-        async with ReplicateEmulator(tmp_path) as gone:
-            provider = provider_at(gone, client)
+        async with ReplicateEmulator(tmp_path) as stopped:
+            provider = provider_at(stopped, client)
         with pytest.raises(AttemptError, match="connection refused") as failure:
             await submit(provider)
         assert failure.value.retryable

@@ -1,4 +1,4 @@
-"""What REPLICATE sends for each task type, and to which model. Bodies are told by what `prepare` gives."""
+"""What REPLICATE sends for each type of task, and to which model. The bodies are those of `prepare`."""
 
 from typing import Any
 

@@ -26,15 +26,15 @@ async def test_an_answer_comes_back_as_it_came(count: int) -> None:
 
 
 class FullDisk:
-    """A file that takes *room* bytes."""
+    """A file that takes *space* bytes."""
 
-    def __init__(self, room: int) -> None:
-        self._room, self._data = room, b""
+    def __init__(self, space: int) -> None:
+        self._space, self._data = space, b""
 
     def write(self, data: memoryview) -> int:
-        if len(self._data) == self._room:
+        if len(self._data) == self._space:
             raise OSError(28, "No space left on device")
-        written = bytes(data[: self._room - len(self._data)])
+        written = bytes(data[: self._space - len(self._data)])
         self._data += written
         return len(written)
 
@@ -48,9 +48,9 @@ class FullDisk:
         pass
 
 
-@pytest.mark.parametrize("room", [0, 1, FREE_BYTES, 2 * FREE_BYTES + 1])
-async def test_an_answer_survives_a_full_disk(room: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(provider_api, "TemporaryFile", lambda **_: FullDisk(room))
+@pytest.mark.parametrize("space", [0, 1, FREE_BYTES, 2 * FREE_BYTES + 1])
+async def test_an_answer_survives_a_full_disk(space: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(provider_api, "TemporaryFile", lambda **_: FullDisk(space))
     assert await stored(CHUNKS) == b"".join(CHUNKS)
 
 

@@ -1,4 +1,4 @@
-"""What a provider refuses whatever happens: told of a step before it runs, in the words with which it then fails."""
+"""What a provider refuses whatever happens: reported before the step runs, in the words with which it would fail."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any, Protocol, cast

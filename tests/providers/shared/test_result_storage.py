@@ -12,7 +12,7 @@ AWAY = AttemptError("the store is away", retryable=True)
 
 
 class Store:
-    """Raises these in turn."""
+    """Raises these one after the other."""
 
     def __init__(self, *errors: Exception) -> None:
         self.errors, self.tries = list(errors), 0

@@ -10,12 +10,12 @@ from stepwell.basics.errors import AttemptError
 from stepwell.contract.tasks import Output
 from stepwell.outbound.output_download import HttpOutputDownloader
 from stepwell.ports.providers import Blob, ErrorText
-from support.providers.no_workers import NoWorkers
+from support.providers.no_child_processes import NoChildProcesses
 
 TASK = UUID("0197a5f0-1c2d-7e3f-8a4b-5c6d7e8f9a0b")
 
 
-class MemoryIO(NoWorkers):
+class MemoryIO(NoChildProcesses):
     """`inputs` are the artifacts by path; with *public* they have addresses too. `stored` are the files by name,
     `kinds` what was said of the types of those that were downloaded.
     """

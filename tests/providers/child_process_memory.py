@@ -1,4 +1,4 @@
-"""Measures the memory of a worker process of LOCAL while it works. This module is imported in the worker."""
+"""Measures the memory of a child process of LOCAL while it works. This module is imported there."""
 
 from pathlib import Path
 from typing import Any
@@ -8,20 +8,20 @@ from stepwell.providers.local.work import perform
 
 
 def perform_and_measure(job: dict[str, Any]) -> dict[str, Any]:
-    """Do *job* in a worker, and return its answer, and `peak`: the largest memory in bytes.
+    """Do *job* in a child process, and return its outcome, and `peak`: the largest memory in bytes.
 
     The kernel's mark is reset before, because a process inherits the mark of the one that started it.
     """
     Path("/proc/self/clear_refs").write_text("5")
-    answer = perform(job | {"light_only": False})
-    return answer | {"peak": _peak()}
+    outcome = perform(job | {"light_only": False})
+    return outcome | {"peak": _peak()}
 
 
 def make_preview_and_measure(job: PreviewJob) -> dict[str, Any]:
-    """Make a preview in a worker, and return the answer with `peak`, as `perform_and_measure` does."""
+    """Make a preview in a child process, and return the outcome with `peak`, as `perform_and_measure` does."""
     Path("/proc/self/clear_refs").write_text("5")
-    answer = make_preview(job)
-    return answer | {"peak": _peak()}
+    outcome = make_preview(job)
+    return outcome | {"peak": _peak()}
 
 
 def _peak() -> int:

@@ -17,11 +17,11 @@ class NoFilesOfWorkers:
         raise AssertionError(f"{output}, {has_credentials}")
 
 
-class NoWorkers(NoFilesOfWorkers):
-    """Refuses workers, because nothing here works in this process."""
+class NoChildProcesses(NoFilesOfWorkers):
+    """Refuses child processes, because nothing here works in this process."""
 
     def child_process(self, weight: WorkWeight) -> AbstractAsyncContextManager[None]:
-        raise AssertionError(f"a worker for {weight}")
+        raise AssertionError(f"a child process for {weight}")
 
     def input_file(self, reference: str, field: str) -> AbstractAsyncContextManager[str]:
         raise AssertionError(f"a file for {field}: {reference}")
