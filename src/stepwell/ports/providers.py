@@ -86,9 +86,8 @@ class Attempt(Struct, frozen=True, kw_only=True):
     step_id: str
     task_type: TaskType
     number: int
-    inputs: Mapping[
-        str, Any
-    ]  # config after defaults and mappings; empty when an abandoned job of an earlier process is polled
+    # The config after defaults and mappings. It is empty when an abandoned job of an earlier process is polled.
+    inputs: Mapping[str, Any]
     provider_config: Mapping[str, Any]
     seed: int
     callback_url: str | None = None  # where the provider may report the job's end; None if it can't reach this service

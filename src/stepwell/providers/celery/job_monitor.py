@@ -8,8 +8,7 @@ What must hold:
   missed.
 - A job is lost only if a probe says so. A probe is a Celery task that goes through the same queue: once a worker has
   done it, each message that was sent before it has reached a worker, or will never do so. A job that nobody has claimed
-  by then is lost: the broker was wiped, or its worker has died. A long queue, and a queue without
-  workers, lose nothing.
+  by then is lost: the broker was wiped, or its worker has died. A long queue, or one without workers, loses nothing.
 - Without jobs there are no commands, apart from a ping of the connection.
 """
 

@@ -48,8 +48,7 @@ _CALL_ERRORS = (httpx.HTTPError, httpx.InvalidURL, TimeoutError, OSError, Unicod
 def encode_form(parts: Sequence[Part], boundary: str) -> tuple[str, bytes]:
     """Return the content type and the body of multipart/form-data (RFC 7578). The same parts give the same bytes.
 
-    *boundary* must not occur in any content, so callers derive it by a hash. httpx takes it from the Content-Type
-    header.
+    *boundary* must not occur in any content, so callers derive it by a hash. httpx takes it from the header.
     """
     content_type = f"multipart/form-data; boundary={boundary}"
     request = httpx.Request("POST", "http://unused", headers={"Content-Type": content_type}, files=list(parts))
