@@ -68,7 +68,7 @@ def settings_of(environ: Mapping[str, str], **options: object) -> Settings:
 
 def start_logging(settings: Settings, environ: Mapping[str, str], *, quiet: bool = False) -> None:
     """Configure the logs. The default format suits a terminal, if stderr is one. *quiet*: warnings by default."""
-    # They would load rich, for tracebacks with local variables (and so secrets) and for a command line of its own.
+    # They would load rich, for tracebacks with local variables (and so secrets) and for its own command line.
     _import_without_rich("structlog", "httpx")
     # This and prometheus_client take 0.04 s of CPU time, which commands without logs save.
     import structlog  # noqa: PLC0415

@@ -108,7 +108,7 @@ class Signals:
 
 
 class Stop:
-    """A request to stop a task. It cancels the task, unless the task has called `take_over` and stops by itself."""
+    """A request to stop an asyncio task. It cancels the task, unless it has called `take_over` and stops by itself."""
 
     def __init__(self, task: asyncio.Task[Any]) -> None:
         self._task = task

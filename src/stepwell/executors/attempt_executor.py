@@ -49,7 +49,7 @@ _MOST_RUNS = 3  # a step that kills its worker each time isn't tried for ever
 
 
 class AttemptExecutor:
-    """Executes the attempts of one worker process, one after the other."""
+    """Executes the attempts of one process of a worker, one after the other."""
 
     def __init__(self, records: JobRecords, resources: Callable[[], Awaitable[WorkerResources]]) -> None:
         """*resources* opens the resources, or returns them if they are open. Its errors end the attempt."""

@@ -1,4 +1,4 @@
-"""The names under which worker processes claim jobs. Processes of a machine can tell that a claimant has died."""
+"""The names under which processes of workers claim jobs. Processes of a machine can see that a claimant has died."""
 
 import os
 from functools import cache

@@ -29,7 +29,7 @@ _OPEN_S = 60.0
 
 
 class WorkerResources(Struct, frozen=True):
-    """The open resources of one worker process. `max_memory` is in bytes, for LOCAL's work."""
+    """The open resources of one process of a worker. `max_memory` is in bytes, for LOCAL's work."""
 
     settings: Settings
     storage: Storage
@@ -73,7 +73,7 @@ class WorkerMemory:
 
 
 class SharedResources:
-    """The resources of one worker process. The first attempt opens them; if that fails, the next one tries again."""
+    """The resources of one process of a worker. The first attempt opens them; if that fails, the next tries again."""
 
     def __init__(self, settings: Settings, stack: AsyncExitStack) -> None:
         self._settings, self._stack = settings, stack

@@ -208,7 +208,7 @@ class _Display:
         self._client, self._console, self._snapshot, self._note = client, console, snapshot, ""
 
     async def run(self) -> None:
-        """Show snapshots until the task is cancelled."""
+        """Show snapshots until the call is cancelled."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self._draw(), name="draw the overview")
             group.create_task(self._refresh(), name="read snapshots")

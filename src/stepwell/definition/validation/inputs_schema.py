@@ -77,7 +77,7 @@ def check_inputs(data: bytes) -> bytes:
 
 
 def _faults(request: InputsToCheck) -> Iterator[Fault]:
-    # Only worker processes need the library, which takes a while to load.
+    # Only child processes need the library, which takes a while to load.
     from jsonschema import Draft202012Validator, FormatChecker  # noqa: PLC0415
     from jsonschema.validators import validator_for  # noqa: PLC0415
     from referencing import Registry  # noqa: PLC0415

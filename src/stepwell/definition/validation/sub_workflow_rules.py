@@ -128,7 +128,7 @@ class SubWorkflowRules:
             yield Fault((*place, *fault.loc[1:]), fault.msg, fault.type)
         self._warn(DefinitionWarning((*place, *each.loc[1:]), each.msg, each.type) for each in warnings)
         if self._warns_of_unreported:
-            message = "No webhook reports this wait: give the definition of the sub-workflow a webhook_url of its own"
+            message = "No webhook reports this wait: give the definition of the sub-workflow its own webhook_url"
             self._warn(DefinitionWarning(each, message, "no_webhook") for each in _unreported_waits(definition, place))
 
 

@@ -85,7 +85,7 @@ class JobMonitor:
         self.trouble: str | None = "it isn't connected yet"
 
     async def run(self, notify: Callable[[UUID, UUID], None]) -> None:
-        """Follow jobs until cancelled. *notify* is called with the workflow and the task of a job with news."""
+        """Watch jobs until cancelled. *notify* is called with the workflow and the task of a job with news."""
         self._notify = notify
         async with asyncio.TaskGroup() as group:
             group.create_task(self._receive(), name="celery results")

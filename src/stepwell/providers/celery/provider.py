@@ -181,7 +181,7 @@ def _error_of(record: JobRecord) -> ReportedError | None:
 
 
 _CELERY_ERRORS = {
-    "NotRegistered": "the worker doesn't know this task: it runs another version of the service, or something else",
+    "NotRegistered": "the worker doesn't know this Celery task: it runs another version, or something else",
     "TimeLimitExceeded": "the worker ended the step, because it didn't end itself when its time was over",
     "WorkerLostError": "the worker process died (out of memory, or killed)",
 }

@@ -97,7 +97,7 @@ class WorkerQueues:
         self._stopping.set()
 
     async def run(self, notify: Callable[[UUID, UUID], None]) -> None:
-        """Follow jobs until cancelled. *notify* is called with the workflow and the task of a job with news."""
+        """Watch jobs until cancelled. *notify* is called with the workflow and the task of a job with news."""
         await self.monitor.run(notify)
 
     async def close(self) -> None:
