@@ -167,7 +167,7 @@ def default_max_bytes() -> int:
 
 
 def default_local_max_bytes(governed: int) -> int:
-    """Return the bytes for LOCAL's worker processes if that isn't configured. The governor has *governed* bytes."""
+    """Return the bytes for LOCAL's child processes if that isn't configured. The governor has *governed* bytes."""
     return max(_LEAST_LOCAL_BYTES, (provided_bytes() - governed) * 3 // 5)
 
 

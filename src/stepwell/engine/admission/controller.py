@@ -321,7 +321,7 @@ class AdmissionController:
             del self._queues[pool], self.waiting_by_pool[pool]
 
     def _is_local(self, pool: Pool) -> bool:
-        """Return whether the steps of *pool* are LOCAL's, in worker processes of this machine."""
+        """Return whether the steps of *pool* are LOCAL's, in child processes of this machine."""
         return pool is LOCAL and not self.limits.local_on_workers
 
     def _has_slot(self, pool: DividedPool) -> bool:

@@ -1,4 +1,4 @@
-"""Admission of LOCAL's work: worker processes are shared out by the weight of the work, not by its count.
+"""Admission of LOCAL's work: child processes are shared out by the weight of the work, not by its count.
 
 A step of LOCAL passes two stages. First it gets a slot, in the order of `AdmissionController`. With the slot it fetches
 its files, and its work is weighed. Then it waits for a worker.

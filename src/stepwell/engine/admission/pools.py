@@ -33,7 +33,7 @@ class SlotLimits(Struct, frozen=True):
     """Numbers of slots: in total, for LOCAL, for each other provider, and for each tenant (None: no limit).
 
     `models`: limits by provider and model. The model `*` stands for each one that isn't named. `local_memory`: bytes
-    for all worker processes of LOCAL; None if LOCAL's work isn't weighed. `local_on_workers`: other machines do LOCAL's
+    for all child processes of LOCAL; None if LOCAL's work isn't weighed. `local_on_workers`: other machines do LOCAL's
     work, so its slots are those of a remote provider.
     """
 

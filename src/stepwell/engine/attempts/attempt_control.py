@@ -46,7 +46,7 @@ class AttemptControl:
     `checkpointer.NotWritten` if that never happens.
 
     To stop the attempt, its scope is cancelled and not its task, because cancelling the task could interrupt the start
-    of a worker process half-way.
+    of a child process half-way.
     """
 
     def __init__(self, report: Callable[[Input], bool], flushed: Callable[[], Awaitable[None]]) -> None:

@@ -1,4 +1,4 @@
-"""Evaluates the expressions and mappings of steps: small ones at once on the event loop, others in worker processes.
+"""Evaluates the expressions and mappings of steps: small ones at once on the event loop, others in child processes.
 
     loop ──► light worker ──► heavy worker ──► the step fails
          over 2 ms        over 50 ms       over about a second
@@ -8,12 +8,12 @@ a larger one if that isn't enough. A light worker never waits for a heavy evalua
 
 What must hold:
 - On the loop, evaluations that cost more than a step costs anyway take at most a fifth of the time, and at most 10 ms
-  in a row, however many attempts start at once. The others go to a worker process.
+  in a row, however many attempts start at once. The others go to a child process.
 - Whether an evaluation fails depends on its expressions, its mappings and their data alone, not on how busy the
   machine is. Only the processor time and the memory of a worker are bounded as well.
 - An evaluation that waits for a worker holds no data of its own. A step without a provider lends its slot to others.
 - An attempt that waits for its evaluation has sent nothing. After a crash, another process evaluates anew.
-- All evaluations of one workflow in worker processes are bounded together.
+- All evaluations of one workflow in child processes are bounded together.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -40,7 +40,7 @@ from stepwell.definition.mapping.input_mapping import mapping_label
 from stepwell.definition.mapping.work_budget import MAX_STEP_WORK, MAX_WORKFLOW_WORK, WorkBudget, WorkExceeded
 from stepwell.runtime.child_processes import ChildProcessFailed, ChildProcessPool
 
-EVALUATION_TRIES = 3  # of callers, if a worker process dies or has no answer in time
+EVALUATION_TRIES = 3  # of callers, if a child process dies or has no answer in time
 EVALUATION_RETRY_S = 0.5
 _LOOP_WORK = 4_000  # for the mappings of one step, at most about 2 ms
 _FREE_WORK = 100  # no more than the rest of a step costs, so nobody counts it
@@ -88,7 +88,7 @@ class LoopAllowance:
 
 
 class ExpressionEvaluator:
-    """Evaluates mappings and checks expressions. *light* and *heavy* are the pools of worker processes."""
+    """Evaluates mappings and checks expressions. *light* and *heavy* are the pools of child processes."""
 
     def __init__(self, light: ChildProcessPool, heavy: ChildProcessPool, now: Callable[[], float]) -> None:
         self.light, self.heavy = light, heavy
@@ -153,7 +153,7 @@ class ExpressionEvaluator:
         results: Mapping[str, bytes],
         expressions: StepExpressions | None = None,
     ) -> list[bytes]:
-        """Return the encoded values that `evaluate_here` returns, from a worker process. Raises `AttemptError`.
+        """Return the encoded values that `evaluate_here` returns, from a child process. Raises `AttemptError`.
 
         *decoded*: for each of them, whether the caller decodes it.
         """

@@ -85,7 +85,7 @@ class FlowEvaluator(Struct, eq=False):
             return _failed_by(error, context, request)
 
     async def evaluate(self, context: AttemptContext, request: Evaluate) -> Evaluated:
-        """Return the result. It may take a worker process, which is tried again if that dies."""
+        """Return the result. It may take a child process, which is tried again if that dies."""
         tries = EVALUATION_TRIES
         while True:
             tries -= 1

@@ -1,4 +1,4 @@
-"""Resolves the inputs of attempts: at once, or with more work in this process or in a worker process."""
+"""Resolves the inputs of attempts: at once, or with more work in this process or in a child process."""
 
 import asyncio
 from collections.abc import Sequence
@@ -98,7 +98,7 @@ class PreparedAttempt(Struct):
     """An attempt that must wait for something: for its mappings, for deferred transforms or for its provider.
 
     `values` has the value of each mapping. It is None if the results must have room in memory before they are decoded,
-    if the attempt's own result needs room, or, with `heavy`, if a worker process must evaluate the mappings.
+    if the attempt's own result needs room, or, with `heavy`, if a child process must evaluate the mappings.
     """
 
     values: Sequence[Any] | None
@@ -163,7 +163,7 @@ class InputResolver:
         return self._expressions.evaluate_here(context.definition(position).input_mappings, results, expressions)
 
     async def _evaluate_elsewhere(self, attempt: AttemptResources, expressions: StepExpressions | None) -> list[Any]:
-        """Evaluate expressions and mappings in a worker process. When the service stops, that ends at once.
+        """Evaluate expressions and mappings in a child process. When the service stops, that ends at once.
 
         If no provider needs the values, those that only go into the result stay encoded.
         """

@@ -1,4 +1,4 @@
-"""Checks the `inputs` of definitions against their `inputs_schema`, in a worker process with little time."""
+"""Checks the `inputs` of definitions against their `inputs_schema`, in a child process with little time."""
 
 from collections.abc import Mapping
 from typing import Any, Final
@@ -20,7 +20,7 @@ _TOO_SLOW = "The check takes longer than 1 s, or too much memory: simplify the s
 
 
 class InputsChecker:
-    """Checks inputs in the worker processes of *workers*, which have `LIMITS`."""
+    """Checks inputs in the child processes of *workers*, which have `LIMITS`."""
 
     def __init__(self, workers: ChildProcessPool) -> None:
         self._workers = workers

@@ -99,7 +99,7 @@ class ActiveWorkflow:
     - `lost`: this process must not touch the workflow any more, nor its files.
     - `refusals` is how often in a row the database has refused its rows.
     - `evaluates`: its steps have conditions, or expressions in their configs.
-    - `mapping_work` is the work of its expressions and mappings in worker processes, in the units of `work_budget`.
+    - `mapping_work` is the work of its expressions and mappings in child processes, in the units of `work_budget`.
     - `attempts` and `follow_ups` are by task id.
     - `timers` are by position. The key None has the timer of the workflow's deadline.
     - `park_timer` lets it leave memory, because it only waits.

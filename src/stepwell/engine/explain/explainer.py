@@ -179,7 +179,7 @@ class Explainer(Struct, eq=False, kw_only=True):
         local = self.admission.local
         return {
             position: WaitsForSlot(
-                detail=f"{local.working} worker processes of LOCAL are busy, and this step needs one with "
+                detail=f"{local.working} child processes of LOCAL are busy, and this step needs one with "
                 f"{weight.memory >> 20} MiB of memory; it is number {place} in their queue.",
                 limit="provider",
                 provider=ProviderType.LOCAL,

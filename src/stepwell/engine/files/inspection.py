@@ -1,6 +1,6 @@
-"""Reads from the bytes of a file which type it has, and how large an image is. Runs in a worker process.
+"""Reads from the bytes of a file which type it has, and how large an image is. Runs in a child process.
 
-Tenants choose the bytes, so reading them may take long, or much memory. The worker process bounds both.
+Tenants choose the bytes, so reading them may take long, or much memory. The child process bounds both.
 """
 
 import codecs

@@ -28,7 +28,7 @@ class SpooledFile:
 
     @property
     def path(self) -> str:
-        """The path by which a worker process opens the file."""
+        """The path by which a child process opens the file."""
         return path_for_others(self.file)
 
     async def write(self, data: bytes) -> None:

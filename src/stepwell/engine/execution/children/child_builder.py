@@ -103,7 +103,7 @@ class ChildBuilder:
         return planned
 
     async def _validate_rules(self, tenant: str | None, body: Mapping[str, Any], depth: int) -> ValidatedWorkflow:
-        """Check *body* by the rules of definitions. Many expressions are parsed by a worker process, as in a create."""
+        """Check *body* by the rules of definitions. Many expressions are parsed by a child process, as in a create."""
         checked, expressions = None, await off_loop_if_large(expressions_of, body)
         if sum(map(len, expressions)) > FEW_CHARACTERS:
             check = partial(self._expressions.check, tenant, expressions)
