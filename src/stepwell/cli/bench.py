@@ -33,7 +33,7 @@ from stepwell.cli.http_server import HttpServer
 from stepwell.cli.keys import ServiceKeys, keys_of_settings
 from stepwell.cli.listeners import bound_socket
 from stepwell.cli.output import print_message, print_result
-from stepwell.cli.postgres import embedded_postgres, kept_running
+from stepwell.cli.postgres import DATABASE_S, embedded_postgres, kept_running
 from stepwell.cli.serve import configured_dsn, database_faults
 from stepwell.cli.service_host import open_service
 from stepwell.cli.signals import Signals, run_stoppable
@@ -54,7 +54,6 @@ from stepwell.persistence.schema.startup import prepare_database, reach_database
 from stepwell.settings import Settings
 
 _COMMITS = 200  # before the load, and again after it
-_DATABASE_S = 30.0
 _POLL_S = 0.2
 
 RunLoad = Callable[[], Awaitable[Measurements]]
@@ -126,9 +125,9 @@ async def _run_on_embedded(postgres: EmbeddedPostgres, folder: Path, settings: S
 
 async def _run_on(dsn: str, folder: Path, settings: Settings, options: BenchOptions) -> int:
     with database_faults():
-        await reach_database(dsn, timeout_s=_DATABASE_S, waiting=lambda why: print_message(f"waiting, because {why}"))
+        await reach_database(dsn, timeout_s=DATABASE_S, waiting=lambda why: print_message(f"waiting, because {why}"))
         async with scratch_schema(dsn) as (scratch, connection):
-            await prepare_database(scratch, timeout_s=_DATABASE_S, waiting=lambda _: None)
+            await prepare_database(scratch, timeout_s=DATABASE_S, waiting=lambda _: None)
             async with nullcontext(settings) if options.workers is None else celery_settings(settings, folder) as used:
                 engine = _this_process if options.in_this_process else _several_processes
                 async with engine(used, scratch, folder, options) as run:
@@ -165,7 +164,7 @@ async def _this_process(settings: Settings, dsn: str, _folder: Path, options: Be
                     await run(load)
                 return measurements
 
-            async with asyncio.timeout(_DATABASE_S):  # before it, new workflows wait for admission, and not in memory
+            async with asyncio.timeout(DATABASE_S):  # before it, new workflows wait for admission, and not in memory
                 await app.engine.ownership.caught_up.wait()
             await run(replace(load, workflows=1, concurrency=1))  # opens connections and prepares statements
             yield run_measured

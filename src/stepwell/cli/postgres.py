@@ -18,7 +18,7 @@ from stepwell.settings import Settings
 log = structlog.get_logger()
 
 _POLL_S = 0.1
-_DATABASE_S = 30.0
+DATABASE_S = 30.0
 _INDEX_WAIT_S = 60.0
 _MIGRATE_S = 30.0
 _MIGRATE = """
@@ -99,7 +99,7 @@ async def migrate_embedded(postgres: EmbeddedPostgres, *, index_wait_s: float | 
     from stepwell.persistence.schema.startup import DatabaseRefused, prepare_database  # noqa: PLC0415
 
     try:
-        await prepare_database(postgres.dsn(), timeout_s=_DATABASE_S, waiting=lambda _: None, index_wait_s=index_wait_s)
+        await prepare_database(postgres.dsn(), timeout_s=DATABASE_S, waiting=lambda _: None, index_wait_s=index_wait_s)
     except DatabaseRefused as error:
         raise Refused(str(error)) from error
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from stepwell.basics.setting_values import DEFAULT_QUEUE
 
-_RESULT_EXPIRES_S = 86_400
+RESULT_EXPIRES_S = 86_400
 _VISIBILITY_S = 3_600  # Redis delivers a message again after this time, whether its worker lives or not
 _CONNECT_S = 4.0
 _SOCKET_S = 5.0
@@ -19,7 +19,7 @@ def worker_configuration(broker_url: str, result_backend: str) -> dict[str, Any]
     """
     return _shared(broker_url) | {
         "result_backend": result_backend,
-        "result_expires": _RESULT_EXPIRES_S,
+        "result_expires": RESULT_EXPIRES_S,
         "result_backend_always_retry": True,
         "redis_retry_on_timeout": True,
         # Celery requires this for `rediss://`, unless the URL has it.

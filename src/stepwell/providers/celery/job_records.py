@@ -15,9 +15,10 @@ from typing import Any
 from msgspec import Struct, structs
 from redis.asyncio import Redis
 
+from stepwell.providers.celery.configuration import RESULT_EXPIRES_S
+
 CLAIM_S = 15.0  # how long a claim holds unless it is renewed
 RENEW_S = 4.0
-_RESULT_EXPIRES_S = 86_400
 _REVOKED_EXPIRES_S = 7 * 86_400  # until then, no worker begins a revoked job whose message is still in a queue
 _MOST_BYTES = 16 * 1024 * 1024  # of a record: more than Celery stores of any result that the service accepts
 _BIG_BYTES = 64 * 1024  # the loop gets an iteration after each result that is bigger
@@ -160,7 +161,7 @@ class JobRecords:
         """Claim the job for *claimant*, and mark it as started by *worker*. Returns also how often it was claimed."""
         started = _encoded_result(job_id, JobPhase.STARTED, {"hostname": worker})
         keys = [result_key(job_id), _claim_key(job_id), f"stepwell-runs-{job_id}"]
-        reply = await self._claim(keys, [claimant, int(CLAIM_S * 1000), started, _RESULT_EXPIRES_S])
+        reply = await self._claim(keys, [claimant, int(CLAIM_S * 1000), started, RESULT_EXPIRES_S])
         if isinstance(reply, int):
             return Claim.GRANTED, reply
         return (Claim.TAKEN if text_of(reply) == "CLAIMED" else Claim.ENDED), 0
@@ -184,7 +185,7 @@ class JobRecords:
         Return False if the job has ended before, or another worker has it.
         """
         finished = _encoded_result(job_id, JobPhase.SUCCESS, result)
-        arguments: list[str | int] = [claimant, finished, _RESULT_EXPIRES_S]
+        arguments: list[str | int] = [claimant, finished, RESULT_EXPIRES_S]
         return text_of(await self._finish([result_key(job_id), _claim_key(job_id)], arguments)) == "finished"
 
     async def revoke(self, job_id: str, *, only_idle: bool = False) -> JobPhase | None:
