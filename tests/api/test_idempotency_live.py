@@ -242,7 +242,7 @@ async def test_a_key_is_stored_for_two_days(live: Service) -> None:
 async def test_a_request_without_a_key_sends_no_statement_for_it(live: Service) -> None:
     keys = live.app.stores.database.keys
     with pytest.MonkeyPatch.context() as patch:
-        for name in ("reserve", "store_response", "release"):
+        for name in ("claim", "store_response", "release"):
             patch.delattr(type(keys), name)
         workflow = await live.create(passthrough_step("a"), start=False)
         assert (await do(live.client, "update", workflow["id"], {})).status_code == 200

@@ -17,8 +17,8 @@ from typing import Any
 from msgspec import Struct, json
 
 from stepwell.bench.celery_worker import redis_server
-from stepwell.bench.child_processes import child_process
 from stepwell.bench.loads import Load, Shape, Work
+from stepwell.bench.subprocesses import child_process
 from support.database.postgres import fresh_folder
 
 BROKER_VARIABLE, FOLDER_VARIABLE = "STEPWELL_BENCH_BROKER", "STEPWELL_BENCH_FOLDER"

@@ -17,7 +17,7 @@ from msgspec import json
 from msgspec.structs import replace
 
 from stepwell.basics.setting_values import TaskQueues
-from stepwell.bench.child_processes import child_process
+from stepwell.bench.subprocesses import child_process
 from stepwell.settings import Settings
 
 _START_S = 10.0

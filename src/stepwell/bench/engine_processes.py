@@ -9,7 +9,6 @@ from typing import Any, TypeVar
 
 from msgspec import json
 
-from stepwell.bench.child_processes import ChildProcess, ProcessEnded, child_process
 from stepwell.bench.engine_process import (
     LENGTH_BYTES,
     EngineMessage,
@@ -20,6 +19,7 @@ from stepwell.bench.engine_process import (
 )
 from stepwell.bench.loads import Load
 from stepwell.bench.measurements import Measurements, of_all_processes
+from stepwell.bench.subprocesses import ChildProcess, ProcessEnded, child_process
 from stepwell.settings import Settings
 
 _READY_S = 120.0

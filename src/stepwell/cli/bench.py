@@ -20,12 +20,12 @@ from stepwell.app import Service
 from stepwell.basics.errors import Unavailable
 from stepwell.basics.workflow_limits import slots_of
 from stepwell.bench.celery_worker import NoBroker, celery_settings, celery_worker
-from stepwell.bench.child_processes import ProcessEnded
 from stepwell.bench.driver import drive, in_process
 from stepwell.bench.engine_processes import engine_processes
 from stepwell.bench.http_load import run_http_load
 from stepwell.bench.loads import Load, Work
 from stepwell.bench.measurements import TRANSITIONS, Measurements, Report, measure, report_of
+from stepwell.bench.subprocesses import ProcessEnded
 from stepwell.bench.waiting_provider import install_plug_in
 from stepwell.cli.data_folder import open_folder
 from stepwell.cli.errors import FAILED, MISUSED, Refused

@@ -114,42 +114,42 @@ async def test_a_key_that_could_not_be_released_is_released_once_the_database_is
     await assert_counts_as_first(other, memory)
 
 
-async def test_a_reservation_whose_answer_was_lost_is_released(
+async def test_a_claim_whose_result_was_lost_is_released(
     one: Service, other: Service, memory: MemoryDatabase, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(keys_of(one), "reserve", losing_the_answer(keys_of(one).reserve))
+    monkeypatch.setattr(keys_of(one), "claim", losing_the_answer(keys_of(one).claim))
     assert (await create(one)).status_code == 503
     await wait_until_released(memory)
     await assert_counts_as_first(other, memory)
 
 
-async def test_a_reservation_that_arrives_after_its_release_is_released_again(
+async def test_a_claim_that_arrives_after_its_release_is_released_again(
     one: Service, other: Service, memory: MemoryDatabase, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    keys, reservations = keys_of(one), list[tuple[Any, ...]]()
-    reserve, release, released = keys.reserve, keys.release, list[Any]()
+    keys, claims = keys_of(one), list[tuple[Any, ...]]()
+    claim, release, released = keys.claim, keys.release, list[Any]()
 
     async def late(*values: Any) -> Any:
-        reservations.append(values)
+        claims.append(values)
         raise Unavailable("the answer is lost")
 
     async def release_first(batch: Any) -> None:
         await release(batch)
         released.extend(batch)
         if len(released) == 1:
-            assert (await reserve(*reservations[0])).mine
+            assert (await claim(*claims[0])).mine
 
-    monkeypatch.setattr(keys, "reserve", late)
+    monkeypatch.setattr(keys, "claim", late)
     monkeypatch.setattr(keys, "release", release_first)
     assert (await create(one)).status_code == 503
-    await eventually(lambda: len(released) == 1 and len(memory.tables.keys) == 1, "the reservation has arrived")
+    await eventually(lambda: len(released) == 1 and len(memory.tables.keys) == 1, "the claim has arrived")
     clock.advance(one.app.services.idempotency.statement_s + 1)
     await eventually(lambda: len(released) == 2, "it is released again")
     assert released[0] == released[1]
     await assert_counts_as_first(other, memory)
 
 
-async def test_a_late_reservation_cannot_take_the_key_from_a_later_one(one: Service, memory: MemoryDatabase) -> None:
+async def test_a_late_claim_cannot_take_the_key_from_a_later_one(one: Service, memory: MemoryDatabase) -> None:
     clock = one.app.process.clock
     late, now = uuid7(clock.now() - timedelta(seconds=1)), uuid7(clock.now())
     assert (await keys_of(one).claim(EVERY_TENANT, "k", now, b"")).mine
@@ -158,14 +158,14 @@ async def test_a_late_reservation_cannot_take_the_key_from_a_later_one(one: Serv
     assert only_key(memory).token == now
 
 
-@pytest.mark.parametrize("place", ["reserve", "store_response"])
+@pytest.mark.parametrize("place", ["claim", "store_response"])
 async def test_a_cancelled_request_releases_or_hands_over_its_key(
     one: Service, other: Service, memory: MemoryDatabase, monkeypatch: pytest.MonkeyPatch, place: str
 ) -> None:
     reached, inner = asyncio.Event(), getattr(keys_of(one), place)
 
     async def halt(*values: Any) -> Any:
-        if place == "reserve":
+        if place == "claim":
             await inner(*values)
         reached.set()
         await asyncio.Event().wait()
@@ -176,7 +176,7 @@ async def test_a_cancelled_request_releases_or_hands_over_its_key(
         await reached.wait()
         assert (await create(other)).status_code == 409
         request.cancel()
-    if place == "reserve":
+    if place == "claim":
         await wait_until_released(memory)
         await assert_counts_as_first(other, memory)
     else:
