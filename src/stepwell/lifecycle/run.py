@@ -140,10 +140,6 @@ class Run:
         """Return the unit's present attempt, or None."""
         return self._units.running.get(position)
 
-    def wants_slot(self, position: int) -> bool:
-        """Return whether the unit would start an attempt if it got a slot, or continue one of an earlier process."""
-        return position in self._units.ready and (self.may_start or self.has_attempt(position))
-
     def wants_new_attempt(self, position: int) -> bool:
         """Return whether the unit would start a new attempt if it got a slot."""
         return self._units.wants_new_attempt(position)

@@ -364,7 +364,10 @@ class SimulatedFlow(FlowRows):
         return [position for position in self.waiting_rows() if self.decide_input(position) is not None]
 
     def startable(self) -> list[int]:
-        return sorted(position for position in self.queue if self.run.wants_slot(position))
+        orphans = self.run.orphans()
+        return sorted(
+            position for position in self.queue if position in orphans or self.run.wants_new_attempt(position)
+        )
 
     def outcome(self) -> tuple[object, ...]:
         """All that can be told from outside, but for who runs it."""
