@@ -20,7 +20,7 @@ from stepwell.cli.postgres import claim_folder
 from stepwell.settings import Settings
 from support.processes.held_image import ALLOWED, HeldImage
 from support.processes.stepwell_process import READY_S, StepwellProcess, running_up, start, start_up, stepwell, until
-from support.service.answer_dropping_proxy import first_answer_lost
+from support.service.response_dropping_proxy import first_response_lost
 from support.workflows.image_pipelines import get, pipeline, until_ended
 from support.workflows.sub_workflows import runs
 
@@ -178,7 +178,7 @@ def test_run_reports_an_up_that_ends_before_the_workflow(
 def test_a_lost_response_to_the_create_makes_no_second_workflow(up: StepwellProcess) -> None:
     address = up.data_dir / "address"
     mine = pipeline(64, name="created twice")
-    with first_answer_lost(up.url, "POST /api/v1/workflows/") as cut_off:
+    with first_response_lost(up.url, "POST /api/v1/workflows/") as cut_off:
         address.write_text(cut_off.url)
         try:
             done = stepwell("run", "-", "--data-dir", up.data_dir, stdin=json.dumps(mine))

@@ -119,7 +119,7 @@ def build_services(process: ProcessInfo, stores: Stores, engine: Engine, stack: 
         reads=reads,
         providers=ProviderStatusReader(engine.catalog, engine.admission, engine.health, engine.key_refusals.since),
         counts=WorkflowCounts(database.reader, clock),
-        list_answers=SharedReads(),
+        shared_pages=SharedReads(),
         cleanups=cleanups,
         webhooks=webhooks,
         idempotency=idempotency,

@@ -43,7 +43,7 @@ from stepwell.engine.files.definition_files import DefinitionFiles, may_have_fil
 from stepwell.engine.files.previews import Previews
 from stepwell.engine.files.uploads import UploadService
 from stepwell.engine.reads.read_service import ReadService
-from stepwell.engine.reads.shared_reads import ListAnswer, SharedReads, WorkflowCounts
+from stepwell.engine.reads.shared_reads import SharedPage, SharedReads, WorkflowCounts
 from stepwell.engine.webhooks.service import WebhookService
 from stepwell.lifecycle.allowed_verbs import ALLOWED_FROM
 from stepwell.lifecycle.cleanup_records import empty_report
@@ -362,7 +362,7 @@ class Services(Struct, frozen=True):
     reads: ReadService
     providers: ProviderStatusReader
     counts: WorkflowCounts
-    list_answers: SharedReads[ListAnswer]
+    shared_pages: SharedReads[SharedPage]
     cleanups: CleanupRunner
     webhooks: WebhookService
     idempotency: IdempotentRequests

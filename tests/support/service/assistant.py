@@ -42,30 +42,30 @@ async def stdio_assistant(url: str, bearer: str, folder: Path, *, mode: str = "a
 
 async def call(client: Client, tool: str, /, **arguments: Any) -> dict[str, Any]:
     """Return the structured result of a tool that succeeds. Its text is the same."""
-    answer = await client.call_tool(tool, arguments)
-    assert isinstance(answer, CallToolResult)
-    assert not answer.is_error, text_of(answer)
-    result: dict[str, Any] = answer.structured_content
-    assert json.loads(text_of(answer)) == result
+    outcome = await client.call_tool(tool, arguments)
+    assert isinstance(outcome, CallToolResult)
+    assert not outcome.is_error, text_of(outcome)
+    result: dict[str, Any] = outcome.structured_content
+    assert json.loads(text_of(outcome)) == result
     return result
 
 
 async def failure(client: Client, tool: str, /, **arguments: Any) -> str:
     """Return the text of a tool that fails."""
-    answer = await client.call_tool(tool, arguments)
-    assert isinstance(answer, CallToolResult)
-    assert answer.is_error, answer
-    return text_of(answer)
+    outcome = await client.call_tool(tool, arguments)
+    assert isinstance(outcome, CallToolResult)
+    assert outcome.is_error, outcome
+    return text_of(outcome)
 
 
 async def images(client: Client, tool: str, /, **arguments: Any) -> Sequence[ImageContent]:
-    answer = await client.call_tool(tool, arguments)
-    assert isinstance(answer, CallToolResult)
-    assert not answer.is_error, text_of(answer)
-    return [each for each in answer.content if isinstance(each, ImageContent)]
+    outcome = await client.call_tool(tool, arguments)
+    assert isinstance(outcome, CallToolResult)
+    assert not outcome.is_error, text_of(outcome)
+    return [each for each in outcome.content if isinstance(each, ImageContent)]
 
 
-def text_of(answer: CallToolResult) -> str:
-    content = answer.content[0]
+def text_of(outcome: CallToolResult) -> str:
+    content = outcome.content[0]
     assert isinstance(content, TextContent)
     return content.text

@@ -1,6 +1,6 @@
 """Checks every exchange against the OpenAPI document that the same app serves.
 
-A status, a content type or a member of an answer that isn't documented fails the test that provoked it, and so does a
+A status, a content type or a member of a response that isn't documented fails the test that provoked it, and so does a
 body that the service accepts and the document doesn't.
 """
 
@@ -28,13 +28,13 @@ FORMATS.checks("uuid")(lambda value: not isinstance(value, str) or bool(_UUID.fu
 
 _WITH_DEFINITIONS = {f"#/components/schemas/{name}" for name in ("CreateWorkflow", "DefinitionPublic")}
 
-# Routing answers before any operation is known.
+# Routing refuses before any operation is known.
 _METHOD_NOT_ALLOWED = 405
 _UNROUTED = {400, 404, _METHOD_NOT_ALLOWED}
 
 
 class NonConforming(AssertionError):
-    """An answer that the document doesn't describe."""
+    """A response that the document doesn't describe."""
 
 
 def conforming_client(app: Litestar, token: str | None = None, **headers: str) -> httpx.AsyncClient:
@@ -59,13 +59,13 @@ def _conformance(providers: tuple[str, ...]) -> "Conformance":
 
 
 class Conformance:
-    """Checks answers against *document*; `checked` lists what was checked, as (operationId, status)."""
+    """Checks responses against *document*; `checked` lists what was checked, as (operationId, status)."""
 
     def __init__(self, document: Mapping[str, Any]) -> None:
         self.document = msgspec.json.decode(msgspec.json.encode(document))
         self.requests = msgspec.json.decode(msgspec.json.encode(document["components"]))
         self.checked: set[tuple[str, int]] = set()
-        # Tests that wait for something read the same answer many times.
+        # Tests that wait for something read the same response many times.
         self._valid: set[tuple[str, int, str, str, int]] = set()
         for component in self.document["components"]["schemas"].values():
             # Answers may hold what is documented and no more; clients are promised less than that.
@@ -85,12 +85,12 @@ class Conformance:
                 return
             if response.status_code not in _UNROUTED:
                 raise NonConforming(f"{response.request.method} {response.request.url.path} is not documented")
-            self.validate_answer({"$ref": "#/components/schemas/Problem"}, response)
+            self.validate_response({"$ref": "#/components/schemas/Problem"}, response)
             return
         name = operation["operationId"]
         documented = operation["responses"].get(str(response.status_code))
         if documented is None:
-            raise NonConforming(f"{name} answered {response.status_code}: {response.text[:300]}")
+            raise NonConforming(f"{name} responded with {response.status_code}: {response.text[:300]}")
         self.checked.add((name, response.status_code))
         for header, described in documented.get("headers", {}).items():
             if described["required"] and header not in response.headers:
@@ -125,9 +125,9 @@ class Conformance:
         if described is None:
             raise NonConforming(f"{name} {response.status_code} is {media_type}, documented {list(content)}")
         if media_type.endswith("json") and described["schema"]:
-            self.validate_answer(described["schema"], response)
+            self.validate_response(described["schema"], response)
 
-    def validate_answer(self, schema: Mapping[str, Any], response: httpx.Response) -> None:
+    def validate_response(self, schema: Mapping[str, Any], response: httpx.Response) -> None:
         if response.request.method == "HEAD":
             if response.content:
                 raise NonConforming(f"HEAD {response.request.url.path} has a body")

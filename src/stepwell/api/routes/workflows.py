@@ -53,7 +53,7 @@ from stepwell.contract.workflows import (
     WorkflowPublic,
 )
 from stepwell.definition.validation.workflow import parse_update
-from stepwell.engine.reads.shared_reads import ListAnswer
+from stepwell.engine.reads.shared_reads import SharedPage
 from stepwell.engine.service import Services
 from stepwell.lifecycle.preconditions import NO_PRECONDITIONS, Preconditions
 from stepwell.rules.large_workflow_records import FoundWorkflow, LargeWorkflow
@@ -260,10 +260,10 @@ async def list_workflows(request: ApiRequest, services: ServicesDep, cursors: Cu
     if wanted.origin_tenant_id is not None:
         resources_of(request.scope).count_for(wanted.origin_tenant_id)
 
-    async def read() -> ListAnswer:
-        return ListAnswer(await services.reads.store.page(scope, wanted), asyncio.Lock())
+    async def read() -> SharedPage:
+        return SharedPage(await services.reads.store.page(scope, wanted), asyncio.Lock())
 
-    shared = await services.list_answers.read((scope, wanted), read)
+    shared = await services.shared_pages.read((scope, wanted), read)
     page = shared.page
     links = list_links(BASE, query, page, cursors)
     etag = partial(page_etag, total=page.total, links=links, query=query)

@@ -37,7 +37,7 @@ _SCOPES: Final = 500
 _WAIT_S: Final = 10.0
 
 
-class ListAnswer(Struct):
+class SharedPage(Struct):
     """A page of the list, and its body once one of the requests that share it has encoded it under `encoding`."""
 
     page: WorkflowPage

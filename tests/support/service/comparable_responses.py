@@ -1,4 +1,4 @@
-"""Answers about different workflows made comparable: ids and times become placeholders, all else stays."""
+"""Makes responses about different workflows comparable: ids and times become placeholders, all else stays."""
 
 import json
 import re
@@ -23,20 +23,20 @@ _HEADERS = (
 )
 
 
-class ComparableAnswer(NamedTuple):
-    """An answer of which two are equal if they say the same about different workflows."""
+class ComparableResponse(NamedTuple):
+    """A response. Two are equal if they say the same about different workflows."""
 
     status: int
     headers: dict[str, str]
     body: Any
 
 
-def comparable(answer: httpx.Response) -> ComparableAnswer:
-    """Return the answer with its ids numbered in the order of their appearance, without times, durations and seeds."""
+def comparable(response: httpx.Response) -> ComparableResponse:
+    """Return the response without times, durations and seeds. Its ids are numbered in the order of their appearance."""
     ids: dict[str, str] = {}
-    headers = {name: answer.headers[name] for name in _HEADERS if name in answer.headers}
-    body = json.loads(answer.content) if "json" in headers.get("content-type", "") else answer.text
-    return ComparableAnswer(answer.status_code, _plain(headers, ids), _plain(body, ids))
+    headers = {name: response.headers[name] for name in _HEADERS if name in response.headers}
+    body = json.loads(response.content) if "json" in headers.get("content-type", "") else response.text
+    return ComparableResponse(response.status_code, _plain(headers, ids), _plain(body, ids))
 
 
 def _plain(value: Any, ids: dict[str, str]) -> Any:

@@ -1,4 +1,4 @@
-"""A proxy that loses an answer: the request arrives, but its client gets no answer."""
+"""A proxy that loses a response: the request arrives, but its client gets no response."""
 
 import socket
 import threading
@@ -8,8 +8,8 @@ from contextlib import contextmanager
 import httpx
 
 
-class AnswerDroppingProxy:
-    """Listens at `url`; `lost` counts the answers that it has lost."""
+class ResponseDroppingProxy:
+    """Listens at `url`; `lost` counts the responses that it has lost."""
 
     def __init__(self, target: str, first: str) -> None:
         self._server = socket.create_server(("127.0.0.1", 0))
@@ -35,8 +35,8 @@ class AnswerDroppingProxy:
 
     def _forward(self, client: socket.socket) -> None:
         with client, socket.create_connection((self._target.host, self._target.port or 80)) as server:
-            answering = threading.Thread(target=_copy, args=(server, client), daemon=True)
-            answering.start()
+            responding = threading.Thread(target=_copy, args=(server, client), daemon=True)
+            responding.start()
             while data := _receive(client):
                 server.sendall(data)
                 if data.startswith(self._first) and not self.lost:
@@ -67,9 +67,9 @@ def _receive(source: socket.socket) -> bytes:
 
 
 @contextmanager
-def first_answer_lost(target: str, first: str) -> Iterator[AnswerDroppingProxy]:
-    """Run a proxy to *target* that loses the answer to the first request which begins with *first*."""
-    proxy = AnswerDroppingProxy(target, first)
+def first_response_lost(target: str, first: str) -> Iterator[ResponseDroppingProxy]:
+    """Run a proxy to *target* that loses the response to the first request which begins with *first*."""
+    proxy = ResponseDroppingProxy(target, first)
     thread = threading.Thread(target=proxy.serve, daemon=True)
     thread.start()
     try:

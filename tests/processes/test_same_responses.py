@@ -1,4 +1,4 @@
-"""Every process gives the answer that the process gives which runs the workflow.
+"""Every process gives the response that the process gives which runs the workflow.
 
 The same request is sent about equal workflows, to the process that runs its workflow, and to each of the others.
 """
@@ -16,7 +16,7 @@ import pytest
 from stepwell.contract.scopes import Permission
 from support.emulators.webhook_receiver import running_sink
 from support.processes.cluster import WAIT_S, WORKFLOWS, Cluster, Json, Member, held_step, quick_step, verb_request
-from support.service.comparable_answers import ComparableAnswer, comparable
+from support.service.comparable_responses import ComparableResponse, comparable
 from support.service.live_service import token
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -121,24 +121,24 @@ def steps(prompt: str) -> list[Json]:
     ]
 
 
-async def until_still(cluster: Cluster, workflow_id: str, answer: httpx.Response | None = None) -> None:
+async def until_still(cluster: Cluster, workflow_id: str, response: httpx.Response | None = None) -> None:
     """Wait until nothing happens to the workflow by itself: its job has been polled, or the job's end is recorded.
 
-    The receipt of a cancelled job is `unknown` at first. An event says when it is final. *answer*: that of a request
-    about the workflow. A deletion that was accepted may have been answered before its end.
+    The receipt of a cancelled job is `unknown` at first. An event says when it is final. *response*: that of a request
+    about the workflow. A deletion may be accepted before it ends.
     """
     async with asyncio.timeout(WAIT_S):
-        while not await is_still(cluster.members[0].client, WORKFLOWS + workflow_id, end_of(answer)):
+        while not await is_still(cluster.members[0].client, WORKFLOWS + workflow_id, end_of(response)):
             await asyncio.sleep(0.02)
 
 
-def end_of(answer: httpx.Response | None) -> str | None:
-    """Return what ends the deletion that was accepted with the answer: "purge", or a type of event."""
-    if answer is None or answer.status_code != 200 or "dry_run" in answer.request.url.params:
+def end_of(response: httpx.Response | None) -> str | None:
+    """Return what ends the deletion that was accepted with the response: "purge", or a type of event."""
+    if response is None or response.status_code != 200 or "dry_run" in response.request.url.params:
         return None
-    if answer.request.url.path.endswith("/data"):
+    if response.request.url.path.endswith("/data"):
         return "purge"
-    return "workflow.files_deleted" if "cleanup_tasks" in answer.request.url.params else None
+    return "workflow.files_deleted" if "cleanup_tasks" in response.request.url.params else None
 
 
 async def is_still(client: httpx.AsyncClient, path: str, end: str | None) -> bool:
@@ -160,17 +160,17 @@ async def is_still(client: httpx.AsyncClient, path: str, end: str | None) -> boo
     return jobs <= settled and (end is None or end in {event["type"] for event in events})
 
 
-def without_progress(answer: httpx.Response) -> object:
-    """Return what can be compared of the answer.
+def without_progress(response: httpx.Response) -> object:
+    """Return what can be compared of the response.
 
-    Steps may have started, or the end of a job may be recorded, before the workflow was read for the answer. Jobs that
-    end slowly leave a deletion pending.
+    Steps may have started, or the end of a job may be recorded, before the workflow was read for the response. Jobs
+    that end slowly leave a deletion pending.
     """
-    found = comparable(answer)
-    if found.status == 200 and (answer.request.method == "DELETE" or answer.request.url.path.endswith("/cleanup")):
+    found = comparable(response)
+    if found.status == 200 and (response.request.method == "DELETE" or response.request.url.path.endswith("/cleanup")):
         content = {name: value for name, value in found.body.items() if name != "pending"}
         return found._replace(headers={**found.headers, "etag": ""}, body=content)
-    if found.status == 200 and answer.request.method == "POST" and answer.request.url.path.endswith(MOVING):
+    if found.status == 200 and response.request.method == "POST" and response.request.url.path.endswith(MOVING):
         content = {name: value for name, value in found.body.items() if name not in PROGRESS}
         return found._replace(headers={**found.headers, "etag": ""}, body=content)
     return found
@@ -187,24 +187,24 @@ async def make(cluster: Cluster, at: Member, state: str) -> Made:
     return Made(workflow_id, prompt, [old, new])
 
 
-async def answers_of(
+async def responses_of(
     cluster: Cluster, state: str, request: Callable[[Made], Sent]
 ) -> list[tuple[Member, Made, httpx.Response]]:
     """Send the request to every process, each about a workflow that the first process runs. The first is the owner."""
     made = await asyncio.gather(*(make(cluster, cluster.members[0], state) for _ in cluster.members))
-    answers = await asyncio.gather(
+    responses = await asyncio.gather(
         *(send(member, request(each)) for member, each in zip(cluster.members, made, strict=True))
     )
-    return list(zip(cluster.members, made, answers, strict=True))
+    return list(zip(cluster.members, made, responses, strict=True))
 
 
 async def check_same(cluster: Cluster, state: str, request: Callable[[Made], Sent]) -> httpx.Response:
-    """Send the request to every process. The answers must be equal, and so must the workflows afterwards."""
-    sent = await answers_of(cluster, state, request)
+    """Send the request to every process. The responses must be equal, and so must the workflows afterwards."""
+    sent = await responses_of(cluster, state, request)
     (_, first, expected), *others = sent
-    await asyncio.gather(*(until_still(cluster, each.id, answer) for _, each, answer in sent))
-    for _, each, answer in others:
-        assert without_progress(answer) == without_progress(expected)
+    await asyncio.gather(*(until_still(cluster, each.id, response) for _, each, response in sent))
+    for _, each, response in others:
+        assert without_progress(response) == without_progress(expected)
         assert await rest_of(cluster, each) == await rest_of(cluster, first)
     await end_all(cluster, [each for _, each, _ in sent])
     return expected
@@ -215,16 +215,16 @@ async def rest_of(cluster: Cluster, made: Made) -> list[object]:
     paths = (WORKFLOWS + made.id, f"{WORKFLOWS}{made.id}/events", f"{WORKFLOWS}{made.id}/tasks")
     said = []
     for path in paths:
-        answers = [await member.client.get(path) for member in cluster.members]
-        said.append(without_order(comparable(answers[0])))
+        responses = [await member.client.get(path) for member in cluster.members]
+        said.append(without_order(comparable(responses[0])))
         assert all(
-            (answer.content, answer.headers.get("etag")) == (answers[0].content, answers[0].headers.get("etag"))
-            for answer in answers
+            (response.content, response.headers.get("etag")) == (responses[0].content, responses[0].headers.get("etag"))
+            for response in responses
         )
     return list(said)
 
 
-def without_order(found: ComparableAnswer) -> ComparableAnswer:
+def without_order(found: ComparableResponse) -> ComparableResponse:
     """Return a history without the order of its events: a job may end before or after the verb's own effects."""
     if not isinstance(found.body, dict) or "events" not in found.body:
         return found
@@ -253,9 +253,9 @@ def verb(name: str, **options: Any) -> Callable[[Made], Sent]:
 
 
 @pytest.mark.parametrize(("state", "name"), rows(product(REACH, VERBS), *product(["RUNNING"], VERBS)))
-async def test_a_verb_is_answered_alike(cluster: Cluster, state: str, name: str) -> None:
-    answer = await check_same(cluster, state, verb(name))
-    assert answer.status_code in {200, 409}
+async def test_a_verb_gets_the_same_response(cluster: Cluster, state: str, name: str) -> None:
+    response = await check_same(cluster, state, verb(name))
+    assert response.status_code in {200, 409}
 
 
 @pytest.mark.parametrize(
@@ -274,14 +274,14 @@ async def test_a_precondition_holds_alike(cluster: Cluster, state: str, name: st
         tag = {"the present one": made.etags[1], "an old one": made.etags[0], "any": "*"}.get(which, 'W/"x"')
         return Sent(*verb_request(made.id, name), headers={"If-Match": tag})
 
-    answer = await check_same(cluster, state, request)
-    assert (answer.status_code == 412) is (which in ("an old one", "none that is valid"))
+    response = await check_same(cluster, state, request)
+    assert (response.status_code == 412) is (which in ("an old one", "none that is valid"))
 
 
 @pytest.mark.parametrize(("state", "name"), rows(product(OWNED, DRY_RUNS), ("RUNNING", "cancel")))
-async def test_a_dry_run_is_answered_alike(cluster: Cluster, state: str, name: str) -> None:
-    answer = await check_same(cluster, state, verb(name, params={"dry_run": "true"}))
-    assert answer.status_code in {200, 409}
+async def test_a_dry_run_gets_the_same_response(cluster: Cluster, state: str, name: str) -> None:
+    response = await check_same(cluster, state, verb(name, params={"dry_run": "true"}))
+    assert response.status_code in {200, 409}
 
 
 @pytest.mark.extended
@@ -295,21 +295,21 @@ async def test_a_dry_run_checks_its_precondition_alike(cluster: Cluster) -> None
 
 @pytest.mark.parametrize("state", rows([*OWNED, "PENDING", "COMPLETED", "FAILED", "CANCELLED"], "RUNNING"))
 async def test_an_explanation_is_alike(cluster: Cluster, state: str) -> None:
-    answer = await check_same(cluster, state, lambda made: Sent("GET", f"{WORKFLOWS}{made.id}/explain"))
-    codes = {step["step_id"]: step["reason"]["code"] for step in answer.json()["steps"]}
+    response = await check_same(cluster, state, lambda made: Sent("GET", f"{WORKFLOWS}{made.id}/explain"))
+    codes = {step["step_id"]: step["reason"]["code"] for step in response.json()["steps"]}
     if state in OWNED:
         assert codes["held"] == "remote_job"
 
 
 @pytest.mark.extended
 @pytest.mark.parametrize("state", [*OWNED, "COMPLETED"])
-async def test_a_cleanup_with_its_tasks_is_answered_alike(cluster: Cluster, state: str) -> None:
+async def test_a_cleanup_with_its_tasks_gets_the_same_response(cluster: Cluster, state: str) -> None:
     await check_same(cluster, state, verb("cleanup", params={"cleanup_tasks": "true"}))
 
 
 @pytest.mark.extended
 @pytest.mark.parametrize("state", [*OWNED, "PENDING", "COMPLETED"])
-async def test_a_deletion_of_data_is_answered_alike(cluster: Cluster, state: str) -> None:
+async def test_a_deletion_of_data_gets_the_same_response(cluster: Cluster, state: str) -> None:
     await check_same(cluster, state, verb("delete_data"))
 
 
@@ -324,15 +324,15 @@ async def test_a_deletion_of_data_is_answered_alike(cluster: Cluster, state: str
         ({"webhook_url": "http://10.0.0.1/hook"}, 422),
     ],
 )
-async def test_a_change_is_answered_alike(cluster: Cluster, changes: Json, status: int) -> None:
-    answer = await check_same(cluster, "RUNNING", lambda made: Sent("PATCH", WORKFLOWS + made.id, changes))
-    assert answer.status_code == status
+async def test_a_change_gets_the_same_response(cluster: Cluster, changes: Json, status: int) -> None:
+    response = await check_same(cluster, "RUNNING", lambda made: Sent("PATCH", WORKFLOWS + made.id, changes))
+    assert response.status_code == status
 
 
 @pytest.mark.extended
-async def test_a_wait_that_is_preferred_is_answered_alike(cluster: Cluster) -> None:
-    answer = await check_same(cluster, "PAUSED", verb("resume", headers={"Prefer": "wait=1"}))
-    assert (answer.headers["preference-applied"], answer.json()["status"]) == ("wait=1", "RUNNING")
+async def test_a_wait_that_is_preferred_gets_the_same_response(cluster: Cluster) -> None:
+    response = await check_same(cluster, "PAUSED", verb("resume", headers={"Prefer": "wait=1"}))
+    assert (response.headers["preference-applied"], response.json()["status"]) == ("wait=1", "RUNNING")
 
 
 @pytest.mark.extended
@@ -347,28 +347,28 @@ async def test_a_wait_ends_with_the_workflow_at_every_process(cluster: Cluster) 
             await cluster.members[0].until(each.id, lambda workflow: workflow["status"] == "RUNNING")
             for job in cluster.jobs_of(each.prompt):
                 cluster.end_job(job)
-    answers = [await each for each in waits]
-    assert [answer.json()["status"] for answer in answers] == ["COMPLETED"] * len(answers)
-    assert len({str(comparable(answer)) for answer in answers}) == 1
+    responses = [await each for each in waits]
+    assert [response.json()["status"] for response in responses] == ["COMPLETED"] * len(responses)
+    assert len({str(comparable(response)) for response in responses}) == 1
 
 
 @pytest.mark.extended
 @pytest.mark.parametrize("bearer", [None, token("another", every=False), token(permissions=(Permission.READ,))])
 async def test_a_caller_without_the_right_is_refused_alike(cluster: Cluster, bearer: str | None) -> None:
-    answer = await check_same(cluster, "RUNNING", verb("pause", bearer=bearer))
-    assert answer.status_code in {401, 403, 404}
+    response = await check_same(cluster, "RUNNING", verb("pause", bearer=bearer))
+    assert response.status_code in {401, 403, 404}
 
 
 async def test_an_unknown_workflow_is_unknown_everywhere(cluster: Cluster) -> None:
     for name in VERBS:
-        answers = [await send(member, Sent(*verb_request(UNKNOWN, name))) for member in cluster.members]
-        assert {answer.status_code for answer in answers} == {404}
-        assert len({answer.content for answer in answers}) == 1
+        responses = [await send(member, Sent(*verb_request(UNKNOWN, name))) for member in cluster.members]
+        assert {response.status_code for response in responses} == {404}
+        assert len({response.content for response in responses}) == 1
 
 
 @pytest.mark.parametrize("name", rows(["pause", "cancel", "update", "start", "cleanup"], "pause"))
-async def test_a_repeated_request_gets_the_first_answer_everywhere(cluster: Cluster, name: str) -> None:
-    """The first is sent to a process that doesn't run the workflow. All, the owner too, replay its answer."""
+async def test_a_repeated_request_gets_the_first_response_everywhere(cluster: Cluster, name: str) -> None:
+    """The first is sent to a process that doesn't run the workflow. All, the owner too, replay its response."""
     owner, other = cluster.members[0], cluster.members[-1]
     made = await make(cluster, owner, "RUNNING")
     before = await owner.events(made.id)
@@ -394,11 +394,11 @@ async def test_a_request_that_is_sent_to_all_at_once_takes_effect_once(cluster: 
     made = await make(cluster, cluster.members[0], "RUNNING")
     before = len(await cluster.members[0].events(made.id))
     sent = Sent(*verb_request(made.id, name), headers={"Idempotency-Key": uuid4().hex})
-    answers = await asyncio.gather(*(send(member, sent) for member in cluster.members * 2))
-    done = [answer for answer in answers if answer.status_code == 200]
+    responses = await asyncio.gather(*(send(member, sent) for member in cluster.members * 2))
+    done = [response for response in responses if response.status_code == 200]
     assert done
-    assert {answer.content for answer in done} == {done[0].content}
-    assert {answer.status_code for answer in answers} <= {200, 409}  # 409: the request is being handled
+    assert {response.content for response in done} == {done[0].content}
+    assert {response.status_code for response in responses} <= {200, 409}  # 409: the request is being handled
     of_verb = {"pause": "workflow.paused", "cancel": "workflow.cancelled", "update": "workflow.updated"}[name]
     new = [event["type"] for event in (await cluster.members[0].events(made.id))[before:]]
     assert new.count(of_verb) == 1
@@ -408,12 +408,12 @@ async def test_a_request_that_is_sent_to_all_at_once_takes_effect_once(cluster: 
 async def test_an_etag_of_any_process_is_valid_at_every_other(cluster: Cluster) -> None:
     made = await make(cluster, cluster.members[0], "RUNNING")
     for member in cluster.members:
-        answer = await member.client.patch(WORKFLOWS + made.id, json={"name": f"by {member.owner}"})
-        assert answer.status_code == 200
+        response = await member.client.patch(WORKFLOWS + made.id, json={"name": f"by {member.owner}"})
+        assert response.status_code == 200
         for reader in cluster.members:
-            known = {"If-None-Match": answer.headers["etag"]}
+            known = {"If-None-Match": response.headers["etag"]}
             assert (await reader.client.get(WORKFLOWS + made.id, headers=known)).status_code == 304
-            held = {"If-Match": answer.headers["etag"]}
+            held = {"If-Match": response.headers["etag"]}
             dry = await reader.client.delete(WORKFLOWS + made.id, params={"dry_run": "true"}, headers=held)
             assert dry.status_code == 200
     await end_all(cluster, [made])
@@ -423,7 +423,7 @@ async def test_an_etag_of_any_process_is_valid_at_every_other(cluster: Cluster) 
 async def test_a_webhook_is_sent_again_whichever_process_is_asked(cluster: Cluster) -> None:
     owner = cluster.members[0]
     async with running_sink() as sink:
-        answers = []
+        responses = []
         for member in cluster.members:
             prompt = uuid4().hex
             created = await cluster.create(owner, *steps(prompt), webhook_url=sink.url())
@@ -433,13 +433,13 @@ async def test_a_webhook_is_sent_again_whichever_process_is_asked(cluster: Clust
             await cluster.until_job(prompt, 2)
             path = f"{WORKFLOWS}{created['id']}/deliveries"
             await until_delivered(owner, path)
-            answer = await send(member, Sent("POST", f"{path}/{webhook.id}/redeliver"))
-            assert answer.status_code == 200, answer.text
-            answers.append(comparable(answer))
+            response = await send(member, Sent("POST", f"{path}/{webhook.id}/redeliver"))
+            assert response.status_code == 200, response.text
+            responses.append(comparable(response))
             again = await sink.until(2, created["id"])
             assert [one.id for one in again] == [webhook.id] * 2
             assert (await member.verb(created["id"], "cancel")).status_code == 200
-        assert all(answer == answers[0] for answer in answers)
+        assert all(response == responses[0] for response in responses)
 
 
 async def until_delivered(at: Member, path: str) -> None:
