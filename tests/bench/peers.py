@@ -40,7 +40,7 @@ from bench.peers_report import (
     readme_blocks,
     shape_of,
 )
-from bench.peers_runs import run_once
+from bench.peers_runs import RunFailed, run_once
 from bench.servers import DURABLE, RESTATE_VERSION, redis_version, restate_program, tcp_postgres, temporal_version
 from support.database.embedded_servers import ask
 from support.database.postgres import TestServer
@@ -89,11 +89,17 @@ def order(engines: Sequence[str], number: int) -> list[str]:
 
 
 def compare(server: TestServer, engines: Sequence[str], shapes: Sequence[Shape], rounds: int) -> list[PeerRun]:
+    """Run each shape on each engine *rounds* times. Raises `RunFailed` if an engine fails twice in a row."""
     runs: list[PeerRun] = []
     for number in range(rounds):
         for index, shape in enumerate(shapes):
             for engine in order(engines, number + index):
-                runs.append(run_once(engine, server, shape))
+                try:
+                    run = run_once(engine, server, shape)
+                except RunFailed as error:  # once more, or one crash in an SDK costs all figures
+                    print(error, file=sys.stderr, flush=True)
+                    run = run_once(engine, server, shape)
+                runs.append(run)
                 progress = f"{shape}: {engine} {runs[-1].steps_per_s:,.0f} steps/s"
                 print(f"round {number + 1} of {rounds}, {progress}", file=sys.stderr, flush=True)
     return runs

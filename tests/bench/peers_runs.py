@@ -26,8 +26,15 @@ _SERVERS = {"Restate": restate, "Temporal": temporal, "Celery": redis}
 _RUN_S = 240.0
 
 
+class RunFailed(Exception):
+    """A process of an engine failed, or took too long. The message has the end of what it wrote to stderr."""
+
+
 def run_once(engine: str, server: TestServer, shape: Shape) -> PeerRun:
-    """Run *shape* on *engine*: a peer, ours, or the path of another tree of ours that has a virtual environment."""
+    """Run *shape* on *engine*: a peer, ours, or the path of another tree of ours that has a virtual environment.
+
+    Raises `RunFailed`.
+    """
     if engine in _SERVERS:
         with _SERVERS[engine]() as url:
             return _peer(engine, url, shape)
@@ -63,7 +70,10 @@ def _peer(engine: str, url: str, shape: Shape) -> PeerRun:
 
 
 def _last_line(command: list[str], env: Mapping[str, str]) -> str:
-    """Return the last line that *command* prints. Its whole session ends with it, however it ends."""
+    """Return the last line that *command* prints. Its whole session ends with it, however it ends.
+
+    Raises `RunFailed`.
+    """
     with subprocess.Popen(
         command,
         env=surroundings(env),
@@ -75,9 +85,11 @@ def _last_line(command: list[str], env: Mapping[str, str]) -> str:
     ) as process:
         try:
             out, err = process.communicate(timeout=_RUN_S)
+        except subprocess.TimeoutExpired as error:
+            raise RunFailed(f"{' '.join(command)} didn't end within {_RUN_S:.0f} s") from error
         finally:
             with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
     if process.returncode != 0 or not out:
-        raise SystemExit(f"{' '.join(command)} ended ({process.returncode}):\n{err[-4000:]}")
+        raise RunFailed(f"{' '.join(command)} ended ({process.returncode}):\n{err[-4000:]}")
     return out.splitlines()[-1]

@@ -7,6 +7,7 @@ the seconds from the first workflow started to the last result.
 """
 
 import asyncio
+import os
 import sys
 import time
 from datetime import timedelta
@@ -75,7 +76,8 @@ async def measure(address: str, shape: Shape) -> float:
 
 
 def main(address: str, kind: str, workflows: str, steps: str) -> None:
-    print(asyncio.run(measure(address, Shape(kind, int(workflows), int(steps)))))
+    print(asyncio.run(measure(address, Shape(kind, int(workflows), int(steps)))), flush=True)
+    os._exit(0)  # the threads of the SDK abort the interpreter now and then while it ends
 
 
 if __name__ == "__main__":
