@@ -60,7 +60,7 @@ class Bench:
         self.when_committed: Callable[[Decision], None] = lambda _: None
         self.memory = MemoryGovernor(1024 * 1024 * 1024)
         self.checkpointer = Checkpointer(
-            self.workflow_store, self._committed, lambda *lost: self.lost.append(lost), self.memory
+            self.workflow_store, lambda _: None, self._committed, lambda *lost: self.lost.append(lost), self.memory
         )
         self.runs: dict[UUID, Run] = {}
 
@@ -145,10 +145,13 @@ async def test_who_waits_is_told_when_all_that_is_queued_until_now_is_written() 
         second = bench.flushed(A)
         other = bench.flushed(B)
         await other
+        notified = list[str]()
+        first.add_done_callback(lambda _: notified.append("first"))
+        second.add_done_callback(lambda _: notified.append("second"))
         bench.workflow_store.gate.set()
-        await first
-        assert not second.done()
         await second
+        await asyncio.sleep(0)
+        assert notified == ["first", "second"]
         assert bench.committed == [(A, [1]), (A, [2])]
 
 
@@ -301,7 +304,7 @@ async def test_nothing_is_sent_behind_a_loss() -> None:
 
 
 async def test_what_a_batch_lets_go_is_worked_off_in_turns(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_TURN_S", -1)  # every turn is too long
+    monkeypatch.setattr(module, "_SLICE_S", -1)  # every slice is too long
     async with running() as bench:
         others: list[UUID] = []
         seen: list[list[UUID]] = []

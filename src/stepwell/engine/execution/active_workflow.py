@@ -27,6 +27,7 @@ from stepwell.definition.mapping.templates import OPENING, evaluated_config, has
 from stepwell.engine.admission.controller import AdmissionController, Slot
 from stepwell.engine.admission.model_health import TrackedAttempt
 from stepwell.engine.attempts.attempt_control import AttemptControl
+from stepwell.engine.attempts.input_resolver import PreparedAttempt
 from stepwell.engine.events.bus import CommittedEvents
 from stepwell.engine.execution.workflow_expressions import WorkflowExpressions
 from stepwell.lifecycle.decision import Decision, copy_of
@@ -46,7 +47,7 @@ class RunningAttempt(Struct):
     counted. `control` and `task` are None until the attempt's INTENT has committed; an attempt that has nothing to wait
     for never gets them. `early_callback` is the body of a provider's callback that came before `control`. A follow-up
     of an abandoned attempt has neither slot nor model. `lent`: others may use the slot while the attempt waits for its
-    mappings.
+    mappings. `prepared` has its mappings if they were evaluated while its INTENT was being written.
     """
 
     slot: Slot | None = None
@@ -55,6 +56,7 @@ class RunningAttempt(Struct):
     task: asyncio.Task[None] | None = None
     early_callback: bytes | None = None
     lent: bool = False
+    prepared: PreparedAttempt | None = None
 
     def lend_slot(self, admission: AdmissionController) -> None:
         """Let others use the slot while this attempt waits for its mappings."""

@@ -1,7 +1,8 @@
 """Group commit of the runs' decisions: while one batch is written, the next one fills.
 
 What must hold, besides what `Batcher` promises:
-- The effects of a decision are released, and its waiters notified, only after its batch has committed.
+- The effects of a decision are released, and its waiters notified, only after its batch has committed. Only work that
+  nothing outside sees is done while the batch is being written: `sent`. What follows from it is in a later batch.
 - Decisions of one run are written in the order in which they were made. Those that wait together are merged, as long
   as they stay small: no batch may be so big that writing it takes longer than the database's deadline, or that
   releasing its effects holds up other tasks.
@@ -41,7 +42,7 @@ log = structlog.get_logger()
 _BATCH_EVENTS, _BATCH_BYTES = 500, 4 * 1024 * 1024
 _SHARED_EVENTS, _SHARED_BYTES = 100, 1024 * 1024  # while several tenants have decisions
 _CHANGE_EVENTS = 250  # at most, in one workflow's part of a batch
-_TURN_S = 0.01  # seconds of releasing effects, before other tasks get their turn
+_SLICE_S = 0.01  # seconds of releasing effects, before other tasks run
 _WRITE_S = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 _UNWRITTEN_BYTES = 64 * 1024 * 1024  # of all tenants; at this size, each tenant with some must wait
 _SLOW_S = 5.0  # how long a slow write counts
@@ -85,15 +86,16 @@ class _WriteResult(Enum):
 class Checkpointer:
     """Writes the decisions of all runs to *workflow_store*, in batches that its writers execute.
 
-    *committed* is called with each decision that has committed. *lost* is called with the id of each workflow whose
-    decision can't be written, and with the reason: True if the database refuses its rows, False if another process has
-    the workflow.
+    *sent* is called with decisions that are being written, and *committed* with each one that has committed. *lost* is
+    called with the id of each workflow whose decision can't be written, and with the reason: True if the database
+    refuses its rows, False if another process has the workflow.
     `seconds` are the durations of the writes that the database answered.
     """
 
     def __init__(
         self,
         workflow_store: WorkflowStore,
+        sent: Callable[[Decision], None],
         committed: Callable[[Decision], None],
         lost: Callable[[UUID, bool], None],
         memory: MemoryGovernor,
@@ -101,7 +103,7 @@ class Checkpointer:
         self.seconds = Distribution(_WRITE_S)
         self._tenants: dict[str | None, _TenantChanges] = {}  # those that have changes
         self._writers = [
-            _Writer(workflow_store, committed, lost, memory, self.seconds, self._tenants)
+            _Writer(workflow_store, sent, committed, lost, memory, seconds=self.seconds, tenants=self._tenants)
             for _ in range(CONCURRENT_WRITES)
         ]
 
@@ -197,12 +199,15 @@ class _Writer:
     def __init__(
         self,
         workflow_store: WorkflowStore,
+        sent: Callable[[Decision], None],
         committed: Callable[[Decision], None],
         lost: Callable[[UUID, bool], None],
         memory: MemoryGovernor,
+        *,
         seconds: Distribution,
         tenants: dict[str | None, _TenantChanges],
     ) -> None:
+        self._sent = sent
         self._workflow_store, self._committed, self._lost, self._seconds = workflow_store, committed, lost, seconds
         self._memory, self._tenants = memory, tenants
         self.unreleased = self.unwritten_bytes = 0
@@ -215,6 +220,7 @@ class _Writer:
         self._writing: dict[UUID, _Change] = {}
         self._results: dict[UUID, tuple[_Change, _WriteResult | Exception]] = {}
         self._has_losses = False  # a run is about to be dropped, and its queued decisions with it
+        self._failure: BaseException | None = None
         self._wake = asyncio.Event()
         self._closing = self.ended = False
         self.outage = False
@@ -280,25 +286,42 @@ class _Writer:
 
     async def run(self) -> None:
         """Write batches until `close`."""
-        async with asyncio.TaskGroup() as group:
-            while True:
-                if not (self._results or self._batcher):
-                    if self._closing:
-                        break
-                    self._wake.clear()
-                    await self._wake.wait()
-                elif not self._results:
-                    self._writing = self._batcher.take()
-                    self._store_results(await self._write_batch())
-                elif not self._batcher or self._has_losses:
-                    await self._release_results()
-                else:
-                    self._writing = self._batcher.take()
-                    writing = group.create_task(self._write_batch(), name="checkpoint")
-                    await asyncio.sleep(0)  # lets the task send the batch before the effects are released
-                    await self._release_results()
-                    self._store_results(await writing)
-            self.ended = True
+        loop = asyncio.get_running_loop()
+        while True:
+            if not (self._results or self._batcher):
+                if self._closing:
+                    break
+                self._wake.clear()
+                await self._wake.wait()
+            elif self._results and (self._has_losses or not self._batcher):
+                await self._release_results()
+            else:
+                self._writing = self._batcher.take()
+                _ = loop.call_soon(self._use_time_of_write)  # it runs once the batch is sent
+                results = await self._write_batch()
+                if self._failure is not None:
+                    raise self._failure
+                await self._release_results()  # what is left of them
+                self._store_results(results)
+        self.ended = True
+
+    def _use_time_of_write(self) -> None:
+        """Release the effects of the last batch while the next one is being written, and work ahead."""
+        try:
+            if self._release_some():
+                self._work_ahead()
+            else:
+                _ = asyncio.get_running_loop().call_soon(self._use_time_of_write)
+        except BaseException as error:  # noqa: BLE001 - `run` raises it
+            self._failure = error
+
+    def _work_ahead(self) -> None:
+        """Do the work that may be done while the batch is being written, for one time slice at most."""
+        until = time.monotonic() + _SLICE_S
+        for change in self._writing.values():
+            self._sent(change.decision)
+            if time.monotonic() > until:
+                break
 
     def close(self) -> None:
         self._closing = True
@@ -364,12 +387,15 @@ class _Writer:
         self._seconds.observe(self._last_write_s)
 
     async def _release_results(self) -> None:
-        loop = asyncio.get_running_loop()
-        turn = loop.time() + _TURN_S
+        while True:
+            if self._release_some():
+                return
+            await asyncio.sleep(0)
+
+    def _release_some(self) -> bool:
+        """Release effects for one time slice. Return whether all are released."""
+        until = time.monotonic() + _SLICE_S
         while self._results:
-            if loop.time() > turn:
-                await asyncio.sleep(0)
-                turn = loop.time() + _TURN_S
             # Remove it first, because what is called now may check `holds`.
             workflow_id = next(iter(self._results))
             change, result = self._results.pop(workflow_id)
@@ -378,6 +404,9 @@ class _Writer:
                 self._release(change)
             else:
                 self._drop(workflow_id, change, refused=isinstance(result, Exception))
+            if time.monotonic() > until:
+                break
+        return not self._results
 
     def _release(self, change: _Change) -> None:
         self.events += len(change.decision.events)

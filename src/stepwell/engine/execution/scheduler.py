@@ -6,6 +6,8 @@
 
 What must hold:
 - An effect runs only after the rows of its decision have committed. So an attempt starts only after its INTENT has.
+  One that needs nothing outside this process computes its result while its INTENT is being written. That is recorded
+  by a later commit, or never if the INTENT isn't committed.
 - The inputs of a workflow are applied one after the other, and only while the workflow is in memory.
 - A workflow is in memory exactly while it is active here, or a verb has pinned it.
 - Nothing of a workflow on hold starts. What its decisions lead to starts with the claim, or with its trial.
@@ -60,7 +62,7 @@ from stepwell.lifecycle.effects import (
     StartAttempt,
     WakeAt,
 )
-from stepwell.lifecycle.inputs import Admitted, Input
+from stepwell.lifecycle.inputs import Admitted, AttemptFailed, Input, Succeeded
 from stepwell.lifecycle.model import Task
 from stepwell.lifecycle.output_budget import RESULTS_MAX_BYTES
 from stepwell.ports.clock import Clock, NewId
@@ -104,7 +106,9 @@ class Scheduler:
         self.workflows, self._claims, self._queue, self._sub_workflows = workflows, claims, queue, sub_workflows
         self.tasks = SupervisedTasks()
         self._leaving: set[ActiveWorkflow] = set()  # not in memory any more, but with attempts that still end
-        self.checkpointer = Checkpointer(workflow_store, self._on_committed, self._on_not_written, memory)
+        self.checkpointer = Checkpointer(
+            workflow_store, self._on_sent, self._on_committed, self._on_not_written, memory
+        )
         admission.is_backed_up = self.checkpointer.is_backed_up  # each commit calls `start_steps` again
         self.dispatcher = StepDispatcher(
             self.workflows, runner, admission, health, clock, self.start_steps, self.tasks.fail_fast
@@ -337,6 +341,23 @@ class Scheduler:
         if not self.checkpointer.submit(decision, workflow.tenant):
             self._run_effects(workflow, decision)
 
+    def _on_sent(self, decision: Decision) -> None:
+        """Let attempts of *decision* that do nothing outside this process end while their INTENT is being written."""
+        workflow = self.workflows.get(decision.workflow.id)
+        if workflow is None or workflow.on_hold or self._admission.closed:
+            return
+        effects, decision.effects = decision.effects, []
+        for effect in effects:
+            if isinstance(effect, StartAttempt) and effect.task.provider is None:
+                prepared = self._runner.prepare(workflow, effect.task)
+                if not isinstance(prepared, PreparedAttempt):
+                    self._end_at_once(workflow, effect.task, prepared)
+                    continue
+                workflow.attempts[effect.task.id].prepared = prepared
+            decision.effects.append(effect)
+        if len(decision.effects) < len(effects):
+            self.start_steps()
+
     def _on_committed(self, decision: Decision) -> None:
         workflow = self.workflows.get(decision.workflow.id)
         if workflow is None:
@@ -389,12 +410,11 @@ class Scheduler:
         if self._admission.closed:
             self._attempt_ended(workflow, task.id)
             return
-        prepared = self._runner.prepare(workflow, task)
-        if not isinstance(prepared, PreparedAttempt):
-            self._attempt_ended(workflow, task.id)
-            self._apply(workflow, prepared)
-            return
         attempt = workflow.attempts[task.id]
+        prepared = attempt.prepared or self._runner.prepare(workflow, task)
+        if not isinstance(prepared, PreparedAttempt):
+            self._end_at_once(workflow, task, prepared)
+            return
         if prepared.values is None and task.provider is None:
             attempt.lend_slot(self._admission)
         attempt.control = control = self._make_control(workflow)
@@ -402,6 +422,11 @@ class Scheduler:
             control.wake(attempt.early_callback)
         work = self._run_attempt(workflow, task, prepared, attempt, control)
         attempt.task = self.tasks.spawn(work, f"attempt {task.id}", partial(self._task_ended, workflow, task.id))
+
+    def _end_at_once(self, workflow: ActiveWorkflow, task: Task, outcome: Succeeded | AttemptFailed) -> None:
+        # The slot is released first, so that the start of a step that depends on this one is in the same batch.
+        self._attempt_ended(workflow, task.id)
+        self._apply(workflow, outcome)
 
     async def _run_attempt(
         self,
