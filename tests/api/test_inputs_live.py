@@ -55,7 +55,7 @@ async def test_a_hostile_pattern_occupies_a_child_process_only(api: Service, mon
     # On a busy machine, a second of processor time takes long.
     patient = structs.replace(inputs_checker.LIMITS, wall_s=120)
     monkeypatch.setattr(inputs_checker, "_CHECK_S", 120)
-    monkeypatch.setattr(api.app.services.inputs_checker._workers, "_limits", patient)
+    monkeypatch.setattr(api.app.services.inputs_checker._pool, "_limits", patient)
     schema = {"properties": {"text": {"pattern": "^(a+)+$"}}}
     body = definition(draw(), inputs={"text": "a" * 64 + "!"}, inputs_schema=schema)
     response = await api.client.post(WORKFLOWS, json=body)

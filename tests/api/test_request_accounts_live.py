@@ -43,7 +43,7 @@ class Accounts:
         self.workers: list[Hashable] = []
         self.requests: list[Hashable] = []
         self.shares: list[MemoryShare] = []
-        begin, request, worker = FairTurns.begin, MemoryGovernor.request, LocalAdmission.worker
+        begin, request, child_process = FairTurns.begin, MemoryGovernor.request, LocalAdmission.child_process
         end = ConnectionLimits.end_request_of_tenant
 
         async def begin_turn(turns: FairTurns, tenant: Hashable, weight: int = 1) -> None:
@@ -54,9 +54,9 @@ class Accounts:
             self.shares.append(share)
             return await request(governor, share, *rest)
 
-        def take_worker(local: LocalAdmission, tenant: str | None, *rest: Any) -> Any:
+        def take_process(local: LocalAdmission, tenant: str | None, *rest: Any) -> Any:
             self.workers.append(tenant)
-            return worker(local, tenant, *rest)
+            return child_process(local, tenant, *rest)
 
         def end_request(limits: ConnectionLimits, tenant: Any) -> None:
             self.requests.append(tenant)
@@ -64,7 +64,7 @@ class Accounts:
 
         monkeypatch.setattr(FairTurns, "begin", begin_turn)
         monkeypatch.setattr(MemoryGovernor, "request", request_memory)
-        monkeypatch.setattr(LocalAdmission, "worker", take_worker)
+        monkeypatch.setattr(LocalAdmission, "child_process", take_process)
         monkeypatch.setattr(ConnectionLimits, "end_request_of_tenant", end_request)
 
     @property

@@ -23,7 +23,7 @@ from stepwell.artifacts.store_setup import Storage, bind_storage, open_storage
 from stepwell.engine.admission.controller import AdmissionController
 from stepwell.engine.admission.limit_shares import LimitShares
 from stepwell.engine.admission.model_health import ModelHealth
-from stepwell.engine.admission.workflow_places import WorkflowPlaces
+from stepwell.engine.admission.workflow_slots import WorkflowSlots
 from stepwell.engine.attempts.attempt_io import FileAccess
 from stepwell.engine.attempts.expression_evaluator import ExpressionEvaluator
 from stepwell.engine.attempts.flow_evaluator import FlowEvaluator
@@ -159,7 +159,7 @@ class Engine:
         shares = LimitShares(None if process.exclusive else self.lease, clock.monotonic)
         self.admission = AdmissionController(build_limits(settings), clock.monotonic, shares)
         self.health = ModelHealth(BreakerPolicy(settings.breaker_failures, settings.breaker_reset_s), clock)
-        self.workflow_queue = WorkflowQueue(WorkflowPlaces(build_workflow_limits(settings), clock.now), clock)
+        self.workflow_queue = WorkflowQueue(WorkflowSlots(build_workflow_limits(settings), clock.now), clock)
         self.workflows: dict[UUID, ActiveWorkflow] = {}
         self.followed = FollowedChildren(self.workflows, self.workflow_queue)
         self.children = StoredChildren(store, database.reader, clock, uuid7)

@@ -23,9 +23,9 @@ from stepwell.engine.explain.dry_run import DryRunner
 from stepwell.engine.explain.explainer import Explainer
 from stepwell.engine.explain.limit_use import ProviderStatusReader, TenantLimitsReader
 from stepwell.engine.explain.nested_dry_runs import NestedDryRuns
-from stepwell.engine.explain.owner_questions import OwnerQuestions
+from stepwell.engine.explain.owner_requests import OwnerRequests
 from stepwell.engine.explain.planner import Planner
-from stepwell.engine.explain.question_answers import answer_question
+from stepwell.engine.explain.request_outcomes import outcome_of_request
 from stepwell.engine.files.cleanup_runner import CleanupRunner
 from stepwell.engine.files.definition_files import DefinitionFiles
 from stepwell.engine.files.previews import Previews
@@ -63,7 +63,7 @@ class Background:
             engine.coordination,
             workflows.applier,
             services.cleanups,
-            partial(answer_question, services.explainer, services.dry_runner),
+            partial(outcome_of_request, services.explainer, services.dry_runner),
         )
         listeners = (services.commands, engine.followed, self.command_receiver)
         self.peer_messages = PeerMessages(
@@ -208,7 +208,7 @@ def _build_subscriptions(process: ProcessInfo, stores: Stores, engine: Engine) -
 def _build_explainer(
     process: ProcessInfo, stores: Stores, engine: Engine, sender: CommandSender
 ) -> tuple[Explainer, DryRunner]:
-    clock, owner, owner_questions = process.clock, process.owner, OwnerQuestions(sender)
+    clock, owner, owner_requests = process.clock, process.owner, OwnerRequests(sender)
     reader, workflow_store = stores.database.reader, stores.database.workflow_store
     explainer = Explainer(
         store=reader,
@@ -219,7 +219,7 @@ def _build_explainer(
         clock=clock,
         in_process=engine.registry.in_process_types(),
         writes=stores.writes,
-        owner_questions=owner_questions,
+        owner_requests=owner_requests,
     )
     dry_runner = DryRunner(
         store=reader,
@@ -229,6 +229,6 @@ def _build_explainer(
         clock=clock,
         owner=owner,
         new_id=uuid7,
-        owner_questions=owner_questions,
+        owner_requests=owner_requests,
     )
     return explainer, dry_runner

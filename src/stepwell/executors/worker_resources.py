@@ -57,7 +57,7 @@ class MessageArtifacts:
 
 
 class WorkerMemory:
-    """Implements `attempt_io.WorkerTurns` with the memory of this machine."""
+    """Implements `attempt_io.ChildProcessAccess` with the memory of this machine."""
 
     def __init__(self, max_memory: int) -> None:
         self._max_memory, self._machine = max_memory, MachineMemory(max_memory)

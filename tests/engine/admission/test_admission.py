@@ -107,7 +107,7 @@ def test_a_full_pool_does_not_delay_another() -> None:
     assert Counter(slot.pool for slot in grants(admission)) == {LOCAL: 1, FAL: 5}
 
 
-def test_a_tenant_at_its_limit_delays_no_other_and_is_first_once_it_has_room() -> None:
+def test_a_tenant_at_its_limit_delays_no_other_and_is_first_once_it_has_a_slot() -> None:
     admission = AdmissionController(SlotLimits(total=3, per_tenant=1))
     fill(admission, "a", A, 3)
     fill(admission, "b", B, 1)
@@ -186,7 +186,7 @@ class AdmissionMachine(RuleBasedStateMachine):
             take -= 1
             if not take:
                 return
-        assert not any(self._has_room(slot) for slot in self.queued.elements()), "room for one that waits"
+        assert not any(self._has_slot(slot) for slot in self.queued.elements()), "a slot for one that waits"
 
     @precondition(lambda self: self.held)
     @rule(data=st.data())
@@ -212,7 +212,7 @@ class AdmissionMachine(RuleBasedStateMachine):
         for used in Counter(slot.tenant for slot in self.held).values():
             assert self.limits.per_tenant is None or used <= self.limits.per_tenant
 
-    def _has_room(self, slot: Slot) -> bool:
+    def _has_slot(self, slot: Slot) -> bool:
         tenants, pools = Counter(s.tenant for s in self.held), Counter(s.pool for s in self.held)
         return (
             len(self.held) < self.limits.total

@@ -40,9 +40,9 @@ async def run_step(service: Service, step: dict[str, Any]) -> dict[str, Any]:
 async def model_status(service: Service, **as_tenant: Any) -> dict[str, Any]:
     """Return the status of the only model of CUSTOM that was used; {} if the tenant sees none."""
     async with service.as_tenant(**as_tenant) as client:
-        answer = await client.get("/api/v1/providers")
-    assert answer.status_code == 200, answer.text
-    (custom,) = [found for found in answer.json()["providers"] if found["provider_type"] == "CUSTOM"]
+        response = await client.get("/api/v1/providers")
+    assert response.status_code == 200, response.text
+    (custom,) = [found for found in response.json()["providers"] if found["provider_type"] == "CUSTOM"]
     models: list[dict[str, Any]] = custom["models"]
     assert len(models) <= 1
     return models[0] if models else {}
@@ -167,8 +167,8 @@ async def test_a_step_that_a_breaker_holds_back_can_be_cancelled_and_paused(
     await open_breaker(world, service)
     created = await service.create(world.step())
     assert (await model_status(service, every=True))["waiting"] == 1
-    answer = await service.verb(created["id"], verb)
-    assert answer.json()["status"] == {"cancel": "CANCELLED", "pause": "PAUSED"}[verb]
+    response = await service.verb(created["id"], verb)
+    assert response.json()["status"] == {"cancel": "CANCELLED", "pause": "PAUSED"}[verb]
     assert (await model_status(service, every=True))["waiting"] == 0
     if verb == "pause":
         await service.verb(created["id"], "resume")
@@ -245,8 +245,8 @@ async def test_no_more_models_than_the_bound_are_remembered(
         steps = [world.step(each["model"], max_retries=0, provider_config=each) for each in models]
         created = await service.create(*steps, config={"on_failure": "continue"})
         assert (await service.until_ended(created["id"]))["status"] == "FAILED"
-    answer = await service.client.get("/api/v1/providers")
-    (custom,) = [found for found in answer.json()["providers"] if found["provider_type"] == "CUSTOM"]
+    response = await service.client.get("/api/v1/providers")
+    (custom,) = [found for found in response.json()["providers"] if found["provider_type"] == "CUSTOM"]
     assert len(custom["models"]) == 20
 
 
@@ -263,7 +263,7 @@ async def _check_figures_of_local_work(service: Service, monkeypatch: pytest.Mon
     definition = {"name": "n", "origin_instance": "o", "steps": [step]}
 
     async def broken(*_: Any) -> dict[str, Any]:
-        raise AttemptError("a worker is gone", retryable=True)
+        raise AttemptError("a worker has died", retryable=True)
 
     async def models_and_plan(**as_tenant: Any) -> tuple[dict[str, Any], Any]:
         async with service.as_tenant(**as_tenant) as client:

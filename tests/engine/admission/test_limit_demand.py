@@ -18,15 +18,15 @@ LIMITS = SlotLimits(models={FAL: {"*": ModelLimit(concurrency=1)}})
 
 
 def asked_for(admission: AdmissionController) -> dict[str, int]:
-    """Divide once. Return the number of steps that wait for each pool that was asked for."""
-    asked: dict[str, int] = {}
+    """Divide once. Return the number of steps that wait for each pool that is divided."""
+    numbers: dict[str, int] = {}
 
     def part(pool: str, use: PoolUse) -> int:
-        asked[pool] = use.waiting
+        numbers[pool] = use.waiting
         return use.limit
 
     divide(admission, part, lambda _pool, _per_minute, _number: None)
-    return asked
+    return numbers
 
 
 def queue(admission: AdmissionController, tenant: str, model: str) -> str:
@@ -42,11 +42,11 @@ def test_a_tenant_with_many_models_keeps_no_other_from_its_share() -> None:
     other = queue(admission, "one", "another")
     seen = set[str]()
     for _ in range(200):
-        asked = asked_for(admission)
-        assert asked.pop(other) == 1
-        assert asked.pop("provider FAL") == len(asked) + 1
-        assert len(asked) == MOST_POOLS // 2
-        seen |= asked.keys()
+        numbers = asked_for(admission)
+        assert numbers.pop(other) == 1
+        assert numbers.pop("provider FAL") == len(numbers) + 1
+        assert len(numbers) == MOST_POOLS // 2
+        seen |= numbers.keys()
     assert seen == names
 
 

@@ -1,4 +1,4 @@
-"""The admission of LOCAL's work: slots and workers by weight, the worker beyond the limit, and the bound of memory."""
+"""The dispatch of LOCAL's work: slots and child processes by weight, the extra one, and the bound of memory."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -43,7 +43,7 @@ def granted(admission: AdmissionController) -> list[Slot]:
 
 
 class Work:
-    """Steps that hold slots and ask for workers. `working` are the tenants that have one, in the order of starts."""
+    """Steps that hold slots and wait for child processes. `working` are the tenants that have one, by their starts."""
 
     def __init__(self, admission: AdmissionController) -> None:
         self.admission, self.working = admission, list[str | None]()
@@ -53,7 +53,7 @@ class Work:
         step = (slot.workflow_id, slot.position)
         self.admission.local.charge(slot.tenant, step, weight.cost)
         end = asyncio.Event()
-        async with self.admission.local.worker(slot.tenant, step, weight):
+        async with self.admission.local.child_process(slot.tenant, step, weight):
             self.working.append(slot.tenant)
             self._ends.setdefault(slot.tenant, []).append(end)
             await end.wait()
@@ -145,29 +145,29 @@ def test_explain_says_the_order_in_which_steps_of_known_weight_start(tenants: li
     for number, (steps, _) in enumerate(tenants):
         queue(admission, str(number), UUID(int=number), steps)
     expected = {
-        (UUID(int=number), step): place
+        (UUID(int=number), step): in_queue
         for number in range(len(tenants))
         for waiting in admission.queued_steps(str(number), UUID(int=number))
-        for step, place in waiting.positions.by_step().items()
+        for step, in_queue in waiting.positions.by_step().items()
     }
     starts = {}
-    for place in range(1, len(expected) + 1):
+    for number in range(1, len(expected) + 1):
         slot = next_of(admission)
-        starts[slot.workflow_id, slot.position] = place
+        starts[slot.workflow_id, slot.position] = number
         cost = tenants[slot.workflow_id.int][1]
         admission.local.charge(slot.tenant, (slot.workflow_id, slot.position), cost)
         admission.release(slot)
     assert starts == expected
 
 
-async def test_a_light_step_of_another_tenant_gets_one_worker_beyond_the_limit() -> None:
+async def test_a_light_step_of_another_tenant_gets_one_child_process_beyond_the_limit() -> None:
     async with work_of(controller(), ("big", HEAVY), ("big", HEAVY), ("small", LIGHT), ("other", LIGHT)) as work:
         assert work.working == ["big", "big", "small"]
         await work.end_one("small")
         assert work.working == ["big", "big", "small", "other"]
 
 
-async def test_a_heavy_step_of_another_tenant_waits_for_a_worker_but_is_next() -> None:
+async def test_a_heavy_step_of_another_tenant_waits_for_a_child_process_but_is_next() -> None:
     admission = controller()
     async with work_of(admission, ("big", HEAVY), ("big", HEAVY), ("other", HEAVY)) as work:
         assert work.working == ["big", "big"]
@@ -177,14 +177,14 @@ async def test_a_heavy_step_of_another_tenant_waits_for_a_worker_but_is_next() -
         assert work.working == ["big", "big", "other"]
 
 
-async def test_a_light_step_waits_while_light_steps_have_the_workers() -> None:
+async def test_a_light_step_waits_while_light_steps_have_the_child_processes() -> None:
     async with work_of(controller(), ("big", HEAVY), ("a", LIGHT), ("b", LIGHT)) as work:
         assert work.working == ["big", "a"]
         await work.end_one("a")
         assert work.working == ["big", "a", "b"]
 
 
-async def test_workers_never_hold_more_memory_than_the_bound() -> None:
+async def test_child_processes_never_hold_more_memory_than_the_bound() -> None:
     limits = SlotLimits(local=4, local_memory=2 * GIB + LIGHT_MEMORY)
     admission = controller(limits)
     async with work_of(admission, *[("big", HEAVY)] * 4, ("other", WorkWeight(5.0, GIB // 2))) as work:
@@ -200,27 +200,27 @@ async def test_workers_never_hold_more_memory_than_the_bound() -> None:
 async def test_a_step_that_never_fits_is_refused() -> None:
     admission = controller(SlotLimits(local=1, local_memory=GIB))
     with pytest.raises(AttemptError, match="needs 1024 MiB of memory, and LOCAL has 832 MiB for one step") as refusal:
-        async with admission.local.worker("t", (A, 0), HEAVY):
+        async with admission.local.child_process("t", (A, 0), HEAVY):
             raise AssertionError
     assert not refusal.value.retryable
-    assert admission.local.working == 0
+    assert admission.local.used == 0
 
 
 async def test_a_step_that_is_cancelled_while_it_waits_leaves_the_queue() -> None:
     admission = controller(SlotLimits(local=1, local_memory=4 * GIB))
     async with work_of(admission, ("big", HEAVY), ("other", HEAVY)):
         assert len(admission.local.queue()) == 1
-    assert (admission.local.queue(), admission.local.working) == ([], 0)
+    assert (admission.local.queue(), admission.local.used) == ([], 0)
 
 
 async def test_an_attempt_that_still_ends_takes_nothing_from_the_next_attempt_of_its_step() -> None:
-    admission = controller(SlotLimits(local=2, local_memory=GIB + LIGHT_MEMORY))  # room for one heavy worker
+    admission = controller(SlotLimits(local=2, local_memory=GIB + LIGHT_MEMORY))  # enough for one heavy step
     slots: list[Slot] = []
     work, ends = Work(admission), [asyncio.Event(), asyncio.Event()]
 
     async def attempt(number: int) -> None:
         slot = slots[number]
-        async with admission.local.worker(slot.tenant, (slot.workflow_id, slot.position), HEAVY):
+        async with admission.local.child_process(slot.tenant, (slot.workflow_id, slot.position), HEAVY):
             work.working.append(str(number))
             await ends[number].wait()
         admission.release(slot)
@@ -231,10 +231,10 @@ async def test_an_attempt_that_still_ends_takes_nothing_from_the_next_attempt_of
             slots.append(next_of(admission))
             group.start_soon(attempt, number)
             await wait_all_tasks_blocked()
-        assert (work.working, admission.local.working) == (["0"], 1)
+        assert (work.working, admission.local.used) == (["0"], 1)
         ends[0].set()
         await wait_all_tasks_blocked()
-        assert (work.working, admission.local.working) == (["0", "1"], 1)
+        assert (work.working, admission.local.used) == (["0", "1"], 1)
         ends[1].set()
     queue(admission, "b", B, 2)
     granted(admission)

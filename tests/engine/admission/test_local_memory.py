@@ -42,9 +42,9 @@ async def test_an_image_of_a_known_size_that_never_fits_is_refused_at_create(
 ) -> None:
     first = step("first", "GENERATION", prompt="x", width=64, height=64)
     body = {"name": "n", "origin_instance": "o", "steps": [first, LARGE | members]}
-    answer = await service.client.post(WORKFLOWS, json=body)
-    assert answer.status_code == 422
-    (error,) = answer.json()["detail"]
+    response = await service.client.post(WORKFLOWS, json=body)
+    assert response.status_code == 422
+    (error,) = response.json()["detail"]
     assert error["loc"] == ["body", "steps", 1, "config"]
     assert error["msg"].startswith("the step needs ")
     assert error["msg"].endswith(NEEDS_LESS)

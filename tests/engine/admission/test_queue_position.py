@@ -38,16 +38,16 @@ def test_queue_positions_are_the_order_of_grants(entries: list[tuple[str | None,
         if (slot := admission.grant()) is not None:
             admission.release(slot)
     waiting = {
-        (workflow_id, position): place
+        (workflow_id, position): number
         for tenant, workflow_id in {(t, UUID(int=TENANTS.index(t) * 10 + n)) for t, n, _ in entries}
         for wait in admission.queued_steps(tenant, workflow_id)
-        for position, place in wait.positions.by_step().items()
+        for position, number in wait.positions.by_step().items()
     }
     order = []
     while (slot := admission.grant()) is not None:
         order.append((slot.workflow_id, slot.position))
         admission.release(slot)
-    assert waiting == {key: place for place, key in enumerate(order, 1)}
+    assert waiting == {key: number for number, key in enumerate(order, 1)}
 
 
 @pytest.mark.parametrize(
@@ -87,7 +87,7 @@ def test_a_model_names_its_rate_limit_until_its_slots_are_taken() -> None:
         if wait.limit_kind is not LimitKind.RATE:
             break
         if not clock[0]:
-            expected = [wait.due_in_s + (place - 1) * 10 for place in wait.positions.by_step().values()]
+            expected = [wait.due_in_s + (number - 1) * 10 for number in wait.positions.by_step().values()]
         clock[0] += 2.5
     assert (wait.limit_kind, wait.slots, wait.used) == (LimitKind.MODEL, 3, 3)
     assert starts == [0.0, *expected[:2]]

@@ -25,9 +25,9 @@ async def test_no_step_sends_a_key_to_another_party(memory: MemoryDatabase, tmp_
                     ),
                 ):
                     body = {"name": "w", "origin_instance": "tests", "steps": [step]}
-                    answer = await service.client.post("/api/v1/workflows/", json=body)
-                    assert answer.status_code == 422
-                    [fault] = answer.json()["detail"]
+                    response = await service.client.post("/api/v1/workflows/", json=body)
+                    assert response.status_code == 422
+                    [fault] = response.json()["detail"]
                     assert fault["loc"] == ["body", "steps", 0, place, "credential"]
                     assert fault["type"] == "credential_of_another_provider"
                     assert "comfyui_" in fault["msg"]

@@ -1,4 +1,4 @@
-"""Attempts that hold much in memory wait for room, never hold more than the governor has, and let others go on."""
+"""Attempts that hold much in memory wait for memory, never hold more than the governor has, and let others go on."""
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
@@ -28,7 +28,7 @@ from support.service.live_service import Service, running_service, serving
 
 MIB = 1024 * 1024
 TOGETHER = 16 * MIB  # what the governor has; a tenant alone gets 4 MiB, and 8 MiB of the reserve
-FILE = 256 * 1024  # bytes; 1 MiB of room
+FILE = 256 * 1024  # bytes; it takes 1 MiB of memory
 SEVERAL = 4  # files, which need half of what an attempt may hold
 
 
@@ -192,7 +192,7 @@ async def test_results_wait_for_room_until_earlier_ones_are_stored_while_another
         return await write(batch)
 
     monkeypatch.setattr(store, "write", write_small)
-    # Not by the API: the answer needs room, too.
+    # Not by the API: the response needs memory, too.
     await service.app.services.workflows.start(EVERY_TENANT, "alice", workflow_id)
     await eventually(lambda: governor.waiting > 0)
     assert governor.held <= TOGETHER

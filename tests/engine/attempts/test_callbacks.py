@@ -62,8 +62,8 @@ async def test_a_callback_before_the_attempt_has_started_is_not_lost(memory: Mem
         await eventually(lambda: bool(store.batches))
         (task_id,) = scheduler_of(service).attempts_of(workflow_id)
         url = CallbackUrls(SECRET.encode(), "").url(workflow_id, task_id)
-        answer = await service.client.post(url, content=b"job-1")
-        assert answer.status_code == 200
+        response = await service.client.post(url, content=b"job-1")
+        assert response.status_code == 200
         store.gate.set()
         workflow = await service.until_ended(str(workflow_id))
     assert (workflow["status"], workflow["final_step_result"]) == ("COMPLETED", {"job": "job-1"})

@@ -191,8 +191,8 @@ async def test_a_retry_evaluates_again_from_what_is_stored_now(
         created = await service.create(step, name="first", labels={"k": "one"}, inputs={"x": 1})
         path = f"/api/v1/workflows/{created['id']}"
         await service.until(created["id"], lambda workflow: workflow["steps"][0]["next_attempt_at"] is not None)
-        answer = await service.client.patch(path, json={"name": "second", "labels": {"k": "two"}})
-        assert answer.status_code == 200
+        response = await service.client.patch(path, json={"name": "second", "labels": {"k": "two"}})
+        assert response.status_code == 200
         await service.verb(created["id"], "pause")
         await service.verb(created["id"], "resume")
         await service.until_ended(created["id"])

@@ -1,4 +1,4 @@
-"""Who evaluates what: the loop, the light worker or the heavy one, each within its bounds."""
+"""Who evaluates what: the loop, the light processes or the heavy ones, each within its bounds."""
 
 from collections.abc import Callable
 from typing import Any, cast

@@ -107,7 +107,7 @@ async def test_a_light_mapping_does_not_wait_for_heavy_ones(service: Service) ->
 
 
 async def begun(service: Service, monkeypatch: pytest.MonkeyPatch) -> str:
-    """A workflow whose second step waits for a worker that doesn't answer."""
+    """A workflow whose second step waits for a child process that doesn't respond."""
     light, called = service.app.engine.expressions.light, asyncio.Event()
 
     async def hang(*_: object) -> bytes:
@@ -175,9 +175,9 @@ async def test_many_expressions_are_parsed_in_a_worker(service: Service) -> None
         "steps": [SOURCE, passthrough_step("step", "source", input_mappings=mappings)],
     }
     for path in ("/api/v1/workflows/", "/api/v1/workflows/plan"):
-        answer = await service.client.post(path, json=body)
-        assert answer.status_code == 422
-        assert [fault["loc"] for fault in answer.json()["detail"]] == [
+        response = await service.client.post(path, json=body)
+        assert response.status_code == 422
+        assert [fault["loc"] for fault in response.json()["detail"]] == [
             ["body", "steps", 1, "input_mappings", 7, "from_field"]
         ]
     assert service.app.engine.expressions.light.begun == 8

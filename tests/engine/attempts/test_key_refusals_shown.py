@@ -18,9 +18,9 @@ HINT = "FAL: the key was refused (set STEPWELL_CREDENTIALS__FAL): the submit was
 
 
 async def fal(client: httpx.AsyncClient) -> dict[str, Any]:
-    answer = await client.get("/api/v1/providers")
-    assert answer.status_code == 200
-    [found] = [each for each in answer.json()["providers"] if each["provider_type"] == "FAL"]
+    response = await client.get("/api/v1/providers")
+    assert response.status_code == 200
+    [found] = [each for each in response.json()["providers"] if each["provider_type"] == "FAL"]
     return dict(found)
 
 

@@ -166,7 +166,7 @@ async def test_a_job_that_the_provider_forgets_is_paid_again_only_if_the_step_sa
     world.hold()
     step = world.step(provider_config={"on_unknown": on_unknown}, fallback_provider_type="LOCAL")
     created = await remote.create(step, config=RETRY_AT_ONCE)
-    await eventually(lambda: world.emulator.count("poll") > 0, "it is asked about")
+    await eventually(lambda: world.emulator.count("poll") > 0, "it is polled")
     world.emulator.forget(world.emulator.ledger.jobs()[0][0])
     world.hold(held=False)
     workflow = await remote.until_ended(created["id"])
@@ -177,10 +177,10 @@ async def test_a_job_that_the_provider_forgets_is_paid_again_only_if_the_step_sa
 async def test_what_is_done_has_more_time_to_be_fetched_than_the_attempt_had(world: World, remote: Service) -> None:
     world.emulator.always("file", Fault.UNAVAILABLE)
     created = await remote.create(world.step(config={"timeout_s": 60}, max_retries=0))
-    await eventually(lambda: world.emulator.count("file") > 0, "its file is asked for")
+    await eventually(lambda: world.emulator.count("file") > 0, "its file is requested")
     expire_attempt(remote, created["id"])
-    asked = world.emulator.count("file")
-    await eventually(lambda: world.emulator.count("file") > asked + 1, "its file is asked for after that, too")
+    requested = world.emulator.count("file")
+    await eventually(lambda: world.emulator.count("file") > requested + 1, "its file is requested after that, too")
     world.emulator.always("file", None)
     workflow = await remote.until_ended(created["id"])
     assert (workflow["status"], world.accepted()) == ("COMPLETED", [1]), workflow["errors"]
@@ -209,7 +209,7 @@ async def test_a_provider_that_is_gone_after_a_restart_stops_nobody_else(
         steps = passthrough_step("a"), world.step("b", depends_on=["a"])
         waiting = await first.create(*steps, start=False, config=RETRY_AT_ONCE)
         await eventually(lambda: len(world.emulator.ledger.jobs()) == 2, "they are taken")
-        await eventually(lambda: world.emulator.count("poll") > 1, "they are asked about")
+        await eventually(lambda: world.emulator.count("poll") > 1, "they are polled")
         world.emulator.always("cancel", Fault.UNAVAILABLE)
         await first.verb(given_up["id"], "cancel")
     async with running_service(memory, tmp_path / "data", limits=limits) as second:
@@ -274,9 +274,9 @@ async def receipt_of(service: Service, workflow_id: str, wanted: str) -> dict[st
 async def test_a_cancel_reaches_the_provider(world: World, remote: Service) -> None:
     world.hold()
     created = await remote.create(world.step())
-    await eventually(lambda: world.emulator.count("poll") > 0, "it is asked about")
-    answer = await remote.verb(created["id"], "cancel")
-    assert answer.json()["status"] == "CANCELLED"
+    await eventually(lambda: world.emulator.count("poll") > 0, "it is polled")
+    response = await remote.verb(created["id"], "cancel")
+    assert response.json()["status"] == "CANCELLED"
     await receipt_of(remote, created["id"], "provider_cancelled")
     assert world.emulator.count("cancel") >= 1
     assert (await remote.events(created["id"]))[-1]["data"] == {"receipt": "provider_cancelled"}
@@ -286,7 +286,7 @@ async def test_a_cancel_that_comes_too_late_says_so(world: World, remote: Servic
     world.hold()
     world.emulator.ignore_cancel = True
     created = await remote.create(world.step())
-    await eventually(lambda: world.emulator.count("poll") > 0, "it is asked about")
+    await eventually(lambda: world.emulator.count("poll") > 0, "it is polled")
     await remote.verb(created["id"], "cancel")
     await eventually(lambda: world.emulator.count("cancel") > 0, "it is cancelled")
     assert (await only_task(remote, created["id"]))["cancel_receipt"] == "unknown"
@@ -350,7 +350,7 @@ async def test_a_cancel_while_nobody_knows_looks_for_the_job_and_ends_it(world: 
 async def test_a_job_whose_time_is_up_is_ended(world: World, remote: Service) -> None:
     world.hold()
     created = await remote.create(world.step(config={"timeout_s": 60}, max_retries=0))
-    await eventually(lambda: world.emulator.count("poll") > 0, "it is asked about")
+    await eventually(lambda: world.emulator.count("poll") > 0, "it is polled")
     expire_attempt(remote, created["id"])
     workflow = await remote.until_ended(created["id"])
     assert (workflow["status"], workflow["errors"]) == ("FAILED", ["draw: timed out after 60 s"])
@@ -361,7 +361,7 @@ async def test_what_is_followed_up_goes_on_after_the_run_was_lost(world: World, 
     world.hold()
     world.emulator.always("cancel", Fault.UNAVAILABLE)
     created = await remote.create(world.step())
-    await eventually(lambda: world.emulator.count("poll") > 0, "it is asked about")
+    await eventually(lambda: world.emulator.count("poll") > 0, "it is polled")
     await remote.verb(created["id"], "cancel")
     await eventually(lambda: world.emulator.count("cancel") > 0, "it is cancelled")
     scheduler_of(remote).drop(UUID(created["id"]))  # it comes back by a claim
@@ -387,7 +387,7 @@ async def test_a_restart_goes_on_where_it_was(
         created = await first.create(world.step())
         await eventually(lambda: len(world.emulator.ledger.jobs()) == 1, "it is taken")
         if stage != "submitting":
-            await eventually(lambda: world.emulator.count("poll") > 0, "it is asked about")
+            await eventually(lambda: world.emulator.count("poll") > 0, "it is polled")
         if stage == "cancelling":
             world.emulator.always("cancel", Fault.UNAVAILABLE)
             await first.verb(created["id"], "cancel")
@@ -411,12 +411,12 @@ async def test_what_has_no_credential_here_is_refused_at_create(
         world.emulator.secret = None  # a worker may do without
     async with running_service(memory, tmp_path / "data", **world.settings | {"credentials": {}}) as service:
         body = {"name": "w", "origin_instance": "tests", "steps": [world.step()]}
-        answer = await service.client.post("/api/v1/workflows/", json=body)
+        response = await service.client.post("/api/v1/workflows/", json=body)
         if world.kind in (ProviderType.CUSTOM, ProviderType.COMFYUI):
-            assert (await service.until_ended(answer.json()["id"]))["status"] == "COMPLETED"
+            assert (await service.until_ended(response.json()["id"]))["status"] == "COMPLETED"
         else:
-            (fault,) = answer.json()["detail"]
-            assert (answer.status_code, fault["type"]) == (422, "unknown_credential")
+            (fault,) = response.json()["detail"]
+            assert (response.status_code, fault["type"]) == (422, "unknown_credential")
             assert fault["loc"] == ["body", "steps", 0, "provider_config", "credential"]
 
 

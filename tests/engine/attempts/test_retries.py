@@ -43,8 +43,8 @@ async def short_history(service: Service, workflow_id: str) -> list[str]:
 
 
 async def attempts(service: Service, workflow_id: str) -> list[tuple[str, int, str, str | None]]:
-    answer = await service.client.get(f"/api/v1/workflows/{workflow_id}/tasks")
-    return [(t["step_id"], t["attempt"], t["status"], t["provider"]) for t in answer.json()["tasks"]]
+    response = await service.client.get(f"/api/v1/workflows/{workflow_id}/tasks")
+    return [(t["step_id"], t["attempt"], t["status"], t["provider"]) for t in response.json()["tasks"]]
 
 
 async def end(service: Service, *steps: dict[str, Any], **fields: Any) -> dict[str, Any]:

@@ -122,9 +122,9 @@ async def test_a_question_whose_time_is_up_while_its_answer_is_lost_is_asked_aga
     world: World, memory: MemoryDatabase, tmp_path: Path
 ) -> None:
     world.emulator.plan("submit", Fault.HANG_AFTER)
-    question = text_step(world, config={"prompt": "say it", "timeout_s": 60})
+    text = text_step(world, config={"prompt": "say it", "timeout_s": 60})
     async with running_service(memory, tmp_path / "data", provider_work_s=0.2, **world.settings) as service:
-        created = await service.create(question, config=RETRY_AT_ONCE)
+        created = await service.create(text, config=RETRY_AT_ONCE)
         await eventually(lambda: world.accepted() == [1], "it is taken")
         expire_attempt(service, created["id"])
         workflow = await service.until_ended(created["id"])
@@ -228,7 +228,7 @@ async def test_a_film_whose_time_is_up_and_that_cannot_be_ended_is_not_paid_for_
     created = await remote.create(film, config=RETRY_AT_ONCE)
     attempts = 1 if world.kind is ProviderType.VERTEX else 4
     for number in range(1, attempts + 1):
-        await eventually(lambda number=number: world.emulator.count("submit") == number, "it is asked for")  # type: ignore[misc]
+        await eventually(lambda number=number: world.emulator.count("submit") == number, "it is requested")  # type: ignore[misc]
         expire_attempt(remote, created["id"])
     await remote.until_ended(created["id"])
     assert len(await remote.tasks(created["id"])) == attempts
@@ -241,7 +241,7 @@ async def test_no_more_of_a_model_run_at_once_than_its_limit(
     limits = {world.kind: {"*": ModelLimit(concurrency=2)}}
     async with running_service(memory, tmp_path / "data", limits=limits, **world.settings) as service:
         created = await service.create(*(world.step(f"s{number}") for number in range(5)))
-        await eventually(lambda: world.emulator.count("submit") == 2, "two are asked for")
+        await eventually(lambda: world.emulator.count("submit") == 2, "two are requested")
         assert service.app.metrics.value("stepwell_steps_waiting") == 3
         world.hold(held=False)
         world.emulator.let_go()
@@ -299,7 +299,7 @@ async def test_a_film_whose_file_is_gone_in_the_provider_s_own_words_is_not_wait
     created = await reading.create(film_of(world), config=RETRY_AT_ONCE)
     workflow = await reading.until_ended(created["id"])
     assert (workflow["status"], world.emulator.count("file"), world.accepted()) == ("FAILED", 3, [1])
-    assert "No such file: its result is gone" in workflow["error_message"]
+    assert "No such file: its result is missing" in workflow["error_message"]
 
 
 @pytest.mark.parametrize(("policy", "status", "attempts"), [("fail", "FAILED", 1), ("resubmit", "COMPLETED", 2)])
@@ -341,10 +341,10 @@ async def test_a_text_that_the_server_broke_off_is_paid_for_and_asked_for_again(
         )
         world.emulator.held, world.emulator.finish_reason = True, "insufficient_system_resource"
         created = await service.create(text_step(world), config=RETRY_AT_ONCE)
-        await eventually(lambda: world.accepted() == [1], "it is asked")
+        await eventually(lambda: world.accepted() == [1], "it is requested")
         first = world.emulator.ledger.jobs()[0][0]
         await world.emulator.finish(first)
-        await eventually(lambda: world.accepted() == [2], "it is asked again")
+        await eventually(lambda: world.accepted() == [2], "it is requested again")
         world.emulator.held, world.emulator.finish_reason = False, "stop"
         workflow = await service.until_ended(created["id"])
         tasks = await service.tasks(created["id"])

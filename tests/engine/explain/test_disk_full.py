@@ -76,8 +76,8 @@ def metric(service: Service, name: str) -> float:
 
 async def ready(service: Service) -> tuple[int, str]:
     """Return the status of the readiness check, and its detail."""
-    answer = await service.client.get("/health/ready")
-    return answer.status_code, answer.json().get("detail", "")
+    response = await service.client.get("/health/ready")
+    return response.status_code, response.json().get("detail", "")
 
 
 async def until_ready(service: Service) -> None:
@@ -87,24 +87,24 @@ async def until_ready(service: Service) -> None:
 
 
 def count_probes(service: Service) -> list[WriteTarget]:
-    """Return a list that gets the place of each probe from now on."""
+    """Return a list that gets the target of each probe from now on."""
     probes, probed = service.app.stores.probes, list[WriteTarget]()
 
-    def counted(place: WriteTarget, probe: Probe) -> Probe:
+    def counted(target: WriteTarget, probe: Probe) -> Probe:
         async def call() -> None:
-            probed.append(place)
+            probed.append(target)
             await probe()
 
         return call
 
-    for place, probe in probes.items():
-        probes[place] = counted(place, probe)
+    for target, probe in probes.items():
+        probes[target] = counted(target, probe)
     return probed
 
 
 def events(logs: list[Any], *names: str) -> list[tuple[str, str, str | None]]:
     entries = [entry for entry in logs if entry["event"] in names]
-    return [(entry["event"], entry["log_level"], entry.get("place")) for entry in entries]
+    return [(entry["event"], entry["log_level"], entry.get("target")) for entry in entries]
 
 
 async def test_a_create_on_a_full_disk_is_a_507_and_readiness_metric_and_log_report_it(
@@ -115,9 +115,9 @@ async def test_a_create_on_a_full_disk_is_a_507_and_readiness_metric_and_log_rep
         with capture_logs() as logs:
             async with refusing(dsn):
                 for headers in ({}, {"Idempotency-Key": "once"}, {}):
-                    answer = await service.client.post("/api/v1/workflows/", json=BODY, headers=headers)
-                    assert (answer.status_code, answer.headers["retry-after"]) == (507, "5")
-                    assert (answer.json()["title"], answer.json()["detail"]) == ("Insufficient storage", IS_FULL)
+                    response = await service.client.post("/api/v1/workflows/", json=BODY, headers=headers)
+                    assert (response.status_code, response.headers["retry-after"]) == (507, "5")
+                    assert (response.json()["title"], response.json()["detail"]) == ("Insufficient storage", IS_FULL)
                 status, detail = await ready(service)
                 assert (status, detail.startswith(f"{IS_FULL} (since 20")) == (507, True)
                 assert detail.endswith("Z). Then the service continues by itself.")
@@ -131,8 +131,8 @@ async def test_a_create_on_a_full_disk_is_a_507_and_readiness_metric_and_log_rep
             ("disk.full", "error", "database"),
             ("disk.has_room", "info", "database"),
         ]
-        answer = await service.client.post("/api/v1/workflows/", json=BODY, headers={"Idempotency-Key": "once"})
-        assert (answer.status_code, "idempotency-replayed" in answer.headers) == (201, False)
+        response = await service.client.post("/api/v1/workflows/", json=BODY, headers={"Idempotency-Key": "once"})
+        assert (response.status_code, "idempotency-replayed" in response.headers) == (201, False)
 
 
 @pytest.mark.parametrize("table", ["workflows", "steps", "events", "idempotency_keys"])
@@ -141,8 +141,8 @@ async def test_readiness_fails_as_long_as_a_create_would_fail(dsn: str, tmp_path
         probed = count_probes(service)
         with capture_logs() as logs:
             async with refusing(dsn, NO_ROOM, table):
-                answer = await service.client.post("/api/v1/workflows/", json=BODY, headers={"Idempotency-Key": "k"})
-                assert answer.status_code == 507
+                response = await service.client.post("/api/v1/workflows/", json=BODY, headers={"Idempotency-Key": "k"})
+                assert response.status_code == 507
                 await eventually(lambda: len(probed) >= 3, "it has probed")
                 assert (await ready(service))[0] == 507
             await until_ready(service)
@@ -183,8 +183,8 @@ async def test_work_goes_on_and_its_transitions_wait_for_room(
                     ("DELETE", path, None),
                     ("POST", f"{path}/cleanup", None),
                 ]:
-                    answer = await service.client.request(method, route, json=body)
-                    assert (answer.status_code, answer.headers["retry-after"]) == (507, "5"), route
+                    response = await service.client.request(method, route, json=body)
+                    assert (response.status_code, response.headers["retry-after"]) == (507, "5"), route
                 assert (await service.get(waiting))["status"] == "PENDING"
                 assert provider.count("b") == 0
             workflow = await service.until_ended(workflow_id)
@@ -210,9 +210,9 @@ async def test_a_verb_that_waits_for_room_reports_that_it_may_still_take_effect(
         workflow_id = (await service.create(passthrough_step("a"), start=False))["id"]
         async with refusing(dsn):
             assert (await service.client.post("/api/v1/workflows/", json=BODY)).status_code == 507
-            answer = await service.verb(workflow_id, "start")
-            assert answer.status_code == 507
-            assert answer.json()["detail"] == f"{IS_FULL}; the request may still take effect"
+            response = await service.verb(workflow_id, "start")
+            assert response.status_code == 507
+            assert response.json()["detail"] == f"{IS_FULL}; the request may still take effect"
         assert (await service.until_ended(workflow_id))["status"] == "COMPLETED"
 
 
@@ -221,8 +221,8 @@ async def test_a_database_out_of_memory_is_reported_with_that_cause(dsn: str, tm
         with capture_logs() as logs:
             async with refusing(dsn, NO_MEMORY):
                 for _ in range(2):
-                    answer = await service.client.post("/api/v1/workflows/", json=BODY)
-                    assert (answer.status_code, answer.json()["detail"]) == (503, "the database is out of memory")
+                    response = await service.client.post("/api/v1/workflows/", json=BODY)
+                    assert (response.status_code, response.json()["detail"]) == (503, "the database is out of memory")
         assert events(logs, "database.exhausted") == [("database.exhausted", "error", None)]
         assert (await ready(service), metric(service, "disk_full")) == ((200, ""), 0)
 
@@ -234,8 +234,11 @@ async def test_a_read_only_database_is_not_ready_until_it_takes_writes(dsn: str,
         await service.until_ended((await service.create(passthrough_step("a")))["id"])
         with capture_logs() as logs:
             await set_read_only(dsn, "on")
-            answer = await eventually_refused(service)
-            assert (answer.status_code, answer.json()["detail"].split(" (")[0]) == (503, "the database is read-only")
+            response = await eventually_refused(service)
+            assert (response.status_code, response.json()["detail"].split(" (")[0]) == (
+                503,
+                "the database is read-only",
+            )
             status, detail = await ready(service)
             assert (status, detail.split(" (")[0]) == (503, "the database is read-only")
             assert metric(service, "disk_full") == 0
@@ -256,11 +259,11 @@ async def set_read_only(dsn: str, value: str) -> None:
 
 
 async def eventually_refused(service: Service) -> httpx.Response:
-    """Return the first answer to a create that isn't 201: a new setting takes a moment to reach the server."""
+    """Return the first response to a create that isn't 201: a new setting takes a moment to reach the server."""
     async with asyncio.timeout(30):
-        while (answer := await service.client.post("/api/v1/workflows/", json=BODY)).status_code == 201:
+        while (response := await service.client.post("/api/v1/workflows/", json=BODY)).status_code == 201:
             await asyncio.sleep(0.01)
-    return answer
+    return response
 
 
 async def test_an_output_without_room_is_held_and_reported(

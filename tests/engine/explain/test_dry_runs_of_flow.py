@@ -40,16 +40,16 @@ async def forecast(service: Service, workflow_id: str, verb: str) -> dict[str, A
     before = await _everything(service)
     path = WORKFLOWS + workflow_id + ("" if verb == "cancel" else f"/{verb}")
     method = "DELETE" if verb == "cancel" else "POST"
-    answer = await service.client.request(method, path, params={"dry_run": "true"})
-    assert answer.status_code == 200, answer.text
+    response = await service.client.request(method, path, params={"dry_run": "true"})
+    assert response.status_code == 200, response.text
     assert await _everything(service) == before
-    found: dict[str, Any] = answer.json()
+    found: dict[str, Any] = response.json()
     return found
 
 
 async def _everything(service: Service) -> Any:
-    answer = await service.client.get(WORKFLOWS, params={"include_children": "true", "limit": 1000})
-    return answer.json()
+    response = await service.client.get(WORKFLOWS, params={"include_children": "true", "limit": 1000})
+    return response.json()
 
 
 def filled(found: dict[str, Any]) -> dict[str, Any]:
@@ -204,8 +204,8 @@ async def test_large_sub_workflows_are_validated_outside_of_the_event_loop(
     created = await service.create(step, start=False)
     await forecast(service, created["id"], "start")
     body = {"name": "a plan", "origin_instance": "tests", "steps": [step]}
-    answer = await service.client.post(f"{WORKFLOWS}plan", json=body)
-    assert answer.status_code == 200, answer.text
+    response = await service.client.post(f"{WORKFLOWS}plan", json=body)
+    assert response.status_code == 200, response.text
     assert threads
     assert (threading.get_ident() in threads) is not large
 
@@ -344,8 +344,8 @@ async def test_another_tenant_sees_no_sub_workflow(service: Service, provider: S
     child = await child_of(service, created)
     async with service.as_tenant("other") as stranger, service.as_tenant("acme") as own:
         for each in (created["id"], child):
-            answer = await stranger.post(f"{WORKFLOWS}{each}/pause", params={"dry_run": "true"})
-            assert answer.status_code == 404
+            response = await stranger.post(f"{WORKFLOWS}{each}/pause", params={"dry_run": "true"})
+            assert response.status_code == 404
         found = (await own.post(f"{WORKFLOWS}{created['id']}/pause", params={"dry_run": "true"})).json()
         assert [each["workflow_id"] for each in found["sub_workflows"]] == [child]
     provider.release("x")

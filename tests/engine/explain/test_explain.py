@@ -390,6 +390,6 @@ async def test_a_large_workflow_costs_no_more_statements_than_a_small_one(dsn: s
 
 
 async def count_statements(service: Service) -> float:
-    answer = await service.client.get("/metrics")
-    (line,) = [line for line in answer.text.splitlines() if line.startswith("stepwell_database_statements_total ")]
+    response = await service.client.get("/metrics")
+    (line,) = [line for line in response.text.splitlines() if line.startswith("stepwell_database_statements_total ")]
     return float(line.split()[1])

@@ -227,9 +227,9 @@ async def test_a_cancelled_step_is_following_up_until_its_job_has_ended(world: W
     created = await service.create(world.step(), world.step("later", depends_on=["draw"]))
     reason = await wait_for_code(service, created["id"], "draw", "remote_job")
     assert (await service.verb(created["id"], "cancel")).status_code == 200
-    answer = await explain(service, created["id"])
-    assert (answer["status"], answer["reason"], set(answer["steps"])) == ("CANCELLED", None, {"draw"})
-    step = answer["steps"]["draw"]
+    explanation = await explain(service, created["id"])
+    assert (explanation["status"], explanation["reason"], set(explanation["steps"])) == ("CANCELLED", None, {"draw"})
+    step = explanation["steps"]["draw"]
     assert (step["status"], step["reason"]["code"]) == ("CANCELLED", "following_up")
     assert (step["reason"]["provider"], step["reason"]["remote_id"]) == ("CUSTOM", reason["remote_id"])
     assert step["reason"]["until"] > reason["since"]

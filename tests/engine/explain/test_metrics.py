@@ -32,10 +32,10 @@ AT_ONCE = {"retry": {"base_s": 0}}
 
 async def text_of(service: Service) -> str:
     """Return the text of `/metrics`, after the linter has checked it."""
-    answer = await service.client.get("/metrics")
-    assert (answer.status_code, answer.headers["content-type"]) == (200, "text/plain; version=0.0.4; charset=utf-8")
-    assert faults(answer.text) == []
-    return answer.text
+    response = await service.client.get("/metrics")
+    assert (response.status_code, response.headers["content-type"]) == (200, "text/plain; version=0.0.4; charset=utf-8")
+    assert faults(response.text) == []
+    return response.text
 
 
 async def samples_of(service: Service, name: str) -> dict[tuple[str, ...], float]:

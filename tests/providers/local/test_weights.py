@@ -191,7 +191,7 @@ async def test_a_small_image_of_another_tenant_does_not_wait_for_thirty_large_on
 
         @asynccontextmanager
         async def child_process(self, weight: WorkWeight) -> AsyncIterator[None]:
-            async with admission.local.worker(self._slot.tenant, self._step, weight):
+            async with admission.local.child_process(self._slot.tenant, self._step, weight):
                 if not weight.light:
                     large.append(weight)
                     await sleep_forever()
@@ -218,9 +218,9 @@ async def test_a_small_image_of_another_tenant_does_not_wait_for_thirty_large_on
         (slot,) = iter(admission.grant, None)
         with fail_after(60):
             await run(slot)
-        assert (ended, admission.local.working) == (["victim"], 2)
+        assert (ended, admission.local.used) == (["victim"], 2)
         group.cancel_scope.cancel()
-    assert admission.local.working == 0
+    assert admission.local.used == 0
 
 
 def attempt_of(slot: Slot, inputs: dict[str, Any]) -> Attempt:

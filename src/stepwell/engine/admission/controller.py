@@ -274,7 +274,7 @@ class AdmissionController:
             return LimitKind.RATE, limits.of(pool), used[pool]
         if pool is None and self._lent[tenant] >= MOST_LENT:
             return LimitKind.TENANT, MOST_LENT, self._lent[tenant]
-        if limits.per_tenant is not None and not self._has_room(tenant, limits.per_tenant):
+        if limits.per_tenant is not None and not self._has_tenant_slot(tenant, limits.per_tenant):
             return LimitKind.TENANT, self._tenant_slots(tenant, limits.per_tenant), self._used_by_tenant.get(tenant, 0)
         return LimitKind.TOTAL, limits.total, self.used
 
@@ -381,9 +381,9 @@ class AdmissionController:
     def _may_start(self, pool: Pool, tenant: str | None) -> bool:
         if pool is None and (self._lent.get(tenant, 0) >= MOST_LENT or self.is_backed_up(tenant)):
             return False
-        return self.limits.per_tenant is None or self._has_room(tenant, self.limits.per_tenant)
+        return self.limits.per_tenant is None or self._has_tenant_slot(tenant, self.limits.per_tenant)
 
-    def _has_room(self, tenant: str | None, limit: int) -> bool:
+    def _has_tenant_slot(self, tenant: str | None, limit: int) -> bool:
         slots = self._tenant_slots(tenant, limit)
         if self._used_by_tenant.get(tenant, 0) < slots:
             return True

@@ -31,25 +31,25 @@ def divide(admission: AdmissionController, part: Part, rate: Rate) -> list[Divid
     *rate* is called with the starts per minute of a model, and the number of steps that could start. Returns the pools
     that were left out, because steps wait for more than `MOST_POOLS`.
     """
-    room = _divide_tenants(admission, part)
+    startable = _divide_tenants(admission, part)
     chosen, left_out = _pools(admission)
     providers, models = Counter[ProviderType](), dict[ModelPool, int]()
     for pool in chosen:
-        number = _startable(admission, pool, room)
+        number = _startable_steps(admission, pool, startable)
         if isinstance(pool, ModelPool):
             if pool.limit.concurrency is not None:
-                number = _room(admission, part, pool.key, pool, number)
+                number = _within(admission, part, pool.key, pool, number)
             models[pool] = number
             providers[pool.provider] += number
         else:
             providers[pool] += number
     left = {
-        provider: _room(admission, part, provider_key(provider), provider, number)
+        provider: _within(admission, part, provider_key(provider), provider, number)
         for provider, number in providers.items()
     }
     for pool, number in models.items():
-        if pool.limit.per_minute is not None and (startable := min(number, left[pool.provider])):
-            rate(pool.key, pool.limit.per_minute, startable)
+        if pool.limit.per_minute is not None and (starts := min(number, left[pool.provider])):
+            rate(pool.key, pool.limit.per_minute, starts)
     return left_out
 
 
@@ -70,7 +70,7 @@ def _pools(admission: AdmissionController) -> tuple[set[DividedPool], list[Divid
     return chosen, [pool for pool in left_out if pool not in chosen]
 
 
-def _room(admission: AdmissionController, part: Part, key: str, pool: ProviderType | ModelPool, waiting: int) -> int:
+def _within(admission: AdmissionController, part: Part, key: str, pool: ProviderType | ModelPool, waiting: int) -> int:
     """Return how many of the *waiting* steps may start."""
     used = admission.used_by(pool)
     return min(waiting, max(part(key, PoolUse(admission.limits.of(pool), used, waiting)) - used, 0))
@@ -80,21 +80,21 @@ def _divide_tenants(admission: AdmissionController, part: Part) -> dict[str | No
     """Return how many further steps each tenant may start; None if tenants have no limit."""
     if (limit := admission.limits.per_tenant) is None:
         return None
-    room = {}
+    startable = {}
     for tenant, waiting in admission.tenants_in_use().items():
         used = admission.used_by_tenant(tenant)
-        room[tenant] = max(part(tenant_key(tenant), PoolUse(limit, used, waiting)) - used, 0)
-    return room
+        startable[tenant] = max(part(tenant_key(tenant), PoolUse(limit, used, waiting)) - used, 0)
+    return startable
 
 
-def _startable(
-    admission: AdmissionController, pool: ProviderType | ModelPool, room: Mapping[str | None, int] | None
+def _startable_steps(
+    admission: AdmissionController, pool: ProviderType | ModelPool, startable: Mapping[str | None, int] | None
 ) -> int:
     """Return how many waiting steps of *pool* could start soon, as far as tenants and rates allow it."""
-    if room is None:
+    if startable is None:
         number = admission.waiting_by_pool[pool]
     else:
-        number = sum(min(waiting, room.get(tenant, 0)) for tenant, waiting in admission.waiting_in(pool).items())
+        number = sum(min(steps, startable.get(name, 0)) for name, steps in admission.waiting_in(pool).items())
     if isinstance(pool, ModelPool) and pool.limit.per_minute is not None:
         number = min(number, most_starts(pool.limit.per_minute))
     return number

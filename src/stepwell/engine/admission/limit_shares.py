@@ -46,7 +46,7 @@ class ReservedStarts(Struct):
 class LimitShares:
     """The part of each pool that this process may use. *now* returns monotonic seconds.
 
-    `changed` is set when a step could start with a larger share, which hasn't been asked for yet, and when others wait
+    `changed` is set when a step could start with a larger share that isn't requested yet, and when others wait
     for a slot that this process doesn't need any more. `LimitDivider` waits for that.
     """
 
@@ -57,7 +57,7 @@ class LimitShares:
         self._sole = False
         self._allowed: dict[str, int] = {}
         self._wanted_by_others: set[str] = set()
-        self._lacking: set[str] = set()  # larger shares were asked for
+        self._lacking: set[str] = set()  # for which larger shares are requested
         self._starts: dict[str, ReservedStarts] = {}
         self.starts_from = -math.inf  # while alone: no start is known before it; monotonic
 
@@ -129,7 +129,7 @@ class LimitShares:
         return self.seconds_until_start(pool) is not None
 
     def allowed(self, pool: str) -> int:
-        """Return how many slots of *pool* this process was given."""
+        """Return how many slots of *pool* this process has."""
         return self._allowed.get(pool, 0) if self.known else 0
 
     def restrict(self, term: int, allowed: dict[str, int]) -> None:

@@ -1,20 +1,20 @@
-"""Admission of LOCAL's work: child processes are shared out by the weight of the work, not by its count.
+"""Divides the child processes of LOCAL by the weight of the work, not by its count.
 
 A step of LOCAL passes two stages. First it gets a slot, in the order of `AdmissionController`. With the slot it fetches
-its files, and its work is weighed. Then it waits for a worker.
+its files, and its work is weighed. Then it waits for a child process.
 
 What must hold:
 - Tenants are served by start-time fair queueing (Goyal, Vin and Cheng, 1996): each start has a tag, the weight that the
-  tenant was served before. The least tag is next, for slots and for workers. A tenant that had nothing to do begins at
-  the tag of the latest start, so it neither saves up service nor waits for the service of others.
+  tenant was served before. The least tag is next, for slots and for child processes. A tenant that had nothing to do
+  begins at the tag of the latest start, so it neither saves up service nor waits for the service of others.
 - A step whose weight isn't known yet is charged like the latest weighed step of its tenant, and the difference when it
   is weighed.
 - No tenant waits for a slot that another tenant holds: beyond the limit, a tenant without a slot gets one.
-- At most `slots` workers run at once. One more may run a light step of a tenant without a worker, while heavy steps
-  have all of them.
-- The memory of the workers together is at most `max_memory`. The extra worker's share, `LIGHT_MEMORY`, is kept free for
-  it. Whoever is first in the order and doesn't fit holds up all who come after it, apart from the extra worker. So
-  heavy work isn't overtaken for ever.
+- At most `slots` child processes run at once. An extra one may run a light step of a tenant without a child process,
+  while heavy steps have all of them.
+- The memory of the child processes together is at most `max_memory`, of which `LIGHT_MEMORY` stays free for the extra
+  one. If the first step in the order doesn't fit, all later ones wait, except for a step in the extra child process.
+  So heavy work isn't overtaken for ever.
 """
 
 import asyncio
@@ -37,13 +37,13 @@ StepKey = tuple[UUID, int]  # a workflow, and the position of a step in it
 
 
 class _WeighedAttempt(Struct, eq=False):
-    """An attempt of a weighed step that waits for a worker or has one. `turn` is set when it gets one."""
+    """An attempt of a weighed step that waits for a child process or has one. `granted` is set when it gets one."""
 
     step: StepKey
     tenant: str | None
     tag: float
     weight: WorkWeight
-    turn: asyncio.Future[None]
+    granted: asyncio.Future[None]
 
 
 class _ChildProcess(Struct, frozen=True):
@@ -53,7 +53,7 @@ class _ChildProcess(Struct, frozen=True):
 
 
 class LocalAdmission:
-    """Shares LOCAL's slots and workers out. *max_memory* is in bytes; if it is None, work is not weighed."""
+    """Divides LOCAL's slots and child processes. *max_memory* is in bytes; if it is None, work is not weighed."""
 
     def __init__(self, slots: int, max_memory: int | None) -> None:
         self.slots, self.max_memory = slots, max_memory
@@ -67,12 +67,12 @@ class LocalAdmission:
         self._charged: dict[StepKey, float] = {}
         # By attempt, because one may still end while the next one of the same step begins.
         self._waiting: dict[_WeighedAttempt, None] = {}  # in the order in which they came
-        self._workers: dict[_WeighedAttempt, _ChildProcess] = {}
+        self._processes: dict[_WeighedAttempt, _ChildProcess] = {}
 
     @property
-    def working(self) -> int:
-        """The number of workers that are taken."""
-        return len(self._workers)
+    def used(self) -> int:
+        """The number of child processes that are in use."""
+        return len(self._processes)
 
     def may_start(self, tenant: str | None, used: int) -> bool:
         """Return whether *tenant* may get a slot, while *used* slots are taken."""
@@ -125,8 +125,8 @@ class LocalAdmission:
                 self._numbers.pop(name, None)
 
     @asynccontextmanager
-    async def worker(self, tenant: str | None, step: StepKey, weight: WorkWeight) -> AsyncIterator[None]:
-        """Hold a worker: wait for it, and give it back at the end.
+    async def child_process(self, tenant: str | None, step: StepKey, weight: WorkWeight) -> AsyncIterator[None]:
+        """Wait for a child process, and hold it within the context.
 
         Raises `AttemptError`, not retryable, if there can never be enough memory.
         """
@@ -138,18 +138,18 @@ class LocalAdmission:
         self._waiting[attempt] = None
         try:
             self._assign()
-            await attempt.turn
+            await attempt.granted
             yield
         finally:
             self._waiting.pop(attempt, None)
-            self._workers.pop(attempt, None)
+            self._processes.pop(attempt, None)
             self._assign()
 
     def queue(self) -> list[tuple[StepKey, WorkWeight]]:
-        """Return the steps that wait for a worker, in their order, and their weights."""
-        return [(attempt.step, attempt.weight) for attempt in self._in_turn()]
+        """Return the steps that wait for a child process, in their order, and their weights."""
+        return [(attempt.step, attempt.weight) for attempt in self._waiting_in_order()]
 
-    def _in_turn(self) -> list[_WeighedAttempt]:
+    def _waiting_in_order(self) -> list[_WeighedAttempt]:
         return sorted(self._waiting, key=lambda attempt: attempt.tag)
 
     def charge(self, tenant: str | None, step: StepKey, cost: float) -> None:
@@ -160,26 +160,26 @@ class LocalAdmission:
             self._charged[step] = self._expected[tenant] = cost
 
     def _assign(self) -> None:
-        """Give free workers to those who are first in the order."""
-        for attempt in self._in_turn():
-            if not self._has_worker(attempt.weight):
+        """Give free child processes to the attempts that are first in the order."""
+        for attempt in self._waiting_in_order():
+            if not self._has_child_process(attempt.weight):
                 break
             self._start(attempt, extra=False)
-        # The extra worker may be used if all others have heavy work, or wait for memory.
-        if not any(worker.extra or worker.weight.light for worker in self._workers.values()):
-            busy = {worker.tenant for worker in self._workers.values()}
-            for attempt in self._in_turn():
+        # The extra child process may be used if all others have heavy work, or wait for memory.
+        if not any(process.extra or process.weight.light for process in self._processes.values()):
+            busy = {process.tenant for process in self._processes.values()}
+            for attempt in self._waiting_in_order():
                 if attempt.weight.light and attempt.tenant not in busy:
                     self._start(attempt, extra=True)
                     return
 
     def _start(self, attempt: _WeighedAttempt, *, extra: bool) -> None:
         del self._waiting[attempt]
-        self._workers[attempt] = _ChildProcess(attempt.tenant, attempt.weight, extra)
-        if not attempt.turn.done():  # else it was cancelled, and gives the worker back at once
-            attempt.turn.set_result(None)
+        self._processes[attempt] = _ChildProcess(attempt.tenant, attempt.weight, extra)
+        if not attempt.granted.done():  # else it was cancelled, and gives the child process back at once
+            attempt.granted.set_result(None)
 
-    def _has_worker(self, weight: WorkWeight) -> bool:
+    def _has_child_process(self, weight: WorkWeight) -> bool:
         assert self.max_memory is not None
-        regular = [worker.weight.memory for worker in self._workers.values() if not worker.extra]
+        regular = [process.weight.memory for process in self._processes.values() if not process.extra]
         return len(regular) < self.slots and sum(regular) + weight.memory <= self.max_memory - LIGHT_MEMORY

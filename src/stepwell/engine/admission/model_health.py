@@ -124,8 +124,8 @@ class ModelHealth:
         """Forget the blocked steps of a workflow."""
         for record in self._records.values():
             if record.blocked:
-                for place in [place for place in record.blocked if place[0] == workflow_id]:
-                    del record.blocked[place]
+                for step in [step for step in record.blocked if step[0] == workflow_id]:
+                    del record.blocked[step]
 
     def holds_on(self, workflow_id: UUID) -> dict[int, BreakerHold]:
         """Return why steps of a workflow are blocked, by position. Costs O(all blocked steps)."""
@@ -195,8 +195,8 @@ class ModelHealth:
         now, untils = self._clock.now(), {key: self._records[key].breaker.open_until for key in self._open}
         return [(key, until) for key, until in untils.items() if until is not None and until > now]
 
-    def follow_breaker(self, key: ModelKey, at: datetime, until: datetime | None) -> bool:
-        """Follow the breaker of another process, which has changed at the time *at*. Return whether this one changes.
+    def adopt_breaker(self, key: ModelKey, at: datetime, until: datetime | None) -> bool:
+        """Adopt the state that the breaker of another process has had since *at*. Return whether this one changes.
 
         *until* is None if it has closed.
         """
@@ -249,7 +249,7 @@ class ModelHealth:
             breaker=BreakerStatus(breaker.state(now), breaker.failures, breaker.open_until),
             attempts=len(recent),
             error_rate=round(1 - len(took) / len(recent), 4) if recent else None,
-            latency_s=Latency(*(_percentile(took, share) for share in (50, 95, 99))),
+            latency_s=Latency(*(_percentile(took, percent) for percent in (50, 95, 99))),
         )
 
     def breakers(self) -> Iterator[tuple[ModelKey, BreakerState]]:
@@ -271,6 +271,6 @@ class ModelHealth:
             self._open.discard(key)
 
 
-def _percentile(values: Sequence[float], share: int) -> float | None:
+def _percentile(values: Sequence[float], percent: int) -> float | None:
     """Return a percentile by the nearest rank, to the millisecond; None if there are no values. *values* are sorted."""
-    return round(values[-(-len(values) * share // 100) - 1], 3) if values else None
+    return round(values[-(-len(values) * percent // 100) - 1], 3) if values else None

@@ -4,7 +4,7 @@ What must hold:
 - If the answer to a submit must wait for memory, it is stored as a file beside the artifacts, together with the
   request that is needed to interpret it. If the process ends meanwhile, the next one interprets it, and sends nothing.
 - The file is deleted once the end of the attempt is committed, and not before.
-- Only an answer that an earlier process has stored takes the place of a submit, and only once.
+- Only an answer that an earlier process has stored replaces a submit, and only once.
 """
 
 from collections.abc import AsyncIterator, Iterator
@@ -91,7 +91,7 @@ class AttemptAnswers:
     async def load(self) -> Request | None:
         """Read the answer that an earlier process has stored. Return its request; None if there is no such answer.
 
-        Raises `CallFailed` if the store doesn't answer.
+        Raises `CallFailed` if the store doesn't respond.
         """
         try:
             async with self._artifacts.stream(self._path) as chunks:
@@ -111,7 +111,7 @@ class AttemptAnswers:
 
     @property
     def is_loaded(self) -> bool:
-        """True if there is a loaded answer that has not taken the place of a submit yet."""
+        """True if there is a loaded answer that has not replaced a submit yet."""
         return self._stored is not None
 
     def take_stored_answer(self) -> ReceivedAnswer | None:

@@ -122,7 +122,7 @@ class AttemptControl:
 
     @contextmanager
     def evaluating_mappings(self) -> Iterator[None]:
-        """Mark the wait for a worker that evaluates the mappings. The stop of the service ends the wait at once."""
+        """Mark the wait for a process that evaluates the mappings. The stop of the service ends the wait at once."""
         self.evaluates_mappings = True
         try:
             with self.at_rest():

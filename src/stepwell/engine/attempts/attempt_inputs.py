@@ -89,7 +89,7 @@ class AttemptContext(Protocol):
 
     def results(self, position: int, part: StepPart = StepPart.CONFIG) -> Mapping[str, bytes]: ...
 
-    def result_room(self, positions: Sequence[int]) -> int:
+    def max_result_bytes(self, positions: Sequence[int]) -> int:
         """Return how many bytes the stored results at these positions of steps may have together."""
 
     def stored_results(self, position: int, part: StepPart = StepPart.CONFIG) -> list[int]:
@@ -166,7 +166,7 @@ def final_inputs(
 
 
 def are_small(data: Sequence[bytes]) -> bool:
-    """Return whether the data may be decoded without room in memory."""
+    """Return whether the data may be decoded without a reservation of memory."""
     size = sum(map(len, data))
     if size * _MOST_DECODED <= FREE_BYTES or size * _LEAST_DECODED > FREE_BYTES:
         return size * _MOST_DECODED <= FREE_BYTES

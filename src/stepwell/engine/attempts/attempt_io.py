@@ -1,4 +1,4 @@
-"""Implements `ports.providers.AttemptIO`, the file operations of an attempt, for one task; and its part of the workers.
+"""Implements `ports.providers.AttemptIO` for one task: its file operations, and its use of LOCAL's child processes.
 
 What must hold:
 - A file is in `stored` before it is written, so that a cancelled attempt leaves no file that nobody deletes.
@@ -26,7 +26,7 @@ from stepwell.outbound.output_download import HttpOutputDownloader
 from stepwell.ports.artifacts import Artifacts
 from stepwell.ports.providers import Blob, ErrorText, FileMemory, InputFetcher, WorkWeight
 
-_ROOM_S = 2.0  # between two attempts to store a file on a full disk
+_DISK_RETRY_S = 2.0  # between two attempts to store a file on a full disk
 _SPARE_S = 10.0  # before the attempt's deadline, so that it fails with the cause and not with a timeout
 
 
@@ -42,8 +42,8 @@ class ArtifactUrls(Protocol):
         """Return the signed URL. Raises `ArtifactError` if it can't be signed now."""
 
 
-class WorkerTurns(Protocol):
-    """one attempt's turns in LOCAL's child processes. See `AttemptIO`."""
+class ChildProcessAccess(Protocol):
+    """One attempt's use of LOCAL's child processes. See `AttemptIO`."""
 
     def child_process(self, weight: WorkWeight) -> AbstractAsyncContextManager[None]: ...
     def charge(self, cost: float) -> None: ...
@@ -64,22 +64,24 @@ class BoundAttemptIO:
     `has_credentials`: one of the files that the provider has made contains Content Credentials.
     """
 
-    def __init__(self, scope: FileScope, task: Task, files: FileAccess, room: FileMemory, workers: WorkerTurns) -> None:
-        self._scope, self._task, self._files, self._room, self._workers = scope, task, files, room, workers
+    def __init__(
+        self, scope: FileScope, task: Task, files: FileAccess, memory: FileMemory, processes: ChildProcessAccess
+    ) -> None:
+        self._scope, self._task, self._files, self._memory, self._processes = scope, task, files, memory, processes
         self.stored: dict[str, Output] = {}
         self.has_credentials = False
 
     def child_process(self, weight: WorkWeight) -> AbstractAsyncContextManager[None]:
-        return self._workers.child_process(weight)
+        return self._processes.child_process(weight)
 
     def charge(self, cost: float) -> None:
-        self._workers.charge(cost)
+        self._processes.charge(cost)
 
     async def fetch(self, reference: str, field: str) -> Blob:
-        return await self._files.inputs.fetch(reference, field, self._scope, self._room)
+        return await self._files.inputs.fetch(reference, field, self._scope, self._memory)
 
     def input_file(self, reference: str, field: str) -> AbstractAsyncContextManager[str]:
-        return self._files.inputs.file(reference, field, self._scope, self._room)
+        return self._files.inputs.file(reference, field, self._scope, self._memory)
 
     async def size_of(self, path: str) -> int | None:
         return await self._files.links.size_of(path, self._scope)
@@ -125,18 +127,18 @@ class BoundAttemptIO:
                     self.stored[path] = await put(path)
                 return self.stored[path]
             except ArtifactDiskFull as error:
-                await self._wait_for_room(str(error))
+                await self._wait_for_space(str(error))
             except ArtifactError as error:
                 raise _storage_error(str(error)) from error
 
     async def wait_for_disk(self, why: str) -> None:
         self._files.artifacts.report_full(why)
-        await self._wait_for_room(why)
+        await self._wait_for_space(why)
 
-    async def _wait_for_room(self, why: str) -> None:
-        if current_time() + _ROOM_S + _SPARE_S > current_effective_deadline():
+    async def _wait_for_space(self, why: str) -> None:
+        if current_time() + _DISK_RETRY_S + _SPARE_S > current_effective_deadline():
             raise _storage_error(why)
-        await sleep(_ROOM_S)
+        await sleep(_DISK_RETRY_S)
 
     async def download(
         self,
@@ -157,7 +159,7 @@ class BoundAttemptIO:
                 self.stored[path] = await self._files.artifacts.put_stream(path, _inspected(chunks, detector))
             self.has_credentials |= detector.found
         except ArtifactError as error:
-            # The output is made and paid for, and can be downloaded again once there is room for it.
+            # The output is made and paid for, and can be downloaded again once the disk isn't full.
             raise CallFailed(f"the output could not be stored: {error}") from error
         return self.stored[path]
 
@@ -178,8 +180,8 @@ def _storage_error(why: str) -> AttemptError:
     return AttemptError(f"the output could not be stored: {why}", retryable=True, provider_fault=False)
 
 
-class AttemptWorkers:
-    """The turns of one attempt in LOCAL's child processes. A wait doesn't count for its deadline: others cause it."""
+class AttemptProcesses:
+    """One attempt's use of LOCAL's child processes. A wait doesn't count for its deadline: others cause it."""
 
     def __init__(self, local: LocalAdmission, tenant: str | None, step: StepKey, control: AttemptControl) -> None:
         self._local, self._tenant, self._step, self._control = local, tenant, step, control
@@ -188,7 +190,7 @@ class AttemptWorkers:
     async def child_process(self, weight: WorkWeight) -> AsyncIterator[None]:
         self._control.pause_deadline()
         try:
-            async with self._local.worker(self._tenant, self._step, weight):
+            async with self._local.child_process(self._tenant, self._step, weight):
                 self._control.resume_deadline()
                 yield
         finally:

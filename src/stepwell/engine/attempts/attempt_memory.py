@@ -1,9 +1,9 @@
 """The memory of one attempt: what its inputs and the answers of its provider may take.
 
 What must hold:
-- An input has its room before its bytes are read. If it can never have it, the attempt fails before anything is sent,
-  and no retry follows.
-- An answer may be paid for, so it never fails for lack of room: it waits. An answer that is larger than one task's
+- An input has its memory before its bytes are read. If it never fits, the attempt fails before anything is sent, and
+  is not retried.
+- An answer may be paid for, so it never fails for lack of memory: it waits. An answer that is larger than one task's
   memory gets all of that, so that few of them are in memory at once.
 - The time of the wait counts for none of the attempt's deadlines.
 """
@@ -48,28 +48,28 @@ class AttemptMemory:
             self._reservation.shrink(max(self._reservation.held - self._answer - before, 0))
 
     async def take(self, size: int) -> bool:
-        """Take *size* more bytes, once there is room. Return whether that took a wait. Raises `AttemptError`."""
+        """Take *size* more bytes, once they are free. Return whether that took a wait. Raises `AttemptError`."""
         with self._control.waiting_for_memory(resting=True):
             return await grow_for_inputs(self._reservation, size)
 
     async def take_file(self, size: int) -> bool:
-        """Make room for the file of an input, as `take` does."""
+        """Take memory for the file of an input, as `take` does."""
         return await self.take(size * _COPIES)
 
     async def take_decoded(self, size: int) -> bool:
-        """Make room for a file that is in memory already, as text. It never fails."""
+        """Take memory for a file that is already there as text. It never fails."""
         await self.take_results(size * _COPIES)
         return False
 
     async def take_results(self, size: int) -> int:
-        """Make room for stored results of at most *size* bytes together. Return the room. It never fails."""
+        """Take memory for stored results of at most *size* bytes together. Return its size. It never fails."""
         with self._control.waiting_for_memory(resting=True):
             return await self._reservation.grow_up_to(size)
 
     async def take_result(self, size: int, while_waiting: WhileWaiting) -> None:
         """Take memory for an encoded result of *size* bytes. This never fails, because the result may be paid for.
 
-        *while_waiting* is called if there is no room now.
+        *while_waiting* is called if there isn't enough now.
         """
         with self._control.waiting_for_memory(resting=False):
             await self._reservation.grow_up_to(size, while_waiting)
@@ -80,7 +80,7 @@ class AttemptMemory:
     async def take_answer(self, size: int, while_waiting: WhileWaiting | None = None) -> None:
         """Take memory for an answer of a provider, and give back that of the previous answer.
 
-        *while_waiting* is called if there is no room now.
+        *while_waiting* is called if there isn't enough now.
         """
         self._reservation.shrink(self._answer)
         self._answer = 0

@@ -154,7 +154,7 @@ class CheckedProvider:
             return replace(finished, cost=None)
 
     def _checked(self, record: T, kind: type[T], rule: type[Struct]) -> T:
-        """Return *record*. Raises `ValidationError` unless it is a *kind* that follows *rule*."""
+        """Return *record*. Raises `ValidationError` unless it is a *kind* that keeps *rule*."""
         if not isinstance(record, kind):
             raise ValidationError(f"Expected `{kind.__name__}`, got `{type(record).__name__}`")
         convert(asdict(record), rule)  # type: ignore[arg-type] # every record is a Struct

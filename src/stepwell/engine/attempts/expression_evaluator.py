@@ -1,17 +1,17 @@
 """Evaluates the expressions and mappings of steps: small ones at once on the event loop, others in child processes.
 
-    loop ──► light worker ──► heavy worker ──► the step fails
+    loop ──► light process ──► heavy process ──► the step fails
          over 2 ms        over 50 ms       over about a second
 
 Nobody knows what an expression costs before it is evaluated. So each starts with a small budget, and starts again with
-a larger one if that isn't enough. A light worker never waits for a heavy evaluation.
+a larger one if that isn't enough. A light process never waits for a heavy evaluation.
 
 What must hold:
 - On the loop, evaluations that cost more than a step costs anyway take at most a fifth of the time, and at most 10 ms
   in a row, however many attempts start at once. The others go to a child process.
 - Whether an evaluation fails depends on its expressions, its mappings and their data alone, not on how busy the
-  machine is. Only the processor time and the memory of a worker are bounded as well.
-- An evaluation that waits for a worker holds no data of its own. A step without a provider lends its slot to others.
+  machine is. Only the processor time and the memory of a child process are bounded as well.
+- An evaluation that waits for a child process holds no data. A step without a provider lends its slot to others.
 - An attempt that waits for its evaluation has sent nothing. After a crash, another process evaluates anew.
 - All evaluations of one workflow in child processes are bounded together.
 """
@@ -40,7 +40,7 @@ from stepwell.definition.mapping.input_mapping import mapping_label
 from stepwell.definition.mapping.work_budget import MAX_STEP_WORK, MAX_WORKFLOW_WORK, WorkBudget, WorkExceeded
 from stepwell.runtime.child_processes import ChildProcessFailed, ChildProcessPool
 
-EVALUATION_TRIES = 3  # of callers, if a child process dies or has no answer in time
+EVALUATION_TRIES = 3  # of callers, if a child process dies or has no result in time
 EVALUATION_RETRY_S = 0.5
 _LOOP_WORK = 4_000  # for the mappings of one step, at most about 2 ms
 _FREE_WORK = 100  # no more than the rest of a step costs, so nobody counts it
@@ -167,11 +167,11 @@ class ExpressionEvaluator:
                 return evaluation_request(mappings, decoded, results, limit, expressions)
 
             try:
-                answer = await pool.run(account.tenant, evaluate_inputs, request)
+                result = await pool.run(account.tenant, evaluate_inputs, request)
             except ChildProcessFailed as error:
                 account.mapping_work += limit
                 raise _failed(f"{_labels(mappings, expressions)}: {error}", retryable=error.repeatable) from error
-            evaluation = json.decode(answer, type=Evaluation)
+            evaluation = json.decode(result, type=Evaluation)
             account.mapping_work += evaluation.spent
             if not evaluation.exceeded:
                 break
@@ -186,8 +186,8 @@ class ExpressionEvaluator:
             with fail_after(_CHECK_S):
                 for some in _slices(expressions, _CHECKED_AT_ONCE):
                     request = partial(_check_request, some)
-                    answer = await self.light.run(("check", account), check_expressions, request)
-                    checked |= zip(some, json.decode(answer, type=list[ExpressionCheck]), strict=True)
+                    result = await self.light.run(("check", account), check_expressions, request)
+                    checked |= zip(some, json.decode(result, type=list[ExpressionCheck]), strict=True)
         except TimeoutError:
             raise Unavailable("Too many expressions wait to be checked.") from None
         except ChildProcessFailed as error:

@@ -6,7 +6,7 @@ What must hold:
 - Only committed data is read: results of the step's dependencies, `inputs` and `workflow`.
 - Whether an evaluation fails doesn't depend on how busy the machine is, nor on where the results are that it reads.
 - The items of a step, or the config of one that waits, are evaluated only if its condition is true.
-- The results that one evaluation reads are at most `MAX_MAPPED_BYTES` together. They have their room in the memory
+- The results that one evaluation reads are at most `MAX_MAPPED_BYTES` together. They have their part of the memory
   governor before they are read from the database. An outage of it doesn't fail the step.
 - A run of a step that repeats was paid for, so an error of its `until` or `best` isn't retryable.
 """
@@ -169,13 +169,13 @@ class FlowEvaluator(Struct, eq=False):
         """Return the stored results that the *part* reads, by position. Stop once they are too large together."""
         positions, read, size = context.stored_results(position, part), dict[int, bytes](), 0
         while positions and size <= MAX_MAPPED_BYTES:
-            at_once = 1 if context.result_room(positions[:_READ_AT_ONCE]) > MAX_MAPPED_BYTES else _READ_AT_ONCE
+            at_once = 1 if context.max_result_bytes(positions[:_READ_AT_ONCE]) > MAX_MAPPED_BYTES else _READ_AT_ONCE
             some, positions = positions[:at_once], positions[at_once:]
-            room = await memory.grow_up_to(context.result_room(some))
+            reserved = await memory.grow_up_to(context.max_result_bytes(some))
             results = await read_results(self._store, context.workflow_id, some)
             read |= results
             size += (more := sum(map(len, results.values())))
-            memory.shrink(max(room - more, 0))
+            memory.shrink(max(reserved - more, 0))
         return read
 
     def _result_from(self, context: AttemptContext, request: Evaluate, values: Sequence[Any]) -> Evaluated:
@@ -243,11 +243,11 @@ async def verdict_of_run(
         await memory.take(decoded_size(result))
         values = evaluator.evaluate_here((), {}, expressions)
     if values is None:
-        values = [json.decode(value) for value in await _evaluate_on_worker(evaluator, account, expressions)]
+        values = [json.decode(value) for value in await _evaluate_in_process(evaluator, account, expressions)]
     return RunVerdict(is_true(values[0]), score_of(values[1]) if len(values) > 1 else None)
 
 
-async def _evaluate_on_worker(
+async def _evaluate_in_process(
     evaluator: ExpressionEvaluator, account: WorkAccount, expressions: StepExpressions
 ) -> list[bytes]:
     decoded, tries = [True] * len(expressions.texts), EVALUATION_TRIES

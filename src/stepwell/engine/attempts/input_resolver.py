@@ -97,8 +97,8 @@ _NULL = b"null"
 class PreparedAttempt(Struct):
     """An attempt that must wait for something: for its mappings, for deferred transforms or for its provider.
 
-    `values` has the value of each mapping. It is None if the results must have room in memory before they are decoded,
-    if the attempt's own result needs room, or, with `heavy`, if a child process must evaluate the mappings.
+    `values` has the value of each mapping. It is None if the results must have memory before they are decoded,
+    if the attempt's own result needs memory, or, with `heavy`, if a child process must evaluate the mappings.
     """
 
     values: Sequence[Any] | None
@@ -114,7 +114,7 @@ class InputResolver:
     ) -> tuple[StepExpressions | None, list[Any] | None] | None:
         """Return the step's expressions, and the values of these and its mappings.
 
-        Returns None if that needs results which aren't in memory, or room there. The values are None if a worker
+        Returns None if that needs results which aren't in memory, or a reservation. The values are None if a child
         process must evaluate them.
         """
         expressions = None
@@ -171,13 +171,13 @@ class InputResolver:
         mappings = context.definition(position).input_mappings
         decoded = [] if expressions is None else [decode] * len(expressions.texts)
         decoded += [decode or (each.transform is not None and is_deferred(each.transform)) for each in mappings]
-        room = await attempt.memory.take_results(MAX_RESULT_BYTES)  # the values arrive all at once
+        reserved = await attempt.memory.take_results(MAX_RESULT_BYTES)  # the values arrive all at once
         with attempt.control.evaluating_mappings():
             results = context.results(position)
             values = await self._expressions.evaluate(context, mappings, decoded, results, expressions)
         sizes = [decoded_size(value) if read else len(value) for value, read in zip(values, decoded, strict=True)]
-        attempt.memory.give_back(max(room - sum(sizes), 0))
-        await attempt.memory.take(max(sum(sizes) - room, 0))
+        attempt.memory.give_back(max(reserved - sum(sizes), 0))
+        await attempt.memory.take(max(sum(sizes) - reserved, 0))
         return [await _value_of(value, read) for value, read in zip(values, decoded, strict=True)]
 
 

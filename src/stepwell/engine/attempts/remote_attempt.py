@@ -6,8 +6,7 @@ What must hold:
 - A job's id is reported as soon as it is known. No await comes in between, so no cancellation can lose the id.
 - An answer that an earlier process has stored is used, whatever the policy says about lost answers.
 - An attempt that is cancelled while it submits waits for the answer, because otherwise nobody could cancel the job. If
-  its time is up by then, the answer decides: finished work is kept, and the step's policy says what follows if the
-  answer is lost.
+  its time is up by then, the answer decides: finished work counts. The step's policy decides if the answer is lost.
 """
 
 import math
@@ -147,7 +146,7 @@ class RemoteAttempt:
         pace = self.pace
         pause, not_found = pace.first_s, 0
         while True:
-            asked_at = self._clock.now()
+            listed_at = self._clock.now()
             if (job := await self._job_of_callback()) is not None:
                 return job
             try:
@@ -163,9 +162,9 @@ class RemoteAttempt:
                 if not self._jobs.is_submitting(sent.digest):
                     if (job := await self._jobs.take_unowned(provider.type, listed, task_id)) is not None:
                         return job
-                    if asked_at >= listed_by:
+                    if listed_at >= listed_by:
                         return None
-            await self.control.sleep(min(pause, max((listed_by - asked_at).total_seconds(), _AGAIN_S)))
+            await self.control.sleep(min(pause, max((listed_by - listed_at).total_seconds(), _AGAIN_S)))
             pause = min(pause * _SLOWER, pace.last_s)
 
     async def _job_of_callback(self) -> Job | None:
@@ -300,7 +299,7 @@ class RemoteAttempt:
             with self.control.fail_after(_FETCHING_S), paid_for():
                 return await self.with_retries(lambda: self.provider.fetch(self.attempt, job, io))
         except (JobNotFound, TimeoutError) as error:
-            why = f"{error}: its result is gone" if str(error) else "its result could not be fetched for an hour"
+            why = f"{error}: its result is missing" if str(error) else "its result could not be fetched for an hour"
             with paid_for():
                 message = f"the job was done, but {why}"
                 raise AttemptError(message, retryable=False, provider_fault=False) from error
@@ -314,7 +313,7 @@ class RemoteAttempt:
             except JobNotFound as error:
                 # The job may continue, or may have been paid for: the step's policy says whether to pay again.
                 again = self.attempt.on_unknown == "resubmit"
-                message = f"{error}: the job is gone"
+                message = f"{error}: the job no longer exists"
                 raise AttemptError(message, retryable=again, provider_fault=again) from error
             if state.status is JobStatus.SUCCEEDED:
                 return
@@ -385,7 +384,7 @@ async def _poll_until_ended(remote: RemoteAttempt, job: Job, answer: CancelAnswe
         try:
             state = await remote.with_retries(lambda: remote.provider.poll(remote.attempt, job))
         except JobNotFound:
-            # The job is gone: it was taken out of a queue, or nobody has seen how it ended.
+            # The job no longer exists: it was taken out of a queue, or nobody has seen how it ended.
             return CancelReceipt.PROVIDER_CANCELLED if answer is CancelAnswer.ACCEPTED else CancelReceipt.UNKNOWN
         match state.status:
             case JobStatus.RUNNING:

@@ -3,7 +3,7 @@
 What must hold:
 - A bug in a provider, or here, fails the attempt and nothing else.
 - An attempt that was cancelled, or that its run ignores, has no outcome.
-- What an attempt holds in proportion to what a tenant sends has its room in the memory governor, from before it is
+- What an attempt holds in proportion to what a tenant sends has its memory in the memory governor, from before it is
   read until the attempt ends. Attempts with little to hold take none.
 - The caller deletes the files of an attempt, because only the caller knows whether its end was recorded.
 """
@@ -37,7 +37,7 @@ from stepwell.engine.attempts.attempt_inputs import (
     read_results,
     resolved_inputs,
 )
-from stepwell.engine.attempts.attempt_io import AttemptWorkers, BoundAttemptIO, FileAccess
+from stepwell.engine.attempts.attempt_io import AttemptProcesses, BoundAttemptIO, FileAccess
 from stepwell.engine.attempts.attempt_memory import AttemptMemory
 from stepwell.engine.attempts.attempt_outcomes import encoded_inputs, encoded_result, failure, outcome_of_error
 from stepwell.engine.attempts.checked_provider import CheckedProvider
@@ -172,15 +172,15 @@ class AttemptRunner:
         When the step's time is up, an attempt that is submitting waits for the provider's answer (`RemoteAttempt`). A
         job that may exist is reported with the failure (`timed_out`, `endable`), and `Run` decides what follows.
         """
-        with self._room(context.tenant, task, control) as (memory, answers):
-            workers = AttemptWorkers(self._local, context.tenant, (context.workflow_id, task.position), control)
-            io = BoundAttemptIO(context.files, task, self._files, memory, workers)
+        with self._memory_of(context.tenant, task, control) as (memory, answers):
+            processes = AttemptProcesses(self._local, context.tenant, (context.workflow_id, task.position), control)
+            io = BoundAttemptIO(context.files, task, self._files, memory, processes)
             outcome = await self._attempt(AttemptResources(context, task, io, memory, answers, control), work)
         stored = bool(io.stored) or answers.has_file or self._providers.on_workers(task.provider)
         return AttemptEnd(outcome, stored, answers.has_file)
 
     @contextmanager
-    def _room(
+    def _memory_of(
         self, tenant: str | None, task: Task, control: AttemptControl
     ) -> Iterator[tuple[AttemptMemory, AttemptAnswers]]:
         """Yield the memory of an attempt. All is given back at the end."""
@@ -244,9 +244,9 @@ class AttemptRunner:
         positions = context.stored_results(task.position) if _needs_inputs(task) else []
         if not positions:
             return {}
-        room = await memory.take_results(context.result_room(positions))
+        reserved = await memory.take_results(context.max_result_bytes(positions))
         results = await read_results(self._store, context.workflow_id, positions)
-        memory.give_back(max(room - sum(map(len, results.values())), 0))
+        memory.give_back(max(reserved - sum(map(len, results.values())), 0))
         return results
 
     def _is_endable(self, context: AttemptContext, task: Task) -> bool:
@@ -265,7 +265,7 @@ class AttemptRunner:
         if repeat is not UNSET:
             control = AttemptControl(lambda _: False, lambda: asyncio.sleep(0))
             try:
-                with self._room(context.tenant, task, control) as (memory, _):
+                with self._memory_of(context.tenant, task, control) as (memory, _):
                     verdict = await verdict_of_run(self._expressions, context, repeat, result, memory)
             except AttemptError as error:
                 return failure(task, error)
@@ -278,7 +278,7 @@ class AttemptRunner:
         on_fallback = task.sent is not None and task.sent.on_fallback
         try:
             provider = self._providers.remote(task.provider)
-            with self._room(context.tenant, task, control) as (_, answers):
+            with self._memory_of(context.tenant, task, control) as (_, answers):
                 attempt = self._attempt_of(context, task, {}, answers, on_fallback=on_fallback)
                 ended = await end_job(RemoteAttempt(self._remote_jobs, provider, attempt, task, control))
             if self._providers.on_workers(task.provider):

@@ -314,7 +314,7 @@ class ActiveWorkflow:
                 stored.append(source)
         return stored
 
-    def result_room(self, positions: Sequence[int]) -> int:
+    def max_result_bytes(self, positions: Sequence[int]) -> int:
         """Return how many bytes the stored results at these positions of steps may have together."""
         with_items = sum(self._steps[position].definition.for_each is not UNSET for position in positions)
         return with_items * MAX_MAPPED_BYTES + (len(positions) - with_items) * MAX_RESULT_BYTES

@@ -139,8 +139,8 @@ class StepDispatcher:
         self._release_blocked(tracked.key)
 
     def follow_breaker(self, key: ModelKey, at: datetime, until: datetime | None) -> None:
-        """Follow the breaker of another process: see `ModelHealth.follow_breaker`. Steps may start then."""
-        if not self._runner.works_here(key.provider) and self._health.follow_breaker(key, at, until):
+        """Follow the breaker of another process: see `ModelHealth.adopt_breaker`. Steps may start then."""
+        if not self._runner.works_here(key.provider) and self._health.adopt_breaker(key, at, until):
             if until is not None:
                 self._requeue_model(key)
             self._release_blocked(key)

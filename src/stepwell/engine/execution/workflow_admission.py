@@ -25,7 +25,7 @@ from collections import Counter
 import structlog
 
 from stepwell.basics.errors import TooManyRequests, Unavailable
-from stepwell.engine.admission.workflow_places import WorkflowUse
+from stepwell.engine.admission.workflow_slots import WorkflowUse
 from stepwell.engine.execution.active_workflow import ActiveWorkflow
 from stepwell.engine.execution.ownership import Ownership
 from stepwell.engine.execution.scheduler import Scheduler
@@ -108,11 +108,11 @@ class WorkflowAdmission:
         if workflow.run.active:
             return True
         places = workflow.places
-        return not self._ownership.holds_back and self._places.has_room(workflow.tenant, places, held=places)
+        return not self._ownership.holds_back and self._places.has_slots(workflow.tenant, places, held=places)
 
     def reserve(self, tenant: str | None, places: int) -> bool:
         """Reserve places for a new workflow. Return False if there are none: then the workflow must wait."""
-        if has_room := not self._ownership.holds_back and self._places.has_room(tenant, places):
+        if has_room := not self._ownership.holds_back and self._places.has_slots(tenant, places):
             self._places.take(tenant, places)
         return has_room
 

@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Final
 from uuid import UUID
 
-from stepwell.engine.admission.workflow_places import WorkflowPlaces
+from stepwell.engine.admission.workflow_slots import WorkflowSlots
 from stepwell.engine.execution.active_workflow import ActiveWorkflow
 from stepwell.lifecycle.model import NEVER
 from stepwell.ports.clock import Clock, Timer
@@ -31,7 +31,7 @@ class WorkflowQueue:
     - `parked` counts how often a workflow has left memory because it only waits.
     """
 
-    def __init__(self, places: WorkflowPlaces, clock: Clock) -> None:
+    def __init__(self, places: WorkflowSlots, clock: Clock) -> None:
         self.places, self._clock = places, clock
         self.uncounted = self.overdue = True
         self.woken, self.unannounced = asyncio.Event(), asyncio.Event()

@@ -6,7 +6,7 @@ What must hold:
 - A service that starts or shuts down isn't ready, so that a load balancer sends it no requests. It starts until it has
   claimed workflows for the first time: before that, it leaves new workflows to other processes.
 - A change is refused at once while the service shuts down or the database is away.
-- The first write that fails for such a reason marks the place as refusing writes. Only a successful probe ends that, so
+- The first write that fails for such a reason marks its target. Only a successful probe ends that, so
   the service recovers even if no client writes any more.
 - While writes succeed, the monitor sends no statement and writes no file.
 - One log line marks the beginning and one the end, however many writes fail in between.
@@ -41,21 +41,21 @@ Probe = Callable[[], Awaitable[None]]
 
 
 class WriteTarget(StrEnum):
-    """A place that the service writes to."""
+    """A database or store that the service writes to."""
 
     DATABASE = "database"
     ARTIFACTS = "artifacts"
 
 
 class WriteRefusal(NamedTuple):
-    """The reason why a place refuses writes, and the time of the first refusal."""
+    """The reason why a target refuses writes, and the time of the first refusal."""
 
     fault: DiskFull | ReadOnly
     since: datetime
 
 
 class WriteMonitor:
-    """A record of the places that refuse writes. A failed write adds a place, and a successful probe removes it."""
+    """A record of the targets that refuse writes. A failed write adds a target, and a successful probe removes it."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -66,16 +66,16 @@ class WriteMonitor:
 
     @property
     def disk_full(self) -> bool:
-        """True if a place accepts no writes because its disk is full."""
+        """True if a target accepts no writes because its disk is full."""
         return any(isinstance(refusal.fault, DiskFull) for refusal in self._refusals.values())
 
-    def refusal(self, place: WriteTarget) -> DiskFull | ReadOnly | None:
-        """Return the error to raise for a write to *place*; None if no write is known to fail."""
-        refusal = self._refusals.get(place)
+    def refusal(self, target: WriteTarget) -> DiskFull | ReadOnly | None:
+        """Return the error to raise for a write to *target*; None if no write is known to fail."""
+        refusal = self._refusals.get(target)
         return None if refusal is None else type(refusal.fault)(str(refusal.fault))
 
     def check(self) -> None:
-        """Raise `DiskFull` or `ReadOnly`, with the reasons of all places, if a place accepts no writes."""
+        """Raise `DiskFull` or `ReadOnly`, with the reasons of all targets, if a target accepts no writes."""
         if not self._refusals:
             return
         kinds = [type(refusal.fault) for refusal in self._refusals.values()]
@@ -91,11 +91,11 @@ class WriteMonitor:
             self._log_exhausted(fault)
 
     def artifact_failed(self, error: StepwellError) -> None:
-        """Report that a file could not be stored, because there is no room for it."""
+        """Report that a file could not be stored, because the disk is full."""
         self._add(WriteTarget.ARTIFACTS, DiskFull(_FILES_FULL), str(error))
 
     async def run(self, probes: Mapping[WriteTarget, Probe]) -> None:
-        """Probe the places that accept no writes, until cancelled.
+        """Probe the targets that accept no writes, until cancelled.
 
         *probes* raise `Unavailable` or `ArtifactError` while writes fail.
         """
@@ -104,34 +104,34 @@ class WriteMonitor:
             self._refused.clear()
             while self._refusals:
                 await asyncio.sleep(self._pause_s)
-                for place in [*self._refusals]:
-                    await self._probe(place, probes)
+                for target in [*self._refusals]:
+                    await self._probe(target, probes)
 
-    async def _probe(self, place: WriteTarget, probes: Mapping[WriteTarget, Probe]) -> None:
+    async def _probe(self, target: WriteTarget, probes: Mapping[WriteTarget, Probe]) -> None:
         try:
             async with asyncio.timeout(_PROBE_TIMEOUT_S):
-                await probes[place]()
+                await probes[target]()
         except (Unavailable, ArtifactError, TimeoutError):
             return
         except Exception:  # the probe itself is broken, so assume that writes succeed: the next one shows it
-            log.exception("write_probe.broken", action="probe", place=place)
-        self._remove(place)
+            log.exception("write_probe.broken", action="probe", target=target)
+        self._remove(target)
 
-    def _add(self, place: WriteTarget, fault: DiskFull | ReadOnly, error: str) -> None:
-        current = self._refusals.get(place)
+    def _add(self, target: WriteTarget, fault: DiskFull | ReadOnly, error: str) -> None:
+        current = self._refusals.get(target)
         if current is not None and type(current.fault) is type(fault):
             return
         relapse = asyncio.get_running_loop().time() - self._cleared_at < _RELAPSE_S
         self._pause_s = min(self._pause_s * 2, _LONGEST_PROBE_S) if relapse else _PROBE_S
-        self._refusals[place] = WriteRefusal(fault, self._clock.now())
+        self._refusals[target] = WriteRefusal(fault, self._clock.now())
         self._refused.set()
-        log.error(_START_EVENTS[type(fault)], action="write", place=place, error=error)
+        log.error(_START_EVENTS[type(fault)], action="write", target=target, error=error)
 
-    def _remove(self, place: WriteTarget) -> None:
-        refusal = self._refusals.pop(place)
+    def _remove(self, target: WriteTarget) -> None:
+        refusal = self._refusals.pop(target)
         self._cleared_at = asyncio.get_running_loop().time()
         lasted_s = round((self._clock.now() - refusal.since).total_seconds(), 1)
-        log.info(_END_EVENTS[type(refusal.fault)], action="write", place=place, lasted_s=lasted_s)
+        log.info(_END_EVENTS[type(refusal.fault)], action="write", target=target, lasted_s=lasted_s)
 
     def _log_exhausted(self, fault: ResourcesExhausted) -> None:
         now, text = asyncio.get_running_loop().time(), str(fault)

@@ -4,7 +4,7 @@ What must hold:
 - Nothing changes: no row, no event, no lease, no file, and nothing in memory. The verb is applied to a copy of the run.
 - A dry run raises what the verb would raise, like `InvalidTransition` and `NotFound`.
 - If another live process runs the workflow, that process makes the dry run.
-- The version of the answer is that of the workflow. Its sub-workflows may change meanwhile.
+- The version of the outcome is that of the workflow. Its sub-workflows may change meanwhile.
 """
 
 from functools import partial
@@ -19,7 +19,7 @@ from stepwell.engine.execution.ownership import NEEDS_NEWER_VERSION
 from stepwell.engine.execution.scheduler import Scheduler
 from stepwell.engine.execution.workflow_access import RunsElsewhere
 from stepwell.engine.explain.nested_dry_runs import NestedDryRuns
-from stepwell.engine.explain.owner_questions import OwnerQuestions
+from stepwell.engine.explain.owner_requests import OwnerRequests
 from stepwell.engine.explain.verb_forecast import forecast_verb, input_of
 from stepwell.lifecycle.peer_commands import DryRunQuestion
 from stepwell.lifecycle.preconditions import NO_PRECONDITIONS, Preconditions, Version
@@ -39,7 +39,7 @@ class DryRunner(Struct, eq=False, kw_only=True):
     clock: Clock
     owner: UUID
     new_id: NewId
-    owner_questions: OwnerQuestions
+    owner_requests: OwnerRequests
 
     async def run(
         self,
@@ -58,10 +58,10 @@ class DryRunner(Struct, eq=False, kw_only=True):
         try:
             loaded = await self._copy(scope, workflow_id)
         except RunsElsewhere:
-            question = DryRunQuestion(verb, cleanup_tasks)
-            answer = await self.owner_questions.dry_run(scope, workflow_id, question, preconditions)
-            if answer is not None:
-                return answer.version, answer.result
+            request = DryRunQuestion(verb, cleanup_tasks)
+            outcome = await self.owner_requests.dry_run(scope, workflow_id, request, preconditions)
+            if outcome is not None:
+                return outcome.version, outcome.result
             loaded = await self._copy(scope, workflow_id)
         preconditions.check(loaded.state)
         version = Version.of(loaded.state.last_event, loaded.state.updated_at)

@@ -43,7 +43,7 @@ from stepwell.engine.admission.pools import ModelPool
 from stepwell.engine.execution.active_workflow import ActiveWorkflow, RunningAttempt
 from stepwell.engine.execution.scheduler import Scheduler
 from stepwell.engine.explain.availability import WriteMonitor, WriteTarget
-from stepwell.engine.explain.owner_questions import OwnerQuestions
+from stepwell.engine.explain.owner_requests import OwnerRequests
 from stepwell.lifecycle.records import LoadedWorkflow, WorkflowOwnership
 from stepwell.ports.clock import Clock
 from stepwell.ports.storage import WorkflowReader, WorkflowStore
@@ -60,7 +60,7 @@ from stepwell.runtime.offloop import off_loop
 
 _MAX_BELOW = 5  # steps of sub-workflows that are named for a step
 _MAX_EXPLAINED = 5
-_BELOW_S = 3.0  # for all that is below a workflow: another process may have to be asked
+_BELOW_S = 3.0  # for all that is below a workflow: another process may have to explain it
 _TRIES = 3  # the workflow's owner may change between two statements
 _NOWHERE = WorkflowOwnership(None, alive=False, lease_until=None, paused_by=None, paused_at=None)
 Waits = WaitsForSlot | RateLimited | BreakerOpen | EvaluatesExpressions
@@ -91,7 +91,7 @@ class Explainer(Struct, eq=False, kw_only=True):
     clock: Clock
     in_process: frozenset[ProviderType]
     writes: WriteMonitor
-    owner_questions: OwnerQuestions
+    owner_requests: OwnerRequests
 
     async def explain(self, scope: TenantScope, workflow_id: UUID, max_explained: int = _MAX_EXPLAINED) -> Explanation:
         """Return the reason why each step that has not ended isn't moving.
@@ -141,7 +141,7 @@ class Explainer(Struct, eq=False, kw_only=True):
         now, workflow_id = self.clock.now(), workflow.workflow_id
         loaded, on_failure = workflow.snapshot(), workflow.config.on_failure
         waiting = self.admission.queued_steps(workflow.tenant, workflow_id)
-        turns = self._worker_turns(workflow_id)
+        local_waits = self._child_process_waits(workflow_id)
         holds = self.health.holds_on(workflow_id)
         evaluating = dict.fromkeys(workflow.open_evaluations, _EVALUATING)
         observations = {task_id: _observe(attempt) for task_id, attempt in workflow.attempts.items()}
@@ -166,7 +166,7 @@ class Explainer(Struct, eq=False, kw_only=True):
                     database_down=away,
                     disk_full=full,
                     draining=draining,
-                    waits={} if draining else evaluating | _waits(waiting, holds, now) | turns,
+                    waits={} if draining else evaluating | _waits(waiting, holds, now) | local_waits,
                     observations=observations,
                     in_process_providers=self.in_process,
                 )
@@ -174,30 +174,30 @@ class Explainer(Struct, eq=False, kw_only=True):
 
         return await off_loop(explain_snapshot, steps=loaded.unit_count)
 
-    def _worker_turns(self, workflow_id: UUID) -> dict[int, Waits]:
-        """Return what the running steps of LOCAL wait for that have a slot and no worker yet, by position."""
+    def _child_process_waits(self, workflow_id: UUID) -> dict[int, Waits]:
+        """Return what the running steps of LOCAL wait for that have a slot and no child process yet, by position."""
         local = self.admission.local
         return {
             position: WaitsForSlot(
-                detail=f"{local.working} child processes of LOCAL are busy, and this step needs one with "
-                f"{weight.memory >> 20} MiB of memory; it is number {place} in their queue.",
+                detail=f"{local.used} child processes of LOCAL are busy, and this step needs one with "
+                f"{weight.memory >> 20} MiB of memory; it is number {number} in their queue.",
                 limit="provider",
                 provider=ProviderType.LOCAL,
                 model=None,
                 slots=local.slots,
-                used=local.working,
-                position=place,
+                used=local.used,
+                position=number,
             )
-            for place, ((owner, position), weight) in enumerate(local.queue(), 1)
+            for number, ((owner, position), weight) in enumerate(local.queue(), 1)
             if owner == workflow_id
         }
 
     async def _from_rows(self, scope: TenantScope, workflow_id: UUID) -> _Explained:
         loaded, ownership = await self._load(scope, workflow_id)
         if ownership.owner is not None and ownership.alive:
-            answer = await self.owner_questions.explain(scope, workflow_id)
-            if answer is not None:
-                return _Explained(answer, {})
+            explanation = await self.owner_requests.explain(scope, workflow_id)
+            if explanation is not None:
+                return _Explained(explanation, {})
             loaded, ownership = await self._load(scope, workflow_id)
         owner, now = ownership.owner, self.clock.now()
         elsewhere = None if owner is None else Process(owner, ownership.lease_until, ownership.alive)

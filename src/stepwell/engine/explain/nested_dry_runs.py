@@ -3,7 +3,7 @@
 What must hold:
 - A sub-workflow is read from its rows as they are committed, whichever process runs it. Nothing changes.
 - One dry run has at most `_MAX_WORKFLOWS` sub-workflows with at most `_MAX_UNITS` steps and items together, and takes
-  at most `_MAX_SECONDS` seconds for them. The answer counts those that it leaves out.
+  at most `_MAX_SECONDS` seconds for them. The result counts those that it leaves out.
 - At most `_AT_ONCE` sub-workflows are read or built at once, and one for each tenant that owns them.
 - Sub-workflows belong to the tenant of their parent, and are read within its scope, also for a caller who may see all
   tenants.

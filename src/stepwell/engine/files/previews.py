@@ -1,10 +1,10 @@
 """The previews of images: made when they are first asked for, and stored beside the image.
 
-    image ──► worker of LOCAL ──► temporary file ──► artifact store
+    image ──► child process of LOCAL ──► temporary file ──► artifact store
 
 What must hold:
 - A preview is made once, however many requests for it come at the same time to this process.
-- The memory of the work counts among that of LOCAL's workers. At most two previews are made at once, and one for each
+- The memory of the work counts among that of LOCAL's processes. At most two previews are made at once, and one for each
   tenant. The tenant is the owner of the image, also if the request comes by a signed URL. So no tenant waits for the
   many previews of another.
 - A preview is deleted with its image. One that is stored while its image is deleted is deleted at once.
@@ -46,7 +46,7 @@ class Preview(Struct, frozen=True):
 
 
 class Previews:
-    """Makes previews with *maker*, and stores them. *local* shares out the workers of LOCAL."""
+    """Makes previews with *maker*, and stores them. *local* divides LOCAL's child processes."""
 
     def __init__(
         self, artifacts: Artifacts, uploads: UploadService, maker: PreviewMaker, local: LocalAdmission
@@ -60,7 +60,7 @@ class Previews:
     async def get(self, tenant: str | None, image: Output, width: int) -> Preview:
         """Return the preview of *image* that is *width* pixels wide at most. *tenant* owns the image.
 
-        Raises `InvalidRequest` if there can be none, `NotFound` if the image is gone, `QuotaExceeded`, `Unavailable`
+        Raises `InvalidRequest` if there can be none, `NotFound` if there is no image, `QuotaExceeded`, `Unavailable`
         and `ArtifactError`.
         """
         if not is_image(image.path):
@@ -114,7 +114,7 @@ class Previews:
         return size
 
     async def _store(self, image: Output, path: str, preview: IO[bytes]) -> int:
-        """Store the preview, unless its image is gone. Return its size."""
+        """Store the preview, unless its image is deleted. Return its size."""
         stored = await self._artifacts.put_file(path, preview)
         is_stored = False
         try:
@@ -129,19 +129,19 @@ class Previews:
         return stored.size
 
     async def _work(self, tenant: str | None, image: Output, source: str, width: int, target: str) -> None:
-        """Let a worker for light work make it. Heavy work waits for a worker of its weight."""
+        """Make it in a child process: first with the weight of light work, then with its own if that isn't enough."""
         step = (_owner(image), 0)
-        async with self._local.worker(tenant, step, LIGHT):
+        async with self._local.child_process(tenant, step, LIGHT):
             heavier = await self._maker.make(source, width, target, LIGHT)
         if heavier is not None:
             if self._local.max_memory is not None:
                 heavier.check_fits(self._local.max_memory, "a preview of this image")
-            async with self._local.worker(tenant, step, heavier):
+            async with self._local.child_process(tenant, step, heavier):
                 await self._maker.make(source, width, target, heavier)
 
     @asynccontextmanager
     async def _local_file(self, path: str) -> AsyncIterator[str]:
-        """Yield the path of the image on this machine, where workers can read it."""
+        """Yield the path of the image on this machine, where child processes can read it."""
         local_path = await self._artifacts.local_path(path)
         if local_path is not None:
             yield local_path

@@ -1,7 +1,7 @@
-"""Questions to the process that runs a workflow, because only that process knows the state in memory.
+"""Requests to the process that runs a workflow, because only that process knows the state in memory.
 
 What must hold:
-- A question changes nothing, so one that nobody answers in time is given up.
+- A request changes nothing, so the sender gives it up if no outcome comes in time.
 - An explanation has at most `MOST_EXPLANATION_BYTES`, because decoding it takes the event loop 12 ms per MiB, also in a
   thread. The explanation of 10,000 steps usually fits. For a larger one, the rows must do.
 - The result of a dry run isn't decoded, so it may have `MOST_DRY_RUN_BYTES`.
@@ -23,17 +23,17 @@ from stepwell.lifecycle.preconditions import NO_PRECONDITIONS, Preconditions, Ve
 
 MOST_EXPLANATION_BYTES: Final = 4 * 1024 * 1024
 MOST_DRY_RUN_BYTES: Final = 32 * 1024 * 1024
-_EXPLAIN_S = 3.0  # then the rows must do
+_EXPLAIN_S = 3.0
 
 
-class DryRunAnswer(Struct, frozen=True):
-    """The answer to a `DryRunQuestion`: a `DryRun` as JSON, and the version of the workflow that it is about."""
+class DryRunOutcome(Struct, frozen=True):
+    """The outcome of a `DryRunQuestion`: a `DryRun` as JSON, and the version of its workflow."""
 
     version: Version
     result: Raw
 
 
-class OwnerQuestions:
+class OwnerRequests:
     def __init__(self, sender: CommandSender) -> None:
         self._sender = sender
 
@@ -46,29 +46,29 @@ class OwnerQuestions:
         return None
 
     async def dry_run(
-        self, scope: TenantScope, workflow_id: UUID, question: DryRunQuestion, preconditions: Preconditions
-    ) -> DryRunAnswer | None:
+        self, scope: TenantScope, workflow_id: UUID, request: DryRunQuestion, preconditions: Preconditions
+    ) -> DryRunOutcome | None:
         """Return what the verb would do. None if no other process runs the workflow any more.
 
-        Raises the verb's errors, and `Unavailable` and `TooManyRequests` if there is no answer.
+        Raises the verb's errors, and `Unavailable` and `TooManyRequests` if there is no outcome.
         """
-        outcome = await self._sender.send(scope, workflow_id, question, preconditions)
+        outcome = await self._sender.send(scope, workflow_id, request, preconditions)
         if isinstance(outcome, VerbRefused):
             raise error_of(outcome)
-        return json.decode(outcome.answer, type=DryRunAnswer) if isinstance(outcome, QuestionAnswered) else None
+        return json.decode(outcome.answer, type=DryRunOutcome) if isinstance(outcome, QuestionAnswered) else None
 
 
 def encode_explanation(explanation: Explanation) -> Raw:
-    """Return the answer to an `ExplainQuestion`. Raises `Unavailable` if it is too large."""
+    """Return the outcome of an `ExplainQuestion`. Raises `Unavailable` if it is too large."""
     return _within(MOST_EXPLANATION_BYTES, json.encode(explanation))
 
 
 def encode_dry_run(version: Version, result: DryRun | Raw) -> Raw:
-    """Return the answer to a `DryRunQuestion`. Raises `Unavailable` if it is too large."""
-    return _within(MOST_DRY_RUN_BYTES, json.encode(DryRunAnswer(version, Raw(json.encode(result)))))
+    """Return the outcome of a `DryRunQuestion`. Raises `Unavailable` if it is too large."""
+    return _within(MOST_DRY_RUN_BYTES, json.encode(DryRunOutcome(version, Raw(json.encode(result)))))
 
 
-def _within(most_bytes: int, answer: bytes) -> Raw:
-    if len(answer) > most_bytes:
-        raise Unavailable("another process runs the workflow, and its answer is too large to be passed on")
-    return Raw(answer)
+def _within(most_bytes: int, outcome: bytes) -> Raw:
+    if len(outcome) > most_bytes:
+        raise Unavailable("another process runs the workflow, and its response is too large to be passed on")
+    return Raw(outcome)

@@ -1,4 +1,4 @@
-"""The answers to questions of other processes about a workflow that this process runs."""
+"""The outcomes of other processes' requests about a workflow that this process runs."""
 
 from uuid import UUID
 
@@ -7,23 +7,23 @@ from msgspec import Raw
 from stepwell.basics.tenancy import TenantScope
 from stepwell.engine.explain.dry_run import DryRunner
 from stepwell.engine.explain.explainer import Explainer
-from stepwell.engine.explain.owner_questions import encode_dry_run, encode_explanation
+from stepwell.engine.explain.owner_requests import encode_dry_run, encode_explanation
 from stepwell.lifecycle.peer_commands import ExplainQuestion, Question
 from stepwell.lifecycle.preconditions import Preconditions
 
 
-async def answer_question(
+async def outcome_of_request(
     explainer: Explainer,
     dry_runner: DryRunner,
     scope: TenantScope,
     workflow_id: UUID,
-    question: Question,
+    request: Question,
     preconditions: Preconditions,
 ) -> Raw:
-    """Return the answer as JSON. Raises a `StepwellError` that refuses it."""
-    if isinstance(question, ExplainQuestion):
+    """Return the outcome as JSON. Raises a `StepwellError` that refuses the request."""
+    if isinstance(request, ExplainQuestion):
         return encode_explanation(await explainer.explain(scope, workflow_id))
     version, result = await dry_runner.run(
-        scope, workflow_id, question.verb, preconditions, cleanup_tasks=question.cleanup_tasks
+        scope, workflow_id, request.verb, preconditions, cleanup_tasks=request.cleanup_tasks
     )
     return encode_dry_run(version, result)

@@ -1,20 +1,20 @@
-"""Places for active workflows: counts who holds and who waits, and decides who gets the next ones.
+"""Slots for active workflows: counts who holds and who waits, and decides who gets the next ones.
 
 What must hold:
-- A workflow becomes active only if all its places are free, in total and of its tenant. A place that is reserved for a
+- A workflow becomes active only if all its slots are free, in total and of its tenant. A slot that is reserved for a
   workflow on its way into memory counts as taken.
-- A workflow that needs more places than are left becomes active all the same if its tenant has nothing active, and one
-  place is left. Otherwise it could wait for ever. So the total exceeds its bound by one workflow at most.
-- Workflows that are claimed from a dead process, or loaded for a verb, take their places even if none are free.
-- A workflow gets a place at its start only if no other workflow of its tenant waits. So those of one tenant get places
+- A workflow that needs more slots than are left becomes active all the same if its tenant has nothing active, and one
+  slot is left. Otherwise it could wait for ever. So the total exceeds its bound by one workflow at most.
+- Workflows that are claimed from a dead process, or loaded for a verb, take their slots even if none are free.
+- A workflow gets a slot at its start only if no other workflow of its tenant waits. So those of one tenant get slots
   in the order of their start.
-- Tenants with waiting workflows take turns: a turn is one place, or those of one large workflow. After its turn, a
+- Tenants with waiting workflows take turns: a turn is one slot, or those of one large workflow. After its turn, a
   tenant goes to the end of the queue.
 - The number of waiting workflows may be too high, because other processes admit some, but never too low, except by
-  those that other processes have stored since the last count. A wrong number costs a statement, but no place.
-- A tenant within its share is refused only if the total is reached. Then the answer says that the service is full.
-- A sub-workflow may always wait, because its parent may hold a place until it has ended. Without sub-workflows, a
-  tenant has at most half of the waiting workflows. So what a tenant has beyond that takes no room from other tenants.
+  those that other processes have stored since the last count. A wrong number costs a statement, but no slot.
+- A tenant within its share is refused only if the total is reached. Then the error says that the service is full.
+- A sub-workflow may always wait, because its parent may hold a slot until it has ended. Without sub-workflows, a
+  tenant has at most half of the waiting workflows. So what a tenant has beyond that takes nothing from other tenants.
 """
 
 from collections import Counter, OrderedDict, deque
@@ -41,7 +41,7 @@ class WorkflowUse(Struct, frozen=True):
     oldest: datetime | None
 
 
-class WorkflowPlaces:
+class WorkflowSlots:
     """Counts active and waiting workflows by tenant. *now* returns the database's time.
 
     `waiting`: the number of workflows that are known to wait.
@@ -55,14 +55,14 @@ class WorkflowPlaces:
         self._storing: Counter[str | None] = Counter()  # being stored to wait
         self._all_taken = self.waiting = self._all_storing = 0
         self._all_counted = 0  # of those that wait: at most half of the bound for each tenant
-        self._next: dict[str | None, int] = {}  # the places that a tenant's first waiting workflow needs, if known
+        self._next: dict[str | None, int] = {}  # the slots that a tenant's first waiting workflow needs, if known
         self._oldest: dict[str | None, datetime] = {}
         self._oldest_of_all: datetime | None = None  # may be one that was admitted after the last count
         self._stored_since: Counter[str | None] | None = None  # since the present count began; None between counts
 
     @property
     def free(self) -> int:
-        """The number of places that nobody holds."""
+        """The number of slots that nobody holds."""
         return max(self.limits.active - self._all_taken, 0)
 
     @property
@@ -83,37 +83,37 @@ class WorkflowPlaces:
         )
 
     def remaining(self, tenant: str | None) -> int:
-        """Return how many workflows of one place the tenant may start now: they would be active, or wait."""
+        """Return how many workflows of one slot the tenant may start now: they would be active, or wait."""
         use = self.use(tenant)
         active = max(min(use.max_active - use.active, units_left(use.active, self.free)), 0)
         return active + max(min(use.max_waiting - use.waiting, units_left(use.waiting, self._free_to_wait)), 0)
 
-    # Places
+    # Slots
 
-    def take(self, tenant: str | None, places: int = 1) -> None:
-        self._taken[tenant] += places
-        self._all_taken += places
+    def take(self, tenant: str | None, slots: int = 1) -> None:
+        self._taken[tenant] += slots
+        self._all_taken += slots
 
-    def give_back(self, tenant: str | None, places: int = 1) -> None:
-        self._taken[tenant] -= places
-        self._all_taken -= places
+    def give_back(self, tenant: str | None, slots: int = 1) -> None:
+        self._taken[tenant] -= slots
+        self._all_taken -= slots
         if not self._taken[tenant]:
             del self._taken[tenant]
 
-    def has_room(self, tenant: str | None, places: int = 1, *, held: int = 0) -> bool:
-        """Return whether a workflow of *tenant* that starts now gets its *places*. It already holds *held* places."""
-        return not self._waiting.get(tenant) and self._may_take(tenant, places, -held, -held)
+    def has_slots(self, tenant: str | None, slots: int = 1, *, held: int = 0) -> bool:
+        """Return whether a workflow of *tenant* that starts now gets its *slots*. It already holds *held* slots."""
+        return not self._waiting.get(tenant) and self._may_take(tenant, slots, -held, -held)
 
-    def _may_take(self, tenant: str | None, places: int, more: int, all_more: int) -> bool:
-        """Return whether the tenant may take *places* after it has taken *more*, and all tenants *all_more*."""
+    def _may_take(self, tenant: str | None, slots: int, more: int, all_more: int) -> bool:
+        """Return whether the tenant may take *slots* after it has taken *more*, and all tenants *all_more*."""
         taken, free = self._taken[tenant] + more, self.limits.active - self._all_taken - all_more
-        is_within = taken + places <= self.limits.active_of(tenant) and may_hold(taken + places, free)
+        is_within = taken + slots <= self.limits.active_of(tenant) and may_hold(taken + slots, free)
         return is_within or (not taken and free > 0)
 
     def next_shares(self, most: int) -> dict[str | None, int]:
-        """Return how many places each waiting tenant gets now, and end their turns.
+        """Return how many slots each waiting tenant gets now, and end their turns.
 
-        Turns begin until *most* places are given. The last one may exceed that.
+        Turns begin until *most* slots are granted. The last one may exceed that.
         """
         shares: dict[str | None, int] = {}
         turns: Counter[str | None] = Counter()
@@ -122,11 +122,11 @@ class WorkflowPlaces:
         while queue and granted < most:
             tenant = queue.popleft()
             share = shares.get(tenant, 0)
-            places = 1 if share else self._next.get(tenant, 1)
-            if turns[tenant] < self._waiting[tenant] and self._may_take(tenant, places, share, granted):
-                shares[tenant] = share + places
+            slots = 1 if share else self._next.get(tenant, 1)
+            if turns[tenant] < self._waiting[tenant] and self._may_take(tenant, slots, share, granted):
+                shares[tenant] = share + slots
                 turns[tenant] += 1
-                granted += places
+                granted += slots
                 queue.append(tenant)
         for tenant in shares:
             self._waiting.move_to_end(tenant)
@@ -134,16 +134,16 @@ class WorkflowPlaces:
 
     # Workflows that wait
 
-    def check(self, tenant: str | None, places: int = 1, *, held: int = 0, slow: bool) -> None:
-        """Raise `TooManyRequests` or `Unavailable` if the tenant may not start a workflow of so many *places* now.
+    def check(self, tenant: str | None, slots: int = 1, *, held: int = 0, slow: bool) -> None:
+        """Raise `TooManyRequests` or `Unavailable` if the tenant may not start a workflow of so many *slots* now.
 
-        It already holds *held* places. *slow*: the database is slow, so that tenants over their share must wait.
+        It already holds *held* slots. *slow*: the database is slow, so that tenants over their share must wait.
         """
         waiting = self._waiting.get(tenant, 0) + self._storing[tenant]
         is_over_share = self._taken[tenant] * len(self._taken) > self._all_taken
         if slow and (waiting or is_over_share):
             raise TooManyRequests("the database is slow, and the tenant has more than its share", _SLOW_RETRY_S)
-        if self.has_room(tenant, places, held=held):
+        if self.has_slots(tenant, slots, held=held):
             return
         age_s = self._age_s(self._oldest.get(tenant))
         if waiting and age_s > self.limits.waiting_s:
@@ -178,10 +178,10 @@ class WorkflowPlaces:
         if self._stored_since is not None:
             self._stored_since[tenant] += number
 
-    def record_admission(self, tenant: str | None, number: int, next_places: int | None = None) -> None:
+    def record_admission(self, tenant: str | None, number: int, next_slots: int | None = None) -> None:
         """Report that *number* workflows of *tenant* wait no more.
 
-        *next_places* is how many places the next one needs, if the tenant's share was too small for it. A tenant that
+        *next_slots* is how many slots the next one needs, if the tenant's share was too small for it. A tenant that
         could admit none for this reason comes first in the next turns.
         """
         before = self._waiting.get(tenant, 0)
@@ -189,8 +189,8 @@ class WorkflowPlaces:
         self._set_waiting(tenant, left)
         self.forget_next(tenant)
         if left:
-            if next_places is not None:
-                self._next[tenant] = next_places
+            if next_slots is not None:
+                self._next[tenant] = next_slots
                 if not number:
                     self._waiting.move_to_end(tenant, last=False)
         else:
@@ -199,7 +199,7 @@ class WorkflowPlaces:
             self._oldest_of_all = None
 
     def forget_next(self, tenant: str | None) -> None:
-        """Forget how many places the first waiting workflow of *tenant* needs. `next_shares` assumes one then."""
+        """Forget how many slots the first waiting workflow of *tenant* needs. `next_shares` assumes one then."""
         self._next.pop(tenant, None)
 
     def begin_count(self) -> None:
@@ -207,7 +207,7 @@ class WorkflowPlaces:
         self._stored_since = Counter()
 
     def end_count(self, counts: Iterable[WaitingCount] | None) -> None:
-        """Replace what is known by *counts*; None if the count failed."""
+        """Replace the numbers by *counts*; None if the count failed."""
         since, self._stored_since = self._stored_since, None
         if counts is None:
             return
