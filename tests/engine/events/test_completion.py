@@ -32,7 +32,7 @@ class _Record(Struct):
 
 
 class SlowReader:
-    """A store that answers a read when `answer` is called, with the status of when the read began."""
+    """A store that ends a read when `end_read` is called, with the status of when the read began."""
 
     def __init__(self) -> None:
         self.status = RUNNING
@@ -51,10 +51,10 @@ class SlowReader:
 
     @property
     def pending(self) -> int:
-        """The number of reads without an answer."""
+        """The number of reads that have not ended."""
         return len(self._answers)
 
-    def answer(self) -> None:
+    def end_read(self) -> None:
         self._answers.pop().set()
 
 
@@ -90,11 +90,11 @@ def world() -> World:
 async def test_an_end_that_is_published_during_a_read_counts(world: World, reads: int) -> None:
     async with world.waiting() as task:
         if reads == 2:
-            world.store.answer()
+            world.store.end_read()
             world.bus.invalidate([OURS])
             await world.wait_for_read(2)
         world.commit(COMPLETED)
-        world.store.answer()
+        world.store.end_read()
         assert await task
     assert world.store.reads == reads
 
@@ -103,10 +103,10 @@ async def test_an_end_before_a_resume_does_not_count(world: World) -> None:
     world.store.status = FAILED
     async with world.waiting() as task:
         world.commit(RUNNING)
-        world.store.answer()
+        world.store.end_read()
         await world.wait_for_read(2)
-        world.store.answer()
-        await eventually(lambda: world.store.pending == 0, "it has its answer")
+        world.store.end_read()
+        await eventually(lambda: world.store.pending == 0, "its read has ended")
         assert not task.done()
         world.commit(COMPLETED)
         assert await task
@@ -116,13 +116,13 @@ async def test_an_end_before_a_resume_does_not_count(world: World) -> None:
 async def test_a_later_read_that_fails_is_repeated(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(completion, "OUTAGE_RETRY_S", 0.01)
     async with world.waiting() as task:
-        world.store.answer()
+        world.store.end_read()
         world.store.away, world.store.status = True, COMPLETED
         world.bus.invalidate([OURS])
         await world.wait_for_read(3)
         world.store.away = False
         await eventually(lambda: world.store.reads > 3, "it is read again")
-        world.store.answer()
+        world.store.end_read()
         assert await task
 
 

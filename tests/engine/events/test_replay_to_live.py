@@ -91,7 +91,7 @@ class Run:
 async def test_a_thousand_clients_that_connect_during_writes_get_each_event_once(
     service: Service, monkeypatch: pytest.MonkeyPatch, rounds: int, most: int
 ) -> None:
-    """*narrow*: the send buffers have almost no room, so that streams read the database again and again."""
+    """*narrow*: the send buffers are almost full, so that streams read the database again and again."""
     monkeypatch.setattr(event_stream, "MOST_EVENTS", most)
     dice, live = Random(7), 0
     for _ in range(rounds):

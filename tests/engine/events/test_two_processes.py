@@ -61,9 +61,9 @@ async def test_a_dry_run_and_its_verb_are_answered_alike_if_another_process_runs
     method, url = ("DELETE", path) if verb == "cancel" else ("POST", f"{path}/{verb}")
     dry = [await each.client.request(method, url, params={"dry_run": True}) for each in (pair.one, pair.other)]
     assert (dry[0].content, dry[0].headers.get("etag")) == (dry[1].content, dry[1].headers.get("etag"))
-    answer = await pair.other.client.request(method, url)
+    response = await pair.other.client.request(method, url)
     allowed = 200 if verb == "cancel" else 409
-    assert [each.status_code for each in (*dry, answer)] == [allowed] * 3
+    assert [each.status_code for each in (*dry, response)] == [allowed] * 3
 
 
 async def test_a_dry_run_works_for_a_workflow_of_a_dead_process(
@@ -72,8 +72,8 @@ async def test_a_dry_run_works_for_a_workflow_of_a_dead_process(
     path, (state,) = WORKFLOWS + await start_hanging(pair, provider), memory.states()
     assert state.owner is not None
     lease_until, memory.tables.processes[state.owner] = memory.tables.processes[state.owner], NEVER
-    answer = await pair.other.client.delete(path, params={"dry_run": True})
-    assert (answer.status_code, answer.json()["cancelled"]) == (200, ["a"])
+    response = await pair.other.client.delete(path, params={"dry_run": True})
+    assert (response.status_code, response.json()["cancelled"]) == (200, ["a"])
     memory.tables.processes[state.owner] = lease_until
 
 

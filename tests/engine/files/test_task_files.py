@@ -54,6 +54,6 @@ async def test_cleanup_handles_more_tasks_than_a_statement_has_parameters(dsn: s
             UUID(workflow_id),
             many,
         )
-        answer = await service.verb(workflow_id, "cleanup")
-        assert (answer.status_code, answer.json().get("cleanup", {}).get("tasks_cleaned")) == (200, many)
+        response = await service.verb(workflow_id, "cleanup")
+        assert (response.status_code, response.json().get("cleanup", {}).get("tasks_cleaned")) == (200, many)
         assert await sql.fetchval("SELECT count(*) FROM tasks WHERE deleted_at IS NULL") == 0

@@ -18,9 +18,9 @@ DAY_S = 86_400.0
 
 
 async def upload(service: Service, data: bytes = b"some text") -> str:
-    answer = await service.client.post(ARTIFACTS, content=data, headers={"Content-Type": "text/plain"})
-    assert answer.status_code == 201, answer.text
-    path: str = answer.json()["artifacts"][0]["path"]
+    response = await service.client.post(ARTIFACTS, content=data, headers={"Content-Type": "text/plain"})
+    assert response.status_code == 201, response.text
+    path: str = response.json()["artifacts"][0]["path"]
     return path
 
 
@@ -97,9 +97,9 @@ async def test_an_upload_that_cannot_be_stored_leaves_nothing(
 
     monkeypatch.setattr(ObstoreArtifacts, "put_file", refuse)
     async with running_service(database, tmp_path) as service:
-        answer = await service.client.post(ARTIFACTS, content=b"text", headers={"Content-Type": "text/plain"})
-        assert answer.status_code == status
-        assert "retry-after" in answer.headers
+        response = await service.client.post(ARTIFACTS, content=b"text", headers={"Content-Type": "text/plain"})
+        assert response.status_code == status
+        assert "retry-after" in response.headers
         assert database.tables.uploads == {}
 
 

@@ -19,7 +19,7 @@ class Source:
         return number
 
 
-async def turns() -> None:
+async def iterations() -> None:
     """Let all tasks run that can."""
     for _ in range(20):
         await asyncio.sleep(0)
@@ -29,10 +29,10 @@ async def test_requests_that_wait_for_a_read_share_the_next_one() -> None:
     reads, source = SharedReads[int](), Source()
     async with asyncio.TaskGroup() as group:
         first = group.create_task(reads.read("list", source.load))
-        await turns()
+        await iterations()
         later = [group.create_task(reads.read("list", source.load)) for _ in range(100)]
         other = group.create_task(reads.read("another list", source.load))
-        await turns()
+        await iterations()
         source.release.set()
     assert (first.result(), other.result()) == (1, 2)
     assert [each.result() for each in later] == [3] * 100
@@ -43,14 +43,14 @@ async def test_a_request_that_is_cancelled_ends_no_read_of_another() -> None:
     reads, source = SharedReads[int](), Source()
     async with asyncio.TaskGroup() as group:
         first = group.create_task(reads.read("list", source.load))
-        await turns()
+        await iterations()
         leaving, staying = (group.create_task(reads.read("list", source.load)) for _ in range(2))
-        await turns()
+        await iterations()
         first.cancel()
-        await turns()
+        await iterations()
         assert source.calls == 2
         leaving.cancel()
-        await turns()
+        await iterations()
         source.release.set()
     assert staying.result() == 3
 
@@ -60,7 +60,7 @@ async def test_requests_share_the_error_of_their_read_and_the_next_one_reads_aga
     source.release.set()
 
     async def fail() -> int:
-        await turns()
+        await iterations()
         raise ConnectionError(await source.load())
 
     errors = await asyncio.gather(*(reads.read("list", fail) for _ in range(3)), return_exceptions=True)
@@ -72,15 +72,15 @@ async def test_a_cancelled_read_is_repeated_beside_that_of_a_request_which_comes
     reads, source = SharedReads[int](), Source()
     async with asyncio.TaskGroup() as group:
         group.create_task(reads.read("list", source.load))
-        await turns()
+        await iterations()
         cancelled, waiting = (group.create_task(reads.read("list", source.load)) for _ in range(2))
-        await turns()
+        await iterations()
         source.release.set()
         source.release = asyncio.Event()
-        await turns()
+        await iterations()
         cancelled.cancel()
         later = group.create_task(reads.read("list", source.load))
-        await turns()
+        await iterations()
         source.release.set()
     assert {waiting.result(), later.result()} == {3, 4}
     assert await reads.read("list", source.load) == 5

@@ -1,4 +1,4 @@
-"""Counts by status are read at most once in five seconds, and kept for a few filters of each tenant."""
+"""Counts by status are read at most once in five seconds, and cached for a few filters of each tenant."""
 
 import asyncio
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ PENDING = WorkflowStatus.PENDING
 
 
 class Reader:
-    """Counts its calls, and answers with their number. Each scope may have one call at a time."""
+    """Counts its calls, and returns their number. Each scope may have one call at a time."""
 
     def __init__(self) -> None:
         self.calls: list[TenantScope] = []

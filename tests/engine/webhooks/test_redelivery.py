@@ -93,9 +93,9 @@ async def test_a_redelivery_checks_if_match(service: Service, sink: WebhookRecei
     stale = (await service.client.get(workflow)).headers["etag"]
     assert (await service.client.patch(workflow, json={"webhook_url": None})).status_code == 200
     for wrong in (stale, '"zzz"'):
-        answer = await service.client.post(path, headers={"If-Match": wrong})
+        response = await service.client.post(path, headers={"If-Match": wrong})
         # The precondition is checked before the missing URL is reported.
-        assert (answer.status_code, answer.json()["type"]) == (412, "/schema#problem-412")
+        assert (response.status_code, response.json()["type"]) == (412, "/schema#problem-412")
     unknown = path.replace("evt_", "evt_0")
     assert (await service.client.post(unknown, headers={"If-Match": stale})).status_code == 404
     changed = await service.client.patch(workflow, json={"webhook_url": sink.url("/other")})
@@ -125,8 +125,8 @@ async def test_if_match_is_checked_again_when_the_redelivery_takes_effect(
 
     monkeypatch.setattr(store, "redeliver", late)
     path = f"{workflow}/deliveries/{delivery['id']}/redeliver"
-    answer = await service.client.post(path, headers={"If-Match": tag, "Idempotency-Key": "k"})
-    assert answer.status_code == 412
+    response = await service.client.post(path, headers={"If-Match": tag, "Idempotency-Key": "k"})
+    assert response.status_code == 412
     assert await delivery_after(service, ended["id"]) == delivery
 
 
@@ -185,6 +185,6 @@ async def test_an_unknown_delivery_is_not_found(service: Service, sink: WebhookR
         (workflow["id"], "nothing"),
         ("nothing", name),
     ):
-        answer = await service.client.post(f"/api/v1/workflows/{workflow_id}/deliveries/{delivery_id}/redeliver")
-        assert answer.status_code == 404, delivery_id
+        response = await service.client.post(f"/api/v1/workflows/{workflow_id}/deliveries/{delivery_id}/redeliver")
+        assert response.status_code == 404, delivery_id
     assert len(sink.received) == 2

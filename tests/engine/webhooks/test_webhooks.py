@@ -1,4 +1,4 @@
-"""Webhooks over real sockets: their payloads, their signatures, and the status that each answer leads to."""
+"""Webhooks over real sockets: their payloads, their signatures, and the status that each response leads to."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -61,7 +61,7 @@ async def service(memory: MemoryDatabase, tmp_path: Path, provider: ScriptedProv
 async def impatient_service(
     memory: MemoryDatabase, tmp_path: Path, provider: ScriptedProvider
 ) -> AsyncIterator[Service]:
-    """A service that hardly waits for a receiver's answer."""
+    """A service that hardly waits for a receiver's response."""
     async with running_service(memory, tmp_path, providers=[provider], webhook_timeout_s=0.1, grace_s=1) as service:
         yield service
 
@@ -251,9 +251,9 @@ class TestSignatures:
         members = {"name": "n", "origin_instance": "o", "steps": [scripted_step("a")], "webhook_url": sink.url()}
         created = await service.client.post("/api/v1/workflows/", json=members)
         changed = await service.client.patch(f"/api/v1/workflows/{workflow_id}", json={"webhook_url": sink.url()})
-        for answer in (created, changed):
-            assert answer.status_code == 422
-            (fault,) = answer.json()["detail"]
+        for response in (created, changed):
+            assert response.status_code == 422
+            (fault,) = response.json()["detail"]
             assert (fault["loc"], fault["type"]) == (["body", "webhook_url"], "webhooks_not_configured")
 
 
@@ -308,7 +308,7 @@ class TestAnswers:
         self, memory: MemoryDatabase, tmp_path: Path, sink: WebhookReceiver
     ) -> None:
         sink.answer, sink.drip = b"HTTP/1.1 200 OK\r\n\r\n", b"y"
-        # The head of the answer must come before the deadline, on a loaded machine too.
+        # The head of the response must come before the deadline, on a loaded machine too.
         async with running_service(memory, tmp_path, providers=[ScriptedProvider()], webhook_timeout_s=1) as service:
             delivery = await delivery_after(service, (await run_with_webhook(service, sink))["id"])
         assert (delivery["status"], set(delivery["attempts"][0]["answer"])) == ("DELIVERED", {"y"})

@@ -171,10 +171,10 @@ class FaultyOutbox:
             fault = self.faults[name].pop() if self.faults.get(name) else None
             if fault == "before":
                 raise Unavailable("the database is away")
-            answer = await call(*args)
+            outcome = await call(*args)
             if fault == "after":
-                raise Unavailable("the answer is lost")
-            return answer
+                raise Unavailable("the outcome is lost")
+            return outcome
 
         return call_with_fault
 
@@ -334,9 +334,9 @@ class TestUrls:
             url = case.replace("{port}", "9000")
             if len(url) > 512 or "\x00" in url or "\ud800" in url:
                 continue  # refused by another rule
-            answer = await request_with(url)
-            assert answer.status_code == 422, url
-            assert [fault["loc"] for fault in answer.json()["detail"]] == [["body", "webhook_url"]], url
+            response = await request_with(url)
+            assert response.status_code == 422, url
+            assert [fault["loc"] for fault in response.json()["detail"]] == [["body", "webhook_url"]], url
         for case in GOOD:
             url = case.replace("{port}", "9000")
             if len(url) <= 512:
@@ -346,8 +346,8 @@ class TestUrls:
         service = await start(allowed_cidrs=Networks(), https_only=True)
         created = await service.create(scripted_step("a"), start=False)
         for url, status in (("http://hooks.example/", 422), ("https://hooks.example/", 200)):
-            answer = await service.client.patch(f"/api/v1/workflows/{created['id']}", json={"webhook_url": url})
-            assert answer.status_code == status
+            response = await service.client.patch(f"/api/v1/workflows/{created['id']}", json={"webhook_url": url})
+            assert response.status_code == status
 
     async def test_a_name_that_resolves_to_a_private_address_is_not_reached(
         self, start: Start, memory: MemoryDatabase, sink: WebhookReceiver
@@ -386,13 +386,13 @@ async def test_no_secret_appears_in_answers_rows_or_logs(
     workflow_id = await run_with_webhook(service, sink.url())
     await delivery_after(service, workflow_id, attempts=3)
     path = f"/api/v1/workflows/{workflow_id}"
-    answers = [(await service.client.get(path + more)).text for more in ("", "/events", "/deliveries", "/tasks")]
-    answers += [(await service.client.get(more)).text for more in ("/metrics", "/schema/openapi.json")]
+    responses = [(await service.client.get(path + more)).text for more in ("", "/events", "/deliveries", "/tasks")]
+    responses += [(await service.client.get(more)).text for more in ("/metrics", "/schema/openapi.json")]
     async with connected(service.dsn) as sql:
         rows = [str(row) for row in await sql.fetch("SELECT t::text FROM deliveries AS t")]
     secret = WEBHOOK_SECRET.removeprefix("whsec_").rstrip("=")
     for text in (
-        *answers,
+        *responses,
         *rows,
         capfd.readouterr().err,
         repr(service.app.process.settings.signing_secrets),

@@ -133,7 +133,7 @@ async def test_a_row_read_before_the_last_attempt_was_recorded_is_not_sent(
         nonlocal calls
         calls += 1
         found = await due(*args)
-        if calls == 2:  # this answer comes late
+        if calls == 2:  # this response comes late
             stale.set()
             await go_on.wait()
         return found

@@ -33,14 +33,14 @@ FAILED = "the events can't be read"
 
 
 class QueuedEvent(Struct, Generic[P], frozen=True):
-    """An encoded event in a send buffer. `place` is its position in the order of the stream. `status` is the workflow's
-    status after the event, if it is known.
+    """An encoded event in a send buffer. `cursor` is its position in the stream. `status` is the workflow's one after
+    the event, if it is known.
 
-    With `ends` it stands for several events in their order: `place` is that of the last one, and `frame` has them all.
-    `ends` are the place of each event and the offset in `frame` at which it ends.
+    With `ends` it stands for several events in their order: `cursor` is that of the last one, and `frame` has them all.
+    `ends` are the cursor of each event and the offset in `frame` at which it ends.
     """
 
-    place: P
+    cursor: P
     frame: bytes
     status: WorkflowStatus | None = None
     ends: Sequence[tuple[P, int]] = ()
@@ -61,7 +61,7 @@ class SendBuffer(Generic[P]):
         self._queued: deque[QueuedEvent[P]] = deque()
         self._count = self._size = 0
         self._changed = asyncio.Event()
-        self._filling = asyncio.Event()  # half of the room is used, or there is something else to do than to wait
+        self._filling = asyncio.Event()  # half of the buffer is used, or there is something else to do than to wait
 
     @property
     def idle(self) -> bool:
@@ -138,7 +138,7 @@ class EventStream(ABC, Generic[P]):
         self._buffer, self._delay_s = buffer, delay_s
         self._sent_at = -math.inf
         self._first: bytes | None = None
-        self.over = False  # everything has been sent, and nothing will follow
+        self.over = False  # everything has been sent, and nothing more comes
 
     @property
     def close_reason(self) -> str | None:

@@ -3,10 +3,10 @@
 What must hold:
 - While there are subscribers, the database is read once after each sign that something was committed, and again as long
   as an event can't be sent yet. Otherwise nothing is read.
-- Every subscriber gets each event once, in the order of `rules.event_feed`. One that follows from now on gets no event
+- Every subscriber gets each event once, in the order of `rules.event_feed`. One without a cursor gets no event
   that was there when it joined, however far behind the reader is.
-- Events are encoded once for all subscribers with the same filter. They are read no more often than one
-  of the subscribers wants.
+- Events are encoded once for all subscribers with the same filter. They are read no more often than one of the
+  subscribers wants.
 """
 
 import asyncio
@@ -184,8 +184,8 @@ def _join(events: Sequence[QueuedEvent[FeedCursor]]) -> QueuedEvent[FeedCursor] 
     if len(events) <= 1:
         return events[0] if events else None
     frame = b"".join(event.frame for event in events)
-    ends = zip([event.place for event in events], accumulate(len(event.frame) for event in events), strict=True)
-    return QueuedEvent(events[-1].place, frame, ends=tuple(ends))
+    ends = zip([event.cursor for event in events], accumulate(len(event.frame) for event in events), strict=True)
+    return QueuedEvent(events[-1].cursor, frame, ends=tuple(ends))
 
 
 class FeedStream(EventStream[FeedCursor]):
@@ -236,12 +236,12 @@ class FeedStream(EventStream[FeedCursor]):
         assert self._after is not None
         for event in queued:
             if event.ends and event.ends[0][0] <= self._after:  # some of them are sent
-                sent = [end for place, end in event.ends if place <= self._after]
+                sent = [end for cursor, end in event.ends if cursor <= self._after]
                 if rest := event.frame[sent[-1] :]:
-                    events.append(QueuedEvent(event.place, rest))
-            elif event.place > self._after:
+                    events.append(QueuedEvent(event.cursor, rest))
+            elif event.cursor > self._after:
                 events.append(event)
-            self._after = max(self._after, event.place)
+            self._after = max(self._after, event.cursor)
         return b"".join(event.frame for event in events)
 
 

@@ -101,11 +101,11 @@ class WorkflowStream(EventStream[int]):
     def merge_live(self, queued: Sequence[QueuedEvent[int]]) -> bytes:
         frames = []
         for event in queued:
-            if event.place > self._last + 1:
+            if event.cursor > self._last + 1:
                 self._buffer.invalidate()
                 break
-            if event.place > self._last:
-                self._last = event.place
+            if event.cursor > self._last:
+                self._last = event.cursor
                 frames.append(event.frame)
                 self._check_end(event.status)
         return b"".join(frames)

@@ -13,7 +13,7 @@ What must hold:
 - A cleanup whose files can't be deleted is tried again later and later. A pass stops after a few failures in a row, and
   the next one continues behind them, so that a store that is away costs little, and no file hides others.
 - Tenants take turns, page by page, and no tenant has more than its share of the passes in memory. What the retention
-  deletes of all tenants together has turns of its own.
+  deletes of all tenants together is another lane.
 - No statement is sent while nothing is due.
 
 A purge is a cleanup that deletes all rows of the workflow too, see `purger`.
@@ -76,7 +76,7 @@ class CleanupObserver(Struct, eq=False):
 
 class _TaskResult(Struct):
     deleted: list[str] = []
-    gone: list[str] = []
+    missing: list[str] = []
     already_deleted: int = 0  # by an earlier pass of the same cleanup
     errors: list[str] = []
 
@@ -378,9 +378,9 @@ class CleanupRunner:
         return progress
 
     async def _clean_page(self, workflow_id: UUID, page: Sequence[TaskToClean], progress: _Progress) -> None:
-        """Delete the files of a page of tasks, and mark the tasks whose files are all gone as deleted."""
+        """Delete the files of a page of tasks, and mark the tasks without further files as deleted."""
         cleaned: list[UUID] = []
-        deleted = gone = 0
+        deleted = missing = 0
         for start in range(0, len(page), _DELETES_PER_PASS):
             if progress.stopped:
                 break
@@ -390,9 +390,9 @@ class CleanupRunner:
                 if is_cleaned:
                     cleaned.append(task.record.task.id)
                     deleted += len(result.deleted) + result.already_deleted
-                    gone += len(result.gone)
+                    missing += len(result.missing)
         if cleaned:
-            await self._cleanups.settle(self._owner, workflow_id, cleaned, deleted, gone)
+            await self._cleanups.settle(self._owner, workflow_id, cleaned, deleted, missing)
         if (observer := self._reported_to(workflow_id)) is not None:
             observer.report.tasks_cleaned += len(cleaned)
 
@@ -416,11 +416,11 @@ class CleanupRunner:
                 if task.begun:
                     result.already_deleted += 1
                 else:
-                    result.gone.append(output.path)
+                    result.missing.append(output.path)
             except ArtifactError as error:
                 result.errors.append(f"{output.path}: {error}")
             except TimeoutError:
-                result.errors.append(f"{output.path}: the artifact store doesn't answer")
+                result.errors.append(f"{output.path}: the artifact store doesn't respond")
             else:
                 result.deleted.append(output.path)
         return result
@@ -429,7 +429,7 @@ class CleanupRunner:
         """Add the result of a task to the progress and to the report. Return whether none of its files is left."""
         outputs = task.record.task.outputs
         progress.after = TaskCursor.of(task.record.task)
-        errors = [*result.errors, *(f"{path}: the file was already gone" for path in result.gone)]
+        errors = [*result.errors, *(f"{path}: the file was already gone" for path in result.missing)]
         is_kept = task.referenced_by is not None and bool(outputs)
         if is_kept:
             progress.kept += len(outputs)

@@ -1,4 +1,4 @@
-"""Stores the large data URIs of a new definition as uploads, so that rows, answers and events have their paths.
+"""Stores the large data URIs of a new definition as uploads, so that rows, responses and events have their paths.
 
     definition ──► data URI ──► bytes ──► upload ──► path in the definition ──► workflow
 
@@ -62,8 +62,8 @@ class DefinitionFiles:
             yield structs.replace(planned, definition_bytes=max(planned.definition_bytes - saved, 0))
         except BaseException as error:
             await self._uploads.take_back(upload for upload in uploads if upload.created)
-            gone = error.__cause__.upload_ids if isinstance(error.__cause__, UploadsGone) else ()
-            if any(upload.record.id in gone for upload in uploads):
+            missing = error.__cause__.upload_ids if isinstance(error.__cause__, UploadsGone) else ()
+            if any(upload.record.id in missing for upload in uploads):
                 raise Unavailable("The same file as in a data URI is being deleted. Send the request again.") from error
             raise
 
@@ -134,13 +134,13 @@ def refusing_deleted_files(request: CreateWorkflow) -> Iterator[None]:
     try:
         yield
     except UploadsGone as error:
-        gone = {str(upload_id) for upload_id in error.upload_ids}
+        missing = {str(upload_id) for upload_id in error.upload_ids}
         places: list[tuple[str | int, ...]] = [
             ("body", "steps", index)
             for index, step in enumerate(request.steps)
-            if named_tasks(json.encode(step).decode()) & gone
+            if named_tasks(json.encode(step).decode()) & missing
         ]
-        if named_tasks(json.encode(request.inputs).decode()) & gone:
+        if named_tasks(json.encode(request.inputs).decode()) & missing:
             places.append(("body", "inputs"))
         faults = [Fault(place, _MESSAGE, "file_invalid") for place in places or [("body", "config")]]
         raise InvalidRequest(faults) from error

@@ -6,7 +6,7 @@ What must hold:
 - A purge is stored before a row is deleted, or in the same transaction. From then on some process works on it until no
   row of the workflow is left, and no file that no other workflow needs, whatever dies in between.
 - The row of the workflow is deleted first, and only if no process runs the workflow. So no run writes any more, and
-  every read answers as for an unknown workflow.
+  every read has the result for an unknown workflow.
 - A file is deleted only if no undeleted workflow names it. A file that stays is deleted with the last of these.
 - Its path leaves the database only after the file is deleted.
 """
@@ -66,9 +66,9 @@ class Purger(Struct, eq=False):
                     paths, more = await self._uploads.delete_with_workflow(workflow_id)
                 for path in paths:
                     on_deleted(workflow_id, path)
-        gone = await self._delete_rows(lane, quiet)
-        failed = await self._delete_files(lane, gone, on_deleted) if gone else set()
-        ended = gone - failed
+        deleted = await self._delete_rows(lane, quiet)
+        failed = await self._delete_files(lane, deleted, on_deleted) if deleted else set()
+        ended = deleted - failed
         if ended:
             await self._purges.end(self._owner, ended)
         return ended
@@ -87,17 +87,17 @@ class Purger(Struct, eq=False):
 
     async def _delete_rows(self, lane: str | None, workflow_ids: Collection[UUID]) -> set[UUID]:
         """Delete all rows, and return the workflows that have none left."""
-        gone: set[UUID] = set()
+        deleted: set[UUID] = set()
         left = set(workflow_ids)
         while left:
             async with self._turns.turn(lane):
                 purged = await self._purges.delete_rows(self._owner, left, ROWS)
-            self._bus.invalidate(purged.workflow_ids - gone)  # their streams end
-            gone |= purged.workflow_ids
+            self._bus.invalidate(purged.workflow_ids - deleted)  # their streams end
+            deleted |= purged.workflow_ids
             if purged.unfinished == left:  # another transaction may have locked rows
                 await asyncio.sleep(_PAUSE_S)
             left = set(purged.unfinished)
-        return gone
+        return deleted
 
     async def _delete_files(
         self, lane: str | None, workflow_ids: Collection[UUID], on_deleted: Callable[[UUID, str], None]

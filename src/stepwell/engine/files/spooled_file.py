@@ -48,6 +48,6 @@ class SpooledFile:
 
 @asynccontextmanager
 async def spooled_file(name: str) -> AsyncIterator[SpooledFile]:
-    """Yield an empty file, which gets *name* once it is stored. Raises OSError if there is no room for it."""
+    """Yield an empty file, which gets *name* once it is stored. Raises OSError if the disk is full."""
     async with temporary_file() as file:
         yield SpooledFile(name, file)

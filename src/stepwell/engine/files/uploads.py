@@ -147,7 +147,7 @@ class UploadService:
         self,
         store: Uploads,
         artifacts: Artifacts,
-        workers: ChildProcessPool,
+        processes: ChildProcessPool,
         limits: UploadLimits,
         max_bytes: int,
         clock: Clock,
@@ -156,7 +156,7 @@ class UploadService:
         sweeper: UploadSweeper,
         presigner: Presigner | None = None,
     ) -> None:
-        self._store, self._artifacts, self._workers, self._limits = store, artifacts, workers, limits
+        self._store, self._artifacts, self._processes, self._limits = store, artifacts, processes, limits
         self.max_bytes, self.sweeper, self._presigner = max_bytes, sweeper, presigner
         self._clock, self._new_id = clock, new_id
         self.received: Counter[str | None] = Counter()
@@ -357,12 +357,12 @@ class UploadService:
         if not file.size:
             raise UnsupportedFile("The file is empty.")
         try:
-            answer = await self._workers.run(uploader.tenant, inspect_file, lambda: [file.path.encode()])
+            result = await self._processes.run(uploader.tenant, inspect_file, lambda: [file.path.encode()])
         except ChildProcessFailed as error:
             if error.repeatable:
                 raise Unavailable(f"The file could not be examined: {error}") from error
             raise UnsupportedFile("The file takes too much memory or time to be examined.") from error
-        inspection = json.decode(answer, type=Inspection)
+        inspection = json.decode(result, type=Inspection)
         if inspection.contents is None:
             raise UnsupportedFile(inspection.refusal)
         return NewUpload(
@@ -394,7 +394,7 @@ class UploadService:
         return record
 
     async def _abandon(self, upload_id: UUID) -> None:
-        """Delete an upload that is PENDING. It may be STORED, if the answer of the database was lost; then it stays."""
+        """Delete an upload that is PENDING. It may be STORED, if the database's response was lost; then it stays."""
         with CancelScope(shield=True), suppress(Unavailable):  # the sweeper does it later
             if await self._store.abandon(upload_id) and not await self.discard(upload_id):
                 self.sweeper.sweep_at(self._clock.now() + CONTINUE)

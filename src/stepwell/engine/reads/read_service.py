@@ -2,7 +2,7 @@
 
 What must hold:
 - What is read is what the database has committed, never the state in memory.
-- A read changes nothing, and is also answered while the database accepts no writes.
+- A read changes nothing, and also works while the database accepts no writes.
 """
 
 from collections import defaultdict
@@ -71,7 +71,7 @@ class ReadService:
     async def size(
         self, scope: TenantScope, workflow_ids: Sequence[UUID], parts: WorkflowParts, stop_at: int
     ) -> ResponseSize:
-        """Return the size of an answer with these workflows. It stops once the total exceeds *stop_at*."""
+        """Return the size of a response with these workflows. It stops once the total exceeds *stop_at*."""
         return _require(await self.store.size(scope, workflow_ids, parts, stop_at), "workflow")
 
     async def step(self, scope: TenantScope, workflow_id: UUID, step_id: str) -> StepRecord:

@@ -1,4 +1,4 @@
-"""Reads that requests share: equal reads of lists, and counts of workflows by status, which are kept for a few seconds.
+"""Reads that requests share: equal reads of lists, and counts of workflows by status, valid for a few seconds.
 
 Many open tabs ask for the same list at the same moment, once they get an event.
 
@@ -104,7 +104,7 @@ class StatusCounts(Struct, frozen=True):
 class WorkflowCounts:
     def __init__(self, store: WorkflowReader, clock: Clock) -> None:
         self._store, self._clock = store, clock
-        self._kept: dict[TenantScope, dict[bytes, StatusCounts]] = {}
+        self._cached: dict[TenantScope, dict[bytes, StatusCounts]] = {}
         self._locks: WeakValueDictionary[TenantScope, asyncio.Lock] = WeakValueDictionary()
 
     async def read(self, scope: TenantScope, query: WorkflowFilter) -> StatusCounts:
@@ -112,8 +112,8 @@ class WorkflowCounts:
         if scope.every and query.origin_tenant_id is not None:
             scope = TenantScope(query.origin_tenant_id)
         key = sha256(json.encode(query)).digest()  # a filter may be long
-        if (kept := self._fresh(scope, key)) is not None:
-            return kept
+        if (cached := self._fresh(scope, key)) is not None:
+            return cached
         try:
             async with asyncio.timeout(_WAIT_S) as waiting, self._locks.setdefault(scope, asyncio.Lock()):
                 waiting.reschedule(None)  # the statement has a deadline of its own
@@ -122,22 +122,22 @@ class WorkflowCounts:
             raise Unavailable("other counts of this tenant take all the time that there is for them", 5) from None
 
     def _fresh(self, scope: TenantScope, key: bytes) -> StatusCounts | None:
-        kept = self._kept.get(scope, {}).get(key)
-        return kept if kept is not None and self._clock.monotonic() - kept.monotonic <= MAX_AGE_S else None
+        cached = self._cached.get(scope, {}).get(key)
+        return cached if cached is not None and self._clock.monotonic() - cached.monotonic <= MAX_AGE_S else None
 
     async def _count(self, scope: TenantScope, query: WorkflowFilter, key: bytes) -> StatusCounts:
         at, monotonic = self._clock.now(), self._clock.monotonic()
         counts = StatusCounts(await self._store.counts(scope, query), at, monotonic)
-        own = self._kept.pop(scope, {})
+        own = self._cached.pop(scope, {})
         own.pop(key, None)
         _drop_oldest(own, FILTERS_A_SCOPE)
-        _drop_oldest(self._kept, _SCOPES)
+        _drop_oldest(self._cached, _SCOPES)
         own[key] = counts
-        self._kept[scope] = own
+        self._cached[scope] = own
         return counts
 
 
-def _drop_oldest(kept: dict[K, V], most: int) -> None:
-    """Make room for one more entry. The entries are in the order in which they were set."""
-    while len(kept) >= most:
-        del kept[next(iter(kept))]
+def _drop_oldest(entries: dict[K, V], most: int) -> None:
+    """Leave less than *most* entries. They are in the order in which they were set."""
+    while len(entries) >= most:
+        del entries[next(iter(entries))]

@@ -27,7 +27,7 @@ class WebhookBacklog:
 
     def __init__(self, outbox: Outbox, owner: UUID, clock: Clock, changes: Callable[[], int]) -> None:
         self._outbox, self._owner, self._clock, self._changes = outbox, owner, clock, changes
-        self._count: Backlog | None = None  # None while the database doesn't answer
+        self._count: Backlog | None = None  # None while the database doesn't respond
         self._changes_at_count = -1
         self._fresh_until = 0.0
         self._counting = asyncio.Lock()
@@ -51,7 +51,7 @@ class WebhookBacklog:
             self._fresh_until = now + max(_CACHE_S, _SHARE * (now - started))
 
     def deliveries(self) -> dict[Labels, float]:
-        """Return the number of webhooks still to be sent; nothing while the database doesn't answer."""
+        """Return the number of webhooks still to be sent; nothing while the database doesn't respond."""
         return {} if self._count is None else {(): self._count.deliveries}
 
     def age_s(self) -> dict[Labels, float]:

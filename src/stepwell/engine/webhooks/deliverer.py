@@ -3,7 +3,7 @@
 What must hold:
 - Each committed delivery is sent until the receiver accepts it or no attempt is left, by one process at a time: its
   owner, while the owner's lease holds.
-- After a crash between an answer and its record, the delivery is sent again with the same id and the same bytes.
+- After a crash between a response and its record, the delivery is sent again with the same id and the same bytes.
   Therefore the body is stored before it is sent.
 - No lane and no tenant gets more than its share of the concurrent sends and of the rows that a poll reads. A lane is a
   tenant's deliveries to one host and port.
@@ -145,9 +145,9 @@ class WebhookDeliverer:
         metrics.count("stepwell_webhooks_sent", "Attempts to send a webhook.", outcomes.total)
         for name, text, status in (
             ("delivered", "Webhooks that were delivered.", DeliveryStatus.DELIVERED),
-            ("retried", "Attempts that failed, with another one to follow.", DeliveryStatus.PENDING),
+            ("retried", "Attempts that failed and will be repeated.", DeliveryStatus.PENDING),
             ("failed", "Webhooks that failed, because no attempt is left.", DeliveryStatus.FAILED),
-            ("stopped", "Webhooks answered with 410.", DeliveryStatus.STOPPED),
+            ("stopped", "Webhooks whose receiver responded with 410.", DeliveryStatus.STOPPED),
         ):
             metrics.count(f"stepwell_webhooks_{name}", text, partial(outcomes.__getitem__, status))
         backlog = self._backlog
@@ -315,18 +315,18 @@ class WebhookDeliverer:
             self._schedule.put(lane, due.next_at)
             return
         if not (secrets := self._secrets.of(due.tenant)):
-            answer: SendResult | None = self._unsent(_NO_SECRET)
+            result: SendResult | None = self._unsent(_NO_SECRET)
         else:
-            answer = await self._send(due, due.url, secrets)
-        if answer is None:
+            result = await self._send(due, due.url, secrets)
+        if result is None:
             return
-        code = answer.attempt.code
+        code = result.attempt.code
         jitter = random.random()  # noqa: S311
-        decided = verdict(due.tries, code, answer.retry_after_s, self._clock.now(), jitter, self.delays_s)
+        decided = verdict(due.tries, code, result.retry_after_s, self._clock.now(), jitter, self.delays_s)
         self.outcomes[decided.status] += 1
         if decided.status is not DeliveryStatus.DELIVERED:
             log.info("webhook.failed", action="webhook", delivery=due.id, code=code, tries=decided.tries)
-        await self._record(due, decided, answer.attempt)
+        await self._record(due, decided, result.attempt)
 
     async def _send(self, due: DueDelivery, url: str, secrets: Sequence[str]) -> SendResult | None:
         """Send the delivery once. Return None if this process no longer owns it, or its row has changed."""

@@ -96,7 +96,7 @@ class DeliverySchedule:
         return None if first is None else first[0]
 
     def _put_back(self) -> bool:
-        """Schedule one lane of an unblocked key again: there may be thousands, and room for only a few of them."""
+        """Schedule one lane of an unblocked key again: there may be thousands, but only a few can be scheduled."""
         while self._unblocked:
             key = next(iter(self._unblocked))
             if (first := self._blocked[key].pop()) is not None:

@@ -61,7 +61,7 @@ class WebhookService(Struct, eq=False):
         try:
             renewed = await self._deliveries.redeliver(scope, *event, lane, self._owner, preconditions)
         except (Unavailable, CancelledError):
-            self._claims.request(unsure=True)  # the delivery may be due, although no answer says so
+            self._claims.request(unsure=True)  # the delivery may be due, although no response says so
             raise
         self.deliverer.schedule_now(lane)
         return renewed
