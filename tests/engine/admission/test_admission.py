@@ -287,7 +287,7 @@ def test_a_rate_limit_spreads_starts_evenly_after_a_short_burst(per_minute: floa
     assert started == per_minute + at_once - 1
 
 
-def test_without_a_queued_step_no_retry_time_is_given() -> None:
+def test_without_a_queued_step_there_is_no_retry_time() -> None:
     admission = with_model_limit(ModelLimit(per_minute=6))
     assert (admission.grant(), admission.retry_in_s) == (None, None)
     fill(admission, None, A, 1, admission.limits.pool(FAL, "flux"))

@@ -127,7 +127,7 @@ async def test_urls_that_no_result_may_hold_are_refused_as_soon_as_they_are_too_
     assert "the URLs are over 1,048,576 bytes, and the result may not be" in workflow["error_message"]
 
 
-async def test_attempts_wait_for_room_while_another_tenant_goes_on(service: Service, provider: FileProvider) -> None:
+async def test_attempts_wait_for_memory_while_another_tenant_goes_on(service: Service, provider: FileProvider) -> None:
     governor = governor_of(service)
     readers = [reader(f"read{number}") for number in range(20)]
     created = await service.create(maker(SEVERAL, FILE), *readers, origin_tenant_id="big")
@@ -153,7 +153,7 @@ async def test_attempts_wait_for_room_while_another_tenant_goes_on(service: Serv
     assert governor.most_held <= TOGETHER
 
 
-async def test_attempts_that_wait_for_room_can_be_cancelled(service: Service, provider: FileProvider) -> None:
+async def test_attempts_that_wait_for_memory_can_be_cancelled(service: Service, provider: FileProvider) -> None:
     governor = governor_of(service)
     created = await service.create(maker(SEVERAL, FILE), *(reader(f"read{number}") for number in range(8)))
     await eventually(lambda: governor.waiting > 0 and len(provider.lengths) + governor.waiting == 8)
@@ -161,7 +161,7 @@ async def test_attempts_that_wait_for_room_can_be_cancelled(service: Service, pr
     await eventually(lambda: (governor.waiting, governor.held) == (0, 0))
 
 
-async def test_a_restart_reads_no_more_at_once_than_there_is_room_for(memory: MemoryDatabase, tmp_path: Path) -> None:
+async def test_a_restart_reads_no_more_at_once_than_fits_in_memory(memory: MemoryDatabase, tmp_path: Path) -> None:
     first, second = FileProvider(), FileProvider()
     async with serving(memory, tmp_path, first, memory_max_bytes=TOGETHER) as service:
         created = await service.create(maker(SEVERAL, FILE), *(reader(f"read{number}") for number in range(12)))
@@ -176,7 +176,7 @@ async def test_a_restart_reads_no_more_at_once_than_there_is_room_for(memory: Me
         assert governor.most_held <= TOGETHER
 
 
-async def test_results_wait_for_room_until_earlier_ones_are_stored_while_another_tenant_goes_on(
+async def test_results_wait_for_memory_until_earlier_ones_are_stored_while_another_tenant_goes_on(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     governor, store = governor_of(service), use_failing_store(service)
@@ -224,7 +224,7 @@ async def test_local_reads_a_file_that_is_larger_than_what_an_attempt_may_hold(s
     assert governor_of(service).most_held == 0
 
 
-async def test_mapped_values_that_are_large_once_decoded_wait_for_room(
+async def test_mapped_values_that_are_large_once_decoded_wait_for_memory(
     service: Service, provider: FileProvider
 ) -> None:
     governor = governor_of(service)
@@ -268,7 +268,7 @@ def stored_files(service: Service) -> list[str]:
 IMAGE_STEP = remote_step(ProviderType.OPENAI, config={"width": 1024, "height": 1024, "timeout_s": 1})
 
 
-async def test_an_answer_that_is_paid_for_waits_for_room(world: World, memory: MemoryDatabase, tmp_path: Path) -> None:
+async def test_a_paid_answer_waits_for_memory(world: World, memory: MemoryDatabase, tmp_path: Path) -> None:
     answered_with_noise(world)
     settings = world.settings | {"memory_max_bytes": 2 * MIB}
     async with running_service(memory, tmp_path / "data", **settings) as service:
@@ -282,7 +282,7 @@ async def test_an_answer_that_is_paid_for_waits_for_room(world: World, memory: M
         await eventually(lambda: stored_files(service) == [workflow["final_step_result"]["result_image_path"]])
 
 
-async def test_an_answer_that_waits_for_room_when_the_process_stops_is_used_by_the_next_one(
+async def test_an_answer_that_waits_for_memory_when_the_process_stops_is_used_by_the_next_one(
     world: World, memory: MemoryDatabase, tmp_path: Path
 ) -> None:
     answered_with_noise(world)

@@ -52,14 +52,14 @@ HEAVY = mapping("v" + "|[?@ != `-1`]" * 20 + "|[0:2]")
 ENDLESS = mapping("v[*]" + "|[].[@,@][]" * 8)
 
 
-async def test_a_light_evaluation_needs_no_heavy_worker() -> None:
+async def test_a_light_evaluation_needs_no_heavy_process() -> None:
     light, heavy, account = HerePool(), HerePool(), Account()
     assert await evaluator(light, heavy).evaluate(account, LIGHT, [False], RESULTS) == [b"[0,1]"]
     assert (len(light.sizes), len(heavy.sizes)) == (1, 0)
     assert 3_000 < account.mapping_work < 20_000
 
 
-async def test_what_is_too_much_for_the_light_worker_goes_to_the_heavy_one() -> None:
+async def test_what_is_too_much_for_the_light_process_goes_to_the_heavy_one() -> None:
     light, heavy, account = HerePool(), HerePool(), Account()
     assert await evaluator(light, heavy).evaluate(account, HEAVY, [False], RESULTS) == [b"[0,1]"]
     assert (len(light.sizes), len(heavy.sizes)) == (1, 1)
@@ -78,7 +78,7 @@ async def test_the_evaluations_of_one_workflow_are_bounded_together() -> None:
 
 
 @pytest.mark.parametrize("repeatable", [True, False])
-async def test_a_worker_that_fails_fails_the_attempt(repeatable: Any) -> None:
+async def test_a_child_process_that_fails_fails_the_attempt(repeatable: Any) -> None:
     light = HerePool(ChildProcessFailed("the child process died", repeatable=repeatable))
     with pytest.raises(AttemptError, match="to 'x': the child process died") as caught:
         await evaluator(light, HerePool()).evaluate(Account(), LIGHT, [False], RESULTS)
@@ -95,7 +95,7 @@ async def test_expressions_are_checked_a_few_at_a_time() -> None:
     assert max(light.sizes) < 25_000
 
 
-async def test_a_check_without_an_answer_is_no_answer_about_the_expressions() -> None:
+async def test_a_check_without_a_result_says_nothing_about_the_expressions() -> None:
     light = HerePool(ChildProcessFailed("the child process died", repeatable=True))
     with pytest.raises(Unavailable):
         await evaluator(light, HerePool()).check("t", ["a[0]"])
@@ -135,7 +135,7 @@ def test_the_loop_spends_a_fifth_of_its_time() -> None:
     assert spent <= 25_000 + 500_000
 
 
-def test_small_evaluations_always_have_their_turn() -> None:
+def test_small_evaluations_always_get_a_time_slice() -> None:
     allowance = LoopAllowance(lambda: 0.0)
     for _ in range(10_000):
         allowance.spent(100)

@@ -166,7 +166,7 @@ async def test_the_next_process_evaluates_what_a_stop_interrupted(
         assert second.app.engine.expressions.light.begun == 1
 
 
-async def test_many_expressions_are_parsed_in_a_worker(service: Service) -> None:
+async def test_many_expressions_are_parsed_in_a_child_process(service: Service) -> None:
     mappings = [mapping(f"v[{number}]" + "|a" * 100, f"x{number}") for number in range(300)]
     mappings[7]["from_field"] = "v["
     body = {

@@ -198,7 +198,7 @@ async def test_a_submit_that_outlives_its_attempt_is_looked_for_and_ended(world:
     await receipt_of(remote, created["id"], "provider_cancelled")
 
 
-async def test_a_provider_that_is_gone_after_a_restart_stops_nobody_else(
+async def test_a_provider_that_is_missing_after_a_restart_stops_nobody_else(
     world: World, memory: MemoryDatabase, tmp_path: Path
 ) -> None:
     world.hold()

@@ -89,7 +89,7 @@ async def test_an_inner_cancellation_of_a_provider_is_a_failure_like_any_other(
         assert retrying["data"]["error"] == "internal error: CancelledError"
 
 
-async def test_the_text_of_a_crash_is_kept_inside(memory: MemoryDatabase, tmp_path: Path) -> None:
+async def test_the_text_of_a_crash_is_not_shown(memory: MemoryDatabase, tmp_path: Path) -> None:
     provider = ScriptedProvider(script={"a": [Crash()]})
     async with serving(memory, tmp_path, provider) as service:
         workflow = await end(service, scripted_step("a", max_retries=0))
@@ -121,7 +121,7 @@ async def test_a_result_of_too_many_levels_fails_its_step_for_good(memory: Memor
         assert (workflow["completed_steps"], step_of(workflow, "29")["retry_count"]) == (29, 0)
 
 
-async def test_a_result_that_is_no_json_is_told_as_such_and_not_tried_again(
+async def test_a_result_that_is_no_json_is_named_and_not_tried_again(
     memory: MemoryDatabase, tmp_path: Path
 ) -> None:
     surrogate = r'`"\ud800"`'  # as a literal it passes as text and is one only once it is read

@@ -111,14 +111,14 @@ async def test_resubmit_tries_again_and_says_that_the_first_may_have_cost_someth
 
 
 @AT_EACH
-async def test_a_question_is_asked_again_without_being_told_to(world: World, remote: Service) -> None:
+async def test_a_text_is_requested_again_by_default(world: World, remote: Service) -> None:
     world.emulator.plan("submit", Fault.LOSE_AFTER)
     created = await remote.create(text_step(world), config=RETRY_AT_ONCE)
     workflow = await remote.until_ended(created["id"])
     assert (workflow["status"], workflow["steps"][0]["retry_count"], world.accepted()) == ("COMPLETED", 1, [2])
 
 
-async def test_a_question_whose_time_is_up_while_its_answer_is_lost_is_asked_again(
+async def test_a_text_whose_time_is_up_while_its_answer_is_lost_is_requested_again(
     world: World, memory: MemoryDatabase, tmp_path: Path
 ) -> None:
     world.emulator.plan("submit", Fault.HANG_AFTER)
@@ -148,7 +148,7 @@ async def test_a_picture_whose_time_is_up_while_its_answer_is_lost_is_not_paid_a
 
 
 @pytest.mark.parametrize("answers_by", ["b64_json", "url"])
-async def test_a_picture_that_comes_after_its_time_is_kept(
+async def test_a_picture_that_comes_after_its_time_counts(
     memory: MemoryDatabase, tmp_path: Path, answers_by: str
 ) -> None:
     async with AsyncExitStack() as stack:
@@ -292,7 +292,7 @@ async def test_and_a_right_that_the_key_lacks_for_a_while(
     assert workflow["status"] == "COMPLETED", workflow["errors"]
 
 
-async def test_a_film_whose_file_is_gone_in_the_provider_s_own_words_is_not_waited_for(
+async def test_a_film_whose_file_is_missing_in_the_provider_s_own_words_is_not_waited_for(
     world: World, reading: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     answering_files(world, monkeypatch, *[world.emulator.error(404, "No such file")] * 3)
@@ -330,7 +330,7 @@ async def test_a_picture_that_cannot_be_stored_is_booked_and_the_step_says_wheth
     assert tasks[0]["error"] == "the work is done and paid for, but the output could not be stored: the disk is full"
 
 
-async def test_a_text_that_the_server_broke_off_is_paid_for_and_asked_for_again(
+async def test_a_text_that_the_server_broke_off_is_paid_for_and_requested_again(
     memory: MemoryDatabase, tmp_path: Path
 ) -> None:
     async with AsyncExitStack() as stack:

@@ -96,7 +96,7 @@ async def start_hanging(pair: Pair, provider: ScriptedProvider) -> str:
     return workflow_id
 
 
-async def test_streams_of_another_process_follow_by_notifications(pair: Pair, provider: ScriptedProvider) -> None:
+async def test_streams_of_another_process_watch_by_notifications(pair: Pair, provider: ScriptedProvider) -> None:
     workflow_id = await start_hanging(pair, provider)
     pair.peers.poll_s = 3600
     async with pair.follow(workflow_id) as stream, streaming(pair.other.app.api, "/api/v1/events", token()) as feed:
@@ -109,7 +109,7 @@ async def test_streams_of_another_process_follow_by_notifications(pair: Pair, pr
         assert [frame.data["id"] for frame in await feed.frames(len(rest))] == numbers(rest)
 
 
-async def test_streams_of_another_process_follow_by_polling_without_notifications(
+async def test_streams_of_another_process_watch_by_polling_without_notifications(
     pair: Pair, provider: ScriptedProvider, no_notifications: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     workflow_id = await start_hanging(pair, provider)
@@ -139,7 +139,7 @@ async def test_a_killed_listener_is_replaced_and_misses_nothing(pair: Pair, prov
         assert [frame.data for frame in await stream.rest()] == (await pair.one.events(workflow_id))[before + 1 :]
 
 
-async def test_a_process_listens_and_polls_only_while_a_client_follows(
+async def test_a_process_listens_and_polls_only_while_a_client_watches(
     pair: Pair, provider: ScriptedProvider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(peer_notifications, "_LINGER_S", 0.05)

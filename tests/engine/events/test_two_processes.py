@@ -1,4 +1,4 @@
-"""Two processes on one database: what each answers and notices of a workflow that one of them runs."""
+"""Two processes on one database: what each returns and notices of a workflow that one of them runs."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -54,7 +54,7 @@ async def start_hanging(pair: Pair, provider: ScriptedProvider) -> str:
 
 
 @pytest.mark.parametrize("verb", ["start", "resume", "cancel", "cleanup"])
-async def test_a_dry_run_and_its_verb_are_answered_alike_if_another_process_runs_the_workflow(
+async def test_a_dry_run_and_its_verb_have_one_response_if_another_process_runs_the_workflow(
     pair: Pair, provider: ScriptedProvider, verb: str
 ) -> None:
     path = WORKFLOWS + await start_hanging(pair, provider)

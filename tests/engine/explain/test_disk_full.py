@@ -160,7 +160,7 @@ async def test_nothing_is_probed_while_writes_succeed(dsn: str, tmp_path: Path) 
         assert probed == []
 
 
-async def test_work_goes_on_and_its_transitions_wait_for_room(
+async def test_work_goes_on_and_its_transitions_wait_for_disk_space(
     dsn: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("stepwell.engine.execution.workflow_access._ANSWER_S", 1.0)
@@ -202,7 +202,7 @@ async def test_work_goes_on_and_its_transitions_wait_for_room(
         await eventually(lambda: nothing_left(service))
 
 
-async def test_a_verb_that_waits_for_room_reports_that_it_may_still_take_effect(
+async def test_a_verb_that_waits_for_disk_space_reports_that_it_may_still_take_effect(
     dsn: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("stepwell.engine.execution.workflow_access._ANSWER_S", 0.1)
@@ -266,7 +266,7 @@ async def eventually_refused(service: Service) -> httpx.Response:
     return response
 
 
-async def test_an_output_without_room_is_held_and_reported(
+async def test_an_output_without_disk_space_is_held_and_reported(
     dsn: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     full, sync = False, os.fsync
@@ -300,7 +300,7 @@ async def test_an_output_without_room_is_held_and_reported(
         ]
 
 
-async def test_an_output_without_room_fails_its_attempt_shortly_before_its_time_is_up(
+async def test_an_output_without_disk_space_fails_its_attempt_shortly_before_its_time_is_up(
     dsn: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fsync(_: int) -> None:

@@ -288,7 +288,7 @@ async def test_a_workflow_that_timed_out_gives_the_timeout_as_its_failure(
         assert set(explanation["steps"]) == {"b"}
 
 
-async def test_a_workflow_of_another_process_names_its_owner_and_lease_if_that_does_not_answer(
+async def test_a_workflow_of_another_process_names_its_owner_and_lease_if_that_does_not_respond(
     memory: MemoryDatabase, tmp_path: Path
 ) -> None:
     provider = hanging(r=[Fail("later", retry_after_s=600)])

@@ -67,7 +67,7 @@ async def test_a_running_job_is_reported_with_its_state_and_poll_error(world: Wo
     assert (await service.until_ended(created["id"]))["status"] == "COMPLETED"
 
 
-async def test_another_process_reports_what_is_stored_of_a_job_if_its_own_process_does_not_answer(
+async def test_another_process_reports_what_is_stored_of_a_job_if_its_own_process_does_not_respond(
     world: World, memory_in_real_time: MemoryDatabase, tmp_path: Path
 ) -> None:
     world.hold()

@@ -52,7 +52,7 @@ async def read(counts: WorkflowCounts, scope: TenantScope = EVERY_TENANT, name: 
     return (await counts.read(scope, WorkflowFilter(name=name))).by_status[PENDING]
 
 
-async def test_counts_are_kept_for_five_seconds(counts: WorkflowCounts, clock: ManualClock) -> None:
+async def test_counts_are_cached_for_five_seconds(counts: WorkflowCounts, clock: ManualClock) -> None:
     assert await read(counts) == 1
     clock.advance(5)
     assert await read(counts) == 1
@@ -91,7 +91,7 @@ async def test_a_scope_keeps_the_counts_of_few_filters(counts: WorkflowCounts) -
     assert await read(counts, EVERY_TENANT, "0") == FILTERS_A_SCOPE + 2
 
 
-async def test_a_failed_count_is_not_kept(counts: WorkflowCounts, reader: Reader) -> None:
+async def test_a_failed_count_is_not_cached(counts: WorkflowCounts, reader: Reader) -> None:
     reader.release.clear()
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0.01):

@@ -270,7 +270,7 @@ class TestAnswers:
         ],
         ids=lambda value: value[:20] if isinstance(value, bytes) else str(value),
     )
-    async def test_each_answer_leads_to_its_status(
+    async def test_each_response_leads_to_its_status(
         self, service: Service, sink: WebhookReceiver, answer: bytes, status: str, code: int | None, words: str | None
     ) -> None:
         sink.answer = answer
@@ -298,13 +298,13 @@ class TestAnswers:
             waits = pause_s(delivery)
             assert seconds - 1 <= waits <= seconds * 1.1 + 1, header
 
-    async def test_huge_answers_are_cut_off(self, service: Service, sink: WebhookReceiver) -> None:
+    async def test_huge_responses_are_cut_off(self, service: Service, sink: WebhookReceiver) -> None:
         sink.answer = answered(200, b"x" * 40_000_000)
         delivery = await delivery_after(service, (await run_with_webhook(service, sink))["id"])
         (attempt,) = delivery["attempts"]
         assert (delivery["status"], attempt["answer"]) == ("DELIVERED", "x" * 1_024)
 
-    async def test_endless_answers_are_cut_off(
+    async def test_endless_responses_are_cut_off(
         self, memory: MemoryDatabase, tmp_path: Path, sink: WebhookReceiver
     ) -> None:
         sink.answer, sink.drip = b"HTTP/1.1 200 OK\r\n\r\n", b"y"
@@ -318,7 +318,7 @@ class TestAnswers:
         delivery = await delivery_after(impatient_service, (await run_with_webhook(impatient_service, sink))["id"])
         assert (delivery["status"], delivery["attempts"][0]["code"]) == ("PENDING", None)
 
-    async def test_a_secret_in_an_answer_is_not_stored(self, service: Service, sink: WebhookReceiver) -> None:
+    async def test_a_secret_in_a_response_is_not_stored(self, service: Service, sink: WebhookReceiver) -> None:
         for secret in (WEBHOOK_SECRET, WEBHOOK_SECRET[6:]):
             sink.answer = answered(200, b"x" * 1_010 + secret.encode())
             delivery = await delivery_after(service, (await run_with_webhook(service, sink))["id"])

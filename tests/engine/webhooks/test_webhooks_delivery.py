@@ -280,7 +280,7 @@ class TestSeveralProcesses:
         assert second.payload["data"]["id"] == workflow_id
         assert len(row.attempts) == 2
 
-    async def test_no_process_takes_over_from_one_that_waits_for_an_answer(
+    async def test_no_process_takes_over_from_one_that_waits_for_a_response(
         self, start: Start, memory: MemoryDatabase, clock: ManualClock, sink: WebhookReceiver
     ) -> None:
         one = await start(exclusive=False, lease_s=3.0)
@@ -373,7 +373,7 @@ class TestUrls:
 
 
 @pytest.mark.usefixtures("debug_logging")
-async def test_no_secret_appears_in_answers_rows_or_logs(
+async def test_no_secret_appears_in_responses_rows_or_logs(
     service_on_postgres: Service, sink: WebhookReceiver, capfd: pytest.CaptureFixture[str]
 ) -> None:
     service = service_on_postgres

@@ -1,6 +1,6 @@
 """Admission control: bounded slots for steps, granted in a fair order of tenants and of each tenant's workflows.
 
-Each pool has a queue. A pool is a provider, a model with a limit of its own, or None (steps without a provider). The
+Each pool has a queue. A pool is a provider, a model with its own limit, or None (steps without a provider). The
 order is round-robin on three levels: pools take turns, in a pool its tenants, and in a tenant its workflows. The steps
 of one workflow start in the order in which they were queued. LOCAL's tenants are ordered by the weight of their work
 instead (`local_admission`). So a workflow of 10,000 steps delays another workflow by
@@ -209,7 +209,7 @@ class AdmissionController:
 
     def _release_of_pool(self, slot: Slot, pool: DividedPool) -> None:
         if self._is_local(pool):
-            self.local.slot_released(slot.tenant, (slot.workflow_id, slot.position))
+            self.local.release_slot(slot.tenant, (slot.workflow_id, slot.position))
         self._used_by_pool[pool] -= 1
         if isinstance(pool, ModelPool):
             self._used_by_pool[pool.provider] -= 1
@@ -297,7 +297,7 @@ class AdmissionController:
             if isinstance(pool, ModelPool):
                 self.rates.count_start(pool)
             if self._is_local(pool):
-                self.local.slot_taken(tenant, (workflow_id, position))
+                self.local.take_slot(tenant, (workflow_id, position))
         self._take(slot)
         return slot
 
@@ -334,13 +334,12 @@ class AdmissionController:
         return not isinstance(pool, ModelPool) or self._has_slot(pool.provider)
 
     def _slots_of(self, pool: DividedPool) -> int:
-        """Return how many slots of *pool* this process may use now."""
         limit = self.limits.of(pool)
         if pool is LOCAL or self.shares.whole:
             return limit
         if not isinstance(pool, ModelPool):
             return self.shares.slots(provider_key(pool), limit)
-        # A model without a concurrency of its own has the slots of its provider, which is checked as well.
+        # A model without its own concurrency has the slots of its provider, which is checked as well.
         return limit if pool.limit.concurrency is None else self.shares.slots(pool.key, limit)
 
     def _tenant_slots(self, tenant: str | None, limit: int) -> int:
@@ -414,7 +413,6 @@ class AdmissionController:
         return waiting
 
     def waiting_in(self, pool: Pool) -> dict[str | None, int]:
-        """Return the number of steps of each tenant that wait in *pool*."""
         queue = self._queues.get(pool, OrderedDict())
         return {tenant: _length(queue, tenant) for tenant in queue}
 

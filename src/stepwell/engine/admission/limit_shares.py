@@ -100,7 +100,7 @@ class LimitShares:
         return pool in self._wanted_by_others
 
     def released(self, pool: str, used: int, *, idle: bool) -> None:
-        """Report that a slot of *pool* was given back, so that *used* are left. *idle*: no step waits for it here."""
+        """Report that a slot of *pool* was released, so that *used* are left. *idle*: no step waits for it here."""
         if idle or used >= self._allowed.get(pool, 0):
             self.changed.set()
 
@@ -115,7 +115,6 @@ class LimitShares:
         return starts.next_at - starts.lead_s - self._now()
 
     def count_start(self, pool: str) -> None:
-        """Use the next reserved start."""
         if (starts := self._starts.get(pool)) is not None:
             starts.number -= 1
             starts.next_at += starts.interval_s
@@ -125,11 +124,9 @@ class LimitShares:
     # Called by the divider
 
     def has_starts(self, pool: str) -> bool:
-        """Return whether a reserved start is left."""
         return self.seconds_until_start(pool) is not None
 
     def allowed(self, pool: str) -> int:
-        """Return how many slots of *pool* this process has."""
         return self._allowed.get(pool, 0) if self.known else 0
 
     def restrict(self, term: int, allowed: dict[str, int]) -> None:

@@ -71,7 +71,6 @@ class LocalAdmission:
 
     @property
     def used(self) -> int:
-        """The number of child processes that are in use."""
         return len(self._processes)
 
     def may_start(self, tenant: str | None, used: int) -> bool:
@@ -84,7 +83,6 @@ class LocalAdmission:
         return iter(allowed if self.max_memory is None else sorted(allowed, key=self._order))
 
     def tag(self, tenant: str | None) -> float:
-        """Return the tag of the tenant's next start."""
         return max(self._now, self._tags.get(tenant, 0.0))
 
     def _order(self, tenant: str | None) -> tuple[float, int]:
@@ -100,8 +98,7 @@ class LocalAdmission:
         at = in_order.index(own)
         return WeightedRank(all_turns[at], all_turns[:at], all_turns[at + 1 :])
 
-    def slot_taken(self, tenant: str | None, step: StepKey) -> None:
-        """Charge a start."""
+    def take_slot(self, tenant: str | None, step: StepKey) -> None:
         if self.max_memory is None:
             return
         tag, cost = self.tag(tenant), self.expected_cost(tenant)
@@ -109,7 +106,7 @@ class LocalAdmission:
         self._tags[tenant], self._starts[step], self._charged[step] = tag + cost, tag, cost
         self._held[tenant] += 1
 
-    def slot_released(self, tenant: str | None, step: StepKey) -> None:
+    def release_slot(self, tenant: str | None, step: StepKey) -> None:
         if self.max_memory is None:
             return
         self._starts.pop(step, None)

@@ -121,7 +121,6 @@ class ModelHealth:
         return released
 
     def withdraw(self, workflow_id: UUID) -> None:
-        """Forget the blocked steps of a workflow."""
         for record in self._records.values():
             if record.blocked:
                 for step in [step for step in record.blocked if step[0] == workflow_id]:

@@ -13,7 +13,7 @@ LOCAL: Final = ProviderType.LOCAL  # hot path: an attribute of an enum costs 0.1
 
 
 class ModelPool(Struct, frozen=True):
-    """A model with a limit of its own."""
+    """A model with its own limit."""
 
     provider: ProviderType
     model: str
@@ -46,7 +46,7 @@ class SlotLimits(Struct, frozen=True):
     local_on_workers: bool = False
 
     def of_model(self, provider: ProviderType, model: str) -> ModelLimit | None:
-        """Return the limit of a model; None if it has none of its own."""
+        """Return the limit of a model; None if it has no own limit."""
         models = self.models.get(provider, {})
         return models.get(model) or models.get(ANY_MODEL)
 
@@ -55,7 +55,6 @@ class SlotLimits(Struct, frozen=True):
         return provider if limit is None else ModelPool(provider, model, limit)
 
     def of(self, pool: Pool) -> int:
-        """Return the number of slots of a pool."""
         if pool is None:
             return self.total
         if isinstance(pool, ModelPool):

@@ -15,7 +15,7 @@ class RoundRobinRank:
     """A participant's rank in a round-robin queue.
 
     *before* and *behind* are how many turns each participant before it and behind it still needs. Construction costs
-    O(n log n) for n participants, and an answer O(log n).
+    O(n log n) for n participants, and a query O(log n).
     """
 
     def __init__(self, before: Iterable[int], behind: Iterable[int]) -> None:
@@ -48,7 +48,7 @@ class WeightedTurns(NamedTuple):
 class WeightedRank:
     """A participant's rank in a queue in which the least tag is next. Of equal tags, those of *before* come first.
 
-    An answer costs O(n) for n participants.
+    A query costs O(n) for n participants.
     """
 
     def __init__(self, own: WeightedTurns, before: Iterable[WeightedTurns], behind: Iterable[WeightedTurns]) -> None:

@@ -26,7 +26,6 @@ class StartRates:
 
     @property
     def pools(self) -> set[Pool]:
-        """The models that this object holds state for."""
         return set(self._next_start_at)
 
     def seconds_until_allowed(self, pool: ModelPool) -> float:

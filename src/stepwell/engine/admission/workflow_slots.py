@@ -62,12 +62,11 @@ class WorkflowSlots:
 
     @property
     def free(self) -> int:
-        """The number of slots that nobody holds."""
         return max(self.limits.active - self._all_taken, 0)
 
     @property
     def _free_to_wait(self) -> int:
-        """The number of workflows of tenants that wait for nothing yet which may wait now."""
+        """The number of workflows that may wait now, if their tenants have none that wait."""
         return self.limits.waiting - self._all_counted - self._all_storing
 
     def use(self, tenant: str | None) -> WorkflowUse:
@@ -157,7 +156,6 @@ class WorkflowSlots:
             raise TooManyRequests(message, self._retry_s(age_s))
 
     def begin_storing(self, tenant: str | None) -> None:
-        """Count a workflow that is about to be stored to wait."""
         self._storing[tenant] += 1
         self._all_storing += 1
 
@@ -203,7 +201,6 @@ class WorkflowSlots:
         self._next.pop(tenant, None)
 
     def begin_count(self) -> None:
-        """Report that the waiting workflows are being counted in the database."""
         self._stored_since = Counter()
 
     def end_count(self, counts: Iterable[WaitingCount] | None) -> None:

@@ -45,8 +45,8 @@ class AttemptControl:
     attempt isn't the step's any more. *flushed* waits until everything reported so far is committed, and raises
     `checkpointer.NotWritten` if that never happens.
 
-    To stop the attempt, its scope is cancelled and not its task, because cancelling the task could interrupt the start
-    of a child process half-way.
+    To stop the attempt, its scope is cancelled and not its `asyncio.Task`, because that could interrupt the start of a
+    child process half-way.
     """
 
     def __init__(self, report: Callable[[Input], bool], flushed: Callable[[], Awaitable[None]]) -> None:

@@ -117,10 +117,10 @@ class ExpressionEvaluator:
     async def until_work_here(self, units: int) -> None:
         """Wait until the event loop may do so much other work for expressions, and charge it.
 
-        Those who wait do their work one after the other. Between them, all others on the event loop have their turn.
+        Those who wait do their work one after the other. Between them, all others on the event loop get a time slice.
         """
         async with self._working:
-            for _ in range(_WAITS):  # and no more, so that others who work all the time don't keep it from its turn
+            for _ in range(_WAITS):  # and no more, so that others who work all the time don't keep it waiting
                 if self.allowance.budget().limit >= min(units, _LOOP_WORK):
                     break
                 await sleep(_WAIT_S)
@@ -160,7 +160,7 @@ class ExpressionEvaluator:
         evaluation = Evaluation(0)
         for pool, limit in ((self.light, _LIGHT_WORK), (self.heavy, MAX_STEP_WORK)):
 
-            def request(limit: int = limit) -> list[bytes]:  # when the turn has come, after those before it
+            def request(limit: int = limit) -> list[bytes]:  # called when a process is free
                 if account.mapping_work >= MAX_WORKFLOW_WORK:
                     limit_text = f"the limit of {MAX_WORKFLOW_WORK:,} visits and elements"
                     raise _failed(f"The mappings of this workflow have taken more work than {limit_text}")

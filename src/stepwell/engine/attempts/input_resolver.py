@@ -182,7 +182,7 @@ class InputResolver:
 
 
 async def _value_of(value: bytes, is_decoded: bool) -> Any:  # noqa: FBT001
-    """Return the value, encoded unless *is_decoded*. Others on the event loop have their turn in between."""
+    """Return the value, encoded unless *is_decoded*. Others on the event loop run in between."""
     if not is_decoded:
         return None if value == _NULL else Raw(value)
     await asyncio.sleep(0)

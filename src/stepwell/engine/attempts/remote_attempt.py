@@ -46,7 +46,7 @@ T = TypeVar("T")
 
 _NOT_FOUND = 3  # answers in a row that say so: the provider might not know the job yet
 _FETCHING_S = 3_600.0  # finished work is paid for: it has more time than the attempt
-_SUBMITTING_S = 900.0  # for a provider's code that has no deadline of its own
+_SUBMITTING_S = 900.0  # for a provider's code without its own deadline
 _SLOWER = 1.5
 _AGAIN_S = 0.5
 _PROGRESS_STEP = 0.05  # every progress event is a database row

@@ -183,20 +183,18 @@ class AttemptRunner:
     def _memory_of(
         self, tenant: str | None, task: Task, control: AttemptControl
     ) -> Iterator[tuple[AttemptMemory, AttemptAnswers]]:
-        """Yield the memory of an attempt. All is given back at the end."""
+        """Yield the memory of an attempt. It is returned at the end."""
         with self._memory.reservation(tenant) as reservation:
             memory = AttemptMemory(reservation, control)
             yield memory, AttemptAnswers(memory, control, self._files.artifacts, task.id)
 
     async def discard(self, task: Task) -> None:
-        """Delete whatever the task has stored."""
         try:
             await self._files.artifacts.discard(task.id)
         except ArtifactError:
             log.exception("artifact.discard_failed", action="discard", task_id=str(task.id))
 
     async def discard_answer(self, task: Task) -> None:
-        """Delete the answer that the task has stored."""
         try:
             await self._files.artifacts.delete(answer_path(task.id))
         except ArtifactGone:
@@ -383,6 +381,6 @@ def _provider_config(context: AttemptContext, position: int, on_fallback: bool) 
 
 
 def _cancelling() -> bool:
-    """Return whether this task is being cancelled. A cancelled inner task of a provider is only a failure."""
+    """Return whether this `asyncio.Task` is being cancelled. If a provider cancels its own, that is only a failure."""
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0

@@ -57,7 +57,6 @@ class EventBus:
         self.closed = False
 
     def publish(self, committed: CommittedEvents) -> None:
-        """Pass a commit to the listeners, and to the watchers of its workflow."""
         for listener in self.listeners:
             listener(committed)
         if watchers := self._watchers.get(committed.workflow_id):
@@ -66,12 +65,10 @@ class EventBus:
 
     @property
     def watched(self) -> Iterable[UUID]:
-        """The workflows that have a watcher."""
         return self._watchers.keys()
 
     @property
     def watchers(self) -> int:
-        """The number of watchers of all workflows."""
         return sum(map(len, self._watchers.values()))
 
     def watch(self, workflow_id: UUID, watcher: Watcher) -> None:

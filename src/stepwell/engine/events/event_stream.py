@@ -97,7 +97,6 @@ class SendBuffer(Generic[P]):
             self.on_end()
 
     def take(self) -> Sequence[QueuedEvent[P]]:
-        """Remove and return all queued events."""
         queued = list(self._queued)
         self._drop()
         return queued

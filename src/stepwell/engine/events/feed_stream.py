@@ -101,7 +101,6 @@ class FeedReader:
         self._end(STOPPING)
 
     async def run(self) -> None:
-        """Run until cancelled."""
         pause = math.inf
         while True:
             with suppress(TimeoutError):
@@ -246,6 +245,6 @@ class FeedStream(EventStream[FeedCursor]):
 
 
 def check_position(after: FeedCursor, page: FeedPage) -> None:
-    """Raise `InvalidRequest` if this database can't have issued *after*: no event would follow it for a long time."""
+    """Raise `InvalidRequest` if this database can't have issued *after*: no later event would come for a long time."""
     if after > page.bound:
         raise InvalidRequest([Fault(("query", "cursor"), "Expected a cursor of this database", "cursor")])

@@ -66,7 +66,6 @@ class WriteMonitor:
 
     @property
     def disk_full(self) -> bool:
-        """True if a target accepts no writes because its disk is full."""
         return any(isinstance(refusal.fault, DiskFull) for refusal in self._refusals.values())
 
     def refusal(self, target: WriteTarget) -> DiskFull | ReadOnly | None:
@@ -91,7 +90,6 @@ class WriteMonitor:
             self._log_exhausted(fault)
 
     def artifact_failed(self, error: StepwellError) -> None:
-        """Report that a file could not be stored, because the disk is full."""
         self._add(WriteTarget.ARTIFACTS, DiskFull(_FILES_FULL), str(error))
 
     async def run(self, probes: Mapping[WriteTarget, Probe]) -> None:

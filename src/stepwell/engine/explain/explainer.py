@@ -256,7 +256,6 @@ def _observe(attempt: RunningAttempt) -> AttemptObservation:
 
 
 def _waits(waiting: Sequence[QueuedSteps], holds: Mapping[int, BreakerHold], now: datetime) -> dict[int, Waits]:
-    """Return what each waiting step waits for, by position."""
     waits: dict[int, Waits] = {position: _breaker_open(hold) for position, hold in holds.items()}
     for queue in waiting:
         for position, queue_position in queue.positions.by_step().items():

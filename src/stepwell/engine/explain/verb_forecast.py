@@ -79,8 +79,8 @@ def forecast_verb(
     if verb == "pause":
         running = [run.plans[step.position].step_id for step in run.steps if _continues(run, step.position)]
         reset = _step_ids(run, StepStatus.PENDING, sorted(decision.steps))
-        followers = _followers(run, range(len(run.steps)), "pause", WorkflowStatus.RUNNING)
-        return VerbForecast(structs.replace(result, running=running, kept=kept, reset=reset), followers)
+        children = _live_children(run, range(len(run.steps)), "pause", WorkflowStatus.RUNNING)
+        return VerbForecast(structs.replace(result, running=running, kept=kept, reset=reset), children)
     cancelled = _step_ids(run, StepStatus.CANCELLED, sorted(decision.steps))
     jobs = _jobs_to_cancel(run, decision)
     return VerbForecast(
@@ -119,7 +119,7 @@ def _with_starts(run: Run, decision: Decision, result: DryRun, stored: Sequence[
         repeats=[repeat for step in open_steps if (repeat := _repeat(run, step)) is not None],
     )
     positions = [step.position for step in open_steps]
-    existing = _followers(run, positions, "resume", WorkflowStatus.PAUSED)
+    existing = _live_children(run, positions, "resume", WorkflowStatus.PAUSED)
     return VerbForecast(result, existing + _continued(run, positions), _new_children(run, positions, stored))
 
 
@@ -194,7 +194,6 @@ def _units(run: Run, positions: Iterable[int]) -> Iterator[StepState]:
 def _existing(
     run: Run, units: Iterable[StepState], verb: DryRunVerb, statuses: Iterable[WorkflowStatus]
 ) -> list[ExistingChild]:
-    """Return the present sub-workflows of those of the *units* that have one."""
     return [
         ExistingChild(
             run.unit_plans[unit.position].step_id,
@@ -208,8 +207,8 @@ def _existing(
     ]
 
 
-def _followers(run: Run, positions: Iterable[int], verb: DryRunVerb, status: WorkflowStatus) -> list[ExistingChild]:
-    """Return the sub-workflows of attempts that continue: they follow their parent."""
+def _live_children(run: Run, positions: Iterable[int], verb: DryRunVerb, status: WorkflowStatus) -> list[ExistingChild]:
+    """Return the sub-workflows of attempts that continue: they pause and resume with their parent."""
     units = [unit for unit in _units(run, positions) if run.has_attempt(unit.position)]
     return _existing(run, units, verb, [status])
 

@@ -2,7 +2,7 @@
 
 What must hold:
 - The cleanup of a workflow ends only after all its sub-workflows are deleted, and those that were deleted here have
-  cleanups of their own. So no crash leaves one behind.
+  their own cleanups. So no crash leaves one behind.
 """
 
 import asyncio
@@ -22,7 +22,7 @@ _COMMIT_S: Final = 10.0
 
 
 async def clean_children(cleanups: Cleanups, access: WorkflowAccess, workflow_id: UUID) -> bool:
-    """Delete the sub-workflows, and let cleanups of their own begin. Return False if another pass must follow.
+    """Delete the sub-workflows, and let their cleanups begin. Return False if another pass is needed.
 
     One that is still being stopped is left to a later pass. Raises `Unavailable`.
     """

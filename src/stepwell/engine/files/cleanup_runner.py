@@ -4,12 +4,12 @@
 
 What must hold:
 - A cleanup is stored in the transaction of workflow.cleaned. From then on some process works on it until each file is
-  deleted, gone, or kept for another workflow, whatever dies in between and whoever still waits for it.
+  deleted, missing, or needed by another workflow, even if processes die meanwhile and nobody waits for it.
 - workflow.files_deleted is written once, in the transaction that deletes the stored cleanup. A repeated cleanup
-  writes another one only if it has found a file to delete, or one that is gone.
+  writes another one only if it has found a file to delete, or a missing one.
 - No file is deleted while an attempt of the workflow runs in this process, and none of an attempt starts afterwards.
-- A file counts as gone only if this cleanup can't have deleted it. The counts of a task's files and its deletion mark
-  are one statement, so each file counts once, whatever dies.
+- A file counts as missing only if this cleanup can't have deleted it. The counts of a task's files and its deletion
+  mark are one statement, so each file counts once, also after a crash.
 - A cleanup whose files can't be deleted is tried again later and later. A pass stops after a few failures in a row, and
   the next one continues behind them, so that a store that is away costs little, and no file hides others.
 - Tenants take turns, page by page, and no tenant has more than its share of the passes in memory. What the retention
@@ -40,7 +40,7 @@ from stepwell.engine.execution.checkpointer import NotWritten
 from stepwell.engine.execution.timers import wait_until_set
 from stepwell.engine.execution.workflow_access import WorkflowAccess
 from stepwell.engine.files.child_cleanups import clean_children
-from stepwell.engine.files.purger import Purger
+from stepwell.engine.files.purger import DELETES_AT_ONCE, FAILURES_IN_A_ROW, Purger
 from stepwell.engine.files.uploads import UploadService
 from stepwell.lifecycle.cleanup_records import DueCleanup, TaskToClean, empty_report
 from stepwell.lifecycle.inputs import FilesDeleted
@@ -54,10 +54,8 @@ from stepwell.runtime.outages import OUTAGE_RETRY_S
 log = structlog.get_logger()
 
 _PAGE = 250  # tasks
-_DELETES_PER_PASS = 4
 _PASSES_PER_LANE = 8
 _TURNS, _TURNS_PER_LANE = 4, 2
-_FAILURES_IN_A_ROW = 8
 _FIRST_RETRY_S, _LAST_RETRY_S = 1.0, 300.0
 _QUIET_S, _DELETE_S, _COMMIT_S = 10.0, 30.0, 10.0
 _POLL_S = 0.5
@@ -91,7 +89,7 @@ class _Progress(Struct):
 
     @property
     def stopped(self) -> bool:
-        return self.failures >= _FAILURES_IN_A_ROW
+        return self.failures >= FAILURES_IN_A_ROW
 
 
 class CleanupRunner:
@@ -181,7 +179,6 @@ class CleanupRunner:
         return WorkflowDataDeletion(workflow_id, len(observer.report.deleted_paths), pending)
 
     def begin_purges(self) -> None:
-        """Work on purges that were stored for this process."""
         self._poll_in(0)
 
     async def _repeat(self, observer: CleanupObserver) -> bool:
@@ -221,7 +218,6 @@ class CleanupRunner:
             self._poll_in(seconds)
 
     async def run(self) -> None:
-        """Work on cleanups until cancelled."""
         async with asyncio.TaskGroup() as self._group:
             while True:
                 pause_s = math.inf
@@ -338,7 +334,7 @@ class CleanupRunner:
             observer.report.deleted_paths.append(path)
 
     async def _attempt(self, cleanup: DueCleanup) -> bool:
-        """Delete the files of the workflow. Return False if another pass must follow. Raises `Unavailable`."""
+        """Delete the files of the workflow. Return False if another pass is needed. Raises `Unavailable`."""
         workflow_id = cleanup.workflow_id
         try:
             async with asyncio.timeout(_QUIET_S):
@@ -357,7 +353,6 @@ class CleanupRunner:
         return await self._finish(workflow_id, progress.kept)
 
     async def _clean_uploads(self, cleanup: DueCleanup) -> None:
-        """Delete the uploads that came with the definition."""
         more = True
         while more:
             async with self._turns.turn(cleanup.lane):
@@ -381,10 +376,10 @@ class CleanupRunner:
         """Delete the files of a page of tasks, and mark the tasks without further files as deleted."""
         cleaned: list[UUID] = []
         deleted = missing = 0
-        for start in range(0, len(page), _DELETES_PER_PASS):
+        for start in range(0, len(page), DELETES_AT_ONCE):
             if progress.stopped:
                 break
-            some = page[start : start + _DELETES_PER_PASS]
+            some = page[start : start + DELETES_AT_ONCE]
             for task, result in zip(some, await self._clean_tasks(some), strict=True):
                 is_cleaned = self._record(workflow_id, task, result, progress)
                 if is_cleaned:

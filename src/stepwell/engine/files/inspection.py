@@ -102,7 +102,6 @@ def _is_text(file: IO[bytes]) -> bool:
 
 
 def _is_json(file: IO[bytes]) -> bool:
-    """Return whether the file, which is UTF-8, is a JSON object or array."""
     with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as contents:
         if not (begin := _JSON_BEGINS.match(contents)):
             return False

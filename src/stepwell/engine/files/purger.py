@@ -34,7 +34,7 @@ _FIRST: Final = UUID(int=0)
 _PAGE = 250  # removals
 DELETES_AT_ONCE = 4
 ROWS = 5_000  # of each table in one statement
-_FAILURES_IN_A_ROW = 8
+FAILURES_IN_A_ROW = 8
 _QUIET_S, _DELETE_S, _PAUSE_S = 10.0, 30.0, 0.01
 
 
@@ -105,7 +105,7 @@ class Purger(Struct, eq=False):
         """Delete the files that no workflow needs. Return the workflows with files that could not be deleted."""
         failed: set[UUID] = set()
         after, failures = _FIRST, 0
-        while failures < _FAILURES_IN_A_ROW:
+        while failures < FAILURES_IN_A_ROW:
             async with self._turns.turn(lane):
                 page = await self._purges.removals(workflow_ids, after, _PAGE)
                 if not page:

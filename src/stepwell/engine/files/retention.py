@@ -34,7 +34,7 @@ _BLOCKED_S = 3_600.0  # until due workflows that may not be deleted yet are exam
 
 
 class Retention:
-    """The task that deletes workflows *days* after their end. None: it deletes none."""
+    """Deletes workflows *days* after their end. None: it deletes none."""
 
     def __init__(self, purges: Purges, cleanups: CleanupRunner, lease: Lease, clock: Clock, days: int | None) -> None:
         self._purges, self._cleanups, self._lease, self._clock = purges, cleanups, lease, clock
@@ -74,7 +74,7 @@ class Retention:
 
 
 class CostRetention:
-    """The task that deletes the sums of costs of a day, *days* after that day (UTC) ended. None: it deletes none."""
+    """Deletes the sums of costs of a day, *days* after that day (UTC) ended. None: it deletes none."""
 
     def __init__(self, costs: DailyCosts, clock: Clock, days: int | None) -> None:
         self._costs, self._clock, self._days = costs, clock, days

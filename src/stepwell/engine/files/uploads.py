@@ -95,7 +95,7 @@ class Presigner(Struct, frozen=True):
 
 
 class UploadSweeper:
-    """The task that deletes uploads when they are due."""
+    """Deletes uploads when they are due."""
 
     busy = False  # it needs no lease, because a row's lock decides who deletes an upload
 

@@ -63,10 +63,7 @@ class ReadService:
 
     async def find(self, scope: TenantScope, workflow_id: UUID, parts: WorkflowParts = WHOLE) -> FoundWorkflow:
         """Return the workflow with *parts*, or that it is large."""
-        workflow: FoundWorkflow | None = await self.store.find(scope, workflow_id, parts)
-        if workflow is None:
-            raise NotFound("workflow")
-        return workflow
+        return _require(await self.store.find(scope, workflow_id, parts), "workflow")
 
     async def size(
         self, scope: TenantScope, workflow_ids: Sequence[UUID], parts: WorkflowParts, stop_at: int
@@ -138,7 +135,6 @@ class ReadService:
         return [file for file in files if await self._task_files.find_for_run(run, file[1]) is not None]
 
     async def step_of_signal(self, scope: TenantScope, workflow_id: UUID, name: str) -> StepRecord:
-        """Return the step that waits for signals of this name."""
         what = f"step that waits for the signal '{printable_key(name)}'"
         return _require(await self.store.step_of_signal(scope, workflow_id, name), what)
 
@@ -185,7 +181,6 @@ class ReadService:
         return _require(read, "workflow")
 
     async def tasks(self, scope: TenantScope, workflow_id: UUID, *, include_deleted: bool) -> Sequence[TaskRecord]:
-        """Return the tasks of the workflow, with the deleted ones if *include_deleted*."""
         return _require(await self.store.tasks(scope, workflow_id, include_deleted=include_deleted), "workflow")
 
     async def task(self, scope: TenantScope, task_id: UUID) -> TaskRecord:

@@ -116,7 +116,7 @@ class WorkflowCounts:
             return cached
         try:
             async with asyncio.timeout(_WAIT_S) as waiting, self._locks.setdefault(scope, asyncio.Lock()):
-                waiting.reschedule(None)  # the statement has a deadline of its own
+                waiting.reschedule(None)  # the statement has its own deadline
                 return self._fresh(scope, key) or await self._count(scope, query, key)
         except TimeoutError:
             raise Unavailable("other counts of this tenant take all the time that there is for them", 5) from None

@@ -16,7 +16,7 @@ log = structlog.get_logger()
 
 _DEADLINE_S = 2.0
 _CACHE_S = 5.0
-_SHARE = 20  # a slow count is cached this many times as long as it took
+_CACHE_FACTOR = 20  # a slow count is cached this many times as long as it took
 
 
 class WebhookBacklog:
@@ -48,7 +48,7 @@ class WebhookBacklog:
                 log.exception("webhook.uncounted", action="metrics")
                 self._count = None
             self._changes_at_count, now = changes, time.monotonic()
-            self._fresh_until = now + max(_CACHE_S, _SHARE * (now - started))
+            self._fresh_until = now + max(_CACHE_S, _CACHE_FACTOR * (now - started))
 
     def deliveries(self) -> dict[Labels, float]:
         """Return the number of webhooks still to be sent; nothing while the database doesn't respond."""

@@ -111,7 +111,6 @@ class WebhookDeliverer:
 
     @property
     def sending(self) -> int:
-        """The number of deliveries in flight."""
         return len(self._sending)
 
     @property
@@ -136,7 +135,6 @@ class WebhookDeliverer:
 
     @property
     def _is_full(self) -> bool:
-        """True if no send may start in any lane."""
         return self.closed or self.sending >= self.limits.total
 
     def measure(self, metrics: Metrics) -> None:
@@ -179,7 +177,6 @@ class WebhookDeliverer:
         self._wake.set()
 
     async def run(self) -> None:
-        """Send webhooks until cancelled."""
         async with asyncio.TaskGroup() as self._group:
             while True:
                 await self._poll_due()
@@ -205,7 +202,6 @@ class WebhookDeliverer:
         self._wake.clear()
 
     async def _poll_due(self) -> None:
-        """Start all deliveries that are due and not blocked by a limit."""
         while not self._is_full:
             lanes = self._schedule.take(self._clock.now(), _LANES_PER_POLL, self._blocked_by)
             if not lanes:
