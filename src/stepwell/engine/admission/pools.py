@@ -63,7 +63,6 @@ class SlotLimits(Struct, frozen=True):
 
 
 def provider_key(provider: ProviderType) -> str:
-    """Return the name of a provider's pool in the division of limits."""
     return f"provider {provider}"
 
 
@@ -73,5 +72,4 @@ def rate_key(pool: str) -> str:
 
 
 def tenant_key(tenant: str | None) -> str:
-    """Return the name of a tenant's limit in the division of limits."""
     return "tenant" if tenant is None else f"tenant {tenant}"

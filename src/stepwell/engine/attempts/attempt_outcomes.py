@@ -73,6 +73,5 @@ def failure(task: Task, error: AttemptError) -> AttemptFailed:
 
 
 def error_text(error: AttemptError) -> str:
-    """Return the text of the error as it is stored."""
     clean = str(error).replace("\x00", "").encode("utf-8", "replace").decode()
     return clean if len(clean) <= _ERROR_CAP else clean[: _ERROR_CAP - 1] + "…"

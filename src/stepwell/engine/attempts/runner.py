@@ -223,7 +223,7 @@ class AttemptRunner:
         except AttemptSuperseded:
             return None
         except (Exception, CancelledError) as error:
-            if isinstance(error, CancelledError) and _cancelling():
+            if isinstance(error, CancelledError) and _is_being_cancelled():
                 raise
             if control.cancelled:
                 return None  # even if the provider has answered
@@ -380,7 +380,7 @@ def _provider_config(context: AttemptContext, position: int, on_fallback: bool) 
     return (definition.fallback_provider_config if on_fallback else definition.provider_config) or {}
 
 
-def _cancelling() -> bool:
+def _is_being_cancelled() -> bool:
     """Return whether this `asyncio.Task` is being cancelled. If a provider cancels its own, that is only a failure."""
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0

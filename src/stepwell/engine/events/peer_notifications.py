@@ -63,7 +63,6 @@ class PeerNotifications:
             group.create_task(self._poll(), name="poll of peers' workflows")
 
     def _on_committed(self, committed: CommittedEvents) -> None:
-        """Notify the peers of this workflow soon."""
         self._committed.add(committed.workflow_id)
         self._any_committed.set()
 
