@@ -121,9 +121,7 @@ async def test_a_result_of_too_many_levels_fails_its_step_for_good(memory: Memor
         assert (workflow["completed_steps"], step_of(workflow, "29")["retry_count"]) == (29, 0)
 
 
-async def test_a_result_that_is_no_json_is_named_and_not_tried_again(
-    memory: MemoryDatabase, tmp_path: Path
-) -> None:
+async def test_a_result_that_is_no_json_is_named_and_not_tried_again(memory: MemoryDatabase, tmp_path: Path) -> None:
     surrogate = r'`"\ud800"`'  # as a literal it passes as text and is one only once it is read
     mapping = {"from_step": "a", "from_field": surrogate, "to_field": "t"}
     async with serving(memory, tmp_path, ScriptedProvider()) as service:

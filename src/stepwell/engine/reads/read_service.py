@@ -63,7 +63,10 @@ class ReadService:
 
     async def find(self, scope: TenantScope, workflow_id: UUID, parts: WorkflowParts = WHOLE) -> FoundWorkflow:
         """Return the workflow with *parts*, or that it is large."""
-        return _require(await self.store.find(scope, workflow_id, parts), "workflow")
+        workflow: FoundWorkflow | None = await self.store.find(scope, workflow_id, parts)
+        if workflow is None:
+            raise NotFound("workflow")
+        return workflow
 
     async def size(
         self, scope: TenantScope, workflow_ids: Sequence[UUID], parts: WorkflowParts, stop_at: int
