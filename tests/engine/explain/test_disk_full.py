@@ -277,7 +277,7 @@ async def test_an_output_without_disk_space_is_held_and_reported(
         sync(descriptor)
 
     monkeypatch.setattr(os, "fsync", fsync)
-    monkeypatch.setattr("stepwell.engine.attempts.attempt_io._ROOM_S", 0.05)
+    monkeypatch.setattr("stepwell.engine.attempts.attempt_io._DISK_RETRY_S", 0.05)
     provider = ScriptedProvider(ProviderType.CUSTOM, default=Succeed(files={"a.bin": b"paid for"}))
     async with running_service(dsn, tmp_path, providers=[provider], grace_s=1) as service:
         with capture_logs() as logs:

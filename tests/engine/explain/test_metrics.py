@@ -222,7 +222,7 @@ async def test_the_backlog_of_webhooks_and_its_age_are_reported_until_they_are_s
     memory: MemoryDatabase, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(backlog, "_CACHE_S", 0)
-    monkeypatch.setattr(backlog, "_SHARE", 0)
+    monkeypatch.setattr(backlog, "_CACHE_FACTOR", 0)
     async with running_service(memory, tmp_path) as service, running_sink(answer=HANG) as sink:
         assert await samples_of(service, "stepwell_webhook_backlog") == {}
         assert await run_workflow(service, passthrough_step("a"), webhook_url=sink.url()) == "COMPLETED"
