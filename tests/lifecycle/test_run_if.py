@@ -13,7 +13,7 @@ from msgspec import Struct
 from stepwell.contract.enums import OnFailure, RunIf, SkipReason, StepStatus, WorkflowStatus
 from stepwell.lifecycle.inputs import Resume
 from stepwell.lifecycle.model import StepState, WorkflowState
-from stepwell.lifecycle.resume import kept_steps
+from stepwell.lifecycle.resume import steps_to_leave
 from stepwell.lifecycle.run import Run
 from stepwell.lifecycle.run_if import skip_reason
 from stepwell.lifecycle.stored_run import StoredRun
@@ -94,7 +94,7 @@ def test_which_steps_resume_leaves_as_they_are(
         return [other for other, needed in enumerate(dag) if position in needed]
 
     plans = plans_of(dag, run_if=run_if, optional=optional)
-    assert kept_steps(plans, states(letters), dependants, from_paused=from_paused) == kept
+    assert steps_to_leave(plans, states(letters), dependants, from_paused=from_paused) == kept
 
 
 def reasons(sim: SimulatedRun) -> list[SkipReason | None]:

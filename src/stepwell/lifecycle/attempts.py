@@ -25,7 +25,7 @@ from stepwell.lifecycle.remote_transitions import RemoteTransitions
 from stepwell.lifecycle.repeats import end_of_run
 from stepwell.lifecycle.retry import RetryDecision, backoff_s, decide_retry
 from stepwell.lifecycle.step_transitions import StepTransitions
-from stepwell.lifecycle.steps import RepeatPlan
+from stepwell.lifecycle.steps import RepeatRule
 from stepwell.lifecycle.units import Units
 
 # Hot path: an attribute of an enum costs 0.1 µs in Python 3.11.
@@ -145,11 +145,11 @@ class Attempts:
         task.status, task.completed_at = status, now
 
     def _end_run(
-        self, decision: Decision, unit: StepState, task: Task, input_: Succeeded, plan: RepeatPlan, now: datetime
+        self, decision: Decision, unit: StepState, task: Task, input_: Succeeded, rule: RepeatRule, now: datetime
     ) -> None:
         """End one run of a unit that repeats."""
         verdict = input_.verdict or RunVerdict(done=True)
-        end = end_of_run(plan, unit.flow or NO_FLOW, verdict, len(input_.result))
+        end = end_of_run(rule, unit.flow or NO_FLOW, verdict, len(input_.result))
         self._units.output_budget.release(end.unstored_bytes)
         unit.flow, result = end.flow, input_.result if end.stores else None
         if end.repeats:

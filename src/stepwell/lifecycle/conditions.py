@@ -18,11 +18,11 @@ from stepwell.contract.enums import StepStatus
 from stepwell.lifecycle.decision import Decision
 from stepwell.lifecycle.effects import Evaluate
 from stepwell.lifecycle.inputs import Evaluated
-from stepwell.lifecycle.steps import FlowPlan
+from stepwell.lifecycle.steps import FlowControl
 from stepwell.lifecycle.units import Units
 
 
-def needs_evaluation(flow: FlowPlan) -> bool:
+def needs_evaluation(flow: FlowControl) -> bool:
     """Return whether a step with this flow control begins with an evaluation."""
     return flow.has_condition or flow.waits_for is not None or flow.for_each is not None
 

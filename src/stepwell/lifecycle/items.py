@@ -21,7 +21,7 @@ from stepwell.contract.definition import MAX_ITEMS
 from stepwell.contract.enums import StepStatus
 from stepwell.lifecycle.decision import Decision, copy_of
 from stepwell.lifecycle.model import NO_FLOW, ItemPlace, ItemState, StepState
-from stepwell.lifecycle.steps import ForEachPlan
+from stepwell.lifecycle.steps import ForEachRule
 from stepwell.lifecycle.units import Units, unit_position
 
 MAX_WORKFLOW_ITEMS = 10_000
@@ -33,8 +33,8 @@ class ItemGroup:
     `taken` are the positions of the items that have a place in `max_concurrency`: under way, or about to begin.
     """
 
-    def __init__(self, position: int, plan: ForEachPlan, items: Iterable[ItemState]) -> None:
-        self.position, self.plan, self.items = position, plan, list(items)
+    def __init__(self, position: int, rule: ForEachRule, items: Iterable[ItemState]) -> None:
+        self.position, self.rule, self.items = position, rule, list(items)
         self.taken: set[int] = set()
         self.running = self.completed = self.failed = 0
         self._pending: list[int] = []
@@ -61,7 +61,7 @@ class ItemGroup:
     @property
     def is_failing(self) -> bool:
         """True if the step fails as soon as no item is under way."""
-        return self.failed > 0 and not self.plan.collect
+        return self.failed > 0 and not self.rule.collect
 
     @property
     def has_ended(self) -> bool:
@@ -77,7 +77,7 @@ class ItemGroup:
     def take(self) -> list[int]:
         """Give the next items their places in `max_concurrency`. Return their positions in order."""
         taken = list[int]()
-        while self._pending and len(self.taken) < self.plan.max_concurrency:
+        while self._pending and len(self.taken) < self.rule.max_concurrency:
             position = heappop(self._pending)
             self.taken.add(position)
             taken.append(position)

@@ -10,7 +10,7 @@ from stepwell.lifecycle.steps import ResolvedStep
 _RESET_BY_RESUME = (StepStatus.FAILED, StepStatus.CANCELLED, StepStatus.SKIPPED, StepStatus.PENDING)
 
 
-def kept_steps(
+def steps_to_leave(
     plans: Sequence[ResolvedStep],
     steps: Sequence[StepState],
     dependants: Callable[[int], Iterable[int]],
@@ -55,7 +55,7 @@ def reset(step: StepState) -> bool:
     return False
 
 
-def report_of_kept(plans: Sequence[ResolvedStep], steps: Sequence[StepState], kept: Iterable[int]) -> dict[str, Any]:
+def resume_report(plans: Sequence[ResolvedStep], steps: Sequence[StepState], kept: Iterable[int]) -> dict[str, Any]:
     """Return the data of the event that reports a resume: the ids of the steps that stay as they are."""
     by_status = {"still_skipped": StepStatus.SKIPPED, "still_failed": StepStatus.FAILED}
     named = {

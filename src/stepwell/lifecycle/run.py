@@ -109,7 +109,7 @@ class Run:
         if flows:
             self.parking = Parking(units, remote, conditions=self.conditions, waits=self.waits, children=self.children)
         self.steps, self.plans, self.units, self.unit_plans = units.steps, units.plans, units.units, units.unit_plans
-        self.output_budget, self.kept_results = units.output_budget, units.kept_results
+        self.output_budget, self.results_in_memory = units.output_budget, units.results_in_memory
         self._step_webhooks, self._tenant = not stored.suppress_subtask_events, stored.tenant
 
     # What the engine reads

@@ -13,7 +13,7 @@ from stepwell.lifecycle.inputs import SERVICE, Evaluated
 from stepwell.lifecycle.items import ItemGroup, Items
 from stepwell.lifecycle.model import ItemState, StepState, Task
 from stepwell.lifecycle.remote_transitions import RemoteTransitions
-from stepwell.lifecycle.resume import kept_steps, report_of_kept, reset
+from stepwell.lifecycle.resume import reset, resume_report, steps_to_leave
 from stepwell.lifecycle.run_if import skip_reason
 from stepwell.lifecycle.units import Units
 from stepwell.lifecycle.waits import WaitEnd, Waits
@@ -285,7 +285,7 @@ class StepTransitions:
         """
         units, kept = self._units, set[int]()
         if units.skipped or units.tolerated:
-            kept = kept_steps(units.plans, units.steps, units.dependants, from_paused=from_paused)
+            kept = steps_to_leave(units.plans, units.steps, units.dependants, from_paused=from_paused)
         for step in units.steps:
             if step.position not in kept and reset(step):
                 decision.record(step, now)
@@ -294,7 +294,7 @@ class StepTransitions:
                 for item in group.items:
                     if reset(item):
                         decision.record(item, now)
-        return report_of_kept(units.plans, units.steps, kept)
+        return resume_report(units.plans, units.steps, kept)
 
     # Items
 

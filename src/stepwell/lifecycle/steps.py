@@ -9,14 +9,14 @@ from stepwell.contract.definition import WorkflowStepDefinition
 from stepwell.contract.enums import WAITS_OF, OnItemFailure, ProviderType, RunIf, TaskType, WaitKind
 
 
-class ForEachPlan(Struct, frozen=True, gc=False):
+class ForEachRule(Struct, frozen=True, gc=False):
     """The `for_each` of a step. `collect`: failed items don't fail the step."""
 
     max_concurrency: int = 10
     collect: bool = False
 
 
-class RepeatPlan(Struct, frozen=True, gc=False):
+class RepeatRule(Struct, frozen=True, gc=False):
     """The repetition of a step: at most `max` runs.
 
     `has_best`: if none is good enough, the run with the highest number counts, otherwise the last one.
@@ -26,7 +26,7 @@ class RepeatPlan(Struct, frozen=True, gc=False):
     has_best: bool = False
 
 
-class FlowPlan(Struct, frozen=True, kw_only=True, gc=False):
+class FlowControl(Struct, frozen=True, kw_only=True, gc=False):
     """The flow control of a step, as far as the state machine needs it. The definition has the expressions.
 
     `waits_for` is None unless the step waits instead of making attempts. `signal` is the name of the signal that it
@@ -34,40 +34,40 @@ class FlowPlan(Struct, frozen=True, kw_only=True, gc=False):
     """
 
     has_condition: bool = False
-    for_each: ForEachPlan | None = None
-    repeat: RepeatPlan | None = None
+    for_each: ForEachRule | None = None
+    repeat: RepeatRule | None = None
     waits_for: WaitKind | None = None
     signal: str | None = None
     runs_workflow: bool = False
 
 
-_CONDITION_ONLY = FlowPlan(has_condition=True)
+_CONDITION_ONLY = FlowControl(has_condition=True)
 
 
-def flow_plan(step: WorkflowStepDefinition) -> FlowPlan | None:
+def flow_control(step: WorkflowStepDefinition) -> FlowControl | None:
     """Return the flow control of a step; None without any."""
     has_condition, waits_for = step.when is not UNSET, WAITS_OF.get(step.task_type)
     if waits_for is None and step.repeat is UNSET and step.for_each is UNSET:  # hot path
         return _CONDITION_ONLY if has_condition else None
     if waits_for is None or waits_for is WaitKind.WORKFLOW:
-        items, repeat, runs_workflow = _for_each_plan(step), _repeat_plan(step), waits_for is not None
-        return FlowPlan(has_condition=has_condition, for_each=items, repeat=repeat, runs_workflow=runs_workflow)
+        items, repeat, runs_workflow = _for_each_rule(step), _repeat_rule(step), waits_for is not None
+        return FlowControl(has_condition=has_condition, for_each=items, repeat=repeat, runs_workflow=runs_workflow)
     name = step.config.get("name")
     signal = None if waits_for is not WaitKind.SIGNAL else step.id if name is None else str(name)
-    return FlowPlan(has_condition=has_condition, waits_for=waits_for, signal=signal)
+    return FlowControl(has_condition=has_condition, waits_for=waits_for, signal=signal)
 
 
-def _for_each_plan(step: WorkflowStepDefinition) -> ForEachPlan | None:
+def _for_each_rule(step: WorkflowStepDefinition) -> ForEachRule | None:
     if step.for_each is UNSET:
         return None
     collect = step.for_each.on_item_failure is OnItemFailure.COLLECT
-    return ForEachPlan(step.for_each.max_concurrency, collect)
+    return ForEachRule(step.for_each.max_concurrency, collect)
 
 
-def _repeat_plan(step: WorkflowStepDefinition) -> RepeatPlan | None:
+def _repeat_rule(step: WorkflowStepDefinition) -> RepeatRule | None:
     if step.repeat is UNSET:
         return None
-    return RepeatPlan(step.repeat.max, step.repeat.best is not None)
+    return RepeatRule(step.repeat.max, step.repeat.best is not None)
 
 
 class ResolvedStep(Struct, frozen=True, kw_only=True, gc=False):
@@ -87,7 +87,7 @@ class ResolvedStep(Struct, frozen=True, kw_only=True, gc=False):
     fallback: ProviderType | None = None
     run_if: RunIf = RunIf.ALL_COMPLETED
     optional: bool = False
-    flow: FlowPlan | None = None
+    flow: FlowControl | None = None
 
     @property
     def runs_workflow(self) -> bool:

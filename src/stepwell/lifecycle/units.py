@@ -8,9 +8,9 @@ from stepwell.contract.definition import MAX_ITEMS
 from stepwell.contract.enums import EventType, OnFailure, RunIf, StepStatus, WorkflowStatus
 from stepwell.lifecycle.decision import Decision
 from stepwell.lifecycle.inputs import SERVICE
-from stepwell.lifecycle.kept_results import KeptResults
 from stepwell.lifecycle.model import ItemPlace, ItemState, StepState, Task
 from stepwell.lifecycle.output_budget import OutputBudget
+from stepwell.lifecycle.results_in_memory import ResultsInMemory
 from stepwell.lifecycle.run_if import has_ended
 from stepwell.lifecycle.steps import ResolvedStep
 from stepwell.lifecycle.stored_run import StoredRun
@@ -58,7 +58,7 @@ class Units:
             for dependency in plan.depends_on:
                 self._dependants[dependency].append(plan.position)
         self._left = [0] * len(self.plans)  # by position: the dependencies that have not ended
-        self.kept_results = KeptResults(self.steps, stored.sources or [()] * len(self.steps))
+        self.results_in_memory = ResultsInMemory(self.steps, stored.sources or [()] * len(self.steps))
         self.rebuild()
 
     # What may start
@@ -155,7 +155,7 @@ class Units:
 
     def complete(self, position: int) -> list[int]:
         """Record that the step is COMPLETED. Return the positions that this makes ready. Costs O(its edges)."""
-        self.kept_results.complete(position)
+        self.results_in_memory.complete(position)
         newly, left, steps = list[int](), self._left, self.steps
         for dependant in self._dependants[position]:
             left[dependant] -= 1

@@ -10,7 +10,7 @@ from stepwell.contract.definition import ForEach
 from stepwell.contract.enums import ProviderType
 from stepwell.definition.mapping.expressions import expressions_of
 from stepwell.definition.validation.workflow import validate_workflow
-from stepwell.lifecycle.steps import FlowPlan, ForEachPlan, StepMembers
+from stepwell.lifecycle.steps import FlowControl, ForEachRule, StepMembers
 from support.workflows.definitions import CATALOG, body, draw, faults_of, join, mapped, plan
 
 FOR_EACH = ("body", "steps", 1, "for_each")
@@ -29,7 +29,7 @@ def picture(**config: Any) -> dict[str, Any]:
 
 def test_a_step_with_items_is_planned_with_them() -> None:
     planned = plan(with_items(items=["x", "y"], max_concurrency=3, on_item_failure="collect"))
-    assert planned.steps[1].flow == FlowPlan(for_each=ForEachPlan(3, collect=True))
+    assert planned.steps[1].flow == FlowControl(for_each=ForEachRule(3, collect=True))
     assert planned.evaluates
 
 

@@ -8,7 +8,7 @@ from msgspec import structs
 from stepwell.contract.definition import Repeat
 from stepwell.contract.enums import ProviderType
 from stepwell.definition.mapping.expressions import expressions_of
-from stepwell.lifecycle.steps import FlowPlan, RepeatPlan, StepMembers
+from stepwell.lifecycle.steps import FlowControl, RepeatRule, StepMembers
 from support.workflows.definitions import CATALOG, body, draw, faults_of, join, plan
 
 REPEAT = ("body", "steps", 0, "repeat")
@@ -20,7 +20,7 @@ def repeating(**repeat: Any) -> dict[str, Any]:
 
 def test_a_step_that_repeats_is_planned_with_its_repetition() -> None:
     planned = plan(repeating(best="score"))
-    assert planned.steps[0].flow == FlowPlan(repeat=RepeatPlan(3, has_best=True))
+    assert planned.steps[0].flow == FlowControl(repeat=RepeatRule(3, has_best=True))
     assert planned.request.steps[0].repeat == Repeat(until="score > `1`", max=3, best="score")
 
 

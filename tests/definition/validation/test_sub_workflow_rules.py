@@ -11,7 +11,7 @@ from stepwell.definition.mapping.expressions import expressions_of
 from stepwell.definition.validation.member_checks import MAX_WARNINGS
 from stepwell.definition.validation.sub_workflow_rules import MAX_DEPTH
 from stepwell.definition.validation.workflow import validate_workflow
-from stepwell.lifecycle.steps import FlowPlan, RepeatPlan
+from stepwell.lifecycle.steps import FlowControl, RepeatRule
 from support.workflows.definitions import CATALOG, body, draw, faults_of, join, mapped, plan
 
 CONFIG = ("steps", 0, "config")
@@ -40,8 +40,8 @@ def test_a_sub_workflow_has_no_provider_and_no_retries() -> None:
     until = {"until": "status == 'COMPLETED'", "max": 3}
     validated = plan(body(sub(), sub(step_id="again", repeat=until), config={"retry": {"max_retries": 9}}))
     first, second = validated.steps
-    assert (first.provider, first.max_retries, first.flow) == (None, 0, FlowPlan(runs_workflow=True))
-    assert second.flow == FlowPlan(repeat=RepeatPlan(3), runs_workflow=True)
+    assert (first.provider, first.max_retries, first.flow) == (None, 0, FlowControl(runs_workflow=True))
+    assert second.flow == FlowControl(repeat=RepeatRule(3), runs_workflow=True)
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from stepwell.contract.enums import ProviderType, WaitKind
-from stepwell.lifecycle.steps import FlowPlan
+from stepwell.lifecycle.steps import FlowControl
 from support.workflows.definitions import body, draw, faults_of, mapped, plan
 
 NOW = datetime(2026, 11, 27, 18, tzinfo=UTC)
@@ -24,8 +24,8 @@ def signal(step_id: str = "sent", **others: Any) -> dict[str, Any]:
 def test_steps_that_wait_have_no_provider_and_no_retries() -> None:
     steps = plan(body(approval(config={"message": "Print?", "timeout_s": 86_401}), signal(), draw("c"))).steps
     assert [(step.provider, step.max_retries, step.flow) for step in steps] == [
-        (None, 0, FlowPlan(waits_for=WaitKind.DECISION)),
-        (None, 0, FlowPlan(waits_for=WaitKind.SIGNAL, signal="sent")),
+        (None, 0, FlowControl(waits_for=WaitKind.DECISION)),
+        (None, 0, FlowControl(waits_for=WaitKind.SIGNAL, signal="sent")),
         (ProviderType.LOCAL, 3, None),
     ]
 
@@ -136,7 +136,7 @@ def delay(**config: Any) -> dict[str, Any]:
 def test_a_delay_has_seconds_or_until(config: dict[str, Any]) -> None:
     planned = plan(body(draw("draw"), delay(**config)))
     assert planned.warnings == ()
-    assert planned.steps[1].flow == FlowPlan(waits_for=WaitKind.DELAY)
+    assert planned.steps[1].flow == FlowControl(waits_for=WaitKind.DELAY)
 
 
 @pytest.mark.parametrize(

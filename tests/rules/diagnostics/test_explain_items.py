@@ -10,7 +10,7 @@ from stepwell.contract.enums import OnFailure, ProviderType, StepStatus, TaskPha
 from stepwell.contract.reasons import FollowsUp, StepReason, WaitsForItems, WaitsForSlot
 from stepwell.lifecycle.model import ItemPlace, ItemState, Sent, StepState, Task, WorkflowState
 from stepwell.lifecycle.records import StepRecord
-from stepwell.lifecycle.steps import FlowPlan, ForEachPlan, ResolvedStep
+from stepwell.lifecycle.steps import FlowControl, ForEachRule, ResolvedStep
 from stepwell.lifecycle.units import unit_position
 from stepwell.rules.diagnostics.explain import WorkflowSnapshot, explain
 
@@ -21,7 +21,7 @@ PLAN = ResolvedStep(
     step_id="a",
     task_type=TaskType.GENERATION,
     provider=ProviderType.CUSTOM,
-    flow=FlowPlan(for_each=ForEachPlan(collect=True)),
+    flow=FlowControl(for_each=ForEachRule(collect=True)),
 )
 SLOT = WaitsForSlot(
     detail="no slot",
@@ -88,7 +88,7 @@ def test_the_items_of_a_step_are_counted_with_the_reasons_of_those_that_are_unde
 
 def test_a_step_that_an_item_has_failed_starts_no_further_item() -> None:
     items = [item(0, StepStatus.FAILED), item(1, StepStatus.RUNNING), item(2, StepStatus.PENDING)]
-    stops = structs.replace(PLAN, flow=FlowPlan(for_each=ForEachPlan(collect=False)))
+    stops = structs.replace(PLAN, flow=FlowControl(for_each=ForEachRule(collect=False)))
     stopped = reason_of(StepStatus.RUNNING, items, task(1), plan=stops)
     assert "1 not started. No further item starts, because one has failed. Item 1: " in stopped.detail
     assert "No further item" not in reason_of(StepStatus.RUNNING, items, task(1)).detail

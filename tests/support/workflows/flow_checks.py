@@ -135,7 +135,7 @@ def check_groups(run: Run, items: Items, rows: Mapping[int, ItemState], *, stopp
         statuses = [row.status for row in rows.values() if row.place.step == position]
         assert group.completed == statuses.count(StepStatus.COMPLETED)
         assert group.failed == statuses.count(StepStatus.FAILED)
-        assert group.running == statuses.count(StepStatus.RUNNING) <= group.plan.max_concurrency
+        assert group.running == statuses.count(StepStatus.RUNNING) <= group.rule.max_concurrency
         if run.steps[position].status is not StepStatus.RUNNING:
             assert StepStatus.RUNNING not in statuses
         elif not group.running:

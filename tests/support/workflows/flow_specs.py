@@ -9,7 +9,7 @@ from typing import Any
 from msgspec import Struct, field
 
 from stepwell.contract.enums import ProviderType, RunIf, SkipReason, StepStatus, TaskType, WaitKind
-from stepwell.lifecycle.steps import FlowPlan, ForEachPlan, RepeatPlan, ResolvedStep
+from stepwell.lifecycle.steps import FlowControl, ForEachRule, RepeatRule, ResolvedStep
 
 MAX_RETRIES = 2
 
@@ -57,10 +57,10 @@ class StepSpec(Struct, frozen=True, kw_only=True):
 
 
 def plan_of(position: int, spec: StepSpec) -> ResolvedStep:
-    flow = FlowPlan(
+    flow = FlowControl(
         has_condition=spec.condition is not None,
-        for_each=None if spec.items is None else ForEachPlan(spec.concurrency, spec.collect),
-        repeat=None if spec.repeat is None else RepeatPlan(spec.repeat.max, spec.repeat.has_best),
+        for_each=None if spec.items is None else ForEachRule(spec.concurrency, spec.collect),
+        repeat=None if spec.repeat is None else RepeatRule(spec.repeat.max, spec.repeat.has_best),
         waits_for=spec.waits_for,
         signal=f"signal {position}" if spec.waits_for is WaitKind.SIGNAL else None,
         runs_workflow=spec.child,
@@ -74,7 +74,7 @@ def plan_of(position: int, spec: StepSpec) -> ResolvedStep:
         provider=None if spec.waits_for or spec.child else ProviderType.LOCAL,
         run_if=spec.run_if,
         optional=spec.optional,
-        flow=None if flow == FlowPlan() else flow,
+        flow=None if flow == FlowControl() else flow,
     )
 
 

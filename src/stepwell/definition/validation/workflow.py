@@ -52,7 +52,7 @@ from stepwell.definition.validation.step_rules import (
 from stepwell.definition.validation.sub_workflow_rules import SubWorkflowRules, nested_steps
 from stepwell.definition.validation.wait_rules import WaitRules
 from stepwell.lifecycle.feature_level import BASE_LEVEL
-from stepwell.lifecycle.steps import ResolvedStep, flow_plan
+from stepwell.lifecycle.steps import ResolvedStep, flow_control
 from stepwell.lifecycle.webhook_deliveries import WEBHOOK_URL, UrlRule, url_fault
 
 __all__ = ["MAX_STEPS", "ValidatedWorkflow", "parse_update", "validate_workflow"]
@@ -232,7 +232,7 @@ def _resolve(
         fallback=None if provider is None else step.fallback_provider_type,
         run_if=_ALL_COMPLETED if step.run_if is UNSET else step.run_if,
         optional=step.optional is True,
-        flow=flow_plan(step),
+        flow=flow_control(step),
     )
 
 

@@ -310,7 +310,7 @@ class ActiveWorkflow:
         for step_id in self._read_steps(position, part):
             source = self._positions[step_id]
             step = self.run.steps[source]
-            if step.result is None and self.run.kept_results.is_stored_only(step) and source not in stored:
+            if step.result is None and self.run.results_in_memory.is_stored_only(step) and source not in stored:
                 stored.append(source)
         return stored
 

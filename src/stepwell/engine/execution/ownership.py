@@ -304,9 +304,9 @@ async def load_results(workflow_store: WorkflowStore, workflows: list[ActiveWork
     positions_of = {
         each.workflow_id: positions
         for each in workflows
-        if (positions := each.run.kept_results.to_load(each.run.output_budget.result_bytes))
+        if (positions := each.run.results_in_memory.to_load(each.run.output_budget.result_bytes))
     }
     if positions_of:
         results = await workflow_store.results(EVERY_TENANT, positions_of)
         for workflow in workflows:
-            workflow.run.kept_results.put(results.get(workflow.workflow_id, {}))
+            workflow.run.results_in_memory.put(results.get(workflow.workflow_id, {}))

@@ -11,7 +11,7 @@ from stepwell.contract.enums import ProviderType, RunIf, SkipReason, StepStatus,
 from stepwell.contract.workflows import ItemCounts
 from stepwell.lifecycle.model import FlowState, ItemPlace, ItemState, StepState
 from stepwell.lifecycle.records import StepAttempts, StepRecord
-from stepwell.lifecycle.steps import ResolvedStep, flow_plan
+from stepwell.lifecycle.steps import ResolvedStep, flow_control
 from stepwell.persistence.tables import column
 from stepwell.persistence.tables.column import (
     Columns,
@@ -165,7 +165,7 @@ def step_record(row: Row, created_at: datetime, result: bytes | None = None, *, 
     definition = _read_definition(row["definition"], shown=shown)
     if row["condition"] is not None or row["repeat"] is not None or row["for_each"] is not None:
         definition = structs.replace(definition, **_decode_members(row))
-    plan = ResolvedStep(**_decode_plan(row), flow=flow_plan(definition))
+    plan = ResolvedStep(**_decode_plan(row), flow=flow_control(definition))
     if not shown:
         TaskType(plan.task_type)  # raises ValueError
     state = _decode_state(row)

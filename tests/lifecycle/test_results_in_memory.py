@@ -4,45 +4,45 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stepwell.contract.enums import StepStatus
-from stepwell.lifecycle.kept_results import MAX_KEPT_BYTES, KeptResults
 from stepwell.lifecycle.model import StepState
+from stepwell.lifecycle.results_in_memory import MAX_BYTES_IN_MEMORY, ResultsInMemory
 
-KEPT = b"k" * (MAX_KEPT_BYTES // 2)
+RESULT = b"k" * (MAX_BYTES_IN_MEMORY // 2)
 
 
 def steps_of(count: int) -> list[StepState]:
     return [StepState(position) for position in range(count)]
 
 
-def complete(kept: KeptResults, step: StepState, result: bytes) -> None:
+def complete(in_memory: ResultsInMemory, step: StepState, result: bytes) -> None:
     step.status, step.result = StepStatus.COMPLETED, result
-    kept.complete(step.position)
+    in_memory.complete(step.position)
 
 
 def test_a_result_stays_until_the_last_step_that_reads_it_has_completed() -> None:
     steps = steps_of(3)
-    kept = KeptResults(steps, [(), (0,), (0,)])
-    complete(kept, steps[0], b"{}")
-    complete(kept, steps[1], b"{}")
+    in_memory = ResultsInMemory(steps, [(), (0,), (0,)])
+    complete(in_memory, steps[0], b"{}")
+    complete(in_memory, steps[1], b"{}")
     assert [step.result for step in steps] == [b"{}", None, None]
-    complete(kept, steps[2], b"{}")
+    complete(in_memory, steps[2], b"{}")
     assert [step.result for step in steps] == [None, None, None]
 
 
 def test_a_result_that_nobody_reads_does_not_stay() -> None:
     steps = steps_of(1)
-    complete(KeptResults(steps, [()]), steps[0], b"{}")
+    complete(ResultsInMemory(steps, [()]), steps[0], b"{}")
     assert steps[0].result is None
 
 
 def test_results_beyond_the_bound_are_in_the_database_only() -> None:
     steps = steps_of(4)
-    kept = KeptResults(steps, [(), (), (), (0, 1, 2)])
+    in_memory = ResultsInMemory(steps, [(), (), (), (0, 1, 2)])
     for step in steps[:3]:
-        complete(kept, step, KEPT)
-    assert [step.result for step in steps] == [KEPT, KEPT, None, None]
-    assert [kept.is_stored_only(step) for step in steps] == [False, False, True, False]
-    complete(kept, steps[3], b"{}")
+        complete(in_memory, step, RESULT)
+    assert [step.result for step in steps] == [RESULT, RESULT, None, None]
+    assert [in_memory.is_stored_only(step) for step in steps] == [False, False, True, False]
+    complete(in_memory, steps[3], b"{}")
     assert [step.result for step in steps] == [None] * 4
 
 
@@ -50,19 +50,19 @@ def test_a_workflow_with_small_results_is_loaded_with_them_and_one_with_large_on
     steps = steps_of(3)
     for step in steps[:2]:
         step.status = StepStatus.COMPLETED
-    kept = KeptResults(steps, [(), (), (0,)])
-    assert (kept.to_load(MAX_KEPT_BYTES), kept.to_load(MAX_KEPT_BYTES + 1)) == ([0], [])
-    kept.put({0: b"{}", 1: b"{}"})
+    in_memory = ResultsInMemory(steps, [(), (), (0,)])
+    assert (in_memory.to_load(MAX_BYTES_IN_MEMORY), in_memory.to_load(MAX_BYTES_IN_MEMORY + 1)) == ([0], [])
+    in_memory.put({0: b"{}", 1: b"{}"})
     assert [step.result for step in steps] == [b"{}", None, None]
-    assert kept.to_load(4) == []
+    assert in_memory.to_load(4) == []
 
 
-@given(st.lists(st.tuples(st.integers(0, MAX_KEPT_BYTES), st.sets(st.integers(0, 9))), max_size=10))
+@given(st.lists(st.tuples(st.integers(0, MAX_BYTES_IN_MEMORY), st.sets(st.integers(0, 9))), max_size=10))
 def test_the_results_in_memory_are_bounded_whatever_the_workflow(shape: list[tuple[int, set[int]]]) -> None:
     steps = steps_of(len(shape))
     sources = [tuple(source for source in read if source < position) for position, (_, read) in enumerate(shape)]
-    kept = KeptResults(steps, sources)
+    in_memory = ResultsInMemory(steps, sources)
     for step, (size, _) in zip(steps, shape, strict=True):
-        complete(kept, step, bytes(size))
-        assert sum(len(each.result) for each in steps if each.result is not None) <= MAX_KEPT_BYTES
+        complete(in_memory, step, bytes(size))
+        assert sum(len(each.result) for each in steps if each.result is not None) <= MAX_BYTES_IN_MEMORY
     assert [step.result for step in steps] == [None] * len(steps)

@@ -5,7 +5,7 @@ bytes of each are kept. An attempt that needs others reads them from the databas
 
 What must hold:
 - A result is in memory only while a step that reads it has not completed.
-- The results in memory are at most `MAX_KEPT_BYTES` for each workflow.
+- The results in memory are at most `MAX_BYTES_IN_MEMORY` for each workflow.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,15 +13,15 @@ from collections.abc import Mapping, Sequence
 from stepwell.contract.enums import StepStatus
 from stepwell.lifecycle.model import StepState
 
-MAX_KEPT_BYTES = 64 * 1024
+MAX_BYTES_IN_MEMORY = 64 * 1024
 
 
-class KeptResults:
+class ResultsInMemory:
     """Decides which of the *steps* have their result in memory. *sources* are the positions that each step reads."""
 
     def __init__(self, steps: Sequence[StepState], sources: Sequence[Sequence[int]]) -> None:
         self._steps, self._sources = steps, sources
-        self._kept_bytes = 0
+        self._bytes = 0
         self._readers = [0] * len(steps)
         for step, read in zip(steps, sources, strict=True):
             if step.status is not StepStatus.COMPLETED:
@@ -44,7 +44,7 @@ class KeptResults:
 
         Returns none if the workflow has more *stored_bytes* of results than memory may keep.
         """
-        if stored_bytes > MAX_KEPT_BYTES:
+        if stored_bytes > MAX_BYTES_IN_MEMORY:
             return []
         return [step.position for step in self._steps if self._readers[step.position] and self.is_stored_only(step)]
 
@@ -63,11 +63,11 @@ class KeptResults:
             self._keep(step, result)
 
     def _keep(self, step: StepState, result: bytes) -> None:
-        if step.result is None and self._readers[step.position] and self._kept_bytes + len(result) <= MAX_KEPT_BYTES:
+        if step.result is None and self._readers[step.position] and self._bytes + len(result) <= MAX_BYTES_IN_MEMORY:
             step.result = result
-            self._kept_bytes += len(result)
+            self._bytes += len(result)
 
     def _drop(self, step: StepState) -> None:
         if step.result is not None:
-            self._kept_bytes -= len(step.result)
+            self._bytes -= len(step.result)
             step.result = None
