@@ -139,11 +139,9 @@ class WorkflowService(Struct, eq=False, kw_only=True):
         with refusing_deleted_files(planned.request):
             if start and not runs:
                 with self.admission.queue.storing(tenant):
-                    await self.access.insert_waiting(scope, bundle.new, bundle.committed, preconditions.reservation)
+                    await self.access.insert_waiting(scope, bundle.new, bundle.committed, preconditions.claim)
             else:
-                await self.access.insert(
-                    scope, bundle.workflow, bundle.new, bundle.committed, preconditions.reservation
-                )
+                await self.access.insert(scope, bundle.workflow, bundle.new, bundle.committed, preconditions.claim)
         return bundle.new.record
 
     async def start(

@@ -32,7 +32,7 @@ class CleanupChange(Enum):
 class RequestMarks(Struct, frozen=True):
     """The marks of a request, which are written with the decision that it has led to."""
 
-    reservation: KeyClaim | None = None
+    claim: KeyClaim | None = None
     command: CommandMark | None = None
 
 
@@ -131,8 +131,8 @@ class Decision(Struct):
 
     def mark(self, marks: RequestMarks) -> None:
         """Add the marks of the request that has led to the decision."""
-        if marks.reservation is not None:
-            self.reservations.append(marks.reservation)
+        if marks.claim is not None:
+            self.reservations.append(marks.claim)
         if marks.command is not None:
             self.commands += (marks.command,)
 

@@ -64,19 +64,19 @@ class CommandRequest(Struct, frozen=True):
 
 
 class Command(Struct, frozen=True):
-    """A request about a workflow that another process runs. `reservation` is its idempotency key, if it has one.
+    """A request about a workflow that another process runs. `claim` is its idempotency key, if it has one.
 
-    The process that passes it on holds the reservation.
+    The process that passes it on holds the claim.
     """
 
     id: UUID
     workflow_id: UUID
     request: CommandRequest
-    reservation: KeyClaim | None = None
+    claim: KeyClaim | None = None
 
     @property
     def preconditions(self) -> Preconditions:
-        return Preconditions(self.reservation, self.request.if_match)
+        return Preconditions(self.claim, self.request.if_match)
 
 
 class VerbApplied(Struct, frozen=True, tag="applied"):

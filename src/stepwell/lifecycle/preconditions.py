@@ -44,11 +44,11 @@ class ReadVersion(NamedTuple):
 class Preconditions(Struct, frozen=True):
     """The conditions of a request.
 
-    `if_match`: the versions of which the workflow must have one; None accepts any. `reservation`: the idempotency key
+    `if_match`: the versions of which the workflow must have one; None accepts any. `claim`: the idempotency key
     to mark in the transaction of the effect.
     """
 
-    reservation: KeyClaim | None = None
+    claim: KeyClaim | None = None
     if_match: frozenset[Version] | None = None
 
     def check(self, state: WorkflowState) -> None:

@@ -141,8 +141,8 @@ NO_INPUTS: Final = StoredInputs()
 class NewWorkflow(Struct, frozen=True):
     """A workflow to insert: the record with all its steps, and the events of the decisions that made it.
 
-    `definition_bytes` is its `workflow_limits.definition_size`; 0 if that is unknown. With a `reservation` it is stored
-    at most once, and only while the reservation holds. `feature_level` is the level that a process needs to run it.
+    `definition_bytes` is its `workflow_limits.definition_size`; 0 if that is unknown. With a `claim` it is stored
+    at most once, and only while the claim holds. `feature_level` is the level that a process needs to run it.
     `has_flow` and `named`: see `ValidatedWorkflow`. The database reads nothing of flow control for other workflows.
     `named_files` are the paths that its stored definition names; None if it may read all files of its tenant (see
     `FileScope`).
@@ -152,7 +152,7 @@ class NewWorkflow(Struct, frozen=True):
     final_position: int
     definition_bytes: int
     events: tuple[HistoryEvent, ...]
-    reservation: KeyClaim | None = None
+    claim: KeyClaim | None = None
     feature_level: int = BASE_LEVEL
     has_flow: bool = False
     inputs: StoredInputs = NO_INPUTS

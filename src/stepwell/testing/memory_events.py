@@ -137,15 +137,15 @@ class MemoryDeliveries(MemoryAdapter):
         workflow = self._tables.find(scope, workflow_id)
         if workflow is not None:
             preconditions.check(workflow.record.state)
-        if (reservation := preconditions.reservation) is not None:
-            key = self._tables.own_key(reservation)
+        if (claim := preconditions.claim) is not None:
+            key = self._tables.own_key(claim)
             if key is None or key.applied_to is not None:
                 raise StillRunning
         row = None if workflow is None else workflow.deliveries.get(event_id)
         if row is None:
             raise NotFound("delivery")
-        if reservation is not None:
-            self._tables.mark_applied(reservation, workflow_id)
+        if claim is not None:
+            self._tables.mark_applied(claim, workflow_id)
         row.status, row.tries, row.next_at = DeliveryStatus.PENDING, 0, self._tables.clock.now()
         row.lane, row.owner = lane, owner
         return _record(row)

@@ -442,9 +442,9 @@ class Tables:
 
     def holds_key(self, command: Command) -> bool:
         """Return whether the command has no idempotency key, or still has it."""
-        if command.reservation is None:
+        if command.claim is None:
             return True
-        key = self.own_key(command.reservation)
+        key = self.own_key(command.claim)
         return key is not None and key.applied_to is None
 
     def mark_applied(self, claim: KeyClaim, workflow_id: UUID) -> None:

@@ -80,8 +80,8 @@ class MemoryWorkflowStore(ProcessAdapter):
         ]
         named = frozenset().union(*(named_tasks(text.decode()) for text in texts))
         self._tables.use_uploads(record.tenant, named)
-        if new.reservation is not None:
-            key = self._tables.own_key(new.reservation)
+        if new.claim is not None:
+            key = self._tables.own_key(new.claim)
             if key is None or key.applied_to is not None:
                 raise StillRunning
             key.applied_to = workflow_id

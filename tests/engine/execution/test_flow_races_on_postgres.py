@@ -201,12 +201,12 @@ class Race:
             await asyncio.sleep(0.1)
 
     async def has_arrived(self, place: int) -> bool:
-        """Return true once the request has reserved its key or has its answer, or the time-out is due."""
+        """Return true once the request has claimed its key or has its response, or the time-out is due."""
         if self.pair[place] == "timeout":
             later = f"{_DECISIONS} AND until > clock_timestamp()"
             return not await self.processes.fetch(later, self.id)
-        reserved = await self.processes.fetch("SELECT FROM idempotency_keys WHERE key = $1", self.keys[place])
-        return bool(reserved) or self.codes[place] is not None
+        claimed = await self.processes.fetch("SELECT FROM idempotency_keys WHERE key = $1", self.keys[place])
+        return bool(claimed) or self.codes[place] is not None
 
     async def check(self, process: Process) -> None:
         """Check the outcome, bring the parent to its end, and check that."""

@@ -82,10 +82,10 @@ def only_key(memory: MemoryDatabase) -> KeyRow:
     return row
 
 
-async def leave_reserved(
+async def leave_claimed(
     service: Service, workflow_store: FailingStore, memory: MemoryDatabase, lease_s: float | None
 ) -> None:
-    """Leave the key of a request that had no effect, reserved by another process. *lease_s*: when its lease ends."""
+    """Leave the key of a request that had no effect, claimed by another process. *lease_s*: when its lease ends."""
     other = uuid4()
     workflow_store.inserts.append(BEFORE)
     with pytest.MonkeyPatch.context() as patch:
@@ -215,7 +215,7 @@ async def test_a_key_of_another_process_is_taken_over_once_that_is_dead_or_too_o
     clock: ManualClock,
     lease_s: float | None,
 ) -> None:
-    await leave_reserved(service, workflow_store, memory, lease_s)
+    await leave_claimed(service, workflow_store, memory, lease_s)
     if lease_s == 3600:
         answer = await create(service)
         assert (answer.status_code, answer.headers["retry-after"]) == (409, "1")

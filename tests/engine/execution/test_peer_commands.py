@@ -306,7 +306,7 @@ async def test_the_next_owner_carries_out_the_verb_of_a_process_that_died_before
     assert (await events_of(pair.other, path)).count("workflow.paused") == 1
 
 
-async def test_a_client_that_goes_away_leaves_the_key_reserved_until_the_outcome(timed_pair: Pair) -> None:
+async def test_a_client_that_goes_away_leaves_the_key_claimed_until_the_outcome(timed_pair: Pair) -> None:
     pair = timed_pair
     path = await pair.start()
     store = use_failing_store(pair.one)

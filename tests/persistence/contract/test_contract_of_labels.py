@@ -62,8 +62,8 @@ async def test_labels_of_a_decision_that_came_too_late_are_not_written(stored: S
 
 async def test_a_create_with_an_idempotency_key_stores_its_labels(stored: Stored) -> None:
     token = UUID(int=7)
-    reserved = await stored.here.keys.claim(TenantScope("t"), "k", token, b"f")
+    state = await stored.here.keys.claim(TenantScope("t"), "k", token, b"f")
     handle, new = stored.draft(body(join("x"), labels={"a": "1"}), "t", None)
-    assert isinstance(reserved, KeyState)
-    await stored.workflow_store.insert(EVERY_TENANT, replace(new, reservation=reserved.claim))
+    assert isinstance(state, KeyState)
+    await stored.workflow_store.insert(EVERY_TENANT, replace(new, claim=state.claim))
     assert await labels_of(stored, handle.workflow_id) == [("a", "1")]

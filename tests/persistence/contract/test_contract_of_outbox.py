@@ -211,8 +211,8 @@ async def test_a_redelivery_marks_its_key_once(stored: Stored) -> None:
     handle = await ended_with_webhook(stored)
     (found,) = await due(stored)
     await stored.leases.renew(ME, 60)
-    reservation = (await stored.here.keys.claim(T, "k", THIRD, b"f")).claim
-    renewal = (T, handle.workflow_id, found.event_id, LANE, ME, Preconditions(reservation))
+    claim = (await stored.here.keys.claim(T, "k", THIRD, b"f")).claim
+    renewal = (T, handle.workflow_id, found.event_id, LANE, ME, Preconditions(claim))
     await stored.here.deliveries.redeliver(*renewal)
     with pytest.raises(StillRunning):
         await stored.here.deliveries.redeliver(*renewal)

@@ -30,17 +30,17 @@ T = TenantScope("t")
 PAUSED = VerbApplied(changed=True)
 
 
-def command_for(handle: ActiveWorkflow, reservation: KeyClaim | None = None) -> Command:
+def command_for(handle: ActiveWorkflow, claim: KeyClaim | None = None) -> Command:
     request = CommandRequest(Pause("alice"), T, frozenset({Version(2, 3)}))
-    return Command(uuid4(), handle.workflow_id, request, reservation)
+    return Command(uuid4(), handle.workflow_id, request, claim)
 
 
-async def sent_to_me(stored: Stored, reservation: KeyClaim | None = None) -> tuple[ActiveWorkflow, Command]:
+async def sent_to_me(stored: Stored, claim: KeyClaim | None = None) -> tuple[ActiveWorkflow, Command]:
     """A workflow that ME runs, and the command of OTHER to pause it."""
     for owner in (ME, OTHER):
         await stored.leases.renew(owner, 60)
     handle = await stored.make()
-    command = command_for(handle, reservation)
+    command = command_for(handle, claim)
     assert await stored.here.commands.send(T, OTHER, command)
     return handle, command
 
@@ -49,8 +49,8 @@ async def carry_out(stored: Stored, handle: ActiveWorkflow, command: Command) ->
     """Write the effect of the command. Return whether it was written."""
     decision = stored.decide(handle, Pause("alice"))
     decision.commands = (CommandMark(command.id, PAUSED),)
-    if command.reservation is not None:
-        decision.reservations.append(command.reservation)
+    if command.claim is not None:
+        decision.reservations.append(command.claim)
     return await stored.workflow_store.write([decision]) == set()
 
 
@@ -136,11 +136,11 @@ async def test_a_command_without_its_idempotency_key_has_no_effect(stored: Store
     for owner in (ME, OTHER):
         await stored.leases.renew(owner, 60)
     there = await stored.process(OTHER)
-    reserved = await there.keys.claim(T, "k", UUID(int=1), b"f")
-    handle, command = await sent_to_me(stored, reserved.claim)
+    state = await there.keys.claim(T, "k", UUID(int=1), b"f")
+    handle, command = await sent_to_me(stored, state.claim)
     assert await stored.here.commands.waiting(ME, (), 10) == [command]
     if taken == "released":
-        await there.keys.release([reserved.claim])
+        await there.keys.release([state.claim])
     else:
         await stored.leases.renew(OTHER, -1)
         assert (await stored.here.keys.claim(T, "k", UUID(int=2), b"f")).mine
@@ -152,8 +152,8 @@ async def test_a_command_without_its_idempotency_key_has_no_effect(stored: Store
 async def test_an_effect_marks_the_idempotency_key_of_its_command(stored: Stored) -> None:
     await stored.leases.renew(OTHER, 60)
     there = await stored.process(OTHER)
-    reserved = await there.keys.claim(T, "k", UUID(int=1), b"f")
-    handle, command = await sent_to_me(stored, reserved.claim)
+    state = await there.keys.claim(T, "k", UUID(int=1), b"f")
+    handle, command = await sent_to_me(stored, state.claim)
     assert await carry_out(stored, handle, command)
     assert (await there.keys.claim(T, "k", UUID(int=2), b"f")).applied_to == handle.workflow_id
 

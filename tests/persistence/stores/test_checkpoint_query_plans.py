@@ -86,7 +86,7 @@ async def test_a_checkpoint_with_commands_finds_its_rows_by_index(engine_s: asyn
     assert {"commands_pkey", "idempotency_keys_pkey", "workflows_pkey"} <= {node.get("Index Name") for node in nodes}
 
 
-@pytest.mark.parametrize("name", ["SEND", "WAITING", "ANSWER", "REPORT", "POLL", "WITHDRAW", "OUTCOME"])
+@pytest.mark.parametrize("name", ["SEND", "WAITING", "STORE_OUTCOME", "REPORT", "POLL", "WITHDRAW", "OUTCOME"])
 async def test_commands_are_found_by_index(engine_s: asyncpg.Connection, name: str) -> None:
     nodes = await plan(engine_s, getattr(peer_commands, name))
     assert [node["Relation Name"] for node in nodes if node["Node Type"] == "Seq Scan"] == []

@@ -38,7 +38,7 @@ def there(connections: SmallPool) -> PostgresIdempotencyKeys:
     return PostgresIdempotencyKeys(connections, OTHER)
 
 
-async def test_of_two_processes_that_reserve_a_key_at_once_one_gets_it(
+async def test_of_two_processes_that_claim_a_key_at_once_one_gets_it(
     here: PostgresIdempotencyKeys, there: PostgresIdempotencyKeys
 ) -> None:
     for number in range(50):
@@ -70,7 +70,7 @@ async def test_the_two_days_of_a_key_begin_anew_when_it_is_taken_over(
     assert (state.mine, state.fingerprint) == (False, b"f")
 
 
-async def test_expired_keys_are_deleted_with_the_next_reservation(here: PostgresIdempotencyKeys, bench: Bench) -> None:
+async def test_expired_keys_are_deleted_with_the_next_claim(here: PostgresIdempotencyKeys, bench: Bench) -> None:
     await here.claim(T, "old", FIRST, b"f")
     await bench.sql.execute(MAKE_OLDER, "49 hours")
     assert (await here.claim(T, "new", SECOND, b"f")).mine

@@ -41,21 +41,21 @@ class Race:
         for owner in (ME, OTHER):
             await self.bench.leases.renew(owner, 60)
         self.handle = await self.bench.make()
-        reserved = await self.keys.claim(EVERY_TENANT, "k", UUID(int=1), b"f")
+        state = await self.keys.claim(EVERY_TENANT, "k", UUID(int=1), b"f")
         request = CommandRequest(Pause("alice"), EVERY_TENANT)
-        self.command = Command(uuid4(), self.handle.workflow_id, request, reserved.claim)
+        self.command = Command(uuid4(), self.handle.workflow_id, request, state.claim)
         assert await self.commands.send(EVERY_TENANT, OTHER, self.command)
 
     @property
-    def reservation(self) -> KeyClaim:
-        assert self.command.reservation is not None
-        return self.command.reservation
+    def claim(self) -> KeyClaim:
+        assert self.command.claim is not None
+        return self.command.claim
 
     async def carry_out(self) -> bool:
         """Write the effect of the command. Return whether it was written."""
         decision = self.bench.decide(self.handle, Pause("alice"))
         decision.commands = (CommandMark(self.command.id, APPLIED),)
-        decision.reservations.append(self.reservation)
+        decision.reservations.append(self.claim)
         return await self.bench.workflow_store.write([decision]) == set()
 
     async def status(self) -> WorkflowStatus:
@@ -101,7 +101,7 @@ async def withdraw(race: Race) -> None:
 
 
 async def release(race: Race) -> None:
-    await race.keys.release([race.reservation])
+    await race.keys.release([race.claim])
     repeated = await race.keys.claim(EVERY_TENANT, "k", UUID(int=2), b"f")
     assert (repeated.mine, repeated.applied_to) == (False, race.handle.workflow_id)
 

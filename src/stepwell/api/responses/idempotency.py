@@ -54,8 +54,8 @@ def idempotent(rebuild: Rebuild) -> Callable[[Effect], Callable[..., Awaitable[A
                     too_large.append(response)
                 return whole
 
-            async def first(reservation: KeyClaim) -> StoredResponse | None:
-                return await stored(await effect(request, services, replace(preconditions, reservation=reservation)))
+            async def first(claim: KeyClaim) -> StoredResponse | None:
+                return await stored(await effect(request, services, replace(preconditions, claim=claim)))
 
             async def rebuild_lost(workflow_id: UUID) -> StoredResponse | None:
                 return await stored(await rebuild(request, services, await services.reads.find(scope, workflow_id)))

@@ -122,14 +122,14 @@ class CommandSender(CommandListener):
             return None
         answer_s = self.answer_s if answer_s is None else answer_s
         request = CommandRequest(verb, scope, preconditions.if_match)
-        command = Command(self._new_id(self._clock.now()), workflow_id, request, preconditions.reservation)
+        command = Command(self._new_id(self._clock.now()), workflow_id, request, preconditions.claim)
         delivered: asyncio.Future[Reply | None] = asyncio.get_running_loop().create_future()
         self._group.create_task(self._deliver(scope, command, delivered, answer_s), name=f"command {command.id}")
         report_s = self.report_s if isinstance(verb, Cleanup) and verb.cleanup_tasks else 0.0
         try:
             async with asyncio.timeout(answer_s + report_s + _LAST_S):
-                # If the client goes away, its key stays reserved until the command has an outcome.
-                await self._idempotency.wait_committed(preconditions.reservation, delivered)
+                # If the client goes away, its key stays claimed until the command has an outcome.
+                await self._idempotency.wait_committed(preconditions.claim, delivered)
         except TimeoutError:
             raise Unavailable(f"{_NO_ANSWER}; the request may still take effect") from None
         return delivered.result()

@@ -1,6 +1,6 @@
 """Idempotency keys: a request with a key takes effect once, however often it is sent.
 
-A request reserves its key in the database, and its effect is committed together with the token of that reservation.
+A request claims its key in the database. Its effect is committed together with the token of that claim.
 
 What must hold:
 - Of all requests with the same key at the same time, in any process, one is handled. The others get `StillRunning`.
@@ -11,7 +11,7 @@ What must hold:
 - If a request had no effect, because it was refused or its process died, a repeated request counts as the first one.
 - A key is released when its request ends without a response, however it ends, as soon as the database is available.
   Otherwise other processes would take the request for one that is still running.
-- While it isn't decided whether an effect will be committed, because the database is away, the key stays reserved.
+- While it isn't decided whether an effect will be committed, because the database is away, the key stays claimed.
 - A request without a key costs no statement.
 """
 
@@ -41,17 +41,17 @@ _MOST_UNRELEASED = 10_000
 _RELEASED_PER_STATEMENT = 500
 
 Perform = Callable[[KeyClaim], Awaitable[StoredResponse | None]]
-"""Performs a request, whose effect carries the reservation. Returns the response; None if it is too large to store."""
-AnswerRepeat = Callable[[UUID], Awaitable[StoredResponse | None]]
+"""Performs a request, whose effect carries the claim. Returns the response; None if it is too large to store."""
+RespondToRepeat = Callable[[UUID], Awaitable[StoredResponse | None]]
 """Makes the response of a repeated request from the workflow that the first one had its effect on. None as above."""
 
 
 class _Running(Struct):
     """A request that this process handles.
 
-    `holders` counts what keeps the key reserved: the request, and each of its effects that isn't decided yet.
-    `to_release` is the reservation to release when the last holder leaves. `may_come_late`: the statement that makes
-    the reservation has no answer yet, so it may still take effect after the release.
+    `holders` counts what keeps the key claimed: the request, and each of its effects that isn't decided yet.
+    `to_release` is the claim to release when the last holder leaves. `may_come_late`: the statement that makes
+    the claim has no result yet, so it may still take effect after the release.
     """
 
     fingerprint: bytes
@@ -63,7 +63,7 @@ class _Running(Struct):
 class IdempotentRequests:
     """Handles requests with idempotency keys.
 
-    *statement_s*: for how many seconds a statement whose answer was lost may still run in the database.
+    *statement_s*: for how many seconds a statement whose result was lost may still run in the database.
     """
 
     def __init__(
@@ -88,7 +88,7 @@ class IdempotentRequests:
 
     @property
     def unreleased(self) -> Collection[KeyClaim]:
-        """The reservations that `run` has yet to release."""
+        """The claims that `run` has yet to release."""
         return self._unreleased.keys()
 
     async def run(self) -> None:
@@ -97,15 +97,15 @@ class IdempotentRequests:
             await self._any_unreleased.wait()
             await sleep(OUTAGE_RETRY_S)  # the database has just been away
             batch = list(islice(self._unreleased, _RELEASED_PER_STATEMENT))
-            for reservation in batch:  # before the statement, because one may be added again during it
-                del self._unreleased[reservation]
+            for claim in batch:  # before the statement, because one may be added again during it
+                del self._unreleased[claim]
             if not self._unreleased:
                 self._any_unreleased.clear()
             try:
                 await self._keys.release(batch)
             except Unavailable:
-                for reservation in batch:
-                    self._release_later(reservation)
+                for claim in batch:
+                    self._release_later(claim)
             except Exception:
                 log.exception("keys.not_freed", action="free")
 
@@ -115,65 +115,65 @@ class IdempotentRequests:
         key: str,
         fingerprint: bytes,
         perform: Perform,
-        answer_repeat: AnswerRepeat,
+        respond_to_repeat: RespondToRepeat,
         workflow_id: UUID | None = None,
     ) -> tuple[StoredResponse | None, bool]:
         """Return the response to a request, and whether the request is a repeated one.
 
-        The response is None if it is too large to be stored. The caller then sends what *perform* or *answer_repeat*
-        have made.
+        The response is None if it is too large to be stored. Then the caller sends what *perform* or
+        *respond_to_repeat* has made.
 
-        *fingerprint* identifies the request's content, and *workflow_id* the workflow that it is about. Raises what
-        *perform* and *answer_repeat* raise, `StillRunning`, and `InvalidRequest` if the key belongs to another request.
+        *fingerprint* identifies the request's content, and *workflow_id* the workflow that it is about. Raises
+        `StillRunning`, `InvalidRequest` if the key belongs to another request, and what both functions raise.
         """
         with self._holding(key_scope(scope), key, fingerprint) as running:
             await self._lease.ensure()
-            reservation = KeyClaim(key_scope(scope), key, self._new_id(self._clock.now()))
-            running.to_release, running.may_come_late = reservation, True
-            reserved = await self._keys.claim(scope, key, reservation.token, fingerprint, workflow_id)
+            claim = KeyClaim(key_scope(scope), key, self._new_id(self._clock.now()))
+            running.to_release, running.may_come_late = claim, True
+            state = await self._keys.claim(scope, key, claim.token, fingerprint, workflow_id)
             running.may_come_late = False
-            if reserved.mine:
-                return await self._handle_first(reservation, running, perform), False
+            if state.mine:
+                return await self._handle_first(claim, running, perform), False
             running.to_release = None
-            return await self._handle_repeated(reserved, fingerprint, answer_repeat), True
+            return await self._handle_repeated(state, fingerprint, respond_to_repeat), True
 
-    async def wait_committed(self, reservation: KeyClaim | None, effect: Future[Any]) -> None:
+    async def wait_committed(self, claim: KeyClaim | None, effect: Future[Any]) -> None:
         """Wait until *effect* is committed. If the caller is cancelled, the key stays held until that is decided."""
-        if reservation is None:
+        if claim is None:
             await effect
             return
-        name = (reservation.scope, reservation.key)
+        name = (claim.scope, claim.key)
         self._running[name].holders += 1
         effect.add_done_callback(lambda done: self._on_decided(name, done))
         await shield(effect)
 
-    async def _handle_first(self, reservation: KeyClaim, running: _Running, perform: Perform) -> StoredResponse | None:
+    async def _handle_first(self, claim: KeyClaim, running: _Running, perform: Perform) -> StoredResponse | None:
         try:
-            answer = await perform(reservation)
+            response = await perform(claim)
         except Exception:
             if running.holders == 1:
                 # If the effect is written later, it finds no row of the key to mark. If it is written already,
                 # `release` leaves the row alone.
                 with suppress(StepwellError):
-                    await self._keys.release([reservation])
+                    await self._keys.release([claim])
                     running.to_release = None
             raise
-        if answer is None:
-            return None  # the key is released, so any process may answer a repeat
-        answer_to_send = await self._keys.store_response(reservation, answer)
+        if response is None:
+            return None  # the key is released, so any process may respond to a repeat
+        sent = await self._keys.store_response(claim, response)
         running.to_release = None
-        return answer_to_send
+        return sent
 
     async def _handle_repeated(
-        self, reserved: KeyState, fingerprint: bytes, answer_repeat: AnswerRepeat
+        self, state: KeyState, fingerprint: bytes, respond_to_repeat: RespondToRepeat
     ) -> StoredResponse | None:
-        _check_same(reserved.fingerprint, fingerprint)
-        if reserved.response is not None:
-            return reserved.response
-        if reserved.applied_to is None or reserved.elsewhere:
+        _check_same(state.fingerprint, fingerprint)
+        if state.response is not None:
+            return state.response
+        if state.applied_to is None or state.elsewhere:
             raise StillRunning
-        answer = await answer_repeat(reserved.applied_to)
-        return None if answer is None else await self._keys.store_response(reserved.claim, answer)
+        response = await respond_to_repeat(state.applied_to)
+        return None if response is None else await self._keys.store_response(state.claim, response)
 
     @contextmanager
     def _holding(self, scope: str, key: str, fingerprint: bytes) -> Iterator[_Running]:
@@ -203,16 +203,16 @@ class IdempotentRequests:
                 if running.may_come_late:
                     self._clock.call_later(self.statement_s + 1, partial(self._release_later, running.to_release))
 
-    def _release_later(self, reservation: KeyClaim) -> None:
-        """Let `run` release the reservation."""
-        self._unreleased[reservation] = None
+    def _release_later(self, claim: KeyClaim) -> None:
+        """Let `run` release the claim."""
+        self._unreleased[claim] = None
         if len(self._unreleased) > _MOST_UNRELEASED:
             del self._unreleased[next(iter(self._unreleased))]
         self._any_unreleased.set()
 
 
-def _check_same(reserved: bytes, fingerprint: bytes) -> None:
-    """Raise `InvalidRequest` if a key was reserved by a request with another fingerprint."""
-    if reserved != fingerprint:
+def _check_same(claimed: bytes, fingerprint: bytes) -> None:
+    """Raise `InvalidRequest` if a key was claimed by a request with another fingerprint."""
+    if claimed != fingerprint:
         message = "The key was given to another request within 48 hours: another method, path, query or body"
         raise InvalidRequest([Fault(("header", "Idempotency-Key"), message, "idempotency_key_reused")])

@@ -91,14 +91,14 @@ class WorkflowAccess:
         workflow: ActiveWorkflow,
         new: NewWorkflow,
         committed: CommittedEvents,
-        reservation: KeyClaim | None,
+        claim: KeyClaim | None,
     ) -> None:
         """Store a new workflow, and start it if it has an owner. Raises `Unavailable`."""
         started = workflow.run.state.owner is not None
         with self.scheduler.pin(workflow):
             self.scheduler.register(workflow)
             try:
-                await self.store.insert(scope, replace(new, reservation=reservation))
+                await self.store.insert(scope, replace(new, claim=claim))
             except BaseException:
                 # The row may be stored all the same, or its statement may still run: then a claim finds it.
                 self.scheduler.unregister(workflow)
@@ -109,11 +109,11 @@ class WorkflowAccess:
                 self.scheduler.start_pending(workflow)
 
     async def insert_waiting(
-        self, scope: TenantScope, new: NewWorkflow, committed: CommittedEvents, reservation: KeyClaim | None
+        self, scope: TenantScope, new: NewWorkflow, committed: CommittedEvents, claim: KeyClaim | None
     ) -> None:
         """Store a new workflow that waits for admission, without bringing it into memory. Raises `Unavailable`."""
         try:
-            await self.store.insert(scope, replace(new, reservation=reservation))
+            await self.store.insert(scope, replace(new, claim=claim))
         except BaseException:
             self.ownership.claims.request(unsure=True)  # it may be stored all the same, and is admitted then
             raise
@@ -184,9 +184,7 @@ class VerbApplier:
                 preconditions.check(workflow.run.state)
                 input_ = self._with_owner(workflow, verb)
                 self._own_if_it_has_children(workflow, verb)
-                changed = self.access.scheduler.apply(
-                    workflow, input_, RequestMarks(preconditions.reservation, command)
-                )
+                changed = self.access.scheduler.apply(workflow, input_, RequestMarks(preconditions.claim, command))
                 self._own_if_woken(workflow)
             except _REFUSALS as error:
                 refused = error
@@ -194,7 +192,7 @@ class VerbApplier:
             effect = self.access.scheduler.checkpointer.flushed(workflow_id)
             async with asyncio.timeout(_ANSWER_S):
                 if refused is None and command is None:
-                    await self._idempotency.wait_committed(preconditions.reservation, effect)
+                    await self._idempotency.wait_committed(preconditions.claim, effect)
                 else:
                     await effect
             return VerbAnswer(changed, refused, workflow.run.state.epoch)

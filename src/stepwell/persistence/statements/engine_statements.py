@@ -192,7 +192,7 @@ INSERT_LABELLED: Final = f"""
 ) {_INSERT_EVENTS}
 """  # noqa: S608 - built from the constants above
 
-# `INSERT` for one workflow, and only if its reservation still holds. The statement marks the reservation as used.
+# `INSERT` for one workflow, and only if its claim still holds. The statement marks the claim as used.
 INSERT_ONCE: Final = f"""
 WITH used_keys AS (
     UPDATE idempotency_keys AS t SET applied_at = clock_timestamp(), workflow_id = k.workflow_id

@@ -54,15 +54,15 @@ class WorkflowInserter:
         """Insert the workflow, and return after the commit.
 
         Raises what asyncpg raises; TimeoutError, which is an outage, if no connection is free in time; and
-        `StillRunning` for a reservation that another attempt has taken over; and `UploadsGone`.
+        `StillRunning` for a claim that another attempt has taken over; and `UploadsGone`.
         """
         rows = await off_loop(partial(insert_rows, new), steps=new.record.total_steps)
         if rows.named:  # first, because once a workflow is stored no file that it names may be deleted
             await self._use_uploads(await self._references.call(new.record.state.id, rows))
-        if new.reservation is None:
+        if new.claim is None:
             await self._calls.call(new.record.state.id, rows)
         else:
-            await self._insert_once(rows, new.reservation)
+            await self._insert_once(rows, new.claim)
 
     async def insert_child(self, new: NewWorkflow, attempt: ParentAttempt, limits: RootLimits) -> ChildInsertion:
         """Insert a sub-workflow alone, and return after the commit. Raises as `insert`."""
@@ -89,9 +89,9 @@ class WorkflowInserter:
     def close(self) -> None:
         self._connections.close()
 
-    async def _insert_once(self, rows: InsertRows, reservation: KeyClaim) -> None:
-        """Insert alone, because a reservation that no longer holds must not concern other inserts."""
-        key = KEY.encode(rows.workflow_id.bytes, reservation)
+    async def _insert_once(self, rows: InsertRows, claim: KeyClaim) -> None:
+        """Insert alone, because a claim that no longer holds must not concern other inserts."""
+        key = KEY.encode(rows.workflow_id.bytes, claim)
         async with self._connections.borrow() as connection:
             rows_of_key = await connection.fetch(sql.INSERT_ONCE, *rows.parameters(), [key], *rows.labels)
         if not rows_of_key:

@@ -62,13 +62,13 @@ class PostgresDeliveries(PostgresAdapter):
             .values(status=DeliveryStatus.PENDING, tries=0, next_at=func.clock_timestamp(), lane=lane, owner=owner)
             .returning(*RECORD)
         )
-        reservation = preconditions.reservation
+        claim = preconditions.claim
         async with self._engine.begin() as connection:
             if preconditions.if_match is not None and (
                 row := (await connection.execute(_locked_version(scope, workflow_id))).first()
             ):
                 preconditions.check_version(Version.of(row.last_event, row.updated_at))
-            if reservation is not None and not (await connection.execute(_applied(reservation, workflow_id))).rowcount:
+            if claim is not None and not (await connection.execute(_applied(claim, workflow_id))).rowcount:
                 raise StillRunning
             renewed = (await connection.execute(again)).mappings().first()
         if renewed is None:
@@ -86,9 +86,9 @@ def _own(scope: TenantScope, workflow_id: UUID) -> Select[Any]:
     return select(workflows.c.id).where(workflows.c.id == workflow_id, visible(scope))
 
 
-def _applied(reservation: KeyClaim, workflow_id: UUID) -> Update:
+def _applied(claim: KeyClaim, workflow_id: UUID) -> Update:
     keys = idempotency_keys.c
-    mine = (keys.scope == reservation.scope, keys.key == reservation.key, keys.token == reservation.token)
+    mine = (keys.scope == claim.scope, keys.key == claim.key, keys.token == claim.token)
     return (
         update(idempotency_keys)
         .where(*mine, keys.applied_at.is_(None))

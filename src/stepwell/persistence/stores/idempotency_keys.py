@@ -4,9 +4,9 @@ What must hold:
 - A create whose key was taken over can no longer take effect, because the effect checks the key's token in its own
   transaction. A key whose request has had its effect is never taken over. (Verbs are fenced by the workflow's version.)
 - A late statement of an older attempt can't take the key back either: tokens increase with each attempt.
-- If several processes reserve a key at the same time, one gets it, and the others return what that one has stored. If
+- If several processes claim a key at the same time, one gets it, and the others return what that one has stored. If
   the snapshot of a statement is older than that row, the row is read again.
-- Nothing runs in the background to delete expired keys: each reservation deletes a few.
+- Nothing runs in the background to delete expired keys: each claim deletes a few.
 """
 
 from collections.abc import Collection
@@ -33,7 +33,7 @@ _EXPIRED: Final = "created_at < now() - interval '48 hours'"
 _ABANDONED: Final = "created_at < now() - interval '5 minutes'"
 _LIVE: Final = "EXISTS (SELECT FROM processes AS p WHERE p.id = t.owner AND p.lease_until > clock_timestamp())"
 
-RESERVE: Final = f"""
+CLAIM: Final = f"""
 WITH mine AS (
     INSERT INTO idempotency_keys AS t (scope, key, token, owner, fingerprint, workflow_id, created_at)
     VALUES ($1, $2, $3, $4, $5, $6, now())
@@ -54,7 +54,7 @@ SELECT EXISTS (SELECT FROM mine) AS mine,
 FROM (VALUES (1)) AS always LEFT JOIN idempotency_keys AS t ON t.scope = $1 AND t.key = $2
 """  # noqa: S608 - built from the constants above
 
-# This is a separate statement, because as part of the reservation two processes could each wait for a row that the
+# This is a separate statement, because as part of the claim two processes could each wait for a row that the
 # other has locked.
 FORGET_EXPIRED: Final = f"""
 DELETE FROM idempotency_keys AS t USING (
@@ -63,17 +63,17 @@ DELETE FROM idempotency_keys AS t USING (
 """  # noqa: S608 - built from the constants above
 
 _MINE: Final = "scope = $1 AND key = $2 AND token = $3"
-ANSWER: Final = f"""
+STORE_RESPONSE: Final = f"""
 UPDATE idempotency_keys SET status = $4, headers = $5, body = $6 WHERE {_MINE} AND status IS NULL RETURNING true
 """  # noqa: S608 - built from the constants above
-ANSWERED: Final = f"SELECT status, headers, body FROM idempotency_keys WHERE {_MINE} AND status IS NOT NULL"  # noqa: S608
+RESPONSE: Final = f"SELECT status, headers, body FROM idempotency_keys WHERE {_MINE} AND status IS NOT NULL"  # noqa: S608
 
 _THESE: Final = """
 unnest($1::text[], $2::text[], $3::uuid[]) AS k(scope, key, token)
 WHERE t.scope = k.scope AND t.key = k.key AND t.token = k.token AND t.status IS NULL AND t.applied_at"""
 FREE: Final = f"DELETE FROM idempotency_keys AS t USING {_THESE} IS NULL"  # noqa: S608 - built from the constant above
-# Without an owner, any process may answer a repeat. This is a separate statement, so that it sees the rows for which
-# FREE has waited.
+# Without an owner, any process may respond to a repeat. This is a separate statement, so that it sees the rows for
+# which FREE has waited.
 DISOWN: Final = f"UPDATE idempotency_keys AS t SET owner = '{UUID(int=0)}' FROM {_THESE} IS NOT NULL"  # noqa: S608
 
 
@@ -87,7 +87,7 @@ class PostgresIdempotencyKeys(PostgresAdapter):
         wanted = KeyClaim(key_scope(scope), key, token)
         async with self._connections.borrow() as connection:
             for _ in range(_READS):
-                row = await connection.fetchrow(RESERVE, *astuple(wanted), self._owner, fingerprint, workflow_id)
+                row = await connection.fetchrow(CLAIM, *astuple(wanted), self._owner, fingerprint, workflow_id)
                 if row["some_expired"]:
                     await connection.execute(FORGET_EXPIRED)
                 if row["mine"]:
@@ -100,9 +100,9 @@ class PostgresIdempotencyKeys(PostgresAdapter):
         values = astuple(claim)
         headers = json.encode(response.headers).decode()
         async with self._connections.borrow() as connection:
-            if await connection.fetchval(ANSWER, *values, response.status, headers, response.body):
+            if await connection.fetchval(STORE_RESPONSE, *values, response.status, headers, response.body):
                 return response
-            row = await connection.fetchrow(ANSWERED, *values)
+            row = await connection.fetchrow(RESPONSE, *values)
         return response if row is None else _response(row)
 
     async def release(self, claims: Collection[KeyClaim]) -> None:

@@ -86,7 +86,7 @@ WHERE c.outcome IS NULL AND (w.owner = $1 OR w.owner IS NULL AND c.recipient = $
 ORDER BY c.created_at, c.id LIMIT $3
 """  # noqa: S608 - built from constants
 
-ANSWER: Final = f"""
+STORE_OUTCOME: Final = f"""
 WITH answered AS (
     UPDATE commands AS c SET outcome = $3 FROM workflows AS w
     WHERE c.id = $1 AND c.outcome IS NULL AND w.id = c.workflow_id AND w.epoch = $2
@@ -131,8 +131,8 @@ OUTCOME: Final = "SELECT outcome FROM commands WHERE id = $1 AND requester = $2"
 
 class PostgresCommands(PooledAdapter):
     async def send(self, scope: TenantScope, requester: UUID, command: Command, forget: Collection[UUID] = ()) -> bool:
-        reservation, request = command.reservation, json.encode(command.request).decode()
-        key = (None, None, None) if reservation is None else (reservation.scope, reservation.key, reservation.token)
+        claim, request = command.claim, json.encode(command.request).decode()
+        key = (None, None, None) if claim is None else (claim.scope, claim.key, claim.token)
         rows = await self._connections.fetch(
             SEND, command.id, command.workflow_id, requester, request, *key, *astuple(scope), list(forget)
         )
@@ -154,7 +154,7 @@ class PostgresCommands(PooledAdapter):
         return commands
 
     async def store_outcome(self, command_id: UUID, epoch: int, outcome: Outcome) -> None:
-        await self._connections.fetch(ANSWER, command_id, epoch, json.encode(outcome).decode())
+        await self._connections.fetch(STORE_OUTCOME, command_id, epoch, json.encode(outcome).decode())
 
     async def report(self, command_id: UUID, outcome: VerbApplied) -> None:
         await self._connections.fetch(REPORT, command_id, json.encode(outcome).decode())
@@ -175,9 +175,9 @@ def _outcome(rows: Sequence[Row]) -> Outcome | None:
 
 
 def _read(row: Row) -> Command | None:
-    reservation = None if row["token"] is None else KeyClaim(row["scope"], row["key"], row["token"])
+    claim = None if row["token"] is None else KeyClaim(row["scope"], row["key"], row["token"])
     try:
-        return Command(row["id"], row["workflow_id"], decode_request(row["request"]), reservation)
+        return Command(row["id"], row["workflow_id"], decode_request(row["request"]), claim)
     except msgspec.DecodeError as error:
         log.warning("command.unreadable", action="command", command_id=str(row["id"]), error=str(error))
         return None

@@ -34,4 +34,4 @@ idempotency_keys = Table(
 )
 
 _HELD: Final = idempotency_keys.c["workflow_id", "scope", "key", "token"]
-KEY: Final = RowType("checkpoint_key", _HELD, "workflow_id, reservation")
+KEY: Final = RowType("checkpoint_key", _HELD, "workflow_id, claim")
