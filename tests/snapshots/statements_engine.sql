@@ -5371,9 +5371,9 @@ SELECT count(*)
 FROM step_items AS i
 WHERE i.workflow_id = p.id)::int ELSE 0 END AS size
 FROM picked AS p ), fitting AS MATERIALIZED (
-SELECT *, sum(places) OVER (PARTITION BY tenant
+SELECT *, sum(slots) OVER (PARTITION BY tenant
 ORDER BY started_at, id) <= number AS fits
-FROM (SELECT *, greatest((size + $6 - 1) / $6, (definition_bytes + $7 - 1) / $7, 1) AS places
+FROM (SELECT *, greatest((size + $6 - 1) / $6, (definition_bytes + $7 - 1) / $7, 1) AS slots
 FROM sized) AS s ), page AS (
 SELECT id
 FROM (
@@ -5387,7 +5387,7 @@ SET owner = $1, epoch = w.epoch + 1, timeout_left_s = NULL, deadline_at = coales
 FROM page
 WHERE w.id = page.id
 RETURNING w.id )
-SELECT f.id, f.tenant, f.places, a.id IS NOT NULL AS admitted
+SELECT f.id, f.tenant, f.slots, a.id IS NOT NULL AS admitted
 FROM fitting AS f
 LEFT
 JOIN admitted AS a ON a.id = f.id

@@ -210,7 +210,7 @@ class LoadedWorkflow(Struct):
         return len(self.steps) + len(self.items)
 
     @property
-    def places(self) -> int:
+    def slots(self) -> int:
         """The number of active workflows that it counts as."""
         item_bytes = sum(len(item.value) for item in self.items)
         return slots_of(self.unit_count, self.definition_bytes + item_bytes)
@@ -231,12 +231,12 @@ class UnparkedWorkflows(Struct, frozen=True):
 class AdmissionResult(Struct, frozen=True):
     """The workflows that an admission has loaded, and the sizes of the next ones.
 
-    `next_places` has, by tenant, how many places the first workflow needs that waits and was not admitted, because the
-    tenant's places were too few or the page was full. A tenant is absent if no other workflow of it was found.
+    `next_slots` has, by tenant, how many slots the first workflow needs that waits and was not admitted, because the
+    tenant's slots were too few or the page was full. A tenant is absent if no other workflow of it was found.
     """
 
     loaded: list[LoadedWorkflow]
-    next_places: dict[str | None, int]
+    next_slots: dict[str | None, int]
 
 
 class WorkflowOwnership(Struct, frozen=True):

@@ -266,7 +266,7 @@ async def test_waits_that_are_over_at_the_same_time_end_in_several_turns(
 async def test_a_paused_workflow_that_is_due_again_before_its_turn_waits_only_once(
     service: Service, clock: ManualClock
 ) -> None:
-    waiting = WorkflowQueue(service.app.engine.workflow_queue.places, clock)
+    waiting = WorkflowQueue(service.app.engine.workflow_queue.slots, clock)
     waiting.add_due_paused([UUID(int=1), UUID(int=2)])
     waiting.add_due_paused([UUID(int=1)])
     assert list(waiting.due_paused) == [UUID(int=1), UUID(int=2)]

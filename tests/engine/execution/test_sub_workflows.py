@@ -294,7 +294,7 @@ async def test_an_end_wakes_a_parent_that_leaves_memory_before_it_is_seen(
 async def test_a_parent_resumes_its_sub_workflow_though_no_more_workflows_may_wait(
     memory: MemoryDatabase, tmp_path: Path, clock: ManualClock, provider: ScriptedProvider
 ) -> None:
-    """Otherwise parents that were resumed together hold all places, and wait for sub-workflows that get none."""
+    """Otherwise parents that were resumed together hold all slots, and wait for sub-workflows that get none."""
     provider.default = Hang()
     async with serving(memory, tmp_path, provider, max_active_workflows=1, max_waiting_workflows=1) as service:
         created = await service.create(runs(scripted_step("a"), scripted_step("b", "a")))

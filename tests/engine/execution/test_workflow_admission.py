@@ -107,8 +107,8 @@ async def test_a_large_workflow_takes_several_places(memory: MemoryDatabase, tmp
 async def test_a_large_definition_takes_several_places_also_after_a_restart(
     memory: MemoryDatabase, tmp_path: Path, provider: ScriptedProvider
 ) -> None:
-    async def create(service: Service, name: str, places: int) -> str:
-        config = {"note": "x" * 65_536 * (places - 1)}
+    async def create(service: Service, name: str, slots: int) -> str:
+        config = {"note": "x" * 65_536 * (slots - 1)}
         return str((await service.create(scripted_step(name), config=config, origin_tenant_id="t"))["id"])
 
     async def used(service: Service) -> tuple[int, int]:
@@ -117,7 +117,7 @@ async def test_a_large_definition_takes_several_places_also_after_a_restart(
 
     limits, sizes = {"max_active_workflows_per_tenant": 5}, {"a": 1, "b": 3, "c": 2, "d": 1, "e": 9, "f": 1}
     async with serving(memory, tmp_path, provider, **limits) as service:
-        created = {name: await create(service, name, places) for name, places in sizes.items()}
+        created = {name: await create(service, name, slots) for name, slots in sizes.items()}
         await provider.until_called("b")
         assert in_memory(service) == {created["a"], created["b"]}
         assert await used(service) == (4, 4)

@@ -41,7 +41,7 @@ async def test_large_workflows_need_all_their_places_and_nobody_overtakes_them(s
 
     async def admit(wanted: dict[str | None, int]) -> tuple[list[tuple[object, int]], dict[str | None, int]]:
         claims = await stored.workflow_store.admit(ME, wanted, [])
-        return [(each.state.id, each.places) for each in claims.loaded], claims.next_places
+        return [(each.state.id, each.slots) for each in claims.loaded], claims.next_slots
 
     assert await admit({"t": 2, "other": 1}) == ([(other.workflow_id, 1)], {"t": 3})
     assert await admit({"t": 3}) == ([(many_steps.workflow_id, 3)], {"t": 1})
@@ -54,7 +54,7 @@ async def test_items_need_as_many_places_as_steps(stored: Stored) -> None:
     assert await release(stored) == 1
     assert await stored.workflow_store.admit(ME, {"t": 2}, []) == AdmissionResult([], {"t": 3})
     (loaded,) = (await stored.workflow_store.admit(ME, {"t": 3}, [])).loaded
-    assert (loaded.state.id, len(loaded.items), loaded.places) == (workflow.workflow_id, 41, 3)
+    assert (loaded.state.id, len(loaded.items), loaded.slots) == (workflow.workflow_id, 41, 3)
 
 
 async def test_only_running_workflows_without_an_owner_wait(stored: Stored) -> None:

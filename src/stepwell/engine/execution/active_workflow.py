@@ -93,7 +93,7 @@ class ActiveWorkflow:
 
     Positions are those of units: steps, and their items, which have positions of their own (`Run.units`).
 
-    - `places` is the number of active workflows that it counts as.
+    - `slots` is the number of active workflows that it counts as.
     - `pins` counts the verbs that use the workflow: it stays in memory while there are any, or while the run is active.
     - `dequeued`: its waiting steps are out of the queue, because it starts nothing.
     - `on_hold`: a verb needs it, but its dead owner has no successor yet, or its trial hasn't begun. Nothing of it
@@ -118,7 +118,7 @@ class ActiveWorkflow:
         if loaded.unreadable is not None:
             raise Unavailable(f"this version can't read the stored workflow: {loaded.unreadable}")
         self.workflow_id: UUID = loaded.state.id
-        self.tenant, self.created_by, self.places = loaded.tenant, loaded.created_by, loaded.places
+        self.tenant, self.created_by, self.slots = loaded.tenant, loaded.created_by, loaded.slots
         self.origin_instance = loaded.origin_instance
         self.config = read_workflow_config(loaded.config)
         self.pins = self.refusals = self.mapping_work = 0
@@ -216,10 +216,10 @@ class ActiveWorkflow:
 
     def count_items(self) -> int:
         """Let the workflow count as more active workflows, once it has more items. Return how many more."""
-        items, before = self.items, self.places
+        items, before = self.items, self.slots
         size = sum(len(item.value) for item in items)
-        self.places = max(slots_of(len(self._steps) + len(items), self._loaded.definition_bytes + size), before)
-        return self.places - before
+        self.slots = max(slots_of(len(self._steps) + len(items), self._loaded.definition_bytes + size), before)
+        return self.slots - before
 
     @property
     def items(self) -> list[ItemState]:

@@ -134,7 +134,7 @@ class Ownership:
         return self._scheduler.workflows.get(workflow_id)
 
     async def admit(self, wanted: Mapping[str | None, int]) -> AdmissionResult:
-        """Take waiting workflows into memory, for so many places of each tenant. Raises `Unavailable`."""
+        """Take waiting workflows into memory, for so many slots of each tenant. Raises `Unavailable`."""
         await self._lease.ensure()
         async with self._claiming:
             if self.holds_back:  # a claim has begun trials meanwhile

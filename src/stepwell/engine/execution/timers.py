@@ -4,7 +4,7 @@ A workflow that only waits is parked: it leaves memory.
 
 What must hold:
 - A workflow that only waits, and for long, leaves memory `park_after_s` after its last change, or at once if others
-  wait for its place.
+  wait for its slot.
 - A workflow that is never parked costs one comparison for each of its decisions.
 """
 
@@ -40,7 +40,7 @@ class Timers:
     """Sets the timers of workflows. The workflows keep them, in `ActiveWorkflow.timers`.
 
     *apply* is called with the workflow and the input that is due. If a callback raises, *fail_fast*
-    ends the scheduler. *queue* knows whether other workflows wait for the places of those in memory.
+    ends the scheduler. *queue* knows whether other workflows wait for the slots of those in memory.
     """
 
     def __init__(

@@ -62,7 +62,7 @@ class WorkflowAdmission:
         coordination: Coordination,
         slow_s: float,
     ) -> None:
-        self.queue, self._places = queue, queue.places
+        self.queue, self._slots = queue, queue.slots
         self._workflow_store, self._scheduler, self._slow_s = workflow_store, scheduler, slow_s
         self._ownership, self._clock, self._coordination = ownership, clock, coordination
         self._admitting, self._counting = asyncio.Lock(), asyncio.Lock()
@@ -72,54 +72,54 @@ class WorkflowAdmission:
     @property
     def waiting(self) -> int:
         """The number of workflows that are known to wait."""
-        return self._places.waiting
+        return self._slots.waiting
 
     # Requests
 
-    async def check(self, tenant: str | None, places: int = 1, *, held: int = 0) -> None:
-        """Raise `TooManyRequests` or `Unavailable` if the tenant may not start a workflow of so many *places* now.
+    async def check(self, tenant: str | None, slots: int = 1, *, held: int = 0) -> None:
+        """Raise `TooManyRequests` or `Unavailable` if the tenant may not start a workflow of so many *slots* now.
 
-        It already holds *held* places, if it is in memory.
+        It already holds *held* slots, if it is in memory.
         """
         slow = self._scheduler.checkpointer.is_slow(self._slow_s)
         try:
-            self._places.check(tenant, places, held=held, slow=slow)
+            self._slots.check(tenant, slots, held=held, slow=slow)
         except (TooManyRequests, Unavailable):
             if not self._is_count_old:
                 raise
         else:
             return
         await self._count()
-        self._places.check(tenant, places, held=held, slow=slow)
+        self._slots.check(tenant, slots, held=held, slow=slow)
 
     async def use(self, tenant: str | None) -> WorkflowUse:
         """Return the limits and the use of the tenant. Raises `Unavailable`."""
-        if (self._places.waiting or self.queue.uncounted) and self._is_count_old:
+        if (self._slots.waiting or self.queue.uncounted) and self._is_count_old:
             await self._count()
-        return self._places.use(tenant)
+        return self._slots.use(tenant)
 
     def quota(self, tenant: str | None) -> tuple[int, int]:
         """Return how many workflows the tenant may have active and waiting, and how many it may start now."""
-        limits = self._places.limits
-        return limits.active_of(tenant) + limits.waiting_of(tenant), self._places.remaining(tenant)
+        limits = self._slots.limits
+        return limits.active_of(tenant) + limits.waiting_of(tenant), self._slots.remaining(tenant)
 
     def may_run(self, workflow: ActiveWorkflow) -> bool:
         """Return whether a workflow in memory that is about to be started may be active."""
         if workflow.run.active:
             return True
-        places = workflow.places
-        return not self._ownership.holds_back and self._places.has_slots(workflow.tenant, places, held=places)
+        slots = workflow.slots
+        return not self._ownership.holds_back and self._slots.has_slots(workflow.tenant, slots, held=slots)
 
-    def reserve(self, tenant: str | None, places: int) -> bool:
-        """Reserve places for a new workflow. Return False if there are none: then the workflow must wait."""
-        if has_room := not self._ownership.holds_back and self._places.has_slots(tenant, places):
-            self._places.take(tenant, places)
-        return has_room
+    def reserve(self, tenant: str | None, slots: int) -> bool:
+        """Reserve slots for a new workflow. Return False if there are none: then the workflow must wait."""
+        if has_slots := not self._ownership.holds_back and self._slots.has_slots(tenant, slots):
+            self._slots.take(tenant, slots)
+        return has_slots
 
-    def give_back(self, tenant: str | None, places: int) -> None:
-        """Give back reserved places, just before the workflow is registered, or because it won't be."""
-        self._places.give_back(tenant, places)
-        if self._places.waiting:  # it may not be registered, so that nothing else wakes them
+    def give_back(self, tenant: str | None, slots: int) -> None:
+        """Give back reserved slots, just before the workflow is registered, or because it won't be."""
+        self._slots.give_back(tenant, slots)
+        if self._slots.waiting:  # it may not be registered, so that nothing else wakes them
             self.queue.woken.set()
 
     async def take_over(self) -> None:
@@ -171,7 +171,7 @@ class WorkflowAdmission:
             number = sum(unparked.waiting.values())
             self.unparked += number
             for tenant, waiting in unparked.waiting.items():
-                self._places.add_waiting(tenant, waiting)
+                self._slots.add_waiting(tenant, waiting)
             if number:
                 self.queue.unannounced.set()
             # Another process may have let the one that this process knows of wait for admission, and have died then.
@@ -183,10 +183,10 @@ class WorkflowAdmission:
 
     async def _admit_all(self) -> None:
         async with self._admitting:
-            while self._places.free and not self._scheduler.stopping and not self._ownership.holds_back:
+            while self._slots.free and not self._scheduler.stopping and not self._ownership.holds_back:
                 if self.queue.uncounted:
                     await self._count()
-                shares = self._places.next_shares(_PAGE)
+                shares = self._slots.next_shares(_PAGE)
                 if not shares:
                     return
                 if not await self._admit(shares):
@@ -195,23 +195,23 @@ class WorkflowAdmission:
                     return
 
     async def _admit(self, shares: dict[str | None, int]) -> bool:
-        """Admit workflows for *shares*, the places by tenant. Return False if no workflow was found that waits."""
-        for tenant, places in shares.items():
-            self._places.take(tenant, places)
+        """Admit workflows for *shares*, the slots by tenant. Return False if no workflow was found that waits."""
+        for tenant, slots in shares.items():
+            self._slots.take(tenant, slots)
         try:
             result = await self._ownership.admit(shares)
         finally:
-            for tenant, places in shares.items():
-                self._places.give_back(tenant, places)
+            for tenant, slots in shares.items():
+                self._slots.give_back(tenant, slots)
         filled, number = Counter[str | None](), Counter[str | None]()
         for each in result.loaded:
-            filled[each.tenant] += each.places
+            filled[each.tenant] += each.slots
             number[each.tenant] += 1
-        for tenant, places in shares.items():
-            next_places = result.next_places.get(tenant)
-            self._places.record_admission(tenant, number[tenant], next_places)
-            self.queue.uncounted |= next_places is None and filled[tenant] < places
-        return bool(result.loaded or result.next_places)
+        for tenant, slots in shares.items():
+            next_slots = result.next_slots.get(tenant)
+            self._slots.record_admission(tenant, number[tenant], next_slots)
+            self.queue.uncounted |= next_slots is None and filled[tenant] < slots
+        return bool(result.loaded or result.next_slots)
 
     @property
     def _is_count_old(self) -> bool:
@@ -220,10 +220,10 @@ class WorkflowAdmission:
     async def _count(self) -> None:
         async with self._counting:
             self.queue.uncounted, self._counted_at = False, self._clock.monotonic()
-            self._places.begin_count()
+            self._slots.begin_count()
             counts = None
             try:
                 counts = await self._workflow_store.waiting()
             finally:
                 self.queue.uncounted |= counts is None
-                self._places.end_count(counts)
+                self._slots.end_count(counts)

@@ -31,8 +31,8 @@ class WorkflowQueue:
     - `parked` counts how often a workflow has left memory because it only waits.
     """
 
-    def __init__(self, places: WorkflowSlots, clock: Clock) -> None:
-        self.places, self._clock = places, clock
+    def __init__(self, slots: WorkflowSlots, clock: Clock) -> None:
+        self.slots, self._clock = slots, clock
         self.uncounted = self.overdue = True
         self.woken, self.unannounced = asyncio.Event(), asyncio.Event()
         self.next_due: datetime | None = None
@@ -44,25 +44,25 @@ class WorkflowQueue:
     @property
     def is_crowded(self) -> bool:
         """True if workflows are known to wait, and this process has no room for them."""
-        return bool(self.places.waiting) and not self.places.free
+        return bool(self.slots.waiting) and not self.slots.free
 
     def count_registered(self, workflow: ActiveWorkflow) -> None:
         """Count a workflow that has come into memory."""
-        self.places.take(workflow.tenant, workflow.places)
+        self.slots.take(workflow.tenant, workflow.slots)
 
-    def count_grown(self, workflow: ActiveWorkflow, places: int) -> None:
+    def count_grown(self, workflow: ActiveWorkflow, slots: int) -> None:
         """Count a workflow in memory as so many more active workflows than before."""
-        self.places.take(workflow.tenant, places)
+        self.slots.take(workflow.tenant, slots)
 
     def count_unregistered(self, workflow: ActiveWorkflow) -> None:
         """Count a workflow that has left memory. It may wait for admission, or be parked."""
-        self.places.give_back(workflow.tenant, workflow.places)
-        self.places.forget_next(workflow.tenant)  # another one may be the next by now
+        self.slots.give_back(workflow.tenant, workflow.slots)
+        self.slots.forget_next(workflow.tenant)  # another one may be the next by now
         if workflow.run.state.waits_for_admission:  # a verb has used it; it may have waited before
-            self.places.add_waiting(workflow.tenant)
+            self.slots.add_waiting(workflow.tenant)
             self.uncounted = True
             self._admit_soon()
-        elif self.uncounted or self.places.waiting:
+        elif self.uncounted or self.slots.waiting:
             self.woken.set()
         if (wake_at := workflow.run.state.wake_at) is not None:
             self.parked += 1
@@ -71,13 +71,13 @@ class WorkflowQueue:
     @contextmanager
     def storing(self, tenant: str | None) -> Iterator[None]:
         """Count a workflow that is stored within the context, and then waits."""
-        self.places.begin_storing(tenant)
+        self.slots.begin_storing(tenant)
         try:
             yield
         except BaseException:
-            self.places.end_storing(tenant, waits=False)
+            self.slots.end_storing(tenant, waits=False)
             raise
-        self.places.end_storing(tenant, waits=True)
+        self.slots.end_storing(tenant, waits=True)
         self._admit_soon()
 
     def _admit_soon(self) -> None:

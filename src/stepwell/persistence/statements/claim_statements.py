@@ -121,8 +121,8 @@ FROM workflows WHERE status = 'RUNNING' AND owner IS NULL AND wake_at IS NULL
 GROUP BY tenant
 """  # noqa: S608 - built from a constant
 
-# Makes $1 the owner of waiting workflows: of each tenant in $2, the first that need no more than $3 places together. $6
-# steps and items, or $7 bytes, are a place, as in `slots_of`. Two processes that admit at once skip each other's rows,
+# Makes $1 the owner of waiting workflows: of each tenant in $2, the first that need no more than $3 slots together. $6
+# steps and items, or $7 bytes, are a slot, as in `slots_of`. Two processes that admit at once skip each other's rows,
 # so they can't wait for each other. $4 are workflows that the caller has in memory for a verb. A page ends with the
 # workflow that brings it to $5 steps and items, as in `CLAIM`. It also returns those that were picked and not admitted,
 # in their order.
@@ -140,8 +140,8 @@ WITH picked AS MATERIALIZED (
 ), sized AS (
     SELECT p.*, {_SIZE.format("p")} AS size FROM picked AS p
 ), fitting AS MATERIALIZED (
-    SELECT *, sum(places) OVER (PARTITION BY tenant ORDER BY started_at, id) <= number AS fits
-    FROM (SELECT *, greatest((size + $6 - 1) / $6, (definition_bytes + $7 - 1) / $7, 1) AS places FROM sized) AS s
+    SELECT *, sum(slots) OVER (PARTITION BY tenant ORDER BY started_at, id) <= number AS fits
+    FROM (SELECT *, greatest((size + $6 - 1) / $6, (definition_bytes + $7 - 1) / $7, 1) AS slots FROM sized) AS s
 ), page AS (
     SELECT id FROM (
         SELECT id, sum(size) OVER (ORDER BY started_at, id) - size AS before FROM fitting WHERE fits
@@ -153,7 +153,7 @@ WITH picked AS MATERIALIZED (
     FROM page WHERE w.id = page.id
     RETURNING w.id
 )
-SELECT f.id, f.tenant, f.places, a.id IS NOT NULL AS admitted
+SELECT f.id, f.tenant, f.slots, a.id IS NOT NULL AS admitted
 FROM fitting AS f LEFT JOIN admitted AS a ON a.id = f.id ORDER BY f.started_at, f.id
 """  # noqa: S608 - built from a constant
 

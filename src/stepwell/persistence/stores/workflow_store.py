@@ -201,14 +201,14 @@ class PostgresWorkflowStore(PostgresAdapter):
         return [WaitingCount(row["tenant"], row["number"], row["oldest"]) for row in rows]
 
     async def admit(self, owner: UUID, wanted: Mapping[str | None, int], held: Collection[UUID]) -> AdmissionResult:
-        places = (STEPS_A_SLOT, BYTES_A_SLOT)
-        parameters = (owner, list(wanted), list(wanted.values()), list(held), STEPS_A_PAGE, *places)
+        slots = (STEPS_A_SLOT, BYTES_A_SLOT)
+        parameters = (owner, list(wanted), list(wanted.values()), list(held), STEPS_A_PAGE, *slots)
         async with self._turn(), self._pool.acquire() as connection:
             rows = await connection.fetch(claims.ADMIT, *parameters)
             ids = [row["id"] for row in rows if row["admitted"]]
             loaded = {each.state.id: each for each in (await _load(connection, ids) if ids else [])}
         left = (row for row in reversed(rows) if not row["admitted"])
-        return AdmissionResult([loaded[each] for each in ids], {row["tenant"]: row["places"] for row in left})
+        return AdmissionResult([loaded[each] for each in ids], {row["tenant"]: row["slots"] for row in left})
 
     async def unpark(self, limit: int) -> UnparkedWorkflows:
         async with self._turn():
