@@ -1,4 +1,4 @@
-"""Records of stored sub-workflows: their places below their parents, the results of inserts, and lists."""
+"""Records of stored sub-workflows: their links to their parents, the results of inserts, and lists."""
 
 from collections.abc import Mapping, Sequence
 from enum import Enum, auto
@@ -27,7 +27,7 @@ class ChildRecords(NamedTuple):
 
 
 class ParentLink(Struct, frozen=True):
-    """The place of a sub-workflow: the step of the parent that runs it, and the number of the step's item, if any.
+    """The link of a sub-workflow to its parent: the step that runs it, and the number of the item of the step, if any.
 
     `root_id` is the workflow at the top, and `depth` the number of ancestors, at least 1.
     """

@@ -20,7 +20,7 @@ from msgspec.structs import replace
 from stepwell.contract.definition import MAX_ITEMS
 from stepwell.contract.enums import StepStatus
 from stepwell.lifecycle.decision import Decision, copy_of
-from stepwell.lifecycle.model import NO_FLOW, ItemPlace, ItemState, StepState
+from stepwell.lifecycle.model import NO_FLOW, ItemKey, ItemState, StepState
 from stepwell.lifecycle.steps import ForEachRule
 from stepwell.lifecycle.units import Units, unit_position
 
@@ -30,7 +30,7 @@ MAX_WORKFLOW_ITEMS = 10_000
 class ItemGroup:
     """The items of the step at `position`. `running` counts those that are under way.
 
-    `taken` are the positions of the items that have a place in `max_concurrency`: under way, or about to begin.
+    `taken` are the positions of the items that `max_concurrency` counts: under way, or about to begin.
     """
 
     def __init__(self, position: int, rule: ForEachRule, items: Iterable[ItemState]) -> None:
@@ -75,7 +75,7 @@ class ItemGroup:
         return f"item {failed[0].place.item}: {failed[0].error_message}{more}"
 
     def take(self) -> list[int]:
-        """Give the next items their places in `max_concurrency`. Return their positions in order."""
+        """Let the next items count in `max_concurrency`. Return their positions in order."""
         taken = list[int]()
         while self._pending and len(self.taken) < self.rule.max_concurrency:
             position = heappop(self._pending)
@@ -150,10 +150,10 @@ class Items:
             return f"for_each has {len(values):,} items; a step has at most {MAX_ITEMS:,}"
         if total > MAX_WORKFLOW_ITEMS:
             return f"the workflow would have {total:,} items; it has at most {MAX_WORKFLOW_ITEMS:,}"
-        places = [ItemPlace(step.position, number) for number in range(len(values))]
+        keys = [ItemKey(step.position, number) for number in range(len(values))]
         items = [
-            ItemState(unit_position(len(self._units.steps), place), updated_at=now, place=place, value=value)
-            for place, value in zip(places, values, strict=True)
+            ItemState(unit_position(len(self._units.steps), key), updated_at=now, place=key, value=value)
+            for key, value in zip(keys, values, strict=True)
         ]
         step.flow = replace(step.flow or NO_FLOW, items=len(items))
         self._add_group(step.position, items)

@@ -140,8 +140,8 @@ class StepState(Struct, gc=False):
     flow: FlowState | None = None
 
 
-class ItemPlace(NamedTuple):
-    """The place of an item: the position of its step, and its number among the items of the step."""
+class ItemKey(NamedTuple):
+    """The key of an item: the position of its step, and its index among the items of the step."""
 
     step: int
     item: int
@@ -153,7 +153,7 @@ class ItemState(StepState, kw_only=True, gc=False):
     `value` is encoded JSON.
     """
 
-    place: ItemPlace
+    place: ItemKey
     value: bytes
 
 
@@ -197,7 +197,7 @@ class Task(Struct):
     error: str | None = None
     started_at: datetime | None = None
     completed_at: datetime | None = None
-    place: ItemPlace | None = None
+    place: ItemKey | None = None
 
 
 class HistoryEvent(Struct, frozen=True):

@@ -8,7 +8,7 @@ from stepwell.contract.definition import MAX_ITEMS
 from stepwell.contract.enums import EventType, OnFailure, RunIf, StepStatus, WorkflowStatus
 from stepwell.lifecycle.decision import Decision
 from stepwell.lifecycle.inputs import SERVICE
-from stepwell.lifecycle.model import ItemPlace, ItemState, StepState, Task
+from stepwell.lifecycle.model import ItemKey, ItemState, StepState, Task
 from stepwell.lifecycle.output_budget import OutputBudget
 from stepwell.lifecycle.results_in_memory import ResultsInMemory
 from stepwell.lifecycle.run_if import has_ended
@@ -19,9 +19,9 @@ from stepwell.lifecycle.stored_run import StoredRun
 _PENDING, _RUNNING, _CONTINUE = StepStatus.PENDING, WorkflowStatus.RUNNING, OnFailure.CONTINUE
 
 
-def unit_position(steps: int, place: ItemPlace) -> int:
+def unit_position(steps: int, key: ItemKey) -> int:
     """Return the position of an item in a workflow of so many *steps*. It is the same in every process."""
-    return steps + MAX_ITEMS * place.step + place.item
+    return steps + MAX_ITEMS * key.step + key.item
 
 
 class Units:

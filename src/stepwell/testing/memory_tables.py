@@ -22,7 +22,7 @@ from stepwell.contract.tasks import Output
 from stepwell.lifecycle.decision import copy_of
 from stepwell.lifecycle.feature_level import FEATURE_LEVEL
 from stepwell.lifecycle.model import NEVER as PARKED_FOR_EVER
-from stepwell.lifecycle.model import HistoryEvent, ItemPlace, ItemState, ShownWait, StoredSignal, Task, Wait
+from stepwell.lifecycle.model import HistoryEvent, ItemKey, ItemState, ShownWait, StoredSignal, Task, Wait
 from stepwell.lifecycle.peer_commands import Command, Outcome
 from stepwell.lifecycle.records import StoredInputs, TaskRecord, WorkflowRecord
 from stepwell.lifecycle.webhook_deliveries import Delivery
@@ -170,7 +170,7 @@ class WorkflowRow(Struct):
     deliveries: dict[int, DeliveryRow] = field(default_factory=dict)
     waits: dict[int, WaitRow] = field(default_factory=dict)
     signals: dict[str, StoredSignal] = field(default_factory=dict)
-    items: dict[ItemPlace, ItemState] = field(default_factory=dict)
+    items: dict[ItemKey, ItemState] = field(default_factory=dict)
     child_ends: int = 0
     sub_workflows: int = 0
     sub_workflow_steps: int = 0

@@ -17,7 +17,7 @@ from stepwell.contract.workflows import AncestorStep
 from stepwell.definition.mapping.input_mapping import MAX_MAPPED_BYTES
 from stepwell.lifecycle.child_records import ChildRecord, ChildRecords
 from stepwell.lifecycle.decision import copy_of
-from stepwell.lifecycle.model import HistoryEvent, ItemPlace, StepState, Task
+from stepwell.lifecycle.model import HistoryEvent, ItemKey, StepState, Task
 from stepwell.lifecycle.preconditions import ReadVersion
 from stepwell.lifecycle.records import (
     NO_INPUTS,
@@ -199,7 +199,7 @@ class MemoryWorkflowReader(MemoryAdapter):
         parent = self._tables.workflows[link.workflow_id]
         attempt, item, value = parent.tasks.get(row.record.id), None, None
         if attempt is not None and link.item is not None:
-            item = parent.items.get(ItemPlace(attempt.task.position, link.item))
+            item = parent.items.get(ItemKey(attempt.task.position, link.item))
         if item is not None and len(item.value) <= MAX_ITEM_BYTES:
             is_text = item.value.startswith(b'"') and rb"\u0000" not in item.value
             text = json.decode(item.value, type=str) if is_text else item.value.decode()

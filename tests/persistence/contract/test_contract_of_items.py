@@ -16,7 +16,7 @@ from stepwell.contract.definition import ForEach
 from stepwell.contract.enums import StepStatus, WorkflowStatus
 from stepwell.engine.execution.active_workflow import ActiveWorkflow
 from stepwell.lifecycle.inputs import Cancel, Cleanup, Pause, RetryDue, RunVerdict
-from stepwell.lifecycle.model import ItemPlace, Task
+from stepwell.lifecycle.model import ItemKey, Task
 from stepwell.lifecycle.records import WHOLE, WorkflowRecord
 from stepwell.ports.deletions import BEFORE_ALL_TASKS
 from stepwell.rules.list_records import TaskCursor
@@ -33,9 +33,9 @@ async def test_items_are_loaded_as_they_were_written(stored: Stored) -> None:
     await workflow.write(workflow.admit(1))
     loaded = await workflow.load()
     assert [(item.place, item.value, item.status) for item in loaded.items] == [
-        (ItemPlace(0, 0), b'{"a":1.0}', COMPLETED),
-        (ItemPlace(0, 1), b"null", RUNNING),
-        (ItemPlace(0, 2), '"ü"'.encode(), PENDING),
+        (ItemKey(0, 0), b'{"a":1.0}', COMPLETED),
+        (ItemKey(0, 1), b"null", RUNNING),
+        (ItemKey(0, 2), '"ü"'.encode(), PENDING),
     ]
     assert [item.result for item in loaded.items] == [None] * 3
     assert loaded.result_bytes == len(b'{"f":1}')
@@ -43,7 +43,7 @@ async def test_items_are_loaded_as_they_were_written(stored: Stored) -> None:
     assert flow is not None
     assert (loaded.steps[0].state.status, flow.items) == (RUNNING, 3)
     (task,) = loaded.open_tasks
-    assert (task.id, task.attempt, task.place) == (workflow.open_task(1).id, 1, ItemPlace(0, 1))
+    assert (task.id, task.attempt, task.place) == (workflow.open_task(1).id, 1, ItemKey(0, 1))
 
 
 async def test_a_run_that_is_loaded_equals_the_one_that_was_not_interrupted(stored: Stored) -> None:
@@ -70,7 +70,7 @@ async def test_new_items_and_their_first_attempts_are_one_transaction(stored: St
         (b'"x"', COMPLETED, 1),
         (b'"y"', RUNNING, 1),
     ]
-    assert [task.place for task in loaded.open_tasks] == [ItemPlace(0, 1)]
+    assert [task.place for task in loaded.open_tasks] == [ItemKey(0, 1)]
 
 
 async def test_items_of_a_process_that_has_lost_the_workflow_are_not_written(stored: Stored) -> None:
@@ -96,7 +96,7 @@ async def test_claims_load_items(stored: Stored) -> None:
     await stored.leases.renew(OTHER, 60.0)
     (claimed,) = await stored.claim(OTHER)
     assert [item.status for item in claimed.items] == [PENDING, RUNNING]
-    assert [task.place for task in claimed.open_tasks] == [ItemPlace(0, 1)]
+    assert [task.place for task in claimed.open_tasks] == [ItemKey(0, 1)]
 
 
 async def all_tasks(stored: Stored, workflow: ItemWorkflow) -> list[Task]:
@@ -105,7 +105,7 @@ async def all_tasks(stored: Stored, workflow: ItemWorkflow) -> list[Task]:
 
 
 def task_of(tasks: list[Task], item: int) -> Task:
-    return next(task for task in tasks if task.place == ItemPlace(0, item))
+    return next(task for task in tasks if task.place == ItemKey(0, item))
 
 
 async def test_each_item_counts_its_own_attempts(stored: Stored) -> None:
@@ -118,9 +118,9 @@ async def test_each_item_counts_its_own_attempts(stored: Stored) -> None:
     await workflow.write(workflow.admit(1))
     tasks = await stored.here.reader.tasks(EVERY_TENANT, workflow.workflow_id, include_deleted=False)
     assert [(each.task.position, each.task.place, each.task.attempt, each.step_id) for each in tasks or ()] == [
-        (0, ItemPlace(0, 0), 1, "a"),
-        (0, ItemPlace(0, 1), 1, "a"),
-        (0, ItemPlace(0, 1), 2, "a"),
+        (0, ItemKey(0, 0), 1, "a"),
+        (0, ItemKey(0, 1), 1, "a"),
+        (0, ItemKey(0, 1), 2, "a"),
     ]
 
 
@@ -151,7 +151,7 @@ async def test_a_cleanup_and_a_list_take_the_tasks_of_items_page_by_page(stored:
         EVERY_TENANT, workflow.workflow_id, after, 9, 10_000, include_deleted=True
     )
     assert rest is not None
-    assert [each.task.place for each in rest.tasks] == [ItemPlace(0, 2)]
+    assert [each.task.place for each in rest.tasks] == [ItemKey(0, 2)]
 
 
 async def test_the_best_result_of_an_item_is_kept_while_it_repeats(stored: Stored) -> None:

@@ -8,7 +8,7 @@ from msgspec import structs
 from stepwell.contract.definition import ForEach, WorkflowStepDefinition
 from stepwell.contract.enums import OnFailure, ProviderType, StepStatus, TaskPhase, TaskType, WorkflowStatus
 from stepwell.contract.reasons import FollowsUp, StepReason, WaitsForItems, WaitsForSlot
-from stepwell.lifecycle.model import ItemPlace, ItemState, Sent, StepState, Task, WorkflowState
+from stepwell.lifecycle.model import ItemKey, ItemState, Sent, StepState, Task, WorkflowState
 from stepwell.lifecycle.records import StepRecord
 from stepwell.lifecycle.steps import FlowControl, ForEachRule, ResolvedStep
 from stepwell.lifecycle.units import unit_position
@@ -35,7 +35,7 @@ SLOT = WaitsForSlot(
 
 
 def item(number: int, status: StepStatus, **members: object) -> ItemState:
-    return ItemState(-1, status, place=ItemPlace(0, number), value=b"0", **members)  # type: ignore[arg-type]
+    return ItemState(-1, status, place=ItemKey(0, number), value=b"0", **members)  # type: ignore[arg-type]
 
 
 def reason_of(
@@ -59,7 +59,7 @@ def reason_of(
 
 
 def task(number: int, **members: object) -> Task:
-    place = ItemPlace(0, number)
+    place = ItemKey(0, number)
     sent = Sent("model", "d", NOW)
     return Task(UUID(int=number), 0, 1, ProviderType.CUSTOM, sent=sent, place=place, **members)  # type: ignore[arg-type]
 
@@ -73,7 +73,7 @@ def test_the_items_of_a_step_are_counted_with_the_reasons_of_those_that_are_unde
         item(3, StepStatus.RUNNING),
         item(4, StepStatus.PENDING),
     ]
-    waits = {unit_position(1, ItemPlace(0, 4)): SLOT}
+    waits = {unit_position(1, ItemKey(0, 4)): SLOT}
     job = task(3, remote_id="job-1", phase=TaskPhase.SUBMITTED)
     reason = reason_of(StepStatus.RUNNING, items, job, waits=waits)
     assert isinstance(reason, WaitsForItems)

@@ -9,7 +9,7 @@ from stepwell.basics.tenancy import EVERY_TENANT
 from stepwell.engine.execution.active_workflow import ActiveWorkflow
 from stepwell.lifecycle.decision import Decision
 from stepwell.lifecycle.inputs import AttemptFailed, Evaluated, Input, Succeeded
-from stepwell.lifecycle.model import ItemPlace, Task
+from stepwell.lifecycle.model import ItemKey, Task
 from stepwell.lifecycle.records import LoadedWorkflow
 from stepwell.lifecycle.units import unit_position
 from support.database.stored_workflows import Workflows, admitted
@@ -36,7 +36,7 @@ class ItemWorkflow:
         return Evaluated(0, number, items=tuple(json.encode(value) for value in values))
 
     def admit(self, item: int) -> Input:
-        return admitted(unit_position(len(self.handle.run.steps), ItemPlace(0, item)))
+        return admitted(unit_position(len(self.handle.run.steps), ItemKey(0, item)))
 
     def succeed(self, item: int, result: object) -> Succeeded:
         task = self.open_task(item)
@@ -47,7 +47,7 @@ class ItemWorkflow:
         return AttemptFailed(task.position, task.id, error, retryable=False, provider_fault=False, jitter=0.5)
 
     def open_task(self, item: int) -> Task:
-        task = self.handle.run.open_task(unit_position(len(self.handle.run.steps), ItemPlace(0, item)))
+        task = self.handle.run.open_task(unit_position(len(self.handle.run.steps), ItemKey(0, item)))
         assert task is not None
         return task
 

@@ -9,7 +9,7 @@ from sqlalchemy import Column, DateTime, PrimaryKeyConstraint, Table, TypedColum
 from stepwell.contract.definition import ForEach, Repeat, WorkflowStepDefinition
 from stepwell.contract.enums import ProviderType, RunIf, SkipReason, StepStatus, TaskType
 from stepwell.contract.workflows import ItemCounts
-from stepwell.lifecycle.model import FlowState, ItemPlace, ItemState, StepState
+from stepwell.lifecycle.model import FlowState, ItemKey, ItemState, StepState
 from stepwell.lifecycle.records import StepAttempts, StepRecord
 from stepwell.lifecycle.steps import ResolvedStep, flow_control
 from stepwell.persistence.tables import column
@@ -189,5 +189,5 @@ def step_attempts(row: Row) -> StepAttempts:
 
 def read_item(row: Row) -> ItemState:
     """Decode a row of `flow_statements.LOAD_ITEMS`."""
-    place = ItemPlace(row["position"], row["item"])
-    return ItemState(row["position"], place=place, value=row["value"].encode(), **_decode_item_state(row))
+    key = ItemKey(row["position"], row["item"])
+    return ItemState(row["position"], place=key, value=row["value"].encode(), **_decode_item_state(row))

@@ -7,7 +7,7 @@ from sqlalchemy import Index, Table, TypedColumns, UniqueConstraint, text
 
 from stepwell.contract.enums import CancelReceipt, ProviderType, TaskPhase, TaskStatus
 from stepwell.contract.tasks import Cost, Output
-from stepwell.lifecycle.model import ItemPlace, Sent, Task
+from stepwell.lifecycle.model import ItemKey, Sent, Task
 from stepwell.persistence.tables import column
 from stepwell.persistence.tables.column import Row, RowType, decoder, encode_json, metadata, without
 from stepwell.rules.list_records import ITEM_ATTEMPTS, TaskCursor
@@ -71,6 +71,6 @@ def encode_task(workflow_id: bytes, task: Task) -> bytes:
 def read_task(row: Row) -> Task:
     task = _decode(row)
     if (item := row["item"]) is not None:
-        task.place = ItemPlace(task.position, item)
+        task.place = ItemKey(task.position, item)
         task.attempt -= item * ITEM_ATTEMPTS
     return task
