@@ -74,7 +74,7 @@ def unavailable_database(data_dir: Path, _: TestServer) -> tuple[Lines, Lines]:
     finally:
         serving.kill_group()
     refused = f"[Errno {errno.ECONNREFUSED}] {os.strerror(errno.ECONNREFUSED)}"
-    return lines, [f"the database at {address} doesn't answer: {refused}: {CORRECT_URL}"]
+    return lines, [f"the database at {address} doesn't respond: {refused}: {CORRECT_URL}"]
 
 
 def wrong_database_password(data_dir: Path, durable: TestServer) -> tuple[Lines, Lines]:

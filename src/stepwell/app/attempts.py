@@ -75,7 +75,7 @@ def build_catalog(settings: Settings, registry: Registry) -> ProviderCatalog:
 class HttpClients(NamedTuple):
     """HTTP clients by who chose the URL: users (`inputs`), providers (`outputs`), and the operator (`trusted`).
 
-    They don't share connections. So a user's URL that never answers can't delay the download of results, which are
+    They don't share connections. So a user's URL that never responds can't delay the download of results, which are
     already paid for.
     """
 

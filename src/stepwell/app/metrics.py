@@ -42,9 +42,9 @@ def build_metrics(stores: Stores, engine: Engine, services: Services, connection
         lambda: _breakers(scheduler.outcomes, health),
     )
     metrics.watch("stepwell_disk_full", "1 while writes fail because a disk is full.", lambda: writes.disk_full)
-    text = "Bytes that attempts, answers, bodies and uploads have reserved in memory."
+    text = "Bytes that attempts, responses, bodies and uploads have reserved in memory."
     metrics.watch("stepwell_memory_held_bytes", text, lambda: memory.held)
-    text = "Attempts, answers, bodies and uploads that wait for memory."
+    text = "Attempts, responses, bodies and uploads that wait for memory."
     metrics.watch("stepwell_memory_waiting", text, lambda: memory.waiting)
     lag = scheduler.loop_lag
     text = "Seconds by which a timer of the event loop is late, measured each second."

@@ -111,7 +111,7 @@ class Service:
             group.create_task(return_freed_memory(engine.memory.large_release), name="freed memory")
 
     async def stop(self) -> None:
-        """Refuse writes, and end the engine in order within about `grace_s`, while the API still answers reads.
+        """Refuse writes, and end the engine in order within about `grace_s`, while the API still serves reads.
 
         Raises the error of `running` if one of the engine's tasks failed.
         """

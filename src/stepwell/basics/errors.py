@@ -13,7 +13,7 @@
     ├── Unauthenticated           no bearer token was sent
     │   └── InvalidToken          the token that was sent is refused
     ├── TooManyRequests           a tenant has as many requests or streams as it may have at once
-    ├── Unavailable               the database doesn't answer, or the service is stopping
+    ├── Unavailable               the database doesn't respond, or the service is stopping
     │   ├── DiskFull              a write failed because a disk is full
     │   ├── ReadOnly              the database takes no writes
     │   └── ResourcesExhausted    the database has no memory or no connection left
@@ -162,7 +162,7 @@ class TooManyRequests(StepwellError):
 
 
 class Unavailable(StepwellError):
-    """The database doesn't answer, or the service is stopping. The request may be repeated after `retry_after_s`."""
+    """The database doesn't respond, or the service is stopping. The request may be repeated after `retry_after_s`."""
 
     def __init__(self, why: str, retry_after_s: int = 2) -> None:
         super().__init__(why)

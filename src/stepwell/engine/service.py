@@ -1,10 +1,10 @@
 """The use cases that the API calls: the verbs of workflows, and one service for each other subject.
 
 What must hold:
-- A verb is an input of the workflow's run, in memory or loaded for it. It is answered after its rows have committed.
-- A refusal is also answered only after everything decided before it has committed, because it may follow from that.
+- A verb is an input of the workflow's run, in memory or loaded for it. Its response follows once its rows have committed.
+- A refusal too waits until everything decided before it has committed, because it may follow from that.
 - If this process loses the workflow in the meantime, the verb is applied again to the state that is stored then.
-- If another live process runs the workflow, that one applies the verb. Its answer is the same.
+- If another live process runs the workflow, that one applies the verb. The outcome is the same.
 
 The table "A verb" of `.github/ARCHITECTURE.md` lists what a new verb needs.
 """

@@ -110,7 +110,7 @@ class Sending(Struct, frozen=True):
 
 
 class OutcomeLost(Struct, frozen=True):
-    """A request was sent, and its answer is lost or says nothing about the outcome."""
+    """A request was sent, and its response is lost or says nothing about the outcome."""
 
     position: int
     task_id: UUID

@@ -1,6 +1,6 @@
 """Bounds what the steps of one workflow store together: the bytes of their results and of their errors.
 
-A single result is at most 1 MiB, but a mapping can copy it into each of a thousand steps, and every answer about the
+A single result is at most 1 MiB, but a mapping can copy it into each of a thousand steps, and every response about the
 workflow contains them all.
 
 What must hold:

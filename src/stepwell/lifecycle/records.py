@@ -40,7 +40,7 @@ NO_ATTEMPTS: Final = StepAttempts()
 class StepRecord(Struct, gc=False):
     """A stored step. It is in no reference cycle, so the garbage collector can skip it: there may be a million.
 
-    `attempts` and `items` are only read for answers. `items` is None for a step without items, and before it has begun.
+    `attempts` and `items` are only read for responses. `items` is None before the step has begun, and without items.
     """
 
     id: UUID
@@ -115,7 +115,7 @@ class WorkflowRecord(Struct):
 
 
 class WorkflowParts(Struct, frozen=True):
-    """The parts of workflows that an answer contains, beside their own fields."""
+    """The parts of workflows that a response contains, beside their own fields."""
 
     steps: bool = True
     results: bool = True

@@ -20,7 +20,7 @@ from stepwell.lifecycle.model import HistoryEvent
 DELAYS_S: Final = (0, 5, 300, 1_800, 7_200, 18_000, 36_000, 50_400, 72_000, 86_400)
 MAX_RETRY_AFTER_S: Final = 86_400.0
 MAX_ATTEMPTS: Final = 50
-MAX_ANSWER: Final = 1_024  # bytes of an answer that are stored
+MAX_RESPONSE: Final = 1_024  # bytes of a response that are stored
 WEBHOOK_URL: Final = ("body", "webhook_url")  # the place of its faults
 # Message and type of a fault.
 WEBHOOKS_NOT_CONFIGURED: Final = (
@@ -148,7 +148,7 @@ def verdict(
     jitter: float,
     delays_s: Sequence[float] = DELAYS_S,
 ) -> DeliveryVerdict:
-    """Return what the answer *code* means for a delivery with *tries* attempts before. *jitter* is from 0 to 1."""
+    """Return what the status *code* means for a delivery with *tries* attempts before. *jitter* is from 0 to 1."""
     tries += 1
     if code is not None and code // 100 == 2:  # noqa: PLR2004 - success
         return DeliveryVerdict(DeliveryStatus.DELIVERED, tries)

@@ -11,7 +11,7 @@ from stepwell import __version__
 from stepwell.basics.setting_values import Networks
 from stepwell.contract.events import DeliveryAttemptPublic
 from stepwell.lifecycle.webhook_deliveries import (
-    MAX_ANSWER,
+    MAX_RESPONSE,
     MAX_RETRY_AFTER_S,
     WEBHOOKS_NOT_CONFIGURED,
     SendResult,
@@ -127,4 +127,4 @@ def _beginning(content: bytes, hidden: Sequence[str]) -> str:
     for secret in hidden:
         for form in (secret, secret.partition("_")[2]):
             text = text.replace(form, "***")
-    return sanitised(text, MAX_ANSWER)
+    return sanitised(text, MAX_RESPONSE)

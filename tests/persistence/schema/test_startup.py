@@ -1,4 +1,4 @@
-"""What is said of a database that doesn't answer."""
+"""What is said of a database that doesn't respond."""
 
 import errno
 import socket
@@ -28,5 +28,5 @@ async def test_a_database_without_an_answer_is_named_by_its_host_and_not_its_pas
         with pytest.raises(end) as ended:
             await reach_database(dsn, timeout_s=timeout_s, waiting=end_waiting)
     where = f" at {place}" if hosts == 1 else ""
-    assert str(ended.value).startswith(f"the database{where} doesn't answer: [Errno {errno.ECONNREFUSED}] ")
+    assert str(ended.value).startswith(f"the database{where} doesn't respond: [Errno {errno.ECONNREFUSED}] ")
     assert "canary" not in str(ended.value)

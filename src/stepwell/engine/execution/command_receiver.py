@@ -153,17 +153,17 @@ class CommandReceiver(CommandListener):
 
     async def _apply(self, command: Command, verb: ClientVerb, *, report_follows: bool = False) -> VerbApplied | None:
         """Apply the verb, and store its outcome. Return None if it was refused."""
-        request, outcome = command.request, VerbApplied(changed=True, report_follows=report_follows)
-        answer = await self._applier.apply(
-            request.scope, command.workflow_id, verb, command.preconditions, CommandMark(command.id, outcome)
+        request, applied = command.request, VerbApplied(changed=True, report_follows=report_follows)
+        outcome = await self._applier.apply(
+            request.scope, command.workflow_id, verb, command.preconditions, CommandMark(command.id, applied)
         )
-        if answer.refused is not None:
-            await self._commands.store_outcome(command.id, answer.epoch, refusal_of(answer.refused))
+        if outcome.refused is not None:
+            await self._commands.store_outcome(command.id, outcome.epoch, refusal_of(outcome.refused))
             return None
-        if not answer.changed:
-            outcome = replace(outcome, changed=False)
-            await self._commands.store_outcome(command.id, answer.epoch, outcome)
-        return outcome
+        if not outcome.changed:
+            applied = replace(applied, changed=False)
+            await self._commands.store_outcome(command.id, outcome.epoch, applied)
+        return applied
 
     async def _answer_in_turn(self, command: Command, question: Question) -> None:
         """Answer the question once fewer are being answered. Raises `TimeoutError` if that takes too long."""

@@ -51,7 +51,7 @@ Reply: TypeAlias = VerbApplied | VerbRefused | QuestionAnswered
 _FIRST_POLL_S, _LAST_POLL_S = 0.5, 1.0
 _LAST_S = 2.0  # for the withdrawal
 _MOST_KNOWN = 1_000
-_NO_ANSWER = "the process that runs the workflow doesn't answer"
+_NO_RESPONSE = "the process that runs the workflow doesn't respond"
 
 
 class CommandSender(CommandListener):
@@ -131,7 +131,7 @@ class CommandSender(CommandListener):
                 # If the client goes away, its key stays claimed until the command has an outcome.
                 await self._idempotency.wait_committed(preconditions.claim, delivered)
         except TimeoutError:
-            raise Unavailable(f"{_NO_ANSWER}; the request may still take effect") from None
+            raise Unavailable(f"{_NO_RESPONSE}; the request may still take effect") from None
         return delivered.result()
 
     async def _deliver(
@@ -153,7 +153,7 @@ class CommandSender(CommandListener):
             _set(delivered, error)
         except Exception:
             log.exception("command.broke", action="command", workflow_id=str(command.workflow_id))
-            _set(delivered, Unavailable("the answer can't be read; the request may still take effect"))
+            _set(delivered, Unavailable("the outcome can't be read; the request may still take effect"))
         except BaseException:
             _set(delivered, Unavailable("the service is shutting down; the request may still take effect"))
             raise
@@ -217,7 +217,7 @@ def _checked(outcome: Outcome | None) -> Reply:
     if outcome is None:
         raise Unavailable("the workflow is being deleted")
     if isinstance(outcome, CommandWithdrawn):
-        raise Unavailable(_NO_ANSWER)
+        raise Unavailable(_NO_RESPONSE)
     if isinstance(outcome, VerbApplied) and outcome.report_follows:
         return replace(outcome, report=empty_report(pending=True))
     return outcome

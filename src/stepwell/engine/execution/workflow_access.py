@@ -144,14 +144,14 @@ class WorkflowAccess:
         return held
 
 
-_ANSWER_S = 10.0
+_COMMIT_S = 10.0
 _REFUSALS = (InvalidTransition, NotWaiting, PreconditionFailed, TooManyRequests, Unavailable)
 
 
-class VerbAnswer(Struct, frozen=True):
-    """The result of a verb. `changed`: it has changed the workflow. `refused`: the error that refuses it.
+class VerbOutcome(Struct, frozen=True):
+    """The outcome of a verb. `changed`: it has changed the workflow. `refused`: the error that refuses it.
 
-    `epoch` is that of the workflow's row when the result was known.
+    `epoch` is that of the workflow's row when the outcome was known.
     """
 
     changed: bool
@@ -170,8 +170,8 @@ class VerbApplier:
         verb: ClientVerb,
         preconditions: Preconditions,
         command: CommandMark | None = None,
-    ) -> VerbAnswer:
-        """Apply the verb, and wait until its result is committed.
+    ) -> VerbOutcome:
+        """Apply the verb, and wait until its outcome is committed.
 
         *command*: the mark of the other process's command that this carries out. Raises `NotFound`, `RunsElsewhere`,
         `Unavailable`, `NotWritten` if this process has lost the workflow, and TimeoutError.
@@ -190,12 +190,12 @@ class VerbApplier:
                 refused = error
             # A refusal waits as well, because the state that forbids the verb may not be committed yet.
             effect = self.access.scheduler.checkpointer.flushed(workflow_id)
-            async with asyncio.timeout(_ANSWER_S):
+            async with asyncio.timeout(_COMMIT_S):
                 if refused is None and command is None:
                     await self._idempotency.wait_committed(preconditions.claim, effect)
                 else:
                     await effect
-            return VerbAnswer(changed, refused, workflow.run.state.epoch)
+            return VerbOutcome(changed, refused, workflow.run.state.epoch)
 
     def _own_if_it_has_children(self, workflow: ActiveWorkflow, verb: ClientVerb) -> None:
         """Let this process run a parked workflow with sub-workflows, because the verb may reach these."""

@@ -218,7 +218,7 @@ async def _do_nothing(_: object) -> None:
 
 
 async def assert_durable(pool: asyncpg.Pool) -> None:
-    """Raise `NotDurable` unless this server writes each commit to disk before it answers."""
+    """Raise `NotDurable` unless this server writes each commit to disk before it responds."""
     row = await pool.fetchrow(
         "SELECT current_setting('fsync') AS fsync, current_setting('synchronous_commit') AS synchronous_commit"
     )
@@ -231,7 +231,7 @@ class NotDurable(Exception):
 
 
 def is_outage(error: BaseException) -> bool:
-    """Return whether *error* means that the database can't answer now, rather than that the statement is wrong."""
+    """Return whether *error* means that the database can't respond now, rather than that the statement is wrong."""
     if isinstance(error, DBAPIError):
         if error.connection_invalidated:
             return True
@@ -247,7 +247,7 @@ def is_outage(error: BaseException) -> bool:
 
 
 def _is_unreachable(error: BaseException) -> bool:
-    """Return whether no server has answered, or the server is starting."""
+    """Return whether no server has responded, or the server is starting."""
     return isinstance(error, asyncpg.CannotConnectNowError) or (
         is_outage(error) and not isinstance(error, asyncpg.PostgresError)
     )

@@ -1,4 +1,4 @@
-"""Prepares a database at the start of a process: waits until it answers, then brings its tables up to date."""
+"""Prepares a database at the start of a process: waits until it responds, then brings its tables up to date."""
 
 import asyncio
 import getpass
@@ -34,7 +34,7 @@ class WrongAddress(DatabaseRefused):
 
 
 class Unreachable(DatabaseRefused):
-    """No server answers at the address of the database, or the server refuses the login or knows no such database."""
+    """No server responds at the address of the database, or the server refuses the login or knows no such database."""
 
 
 async def prepare_database(
@@ -42,8 +42,8 @@ async def prepare_database(
 ) -> None:
     """Return when the database at *dsn* has the tables of this version, or of a newer one that this one may use.
 
-    Waits up to *timeout_s* in all for a database that doesn't answer, and for tables that other processes use. Calls
-    *waiting* once, with the reason, if the database doesn't answer at once. Raises `DatabaseRefused`.
+    Waits up to *timeout_s* in all for a database that doesn't respond, and for tables that other processes use. Calls
+    *waiting* once, with the reason, if the database doesn't respond at once. Raises `DatabaseRefused`.
 
     Indexes that the tables lack are built for up to *index_wait_s*. If that isn't enough, or fails, the service works
     without them, but some lists are slow. With None, all of them are built.
@@ -88,7 +88,7 @@ async def _migrate_by(deadline: float, dsn: str) -> bool:
 
 
 async def reach_database(dsn: str, *, timeout_s: float, waiting: Callable[[str], None]) -> None:
-    """Return when the database answers: the first half of `prepare_database`."""
+    """Return when the database responds: the first half of `prepare_database`."""
     _check_user(dsn)
     deadline = time.monotonic() + timeout_s
     reported = False
@@ -100,7 +100,7 @@ async def reach_database(dsn: str, *, timeout_s: float, waiting: Callable[[str],
         except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
             if not is_outage(error) or _is_permanent(error):
                 raise Unreachable(f"{_database_at(dsn)} refuses: {_first_line(error)}") from error
-            why = f"{_database_at(dsn)} doesn't answer: {_first_line(error)}"
+            why = f"{_database_at(dsn)} doesn't respond: {_first_line(error)}"
             if time.monotonic() > deadline:
                 raise Unreachable(why) from error
         else:

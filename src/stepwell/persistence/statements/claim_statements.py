@@ -21,7 +21,7 @@ _SIZE: Final = """{0}.total_steps + CASE WHEN {0}.has_flow THEN (
 _UNDER_WAY: Final = """k.status = 'RUNNING' AND (k.provider IS NOT NULL OR k.remote_id IS NULL)"""
 
 # A workflow that needs a process has an owner. $1 is the caller, and $2 are the workflows that it held at the time $3.
-# The caller also takes workflows that it owned then without knowing them, because the answer of an earlier claim or
+# The caller also takes workflows that it owned then without knowing them, because the result of an earlier claim or
 # insert was lost. A page ends with the workflow that brings it to $5 steps and items, so that it is loaded well within
 # a lease. If $7 is true, nothing is claimed unless the division of limits says that the caller claims, or has all
 # limits for itself: while the caller stood still, others may have found it dead and removed that.

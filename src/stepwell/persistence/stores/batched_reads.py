@@ -1,7 +1,7 @@
 """Reads of workflows and tasks by id: one statement, which is one snapshot and one round trip.
 
 SQLAlchemy makes the statement once, and asyncpg runs it: if SQLAlchemy also ran it and read the rows, that would take
-ten times as long as the rest of a request. Reads that arrive while others are answered share the next statement. If
+ten times as long as the rest of a request. Reads that arrive while others run share the next statement. If
 that fails, each id is read alone, so that nobody gets the error of another's workflow.
 """
 

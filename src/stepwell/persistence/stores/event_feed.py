@@ -3,7 +3,7 @@
 What must hold:
 - A page of all workflows' events contains only events of transactions that are older than every running one. So no
   later commit can add an event before the end of the page. The page returns that end as its cursor.
-- Each answer is one statement, so it shows one moment.
+- Each read is one statement, so it shows one moment.
 """
 
 from collections.abc import Collection, Mapping

@@ -84,7 +84,7 @@ WHERE workflow_id = $1 AND event_id = $2 AND (owner = $3 AND next_at = $4) IS TR
 """
 
 # A redelivery that was requested meanwhile has set another time, and takes precedence. An attempt that is in the row
-# already was recorded before, and the answer was lost.
+# already was recorded before, and the result was lost.
 RECORD: Final = f"""
 UPDATE deliveries AS d SET
     attempts = CASE WHEN $8::text IS NULL OR d.attempts->-1->>'at' = $8::json->0->>'at' THEN d.attempts ELSE (

@@ -5,7 +5,7 @@ Its statements send the notifications that `PostgresPresence` receives.
 What must hold:
 - A command gets one outcome. The checkpoint that carries a command out locks its row first. So either the effect is
   committed and the row says so, or there is neither.
-- A statement whose answer was lost may be repeated. So reading an outcome doesn't delete its row.
+- A statement whose result was lost may be repeated. So reading an outcome doesn't delete its row.
 - Only ids are in notifications, because every client of the database may listen.
 - Nothing runs in the background to delete old commands: each new command deletes a few. See also `FORGET_DEAD`.
 - A process of another version may send what this one can't read. That command is refused at once, so it neither keeps

@@ -1,6 +1,6 @@
 """The statements that list workflows, and those about their owner.
 
-The indexes in `schema.tables` alone answer which workflows are on a page, and how many match. Only the rows of the page
+The indexes in `schema.tables` alone say which workflows are on a page, and how many match. Only the rows of the page
 are read.
 """
 
@@ -66,7 +66,7 @@ _EQUALITIES: Final = {
     "origin_zone": workflows.c.origin_zone,
     "origin_reference": workflows.c.origin_reference,
 }
-# Columns that no answer shows but that of the definition, and that only runs read.
+# Columns that no response shows but that of the definition, and that only runs read.
 _NOT_SHOWN: Final = ("inputs", "inputs_schema", "named_definitions", "named_files")
 _FILTERS: Final = ("statuses", "name", "created_after", "created_before", "waits_for", "definition", *_EQUALITIES)
 

@@ -103,7 +103,7 @@ class PostgresWorkflowReader(PostgresAdapter):
 
     def __init__(self, engine: AsyncEngine, readers: SmallPool, large_readers: SmallPool) -> None:
         self._engine, self._loader, self._large = engine, WorkflowLoader(readers), LargeWorkflows(large_readers)
-        # Several statements for one answer must read one snapshot. Otherwise the answer could show half of a
+        # Several statements for one response must read one snapshot. Otherwise the response could show half of a
         # transition.
         self._snapshots = engine.execution_options(isolation_level="REPEATABLE READ")
 

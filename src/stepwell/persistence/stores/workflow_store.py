@@ -150,7 +150,7 @@ class PostgresWorkflowStore(PostgresAdapter):
             return set()
         by_id = {decision.workflow.id: decision for decision in batch}
         lost = set(by_id.keys() - {row["id"] for row in rows})
-        # The answer of an earlier attempt may have been lost with its connection. Then the version is ours.
+        # The result of an earlier try may have been lost with its connection. Then the version is ours.
         for row in await connection.fetch(sql.VERSIONS, list(lost)):
             state = by_id[row["id"]].workflow
             if all(row[name] == getattr(state, name) for name in sql.VERSION_COLUMNS):

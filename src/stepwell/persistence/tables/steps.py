@@ -175,7 +175,7 @@ def step_record(row: Row, created_at: datetime, result: bytes | None = None, *, 
 
 
 def shown_step(row: Row, created_at: datetime, result: bytes | None) -> StepRecord:
-    """Decode a step's row for an answer, with its attempts and `workflow_queries.item_counts_column`."""
+    """Decode a step's row for a response, with its attempts and `workflow_queries.item_counts_column`."""
     record = step_record(row, created_at, result, shown=True)
     record.attempts = step_attempts(row)
     record.items = None if row["item_counts"] is None else _read_counts(row["item_counts"])

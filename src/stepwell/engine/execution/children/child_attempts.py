@@ -104,7 +104,7 @@ class ChildAttempts(Struct, eq=False, kw_only=True):
             message = f"the sub-workflow can't be created: it names uploads that are being deleted: {gone}"
             raise AttemptError(message, retryable=False, provider_fault=False) from error
         except TimeoutError as error:
-            raise Unavailable("the database doesn't answer", 1) from error
+            raise Unavailable("the database doesn't respond", 1) from error
         self.bus.publish(bundle.committed)
         return ChildInsertion.NEW
 
