@@ -1,7 +1,7 @@
 """The use cases that the API calls: the verbs of workflows, and one service for each other subject.
 
 What must hold:
-- A verb is an input of the workflow's run, in memory or loaded for it. Its response follows once its rows have committed.
+- A verb is an input of the workflow's run, in memory or loaded for it. The response follows the commit of its rows.
 - A refusal too waits until everything decided before it has committed, because it may follow from that.
 - If this process loses the workflow in the meantime, the verb is applied again to the state that is stored then.
 - If another live process runs the workflow, that one applies the verb. The outcome is the same.

@@ -1,4 +1,4 @@
-"""The memory governor: bounds the bytes that attempts, answers, bodies and uploads of a process hold together.
+"""The memory governor: bounds the bytes that attempts, responses, bodies and uploads of a process hold together.
 
 A task that holds bytes in proportion to what a tenant sends takes a reservation, and lets it grow before it takes the
 bytes. What doesn't fit now waits. `stepwell.rules.memory_shares` has the rule, and the order in which bytes are

@@ -200,7 +200,7 @@ class Settings(ExecutorSettings, frozen=True, kw_only=True):
     memory_max_bytes: Annotated[
         Annotated[int, Meta(ge=1024 * 1024)] | None,
         about(
-            "The bytes that attempts, answers, bodies and uploads may hold in memory together; one of them may hold "
+            "The bytes that attempts, responses, bodies and uploads may hold in memory together; one of them may hold "
             "half of that. The process needs several hundred MB besides",
             default="a quarter of the memory that the cgroup or the machine provides, at most 512 MiB",
         ),
