@@ -74,7 +74,7 @@ def test_a_workflow_that_waits_for_a_sub_workflow_is_parked_without_a_time() -> 
     assert (sim.workflow.owner, sim.workflow.wake_at) == (None, NEVER)
 
 
-def test_a_workflow_is_not_parked_before_its_sub_workflow_has_followed() -> None:
+def test_a_workflow_is_not_parked_before_its_sub_workflow_is_paused() -> None:
     sim = with_child()
     sim.crash()
     assert not sim.do(Park()).has_rows

@@ -38,7 +38,7 @@ from stepwell.engine.execution.children.child_attempts import ChildAttempts
 from stepwell.engine.execution.children.child_builder import ChildBuilder
 from stepwell.engine.execution.children.stored_children import StoredChildren
 from stepwell.engine.execution.claim_requests import ClaimRequests
-from stepwell.engine.execution.followed_children import FollowedChildren
+from stepwell.engine.execution.open_children import OpenChildren
 from stepwell.engine.execution.lease import Lease
 from stepwell.engine.execution.limit_divider import LimitDivider
 from stepwell.engine.execution.ownership import Ownership
@@ -129,8 +129,8 @@ class Engine:
     """The parts that run workflows. Nothing runs yet.
 
     `memory` bounds what they and the API hold. `workers`: None if work is done here. Parts that can't know each other,
-    because each calls the other, share a third: `bus`, `claims`, `workflow_queue`, `followed`, and `workflows`, those
-    in memory.
+    because each calls the other, share a third: `bus`, `claims`, `workflow_queue`, `open_children`, and
+    `workflows`, those in memory.
     """
 
     def __init__(
@@ -161,7 +161,7 @@ class Engine:
         self.health = ModelHealth(BreakerPolicy(settings.breaker_failures, settings.breaker_reset_s), clock)
         self.workflow_queue = WorkflowQueue(WorkflowSlots(build_workflow_limits(settings), clock.now), clock)
         self.workflows: dict[UUID, ActiveWorkflow] = {}
-        self.followed = FollowedChildren(self.workflows, self.workflow_queue)
+        self.open_children = OpenChildren(self.workflows, self.workflow_queue)
         self.children = StoredChildren(store, database.reader, clock, uuid7)
         # What runs workflows
         self.runner = self._build_runner(process, stores, clients)
@@ -187,7 +187,7 @@ class Engine:
             workflows=self.workflows,
             children=self.children,
             builder=ChildBuilder(self.children, self.catalog, inputs, self.expressions, secrets, clock, uuid7),
-            followed=self.followed,
+            open_children=self.open_children,
             store=store,
             queue=self.workflow_queue,
             bus=self.bus,
@@ -217,7 +217,7 @@ class Engine:
             workflows=self.workflows,
             claims=self.claims,
             queue=self.workflow_queue,
-            sub_workflows=self.followed,
+            sub_workflows=self.open_children,
             bus=self.bus,
             outcomes=build_outcomes(process.settings, self.runner),
             evaluator=FlowEvaluator(self.expressions, store, self.memory, process.clock, uuid7),

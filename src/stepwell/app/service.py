@@ -97,7 +97,7 @@ class Service:
             group.create_task(services.admission.announce(), name="announcements")
             group.create_task(services.webhooks.deliverer.run(), name="webhooks")
             group.create_task(services.cleanups.run(), name="cleanups")
-            group.create_task(background.child_follower.run(), name="sub-workflows")
+            group.create_task(background.child_checker.run(), name="sub-workflows")
             group.create_task(background.due_waits.run(), name="due waits")
             group.create_task(background.retention.run(), name="retention")
             group.create_task(background.cost_retention.run(), name="retention of costs")

@@ -10,7 +10,7 @@ from stepwell.app.construction import Engine, ProcessInfo, Stores
 from stepwell.basics.tenancy import EVERY_TENANT
 from stepwell.engine.events.completion import CompletionWaiter
 from stepwell.engine.events.subscriptions import EventSubscriptions
-from stepwell.engine.execution.children.child_follower import ChildFollower
+from stepwell.engine.execution.children.child_checker import ChildChecker
 from stepwell.engine.execution.command_receiver import CommandReceiver
 from stepwell.engine.execution.command_sender import CommandSender
 from stepwell.engine.execution.due_waits import DueWaits
@@ -65,11 +65,11 @@ class Background:
             services.cleanups,
             partial(outcome_of_request, services.explainer, services.dry_runner),
         )
-        listeners = (services.commands, engine.followed, self.command_receiver)
+        listeners = (services.commands, engine.open_children, self.command_receiver)
         self.peer_messages = PeerMessages(
             engine.coordination, engine.claims, engine.limits, engine.workflow_queue, engine.breakers, listeners
         )
-        self.child_follower = ChildFollower(engine.scheduler, engine.followed, engine.children, engine.runner)
+        self.child_checker = ChildChecker(engine.scheduler, engine.open_children, engine.children, engine.runner)
         self.due_waits = DueWaits(workflows.access, engine.workflow_queue, clock)
         self.retention = Retention(database.purges, services.cleanups, engine.lease, clock, settings.retention_days)
         self.cost_retention = CostRetention(database.daily_costs, clock, settings.costs_retention_days)

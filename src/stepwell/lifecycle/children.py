@@ -34,7 +34,7 @@ class Children:
     def __init__(self, units: Units, remote: RemoteTransitions) -> None:
         self._units, self._remote = units, remote
         self.open: set[int] = set()
-        self._not_followed: set[int] = set()  # those of them that have yet to be paused or resumed with this workflow
+        self._to_pause_or_resume: set[int] = set()  # with this workflow
         self._stopping: set[int] = set()  # positions that begin again once their last sub-workflow has stopped
         self.rebuild()
 
@@ -48,12 +48,12 @@ class Children:
             if units.unit_plans[position].runs_workflow and task.phase is TaskPhase.SUBMITTED:
                 units.ready.discard(position)
                 self.open.add(position)
-        self._not_followed &= self.open
+        self._to_pause_or_resume &= self.open
 
     @property
     def need_process(self) -> bool:
-        """True while an attempt needs a process: not all of them only wait for sub-workflows that have followed."""
-        return len(self._units.running) > len(self.open) or bool(self._not_followed)
+        """True while an attempt does more than wait, or a sub-workflow is yet to be paused or resumed."""
+        return len(self._units.running) > len(self.open) or bool(self._to_pause_or_resume)
 
     # Attempts at sub-workflows
 
@@ -84,7 +84,7 @@ class Children:
     def end(self, position: int) -> None:
         """Record that the attempt at the position has ended."""
         self.open.discard(position)
-        self._not_followed.discard(position)
+        self._to_pause_or_resume.discard(position)
 
     # Attempts that have to wait for the end of an earlier one
 
@@ -111,7 +111,7 @@ class Children:
         """Let the *positions* not begin again by themselves, because their step is failing."""
         self._stopping.difference_update(positions)
 
-    # Sub-workflows that follow their parent
+    # Pause and resume
 
     def pause_or_resume(self, decision: Decision) -> None:
         """Pause all sub-workflows if this workflow is PAUSED, and resume them otherwise."""
@@ -122,17 +122,17 @@ class Children:
     def _pause_or_resume(self, decision: Decision, position: int) -> None:
         task = self._units.running[position]
         assert task.remote_id is not None
-        self._not_followed.add(position)
+        self._to_pause_or_resume.add(position)
         paused = self._units.state.status is WorkflowStatus.PAUSED
         decision.effects.append(PauseOrResumeChild(position, task.id, UUID(task.remote_id), paused))
 
-    def followed(self, input_: ChildPausedOrResumed) -> bool:
-        """Record that a sub-workflow has followed. Return False if the input is about an earlier change."""
+    def paused_or_resumed(self, input_: ChildPausedOrResumed) -> bool:
+        """Record that a sub-workflow is paused or resumed. Return False if the input is about an earlier change."""
         task = self._units.running.get(input_.position)
         paused = self._units.state.status is WorkflowStatus.PAUSED
         if task is None or task.id != input_.task_id or paused != input_.paused:
             return False
-        self._not_followed.discard(input_.position)
+        self._to_pause_or_resume.discard(input_.position)
         return True
 
     def note_handled_ends(self, number: int) -> None:

@@ -217,9 +217,9 @@ class Run:
         timeout = state.timeout_left_s if from_paused else self.config.workflow_timeout_s
         self._take_ownership(input_.owner, input_.execution_id)
         state.failure = state.completed_at = state.timeout_left_s = None
-        kept = self._steps.reset(decision, now, from_paused=from_paused)
+        report = self._steps.reset(decision, now, from_paused=from_paused)
         self._rebuild()
-        decision.emit(state, now, EventType.WORKFLOW_RESUMED, input_.actor, data=kept)
+        decision.emit(state, now, EventType.WORKFLOW_RESUMED, input_.actor, data=report)
         self._set_deadline(decision, now, timeout)
         decision.ready += self._units.startable()
         if self.waits is not None:
@@ -326,7 +326,7 @@ class Run:
             self._finish_if_open(decision, now)
 
     def _child_paused_or_resumed(self, decision: Decision, input_: ChildPausedOrResumed, now: datetime) -> None:
-        if self.children is not None and self.children.followed(input_):
+        if self.children is not None and self.children.paused_or_resumed(input_):
             decision.parking_changes = not self.active and self.state.owner is not None
         self._finish_if_open(decision, now)
 

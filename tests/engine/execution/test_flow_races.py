@@ -199,10 +199,10 @@ class Race:
                 held.set()
 
     async def until_settled(self, event: str) -> None:
-        """Wait until the sub-workflow has followed, and the time-out is recorded."""
+        """Wait until the sub-workflow is paused or resumed, and the time-out is recorded."""
         if event == "timeout":
             await eventually(lambda: not self._asks(), "the time-out is recorded")
-        await eventually(self._has_followed, "the sub-workflow has followed")
+        await eventually(self._child_has_same_status, "the sub-workflow is paused or resumed")
         await eventually(self._has_sent, "all jobs that may run are accepted")
 
     def _asks(self) -> bool:
@@ -214,7 +214,7 @@ class Race:
         tasks = [stored.task for row in rows for stored in row.tasks.values()]
         return not any((task.status, task.phase) == (TaskStatus.RUNNING, TaskPhase.INTENT) for task in tasks)
 
-    def _has_followed(self) -> bool:
+    def _child_has_same_status(self) -> bool:
         parent, child = (self.stage.row(each).record.state for each in (self.parent, self.child))
         status = parent.status
         return child.status in ENDED if status in ENDED else child.status == status
@@ -243,7 +243,7 @@ class Race:
             jobs = self.stage.jobs.of(self.parent, self.child)
             check_completed(await self._get(self.parent), await self._get(self.child), jobs)
         else:
-            await eventually(self._has_followed, "the sub-workflow is cancelled too")
+            await eventually(self._child_has_same_status, "the sub-workflow is cancelled too")
         jobs = self.stage.jobs.of(self.parent, self.child)
         await eventually(lambda: all(job.ended.is_set() for job in jobs), "no job goes on")
         await eventually(lambda: nothing_left(service), "the engine is empty")

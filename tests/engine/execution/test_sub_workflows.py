@@ -24,7 +24,7 @@ from stepwell.engine.execution.active_workflow import ActiveWorkflow
 from stepwell.engine.execution.children import child_attempts, child_builder
 from stepwell.engine.execution.children.child_attempts import ChildAttempts
 from stepwell.engine.execution.children.stored_children import StoredChildren
-from stepwell.engine.execution.followed_children import ChildCheck, FollowedChildren
+from stepwell.engine.execution.open_children import ChildCheck, OpenChildren
 from stepwell.engine.execution.new_workflow import NewWorkflowBundle
 from stepwell.engine.execution.timers import PARK_AFTER_S
 from stepwell.lifecycle.model import NEVER
@@ -377,7 +377,7 @@ async def test_a_sub_workflow_that_failed_by_itself_is_not_resumed_by_the_next_p
 ) -> None:
     """The first process ends before it reports that the sub-workflow exists, in the second run of the step."""
     provider.plan("judge", Succeed({"score": 0}), Fail("out of paint", retryable=False), Succeed({"score": 1}))
-    insert, add, inserted = ChildAttempts.insert, FollowedChildren.add, list[bool]()
+    insert, add, inserted = ChildAttempts.insert, OpenChildren.add, list[bool]()
 
     async def insert_and_hang(self: ChildAttempts, bundle: NewWorkflowBundle, task_id: UUID) -> bool:
         inserted.append(await insert(self, bundle, task_id))
@@ -385,14 +385,14 @@ async def test_a_sub_workflow_that_failed_by_itself_is_not_resumed_by_the_next_p
             await asyncio.Event().wait()
         return inserted[-1]
 
-    def add_the_first(self: FollowedChildren, parent: ActiveWorkflow, child_id: UUID, check: ChildCheck) -> None:
+    def add_the_first(self: OpenChildren, parent: ActiveWorkflow, child_id: UUID, check: ChildCheck) -> None:
         if not inserted:
             add(self, parent, child_id, check)
 
     step = runs(scripted_step("judge"), repeat={"until": "final.score > `0`", "max": 2})
     with monkeypatch.context() as patched:
         patched.setattr(ChildAttempts, "insert", insert_and_hang)
-        patched.setattr(FollowedChildren, "add", add_the_first)  # it doesn't see the end of the other either
+        patched.setattr(OpenChildren, "add", add_the_first)  # it doesn't see the end of the other either
         async with serving(memory, tmp_path, provider) as service:
             created = await service.create(step)
             await eventually(lambda: len(provider.calls) == 2, "the second run has begun")

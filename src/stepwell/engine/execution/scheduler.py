@@ -44,7 +44,7 @@ from stepwell.engine.execution.checkpointer import Checkpointer, NotWritten
 from stepwell.engine.execution.claim_requests import ClaimRequests
 from stepwell.engine.execution.flow_evaluations import FlowEvaluations
 from stepwell.engine.execution.follow_up_tasks import FollowUpTasks
-from stepwell.engine.execution.followed_children import FollowedChildren
+from stepwell.engine.execution.open_children import OpenChildren
 from stepwell.engine.execution.item_memory import ItemMemory
 from stepwell.engine.execution.outcomes import Outcomes
 from stepwell.engine.execution.step_dispatcher import AttemptStart, StepDispatcher
@@ -93,7 +93,7 @@ class Scheduler:
         workflows: dict[UUID, ActiveWorkflow],
         claims: ClaimRequests,
         queue: WorkflowQueue,
-        sub_workflows: FollowedChildren,
+        sub_workflows: OpenChildren,
         bus: EventBus,
         outcomes: Outcomes,
         evaluator: FlowEvaluator,
@@ -124,7 +124,7 @@ class Scheduler:
             WakeAt: self.timers.wake,
             DeadlineAt: self.timers.set_deadline,
             Evaluate: self._evaluations.begin,
-            PauseOrResumeChild: sub_workflows.follow,
+            PauseOrResumeChild: sub_workflows.pause_or_resume,
         }
         self.started = asyncio.Event()
         self._checkpoints: asyncio.Task[None] | None = None

@@ -3,7 +3,7 @@
     attempt ──► create ──► `Submitted` ──► it runs as any workflow ──► it has ended ──► `Succeeded` or `AttemptFailed`
 
 `child_attempts` stores, begins and stops the sub-workflow of an attempt, which `child_builder` validates and builds.
-`child_follower` pauses, resumes and checks those that exist, and reads how one has ended. `stored_children` has the
+`child_checker` pauses, resumes and checks those that exist, and reads how one has ended. `stored_children` has the
 calls of the store that they share.
 
 What must hold:

@@ -17,7 +17,7 @@ from stepwell.engine.events.bus import EventBus
 from stepwell.engine.execution.active_workflow import ActiveWorkflow
 from stepwell.engine.execution.children.child_builder import ChildBuilder
 from stepwell.engine.execution.children.stored_children import StoredChildren
-from stepwell.engine.execution.followed_children import ChildCheck, FollowedChildren
+from stepwell.engine.execution.open_children import ChildCheck, OpenChildren
 from stepwell.engine.execution.new_workflow import NewWorkflowBundle
 from stepwell.engine.execution.workflow_queue import WorkflowQueue
 from stepwell.lifecycle.child_records import ChildInsertion, ParentAttempt
@@ -45,7 +45,7 @@ class ChildAttempts(Struct, eq=False, kw_only=True):
     workflows: Mapping[UUID, ActiveWorkflow]
     children: StoredChildren
     builder: ChildBuilder
-    followed: FollowedChildren
+    open_children: OpenChildren
     store: WorkflowStore
     queue: WorkflowQueue
     bus: EventBus
@@ -66,14 +66,14 @@ class ChildAttempts(Struct, eq=False, kw_only=True):
             await control.flushed()
         is_new, check = False, ChildCheck(task.position, task.id)
         if bundle is not None:
-            self.followed.add(parent, child_id, check)  # it may end before this process knows that it is stored
+            self.open_children.add(parent, child_id, check)  # it may end before this process knows that it is stored
             is_new = await self.insert(bundle, task.id)
         if not is_new and child_id != task.id:
-            await self._continue(child_id, task.id)  # followed only then: before, it has the end of an earlier attempt
+            await self._continue(child_id, task.id)  # watched only then: before, it has an earlier end
         control.report(Submitted(task.position, task.id, str(child_id), {}))
         if not is_new:
-            self.followed.add(parent, child_id, check)
-            self.followed.check(parent, child_id, check)
+            self.open_children.add(parent, child_id, check)
+            self.open_children.check(parent, child_id, check)
 
     async def insert(self, bundle: NewWorkflowBundle, task_id: UUID) -> bool:
         """Store the sub-workflow of the attempt *task_id*. Return False if it is stored already.
@@ -88,7 +88,7 @@ class ChildAttempts(Struct, eq=False, kw_only=True):
             message = f"the sub-workflow can't be created: all those of one root have at most {limit}"
             raise AttemptError(message, retryable=False, provider_fault=False)
         if insertion is ChildInsertion.STORED:
-            # By a statement whose answer was lost, so nobody has counted the sub-workflow as waiting.
+            # By a statement whose result was lost, so nobody has counted the sub-workflow as waiting.
             self.queue.others_changed()
         return insertion is ChildInsertion.NEW
 
@@ -152,7 +152,7 @@ class ChildAttempts(Struct, eq=False, kw_only=True):
         """Return whether an earlier attempt or process has stored the sub-workflow.
 
         Then the attempt continues it, even if this process would refuse its definition: otherwise it would run without
-        a parent that follows it.
+        a parent that watches it.
         """
         return (task.sent is not None or child_id != task.id) and await self.children.status(child_id) is not None
 

@@ -1,6 +1,6 @@
 """The sub-workflows of the parents in memory, and the checks of their stored statuses that are to be made.
 
-scheduler, other processes, attempts ──► `FollowedChildren` ──► `ChildFollower`, which makes the checks
+scheduler, other processes, attempts ──► `OpenChildren` ──► `ChildChecker`, which makes the checks
 """
 
 import asyncio
@@ -42,22 +42,22 @@ class ChildrenOfParent(Struct, eq=False):
     task: asyncio.Task[None] | None = None
 
 
-class FollowedChildren(CommandListener):
+class OpenChildren(CommandListener):
     """The sub-workflows of the parents in *workflows*, those in memory. `to_check` has the parents to be checked."""
 
     def __init__(self, workflows: Mapping[UUID, ActiveWorkflow], queue: WorkflowQueue) -> None:
         self._workflows, self._queue = workflows, queue
-        self._followed: dict[UUID, ChildrenOfParent] = {}
+        self._by_parent: dict[UUID, ChildrenOfParent] = {}
         self.to_check: asyncio.Queue[ChildrenOfParent] = asyncio.Queue()
 
     def add(self, parent: ActiveWorkflow, child_id: UUID, check: ChildCheck) -> None:
-        """Follow a sub-workflow from now on, unless its parent has left memory. It may not exist yet."""
+        """Watch a sub-workflow from now on, unless its parent has left memory. It may not exist yet."""
         if self._workflows.get(parent.workflow_id) is parent:
-            if (children := self._followed.get(parent.workflow_id)) is None:
-                children = self._followed[parent.workflow_id] = ChildrenOfParent(parent)
+            if (children := self._by_parent.get(parent.workflow_id)) is None:
+                children = self._by_parent[parent.workflow_id] = ChildrenOfParent(parent)
             children.open[child_id] = check
 
-    def follow(self, parent: ActiveWorkflow, effect: PauseOrResumeChild) -> None:
+    def pause_or_resume(self, parent: ActiveWorkflow, effect: PauseOrResumeChild) -> None:
         """Pause or resume a sub-workflow with its parent. Report that this is done, or that it has ended."""
         check = ChildCheck(effect.position, effect.task_id, effect.paused)
         self.add(parent, effect.child, check)
@@ -68,7 +68,7 @@ class FollowedChildren(CommandListener):
 
         A parent that isn't in memory may be parked, and is due then.
         """
-        parent, children = self._workflows.get(parent_id), self._followed.get(parent_id)
+        parent, children = self._workflows.get(parent_id), self._by_parent.get(parent_id)
         if parent is None:
             self._queue.look_for_due()
         if parent is None or children is None:
@@ -79,25 +79,25 @@ class FollowedChildren(CommandListener):
 
     def resubscribed(self) -> None:
         """Check all sub-workflows, because messages about them may have got lost."""
-        for parent_id in list(self._followed):
+        for parent_id in list(self._by_parent):
             self.child_ended(parent_id)
 
     def check(self, parent: ActiveWorkflow, child_id: UUID, check: ChildCheck) -> None:
         """Check a sub-workflow soon, in the task of its parent."""
-        if (children := self._followed.get(parent.workflow_id)) is not None:
+        if (children := self._by_parent.get(parent.workflow_id)) is not None:
             children.to_do[child_id] = check
             self.enqueue(children)
 
     def enqueue(self, children: ChildrenOfParent) -> None:
         """Let the checks of a parent be made, unless they already are, or the parent has left memory."""
-        is_followed = self._followed.get(children.parent.workflow_id) is children
-        if children.to_do and is_followed and children.task is None and not children.queued:
+        is_current = self._by_parent.get(children.parent.workflow_id) is children
+        if children.to_do and is_current and children.task is None and not children.queued:
             children.queued = True
             self.to_check.put_nowait(children)
 
     def forget(self, parent: ActiveWorkflow) -> None:
-        """Follow no sub-workflow of *parent* any more. The next process that loads it checks all of them."""
-        children = self._followed.pop(parent.workflow_id, None)
+        """Forget the sub-workflows of *parent*. The next process that loads it checks all of them."""
+        children = self._by_parent.pop(parent.workflow_id, None)
         if children is not None:
             children.to_do.clear()
             if children.task is not None:

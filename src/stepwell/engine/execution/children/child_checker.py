@@ -15,7 +15,7 @@ from stepwell.contract.enums import TERMINAL_STATUSES, TaskPhase, WorkflowStatus
 from stepwell.engine.attempts.runner import AttemptRunner
 from stepwell.engine.execution.active_workflow import ActiveWorkflow
 from stepwell.engine.execution.children.stored_children import StoredChildren
-from stepwell.engine.execution.followed_children import ChildCheck, ChildrenOfParent, FollowedChildren
+from stepwell.engine.execution.open_children import ChildCheck, ChildrenOfParent, OpenChildren
 from stepwell.engine.execution.scheduler import Scheduler
 from stepwell.lifecycle.inputs import SERVICE, AttemptFailed, ChildPausedOrResumed, Pause, Succeeded
 from stepwell.lifecycle.model import Task
@@ -50,76 +50,76 @@ class _Page(NamedTuple):
     has_all: bool
 
 
-class ChildFollower:
-    """Makes the checks of sub-workflows that `FollowedChildren` has, one task for each parent."""
+class ChildChecker:
+    """Makes the checks of sub-workflows that `OpenChildren` has, one task for each parent."""
 
     def __init__(
-        self, scheduler: Scheduler, followed: FollowedChildren, children: StoredChildren, runner: AttemptRunner
+        self, scheduler: Scheduler, open_children: OpenChildren, children: StoredChildren, runner: AttemptRunner
     ) -> None:
-        self._scheduler, self._followed, self._children, self._runner = scheduler, followed, children, runner
+        self._scheduler, self._open_children, self._children, self._runner = scheduler, open_children, children, runner
 
     async def run(self) -> None:
         """Make checks until cancelled. Raises if one breaks."""
         async with asyncio.TaskGroup() as group:
             while True:
-                children = await self._followed.to_check.get()
+                children = await self._open_children.to_check.get()
                 children.queued = False
                 if children.to_do and not self._scheduler.stopping:
                     name = f"sub-workflows of {children.parent.workflow_id}"
                     children.task = group.create_task(self._run(children), name=name)
                     children.task.add_done_callback(partial(self._task_ended, children))
 
-    async def _run(self, followed: ChildrenOfParent) -> None:
-        parent = followed.parent
-        while followed.to_do:
-            page = await self._read_page(parent, followed)
+    async def _run(self, children: ChildrenOfParent) -> None:
+        parent = children.parent
+        while children.to_do:
+            page = await self._read_page(parent, children)
             ended = {child_id for child_id, status in page.statuses.items() if status in TERMINAL_STATUSES}
-            self._add_ended(parent, followed, ended - page.checks.keys())
+            self._add_ended(parent, children, ended - page.checks.keys())
             for child_id, check in page.checks.items():
                 input_ = await self._safe_input(parent, child_id, check, page.statuses.get(child_id))
                 if input_ is None:
-                    followed.to_do.setdefault(child_id, check)
+                    children.to_do.setdefault(child_id, check)
                 elif self._scheduler.stopping:
                     return
                 else:
                     if not isinstance(input_, ChildPausedOrResumed):
-                        followed.open.pop(child_id, None)
+                        children.open.pop(child_id, None)
                     self._scheduler.apply(parent, input_)
                     await asyncio.sleep(0)
-            if page.has_all and not followed.to_do and parent.run.children is not None:
+            if page.has_all and not children.to_do and parent.run.children is not None:
                 parent.run.children.note_handled_ends(page.ends)
 
-    async def _read_page(self, parent: ActiveWorkflow, followed: ChildrenOfParent) -> _Page:
+    async def _read_page(self, parent: ActiveWorkflow, children: ChildrenOfParent) -> _Page:
         """Take the next checks from `to_do`, and read the statuses that they need.
 
         Open sub-workflows that need no check are read as well: with all of them, all ends are known. One that isn't
         stored yet has no status, but isn't deleted, so that its check is left out.
         """
-        taken = {child_id: followed.to_do.pop(child_id) for child_id in list(followed.to_do)[:_PAGE]}
+        taken = {child_id: children.to_do.pop(child_id) for child_id in list(children.to_do)[:_PAGE]}
         existing = {child_id for child_id, check in taken.items() if _is_stored(parent, check)}  # before the read
-        child_ids = list(dict.fromkeys([*taken, *followed.open]))[:_PAGE]
+        child_ids = list(dict.fromkeys([*taken, *children.open]))[:_PAGE]
         read = await self._children.statuses_below(parent.workflow_id, child_ids)
         existing |= read.statuses.keys()
         checks = {child_id: check for child_id, check in taken.items() if child_id in existing}
         # The sub-workflow of an attempt that runs here may not be open yet.
-        has_all = not parent.attempts and followed.open.keys() <= set(child_ids)
+        has_all = not parent.attempts and children.open.keys() <= set(child_ids)
         return _Page(checks, read.statuses, read.ends, has_all)
 
-    def _add_ended(self, parent: ActiveWorkflow, followed: ChildrenOfParent, ended: Iterable[UUID]) -> None:
-        """Add checks of sub-workflows that have *ended*. Stop following those whose attempts were abandoned."""
+    def _add_ended(self, parent: ActiveWorkflow, children: ChildrenOfParent, ended: Iterable[UUID]) -> None:
+        """Add checks of sub-workflows that have *ended*. Forget those whose attempts were abandoned."""
         for child_id in ended:
-            if (check := followed.open.get(child_id)) is None:
+            if (check := children.open.get(child_id)) is None:
                 continue
             task = parent.run.open_task(check.position)
             if task is None or task.id != check.task_id:
-                del followed.open[child_id]
+                del children.open[child_id]
             elif task.phase is TaskPhase.SUBMITTED:
-                followed.to_do.setdefault(child_id, check.without_change())
+                children.to_do.setdefault(child_id, check.without_change())
 
-    def _task_ended(self, followed: ChildrenOfParent, task: asyncio.Task[None]) -> None:
-        followed.task = None
+    def _task_ended(self, children: ChildrenOfParent, task: asyncio.Task[None]) -> None:
+        children.task = None
         if not task.cancelled():
-            self._followed.enqueue(followed)  # checks may have been added while the task ended
+            self._open_children.enqueue(children)  # checks may have been added while the task ended
 
     async def _safe_input(
         self, parent: ActiveWorkflow, child_id: UUID, check: ChildCheck, status: WorkflowStatus | None
