@@ -127,11 +127,11 @@ class Submitted(Struct, frozen=True):
 
 
 class Progressed(Struct, frozen=True):
-    """The provider reports progress: `share` is from 0 to 1, `word` is its own word for what the job does."""
+    """The provider reports progress: `progress` is from 0 to 1, `word` is its own word for what the job does."""
 
     position: int
     task_id: UUID
-    share: float
+    progress: float
     word: str
 
 

@@ -93,8 +93,8 @@ class RemoteTransitions:
                 kind = EventType.STEP_SUBMITTED
                 self._emit(decision, now, kind, task, provider=task.provider, remote_id=input_.remote_id)
             case Progressed():
-                kind, share = EventType.STEP_PROGRESS, round(input_.share, 3)
-                self._emit(decision, now, kind, task, progress=share, word=input_.word)
+                kind, progress = EventType.STEP_PROGRESS, round(input_.progress, 3)
+                self._emit(decision, now, kind, task, progress=progress, word=input_.word)
                 return  # the task's row doesn't change
             case RemoteEnded():
                 task.phase = TaskPhase.REMOTE_DONE

@@ -1,7 +1,7 @@
 """The results of a workflow that stay in memory, because a mapping may still read them.
 
-All results are in the database. A workflow may wait for long, and there may be hundreds of each tenant, so only few
-bytes of each are kept. An attempt that needs others reads them from the database.
+All results are in the database. A workflow may wait for long, and there may be hundreds of each tenant, so only a few
+bytes of each stay in memory. An attempt that needs others reads them from the database.
 
 What must hold:
 - A result is in memory only while a step that reads it has not completed.

@@ -24,22 +24,22 @@ def steps_to_leave(
     """
     left = [len(plan.depends_on) for plan in plans]
     order = [position for position, number in enumerate(left) if not number]
-    kept, returning = set[int](), set[int]()
+    unchanged, changed = set[int](), set[int]()
     for position in order:  # it grows
         plan, status = plans[position], steps[position].status
         if status is StepStatus.SKIPPED:
-            forbidden = plan.run_if is RunIf.ALL_COMPLETED and not kept.isdisjoint(plan.depends_on)
-            returns = not forbidden and not returning.isdisjoint(plan.depends_on)
-            (returning if returns else kept).add(position)
+            forbidden = plan.run_if is RunIf.ALL_COMPLETED and not unchanged.isdisjoint(plan.depends_on)
+            returns = not forbidden and not changed.isdisjoint(plan.depends_on)
+            (changed if returns else unchanged).add(position)
         elif status is StepStatus.FAILED and plan.optional and from_paused:
-            kept.add(position)
+            unchanged.add(position)
         elif status not in (StepStatus.COMPLETED, StepStatus.RUNNING):
-            returning.add(position)
+            changed.add(position)
         for dependant in dependants(position):
             left[dependant] -= 1
             if not left[dependant]:
                 order.append(dependant)
-    return kept
+    return unchanged
 
 
 def reset(step: StepState) -> bool:
@@ -55,11 +55,11 @@ def reset(step: StepState) -> bool:
     return False
 
 
-def resume_report(plans: Sequence[ResolvedStep], steps: Sequence[StepState], kept: Iterable[int]) -> dict[str, Any]:
+def resume_report(plans: Sequence[ResolvedStep], steps: Sequence[StepState], unchanged: set[int]) -> dict[str, Any]:
     """Return the data of the event that reports a resume: the ids of the steps that stay as they are."""
     by_status = {"still_skipped": StepStatus.SKIPPED, "still_failed": StepStatus.FAILED}
     named = {
-        name: [plans[position].step_id for position in sorted(kept) if steps[position].status is status]
+        name: [plans[position].step_id for position in sorted(unchanged) if steps[position].status is status]
         for name, status in by_status.items()
     }
     return {name: ids for name, ids in named.items() if ids}

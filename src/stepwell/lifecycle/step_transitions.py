@@ -283,18 +283,18 @@ class StepTransitions:
 
         Return the data of the event that reports it: the ids of the steps that stay as they are.
         """
-        units, kept = self._units, set[int]()
+        units, unchanged = self._units, set[int]()
         if units.skipped or units.tolerated:
-            kept = steps_to_leave(units.plans, units.steps, units.dependants, from_paused=from_paused)
+            unchanged = steps_to_leave(units.plans, units.steps, units.dependants, from_paused=from_paused)
         for step in units.steps:
-            if step.position not in kept and reset(step):
+            if step.position not in unchanged and reset(step):
                 decision.record(step, now)
         for group in self._groups():
             if units.steps[group.position].status in (StepStatus.PENDING, StepStatus.RUNNING):
                 for item in group.items:
                     if reset(item):
                         decision.record(item, now)
-        return resume_report(units.plans, units.steps, kept)
+        return resume_report(units.plans, units.steps, unchanged)
 
     # Items
 

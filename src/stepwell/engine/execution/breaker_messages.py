@@ -1,11 +1,11 @@
-"""Reports the circuit breakers that open or close here to the other processes, and follows theirs.
+"""Reports the circuit breakers that open or close here to the other processes, and adopts theirs.
 
 What must hold:
 - A breaker that opens in one process is open in all, until the same time. Then each process tries the model by itself.
 - It closes in all processes when a probe succeeds in one, unless it has opened again since.
 - A message has names of providers and models, and times. It is read only if it is valid, because any client of the
   database may send one. It can't open a breaker for noticeably longer than a breaker opens here.
-- A process that begins to receive messages asks which breakers are open, and those that have some answer.
+- A process that begins to receive messages requests the open breakers, and the processes that have some reply.
 - A message fits into a notification, however long the names are. What couldn't be sent is sent again.
 """
 
@@ -46,14 +46,14 @@ _NOTICES = msgspec.json.Decoder(list[BreakerNotice])
 
 
 class BreakerMessages:
-    """Sends and receives messages about breakers. *dispatcher* follows the changes of other processes."""
+    """Sends and receives messages about breakers. *dispatcher* adopts the changes of other processes."""
 
     def __init__(
         self, health: ModelHealth, clock: Clock, coordination: Coordination, dispatcher: StepDispatcher
     ) -> None:
         self._health, self._clock, self._coordination, self._dispatcher = health, clock, coordination, dispatcher
         self._changes, self._woken = health.changes, health.changed
-        self._asks = False
+        self._requests = False
 
     async def run(self) -> None:
         """Send what is to be sent. Runs until it is cancelled."""
@@ -61,8 +61,8 @@ class BreakerMessages:
         while True:
             await self._woken.wait()
             self._woken.clear()
-            while self._asks or self._changes:
-                notices = [] if self._asks else self._next_notices()
+            while self._requests or self._changes:
+                notices = [] if self._requests else self._next_notices()
                 try:
                     await presence.send(BREAKERS, msgspec.json.encode(notices).decode())
                 except Unavailable:
@@ -84,26 +84,26 @@ class BreakerMessages:
         return notices
 
     def _sent(self, notices: list[BreakerNotice]) -> None:
-        """Forget the changes that were sent, unless they have changed again. Without *notices*, the question was."""
+        """Forget the changes that were sent, unless they have changed again. Without *notices*, the request was."""
         if not notices:
-            self._asks = False
+            self._requests = False
         for notice in notices:
             key = ModelKey(notice.provider, notice.model)
             if self._changes.get(key, notice) == notice.until:
                 del self._changes[key]
 
-    def ask(self) -> None:
-        """Ask the other processes for their open breakers."""
-        self._asks = True
+    def request(self) -> None:
+        """Request the open breakers of the other processes."""
+        self._requests = True
         self._woken.set()
 
     def received(self, body: str) -> None:
-        """Follow the changes of another process."""
+        """Adopt the changes of another process."""
         try:
             notices = _NOTICES.decode(body)
         except (msgspec.DecodeError, ValueError):
             return
-        if not notices:  # a question
+        if not notices:  # a request
             for key, open_until in self._health.open_breakers():
                 self._health.report_change(key, open_until)
         now = self._clock.now()
@@ -111,7 +111,7 @@ class BreakerMessages:
         for notice in notices[:_MOST]:
             at, until = _aware(notice.at), None if notice.until is None else _aware(notice.until)
             if notice.provider is not ProviderType.LOCAL and (until is None or now < until <= latest):
-                self._dispatcher.follow_breaker(ModelKey(notice.provider, notice.model), min(at, now), until)
+                self._dispatcher.adopt_breaker(ModelKey(notice.provider, notice.model), min(at, now), until)
 
 
 def _aware(at: datetime) -> datetime:

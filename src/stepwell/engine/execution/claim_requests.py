@@ -15,7 +15,7 @@ RENEWED_AFTER = 0.28  # the part of a lease after which a busy process renews it
 class ClaimRequests:
     """The requests that `Ownership.run` serves.
 
-    *lease_s* is how long a lease lasts. *statement_s* is how long a statement whose answer was lost may still run in
+    *lease_s* is how long a lease lasts. *statement_s* is how long a statement whose result was lost may still run in
     the database.
     """
 

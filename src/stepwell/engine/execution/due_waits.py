@@ -1,6 +1,6 @@
 """Ends the waits of PAUSED workflows when their time has come.
 
-Such a workflow starts nothing, so it needs no place and no owner. It comes into memory as for a verb. One with
+Such a workflow starts nothing, so it needs no slot and no owner. It comes into memory as for a verb. One with
 sub-workflows has an owner until all of them were looked at.
 
 What must hold:
@@ -24,7 +24,7 @@ from stepwell.ports.clock import Clock
 log = structlog.get_logger()
 
 _WRITE_S = 10.0
-_AT_ONCE = 100  # waits that end in one turn of the event loop
+_AT_ONCE = 100  # waits that end in one iteration of the event loop
 
 
 class DueWaits:

@@ -214,5 +214,5 @@ class IdempotentRequests:
 def _check_same(claimed: bytes, fingerprint: bytes) -> None:
     """Raise `InvalidRequest` if a key was claimed by a request with another fingerprint."""
     if claimed != fingerprint:
-        message = "The key was given to another request within 48 hours: another method, path, query or body"
+        message = "The key was used for another request within 48 hours: another method, path, query or body"
         raise InvalidRequest([Fault(("header", "Idempotency-Key"), message, "idempotency_key_reused")])

@@ -3,7 +3,7 @@
 What must hold:
 - A tenant may have as many bytes as are then left of `_ITEM_BYTES`, as with results that wait to be written.
 - Of each tenant, the workflow that has had items for the longest time never waits. So one always goes on.
-- No evaluation waits longer than `_LONGEST_WAIT_S`. That workflow may need the place of one that waits, for its
+- No evaluation waits longer than `_LONGEST_WAIT_S`. That workflow may need the slot of one that waits, for its
   sub-workflow. After that time the memory grows as it did without a bound.
 """
 

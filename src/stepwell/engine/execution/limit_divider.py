@@ -5,7 +5,7 @@ What must hold:
 - A process with nothing to start gives its shares up, and sends none after that.
 - A process that others wait for, or that waits itself, reads the division again within a third of a lease, because
   notifications get lost.
-- A change that is refused because another one came first is decided again. A change whose answer is lost gives this
+- A change that is refused because another one came first is decided again. A change whose result is lost gives this
   process nothing.
 - A division that this process can't read, or can't decide on, is read again soon. Until then nothing changes,
   here or in the database, and nothing is claimed.
@@ -192,10 +192,10 @@ class LimitDivider:
         if not division.alive or self._lease.term != term:
             return False
         self._log_unreadable(division)
-        gone = uncounted(division, self._lease.owner, claiming=bool(self._claims))
-        if self._last_use is None and is_alone(division, self._lease.owner, gone):
-            return await self._use_whole(division, gone, term, moment)
-        return await self._use_shares(division, gone, term, moment)
+        removed = uncounted(division, self._lease.owner, claiming=bool(self._claims))
+        if self._last_use is None and is_alone(division, self._lease.owner, removed):
+            return await self._use_whole(division, removed, term, moment)
+        return await self._use_shares(division, removed, term, moment)
 
     def _log_unreadable(self, division: Division) -> None:
         unreadable = {each.owner for each in division.members if not each.readable}
@@ -203,16 +203,16 @@ class LimitDivider:
             log.warning("limits.unreadable_shares", action="limits", process=str(owner))
         self._unreadable = unreadable
 
-    async def _use_whole(self, division: Division, gone: set[UUID], term: int, moment: _Moment) -> bool:
+    async def _use_whole(self, division: Division, removed: set[UUID], term: int, moment: _Moment) -> bool:
         if self._shares.whole:
             return True
-        starts_from = first_unknown_start(division, gone)
+        starts_from = first_unknown_start(division, removed)
         change = DivisionChange(
             version=division.version,
             sole=self._lease.owner,
             claiming=False,
             shares=None,
-            removed=gone,
+            removed=removed,
             starts={},
             starts_from=starts_from,
             notify=False,
@@ -226,11 +226,11 @@ class LimitDivider:
         self._turn_ends = math.inf
         return True
 
-    async def _use_shares(self, division: Division, gone: set[UUID], term: int, moment: _Moment) -> bool:
+    async def _use_shares(self, division: Division, removed: set[UUID], term: int, moment: _Moment) -> bool:
         starts = {pool: moment.in_database(at) for pool, at in self._admission.rates.next_starts().items()}
         keep_slots = self._lapsed and bool(other_claimers(division, self._lease.owner))
         membership = Membership(
-            division, self._lease.owner, gone, starts, claiming=bool(self._claims), keep_slots=keep_slots
+            division, self._lease.owner, removed, starts, claiming=bool(self._claims), keep_slots=keep_slots
         )
         left_out: list[DividedPool] = []
         if self._last_use is None:

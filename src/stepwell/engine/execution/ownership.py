@@ -1,6 +1,6 @@
 """Claims workflows that need a process and have none, and keeps the lease of this process.
 
-This is the only claim: the same claim runs at boot, after an outage in which an answer was lost, after this process
+This is the only claim: the same claim runs at boot, after an outage in which a result was lost, after this process
 has lost a workflow, and after another process or its lease has ended.
 
 What must hold:
@@ -223,7 +223,7 @@ class Ownership:
 
     async def _claim_next(self) -> int:
         """Claim a page and register it, or claim one workflow and try it alone. Return the number of workflows."""
-        async with self._claiming:  # for one page: a verb may need a workflow before its turn
+        async with self._claiming:  # for one page: a verb may need a workflow earlier
             owner, held, now, divided = self._lease.owner, self._held, self._clock.now(), self._limits.divided
             may_try = self.trials.may_begin
             loaded = await self._workflow_store.claim(owner, held, now, _PAGE, trials=may_try, divided=divided)

@@ -44,7 +44,7 @@ class PeerMessages:
             try:
                 async with presence.watch(self._others_changed, self._commands, self._received) as subscription:
                     self._others_changed()  # notifications sent before this moment were missed
-                    self._breakers.ask()
+                    self._breakers.request()
                     for listener in self._commands:
                         listener.resubscribed()
                     await subscription.until_disconnected()

@@ -138,8 +138,8 @@ class StepDispatcher:
             self._requeue_model(tracked.key)
         self._release_blocked(tracked.key)
 
-    def follow_breaker(self, key: ModelKey, at: datetime, until: datetime | None) -> None:
-        """Follow the breaker of another process: see `ModelHealth.adopt_breaker`. Steps may start then."""
+    def adopt_breaker(self, key: ModelKey, at: datetime, until: datetime | None) -> None:
+        """Adopt the breaker of another process: see `ModelHealth.adopt_breaker`. Steps may start then."""
         if not self._runner.works_here(key.provider) and self._health.adopt_breaker(key, at, until):
             if until is not None:
                 self._requeue_model(key)
@@ -159,7 +159,7 @@ class StepDispatcher:
         limited = provider in self._admission.limits.models
         key = self._key(workflow, position) if limited or self._health.any_open else None
         if key is not None and not workflow.run.has_attempt(position) and not self._health.allows(key):
-            return None  # nothing is sent for it: it is turned away as soon as it has its turn
+            return None  # nothing is sent for it: it is turned away as soon as it is next
         return self._admission.limits.pool(provider, key.model if key else "") if limited else provider
 
     def _is_continued(self, workflow: ActiveWorkflow, position: int, pool: Pool) -> bool:

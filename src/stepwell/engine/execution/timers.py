@@ -22,7 +22,7 @@ from stepwell.lifecycle.effects import DeadlineAt, WakeAt
 from stepwell.lifecycle.inputs import DeadlinePassed, Input, Park, RetryDue
 from stepwell.ports.clock import Clock
 
-_AT_ONCE = 100  # timers that fire in one turn of the event loop: the rest of thousands that are due at once follows
+_AT_ONCE = 100  # timers that fire in one iteration of the event loop, because thousands may be due at once
 PARK_AFTER_S: Final = 10.0
 
 
@@ -51,7 +51,7 @@ class Timers:
         fail_fast: Callable[[Callable[..., Any]], Callable[..., None]],
     ) -> None:
         self._clock, self._queue, self._apply, self._fail_fast = clock, queue, apply, fail_fast
-        self._fired = 0  # in this turn of the event loop
+        self._fired = 0  # in this iteration of the event loop
         self._late: deque[tuple[ActiveWorkflow, Input]] = deque()
         self.park_after_s = PARK_AFTER_S
 
@@ -95,18 +95,18 @@ class Timers:
     def _fire(self, workflow: ActiveWorkflow, position: int | None, due: Input) -> None:
         workflow.timers.pop(position, None)
         if not self._fired:
-            asyncio.get_running_loop().call_soon(self._fail_fast(self._begin_turn))
+            asyncio.get_running_loop().call_soon(self._fail_fast(self._begin_iteration))
         self._fired += 1
         if self._fired > _AT_ONCE:
             self._late.append((workflow, due))
         else:
             self._apply(workflow, due)
 
-    def _begin_turn(self) -> None:
+    def _begin_iteration(self) -> None:
         self._fired = min(len(self._late), _AT_ONCE)
         if not self._fired:
             return
-        asyncio.get_running_loop().call_soon(self._fail_fast(self._begin_turn))
+        asyncio.get_running_loop().call_soon(self._fail_fast(self._begin_iteration))
         for _ in range(self._fired):
             self._apply(*self._late.popleft())
 

@@ -214,8 +214,8 @@ class VerbApplier:
 
     async def _check_room(self, workflow: ActiveWorkflow, verb: ClientVerb) -> None:
         # A parent that holds its slot while its sub-workflow gets none could keep all others from going on.
-        follows = workflow.run.state.parent_id is not None and isinstance(verb, Resume) and verb.actor == SERVICE
-        if isinstance(verb, Start | Resume) and not workflow.run.active and not follows:
+        by_parent = workflow.run.state.parent_id is not None and isinstance(verb, Resume) and verb.actor == SERVICE
+        if isinstance(verb, Start | Resume) and not workflow.run.active and not by_parent:
             await self._admission.check(workflow.tenant, workflow.slots, held=workflow.slots)
             if workflow.evicted.is_set():
                 raise NotWritten("the workflow has left memory")

@@ -39,7 +39,7 @@ from stepwell.ports.storage import CONCURRENT_WRITES, PAUSED_A_PAGE, POSTPONED_S
 
 _NO_TRIALS = 2**31 - 1  # unclean ends, more than there ever are within ten minutes
 _workflow_id = attrgetter("workflow.id.bytes")  # three times as fast as comparing UUIDs
-_SLICE = 250  # after so many rows, other tasks get their turn
+_SLICE = 250  # after so many rows, other asyncio tasks run
 _TURN_S = 5.0
 
 
