@@ -102,7 +102,7 @@ class Database(Struct):
 
 
 class DatabaseSource(Protocol):
-    """A database that can be opened. `clock` follows the database's time once it is open."""
+    """A database that can be opened. `clock` has the time of the database once it is open."""
 
     @property
     def clock(self) -> Clock: ...

@@ -66,7 +66,7 @@ _TRIES = 5
 _ENDED = frozenset({StepStatus.COMPLETED, StepStatus.FAILED, StepStatus.SKIPPED, StepStatus.CANCELLED})
 _RELEASE_POLLS, _RELEASE_POLL_S = 100, 0.05
 _CALLBACK_S = 3.0
-_KEPT_CALLBACK_BYTES = 64 * 1024  # a longer body holds results, and the ids in it are not worth their memory
+_CALLBACK_BYTES_IN_MEMORY = 64 * 1024  # a longer body holds results, and the ids in it are not worth their memory
 
 
 class WorkflowService(Struct, eq=False, kw_only=True):
@@ -94,7 +94,7 @@ class WorkflowService(Struct, eq=False, kw_only=True):
         self,
         scope: TenantScope,
         actor: str,
-        planned: ValidatedWorkflow,
+        validated: ValidatedWorkflow,
         *,
         tenant: str | None,
         start: bool,
@@ -104,15 +104,15 @@ class WorkflowService(Struct, eq=False, kw_only=True):
         started.
         """
         self.availability.check_open()
-        self.webhooks.secrets.check_url(tenant, planned.request.webhook_url)
+        self.webhooks.secrets.check_url(tenant, validated.request.webhook_url)
         await self.access.lease.ensure()
-        await self.admission.check(tenant, planned.slots)
+        await self.admission.check(tenant, validated.slots)
         workflow_id = self.make_id(self.clock.now())
         insert = partial(self._insert, scope, actor, workflow_id, tenant=tenant, start=start)
-        if not may_have_files(planned):
-            return await insert(planned, preconditions)
+        if not may_have_files(validated):
+            return await insert(validated, preconditions)
         uploader = Uploader(tenant, actor, private=scope.subject is not None)
-        async with self.definition_files.store(planned, uploader, workflow_id) as with_paths:
+        async with self.definition_files.store(validated, uploader, workflow_id) as with_paths:
             return await insert(with_paths, preconditions)
 
     async def _insert(
@@ -120,23 +120,23 @@ class WorkflowService(Struct, eq=False, kw_only=True):
         scope: TenantScope,
         actor: str,
         workflow_id: UUID,
-        planned: ValidatedWorkflow,
+        validated: ValidatedWorkflow,
         preconditions: Preconditions,
         *,
         tenant: str | None,
         start: bool,
     ) -> WorkflowRecord:
-        runs = start and self.admission.reserve(tenant, planned.slots)
+        runs = start and self.admission.reserve(tenant, validated.slots)
         try:
             owner, now = self.access.lease.owner if runs else None, self.clock.now()
             start_input = Start(actor, self._new_id(), owner) if start else None
-            creation = Creation(workflow_id, tenant, actor, actor, now, named_files=planned.named_files)
-            build = partial(build_workflow, planned, creation, start_input, self.make_id)
-            bundle = await off_loop(build, steps=len(planned.steps))
+            creation = Creation(workflow_id, tenant, actor, actor, now, named_files=validated.named_files)
+            build = partial(build_workflow, validated, creation, start_input, self.make_id)
+            bundle = await off_loop(build, steps=len(validated.steps))
         finally:
             if runs:
-                self.admission.give_back(tenant, planned.slots)
-        with refusing_deleted_files(planned.request):
+                self.admission.give_back(tenant, validated.slots)
+        with refusing_deleted_files(validated.request):
             if start and not runs:
                 with self.admission.queue.storing(tenant):
                     await self.access.insert_waiting(scope, bundle.new, bundle.committed, preconditions.claim)
@@ -297,15 +297,15 @@ class WorkflowService(Struct, eq=False, kw_only=True):
     async def handle_callback(self, attempt: tuple[UUID, UUID], body: bytes) -> None:
         """Handle a provider's callback about *attempt*, or pass it on to the process that waits for the job.
 
-        A long body wakes the attempt, but isn't kept in memory. A callback that can't be passed on is lost: the job is
+        A long body wakes the attempt, but doesn't stay in memory. A callback that can't be passed on is lost: the job is
         polled anyway.
         """
-        (workflow_id, task_id), kept = attempt, body if len(body) <= _KEPT_CALLBACK_BYTES else b""
+        (workflow_id, task_id), stored = attempt, body if len(body) <= _CALLBACK_BYTES_IN_MEMORY else b""
         if workflow_id in self.access.scheduler.workflows or not self.access.ownership.others_alive:
-            self.access.scheduler.handle_callback(workflow_id, task_id, kept)
+            self.access.scheduler.handle_callback(workflow_id, task_id, stored)
             return
         with suppress(Unavailable, TooManyRequests):
-            callback = ProviderCallback(task_id, kept)
+            callback = ProviderCallback(task_id, stored)
             await self.sender.send(EVERY_TENANT, workflow_id, callback, NO_PRECONDITIONS, _CALLBACK_S)
 
     async def until_idle(self, workflow_id: UUID) -> None:

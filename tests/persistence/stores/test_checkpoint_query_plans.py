@@ -60,7 +60,7 @@ async def test_a_checkpoint_finds_the_earlier_costs_of_its_tasks_by_index(engine
 
 
 async def test_the_end_of_a_sub_workflow_finds_its_rows_by_index(engine_s: asyncpg.Connection) -> None:
-    for statement in (sql.CHECKPOINT_AND_CHILD_ENDS, sql.INSERT_CHILD):
+    for statement in (sql.CHECKPOINT_AND_CHILD_ENDED, sql.INSERT_CHILD):
         nodes = await plan(engine_s, statement)
         assert [node["Relation Name"] for node in nodes if node["Node Type"] == "Seq Scan"] == []
         assert "workflows_pkey" in {node.get("Index Name") for node in nodes}

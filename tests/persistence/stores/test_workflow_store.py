@@ -169,7 +169,7 @@ async def test_a_call_that_finds_no_free_connection_fails_in_time(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     handle = await bench.make()
-    monkeypatch.setattr(workflow_store_module, "_TURN_S", 0.05)
+    monkeypatch.setattr(workflow_store_module, "_CONNECTION_S", 0.05)
     async with bench.sql.transaction():
         await bench.sql.execute("LOCK TABLE workflows IN ACCESS EXCLUSIVE MODE")
         async with asyncio.TaskGroup() as group:

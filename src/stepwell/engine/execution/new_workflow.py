@@ -54,13 +54,13 @@ class Creation(Struct, frozen=True):
 
 
 def build_workflow(
-    planned: ValidatedWorkflow, creation: Creation, start: Start | None, new_id: NewId
+    validated: ValidatedWorkflow, creation: Creation, start: Start | None, new_id: NewId
 ) -> NewWorkflowBundle:
     """Build a new workflow. With *start* it is started."""
-    if planned.named is not None:
-        planned = structs.replace(planned, request=stored_request(planned.request))
-    record, final = _record(planned, creation, new_id)
-    loaded = loaded_of(record, planned, planned.definition_bytes)
+    if validated.named is not None:
+        validated = structs.replace(validated, request=stored_request(validated.request))
+    record, final = _record(validated, creation, new_id)
+    loaded = loaded_of(record, validated, validated.definition_bytes)
     loaded.named_files = creation.named_files
     workflow = ActiveWorkflow(loaded)
     decision = workflow.run.apply(Created(creation.actor), creation.at)
@@ -75,12 +75,12 @@ def build_workflow(
         NewWorkflow(
             record_copy,
             final,
-            planned.definition_bytes,
+            validated.definition_bytes,
             tuple(decision.events),
-            feature_level=planned.feature_level,
-            has_flow=planned.has_flow,
-            inputs=stored_inputs(planned),
-            named=planned.named,
+            feature_level=validated.feature_level,
+            has_flow=validated.has_flow,
+            inputs=stored_inputs(validated),
+            named=validated.named,
             named_files=creation.named_files,
         ),
         workflow,
@@ -88,14 +88,14 @@ def build_workflow(
     )
 
 
-def stored_inputs(planned: ValidatedWorkflow) -> StoredInputs:
-    inputs, schema = planned.request.inputs, planned.request.inputs_schema
+def stored_inputs(validated: ValidatedWorkflow) -> StoredInputs:
+    inputs, schema = validated.request.inputs, validated.request.inputs_schema
     if not inputs and schema is None:
-        return StoredInputs(evaluates=True) if planned.evaluates else NO_INPUTS
-    return StoredInputs(json.encode(inputs), None if schema is None else json.encode(schema), planned.evaluates)
+        return StoredInputs(evaluates=True) if validated.evaluates else NO_INPUTS
+    return StoredInputs(json.encode(inputs), None if schema is None else json.encode(schema), validated.evaluates)
 
 
-def loaded_of(record: WorkflowRecord, planned: ValidatedWorkflow, definition_bytes: int = 0) -> LoadedWorkflow:
+def loaded_of(record: WorkflowRecord, validated: ValidatedWorkflow, definition_bytes: int = 0) -> LoadedWorkflow:
     """Convert the record of a new workflow to the form in which stored ones are loaded."""
     loaded = LoadedWorkflow(
         record.state,
@@ -108,16 +108,16 @@ def loaded_of(record: WorkflowRecord, planned: ValidatedWorkflow, definition_byt
         record.steps or [],
         [],
     )
-    if planned.evaluates:
+    if validated.evaluates:
         loaded.evaluates = True
-        loaded.inputs, loaded.labels = stored_inputs(planned).inputs, record.labels
+        loaded.inputs, loaded.labels = stored_inputs(validated).inputs, record.labels
     return loaded
 
 
-def _record(planned: ValidatedWorkflow, creation: Creation, new_id: NewId) -> tuple[WorkflowRecord, int]:
+def _record(validated: ValidatedWorkflow, creation: Creation, new_id: NewId) -> tuple[WorkflowRecord, int]:
     """Return the record, and the position of its final step: the last step on which no other depends."""
-    request, parent, now = planned.request, creation.parent, creation.at
-    final = max(set(range(len(planned.steps))) - {d for step in planned.steps for d in step.depends_on})
+    request, parent, now = validated.request, creation.parent, creation.at
+    final = max(set(range(len(validated.steps))) - {d for step in validated.steps for d in step.depends_on})
     state = WorkflowState(
         id=creation.id,
         status=WorkflowStatus.PENDING,
@@ -136,15 +136,15 @@ def _record(planned: ValidatedWorkflow, creation: Creation, new_id: NewId) -> tu
         origin_reference=request.origin_reference,
         config=request.config,
         suppress_subtask_events=request.suppress_subtask_events,
-        total_steps=len(planned.steps),
+        total_steps=len(validated.steps),
         created_at=now,
-        summary=Summary(None, planned.steps[final].step_id, None, ()),
+        summary=Summary(None, validated.steps[final].step_id, None, ()),
         steps=[
             StepRecord(new_id(now), plan, definition, StepState(plan.position), now)
-            for plan, definition in zip(planned.steps, request.steps, strict=True)
+            for plan, definition in zip(validated.steps, request.steps, strict=True)
         ],
         labels=dict(sorted((request.labels or {}).items())),
         parent=parent,
-        definition=planned.definition,
+        definition=validated.definition,
     )
     return record, final

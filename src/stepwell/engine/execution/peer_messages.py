@@ -51,7 +51,7 @@ class PeerMessages:
             except Unavailable:
                 pass
             except Exception as error:  # noqa: BLE001 - a database that knows no LISTEN must not end the service
-                log.warning("recovery.unheard", action="claim", error=repr(error))
+                log.warning("peers.not_listening", action="listen", error=repr(error))
             await asyncio.sleep(OUTAGE_RETRY_S)
 
     def _others_changed(self) -> None:

@@ -170,8 +170,8 @@ def asyncpg_connect(dsn: str, *, timeout_s: float, observer: Observer = _NO_OBSE
 class _ObservedConnection(asyncpg.Connection):  # type: ignore[misc]
     """A connection that reports to an `Observer`.
 
-    Hot path (see `stepwell.persistence`): asyncpg's own query loggers cost a record and a turn of the loop for each
-    statement.
+    Hot path (see `stepwell.persistence`): asyncpg's own query loggers cost a record and an iteration of the loop for
+    each statement.
     """
 
     __slots__ = ("observer",)

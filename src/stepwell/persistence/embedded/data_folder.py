@@ -238,12 +238,12 @@ class DataFolder:
             _give(run, account)
             return run
         prefix = f"pg-{hashlib.sha256(os.fsencode(self.root)).hexdigest()[:8]}-"
-        place = Path(tempfile.gettempdir())
-        if not _fits_socket(place / f"{prefix}12345678"):
-            place = Path("/tmp")  # noqa: S108 - mkdtemp makes a private folder in it
-        for leftover in place.glob(f"{prefix}*"):  # of a killed owner of this folder
+        base = Path(tempfile.gettempdir())
+        if not _fits_socket(base / f"{prefix}12345678"):
+            base = Path("/tmp")  # noqa: S108 - mkdtemp makes a private folder in it
+        for leftover in base.glob(f"{prefix}*"):  # of a killed owner of this folder
             shutil.rmtree(leftover, ignore_errors=True)
-        folder = Path(tempfile.mkdtemp(prefix=prefix, dir=place))
+        folder = Path(tempfile.mkdtemp(prefix=prefix, dir=base))
         _give(folder, account)
         return folder
 

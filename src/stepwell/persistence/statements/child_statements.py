@@ -27,9 +27,9 @@ ASSIGN_WAKE_AT: Final = """wake_at = CASE
         WHEN t.child_ends > w.child_ends_seen AND w.wake_at > clock_timestamp() THEN clock_timestamp() ELSE w.wake_at
     END"""
 
-# A stage of `engine_statements.CHECKPOINT_AND_CHILD_ENDS`. `written` has the sub-workflows that have ended. Their
+# A stage of `engine_statements.CHECKPOINT_AND_CHILD_ENDED`. `written` has the sub-workflows that have ended. Their
 # parent may be gone.
-COUNT_CHILD_ENDS: Final = """woken_parents AS (
+COUNT_ENDED_CHILDREN: Final = """woken_parents AS (
     UPDATE workflows AS p
     SET child_ends = p.child_ends + ends.number,
         wake_at = CASE WHEN p.wake_at > clock_timestamp() THEN clock_timestamp() ELSE p.wake_at END

@@ -76,12 +76,12 @@ class MoreRows(Struct):
         return self.deliveries, owner, self.keys, self.begun, self.ended, self.labelled, *self.labels, *commands, *flow
 
 
-def more_rows(batch: Sequence[Decision], *, child_ends: bool = False) -> MoreRows | None:
+def more_rows(batch: Sequence[Decision], *, child_ended: bool = False) -> MoreRows | None:
     """Return the rows of *batch* that `engine_statements.CHECKPOINT` doesn't write; None if there are none.
 
-    *child_ends*: return those of `CHECKPOINT_AND_CHILD_ENDS`.
+    *child_ended*: return those of `CHECKPOINT_AND_CHILD_ENDED`.
     """
-    if not child_ends and not [each for each in batch if each.has_side_rows or each.has_costs or each.has_flow]:
+    if not child_ended and not [each for each in batch if each.has_side_rows or each.has_costs or each.has_flow]:
         return None  # hot path
     deliveries = [
         DELIVERY.encode(decision.workflow.id.bytes, delivery.at, delivery)
@@ -93,7 +93,7 @@ def more_rows(batch: Sequence[Decision], *, child_ends: bool = False) -> MoreRow
     ended = [decision.workflow.id for decision in batch if decision.cleanup is CleanupChange.ENDED]
     changed = {decision.workflow.id: decision.labels or {} for decision in batch if decision.labels is not UNSET}
     costs = any(decision.has_costs for decision in batch)
-    flow = _flow_rows(batch) if child_ends or any(decision.has_flow for decision in batch) else None
+    flow = _flow_rows(batch) if child_ended or any(decision.has_flow for decision in batch) else None
     commands = _command_rows(batch)
     return MoreRows(deliveries, keys, begun, ended, list(changed), _label_rows(changed), costs, commands, flow)
 

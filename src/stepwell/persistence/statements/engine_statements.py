@@ -8,7 +8,7 @@ transitions of a workflow are written together or not at all.
 
 from typing import Final
 
-from stepwell.persistence.statements.child_statements import ASSIGN_WAKE_AT, COUNT_CHILD_ENDS, NOTIFY_PARENT
+from stepwell.persistence.statements.child_statements import ASSIGN_WAKE_AT, COUNT_ENDED_CHILDREN, NOTIFY_PARENT
 from stepwell.persistence.statements.command_statements import LOCK_COMMANDS, MARK_COMMANDS, notify_process
 from stepwell.persistence.statements.flow_statements import IS_WRITTEN, LOAD_SIGNALS, WRITE_ITEMS, WRITE_WAITS
 from stepwell.persistence.statements.item_results import result_bytes_of, result_of
@@ -148,8 +148,8 @@ FROM written
 """  # noqa: S608 - built from the constants above
 
 # `CHECKPOINT_AND_FLOW` for ends of sub-workflows, all of one parent, and nothing else: see `child_statements`.
-CHECKPOINT_AND_CHILD_ENDS: Final = f"""
-{_WRITE_FLOW}, {COUNT_CHILD_ENDS}
+CHECKPOINT_AND_CHILD_ENDED: Final = f"""
+{_WRITE_FLOW}, {COUNT_ENDED_CHILDREN}
 SELECT id, clock_timestamp() AS now, (SELECT count({notify_process("requester", "answered", "id")}) FROM applied),
        {NOTIFY_PARENT}
 FROM written
@@ -225,7 +225,7 @@ _BOUND_REACHED: Final = """CASE
         WHEN sub_workflow_bytes + $15::bigint > $13::bigint THEN 'TOO_LARGE'
     END"""
 
-# `INSERT` for one sub-workflow, whose place below its parent is $6 to $10: `child_records.ParentLink`. It isn't
+# `INSERT` for one sub-workflow, whose link to its parent is $6 to $10: `child_records.ParentLink`. It isn't
 # inserted if its parent doesn't belong to the process $4 any more, if the attempt $5 at its step has ended, or if its
 # root has reached a bound. If it is stored already, nothing changes. The parent is locked before the root, as
 # `child_statements` demands. The lock on the attempt makes PostgreSQL read the newest version of its row: what a

@@ -17,7 +17,7 @@ from stepwell.persistence.tables.waits import SIGNAL, WAIT
 IS_WRITTEN: Final = "({0}.workflow_id IN (SELECT id FROM written)) IS TRUE"
 
 # Stages of `engine_statements.CHECKPOINT_AND_FLOW`, which follow the stage `written`: the waits $16 that have begun,
-# the places $17 and $18 of those that have ended, the signals $19 that are stored, and the names $21 of those that the
+# the keys $17 and $18 of those that have ended, the signals $19 that are stored, and the names $21 of those that the
 # workflows $20 have taken. A step that waits again replaces the row of its earlier wait. $22 are tasks and uploads
 # whose files the workflows $23 need from now on.
 WRITE_WAITS: Final = f"""new_waits AS (

@@ -71,11 +71,11 @@ class WorkflowInserter:
         rows = await off_loop(partial(insert_rows, new), steps=new.record.total_steps)
         if rows.named:
             await self._use_uploads(await self._references.call(new.record.state.id, rows))
-        place = (parent.workflow_id, parent.step_id, parent.item, parent.root_id, parent.depth)
+        link = (parent.workflow_id, parent.step_id, parent.item, parent.root_id, parent.depth)
         bounds = (limits.sub_workflows, limits.steps, limits.definition_bytes)
         size = (new.record.total_steps, new.definition_bytes)
         by = (attempt.owner, attempt.task_id)
-        parameters = (*rows.parameters(), *by, *place, *bounds, *size, *rows.labels)
+        parameters = (*rows.parameters(), *by, *link, *bounds, *size, *rows.labels)
         row: Any = None
         async with self._connections.borrow() as connection:
             for _ in range(2):  # a statement that has waited for another one doesn't see what that has stored
@@ -108,12 +108,12 @@ class WorkflowInserter:
 
     async def _use_uploads(self, uploads: list[Row]) -> None:
         """Record that *uploads* are used. Raises `UploadsGone` if one is being deleted."""
-        gone = {row["id"] for row in uploads if not row["is_stored"]}
+        deleted = {row["id"] for row in uploads if not row["is_stored"]}
         stale = {row["id"] for row in uploads if row["is_stored"] and not row["is_recent"]}
-        if stale and not gone:
-            gone = stale - {row["id"] for row in await self._connections.fetch(sql.USE_UPLOADS, list(stale))}
-        if gone:
-            raise UploadsGone(gone)
+        if stale and not deleted:
+            deleted = stale - {row["id"] for row in await self._connections.fetch(sql.USE_UPLOADS, list(stale))}
+        if deleted:
+            raise UploadsGone(deleted)
 
     async def _insert(self, take: Callable[[], Mapping[UUID, InsertRows]]) -> dict[UUID, None]:
         refusal: Exception | None = None

@@ -81,8 +81,8 @@ FROM known CROSS JOIN LATERAL (
 HAVING min(d.next_at) IS NOT NULL
 """  # noqa: S608 - built from a constant
 
-# Files are deleted only after this has committed. So if a task's place is below the recorded one, a missing file is one
-# that this cleanup has deleted.
+# Files are deleted only after this has committed. So if a task's position is below the recorded one, this cleanup has
+# deleted a missing file.
 NEXT_TASKS: Final = f"""
 WITH mine AS MATERIALIZED (
     SELECT c.begun_position, c.begun_attempt, w.tenant

@@ -23,12 +23,12 @@ async def read_item_slice(
 ) -> ItemSlice | None:
     """Return the slice that `ports.storage.WorkflowReader.item_slice` describes. *connection* has a snapshot."""
     has_items, repeats = steps.c.for_each.is_not(None).label("has_items"), steps.c.repeat.is_not(None).label("repeats")
-    place = (
+    of_step = (
         select(steps.c.position, has_items, repeats)
         .join(workflows, workflows.c.id == steps.c.workflow_id)
         .where(steps.c.workflow_id == workflow_id, steps.c.step_id == query.step_id, visible(scope))
     )
-    if (step := (await connection.execute(place)).first()) is None:
+    if (step := (await connection.execute(of_step)).first()) is None:
         return None
     if not step.has_items:
         return ItemSlice(has_items=False)

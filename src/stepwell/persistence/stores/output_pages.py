@@ -50,7 +50,7 @@ _TREE: Final = """WITH RECURSIVE tree AS (
                             THEN coalesce(i.result, s.result) ->> 'workflow_id'
                             ELSE coalesce(i.flow, s.flow) ->> 'child' END
 )"""
-# The path of the workflow of the last page, which may count no longer: another one has taken its place meanwhile.
+# The path of the workflow of the last page, which may count no longer: another one has replaced it meanwhile.
 _AFTER: Final = """, above_after AS (
     SELECT :after_workflow AS id, ARRAY[]::int[] AS path
     UNION ALL

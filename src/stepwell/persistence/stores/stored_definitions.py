@@ -93,13 +93,13 @@ SELECT d.name FROM definitions AS d WHERE d.lane = $1 AND d.name <> $2 AND EXIST
 class PostgresDefinitions(PooledAdapter):
     async def put(self, tenant: str | None, name: str, new: NewContent, *, dry_run: bool = False) -> StoredDefinition:
         lane = tenant or ""
-        async with self._changing(lane, name) as (connection, found):
+        async with self._changing(lane, name) as (connection, current):
             use = DefinitionUse(*await connection.fetchrow(USE, lane))
-            newest = await _version(connection, lane, found) if found.versions else None
-            stored = name_with_version(found, newest, use, new)
+            newest = await _version(connection, lane, current) if current.versions else None
+            stored = name_with_version(current, newest, use, new)
             if stored is None:
                 assert newest is not None
-                return StoredDefinition(found, newest)
+                return StoredDefinition(current, newest)
             version = replace(new.version, version=stored.newest)
             if not dry_run:
                 facts = (version.digest, version.size, version.created_by, version.created_at, list(version.refers_to))
@@ -137,17 +137,17 @@ class PostgresDefinitions(PooledAdapter):
         self, tenant: str | None, name: str, changes: DefinitionUpdate, conditions: RevisionConditions
     ) -> StoredDefinition:
         lane = tenant or ""
-        async with self._changing(lane, name) as (connection, found):
-            changed = changed_name(found, changes, conditions)
+        async with self._changing(lane, name) as (connection, current):
+            changed = changed_name(current, changes, conditions)
             members = (changed.default_version, changed.archived, to_json(changed.labels), changed.description)
             await connection.execute(UPDATE, lane, name, *members)
             return StoredDefinition(changed, await _version(connection, lane, changed))
 
     async def delete(self, tenant: str | None, name: str, conditions: RevisionConditions) -> DeletedDefinition:
-        async with self._changing(tenant or "", name) as (connection, found):
-            existing(found, conditions)
+        async with self._changing(tenant or "", name) as (connection, current):
+            existing(current, conditions)
             rows = await connection.fetch(DELETE, tenant or "", name)
-            return DeletedDefinition(found, tuple(row["name"] for row in rows))
+            return DeletedDefinition(current, tuple(row["name"] for row in rows))
 
     async def use(self, tenant: str | None) -> DefinitionUse:
         (row,) = await self._connections.fetch(USE, tenant or "")

@@ -233,12 +233,12 @@ class PostgresUploads(PooledAdapter):
         workflow_id: UUID | None = None
         async with self._connections.borrow() as connection, connection.transaction():
             row = await connection.fetchrow(LOCK, upload_id, expires_at)
-            found = row is not None and scope.covers(row["tenant"], row["created_by"])
-            if found:
+            exists = row is not None and scope.covers(row["tenant"], row["created_by"])
+            if exists:
                 workflow_id = await connection.fetchval(NAMED_BY, upload_id, None)
                 if workflow_id is None:
                     await connection.execute(BEGIN_DELETION, upload_id)
-        if not found:
+        if not exists:
             raise NotFound("artifact")
         if workflow_id is not None:
             raise UploadInUse(workflow_id)

@@ -131,9 +131,9 @@ def filter_values(scope: TenantScope, query: WorkflowFilter) -> dict[str, Any]:
 
 def list_values(scope: TenantScope, query: ListFilter) -> dict[str, Any]:
     """The values of the parameters in the statements of a list."""
-    place = {} if query.after is None else {"after_time": query.after.created_at, "after_id": query.after.id}
+    cursor = {} if query.after is None else {"after_time": query.after.created_at, "after_id": query.after.id}
     page = {"skip": query.skip, "limit": query.limit, "one_more": query.limit + 1}
-    return {**filter_values(scope, query), **place, **page}
+    return {**filter_values(scope, query), **cursor, **page}
 
 
 @lru_cache(_FORMS)
@@ -143,8 +143,8 @@ def page_ids(form: ListForm) -> Select[UUID, datetime]:
     return (
         select(own.id, own.created_at)
         .select_from(_with_labels(form))
-        .where(*_conditions(form), *_bounds(form, _place(form)[0]), *_behind(form))
-        .order_by(*_order(form, *_place(form)))
+        .where(*_conditions(form), *_bounds(form, _cursor_columns(form)[0]), *_behind(form))
+        .order_by(*_order(form, *_cursor_columns(form)))
         .offset(bindparam("skip", type_=BigInteger()))
         .limit(bindparam("one_more", type_=BigInteger()))
     )
@@ -327,7 +327,7 @@ def _label(number: int) -> FromClause:
     return labels.alias(f"label_{number}")
 
 
-def _place(form: ListForm) -> tuple[ColumnElement[datetime], ColumnElement[UUID]]:
+def _cursor_columns(form: ListForm) -> tuple[ColumnElement[datetime], ColumnElement[UUID]]:
     """The columns that order a page: those of the first label, whose index has this order too, or the workflow's."""
     if form.labels:
         return _label(0).c.created_at, _label(0).c.workflow_id
@@ -370,9 +370,9 @@ def _behind(form: ListForm) -> list[ColumnElement[bool]]:
     """The condition that a page that continues another one begins behind its last workflow."""
     if not form.continues:
         return []
-    place = tuple_(bindparam("after_time", type_=_TIME), bindparam("after_id", type_=Uuid()))
-    own = tuple_(*_place(form))
-    return [own > place if form.oldest_first else own < place]
+    cursor = tuple_(bindparam("after_time", type_=_TIME), bindparam("after_id", type_=Uuid()))
+    own = tuple_(*_cursor_columns(form))
+    return [own > cursor if form.oldest_first else own < cursor]
 
 
 def _order(form: ListForm, *columns: ColumnElement[Any]) -> list[ColumnElement[Any]]:
@@ -380,7 +380,7 @@ def _order(form: ListForm, *columns: ColumnElement[Any]) -> list[ColumnElement[A
 
 
 def ownership_query(scope: TenantScope, workflow_id: UUID) -> Select[Any]:
-    """The owner of a workflow with its lease, who paused it, and its place among those that wait for admission."""
+    """The owner of a workflow with its lease, who paused it, and its position among those that wait for admission."""
     # In a PAUSED workflow the pause is among the last events: only attempts that end come after it.
     paused = (
         select(events.c.actor, events.c.at)

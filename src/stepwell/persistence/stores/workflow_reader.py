@@ -171,19 +171,19 @@ class PostgresWorkflowReader(PostgresAdapter):
         return await self._step(scope, workflow_id, is_signal & (func.coalesce(named, steps.c.step_id) == name))
 
     async def _step(self, scope: TenantScope, workflow_id: UUID, wanted: ColumnElement[bool]) -> StepRecord | None:
-        place = (
+        of_step = (
             select(steps.c.position, workflows.c.created_at, _ITEMS_BYTES.label("items_bytes"))
             .join(workflows, workflows.c.id == steps.c.workflow_id)
             .where(steps.c.workflow_id == workflow_id, wanted, visible(scope))
         )
         async with self._snapshots.connect() as connection:
-            if (found := (await connection.execute(place)).first()) is None:
+            if (step := (await connection.execute(of_step)).first()) is None:
                 return None
-            if found.items_bytes > MAX_MAPPED_BYTES:
+            if step.items_bytes > MAX_MAPPED_BYTES:
                 raise ResultTooLarge(MAX_MAPPED_BYTES)
-            query = workflow_queries.page_steps(results=True).where(steps.c.position == found.position)
+            query = workflow_queries.page_steps(results=True).where(steps.c.position == step.position)
             row = (await connection.execute(query, {"ids": [workflow_id]})).mappings().one()
-        return shown_step(row, found.created_at, row["result"])
+        return shown_step(row, step.created_at, row["result"])
 
     async def version(self, scope: TenantScope, workflow_id: UUID) -> ReadVersion | None:
         return await self._loader.version(scope, workflow_id)
@@ -395,12 +395,12 @@ def _task_slice(
 
     `available` is their number, and `bytes` the size of those up to `number`.
     """
-    place = tuple_(tasks.c.position, tasks.c.attempt)
-    query = own.where(tasks.c.workflow_id == workflow_id).order_by(*place.clauses).limit(count)
+    cursor = tuple_(tasks.c.position, tasks.c.attempt)
+    query = own.where(tasks.c.workflow_id == workflow_id).order_by(*cursor.clauses).limit(count)
     if not include_deleted:
         query = query.where(tasks.c.deleted_at.is_(None))
     if after is not None:
-        query = query.where(place > tuple_(literal(after.position), literal(after.attempt)))
+        query = query.where(cursor > tuple_(literal(after.position), literal(after.attempt)))
     read = query.subquery("read")
     order = [read.c.position, read.c.attempt]
     error = func.coalesce(func.octet_length(read.c.error), literal_column("0"))

@@ -40,7 +40,7 @@ from stepwell.ports.storage import CONCURRENT_WRITES, PAUSED_A_PAGE, POSTPONED_S
 _NO_TRIALS = 2**31 - 1  # unclean ends, more than there ever are within ten minutes
 _workflow_id = attrgetter("workflow.id.bytes")  # three times as fast as comparing UUIDs
 _SLICE = 250  # after so many rows, other asyncio tasks run
-_TURN_S = 5.0
+_CONNECTION_S = 5.0
 
 
 class PostgresWorkflowStore(PostgresAdapter):
@@ -57,16 +57,16 @@ class PostgresWorkflowStore(PostgresAdapter):
     def __init__(self, pool: asyncpg.Pool, connect: Connect, clock: DatabaseClock, owner: UUID) -> None:
         self._pool, self._clock, self._owner = pool, clock, owner
         self._others = asyncio.Semaphore(pool.get_max_size() - 1)
-        self._writers = SmallPool(with_row_codec(connect), size=CONCURRENT_WRITES, timeout_s=_TURN_S)
-        self._inserter = WorkflowInserter(connect, timeout_s=_TURN_S)
+        self._writers = SmallPool(with_row_codec(connect), size=CONCURRENT_WRITES, timeout_s=_CONNECTION_S)
+        self._inserter = WorkflowInserter(connect, timeout_s=_CONNECTION_S)
 
     @asynccontextmanager
-    async def _turn(self) -> AsyncIterator[None]:
+    async def _permit(self) -> AsyncIterator[None]:
         """Wait until a connection of the pool may be used, so that one stays free for leases.
 
         Raises TimeoutError, which is an outage, if none is free in time.
         """
-        async with asyncio.timeout(_TURN_S):
+        async with asyncio.timeout(_CONNECTION_S):
             await self._others.acquire()
         try:
             yield
@@ -86,18 +86,18 @@ class PostgresWorkflowStore(PostgresAdapter):
         return await self._inserter.insert_child(new, attempt, limits)
 
     async def statuses(self, scope: TenantScope, workflow_ids: Collection[UUID]) -> dict[UUID, WorkflowStatus]:
-        async with self._turn():
+        async with self._permit():
             rows = await self._pool.fetch(sql.STATUSES, list(workflow_ids), *astuple(scope))
         return {row["id"]: WorkflowStatus(row["status"]) for row in rows}
 
     async def child_statuses(self, scope: TenantScope, parent_id: UUID, child_ids: Collection[UUID]) -> ChildStatuses:
-        async with self._turn():
+        async with self._permit():
             rows = await self._pool.fetch(sql.CHILD_STATUSES, list(child_ids), *astuple(scope), parent_id)
         statuses = {row["id"]: WorkflowStatus(row["status"]) for row in rows if row["is_child"]}
         return ChildStatuses(statuses, sum(row["child_ends"] for row in rows if row["id"] == parent_id))
 
     async def load(self, scope: TenantScope, workflow_id: UUID) -> LoadedWorkflow | None:
-        async with self._turn(), self._pool.acquire() as connection:
+        async with self._permit(), self._pool.acquire() as connection:
             workflows = await _load(connection, [workflow_id])
         loaded = workflows[0] if workflows else None
         return loaded if loaded is not None and scope.covers(loaded.tenant, loaded.created_by) else None
@@ -105,7 +105,7 @@ class PostgresWorkflowStore(PostgresAdapter):
     async def results(self, scope: TenantScope, wanted: Mapping[UUID, Sequence[int]]) -> dict[UUID, dict[int, bytes]]:
         ids = [workflow_id for workflow_id, positions in wanted.items() for _ in positions]
         positions = [position for positions in wanted.values() for position in positions]
-        async with self._turn():
+        async with self._permit():
             rows = await self._pool.fetch(sql.LOAD_RESULTS, ids, positions, *astuple(scope), MAX_MAPPED_BYTES)
         by_workflow: dict[UUID, dict[int, bytes]] = defaultdict(dict)
         for row in rows:
@@ -115,7 +115,7 @@ class PostgresWorkflowStore(PostgresAdapter):
         return by_workflow
 
     async def known_jobs(self, provider: ProviderType, remote_ids: Collection[str]) -> set[str]:
-        async with self._turn():
+        async with self._permit():
             rows = await self._pool.fetch(sql.KNOWN_JOBS, provider, list(remote_ids))
         return {row["remote_id"] for row in rows}
 
@@ -132,7 +132,7 @@ class PostgresWorkflowStore(PostgresAdapter):
     async def _write(
         self, connection: asyncpg.Connection, batch: Sequence[Decision], parent_id: UUID | None
     ) -> set[UUID]:
-        more = more_rows(batch, child_ends=parent_id is not None)
+        more = more_rows(batch, child_ended=parent_id is not None)
         if more is None:
             rows = await connection.fetch(sql.CHECKPOINT, *checkpoint_rows(batch))
         else:
@@ -142,7 +142,7 @@ class PostgresWorkflowStore(PostgresAdapter):
             if more.commands is not None:
                 statement = sql.CHECKPOINT_AND_COMMANDS
             if has_flow:
-                statement = sql.CHECKPOINT_AND_FLOW if parent_id is None else sql.CHECKPOINT_AND_CHILD_ENDS
+                statement = sql.CHECKPOINT_AND_FLOW if parent_id is None else sql.CHECKPOINT_AND_CHILD_ENDED
             rows = await connection.fetch(statement, *parameters)
         if rows:
             self._clock.observe(rows[0]["now"])
@@ -168,7 +168,7 @@ class PostgresWorkflowStore(PostgresAdapter):
         divided: bool = False,
     ) -> list[LoadedWorkflow]:
         ends = UNCLEAN_ENDS if trials else _NO_TRIALS
-        async with self._turn(), self._pool.acquire() as connection:
+        async with self._permit(), self._pool.acquire() as connection:
             rows = await connection.fetch(claims.CLAIM, owner, list(held), now, limit, STEPS_A_PAGE, ends, divided)
             if not rows:
                 await connection.execute(claims.FORGET_DEAD)
@@ -180,7 +180,7 @@ class PostgresWorkflowStore(PostgresAdapter):
         return loaded
 
     async def fence(self, owner: UUID, workflow_id: UUID) -> LoadedWorkflow | None:
-        async with self._turn(), self._pool.acquire() as connection:
+        async with self._permit(), self._pool.acquire() as connection:
             if (epoch := await connection.fetchval(claims.FENCE, owner, workflow_id)) is None:
                 return None
             loaded = await _load(connection, [workflow_id])
@@ -188,22 +188,22 @@ class PostgresWorkflowStore(PostgresAdapter):
         return next((each for each in loaded if each.state.epoch == epoch), None)
 
     async def release_idle(self, owner: UUID, held: Collection[UUID], now: datetime, limit: int) -> int:
-        async with self._turn():
+        async with self._permit():
             return len(await self._pool.fetch(claims.RELEASE_IDLE, owner, list(held), now, limit))
 
     async def hand_over(self, owner: UUID, workflow_ids: Collection[UUID]) -> None:
-        async with self._turn():
+        async with self._permit():
             await self._pool.execute(claims.HAND_OVER, owner, list(workflow_ids))
 
     async def waiting(self) -> list[WaitingCount]:
-        async with self._turn():
+        async with self._permit():
             rows = await self._pool.fetch(claims.WAITING)
         return [WaitingCount(row["tenant"], row["number"], row["oldest"]) for row in rows]
 
     async def admit(self, owner: UUID, wanted: Mapping[str | None, int], held: Collection[UUID]) -> AdmissionResult:
         slots = (STEPS_A_SLOT, BYTES_A_SLOT)
         parameters = (owner, list(wanted), list(wanted.values()), list(held), STEPS_A_PAGE, *slots)
-        async with self._turn(), self._pool.acquire() as connection:
+        async with self._permit(), self._pool.acquire() as connection:
             rows = await connection.fetch(claims.ADMIT, *parameters)
             ids = [row["id"] for row in rows if row["admitted"]]
             loaded = {each.state.id: each for each in (await _load(connection, ids) if ids else [])}
@@ -211,7 +211,7 @@ class PostgresWorkflowStore(PostgresAdapter):
         return AdmissionResult([loaded[each] for each in ids], {row["tenant"]: row["slots"] for row in left})
 
     async def unpark(self, limit: int) -> UnparkedWorkflows:
-        async with self._turn():
+        async with self._permit():
             row = await self._pool.fetchrow(UNPARK, limit, PAUSED_A_PAGE, POSTPONED_S)
         return UnparkedWorkflows(Counter(row["tenants"]), list(row["paused"]), row["next_at"])
 

@@ -80,14 +80,14 @@ class ChildBuilder:
             child_inputs = {**(definition.get(INPUTS) or {}), **(inputs.get(INPUTS) or {})}
             body = with_origin({**definition, INPUTS: child_inputs}, ancestry.origin)
             link = _link(parent, ancestry, task)
-            planned = await self._validate(parent.tenant, body, link.depth)
-            request = stored_request(planned.request)
-            planned = structs.replace(planned, request=request, definition=reference)
+            validated = await self._validate(parent.tenant, body, link.depth)
+            request = stored_request(validated.request)
+            validated = structs.replace(validated, request=request, definition=reference)
             now = self._clock.now()
             creation = Creation(child_id, parent.tenant, SERVICE, parent.created_by, now, link, parent.files.named)
             start = Start(SERVICE, self._new_id(now), None)
-            build = partial(build_workflow, planned, creation, start, self._new_id)
-            return await off_loop(build, steps=len(planned.steps))
+            build = partial(build_workflow, validated, creation, start, self._new_id)
+            return await off_loop(build, steps=len(validated.steps))
 
     async def _validate(self, tenant: str | None, body: Mapping[str, Any], depth: int) -> ValidatedWorkflow:
         """Validate the definition *body*. *depth* is the number of its ancestors.
@@ -95,12 +95,12 @@ class ChildBuilder:
         Raises `AttemptError`, which names the place of the first fault.
         """
         try:
-            planned = await self._validate_rules(tenant, body, depth)
-            self._secrets.check_url(tenant, planned.request.webhook_url)
-            await until_available(partial(self._inputs.check, tenant, planned))
+            validated = await self._validate_rules(tenant, body, depth)
+            self._secrets.check_url(tenant, validated.request.webhook_url)
+            await until_available(partial(self._inputs.check, tenant, validated))
         except InvalidRequest as error:
             raise _refusal(error) from error
-        return planned
+        return validated
 
     async def _validate_rules(self, tenant: str | None, body: Mapping[str, Any], depth: int) -> ValidatedWorkflow:
         """Check *body* by the rules of definitions. Many expressions are parsed by a child process, as in a create."""

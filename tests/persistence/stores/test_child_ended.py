@@ -36,13 +36,13 @@ LATER = timedelta(days=1)
 
 async def write_by_hand(bench: Bench, decision: Decision) -> None:
     """Run the decision's statement on the connection of the test, which has begun a transaction."""
-    child_ends = decision.ended_child_of is not None
+    child_ended = decision.ended_child_of is not None
     await use_encoded_rows(bench.sql)
-    more = more_rows([decision], child_ends=child_ends)
+    more = more_rows([decision], child_ended=child_ended)
     if more is None:
         rows = await bench.sql.fetch(statements.CHECKPOINT, *checkpoint_rows([decision]))
     else:
-        statement = statements.CHECKPOINT_AND_CHILD_ENDS if child_ends else statements.CHECKPOINT_AND_FLOW
+        statement = statements.CHECKPOINT_AND_CHILD_ENDED if child_ended else statements.CHECKPOINT_AND_FLOW
         rows = await bench.sql.fetch(statement, *checkpoint_rows([decision], flow=True), *more.parameters(ME))
     assert [row["id"] for row in rows] == [decision.workflow.id]
 
