@@ -297,15 +297,14 @@ class WorkflowService(Struct, eq=False, kw_only=True):
     async def handle_callback(self, attempt: tuple[UUID, UUID], body: bytes) -> None:
         """Handle a provider's callback about *attempt*, or pass it on to the process that waits for the job.
 
-        A long body wakes the attempt, but doesn't stay in memory. A callback that can't be passed on is lost: the job is
-        polled anyway.
+        A long body only wakes the attempt. A callback that can't be passed on is lost: the job is polled anyway.
         """
-        (workflow_id, task_id), stored = attempt, body if len(body) <= _CALLBACK_BYTES_IN_MEMORY else b""
+        (workflow_id, task_id), body = attempt, body if len(body) <= _CALLBACK_BYTES_IN_MEMORY else b""
         if workflow_id in self.access.scheduler.workflows or not self.access.ownership.others_alive:
-            self.access.scheduler.handle_callback(workflow_id, task_id, stored)
+            self.access.scheduler.handle_callback(workflow_id, task_id, body)
             return
         with suppress(Unavailable, TooManyRequests):
-            callback = ProviderCallback(task_id, stored)
+            callback = ProviderCallback(task_id, body)
             await self.sender.send(EVERY_TENANT, workflow_id, callback, NO_PRECONDITIONS, _CALLBACK_S)
 
     async def until_idle(self, workflow_id: UUID) -> None:

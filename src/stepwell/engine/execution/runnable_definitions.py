@@ -30,14 +30,14 @@ async def find_runnable(
     Raises `InvalidRequest` at *loc* for a name or a version that doesn't exist, and `DefinitionArchived`.
     """
     try:
-        found = await definitions.find(tenant, wanted.name)
+        stored = await definitions.find(tenant, wanted.name)
     except NotFound:
         raise unknown_definition(wanted.name, loc) from None
-    if found.name.archived:
+    if stored.name.archived:
         raise DefinitionArchived(wanted.name)
-    version = wanted.version or found.name.default_version or found.name.newest
-    if version == found.version.version:
-        return found
+    version = wanted.version or stored.name.default_version or stored.name.newest
+    if version == stored.version.version:
+        return stored
     try:
         return await definitions.find(tenant, wanted.name, version)
     except NotFound:

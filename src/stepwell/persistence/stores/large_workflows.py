@@ -191,9 +191,9 @@ def _stored_step(row: Row) -> StoredStep:
 
 def _snapshot(parts: WorkflowParts) -> Select[*tuple[Any, ...]]:
     """A row for each block of steps. The row of a workflow's first block also has the columns of the workflow."""
-    found = summarised().where(workflows.c.id == IDS).cte("found").prefix_with("MATERIALIZED")
+    whole = summarised().where(workflows.c.id == IDS).cte("found").prefix_with("MATERIALIZED")
     if not parts.steps:
-        return select(found)
+        return select(whole)
     block = steps.c.position // literal_column(str(STATES_PER_BLOCK))
     state = func.json_build_array(*_snapshot_columns())
     states = cast(func.json_agg(aggregate_order_by(state, steps.c.position)), Text())
@@ -209,9 +209,9 @@ def _snapshot(parts: WorkflowParts) -> Select[*tuple[Any, ...]]:
         .subquery("blocks")
     )
     first = blocks.c.block == literal_column("0")
-    once = [case((first, column)).label(column.name) for column in found.c]
+    once = [case((first, column)).label(column.name) for column in whole.c]
     both = select(*once, blocks.c.of_workflow, blocks.c.states).join_from(
-        found, blocks, blocks.c.of_workflow == found.c.id
+        whole, blocks, blocks.c.of_workflow == whole.c.id
     )
     return both.order_by(blocks.c.of_workflow, blocks.c.block)
 

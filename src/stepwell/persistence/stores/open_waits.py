@@ -98,8 +98,8 @@ def waits_for(*, of_children: bool = True) -> ColumnElement[str]:
 
     *of_children*: some of the workflows may be sub-workflows.
     """
-    found = f"CASE WHEN workflows.parent_id IS NULL THEN {_OF_ROOT} ELSE {_OF_CHILD} END" if of_children else _OF_ROOT
-    return literal_column(f"CASE WHEN workflows.has_flow THEN {found} END", Text()).label("waits_for")
+    kind = f"CASE WHEN workflows.parent_id IS NULL THEN {_OF_ROOT} ELSE {_OF_CHILD} END" if of_children else _OF_ROOT
+    return literal_column(f"CASE WHEN workflows.has_flow THEN {kind} END", Text()).label("waits_for")
 
 
 def has_waits_for(workflow_id: ColumnElement[UUID], *, include_children: bool) -> list[ColumnElement[bool]]:
@@ -119,10 +119,10 @@ def has_waits_for(workflow_id: ColumnElement[UUID], *, include_children: bool) -
 
 def _at_or_above(name: str, condition: ColumnElement[bool]) -> Select[UUID]:
     """Return the ids of the workflows with a wait that fits *condition*, and of all workflows above them."""
-    found = select(waits.c.workflow_id.label("id")).where(condition).cte(name, recursive=True)
+    waiting = select(waits.c.workflow_id.label("id")).where(condition).cte(name, recursive=True)
     child = workflows.alias("child")
-    above = select(child.c.parent_id).join(found, found.c.id == child.c.id).where(child.c.parent_id.is_not(None))
-    return select(found.union(above).c.id)
+    above = select(child.c.parent_id).join(waiting, waiting.c.id == child.c.id).where(child.c.parent_id.is_not(None))
+    return select(waiting.union(above).c.id)
 
 
 async def read_decisions(
@@ -138,8 +138,8 @@ async def read_decisions(
 
 async def count_decisions(connection: AsyncConnection, scope: TenantScope, query: DecisionFilter) -> int:
     """Return how many open decisions match, at most `MOST_COUNTED`."""
-    found = _filtered(scope, query, waits.c.workflow_id).limit(MOST_COUNTED).subquery()
-    return (await connection.execute(select(func.count()).select_from(found))).scalar_one()
+    matching = _filtered(scope, query, waits.c.workflow_id).limit(MOST_COUNTED).subquery()
+    return (await connection.execute(select(func.count()).select_from(matching))).scalar_one()
 
 
 async def read_decision(

@@ -156,10 +156,10 @@ def page(form: ListForm, max_bytes: int) -> Select[Any]:
 
     Otherwise these are NULL, and `id` is too. `page_has_next`: others follow the page.
     """
-    found = page_ids(form).cte("found").prefix_with("MATERIALIZED")
+    page = page_ids(form).cte("found").prefix_with("MATERIALIZED")
     limit = bindparam("limit", type_=BigInteger())
-    ids = select(found).order_by(*_order(form, found.c.created_at, found.c.id)).limit(limit).subquery("ids")
-    has_next = select(func.count() > limit).select_from(found).scalar_subquery()
+    ids = select(page).order_by(*_order(form, page.c.created_at, page.c.id)).limit(limit).subquery("ids")
+    has_next = select(func.count() > limit).select_from(page).scalar_subquery()
     own = workflows.c
     label_bytes = func.coalesce(_of_labels(func.sum(func.octet_length(labels.c.label))), _ZERO)
     page_bytes = func.sum(weight(form.parts) + label_bytes).over()

@@ -100,8 +100,8 @@ class ChildAttempts(Struct, eq=False, kw_only=True):
         except _NotStored as error:
             return error.insertion
         except UploadsGone as error:
-            gone = ", ".join(sorted(map(str, error.upload_ids)))
-            message = f"the sub-workflow can't be created: it names uploads that are being deleted: {gone}"
+            ids = ", ".join(sorted(map(str, error.upload_ids)))
+            message = f"the sub-workflow can't be created: it names uploads that are being deleted: {ids}"
             raise AttemptError(message, retryable=False, provider_fault=False) from error
         except TimeoutError as error:
             raise Unavailable("the database doesn't respond", 1) from error
