@@ -176,7 +176,6 @@ class WorkflowService(Struct, eq=False, kw_only=True):
         changes: WorkflowUpdate,
         preconditions: Preconditions = NO_PRECONDITIONS,
     ) -> FoundWorkflow:
-        """Change name, description, webhook URL or labels of a workflow."""
         await self.webhooks.check_update(scope, workflow_id, changes)
         return await self._verb(scope, workflow_id, Update(actor, changes), preconditions)
 

@@ -18,7 +18,6 @@ ALLOWED_FROM = {
 
 
 def is_allowed(verb: str, state: WorkflowState) -> bool:
-    """Return whether *verb* is allowed in the present status."""
     return state.deleted_at is None and state.status in ALLOWED_FROM[verb]
 
 

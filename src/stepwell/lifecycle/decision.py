@@ -78,12 +78,10 @@ class Decision(Struct):
 
     @classmethod
     def of(cls, state: WorkflowState) -> Self:
-        """Return an empty decision about the workflow in *state*."""
         return cls(state.owner, state.epoch, state.last_event, state)
 
     @property
     def has_rows(self) -> bool:
-        """True if the decision has rows to write."""
         return bool(self.events or self.tasks or self.parking_changes)
 
     @property
@@ -130,7 +128,6 @@ class Decision(Struct):
         return number + len(self.waits) + len(self.signals) + len(self.new_items)
 
     def mark(self, marks: RequestMarks) -> None:
-        """Add the marks of the request that has led to the decision."""
         if marks.claim is not None:
             self.reservations.append(marks.claim)
         if marks.command is not None:

@@ -15,8 +15,6 @@ SERVICE = "stepwell"  # the actor of every change that no caller asked for
 
 
 class Created(Struct, frozen=True):
-    """The workflow was created."""
-
     actor: str
 
 
@@ -32,8 +30,6 @@ class Start(Struct, frozen=True, tag="start"):
 
 
 class Pause(Struct, frozen=True, tag="pause"):
-    """The verb pause."""
-
     actor: str
 
 
@@ -46,8 +42,6 @@ class Resume(Struct, frozen=True, tag="resume"):
 
 
 class Cancel(Struct, frozen=True, tag="cancel"):
-    """The verb cancel."""
-
     actor: str
 
 
@@ -67,8 +61,6 @@ class FilesDeleted(Struct, frozen=True):
 
 
 class Update(Struct, frozen=True, tag="update"):
-    """The verb update."""
-
     actor: str
     changes: WorkflowUpdate
 

@@ -26,7 +26,6 @@ class Version(Struct, frozen=True):
 
     @classmethod
     def of(cls, last_event: int, updated_at: datetime | None) -> Self:
-        """Return the version of a row with these columns."""
         return cls(last_event, 0 if updated_at is None else (updated_at - _EPOCH) // _TICK)
 
 

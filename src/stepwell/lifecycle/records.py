@@ -195,7 +195,6 @@ class LoadedWorkflow(Struct):
 
     @property
     def files(self) -> FileScope:
-        """The files that the workflow may read."""
         root_id = self.state.id if self.parent is None else self.parent.root_id
         return FileScope.of(self.tenant, self.created_by, root_id, self.named_files)
 

@@ -220,7 +220,6 @@ class StepTransitions:
     # Cancel
 
     def cancel(self, decision: Decision, unit: StepState, actor: str, now: datetime) -> None:
-        """End the step or item as CANCELLED."""
         if (group := self._group_of(unit)) is not None and unit.status is StepStatus.RUNNING:
             group.taken.discard(unit.position)
             group.running -= 1

@@ -65,7 +65,6 @@ class Units:
 
     @property
     def may_start(self) -> bool:
-        """True if new attempts may start."""
         state = self.state  # hot path: a property for the condition would cost a call
         if state.status is not _RUNNING or state.owner is None:
             return False
@@ -77,7 +76,6 @@ class Units:
         return self.state.status is _RUNNING and not (self.failures and self._on_failure is not _CONTINUE)
 
     def wants_new_attempt(self, position: int) -> bool:
-        """Return whether the unit would start a new attempt if it got a slot."""
         return self.may_start and position in self.ready and position not in self.running
 
     def startable(self) -> list[int]:
@@ -180,7 +178,6 @@ class Units:
         return decided
 
     def dependants(self, position: int) -> list[int]:
-        """Return the positions that depend directly on *position*."""
         return self._dependants[position]
 
     # Events
@@ -188,7 +185,6 @@ class Units:
     def emit(
         self, decision: Decision, now: datetime, kind: EventType, unit: StepState, actor: str = SERVICE, **data: Any
     ) -> None:
-        """Add an event about the unit."""
         if type(unit) is not StepState and isinstance(unit, ItemState):  # hot path: most are steps
             data = {"item": unit.place.item, **data}
         step_id = self.unit_plans[unit.position].step_id

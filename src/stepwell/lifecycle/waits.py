@@ -126,7 +126,6 @@ class Waits:
                 decision.waits[step.position] = None
 
     def set_timers(self, decision: Decision) -> None:
-        """Set the timers of all waits."""
         for position, wait in sorted(self.open.items()):
             if wait.until is not None:
                 decision.effects.append(WakeAt(position, wait.until))

@@ -135,7 +135,6 @@ def lane_of(url: str, tenant: str | None) -> str:
 
 
 def tenant_of(lane: str) -> str | None:
-    """Return the tenant of a lane."""
     tenant, at, _ = lane.rpartition("@")
     return tenant if at else None
 

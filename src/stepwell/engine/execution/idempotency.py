@@ -204,7 +204,6 @@ class IdempotentRequests:
                     self._clock.call_later(self.statement_s + 1, partial(self._release_later, running.to_release))
 
     def _release_later(self, claim: KeyClaim) -> None:
-        """Let `run` release the claim."""
         self._unreleased[claim] = None
         if len(self._unreleased) > _MOST_UNRELEASED:
             del self._unreleased[next(iter(self._unreleased))]

@@ -56,7 +56,6 @@ class Creation(Struct, frozen=True):
 def build_workflow(
     validated: ValidatedWorkflow, creation: Creation, start: Start | None, new_id: NewId
 ) -> NewWorkflowBundle:
-    """Build a new workflow. With *start* it is started."""
     if validated.named is not None:
         validated = structs.replace(validated, request=stored_request(validated.request))
     record, final = _record(validated, creation, new_id)

@@ -176,7 +176,6 @@ _NO_LABELS: tuple[list[UUID], list[str], list[datetime]] = ([], [], [])
 
 
 def insert_rows(new: NewWorkflow) -> InsertRows:
-    """Return the rows of a new workflow, its steps and its events."""
     record, stored = new.record, new.inputs
     state, labels, steps = record.state, record.labels, record.steps or []
     config = json.encode(record.config)
