@@ -244,7 +244,7 @@ async def test_a_verb_that_waits_for_the_database_keeps_its_key(
     service: Service, provider: ScriptedProvider, workflow_store: FailingStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     workflow_id = await start_hanging(service, provider)
-    monkeypatch.setattr(workflow_access, "_COMMIT_S", 0.1)
+    monkeypatch.setattr(workflow_access, "COMMIT_S", 0.1)
     workflow_store.gate.clear()
     path = f"{WORKFLOWS}{workflow_id}/pause"
     answer = await service.client.post(path, headers=KEY)

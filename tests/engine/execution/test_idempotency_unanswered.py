@@ -190,7 +190,7 @@ async def test_another_process_answers_for_a_verb_once_that_is_decided(
     one: Service, other: Service, memory: MemoryDatabase, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     workflow, workflow_store = await one.create(scripted_step("a")), use_failing_store(one)
-    monkeypatch.setattr(workflow_access, "_COMMIT_S", 0.1)
+    monkeypatch.setattr(workflow_access, "COMMIT_S", 0.1)
     workflow_store.gate.clear()
     path = f"{WORKFLOWS}{workflow['id']}/pause"
     assert (await one.client.post(path, headers=KEY)).status_code == 503

@@ -163,7 +163,7 @@ async def test_nothing_is_probed_while_writes_succeed(dsn: str, tmp_path: Path) 
 async def test_work_goes_on_and_its_transitions_wait_for_disk_space(
     dsn: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("stepwell.engine.execution.workflow_access._COMMIT_S", 1.0)
+    monkeypatch.setattr("stepwell.engine.execution.workflow_access.COMMIT_S", 1.0)
     provider = ScriptedProvider(script={"a": [Hang(Succeed({"f": 1}))]})
     async with running_service(dsn, tmp_path, providers=[provider], grace_s=1) as service:
         waiting = (await service.create(scripted_step("c"), start=False))["id"]
@@ -205,7 +205,7 @@ async def test_work_goes_on_and_its_transitions_wait_for_disk_space(
 async def test_a_verb_that_waits_for_disk_space_reports_that_it_may_still_take_effect(
     dsn: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("stepwell.engine.execution.workflow_access._COMMIT_S", 0.1)
+    monkeypatch.setattr("stepwell.engine.execution.workflow_access.COMMIT_S", 0.1)
     async with running_service(dsn, tmp_path, grace_s=1) as service:
         workflow_id = (await service.create(passthrough_step("a"), start=False))["id"]
         async with refusing(dsn):

@@ -111,7 +111,7 @@ async def test_a_request_waits_only_so_long_and_the_cleanup_goes_on(tmp_path: Pa
 async def test_an_end_that_waits_for_the_database_is_not_written_again_by_the_next_pass(
     tmp_path: Path, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cleanup_runner, "_COMMIT_S", 0.05)
+    monkeypatch.setattr(cleanup_runner, "COMMIT_S", 0.05)
     clock = ManualClock()
     database = MemoryDatabase(clock)
     async with running_service(database, tmp_path, providers=[ConfiguredProvider()]) as service:

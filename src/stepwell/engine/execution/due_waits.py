@@ -16,14 +16,13 @@ import structlog
 from stepwell.basics.errors import NotFound, Unavailable
 from stepwell.basics.tenancy import EVERY_TENANT
 from stepwell.engine.execution.checkpointer import NotWritten
-from stepwell.engine.execution.workflow_access import WorkflowAccess
+from stepwell.engine.execution.workflow_access import COMMIT_S, WorkflowAccess
 from stepwell.engine.execution.workflow_queue import WorkflowQueue
 from stepwell.lifecycle.inputs import RetryDue, Unpark
 from stepwell.ports.clock import Clock
 
 log = structlog.get_logger()
 
-_WRITE_S = 10.0
 _AT_ONCE = 100  # waits that end in one iteration of the event loop
 
 
@@ -53,5 +52,5 @@ class DueWaits:
                 scheduler.apply(workflow, RetryDue(position))
                 if not number % _AT_ONCE:
                     await asyncio.sleep(0)
-            async with asyncio.timeout(_WRITE_S):
+            async with asyncio.timeout(COMMIT_S):
                 await scheduler.checkpointer.flushed(workflow_id)

@@ -144,7 +144,7 @@ class WorkflowAccess:
         return held
 
 
-_COMMIT_S = 10.0
+COMMIT_S = 10.0  # for the commit of a verb, or of the end of a wait
 _REFUSALS = (InvalidTransition, NotWaiting, PreconditionFailed, TooManyRequests, Unavailable)
 
 
@@ -190,7 +190,7 @@ class VerbApplier:
                 refused = error
             # A refusal waits as well, because the state that forbids the verb may not be committed yet.
             effect = self.access.scheduler.checkpointer.flushed(workflow_id)
-            async with asyncio.timeout(_COMMIT_S):
+            async with asyncio.timeout(COMMIT_S):
                 if refused is None and command is None:
                     await self._idempotency.wait_committed(preconditions.claim, effect)
                 else:

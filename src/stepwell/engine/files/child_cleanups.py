@@ -18,7 +18,7 @@ from stepwell.lifecycle.inputs import SERVICE, Cleanup
 from stepwell.ports.deletions import Cleanups
 
 _PAGE: Final = 250
-_COMMIT_S: Final = 10.0
+COMMIT_S: Final = 10.0
 
 
 async def clean_children(cleanups: Cleanups, access: WorkflowAccess, workflow_id: UUID) -> bool:
@@ -35,7 +35,7 @@ async def _clean(access: WorkflowAccess, child_id: UUID, status: WorkflowStatus)
     if status is WorkflowStatus.RUNNING:
         return False
     try:
-        async with access.pinned(EVERY_TENANT, child_id) as child, asyncio.timeout(_COMMIT_S):
+        async with access.pinned(EVERY_TENANT, child_id) as child, asyncio.timeout(COMMIT_S):
             access.scheduler.apply(child, Cleanup(SERVICE, cleanup_tasks=True))
             await access.scheduler.checkpointer.flushed(child_id)
     except NotFound:

@@ -57,7 +57,7 @@ _PAGE = 250  # tasks
 _PASSES_PER_LANE = 8
 _TURNS, _TURNS_PER_LANE = 4, 2
 _FIRST_RETRY_S, _LAST_RETRY_S = 1.0, 300.0
-_QUIET_S, _DELETE_S, _COMMIT_S = 10.0, 30.0, 10.0
+_QUIET_S, _DELETE_S, COMMIT_S = 10.0, 30.0, 10.0
 _POLL_S = 0.5
 
 
@@ -455,7 +455,7 @@ class CleanupRunner:
         scheduler = self._access.scheduler
         try:
             async with self._access.pinned(EVERY_TENANT, workflow_id) as workflow:
-                async with asyncio.timeout(_COMMIT_S):  # the event of an earlier pass may still wait for the database
+                async with asyncio.timeout(COMMIT_S):  # the event of an earlier pass may still wait for the database
                     await scheduler.checkpointer.flushed(workflow_id)
                 has_children = workflow.run.children is not None
                 if has_children and not await clean_children(self._cleanups, self._access, workflow_id):
@@ -468,7 +468,7 @@ class CleanupRunner:
                     return True
                 if not scheduler.apply(workflow, FilesDeleted(counts.deleted, counts.gone, kept)):
                     return False
-                async with asyncio.timeout(_COMMIT_S):
+                async with asyncio.timeout(COMMIT_S):
                     await scheduler.checkpointer.flushed(workflow_id)
         except NotFound:
             await self._cleanups.end(self._owner, workflow_id)
