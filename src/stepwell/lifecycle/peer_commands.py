@@ -1,4 +1,4 @@
-"""Commands: verbs and questions that one process passes to the process that runs the workflow, and their outcomes.
+"""Commands: verbs and requests that one process passes to the process that runs the workflow, and their outcomes.
 
 Both are stored as JSON, because processes of different versions may read them.
 """
@@ -33,19 +33,19 @@ ClientVerb: TypeAlias = Start | Pause | Resume | Cancel | Cleanup | Update | Dec
 """A verb of a client, or `GiveUp` of a parent. The process that applies a `Start` or `Resume` fills in its `owner`."""
 
 
-class ExplainQuestion(Struct, frozen=True, tag="explain"):
-    """The question why the workflow isn't moving."""
+class ExplainRequest(Struct, frozen=True, tag="explain"):
+    """The request to explain why the workflow isn't moving."""
 
 
-class DryRunQuestion(Struct, frozen=True, tag="dry_run"):
-    """The question what a verb would do. `cleanup_tasks` is the parameter of cleanup."""
+class DryRunRequest(Struct, frozen=True, tag="dry_run"):
+    """The request to say what a verb would do. `cleanup_tasks` is the parameter of cleanup."""
 
     verb: DryRunVerb
     cleanup_tasks: bool = False
 
 
-Question: TypeAlias = ExplainQuestion | DryRunQuestion
-"""A question that the process answers which runs the workflow. It changes nothing."""
+OwnerRequest: TypeAlias = ExplainRequest | DryRunRequest
+"""A request to the process that runs the workflow. It changes nothing."""
 
 
 class ProviderCallback(Struct, frozen=True, tag="callback"):
@@ -56,9 +56,9 @@ class ProviderCallback(Struct, frozen=True, tag="callback"):
 
 
 class CommandRequest(Struct, frozen=True):
-    """A verb, question or callback, the workflows of the caller, and the versions that `If-Match` names (None: any)."""
+    """A verb, request or callback, the workflows of the caller, and the versions that `If-Match` names (None: any)."""
 
-    verb: ClientVerb | Question | ProviderCallback
+    verb: ClientVerb | OwnerRequest | ProviderCallback
     scope: TenantScope
     if_match: frozenset[Version] | None = None
 
@@ -102,17 +102,17 @@ class VerbRefused(Struct, frozen=True, tag="refused"):
     deleted: bool = False
 
 
-class QuestionAnswered(Struct, frozen=True, tag="answered"):
-    """The answer to a question, as JSON."""
+class RequestServed(Struct, frozen=True, tag="answered"):
+    """The result of an `OwnerRequest`, as JSON."""
 
-    answer: Raw
+    result: Raw
 
 
 class CommandWithdrawn(Struct, frozen=True, tag="withdrawn"):
     """The process that has sent the command has taken it back. It will have no effect."""
 
 
-Outcome: TypeAlias = VerbApplied | VerbRefused | QuestionAnswered | CommandWithdrawn
+Outcome: TypeAlias = VerbApplied | VerbRefused | RequestServed | CommandWithdrawn
 
 _ERRORS: Final[dict[str, type[StepwellError]]] = {
     kind.__name__: kind

@@ -244,7 +244,7 @@ async def test_a_verb_without_an_answer_in_time_is_withdrawn(timed_pair: Pair) -
     pair = timed_pair
     path = await pair.start()
     pair.stop_receiving()
-    pair.other.app.services.commands.answer_s = 0.05
+    pair.other.app.services.commands.outcome_s = 0.05
     answer = await pair.other.client.post(f"{path}/pause", headers=KEY)
     assert (answer.status_code, answer.headers["retry-after"]) == (503, "2")
     (command,) = memory_of(pair).tables.commands.values()
@@ -348,7 +348,7 @@ async def test_a_verb_is_withdrawn_after_an_outage_that_outlasts_its_request(
     pair = timed_pair
     path = await pair.start()
     pair.stop_receiving()
-    pair.other.app.services.commands.answer_s = 0.2
+    pair.other.app.services.commands.outcome_s = 0.2
     async with asyncio.timeout(60), asyncio.TaskGroup() as group:
         task = group.create_task(pair.other.client.post(f"{path}/pause"))
         await eventually(lambda: bool(memory_of(pair).tables.commands))

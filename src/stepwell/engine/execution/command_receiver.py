@@ -1,4 +1,4 @@
-"""Carries out the commands of other processes about the workflows that this one runs, and answers their questions.
+"""Carries out the commands of other processes about the workflows that this one runs, and serves their requests.
 
 What must hold:
 - A command is carried out as a verb of this process's own clients. Its mark is written in the transaction of its
@@ -6,7 +6,7 @@ What must hold:
 - The outcome of a command that changes nothing is stored only while this process has the workflow.
 - A command that this process can't carry out stays where it is: another process, or the next try, finds it.
 - Of a cleanup that deletes files, the outcome comes first and the report follows.
-- At most `MOST_QUESTIONS` questions are answered at once, because an answer may be large. The others wait, and
+- At most `MOST_REQUESTS` requests are served at once, because a result may be large. The others wait, and
   tenants take turns.
 - A process that stops carries commands out while its last attempts run, if their workflows are still in memory. The
   others are left to the processes that take the workflows over.
@@ -34,8 +34,8 @@ from stepwell.lifecycle.peer_commands import (
     Command,
     CommandMark,
     ProviderCallback,
-    Question,
-    QuestionAnswered,
+    OwnerRequest,
+    RequestServed,
     VerbApplied,
     VerbRefused,
     refusal_of,
@@ -47,13 +47,13 @@ from stepwell.runtime.outages import OUTAGE_RETRY_S
 
 log = structlog.get_logger()
 
-MOST_QUESTIONS: Final = 8
+MOST_REQUESTS: Final = 8
 _PAGE = 100
-_TURN_S = 3.0  # how long a question waits here. It stays in the table, so its requester's next poll brings it back
+_TURN_S = 3.0  # how long a request waits here. It stays in the table, so its requester's next poll brings it back
 
 
-AnswerQuestion: TypeAlias = Callable[[TenantScope, UUID, Question, Preconditions], Awaitable[Raw]]
-"""Returns the answer to a question about a workflow, as JSON. Raises a `StepwellError` that refuses it."""
+ServeRequest: TypeAlias = Callable[[TenantScope, UUID, OwnerRequest, Preconditions], Awaitable[Raw]]
+"""Returns the result of a request about a workflow, as JSON. Raises a `StepwellError` that refuses it."""
 
 
 class CleanupReports(Protocol):
@@ -75,12 +75,12 @@ class CommandReceiver(CommandListener):
         coordination: Coordination,
         applier: VerbApplier,
         cleanups: CleanupReports,
-        answer_question: AnswerQuestion,
+        serve_request: ServeRequest,
     ) -> None:
         self._commands, self._coordination = commands, coordination
-        self._applier, self._cleanups, self._answer_question = applier, cleanups, answer_question
+        self._applier, self._cleanups, self._serve_request = applier, cleanups, serve_request
         self._in_progress: set[UUID] = set()
-        self._questions = FairTurns(MOST_QUESTIONS)
+        self._turns = FairTurns(MOST_REQUESTS)
         self.closed = False  # for good: no more commands are begun
         self._wake = asyncio.Event()
 
@@ -130,8 +130,8 @@ class CommandReceiver(CommandListener):
         try:
             if scheduler.stopping and command.workflow_id not in scheduler.workflows:
                 pass  # it is being handed over, and must not be claimed here again
-            elif isinstance(verb, Question):
-                await self._answer_in_turn(command, verb)
+            elif isinstance(verb, OwnerRequest):
+                await self._serve_in_turn(command, verb)
             elif isinstance(verb, ProviderCallback):
                 await self._handle_callback(command, verb)
             elif isinstance(verb, Cleanup) and verb.cleanup_tasks:
@@ -165,28 +165,28 @@ class CommandReceiver(CommandListener):
             await self._commands.store_outcome(command.id, outcome.epoch, applied)
         return applied
 
-    async def _answer_in_turn(self, command: Command, question: Question) -> None:
-        """Answer the question once fewer are being answered. Raises `TimeoutError` if that takes too long."""
+    async def _serve_in_turn(self, command: Command, request: OwnerRequest) -> None:
+        """Serve the request once fewer are being served. Raises `TimeoutError` if that takes too long."""
         workflow = self._applier.access.scheduler.workflows.get(command.workflow_id)
         tenant = None if workflow is None else workflow.tenant
         async with asyncio.timeout(_TURN_S):
-            await self._questions.begin(tenant)
+            await self._turns.begin(tenant)
         try:
-            await self._answer(command, question)
+            await self._serve(command, request)
         finally:
-            self._questions.end(tenant)
+            self._turns.end(tenant)
 
-    async def _answer(self, command: Command, question: Question) -> None:
+    async def _serve(self, command: Command, request: OwnerRequest) -> None:
         workflow = self._applier.access.scheduler.workflows.get(command.workflow_id)
         if workflow is None:
-            return  # it has ended, or another process has it now: that one, or the requester, answers
+            return  # it has ended, or another process has it now: that one, or the requester, serves it
         epoch = workflow.run.state.epoch
-        outcome: QuestionAnswered | VerbRefused
+        outcome: RequestServed | VerbRefused
         try:
-            answer = await self._answer_question(
-                command.request.scope, command.workflow_id, question, command.preconditions
+            result = await self._serve_request(
+                command.request.scope, command.workflow_id, request, command.preconditions
             )
-            outcome = QuestionAnswered(answer)
+            outcome = RequestServed(result)
         except StepwellError as error:
             outcome = refusal_of(error)
         await self._commands.store_outcome(command.id, epoch, outcome)

@@ -5,7 +5,7 @@ What must hold:
   with the request, and before the request's idempotency key is released. Only if the database was away while it was
   sent, the key may be released first: a command whose key was released has no effect either.
 - The table is the source of truth. A lost notification costs a poll, in either direction.
-- A request waits up to `answer_s`. Then the command is withdrawn, unless it has an outcome by then.
+- A request waits up to `outcome_s`. Then the command is withdrawn, unless it has an outcome by then.
 - If the process that runs the workflow dies, or the workflow is in no process any more, the command is withdrawn, and
   this process applies the verb itself.
 - A client that goes away doesn't interrupt this: what follows is the same as for a verb of this process.
@@ -34,8 +34,8 @@ from stepwell.lifecycle.peer_commands import (
     CommandWithdrawn,
     Outcome,
     ProviderCallback,
-    Question,
-    QuestionAnswered,
+    OwnerRequest,
+    RequestServed,
     VerbApplied,
     VerbRefused,
 )
@@ -46,7 +46,7 @@ from stepwell.runtime.outages import until_available
 
 log = structlog.get_logger()
 
-Reply: TypeAlias = VerbApplied | VerbRefused | QuestionAnswered
+Reply: TypeAlias = VerbApplied | VerbRefused | RequestServed
 
 _FIRST_POLL_S, _LAST_POLL_S = 0.5, 1.0
 _LAST_S = 2.0  # for the withdrawal
@@ -67,9 +67,9 @@ class CommandSender(CommandListener):
     ) -> None:
         self._commands, self._coordination, self._idempotency = commands, coordination, idempotency
         self._clock, self._new_id, self._requester = clock, new_id, coordination.owner
-        self.answer_s = 10.0
+        self.outcome_s = 10.0
         self.report_s = 11.0  # the other process waits for its cleanup up to 10 s
-        self._answered: dict[UUID, asyncio.Event] = {}  # by command
+        self._ended: dict[UUID, asyncio.Event] = {}  # by command
         self._known: list[UUID] = []  # commands whose outcomes are known, until the next statement deletes them
         self._closed = False
         self._idle = asyncio.Event()
@@ -79,7 +79,7 @@ class CommandSender(CommandListener):
     @property
     def waiting(self) -> int:
         """The number of commands that wait for their outcome."""
-        return len(self._answered)
+        return len(self._ended)
 
     async def run(self) -> None:
         """Serve `send` until cancelled, once there can be other processes."""
@@ -96,38 +96,38 @@ class CommandSender(CommandListener):
                 await self._idle.wait()
 
     def command_ended(self, command_id: UUID) -> None:
-        if (answered := self._answered.get(command_id)) is not None:
-            answered.set()
+        if (ended := self._ended.get(command_id)) is not None:
+            ended.set()
 
     def resubscribed(self) -> None:
         """Poll all commands, because notifications may have got lost."""
-        for answered in self._answered.values():
-            answered.set()
+        for ended in self._ended.values():
+            ended.set()
 
     async def send(
         self,
         scope: TenantScope,
         workflow_id: UUID,
-        verb: ClientVerb | Question | ProviderCallback,
+        verb: ClientVerb | OwnerRequest | ProviderCallback,
         preconditions: Preconditions,
-        answer_s: float | None = None,
+        outcome_s: float | None = None,
     ) -> Reply | None:
-        """Pass the verb, question or callback on to the process that runs the workflow, and return the outcome.
+        """Pass the verb, request or callback on to the process that runs the workflow, and return the outcome.
 
-        *answer_s*: how long to wait for it, instead of `answer_s`. Return None if this process must apply the verb,
+        *outcome_s*: how long to wait for it, instead of `outcome_s`. Return None if this process must apply the verb,
         because no other live process runs the workflow. Raises `Unavailable` without an outcome in time, and
         `TooManyRequests`.
         """
         if self._group is None or self._closed:
             return None
-        answer_s = self.answer_s if answer_s is None else answer_s
+        outcome_s = self.outcome_s if outcome_s is None else outcome_s
         request = CommandRequest(verb, scope, preconditions.if_match)
         command = Command(self._new_id(self._clock.now()), workflow_id, request, preconditions.claim)
         delivered: asyncio.Future[Reply | None] = asyncio.get_running_loop().create_future()
-        self._group.create_task(self._deliver(scope, command, delivered, answer_s), name=f"command {command.id}")
+        self._group.create_task(self._deliver(scope, command, delivered, outcome_s), name=f"command {command.id}")
         report_s = self.report_s if isinstance(verb, Cleanup) and verb.cleanup_tasks else 0.0
         try:
-            async with asyncio.timeout(answer_s + report_s + _LAST_S):
+            async with asyncio.timeout(outcome_s + report_s + _LAST_S):
                 # If the client goes away, its key stays claimed until the command has an outcome.
                 await self._idempotency.wait_committed(preconditions.claim, delivered)
         except TimeoutError:
@@ -135,15 +135,15 @@ class CommandSender(CommandListener):
         return delivered.result()
 
     async def _deliver(
-        self, scope: TenantScope, command: Command, delivered: "asyncio.Future[Reply | None]", answer_s: float
+        self, scope: TenantScope, command: Command, delivered: "asyncio.Future[Reply | None]", outcome_s: float
     ) -> None:
         """Send the command, and set the outcome of *delivered*."""
-        answered = self._answered[command.id] = asyncio.Event()
+        ended = self._ended[command.id] = asyncio.Event()
         self._idle.clear()
         try:
             known, self._known = self._known, []
             if await self._is_sent(scope, command, delivered, known):
-                outcome = await self._until_outcome(command.id, answered, answer_s)
+                outcome = await self._until_outcome(command.id, ended, outcome_s)
                 self._known.append(command.id)
                 del self._known[:-_MOST_KNOWN]
             else:
@@ -158,8 +158,8 @@ class CommandSender(CommandListener):
             _set(delivered, Unavailable("the service is shutting down; the request may still take effect"))
             raise
         finally:
-            del self._answered[command.id]
-            if not self._answered:
+            del self._ended[command.id]
+            if not self._ended:
                 self._idle.set()
 
     async def _is_sent(
@@ -176,17 +176,17 @@ class CommandSender(CommandListener):
             await self._withdraw(command.id)
             raise
 
-    async def _until_outcome(self, command_id: UUID, answered: asyncio.Event, answer_s: float) -> Reply | None:
-        deadline, pause_s = self._clock.monotonic() + answer_s, _FIRST_POLL_S
+    async def _until_outcome(self, command_id: UUID, ended: asyncio.Event, outcome_s: float) -> Reply | None:
+        deadline, pause_s = self._clock.monotonic() + outcome_s, _FIRST_POLL_S
         elsewhere = True
         while elsewhere and not self._closed and (left_s := deadline - self._clock.monotonic()) > 0:
-            await wait_until_set(answered, self._clock, min(pause_s, left_s))
-            answered.clear()
+            await wait_until_set(ended, self._clock, min(pause_s, left_s))
+            ended.clear()
             pause_s = _LAST_POLL_S
             with suppress(Unavailable):
                 state = await self._commands.poll(self._requester, command_id)
                 if isinstance(state.outcome, VerbApplied) and state.outcome.report_follows:
-                    return await self._until_report(command_id, answered, state.outcome)
+                    return await self._until_report(command_id, ended, state.outcome)
                 if state.outcome is not None:
                     return _checked(state.outcome)
                 elsewhere = state.elsewhere
@@ -195,12 +195,12 @@ class CommandSender(CommandListener):
             return None
         return _checked(outcome)
 
-    async def _until_report(self, command_id: UUID, answered: asyncio.Event, applied: VerbApplied) -> VerbApplied:
+    async def _until_report(self, command_id: UUID, ended: asyncio.Event, applied: VerbApplied) -> VerbApplied:
         """Wait for the report of a cleanup that has been applied. Without one, files may be left."""
         deadline = self._clock.monotonic() + self.report_s
         while not self._closed and (left_s := deadline - self._clock.monotonic()) > 0:
-            await wait_until_set(answered, self._clock, min(_LAST_POLL_S, left_s))
-            answered.clear()
+            await wait_until_set(ended, self._clock, min(_LAST_POLL_S, left_s))
+            ended.clear()
             with suppress(Unavailable):
                 outcome = (await self._commands.poll(self._requester, command_id)).outcome
                 if isinstance(outcome, VerbApplied) and outcome.report is not None:

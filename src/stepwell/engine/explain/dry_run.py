@@ -21,7 +21,7 @@ from stepwell.engine.execution.workflow_access import RunsElsewhere
 from stepwell.engine.explain.nested_dry_runs import NestedDryRuns
 from stepwell.engine.explain.owner_requests import OwnerRequests
 from stepwell.engine.explain.verb_forecast import forecast_verb, input_of
-from stepwell.lifecycle.peer_commands import DryRunQuestion
+from stepwell.lifecycle.peer_commands import DryRunRequest
 from stepwell.lifecycle.preconditions import NO_PRECONDITIONS, Preconditions, Version
 from stepwell.lifecycle.records import LoadedWorkflow
 from stepwell.ports.clock import Clock, NewId
@@ -58,7 +58,7 @@ class DryRunner(Struct, eq=False, kw_only=True):
         try:
             loaded = await self._copy(scope, workflow_id)
         except RunsElsewhere:
-            request = DryRunQuestion(verb, cleanup_tasks)
+            request = DryRunRequest(verb, cleanup_tasks)
             outcome = await self.owner_requests.dry_run(scope, workflow_id, request, preconditions)
             if outcome is not None:
                 return outcome.version, outcome.result

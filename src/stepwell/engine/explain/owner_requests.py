@@ -18,7 +18,7 @@ from stepwell.basics.tenancy import TenantScope
 from stepwell.contract.forecasts import DryRun
 from stepwell.contract.reasons import Explanation
 from stepwell.engine.execution.command_sender import CommandSender
-from stepwell.lifecycle.peer_commands import DryRunQuestion, ExplainQuestion, QuestionAnswered, VerbRefused, error_of
+from stepwell.lifecycle.peer_commands import DryRunRequest, ExplainRequest, RequestServed, VerbRefused, error_of
 from stepwell.lifecycle.preconditions import NO_PRECONDITIONS, Preconditions, Version
 
 MOST_EXPLANATION_BYTES: Final = 4 * 1024 * 1024
@@ -27,7 +27,7 @@ _EXPLAIN_S = 3.0
 
 
 class DryRunOutcome(Struct, frozen=True):
-    """The outcome of a `DryRunQuestion`: a `DryRun` as JSON, and the version of its workflow."""
+    """The outcome of a `DryRunRequest`: a `DryRun` as JSON, and the version of its workflow."""
 
     version: Version
     result: Raw
@@ -40,13 +40,13 @@ class OwnerRequests:
     async def explain(self, scope: TenantScope, workflow_id: UUID) -> Explanation | None:
         """Return the explanation of the workflow. None if there is none in time."""
         with suppress(Unavailable, TooManyRequests):
-            outcome = await self._sender.send(scope, workflow_id, ExplainQuestion(), NO_PRECONDITIONS, _EXPLAIN_S)
-            if isinstance(outcome, QuestionAnswered):
-                return json.decode(outcome.answer, type=Explanation)
+            outcome = await self._sender.send(scope, workflow_id, ExplainRequest(), NO_PRECONDITIONS, _EXPLAIN_S)
+            if isinstance(outcome, RequestServed):
+                return json.decode(outcome.result, type=Explanation)
         return None
 
     async def dry_run(
-        self, scope: TenantScope, workflow_id: UUID, request: DryRunQuestion, preconditions: Preconditions
+        self, scope: TenantScope, workflow_id: UUID, request: DryRunRequest, preconditions: Preconditions
     ) -> DryRunOutcome | None:
         """Return what the verb would do. None if no other process runs the workflow any more.
 
@@ -55,16 +55,16 @@ class OwnerRequests:
         outcome = await self._sender.send(scope, workflow_id, request, preconditions)
         if isinstance(outcome, VerbRefused):
             raise error_of(outcome)
-        return json.decode(outcome.answer, type=DryRunOutcome) if isinstance(outcome, QuestionAnswered) else None
+        return json.decode(outcome.result, type=DryRunOutcome) if isinstance(outcome, RequestServed) else None
 
 
 def encode_explanation(explanation: Explanation) -> Raw:
-    """Return the outcome of an `ExplainQuestion`. Raises `Unavailable` if it is too large."""
+    """Return the outcome of an `ExplainRequest`. Raises `Unavailable` if it is too large."""
     return _within(MOST_EXPLANATION_BYTES, json.encode(explanation))
 
 
 def encode_dry_run(version: Version, result: DryRun | Raw) -> Raw:
-    """Return the outcome of a `DryRunQuestion`. Raises `Unavailable` if it is too large."""
+    """Return the outcome of a `DryRunRequest`. Raises `Unavailable` if it is too large."""
     return _within(MOST_DRY_RUN_BYTES, json.encode(DryRunOutcome(version, Raw(json.encode(result)))))
 
 
