@@ -280,6 +280,6 @@ def _build_expressions(clock: Clock, stack: contextlib.AsyncExitStack) -> Expres
 
 
 def _build_inputs_checker(stack: contextlib.AsyncExitStack) -> InputsChecker:
-    workers = ChildProcessPool(INPUTS_CHECK_LIMITS)
-    stack.push_async_callback(workers.aclose)
-    return InputsChecker(workers)
+    pool = ChildProcessPool(INPUTS_CHECK_LIMITS)
+    stack.push_async_callback(pool.aclose)
+    return InputsChecker(pool)

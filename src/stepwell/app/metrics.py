@@ -102,11 +102,11 @@ def _measure_queue(
     health: ModelHealth,
 ) -> None:
     metrics.watch("stepwell_workflows_in_memory", "Workflows that run here.", lambda: len(scheduler.workflows))
-    text = "Workflows that are known to wait in the database until a process has room."
+    text = "Workflows that are known to wait in the database until a process has a free slot."
     metrics.watch("stepwell_workflows_waiting", text, lambda: workflows.waiting)
     text = "Workflows that left memory because they only wait."
     metrics.count("stepwell_workflows_parked", text, lambda: workflows.queue.parked)
-    text = "Parked workflows that were due, and wait for a process that has room."
+    text = "Parked workflows that were due, and wait for a process with a free slot."
     metrics.count("stepwell_workflows_unparked", text, lambda: workflows.unparked)
     metrics.watch("stepwell_steps_running", "Steps that have a slot.", lambda: admission.used)
     metrics.watch("stepwell_steps_waiting", "Steps that are ready and wait for a slot.", lambda: admission.waiting)

@@ -50,7 +50,7 @@ from stepwell.settings import Settings
 # Bytes of definitions that are created at once for one tenant: some hundred small ones, or two of 200 steps. Requests
 # of other tenants are handled in between.
 _CREATES_IN_PROGRESS = 64 * 1024
-_INSPECTION_BYTES = 384 * 1024 * 1024  # of a worker's memory, besides the file
+_INSPECTION_BYTES = 384 * 1024 * 1024  # of a child process's memory, besides the file
 
 
 class Background:

@@ -55,7 +55,7 @@ class WorkflowState(Struct):
 
     @property
     def waits_for_admission(self) -> bool:
-        """True if the workflow is RUNNING, and waits for a process that has room for it."""
+        """True if the workflow is RUNNING, and waits for a process with free slots."""
         return self.status is WorkflowStatus.RUNNING and self.owner is None and self.wake_at is None
 
 

@@ -41,7 +41,7 @@ from stepwell.ports.clock import Timer
 
 
 class RunningAttempt(Struct):
-    """A running attempt: the slot and the model that it uses, and the task that runs it.
+    """A running attempt: the slot and the model that it uses, and the asyncio task that runs it.
 
     `slot` is None once it is given back. `tracked` is None if the attempt's model isn't tracked, or once its end is
     counted. `control` and `task` are None until the attempt's INTENT has committed; an attempt that has nothing to wait

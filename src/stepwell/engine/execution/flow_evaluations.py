@@ -29,7 +29,7 @@ _AT_ONCE = 100  # evaluations in one iteration of the event loop: some 10 ms
 
 
 class _Requests(Struct):
-    """The requests of one workflow that wait for its task, by position: a later one replaces the one before."""
+    """The requests of one workflow that wait for its asyncio task, by position: a later one replaces the one before."""
 
     waiting: dict[int, Evaluate] = field(default_factory=dict)
     task: asyncio.Task[None] | None = None
@@ -56,7 +56,7 @@ class FlowEvaluations:
         self.closed = False  # for good: nothing is evaluated any more
 
     def begin(self, workflow: ActiveWorkflow, request: Evaluate) -> None:
-        """Evaluate at once if that is quick, otherwise in the workflow's task."""
+        """Evaluate at once if that is quick, otherwise in the workflow's asyncio task."""
         if self.closed:
             return
         requests = self._open.get(workflow)

@@ -1,4 +1,4 @@
-"""Tasks that end the remote jobs of abandoned attempts, one task for each job.
+"""Asyncio tasks that end the remote jobs of abandoned attempts, one for each job.
 
 What must hold:
 - A follow-up begins when its attempt has ended in this process: until then the attempt may still get a job.
@@ -41,7 +41,7 @@ class FollowUpTasks:
         self.closed = False  # for good: no follow-up begins any more
 
     def begin(self, workflow: ActiveWorkflow, position: int, task_id: UUID) -> None:
-        """Begin to follow the attempt up, unless a task already does."""
+        """Begin to follow the attempt up, unless an asyncio task already does."""
         if self.closed or task_id in workflow.follow_ups:
             return
         control = self._make_control(workflow)

@@ -30,7 +30,7 @@ class ChildCheck(Struct, frozen=True):
 
 
 class ChildrenOfParent(Struct, eq=False):
-    """The sub-workflows of one parent that have not ended, by id. `task` makes the checks in `to_do`.
+    """The sub-workflows of one parent that have not ended, by id. The asyncio task `task` makes the checks in `to_do`.
 
     `queued`: the parent waits for its task to begin.
     """
@@ -83,7 +83,7 @@ class OpenChildren(CommandListener):
             self.child_ended(parent_id)
 
     def check(self, parent: ActiveWorkflow, child_id: UUID, check: ChildCheck) -> None:
-        """Check a sub-workflow soon, in the task of its parent."""
+        """Check a sub-workflow soon, in the asyncio task of its parent."""
         if (children := self._by_parent.get(parent.workflow_id)) is not None:
             children.to_do[child_id] = check
             self.enqueue(children)

@@ -6,14 +6,14 @@ from typing import Any
 
 
 class SupervisedTasks:
-    """The tasks of a group, from when `run` begins."""
+    """The asyncio tasks of a group, from when `run` begins."""
 
     def __init__(self) -> None:
         self._broken: asyncio.Future[None] | None = None
         self._group: asyncio.TaskGroup | None = None
 
     async def run(self, begin: Callable[[], None]) -> None:
-        """Call *begin*, and run until cancelled. Raises if a task or a callback breaks."""
+        """Call *begin*, and run until cancelled. Raises if an asyncio task or a callback breaks."""
         self._broken = asyncio.get_running_loop().create_future()
         async with asyncio.TaskGroup() as self._group:
             begin()
@@ -22,7 +22,7 @@ class SupervisedTasks:
     def spawn(
         self, work: Coroutine[Any, Any, None], name: str, done: Callable[[asyncio.Task[None]], object]
     ) -> asyncio.Task[None]:
-        """Run *work* in the group, and call *done* with its task at its end."""
+        """Run *work* in the group, and call *done* with its asyncio task at its end."""
         assert self._group is not None
         task = self._group.create_task(work, name=name)
         task.add_done_callback(self.fail_fast(done))

@@ -180,7 +180,7 @@ class VerbApplier:
             refused: StepwellError | None = None
             changed = False
             try:
-                await self._check_room(workflow, verb)
+                await self._check_slots(workflow, verb)
                 preconditions.check(workflow.run.state)
                 input_ = self._with_owner(workflow, verb)
                 self._own_if_it_has_children(workflow, verb)
@@ -204,15 +204,15 @@ class VerbApplier:
             self.access.scheduler.apply(workflow, Unpark(self.access.lease.owner))
 
     def _own_if_woken(self, workflow: ActiveWorkflow) -> None:
-        """Let this process run a workflow that a verb has given something to do, if there is room.
+        """Let this process run a workflow that a verb has woken, if slots are free.
 
-        Without room it waits for admission. Both are one change of its row, because they are written together.
+        Otherwise it waits for admission. Both are one change of its row, because they are written together.
         """
         run = workflow.run
         if run.parking is not None and run.state.waits_for_admission and self._admission.may_run(workflow):
             self.access.scheduler.apply(workflow, Unpark(self.access.lease.owner))
 
-    async def _check_room(self, workflow: ActiveWorkflow, verb: ClientVerb) -> None:
+    async def _check_slots(self, workflow: ActiveWorkflow, verb: ClientVerb) -> None:
         # A parent that holds its slot while its sub-workflow gets none could keep all others from going on.
         by_parent = workflow.run.state.parent_id is not None and isinstance(verb, Resume) and verb.actor == SERVICE
         if isinstance(verb, Start | Resume) and not workflow.run.active and not by_parent:

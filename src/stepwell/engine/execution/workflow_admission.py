@@ -3,10 +3,10 @@
 A workflow that waits for admission is RUNNING and has no owner. Nothing of it is in memory.
 
 What must hold:
-- Every waiting workflow is admitted at last, while some process lives that has room again and again. So a process
+- Every waiting workflow is admitted at last, while some process lives whose slots become free. So a process
   looks for waiting workflows when it may have missed some: at the start, after a claim, after an outage, and when
   another process announces some. Otherwise it knows those that it has stored itself.
-- A process that knows of no waiting workflow, or has no room, sends no statement.
+- A process that knows of no waiting workflow, or has no free slot, sends no statement.
 - Two processes never run the same workflow: the database gives each waiting workflow to one of them, with a new epoch.
   A verb on a waiting workflow is written only if the workflow wasn't admitted in the meantime, and is repeated then.
 - While workflows are tried alone after crashes, all others wait (`Ownership.holds_back`). The claim then admits them.

@@ -108,7 +108,7 @@ class WorkflowExpressions:
             self._encoded_config = json.encode(self._config)
         head = json.encode({"id": state.id, "name": state.name, "labels": self.labels})
         if head != self._encoded_workflow[0]:
-            # The config may take megabytes, so all attempts that wait for a worker hold the same copy.
+            # The config may take megabytes, so all attempts that wait for a child process hold the same copy.
             self._encoded_workflow = head, head[:-1] + b',"config":' + self._encoded_config + b"}"
         return self._encoded_workflow[1]
 

@@ -43,7 +43,7 @@ class WorkflowQueue:
 
     @property
     def is_crowded(self) -> bool:
-        """True if workflows are known to wait, and this process has no room for them."""
+        """True if workflows are known to wait, and this process has no free slot."""
         return bool(self.slots.waiting) and not self.slots.free
 
     def count_registered(self, workflow: ActiveWorkflow) -> None:

@@ -21,7 +21,7 @@ _CHANNEL = "stepwell_events"
 _MAX_IDS = 200
 _ANY = "*"
 _NOTIFY = "SELECT pg_notify($1, $2)"
-# Notifies the other processes that workflows wait for one with room.
+# Notifies the other processes that workflows wait for one with free slots.
 _ANNOUNCE = f"SELECT pg_notify('{PROCESSES}', $1)"
 # The channel of messages between processes. A payload is the sender, the kind of the message, and its body.
 MESSAGES: Final = "stepwell_process_messages"

@@ -51,7 +51,7 @@ class _Page(NamedTuple):
 
 
 class ChildChecker:
-    """Makes the checks of sub-workflows that `OpenChildren` has, one task for each parent."""
+    """Makes the checks of sub-workflows that `OpenChildren` has, one asyncio task for each parent."""
 
     def __init__(
         self, scheduler: Scheduler, open_children: OpenChildren, children: StoredChildren, runner: AttemptRunner
@@ -119,7 +119,7 @@ class ChildChecker:
     def _task_ended(self, children: ChildrenOfParent, task: asyncio.Task[None]) -> None:
         children.task = None
         if not task.cancelled():
-            self._open_children.enqueue(children)  # checks may have been added while the task ended
+            self._open_children.enqueue(children)  # checks may have been added while the asyncio task ended
 
     async def _safe_input(
         self, parent: ActiveWorkflow, child_id: UUID, check: ChildCheck, status: WorkflowStatus | None
