@@ -284,7 +284,7 @@ class StepTransitions:
         """
         units, unchanged = self._units, set[int]()
         if units.skipped or units.tolerated:
-            unchanged = steps_to_leave(units.plans, units.steps, units.dependants, from_paused=from_paused)
+            unchanged = steps_to_leave(units.plans, units.steps, units.dependants.__getitem__, from_paused=from_paused)
         for step in units.steps:
             if step.position not in unchanged and reset(step):
                 decision.record(step, now)

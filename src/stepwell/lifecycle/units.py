@@ -36,7 +36,7 @@ class Units:
     `backoff`: the unit is between two attempts; it is also `ready` once the time of the next attempt has come.
 
     `failures` counts the FAILED steps that make the workflow FAILED, `tolerated` the optional ones, and `skipped` the
-    SKIPPED steps.
+    SKIPPED steps. `dependants` has the positions that depend directly on a step, by position.
     """
 
     def __init__(self, stored: StoredRun) -> None:
@@ -53,10 +53,10 @@ class Units:
         self.backoff: set[int] = set()
         self.failures = self.tolerated = self.skipped = 0
         self._on_failure = stored.config.on_failure
-        self._dependants: list[list[int]] = [[] for _ in self.plans]
+        self.dependants: list[list[int]] = [[] for _ in self.plans]
         for plan in self.plans:
             for dependency in plan.depends_on:
-                self._dependants[dependency].append(plan.position)
+                self.dependants[dependency].append(plan.position)
         self._left = [0] * len(self.plans)  # by position: the dependencies that have not ended
         self.results_in_memory = ResultsInMemory(self.steps, stored.sources or [()] * len(self.steps))
         self.rebuild()
@@ -155,7 +155,7 @@ class Units:
         """Record that the step is COMPLETED. Return the positions that this makes ready. Costs O(its edges)."""
         self.results_in_memory.complete(position)
         newly, left, steps = list[int](), self._left, self.steps
-        for dependant in self._dependants[position]:
+        for dependant in self.dependants[position]:
             left[dependant] -= 1
             # A step that was skipped because of another dependency isn't PENDING any more.
             if not left[dependant] and steps[dependant].status is _PENDING:
@@ -169,16 +169,13 @@ class Units:
         An `all_completed` step can't run any more. The others wait until all their dependencies have ended.
         """
         decided, left, steps, plans = list[int](), self._left, self.steps, self.plans
-        for dependant in self._dependants[position]:
+        for dependant in self.dependants[position]:
             left[dependant] -= 1
             if left[dependant] and plans[dependant].run_if is not RunIf.ALL_COMPLETED:
                 continue
             if steps[dependant].status is StepStatus.PENDING:
                 decided.append(dependant)
         return decided
-
-    def dependants(self, position: int) -> list[int]:
-        return self._dependants[position]
 
     # Events
 
