@@ -287,7 +287,7 @@ class ActiveWorkflow:
         item = unit.value if isinstance(unit, ItemState) else None
         return self._expressions.of(self.run.unit_plans[position].position, self.run.state, part, item)
 
-    def follow_labels(self, decision: Decision) -> None:
+    def update_labels(self, decision: Decision) -> None:
         """Let the expressions of steps see the labels that *decision* has changed."""
         if self._expressions is not None and decision.labels is not UNSET:
             self._expressions.labels = decision.labels or {}

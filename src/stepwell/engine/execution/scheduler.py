@@ -301,7 +301,7 @@ class Scheduler:
         """Queue the ready steps of *decision* for a slot, and its rows for the checkpointer."""
         ready = decision.ready
         if workflow.evaluates:
-            workflow.follow_labels(decision)
+            workflow.update_labels(decision)
         if workflow.on_hold:
             decision.effects.clear()  # `Run.pending_work` has them
             self._submit(workflow, decision)
