@@ -6,7 +6,7 @@
 What must hold:
 - Nothing of an evaluation is stored: if its result is lost, this process or another one evaluates again.
 - A result is applied only to a workflow that is in memory. The run ignores one that it doesn't wait for any more.
-- A workflow has at most one task for its evaluations, and none once it has left memory.
+- A workflow has at most one asyncio task for its evaluations, and none once it has left memory.
 - One iteration of the event loop runs few evaluations, however many steps wait for the same result.
 - An evaluation of items waits while there are too many items in memory. Those behind it wait with it.
 """
