@@ -38,9 +38,9 @@ from stepwell.engine.execution.children.child_attempts import ChildAttempts
 from stepwell.engine.execution.children.child_builder import ChildBuilder
 from stepwell.engine.execution.children.stored_children import StoredChildren
 from stepwell.engine.execution.claim_requests import ClaimRequests
-from stepwell.engine.execution.open_children import OpenChildren
 from stepwell.engine.execution.lease import Lease
 from stepwell.engine.execution.limit_divider import LimitDivider
+from stepwell.engine.execution.open_children import OpenChildren
 from stepwell.engine.execution.ownership import Ownership
 from stepwell.engine.execution.scheduler import Scheduler
 from stepwell.engine.execution.workflow_queue import WorkflowQueue

@@ -24,8 +24,8 @@ from stepwell.engine.execution.active_workflow import ActiveWorkflow
 from stepwell.engine.execution.children import child_attempts, child_builder
 from stepwell.engine.execution.children.child_attempts import ChildAttempts
 from stepwell.engine.execution.children.stored_children import StoredChildren
-from stepwell.engine.execution.open_children import ChildCheck, OpenChildren
 from stepwell.engine.execution.new_workflow import NewWorkflowBundle
+from stepwell.engine.execution.open_children import ChildCheck, OpenChildren
 from stepwell.engine.execution.timers import PARK_AFTER_S
 from stepwell.lifecycle.model import NEVER
 from stepwell.lifecycle.peer_commands import ClientVerb

@@ -44,8 +44,8 @@ from stepwell.engine.execution.checkpointer import Checkpointer, NotWritten
 from stepwell.engine.execution.claim_requests import ClaimRequests
 from stepwell.engine.execution.flow_evaluations import FlowEvaluations
 from stepwell.engine.execution.follow_up_tasks import FollowUpTasks
-from stepwell.engine.execution.open_children import OpenChildren
 from stepwell.engine.execution.item_memory import ItemMemory
+from stepwell.engine.execution.open_children import OpenChildren
 from stepwell.engine.execution.outcomes import Outcomes
 from stepwell.engine.execution.step_dispatcher import AttemptStart, StepDispatcher
 from stepwell.engine.execution.supervised_tasks import SupervisedTasks

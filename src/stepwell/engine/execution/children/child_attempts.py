@@ -17,8 +17,8 @@ from stepwell.engine.events.bus import EventBus
 from stepwell.engine.execution.active_workflow import ActiveWorkflow
 from stepwell.engine.execution.children.child_builder import ChildBuilder
 from stepwell.engine.execution.children.stored_children import StoredChildren
-from stepwell.engine.execution.open_children import ChildCheck, OpenChildren
 from stepwell.engine.execution.new_workflow import NewWorkflowBundle
+from stepwell.engine.execution.open_children import ChildCheck, OpenChildren
 from stepwell.engine.execution.workflow_queue import WorkflowQueue
 from stepwell.lifecycle.child_records import ChildInsertion, ParentAttempt
 from stepwell.lifecycle.inputs import FollowUpEnded, GiveUp, Sending, Submitted

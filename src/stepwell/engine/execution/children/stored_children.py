@@ -97,5 +97,5 @@ class StoredChildren:
         except (InvalidTransition, NotFound):
             pass  # it has changed meanwhile
         except (Unavailable, TooManyRequests) as error:
-            log.warning("sub_workflow.not_changed", action="pause or resume", workflow_id=str(child_id), error=repr(error))
+            log.warning("sub_workflow.not_changed", action="pause", workflow_id=str(child_id), error=repr(error))
             await sleep(OUTAGE_RETRY_S)
