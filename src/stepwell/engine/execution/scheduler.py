@@ -106,9 +106,8 @@ class Scheduler:
         self.workflows, self._claims, self._queue, self._sub_workflows = workflows, claims, queue, sub_workflows
         self.tasks = SupervisedTasks()
         self._leaving: set[ActiveWorkflow] = set()  # not in memory any more, but with attempts that still end
-        self.checkpointer = Checkpointer(
-            workflow_store, self._on_sent, self._on_committed, self._on_not_written, memory
-        )
+        on_result = self._on_sent, self._on_committed, self._on_not_written
+        self.checkpointer = Checkpointer(workflow_store, *on_result, memory)
         admission.is_backed_up = self.checkpointer.is_backed_up  # each commit calls `start_steps` again
         self.dispatcher = StepDispatcher(
             self.workflows, runner, admission, health, clock, self.start_steps, self.tasks.fail_fast
@@ -226,7 +225,7 @@ class Scheduler:
 
     async def wait_until_evicted(self, workflow_id: UUID) -> None:
         """Wait until the workflow isn't in memory. If it isn't now, return without yielding to the event loop."""
-        if (workflow := self.workflows.get(workflow_id)) is not None:
+        if workflow := self.workflows.get(workflow_id):
             await workflow.evicted.wait()
 
     async def wait_until_quiet(self, workflow_id: UUID) -> None:
@@ -245,12 +244,10 @@ class Scheduler:
         for workflow in self.workflows.values():
             self._follow_ups.end(workflow)
             self._evaluations.end(workflow)
-        attempts = self._attempts()
-        for attempt in attempts:
+        for attempt in (attempts := self._attempts()):
             if attempt.control is not None:
                 attempt.control.cancel_at_rest()  # its job goes on at the provider, and the next process finds it
-        tasks = [attempt.task for attempt in attempts if attempt.task is not None]
-        if tasks:
+        if tasks := [attempt.task for attempt in attempts if attempt.task is not None]:
             await asyncio.wait(tasks, timeout=grace_s)
         for attempt in self._attempts():
             if attempt.control is not None:
@@ -424,7 +421,6 @@ class Scheduler:
         attempt.task = self.tasks.spawn(work, f"attempt {task.id}", partial(self._task_ended, workflow, task.id))
 
     def _end_at_once(self, workflow: ActiveWorkflow, task: Task, outcome: Succeeded | AttemptFailed) -> None:
-        # The slot is released first, so that the start of a step that depends on this one is in the same batch.
         self._attempt_ended(workflow, task.id)
         self._apply(workflow, outcome)
 
