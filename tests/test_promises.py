@@ -46,12 +46,12 @@ PROOFS: Mapping[str, tuple[str, ...]] = {
     "two verbs race": ("engine/execution/test_flow_races.py::test_a_pair_of_events_has_one_legal_outcome",),
     "the database is away, or a disk is full": (
         "engine/execution/test_outage.py::test_an_outage_costs_nothing_but_time",
-        "engine/explain/test_disk_full.py::test_work_goes_on_and_its_transitions_wait_for_room",
+        "engine/explain/test_disk_full.py::test_work_goes_on_and_its_transitions_wait_for_disk_space",
     ),
     "the database is away": ("engine/execution/test_outage.py::test_an_outage_costs_nothing_but_time",),
     "the disk of the database or of the files is full": (
-        "engine/explain/test_disk_full.py::test_work_goes_on_and_its_transitions_wait_for_room",
-        "engine/explain/test_disk_full.py::test_an_output_without_room_is_held_and_reported",
+        "engine/explain/test_disk_full.py::test_work_goes_on_and_its_transitions_wait_for_disk_space",
+        "engine/explain/test_disk_full.py::test_an_output_without_disk_space_is_held_and_reported",
     ),
     "the database is read-only, during a failover": (
         "engine/explain/test_disk_full.py::test_a_read_only_database_is_not_ready_until_it_takes_writes",

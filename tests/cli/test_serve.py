@@ -88,7 +88,7 @@ def test_serve_waits_for_its_database(migrated_dir: Path) -> None:
     serving = start("serve", migrated_dir, settings(dsn, migrated_dir))
     try:
         until(lambda: "database.awaited" in serving.stderr, READY_S)
-        assert '"error": "the database doesn\'t answer: ' in serving.stderr
+        assert '"error": "the database doesn\'t respond: ' in serving.stderr
         postgres.start()
         assert postgres.dsn() == dsn
         serving.wait_ready()

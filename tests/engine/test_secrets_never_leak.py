@@ -234,7 +234,7 @@ async def test_no_failed_or_abandoned_job_leaks_a_secret(
     gone = await service.create(remote_step(kind, max_retries=0))
     await eventually(lambda: emulator.count("poll") > 0, "it is polled")
     emulator.forget(emulator.ledger.jobs()[0][0])
-    assert "gone" in (await service.until_ended(gone["id"]))["error_message"]
+    assert "no longer exists" in (await service.until_ended(gone["id"]))["error_message"]
     for faults in ([], [Fault.BROKEN, Fault.UNAVAILABLE, Fault.REFUSED]):
         emulator.plan("cancel", *faults)
         polls = emulator.count("poll")
