@@ -2,7 +2,7 @@
 
 import pytest
 
-from stepwell.contract.enums import StepStatus, WorkflowStatus
+from stepwell.contract.enums import OnFailure, StepStatus, WorkflowStatus
 from stepwell.lifecycle.inputs import Evaluated, Pause
 from support.workflows.flow_specs import RepeatSpec, Script, StepSpec
 from support.workflows.flows import ACTOR, answer, flow, run_step
@@ -20,6 +20,16 @@ def test_at_most_so_many_items_are_under_way_and_the_first_ones_begin_first() ->
     assert sim.startable() == []
     sim.do(sim.end_input(second))
     assert [sim.item_rows[position].place for position in sim.startable()] == [(0, 2)]
+
+
+def test_an_item_that_finds_no_room_and_cancels_the_others_ends_the_workflow() -> None:
+    sim = flow(StepSpec(items=2, concurrency=2), policy=OnFailure.CANCEL)
+    answer(sim, 0)
+    first, second = sim.startable()
+    sim.do(sim.admit_input(first))
+    sim.run.output_budget.result_bytes = sim.run.output_budget.max_bytes
+    sim.do(sim.admit_input(second))
+    assert (sim.status, sim.statuses) == (WorkflowStatus.FAILED, [FAILED])
 
 
 def test_an_empty_list_completes_at_once() -> None:

@@ -271,7 +271,7 @@ class Run:
 
     def _admitted(self, decision: Decision, input_: Admitted, now: datetime) -> None:
         self.attempts.admit(decision, input_, now)
-        if not decision.effects and decision.events:  # an item has failed instead
+        if decision.events and input_.position not in self._units.running:  # an item has failed instead
             self._finish_if_open(decision, now)
 
     def _diverted(self, decision: Decision, input_: Diverted, now: datetime) -> None:

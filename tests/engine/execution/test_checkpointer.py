@@ -55,12 +55,18 @@ class Bench:
     def __init__(self) -> None:
         self.ledger = Ledger()
         self.workflow_store = FailingStore(cast("WorkflowStore", self.ledger))
+        self.sent: list[Decision] = []
         self.committed: list[tuple[UUID, list[int]]] = []
         self.lost: list[tuple[UUID, bool]] = []
         self.when_committed: Callable[[Decision], None] = lambda _: None
         self.memory = MemoryGovernor(1024 * 1024 * 1024)
         self.checkpointer = Checkpointer(
-            self.workflow_store, lambda _: None, self._committed, lambda *lost: self.lost.append(lost), self.memory
+            self.workflow_store,
+            self.sent.append,
+            self._committed,
+            lambda *lost: self.lost.append(lost),
+            self.memory,
+            lambda callback: callback,
         )
         self.runs: dict[UUID, Run] = {}
 
@@ -301,6 +307,29 @@ async def test_nothing_is_sent_behind_a_loss() -> None:
         await waiting
         assert (bench.committed, bench.lost) == ([(B, [1])], [(A, False)])
         assert bench.workflow_store.batches == [[A], [B]]
+
+
+@pytest.mark.parametrize("slice_s", [-1, 10])
+async def test_work_is_done_ahead_once_while_a_batch_is_being_written(
+    monkeypatch: pytest.MonkeyPatch, slice_s: float
+) -> None:
+    """The first batch may still wait for its connection. With short slices, releasing takes longer than the write."""
+    monkeypatch.setattr(module, "_SLICE_S", slice_s)
+    async with running() as bench:
+        bench.submit(A)
+        await bench.flushed(A)
+        assert bench.sent == []
+        bench.workflow_store.gate.clear()
+        bench.submit(A, B, C)
+        await writing(bench, 2)
+        await eventually(lambda: bench.sent)
+        ahead = [decision.workflow.id for decision in bench.sent]
+        assert ahead == ([A] if slice_s < 0 else [A, B, C])
+        assert [workflow_id for workflow_id, _ in bench.committed] == [A]
+        bench.submit(A, B, C)
+        bench.workflow_store.gate.set()
+        await asyncio.gather(*map(bench.flushed, (A, B, C)))
+        assert len({id(decision) for decision in bench.sent}) == len(bench.sent)
 
 
 async def test_what_a_batch_lets_go_is_worked_off_in_turns(monkeypatch: pytest.MonkeyPatch) -> None:

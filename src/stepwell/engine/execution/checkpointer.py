@@ -88,7 +88,8 @@ class Checkpointer:
 
     *sent* is called with decisions that are being written, and *committed* with each one that has committed. *lost* is
     called with the id of each workflow whose decision can't be written, and with the reason: True if the database
-    refuses its rows, False if another process has the workflow.
+    refuses its rows, False if another process has the workflow. *fail_fast* makes a callback of the event loop end
+    everything if it raises.
     `seconds` are the durations of the writes that the database answered.
     """
 
@@ -99,11 +100,12 @@ class Checkpointer:
         committed: Callable[[Decision], None],
         lost: Callable[[UUID, bool], None],
         memory: MemoryGovernor,
+        fail_fast: Callable[[Callable[[], None]], Callable[[], None]],
     ) -> None:
         self.seconds = Distribution(_WRITE_S)
         self._tenants: dict[str | None, _TenantChanges] = {}  # those that have changes
         self._writers = [
-            _Writer(workflow_store, sent, committed, lost, memory, seconds=self.seconds, tenants=self._tenants)
+            _Writer(workflow_store, sent, committed, lost, memory, fail_fast, self.seconds, tenants=self._tenants)
             for _ in range(CONCURRENT_WRITES)
         ]
 
@@ -203,11 +205,12 @@ class _Writer:
         committed: Callable[[Decision], None],
         lost: Callable[[UUID, bool], None],
         memory: MemoryGovernor,
-        *,
+        fail_fast: Callable[[Callable[[], None]], Callable[[], None]],
         seconds: Distribution,
+        *,
         tenants: dict[str | None, _TenantChanges],
     ) -> None:
-        self._sent = sent
+        self._sent, self._use_time_of_write = sent, fail_fast(self._release_and_work_ahead)
         self._workflow_store, self._committed, self._lost, self._seconds = workflow_store, committed, lost, seconds
         self._memory, self._tenants = memory, tenants
         self.unreleased = self.unwritten_bytes = 0
@@ -220,7 +223,6 @@ class _Writer:
         self._writing: dict[UUID, _Change] = {}
         self._results: dict[UUID, tuple[_Change, _WriteResult | Exception]] = {}
         self._has_losses = False  # a run is about to be dropped, and its queued decisions with it
-        self._failure: BaseException | None = None
         self._wake = asyncio.Event()
         self._closing = self.ended = False
         self.outage = False
@@ -297,27 +299,23 @@ class _Writer:
                 await self._release_results()
             else:
                 self._writing = self._batcher.take()
-                _ = loop.call_soon(self._use_time_of_write)  # it runs once the batch is sent
+                self._during_write = loop.call_soon(self._use_time_of_write)
                 results = await self._write_batch()
-                if self._failure is not None:
-                    raise self._failure
+                self._during_write.cancel()
                 await self._release_results()  # what is left of them
                 self._store_results(results)
         self.ended = True
 
-    def _use_time_of_write(self) -> None:
+    def _release_and_work_ahead(self) -> None:
         """Release the effects of the last batch while the next one is being written, and work ahead."""
-        try:
-            if self._release_some():
-                self._work_ahead()
-            else:
-                _ = asyncio.get_running_loop().call_soon(self._use_time_of_write)
-        except BaseException as error:  # noqa: BLE001 - `run` raises it
-            self._failure = error
-
-    def _work_ahead(self) -> None:
-        """Do the work that may be done while the batch is being written, for one time slice at most."""
         until = time.monotonic() + _SLICE_S
+        if not self._release_some(until):
+            self._during_write = asyncio.get_running_loop().call_soon(self._use_time_of_write)
+        elif self.batches and not self.outage:  # otherwise the batch may not be sent yet
+            self._work_ahead(until)
+
+    def _work_ahead(self, until: float) -> None:
+        """Do the work that may be done while the batch is being written, until the end of the time slice."""
         for change in self._writing.values():
             self._sent(change.decision)
             if time.monotonic() > until:
@@ -388,13 +386,12 @@ class _Writer:
 
     async def _release_results(self) -> None:
         while True:
-            if self._release_some():
+            if self._release_some(time.monotonic() + _SLICE_S):
                 return
             await asyncio.sleep(0)
 
-    def _release_some(self) -> bool:
-        """Release effects for one time slice. Return whether all are released."""
-        until = time.monotonic() + _SLICE_S
+    def _release_some(self, until: float) -> bool:
+        """Release effects until the end of the time slice. Return whether all are released."""
         while self._results:
             # Remove it first, because what is called now may check `holds`.
             workflow_id = next(iter(self._results))

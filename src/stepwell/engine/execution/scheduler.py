@@ -107,7 +107,7 @@ class Scheduler:
         self.tasks = SupervisedTasks()
         self._leaving: set[ActiveWorkflow] = set()  # not in memory any more, but with attempts that still end
         on_result = self._on_sent, self._on_committed, self._on_not_written
-        self.checkpointer = Checkpointer(workflow_store, *on_result, memory)
+        self.checkpointer = Checkpointer(workflow_store, *on_result, memory, self.tasks.fail_fast)
         admission.is_backed_up = self.checkpointer.is_backed_up  # each commit calls `start_steps` again
         self.dispatcher = StepDispatcher(
             self.workflows, runner, admission, health, clock, self.start_steps, self.tasks.fail_fast
