@@ -21,6 +21,7 @@ _POLL_S = 0.1
 DATABASE_S = 30.0
 _INDEX_WAIT_S = 60.0
 _MIGRATE_S = 30.0
+_MIGRATE_POLL_S = 0.02
 _MIGRATE = """
 import asyncio, sys
 from stepwell.persistence.schema.migrations import migrate
@@ -104,16 +105,25 @@ async def migrate_embedded(postgres: EmbeddedPostgres, *, index_wait_s: float | 
         raise Refused(str(error)) from error
 
 
-def migrate_apart(postgres: EmbeddedPostgres) -> None:
+def migrate_apart(postgres: EmbeddedPostgres, signals: Signals) -> None:
     """Create the tables of a new database in a child process, so that this process need not load Alembic: 10 MB.
 
-    This reports no failure, because `migrate_embedded` does then what is missing.
+    This reports no failure, because `migrate_embedded` does then what is missing. A signal raises KeyboardInterrupt.
     """
-    with suppress(OSError, subprocess.TimeoutExpired):
-        command = [sys.executable, "-P", "-c", _MIGRATE]
-        subprocess.run(  # noqa: S603 - our own code
-            command, input=postgres.dsn().encode(), capture_output=True, timeout=_MIGRATE_S, check=False
-        )
+    until = time.monotonic() + _MIGRATE_S
+    with suppress(OSError):
+        command, quiet = [sys.executable, "-P", "-c", _MIGRATE], subprocess.DEVNULL
+        child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=quiet, stderr=quiet)  # noqa: S603 - our own code
+        try:
+            assert child.stdin is not None
+            child.stdin.write(postgres.dsn().encode())
+            child.stdin.close()
+            while child.poll() is None and time.monotonic() < until:
+                signals.check()
+                time.sleep(_MIGRATE_POLL_S)
+        finally:
+            child.kill()
+            child.wait()
 
 
 @asynccontextmanager

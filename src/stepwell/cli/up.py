@@ -40,7 +40,7 @@ def up(settings: Settings, signals: Signals) -> int:
             new = not postgres.has_data
             start_server(postgres, signals)
             if new:
-                migrate_apart(postgres)
+                migrate_apart(postgres, signals)
             imported.result()
         from stepwell.cli.embedded_service import serve_folder  # noqa: PLC0415 - the thread has imported it
 

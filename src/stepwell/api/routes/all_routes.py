@@ -4,6 +4,7 @@ OPTIONS, and the 404 of a path that doesn't exist, are responses of paths instea
 """
 
 import re
+import threading
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager
 from functools import cache, partial
@@ -178,9 +179,17 @@ def openapi_document(providers: Sequence[str]) -> dict[str, Any]:
     return build_document(operations(), __version__, providers)
 
 
-@cache
+_describing = threading.Lock()
+
+
 def describe(providers: tuple[str, ...]) -> ApiDescription:
     """Return the document. It takes 0.1 s to build, so a thread does it at the first request for it."""
+    with _describing:  # `cache` would let each of many first requests build it
+        return _describe(providers)
+
+
+@cache
+def _describe(providers: tuple[str, ...]) -> ApiDescription:
     return ApiDescription(encode(openapi_document(providers)))
 
 
