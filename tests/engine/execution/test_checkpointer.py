@@ -322,7 +322,7 @@ async def test_work_is_done_ahead_once_while_a_batch_is_being_written(
         bench.workflow_store.gate.clear()
         bench.submit(A, B, C)
         await writing(bench, 2)
-        await eventually(lambda: bench.sent)
+        await eventually(lambda: bool(bench.sent))
         ahead = [decision.workflow.id for decision in bench.sent]
         assert ahead == ([A] if slice_s < 0 else [A, B, C])
         assert [workflow_id for workflow_id, _ in bench.committed] == [A]
