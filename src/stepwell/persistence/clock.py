@@ -54,4 +54,4 @@ def uuid7(now: datetime) -> uuid.UUID:
     ticks = int(now.timestamp() * 4_096_000)
     time_and_version = ticks >> 12 << 16 | 0x7000 | ticks & 0xFFF
     variant_and_random = 1 << 63 | int.from_bytes(os.urandom(8)) >> 2
-    return UUID(_TWO_WORDS(time_and_version, variant_and_random))  # type: ignore[no-any-return]
+    return UUID(_TWO_WORDS(time_and_version, variant_and_random))  # type: ignore[no-any-return] # asyncpg has no types

@@ -65,8 +65,8 @@ def _upgrade(connection: Connection) -> bool:
     if current == newest_revision():
         return True
     # Alembic takes 0.1 s of CPU time and 10 MB, which a process on tables of its own version saves.
-    from alembic import command  # noqa: PLC0415
-    from alembic.config import Config  # noqa: PLC0415
+    from alembic import command  # noqa: PLC0415 - see above
+    from alembic.config import Config  # noqa: PLC0415 - see above
 
     config = Config()
     config.set_main_option("script_location", str(script_folder()).replace("%", "%%"))

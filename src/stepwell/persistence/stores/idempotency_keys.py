@@ -66,7 +66,9 @@ _MINE: Final = "scope = $1 AND key = $2 AND token = $3"
 STORE_RESPONSE: Final = f"""
 UPDATE idempotency_keys SET status = $4, headers = $5, body = $6 WHERE {_MINE} AND status IS NULL RETURNING true
 """  # noqa: S608 - built from the constants above
-RESPONSE: Final = f"SELECT status, headers, body FROM idempotency_keys WHERE {_MINE} AND status IS NOT NULL"  # noqa: S608
+RESPONSE: Final = f"""
+SELECT status, headers, body FROM idempotency_keys WHERE {_MINE} AND status IS NOT NULL
+"""  # noqa: S608 - built from the constants above
 
 _THESE: Final = """
 unnest($1::text[], $2::text[], $3::uuid[]) AS k(scope, key, token)
