@@ -25,6 +25,11 @@ _LOOKS: Final[tuple[tuple[int, Literal["light", "dark"]], ...]] = ((WIDE, "light
 IMAGES_SHOWN = """Promise.all([...document.images]
   .filter((image) => !image.complete && image.getBoundingClientRect().top < innerHeight)
   .map((image) => image.decode().catch(() => {})))"""
+# Ends when the page has the width and has answered to it: a ResizeObserver runs before a frame is drawn.
+ARRANGED = """async (width) => {
+  do await new Promise(requestAnimationFrame); while (innerWidth !== width);
+  await new Promise(requestAnimationFrame);
+}"""
 # The tables of which a part is outside of the screen, or is shown only after scrolling.
 CUT_TABLES = """[...document.querySelectorAll("table")].filter((table) => table.checkVisibility()
   && (table.scrollWidth > table.parentElement.clientWidth || table.getBoundingClientRect().right > innerWidth))
@@ -151,3 +156,4 @@ async def keep_screenshots(page: Page, name: str) -> None:
 async def _look(page: Page, width: int, scheme: Literal["light", "dark"]) -> None:
     await page.set_viewport_size({"width": width, "height": 800})
     await page.emulate_media(color_scheme=scheme)
+    await page.evaluate(ARRANGED, width)
