@@ -35,9 +35,13 @@ class Ledger:
 
     def __init__(self) -> None:
         self.events: dict[UUID, list[int]] = {}
+        self.gates: dict[UUID, asyncio.Event] = {}  # a write with such a workflow waits
 
     async def write(self, batch: Sequence[Decision]) -> set[UUID]:
         await asyncio.sleep(0)
+        for decision in batch:
+            if (gate := self.gates.get(decision.workflow.id)) is not None:
+                await gate.wait()
         lost = set()
         for decision in batch:
             workflow_id = decision.workflow.id
@@ -466,11 +470,12 @@ async def test_what_the_commit_itself_provokes_is_in_the_next_batch() -> None:
 
 @settings(max_examples=40)
 @given(
+    alone_events=st.sampled_from([1, 3, 100]),
     submissions=st.lists(st.lists(st.sampled_from([A, B, C]), max_size=4), max_size=12),
     faults=st.lists(st.sampled_from([BEFORE, AFTER, None]), max_size=12),
 )
 def test_whatever_fails_each_decision_lands_once_and_in_order(
-    submissions: list[list[UUID]], faults: list[str | None]
+    alone_events: int, submissions: list[list[UUID]], faults: list[str | None]
 ) -> None:
     async def play() -> None:
         async with running() as bench:
@@ -487,6 +492,7 @@ def test_whatever_fails_each_decision_lands_once_and_in_order(
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "_FIRST_RETRY_S", 0.0)
+        patch.setattr(module, "_ALONE_EVENTS", alone_events)
         asyncio.run(play())
 
 
@@ -520,7 +526,7 @@ async def test_a_third_tenant_gets_the_writer_with_fewer_decisions_and_is_in_its
         assert sorted(bench.workflow_store.batches, key=len) == [[A], [B, C], many, many]
 
 
-async def test_one_tenant_alone_has_one_write_at_a_time() -> None:
+async def test_a_tenant_with_few_events_has_one_write_at_a_time() -> None:
     async with running() as bench:
         bench.workflow_store.gate.clear()
         bench.submit(A, tenant="alice")
@@ -531,6 +537,65 @@ async def test_one_tenant_alone_has_one_write_at_a_time() -> None:
         bench.workflow_store.gate.set()
         await bench.flushed(C)
         assert bench.workflow_store.batches == [[A], [B, C]]
+
+
+@pytest.fixture
+def uses_both(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a tenant that is alone use both writers from its second event on."""
+    monkeypatch.setattr(module, "_ALONE_EVENTS", 1)
+
+
+@pytest.mark.usefixtures("uses_both")
+async def test_a_tenant_that_is_alone_has_two_writes_at_a_time_and_each_workflow_one() -> None:
+    async with running() as bench:
+        bench.workflow_store.gate.clear()
+        bench.submit(A, B, tenant="alice")
+        await writing(bench, 2)
+        assert bench.workflow_store.batches == [[A], [B]]
+        bench.submit(A, B, C, A, B, tenant="alice")
+        bench.workflow_store.gate.set()
+        await asyncio.gather(*map(bench.flushed, (A, B, C)))
+        assert sorted(bench.workflow_store.batches[2:]) == [[A, C], [B]]
+        assert sorted(bench.committed) == [(A, [1]), (A, [2, 3]), (B, [1]), (B, [2, 3]), (C, [1])]
+
+
+@pytest.mark.usefixtures("uses_both")
+async def test_a_tenant_that_used_both_writers_leaves_one_of_them_to_a_second_tenant() -> None:
+    async with running() as bench:
+        bench.submit(A, B, tenant="mallory")
+        await asyncio.gather(*map(bench.flushed, (A, B)))
+        bench.workflow_store.gate.clear()
+        bench.submit(A, B, tenant="mallory")
+        bench.submit(C, tenant="alice")
+        await writing(bench, 4)
+        await eventually(lambda: len(bench.sent) == 2)
+        await asyncio.sleep(0)
+        assert [decision.workflow.id for decision in bench.sent] == [A, C]
+        bench.ledger.gates[A] = bench.ledger.gates[C] = asyncio.Event()
+        bench.when_committed = lambda decision: bench.submit(B, tenant="mallory") if decision.last_event == 1 else None
+        bench.workflow_store.gate.set()
+        await eventually(lambda: (B, [2]) in bench.committed)
+        bench.when_committed = lambda _: None
+        for _ in range(5):
+            await asyncio.sleep(0)
+        assert bench.workflow_store.batches[2:] == [[A, C], [B]], "what came later waits for the tenant's own writer"
+        bench.ledger.gates[A].set()
+        await bench.flushed(B)
+    assert bench.workflow_store.batches[2:] == [[A, C], [B], [B]]
+
+
+@pytest.mark.usefixtures("uses_both")
+async def test_what_a_tenant_with_both_writers_decides_after_close_goes_to_the_one_that_still_runs() -> None:
+    async with running() as bench:
+        bench.ledger.gates[B] = asyncio.Event()
+        bench.submit(A, B, tenant="alice")
+        await bench.flushed(A)
+        bench.checkpointer.close()
+        await asyncio.sleep(0)  # the writer of A has nothing more to write, and ends
+        bench.submit(C, tenant="alice")
+        bench.ledger.gates[B].set()
+        await bench.flushed(C)
+    assert bench.committed == [(A, [1]), (B, [1]), (C, [1])]
 
 
 async def test_what_is_decided_after_close_is_written_while_a_writer_still_runs() -> None:

@@ -7,8 +7,11 @@ What must hold, besides what `Batcher` promises:
   as they stay small: no batch may be so big that writing it takes longer than the database's deadline, or that
   releasing its effects holds up other tasks.
 - There are two writers, so that a tenant that runs a few steps doesn't wait for the batches of one that runs thousands.
-  All decisions of a tenant that are not committed are at one writer. A tenant without such decisions gets the writer
-  with fewer. A single tenant never uses the second writer, because bigger batches are cheaper.
+  A tenant without decisions that wait or are being written gets the writer with fewer events. It stays at that one,
+  because bigger batches are cheaper. Only a tenant that is alone and has many events uses both, so that the database
+  writes two batches at the same time. All decisions of one workflow that are not committed are at one writer.
+- When a second tenant comes, the first one leaves the writer that isn't its own: no work is done ahead there, and what
+  is decided later goes to its own writer.
 - While the database is away nothing is dropped: the same batch is written again until it commits. If only the answer
   was lost, `WorkflowStore.write` recognises the batch as committed.
 - The next batch is sent before the effects of the last one are released, so that the database and this process work at
@@ -44,6 +47,7 @@ _SHARED_EVENTS, _SHARED_BYTES = 100, 1024 * 1024  # while several tenants have d
 _CHANGE_EVENTS = 250  # at most, in one workflow's part of a batch
 _SLICE_S = 0.01  # seconds of releasing effects, before other tasks run
 _WRITE_S = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+_ALONE_EVENTS = 100  # of a tenant that is alone: with so many, it uses all writers
 _UNWRITTEN_BYTES = 64 * 1024 * 1024  # of all tenants; at this size, each tenant with some must wait
 _SLOW_S = 5.0  # how long a slow write counts
 _FIRST_RETRY_S, _LAST_RETRY_S = 0.05, 1.0
@@ -54,13 +58,16 @@ class NotWritten(StepwellError):
 
 
 class _TenantChanges(Struct):
-    """The changes of one tenant whose effects are not released yet: their number, and their size in bytes. All are at
-    one writer.
+    """The changes of one tenant whose effects are not released yet: their number, their events, and their size in bytes.
+
+    All are at `writer`, except for a number of them that are `elsewhere`.
     """
 
     tenant: str | None
     writer: "_Writer"
     number: int = 0
+    elsewhere: int = 0
+    events: int = 0
     size: int = 0
 
 
@@ -169,7 +176,18 @@ class Checkpointer:
                 return False
             writer = min(self._writers, key=_Writer.load)
             changes = self._tenants[tenant] = _TenantChanges(tenant, writer)
-        return changes.writer.submit(decision, changes)
+        writer = changes.writer
+        if changes.elsewhere or (changes.events >= _ALONE_EVENTS and len(self._tenants) == 1):
+            writer = self._writer_of(decision.workflow.id, changes)
+        return writer.submit(decision, changes)
+
+    def _writer_of(self, workflow_id: UUID, changes: _TenantChanges) -> "_Writer":
+        """Return the writer for a decision of a tenant that uses all of them."""
+        for writer in self._writers:
+            if writer.holds(workflow_id):
+                return writer
+        is_alone = len(self._tenants) == 1
+        return min(self._writers, key=_Writer.load) if is_alone or changes.writer.ended else changes.writer
 
     def flushed(self, workflow_id: UUID) -> asyncio.Future[None]:
         """Return a future, done once all present decisions of the workflow are committed.
@@ -194,8 +212,8 @@ class Checkpointer:
 class _Writer:
     """One of the writers: a queue of decisions, and a loop that writes them. It writes one batch at a time.
 
-    `unreleased` counts the changes whose effects are not released yet, and `unwritten_bytes` is their size. `ended`:
-    `run` has ended. *tenants* has the tenants with changes at any writer.
+    `unreleased_events` are those of the changes whose effects are not released yet, and `unwritten_bytes` is the size of
+    these changes. `ended`: `run` has ended. *tenants* has the tenants with changes at any writer.
     """
 
     def __init__(
@@ -213,7 +231,7 @@ class _Writer:
         self._sent, self._use_time_of_write = sent, fail_fast(self._release_and_work_ahead)
         self._workflow_store, self._committed, self._lost, self._seconds = workflow_store, committed, lost, seconds
         self._memory, self._tenants = memory, tenants
-        self.unreleased = self.unwritten_bytes = 0
+        self.unreleased_events = self.unwritten_bytes = 0
         self._batcher: Batcher[UUID, _Change, _WriteResult] = Batcher(
             self._write,
             max_weight=(_BATCH_EVENTS, _BATCH_BYTES),
@@ -238,7 +256,7 @@ class _Writer:
 
     def load(self) -> tuple[bool, int]:
         """Return a key for the choice of a writer: the least one should get the changes of another tenant."""
-        return self.ended, self.unreleased
+        return self.ended, self.unreleased_events
 
     def submit(self, decision: Decision, of_tenant: _TenantChanges) -> bool:
         workflow_id, size, has_rows = decision.workflow.id, _size(decision), decision.has_rows
@@ -250,10 +268,13 @@ class _Writer:
             change = _Change(decision, size, of_tenant)
             self._batcher.add(workflow_id, change, of_tenant.tenant)
             of_tenant.number += 1
-            self.unreleased += 1
+            of_tenant.elsewhere += of_tenant.writer is not self
             self._wake.set()
         else:
             return False
+        events = len(decision.events)
+        self.unreleased_events += events
+        of_tenant.events += events
         if size:
             self.unwritten_bytes += size
             of_tenant.size += size
@@ -317,7 +338,8 @@ class _Writer:
     def _work_ahead(self, until: float) -> None:
         """Do the work that may be done while the batch is being written, until the end of the time slice."""
         for change in self._writing.values():
-            self._sent(change.decision)
+            if change.of_tenant.writer is self or len(self._tenants) == 1:
+                self._sent(change.decision)
             if time.monotonic() > until:
                 break
 
@@ -415,10 +437,13 @@ class _Writer:
 
     def _forget(self, change: _Change) -> None:
         of_tenant = change.of_tenant
-        self.unreleased -= 1
+        events = len(change.decision.events)
+        self.unreleased_events -= events
+        of_tenant.events -= events
         self.unwritten_bytes -= change.size
         of_tenant.size -= change.size
         of_tenant.number -= 1
+        of_tenant.elsewhere -= of_tenant.writer is not self
         if not of_tenant.number:
             del self._tenants[of_tenant.tenant]
         if change.memory is not None:
