@@ -1,8 +1,10 @@
 """Whatever happens, in whatever order, and wherever the process dies: what must hold of every workflow."""
 
 import gc
+import itertools
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from datetime import datetime
 from functools import partial
 from types import FrameType
 from typing import Any, TypeVar
@@ -234,6 +236,51 @@ def test_a_crash_anywhere_changes_nothing_that_can_be_seen(make: Callable[[], Si
     check_history(crashing)
     assert steady.drive() is crashing.drive()
     assert outcome(crashing) == outcome(steady)
+
+
+def inputs_of(sim: SimulatedRun, script: list[Op], monkeypatch: pytest.MonkeyPatch) -> list[tuple[Input, datetime]]:
+    """The inputs that *script* means for *sim*, and what then leads it to its end, each with its time."""
+    inputs: list[tuple[Input, datetime]] = []
+    do = sim.do
+
+    def recorded(input_: Input) -> Decision:
+        decision = do(input_)
+        inputs.append((input_, sim.now))
+        return decision
+
+    monkeypatch.setattr(sim, "do", recorded)
+    for op in script:
+        play(sim, op, crashing=False)
+    sim.drive()
+    return inputs
+
+
+def batches_of(run: Run, inputs: list[tuple[Input, datetime]], sent: list[bool], *, extends: bool) -> list[Decision]:
+    """The decisions about *inputs*. Those that wait together are one. *sent*: a batch is sent before this input."""
+    batches: list[Decision] = []
+    for (input_, now), begins in zip(inputs, itertools.cycle(sent), strict=False):
+        if not batches or begins:
+            batches.append(run.apply(input_, now))
+        elif not (
+            extends
+            and run.is_plain
+            and batches[-1].has_rows
+            and isinstance(input_, Admitted | Succeeded)
+            and run.extend(batches[-1], input_, now)
+        ):
+            batches[-1].merge(run.apply(input_, now))
+    return batches
+
+
+@settings(max_examples=examples(250))
+@given(sims(), scripts, st.lists(st.booleans(), min_size=1, max_size=9))
+def test_a_decision_that_is_extended_equals_the_decisions_that_are_merged(
+    make: Callable[[], SimulatedRun], script: list[Op], sent: list[bool]
+) -> None:
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        inputs = inputs_of(make(), script, monkeypatch)
+    merged = batches_of(make().run, inputs, sent, extends=False)
+    assert batches_of(make().run, inputs, sent, extends=True) == merged
 
 
 @settings(max_examples=examples(250))

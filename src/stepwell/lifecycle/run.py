@@ -112,6 +112,11 @@ class Run:
         self.output_budget, self.results_in_memory = units.output_budget, units.results_in_memory
         self._step_webhooks, self._tenant = not stored.suppress_subtask_events, stored.tenant
 
+    @property
+    def is_plain(self) -> bool:
+        """True if `extend` may be called: no step has flow control, and nobody gets webhooks."""
+        return self.parking is None and self.state.webhook_url is None
+
     # What the engine reads
 
     @property
@@ -123,9 +128,10 @@ class Run:
     def active(self) -> bool:
         """True if the workflow needs a process."""
         state = self.state
-        runs = state.status is _RUNNING and state.owner is not None
+        if state.status is _RUNNING and state.owner is not None:
+            return True
         attempts = self._units.running if self.children is None else self.children.need_process
-        return runs or bool(attempts or self.remote.followed_up)
+        return bool(attempts or self.remote.followed_up)
 
     @property
     def has_children(self) -> bool:
@@ -185,6 +191,25 @@ class Run:
         decision = Decision.of(self.state)
         self.METHODS[type(input_)](self, decision, input_, now)
         return self._close_decision(decision, now)
+
+    def extend(self, decision: Decision, input_: Admitted | Succeeded, now: datetime) -> bool:
+        """Apply one input to a run that `is_plain`, and add the changes to its last *decision*, which isn't sent yet.
+
+        Hot path: with `apply` there is a second decision to make and to merge. Return False, and change nothing, if the
+        input isn't about the present attempt of its unit, or if it continues an attempt of an earlier process.
+        """
+        events = len(decision.events)
+        if isinstance(input_, Succeeded):
+            self.attempts.succeed(decision, input_, now)
+            if len(decision.events) == events:
+                return False  # the input came too late
+            self._finish_if_done(decision, now)
+        elif input_.position not in self._units.running:
+            self.attempts.admit(decision, input_, now)
+        if len(decision.events) == events:
+            return False
+        self._record_state(decision, now)
+        return True
 
     def _created(self, decision: Decision, input_: Created, now: datetime) -> None:
         decision.emit(self.state, now, EventType.WORKFLOW_CREATED, input_.actor)
@@ -424,17 +449,22 @@ class Run:
         if self.parking is not None:
             self._close_flow(decision, self.parking)
         if decision.has_rows:
-            if decision.events or decision.tasks:  # parking changes nothing that a client sees
-                state.updated_at = now
-            if decision.tasks:  # a verb alone proves nothing about the attempts
-                state.crashes = 0
-            if not self.active:
-                state.owner = None
-            decision.workflow = copy_of(state)
+            self._record_state(decision, now)
             if state.webhook_url is not None:
                 events = decision.events
                 decision.deliveries = deliveries(events, state.webhook_url, self._tenant, steps=self._step_webhooks)
         return decision
+
+    def _record_state(self, decision: Decision, now: datetime) -> None:
+        """Add the row of the workflow as it is now."""
+        state = self.state
+        if decision.events or decision.tasks:  # parking changes nothing that a client sees
+            state.updated_at = now
+        if decision.tasks:  # a verb alone proves nothing about the attempts
+            state.crashes = 0
+        if not self.active:
+            state.owner = None
+        decision.workflow = copy_of(state)
 
     def _close_flow(self, decision: Decision, parking: Parking) -> None:
         if self.conditions is not None:

@@ -58,29 +58,45 @@ class NotWritten(StepwellError):
 
 
 class _TenantChanges(Struct):
-    """The changes of one tenant whose effects are not released yet: their number, their events, and their size in bytes.
+    """The changes of one tenant whose effects are not released yet: their number, and their size in bytes.
 
-    All are at `writer`, except for a number of them that are `elsewhere`.
+    They are at its `writer`, unless the tenant is alone and has many events, or was and had.
     """
 
     tenant: str | None
     writer: "_Writer"
     number: int = 0
-    elsewhere: int = 0
-    events: int = 0
     size: int = 0
 
 
 class _Change(Struct):
     """One workflow's part of a batch. `size` is the size in bytes of what can be big: results, items, what people
-    see who decide, and signals. `memory` is None while they are few.
+    see who decide, and signals. `memory` is None while they are few. `taken`: it is not in the queue any more.
     """
 
     decision: Decision
-    size: int
     of_tenant: _TenantChanges
+    size: int = 0
+    taken: bool = False
     memory: MemoryReservation | None = None
     waiters: list[asyncio.Future[None]] = []
+
+
+class _WorkflowChanges(Struct):
+    """The changes of one workflow whose effects are not released yet: their number, and the last of them. All are at
+    one writer.
+    """
+
+    writer: "_Writer"
+    last: _Change
+    number: int = 0
+
+
+class _UnreleasedChanges(Struct):
+    """The changes at all writers whose effects are not released yet, by tenant and by workflow."""
+
+    tenants: dict[str | None, _TenantChanges] = {}
+    workflows: dict[UUID, _WorkflowChanges] = {}
 
 
 class _WriteResult(Enum):
@@ -110,9 +126,9 @@ class Checkpointer:
         fail_fast: Callable[[Callable[[], None]], Callable[[], None]],
     ) -> None:
         self.seconds = Distribution(_WRITE_S)
-        self._tenants: dict[str | None, _TenantChanges] = {}  # those that have changes
+        self._memory, self._unreleased = memory, _UnreleasedChanges()
         self._writers = [
-            _Writer(workflow_store, sent, committed, lost, memory, fail_fast, self.seconds, tenants=self._tenants)
+            _Writer(workflow_store, sent, committed, lost, fail_fast, self.seconds, unreleased=self._unreleased)
             for _ in range(CONCURRENT_WRITES)
         ]
 
@@ -141,7 +157,7 @@ class Checkpointer:
 
         A tenant may have as many as `_UNWRITTEN_BYTES` leaves free. So if it is alone, it may have 32 MiB.
         """
-        own = self._tenants.get(tenant)
+        own = self._unreleased.tenants.get(tenant)
         if own is None or not own.size:
             return False
         free = _UNWRITTEN_BYTES
@@ -152,14 +168,11 @@ class Checkpointer:
     @property
     def held(self) -> set[UUID]:
         """The ids of the workflows for which `holds` is true."""
-        return set().union(*(writer.held for writer in self._writers))
+        return set(self._unreleased.workflows)
 
     def holds(self, workflow_id: UUID) -> bool:
         """Return whether a decision of the workflow is queued, being written, or about to be released."""
-        for writer in self._writers:  # noqa: SIM110 - hot path: `any` of a generator costs as much as the rest
-            if writer.holds(workflow_id):
-                return True
-        return False
+        return workflow_id in self._unreleased.workflows
 
     def is_slow(self, write_s: float) -> bool:
         """Return whether a present write takes longer than *write_s*, or the last one did, a short time ago."""
@@ -170,32 +183,78 @@ class Checkpointer:
 
         Return False if it needs no write and waits for none: then its effects may run at once.
         """
-        changes = self._tenants.get(tenant)
-        if changes is None:
-            if not decision.has_rows:
-                return False
-            writer = min(self._writers, key=_Writer.load)
-            changes = self._tenants[tenant] = _TenantChanges(tenant, writer)
-        writer = changes.writer
-        if changes.elsewhere or (changes.events >= _ALONE_EVENTS and len(self._tenants) == 1):
-            writer = self._writer_of(decision.workflow.id, changes)
-        return writer.submit(decision, changes)
+        workflow_id, has_rows = decision.workflow.id, decision.has_rows
+        events, size = len(decision.events), _size(decision)
+        of_workflow = self._unreleased.workflows.get(workflow_id)
+        last = None if of_workflow is None or of_workflow.last.taken else of_workflow.last
+        if last is not None and (not has_rows or _has_room(last, events, size)):
+            last.decision.merge(decision)
+        elif has_rows:
+            self._enqueue(workflow_id, decision, tenant)
+        else:
+            return False
+        self.grow(workflow_id, events, size)
+        return True
 
-    def _writer_of(self, workflow_id: UUID, changes: _TenantChanges) -> "_Writer":
-        """Return the writer for a decision of a tenant that uses all of them."""
-        for writer in self._writers:
-            if writer.holds(workflow_id):
-                return writer
-        is_alone = len(self._tenants) == 1
-        return min(self._writers, key=_Writer.load) if is_alone or changes.writer.ended else changes.writer
+    def _enqueue(self, workflow_id: UUID, decision: Decision, tenant: str | None) -> None:
+        """Queue another change of the workflow."""
+        tenants, workflows = self._unreleased.tenants, self._unreleased.workflows
+        if (of_tenant := tenants.get(tenant)) is None:
+            of_tenant = tenants[tenant] = _TenantChanges(tenant, min(self._writers, key=_Writer.load))
+        change = _Change(decision, of_tenant)
+        if (of_workflow := workflows.get(workflow_id)) is None:
+            of_workflow = workflows[workflow_id] = _WorkflowChanges(self._writer_of(of_tenant), change)
+        of_workflow.last = change
+        of_workflow.number += 1
+        of_tenant.number += 1
+        of_workflow.writer.add(workflow_id, change)
+
+    def _writer_of(self, of_tenant: _TenantChanges) -> "_Writer":
+        """Return the writer for the changes of a workflow that has none."""
+        own = of_tenant.writer
+        uses_all = own.unreleased_events >= _ALONE_EVENTS and len(self._unreleased.tenants) == 1
+        return min(self._writers, key=_Writer.load) if uses_all or own.ended else own
+
+    def last_queued(self, workflow_id: UUID, events: int, size: int) -> Decision | None:
+        """Return the last decision of the workflow, if it is in the queue and has room for so many events and bytes.
+
+        The caller may add these to it, and calls `grow` then.
+        """
+        of_workflow = self._unreleased.workflows.get(workflow_id)
+        if of_workflow is None or (last := of_workflow.last).taken or not _has_room(last, events, size):
+            return None
+        return last.decision
+
+    def grow(self, workflow_id: UUID, events: int, size: int) -> None:
+        """Count what the last decision of the workflow has taken in: so many events, and *size* bytes."""
+        of_workflow = self._unreleased.workflows[workflow_id]
+        writer, change = of_workflow.writer, of_workflow.last
+        writer.unreleased_events += events
+        if size:
+            change.size += size
+            change.of_tenant.size += size
+            writer.unwritten_bytes += size
+            if change.size > FREE_BYTES:
+                self._charge_memory(change)
+
+    def _charge_memory(self, change: _Change) -> None:
+        if change.memory is None:
+            change.memory = self._memory.reservation(change.of_tenant.tenant)
+        change.memory.charge(change.size - change.memory.held)
 
     def flushed(self, workflow_id: UUID) -> asyncio.Future[None]:
         """Return a future, done once all present decisions of the workflow are committed.
 
         It may raise `NotWritten`, and `Unavailable` for a decision that was queued after the end of `run`.
         """
-        writer = next((each for each in self._writers if each.holds(workflow_id)), self._writers[0])
-        return writer.flushed(workflow_id)
+        future = asyncio.get_running_loop().create_future()
+        if (of_workflow := self._unreleased.workflows.get(workflow_id)) is None:
+            future.set_result(None)
+        elif of_workflow.writer.ended:
+            future.set_exception(Unavailable("the service is shutting down"))
+        else:
+            of_workflow.last.waiters.append(future)
+        return future
 
     async def run(self) -> None:
         """Write batches until `close`."""
@@ -212,8 +271,8 @@ class Checkpointer:
 class _Writer:
     """One of the writers: a queue of decisions, and a loop that writes them. It writes one batch at a time.
 
-    `unreleased_events` are those of the changes whose effects are not released yet, and `unwritten_bytes` is the size of
-    these changes. `ended`: `run` has ended. *tenants* has the tenants with changes at any writer.
+    `unreleased_events` is the number of events in its changes whose effects are not released yet, and `unwritten_bytes`
+    is the size of these changes. `ended`: `run` has ended. *unreleased* has the changes at all writers.
     """
 
     def __init__(
@@ -222,15 +281,14 @@ class _Writer:
         sent: Callable[[Decision], None],
         committed: Callable[[Decision], None],
         lost: Callable[[UUID, bool], None],
-        memory: MemoryGovernor,
         fail_fast: Callable[[Callable[[], None]], Callable[[], None]],
         seconds: Distribution,
         *,
-        tenants: dict[str | None, _TenantChanges],
+        unreleased: _UnreleasedChanges,
     ) -> None:
         self._sent, self._use_time_of_write = sent, fail_fast(self._release_and_work_ahead)
         self._workflow_store, self._committed, self._lost, self._seconds = workflow_store, committed, lost, seconds
-        self._memory, self._tenants = memory, tenants
+        self._unreleased = unreleased
         self.unreleased_events = self.unwritten_bytes = 0
         self._batcher: Batcher[UUID, _Change, _WriteResult] = Batcher(
             self._write,
@@ -258,54 +316,10 @@ class _Writer:
         """Return a key for the choice of a writer: the least one should get the changes of another tenant."""
         return self.ended, self.unreleased_events
 
-    def submit(self, decision: Decision, of_tenant: _TenantChanges) -> bool:
-        workflow_id, size, has_rows = decision.workflow.id, _size(decision), decision.has_rows
-        change = self._batcher.last(workflow_id)
-        if change is not None and (not has_rows or _has_room(change, decision, size)):
-            change.decision.merge(decision)
-            change.size += size
-        elif has_rows:
-            change = _Change(decision, size, of_tenant)
-            self._batcher.add(workflow_id, change, of_tenant.tenant)
-            of_tenant.number += 1
-            of_tenant.elsewhere += of_tenant.writer is not self
-            self._wake.set()
-        else:
-            return False
-        events = len(decision.events)
-        self.unreleased_events += events
-        of_tenant.events += events
-        if size:
-            self.unwritten_bytes += size
-            of_tenant.size += size
-            if change.size > FREE_BYTES:
-                self._charge_memory(change)
-        return True
-
-    def _charge_memory(self, change: _Change) -> None:
-        if change.memory is None:
-            change.memory = self._memory.reservation(change.of_tenant.tenant)
-        change.memory.charge(change.size - change.memory.held)
-
-    def flushed(self, workflow_id: UUID) -> asyncio.Future[None]:
-        future = asyncio.get_running_loop().create_future()
-        change = self._batcher.last(workflow_id) or self._writing.get(workflow_id)
-        if change is None and (written := self._results.get(workflow_id)) is not None:
-            change, _ = written
-        if change is None:
-            future.set_result(None)
-        elif self.ended:
-            future.set_exception(Unavailable("the service is shutting down"))
-        else:
-            change.waiters.append(future)
-        return future
-
-    def holds(self, workflow_id: UUID) -> bool:
-        return workflow_id in self._batcher.keys or workflow_id in self._writing or workflow_id in self._results
-
-    @property
-    def held(self) -> set[UUID]:
-        return self._batcher.keys | self._writing.keys() | self._results.keys()
+    def add(self, workflow_id: UUID, change: _Change) -> None:
+        """Queue a change."""
+        self._batcher.add(workflow_id, change, change.of_tenant.tenant)
+        self._wake.set()
 
     async def run(self) -> None:
         """Write batches until `close`."""
@@ -320,6 +334,8 @@ class _Writer:
                 await self._release_results()
             else:
                 self._writing = self._batcher.take()
+                for change in self._writing.values():
+                    change.taken = True
                 self._during_write = loop.call_soon(self._use_time_of_write)
                 results = await self._write_batch()
                 self._during_write.cancel()
@@ -338,7 +354,7 @@ class _Writer:
     def _work_ahead(self, until: float) -> None:
         """Do the work that may be done while the batch is being written, until the end of the time slice."""
         for change in self._writing.values():
-            if change.of_tenant.writer is self or len(self._tenants) == 1:
+            if change.of_tenant.writer is self or len(self._unreleased.tenants) == 1:
                 self._sent(change.decision)
             if time.monotonic() > until:
                 break
@@ -437,15 +453,18 @@ class _Writer:
 
     def _forget(self, change: _Change) -> None:
         of_tenant = change.of_tenant
-        events = len(change.decision.events)
-        self.unreleased_events -= events
-        of_tenant.events -= events
-        self.unwritten_bytes -= change.size
-        of_tenant.size -= change.size
+        workflow_id = change.decision.workflow.id
+        of_workflow = self._unreleased.workflows[workflow_id]
+        self.unreleased_events -= len(change.decision.events)
+        if change.size:
+            self.unwritten_bytes -= change.size
+            of_tenant.size -= change.size
+        of_workflow.number -= 1
+        if not of_workflow.number:
+            del self._unreleased.workflows[workflow_id]
         of_tenant.number -= 1
-        of_tenant.elsewhere -= of_tenant.writer is not self
         if not of_tenant.number:
-            del self._tenants[of_tenant.tenant]
+            del self._unreleased.tenants[of_tenant.tenant]
         if change.memory is not None:
             change.memory.shrink(change.memory.held)
 
@@ -464,9 +483,8 @@ def _weight(change: _Change) -> Weight:
     return len(change.decision.events) or 1, change.size  # a workflow that is parked has no event
 
 
-def _has_room(queued: _Change, decision: Decision, size: int) -> bool:
-    events = len(queued.decision.events) + len(decision.events)
-    return events <= _CHANGE_EVENTS and queued.size + size <= _BATCH_BYTES
+def _has_room(queued: _Change, events: int, size: int) -> bool:
+    return len(queued.decision.events) + events <= _CHANGE_EVENTS and queued.size + size <= _BATCH_BYTES
 
 
 def _size(decision: Decision) -> int:

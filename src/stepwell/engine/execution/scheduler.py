@@ -23,7 +23,8 @@ What must hold:
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from datetime import datetime
 from functools import partial
 from typing import Any
 from uuid import UUID
@@ -72,6 +73,7 @@ from stepwell.runtime.telemetry import LoopLag
 
 log = structlog.get_logger()
 
+_EXTENSION_EVENTS = 2  # at most, of an input that `Run.extend` takes: the end of a step, and of the workflow
 _CANCEL_S = 2.0  # for attempts that are cancelled when the process stops
 
 
@@ -294,15 +296,41 @@ class Scheduler:
         self._dispatch(workflow, decision)
         return changed
 
+    def _extend(self, workflow: ActiveWorkflow, input_: Admitted | Succeeded, now: datetime, size: int = 0) -> bool:
+        """Add what the input changes to the workflow's last decision, if that is still in the queue.
+
+        *size* is how many bytes the input adds. Return False if nothing was added. Hot path, see `Run.extend`.
+        """
+        if workflow.on_hold or not workflow.run.is_plain:
+            return False
+        decision = self.checkpointer.last_queued(workflow.workflow_id, _EXTENSION_EVENTS, size)
+        if decision is None:
+            return False
+        events, ready = len(decision.events), len(decision.ready)
+        if not workflow.run.extend(decision, input_, now):
+            return False
+        self.checkpointer.grow(workflow.workflow_id, len(decision.events) - events, size)
+        if type(input_) is Succeeded:
+            self._enqueue(workflow, decision.ready[ready:])
+        return True
+
     def _dispatch(self, workflow: ActiveWorkflow, decision: Decision) -> None:
         """Queue the ready steps of *decision* for a slot, and its rows for the checkpointer."""
-        ready = decision.ready
         if workflow.evaluates:
             workflow.update_labels(decision)
         if workflow.on_hold:
             decision.effects.clear()  # `Run.pending_work` has them
             self._submit(workflow, decision)
             return
+        self._enqueue(workflow, decision.ready)
+        if decision.new_items:
+            self.item_memory.add(workflow, decision.new_items)
+            if places := workflow.count_items():
+                self._queue.count_grown(workflow, places)
+        self._submit(workflow, decision)
+
+    def _enqueue(self, workflow: ActiveWorkflow, ready: Sequence[int]) -> None:
+        """Queue steps for a slot that a decision has made ready. If nothing may start any more: the orphans."""
         if workflow.run.may_start:
             if workflow.dequeued:
                 # Steps that still wait in the queue are also ready in the decision. None must be queued twice.
@@ -314,11 +342,6 @@ class Scheduler:
             ready = workflow.run.orphans()
         if ready:
             self.dispatcher.enqueue(workflow, ready)
-        if decision.new_items:
-            self.item_memory.add(workflow, decision.new_items)
-            if places := workflow.count_items():
-                self._queue.count_grown(workflow, places)
-        self._submit(workflow, decision)
 
     def start_steps(self) -> None:
         """Start every step that may start now. No other function starts steps.
@@ -328,9 +351,10 @@ class Scheduler:
         """
         if not self._admission.waiting:
             return
+        now = self._clock.now()
         for start in self.dispatcher.next_starts():
             if isinstance(start, AttemptStart):
-                self._begin_attempt(start)
+                self._begin_attempt(start, now)
             else:
                 self._apply(start.workflow, start.input)
 
@@ -343,12 +367,12 @@ class Scheduler:
         workflow = self.workflows.get(decision.workflow.id)
         if workflow is None or workflow.on_hold or self._admission.closed:
             return
-        effects, decision.effects = decision.effects, []
+        effects, decision.effects, now = decision.effects, [], self._clock.now()
         for effect in effects:
             if isinstance(effect, StartAttempt) and effect.task.provider is None:
                 prepared = self._runner.prepare(workflow, effect.task)
                 if not isinstance(prepared, PreparedAttempt):
-                    self._end_at_once(workflow, effect.task, prepared)
+                    self._end_at_once(workflow, effect.task, prepared, now)
                     continue
                 workflow.attempts[effect.task.id].prepared = prepared
             decision.effects.append(effect)
@@ -386,13 +410,16 @@ class Scheduler:
 
     # Attempts
 
-    def _begin_attempt(self, start: AttemptStart) -> None:
+    def _begin_attempt(self, start: AttemptStart, now: datetime) -> None:
         """Apply `Admitted`, which writes the attempt's INTENT. `_start_attempt` follows once that is committed.
 
         An item doesn't start, but fails, if the workflow's results have no room for another one.
         """
-        workflow, now = start.workflow, self._clock.now()
+        workflow = start.workflow
         admitted = Admitted(start.slot.position, self._new_id(now), start.seed, start.in_process)
+        if self._extend(workflow, admitted, now):
+            workflow.attempts[admitted.task_id] = RunningAttempt(start.slot, self.dispatcher.track(start))
+            return
         decision = workflow.run.apply(admitted, now)
         effect = decision.effects[0] if decision.effects else None
         if isinstance(effect, StartAttempt):
@@ -410,7 +437,7 @@ class Scheduler:
         attempt = workflow.attempts[task.id]
         prepared = attempt.prepared or self._runner.prepare(workflow, task)
         if not isinstance(prepared, PreparedAttempt):
-            self._end_at_once(workflow, task, prepared)
+            self._end_at_once(workflow, task, prepared, self._clock.now())
             return
         if prepared.values is None and task.provider is None:
             attempt.lend_slot(self._admission)
@@ -420,9 +447,12 @@ class Scheduler:
         work = self._run_attempt(workflow, task, prepared, attempt, control)
         attempt.task = self.tasks.spawn(work, f"attempt {task.id}", partial(self._task_ended, workflow, task.id))
 
-    def _end_at_once(self, workflow: ActiveWorkflow, task: Task, outcome: Succeeded | AttemptFailed) -> None:
+    def _end_at_once(
+        self, workflow: ActiveWorkflow, task: Task, outcome: Succeeded | AttemptFailed, now: datetime
+    ) -> None:
         self._attempt_ended(workflow, task.id)
-        self._apply(workflow, outcome)
+        if isinstance(outcome, AttemptFailed) or not self._extend(workflow, outcome, now, len(outcome.result)):
+            self._apply(workflow, outcome)
 
     async def _run_attempt(
         self,

@@ -10,7 +10,6 @@ https://www.postgresql.org/docs/current/protocol-overview.html#PROTOCOL-FORMAT-C
 
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from itertools import chain
 from struct import Struct
 from typing import Any, Final
 
@@ -83,8 +82,7 @@ def encode_array(oid: int, values: Sequence[bytes]) -> bytes:
     """Return the binary form of an array of *values*, whose type has the object identifier *oid*."""
     if not values:
         return _ARRAY(0, 0, oid, 0, 0)[:12]
-    parts = chain.from_iterable([(_INTEGER(len(value)), value) for value in values])
-    return b"".join((_ARRAY(1, 0, oid, len(values), 1), *parts))
+    return _ARRAY(1, 0, oid, len(values), 1) + b"".join([_INTEGER(len(value)) + value for value in values])
 
 
 def row_source(columns: Sequence[tuple[Column[Any], str, bool]]) -> tuple[str, dict[str, Any]]:
