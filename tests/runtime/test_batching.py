@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from stepwell.basics.errors import Unavailable
-from stepwell.runtime.batching import MAX_TIMEOUTS_IN_A_ROW, SHARED_BATCHES, BatchedCalls, Batcher, ItemFailure
+from stepwell.runtime.batching import MAX_TIMEOUTS_IN_A_ROW, SHARED_BATCHES, BatchedCalls, BatchQueue, ItemFailure
 
 
 class Refused(Exception):
@@ -37,11 +37,9 @@ class Machine:
         self.calls: BatchedCalls[str, list[str], str] = BatchedCalls(
             self._execute, max_weight=limits, weigh=_weight, shared=shared
         )
-        self.batcher: Batcher[str, list[str], str] = Batcher(
-            self._execute,
-            max_weight=limits,
-            weigh=_weight,
-            shared_weight=None if shared_rows is None else (shared_rows, size),
+        shared_limits = None if shared_rows is None else (shared_rows, size)
+        self.queue: BatchQueue[str, list[str]] = BatchQueue(
+            max_weight=limits, weigh=_weight, shared_weight=shared_limits
         )
 
     async def _execute(self, take: Callable[[], Mapping[str, list[str]]]) -> dict[str, str]:
@@ -342,31 +340,25 @@ async def test_a_caller_that_leaves_during_the_execution_disturbs_nobody() -> No
     assert await _outcomes(*calls) == ["A", "CancelledError", "C"]
 
 
-async def test_an_owner_takes_and_executes_batches_itself() -> None:
-    machine = Machine(rows=2)
-    machine.refuse = {"b"}
+def test_an_owner_takes_batches_in_which_each_key_is_once() -> None:
+    queue = Machine(rows=2).queue
     for word in ("a1", "b", "c", "a2"):
-        machine.batcher.add(word[0], [word])
-    assert machine.batcher
-    assert machine.batcher.last("a") == ["a2"]
-    assert machine.batcher.last("z") is None
-    outcomes: list[tuple[str, str]] = []
-    while machine.batcher:
-        await machine.batcher.execute(
-            machine.batcher.take,
-            lambda key, outcome: outcomes.append((key, outcome if isinstance(outcome, str) else "Refused")),
-        )
-    assert outcomes == [("a", "A1"), ("b", "Refused"), ("c", "C"), ("a", "A2")]
-    assert machine.executed == [["a1", "b"], ["a1"], ["b"], ["c", "a2"]]
+        queue.add(word[0], [word])
+    assert queue.last("a") == ["a2"]
+    assert queue.last("z") is None
+    batches = []
+    while queue:
+        batches.append(queue.take())
+    assert batches == [{"a": ["a1"], "b": ["b"]}, {"c": ["c"], "a": ["a2"]}]
 
 
 async def test_an_owner_removes_what_is_queued_for_a_key() -> None:
     machine = Machine()
     for word in ("a1", "b", "a2"):
-        machine.batcher.add(word[0], [word])
-    assert list(machine.batcher.remove("a")) == [["a1"], ["a2"]]
-    assert list(machine.batcher.remove("a")) == []
-    assert list(machine.batcher.keys) == ["b"]
+        machine.queue.add(word[0], [word])
+    assert list(machine.queue.remove("a")) == [["a1"], ["a2"]]
+    assert list(machine.queue.remove("a")) == []
+    assert list(machine.queue.keys) == ["b"]
 
 
 async def test_a_failure_before_the_batch_is_closed_is_nobody_s_fault() -> None:
@@ -381,40 +373,40 @@ async def test_a_failure_before_the_batch_is_closed_is_nobody_s_fault() -> None:
 
 
 def test_tenants_take_turns_in_a_batch_and_from_batch_to_batch() -> None:
-    batcher = Machine(rows=3).batcher
+    queue = Machine(rows=3).queue
     for word in ("a", "b", "c", "d", "e"):
-        batcher.add(word, [word], "many")
+        queue.add(word, [word], "many")
     for word in ("x", "y"):
-        batcher.add(word, [word], "few")
-    assert [list(batcher.take()) for _ in range(3)] == [["a", "x", "b"], ["y", "c", "d"], ["e"]]
+        queue.add(word, [word], "few")
+    assert [list(queue.take()) for _ in range(3)] == [["a", "x", "b"], ["y", "c", "d"], ["e"]]
 
 
 def test_each_of_many_tenants_has_a_turn_before_any_has_its_next() -> None:
-    batcher = Machine(rows=2).batcher
+    queue = Machine(rows=2).queue
     for tenant in "abcdef":
         for number in range(2):
-            batcher.add(f"{tenant}{number}", ["x"], tenant)
-    assert [list(batcher.take()) for _ in range(4)] == [["a0", "b0"], ["c0", "d0"], ["e0", "f0"], ["a1", "b1"]]
+            queue.add(f"{tenant}{number}", ["x"], tenant)
+    assert [list(queue.take()) for _ in range(4)] == [["a0", "b0"], ["c0", "d0"], ["e0", "f0"], ["a1", "b1"]]
 
 
 def test_a_tenant_with_heavy_items_delays_another_by_one_batch_at_most() -> None:
-    batcher = Machine(rows=3).batcher
+    queue = Machine(rows=3).queue
     for word in ("a", "b", "c"):
-        batcher.add(word, [word] * 5, "heavy")
-    batcher.add("x", ["x"], "light")
-    assert [list(batcher.take()) for _ in range(4)] == [["a"], ["x"], ["b"], ["c"]]
+        queue.add(word, [word] * 5, "heavy")
+    queue.add("x", ["x"], "light")
+    assert [list(queue.take()) for _ in range(4)] == [["a"], ["x"], ["b"], ["c"]]
 
 
 def test_batches_are_small_while_several_tenants_have_items_and_some_batches_longer() -> None:
-    batcher = Machine(rows=3, shared_rows=2).batcher
+    queue = Machine(rows=3, shared_rows=2).queue
 
     def batch(*tenants: str) -> int:
         for tenant in tenants:
             for number in range(3):
-                batcher.add(f"{tenant}{number}", ["x"], tenant)
-        size = len(batcher.take())
-        while batcher:
-            batcher.take()
+                queue.add(f"{tenant}{number}", ["x"], tenant)
+        size = len(queue.take())
+        while queue:
+            queue.take()
         return size
 
     assert batch("a") == 3

@@ -93,8 +93,15 @@ class Decision(Struct):
         return False
 
     @property
+    def has_more_rows(self) -> bool:
+        """True if the decision has costs, or rows besides those of its workflow, steps, tasks and events."""
+        if self.parking_changes or self.has_flow_steps or self.waits or self.signals or self.new_items:  # hot path
+            return True
+        return self.has_side_rows or self.has_costs
+
+    @property
     def has_side_rows(self) -> bool:
-        """True if the decision has rows besides those of the workflow, its steps, its tasks and its events."""
+        """True if the decision has rows of webhooks, requests or cleanups, or changes the labels."""
         if self.deliveries or self.reservations or self.cleanup or self.commands:
             return True
         return self.labels is not UNSET

@@ -16,7 +16,7 @@ The last four are None if no step of the workflow needs them. A part knows those
 """
 
 from collections.abc import Callable, Mapping
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, ClassVar
 from uuid import UUID
 
@@ -74,6 +74,7 @@ from stepwell.lifecycle.stored_run import StoredRun
 from stepwell.lifecycle.units import Units, unit_position
 from stepwell.lifecycle.waits import Waits
 from stepwell.lifecycle.webhook_deliveries import deliveries
+from stepwell.lifecycle.workflow_end import WorkflowEnd
 
 # Hot path: an attribute of an enum costs 0.1 µs in Python 3.11.
 _RUNNING = WorkflowStatus.RUNNING
@@ -104,6 +105,7 @@ class Run:
         self._steps = StepTransitions(
             units, remote, conditions=self.conditions, waits=self.waits, items=self.items, children=self.children
         )
+        self._end = WorkflowEnd(units, self._steps, self.waits)
         self.attempts = Attempts(units, remote, self._steps, items=self.items, children=self.children)
         self.parking: Parking | None = None
         if flows:
@@ -203,7 +205,7 @@ class Run:
             self.attempts.succeed(decision, input_, now)
             if len(decision.events) == events:
                 return False  # the input came too late
-            self._finish_if_done(decision, now)
+            self._end.finish_if_done(decision, now)
         elif input_.position not in self._units.running:
             self.attempts.admit(decision, input_, now)
         if len(decision.events) == events:
@@ -219,7 +221,7 @@ class Run:
         self._take_ownership(input_.owner, input_.execution_id)
         self.state.started_at = now
         decision.emit(self.state, now, EventType.WORKFLOW_STARTED, input_.actor)
-        self._set_deadline(decision, now, self.config.workflow_timeout_s)
+        self._end.set_deadline(decision, now, self.config.workflow_timeout_s)
         decision.ready += self._units.startable()
 
     def _pause(self, decision: Decision, input_: Pause, now: datetime) -> None:
@@ -228,10 +230,10 @@ class Run:
         state.status = WorkflowStatus.PAUSED
         if state.deadline_at is not None:
             state.timeout_left_s = max((state.deadline_at - now).total_seconds(), 0.0)
-        self._set_deadline(decision, now, None)
+        self._end.set_deadline(decision, now, None)
         held = self._steps.hold_back(decision, now)
         decision.emit(state, now, EventType.WORKFLOW_PAUSED, input_.actor, data=held)
-        self._finish_if_done(decision, now)
+        self._end.finish_if_done(decision, now)
         if self.children is not None and state.status is WorkflowStatus.PAUSED:
             self.children.pause_or_resume(decision)
 
@@ -245,7 +247,7 @@ class Run:
         report = self._steps.reset(decision, now, from_paused=from_paused)
         self._rebuild()
         decision.emit(state, now, EventType.WORKFLOW_RESUMED, input_.actor, data=report)
-        self._set_deadline(decision, now, timeout)
+        self._end.set_deadline(decision, now, timeout)
         decision.ready += self._units.startable()
         if self.waits is not None:
             self.waits.set_timers(decision)  # it may have been loaded for this verb
@@ -267,7 +269,7 @@ class Run:
         self._steps.cancel_running(decision, actor, now)
         self._steps.cancel_open(decision, actor, now)
         self._rebuild()
-        self._finish(decision, WorkflowStatus.CANCELLED, EventType.WORKFLOW_CANCELLED, actor, now)
+        self._end.finish(decision, WorkflowStatus.CANCELLED, EventType.WORKFLOW_CANCELLED, actor, now)
 
     def _cleanup(self, decision: Decision, input_: Cleanup, now: datetime) -> None:
         if self.state.deleted_at is not None:
@@ -297,7 +299,7 @@ class Run:
     def _admitted(self, decision: Decision, input_: Admitted, now: datetime) -> None:
         self.attempts.admit(decision, input_, now)
         if decision.events and input_.position not in self._units.running:  # an item has failed instead
-            self._finish_if_open(decision, now)
+            self._end.finish_if_open(decision, now)
 
     def _diverted(self, decision: Decision, input_: Diverted, now: datetime) -> None:
         self.attempts.divert(decision, input_, now)
@@ -308,19 +310,19 @@ class Run:
     def _succeeded(self, decision: Decision, input_: Succeeded, now: datetime) -> None:
         self.attempts.succeed(decision, input_, now)
         if decision.tasks:  # otherwise the input came too late
-            self._finish_if_done(decision, now)
+            self._end.finish_if_done(decision, now)
 
     def _failed(self, decision: Decision, input_: AttemptFailed, now: datetime) -> None:
         self.attempts.fail(decision, input_, now)
         if decision.tasks:  # otherwise the input came too late
-            self._finish_if_done(decision, now)
+            self._end.finish_if_done(decision, now)
 
     def _retry_due(self, decision: Decision, input_: RetryDue, now: datetime) -> None:
         if self.waits is None or input_.position not in self.waits.open:
             self.attempts.retry(decision, input_.position, now)
         elif (end := self.waits.end_if_over(decision, input_.position, now)) is not None:
             self._steps.end_wait(decision, self.steps[input_.position], end, now)
-            self._finish_if_open(decision, now)
+            self._end.finish_if_open(decision, now)
 
     def _evaluated(self, decision: Decision, input_: Evaluated, now: datetime) -> None:
         if self.conditions is None or not self.conditions.take(input_):
@@ -332,7 +334,7 @@ class Run:
             self._steps.begin(decision, step, input_, now)
         else:
             self._steps.skip(decision, step, now)
-        self._finish_if_open(decision, now)
+        self._end.finish_if_open(decision, now)
 
     def _decide(self, decision: Decision, input_: Decide, now: datetime) -> None:
         check_allowed("decide", self.state)
@@ -340,7 +342,7 @@ class Run:
             raise NotWaiting("No step of the workflow waits for that.")
         end = self.waits.decide(input_, now)
         self._steps.end_wait(decision, self.steps[input_.position], end, now)
-        self._finish_if_open(decision, now)
+        self._end.finish_if_open(decision, now)
 
     def _signal(self, decision: Decision, input_: Signal, now: datetime) -> None:
         check_allowed("signal", self.state)
@@ -348,77 +350,31 @@ class Run:
             raise NotWaiting("No step of the workflow waits for that.")
         if (ended := self.waits.signal(decision, input_, now)) is not None:
             self._steps.end_wait(decision, *ended, now)
-            self._finish_if_open(decision, now)
+            self._end.finish_if_open(decision, now)
 
     def _child_paused_or_resumed(self, decision: Decision, input_: ChildPausedOrResumed, now: datetime) -> None:
         if self.children is not None and self.children.paused_or_resumed(input_):
             decision.parking_changes = not self.active and self.state.owner is not None
-        self._finish_if_open(decision, now)
+        self._end.finish_if_open(decision, now)
+
+    def _deadline_passed(self, decision: Decision, _: DeadlinePassed, now: datetime) -> None:
+        self._end.pass_deadline(decision, now)
 
     def _trial_begun(self, decision: Decision, input_: TrialBegun, _: datetime) -> None:
         self.state.crashes, decision.parking_changes = input_.deaths, True
 
     def _give_up(self, decision: Decision, input_: GiveUp, now: datetime) -> None:
         if not input_.cancels:
-            self._fail_workflow(decision, input_.reason, now)
+            self._end.fail(decision, input_.reason, now)
         elif self.state.status in (WorkflowStatus.RUNNING, WorkflowStatus.PAUSED):
             self._cancel_all(decision, SERVICE, now)
 
-    # The end of a workflow
-
-    def _finish_if_open(self, decision: Decision, now: datetime) -> None:
-        if self.state.status in (WorkflowStatus.RUNNING, WorkflowStatus.PAUSED):
-            self._finish_if_done(decision, now)
-
-    def _finish_if_done(self, decision: Decision, now: datetime) -> None:
-        """End the workflow if no step is left to wait for."""
-        units = self._units
-        left = len(units.steps) - self.state.completed_steps - units.skipped - units.tolerated
-        if not left:
-            self._finish(decision, WorkflowStatus.COMPLETED, EventType.WORKFLOW_COMPLETED, SERVICE, now)
-        elif units.failures and (left == units.failures or not units.will_start):
-            goes_on = units.running or (self.waits is not None and self.waits.open)
-            if not goes_on:
-                self._finish(decision, WorkflowStatus.FAILED, EventType.WORKFLOW_FAILED, SERVICE, now)
-
-    def _finish(self, decision: Decision, status: WorkflowStatus, kind: EventType, actor: str, now: datetime) -> None:
-        state = self.state
-        state.status, state.completed_at, state.timeout_left_s = status, now, None
-        self._set_deadline(decision, now, None)
-        reason = {"reason": state.failure} if state.failure else {}
-        decision.emit(state, now, kind, actor, data=reason)
-
-    def _deadline_passed(self, decision: Decision, _: DeadlinePassed, now: datetime) -> None:
-        at = self.state.deadline_at
-        if at is not None and now < at:
-            decision.effects.append(DeadlineAt(at))
-        elif at is not None:
-            limit = f"{self.config.workflow_timeout_s:.12g}"
-            self._fail_workflow(decision, f"workflow: timed out after {limit} s", now)
-
-    def _fail_workflow(self, decision: Decision, reason: str, now: datetime) -> None:
-        """End the workflow as FAILED for a *reason* that is no step's. Steps that have ended stay as they are."""
-        if self.state.status not in (WorkflowStatus.RUNNING, WorkflowStatus.PAUSED):
-            return
-        self.state.failure = reason
-        self._steps.cancel_running(decision, SERVICE, now)
-        self._steps.cancel_backoff(decision, SERVICE, now)
-        self._finish(decision, WorkflowStatus.FAILED, EventType.WORKFLOW_FAILED, SERVICE, now)
-
-    # Ownership and deadline
+    # Ownership
 
     def _take_ownership(self, owner: UUID | None, execution_id: UUID) -> None:
         if owner not in (None, self.state.owner):
             self.state.owner, self.state.epoch = owner, self.state.epoch + 1
         self.state.execution_id, self.state.status = execution_id, WorkflowStatus.RUNNING
-
-    def _set_deadline(self, decision: Decision, now: datetime, seconds: float | None) -> None:
-        if self.state.waits_for_admission:
-            self.state.timeout_left_s, seconds = seconds, None  # it counts from the admission
-        at = None if seconds is None else now + timedelta(seconds=seconds)
-        if at != self.state.deadline_at:
-            self.state.deadline_at = at
-            decision.effects.append(DeadlineAt(at))
 
     # Parking
 
@@ -437,7 +393,7 @@ class Run:
         decision.parking_changes = True
         if waited and timeout is not None:
             state.timeout_left_s = None
-            self._set_deadline(decision, now, timeout)
+            self._end.set_deadline(decision, now, timeout)
         work = self.pending_work()
         decision.effects += work.effects
         decision.ready += work.ready

@@ -1,6 +1,6 @@
 """Batching: while one batch is executed, the next one fills. Databases call this group commit.
 
-The busier the process, the bigger the batches, and the less each item costs. `Batcher` is for an owner that executes
+The busier the process, the bigger the batches, and the less each item costs. `BatchQueue` is for an owner that executes
 the batches in a loop of its own, like the checkpointer. `BatchedCalls` is for callers that each wait for a result, like
 inserts and reads: there the first caller executes the batch for all.
 """
@@ -46,35 +46,24 @@ class _Items(Struct, Generic[Item]):
     items: deque[Item]
 
 
-class Batcher(Generic[Key, Item, Result]):
-    """A queue of items by key, and the execution of its head as one batch, by an owner with a loop of its own.
+class BatchQueue(Generic[Key, Item]):
+    """A queue of items by key, whose head is taken as a batch.
 
-    *execute* gets a function that closes the batch and returns its items. It calls that function once, when it can
-    begin, for example when it has a connection. Until then, more items join the batch. It returns a result for each
-    key. *weigh* returns the weight of an item, and *max_weight* is the limit of a batch.
+    *weigh* returns the weight of an item, and *max_weight* is the limit of a batch.
 
     What must hold:
-    - A batch costs one call of *execute*. While it runs, arriving items wait together for the next one.
     - A batch weighs at most *max_weight*, unless it has only one item. While several tenants have items, and for 100
       batches afterwards, it weighs at most *shared_weight*, because each tenant waits for the batches of the others.
-    - A key is at most once in a batch. Items of one key are executed in the order of their arrival. After each batch, a
+    - A key is at most once in a batch. Items of one key are taken in the order of their arrival. After each batch, a
       key that has more items goes to the end of its tenant's queue.
     - Tenants take turns, in a batch and from batch to batch. A turn is one item. So the first item of a tenant waits
       for at most one item of each other tenant, however many these have queued.
-    - If *execute* raises `ItemFailure`, each item of the batch is executed alone, in the same order, so that only the
-      item at fault fails. After three time-outs in a row the remaining items fail too.
-    - If *execute* raises another error, the whole batch has failed, and `Batcher.execute` raises that error.
     """
 
     def __init__(
-        self,
-        execute: Execute[Key, Item, Result],
-        *,
-        max_weight: Weight,
-        weigh: Callable[[Item], Weight],
-        shared_weight: Weight | None = None,
+        self, *, max_weight: Weight, weigh: Callable[[Item], Weight], shared_weight: Weight | None = None
     ) -> None:
-        self._execute, self._max_weight, self._weigh = execute, max_weight, weigh
+        self._max_weight, self._weigh = max_weight, weigh
         self._shared_weight = shared_weight or max_weight
         self._tenants: set[Hashable] = set()  # those that had items when the last batch began
         self._batches_alone = SHARED_BATCHES  # since several tenants had items
@@ -183,47 +172,6 @@ class Batcher(Generic[Key, Item, Result]):
                     rest.append(queue)
             queues = rest
 
-    async def execute(self, close: Take[Key, Item], finish: Callable[[Key, Result | Exception], object]) -> None:
-        """Execute the batch that *close* returns, and call *finish* with the result or the error of each item.
-
-        Raises what *execute* raises, except `ItemFailure`. Then *finish* isn't called for the remaining items.
-        """
-        batch: Mapping[Key, Item] = {}
-
-        def take() -> Mapping[Key, Item]:
-            nonlocal batch
-            batch = close()
-            return batch
-
-        try:
-            results = await self._execute(take)
-        except ItemFailure as failure:
-            if not batch:
-                raise failure.error from None
-            if len(batch) == 1:
-                finish(next(iter(batch)), failure.error)
-            else:
-                await self._execute_each(batch, finish)
-        else:
-            for key in batch:
-                finish(key, results[key])
-
-    async def _execute_each(
-        self, batch: Mapping[Key, Item], finish: Callable[[Key, Result | Exception], object]
-    ) -> None:
-        timeouts = 0
-        for key, item in batch.items():
-            try:
-                results = await self._execute(lambda item={key: item}: item)  # type: ignore[misc]
-            except ItemFailure as failure:
-                finish(key, failure.error)
-                timeouts = timeouts + 1 if failure.timed_out else 0
-                if timeouts == MAX_TIMEOUTS_IN_A_ROW:
-                    raise failure.error from None
-            else:
-                finish(key, results[key])
-                timeouts = 0
-
 
 class _Call(Struct, Generic[Item]):
     """A queued item, and the futures of the callers that wait for its result."""
@@ -251,10 +199,16 @@ class _Call(Struct, Generic[Item]):
 class BatchedCalls(Generic[Key, Item, Result]):
     """Calls whose items share batches: the first caller executes the batch for all callers in it.
 
-    *execute*, *max_weight* and *weigh* are those of `Batcher`. With *shared*, all items of one key are equal, so calls
+    *execute* gets a function that closes the batch and returns its items. It calls that function once, when it can
+    begin, for example when it has a connection. Until then, more items join the batch. It returns a result for each
+    key. *max_weight* and *weigh* are those of `BatchQueue`. With *shared*, all items of one key are equal, so calls
     with the same key share one item.
 
-    What must hold, besides what `Batcher` promises:
+    What must hold, besides what `BatchQueue` promises:
+    - A batch costs one call of *execute*. While it runs, arriving items wait together for the next one.
+    - If *execute* raises `ItemFailure`, each item of the batch is executed alone, in the same order, so that only the
+      item at fault fails. After three time-outs in a row the remaining items fail too.
+    - If *execute* raises another error, the whole batch fails with it.
     - If a batch fails before it is closed, for example without a connection, all queued items fail.
     - A cancelled caller takes nothing from the others. Its own item isn't executed, unless another caller waits for it
       or its batch is closed. If it was chosen to execute the next batch, another caller is chosen. If it is cancelled
@@ -269,21 +223,19 @@ class BatchedCalls(Generic[Key, Item, Result]):
         weigh: Callable[[Item], Weight],
         shared: bool = False,
     ) -> None:
-        async def execute_calls(take: Take[Key, _Call[Item]]) -> Mapping[Key, Result]:
-            return await execute(lambda: {key: call.item for key, call in take().items()})
-
-        self._batcher: Batcher[Key, _Call[Item], Result] = Batcher(
-            execute_calls, max_weight=max_weight, weigh=lambda call: weigh(call.item)
+        self._execute = execute
+        self._queue: BatchQueue[Key, _Call[Item]] = BatchQueue(
+            max_weight=max_weight, weigh=lambda call: weigh(call.item)
         )
         self._shared = shared
         self._has_leader = False
 
     async def call(self, key: Key, item: Item) -> Result:
         """Queue the item, and return its result. Raises what *execute* raises."""
-        call = self._batcher.last(key) if self._shared else None
+        call = self._queue.last(key) if self._shared else None
         if call is None:
             call = _Call(item)
-            self._batcher.add(key, call)
+            self._queue.add(key, call)
         leads, self._has_leader = not self._has_leader, True
         while True:
             waiter = asyncio.get_running_loop().create_future()
@@ -305,16 +257,16 @@ class BatchedCalls(Generic[Key, Item, Result]):
         batch: dict[Key, _Call[Item]] = {}
 
         def close() -> Mapping[Key, _Call[Item]]:
-            batch.update((key, call) for key, call in self._batcher.take().items() if call.first_waiter)
+            batch.update((key, call) for key, call in self._queue.take().items() if call.first_waiter)
             self._appoint_leader()
             return batch
 
         try:
-            await self._batcher.execute(close, lambda key, outcome: batch[key].finish(outcome))
+            await self._execute_batch(close)
         except Exception as error:  # noqa: BLE001 - each caller raises it
             if not batch:
-                for key in list(self._batcher.keys):
-                    for call in self._batcher.remove(key):
+                for key in list(self._queue.keys):
+                    for call in self._queue.remove(key):
                         call.finish(error)
                 self._has_leader = False
             for call in batch.values():
@@ -327,12 +279,51 @@ class BatchedCalls(Generic[Key, Item, Result]):
                 call.finish(Unavailable("the answer is lost"))
             raise
 
+    async def _execute_batch(self, close: Take[Key, _Call[Item]]) -> None:
+        """Execute the batch that *close* returns, and hand each of its calls the result or the error of its item.
+
+        Raises what *execute* raises, except `ItemFailure`. Then the remaining calls get nothing.
+        """
+        batch: Mapping[Key, _Call[Item]] = {}
+
+        def take() -> Mapping[Key, Item]:
+            nonlocal batch
+            batch = close()
+            return {key: call.item for key, call in batch.items()}
+
+        try:
+            results = await self._execute(take)
+        except ItemFailure as failure:
+            if not batch:
+                raise failure.error from None
+            if len(batch) == 1:
+                next(iter(batch.values())).finish(failure.error)
+            else:
+                await self._execute_each(batch)
+        else:
+            for key, call in batch.items():
+                call.finish(results[key])
+
+    async def _execute_each(self, batch: Mapping[Key, _Call[Item]]) -> None:
+        timeouts = 0
+        for key, call in batch.items():
+            try:
+                results = await self._execute(lambda item={key: call.item}: item)  # type: ignore[misc] # a default
+            except ItemFailure as failure:
+                call.finish(failure.error)
+                timeouts = timeouts + 1 if failure.timed_out else 0
+                if timeouts == MAX_TIMEOUTS_IN_A_ROW:
+                    raise failure.error from None
+            else:
+                call.finish(results[key])
+                timeouts = 0
+
     def _appoint_leader(self) -> None:
         """Let the first caller in the queue execute the next batch."""
-        while self._batcher:
-            key, call = self._batcher.first()
+        while self._queue:
+            key, call = self._queue.first()
             if waiter := call.first_waiter:
                 waiter.set_result(_LEAD)
                 return
-            self._batcher.drop_first(key)  # all its callers were cancelled
+            self._queue.drop_first(key)  # all its callers were cancelled
         self._has_leader = False

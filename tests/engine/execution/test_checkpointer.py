@@ -1,9 +1,6 @@
 """Group commit: order, effects after the commit, outages, and who goes down with a decision that can't be written."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
-from typing import cast
 from uuid import UUID
 
 import pytest
@@ -11,110 +8,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stepwell.basics.errors import Unavailable
-from stepwell.contract.definition import WorkflowConfig, WorkflowUpdate
-from stepwell.contract.enums import WorkflowStatus
 from stepwell.engine.execution import checkpointer as module
-from stepwell.engine.execution.checkpointer import Checkpointer, NotWritten
+from stepwell.engine.execution.checkpointer import NotWritten
 from stepwell.lifecycle.decision import Decision
 from stepwell.lifecycle.effects import DeadlineAt
-from stepwell.lifecycle.inputs import Update
-from stepwell.lifecycle.model import NEVER, ShownWait, StepState, StoredSignal, WorkflowState
-from stepwell.lifecycle.run import Run
-from stepwell.lifecycle.stored_run import StoredRun
-from stepwell.ports.storage import WorkflowStore
-from stepwell.runtime.memory import MemoryGovernor
-from support.database.failing_store import AFTER, BEFORE, FailingStore
+from stepwell.lifecycle.model import NEVER, ShownWait, StepState, StoredSignal
+from support.database.checkpoint_bench import A, B, Bench, C, running, writing
+from support.database.failing_store import AFTER, BEFORE
 from support.providers.scripted import eventually
-from support.workflows.runs import EPOCH, plans_of
-
-A, B, C = (UUID(int=n) for n in (1, 2, 3))
-
-
-class Ledger:
-    """A store in memory: the rows that were written, by the same rule as the real one."""
-
-    def __init__(self) -> None:
-        self.events: dict[UUID, list[int]] = {}
-        self.gates: dict[UUID, asyncio.Event] = {}  # a write with such a workflow waits
-
-    async def write(self, batch: Sequence[Decision]) -> set[UUID]:
-        await asyncio.sleep(0)
-        for decision in batch:
-            if (gate := self.gates.get(decision.workflow.id)) is not None:
-                await gate.wait()
-        lost = set()
-        for decision in batch:
-            workflow_id = decision.workflow.id
-            ids = self.events.setdefault(workflow_id, [])
-            if len(ids) == decision.last_event:
-                ids += [event.id for event in decision.events]
-            elif len(ids) != decision.workflow.last_event:
-                lost.add(workflow_id)
-        return lost
-
-
-class Bench:
-    """A checkpointer on a store that can fail, and runs that make decisions. `committed` and `lost` in order."""
-
-    def __init__(self) -> None:
-        self.ledger = Ledger()
-        self.workflow_store = FailingStore(cast("WorkflowStore", self.ledger))
-        self.sent: list[Decision] = []
-        self.committed: list[tuple[UUID, list[int]]] = []
-        self.lost: list[tuple[UUID, bool]] = []
-        self.when_committed: Callable[[Decision], None] = lambda _: None
-        self.memory = MemoryGovernor(1024 * 1024 * 1024)
-        self.checkpointer = Checkpointer(
-            self.workflow_store,
-            self.sent.append,
-            self._committed,
-            lambda *lost: self.lost.append(lost),
-            self.memory,
-            lambda callback: callback,
-        )
-        self.runs: dict[UUID, Run] = {}
-
-    def decide(self, workflow_id: UUID) -> Decision:
-        run = self.runs.get(workflow_id)
-        if run is None:
-            state = WorkflowState(workflow_id, WorkflowStatus.PENDING, "n")
-            run = self.runs[workflow_id] = Run(StoredRun(state, WorkflowConfig(), plans_of([()]), [StepState(0)]))
-        return run.apply(Update("alice", WorkflowUpdate(name="m")), EPOCH)
-
-    def submit(self, *workflow_ids: UUID, tenant: str | None = None) -> None:
-        for workflow_id in workflow_ids:
-            self.checkpointer.submit(self.decide(workflow_id), tenant)
-
-    def flushed(self, workflow_id: UUID) -> "asyncio.Future[None]":
-        return self.checkpointer.flushed(workflow_id)
-
-    def _committed(self, decision: Decision) -> None:
-        events = [event.id for event in decision.events]
-        assert set(events) <= set(self.ledger.events.get(decision.workflow.id, [])), "told before it is written"
-        assert all(decision.workflow.id not in writer._results for writer in self.checkpointer._writers)
-        self.committed.append((decision.workflow.id, events))
-        self.when_committed(decision)
-
-
-@asynccontextmanager
-async def running() -> AsyncIterator[Bench]:
-    bench = Bench()
-    async with asyncio.TaskGroup() as group:
-        group.create_task(bench.checkpointer.run())
-        yield bench
-        bench.checkpointer.close()
-    assert not bench.checkpointer.held
+from support.workflows.runs import EPOCH
 
 
 @pytest.fixture(autouse=True)
 def quick_retries(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_FIRST_RETRY_S", 0.001)
     monkeypatch.setattr(module, "_LAST_RETRY_S", 0.002)
-
-
-async def writing(bench: Bench, batches: int = 1) -> None:
-    """Until the write of that number is under way, or was."""
-    await eventually(lambda: len(bench.workflow_store.batches) >= batches)
 
 
 async def test_what_is_decided_during_a_write_is_one_batch_and_one_decision_a_run() -> None:
@@ -494,120 +402,6 @@ def test_whatever_fails_each_decision_lands_once_and_in_order(
         patch.setattr(module, "_FIRST_RETRY_S", 0.0)
         patch.setattr(module, "_ALONE_EVENTS", alone_events)
         asyncio.run(play())
-
-
-async def test_a_tenant_does_not_wait_for_the_write_of_another() -> None:
-    async with running() as bench:
-        bench.workflow_store.gate.clear()
-        bench.submit(A, tenant="mallory")
-        await writing(bench)
-        bench.submit(B, tenant="mallory")
-        bench.submit(C, tenant="alice")
-        await writing(bench, 2)
-        assert bench.workflow_store.batches == [[A], [C]]
-        bench.workflow_store.gate.set()
-        await bench.flushed(B)
-        assert bench.workflow_store.batches == [[A], [C], [B]]
-
-
-async def test_a_third_tenant_gets_the_writer_with_fewer_decisions_and_is_in_its_next_batch() -> None:
-    many = [UUID(int=n) for n in range(10, 20)]
-    async with running() as bench:
-        bench.workflow_store.gate.clear()
-        bench.submit(*many, tenant="mallory")
-        bench.submit(A, tenant="alice")
-        await writing(bench, 2)
-        bench.submit(*many, tenant="mallory")
-        bench.submit(B, tenant="alice")
-        bench.submit(C, tenant="carol")
-        bench.workflow_store.gate.set()
-        await bench.flushed(C)
-        await bench.flushed(many[-1])
-        assert sorted(bench.workflow_store.batches, key=len) == [[A], [B, C], many, many]
-
-
-async def test_a_tenant_with_few_events_has_one_write_at_a_time() -> None:
-    async with running() as bench:
-        bench.workflow_store.gate.clear()
-        bench.submit(A, tenant="alice")
-        await writing(bench)
-        bench.submit(B, C, tenant="alice")
-        await asyncio.sleep(0)
-        assert bench.workflow_store.batches == [[A]]
-        bench.workflow_store.gate.set()
-        await bench.flushed(C)
-        assert bench.workflow_store.batches == [[A], [B, C]]
-
-
-@pytest.fixture
-def uses_both(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let a tenant that is alone use both writers from its second event on."""
-    monkeypatch.setattr(module, "_ALONE_EVENTS", 1)
-
-
-@pytest.mark.usefixtures("uses_both")
-async def test_a_tenant_that_is_alone_has_two_writes_at_a_time_and_each_workflow_one() -> None:
-    async with running() as bench:
-        bench.workflow_store.gate.clear()
-        bench.submit(A, B, tenant="alice")
-        await writing(bench, 2)
-        assert bench.workflow_store.batches == [[A], [B]]
-        bench.submit(A, B, C, A, B, tenant="alice")
-        bench.workflow_store.gate.set()
-        await asyncio.gather(*map(bench.flushed, (A, B, C)))
-        assert sorted(bench.workflow_store.batches[2:]) == [[A, C], [B]]
-        assert sorted(bench.committed) == [(A, [1]), (A, [2, 3]), (B, [1]), (B, [2, 3]), (C, [1])]
-
-
-@pytest.mark.usefixtures("uses_both")
-async def test_a_tenant_that_used_both_writers_leaves_one_of_them_to_a_second_tenant() -> None:
-    async with running() as bench:
-        bench.submit(A, B, tenant="mallory")
-        await asyncio.gather(*map(bench.flushed, (A, B)))
-        bench.workflow_store.gate.clear()
-        bench.submit(A, B, tenant="mallory")
-        bench.submit(C, tenant="alice")
-        await writing(bench, 4)
-        await eventually(lambda: len(bench.sent) == 2)
-        await asyncio.sleep(0)
-        assert [decision.workflow.id for decision in bench.sent] == [A, C]
-        bench.ledger.gates[A] = bench.ledger.gates[C] = asyncio.Event()
-        bench.when_committed = lambda decision: bench.submit(B, tenant="mallory") if decision.last_event == 1 else None
-        bench.workflow_store.gate.set()
-        await eventually(lambda: (B, [2]) in bench.committed)
-        bench.when_committed = lambda _: None
-        for _ in range(5):
-            await asyncio.sleep(0)
-        assert bench.workflow_store.batches[2:] == [[A, C], [B]], "what came later waits for the tenant's own writer"
-        bench.ledger.gates[A].set()
-        await bench.flushed(B)
-    assert bench.workflow_store.batches[2:] == [[A, C], [B], [B]]
-
-
-@pytest.mark.usefixtures("uses_both")
-async def test_what_a_tenant_with_both_writers_decides_after_close_goes_to_the_one_that_still_runs() -> None:
-    async with running() as bench:
-        bench.ledger.gates[B] = asyncio.Event()
-        bench.submit(A, B, tenant="alice")
-        await bench.flushed(A)
-        bench.checkpointer.close()
-        await asyncio.sleep(0)  # the writer of A has nothing more to write, and ends
-        bench.submit(C, tenant="alice")
-        bench.ledger.gates[B].set()
-        await bench.flushed(C)
-    assert bench.committed == [(A, [1]), (B, [1]), (C, [1])]
-
-
-async def test_what_is_decided_after_close_is_written_while_a_writer_still_runs() -> None:
-    async with running() as bench:
-        bench.workflow_store.gate.clear()
-        bench.submit(A, tenant="alice")
-        await writing(bench)
-        bench.checkpointer.close()
-        await asyncio.sleep(0)  # the other writer has nothing to write, and ends
-        bench.submit(B, tenant="carol")
-        bench.workflow_store.gate.set()
-    assert bench.committed == [(A, [1]), (B, [1])]
 
 
 async def test_the_refusal_of_a_writer_s_last_decision_ends_its_outage_and_is_no_present_write() -> None:

@@ -1,6 +1,6 @@
 """Group commit of the runs' decisions: while one batch is written, the next one fills.
 
-What must hold, besides what `Batcher` promises:
+What must hold, besides what `BatchQueue` promises:
 - The effects of a decision are released, and its waiters notified, only after its batch has committed. Only work that
   nothing outside sees is done while the batch is being written: `sent`. What follows from it is in a later batch.
 - Decisions of one run are written in the order in which they were made. Those that wait together are merged, as long
@@ -36,7 +36,7 @@ from stepwell.basics.errors import StepwellError, Unavailable
 from stepwell.lifecycle.decision import Decision
 from stepwell.ports.storage import CONCURRENT_WRITES, WorkflowStore
 from stepwell.rules.threshold import may_hold
-from stepwell.runtime.batching import Batcher, ItemFailure, Weight
+from stepwell.runtime.batching import BatchQueue, Weight
 from stepwell.runtime.memory import FREE_BYTES, MemoryGovernor, MemoryReservation
 from stepwell.runtime.telemetry import Distribution
 
@@ -290,8 +290,7 @@ class _Writer:
         self._workflow_store, self._committed, self._lost, self._seconds = workflow_store, committed, lost, seconds
         self._unreleased = unreleased
         self.unreleased_events = self.unwritten_bytes = 0
-        self._batcher: Batcher[UUID, _Change, _WriteResult] = Batcher(
-            self._write,
+        self._queue: BatchQueue[UUID, _Change] = BatchQueue(
             max_weight=(_BATCH_EVENTS, _BATCH_BYTES),
             weigh=_weight,
             shared_weight=(_SHARED_EVENTS, _SHARED_BYTES),
@@ -318,26 +317,26 @@ class _Writer:
 
     def add(self, workflow_id: UUID, change: _Change) -> None:
         """Queue a change."""
-        self._batcher.add(workflow_id, change, change.of_tenant.tenant)
+        self._queue.add(workflow_id, change, change.of_tenant.tenant)
         self._wake.set()
 
     async def run(self) -> None:
         """Write batches until `close`."""
         loop = asyncio.get_running_loop()
         while True:
-            if not (self._results or self._batcher):
+            if not (self._results or self._queue):
                 if self._closing:
                     break
                 self._wake.clear()
                 await self._wake.wait()
-            elif self._results and (self._has_losses or not self._batcher):
+            elif self._results and (self._has_losses or not self._queue):
                 await self._release_results()
             else:
-                self._writing = self._batcher.take()
+                self._writing = self._queue.take()
                 for change in self._writing.values():
                     change.taken = True
                 self._during_write = loop.call_soon(self._use_time_of_write)
-                results = await self._write_batch()
+                results = await self._write_batch(self._writing)
                 self._during_write.cancel()
                 await self._release_results()  # what is left of them
                 self._store_results(results)
@@ -363,10 +362,21 @@ class _Writer:
         self._closing = True
         self._wake.set()
 
-    async def _write_batch(self) -> dict[UUID, _WriteResult | Exception]:
-        """Write the batch `_writing`. A result is an exception if the database refuses the rows of that workflow."""
-        results: dict[UUID, _WriteResult | Exception] = {}
-        await self._batcher.execute(lambda: self._writing, results.__setitem__)
+    async def _write_batch(self, batch: Mapping[UUID, _Change]) -> dict[UUID, _WriteResult | Exception]:
+        """Write the batch. A result is an exception if the database refuses the rows of that workflow."""
+        try:
+            lost = await self._until_it_lands([change.decision for change in batch.values()])
+        except Exception as error:  # an error about one row must not end the other workflows
+            if len(batch) == 1:
+                log.exception("checkpoint.refused", action="checkpoint", workflow_id=str(next(iter(batch))))
+                return dict.fromkeys(batch, error)
+            log.warning("checkpoint.split", action="checkpoint", workflows=len(batch), error=repr(error))
+            each = [await self._write_batch({workflow_id: change}) for workflow_id, change in batch.items()]
+            return {workflow_id: result for results in each for workflow_id, result in results.items()}
+        self.batches += 1
+        results: dict[UUID, _WriteResult | Exception] = dict.fromkeys(batch, _WriteResult.COMMITTED)
+        for workflow_id in lost:
+            results[workflow_id] = _WriteResult.LOST
         return results
 
     def _store_results(self, results: dict[UUID, _WriteResult | Exception]) -> None:
@@ -377,22 +387,6 @@ class _Writer:
             if result is not _WriteResult.COMMITTED:
                 self._has_losses = True
         self._writing = {}
-
-    async def _write(self, take: Callable[[], Mapping[UUID, _Change]]) -> dict[UUID, _WriteResult]:
-        changes = take()
-        try:
-            lost = await self._until_it_lands([change.decision for change in changes.values()])
-        except Exception as error:  # an error about one row must not end the other workflows
-            if len(changes) > 1:
-                log.warning("checkpoint.split", action="checkpoint", workflows=len(changes), error=repr(error))
-            else:
-                log.exception("checkpoint.refused", action="checkpoint", workflow_id=str(next(iter(changes))))
-            raise ItemFailure(error) from error
-        self.batches += 1
-        results = dict.fromkeys(changes, _WriteResult.COMMITTED)
-        for workflow_id in lost:
-            results[workflow_id] = _WriteResult.LOST
-        return results
 
     async def _until_it_lands(self, decisions: list[Decision]) -> set[UUID]:
         delay = _FIRST_RETRY_S
@@ -470,7 +464,7 @@ class _Writer:
 
     def _drop(self, workflow_id: UUID, change: _Change, *, refused: bool) -> None:
         log.warning("checkpoint.lost", action="checkpoint", workflow_id=str(workflow_id))
-        changes = [change, *self._batcher.remove(workflow_id)]
+        changes = [change, *self._queue.remove(workflow_id)]
         for queued in changes[1:]:
             self._forget(queued)
         self._lost(workflow_id, refused)

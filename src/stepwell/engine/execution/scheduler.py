@@ -23,25 +23,22 @@ What must hold:
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
-from functools import partial
 from typing import Any
 from uuid import UUID
 
 import structlog
-from anyio import CancelScope
 
-from stepwell.contract.enums import TaskStatus
 from stepwell.engine.admission.controller import AdmissionController
 from stepwell.engine.admission.model_health import ModelHealth
-from stepwell.engine.attempts.attempt_control import AttemptControl
 from stepwell.engine.attempts.flow_evaluator import FlowEvaluator
 from stepwell.engine.attempts.input_resolver import PreparedAttempt
 from stepwell.engine.attempts.runner import AttemptRunner
 from stepwell.engine.events.bus import EventBus
 from stepwell.engine.execution.active_workflow import ActiveWorkflow, RunningAttempt
-from stepwell.engine.execution.checkpointer import Checkpointer, NotWritten
+from stepwell.engine.execution.attempt_tasks import AttemptTasks
+from stepwell.engine.execution.checkpointer import Checkpointer
 from stepwell.engine.execution.claim_requests import ClaimRequests
 from stepwell.engine.execution.flow_evaluations import FlowEvaluations
 from stepwell.engine.execution.follow_up_tasks import FollowUpTasks
@@ -117,7 +114,10 @@ class Scheduler:
         self.timers = Timers(clock, queue, self.apply, self.tasks.fail_fast)
         self.item_memory = ItemMemory()
         self._evaluations = FlowEvaluations(evaluator, self.tasks, self._apply, self.apply, self.item_memory)
-        self._follow_ups = FollowUpTasks(runner, clock, self.tasks, self.apply, self._make_control)
+        self._attempt_tasks = AttemptTasks(
+            runner, admission, self.dispatcher, self.checkpointer, self.tasks, self.apply, self._attempt_task_ended
+        )
+        self._follow_ups = FollowUpTasks(runner, clock, self.tasks, self.apply, self._attempt_tasks.make_control)
         self._effect_handlers: Mapping[type[Effect], Callable[[ActiveWorkflow, Any], None]] = {
             StartAttempt: self._start_attempt,
             CancelAttempt: lambda workflow, effect: self._cancel_attempt(workflow, effect.task_id),
@@ -434,18 +434,11 @@ class Scheduler:
         if self._admission.closed:
             self._attempt_ended(workflow, task.id)
             return
-        attempt = workflow.attempts[task.id]
-        prepared = attempt.prepared or self._runner.prepare(workflow, task)
+        prepared = workflow.attempts[task.id].prepared or self._runner.prepare(workflow, task)
         if not isinstance(prepared, PreparedAttempt):
             self._end_at_once(workflow, task, prepared, self._clock.now())
             return
-        if prepared.values is None and task.provider is None:
-            attempt.lend_slot(self._admission)
-        attempt.control = control = self._make_control(workflow)
-        if attempt.early_callback is not None:
-            control.wake(attempt.early_callback)
-        work = self._run_attempt(workflow, task, prepared, attempt, control)
-        attempt.task = self.tasks.spawn(work, f"attempt {task.id}", partial(self._task_ended, workflow, task.id))
+        self._attempt_tasks.begin(workflow, task, prepared)
 
     def _end_at_once(
         self, workflow: ActiveWorkflow, task: Task, outcome: Succeeded | AttemptFailed, now: datetime
@@ -453,30 +446,6 @@ class Scheduler:
         self._attempt_ended(workflow, task.id)
         if isinstance(outcome, AttemptFailed) or not self._extend(workflow, outcome, now, len(outcome.result)):
             self._apply(workflow, outcome)
-
-    async def _run_attempt(
-        self,
-        workflow: ActiveWorkflow,
-        task: Task,
-        prepared: PreparedAttempt,
-        attempt: RunningAttempt,
-        control: AttemptControl,
-    ) -> None:
-        if control.cancelled:
-            return
-        end = await self._runner.run(workflow, task, prepared, control)
-        # The slot is released first, so that the start of a step that depends on this one is in the same batch.
-        attempt.release_slot(self._admission)
-        self.dispatcher.attempt_finished(workflow, attempt, end.outcome)
-        current = workflow.run.open_task(task.position)  # its status says how the attempt has ended
-        recorded = end.outcome is not None and self.apply(workflow, end.outcome)
-        if end.outcome is None and self.stopping:
-            return  # the next process continues the attempt
-        succeeded = recorded and current is not None and current.status is TaskStatus.COMPLETED
-        if end.stored and not succeeded:
-            await _discard_when_committed(self.checkpointer, workflow, partial(self._runner.discard, task))
-        elif end.has_answer:
-            await _discard_when_committed(self.checkpointer, workflow, partial(self._runner.discard_answer, task))
 
     def _cancel_attempt(self, workflow: ActiveWorkflow, task_id: UUID) -> None:
         if (attempt := workflow.attempts.get(task_id)) is None:
@@ -486,10 +455,7 @@ class Scheduler:
         else:
             attempt.control.cancel()
 
-    def _make_control(self, workflow: ActiveWorkflow) -> AttemptControl:
-        return AttemptControl(partial(self.apply, workflow), partial(self.checkpointer.flushed, workflow.workflow_id))
-
-    def _task_ended(self, workflow: ActiveWorkflow, task_id: UUID, _: asyncio.Task[None]) -> None:
+    def _attempt_task_ended(self, workflow: ActiveWorkflow, task_id: UUID) -> None:
         self._attempt_ended(workflow, task_id)
         self.start_steps()
 
@@ -511,15 +477,3 @@ def _result_of(task: asyncio.Task[None]) -> None:
     """Raise the exception of a task that runs as long as the process, unless it was cancelled."""
     if not task.cancelled():
         task.result()
-
-
-async def _discard_when_committed(
-    checkpointer: Checkpointer, workflow: ActiveWorkflow, discard: Callable[[], Awaitable[None]]
-) -> None:
-    """Call *discard*, which deletes files of an attempt, once its end is committed: until then, another process may
-    take over the workflow, and with it these files.
-    """
-    with CancelScope(shield=True), contextlib.suppress(NotWritten):
-        await checkpointer.flushed(workflow.workflow_id)
-        if not workflow.lost:
-            await discard()

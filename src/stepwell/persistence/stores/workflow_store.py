@@ -122,6 +122,8 @@ class PostgresWorkflowStore(PostgresAdapter):
     async def write(self, batch: Sequence[Decision]) -> set[UUID]:
         parts = _statements(batch)
         async with self._writers.borrow() as connection:
+            if len(parts) == 1:  # hot path
+                return await self._write(connection, parts[0][1], parts[0][0])
             return set().union(*[await self._write(connection, part, parent_id) for parent_id, part in parts])
 
     def end_writing(self) -> None:

@@ -1,0 +1,96 @@
+"""Asyncio tasks of attempts, one for each that waits for something: a provider, a file, a child process.
+
+What must hold:
+- An attempt reports its end once. Files that it has stored are deleted only if it hasn't succeeded, and only after its
+  end is committed: until then, another process may take over the workflow, and with it these files.
+- When the process stops, the cancellation of an attempt is not recorded: the next process continues it.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable
+from functools import partial
+from uuid import UUID
+
+from anyio import CancelScope
+
+from stepwell.contract.enums import TaskStatus
+from stepwell.engine.admission.controller import AdmissionController
+from stepwell.engine.attempts.attempt_control import AttemptControl
+from stepwell.engine.attempts.input_resolver import PreparedAttempt
+from stepwell.engine.attempts.runner import AttemptRunner
+from stepwell.engine.execution.active_workflow import ActiveWorkflow, RunningAttempt
+from stepwell.engine.execution.checkpointer import Checkpointer, NotWritten
+from stepwell.engine.execution.step_dispatcher import StepDispatcher
+from stepwell.engine.execution.supervised_tasks import SupervisedTasks
+from stepwell.lifecycle.inputs import Input
+from stepwell.lifecycle.model import Task
+
+
+class AttemptTasks:
+    """Runs attempts. The workflows keep them, in `ActiveWorkflow.attempts`.
+
+    *apply* applies an input to a workflow, and returns whether that has changed anything. *ended* is called when the
+    asyncio task of an attempt has ended.
+    """
+
+    def __init__(
+        self,
+        runner: AttemptRunner,
+        admission: AdmissionController,
+        dispatcher: StepDispatcher,
+        checkpointer: Checkpointer,
+        tasks: SupervisedTasks,
+        apply: Callable[[ActiveWorkflow, Input], bool],
+        ended: Callable[[ActiveWorkflow, UUID], None],
+    ) -> None:
+        self._runner, self._admission, self._dispatcher, self._tasks = runner, admission, dispatcher, tasks
+        self._checkpointer, self._apply, self._ended = checkpointer, apply, ended
+
+    def begin(self, workflow: ActiveWorkflow, task: Task, prepared: PreparedAttempt) -> None:
+        """Begin to run an attempt that has a slot."""
+        attempt = workflow.attempts[task.id]
+        if prepared.values is None and task.provider is None:
+            attempt.lend_slot(self._admission)
+        attempt.control = self.make_control(workflow)
+        if attempt.early_callback is not None:
+            attempt.control.wake(attempt.early_callback)
+        work = self._run(workflow, task, prepared, attempt, attempt.control)
+        attempt.task = self._tasks.spawn(work, f"attempt {task.id}", lambda _: self._ended(workflow, task.id))
+
+    def make_control(self, workflow: ActiveWorkflow) -> AttemptControl:
+        return AttemptControl(partial(self._apply, workflow), partial(self._flushed, workflow))
+
+    async def _run(
+        self,
+        workflow: ActiveWorkflow,
+        task: Task,
+        prepared: PreparedAttempt,
+        attempt: RunningAttempt,
+        control: AttemptControl,
+    ) -> None:
+        if control.cancelled:
+            return
+        end = await self._runner.run(workflow, task, prepared, control)
+        # The slot is released first, so that the start of a step that depends on this one is in the same batch.
+        attempt.release_slot(self._admission)
+        self._dispatcher.attempt_finished(workflow, attempt, end.outcome)
+        current = workflow.run.open_task(task.position)  # its status says how the attempt has ended
+        recorded = end.outcome is not None and self._apply(workflow, end.outcome)
+        if end.outcome is None and self._admission.closed:
+            return  # the next process continues the attempt
+        succeeded = recorded and current is not None and current.status is TaskStatus.COMPLETED
+        if end.stored and not succeeded:
+            await self._discard_when_committed(workflow, partial(self._runner.discard, task))
+        elif end.has_answer:
+            await self._discard_when_committed(workflow, partial(self._runner.discard_answer, task))
+
+    async def _discard_when_committed(self, workflow: ActiveWorkflow, discard: Callable[[], Awaitable[None]]) -> None:
+        """Call *discard*, which deletes files of an attempt, once its end is committed."""
+        with CancelScope(shield=True), contextlib.suppress(NotWritten):
+            await self._flushed(workflow)
+            if not workflow.lost:
+                await discard()
+
+    def _flushed(self, workflow: ActiveWorkflow) -> asyncio.Future[None]:
+        return self._checkpointer.flushed(workflow.workflow_id)
