@@ -137,7 +137,7 @@ async def reached(live: Service, scripted: ConfiguredProvider, seed: int, how: s
         assert (await live.verb(created["id"], "cleanup", cleanup_tasks=False)).status_code == 200
     found = await live.get(created["id"])
     running = list(statuses_of(found).values()).count("RUNNING")
-    lives = scheduler_of(live).attempts_of
+    lives = scheduler_of(live).leaving.attempts_of
     # What was cancelled may still have files to delete.
     await eventually(lambda: len(lives(UUID(created["id"]))) == running)
     return found

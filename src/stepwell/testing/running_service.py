@@ -213,7 +213,7 @@ class RunningStepwell:
 
     def _deadline(self, workflow_id: UUID, task_id: str | None) -> datetime:
         """Return when the time of the attempt is up."""
-        attempt = None if task_id is None else self._scheduler.attempts_of(workflow_id).get(UUID(task_id))
+        attempt = None if task_id is None else self._scheduler.leaving.attempts_of(workflow_id).get(UUID(task_id))
         if attempt is None or attempt.control is None or attempt.control.seconds_left == math.inf:
             return NEVER
         return self._clock.now() + timedelta(seconds=attempt.control.seconds_left)

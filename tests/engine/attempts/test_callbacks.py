@@ -60,7 +60,7 @@ async def test_a_callback_before_the_attempt_has_started_is_not_lost(memory: Mem
         store.gate.clear()  # the attempt starts once its row is committed, which now has to wait
         workflow_id = UUID((await service.create(scripted_step("a", provider=ProviderType.FAL)))["id"])
         await eventually(lambda: bool(store.batches))
-        (task_id,) = scheduler_of(service).attempts_of(workflow_id)
+        (task_id,) = scheduler_of(service).leaving.attempts_of(workflow_id)
         url = CallbackUrls(SECRET.encode(), "").url(workflow_id, task_id)
         response = await service.client.post(url, content=b"job-1")
         assert response.status_code == 200

@@ -469,7 +469,7 @@ async def test_a_process_that_was_taken_for_dead_leaves_the_file_of_the_living(
             if ends_by == "its answer":
                 world.emulator.let_go()
             else:
-                (attempt,) = first.app.engine.scheduler.attempts_of(UUID(created["id"])).values()
+                (attempt,) = first.app.engine.scheduler.leaving.attempts_of(UUID(created["id"])).values()
                 assert attempt.control is not None
                 attempt.control.set_deadline(0)
             await eventually(lambda: nothing_left(first), "the first has let go")

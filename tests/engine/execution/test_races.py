@@ -119,7 +119,7 @@ class Race:
             hanging = {
                 call.task_id for call in self.provider.calls_of(self.workflow_id) if self.provider.hangs(call.step_id)
             }
-            live = scheduler.attempts_of(self.workflow_id)
+            live = scheduler.leaving.attempts_of(self.workflow_id)
             return not scheduler.checkpointer.holds(self.workflow_id) and live.keys() <= hanging
 
         await eventually(still, f"{self.workflow_id} stands still")

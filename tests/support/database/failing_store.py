@@ -177,7 +177,7 @@ def scheduler_of(service: "Service") -> Scheduler:
 
 def expire_attempt(service: "Service", workflow_id: str) -> None:
     """Let the workflow's only running attempt time out now. Its step has a `timeout_s` of 60."""
-    attempts = scheduler_of(service).attempts_of(UUID(workflow_id)).values()
+    attempts = scheduler_of(service).leaving.attempts_of(UUID(workflow_id)).values()
     (control,) = [each.control for each in attempts if each.slot is not None]
     assert control is not None
     control.shorten_deadlines(60)

@@ -194,6 +194,14 @@ class AdmissionController:
                     return self._take_next(pool, queue, tenant)
         return None
 
+    def take_at_once(self, tenant: str | None, workflow_id: UUID, position: int) -> Slot | None:
+        """Return a slot for a step without a provider if no step waits for a slot, and one is free; None otherwise."""
+        if self.waiting or self.closed or self.used >= self.limits.total or not self._may_start(None, tenant):
+            return None
+        slot = Slot(workflow_id, position, tenant, None)
+        self._take(slot)
+        return slot
+
     def release(self, slot: Slot) -> None:
         pool, tenant = slot.pool, slot.tenant
         self.used -= 1

@@ -116,7 +116,7 @@ class Ownership:
         live process runs it. Raises `Unavailable`, also if this version can't read or write the workflow.
         """
         if workflow_id not in self._scheduler.workflows:
-            await self._scheduler.wait_until_quiet(workflow_id)
+            await self._scheduler.leaving.wait_until_quiet(workflow_id)
         async with self._claiming:
             await self._hold(workflow_id)
         if workflow_id in self.unloadable:

@@ -5,6 +5,8 @@
                                  └──► checkpointer: rows committed ──► events reported ──► effects run
 
 What must hold:
+- A ready step waits in the queue, so that slots are granted in a fair order. Only one that needs no provider starts at
+  once, and only while no step waits and a slot is free.
 - An effect runs only after the rows of its decision have committed. So an attempt starts only after its INTENT has.
   One that needs nothing outside this process computes its result while its INTENT is being written. That is recorded
   by a later commit, or never if the INTENT isn't committed.
@@ -16,7 +18,7 @@ What must hold:
 - A workflow that this process has lost gets no input any more. Its attempts are cancelled. They record nothing and
   delete no file. The workflow isn't claimed again before the last of them has ended.
 - A workflow that has left memory has no queued step, no timer and no follow-up. If it has attempts that still end,
-  it is in `_leaving` until then.
+  it is in `leaving` until then.
 - `stop` starts nothing more and records no cancellation: the next process continues the attempts.
 - Every task is in `tasks`. If anything here breaks, `run` raises, and the process ends with it.
 """
@@ -43,6 +45,7 @@ from stepwell.engine.execution.claim_requests import ClaimRequests
 from stepwell.engine.execution.flow_evaluations import FlowEvaluations
 from stepwell.engine.execution.follow_up_tasks import FollowUpTasks
 from stepwell.engine.execution.item_memory import ItemMemory
+from stepwell.engine.execution.leaving_workflows import LeavingWorkflows
 from stepwell.engine.execution.open_children import OpenChildren
 from stepwell.engine.execution.outcomes import Outcomes
 from stepwell.engine.execution.step_dispatcher import AttemptStart, StepDispatcher
@@ -104,7 +107,7 @@ class Scheduler:
         self.outcomes, self.loop_lag, self.lease_losses = outcomes, LoopLag(), 0
         self.workflows, self._claims, self._queue, self._sub_workflows = workflows, claims, queue, sub_workflows
         self.tasks = SupervisedTasks()
-        self._leaving: set[ActiveWorkflow] = set()  # not in memory any more, but with attempts that still end
+        self.leaving = LeavingWorkflows(workflows)
         on_result = self._on_sent, self._on_committed, self._on_not_written
         self.checkpointer = Checkpointer(workflow_store, *on_result, memory, self.tasks.fail_fast)
         admission.is_backed_up = self.checkpointer.is_backed_up  # each commit calls `start_steps` again
@@ -144,20 +147,11 @@ class Scheduler:
     @property
     def held(self) -> set[UUID]:
         """The workflows that must not be claimed: they are in memory, or have attempts or unwritten decisions here."""
-        return self.workflows.keys() | {each.workflow_id for each in self._leaving} | self.checkpointer.held
+        return self.workflows.keys() | self.leaving.ids | self.checkpointer.held
 
     @property
     def stopping(self) -> bool:
         return self._admission.closed
-
-    def attempts_of(self, workflow_id: UUID) -> Mapping[UUID, RunningAttempt]:
-        """Return the workflow's attempts in this process, by task id, including those that end after it has left."""
-        return {task_id: attempt for each in self._present(workflow_id) for task_id, attempt in each.attempts.items()}
-
-    def _present(self, workflow_id: UUID) -> list[ActiveWorkflow]:
-        """Return what is here of the workflow: in memory, and not in memory any more, but with attempts."""
-        present = [each for each in self._leaving if each.workflow_id == workflow_id]
-        return [*present, self.workflows[workflow_id]] if workflow_id in self.workflows else present
 
     def register(self, workflow: ActiveWorkflow) -> None:
         """Add the workflow to those in memory. Start nothing of it yet."""
@@ -170,7 +164,7 @@ class Scheduler:
 
     def start_pending(self, workflow: ActiveWorkflow) -> None:
         """Start the pending work of a registered workflow: timers, its deadline, follow-ups and ready steps."""
-        self._dispatch(workflow, workflow.run.pending_work())
+        self._dispatch(workflow, workflow.run.pending_work(), self._clock.now())
         self.start_steps()
 
     def unregister(self, workflow: ActiveWorkflow) -> None:
@@ -178,7 +172,7 @@ class Scheduler:
         if self.workflows.get(workflow.workflow_id) is workflow:
             del self.workflows[workflow.workflow_id]
             if workflow.attempts:
-                self._leaving.add(workflow)
+                self.leaving.add(workflow)
             self._evaluations.end(workflow)
             self.item_memory.forget(workflow)
             workflow.evicted.set()
@@ -216,7 +210,7 @@ class Scheduler:
             self.dispatcher.withdraw(workflow)
             self.timers.cancel_all(workflow)
             self._follow_ups.end(workflow)
-        if leaving := [each for each in self._leaving if each.workflow_id == workflow_id]:
+        if leaving := self.leaving.versions_of(workflow_id):
             for each in leaving:
                 each.lost = True
                 for task_id in list(each.attempts):
@@ -230,12 +224,6 @@ class Scheduler:
         if workflow := self.workflows.get(workflow_id):
             await workflow.evicted.wait()
 
-    async def wait_until_quiet(self, workflow_id: UUID) -> None:
-        """Wait until no attempt of the workflow runs in this process."""
-        while busy := [each for each in self._present(workflow_id) if each.attempts]:
-            busy[0].quiet.clear()
-            await busy[0].quiet.wait()
-
     async def stop(self, grace_s: float) -> None:
         """Stop the attempts before the process ends, for example after SIGTERM.
 
@@ -246,12 +234,12 @@ class Scheduler:
         for workflow in self.workflows.values():
             self._follow_ups.end(workflow)
             self._evaluations.end(workflow)
-        for attempt in (attempts := self._attempts()):
+        for attempt in (attempts := self.leaving.all_attempts()):
             if attempt.control is not None:
                 attempt.control.cancel_at_rest()  # its job goes on at the provider, and the next process finds it
         if tasks := [attempt.task for attempt in attempts if attempt.task is not None]:
             await asyncio.wait(tasks, timeout=grace_s)
-        for attempt in self._attempts():
+        for attempt in self.leaving.all_attempts():
             if attempt.control is not None:
                 attempt.control.cancel()
         if rest := [task for task in tasks if not task.done()]:
@@ -260,9 +248,6 @@ class Scheduler:
             self.timers.cancel_all(workflow)
         self.dispatcher.close()
         self.checkpointer.close()
-
-    def _attempts(self) -> list[RunningAttempt]:
-        return [attempt for each in (*self.workflows.values(), *self._leaving) for attempt in each.attempts.values()]
 
     async def wait_until_written(self) -> None:
         """After `stop`: wait until everything that was queued is committed."""
@@ -289,11 +274,12 @@ class Scheduler:
     def _apply(self, workflow: ActiveWorkflow, input_: Input, marks: RequestMarks | None = None) -> bool:
         if self.workflows.get(workflow.workflow_id) is not workflow:
             return False
-        decision = workflow.run.apply(input_, self._clock.now())
+        now = self._clock.now()
+        decision = workflow.run.apply(input_, now)
         changed = decision.has_rows
         if changed and marks is not None:
             decision.mark(marks)
-        self._dispatch(workflow, decision)
+        self._dispatch(workflow, decision, now)
         return changed
 
     def _extend(self, workflow: ActiveWorkflow, input_: Admitted | Succeeded, now: datetime, size: int = 0) -> bool:
@@ -311,26 +297,30 @@ class Scheduler:
             return False
         self.checkpointer.grow(workflow.workflow_id, len(decision.events) - events, size)
         if type(input_) is Succeeded:
-            self._enqueue(workflow, decision.ready[ready:])
+            self._queue_steps(workflow, self._startable(workflow, decision.ready[ready:]), now)
         return True
 
-    def _dispatch(self, workflow: ActiveWorkflow, decision: Decision) -> None:
-        """Queue the ready steps of *decision* for a slot, and its rows for the checkpointer."""
+    def _dispatch(self, workflow: ActiveWorkflow, decision: Decision, now: datetime) -> None:
+        """Queue the rows of *decision* for the checkpointer, and its ready steps for a slot."""
         if workflow.evaluates:
             workflow.update_labels(decision)
         if workflow.on_hold:
             decision.effects.clear()  # `Run.pending_work` has them
             self._submit(workflow, decision)
             return
-        self._enqueue(workflow, decision.ready)
+        ready = self._startable(workflow, decision.ready)
         if decision.new_items:
             self.item_memory.add(workflow, decision.new_items)
             if places := workflow.count_items():
                 self._queue.count_grown(workflow, places)
         self._submit(workflow, decision)
+        self._queue_steps(workflow, ready, now)
 
-    def _enqueue(self, workflow: ActiveWorkflow, ready: Sequence[int]) -> None:
-        """Queue steps for a slot that a decision has made ready. If nothing may start any more: the orphans."""
+    def _startable(self, workflow: ActiveWorkflow, ready: Sequence[int]) -> Sequence[int]:
+        """Return the steps to queue after a decision that has made *ready* ones so. If nothing may start: the orphans.
+
+        Then all others leave the queue.
+        """
         if workflow.run.may_start:
             if workflow.dequeued:
                 # Steps that still wait in the queue are also ready in the decision. None must be queued twice.
@@ -339,12 +329,21 @@ class Scheduler:
         elif not workflow.dequeued:
             workflow.dequeued = True
             self.dispatcher.withdraw(workflow)
-            ready = workflow.run.orphans()
-        if ready:
-            self.dispatcher.enqueue(workflow, ready)
+            return workflow.run.orphans()
+        return ready
+
+    def _queue_steps(self, workflow: ActiveWorkflow, ready: Sequence[int], now: datetime) -> None:
+        """Queue the steps for a slot. Start those at once that need no provider, while slots are free for all."""
+        started = 0
+        if workflow.run.is_plain:
+            while started < len(ready) and (start := self.dispatcher.start_at_once(workflow, ready[started])):
+                self._begin_attempt(start, now)
+                started += 1
+        if started < len(ready):
+            self.dispatcher.enqueue(workflow, ready[started:])
 
     def start_steps(self) -> None:
-        """Start every step that may start now. No other function starts steps.
+        """Start every step in the queue that may start now.
 
         An attempt that has nothing to wait for ends at once, and may make other steps ready. The same loop starts these
         too, so nothing inside the loop calls this function.
@@ -427,7 +426,7 @@ class Scheduler:
             self._submit(workflow, decision)
         else:
             self._admission.release(start.slot)
-            self._dispatch(workflow, decision)
+            self._dispatch(workflow, decision, now)
 
     def _start_attempt(self, workflow: ActiveWorkflow, effect: StartAttempt) -> None:
         task = effect.task
@@ -467,10 +466,8 @@ class Scheduler:
         if workflow.attempts:
             return
         workflow.quiet.set()
-        if workflow in self._leaving:
-            self._leaving.discard(workflow)
-            if workflow.lost:
-                self._claims.request_lost(workflow.workflow_id, workflow.refusals)
+        if self.leaving.remove(workflow) and workflow.lost:
+            self._claims.request_lost(workflow.workflow_id, workflow.refusals)
 
 
 def _result_of(task: asyncio.Task[None]) -> None:

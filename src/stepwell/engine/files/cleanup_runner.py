@@ -338,7 +338,7 @@ class CleanupRunner:
         workflow_id = cleanup.workflow_id
         try:
             async with asyncio.timeout(_QUIET_S):
-                await self._access.scheduler.wait_until_quiet(workflow_id)
+                await self._access.scheduler.leaving.wait_until_quiet(workflow_id)
         except TimeoutError:
             return False
         after = self._continue_after.pop(workflow_id, BEFORE_ALL_TASKS)

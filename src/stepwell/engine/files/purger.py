@@ -80,7 +80,7 @@ class Purger(Struct, eq=False):
     async def _is_quiet(self, workflow_id: UUID) -> bool:
         try:
             async with asyncio.timeout(_QUIET_S):
-                await self._scheduler.wait_until_quiet(workflow_id)
+                await self._scheduler.leaving.wait_until_quiet(workflow_id)
         except TimeoutError:
             return False
         return True
