@@ -93,11 +93,11 @@ class Decision(Struct):
         return False
 
     @property
-    def has_more_rows(self) -> bool:
-        """True if the decision has costs, or rows besides those of its workflow, steps, tasks and events."""
+    def is_plain(self) -> bool:
+        """True if the decision has no costs, and only rows of its workflow, steps, tasks and events."""
         if self.parking_changes or self.has_flow_steps or self.waits or self.signals or self.new_items:  # hot path
-            return True
-        return self.has_side_rows or self.has_costs
+            return False
+        return not (self.has_side_rows or self.has_costs)
 
     @property
     def has_side_rows(self) -> bool:

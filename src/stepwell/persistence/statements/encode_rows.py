@@ -81,7 +81,7 @@ def more_rows(batch: Sequence[Decision], *, child_ended: bool = False) -> MoreRo
 
     *child_ended*: return those of `CHECKPOINT_AND_CHILD_ENDED`.
     """
-    if not child_ended and not [each for each in batch if each.has_more_rows]:
+    if not child_ended and not [each for each in batch if not each.is_plain]:
         return None  # hot path
     deliveries = [
         DELIVERY.encode(decision.workflow.id.bytes, delivery.at, delivery)
