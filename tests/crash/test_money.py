@@ -36,6 +36,11 @@ def tasks_of(client: httpx.Client, workflow_id: str) -> list[dict[str, Any]]:
     return tasks
 
 
+def steps_of(client: httpx.Client, workflow_id: str) -> list[dict[str, Any]]:
+    steps: list[dict[str, Any]] = client.get(WORKFLOWS + workflow_id).json()["steps"]
+    return steps
+
+
 def is_submitted(client: httpx.Client, workflow_id: str, *kinds: ProviderType) -> bool:
     """All that goes to these."""
     mine = [task["phase"] for task in tasks_of(client, workflow_id) if task["provider"] in kinds]
@@ -140,3 +145,22 @@ def test_killed_while_providers_answer_with_the_work_itself(data_dir: Path) -> N
             assert client.get(WORKFLOWS + workflow_id).json()["cost"] == {"amounts": [], "unknown_attempts": STEPS * 3}
         for world in worlds:
             assert len(world.emulator.ledger.jobs()) == STEPS
+
+
+def test_killed_while_providers_are_away(data_dir: Path) -> None:
+    """The attempts of the first process go on in the second one, without a retry."""
+    with emulated(data_dir.parent) as worlds:
+        worlds.always("submit", Fault.AWAY)
+        first = start_up(data_dir, worlds.environment)
+        try:
+            with first.wait_ready().client() as client:
+                workflow_id = post(client)
+                until(lambda: all(step["next_attempt_at"] for step in steps_of(client, workflow_id)), 240)
+                task_ids = [task["id"] for task in tasks_of(client, workflow_id)]
+        finally:
+            first.kill_group()
+        worlds.always("submit", None)
+        with running_up(data_dir, worlds.environment) as second, second.client() as client:
+            check_paid_once(worlds, client, workflow_id)
+            assert [task["id"] for task in tasks_of(client, workflow_id)] == task_ids
+            assert all(step["retry_count"] == 0 for step in steps_of(client, workflow_id))

@@ -208,7 +208,8 @@ class AttemptError(StepwellError):
     `retryable`: another attempt may succeed. `provider_fault`: the fallback provider may succeed, even if a retry would
     not. `request_fault`: the request itself was refused, which says nothing about the provider's health.
     `retry_after_s`: the seconds after which the provider wants the next attempt. `paid`: the provider has done the work
-    nevertheless, for `cost` if that is known.
+    nevertheless, for `cost` if that is known. `provider_away`: nothing was sent, because there was no connection, or
+    the provider has asked to come back later.
     """
 
     def __init__(
@@ -219,8 +220,10 @@ class AttemptError(StepwellError):
         provider_fault: bool = True,
         request_fault: bool = False,
         retry_after_s: float | None = None,
+        provider_away: bool = False,
     ) -> None:
         super().__init__(message)
+        self.provider_away = bool(provider_away)
         self.retryable, self.provider_fault, self.request_fault = (
             bool(retryable),
             bool(provider_fault),
@@ -265,11 +268,22 @@ class OutcomeUnknown(StepwellError):
 
 
 class CallFailed(StepwellError):
-    """A call about a job got no usable answer. `forgotten`: the provider says that there is no such job."""
+    """A call about a job got no usable answer. `forgotten`: the provider says that there is no such job.
 
-    def __init__(self, message: str, *, forgotten: bool = False, retry_after_s: float | None = None) -> None:
+    `provider_away`: as in `AttemptError`.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        forgotten: bool = False,
+        retry_after_s: float | None = None,
+        provider_away: bool = False,
+    ) -> None:
         super().__init__(message)
         self.forgotten, self.retry_after_s = forgotten, _seconds(retry_after_s)
+        self.provider_away = provider_away
 
 
 class ArtifactGone(StepwellError):

@@ -256,12 +256,16 @@ class WorkflowUpdate(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 
 class RetryPolicy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Full-jitter backoff: attempt n waits between 0 and min(max_s, base_s * factor**(n-1)) seconds."""
+    """Full-jitter backoff: attempt n waits between 0 and min(max_s, base_s * factor**(n-1)) seconds.
+
+    While a provider is away, an attempt is tried again for `outage_s` seconds without using up `max_retries`.
+    """
 
     base_s: Annotated[float, Meta(ge=0, le=3600)] = 1.0
     factor: Annotated[float, Meta(ge=1, le=100)] = 2.0
     max_s: Annotated[float, Meta(ge=0, le=86400)] = 60.0
     max_retries: Annotated[int, Meta(ge=0, le=20)] = 3
+    outage_s: Annotated[float, Meta(ge=0, le=86400)] = 600.0
 
 
 class WorkflowConfig(Struct, frozen=True, kw_only=True):

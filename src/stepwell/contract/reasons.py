@@ -149,6 +149,19 @@ class WaitsForRetry(Reason, tag="retry", frozen=True, kw_only=True):
     error: str | None
 
 
+class ProviderAway(Reason, tag="provider_away", frozen=True, kw_only=True):
+    """The provider can't be reached, or has asked to come back later, since the time `since`. Nothing was sent. The
+    same attempt is tried again at the time `at`, and until `until` no try counts as a failure. `error` is that of the
+    last try.
+    """
+
+    provider: ProviderType | None
+    since: datetime
+    at: datetime
+    until: datetime
+    error: str | None
+
+
 class FailedElsewhere(Reason, tag="failed_elsewhere", frozen=True, kw_only=True):
     """The step could run, but `steps` (at most 50) have failed, or the workflow itself has failed, and `failure` says
     why. If the workflow is FAILED, resume runs the step.
@@ -288,6 +301,7 @@ StepReason = (
     | RateLimited
     | BreakerOpen
     | WaitsForRetry
+    | ProviderAway
     | IsPaused
     | FailedElsewhere
     | HasFailed

@@ -20,10 +20,10 @@ from stepwell.lifecycle.inputs import (
     Succeeded,
 )
 from stepwell.lifecycle.items import Items
-from stepwell.lifecycle.model import NO_FLOW, ItemState, StepState, Task
+from stepwell.lifecycle.model import NO_FLOW, ItemState, Outage, StepState, Task
 from stepwell.lifecycle.remote_transitions import RemoteTransitions
 from stepwell.lifecycle.repeats import end_of_run
-from stepwell.lifecycle.retry import RetryDecision, backoff_s, decide_retry
+from stepwell.lifecycle.retry import RetryDecision, backoff_s, decide_retry, outage_pause_s, uncount_attempt
 from stepwell.lifecycle.step_transitions import StepTransitions
 from stepwell.lifecycle.steps import RepeatRule
 from stepwell.lifecycle.units import Units
@@ -78,6 +78,9 @@ class Attempts:
             unit.started_at = unit.started_at or began
             decision.record(unit, now, task)
             units.emit(decision, now, _STEP_STARTED, unit, attempt=unit.attempt, provider=provider)
+        elif unit.next_attempt_at is not None:  # its provider was away
+            unit.next_attempt_at = None
+            decision.record(unit, now, task)
         units.attach(position, task, in_process=input_.in_process)
         decision.effects.append(StartAttempt(copy_of(task)))
 
@@ -182,6 +185,8 @@ class Attempts:
         if (task := self._present(input_)) is None:
             return
         unit, plan = self._units.units[task.position], self._units.unit_plans[task.position]
+        if input_.provider_away and input_.retryable and self._try_again(decision, input_, unit, task, now):
+            return
         if input_.child_lost and self._children is not None:
             self._children.forget(unit)
         self._end(task, TaskStatus.FAILED, now)
@@ -198,6 +203,31 @@ class Attempts:
         if retry_decision is RetryDecision.FALLBACK:
             unit.on_fallback, unit.provider_attempts, delay = True, 0, 0.0
         self._retry_later(decision, unit, task, now, now + timedelta(seconds=delay))
+
+    def _try_again(self, decision: Decision, input_: AttemptFailed, unit: StepState, task: Task, now: datetime) -> bool:
+        """Let the attempt of which nothing was sent be tried again later. Return False if it counts as a failure.
+
+        If nothing may start, the attempt ends without being counted.
+        """
+        flow = unit.flow or NO_FLOW
+        outage = flow.outage or Outage(now, now + timedelta(seconds=self._units.config.retry.outage_s))
+        pause = outage_pause_s((now - outage.since).total_seconds(), input_.jitter, input_.retry_after_s)
+        at = now + timedelta(seconds=pause)
+        if at > outage.until or self._units.unit_plans[task.position].fallback is not None:
+            return False
+        unit.error_message = self._units.output_budget.shorten(input_.error)
+        unit.flow, task.sent = replace(flow, outage=outage), None
+        if self._steps.may_continue(unit):
+            self._units.pause_attempt(task.position)
+            unit.next_attempt_at = at
+            decision.record(unit, now, task)
+            decision.effects.append(WakeAt(unit.position, at))
+            return True
+        self._end(task, TaskStatus.FAILED, now)
+        task.error = unit.error_message
+        uncount_attempt(unit)
+        self._retry_later(decision, unit, task, now, at)
+        return True
 
     def _fail_unit(self, decision: Decision, unit: StepState, task: Task, now: datetime) -> None:
         if unit.flow is not None and unit.flow.candidate_bytes is not None:
@@ -231,8 +261,14 @@ class Attempts:
             units.ready.add(position)
             decision.ready.append(position)
 
-    def is_last(self, input_: AttemptFailed) -> bool:
-        """Return whether the unit makes no further attempt at this provider after this failure."""
+    def is_last(self, input_: AttemptFailed, now: datetime) -> bool:
+        """Return whether the unit makes no further attempt at this provider after this failure.
+
+        The first try of an attempt at a provider that is away counts as if it were a failure, the next ones don't.
+        """
         unit, plan = self._units.units[input_.position], self._units.unit_plans[input_.position]
+        outage = unit.flow.outage if unit.flow is not None else None
+        if input_.provider_away and outage is not None and now < outage.until:
+            return False
         retry_decision = decide_retry(plan, unit, retryable=input_.retryable, provider_fault=input_.provider_fault)
         return retry_decision is not RetryDecision.RETRY

@@ -172,7 +172,7 @@ class AttemptFailed(Struct, frozen=True):
     ended there. `broken`: a bug of Stepwell or of a provider's code has raised, or the provider is missing, so a
     job may still run too.
     `child_lost`: the sub-workflow is CANCELLED or deleted, so another attempt needs a new one. The other fields are
-    those of `errors.AttemptError`.
+    those of `errors.AttemptError`; with `provider_away`, the attempt may be tried again instead.
     """
 
     position: int
@@ -188,6 +188,7 @@ class AttemptFailed(Struct, frozen=True):
     cost: Cost | None = None
     request_fault: bool = False
     child_lost: bool = False
+    provider_away: bool = False
 
 
 class RetryDue(Struct, frozen=True):

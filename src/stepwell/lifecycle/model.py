@@ -79,13 +79,21 @@ class Wait(Struct, frozen=True):
     message: str | None = None
 
 
+class Outage(Struct, frozen=True):
+    """The time in which an attempt is tried again because its provider is away."""
+
+    since: datetime
+    until: datetime
+
+
 class FlowState(Struct, frozen=True):
     """The state of a step's flow control. It is replaced as a whole, because copies of a step share it.
 
     `items` is the number of its items, None before they are known. `run` counts the ended runs of a step that repeats.
     `candidate_bytes` is the size of the best result so far, None without one, and `best` its number. `child` is the id
     of the sub-workflow of the present run; None before the first attempt at it. `child_since` is the time from which
-    the present attempt waits for it; None before it exists.
+    the present attempt waits for it; None before it exists. `outage` began with the first try of this execution of
+    which nothing was sent; the step of any workflow may have that.
     """
 
     wait: Wait | None = None
@@ -95,6 +103,7 @@ class FlowState(Struct, frozen=True):
     best: float | None = None
     child: UUID | None = None
     child_since: datetime | None = None
+    outage: Outage | None = None
 
 
 NO_FLOW: Final = FlowState()

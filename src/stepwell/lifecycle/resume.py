@@ -3,6 +3,8 @@
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+from msgspec.structs import replace
+
 from stepwell.contract.enums import RunIf, StepStatus
 from stepwell.lifecycle.model import StepState
 from stepwell.lifecycle.steps import ResolvedStep
@@ -44,6 +46,8 @@ def steps_to_leave(
 
 def reset(step: StepState) -> bool:
     """Put a step back to PENDING, or renew the retry budget of a RUNNING one. Return whether it has changed."""
+    if step.flow is not None and step.flow.outage is not None:
+        step.flow = replace(step.flow, outage=None)
     if step.status in _RESET_BY_RESUME and (step.status is not StepStatus.PENDING or step.error_message is not None):
         step.status, step.on_fallback = StepStatus.PENDING, False
         step.provider_attempts = step.retry_count = 0

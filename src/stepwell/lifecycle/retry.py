@@ -30,6 +30,25 @@ def decide_retry(plan: ResolvedStep, step: StepState, *, retryable: bool, provid
     return RetryDecision.FAIL
 
 
+def uncount_attempt(step: StepState) -> None:
+    """Uncount the present attempt of the step, of which nothing was sent."""
+    step.retry_count -= step.provider_attempts > 1
+    step.provider_attempts -= 1
+
+
+OUTAGE_PAUSE_MIN_S, OUTAGE_PAUSE_MAX_S = 1.0, 30.0
+
+
+def outage_pause_s(waited_s: float, jitter: float, retry_after_s: float | None) -> float:
+    """Return the seconds until an attempt at a provider that is away is tried again.
+
+    *waited_s* are the seconds since the first try: the pauses double up to half a minute. *jitter* is from 0 to below
+    1. A `Retry-After` that is longer counts.
+    """
+    pause = min(max(waited_s, OUTAGE_PAUSE_MIN_S), OUTAGE_PAUSE_MAX_S) * (1 + jitter) / 2
+    return max(pause, retry_after_s or 0.0)
+
+
 def backoff_s(policy: RetryPolicy, attempts: int, jitter: float, retry_after_s: float | None = None) -> float:
     """Return the seconds until the next attempt, after *attempts* (1 or more) have failed.
 

@@ -144,6 +144,10 @@ class Run:
         """Return whether the unit has an attempt, of this process or of an earlier one."""
         return position in self._units.running
 
+    def is_tried_again(self, position: int) -> bool:
+        """Return whether the unit's attempt is between two tries, because its provider was away."""
+        return position in self._units.running and self._units.units[position].next_attempt_at is not None
+
     def open_task(self, position: int) -> Task | None:
         """Return the unit's present attempt, or None."""
         return self._units.running.get(position)

@@ -14,6 +14,7 @@ from stepwell.lifecycle.items import ItemGroup, Items
 from stepwell.lifecycle.model import ItemState, StepState, Task
 from stepwell.lifecycle.remote_transitions import RemoteTransitions
 from stepwell.lifecycle.resume import reset, resume_report, steps_to_leave
+from stepwell.lifecycle.retry import uncount_attempt
 from stepwell.lifecycle.run_if import skip_reason
 from stepwell.lifecycle.units import Units
 from stepwell.lifecycle.waits import WaitEnd, Waits
@@ -184,8 +185,10 @@ class StepTransitions:
     def hold_back(self, decision: Decision, now: datetime) -> dict[str, Any]:
         """Put what is between two attempts back to PENDING. Return the data of the event that reports it."""
         units, steps, items = self._units, list[str](), dict[str, list[int]]()
-        for position in sorted(units.backoff):
+        held_back = sorted(units.backoff)
+        for position in held_back:
             unit, step_id = units.units[position], units.unit_plans[position].step_id
+            self._withdraw_attempt(decision, unit, now)
             unit.status, unit.next_attempt_at = StepStatus.PENDING, None
             decision.record(unit, now)
             if isinstance(unit, ItemState) and (group := self._group_of(unit)) is not None:
@@ -193,7 +196,7 @@ class StepTransitions:
                 group.running -= 1
             else:
                 steps.append(step_id)
-        units.ready.update(units.backoff)
+        units.ready.update(held_back)
         units.backoff.clear()
         for group in self._groups():
             step = units.steps[group.position]
@@ -203,6 +206,13 @@ class StepTransitions:
                 steps.append(units.plans[step.position].step_id)
         held: dict[str, Any] = {"held_back": steps} if steps else {}
         return held | ({"held_back_items": items} if items else {})
+
+    def _withdraw_attempt(self, decision: Decision, unit: StepState, now: datetime) -> None:
+        """End the attempt of a unit between two tries, if it has one: its provider is away, so nothing was sent."""
+        if (task := self._units.running.get(unit.position)) is not None:
+            self._remote.cancel(decision, task, now, in_process=False)
+            self._units.detach(unit.position)
+            uncount_attempt(unit)
 
     def hold_back_item(self, decision: Decision, unit: StepState, now: datetime) -> None:
         """Hold back an item that is PENDING because no other attempt may start now. Leave other units as they are."""
@@ -326,9 +336,10 @@ class StepTransitions:
     def _hold_items(self, decision: Decision, group: ItemGroup, now: datetime) -> dict[str, Any]:
         """Put the items of a failing step that no attempt runs for back to PENDING."""
         units, held = self._units, list[int]()
-        for position in sorted(group.taken - units.running.keys()):
+        for position in sorted(group.taken - (units.running.keys() - units.backoff)):
             item = units.units[position]
             assert isinstance(item, ItemState)
+            self._withdraw_attempt(decision, item, now)
             if item.status is StepStatus.RUNNING:
                 item.status, item.next_attempt_at = StepStatus.PENDING, None
                 decision.record(item, now)

@@ -33,7 +33,8 @@ class Units:
     `ready`: the dependencies permit the unit, and it waits for a slot. `running`: the unit has an attempt.
     `attached`: the attempt runs in this process. An attempt of an earlier process isn't attached; its unit is `ready`,
     so that the attempt continues here. `in_process`: the attempt works in its process, and not at a provider outside.
-    `backoff`: the unit is between two attempts; it is also `ready` once the time of the next attempt has come.
+    `backoff`: the unit is between two attempts, or its attempt between two tries because the provider is away; it is
+    also `ready` once the time of the next one has come.
 
     `failures` counts the FAILED steps that make the workflow FAILED, `tolerated` the optional ones, and `skipped` the
     SKIPPED steps. `dependants` has the positions that depend directly on a step, by position.
@@ -144,12 +145,19 @@ class Units:
         if in_process:
             self.in_process.add(position)
 
+    def pause_attempt(self, position: int) -> None:
+        """Record that the unit's attempt runs in no process until the time of its next try."""
+        self.attached.discard(position)
+        self.in_process.discard(position)
+        self.backoff.add(position)
+
     def detach(self, position: int) -> None:
         """Record that the unit's attempt has ended."""
         self.running.pop(position, None)
         self.attached.discard(position)
         self.in_process.discard(position)
         self.ready.discard(position)
+        self.backoff.discard(position)
 
     def complete(self, position: int) -> list[int]:
         """Record that the step is COMPLETED. Return the positions that this makes ready. Costs O(its edges)."""

@@ -109,7 +109,7 @@ class TestPoll:
             with pytest.raises(CallFailed) as failure:
                 await call
             assert not failure.value.forgotten
-            assert failure.value.retry_after_s == (0 if fault is Fault.BUSY else None)
+            assert failure.value.retry_after_s == {Fault.BUSY: 0, Fault.AWAY: 1}.get(fault)
         assert (await state_after_polls(provider, job)).status is JobStatus.SUCCEEDED
 
     @pytest.mark.parametrize("fault", [Fault.HANG_AFTER, Fault.DRIP_AFTER])

@@ -81,7 +81,8 @@ async def failure(plain: Plain, *, timeout_s: float = 10.0, url: str | None = No
         return "unknown", str(error)
     assert isinstance(error, AttemptError)
     assert error.provider_fault
-    return "retryable" if error.retryable else "refused", str(error), error.retry_after_s
+    kind = "away" if error.provider_away else "retryable" if error.retryable else "refused"
+    return kind, str(error), error.retry_after_s
 
 
 class TestTable:
@@ -100,17 +101,22 @@ class TestTable:
     def test_each_status_has_the_outcome_of_the_table(
         self, statuses: tuple[int, ...], own: SubmitOutcome, gateways: SubmitOutcome
     ) -> None:
-        assert {status: outcome_of_answer(status, readable=True) for status in statuses} == dict.fromkeys(statuses, own)
-        unread = {status: outcome_of_answer(status, readable=False) for status in statuses}
-        assert unread == dict.fromkeys(statuses, gateways)
+        for readable, expected in ((True, own), (False, gateways)):
+            outcomes = {each: outcome_of_answer(each, readable=readable, retry_after=False) for each in statuses}
+            assert outcomes == dict.fromkeys(statuses, expected)
+            outcomes = {each: outcome_of_answer(each, readable=readable, retry_after=True) for each in statuses}
+            assert outcomes == {each: SubmitOutcome.AWAY if each == 503 else expected for each in statuses}
+
+    @pytest.mark.parametrize(
+        "error", [httpx.ConnectError("refused"), httpx.ConnectTimeout("slow"), httpx.ProxyError("no")]
+    )
+    def test_errors_without_a_connection_mean_away(self, error: Exception) -> None:
+        assert outcome_of_error(error) is SubmitOutcome.AWAY
 
     @pytest.mark.parametrize(
         "error",
         [
-            httpx.ConnectError("refused"),
-            httpx.ConnectTimeout("slow"),
             httpx.PoolTimeout("all taken"),
-            httpx.ProxyError("no"),
             httpx.UnsupportedProtocol("ftp"),
             httpx.LocalProtocolError("a header"),
             httpx.InvalidURL("none"),
@@ -141,12 +147,16 @@ class TestTable:
     def test_errors_after_the_request_mean_unknown(self, error: Exception) -> None:
         assert outcome_of_error(error) is SubmitOutcome.UNKNOWN
 
-    @pytest.mark.parametrize("outcome", [SubmitOutcome.NOT_SENT, SubmitOutcome.NOT_ACCEPTED, SubmitOutcome.FAILED])
+    @pytest.mark.parametrize(
+        "outcome",
+        [SubmitOutcome.AWAY, SubmitOutcome.NOT_SENT, SubmitOutcome.NOT_ACCEPTED, SubmitOutcome.FAILED],
+    )
     def test_outcomes_that_a_retry_may_change_raise_a_retryable_error(self, outcome: SubmitOutcome) -> None:
         with pytest.raises(AttemptError, match=r"\AA: why\Z") as caught:
             raise_outcome(outcome, "A", "why", 7.5)
         error = caught.value
         assert (error.retryable, error.provider_fault, error.retry_after_s) == (True, True, 7.5)
+        assert error.provider_away is (outcome is SubmitOutcome.AWAY)
 
     def test_a_refusal_raises_an_error_that_is_not_retryable(self) -> None:
         with pytest.raises(AttemptError, match=r"\AA: why\Z") as caught:
@@ -230,17 +240,17 @@ class TestSubmit:
     async def test_a_refused_connection_names_host_and_port(self, plain: Plain, unused_port: int, scheme: str) -> None:
         error = await failure(plain, url=f"{scheme}://127.0.0.1:{unused_port}/jobs?key=canary")
         words = f"no connection to 127.0.0.1:{unused_port}: connection refused"
-        assert error == ("retryable", f"Somebody: the submit was not sent: {words}", None)
+        assert error == ("away", f"Somebody: the submit was not sent: {words}", None)
 
     async def test_a_failed_tls_handshake_is_reported_as_such(self, plain: Plain) -> None:
         kind, why, after = await failure(plain, url=plain.url.replace("http:", "https:"))
         words = f"Somebody: the submit was not sent: no connection to {plain.url.removeprefix('http://')}: TLS failed ("
-        assert (kind, why[: len(words)], after) == ("retryable", words, None)
+        assert (kind, why[: len(words)], after) == ("away", words, None)
         assert plain.calls == []
 
     async def test_a_name_that_does_not_resolve_is_reported_as_such(self, plain: Plain) -> None:
         kind, why, after = await failure(plain, url="http://nobody.invalid/jobs")
-        assert (kind, after) == ("retryable", None)
+        assert (kind, after) == ("away", None)
         assert why in {
             f"Somebody: the submit was not sent: no connection to nobody.invalid:80: {cause}"
             for cause in ("DNS doesn't know the name", "the name can't be resolved: DNS doesn't answer")
@@ -262,6 +272,7 @@ class TestSubmit:
             (Fault.GATEWAY_BEFORE, ("unknown", "the submit was answered 502 without an error message")),
             (Fault.GATEWAY_AFTER, ("unknown", "the submit was answered 502 without an error message")),
             (Fault.BUSY, ("retryable", "the submit was answered 429: too many requests", 0.0)),
+            (Fault.AWAY, ("away", "the submit was answered 503: come back later", 1.0)),
             (Fault.UNAVAILABLE, ("retryable", "the submit was answered 503: no capacity", None)),
             (Fault.BROKEN, ("retryable", "the submit was answered 500: something broke", None)),
             (Fault.REFUSED, ("refused", "the submit was answered 422: this can't be done", None)),
@@ -274,9 +285,9 @@ class TestSubmit:
         assert plain.count("submit") == 1
 
     @pytest.mark.parametrize("host", ["a..b", f"{'a' * 64}.example"])
-    async def test_an_invalid_host_name_is_retryable(self, plain: Plain, host: str) -> None:
+    async def test_an_invalid_host_name_is_one_that_does_not_resolve(self, plain: Plain, host: str) -> None:
         kind, why, _ = await failure(plain, url=f"http://{host}")
-        assert (kind, why.startswith("Somebody: ")) == ("retryable", True)
+        assert (kind, why.startswith("Somebody: ")) == ("away", True)
 
     @pytest.mark.parametrize(
         "address", ["http://xn--/", "http://xn--a/", "http://xn--zzzzzzzz.example/", "http://[::1/"]
@@ -347,8 +358,8 @@ class TestRetryAfter:
     @pytest.mark.parametrize("status", [408, 425, 429, 500, 503])
     async def test_retry_after_of_a_submit_is_passed_on(self, plain: Plain, status: int) -> None:
         plain.reply = Reply(status, OWN_WORDS, {"Retry-After": "17"})
-        expected = ("retryable", f"Somebody: the submit was answered {status}: not today", 17.0)
-        assert await failure(plain) == expected
+        kind = "away" if status == 503 else "retryable"
+        assert await failure(plain) == (kind, f"Somebody: the submit was answered {status}: not today", 17.0)
 
     @pytest.mark.parametrize(("headers", "seconds"), WAITS)
     async def test_retry_after_of_another_call_is_passed_on(
@@ -359,7 +370,8 @@ class TestRetryAfter:
             api = ProviderApi(client, "Somebody", words)
             with pytest.raises(CallFailed, match=r"\ASomebody answered 503: not today\Z") as caught:
                 await api.call("GET", f"{plain.url}/jobs/1", {}, ok=frozenset({200}))
-        assert (caught.value.retry_after_s, caught.value.forgotten) == (seconds, False)
+        error = caught.value
+        assert (error.retry_after_s, error.forgotten, error.provider_away) == (seconds, False, seconds is not None)
 
     async def test_an_unknown_outcome_has_no_retry_after(self, plain: Plain) -> None:
         plain.reply = Reply(502, PAGE, {"Retry-After": "17"})

@@ -97,6 +97,8 @@ _MEANINGS: Mapping[str, Mapping[str, str]] = {
         "factor": "By how much the longest wait grows with each attempt (default 2)",
         "max_s": "The limit of the longest wait, in seconds (default 60)",
         "max_retries": "Attempts after the first one, for steps without `max_retries` of their own (default 3)",
+        "outage_s": "For how many seconds a provider that is [away](concepts.md#failures-and-retries) costs no retry "
+        "(default 600, 0: never)",
     },
     "WorkflowStepDefinition": {
         "task_type": "What the step does",

@@ -8,6 +8,7 @@ call; or for all calls of a kind by `always`. Some strike before the call has an
 import asyncio
 import json
 import sqlite3
+import ssl
 import threading
 from abc import ABC, abstractmethod
 from collections import Counter, defaultdict, deque
@@ -37,6 +38,7 @@ class Fault(Enum):
     TRUNCATE_AFTER = auto()  # half of the body that was announced
     HUGE_AFTER = auto()  # 9 MB of spaces before the body
     BUSY = auto()  # 429 with Retry-After: 0
+    AWAY = auto()  # 503 with Retry-After: 1
     UNAVAILABLE = auto()  # 503 in the provider's words
     BROKEN = auto()  # 500 in the provider's words
     GATEWAY_BEFORE = auto()  # 502 and HTML
@@ -150,6 +152,17 @@ class Emulator(ABC):
         await asyncio.gather(*self.open_requests, return_exceptions=True)
         self.ledger.close()
 
+    def stop_listening(self) -> None:
+        """Refuse connections from now on, until `listen`."""
+        self._port = self._server.sockets[0].getsockname()[1]
+        self._server.close()
+        for task in list(self.open_requests):
+            task.cancel()
+
+    async def listen(self, tls: ssl.SSLContext | None = None) -> None:
+        """Accept connections again, at the same port."""
+        self._server = await asyncio.start_server(self._connected, "127.0.0.1", self._port, ssl=tls)
+
     def plan(self, kind: str, *faults: Fault) -> None:
         """The next calls of that kind meet these, one each."""
         self._planned[kind] += faults
@@ -235,6 +248,9 @@ class Emulator(ABC):
             case Fault.BUSY:
                 reply = self.error(429, "too many requests")
                 reply.headers["Retry-After"] = "0"
+            case Fault.AWAY:
+                reply = self.error(503, "come back later")
+                reply.headers["Retry-After"] = "1"
             case Fault.UNAVAILABLE:
                 reply = self.error(503, "no capacity")
             case Fault.BROKEN:

@@ -69,6 +69,7 @@ def failure(task: Task, error: AttemptError) -> AttemptFailed:
         retry_after_s=error.retry_after_s,
         cost=error.cost,
         request_fault=error.request_fault,
+        provider_away=error.provider_away,
     )
 
 

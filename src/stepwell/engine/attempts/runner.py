@@ -176,6 +176,9 @@ class AttemptRunner:
             processes = AttemptProcesses(self._local, context.tenant, (context.workflow_id, task.position), control)
             io = BoundAttemptIO(context.files, task, self._files, memory, processes)
             outcome = await self._attempt(AttemptResources(context, task, io, memory, answers, control), work)
+        if isinstance(outcome, AttemptFailed) and outcome.provider_away and answers.has_file:
+            # The next try would find the answer of this one.
+            outcome = replace(outcome, provider_away=False)
         stored = bool(io.stored) or answers.has_file or self._providers.on_workers(task.provider)
         return AttemptEnd(outcome, stored, answers.has_file)
 

@@ -79,6 +79,8 @@ class AttemptTasks:
         recorded = end.outcome is not None and self._apply(workflow, end.outcome)
         if end.outcome is None and self._admission.closed:
             return  # the next process continues the attempt
+        if recorded and current is not None and current.status is TaskStatus.RUNNING:
+            return  # the provider is away: the attempt is tried again
         succeeded = recorded and current is not None and current.status is TaskStatus.COMPLETED
         if end.stored and not succeeded:
             await self._discard_when_committed(workflow, partial(self._runner.discard, task))

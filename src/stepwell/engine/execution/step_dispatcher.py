@@ -141,7 +141,7 @@ class StepDispatcher:
                 tracked, outcome, provider_failed=blamed, retries_exhausted=False
             )  # so that it never opens
             return
-        used_up = failed is not None and workflow.run.attempts.is_last(failed)
+        used_up = failed is not None and workflow.run.attempts.is_last(failed, self._clock.now())
         allowed_before = self._health.allows(tracked.key)
         self._health.record_end(tracked, outcome, provider_failed=blamed, retries_exhausted=used_up)
         if allowed_before and not self._health.allows(tracked.key):
@@ -199,6 +199,8 @@ class StepDispatcher:
             if slot.pool is None:
                 self.enqueue(workflow, [position])  # the breaker has closed meanwhile, so it needs a slot of its model
                 return None
+        elif provider is not None and workflow.run.is_tried_again(position):
+            key = self._key(workflow, position)  # the breaker learns of the try, and doesn't hold it back
         workflow.waiting_since.pop(position, None)
         # A step without a provider draws nothing, so it gets no seed.
         seed = None if slot.pool is None else drawn_seed(slot.workflow_id, position, workflow.run_number(position))

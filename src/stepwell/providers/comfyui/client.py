@@ -228,7 +228,10 @@ class ComfyUiServer:
                 raise AttemptError(why, retryable=False)
             uploaded = self._files.readable(answer, _UploadAnswer)
         except CallFailed as error:
-            raise AttemptError(str(error), retryable=True, retry_after_s=error.retry_after_s) from error
+            away = error.provider_away
+            raise AttemptError(
+                str(error), retryable=True, retry_after_s=error.retry_after_s, provider_away=away
+            ) from error
         return f"{uploaded.subfolder}/{uploaded.name}" if uploaded.subfolder else uploaded.name
 
     async def _read(self, api: ProviderApi, path: str, kind: type[T]) -> T:

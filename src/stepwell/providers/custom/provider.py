@@ -144,7 +144,10 @@ class CustomProvider:
             if worker_error is None or worker_error.retryable is None:
                 raise
             again = worker_error.retryable
-            raise AttemptError(str(error), retryable=again, retry_after_s=error.retry_after_s) from error
+            away = error.provider_away
+            raise AttemptError(
+                str(error), retryable=again, retry_after_s=error.retry_after_s, provider_away=away
+            ) from error
         if answer.status != _ACCEPTED and body.result is not None:
             store = partial(_store_result, body, body.result, io)
             try:

@@ -18,9 +18,11 @@ from google.oauth2 import service_account
 from msgspec import DecodeError, json
 
 from stepwell.basics.errors import AttemptError
+from stepwell.outbound.http_client import retry_after_s
 from stepwell.outbound.sanitise import sanitised
 from stepwell.providers.google.descriptors import VERTEX
 from stepwell.providers.shared.connection_errors import connection_message
+from stepwell.providers.shared.submit_outcomes import SubmitOutcome, is_away, outcome_of_error
 
 _SCOPES = ("https://www.googleapis.com/auth/cloud-platform",)
 _EARLY_S = 300.0  # a token is renewed this long before its end
@@ -76,7 +78,8 @@ class ServiceAccount:
         try:
             self._credentials.refresh(Transport(timeout_s))
         except TransportError as error:
-            raise AttemptError(f"{self._name}: no access token: {error}", retryable=True) from None
+            away = isinstance(error, _EndpointAway)
+            raise AttemptError(f"{self._name}: no access token: {error}", retryable=True, provider_away=away) from None
         except RefreshError as error:
             message = str(error.args[0]) if error.args else ""
             for line in self.hidden:
@@ -152,15 +155,23 @@ class Transport(transport.Request):
                         raise _transport_error("the answer is too big, or too slow")
         except (httpx.HTTPError, httpx.InvalidURL, OSError, UnicodeError) as error:
             why = connection_message(error, url, "token_uri in the service account's JSON", VERTEX.public_hosts)
-            raise _transport_error(why or f"no answer ({type(error).__name__})") from None
+            away = outcome_of_error(error) is SubmitOutcome.AWAY
+            raise _transport_error(why or f"no answer ({type(error).__name__})", away=away) from None
         if response.status_code >= _SERVER_ERROR or response.status_code in _TRANSIENT_STATUSES or response.is_redirect:
             # Raised here, because google-auth would retry otherwise.
-            raise _transport_error(f"the token endpoint answered {response.status_code}")
+            again_s = retry_after_s(response.headers)
+            away = is_away(response.status_code, retry_after=again_s is not None)
+            raise _transport_error(f"the token endpoint answered {response.status_code}", away=away)
         return _Response(response.status_code, response.headers, bytes(data))
 
 
-def _transport_error(why: str) -> TransportError:
-    return TransportError(why)  # type: ignore[no-untyped-call]
+class _EndpointAway(TransportError):
+    """The token endpoint is away, as in `AttemptError`. So nothing was sent to the provider."""
+
+
+def _transport_error(why: str, *, away: bool = False) -> TransportError:
+    kind = _EndpointAway if away else TransportError
+    return kind(why)  # type: ignore[no-untyped-call]
 
 
 def account_fault(secret: str) -> str | None:

@@ -27,7 +27,13 @@ from stepwell.ports.providers import AnswerHead, AnswerMemory, ErrorText
 from stepwell.providers.shared.bounded_json import has_bounded_values, read_json
 from stepwell.providers.shared.connection_errors import connection_message
 from stepwell.providers.shared.credentials import Key
-from stepwell.providers.shared.submit_outcomes import SubmitOutcome, outcome_of_answer, outcome_of_error, raise_outcome
+from stepwell.providers.shared.submit_outcomes import (
+    SubmitOutcome,
+    is_away,
+    outcome_of_answer,
+    outcome_of_error,
+    raise_outcome,
+)
 from stepwell.runtime.memory import FREE_BYTES
 
 T = TypeVar("T")
@@ -212,11 +218,12 @@ class ProviderApi:
         refusal = self._report_key(answer)
         content = answer.read(accepted) if answer.is_success else None
         words = None if answer.is_success else self._error_text(answer.body)
-        outcome = outcome_of_answer(answer.status, readable=content is not None or words is not None)
+        again_s, readable = retry_after_s(answer.headers), content is not None or words is not None
+        outcome = outcome_of_answer(answer.status, readable=readable, retry_after=again_s is not None)
         if outcome is SubmitOutcome.ACCEPTED and content is not None:
             return answer, content
         why = f"the submit was answered {answer.status}" + (f": {words}" if words else " without an error message")
-        raise_outcome(outcome, self.name, refusal + why, retry_after_s(answer.headers))
+        raise_outcome(outcome, self.name, refusal + why, again_s)
 
     async def call(
         self, method: str, url: str, headers: Mapping[str, str], body: bytes | None = None, *, ok: frozenset[int]
@@ -230,7 +237,7 @@ class ProviderApi:
         except _CALL_ERRORS as error:
             kind = AnswerTooBig if isinstance(error, TooBig) else CallFailed
             why = connection_message(error, url, self._setting, self._public_hosts) or self._no_answer(error)
-            raise kind(f"{self.name}: {why}") from error
+            raise kind(f"{self.name}: {why}", provider_away=outcome_of_error(error) is SubmitOutcome.AWAY) from error
         refusal = self._report_key(answer)
         if answer.status in ok:
             return answer
@@ -238,7 +245,8 @@ class ProviderApi:
         message = f"{self.name}: {refusal}it answered" if refusal else f"{self.name} answered"
         message += f" {answer.status}" + (f": {words}" if words else "")
         forgotten, again_s = answer.status in GONE and words is not None, retry_after_s(answer.headers)
-        raise CallFailed(sanitised(message), forgotten=forgotten, retry_after_s=again_s)
+        away = is_away(answer.status, retry_after=again_s is not None)
+        raise CallFailed(sanitised(message), forgotten=forgotten, retry_after_s=again_s, provider_away=away)
 
     def readable(self, answer: ApiAnswer, kind: type[T]) -> T:
         """Decode the body of an answer to `call`. Raises `CallFailed` if it isn't of *kind*."""

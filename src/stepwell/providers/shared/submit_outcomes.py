@@ -2,7 +2,9 @@
 
 | answer or error                                           | outcome      | consequence                            |
 |-----------------------------------------------------------|--------------|----------------------------------------|
-| no connection: refused, DNS, TLS, none free in time       | NOT_SENT     | the attempt failed; a retry may help   |
+| no connection: refused, DNS, TLS, a proxy's               | AWAY         | the attempt is tried again             |
+| 503 with a Retry-After                                    | AWAY         | the same, after its Retry-After        |
+| no connection free in time, a request that can't be sent  | NOT_SENT     | the attempt failed; a retry may help   |
 | 408, 425, 429; 503 in the provider's own words            | NOT_ACCEPTED | the same, after its Retry-After        |
 | any other 4xx, a redirect                                 | REFUSED      | the attempt failed; a retry won't help |
 | any other 5xx in the provider's own words                 | FAILED       | the attempt failed; a retry may help   |
@@ -25,11 +27,9 @@ from stepwell.outbound.sanitise import sanitised
 _NEVER_ACCEPTED = frozenset({408, 425, 429})
 _GATEWAY = frozenset({502, 504})
 _BUSY = 503
+_NO_CONNECTION = (httpx.ConnectError, httpx.ConnectTimeout, httpx.ProxyError)
 _NOT_SENT = (
-    httpx.ConnectError,
-    httpx.ConnectTimeout,
     httpx.PoolTimeout,
-    httpx.ProxyError,
     httpx.UnsupportedProtocol,
     httpx.LocalProtocolError,
     httpx.InvalidURL,
@@ -41,6 +41,7 @@ _MAX_MESSAGE = 500  # bytes
 class SubmitOutcome(Enum):
     """The outcome of a submit, as in the table above."""
 
+    AWAY = auto()
     NOT_SENT = auto()
     NOT_ACCEPTED = auto()
     REFUSED = auto()
@@ -49,9 +50,14 @@ class SubmitOutcome(Enum):
     UNKNOWN = auto()
 
 
-def outcome_of_answer(status: int, *, readable: bool) -> SubmitOutcome:
-    """Return the outcome for an answer. *readable*: the body is a job or an error, as documented for this status."""
+def outcome_of_answer(status: int, *, readable: bool, retry_after: bool) -> SubmitOutcome:
+    """Return the outcome for an answer. *readable*: the body is a job or an error, as documented for this status.
+
+    *retry_after*: it has a `Retry-After`.
+    """
     match status // 100:
+        case _ if is_away(status, retry_after=retry_after):
+            return SubmitOutcome.AWAY
         case _ if status in _NEVER_ACCEPTED:
             return SubmitOutcome.NOT_ACCEPTED
         case 3 | 4:
@@ -68,7 +74,14 @@ def outcome_of_answer(status: int, *, readable: bool) -> SubmitOutcome:
 
 def outcome_of_error(error: Exception) -> SubmitOutcome:
     """Return the outcome for an error of httpx, or for the TimeoutError of a deadline around the whole call."""
+    if isinstance(error, _NO_CONNECTION):
+        return SubmitOutcome.AWAY
     return SubmitOutcome.NOT_SENT if isinstance(error, _NOT_SENT) else SubmitOutcome.UNKNOWN
+
+
+def is_away(status: int, *, retry_after: bool) -> bool:
+    """Return whether an answer asks to come back later: a 503 with a `Retry-After`."""
+    return status == _BUSY and retry_after
 
 
 def raise_outcome(outcome: SubmitOutcome, provider: str, why: str, retry_after_s: float | None = None) -> NoReturn:
@@ -80,4 +93,5 @@ def raise_outcome(outcome: SubmitOutcome, provider: str, why: str, retry_after_s
         case SubmitOutcome.REFUSED:
             raise AttemptError(message, retryable=False)
         case _:
-            raise AttemptError(message, retryable=True, retry_after_s=retry_after_s)
+            away = outcome is SubmitOutcome.AWAY
+            raise AttemptError(message, retryable=True, retry_after_s=retry_after_s, provider_away=away)

@@ -39,6 +39,7 @@ from stepwell.contract.reasons import (
     OtherProcess,
     OutcomeNotKnown,
     OwnerDead,
+    ProviderAway,
     RateLimited,
     RemoteJob,
     RunsHere,
@@ -55,7 +56,7 @@ from stepwell.contract.reasons import (
     WorkflowReason,
 )
 from stepwell.lifecycle.allowed_verbs import is_allowed
-from stepwell.lifecycle.model import ItemState, Task, Wait, WorkflowState
+from stepwell.lifecycle.model import ItemState, Outage, Task, Wait, WorkflowState
 from stepwell.lifecycle.records import StepRecord
 from stepwell.lifecycle.run_if import has_ended
 from stepwell.lifecycle.units import unit_position
@@ -231,7 +232,15 @@ class _Steps:
         """Return the reason of a step or an item that runs, at the *position* of its unit."""
         if (waits := self._snapshot.waits.get(position)) is not None:
             return waits
-        task = self._under_way.get(position)
+        task, flow, at = self._under_way.get(position), step.state.flow, step.state.next_attempt_at
+        if (
+            task is not None
+            and flow is not None
+            and flow.outage is not None
+            and at is not None
+            and not self._is_late(at)
+        ):
+            return _provider_away(task.provider, flow.outage, at, step.state.error_message)
         return self._of_attempt(step, task) if task is not None else self._between_attempts(step)
 
     def _of_items(self, items: Sequence[ItemState], step: StepRecord) -> WaitsForItems:
@@ -310,9 +319,13 @@ class _Steps:
             return IsDraining(detail="This process is stopping and starts nothing more; the next one runs it.")
         return _runs_here(step.state.attempt + 1, "recording", None)
 
+    def _is_late(self, at: datetime) -> bool:
+        """Return whether a time has passed that another process should have heeded."""
+        return at <= self._snapshot.now and self._snapshot.elsewhere is not None
+
     def _between_attempts(self, step: StepRecord) -> StepReason:
         state, plan, at = step.state, step.plan, step.state.next_attempt_at
-        if at is None or (at <= self._snapshot.now and self._snapshot.elsewhere is not None):
+        if at is None or self._is_late(at):
             return self._about_to_start(step)
         provider = plan.fallback if state.on_fallback else plan.provider
         number, attempts = state.provider_attempts + 1, plan.max_retries + 1
@@ -363,6 +376,14 @@ def _waits_outside(wait: Wait, signal: str) -> StepReason:
         return IsDelayed(detail=f"This is a delay. {times}", since=wait.since, until=wait.until)
     detail = f"Waits for the signal '{signal}'. {times}"
     return WaitsForSignal(detail=detail, name=signal, since=wait.since, until=wait.until)
+
+
+def _provider_away(provider: ProviderType | None, outage: Outage, at: datetime, error: str | None) -> StepReason:
+    detail = f"{provider} has been away since {_time(outage.since)}. Nothing was sent. The attempt is tried again at "
+    detail += f"{_time(at)}, and until {_time(outage.until)} no try counts as a failure."
+    if error:
+        detail += f" The last error: {error}"
+    return ProviderAway(detail=detail, provider=provider, since=outage.since, at=at, until=outage.until, error=error)
 
 
 def _at_provider(

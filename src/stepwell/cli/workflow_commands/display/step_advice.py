@@ -13,6 +13,7 @@ from stepwell.contract.reasons import (
     IsPaused,
     NotStarted,
     OutcomeNotKnown,
+    ProviderAway,
     RateLimited,
     RunsHere,
     StepReason,
@@ -42,7 +43,7 @@ def step_advice(reason: StepReason, workflow_id: UUID, status: WorkflowStatus) -
             return f"It starts when a slot is free. The limit: {setting or _SLOT_SETTINGS[reason.limit]}"
         case RateLimited():
             return f"It starts by itself. The limit: {_SLOT_SETTINGS['model']}"
-        case BreakerOpen():
+        case BreakerOpen() | ProviderAway():
             return "It is tried again by itself. For the failures: stepwell providers"
         case OutcomeNotKnown():
             return _command("To end it without the answer", "cancel", workflow_id, status)

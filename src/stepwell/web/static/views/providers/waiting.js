@@ -12,6 +12,7 @@ const REASONS = {
   rate_limited: "Rate limited",
   breaker_open: "Breaker open",
   retry: "Tries again",
+  provider_away: "Provider away",
 };
 
 /** Returns up to 50 waiting steps as {run, step, reason}, those of the oldest workflows first. */

@@ -7,7 +7,7 @@ import { canSignal } from "../../lib/signal_form.js";
 const LONGEST_COUNTDOWN_MS = 24 * 3_600_000;
 const MOST_REASONS = 4;
 const MOST_STEPS = 5;
-const AT_PROVIDERS = new Set(["waits_for_slot", "rate_limited", "breaker_open"]); // the page of the providers says more
+const AT_PROVIDERS = new Set(["waits_for_slot", "rate_limited", "breaker_open", "provider_away"]); // the page of the providers says more
 
 /** The steps that hold up the run *id*: *steps* of its explanation, and instead of a step that runs sub-workflows the steps that hold up
  *  these. Each is {workflow_id, step_id, path, reason}. *path* has the names of the steps and items down to it. */
@@ -60,13 +60,14 @@ function providersLink({ code }) {
 
 /** "Next attempt in 12 s", or null if the reason has no time at which it ends. */
 function countdown(reason, now) {
-  const text = reason.code === "retry" ? reason.at
+  const text = ["retry", "provider_away"].includes(reason.code) ? reason.at
     : ["rate_limited", "breaker_open", "following_up", "delayed"].includes(reason.code) ? reason.until : null;
   if (!text) return null;
   const rest = Date.parse(text) - now;
   if (rest > LONGEST_COUNTDOWN_MS) return null;
   const what = {
-    retry: "Next attempt", rate_limited: "Can start", breaker_open: "Tested again", following_up: "Given up", delayed: "Goes on",
+    retry: "Next attempt", provider_away: "Next try", rate_limited: "Can start", breaker_open: "Tested again", following_up: "Given up",
+    delayed: "Goes on",
   }[reason.code];
   return rest > 0 ? `${what} in ${duration(Math.ceil(rest / 1000) * 1000)}` : `${what} now`;
 }
