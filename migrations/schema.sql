@@ -83,6 +83,7 @@ CREATE TABLE workflows (
     stored_definition text,
     named_definitions json,
     named_files json,
+    reuse json,
     created_at timestamptz NOT NULL,
     status text NOT NULL,
     name text NOT NULL,
@@ -207,6 +208,7 @@ CREATE TABLE tasks (
     follow_up_until timestamptz,
     cost json,
     item integer,
+    fingerprint text,
     CONSTRAINT tasks_pkey PRIMARY KEY (id),
     CONSTRAINT tasks_workflow_id_position_attempt_key UNIQUE (workflow_id, position, attempt)
 ) WITH (fillfactor=80);
@@ -380,6 +382,7 @@ CREATE TABLE upload_usage (
 CREATE TABLE artifact_references (
     task_id uuid NOT NULL,
     workflow_id uuid NOT NULL,
+    reused boolean NOT NULL DEFAULT false,
     CONSTRAINT artifact_references_pkey PRIMARY KEY (task_id, workflow_id)
 );
 CREATE INDEX artifact_references_by_workflow_id ON artifact_references (workflow_id);
@@ -406,6 +409,7 @@ CREATE TABLE file_removals (
     workflow_id uuid NOT NULL,
     tenant text,
     outputs json NOT NULL,
+    forced boolean NOT NULL DEFAULT false,
     CONSTRAINT file_removals_pkey PRIMARY KEY (task_id)
 );
 CREATE INDEX file_removals_by_workflow_id ON file_removals (workflow_id);
@@ -437,6 +441,7 @@ CREATE TYPE insert_workflow AS (
     stored_definition text,
     named_definitions json,
     named_files json,
+    reuse json,
     created_at timestamptz,
     status text,
     name text,
@@ -604,7 +609,8 @@ CREATE TYPE checkpoint_task AS (
     sent json,
     urls json,
     follow_up_until timestamptz,
-    cost json
+    cost json,
+    fingerprint text
 );
 
 CREATE TYPE checkpoint_flow_task AS (
@@ -627,6 +633,7 @@ CREATE TYPE checkpoint_flow_task AS (
     urls json,
     follow_up_until timestamptz,
     cost json,
+    fingerprint text,
     item integer
 );
 

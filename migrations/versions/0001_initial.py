@@ -110,6 +110,7 @@ _WORKFLOWS = (
         stored_definition text,  -- as name@version; NULL: it runs none
         named_definitions json,  -- of a root: the contents of those that sub-workflows run, by name@version
         named_files json,  -- the paths that its stored definition names; null if it may read all files of its tenant
+        reuse json,  -- the run whose results it takes over, and the steps that run all the same
         created_at timestamptz NOT NULL,
         -- The state.
         status text NOT NULL,
@@ -240,6 +241,7 @@ _WORKFLOWS = (
         follow_up_until timestamptz,
         cost json,
         item integer,  -- null for the task of a step
+        fingerprint text,  -- of the work; null without a provider, and before the inputs are known
         UNIQUE (workflow_id, position, attempt)
     ) WITH (fillfactor = 80)
     """,
@@ -428,6 +430,7 @@ _FILES = (
     CREATE TABLE artifact_references (
         task_id uuid NOT NULL,
         workflow_id uuid NOT NULL,
+        reused boolean NOT NULL DEFAULT false,  -- a result that was taken over names them, and no definition
         PRIMARY KEY (task_id, workflow_id)
     )
     """,
@@ -456,7 +459,8 @@ _FILES = (
         task_id uuid PRIMARY KEY,
         workflow_id uuid NOT NULL,
         tenant text,
-        outputs json NOT NULL
+        outputs json NOT NULL,
+        forced boolean NOT NULL DEFAULT false  -- runs that have taken over a result lose the files, too
     )
     """,
     # Who has had the data of a workflow deleted, and when.
@@ -476,7 +480,8 @@ _INSERTED_ROWS = (
         id uuid, tenant text, created_by text, origin_instance text, origin_zone text, origin_reference text,
         config json, suppress_subtask_events boolean, total_steps integer, final_position integer,
         definition_bytes integer, feature_level integer, inputs json, inputs_schema json, evaluates boolean,
-        has_flow boolean, stored_definition text, named_definitions json, named_files json, created_at timestamptz,
+        has_flow boolean, stored_definition text, named_definitions json, named_files json, reuse json,
+        created_at timestamptz,
         status text, name text, description text, webhook_url text, completed_steps integer, execution_id uuid,
         failure text, started_at timestamptz, completed_at timestamptz, updated_at timestamptz, deleted_at timestamptz,
         deadline_at timestamptz, timeout_left_s double precision,
@@ -542,7 +547,7 @@ _CHECKPOINT_ROWS = (
         id uuid, workflow_id uuid, position integer, attempt integer, provider text, seed bigint,
         started_at timestamptz, status text, phase text, remote_id text, outcome_unknown boolean,
         cancel_receipt text, outputs json, error text, completed_at timestamptz, sent json, urls json,
-        follow_up_until timestamptz, cost json
+        follow_up_until timestamptz, cost json, fingerprint text
     )
     """,
     """
@@ -550,7 +555,7 @@ _CHECKPOINT_ROWS = (
         id uuid, workflow_id uuid, position integer, attempt integer, provider text, seed bigint,
         started_at timestamptz, status text, phase text, remote_id text, outcome_unknown boolean,
         cancel_receipt text, outputs json, error text, completed_at timestamptz, sent json, urls json,
-        follow_up_until timestamptz, cost json, item integer
+        follow_up_until timestamptz, cost json, fingerprint text, item integer
     )
     """,
     """

@@ -110,6 +110,8 @@ async def control_workflows(caller: Caller, scripted: ConfiguredProvider) -> Non
         ("DELETE", "", "CANCELLED"),
     ):
         assert (await caller.call(method, path + verb))["status"] == status
+    again = await caller.call("POST", f"{path}/rerun?start=false", json={"steps": ["a"]})
+    assert path.endswith(again["derived_from"])
     assert (await caller.call("POST", f"{path}/cleanup"))["workflow"]["is_deleted"]
     scripted.release(path.removeprefix(WORKFLOWS), "a")
     assert path.endswith((await caller.call("DELETE", f"{path}/data"))["id"])

@@ -67,6 +67,7 @@ CASES = {
     "start_workflow": Case(ONE + "/start", "PENDING"),
     "pause_workflow": Case(ONE + "/pause", "RUNNING"),
     "resume_workflow": Case(ONE + "/resume", "PAUSED"),
+    "rerun_workflow": Case(ONE + "/rerun?start=false", "PAUSED", {}),
     "cancel_workflow": Case(ONE, "RUNNING"),
     "cleanup_workflow": Case(ONE + "/cleanup"),
     "delete_workflow_data": Case(ONE + "/data"),

@@ -70,6 +70,9 @@ CALLS: list[Callable[[AsyncStepwell], Awaitable[object]]] = [
     lambda c: c.update(ID, name="n"),
     lambda c: c.start(ID),
     lambda c: c.resume(ID),
+    lambda c: c.rerun(
+        ID, steps=["a"], config={"a": {"prompt": "p"}}, inputs={"x": None}, definition="n@2", start=False
+    ),
     lambda c: c.pause(ID),
     lambda c: c.cancel(ID),
     lambda c: c.cleanup(ID, cleanup_tasks=False),

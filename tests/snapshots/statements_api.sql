@@ -3,15 +3,15 @@
 SELECT "some".id, "some".workflow_id, "some".position, "some".attempt, "some".provider, "some".seed,
     "some".started_at, "some".status, "some".phase, "some".remote_id, "some".outcome_unknown, "some".cancel_receipt,
     "some".outputs, "some".error, "some".completed_at, "some".deleted_at, "some".sent, "some".urls,
-    "some".follow_up_until, "some".cost, "some".item, "some".step_id, "some".task_type, "some".number,
-    "some".available, "some".bytes
+    "some".follow_up_until, "some".cost, "some".item, "some".fingerprint, "some".step_id, "some".task_type,
+    "some".number, "some".available, "some".bytes
 FROM (SELECT read.id AS id, read.workflow_id AS workflow_id, read.position AS position, read.attempt AS attempt,
     read.provider AS provider, read.seed AS seed, read.started_at AS started_at, read.status AS status, read.phase AS
     phase, read.remote_id AS remote_id, read.outcome_unknown AS outcome_unknown, read.cancel_receipt AS
     cancel_receipt, read.outputs AS outputs, read.error AS error, read.completed_at AS completed_at, read.deleted_at
     AS deleted_at, read.sent AS sent, read.urls AS urls, read.follow_up_until AS follow_up_until, read.cost AS cost,
-    read.item AS item, read.step_id AS step_id, read.task_type AS task_type, row_number() OVER (ORDER BY
-    read.position, read.attempt) AS number, count(*) OVER () AS available, sum(600 +
+    read.item AS item, read.fingerprint AS fingerprint, read.step_id AS step_id, read.task_type AS task_type,
+    row_number() OVER (ORDER BY read.position, read.attempt) AS number, count(*) OVER () AS available, sum(600 +
     coalesce(octet_length(read.error), 0) + octet_length(CAST(read.outputs AS TEXT))) OVER (ORDER BY read.position,
     read.attempt) AS bytes
 FROM (SELECT tasks.id AS id, tasks.workflow_id AS workflow_id, tasks.position AS position, tasks.attempt AS attempt,
@@ -19,7 +19,8 @@ FROM (SELECT tasks.id AS id, tasks.workflow_id AS workflow_id, tasks.position AS
     tasks.phase AS phase, tasks.remote_id AS remote_id, tasks.outcome_unknown AS outcome_unknown, tasks.cancel_receipt
     AS cancel_receipt, tasks.outputs AS outputs, tasks.error AS error, tasks.completed_at AS completed_at,
     tasks.deleted_at AS deleted_at, tasks.sent AS sent, tasks.urls AS urls, tasks.follow_up_until AS follow_up_until,
-    tasks.cost AS cost, tasks.item AS item, steps.step_id AS step_id, steps.task_type AS task_type
+    tasks.cost AS cost, tasks.item AS item, tasks.fingerprint AS fingerprint, steps.step_id AS step_id,
+    steps.task_type AS task_type
 FROM tasks
 JOIN steps ON steps.workflow_id = tasks.workflow_id AND steps.position = tasks.position
 JOIN workflows ON workflows.id = tasks.workflow_id
@@ -52,15 +53,15 @@ ORDER BY "some".number;
 SELECT "some".id, "some".workflow_id, "some".position, "some".attempt, "some".provider, "some".seed,
     "some".started_at, "some".status, "some".phase, "some".remote_id, "some".outcome_unknown, "some".cancel_receipt,
     "some".outputs, "some".error, "some".completed_at, "some".deleted_at, "some".sent, "some".urls,
-    "some".follow_up_until, "some".cost, "some".item, "some".step_id, "some".task_type, "some".number,
-    "some".available, "some".bytes
+    "some".follow_up_until, "some".cost, "some".item, "some".fingerprint, "some".step_id, "some".task_type,
+    "some".number, "some".available, "some".bytes
 FROM (SELECT read.id AS id, read.workflow_id AS workflow_id, read.position AS position, read.attempt AS attempt,
     read.provider AS provider, read.seed AS seed, read.started_at AS started_at, read.status AS status, read.phase AS
     phase, read.remote_id AS remote_id, read.outcome_unknown AS outcome_unknown, read.cancel_receipt AS
     cancel_receipt, read.outputs AS outputs, read.error AS error, read.completed_at AS completed_at, read.deleted_at
     AS deleted_at, read.sent AS sent, read.urls AS urls, read.follow_up_until AS follow_up_until, read.cost AS cost,
-    read.item AS item, read.step_id AS step_id, read.task_type AS task_type, row_number() OVER (ORDER BY
-    read.position, read.attempt) AS number, count(*) OVER () AS available, sum(600 +
+    read.item AS item, read.fingerprint AS fingerprint, read.step_id AS step_id, read.task_type AS task_type,
+    row_number() OVER (ORDER BY read.position, read.attempt) AS number, count(*) OVER () AS available, sum(600 +
     coalesce(octet_length(read.error), 0) + octet_length(CAST(read.outputs AS TEXT))) OVER (ORDER BY read.position,
     read.attempt) AS bytes
 FROM (SELECT tasks.id AS id, tasks.workflow_id AS workflow_id, tasks.position AS position, tasks.attempt AS attempt,
@@ -68,7 +69,8 @@ FROM (SELECT tasks.id AS id, tasks.workflow_id AS workflow_id, tasks.position AS
     tasks.phase AS phase, tasks.remote_id AS remote_id, tasks.outcome_unknown AS outcome_unknown, tasks.cancel_receipt
     AS cancel_receipt, tasks.outputs AS outputs, tasks.error AS error, tasks.completed_at AS completed_at,
     tasks.deleted_at AS deleted_at, tasks.sent AS sent, tasks.urls AS urls, tasks.follow_up_until AS follow_up_until,
-    tasks.cost AS cost, tasks.item AS item, steps.step_id AS step_id, steps.task_type AS task_type
+    tasks.cost AS cost, tasks.item AS item, tasks.fingerprint AS fingerprint, steps.step_id AS step_id,
+    steps.task_type AS task_type
 FROM tasks
 JOIN steps ON steps.workflow_id = tasks.workflow_id AND steps.position = tasks.position
 JOIN workflows ON workflows.id = tasks.workflow_id
@@ -100,15 +102,15 @@ ORDER BY "some".number;
 SELECT "some".id, "some".workflow_id, "some".position, "some".attempt, "some".provider, "some".seed,
     "some".started_at, "some".status, "some".phase, "some".remote_id, "some".outcome_unknown, "some".cancel_receipt,
     "some".outputs, "some".error, "some".completed_at, "some".deleted_at, "some".sent, "some".urls,
-    "some".follow_up_until, "some".cost, "some".item, "some".step_id, "some".task_type, "some".number,
-    "some".available, "some".bytes
+    "some".follow_up_until, "some".cost, "some".item, "some".fingerprint, "some".step_id, "some".task_type,
+    "some".number, "some".available, "some".bytes
 FROM (SELECT read.id AS id, read.workflow_id AS workflow_id, read.position AS position, read.attempt AS attempt,
     read.provider AS provider, read.seed AS seed, read.started_at AS started_at, read.status AS status, read.phase AS
     phase, read.remote_id AS remote_id, read.outcome_unknown AS outcome_unknown, read.cancel_receipt AS
     cancel_receipt, read.outputs AS outputs, read.error AS error, read.completed_at AS completed_at, read.deleted_at
     AS deleted_at, read.sent AS sent, read.urls AS urls, read.follow_up_until AS follow_up_until, read.cost AS cost,
-    read.item AS item, read.step_id AS step_id, read.task_type AS task_type, row_number() OVER (ORDER BY
-    read.position, read.attempt) AS number, count(*) OVER () AS available, sum(600 +
+    read.item AS item, read.fingerprint AS fingerprint, read.step_id AS step_id, read.task_type AS task_type,
+    row_number() OVER (ORDER BY read.position, read.attempt) AS number, count(*) OVER () AS available, sum(600 +
     coalesce(octet_length(read.error), 0) + octet_length(CAST(read.outputs AS TEXT))) OVER (ORDER BY read.position,
     read.attempt) AS bytes
 FROM (SELECT tasks.id AS id, tasks.workflow_id AS workflow_id, tasks.position AS position, tasks.attempt AS attempt,
@@ -116,7 +118,8 @@ FROM (SELECT tasks.id AS id, tasks.workflow_id AS workflow_id, tasks.position AS
     tasks.phase AS phase, tasks.remote_id AS remote_id, tasks.outcome_unknown AS outcome_unknown, tasks.cancel_receipt
     AS cancel_receipt, tasks.outputs AS outputs, tasks.error AS error, tasks.completed_at AS completed_at,
     tasks.deleted_at AS deleted_at, tasks.sent AS sent, tasks.urls AS urls, tasks.follow_up_until AS follow_up_until,
-    tasks.cost AS cost, tasks.item AS item, steps.step_id AS step_id, steps.task_type AS task_type
+    tasks.cost AS cost, tasks.item AS item, tasks.fingerprint AS fingerprint, steps.step_id AS step_id,
+    steps.task_type AS task_type
 FROM tasks
 JOIN steps ON steps.workflow_id = tasks.workflow_id AND steps.position = tasks.position
 JOIN workflows ON workflows.id = tasks.workflow_id
@@ -148,15 +151,15 @@ ORDER BY "some".number;
 SELECT "some".id, "some".workflow_id, "some".position, "some".attempt, "some".provider, "some".seed,
     "some".started_at, "some".status, "some".phase, "some".remote_id, "some".outcome_unknown, "some".cancel_receipt,
     "some".outputs, "some".error, "some".completed_at, "some".deleted_at, "some".sent, "some".urls,
-    "some".follow_up_until, "some".cost, "some".item, "some".step_id, "some".task_type, "some".number,
-    "some".available, "some".bytes
+    "some".follow_up_until, "some".cost, "some".item, "some".fingerprint, "some".step_id, "some".task_type,
+    "some".number, "some".available, "some".bytes
 FROM (SELECT read.id AS id, read.workflow_id AS workflow_id, read.position AS position, read.attempt AS attempt,
     read.provider AS provider, read.seed AS seed, read.started_at AS started_at, read.status AS status, read.phase AS
     phase, read.remote_id AS remote_id, read.outcome_unknown AS outcome_unknown, read.cancel_receipt AS
     cancel_receipt, read.outputs AS outputs, read.error AS error, read.completed_at AS completed_at, read.deleted_at
     AS deleted_at, read.sent AS sent, read.urls AS urls, read.follow_up_until AS follow_up_until, read.cost AS cost,
-    read.item AS item, read.step_id AS step_id, read.task_type AS task_type, row_number() OVER (ORDER BY
-    read.position, read.attempt) AS number, count(*) OVER () AS available, sum(600 +
+    read.item AS item, read.fingerprint AS fingerprint, read.step_id AS step_id, read.task_type AS task_type,
+    row_number() OVER (ORDER BY read.position, read.attempt) AS number, count(*) OVER () AS available, sum(600 +
     coalesce(octet_length(read.error), 0) + octet_length(CAST(read.outputs AS TEXT))) OVER (ORDER BY read.position,
     read.attempt) AS bytes
 FROM (SELECT tasks.id AS id, tasks.workflow_id AS workflow_id, tasks.position AS position, tasks.attempt AS attempt,
@@ -164,7 +167,8 @@ FROM (SELECT tasks.id AS id, tasks.workflow_id AS workflow_id, tasks.position AS
     tasks.phase AS phase, tasks.remote_id AS remote_id, tasks.outcome_unknown AS outcome_unknown, tasks.cancel_receipt
     AS cancel_receipt, tasks.outputs AS outputs, tasks.error AS error, tasks.completed_at AS completed_at,
     tasks.deleted_at AS deleted_at, tasks.sent AS sent, tasks.urls AS urls, tasks.follow_up_until AS follow_up_until,
-    tasks.cost AS cost, tasks.item AS item, steps.step_id AS step_id, steps.task_type AS task_type
+    tasks.cost AS cost, tasks.item AS item, tasks.fingerprint AS fingerprint, steps.step_id AS step_id,
+    steps.task_type AS task_type
 FROM tasks
 JOIN steps ON steps.workflow_id = tasks.workflow_id AND steps.position = tasks.position
 JOIN workflows ON workflows.id = tasks.workflow_id
@@ -1618,7 +1622,7 @@ ORDER BY steps.workflow_id, steps.position;
 SELECT tasks.id, tasks.workflow_id, tasks.position, tasks.attempt, tasks.provider, tasks.seed, tasks.started_at,
     tasks.status, tasks.phase, tasks.remote_id, tasks.outcome_unknown, tasks.cancel_receipt, tasks.outputs,
     tasks.error, tasks.completed_at, tasks.deleted_at, tasks.sent, tasks.urls, tasks.follow_up_until, tasks.cost,
-    tasks.item, steps.step_id, steps.task_type
+    tasks.item, tasks.fingerprint, steps.step_id, steps.task_type
 FROM tasks
 JOIN steps ON steps.workflow_id = tasks.workflow_id AND steps.position = tasks.position
 JOIN workflows ON workflows.id = tasks.workflow_id
@@ -1638,7 +1642,7 @@ ORDER BY tasks.position, tasks.attempt;
 SELECT tasks.id, tasks.workflow_id, tasks.position, tasks.attempt, tasks.provider, tasks.seed, tasks.started_at,
     tasks.status, tasks.phase, tasks.remote_id, tasks.outcome_unknown, tasks.cancel_receipt, tasks.outputs,
     tasks.error, tasks.completed_at, tasks.deleted_at, tasks.sent, tasks.urls, tasks.follow_up_until, tasks.cost,
-    tasks.item, steps.step_id, steps.task_type
+    tasks.item, tasks.fingerprint, steps.step_id, steps.task_type
 FROM tasks
 JOIN steps ON steps.workflow_id = tasks.workflow_id AND steps.position = tasks.position
 JOIN workflows ON workflows.id = tasks.workflow_id
@@ -1657,7 +1661,7 @@ ORDER BY tasks.position, tasks.attempt;
 SELECT tasks.id, tasks.workflow_id, tasks.position, tasks.attempt, tasks.provider, tasks.seed, tasks.started_at,
     tasks.status, tasks.phase, tasks.remote_id, tasks.outcome_unknown, tasks.cancel_receipt, tasks.outputs,
     tasks.error, tasks.completed_at, tasks.deleted_at, tasks.sent, tasks.urls, tasks.follow_up_until, tasks.cost,
-    tasks.item, steps.step_id, steps.task_type
+    tasks.item, tasks.fingerprint, steps.step_id, steps.task_type
 FROM tasks
 JOIN steps ON steps.workflow_id = tasks.workflow_id AND steps.position = tasks.position
 JOIN workflows ON workflows.id = tasks.workflow_id
@@ -1676,7 +1680,7 @@ ORDER BY tasks.position, tasks.attempt;
 SELECT tasks.id, tasks.workflow_id, tasks.position, tasks.attempt, tasks.provider, tasks.seed, tasks.started_at,
     tasks.status, tasks.phase, tasks.remote_id, tasks.outcome_unknown, tasks.cancel_receipt, tasks.outputs,
     tasks.error, tasks.completed_at, tasks.deleted_at, tasks.sent, tasks.urls, tasks.follow_up_until, tasks.cost,
-    tasks.item, steps.step_id, steps.task_type
+    tasks.item, tasks.fingerprint, steps.step_id, steps.task_type
 FROM tasks
 JOIN steps ON steps.workflow_id = tasks.workflow_id AND steps.position = tasks.position
 JOIN workflows ON workflows.id = tasks.workflow_id
@@ -1696,7 +1700,7 @@ ORDER BY tasks.position, tasks.attempt;
 SELECT tasks.id, tasks.workflow_id, tasks.position, tasks.attempt, tasks.provider, tasks.seed, tasks.started_at,
     tasks.status, tasks.phase, tasks.remote_id, tasks.outcome_unknown, tasks.cancel_receipt, tasks.outputs,
     tasks.error, tasks.completed_at, tasks.deleted_at, tasks.sent, tasks.urls, tasks.follow_up_until, tasks.cost,
-    tasks.item, steps.step_id, steps.task_type
+    tasks.item, tasks.fingerprint, steps.step_id, steps.task_type
 FROM tasks
 JOIN steps ON steps.workflow_id = tasks.workflow_id AND steps.position = tasks.position
 JOIN workflows ON workflows.id = tasks.workflow_id
@@ -1715,7 +1719,7 @@ ORDER BY tasks.position, tasks.attempt;
 SELECT tasks.id, tasks.workflow_id, tasks.position, tasks.attempt, tasks.provider, tasks.seed, tasks.started_at,
     tasks.status, tasks.phase, tasks.remote_id, tasks.outcome_unknown, tasks.cancel_receipt, tasks.outputs,
     tasks.error, tasks.completed_at, tasks.deleted_at, tasks.sent, tasks.urls, tasks.follow_up_until, tasks.cost,
-    tasks.item, steps.step_id, steps.task_type
+    tasks.item, tasks.fingerprint, steps.step_id, steps.task_type
 FROM tasks
 JOIN steps ON steps.workflow_id = tasks.workflow_id AND steps.position = tasks.position
 JOIN workflows ON workflows.id = tasks.workflow_id
@@ -3822,11 +3826,11 @@ SELECT versions.page_id, versions.page_event, versions.page_updated_at, versions
     versions.page_has_next, versions.waits_for, versions.page_bytes, whole.id, whole.tenant, whole.created_by,
     whole.origin_instance, whole.origin_zone, whole.origin_reference, whole.config, whole.suppress_subtask_events,
     whole.total_steps, whole.final_position, whole.definition_bytes, whole.feature_level, whole.evaluates,
-    whole.has_flow, whole.stored_definition, whole.created_at, whole.status, whole.name, whole.description,
-    whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure, whole.started_at, whole.completed_at,
-    whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner, whole.epoch,
-    whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step, whole.parent_item,
-    whole.root_id, whole.depth, whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps,
+    whole.has_flow, whole.stored_definition, whole.reuse, whole.created_at, whole.status, whole.name,
+    whole.description, whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure, whole.started_at,
+    whole.completed_at, whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner,
+    whole.epoch, whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step,
+    whole.parent_item, whole.root_id, whole.depth, whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps,
     whole.sub_workflow_bytes, whole.current_step, whole.step_errors, whole.fatal_error, whole.done_without_result,
     whole.costs, whole.labels, whole.final_step_id, whole.items_done, whole.final_step_result
 FROM versions
@@ -3836,12 +3840,12 @@ JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.c
     origin_reference, workflows.config AS config, workflows.suppress_subtask_events AS suppress_subtask_events,
     workflows.total_steps AS total_steps, workflows.final_position AS final_position, workflows.definition_bytes AS
     definition_bytes, workflows.feature_level AS feature_level, workflows.evaluates AS evaluates, workflows.has_flow
-    AS has_flow, workflows.stored_definition AS stored_definition, workflows.created_at AS created_at,
-    workflows.status AS status, workflows.name AS name, workflows.description AS description, workflows.webhook_url AS
-    webhook_url, workflows.completed_steps AS completed_steps, workflows.execution_id AS execution_id,
-    workflows.failure AS failure, workflows.started_at AS started_at, workflows.completed_at AS completed_at,
-    workflows.updated_at AS updated_at, workflows.deleted_at AS deleted_at, workflows.deadline_at AS deadline_at,
-    workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch,
+    AS has_flow, workflows.stored_definition AS stored_definition, workflows.reuse AS reuse, workflows.created_at AS
+    created_at, workflows.status AS status, workflows.name AS name, workflows.description AS description,
+    workflows.webhook_url AS webhook_url, workflows.completed_steps AS completed_steps, workflows.execution_id AS
+    execution_id, workflows.failure AS failure, workflows.started_at AS started_at, workflows.completed_at AS
+    completed_at, workflows.updated_at AS updated_at, workflows.deleted_at AS deleted_at, workflows.deadline_at AS
+    deadline_at, workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch,
     workflows.last_event AS last_event, workflows.crashes AS crashes, workflows.wake_at AS wake_at,
     workflows.parent_id AS parent_id, workflows.parent_step AS parent_step, workflows.parent_item AS parent_item,
     workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ends AS child_ends,
@@ -4576,11 +4580,11 @@ SELECT versions.page_id, versions.page_event, versions.page_updated_at, versions
     versions.page_has_next, versions.waits_for, versions.page_bytes, whole.id, whole.tenant, whole.created_by,
     whole.origin_instance, whole.origin_zone, whole.origin_reference, whole.config, whole.suppress_subtask_events,
     whole.total_steps, whole.final_position, whole.definition_bytes, whole.feature_level, whole.evaluates,
-    whole.has_flow, whole.stored_definition, whole.created_at, whole.status, whole.name, whole.description,
-    whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure, whole.started_at, whole.completed_at,
-    whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner, whole.epoch,
-    whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step, whole.parent_item,
-    whole.root_id, whole.depth, whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps,
+    whole.has_flow, whole.stored_definition, whole.reuse, whole.created_at, whole.status, whole.name,
+    whole.description, whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure, whole.started_at,
+    whole.completed_at, whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner,
+    whole.epoch, whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step,
+    whole.parent_item, whole.root_id, whole.depth, whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps,
     whole.sub_workflow_bytes, whole.current_step, whole.step_errors, whole.fatal_error, whole.done_without_result,
     whole.costs, whole.labels, whole.final_step_id, whole.items_done, whole.final_step_result
 FROM versions
@@ -4590,12 +4594,12 @@ JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.c
     origin_reference, workflows.config AS config, workflows.suppress_subtask_events AS suppress_subtask_events,
     workflows.total_steps AS total_steps, workflows.final_position AS final_position, workflows.definition_bytes AS
     definition_bytes, workflows.feature_level AS feature_level, workflows.evaluates AS evaluates, workflows.has_flow
-    AS has_flow, workflows.stored_definition AS stored_definition, workflows.created_at AS created_at,
-    workflows.status AS status, workflows.name AS name, workflows.description AS description, workflows.webhook_url AS
-    webhook_url, workflows.completed_steps AS completed_steps, workflows.execution_id AS execution_id,
-    workflows.failure AS failure, workflows.started_at AS started_at, workflows.completed_at AS completed_at,
-    workflows.updated_at AS updated_at, workflows.deleted_at AS deleted_at, workflows.deadline_at AS deadline_at,
-    workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch,
+    AS has_flow, workflows.stored_definition AS stored_definition, workflows.reuse AS reuse, workflows.created_at AS
+    created_at, workflows.status AS status, workflows.name AS name, workflows.description AS description,
+    workflows.webhook_url AS webhook_url, workflows.completed_steps AS completed_steps, workflows.execution_id AS
+    execution_id, workflows.failure AS failure, workflows.started_at AS started_at, workflows.completed_at AS
+    completed_at, workflows.updated_at AS updated_at, workflows.deleted_at AS deleted_at, workflows.deadline_at AS
+    deadline_at, workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch,
     workflows.last_event AS last_event, workflows.crashes AS crashes, workflows.wake_at AS wake_at,
     workflows.parent_id AS parent_id, workflows.parent_step AS parent_step, workflows.parent_item AS parent_item,
     workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ends AS child_ends,
@@ -4823,11 +4827,11 @@ SELECT versions.page_id, versions.page_event, versions.page_updated_at, versions
     versions.page_has_next, versions.waits_for, versions.page_bytes, whole.id, whole.tenant, whole.created_by,
     whole.origin_instance, whole.origin_zone, whole.origin_reference, whole.config, whole.suppress_subtask_events,
     whole.total_steps, whole.final_position, whole.definition_bytes, whole.feature_level, whole.evaluates,
-    whole.has_flow, whole.stored_definition, whole.created_at, whole.status, whole.name, whole.description,
-    whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure, whole.started_at, whole.completed_at,
-    whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner, whole.epoch,
-    whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step, whole.parent_item,
-    whole.root_id, whole.depth, whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps,
+    whole.has_flow, whole.stored_definition, whole.reuse, whole.created_at, whole.status, whole.name,
+    whole.description, whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure, whole.started_at,
+    whole.completed_at, whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner,
+    whole.epoch, whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step,
+    whole.parent_item, whole.root_id, whole.depth, whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps,
     whole.sub_workflow_bytes, whole.current_step, whole.step_errors, whole.fatal_error, whole.done_without_result,
     whole.costs, whole.labels, whole.final_step_id, whole.items_done, whole.final_step_result
 FROM versions
@@ -4837,12 +4841,12 @@ JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.c
     origin_reference, workflows.config AS config, workflows.suppress_subtask_events AS suppress_subtask_events,
     workflows.total_steps AS total_steps, workflows.final_position AS final_position, workflows.definition_bytes AS
     definition_bytes, workflows.feature_level AS feature_level, workflows.evaluates AS evaluates, workflows.has_flow
-    AS has_flow, workflows.stored_definition AS stored_definition, workflows.created_at AS created_at,
-    workflows.status AS status, workflows.name AS name, workflows.description AS description, workflows.webhook_url AS
-    webhook_url, workflows.completed_steps AS completed_steps, workflows.execution_id AS execution_id,
-    workflows.failure AS failure, workflows.started_at AS started_at, workflows.completed_at AS completed_at,
-    workflows.updated_at AS updated_at, workflows.deleted_at AS deleted_at, workflows.deadline_at AS deadline_at,
-    workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch,
+    AS has_flow, workflows.stored_definition AS stored_definition, workflows.reuse AS reuse, workflows.created_at AS
+    created_at, workflows.status AS status, workflows.name AS name, workflows.description AS description,
+    workflows.webhook_url AS webhook_url, workflows.completed_steps AS completed_steps, workflows.execution_id AS
+    execution_id, workflows.failure AS failure, workflows.started_at AS started_at, workflows.completed_at AS
+    completed_at, workflows.updated_at AS updated_at, workflows.deleted_at AS deleted_at, workflows.deadline_at AS
+    deadline_at, workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch,
     workflows.last_event AS last_event, workflows.crashes AS crashes, workflows.wake_at AS wake_at,
     workflows.parent_id AS parent_id, workflows.parent_step AS parent_step, workflows.parent_item AS parent_item,
     workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ends AS child_ends,
@@ -5065,11 +5069,11 @@ SELECT versions.page_id, versions.page_event, versions.page_updated_at, versions
     versions.page_has_next, versions.waits_for, versions.page_bytes, whole.id, whole.tenant, whole.created_by,
     whole.origin_instance, whole.origin_zone, whole.origin_reference, whole.config, whole.suppress_subtask_events,
     whole.total_steps, whole.final_position, whole.definition_bytes, whole.feature_level, whole.evaluates,
-    whole.has_flow, whole.stored_definition, whole.created_at, whole.status, whole.name, whole.description,
-    whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure, whole.started_at, whole.completed_at,
-    whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner, whole.epoch,
-    whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step, whole.parent_item,
-    whole.root_id, whole.depth, whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps,
+    whole.has_flow, whole.stored_definition, whole.reuse, whole.created_at, whole.status, whole.name,
+    whole.description, whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure, whole.started_at,
+    whole.completed_at, whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner,
+    whole.epoch, whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step,
+    whole.parent_item, whole.root_id, whole.depth, whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps,
     whole.sub_workflow_bytes, whole.current_step, whole.step_errors, whole.fatal_error, whole.done_without_result,
     whole.costs, whole.labels, whole.final_step_id, whole.items_done, whole.final_step_result
 FROM versions
@@ -5079,12 +5083,12 @@ JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.c
     origin_reference, workflows.config AS config, workflows.suppress_subtask_events AS suppress_subtask_events,
     workflows.total_steps AS total_steps, workflows.final_position AS final_position, workflows.definition_bytes AS
     definition_bytes, workflows.feature_level AS feature_level, workflows.evaluates AS evaluates, workflows.has_flow
-    AS has_flow, workflows.stored_definition AS stored_definition, workflows.created_at AS created_at,
-    workflows.status AS status, workflows.name AS name, workflows.description AS description, workflows.webhook_url AS
-    webhook_url, workflows.completed_steps AS completed_steps, workflows.execution_id AS execution_id,
-    workflows.failure AS failure, workflows.started_at AS started_at, workflows.completed_at AS completed_at,
-    workflows.updated_at AS updated_at, workflows.deleted_at AS deleted_at, workflows.deadline_at AS deadline_at,
-    workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch,
+    AS has_flow, workflows.stored_definition AS stored_definition, workflows.reuse AS reuse, workflows.created_at AS
+    created_at, workflows.status AS status, workflows.name AS name, workflows.description AS description,
+    workflows.webhook_url AS webhook_url, workflows.completed_steps AS completed_steps, workflows.execution_id AS
+    execution_id, workflows.failure AS failure, workflows.started_at AS started_at, workflows.completed_at AS
+    completed_at, workflows.updated_at AS updated_at, workflows.deleted_at AS deleted_at, workflows.deadline_at AS
+    deadline_at, workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch,
     workflows.last_event AS last_event, workflows.crashes AS crashes, workflows.wake_at AS wake_at,
     workflows.parent_id AS parent_id, workflows.parent_step AS parent_step, workflows.parent_item AS parent_item,
     workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ends AS child_ends,
@@ -5304,11 +5308,11 @@ SELECT versions.page_id, versions.page_event, versions.page_updated_at, versions
     versions.page_has_next, versions.waits_for, versions.page_bytes, whole.id, whole.tenant, whole.created_by,
     whole.origin_instance, whole.origin_zone, whole.origin_reference, whole.config, whole.suppress_subtask_events,
     whole.total_steps, whole.final_position, whole.definition_bytes, whole.feature_level, whole.evaluates,
-    whole.has_flow, whole.stored_definition, whole.created_at, whole.status, whole.name, whole.description,
-    whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure, whole.started_at, whole.completed_at,
-    whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner, whole.epoch,
-    whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step, whole.parent_item,
-    whole.root_id, whole.depth, whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps,
+    whole.has_flow, whole.stored_definition, whole.reuse, whole.created_at, whole.status, whole.name,
+    whole.description, whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure, whole.started_at,
+    whole.completed_at, whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner,
+    whole.epoch, whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step,
+    whole.parent_item, whole.root_id, whole.depth, whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps,
     whole.sub_workflow_bytes, whole.current_step, whole.step_errors, whole.fatal_error, whole.done_without_result,
     whole.costs, whole.labels, whole.final_step_id, whole.items_done, whole.final_step_result
 FROM versions
@@ -5318,12 +5322,12 @@ JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.c
     origin_reference, workflows.config AS config, workflows.suppress_subtask_events AS suppress_subtask_events,
     workflows.total_steps AS total_steps, workflows.final_position AS final_position, workflows.definition_bytes AS
     definition_bytes, workflows.feature_level AS feature_level, workflows.evaluates AS evaluates, workflows.has_flow
-    AS has_flow, workflows.stored_definition AS stored_definition, workflows.created_at AS created_at,
-    workflows.status AS status, workflows.name AS name, workflows.description AS description, workflows.webhook_url AS
-    webhook_url, workflows.completed_steps AS completed_steps, workflows.execution_id AS execution_id,
-    workflows.failure AS failure, workflows.started_at AS started_at, workflows.completed_at AS completed_at,
-    workflows.updated_at AS updated_at, workflows.deleted_at AS deleted_at, workflows.deadline_at AS deadline_at,
-    workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch,
+    AS has_flow, workflows.stored_definition AS stored_definition, workflows.reuse AS reuse, workflows.created_at AS
+    created_at, workflows.status AS status, workflows.name AS name, workflows.description AS description,
+    workflows.webhook_url AS webhook_url, workflows.completed_steps AS completed_steps, workflows.execution_id AS
+    execution_id, workflows.failure AS failure, workflows.started_at AS started_at, workflows.completed_at AS
+    completed_at, workflows.updated_at AS updated_at, workflows.deleted_at AS deleted_at, workflows.deadline_at AS
+    deadline_at, workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch,
     workflows.last_event AS last_event, workflows.crashes AS crashes, workflows.wake_at AS wake_at,
     workflows.parent_id AS parent_id, workflows.parent_step AS parent_step, workflows.parent_item AS parent_item,
     workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ends AS child_ends,
@@ -5541,11 +5545,11 @@ SELECT versions.page_id, versions.page_event, versions.page_updated_at, versions
     versions.page_has_next, versions.waits_for, versions.page_bytes, whole.id, whole.tenant, whole.created_by,
     whole.origin_instance, whole.origin_zone, whole.origin_reference, whole.config, whole.suppress_subtask_events,
     whole.total_steps, whole.final_position, whole.definition_bytes, whole.feature_level, whole.evaluates,
-    whole.has_flow, whole.stored_definition, whole.created_at, whole.status, whole.name, whole.description,
-    whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure, whole.started_at, whole.completed_at,
-    whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner, whole.epoch,
-    whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step, whole.parent_item,
-    whole.root_id, whole.depth, whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps,
+    whole.has_flow, whole.stored_definition, whole.reuse, whole.created_at, whole.status, whole.name,
+    whole.description, whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure, whole.started_at,
+    whole.completed_at, whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner,
+    whole.epoch, whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step,
+    whole.parent_item, whole.root_id, whole.depth, whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps,
     whole.sub_workflow_bytes, whole.current_step, whole.step_errors, whole.fatal_error, whole.done_without_result,
     whole.costs, whole.labels, whole.final_step_id, whole.items_done, whole.final_step_result
 FROM versions
@@ -5555,12 +5559,12 @@ JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.c
     origin_reference, workflows.config AS config, workflows.suppress_subtask_events AS suppress_subtask_events,
     workflows.total_steps AS total_steps, workflows.final_position AS final_position, workflows.definition_bytes AS
     definition_bytes, workflows.feature_level AS feature_level, workflows.evaluates AS evaluates, workflows.has_flow
-    AS has_flow, workflows.stored_definition AS stored_definition, workflows.created_at AS created_at,
-    workflows.status AS status, workflows.name AS name, workflows.description AS description, workflows.webhook_url AS
-    webhook_url, workflows.completed_steps AS completed_steps, workflows.execution_id AS execution_id,
-    workflows.failure AS failure, workflows.started_at AS started_at, workflows.completed_at AS completed_at,
-    workflows.updated_at AS updated_at, workflows.deleted_at AS deleted_at, workflows.deadline_at AS deadline_at,
-    workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch,
+    AS has_flow, workflows.stored_definition AS stored_definition, workflows.reuse AS reuse, workflows.created_at AS
+    created_at, workflows.status AS status, workflows.name AS name, workflows.description AS description,
+    workflows.webhook_url AS webhook_url, workflows.completed_steps AS completed_steps, workflows.execution_id AS
+    execution_id, workflows.failure AS failure, workflows.started_at AS started_at, workflows.completed_at AS
+    completed_at, workflows.updated_at AS updated_at, workflows.deleted_at AS deleted_at, workflows.deadline_at AS
+    deadline_at, workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch,
     workflows.last_event AS last_event, workflows.crashes AS crashes, workflows.wake_at AS wake_at,
     workflows.parent_id AS parent_id, workflows.parent_step AS parent_step, workflows.parent_item AS parent_item,
     workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ends AS child_ends,
@@ -5782,11 +5786,11 @@ SELECT versions.page_id, versions.page_event, versions.page_updated_at, versions
     versions.page_has_next, versions.waits_for, versions.page_bytes, whole.id, whole.tenant, whole.created_by,
     whole.origin_instance, whole.origin_zone, whole.origin_reference, whole.config, whole.suppress_subtask_events,
     whole.total_steps, whole.final_position, whole.definition_bytes, whole.feature_level, whole.evaluates,
-    whole.has_flow, whole.stored_definition, whole.created_at, whole.status, whole.name, whole.description,
-    whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure, whole.started_at, whole.completed_at,
-    whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner, whole.epoch,
-    whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step, whole.parent_item,
-    whole.root_id, whole.depth, whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps,
+    whole.has_flow, whole.stored_definition, whole.reuse, whole.created_at, whole.status, whole.name,
+    whole.description, whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure, whole.started_at,
+    whole.completed_at, whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner,
+    whole.epoch, whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step,
+    whole.parent_item, whole.root_id, whole.depth, whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps,
     whole.sub_workflow_bytes, whole.current_step, whole.step_errors, whole.fatal_error, whole.done_without_result,
     whole.costs, whole.labels, whole.final_step_id, whole.items_done, whole.final_step_result
 FROM versions
@@ -5796,12 +5800,12 @@ JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.c
     origin_reference, workflows.config AS config, workflows.suppress_subtask_events AS suppress_subtask_events,
     workflows.total_steps AS total_steps, workflows.final_position AS final_position, workflows.definition_bytes AS
     definition_bytes, workflows.feature_level AS feature_level, workflows.evaluates AS evaluates, workflows.has_flow
-    AS has_flow, workflows.stored_definition AS stored_definition, workflows.created_at AS created_at,
-    workflows.status AS status, workflows.name AS name, workflows.description AS description, workflows.webhook_url AS
-    webhook_url, workflows.completed_steps AS completed_steps, workflows.execution_id AS execution_id,
-    workflows.failure AS failure, workflows.started_at AS started_at, workflows.completed_at AS completed_at,
-    workflows.updated_at AS updated_at, workflows.deleted_at AS deleted_at, workflows.deadline_at AS deadline_at,
-    workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch,
+    AS has_flow, workflows.stored_definition AS stored_definition, workflows.reuse AS reuse, workflows.created_at AS
+    created_at, workflows.status AS status, workflows.name AS name, workflows.description AS description,
+    workflows.webhook_url AS webhook_url, workflows.completed_steps AS completed_steps, workflows.execution_id AS
+    execution_id, workflows.failure AS failure, workflows.started_at AS started_at, workflows.completed_at AS
+    completed_at, workflows.updated_at AS updated_at, workflows.deleted_at AS deleted_at, workflows.deadline_at AS
+    deadline_at, workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch,
     workflows.last_event AS last_event, workflows.crashes AS crashes, workflows.wake_at AS wake_at,
     workflows.parent_id AS parent_id, workflows.parent_step AS parent_step, workflows.parent_item AS parent_item,
     workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ends AS child_ends,
@@ -6038,11 +6042,11 @@ SELECT versions.page_id, versions.page_event, versions.page_updated_at, versions
     versions.page_has_next, versions.waits_for, versions.page_bytes, whole.id, whole.tenant, whole.created_by,
     whole.origin_instance, whole.origin_zone, whole.origin_reference, whole.config, whole.suppress_subtask_events,
     whole.total_steps, whole.final_position, whole.definition_bytes, whole.feature_level, whole.evaluates,
-    whole.has_flow, whole.stored_definition, whole.created_at, whole.status, whole.name, whole.description,
-    whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure, whole.started_at, whole.completed_at,
-    whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner, whole.epoch,
-    whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step, whole.parent_item,
-    whole.root_id, whole.depth, whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps,
+    whole.has_flow, whole.stored_definition, whole.reuse, whole.created_at, whole.status, whole.name,
+    whole.description, whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure, whole.started_at,
+    whole.completed_at, whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner,
+    whole.epoch, whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step,
+    whole.parent_item, whole.root_id, whole.depth, whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps,
     whole.sub_workflow_bytes, whole.current_step, whole.step_errors, whole.fatal_error, whole.done_without_result,
     whole.costs, whole.labels, whole.final_step_id, whole.items_done, whole.final_step_result
 FROM versions
@@ -6052,12 +6056,12 @@ JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.c
     origin_reference, workflows.config AS config, workflows.suppress_subtask_events AS suppress_subtask_events,
     workflows.total_steps AS total_steps, workflows.final_position AS final_position, workflows.definition_bytes AS
     definition_bytes, workflows.feature_level AS feature_level, workflows.evaluates AS evaluates, workflows.has_flow
-    AS has_flow, workflows.stored_definition AS stored_definition, workflows.created_at AS created_at,
-    workflows.status AS status, workflows.name AS name, workflows.description AS description, workflows.webhook_url AS
-    webhook_url, workflows.completed_steps AS completed_steps, workflows.execution_id AS execution_id,
-    workflows.failure AS failure, workflows.started_at AS started_at, workflows.completed_at AS completed_at,
-    workflows.updated_at AS updated_at, workflows.deleted_at AS deleted_at, workflows.deadline_at AS deadline_at,
-    workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch,
+    AS has_flow, workflows.stored_definition AS stored_definition, workflows.reuse AS reuse, workflows.created_at AS
+    created_at, workflows.status AS status, workflows.name AS name, workflows.description AS description,
+    workflows.webhook_url AS webhook_url, workflows.completed_steps AS completed_steps, workflows.execution_id AS
+    execution_id, workflows.failure AS failure, workflows.started_at AS started_at, workflows.completed_at AS
+    completed_at, workflows.updated_at AS updated_at, workflows.deleted_at AS deleted_at, workflows.deadline_at AS
+    deadline_at, workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch,
     workflows.last_event AS last_event, workflows.crashes AS crashes, workflows.wake_at AS wake_at,
     workflows.parent_id AS parent_id, workflows.parent_step AS parent_step, workflows.parent_item AS parent_item,
     workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ends AS child_ends,
@@ -6300,11 +6304,11 @@ SELECT versions.page_id, versions.page_event, versions.page_updated_at, versions
     versions.page_has_next, versions.waits_for, versions.page_bytes, whole.id, whole.tenant, whole.created_by,
     whole.origin_instance, whole.origin_zone, whole.origin_reference, whole.config, whole.suppress_subtask_events,
     whole.total_steps, whole.final_position, whole.definition_bytes, whole.feature_level, whole.evaluates,
-    whole.has_flow, whole.stored_definition, whole.created_at, whole.status, whole.name, whole.description,
-    whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure, whole.started_at, whole.completed_at,
-    whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner, whole.epoch,
-    whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step, whole.parent_item,
-    whole.root_id, whole.depth, whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps,
+    whole.has_flow, whole.stored_definition, whole.reuse, whole.created_at, whole.status, whole.name,
+    whole.description, whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure, whole.started_at,
+    whole.completed_at, whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner,
+    whole.epoch, whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step,
+    whole.parent_item, whole.root_id, whole.depth, whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps,
     whole.sub_workflow_bytes, whole.current_step, whole.step_errors, whole.fatal_error, whole.done_without_result,
     whole.costs, whole.labels, whole.final_step_id, whole.items_done, whole.final_step_result
 FROM versions
@@ -6314,12 +6318,12 @@ JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.c
     origin_reference, workflows.config AS config, workflows.suppress_subtask_events AS suppress_subtask_events,
     workflows.total_steps AS total_steps, workflows.final_position AS final_position, workflows.definition_bytes AS
     definition_bytes, workflows.feature_level AS feature_level, workflows.evaluates AS evaluates, workflows.has_flow
-    AS has_flow, workflows.stored_definition AS stored_definition, workflows.created_at AS created_at,
-    workflows.status AS status, workflows.name AS name, workflows.description AS description, workflows.webhook_url AS
-    webhook_url, workflows.completed_steps AS completed_steps, workflows.execution_id AS execution_id,
-    workflows.failure AS failure, workflows.started_at AS started_at, workflows.completed_at AS completed_at,
-    workflows.updated_at AS updated_at, workflows.deleted_at AS deleted_at, workflows.deadline_at AS deadline_at,
-    workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch,
+    AS has_flow, workflows.stored_definition AS stored_definition, workflows.reuse AS reuse, workflows.created_at AS
+    created_at, workflows.status AS status, workflows.name AS name, workflows.description AS description,
+    workflows.webhook_url AS webhook_url, workflows.completed_steps AS completed_steps, workflows.execution_id AS
+    execution_id, workflows.failure AS failure, workflows.started_at AS started_at, workflows.completed_at AS
+    completed_at, workflows.updated_at AS updated_at, workflows.deleted_at AS deleted_at, workflows.deadline_at AS
+    deadline_at, workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch,
     workflows.last_event AS last_event, workflows.crashes AS crashes, workflows.wake_at AS wake_at,
     workflows.parent_id AS parent_id, workflows.parent_step AS parent_step, workflows.parent_item AS parent_item,
     workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ends AS child_ends,
@@ -6537,11 +6541,11 @@ SELECT versions.page_id, versions.page_event, versions.page_updated_at, versions
     versions.page_has_next, versions.waits_for, versions.page_bytes, whole.id, whole.tenant, whole.created_by,
     whole.origin_instance, whole.origin_zone, whole.origin_reference, whole.config, whole.suppress_subtask_events,
     whole.total_steps, whole.final_position, whole.definition_bytes, whole.feature_level, whole.evaluates,
-    whole.has_flow, whole.stored_definition, whole.created_at, whole.status, whole.name, whole.description,
-    whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure, whole.started_at, whole.completed_at,
-    whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner, whole.epoch,
-    whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step, whole.parent_item,
-    whole.root_id, whole.depth, whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps,
+    whole.has_flow, whole.stored_definition, whole.reuse, whole.created_at, whole.status, whole.name,
+    whole.description, whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure, whole.started_at,
+    whole.completed_at, whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner,
+    whole.epoch, whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step,
+    whole.parent_item, whole.root_id, whole.depth, whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps,
     whole.sub_workflow_bytes, whole.current_step, whole.step_errors, whole.fatal_error, whole.done_without_result,
     whole.costs, whole.labels, whole.final_step_id, whole.items_done, whole.final_step_result
 FROM versions
@@ -6551,12 +6555,12 @@ JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.c
     origin_reference, workflows.config AS config, workflows.suppress_subtask_events AS suppress_subtask_events,
     workflows.total_steps AS total_steps, workflows.final_position AS final_position, workflows.definition_bytes AS
     definition_bytes, workflows.feature_level AS feature_level, workflows.evaluates AS evaluates, workflows.has_flow
-    AS has_flow, workflows.stored_definition AS stored_definition, workflows.created_at AS created_at,
-    workflows.status AS status, workflows.name AS name, workflows.description AS description, workflows.webhook_url AS
-    webhook_url, workflows.completed_steps AS completed_steps, workflows.execution_id AS execution_id,
-    workflows.failure AS failure, workflows.started_at AS started_at, workflows.completed_at AS completed_at,
-    workflows.updated_at AS updated_at, workflows.deleted_at AS deleted_at, workflows.deadline_at AS deadline_at,
-    workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch,
+    AS has_flow, workflows.stored_definition AS stored_definition, workflows.reuse AS reuse, workflows.created_at AS
+    created_at, workflows.status AS status, workflows.name AS name, workflows.description AS description,
+    workflows.webhook_url AS webhook_url, workflows.completed_steps AS completed_steps, workflows.execution_id AS
+    execution_id, workflows.failure AS failure, workflows.started_at AS started_at, workflows.completed_at AS
+    completed_at, workflows.updated_at AS updated_at, workflows.deleted_at AS deleted_at, workflows.deadline_at AS
+    deadline_at, workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch,
     workflows.last_event AS last_event, workflows.crashes AS crashes, workflows.wake_at AS wake_at,
     workflows.parent_id AS parent_id, workflows.parent_step AS parent_step, workflows.parent_item AS parent_item,
     workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ends AS child_ends,
@@ -6773,11 +6777,11 @@ SELECT versions.page_id, versions.page_event, versions.page_updated_at, versions
     versions.page_has_next, versions.waits_for, versions.page_bytes, whole.id, whole.tenant, whole.created_by,
     whole.origin_instance, whole.origin_zone, whole.origin_reference, whole.config, whole.suppress_subtask_events,
     whole.total_steps, whole.final_position, whole.definition_bytes, whole.feature_level, whole.evaluates,
-    whole.has_flow, whole.stored_definition, whole.created_at, whole.status, whole.name, whole.description,
-    whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure, whole.started_at, whole.completed_at,
-    whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner, whole.epoch,
-    whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step, whole.parent_item,
-    whole.root_id, whole.depth, whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps,
+    whole.has_flow, whole.stored_definition, whole.reuse, whole.created_at, whole.status, whole.name,
+    whole.description, whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure, whole.started_at,
+    whole.completed_at, whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner,
+    whole.epoch, whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step,
+    whole.parent_item, whole.root_id, whole.depth, whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps,
     whole.sub_workflow_bytes, whole.current_step, whole.step_errors, whole.fatal_error, whole.done_without_result,
     whole.costs, whole.labels, whole.final_step_id, whole.items_done, whole.final_step_result
 FROM versions
@@ -6787,12 +6791,12 @@ JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.c
     origin_reference, workflows.config AS config, workflows.suppress_subtask_events AS suppress_subtask_events,
     workflows.total_steps AS total_steps, workflows.final_position AS final_position, workflows.definition_bytes AS
     definition_bytes, workflows.feature_level AS feature_level, workflows.evaluates AS evaluates, workflows.has_flow
-    AS has_flow, workflows.stored_definition AS stored_definition, workflows.created_at AS created_at,
-    workflows.status AS status, workflows.name AS name, workflows.description AS description, workflows.webhook_url AS
-    webhook_url, workflows.completed_steps AS completed_steps, workflows.execution_id AS execution_id,
-    workflows.failure AS failure, workflows.started_at AS started_at, workflows.completed_at AS completed_at,
-    workflows.updated_at AS updated_at, workflows.deleted_at AS deleted_at, workflows.deadline_at AS deadline_at,
-    workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch,
+    AS has_flow, workflows.stored_definition AS stored_definition, workflows.reuse AS reuse, workflows.created_at AS
+    created_at, workflows.status AS status, workflows.name AS name, workflows.description AS description,
+    workflows.webhook_url AS webhook_url, workflows.completed_steps AS completed_steps, workflows.execution_id AS
+    execution_id, workflows.failure AS failure, workflows.started_at AS started_at, workflows.completed_at AS
+    completed_at, workflows.updated_at AS updated_at, workflows.deleted_at AS deleted_at, workflows.deadline_at AS
+    deadline_at, workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch,
     workflows.last_event AS last_event, workflows.crashes AS crashes, workflows.wake_at AS wake_at,
     workflows.parent_id AS parent_id, workflows.parent_step AS parent_step, workflows.parent_item AS parent_item,
     workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ends AS child_ends,
@@ -7014,11 +7018,11 @@ SELECT versions.page_id, versions.page_event, versions.page_updated_at, versions
     versions.page_has_next, versions.waits_for, versions.page_bytes, whole.id, whole.tenant, whole.created_by,
     whole.origin_instance, whole.origin_zone, whole.origin_reference, whole.config, whole.suppress_subtask_events,
     whole.total_steps, whole.final_position, whole.definition_bytes, whole.feature_level, whole.evaluates,
-    whole.has_flow, whole.stored_definition, whole.created_at, whole.status, whole.name, whole.description,
-    whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure, whole.started_at, whole.completed_at,
-    whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner, whole.epoch,
-    whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step, whole.parent_item,
-    whole.root_id, whole.depth, whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps,
+    whole.has_flow, whole.stored_definition, whole.reuse, whole.created_at, whole.status, whole.name,
+    whole.description, whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure, whole.started_at,
+    whole.completed_at, whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner,
+    whole.epoch, whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step,
+    whole.parent_item, whole.root_id, whole.depth, whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps,
     whole.sub_workflow_bytes, whole.current_step, whole.step_errors, whole.fatal_error, whole.done_without_result,
     whole.costs, whole.labels, whole.final_step_id, whole.items_done, whole.final_step_result
 FROM versions
@@ -7028,12 +7032,12 @@ JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.c
     origin_reference, workflows.config AS config, workflows.suppress_subtask_events AS suppress_subtask_events,
     workflows.total_steps AS total_steps, workflows.final_position AS final_position, workflows.definition_bytes AS
     definition_bytes, workflows.feature_level AS feature_level, workflows.evaluates AS evaluates, workflows.has_flow
-    AS has_flow, workflows.stored_definition AS stored_definition, workflows.created_at AS created_at,
-    workflows.status AS status, workflows.name AS name, workflows.description AS description, workflows.webhook_url AS
-    webhook_url, workflows.completed_steps AS completed_steps, workflows.execution_id AS execution_id,
-    workflows.failure AS failure, workflows.started_at AS started_at, workflows.completed_at AS completed_at,
-    workflows.updated_at AS updated_at, workflows.deleted_at AS deleted_at, workflows.deadline_at AS deadline_at,
-    workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch,
+    AS has_flow, workflows.stored_definition AS stored_definition, workflows.reuse AS reuse, workflows.created_at AS
+    created_at, workflows.status AS status, workflows.name AS name, workflows.description AS description,
+    workflows.webhook_url AS webhook_url, workflows.completed_steps AS completed_steps, workflows.execution_id AS
+    execution_id, workflows.failure AS failure, workflows.started_at AS started_at, workflows.completed_at AS
+    completed_at, workflows.updated_at AS updated_at, workflows.deleted_at AS deleted_at, workflows.deadline_at AS
+    deadline_at, workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch,
     workflows.last_event AS last_event, workflows.crashes AS crashes, workflows.wake_at AS wake_at,
     workflows.parent_id AS parent_id, workflows.parent_step AS parent_step, workflows.parent_item AS parent_item,
     workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ends AS child_ends,
@@ -7258,11 +7262,11 @@ SELECT versions.page_id, versions.page_event, versions.page_updated_at, versions
     versions.page_has_next, versions.waits_for, versions.page_bytes, whole.id, whole.tenant, whole.created_by,
     whole.origin_instance, whole.origin_zone, whole.origin_reference, whole.config, whole.suppress_subtask_events,
     whole.total_steps, whole.final_position, whole.definition_bytes, whole.feature_level, whole.evaluates,
-    whole.has_flow, whole.stored_definition, whole.created_at, whole.status, whole.name, whole.description,
-    whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure, whole.started_at, whole.completed_at,
-    whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner, whole.epoch,
-    whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step, whole.parent_item,
-    whole.root_id, whole.depth, whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps,
+    whole.has_flow, whole.stored_definition, whole.reuse, whole.created_at, whole.status, whole.name,
+    whole.description, whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure, whole.started_at,
+    whole.completed_at, whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner,
+    whole.epoch, whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step,
+    whole.parent_item, whole.root_id, whole.depth, whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps,
     whole.sub_workflow_bytes, whole.current_step, whole.step_errors, whole.fatal_error, whole.done_without_result,
     whole.costs, whole.labels, whole.final_step_id, whole.items_done, whole.final_step_result
 FROM versions
@@ -7272,12 +7276,12 @@ JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.c
     origin_reference, workflows.config AS config, workflows.suppress_subtask_events AS suppress_subtask_events,
     workflows.total_steps AS total_steps, workflows.final_position AS final_position, workflows.definition_bytes AS
     definition_bytes, workflows.feature_level AS feature_level, workflows.evaluates AS evaluates, workflows.has_flow
-    AS has_flow, workflows.stored_definition AS stored_definition, workflows.created_at AS created_at,
-    workflows.status AS status, workflows.name AS name, workflows.description AS description, workflows.webhook_url AS
-    webhook_url, workflows.completed_steps AS completed_steps, workflows.execution_id AS execution_id,
-    workflows.failure AS failure, workflows.started_at AS started_at, workflows.completed_at AS completed_at,
-    workflows.updated_at AS updated_at, workflows.deleted_at AS deleted_at, workflows.deadline_at AS deadline_at,
-    workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch,
+    AS has_flow, workflows.stored_definition AS stored_definition, workflows.reuse AS reuse, workflows.created_at AS
+    created_at, workflows.status AS status, workflows.name AS name, workflows.description AS description,
+    workflows.webhook_url AS webhook_url, workflows.completed_steps AS completed_steps, workflows.execution_id AS
+    execution_id, workflows.failure AS failure, workflows.started_at AS started_at, workflows.completed_at AS
+    completed_at, workflows.updated_at AS updated_at, workflows.deleted_at AS deleted_at, workflows.deadline_at AS
+    deadline_at, workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch,
     workflows.last_event AS last_event, workflows.crashes AS crashes, workflows.wake_at AS wake_at,
     workflows.parent_id AS parent_id, workflows.parent_step AS parent_step, workflows.parent_item AS parent_item,
     workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ends AS child_ends,
@@ -7493,11 +7497,11 @@ SELECT versions.page_id, versions.page_event, versions.page_updated_at, versions
     versions.page_has_next, versions.waits_for, versions.page_bytes, whole.id, whole.tenant, whole.created_by,
     whole.origin_instance, whole.origin_zone, whole.origin_reference, whole.config, whole.suppress_subtask_events,
     whole.total_steps, whole.final_position, whole.definition_bytes, whole.feature_level, whole.evaluates,
-    whole.has_flow, whole.stored_definition, whole.created_at, whole.status, whole.name, whole.description,
-    whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure, whole.started_at, whole.completed_at,
-    whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner, whole.epoch,
-    whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step, whole.parent_item,
-    whole.root_id, whole.depth, whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps,
+    whole.has_flow, whole.stored_definition, whole.reuse, whole.created_at, whole.status, whole.name,
+    whole.description, whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure, whole.started_at,
+    whole.completed_at, whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner,
+    whole.epoch, whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step,
+    whole.parent_item, whole.root_id, whole.depth, whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps,
     whole.sub_workflow_bytes, whole.current_step, whole.step_errors, whole.fatal_error, whole.done_without_result,
     whole.costs, whole.labels, whole.final_step_id, whole.items_done, whole.final_step_result
 FROM versions
@@ -7507,12 +7511,12 @@ JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.c
     origin_reference, workflows.config AS config, workflows.suppress_subtask_events AS suppress_subtask_events,
     workflows.total_steps AS total_steps, workflows.final_position AS final_position, workflows.definition_bytes AS
     definition_bytes, workflows.feature_level AS feature_level, workflows.evaluates AS evaluates, workflows.has_flow
-    AS has_flow, workflows.stored_definition AS stored_definition, workflows.created_at AS created_at,
-    workflows.status AS status, workflows.name AS name, workflows.description AS description, workflows.webhook_url AS
-    webhook_url, workflows.completed_steps AS completed_steps, workflows.execution_id AS execution_id,
-    workflows.failure AS failure, workflows.started_at AS started_at, workflows.completed_at AS completed_at,
-    workflows.updated_at AS updated_at, workflows.deleted_at AS deleted_at, workflows.deadline_at AS deadline_at,
-    workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch,
+    AS has_flow, workflows.stored_definition AS stored_definition, workflows.reuse AS reuse, workflows.created_at AS
+    created_at, workflows.status AS status, workflows.name AS name, workflows.description AS description,
+    workflows.webhook_url AS webhook_url, workflows.completed_steps AS completed_steps, workflows.execution_id AS
+    execution_id, workflows.failure AS failure, workflows.started_at AS started_at, workflows.completed_at AS
+    completed_at, workflows.updated_at AS updated_at, workflows.deleted_at AS deleted_at, workflows.deadline_at AS
+    deadline_at, workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch,
     workflows.last_event AS last_event, workflows.crashes AS crashes, workflows.wake_at AS wake_at,
     workflows.parent_id AS parent_id, workflows.parent_step AS parent_step, workflows.parent_item AS parent_item,
     workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ends AS child_ends,
@@ -7738,11 +7742,11 @@ SELECT versions.page_id, versions.page_event, versions.page_updated_at, versions
     versions.page_has_next, versions.waits_for, versions.page_bytes, whole.id, whole.tenant, whole.created_by,
     whole.origin_instance, whole.origin_zone, whole.origin_reference, whole.config, whole.suppress_subtask_events,
     whole.total_steps, whole.final_position, whole.definition_bytes, whole.feature_level, whole.evaluates,
-    whole.has_flow, whole.stored_definition, whole.created_at, whole.status, whole.name, whole.description,
-    whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure, whole.started_at, whole.completed_at,
-    whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner, whole.epoch,
-    whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step, whole.parent_item,
-    whole.root_id, whole.depth, whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps,
+    whole.has_flow, whole.stored_definition, whole.reuse, whole.created_at, whole.status, whole.name,
+    whole.description, whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure, whole.started_at,
+    whole.completed_at, whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner,
+    whole.epoch, whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step,
+    whole.parent_item, whole.root_id, whole.depth, whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps,
     whole.sub_workflow_bytes, whole.current_step, whole.step_errors, whole.fatal_error, whole.done_without_result,
     whole.costs, whole.labels, whole.final_step_id, whole.items_done, whole.final_step_result
 FROM versions
@@ -7752,12 +7756,12 @@ JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.c
     origin_reference, workflows.config AS config, workflows.suppress_subtask_events AS suppress_subtask_events,
     workflows.total_steps AS total_steps, workflows.final_position AS final_position, workflows.definition_bytes AS
     definition_bytes, workflows.feature_level AS feature_level, workflows.evaluates AS evaluates, workflows.has_flow
-    AS has_flow, workflows.stored_definition AS stored_definition, workflows.created_at AS created_at,
-    workflows.status AS status, workflows.name AS name, workflows.description AS description, workflows.webhook_url AS
-    webhook_url, workflows.completed_steps AS completed_steps, workflows.execution_id AS execution_id,
-    workflows.failure AS failure, workflows.started_at AS started_at, workflows.completed_at AS completed_at,
-    workflows.updated_at AS updated_at, workflows.deleted_at AS deleted_at, workflows.deadline_at AS deadline_at,
-    workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch,
+    AS has_flow, workflows.stored_definition AS stored_definition, workflows.reuse AS reuse, workflows.created_at AS
+    created_at, workflows.status AS status, workflows.name AS name, workflows.description AS description,
+    workflows.webhook_url AS webhook_url, workflows.completed_steps AS completed_steps, workflows.execution_id AS
+    execution_id, workflows.failure AS failure, workflows.started_at AS started_at, workflows.completed_at AS
+    completed_at, workflows.updated_at AS updated_at, workflows.deleted_at AS deleted_at, workflows.deadline_at AS
+    deadline_at, workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch,
     workflows.last_event AS last_event, workflows.crashes AS crashes, workflows.wake_at AS wake_at,
     workflows.parent_id AS parent_id, workflows.parent_step AS parent_step, workflows.parent_item AS parent_item,
     workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ends AS child_ends,
@@ -7989,11 +7993,11 @@ SELECT versions.page_id, versions.page_event, versions.page_updated_at, versions
     versions.page_has_next, versions.waits_for, versions.page_bytes, whole.id, whole.tenant, whole.created_by,
     whole.origin_instance, whole.origin_zone, whole.origin_reference, whole.config, whole.suppress_subtask_events,
     whole.total_steps, whole.final_position, whole.definition_bytes, whole.feature_level, whole.evaluates,
-    whole.has_flow, whole.stored_definition, whole.created_at, whole.status, whole.name, whole.description,
-    whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure, whole.started_at, whole.completed_at,
-    whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner, whole.epoch,
-    whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step, whole.parent_item,
-    whole.root_id, whole.depth, whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps,
+    whole.has_flow, whole.stored_definition, whole.reuse, whole.created_at, whole.status, whole.name,
+    whole.description, whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure, whole.started_at,
+    whole.completed_at, whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner,
+    whole.epoch, whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step,
+    whole.parent_item, whole.root_id, whole.depth, whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps,
     whole.sub_workflow_bytes, whole.current_step, whole.step_errors, whole.fatal_error, whole.done_without_result,
     whole.costs, whole.labels, whole.final_step_id, whole.items_done, whole.final_step_result
 FROM versions
@@ -8003,12 +8007,12 @@ JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.c
     origin_reference, workflows.config AS config, workflows.suppress_subtask_events AS suppress_subtask_events,
     workflows.total_steps AS total_steps, workflows.final_position AS final_position, workflows.definition_bytes AS
     definition_bytes, workflows.feature_level AS feature_level, workflows.evaluates AS evaluates, workflows.has_flow
-    AS has_flow, workflows.stored_definition AS stored_definition, workflows.created_at AS created_at,
-    workflows.status AS status, workflows.name AS name, workflows.description AS description, workflows.webhook_url AS
-    webhook_url, workflows.completed_steps AS completed_steps, workflows.execution_id AS execution_id,
-    workflows.failure AS failure, workflows.started_at AS started_at, workflows.completed_at AS completed_at,
-    workflows.updated_at AS updated_at, workflows.deleted_at AS deleted_at, workflows.deadline_at AS deadline_at,
-    workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch,
+    AS has_flow, workflows.stored_definition AS stored_definition, workflows.reuse AS reuse, workflows.created_at AS
+    created_at, workflows.status AS status, workflows.name AS name, workflows.description AS description,
+    workflows.webhook_url AS webhook_url, workflows.completed_steps AS completed_steps, workflows.execution_id AS
+    execution_id, workflows.failure AS failure, workflows.started_at AS started_at, workflows.completed_at AS
+    completed_at, workflows.updated_at AS updated_at, workflows.deleted_at AS deleted_at, workflows.deadline_at AS
+    deadline_at, workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch,
     workflows.last_event AS last_event, workflows.crashes AS crashes, workflows.wake_at AS wake_at,
     workflows.parent_id AS parent_id, workflows.parent_step AS parent_step, workflows.parent_item AS parent_item,
     workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ends AS child_ends,
@@ -8219,11 +8223,11 @@ SELECT versions.page_id, versions.page_event, versions.page_updated_at, versions
     versions.page_has_next, versions.waits_for, versions.page_bytes, whole.id, whole.tenant, whole.created_by,
     whole.origin_instance, whole.origin_zone, whole.origin_reference, whole.config, whole.suppress_subtask_events,
     whole.total_steps, whole.final_position, whole.definition_bytes, whole.feature_level, whole.evaluates,
-    whole.has_flow, whole.stored_definition, whole.created_at, whole.status, whole.name, whole.description,
-    whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure, whole.started_at, whole.completed_at,
-    whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner, whole.epoch,
-    whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step, whole.parent_item,
-    whole.root_id, whole.depth, whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps,
+    whole.has_flow, whole.stored_definition, whole.reuse, whole.created_at, whole.status, whole.name,
+    whole.description, whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure, whole.started_at,
+    whole.completed_at, whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner,
+    whole.epoch, whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step,
+    whole.parent_item, whole.root_id, whole.depth, whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps,
     whole.sub_workflow_bytes, whole.current_step, whole.step_errors, whole.fatal_error, whole.done_without_result,
     whole.costs, whole.labels, whole.final_step_id, whole.items_done, whole.final_step_result
 FROM versions
@@ -8233,12 +8237,12 @@ JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.c
     origin_reference, workflows.config AS config, workflows.suppress_subtask_events AS suppress_subtask_events,
     workflows.total_steps AS total_steps, workflows.final_position AS final_position, workflows.definition_bytes AS
     definition_bytes, workflows.feature_level AS feature_level, workflows.evaluates AS evaluates, workflows.has_flow
-    AS has_flow, workflows.stored_definition AS stored_definition, workflows.created_at AS created_at,
-    workflows.status AS status, workflows.name AS name, workflows.description AS description, workflows.webhook_url AS
-    webhook_url, workflows.completed_steps AS completed_steps, workflows.execution_id AS execution_id,
-    workflows.failure AS failure, workflows.started_at AS started_at, workflows.completed_at AS completed_at,
-    workflows.updated_at AS updated_at, workflows.deleted_at AS deleted_at, workflows.deadline_at AS deadline_at,
-    workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch,
+    AS has_flow, workflows.stored_definition AS stored_definition, workflows.reuse AS reuse, workflows.created_at AS
+    created_at, workflows.status AS status, workflows.name AS name, workflows.description AS description,
+    workflows.webhook_url AS webhook_url, workflows.completed_steps AS completed_steps, workflows.execution_id AS
+    execution_id, workflows.failure AS failure, workflows.started_at AS started_at, workflows.completed_at AS
+    completed_at, workflows.updated_at AS updated_at, workflows.deleted_at AS deleted_at, workflows.deadline_at AS
+    deadline_at, workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch,
     workflows.last_event AS last_event, workflows.crashes AS crashes, workflows.wake_at AS wake_at,
     workflows.parent_id AS parent_id, workflows.parent_step AS parent_step, workflows.parent_item AS parent_item,
     workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ends AS child_ends,
@@ -8453,11 +8457,11 @@ SELECT versions.page_id, versions.page_event, versions.page_updated_at, versions
     versions.page_has_next, versions.waits_for, versions.page_bytes, whole.id, whole.tenant, whole.created_by,
     whole.origin_instance, whole.origin_zone, whole.origin_reference, whole.config, whole.suppress_subtask_events,
     whole.total_steps, whole.final_position, whole.definition_bytes, whole.feature_level, whole.evaluates,
-    whole.has_flow, whole.stored_definition, whole.created_at, whole.status, whole.name, whole.description,
-    whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure, whole.started_at, whole.completed_at,
-    whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner, whole.epoch,
-    whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step, whole.parent_item,
-    whole.root_id, whole.depth, whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps,
+    whole.has_flow, whole.stored_definition, whole.reuse, whole.created_at, whole.status, whole.name,
+    whole.description, whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure, whole.started_at,
+    whole.completed_at, whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner,
+    whole.epoch, whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step,
+    whole.parent_item, whole.root_id, whole.depth, whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps,
     whole.sub_workflow_bytes, whole.current_step, whole.step_errors, whole.fatal_error, whole.done_without_result,
     whole.costs, whole.labels, whole.final_step_id, whole.items_done, whole.final_step_result
 FROM versions
@@ -8467,12 +8471,12 @@ JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.c
     origin_reference, workflows.config AS config, workflows.suppress_subtask_events AS suppress_subtask_events,
     workflows.total_steps AS total_steps, workflows.final_position AS final_position, workflows.definition_bytes AS
     definition_bytes, workflows.feature_level AS feature_level, workflows.evaluates AS evaluates, workflows.has_flow
-    AS has_flow, workflows.stored_definition AS stored_definition, workflows.created_at AS created_at,
-    workflows.status AS status, workflows.name AS name, workflows.description AS description, workflows.webhook_url AS
-    webhook_url, workflows.completed_steps AS completed_steps, workflows.execution_id AS execution_id,
-    workflows.failure AS failure, workflows.started_at AS started_at, workflows.completed_at AS completed_at,
-    workflows.updated_at AS updated_at, workflows.deleted_at AS deleted_at, workflows.deadline_at AS deadline_at,
-    workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch,
+    AS has_flow, workflows.stored_definition AS stored_definition, workflows.reuse AS reuse, workflows.created_at AS
+    created_at, workflows.status AS status, workflows.name AS name, workflows.description AS description,
+    workflows.webhook_url AS webhook_url, workflows.completed_steps AS completed_steps, workflows.execution_id AS
+    execution_id, workflows.failure AS failure, workflows.started_at AS started_at, workflows.completed_at AS
+    completed_at, workflows.updated_at AS updated_at, workflows.deleted_at AS deleted_at, workflows.deadline_at AS
+    deadline_at, workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch,
     workflows.last_event AS last_event, workflows.crashes AS crashes, workflows.wake_at AS wake_at,
     workflows.parent_id AS parent_id, workflows.parent_step AS parent_step, workflows.parent_item AS parent_item,
     workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ends AS child_ends,
@@ -8686,11 +8690,11 @@ SELECT versions.page_id, versions.page_event, versions.page_updated_at, versions
     versions.page_has_next, versions.waits_for, versions.page_bytes, whole.id, whole.tenant, whole.created_by,
     whole.origin_instance, whole.origin_zone, whole.origin_reference, whole.config, whole.suppress_subtask_events,
     whole.total_steps, whole.final_position, whole.definition_bytes, whole.feature_level, whole.evaluates,
-    whole.has_flow, whole.stored_definition, whole.created_at, whole.status, whole.name, whole.description,
-    whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure, whole.started_at, whole.completed_at,
-    whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner, whole.epoch,
-    whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step, whole.parent_item,
-    whole.root_id, whole.depth, whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps,
+    whole.has_flow, whole.stored_definition, whole.reuse, whole.created_at, whole.status, whole.name,
+    whole.description, whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure, whole.started_at,
+    whole.completed_at, whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner,
+    whole.epoch, whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step,
+    whole.parent_item, whole.root_id, whole.depth, whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps,
     whole.sub_workflow_bytes, whole.current_step, whole.step_errors, whole.fatal_error, whole.done_without_result,
     whole.costs, whole.labels, whole.final_step_id, whole.items_done, whole.final_step_result
 FROM versions
@@ -8700,12 +8704,12 @@ JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.c
     origin_reference, workflows.config AS config, workflows.suppress_subtask_events AS suppress_subtask_events,
     workflows.total_steps AS total_steps, workflows.final_position AS final_position, workflows.definition_bytes AS
     definition_bytes, workflows.feature_level AS feature_level, workflows.evaluates AS evaluates, workflows.has_flow
-    AS has_flow, workflows.stored_definition AS stored_definition, workflows.created_at AS created_at,
-    workflows.status AS status, workflows.name AS name, workflows.description AS description, workflows.webhook_url AS
-    webhook_url, workflows.completed_steps AS completed_steps, workflows.execution_id AS execution_id,
-    workflows.failure AS failure, workflows.started_at AS started_at, workflows.completed_at AS completed_at,
-    workflows.updated_at AS updated_at, workflows.deleted_at AS deleted_at, workflows.deadline_at AS deadline_at,
-    workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch,
+    AS has_flow, workflows.stored_definition AS stored_definition, workflows.reuse AS reuse, workflows.created_at AS
+    created_at, workflows.status AS status, workflows.name AS name, workflows.description AS description,
+    workflows.webhook_url AS webhook_url, workflows.completed_steps AS completed_steps, workflows.execution_id AS
+    execution_id, workflows.failure AS failure, workflows.started_at AS started_at, workflows.completed_at AS
+    completed_at, workflows.updated_at AS updated_at, workflows.deleted_at AS deleted_at, workflows.deadline_at AS
+    deadline_at, workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch,
     workflows.last_event AS last_event, workflows.crashes AS crashes, workflows.wake_at AS wake_at,
     workflows.parent_id AS parent_id, workflows.parent_step AS parent_step, workflows.parent_item AS parent_item,
     workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ends AS child_ends,
@@ -8920,11 +8924,11 @@ SELECT versions.page_id, versions.page_event, versions.page_updated_at, versions
     versions.page_has_next, versions.waits_for, versions.page_bytes, whole.id, whole.tenant, whole.created_by,
     whole.origin_instance, whole.origin_zone, whole.origin_reference, whole.config, whole.suppress_subtask_events,
     whole.total_steps, whole.final_position, whole.definition_bytes, whole.feature_level, whole.evaluates,
-    whole.has_flow, whole.stored_definition, whole.created_at, whole.status, whole.name, whole.description,
-    whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure, whole.started_at, whole.completed_at,
-    whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner, whole.epoch,
-    whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step, whole.parent_item,
-    whole.root_id, whole.depth, whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps,
+    whole.has_flow, whole.stored_definition, whole.reuse, whole.created_at, whole.status, whole.name,
+    whole.description, whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure, whole.started_at,
+    whole.completed_at, whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner,
+    whole.epoch, whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step,
+    whole.parent_item, whole.root_id, whole.depth, whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps,
     whole.sub_workflow_bytes, whole.current_step, whole.step_errors, whole.fatal_error, whole.done_without_result,
     whole.costs, whole.labels, whole.final_step_id, whole.items_done, whole.final_step_result
 FROM versions
@@ -8934,12 +8938,12 @@ JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.c
     origin_reference, workflows.config AS config, workflows.suppress_subtask_events AS suppress_subtask_events,
     workflows.total_steps AS total_steps, workflows.final_position AS final_position, workflows.definition_bytes AS
     definition_bytes, workflows.feature_level AS feature_level, workflows.evaluates AS evaluates, workflows.has_flow
-    AS has_flow, workflows.stored_definition AS stored_definition, workflows.created_at AS created_at,
-    workflows.status AS status, workflows.name AS name, workflows.description AS description, workflows.webhook_url AS
-    webhook_url, workflows.completed_steps AS completed_steps, workflows.execution_id AS execution_id,
-    workflows.failure AS failure, workflows.started_at AS started_at, workflows.completed_at AS completed_at,
-    workflows.updated_at AS updated_at, workflows.deleted_at AS deleted_at, workflows.deadline_at AS deadline_at,
-    workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch,
+    AS has_flow, workflows.stored_definition AS stored_definition, workflows.reuse AS reuse, workflows.created_at AS
+    created_at, workflows.status AS status, workflows.name AS name, workflows.description AS description,
+    workflows.webhook_url AS webhook_url, workflows.completed_steps AS completed_steps, workflows.execution_id AS
+    execution_id, workflows.failure AS failure, workflows.started_at AS started_at, workflows.completed_at AS
+    completed_at, workflows.updated_at AS updated_at, workflows.deleted_at AS deleted_at, workflows.deadline_at AS
+    deadline_at, workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch,
     workflows.last_event AS last_event, workflows.crashes AS crashes, workflows.wake_at AS wake_at,
     workflows.parent_id AS parent_id, workflows.parent_step AS parent_step, workflows.parent_item AS parent_item,
     workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ends AS child_ends,
@@ -9149,11 +9153,11 @@ SELECT versions.page_id, versions.page_event, versions.page_updated_at, versions
     versions.page_has_next, versions.waits_for, versions.page_bytes, whole.id, whole.tenant, whole.created_by,
     whole.origin_instance, whole.origin_zone, whole.origin_reference, whole.config, whole.suppress_subtask_events,
     whole.total_steps, whole.final_position, whole.definition_bytes, whole.feature_level, whole.evaluates,
-    whole.has_flow, whole.stored_definition, whole.created_at, whole.status, whole.name, whole.description,
-    whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure, whole.started_at, whole.completed_at,
-    whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner, whole.epoch,
-    whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step, whole.parent_item,
-    whole.root_id, whole.depth, whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps,
+    whole.has_flow, whole.stored_definition, whole.reuse, whole.created_at, whole.status, whole.name,
+    whole.description, whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure, whole.started_at,
+    whole.completed_at, whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner,
+    whole.epoch, whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step,
+    whole.parent_item, whole.root_id, whole.depth, whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps,
     whole.sub_workflow_bytes, whole.current_step, whole.step_errors, whole.fatal_error, whole.done_without_result,
     whole.costs, whole.labels, whole.final_step_id, whole.items_done, whole.final_step_result
 FROM versions
@@ -9163,12 +9167,12 @@ JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.c
     origin_reference, workflows.config AS config, workflows.suppress_subtask_events AS suppress_subtask_events,
     workflows.total_steps AS total_steps, workflows.final_position AS final_position, workflows.definition_bytes AS
     definition_bytes, workflows.feature_level AS feature_level, workflows.evaluates AS evaluates, workflows.has_flow
-    AS has_flow, workflows.stored_definition AS stored_definition, workflows.created_at AS created_at,
-    workflows.status AS status, workflows.name AS name, workflows.description AS description, workflows.webhook_url AS
-    webhook_url, workflows.completed_steps AS completed_steps, workflows.execution_id AS execution_id,
-    workflows.failure AS failure, workflows.started_at AS started_at, workflows.completed_at AS completed_at,
-    workflows.updated_at AS updated_at, workflows.deleted_at AS deleted_at, workflows.deadline_at AS deadline_at,
-    workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch,
+    AS has_flow, workflows.stored_definition AS stored_definition, workflows.reuse AS reuse, workflows.created_at AS
+    created_at, workflows.status AS status, workflows.name AS name, workflows.description AS description,
+    workflows.webhook_url AS webhook_url, workflows.completed_steps AS completed_steps, workflows.execution_id AS
+    execution_id, workflows.failure AS failure, workflows.started_at AS started_at, workflows.completed_at AS
+    completed_at, workflows.updated_at AS updated_at, workflows.deleted_at AS deleted_at, workflows.deadline_at AS
+    deadline_at, workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch,
     workflows.last_event AS last_event, workflows.crashes AS crashes, workflows.wake_at AS wake_at,
     workflows.parent_id AS parent_id, workflows.parent_step AS parent_step, workflows.parent_item AS parent_item,
     workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ends AS child_ends,
@@ -9381,11 +9385,11 @@ SELECT versions.page_id, versions.page_event, versions.page_updated_at, versions
     versions.page_has_next, versions.waits_for, versions.page_bytes, whole.id, whole.tenant, whole.created_by,
     whole.origin_instance, whole.origin_zone, whole.origin_reference, whole.config, whole.suppress_subtask_events,
     whole.total_steps, whole.final_position, whole.definition_bytes, whole.feature_level, whole.evaluates,
-    whole.has_flow, whole.stored_definition, whole.created_at, whole.status, whole.name, whole.description,
-    whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure, whole.started_at, whole.completed_at,
-    whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner, whole.epoch,
-    whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step, whole.parent_item,
-    whole.root_id, whole.depth, whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps,
+    whole.has_flow, whole.stored_definition, whole.reuse, whole.created_at, whole.status, whole.name,
+    whole.description, whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure, whole.started_at,
+    whole.completed_at, whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner,
+    whole.epoch, whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step,
+    whole.parent_item, whole.root_id, whole.depth, whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps,
     whole.sub_workflow_bytes, whole.current_step, whole.step_errors, whole.fatal_error, whole.done_without_result,
     whole.costs, whole.labels, whole.final_step_id, whole.items_done, whole.final_step_result
 FROM versions
@@ -9395,12 +9399,12 @@ JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.c
     origin_reference, workflows.config AS config, workflows.suppress_subtask_events AS suppress_subtask_events,
     workflows.total_steps AS total_steps, workflows.final_position AS final_position, workflows.definition_bytes AS
     definition_bytes, workflows.feature_level AS feature_level, workflows.evaluates AS evaluates, workflows.has_flow
-    AS has_flow, workflows.stored_definition AS stored_definition, workflows.created_at AS created_at,
-    workflows.status AS status, workflows.name AS name, workflows.description AS description, workflows.webhook_url AS
-    webhook_url, workflows.completed_steps AS completed_steps, workflows.execution_id AS execution_id,
-    workflows.failure AS failure, workflows.started_at AS started_at, workflows.completed_at AS completed_at,
-    workflows.updated_at AS updated_at, workflows.deleted_at AS deleted_at, workflows.deadline_at AS deadline_at,
-    workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch,
+    AS has_flow, workflows.stored_definition AS stored_definition, workflows.reuse AS reuse, workflows.created_at AS
+    created_at, workflows.status AS status, workflows.name AS name, workflows.description AS description,
+    workflows.webhook_url AS webhook_url, workflows.completed_steps AS completed_steps, workflows.execution_id AS
+    execution_id, workflows.failure AS failure, workflows.started_at AS started_at, workflows.completed_at AS
+    completed_at, workflows.updated_at AS updated_at, workflows.deleted_at AS deleted_at, workflows.deadline_at AS
+    deadline_at, workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch,
     workflows.last_event AS last_event, workflows.crashes AS crashes, workflows.wake_at AS wake_at,
     workflows.parent_id AS parent_id, workflows.parent_step AS parent_step, workflows.parent_item AS parent_item,
     workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ends AS child_ends,
@@ -9611,11 +9615,11 @@ SELECT versions.page_id, versions.page_event, versions.page_updated_at, versions
     versions.page_has_next, versions.waits_for, versions.page_bytes, whole.id, whole.tenant, whole.created_by,
     whole.origin_instance, whole.origin_zone, whole.origin_reference, whole.config, whole.suppress_subtask_events,
     whole.total_steps, whole.final_position, whole.definition_bytes, whole.feature_level, whole.evaluates,
-    whole.has_flow, whole.stored_definition, whole.created_at, whole.status, whole.name, whole.description,
-    whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure, whole.started_at, whole.completed_at,
-    whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner, whole.epoch,
-    whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step, whole.parent_item,
-    whole.root_id, whole.depth, whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps,
+    whole.has_flow, whole.stored_definition, whole.reuse, whole.created_at, whole.status, whole.name,
+    whole.description, whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure, whole.started_at,
+    whole.completed_at, whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner,
+    whole.epoch, whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step,
+    whole.parent_item, whole.root_id, whole.depth, whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps,
     whole.sub_workflow_bytes, whole.current_step, whole.step_errors, whole.fatal_error, whole.done_without_result,
     whole.costs, whole.labels, whole.final_step_id, whole.items_done, whole.final_step_result
 FROM versions
@@ -9625,12 +9629,12 @@ JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.c
     origin_reference, workflows.config AS config, workflows.suppress_subtask_events AS suppress_subtask_events,
     workflows.total_steps AS total_steps, workflows.final_position AS final_position, workflows.definition_bytes AS
     definition_bytes, workflows.feature_level AS feature_level, workflows.evaluates AS evaluates, workflows.has_flow
-    AS has_flow, workflows.stored_definition AS stored_definition, workflows.created_at AS created_at,
-    workflows.status AS status, workflows.name AS name, workflows.description AS description, workflows.webhook_url AS
-    webhook_url, workflows.completed_steps AS completed_steps, workflows.execution_id AS execution_id,
-    workflows.failure AS failure, workflows.started_at AS started_at, workflows.completed_at AS completed_at,
-    workflows.updated_at AS updated_at, workflows.deleted_at AS deleted_at, workflows.deadline_at AS deadline_at,
-    workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch,
+    AS has_flow, workflows.stored_definition AS stored_definition, workflows.reuse AS reuse, workflows.created_at AS
+    created_at, workflows.status AS status, workflows.name AS name, workflows.description AS description,
+    workflows.webhook_url AS webhook_url, workflows.completed_steps AS completed_steps, workflows.execution_id AS
+    execution_id, workflows.failure AS failure, workflows.started_at AS started_at, workflows.completed_at AS
+    completed_at, workflows.updated_at AS updated_at, workflows.deleted_at AS deleted_at, workflows.deadline_at AS
+    deadline_at, workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch,
     workflows.last_event AS last_event, workflows.crashes AS crashes, workflows.wake_at AS wake_at,
     workflows.parent_id AS parent_id, workflows.parent_step AS parent_step, workflows.parent_item AS parent_item,
     workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ends AS child_ends,
@@ -9856,11 +9860,11 @@ SELECT versions.page_id, versions.page_event, versions.page_updated_at, versions
     versions.page_has_next, versions.waits_for, versions.page_bytes, whole.id, whole.tenant, whole.created_by,
     whole.origin_instance, whole.origin_zone, whole.origin_reference, whole.config, whole.suppress_subtask_events,
     whole.total_steps, whole.final_position, whole.definition_bytes, whole.feature_level, whole.evaluates,
-    whole.has_flow, whole.stored_definition, whole.created_at, whole.status, whole.name, whole.description,
-    whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure, whole.started_at, whole.completed_at,
-    whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner, whole.epoch,
-    whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step, whole.parent_item,
-    whole.root_id, whole.depth, whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps,
+    whole.has_flow, whole.stored_definition, whole.reuse, whole.created_at, whole.status, whole.name,
+    whole.description, whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure, whole.started_at,
+    whole.completed_at, whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner,
+    whole.epoch, whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step,
+    whole.parent_item, whole.root_id, whole.depth, whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps,
     whole.sub_workflow_bytes, whole.current_step, whole.step_errors, whole.fatal_error, whole.done_without_result,
     whole.costs, whole.labels, whole.final_step_id, whole.items_done, whole.final_step_result
 FROM versions
@@ -9870,12 +9874,12 @@ JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.c
     origin_reference, workflows.config AS config, workflows.suppress_subtask_events AS suppress_subtask_events,
     workflows.total_steps AS total_steps, workflows.final_position AS final_position, workflows.definition_bytes AS
     definition_bytes, workflows.feature_level AS feature_level, workflows.evaluates AS evaluates, workflows.has_flow
-    AS has_flow, workflows.stored_definition AS stored_definition, workflows.created_at AS created_at,
-    workflows.status AS status, workflows.name AS name, workflows.description AS description, workflows.webhook_url AS
-    webhook_url, workflows.completed_steps AS completed_steps, workflows.execution_id AS execution_id,
-    workflows.failure AS failure, workflows.started_at AS started_at, workflows.completed_at AS completed_at,
-    workflows.updated_at AS updated_at, workflows.deleted_at AS deleted_at, workflows.deadline_at AS deadline_at,
-    workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch,
+    AS has_flow, workflows.stored_definition AS stored_definition, workflows.reuse AS reuse, workflows.created_at AS
+    created_at, workflows.status AS status, workflows.name AS name, workflows.description AS description,
+    workflows.webhook_url AS webhook_url, workflows.completed_steps AS completed_steps, workflows.execution_id AS
+    execution_id, workflows.failure AS failure, workflows.started_at AS started_at, workflows.completed_at AS
+    completed_at, workflows.updated_at AS updated_at, workflows.deleted_at AS deleted_at, workflows.deadline_at AS
+    deadline_at, workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch,
     workflows.last_event AS last_event, workflows.crashes AS crashes, workflows.wake_at AS wake_at,
     workflows.parent_id AS parent_id, workflows.parent_step AS parent_step, workflows.parent_item AS parent_item,
     workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ends AS child_ends,
@@ -10120,11 +10124,11 @@ SELECT versions.page_id, versions.page_event, versions.page_updated_at, versions
     versions.page_has_next, versions.waits_for, versions.page_bytes, whole.id, whole.tenant, whole.created_by,
     whole.origin_instance, whole.origin_zone, whole.origin_reference, whole.config, whole.suppress_subtask_events,
     whole.total_steps, whole.final_position, whole.definition_bytes, whole.feature_level, whole.evaluates,
-    whole.has_flow, whole.stored_definition, whole.created_at, whole.status, whole.name, whole.description,
-    whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure, whole.started_at, whole.completed_at,
-    whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner, whole.epoch,
-    whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step, whole.parent_item,
-    whole.root_id, whole.depth, whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps,
+    whole.has_flow, whole.stored_definition, whole.reuse, whole.created_at, whole.status, whole.name,
+    whole.description, whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure, whole.started_at,
+    whole.completed_at, whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner,
+    whole.epoch, whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step,
+    whole.parent_item, whole.root_id, whole.depth, whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps,
     whole.sub_workflow_bytes, whole.current_step, whole.step_errors, whole.fatal_error, whole.done_without_result,
     whole.costs, whole.labels, whole.final_step_id, whole.items_done, whole.final_step_result
 FROM versions
@@ -10134,12 +10138,12 @@ JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.c
     origin_reference, workflows.config AS config, workflows.suppress_subtask_events AS suppress_subtask_events,
     workflows.total_steps AS total_steps, workflows.final_position AS final_position, workflows.definition_bytes AS
     definition_bytes, workflows.feature_level AS feature_level, workflows.evaluates AS evaluates, workflows.has_flow
-    AS has_flow, workflows.stored_definition AS stored_definition, workflows.created_at AS created_at,
-    workflows.status AS status, workflows.name AS name, workflows.description AS description, workflows.webhook_url AS
-    webhook_url, workflows.completed_steps AS completed_steps, workflows.execution_id AS execution_id,
-    workflows.failure AS failure, workflows.started_at AS started_at, workflows.completed_at AS completed_at,
-    workflows.updated_at AS updated_at, workflows.deleted_at AS deleted_at, workflows.deadline_at AS deadline_at,
-    workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch,
+    AS has_flow, workflows.stored_definition AS stored_definition, workflows.reuse AS reuse, workflows.created_at AS
+    created_at, workflows.status AS status, workflows.name AS name, workflows.description AS description,
+    workflows.webhook_url AS webhook_url, workflows.completed_steps AS completed_steps, workflows.execution_id AS
+    execution_id, workflows.failure AS failure, workflows.started_at AS started_at, workflows.completed_at AS
+    completed_at, workflows.updated_at AS updated_at, workflows.deleted_at AS deleted_at, workflows.deadline_at AS
+    deadline_at, workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch,
     workflows.last_event AS last_event, workflows.crashes AS crashes, workflows.wake_at AS wake_at,
     workflows.parent_id AS parent_id, workflows.parent_step AS parent_step, workflows.parent_item AS parent_item,
     workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ends AS child_ends,
@@ -10370,11 +10374,11 @@ SELECT versions.page_id, versions.page_event, versions.page_updated_at, versions
     versions.page_has_next, versions.waits_for, versions.page_bytes, whole.id, whole.tenant, whole.created_by,
     whole.origin_instance, whole.origin_zone, whole.origin_reference, whole.config, whole.suppress_subtask_events,
     whole.total_steps, whole.final_position, whole.definition_bytes, whole.feature_level, whole.evaluates,
-    whole.has_flow, whole.stored_definition, whole.created_at, whole.status, whole.name, whole.description,
-    whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure, whole.started_at, whole.completed_at,
-    whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner, whole.epoch,
-    whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step, whole.parent_item,
-    whole.root_id, whole.depth, whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps,
+    whole.has_flow, whole.stored_definition, whole.reuse, whole.created_at, whole.status, whole.name,
+    whole.description, whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure, whole.started_at,
+    whole.completed_at, whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner,
+    whole.epoch, whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step,
+    whole.parent_item, whole.root_id, whole.depth, whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps,
     whole.sub_workflow_bytes, whole.current_step, whole.step_errors, whole.fatal_error, whole.done_without_result,
     whole.costs, whole.labels, whole.final_step_id, whole.items_done, whole.final_step_result
 FROM versions
@@ -10384,12 +10388,12 @@ JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.c
     origin_reference, workflows.config AS config, workflows.suppress_subtask_events AS suppress_subtask_events,
     workflows.total_steps AS total_steps, workflows.final_position AS final_position, workflows.definition_bytes AS
     definition_bytes, workflows.feature_level AS feature_level, workflows.evaluates AS evaluates, workflows.has_flow
-    AS has_flow, workflows.stored_definition AS stored_definition, workflows.created_at AS created_at,
-    workflows.status AS status, workflows.name AS name, workflows.description AS description, workflows.webhook_url AS
-    webhook_url, workflows.completed_steps AS completed_steps, workflows.execution_id AS execution_id,
-    workflows.failure AS failure, workflows.started_at AS started_at, workflows.completed_at AS completed_at,
-    workflows.updated_at AS updated_at, workflows.deleted_at AS deleted_at, workflows.deadline_at AS deadline_at,
-    workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch,
+    AS has_flow, workflows.stored_definition AS stored_definition, workflows.reuse AS reuse, workflows.created_at AS
+    created_at, workflows.status AS status, workflows.name AS name, workflows.description AS description,
+    workflows.webhook_url AS webhook_url, workflows.completed_steps AS completed_steps, workflows.execution_id AS
+    execution_id, workflows.failure AS failure, workflows.started_at AS started_at, workflows.completed_at AS
+    completed_at, workflows.updated_at AS updated_at, workflows.deleted_at AS deleted_at, workflows.deadline_at AS
+    deadline_at, workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch,
     workflows.last_event AS last_event, workflows.crashes AS crashes, workflows.wake_at AS wake_at,
     workflows.parent_id AS parent_id, workflows.parent_step AS parent_step, workflows.parent_item AS parent_item,
     workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ends AS child_ends,
@@ -10598,11 +10602,11 @@ SELECT versions.page_id, versions.page_event, versions.page_updated_at, versions
     versions.page_has_next, versions.waits_for, versions.page_bytes, whole.id, whole.tenant, whole.created_by,
     whole.origin_instance, whole.origin_zone, whole.origin_reference, whole.config, whole.suppress_subtask_events,
     whole.total_steps, whole.final_position, whole.definition_bytes, whole.feature_level, whole.evaluates,
-    whole.has_flow, whole.stored_definition, whole.created_at, whole.status, whole.name, whole.description,
-    whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure, whole.started_at, whole.completed_at,
-    whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner, whole.epoch,
-    whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step, whole.parent_item,
-    whole.root_id, whole.depth, whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps,
+    whole.has_flow, whole.stored_definition, whole.reuse, whole.created_at, whole.status, whole.name,
+    whole.description, whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure, whole.started_at,
+    whole.completed_at, whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner,
+    whole.epoch, whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step,
+    whole.parent_item, whole.root_id, whole.depth, whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps,
     whole.sub_workflow_bytes, whole.current_step, whole.step_errors, whole.fatal_error, whole.done_without_result,
     whole.costs, whole.labels, whole.final_step_id, whole.items_done, whole.final_step_result
 FROM versions
@@ -10612,12 +10616,12 @@ JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.c
     origin_reference, workflows.config AS config, workflows.suppress_subtask_events AS suppress_subtask_events,
     workflows.total_steps AS total_steps, workflows.final_position AS final_position, workflows.definition_bytes AS
     definition_bytes, workflows.feature_level AS feature_level, workflows.evaluates AS evaluates, workflows.has_flow
-    AS has_flow, workflows.stored_definition AS stored_definition, workflows.created_at AS created_at,
-    workflows.status AS status, workflows.name AS name, workflows.description AS description, workflows.webhook_url AS
-    webhook_url, workflows.completed_steps AS completed_steps, workflows.execution_id AS execution_id,
-    workflows.failure AS failure, workflows.started_at AS started_at, workflows.completed_at AS completed_at,
-    workflows.updated_at AS updated_at, workflows.deleted_at AS deleted_at, workflows.deadline_at AS deadline_at,
-    workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch,
+    AS has_flow, workflows.stored_definition AS stored_definition, workflows.reuse AS reuse, workflows.created_at AS
+    created_at, workflows.status AS status, workflows.name AS name, workflows.description AS description,
+    workflows.webhook_url AS webhook_url, workflows.completed_steps AS completed_steps, workflows.execution_id AS
+    execution_id, workflows.failure AS failure, workflows.started_at AS started_at, workflows.completed_at AS
+    completed_at, workflows.updated_at AS updated_at, workflows.deleted_at AS deleted_at, workflows.deadline_at AS
+    deadline_at, workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch,
     workflows.last_event AS last_event, workflows.crashes AS crashes, workflows.wake_at AS wake_at,
     workflows.parent_id AS parent_id, workflows.parent_step AS parent_step, workflows.parent_item AS parent_item,
     workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ends AS child_ends,
@@ -10827,11 +10831,11 @@ SELECT versions.page_id, versions.page_event, versions.page_updated_at, versions
     versions.page_has_next, versions.waits_for, versions.page_bytes, whole.id, whole.tenant, whole.created_by,
     whole.origin_instance, whole.origin_zone, whole.origin_reference, whole.config, whole.suppress_subtask_events,
     whole.total_steps, whole.final_position, whole.definition_bytes, whole.feature_level, whole.evaluates,
-    whole.has_flow, whole.stored_definition, whole.created_at, whole.status, whole.name, whole.description,
-    whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure, whole.started_at, whole.completed_at,
-    whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner, whole.epoch,
-    whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step, whole.parent_item,
-    whole.root_id, whole.depth, whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps,
+    whole.has_flow, whole.stored_definition, whole.reuse, whole.created_at, whole.status, whole.name,
+    whole.description, whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure, whole.started_at,
+    whole.completed_at, whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner,
+    whole.epoch, whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step,
+    whole.parent_item, whole.root_id, whole.depth, whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps,
     whole.sub_workflow_bytes, whole.current_step, whole.step_errors, whole.fatal_error, whole.done_without_result,
     whole.costs, whole.labels, whole.final_step_id, whole.items_done, whole.final_step_result
 FROM versions
@@ -10841,12 +10845,12 @@ JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.c
     origin_reference, workflows.config AS config, workflows.suppress_subtask_events AS suppress_subtask_events,
     workflows.total_steps AS total_steps, workflows.final_position AS final_position, workflows.definition_bytes AS
     definition_bytes, workflows.feature_level AS feature_level, workflows.evaluates AS evaluates, workflows.has_flow
-    AS has_flow, workflows.stored_definition AS stored_definition, workflows.created_at AS created_at,
-    workflows.status AS status, workflows.name AS name, workflows.description AS description, workflows.webhook_url AS
-    webhook_url, workflows.completed_steps AS completed_steps, workflows.execution_id AS execution_id,
-    workflows.failure AS failure, workflows.started_at AS started_at, workflows.completed_at AS completed_at,
-    workflows.updated_at AS updated_at, workflows.deleted_at AS deleted_at, workflows.deadline_at AS deadline_at,
-    workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch,
+    AS has_flow, workflows.stored_definition AS stored_definition, workflows.reuse AS reuse, workflows.created_at AS
+    created_at, workflows.status AS status, workflows.name AS name, workflows.description AS description,
+    workflows.webhook_url AS webhook_url, workflows.completed_steps AS completed_steps, workflows.execution_id AS
+    execution_id, workflows.failure AS failure, workflows.started_at AS started_at, workflows.completed_at AS
+    completed_at, workflows.updated_at AS updated_at, workflows.deleted_at AS deleted_at, workflows.deadline_at AS
+    deadline_at, workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch,
     workflows.last_event AS last_event, workflows.crashes AS crashes, workflows.wake_at AS wake_at,
     workflows.parent_id AS parent_id, workflows.parent_step AS parent_step, workflows.parent_item AS parent_item,
     workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ends AS child_ends,
@@ -11055,11 +11059,11 @@ SELECT versions.page_id, versions.page_event, versions.page_updated_at, versions
     versions.page_has_next, versions.waits_for, versions.page_bytes, whole.id, whole.tenant, whole.created_by,
     whole.origin_instance, whole.origin_zone, whole.origin_reference, whole.config, whole.suppress_subtask_events,
     whole.total_steps, whole.final_position, whole.definition_bytes, whole.feature_level, whole.evaluates,
-    whole.has_flow, whole.stored_definition, whole.created_at, whole.status, whole.name, whole.description,
-    whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure, whole.started_at, whole.completed_at,
-    whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner, whole.epoch,
-    whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step, whole.parent_item,
-    whole.root_id, whole.depth, whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps,
+    whole.has_flow, whole.stored_definition, whole.reuse, whole.created_at, whole.status, whole.name,
+    whole.description, whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure, whole.started_at,
+    whole.completed_at, whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner,
+    whole.epoch, whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step,
+    whole.parent_item, whole.root_id, whole.depth, whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps,
     whole.sub_workflow_bytes, whole.current_step, whole.step_errors, whole.fatal_error, whole.done_without_result,
     whole.costs, whole.labels, whole.final_step_id, whole.items_done, whole.final_step_result
 FROM versions
@@ -11069,12 +11073,12 @@ JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.c
     origin_reference, workflows.config AS config, workflows.suppress_subtask_events AS suppress_subtask_events,
     workflows.total_steps AS total_steps, workflows.final_position AS final_position, workflows.definition_bytes AS
     definition_bytes, workflows.feature_level AS feature_level, workflows.evaluates AS evaluates, workflows.has_flow
-    AS has_flow, workflows.stored_definition AS stored_definition, workflows.created_at AS created_at,
-    workflows.status AS status, workflows.name AS name, workflows.description AS description, workflows.webhook_url AS
-    webhook_url, workflows.completed_steps AS completed_steps, workflows.execution_id AS execution_id,
-    workflows.failure AS failure, workflows.started_at AS started_at, workflows.completed_at AS completed_at,
-    workflows.updated_at AS updated_at, workflows.deleted_at AS deleted_at, workflows.deadline_at AS deadline_at,
-    workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch,
+    AS has_flow, workflows.stored_definition AS stored_definition, workflows.reuse AS reuse, workflows.created_at AS
+    created_at, workflows.status AS status, workflows.name AS name, workflows.description AS description,
+    workflows.webhook_url AS webhook_url, workflows.completed_steps AS completed_steps, workflows.execution_id AS
+    execution_id, workflows.failure AS failure, workflows.started_at AS started_at, workflows.completed_at AS
+    completed_at, workflows.updated_at AS updated_at, workflows.deleted_at AS deleted_at, workflows.deadline_at AS
+    deadline_at, workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch,
     workflows.last_event AS last_event, workflows.crashes AS crashes, workflows.wake_at AS wake_at,
     workflows.parent_id AS parent_id, workflows.parent_step AS parent_step, workflows.parent_item AS parent_item,
     workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ends AS child_ends,
@@ -11284,11 +11288,11 @@ SELECT versions.page_id, versions.page_event, versions.page_updated_at, versions
     versions.page_has_next, versions.waits_for, versions.page_bytes, whole.id, whole.tenant, whole.created_by,
     whole.origin_instance, whole.origin_zone, whole.origin_reference, whole.config, whole.suppress_subtask_events,
     whole.total_steps, whole.final_position, whole.definition_bytes, whole.feature_level, whole.evaluates,
-    whole.has_flow, whole.stored_definition, whole.created_at, whole.status, whole.name, whole.description,
-    whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure, whole.started_at, whole.completed_at,
-    whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner, whole.epoch,
-    whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step, whole.parent_item,
-    whole.root_id, whole.depth, whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps,
+    whole.has_flow, whole.stored_definition, whole.reuse, whole.created_at, whole.status, whole.name,
+    whole.description, whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure, whole.started_at,
+    whole.completed_at, whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner,
+    whole.epoch, whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step,
+    whole.parent_item, whole.root_id, whole.depth, whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps,
     whole.sub_workflow_bytes, whole.current_step, whole.step_errors, whole.fatal_error, whole.done_without_result,
     whole.costs, whole.labels, whole.final_step_id, whole.items_done, whole.final_step_result
 FROM versions
@@ -11298,12 +11302,12 @@ JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.c
     origin_reference, workflows.config AS config, workflows.suppress_subtask_events AS suppress_subtask_events,
     workflows.total_steps AS total_steps, workflows.final_position AS final_position, workflows.definition_bytes AS
     definition_bytes, workflows.feature_level AS feature_level, workflows.evaluates AS evaluates, workflows.has_flow
-    AS has_flow, workflows.stored_definition AS stored_definition, workflows.created_at AS created_at,
-    workflows.status AS status, workflows.name AS name, workflows.description AS description, workflows.webhook_url AS
-    webhook_url, workflows.completed_steps AS completed_steps, workflows.execution_id AS execution_id,
-    workflows.failure AS failure, workflows.started_at AS started_at, workflows.completed_at AS completed_at,
-    workflows.updated_at AS updated_at, workflows.deleted_at AS deleted_at, workflows.deadline_at AS deadline_at,
-    workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch,
+    AS has_flow, workflows.stored_definition AS stored_definition, workflows.reuse AS reuse, workflows.created_at AS
+    created_at, workflows.status AS status, workflows.name AS name, workflows.description AS description,
+    workflows.webhook_url AS webhook_url, workflows.completed_steps AS completed_steps, workflows.execution_id AS
+    execution_id, workflows.failure AS failure, workflows.started_at AS started_at, workflows.completed_at AS
+    completed_at, workflows.updated_at AS updated_at, workflows.deleted_at AS deleted_at, workflows.deadline_at AS
+    deadline_at, workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch,
     workflows.last_event AS last_event, workflows.crashes AS crashes, workflows.wake_at AS wake_at,
     workflows.parent_id AS parent_id, workflows.parent_step AS parent_step, workflows.parent_item AS parent_item,
     workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ends AS child_ends,
@@ -11518,11 +11522,11 @@ SELECT versions.page_id, versions.page_event, versions.page_updated_at, versions
     versions.page_has_next, versions.waits_for, versions.page_bytes, whole.id, whole.tenant, whole.created_by,
     whole.origin_instance, whole.origin_zone, whole.origin_reference, whole.config, whole.suppress_subtask_events,
     whole.total_steps, whole.final_position, whole.definition_bytes, whole.feature_level, whole.evaluates,
-    whole.has_flow, whole.stored_definition, whole.created_at, whole.status, whole.name, whole.description,
-    whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure, whole.started_at, whole.completed_at,
-    whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner, whole.epoch,
-    whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step, whole.parent_item,
-    whole.root_id, whole.depth, whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps,
+    whole.has_flow, whole.stored_definition, whole.reuse, whole.created_at, whole.status, whole.name,
+    whole.description, whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure, whole.started_at,
+    whole.completed_at, whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner,
+    whole.epoch, whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step,
+    whole.parent_item, whole.root_id, whole.depth, whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps,
     whole.sub_workflow_bytes, whole.current_step, whole.step_errors, whole.fatal_error, whole.done_without_result,
     whole.costs, whole.labels, whole.final_step_id, whole.items_done, whole.final_step_result
 FROM versions
@@ -11532,12 +11536,12 @@ JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.c
     origin_reference, workflows.config AS config, workflows.suppress_subtask_events AS suppress_subtask_events,
     workflows.total_steps AS total_steps, workflows.final_position AS final_position, workflows.definition_bytes AS
     definition_bytes, workflows.feature_level AS feature_level, workflows.evaluates AS evaluates, workflows.has_flow
-    AS has_flow, workflows.stored_definition AS stored_definition, workflows.created_at AS created_at,
-    workflows.status AS status, workflows.name AS name, workflows.description AS description, workflows.webhook_url AS
-    webhook_url, workflows.completed_steps AS completed_steps, workflows.execution_id AS execution_id,
-    workflows.failure AS failure, workflows.started_at AS started_at, workflows.completed_at AS completed_at,
-    workflows.updated_at AS updated_at, workflows.deleted_at AS deleted_at, workflows.deadline_at AS deadline_at,
-    workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch,
+    AS has_flow, workflows.stored_definition AS stored_definition, workflows.reuse AS reuse, workflows.created_at AS
+    created_at, workflows.status AS status, workflows.name AS name, workflows.description AS description,
+    workflows.webhook_url AS webhook_url, workflows.completed_steps AS completed_steps, workflows.execution_id AS
+    execution_id, workflows.failure AS failure, workflows.started_at AS started_at, workflows.completed_at AS
+    completed_at, workflows.updated_at AS updated_at, workflows.deleted_at AS deleted_at, workflows.deadline_at AS
+    deadline_at, workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch,
     workflows.last_event AS last_event, workflows.crashes AS crashes, workflows.wake_at AS wake_at,
     workflows.parent_id AS parent_id, workflows.parent_step AS parent_step, workflows.parent_item AS parent_item,
     workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ends AS child_ends,
@@ -11753,11 +11757,11 @@ SELECT versions.page_id, versions.page_event, versions.page_updated_at, versions
     versions.page_has_next, versions.waits_for, versions.page_bytes, whole.id, whole.tenant, whole.created_by,
     whole.origin_instance, whole.origin_zone, whole.origin_reference, whole.config, whole.suppress_subtask_events,
     whole.total_steps, whole.final_position, whole.definition_bytes, whole.feature_level, whole.evaluates,
-    whole.has_flow, whole.stored_definition, whole.created_at, whole.status, whole.name, whole.description,
-    whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure, whole.started_at, whole.completed_at,
-    whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner, whole.epoch,
-    whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step, whole.parent_item,
-    whole.root_id, whole.depth, whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps,
+    whole.has_flow, whole.stored_definition, whole.reuse, whole.created_at, whole.status, whole.name,
+    whole.description, whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure, whole.started_at,
+    whole.completed_at, whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner,
+    whole.epoch, whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step,
+    whole.parent_item, whole.root_id, whole.depth, whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps,
     whole.sub_workflow_bytes, whole.current_step, whole.step_errors, whole.fatal_error, whole.done_without_result,
     whole.costs, whole.labels, whole.final_step_id, whole.items_done, whole.final_step_result
 FROM versions
@@ -11767,12 +11771,12 @@ JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.c
     origin_reference, workflows.config AS config, workflows.suppress_subtask_events AS suppress_subtask_events,
     workflows.total_steps AS total_steps, workflows.final_position AS final_position, workflows.definition_bytes AS
     definition_bytes, workflows.feature_level AS feature_level, workflows.evaluates AS evaluates, workflows.has_flow
-    AS has_flow, workflows.stored_definition AS stored_definition, workflows.created_at AS created_at,
-    workflows.status AS status, workflows.name AS name, workflows.description AS description, workflows.webhook_url AS
-    webhook_url, workflows.completed_steps AS completed_steps, workflows.execution_id AS execution_id,
-    workflows.failure AS failure, workflows.started_at AS started_at, workflows.completed_at AS completed_at,
-    workflows.updated_at AS updated_at, workflows.deleted_at AS deleted_at, workflows.deadline_at AS deadline_at,
-    workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch,
+    AS has_flow, workflows.stored_definition AS stored_definition, workflows.reuse AS reuse, workflows.created_at AS
+    created_at, workflows.status AS status, workflows.name AS name, workflows.description AS description,
+    workflows.webhook_url AS webhook_url, workflows.completed_steps AS completed_steps, workflows.execution_id AS
+    execution_id, workflows.failure AS failure, workflows.started_at AS started_at, workflows.completed_at AS
+    completed_at, workflows.updated_at AS updated_at, workflows.deleted_at AS deleted_at, workflows.deadline_at AS
+    deadline_at, workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch,
     workflows.last_event AS last_event, workflows.crashes AS crashes, workflows.wake_at AS wake_at,
     workflows.parent_id AS parent_id, workflows.parent_step AS parent_step, workflows.parent_item AS parent_item,
     workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ends AS child_ends,
@@ -11996,11 +12000,11 @@ SELECT versions.page_id, versions.page_event, versions.page_updated_at, versions
     versions.page_has_next, versions.waits_for, versions.page_bytes, whole.id, whole.tenant, whole.created_by,
     whole.origin_instance, whole.origin_zone, whole.origin_reference, whole.config, whole.suppress_subtask_events,
     whole.total_steps, whole.final_position, whole.definition_bytes, whole.feature_level, whole.evaluates,
-    whole.has_flow, whole.stored_definition, whole.created_at, whole.status, whole.name, whole.description,
-    whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure, whole.started_at, whole.completed_at,
-    whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner, whole.epoch,
-    whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step, whole.parent_item,
-    whole.root_id, whole.depth, whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps,
+    whole.has_flow, whole.stored_definition, whole.reuse, whole.created_at, whole.status, whole.name,
+    whole.description, whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure, whole.started_at,
+    whole.completed_at, whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner,
+    whole.epoch, whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step,
+    whole.parent_item, whole.root_id, whole.depth, whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps,
     whole.sub_workflow_bytes, whole.current_step, whole.step_errors, whole.fatal_error, whole.done_without_result,
     whole.costs, whole.labels, whole.final_step_id, whole.items_done, whole.final_step_result
 FROM versions
@@ -12010,12 +12014,12 @@ JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.c
     origin_reference, workflows.config AS config, workflows.suppress_subtask_events AS suppress_subtask_events,
     workflows.total_steps AS total_steps, workflows.final_position AS final_position, workflows.definition_bytes AS
     definition_bytes, workflows.feature_level AS feature_level, workflows.evaluates AS evaluates, workflows.has_flow
-    AS has_flow, workflows.stored_definition AS stored_definition, workflows.created_at AS created_at,
-    workflows.status AS status, workflows.name AS name, workflows.description AS description, workflows.webhook_url AS
-    webhook_url, workflows.completed_steps AS completed_steps, workflows.execution_id AS execution_id,
-    workflows.failure AS failure, workflows.started_at AS started_at, workflows.completed_at AS completed_at,
-    workflows.updated_at AS updated_at, workflows.deleted_at AS deleted_at, workflows.deadline_at AS deadline_at,
-    workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch,
+    AS has_flow, workflows.stored_definition AS stored_definition, workflows.reuse AS reuse, workflows.created_at AS
+    created_at, workflows.status AS status, workflows.name AS name, workflows.description AS description,
+    workflows.webhook_url AS webhook_url, workflows.completed_steps AS completed_steps, workflows.execution_id AS
+    execution_id, workflows.failure AS failure, workflows.started_at AS started_at, workflows.completed_at AS
+    completed_at, workflows.updated_at AS updated_at, workflows.deleted_at AS deleted_at, workflows.deadline_at AS
+    deadline_at, workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch,
     workflows.last_event AS last_event, workflows.crashes AS crashes, workflows.wake_at AS wake_at,
     workflows.parent_id AS parent_id, workflows.parent_step AS parent_step, workflows.parent_item AS parent_item,
     workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ends AS child_ends,
@@ -12245,11 +12249,11 @@ SELECT versions.page_id, versions.page_event, versions.page_updated_at, versions
     versions.page_has_next, versions.waits_for, versions.page_bytes, whole.id, whole.tenant, whole.created_by,
     whole.origin_instance, whole.origin_zone, whole.origin_reference, whole.config, whole.suppress_subtask_events,
     whole.total_steps, whole.final_position, whole.definition_bytes, whole.feature_level, whole.evaluates,
-    whole.has_flow, whole.stored_definition, whole.created_at, whole.status, whole.name, whole.description,
-    whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure, whole.started_at, whole.completed_at,
-    whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner, whole.epoch,
-    whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step, whole.parent_item,
-    whole.root_id, whole.depth, whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps,
+    whole.has_flow, whole.stored_definition, whole.reuse, whole.created_at, whole.status, whole.name,
+    whole.description, whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure, whole.started_at,
+    whole.completed_at, whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner,
+    whole.epoch, whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step,
+    whole.parent_item, whole.root_id, whole.depth, whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps,
     whole.sub_workflow_bytes, whole.current_step, whole.step_errors, whole.fatal_error, whole.done_without_result,
     whole.costs, whole.labels, whole.final_step_id, whole.items_done, whole.final_step_result
 FROM versions
@@ -12259,12 +12263,12 @@ JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.c
     origin_reference, workflows.config AS config, workflows.suppress_subtask_events AS suppress_subtask_events,
     workflows.total_steps AS total_steps, workflows.final_position AS final_position, workflows.definition_bytes AS
     definition_bytes, workflows.feature_level AS feature_level, workflows.evaluates AS evaluates, workflows.has_flow
-    AS has_flow, workflows.stored_definition AS stored_definition, workflows.created_at AS created_at,
-    workflows.status AS status, workflows.name AS name, workflows.description AS description, workflows.webhook_url AS
-    webhook_url, workflows.completed_steps AS completed_steps, workflows.execution_id AS execution_id,
-    workflows.failure AS failure, workflows.started_at AS started_at, workflows.completed_at AS completed_at,
-    workflows.updated_at AS updated_at, workflows.deleted_at AS deleted_at, workflows.deadline_at AS deadline_at,
-    workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch,
+    AS has_flow, workflows.stored_definition AS stored_definition, workflows.reuse AS reuse, workflows.created_at AS
+    created_at, workflows.status AS status, workflows.name AS name, workflows.description AS description,
+    workflows.webhook_url AS webhook_url, workflows.completed_steps AS completed_steps, workflows.execution_id AS
+    execution_id, workflows.failure AS failure, workflows.started_at AS started_at, workflows.completed_at AS
+    completed_at, workflows.updated_at AS updated_at, workflows.deleted_at AS deleted_at, workflows.deadline_at AS
+    deadline_at, workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch,
     workflows.last_event AS last_event, workflows.crashes AS crashes, workflows.wake_at AS wake_at,
     workflows.parent_id AS parent_id, workflows.parent_step AS parent_step, workflows.parent_item AS parent_item,
     workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ends AS child_ends,
@@ -12473,11 +12477,11 @@ SELECT versions.page_id, versions.page_event, versions.page_updated_at, versions
     versions.page_has_next, versions.waits_for, versions.page_bytes, whole.id, whole.tenant, whole.created_by,
     whole.origin_instance, whole.origin_zone, whole.origin_reference, whole.config, whole.suppress_subtask_events,
     whole.total_steps, whole.final_position, whole.definition_bytes, whole.feature_level, whole.evaluates,
-    whole.has_flow, whole.stored_definition, whole.created_at, whole.status, whole.name, whole.description,
-    whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure, whole.started_at, whole.completed_at,
-    whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner, whole.epoch,
-    whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step, whole.parent_item,
-    whole.root_id, whole.depth, whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps,
+    whole.has_flow, whole.stored_definition, whole.reuse, whole.created_at, whole.status, whole.name,
+    whole.description, whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure, whole.started_at,
+    whole.completed_at, whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner,
+    whole.epoch, whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step,
+    whole.parent_item, whole.root_id, whole.depth, whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps,
     whole.sub_workflow_bytes, whole.current_step, whole.step_errors, whole.fatal_error, whole.done_without_result,
     whole.costs, whole.labels, whole.final_step_id, whole.items_done, whole.final_step_result
 FROM versions
@@ -12487,12 +12491,12 @@ JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.c
     origin_reference, workflows.config AS config, workflows.suppress_subtask_events AS suppress_subtask_events,
     workflows.total_steps AS total_steps, workflows.final_position AS final_position, workflows.definition_bytes AS
     definition_bytes, workflows.feature_level AS feature_level, workflows.evaluates AS evaluates, workflows.has_flow
-    AS has_flow, workflows.stored_definition AS stored_definition, workflows.created_at AS created_at,
-    workflows.status AS status, workflows.name AS name, workflows.description AS description, workflows.webhook_url AS
-    webhook_url, workflows.completed_steps AS completed_steps, workflows.execution_id AS execution_id,
-    workflows.failure AS failure, workflows.started_at AS started_at, workflows.completed_at AS completed_at,
-    workflows.updated_at AS updated_at, workflows.deleted_at AS deleted_at, workflows.deadline_at AS deadline_at,
-    workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch,
+    AS has_flow, workflows.stored_definition AS stored_definition, workflows.reuse AS reuse, workflows.created_at AS
+    created_at, workflows.status AS status, workflows.name AS name, workflows.description AS description,
+    workflows.webhook_url AS webhook_url, workflows.completed_steps AS completed_steps, workflows.execution_id AS
+    execution_id, workflows.failure AS failure, workflows.started_at AS started_at, workflows.completed_at AS
+    completed_at, workflows.updated_at AS updated_at, workflows.deleted_at AS deleted_at, workflows.deadline_at AS
+    deadline_at, workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch,
     workflows.last_event AS last_event, workflows.crashes AS crashes, workflows.wake_at AS wake_at,
     workflows.parent_id AS parent_id, workflows.parent_step AS parent_step, workflows.parent_item AS parent_item,
     workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ends AS child_ends,
@@ -12706,11 +12710,11 @@ SELECT versions.page_id, versions.page_event, versions.page_updated_at, versions
     versions.page_has_next, versions.waits_for, versions.page_bytes, whole.id, whole.tenant, whole.created_by,
     whole.origin_instance, whole.origin_zone, whole.origin_reference, whole.config, whole.suppress_subtask_events,
     whole.total_steps, whole.final_position, whole.definition_bytes, whole.feature_level, whole.evaluates,
-    whole.has_flow, whole.stored_definition, whole.created_at, whole.status, whole.name, whole.description,
-    whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure, whole.started_at, whole.completed_at,
-    whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner, whole.epoch,
-    whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step, whole.parent_item,
-    whole.root_id, whole.depth, whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps,
+    whole.has_flow, whole.stored_definition, whole.reuse, whole.created_at, whole.status, whole.name,
+    whole.description, whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure, whole.started_at,
+    whole.completed_at, whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner,
+    whole.epoch, whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step,
+    whole.parent_item, whole.root_id, whole.depth, whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps,
     whole.sub_workflow_bytes, whole.current_step, whole.step_errors, whole.fatal_error, whole.done_without_result,
     whole.costs, whole.labels, whole.final_step_id, whole.items_done, whole.final_step_result
 FROM versions
@@ -12720,12 +12724,12 @@ JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.c
     origin_reference, workflows.config AS config, workflows.suppress_subtask_events AS suppress_subtask_events,
     workflows.total_steps AS total_steps, workflows.final_position AS final_position, workflows.definition_bytes AS
     definition_bytes, workflows.feature_level AS feature_level, workflows.evaluates AS evaluates, workflows.has_flow
-    AS has_flow, workflows.stored_definition AS stored_definition, workflows.created_at AS created_at,
-    workflows.status AS status, workflows.name AS name, workflows.description AS description, workflows.webhook_url AS
-    webhook_url, workflows.completed_steps AS completed_steps, workflows.execution_id AS execution_id,
-    workflows.failure AS failure, workflows.started_at AS started_at, workflows.completed_at AS completed_at,
-    workflows.updated_at AS updated_at, workflows.deleted_at AS deleted_at, workflows.deadline_at AS deadline_at,
-    workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch,
+    AS has_flow, workflows.stored_definition AS stored_definition, workflows.reuse AS reuse, workflows.created_at AS
+    created_at, workflows.status AS status, workflows.name AS name, workflows.description AS description,
+    workflows.webhook_url AS webhook_url, workflows.completed_steps AS completed_steps, workflows.execution_id AS
+    execution_id, workflows.failure AS failure, workflows.started_at AS started_at, workflows.completed_at AS
+    completed_at, workflows.updated_at AS updated_at, workflows.deleted_at AS deleted_at, workflows.deadline_at AS
+    deadline_at, workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch,
     workflows.last_event AS last_event, workflows.crashes AS crashes, workflows.wake_at AS wake_at,
     workflows.parent_id AS parent_id, workflows.parent_step AS parent_step, workflows.parent_item AS parent_item,
     workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ends AS child_ends,
@@ -12935,11 +12939,11 @@ SELECT versions.page_id, versions.page_event, versions.page_updated_at, versions
     versions.page_has_next, versions.waits_for, versions.page_bytes, whole.id, whole.tenant, whole.created_by,
     whole.origin_instance, whole.origin_zone, whole.origin_reference, whole.config, whole.suppress_subtask_events,
     whole.total_steps, whole.final_position, whole.definition_bytes, whole.feature_level, whole.evaluates,
-    whole.has_flow, whole.stored_definition, whole.created_at, whole.status, whole.name, whole.description,
-    whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure, whole.started_at, whole.completed_at,
-    whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner, whole.epoch,
-    whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step, whole.parent_item,
-    whole.root_id, whole.depth, whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps,
+    whole.has_flow, whole.stored_definition, whole.reuse, whole.created_at, whole.status, whole.name,
+    whole.description, whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure, whole.started_at,
+    whole.completed_at, whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner,
+    whole.epoch, whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step,
+    whole.parent_item, whole.root_id, whole.depth, whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps,
     whole.sub_workflow_bytes, whole.current_step, whole.step_errors, whole.fatal_error, whole.done_without_result,
     whole.costs, whole.labels, whole.final_step_id, whole.items_done, whole.final_step_result
 FROM versions
@@ -12949,12 +12953,12 @@ JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.c
     origin_reference, workflows.config AS config, workflows.suppress_subtask_events AS suppress_subtask_events,
     workflows.total_steps AS total_steps, workflows.final_position AS final_position, workflows.definition_bytes AS
     definition_bytes, workflows.feature_level AS feature_level, workflows.evaluates AS evaluates, workflows.has_flow
-    AS has_flow, workflows.stored_definition AS stored_definition, workflows.created_at AS created_at,
-    workflows.status AS status, workflows.name AS name, workflows.description AS description, workflows.webhook_url AS
-    webhook_url, workflows.completed_steps AS completed_steps, workflows.execution_id AS execution_id,
-    workflows.failure AS failure, workflows.started_at AS started_at, workflows.completed_at AS completed_at,
-    workflows.updated_at AS updated_at, workflows.deleted_at AS deleted_at, workflows.deadline_at AS deadline_at,
-    workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch,
+    AS has_flow, workflows.stored_definition AS stored_definition, workflows.reuse AS reuse, workflows.created_at AS
+    created_at, workflows.status AS status, workflows.name AS name, workflows.description AS description,
+    workflows.webhook_url AS webhook_url, workflows.completed_steps AS completed_steps, workflows.execution_id AS
+    execution_id, workflows.failure AS failure, workflows.started_at AS started_at, workflows.completed_at AS
+    completed_at, workflows.updated_at AS updated_at, workflows.deleted_at AS deleted_at, workflows.deadline_at AS
+    deadline_at, workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch,
     workflows.last_event AS last_event, workflows.crashes AS crashes, workflows.wake_at AS wake_at,
     workflows.parent_id AS parent_id, workflows.parent_step AS parent_step, workflows.parent_item AS parent_item,
     workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ends AS child_ends,
@@ -13165,11 +13169,11 @@ SELECT versions.page_id, versions.page_event, versions.page_updated_at, versions
     versions.page_has_next, versions.waits_for, versions.page_bytes, whole.id, whole.tenant, whole.created_by,
     whole.origin_instance, whole.origin_zone, whole.origin_reference, whole.config, whole.suppress_subtask_events,
     whole.total_steps, whole.final_position, whole.definition_bytes, whole.feature_level, whole.evaluates,
-    whole.has_flow, whole.stored_definition, whole.created_at, whole.status, whole.name, whole.description,
-    whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure, whole.started_at, whole.completed_at,
-    whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner, whole.epoch,
-    whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step, whole.parent_item,
-    whole.root_id, whole.depth, whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps,
+    whole.has_flow, whole.stored_definition, whole.reuse, whole.created_at, whole.status, whole.name,
+    whole.description, whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure, whole.started_at,
+    whole.completed_at, whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner,
+    whole.epoch, whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step,
+    whole.parent_item, whole.root_id, whole.depth, whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps,
     whole.sub_workflow_bytes, whole.current_step, whole.step_errors, whole.fatal_error, whole.done_without_result,
     whole.costs, whole.labels, whole.final_step_id, whole.items_done, whole.final_step_result
 FROM versions
@@ -13179,12 +13183,12 @@ JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.c
     origin_reference, workflows.config AS config, workflows.suppress_subtask_events AS suppress_subtask_events,
     workflows.total_steps AS total_steps, workflows.final_position AS final_position, workflows.definition_bytes AS
     definition_bytes, workflows.feature_level AS feature_level, workflows.evaluates AS evaluates, workflows.has_flow
-    AS has_flow, workflows.stored_definition AS stored_definition, workflows.created_at AS created_at,
-    workflows.status AS status, workflows.name AS name, workflows.description AS description, workflows.webhook_url AS
-    webhook_url, workflows.completed_steps AS completed_steps, workflows.execution_id AS execution_id,
-    workflows.failure AS failure, workflows.started_at AS started_at, workflows.completed_at AS completed_at,
-    workflows.updated_at AS updated_at, workflows.deleted_at AS deleted_at, workflows.deadline_at AS deadline_at,
-    workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch,
+    AS has_flow, workflows.stored_definition AS stored_definition, workflows.reuse AS reuse, workflows.created_at AS
+    created_at, workflows.status AS status, workflows.name AS name, workflows.description AS description,
+    workflows.webhook_url AS webhook_url, workflows.completed_steps AS completed_steps, workflows.execution_id AS
+    execution_id, workflows.failure AS failure, workflows.started_at AS started_at, workflows.completed_at AS
+    completed_at, workflows.updated_at AS updated_at, workflows.deleted_at AS deleted_at, workflows.deadline_at AS
+    deadline_at, workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch,
     workflows.last_event AS last_event, workflows.crashes AS crashes, workflows.wake_at AS wake_at,
     workflows.parent_id AS parent_id, workflows.parent_step AS parent_step, workflows.parent_item AS parent_item,
     workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ends AS child_ends,
@@ -13396,11 +13400,11 @@ SELECT versions.page_id, versions.page_event, versions.page_updated_at, versions
     versions.page_has_next, versions.waits_for, versions.page_bytes, whole.id, whole.tenant, whole.created_by,
     whole.origin_instance, whole.origin_zone, whole.origin_reference, whole.config, whole.suppress_subtask_events,
     whole.total_steps, whole.final_position, whole.definition_bytes, whole.feature_level, whole.evaluates,
-    whole.has_flow, whole.stored_definition, whole.created_at, whole.status, whole.name, whole.description,
-    whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure, whole.started_at, whole.completed_at,
-    whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner, whole.epoch,
-    whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step, whole.parent_item,
-    whole.root_id, whole.depth, whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps,
+    whole.has_flow, whole.stored_definition, whole.reuse, whole.created_at, whole.status, whole.name,
+    whole.description, whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure, whole.started_at,
+    whole.completed_at, whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner,
+    whole.epoch, whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step,
+    whole.parent_item, whole.root_id, whole.depth, whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps,
     whole.sub_workflow_bytes, whole.current_step, whole.step_errors, whole.fatal_error, whole.done_without_result,
     whole.costs, whole.labels, whole.final_step_id, whole.items_done, whole.final_step_result
 FROM versions
@@ -13410,12 +13414,12 @@ JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.c
     origin_reference, workflows.config AS config, workflows.suppress_subtask_events AS suppress_subtask_events,
     workflows.total_steps AS total_steps, workflows.final_position AS final_position, workflows.definition_bytes AS
     definition_bytes, workflows.feature_level AS feature_level, workflows.evaluates AS evaluates, workflows.has_flow
-    AS has_flow, workflows.stored_definition AS stored_definition, workflows.created_at AS created_at,
-    workflows.status AS status, workflows.name AS name, workflows.description AS description, workflows.webhook_url AS
-    webhook_url, workflows.completed_steps AS completed_steps, workflows.execution_id AS execution_id,
-    workflows.failure AS failure, workflows.started_at AS started_at, workflows.completed_at AS completed_at,
-    workflows.updated_at AS updated_at, workflows.deleted_at AS deleted_at, workflows.deadline_at AS deadline_at,
-    workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch,
+    AS has_flow, workflows.stored_definition AS stored_definition, workflows.reuse AS reuse, workflows.created_at AS
+    created_at, workflows.status AS status, workflows.name AS name, workflows.description AS description,
+    workflows.webhook_url AS webhook_url, workflows.completed_steps AS completed_steps, workflows.execution_id AS
+    execution_id, workflows.failure AS failure, workflows.started_at AS started_at, workflows.completed_at AS
+    completed_at, workflows.updated_at AS updated_at, workflows.deleted_at AS deleted_at, workflows.deadline_at AS
+    deadline_at, workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch,
     workflows.last_event AS last_event, workflows.crashes AS crashes, workflows.wake_at AS wake_at,
     workflows.parent_id AS parent_id, workflows.parent_step AS parent_step, workflows.parent_item AS parent_item,
     workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ends AS child_ends,
@@ -13626,11 +13630,11 @@ SELECT versions.page_id, versions.page_event, versions.page_updated_at, versions
     versions.page_has_next, versions.waits_for, versions.page_bytes, whole.id, whole.tenant, whole.created_by,
     whole.origin_instance, whole.origin_zone, whole.origin_reference, whole.config, whole.suppress_subtask_events,
     whole.total_steps, whole.final_position, whole.definition_bytes, whole.feature_level, whole.evaluates,
-    whole.has_flow, whole.stored_definition, whole.created_at, whole.status, whole.name, whole.description,
-    whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure, whole.started_at, whole.completed_at,
-    whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner, whole.epoch,
-    whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step, whole.parent_item,
-    whole.root_id, whole.depth, whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps,
+    whole.has_flow, whole.stored_definition, whole.reuse, whole.created_at, whole.status, whole.name,
+    whole.description, whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure, whole.started_at,
+    whole.completed_at, whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner,
+    whole.epoch, whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step,
+    whole.parent_item, whole.root_id, whole.depth, whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps,
     whole.sub_workflow_bytes, whole.current_step, whole.step_errors, whole.fatal_error, whole.done_without_result,
     whole.costs, whole.labels, whole.final_step_id, whole.items_done, whole.final_step_result
 FROM versions
@@ -13640,12 +13644,12 @@ JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.c
     origin_reference, workflows.config AS config, workflows.suppress_subtask_events AS suppress_subtask_events,
     workflows.total_steps AS total_steps, workflows.final_position AS final_position, workflows.definition_bytes AS
     definition_bytes, workflows.feature_level AS feature_level, workflows.evaluates AS evaluates, workflows.has_flow
-    AS has_flow, workflows.stored_definition AS stored_definition, workflows.created_at AS created_at,
-    workflows.status AS status, workflows.name AS name, workflows.description AS description, workflows.webhook_url AS
-    webhook_url, workflows.completed_steps AS completed_steps, workflows.execution_id AS execution_id,
-    workflows.failure AS failure, workflows.started_at AS started_at, workflows.completed_at AS completed_at,
-    workflows.updated_at AS updated_at, workflows.deleted_at AS deleted_at, workflows.deadline_at AS deadline_at,
-    workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch,
+    AS has_flow, workflows.stored_definition AS stored_definition, workflows.reuse AS reuse, workflows.created_at AS
+    created_at, workflows.status AS status, workflows.name AS name, workflows.description AS description,
+    workflows.webhook_url AS webhook_url, workflows.completed_steps AS completed_steps, workflows.execution_id AS
+    execution_id, workflows.failure AS failure, workflows.started_at AS started_at, workflows.completed_at AS
+    completed_at, workflows.updated_at AS updated_at, workflows.deleted_at AS deleted_at, workflows.deadline_at AS
+    deadline_at, workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch,
     workflows.last_event AS last_event, workflows.crashes AS crashes, workflows.wake_at AS wake_at,
     workflows.parent_id AS parent_id, workflows.parent_step AS parent_step, workflows.parent_item AS parent_item,
     workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ends AS child_ends,
@@ -13854,11 +13858,11 @@ SELECT versions.page_id, versions.page_event, versions.page_updated_at, versions
     versions.page_has_next, versions.waits_for, versions.page_bytes, whole.id, whole.tenant, whole.created_by,
     whole.origin_instance, whole.origin_zone, whole.origin_reference, whole.config, whole.suppress_subtask_events,
     whole.total_steps, whole.final_position, whole.definition_bytes, whole.feature_level, whole.evaluates,
-    whole.has_flow, whole.stored_definition, whole.created_at, whole.status, whole.name, whole.description,
-    whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure, whole.started_at, whole.completed_at,
-    whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner, whole.epoch,
-    whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step, whole.parent_item,
-    whole.root_id, whole.depth, whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps,
+    whole.has_flow, whole.stored_definition, whole.reuse, whole.created_at, whole.status, whole.name,
+    whole.description, whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure, whole.started_at,
+    whole.completed_at, whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner,
+    whole.epoch, whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step,
+    whole.parent_item, whole.root_id, whole.depth, whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps,
     whole.sub_workflow_bytes, whole.current_step, whole.step_errors, whole.fatal_error, whole.done_without_result,
     whole.costs, whole.labels, whole.final_step_id, whole.items_done, whole.final_step_result
 FROM versions
@@ -13868,12 +13872,12 @@ JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.c
     origin_reference, workflows.config AS config, workflows.suppress_subtask_events AS suppress_subtask_events,
     workflows.total_steps AS total_steps, workflows.final_position AS final_position, workflows.definition_bytes AS
     definition_bytes, workflows.feature_level AS feature_level, workflows.evaluates AS evaluates, workflows.has_flow
-    AS has_flow, workflows.stored_definition AS stored_definition, workflows.created_at AS created_at,
-    workflows.status AS status, workflows.name AS name, workflows.description AS description, workflows.webhook_url AS
-    webhook_url, workflows.completed_steps AS completed_steps, workflows.execution_id AS execution_id,
-    workflows.failure AS failure, workflows.started_at AS started_at, workflows.completed_at AS completed_at,
-    workflows.updated_at AS updated_at, workflows.deleted_at AS deleted_at, workflows.deadline_at AS deadline_at,
-    workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch,
+    AS has_flow, workflows.stored_definition AS stored_definition, workflows.reuse AS reuse, workflows.created_at AS
+    created_at, workflows.status AS status, workflows.name AS name, workflows.description AS description,
+    workflows.webhook_url AS webhook_url, workflows.completed_steps AS completed_steps, workflows.execution_id AS
+    execution_id, workflows.failure AS failure, workflows.started_at AS started_at, workflows.completed_at AS
+    completed_at, workflows.updated_at AS updated_at, workflows.deleted_at AS deleted_at, workflows.deadline_at AS
+    deadline_at, workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch,
     workflows.last_event AS last_event, workflows.crashes AS crashes, workflows.wake_at AS wake_at,
     workflows.parent_id AS parent_id, workflows.parent_step AS parent_step, workflows.parent_item AS parent_item,
     workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ends AS child_ends,
@@ -14081,11 +14085,11 @@ SELECT versions.page_id, versions.page_event, versions.page_updated_at, versions
     versions.page_has_next, versions.waits_for, versions.page_bytes, whole.id, whole.tenant, whole.created_by,
     whole.origin_instance, whole.origin_zone, whole.origin_reference, whole.config, whole.suppress_subtask_events,
     whole.total_steps, whole.final_position, whole.definition_bytes, whole.feature_level, whole.evaluates,
-    whole.has_flow, whole.stored_definition, whole.created_at, whole.status, whole.name, whole.description,
-    whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure, whole.started_at, whole.completed_at,
-    whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner, whole.epoch,
-    whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step, whole.parent_item,
-    whole.root_id, whole.depth, whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps,
+    whole.has_flow, whole.stored_definition, whole.reuse, whole.created_at, whole.status, whole.name,
+    whole.description, whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure, whole.started_at,
+    whole.completed_at, whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner,
+    whole.epoch, whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step,
+    whole.parent_item, whole.root_id, whole.depth, whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps,
     whole.sub_workflow_bytes, whole.current_step, whole.step_errors, whole.fatal_error, whole.done_without_result,
     whole.costs, whole.labels, whole.final_step_id, whole.items_done, whole.final_step_result
 FROM versions
@@ -14095,12 +14099,12 @@ JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.c
     origin_reference, workflows.config AS config, workflows.suppress_subtask_events AS suppress_subtask_events,
     workflows.total_steps AS total_steps, workflows.final_position AS final_position, workflows.definition_bytes AS
     definition_bytes, workflows.feature_level AS feature_level, workflows.evaluates AS evaluates, workflows.has_flow
-    AS has_flow, workflows.stored_definition AS stored_definition, workflows.created_at AS created_at,
-    workflows.status AS status, workflows.name AS name, workflows.description AS description, workflows.webhook_url AS
-    webhook_url, workflows.completed_steps AS completed_steps, workflows.execution_id AS execution_id,
-    workflows.failure AS failure, workflows.started_at AS started_at, workflows.completed_at AS completed_at,
-    workflows.updated_at AS updated_at, workflows.deleted_at AS deleted_at, workflows.deadline_at AS deadline_at,
-    workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch,
+    AS has_flow, workflows.stored_definition AS stored_definition, workflows.reuse AS reuse, workflows.created_at AS
+    created_at, workflows.status AS status, workflows.name AS name, workflows.description AS description,
+    workflows.webhook_url AS webhook_url, workflows.completed_steps AS completed_steps, workflows.execution_id AS
+    execution_id, workflows.failure AS failure, workflows.started_at AS started_at, workflows.completed_at AS
+    completed_at, workflows.updated_at AS updated_at, workflows.deleted_at AS deleted_at, workflows.deadline_at AS
+    deadline_at, workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch,
     workflows.last_event AS last_event, workflows.crashes AS crashes, workflows.wake_at AS wake_at,
     workflows.parent_id AS parent_id, workflows.parent_step AS parent_step, workflows.parent_item AS parent_item,
     workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ends AS child_ends,
@@ -14309,11 +14313,11 @@ SELECT versions.page_id, versions.page_event, versions.page_updated_at, versions
     versions.page_has_next, versions.waits_for, versions.page_bytes, whole.id, whole.tenant, whole.created_by,
     whole.origin_instance, whole.origin_zone, whole.origin_reference, whole.config, whole.suppress_subtask_events,
     whole.total_steps, whole.final_position, whole.definition_bytes, whole.feature_level, whole.evaluates,
-    whole.has_flow, whole.stored_definition, whole.created_at, whole.status, whole.name, whole.description,
-    whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure, whole.started_at, whole.completed_at,
-    whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner, whole.epoch,
-    whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step, whole.parent_item,
-    whole.root_id, whole.depth, whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps,
+    whole.has_flow, whole.stored_definition, whole.reuse, whole.created_at, whole.status, whole.name,
+    whole.description, whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure, whole.started_at,
+    whole.completed_at, whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner,
+    whole.epoch, whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step,
+    whole.parent_item, whole.root_id, whole.depth, whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps,
     whole.sub_workflow_bytes, whole.current_step, whole.step_errors, whole.fatal_error, whole.done_without_result,
     whole.costs, whole.labels, whole.final_step_id, whole.items_done, whole.final_step_result
 FROM versions
@@ -14323,12 +14327,12 @@ JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.c
     origin_reference, workflows.config AS config, workflows.suppress_subtask_events AS suppress_subtask_events,
     workflows.total_steps AS total_steps, workflows.final_position AS final_position, workflows.definition_bytes AS
     definition_bytes, workflows.feature_level AS feature_level, workflows.evaluates AS evaluates, workflows.has_flow
-    AS has_flow, workflows.stored_definition AS stored_definition, workflows.created_at AS created_at,
-    workflows.status AS status, workflows.name AS name, workflows.description AS description, workflows.webhook_url AS
-    webhook_url, workflows.completed_steps AS completed_steps, workflows.execution_id AS execution_id,
-    workflows.failure AS failure, workflows.started_at AS started_at, workflows.completed_at AS completed_at,
-    workflows.updated_at AS updated_at, workflows.deleted_at AS deleted_at, workflows.deadline_at AS deadline_at,
-    workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch,
+    AS has_flow, workflows.stored_definition AS stored_definition, workflows.reuse AS reuse, workflows.created_at AS
+    created_at, workflows.status AS status, workflows.name AS name, workflows.description AS description,
+    workflows.webhook_url AS webhook_url, workflows.completed_steps AS completed_steps, workflows.execution_id AS
+    execution_id, workflows.failure AS failure, workflows.started_at AS started_at, workflows.completed_at AS
+    completed_at, workflows.updated_at AS updated_at, workflows.deleted_at AS deleted_at, workflows.deadline_at AS
+    deadline_at, workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch,
     workflows.last_event AS last_event, workflows.crashes AS crashes, workflows.wake_at AS wake_at,
     workflows.parent_id AS parent_id, workflows.parent_step AS parent_step, workflows.parent_item AS parent_item,
     workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ends AS child_ends,
@@ -14538,11 +14542,11 @@ SELECT versions.page_id, versions.page_event, versions.page_updated_at, versions
     versions.page_has_next, versions.waits_for, versions.page_bytes, whole.id, whole.tenant, whole.created_by,
     whole.origin_instance, whole.origin_zone, whole.origin_reference, whole.config, whole.suppress_subtask_events,
     whole.total_steps, whole.final_position, whole.definition_bytes, whole.feature_level, whole.evaluates,
-    whole.has_flow, whole.stored_definition, whole.created_at, whole.status, whole.name, whole.description,
-    whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure, whole.started_at, whole.completed_at,
-    whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner, whole.epoch,
-    whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step, whole.parent_item,
-    whole.root_id, whole.depth, whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps,
+    whole.has_flow, whole.stored_definition, whole.reuse, whole.created_at, whole.status, whole.name,
+    whole.description, whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure, whole.started_at,
+    whole.completed_at, whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner,
+    whole.epoch, whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step,
+    whole.parent_item, whole.root_id, whole.depth, whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps,
     whole.sub_workflow_bytes, whole.current_step, whole.step_errors, whole.fatal_error, whole.done_without_result,
     whole.costs, whole.labels, whole.final_step_id, whole.items_done, whole.final_step_result
 FROM versions
@@ -14552,12 +14556,12 @@ JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.c
     origin_reference, workflows.config AS config, workflows.suppress_subtask_events AS suppress_subtask_events,
     workflows.total_steps AS total_steps, workflows.final_position AS final_position, workflows.definition_bytes AS
     definition_bytes, workflows.feature_level AS feature_level, workflows.evaluates AS evaluates, workflows.has_flow
-    AS has_flow, workflows.stored_definition AS stored_definition, workflows.created_at AS created_at,
-    workflows.status AS status, workflows.name AS name, workflows.description AS description, workflows.webhook_url AS
-    webhook_url, workflows.completed_steps AS completed_steps, workflows.execution_id AS execution_id,
-    workflows.failure AS failure, workflows.started_at AS started_at, workflows.completed_at AS completed_at,
-    workflows.updated_at AS updated_at, workflows.deleted_at AS deleted_at, workflows.deadline_at AS deadline_at,
-    workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch,
+    AS has_flow, workflows.stored_definition AS stored_definition, workflows.reuse AS reuse, workflows.created_at AS
+    created_at, workflows.status AS status, workflows.name AS name, workflows.description AS description,
+    workflows.webhook_url AS webhook_url, workflows.completed_steps AS completed_steps, workflows.execution_id AS
+    execution_id, workflows.failure AS failure, workflows.started_at AS started_at, workflows.completed_at AS
+    completed_at, workflows.updated_at AS updated_at, workflows.deleted_at AS deleted_at, workflows.deadline_at AS
+    deadline_at, workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch,
     workflows.last_event AS last_event, workflows.crashes AS crashes, workflows.wake_at AS wake_at,
     workflows.parent_id AS parent_id, workflows.parent_step AS parent_step, workflows.parent_item AS parent_item,
     workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ends AS child_ends,
@@ -14765,11 +14769,11 @@ SELECT versions.page_id, versions.page_event, versions.page_updated_at, versions
     versions.page_has_next, versions.waits_for, versions.page_bytes, whole.id, whole.tenant, whole.created_by,
     whole.origin_instance, whole.origin_zone, whole.origin_reference, whole.config, whole.suppress_subtask_events,
     whole.total_steps, whole.final_position, whole.definition_bytes, whole.feature_level, whole.evaluates,
-    whole.has_flow, whole.stored_definition, whole.created_at, whole.status, whole.name, whole.description,
-    whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure, whole.started_at, whole.completed_at,
-    whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner, whole.epoch,
-    whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step, whole.parent_item,
-    whole.root_id, whole.depth, whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps,
+    whole.has_flow, whole.stored_definition, whole.reuse, whole.created_at, whole.status, whole.name,
+    whole.description, whole.webhook_url, whole.completed_steps, whole.execution_id, whole.failure, whole.started_at,
+    whole.completed_at, whole.updated_at, whole.deleted_at, whole.deadline_at, whole.timeout_left_s, whole.owner,
+    whole.epoch, whole.last_event, whole.crashes, whole.wake_at, whole.parent_id, whole.parent_step,
+    whole.parent_item, whole.root_id, whole.depth, whole.child_ends, whole.sub_workflows, whole.sub_workflow_steps,
     whole.sub_workflow_bytes, whole.current_step, whole.step_errors, whole.fatal_error, whole.done_without_result,
     whole.costs, whole.labels, whole.final_step_id, whole.items_done, whole.final_step_result
 FROM versions
@@ -14779,12 +14783,12 @@ JOIN LATERAL (SELECT workflows.id AS id, workflows.tenant AS tenant, workflows.c
     origin_reference, workflows.config AS config, workflows.suppress_subtask_events AS suppress_subtask_events,
     workflows.total_steps AS total_steps, workflows.final_position AS final_position, workflows.definition_bytes AS
     definition_bytes, workflows.feature_level AS feature_level, workflows.evaluates AS evaluates, workflows.has_flow
-    AS has_flow, workflows.stored_definition AS stored_definition, workflows.created_at AS created_at,
-    workflows.status AS status, workflows.name AS name, workflows.description AS description, workflows.webhook_url AS
-    webhook_url, workflows.completed_steps AS completed_steps, workflows.execution_id AS execution_id,
-    workflows.failure AS failure, workflows.started_at AS started_at, workflows.completed_at AS completed_at,
-    workflows.updated_at AS updated_at, workflows.deleted_at AS deleted_at, workflows.deadline_at AS deadline_at,
-    workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch,
+    AS has_flow, workflows.stored_definition AS stored_definition, workflows.reuse AS reuse, workflows.created_at AS
+    created_at, workflows.status AS status, workflows.name AS name, workflows.description AS description,
+    workflows.webhook_url AS webhook_url, workflows.completed_steps AS completed_steps, workflows.execution_id AS
+    execution_id, workflows.failure AS failure, workflows.started_at AS started_at, workflows.completed_at AS
+    completed_at, workflows.updated_at AS updated_at, workflows.deleted_at AS deleted_at, workflows.deadline_at AS
+    deadline_at, workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch,
     workflows.last_event AS last_event, workflows.crashes AS crashes, workflows.wake_at AS wake_at,
     workflows.parent_id AS parent_id, workflows.parent_step AS parent_step, workflows.parent_item AS parent_item,
     workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ends AS child_ends,

@@ -349,7 +349,7 @@ SELECT id, tenant, created_by, origin_instance, config, suppress_subtask_events,
 SELECT json_object_agg(n.name, json_build_object('data', n.data, 'sender', n.sender, 'at', n.at))
 FROM signals AS n
 WHERE n.workflow_id = w.id ) END AS signals, evaluates, CASE WHEN evaluates THEN inputs END AS inputs, named_files,
-    CASE WHEN evaluates THEN ARRAY(SELECT label
+    reuse, CASE WHEN evaluates THEN ARRAY(SELECT label
 FROM labels AS l
 WHERE l.workflow_id = w.id) END AS labels, CASE WHEN status IN ('RUNNING', 'PAUSED', 'FAILED') THEN (
 SELECT sum(octet_length(s.result::text))
@@ -674,7 +674,7 @@ WHERE scope = $1 AND key = $2 AND token = $3 AND status IS NOT NULL;
 
 SELECT t.id, t.workflow_id, t.position, t.attempt, t.provider, t.seed, t.started_at, t.status, t.phase, t.remote_id,
     t.outcome_unknown, t.cancel_receipt, t.outputs, t.error, t.completed_at, t.sent, t.urls, t.follow_up_until,
-    t.cost, t.item
+    t.cost, t.fingerprint, t.item
 FROM tasks AS t
 JOIN step_items AS i ON i.workflow_id = t.workflow_id AND i.position = t.position AND i.item = t.item
 WHERE t.workflow_id = ANY($1::uuid[]) AND i.status = 'RUNNING' AND i.task_id = t.id AND t.status = 'RUNNING' AND
@@ -689,14 +689,14 @@ WHERE t.workflow_id = ANY($1::uuid[]) AND i.status = 'RUNNING' AND i.task_id = t
 
 SELECT t.id, t.workflow_id, t.position, t.attempt, t.provider, t.seed, t.started_at, t.status, t.phase, t.remote_id,
     t.outcome_unknown, t.cancel_receipt, t.outputs, t.error, t.completed_at, t.sent, t.urls, t.follow_up_until,
-    t.cost, t.item
+    t.cost, t.fingerprint, t.item
 FROM tasks AS t
 JOIN steps AS s ON s.workflow_id = t.workflow_id AND s.position = t.position AND s.task_id = t.id
 WHERE t.workflow_id = ANY($1::uuid[]) AND s.status = 'RUNNING' AND t.status = 'RUNNING'
 UNION ALL
 SELECT t.id, t.workflow_id, t.position, t.attempt, t.provider, t.seed, t.started_at, t.status, t.phase, t.remote_id,
     t.outcome_unknown, t.cancel_receipt, t.outputs, t.error, t.completed_at, t.sent, t.urls, t.follow_up_until,
-    t.cost, t.item
+    t.cost, t.fingerprint, t.item
 FROM tasks AS t
 WHERE t.workflow_id = ANY($1::uuid[]) AND t.follow_up_until IS NOT NULL;
 --   Append
@@ -713,7 +713,7 @@ WHERE t.workflow_id = ANY($1::uuid[]) AND t.follow_up_until IS NOT NULL;
 SELECT tasks.id, tasks.workflow_id, tasks.position, tasks.attempt, tasks.provider, tasks.seed, tasks.started_at,
     tasks.status, tasks.phase, tasks.remote_id, tasks.outcome_unknown, tasks.cancel_receipt, tasks.outputs,
     tasks.error, tasks.completed_at, tasks.deleted_at, tasks.sent, tasks.urls, tasks.follow_up_until, tasks.cost,
-    tasks.item, steps.step_id, steps.task_type, workflows.tenant, workflows.created_by
+    tasks.item, tasks.fingerprint, steps.step_id, steps.task_type, workflows.tenant, workflows.created_by
 FROM tasks
 JOIN steps ON steps.workflow_id = tasks.workflow_id AND steps.position = tasks.position
 JOIN workflows ON workflows.id = tasks.workflow_id
@@ -774,8 +774,8 @@ ORDER BY workflow_id, position, item;
 SELECT workflows.id, workflows.tenant, workflows.created_by, workflows.origin_instance, workflows.origin_zone,
     workflows.origin_reference, workflows.config, workflows.suppress_subtask_events, workflows.total_steps,
     workflows.final_position, workflows.definition_bytes, workflows.feature_level, workflows.evaluates,
-    workflows.has_flow, workflows.stored_definition, workflows.created_at, workflows.status, workflows.name,
-    workflows.description, workflows.webhook_url, workflows.completed_steps, workflows.execution_id,
+    workflows.has_flow, workflows.stored_definition, workflows.reuse, workflows.created_at, workflows.status,
+    workflows.name, workflows.description, workflows.webhook_url, workflows.completed_steps, workflows.execution_id,
     workflows.failure, workflows.started_at, workflows.completed_at, workflows.updated_at, workflows.deleted_at,
     workflows.deadline_at, workflows.timeout_left_s, workflows.owner, workflows.epoch, workflows.last_event,
     workflows.crashes, workflows.wake_at, workflows.parent_id, workflows.parent_step, workflows.parent_item,
@@ -952,8 +952,8 @@ WHERE workflows.id = ANY ($11::UUID[]);
 SELECT workflows.id, workflows.tenant, workflows.created_by, workflows.origin_instance, workflows.origin_zone,
     workflows.origin_reference, workflows.config, workflows.suppress_subtask_events, workflows.total_steps,
     workflows.final_position, workflows.definition_bytes, workflows.feature_level, workflows.evaluates,
-    workflows.has_flow, workflows.stored_definition, workflows.created_at, workflows.status, workflows.name,
-    workflows.description, workflows.webhook_url, workflows.completed_steps, workflows.execution_id,
+    workflows.has_flow, workflows.stored_definition, workflows.reuse, workflows.created_at, workflows.status,
+    workflows.name, workflows.description, workflows.webhook_url, workflows.completed_steps, workflows.execution_id,
     workflows.failure, workflows.started_at, workflows.completed_at, workflows.updated_at, workflows.deleted_at,
     workflows.deadline_at, workflows.timeout_left_s, workflows.owner, workflows.epoch, workflows.last_event,
     workflows.crashes, workflows.wake_at, workflows.parent_id, workflows.parent_step, workflows.parent_item,
@@ -2795,16 +2795,16 @@ FROM attempt) FOR NO KEY
 UPDATE ), new_workflows AS (
 INSERT INTO workflows (id, tenant, created_by, origin_instance, origin_zone, origin_reference, config,
     suppress_subtask_events, total_steps, final_position, definition_bytes, feature_level, inputs, inputs_schema,
-    evaluates, has_flow, stored_definition, named_definitions, named_files, created_at, status, name, description,
-    webhook_url, completed_steps, execution_id, failure, started_at, completed_at, updated_at, deleted_at,
-    deadline_at, timeout_left_s, owner, epoch, last_event, crashes, parent_id, parent_step, parent_item, root_id,
-    depth)
+    evaluates, has_flow, stored_definition, named_definitions, named_files, reuse, created_at, status, name,
+    description, webhook_url, completed_steps, execution_id, failure, started_at, completed_at, updated_at,
+    deleted_at, deadline_at, timeout_left_s, owner, epoch, last_event, crashes, parent_id, parent_step, parent_item,
+    root_id, depth)
 SELECT w.id, w.tenant, w.created_by, w.origin_instance, w.origin_zone, w.origin_reference, w.config,
     w.suppress_subtask_events, w.total_steps, w.final_position, w.definition_bytes, w.feature_level, w.inputs,
-    w.inputs_schema, w.evaluates, w.has_flow, w.stored_definition, w.named_definitions, w.named_files, w.created_at,
-    w.status, w.name, w.description, w.webhook_url, w.completed_steps, w.execution_id, w.failure, w.started_at,
-    w.completed_at, w.updated_at, w.deleted_at, w.deadline_at, w.timeout_left_s, w.owner, w.epoch, w.last_event,
-    w.crashes, $6::uuid, $7::text, $8::int, $9::uuid, $10::int
+    w.inputs_schema, w.evaluates, w.has_flow, w.stored_definition, w.named_definitions, w.named_files, w.reuse,
+    w.created_at, w.status, w.name, w.description, w.webhook_url, w.completed_steps, w.execution_id, w.failure,
+    w.started_at, w.completed_at, w.updated_at, w.deleted_at, w.deadline_at, w.timeout_left_s, w.owner, w.epoch,
+    w.last_event, w.crashes, $6::uuid, $7::text, $8::int, $9::uuid, $10::int
 FROM unnest($1::insert_workflow[]) AS w
 WHERE EXISTS (SELECT
 FROM root)
@@ -2921,12 +2921,12 @@ WITH found AS MATERIALIZED (SELECT workflows.id AS id, workflows.tenant AS tenan
     origin_reference, workflows.config AS config, workflows.suppress_subtask_events AS suppress_subtask_events,
     workflows.total_steps AS total_steps, workflows.final_position AS final_position, workflows.definition_bytes AS
     definition_bytes, workflows.feature_level AS feature_level, workflows.evaluates AS evaluates, workflows.has_flow
-    AS has_flow, workflows.stored_definition AS stored_definition, workflows.created_at AS created_at,
-    workflows.status AS status, workflows.name AS name, workflows.description AS description, workflows.webhook_url AS
-    webhook_url, workflows.completed_steps AS completed_steps, workflows.execution_id AS execution_id,
-    workflows.failure AS failure, workflows.started_at AS started_at, workflows.completed_at AS completed_at,
-    workflows.updated_at AS updated_at, workflows.deleted_at AS deleted_at, workflows.deadline_at AS deadline_at,
-    workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch,
+    AS has_flow, workflows.stored_definition AS stored_definition, workflows.reuse AS reuse, workflows.created_at AS
+    created_at, workflows.status AS status, workflows.name AS name, workflows.description AS description,
+    workflows.webhook_url AS webhook_url, workflows.completed_steps AS completed_steps, workflows.execution_id AS
+    execution_id, workflows.failure AS failure, workflows.started_at AS started_at, workflows.completed_at AS
+    completed_at, workflows.updated_at AS updated_at, workflows.deleted_at AS deleted_at, workflows.deadline_at AS
+    deadline_at, workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch,
     workflows.last_event AS last_event, workflows.crashes AS crashes, workflows.wake_at AS wake_at,
     workflows.parent_id AS parent_id, workflows.parent_step AS parent_step, workflows.parent_item AS parent_item,
     workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ends AS child_ends,
@@ -3023,27 +3023,27 @@ SELECT CASE WHEN (blocks.block = 0) THEN found.id END AS id, CASE WHEN (blocks.b
     (blocks.block = 0) THEN found.definition_bytes END AS definition_bytes, CASE WHEN (blocks.block = 0) THEN
     found.feature_level END AS feature_level, CASE WHEN (blocks.block = 0) THEN found.evaluates END AS evaluates, CASE
     WHEN (blocks.block = 0) THEN found.has_flow END AS has_flow, CASE WHEN (blocks.block = 0) THEN
-    found.stored_definition END AS stored_definition, CASE WHEN (blocks.block = 0) THEN found.created_at END AS
-    created_at, CASE WHEN (blocks.block = 0) THEN found.status END AS status, CASE WHEN (blocks.block = 0) THEN
-    found.name END AS name, CASE WHEN (blocks.block = 0) THEN found.description END AS description, CASE WHEN
-    (blocks.block = 0) THEN found.webhook_url END AS webhook_url, CASE WHEN (blocks.block = 0) THEN
-    found.completed_steps END AS completed_steps, CASE WHEN (blocks.block = 0) THEN found.execution_id END AS
-    execution_id, CASE WHEN (blocks.block = 0) THEN found.failure END AS failure, CASE WHEN (blocks.block = 0) THEN
-    found.started_at END AS started_at, CASE WHEN (blocks.block = 0) THEN found.completed_at END AS completed_at, CASE
-    WHEN (blocks.block = 0) THEN found.updated_at END AS updated_at, CASE WHEN (blocks.block = 0) THEN
-    found.deleted_at END AS deleted_at, CASE WHEN (blocks.block = 0) THEN found.deadline_at END AS deadline_at, CASE
-    WHEN (blocks.block = 0) THEN found.timeout_left_s END AS timeout_left_s, CASE WHEN (blocks.block = 0) THEN
-    found.owner END AS owner, CASE WHEN (blocks.block = 0) THEN found.epoch END AS epoch, CASE WHEN (blocks.block = 0)
-    THEN found.last_event END AS last_event, CASE WHEN (blocks.block = 0) THEN found.crashes END AS crashes, CASE WHEN
-    (blocks.block = 0) THEN found.wake_at END AS wake_at, CASE WHEN (blocks.block = 0) THEN found.parent_id END AS
-    parent_id, CASE WHEN (blocks.block = 0) THEN found.parent_step END AS parent_step, CASE WHEN (blocks.block = 0)
-    THEN found.parent_item END AS parent_item, CASE WHEN (blocks.block = 0) THEN found.root_id END AS root_id, CASE
-    WHEN (blocks.block = 0) THEN found.depth END AS depth, CASE WHEN (blocks.block = 0) THEN found.child_ends END AS
-    child_ends, CASE WHEN (blocks.block = 0) THEN found.sub_workflows END AS sub_workflows, CASE WHEN (blocks.block =
-    0) THEN found.sub_workflow_steps END AS sub_workflow_steps, CASE WHEN (blocks.block = 0) THEN
-    found.sub_workflow_bytes END AS sub_workflow_bytes, CASE WHEN (blocks.block = 0) THEN found.current_step END AS
-    current_step, CASE WHEN (blocks.block = 0) THEN found.step_errors END AS step_errors, CASE WHEN (blocks.block = 0)
-    THEN found.fatal_error END AS fatal_error, CASE WHEN (blocks.block = 0) THEN found.done_without_result END AS
+    found.stored_definition END AS stored_definition, CASE WHEN (blocks.block = 0) THEN found.reuse END AS reuse, CASE
+    WHEN (blocks.block = 0) THEN found.created_at END AS created_at, CASE WHEN (blocks.block = 0) THEN found.status
+    END AS status, CASE WHEN (blocks.block = 0) THEN found.name END AS name, CASE WHEN (blocks.block = 0) THEN
+    found.description END AS description, CASE WHEN (blocks.block = 0) THEN found.webhook_url END AS webhook_url, CASE
+    WHEN (blocks.block = 0) THEN found.completed_steps END AS completed_steps, CASE WHEN (blocks.block = 0) THEN
+    found.execution_id END AS execution_id, CASE WHEN (blocks.block = 0) THEN found.failure END AS failure, CASE WHEN
+    (blocks.block = 0) THEN found.started_at END AS started_at, CASE WHEN (blocks.block = 0) THEN found.completed_at
+    END AS completed_at, CASE WHEN (blocks.block = 0) THEN found.updated_at END AS updated_at, CASE WHEN (blocks.block
+    = 0) THEN found.deleted_at END AS deleted_at, CASE WHEN (blocks.block = 0) THEN found.deadline_at END AS
+    deadline_at, CASE WHEN (blocks.block = 0) THEN found.timeout_left_s END AS timeout_left_s, CASE WHEN (blocks.block
+    = 0) THEN found.owner END AS owner, CASE WHEN (blocks.block = 0) THEN found.epoch END AS epoch, CASE WHEN
+    (blocks.block = 0) THEN found.last_event END AS last_event, CASE WHEN (blocks.block = 0) THEN found.crashes END AS
+    crashes, CASE WHEN (blocks.block = 0) THEN found.wake_at END AS wake_at, CASE WHEN (blocks.block = 0) THEN
+    found.parent_id END AS parent_id, CASE WHEN (blocks.block = 0) THEN found.parent_step END AS parent_step, CASE
+    WHEN (blocks.block = 0) THEN found.parent_item END AS parent_item, CASE WHEN (blocks.block = 0) THEN found.root_id
+    END AS root_id, CASE WHEN (blocks.block = 0) THEN found.depth END AS depth, CASE WHEN (blocks.block = 0) THEN
+    found.child_ends END AS child_ends, CASE WHEN (blocks.block = 0) THEN found.sub_workflows END AS sub_workflows,
+    CASE WHEN (blocks.block = 0) THEN found.sub_workflow_steps END AS sub_workflow_steps, CASE WHEN (blocks.block = 0)
+    THEN found.sub_workflow_bytes END AS sub_workflow_bytes, CASE WHEN (blocks.block = 0) THEN found.current_step END
+    AS current_step, CASE WHEN (blocks.block = 0) THEN found.step_errors END AS step_errors, CASE WHEN (blocks.block =
+    0) THEN found.fatal_error END AS fatal_error, CASE WHEN (blocks.block = 0) THEN found.done_without_result END AS
     done_without_result, CASE WHEN (blocks.block = 0) THEN found.costs END AS costs, CASE WHEN (blocks.block = 0) THEN
     found.labels END AS labels, CASE WHEN (blocks.block = 0) THEN found.final_step_id END AS final_step_id, CASE WHEN
     (blocks.block = 0) THEN found.items_done END AS items_done, CASE WHEN (blocks.block = 0) THEN
@@ -3202,12 +3202,12 @@ WITH found AS MATERIALIZED (SELECT workflows.id AS id, workflows.tenant AS tenan
     origin_reference, workflows.config AS config, workflows.suppress_subtask_events AS suppress_subtask_events,
     workflows.total_steps AS total_steps, workflows.final_position AS final_position, workflows.definition_bytes AS
     definition_bytes, workflows.feature_level AS feature_level, workflows.evaluates AS evaluates, workflows.has_flow
-    AS has_flow, workflows.stored_definition AS stored_definition, workflows.created_at AS created_at,
-    workflows.status AS status, workflows.name AS name, workflows.description AS description, workflows.webhook_url AS
-    webhook_url, workflows.completed_steps AS completed_steps, workflows.execution_id AS execution_id,
-    workflows.failure AS failure, workflows.started_at AS started_at, workflows.completed_at AS completed_at,
-    workflows.updated_at AS updated_at, workflows.deleted_at AS deleted_at, workflows.deadline_at AS deadline_at,
-    workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch,
+    AS has_flow, workflows.stored_definition AS stored_definition, workflows.reuse AS reuse, workflows.created_at AS
+    created_at, workflows.status AS status, workflows.name AS name, workflows.description AS description,
+    workflows.webhook_url AS webhook_url, workflows.completed_steps AS completed_steps, workflows.execution_id AS
+    execution_id, workflows.failure AS failure, workflows.started_at AS started_at, workflows.completed_at AS
+    completed_at, workflows.updated_at AS updated_at, workflows.deleted_at AS deleted_at, workflows.deadline_at AS
+    deadline_at, workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch,
     workflows.last_event AS last_event, workflows.crashes AS crashes, workflows.wake_at AS wake_at,
     workflows.parent_id AS parent_id, workflows.parent_step AS parent_step, workflows.parent_item AS parent_item,
     workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ends AS child_ends,
@@ -3296,13 +3296,14 @@ JOIN steps AS final ON final.workflow_id = workflows.id AND final.position = wor
 WHERE workflows.id = ANY ($11::UUID[]))
 SELECT found.id, found.tenant, found.created_by, found.origin_instance, found.origin_zone, found.origin_reference,
     found.config, found.suppress_subtask_events, found.total_steps, found.final_position, found.definition_bytes,
-    found.feature_level, found.evaluates, found.has_flow, found.stored_definition, found.created_at, found.status,
-    found.name, found.description, found.webhook_url, found.completed_steps, found.execution_id, found.failure,
-    found.started_at, found.completed_at, found.updated_at, found.deleted_at, found.deadline_at, found.timeout_left_s,
-    found.owner, found.epoch, found.last_event, found.crashes, found.wake_at, found.parent_id, found.parent_step,
-    found.parent_item, found.root_id, found.depth, found.child_ends, found.sub_workflows, found.sub_workflow_steps,
-    found.sub_workflow_bytes, found.current_step, found.step_errors, found.fatal_error, found.done_without_result,
-    found.costs, found.labels, found.final_step_id, found.items_done, found.final_step_result, found.waits_for
+    found.feature_level, found.evaluates, found.has_flow, found.stored_definition, found.reuse, found.created_at,
+    found.status, found.name, found.description, found.webhook_url, found.completed_steps, found.execution_id,
+    found.failure, found.started_at, found.completed_at, found.updated_at, found.deleted_at, found.deadline_at,
+    found.timeout_left_s, found.owner, found.epoch, found.last_event, found.crashes, found.wake_at, found.parent_id,
+    found.parent_step, found.parent_item, found.root_id, found.depth, found.child_ends, found.sub_workflows,
+    found.sub_workflow_steps, found.sub_workflow_bytes, found.current_step, found.step_errors, found.fatal_error,
+    found.done_without_result, found.costs, found.labels, found.final_step_id, found.items_done,
+    found.final_step_result, found.waits_for
 FROM found;
 --   CTE Scan on found
 --     CTE found
@@ -3519,9 +3520,10 @@ FROM unnest($2::checkpoint_step[]) AS s
 WHERE t.workflow_id = s.workflow_id AND t.position = s.position AND (s.workflow_id IN (SELECT id
 FROM written)) IS TRUE ), changed_tasks AS (
 INSERT INTO tasks (id, workflow_id, position, attempt, provider, seed, started_at, status, phase, remote_id,
-    outcome_unknown, cancel_receipt, outputs, error, completed_at, sent, urls, follow_up_until, cost)
+    outcome_unknown, cancel_receipt, outputs, error, completed_at, sent, urls, follow_up_until, cost, fingerprint)
 SELECT k.id, k.workflow_id, k.position, k.attempt, k.provider, k.seed, k.started_at, k.status, k.phase, k.remote_id,
-    k.outcome_unknown, k.cancel_receipt, k.outputs, k.error, k.completed_at, k.sent, k.urls, k.follow_up_until, k.cost
+    k.outcome_unknown, k.cancel_receipt, k.outputs, k.error, k.completed_at, k.sent, k.urls, k.follow_up_until,
+    k.cost, k.fingerprint
 FROM unnest($3::checkpoint_task[]) AS k
 WHERE (k.workflow_id IN (SELECT id
 FROM written)) IS TRUE
@@ -3529,7 +3531,8 @@ ON CONFLICT (id) DO UPDATE
 SET seed = excluded.seed, status = excluded.status, phase = excluded.phase, remote_id = excluded.remote_id,
     outcome_unknown = excluded.outcome_unknown, cancel_receipt = excluded.cancel_receipt, outputs = excluded.outputs,
     error = excluded.error, completed_at = excluded.completed_at, sent = excluded.sent, urls = excluded.urls,
-    follow_up_until = excluded.follow_up_until, cost = excluded.cost ), new_events AS (
+    follow_up_until = excluded.follow_up_until, cost = excluded.cost, fingerprint = excluded.fingerprint ), new_events
+    AS (
 INSERT INTO events (workflow_id, id, type, at, step_id, task_id, actor, data)
 SELECT e.workflow_id, e.id, e.type, e.at, e.step_id, e.task_id, e.actor, e.data
 FROM unnest($4::checkpoint_event[]) AS e
@@ -3787,10 +3790,11 @@ FROM unnest($2::checkpoint_flow_step[]) AS s
 WHERE t.workflow_id = s.workflow_id AND t.position = s.position AND (s.workflow_id IN (SELECT id
 FROM written)) IS TRUE ), changed_tasks AS (
 INSERT INTO tasks (id, workflow_id, position, attempt, provider, seed, started_at, status, phase, remote_id,
-    outcome_unknown, cancel_receipt, outputs, error, completed_at, sent, urls, follow_up_until, cost, item)
+    outcome_unknown, cancel_receipt, outputs, error, completed_at, sent, urls, follow_up_until, cost, fingerprint,
+    item)
 SELECT k.id, k.workflow_id, k.position, k.attempt, k.provider, k.seed, k.started_at, k.status, k.phase, k.remote_id,
     k.outcome_unknown, k.cancel_receipt, k.outputs, k.error, k.completed_at, k.sent, k.urls, k.follow_up_until,
-    k.cost, k.item
+    k.cost, k.fingerprint, k.item
 FROM unnest($3::checkpoint_flow_task[]) AS k
 WHERE (k.workflow_id IN (SELECT id
 FROM written)) IS TRUE
@@ -3798,7 +3802,8 @@ ON CONFLICT (id) DO UPDATE
 SET seed = excluded.seed, status = excluded.status, phase = excluded.phase, remote_id = excluded.remote_id,
     outcome_unknown = excluded.outcome_unknown, cancel_receipt = excluded.cancel_receipt, outputs = excluded.outputs,
     error = excluded.error, completed_at = excluded.completed_at, sent = excluded.sent, urls = excluded.urls,
-    follow_up_until = excluded.follow_up_until, cost = excluded.cost ), new_events AS (
+    follow_up_until = excluded.follow_up_until, cost = excluded.cost, fingerprint = excluded.fingerprint ), new_events
+    AS (
 INSERT INTO events (workflow_id, id, type, at, step_id, task_id, actor, data)
 SELECT e.workflow_id, e.id, e.type, e.at, e.step_id, e.task_id, e.actor, e.data
 FROM unnest($4::checkpoint_event[]) AS e
@@ -4159,10 +4164,11 @@ FROM unnest($2::checkpoint_flow_step[]) AS s
 WHERE t.workflow_id = s.workflow_id AND t.position = s.position AND (s.workflow_id IN (SELECT id
 FROM written)) IS TRUE ), changed_tasks AS (
 INSERT INTO tasks (id, workflow_id, position, attempt, provider, seed, started_at, status, phase, remote_id,
-    outcome_unknown, cancel_receipt, outputs, error, completed_at, sent, urls, follow_up_until, cost, item)
+    outcome_unknown, cancel_receipt, outputs, error, completed_at, sent, urls, follow_up_until, cost, fingerprint,
+    item)
 SELECT k.id, k.workflow_id, k.position, k.attempt, k.provider, k.seed, k.started_at, k.status, k.phase, k.remote_id,
     k.outcome_unknown, k.cancel_receipt, k.outputs, k.error, k.completed_at, k.sent, k.urls, k.follow_up_until,
-    k.cost, k.item
+    k.cost, k.fingerprint, k.item
 FROM unnest($3::checkpoint_flow_task[]) AS k
 WHERE (k.workflow_id IN (SELECT id
 FROM written)) IS TRUE
@@ -4170,7 +4176,8 @@ ON CONFLICT (id) DO UPDATE
 SET seed = excluded.seed, status = excluded.status, phase = excluded.phase, remote_id = excluded.remote_id,
     outcome_unknown = excluded.outcome_unknown, cancel_receipt = excluded.cancel_receipt, outputs = excluded.outputs,
     error = excluded.error, completed_at = excluded.completed_at, sent = excluded.sent, urls = excluded.urls,
-    follow_up_until = excluded.follow_up_until, cost = excluded.cost ), new_events AS (
+    follow_up_until = excluded.follow_up_until, cost = excluded.cost, fingerprint = excluded.fingerprint ), new_events
+    AS (
 INSERT INTO events (workflow_id, id, type, at, step_id, task_id, actor, data)
 SELECT e.workflow_id, e.id, e.type, e.at, e.step_id, e.task_id, e.actor, e.data
 FROM unnest($4::checkpoint_event[]) AS e
@@ -4952,7 +4959,7 @@ FROM cleanups AS c
 JOIN workflows AS w ON w.id = c.workflow_id
 WHERE c.workflow_id = $2 AND c.owner = $1 FOR UPDATE OF c ), page AS MATERIALIZED (
 SELECT id, workflow_id, position, attempt, provider, seed, started_at, status, phase, remote_id, outcome_unknown,
-    cancel_receipt, outputs, error, completed_at, sent, urls, follow_up_until, cost, item
+    cancel_receipt, outputs, error, completed_at, sent, urls, follow_up_until, cost, fingerprint, item
 FROM tasks
 WHERE workflow_id = $2 AND deleted_at IS NULL AND (position, attempt) > ($3, $4) AND EXISTS (SELECT
 FROM mine)
@@ -5086,15 +5093,15 @@ ORDER BY u.id FOR SHARE OF u;
 WITH new_workflows AS (
 INSERT INTO workflows (id, tenant, created_by, origin_instance, origin_zone, origin_reference, config,
     suppress_subtask_events, total_steps, final_position, definition_bytes, feature_level, inputs, inputs_schema,
-    evaluates, has_flow, stored_definition, named_definitions, named_files, created_at, status, name, description,
-    webhook_url, completed_steps, execution_id, failure, started_at, completed_at, updated_at, deleted_at,
-    deadline_at, timeout_left_s, owner, epoch, last_event, crashes)
+    evaluates, has_flow, stored_definition, named_definitions, named_files, reuse, created_at, status, name,
+    description, webhook_url, completed_steps, execution_id, failure, started_at, completed_at, updated_at,
+    deleted_at, deadline_at, timeout_left_s, owner, epoch, last_event, crashes)
 SELECT w.id, w.tenant, w.created_by, w.origin_instance, w.origin_zone, w.origin_reference, w.config,
     w.suppress_subtask_events, w.total_steps, w.final_position, w.definition_bytes, w.feature_level, w.inputs,
-    w.inputs_schema, w.evaluates, w.has_flow, w.stored_definition, w.named_definitions, w.named_files, w.created_at,
-    w.status, w.name, w.description, w.webhook_url, w.completed_steps, w.execution_id, w.failure, w.started_at,
-    w.completed_at, w.updated_at, w.deleted_at, w.deadline_at, w.timeout_left_s, w.owner, w.epoch, w.last_event,
-    w.crashes
+    w.inputs_schema, w.evaluates, w.has_flow, w.stored_definition, w.named_definitions, w.named_files, w.reuse,
+    w.created_at, w.status, w.name, w.description, w.webhook_url, w.completed_steps, w.execution_id, w.failure,
+    w.started_at, w.completed_at, w.updated_at, w.deleted_at, w.deadline_at, w.timeout_left_s, w.owner, w.epoch,
+    w.last_event, w.crashes
 FROM unnest($1::insert_workflow[]) AS w ), new_steps AS (
 INSERT INTO steps (workflow_id, updated_at, status, position, id, step_id, task_type, definition, depends_on,
     max_retries, timeout_s, provider, fallback, run_if, optional, condition, repeat, for_each)
@@ -5116,15 +5123,15 @@ FROM unnest($3::checkpoint_event[]) AS e;
 WITH new_workflows AS (
 INSERT INTO workflows (id, tenant, created_by, origin_instance, origin_zone, origin_reference, config,
     suppress_subtask_events, total_steps, final_position, definition_bytes, feature_level, inputs, inputs_schema,
-    evaluates, has_flow, stored_definition, named_definitions, named_files, created_at, status, name, description,
-    webhook_url, completed_steps, execution_id, failure, started_at, completed_at, updated_at, deleted_at,
-    deadline_at, timeout_left_s, owner, epoch, last_event, crashes)
+    evaluates, has_flow, stored_definition, named_definitions, named_files, reuse, created_at, status, name,
+    description, webhook_url, completed_steps, execution_id, failure, started_at, completed_at, updated_at,
+    deleted_at, deadline_at, timeout_left_s, owner, epoch, last_event, crashes)
 SELECT w.id, w.tenant, w.created_by, w.origin_instance, w.origin_zone, w.origin_reference, w.config,
     w.suppress_subtask_events, w.total_steps, w.final_position, w.definition_bytes, w.feature_level, w.inputs,
-    w.inputs_schema, w.evaluates, w.has_flow, w.stored_definition, w.named_definitions, w.named_files, w.created_at,
-    w.status, w.name, w.description, w.webhook_url, w.completed_steps, w.execution_id, w.failure, w.started_at,
-    w.completed_at, w.updated_at, w.deleted_at, w.deadline_at, w.timeout_left_s, w.owner, w.epoch, w.last_event,
-    w.crashes
+    w.inputs_schema, w.evaluates, w.has_flow, w.stored_definition, w.named_definitions, w.named_files, w.reuse,
+    w.created_at, w.status, w.name, w.description, w.webhook_url, w.completed_steps, w.execution_id, w.failure,
+    w.started_at, w.completed_at, w.updated_at, w.deleted_at, w.deadline_at, w.timeout_left_s, w.owner, w.epoch,
+    w.last_event, w.crashes
 FROM unnest($1::insert_workflow[]) AS w ), new_steps AS (
 INSERT INTO steps (workflow_id, updated_at, status, position, id, step_id, task_type, definition, depends_on,
     max_retries, timeout_s, provider, fallback, run_if, optional, condition, repeat, for_each)
@@ -5507,16 +5514,16 @@ WITH requested AS MATERIALIZED (SELECT workflows.id AS id, workflows.tenant AS t
     workflows.origin_reference AS origin_reference, workflows.config AS config, workflows.suppress_subtask_events AS
     suppress_subtask_events, workflows.total_steps AS total_steps, workflows.final_position AS final_position,
     workflows.definition_bytes AS definition_bytes, workflows.feature_level AS feature_level, workflows.evaluates AS
-    evaluates, workflows.has_flow AS has_flow, workflows.stored_definition AS stored_definition, workflows.created_at
-    AS created_at, workflows.status AS status, workflows.name AS name, workflows.description AS description,
-    workflows.webhook_url AS webhook_url, workflows.completed_steps AS completed_steps, workflows.execution_id AS
-    execution_id, workflows.failure AS failure, workflows.started_at AS started_at, workflows.completed_at AS
-    completed_at, workflows.updated_at AS updated_at, workflows.deleted_at AS deleted_at, workflows.deadline_at AS
-    deadline_at, workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch,
-    workflows.last_event AS last_event, workflows.crashes AS crashes, workflows.wake_at AS wake_at,
-    workflows.parent_id AS parent_id, workflows.parent_step AS parent_step, workflows.parent_item AS parent_item,
-    workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ends AS child_ends,
-    workflows.sub_workflows AS sub_workflows, workflows.sub_workflow_steps AS sub_workflow_steps,
+    evaluates, workflows.has_flow AS has_flow, workflows.stored_definition AS stored_definition, workflows.reuse AS
+    reuse, workflows.created_at AS created_at, workflows.status AS status, workflows.name AS name,
+    workflows.description AS description, workflows.webhook_url AS webhook_url, workflows.completed_steps AS
+    completed_steps, workflows.execution_id AS execution_id, workflows.failure AS failure, workflows.started_at AS
+    started_at, workflows.completed_at AS completed_at, workflows.updated_at AS updated_at, workflows.deleted_at AS
+    deleted_at, workflows.deadline_at AS deadline_at, workflows.timeout_left_s AS timeout_left_s, workflows.owner AS
+    owner, workflows.epoch AS epoch, workflows.last_event AS last_event, workflows.crashes AS crashes,
+    workflows.wake_at AS wake_at, workflows.parent_id AS parent_id, workflows.parent_step AS parent_step,
+    workflows.parent_item AS parent_item, workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ends
+    AS child_ends, workflows.sub_workflows AS sub_workflows, workflows.sub_workflow_steps AS sub_workflow_steps,
     workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT steps.step_id
 FROM steps
 WHERE steps.workflow_id = workflows.id AND steps.status = $1::VARCHAR
@@ -5615,47 +5622,48 @@ SELECT CASE WHEN (steps.position = 0) THEN requested.id END AS id, CASE WHEN (st
     (steps.position = 0) THEN requested.feature_level END AS feature_level, CASE WHEN (steps.position = 0) THEN
     requested.evaluates END AS evaluates, CASE WHEN (steps.position = 0) THEN requested.has_flow END AS has_flow, CASE
     WHEN (steps.position = 0) THEN requested.stored_definition END AS stored_definition, CASE WHEN (steps.position =
-    0) THEN requested.created_at END AS created_at, CASE WHEN (steps.position = 0) THEN requested.status END AS
-    status, CASE WHEN (steps.position = 0) THEN requested.name END AS name, CASE WHEN (steps.position = 0) THEN
-    requested.description END AS description, CASE WHEN (steps.position = 0) THEN requested.webhook_url END AS
-    webhook_url, CASE WHEN (steps.position = 0) THEN requested.completed_steps END AS completed_steps, CASE WHEN
-    (steps.position = 0) THEN requested.execution_id END AS execution_id, CASE WHEN (steps.position = 0) THEN
-    requested.failure END AS failure, CASE WHEN (steps.position = 0) THEN requested.started_at END AS started_at, CASE
-    WHEN (steps.position = 0) THEN requested.completed_at END AS completed_at, CASE WHEN (steps.position = 0) THEN
-    requested.updated_at END AS updated_at, CASE WHEN (steps.position = 0) THEN requested.deleted_at END AS
-    deleted_at, CASE WHEN (steps.position = 0) THEN requested.deadline_at END AS deadline_at, CASE WHEN
-    (steps.position = 0) THEN requested.timeout_left_s END AS timeout_left_s, CASE WHEN (steps.position = 0) THEN
-    requested.owner END AS owner, CASE WHEN (steps.position = 0) THEN requested.epoch END AS epoch, CASE WHEN
-    (steps.position = 0) THEN requested.last_event END AS last_event, CASE WHEN (steps.position = 0) THEN
-    requested.crashes END AS crashes, CASE WHEN (steps.position = 0) THEN requested.wake_at END AS wake_at, CASE WHEN
-    (steps.position = 0) THEN requested.parent_id END AS parent_id, CASE WHEN (steps.position = 0) THEN
-    requested.parent_step END AS parent_step, CASE WHEN (steps.position = 0) THEN requested.parent_item END AS
-    parent_item, CASE WHEN (steps.position = 0) THEN requested.root_id END AS root_id, CASE WHEN (steps.position = 0)
-    THEN requested.depth END AS depth, CASE WHEN (steps.position = 0) THEN requested.child_ends END AS child_ends,
-    CASE WHEN (steps.position = 0) THEN requested.sub_workflows END AS sub_workflows, CASE WHEN (steps.position = 0)
-    THEN requested.sub_workflow_steps END AS sub_workflow_steps, CASE WHEN (steps.position = 0) THEN
-    requested.sub_workflow_bytes END AS sub_workflow_bytes, CASE WHEN (steps.position = 0) THEN requested.current_step
-    END AS current_step, CASE WHEN (steps.position = 0) THEN requested.step_errors END AS step_errors, CASE WHEN
-    (steps.position = 0) THEN requested.fatal_error END AS fatal_error, CASE WHEN (steps.position = 0) THEN
-    requested.done_without_result END AS done_without_result, CASE WHEN (steps.position = 0) THEN requested.costs END
-    AS costs, CASE WHEN (steps.position = 0) THEN requested.labels END AS labels, CASE WHEN (steps.position = 0) THEN
-    requested.final_step_id END AS final_step_id, CASE WHEN (steps.position = 0) THEN requested.items_done END AS
-    items_done, CASE WHEN (steps.position = 0) THEN requested.final_step_result END AS final_step_result, CASE WHEN
-    (steps.position = 0) THEN requested.waits_for END AS waits_for, steps.workflow_id AS step_workflow_id,
-    steps.position AS step_position, steps.id AS step_id, steps.step_id AS step_step_id, steps.task_type AS
-    step_task_type, steps.definition AS step_definition, steps.depends_on AS step_depends_on, steps.max_retries AS
-    step_max_retries, steps.timeout_s AS step_timeout_s, steps.provider AS step_provider, steps.fallback AS
-    step_fallback, steps.run_if AS step_run_if, steps.optional AS step_optional, steps.condition AS step_condition,
-    steps.repeat AS step_repeat, steps.for_each AS step_for_each, steps.status AS step_status, steps.task_id AS
-    step_task_id, steps.attempt AS step_attempt, steps.provider_attempts AS step_provider_attempts, steps.retry_count
-    AS step_retry_count, steps.on_fallback AS step_on_fallback, steps.next_attempt_at AS step_next_attempt_at, NULL AS
-    step_result, steps.error_message AS step_error_message, steps.started_at AS step_started_at, steps.completed_at AS
-    step_completed_at, steps.updated_at AS step_updated_at, steps.skip_reason AS step_skip_reason, steps.flow AS
-    step_flow, latest.provider AS step_latest_provider, latest.sent ->> 'model' AS step_latest_model, step_costs.costs
-    AS step_step_costs, CASE WHEN steps.for_each IS NOT NULL AND steps.flow ->> 'items' IS NOT NULL THEN (SELECT
-    json_build_object('total', count(*), 'pending', count(*) FILTER (WHERE i.status IN ('PENDING', 'CANCELLED')),
-    'running', count(*) FILTER (WHERE i.status = 'RUNNING'), 'completed', count(*) FILTER (WHERE i.status =
-    'COMPLETED'), 'failed', count(*) FILTER (WHERE i.status = 'FAILED'), 'retries', coalesce(sum(i.retry_count), 0))
+    0) THEN requested.reuse END AS reuse, CASE WHEN (steps.position = 0) THEN requested.created_at END AS created_at,
+    CASE WHEN (steps.position = 0) THEN requested.status END AS status, CASE WHEN (steps.position = 0) THEN
+    requested.name END AS name, CASE WHEN (steps.position = 0) THEN requested.description END AS description, CASE
+    WHEN (steps.position = 0) THEN requested.webhook_url END AS webhook_url, CASE WHEN (steps.position = 0) THEN
+    requested.completed_steps END AS completed_steps, CASE WHEN (steps.position = 0) THEN requested.execution_id END
+    AS execution_id, CASE WHEN (steps.position = 0) THEN requested.failure END AS failure, CASE WHEN (steps.position =
+    0) THEN requested.started_at END AS started_at, CASE WHEN (steps.position = 0) THEN requested.completed_at END AS
+    completed_at, CASE WHEN (steps.position = 0) THEN requested.updated_at END AS updated_at, CASE WHEN
+    (steps.position = 0) THEN requested.deleted_at END AS deleted_at, CASE WHEN (steps.position = 0) THEN
+    requested.deadline_at END AS deadline_at, CASE WHEN (steps.position = 0) THEN requested.timeout_left_s END AS
+    timeout_left_s, CASE WHEN (steps.position = 0) THEN requested.owner END AS owner, CASE WHEN (steps.position = 0)
+    THEN requested.epoch END AS epoch, CASE WHEN (steps.position = 0) THEN requested.last_event END AS last_event,
+    CASE WHEN (steps.position = 0) THEN requested.crashes END AS crashes, CASE WHEN (steps.position = 0) THEN
+    requested.wake_at END AS wake_at, CASE WHEN (steps.position = 0) THEN requested.parent_id END AS parent_id, CASE
+    WHEN (steps.position = 0) THEN requested.parent_step END AS parent_step, CASE WHEN (steps.position = 0) THEN
+    requested.parent_item END AS parent_item, CASE WHEN (steps.position = 0) THEN requested.root_id END AS root_id,
+    CASE WHEN (steps.position = 0) THEN requested.depth END AS depth, CASE WHEN (steps.position = 0) THEN
+    requested.child_ends END AS child_ends, CASE WHEN (steps.position = 0) THEN requested.sub_workflows END AS
+    sub_workflows, CASE WHEN (steps.position = 0) THEN requested.sub_workflow_steps END AS sub_workflow_steps, CASE
+    WHEN (steps.position = 0) THEN requested.sub_workflow_bytes END AS sub_workflow_bytes, CASE WHEN (steps.position =
+    0) THEN requested.current_step END AS current_step, CASE WHEN (steps.position = 0) THEN requested.step_errors END
+    AS step_errors, CASE WHEN (steps.position = 0) THEN requested.fatal_error END AS fatal_error, CASE WHEN
+    (steps.position = 0) THEN requested.done_without_result END AS done_without_result, CASE WHEN (steps.position = 0)
+    THEN requested.costs END AS costs, CASE WHEN (steps.position = 0) THEN requested.labels END AS labels, CASE WHEN
+    (steps.position = 0) THEN requested.final_step_id END AS final_step_id, CASE WHEN (steps.position = 0) THEN
+    requested.items_done END AS items_done, CASE WHEN (steps.position = 0) THEN requested.final_step_result END AS
+    final_step_result, CASE WHEN (steps.position = 0) THEN requested.waits_for END AS waits_for, steps.workflow_id AS
+    step_workflow_id, steps.position AS step_position, steps.id AS step_id, steps.step_id AS step_step_id,
+    steps.task_type AS step_task_type, steps.definition AS step_definition, steps.depends_on AS step_depends_on,
+    steps.max_retries AS step_max_retries, steps.timeout_s AS step_timeout_s, steps.provider AS step_provider,
+    steps.fallback AS step_fallback, steps.run_if AS step_run_if, steps.optional AS step_optional, steps.condition AS
+    step_condition, steps.repeat AS step_repeat, steps.for_each AS step_for_each, steps.status AS step_status,
+    steps.task_id AS step_task_id, steps.attempt AS step_attempt, steps.provider_attempts AS step_provider_attempts,
+    steps.retry_count AS step_retry_count, steps.on_fallback AS step_on_fallback, steps.next_attempt_at AS
+    step_next_attempt_at, NULL AS step_result, steps.error_message AS step_error_message, steps.started_at AS
+    step_started_at, steps.completed_at AS step_completed_at, steps.updated_at AS step_updated_at, steps.skip_reason
+    AS step_skip_reason, steps.flow AS step_flow, latest.provider AS step_latest_provider, latest.sent ->> 'model' AS
+    step_latest_model, step_costs.costs AS step_step_costs, CASE WHEN steps.for_each IS NOT NULL AND steps.flow ->>
+    'items' IS NOT NULL THEN (SELECT json_build_object('total', count(*), 'pending', count(*) FILTER (WHERE i.status
+    IN ('PENDING', 'CANCELLED')), 'running', count(*) FILTER (WHERE i.status = 'RUNNING'), 'completed', count(*)
+    FILTER (WHERE i.status = 'COMPLETED'), 'failed', count(*) FILTER (WHERE i.status = 'FAILED'), 'retries',
+    coalesce(sum(i.retry_count), 0))
 FROM step_items AS i
 WHERE i.workflow_id = steps.workflow_id AND i.position = steps.position) END AS step_item_counts
 FROM requested
@@ -5798,16 +5806,16 @@ WITH requested AS MATERIALIZED (SELECT workflows.id AS id, workflows.tenant AS t
     workflows.origin_reference AS origin_reference, workflows.config AS config, workflows.suppress_subtask_events AS
     suppress_subtask_events, workflows.total_steps AS total_steps, workflows.final_position AS final_position,
     workflows.definition_bytes AS definition_bytes, workflows.feature_level AS feature_level, workflows.evaluates AS
-    evaluates, workflows.has_flow AS has_flow, workflows.stored_definition AS stored_definition, workflows.created_at
-    AS created_at, workflows.status AS status, workflows.name AS name, workflows.description AS description,
-    workflows.webhook_url AS webhook_url, workflows.completed_steps AS completed_steps, workflows.execution_id AS
-    execution_id, workflows.failure AS failure, workflows.started_at AS started_at, workflows.completed_at AS
-    completed_at, workflows.updated_at AS updated_at, workflows.deleted_at AS deleted_at, workflows.deadline_at AS
-    deadline_at, workflows.timeout_left_s AS timeout_left_s, workflows.owner AS owner, workflows.epoch AS epoch,
-    workflows.last_event AS last_event, workflows.crashes AS crashes, workflows.wake_at AS wake_at,
-    workflows.parent_id AS parent_id, workflows.parent_step AS parent_step, workflows.parent_item AS parent_item,
-    workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ends AS child_ends,
-    workflows.sub_workflows AS sub_workflows, workflows.sub_workflow_steps AS sub_workflow_steps,
+    evaluates, workflows.has_flow AS has_flow, workflows.stored_definition AS stored_definition, workflows.reuse AS
+    reuse, workflows.created_at AS created_at, workflows.status AS status, workflows.name AS name,
+    workflows.description AS description, workflows.webhook_url AS webhook_url, workflows.completed_steps AS
+    completed_steps, workflows.execution_id AS execution_id, workflows.failure AS failure, workflows.started_at AS
+    started_at, workflows.completed_at AS completed_at, workflows.updated_at AS updated_at, workflows.deleted_at AS
+    deleted_at, workflows.deadline_at AS deadline_at, workflows.timeout_left_s AS timeout_left_s, workflows.owner AS
+    owner, workflows.epoch AS epoch, workflows.last_event AS last_event, workflows.crashes AS crashes,
+    workflows.wake_at AS wake_at, workflows.parent_id AS parent_id, workflows.parent_step AS parent_step,
+    workflows.parent_item AS parent_item, workflows.root_id AS root_id, workflows.depth AS depth, workflows.child_ends
+    AS child_ends, workflows.sub_workflows AS sub_workflows, workflows.sub_workflow_steps AS sub_workflow_steps,
     workflows.sub_workflow_bytes AS sub_workflow_bytes, (SELECT steps.step_id
 FROM steps
 WHERE steps.workflow_id = workflows.id AND steps.status = $1::VARCHAR
@@ -5912,42 +5920,42 @@ SELECT CASE WHEN (steps.position = 0) THEN requested.id END AS id, CASE WHEN (st
     (steps.position = 0) THEN requested.feature_level END AS feature_level, CASE WHEN (steps.position = 0) THEN
     requested.evaluates END AS evaluates, CASE WHEN (steps.position = 0) THEN requested.has_flow END AS has_flow, CASE
     WHEN (steps.position = 0) THEN requested.stored_definition END AS stored_definition, CASE WHEN (steps.position =
-    0) THEN requested.created_at END AS created_at, CASE WHEN (steps.position = 0) THEN requested.status END AS
-    status, CASE WHEN (steps.position = 0) THEN requested.name END AS name, CASE WHEN (steps.position = 0) THEN
-    requested.description END AS description, CASE WHEN (steps.position = 0) THEN requested.webhook_url END AS
-    webhook_url, CASE WHEN (steps.position = 0) THEN requested.completed_steps END AS completed_steps, CASE WHEN
-    (steps.position = 0) THEN requested.execution_id END AS execution_id, CASE WHEN (steps.position = 0) THEN
-    requested.failure END AS failure, CASE WHEN (steps.position = 0) THEN requested.started_at END AS started_at, CASE
-    WHEN (steps.position = 0) THEN requested.completed_at END AS completed_at, CASE WHEN (steps.position = 0) THEN
-    requested.updated_at END AS updated_at, CASE WHEN (steps.position = 0) THEN requested.deleted_at END AS
-    deleted_at, CASE WHEN (steps.position = 0) THEN requested.deadline_at END AS deadline_at, CASE WHEN
-    (steps.position = 0) THEN requested.timeout_left_s END AS timeout_left_s, CASE WHEN (steps.position = 0) THEN
-    requested.owner END AS owner, CASE WHEN (steps.position = 0) THEN requested.epoch END AS epoch, CASE WHEN
-    (steps.position = 0) THEN requested.last_event END AS last_event, CASE WHEN (steps.position = 0) THEN
-    requested.crashes END AS crashes, CASE WHEN (steps.position = 0) THEN requested.wake_at END AS wake_at, CASE WHEN
-    (steps.position = 0) THEN requested.parent_id END AS parent_id, CASE WHEN (steps.position = 0) THEN
-    requested.parent_step END AS parent_step, CASE WHEN (steps.position = 0) THEN requested.parent_item END AS
-    parent_item, CASE WHEN (steps.position = 0) THEN requested.root_id END AS root_id, CASE WHEN (steps.position = 0)
-    THEN requested.depth END AS depth, CASE WHEN (steps.position = 0) THEN requested.child_ends END AS child_ends,
-    CASE WHEN (steps.position = 0) THEN requested.sub_workflows END AS sub_workflows, CASE WHEN (steps.position = 0)
-    THEN requested.sub_workflow_steps END AS sub_workflow_steps, CASE WHEN (steps.position = 0) THEN
-    requested.sub_workflow_bytes END AS sub_workflow_bytes, CASE WHEN (steps.position = 0) THEN requested.current_step
-    END AS current_step, CASE WHEN (steps.position = 0) THEN requested.step_errors END AS step_errors, CASE WHEN
-    (steps.position = 0) THEN requested.fatal_error END AS fatal_error, CASE WHEN (steps.position = 0) THEN
-    requested.done_without_result END AS done_without_result, CASE WHEN (steps.position = 0) THEN requested.costs END
-    AS costs, CASE WHEN (steps.position = 0) THEN requested.labels END AS labels, CASE WHEN (steps.position = 0) THEN
-    requested.final_step_id END AS final_step_id, CASE WHEN (steps.position = 0) THEN requested.items_done END AS
-    items_done, CASE WHEN (steps.position = 0) THEN requested.final_step_result END AS final_step_result, CASE WHEN
-    (steps.position = 0) THEN requested.waits_for END AS waits_for, steps.workflow_id AS step_workflow_id,
-    steps.position AS step_position, steps.id AS step_id, steps.step_id AS step_step_id, steps.task_type AS
-    step_task_type, steps.definition AS step_definition, steps.depends_on AS step_depends_on, steps.max_retries AS
-    step_max_retries, steps.timeout_s AS step_timeout_s, steps.provider AS step_provider, steps.fallback AS
-    step_fallback, steps.run_if AS step_run_if, steps.optional AS step_optional, steps.condition AS step_condition,
-    steps.repeat AS step_repeat, steps.for_each AS step_for_each, steps.status AS step_status, steps.task_id AS
-    step_task_id, steps.attempt AS step_attempt, steps.provider_attempts AS step_provider_attempts, steps.retry_count
-    AS step_retry_count, steps.on_fallback AS step_on_fallback, steps.next_attempt_at AS step_next_attempt_at, CASE
-    WHEN steps.for_each IS NULL THEN steps.result WHEN steps.for_each IS NOT NULL AND steps.status = 'COMPLETED' THEN
-    (
+    0) THEN requested.reuse END AS reuse, CASE WHEN (steps.position = 0) THEN requested.created_at END AS created_at,
+    CASE WHEN (steps.position = 0) THEN requested.status END AS status, CASE WHEN (steps.position = 0) THEN
+    requested.name END AS name, CASE WHEN (steps.position = 0) THEN requested.description END AS description, CASE
+    WHEN (steps.position = 0) THEN requested.webhook_url END AS webhook_url, CASE WHEN (steps.position = 0) THEN
+    requested.completed_steps END AS completed_steps, CASE WHEN (steps.position = 0) THEN requested.execution_id END
+    AS execution_id, CASE WHEN (steps.position = 0) THEN requested.failure END AS failure, CASE WHEN (steps.position =
+    0) THEN requested.started_at END AS started_at, CASE WHEN (steps.position = 0) THEN requested.completed_at END AS
+    completed_at, CASE WHEN (steps.position = 0) THEN requested.updated_at END AS updated_at, CASE WHEN
+    (steps.position = 0) THEN requested.deleted_at END AS deleted_at, CASE WHEN (steps.position = 0) THEN
+    requested.deadline_at END AS deadline_at, CASE WHEN (steps.position = 0) THEN requested.timeout_left_s END AS
+    timeout_left_s, CASE WHEN (steps.position = 0) THEN requested.owner END AS owner, CASE WHEN (steps.position = 0)
+    THEN requested.epoch END AS epoch, CASE WHEN (steps.position = 0) THEN requested.last_event END AS last_event,
+    CASE WHEN (steps.position = 0) THEN requested.crashes END AS crashes, CASE WHEN (steps.position = 0) THEN
+    requested.wake_at END AS wake_at, CASE WHEN (steps.position = 0) THEN requested.parent_id END AS parent_id, CASE
+    WHEN (steps.position = 0) THEN requested.parent_step END AS parent_step, CASE WHEN (steps.position = 0) THEN
+    requested.parent_item END AS parent_item, CASE WHEN (steps.position = 0) THEN requested.root_id END AS root_id,
+    CASE WHEN (steps.position = 0) THEN requested.depth END AS depth, CASE WHEN (steps.position = 0) THEN
+    requested.child_ends END AS child_ends, CASE WHEN (steps.position = 0) THEN requested.sub_workflows END AS
+    sub_workflows, CASE WHEN (steps.position = 0) THEN requested.sub_workflow_steps END AS sub_workflow_steps, CASE
+    WHEN (steps.position = 0) THEN requested.sub_workflow_bytes END AS sub_workflow_bytes, CASE WHEN (steps.position =
+    0) THEN requested.current_step END AS current_step, CASE WHEN (steps.position = 0) THEN requested.step_errors END
+    AS step_errors, CASE WHEN (steps.position = 0) THEN requested.fatal_error END AS fatal_error, CASE WHEN
+    (steps.position = 0) THEN requested.done_without_result END AS done_without_result, CASE WHEN (steps.position = 0)
+    THEN requested.costs END AS costs, CASE WHEN (steps.position = 0) THEN requested.labels END AS labels, CASE WHEN
+    (steps.position = 0) THEN requested.final_step_id END AS final_step_id, CASE WHEN (steps.position = 0) THEN
+    requested.items_done END AS items_done, CASE WHEN (steps.position = 0) THEN requested.final_step_result END AS
+    final_step_result, CASE WHEN (steps.position = 0) THEN requested.waits_for END AS waits_for, steps.workflow_id AS
+    step_workflow_id, steps.position AS step_position, steps.id AS step_id, steps.step_id AS step_step_id,
+    steps.task_type AS step_task_type, steps.definition AS step_definition, steps.depends_on AS step_depends_on,
+    steps.max_retries AS step_max_retries, steps.timeout_s AS step_timeout_s, steps.provider AS step_provider,
+    steps.fallback AS step_fallback, steps.run_if AS step_run_if, steps.optional AS step_optional, steps.condition AS
+    step_condition, steps.repeat AS step_repeat, steps.for_each AS step_for_each, steps.status AS step_status,
+    steps.task_id AS step_task_id, steps.attempt AS step_attempt, steps.provider_attempts AS step_provider_attempts,
+    steps.retry_count AS step_retry_count, steps.on_fallback AS step_on_fallback, steps.next_attempt_at AS
+    step_next_attempt_at, CASE WHEN steps.for_each IS NULL THEN steps.result WHEN steps.for_each IS NOT NULL AND
+    steps.status = 'COMPLETED' THEN (
 SELECT concat('{"items":[', string_agg(coalesce(o.result::text, 'null'), ','
 ORDER BY o.item), '],"count":', count(*), ',"failed":', count(*) FILTER (WHERE o.status = 'FAILED'),
     ',"result_image_paths":[' || string_agg( CASE json_typeof(o.result -> 'result_image_paths') WHEN 'array' THEN
@@ -6274,15 +6282,15 @@ WHERE EXISTS (SELECT
 FROM used_keys) ), new_workflows AS (
 INSERT INTO workflows (id, tenant, created_by, origin_instance, origin_zone, origin_reference, config,
     suppress_subtask_events, total_steps, final_position, definition_bytes, feature_level, inputs, inputs_schema,
-    evaluates, has_flow, stored_definition, named_definitions, named_files, created_at, status, name, description,
-    webhook_url, completed_steps, execution_id, failure, started_at, completed_at, updated_at, deleted_at,
-    deadline_at, timeout_left_s, owner, epoch, last_event, crashes)
+    evaluates, has_flow, stored_definition, named_definitions, named_files, reuse, created_at, status, name,
+    description, webhook_url, completed_steps, execution_id, failure, started_at, completed_at, updated_at,
+    deleted_at, deadline_at, timeout_left_s, owner, epoch, last_event, crashes)
 SELECT w.id, w.tenant, w.created_by, w.origin_instance, w.origin_zone, w.origin_reference, w.config,
     w.suppress_subtask_events, w.total_steps, w.final_position, w.definition_bytes, w.feature_level, w.inputs,
-    w.inputs_schema, w.evaluates, w.has_flow, w.stored_definition, w.named_definitions, w.named_files, w.created_at,
-    w.status, w.name, w.description, w.webhook_url, w.completed_steps, w.execution_id, w.failure, w.started_at,
-    w.completed_at, w.updated_at, w.deleted_at, w.deadline_at, w.timeout_left_s, w.owner, w.epoch, w.last_event,
-    w.crashes
+    w.inputs_schema, w.evaluates, w.has_flow, w.stored_definition, w.named_definitions, w.named_files, w.reuse,
+    w.created_at, w.status, w.name, w.description, w.webhook_url, w.completed_steps, w.execution_id, w.failure,
+    w.started_at, w.completed_at, w.updated_at, w.deleted_at, w.deadline_at, w.timeout_left_s, w.owner, w.epoch,
+    w.last_event, w.crashes
 FROM unnest($1::insert_workflow[]) AS w
 WHERE EXISTS (SELECT
 FROM used_keys) ), new_steps AS (
@@ -6356,9 +6364,10 @@ FROM unnest($2::checkpoint_step[]) AS s
 WHERE t.workflow_id = s.workflow_id AND t.position = s.position AND (s.workflow_id IN (SELECT id
 FROM written)) IS TRUE ), changed_tasks AS (
 INSERT INTO tasks (id, workflow_id, position, attempt, provider, seed, started_at, status, phase, remote_id,
-    outcome_unknown, cancel_receipt, outputs, error, completed_at, sent, urls, follow_up_until, cost)
+    outcome_unknown, cancel_receipt, outputs, error, completed_at, sent, urls, follow_up_until, cost, fingerprint)
 SELECT k.id, k.workflow_id, k.position, k.attempt, k.provider, k.seed, k.started_at, k.status, k.phase, k.remote_id,
-    k.outcome_unknown, k.cancel_receipt, k.outputs, k.error, k.completed_at, k.sent, k.urls, k.follow_up_until, k.cost
+    k.outcome_unknown, k.cancel_receipt, k.outputs, k.error, k.completed_at, k.sent, k.urls, k.follow_up_until,
+    k.cost, k.fingerprint
 FROM unnest($3::checkpoint_task[]) AS k
 WHERE (k.workflow_id IN (SELECT id
 FROM written)) IS TRUE
@@ -6366,7 +6375,8 @@ ON CONFLICT (id) DO UPDATE
 SET seed = excluded.seed, status = excluded.status, phase = excluded.phase, remote_id = excluded.remote_id,
     outcome_unknown = excluded.outcome_unknown, cancel_receipt = excluded.cancel_receipt, outputs = excluded.outputs,
     error = excluded.error, completed_at = excluded.completed_at, sent = excluded.sent, urls = excluded.urls,
-    follow_up_until = excluded.follow_up_until, cost = excluded.cost ), new_events AS (
+    follow_up_until = excluded.follow_up_until, cost = excluded.cost, fingerprint = excluded.fingerprint ), new_events
+    AS (
 INSERT INTO events (workflow_id, id, type, at, step_id, task_id, actor, data)
 SELECT e.workflow_id, e.id, e.type, e.at, e.step_id, e.task_id, e.actor, e.data
 FROM unnest($4::checkpoint_event[]) AS e
@@ -6425,9 +6435,10 @@ FROM unnest($2::checkpoint_step[]) AS s
 WHERE t.workflow_id = s.workflow_id AND t.position = s.position AND (s.workflow_id IN (SELECT id
 FROM written)) IS TRUE ), changed_tasks AS (
 INSERT INTO tasks (id, workflow_id, position, attempt, provider, seed, started_at, status, phase, remote_id,
-    outcome_unknown, cancel_receipt, outputs, error, completed_at, sent, urls, follow_up_until, cost)
+    outcome_unknown, cancel_receipt, outputs, error, completed_at, sent, urls, follow_up_until, cost, fingerprint)
 SELECT k.id, k.workflow_id, k.position, k.attempt, k.provider, k.seed, k.started_at, k.status, k.phase, k.remote_id,
-    k.outcome_unknown, k.cancel_receipt, k.outputs, k.error, k.completed_at, k.sent, k.urls, k.follow_up_until, k.cost
+    k.outcome_unknown, k.cancel_receipt, k.outputs, k.error, k.completed_at, k.sent, k.urls, k.follow_up_until,
+    k.cost, k.fingerprint
 FROM unnest($3::checkpoint_task[]) AS k
 WHERE (k.workflow_id IN (SELECT id
 FROM written)) IS TRUE
@@ -6435,7 +6446,8 @@ ON CONFLICT (id) DO UPDATE
 SET seed = excluded.seed, status = excluded.status, phase = excluded.phase, remote_id = excluded.remote_id,
     outcome_unknown = excluded.outcome_unknown, cancel_receipt = excluded.cancel_receipt, outputs = excluded.outputs,
     error = excluded.error, completed_at = excluded.completed_at, sent = excluded.sent, urls = excluded.urls,
-    follow_up_until = excluded.follow_up_until, cost = excluded.cost ), new_events AS (
+    follow_up_until = excluded.follow_up_until, cost = excluded.cost, fingerprint = excluded.fingerprint ), new_events
+    AS (
 INSERT INTO events (workflow_id, id, type, at, step_id, task_id, actor, data)
 SELECT e.workflow_id, e.id, e.type, e.at, e.step_id, e.task_id, e.actor, e.data
 FROM unnest($4::checkpoint_event[]) AS e
@@ -6578,9 +6590,10 @@ FROM unnest($2::checkpoint_step[]) AS s
 WHERE t.workflow_id = s.workflow_id AND t.position = s.position AND (s.workflow_id IN (SELECT id
 FROM written)) IS TRUE ), changed_tasks AS (
 INSERT INTO tasks (id, workflow_id, position, attempt, provider, seed, started_at, status, phase, remote_id,
-    outcome_unknown, cancel_receipt, outputs, error, completed_at, sent, urls, follow_up_until, cost)
+    outcome_unknown, cancel_receipt, outputs, error, completed_at, sent, urls, follow_up_until, cost, fingerprint)
 SELECT k.id, k.workflow_id, k.position, k.attempt, k.provider, k.seed, k.started_at, k.status, k.phase, k.remote_id,
-    k.outcome_unknown, k.cancel_receipt, k.outputs, k.error, k.completed_at, k.sent, k.urls, k.follow_up_until, k.cost
+    k.outcome_unknown, k.cancel_receipt, k.outputs, k.error, k.completed_at, k.sent, k.urls, k.follow_up_until,
+    k.cost, k.fingerprint
 FROM unnest($3::checkpoint_task[]) AS k
 WHERE (k.workflow_id IN (SELECT id
 FROM written)) IS TRUE
@@ -6588,7 +6601,8 @@ ON CONFLICT (id) DO UPDATE
 SET seed = excluded.seed, status = excluded.status, phase = excluded.phase, remote_id = excluded.remote_id,
     outcome_unknown = excluded.outcome_unknown, cancel_receipt = excluded.cancel_receipt, outputs = excluded.outputs,
     error = excluded.error, completed_at = excluded.completed_at, sent = excluded.sent, urls = excluded.urls,
-    follow_up_until = excluded.follow_up_until, cost = excluded.cost ), new_events AS (
+    follow_up_until = excluded.follow_up_until, cost = excluded.cost, fingerprint = excluded.fingerprint ), new_events
+    AS (
 INSERT INTO events (workflow_id, id, type, at, step_id, task_id, actor, data)
 SELECT e.workflow_id, e.id, e.type, e.at, e.step_id, e.task_id, e.actor, e.data
 FROM unnest($4::checkpoint_event[]) AS e

@@ -115,6 +115,9 @@ async function control(steps: WorkflowStepDefinition[]): Promise<void> {
   await api.GET("/api/v1/workflows/{workflow_id}", { params: { ...params, header: { Prefer: "wait=30" } } });
   const cancelled = await api.DELETE("/api/v1/workflows/{workflow_id}", { params });
   assert.equal(cancelled.response.status, 409);
+  const changes = { steps: ["cut"], config: { cut: { note: "again" } } };
+  const again = data(await api.POST("/api/v1/workflows/{workflow_id}/rerun", { params, body: changes }));
+  assert.equal(again.derived_from, waiting.id);
   const cleaned = data(await api.POST("/api/v1/workflows/{workflow_id}/cleanup", { params }));
   assert.equal(cleaned.cleanup.tasks_cleaned, 2);
   assert.equal(data(await api.DELETE("/api/v1/workflows/{workflow_id}/data", { params })).id, waiting.id);

@@ -1,6 +1,7 @@
 """Builds the parts that attempts need from the settings: HTTP clients, files, URLs, limits and prices."""
 
 import contextlib
+from collections.abc import Iterable
 from functools import partial
 from typing import NamedTuple
 
@@ -10,6 +11,7 @@ from stepwell.artifacts.store_setup import Storage
 from stepwell.basics.tenancy import FileScope
 from stepwell.basics.workflow_limits import WorkflowLimits
 from stepwell.contract.enums import ProviderType
+from stepwell.contract.tasks import Output
 from stepwell.definition.validation.provider_rules import ProviderCatalog
 from stepwell.engine.admission.pools import SlotLimits
 from stepwell.engine.attempts.remote_jobs import PollIntervals, PollPace
@@ -30,10 +32,14 @@ from stepwell.runtime.outages import until_available
 from stepwell.settings import Settings
 
 _LONGEST_POLL_PAUSE_S = 10.0
+_MOST_DIGESTS = 10_000
 
 
 class SignedArtifactUrls:
-    """Implements `attempt_io.ArtifactUrls`: URLs of the bucket if it signs them, else URLs of this service."""
+    """Implements `attempt_io.ArtifactUrls`: URLs of the bucket if it signs them, else URLs of this service.
+
+    Also implements `fingerprints.FileDigests`: the digests of the latest files stay in memory.
+    """
 
     def __init__(
         self, task_files: TaskFiles, storage: Storage, own_urls: SignedUrls, clock: Clock, *, public: bool
@@ -41,11 +47,30 @@ class SignedArtifactUrls:
         self._task_files, self._own_urls, self._clock = task_files, own_urls, clock
         self._sign_at_bucket = storage.sign_url
         self.public = public or self._sign_at_bucket is not None
+        self._digests: dict[tuple[str | None, str], str] = {}
 
     async def size_of(self, path: str, scope: FileScope) -> int | None:
+        file = await self._find(path, scope)
+        return None if file is None else file.size
+
+    async def sha256_of(self, path: str, scope: FileScope) -> str | None:
+        if scope.named is None and (known := self._digests.get((scope.tenant, path))) is not None:
+            return known
+        file = await self._find(path, scope)
+        return None if file is None else file.sha256
+
+    def remember(self, tenant: str | None, outputs: Iterable[Output]) -> None:
+        self._digests |= {(tenant, output.path): output.sha256 for output in outputs if output.sha256}
+        while len(self._digests) > _MOST_DIGESTS:
+            del self._digests[next(iter(self._digests))]
+
+    async def _find(self, path: str, scope: FileScope) -> Output | None:
         # An outage must not fail the attempt that calls this. So this repeats until the attempt's own timeout.
         file = await until_available(partial(self._task_files.find_for_run, scope, path))
-        return None if file is None else file.output.size
+        if file is None:
+            return None
+        self.remember(scope.tenant, [file.output])
+        return file.output
 
     async def url(self, path: str) -> str:
         if self._sign_at_bucket is not None:

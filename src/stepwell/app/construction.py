@@ -26,6 +26,7 @@ from stepwell.engine.admission.model_health import ModelHealth
 from stepwell.engine.admission.workflow_slots import WorkflowSlots
 from stepwell.engine.attempts.attempt_io import FileAccess
 from stepwell.engine.attempts.expression_evaluator import ExpressionEvaluator
+from stepwell.engine.attempts.fingerprints import Fingerprints
 from stepwell.engine.attempts.flow_evaluator import FlowEvaluator
 from stepwell.engine.attempts.inputs_checker import LIMITS as INPUTS_CHECK_LIMITS
 from stepwell.engine.attempts.inputs_checker import InputsChecker
@@ -42,6 +43,7 @@ from stepwell.engine.execution.lease import Lease
 from stepwell.engine.execution.limit_divider import LimitDivider
 from stepwell.engine.execution.open_children import OpenChildren
 from stepwell.engine.execution.ownership import Ownership
+from stepwell.engine.execution.reuse_checks import ReuseFinder
 from stepwell.engine.execution.scheduler import Scheduler
 from stepwell.engine.execution.workflow_queue import WorkflowQueue
 from stepwell.engine.explain.availability import Probe, WriteMonitor, WriteTarget
@@ -52,8 +54,8 @@ from stepwell.persistence.clock import uuid7
 from stepwell.ports.clock import Clock
 from stepwell.ports.processes import Coordination, OtherProcesses
 from stepwell.ports.providers import Provider
-from stepwell.ports.storage import WorkflowStore
 from stepwell.providers.factory import build_providers
+from stepwell.providers.installed_providers import installed_providers
 from stepwell.providers.registry import Registry, is_in_process
 from stepwell.providers.shared.credentials import KeyRefusals
 from stepwell.rules.access.signed_urls import CallbackUrls, DecisionLinks, SignedUrls
@@ -164,8 +166,11 @@ class Engine:
         self.open_children = OpenChildren(self.workflows, self.workflow_queue)
         self.children = StoredChildren(store, database.reader, clock, uuid7)
         # What runs workflows
-        self.runner = self._build_runner(process, stores, clients)
-        self.scheduler = self._build_scheduler(process, store)
+        public = settings.public_url is not None
+        urls = SignedArtifactUrls(stores.task_files, stores.files, process.signed_urls, clock, public=public)
+        self.fingerprints = Fingerprints(self.registry, installed_providers(), urls)
+        self.runner = self._build_runner(process, stores, _build_file_access(process, stores, clients, urls))
+        self.scheduler = self._build_scheduler(process, stores)
         self.limits = LimitDivider(database.limits, self.lease, self.admission, clock, self.scheduler)
         self.breakers = BreakerMessages(self.health, clock, self.coordination, self.scheduler.dispatcher)
         self.ownership = Ownership(
@@ -179,7 +184,7 @@ class Engine:
             limits=self.limits,
         )
 
-    def _build_runner(self, process: ProcessInfo, stores: Stores, clients: HttpClients) -> AttemptRunner:
+    def _build_runner(self, process: ProcessInfo, stores: Stores, files: FileAccess) -> AttemptRunner:
         settings, clock, store = process.settings, process.clock, stores.database.workflow_store
         pace, prices = build_poll_intervals(settings), build_prices(settings)
         secrets, inputs = settings.signing_secrets, self.inputs_checker
@@ -196,7 +201,7 @@ class Engine:
         )
         return AttemptRunner(
             self.registry,
-            _build_file_access(process, stores, clients),
+            files,
             process.callback_urls if settings.public_url is not None else None,
             RemoteJobs(store, clock, pace, prices, settings.provider_timeout_s, self.lease),
             self.memory,
@@ -204,9 +209,12 @@ class Engine:
             store=store,
             local=self.admission.local,
             sub_workflows=child_attempts,
+            fingerprints=self.fingerprints,
         )
 
-    def _build_scheduler(self, process: ProcessInfo, store: WorkflowStore) -> Scheduler:
+    def _build_scheduler(self, process: ProcessInfo, stores: Stores) -> Scheduler:
+        store = stores.database.workflow_store
+        evaluator = FlowEvaluator(self.expressions, store, self.memory, process.clock, uuid7)
         return Scheduler(
             store,
             self.runner,
@@ -220,7 +228,7 @@ class Engine:
             sub_workflows=self.open_children,
             bus=self.bus,
             outcomes=build_outcomes(process.settings, self.runner),
-            evaluator=FlowEvaluator(self.expressions, store, self.memory, process.clock, uuid7),
+            reuse=ReuseFinder(evaluator, self.fingerprints, store, stores.files.artifacts, self.memory),
             memory=self.memory,
             results_max_bytes=process.settings.results_max_bytes,
         )
@@ -251,10 +259,10 @@ def _with_workers(
     return [CeleryProvider(each, workers, store_id) if is_in_process(each) else each for each in providers]
 
 
-def _build_file_access(process: ProcessInfo, stores: Stores, clients: HttpClients) -> FileAccess:
-    settings, clock, files = process.settings, process.clock, stores.files
-    public, max_bytes = settings.public_url is not None, settings.input_max_bytes
-    urls = SignedArtifactUrls(stores.task_files, files, process.signed_urls, clock, public=public)
+def _build_file_access(
+    process: ProcessInfo, stores: Stores, clients: HttpClients, urls: SignedArtifactUrls
+) -> FileAccess:
+    settings, files, max_bytes = process.settings, stores.files, process.settings.input_max_bytes
     inputs = HttpInputFetcher(
         files.artifacts, urls.size_of, client=clients.inputs, max_bytes=max_bytes, timeout_s=settings.input_timeout_s
     )

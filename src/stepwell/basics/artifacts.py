@@ -31,6 +31,8 @@ _MENTION = re.compile(f"{_PREFIX}({_TASK_ID})/")
 # A string that is a path, and no key. A quote that belongs to a text has a backslash before it.
 PATH_IN_JSON: Final = f'"({_PREFIX}{_TASK_ID}/{ARTIFACT_NAME})"'
 """The pattern of a string that is a path, also for PostgreSQL."""
+TASK_IN_JSON: Final = _MENTION.pattern
+"""The pattern of the id in a path, also in a longer text, for PostgreSQL."""
 _STRING = re.compile(rf'(?<!\\)"({_PREFIX}{_TASK_ID}/{ARTIFACT_NAME})"(?!:)'.encode())
 # Nothing in which a browser runs scripts is among these types: SVG and HTML are never displayed as pages.
 MEDIA_TYPES: Final = {

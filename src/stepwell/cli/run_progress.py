@@ -22,6 +22,7 @@ _WORDS = {
     EventType.STEP_RETRYING: "will be tried again",
     EventType.STEP_REPEATING: "runs again",
     EventType.STEP_WAITING: "waits",
+    EventType.STEP_REUSED: "takes over an earlier result",
     EventType.STEP_COMPLETED: "completed",
     EventType.STEP_FAILED: "failed",
     EventType.STEP_SKIPPED: "skipped",

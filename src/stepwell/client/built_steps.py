@@ -141,6 +141,7 @@ class StepOptions(TypedDict, total=False):
     for_each: Mapping[str, Any]
     repeat: Mapping[str, Any]
     optional: bool
+    reuse: bool
     timeout_s: float
     max_retries: int
     provider: ProviderType | str
@@ -192,6 +193,7 @@ class StepList:
             "repeat": options.get("repeat"),
             "run_if": None if "run_if" not in options else str(options["run_if"]),
             "optional": options.get("optional"),
+            "reuse": options.get("reuse"),
             "max_retries": options.get("max_retries"),
             "provider_config": provider_config,
             "active_provider_capabilities": options.get("capabilities"),

@@ -38,6 +38,17 @@ def run_body(name: str, members: Mapping[str, Any]) -> dict[str, Any]:
     return {"definition": {"name": name, "version": int(version) if at else None}, **members}
 
 
+def rerun_body(
+    steps: Iterable[str],
+    config: Mapping[str, Mapping[str, Any]] | None,
+    inputs: Mapping[str, Any] | None,
+    definition: str | None,
+) -> bytes:
+    """Return the body of a rerun. *definition* is like that of `run_body`."""
+    members: dict[str, Any] = {} if definition is None else run_body(definition, {})
+    return json_body({"steps": list(steps), "config": config or {}, "inputs": inputs or {}, **members})
+
+
 def content_json(definition: Definition) -> bytes:
     """Return the JSON text of *definition* as it is stored by name, without the members that belong to a run.
 

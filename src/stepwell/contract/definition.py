@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from typing import Annotated, Any, Final, Literal, TypeAlias
+from uuid import UUID
 
 from msgspec import UNSET, Meta, Struct, UnsetType, field
 
@@ -201,6 +202,9 @@ class WorkflowStepDefinition(Struct, frozen=True, kw_only=True, forbid_unknown_f
         Annotated[Repeat, Meta(description="Runs the step again, with a new seed, until its result is good enough")]
         | UnsetType
     ) = UNSET
+    reuse: (
+        Annotated[bool, Meta(description="false: the step always runs, also in a run that reuses results")] | UnsetType
+    ) = UNSET
 
     @property
     def condition(self) -> str | None:
@@ -221,6 +225,14 @@ Inputs: TypeAlias = Annotated[JsonObject, Meta(description="Values that expressi
 InputsSchema: TypeAlias = Annotated[
     JsonObject | None, Meta(description="A JSON Schema that inputs must fit. At most 64 KiB, no remote $ref")
 ]
+
+
+class Reuse(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The earlier run whose results a new one takes over, wherever the work is equal."""
+
+    from_: Annotated[
+        UUID, Meta(description="A run of the same tenant that has ended or is PAUSED, and that isn't deleted")
+    ] = field(name="from")
 
 
 class CreateWorkflow(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -244,6 +256,22 @@ class CreateWorkflow(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     webhook_url: Annotated[WebhookUrl | None, Meta(description="URL to call when workflow completes")] = None
     suppress_subtask_events: Annotated[bool, Meta(description="Whether to suppress individual task events")] = True
     labels: Labels | None = None
+    reuse: Annotated[Reuse | None, Meta(description="Take over results of an earlier run")] = None
+
+
+class RerunWorkflow(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The changes with which a run is run again. Members of objects that are null are removed."""
+
+    steps: Annotated[list[str], Meta(description="Steps that run in any case, even if nothing of them has changed")] = (
+        field(default_factory=list)
+    )
+    config: Annotated[
+        dict[str, JsonObject], Meta(description="By step: members that are merged over the config of the step")
+    ] = field(default_factory=dict)
+    inputs: Annotated[JsonObject, Meta(description="Merged over the inputs of the run")] = field(default_factory=dict)
+    definition: Annotated[
+        DefinitionReference | None, Meta(description="A stored definition, which takes the place of that of the run")
+    ] = None
 
 
 class WorkflowUpdate(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

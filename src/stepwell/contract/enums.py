@@ -233,6 +233,7 @@ class EventType(ExtensibleEnum):
     STEP_DIVERTED = "step.diverted"
     STEP_REPEATING = "step.repeating"
     STEP_WAITING = "step.waiting"
+    STEP_REUSED = "step.reused"
     STEP_COMPLETED = "step.completed"
     STEP_FAILED = "step.failed"
     STEP_SKIPPED = "step.skipped"
@@ -261,6 +262,7 @@ EVENT_MEANINGS: Final[Mapping[EventType, str]] = {
     EventType.STEP_DIVERTED: "The circuit breaker of the model is open, and the fallback provider runs the step",
     EventType.STEP_REPEATING: "A run of the step has ended, and another one starts",
     EventType.STEP_WAITING: "The step waits for a decision, a signal, a time or a sub-workflow",
+    EventType.STEP_REUSED: "The step takes over a result of an earlier run",
     EventType.STEP_COMPLETED: "The step has a result",
     EventType.STEP_FAILED: "The step has failed for good",
     EventType.STEP_SKIPPED: "The step doesn't run: its condition isn't true, or its dependencies ended otherwise",

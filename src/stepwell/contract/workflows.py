@@ -9,9 +9,11 @@ from stepwell.contract.definition import DefinitionReference, FieldMapping, ForE
 from stepwell.contract.enums import RunIf, SkipReason, StepStatus, WaitKind, WaitsFor, WorkflowStatus
 from stepwell.contract.fields import Result, Time
 from stepwell.contract.problems import DefinitionWarning
-from stepwell.contract.tasks import CostSums
+from stepwell.contract.tasks import CostSums, Money
 
 _WAITS_FOR = "The first of decision, signal and delay for which a step of it or of its sub-workflows waits; else null"
+_REUSED_FROM = "Whose result it has taken over; null if it has run"
+_SAVED = "What the result that it has taken over cost then; null if it has run, or that isn't known"
 Mapping = Annotated[FieldMapping, Meta(extra_json_schema={"type": "object"})]
 
 
@@ -37,6 +39,13 @@ class WaitingFor(Struct, kw_only=True):
         | None
     ) = None
     workflow_id: UUID | None = None
+
+
+class ReusedFrom(Struct, frozen=True):
+    """The attempt of an earlier run whose result a step or an item has taken over."""
+
+    workflow_id: UUID
+    task_id: UUID
 
 
 class ItemCounts(Struct, frozen=True):
@@ -98,6 +107,8 @@ class WorkflowStepPublic(Struct, kw_only=True):
         Annotated[CostSums, Meta(description="The cost of all its attempts at providers; null if there are none")]
         | None
     ) = None
+    reused_from: Annotated[ReusedFrom, Meta(description=_REUSED_FROM)] | None = None
+    saved: Annotated[Money, Meta(description=_SAVED)] | None = None
     result: Result = None
     error_message: str | None = None
     next_attempt_at: Annotated[Time, Meta(description="Between two attempts: when the next one starts")] | None = None
@@ -146,6 +157,9 @@ class WorkflowPublic(Struct, kw_only=True):
     origin_reference: str | None = None
     webhook_url: str | None = None
     labels: Annotated[dict[str, str], Meta(description="The labels by which lists can be filtered")] = {}
+    derived_from: (
+        Annotated[UUID, Meta(description="The earlier run whose results it takes over, if it does")] | None
+    ) = None
     parent: (
         Annotated[ParentWorkflow, Meta(description="Which step runs it; null unless it is a sub-workflow")] | None
     ) = None
@@ -229,6 +243,8 @@ class ItemPublic(Struct, kw_only=True):
         Annotated[CostSums, Meta(description="The cost of all its attempts at providers; null if there are none")]
         | None
     ) = None
+    reused_from: Annotated[ReusedFrom, Meta(description=_REUSED_FROM)] | None = None
+    saved: Annotated[Money, Meta(description=_SAVED)] | None = None
     result: Result = None
     error_message: str | None = None
     next_attempt_at: Annotated[Time, Meta(description="Between two attempts: when the next one starts")] | None = None

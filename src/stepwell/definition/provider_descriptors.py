@@ -91,6 +91,7 @@ class ProviderDescriptor(Struct, frozen=True, kw_only=True):
     - `settings`: None if the provider has none.
     - `members` are the members of `provider_config` that it reads beside `SHARED_MEMBERS`; None if it takes any.
       `members_without_effect` are those among them that don't change its results.
+    - `version` is that of its work. Work of another version is never taken over by a later run.
     - `outputs` are the members of its results; None if they may have any.
     - `task_types` are those that it may do, whatever its `capabilities` say.
     - `public_hosts` are the hosts of its public API, for messages about failed connections.
@@ -105,6 +106,7 @@ class ProviderDescriptor(Struct, frozen=True, kw_only=True):
     settings: type[ProviderSettings] | None = None
     members: frozenset[str] | None = None
     members_without_effect: frozenset[str] = frozenset()
+    version: str = ""
     outputs: OutputNames | None = None
     task_types: frozenset[TaskType] = ORDINARY_TASKS
     public_hosts: tuple[str, ...] = ()
@@ -120,6 +122,7 @@ class ProviderDescriptor(Struct, frozen=True, kw_only=True):
             settings=(type, NoneType),
             members=(frozenset, NoneType),
             members_without_effect=frozenset,
+            version=str,
             outputs=(OutputNames, NoneType),
             task_types=frozenset,
             public_hosts=tuple,

@@ -105,6 +105,7 @@ class WorkflowService(Struct, eq=False, kw_only=True):
         """
         self.availability.check_open()
         self.webhooks.secrets.check_url(tenant, validated.request.webhook_url)
+        await self.reads.check_reuse(tenant, validated.reuse)
         await self.access.lease.ensure()
         await self.admission.check(tenant, validated.slots)
         workflow_id = self.make_id(self.clock.now())

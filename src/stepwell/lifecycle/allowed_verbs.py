@@ -13,6 +13,7 @@ ALLOWED_FROM = {
     "signal": (WorkflowStatus.PENDING, WorkflowStatus.RUNNING, WorkflowStatus.PAUSED),
     "cleanup": tuple(s for s in WorkflowStatus if s is not WorkflowStatus.RUNNING),
     "update": tuple(WorkflowStatus),
+    "rerun": (WorkflowStatus.PAUSED, WorkflowStatus.COMPLETED, WorkflowStatus.FAILED, WorkflowStatus.CANCELLED),
     "delete_data": tuple(s for s in WorkflowStatus if s is not WorkflowStatus.RUNNING),
 }
 

@@ -103,7 +103,7 @@ class Attempts:
         decision.record(unit, now)
         data = {"from": input_.provider, "model": input_.model, "to": plan.fallback, "reason": "breaker_open"}
         self._units.emit(decision, now, EventType.STEP_DIVERTED, unit, **data)
-        decision.ready.append(input_.position)
+        self._steps.want_slots_or_checks(decision, [input_.position])
 
     def update(self, decision: Decision, input_: RemoteInput, now: datetime) -> None:
         """Apply an input about the attempt's work at its provider."""
@@ -258,8 +258,7 @@ class Attempts:
         if (at := units.units[position].next_attempt_at) is not None and now < at:
             decision.effects.append(WakeAt(position, at))  # the timer fired a little early
         else:
-            units.ready.add(position)
-            decision.ready.append(position)
+            self._steps.want_slots_or_checks(decision, [position])
 
     def is_last(self, input_: AttemptFailed, now: datetime) -> bool:
         """Return whether the unit makes no further attempt at this provider after this failure.

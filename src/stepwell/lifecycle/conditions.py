@@ -58,12 +58,19 @@ class Conditions:
         self.pending |= held
         return [position for position in positions if position not in held] if held else positions
 
-    def repeat_requests(self) -> None:
-        """Let all evaluations be requested again: a new workflow was started before anybody could evaluate."""
+    def repeat_requests(self, decision: Decision, known_items: Container[int]) -> None:
+        """Request all evaluations again: a new workflow was started before anybody could evaluate."""
         self.pending.update(self.requested)
+        self.request_or_forget(decision, known_items)
 
-    def request(self, decision: Decision, known_items: Container[int]) -> None:
-        """Request the pending evaluations. *known_items* has the steps whose items are known already."""
+    def request_or_forget(self, decision: Decision, known_items: Container[int]) -> None:
+        """Request the pending evaluations. *known_items* has the steps whose items are known already.
+
+        If nothing may start, the results that are under way are ignored instead. Resume requests them again.
+        """
+        if not self._units.may_start:
+            self.requested.clear()
+            return
         for position in sorted(self.pending):
             self._count += 1
             self.requested[position] = self._count
@@ -77,7 +84,3 @@ class Conditions:
             return False
         del self.requested[input_.position]
         return True
-
-    def forget_requests(self) -> None:
-        """Ignore the results that are under way, because nothing may start. Resume requests them again."""
-        self.requested.clear()

@@ -122,9 +122,14 @@ class Decision(Struct):
 
     @property
     def named_files(self) -> frozenset[str]:
-        """The ids of the tasks and uploads whose files the results of waits, and the signals to be stored, name."""
+        """The ids of the tasks and uploads whose files the results of waits, and the signals to be stored, name.
+
+        The files of results that were taken over are referenced already.
+        """
         texts = [signal.data for signal in self.signals.values() if signal is not None]
-        texts += [step.result for step in self.steps.values() if step.task_id is None and step.result is not None]
+        unattempted = [step for step in self.steps.values() if step.task_id is None]
+        own = [step for step in unattempted if step.flow is None or step.flow.reused is None]
+        texts += [step.result for step in own if step.result is not None]
         return frozenset[str]().union(*(named_tasks(text.decode()) for text in texts))
 
     @property

@@ -53,6 +53,16 @@ class Evaluate(Struct, frozen=True):
     items: bool = False
 
 
+class CheckReuse(Struct, frozen=True):
+    """Find a result of the earlier run for the work of the step or item, and apply `ReuseChecked`.
+
+    `number` identifies the check.
+    """
+
+    position: int
+    number: int
+
+
 class PauseOrResumeChild(Struct, frozen=True):
     """Pause the sub-workflow *child* of an attempt, or resume it, and apply `ChildPausedOrResumed`.
 
@@ -65,4 +75,6 @@ class PauseOrResumeChild(Struct, frozen=True):
     paused: bool
 
 
-Effect: TypeAlias = StartAttempt | CancelAttempt | FollowUp | WakeAt | DeadlineAt | Evaluate | PauseOrResumeChild
+Effect: TypeAlias = (
+    StartAttempt | CancelAttempt | FollowUp | WakeAt | DeadlineAt | Evaluate | CheckReuse | PauseOrResumeChild
+)

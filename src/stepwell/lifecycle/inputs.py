@@ -9,7 +9,7 @@ from msgspec import Struct
 from stepwell.contract.definition import WorkflowUpdate
 from stepwell.contract.enums import CancelReceipt, ProviderType
 from stepwell.contract.tasks import Cost, Output
-from stepwell.lifecycle.model import Sent, ShownWait
+from stepwell.lifecycle.model import Reused, Sent, ShownWait
 
 SERVICE = "stepwell"  # the actor of every change that no caller asked for
 
@@ -91,6 +91,14 @@ class SeedResolved(Struct, frozen=True):
     position: int
     task_id: UUID
     seed: int
+
+
+class FingerprintComputed(Struct, frozen=True):
+    """The inputs of the attempt are known, and with them the fingerprint of its work."""
+
+    position: int
+    task_id: UUID
+    fingerprint: str
 
 
 class Sending(Struct, frozen=True):
@@ -248,6 +256,19 @@ class Evaluated(Struct, frozen=True):
     error: str | None = None
 
 
+class ReuseChecked(Struct, frozen=True):
+    """The result of the effect `CheckReuse` with that `number`.
+
+    `result` is the encoded result that the step or item takes over, and `reused` says whose it was. Both are None if it
+    has to run.
+    """
+
+    position: int
+    number: int
+    reused: Reused | None = None
+    result: bytes | None = None
+
+
 class Decide(Struct, frozen=True, tag="decide"):
     """The verb decide. `wait_id`: the decision is for this wait only. `data` is encoded JSON."""
 
@@ -289,8 +310,10 @@ class Unpark(Struct, frozen=True):
 
 
 Verb: TypeAlias = Created | Start | Pause | Resume | Cancel | Cleanup | Update | Decide | Signal
-RemoteInput: TypeAlias = SeedResolved | Sending | OutcomeLost | Submitted | Progressed | RemoteEnded | FollowUpEnded
-FlowInput: TypeAlias = Evaluated | Decide | Signal | ChildPausedOrResumed | Park | Unpark
+RemoteInput: TypeAlias = (
+    SeedResolved | FingerprintComputed | Sending | OutcomeLost | Submitted | Progressed | RemoteEnded | FollowUpEnded
+)
+FlowInput: TypeAlias = Evaluated | ReuseChecked | Decide | Signal | ChildPausedOrResumed | Park | Unpark
 Input: TypeAlias = (
     Verb
     | FlowInput

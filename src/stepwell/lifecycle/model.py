@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 from stepwell.contract.enums import (
     CancelReceipt,
@@ -18,7 +18,7 @@ from stepwell.contract.enums import (
     WaitKind,
     WorkflowStatus,
 )
-from stepwell.contract.tasks import Cost, Output
+from stepwell.contract.tasks import Cost, Money, Output
 
 
 class WorkflowState(Struct):
@@ -86,6 +86,35 @@ class Outage(Struct, frozen=True):
     until: datetime
 
 
+class ReuseRule(Struct, frozen=True):
+    """The earlier run whose results a run takes over. The steps of `always_run` run all the same, by id."""
+
+    from_: UUID = field(name="from")
+    always_run: tuple[str, ...] = ()
+
+
+class UnitKey(NamedTuple):
+    """The key of a step or an item: the position of the step, and the number of the item; None for a step."""
+
+    step: int
+    item: int | None
+
+
+class Reused(Struct, frozen=True):
+    """A result that was taken over. `source` is the key that it has in the run of `ReuseRule.from_`.
+
+    The attempt `task_id` of `workflow_id` has made the result, in that run or in an earlier one. `saved` is its cost;
+    None if that isn't known. `outputs` are the files that the result names.
+    """
+
+    workflow_id: UUID
+    task_id: UUID
+    source: UnitKey
+    fingerprint: str
+    saved: Money | None = None
+    outputs: tuple[Output, ...] = ()
+
+
 class FlowState(Struct, frozen=True):
     """The state of a step's flow control. It is replaced as a whole, because copies of a step share it.
 
@@ -93,7 +122,7 @@ class FlowState(Struct, frozen=True):
     `candidate_bytes` is the size of the best result so far, None without one, and `best` its number. `child` is the id
     of the sub-workflow of the present run; None before the first attempt at it. `child_since` is the time from which
     the present attempt waits for it; None before it exists. `outage` began with the first try of this execution of
-    which nothing was sent; the step of any workflow may have that.
+    which nothing was sent; the step of any workflow may have that. `reused` is None unless the result was taken over.
     """
 
     wait: Wait | None = None
@@ -104,6 +133,7 @@ class FlowState(Struct, frozen=True):
     child: UUID | None = None
     child_since: datetime | None = None
     outage: Outage | None = None
+    reused: Reused | None = None
 
 
 NO_FLOW: Final = FlowState()
@@ -185,7 +215,8 @@ class Task(Struct):
     `seed` is stored with INTENT, so that a recovery renders the same image. `sent` is None until a request is about to
     be sent to a provider; `remote_id` and `urls` are None until the provider has answered. If an attempt was
     abandoned with a job at a provider, it is followed up until `follow_up_until`, or until its `cancel_receipt` is
-    final; `follow_up_until` is then None. `place` is that of its item; None if it is no item's.
+    final; `follow_up_until` is then None. `place` is that of its item; None if it is no item's. Attempts with equal
+    `fingerprint` do equal work; it is None without a provider, and before the inputs are known.
     """
 
     id: UUID
@@ -207,6 +238,7 @@ class Task(Struct):
     started_at: datetime | None = None
     completed_at: datetime | None = None
     place: ItemKey | None = None
+    fingerprint: str | None = None
 
 
 class HistoryEvent(Struct, frozen=True):

@@ -12,6 +12,7 @@ from stepwell.lifecycle.children import Children
 from stepwell.lifecycle.conditions import Conditions
 from stepwell.lifecycle.model import NEVER
 from stepwell.lifecycle.remote_transitions import RemoteTransitions
+from stepwell.lifecycle.reuse import ReuseChecks
 from stepwell.lifecycle.units import Units
 from stepwell.lifecycle.waits import Waits
 
@@ -30,9 +31,10 @@ class Parking:
         conditions: Conditions | None,
         waits: Waits | None,
         children: Children | None,
+        reuse: ReuseChecks | None = None,
     ) -> None:
         self._units, self._remote = units, remote
-        self._conditions, self._waits, self._children = conditions, waits, children
+        self._conditions, self._waits, self._children, self._reuse = conditions, waits, children, reuse
 
     def next_due(self) -> datetime | None:
         """Return the next time at which the workflow needs a process; None without one."""
@@ -50,7 +52,8 @@ class Parking:
         if attempts or self._remote.followed_up or units.ready & units.backoff:
             return False
         evaluates = conditions is not None and (conditions.pending or conditions.requested)
-        if units.may_start and (units.ready or evaluates):
+        checks = self._reuse is not None and (self._reuse.pending or self._reuse.requested)
+        if units.may_start and (units.ready or evaluates or checks):
             return False
         due = self.next_due()
         return due is None or due - now >= PARKED_FROM
@@ -60,6 +63,7 @@ class Parking:
         state, units, conditions = self._units.state, self._units, self._conditions
         if state.status is WorkflowStatus.RUNNING:
             starts = units.ready or (conditions is not None and conditions.pending)
+            starts = starts or (self._reuse is not None and self._reuse.pending)
             waits = self._has_waits or units.backoff
             parked = state.owner is None and state.wake_at is not None and waits and not starts
         else:

@@ -12,11 +12,20 @@ from stepwell.basics.tenancy import FileScope
 from stepwell.basics.workflow_limits import slots_of
 from stepwell.contract.definition import DefinitionReference, JsonObject, WorkflowStepDefinition
 from stepwell.contract.enums import TaskType, WaitsFor, WorkflowStatus
-from stepwell.contract.tasks import CostSums
+from stepwell.contract.tasks import CostSums, Money, Output
 from stepwell.contract.workflows import ItemCounts
 from stepwell.lifecycle.child_records import ParentLink
 from stepwell.lifecycle.feature_level import BASE_LEVEL, FEATURE_LEVEL
-from stepwell.lifecycle.model import HistoryEvent, ItemState, StepState, StoredSignal, Task, WorkflowState
+from stepwell.lifecycle.model import (
+    HistoryEvent,
+    ItemState,
+    ReuseRule,
+    StepState,
+    StoredSignal,
+    Task,
+    UnitKey,
+    WorkflowState,
+)
 from stepwell.lifecycle.steps import ResolvedStep
 
 NO_PROCESS: Final = UUID(int=0)
@@ -85,7 +94,8 @@ class WorkflowRecord(Struct):
 
     `results` is false if the caller didn't ask for results: then those of the steps and of the final step are absent.
     `labels` are in the order of their keys. `parent` is None unless it is a sub-workflow, `definition` unless it runs a
-    stored one. `created_by` is the subject whose token has created it, or its root.
+    stored one. `created_by` is the subject whose token has created it, or its root. `reuse` is None unless it takes
+    over results of an earlier run.
     """
 
     state: WorkflowState
@@ -104,6 +114,7 @@ class WorkflowRecord(Struct):
     labels: dict[str, str] = {}
     parent: ParentLink | None = None
     definition: DefinitionReference | None = None
+    reuse: ReuseRule | None = None
 
     @property
     def id(self) -> UUID:
@@ -169,7 +180,7 @@ class LoadedWorkflow(Struct):
     `labels` are loaded. `signals` have arrived, and no step has taken them. `items` are in the order of their steps.
     `parent` is None unless it is a sub-workflow. `named_files`: see `NewWorkflow`. `unreadable` says why this version
     can't read its rows; `steps` is then incomplete. `crashes_on_trial` counts the deaths of processes in a row during
-    its trials (see `lifecycle.unclean_ends`); None if it needs no trial.
+    its trials (see `lifecycle.unclean_ends`); None if it needs no trial. `reuse`: see `WorkflowRecord`.
     """
 
     state: WorkflowState
@@ -192,6 +203,7 @@ class LoadedWorkflow(Struct):
     items: list[ItemState] = []
     parent: ParentLink | None = None
     named_files: Collection[str] | None = None
+    reuse: ReuseRule | None = None
 
     @property
     def files(self) -> FileScope:
@@ -213,6 +225,23 @@ class LoadedWorkflow(Struct):
         """The number of active workflows that it counts as."""
         item_bytes = sum(len(item.value) for item in self.items)
         return slots_of(self.unit_count, self.definition_bytes + item_bytes)
+
+
+class EarlierResult(Struct, frozen=True):
+    """A COMPLETED result of an earlier run, which a new one may take over if the `fingerprint` is the same.
+
+    `key` is that in the earlier run, `step_id` the step there. The attempt `task_id` of `workflow_id` has made it,
+    which may be a run still earlier. `outputs` are the files of its attempts. `size` is that of the result in bytes.
+    """
+
+    key: UnitKey
+    step_id: str
+    fingerprint: str
+    workflow_id: UUID
+    task_id: UUID
+    size: int
+    outputs: tuple[Output, ...] = ()
+    saved: Money | None = None
 
 
 class UnparkedWorkflows(Struct, frozen=True):

@@ -15,6 +15,7 @@ from stepwell.lifecycle.effects import FollowUp
 from stepwell.lifecycle.inputs import (
     SERVICE,
     AttemptFailed,
+    FingerprintComputed,
     FollowUpEnded,
     OutcomeLost,
     Progressed,
@@ -83,6 +84,9 @@ class RemoteTransitions:
             case SeedResolved():
                 task.seed = input_.seed
                 return  # stored with the request or the end, so that a seed costs no write
+            case FingerprintComputed():
+                task.fingerprint = input_.fingerprint
+                return  # stored so, too
             case Sending():
                 task.sent = input_.sent
             case OutcomeLost():

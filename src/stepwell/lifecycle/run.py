@@ -10,14 +10,15 @@
     waits          the waits for decisions, signals and times
     items          the items of `for_each`
     children       the sub-workflows
+    reuse          the checks whether results of an earlier run are taken over
 
-The last four are None if no step of the workflow needs them. A part knows those above it, and `steps` knows all but
+The last five are None if no step of the workflow needs them. A part knows those above it, and `steps` knows all but
 `attempts`.
 """
 
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import Any, ClassVar
+from typing import Any, ClassVar, get_args
 from uuid import UUID
 
 from msgspec import UNSET
@@ -44,22 +45,16 @@ from stepwell.lifecycle.inputs import (
     Diverted,
     Evaluated,
     FilesDeleted,
-    FollowUpEnded,
     GiveUp,
     Input,
-    OutcomeLost,
     Park,
     Pause,
-    Progressed,
-    RemoteEnded,
     RemoteInput,
     Resume,
     RetryDue,
-    SeedResolved,
-    Sending,
+    ReuseChecked,
     Signal,
     Start,
-    Submitted,
     Succeeded,
     TrialBegun,
     Unpark,
@@ -69,6 +64,7 @@ from stepwell.lifecycle.items import Items
 from stepwell.lifecycle.model import NEVER, Task
 from stepwell.lifecycle.parking import Parking
 from stepwell.lifecycle.remote_transitions import RemoteTransitions
+from stepwell.lifecycle.reuse import ReuseChecks
 from stepwell.lifecycle.step_transitions import StepTransitions
 from stepwell.lifecycle.stored_run import StoredRun
 from stepwell.lifecycle.units import Units, unit_position
@@ -87,7 +83,7 @@ class Run:
     that is no longer the present one of its step (a cancel came first) changes nothing.
 
     `units` are all that can have an attempt, by position: the steps and their items; `unit_plans` are their resolved
-    steps. `parking` is None if no step has flow control: the workflow is never parked.
+    steps. `parking` is None without flow control and reuse: the workflow is never parked.
     """
 
     def __init__(self, stored: StoredRun) -> None:
@@ -102,14 +98,16 @@ class Run:
         self.waits = Waits(units, stored.signals) if any(flow.waits_for is not None for flow in flows) else None
         self.items = Items(units, stored.items) if any(flow.for_each is not None for flow in flows) else None
         self.children = Children(units, remote) if any(flow.runs_workflow for flow in flows) else None
+        self.reuse = None if stored.reuse is None else ReuseChecks(units, stored.reuse, stored.always_run)
+        conditions, waits, items, children, reuse = self.conditions, self.waits, self.items, self.children, self.reuse
         self._steps = StepTransitions(
-            units, remote, conditions=self.conditions, waits=self.waits, items=self.items, children=self.children
+            units, remote, conditions=conditions, waits=waits, items=items, children=children, reuse=reuse
         )
         self._end = WorkflowEnd(units, self._steps, self.waits)
         self.attempts = Attempts(units, remote, self._steps, items=self.items, children=self.children)
         self.parking: Parking | None = None
-        if flows:
-            self.parking = Parking(units, remote, conditions=self.conditions, waits=self.waits, children=self.children)
+        if flows or reuse is not None:
+            self.parking = Parking(units, remote, conditions=conditions, waits=waits, children=children, reuse=reuse)
         self.steps, self.plans, self.units, self.unit_plans = units.steps, units.plans, units.units, units.unit_plans
         self.output_budget, self.results_in_memory = units.output_budget, units.results_in_memory
         self._step_webhooks, self._tenant = not stored.suppress_subtask_events, stored.tenant
@@ -181,8 +179,9 @@ class Run:
         if self.waits is not None:
             self.waits.set_timers(decision)
         if self.conditions is not None and self.may_start:
-            self.conditions.repeat_requests()
-            self.conditions.request(decision, () if self.items is None else self.items.groups)
+            self.conditions.repeat_requests(decision, () if self.items is None else self.items.groups)
+        if self.reuse is not None and self.may_start:
+            self.reuse.repeat_requests(decision)
         if self.children is not None:
             self.children.pause_or_resume(decision)
         return decision
@@ -261,7 +260,7 @@ class Run:
     def _rebuild(self) -> None:
         """Compute the sets of all parts from the statuses of steps and items."""
         self._units.rebuild()
-        for part in (self.conditions, self.waits, self.items, self.children):
+        for part in (self.conditions, self.waits, self.items, self.children, self.reuse):
             if part is not None:
                 part.rebuild()
 
@@ -339,6 +338,11 @@ class Run:
         else:
             self._steps.skip(decision, step, now)
         self._end.finish_if_open(decision, now)
+
+    def _reuse_checked(self, decision: Decision, input_: ReuseChecked, now: datetime) -> None:
+        if self.reuse is not None and self.reuse.take(input_):
+            self._steps.end_check(decision, input_, now)
+            self._end.finish_if_open(decision, now)
 
     def _decide(self, decision: Decision, input_: Decide, now: datetime) -> None:
         check_allowed("decide", self.state)
@@ -428,10 +432,9 @@ class Run:
 
     def _close_flow(self, decision: Decision, parking: Parking) -> None:
         if self.conditions is not None:
-            if not self.may_start:
-                self.conditions.forget_requests()
-            elif self.conditions.pending:
-                self.conditions.request(decision, () if self.items is None else self.items.groups)
+            self.conditions.request_or_forget(decision, () if self.items is None else self.items.groups)
+        if self.reuse is not None:
+            self.reuse.request_or_forget(decision)
         if decision.has_rows and (wake_at := parking.wake_at(active=self.active)) != self.state.wake_at:
             self.state.wake_at, decision.parking_changes = wake_at, True
 
@@ -441,9 +444,7 @@ class Run:
         AttemptFailed: _failed,
         Diverted: _diverted,
         RetryDue: _retry_due,
-        **dict.fromkeys(
-            (SeedResolved, Sending, OutcomeLost, Submitted, Progressed, RemoteEnded, FollowUpEnded), _updated
-        ),
+        **dict.fromkeys(get_args(RemoteInput), _updated),
         Created: _created,
         Start: _start,
         Pause: _pause,
@@ -453,6 +454,7 @@ class Run:
         FilesDeleted: _files_deleted,
         Update: _update,
         Evaluated: _evaluated,
+        ReuseChecked: _reuse_checked,
         Decide: _decide,
         Signal: _signal,
         ChildPausedOrResumed: _child_paused_or_resumed,

@@ -4,17 +4,20 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
+from msgspec.structs import replace
+
 from stepwell.contract.enums import EventType, OnFailure, SkipReason, StepStatus
 from stepwell.lifecycle.children import Children
 from stepwell.lifecycle.conditions import Conditions
 from stepwell.lifecycle.decision import Decision
 from stepwell.lifecycle.effects import CancelAttempt
-from stepwell.lifecycle.inputs import SERVICE, Evaluated
+from stepwell.lifecycle.inputs import SERVICE, Evaluated, ReuseChecked
 from stepwell.lifecycle.items import ItemGroup, Items
-from stepwell.lifecycle.model import ItemState, StepState, Task
+from stepwell.lifecycle.model import NO_FLOW, ItemState, StepState, Task
 from stepwell.lifecycle.remote_transitions import RemoteTransitions
 from stepwell.lifecycle.resume import reset, resume_report, steps_to_leave
 from stepwell.lifecycle.retry import uncount_attempt
+from stepwell.lifecycle.reuse import ReuseChecks
 from stepwell.lifecycle.run_if import skip_reason
 from stepwell.lifecycle.units import Units
 from stepwell.lifecycle.waits import WaitEnd, Waits
@@ -25,7 +28,7 @@ _COMPLETED, _COMPLETED_EVENT = StepStatus.COMPLETED, EventType.STEP_COMPLETED  #
 class StepTransitions:
     """The part of a `Run` that changes the statuses of steps and items. The other parts decide none.
 
-    *conditions*, *waits*, *items* and *children* are None if the workflow has none.
+    *conditions*, *waits*, *items*, *children* and *reuse* are None if the workflow has none.
     """
 
     def __init__(
@@ -37,9 +40,11 @@ class StepTransitions:
         waits: Waits | None,
         items: Items | None,
         children: Children | None,
+        reuse: ReuseChecks | None = None,
     ) -> None:
         self._units, self._remote = units, remote
         self._conditions, self._waits, self._items, self._children = conditions, waits, items, children
+        self._reuse = reuse
 
     # Begin
 
@@ -49,6 +54,8 @@ class StepTransitions:
             positions = self._conditions.hold(positions)
         if self._children is not None:
             positions = self._children.hold(positions)
+        if self._reuse is not None:
+            positions = self._reuse.hold(positions)
         if positions and self._units.may_start:
             decision.ready += positions
 
@@ -83,10 +90,39 @@ class StepTransitions:
     def _want_slots(self, decision: Decision, positions: Sequence[int]) -> None:
         if self._children is not None:
             positions = self._children.hold(positions)
+        self.want_slots_or_checks(decision, positions)
+
+    def want_slots_or_checks(self, decision: Decision, positions: Sequence[int]) -> None:
+        """Let units that may start want a slot, or be checked first whether they take over a result."""
+        if self._reuse is not None:
+            positions = self._reuse.hold(positions)
+        self.want_slots(decision, positions)
+
+    def want_slots(self, decision: Decision, positions: Sequence[int]) -> None:
         self._units.ready.update(positions)
         decision.ready += positions
 
     # End
+
+    def end_check(self, decision: Decision, input_: ReuseChecked, now: datetime) -> None:
+        """Complete a unit that takes over a result; let another one want a slot."""
+        units, unit = self._units, self._units.units[input_.position]
+        if input_.result is None or input_.reused is None:
+            self.want_slots(decision, [unit.position])
+            return
+        if self._items is not None and isinstance(unit, ItemState) and unit.status is StepStatus.PENDING:
+            self._items.groups[unit.place.step].begin()
+        units.backoff.discard(unit.position)
+        if (refusal := units.output_budget.refusal(input_.result)) is not None:
+            unit.error_message = units.output_budget.shorten(refusal)
+            self.fail(decision, unit, now)
+            return
+        reused, saved = input_.reused, input_.reused.saved
+        unit.flow = replace(unit.flow or NO_FLOW, reused=reused)
+        unit.task_id, unit.started_at = None, unit.started_at or now
+        data: dict[str, Any] = {"workflow_id": reused.workflow_id, "from_task_id": reused.task_id, "saved": saved}
+        units.emit(decision, now, EventType.STEP_REUSED, unit, **data)
+        self.complete(decision, unit, input_.result, now)
 
     def complete(
         self,
@@ -348,6 +384,8 @@ class StepTransitions:
             group.hold_back(position)
             units.ready.discard(position)
             units.backoff.discard(position)
+            if self._reuse is not None:
+                self._reuse.forget([position])
         if self._children is not None:
             self._children.forget_stopping(item.position for item in group.items if item.position not in group.taken)
         return {"held_back_items": held} if held else {}

@@ -5,7 +5,7 @@ from collections.abc import Collection, Mapping, Sequence
 from msgspec import Struct, field
 
 from stepwell.contract.definition import WorkflowConfig
-from stepwell.lifecycle.model import ItemState, StepState, StoredSignal, Task, WorkflowState
+from stepwell.lifecycle.model import ItemState, ReuseRule, StepState, StoredSignal, Task, WorkflowState
 from stepwell.lifecycle.steps import ResolvedStep
 
 
@@ -16,7 +16,8 @@ class StoredRun(Struct):
     are the attempts of RUNNING steps and items, and those that are followed up. *sources* lists for each step the
     positions that its mappings read from; by default there are none. *in_process* are the positions whose open attempt
     worked in the process that ran it. *signals* are those that have arrived and that no step has taken, by name.
-    *result_bytes* is the size of the stored results.
+    *result_bytes* is the size of the stored results. *reuse* is None unless it takes over results of an earlier run;
+    the steps of *always_run* run all the same, by position.
     """
 
     state: WorkflowState
@@ -31,3 +32,5 @@ class StoredRun(Struct):
     result_bytes: int = 0
     suppress_subtask_events: bool = True
     tenant: str | None = None
+    reuse: ReuseRule | None = None
+    always_run: Collection[int] = ()

@@ -12,10 +12,11 @@ from stepwell.contract.enums import EventType, ProviderType, WorkflowStatus
 from stepwell.contract.tasks import Output
 from stepwell.lifecycle.child_records import ChildInsertion, ChildRecords, ChildStatuses, ParentAttempt
 from stepwell.lifecycle.decision import Decision
-from stepwell.lifecycle.model import HistoryEvent
+from stepwell.lifecycle.model import HistoryEvent, UnitKey
 from stepwell.lifecycle.preconditions import ReadVersion
 from stepwell.lifecycle.records import (
     AdmissionResult,
+    EarlierResult,
     LoadedWorkflow,
     NewWorkflow,
     StepRecord,
@@ -90,6 +91,21 @@ class WorkflowStore(Protocol):
 
         The result of a step with items is built from their results. Raises `ResultTooLarge` before it reads one of more
         than `MAX_MAPPED_BYTES`.
+        """
+
+    async def earlier_results(self, scope: TenantScope, workflow_id: UUID) -> list[EarlierResult]:
+        """Return the results that a new run may take over, in the order of steps and items.
+
+        There are none if the workflow is deleted, or not in *scope*.
+        """
+
+    async def take_results(
+        self, scope: TenantScope, earlier_id: UUID, keys: Sequence[UnitKey], workflow_id: UUID
+    ) -> Mapping[UnitKey, bytes]:
+        """Return the results of the earlier run with these keys, and let *workflow_id* need the files that they name.
+
+        There are none if the earlier run is deleted, or not in *scope*. Otherwise no cleanup that begins later deletes
+        these files before *workflow_id* is deleted, too.
         """
 
     async def known_jobs(self, provider: ProviderType, remote_ids: Collection[str]) -> set[str]:

@@ -153,8 +153,8 @@ class WaitRow(Struct, frozen=True):
 
 class WorkflowRow(Struct):
     """A workflow with its steps, tasks and events. `record` contains the steps with their results, and an empty
-    summary. `named` are the ids of the tasks whose files the definition names. The counts from
-    `child_ends` on are as in the table.
+    summary. `named` are the ids of the tasks whose files the workflow needs: its definition names them, or, for those
+    in `reused`, results that it has taken over. The counts from `child_ends` on are as in the table.
     """
 
     record: WorkflowRecord
@@ -165,6 +165,7 @@ class WorkflowRow(Struct):
     inputs: StoredInputs
     named_definitions: bytes | None = None
     named_files: Collection[str] | None = None
+    reused: frozenset[str] = frozenset()
     events: list[HistoryEvent] = field(default_factory=list)
     tasks: dict[UUID, TaskRow] = field(default_factory=dict)
     deliveries: dict[int, DeliveryRow] = field(default_factory=dict)

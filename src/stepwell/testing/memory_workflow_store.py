@@ -15,10 +15,11 @@ from stepwell.contract.enums import ProviderType, StepStatus, TaskStatus, Workfl
 from stepwell.definition.mapping.input_mapping import MAX_MAPPED_BYTES
 from stepwell.lifecycle.child_records import ChildInsertion, ChildStatuses, ParentAttempt
 from stepwell.lifecycle.decision import CleanupChange, Decision, copy_of
-from stepwell.lifecycle.model import ItemState, Task, WorkflowState
+from stepwell.lifecycle.model import ItemState, Task, UnitKey, WorkflowState
 from stepwell.lifecycle.records import (
     NO_PROCESS,
     AdmissionResult,
+    EarlierResult,
     LoadedWorkflow,
     NewWorkflow,
     UnparkedWorkflows,
@@ -27,6 +28,7 @@ from stepwell.lifecycle.records import (
 from stepwell.lifecycle.unclean_ends import UNCLEAN_ENDS
 from stepwell.ports.storage import PAUSED_A_PAGE, POSTPONED_S, STEPS_A_PAGE
 from stepwell.testing.memory_costs import count_cost
+from stepwell.testing.memory_earlier_results import completed_units, earlier_results_of
 from stepwell.testing.memory_items import stored_result
 from stepwell.testing.memory_tables import CleanupRow, DeliveryRow, ProcessAdapter, TaskRow, WaitRow, WorkflowRow
 
@@ -126,6 +128,27 @@ class MemoryWorkflowStore(ProcessAdapter):
             if stored:
                 by_workflow[workflow_id] = stored
         return by_workflow
+
+    async def earlier_results(self, scope: TenantScope, workflow_id: UUID) -> list[EarlierResult]:
+        row = self._earlier(scope, workflow_id)
+        return [] if row is None else earlier_results_of(row)
+
+    async def take_results(
+        self, scope: TenantScope, earlier_id: UUID, keys: Sequence[UnitKey], workflow_id: UUID
+    ) -> dict[UnitKey, bytes]:
+        if (row := self._earlier(scope, earlier_id)) is None:
+            return {}
+        units = completed_units(row)
+        results = {key: result for key in keys if key in units and (result := units[key][1].result) is not None}
+        named = frozenset[str]().union(*(named_tasks(result.decode()) for result in results.values()))
+        if (reader := self._tables.workflows.get(workflow_id)) is not None:
+            reader.reused |= named - reader.named
+            reader.named |= named
+        return results
+
+    def _earlier(self, scope: TenantScope, workflow_id: UUID) -> WorkflowRow | None:
+        row = self._tables.find(scope, workflow_id)
+        return None if row is None or row.record.state.deleted_at is not None else row
 
     async def known_jobs(self, provider: ProviderType, remote_ids: Collection[str]) -> set[str]:
         rows = (task.task for row in self._tables.workflows.values() for task in row.tasks.values())
@@ -445,6 +468,7 @@ def _loaded(row: WorkflowRow) -> LoadedWorkflow:
         items=items,
         parent=record.parent,
         named_files=row.named_files,
+        reuse=record.reuse,
     )
 
 

@@ -16,7 +16,15 @@ from stepwell.engine.admission.controller import AdmissionController
 from stepwell.engine.execution.scheduler import Scheduler
 from stepwell.lifecycle.child_records import ChildInsertion, ChildStatuses, ParentAttempt
 from stepwell.lifecycle.decision import Decision
-from stepwell.lifecycle.records import AdmissionResult, LoadedWorkflow, NewWorkflow, UnparkedWorkflows, WaitingCount
+from stepwell.lifecycle.model import UnitKey
+from stepwell.lifecycle.records import (
+    AdmissionResult,
+    EarlierResult,
+    LoadedWorkflow,
+    NewWorkflow,
+    UnparkedWorkflows,
+    WaitingCount,
+)
 from stepwell.ports.storage import WorkflowStore
 
 if TYPE_CHECKING:
@@ -130,6 +138,14 @@ class FailingStore:
         self, scope: TenantScope, wanted: Mapping[UUID, Sequence[int]]
     ) -> Mapping[UUID, Mapping[int, bytes]]:
         return await self.inner.results(scope, wanted)
+
+    async def earlier_results(self, scope: TenantScope, workflow_id: UUID) -> list[EarlierResult]:
+        return await self.inner.earlier_results(scope, workflow_id)
+
+    async def take_results(
+        self, scope: TenantScope, earlier_id: UUID, keys: Sequence[UnitKey], workflow_id: UUID
+    ) -> Mapping[UnitKey, bytes]:
+        return await self.inner.take_results(scope, earlier_id, keys, workflow_id)
 
     async def known_jobs(self, provider: ProviderType, remote_ids: Collection[str]) -> set[str]:
         return await self.inner.known_jobs(provider, remote_ids)

@@ -7,8 +7,9 @@ from msgspec import json
 
 from stepwell.api.responses.serializers import event_to_public
 from stepwell.api.routes.events import feed_event_to_public
-from stepwell.contract.definition import WorkflowUpdate
-from stepwell.contract.enums import CancelReceipt, EventType, ProviderType, WaitKind
+from stepwell.contract.definition import WorkflowConfig, WorkflowUpdate
+from stepwell.contract.enums import CancelReceipt, EventType, ProviderType, TaskType, WaitKind, WorkflowStatus
+from stepwell.contract.tasks import Money
 from stepwell.lifecycle.inputs import (
     Cleanup,
     Diverted,
@@ -16,12 +17,17 @@ from stepwell.lifecycle.inputs import (
     FollowUpEnded,
     OutcomeLost,
     Progressed,
+    ReuseChecked,
     Sending,
     Signal,
+    Start,
     Submitted,
     Update,
 )
-from stepwell.lifecycle.model import HistoryEvent, Sent
+from stepwell.lifecycle.model import HistoryEvent, Reused, ReuseRule, Sent, StepState, UnitKey, WorkflowState
+from stepwell.lifecycle.run import Run
+from stepwell.lifecycle.steps import ResolvedStep
+from stepwell.lifecycle.stored_run import StoredRun
 from stepwell.rules.event_feed import FeedCursor, FeedEvent
 from support.workflows.flow_specs import RepeatSpec, StepSpec
 from support.workflows.flows import approval, flow
@@ -141,6 +147,15 @@ def _repeating() -> list[HistoryEvent]:
     return sim.events
 
 
+def _reused() -> list[HistoryEvent]:
+    plan = ResolvedStep(position=0, step_id="a", task_type=TaskType.GENERATION, provider=ProviderType.FAL)
+    state = WorkflowState(UUID(int=1), WorkflowStatus.PENDING, "n")
+    rule, made = ReuseRule(UUID(int=2)), Reused(UUID(int=2), UUID(int=3), UnitKey(0, None), "f", Money(0.04, "USD"))
+    run = Run(StoredRun(state, WorkflowConfig(), [plan], [StepState(0)], reuse=rule))
+    inputs = (Start(ACTOR, UUID(int=4), UUID(int=5)), ReuseChecked(0, 1, made, b"{}"))
+    return [event for each in inputs for event in run.apply(each, EPOCH).events]
+
+
 _EXAMPLES: Mapping[str, Callable[[], list[HistoryEvent]]] = {
     "a workflow with all verbs": _completed,
     "a step that fails": _failed,
@@ -148,6 +163,7 @@ _EXAMPLES: Mapping[str, Callable[[], list[HistoryEvent]]] = {
     "a job that is cancelled": _remote,
     "a job that reports progress": _progressed,
     "a step that is diverted": _diverted,
+    "a step that takes over a result": _reused,
     "a request without an answer": _lost,
     "steps that wait": _waiting,
     "a repeat, a condition and items": _repeating,

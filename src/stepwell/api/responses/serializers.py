@@ -16,11 +16,12 @@ from stepwell.contract.definition import merged_dependencies
 from stepwell.contract.enums import StepStatus, WaitKind, WorkflowStatus
 from stepwell.contract.events import EventPublic
 from stepwell.contract.problems import DefinitionWarning
-from stepwell.contract.tasks import TaskPublic
+from stepwell.contract.tasks import Money, TaskPublic
 from stepwell.contract.workflows import (
     ItemCounts,
     ItemPublic,
     ParentWorkflow,
+    ReusedFrom,
     WaitingFor,
     WorkflowListResponse,
     WorkflowPublic,
@@ -141,6 +142,8 @@ def _step(
         provider=attempts.provider,
         model=attempts.model or None,
         cost=attempts.cost,
+        reused_from=_reused_from(state),
+        saved=_saved(state),
         result=result,
         error_message=state.error_message,
         next_attempt_at=state.next_attempt_at,
@@ -176,6 +179,16 @@ def _running_child(state: StepState | StepSnapshot) -> WaitingFor | None:
     return WaitingFor(kind=WaitKind.WORKFLOW, since=flow.child_since, workflow_id=flow.child)
 
 
+def _reused_from(state: StepState | StepSnapshot) -> ReusedFrom | None:
+    if (flow := state.flow) is None or (reused := flow.reused) is None:
+        return None
+    return ReusedFrom(reused.workflow_id, reused.task_id)
+
+
+def _saved(state: StepState | StepSnapshot) -> Money | None:
+    return None if state.flow is None or state.flow.reused is None else state.flow.reused.saved
+
+
 def _signal_name(definition: Any) -> str:
     """Return the name of the signal that the step of the type SIGNAL waits for."""
     config = definition.config
@@ -195,6 +208,8 @@ def item_to_public(record: ItemRecord, *, repeats: bool) -> ItemPublic:
         provider=attempts.provider,
         model=attempts.model or None,
         cost=attempts.cost,
+        reused_from=_reused_from(state),
+        saved=_saved(state),
         result=_raw(state.result),
         error_message=state.error_message,
         next_attempt_at=state.next_attempt_at,
@@ -230,6 +245,7 @@ async def workflow_to_public(record: WorkflowRecord, warnings: Sequence[Definiti
         origin_zone=record.origin_zone,
         origin_tenant_id=record.tenant,
         origin_reference=record.origin_reference,
+        derived_from=None if record.reuse is None else record.reuse.from_,
         parent=None if link is None else ParentWorkflow(link.workflow_id, link.step_id, link.item),
         webhook_url=state.webhook_url,
         labels=record.labels,

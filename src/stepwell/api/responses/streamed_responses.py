@@ -119,6 +119,11 @@ class ResponseStreams:
         """Return the response that sends the definition of the workflow, as a client would send it."""
         return stream_response(lambda: self._open_definition(record))
 
+    async def definition_text(self, record: WorkflowRecord, max_bytes: int) -> bytes | None:
+        """Return the definition as `definition` sends it, or None if it is larger than *max_bytes*."""
+        async with self._open_definition(record) as (_, body):
+            return await collect(body, max_bytes)
+
     async def collect(self, response: StreamedResponse, max_bytes: int) -> StoredResponse | None:
         """Return the whole response, or None if its body is larger than *max_bytes*."""
         async with self._open(response) as (headers, body):

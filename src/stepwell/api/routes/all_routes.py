@@ -41,6 +41,7 @@ from stepwell.api.routes import (
     events,
     manual,
     providers,
+    reruns,
     steps,
     stored_definitions,
     system,
@@ -60,7 +61,18 @@ from stepwell.rules.access.signed_urls import DecisionLinks, SignedUrls
 from stepwell.rules.access.stream_tickets import StreamTickets
 from stepwell.runtime.telemetry import Metrics
 
-_MODULES = [workflows, steps, waits, diagnostics, workflow_outputs, deliveries, events, uploads, artifact_routes]
+_MODULES = [
+    workflows,
+    reruns,
+    steps,
+    waits,
+    diagnostics,
+    workflow_outputs,
+    deliveries,
+    events,
+    uploads,
+    artifact_routes,
+]
 _MODULES += [stored_definitions, providers, usage, system, manual]
 HANDLERS = tuple(each for module in _MODULES for each in vars(module).values() if isinstance(each, HTTPRouteHandler))
 _MAX_PATH = 200

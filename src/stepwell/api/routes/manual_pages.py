@@ -36,6 +36,7 @@ _GROUPS: Final[Mapping[str, Sequence[str]]] = {
         "flow",
         "waits",
         "definitions",
+        "rerun",
         "pipelines",
         "testing",
     ),

@@ -205,7 +205,7 @@ CLEANUP = replace(
 )
 
 
-async def _creation_response(
+async def creation_response(
     request: ApiRequest, services: Services, workflow: FoundWorkflow, warnings: Sequence[DefinitionWarning]
 ) -> ApiResponse:
     # A workflow that isn't started won't end, so there is nothing to wait for.
@@ -221,7 +221,7 @@ async def _rebuilt_creation(request: ApiRequest, services: Services, workflow: F
     with suppress(InvalidRequest, DefinitionArchived, TooManyValues):
         stored = await read_stored_parts(request, services)
         warnings = (await read_definition(request, services, stored)).warnings
-    return await _creation_response(request, services, workflow, warnings)
+    return await creation_response(request, services, workflow, warnings)
 
 
 async def _clean_again(request: ApiRequest, services: Services, _workflow: FoundWorkflow) -> ApiResponse:
@@ -249,7 +249,7 @@ async def create_workflow(request: ApiRequest, services: Services, preconditions
             caller.scope, caller.subject, validated, tenant=tenant, start=query.start, preconditions=preconditions
         )
     await release_decoding(request)
-    return await _creation_response(request, services, record, validated.warnings)
+    return await creation_response(request, services, record, validated.warnings)
 
 
 @endpoint(LIST)

@@ -52,6 +52,7 @@ from stepwell.definition.validation.step_rules import (
 from stepwell.definition.validation.sub_workflow_rules import SubWorkflowRules, nested_steps
 from stepwell.definition.validation.wait_rules import WaitRules
 from stepwell.lifecycle.feature_level import BASE_LEVEL
+from stepwell.lifecycle.model import ReuseRule
 from stepwell.lifecycle.steps import ResolvedStep, flow_control
 from stepwell.lifecycle.webhook_deliveries import WEBHOOK_URL, UrlRule, url_fault
 
@@ -71,7 +72,8 @@ class ValidatedWorkflow(Struct, frozen=True):
     `definition_bytes` is the size of the request by `workflow_limits.definition_size`; 0 if that is unknown. `warnings`
     come from `MemberChecks` and `ExpressionChecks`. `evaluates`: its steps have conditions, or expressions
     in their configs. `definition` is the stored one that it was made of, if any. `named` has the contents of those
-    that its steps name, as JSON. Then these also stand in `request`. `named_files`: see `NewWorkflow`.
+    that its steps name, as JSON. Then these also stand in `request`. `named_files`: see `NewWorkflow`. `reuse` is None
+    unless it takes over results of an earlier run.
     """
 
     request: CreateWorkflow
@@ -83,6 +85,7 @@ class ValidatedWorkflow(Struct, frozen=True):
     definition: DefinitionReference | None = None
     named: bytes | None = None
     named_files: frozenset[str] | None = None
+    reuse: ReuseRule | None = None
 
     @property
     def feature_level(self) -> int:
@@ -91,8 +94,11 @@ class ValidatedWorkflow(Struct, frozen=True):
 
     @property
     def has_flow(self) -> bool:
-        """True if a step is optional, has a `run_if`, a condition, a repetition or items, waits, or runs a workflow."""
-        return any(
+        """True if a step is optional, has a `run_if`, a condition, a repetition or items, waits, or runs a workflow.
+
+        Also true if results may be taken over.
+        """
+        return self.reuse is not None or any(
             step.flow is not None or step.optional or step.run_if is not RunIf.ALL_COMPLETED for step in self.steps
         )
 
@@ -173,6 +179,9 @@ def _validated(
     )
     if faults := cap_faults(refused, MAX_FAULTS):
         raise InvalidRequest(faults)
+    if request.reuse is not None and context.depth:
+        message = "A sub-workflow reuses the results of the earlier one of the same step by itself. Remove reuse"
+        raise InvalidRequest([Fault(("body", "reuse"), message, "extra_forbidden")])
     if evaluates := any(each.evaluates for each in parts.checked):
         request = structs.replace(request, steps=_with_expressions(request.steps, parts.checked))
     config = read_workflow_config(request.config)
@@ -180,7 +189,8 @@ def _validated(
         _resolve(position, step, tuple(parts.graph.edges[position]), config, catalog)
         for position, step in enumerate(request.steps)
     )
-    return ValidatedWorkflow(request, config, steps, definition_bytes, checks.warnings, evaluates)
+    reuse = None if request.reuse is None else ReuseRule(request.reuse.from_)
+    return ValidatedWorkflow(request, config, steps, definition_bytes, checks.warnings, evaluates, reuse=reuse)
 
 
 def parse_update(

@@ -23,6 +23,7 @@ from stepwell.definition.mapping.input_mapping import (
     DeferredTransform,
     checked_inputs,
     effective_config,
+    put_input,
     resolve_inputs,
 )
 from stepwell.definition.mapping.items import ItemInput, StepItem, reads_item
@@ -70,6 +71,9 @@ class AttemptContext(Protocol):
 
         An `all_completed` step leaves out none.
         """
+
+    def usable_mappings(self, position: int) -> Sequence[FieldMapping]:
+        """Return the mappings that an attempt would use that began now: those from steps that have a result."""
 
     def on_fallback(self, position: int) -> bool: ...
     def has_sent(self, position: int) -> bool:
@@ -122,6 +126,14 @@ def resolved_inputs(
     return resolve_inputs(definition, effective_config(context.config, definition), values)
 
 
+def with_paths(inputs: Mapping[str, Any], deferred: Sequence[DeferredTransform]) -> dict[str, Any]:
+    """Return the *inputs* with the paths that the *deferred* transforms make something else of."""
+    result = dict(inputs)
+    for each in deferred:
+        put_input(result, each.to_field, each.value)
+    return result
+
+
 def _with_item(
     task_type: TaskType, config: dict[str, Any], item: ItemInput, texts: Sequence[ConfigText]
 ) -> dict[str, Any]:
@@ -163,6 +175,12 @@ def final_inputs(
     if seed_step and isinstance(seed := inputs.get("seed"), int):
         inputs["seed"] = seed + seed_step
     return inputs
+
+
+def provider_config(context: AttemptContext, position: int, on_fallback: bool) -> dict[str, Any]:  # noqa: FBT001
+    """Return the config of the provider, or of the fallback, of an attempt at the position."""
+    definition = context.definition(position)
+    return (definition.fallback_provider_config if on_fallback else definition.provider_config) or {}
 
 
 def are_small(data: Sequence[bytes]) -> bool:

@@ -17,6 +17,7 @@ from typing import Any
 import structlog
 from anyio import sleep
 from msgspec import UNSET, Raw, Struct, json
+from msgspec.structs import replace
 
 from stepwell.basics.errors import AttemptError
 from stepwell.basics.strict_json.size import MAX_RESULT_BYTES, decoded_size
@@ -32,7 +33,16 @@ from stepwell.definition.mapping.config_expressions import (
 from stepwell.definition.mapping.input_mapping import MAX_MAPPED_BYTES, checked_inputs, mapping_label, step_error
 from stepwell.definition.mapping.items import item_mappings, items_of
 from stepwell.definition.wait_terms import wait_terms
-from stepwell.engine.attempts.attempt_inputs import AttemptContext, are_small, data_of, read_results, resolved_inputs
+from stepwell.engine.attempts.attempt_inputs import (
+    AttemptContext,
+    are_small,
+    data_of,
+    decoded_item,
+    final_inputs,
+    read_results,
+    resolved_inputs,
+    with_paths,
+)
 from stepwell.engine.attempts.attempt_memory import AttemptMemory, grow_for_inputs
 from stepwell.engine.attempts.attempt_outcomes import error_text
 from stepwell.engine.attempts.expression_evaluator import (
@@ -112,6 +122,25 @@ class FlowEvaluator(Struct, eq=False):
             await self._expressions.until_work_here(units)
         mappings = _mappings(context, position, part)
         return self._result_from(context, request, await self._values(context, position, mappings, memory, part))
+
+    async def inputs(self, context: AttemptContext, position: int) -> dict[str, Any]:
+        """Return the inputs of an attempt that began now, with paths where it gets URLs or data URIs.
+
+        Raises `AttemptError`.
+        """
+        with self._memory.reservation(context.tenant) as memory:
+            if units := context.parse_work(position):
+                await self._expressions.until_work_here(units)
+            definition, mappings = context.definition(position), context.usable_mappings(position)
+            values = await self._values(context, position, mappings, memory, StepPart.CONFIG)
+            item = None
+            if definition.for_each is not UNSET:
+                await grow_for_inputs(memory, decoded_size((stored := context.item(position)).value))
+                item = decoded_item(stored)
+            definition = replace(definition, input_mappings=list(mappings))
+            inputs, deferred = resolved_inputs(context, definition, context.expressions(position), values, item)
+            inputs = with_paths(inputs, deferred)
+            return final_inputs(context, position, definition, inputs, item)
 
     def _values_here(
         self, context: AttemptContext, position: int, mappings: Sequence[FieldMapping], part: StepPart

@@ -25,6 +25,7 @@ from stepwell.engine.attempts.attempt_inputs import (
     decoded_item,
     final_inputs,
     resolved_inputs,
+    with_paths,
 )
 from stepwell.engine.attempts.attempt_io import BoundAttemptIO
 from stepwell.engine.attempts.attempt_memory import AttemptMemory
@@ -131,8 +132,11 @@ class InputResolver:
             return None
         return expressions, self._expressions.evaluate_here(definition.input_mappings, results, expressions)
 
-    async def resolve(self, attempt: AttemptResources, work: PreparedAttempt) -> dict[str, Any]:
-        """Return the inputs of the attempt. Raises `AttemptError`."""
+    async def resolve(self, attempt: AttemptResources, work: PreparedAttempt) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Return the inputs of the attempt, and those with paths where it gets URLs or data URIs.
+
+        Raises `AttemptError`.
+        """
         context, task, values = attempt.context, attempt.task, work.values
         definition = context.definition(task.position)
         expressions = context.expressions(task.position)
@@ -150,7 +154,8 @@ class InputResolver:
         finisher = TransformFinisher(attempt.io, max_text)
         for transform in deferred:
             put_input(inputs, transform.to_field, await finisher.finish(transform))
-        return final_inputs(context, task.position, definition, inputs, decoded)
+        inputs = final_inputs(context, task.position, definition, inputs, decoded)
+        return inputs, with_paths(inputs, deferred) if deferred else inputs
 
     async def _evaluate_here(self, attempt: AttemptResources, expressions: StepExpressions | None) -> list[Any] | None:
         """Evaluate what reads large results. Return None if that is too heavy for the event loop now."""

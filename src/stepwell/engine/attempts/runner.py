@@ -34,6 +34,7 @@ from stepwell.engine.attempts.attempt_inputs import (
     are_small,
     decoded_item,
     final_inputs,
+    provider_config,
     read_results,
     resolved_inputs,
 )
@@ -42,11 +43,19 @@ from stepwell.engine.attempts.attempt_memory import AttemptMemory
 from stepwell.engine.attempts.attempt_outcomes import encoded_inputs, encoded_result, failure, outcome_of_error
 from stepwell.engine.attempts.checked_provider import CheckedProvider
 from stepwell.engine.attempts.expression_evaluator import ExpressionEvaluator
+from stepwell.engine.attempts.fingerprints import Fingerprints
 from stepwell.engine.attempts.flow_evaluator import verdict_of_run
 from stepwell.engine.attempts.input_resolver import AttemptResources, InputResolver, PreparedAttempt
 from stepwell.engine.attempts.remote_attempt import RemoteAttempt, end_job
 from stepwell.engine.attempts.remote_jobs import RemoteJobs
-from stepwell.lifecycle.inputs import AttemptFailed, FollowUpEnded, RunVerdict, SeedResolved, Succeeded
+from stepwell.lifecycle.inputs import (
+    AttemptFailed,
+    FingerprintComputed,
+    FollowUpEnded,
+    RunVerdict,
+    SeedResolved,
+    Succeeded,
+)
 from stepwell.lifecycle.model import Task
 from stepwell.ports.providers import AnswerMemory, Attempt, Finished, Providers
 from stepwell.ports.storage import WorkflowStore
@@ -101,11 +110,12 @@ class AttemptRunner:
         store: WorkflowStore,
         local: LocalAdmission,
         sub_workflows: SubWorkflowAttempts,
+        fingerprints: Fingerprints,
     ) -> None:
         self._providers, self._files, self._callbacks = providers, files, callbacks
         self._remote_jobs, self._memory, self._expressions, self._store = remote_jobs, memory, expressions, store
         self._local, self._inputs = local, InputResolver(expressions)
-        self._sub_workflows = sub_workflows
+        self._sub_workflows, self._fingerprints = sub_workflows, fingerprints
 
     def prepare(self, context: AttemptContext, task: Task) -> Succeeded | AttemptFailed | PreparedAttempt:
         """Evaluate the inputs. Return the outcome if the attempt needs no I/O, otherwise the argument for `run`."""
@@ -156,7 +166,7 @@ class AttemptRunner:
         if provider is None or self._providers.works_here(provider):
             return None
         try:
-            config = _provider_config(context, position, on_fallback)
+            config = provider_config(context, position, on_fallback)
             with contained():
                 model = self._providers[provider].model(plan.task_type, config)
             return ModelKey(provider, convert(model, str))
@@ -232,6 +242,7 @@ class AttemptRunner:
                 return None  # even if the provider has answered
             return outcome_of_error(error, task, plan, cost)
         if encoded is not None:
+            self._fingerprints.remember(context.tenant, attempt.io.stored.values())
             return Succeeded(task.position, task.id, encoded, tuple(attempt.io.stored.values()), cost, verdict)
         if control.cancelled:
             return None
@@ -296,7 +307,11 @@ class AttemptRunner:
         context, task, control = attempt.context, attempt.task, attempt.control
         inputs: dict[str, Any] = {}
         if _needs_inputs(task):
-            inputs = await self._inputs.resolve(attempt, work)
+            inputs, of_work = await self._inputs.resolve(attempt, work)
+            if task.provider is not None:
+                fallback = context.on_fallback(task.position)
+                of = self._fingerprints.of(context, task.position, task.provider, of_work, fallback=fallback)
+                control.report(FingerprintComputed(task.position, task.id, await of))
         if context.resolved_step(task.position).task_type is TaskType.SUBWORKFLOW:
             await self._sub_workflows.create(context.workflow_id, task, inputs, control)
             raise AttemptSuperseded  # the end of the sub-workflow is that of the attempt
@@ -328,7 +343,7 @@ class AttemptRunner:
         on_fallback: bool,
     ) -> Attempt:
         definition = context.definition(task.position)
-        config = _provider_config(context, task.position, on_fallback)
+        config = provider_config(context, task.position, on_fallback)
         by_type: Literal["fail", "resubmit"] = "fail"
         if definition.task_type is TaskType.LLM_INTERACTION or self._providers.on_workers(task.provider):
             by_type = "resubmit"  # a second answer costs a few cents or nothing, and loses no picture
@@ -376,11 +391,6 @@ def _needs_inputs(task: Task) -> bool:
     A sub-workflow, which has no provider, may not have been created yet.
     """
     return task.sent is None or task.provider is None
-
-
-def _provider_config(context: AttemptContext, position: int, on_fallback: bool) -> dict[str, Any]:  # noqa: FBT001
-    definition = context.definition(position)
-    return (definition.fallback_provider_config if on_fallback else definition.provider_config) or {}
 
 
 def _is_being_cancelled() -> bool:

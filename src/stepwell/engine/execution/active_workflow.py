@@ -38,6 +38,7 @@ from stepwell.lifecycle.steps import ResolvedStep
 from stepwell.lifecycle.stored_run import StoredRun
 from stepwell.lifecycle.units import unit_position
 from stepwell.ports.clock import Timer
+from stepwell.rules.earlier_results import EarlierResults
 
 
 class RunningAttempt(Struct):
@@ -107,6 +108,7 @@ class ActiveWorkflow:
     - `park_timer` lets it leave memory, because it only waits.
     - `waiting_since` has the monotonic times at which steps that may start began to wait, by position, the earliest
       first.
+    - `earlier` has the results of the earlier run that it may take over, once they are read.
     - `evicted` is set when the workflow has left memory.
     - `quiet` is set when its last attempt has ended. Who waits for that clears it before.
 
@@ -131,6 +133,7 @@ class ActiveWorkflow:
         self.evicted, self.quiet = asyncio.Event(), asyncio.Event()
         self._loaded, self._steps = loaded, loaded.steps
         self._lent: dict[int, _LentResult] = {}
+        self.earlier: EarlierResults | None = None
         self.evaluates = loaded.evaluates
         self._expressions = WorkflowExpressions(loaded) if loaded.evaluates else None
         self._positions = {step.plan.step_id: step.plan.position for step in loaded.steps}
@@ -150,6 +153,8 @@ class ActiveWorkflow:
             result_bytes=loaded.result_bytes,
             suppress_subtask_events=loaded.suppress_subtask_events,
             tenant=loaded.tenant,
+            reuse=loaded.reuse,
+            always_run=[step.plan.position for step in loaded.steps if step.definition.reuse is False],
         )
         self.run = Run(stored)
 
@@ -254,6 +259,11 @@ class ActiveWorkflow:
         step = self._step(position)
         used = self.definition(position).input_mappings
         return [each for each in step.definition.input_mappings if each not in used]
+
+    def usable_mappings(self, position: int) -> Sequence[FieldMapping]:
+        """Return the mappings that an attempt would use that began now: those from steps that have a result."""
+        mappings = self._step(position).definition.input_mappings
+        return [each for each in mappings if self._had_result(each.from_step, None)]
 
     def provider(self, position: int) -> ProviderType | None:
         """Return the provider of the next attempt at the step or item; None if it needs none."""

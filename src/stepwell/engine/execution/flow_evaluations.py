@@ -18,11 +18,11 @@ from functools import partial
 
 from msgspec import Struct, field
 
-from stepwell.engine.attempts.flow_evaluator import FlowEvaluator
 from stepwell.engine.execution.active_workflow import ActiveWorkflow
 from stepwell.engine.execution.item_memory import ItemMemory
+from stepwell.engine.execution.reuse_checks import OpenReuseChecks, ReuseFinder
 from stepwell.engine.execution.supervised_tasks import SupervisedTasks
-from stepwell.lifecycle.effects import Evaluate
+from stepwell.lifecycle.effects import CheckReuse, Evaluate
 from stepwell.lifecycle.inputs import Input
 
 _AT_ONCE = 100  # evaluations in one iteration of the event loop: some 10 ms
@@ -39,18 +39,20 @@ class FlowEvaluations:
     """The open evaluations of all workflows in memory.
 
     *apply* applies an input to a workflow, and *apply_and_start* also starts the steps that may start now.
+    The checks of *reuse* end with the evaluations.
     """
 
     def __init__(
         self,
-        evaluator: FlowEvaluator,
+        reuse: ReuseFinder,
         tasks: SupervisedTasks,
         apply: Callable[[ActiveWorkflow, Input], bool],
         apply_and_start: Callable[[ActiveWorkflow, Input], bool],
         item_memory: ItemMemory,
     ) -> None:
         self._item_memory = item_memory
-        self._evaluator, self._tasks, self._apply, self._apply_and_start = evaluator, tasks, apply, apply_and_start
+        self._evaluator, self._reuse_checks = reuse.evaluator, OpenReuseChecks(reuse, tasks, apply_and_start)
+        self._tasks, self._apply, self._apply_and_start = tasks, apply, apply_and_start
         self._open: dict[ActiveWorkflow, _Requests] = {}
         self._evaluated = 0  # in this iteration of the event loop
         self.closed = False  # for good: nothing is evaluated any more
@@ -72,8 +74,13 @@ class FlowEvaluations:
             requests.task = self._tasks.spawn(work, name, partial(self._ended, workflow, requests))
         requests.waiting[request.position] = request
 
+    def begin_reuse_check(self, workflow: ActiveWorkflow, check: CheckReuse) -> None:
+        if not self.closed:
+            self._reuse_checks.begin(workflow, check)
+
     def end(self, workflow: ActiveWorkflow) -> None:
         """Drop the evaluations of a workflow. The next process that has it begins them again."""
+        self._reuse_checks.end(workflow)
         if (requests := self._open.pop(workflow, None)) is not None and requests.task is not None:
             requests.task.cancel()
 

@@ -60,7 +60,7 @@ def build_workflow(
         validated = structs.replace(validated, request=stored_request(validated.request))
     record, final = _record(validated, creation, new_id)
     loaded = loaded_of(record, validated, validated.definition_bytes)
-    loaded.named_files = creation.named_files
+    loaded.named_files, loaded.reuse = creation.named_files, validated.reuse
     workflow = ActiveWorkflow(loaded)
     decision = workflow.run.apply(Created(creation.actor), creation.at)
     if start is not None:
@@ -145,5 +145,6 @@ def _record(validated: ValidatedWorkflow, creation: Creation, new_id: NewId) -> 
         labels=dict(sorted((request.labels or {}).items())),
         parent=parent,
         definition=validated.definition,
+        reuse=validated.reuse,
     )
     return record, final

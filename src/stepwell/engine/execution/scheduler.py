@@ -34,7 +34,6 @@ import structlog
 
 from stepwell.engine.admission.controller import AdmissionController
 from stepwell.engine.admission.model_health import ModelHealth
-from stepwell.engine.attempts.flow_evaluator import FlowEvaluator
 from stepwell.engine.attempts.input_resolver import PreparedAttempt
 from stepwell.engine.attempts.runner import AttemptRunner
 from stepwell.engine.events.bus import EventBus
@@ -48,6 +47,7 @@ from stepwell.engine.execution.item_memory import ItemMemory
 from stepwell.engine.execution.leaving_workflows import LeavingWorkflows
 from stepwell.engine.execution.open_children import OpenChildren
 from stepwell.engine.execution.outcomes import Outcomes
+from stepwell.engine.execution.reuse_checks import ReuseFinder
 from stepwell.engine.execution.step_dispatcher import AttemptStart, StepDispatcher
 from stepwell.engine.execution.supervised_tasks import SupervisedTasks
 from stepwell.engine.execution.timers import Timers
@@ -55,6 +55,7 @@ from stepwell.engine.execution.workflow_queue import WorkflowQueue
 from stepwell.lifecycle.decision import Decision, RequestMarks
 from stepwell.lifecycle.effects import (
     CancelAttempt,
+    CheckReuse,
     DeadlineAt,
     Effect,
     Evaluate,
@@ -98,7 +99,7 @@ class Scheduler:
         sub_workflows: OpenChildren,
         bus: EventBus,
         outcomes: Outcomes,
-        evaluator: FlowEvaluator,
+        reuse: ReuseFinder,
         memory: MemoryGovernor,
         results_max_bytes: int = RESULTS_MAX_BYTES,
     ) -> None:
@@ -106,7 +107,7 @@ class Scheduler:
         self._new_id, self._results_max_bytes = new_id, results_max_bytes
         self.outcomes, self.loop_lag, self.lease_losses = outcomes, LoopLag(), 0
         self.workflows, self._claims, self._queue, self._sub_workflows = workflows, claims, queue, sub_workflows
-        self.tasks = SupervisedTasks()
+        self.tasks, self.started = SupervisedTasks(), asyncio.Event()
         self.leaving = LeavingWorkflows(workflows)
         on_result = self._on_sent, self._on_committed, self._on_not_written
         self.checkpointer = Checkpointer(workflow_store, *on_result, memory, self.tasks.fail_fast)
@@ -116,7 +117,7 @@ class Scheduler:
         )
         self.timers = Timers(clock, queue, self.apply, self.tasks.fail_fast)
         self.item_memory = ItemMemory()
-        self._evaluations = FlowEvaluations(evaluator, self.tasks, self._apply, self.apply, self.item_memory)
+        self._evaluations = FlowEvaluations(reuse, self.tasks, self._apply, self.apply, self.item_memory)
         self._attempt_tasks = AttemptTasks(
             runner, admission, self.dispatcher, self.checkpointer, self.tasks, self.apply, self._attempt_task_ended
         )
@@ -128,9 +129,9 @@ class Scheduler:
             WakeAt: self.timers.wake,
             DeadlineAt: self.timers.set_deadline,
             Evaluate: self._evaluations.begin,
+            CheckReuse: self._evaluations.begin_reuse_check,
             PauseOrResumeChild: sub_workflows.pause_or_resume,
         }
-        self.started = asyncio.Event()
         self._checkpoints: asyncio.Task[None] | None = None
 
     async def run(self) -> None:

@@ -18,7 +18,8 @@ from stepwell.basics.strict_json.schema_faults import printable_key
 from stepwell.basics.tenancy import EVERY_TENANT, FileScope, TenantScope
 from stepwell.contract.enums import EventType
 from stepwell.engine.files.task_files import OwnedFile, TaskFiles
-from stepwell.lifecycle.model import HistoryEvent
+from stepwell.lifecycle.allowed_verbs import is_allowed
+from stepwell.lifecycle.model import HistoryEvent, ReuseRule
 from stepwell.lifecycle.preconditions import ReadVersion
 from stepwell.lifecycle.records import WHOLE, StepRecord, TaskRecord, WorkflowParts, WorkflowRecord
 from stepwell.ports.storage import WorkflowReader
@@ -67,6 +68,21 @@ class ReadService:
         if workflow is None:
             raise NotFound("workflow")
         return workflow
+
+    async def check_reuse(self, tenant: str | None, reuse: ReuseRule | None) -> None:
+        """Raise `InvalidRequest` unless a run of *tenant* may take over results of the run that *reuse* names."""
+        if reuse is None:
+            return
+        earlier = await self.store.get(TenantScope(tenant), reuse.from_)
+        if earlier is None:
+            why = "There is no such run of this tenant"
+        elif earlier.state.deleted_at is not None:
+            why = "The run is deleted, and its files may be"
+        elif not is_allowed("rerun", earlier.state):
+            why = f"The run is {earlier.status}. It must have ended, or be PAUSED"
+        else:
+            return
+        raise InvalidRequest([Fault(("body", "reuse", "from"), why, "reuse_invalid")])
 
     async def size(
         self, scope: TenantScope, workflow_ids: Sequence[UUID], parts: WorkflowParts, stop_at: int

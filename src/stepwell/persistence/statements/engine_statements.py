@@ -296,7 +296,7 @@ FROM locked WHERE u.id = locked.id RETURNING u.id
 LOAD_WORKFLOWS: Final = f"""
 SELECT id, tenant, created_by, origin_instance, config, suppress_subtask_events, definition_bytes, feature_level,
        created_at, {names(workflows.LOADED)}, parent_step, parent_item, root_id, child_ends, {LOAD_SIGNALS} AS signals,
-       evaluates, CASE WHEN evaluates THEN inputs END AS inputs, named_files,
+       evaluates, CASE WHEN evaluates THEN inputs END AS inputs, named_files, reuse,
        CASE WHEN evaluates THEN ARRAY(SELECT label FROM labels AS l WHERE l.workflow_id = w.id) END AS labels,
        CASE WHEN status IN ('RUNNING', 'PAUSED', 'FAILED') THEN (
            SELECT sum(octet_length(s.result::text)) FROM steps AS s WHERE s.workflow_id = w.id AND s.result IS NOT NULL

@@ -20,7 +20,15 @@ from stepwell.contract.enums import ProviderType, WorkflowStatus
 from stepwell.definition.mapping.input_mapping import MAX_MAPPED_BYTES
 from stepwell.lifecycle.child_records import ChildInsertion, ChildStatuses, ParentAttempt
 from stepwell.lifecycle.decision import Decision
-from stepwell.lifecycle.records import AdmissionResult, LoadedWorkflow, NewWorkflow, UnparkedWorkflows, WaitingCount
+from stepwell.lifecycle.model import UnitKey
+from stepwell.lifecycle.records import (
+    AdmissionResult,
+    EarlierResult,
+    LoadedWorkflow,
+    NewWorkflow,
+    UnparkedWorkflows,
+    WaitingCount,
+)
 from stepwell.lifecycle.unclean_ends import UNCLEAN_ENDS
 from stepwell.persistence.clock import DatabaseClock
 from stepwell.persistence.connections.connection_pool import SmallPool
@@ -31,11 +39,19 @@ from stepwell.persistence.statements import engine_statements as sql
 from stepwell.persistence.statements.encode_rows import checkpoint_rows, more_rows
 from stepwell.persistence.statements.flow_statements import LOAD_ITEMS, UNPARK
 from stepwell.persistence.stores.batched_inserts import WorkflowInserter
+from stepwell.persistence.stores.earlier_runs import (
+    COMPLETED_TASKS,
+    COMPLETED_UNITS,
+    TAKE,
+    earlier_parameters,
+    read_earlier_results,
+)
 from stepwell.persistence.tables.steps import read_item, step_record
 from stepwell.persistence.tables.tasks import read_task
 from stepwell.persistence.tables.waits import read_signals
-from stepwell.persistence.tables.workflows import parent_link, read_labels, read_object, workflow_state
+from stepwell.persistence.tables.workflows import parent_link, read_labels, read_object, read_reuse, workflow_state
 from stepwell.ports.storage import CONCURRENT_WRITES, PAUSED_A_PAGE, POSTPONED_S, STEPS_A_PAGE
+from stepwell.runtime.offloop import off_loop
 
 _NO_TRIALS = 2**31 - 1  # unclean ends, more than there ever are within ten minutes
 _workflow_id = attrgetter("workflow.id.bytes")  # three times as fast as comparing UUIDs
@@ -113,6 +129,22 @@ class PostgresWorkflowStore(PostgresAdapter):
                 raise ResultTooLarge(MAX_MAPPED_BYTES)
             by_workflow[row["workflow_id"]][row["position"]] = row["result"].encode()
         return by_workflow
+
+    async def earlier_results(self, scope: TenantScope, workflow_id: UUID) -> list[EarlierResult]:
+        parameters = earlier_parameters(scope, workflow_id)
+        async with self._permit(), self._pool.acquire() as connection:
+            units = await connection.fetch(COMPLETED_UNITS, *parameters)
+            tasks = await connection.fetch(COMPLETED_TASKS, *parameters) if units else []
+        return await off_loop(lambda: read_earlier_results(units, tasks, workflow_id), steps=len(units) + len(tasks))
+
+    async def take_results(
+        self, scope: TenantScope, earlier_id: UUID, keys: Sequence[UnitKey], workflow_id: UUID
+    ) -> dict[UnitKey, bytes]:
+        positions, items = [key.step for key in keys], [key.item for key in keys]
+        async with self._permit():
+            parameters = (*earlier_parameters(scope, earlier_id), positions, items, workflow_id)
+            rows = await self._pool.fetch(TAKE, *parameters)
+        return {UnitKey(row["position"], row["item"]): row["result"].encode() for row in rows}
 
     async def known_jobs(self, provider: ProviderType, remote_ids: Collection[str]) -> set[str]:
         async with self._permit():
@@ -264,6 +296,7 @@ async def _load(connection: Any, ids: list[UUID]) -> list[LoadedWorkflow]:
             labels=read_labels(row["labels"]),
             parent=parent_link(row),
             named_files=None if row["named_files"] is None else json.decode(row["named_files"]),
+            reuse=read_reuse(row),
         )
         for row in workflows
     }

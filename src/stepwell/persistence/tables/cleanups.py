@@ -27,19 +27,28 @@ class CleanupColumns(TypedColumns):
 
 
 class ReferenceColumns(TypedColumns):
-    """The tasks whose files a workflow's definition names. A row of a workflow that doesn't exist has no effect."""
+    """The tasks whose files a workflow's definition names. A row of a workflow that doesn't exist has no effect.
+
+    `reused`: a result that the workflow has taken over names the files, or one that it is about to take over.
+    """
 
     task_id = column.uuid()
     workflow_id = column.uuid()
+    reused = column.flag()
 
 
 class FileRemovalColumns(TypedColumns):
-    """The files of tasks whose rows a purge has deleted, until they are deleted themselves."""
+    """The files of tasks whose rows a purge has deleted, until they are deleted themselves.
+
+    Also the files of tasks that a cleanup has left for other workflows. `forced`: workflows that have taken over a
+    result lose the files, too.
+    """
 
     task_id = column.uuid(key=True)
     workflow_id = column.uuid()
     tenant = column.text(nullable=True)
     outputs = column.json()
+    forced = column.flag()
 
 
 class DeletionColumns(TypedColumns):

@@ -30,7 +30,7 @@ from stepwell.persistence.tables.workflows import read_cost_sums
 _read_known_definition: Final = json.Decoder(WorkflowStepDefinition).decode
 _read_repeat: Final = json.Decoder(Repeat).decode
 _read_for_each: Final = json.Decoder(ForEach).decode
-_read_flow: Final = json.Decoder(FlowState).decode
+read_flow: Final = json.Decoder(FlowState).decode
 _read_counts: Final = json.Decoder(ItemCounts).decode
 
 
@@ -50,7 +50,7 @@ class _StateColumns(TypedColumns):
     completed_at = column.time()
     updated_at = column.time(nullable=False)
     skip_reason = column.text(nullable=True, decode=SkipReason)
-    flow = column.json(nullable=True, encode=encode_json, decode=_read_flow)
+    flow = column.json(nullable=True, encode=encode_json, decode=read_flow)
 
 
 def task_type(text: str) -> TaskType:

@@ -40,6 +40,7 @@ class TaskColumns(TypedColumns):
     follow_up_until = column.time()
     cost = column.json(nullable=True, encode=encode_json, decode=json.Decoder(Cost).decode)
     item = column.integer(nullable=True)
+    fingerprint = column.text(nullable=True)
 
 
 tasks = Table(

@@ -27,7 +27,7 @@ from stepwell.contract.definition import DefinitionReference
 from stepwell.contract.enums import WaitsFor, WorkflowStatus
 from stepwell.contract.tasks import CostSums
 from stepwell.lifecycle.child_records import ParentLink
-from stepwell.lifecycle.model import WorkflowState
+from stepwell.lifecycle.model import ReuseRule, WorkflowState
 from stepwell.lifecycle.records import Summary, WorkflowRecord
 from stepwell.persistence.tables import column
 from stepwell.persistence.tables.column import Columns, Decoder, Row, RowType, decoder, fields_of, metadata, part_of
@@ -35,6 +35,7 @@ from stepwell.rules.costs import CurrencySum, cost_sums
 
 read_object: Final = json.Decoder(dict[str, Any]).decode
 _read_sums: Final = json.Decoder(list[CurrencySum]).decode
+_read_reuse: Final = json.Decoder(ReuseRule).decode
 
 
 class _NewWorkflowColumns(TypedColumns):
@@ -61,6 +62,7 @@ class _NewWorkflowColumns(TypedColumns):
     )
     named_definitions = column.json(nullable=True, of="new", field="named")
     named_files = column.json(nullable=True, of="new", encode=column.encode_json)
+    reuse = column.json(nullable=True, of="record", encode=column.encode_json, decode=_read_reuse)
     created_at = column.time(nullable=False, of="record")
 
 
@@ -284,6 +286,10 @@ def _summary(state: WorkflowState, row: Row, final_result: bytes | None) -> Summ
         cost=read_cost_sums(row["costs"]),
         waits_for=read_waits_for(row),
     )
+
+
+def read_reuse(row: Row) -> ReuseRule | None:
+    return None if (rule := row["reuse"]) is None else _read_reuse(rule)
 
 
 def read_waits_for(row: Row) -> WaitsFor | None:

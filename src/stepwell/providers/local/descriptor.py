@@ -8,6 +8,7 @@ LOCAL = ProviderDescriptor(
     name=ProviderType.LOCAL,
     build="stepwell.providers.local.provider:build",
     members=frozenset(),
+    version="1",  # of the renderer: change it if equal inputs give another picture
     outputs=OutputNames(
         image=IMAGE | SEED,
         video=VIDEO | SEED | {"fps", "frames", "duration_s", "motion"},

@@ -13,7 +13,7 @@ export const EVENT_TYPES = [
   "workflow.created", "workflow.started", "workflow.paused", "workflow.resumed", "workflow.updated",
   "workflow.signaled", "workflow.completed", "workflow.failed", "workflow.cancelled", "workflow.cleaned",
   "workflow.files_deleted", "step.started", "step.submitted", "step.progress", "step.outcome_unknown", "step.retrying",
-  "step.diverted", "step.repeating", "step.waiting", "step.completed", "step.failed", "step.skipped", "step.cancelled", "step.cancel_settled",
+  "step.diverted", "step.repeating", "step.waiting", "step.reused", "step.completed", "step.failed", "step.skipped", "step.cancelled", "step.cancel_settled",
 ];
 const BATCH_MS = 100;
 // The service may send events so many seconds late, several together, which costs it less. Under load that matters more.

@@ -1,0 +1,263 @@
+"""Finds results of earlier runs for the steps and items that are about to start.
+
+    effect `CheckReuse` ──► the workflow's task, up to 100 units at a time ──► input `ReuseChecked`
+                                │ fingerprints ─► results assigned ─► results read, files referenced ─► files there?
+
+What must hold:
+- Nothing of a check is stored but references to files: if its result is lost, another check finds the same.
+- The files of a result are referenced before they are looked at, and that before the result is taken over. So what was
+  there then is there as long as the run isn't deleted, unless somebody deletes the data of the earlier run for good.
+- A workflow has at most one asyncio task for its checks, and none once it has left memory.
+- A unit whose check fails runs: its attempt reports the error.
+- A check outlasts outages of the database and of the artifact store: to run a step that is paid for costs more.
+"""
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import structlog
+from anyio import CapacityLimiter, sleep
+from msgspec import UNSET, Struct, field, to_builtins
+
+from stepwell.basics.artifacts import named_paths
+from stepwell.basics.errors import ArtifactError, ArtifactGone, AttemptError
+from stepwell.basics.tenancy import TenantScope
+from stepwell.contract.enums import StepStatus
+from stepwell.contract.tasks import Output
+from stepwell.engine.attempts.expression_evaluator import EVALUATION_RETRY_S, EVALUATION_TRIES
+from stepwell.engine.attempts.fingerprints import Fingerprints
+from stepwell.engine.attempts.flow_evaluator import FlowEvaluator
+from stepwell.engine.execution.active_workflow import ActiveWorkflow
+from stepwell.engine.execution.supervised_tasks import SupervisedTasks
+from stepwell.lifecycle.effects import CheckReuse
+from stepwell.lifecycle.inputs import Input, ReuseChecked
+from stepwell.lifecycle.model import ItemState, Reused, UnitKey
+from stepwell.lifecycle.records import EarlierResult
+from stepwell.ports.artifacts import Artifacts
+from stepwell.ports.storage import WorkflowStore
+from stepwell.rules.earlier_results import EarlierResults, WantedResult, work_of_unit
+from stepwell.runtime.memory import MemoryGovernor
+from stepwell.runtime.outages import OUTAGE_RETRY_S, until_available
+
+log = structlog.get_logger()
+
+_AT_ONCE = 100  # units
+_BYTES_AT_ONCE = 4 * 1024 * 1024  # of results
+_FILES_AT_ONCE = 8
+_FILE_S = 30.0
+_OPEN = (StepStatus.PENDING, StepStatus.RUNNING)
+
+
+class ReuseFinder:
+    """Finds results for units of a workflow."""
+
+    def __init__(
+        self,
+        evaluator: FlowEvaluator,
+        fingerprints: Fingerprints,
+        store: WorkflowStore,
+        artifacts: Artifacts,
+        memory: MemoryGovernor,
+    ) -> None:
+        self.evaluator, self._fingerprints, self._store = evaluator, fingerprints, store
+        self._artifacts, self._memory = artifacts, memory
+        self._files = CapacityLimiter(_FILES_AT_ONCE)
+
+    async def find(
+        self, workflow: ActiveWorkflow, checks: Sequence[CheckReuse], report: Callable[[ReuseChecked], object]
+    ) -> None:
+        """Report the result of each of the *checks*."""
+        left = {check.position: check.number for check in checks}
+        try:
+            await self._find(workflow, left, report)
+        except Exception:  # a bug must not keep the units from running
+            log.exception("reuse.broken", action="reuse", workflow_id=str(workflow.workflow_id))
+        for position, number in left.items():
+            report(ReuseChecked(position, number))
+
+    async def _find(
+        self, workflow: ActiveWorkflow, left: dict[int, int], report: Callable[[ReuseChecked], object]
+    ) -> None:
+        """Report the checks that find a result, and remove them from *left*: numbers by position."""
+        earlier, gone = await self._earlier(workflow), set[UnitKey]()
+        wanted = {position: work for position in left if (work := await self._work(workflow, position)) is not None}
+        while wanted:
+            assert workflow.run.reuse is not None
+            taken = workflow.run.reuse.taken() | gone
+            assigned = earlier.assign(list(wanted.values()), taken, _open_steps(workflow))
+            for position in [position for position, work in wanted.items() if work.key not in assigned]:
+                del wanted[position]
+                report(ReuseChecked(position, left.pop(position)))
+            some = _some({position: assigned[work.key] for position, work in wanted.items()})
+            with self._memory.reservation(workflow.tenant) as memory:
+                await memory.grow_up_to(sum(each.size for each in some.values()))
+                results = await self._take(workflow, some)
+                kept = await self._with_files(some, results)
+                for position, result in some.items():
+                    if position in kept:
+                        del wanted[position]
+                        report(_found(position, left.pop(position), result, results[position]))
+                    else:
+                        gone.add(result.key)
+
+    async def _earlier(self, workflow: ActiveWorkflow) -> EarlierResults:
+        if workflow.earlier is None:
+            assert workflow.run.reuse is not None
+            scope, earlier_id = TenantScope(workflow.tenant), workflow.run.reuse.rule.from_
+            read = partial(self._store.earlier_results, scope, earlier_id)
+            workflow.earlier = EarlierResults(await until_available(read))
+        return workflow.earlier
+
+    async def _work(self, workflow: ActiveWorkflow, position: int) -> WantedResult | None:
+        """Return what the unit wants; None if its inputs can't be evaluated, or if there is nothing to take over."""
+        provider, definition = workflow.provider(position), workflow.definition(position)
+        if provider is None or not workflow.earlier:
+            return None
+        inputs = await self._inputs(workflow, position)
+        if inputs is None:
+            return None
+        fallback = workflow.on_fallback(position)
+        fingerprint = await self._fingerprints.of(workflow, position, provider, inputs, fallback=fallback)
+        repeat = None if definition.repeat is UNSET else to_builtins(definition.repeat)
+        return WantedResult(
+            _key(workflow, position), workflow.resolved_step(position).step_id, work_of_unit(fingerprint, repeat)
+        )
+
+    async def _inputs(self, workflow: ActiveWorkflow, position: int) -> dict[str, Any] | None:
+        tries = EVALUATION_TRIES
+        while True:
+            tries -= 1
+            try:
+                return await self.evaluator.inputs(workflow, position)
+            except AttemptError as error:
+                if not tries or not error.retryable:
+                    return None
+            await sleep(EVALUATION_RETRY_S)
+
+    async def _take(self, workflow: ActiveWorkflow, some: Mapping[int, EarlierResult]) -> dict[int, bytes]:
+        """Return the results by position, and let the workflow reference their files. Deleted ones are absent."""
+        assert workflow.run.reuse is not None
+        scope, earlier_id = TenantScope(workflow.tenant), workflow.run.reuse.rule.from_
+        keys = [each.key for each in some.values()]
+        take = partial(self._store.take_results, scope, earlier_id, keys, workflow.workflow_id)
+        results = await until_available(take)
+        return {position: results[each.key] for position, each in some.items() if each.key in results}
+
+    async def _with_files(self, some: Mapping[int, EarlierResult], results: Mapping[int, bytes]) -> set[int]:
+        """Return the positions whose results have all their files, in their sizes."""
+        async with asyncio.TaskGroup() as group:
+            found = {
+                position: group.create_task(self._has_files(some[position], result), name="files of a reused result")
+                for position, result in results.items()
+            }
+        return {position for position, each in found.items() if each.result()}
+
+    async def _has_files(self, earlier: EarlierResult, result: bytes) -> bool:
+        for output in _named_outputs(earlier, result):
+            async with self._files:
+                if await self._size_of(output.path) != output.size:
+                    return False
+        return True
+
+    async def _size_of(self, path: str) -> int | None:
+        while True:
+            try:
+                async with asyncio.timeout(_FILE_S):
+                    return await self._artifacts.size(path)
+            except ArtifactGone:
+                return None
+            except (ArtifactError, TimeoutError) as error:
+                log.warning("reuse.store_away", action="reuse", path=path, error=str(error))
+            await sleep(OUTAGE_RETRY_S)
+
+
+def _key(workflow: ActiveWorkflow, position: int) -> UnitKey:
+    unit = workflow.run.units[position]
+    return UnitKey(*unit.place) if isinstance(unit, ItemState) else UnitKey(position, None)
+
+
+def _open_steps(workflow: ActiveWorkflow) -> set[str]:
+    run = workflow.run
+    return {run.plans[step.position].step_id for step in run.steps if step.status in _OPEN}
+
+
+def _some(assigned: Mapping[int, EarlierResult]) -> dict[int, EarlierResult]:
+    """Return the first of the results, so many that they aren't too large together."""
+    some, size = dict[int, EarlierResult](), 0
+    for position, each in assigned.items():
+        size += each.size
+        if some and size > _BYTES_AT_ONCE:
+            break
+        some[position] = each
+    return some
+
+
+def _named_outputs(earlier: EarlierResult, result: bytes) -> tuple[Output, ...]:
+    named = named_paths(result)
+    return tuple(output for output in earlier.outputs if output.path in named)
+
+
+def _found(position: int, number: int, earlier: EarlierResult, result: bytes) -> ReuseChecked:
+    reused = Reused(
+        workflow_id=earlier.workflow_id,
+        task_id=earlier.task_id,
+        source=earlier.key,
+        fingerprint=earlier.fingerprint,
+        saved=earlier.saved,
+        outputs=_named_outputs(earlier, result),
+    )
+    return ReuseChecked(position, number, reused, result)
+
+
+class _Requests(Struct):
+    """The checks of one workflow that wait for its asyncio task, by position: a later one replaces the one before."""
+
+    waiting: dict[int, CheckReuse] = field(default_factory=dict)
+    task: asyncio.Task[None] | None = None
+
+
+class OpenReuseChecks:
+    """The open checks of all workflows in memory. *apply* applies an input, and starts the steps that may start now."""
+
+    def __init__(
+        self, finder: ReuseFinder, tasks: SupervisedTasks, apply: Callable[[ActiveWorkflow, Input], bool]
+    ) -> None:
+        self.finder, self._tasks, self._apply = finder, tasks, apply
+        self._open: dict[ActiveWorkflow, _Requests] = {}
+
+    def begin(self, workflow: ActiveWorkflow, check: CheckReuse) -> None:
+        """Check in the workflow's asyncio task. Those that begin together are assigned together."""
+        requests = self._open.get(workflow)
+        if requests is None:
+            requests = self._open[workflow] = _Requests()
+            work, name = self._run(workflow, requests), f"reuse checks of {workflow.workflow_id}"
+            requests.task = self._tasks.spawn(work, name, partial(self._ended, workflow, requests))
+        requests.waiting[check.position] = check
+
+    def end(self, workflow: ActiveWorkflow) -> None:
+        """Drop the checks of a workflow. The next process that has it begins them again."""
+        if (requests := self._open.pop(workflow, None)) is not None and requests.task is not None:
+            requests.task.cancel()
+
+    async def _run(self, workflow: ActiveWorkflow, requests: _Requests) -> None:
+        while requests.waiting:
+            some = sorted(requests.waiting.values(), key=lambda check: _order(workflow, check))[:_AT_ONCE]
+            for check in some:
+                del requests.waiting[check.position]
+            await self.finder.find(workflow, some, partial(self._apply, workflow))
+            await asyncio.sleep(0)
+        if self._open.get(workflow) is requests:  # no check comes between the last look and this
+            del self._open[workflow]
+
+    def _ended(self, workflow: ActiveWorkflow, requests: _Requests, task: asyncio.Task[None]) -> None:
+        if self._open.get(workflow) is requests:
+            del self._open[workflow]
+        if not task.cancelled():
+            task.result()
+
+
+def _order(workflow: ActiveWorkflow, check: CheckReuse) -> tuple[int, int]:
+    """Return the place of the unit in the definition."""
+    return workflow.resolved_step(check.position).position, check.position

@@ -1,0 +1,142 @@
+"""The rules by which results of an earlier run are taken over.
+
+What must hold:
+- A result is taken over only for equal work, and at most once in a run.
+- If several units have equal work, each first takes the result of the same step and item. The others are distributed in
+  the order of the definition: those first whose own unit can't take them any more.
+- A step that repeats is taken over as a whole: its `repeat` and the fingerprint of its first run are equal.
+"""
+
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any
+from uuid import UUID
+
+from msgspec import Struct
+
+from stepwell.basics.strict_json.canonical import digest
+from stepwell.contract.tasks import Cost, Money
+from stepwell.lifecycle.model import FlowState, Task, UnitKey
+from stepwell.lifecycle.records import EarlierResult
+
+
+def work_of_unit(fingerprint: str, repeat: Mapping[str, Any] | None) -> str:
+    """Return the fingerprint of all runs of a unit, from that of the first one. *repeat* is None if it has one run."""
+    return fingerprint if repeat is None else digest([fingerprint, {"best": None, **repeat}])
+
+
+class CompletedUnit(Struct, frozen=True):
+    """A COMPLETED step or item as stored. `task_id` is its latest attempt, `repeat` the member of its definition."""
+
+    key: UnitKey
+    step_id: str
+    task_id: UUID | None
+    size: int
+    repeat: Mapping[str, Any] | None
+    flow: FlowState | None
+
+
+def earlier_results(workflow_id: UUID, units: Iterable[CompletedUnit], tasks: Iterable[Task]) -> list[EarlierResult]:
+    """Return the results of *units* that may be taken over, in their order. *tasks* are the COMPLETED attempts with a
+    fingerprint, those of a unit in their order.
+    """
+    by_unit: dict[UnitKey, list[Task]] = defaultdict(list)
+    for task in tasks:
+        key = UnitKey(task.position, None) if task.place is None else UnitKey(*task.place)
+        by_unit[key].append(task)
+    found = (_earlier_result(workflow_id, unit, by_unit.get(unit.key, [])) for unit in units)
+    return [each for each in found if each is not None]
+
+
+def _earlier_result(workflow_id: UUID, unit: CompletedUnit, tasks: Sequence[Task]) -> EarlierResult | None:
+    reused = None if unit.flow is None else unit.flow.reused
+    if reused is not None:
+        return EarlierResult(
+            key=unit.key,
+            step_id=unit.step_id,
+            fingerprint=reused.fingerprint,
+            workflow_id=reused.workflow_id,
+            task_id=reused.task_id,
+            size=unit.size,
+            outputs=reused.outputs,
+            saved=reused.saved,
+        )
+    if unit.repeat is None:
+        tasks = [task for task in tasks if task.id == unit.task_id]
+    if not tasks or unit.task_id is None or (fingerprint := tasks[0].fingerprint) is None:
+        return None
+    return EarlierResult(
+        key=unit.key,
+        step_id=unit.step_id,
+        fingerprint=work_of_unit(fingerprint, unit.repeat),
+        workflow_id=workflow_id,
+        task_id=unit.task_id,
+        size=unit.size,
+        outputs=tuple(output for task in tasks for output in task.outputs),
+        saved=_sum([task.cost for task in tasks]),
+    )
+
+
+def _sum(costs: Sequence[Cost | None]) -> Money | None:
+    """Return the sum of the *costs*; None if one isn't known, or if they are in several currencies."""
+    known = [cost for cost in costs if cost is not None]
+    currencies = {cost.currency for cost in known}
+    if len(known) < len(costs) or len(currencies) != 1:
+        return None
+    return Money(round(sum(cost.amount for cost in known), 9), currencies.pop())
+
+
+class WantedResult(Struct, frozen=True):
+    """A unit of the new run that may take over a result. `key` is that in the new run."""
+
+    key: UnitKey
+    step_id: str
+    fingerprint: str
+
+    @property
+    def name(self) -> tuple[str, int | None]:
+        return self.step_id, self.key.item
+
+
+class EarlierResults:
+    """The results of an earlier run, by fingerprint, each list in the order of the earlier run."""
+
+    def __init__(self, results: Iterable[EarlierResult]) -> None:
+        self._by_fingerprint: dict[str, list[EarlierResult]] = defaultdict(list)
+        for each in results:
+            self._by_fingerprint[each.fingerprint].append(each)
+
+    def __bool__(self) -> bool:
+        return bool(self._by_fingerprint)
+
+    def assign(
+        self, wanted: Sequence[WantedResult], taken: Collection[UnitKey], open_steps: Collection[str]
+    ) -> dict[UnitKey, EarlierResult]:
+        """Return the result for each of the *wanted* units that there is one for, by the key of the unit.
+
+        *taken* are the keys of results that are given out. *open_steps* are the steps that may still want their own.
+        """
+        given, assigned = set(taken), dict[UnitKey, EarlierResult]()
+        names = {each.name for each in wanted}
+        for each in wanted:
+            for result in self._free(each, given):
+                if (result.step_id, result.key.item) == each.name:
+                    assigned[each.key] = result
+                    given.add(result.key)
+                    break
+        for each in sorted(wanted, key=lambda unit: (unit.key.step, unit.key.item or 0)):
+            if each.key in assigned:
+                continue
+            free = self._free(each, given)
+            elsewhere = [
+                result
+                for result in free
+                if result.step_id not in open_steps or (result.step_id, result.key.item) in names
+            ]
+            if free:
+                assigned[each.key] = (elsewhere or free)[0]
+                given.add(assigned[each.key].key)
+        return assigned
+
+    def _free(self, wanted: WantedResult, given: Collection[UnitKey]) -> list[EarlierResult]:
+        return [each for each in self._by_fingerprint.get(wanted.fingerprint, ()) if each.key not in given]
