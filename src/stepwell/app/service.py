@@ -120,15 +120,17 @@ class Service:
         self.services.subscriptions.close()
         if engine.workers is not None:
             engine.workers.stop()
-        if not running.done():
-            await self._drain()
-            with contextlib.suppress(TimeoutError, Unavailable):
-                async with asyncio.timeout(_LAST_WRITES_S):
-                    await engine.scheduler.wait_until_written()
-                    await engine.limits.leave()
-                    await engine.lease.release()
-        running.cancel()
-        await asyncio.wait({running}, timeout=_LAST_WRITES_S)
+        try:
+            if not running.done():
+                await self._drain()
+                with contextlib.suppress(TimeoutError, Unavailable):
+                    async with asyncio.timeout(_LAST_WRITES_S):
+                        await engine.scheduler.wait_until_written()
+                        await engine.limits.leave()
+                        await engine.lease.release()
+        finally:
+            running.cancel()
+            await asyncio.wait({running}, timeout=_LAST_WRITES_S)
         if not running.done():
             # An attempt doesn't react to its cancellation. It ends with the process.
             log.error("engine.stuck", action="stop")
