@@ -20,7 +20,7 @@ from stepwell.api.requests.operations import Operation
 from stepwell.api.routes.all_routes import operations
 from stepwell.basics.setting_names import CREDENTIAL, PREFIX, TENANTS_SECRET
 from stepwell.cli.workflow_commands import declarations  # noqa: F401 - it declares commands
-from stepwell.cli.workflow_commands.service_command import SHARED, service_commands
+from stepwell.cli.workflow_commands.service_command import SHARED, ServiceCommand, service_commands
 from stepwell.contract.enums import EVENT_MEANINGS, WITHOUT_PROVIDER, EventType, ProviderType, TaskType
 from stepwell.contract.reasons import StepReason, WorkflowReason
 from stepwell.contract.scopes import SCOPES, Permission
@@ -160,7 +160,7 @@ def commands_over_the_api() -> dict[str, click.Command]:
     for name, command in service_commands.commands.items():
         members = command.commands if isinstance(command, click.Group) else {"": command}
         found |= {f"{name} {member}".strip(): each for member, each in members.items()}
-    return found
+    return {name: each for name, each in found.items() if isinstance(each, ServiceCommand)}
 
 
 def _usage(name: str, command: click.Command) -> str:

@@ -22,6 +22,7 @@ NODES: Mapping[str, Node] = {
     "CheckpointLoaderSimple": Node(("ckpt_name",)),
     "UNETLoader": Node(("unet_name",)),
     "CLIPTextEncode": Node(("text", "clip")),
+    "EmptyImage": Node(("width", "height", "batch_size", "color")),
     "EmptyLatentImage": Node(("width", "height", "batch_size")),
     "KSampler": Node(("seed", "steps", "model", "positive", "negative", "latent_image")),
     "VAEDecode": Node(("samples", "vae")),

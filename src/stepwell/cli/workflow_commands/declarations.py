@@ -399,12 +399,52 @@ def redeliver(context: "CommandContext", workflow: str, deliveries: tuple[str, .
     redeliver(context, workflow, deliveries)
 
 
-@service_command("providers")
-def providers(context: "CommandContext") -> None:
+class _ListByDefault(click.Group):
+    """A group whose command `list` runs if none of its commands is named."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        named = [each for each in args if each in self.commands or each in ctx.help_option_names]
+        return super().parse_args(ctx, args if named else ["list", *args])
+
+
+@service_commands.group("providers", cls=_ListByDefault)
+def providers() -> None:
+    """List the providers of a service, or check one with a small paid job."""
+
+
+@service_command("list", group=providers)
+def list_providers(context: "CommandContext") -> None:
     """List the providers, with their slots, models, circuit breakers and refused keys."""
     from stepwell.cli.workflow_commands.listings import list_providers
 
     list_providers(context)
+
+
+@providers.command("check")
+@click.argument("provider")
+@click.option("--model", help="The model [the provider's default].")
+@click.option(
+    "--spend",
+    type=click.FloatRange(min=0),
+    help="The most that both jobs may cost by STEPWELL_PRICES, in its currency [0.05]. Required without a price.",
+)
+@click.option("--dry-run", is_flag=True, help="Print what would be sent, and send nothing.")
+def check_provider(**options: Any) -> int:
+    """Check that PROVIDER works as Stepwell expects, by a small job at the real one, which is paid.
+
+    It submits a job, polls it, fetches its result, and cancels a second job. The keys and URLs are the settings of
+    `serve`; no service is needed. Exit code 0: all agreed; 1: something differed; 2: nothing was sent.
+    """
+    import os
+
+    from stepwell.cli.output import settings_of, start_logging
+    from stepwell.cli.provider_check import CheckOptions, check_provider
+    from stepwell.cli.signals import Signals
+
+    settings = settings_of(os.environ)
+    start_logging(settings, os.environ, quiet=True)
+    with Signals() as signals:
+        return check_provider(settings, CheckOptions(**options), signals)
 
 
 @service_command("costs")
