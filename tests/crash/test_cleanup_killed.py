@@ -12,6 +12,7 @@ from support.processes.forks import call_in_fork
 from support.processes.killed_cleanup import clean_and_die
 from support.providers.configured_by_steps import ConfiguredProvider, configured_step
 from support.service.live_service import Service, running_service
+from support.workflows.reused_results import image, rerun, reused, run
 
 _FILES = 3
 
@@ -49,3 +50,25 @@ async def _check(service: Service, dsn: str, workflow_id: str, paths: list[str])
     assert (repeated["tasks_processed"], repeated["errors"], repeated["pending"]) == (0, [], False)
     assert await sql.fetchval("SELECT count(*) FROM cleanups") == 0
     await sql.close()
+
+
+async def test_the_last_cleanup_of_a_reused_file_deletes_it_wherever_it_is_killed(dsn: str, tmp_path: Path) -> None:
+    killed: str | None = None
+    for point in count(1, 2):
+        async with running_service(dsn, tmp_path) as service:
+            if killed is not None:
+                if not (await service.get(killed))["is_deleted"]:
+                    await service.verb(killed, "cleanup")
+                while "workflow.files_deleted" not in [event["type"] for event in await service.events(killed)]:
+                    pass
+                assert [path for path in service.stored_files() if path.suffix == ".png"] == []
+            first = await run(service, image("a"), image("b"))
+            second = await rerun(service, first, steps=["b"])
+            assert reused(second) == ["a"]
+            assert len((await service.verb(first["id"], "cleanup")).json()["cleanup"]["deleted_paths"]) == 1
+            killed = second["id"]
+        code = await call_in_fork(clean_and_die, dsn, tmp_path, killed, point)
+        if code == 0:
+            break
+        assert code == -signal.SIGKILL, point
+    assert point >= 2 * (1 + 1 + 2 + 2 + 1 + 1)

@@ -7,12 +7,6 @@ WHERE workflow_id = $2 AND owner = $1 AND NOT purge;
 --           Index Cond: (workflow_id = $2)
 --           Filter: ((NOT purge) AND (owner = $1))
 
-DELETE FROM file_removals
-WHERE task_id = ANY($1::uuid[]);
---   Delete on file_removals
---     ->  Index Scan using file_removals_pkey on file_removals
---           Index Cond: (task_id = ANY ($1))
-
 DELETE FROM idempotency_keys AS t
 USING (
 SELECT scope, key
@@ -251,12 +245,13 @@ WHERE workflow_id = ANY($1::uuid[]) ) AND f.task_id > $2 AND NOT EXISTS (
 SELECT
 FROM artifact_references AS r
 JOIN workflows AS w ON w.id = r.workflow_id
-WHERE r.task_id = f.task_id AND w.deleted_at IS NULL AND w.tenant IS NOT DISTINCT FROM f.tenant )
+WHERE r.task_id = f.task_id AND w.deleted_at IS NULL AND w.tenant IS NOT DISTINCT FROM f.tenant AND NOT (f.forced AND
+    r.reused) )
 ORDER BY f.task_id
 LIMIT $3;
 --   Limit
 --     ->  Nested Loop Anti Join
---           Join Filter: ((NOT (w.tenant IS DISTINCT FROM f.tenant)) AND (r.task_id = f.task_id))
+--           Join Filter: (((NOT f.forced) OR (NOT r.reused)) AND (NOT (w.tenant IS DISTINCT FROM f.tenant)) AND (r.task_id = f.task_id))
 --           ->  Nested Loop
 --                 ->  Unique
 --                       ->  Merge Append
@@ -592,6 +587,41 @@ WHERE remote_id = ANY($2::text[]) AND provider = $1;
 --   Index Only Scan using tasks_by_remote_id on tasks
 --     Index Cond: ((remote_id = ANY ($2)) AND (provider = $1))
 
+SELECT s.position, NULL::int AS item, s.step_id, s.repeat, s.task_id, s.flow, octet_length(s.result::text) AS size
+FROM workflows AS w
+JOIN steps AS s ON s.workflow_id = w.id
+WHERE w.id = $1 AND w.deleted_at IS NULL AND ($3::bool OR w.tenant IS NOT DISTINCT FROM $2::text) AND ($4::text IS
+    NULL OR w.created_by = $4::text) AND s.status = 'COMPLETED' AND s.result IS NOT NULL
+UNION ALL
+SELECT i.position, i.item, s.step_id, s.repeat, i.task_id, i.flow, octet_length(i.result::text)
+FROM workflows AS w
+JOIN step_items AS i ON i.workflow_id = w.id
+JOIN steps AS s ON s.workflow_id = i.workflow_id AND s.position = i.position
+WHERE w.id = $1 AND w.deleted_at IS NULL AND ($3::bool OR w.tenant IS NOT DISTINCT FROM $2::text) AND ($4::text IS
+    NULL OR w.created_by = $4::text) AND i.status = 'COMPLETED' AND i.result IS NOT NULL
+ORDER BY position, item;
+--   Sort
+--     Sort Key: s."position", (NULL::integer)
+--     ->  Append
+--           ->  Nested Loop
+--                 ->  Index Scan using workflows_pkey on workflows w
+--                       Index Cond: (id = $1)
+--                       Filter: ((deleted_at IS NULL) AND ($3 OR (NOT (tenant IS DISTINCT FROM $2))) AND (($4 IS NULL) OR (created_by = $4)))
+--                 ->  Index Scan using steps_pkey on steps s
+--                       Index Cond: (workflow_id = $1)
+--                       Filter: ((result IS NOT NULL) AND (status = 'COMPLETED'::text))
+--           ->  Nested Loop
+--                 Join Filter: (i."position" = s_1."position")
+--                 ->  Nested Loop
+--                       ->  Index Scan using step_items_pkey on step_items i
+--                             Index Cond: (workflow_id = $1)
+--                             Filter: ((result IS NOT NULL) AND (status = 'COMPLETED'::text))
+--                       ->  Index Scan using workflows_pkey on workflows w_1
+--                             Index Cond: (id = $1)
+--                             Filter: ((deleted_at IS NULL) AND ($3 OR (NOT (tenant IS DISTINCT FROM $2))) AND (($4 IS NULL) OR (created_by = $4)))
+--                 ->  Index Scan using steps_pkey on steps s_1
+--                       Index Cond: (workflow_id = $1)
+
 SELECT s.workflow_id, s.position, CASE WHEN CASE WHEN s.for_each IS NULL THEN 0 WHEN s.status = 'COMPLETED' THEN
     (SELECT least(100 + 2 * coalesce(sum(octet_length(i.result::text)), 0) + 5 * count(*), 2000000000)::int
 FROM step_items AS i
@@ -709,6 +739,22 @@ WHERE t.workflow_id = ANY($1::uuid[]) AND t.follow_up_until IS NOT NULL;
 --                 Filter: ((status = 'RUNNING'::text) AND (task_id = t.id))
 --     ->  Index Scan using tasks_to_follow_up on tasks t_1
 --           Index Cond: (workflow_id = ANY ($1))
+
+SELECT t.id, t.workflow_id, t.position, t.attempt, t.provider, t.seed, t.started_at, t.status, t.phase, t.remote_id,
+    t.outcome_unknown, t.cancel_receipt, t.outputs, t.error, t.completed_at, t.sent, t.urls, t.follow_up_until,
+    t.cost, t.fingerprint, t.item
+FROM workflows AS w
+JOIN tasks AS t ON t.workflow_id = w.id
+WHERE w.id = $1 AND w.deleted_at IS NULL AND ($3::bool OR w.tenant IS NOT DISTINCT FROM $2::text) AND ($4::text IS
+    NULL OR w.created_by = $4::text) AND t.status = 'COMPLETED' AND t.fingerprint IS NOT NULL
+ORDER BY t.position, t.attempt;
+--   Nested Loop
+--     ->  Index Scan using tasks_workflow_id_position_attempt_key on tasks t
+--           Index Cond: (workflow_id = $1)
+--           Filter: ((fingerprint IS NOT NULL) AND (status = 'COMPLETED'::text))
+--     ->  Index Scan using workflows_pkey on workflows w
+--           Index Cond: (id = $1)
+--           Filter: ((deleted_at IS NULL) AND ($3 OR (NOT (tenant IS DISTINCT FROM $2))) AND (($4 IS NULL) OR (created_by = $4)))
 
 SELECT tasks.id, tasks.workflow_id, tasks.position, tasks.attempt, tasks.provider, tasks.seed, tasks.started_at,
     tasks.status, tasks.phase, tasks.remote_id, tasks.outcome_unknown, tasks.cancel_receipt, tasks.outputs,
@@ -1417,6 +1463,67 @@ WHERE k.workflow_id = family.id AND k.follow_up_until IS NOT NULL));
 --                   Index Cond: (workflow_id = family_1.id)
 
 WITH RECURSIVE family AS (
+SELECT id, tenant
+FROM workflows
+WHERE id = $1
+UNION ALL
+SELECT c.id, c.tenant
+FROM family
+JOIN workflows AS c ON c.parent_id = family.id ), lost AS (
+SELECT k.id, family.tenant
+FROM family
+JOIN tasks AS k ON k.workflow_id = family.id
+WHERE k.deleted_at IS NULL AND k.outputs::text <> '[]' ), readers AS (
+SELECT r.task_id, r.workflow_id, r.reused
+FROM lost
+JOIN artifact_references AS r ON r.task_id = lost.id
+JOIN workflows AS w ON w.id = r.workflow_id AND w.deleted_at IS NULL AND w.tenant IS NOT DISTINCT FROM lost.tenant
+WHERE NOT EXISTS (SELECT
+FROM family
+WHERE family.id = w.id) )
+SELECT DISTINCT workflow_id
+FROM readers AS r
+WHERE reused AND NOT EXISTS (SELECT
+FROM readers AS n
+WHERE n.task_id = r.task_id AND NOT n.reused)
+ORDER BY workflow_id
+LIMIT 1000;
+--   Limit
+--     CTE family
+--       ->  Recursive Union
+--             ->  Index Scan using workflows_pkey on workflows
+--                   Index Cond: (id = $1)
+--             ->  Nested Loop
+--                   ->  WorkTable Scan on family
+--                   ->  Index Scan using workflows_by_parent on workflows c
+--                         Index Cond: (parent_id = family.id)
+--     CTE readers
+--       ->  Nested Loop Anti Join
+--             Join Filter: (family_1.id = w.id)
+--             ->  Nested Loop
+--                   ->  Nested Loop
+--                         ->  Nested Loop
+--                               Join Filter: (NOT (w.tenant IS DISTINCT FROM family_2.tenant))
+--                               ->  Index Scan using workflows_pkey on workflows w
+--                                     Filter: (deleted_at IS NULL)
+--                               ->  CTE Scan on family family_2
+--                         ->  Index Scan using tasks_workflow_id_position_attempt_key on tasks k
+--                               Index Cond: (workflow_id = family_2.id)
+--                               Filter: ((deleted_at IS NULL) AND ((outputs)::text <> '[]'::text))
+--                   ->  Index Scan using artifact_references_pkey on artifact_references r_1
+--                         Index Cond: ((task_id = k.id) AND (workflow_id = w.id))
+--             ->  CTE Scan on family family_1
+--     ->  Unique
+--           ->  Sort
+--                 Sort Key: r.workflow_id
+--                 ->  Nested Loop Anti Join
+--                       Join Filter: (n.task_id = r.task_id)
+--                       ->  CTE Scan on readers r
+--                             Filter: reused
+--                       ->  CTE Scan on readers n
+--                             Filter: (NOT reused)
+
+WITH RECURSIVE family AS (
 SELECT w.id, w.tenant, w.deleted_at, w.depth
 FROM workflows AS w
 WHERE w.id = $2 AND w.deleted_at IS NOT NULL
@@ -1969,7 +2076,7 @@ FROM workflows AS c
 WHERE c.parent_id = w.id) )
 ORDER BY w.completed_at
 LIMIT $4 FOR UPDATE OF w SKIP LOCKED ), free AS MATERIALIZED (
-SELECT id, tenant
+SELECT id, tenant, false AS forced
 FROM (
 SELECT *, sum(total_steps) OVER (ORDER BY completed_at, id) - total_steps AS before
 FROM ended ) AS e
@@ -2038,12 +2145,13 @@ WHERE n.workflow_id = free.id ), old_signals AS (
 DELETE FROM signals AS n
 USING free
 WHERE n.workflow_id = free.id ), new_removals AS (
-INSERT INTO file_removals (task_id, workflow_id, tenant, outputs)
-SELECT k.id, k.workflow_id, free.tenant, k.outputs
+INSERT INTO file_removals AS f (task_id, workflow_id, tenant, outputs, forced)
+SELECT k.id, k.workflow_id, free.tenant, k.outputs, free.forced
 FROM old_tasks AS k
 JOIN free ON free.id = k.workflow_id
 WHERE k.deleted_at IS NULL AND k.outputs::text <> '[]'
-ON CONFLICT DO NOTHING
+ON CONFLICT (task_id) DO UPDATE
+SET forced = f.forced OR excluded.forced
 RETURNING workflow_id ), is_limited AS (
 SELECT greatest( (SELECT count(*)
 FROM old_steps), (SELECT count(*)
@@ -2232,8 +2340,9 @@ WHERE completed_at > now() - make_interval(secs => $2) AND depth = 0) AS next_s;
 --                   ->  Index Scan using signals_pkey on signals n_1
 --                         Index Cond: (workflow_id = free_10.id)
 --     CTE new_removals
---       ->  Insert on file_removals
---             Conflict Resolution: NOTHING
+--       ->  Insert on file_removals f
+--             Conflict Resolution: UPDATE
+--             Conflict Arbiter Indexes: file_removals_pkey
 --             ->  Nested Loop
 --                   Join Filter: (k_2.workflow_id = free_11.id)
 --                   ->  CTE Scan on old_tasks k_2
@@ -2744,6 +2853,56 @@ LIMIT 1 ) ) AS next_at;
 --                   SubPlan 10
 --                     ->  CTE Scan on due_paused due_paused_1
 
+WITH earlier AS MATERIALIZED (SELECT w.id
+FROM workflows AS w
+WHERE w.id = $1 AND w.deleted_at IS NULL AND ($3::bool OR w.tenant IS NOT DISTINCT FROM $2::text) AND ($4::text IS
+    NULL OR w.created_by = $4::text) FOR SHARE), taken AS MATERIALIZED (
+SELECT k.position, k.item, CASE WHEN k.item IS NULL THEN s.result ELSE i.result END AS result
+FROM unnest($5::int[], $6::int[]) AS k(position, item)
+CROSS
+JOIN earlier
+JOIN steps AS s ON s.workflow_id = earlier.id AND s.position = k.position
+LEFT
+JOIN step_items AS i ON i.workflow_id = earlier.id AND i.position = k.position AND i.item = k.item
+WHERE CASE WHEN k.item IS NULL THEN s.status ELSE i.status END = 'COMPLETED' ), named AS (
+INSERT INTO artifact_references (task_id, workflow_id, reused)
+SELECT DISTINCT m[1]::uuid, $7::uuid, true
+FROM taken
+CROSS
+JOIN LATERAL regexp_matches(taken.result::text, 'media/([0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12})/', 'g') AS m
+ON CONFLICT DO NOTHING )
+SELECT position, item, result
+FROM taken
+WHERE result IS NOT NULL;
+--   CTE Scan on taken
+--     Filter: (result IS NOT NULL)
+--     CTE earlier
+--       ->  LockRows
+--             ->  Index Scan using workflows_pkey on workflows w
+--                   Index Cond: (id = $1)
+--                   Filter: ((deleted_at IS NULL) AND ($3 OR (NOT (tenant IS DISTINCT FROM $2))) AND (($4 IS NULL) OR (created_by = $4)))
+--     CTE taken
+--       ->  Nested Loop Left Join
+--             Join Filter: ((i."position" = k."position") AND (i.item = k.item))
+--             Filter: (CASE WHEN (k.item IS NULL) THEN s.status ELSE i.status END = 'COMPLETED'::text)
+--             ->  Nested Loop
+--                   Join Filter: (s."position" = k."position")
+--                   ->  Nested Loop
+--                         ->  CTE Scan on earlier
+--                         ->  Index Scan using steps_pkey on steps s
+--                               Index Cond: (workflow_id = earlier.id)
+--                   ->  Function Scan on k
+--             ->  Index Scan using step_items_pkey on step_items i
+--                   Index Cond: (workflow_id = earlier.id)
+--     CTE named
+--       ->  Insert on artifact_references
+--             Conflict Resolution: NOTHING
+--             ->  HashAggregate
+--                   Group Key: (m.m[1])::uuid
+--                   ->  Nested Loop
+--                         ->  CTE Scan on taken taken_1
+--                         ->  Function Scan on regexp_matches m
+
 WITH ended AS (
 DELETE FROM cleanups
 WHERE workflow_id = ANY (ARRAY(
@@ -2771,6 +2930,24 @@ WHERE r.workflow_id = ended.workflow_id;
 --           ->  CTE Scan on ended
 --           ->  Index Scan using artifact_references_by_workflow_id on artifact_references r
 --                 Index Cond: (workflow_id = ended.workflow_id)
+
+WITH ended AS (DELETE FROM file_removals
+WHERE task_id = ANY($1::uuid[])
+RETURNING task_id)
+UPDATE tasks AS t
+SET deleted_at = clock_timestamp()
+FROM ended
+WHERE t.id = ended.task_id AND t.deleted_at IS NULL;
+--   Update on tasks t
+--     CTE ended
+--       ->  Delete on file_removals
+--             ->  Index Scan using file_removals_pkey on file_removals
+--                   Index Cond: (task_id = ANY ($1))
+--     ->  Nested Loop
+--           ->  CTE Scan on ended
+--           ->  Index Scan using tasks_pkey on tasks t
+--                 Index Cond: (id = ended.task_id)
+--                 Filter: (deleted_at IS NULL)
 
 WITH existing AS MATERIALIZED (
 SELECT id
@@ -4604,7 +4781,7 @@ WHERE w.id = mine.workflow_id AND w.owner IS NULL AND w.deleted_at IS NOT NULL A
 FROM tasks AS k
 WHERE k.workflow_id = w.id AND k.follow_up_until IS NOT NULL)
 RETURNING w.id, w.tenant, mine.purged_by ), free AS MATERIALIZED (
-SELECT mine.workflow_id AS id, coalesce(gone.tenant, mine.tenant) AS tenant
+SELECT mine.workflow_id AS id, coalesce(gone.tenant, mine.tenant) AS tenant, mine.purged_by IS NOT NULL AS forced
 FROM mine
 LEFT
 JOIN gone ON gone.id = mine.workflow_id
@@ -4674,12 +4851,13 @@ WHERE n.workflow_id = free.id ), old_signals AS (
 DELETE FROM signals AS n
 USING free
 WHERE n.workflow_id = free.id ), new_removals AS (
-INSERT INTO file_removals (task_id, workflow_id, tenant, outputs)
-SELECT k.id, k.workflow_id, free.tenant, k.outputs
+INSERT INTO file_removals AS f (task_id, workflow_id, tenant, outputs, forced)
+SELECT k.id, k.workflow_id, free.tenant, k.outputs, free.forced
 FROM old_tasks AS k
 JOIN free ON free.id = k.workflow_id
 WHERE k.deleted_at IS NULL AND k.outputs::text <> '[]'
-ON CONFLICT DO NOTHING
+ON CONFLICT (task_id) DO UPDATE
+SET forced = f.forced OR excluded.forced
 RETURNING workflow_id ), is_limited AS (
 SELECT greatest( (SELECT count(*)
 FROM old_steps), (SELECT count(*)
@@ -4834,8 +5012,9 @@ FROM free, is_limited;
 --                   ->  Index Scan using signals_pkey on signals n_1
 --                         Index Cond: (workflow_id = free_10.id)
 --     CTE new_removals
---       ->  Insert on file_removals
---             Conflict Resolution: NOTHING
+--       ->  Insert on file_removals f
+--             Conflict Resolution: UPDATE
+--             Conflict Arbiter Indexes: file_removals_pkey
 --             ->  Nested Loop
 --                   Join Filter: (k_2.workflow_id = free_11.id)
 --                   ->  CTE Scan on old_tasks k_2
@@ -4936,7 +5115,13 @@ WITH mine AS (
 UPDATE cleanups
 SET deleted = deleted + $4, gone = gone + $5
 WHERE workflow_id = $2 AND owner = $1
-RETURNING workflow_id )
+RETURNING workflow_id ), kept AS (
+INSERT INTO file_removals (task_id, workflow_id, tenant, outputs)
+SELECT k.id, w.id, w.tenant, k.outputs
+FROM mine
+JOIN workflows AS w ON w.id = mine.workflow_id
+JOIN tasks AS k ON k.workflow_id = w.id AND k.id = ANY($6::uuid[])
+ON CONFLICT DO NOTHING )
 UPDATE tasks AS t
 SET deleted_at = clock_timestamp()
 FROM mine
@@ -4947,6 +5132,17 @@ WHERE t.workflow_id = mine.workflow_id AND t.id = ANY($3::uuid[]) AND t.deleted_
 --             ->  Index Scan using cleanups_pkey on cleanups
 --                   Index Cond: (workflow_id = $2)
 --                   Filter: (owner = $1)
+--     CTE kept
+--       ->  Insert on file_removals
+--             Conflict Resolution: NOTHING
+--             ->  Nested Loop
+--                   ->  Nested Loop
+--                         ->  CTE Scan on mine mine_1
+--                         ->  Index Scan using workflows_pkey on workflows w
+--                               Index Cond: (id = mine_1.workflow_id)
+--                   ->  Index Scan using tasks_workflow_id_position_attempt_key on tasks k
+--                         Index Cond: (workflow_id = w.id)
+--                         Filter: (id = ANY ($6))
 --     ->  Nested Loop
 --           ->  CTE Scan on mine
 --           ->  Index Scan using tasks_workflow_id_position_attempt_key on tasks t

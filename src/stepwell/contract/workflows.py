@@ -219,6 +219,9 @@ class WorkflowDataDeletion(Struct):
     id: UUID
     files_deleted: Annotated[int, Meta(description="The files that this request has deleted")]
     pending: Annotated[bool, Meta(description="Something is left, which the service still deletes")] = False
+    lost_by: Annotated[
+        list[UUID], Meta(description="The runs, at most 1,000, that have taken over results, and lose their files")
+    ] = []
 
 
 class WorkflowCleanupResponse(Struct):

@@ -14,7 +14,7 @@ from contextlib import suppress
 from functools import partial
 from uuid import UUID
 
-from msgspec import Struct, json
+from msgspec import Struct, json, structs
 
 from stepwell.basics.errors import InvalidTransition, JobFollowedUp, NotFound, NotWaiting, TooManyRequests, Unavailable
 from stepwell.basics.tenancy import EVERY_TENANT, TenantScope
@@ -267,7 +267,8 @@ class WorkflowService(Struct, eq=False, kw_only=True):
                 await self.change(scope, workflow_id, Cleanup(actor, cleanup_tasks=False), NO_PRECONDITIONS)
                 await self._until_released(scope, workflow_id)
                 await self._until_stopped(workflow_id)
-            return await self.cleanups.purge(observer, actor)
+            losers = await self.purges.losers(workflow_id)
+            return structs.replace(await self.cleanups.purge(observer, actor), lost_by=list(losers))
 
     async def _until_released(self, scope: TenantScope, workflow_id: UUID) -> None:
         """Wait some seconds until no other process runs the workflow. Its jobs may still be cancelled there."""

@@ -17,6 +17,7 @@ from stepwell.lifecycle.cleanup_records import (
 from stepwell.rules.costs import ExpiredCosts
 from stepwell.rules.list_records import TaskCursor
 
+MOST_LOSERS: Final = 1_000
 BEFORE_ALL_TASKS: Final = TaskCursor(-1, 0)
 """The cursor before all tasks."""
 
@@ -61,8 +62,19 @@ class Cleanups(Protocol):
     async def children(self, workflow_id: UUID, limit: int) -> Mapping[UUID, WorkflowStatus]:
         """Return the statuses of up to *limit* sub-workflows that aren't deleted, not those of sub-workflows."""
 
-    async def settle(self, owner: UUID, workflow_id: UUID, task_ids: Sequence[UUID], deleted: int, gone: int) -> None:
-        """Mark the tasks as deleted, and add to the numbers of their files."""
+    async def settle(
+        self,
+        owner: UUID,
+        workflow_id: UUID,
+        task_ids: Sequence[UUID],
+        deleted: int,
+        gone: int,
+        kept: Sequence[UUID] = (),
+    ) -> None:
+        """Mark the tasks as deleted, and add to the numbers of their files.
+
+        The files of the tasks *kept* stay for other workflows. They become removals (`Purges.removals`).
+        """
 
     async def postpone(self, owner: UUID, workflow_id: UUID, seconds: float) -> None:
         """Make the next pass due in *seconds*, and count a failed one."""
@@ -90,6 +102,12 @@ class Purges(Protocol):
 
         Its sub-workflows that have ended are deleted, and purged, too. A cleanup of the workflow becomes the purge.
         Returns None if nothing of the workflow is left. *owner* becomes the owner, unless another live process is.
+        """
+
+    async def losers(self, workflow_id: UUID) -> Sequence[UUID]:
+        """Return the undeleted workflows, at most `MOST_LOSERS`, that lose files by the purge of the workflow.
+
+        They have taken over results of it or of its sub-workflows. Files that a definition names aren't lost.
         """
 
     async def with_uploads(self, workflow_ids: Collection[UUID]) -> Collection[UUID]:

@@ -15,6 +15,7 @@ from stepwell.lifecycle.cleanup_records import (
     PurgedRows,
     TaskToClean,
 )
+from stepwell.ports.deletions import MOST_LOSERS
 from stepwell.rules.list_records import TaskCursor
 from stepwell.testing.memory_tables import CleanupRow, MemoryAdapter, RemovalRow, TaskRow, WorkflowRow, task_record
 
@@ -73,13 +74,26 @@ class MemoryCleanups(MemoryAdapter):
         children = {each.id: each.status for each in states if each.parent_id == workflow_id and not each.deleted_at}
         return dict(sorted(children.items(), key=lambda child: child[0].int)[:limit])
 
-    async def settle(self, owner: UUID, workflow_id: UUID, task_ids: Sequence[UUID], deleted: int, gone: int) -> None:
+    async def settle(
+        self,
+        owner: UUID,
+        workflow_id: UUID,
+        task_ids: Sequence[UUID],
+        deleted: int,
+        gone: int,
+        kept: Sequence[UUID] = (),
+    ) -> None:
         if (cleanup := self._tables.own_cleanup(owner, workflow_id)) is None:
             return
         cleanup.deleted, cleanup.gone = cleanup.deleted + deleted, cleanup.gone + gone
         for task_id in task_ids:
             row = self._tables.workflows[workflow_id].tasks[task_id]
             row.deleted_at = row.deleted_at or self._tables.clock.now()
+        if (workflow := self._tables.workflows.get(workflow_id)) is None:
+            return
+        for task_id in kept:
+            outputs = tuple(workflow.tasks[task_id].task.outputs)
+            self._tables.removals.setdefault(task_id, RemovalRow(workflow_id, workflow.record.tenant, outputs))
 
     async def postpone(self, owner: UUID, workflow_id: UUID, seconds: float) -> None:
         if (cleanup := self._tables.own_cleanup(owner, workflow_id)) is not None:
@@ -132,6 +146,20 @@ class MemoryPurges(MemoryAdapter):
         rows = self._tables.workflows.values()
         return [row for row in rows if row.record.state.parent_id == workflow.record.id]
 
+    async def losers(self, workflow_id: UUID) -> Sequence[UUID]:
+        found = set[UUID]()
+        for row in () if (top := self._tables.workflows.get(workflow_id)) is None else self._descendants(top):
+            scope = TenantScope(row.record.tenant)
+            for task_id in [each for each, task in row.tasks.items() if task.task.outputs and task.deleted_at is None]:
+                if not self._tables.readers_of(task_id, scope, reused=False):
+                    found.update(self._tables.readers_of(task_id, scope))
+        return sorted(found - {workflow_id}, key=lambda each: each.int)[:MOST_LOSERS]
+
+    def _descendants(self, workflow: WorkflowRow) -> Iterator[WorkflowRow]:
+        yield workflow
+        for child in self._children(workflow):
+            yield from self._descendants(child)
+
     async def with_uploads(self, workflow_ids: Collection[UUID]) -> Collection[UUID]:
         owners = {row.workflow_id for row in self._tables.uploads.values()}
         return [each for each in workflow_ids if each in owners]
@@ -163,13 +191,16 @@ class MemoryPurges(MemoryAdapter):
             for task_id, row in self._tables.removals.items()
             if (row.workflow_id in workflow_ids or str(task_id) in named)
             and task_id.int > after.int
-            and not self._tables.readers_of(task_id, TenantScope(row.tenant))
+            and not self._tables.readers_of(task_id, TenantScope(row.tenant), reused=not row.forced)
         ]
         return sorted(wanted, key=lambda each: each.task_id.int)[:limit]
 
     async def end_removals(self, task_ids: Collection[UUID]) -> None:
         for task_id in task_ids:
             self._tables.removals.pop(task_id, None)
+            workflow = self._tables.workflows.get(self._tables.workflow_of_task.get(task_id, UUID(int=0)))
+            if workflow is not None and (row := workflow.tasks[task_id]).deleted_at is None:
+                row.deleted_at = self._tables.clock.now()
 
     async def end(self, owner: UUID, workflow_ids: Collection[UUID]) -> None:
         for workflow_id in workflow_ids:
@@ -233,7 +264,10 @@ class MemoryPurges(MemoryAdapter):
         cleanup.named = row.named
         for task_id, stored in row.tasks.items():
             if stored.deleted_at is None and stored.task.outputs:
-                tables.removals[task_id] = RemovalRow(workflow_id, row.record.tenant, tuple(stored.task.outputs))
+                before, forced = tables.removals.get(task_id), cleanup.purged_by is not None
+                forced = forced or (before is not None and before.forced)
+                outputs = tuple(stored.task.outputs)
+                tables.removals[task_id] = RemovalRow(workflow_id, row.record.tenant, outputs, forced)
             tables.workflow_of_task.pop(task_id, None)
         tables.log = [each for each in tables.log if each[0].workflow != workflow_id.int]
         tables.keys = {

@@ -85,6 +85,7 @@ class RemovalRow(Struct):
     workflow_id: UUID
     tenant: str | None
     outputs: tuple[Output, ...]
+    forced: bool = False
 
 
 class KeyRow(Struct):
@@ -350,9 +351,15 @@ class Tables:
         row = None if workflow_id is None else self.find(scope, workflow_id)
         return None if row is None else (row, row.tasks[task_id])
 
-    def readers_of(self, task_id: UUID, scope: TenantScope, except_for: UUID | None = None) -> list[UUID]:
-        """Return the undeleted workflows in *scope* that name the files of the task or upload, sorted by id."""
-        records = [row.record for row in self.workflows.values() if str(task_id) in row.named]
+    def readers_of(
+        self, task_id: UUID, scope: TenantScope, except_for: UUID | None = None, *, reused: bool = True
+    ) -> list[UUID]:
+        """Return the undeleted workflows in *scope* that name the files of the task or upload, sorted by id.
+
+        Without *reused*, those that only name them in results that they have taken over are absent.
+        """
+        rows = [row for row in self.workflows.values() if str(task_id) in row.named]
+        records = [row.record for row in rows if reused or str(task_id) not in row.reused]
         readers = [
             each for each in records if each.state.deleted_at is None and scope.covers(each.tenant, each.created_by)
         ]

@@ -2,7 +2,6 @@
 
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -10,8 +9,7 @@ import pytest
 from stepwell.testing import MemoryDatabase
 from support.providers.scripted import ScriptedProvider
 from support.service.live_service import Service, running_service, step_of
-
-WORKFLOWS = "/api/v1/workflows/"
+from support.workflows.reused_results import WORKFLOWS, image, rerun, reused, run, sharper
 
 
 @pytest.fixture
@@ -29,37 +27,6 @@ def database(request: pytest.FixtureRequest) -> MemoryDatabase | str:
 async def service(database: MemoryDatabase | str, tmp_path: Path, provider: ScriptedProvider) -> AsyncIterator[Service]:
     async with running_service(database, tmp_path, providers=[provider]) as service:
         yield service
-
-
-def image(step_id: str, prompt: str = "a vase", **members: Any) -> dict[str, Any]:
-    config = {"prompt": prompt, "width": 16, "height": 16, **members.pop("config", {})}
-    return {"id": step_id, "task_type": "GENERATION", "config": config, **members}
-
-
-def sharper(step_id: str, source: str, **config: Any) -> dict[str, Any]:
-    mapping = {"from_step": source, "from_field": "result_image_path", "to_field": "base_image_url"}
-    return {
-        "id": step_id,
-        "task_type": "REFINE",
-        "config": {"upscale_factor": 1, **config},
-        "input_mappings": [mapping],
-    }
-
-
-async def run(service: Service, *steps: dict[str, Any], **members: Any) -> dict[str, Any]:
-    created = await service.create(*steps, **members)
-    return await service.until_ended(created["id"])
-
-
-async def rerun(service: Service, workflow: dict[str, Any], **changes: Any) -> dict[str, Any]:
-    answer = await service.client.post(f"{WORKFLOWS}{workflow['id']}/rerun", json=changes)
-    assert answer.status_code == 201, answer.text
-    return await service.until_ended(answer.json()["id"])
-
-
-def reused(workflow: dict[str, Any]) -> list[str]:
-    assert workflow["status"] == "COMPLETED", workflow["errors"]
-    return [step["step_id"] for step in workflow["steps"] if step["reused_from"] is not None]
 
 
 async def test_a_rerun_takes_over_what_has_not_changed(service: Service) -> None:

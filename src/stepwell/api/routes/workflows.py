@@ -154,7 +154,8 @@ DELETE_DATA = Operation(
     path=ONE + "/data",
     id="delete_workflow_data",
     description="Deletes all rows and files of the workflow for good, for example for a privacy request. Must not be "
-    "RUNNING, and no job of it may be followed up. A file that another workflow names stays until that one is deleted. "
+    "RUNNING, and no job of it may be followed up. A file that another definition names stays until that one is "
+    "deleted. Runs that have taken over results lose the files: lost_by lists them. "
     "Afterwards the id is unknown. What remains is a record of the id, the caller and the time. If something is left "
     "after ten seconds, pending is true, and the service goes on.",
     tag=TAG,

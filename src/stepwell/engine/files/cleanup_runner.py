@@ -7,6 +7,8 @@ What must hold:
   deleted, missing, or needed by another workflow, even if processes die meanwhile and nobody waits for it.
 - workflow.files_deleted is written once, in the transaction that deletes the stored cleanup. A repeated cleanup
   writes another one only if it has found a file to delete, or a missing one.
+- A file that another workflow needs is deleted by the last cleanup of those that need it: it is recorded as a removal
+  before this cleanup, or a later one, looks whether somebody still needs it.
 - No file is deleted while an attempt of the workflow runs in this process, and none of an attempt starts afterwards.
 - A file counts as missing only if this cleanup can't have deleted it. The counts of a task's files and its deletion
   mark are one statement, so each file counts once, also after a crash.
@@ -374,7 +376,7 @@ class CleanupRunner:
 
     async def _clean_page(self, workflow_id: UUID, page: Sequence[TaskToClean], progress: _Progress) -> None:
         """Delete the files of a page of tasks, and mark the tasks without further files as deleted."""
-        cleaned: list[UUID] = []
+        cleaned, kept = list[UUID](), list[UUID]()
         deleted = missing = 0
         for start in range(0, len(page), DELETES_AT_ONCE):
             if progress.stopped:
@@ -386,8 +388,10 @@ class CleanupRunner:
                     cleaned.append(task.record.task.id)
                     deleted += len(result.deleted) + result.already_deleted
                     missing += len(result.missing)
-        if cleaned:
-            await self._cleanups.settle(self._owner, workflow_id, cleaned, deleted, missing)
+                elif task.referenced_by is not None:
+                    kept.append(task.record.task.id)
+        if cleaned or kept:
+            await self._cleanups.settle(self._owner, workflow_id, cleaned, deleted, missing, kept)
         if (observer := self._reported_to(workflow_id)) is not None:
             observer.report.tasks_cleaned += len(cleaned)
 

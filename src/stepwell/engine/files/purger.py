@@ -74,7 +74,10 @@ class Purger(Struct, eq=False):
         return ended
 
     async def delete_unneeded(self, lane: str, workflow_id: UUID) -> bool:
-        """Delete the files of purged workflows that only this one has named. Return False if some are left."""
+        """Delete the files that other workflows have left for this one, and that nobody needs any more.
+
+        Return False if some are left.
+        """
         return not await self._delete_files(lane, {workflow_id}, lambda *_: None)
 
     async def _is_quiet(self, workflow_id: UUID) -> bool:

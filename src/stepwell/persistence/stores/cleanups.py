@@ -113,10 +113,16 @@ ORDER BY page.position, page.attempt
 
 CHILDREN: Final = "SELECT id, status FROM workflows WHERE parent_id = $1 AND deleted_at IS NULL ORDER BY id LIMIT $2"
 
+# The files of the tasks $6 stay for other workflows. The last of these deletes them, see `stores.purges.REMOVALS`.
 SETTLE: Final = """
 WITH mine AS (
     UPDATE cleanups SET deleted = deleted + $4, gone = gone + $5 WHERE workflow_id = $2 AND owner = $1
     RETURNING workflow_id
+), kept AS (
+    INSERT INTO file_removals (task_id, workflow_id, tenant, outputs)
+    SELECT k.id, w.id, w.tenant, k.outputs FROM mine JOIN workflows AS w ON w.id = mine.workflow_id
+    JOIN tasks AS k ON k.workflow_id = w.id AND k.id = ANY($6::uuid[])
+    ON CONFLICT DO NOTHING
 )
 UPDATE tasks AS t SET deleted_at = clock_timestamp() FROM mine
 WHERE t.workflow_id = mine.workflow_id AND t.id = ANY($3::uuid[]) AND t.deleted_at IS NULL
@@ -162,8 +168,16 @@ class PostgresCleanups(PooledAdapter):
         rows = await self._connections.fetch(CHILDREN, workflow_id, limit)
         return {row["id"]: WorkflowStatus(row["status"]) for row in rows}
 
-    async def settle(self, owner: UUID, workflow_id: UUID, task_ids: Sequence[UUID], deleted: int, gone: int) -> None:
-        await self._connections.fetch(SETTLE, owner, workflow_id, list(task_ids), deleted, gone)
+    async def settle(
+        self,
+        owner: UUID,
+        workflow_id: UUID,
+        task_ids: Sequence[UUID],
+        deleted: int,
+        gone: int,
+        kept: Sequence[UUID] = (),
+    ) -> None:
+        await self._connections.fetch(SETTLE, owner, workflow_id, list(task_ids), deleted, gone, list(kept))
 
     async def postpone(self, owner: UUID, workflow_id: UUID, seconds: float) -> None:
         await self._connections.fetch(POSTPONE, owner, workflow_id, seconds)

@@ -19,6 +19,7 @@ from stepwell.contract.tasks import Output
 from stepwell.lifecycle.cleanup_records import ExpiredBatch, FileRemoval, PurgedRows
 from stepwell.lifecycle.feature_level import FEATURE_LEVEL
 from stepwell.persistence.connections.connection_pool import PooledAdapter
+from stepwell.ports.deletions import MOST_LOSERS
 
 _ROWS_OF_A_BATCH: Final = 50_000  # of each table
 _OUTSTANDING: Final = 1_000
@@ -70,6 +71,7 @@ UNION ALL SELECT owner FROM cleanups WHERE workflow_id = $2 AND purge LIMIT 1
 WITH_UPLOADS: Final = "SELECT DISTINCT workflow_id FROM uploads WHERE workflow_id = ANY($1::uuid[])"
 
 # Deletes the rows of the workflows in the stage `free`, which has their ids and tenants, up to $3 of each table.
+# `forced`: their files are deleted even if others have taken over the results.
 # Other statements lock deliveries, idempotency keys and commands before a workflow, or without it. So locked rows are
 # left out, and a row that has changed after the snapshot isn't deleted.
 _DELETE_ROWS: Final = """
@@ -111,10 +113,11 @@ old_steps AS (
 ), old_signals AS (
     DELETE FROM signals AS n USING free WHERE n.workflow_id = free.id
 ), new_removals AS (
-    INSERT INTO file_removals (task_id, workflow_id, tenant, outputs)
-    SELECT k.id, k.workflow_id, free.tenant, k.outputs FROM old_tasks AS k JOIN free ON free.id = k.workflow_id
+    INSERT INTO file_removals AS f (task_id, workflow_id, tenant, outputs, forced)
+    SELECT k.id, k.workflow_id, free.tenant, k.outputs, free.forced
+    FROM old_tasks AS k JOIN free ON free.id = k.workflow_id
     WHERE k.deleted_at IS NULL AND k.outputs::text <> '[]'
-    ON CONFLICT DO NOTHING
+    ON CONFLICT (task_id) DO UPDATE SET forced = f.forced OR excluded.forced
     RETURNING workflow_id
 ), is_limited AS (
     SELECT greatest(
@@ -143,7 +146,7 @@ WITH locked AS MATERIALIZED (
     WHERE w.id = mine.workflow_id AND w.owner IS NULL AND w.deleted_at IS NOT NULL AND NOT {_FOLLOWED_UP.format("w.id")}
     RETURNING w.id, w.tenant, mine.purged_by
 ), free AS MATERIALIZED (
-    SELECT mine.workflow_id AS id, coalesce(gone.tenant, mine.tenant) AS tenant
+    SELECT mine.workflow_id AS id, coalesce(gone.tenant, mine.tenant) AS tenant, mine.purged_by IS NOT NULL AS forced
     FROM mine LEFT JOIN gone ON gone.id = mine.workflow_id
     WHERE gone.id IS NOT NULL OR NOT EXISTS (SELECT FROM workflows AS w WHERE w.id = mine.workflow_id)
 ), recorded AS (
@@ -186,7 +189,7 @@ WITH busy AS MATERIALIZED (
       AND {_FAMILY_IS_DUE}
     ORDER BY w.completed_at LIMIT $4 FOR UPDATE OF w SKIP LOCKED
 ), free AS MATERIALIZED (
-    SELECT id, tenant FROM (
+    SELECT id, tenant, false AS forced FROM (
         SELECT *, sum(total_steps) OVER (ORDER BY completed_at, id) - total_steps AS before FROM ended
     ) AS e WHERE before < $5 AND version = (SELECT w.ctid FROM workflows AS w WHERE w.id = e.id)
 ), gone AS (
@@ -212,6 +215,7 @@ _IS_NEEDED: Final = """
 EXISTS (
     SELECT FROM artifact_references AS r JOIN workflows AS w ON w.id = r.workflow_id
     WHERE r.task_id = f.task_id AND w.deleted_at IS NULL AND w.tenant IS NOT DISTINCT FROM f.tenant
+      AND NOT (f.forced AND r.reused)
 )"""
 REMOVALS: Final = f"""
 SELECT f.task_id, f.workflow_id, f.outputs FROM file_removals AS f
@@ -222,7 +226,28 @@ WHERE f.task_id IN (
 ORDER BY f.task_id LIMIT $3
 """  # noqa: S608 - built from constants
 
-END_REMOVALS: Final = "DELETE FROM file_removals WHERE task_id = ANY($1::uuid[])"
+# A cleanup has left the row of a task whose files other workflows needed.
+END_REMOVALS: Final = """
+WITH ended AS (DELETE FROM file_removals WHERE task_id = ANY($1::uuid[]) RETURNING task_id)
+UPDATE tasks AS t SET deleted_at = clock_timestamp() FROM ended WHERE t.id = ended.task_id AND t.deleted_at IS NULL
+"""
+
+LOSERS: Final = f"""
+WITH RECURSIVE family AS (
+    SELECT id, tenant FROM workflows WHERE id = $1
+    UNION ALL SELECT c.id, c.tenant FROM family JOIN workflows AS c ON c.parent_id = family.id
+), lost AS (
+    SELECT k.id, family.tenant FROM family JOIN tasks AS k ON k.workflow_id = family.id
+    WHERE k.deleted_at IS NULL AND k.outputs::text <> '[]'
+), readers AS (
+    SELECT r.task_id, r.workflow_id, r.reused FROM lost JOIN artifact_references AS r ON r.task_id = lost.id
+    JOIN workflows AS w ON w.id = r.workflow_id AND w.deleted_at IS NULL AND w.tenant IS NOT DISTINCT FROM lost.tenant
+    WHERE NOT EXISTS (SELECT FROM family WHERE family.id = w.id)
+)
+SELECT DISTINCT workflow_id FROM readers AS r
+WHERE reused AND NOT EXISTS (SELECT FROM readers AS n WHERE n.task_id = r.task_id AND NOT n.reused)
+ORDER BY workflow_id LIMIT {MOST_LOSERS}
+"""  # noqa: S608 - built from a constant
 
 END: Final = """
 WITH ended AS (
@@ -243,6 +268,9 @@ class PostgresPurges(PooledAdapter):
     async def request(self, owner: UUID, workflow_id: UUID, actor: str) -> UUID | None:
         rows = await self._connections.fetch(REQUEST, owner, workflow_id, actor)
         return cast("UUID", rows[0]["owner"]) if rows else None
+
+    async def losers(self, workflow_id: UUID) -> Sequence[UUID]:
+        return [row["workflow_id"] for row in await self._connections.fetch(LOSERS, workflow_id)]
 
     async def with_uploads(self, workflow_ids: Collection[UUID]) -> Collection[UUID]:
         return [row["workflow_id"] for row in await self._connections.fetch(WITH_UPLOADS, list(workflow_ids))]
