@@ -130,6 +130,26 @@ async def decide_and_signal(caller: Caller, live: Service) -> None:
     assert (await caller.wait(path))["status"] == "COMPLETED"
 
 
+async def end_steps_by_hand(caller: Caller, live: Service) -> None:
+    """Give results, and skip a step and an item, of a workflow that is PAUSED."""
+    for_each = {"items": ["red", None, None], "max_concurrency": 3}
+    each = passthrough_step("each") | {"for_each": for_each, "config": {"text": "a ${item}"}}
+    waiting = passthrough_step("each", "first")
+    path = await caller.create({"id": "first", "task_type": "APPROVAL"}, waiting, passthrough_step("last", "first"))
+    other = await caller.create(each)
+    await live.until_ended(other.removeprefix(WORKFLOWS))
+    await live.until(path.removeprefix(WORKFLOWS), lambda workflow: workflow["waits_for"] == "decision")
+    await caller.call("POST", f"{path}/pause")
+    given = await caller.call("POST", f"{path}/steps/last/result", json={"result": {"x": 1}})
+    assert (given["result"], given["given_by"]) == ({"x": 1}, "tester")
+    assert (await caller.call("POST", f"{path}/steps/each/skip"))["skip_reason"] == "manual"
+    assert (await caller.call("POST", f"{other}/steps/each/items/1/skip"))["status"] == "SKIPPED"
+    item = await caller.call("POST", f"{other}/steps/each/items/2/result", json={"result": {"x": 2}})
+    assert item["result"] == {"x": 2}
+    await caller.call("POST", f"{path}/cleanup")
+    await caller.call("POST", f"{other}/cleanup")
+
+
 async def store_a_definition(caller: Caller) -> None:
     """Store, read, change and delete a definition."""
     path = "/api/v1/definitions/mine"
@@ -149,6 +169,7 @@ async def test_every_operation_of_the_document_succeeds(
     await read_a_workflow(caller)
     await control_workflows(caller, scripted)
     await decide_and_signal(caller, live)
+    await end_steps_by_hand(caller, live)
     await store_a_definition(caller)
     for path in OPEN_PATHS:
         await caller.call("GET", path)

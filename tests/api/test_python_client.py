@@ -162,6 +162,22 @@ async def list_items(python: PythonClient) -> None:
     assert (page.total, page.items[0].value, page.items[0].result["item"]) == (2, "red", "red")
 
 
+async def end_by_hand(python: PythonClient) -> None:
+    """Give results to a step and an item by hand, and skip another of each."""
+    models = python.models
+    for_each = models.ForEach(items=[None, None], as_="word", max_concurrency=2)
+    step, kind = models.WorkflowStepDefinition, models.TaskType.PASSTHROUGH
+    config = models.StepConfig.from_dict({"text": "a ${item}"})
+    each = step(id="a", task_type=kind, for_each=for_each, config=config)
+    created = await create(python, each, *(step(id=name, task_type=kind, depends_on=["a"]) for name in "bc"))
+    assert (await python.call("get_workflow", created.id, prefer="wait=30")).status == "FAILED"
+    body = models.GiveResult(result=models.StepResult.from_dict({"n": 1}))
+    assert (await python.call("give_item_result", created.id, "a", 0, body=body)).result["n"] == 1
+    assert (await python.call("skip_item", created.id, "a", 1)).status == "SKIPPED"
+    assert (await python.call("give_step_result", created.id, "b", body=body)).status == "COMPLETED"
+    assert (await python.call("skip_step", created.id, "c")).skip_reason == "manual"
+
+
 async def store_a_definition(python: PythonClient, steps: list[Any]) -> None:
     """Store a definition in two versions, change it and delete it."""
     models = python.models
@@ -204,6 +220,7 @@ async def test_the_generated_client_runs_every_operation(python: PythonClient) -
     await control(python, pipeline(python, uploaded.path))
     await decide_and_signal(python)
     await list_items(python)
+    await end_by_hand(python)
     await store_a_definition(python, pipeline(python, uploaded.path))
     await look_around(python)
     await python.call("delete_artifact", uploaded.path, expects=409)

@@ -74,6 +74,10 @@ CASES = {
     "get_step": Case(ONE + "/steps/a"),
     "list_items": Case(ONE + "/steps/a/items", "ITEMS"),
     "decide_step": Case(ONE + "/steps/a/decision", "WAITING", {"choice": "approve"}),
+    "give_step_result": Case(ONE + "/steps/a/result", "FAILED", {"result": {"items": [None]}}),
+    "skip_step": Case(ONE + "/steps/a/skip", "FAILED"),
+    "give_item_result": Case(ONE + "/steps/a/items/0/result", "FAILED", {"result": {"x": 1}}),
+    "skip_item": Case(ONE + "/steps/a/items/0/skip", "FAILED"),
     "signal_workflow": Case(ONE + "/signals/b", "WAITING", {"data": 1}),
     "list_decisions": Case("/api/v1/decisions"),
     "list_tasks": Case(ONE + "/tasks"),
@@ -154,6 +158,9 @@ async def workflow_in(live: Service, scripted: ConfiguredProvider, owner: str | 
         steps = [{"id": "a", "task_type": "APPROVAL"}, {"id": "b", "task_type": "SIGNAL"}]
     if state == "ITEMS":
         steps = [{"id": "a", "task_type": "PASSTHROUGH", "for_each": {"items": ["secret"]}}]
+    if state == "FAILED":
+        for_each = {"items": [None], "as": "word"}
+        steps = [passthrough_step("a") | {"for_each": for_each, "config": {"text": "a ${item}"}}]
     nobody = "http://127.0.0.1:9/"
     workflow = await live.create(*steps, start=state != "PENDING", origin_tenant_id=owner, webhook_url=nobody)
     names = {"workflow": workflow["id"]} | await uploaded_file(live, owner) | await stored_definition(live, owner)
@@ -161,7 +168,7 @@ async def workflow_in(live: Service, scripted: ConfiguredProvider, owner: str | 
         done = await live.until_ended(workflow["id"])
         names |= {"task": done["steps"][0]["task_id"], "artifact": done["steps"][0]["result"]["paths"][0]}
         names["delivery"] = delivery_id(UUID(workflow["id"]), (await live.events(workflow["id"]))[-1]["id"])
-    elif state == "ITEMS":
+    elif state in ("ITEMS", "FAILED"):
         await live.until_ended(workflow["id"])
     elif state != "PENDING":
         await live.until(workflow["id"], lambda shown: all(step["status"] == "RUNNING" for step in shown["steps"]))

@@ -37,7 +37,7 @@ READING = {
     "get_costs",
 }
 DECIDING = {"list_decisions", "decide_step"}
-WRITING = {"submit_workflow", "upload_file", "decide_step", "send_signal"} | {
+WRITING = {"submit_workflow", "upload_file", "decide_step", "send_signal", "end_step"} | {
     f"{verb}_workflow" for verb in ("start", "pause", "resume", "cancel", "cleanup")
 }
 
@@ -287,9 +287,9 @@ async def test_the_tools_say_what_they_may_do(acme: Client) -> None:
     assert set(tools) == READING | WRITING
     hints = {name: tool.annotations for name, tool in tools.items() if tool.annotations is not None}
     assert {name for name, hint in hints.items() if hint.read_only_hint} == READING
-    final = {"cancel_workflow", "cleanup_workflow", "decide_step"}
+    final = {"cancel_workflow", "cleanup_workflow", "decide_step", "end_step"}
     assert {name for name, hint in hints.items() if hint.destructive_hint} == final
-    once = {"submit_workflow", "resume_workflow", "decide_step", "send_signal"}
+    once = {"submit_workflow", "resume_workflow", "decide_step", "send_signal", "end_step"}
     assert {name for name, hint in hints.items() if not hint.idempotent_hint} == once
     assert all(tool.output_schema is not None for tool in tools.values())
 
@@ -348,6 +348,7 @@ async def test_the_items_of_a_step_are_listed_with_their_results_and_errors(acme
         "completed": 2,
         "failed": 1,
         "retries": 0,
+        "skipped": 0,
     }
     listed = await call(acme, "list_items", workflow_id=workflow_id, step_id="a")
     assert (listed["total"], [each["status"] for each in listed["items"]]) == (3, ["COMPLETED", "COMPLETED", "FAILED"])

@@ -9,10 +9,11 @@ from msgspec import Struct, json
 from msgspec.structs import replace
 
 from stepwell.contract.definition import RetryPolicy, WorkflowConfig
-from stepwell.contract.enums import EventType, OnFailure, StepStatus, WorkflowStatus
-from support.workflows.flow_scripts import ENDING, STOPPING, USUAL, Op, play, random_ops, random_specs
+from stepwell.contract.enums import EventType, OnFailure, RunIf, SkipReason, StepStatus, WorkflowStatus
+from stepwell.lifecycle.model import StepState
+from support.workflows.flow_scripts import BY_HAND, ENDING, GIVEN, STOPPING, USUAL, Op, play, random_ops, random_specs
 from support.workflows.flow_specs import Predicted, StepSpec, predict
-from support.workflows.flows import SimulatedFlow
+from support.workflows.flows import ACTOR, SimulatedFlow
 
 COMPLETED, FAILED, SKIPPED = StepStatus.COMPLETED, StepStatus.FAILED, StepStatus.SKIPPED
 
@@ -43,7 +44,7 @@ def scripts_of(kinds: Sequence[str]) -> st.SearchStrategy[list[Op]]:
     return st.randoms(use_true_random=False).map(partial(random_ops, kinds=kinds))
 
 
-scripts, stopping_scripts, ending_scripts = map(scripts_of, (USUAL, STOPPING, ENDING))
+scripts, stopping_scripts, ending_scripts, by_hand_scripts = map(scripts_of, (USUAL, STOPPING, ENDING, BY_HAND))
 
 
 def check_as_predicted(sim: SimulatedFlow, predicted: list[Predicted]) -> None:
@@ -144,3 +145,79 @@ def healed(spec: StepSpec) -> StepSpec:
 def assert_equal(one: tuple[object, ...], other: tuple[object, ...]) -> None:
     for left, right in zip(one, other, strict=True):
         assert left == right, (left, right)
+
+
+# Ends by hand
+
+
+@given(timed_flows, by_hand_scripts)
+def test_a_crash_anywhere_changes_nothing_of_what_was_ended_by_hand(make: Setup, script: list[Op]) -> None:
+    steady, crashing = make(), make()
+    for op in script:
+        play(steady, op, crashing=False)
+        play(crashing, op, crashing=True)
+        assert_equal(crashing.outcome(), steady.outcome())
+    assert steady.drive() is crashing.drive()
+    assert_equal(crashing.outcome(), steady.outcome())
+
+
+@given(flows, by_hand_scripts)
+def test_what_was_ended_by_hand_stays_and_the_rest_ends_as_the_definition_says(make: Setup, script: list[Op]) -> None:
+    sim = make()
+    for op in script:
+        play(sim, op, crashing=True)
+    sim.specs = [healed(spec) for spec in sim.specs]
+    given_rows = [row for row in rows_of(sim) if row.status is COMPLETED and row.flow and row.flow.given_by]
+    skipped = [row.position for row in rows_of(sim) if row.skip_reason is SkipReason.MANUAL]
+    sim.forget_process()
+    if sim.workflow.owner is not None:
+        sim.claim()
+    elif sim.status is WorkflowStatus.FAILED:
+        sim.resume()
+    while sim.drive() is WorkflowStatus.FAILED:
+        sim.resume()
+    assert sim.status is WorkflowStatus.COMPLETED
+    for row in given_rows:
+        now = sim.row(row.position)
+        assert (now.status, now.result, now.task_id) == (COMPLETED, GIVEN, None)
+        assert now.flow is not None
+        assert now.flow.given_by == ACTOR
+    for position in skipped:
+        row = sim.row(position)
+        assert row.skip_reason is SkipReason.MANUAL or was_given(row)
+    for position, step in enumerate(sim.step_rows):
+        check_skip(sim, position, step)
+    check_money(sim)
+
+
+def rows_of(sim: SimulatedFlow) -> list[StepState]:
+    return [*sim.step_rows, *sim.item_rows.values()]
+
+
+def was_given(row: StepState) -> bool:
+    return row.flow is not None and row.flow.given_by is not None
+
+
+def check_skip(sim: SimulatedFlow, position: int, step: StepState) -> None:
+    """A step is skipped because of its dependencies only if they are as its `run_if` says."""
+    if step.status is not SKIPPED or step.skip_reason in (SkipReason.WHEN, SkipReason.MANUAL):
+        return
+    spec = sim.specs[position]
+    needed = [sim.step_rows[each] for each in spec.depends_on]
+    completed = [each.status is COMPLETED for each in needed]
+    assert spec.run_if is not RunIf.ALL_ENDED
+    assert not (any(completed) if spec.run_if is RunIf.ANY_COMPLETED else all(completed))
+    by_failure = any(each.status is FAILED or each.skip_reason is SkipReason.FAILURE for each in needed)
+    assert (step.skip_reason is SkipReason.FAILURE) <= by_failure
+
+
+@given(timed_flows, by_hand_scripts)
+def test_nothing_starts_because_of_an_end_by_hand(make: Setup, script: list[Op]) -> None:
+    sim = make()
+    for op in script:
+        before, live = len(sim.events), len(sim.live)
+        play(sim, op, crashing=False)
+        if op.kind in ("give", "leave_out"):
+            assert len(sim.live) <= live
+            kinds = {event.type for event in sim.events[before:]}
+            assert not kinds & {EventType.STEP_STARTED, EventType.STEP_WAITING, EventType.WORKFLOW_FAILED}

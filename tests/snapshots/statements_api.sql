@@ -1284,8 +1284,9 @@ WHERE steps.workflow_id = $1::UUID AND steps.step_id = $2::VARCHAR AND workflows
 --           Index Cond: (id = $1)
 --           Filter: (created_by = ($3)::text)
 
-SELECT steps.position, workflows.created_at, CASE WHEN steps.for_each IS NULL THEN 0 WHEN steps.status = 'COMPLETED'
-    THEN (SELECT least(100 + 2 * coalesce(sum(octet_length(i.result::text)), 0) + 5 * count(*), 2000000000)::int
+SELECT steps.position, workflows.created_at, CASE WHEN steps.for_each IS NULL THEN 0 WHEN steps.result IS NOT NULL
+    THEN octet_length(steps.result::text) WHEN steps.status = 'COMPLETED' THEN (SELECT least(100 + 2 *
+    coalesce(sum(octet_length(i.result::text)), 0) + 5 * count(*), 2000000000)::int
 FROM step_items AS i
 WHERE i.workflow_id = steps.workflow_id AND i.position = steps.position) ELSE 0 END AS items_bytes
 FROM steps
@@ -1301,8 +1302,9 @@ WHERE steps.workflow_id = $1::UUID AND steps.position = $2::INTEGER AND true;
 --             ->  Index Scan using step_items_pkey on step_items i
 --                   Index Cond: ((workflow_id = steps.workflow_id) AND ("position" = steps."position"))
 
-SELECT steps.position, workflows.created_at, CASE WHEN steps.for_each IS NULL THEN 0 WHEN steps.status = 'COMPLETED'
-    THEN (SELECT least(100 + 2 * coalesce(sum(octet_length(i.result::text)), 0) + 5 * count(*), 2000000000)::int
+SELECT steps.position, workflows.created_at, CASE WHEN steps.for_each IS NULL THEN 0 WHEN steps.result IS NOT NULL
+    THEN octet_length(steps.result::text) WHEN steps.status = 'COMPLETED' THEN (SELECT least(100 + 2 *
+    coalesce(sum(octet_length(i.result::text)), 0) + 5 * count(*), 2000000000)::int
 FROM step_items AS i
 WHERE i.workflow_id = steps.workflow_id AND i.position = steps.position) ELSE 0 END AS items_bytes
 FROM steps
@@ -1318,8 +1320,9 @@ WHERE steps.workflow_id = $1::UUID AND steps.position = $2::INTEGER AND workflow
 --             ->  Index Scan using step_items_pkey on step_items i
 --                   Index Cond: ((workflow_id = steps.workflow_id) AND ("position" = steps."position"))
 
-SELECT steps.position, workflows.created_at, CASE WHEN steps.for_each IS NULL THEN 0 WHEN steps.status = 'COMPLETED'
-    THEN (SELECT least(100 + 2 * coalesce(sum(octet_length(i.result::text)), 0) + 5 * count(*), 2000000000)::int
+SELECT steps.position, workflows.created_at, CASE WHEN steps.for_each IS NULL THEN 0 WHEN steps.result IS NOT NULL
+    THEN octet_length(steps.result::text) WHEN steps.status = 'COMPLETED' THEN (SELECT least(100 + 2 *
+    coalesce(sum(octet_length(i.result::text)), 0) + 5 * count(*), 2000000000)::int
 FROM step_items AS i
 WHERE i.workflow_id = steps.workflow_id AND i.position = steps.position) ELSE 0 END AS items_bytes
 FROM steps
@@ -1337,8 +1340,9 @@ WHERE steps.workflow_id = $1::UUID AND steps.position = $2::INTEGER AND workflow
 --             ->  Index Scan using step_items_pkey on step_items i
 --                   Index Cond: ((workflow_id = steps.workflow_id) AND ("position" = steps."position"))
 
-SELECT steps.position, workflows.created_at, CASE WHEN steps.for_each IS NULL THEN 0 WHEN steps.status = 'COMPLETED'
-    THEN (SELECT least(100 + 2 * coalesce(sum(octet_length(i.result::text)), 0) + 5 * count(*), 2000000000)::int
+SELECT steps.position, workflows.created_at, CASE WHEN steps.for_each IS NULL THEN 0 WHEN steps.result IS NOT NULL
+    THEN octet_length(steps.result::text) WHEN steps.status = 'COMPLETED' THEN (SELECT least(100 + 2 *
+    coalesce(sum(octet_length(i.result::text)), 0) + 5 * count(*), 2000000000)::int
 FROM step_items AS i
 WHERE i.workflow_id = steps.workflow_id AND i.position = steps.position) ELSE 0 END AS items_bytes
 FROM steps
@@ -1354,8 +1358,9 @@ WHERE steps.workflow_id = $1::UUID AND steps.position = $2::INTEGER AND workflow
 --             ->  Index Scan using step_items_pkey on step_items i
 --                   Index Cond: ((workflow_id = steps.workflow_id) AND ("position" = steps."position"))
 
-SELECT steps.position, workflows.created_at, CASE WHEN steps.for_each IS NULL THEN 0 WHEN steps.status = 'COMPLETED'
-    THEN (SELECT least(100 + 2 * coalesce(sum(octet_length(i.result::text)), 0) + 5 * count(*), 2000000000)::int
+SELECT steps.position, workflows.created_at, CASE WHEN steps.for_each IS NULL THEN 0 WHEN steps.result IS NOT NULL
+    THEN octet_length(steps.result::text) WHEN steps.status = 'COMPLETED' THEN (SELECT least(100 + 2 *
+    coalesce(sum(octet_length(i.result::text)), 0) + 5 * count(*), 2000000000)::int
 FROM step_items AS i
 WHERE i.workflow_id = steps.workflow_id AND i.position = steps.position) ELSE 0 END AS items_bytes
 FROM steps
@@ -1373,8 +1378,9 @@ WHERE steps.workflow_id = $1::UUID AND steps.position = $2::INTEGER AND workflow
 --             ->  Index Scan using step_items_pkey on step_items i
 --                   Index Cond: ((workflow_id = steps.workflow_id) AND ("position" = steps."position"))
 
-SELECT steps.position, workflows.created_at, CASE WHEN steps.for_each IS NULL THEN 0 WHEN steps.status = 'COMPLETED'
-    THEN (SELECT least(100 + 2 * coalesce(sum(octet_length(i.result::text)), 0) + 5 * count(*), 2000000000)::int
+SELECT steps.position, workflows.created_at, CASE WHEN steps.for_each IS NULL THEN 0 WHEN steps.result IS NOT NULL
+    THEN octet_length(steps.result::text) WHEN steps.status = 'COMPLETED' THEN (SELECT least(100 + 2 *
+    coalesce(sum(octet_length(i.result::text)), 0) + 5 * count(*), 2000000000)::int
 FROM step_items AS i
 WHERE i.workflow_id = steps.workflow_id AND i.position = steps.position) ELSE 0 END AS items_bytes
 FROM steps
@@ -1391,8 +1397,9 @@ WHERE steps.workflow_id = $1::UUID AND steps.step_id = $2::VARCHAR AND true;
 --             ->  Index Scan using step_items_pkey on step_items i
 --                   Index Cond: ((workflow_id = steps.workflow_id) AND ("position" = steps."position"))
 
-SELECT steps.position, workflows.created_at, CASE WHEN steps.for_each IS NULL THEN 0 WHEN steps.status = 'COMPLETED'
-    THEN (SELECT least(100 + 2 * coalesce(sum(octet_length(i.result::text)), 0) + 5 * count(*), 2000000000)::int
+SELECT steps.position, workflows.created_at, CASE WHEN steps.for_each IS NULL THEN 0 WHEN steps.result IS NOT NULL
+    THEN octet_length(steps.result::text) WHEN steps.status = 'COMPLETED' THEN (SELECT least(100 + 2 *
+    coalesce(sum(octet_length(i.result::text)), 0) + 5 * count(*), 2000000000)::int
 FROM step_items AS i
 WHERE i.workflow_id = steps.workflow_id AND i.position = steps.position) ELSE 0 END AS items_bytes
 FROM steps
@@ -1409,8 +1416,9 @@ WHERE steps.workflow_id = $1::UUID AND steps.step_id = $2::VARCHAR AND workflows
 --             ->  Index Scan using step_items_pkey on step_items i
 --                   Index Cond: ((workflow_id = steps.workflow_id) AND ("position" = steps."position"))
 
-SELECT steps.position, workflows.created_at, CASE WHEN steps.for_each IS NULL THEN 0 WHEN steps.status = 'COMPLETED'
-    THEN (SELECT least(100 + 2 * coalesce(sum(octet_length(i.result::text)), 0) + 5 * count(*), 2000000000)::int
+SELECT steps.position, workflows.created_at, CASE WHEN steps.for_each IS NULL THEN 0 WHEN steps.result IS NOT NULL
+    THEN octet_length(steps.result::text) WHEN steps.status = 'COMPLETED' THEN (SELECT least(100 + 2 *
+    coalesce(sum(octet_length(i.result::text)), 0) + 5 * count(*), 2000000000)::int
 FROM step_items AS i
 WHERE i.workflow_id = steps.workflow_id AND i.position = steps.position) ELSE 0 END AS items_bytes
 FROM steps
@@ -1429,8 +1437,9 @@ WHERE steps.workflow_id = $1::UUID AND steps.step_id = $2::VARCHAR AND workflows
 --             ->  Index Scan using step_items_pkey on step_items i
 --                   Index Cond: ((workflow_id = steps.workflow_id) AND ("position" = steps."position"))
 
-SELECT steps.position, workflows.created_at, CASE WHEN steps.for_each IS NULL THEN 0 WHEN steps.status = 'COMPLETED'
-    THEN (SELECT least(100 + 2 * coalesce(sum(octet_length(i.result::text)), 0) + 5 * count(*), 2000000000)::int
+SELECT steps.position, workflows.created_at, CASE WHEN steps.for_each IS NULL THEN 0 WHEN steps.result IS NOT NULL
+    THEN octet_length(steps.result::text) WHEN steps.status = 'COMPLETED' THEN (SELECT least(100 + 2 *
+    coalesce(sum(octet_length(i.result::text)), 0) + 5 * count(*), 2000000000)::int
 FROM step_items AS i
 WHERE i.workflow_id = steps.workflow_id AND i.position = steps.position) ELSE 0 END AS items_bytes
 FROM steps
@@ -1447,8 +1456,9 @@ WHERE steps.workflow_id = $1::UUID AND steps.step_id = $2::VARCHAR AND workflows
 --             ->  Index Scan using step_items_pkey on step_items i
 --                   Index Cond: ((workflow_id = steps.workflow_id) AND ("position" = steps."position"))
 
-SELECT steps.position, workflows.created_at, CASE WHEN steps.for_each IS NULL THEN 0 WHEN steps.status = 'COMPLETED'
-    THEN (SELECT least(100 + 2 * coalesce(sum(octet_length(i.result::text)), 0) + 5 * count(*), 2000000000)::int
+SELECT steps.position, workflows.created_at, CASE WHEN steps.for_each IS NULL THEN 0 WHEN steps.result IS NOT NULL
+    THEN octet_length(steps.result::text) WHEN steps.status = 'COMPLETED' THEN (SELECT least(100 + 2 *
+    coalesce(sum(octet_length(i.result::text)), 0) + 5 * count(*), 2000000000)::int
 FROM step_items AS i
 WHERE i.workflow_id = steps.workflow_id AND i.position = steps.position) ELSE 0 END AS items_bytes
 FROM steps
@@ -1471,7 +1481,7 @@ SELECT steps.workflow_id, steps.position, steps.id, steps.step_id, steps.task_ty
     steps.depends_on, steps.max_retries, steps.timeout_s, steps.provider, steps.fallback, steps.run_if,
     steps.optional, steps.condition, steps.repeat, steps.for_each, steps.status, steps.task_id, steps.attempt,
     steps.provider_attempts, steps.retry_count, steps.on_fallback, steps.next_attempt_at, CASE WHEN steps.for_each IS
-    NULL THEN steps.result WHEN steps.for_each IS NOT NULL AND steps.status = 'COMPLETED' THEN (
+    NULL OR steps.result IS NOT NULL THEN steps.result WHEN steps.status = 'COMPLETED' THEN (
 SELECT concat('{"items":[', string_agg(coalesce(o.result::text, 'null'), ','
 ORDER BY o.item), '],"count":', count(*), ',"failed":', count(*) FILTER (WHERE o.status = 'FAILED'),
     ',"result_image_paths":[' || string_agg( CASE json_typeof(o.result -> 'result_image_paths') WHEN 'array' THEN
@@ -1495,7 +1505,7 @@ WHERE i.workflow_id = steps.workflow_id AND i.position = steps.position) AS o ) 
     IS NOT NULL AND steps.flow ->> 'items' IS NOT NULL THEN (SELECT json_build_object('total', count(*), 'pending',
     count(*) FILTER (WHERE i.status IN ('PENDING', 'CANCELLED')), 'running', count(*) FILTER (WHERE i.status =
     'RUNNING'), 'completed', count(*) FILTER (WHERE i.status = 'COMPLETED'), 'failed', count(*) FILTER (WHERE i.status
-    = 'FAILED'), 'retries', coalesce(sum(i.retry_count), 0))
+    = 'FAILED'), 'skipped', count(*) FILTER (WHERE i.status = 'SKIPPED'), 'retries', coalesce(sum(i.retry_count), 0))
 FROM step_items AS i
 WHERE i.workflow_id = steps.workflow_id AND i.position = steps.position) END AS item_counts
 FROM steps
@@ -1547,7 +1557,7 @@ SELECT steps.workflow_id, steps.position, steps.id, steps.step_id, steps.task_ty
     steps.depends_on, steps.max_retries, steps.timeout_s, steps.provider, steps.fallback, steps.run_if,
     steps.optional, steps.condition, steps.repeat, steps.for_each, steps.status, steps.task_id, steps.attempt,
     steps.provider_attempts, steps.retry_count, steps.on_fallback, steps.next_attempt_at, CASE WHEN steps.for_each IS
-    NULL THEN steps.result WHEN steps.for_each IS NOT NULL AND steps.status = 'COMPLETED' THEN (
+    NULL OR steps.result IS NOT NULL THEN steps.result WHEN steps.status = 'COMPLETED' THEN (
 SELECT concat('{"items":[', string_agg(coalesce(o.result::text, 'null'), ','
 ORDER BY o.item), '],"count":', count(*), ',"failed":', count(*) FILTER (WHERE o.status = 'FAILED'),
     ',"result_image_paths":[' || string_agg( CASE json_typeof(o.result -> 'result_image_paths') WHEN 'array' THEN
@@ -1571,7 +1581,7 @@ WHERE i.workflow_id = steps.workflow_id AND i.position = steps.position) AS o ) 
     IS NOT NULL AND steps.flow ->> 'items' IS NOT NULL THEN (SELECT json_build_object('total', count(*), 'pending',
     count(*) FILTER (WHERE i.status IN ('PENDING', 'CANCELLED')), 'running', count(*) FILTER (WHERE i.status =
     'RUNNING'), 'completed', count(*) FILTER (WHERE i.status = 'COMPLETED'), 'failed', count(*) FILTER (WHERE i.status
-    = 'FAILED'), 'retries', coalesce(sum(i.retry_count), 0))
+    = 'FAILED'), 'skipped', count(*) FILTER (WHERE i.status = 'SKIPPED'), 'retries', coalesce(sum(i.retry_count), 0))
 FROM step_items AS i
 WHERE i.workflow_id = steps.workflow_id AND i.position = steps.position) END AS item_counts
 FROM steps
@@ -3805,9 +3815,10 @@ ORDER BY array_position(ARRAY['decision', 'signal', 'delay'], kind)
 LIMIT 1 ) END END END AS waits_for, sum((SELECT sum(200 + pg_column_size(weighed.definition) * CASE WHEN
     (pg_column_compression(weighed.definition) IS NULL) THEN 1 ELSE 50 END + CASE WHEN weighed.for_each IS NULL THEN
     coalesce(pg_column_size(weighed.result) * CASE WHEN pg_column_compression(weighed.result) IS NULL THEN 1 ELSE 50
-    END, 0) WHEN weighed.status = 'COMPLETED' THEN (SELECT least(100 + 2 *
-    coalesce(sum(coalesce(pg_column_size(i.result) * CASE WHEN pg_column_compression(i.result) IS NULL THEN 1 ELSE 50
-    END, 0)), 0) + 5 * count(*), 2000000000)::int
+    END, 0) WHEN weighed.result IS NOT NULL THEN coalesce(pg_column_size(weighed.result) * CASE WHEN
+    pg_column_compression(weighed.result) IS NULL THEN 1 ELSE 50 END, 0) WHEN weighed.status = 'COMPLETED' THEN
+    (SELECT least(100 + 2 * coalesce(sum(coalesce(pg_column_size(i.result) * CASE WHEN pg_column_compression(i.result)
+    IS NULL THEN 1 ELSE 50 END, 0)), 0) + 5 * count(*), 2000000000)::int
 FROM step_items AS i
 WHERE i.workflow_id = weighed.workflow_id AND i.position = weighed.position) ELSE 0 END +
     coalesce(octet_length(weighed.error_message), 0)) AS sum_1
@@ -3880,13 +3891,13 @@ WHERE labels.workflow_id = workflows.id) AS labels, final.step_id AS final_step_
     (
 SELECT sum(each.share)
 FROM (
-SELECT (count(*) FILTER (WHERE i.status = 'COMPLETED'))::float8 / count(*) AS share
+SELECT (count(*) FILTER (WHERE i.status IN ('COMPLETED', 'SKIPPED')))::float8 / count(*) AS share
 FROM steps AS s
 JOIN step_items AS i ON i.workflow_id = s.workflow_id AND i.position = s.position
 WHERE s.workflow_id = workflows.id AND s.for_each IS NOT NULL AND s.status IN ('PENDING', 'RUNNING', 'CANCELLED',
     'FAILED') AND NOT (s.status = 'FAILED' AND s.optional)
 GROUP BY s.position ) AS each ) END AS items_done, CASE WHEN final.status <> 'COMPLETED' THEN NULL WHEN final.for_each
-    IS NULL THEN final.result WHEN (SELECT coalesce(sum(pg_column_size(i.result)), 0)
+    IS NULL OR final.result IS NOT NULL THEN final.result WHEN (SELECT coalesce(sum(pg_column_size(i.result)), 0)
 FROM step_items AS i
 WHERE i.workflow_id = final.workflow_id AND i.position = final.position) <= 1048576 THEN CASE WHEN (SELECT
     coalesce(sum(octet_length(i.result::text)), 0)
@@ -4559,9 +4570,10 @@ ORDER BY array_position(ARRAY['decision', 'signal', 'delay'], kind)
 LIMIT 1) END AS waits_for, sum((SELECT sum(200 + pg_column_size(weighed.definition) * CASE WHEN
     (pg_column_compression(weighed.definition) IS NULL) THEN 1 ELSE 50 END + CASE WHEN weighed.for_each IS NULL THEN
     coalesce(pg_column_size(weighed.result) * CASE WHEN pg_column_compression(weighed.result) IS NULL THEN 1 ELSE 50
-    END, 0) WHEN weighed.status = 'COMPLETED' THEN (SELECT least(100 + 2 *
-    coalesce(sum(coalesce(pg_column_size(i.result) * CASE WHEN pg_column_compression(i.result) IS NULL THEN 1 ELSE 50
-    END, 0)), 0) + 5 * count(*), 2000000000)::int
+    END, 0) WHEN weighed.result IS NOT NULL THEN coalesce(pg_column_size(weighed.result) * CASE WHEN
+    pg_column_compression(weighed.result) IS NULL THEN 1 ELSE 50 END, 0) WHEN weighed.status = 'COMPLETED' THEN
+    (SELECT least(100 + 2 * coalesce(sum(coalesce(pg_column_size(i.result) * CASE WHEN pg_column_compression(i.result)
+    IS NULL THEN 1 ELSE 50 END, 0)), 0) + 5 * count(*), 2000000000)::int
 FROM step_items AS i
 WHERE i.workflow_id = weighed.workflow_id AND i.position = weighed.position) ELSE 0 END +
     coalesce(octet_length(weighed.error_message), 0)) AS sum_1
@@ -4634,13 +4646,13 @@ WHERE labels.workflow_id = workflows.id) AS labels, final.step_id AS final_step_
     (
 SELECT sum(each.share)
 FROM (
-SELECT (count(*) FILTER (WHERE i.status = 'COMPLETED'))::float8 / count(*) AS share
+SELECT (count(*) FILTER (WHERE i.status IN ('COMPLETED', 'SKIPPED')))::float8 / count(*) AS share
 FROM steps AS s
 JOIN step_items AS i ON i.workflow_id = s.workflow_id AND i.position = s.position
 WHERE s.workflow_id = workflows.id AND s.for_each IS NOT NULL AND s.status IN ('PENDING', 'RUNNING', 'CANCELLED',
     'FAILED') AND NOT (s.status = 'FAILED' AND s.optional)
 GROUP BY s.position ) AS each ) END AS items_done, CASE WHEN final.status <> 'COMPLETED' THEN NULL WHEN final.for_each
-    IS NULL THEN final.result WHEN (SELECT coalesce(sum(pg_column_size(i.result)), 0)
+    IS NULL OR final.result IS NOT NULL THEN final.result WHEN (SELECT coalesce(sum(pg_column_size(i.result)), 0)
 FROM step_items AS i
 WHERE i.workflow_id = final.workflow_id AND i.position = final.position) <= 1048576 THEN CASE WHEN (SELECT
     coalesce(sum(octet_length(i.result::text)), 0)
@@ -4806,9 +4818,10 @@ ORDER BY array_position(ARRAY['decision', 'signal', 'delay'], kind)
 LIMIT 1) END AS waits_for, sum((SELECT sum(200 + pg_column_size(weighed.definition) * CASE WHEN
     (pg_column_compression(weighed.definition) IS NULL) THEN 1 ELSE 50 END + CASE WHEN weighed.for_each IS NULL THEN
     coalesce(pg_column_size(weighed.result) * CASE WHEN pg_column_compression(weighed.result) IS NULL THEN 1 ELSE 50
-    END, 0) WHEN weighed.status = 'COMPLETED' THEN (SELECT least(100 + 2 *
-    coalesce(sum(coalesce(pg_column_size(i.result) * CASE WHEN pg_column_compression(i.result) IS NULL THEN 1 ELSE 50
-    END, 0)), 0) + 5 * count(*), 2000000000)::int
+    END, 0) WHEN weighed.result IS NOT NULL THEN coalesce(pg_column_size(weighed.result) * CASE WHEN
+    pg_column_compression(weighed.result) IS NULL THEN 1 ELSE 50 END, 0) WHEN weighed.status = 'COMPLETED' THEN
+    (SELECT least(100 + 2 * coalesce(sum(coalesce(pg_column_size(i.result) * CASE WHEN pg_column_compression(i.result)
+    IS NULL THEN 1 ELSE 50 END, 0)), 0) + 5 * count(*), 2000000000)::int
 FROM step_items AS i
 WHERE i.workflow_id = weighed.workflow_id AND i.position = weighed.position) ELSE 0 END +
     coalesce(octet_length(weighed.error_message), 0)) AS sum_1
@@ -4881,13 +4894,13 @@ WHERE labels.workflow_id = workflows.id) AS labels, final.step_id AS final_step_
     (
 SELECT sum(each.share)
 FROM (
-SELECT (count(*) FILTER (WHERE i.status = 'COMPLETED'))::float8 / count(*) AS share
+SELECT (count(*) FILTER (WHERE i.status IN ('COMPLETED', 'SKIPPED')))::float8 / count(*) AS share
 FROM steps AS s
 JOIN step_items AS i ON i.workflow_id = s.workflow_id AND i.position = s.position
 WHERE s.workflow_id = workflows.id AND s.for_each IS NOT NULL AND s.status IN ('PENDING', 'RUNNING', 'CANCELLED',
     'FAILED') AND NOT (s.status = 'FAILED' AND s.optional)
 GROUP BY s.position ) AS each ) END AS items_done, CASE WHEN final.status <> 'COMPLETED' THEN NULL WHEN final.for_each
-    IS NULL THEN final.result WHEN (SELECT coalesce(sum(pg_column_size(i.result)), 0)
+    IS NULL OR final.result IS NOT NULL THEN final.result WHEN (SELECT coalesce(sum(pg_column_size(i.result)), 0)
 FROM step_items AS i
 WHERE i.workflow_id = final.workflow_id AND i.position = final.position) <= 1048576 THEN CASE WHEN (SELECT
     coalesce(sum(octet_length(i.result::text)), 0)
@@ -5048,9 +5061,10 @@ ORDER BY array_position(ARRAY['decision', 'signal', 'delay'], kind)
 LIMIT 1) END AS waits_for, sum((SELECT sum(200 + pg_column_size(weighed.definition) * CASE WHEN
     (pg_column_compression(weighed.definition) IS NULL) THEN 1 ELSE 50 END + CASE WHEN weighed.for_each IS NULL THEN
     coalesce(pg_column_size(weighed.result) * CASE WHEN pg_column_compression(weighed.result) IS NULL THEN 1 ELSE 50
-    END, 0) WHEN weighed.status = 'COMPLETED' THEN (SELECT least(100 + 2 *
-    coalesce(sum(coalesce(pg_column_size(i.result) * CASE WHEN pg_column_compression(i.result) IS NULL THEN 1 ELSE 50
-    END, 0)), 0) + 5 * count(*), 2000000000)::int
+    END, 0) WHEN weighed.result IS NOT NULL THEN coalesce(pg_column_size(weighed.result) * CASE WHEN
+    pg_column_compression(weighed.result) IS NULL THEN 1 ELSE 50 END, 0) WHEN weighed.status = 'COMPLETED' THEN
+    (SELECT least(100 + 2 * coalesce(sum(coalesce(pg_column_size(i.result) * CASE WHEN pg_column_compression(i.result)
+    IS NULL THEN 1 ELSE 50 END, 0)), 0) + 5 * count(*), 2000000000)::int
 FROM step_items AS i
 WHERE i.workflow_id = weighed.workflow_id AND i.position = weighed.position) ELSE 0 END +
     coalesce(octet_length(weighed.error_message), 0)) AS sum_1
@@ -5123,13 +5137,13 @@ WHERE labels.workflow_id = workflows.id) AS labels, final.step_id AS final_step_
     (
 SELECT sum(each.share)
 FROM (
-SELECT (count(*) FILTER (WHERE i.status = 'COMPLETED'))::float8 / count(*) AS share
+SELECT (count(*) FILTER (WHERE i.status IN ('COMPLETED', 'SKIPPED')))::float8 / count(*) AS share
 FROM steps AS s
 JOIN step_items AS i ON i.workflow_id = s.workflow_id AND i.position = s.position
 WHERE s.workflow_id = workflows.id AND s.for_each IS NOT NULL AND s.status IN ('PENDING', 'RUNNING', 'CANCELLED',
     'FAILED') AND NOT (s.status = 'FAILED' AND s.optional)
 GROUP BY s.position ) AS each ) END AS items_done, CASE WHEN final.status <> 'COMPLETED' THEN NULL WHEN final.for_each
-    IS NULL THEN final.result WHEN (SELECT coalesce(sum(pg_column_size(i.result)), 0)
+    IS NULL OR final.result IS NOT NULL THEN final.result WHEN (SELECT coalesce(sum(pg_column_size(i.result)), 0)
 FROM step_items AS i
 WHERE i.workflow_id = final.workflow_id AND i.position = final.position) <= 1048576 THEN CASE WHEN (SELECT
     coalesce(sum(octet_length(i.result::text)), 0)
@@ -5287,9 +5301,10 @@ ORDER BY array_position(ARRAY['decision', 'signal', 'delay'], kind)
 LIMIT 1) END AS waits_for, sum((SELECT sum(200 + pg_column_size(weighed.definition) * CASE WHEN
     (pg_column_compression(weighed.definition) IS NULL) THEN 1 ELSE 50 END + CASE WHEN weighed.for_each IS NULL THEN
     coalesce(pg_column_size(weighed.result) * CASE WHEN pg_column_compression(weighed.result) IS NULL THEN 1 ELSE 50
-    END, 0) WHEN weighed.status = 'COMPLETED' THEN (SELECT least(100 + 2 *
-    coalesce(sum(coalesce(pg_column_size(i.result) * CASE WHEN pg_column_compression(i.result) IS NULL THEN 1 ELSE 50
-    END, 0)), 0) + 5 * count(*), 2000000000)::int
+    END, 0) WHEN weighed.result IS NOT NULL THEN coalesce(pg_column_size(weighed.result) * CASE WHEN
+    pg_column_compression(weighed.result) IS NULL THEN 1 ELSE 50 END, 0) WHEN weighed.status = 'COMPLETED' THEN
+    (SELECT least(100 + 2 * coalesce(sum(coalesce(pg_column_size(i.result) * CASE WHEN pg_column_compression(i.result)
+    IS NULL THEN 1 ELSE 50 END, 0)), 0) + 5 * count(*), 2000000000)::int
 FROM step_items AS i
 WHERE i.workflow_id = weighed.workflow_id AND i.position = weighed.position) ELSE 0 END +
     coalesce(octet_length(weighed.error_message), 0)) AS sum_1
@@ -5362,13 +5377,13 @@ WHERE labels.workflow_id = workflows.id) AS labels, final.step_id AS final_step_
     (
 SELECT sum(each.share)
 FROM (
-SELECT (count(*) FILTER (WHERE i.status = 'COMPLETED'))::float8 / count(*) AS share
+SELECT (count(*) FILTER (WHERE i.status IN ('COMPLETED', 'SKIPPED')))::float8 / count(*) AS share
 FROM steps AS s
 JOIN step_items AS i ON i.workflow_id = s.workflow_id AND i.position = s.position
 WHERE s.workflow_id = workflows.id AND s.for_each IS NOT NULL AND s.status IN ('PENDING', 'RUNNING', 'CANCELLED',
     'FAILED') AND NOT (s.status = 'FAILED' AND s.optional)
 GROUP BY s.position ) AS each ) END AS items_done, CASE WHEN final.status <> 'COMPLETED' THEN NULL WHEN final.for_each
-    IS NULL THEN final.result WHEN (SELECT coalesce(sum(pg_column_size(i.result)), 0)
+    IS NULL OR final.result IS NOT NULL THEN final.result WHEN (SELECT coalesce(sum(pg_column_size(i.result)), 0)
 FROM step_items AS i
 WHERE i.workflow_id = final.workflow_id AND i.position = final.position) <= 1048576 THEN CASE WHEN (SELECT
     coalesce(sum(octet_length(i.result::text)), 0)
@@ -5524,9 +5539,10 @@ ORDER BY array_position(ARRAY['decision', 'signal', 'delay'], kind)
 LIMIT 1) END AS waits_for, sum((SELECT sum(200 + pg_column_size(weighed.definition) * CASE WHEN
     (pg_column_compression(weighed.definition) IS NULL) THEN 1 ELSE 50 END + CASE WHEN weighed.for_each IS NULL THEN
     coalesce(pg_column_size(weighed.result) * CASE WHEN pg_column_compression(weighed.result) IS NULL THEN 1 ELSE 50
-    END, 0) WHEN weighed.status = 'COMPLETED' THEN (SELECT least(100 + 2 *
-    coalesce(sum(coalesce(pg_column_size(i.result) * CASE WHEN pg_column_compression(i.result) IS NULL THEN 1 ELSE 50
-    END, 0)), 0) + 5 * count(*), 2000000000)::int
+    END, 0) WHEN weighed.result IS NOT NULL THEN coalesce(pg_column_size(weighed.result) * CASE WHEN
+    pg_column_compression(weighed.result) IS NULL THEN 1 ELSE 50 END, 0) WHEN weighed.status = 'COMPLETED' THEN
+    (SELECT least(100 + 2 * coalesce(sum(coalesce(pg_column_size(i.result) * CASE WHEN pg_column_compression(i.result)
+    IS NULL THEN 1 ELSE 50 END, 0)), 0) + 5 * count(*), 2000000000)::int
 FROM step_items AS i
 WHERE i.workflow_id = weighed.workflow_id AND i.position = weighed.position) ELSE 0 END +
     coalesce(octet_length(weighed.error_message), 0)) AS sum_1
@@ -5599,13 +5615,13 @@ WHERE labels.workflow_id = workflows.id) AS labels, final.step_id AS final_step_
     (
 SELECT sum(each.share)
 FROM (
-SELECT (count(*) FILTER (WHERE i.status = 'COMPLETED'))::float8 / count(*) AS share
+SELECT (count(*) FILTER (WHERE i.status IN ('COMPLETED', 'SKIPPED')))::float8 / count(*) AS share
 FROM steps AS s
 JOIN step_items AS i ON i.workflow_id = s.workflow_id AND i.position = s.position
 WHERE s.workflow_id = workflows.id AND s.for_each IS NOT NULL AND s.status IN ('PENDING', 'RUNNING', 'CANCELLED',
     'FAILED') AND NOT (s.status = 'FAILED' AND s.optional)
 GROUP BY s.position ) AS each ) END AS items_done, CASE WHEN final.status <> 'COMPLETED' THEN NULL WHEN final.for_each
-    IS NULL THEN final.result WHEN (SELECT coalesce(sum(pg_column_size(i.result)), 0)
+    IS NULL OR final.result IS NOT NULL THEN final.result WHEN (SELECT coalesce(sum(pg_column_size(i.result)), 0)
 FROM step_items AS i
 WHERE i.workflow_id = final.workflow_id AND i.position = final.position) <= 1048576 THEN CASE WHEN (SELECT
     coalesce(sum(octet_length(i.result::text)), 0)
@@ -5765,9 +5781,10 @@ ORDER BY array_position(ARRAY['decision', 'signal', 'delay'], kind)
 LIMIT 1) END AS waits_for, sum((SELECT sum(200 + pg_column_size(weighed.definition) * CASE WHEN
     (pg_column_compression(weighed.definition) IS NULL) THEN 1 ELSE 50 END + CASE WHEN weighed.for_each IS NULL THEN
     coalesce(pg_column_size(weighed.result) * CASE WHEN pg_column_compression(weighed.result) IS NULL THEN 1 ELSE 50
-    END, 0) WHEN weighed.status = 'COMPLETED' THEN (SELECT least(100 + 2 *
-    coalesce(sum(coalesce(pg_column_size(i.result) * CASE WHEN pg_column_compression(i.result) IS NULL THEN 1 ELSE 50
-    END, 0)), 0) + 5 * count(*), 2000000000)::int
+    END, 0) WHEN weighed.result IS NOT NULL THEN coalesce(pg_column_size(weighed.result) * CASE WHEN
+    pg_column_compression(weighed.result) IS NULL THEN 1 ELSE 50 END, 0) WHEN weighed.status = 'COMPLETED' THEN
+    (SELECT least(100 + 2 * coalesce(sum(coalesce(pg_column_size(i.result) * CASE WHEN pg_column_compression(i.result)
+    IS NULL THEN 1 ELSE 50 END, 0)), 0) + 5 * count(*), 2000000000)::int
 FROM step_items AS i
 WHERE i.workflow_id = weighed.workflow_id AND i.position = weighed.position) ELSE 0 END +
     coalesce(octet_length(weighed.error_message), 0)) AS sum_1
@@ -5840,13 +5857,13 @@ WHERE labels.workflow_id = workflows.id) AS labels, final.step_id AS final_step_
     (
 SELECT sum(each.share)
 FROM (
-SELECT (count(*) FILTER (WHERE i.status = 'COMPLETED'))::float8 / count(*) AS share
+SELECT (count(*) FILTER (WHERE i.status IN ('COMPLETED', 'SKIPPED')))::float8 / count(*) AS share
 FROM steps AS s
 JOIN step_items AS i ON i.workflow_id = s.workflow_id AND i.position = s.position
 WHERE s.workflow_id = workflows.id AND s.for_each IS NOT NULL AND s.status IN ('PENDING', 'RUNNING', 'CANCELLED',
     'FAILED') AND NOT (s.status = 'FAILED' AND s.optional)
 GROUP BY s.position ) AS each ) END AS items_done, CASE WHEN final.status <> 'COMPLETED' THEN NULL WHEN final.for_each
-    IS NULL THEN final.result WHEN (SELECT coalesce(sum(pg_column_size(i.result)), 0)
+    IS NULL OR final.result IS NOT NULL THEN final.result WHEN (SELECT coalesce(sum(pg_column_size(i.result)), 0)
 FROM step_items AS i
 WHERE i.workflow_id = final.workflow_id AND i.position = final.position) <= 1048576 THEN CASE WHEN (SELECT
     coalesce(sum(octet_length(i.result::text)), 0)
@@ -6021,9 +6038,10 @@ ORDER BY array_position(ARRAY['decision', 'signal', 'delay'], kind)
 LIMIT 1 ) END END END AS waits_for, sum((SELECT sum(200 + pg_column_size(weighed.definition) * CASE WHEN
     (pg_column_compression(weighed.definition) IS NULL) THEN 1 ELSE 50 END + CASE WHEN weighed.for_each IS NULL THEN
     coalesce(pg_column_size(weighed.result) * CASE WHEN pg_column_compression(weighed.result) IS NULL THEN 1 ELSE 50
-    END, 0) WHEN weighed.status = 'COMPLETED' THEN (SELECT least(100 + 2 *
-    coalesce(sum(coalesce(pg_column_size(i.result) * CASE WHEN pg_column_compression(i.result) IS NULL THEN 1 ELSE 50
-    END, 0)), 0) + 5 * count(*), 2000000000)::int
+    END, 0) WHEN weighed.result IS NOT NULL THEN coalesce(pg_column_size(weighed.result) * CASE WHEN
+    pg_column_compression(weighed.result) IS NULL THEN 1 ELSE 50 END, 0) WHEN weighed.status = 'COMPLETED' THEN
+    (SELECT least(100 + 2 * coalesce(sum(coalesce(pg_column_size(i.result) * CASE WHEN pg_column_compression(i.result)
+    IS NULL THEN 1 ELSE 50 END, 0)), 0) + 5 * count(*), 2000000000)::int
 FROM step_items AS i
 WHERE i.workflow_id = weighed.workflow_id AND i.position = weighed.position) ELSE 0 END +
     coalesce(octet_length(weighed.error_message), 0)) AS sum_1
@@ -6096,13 +6114,13 @@ WHERE labels.workflow_id = workflows.id) AS labels, final.step_id AS final_step_
     (
 SELECT sum(each.share)
 FROM (
-SELECT (count(*) FILTER (WHERE i.status = 'COMPLETED'))::float8 / count(*) AS share
+SELECT (count(*) FILTER (WHERE i.status IN ('COMPLETED', 'SKIPPED')))::float8 / count(*) AS share
 FROM steps AS s
 JOIN step_items AS i ON i.workflow_id = s.workflow_id AND i.position = s.position
 WHERE s.workflow_id = workflows.id AND s.for_each IS NOT NULL AND s.status IN ('PENDING', 'RUNNING', 'CANCELLED',
     'FAILED') AND NOT (s.status = 'FAILED' AND s.optional)
 GROUP BY s.position ) AS each ) END AS items_done, CASE WHEN final.status <> 'COMPLETED' THEN NULL WHEN final.for_each
-    IS NULL THEN final.result WHEN (SELECT coalesce(sum(pg_column_size(i.result)), 0)
+    IS NULL OR final.result IS NOT NULL THEN final.result WHEN (SELECT coalesce(sum(pg_column_size(i.result)), 0)
 FROM step_items AS i
 WHERE i.workflow_id = final.workflow_id AND i.position = final.position) <= 1048576 THEN CASE WHEN (SELECT
     coalesce(sum(octet_length(i.result::text)), 0)
@@ -6283,9 +6301,10 @@ ORDER BY array_position(ARRAY['decision', 'signal', 'delay'], kind)
 LIMIT 1) END AS waits_for, sum((SELECT sum(200 + pg_column_size(weighed.definition) * CASE WHEN
     (pg_column_compression(weighed.definition) IS NULL) THEN 1 ELSE 50 END + CASE WHEN weighed.for_each IS NULL THEN
     coalesce(pg_column_size(weighed.result) * CASE WHEN pg_column_compression(weighed.result) IS NULL THEN 1 ELSE 50
-    END, 0) WHEN weighed.status = 'COMPLETED' THEN (SELECT least(100 + 2 *
-    coalesce(sum(coalesce(pg_column_size(i.result) * CASE WHEN pg_column_compression(i.result) IS NULL THEN 1 ELSE 50
-    END, 0)), 0) + 5 * count(*), 2000000000)::int
+    END, 0) WHEN weighed.result IS NOT NULL THEN coalesce(pg_column_size(weighed.result) * CASE WHEN
+    pg_column_compression(weighed.result) IS NULL THEN 1 ELSE 50 END, 0) WHEN weighed.status = 'COMPLETED' THEN
+    (SELECT least(100 + 2 * coalesce(sum(coalesce(pg_column_size(i.result) * CASE WHEN pg_column_compression(i.result)
+    IS NULL THEN 1 ELSE 50 END, 0)), 0) + 5 * count(*), 2000000000)::int
 FROM step_items AS i
 WHERE i.workflow_id = weighed.workflow_id AND i.position = weighed.position) ELSE 0 END +
     coalesce(octet_length(weighed.error_message), 0)) AS sum_1
@@ -6358,13 +6377,13 @@ WHERE labels.workflow_id = workflows.id) AS labels, final.step_id AS final_step_
     (
 SELECT sum(each.share)
 FROM (
-SELECT (count(*) FILTER (WHERE i.status = 'COMPLETED'))::float8 / count(*) AS share
+SELECT (count(*) FILTER (WHERE i.status IN ('COMPLETED', 'SKIPPED')))::float8 / count(*) AS share
 FROM steps AS s
 JOIN step_items AS i ON i.workflow_id = s.workflow_id AND i.position = s.position
 WHERE s.workflow_id = workflows.id AND s.for_each IS NOT NULL AND s.status IN ('PENDING', 'RUNNING', 'CANCELLED',
     'FAILED') AND NOT (s.status = 'FAILED' AND s.optional)
 GROUP BY s.position ) AS each ) END AS items_done, CASE WHEN final.status <> 'COMPLETED' THEN NULL WHEN final.for_each
-    IS NULL THEN final.result WHEN (SELECT coalesce(sum(pg_column_size(i.result)), 0)
+    IS NULL OR final.result IS NOT NULL THEN final.result WHEN (SELECT coalesce(sum(pg_column_size(i.result)), 0)
 FROM step_items AS i
 WHERE i.workflow_id = final.workflow_id AND i.position = final.position) <= 1048576 THEN CASE WHEN (SELECT
     coalesce(sum(octet_length(i.result::text)), 0)
@@ -6520,9 +6539,10 @@ ORDER BY array_position(ARRAY['decision', 'signal', 'delay'], kind)
 LIMIT 1) END AS waits_for, sum((SELECT sum(200 + pg_column_size(weighed.definition) * CASE WHEN
     (pg_column_compression(weighed.definition) IS NULL) THEN 1 ELSE 50 END + CASE WHEN weighed.for_each IS NULL THEN
     coalesce(pg_column_size(weighed.result) * CASE WHEN pg_column_compression(weighed.result) IS NULL THEN 1 ELSE 50
-    END, 0) WHEN weighed.status = 'COMPLETED' THEN (SELECT least(100 + 2 *
-    coalesce(sum(coalesce(pg_column_size(i.result) * CASE WHEN pg_column_compression(i.result) IS NULL THEN 1 ELSE 50
-    END, 0)), 0) + 5 * count(*), 2000000000)::int
+    END, 0) WHEN weighed.result IS NOT NULL THEN coalesce(pg_column_size(weighed.result) * CASE WHEN
+    pg_column_compression(weighed.result) IS NULL THEN 1 ELSE 50 END, 0) WHEN weighed.status = 'COMPLETED' THEN
+    (SELECT least(100 + 2 * coalesce(sum(coalesce(pg_column_size(i.result) * CASE WHEN pg_column_compression(i.result)
+    IS NULL THEN 1 ELSE 50 END, 0)), 0) + 5 * count(*), 2000000000)::int
 FROM step_items AS i
 WHERE i.workflow_id = weighed.workflow_id AND i.position = weighed.position) ELSE 0 END +
     coalesce(octet_length(weighed.error_message), 0)) AS sum_1
@@ -6595,13 +6615,13 @@ WHERE labels.workflow_id = workflows.id) AS labels, final.step_id AS final_step_
     (
 SELECT sum(each.share)
 FROM (
-SELECT (count(*) FILTER (WHERE i.status = 'COMPLETED'))::float8 / count(*) AS share
+SELECT (count(*) FILTER (WHERE i.status IN ('COMPLETED', 'SKIPPED')))::float8 / count(*) AS share
 FROM steps AS s
 JOIN step_items AS i ON i.workflow_id = s.workflow_id AND i.position = s.position
 WHERE s.workflow_id = workflows.id AND s.for_each IS NOT NULL AND s.status IN ('PENDING', 'RUNNING', 'CANCELLED',
     'FAILED') AND NOT (s.status = 'FAILED' AND s.optional)
 GROUP BY s.position ) AS each ) END AS items_done, CASE WHEN final.status <> 'COMPLETED' THEN NULL WHEN final.for_each
-    IS NULL THEN final.result WHEN (SELECT coalesce(sum(pg_column_size(i.result)), 0)
+    IS NULL OR final.result IS NOT NULL THEN final.result WHEN (SELECT coalesce(sum(pg_column_size(i.result)), 0)
 FROM step_items AS i
 WHERE i.workflow_id = final.workflow_id AND i.position = final.position) <= 1048576 THEN CASE WHEN (SELECT
     coalesce(sum(octet_length(i.result::text)), 0)
@@ -6756,9 +6776,10 @@ ORDER BY array_position(ARRAY['decision', 'signal', 'delay'], kind)
 LIMIT 1) END AS waits_for, sum((SELECT sum(200 + pg_column_size(weighed.definition) * CASE WHEN
     (pg_column_compression(weighed.definition) IS NULL) THEN 1 ELSE 50 END + CASE WHEN weighed.for_each IS NULL THEN
     coalesce(pg_column_size(weighed.result) * CASE WHEN pg_column_compression(weighed.result) IS NULL THEN 1 ELSE 50
-    END, 0) WHEN weighed.status = 'COMPLETED' THEN (SELECT least(100 + 2 *
-    coalesce(sum(coalesce(pg_column_size(i.result) * CASE WHEN pg_column_compression(i.result) IS NULL THEN 1 ELSE 50
-    END, 0)), 0) + 5 * count(*), 2000000000)::int
+    END, 0) WHEN weighed.result IS NOT NULL THEN coalesce(pg_column_size(weighed.result) * CASE WHEN
+    pg_column_compression(weighed.result) IS NULL THEN 1 ELSE 50 END, 0) WHEN weighed.status = 'COMPLETED' THEN
+    (SELECT least(100 + 2 * coalesce(sum(coalesce(pg_column_size(i.result) * CASE WHEN pg_column_compression(i.result)
+    IS NULL THEN 1 ELSE 50 END, 0)), 0) + 5 * count(*), 2000000000)::int
 FROM step_items AS i
 WHERE i.workflow_id = weighed.workflow_id AND i.position = weighed.position) ELSE 0 END +
     coalesce(octet_length(weighed.error_message), 0)) AS sum_1
@@ -6831,13 +6852,13 @@ WHERE labels.workflow_id = workflows.id) AS labels, final.step_id AS final_step_
     (
 SELECT sum(each.share)
 FROM (
-SELECT (count(*) FILTER (WHERE i.status = 'COMPLETED'))::float8 / count(*) AS share
+SELECT (count(*) FILTER (WHERE i.status IN ('COMPLETED', 'SKIPPED')))::float8 / count(*) AS share
 FROM steps AS s
 JOIN step_items AS i ON i.workflow_id = s.workflow_id AND i.position = s.position
 WHERE s.workflow_id = workflows.id AND s.for_each IS NOT NULL AND s.status IN ('PENDING', 'RUNNING', 'CANCELLED',
     'FAILED') AND NOT (s.status = 'FAILED' AND s.optional)
 GROUP BY s.position ) AS each ) END AS items_done, CASE WHEN final.status <> 'COMPLETED' THEN NULL WHEN final.for_each
-    IS NULL THEN final.result WHEN (SELECT coalesce(sum(pg_column_size(i.result)), 0)
+    IS NULL OR final.result IS NOT NULL THEN final.result WHEN (SELECT coalesce(sum(pg_column_size(i.result)), 0)
 FROM step_items AS i
 WHERE i.workflow_id = final.workflow_id AND i.position = final.position) <= 1048576 THEN CASE WHEN (SELECT
     coalesce(sum(octet_length(i.result::text)), 0)
@@ -6997,9 +7018,10 @@ ORDER BY array_position(ARRAY['decision', 'signal', 'delay'], kind)
 LIMIT 1) END AS waits_for, sum((SELECT sum(200 + pg_column_size(weighed.definition) * CASE WHEN
     (pg_column_compression(weighed.definition) IS NULL) THEN 1 ELSE 50 END + CASE WHEN weighed.for_each IS NULL THEN
     coalesce(pg_column_size(weighed.result) * CASE WHEN pg_column_compression(weighed.result) IS NULL THEN 1 ELSE 50
-    END, 0) WHEN weighed.status = 'COMPLETED' THEN (SELECT least(100 + 2 *
-    coalesce(sum(coalesce(pg_column_size(i.result) * CASE WHEN pg_column_compression(i.result) IS NULL THEN 1 ELSE 50
-    END, 0)), 0) + 5 * count(*), 2000000000)::int
+    END, 0) WHEN weighed.result IS NOT NULL THEN coalesce(pg_column_size(weighed.result) * CASE WHEN
+    pg_column_compression(weighed.result) IS NULL THEN 1 ELSE 50 END, 0) WHEN weighed.status = 'COMPLETED' THEN
+    (SELECT least(100 + 2 * coalesce(sum(coalesce(pg_column_size(i.result) * CASE WHEN pg_column_compression(i.result)
+    IS NULL THEN 1 ELSE 50 END, 0)), 0) + 5 * count(*), 2000000000)::int
 FROM step_items AS i
 WHERE i.workflow_id = weighed.workflow_id AND i.position = weighed.position) ELSE 0 END +
     coalesce(octet_length(weighed.error_message), 0)) AS sum_1
@@ -7072,13 +7094,13 @@ WHERE labels.workflow_id = workflows.id) AS labels, final.step_id AS final_step_
     (
 SELECT sum(each.share)
 FROM (
-SELECT (count(*) FILTER (WHERE i.status = 'COMPLETED'))::float8 / count(*) AS share
+SELECT (count(*) FILTER (WHERE i.status IN ('COMPLETED', 'SKIPPED')))::float8 / count(*) AS share
 FROM steps AS s
 JOIN step_items AS i ON i.workflow_id = s.workflow_id AND i.position = s.position
 WHERE s.workflow_id = workflows.id AND s.for_each IS NOT NULL AND s.status IN ('PENDING', 'RUNNING', 'CANCELLED',
     'FAILED') AND NOT (s.status = 'FAILED' AND s.optional)
 GROUP BY s.position ) AS each ) END AS items_done, CASE WHEN final.status <> 'COMPLETED' THEN NULL WHEN final.for_each
-    IS NULL THEN final.result WHEN (SELECT coalesce(sum(pg_column_size(i.result)), 0)
+    IS NULL OR final.result IS NOT NULL THEN final.result WHEN (SELECT coalesce(sum(pg_column_size(i.result)), 0)
 FROM step_items AS i
 WHERE i.workflow_id = final.workflow_id AND i.position = final.position) <= 1048576 THEN CASE WHEN (SELECT
     coalesce(sum(octet_length(i.result::text)), 0)
@@ -7241,9 +7263,10 @@ ORDER BY array_position(ARRAY['decision', 'signal', 'delay'], kind)
 LIMIT 1) END AS waits_for, sum((SELECT sum(200 + pg_column_size(weighed.definition) * CASE WHEN
     (pg_column_compression(weighed.definition) IS NULL) THEN 1 ELSE 50 END + CASE WHEN weighed.for_each IS NULL THEN
     coalesce(pg_column_size(weighed.result) * CASE WHEN pg_column_compression(weighed.result) IS NULL THEN 1 ELSE 50
-    END, 0) WHEN weighed.status = 'COMPLETED' THEN (SELECT least(100 + 2 *
-    coalesce(sum(coalesce(pg_column_size(i.result) * CASE WHEN pg_column_compression(i.result) IS NULL THEN 1 ELSE 50
-    END, 0)), 0) + 5 * count(*), 2000000000)::int
+    END, 0) WHEN weighed.result IS NOT NULL THEN coalesce(pg_column_size(weighed.result) * CASE WHEN
+    pg_column_compression(weighed.result) IS NULL THEN 1 ELSE 50 END, 0) WHEN weighed.status = 'COMPLETED' THEN
+    (SELECT least(100 + 2 * coalesce(sum(coalesce(pg_column_size(i.result) * CASE WHEN pg_column_compression(i.result)
+    IS NULL THEN 1 ELSE 50 END, 0)), 0) + 5 * count(*), 2000000000)::int
 FROM step_items AS i
 WHERE i.workflow_id = weighed.workflow_id AND i.position = weighed.position) ELSE 0 END +
     coalesce(octet_length(weighed.error_message), 0)) AS sum_1
@@ -7316,13 +7339,13 @@ WHERE labels.workflow_id = workflows.id) AS labels, final.step_id AS final_step_
     (
 SELECT sum(each.share)
 FROM (
-SELECT (count(*) FILTER (WHERE i.status = 'COMPLETED'))::float8 / count(*) AS share
+SELECT (count(*) FILTER (WHERE i.status IN ('COMPLETED', 'SKIPPED')))::float8 / count(*) AS share
 FROM steps AS s
 JOIN step_items AS i ON i.workflow_id = s.workflow_id AND i.position = s.position
 WHERE s.workflow_id = workflows.id AND s.for_each IS NOT NULL AND s.status IN ('PENDING', 'RUNNING', 'CANCELLED',
     'FAILED') AND NOT (s.status = 'FAILED' AND s.optional)
 GROUP BY s.position ) AS each ) END AS items_done, CASE WHEN final.status <> 'COMPLETED' THEN NULL WHEN final.for_each
-    IS NULL THEN final.result WHEN (SELECT coalesce(sum(pg_column_size(i.result)), 0)
+    IS NULL OR final.result IS NOT NULL THEN final.result WHEN (SELECT coalesce(sum(pg_column_size(i.result)), 0)
 FROM step_items AS i
 WHERE i.workflow_id = final.workflow_id AND i.position = final.position) <= 1048576 THEN CASE WHEN (SELECT
     coalesce(sum(octet_length(i.result::text)), 0)
@@ -7476,9 +7499,10 @@ ORDER BY array_position(ARRAY['decision', 'signal', 'delay'], kind)
 LIMIT 1) END AS waits_for, sum((SELECT sum(200 + pg_column_size(weighed.definition) * CASE WHEN
     (pg_column_compression(weighed.definition) IS NULL) THEN 1 ELSE 50 END + CASE WHEN weighed.for_each IS NULL THEN
     coalesce(pg_column_size(weighed.result) * CASE WHEN pg_column_compression(weighed.result) IS NULL THEN 1 ELSE 50
-    END, 0) WHEN weighed.status = 'COMPLETED' THEN (SELECT least(100 + 2 *
-    coalesce(sum(coalesce(pg_column_size(i.result) * CASE WHEN pg_column_compression(i.result) IS NULL THEN 1 ELSE 50
-    END, 0)), 0) + 5 * count(*), 2000000000)::int
+    END, 0) WHEN weighed.result IS NOT NULL THEN coalesce(pg_column_size(weighed.result) * CASE WHEN
+    pg_column_compression(weighed.result) IS NULL THEN 1 ELSE 50 END, 0) WHEN weighed.status = 'COMPLETED' THEN
+    (SELECT least(100 + 2 * coalesce(sum(coalesce(pg_column_size(i.result) * CASE WHEN pg_column_compression(i.result)
+    IS NULL THEN 1 ELSE 50 END, 0)), 0) + 5 * count(*), 2000000000)::int
 FROM step_items AS i
 WHERE i.workflow_id = weighed.workflow_id AND i.position = weighed.position) ELSE 0 END +
     coalesce(octet_length(weighed.error_message), 0)) AS sum_1
@@ -7551,13 +7575,13 @@ WHERE labels.workflow_id = workflows.id) AS labels, final.step_id AS final_step_
     (
 SELECT sum(each.share)
 FROM (
-SELECT (count(*) FILTER (WHERE i.status = 'COMPLETED'))::float8 / count(*) AS share
+SELECT (count(*) FILTER (WHERE i.status IN ('COMPLETED', 'SKIPPED')))::float8 / count(*) AS share
 FROM steps AS s
 JOIN step_items AS i ON i.workflow_id = s.workflow_id AND i.position = s.position
 WHERE s.workflow_id = workflows.id AND s.for_each IS NOT NULL AND s.status IN ('PENDING', 'RUNNING', 'CANCELLED',
     'FAILED') AND NOT (s.status = 'FAILED' AND s.optional)
 GROUP BY s.position ) AS each ) END AS items_done, CASE WHEN final.status <> 'COMPLETED' THEN NULL WHEN final.for_each
-    IS NULL THEN final.result WHEN (SELECT coalesce(sum(pg_column_size(i.result)), 0)
+    IS NULL OR final.result IS NOT NULL THEN final.result WHEN (SELECT coalesce(sum(pg_column_size(i.result)), 0)
 FROM step_items AS i
 WHERE i.workflow_id = final.workflow_id AND i.position = final.position) <= 1048576 THEN CASE WHEN (SELECT
     coalesce(sum(octet_length(i.result::text)), 0)
@@ -7721,9 +7745,10 @@ ORDER BY array_position(ARRAY['decision', 'signal', 'delay'], kind)
 LIMIT 1 ) END END END AS waits_for, sum((SELECT sum(200 + pg_column_size(weighed.definition) * CASE WHEN
     (pg_column_compression(weighed.definition) IS NULL) THEN 1 ELSE 50 END + CASE WHEN weighed.for_each IS NULL THEN
     coalesce(pg_column_size(weighed.result) * CASE WHEN pg_column_compression(weighed.result) IS NULL THEN 1 ELSE 50
-    END, 0) WHEN weighed.status = 'COMPLETED' THEN (SELECT least(100 + 2 *
-    coalesce(sum(coalesce(pg_column_size(i.result) * CASE WHEN pg_column_compression(i.result) IS NULL THEN 1 ELSE 50
-    END, 0)), 0) + 5 * count(*), 2000000000)::int
+    END, 0) WHEN weighed.result IS NOT NULL THEN coalesce(pg_column_size(weighed.result) * CASE WHEN
+    pg_column_compression(weighed.result) IS NULL THEN 1 ELSE 50 END, 0) WHEN weighed.status = 'COMPLETED' THEN
+    (SELECT least(100 + 2 * coalesce(sum(coalesce(pg_column_size(i.result) * CASE WHEN pg_column_compression(i.result)
+    IS NULL THEN 1 ELSE 50 END, 0)), 0) + 5 * count(*), 2000000000)::int
 FROM step_items AS i
 WHERE i.workflow_id = weighed.workflow_id AND i.position = weighed.position) ELSE 0 END +
     coalesce(octet_length(weighed.error_message), 0)) AS sum_1
@@ -7796,13 +7821,13 @@ WHERE labels.workflow_id = workflows.id) AS labels, final.step_id AS final_step_
     (
 SELECT sum(each.share)
 FROM (
-SELECT (count(*) FILTER (WHERE i.status = 'COMPLETED'))::float8 / count(*) AS share
+SELECT (count(*) FILTER (WHERE i.status IN ('COMPLETED', 'SKIPPED')))::float8 / count(*) AS share
 FROM steps AS s
 JOIN step_items AS i ON i.workflow_id = s.workflow_id AND i.position = s.position
 WHERE s.workflow_id = workflows.id AND s.for_each IS NOT NULL AND s.status IN ('PENDING', 'RUNNING', 'CANCELLED',
     'FAILED') AND NOT (s.status = 'FAILED' AND s.optional)
 GROUP BY s.position ) AS each ) END AS items_done, CASE WHEN final.status <> 'COMPLETED' THEN NULL WHEN final.for_each
-    IS NULL THEN final.result WHEN (SELECT coalesce(sum(pg_column_size(i.result)), 0)
+    IS NULL OR final.result IS NOT NULL THEN final.result WHEN (SELECT coalesce(sum(pg_column_size(i.result)), 0)
 FROM step_items AS i
 WHERE i.workflow_id = final.workflow_id AND i.position = final.position) <= 1048576 THEN CASE WHEN (SELECT
     coalesce(sum(octet_length(i.result::text)), 0)
@@ -7972,9 +7997,10 @@ ORDER BY array_position(ARRAY['decision', 'signal', 'delay'], kind)
 LIMIT 1) END AS waits_for, sum((SELECT sum(200 + pg_column_size(weighed.definition) * CASE WHEN
     (pg_column_compression(weighed.definition) IS NULL) THEN 1 ELSE 50 END + CASE WHEN weighed.for_each IS NULL THEN
     coalesce(pg_column_size(weighed.result) * CASE WHEN pg_column_compression(weighed.result) IS NULL THEN 1 ELSE 50
-    END, 0) WHEN weighed.status = 'COMPLETED' THEN (SELECT least(100 + 2 *
-    coalesce(sum(coalesce(pg_column_size(i.result) * CASE WHEN pg_column_compression(i.result) IS NULL THEN 1 ELSE 50
-    END, 0)), 0) + 5 * count(*), 2000000000)::int
+    END, 0) WHEN weighed.result IS NOT NULL THEN coalesce(pg_column_size(weighed.result) * CASE WHEN
+    pg_column_compression(weighed.result) IS NULL THEN 1 ELSE 50 END, 0) WHEN weighed.status = 'COMPLETED' THEN
+    (SELECT least(100 + 2 * coalesce(sum(coalesce(pg_column_size(i.result) * CASE WHEN pg_column_compression(i.result)
+    IS NULL THEN 1 ELSE 50 END, 0)), 0) + 5 * count(*), 2000000000)::int
 FROM step_items AS i
 WHERE i.workflow_id = weighed.workflow_id AND i.position = weighed.position) ELSE 0 END +
     coalesce(octet_length(weighed.error_message), 0)) AS sum_1
@@ -8047,13 +8073,13 @@ WHERE labels.workflow_id = workflows.id) AS labels, final.step_id AS final_step_
     (
 SELECT sum(each.share)
 FROM (
-SELECT (count(*) FILTER (WHERE i.status = 'COMPLETED'))::float8 / count(*) AS share
+SELECT (count(*) FILTER (WHERE i.status IN ('COMPLETED', 'SKIPPED')))::float8 / count(*) AS share
 FROM steps AS s
 JOIN step_items AS i ON i.workflow_id = s.workflow_id AND i.position = s.position
 WHERE s.workflow_id = workflows.id AND s.for_each IS NOT NULL AND s.status IN ('PENDING', 'RUNNING', 'CANCELLED',
     'FAILED') AND NOT (s.status = 'FAILED' AND s.optional)
 GROUP BY s.position ) AS each ) END AS items_done, CASE WHEN final.status <> 'COMPLETED' THEN NULL WHEN final.for_each
-    IS NULL THEN final.result WHEN (SELECT coalesce(sum(pg_column_size(i.result)), 0)
+    IS NULL OR final.result IS NOT NULL THEN final.result WHEN (SELECT coalesce(sum(pg_column_size(i.result)), 0)
 FROM step_items AS i
 WHERE i.workflow_id = final.workflow_id AND i.position = final.position) <= 1048576 THEN CASE WHEN (SELECT
     coalesce(sum(octet_length(i.result::text)), 0)
@@ -8202,9 +8228,10 @@ ORDER BY array_position(ARRAY['decision', 'signal', 'delay'], kind)
 LIMIT 1) END AS waits_for, sum((SELECT sum(200 + pg_column_size(weighed.definition) * CASE WHEN
     (pg_column_compression(weighed.definition) IS NULL) THEN 1 ELSE 50 END + CASE WHEN weighed.for_each IS NULL THEN
     coalesce(pg_column_size(weighed.result) * CASE WHEN pg_column_compression(weighed.result) IS NULL THEN 1 ELSE 50
-    END, 0) WHEN weighed.status = 'COMPLETED' THEN (SELECT least(100 + 2 *
-    coalesce(sum(coalesce(pg_column_size(i.result) * CASE WHEN pg_column_compression(i.result) IS NULL THEN 1 ELSE 50
-    END, 0)), 0) + 5 * count(*), 2000000000)::int
+    END, 0) WHEN weighed.result IS NOT NULL THEN coalesce(pg_column_size(weighed.result) * CASE WHEN
+    pg_column_compression(weighed.result) IS NULL THEN 1 ELSE 50 END, 0) WHEN weighed.status = 'COMPLETED' THEN
+    (SELECT least(100 + 2 * coalesce(sum(coalesce(pg_column_size(i.result) * CASE WHEN pg_column_compression(i.result)
+    IS NULL THEN 1 ELSE 50 END, 0)), 0) + 5 * count(*), 2000000000)::int
 FROM step_items AS i
 WHERE i.workflow_id = weighed.workflow_id AND i.position = weighed.position) ELSE 0 END +
     coalesce(octet_length(weighed.error_message), 0)) AS sum_1
@@ -8277,13 +8304,13 @@ WHERE labels.workflow_id = workflows.id) AS labels, final.step_id AS final_step_
     (
 SELECT sum(each.share)
 FROM (
-SELECT (count(*) FILTER (WHERE i.status = 'COMPLETED'))::float8 / count(*) AS share
+SELECT (count(*) FILTER (WHERE i.status IN ('COMPLETED', 'SKIPPED')))::float8 / count(*) AS share
 FROM steps AS s
 JOIN step_items AS i ON i.workflow_id = s.workflow_id AND i.position = s.position
 WHERE s.workflow_id = workflows.id AND s.for_each IS NOT NULL AND s.status IN ('PENDING', 'RUNNING', 'CANCELLED',
     'FAILED') AND NOT (s.status = 'FAILED' AND s.optional)
 GROUP BY s.position ) AS each ) END AS items_done, CASE WHEN final.status <> 'COMPLETED' THEN NULL WHEN final.for_each
-    IS NULL THEN final.result WHEN (SELECT coalesce(sum(pg_column_size(i.result)), 0)
+    IS NULL OR final.result IS NOT NULL THEN final.result WHEN (SELECT coalesce(sum(pg_column_size(i.result)), 0)
 FROM step_items AS i
 WHERE i.workflow_id = final.workflow_id AND i.position = final.position) <= 1048576 THEN CASE WHEN (SELECT
     coalesce(sum(octet_length(i.result::text)), 0)
@@ -8436,9 +8463,10 @@ ORDER BY array_position(ARRAY['decision', 'signal', 'delay'], kind)
 LIMIT 1) END AS waits_for, sum((SELECT sum(200 + pg_column_size(weighed.definition) * CASE WHEN
     (pg_column_compression(weighed.definition) IS NULL) THEN 1 ELSE 50 END + CASE WHEN weighed.for_each IS NULL THEN
     coalesce(pg_column_size(weighed.result) * CASE WHEN pg_column_compression(weighed.result) IS NULL THEN 1 ELSE 50
-    END, 0) WHEN weighed.status = 'COMPLETED' THEN (SELECT least(100 + 2 *
-    coalesce(sum(coalesce(pg_column_size(i.result) * CASE WHEN pg_column_compression(i.result) IS NULL THEN 1 ELSE 50
-    END, 0)), 0) + 5 * count(*), 2000000000)::int
+    END, 0) WHEN weighed.result IS NOT NULL THEN coalesce(pg_column_size(weighed.result) * CASE WHEN
+    pg_column_compression(weighed.result) IS NULL THEN 1 ELSE 50 END, 0) WHEN weighed.status = 'COMPLETED' THEN
+    (SELECT least(100 + 2 * coalesce(sum(coalesce(pg_column_size(i.result) * CASE WHEN pg_column_compression(i.result)
+    IS NULL THEN 1 ELSE 50 END, 0)), 0) + 5 * count(*), 2000000000)::int
 FROM step_items AS i
 WHERE i.workflow_id = weighed.workflow_id AND i.position = weighed.position) ELSE 0 END +
     coalesce(octet_length(weighed.error_message), 0)) AS sum_1
@@ -8511,13 +8539,13 @@ WHERE labels.workflow_id = workflows.id) AS labels, final.step_id AS final_step_
     (
 SELECT sum(each.share)
 FROM (
-SELECT (count(*) FILTER (WHERE i.status = 'COMPLETED'))::float8 / count(*) AS share
+SELECT (count(*) FILTER (WHERE i.status IN ('COMPLETED', 'SKIPPED')))::float8 / count(*) AS share
 FROM steps AS s
 JOIN step_items AS i ON i.workflow_id = s.workflow_id AND i.position = s.position
 WHERE s.workflow_id = workflows.id AND s.for_each IS NOT NULL AND s.status IN ('PENDING', 'RUNNING', 'CANCELLED',
     'FAILED') AND NOT (s.status = 'FAILED' AND s.optional)
 GROUP BY s.position ) AS each ) END AS items_done, CASE WHEN final.status <> 'COMPLETED' THEN NULL WHEN final.for_each
-    IS NULL THEN final.result WHEN (SELECT coalesce(sum(pg_column_size(i.result)), 0)
+    IS NULL OR final.result IS NOT NULL THEN final.result WHEN (SELECT coalesce(sum(pg_column_size(i.result)), 0)
 FROM step_items AS i
 WHERE i.workflow_id = final.workflow_id AND i.position = final.position) <= 1048576 THEN CASE WHEN (SELECT
     coalesce(sum(octet_length(i.result::text)), 0)
@@ -8669,9 +8697,10 @@ ORDER BY array_position(ARRAY['decision', 'signal', 'delay'], kind)
 LIMIT 1) END AS waits_for, sum((SELECT sum(200 + pg_column_size(weighed.definition) * CASE WHEN
     (pg_column_compression(weighed.definition) IS NULL) THEN 1 ELSE 50 END + CASE WHEN weighed.for_each IS NULL THEN
     coalesce(pg_column_size(weighed.result) * CASE WHEN pg_column_compression(weighed.result) IS NULL THEN 1 ELSE 50
-    END, 0) WHEN weighed.status = 'COMPLETED' THEN (SELECT least(100 + 2 *
-    coalesce(sum(coalesce(pg_column_size(i.result) * CASE WHEN pg_column_compression(i.result) IS NULL THEN 1 ELSE 50
-    END, 0)), 0) + 5 * count(*), 2000000000)::int
+    END, 0) WHEN weighed.result IS NOT NULL THEN coalesce(pg_column_size(weighed.result) * CASE WHEN
+    pg_column_compression(weighed.result) IS NULL THEN 1 ELSE 50 END, 0) WHEN weighed.status = 'COMPLETED' THEN
+    (SELECT least(100 + 2 * coalesce(sum(coalesce(pg_column_size(i.result) * CASE WHEN pg_column_compression(i.result)
+    IS NULL THEN 1 ELSE 50 END, 0)), 0) + 5 * count(*), 2000000000)::int
 FROM step_items AS i
 WHERE i.workflow_id = weighed.workflow_id AND i.position = weighed.position) ELSE 0 END +
     coalesce(octet_length(weighed.error_message), 0)) AS sum_1
@@ -8744,13 +8773,13 @@ WHERE labels.workflow_id = workflows.id) AS labels, final.step_id AS final_step_
     (
 SELECT sum(each.share)
 FROM (
-SELECT (count(*) FILTER (WHERE i.status = 'COMPLETED'))::float8 / count(*) AS share
+SELECT (count(*) FILTER (WHERE i.status IN ('COMPLETED', 'SKIPPED')))::float8 / count(*) AS share
 FROM steps AS s
 JOIN step_items AS i ON i.workflow_id = s.workflow_id AND i.position = s.position
 WHERE s.workflow_id = workflows.id AND s.for_each IS NOT NULL AND s.status IN ('PENDING', 'RUNNING', 'CANCELLED',
     'FAILED') AND NOT (s.status = 'FAILED' AND s.optional)
 GROUP BY s.position ) AS each ) END AS items_done, CASE WHEN final.status <> 'COMPLETED' THEN NULL WHEN final.for_each
-    IS NULL THEN final.result WHEN (SELECT coalesce(sum(pg_column_size(i.result)), 0)
+    IS NULL OR final.result IS NOT NULL THEN final.result WHEN (SELECT coalesce(sum(pg_column_size(i.result)), 0)
 FROM step_items AS i
 WHERE i.workflow_id = final.workflow_id AND i.position = final.position) <= 1048576 THEN CASE WHEN (SELECT
     coalesce(sum(octet_length(i.result::text)), 0)
@@ -8903,9 +8932,10 @@ ORDER BY array_position(ARRAY['decision', 'signal', 'delay'], kind)
 LIMIT 1) END AS waits_for, sum((SELECT sum(200 + pg_column_size(weighed.definition) * CASE WHEN
     (pg_column_compression(weighed.definition) IS NULL) THEN 1 ELSE 50 END + CASE WHEN weighed.for_each IS NULL THEN
     coalesce(pg_column_size(weighed.result) * CASE WHEN pg_column_compression(weighed.result) IS NULL THEN 1 ELSE 50
-    END, 0) WHEN weighed.status = 'COMPLETED' THEN (SELECT least(100 + 2 *
-    coalesce(sum(coalesce(pg_column_size(i.result) * CASE WHEN pg_column_compression(i.result) IS NULL THEN 1 ELSE 50
-    END, 0)), 0) + 5 * count(*), 2000000000)::int
+    END, 0) WHEN weighed.result IS NOT NULL THEN coalesce(pg_column_size(weighed.result) * CASE WHEN
+    pg_column_compression(weighed.result) IS NULL THEN 1 ELSE 50 END, 0) WHEN weighed.status = 'COMPLETED' THEN
+    (SELECT least(100 + 2 * coalesce(sum(coalesce(pg_column_size(i.result) * CASE WHEN pg_column_compression(i.result)
+    IS NULL THEN 1 ELSE 50 END, 0)), 0) + 5 * count(*), 2000000000)::int
 FROM step_items AS i
 WHERE i.workflow_id = weighed.workflow_id AND i.position = weighed.position) ELSE 0 END +
     coalesce(octet_length(weighed.error_message), 0)) AS sum_1
@@ -8978,13 +9008,13 @@ WHERE labels.workflow_id = workflows.id) AS labels, final.step_id AS final_step_
     (
 SELECT sum(each.share)
 FROM (
-SELECT (count(*) FILTER (WHERE i.status = 'COMPLETED'))::float8 / count(*) AS share
+SELECT (count(*) FILTER (WHERE i.status IN ('COMPLETED', 'SKIPPED')))::float8 / count(*) AS share
 FROM steps AS s
 JOIN step_items AS i ON i.workflow_id = s.workflow_id AND i.position = s.position
 WHERE s.workflow_id = workflows.id AND s.for_each IS NOT NULL AND s.status IN ('PENDING', 'RUNNING', 'CANCELLED',
     'FAILED') AND NOT (s.status = 'FAILED' AND s.optional)
 GROUP BY s.position ) AS each ) END AS items_done, CASE WHEN final.status <> 'COMPLETED' THEN NULL WHEN final.for_each
-    IS NULL THEN final.result WHEN (SELECT coalesce(sum(pg_column_size(i.result)), 0)
+    IS NULL OR final.result IS NOT NULL THEN final.result WHEN (SELECT coalesce(sum(pg_column_size(i.result)), 0)
 FROM step_items AS i
 WHERE i.workflow_id = final.workflow_id AND i.position = final.position) <= 1048576 THEN CASE WHEN (SELECT
     coalesce(sum(octet_length(i.result::text)), 0)
@@ -9132,9 +9162,10 @@ ORDER BY array_position(ARRAY['decision', 'signal', 'delay'], kind)
 LIMIT 1) END AS waits_for, sum((SELECT sum(200 + pg_column_size(weighed.definition) * CASE WHEN
     (pg_column_compression(weighed.definition) IS NULL) THEN 1 ELSE 50 END + CASE WHEN weighed.for_each IS NULL THEN
     coalesce(pg_column_size(weighed.result) * CASE WHEN pg_column_compression(weighed.result) IS NULL THEN 1 ELSE 50
-    END, 0) WHEN weighed.status = 'COMPLETED' THEN (SELECT least(100 + 2 *
-    coalesce(sum(coalesce(pg_column_size(i.result) * CASE WHEN pg_column_compression(i.result) IS NULL THEN 1 ELSE 50
-    END, 0)), 0) + 5 * count(*), 2000000000)::int
+    END, 0) WHEN weighed.result IS NOT NULL THEN coalesce(pg_column_size(weighed.result) * CASE WHEN
+    pg_column_compression(weighed.result) IS NULL THEN 1 ELSE 50 END, 0) WHEN weighed.status = 'COMPLETED' THEN
+    (SELECT least(100 + 2 * coalesce(sum(coalesce(pg_column_size(i.result) * CASE WHEN pg_column_compression(i.result)
+    IS NULL THEN 1 ELSE 50 END, 0)), 0) + 5 * count(*), 2000000000)::int
 FROM step_items AS i
 WHERE i.workflow_id = weighed.workflow_id AND i.position = weighed.position) ELSE 0 END +
     coalesce(octet_length(weighed.error_message), 0)) AS sum_1
@@ -9207,13 +9238,13 @@ WHERE labels.workflow_id = workflows.id) AS labels, final.step_id AS final_step_
     (
 SELECT sum(each.share)
 FROM (
-SELECT (count(*) FILTER (WHERE i.status = 'COMPLETED'))::float8 / count(*) AS share
+SELECT (count(*) FILTER (WHERE i.status IN ('COMPLETED', 'SKIPPED')))::float8 / count(*) AS share
 FROM steps AS s
 JOIN step_items AS i ON i.workflow_id = s.workflow_id AND i.position = s.position
 WHERE s.workflow_id = workflows.id AND s.for_each IS NOT NULL AND s.status IN ('PENDING', 'RUNNING', 'CANCELLED',
     'FAILED') AND NOT (s.status = 'FAILED' AND s.optional)
 GROUP BY s.position ) AS each ) END AS items_done, CASE WHEN final.status <> 'COMPLETED' THEN NULL WHEN final.for_each
-    IS NULL THEN final.result WHEN (SELECT coalesce(sum(pg_column_size(i.result)), 0)
+    IS NULL OR final.result IS NOT NULL THEN final.result WHEN (SELECT coalesce(sum(pg_column_size(i.result)), 0)
 FROM step_items AS i
 WHERE i.workflow_id = final.workflow_id AND i.position = final.position) <= 1048576 THEN CASE WHEN (SELECT
     coalesce(sum(octet_length(i.result::text)), 0)
@@ -9364,9 +9395,10 @@ ORDER BY array_position(ARRAY['decision', 'signal', 'delay'], kind)
 LIMIT 1) END AS waits_for, sum((SELECT sum(200 + pg_column_size(weighed.definition) * CASE WHEN
     (pg_column_compression(weighed.definition) IS NULL) THEN 1 ELSE 50 END + CASE WHEN weighed.for_each IS NULL THEN
     coalesce(pg_column_size(weighed.result) * CASE WHEN pg_column_compression(weighed.result) IS NULL THEN 1 ELSE 50
-    END, 0) WHEN weighed.status = 'COMPLETED' THEN (SELECT least(100 + 2 *
-    coalesce(sum(coalesce(pg_column_size(i.result) * CASE WHEN pg_column_compression(i.result) IS NULL THEN 1 ELSE 50
-    END, 0)), 0) + 5 * count(*), 2000000000)::int
+    END, 0) WHEN weighed.result IS NOT NULL THEN coalesce(pg_column_size(weighed.result) * CASE WHEN
+    pg_column_compression(weighed.result) IS NULL THEN 1 ELSE 50 END, 0) WHEN weighed.status = 'COMPLETED' THEN
+    (SELECT least(100 + 2 * coalesce(sum(coalesce(pg_column_size(i.result) * CASE WHEN pg_column_compression(i.result)
+    IS NULL THEN 1 ELSE 50 END, 0)), 0) + 5 * count(*), 2000000000)::int
 FROM step_items AS i
 WHERE i.workflow_id = weighed.workflow_id AND i.position = weighed.position) ELSE 0 END +
     coalesce(octet_length(weighed.error_message), 0)) AS sum_1
@@ -9439,13 +9471,13 @@ WHERE labels.workflow_id = workflows.id) AS labels, final.step_id AS final_step_
     (
 SELECT sum(each.share)
 FROM (
-SELECT (count(*) FILTER (WHERE i.status = 'COMPLETED'))::float8 / count(*) AS share
+SELECT (count(*) FILTER (WHERE i.status IN ('COMPLETED', 'SKIPPED')))::float8 / count(*) AS share
 FROM steps AS s
 JOIN step_items AS i ON i.workflow_id = s.workflow_id AND i.position = s.position
 WHERE s.workflow_id = workflows.id AND s.for_each IS NOT NULL AND s.status IN ('PENDING', 'RUNNING', 'CANCELLED',
     'FAILED') AND NOT (s.status = 'FAILED' AND s.optional)
 GROUP BY s.position ) AS each ) END AS items_done, CASE WHEN final.status <> 'COMPLETED' THEN NULL WHEN final.for_each
-    IS NULL THEN final.result WHEN (SELECT coalesce(sum(pg_column_size(i.result)), 0)
+    IS NULL OR final.result IS NOT NULL THEN final.result WHEN (SELECT coalesce(sum(pg_column_size(i.result)), 0)
 FROM step_items AS i
 WHERE i.workflow_id = final.workflow_id AND i.position = final.position) <= 1048576 THEN CASE WHEN (SELECT
     coalesce(sum(octet_length(i.result::text)), 0)
@@ -9594,9 +9626,10 @@ ORDER BY array_position(ARRAY['decision', 'signal', 'delay'], kind)
 LIMIT 1) END AS waits_for, sum((SELECT sum(200 + pg_column_size(weighed.definition) * CASE WHEN
     (pg_column_compression(weighed.definition) IS NULL) THEN 1 ELSE 50 END + CASE WHEN weighed.for_each IS NULL THEN
     coalesce(pg_column_size(weighed.result) * CASE WHEN pg_column_compression(weighed.result) IS NULL THEN 1 ELSE 50
-    END, 0) WHEN weighed.status = 'COMPLETED' THEN (SELECT least(100 + 2 *
-    coalesce(sum(coalesce(pg_column_size(i.result) * CASE WHEN pg_column_compression(i.result) IS NULL THEN 1 ELSE 50
-    END, 0)), 0) + 5 * count(*), 2000000000)::int
+    END, 0) WHEN weighed.result IS NOT NULL THEN coalesce(pg_column_size(weighed.result) * CASE WHEN
+    pg_column_compression(weighed.result) IS NULL THEN 1 ELSE 50 END, 0) WHEN weighed.status = 'COMPLETED' THEN
+    (SELECT least(100 + 2 * coalesce(sum(coalesce(pg_column_size(i.result) * CASE WHEN pg_column_compression(i.result)
+    IS NULL THEN 1 ELSE 50 END, 0)), 0) + 5 * count(*), 2000000000)::int
 FROM step_items AS i
 WHERE i.workflow_id = weighed.workflow_id AND i.position = weighed.position) ELSE 0 END +
     coalesce(octet_length(weighed.error_message), 0)) AS sum_1
@@ -9669,13 +9702,13 @@ WHERE labels.workflow_id = workflows.id) AS labels, final.step_id AS final_step_
     (
 SELECT sum(each.share)
 FROM (
-SELECT (count(*) FILTER (WHERE i.status = 'COMPLETED'))::float8 / count(*) AS share
+SELECT (count(*) FILTER (WHERE i.status IN ('COMPLETED', 'SKIPPED')))::float8 / count(*) AS share
 FROM steps AS s
 JOIN step_items AS i ON i.workflow_id = s.workflow_id AND i.position = s.position
 WHERE s.workflow_id = workflows.id AND s.for_each IS NOT NULL AND s.status IN ('PENDING', 'RUNNING', 'CANCELLED',
     'FAILED') AND NOT (s.status = 'FAILED' AND s.optional)
 GROUP BY s.position ) AS each ) END AS items_done, CASE WHEN final.status <> 'COMPLETED' THEN NULL WHEN final.for_each
-    IS NULL THEN final.result WHEN (SELECT coalesce(sum(pg_column_size(i.result)), 0)
+    IS NULL OR final.result IS NOT NULL THEN final.result WHEN (SELECT coalesce(sum(pg_column_size(i.result)), 0)
 FROM step_items AS i
 WHERE i.workflow_id = final.workflow_id AND i.position = final.position) <= 1048576 THEN CASE WHEN (SELECT
     coalesce(sum(octet_length(i.result::text)), 0)
@@ -9839,9 +9872,10 @@ ORDER BY array_position(ARRAY['decision', 'signal', 'delay'], kind)
 LIMIT 1 ) END END END AS waits_for, sum((SELECT sum(200 + pg_column_size(weighed.definition) * CASE WHEN
     (pg_column_compression(weighed.definition) IS NULL) THEN 1 ELSE 50 END + CASE WHEN weighed.for_each IS NULL THEN
     coalesce(pg_column_size(weighed.result) * CASE WHEN pg_column_compression(weighed.result) IS NULL THEN 1 ELSE 50
-    END, 0) WHEN weighed.status = 'COMPLETED' THEN (SELECT least(100 + 2 *
-    coalesce(sum(coalesce(pg_column_size(i.result) * CASE WHEN pg_column_compression(i.result) IS NULL THEN 1 ELSE 50
-    END, 0)), 0) + 5 * count(*), 2000000000)::int
+    END, 0) WHEN weighed.result IS NOT NULL THEN coalesce(pg_column_size(weighed.result) * CASE WHEN
+    pg_column_compression(weighed.result) IS NULL THEN 1 ELSE 50 END, 0) WHEN weighed.status = 'COMPLETED' THEN
+    (SELECT least(100 + 2 * coalesce(sum(coalesce(pg_column_size(i.result) * CASE WHEN pg_column_compression(i.result)
+    IS NULL THEN 1 ELSE 50 END, 0)), 0) + 5 * count(*), 2000000000)::int
 FROM step_items AS i
 WHERE i.workflow_id = weighed.workflow_id AND i.position = weighed.position) ELSE 0 END +
     coalesce(octet_length(weighed.error_message), 0)) AS sum_1
@@ -9914,13 +9948,13 @@ WHERE labels.workflow_id = workflows.id) AS labels, final.step_id AS final_step_
     (
 SELECT sum(each.share)
 FROM (
-SELECT (count(*) FILTER (WHERE i.status = 'COMPLETED'))::float8 / count(*) AS share
+SELECT (count(*) FILTER (WHERE i.status IN ('COMPLETED', 'SKIPPED')))::float8 / count(*) AS share
 FROM steps AS s
 JOIN step_items AS i ON i.workflow_id = s.workflow_id AND i.position = s.position
 WHERE s.workflow_id = workflows.id AND s.for_each IS NOT NULL AND s.status IN ('PENDING', 'RUNNING', 'CANCELLED',
     'FAILED') AND NOT (s.status = 'FAILED' AND s.optional)
 GROUP BY s.position ) AS each ) END AS items_done, CASE WHEN final.status <> 'COMPLETED' THEN NULL WHEN final.for_each
-    IS NULL THEN final.result WHEN (SELECT coalesce(sum(pg_column_size(i.result)), 0)
+    IS NULL OR final.result IS NOT NULL THEN final.result WHEN (SELECT coalesce(sum(pg_column_size(i.result)), 0)
 FROM step_items AS i
 WHERE i.workflow_id = final.workflow_id AND i.position = final.position) <= 1048576 THEN CASE WHEN (SELECT
     coalesce(sum(octet_length(i.result::text)), 0)
@@ -10103,9 +10137,11 @@ JOIN waits AS n ON n.workflow_id = below.id
 ORDER BY array_position(ARRAY['decision', 'signal', 'delay'], kind)
 LIMIT 1 ) END END END AS waits_for, sum((SELECT sum(CASE WHEN (weighed.position = workflows.final_position) THEN
     least(CASE WHEN weighed.for_each IS NULL THEN coalesce(pg_column_size(weighed.result) * CASE WHEN
-    pg_column_compression(weighed.result) IS NULL THEN 1 ELSE 50 END, 0) WHEN weighed.status = 'COMPLETED' THEN
-    (SELECT least(100 + 2 * coalesce(sum(coalesce(pg_column_size(i.result) * CASE WHEN pg_column_compression(i.result)
-    IS NULL THEN 1 ELSE 50 END, 0)), 0) + 5 * count(*), 2000000000)::int
+    pg_column_compression(weighed.result) IS NULL THEN 1 ELSE 50 END, 0) WHEN weighed.result IS NOT NULL THEN
+    coalesce(pg_column_size(weighed.result) * CASE WHEN pg_column_compression(weighed.result) IS NULL THEN 1 ELSE 50
+    END, 0) WHEN weighed.status = 'COMPLETED' THEN (SELECT least(100 + 2 *
+    coalesce(sum(coalesce(pg_column_size(i.result) * CASE WHEN pg_column_compression(i.result) IS NULL THEN 1 ELSE 50
+    END, 0)), 0) + 5 * count(*), 2000000000)::int
 FROM step_items AS i
 WHERE i.workflow_id = weighed.workflow_id AND i.position = weighed.position) ELSE 0 END, 2107152) ELSE 0 END +
     coalesce(octet_length(weighed.error_message), 0)) AS sum_1
@@ -10178,13 +10214,13 @@ WHERE labels.workflow_id = workflows.id) AS labels, final.step_id AS final_step_
     (
 SELECT sum(each.share)
 FROM (
-SELECT (count(*) FILTER (WHERE i.status = 'COMPLETED'))::float8 / count(*) AS share
+SELECT (count(*) FILTER (WHERE i.status IN ('COMPLETED', 'SKIPPED')))::float8 / count(*) AS share
 FROM steps AS s
 JOIN step_items AS i ON i.workflow_id = s.workflow_id AND i.position = s.position
 WHERE s.workflow_id = workflows.id AND s.for_each IS NOT NULL AND s.status IN ('PENDING', 'RUNNING', 'CANCELLED',
     'FAILED') AND NOT (s.status = 'FAILED' AND s.optional)
 GROUP BY s.position ) AS each ) END AS items_done, CASE WHEN final.status <> 'COMPLETED' THEN NULL WHEN final.for_each
-    IS NULL THEN final.result WHEN (SELECT coalesce(sum(pg_column_size(i.result)), 0)
+    IS NULL OR final.result IS NOT NULL THEN final.result WHEN (SELECT coalesce(sum(pg_column_size(i.result)), 0)
 FROM step_items AS i
 WHERE i.workflow_id = final.workflow_id AND i.position = final.position) <= 1048576 THEN CASE WHEN (SELECT
     coalesce(sum(octet_length(i.result::text)), 0)
@@ -10353,9 +10389,10 @@ ORDER BY array_position(ARRAY['decision', 'signal', 'delay'], kind)
 LIMIT 1) END AS waits_for, sum((SELECT sum(200 + pg_column_size(weighed.definition) * CASE WHEN
     (pg_column_compression(weighed.definition) IS NULL) THEN 1 ELSE 50 END + CASE WHEN weighed.for_each IS NULL THEN
     coalesce(pg_column_size(weighed.result) * CASE WHEN pg_column_compression(weighed.result) IS NULL THEN 1 ELSE 50
-    END, 0) WHEN weighed.status = 'COMPLETED' THEN (SELECT least(100 + 2 *
-    coalesce(sum(coalesce(pg_column_size(i.result) * CASE WHEN pg_column_compression(i.result) IS NULL THEN 1 ELSE 50
-    END, 0)), 0) + 5 * count(*), 2000000000)::int
+    END, 0) WHEN weighed.result IS NOT NULL THEN coalesce(pg_column_size(weighed.result) * CASE WHEN
+    pg_column_compression(weighed.result) IS NULL THEN 1 ELSE 50 END, 0) WHEN weighed.status = 'COMPLETED' THEN
+    (SELECT least(100 + 2 * coalesce(sum(coalesce(pg_column_size(i.result) * CASE WHEN pg_column_compression(i.result)
+    IS NULL THEN 1 ELSE 50 END, 0)), 0) + 5 * count(*), 2000000000)::int
 FROM step_items AS i
 WHERE i.workflow_id = weighed.workflow_id AND i.position = weighed.position) ELSE 0 END +
     coalesce(octet_length(weighed.error_message), 0)) AS sum_1
@@ -10428,13 +10465,13 @@ WHERE labels.workflow_id = workflows.id) AS labels, final.step_id AS final_step_
     (
 SELECT sum(each.share)
 FROM (
-SELECT (count(*) FILTER (WHERE i.status = 'COMPLETED'))::float8 / count(*) AS share
+SELECT (count(*) FILTER (WHERE i.status IN ('COMPLETED', 'SKIPPED')))::float8 / count(*) AS share
 FROM steps AS s
 JOIN step_items AS i ON i.workflow_id = s.workflow_id AND i.position = s.position
 WHERE s.workflow_id = workflows.id AND s.for_each IS NOT NULL AND s.status IN ('PENDING', 'RUNNING', 'CANCELLED',
     'FAILED') AND NOT (s.status = 'FAILED' AND s.optional)
 GROUP BY s.position ) AS each ) END AS items_done, CASE WHEN final.status <> 'COMPLETED' THEN NULL WHEN final.for_each
-    IS NULL THEN final.result WHEN (SELECT coalesce(sum(pg_column_size(i.result)), 0)
+    IS NULL OR final.result IS NOT NULL THEN final.result WHEN (SELECT coalesce(sum(pg_column_size(i.result)), 0)
 FROM step_items AS i
 WHERE i.workflow_id = final.workflow_id AND i.position = final.position) <= 1048576 THEN CASE WHEN (SELECT
     coalesce(sum(octet_length(i.result::text)), 0)
@@ -10581,9 +10618,10 @@ ORDER BY array_position(ARRAY['decision', 'signal', 'delay'], kind)
 LIMIT 1) END AS waits_for, sum((SELECT sum(200 + pg_column_size(weighed.definition) * CASE WHEN
     (pg_column_compression(weighed.definition) IS NULL) THEN 1 ELSE 50 END + CASE WHEN weighed.for_each IS NULL THEN
     coalesce(pg_column_size(weighed.result) * CASE WHEN pg_column_compression(weighed.result) IS NULL THEN 1 ELSE 50
-    END, 0) WHEN weighed.status = 'COMPLETED' THEN (SELECT least(100 + 2 *
-    coalesce(sum(coalesce(pg_column_size(i.result) * CASE WHEN pg_column_compression(i.result) IS NULL THEN 1 ELSE 50
-    END, 0)), 0) + 5 * count(*), 2000000000)::int
+    END, 0) WHEN weighed.result IS NOT NULL THEN coalesce(pg_column_size(weighed.result) * CASE WHEN
+    pg_column_compression(weighed.result) IS NULL THEN 1 ELSE 50 END, 0) WHEN weighed.status = 'COMPLETED' THEN
+    (SELECT least(100 + 2 * coalesce(sum(coalesce(pg_column_size(i.result) * CASE WHEN pg_column_compression(i.result)
+    IS NULL THEN 1 ELSE 50 END, 0)), 0) + 5 * count(*), 2000000000)::int
 FROM step_items AS i
 WHERE i.workflow_id = weighed.workflow_id AND i.position = weighed.position) ELSE 0 END +
     coalesce(octet_length(weighed.error_message), 0)) AS sum_1
@@ -10656,13 +10694,13 @@ WHERE labels.workflow_id = workflows.id) AS labels, final.step_id AS final_step_
     (
 SELECT sum(each.share)
 FROM (
-SELECT (count(*) FILTER (WHERE i.status = 'COMPLETED'))::float8 / count(*) AS share
+SELECT (count(*) FILTER (WHERE i.status IN ('COMPLETED', 'SKIPPED')))::float8 / count(*) AS share
 FROM steps AS s
 JOIN step_items AS i ON i.workflow_id = s.workflow_id AND i.position = s.position
 WHERE s.workflow_id = workflows.id AND s.for_each IS NOT NULL AND s.status IN ('PENDING', 'RUNNING', 'CANCELLED',
     'FAILED') AND NOT (s.status = 'FAILED' AND s.optional)
 GROUP BY s.position ) AS each ) END AS items_done, CASE WHEN final.status <> 'COMPLETED' THEN NULL WHEN final.for_each
-    IS NULL THEN final.result WHEN (SELECT coalesce(sum(pg_column_size(i.result)), 0)
+    IS NULL OR final.result IS NOT NULL THEN final.result WHEN (SELECT coalesce(sum(pg_column_size(i.result)), 0)
 FROM step_items AS i
 WHERE i.workflow_id = final.workflow_id AND i.position = final.position) <= 1048576 THEN CASE WHEN (SELECT
     coalesce(sum(octet_length(i.result::text)), 0)
@@ -10810,9 +10848,10 @@ ORDER BY array_position(ARRAY['decision', 'signal', 'delay'], kind)
 LIMIT 1) END AS waits_for, sum((SELECT sum(200 + pg_column_size(weighed.definition) * CASE WHEN
     (pg_column_compression(weighed.definition) IS NULL) THEN 1 ELSE 50 END + CASE WHEN weighed.for_each IS NULL THEN
     coalesce(pg_column_size(weighed.result) * CASE WHEN pg_column_compression(weighed.result) IS NULL THEN 1 ELSE 50
-    END, 0) WHEN weighed.status = 'COMPLETED' THEN (SELECT least(100 + 2 *
-    coalesce(sum(coalesce(pg_column_size(i.result) * CASE WHEN pg_column_compression(i.result) IS NULL THEN 1 ELSE 50
-    END, 0)), 0) + 5 * count(*), 2000000000)::int
+    END, 0) WHEN weighed.result IS NOT NULL THEN coalesce(pg_column_size(weighed.result) * CASE WHEN
+    pg_column_compression(weighed.result) IS NULL THEN 1 ELSE 50 END, 0) WHEN weighed.status = 'COMPLETED' THEN
+    (SELECT least(100 + 2 * coalesce(sum(coalesce(pg_column_size(i.result) * CASE WHEN pg_column_compression(i.result)
+    IS NULL THEN 1 ELSE 50 END, 0)), 0) + 5 * count(*), 2000000000)::int
 FROM step_items AS i
 WHERE i.workflow_id = weighed.workflow_id AND i.position = weighed.position) ELSE 0 END +
     coalesce(octet_length(weighed.error_message), 0)) AS sum_1
@@ -10885,13 +10924,13 @@ WHERE labels.workflow_id = workflows.id) AS labels, final.step_id AS final_step_
     (
 SELECT sum(each.share)
 FROM (
-SELECT (count(*) FILTER (WHERE i.status = 'COMPLETED'))::float8 / count(*) AS share
+SELECT (count(*) FILTER (WHERE i.status IN ('COMPLETED', 'SKIPPED')))::float8 / count(*) AS share
 FROM steps AS s
 JOIN step_items AS i ON i.workflow_id = s.workflow_id AND i.position = s.position
 WHERE s.workflow_id = workflows.id AND s.for_each IS NOT NULL AND s.status IN ('PENDING', 'RUNNING', 'CANCELLED',
     'FAILED') AND NOT (s.status = 'FAILED' AND s.optional)
 GROUP BY s.position ) AS each ) END AS items_done, CASE WHEN final.status <> 'COMPLETED' THEN NULL WHEN final.for_each
-    IS NULL THEN final.result WHEN (SELECT coalesce(sum(pg_column_size(i.result)), 0)
+    IS NULL OR final.result IS NOT NULL THEN final.result WHEN (SELECT coalesce(sum(pg_column_size(i.result)), 0)
 FROM step_items AS i
 WHERE i.workflow_id = final.workflow_id AND i.position = final.position) <= 1048576 THEN CASE WHEN (SELECT
     coalesce(sum(octet_length(i.result::text)), 0)
@@ -11038,9 +11077,10 @@ ORDER BY array_position(ARRAY['decision', 'signal', 'delay'], kind)
 LIMIT 1) END AS waits_for, sum((SELECT sum(200 + pg_column_size(weighed.definition) * CASE WHEN
     (pg_column_compression(weighed.definition) IS NULL) THEN 1 ELSE 50 END + CASE WHEN weighed.for_each IS NULL THEN
     coalesce(pg_column_size(weighed.result) * CASE WHEN pg_column_compression(weighed.result) IS NULL THEN 1 ELSE 50
-    END, 0) WHEN weighed.status = 'COMPLETED' THEN (SELECT least(100 + 2 *
-    coalesce(sum(coalesce(pg_column_size(i.result) * CASE WHEN pg_column_compression(i.result) IS NULL THEN 1 ELSE 50
-    END, 0)), 0) + 5 * count(*), 2000000000)::int
+    END, 0) WHEN weighed.result IS NOT NULL THEN coalesce(pg_column_size(weighed.result) * CASE WHEN
+    pg_column_compression(weighed.result) IS NULL THEN 1 ELSE 50 END, 0) WHEN weighed.status = 'COMPLETED' THEN
+    (SELECT least(100 + 2 * coalesce(sum(coalesce(pg_column_size(i.result) * CASE WHEN pg_column_compression(i.result)
+    IS NULL THEN 1 ELSE 50 END, 0)), 0) + 5 * count(*), 2000000000)::int
 FROM step_items AS i
 WHERE i.workflow_id = weighed.workflow_id AND i.position = weighed.position) ELSE 0 END +
     coalesce(octet_length(weighed.error_message), 0)) AS sum_1
@@ -11113,13 +11153,13 @@ WHERE labels.workflow_id = workflows.id) AS labels, final.step_id AS final_step_
     (
 SELECT sum(each.share)
 FROM (
-SELECT (count(*) FILTER (WHERE i.status = 'COMPLETED'))::float8 / count(*) AS share
+SELECT (count(*) FILTER (WHERE i.status IN ('COMPLETED', 'SKIPPED')))::float8 / count(*) AS share
 FROM steps AS s
 JOIN step_items AS i ON i.workflow_id = s.workflow_id AND i.position = s.position
 WHERE s.workflow_id = workflows.id AND s.for_each IS NOT NULL AND s.status IN ('PENDING', 'RUNNING', 'CANCELLED',
     'FAILED') AND NOT (s.status = 'FAILED' AND s.optional)
 GROUP BY s.position ) AS each ) END AS items_done, CASE WHEN final.status <> 'COMPLETED' THEN NULL WHEN final.for_each
-    IS NULL THEN final.result WHEN (SELECT coalesce(sum(pg_column_size(i.result)), 0)
+    IS NULL OR final.result IS NOT NULL THEN final.result WHEN (SELECT coalesce(sum(pg_column_size(i.result)), 0)
 FROM step_items AS i
 WHERE i.workflow_id = final.workflow_id AND i.position = final.position) <= 1048576 THEN CASE WHEN (SELECT
     coalesce(sum(octet_length(i.result::text)), 0)
@@ -11267,9 +11307,10 @@ ORDER BY array_position(ARRAY['decision', 'signal', 'delay'], kind)
 LIMIT 1) END AS waits_for, sum((SELECT sum(200 + pg_column_size(weighed.definition) * CASE WHEN
     (pg_column_compression(weighed.definition) IS NULL) THEN 1 ELSE 50 END + CASE WHEN weighed.for_each IS NULL THEN
     coalesce(pg_column_size(weighed.result) * CASE WHEN pg_column_compression(weighed.result) IS NULL THEN 1 ELSE 50
-    END, 0) WHEN weighed.status = 'COMPLETED' THEN (SELECT least(100 + 2 *
-    coalesce(sum(coalesce(pg_column_size(i.result) * CASE WHEN pg_column_compression(i.result) IS NULL THEN 1 ELSE 50
-    END, 0)), 0) + 5 * count(*), 2000000000)::int
+    END, 0) WHEN weighed.result IS NOT NULL THEN coalesce(pg_column_size(weighed.result) * CASE WHEN
+    pg_column_compression(weighed.result) IS NULL THEN 1 ELSE 50 END, 0) WHEN weighed.status = 'COMPLETED' THEN
+    (SELECT least(100 + 2 * coalesce(sum(coalesce(pg_column_size(i.result) * CASE WHEN pg_column_compression(i.result)
+    IS NULL THEN 1 ELSE 50 END, 0)), 0) + 5 * count(*), 2000000000)::int
 FROM step_items AS i
 WHERE i.workflow_id = weighed.workflow_id AND i.position = weighed.position) ELSE 0 END +
     coalesce(octet_length(weighed.error_message), 0)) AS sum_1
@@ -11342,13 +11383,13 @@ WHERE labels.workflow_id = workflows.id) AS labels, final.step_id AS final_step_
     (
 SELECT sum(each.share)
 FROM (
-SELECT (count(*) FILTER (WHERE i.status = 'COMPLETED'))::float8 / count(*) AS share
+SELECT (count(*) FILTER (WHERE i.status IN ('COMPLETED', 'SKIPPED')))::float8 / count(*) AS share
 FROM steps AS s
 JOIN step_items AS i ON i.workflow_id = s.workflow_id AND i.position = s.position
 WHERE s.workflow_id = workflows.id AND s.for_each IS NOT NULL AND s.status IN ('PENDING', 'RUNNING', 'CANCELLED',
     'FAILED') AND NOT (s.status = 'FAILED' AND s.optional)
 GROUP BY s.position ) AS each ) END AS items_done, CASE WHEN final.status <> 'COMPLETED' THEN NULL WHEN final.for_each
-    IS NULL THEN final.result WHEN (SELECT coalesce(sum(pg_column_size(i.result)), 0)
+    IS NULL OR final.result IS NOT NULL THEN final.result WHEN (SELECT coalesce(sum(pg_column_size(i.result)), 0)
 FROM step_items AS i
 WHERE i.workflow_id = final.workflow_id AND i.position = final.position) <= 1048576 THEN CASE WHEN (SELECT
     coalesce(sum(octet_length(i.result::text)), 0)
@@ -11501,9 +11542,10 @@ ORDER BY array_position(ARRAY['decision', 'signal', 'delay'], kind)
 LIMIT 1) END AS waits_for, sum((SELECT sum(200 + pg_column_size(weighed.definition) * CASE WHEN
     (pg_column_compression(weighed.definition) IS NULL) THEN 1 ELSE 50 END + CASE WHEN weighed.for_each IS NULL THEN
     coalesce(pg_column_size(weighed.result) * CASE WHEN pg_column_compression(weighed.result) IS NULL THEN 1 ELSE 50
-    END, 0) WHEN weighed.status = 'COMPLETED' THEN (SELECT least(100 + 2 *
-    coalesce(sum(coalesce(pg_column_size(i.result) * CASE WHEN pg_column_compression(i.result) IS NULL THEN 1 ELSE 50
-    END, 0)), 0) + 5 * count(*), 2000000000)::int
+    END, 0) WHEN weighed.result IS NOT NULL THEN coalesce(pg_column_size(weighed.result) * CASE WHEN
+    pg_column_compression(weighed.result) IS NULL THEN 1 ELSE 50 END, 0) WHEN weighed.status = 'COMPLETED' THEN
+    (SELECT least(100 + 2 * coalesce(sum(coalesce(pg_column_size(i.result) * CASE WHEN pg_column_compression(i.result)
+    IS NULL THEN 1 ELSE 50 END, 0)), 0) + 5 * count(*), 2000000000)::int
 FROM step_items AS i
 WHERE i.workflow_id = weighed.workflow_id AND i.position = weighed.position) ELSE 0 END +
     coalesce(octet_length(weighed.error_message), 0)) AS sum_1
@@ -11576,13 +11618,13 @@ WHERE labels.workflow_id = workflows.id) AS labels, final.step_id AS final_step_
     (
 SELECT sum(each.share)
 FROM (
-SELECT (count(*) FILTER (WHERE i.status = 'COMPLETED'))::float8 / count(*) AS share
+SELECT (count(*) FILTER (WHERE i.status IN ('COMPLETED', 'SKIPPED')))::float8 / count(*) AS share
 FROM steps AS s
 JOIN step_items AS i ON i.workflow_id = s.workflow_id AND i.position = s.position
 WHERE s.workflow_id = workflows.id AND s.for_each IS NOT NULL AND s.status IN ('PENDING', 'RUNNING', 'CANCELLED',
     'FAILED') AND NOT (s.status = 'FAILED' AND s.optional)
 GROUP BY s.position ) AS each ) END AS items_done, CASE WHEN final.status <> 'COMPLETED' THEN NULL WHEN final.for_each
-    IS NULL THEN final.result WHEN (SELECT coalesce(sum(pg_column_size(i.result)), 0)
+    IS NULL OR final.result IS NOT NULL THEN final.result WHEN (SELECT coalesce(sum(pg_column_size(i.result)), 0)
 FROM step_items AS i
 WHERE i.workflow_id = final.workflow_id AND i.position = final.position) <= 1048576 THEN CASE WHEN (SELECT
     coalesce(sum(octet_length(i.result::text)), 0)
@@ -11736,9 +11778,10 @@ ORDER BY array_position(ARRAY['decision', 'signal', 'delay'], kind)
 LIMIT 1) END AS waits_for, sum((SELECT sum(200 + pg_column_size(weighed.definition) * CASE WHEN
     (pg_column_compression(weighed.definition) IS NULL) THEN 1 ELSE 50 END + CASE WHEN weighed.for_each IS NULL THEN
     coalesce(pg_column_size(weighed.result) * CASE WHEN pg_column_compression(weighed.result) IS NULL THEN 1 ELSE 50
-    END, 0) WHEN weighed.status = 'COMPLETED' THEN (SELECT least(100 + 2 *
-    coalesce(sum(coalesce(pg_column_size(i.result) * CASE WHEN pg_column_compression(i.result) IS NULL THEN 1 ELSE 50
-    END, 0)), 0) + 5 * count(*), 2000000000)::int
+    END, 0) WHEN weighed.result IS NOT NULL THEN coalesce(pg_column_size(weighed.result) * CASE WHEN
+    pg_column_compression(weighed.result) IS NULL THEN 1 ELSE 50 END, 0) WHEN weighed.status = 'COMPLETED' THEN
+    (SELECT least(100 + 2 * coalesce(sum(coalesce(pg_column_size(i.result) * CASE WHEN pg_column_compression(i.result)
+    IS NULL THEN 1 ELSE 50 END, 0)), 0) + 5 * count(*), 2000000000)::int
 FROM step_items AS i
 WHERE i.workflow_id = weighed.workflow_id AND i.position = weighed.position) ELSE 0 END +
     coalesce(octet_length(weighed.error_message), 0)) AS sum_1
@@ -11811,13 +11854,13 @@ WHERE labels.workflow_id = workflows.id) AS labels, final.step_id AS final_step_
     (
 SELECT sum(each.share)
 FROM (
-SELECT (count(*) FILTER (WHERE i.status = 'COMPLETED'))::float8 / count(*) AS share
+SELECT (count(*) FILTER (WHERE i.status IN ('COMPLETED', 'SKIPPED')))::float8 / count(*) AS share
 FROM steps AS s
 JOIN step_items AS i ON i.workflow_id = s.workflow_id AND i.position = s.position
 WHERE s.workflow_id = workflows.id AND s.for_each IS NOT NULL AND s.status IN ('PENDING', 'RUNNING', 'CANCELLED',
     'FAILED') AND NOT (s.status = 'FAILED' AND s.optional)
 GROUP BY s.position ) AS each ) END AS items_done, CASE WHEN final.status <> 'COMPLETED' THEN NULL WHEN final.for_each
-    IS NULL THEN final.result WHEN (SELECT coalesce(sum(pg_column_size(i.result)), 0)
+    IS NULL OR final.result IS NOT NULL THEN final.result WHEN (SELECT coalesce(sum(pg_column_size(i.result)), 0)
 FROM step_items AS i
 WHERE i.workflow_id = final.workflow_id AND i.position = final.position) <= 1048576 THEN CASE WHEN (SELECT
     coalesce(sum(octet_length(i.result::text)), 0)
@@ -11979,9 +12022,10 @@ ORDER BY array_position(ARRAY['decision', 'signal', 'delay'], kind)
 LIMIT 1 ) END END END AS waits_for, sum((SELECT sum(200 + pg_column_size(weighed.definition) * CASE WHEN
     (pg_column_compression(weighed.definition) IS NULL) THEN 1 ELSE 50 END + CASE WHEN weighed.for_each IS NULL THEN
     coalesce(pg_column_size(weighed.result) * CASE WHEN pg_column_compression(weighed.result) IS NULL THEN 1 ELSE 50
-    END, 0) WHEN weighed.status = 'COMPLETED' THEN (SELECT least(100 + 2 *
-    coalesce(sum(coalesce(pg_column_size(i.result) * CASE WHEN pg_column_compression(i.result) IS NULL THEN 1 ELSE 50
-    END, 0)), 0) + 5 * count(*), 2000000000)::int
+    END, 0) WHEN weighed.result IS NOT NULL THEN coalesce(pg_column_size(weighed.result) * CASE WHEN
+    pg_column_compression(weighed.result) IS NULL THEN 1 ELSE 50 END, 0) WHEN weighed.status = 'COMPLETED' THEN
+    (SELECT least(100 + 2 * coalesce(sum(coalesce(pg_column_size(i.result) * CASE WHEN pg_column_compression(i.result)
+    IS NULL THEN 1 ELSE 50 END, 0)), 0) + 5 * count(*), 2000000000)::int
 FROM step_items AS i
 WHERE i.workflow_id = weighed.workflow_id AND i.position = weighed.position) ELSE 0 END +
     coalesce(octet_length(weighed.error_message), 0)) AS sum_1
@@ -12054,13 +12098,13 @@ WHERE labels.workflow_id = workflows.id) AS labels, final.step_id AS final_step_
     (
 SELECT sum(each.share)
 FROM (
-SELECT (count(*) FILTER (WHERE i.status = 'COMPLETED'))::float8 / count(*) AS share
+SELECT (count(*) FILTER (WHERE i.status IN ('COMPLETED', 'SKIPPED')))::float8 / count(*) AS share
 FROM steps AS s
 JOIN step_items AS i ON i.workflow_id = s.workflow_id AND i.position = s.position
 WHERE s.workflow_id = workflows.id AND s.for_each IS NOT NULL AND s.status IN ('PENDING', 'RUNNING', 'CANCELLED',
     'FAILED') AND NOT (s.status = 'FAILED' AND s.optional)
 GROUP BY s.position ) AS each ) END AS items_done, CASE WHEN final.status <> 'COMPLETED' THEN NULL WHEN final.for_each
-    IS NULL THEN final.result WHEN (SELECT coalesce(sum(pg_column_size(i.result)), 0)
+    IS NULL OR final.result IS NOT NULL THEN final.result WHEN (SELECT coalesce(sum(pg_column_size(i.result)), 0)
 FROM step_items AS i
 WHERE i.workflow_id = final.workflow_id AND i.position = final.position) <= 1048576 THEN CASE WHEN (SELECT
     coalesce(sum(octet_length(i.result::text)), 0)
@@ -12228,9 +12272,10 @@ ORDER BY array_position(ARRAY['decision', 'signal', 'delay'], kind)
 LIMIT 1) END AS waits_for, sum((SELECT sum(200 + pg_column_size(weighed.definition) * CASE WHEN
     (pg_column_compression(weighed.definition) IS NULL) THEN 1 ELSE 50 END + CASE WHEN weighed.for_each IS NULL THEN
     coalesce(pg_column_size(weighed.result) * CASE WHEN pg_column_compression(weighed.result) IS NULL THEN 1 ELSE 50
-    END, 0) WHEN weighed.status = 'COMPLETED' THEN (SELECT least(100 + 2 *
-    coalesce(sum(coalesce(pg_column_size(i.result) * CASE WHEN pg_column_compression(i.result) IS NULL THEN 1 ELSE 50
-    END, 0)), 0) + 5 * count(*), 2000000000)::int
+    END, 0) WHEN weighed.result IS NOT NULL THEN coalesce(pg_column_size(weighed.result) * CASE WHEN
+    pg_column_compression(weighed.result) IS NULL THEN 1 ELSE 50 END, 0) WHEN weighed.status = 'COMPLETED' THEN
+    (SELECT least(100 + 2 * coalesce(sum(coalesce(pg_column_size(i.result) * CASE WHEN pg_column_compression(i.result)
+    IS NULL THEN 1 ELSE 50 END, 0)), 0) + 5 * count(*), 2000000000)::int
 FROM step_items AS i
 WHERE i.workflow_id = weighed.workflow_id AND i.position = weighed.position) ELSE 0 END +
     coalesce(octet_length(weighed.error_message), 0)) AS sum_1
@@ -12303,13 +12348,13 @@ WHERE labels.workflow_id = workflows.id) AS labels, final.step_id AS final_step_
     (
 SELECT sum(each.share)
 FROM (
-SELECT (count(*) FILTER (WHERE i.status = 'COMPLETED'))::float8 / count(*) AS share
+SELECT (count(*) FILTER (WHERE i.status IN ('COMPLETED', 'SKIPPED')))::float8 / count(*) AS share
 FROM steps AS s
 JOIN step_items AS i ON i.workflow_id = s.workflow_id AND i.position = s.position
 WHERE s.workflow_id = workflows.id AND s.for_each IS NOT NULL AND s.status IN ('PENDING', 'RUNNING', 'CANCELLED',
     'FAILED') AND NOT (s.status = 'FAILED' AND s.optional)
 GROUP BY s.position ) AS each ) END AS items_done, CASE WHEN final.status <> 'COMPLETED' THEN NULL WHEN final.for_each
-    IS NULL THEN final.result WHEN (SELECT coalesce(sum(pg_column_size(i.result)), 0)
+    IS NULL OR final.result IS NOT NULL THEN final.result WHEN (SELECT coalesce(sum(pg_column_size(i.result)), 0)
 FROM step_items AS i
 WHERE i.workflow_id = final.workflow_id AND i.position = final.position) <= 1048576 THEN CASE WHEN (SELECT
     coalesce(sum(octet_length(i.result::text)), 0)
@@ -12456,9 +12501,10 @@ ORDER BY array_position(ARRAY['decision', 'signal', 'delay'], kind)
 LIMIT 1) END AS waits_for, sum((SELECT sum(200 + pg_column_size(weighed.definition) * CASE WHEN
     (pg_column_compression(weighed.definition) IS NULL) THEN 1 ELSE 50 END + CASE WHEN weighed.for_each IS NULL THEN
     coalesce(pg_column_size(weighed.result) * CASE WHEN pg_column_compression(weighed.result) IS NULL THEN 1 ELSE 50
-    END, 0) WHEN weighed.status = 'COMPLETED' THEN (SELECT least(100 + 2 *
-    coalesce(sum(coalesce(pg_column_size(i.result) * CASE WHEN pg_column_compression(i.result) IS NULL THEN 1 ELSE 50
-    END, 0)), 0) + 5 * count(*), 2000000000)::int
+    END, 0) WHEN weighed.result IS NOT NULL THEN coalesce(pg_column_size(weighed.result) * CASE WHEN
+    pg_column_compression(weighed.result) IS NULL THEN 1 ELSE 50 END, 0) WHEN weighed.status = 'COMPLETED' THEN
+    (SELECT least(100 + 2 * coalesce(sum(coalesce(pg_column_size(i.result) * CASE WHEN pg_column_compression(i.result)
+    IS NULL THEN 1 ELSE 50 END, 0)), 0) + 5 * count(*), 2000000000)::int
 FROM step_items AS i
 WHERE i.workflow_id = weighed.workflow_id AND i.position = weighed.position) ELSE 0 END +
     coalesce(octet_length(weighed.error_message), 0)) AS sum_1
@@ -12531,13 +12577,13 @@ WHERE labels.workflow_id = workflows.id) AS labels, final.step_id AS final_step_
     (
 SELECT sum(each.share)
 FROM (
-SELECT (count(*) FILTER (WHERE i.status = 'COMPLETED'))::float8 / count(*) AS share
+SELECT (count(*) FILTER (WHERE i.status IN ('COMPLETED', 'SKIPPED')))::float8 / count(*) AS share
 FROM steps AS s
 JOIN step_items AS i ON i.workflow_id = s.workflow_id AND i.position = s.position
 WHERE s.workflow_id = workflows.id AND s.for_each IS NOT NULL AND s.status IN ('PENDING', 'RUNNING', 'CANCELLED',
     'FAILED') AND NOT (s.status = 'FAILED' AND s.optional)
 GROUP BY s.position ) AS each ) END AS items_done, CASE WHEN final.status <> 'COMPLETED' THEN NULL WHEN final.for_each
-    IS NULL THEN final.result WHEN (SELECT coalesce(sum(pg_column_size(i.result)), 0)
+    IS NULL OR final.result IS NOT NULL THEN final.result WHEN (SELECT coalesce(sum(pg_column_size(i.result)), 0)
 FROM step_items AS i
 WHERE i.workflow_id = final.workflow_id AND i.position = final.position) <= 1048576 THEN CASE WHEN (SELECT
     coalesce(sum(octet_length(i.result::text)), 0)
@@ -12689,9 +12735,10 @@ ORDER BY array_position(ARRAY['decision', 'signal', 'delay'], kind)
 LIMIT 1) END AS waits_for, sum((SELECT sum(200 + pg_column_size(weighed.definition) * CASE WHEN
     (pg_column_compression(weighed.definition) IS NULL) THEN 1 ELSE 50 END + CASE WHEN weighed.for_each IS NULL THEN
     coalesce(pg_column_size(weighed.result) * CASE WHEN pg_column_compression(weighed.result) IS NULL THEN 1 ELSE 50
-    END, 0) WHEN weighed.status = 'COMPLETED' THEN (SELECT least(100 + 2 *
-    coalesce(sum(coalesce(pg_column_size(i.result) * CASE WHEN pg_column_compression(i.result) IS NULL THEN 1 ELSE 50
-    END, 0)), 0) + 5 * count(*), 2000000000)::int
+    END, 0) WHEN weighed.result IS NOT NULL THEN coalesce(pg_column_size(weighed.result) * CASE WHEN
+    pg_column_compression(weighed.result) IS NULL THEN 1 ELSE 50 END, 0) WHEN weighed.status = 'COMPLETED' THEN
+    (SELECT least(100 + 2 * coalesce(sum(coalesce(pg_column_size(i.result) * CASE WHEN pg_column_compression(i.result)
+    IS NULL THEN 1 ELSE 50 END, 0)), 0) + 5 * count(*), 2000000000)::int
 FROM step_items AS i
 WHERE i.workflow_id = weighed.workflow_id AND i.position = weighed.position) ELSE 0 END +
     coalesce(octet_length(weighed.error_message), 0)) AS sum_1
@@ -12764,13 +12811,13 @@ WHERE labels.workflow_id = workflows.id) AS labels, final.step_id AS final_step_
     (
 SELECT sum(each.share)
 FROM (
-SELECT (count(*) FILTER (WHERE i.status = 'COMPLETED'))::float8 / count(*) AS share
+SELECT (count(*) FILTER (WHERE i.status IN ('COMPLETED', 'SKIPPED')))::float8 / count(*) AS share
 FROM steps AS s
 JOIN step_items AS i ON i.workflow_id = s.workflow_id AND i.position = s.position
 WHERE s.workflow_id = workflows.id AND s.for_each IS NOT NULL AND s.status IN ('PENDING', 'RUNNING', 'CANCELLED',
     'FAILED') AND NOT (s.status = 'FAILED' AND s.optional)
 GROUP BY s.position ) AS each ) END AS items_done, CASE WHEN final.status <> 'COMPLETED' THEN NULL WHEN final.for_each
-    IS NULL THEN final.result WHEN (SELECT coalesce(sum(pg_column_size(i.result)), 0)
+    IS NULL OR final.result IS NOT NULL THEN final.result WHEN (SELECT coalesce(sum(pg_column_size(i.result)), 0)
 FROM step_items AS i
 WHERE i.workflow_id = final.workflow_id AND i.position = final.position) <= 1048576 THEN CASE WHEN (SELECT
     coalesce(sum(octet_length(i.result::text)), 0)
@@ -12918,9 +12965,10 @@ ORDER BY array_position(ARRAY['decision', 'signal', 'delay'], kind)
 LIMIT 1) END AS waits_for, sum((SELECT sum(200 + pg_column_size(weighed.definition) * CASE WHEN
     (pg_column_compression(weighed.definition) IS NULL) THEN 1 ELSE 50 END + CASE WHEN weighed.for_each IS NULL THEN
     coalesce(pg_column_size(weighed.result) * CASE WHEN pg_column_compression(weighed.result) IS NULL THEN 1 ELSE 50
-    END, 0) WHEN weighed.status = 'COMPLETED' THEN (SELECT least(100 + 2 *
-    coalesce(sum(coalesce(pg_column_size(i.result) * CASE WHEN pg_column_compression(i.result) IS NULL THEN 1 ELSE 50
-    END, 0)), 0) + 5 * count(*), 2000000000)::int
+    END, 0) WHEN weighed.result IS NOT NULL THEN coalesce(pg_column_size(weighed.result) * CASE WHEN
+    pg_column_compression(weighed.result) IS NULL THEN 1 ELSE 50 END, 0) WHEN weighed.status = 'COMPLETED' THEN
+    (SELECT least(100 + 2 * coalesce(sum(coalesce(pg_column_size(i.result) * CASE WHEN pg_column_compression(i.result)
+    IS NULL THEN 1 ELSE 50 END, 0)), 0) + 5 * count(*), 2000000000)::int
 FROM step_items AS i
 WHERE i.workflow_id = weighed.workflow_id AND i.position = weighed.position) ELSE 0 END +
     coalesce(octet_length(weighed.error_message), 0)) AS sum_1
@@ -12993,13 +13041,13 @@ WHERE labels.workflow_id = workflows.id) AS labels, final.step_id AS final_step_
     (
 SELECT sum(each.share)
 FROM (
-SELECT (count(*) FILTER (WHERE i.status = 'COMPLETED'))::float8 / count(*) AS share
+SELECT (count(*) FILTER (WHERE i.status IN ('COMPLETED', 'SKIPPED')))::float8 / count(*) AS share
 FROM steps AS s
 JOIN step_items AS i ON i.workflow_id = s.workflow_id AND i.position = s.position
 WHERE s.workflow_id = workflows.id AND s.for_each IS NOT NULL AND s.status IN ('PENDING', 'RUNNING', 'CANCELLED',
     'FAILED') AND NOT (s.status = 'FAILED' AND s.optional)
 GROUP BY s.position ) AS each ) END AS items_done, CASE WHEN final.status <> 'COMPLETED' THEN NULL WHEN final.for_each
-    IS NULL THEN final.result WHEN (SELECT coalesce(sum(pg_column_size(i.result)), 0)
+    IS NULL OR final.result IS NOT NULL THEN final.result WHEN (SELECT coalesce(sum(pg_column_size(i.result)), 0)
 FROM step_items AS i
 WHERE i.workflow_id = final.workflow_id AND i.position = final.position) <= 1048576 THEN CASE WHEN (SELECT
     coalesce(sum(octet_length(i.result::text)), 0)
@@ -13148,9 +13196,10 @@ ORDER BY array_position(ARRAY['decision', 'signal', 'delay'], kind)
 LIMIT 1) END AS waits_for, sum((SELECT sum(200 + pg_column_size(weighed.definition) * CASE WHEN
     (pg_column_compression(weighed.definition) IS NULL) THEN 1 ELSE 50 END + CASE WHEN weighed.for_each IS NULL THEN
     coalesce(pg_column_size(weighed.result) * CASE WHEN pg_column_compression(weighed.result) IS NULL THEN 1 ELSE 50
-    END, 0) WHEN weighed.status = 'COMPLETED' THEN (SELECT least(100 + 2 *
-    coalesce(sum(coalesce(pg_column_size(i.result) * CASE WHEN pg_column_compression(i.result) IS NULL THEN 1 ELSE 50
-    END, 0)), 0) + 5 * count(*), 2000000000)::int
+    END, 0) WHEN weighed.result IS NOT NULL THEN coalesce(pg_column_size(weighed.result) * CASE WHEN
+    pg_column_compression(weighed.result) IS NULL THEN 1 ELSE 50 END, 0) WHEN weighed.status = 'COMPLETED' THEN
+    (SELECT least(100 + 2 * coalesce(sum(coalesce(pg_column_size(i.result) * CASE WHEN pg_column_compression(i.result)
+    IS NULL THEN 1 ELSE 50 END, 0)), 0) + 5 * count(*), 2000000000)::int
 FROM step_items AS i
 WHERE i.workflow_id = weighed.workflow_id AND i.position = weighed.position) ELSE 0 END +
     coalesce(octet_length(weighed.error_message), 0)) AS sum_1
@@ -13223,13 +13272,13 @@ WHERE labels.workflow_id = workflows.id) AS labels, final.step_id AS final_step_
     (
 SELECT sum(each.share)
 FROM (
-SELECT (count(*) FILTER (WHERE i.status = 'COMPLETED'))::float8 / count(*) AS share
+SELECT (count(*) FILTER (WHERE i.status IN ('COMPLETED', 'SKIPPED')))::float8 / count(*) AS share
 FROM steps AS s
 JOIN step_items AS i ON i.workflow_id = s.workflow_id AND i.position = s.position
 WHERE s.workflow_id = workflows.id AND s.for_each IS NOT NULL AND s.status IN ('PENDING', 'RUNNING', 'CANCELLED',
     'FAILED') AND NOT (s.status = 'FAILED' AND s.optional)
 GROUP BY s.position ) AS each ) END AS items_done, CASE WHEN final.status <> 'COMPLETED' THEN NULL WHEN final.for_each
-    IS NULL THEN final.result WHEN (SELECT coalesce(sum(pg_column_size(i.result)), 0)
+    IS NULL OR final.result IS NOT NULL THEN final.result WHEN (SELECT coalesce(sum(pg_column_size(i.result)), 0)
 FROM step_items AS i
 WHERE i.workflow_id = final.workflow_id AND i.position = final.position) <= 1048576 THEN CASE WHEN (SELECT
     coalesce(sum(octet_length(i.result::text)), 0)
@@ -13379,9 +13428,10 @@ ORDER BY array_position(ARRAY['decision', 'signal', 'delay'], kind)
 LIMIT 1) END AS waits_for, sum((SELECT sum(200 + pg_column_size(weighed.definition) * CASE WHEN
     (pg_column_compression(weighed.definition) IS NULL) THEN 1 ELSE 50 END + CASE WHEN weighed.for_each IS NULL THEN
     coalesce(pg_column_size(weighed.result) * CASE WHEN pg_column_compression(weighed.result) IS NULL THEN 1 ELSE 50
-    END, 0) WHEN weighed.status = 'COMPLETED' THEN (SELECT least(100 + 2 *
-    coalesce(sum(coalesce(pg_column_size(i.result) * CASE WHEN pg_column_compression(i.result) IS NULL THEN 1 ELSE 50
-    END, 0)), 0) + 5 * count(*), 2000000000)::int
+    END, 0) WHEN weighed.result IS NOT NULL THEN coalesce(pg_column_size(weighed.result) * CASE WHEN
+    pg_column_compression(weighed.result) IS NULL THEN 1 ELSE 50 END, 0) WHEN weighed.status = 'COMPLETED' THEN
+    (SELECT least(100 + 2 * coalesce(sum(coalesce(pg_column_size(i.result) * CASE WHEN pg_column_compression(i.result)
+    IS NULL THEN 1 ELSE 50 END, 0)), 0) + 5 * count(*), 2000000000)::int
 FROM step_items AS i
 WHERE i.workflow_id = weighed.workflow_id AND i.position = weighed.position) ELSE 0 END +
     coalesce(octet_length(weighed.error_message), 0)) AS sum_1
@@ -13454,13 +13504,13 @@ WHERE labels.workflow_id = workflows.id) AS labels, final.step_id AS final_step_
     (
 SELECT sum(each.share)
 FROM (
-SELECT (count(*) FILTER (WHERE i.status = 'COMPLETED'))::float8 / count(*) AS share
+SELECT (count(*) FILTER (WHERE i.status IN ('COMPLETED', 'SKIPPED')))::float8 / count(*) AS share
 FROM steps AS s
 JOIN step_items AS i ON i.workflow_id = s.workflow_id AND i.position = s.position
 WHERE s.workflow_id = workflows.id AND s.for_each IS NOT NULL AND s.status IN ('PENDING', 'RUNNING', 'CANCELLED',
     'FAILED') AND NOT (s.status = 'FAILED' AND s.optional)
 GROUP BY s.position ) AS each ) END AS items_done, CASE WHEN final.status <> 'COMPLETED' THEN NULL WHEN final.for_each
-    IS NULL THEN final.result WHEN (SELECT coalesce(sum(pg_column_size(i.result)), 0)
+    IS NULL OR final.result IS NOT NULL THEN final.result WHEN (SELECT coalesce(sum(pg_column_size(i.result)), 0)
 FROM step_items AS i
 WHERE i.workflow_id = final.workflow_id AND i.position = final.position) <= 1048576 THEN CASE WHEN (SELECT
     coalesce(sum(octet_length(i.result::text)), 0)
@@ -13609,9 +13659,10 @@ ORDER BY array_position(ARRAY['decision', 'signal', 'delay'], kind)
 LIMIT 1) END AS waits_for, sum((SELECT sum(200 + pg_column_size(weighed.definition) * CASE WHEN
     (pg_column_compression(weighed.definition) IS NULL) THEN 1 ELSE 50 END + CASE WHEN weighed.for_each IS NULL THEN
     coalesce(pg_column_size(weighed.result) * CASE WHEN pg_column_compression(weighed.result) IS NULL THEN 1 ELSE 50
-    END, 0) WHEN weighed.status = 'COMPLETED' THEN (SELECT least(100 + 2 *
-    coalesce(sum(coalesce(pg_column_size(i.result) * CASE WHEN pg_column_compression(i.result) IS NULL THEN 1 ELSE 50
-    END, 0)), 0) + 5 * count(*), 2000000000)::int
+    END, 0) WHEN weighed.result IS NOT NULL THEN coalesce(pg_column_size(weighed.result) * CASE WHEN
+    pg_column_compression(weighed.result) IS NULL THEN 1 ELSE 50 END, 0) WHEN weighed.status = 'COMPLETED' THEN
+    (SELECT least(100 + 2 * coalesce(sum(coalesce(pg_column_size(i.result) * CASE WHEN pg_column_compression(i.result)
+    IS NULL THEN 1 ELSE 50 END, 0)), 0) + 5 * count(*), 2000000000)::int
 FROM step_items AS i
 WHERE i.workflow_id = weighed.workflow_id AND i.position = weighed.position) ELSE 0 END +
     coalesce(octet_length(weighed.error_message), 0)) AS sum_1
@@ -13684,13 +13735,13 @@ WHERE labels.workflow_id = workflows.id) AS labels, final.step_id AS final_step_
     (
 SELECT sum(each.share)
 FROM (
-SELECT (count(*) FILTER (WHERE i.status = 'COMPLETED'))::float8 / count(*) AS share
+SELECT (count(*) FILTER (WHERE i.status IN ('COMPLETED', 'SKIPPED')))::float8 / count(*) AS share
 FROM steps AS s
 JOIN step_items AS i ON i.workflow_id = s.workflow_id AND i.position = s.position
 WHERE s.workflow_id = workflows.id AND s.for_each IS NOT NULL AND s.status IN ('PENDING', 'RUNNING', 'CANCELLED',
     'FAILED') AND NOT (s.status = 'FAILED' AND s.optional)
 GROUP BY s.position ) AS each ) END AS items_done, CASE WHEN final.status <> 'COMPLETED' THEN NULL WHEN final.for_each
-    IS NULL THEN final.result WHEN (SELECT coalesce(sum(pg_column_size(i.result)), 0)
+    IS NULL OR final.result IS NOT NULL THEN final.result WHEN (SELECT coalesce(sum(pg_column_size(i.result)), 0)
 FROM step_items AS i
 WHERE i.workflow_id = final.workflow_id AND i.position = final.position) <= 1048576 THEN CASE WHEN (SELECT
     coalesce(sum(octet_length(i.result::text)), 0)
@@ -13837,9 +13888,10 @@ ORDER BY array_position(ARRAY['decision', 'signal', 'delay'], kind)
 LIMIT 1) END AS waits_for, sum((SELECT sum(200 + pg_column_size(weighed.definition) * CASE WHEN
     (pg_column_compression(weighed.definition) IS NULL) THEN 1 ELSE 50 END + CASE WHEN weighed.for_each IS NULL THEN
     coalesce(pg_column_size(weighed.result) * CASE WHEN pg_column_compression(weighed.result) IS NULL THEN 1 ELSE 50
-    END, 0) WHEN weighed.status = 'COMPLETED' THEN (SELECT least(100 + 2 *
-    coalesce(sum(coalesce(pg_column_size(i.result) * CASE WHEN pg_column_compression(i.result) IS NULL THEN 1 ELSE 50
-    END, 0)), 0) + 5 * count(*), 2000000000)::int
+    END, 0) WHEN weighed.result IS NOT NULL THEN coalesce(pg_column_size(weighed.result) * CASE WHEN
+    pg_column_compression(weighed.result) IS NULL THEN 1 ELSE 50 END, 0) WHEN weighed.status = 'COMPLETED' THEN
+    (SELECT least(100 + 2 * coalesce(sum(coalesce(pg_column_size(i.result) * CASE WHEN pg_column_compression(i.result)
+    IS NULL THEN 1 ELSE 50 END, 0)), 0) + 5 * count(*), 2000000000)::int
 FROM step_items AS i
 WHERE i.workflow_id = weighed.workflow_id AND i.position = weighed.position) ELSE 0 END +
     coalesce(octet_length(weighed.error_message), 0)) AS sum_1
@@ -13912,13 +13964,13 @@ WHERE labels.workflow_id = workflows.id) AS labels, final.step_id AS final_step_
     (
 SELECT sum(each.share)
 FROM (
-SELECT (count(*) FILTER (WHERE i.status = 'COMPLETED'))::float8 / count(*) AS share
+SELECT (count(*) FILTER (WHERE i.status IN ('COMPLETED', 'SKIPPED')))::float8 / count(*) AS share
 FROM steps AS s
 JOIN step_items AS i ON i.workflow_id = s.workflow_id AND i.position = s.position
 WHERE s.workflow_id = workflows.id AND s.for_each IS NOT NULL AND s.status IN ('PENDING', 'RUNNING', 'CANCELLED',
     'FAILED') AND NOT (s.status = 'FAILED' AND s.optional)
 GROUP BY s.position ) AS each ) END AS items_done, CASE WHEN final.status <> 'COMPLETED' THEN NULL WHEN final.for_each
-    IS NULL THEN final.result WHEN (SELECT coalesce(sum(pg_column_size(i.result)), 0)
+    IS NULL OR final.result IS NOT NULL THEN final.result WHEN (SELECT coalesce(sum(pg_column_size(i.result)), 0)
 FROM step_items AS i
 WHERE i.workflow_id = final.workflow_id AND i.position = final.position) <= 1048576 THEN CASE WHEN (SELECT
     coalesce(sum(octet_length(i.result::text)), 0)
@@ -14064,9 +14116,11 @@ WHERE n.root_id = workflows.id
 ORDER BY array_position(ARRAY['decision', 'signal', 'delay'], kind)
 LIMIT 1) END AS waits_for, sum((SELECT sum(CASE WHEN (weighed.position = workflows.final_position) THEN least(CASE
     WHEN weighed.for_each IS NULL THEN coalesce(pg_column_size(weighed.result) * CASE WHEN
-    pg_column_compression(weighed.result) IS NULL THEN 1 ELSE 50 END, 0) WHEN weighed.status = 'COMPLETED' THEN
-    (SELECT least(100 + 2 * coalesce(sum(coalesce(pg_column_size(i.result) * CASE WHEN pg_column_compression(i.result)
-    IS NULL THEN 1 ELSE 50 END, 0)), 0) + 5 * count(*), 2000000000)::int
+    pg_column_compression(weighed.result) IS NULL THEN 1 ELSE 50 END, 0) WHEN weighed.result IS NOT NULL THEN
+    coalesce(pg_column_size(weighed.result) * CASE WHEN pg_column_compression(weighed.result) IS NULL THEN 1 ELSE 50
+    END, 0) WHEN weighed.status = 'COMPLETED' THEN (SELECT least(100 + 2 *
+    coalesce(sum(coalesce(pg_column_size(i.result) * CASE WHEN pg_column_compression(i.result) IS NULL THEN 1 ELSE 50
+    END, 0)), 0) + 5 * count(*), 2000000000)::int
 FROM step_items AS i
 WHERE i.workflow_id = weighed.workflow_id AND i.position = weighed.position) ELSE 0 END, 2107152) ELSE 0 END +
     coalesce(octet_length(weighed.error_message), 0)) AS sum_1
@@ -14139,13 +14193,13 @@ WHERE labels.workflow_id = workflows.id) AS labels, final.step_id AS final_step_
     (
 SELECT sum(each.share)
 FROM (
-SELECT (count(*) FILTER (WHERE i.status = 'COMPLETED'))::float8 / count(*) AS share
+SELECT (count(*) FILTER (WHERE i.status IN ('COMPLETED', 'SKIPPED')))::float8 / count(*) AS share
 FROM steps AS s
 JOIN step_items AS i ON i.workflow_id = s.workflow_id AND i.position = s.position
 WHERE s.workflow_id = workflows.id AND s.for_each IS NOT NULL AND s.status IN ('PENDING', 'RUNNING', 'CANCELLED',
     'FAILED') AND NOT (s.status = 'FAILED' AND s.optional)
 GROUP BY s.position ) AS each ) END AS items_done, CASE WHEN final.status <> 'COMPLETED' THEN NULL WHEN final.for_each
-    IS NULL THEN final.result WHEN (SELECT coalesce(sum(pg_column_size(i.result)), 0)
+    IS NULL OR final.result IS NOT NULL THEN final.result WHEN (SELECT coalesce(sum(pg_column_size(i.result)), 0)
 FROM step_items AS i
 WHERE i.workflow_id = final.workflow_id AND i.position = final.position) <= 1048576 THEN CASE WHEN (SELECT
     coalesce(sum(octet_length(i.result::text)), 0)
@@ -14292,9 +14346,10 @@ ORDER BY array_position(ARRAY['decision', 'signal', 'delay'], kind)
 LIMIT 1) END AS waits_for, sum((SELECT sum(200 + pg_column_size(weighed.definition) * CASE WHEN
     (pg_column_compression(weighed.definition) IS NULL) THEN 1 ELSE 50 END + CASE WHEN weighed.for_each IS NULL THEN
     coalesce(pg_column_size(weighed.result) * CASE WHEN pg_column_compression(weighed.result) IS NULL THEN 1 ELSE 50
-    END, 0) WHEN weighed.status = 'COMPLETED' THEN (SELECT least(100 + 2 *
-    coalesce(sum(coalesce(pg_column_size(i.result) * CASE WHEN pg_column_compression(i.result) IS NULL THEN 1 ELSE 50
-    END, 0)), 0) + 5 * count(*), 2000000000)::int
+    END, 0) WHEN weighed.result IS NOT NULL THEN coalesce(pg_column_size(weighed.result) * CASE WHEN
+    pg_column_compression(weighed.result) IS NULL THEN 1 ELSE 50 END, 0) WHEN weighed.status = 'COMPLETED' THEN
+    (SELECT least(100 + 2 * coalesce(sum(coalesce(pg_column_size(i.result) * CASE WHEN pg_column_compression(i.result)
+    IS NULL THEN 1 ELSE 50 END, 0)), 0) + 5 * count(*), 2000000000)::int
 FROM step_items AS i
 WHERE i.workflow_id = weighed.workflow_id AND i.position = weighed.position) ELSE 0 END +
     coalesce(octet_length(weighed.error_message), 0)) AS sum_1
@@ -14367,13 +14422,13 @@ WHERE labels.workflow_id = workflows.id) AS labels, final.step_id AS final_step_
     (
 SELECT sum(each.share)
 FROM (
-SELECT (count(*) FILTER (WHERE i.status = 'COMPLETED'))::float8 / count(*) AS share
+SELECT (count(*) FILTER (WHERE i.status IN ('COMPLETED', 'SKIPPED')))::float8 / count(*) AS share
 FROM steps AS s
 JOIN step_items AS i ON i.workflow_id = s.workflow_id AND i.position = s.position
 WHERE s.workflow_id = workflows.id AND s.for_each IS NOT NULL AND s.status IN ('PENDING', 'RUNNING', 'CANCELLED',
     'FAILED') AND NOT (s.status = 'FAILED' AND s.optional)
 GROUP BY s.position ) AS each ) END AS items_done, CASE WHEN final.status <> 'COMPLETED' THEN NULL WHEN final.for_each
-    IS NULL THEN final.result WHEN (SELECT coalesce(sum(pg_column_size(i.result)), 0)
+    IS NULL OR final.result IS NOT NULL THEN final.result WHEN (SELECT coalesce(sum(pg_column_size(i.result)), 0)
 FROM step_items AS i
 WHERE i.workflow_id = final.workflow_id AND i.position = final.position) <= 1048576 THEN CASE WHEN (SELECT
     coalesce(sum(octet_length(i.result::text)), 0)
@@ -14521,9 +14576,10 @@ ORDER BY array_position(ARRAY['decision', 'signal', 'delay'], kind)
 LIMIT 1) END AS waits_for, sum((SELECT sum(200 + pg_column_size(weighed.definition) * CASE WHEN
     (pg_column_compression(weighed.definition) IS NULL) THEN 1 ELSE 50 END + CASE WHEN weighed.for_each IS NULL THEN
     coalesce(pg_column_size(weighed.result) * CASE WHEN pg_column_compression(weighed.result) IS NULL THEN 1 ELSE 50
-    END, 0) WHEN weighed.status = 'COMPLETED' THEN (SELECT least(100 + 2 *
-    coalesce(sum(coalesce(pg_column_size(i.result) * CASE WHEN pg_column_compression(i.result) IS NULL THEN 1 ELSE 50
-    END, 0)), 0) + 5 * count(*), 2000000000)::int
+    END, 0) WHEN weighed.result IS NOT NULL THEN coalesce(pg_column_size(weighed.result) * CASE WHEN
+    pg_column_compression(weighed.result) IS NULL THEN 1 ELSE 50 END, 0) WHEN weighed.status = 'COMPLETED' THEN
+    (SELECT least(100 + 2 * coalesce(sum(coalesce(pg_column_size(i.result) * CASE WHEN pg_column_compression(i.result)
+    IS NULL THEN 1 ELSE 50 END, 0)), 0) + 5 * count(*), 2000000000)::int
 FROM step_items AS i
 WHERE i.workflow_id = weighed.workflow_id AND i.position = weighed.position) ELSE 0 END +
     coalesce(octet_length(weighed.error_message), 0)) AS sum_1
@@ -14596,13 +14652,13 @@ WHERE labels.workflow_id = workflows.id) AS labels, final.step_id AS final_step_
     (
 SELECT sum(each.share)
 FROM (
-SELECT (count(*) FILTER (WHERE i.status = 'COMPLETED'))::float8 / count(*) AS share
+SELECT (count(*) FILTER (WHERE i.status IN ('COMPLETED', 'SKIPPED')))::float8 / count(*) AS share
 FROM steps AS s
 JOIN step_items AS i ON i.workflow_id = s.workflow_id AND i.position = s.position
 WHERE s.workflow_id = workflows.id AND s.for_each IS NOT NULL AND s.status IN ('PENDING', 'RUNNING', 'CANCELLED',
     'FAILED') AND NOT (s.status = 'FAILED' AND s.optional)
 GROUP BY s.position ) AS each ) END AS items_done, CASE WHEN final.status <> 'COMPLETED' THEN NULL WHEN final.for_each
-    IS NULL THEN final.result WHEN (SELECT coalesce(sum(pg_column_size(i.result)), 0)
+    IS NULL OR final.result IS NOT NULL THEN final.result WHEN (SELECT coalesce(sum(pg_column_size(i.result)), 0)
 FROM step_items AS i
 WHERE i.workflow_id = final.workflow_id AND i.position = final.position) <= 1048576 THEN CASE WHEN (SELECT
     coalesce(sum(octet_length(i.result::text)), 0)
@@ -14748,9 +14804,10 @@ ORDER BY array_position(ARRAY['decision', 'signal', 'delay'], kind)
 LIMIT 1) END AS waits_for, sum((SELECT sum(200 + pg_column_size(weighed.definition) * CASE WHEN
     (pg_column_compression(weighed.definition) IS NULL) THEN 1 ELSE 50 END + CASE WHEN weighed.for_each IS NULL THEN
     coalesce(pg_column_size(weighed.result) * CASE WHEN pg_column_compression(weighed.result) IS NULL THEN 1 ELSE 50
-    END, 0) WHEN weighed.status = 'COMPLETED' THEN (SELECT least(100 + 2 *
-    coalesce(sum(coalesce(pg_column_size(i.result) * CASE WHEN pg_column_compression(i.result) IS NULL THEN 1 ELSE 50
-    END, 0)), 0) + 5 * count(*), 2000000000)::int
+    END, 0) WHEN weighed.result IS NOT NULL THEN coalesce(pg_column_size(weighed.result) * CASE WHEN
+    pg_column_compression(weighed.result) IS NULL THEN 1 ELSE 50 END, 0) WHEN weighed.status = 'COMPLETED' THEN
+    (SELECT least(100 + 2 * coalesce(sum(coalesce(pg_column_size(i.result) * CASE WHEN pg_column_compression(i.result)
+    IS NULL THEN 1 ELSE 50 END, 0)), 0) + 5 * count(*), 2000000000)::int
 FROM step_items AS i
 WHERE i.workflow_id = weighed.workflow_id AND i.position = weighed.position) ELSE 0 END +
     coalesce(octet_length(weighed.error_message), 0)) AS sum_1
@@ -14823,13 +14880,13 @@ WHERE labels.workflow_id = workflows.id) AS labels, final.step_id AS final_step_
     (
 SELECT sum(each.share)
 FROM (
-SELECT (count(*) FILTER (WHERE i.status = 'COMPLETED'))::float8 / count(*) AS share
+SELECT (count(*) FILTER (WHERE i.status IN ('COMPLETED', 'SKIPPED')))::float8 / count(*) AS share
 FROM steps AS s
 JOIN step_items AS i ON i.workflow_id = s.workflow_id AND i.position = s.position
 WHERE s.workflow_id = workflows.id AND s.for_each IS NOT NULL AND s.status IN ('PENDING', 'RUNNING', 'CANCELLED',
     'FAILED') AND NOT (s.status = 'FAILED' AND s.optional)
 GROUP BY s.position ) AS each ) END AS items_done, CASE WHEN final.status <> 'COMPLETED' THEN NULL WHEN final.for_each
-    IS NULL THEN final.result WHEN (SELECT coalesce(sum(pg_column_size(i.result)), 0)
+    IS NULL OR final.result IS NOT NULL THEN final.result WHEN (SELECT coalesce(sum(pg_column_size(i.result)), 0)
 FROM step_items AS i
 WHERE i.workflow_id = final.workflow_id AND i.position = final.position) <= 1048576 THEN CASE WHEN (SELECT
     coalesce(sum(octet_length(i.result::text)), 0)

@@ -479,8 +479,7 @@ SELECT pg_notify('stepwell_processes', $1);
 
 SELECT position, id, max_retries, run_if, optional, condition, convert_to(repeat::text, 'UTF8') AS repeat,
     convert_to(for_each::text, 'UTF8') AS for_each, convert_to(definition::text, 'UTF8') AS definition,
-    convert_to((CASE WHEN s.for_each IS NULL THEN s.result WHEN s.for_each IS NOT NULL AND s.status = 'COMPLETED' THEN
-    (
+    convert_to((CASE WHEN s.for_each IS NULL OR s.result IS NOT NULL THEN s.result WHEN s.status = 'COMPLETED' THEN (
 SELECT concat('{"items":[', string_agg(coalesce(o.result::text, 'null'), ','
 ORDER BY o.item), '],"count":', count(*), ',"failed":', count(*) FILTER (WHERE o.status = 'FAILED'),
     ',"result_image_paths":[' || string_agg( CASE json_typeof(o.result -> 'result_image_paths') WHEN 'array' THEN
@@ -504,9 +503,11 @@ SELECT s.workflow_id, s.position, s.id, s.max_retries, s.run_if, s.optional, s.c
     s.definition, s.status, s.result, sum(CASE WHEN pg_column_compression(s.definition) IS NULL THEN
     pg_column_size(s.definition) ELSE octet_length(s.definition::text) END + CASE WHEN s.for_each IS NULL THEN
     coalesce(CASE WHEN pg_column_compression(s.result) IS NULL THEN pg_column_size(s.result) ELSE
-    octet_length(s.result::text) END, 0) WHEN s.status = 'COMPLETED' THEN (SELECT least(100 + 2 *
-    coalesce(sum(coalesce(CASE WHEN pg_column_compression(i.result) IS NULL THEN pg_column_size(i.result) ELSE
-    octet_length(i.result::text) END, 0)), 0) + 5 * count(*), 2000000000)::int
+    octet_length(s.result::text) END, 0) WHEN s.result IS NOT NULL THEN coalesce(CASE WHEN
+    pg_column_compression(s.result) IS NULL THEN pg_column_size(s.result) ELSE octet_length(s.result::text) END, 0)
+    WHEN s.status = 'COMPLETED' THEN (SELECT least(100 + 2 * coalesce(sum(coalesce(CASE WHEN
+    pg_column_compression(i.result) IS NULL THEN pg_column_size(i.result) ELSE octet_length(i.result::text) END, 0)),
+    0) + 5 * count(*), 2000000000)::int
 FROM step_items AS i
 WHERE i.workflow_id = s.workflow_id AND i.position = s.position) ELSE 0 END) OVER (ORDER BY s.position) AS bytes
 FROM steps AS s
@@ -626,7 +627,7 @@ SELECT s.workflow_id, s.position, CASE WHEN CASE WHEN s.for_each IS NULL THEN 0 
     (SELECT least(100 + 2 * coalesce(sum(octet_length(i.result::text)), 0) + 5 * count(*), 2000000000)::int
 FROM step_items AS i
 WHERE i.workflow_id = s.workflow_id AND i.position = s.position) ELSE 0 END <= $6::bigint THEN CASE WHEN s.for_each IS
-    NULL THEN s.result WHEN s.for_each IS NOT NULL AND s.status = 'COMPLETED' THEN (
+    NULL OR s.result IS NOT NULL THEN s.result WHEN s.status = 'COMPLETED' THEN (
 SELECT concat('{"items":[', string_agg(coalesce(o.result::text, 'null'), ','
 ORDER BY o.item), '],"count":', count(*), ',"failed":', count(*) FILTER (WHERE o.status = 'FAILED'),
     ',"result_image_paths":[' || string_agg( CASE json_typeof(o.result -> 'result_image_paths') WHEN 'array' THEN
@@ -856,13 +857,13 @@ WHERE labels.workflow_id = workflows.id) AS labels, final.step_id AS final_step_
     (
 SELECT sum(each.share)
 FROM (
-SELECT (count(*) FILTER (WHERE i.status = 'COMPLETED'))::float8 / count(*) AS share
+SELECT (count(*) FILTER (WHERE i.status IN ('COMPLETED', 'SKIPPED')))::float8 / count(*) AS share
 FROM steps AS s
 JOIN step_items AS i ON i.workflow_id = s.workflow_id AND i.position = s.position
 WHERE s.workflow_id = workflows.id AND s.for_each IS NOT NULL AND s.status IN ('PENDING', 'RUNNING', 'CANCELLED',
     'FAILED') AND NOT (s.status = 'FAILED' AND s.optional)
 GROUP BY s.position ) AS each ) END AS items_done, CASE WHEN final.status <> 'COMPLETED' THEN NULL WHEN final.for_each
-    IS NULL THEN final.result WHEN (SELECT coalesce(sum(pg_column_size(i.result)), 0)
+    IS NULL OR final.result IS NOT NULL THEN final.result WHEN (SELECT coalesce(sum(pg_column_size(i.result)), 0)
 FROM step_items AS i
 WHERE i.workflow_id = final.workflow_id AND i.position = final.position) <= 1048576 THEN CASE WHEN (SELECT
     coalesce(sum(octet_length(i.result::text)), 0)
@@ -1034,13 +1035,13 @@ WHERE labels.workflow_id = workflows.id) AS labels, final.step_id AS final_step_
     (
 SELECT sum(each.share)
 FROM (
-SELECT (count(*) FILTER (WHERE i.status = 'COMPLETED'))::float8 / count(*) AS share
+SELECT (count(*) FILTER (WHERE i.status IN ('COMPLETED', 'SKIPPED')))::float8 / count(*) AS share
 FROM steps AS s
 JOIN step_items AS i ON i.workflow_id = s.workflow_id AND i.position = s.position
 WHERE s.workflow_id = workflows.id AND s.for_each IS NOT NULL AND s.status IN ('PENDING', 'RUNNING', 'CANCELLED',
     'FAILED') AND NOT (s.status = 'FAILED' AND s.optional)
 GROUP BY s.position ) AS each ) END AS items_done, CASE WHEN final.status <> 'COMPLETED' THEN NULL WHEN final.for_each
-    IS NULL THEN final.result WHEN (SELECT coalesce(sum(pg_column_size(i.result)), 0)
+    IS NULL OR final.result IS NOT NULL THEN final.result WHEN (SELECT coalesce(sum(pg_column_size(i.result)), 0)
 FROM step_items AS i
 WHERE i.workflow_id = final.workflow_id AND i.position = final.position) <= 1048576 THEN CASE WHEN (SELECT
     coalesce(sum(octet_length(i.result::text)), 0)
@@ -1087,9 +1088,11 @@ FROM workflows
 JOIN steps AS final ON final.workflow_id = workflows.id AND final.position = workflows.final_position
 WHERE workflows.id = ANY ($11::UUID[]) AND (SELECT sum(CASE WHEN (weighed.position = workflows.final_position) THEN
     least(CASE WHEN weighed.for_each IS NULL THEN coalesce(pg_column_size(weighed.result) * CASE WHEN
-    pg_column_compression(weighed.result) IS NULL THEN 1 ELSE 50 END, 0) WHEN weighed.status = 'COMPLETED' THEN
-    (SELECT least(100 + 2 * coalesce(sum(coalesce(pg_column_size(i.result) * CASE WHEN pg_column_compression(i.result)
-    IS NULL THEN 1 ELSE 50 END, 0)), 0) + 5 * count(*), 2000000000)::int
+    pg_column_compression(weighed.result) IS NULL THEN 1 ELSE 50 END, 0) WHEN weighed.result IS NOT NULL THEN
+    coalesce(pg_column_size(weighed.result) * CASE WHEN pg_column_compression(weighed.result) IS NULL THEN 1 ELSE 50
+    END, 0) WHEN weighed.status = 'COMPLETED' THEN (SELECT least(100 + 2 *
+    coalesce(sum(coalesce(pg_column_size(i.result) * CASE WHEN pg_column_compression(i.result) IS NULL THEN 1 ELSE 50
+    END, 0)), 0) + 5 * count(*), 2000000000)::int
 FROM step_items AS i
 WHERE i.workflow_id = weighed.workflow_id AND i.position = weighed.position) ELSE 0 END, 2107152) ELSE 0 END +
     coalesce(octet_length(weighed.error_message), 0)) AS sum_1
@@ -1694,9 +1697,11 @@ SELECT CASE WHEN pg_column_compression(w.config) IS NULL THEN pg_column_size(w.c
 FROM labels AS l
 WHERE l.workflow_id = w.id), 0) + 2000 + sum(0 + CASE WHEN s.position = w.final_position THEN least(CASE WHEN
     s.for_each IS NULL THEN coalesce(CASE WHEN pg_column_compression(s.result) IS NULL THEN pg_column_size(s.result)
-    ELSE octet_length(s.result::text) END, 0) WHEN s.status = 'COMPLETED' THEN (SELECT least(100 + 2 *
-    coalesce(sum(coalesce(CASE WHEN pg_column_compression(i.result) IS NULL THEN pg_column_size(i.result) ELSE
-    octet_length(i.result::text) END, 0)), 0) + 5 * count(*), 2000000000)::int
+    ELSE octet_length(s.result::text) END, 0) WHEN s.result IS NOT NULL THEN coalesce(CASE WHEN
+    pg_column_compression(s.result) IS NULL THEN pg_column_size(s.result) ELSE octet_length(s.result::text) END, 0)
+    WHEN s.status = 'COMPLETED' THEN (SELECT least(100 + 2 * coalesce(sum(coalesce(CASE WHEN
+    pg_column_compression(i.result) IS NULL THEN pg_column_size(i.result) ELSE octet_length(i.result::text) END, 0)),
+    0) + 5 * count(*), 2000000000)::int
 FROM step_items AS i
 WHERE i.workflow_id = s.workflow_id AND i.position = s.position) ELSE 0 END, 2107152) ELSE 0 END +
     coalesce(octet_length(s.error_message), 0) * 2) AS total, CASE WHEN pg_column_compression(w.config) IS NULL THEN
@@ -1704,9 +1709,11 @@ WHERE i.workflow_id = s.workflow_id AND i.position = s.position) ELSE 0 END, 210
 FROM labels AS l
 WHERE l.workflow_id = w.id), 0) + 2000 + sum(CASE WHEN s.position = w.final_position THEN least(CASE WHEN s.for_each
     IS NULL THEN coalesce(CASE WHEN pg_column_compression(s.result) IS NULL THEN pg_column_size(s.result) ELSE
-    octet_length(s.result::text) END, 0) WHEN s.status = 'COMPLETED' THEN (SELECT least(100 + 2 *
-    coalesce(sum(coalesce(CASE WHEN pg_column_compression(i.result) IS NULL THEN pg_column_size(i.result) ELSE
-    octet_length(i.result::text) END, 0)), 0) + 5 * count(*), 2000000000)::int
+    octet_length(s.result::text) END, 0) WHEN s.result IS NOT NULL THEN coalesce(CASE WHEN
+    pg_column_compression(s.result) IS NULL THEN pg_column_size(s.result) ELSE octet_length(s.result::text) END, 0)
+    WHEN s.status = 'COMPLETED' THEN (SELECT least(100 + 2 * coalesce(sum(coalesce(CASE WHEN
+    pg_column_compression(i.result) IS NULL THEN pg_column_size(i.result) ELSE octet_length(i.result::text) END, 0)),
+    0) + 5 * count(*), 2000000000)::int
 FROM step_items AS i
 WHERE i.workflow_id = s.workflow_id AND i.position = s.position) ELSE 0 END, 2107152) ELSE 0 END +
     coalesce(octet_length(s.error_message), 0) * 2) AS snapshot, max(0) AS largest
@@ -1769,15 +1776,19 @@ FROM labels AS l
 WHERE l.workflow_id = w.id), 0) + 2000 + sum(700 + CASE WHEN pg_column_compression(s.definition) IS NULL THEN
     pg_column_size(s.definition) ELSE octet_length(s.definition::text) END + CASE WHEN s.for_each IS NULL THEN
     coalesce(CASE WHEN pg_column_compression(s.result) IS NULL THEN pg_column_size(s.result) ELSE
-    octet_length(s.result::text) END, 0) WHEN s.status = 'COMPLETED' THEN (SELECT least(100 + 2 *
-    coalesce(sum(coalesce(CASE WHEN pg_column_compression(i.result) IS NULL THEN pg_column_size(i.result) ELSE
-    octet_length(i.result::text) END, 0)), 0) + 5 * count(*), 2000000000)::int
+    octet_length(s.result::text) END, 0) WHEN s.result IS NOT NULL THEN coalesce(CASE WHEN
+    pg_column_compression(s.result) IS NULL THEN pg_column_size(s.result) ELSE octet_length(s.result::text) END, 0)
+    WHEN s.status = 'COMPLETED' THEN (SELECT least(100 + 2 * coalesce(sum(coalesce(CASE WHEN
+    pg_column_compression(i.result) IS NULL THEN pg_column_size(i.result) ELSE octet_length(i.result::text) END, 0)),
+    0) + 5 * count(*), 2000000000)::int
 FROM step_items AS i
 WHERE i.workflow_id = s.workflow_id AND i.position = s.position) ELSE 0 END + CASE WHEN s.position = w.final_position
     THEN least(CASE WHEN s.for_each IS NULL THEN coalesce(CASE WHEN pg_column_compression(s.result) IS NULL THEN
-    pg_column_size(s.result) ELSE octet_length(s.result::text) END, 0) WHEN s.status = 'COMPLETED' THEN (SELECT
-    least(100 + 2 * coalesce(sum(coalesce(CASE WHEN pg_column_compression(i.result) IS NULL THEN
-    pg_column_size(i.result) ELSE octet_length(i.result::text) END, 0)), 0) + 5 * count(*), 2000000000)::int
+    pg_column_size(s.result) ELSE octet_length(s.result::text) END, 0) WHEN s.result IS NOT NULL THEN coalesce(CASE
+    WHEN pg_column_compression(s.result) IS NULL THEN pg_column_size(s.result) ELSE octet_length(s.result::text) END,
+    0) WHEN s.status = 'COMPLETED' THEN (SELECT least(100 + 2 * coalesce(sum(coalesce(CASE WHEN
+    pg_column_compression(i.result) IS NULL THEN pg_column_size(i.result) ELSE octet_length(i.result::text) END, 0)),
+    0) + 5 * count(*), 2000000000)::int
 FROM step_items AS i
 WHERE i.workflow_id = s.workflow_id AND i.position = s.position) ELSE 0 END, 2107152) ELSE 0 END +
     coalesce(octet_length(s.error_message), 0) * 2 + coalesce(CASE WHEN pg_column_compression(k.sent) IS NULL THEN
@@ -1787,9 +1798,11 @@ WHERE i.workflow_id = s.workflow_id AND i.position = s.position) ELSE 0 END, 210
 FROM labels AS l
 WHERE l.workflow_id = w.id), 0) + 2000 + sum(CASE WHEN s.position = w.final_position THEN least(CASE WHEN s.for_each
     IS NULL THEN coalesce(CASE WHEN pg_column_compression(s.result) IS NULL THEN pg_column_size(s.result) ELSE
-    octet_length(s.result::text) END, 0) WHEN s.status = 'COMPLETED' THEN (SELECT least(100 + 2 *
-    coalesce(sum(coalesce(CASE WHEN pg_column_compression(i.result) IS NULL THEN pg_column_size(i.result) ELSE
-    octet_length(i.result::text) END, 0)), 0) + 5 * count(*), 2000000000)::int
+    octet_length(s.result::text) END, 0) WHEN s.result IS NOT NULL THEN coalesce(CASE WHEN
+    pg_column_compression(s.result) IS NULL THEN pg_column_size(s.result) ELSE octet_length(s.result::text) END, 0)
+    WHEN s.status = 'COMPLETED' THEN (SELECT least(100 + 2 * coalesce(sum(coalesce(CASE WHEN
+    pg_column_compression(i.result) IS NULL THEN pg_column_size(i.result) ELSE octet_length(i.result::text) END, 0)),
+    0) + 5 * count(*), 2000000000)::int
 FROM step_items AS i
 WHERE i.workflow_id = s.workflow_id AND i.position = s.position) ELSE 0 END, 2107152) ELSE 0 END +
     coalesce(octet_length(s.error_message), 0) * 2 + coalesce(CASE WHEN pg_column_compression(k.sent) IS NULL THEN
@@ -1797,9 +1810,10 @@ WHERE i.workflow_id = s.workflow_id AND i.position = s.position) ELSE 0 END, 210
     pg_column_compression(s.definition) IS NULL THEN pg_column_size(s.definition) ELSE
     octet_length(s.definition::text) END + CASE WHEN s.for_each IS NULL THEN coalesce(CASE WHEN
     pg_column_compression(s.result) IS NULL THEN pg_column_size(s.result) ELSE octet_length(s.result::text) END, 0)
-    WHEN s.status = 'COMPLETED' THEN (SELECT least(100 + 2 * coalesce(sum(coalesce(CASE WHEN
-    pg_column_compression(i.result) IS NULL THEN pg_column_size(i.result) ELSE octet_length(i.result::text) END, 0)),
-    0) + 5 * count(*), 2000000000)::int
+    WHEN s.result IS NOT NULL THEN coalesce(CASE WHEN pg_column_compression(s.result) IS NULL THEN
+    pg_column_size(s.result) ELSE octet_length(s.result::text) END, 0) WHEN s.status = 'COMPLETED' THEN (SELECT
+    least(100 + 2 * coalesce(sum(coalesce(CASE WHEN pg_column_compression(i.result) IS NULL THEN
+    pg_column_size(i.result) ELSE octet_length(i.result::text) END, 0)), 0) + 5 * count(*), 2000000000)::int
 FROM step_items AS i
 WHERE i.workflow_id = s.workflow_id AND i.position = s.position) ELSE 0 END) AS largest
 FROM workflows AS w
@@ -3138,13 +3152,13 @@ WHERE labels.workflow_id = workflows.id) AS labels, final.step_id AS final_step_
     (
 SELECT sum(each.share)
 FROM (
-SELECT (count(*) FILTER (WHERE i.status = 'COMPLETED'))::float8 / count(*) AS share
+SELECT (count(*) FILTER (WHERE i.status IN ('COMPLETED', 'SKIPPED')))::float8 / count(*) AS share
 FROM steps AS s
 JOIN step_items AS i ON i.workflow_id = s.workflow_id AND i.position = s.position
 WHERE s.workflow_id = workflows.id AND s.for_each IS NOT NULL AND s.status IN ('PENDING', 'RUNNING', 'CANCELLED',
     'FAILED') AND NOT (s.status = 'FAILED' AND s.optional)
 GROUP BY s.position ) AS each ) END AS items_done, CASE WHEN final.status <> 'COMPLETED' THEN NULL WHEN final.for_each
-    IS NULL THEN final.result WHEN (SELECT coalesce(sum(pg_column_size(i.result)), 0)
+    IS NULL OR final.result IS NOT NULL THEN final.result WHEN (SELECT coalesce(sum(pg_column_size(i.result)), 0)
 FROM step_items AS i
 WHERE i.workflow_id = final.workflow_id AND i.position = final.position) <= 1048576 THEN CASE WHEN (SELECT
     coalesce(sum(octet_length(i.result::text)), 0)
@@ -3234,7 +3248,7 @@ JOIN (SELECT steps.workflow_id AS of_workflow, FLOOR(steps.position / 250) AS bl
     steps.flow ->> 'items' IS NOT NULL THEN (SELECT json_build_object('total', count(*), 'pending', count(*) FILTER
     (WHERE i.status IN ('PENDING', 'CANCELLED')), 'running', count(*) FILTER (WHERE i.status = 'RUNNING'),
     'completed', count(*) FILTER (WHERE i.status = 'COMPLETED'), 'failed', count(*) FILTER (WHERE i.status =
-    'FAILED'), 'retries', coalesce(sum(i.retry_count), 0))
+    'FAILED'), 'skipped', count(*) FILTER (WHERE i.status = 'SKIPPED'), 'retries', coalesce(sum(i.retry_count), 0))
 FROM step_items AS i
 WHERE i.workflow_id = steps.workflow_id AND i.position = steps.position) END)
 ORDER BY steps.position) AS TEXT), 'UTF8') AS states
@@ -3419,13 +3433,13 @@ WHERE labels.workflow_id = workflows.id) AS labels, final.step_id AS final_step_
     (
 SELECT sum(each.share)
 FROM (
-SELECT (count(*) FILTER (WHERE i.status = 'COMPLETED'))::float8 / count(*) AS share
+SELECT (count(*) FILTER (WHERE i.status IN ('COMPLETED', 'SKIPPED')))::float8 / count(*) AS share
 FROM steps AS s
 JOIN step_items AS i ON i.workflow_id = s.workflow_id AND i.position = s.position
 WHERE s.workflow_id = workflows.id AND s.for_each IS NOT NULL AND s.status IN ('PENDING', 'RUNNING', 'CANCELLED',
     'FAILED') AND NOT (s.status = 'FAILED' AND s.optional)
 GROUP BY s.position ) AS each ) END AS items_done, CASE WHEN final.status <> 'COMPLETED' THEN NULL WHEN final.for_each
-    IS NULL THEN final.result WHEN (SELECT coalesce(sum(pg_column_size(i.result)), 0)
+    IS NULL OR final.result IS NOT NULL THEN final.result WHEN (SELECT coalesce(sum(pg_column_size(i.result)), 0)
 FROM step_items AS i
 WHERE i.workflow_id = final.workflow_id AND i.position = final.position) <= 1048576 THEN CASE WHEN (SELECT
     coalesce(sum(octet_length(i.result::text)), 0)
@@ -3952,7 +3966,9 @@ SET status = w.status, name = w.name, description = w.description, webhook_url =
     w.completed_at, updated_at = w.updated_at, deleted_at = w.deleted_at, deadline_at = w.deadline_at, timeout_left_s
     = w.timeout_left_s, owner = w.owner, epoch = w.epoch, last_event = w.last_event, crashes = w.crashes, wake_at =
     CASE WHEN t.child_ends > w.child_ends_seen AND w.wake_at > clock_timestamp() THEN clock_timestamp() ELSE w.wake_at
-    END
+    END, has_flow = t.has_flow OR ( t.id IN (SELECT s.workflow_id
+FROM unnest($2::checkpoint_flow_step[]) AS s
+WHERE s.skip_reason = 'manual') ) IS TRUE
 FROM unnest($1::checkpoint_flow_workflow[]) AS w
 WHERE t.id = w.id AND t.owner IS NOT DISTINCT FROM w.fence_owner AND t.epoch = w.fence_epoch AND t.last_event =
     w.fence_event AND (w.id IN (SELECT workflow_id
@@ -4122,47 +4138,50 @@ FROM written;
 --       ->  Update on workflows t
 --             ->  Nested Loop
 --                   ->  Function Scan on unnest w
---                         Filter: ((ANY (id = (hashed SubPlan 6).col1)) IS NOT TRUE)
---                         SubPlan 6
+--                         Filter: ((ANY (id = (hashed SubPlan 7).col1)) IS NOT TRUE)
+--                         SubPlan 7
 --                           ->  CTE Scan on withdrawn
 --                   ->  Index Scan using workflows_pkey on workflows t
 --                         Index Cond: (id = w.id)
 --                         Filter: ((NOT (owner IS DISTINCT FROM w.fence_owner)) AND (w.fence_epoch = epoch) AND (w.fence_event = last_event))
+--                   SubPlan 6
+--                     ->  Function Scan on unnest s
+--                           Filter: (skip_reason = 'manual'::text)
 --     CTE changed_steps
 --       ->  Update on steps t_1
 --             ->  Nested Loop
---                   ->  Function Scan on unnest s
---                         Filter: ((ANY (workflow_id = (hashed SubPlan 8).col1)) IS TRUE)
---                         SubPlan 8
+--                   ->  Function Scan on unnest s_1
+--                         Filter: ((ANY (workflow_id = (hashed SubPlan 9).col1)) IS TRUE)
+--                         SubPlan 9
 --                           ->  CTE Scan on written written_1
 --                   ->  Index Scan using steps_pkey on steps t_1
---                         Index Cond: ((workflow_id = s.workflow_id) AND ("position" = s."position"))
+--                         Index Cond: ((workflow_id = s_1.workflow_id) AND ("position" = s_1."position"))
 --     CTE changed_tasks
 --       ->  Insert on tasks
 --             Conflict Resolution: UPDATE
 --             Conflict Arbiter Indexes: tasks_pkey
 --             ->  Function Scan on unnest k_1
---                   Filter: ((ANY (workflow_id = (hashed SubPlan 10).col1)) IS TRUE)
---                   SubPlan 10
+--                   Filter: ((ANY (workflow_id = (hashed SubPlan 11).col1)) IS TRUE)
+--                   SubPlan 11
 --                     ->  CTE Scan on written written_2
 --     CTE new_events
 --       ->  Insert on events
 --             ->  Function Scan on unnest e
---                   Filter: ((ANY (workflow_id = (hashed SubPlan 12).col1)) IS TRUE)
---                   SubPlan 12
+--                   Filter: ((ANY (workflow_id = (hashed SubPlan 13).col1)) IS TRUE)
+--                   SubPlan 13
 --                     ->  CTE Scan on written written_3
 --     CTE new_deliveries
 --       ->  Insert on deliveries
 --             ->  Function Scan on unnest d
---                   Filter: ((ANY (workflow_id = (hashed SubPlan 14).col1)) IS TRUE)
---                   SubPlan 14
+--                   Filter: ((ANY (workflow_id = (hashed SubPlan 15).col1)) IS TRUE)
+--                   SubPlan 15
 --                     ->  CTE Scan on written written_4
 --     CTE used_keys
 --       ->  Update on idempotency_keys t_2
 --             ->  Nested Loop
 --                   ->  Function Scan on unnest k_2
---                         Filter: ((ANY (workflow_id = (hashed SubPlan 16).col1)) IS TRUE)
---                         SubPlan 16
+--                         Filter: ((ANY (workflow_id = (hashed SubPlan 17).col1)) IS TRUE)
+--                         SubPlan 17
 --                           ->  CTE Scan on written written_5
 --                   ->  Index Scan using idempotency_keys_pkey on idempotency_keys t_2
 --                         Index Cond: ((scope = k_2.scope) AND (key = k_2.key))
@@ -4200,8 +4219,8 @@ FROM written;
 --             Conflict Resolution: NOTHING
 --             ->  Nested Loop
 --                   ->  Function Scan on n_1
---                         Filter: ((ANY (workflow_id = (hashed SubPlan 21).col1)) IS TRUE)
---                         SubPlan 21
+--                         Filter: ((ANY (workflow_id = (hashed SubPlan 22).col1)) IS TRUE)
+--                         SubPlan 22
 --                           ->  CTE Scan on written written_9
 --                   ->  Index Scan using workflows_pkey on workflows w_2
 --                         Index Cond: (id = n_1.workflow_id)
@@ -4218,13 +4237,13 @@ FROM written;
 --                               ->  Nested Loop
 --                                     ->  Append
 --                                           ->  Subquery Scan on "*SELECT* 1"
---                                                 Filter: ((ANY ("*SELECT* 1".workflow_id = (hashed SubPlan 23).col1)) IS TRUE)
+--                                                 Filter: ((ANY ("*SELECT* 1".workflow_id = (hashed SubPlan 24).col1)) IS TRUE)
 --                                                 ->  Function Scan on unnest k_3
 --                                                       Filter: (cost IS NOT NULL)
---                                                 SubPlan 23
+--                                                 SubPlan 24
 --                                                   ->  CTE Scan on written written_10
 --                                           ->  Subquery Scan on "*SELECT* 2"
---                                                 Filter: ((ANY ("*SELECT* 2".workflow_id = (hashed SubPlan 23).col1)) IS TRUE)
+--                                                 Filter: ((ANY ("*SELECT* 2".workflow_id = (hashed SubPlan 24).col1)) IS TRUE)
 --                                                 ->  Nested Loop
 --                                                       ->  HashAggregate
 --                                                             Group Key: k_4.id
@@ -4241,8 +4260,8 @@ FROM written;
 --       ->  Update on commands c_2
 --             ->  Nested Loop
 --                   ->  Function Scan on k_5
---                         Filter: ((ANY (workflow_id = (hashed SubPlan 25).col1)) IS TRUE)
---                         SubPlan 25
+--                         Filter: ((ANY (workflow_id = (hashed SubPlan 26).col1)) IS TRUE)
+--                         SubPlan 26
 --                           ->  CTE Scan on written written_11
 --                   ->  Index Scan using commands_pkey on commands c_2
 --                         Index Cond: (id = k_5.id)
@@ -4254,19 +4273,19 @@ FROM written;
 --                   Join Filter: (n_2.workflow_id = w_4.id)
 --                   ->  Nested Loop
 --                         ->  Function Scan on unnest n_2
---                               Filter: ((ANY (workflow_id = (hashed SubPlan 27).col1)) IS TRUE)
---                               SubPlan 27
+--                               Filter: ((ANY (workflow_id = (hashed SubPlan 28).col1)) IS TRUE)
+--                               SubPlan 28
 --                                 ->  CTE Scan on written written_12
---                         ->  Index Scan using steps_pkey on steps s_1
+--                         ->  Index Scan using steps_pkey on steps s_2
 --                               Index Cond: ((workflow_id = n_2.workflow_id) AND ("position" = n_2."position"))
 --                   ->  Index Scan using workflows_pkey on workflows w_4
---                         Index Cond: (id = s_1.workflow_id)
+--                         Index Cond: (id = s_2.workflow_id)
 --     CTE ended_waits
 --       ->  Delete on waits t_6
 --             ->  Nested Loop
 --                   ->  Function Scan on n_3
---                         Filter: ((ANY (workflow_id = (hashed SubPlan 29).col1)) IS TRUE)
---                         SubPlan 29
+--                         Filter: ((ANY (workflow_id = (hashed SubPlan 30).col1)) IS TRUE)
+--                         SubPlan 30
 --                           ->  CTE Scan on written written_13
 --                   ->  Index Scan using waits_pkey on waits t_6
 --                         Index Cond: ((workflow_id = n_3.workflow_id) AND ("position" = n_3."position"))
@@ -4275,15 +4294,15 @@ FROM written;
 --             Conflict Resolution: UPDATE
 --             Conflict Arbiter Indexes: signals_pkey
 --             ->  Function Scan on unnest n_4
---                   Filter: ((ANY (workflow_id = (hashed SubPlan 31).col1)) IS TRUE)
---                   SubPlan 31
+--                   Filter: ((ANY (workflow_id = (hashed SubPlan 32).col1)) IS TRUE)
+--                   SubPlan 32
 --                     ->  CTE Scan on written written_14
 --     CTE taken_signals
 --       ->  Delete on signals t_7
 --             ->  Nested Loop
 --                   ->  Function Scan on n_5
---                         Filter: ((ANY (workflow_id = (hashed SubPlan 33).col1)) IS TRUE)
---                         SubPlan 33
+--                         Filter: ((ANY (workflow_id = (hashed SubPlan 34).col1)) IS TRUE)
+--                         SubPlan 34
 --                           ->  CTE Scan on written written_15
 --                   ->  Index Scan using signals_pkey on signals t_7
 --                         Index Cond: ((workflow_id = n_5.workflow_id) AND (name = n_5.name))
@@ -4291,18 +4310,18 @@ FROM written;
 --       ->  Insert on artifact_references
 --             Conflict Resolution: NOTHING
 --             ->  Function Scan on n_6
---                   Filter: ((ANY (workflow_id = (hashed SubPlan 35).col1)) IS TRUE)
---                   SubPlan 35
+--                   Filter: ((ANY (workflow_id = (hashed SubPlan 36).col1)) IS TRUE)
+--                   SubPlan 36
 --                     ->  CTE Scan on written written_16
 --     CTE written_items
 --       ->  Insert on step_items t_8
 --             Conflict Resolution: UPDATE
 --             Conflict Arbiter Indexes: step_items_pkey
 --             ->  Function Scan on unnest n_7
---                   Filter: ((ANY (workflow_id = (hashed SubPlan 37).col1)) IS TRUE)
---                   SubPlan 37
+--                   Filter: ((ANY (workflow_id = (hashed SubPlan 38).col1)) IS TRUE)
+--                   SubPlan 38
 --                     ->  CTE Scan on written written_17
---     InitPlan 39
+--     InitPlan 40
 --       ->  Aggregate
 --             ->  CTE Scan on applied
 
@@ -4326,7 +4345,9 @@ SET status = w.status, name = w.name, description = w.description, webhook_url =
     w.completed_at, updated_at = w.updated_at, deleted_at = w.deleted_at, deadline_at = w.deadline_at, timeout_left_s
     = w.timeout_left_s, owner = w.owner, epoch = w.epoch, last_event = w.last_event, crashes = w.crashes, wake_at =
     CASE WHEN t.child_ends > w.child_ends_seen AND w.wake_at > clock_timestamp() THEN clock_timestamp() ELSE w.wake_at
-    END
+    END, has_flow = t.has_flow OR ( t.id IN (SELECT s.workflow_id
+FROM unnest($2::checkpoint_flow_step[]) AS s
+WHERE s.skip_reason = 'manual') ) IS TRUE
 FROM unnest($1::checkpoint_flow_workflow[]) AS w
 WHERE t.id = w.id AND t.owner IS NOT DISTINCT FROM w.fence_owner AND t.epoch = w.fence_epoch AND t.last_event =
     w.fence_event AND (w.id IN (SELECT workflow_id
@@ -4510,47 +4531,50 @@ FROM written;
 --       ->  Update on workflows t
 --             ->  Nested Loop
 --                   ->  Function Scan on unnest w
---                         Filter: ((ANY (id = (hashed SubPlan 6).col1)) IS NOT TRUE)
---                         SubPlan 6
+--                         Filter: ((ANY (id = (hashed SubPlan 7).col1)) IS NOT TRUE)
+--                         SubPlan 7
 --                           ->  CTE Scan on withdrawn
 --                   ->  Index Scan using workflows_pkey on workflows t
 --                         Index Cond: (id = w.id)
 --                         Filter: ((NOT (owner IS DISTINCT FROM w.fence_owner)) AND (w.fence_epoch = epoch) AND (w.fence_event = last_event))
+--                   SubPlan 6
+--                     ->  Function Scan on unnest s
+--                           Filter: (skip_reason = 'manual'::text)
 --     CTE changed_steps
 --       ->  Update on steps t_1
 --             ->  Nested Loop
---                   ->  Function Scan on unnest s
---                         Filter: ((ANY (workflow_id = (hashed SubPlan 8).col1)) IS TRUE)
---                         SubPlan 8
+--                   ->  Function Scan on unnest s_1
+--                         Filter: ((ANY (workflow_id = (hashed SubPlan 9).col1)) IS TRUE)
+--                         SubPlan 9
 --                           ->  CTE Scan on written written_1
 --                   ->  Index Scan using steps_pkey on steps t_1
---                         Index Cond: ((workflow_id = s.workflow_id) AND ("position" = s."position"))
+--                         Index Cond: ((workflow_id = s_1.workflow_id) AND ("position" = s_1."position"))
 --     CTE changed_tasks
 --       ->  Insert on tasks
 --             Conflict Resolution: UPDATE
 --             Conflict Arbiter Indexes: tasks_pkey
 --             ->  Function Scan on unnest k_1
---                   Filter: ((ANY (workflow_id = (hashed SubPlan 10).col1)) IS TRUE)
---                   SubPlan 10
+--                   Filter: ((ANY (workflow_id = (hashed SubPlan 11).col1)) IS TRUE)
+--                   SubPlan 11
 --                     ->  CTE Scan on written written_2
 --     CTE new_events
 --       ->  Insert on events
 --             ->  Function Scan on unnest e
---                   Filter: ((ANY (workflow_id = (hashed SubPlan 12).col1)) IS TRUE)
---                   SubPlan 12
+--                   Filter: ((ANY (workflow_id = (hashed SubPlan 13).col1)) IS TRUE)
+--                   SubPlan 13
 --                     ->  CTE Scan on written written_3
 --     CTE new_deliveries
 --       ->  Insert on deliveries
 --             ->  Function Scan on unnest d
---                   Filter: ((ANY (workflow_id = (hashed SubPlan 14).col1)) IS TRUE)
---                   SubPlan 14
+--                   Filter: ((ANY (workflow_id = (hashed SubPlan 15).col1)) IS TRUE)
+--                   SubPlan 15
 --                     ->  CTE Scan on written written_4
 --     CTE used_keys
 --       ->  Update on idempotency_keys t_2
 --             ->  Nested Loop
 --                   ->  Function Scan on unnest k_2
---                         Filter: ((ANY (workflow_id = (hashed SubPlan 16).col1)) IS TRUE)
---                         SubPlan 16
+--                         Filter: ((ANY (workflow_id = (hashed SubPlan 17).col1)) IS TRUE)
+--                         SubPlan 17
 --                           ->  CTE Scan on written written_5
 --                   ->  Index Scan using idempotency_keys_pkey on idempotency_keys t_2
 --                         Index Cond: ((scope = k_2.scope) AND (key = k_2.key))
@@ -4588,8 +4612,8 @@ FROM written;
 --             Conflict Resolution: NOTHING
 --             ->  Nested Loop
 --                   ->  Function Scan on n_1
---                         Filter: ((ANY (workflow_id = (hashed SubPlan 21).col1)) IS TRUE)
---                         SubPlan 21
+--                         Filter: ((ANY (workflow_id = (hashed SubPlan 22).col1)) IS TRUE)
+--                         SubPlan 22
 --                           ->  CTE Scan on written written_9
 --                   ->  Index Scan using workflows_pkey on workflows w_2
 --                         Index Cond: (id = n_1.workflow_id)
@@ -4606,13 +4630,13 @@ FROM written;
 --                               ->  Nested Loop
 --                                     ->  Append
 --                                           ->  Subquery Scan on "*SELECT* 1"
---                                                 Filter: ((ANY ("*SELECT* 1".workflow_id = (hashed SubPlan 23).col1)) IS TRUE)
+--                                                 Filter: ((ANY ("*SELECT* 1".workflow_id = (hashed SubPlan 24).col1)) IS TRUE)
 --                                                 ->  Function Scan on unnest k_3
 --                                                       Filter: (cost IS NOT NULL)
---                                                 SubPlan 23
+--                                                 SubPlan 24
 --                                                   ->  CTE Scan on written written_10
 --                                           ->  Subquery Scan on "*SELECT* 2"
---                                                 Filter: ((ANY ("*SELECT* 2".workflow_id = (hashed SubPlan 23).col1)) IS TRUE)
+--                                                 Filter: ((ANY ("*SELECT* 2".workflow_id = (hashed SubPlan 24).col1)) IS TRUE)
 --                                                 ->  Nested Loop
 --                                                       ->  HashAggregate
 --                                                             Group Key: k_4.id
@@ -4629,8 +4653,8 @@ FROM written;
 --       ->  Update on commands c_2
 --             ->  Nested Loop
 --                   ->  Function Scan on k_5
---                         Filter: ((ANY (workflow_id = (hashed SubPlan 25).col1)) IS TRUE)
---                         SubPlan 25
+--                         Filter: ((ANY (workflow_id = (hashed SubPlan 26).col1)) IS TRUE)
+--                         SubPlan 26
 --                           ->  CTE Scan on written written_11
 --                   ->  Index Scan using commands_pkey on commands c_2
 --                         Index Cond: (id = k_5.id)
@@ -4642,19 +4666,19 @@ FROM written;
 --                   Join Filter: (n_2.workflow_id = w_4.id)
 --                   ->  Nested Loop
 --                         ->  Function Scan on unnest n_2
---                               Filter: ((ANY (workflow_id = (hashed SubPlan 27).col1)) IS TRUE)
---                               SubPlan 27
+--                               Filter: ((ANY (workflow_id = (hashed SubPlan 28).col1)) IS TRUE)
+--                               SubPlan 28
 --                                 ->  CTE Scan on written written_12
---                         ->  Index Scan using steps_pkey on steps s_1
+--                         ->  Index Scan using steps_pkey on steps s_2
 --                               Index Cond: ((workflow_id = n_2.workflow_id) AND ("position" = n_2."position"))
 --                   ->  Index Scan using workflows_pkey on workflows w_4
---                         Index Cond: (id = s_1.workflow_id)
+--                         Index Cond: (id = s_2.workflow_id)
 --     CTE ended_waits
 --       ->  Delete on waits t_6
 --             ->  Nested Loop
 --                   ->  Function Scan on n_3
---                         Filter: ((ANY (workflow_id = (hashed SubPlan 29).col1)) IS TRUE)
---                         SubPlan 29
+--                         Filter: ((ANY (workflow_id = (hashed SubPlan 30).col1)) IS TRUE)
+--                         SubPlan 30
 --                           ->  CTE Scan on written written_13
 --                   ->  Index Scan using waits_pkey on waits t_6
 --                         Index Cond: ((workflow_id = n_3.workflow_id) AND ("position" = n_3."position"))
@@ -4663,15 +4687,15 @@ FROM written;
 --             Conflict Resolution: UPDATE
 --             Conflict Arbiter Indexes: signals_pkey
 --             ->  Function Scan on unnest n_4
---                   Filter: ((ANY (workflow_id = (hashed SubPlan 31).col1)) IS TRUE)
---                   SubPlan 31
+--                   Filter: ((ANY (workflow_id = (hashed SubPlan 32).col1)) IS TRUE)
+--                   SubPlan 32
 --                     ->  CTE Scan on written written_14
 --     CTE taken_signals
 --       ->  Delete on signals t_7
 --             ->  Nested Loop
 --                   ->  Function Scan on n_5
---                         Filter: ((ANY (workflow_id = (hashed SubPlan 33).col1)) IS TRUE)
---                         SubPlan 33
+--                         Filter: ((ANY (workflow_id = (hashed SubPlan 34).col1)) IS TRUE)
+--                         SubPlan 34
 --                           ->  CTE Scan on written written_15
 --                   ->  Index Scan using signals_pkey on signals t_7
 --                         Index Cond: ((workflow_id = n_5.workflow_id) AND (name = n_5.name))
@@ -4679,16 +4703,16 @@ FROM written;
 --       ->  Insert on artifact_references
 --             Conflict Resolution: NOTHING
 --             ->  Function Scan on n_6
---                   Filter: ((ANY (workflow_id = (hashed SubPlan 35).col1)) IS TRUE)
---                   SubPlan 35
+--                   Filter: ((ANY (workflow_id = (hashed SubPlan 36).col1)) IS TRUE)
+--                   SubPlan 36
 --                     ->  CTE Scan on written written_16
 --     CTE written_items
 --       ->  Insert on step_items t_8
 --             Conflict Resolution: UPDATE
 --             Conflict Arbiter Indexes: step_items_pkey
 --             ->  Function Scan on unnest n_7
---                   Filter: ((ANY (workflow_id = (hashed SubPlan 37).col1)) IS TRUE)
---                   SubPlan 37
+--                   Filter: ((ANY (workflow_id = (hashed SubPlan 38).col1)) IS TRUE)
+--                   SubPlan 38
 --                     ->  CTE Scan on written written_17
 --     CTE woken_parents
 --       ->  Update on workflows p
@@ -4704,10 +4728,10 @@ FROM written;
 --                                           Index Cond: (id = written_18.id)
 --                   ->  Index Scan using workflows_pkey on workflows p
 --                         Index Cond: (id = ends.parent_id)
---     InitPlan 40
+--     InitPlan 41
 --       ->  Aggregate
 --             ->  CTE Scan on applied
---     InitPlan 41
+--     InitPlan 42
 --       ->  Aggregate
 --             ->  CTE Scan on woken_parents
 --                   Filter: (owner <> $6)
@@ -5750,13 +5774,13 @@ WHERE labels.workflow_id = workflows.id) AS labels, final.step_id AS final_step_
     (
 SELECT sum(each.share)
 FROM (
-SELECT (count(*) FILTER (WHERE i.status = 'COMPLETED'))::float8 / count(*) AS share
+SELECT (count(*) FILTER (WHERE i.status IN ('COMPLETED', 'SKIPPED')))::float8 / count(*) AS share
 FROM steps AS s
 JOIN step_items AS i ON i.workflow_id = s.workflow_id AND i.position = s.position
 WHERE s.workflow_id = workflows.id AND s.for_each IS NOT NULL AND s.status IN ('PENDING', 'RUNNING', 'CANCELLED',
     'FAILED') AND NOT (s.status = 'FAILED' AND s.optional)
 GROUP BY s.position ) AS each ) END AS items_done, CASE WHEN final.status <> 'COMPLETED' THEN NULL WHEN final.for_each
-    IS NULL THEN final.result WHEN (SELECT coalesce(sum(pg_column_size(i.result)), 0)
+    IS NULL OR final.result IS NOT NULL THEN final.result WHEN (SELECT coalesce(sum(pg_column_size(i.result)), 0)
 FROM step_items AS i
 WHERE i.workflow_id = final.workflow_id AND i.position = final.position) <= 1048576 THEN CASE WHEN (SELECT
     coalesce(sum(octet_length(i.result::text)), 0)
@@ -6042,13 +6066,13 @@ WHERE labels.workflow_id = workflows.id) AS labels, final.step_id AS final_step_
     (
 SELECT sum(each.share)
 FROM (
-SELECT (count(*) FILTER (WHERE i.status = 'COMPLETED'))::float8 / count(*) AS share
+SELECT (count(*) FILTER (WHERE i.status IN ('COMPLETED', 'SKIPPED')))::float8 / count(*) AS share
 FROM steps AS s
 JOIN step_items AS i ON i.workflow_id = s.workflow_id AND i.position = s.position
 WHERE s.workflow_id = workflows.id AND s.for_each IS NOT NULL AND s.status IN ('PENDING', 'RUNNING', 'CANCELLED',
     'FAILED') AND NOT (s.status = 'FAILED' AND s.optional)
 GROUP BY s.position ) AS each ) END AS items_done, CASE WHEN final.status <> 'COMPLETED' THEN NULL WHEN final.for_each
-    IS NULL THEN final.result WHEN (SELECT coalesce(sum(pg_column_size(i.result)), 0)
+    IS NULL OR final.result IS NOT NULL THEN final.result WHEN (SELECT coalesce(sum(pg_column_size(i.result)), 0)
 FROM step_items AS i
 WHERE i.workflow_id = final.workflow_id AND i.position = final.position) <= 1048576 THEN CASE WHEN (SELECT
     coalesce(sum(octet_length(i.result::text)), 0)
@@ -6096,9 +6120,10 @@ JOIN steps AS final ON final.workflow_id = workflows.id AND final.position = wor
 WHERE workflows.id = ANY ($11::UUID[]) AND (SELECT sum(200 + pg_column_size(weighed.definition) * CASE WHEN
     (pg_column_compression(weighed.definition) IS NULL) THEN 1 ELSE 50 END + CASE WHEN weighed.for_each IS NULL THEN
     coalesce(pg_column_size(weighed.result) * CASE WHEN pg_column_compression(weighed.result) IS NULL THEN 1 ELSE 50
-    END, 0) WHEN weighed.status = 'COMPLETED' THEN (SELECT least(100 + 2 *
-    coalesce(sum(coalesce(pg_column_size(i.result) * CASE WHEN pg_column_compression(i.result) IS NULL THEN 1 ELSE 50
-    END, 0)), 0) + 5 * count(*), 2000000000)::int
+    END, 0) WHEN weighed.result IS NOT NULL THEN coalesce(pg_column_size(weighed.result) * CASE WHEN
+    pg_column_compression(weighed.result) IS NULL THEN 1 ELSE 50 END, 0) WHEN weighed.status = 'COMPLETED' THEN
+    (SELECT least(100 + 2 * coalesce(sum(coalesce(pg_column_size(i.result) * CASE WHEN pg_column_compression(i.result)
+    IS NULL THEN 1 ELSE 50 END, 0)), 0) + 5 * count(*), 2000000000)::int
 FROM step_items AS i
 WHERE i.workflow_id = weighed.workflow_id AND i.position = weighed.position) ELSE 0 END +
     coalesce(octet_length(weighed.error_message), 0)) AS sum_1
@@ -6176,7 +6201,8 @@ WHERE i.workflow_id = steps.workflow_id AND i.position = steps.position) AS o ) 
     AS step_step_costs, CASE WHEN steps.for_each IS NOT NULL AND steps.flow ->> 'items' IS NOT NULL THEN (SELECT
     json_build_object('total', count(*), 'pending', count(*) FILTER (WHERE i.status IN ('PENDING', 'CANCELLED')),
     'running', count(*) FILTER (WHERE i.status = 'RUNNING'), 'completed', count(*) FILTER (WHERE i.status =
-    'COMPLETED'), 'failed', count(*) FILTER (WHERE i.status = 'FAILED'), 'retries', coalesce(sum(i.retry_count), 0))
+    'COMPLETED'), 'failed', count(*) FILTER (WHERE i.status = 'FAILED'), 'skipped', count(*) FILTER (WHERE i.status =
+    'SKIPPED'), 'retries', coalesce(sum(i.retry_count), 0))
 FROM step_items AS i
 WHERE i.workflow_id = steps.workflow_id AND i.position = steps.position) END AS step_item_counts
 FROM requested

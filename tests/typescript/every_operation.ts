@@ -172,6 +172,29 @@ async function listItems(): Promise<void> {
   assert.deepEqual([page.total, page.items[0]?.value, page.items[0]?.result?.item], [2, "red", "red"]);
 }
 
+/** Gives results to a step and an item by hand, and skips another of each. */
+async function endByHand(): Promise<void> {
+  const text = { text: "a ${item}" };
+  const steps: WorkflowStepDefinition[] = [
+    { id: "a", task_type: "PASSTHROUGH", config: text, for_each: { items: [null, null], as: "word", max_concurrency: 2 } },
+    { id: "b", task_type: "PASSTHROUGH", depends_on: ["a"] },
+    { id: "c", task_type: "PASSTHROUGH", depends_on: ["a"] },
+  ];
+  const body = { name: "client", origin_instance: "tests", steps };
+  const { id } = data(await api.POST("/api/v1/workflows/", { body, params: { query: { start: true } } }));
+  const workflow = { path: { workflow_id: id }, header: { Prefer: "wait=30" } };
+  assert.equal(data(await api.GET("/api/v1/workflows/{workflow_id}", { params: workflow })).status, "FAILED");
+  const one = "/api/v1/workflows/{workflow_id}/steps/{step_id}";
+  const of = (step_id: string) => ({ path: { workflow_id: id, step_id } });
+  const ofItem = (item: number) => ({ path: { workflow_id: id, step_id: "a", item } });
+  const given = await api.POST(`${one}/items/{item}/result`, { params: ofItem(0), body: { result: { text: "x" } } });
+  assert.equal(data(given).given_by, "tester");
+  assert.equal(data(await api.POST(`${one}/items/{item}/skip`, { params: ofItem(1) })).status, "SKIPPED");
+  const step = data(await api.POST(`${one}/result`, { params: of("b"), body: { result: { n: 1 } } }));
+  assert.deepEqual([step.status, step.result], ["COMPLETED", { n: 1 }]);
+  assert.equal(data(await api.POST(`${one}/skip`, { params: of("c") })).skip_reason, "manual");
+}
+
 /** Stores a definition in two versions, changes it and deletes it. */
 async function storeADefinition(steps: WorkflowStepDefinition[]): Promise<void> {
   const one = "/api/v1/definitions/{name}";
@@ -221,6 +244,7 @@ const done = await runAndRead(path);
 await control(pipeline(path));
 await decideAndSignal();
 await listItems();
+await endByHand();
 await storeADefinition(pipeline(path));
 await lookAround();
 const [listed] = data(await api.GET("/api/v1/artifacts")).artifacts;

@@ -28,6 +28,7 @@ from stepwell.engine.explain.planner import Planner
 from stepwell.engine.explain.request_outcomes import outcome_of_request
 from stepwell.engine.files.cleanup_runner import CleanupRunner
 from stepwell.engine.files.definition_files import DefinitionFiles
+from stepwell.engine.files.ends_by_hand import EndsByHand
 from stepwell.engine.files.previews import Previews
 from stepwell.engine.files.retention import CostRetention, Retention
 from stepwell.engine.files.uploads import Presigner, UploadService, UploadSweeper
@@ -90,13 +91,12 @@ def build_services(process: ProcessInfo, stores: Stores, engine: Engine, stack: 
     access = WorkflowAccess(store, scheduler, ownership, engine.lease, engine.bus)
     availability = Availability(scheduler.checkpointer, stores.writes, database.reader, ownership)
     idempotency = IdempotentRequests(database.keys, engine.lease, clock, uuid7, statement_s=statement_s)
-    admission = WorkflowAdmission(
-        engine.workflow_queue, store, scheduler, ownership, clock, engine.coordination, settings.database_slow_s
-    )
+    peers, slow_s = engine.coordination, settings.database_slow_s
+    admission = WorkflowAdmission(engine.workflow_queue, store, scheduler, ownership, clock, peers, slow_s)
     uploads, webhooks = _build_uploads(process, stores, stack), _build_webhooks(process, stores, engine, stack)
     artifacts = stores.files.artifacts
     cleanups = CleanupRunner(database.cleanups, database.purges, artifacts, uploads, access, engine.bus, clock)
-    sender = CommandSender(database.commands, engine.coordination, idempotency, clock, uuid7)
+    sender = CommandSender(database.commands, peers, idempotency, clock, uuid7)
     explainer, dry_runner = _build_explainer(process, stores, engine, sender)
     workflows = WorkflowService(
         access=access,
@@ -109,6 +109,7 @@ def build_services(process: ProcessInfo, stores: Stores, engine: Engine, stack: 
         applier=VerbApplier(access, admission, idempotency),
         sender=sender,
         definition_files=DefinitionFiles(uploads),
+        by_hand=EndsByHand(store, stores.task_files, engine.catalog),
         callbacks=process.callback_urls,
         clock=clock,
         make_id=uuid7,

@@ -6,6 +6,7 @@
     ├── InvalidTransition         a verb in a state that doesn't allow it
     ├── DefinitionArchived        a run of a definition that is archived
     ├── NotWaiting                a step doesn't wait for the decision or the signal, or not any more
+    ├── NotByHand                 a person can't end the step or the item now
     ├── NoWebhook                 the workflow has no webhook_url
     ├── PreconditionFailed        the workflow or the definition has another version than If-Match names
     ├── StillRunning              an earlier request with the same key has no response yet
@@ -106,6 +107,10 @@ class DefinitionArchived(StepwellError):
 
 class NotWaiting(StepwellError):
     """The step doesn't wait for the decision or the signal, or not any more."""
+
+
+class NotByHand(StepwellError):
+    """The step or the item can't be ended by hand, because of its status or of the results that are stored already."""
 
 
 class JobFollowedUp(StepwellError):

@@ -34,6 +34,10 @@ _WAITS: Mapping[str, str] = {
     WaitKind.DELAY: "waits until {until}",
     WaitKind.WORKFLOW: "waits for its sub-workflow",
 }
+_SKIPPED: Mapping[str, str] = {
+    SkipReason.WHEN: ", because its condition isn't true",
+    SkipReason.MANUAL: ", because a person has skipped it",
+}
 _STYLES = {
     EventType.STEP_COMPLETED: "green",
     EventType.STEP_FAILED: "red",
@@ -95,7 +99,7 @@ class _EventLines:
             began = self.running.pop(name, None)
             duration = f" ({(event.at - began).total_seconds():.1f} s)" if began else ""
         optional = ", which is optional" if event.data.get("optional") else ""
-        why = ", because its condition isn't true" if event.data.get("reason") == SkipReason.WHEN else ""
+        why = _SKIPPED.get(str(event.data.get("reason")), "")
         words = _WAITS.get(event.data.get("waits_for", ""), _WORDS[event.type]).format(until=event.data.get("until"))
         return printable(f"{name}: {words}{optional}{why}{duration}")
 

@@ -205,12 +205,13 @@ class RunIf(StrEnum):
 
 class SkipReason(ExtensibleEnum):
     """Why a step is SKIPPED. when: its condition isn't true. failure: a step further up has failed. dependency: a step
-    that it depends on was skipped, and no failure is the cause.
+    that it depends on was skipped, and no failure is the cause. manual: a person has skipped it.
     """
 
     WHEN = "when"
     DEPENDENCY = "dependency"
     FAILURE = "failure"
+    MANUAL = "manual"
 
 
 class EventType(ExtensibleEnum):
@@ -265,7 +266,8 @@ EVENT_MEANINGS: Final[Mapping[EventType, str]] = {
     EventType.STEP_REUSED: "The step takes over a result of an earlier run",
     EventType.STEP_COMPLETED: "The step has a result",
     EventType.STEP_FAILED: "The step has failed for good",
-    EventType.STEP_SKIPPED: "The step doesn't run: its condition isn't true, or its dependencies ended otherwise",
+    EventType.STEP_SKIPPED: "The step doesn't run: its condition isn't true, its dependencies ended otherwise, or a "
+    "person has skipped it",
     EventType.STEP_CANCELLED: "The step was cancelled",
     EventType.STEP_CANCEL_SETTLED: "It is known what has become of the remote job of an abandoned attempt",
 }

@@ -1,7 +1,7 @@
 """Forecasts: the response of `POST /api/v1/workflows/plan`, and those of verbs with `dry_run=true`."""
 
 from collections.abc import Sequence
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeAlias
 from uuid import UUID
 
 from msgspec import Meta, Struct
@@ -97,7 +97,9 @@ class WorkflowPlan(Struct, frozen=True):
     warnings: Sequence[DefinitionWarning] = ()
 
 
-DryRunVerb = Literal["start", "pause", "resume", "cancel", "cleanup"]
+ControlVerb: TypeAlias = Literal["start", "pause", "resume", "cancel", "cleanup"]
+"""The verbs that are about a workflow as a whole."""
+DryRunVerb: TypeAlias = ControlVerb | Literal["give_result", "skip"]
 
 
 class JobToCancel(Struct, frozen=True):
@@ -119,7 +121,7 @@ class KeptFile(Struct, frozen=True):
 class DryRunItems(Struct, frozen=True):
     """The numbers of items of a step that would run or continue. `total` and `would_run` are null if only the run knows
     how many items there are. `running`: those whose attempts continue. `kept`: COMPLETED items, which don't run again.
-    `still_failed`: those that stay FAILED.
+    `still_failed`: those that stay FAILED. `skipped`: those that a person has skipped.
     """
 
     step_id: str
@@ -128,6 +130,7 @@ class DryRunItems(Struct, frozen=True):
     running: int
     kept: int
     still_failed: int
+    skipped: int = 0
 
 
 class DryRunRepeat(Struct, frozen=True):
@@ -149,7 +152,9 @@ class DryRun(Struct, frozen=True, kw_only=True):
     their own one or one further up. `running`: those whose attempts or waits continue. `kept`:
     COMPLETED steps, which don't run again. `reset`: those that return to PENDING, by resume with a fresh retry budget.
     `still_skipped` and `still_failed`: those that resume leaves SKIPPED or FAILED. `cancelled`: those that become
-    CANCELLED. `items` and `repeats` are about steps with `for_each` and `repeat` that would run. Files are those
+    CANCELLED. `completed` and `skipped`: those that become COMPLETED or SKIPPED by an end by hand; `reset` are then the
+    steps that were skipped because of it. `items` and `repeats` are about steps with `for_each` and `repeat` that would
+    run. Files are those
     recorded by the `tasks` tasks that cleanup would examine. `sub_workflows` has a forecast for each sub-workflow that
     the verb would create or change, and `sub_workflows_left_out` counts those that are left out because there are too
     many. `allowed` is false only for a sub-workflow that would be refused, so that its step would fail.
@@ -168,6 +173,8 @@ class DryRun(Struct, frozen=True, kw_only=True):
     still_skipped: Sequence[str] = ()
     still_failed: Sequence[str] = ()
     cancelled: Sequence[str] = ()
+    completed: Sequence[str] = ()
+    skipped: Sequence[str] = ()
     items: Sequence[DryRunItems] = ()
     repeats: Sequence[DryRunRepeat] = ()
     remote_jobs_to_cancel: Sequence[JobToCancel] = ()

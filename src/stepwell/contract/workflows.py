@@ -14,6 +14,7 @@ from stepwell.contract.tasks import CostSums, Money
 _WAITS_FOR = "The first of decision, signal and delay for which a step of it or of its sub-workflows waits; else null"
 _REUSED_FROM = "Whose result it has taken over; null if it has run"
 _SAVED = "What the result that it has taken over cost then; null if it has run, or that isn't known"
+_GIVEN_BY = "Who has given the result by hand; null if nobody has"
 Mapping = Annotated[FieldMapping, Meta(extra_json_schema={"type": "object"})]
 
 
@@ -50,7 +51,7 @@ class ReusedFrom(Struct, frozen=True):
 
 class ItemCounts(Struct, frozen=True):
     """The numbers of items of a step, by status, and of their retries. Items that were cancelled with their step count
-    as pending.
+    as pending. `skipped` are those that a person has skipped.
     """
 
     total: int
@@ -59,6 +60,7 @@ class ItemCounts(Struct, frozen=True):
     completed: int
     failed: int
     retries: int
+    skipped: int = 0
 
 
 class WorkflowStepPublic(Struct, kw_only=True):
@@ -110,6 +112,7 @@ class WorkflowStepPublic(Struct, kw_only=True):
     reused_from: Annotated[ReusedFrom, Meta(description=_REUSED_FROM)] | None = None
     saved: Annotated[Money, Meta(description=_SAVED)] | None = None
     result: Result = None
+    given_by: Annotated[str, Meta(description=_GIVEN_BY)] | None = None
     error_message: str | None = None
     next_attempt_at: Annotated[Time, Meta(description="Between two attempts: when the next one starts")] | None = None
     started_at: Time | None = None
@@ -249,6 +252,7 @@ class ItemPublic(Struct, kw_only=True):
     reused_from: Annotated[ReusedFrom, Meta(description=_REUSED_FROM)] | None = None
     saved: Annotated[Money, Meta(description=_SAVED)] | None = None
     result: Result = None
+    given_by: Annotated[str, Meta(description=_GIVEN_BY)] | None = None
     error_message: str | None = None
     next_attempt_at: Annotated[Time, Meta(description="Between two attempts: when the next one starts")] | None = None
     started_at: Time | None = None
@@ -304,6 +308,14 @@ class CreateDecision(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 class SendSignal(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     data: Data = None
+
+
+class GiveResult(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The result that a person gives to a step or an item: an object with the members that results of its task type
+    have, of at most 64 KiB. Files are uploaded before, and named by their paths.
+    """
+
+    result: JsonObject
 
 
 class ShownFile(Struct, frozen=True):

@@ -12,6 +12,7 @@ The table "A verb" of `.github/ARCHITECTURE.md` lists what a new verb needs.
 import asyncio
 from contextlib import suppress
 from functools import partial
+from typing import Any
 from uuid import UUID
 
 from msgspec import Struct, json, structs
@@ -40,6 +41,7 @@ from stepwell.engine.explain.limit_use import ProviderStatusReader, TenantLimits
 from stepwell.engine.explain.planner import Planner
 from stepwell.engine.files.cleanup_runner import CleanupRunner
 from stepwell.engine.files.definition_files import DefinitionFiles, may_have_files, refusing_deleted_files
+from stepwell.engine.files.ends_by_hand import EndsByHand
 from stepwell.engine.files.previews import Previews
 from stepwell.engine.files.uploads import UploadService
 from stepwell.engine.reads.read_service import ReadService
@@ -47,7 +49,7 @@ from stepwell.engine.reads.shared_reads import SharedPage, SharedReads, Workflow
 from stepwell.engine.webhooks.service import WebhookService
 from stepwell.lifecycle.allowed_verbs import ALLOWED_FROM
 from stepwell.lifecycle.cleanup_records import empty_report
-from stepwell.lifecycle.inputs import Cancel, Cleanup, Decide, Pause, Resume, Signal, Start, Update
+from stepwell.lifecycle.inputs import Cancel, Cleanup, Decide, EndByHand, Pause, Resume, Signal, Start, Update
 from stepwell.lifecycle.peer_commands import ClientVerb, ProviderCallback, VerbApplied, VerbRefused, error_of
 from stepwell.lifecycle.preconditions import NO_PRECONDITIONS, Preconditions
 from stepwell.lifecycle.records import StepRecord, WorkflowRecord
@@ -86,6 +88,7 @@ class WorkflowService(Struct, eq=False, kw_only=True):
     applier: VerbApplier
     sender: CommandSender
     definition_files: DefinitionFiles
+    by_hand: EndsByHand
     callbacks: CallbackUrls
     clock: Clock
     make_id: NewId
@@ -228,6 +231,40 @@ class WorkflowService(Struct, eq=False, kw_only=True):
                 raise
             raise NotWaiting(describe_end(present)) from error
         return await self.reads.step(scope, workflow_id, step.plan.step_id)
+
+    async def end_by_hand(
+        self,
+        scope: TenantScope,
+        actor: str,
+        workflow_id: UUID,
+        step: StepRecord,
+        item: int | None,
+        result: dict[str, Any] | None,
+        preconditions: Preconditions = NO_PRECONDITIONS,
+    ) -> None:
+        """End *step*, or its *item*, with a *result* that a person gives. Without one, skip it. Nothing starts.
+
+        Raises `InvalidRequest` for a result that doesn't fit the step, and `NotByHand`.
+        """
+        self.availability.check_open()
+        verb = await self.input_by_hand(scope, actor, workflow_id, step, item, result, refer=True)
+        await self.change(scope, workflow_id, verb, preconditions)
+
+    async def input_by_hand(
+        self,
+        scope: TenantScope,
+        actor: str,
+        workflow_id: UUID,
+        step: StepRecord,
+        number: int | None,
+        result: dict[str, Any] | None,
+        *,
+        refer: bool,
+    ) -> EndByHand:
+        """Return the input of `end_by_hand`. Without *refer* nothing changes. Raises what that raises."""
+        item = None if number is None else await self.reads.item(scope, workflow_id, step.plan.step_id, number)
+        workflow = await self.reads.get(scope, workflow_id)
+        return await self.by_hand.prepare(scope, actor, workflow, step, item, result, refer=refer)
 
     async def cleanup(
         self,

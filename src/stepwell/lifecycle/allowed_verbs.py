@@ -11,6 +11,8 @@ ALLOWED_FROM = {
     "cancel": (WorkflowStatus.PENDING, WorkflowStatus.RUNNING),
     "decide": (WorkflowStatus.RUNNING, WorkflowStatus.PAUSED),
     "signal": (WorkflowStatus.PENDING, WorkflowStatus.RUNNING, WorkflowStatus.PAUSED),
+    "give_result": (WorkflowStatus.FAILED, WorkflowStatus.PAUSED),
+    "skip": (WorkflowStatus.FAILED, WorkflowStatus.PAUSED),
     "cleanup": tuple(s for s in WorkflowStatus if s is not WorkflowStatus.RUNNING),
     "update": tuple(WorkflowStatus),
     "rerun": (WorkflowStatus.PAUSED, WorkflowStatus.COMPLETED, WorkflowStatus.FAILED, WorkflowStatus.CANCELLED),

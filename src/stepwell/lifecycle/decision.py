@@ -43,7 +43,8 @@ class Decision(Struct):
 
     - `workflow`, `tasks`, `events`, `deliveries`, `reservations` and `cleanup`.
     - `steps`, by position. Positions beyond those of the definition are items. `new_items` are to be inserted.
-      `has_flow_steps`: an item, or the state of a step's flow control, is among these rows.
+      `has_flow_steps`: an item, the state of a step's flow control, or a step that a person has skipped is among these
+      rows.
     - `labels`: all new labels of the workflow, None if it keeps none. UNSET doesn't change them.
     - `commands`: those that the decision carries out. Nothing is written if one of them was withdrawn.
     - `waits`, by position: those that have begun. None: the wait has ended.

@@ -288,6 +288,18 @@ class Signal(Struct, frozen=True, tag="signal"):
     data: bytes = b"null"
 
 
+class EndByHand(Struct, frozen=True, tag="end_by_hand"):
+    """A person ends the step at `position`, or its item with the index `item`.
+
+    `result` is an encoded JSON object. None skips the step or the item.
+    """
+
+    actor: str
+    position: int
+    item: int | None = None
+    result: bytes | None = None
+
+
 class ChildPausedOrResumed(Struct, frozen=True):
     """The sub-workflow of an attempt is PAUSED, or it isn't, as an effect `PauseOrResumeChild` has demanded."""
 
@@ -309,7 +321,7 @@ class Unpark(Struct, frozen=True):
     owner: UUID
 
 
-Verb: TypeAlias = Created | Start | Pause | Resume | Cancel | Cleanup | Update | Decide | Signal
+Verb: TypeAlias = Created | Start | Pause | Resume | Cancel | Cleanup | Update | Decide | Signal | EndByHand
 RemoteInput: TypeAlias = (
     SeedResolved | FingerprintComputed | Sending | OutcomeLost | Submitted | Progressed | RemoteEnded | FollowUpEnded
 )

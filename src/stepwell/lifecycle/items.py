@@ -1,7 +1,7 @@
 """The items of steps that run once per item: which have yet to begin, and how many are under way or have ended.
 
     step     PENDING ─evaluation─► RUNNING, its items want slots ─► COMPLETED, FAILED
-    item     as a step: PENDING, RUNNING, COMPLETED, FAILED. CANCELLED only with its step.
+    item     as a step: PENDING, RUNNING, COMPLETED, FAILED. CANCELLED only with its step, SKIPPED only by hand.
 
 What must hold:
 - The items of a step are stored once, before the first of them begins, and never change.
@@ -36,7 +36,7 @@ class ItemGroup:
     def __init__(self, position: int, rule: ForEachRule, items: Iterable[ItemState]) -> None:
         self.position, self.rule, self.items = position, rule, list(items)
         self.taken: set[int] = set()
-        self.running = self.completed = self.failed = 0
+        self.running = self.completed = self.failed = self.skipped = 0
         self._pending: list[int] = []
         self.rebuild()
 
@@ -44,7 +44,7 @@ class ItemGroup:
         """Compute everything from the statuses of the items. Costs O(items)."""
         self.taken.clear()
         self._pending.clear()
-        self.running = self.completed = self.failed = 0
+        self.running = self.completed = self.failed = self.skipped = 0
         for item in self.items:
             match item.status:
                 case StepStatus.PENDING:
@@ -56,6 +56,8 @@ class ItemGroup:
                     self.completed += 1
                 case StepStatus.FAILED:
                     self.failed += 1
+                case StepStatus.SKIPPED:
+                    self.skipped += 1
         heapify(self._pending)
 
     @property
@@ -65,7 +67,12 @@ class ItemGroup:
 
     @property
     def has_ended(self) -> bool:
-        return self.completed + self.failed == len(self.items)
+        return self.completed + self.failed + self.skipped == len(self.items)
+
+    @property
+    def has_succeeded(self) -> bool:
+        """True if all items are COMPLETED, or skipped by hand."""
+        return self.completed + self.skipped == len(self.items)
 
     @property
     def error(self) -> str:

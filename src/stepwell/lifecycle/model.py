@@ -123,6 +123,7 @@ class FlowState(Struct, frozen=True):
     of the sub-workflow of the present run; None before the first attempt at it. `child_since` is the time from which
     the present attempt waits for it; None before it exists. `outage` began with the first try of this execution of
     which nothing was sent; the step of any workflow may have that. `reused` is None unless the result was taken over.
+    `given_by` is the person who has given the result by hand; None without one.
     """
 
     wait: Wait | None = None
@@ -134,6 +135,7 @@ class FlowState(Struct, frozen=True):
     child_since: datetime | None = None
     outage: Outage | None = None
     reused: Reused | None = None
+    given_by: str | None = None
 
 
 NO_FLOW: Final = FlowState()
@@ -159,7 +161,8 @@ class StepState(Struct, gc=False):
 
     `attempt` counts all attempts. `provider_attempts` counts those of the present provider in this execution.
     `retry_count` counts those of this execution, minus one for each provider used. `skip_reason` is None unless the
-    step is SKIPPED. `flow` is None unless the step waits or repeats.
+    step is SKIPPED. `flow` is None unless the step waits or repeats, or a person has given its result. In that case
+    `task_id` is None, because no attempt has made the result.
     """
 
     position: int

@@ -27,9 +27,13 @@ class OutputBudget:
         self._has_refused = False
         self._error_bytes = sum(len(error) for error in errors if error is not None)
 
+    def fits(self, result: bytes) -> bool:
+        """Return whether the *result* has room. Count nothing."""
+        return self.result_bytes + len(result) <= self.max_bytes
+
     def refusal(self, result: bytes) -> str | None:
         """Count the *result*, and return None. If it doesn't fit, return the error of its step."""
-        if self.result_bytes + len(result) > self.max_bytes:
+        if self.result_bytes + len(result) > self.max_bytes:  # hot path: `fits` would cost a call
             self._has_refused = True
             return (
                 f"the results of the workflow would be over {self.max_bytes:,} bytes together "

@@ -12,6 +12,7 @@ from stepwell.basics.errors import (
     DiskFull,
     InvalidTransition,
     JobFollowedUp,
+    NotByHand,
     NotFound,
     NotWaiting,
     PreconditionFailed,
@@ -26,10 +27,10 @@ from stepwell.basics.tenancy import TenantScope
 from stepwell.contract.enums import WorkflowStatus
 from stepwell.contract.forecasts import DryRunVerb
 from stepwell.contract.workflows import WorkflowCleanupDetail
-from stepwell.lifecycle.inputs import Cancel, Cleanup, Decide, GiveUp, Pause, Resume, Signal, Start, Update
+from stepwell.lifecycle.inputs import Cancel, Cleanup, Decide, EndByHand, GiveUp, Pause, Resume, Signal, Start, Update
 from stepwell.lifecycle.preconditions import Preconditions, Version
 
-ClientVerb: TypeAlias = Start | Pause | Resume | Cancel | Cleanup | Update | Decide | Signal | GiveUp
+ClientVerb: TypeAlias = Start | Pause | Resume | Cancel | Cleanup | Update | Decide | Signal | EndByHand | GiveUp
 """A verb of a client, or `GiveUp` of a parent. The process that applies a `Start` or `Resume` fills in its `owner`."""
 
 
@@ -38,10 +39,14 @@ class ExplainRequest(Struct, frozen=True, tag="explain"):
 
 
 class DryRunRequest(Struct, frozen=True, tag="dry_run"):
-    """The request to say what a verb would do. `cleanup_tasks` is the parameter of cleanup."""
+    """The request to say what a verb would do.
+
+    `cleanup_tasks` is the parameter of cleanup, and `by_hand` the input of a verb that ends a step by hand.
+    """
 
     verb: DryRunVerb
     cleanup_tasks: bool = False
+    by_hand: EndByHand | None = None
 
 
 OwnerRequest: TypeAlias = ExplainRequest | DryRunRequest
@@ -120,6 +125,7 @@ _ERRORS: Final[dict[str, type[StepwellError]]] = {
         DiskFull,
         InvalidTransition,
         JobFollowedUp,
+        NotByHand,
         NotFound,
         NotWaiting,
         PreconditionFailed,

@@ -5,7 +5,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from stepwell.contract.enums import RunIf, StepStatus
+from stepwell.contract.enums import RunIf, SkipReason, StepStatus
 from stepwell.lifecycle.model import StepState
 from stepwell.lifecycle.steps import ResolvedStep
 
@@ -21,8 +21,9 @@ def steps_to_leave(
 ) -> set[int]:
     """Return the positions of the SKIPPED and FAILED steps that resume leaves as they are. Costs O(steps + edges).
 
-    A SKIPPED step returns if one of its dependencies does, unless one that stays forbids it by `run_if`. *from_paused*:
-    an optional FAILED step stays, because it was paid for, and nobody has asked to run it again.
+    A SKIPPED step returns if one of its dependencies does, unless one that stays forbids it by `run_if`, or a person
+    has skipped it. *from_paused*: an optional FAILED step stays, because it was paid for, and nobody has asked to run
+    it again.
     """
     left = [len(plan.depends_on) for plan in plans]
     order = [position for position, number in enumerate(left) if not number]
@@ -31,6 +32,7 @@ def steps_to_leave(
         plan, status = plans[position], steps[position].status
         if status is StepStatus.SKIPPED:
             forbidden = plan.run_if is RunIf.ALL_COMPLETED and not unchanged.isdisjoint(plan.depends_on)
+            forbidden = forbidden or steps[position].skip_reason is SkipReason.MANUAL
             returns = not forbidden and not changed.isdisjoint(plan.depends_on)
             (changed if returns else unchanged).add(position)
         elif status is StepStatus.FAILED and plan.optional and from_paused:
@@ -45,7 +47,12 @@ def steps_to_leave(
 
 
 def reset(step: StepState) -> bool:
-    """Put a step back to PENDING, or renew the retry budget of a RUNNING one. Return whether it has changed."""
+    """Put a step or an item back to PENDING, or renew the retry budget of a RUNNING one. Return whether it has changed.
+
+    An item that a person has skipped stays as it is. For steps, `steps_to_leave` decides that.
+    """
+    if step.skip_reason is SkipReason.MANUAL:
+        return False
     if step.flow is not None and step.flow.outage is not None:
         step.flow = replace(step.flow, outage=None)
     if step.status in _RESET_BY_RESUME and (step.status is not StepStatus.PENDING or step.error_message is not None):

@@ -28,6 +28,7 @@ from stepwell.basics.errors import NotWaiting
 from stepwell.contract.enums import EventType, WorkflowStatus
 from stepwell.lifecycle.allowed_verbs import check_allowed
 from stepwell.lifecycle.attempts import Attempts
+from stepwell.lifecycle.by_hand import ByHand
 from stepwell.lifecycle.children import Children
 from stepwell.lifecycle.conditions import Conditions, needs_evaluation
 from stepwell.lifecycle.decision import CleanupChange, Decision, copy_of
@@ -43,6 +44,7 @@ from stepwell.lifecycle.inputs import (
     DeadlinePassed,
     Decide,
     Diverted,
+    EndByHand,
     Evaluated,
     FilesDeleted,
     GiveUp,
@@ -256,6 +258,7 @@ class Run:
             self.waits.set_timers(decision)  # it may have been loaded for this verb
         if self.children is not None:
             self.children.pause_or_resume(decision)
+        self._end.finish_if_done(decision, now)  # all that was left may have been ended by hand
 
     def _rebuild(self) -> None:
         """Compute the sets of all parts from the statuses of steps and items."""
@@ -360,6 +363,11 @@ class Run:
             self._steps.end_wait(decision, *ended, now)
             self._end.finish_if_open(decision, now)
 
+    def _end_by_hand(self, decision: Decision, input_: EndByHand, now: datetime) -> None:
+        if ByHand(self._units, self._steps, self.conditions, self.items, self.children).end(decision, input_, now):
+            self._rebuild()
+        self._end.finish_if_open(decision, now)
+
     def _child_paused_or_resumed(self, decision: Decision, input_: ChildPausedOrResumed, now: datetime) -> None:
         if self.children is not None and self.children.paused_or_resumed(input_):
             decision.parking_changes = not self.active and self.state.owner is not None
@@ -457,6 +465,7 @@ class Run:
         ReuseChecked: _reuse_checked,
         Decide: _decide,
         Signal: _signal,
+        EndByHand: _end_by_hand,
         ChildPausedOrResumed: _child_paused_or_resumed,
         Park: _park,
         Unpark: _unpark,

@@ -4,7 +4,7 @@ A step has ended for its dependants when it is COMPLETED, SKIPPED, or FAILED wit
 doesn't stop the workflow if the step is optional, or if the workflow's `on_failure` is "continue".
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from stepwell.contract.enums import OnFailure, RunIf, SkipReason, StepStatus
 from stepwell.lifecycle.model import StepState
@@ -40,6 +40,20 @@ def skip_reason(plan: ResolvedStep, steps: Sequence[StepState], cause: StepState
             return SkipReason.FAILURE if by_failure else SkipReason.DEPENDENCY
         case RunIf.ALL_ENDED:
             return None
+
+
+def present_reason(plan: ResolvedStep, steps: Sequence[StepState], ended: Callable[[int], bool]) -> SkipReason | None:
+    """Return why a step that was skipped because of a dependency must stay skipped; None if it may run now, or later.
+
+    *ended* says of a position whether the dependants of its step needn't wait for it any more.
+    """
+    needed = [steps[position] for position in plan.depends_on]
+    without_success = [step for step in needed if ended(step.position) and step.status is not StepStatus.COMPLETED]
+    enough = 1 if plan.run_if is RunIf.ALL_COMPLETED else len(needed)
+    if len(without_success) < enough:
+        return None
+    by_failure = any(_reason_after(step) is SkipReason.FAILURE for step in without_success)
+    return SkipReason.FAILURE if by_failure else SkipReason.DEPENDENCY
 
 
 def _reason_after(cause: StepState) -> SkipReason:

@@ -26,7 +26,7 @@ _COMPLETED, _COMPLETED_EVENT = StepStatus.COMPLETED, EventType.STEP_COMPLETED  #
 
 
 class StepTransitions:
-    """The part of a `Run` that changes the statuses of steps and items. The other parts decide none.
+    """The part of a `Run` that changes the statuses of steps and items. Of the others only `ByHand` decides some.
 
     *conditions*, *waits*, *items*, *children* and *reuse* are None if the workflow has none.
     """
@@ -85,7 +85,7 @@ class StepTransitions:
         step.started_at = step.started_at or self._units.begin_of_attempt(plan, now)
         decision.record(step, now)
         self._units.emit(decision, now, EventType.STEP_STARTED, step, items=len(group.items))
-        self._continue_items(decision, group, now)
+        self.continue_items(decision, group, now)
 
     def _want_slots(self, decision: Decision, positions: Sequence[int]) -> None:
         if self._children is not None:
@@ -142,7 +142,7 @@ class StepTransitions:
             self._units.emit(decision, now, _COMPLETED_EVENT, unit)
             group = self._items.groups[unit.place.step]
             group.end(unit)
-            self._continue_items(decision, group, now)
+            self.continue_items(decision, group, now)
         else:
             self._units.state.completed_steps += 1
             decision.record(unit, now, task)
@@ -195,11 +195,20 @@ class StepTransitions:
         self._skip(decision, step, SkipReason.WHEN, now)
         self._end_without_success(decision, step, now)
 
-    def _skip(self, decision: Decision, step: StepState, reason: SkipReason, now: datetime) -> None:
+    def skip_by_hand(self, decision: Decision, step: StepState, actor: str, now: datetime, *, decided: bool) -> None:
+        """End a step as SKIPPED. *decided*: its dependants have been decided before."""
+        step.error_message, decision.has_flow_steps = None, True
+        self._skip(decision, step, SkipReason.MANUAL, now, actor)
+        if not decided:
+            self._end_without_success(decision, step, now)
+
+    def _skip(
+        self, decision: Decision, step: StepState, reason: SkipReason, now: datetime, actor: str = SERVICE
+    ) -> None:
         step.status, step.completed_at, step.skip_reason = StepStatus.SKIPPED, now, reason
         self._units.skipped += 1
         decision.record(step, now)
-        self._units.emit(decision, now, EventType.STEP_SKIPPED, step, reason=reason)
+        self._units.emit(decision, now, EventType.STEP_SKIPPED, step, actor, reason=reason)
 
     def _end_without_success(self, decision: Decision, step: StepState, now: datetime) -> None:
         """Decide what the end of a step without success means further down: some are skipped, others may begin."""
@@ -256,7 +265,7 @@ class StepTransitions:
             self._units.ready.discard(unit.position)
             group.hold_back(unit.position)
             group.running -= 1
-            self._continue_items(decision, group, now)
+            self.continue_items(decision, group, now)
 
     def may_continue(self, unit: StepState) -> bool:
         """Return whether another attempt may start at a unit that has begun."""
@@ -367,7 +376,7 @@ class StepTransitions:
         if group.is_failing and stops:
             for position in sorted(group.taken & units.running.keys()):
                 self._cancel_attempt(decision, position, SERVICE, now)
-        self._continue_items(decision, group, now)
+        self.continue_items(decision, group, now)
 
     def _hold_items(self, decision: Decision, group: ItemGroup, now: datetime) -> dict[str, Any]:
         """Put the items of a failing step that no attempt runs for back to PENDING."""
@@ -390,7 +399,7 @@ class StepTransitions:
             self._children.forget_stopping(item.position for item in group.items if item.position not in group.taken)
         return {"held_back_items": held} if held else {}
 
-    def _continue_items(self, decision: Decision, group: ItemGroup, now: datetime) -> None:
+    def continue_items(self, decision: Decision, group: ItemGroup, now: datetime) -> None:
         """Continue the step after one of its items has ended or was held back: begin other items, or end the step."""
         step = self._units.steps[group.position]
         if step.status is not StepStatus.RUNNING:

@@ -113,6 +113,25 @@ class SignalArguments(Arguments, frozen=True):
     data: Annotated[Any, Meta(description="Any JSON, for the steps that read the result")] = None
 
 
+class EndStepArguments(Arguments, frozen=True):
+    workflow_id: WorkflowId
+    step_id: Annotated[str, Meta(min_length=1, max_length=255, description="The step to end")]
+    item: Annotated[int, Meta(ge=0, le=1_000, description="Only this item of the step, from 0")] | None = None
+    result: (
+        Annotated[
+            dict[str, Any],
+            Meta(
+                description="The result that the user gives, like {result_image_path: the path of an upload}; null "
+                "skips the step or the item"
+            ),
+        ]
+        | None
+    ) = None
+    dry_run: Annotated[
+        bool, Meta(description="true (default): only report what would happen. Show the user that before false")
+    ] = True
+
+
 class ItemsArguments(Arguments, frozen=True):
     workflow_id: WorkflowId
     step_id: Annotated[str, Meta(min_length=1, max_length=255, description="The step with for_each")]

@@ -5,10 +5,23 @@ from typing import Final
 
 from stepwell.contract.scopes import Permission
 from stepwell.contract.workflows import OpenDecision, WorkflowStepPublic
-from stepwell.mcp.arguments import DecideArguments, DecisionsArguments, ItemsArguments, SignalArguments
+from stepwell.mcp.arguments import (
+    DecideArguments,
+    DecisionsArguments,
+    EndStepArguments,
+    ItemsArguments,
+    SignalArguments,
+)
 from stepwell.mcp.service_access import ServiceAccess
 from stepwell.mcp.tool import Tool, ToolOutcome
-from stepwell.mcp.tool_results import DecisionsResult, ItemsResult, WaitEndedResult, decision_summary, item_summary
+from stepwell.mcp.tool_results import (
+    DecisionsResult,
+    ItemsResult,
+    StepEndedResult,
+    WaitEndedResult,
+    decision_summary,
+    item_summary,
+)
 
 _MOST_BYTES: Final = 24 * 1024  # of what a list returns: values and results of items, or inputs of decisions
 _MOST_AT_ONCE: Final = 20  # decisions in a page: each may have 64 KiB of inputs, and decoding holds up the event loop
@@ -57,6 +70,23 @@ async def send_signal(access: ServiceAccess, arguments: SignalArguments) -> Tool
     return ToolOutcome(_result(await access.client.signal(arguments.workflow_id, arguments.name, arguments.data)))
 
 
+async def end_step(access: ServiceAccess, arguments: EndStepArguments) -> ToolOutcome:
+    client, workflow_id, step_id, item = access.client, arguments.workflow_id, arguments.step_id, arguments.item
+    result, status, forecast = arguments.result, None, None
+    if arguments.dry_run:
+        forecast = await client.dry_run_by_hand(workflow_id, step_id, result, item=item)
+    elif item is not None and result is not None:
+        status = (await client.give_item_result(workflow_id, step_id, item, result)).status
+    elif item is not None:
+        status = (await client.skip_item(workflow_id, step_id, item)).status
+    elif result is not None:
+        status = (await client.give_result(workflow_id, step_id, result)).status
+    else:
+        status = (await client.skip_step(workflow_id, step_id)).status
+    ended = StepEndedResult(dry_run=arguments.dry_run, step_id=step_id, item=item, status=status, forecast=forecast)
+    return ToolOutcome(ended)
+
+
 def _result(step: WorkflowStepPublic) -> WaitEndedResult:
     return WaitEndedResult(
         step_id=step.step_id, status=step.status, result=step.result, error_message=step.error_message
@@ -84,6 +114,21 @@ WAIT_TOOLS: Final = (
         result=WaitEndedResult,
         run=decide,
         permission=Permission.APPROVE,
+        writes=True,
+        destructive=True,
+        idempotent=False,
+    ),
+    Tool(
+        name="end_step",
+        title="End a step by hand",
+        description="End a step of a FAILED or PAUSED workflow, or an item of it, that is neither COMPLETED nor "
+        "RUNNING: with the result that the user gives, like an image that was mended and uploaded, or by skipping it. "
+        "Later steps read that result as if the step had made it. It can't be taken back. resume_workflow continues "
+        "the workflow.",
+        arguments=EndStepArguments,
+        result=StepEndedResult,
+        run=end_step,
+        permission=Permission.WRITE,
         writes=True,
         destructive=True,
         idempotent=False,

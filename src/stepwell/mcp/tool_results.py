@@ -130,6 +130,16 @@ class WaitEndedResult(Result, kw_only=True):
     error_message: str | None
 
 
+class StepEndedResult(Result, kw_only=True):
+    """A step or an item that was ended by hand, or the forecast of that. Nothing starts before resume_workflow."""
+
+    dry_run: bool
+    step_id: str
+    item: int | None = None
+    status: StepStatus | None = None
+    forecast: DryRun | None = None
+
+
 class ItemsResult(Result, kw_only=True):
     """Items of a step, in their order. Long values and results are shortened."""
 

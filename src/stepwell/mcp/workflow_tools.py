@@ -11,7 +11,7 @@ from msgspec import UNSET
 
 from stepwell.client import StepwellError, WaitTimeout
 from stepwell.contract.enums import TERMINAL_STATUSES, WorkflowStatus
-from stepwell.contract.forecasts import DryRunVerb
+from stepwell.contract.forecasts import ControlVerb
 from stepwell.contract.scopes import Permission
 from stepwell.contract.workflows import WorkflowPublic
 from stepwell.mcp.arguments import (
@@ -112,7 +112,7 @@ async def read_briefly(access: ServiceAccess, workflow_id: UUID | str) -> Workfl
     return await access.client.get(workflow_id, include_steps=False, include_results=False)
 
 
-async def _run_verb(verb: DryRunVerb, access: ServiceAccess, arguments: Any) -> ToolOutcome:
+async def _run_verb(verb: ControlVerb, access: ServiceAccess, arguments: Any) -> ToolOutcome:
     client, workflow_id = access.client, arguments.workflow_id
     if arguments.dry_run:
         forecast = await client.dry_run(verb, workflow_id)
@@ -166,7 +166,7 @@ async def _wait(access: ServiceAccess, workflow_id: UUID | str, wait_s: float) -
 
 
 def _verb(
-    verb: DryRunVerb, title: str, description: str, *, destructive: bool = False, idempotent: bool = True
+    verb: ControlVerb, title: str, description: str, *, destructive: bool = False, idempotent: bool = True
 ) -> Tool:
     return Tool(
         name=f"{verb}_workflow",

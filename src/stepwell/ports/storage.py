@@ -72,6 +72,12 @@ class WorkflowStore(Protocol):
         It isn't stored if *attempt* has ended: then its follow-up may have searched for the sub-workflow already.
         """
 
+    async def refer(self, scope: TenantScope, workflow_id: UUID, paths: Collection[str]) -> None:
+        """Store that the workflow needs these files from now on, and may read them (see `FileScope`).
+
+        Raises `UploadsGone` if some of them are uploads that are being deleted, and `NotFound`.
+        """
+
     async def load(self, scope: TenantScope, workflow_id: UUID) -> LoadedWorkflow | None:
         """Return the workflow as last committed, whichever process runs it. None if there is none in *scope*.
 

@@ -22,8 +22,10 @@ def items_of(row: WorkflowRow, step: StepRecord) -> list[ItemState]:
 
 
 def stored_result(row: WorkflowRow, step: StepRecord) -> bytes | None:
-    """Return the result of the step. With items, it is built from theirs once the step is COMPLETED."""
-    if step.plan.flow is None or step.plan.flow.for_each is None:
+    """Return the result of the step. With items, it is built from theirs once the step is COMPLETED, unless a person
+    has given it.
+    """
+    if step.plan.flow is None or step.plan.flow.for_each is None or step.state.result is not None:
         return step.state.result
     return _built(items_of(row, step)) if step.state.status is StepStatus.COMPLETED else None
 
@@ -68,6 +70,7 @@ def item_counts(row: WorkflowRow, step: StepRecord) -> ItemCounts | None:
         running=of_status[StepStatus.RUNNING],
         completed=of_status[StepStatus.COMPLETED],
         failed=of_status[StepStatus.FAILED],
+        skipped=of_status[StepStatus.SKIPPED],
         retries=sum(item.retry_count for item in items),
     )
 
@@ -79,7 +82,7 @@ def items_done(row: WorkflowRow) -> float:
         is_done = status in (StepStatus.COMPLETED, StepStatus.SKIPPED)
         is_done = is_done or (status is StepStatus.FAILED and step.plan.optional)
         if counts is not None and counts.total and not is_done:
-            done += counts.completed / counts.total
+            done += (counts.completed + counts.skipped) / counts.total
     return done
 
 

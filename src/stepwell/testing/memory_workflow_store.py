@@ -8,7 +8,7 @@ from uuid import UUID
 from msgspec import UNSET, json, structs
 
 from stepwell.basics.artifacts import named_tasks
-from stepwell.basics.errors import Forbidden, ResultTooLarge, StillRunning
+from stepwell.basics.errors import Forbidden, NotFound, ResultTooLarge, StillRunning
 from stepwell.basics.tenancy import TenantScope
 from stepwell.basics.workflow_limits import RootLimits, slots_of
 from stepwell.contract.enums import ProviderType, StepStatus, TaskStatus, WorkflowStatus
@@ -110,6 +110,16 @@ class MemoryWorkflowStore(ProcessAdapter):
     async def child_statuses(self, scope: TenantScope, parent_id: UUID, child_ids: Collection[UUID]) -> ChildStatuses:
         statuses, parent = self._statuses(scope, child_ids), self._tables.find(scope, parent_id)
         return ChildStatuses(statuses, 0 if parent is None else parent.child_ends)
+
+    async def refer(self, scope: TenantScope, workflow_id: UUID, paths: Collection[str]) -> None:
+        row = self._tables.find(scope, workflow_id)
+        if row is None:
+            raise NotFound("workflow")
+        named = frozenset(named_tasks(" ".join(paths)))
+        row.named |= named
+        if row.named_files is not None:
+            row.named_files = sorted({*row.named_files, *paths})
+        self._tables.use_uploads(row.record.tenant, named)
 
     async def load(self, scope: TenantScope, workflow_id: UUID) -> LoadedWorkflow | None:
         row = self._tables.find(scope, workflow_id)

@@ -126,6 +126,9 @@ class FailingStore:
         await self.status_reads.wait()
         return await self.inner.statuses(scope, workflow_ids)
 
+    async def refer(self, scope: TenantScope, workflow_id: UUID, paths: Collection[str]) -> None:
+        await self.inner.refer(scope, workflow_id, paths)
+
     async def child_statuses(self, scope: TenantScope, parent_id: UUID, child_ids: Collection[UUID]) -> ChildStatuses:
         await self.status_reads.wait()
         return await self.inner.child_statuses(scope, parent_id, child_ids)

@@ -183,6 +183,7 @@ _MEANINGS: Mapping[str, Mapping[str, str]] = {
         "running": "Those under way",
         "completed": "Those that are COMPLETED",
         "failed": "Those that are FAILED",
+        "skipped": "Those that a person has skipped",
         "retries": "The repeated attempts of all items",
     },
 }

@@ -4,18 +4,20 @@ Everything follows from the state of the `Random`.
 """
 
 from collections.abc import Sequence
+from contextlib import suppress
 from random import Random
 
 from msgspec import Struct
 from msgspec.structs import replace
 
-from stepwell.basics.errors import InvalidTransition, NotWaiting
+from stepwell.basics.errors import InvalidTransition, NotByHand, NotWaiting
 from stepwell.contract.enums import RunIf, StepStatus, WaitKind, WorkflowStatus
 from stepwell.lifecycle.inputs import (
     Cancel,
     Cleanup,
     DeadlinePassed,
     Decide,
+    EndByHand,
     GiveUp,
     Input,
     Park,
@@ -24,6 +26,7 @@ from stepwell.lifecycle.inputs import (
     RetryDue,
     Signal,
 )
+from stepwell.lifecycle.model import ItemState
 from support.workflows.flow_specs import RepeatSpec, Script, StepSpec, plan_of
 from support.workflows.flows import ACTOR, SimulatedFlow
 
@@ -103,6 +106,8 @@ USUAL: list[str] = (
 ).split()
 STOPPING = [*USUAL, *USUAL, "deadline", "give_up"]
 ENDING = [*STOPPING, "cancel", "cleanup"]
+BY_HAND = [*STOPPING, *["give", "leave_out"] * 6]
+GIVEN = b'{"given":true}'
 
 
 def random_ops(random: Random, kinds: Sequence[str]) -> list[Op]:
@@ -150,12 +155,24 @@ def input_of(sim: SimulatedFlow, op: Op) -> Input | None:  # noqa: C901, PLR0912
             return Cancel(ACTOR)
         case "cleanup":
             return Cleanup(ACTOR, cleanup_tasks=False)
+        case "give":
+            return by_hand(sim, op, GIVEN)
+        case "leave_out":
+            return by_hand(sim, op, None)
         case "early" if early := [p for p in range(len(sim.specs)) if signals_early(sim, p)]:
             return Signal(ACTOR, f"signal {early[0]}")
         case "late":
             position = op.pick % len(sim.specs)
             return None if position in sim.open_waits else Decide(ACTOR, position, "approve")
     return None
+
+
+def by_hand(sim: SimulatedFlow, op: Op, result: bytes | None) -> EndByHand:
+    """Return the end of a step or of an item by hand, which may be refused."""
+    row = [*sim.step_rows, *sim.item_rows.values()][op.pick % (len(sim.step_rows) + len(sim.item_rows))]
+    if isinstance(row, ItemState):
+        return EndByHand(ACTOR, row.place.step, row.place.item, result)
+    return EndByHand(ACTOR, row.position, None, result)
 
 
 def signals_early(sim: SimulatedFlow, position: int) -> bool:
@@ -177,7 +194,7 @@ def play(sim: SimulatedFlow, op: Op, *, crashing: bool) -> None:
             input_ = None if op.kind in ("due", "deadline") or sim.is_parked else input_of(sim, op)
         if input_ is not None:
             sim.do(input_)
-    except (InvalidTransition, NotWaiting):
+    except (InvalidTransition, NotByHand, NotWaiting):
         pass
     if crashing and op.crash:
         sim.crash()
@@ -205,3 +222,9 @@ def play_parked(sim: SimulatedFlow, op: Op) -> None:
             sim.do(Cleanup(ACTOR, cleanup_tasks=False))
         case "resume" if sim.status is WorkflowStatus.PAUSED:
             sim.resume()
+        case "give" | "leave_out" if sim.status is WorkflowStatus.PAUSED:
+            sim.load_for_verb()
+            with suppress(NotByHand):
+                sim.do(by_hand(sim, op, GIVEN if op.kind == "give" else None))
+            sim.forget_if_idle()
+            sim.take_up()

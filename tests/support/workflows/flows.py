@@ -34,6 +34,7 @@ from stepwell.lifecycle.inputs import (
     Created,
     DeadlinePassed,
     Decide,
+    EndByHand,
     Evaluated,
     FollowUpEnded,
     Input,
@@ -121,7 +122,7 @@ class SimulatedFlow(FlowRows):
     def do(self, *inputs: Input) -> Decision:
         """Apply the inputs, and commit their decisions as one."""
         run = self.run
-        if run.has_children and self.workflow.owner is None and not isinstance(inputs[0], Resume):
+        if run.has_children and self.workflow.owner is None and not isinstance(inputs[0], Resume | EndByHand):
             inputs = (Unpark(self.new_id()), *inputs)
         decision = run.apply(inputs[0], self.now)
         for input_ in inputs[1:]:
@@ -435,6 +436,11 @@ class SimulatedFlow(FlowRows):
                     self.following.add(task_id)
                 case PauseOrResumeChild(position):
                     self.pauses[position] = effect
+
+    def forget_if_idle(self) -> None:
+        """Forget the workflow after a verb that was refused, if it only waits."""
+        if self.memory is not None:
+            self._evict()
 
     def _evict(self) -> None:
         if not self.run.active and self.status in (WorkflowStatus.RUNNING, WorkflowStatus.PAUSED):

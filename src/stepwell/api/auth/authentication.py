@@ -32,7 +32,7 @@ from msgspec.structs import replace
 from stepwell.api.auth.claims import ClaimRules, has_expired
 from stepwell.api.auth.session_cookies import SessionCookies, SessionsNotRead
 from stepwell.api.auth.token_keys import TokenKeys, UnknownKey, parse_key
-from stepwell.api.requests.operations import OPT_KEY, Operation
+from stepwell.api.requests.operations import Operation, operation_of
 from stepwell.api.requests.query_parameters import TicketQuery, parse_query
 from stepwell.basics.errors import Forbidden, InvalidRequest, InvalidToken, Unauthenticated, Unavailable
 from stepwell.basics.strict_json.decode import decode_body
@@ -238,7 +238,7 @@ class AccessControl:
         Raises `Unauthenticated`, `InvalidToken`, `Forbidden` and `Unavailable`; and `UnknownKey` and `SessionsNotRead`
         if something must be read first, which `read_and_find_caller` does.
         """
-        operation: Operation | None = scope["route_handler"].opt.get(OPT_KEY)
+        operation = operation_of(scope)
         if operation is None or operation.permission is None:
             return None
         caller = self.authenticate(scope, operation)

@@ -82,6 +82,7 @@ _FILES: dict[str, Any] = {
 }
 _TEXT = {"type": "string"}
 _UUIDS = frozenset({"workflow_id", "task_id", "upload_id"})  # parameters of paths
+_ITEM = {"type": "integer", "minimum": 0}
 _TAGS = {
     "workflows": "Create, read and control workflows.",
     "definitions": "Definitions that are stored by name, in versions.",
@@ -188,9 +189,13 @@ def _operation(operation: Operation) -> dict[str, Any]:
 
 def _path_parameters(operation: Operation) -> list[dict[str, Any]]:
     return [
-        {"name": name, "in": "path", "required": True, "schema": _TEXT | ({"format": "uuid"} if name in _UUIDS else {})}
+        {"name": name, "in": "path", "required": True, "schema": _path_schema(name)}
         for name in operation.path_parameters
     ]
+
+
+def _path_schema(name: str) -> dict[str, Any]:
+    return {**_ITEM} if name == "item" else _TEXT | ({"format": "uuid"} if name in _UUIDS else {})
 
 
 def _query_parameters(operation: Operation) -> list[dict[str, Any]]:

@@ -1,11 +1,13 @@
 """The description of an operation, from which its route, its access checks and its documentation are made."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import cache
 from typing import Any, Literal
 
 from litestar import HttpMethod, route
 from litestar.handlers import HTTPRouteHandler
+from litestar.types import Scope
 from msgspec import Struct
 
 from stepwell.api.requests.headers import PREFER
@@ -17,6 +19,7 @@ JSON_TYPE, MERGE_PATCH_TYPE = "application/json", "application/merge-patch+json"
 SCHEMA_REF = "#/components/schemas/{name}"
 _PARAMETER = re.compile(r"\{(\w+)\}")
 WITH_SLASHES = frozenset({"path", "step_id", "signal_name"})  # parameters that may contain slashes
+_VALUES = {**dict.fromkeys(WITH_SLASHES, ".+"), "item": "[0-9]{1,9}"}  # the patterns of values
 
 
 class NoQuery(Struct, frozen=True):
@@ -111,11 +114,32 @@ class Operation(Struct, frozen=True, kw_only=True):
         return _PARAMETER.sub(lambda match: f"{{{match[1]}:{'path' if match[1] in WITH_SLASHES else 'str'}}}", path)
 
 
+@cache
+def _path_pattern(template: str) -> re.Pattern[str]:
+    """Return the pattern of the encoded paths that have the form of *template*."""
+    pattern = _PARAMETER.sub(lambda match: _VALUES.get(match[1], "[^/]+"), template.rstrip("/"))
+    return re.compile(f"{pattern}/?")
+
+
+def operation_of(scope: Scope) -> Operation | None:
+    """Return the operation of a request; None if its handler has none.
+
+    Of operations that share a route, it is the first shared one whose template the path has, or else the first.
+    """
+    opt: dict[str, Any] = scope["route_handler"].opt
+    shared: Sequence[Operation] = opt.get(SHARED_KEY, ())
+    for each in shared:
+        if _path_pattern(each.path).fullmatch((scope.get("raw_path") or b"").decode("latin-1")):
+            return each
+    operation: Operation | None = opt.get(OPT_KEY)
+    return operation
+
+
 def endpoint(operation: Operation, *shared: Operation) -> Callable[[Callable[..., Any]], HTTPRouteHandler]:
     """Make the decorated function the handler of *operation*.
 
-    It also serves *shared*: operations of the same method, route and permission, which only the rest of the path
-    distinguishes.
+    It also serves *shared*: operations of the same method and route, which only the rest of the path distinguishes. See
+    `operation_of`.
     """
     return route(
         operation.route_path,

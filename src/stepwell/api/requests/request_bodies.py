@@ -20,7 +20,7 @@ from litestar.types import HTTPReceiveMessage, HTTPRequestEvent
 from msgspec import MsgspecError, Struct, convert, json
 
 from stepwell.api.requests.body_buffers import INLINE_BYTES, BodyTooLarge, GzipBuffer, PlainBuffer
-from stepwell.api.requests.operations import JSON_TYPE, OPT_KEY, Operation
+from stepwell.api.requests.operations import JSON_TYPE, Operation, operation_of
 from stepwell.api.requests.preferences import handling_of
 from stepwell.api.requests.request_resources import RequestResources, resources_of
 from stepwell.basics.errors import Fault, InvalidRequest, NeverFits
@@ -123,10 +123,16 @@ async def read_struct(request: Request[Any, Any, Any], kind: type[S]) -> S:
             raise InvalidRequest(cap_faults(faults, _MAX_FAULTS))
         return convert(body, kind)
 
-    operation: Operation = request.route_handler.opt[OPT_KEY]
+    operation = _operation(request)
     if operation.body_optional and not await read_body(request):
         return parse({})
     return await read_json(request, parse)
+
+
+def _operation(request: Request[Any, Any, Any]) -> Operation:
+    operation = operation_of(request.scope)
+    assert operation is not None
+    return operation
 
 
 async def read_and_reserve(request: Request[Any, Any, Any]) -> bytes:
@@ -174,7 +180,7 @@ async def read_body(request: Request[Any, Any, Any]) -> bytes:
     """
     resources = resources_of(request.scope)
     if resources.body is None:
-        operation: Operation = request.route_handler.opt[OPT_KEY]
+        operation = _operation(request)
         head = read_head(request)
         if head.length:
             _check_type(head, operation)

@@ -18,14 +18,14 @@ from stepwell.api.requests.request_bodies import ignore_empty_body
 from stepwell.api.responses.conditional_requests import read_preconditions
 from stepwell.api.responses.idempotency import idempotency_key
 from stepwell.api.responses.workflow_etags import dry_run_etag
-from stepwell.contract.forecasts import DryRun, DryRunVerb
+from stepwell.contract.forecasts import ControlVerb, DryRun
 
 MEDIA_TYPE = "application/vnd.stepwell.dry-run+json"
 DRY_RUN_RESPONSE = ((MEDIA_TYPE, DryRun),)
 _Handler = Callable[..., Awaitable[ASGIApp]]
 
 
-def supports_dry_run(verb: DryRunVerb) -> Callable[[_Handler], _Handler]:
+def supports_dry_run(verb: ControlVerb) -> Callable[[_Handler], _Handler]:
     """Add `?dry_run=true` to the decorated handler of *verb*."""
 
     def decorate(perform: _Handler) -> _Handler:

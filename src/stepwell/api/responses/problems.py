@@ -26,6 +26,7 @@ from stepwell.basics.errors import (
     InvalidTransition,
     JobFollowedUp,
     NeverFits,
+    NotByHand,
     NotFound,
     NotWaiting,
     NoWebhook,
@@ -69,6 +70,7 @@ TABLE: dict[type[StepwellError], ProblemType] = {
     Forbidden: _row(403, "Forbidden"),
     DefinitionArchived: _row(409, "Definition archived"),
     NotWaiting: _row(409, "Not waiting"),
+    NotByHand: _row(409, "Not possible by hand"),
     NotFound: _row(404, "Not found"),
     ArtifactGone: _row(404, "Not found"),
     UploadInUse: _row(409, "File in use"),
@@ -110,7 +112,8 @@ MEANINGS: dict[int, str] = {
     409: "The workflow's status doesn't allow the request, and nothing has changed; current_status and allowed_from "
     "say why, or is_deleted if the workflow is deleted. Or the first request with this Idempotency-Key is still "
     "running; repeat after Retry-After seconds. Or a workflow names the file that is to be deleted. "
-    "Or the step doesn't wait for the decision or the signal, or not any more; detail says who decided, and when.",
+    "Or the step doesn't wait for the decision or the signal, or not any more; detail says who decided, and when. "
+    "Or the step or the item can't be ended by hand; detail says why.",
     412: "The workflow or the definition no longer has an ETag that If-Match names, or it has one that If-None-Match "
     "names. Nothing has changed.",
     413: "The body is larger than 16 MiB (64 KiB if the operation takes none), or has more than 1,000,000 JSON values "

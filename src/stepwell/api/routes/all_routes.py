@@ -36,6 +36,7 @@ from stepwell.api.requests.request_resources import ProcessResources
 from stepwell.api.responses import problems
 from stepwell.api.routes import artifacts as artifact_routes
 from stepwell.api.routes import (
+    by_hand,
     deliveries,
     diagnostics,
     events,
@@ -66,6 +67,7 @@ _MODULES = [
     reruns,
     steps,
     waits,
+    by_hand,
     diagnostics,
     workflow_outputs,
     deliveries,

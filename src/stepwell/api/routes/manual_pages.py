@@ -35,6 +35,7 @@ _GROUPS: Final[Mapping[str, Sequence[str]]] = {
         "tasks",
         "flow",
         "waits",
+        "by-hand",
         "definitions",
         "rerun",
         "pipelines",

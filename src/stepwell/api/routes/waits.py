@@ -1,8 +1,8 @@
 """The operations on steps that wait: list those that wait for a decision, decide, and send signals.
 
 A step's id may contain slashes, so the route of a step takes the rest of the path. `POST …/steps/{step_id}/decision`
-shares that route with `GET …/steps/{step_id}`: the last segment of a POST is always `decision`, and a GET has no such
-segment. So the step "a/decision" is read by `GET …/steps/a/decision`, and decided by
+shares that route with `GET …/steps/{step_id}`: the last segment of a POST is always `decision`, or one of those of
+`by_hand`, and a GET has no such segment. So the step "a/decision" is read by `GET …/steps/a/decision`, and decided by
 `POST …/steps/a/decision/decision`.
 """
 
@@ -102,9 +102,9 @@ async def _signaled_step(request: ApiRequest, services: Services, workflow: Foun
     return _response(await services.reads.step_of_signal(request.user.scope, workflow.id, name))
 
 
-@endpoint(DECIDE)
 @idempotent(_decided_step)
-async def decide_step(request: ApiRequest, services: Services, preconditions: Preconditions) -> StoredResponse:
+async def decide(request: ApiRequest, services: Services, preconditions: Preconditions) -> StoredResponse:
+    """Decide for a step. `by_hand.change_step` calls this."""
     workflow_id, step_id = parse_id(request.path_params["workflow_id"], "workflow"), decided_step_id(request)
     parse_query(request.scope["query_string"], NoQuery)
     wanted = await read_struct(request, CreateDecision)

@@ -21,7 +21,7 @@ from stepwell.cli.workflow_commands.service_command import (
 if TYPE_CHECKING:
     from stepwell.cli.workflow_commands.command_context import CommandContext
     from stepwell.cli.workflow_commands.listings import Order
-    from stepwell.contract.forecasts import DryRunVerb
+    from stepwell.contract.forecasts import ControlVerb
 
 _COST_KEYS = ("tenant", "provider", "model", "day", "definition")
 _ORDERS: "dict[str, Order]" = {"newest": "-created_at", "oldest": "created_at"}
@@ -197,7 +197,7 @@ def cleanup(context: "CommandContext", workflows: tuple[str, ...], dry_run: bool
     return _apply(context, "cleanup", workflows, dry_run=dry_run, yes=yes)
 
 
-def _apply(context: "CommandContext", verb: "DryRunVerb", workflows: tuple[str, ...], **options: bool) -> int:
+def _apply(context: "CommandContext", verb: "ControlVerb", workflows: tuple[str, ...], **options: bool) -> int:
     from stepwell.cli.workflow_commands.verbs import VerbOptions, apply_verb
 
     return apply_verb(context, verb, workflows, VerbOptions(**options))
@@ -254,6 +254,52 @@ def signal(context: "CommandContext", workflow: str, name: str, data: str | None
     from stepwell.cli.workflow_commands.decision_commands import send_signal
 
     send_signal(context, workflow, name, data)
+
+
+@service_commands.group("step")
+def step() -> None:
+    """End a step, or an item of it, by hand: with a result that you give, or by skipping it.
+
+    The workflow is FAILED or PAUSED. Nothing starts before `resume`.
+    """
+
+
+_step = click.argument("step_id", metavar="STEP")
+_item = click.option("--item", type=click.IntRange(min=0), metavar="N", help="Only this item of the step, from 0.")
+
+
+@service_command("result", group=step)
+@workflow_id
+@_step
+@_item
+@click.option(
+    "--upload",
+    "files",
+    multiple=True,
+    metavar="FILE",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False, readable=True),
+    help="Upload an image or a video, and give it as the result. Repeatable.",
+)
+@click.option("--text", help="Give this text as the result.")
+@click.option("--data", metavar="JSON", help="An object with other members of the result.")
+@_dry_run
+def step_result(context: "CommandContext", workflow: str, step_id: str, item: int | None, **options: Any) -> None:
+    """Complete the STEP of a workflow with a result that you give."""
+    from stepwell.cli.workflow_commands.by_hand_commands import give_result
+
+    give_result(context, workflow, step_id, item, **options)
+
+
+@service_command("skip", group=step)
+@workflow_id
+@_step
+@_item
+@_dry_run
+def step_skip(context: "CommandContext", workflow: str, step_id: str, item: int | None, dry_run: bool) -> None:
+    """Skip the STEP of a workflow: it counts as done, and `resume` leaves it."""
+    from stepwell.cli.workflow_commands.by_hand_commands import skip
+
+    skip(context, workflow, step_id, item, dry_run=dry_run)
 
 
 @service_command("outputs")

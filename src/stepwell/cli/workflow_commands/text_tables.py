@@ -49,7 +49,8 @@ def fit(text: Text, width: int, *, right: bool = False) -> Text:
 def items_text(items: ItemCounts) -> str:
     """Return how the items of a step stand, like "7 of 12 items, 2 failed"."""
     failed = f", {items.failed:,} failed" if items.failed else ""
-    return f"{items.completed:,} of {items.total:,} items{failed}"
+    skipped = f", {items.skipped:,} skipped" if items.skipped else ""
+    return f"{items.completed:,} of {items.total:,} items{failed}{skipped}"
 
 
 def duration(seconds: float) -> str:

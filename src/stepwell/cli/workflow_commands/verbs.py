@@ -15,7 +15,7 @@ from stepwell.cli.workflow_commands.command_context import CommandContext
 from stepwell.cli.workflow_commands.recent_workflows import short_id
 from stepwell.cli.workflow_commands.text_tables import counted, plain
 from stepwell.client import StepwellError
-from stepwell.contract.forecasts import DryRun, DryRunItems, DryRunVerb, SubWorkflowDryRun
+from stepwell.contract.forecasts import ControlVerb, DryRun, DryRunItems, SubWorkflowDryRun
 from stepwell.contract.workflows import WorkflowCleanupResponse, WorkflowPublic
 
 _MAX_NAMES = 10  # names in a line
@@ -50,7 +50,7 @@ class _Outcome:
             self.add(refusal.code)
 
 
-def apply_verb(context: CommandContext, verb: DryRunVerb, names: Sequence[str], options: VerbOptions) -> int:
+def apply_verb(context: CommandContext, verb: ControlVerb, names: Sequence[str], options: VerbOptions) -> int:
     """Show what *verb* will do to each workflow, and do it. Returns the exit code.
 
     A workflow whose status doesn't allow the verb is reported, and doesn't keep the others from it.
@@ -60,10 +60,10 @@ def apply_verb(context: CommandContext, verb: DryRunVerb, names: Sequence[str], 
     outcome = _Outcome(context)
     forecasts = dict(_forecasts(context, verb, ids, outcome))
     if options.dry_run:
-        context.show_each(forecasts.values(), lambda each: Text("\n").join(map(_forecast_text, forecasts, each)))
+        context.show_each(forecasts.values(), lambda each: Text("\n").join(map(forecast_text, forecasts, each)))
         return outcome.code
     for workflow_id, forecast in forecasts.items():
-        context.report(_forecast_text(workflow_id, forecast))
+        context.report(forecast_text(workflow_id, forecast))
     if verb == "cleanup" and forecasts:
         context.confirm(f"Delete {counted(len(forecasts), 'workflow')} and the files?", yes=options.yes)
     changed = []
@@ -80,21 +80,21 @@ def apply_verb(context: CommandContext, verb: DryRunVerb, names: Sequence[str], 
 
 
 def _forecasts(
-    context: CommandContext, verb: DryRunVerb, ids: Sequence[UUID], outcome: _Outcome
+    context: CommandContext, verb: ControlVerb, ids: Sequence[UUID], outcome: _Outcome
 ) -> Iterator[tuple[UUID, DryRun]]:
     for workflow_id in ids:
         with outcome.refusals_of(workflow_id):
             yield workflow_id, context.client.dry_run(verb, workflow_id)
 
 
-def _apply(context: CommandContext, verb: DryRunVerb, workflow_id: UUID, outcome: _Outcome, *, wait: bool) -> None:
+def _apply(context: CommandContext, verb: ControlVerb, workflow_id: UUID, outcome: _Outcome, *, wait: bool) -> None:
     client = context.client
     if verb == "cleanup":
         response = client.cleanup(workflow_id)
         context.show(response, _render_cleanup)
         outcome.add(FAILED if response.cleanup.errors else 0)
         return
-    verbs: dict[DryRunVerb, Callable[[UUID], WorkflowPublic]] = {
+    verbs: dict[ControlVerb, Callable[[UUID], WorkflowPublic]] = {
         "start": client.start,
         "pause": client.pause,
         "resume": client.resume,
@@ -117,7 +117,7 @@ def _render_cleanup(response: WorkflowCleanupResponse) -> RenderableType:
     return Text("\n").join(map(plain, lines))
 
 
-def _forecast_text(workflow_id: UUID, forecast: DryRun) -> Text:
+def forecast_text(workflow_id: UUID, forecast: DryRun) -> Text:
     """Return what a verb will do to a workflow: a line, and one for each thing that it concerns."""
     change = f"{forecast.status_now} > {forecast.status_after}"
     lines = [f"{forecast.verb} {short_id(workflow_id)}: {'deletes it' if forecast.verb == 'cleanup' else change}"]
@@ -140,6 +140,8 @@ def _forecast_lines(forecast: DryRun, indent: str) -> list[str]:
         ("stay SKIPPED", forecast.still_skipped),
         ("stay FAILED", forecast.still_failed),
         ("are cancelled", forecast.cancelled),
+        ("are completed", forecast.completed),
+        ("are skipped", forecast.skipped),
         ("items", items),
         ("repeat", repeats),
         ("jobs to cancel", jobs),
@@ -161,7 +163,7 @@ def _counted_items(items: DryRunItems) -> str:
     if items.would_run is None:
         return "(their number isn't known yet)"
     counts = [(items.would_run, "run"), (items.running, "continue"), (items.kept, "keep their results")]
-    counts += [(items.still_failed, "stay FAILED")]
+    counts += [(items.still_failed, "stay FAILED"), (items.skipped, "are skipped")]
     return f"({', '.join(f'{number} {meaning}' for number, meaning in counts if number) or 'none'})"
 
 

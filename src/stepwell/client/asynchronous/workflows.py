@@ -29,7 +29,7 @@ from stepwell.client.requests import workflow_path as path_of
 from stepwell.client.responses import ListPage, decode
 from stepwell.client.retries import Retries
 from stepwell.contract.enums import TERMINAL_STATUSES, StepStatus
-from stepwell.contract.forecasts import DryRun, DryRunVerb, WorkflowPlan
+from stepwell.contract.forecasts import ControlVerb, DryRun, WorkflowPlan
 from stepwell.contract.reasons import Explanation
 from stepwell.contract.workflows import (
     ItemListResponse,
@@ -274,7 +274,7 @@ class AsyncWorkflowCalls(AsyncConnection):
         request = ClientRequest(method="DELETE", path=path_of(workflow_id, "/data"))
         return decode(await self._send(request), WorkflowDataDeletion)
 
-    async def dry_run(self, verb: DryRunVerb, workflow_id: Id, *, cleanup_tasks: bool | None = None) -> DryRun:
+    async def dry_run(self, verb: ControlVerb, workflow_id: Id, *, cleanup_tasks: bool | None = None) -> DryRun:
         """Return what *verb* would do. Nothing changes. *cleanup_tasks* is that of `cleanup`."""
         method, rest = ("DELETE", "") if verb == "cancel" else ("POST", f"/{verb}")
         query = {"dry_run": True, "cleanup_tasks": cleanup_tasks}

@@ -30,7 +30,7 @@ from stepwell.client.responses import ListPage, decode
 from stepwell.client.retries import Retries
 from stepwell.client.synchronous.connection import Connection
 from stepwell.contract.enums import TERMINAL_STATUSES, StepStatus
-from stepwell.contract.forecasts import DryRun, DryRunVerb, WorkflowPlan
+from stepwell.contract.forecasts import ControlVerb, DryRun, WorkflowPlan
 from stepwell.contract.reasons import Explanation
 from stepwell.contract.workflows import (
     ItemListResponse,
@@ -272,7 +272,7 @@ class WorkflowCalls(Connection):
         request = ClientRequest(method="DELETE", path=path_of(workflow_id, "/data"))
         return decode(self._send(request), WorkflowDataDeletion)
 
-    def dry_run(self, verb: DryRunVerb, workflow_id: Id, *, cleanup_tasks: bool | None = None) -> DryRun:
+    def dry_run(self, verb: ControlVerb, workflow_id: Id, *, cleanup_tasks: bool | None = None) -> DryRun:
         """Return what *verb* would do. Nothing changes. *cleanup_tasks* is that of `cleanup`."""
         method, rest = ("DELETE", "") if verb == "cancel" else ("POST", f"/{verb}")
         query = {"dry_run": True, "cleanup_tasks": cleanup_tasks}

@@ -191,6 +191,11 @@ class ActiveWorkflow:
     def files(self) -> FileScope:
         return self._loaded.files
 
+    def may_read(self, paths: Collection[str]) -> None:
+        """Let the workflow read these files, if it may not read all files of its tenant."""
+        if self._loaded.named_files is not None:
+            self._loaded.named_files = {*self._loaded.named_files, *paths}
+
     def snapshot(self) -> LoadedWorkflow:
         """Return copies of the workflow as it is now, including what isn't committed yet."""
         steps = [

@@ -19,8 +19,10 @@ from weakref import WeakValueDictionary
 from msgspec import Struct
 from msgspec.structs import replace
 
+from stepwell.basics.artifacts import named_paths
 from stepwell.basics.errors import (
     InvalidTransition,
+    NotByHand,
     NotFound,
     NotWaiting,
     PreconditionFailed,
@@ -39,7 +41,7 @@ from stepwell.engine.execution.ownership import NEEDS_NEWER_VERSION, RUNS_ELSEWH
 from stepwell.engine.execution.scheduler import Scheduler
 from stepwell.engine.execution.workflow_admission import WorkflowAdmission
 from stepwell.lifecycle.decision import RequestMarks
-from stepwell.lifecycle.inputs import SERVICE, Resume, Start, Unpark, Update
+from stepwell.lifecycle.inputs import SERVICE, EndByHand, Resume, Start, Unpark, Update
 from stepwell.lifecycle.peer_commands import ClientVerb, CommandMark
 from stepwell.lifecycle.preconditions import Preconditions
 from stepwell.lifecycle.records import NewWorkflow
@@ -145,7 +147,7 @@ class WorkflowAccess:
 
 
 COMMIT_S = 10.0  # for the commit of a verb, or of the end of a wait
-_REFUSALS = (InvalidTransition, NotWaiting, PreconditionFailed, TooManyRequests, Unavailable)
+_REFUSALS = (InvalidTransition, NotByHand, NotWaiting, PreconditionFailed, TooManyRequests, Unavailable)
 
 
 class VerbOutcome(Struct, frozen=True):
@@ -186,6 +188,8 @@ class VerbApplier:
                 self._own_if_it_has_children(workflow, verb)
                 changed = self.access.scheduler.apply(workflow, input_, RequestMarks(preconditions.claim, command))
                 self._own_if_woken(workflow)
+                if isinstance(verb, EndByHand) and verb.result is not None:
+                    workflow.may_read(named_paths(verb.result))
             except _REFUSALS as error:
                 refused = error
             # A refusal waits as well, because the state that forbids the verb may not be committed yet.
@@ -200,7 +204,7 @@ class VerbApplier:
     def _own_if_it_has_children(self, workflow: ActiveWorkflow, verb: ClientVerb) -> None:
         """Let this process run a parked workflow with sub-workflows, because the verb may reach these."""
         run = workflow.run
-        if run.has_children and run.state.owner is None and not isinstance(verb, Resume | Update):
+        if run.has_children and run.state.owner is None and not isinstance(verb, Resume | Update | EndByHand):
             self.access.scheduler.apply(workflow, Unpark(self.access.lease.owner))
 
     def _own_if_woken(self, workflow: ActiveWorkflow) -> None:

@@ -21,7 +21,8 @@ from stepwell.engine.execution.workflow_access import RunsElsewhere
 from stepwell.engine.explain.nested_dry_runs import NestedDryRuns
 from stepwell.engine.explain.owner_requests import OwnerRequests
 from stepwell.engine.explain.verb_forecast import forecast_verb, input_of
-from stepwell.lifecycle.peer_commands import DryRunRequest
+from stepwell.lifecycle.inputs import EndByHand
+from stepwell.lifecycle.peer_commands import ClientVerb, DryRunRequest
 from stepwell.lifecycle.preconditions import NO_PRECONDITIONS, Preconditions, Version
 from stepwell.lifecycle.records import LoadedWorkflow
 from stepwell.ports.clock import Clock, NewId
@@ -49,16 +50,17 @@ class DryRunner(Struct, eq=False, kw_only=True):
         preconditions: Preconditions = NO_PRECONDITIONS,
         *,
         cleanup_tasks: bool = False,
+        by_hand: EndByHand | None = None,
     ) -> tuple[Version, DryRun | Raw]:
         """Return what *verb* would do to the workflow, and the version of the workflow that this is about.
 
-        The result of another process is JSON. *cleanup_tasks* is the parameter of cleanup. Raises `PreconditionFailed`
-        if *preconditions* don't hold.
+        The result of another process is JSON. *cleanup_tasks* is the parameter of cleanup, and *by_hand* the input of a
+        verb that ends a step by hand. Raises `PreconditionFailed` if *preconditions* don't hold.
         """
         try:
             loaded = await self._copy(scope, workflow_id)
         except RunsElsewhere:
-            request = DryRunRequest(verb, cleanup_tasks)
+            request = DryRunRequest(verb, cleanup_tasks, by_hand)
             outcome = await self.owner_requests.dry_run(scope, workflow_id, request, preconditions)
             if outcome is not None:
                 return outcome.version, outcome.result
@@ -66,7 +68,13 @@ class DryRunner(Struct, eq=False, kw_only=True):
         preconditions.check(loaded.state)
         version = Version.of(loaded.state.last_event, loaded.state.updated_at)
         now = self.clock.now()
-        verb_input = input_of(verb, self.new_id(now), self.owner, cleanup_tasks=cleanup_tasks)
+        verb_input: ClientVerb
+        match verb:
+            case "give_result" | "skip":
+                assert by_hand is not None
+                verb_input = by_hand
+            case _:
+                verb_input = input_of(verb, self.new_id(now), self.owner, cleanup_tasks=cleanup_tasks)
         apply = partial(forecast_verb, verb, loaded, [verb_input], now)
         forecast = await off_loop(apply, steps=loaded.unit_count)
         owner = TenantScope(loaded.tenant)

@@ -21,14 +21,20 @@ from stepwell.basics.errors import InvalidRequest, InvalidTransition
 from stepwell.basics.strict_json.normalise import Handling
 from stepwell.basics.tenancy import TenantScope
 from stepwell.contract.enums import WorkflowStatus
-from stepwell.contract.forecasts import DryRun, DryRunVerb, KeptFile, SubWorkflowDryRun
+from stepwell.contract.forecasts import ControlVerb, DryRun, KeptFile, SubWorkflowDryRun
 from stepwell.definition.named_definitions import stored_request
 from stepwell.definition.validation.provider_rules import ProviderCatalog
 from stepwell.definition.validation.sub_workflow_rules import with_origin
 from stepwell.definition.validation.workflow import validate_workflow
 from stepwell.engine.execution.new_workflow import Creation, build_workflow, loaded_of
 from stepwell.engine.execution.runnable_definitions import definition_of_step
-from stepwell.engine.explain.verb_forecast import ExistingChild, NewChild, VerbForecast, forecast_verb, input_of
+from stepwell.engine.explain.verb_forecast import (
+    ExistingChild,
+    NewChild,
+    VerbForecast,
+    forecast_verb,
+    input_of,
+)
 from stepwell.engine.files.task_files import TaskFiles
 from stepwell.lifecycle.inputs import SERVICE, GiveUp
 from stepwell.lifecycle.peer_commands import ClientVerb
@@ -159,7 +165,7 @@ class NestedDryRuns:
         bundle = build_workflow(planned, creation, None, self._new_id)
         return loaded_of(bundle.new.record, planned)
 
-    def _inputs(self, verb: DryRunVerb, status: WorkflowStatus) -> Sequence[ClientVerb]:
+    def _inputs(self, verb: ControlVerb, status: WorkflowStatus) -> Sequence[ClientVerb]:
         """Return what a sub-workflow with this status gets if the *verb* is applied to its parent."""
         give_up = GiveUp("the workflow that runs this one was cancelled", cancels=True)
         if verb == "cancel":

@@ -8,7 +8,7 @@ from uuid import UUID
 from msgspec import UNSET, Struct, structs
 
 from stepwell.contract.enums import TERMINAL_STATUSES, StepStatus, WorkflowStatus
-from stepwell.contract.forecasts import DryRun, DryRunItems, DryRunRepeat, DryRunVerb, JobToCancel
+from stepwell.contract.forecasts import ControlVerb, DryRun, DryRunItems, DryRunRepeat, DryRunVerb, JobToCancel
 from stepwell.definition.validation.item_rules import known_count
 from stepwell.engine.execution.active_workflow import ActiveWorkflow
 from stepwell.lifecycle.decision import Decision
@@ -30,7 +30,7 @@ class ExistingChild(Struct, frozen=True):
     step_id: str
     item: int | None
     id: UUID
-    verb: DryRunVerb
+    verb: ControlVerb
     statuses: frozenset[WorkflowStatus]
 
 
@@ -49,7 +49,7 @@ class VerbForecast(Struct, frozen=True):
     new: Sequence[NewChild] = ()
 
 
-def input_of(verb: DryRunVerb, new_id: UUID, owner: UUID, *, cleanup_tasks: bool) -> ClientVerb:
+def input_of(verb: ControlVerb, new_id: UUID, owner: UUID, *, cleanup_tasks: bool) -> ClientVerb:
     """Return the input of the *verb*, for the process *owner*. *new_id* is that of the execution that it may begin."""
     match verb:
         case "start":
@@ -75,6 +75,8 @@ def forecast_verb(
     result = DryRun(verb=verb, status_now=status_now, status_after=run.state.status)
     if verb in ("start", "resume"):
         return _with_starts(run, decision, result, loaded.steps)
+    if verb in ("give_result", "skip"):
+        return VerbForecast(_with_ends(run, decision, result, loaded.steps))
     kept = [] if verb == "cleanup" else _step_ids(run, StepStatus.COMPLETED, range(len(run.steps)))
     if verb == "pause":
         running = [run.plans[step.position].step_id for step in run.steps if _continues(run, step.position)]
@@ -86,6 +88,19 @@ def forecast_verb(
     return VerbForecast(
         structs.replace(result, cancelled=cancelled, kept=kept, remote_jobs_to_cancel=jobs),
         _cancelled_children(run, decision) if verb == "cancel" else (),
+    )
+
+
+def _with_ends(run: Run, decision: Decision, result: DryRun, stored: Sequence[StepRecord]) -> DryRun:
+    """Add what becomes of the step that is ended by hand, of its items, and of its dependants."""
+    changed = sorted(decision.steps)
+    owners = {run.unit_plans[position].position for position in changed if position >= len(run.steps)}
+    return structs.replace(
+        result,
+        completed=_step_ids(run, StepStatus.COMPLETED, changed),
+        skipped=_step_ids(run, StepStatus.SKIPPED, changed),
+        reset=_step_ids(run, StepStatus.PENDING, changed),
+        items=[each for own in sorted(owners) if (each := _items(run, run.steps[own], stored[own])) is not None],
     )
 
 
@@ -148,8 +163,8 @@ def _items(run: Run, step: StepState, stored: StepRecord) -> DryRunItems | None:
         total = known_count(for_each)
         return DryRunItems(step_id, total, total, 0, 0, 0)
     total, running = len(group.items), sum(run.has_attempt(item.position) for item in group.items)
-    would_run = total - running - group.completed - group.failed
-    return DryRunItems(step_id, total, would_run, running, group.completed, group.failed)
+    would_run = total - running - group.completed - group.failed - group.skipped
+    return DryRunItems(step_id, total, would_run, running, group.completed, group.failed, group.skipped)
 
 
 def _repeat(run: Run, step: StepState) -> DryRunRepeat | None:
@@ -192,7 +207,7 @@ def _units(run: Run, positions: Iterable[int]) -> Iterator[StepState]:
 
 
 def _existing(
-    run: Run, units: Iterable[StepState], verb: DryRunVerb, statuses: Iterable[WorkflowStatus]
+    run: Run, units: Iterable[StepState], verb: ControlVerb, statuses: Iterable[WorkflowStatus]
 ) -> list[ExistingChild]:
     return [
         ExistingChild(
@@ -207,7 +222,9 @@ def _existing(
     ]
 
 
-def _live_children(run: Run, positions: Iterable[int], verb: DryRunVerb, status: WorkflowStatus) -> list[ExistingChild]:
+def _live_children(
+    run: Run, positions: Iterable[int], verb: ControlVerb, status: WorkflowStatus
+) -> list[ExistingChild]:
     """Return the sub-workflows of attempts that continue: they pause and resume with their parent."""
     units = [unit for unit in _units(run, positions) if run.has_attempt(unit.position)]
     return _existing(run, units, verb, [status])

@@ -21,7 +21,7 @@ from stepwell.engine.files.task_files import OwnedFile, TaskFiles
 from stepwell.lifecycle.allowed_verbs import is_allowed
 from stepwell.lifecycle.model import HistoryEvent, ReuseRule
 from stepwell.lifecycle.preconditions import ReadVersion
-from stepwell.lifecycle.records import WHOLE, StepRecord, TaskRecord, WorkflowParts, WorkflowRecord
+from stepwell.lifecycle.records import WHOLE, ItemRecord, StepRecord, TaskRecord, WorkflowParts, WorkflowRecord
 from stepwell.ports.storage import WorkflowReader
 from stepwell.rules.large_workflow_records import FoundWorkflow, ResponseSize
 from stepwell.rules.list_records import (
@@ -109,6 +109,12 @@ class ReadService:
         if not found.has_items:
             raise NotFound("items (the step has no for_each)")
         return found
+
+    async def item(self, scope: TenantScope, workflow_id: UUID, step_id: str, number: int) -> ItemRecord:
+        """Return an item of a step."""
+        found = await self.item_slice(scope, workflow_id, ItemFilter(step_id, after=number - 1), 1, 1)
+        item = found.items[0] if found.items else None
+        return _require(item if item is not None and item.state.place.item == number else None, "item")
 
     async def step_at(self, scope: TenantScope, workflow_id: UUID, position: int) -> StepRecord:
         return _require(await self.store.step_at(scope, workflow_id, position), "step")

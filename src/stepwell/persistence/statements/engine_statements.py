@@ -10,7 +10,13 @@ from typing import Final
 
 from stepwell.persistence.statements.child_statements import ASSIGN_WAKE_AT, COUNT_ENDED_CHILDREN, NOTIFY_PARENT
 from stepwell.persistence.statements.command_statements import LOCK_COMMANDS, MARK_COMMANDS, notify_process
-from stepwell.persistence.statements.flow_statements import IS_WRITTEN, LOAD_SIGNALS, WRITE_ITEMS, WRITE_WAITS
+from stepwell.persistence.statements.flow_statements import (
+    ASSIGN_HAS_FLOW,
+    IS_WRITTEN,
+    LOAD_SIGNALS,
+    WRITE_ITEMS,
+    WRITE_WAITS,
+)
 from stepwell.persistence.statements.item_results import result_bytes_of, result_of
 from stepwell.persistence.tables import steps, tasks, workflows
 from stepwell.persistence.tables.column import RowType, assign, names, without
@@ -30,7 +36,7 @@ def _checkpoint(before: str = "", fence: str = "", *, flow: bool = False) -> str
     """
     if flow:
         workflow, step, task = workflows.WORKFLOW, steps.STEP, TASK
-        assign_workflow = f"{assign(workflows.STATE, 'w')}, {ASSIGN_WAKE_AT}"
+        assign_workflow = f"{assign(workflows.STATE, 'w')}, {ASSIGN_WAKE_AT}, {ASSIGN_HAS_FLOW.format(step.name)}"
         # A step that repeats keeps its best result so far.
         assign_step = assign(steps.STATE, "s", result="coalesce(s.result, t.result)")
     else:
@@ -282,6 +288,18 @@ SELECT u.id, named.workflow_id, u.status = 'STORED' AS is_stored,
 FROM named JOIN uploads AS u ON u.id = named.id AND u.tenant IS NOT DISTINCT FROM named.tenant
 ORDER BY u.id FOR SHARE OF u
 """
+
+# Lets the workflow $1 read the files $5, if it may not read all files of its tenant (see `FileScope`).
+MAY_READ: Final = f"""
+WITH limited AS (
+    UPDATE workflows SET named_files = (
+        SELECT json_agg(n.path) FROM (
+            SELECT json_array_elements_text(named_files) AS path UNION SELECT unnest($5::text[])
+        ) AS n
+    ) WHERE id = $1 AND named_files IS NOT NULL AND {in_scope(2)}
+)
+SELECT tenant FROM workflows WHERE id = $1 AND {in_scope(2)}
+"""  # noqa: S608 - built from a constant
 
 # Records that uploads are used now. Returns those that still exist.
 USE_UPLOADS: Final = """

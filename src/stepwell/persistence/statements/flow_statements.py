@@ -16,6 +16,12 @@ from stepwell.persistence.tables.waits import SIGNAL, WAIT
 # `(x IN (...)) IS TRUE` always uses a hash table. A bare IN might use another plan if the planner expects few rows.
 IS_WRITTEN: Final = "({0}.workflow_id IN (SELECT id FROM written)) IS TRUE"
 
+# A workflow without flow control of which a person has skipped a step counts as one with it from then on: its reads
+# look for steps that are done without a result.
+ASSIGN_HAS_FLOW: Final = """has_flow = t.has_flow OR (
+        t.id IN (SELECT s.workflow_id FROM unnest($2::{}[]) AS s WHERE s.skip_reason = 'manual')
+    ) IS TRUE"""
+
 # Stages of `engine_statements.CHECKPOINT_AND_FLOW`, which follow the stage `written`: the waits $16 that have begun,
 # the keys $17 and $18 of those that have ended, the signals $19 that are stored, and the names $21 of those that the
 # workflows $20 have taken. A step that waits again replaces the row of its earlier wait. $22 are tasks and uploads

@@ -1,7 +1,7 @@
 """SQL over the items of a step: its result, the size of that result, and the numbers of items by status.
 
-The result of a step with items is built from their rows when it is read, and isn't stored. All these expressions are
-evaluated for steps with items only, so others cost a comparison with NULL.
+The result of a step with items is built from their rows when it is read, and isn't stored, unless a person has given it
+by hand. All these expressions are evaluated for steps with items only, so others cost a comparison with NULL.
 """
 
 from typing import Final
@@ -33,14 +33,16 @@ _BUILT: Final = f"""
 """  # noqa: S608 - built from constants
 
 
+_IS_STORED: Final = "{0}.for_each IS NULL OR {0}.result IS NOT NULL"
+
+
 def result_of(step: str) -> str:
     """Return the SQL of the result of the row *step*, an alias of `steps`.
 
     It is NULL for a step with items that isn't COMPLETED.
     """
     built = _BUILT % _ITEMS.format(step)
-    has_built = f"{step}.for_each IS NOT NULL AND {step}.status = 'COMPLETED'"
-    return f"CASE WHEN {step}.for_each IS NULL THEN {step}.result WHEN {has_built} THEN ({built}) END"
+    return f"CASE WHEN {_IS_STORED.format(step)} THEN {step}.result WHEN {step}.status = 'COMPLETED' THEN ({built}) END"
 
 
 def final_result_of(step: str) -> str:
@@ -53,7 +55,7 @@ def final_result_of(step: str) -> str:
     stored = f"(SELECT coalesce(sum(pg_column_size(i.result)), 0) FROM {items})"  # noqa: S608
     exact = f"(SELECT coalesce(sum(octet_length(i.result::text)), 0) FROM {items})"  # noqa: S608
     built = f"CASE WHEN {exact} <= {MAX_RESULT_BYTES} THEN ({_BUILT % items}) END"
-    return f"""CASE WHEN {step}.status <> 'COMPLETED' THEN NULL WHEN {step}.for_each IS NULL THEN {step}.result
+    return f"""CASE WHEN {step}.status <> 'COMPLETED' THEN NULL WHEN {_IS_STORED.format(step)} THEN {step}.result
                WHEN {stored} <= {MAX_RESULT_BYTES} THEN {built} END"""
 
 
@@ -70,7 +72,9 @@ def result_bytes_of(step: str, bytes_of: str, own: str) -> str:
     size = bytes_of.format("i.result")
     total = f"100 + 2 * coalesce(sum({size}), 0) + 5 * count(*)"
     of_items = f"SELECT least({total}, 2000000000)::int FROM {_ITEMS.format(step)}"  # noqa: S608
-    return f"CASE WHEN {step}.for_each IS NULL THEN {own} WHEN {step}.status = 'COMPLETED' THEN ({of_items}) ELSE 0 END"
+    given = f"WHEN {step}.result IS NOT NULL THEN {bytes_of.format(f'{step}.result')}"
+    built = f"WHEN {step}.status = 'COMPLETED' THEN ({of_items})"
+    return f"CASE WHEN {step}.for_each IS NULL THEN {own} {given} {built} ELSE 0 END"
 
 
 def counts_of(step: str) -> str:
@@ -83,6 +87,7 @@ def counts_of(step: str) -> str:
             ("running", "= 'RUNNING'"),
             ("completed", "= 'COMPLETED'"),
             ("failed", "= 'FAILED'"),
+            ("skipped", "= 'SKIPPED'"),
         )
     )
     counts += ", 'retries', coalesce(sum(i.retry_count), 0)"
@@ -90,10 +95,10 @@ def counts_of(step: str) -> str:
     return f"CASE WHEN {step}.for_each IS NOT NULL AND {step}.flow ->> 'items' IS NOT NULL THEN ({query}) END"
 
 
-# The share of the items that are COMPLETED, added up over the steps of a workflow that aren't done.
+# The share of the items that are done, added up over the steps of a workflow that aren't done.
 ITEMS_DONE: Final = """(
     SELECT sum(each.share) FROM (
-        SELECT (count(*) FILTER (WHERE i.status = 'COMPLETED'))::float8 / count(*) AS share
+        SELECT (count(*) FILTER (WHERE i.status IN ('COMPLETED', 'SKIPPED')))::float8 / count(*) AS share
         FROM steps AS s JOIN step_items AS i ON i.workflow_id = s.workflow_id AND i.position = s.position
         WHERE s.workflow_id = workflows.id AND s.for_each IS NOT NULL
           AND s.status IN ('PENDING', 'RUNNING', 'CANCELLED', 'FAILED') AND NOT (s.status = 'FAILED' AND s.optional)

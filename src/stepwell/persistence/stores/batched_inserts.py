@@ -5,7 +5,7 @@ What must hold, besides what `BatchedCalls` promises:
 - A workflow that the database refuses fails only its own insert.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from itertools import chain
 from typing import Any
@@ -85,6 +85,11 @@ class WorkflowInserter:
                 if row["is_stored"]:
                     return ChildInsertion.STORED
         return ChildInsertion[row["bound"] or "LOST"]
+
+    async def refer(self, workflow_id: UUID, tenant: str | None, named: Sequence[str]) -> None:
+        """Store that a workflow which is stored already names these tasks and uploads. Raises `UploadsGone`."""
+        many = len(named)
+        await self._use_uploads(await self._connections.fetch(sql.REFER, named, [workflow_id] * many, [tenant] * many))
 
     def close(self) -> None:
         self._connections.close()

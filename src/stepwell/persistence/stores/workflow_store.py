@@ -13,7 +13,8 @@ import asyncpg
 from msgspec import json
 from msgspec.structs import astuple, replace
 
-from stepwell.basics.errors import Forbidden, ResultTooLarge
+from stepwell.basics.artifacts import named_tasks
+from stepwell.basics.errors import Forbidden, NotFound, ResultTooLarge
 from stepwell.basics.tenancy import TenantScope
 from stepwell.basics.workflow_limits import BYTES_A_SLOT, STEPS_A_SLOT, RootLimits
 from stepwell.contract.enums import ProviderType, WorkflowStatus
@@ -111,6 +112,13 @@ class PostgresWorkflowStore(PostgresAdapter):
             rows = await self._pool.fetch(sql.CHILD_STATUSES, list(child_ids), *astuple(scope), parent_id)
         statuses = {row["id"]: WorkflowStatus(row["status"]) for row in rows if row["is_child"]}
         return ChildStatuses(statuses, sum(row["child_ends"] for row in rows if row["id"] == parent_id))
+
+    async def refer(self, scope: TenantScope, workflow_id: UUID, paths: Collection[str]) -> None:
+        async with self._permit():
+            rows = await self._pool.fetch(sql.MAY_READ, workflow_id, *astuple(scope), sorted(paths))
+        if not rows:
+            raise NotFound("workflow")
+        await self._inserter.refer(workflow_id, rows[0]["tenant"], sorted(named_tasks(" ".join(paths))))
 
     async def load(self, scope: TenantScope, workflow_id: UUID) -> LoadedWorkflow | None:
         async with self._permit(), self._pool.acquire() as connection:

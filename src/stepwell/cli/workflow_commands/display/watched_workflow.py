@@ -88,10 +88,11 @@ class WatchedStep:
 
     @property
     def part_done(self) -> float:
-        """The progress of the step: 0 or 1, or the part of its items that is COMPLETED."""
+        """The progress of the step: 0 or 1, or the part of its items that is COMPLETED or skipped."""
         if self.is_done:
             return 1.0
-        return 0.0 if self.items is None or not self.items.total else self.items.completed / self.items.total
+        items = self.items
+        return 0.0 if items is None or not items.total else (items.completed + items.skipped) / items.total
 
     @property
     def reason(self) -> StepReason | None:

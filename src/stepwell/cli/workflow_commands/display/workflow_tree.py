@@ -49,6 +49,7 @@ _SKIPPED_BECAUSE: Mapping[str, str] = {
     SkipReason.WHEN: "its condition isn't true",
     SkipReason.FAILURE: "a step before it has failed",
     SkipReason.DEPENDENCY: "a step that it needs was skipped",
+    SkipReason.MANUAL: "a person has skipped it",
 }
 _Entry = tuple[str, WatchedStep | list[WatchedStep]]  # a gutter, and a step or the steps that have no row
 
