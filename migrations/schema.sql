@@ -318,6 +318,22 @@ CREATE TABLE daily_costs (
     CONSTRAINT daily_costs_pkey PRIMARY KEY (tenant, day, provider, model, definition, currency)
 ) WITH (fillfactor=50);
 
+CREATE TABLE budgets (
+    scope text NOT NULL,
+    unit text NOT NULL,
+    spent numeric NOT NULL,
+    reserved numeric NOT NULL,
+    CONSTRAINT budgets_pkey PRIMARY KEY (scope, unit)
+) WITH (fillfactor=50);
+
+CREATE TABLE budget_reservations (
+    task_id uuid NOT NULL,
+    scope text NOT NULL,
+    unit text NOT NULL,
+    amount numeric NOT NULL,
+    CONSTRAINT budget_reservations_pkey PRIMARY KEY (task_id, scope, unit)
+);
+
 CREATE TABLE definitions (
     lane text NOT NULL,
     name text NOT NULL,

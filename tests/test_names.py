@@ -15,6 +15,7 @@ SHARED_SUBJECTS = {
     "attempts": "attempts: the engine runs them, the app builds what they need",
     "bench": "the benchmark, and its command",
     "by_hand": "ends of steps by hand: the state machine's part, and the operations",
+    "budgets": "budgets: their port, and their storage",
     "celery": "Celery: the provider that sends messages, and the app of the workers",
     "children": "sub-workflows: the state machine's part, and the engine's",
     "client": "the client of this API, and the provider's of ComfyUI's",

@@ -358,6 +358,25 @@ _REQUESTS = (
         PRIMARY KEY (tenant, day, provider, model, definition, currency)
     ) WITH (fillfactor = 50)
     """,
+    # What attempts have spent and reserved. `scope` is the id of a root with a budget, or a day of UTC and a tenant.
+    """
+    CREATE TABLE budgets (
+        scope text NOT NULL,
+        unit text NOT NULL,  -- a currency, or '' for attempts
+        spent numeric NOT NULL,
+        reserved numeric NOT NULL,
+        PRIMARY KEY (scope, unit)
+    ) WITH (fillfactor = 50)
+    """,
+    """
+    CREATE TABLE budget_reservations (
+        task_id uuid NOT NULL,
+        scope text NOT NULL,
+        unit text NOT NULL,
+        amount numeric NOT NULL,
+        PRIMARY KEY (task_id, scope, unit)
+    )
+    """,
 )
 
 _DEFINITIONS = (

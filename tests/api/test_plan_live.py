@@ -103,7 +103,15 @@ async def test_the_example_of_the_contract_is_planned_without_storing_it(priced:
             },
         ],
         "runs": {"least": 2, "most": 2},
-        "price": {"known_least": [FREE], "known": [FREE], "unknown_steps": 0, "worst_case": FREE},
+        "price": {
+            "known_least": [FREE],
+            "known": [FREE],
+            "unknown_steps": 0,
+            "worst_case": FREE,
+            "worst": [FREE],
+            "attempts": 0,
+        },
+        "budget": None,
         "warnings": [],
     }
 
@@ -166,7 +174,8 @@ async def test_a_plan_has_layers_critical_path_attempts_and_prices(priced: Servi
     assert by_id["dear"]["config"] == {"strength": 1, "style": "all", "arguments": {"a": 1, "seed": mapped}}
     assert (by_id["paint"]["timeout_s"], by_id["dear"]["timeout_s"]) == (30.0, 600.0)
     known, worst = {"amount": 2.06, "currency": "EUR"}, {"amount": 2.11, "currency": "EUR"}
-    assert forecast["price"] == {"known_least": [known], "known": [known], "unknown_steps": 0, "worst_case": worst}
+    least = {"known_least": [known], "known": [known], "unknown_steps": 0}
+    assert forecast["price"] == least | {"worst_case": worst, "worst": [worst], "attempts": 4}
 
 
 async def test_a_step_without_a_price_makes_the_total_unknown(priced: Service, world: World) -> None:
@@ -175,7 +184,9 @@ async def test_a_step_without_a_price_makes_the_total_unknown(priced: Service, w
     forecast = await plan_of(priced, body(cheap, beside, passthrough_step("p")))
     assert [step["price"] and step["price"]["amount"] for step in forecast["steps"]] == [None, 0.01, 0.0]
     known = {"amount": 0.01, "currency": "EUR"}
-    assert forecast["price"] == {"known_least": [known], "known": [known], "unknown_steps": 2, "worst_case": None}
+    least = {"known_least": [known], "known": [known], "unknown_steps": 2}
+    worst = {"amount": 0.04, "currency": "EUR"}
+    assert forecast["price"] == least | {"worst_case": None, "worst": [worst], "attempts": 12}
 
 
 async def test_seconds_are_reported_if_known_with_their_source(priced: Service, world: World) -> None:

@@ -79,7 +79,7 @@ async def run_with_worker(
 ) -> AsyncIterator[tuple[World, Worker, Service]]:
     """Run a service with a worker that reports costs. *prices*: the price list of its models."""
     folder.joinpath("emulator").mkdir()
-    listed = Prices() if prices is None else Prices({ProviderType.CUSTOM: prices})
+    listed = Prices() if prices is None else Prices({ProviderType.CUSTOM: {**prices}})
     async with Worker(folder / "emulator") as worker:
         world = World(ProviderType.CUSTOM, worker)
         async with running_service(memory, folder / "data", prices=listed, **world.settings, **settings) as service:

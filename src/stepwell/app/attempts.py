@@ -94,6 +94,7 @@ def build_catalog(settings: Settings, registry: Registry) -> ProviderCatalog:
         refusals=registry.refusals(),
         file_rules=registry.file_rules(AddressPolicy(settings.allowed_cidrs), https_only=settings.https_only),
         members=brought | registry.members(),
+        currencies=build_prices(settings).currencies,
     )
 
 

@@ -25,6 +25,7 @@ from stepwell.engine.admission.limit_shares import LimitShares
 from stepwell.engine.admission.model_health import ModelHealth
 from stepwell.engine.admission.workflow_slots import WorkflowSlots
 from stepwell.engine.attempts.attempt_io import FileAccess
+from stepwell.engine.attempts.budget_keeper import BudgetKeeper
 from stepwell.engine.attempts.expression_evaluator import ExpressionEvaluator
 from stepwell.engine.attempts.fingerprints import Fingerprints
 from stepwell.engine.attempts.flow_evaluator import FlowEvaluator
@@ -165,6 +166,7 @@ class Engine:
         self.workflows: dict[UUID, ActiveWorkflow] = {}
         self.open_children = OpenChildren(self.workflows, self.workflow_queue)
         self.children = StoredChildren(store, database.reader, clock, uuid7)
+        self.budgets = BudgetKeeper(database.budgets, clock, settings.tenant_budgets)
         # What runs workflows
         public = settings.public_url is not None
         urls = SignedArtifactUrls(stores.task_files, stores.files, process.signed_urls, clock, public=public)
@@ -203,7 +205,7 @@ class Engine:
             self.registry,
             files,
             process.callback_urls if settings.public_url is not None else None,
-            RemoteJobs(store, clock, pace, prices, settings.provider_timeout_s, self.lease),
+            RemoteJobs(store, clock, pace, prices, settings.provider_timeout_s, self.lease, budgets=self.budgets),
             self.memory,
             self.expressions,
             store=store,

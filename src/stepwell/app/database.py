@@ -23,6 +23,8 @@ from stepwell.persistence.connections.database import (
 )
 from stepwell.persistence.connections.write_probe import try_to_write
 from stepwell.persistence.stores.batched_reads import CONNECTIONS
+from stepwell.persistence.stores.budgets import CONNECTIONS as BUDGET_CONNECTIONS
+from stepwell.persistence.stores.budgets import PostgresBudgets
 from stepwell.persistence.stores.cleanups import CONNECTIONS as CLEANUP_CONNECTIONS
 from stepwell.persistence.stores.cleanups import PostgresCleanups
 from stepwell.persistence.stores.cost_queries import PostgresDailyCosts
@@ -48,6 +50,7 @@ from stepwell.persistence.stores.uploads import CONNECTIONS as UPLOAD_CONNECTION
 from stepwell.persistence.stores.uploads import PostgresUploads
 from stepwell.persistence.stores.workflow_reader import PostgresWorkflowReader
 from stepwell.persistence.stores.workflow_store import PostgresWorkflowStore
+from stepwell.ports.budgets import Budgets
 from stepwell.ports.clock import Clock
 from stepwell.ports.deletions import Cleanups, DailyCosts, Purges
 from stepwell.ports.processes import (
@@ -97,6 +100,7 @@ class Database(Struct):
     commands: Commands
     limits: LimitStore
     sign_ins: SignIns
+    budgets: Budgets
     installation: Installation | None = None
     probe: Probe | None = None
 
@@ -182,6 +186,7 @@ class PostgresSource:
             commands=PostgresCommands(open_pool(COMMAND_CONNECTIONS)),
             limits=PostgresLimitStore(notifying),
             sign_ins=PostgresSignIns(open_pool(SIGN_IN_CONNECTIONS)),
+            budgets=PostgresBudgets(open_pool(BUDGET_CONNECTIONS)),
             installation=PostgresInstallation(pool),
             probe=partial(try_to_write, connect),
         )

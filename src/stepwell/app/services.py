@@ -19,6 +19,7 @@ from stepwell.engine.execution.peer_messages import PeerMessages
 from stepwell.engine.execution.workflow_access import VerbApplier, WorkflowAccess
 from stepwell.engine.execution.workflow_admission import WorkflowAdmission
 from stepwell.engine.explain.availability import Availability
+from stepwell.engine.explain.budget_use import BudgetReader
 from stepwell.engine.explain.dry_run import DryRunner
 from stepwell.engine.explain.explainer import Explainer
 from stepwell.engine.explain.limit_use import ProviderStatusReader, TenantLimitsReader
@@ -81,20 +82,20 @@ class Background:
             services.uploads.sweeper,
             services.cleanups,
             self.command_receiver,
+            engine.budgets,
         )
 
 
 def build_services(process: ProcessInfo, stores: Stores, engine: Engine, stack: contextlib.AsyncExitStack) -> Services:
     settings, clock, database, store = process.settings, process.clock, stores.database, stores.database.workflow_store
     scheduler, ownership, statement_s = engine.scheduler, engine.ownership, settings.database_timeout_s
-    reads = ReadService(database.reader, stores.task_files)
+    reads, artifacts = ReadService(database.reader, stores.task_files), stores.files.artifacts
     access = WorkflowAccess(store, scheduler, ownership, engine.lease, engine.bus)
     availability = Availability(scheduler.checkpointer, stores.writes, database.reader, ownership)
     idempotency = IdempotentRequests(database.keys, engine.lease, clock, uuid7, statement_s=statement_s)
     peers, slow_s = engine.coordination, settings.database_slow_s
     admission = WorkflowAdmission(engine.workflow_queue, store, scheduler, ownership, clock, peers, slow_s)
     uploads, webhooks = _build_uploads(process, stores, stack), _build_webhooks(process, stores, engine, stack)
-    artifacts = stores.files.artifacts
     cleanups = CleanupRunner(database.cleanups, database.purges, artifacts, uploads, access, engine.bus, clock)
     sender = CommandSender(database.commands, peers, idempotency, clock, uuid7)
     explainer, dry_runner = _build_explainer(process, stores, engine, sender)
@@ -111,6 +112,7 @@ def build_services(process: ProcessInfo, stores: Stores, engine: Engine, stack: 
         definition_files=DefinitionFiles(uploads),
         by_hand=EndsByHand(store, stores.task_files, engine.catalog),
         callbacks=process.callback_urls,
+        catalog=engine.catalog,
         clock=clock,
         make_id=uuid7,
     )
@@ -139,7 +141,7 @@ def build_services(process: ProcessInfo, stores: Stores, engine: Engine, stack: 
         memory=engine.memory,
         admission=admission,
         create_turns=FairTurns(per_tenant=_CREATES_IN_PROGRESS),
-        limits=_build_limits(settings, stores, engine, admission),
+        limits=_build_limits(process, stores, engine, admission),
         uploads=uploads,
         definitions=database.definitions,
         origin_instance=settings.origin_instance,
@@ -160,8 +162,9 @@ def _build_webhooks(
 
 
 def _build_limits(
-    settings: Settings, stores: Stores, engine: Engine, admission: WorkflowAdmission
+    process: ProcessInfo, stores: Stores, engine: Engine, admission: WorkflowAdmission
 ) -> TenantLimitsReader:
+    settings = process.settings
     names, versions = settings.max_definitions_per_tenant, settings.max_versions_per_definition
     return TenantLimitsReader(
         admission,
@@ -170,7 +173,13 @@ def _build_limits(
         _upload_limits(settings),
         stores.database.definitions,
         DefinitionLimits(names, versions, settings.definition_quota_bytes),
+        budgets=_budget_reader(process, stores),
     )
+
+
+def _budget_reader(process: ProcessInfo, stores: Stores) -> BudgetReader:
+    budgets, reader = stores.database.budgets, stores.database.reader
+    return BudgetReader(budgets, reader, process.settings.tenant_budgets, process.clock)
 
 
 def _upload_limits(settings: Settings) -> UploadLimits:
@@ -221,6 +230,7 @@ def _build_explainer(
         in_process=engine.registry.in_process_types(),
         writes=stores.writes,
         owner_requests=owner_requests,
+        budgets=_budget_reader(process, stores),
     )
     dry_runner = DryRunner(
         store=reader,

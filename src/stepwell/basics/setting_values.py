@@ -1,10 +1,13 @@
 """The types of settings that are read from one text: prices, limits, networks and secrets."""
 
 import re
+from collections.abc import Mapping
+from decimal import Decimal
+from enum import StrEnum
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Annotated, Self, TypeVar
 
-from msgspec import DecodeError, Meta, json
+from msgspec import DecodeError, Meta, Struct, json
 
 from stepwell.basics.workflow_limits import TenantLimit
 from stepwell.contract.enums import ProviderType, TaskType
@@ -19,7 +22,6 @@ _ORIGIN = re.compile(
 DEFAULT_QUEUE = "stepwell"
 _QueueKey = Annotated[str, Meta(pattern=rf"^(?:\*|{'|'.join(TaskType)})(?!\n)$")]  # msgspec takes no enum beside "*"
 _QueueName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}(?!\n)$")]
-_Price = Annotated[float, Meta(ge=0)]
 
 T = TypeVar("T")
 
@@ -37,14 +39,49 @@ def about(description: str, *, default: str | None = None) -> Meta:
     return Meta(description=description, extra=None if default is None else {"default": default})
 
 
-class Prices(dict[str, dict[str, float]]):
-    """The price of a job, by provider and model. The model `*` stands for all others."""
+class PriceUnit(StrEnum):
+    JOB = "job"
+    IMAGE = "image"
+    SECOND = "second"
+    MILLION_TOKENS = "million_tokens"
+
+
+_Amount = Annotated[float, Meta(ge=0)]
+_WrittenAmount = Annotated[str, Meta(pattern=r"^[0-9]{1,12}(\.[0-9]{1,9})?(?!\n)$")]
+_Currency = Annotated[str, Meta(pattern=r"^[A-Z]{3}(?!\n)$")]
+
+
+class ModelPrice(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The price of one unit. `currency` is None for that of the setting."""
+
+    amount: _Amount | _WrittenAmount
+    currency: _Currency | None = None
+    per: PriceUnit = PriceUnit.JOB
+
+
+class Prices(dict[str, dict[str, float | ModelPrice]]):
+    """Prices by provider and model. A number is that of a job. The model `*` stands for all others."""
 
     @classmethod
     def read(cls, text: str) -> Self:
         """Read the JSON *text*. Raises ValueError."""
-        prices = _read(text, dict[ProviderType, dict[str, _Price]], '{"FAL": {"fal-ai/flux/dev": 0.025}}')
+        example = '{"FAL": {"fal-ai/flux/dev": 0.025, "*": {"amount": "0.40", "currency": "EUR", "per": "second"}}}'
+        prices = _read(text, dict[ProviderType, dict[str, _Amount | ModelPrice]], example)
         return cls(prices.items())
+
+
+class TenantBudgets(dict[str, dict[str, Decimal]]):
+    """How much each tenant may spend on a day (UTC), by tenant and currency. `*` stands for all others."""
+
+    @classmethod
+    def read(cls, text: str) -> Self:
+        """Read the JSON *text*. Raises ValueError."""
+        budgets = _read(text, dict[str, dict[_Currency, _Amount | _WrittenAmount]], '{"acme": {"USD": "50.00"}}')
+        return cls({each: {key: Decimal(str(most)) for key, most in own.items()} for each, own in budgets.items()})
+
+    def of(self, tenant: str | None) -> Mapping[str, Decimal] | None:
+        """Return the budget of the tenant; None if it has none."""
+        return self.get("*") if tenant is None else self.get(tenant, self.get("*"))
 
 
 class ModelLimits(dict[ProviderType, dict[str, ModelLimit]]):

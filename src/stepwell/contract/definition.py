@@ -274,15 +274,6 @@ class RerunWorkflow(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     ] = None
 
 
-class WorkflowUpdate(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """An absent field keeps its value, null clears it. A null name keeps the name, as if it was absent."""
-
-    name: WorkflowName | UnsetType = UNSET
-    description: Description | UnsetType | None = UNSET
-    webhook_url: WebhookUrl | UnsetType | None = UNSET
-    labels: Labels | UnsetType | None = UNSET
-
-
 class RetryPolicy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Full-jitter backoff: attempt n waits between 0 and min(max_s, base_s * factor**(n-1)) seconds.
 
@@ -296,6 +287,43 @@ class RetryPolicy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     outage_s: Annotated[float, Meta(ge=0, le=86400)] = 600.0
 
 
+Currency: TypeAlias = Annotated[str, Meta(pattern=r"^[A-Z]{3}(?!\n)$")]  # in Python, $ alone, as above
+_Amount: TypeAlias = Annotated[str, Meta(pattern=r"^[0-9]{1,12}(\.[0-9]{1,9})?(?!\n)$")]
+
+
+class Budget(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a workflow may spend at providers, with its items and sub-workflows."""
+
+    max_cost: Annotated[
+        dict[Currency, _Amount | Annotated[float, Meta(ge=0, le=1e12)]],
+        Meta(min_length=1, max_length=20, description="The most that attempts may cost, by currency"),
+    ] = field(default_factory=dict)
+    max_attempts: (
+        Annotated[int, Meta(ge=0, le=2**31 - 1, description="How many attempts at providers may begin, LOCAL aside")]
+        | None
+    ) = None
+    on_exceeded: Annotated[
+        Literal["pause", "fail"],
+        Meta(description="What happens before an attempt that doesn't fit: the workflow is PAUSED (default), or fails"),
+    ] = "pause"
+
+
+class ConfigUpdate(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The members of `config` that can be changed."""
+
+    budget: Annotated[Budget, Meta(description="Replaces the budget that the workflow was created with")]
+
+
+class WorkflowUpdate(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """An absent field keeps its value, null clears it. A null name keeps the name, as if it was absent."""
+
+    name: WorkflowName | UnsetType = UNSET
+    description: Description | UnsetType | None = UNSET
+    webhook_url: WebhookUrl | UnsetType | None = UNSET
+    labels: Labels | UnsetType | None = UNSET
+    config: ConfigUpdate | UnsetType = UNSET
+
+
 class WorkflowConfig(Struct, frozen=True, kw_only=True):
     """The members of a workflow's `config` that Stepwell knows. Others pass through untouched."""
 
@@ -304,3 +332,4 @@ class WorkflowConfig(Struct, frozen=True, kw_only=True):
     workflow_timeout_s: Annotated[float, Meta(gt=0, le=31_536_000)] | None = None
     on_unknown: Literal["fail", "resubmit"] | None = None
     step_defaults: dict[str, JsonObject] = field(default_factory=dict)
+    budget: Budget | None = None

@@ -36,14 +36,29 @@ class PlannedPrice(Struct, frozen=True):
     items, and at each run of what repeats. `known_least` is without the steps that conditions may skip, with the
     fewest items, and with one run of each step or item. `unknown_steps` counts the steps whose price, or whose
     fallback's price, isn't known. `worst_case` is the price if every step runs, and every attempt is made and paid for,
-    fallbacks included; null if a price isn't known. The steps of sub-workflows count in all of these. Where only the
-    run knows the numbers of items, there are at most 10,000 in a workflow.
+    fallbacks included; null if a price isn't known, or if there are several currencies. `worst` has that sum of the
+    known prices in each currency. `attempts` counts the attempts of the worst case that aren't at LOCAL. The steps of
+    sub-workflows count in all of these. Where only the run knows the numbers of items, there are at most 10,000 in a
+    workflow.
     """
 
     known_least: Sequence[Money]
     known: Sequence[Money]
     unknown_steps: int
     worst_case: Money | None
+    worst: Sequence[Money] = ()
+    attempts: int = 0
+
+
+class PlannedBudget(Struct, frozen=True):
+    """Whether the worst case fits into the budget of the definition. Unknown prices count as 0; `unknown_steps` counts
+    the steps that have one.
+    """
+
+    fits: bool
+    worst_case: Sequence[Money]
+    attempts: int
+    unknown_steps: int
 
 
 class PlannedStep(Struct, frozen=True, kw_only=True):
@@ -94,6 +109,7 @@ class WorkflowPlan(Struct, frozen=True):
     steps: Sequence[PlannedStep]
     runs: PlannedCount
     price: PlannedPrice
+    budget: Annotated[PlannedBudget, Meta(description="Null without a budget")] | None = None
     warnings: Sequence[DefinitionWarning] = ()
 
 

@@ -11,6 +11,7 @@ from uuid import UUID
 from msgspec import Meta, Struct
 
 from stepwell.contract.enums import ProviderType, StepStatus, WorkflowStatus
+from stepwell.contract.tasks import WorkflowBudget
 
 Doing = Literal["recording", "preparing", "evaluating_mappings", "waiting_for_memory", "working", "fetching"]
 SlotLimit = Literal["total", "provider", "model", "tenant"]
@@ -29,11 +30,12 @@ class NotStarted(Reason, tag="not_started", frozen=True, kw_only=True):
 
 class IsPaused(Reason, tag="paused", frozen=True, kw_only=True):
     """The workflow is PAUSED. `by` and `at` say who paused it and when. They are null while the database is
-    unavailable.
+    unavailable. `budget`: the service has paused it, because its budget has no room for an attempt.
     """
 
     by: str | None
     at: datetime | None
+    budget: bool = False
 
 
 class OtherProcess(Reason, tag="other_process", frozen=True, kw_only=True):
@@ -239,6 +241,14 @@ class WaitsForItems(Reason, tag="waits_for_items", frozen=True, kw_only=True):
     reasons: dict[str, int]
 
 
+class WaitsForBudget(Reason, tag="waits_for_budget", frozen=True, kw_only=True):
+    """The budget of the tenant for this day (UTC) has no room for the next attempt. It is tried again at the time
+    `at`.
+    """
+
+    at: datetime
+
+
 class WaitsForDecision(Reason, tag="waits_for_decision", frozen=True, kw_only=True):
     """Somebody has to decide, by `POST …/steps/{step_id}/decision` or by the step's decision link. Without a decision,
     the wait ends at `until`; null without a limit.
@@ -302,6 +312,7 @@ StepReason = (
     | BreakerOpen
     | WaitsForRetry
     | ProviderAway
+    | WaitsForBudget
     | IsPaused
     | FailedElsewhere
     | HasFailed
@@ -365,3 +376,6 @@ class Explanation(Struct, frozen=True):
     status: WorkflowStatus
     reason: WorkflowReason | None
     steps: Sequence[ExplainedStep]
+    budget: (
+        Annotated[WorkflowBudget, Meta(description="Null without a budget, and while the database is away")] | None
+    ) = None

@@ -5,6 +5,7 @@ from typing import Annotated
 from msgspec import Meta, Struct
 
 from stepwell.contract.fields import Time
+from stepwell.contract.tasks import BudgetStatus
 
 
 class ActiveWorkflows(Struct):
@@ -54,6 +55,7 @@ class Limits(Struct):
     running_steps: RunningSteps
     uploads: StorageUse
     definitions: StorageUse
+    budget: Annotated[BudgetStatus, Meta(description="Of this day (UTC); null if there is none")] | None = None
 
 
 class Root(Struct):

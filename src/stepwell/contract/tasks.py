@@ -32,6 +32,30 @@ class CostSums(Struct, frozen=True):
     unknown_attempts: int = 0
 
 
+class BudgetPart(Struct, frozen=True):
+    """What a budget has in one currency, or in attempts at providers. `reserved` is for attempts under way. An attempt
+    whose cost isn't known counts as spent with its expected price if its provider may have charged it.
+    """
+
+    maximum: Annotated[float | None, Meta(description="null without a limit")]
+    spent: float
+    reserved: float
+
+
+class BudgetStatus(Struct, frozen=True, kw_only=True):
+    """A budget and its use. `costs` has a part for each currency."""
+
+    costs: dict[str, BudgetPart]
+    attempts: BudgetPart
+
+
+class WorkflowBudget(BudgetStatus, frozen=True, kw_only=True):
+    """The budget of a workflow with its sub-workflows. `workflow_id` is the one at the top."""
+
+    workflow_id: UUID
+    on_exceeded: Literal["pause", "fail"]
+
+
 class CostGroup(Struct, kw_only=True):
     """The sum of the costs of some attempts in one currency. It has those of the first five members that `by` names."""
 

@@ -1,6 +1,6 @@
 """The requests and responses about workflows, their steps, items and files, and what steps wait for."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
 from msgspec import UNSET, Meta, Struct, UnsetType
@@ -141,6 +141,9 @@ class WorkflowPublic(Struct, kw_only=True):
     progress: Annotated[float, Meta(description="Percent of the steps that are done, two decimals")]
     current_step: Annotated[str, Meta(description="The step that has been RUNNING longest")] | None = None
     waits_for: Annotated[WaitsFor, Meta(description=_WAITS_FOR)] | None = None
+    pause_reason: (
+        Annotated[Literal["budget"], Meta(description="Why the service has paused it; null if a caller has")] | None
+    ) = None
     definition: (
         Annotated[
             DefinitionReference, Meta(description="The stored definition that it runs, in which version; else null")

@@ -15,13 +15,24 @@ from functools import partial
 from typing import Any
 from uuid import UUID
 
-from msgspec import Struct, json, structs
+from msgspec import UNSET, Struct, json, structs, to_builtins
 
-from stepwell.basics.errors import InvalidTransition, JobFollowedUp, NotFound, NotWaiting, TooManyRequests, Unavailable
+from stepwell.basics.errors import (
+    Fault,
+    InvalidRequest,
+    InvalidTransition,
+    JobFollowedUp,
+    NotFound,
+    NotWaiting,
+    TooManyRequests,
+    Unavailable,
+)
+from stepwell.basics.strict_json.schema_faults import Loc
 from stepwell.basics.tenancy import EVERY_TENANT, TenantScope
-from stepwell.contract.definition import WorkflowUpdate
+from stepwell.contract.definition import Budget, WorkflowUpdate
 from stepwell.contract.enums import StepStatus, WorkflowStatus
 from stepwell.contract.workflows import CreateDecision, SendSignal, WorkflowCleanupDetail, WorkflowDataDeletion
+from stepwell.definition.validation.budget_rules import BudgetRules
 from stepwell.definition.validation.provider_rules import ProviderCatalog
 from stepwell.definition.validation.workflow import ValidatedWorkflow
 from stepwell.engine.attempts.expression_evaluator import ExpressionEvaluator
@@ -90,6 +101,7 @@ class WorkflowService(Struct, eq=False, kw_only=True):
     definition_files: DefinitionFiles
     by_hand: EndsByHand
     callbacks: CallbackUrls
+    catalog: ProviderCatalog
     clock: Clock
     make_id: NewId
 
@@ -181,7 +193,23 @@ class WorkflowService(Struct, eq=False, kw_only=True):
         preconditions: Preconditions = NO_PRECONDITIONS,
     ) -> FoundWorkflow:
         await self.webhooks.check_update(scope, workflow_id, changes)
+        if changes.config is not UNSET:
+            await self._check_budget(scope, workflow_id, changes.config.budget)
         return await self._verb(scope, workflow_id, Update(actor, changes), preconditions)
+
+    async def _check_budget(self, scope: TenantScope, workflow_id: UUID, budget: Budget) -> None:
+        """Refuse a new budget of a workflow that has none, whose attempts so far were not counted."""
+        record = await self.reads.get(scope, workflow_id)
+        config: Loc = ("body", "config")
+        faults = list(BudgetRules({"budget": to_builtins(budget)}, 0, self.catalog.currencies).faults())
+        if record.parent is not None:
+            why = f"The budget is that of the workflow at the top, {record.parent.root_id}"
+            faults = [Fault((*config, "budget"), why, "no_budget")]
+        elif record.config.get("budget") is None:
+            why = "The workflow was created without a budget, so that nobody knows what it has spent"
+            faults = [Fault((*config, "budget"), why, "no_budget")]
+        if faults:
+            raise InvalidRequest(faults)
 
     async def decide(
         self,

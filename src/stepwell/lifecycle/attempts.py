@@ -5,7 +5,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from stepwell.contract.enums import EventType, RunIf, StepStatus, TaskPhase, TaskStatus
+from stepwell.contract.enums import CancelReceipt, EventType, RunIf, StepStatus, TaskPhase, TaskStatus
 from stepwell.lifecycle.children import Children
 from stepwell.lifecycle.decision import Decision, copy_of
 from stepwell.lifecycle.effects import StartAttempt, WakeAt
@@ -14,6 +14,7 @@ from stepwell.lifecycle.inputs import (
     AttemptFailed,
     Diverted,
     FollowUpEnded,
+    HeldBack,
     RemoteInput,
     RunVerdict,
     Submitted,
@@ -116,10 +117,14 @@ class Attempts:
         if children is not None and isinstance(input_, FollowUpEnded):
             children.stopped(decision, position)
 
-    def _present(self, input_: RemoteInput | Succeeded | AttemptFailed) -> Task | None:
+    def _present(self, input_: RemoteInput | Succeeded | AttemptFailed | HeldBack) -> Task | None:
         """Return the attempt that the input is about; None if it is not the present one of its unit."""
         task = self._units.running.get(input_.position)
         return None if task is None or task.id != input_.task_id else task
+
+    def is_present(self, input_: HeldBack) -> bool:
+        """Return whether the attempt is still the present one of its unit."""
+        return self._present(input_) is not None
 
     # Ends of attempts
 
@@ -136,6 +141,8 @@ class Attempts:
         self._end(task, _TASK_COMPLETED, now)
         unit, flow = self._units.units[task.position], self._units.unit_plans[task.position].flow
         task.phase, task.outputs, task.cost = _TASK_STORED, input_.outputs, input_.cost
+        if task.sent is not None:
+            decision.settle(task)
         if flow is None or flow.repeat is None:
             self._steps.complete(decision, unit, input_.result, now, task)
         else:
@@ -196,6 +203,8 @@ class Attempts:
         abandoned = task.sent is not None and (input_.timed_out or input_.broken)
         if abandoned and not self._remote.abandon_failed(decision, input_, task, now):
             retry_decision = RetryDecision.FAIL
+        if task.follow_up_until is None:
+            decision.settle(task)
         if retry_decision is RetryDecision.FAIL:
             self._fail_unit(decision, unit, task, now)
             return
@@ -239,7 +248,16 @@ class Attempts:
     def _retry_later(self, decision: Decision, unit: StepState, task: Task, now: datetime, at: datetime) -> None:
         """Schedule another attempt: at the time *at* or, if nothing may start, after resume."""
         data: dict[str, Any] = {"attempt": unit.attempt, "error": unit.error_message}
-        if self._steps.may_continue(unit):
+        self._schedule(decision, unit, task, now, at, data)
+
+    def _schedule(
+        self, decision: Decision, unit: StepState, task: Task, now: datetime, at: datetime | None, data: dict[str, Any]
+    ) -> None:
+        """Schedule another attempt: at the time *at* or, without one or if nothing may start, after resume.
+
+        *data* is that of the event.
+        """
+        if at is not None and self._steps.may_continue(unit):
             unit.next_attempt_at = data["next_attempt_at"] = at
             self._units.backoff.add(unit.position)
             decision.effects.append(WakeAt(unit.position, at))
@@ -249,6 +267,22 @@ class Attempts:
         decision.record(unit, now, task)
         self._units.emit(decision, now, EventType.STEP_RETRYING, unit, **data)
         self._steps.hold_back_item(decision, unit, now)
+
+    def hold_back(self, decision: Decision, input_: HeldBack, now: datetime) -> None:
+        """End an attempt that has sent nothing. It doesn't count. The unit tries again at the time *until*, or after
+        resume.
+        """
+        if (task := self._present(input_)) is None:
+            return
+        unit = self._units.units[task.position]
+        self._end(task, TaskStatus.CANCELLED, now)
+        task.error, task.cancel_receipt = input_.why, CancelReceipt.NEVER_STARTED
+        unit.provider_attempts -= 1
+        unit.retry_count -= unit.provider_attempts > 0
+        if input_.until is not None:
+            unit.error_message = input_.why  # explain shows it while the unit waits
+        data: dict[str, Any] = {"attempt": unit.attempt, "error": input_.why}
+        self._schedule(decision, unit, task, now, input_.until, data)
 
     def retry(self, decision: Decision, position: int, now: datetime) -> None:
         """Let the next attempt of a unit begin whose time has come."""

@@ -11,7 +11,9 @@ from msgspec import UNSET, Struct, UnsetType, field
 
 from stepwell.basics.artifacts import named_tasks
 from stepwell.basics.idempotency import KeyClaim
-from stepwell.contract.enums import TERMINAL_EVENTS, TERMINAL_STATUSES, EventType
+from stepwell.contract.definition import Budget
+from stepwell.contract.enums import TERMINAL_EVENTS, TERMINAL_STATUSES, CancelReceipt, EventType
+from stepwell.contract.tasks import Cost
 from stepwell.lifecycle.effects import Effect
 from stepwell.lifecycle.model import HistoryEvent, ItemState, ShownWait, StepState, StoredSignal, Task, WorkflowState
 from stepwell.lifecycle.peer_commands import CommandMark
@@ -36,6 +38,31 @@ class RequestMarks(Struct, frozen=True):
     command: CommandMark | None = None
 
 
+class Settlement(Struct, frozen=True):
+    """The end of what the attempt `task_id` has reserved in budgets.
+
+    It has spent `cost`. `kept`: nobody knows what it has cost, because the provider may have a job of it, also one that
+    failed. Then all that was reserved counts as spent.
+    `counts`: it counts as an attempt, because its request was sent.
+    """
+
+    task_id: UUID
+    cost: Cost | None = None
+    kept: bool = False
+    counts: bool = True
+
+
+class BudgetRows(Struct):
+    """The changes of budgets: the `settlements` of attempts, and the new `budget` of the workflow."""
+
+    settlements: list[Settlement] = field(default_factory=list)
+    budget: Budget | None = None
+
+    def merge(self, later: "BudgetRows") -> None:
+        self.settlements += later.settlements
+        self.budget = later.budget or self.budget
+
+
 class Decision(Struct):
     """The result of `Run.apply`.
 
@@ -49,6 +76,7 @@ class Decision(Struct):
     - `commands`: those that the decision carries out. Nothing is written if one of them was withdrawn.
     - `waits`, by position: those that have begun. None: the wait has ended.
     - `signals`, by name: they are to be stored. None: the signal is to be deleted.
+    - `budget`: UNSET if no budget changes.
     - `parking_changes`: `wake_at`, the owner or `crashes` of the workflow's row changes, perhaps without an event.
 
     `ready` holds the positions of the steps that now want a slot. The `effects` follow once the rows are committed.
@@ -71,6 +99,7 @@ class Decision(Struct):
     commands: tuple[CommandMark, ...] = ()
     waits: dict[int, ShownWait | None] = field(default_factory=dict)
     signals: dict[str, StoredSignal | None] = field(default_factory=dict)
+    budget: BudgetRows | UnsetType = UNSET
     parking_changes: bool = False
     has_flow_steps: bool = False
     new_items: list[ItemState] = field(default_factory=list)
@@ -105,7 +134,7 @@ class Decision(Struct):
         """True if the decision has rows of webhooks, requests or cleanups, or changes the labels."""
         if self.deliveries or self.reservations or self.cleanup or self.commands:
             return True
-        return self.labels is not UNSET
+        return self.labels is not UNSET or self.budget is not UNSET
 
     @property
     def has_flow(self) -> bool:
@@ -138,6 +167,8 @@ class Decision(Struct):
         """The number of rows to write. The row of the workflow is one of them, and so are all its labels together."""
         number = 1 + len(self.steps) + len(self.tasks) + len(self.events) + len(self.deliveries)
         number += len(self.reservations) + len(self.commands) + (self.labels is not UNSET)
+        if self.budget is not UNSET:
+            number += len(self.budget.settlements)
         return number + len(self.waits) + len(self.signals) + len(self.new_items)
 
     def mark(self, marks: RequestMarks) -> None:
@@ -158,6 +189,20 @@ class Decision(Struct):
     def record_task(self, task: Task) -> None:
         """Add the row of *task* as it is now."""
         self.tasks[task.id] = copy_of(task)
+
+    def settle(self, task: Task) -> None:
+        """Add the settlement of *task*, which has ended, if it has reserved anything."""
+        if task.sent is not None and task.sent.reserved is True:
+            never_sent = task.cancel_receipt is CancelReceipt.NEVER_STARTED
+            may_be_charged = task.remote_id is not None or task.outcome_unknown
+            kept = task.cost is None and not never_sent and (may_be_charged or task.cancel_receipt is not None)
+            self.change_budget(BudgetRows([Settlement(task.id, task.cost, kept=kept, counts=not never_sent)]))
+
+    def change_budget(self, rows: BudgetRows) -> None:
+        if self.budget is UNSET:
+            self.budget = rows
+        else:
+            self.budget.merge(rows)
 
     def emit(
         self,
@@ -191,6 +236,8 @@ class Decision(Struct):
             self.commands += later.commands
             self.cleanup = later.cleanup or self.cleanup
             self.labels = self.labels if later.labels is UNSET else later.labels
+            if later.budget is not UNSET:
+                self.change_budget(later.budget)
         if later.has_flow:
             self.waits |= later.waits
             self.signals |= later.signals

@@ -199,6 +199,27 @@ class AttemptFailed(Struct, frozen=True):
     provider_away: bool = False
 
 
+class HeldBack(Struct, frozen=True):
+    """An attempt may not send its request, because a budget has no room for it. `why` says which.
+
+    `until` is the time at which a budget of the tenant has room again. None: the budget is that of the workflow at the
+    top. `fails`: that one fails then, instead of being paused.
+    """
+
+    position: int
+    task_id: UUID
+    why: str
+    fails: bool = False
+    until: datetime | None = None
+
+
+class ExceedBudget(Struct, frozen=True, tag="exceed_budget"):
+    """The verb of the service for the workflow at the top, whose budget has no room for an attempt below it."""
+
+    why: str
+    fails: bool = False
+
+
 class RetryDue(Struct, frozen=True):
     """The time of a step's next attempt has come, or the end of its wait."""
 
@@ -335,6 +356,8 @@ Input: TypeAlias = (
     | RemoteInput
     | Succeeded
     | AttemptFailed
+    | HeldBack
+    | ExceedBudget
     | RetryDue
     | DeadlinePassed
     | GiveUp

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
-from msgspec import Struct, field
+from msgspec import UNSET, Struct, UnsetType, field
 
 from stepwell.contract.enums import (
     CancelReceipt,
@@ -57,6 +57,11 @@ class WorkflowState(Struct):
     def waits_for_admission(self) -> bool:
         """True if the workflow is RUNNING, and waits for a process with free slots."""
         return self.status is WorkflowStatus.RUNNING and self.owner is None and self.wake_at is None
+
+    @property
+    def pauses_for_budget(self) -> bool:
+        """True if the workflow is PAUSED because a budget has no room. `failure` says which."""
+        return self.status is WorkflowStatus.PAUSED and self.failure is not None
 
 
 NEVER: Final = datetime.max.replace(tzinfo=UTC)
@@ -203,13 +208,16 @@ class Sent(Struct, frozen=True):
     """A request to a provider, committed before its first byte is sent.
 
     `digest` is the SHA-256 of the canonical JSON of its body. `at` is the time just before it was sent. `on_fallback`:
-    it was sent to the step's fallback provider.
+    it was sent to the step's fallback provider. `price` is the expected cost if it depends on the inputs of the
+    attempt. `reserved`: money, or an attempt, is reserved in a budget.
     """
 
     model: str
     digest: str
     at: datetime
     on_fallback: bool = False
+    price: Cost | UnsetType = UNSET
+    reserved: bool | UnsetType = UNSET
 
 
 class Task(Struct):

@@ -27,11 +27,28 @@ from stepwell.basics.tenancy import TenantScope
 from stepwell.contract.enums import WorkflowStatus
 from stepwell.contract.forecasts import DryRunVerb
 from stepwell.contract.workflows import WorkflowCleanupDetail
-from stepwell.lifecycle.inputs import Cancel, Cleanup, Decide, EndByHand, GiveUp, Pause, Resume, Signal, Start, Update
+from stepwell.lifecycle.inputs import (
+    Cancel,
+    Cleanup,
+    Decide,
+    EndByHand,
+    ExceedBudget,
+    GiveUp,
+    Pause,
+    Resume,
+    Signal,
+    Start,
+    Update,
+)
 from stepwell.lifecycle.preconditions import Preconditions, Version
 
-ClientVerb: TypeAlias = Start | Pause | Resume | Cancel | Cleanup | Update | Decide | Signal | EndByHand | GiveUp
-"""A verb of a client, or `GiveUp` of a parent. The process that applies a `Start` or `Resume` fills in its `owner`."""
+ClientVerb: TypeAlias = (
+    Start | Pause | Resume | Cancel | Cleanup | Update | Decide | Signal | EndByHand | GiveUp | ExceedBudget
+)
+"""A verb of a client, `GiveUp` of a parent, or `ExceedBudget` of an attempt below.
+
+The process that applies a `Start` or `Resume` fills in its `owner`.
+"""
 
 
 class ExplainRequest(Struct, frozen=True, tag="explain"):

@@ -181,6 +181,7 @@ class LoadedWorkflow(Struct):
     `parent` is None unless it is a sub-workflow. `named_files`: see `NewWorkflow`. `unreadable` says why this version
     can't read its rows; `steps` is then incomplete. `crashes_on_trial` counts the deaths of processes in a row during
     its trials (see `lifecycle.unclean_ends`); None if it needs no trial. `reuse`: see `WorkflowRecord`.
+    `root_has_budget` is false unless it is a sub-workflow.
     """
 
     state: WorkflowState
@@ -204,11 +205,19 @@ class LoadedWorkflow(Struct):
     parent: ParentLink | None = None
     named_files: Collection[str] | None = None
     reuse: ReuseRule | None = None
+    root_has_budget: bool = False
 
     @property
     def files(self) -> FileScope:
         root_id = self.state.id if self.parent is None else self.parent.root_id
         return FileScope.of(self.tenant, self.created_by, root_id, self.named_files)
+
+    @property
+    def budget_root(self) -> UUID | None:
+        """The workflow whose budget its attempts use: this one, or the one at the top. None: there is none."""
+        if self.parent is not None:
+            return self.parent.root_id if self.root_has_budget else None
+        return None if self.config.get("budget") is None else self.state.id
 
     @property
     def is_understood(self) -> bool:

@@ -114,6 +114,7 @@ class RemoteTransitions:
         task.cancel_receipt, task.follow_up_until = input_.receipt, None
         task.cost = input_.cost or task.cost
         decision.record_task(task)
+        decision.settle(task)
         self._emit(decision, now, EventType.STEP_CANCEL_SETTLED, task, receipt=input_.receipt)
 
     def _emit(self, decision: Decision, now: datetime, kind: EventType, task: Task, **data: Any) -> None:

@@ -22,7 +22,7 @@ from typing import Any, ClassVar, get_args
 from uuid import UUID
 
 from msgspec import UNSET
-from msgspec.structs import asdict
+from msgspec.structs import asdict, replace
 
 from stepwell.basics.errors import NotWaiting
 from stepwell.contract.enums import EventType, WorkflowStatus
@@ -31,7 +31,7 @@ from stepwell.lifecycle.attempts import Attempts
 from stepwell.lifecycle.by_hand import ByHand
 from stepwell.lifecycle.children import Children
 from stepwell.lifecycle.conditions import Conditions, needs_evaluation
-from stepwell.lifecycle.decision import CleanupChange, Decision, copy_of
+from stepwell.lifecycle.decision import BudgetRows, CleanupChange, Decision, copy_of
 from stepwell.lifecycle.effects import DeadlineAt, FollowUp, WakeAt
 from stepwell.lifecycle.inputs import (
     SERVICE,
@@ -46,8 +46,10 @@ from stepwell.lifecycle.inputs import (
     Diverted,
     EndByHand,
     Evaluated,
+    ExceedBudget,
     FilesDeleted,
     GiveUp,
+    HeldBack,
     Input,
     Park,
     Pause,
@@ -231,16 +233,8 @@ class Run:
 
     def _pause(self, decision: Decision, input_: Pause, now: datetime) -> None:
         check_allowed("pause", self.state)
-        state = self.state
-        state.status = WorkflowStatus.PAUSED
-        if state.deadline_at is not None:
-            state.timeout_left_s = max((state.deadline_at - now).total_seconds(), 0.0)
-        self._end.set_deadline(decision, now, None)
-        held = self._steps.hold_back(decision, now)
-        decision.emit(state, now, EventType.WORKFLOW_PAUSED, input_.actor, data=held)
-        self._end.finish_if_done(decision, now)
-        if self.children is not None and state.status is WorkflowStatus.PAUSED:
-            self.children.pause_or_resume(decision)
+        self._end.pause(decision, input_.actor, now)
+        self._finish_stop(decision, now)
 
     def _resume(self, decision: Decision, input_: Resume, now: datetime) -> None:
         check_allowed("resume", self.state)
@@ -272,6 +266,7 @@ class Run:
         self._cancel_all(decision, input_.actor, now)
 
     def _cancel_all(self, decision: Decision, actor: str, now: datetime) -> None:
+        self.state.failure = None
         self._steps.cancel_running(decision, actor, now)
         self._steps.cancel_open(decision, actor, now)
         self._rebuild()
@@ -300,6 +295,10 @@ class Run:
             if (value := getattr(input_.changes, name)) is not UNSET:
                 setattr(decision if name == "labels" else self.state, name, value)
                 changed.append(name)
+        if input_.changes.config is not UNSET:
+            self.config = replace(self.config, budget=(budget := input_.changes.config.budget))
+            decision.change_budget(BudgetRows(budget=budget))
+            changed.append("config.budget")
         decision.emit(self.state, now, EventType.WORKFLOW_UPDATED, input_.actor, data={"changed": changed})
 
     def _admitted(self, decision: Decision, input_: Admitted, now: datetime) -> None:
@@ -322,6 +321,22 @@ class Run:
         self.attempts.fail(decision, input_, now)
         if decision.tasks:  # otherwise the input came too late
             self._end.finish_if_done(decision, now)
+
+    def _held_back(self, decision: Decision, input_: HeldBack, now: datetime) -> None:
+        if not self.attempts.is_present(input_):
+            return
+        stops = input_.until is None and self._end.stop_for_budget(decision, input_, now)
+        self.attempts.hold_back(decision, input_, now)
+        self._finish_stop(decision, now, stops=stops)
+
+    def _exceed_budget(self, decision: Decision, input_: ExceedBudget, now: datetime) -> None:
+        check_allowed("pause", self.state)
+        self._finish_stop(decision, now, stops=self._end.stop_for_budget(decision, input_, now))
+
+    def _finish_stop(self, decision: Decision, now: datetime, *, stops: bool = True) -> None:
+        self._end.finish_if_open(decision, now)
+        if stops and self.children is not None and self.state.status is WorkflowStatus.PAUSED:
+            self.children.pause_or_resume(decision)
 
     def _retry_due(self, decision: Decision, input_: RetryDue, now: datetime) -> None:
         if self.waits is None or input_.position not in self.waits.open:
@@ -450,6 +465,8 @@ class Run:
         Admitted: _admitted,
         Succeeded: _succeeded,
         AttemptFailed: _failed,
+        HeldBack: _held_back,
+        ExceedBudget: _exceed_budget,
         Diverted: _diverted,
         RetryDue: _retry_due,
         **dict.fromkeys(get_args(RemoteInput), _updated),

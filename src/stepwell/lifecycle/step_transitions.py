@@ -188,7 +188,7 @@ class StepTransitions:
         elif on_failure is OnFailure.CANCEL:
             self.cancel_running(decision, SERVICE, now)
         if units.failures and on_failure is OnFailure.DRAIN:
-            self._cancel_waits(decision, SERVICE, now)
+            self.cancel_waits(decision, SERVICE, now)
 
     def skip(self, decision: Decision, step: StepState, now: datetime) -> None:
         """End a step whose condition isn't true as SKIPPED."""
@@ -289,7 +289,7 @@ class StepTransitions:
         """Cancel all attempts, waits, and steps whose items run."""
         for position in sorted(self._units.running):
             self._cancel_attempt(decision, position, actor, now)
-        self._cancel_waits(decision, actor, now)
+        self.cancel_waits(decision, actor, now)
         for group in self._groups():
             step = self._units.steps[group.position]
             if step.status is not StepStatus.RUNNING:
@@ -313,7 +313,8 @@ class StepTransitions:
         if self._children is not None:
             self._children.end(position)
 
-    def _cancel_waits(self, decision: Decision, actor: str, now: datetime) -> None:
+    def cancel_waits(self, decision: Decision, actor: str, now: datetime) -> None:
+        """Cancel all steps that wait."""
         for position in sorted(() if self._waits is None else self._waits.open):
             self.cancel(decision, self._units.steps[position], actor, now)
 

@@ -105,6 +105,7 @@ class Units:
         self.failures = self.tolerated = self.skipped = 0
         self.ready.clear()
         self.backoff.clear()
+        self._on_failure = self.config.on_failure
         plans, steps, on_failure = self.plans, self.steps, self._on_failure
         ended = [has_ended(plan, step, on_failure) for plan, step in zip(plans, steps, strict=True)]
         for plan in plans:
@@ -121,6 +122,13 @@ class Units:
                     self.count_failure(plan)
                 case StepStatus.SKIPPED:
                     self.skipped += 1
+        if self.state.failure is not None and self.state.status is _RUNNING:
+            self.drain()
+
+    def drain(self) -> None:
+        """Let nothing start any more, as after a failure: the workflow fails as soon as nothing runs."""
+        self.failures += 1
+        self._on_failure = OnFailure.DRAIN
 
     def note_running(self, unit: StepState) -> None:
         """Add a RUNNING unit to the sets that it belongs to."""

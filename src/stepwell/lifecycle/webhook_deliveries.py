@@ -96,13 +96,16 @@ class DeliveryVerdict(Struct, frozen=True):
 
 
 def deliveries(events: Iterable[HistoryEvent], url: str, tenant: str | None, *, steps: bool) -> list[Delivery]:
-    """Return the deliveries to *url* for *events*: waits for people, ends, and with *steps* all of steps."""
+    """Return the deliveries to *url* for *events*: waits for people, pauses for a budget, ends, and with *steps* all of
+    steps.
+    """
     lane = lane_of(url, tenant)
     return [
         Delivery(event.id, event.type, lane, event.at)
         for event in events
         if event.type in TERMINAL_EVENTS
         or asks_people(event)
+        or (event.type is EventType.WORKFLOW_PAUSED and "reason" in event.data)
         or (steps and event.step_id is not None and event.type not in _NEVER)
     ]
 

@@ -1,18 +1,25 @@
-"""The end of a workflow, and the time at which it ends at the latest."""
+"""The end of a workflow, its pause, and the time at which it ends at the latest.
+
+What must hold when the budget of the workflow at the top has no room for an attempt:
+- The attempt has sent nothing. It doesn't count, and its unit is PENDING again.
+- Nothing more starts: the workflow is PAUSED, or it fails once nothing of it runs any more. What was sent goes on.
+- A workflow that is PAUSED for its budget, or is RUNNING and fails for it, has a `failure`: the next process knows it.
+"""
 
 from datetime import datetime, timedelta
+from typing import Any
 
 from stepwell.contract.enums import EventType, WorkflowStatus
 from stepwell.lifecycle.decision import Decision
 from stepwell.lifecycle.effects import DeadlineAt
-from stepwell.lifecycle.inputs import SERVICE
+from stepwell.lifecycle.inputs import SERVICE, ExceedBudget, HeldBack
 from stepwell.lifecycle.step_transitions import StepTransitions
 from stepwell.lifecycle.units import Units
 from stepwell.lifecycle.waits import Waits
 
 
 class WorkflowEnd:
-    """The part of a `Run` that ends the workflow, and keeps its deadline. *waits* is None if no step waits."""
+    """The part of a `Run` that ends or pauses the workflow. It keeps the deadline. *waits* is None if no step waits."""
 
     def __init__(self, units: Units, steps: StepTransitions, waits: Waits | None) -> None:
         self._units, self._state, self._steps, self._waits = units, units.state, steps, waits
@@ -26,7 +33,7 @@ class WorkflowEnd:
         """End the workflow if no step is left to wait for."""
         units = self._units
         left = len(units.steps) - self._state.completed_steps - units.skipped - units.tolerated
-        if not left:
+        if not left and self._state.failure is None:
             self.finish(decision, WorkflowStatus.COMPLETED, EventType.WORKFLOW_COMPLETED, SERVICE, now)
         elif units.failures and (left == units.failures or not units.will_start):
             goes_on = units.running or (self._waits is not None and self._waits.open)
@@ -53,6 +60,31 @@ class WorkflowEnd:
     @property
     def _is_open(self) -> bool:
         return self._state.status in (WorkflowStatus.RUNNING, WorkflowStatus.PAUSED)
+
+    def pause(self, decision: Decision, actor: str, now: datetime, data: dict[str, Any] | None = None) -> None:
+        """Pause the workflow, which is RUNNING. *data* is more data of the event."""
+        state = self._state
+        state.status = WorkflowStatus.PAUSED
+        if state.deadline_at is not None:
+            state.timeout_left_s = max((state.deadline_at - now).total_seconds(), 0.0)
+        self.set_deadline(decision, now, None)
+        held = self._steps.hold_back(decision, now)
+        decision.emit(state, now, EventType.WORKFLOW_PAUSED, actor, data=(data or {}) | held)
+
+    def stop_for_budget(self, decision: Decision, input_: HeldBack | ExceedBudget, now: datetime) -> bool:
+        """Start nothing more of the workflow. Return False if nothing starts anyway."""
+        state = self._state
+        if state.status is not WorkflowStatus.RUNNING or state.failure is not None:
+            return False
+        state.failure = f"budget: {input_.why}"
+        if input_.fails:
+            decision.parking_changes = True  # there may be no event
+            self._units.drain()
+            self._steps.hold_back(decision, now)
+            self._steps.cancel_waits(decision, SERVICE, now)
+        else:
+            self.pause(decision, SERVICE, now, {"reason": "budget", "message": input_.why})
+        return True
 
     def set_deadline(self, decision: Decision, now: datetime, seconds: float | None) -> None:
         """Let the workflow fail after so many *seconds*; None: never."""

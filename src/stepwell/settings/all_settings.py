@@ -8,7 +8,7 @@ from typing import Annotated, Final, Literal
 from msgspec import Meta, field
 from msgspec.structs import fields
 
-from stepwell.basics.setting_values import ModelLimits, Networks, Prices, Secrets, TenantLimits, about
+from stepwell.basics.setting_values import ModelLimits, Networks, Prices, Secrets, TenantBudgets, TenantLimits, about
 from stepwell.contract.enums import ProviderType
 from stepwell.definition.provider_descriptors import PollInterval, ProviderDescriptor, ProviderSettings
 from stepwell.rules.webhook_secrets import SigningSecrets, TenantSecrets, WebhookSecrets
@@ -300,11 +300,22 @@ class Settings(ExecutorSettings, frozen=True, kw_only=True):
     prices: Annotated[
         Prices,
         about(
-            'The price of a job whose provider reports none, by provider and model: `{"FAL": '
-            '{"fal-ai/flux/dev": 0.025}}`. `*` is each model that isn\'t named'
+            'The prices of attempts whose provider reports none, by provider and model: `{"FAL": '
+            '{"fal-ai/flux/dev": 0.025, "fal-ai/veo3": {"amount": "0.40", "currency": "EUR", "per": "second"}}}`. A '
+            "number is the price of a job. `per` is `job`, `image`, `second` or `million_tokens`. `*` is each model "
+            "that isn't named"
         ),
     ] = field(default_factory=Prices)
-    currency: Annotated[str, Meta(pattern=r"^[A-Z]{3}(?!\n)$"), about("The currency of those prices")] = "USD"
+    currency: Annotated[
+        str, Meta(pattern=r"^[A-Z]{3}(?!\n)$"), about("The currency of those prices that name none")
+    ] = "USD"
+    tenant_budgets: Annotated[
+        TenantBudgets,
+        about(
+            'The most that attempts at providers may cost on a day (UTC), by tenant and currency: `{"acme": {"USD": '
+            '"50.00"}}`. `*` is each tenant that isn\'t named, and runs without a tenant'
+        ),
+    ] = field(default_factory=TenantBudgets)
     allowed_cidrs: Annotated[
         Networks,
         about("Private networks that inputs, outputs and webhooks may lead to, like `10.0.0.0/8 127.0.0.0/8`"),

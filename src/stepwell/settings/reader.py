@@ -12,7 +12,16 @@ from msgspec.structs import fields, replace
 
 from stepwell.basics.errors import Fault
 from stepwell.basics.setting_names import COMMAND_LINE, CREDENTIAL, PREFIX, TENANTS_SECRET
-from stepwell.basics.setting_values import ModelLimits, Networks, Origins, Prices, Secrets, TaskQueues, TenantLimits
+from stepwell.basics.setting_values import (
+    ModelLimits,
+    Networks,
+    Origins,
+    Prices,
+    Secrets,
+    TaskQueues,
+    TenantBudgets,
+    TenantLimits,
+)
 from stepwell.basics.strict_json.schema_faults import collect
 from stepwell.basics.urls import split_url
 from stepwell.definition.provider_descriptors import InstalledProviders, ProviderDescriptor, ProviderSettings
@@ -167,7 +176,7 @@ def _is_member(key: str) -> bool:
 def _convert(kind: type, value: object) -> object:
     """Convert *value* to a type that msgspec doesn't know. Raises ValueError with the message of the fault."""
     if isinstance(value, str):
-        for each in (Networks, Origins, Prices, ModelLimits, TenantLimits, TaskQueues, SigningSecrets):
+        for each in (Networks, Origins, Prices, ModelLimits, TenantLimits, TaskQueues, TenantBudgets, SigningSecrets):
             if kind is each:
                 return each.read(value)
     if kind in (SigningSecrets, TenantSecrets) and isinstance(value, kind):

@@ -10,6 +10,7 @@ from stepwell.lifecycle.model import WorkflowState
 from stepwell.ports.clock import Clock
 from stepwell.settings import Settings
 from stepwell.testing.clocks import ManualClock
+from stepwell.testing.memory_budgets import MemoryBudgets
 from stepwell.testing.memory_costs import MemoryDailyCosts
 from stepwell.testing.memory_definitions import MemoryDefinitions
 from stepwell.testing.memory_deletions import MemoryCleanups, MemoryPurges
@@ -87,6 +88,7 @@ class MemoryDatabase:
             commands=MemoryCommands(tables),
             limits=MemoryLimitStore(tables),
             sign_ins=MemorySignIns(tables),
+            budgets=MemoryBudgets(tables),
         )
 
     async def open(

@@ -199,6 +199,11 @@ class CostRow(Struct):
     attempts: int = 0
 
 
+class BudgetRow(Struct):
+    spent: Decimal = Decimal()
+    reserved: Decimal = Decimal()
+
+
 class LimitDivisionRow(Struct):
     version: int = 0
     sole: UUID | None = None
@@ -285,6 +290,8 @@ class Tables:
         self.deletions: dict[UUID, tuple[str, datetime]] = {}  # by workflow: who, when
         self.workflow_of_task: dict[UUID, UUID] = {}
         self.daily_costs: dict[CostRowKey, CostRow] = {}
+        self.budgets: dict[tuple[str, str], BudgetRow] = {}  # by scope and unit
+        self.reservations: dict[UUID, dict[tuple[str, str], Decimal]] = {}  # by task, then by scope and unit
         self.limit_division = LimitDivisionRow()
         self.limit_members: dict[UUID, LimitMemberRow] = {}
         self.used_sign_in_codes: dict[UUID, datetime] = {}  # by code: its end

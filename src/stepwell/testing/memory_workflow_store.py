@@ -27,10 +27,19 @@ from stepwell.lifecycle.records import (
 )
 from stepwell.lifecycle.unclean_ends import UNCLEAN_ENDS
 from stepwell.ports.storage import PAUSED_A_PAGE, POSTPONED_S, STEPS_A_PAGE
+from stepwell.testing.memory_budgets import write_budgets
 from stepwell.testing.memory_costs import count_cost
 from stepwell.testing.memory_earlier_results import completed_units, earlier_results_of
 from stepwell.testing.memory_items import stored_result
-from stepwell.testing.memory_tables import CleanupRow, DeliveryRow, ProcessAdapter, TaskRow, WaitRow, WorkflowRow
+from stepwell.testing.memory_tables import (
+    CleanupRow,
+    DeliveryRow,
+    ProcessAdapter,
+    Tables,
+    TaskRow,
+    WaitRow,
+    WorkflowRow,
+)
 
 _WINDOW = timedelta(minutes=10)
 
@@ -123,7 +132,7 @@ class MemoryWorkflowStore(ProcessAdapter):
 
     async def load(self, scope: TenantScope, workflow_id: UUID) -> LoadedWorkflow | None:
         row = self._tables.find(scope, workflow_id)
-        return None if row is None else _loaded(row)
+        return None if row is None else _loaded(row, self._tables)
 
     async def results(self, scope: TenantScope, wanted: Mapping[UUID, Sequence[int]]) -> dict[UUID, dict[int, bytes]]:
         by_workflow: dict[UUID, dict[int, bytes]] = {}
@@ -228,10 +237,16 @@ class MemoryWorkflowStore(ProcessAdapter):
             self._tables.notify_command(command.requester, "ended", mark.id)
         for claim in decision.reservations:
             self._tables.mark_applied(claim, workflow_id)
+        if decision.cleanup is not None or decision.budget is not UNSET:
+            self._apply_side_rows(row, decision)
+
+    def _apply_side_rows(self, row: WorkflowRow, decision: Decision) -> None:
+        if decision.budget is not UNSET:
+            write_budgets(self._tables, row.record, decision.budget)
         if decision.cleanup is CleanupChange.BEGUN:
-            self._tables.cleanups[workflow_id] = CleanupRow(self._owner, self._tables.clock.now())
+            self._tables.cleanups[decision.workflow.id] = CleanupRow(self._owner, self._tables.clock.now())
         elif decision.cleanup is CleanupChange.ENDED:
-            self._tables.cleanups.pop(workflow_id, None)
+            self._tables.cleanups.pop(decision.workflow.id, None)
 
     def _apply_flow(self, row: WorkflowRow, decision: Decision) -> WorkflowState:
         """Write waits and signals. Return the workflow's new state."""
@@ -282,7 +297,9 @@ class MemoryWorkflowStore(ProcessAdapter):
             _, alone = self._tables.unclean_ends.get(state.owner or owner, (None, False))
             deaths = state.crashes if alone else 0
             state.owner, state.epoch, state.crashes = owner, state.epoch + 1, 0
-            loaded.append(structs.replace(_loaded(row), crashes_on_trial=None if suspect is None else deaths))
+            loaded.append(
+                structs.replace(_loaded(row, self._tables), crashes_on_trial=None if suspect is None else deaths)
+            )
         if not loaded:
             self._forget_dead()
         return loaded
@@ -335,7 +352,7 @@ class MemoryWorkflowStore(ProcessAdapter):
             if state.timeout_left_s is not None:
                 state.deadline_at = self._tables.clock.now() + timedelta(seconds=state.timeout_left_s)
                 state.timeout_left_s = None
-            loaded.append(_loaded(row))
+            loaded.append(_loaded(row, self._tables))
         return AdmissionResult(loaded, next_slots)
 
     async def unpark(self, limit: int) -> UnparkedWorkflows:
@@ -357,7 +374,7 @@ class MemoryWorkflowStore(ProcessAdapter):
         if state.owner != owner and self._tables.is_alive(state.owner):
             return None
         state.epoch += 1
-        return _loaded(row)
+        return _loaded(row, self._tables)
 
     def _record_ends(self, owner: UUID) -> None:
         """Record the dead processes that had an attempt under way."""
@@ -454,8 +471,9 @@ def _is_written(row: WorkflowRow, decision: Decision) -> bool:
     return all(getattr(stored, name) == getattr(decided, name) for name in names)
 
 
-def _loaded(row: WorkflowRow) -> LoadedWorkflow:
+def _loaded(row: WorkflowRow, tables: Tables) -> LoadedWorkflow:
     record = row.record
+    root = None if record.parent is None else tables.workflows.get(record.parent.root_id)
     steps = [structs.replace(step, state=structs.replace(step.state, result=None)) for step in record.steps or []]
     items = [structs.replace(row.items[place], result=None) for place in sorted(row.items)]
     results = [step.state.result for step in record.steps or []] + [item.result for item in row.items.values()]
@@ -479,6 +497,7 @@ def _loaded(row: WorkflowRow) -> LoadedWorkflow:
         parent=record.parent,
         named_files=row.named_files,
         reuse=record.reuse,
+        root_has_budget=root is not None and root.record.config.get("budget") is not None,
     )
 
 

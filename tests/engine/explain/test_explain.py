@@ -169,7 +169,7 @@ async def test_a_paused_workflow_names_who_paused_it_and_when(memory: MemoryData
             explanation = await explain(service, created["id"])
             codes = {name: step["reason"]["code"] for name, step in explanation["steps"].items()}
             assert codes == {"a": "running_locally", "b": "paused", "c": "waits_for_steps"}
-            paused = {"code": "paused", "by": "tester", "at": at}
+            paused = {"code": "paused", "by": "tester", "at": at, "budget": False}
             assert without_detail(explanation["reason"]) == paused
             assert without_detail(explanation["steps"]["b"]["reason"]) == paused
             assert explanation["reason"]["detail"].startswith("The workflow was paused by tester at 2")

@@ -15,6 +15,7 @@ from msgspec.structs import fields
 from stepwell.api.routes.all_routes import openapi_document
 from stepwell.contract.definition import (
     MAX_LABELS,
+    Budget,
     CreateWorkflow,
     FieldMapping,
     ForEach,
@@ -34,6 +35,7 @@ STRUCTS: Mapping[str, type[Struct]] = {
     "definition": CreateWorkflow,
     "config of a definition": WorkflowConfig,
     "retry": RetryPolicy,
+    "budget": Budget,
     "step of a definition": WorkflowStepDefinition,
     "mapping": FieldMapping,
     "provider_config": ProviderConfig,
@@ -50,6 +52,7 @@ _SECTIONS = {
     "WorkflowStepDefinition": "[step](#a-step)",
     "WorkflowConfig": "[object](#config-of-a-definition)",
     "RetryPolicy": "[object](#retry)",
+    "Budget": "[object](#budget)",
     "StepConfig": "object, see [Tasks](tasks.md)",
     "FieldMapping": "[mapping](#a-mapping)",
     "ProviderConfig": "[object](#provider_config)",
@@ -90,6 +93,7 @@ _MEANINGS: Mapping[str, Mapping[str, str]] = {
         "don't count. Without it there is no limit",
         "on_unknown": "What follows if an answer of a provider is lost, see "
         "[Providers](providers.md#nothing-is-paid-twice)",
+        "budget": "What the workflow may spend at providers, see [Money](money.md#budgets)",
         "step_defaults": "Configs for steps by their task type, or for all steps (`*`), below their own configs",
     },
     "RetryPolicy": {

@@ -77,11 +77,11 @@ def live(life: Life) -> None:
 def _wait_less_for_lost_requests() -> None:
     initialise = RemoteJobs.__init__
 
-    def initialise_and_shorten(self: RemoteJobs, *args: Any) -> None:
-        initialise(self, *args)
+    def initialise_and_shorten(self: RemoteJobs, *args: Any, **options: Any) -> None:
+        initialise(self, *args, **options)
         self.answer_s = _ANSWER_S
 
-    RemoteJobs.__init__ = initialise_and_shorten  # type: ignore[assignment, method-assign]
+    RemoteJobs.__init__ = initialise_and_shorten  # type: ignore[method-assign]
 
 
 async def _run(life: Life, points: DeathPoints) -> Report:

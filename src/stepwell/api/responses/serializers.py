@@ -237,6 +237,7 @@ async def workflow_to_public(record: WorkflowRecord, warnings: Sequence[Definiti
         progress=progress(state, summary, record.total_steps),
         current_step=summary.current_step,
         waits_for=summary.waits_for,
+        pause_reason="budget" if state.pauses_for_budget else None,
         definition=record.definition,
         final_step_id=summary.final_step_id,
         final_step_result=_raw(summary.final_step_result) if record.results else UNSET,

@@ -32,6 +32,7 @@ _GROUPS: Final[Mapping[str, Sequence[str]]] = {
         "events",
         "webhooks",
         "explain",
+        "money",
         "tasks",
         "flow",
         "waits",

@@ -116,8 +116,8 @@ UPDATE = Operation(
     method="PATCH",
     path=ONE,
     id="update_workflow",
-    description="Can update name, description, webhook_url. Also labels, which are replaced together. null clears a "
-    "member (but not name). Absent ones don't change.",
+    description="Can update name, description, webhook_url. Also labels and config.budget, which are replaced as a "
+    "whole. null clears a member (but not name). Absent ones don't change.",
     tag=TAG,
     permission=Permission.WRITE,
     body=WorkflowUpdate,

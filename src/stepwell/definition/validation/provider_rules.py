@@ -46,7 +46,7 @@ class ProviderCatalog(Struct, frozen=True):
     `credentials` are the names of credentials, in lower case; the providers in `keyed` need one. `webhook_refusal`
     checks the URLs of webhooks. `refusals` check the steps of a provider, and `file_rules` the files that such a step
     names. A provider without a rule may read any file. `members` are the members that a provider knows; a provider
-    without an entry may use and return members of any name.
+    without an entry may use and return members of any name. `currencies` are those of the prices.
     """
 
     installed: InstalledProviders
@@ -58,6 +58,7 @@ class ProviderCatalog(Struct, frozen=True):
     refusals: Mapping[ProviderType, Refusals] = {}
     file_rules: Mapping[ProviderType, FileRule] = {}
     members: Mapping[ProviderType, MemberRule] = {}
+    currencies: frozenset[str] = frozenset()
 
 
 def chosen_provider(task_type: TaskType, config: ProviderConfig, catalog: ProviderCatalog) -> ProviderType | None:

@@ -27,6 +27,7 @@ from stepwell.contract.stored_definitions import DefinitionContent
 from stepwell.definition.mapping.expressions import Expressions
 from stepwell.definition.mapping.input_mapping import EVERY_TYPE, TIMEOUT, effective_config
 from stepwell.definition.mapping.task_configs import config_faults, read_workflow_config, without_nulls
+from stepwell.definition.validation.budget_rules import BudgetRules
 from stepwell.definition.validation.expression_checks import CheckedExpressions, ExpressionChecks, output_faults
 from stepwell.definition.validation.file_inputs import FileInputs
 from stepwell.definition.validation.graph import DependencyBudget, Graph
@@ -308,6 +309,9 @@ def _rule_faults(
     yield from _webhook_faults(webhook_url, catalog.webhook_refusal)
     known = normalise(WorkflowConfig, without_nulls(config), context.handling)
     yield from iter_faults(WorkflowConfig, known, ("body", "config"))
+    budget = BudgetRules(config, depth, catalog.currencies)
+    yield from budget.faults()
+    checks.add_warnings(budget.warnings())
     if len(parts.steps) + sum(map(nested_steps, parts.steps)) > MAX_STEPS:
         yield too_many_steps()
         return

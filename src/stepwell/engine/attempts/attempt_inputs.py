@@ -59,6 +59,10 @@ class AttemptContext(Protocol):
     def config(self) -> WorkflowConfig: ...
 
     @property
+    def budget_root(self) -> UUID | None:
+        """The workflow whose budget attempts at providers use: this one, or the one at the top. None: there is none."""
+
+    @property
     def lost(self) -> bool:
         """True if another process may have the workflow now, and with it the files of the task."""
 

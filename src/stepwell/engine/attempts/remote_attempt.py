@@ -13,17 +13,20 @@ import math
 from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
 from typing import TypeVar
+from uuid import UUID
 
 import structlog
 from anyio import CancelScope
+from msgspec import UNSET, UnsetType
 
 from stepwell.basics.errors import AttemptError, CallFailed, OutcomeUnknown, StepwellError, paid_for
 from stepwell.basics.strict_json.canonical import digest
-from stepwell.contract.enums import CancelReceipt, TaskPhase
+from stepwell.contract.enums import CancelReceipt, ProviderType, TaskPhase
 from stepwell.contract.tasks import Cost
 from stepwell.engine.attempts.attempt_answers import AttemptAnswers
 from stepwell.engine.attempts.attempt_control import AttemptControl, AttemptSuperseded
 from stepwell.engine.attempts.attempt_memory import AttemptMemory
+from stepwell.engine.attempts.budget_keeper import BudgetOwner
 from stepwell.engine.attempts.checked_provider import CheckedProvider
 from stepwell.engine.attempts.remote_jobs import PollPace, RemoteJobs
 from stepwell.lifecycle.inputs import FollowUpEnded, OutcomeLost, Progressed, RemoteEnded, Sending, Submitted
@@ -38,6 +41,7 @@ from stepwell.ports.providers import (
     JobStatus,
     RemoteProvider,
 )
+from stepwell.rules.costs import PricedWork
 from stepwell.runtime.offloop import off_loop_if_large
 
 log = structlog.get_logger()
@@ -62,12 +66,22 @@ class AnswerNotRead(Exception):
 
 
 class RemoteAttempt:
-    """One attempt, or the follow-up of one. *task* says how far an earlier process came."""
+    """One attempt, or the follow-up of one. *task* says how far an earlier process came.
+
+    *root_id* is the workflow whose budget the attempt uses; None if there is none.
+    """
 
     def __init__(
-        self, jobs: RemoteJobs, provider: RemoteProvider, attempt: Attempt, task: Task, control: AttemptControl
+        self,
+        jobs: RemoteJobs,
+        provider: RemoteProvider,
+        attempt: Attempt,
+        task: Task,
+        control: AttemptControl,
+        *,
+        root_id: UUID | None = None,
     ) -> None:
-        self._jobs, self._clock = jobs, jobs.clock
+        self._jobs, self._clock, self._budget_owner = jobs, jobs.clock, BudgetOwner(root_id, attempt.tenant)
         self.provider = CheckedProvider(provider)
         self.attempt, self.task, self.control = attempt, task, control
 
@@ -84,12 +98,12 @@ class RemoteAttempt:
 
     def cost(self, sent: Sent, reported: Cost | None = None) -> Cost | None:
         """Return the cost of work that was done: the *reported* cost of the provider, else the price in the list."""
-        return reported or self._jobs.prices.of(self.provider.type, sent.model)
+        return reported or sent.price or self._jobs.prices.of(self.provider.type, sent.model)
 
     async def run(
         self, io: AttemptIO, memory: AttemptMemory, answers: AttemptAnswers, *, on_fallback: bool
     ) -> Finished:
-        """Return the result. Raises `AttemptError` or `AttemptSuperseded`."""
+        """Return the result. Raises `AttemptError`, `AttemptSuperseded` or `NoRoom`."""
         sent = self.task.sent
         answer: Job | Finished | None = self.known_job
         if sent is None:
@@ -214,7 +228,9 @@ class RemoteAttempt:
         control, task = self.control, self.task
         request = await self.provider.prepare(self.attempt, io)
         # A body may contain pictures; their digest takes a tenth of a second.
-        sent = Sent(request.model, await off_loop_if_large(digest, request.body), self._clock.now(), on_fallback)
+        body_digest = await off_loop_if_large(digest, request.body)
+        price, reserved = await self._reserve(request.model)
+        sent = Sent(request.model, body_digest, self._clock.now(), on_fallback, price, reserved)
         _require_current(control.report(Sending(task.position, task.id, sent)))
         try:
             await control.flushed()
@@ -240,6 +256,16 @@ class RemoteAttempt:
                 control.resume_deadline()
             await control.flushed()
         return sent, answer
+
+    async def _reserve(self, model: str) -> tuple[Cost | UnsetType, bool | UnsetType]:
+        """Reserve what the attempt is expected to cost, if it has a budget. Return `price` and `reserved` of `Sent`."""
+        kind, prices = self.provider.type, self._jobs.prices
+        if kind is ProviderType.LOCAL:  # on workers
+            return UNSET, UNSET
+        price = prices.of(kind, model, PricedWork(self.attempt.task_type, self.attempt.inputs))
+        reserved = await self._jobs.budgets.reserve(self._budget_owner, self.task.id, price)
+        depends = price is not None and prices.depends_on_work(kind, model)
+        return (price if depends and price is not None else UNSET), reserved or UNSET
 
     async def _send(self, submit: Callable[[], Awaitable[Job | Finished]], sent: Sent) -> Job | Finished:
         answer: Job | Finished | None = None

@@ -15,6 +15,7 @@ from msgspec import Struct
 
 from stepwell.contract.enums import ProviderType
 from stepwell.engine.admission.limit_shares import LeaseTerm
+from stepwell.engine.attempts.budget_keeper import BudgetKeeper
 from stepwell.ports.clock import Clock
 from stepwell.ports.providers import Job
 from stepwell.ports.storage import WorkflowStore
@@ -52,8 +53,10 @@ class RemoteJobs:
         prices: PriceList,
         answer_s: float,
         lease: LeaseTerm,
+        *,
+        budgets: BudgetKeeper,
     ) -> None:
-        self._store, self.prices, self.lease = store, prices, lease
+        self._store, self.prices, self.lease, self.budgets = store, prices, lease, budgets
         self.clock, self.intervals, self.answer_s = clock, intervals, answer_s
         self._submitting: Counter[str] = Counter()  # requests that are being submitted, by digest
         self._job_owner: dict[tuple[ProviderType, str], UUID] = {}  # task ids; the jobs may not be committed yet

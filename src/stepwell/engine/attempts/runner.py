@@ -41,6 +41,7 @@ from stepwell.engine.attempts.attempt_inputs import (
 from stepwell.engine.attempts.attempt_io import AttemptProcesses, BoundAttemptIO, FileAccess
 from stepwell.engine.attempts.attempt_memory import AttemptMemory
 from stepwell.engine.attempts.attempt_outcomes import encoded_inputs, encoded_result, failure, outcome_of_error
+from stepwell.engine.attempts.budget_keeper import NoRoom
 from stepwell.engine.attempts.checked_provider import CheckedProvider
 from stepwell.engine.attempts.expression_evaluator import ExpressionEvaluator
 from stepwell.engine.attempts.fingerprints import Fingerprints
@@ -50,8 +51,10 @@ from stepwell.engine.attempts.remote_attempt import RemoteAttempt, end_job
 from stepwell.engine.attempts.remote_jobs import RemoteJobs
 from stepwell.lifecycle.inputs import (
     AttemptFailed,
+    ExceedBudget,
     FingerprintComputed,
     FollowUpEnded,
+    HeldBack,
     RunVerdict,
     SeedResolved,
     Succeeded,
@@ -81,13 +84,17 @@ class SubWorkflowAttempts(Protocol):
     async def stop(self, parent_id: UUID, task: Task) -> FollowUpEnded:
         """Stop the sub-workflow of an abandoned attempt. Return what became of it."""
 
+    async def exceed_budget(self, root_id: UUID, verb: ExceedBudget) -> None:
+        """Pause the workflow at the top, or let it fail. Return once that is committed, or once it isn't RUNNING."""
+
 
 class AttemptEnd(Struct):
-    """The end of an attempt. `outcome` is None if it was cancelled. `stored`: it has written files, or may have.
-    `has_answer`: one of them is an answer of its provider (`AttemptAnswers`).
+    """The end of an attempt. `outcome` is None if it was cancelled, and `HeldBack` if a budget has no room for it.
+    `stored`: it has written files, or may have. `has_answer`: one of them is an answer of its provider
+    (`AttemptAnswers`).
     """
 
-    outcome: Succeeded | AttemptFailed | None
+    outcome: Succeeded | AttemptFailed | HeldBack | None
     stored: bool
     has_answer: bool
 
@@ -215,7 +222,9 @@ class AttemptRunner:
         except ArtifactError:
             log.exception("artifact.discard_failed", action="discard", task_id=str(task.id))
 
-    async def _attempt(self, attempt: AttemptResources, work: PreparedAttempt) -> Succeeded | AttemptFailed | None:
+    async def _attempt(
+        self, attempt: AttemptResources, work: PreparedAttempt
+    ) -> Succeeded | AttemptFailed | HeldBack | None:
         context, task, memory, control = attempt.context, attempt.task, attempt.memory, attempt.control
         plan = context.resolved_step(task.position)
         encoded: bytes | None = None
@@ -235,6 +244,8 @@ class AttemptRunner:
                 verdict = await verdict_of_run(self._expressions, context, repeat, encoded, memory)
         except AttemptSuperseded:
             return None
+        except NoRoom as error:
+            return await self._held_back(context, task, control, error)
         except (Exception, CancelledError) as error:
             if isinstance(error, CancelledError) and _is_being_cancelled():
                 raise
@@ -250,6 +261,17 @@ class AttemptRunner:
         why = "" if endable else "; its job can't be ended there, so that it isn't paid for again (on_unknown is fail)"
         late = AttemptError(f"timed out after {plan.timeout_s:g} s{why}", retryable=True)
         return replace(failure(task, late), timed_out=True, endable=endable)
+
+    async def _held_back(
+        self, context: AttemptContext, task: Task, control: AttemptControl, error: NoRoom
+    ) -> HeldBack | None:
+        """Stop the workflow at the top first: if this process ends in between, the next one continues the attempt."""
+        root_id = context.budget_root
+        if error.until is None and root_id is not None and root_id != context.workflow_id:
+            await self._sub_workflows.exceed_budget(root_id, ExceedBudget(error.why, fails=error.fails))
+        if control.cancelled:
+            return None
+        return HeldBack(task.position, task.id, error.why, fails=error.fails, until=error.until)
 
     async def _read_results(self, context: AttemptContext, task: Task, memory: AttemptMemory) -> Mapping[int, bytes]:
         """Return the results that the step reads and that are in the database only, by position."""
@@ -330,7 +352,7 @@ class AttemptRunner:
             provider = self._providers.remote(task.provider)
         except KeyError:
             raise MissingProvider(task.provider) from None
-        remote = RemoteAttempt(self._remote_jobs, provider, request, task, control)
+        remote = RemoteAttempt(self._remote_jobs, provider, request, task, control, root_id=context.budget_root)
         return await remote.run(attempt.io, attempt.memory, attempt.answers, on_fallback=on_fallback)
 
     def _attempt_of(

@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from uuid import UUID
 
-from msgspec import UNSET, Struct, structs
+from msgspec import UNSET, Struct, structs, to_builtins
 
 from stepwell.basics.errors import Unavailable
 from stepwell.basics.strict_json.size import MAX_RESULT_BYTES
@@ -175,6 +175,11 @@ class ActiveWorkflow:
         return self.run.state.execution_id
 
     @property
+    def budget_root(self) -> UUID | None:
+        """The workflow whose budget attempts at providers use: this one, or the one at the top. None: there is none."""
+        return self._loaded.budget_root
+
+    @property
     def retries_waiting(self) -> int:
         """The number of steps that wait for the time of their next attempt."""
         return len(self.timers) - (None in self.timers)
@@ -203,8 +208,18 @@ class ActiveWorkflow:
             for step in self._steps
         ]
         state, tasks, items = copy_of(self.run.state), self.run.open_tasks(), [copy_of(item) for item in self.items]
-        size = self.run.output_budget.result_bytes
-        return structs.replace(self._loaded, state=state, steps=steps, items=items, open_tasks=tasks, result_bytes=size)
+        config, size = self._loaded.config, self.run.output_budget.result_bytes
+        if (budget := self.run.config.budget) is not self.config.budget:
+            config = config | {"budget": to_builtins(budget)}
+        return structs.replace(
+            self._loaded,
+            state=state,
+            config=config,
+            steps=steps,
+            items=items,
+            open_tasks=tasks,
+            result_bytes=size,
+        )
 
     def handle_callback(self, task_id: UUID, body: bytes) -> None:
         """Wake the attempt or the follow-up that a provider has called back, if it runs here."""

@@ -23,7 +23,7 @@ from stepwell.engine.execution.active_workflow import ActiveWorkflow, RunningAtt
 from stepwell.engine.execution.checkpointer import Checkpointer, NotWritten
 from stepwell.engine.execution.step_dispatcher import StepDispatcher
 from stepwell.engine.execution.supervised_tasks import SupervisedTasks
-from stepwell.lifecycle.inputs import Input
+from stepwell.lifecycle.inputs import HeldBack, Input
 from stepwell.lifecycle.model import Task
 
 
@@ -74,7 +74,8 @@ class AttemptTasks:
         end = await self._runner.run(workflow, task, prepared, control)
         # The slot is released first, so that the start of a step that depends on this one is in the same batch.
         attempt.release_slot(self._admission)
-        self._dispatcher.attempt_finished(workflow, attempt, end.outcome)
+        outcome = None if isinstance(end.outcome, HeldBack) else end.outcome  # nothing was sent
+        self._dispatcher.attempt_finished(workflow, attempt, outcome)
         current = workflow.run.open_task(task.position)  # its status says how the attempt has ended
         recorded = end.outcome is not None and self._apply(workflow, end.outcome)
         if end.outcome is None and self._admission.closed:

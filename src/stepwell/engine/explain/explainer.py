@@ -43,6 +43,7 @@ from stepwell.engine.admission.pools import ModelPool
 from stepwell.engine.execution.active_workflow import ActiveWorkflow, RunningAttempt
 from stepwell.engine.execution.scheduler import Scheduler
 from stepwell.engine.explain.availability import WriteMonitor, WriteTarget
+from stepwell.engine.explain.budget_use import BudgetReader
 from stepwell.engine.explain.owner_requests import OwnerRequests
 from stepwell.lifecycle.records import LoadedWorkflow, WorkflowOwnership
 from stepwell.ports.clock import Clock
@@ -74,10 +75,14 @@ _LIMITS: Mapping[LimitKind, SlotLimit] = {
 
 
 class _Explained(NamedTuple):
-    """An explanation without what is below its steps, and the first sub-workflow of each step that runs any."""
+    """An explanation without what is below its steps, and the first sub-workflow of each step that runs any.
+
+    `budget_root` is the workflow whose budget is to be added.
+    """
 
     explanation: Explanation
     children: Mapping[str, RunningChild]
+    budget_root: UUID | None = None
 
 
 class Explainer(Struct, eq=False, kw_only=True):
@@ -92,6 +97,7 @@ class Explainer(Struct, eq=False, kw_only=True):
     in_process: frozenset[ProviderType]
     writes: WriteMonitor
     owner_requests: OwnerRequests
+    budgets: BudgetReader
 
     async def explain(self, scope: TenantScope, workflow_id: UUID, max_explained: int = _MAX_EXPLAINED) -> Explanation:
         """Return the reason why each step that has not ended isn't moving.
@@ -104,7 +110,10 @@ class Explainer(Struct, eq=False, kw_only=True):
         explained = await (
             self._from_rows(scope, workflow_id) if workflow is None else self._from_memory(scope, workflow)
         )
-        explanation, children = explained
+        explanation, children, budget_root = explained
+        if budget_root is not None:
+            with contextlib.suppress(Unavailable):
+                explanation = replace(explanation, budget=await self.budgets.of_root(budget_root))
         return await self._with_below(scope, explanation, children, max_explained) if children else explanation
 
     async def _with_below(
@@ -154,6 +163,7 @@ class Explainer(Struct, eq=False, kw_only=True):
 
         def explain_snapshot() -> _Explained:
             return _explain(
+                loaded,
                 WorkflowSnapshot(
                     state=loaded.state,
                     on_failure=on_failure,
@@ -169,7 +179,7 @@ class Explainer(Struct, eq=False, kw_only=True):
                     waits={} if draining else evaluating | _waits(waiting, holds, now) | local_waits,
                     observations=observations,
                     in_process_providers=self.in_process,
-                )
+                ),
             )
 
         return await off_loop(explain_snapshot, steps=loaded.unit_count)
@@ -204,6 +214,7 @@ class Explainer(Struct, eq=False, kw_only=True):
 
         def explain_rows() -> _Explained:
             return _explain(
+                loaded,
                 WorkflowSnapshot(
                     state=loaded.state,
                     on_failure=read_workflow_config(loaded.config).on_failure,
@@ -215,7 +226,7 @@ class Explainer(Struct, eq=False, kw_only=True):
                     paused=(ownership.paused_by, ownership.paused_at),
                     ahead=ownership.ahead,
                     in_process_providers=self.in_process,
-                )
+                ),
             )
 
         return await off_loop(explain_rows, steps=loaded.unit_count)
@@ -234,8 +245,8 @@ class Explainer(Struct, eq=False, kw_only=True):
         raise Unavailable("the workflow's owner is changing")
 
 
-def _explain(snapshot: WorkflowSnapshot) -> _Explained:
-    return _Explained(explain(snapshot), running_children(snapshot))
+def _explain(loaded: LoadedWorkflow, snapshot: WorkflowSnapshot) -> _Explained:
+    return _Explained(explain(snapshot), running_children(snapshot), loaded.budget_root)
 
 
 def _observe(attempt: RunningAttempt) -> AttemptObservation:

@@ -15,6 +15,7 @@ from stepwell.engine.admission.controller import AdmissionController
 from stepwell.engine.admission.model_health import ModelHealth
 from stepwell.engine.admission.pools import ModelPool
 from stepwell.engine.execution.workflow_admission import WorkflowAdmission
+from stepwell.engine.explain.budget_use import BudgetReader
 from stepwell.ports.stored_definitions import Definitions
 from stepwell.ports.uploads import Uploads
 from stepwell.rules.stored_definitions import DefinitionLimits
@@ -80,10 +81,12 @@ class TenantLimitsReader:
         upload_limits: UploadLimits,
         definitions: Definitions,
         definition_limits: DefinitionLimits,
+        *,
+        budgets: BudgetReader,
     ) -> None:
         self._workflows, self._steps = workflows, steps
         self._uploads, self._upload_limits = uploads, upload_limits
-        self._definitions, self.of_definitions = definitions, definition_limits
+        self._definitions, self.of_definitions, self._budgets = definitions, definition_limits, budgets
 
     async def read(self, tenant: str | None) -> Limits:
         """Return the limits and use of *tenant*. Raises `Unavailable`."""
@@ -98,4 +101,5 @@ class TenantLimitsReader:
             running_steps=RunningSteps(self._steps.limits.per_tenant, self._steps.used_by_tenant(tenant)),
             uploads=StorageUse(most.max_uploads, files.uploads, most.quota_bytes, files.bytes),
             definitions=StorageUse(limits.names, stored.names, limits.bytes, stored.bytes),
+            budget=await self._budgets.of_tenant(tenant),
         )

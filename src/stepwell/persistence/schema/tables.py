@@ -1,6 +1,7 @@
 """All tables as SQLAlchemy Core sees them. `migrations/` creates them, and a test compares the two."""
 
 from stepwell.persistence.tables import (  # noqa: F401 - each adds its tables to `metadata`
+    budgets,
     cleanups,
     daily_costs,
     deliveries,

@@ -20,6 +20,7 @@ from stepwell.persistence.tables.steps import ITEM, NEW_STEP, PLAIN_STEP, STEP, 
 from stepwell.persistence.tables.tasks import PLAIN_TASK
 from stepwell.persistence.tables.waits import SIGNAL, WAIT
 from stepwell.persistence.tables.workflows import NEW_WORKFLOW, PLAIN_WORKFLOW, WORKFLOW
+from stepwell.rules.costs import exact
 
 Rows = list[bytes]
 
@@ -56,7 +57,8 @@ class MoreRows(Struct):
     `begun` and `ended` are the ids of workflows whose cleanup has begun, or ended, and `labelled` of those whose labels
     change. `labels` are the ids of workflows, and beside each a label. `costs`: the rows of tasks have costs.
     `commands` has the ids of commands, their workflows and their outcomes, each in a list. `flow` has the rows of
-    waits, signals and items that `CHECKPOINT_AND_FLOW` writes; None if the batch doesn't need it.
+    waits, signals and items that `CHECKPOINT_AND_FLOW` writes; None if the batch doesn't need it. `budgets` has
+    those of `CHECKPOINT_AND_BUDGETS`.
     """
 
     deliveries: Rows
@@ -68,12 +70,13 @@ class MoreRows(Struct):
     costs: bool
     commands: tuple[list[UUID], list[UUID], list[str]] | None
     flow: tuple[list[Any], ...] | None = None
+    budgets: tuple[list[Any], ...] | None = None
 
     def parameters(self, owner: UUID) -> tuple[object, ...]:
         """Return the rows in the order of the statement's parameters. *owner* is the process that sends webhooks."""
         commands = self.commands or (() if self.flow is None else ([], [], []))
-        flow = self.flow or ()
-        return self.deliveries, owner, self.keys, self.begun, self.ended, self.labelled, *self.labels, *commands, *flow
+        more = (*commands, *(self.flow or ()), *(self.budgets or ()))
+        return self.deliveries, owner, self.keys, self.begun, self.ended, self.labelled, *self.labels, *more
 
 
 def more_rows(batch: Sequence[Decision], *, child_ended: bool = False) -> MoreRows | None:
@@ -93,9 +96,31 @@ def more_rows(batch: Sequence[Decision], *, child_ended: bool = False) -> MoreRo
     ended = [decision.workflow.id for decision in batch if decision.cleanup is CleanupChange.ENDED]
     changed = {decision.workflow.id: decision.labels or {} for decision in batch if decision.labels is not UNSET}
     costs = any(decision.has_costs for decision in batch)
-    flow = _flow_rows(batch) if child_ended or any(decision.has_flow for decision in batch) else None
+    budgets = _budget_rows(batch)
+    has_flow = child_ended or budgets is not None or any(decision.has_flow for decision in batch)
+    flow = _flow_rows(batch) if has_flow else None
     commands = _command_rows(batch)
-    return MoreRows(deliveries, keys, begun, ended, list(changed), _label_rows(changed), costs, commands, flow)
+    return MoreRows(deliveries, keys, begun, ended, list(changed), _label_rows(changed), costs, commands, flow, budgets)
+
+
+def _budget_rows(batch: Sequence[Decision]) -> tuple[list[Any], ...] | None:
+    """Return the parameters of `budget_statements.SETTLE` and `ASSIGN_CONFIG`; None if the batch changes no budget."""
+    changes = [(decision.workflow.id, decision.budget) for decision in batch if decision.budget is not UNSET]
+    if not changes:
+        return None
+    settled = [(workflow_id, each) for workflow_id, rows in changes for each in rows.settlements]
+    costs = [each.cost for _, each in settled]
+    new = [(workflow_id, rows.budget) for workflow_id, rows in changes if rows.budget is not None]
+    return (
+        [each.task_id for _, each in settled],
+        [workflow_id for workflow_id, _ in settled],
+        [each.kept for _, each in settled],
+        [each.counts for _, each in settled],
+        [None if cost is None else cost.currency for cost in costs],
+        [None if cost is None else exact(cost.amount) for cost in costs],
+        [workflow_id for workflow_id, _ in new],
+        [json.encode(budget).decode() for _, budget in new],
+    )
 
 
 def _command_rows(batch: Sequence[Decision]) -> tuple[list[UUID], list[UUID], list[str]] | None:

@@ -8,6 +8,7 @@ transitions of a workflow are written together or not at all.
 
 from typing import Final
 
+from stepwell.persistence.statements.budget_statements import ASSIGN_CONFIG, SETTLE
 from stepwell.persistence.statements.child_statements import ASSIGN_WAKE_AT, COUNT_ENDED_CHILDREN, NOTIFY_PARENT
 from stepwell.persistence.statements.command_statements import LOCK_COMMANDS, MARK_COMMANDS, notify_process
 from stepwell.persistence.statements.flow_statements import (
@@ -29,14 +30,15 @@ from stepwell.persistence.tables.workflows import NEW_WORKFLOW, in_scope
 from stepwell.rules.costs import MAX_MODEL
 
 
-def _checkpoint(before: str = "", fence: str = "", *, flow: bool = False) -> str:
+def _checkpoint(before: str = "", fence: str = "", *, flow: bool = False, budgets: bool = False) -> str:
     """Return the stages of a checkpoint. The stages *before* come first. *fence* is one more condition of `written`.
 
-    *flow*: the rows of workflows, steps and tasks have the columns of flow control, too.
+    *flow*: the rows of workflows, steps and tasks have the columns of flow control, too. *budgets*: so does a config.
     """
     if flow:
         workflow, step, task = workflows.WORKFLOW, steps.STEP, TASK
         assign_workflow = f"{assign(workflows.STATE, 'w')}, {ASSIGN_WAKE_AT}, {ASSIGN_HAS_FLOW.format(step.name)}"
+        assign_workflow += f", {ASSIGN_CONFIG}" * budgets
         # A step that repeats keeps its best result so far.
         assign_step = assign(steps.STATE, "s", result="coalesce(s.result, t.result)")
     else:
@@ -142,24 +144,36 @@ SELECT id, clock_timestamp() AS now, (SELECT count({notify_process("requester", 
 FROM written
 """  # noqa: S608 - built from the constants above
 
+
 # `CHECKPOINT_AND_COMMANDS` for a batch with flow control: workflows that are parked, and steps, items, waits and
 # signals. So all other batches keep their statements, and the plans of these.
-_WRITE_FLOW: Final = f"""
-{_checkpoint(LOCK_COMMANDS, _NOT_WITHDRAWN, flow=True)},
+def _write_flow(*, budgets: bool = False) -> str:
+    return (
+        f"""
+{_checkpoint(LOCK_COMMANDS, _NOT_WITHDRAWN, flow=True, budgets=budgets)},
 {_MORE}, {_count_costs(TASK)}, {MARK_COMMANDS}, {WRITE_WAITS}, {WRITE_ITEMS}"""
-CHECKPOINT_AND_FLOW: Final = f"""
-{_WRITE_FLOW}
+        + f", {SETTLE}" * budgets
+    )
+
+
+_FLOW_WRITTEN: Final = f"""
 SELECT id, clock_timestamp() AS now, (SELECT count({notify_process("requester", "answered", "id")}) FROM applied)
 FROM written
 """  # noqa: S608 - built from the constants above
+CHECKPOINT_AND_FLOW: Final = _write_flow() + _FLOW_WRITTEN
+
+# `CHECKPOINT_AND_FLOW` for a batch with settlements of reservations, or new budgets: see `budget_statements`.
+CHECKPOINT_AND_BUDGETS: Final = _write_flow(budgets=True) + _FLOW_WRITTEN
 
 # `CHECKPOINT_AND_FLOW` for ends of sub-workflows, all of one parent, and nothing else: see `child_statements`.
-CHECKPOINT_AND_CHILD_ENDED: Final = f"""
-{_WRITE_FLOW}, {COUNT_ENDED_CHILDREN}
+_CHILD_ENDED: Final = f"""
+, {COUNT_ENDED_CHILDREN}
 SELECT id, clock_timestamp() AS now, (SELECT count({notify_process("requester", "answered", "id")}) FROM applied),
        {NOTIFY_PARENT}
 FROM written
 """  # noqa: S608 - built from the constants above
+CHECKPOINT_AND_CHILD_ENDED: Final = _write_flow() + _CHILD_ENDED
+CHECKPOINT_AND_CHILD_ENDED_AND_BUDGETS: Final = _write_flow(budgets=True) + _CHILD_ENDED
 
 STATUSES: Final = f"""
 SELECT id, status FROM workflows
@@ -322,7 +336,10 @@ SELECT id, tenant, created_by, origin_instance, config, suppress_subtask_events,
        CASE WHEN status IN ('RUNNING', 'PAUSED', 'FAILED') AND has_flow THEN (
            SELECT sum(octet_length(i.result::text)) FROM step_items AS i
            WHERE i.workflow_id = w.id AND i.result IS NOT NULL
-       ) END AS item_result_bytes
+       ) END AS item_result_bytes,
+       CASE WHEN root_id IS NOT NULL THEN (
+           SELECT root.config -> 'budget' FROM workflows AS root WHERE root.id = w.root_id
+       ) IS NOT NULL END AS root_has_budget
 FROM workflows AS w WHERE id = ANY($1::uuid[]) ORDER BY id
 """  # noqa: S608 - built from the constants above
 

@@ -112,6 +112,8 @@ old_steps AS (
     DELETE FROM waits AS n USING free WHERE n.workflow_id = free.id
 ), old_signals AS (
     DELETE FROM signals AS n USING free WHERE n.workflow_id = free.id
+), old_budgets AS (
+    DELETE FROM budgets AS b USING free WHERE b.scope = free.id::text
 ), new_removals AS (
     INSERT INTO file_removals AS f (task_id, workflow_id, tenant, outputs, forced)
     SELECT k.id, k.workflow_id, free.tenant, k.outputs, free.forced

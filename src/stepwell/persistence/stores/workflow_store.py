@@ -185,6 +185,10 @@ class PostgresWorkflowStore(PostgresAdapter):
                 statement = sql.CHECKPOINT_AND_COMMANDS
             if has_flow:
                 statement = sql.CHECKPOINT_AND_FLOW if parent_id is None else sql.CHECKPOINT_AND_CHILD_ENDED
+            if more.budgets is not None and parent_id is None:
+                statement = sql.CHECKPOINT_AND_BUDGETS
+            elif more.budgets is not None:
+                statement = sql.CHECKPOINT_AND_CHILD_ENDED_AND_BUDGETS
             rows = await connection.fetch(statement, *parameters)
         if rows:
             self._clock.observe(rows[0]["now"])
@@ -303,6 +307,7 @@ async def _load(connection: Any, ids: list[UUID]) -> list[LoadedWorkflow]:
             inputs=None if row["inputs"] is None else row["inputs"].encode(),
             labels=read_labels(row["labels"]),
             parent=parent_link(row),
+            root_has_budget=row["root_has_budget"] or False,
             named_files=None if row["named_files"] is None else json.decode(row["named_files"]),
             reuse=read_reuse(row),
         )

@@ -47,6 +47,7 @@ from stepwell.contract.reasons import (
     StepBelow,
     StepReason,
     WaitsForAdmission,
+    WaitsForBudget,
     WaitsForDecision,
     WaitsForItems,
     WaitsForRetry,
@@ -60,6 +61,7 @@ from stepwell.lifecycle.model import ItemState, Outage, Task, Wait, WorkflowStat
 from stepwell.lifecycle.records import StepRecord
 from stepwell.lifecycle.run_if import has_ended
 from stepwell.lifecycle.units import unit_position
+from stepwell.rules.costs import TENANT_BUDGET
 from stepwell.rules.list_records import WaitBelow
 
 _MAX_NAMES = 50
@@ -327,6 +329,8 @@ class _Steps:
         state, plan, at = step.state, step.plan, step.state.next_attempt_at
         if at is None or self._is_late(at):
             return self._about_to_start(step)
+        if (error := state.error_message) is not None and error.startswith(TENANT_BUDGET):
+            return WaitsForBudget(detail=f"{error}. The attempt begins at {_time(at)}.", at=at)
         provider = plan.fallback if state.on_fallback else plan.provider
         number, attempts = state.provider_attempts + 1, plan.max_retries + 1
         to = f" at {provider}, the fallback" if state.on_fallback else "" if provider is None else f" at {provider}"
@@ -460,6 +464,10 @@ def _follows_up(task: Task) -> FollowsUp:
 def _paused(snapshot: WorkflowSnapshot) -> IsPaused:
     by, at = snapshot.paused
     who = "" if by is None or at is None else f" by {by} at {_time(at)}"
+    if snapshot.state.pauses_for_budget:
+        then = "PATCH of config.budget raises it, and resume goes on."
+        detail = f"The workflow was paused{who}. {snapshot.state.failure}. {then}"
+        return IsPaused(detail=detail, by=by, at=at, budget=True)
     return IsPaused(detail=f"The workflow was paused{who}. Resume goes on.", by=by, at=at)
 
 

@@ -9,13 +9,21 @@ What must hold of the numbers of items, as far as they follow from the definitio
 import re
 from collections.abc import Collection, Mapping, Sequence
 from graphlib import TopologicalSorter
+from math import inf
 from typing import Any, Final, NamedTuple
 
 from msgspec import UNSET
 
-from stepwell.contract.definition import MAX_ITEMS, FieldMapping, ForEach, WorkflowStepDefinition
+from stepwell.contract.definition import MAX_ITEMS, Budget, FieldMapping, ForEach, WorkflowStepDefinition
 from stepwell.contract.enums import ProviderType, RunIf, TaskType
-from stepwell.contract.forecasts import PlannedCount, PlannedFallback, PlannedPrice, PlannedStep, WorkflowPlan
+from stepwell.contract.forecasts import (
+    PlannedBudget,
+    PlannedCount,
+    PlannedFallback,
+    PlannedPrice,
+    PlannedStep,
+    WorkflowPlan,
+)
 from stepwell.contract.task_configs import MAX_IMAGES
 from stepwell.contract.tasks import Money
 from stepwell.definition.mapping.input_mapping import TIMEOUT, effective_config, put_input
@@ -25,7 +33,7 @@ from stepwell.definition.validation.item_rules import known_count
 from stepwell.definition.validation.workflow import ValidatedWorkflow
 from stepwell.lifecycle.items import MAX_WORKFLOW_ITEMS
 from stepwell.lifecycle.steps import ResolvedStep
-from stepwell.rules.costs import PriceList
+from stepwell.rules.costs import QUANTITIES, UNKNOWN, PricedWork, PriceList
 
 _ONE: Final = PlannedCount(1, 1)
 _UNKNOWN: Final = PlannedCount(0, MAX_ITEMS)
@@ -104,6 +112,7 @@ def build_plan(
     planned_steps = [
         _step(workflow, step, depth[step.position], forecasts, uncertain=step.position in uncertain) for step in steps
     ]
+    price = _price(planned_steps, forecasts)
     return WorkflowPlan(
         layers=layers,
         critical_path=[steps[position].step_id for position in chain.positions],
@@ -111,7 +120,8 @@ def build_plan(
         critical_path_s=round(chain.length, 3) if by_time else None,
         steps=planned_steps,
         runs=PlannedCount(len(steps) - len(uncertain), len(steps)),
-        price=_price(planned_steps, prices.currency),
+        price=price,
+        budget=_budget(workflow.config.budget, price),
         warnings=workflow.warnings,
     )
 
@@ -157,6 +167,8 @@ def _step(
     if definition.for_each is not UNSET and definition.for_each.as_ not in (None, ITEM):
         config[str(definition.for_each.as_)] = {"from_item": True}
     attempts = 0 if step.flow is not None and step.flow.waits_for is not None else step.max_retries + 1
+    spreads_items = definition.for_each is not UNSET and definition.for_each.as_ is None
+    work = PricedWork(step.task_type, config | dict.fromkeys(QUANTITIES, UNKNOWN) if spreads_items else config)
     return PlannedStep(
         step_id=step.step_id,
         layer=layer,
@@ -167,9 +179,9 @@ def _step(
         attempts=attempts,
         fallback=None
         if fallback is None or fallback.provider is None
-        else PlannedFallback(fallback.provider, fallback.model, attempts, _price_of(fallback, prices)),
+        else PlannedFallback(fallback.provider, fallback.model, attempts, _price_of(fallback, prices, work)),
         timeout_s=_timeout(step, workflow, definition),
-        price=_price_of(call, prices),
+        price=_price_of(call, prices, work),
         expected_s=forecasts.expected.get(position),
         when=definition.condition,
         items=forecasts.items.get(position),
@@ -194,33 +206,78 @@ def _mapping_placeholder(mapping: FieldMapping) -> dict[str, Any]:
     return placeholder if mapping.transform is None else placeholder | {"transform": mapping.transform}
 
 
-def _price_of(call: PlannedCall, prices: PriceList) -> Money | None:
+def _price_of(call: PlannedCall, prices: PriceList, work: PricedWork) -> Money | None:
     if call.in_process or call.provider is None:
         return Money(0.0, prices.currency)
-    cost = None if call.model is None else prices.of(call.provider, call.model)
+    cost = None if call.model is None else prices.of(call.provider, call.model, work)
     return None if cost is None else Money(cost.amount, cost.currency)
 
 
-def _price(steps: Sequence[PlannedStep], currency: str) -> PlannedPrice:
-    once, worst = list[_ItemPrice](), list[_ItemPrice]()
-    least, unknown = 0.0, 0
+def _is_paid(call: PlannedCall | None) -> bool:
+    return call is not None and call.provider not in (None, ProviderType.LOCAL) and not call.in_process
+
+
+def _price(steps: Sequence[PlannedStep], forecasts: _Forecasts) -> PlannedPrice:
+    unknown, attempts, currencies = 0, list[_ItemPrice](), {forecasts.prices.currency: None}
+    for position, step in enumerate(steps):
+        nested, has_items = step.workflow_price, step.items is None or step.items.most > 0
+        fallback = () if step.fallback is None else (step.fallback.price,)
+        tried = [step.price, *fallback]
+        unknown += (None in tried and has_items) + (0 if nested is None or not has_items else nested.unknown_steps)
+        for price in (*tried, *(() if nested is None else nested.worst)):
+            currencies |= {} if price is None else {price.currency: None}
+        paid = [_is_paid(forecasts.calls[position]), _is_paid(forecasts.fallbacks.get(position))]
+        number = sum(paid) * step.attempts + (0 if nested is None else nested.attempts)
+        attempts.append(_ItemPrice(step.items, number * (1 if step.repeat is None else step.repeat.max)))
+    sums = [_sums(steps, currency) for currency in currencies]
+    used = [each for each in sums if any(money.amount for money in each)] or sums[:1]
+    worst = tuple(each.worst for each in used)
+    return PlannedPrice(
+        known_least=[each.known_least for each in used],
+        known=[each.known for each in used],
+        unknown_steps=unknown,
+        worst_case=None if unknown or len(used) > 1 else worst[0],
+        worst=worst,
+        attempts=round(_highest(attempts)),
+    )
+
+
+class _CurrencySums(NamedTuple):
+    """The parts of a `PlannedPrice` in one currency."""
+
+    known_least: Money
+    known: Money
+    worst: Money
+
+
+def _sums(steps: Sequence[PlannedStep], currency: str) -> _CurrencySums:
+    def amount(*prices: Money | None) -> float:
+        return sum(price.amount for price in prices if price is not None and price.currency == currency)
+
+    once, worst, least = list[_ItemPrice](), list[_ItemPrice](), 0.0
     for step in steps:
-        amount = 0.0 if step.price is None else step.price.amount
         items = _ONE if step.items is None else step.items
         runs = 1 if step.repeat is None else step.repeat.max
-        tried = [step.price] * step.attempts
-        tried += [] if step.fallback is None else [step.fallback.price] * step.fallback.attempts
-        unknown += None in tried and items.most > 0
+        tried = step.attempts * amount(step.price)
+        tried += 0.0 if step.fallback is None else step.fallback.attempts * amount(step.fallback.price)
         below, below_least = 0.0, 0.0
         if (nested := step.workflow_price) is not None:
-            below, below_least = (sum(each.amount for each in sums) for sums in (nested.known, nested.known_least))
-            tried.append(nested.worst_case)
-            unknown += nested.unknown_steps if items.most else 0
-        once.append(_ItemPrice(step.items, (amount + below) * runs))
-        least += 0.0 if step.uncertain else (amount + below_least) * items.least
-        worst.append(_ItemPrice(step.items, runs * sum(price.amount for price in tried if price is not None)))
-    known_least, known = ([Money(round(amount, 9), currency)] for amount in (least, _highest(once)))
-    return PlannedPrice(known_least, known, unknown, None if unknown else Money(round(_highest(worst), 9), currency))
+            below, below_least = amount(*nested.known), amount(*nested.known_least)
+            tried += amount(*nested.worst)
+        once.append(_ItemPrice(step.items, (amount(step.price) + below) * runs))
+        least += 0.0 if step.uncertain else (amount(step.price) + below_least) * items.least
+        worst.append(_ItemPrice(step.items, runs * tried))
+    return _CurrencySums(*(Money(round(each, 9), currency) for each in (least, _highest(once), _highest(worst))))
+
+
+def _budget(budget: Budget | None, price: PlannedPrice) -> PlannedBudget | None:
+    """Return whether the worst case fits into the budget, as far as prices are known."""
+    if budget is None:
+        return None
+    maxima = {currency: float(maximum) for currency, maximum in budget.max_cost.items()}
+    fits = all(each.amount <= maxima.get(each.currency, inf) for each in price.worst)
+    fits = fits and (budget.max_attempts is None or price.attempts <= budget.max_attempts)
+    return PlannedBudget(fits, price.worst, price.attempts, price.unknown_steps)
 
 
 def _highest(prices: Sequence[_ItemPrice]) -> float:

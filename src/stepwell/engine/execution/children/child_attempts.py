@@ -21,7 +21,7 @@ from stepwell.engine.execution.new_workflow import NewWorkflowBundle
 from stepwell.engine.execution.open_children import ChildCheck, OpenChildren
 from stepwell.engine.execution.workflow_queue import WorkflowQueue
 from stepwell.lifecycle.child_records import ChildInsertion, ParentAttempt
-from stepwell.lifecycle.inputs import FollowUpEnded, GiveUp, Sending, Submitted
+from stepwell.lifecycle.inputs import ExceedBudget, FollowUpEnded, GiveUp, Sending, Submitted
 from stepwell.lifecycle.model import Sent, Task
 from stepwell.ports.clock import Clock
 from stepwell.ports.storage import WorkflowStore
@@ -113,6 +113,11 @@ class ChildAttempts(Struct, eq=False, kw_only=True):
         insertion = await self.store.insert_child(EVERY_TENANT, bundle.new, attempt, LIMITS)
         if insertion is not ChildInsertion.NEW:
             raise _NotStored(insertion)
+
+    async def exceed_budget(self, root_id: UUID, verb: ExceedBudget) -> None:
+        """Pause the workflow at the top, or let it fail. Return once that is committed, or once it isn't RUNNING."""
+        while not await self.children.send(root_id, verb):
+            pass
 
     async def stop(self, parent_id: UUID, task: Task) -> FollowUpEnded:
         """Stop the sub-workflow of an abandoned attempt. Return what became of it.

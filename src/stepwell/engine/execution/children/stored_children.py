@@ -90,8 +90,11 @@ class StoredChildren:
         """Resume a sub-workflow, as `send` does. Its execution has the id *execution_id*, or a new one."""
         await self.send(child_id, Resume(SERVICE, execution_id or self._new_id(self._clock.now()), None))
 
-    async def send(self, child_id: UUID, verb: ClientVerb) -> None:
-        """Apply a verb to a sub-workflow. Its next status shows whether that had an effect."""
+    async def send(self, child_id: UUID, verb: ClientVerb) -> bool:
+        """Apply a verb to a sub-workflow. Return False if that must be repeated.
+
+        Otherwise its next status shows whether that had an effect.
+        """
         try:
             await self._change(child_id, verb, NO_PRECONDITIONS)
         except (InvalidTransition, NotFound):
@@ -99,3 +102,5 @@ class StoredChildren:
         except (Unavailable, TooManyRequests) as error:
             log.warning("sub_workflow.not_changed", action="pause", workflow_id=str(child_id), error=repr(error))
             await sleep(OUTAGE_RETRY_S)
+            return False
+        return True
