@@ -629,8 +629,9 @@ ORDER BY position, item;
 --                 ->  Index Scan using steps_pkey on steps s_1
 --                       Index Cond: (workflow_id = $1)
 
-SELECT s.workflow_id, s.position, CASE WHEN CASE WHEN s.for_each IS NULL THEN 0 WHEN s.status = 'COMPLETED' THEN
-    (SELECT least(100 + 2 * coalesce(sum(octet_length(i.result::text)), 0) + 5 * count(*), 2000000000)::int
+SELECT s.workflow_id, s.position, CASE WHEN CASE WHEN s.for_each IS NULL THEN 0 WHEN s.result IS NOT NULL THEN
+    octet_length(s.result::text) WHEN s.status = 'COMPLETED' THEN (SELECT least(100 + 2 *
+    coalesce(sum(octet_length(i.result::text)), 0) + 5 * count(*), 2000000000)::int
 FROM step_items AS i
 WHERE i.workflow_id = s.workflow_id AND i.position = s.position) ELSE 0 END <= $6::bigint THEN CASE WHEN s.for_each IS
     NULL OR s.result IS NOT NULL THEN s.result WHEN s.status = 'COMPLETED' THEN (
@@ -2164,7 +2165,10 @@ USING free
 WHERE n.workflow_id = free.id ), old_signals AS (
 DELETE FROM signals AS n
 USING free
-WHERE n.workflow_id = free.id ), new_removals AS (
+WHERE n.workflow_id = free.id ), old_budgets AS (
+DELETE FROM budgets AS b
+USING free
+WHERE b.scope = free.id::text ), new_removals AS (
 INSERT INTO file_removals AS f (task_id, workflow_id, tenant, outputs, forced)
 SELECT k.id, k.workflow_id, free.tenant, k.outputs, free.forced
 FROM old_tasks AS k
@@ -4122,386 +4126,7 @@ SET status = excluded.status, task_id = excluded.task_id, attempt = excluded.att
     excluded.provider_attempts, retry_count = excluded.retry_count, on_fallback = excluded.on_fallback,
     next_attempt_at = excluded.next_attempt_at, result = coalesce(excluded.result, t.result), error_message =
     excluded.error_message, started_at = excluded.started_at, completed_at = excluded.completed_at, updated_at =
-    excluded.updated_at, skip_reason = excluded.skip_reason, flow = excluded.flow )
-SELECT id, clock_timestamp() AS now, (SELECT count(pg_notify('stepwell_process_' || requester, 'answered:' || id))
-FROM applied)
-FROM written;
---   CTE Scan on written
---     CTE keys_held
---       ->  LockRows
---             ->  Nested Loop
---                   ->  Index Scan using commands_pkey on commands c
---                         Index Cond: (id = ANY ($13))
---                   ->  Index Scan using idempotency_keys_pkey on idempotency_keys i
---                         Index Cond: ((scope = c.scope) AND (key = c.key))
---                         Filter: ((applied_at IS NULL) AND (token = c.token))
---     CTE waiting
---       ->  LockRows
---             ->  Index Scan using commands_waiting on commands
---                   Filter: ((outcome IS NULL) AND ((token IS NULL) OR (ANY (token = (hashed SubPlan 2).col1))) AND (id = ANY ($13)))
---                   SubPlan 2
---                     ->  CTE Scan on keys_held
---     CTE withdrawn
---       ->  Function Scan on k
---             Filter: ((ANY (id = (hashed SubPlan 4).col1)) IS NOT TRUE)
---             SubPlan 4
---               ->  CTE Scan on waiting
---     CTE written
---       ->  Update on workflows t
---             ->  Nested Loop
---                   ->  Function Scan on unnest w
---                         Filter: ((ANY (id = (hashed SubPlan 7).col1)) IS NOT TRUE)
---                         SubPlan 7
---                           ->  CTE Scan on withdrawn
---                   ->  Index Scan using workflows_pkey on workflows t
---                         Index Cond: (id = w.id)
---                         Filter: ((NOT (owner IS DISTINCT FROM w.fence_owner)) AND (w.fence_epoch = epoch) AND (w.fence_event = last_event))
---                   SubPlan 6
---                     ->  Function Scan on unnest s
---                           Filter: (skip_reason = 'manual'::text)
---     CTE changed_steps
---       ->  Update on steps t_1
---             ->  Nested Loop
---                   ->  Function Scan on unnest s_1
---                         Filter: ((ANY (workflow_id = (hashed SubPlan 9).col1)) IS TRUE)
---                         SubPlan 9
---                           ->  CTE Scan on written written_1
---                   ->  Index Scan using steps_pkey on steps t_1
---                         Index Cond: ((workflow_id = s_1.workflow_id) AND ("position" = s_1."position"))
---     CTE changed_tasks
---       ->  Insert on tasks
---             Conflict Resolution: UPDATE
---             Conflict Arbiter Indexes: tasks_pkey
---             ->  Function Scan on unnest k_1
---                   Filter: ((ANY (workflow_id = (hashed SubPlan 11).col1)) IS TRUE)
---                   SubPlan 11
---                     ->  CTE Scan on written written_2
---     CTE new_events
---       ->  Insert on events
---             ->  Function Scan on unnest e
---                   Filter: ((ANY (workflow_id = (hashed SubPlan 13).col1)) IS TRUE)
---                   SubPlan 13
---                     ->  CTE Scan on written written_3
---     CTE new_deliveries
---       ->  Insert on deliveries
---             ->  Function Scan on unnest d
---                   Filter: ((ANY (workflow_id = (hashed SubPlan 15).col1)) IS TRUE)
---                   SubPlan 15
---                     ->  CTE Scan on written written_4
---     CTE used_keys
---       ->  Update on idempotency_keys t_2
---             ->  Nested Loop
---                   ->  Function Scan on unnest k_2
---                         Filter: ((ANY (workflow_id = (hashed SubPlan 17).col1)) IS TRUE)
---                         SubPlan 17
---                           ->  CTE Scan on written written_5
---                   ->  Index Scan using idempotency_keys_pkey on idempotency_keys t_2
---                         Index Cond: ((scope = k_2.scope) AND (key = k_2.key))
---                         Filter: (k_2.token = token)
---     CTE begun_cleanups
---       ->  Insert on cleanups
---             ->  Subquery Scan on "*SELECT*"
---                   ->  Nested Loop
---                         ->  HashAggregate
---                               Group Key: written_6.id
---                               ->  CTE Scan on written written_6
---                         ->  Index Scan using workflows_pkey on workflows w_1
---                               Index Cond: ((id = written_6.id) AND (id = ANY ($8)))
---     CTE ended_cleanups
---       ->  Delete on cleanups cleanups_1
---             ->  Nested Loop
---                   ->  HashAggregate
---                         Group Key: written_7.id
---                         ->  CTE Scan on written written_7
---                   ->  Index Scan using cleanups_pkey on cleanups cleanups_1
---                         Index Cond: ((workflow_id = written_7.id) AND (workflow_id = ANY ($9)))
---     CTE old_labels
---       ->  Delete on labels t_3
---             ->  Nested Loop Anti Join
---                   Join Filter: ((n.workflow_id = t_3.workflow_id) AND (n.label = t_3.label))
---                   ->  Nested Loop
---                         ->  HashAggregate
---                               Group Key: written_8.id
---                               ->  CTE Scan on written written_8
---                         ->  Index Scan using labels_pkey on labels t_3
---                               Index Cond: ((workflow_id = written_8.id) AND (workflow_id = ANY ($10)))
---                   ->  Function Scan on n
---     CTE new_labels
---       ->  Insert on labels
---             Conflict Resolution: NOTHING
---             ->  Nested Loop
---                   ->  Function Scan on n_1
---                         Filter: ((ANY (workflow_id = (hashed SubPlan 22).col1)) IS TRUE)
---                         SubPlan 22
---                           ->  CTE Scan on written written_9
---                   ->  Index Scan using workflows_pkey on workflows w_2
---                         Index Cond: (id = n_1.workflow_id)
---     CTE counted_costs
---       ->  Insert on daily_costs t_4
---             Conflict Resolution: UPDATE
---             Conflict Arbiter Indexes: daily_costs_pkey
---             ->  GroupAggregate
---                   Group Key: (COALESCE(w_3.tenant, ''::text)), ((("*SELECT* 1".ended_at AT TIME ZONE 'UTC'::text))::date), (COALESCE("*SELECT* 1".provider, ''::text)), (COALESCE("left"(("*SELECT* 1".sent ->> 'model'::text), 255), ''::text)), (COALESCE(CASE WHEN (w_3.root_id IS NULL) THEN w_3.stored_definition ELSE root.stored_definition END, ''::text)), (("*SELECT* 1".cost ->> 'currency'::text))
---                   Filter: ((sum((("*SELECT* 1".sign)::numeric * (("*SELECT* 1".cost ->> 'amount'::text))::numeric)) <> '0'::numeric) OR (sum("*SELECT* 1".sign) <> 0))
---                   ->  Sort
---                         Sort Key: (COALESCE(w_3.tenant, ''::text)), ((("*SELECT* 1".ended_at AT TIME ZONE 'UTC'::text))::date), (COALESCE("*SELECT* 1".provider, ''::text)), (COALESCE("left"(("*SELECT* 1".sent ->> 'model'::text), 255), ''::text)), (COALESCE(CASE WHEN (w_3.root_id IS NULL) THEN w_3.stored_definition ELSE root.stored_definition END, ''::text)), (("*SELECT* 1".cost ->> 'currency'::text))
---                         ->  Nested Loop Left Join
---                               ->  Nested Loop
---                                     ->  Append
---                                           ->  Subquery Scan on "*SELECT* 1"
---                                                 Filter: ((ANY ("*SELECT* 1".workflow_id = (hashed SubPlan 24).col1)) IS TRUE)
---                                                 ->  Function Scan on unnest k_3
---                                                       Filter: (cost IS NOT NULL)
---                                                 SubPlan 24
---                                                   ->  CTE Scan on written written_10
---                                           ->  Subquery Scan on "*SELECT* 2"
---                                                 Filter: ((ANY ("*SELECT* 2".workflow_id = (hashed SubPlan 24).col1)) IS TRUE)
---                                                 ->  Nested Loop
---                                                       ->  HashAggregate
---                                                             Group Key: k_4.id
---                                                             ->  Function Scan on unnest k_4
---                                                                   Filter: (cost IS NOT NULL)
---                                                       ->  Index Scan using tasks_pkey on tasks t_5
---                                                             Index Cond: (id = k_4.id)
---                                                             Filter: (cost IS NOT NULL)
---                                     ->  Index Scan using workflows_pkey on workflows w_3
---                                           Index Cond: (id = "*SELECT* 1".workflow_id)
---                               ->  Index Scan using workflows_pkey on workflows root
---                                     Index Cond: (id = w_3.root_id)
---     CTE applied
---       ->  Update on commands c_2
---             ->  Nested Loop
---                   ->  Function Scan on k_5
---                         Filter: ((ANY (workflow_id = (hashed SubPlan 26).col1)) IS TRUE)
---                         SubPlan 26
---                           ->  CTE Scan on written written_11
---                   ->  Index Scan using commands_pkey on commands c_2
---                         Index Cond: (id = k_5.id)
---     CTE new_waits
---       ->  Insert on waits
---             Conflict Resolution: UPDATE
---             Conflict Arbiter Indexes: waits_pkey
---             ->  Nested Loop
---                   Join Filter: (n_2.workflow_id = w_4.id)
---                   ->  Nested Loop
---                         ->  Function Scan on unnest n_2
---                               Filter: ((ANY (workflow_id = (hashed SubPlan 28).col1)) IS TRUE)
---                               SubPlan 28
---                                 ->  CTE Scan on written written_12
---                         ->  Index Scan using steps_pkey on steps s_2
---                               Index Cond: ((workflow_id = n_2.workflow_id) AND ("position" = n_2."position"))
---                   ->  Index Scan using workflows_pkey on workflows w_4
---                         Index Cond: (id = s_2.workflow_id)
---     CTE ended_waits
---       ->  Delete on waits t_6
---             ->  Nested Loop
---                   ->  Function Scan on n_3
---                         Filter: ((ANY (workflow_id = (hashed SubPlan 30).col1)) IS TRUE)
---                         SubPlan 30
---                           ->  CTE Scan on written written_13
---                   ->  Index Scan using waits_pkey on waits t_6
---                         Index Cond: ((workflow_id = n_3.workflow_id) AND ("position" = n_3."position"))
---     CTE new_signals
---       ->  Insert on signals
---             Conflict Resolution: UPDATE
---             Conflict Arbiter Indexes: signals_pkey
---             ->  Function Scan on unnest n_4
---                   Filter: ((ANY (workflow_id = (hashed SubPlan 32).col1)) IS TRUE)
---                   SubPlan 32
---                     ->  CTE Scan on written written_14
---     CTE taken_signals
---       ->  Delete on signals t_7
---             ->  Nested Loop
---                   ->  Function Scan on n_5
---                         Filter: ((ANY (workflow_id = (hashed SubPlan 34).col1)) IS TRUE)
---                         SubPlan 34
---                           ->  CTE Scan on written written_15
---                   ->  Index Scan using signals_pkey on signals t_7
---                         Index Cond: ((workflow_id = n_5.workflow_id) AND (name = n_5.name))
---     CTE new_references
---       ->  Insert on artifact_references
---             Conflict Resolution: NOTHING
---             ->  Function Scan on n_6
---                   Filter: ((ANY (workflow_id = (hashed SubPlan 36).col1)) IS TRUE)
---                   SubPlan 36
---                     ->  CTE Scan on written written_16
---     CTE written_items
---       ->  Insert on step_items t_8
---             Conflict Resolution: UPDATE
---             Conflict Arbiter Indexes: step_items_pkey
---             ->  Function Scan on unnest n_7
---                   Filter: ((ANY (workflow_id = (hashed SubPlan 38).col1)) IS TRUE)
---                   SubPlan 38
---                     ->  CTE Scan on written written_17
---     InitPlan 40
---       ->  Aggregate
---             ->  CTE Scan on applied
-
-WITH keys_held AS MATERIALIZED (
-SELECT i.token
-FROM commands AS c
-JOIN idempotency_keys AS i ON i.scope = c.scope AND i.key = c.key
-WHERE c.id = ANY($13::uuid[]) AND i.token = c.token AND i.applied_at IS NULL FOR UPDATE OF i ), waiting AS
-    MATERIALIZED (
-SELECT id
-FROM commands
-WHERE id = ANY($13::uuid[]) AND outcome IS NULL AND (token IS NULL OR token IN (SELECT token
-FROM keys_held)) FOR UPDATE ), withdrawn AS MATERIALIZED (
-SELECT k.workflow_id
-FROM unnest($13::uuid[], $14::uuid[]) AS k(id, workflow_id)
-WHERE (k.id IN (SELECT id
-FROM waiting)) IS NOT TRUE ), written AS (
-UPDATE workflows AS t
-SET status = w.status, name = w.name, description = w.description, webhook_url = w.webhook_url, completed_steps =
-    w.completed_steps, execution_id = w.execution_id, failure = w.failure, started_at = w.started_at, completed_at =
-    w.completed_at, updated_at = w.updated_at, deleted_at = w.deleted_at, deadline_at = w.deadline_at, timeout_left_s
-    = w.timeout_left_s, owner = w.owner, epoch = w.epoch, last_event = w.last_event, crashes = w.crashes, wake_at =
-    CASE WHEN t.child_ends > w.child_ends_seen AND w.wake_at > clock_timestamp() THEN clock_timestamp() ELSE w.wake_at
-    END, has_flow = t.has_flow OR ( t.id IN (SELECT s.workflow_id
-FROM unnest($2::checkpoint_flow_step[]) AS s
-WHERE s.skip_reason = 'manual') ) IS TRUE
-FROM unnest($1::checkpoint_flow_workflow[]) AS w
-WHERE t.id = w.id AND t.owner IS NOT DISTINCT FROM w.fence_owner AND t.epoch = w.fence_epoch AND t.last_event =
-    w.fence_event AND (w.id IN (SELECT workflow_id
-FROM withdrawn)) IS NOT TRUE
-RETURNING t.id ), changed_steps AS (
-UPDATE steps AS t
-SET status = s.status, task_id = s.task_id, attempt = s.attempt, provider_attempts = s.provider_attempts, retry_count
-    = s.retry_count, on_fallback = s.on_fallback, next_attempt_at = s.next_attempt_at, result = coalesce(s.result,
-    t.result), error_message = s.error_message, started_at = s.started_at, completed_at = s.completed_at, updated_at =
-    s.updated_at, skip_reason = s.skip_reason, flow = s.flow
-FROM unnest($2::checkpoint_flow_step[]) AS s
-WHERE t.workflow_id = s.workflow_id AND t.position = s.position AND (s.workflow_id IN (SELECT id
-FROM written)) IS TRUE ), changed_tasks AS (
-INSERT INTO tasks (id, workflow_id, position, attempt, provider, seed, started_at, status, phase, remote_id,
-    outcome_unknown, cancel_receipt, outputs, error, completed_at, sent, urls, follow_up_until, cost, fingerprint,
-    item)
-SELECT k.id, k.workflow_id, k.position, k.attempt, k.provider, k.seed, k.started_at, k.status, k.phase, k.remote_id,
-    k.outcome_unknown, k.cancel_receipt, k.outputs, k.error, k.completed_at, k.sent, k.urls, k.follow_up_until,
-    k.cost, k.fingerprint, k.item
-FROM unnest($3::checkpoint_flow_task[]) AS k
-WHERE (k.workflow_id IN (SELECT id
-FROM written)) IS TRUE
-ON CONFLICT (id) DO UPDATE
-SET seed = excluded.seed, status = excluded.status, phase = excluded.phase, remote_id = excluded.remote_id,
-    outcome_unknown = excluded.outcome_unknown, cancel_receipt = excluded.cancel_receipt, outputs = excluded.outputs,
-    error = excluded.error, completed_at = excluded.completed_at, sent = excluded.sent, urls = excluded.urls,
-    follow_up_until = excluded.follow_up_until, cost = excluded.cost, fingerprint = excluded.fingerprint ), new_events
-    AS (
-INSERT INTO events (workflow_id, id, type, at, step_id, task_id, actor, data)
-SELECT e.workflow_id, e.id, e.type, e.at, e.step_id, e.task_id, e.actor, e.data
-FROM unnest($4::checkpoint_event[]) AS e
-WHERE (e.workflow_id IN (SELECT id
-FROM written)) IS TRUE ), new_deliveries AS (
-INSERT INTO deliveries (workflow_id, event_id, type, lane, created_at, status, attempts, next_at, owner)
-SELECT d.workflow_id, d.event_id, d.type, d.lane, d.created_at, 'PENDING', '[]', d.created_at, $6
-FROM unnest($5::checkpoint_delivery[]) AS d
-WHERE (d.workflow_id IN (SELECT id
-FROM written)) IS TRUE ), used_keys AS (
-UPDATE idempotency_keys AS t
-SET applied_at = clock_timestamp(), workflow_id = k.workflow_id
-FROM unnest($7::checkpoint_key[]) AS k
-WHERE t.scope = k.scope AND t.key = k.key AND t.token = k.token AND (k.workflow_id IN (SELECT id
-FROM written)) IS TRUE ), begun_cleanups AS (
-INSERT INTO cleanups (workflow_id, lane, owner, next_at)
-SELECT w.id, coalesce(w.tenant, ''), $6, clock_timestamp()
-FROM workflows AS w
-WHERE w.id = ANY($8::uuid[]) AND w.id IN (SELECT id
-FROM written) ), ended_cleanups AS (
-DELETE FROM cleanups
-WHERE workflow_id = ANY($9::uuid[]) AND workflow_id IN (SELECT id
-FROM written) ), old_labels AS (
-DELETE FROM labels AS t
-WHERE t.workflow_id = ANY($10::uuid[]) AND t.workflow_id IN (SELECT id
-FROM written) AND NOT EXISTS (SELECT
-FROM unnest($11::uuid[], $12::text[]) AS n(workflow_id, label)
-WHERE n.workflow_id = t.workflow_id AND n.label = t.label) ), new_labels AS (
-INSERT INTO labels (workflow_id, label, created_at)
-SELECT n.workflow_id, n.label, w.created_at
-FROM unnest($11::uuid[], $12::text[]) AS n(workflow_id, label)
-JOIN workflows AS w ON w.id = n.workflow_id
-WHERE (n.workflow_id IN (SELECT id
-FROM written)) IS TRUE
-ON CONFLICT DO NOTHING ), cost_changes AS (
-SELECT coalesce(w.tenant, '') AS tenant, (c.ended_at AT TIME ZONE 'UTC')::date AS day, coalesce(c.provider, '') AS
-    provider, coalesce(left(c.sent ->> 'model', 255), '') AS model, coalesce(CASE WHEN w.root_id IS NULL THEN
-    w.stored_definition ELSE root.stored_definition END, '') AS definition, c.cost ->> 'currency' AS currency, c.sign
-    * (c.cost ->> 'amount')::numeric AS amount, c.sign AS attempts
-FROM (
-SELECT 1 AS sign, workflow_id, provider, sent, cost, coalesce(completed_at, started_at) AS ended_at
-FROM unnest($3::checkpoint_flow_task[]) AS k
-WHERE k.cost IS NOT NULL
-UNION ALL
-SELECT -1, workflow_id, provider, sent, cost, coalesce(completed_at, started_at) AS ended_at
-FROM tasks AS t
-WHERE t.cost IS NOT NULL AND t.id = ANY(SELECT k.id
-FROM unnest($3::checkpoint_flow_task[]) AS k
-WHERE k.cost IS NOT NULL) ) AS c
-JOIN workflows AS w ON w.id = c.workflow_id
-LEFT
-JOIN workflows AS root ON root.id = w.root_id
-WHERE (c.workflow_id IN (SELECT id
-FROM written)) IS TRUE ), counted_costs AS (
-INSERT INTO daily_costs AS t (tenant, day, provider, model, definition, currency, amount, attempts)
-SELECT tenant, day, provider, model, definition, currency, sum(amount), sum(attempts)
-FROM cost_changes
-GROUP BY 1, 2, 3, 4, 5, 6 HAVING sum(amount) <> 0 OR sum(attempts) <> 0
-ORDER BY 1, 2, 3, 4, 5, 6
-ON CONFLICT (tenant, day, provider, model, definition, currency) DO UPDATE
-SET amount = t.amount + excluded.amount, attempts = t.attempts + excluded.attempts ), applied AS (
-UPDATE commands AS c
-SET outcome = k.outcome::json
-FROM unnest($13::uuid[], $14::uuid[], $15::text[]) AS k(id, workflow_id, outcome)
-WHERE c.id = k.id AND (k.workflow_id IN (SELECT id
-FROM written)) IS TRUE
-RETURNING c.id, c.requester ), new_waits AS (
-INSERT INTO waits (workflow_id, position, id, kind, since, until, message, choices, shown, tenant, root_id, step_id)
-SELECT n.workflow_id, n.position, n.id, n.kind, n.since, n.until, n.message, n.choices, n.shown, w.tenant,
-    coalesce(w.root_id, w.id), s.step_id
-FROM unnest($16::checkpoint_wait[]) AS n
-JOIN workflows AS w ON w.id = n.workflow_id
-JOIN steps AS s ON s.workflow_id = n.workflow_id AND s.position = n.position
-WHERE (n.workflow_id IN (SELECT id
-FROM written)) IS TRUE
-ON CONFLICT (workflow_id, position) DO UPDATE
-SET id = excluded.id, kind = excluded.kind, since = excluded.since, until = excluded.until, message =
-    excluded.message, choices = excluded.choices, shown = excluded.shown ), ended_waits AS (
-DELETE FROM waits AS t
-USING unnest($17::uuid[], $18::int[]) AS n(workflow_id, position)
-WHERE t.workflow_id = n.workflow_id AND t.position = n.position AND (n.workflow_id IN (SELECT id
-FROM written)) IS TRUE ), new_signals AS (
-INSERT INTO signals (workflow_id, name, data, sender, at)
-SELECT n.workflow_id, n.name, n.data, n.sender, n.at
-FROM unnest($19::checkpoint_signal[]) AS n
-WHERE (n.workflow_id IN (SELECT id
-FROM written)) IS TRUE
-ON CONFLICT (workflow_id, name) DO UPDATE
-SET data = excluded.data, sender = excluded.sender, at = excluded.at ), taken_signals AS (
-DELETE FROM signals AS t
-USING unnest($20::uuid[], $21::text[]) AS n(workflow_id, name)
-WHERE t.workflow_id = n.workflow_id AND t.name = n.name AND (n.workflow_id IN (SELECT id
-FROM written)) IS TRUE ), new_references AS (
-INSERT INTO artifact_references (task_id, workflow_id)
-SELECT n.task_id, n.workflow_id
-FROM unnest($22::uuid[], $23::uuid[]) AS n(task_id, workflow_id)
-WHERE (n.workflow_id IN (SELECT id
-FROM written)) IS TRUE
-ON CONFLICT DO NOTHING ), written_items AS (
-INSERT INTO step_items AS t (workflow_id, position, item, value, status, task_id, attempt, provider_attempts,
-    retry_count, on_fallback, next_attempt_at, result, error_message, started_at, completed_at, updated_at,
-    skip_reason, flow)
-SELECT n.workflow_id, n.position, n.item, n.value, n.status, n.task_id, n.attempt, n.provider_attempts, n.retry_count,
-    n.on_fallback, n.next_attempt_at, n.result, n.error_message, n.started_at, n.completed_at, n.updated_at,
-    n.skip_reason, n.flow
-FROM unnest($24::checkpoint_item[]) AS n
-WHERE (n.workflow_id IN (SELECT id
-FROM written)) IS TRUE
-ON CONFLICT (workflow_id, position, item) DO UPDATE
-SET status = excluded.status, task_id = excluded.task_id, attempt = excluded.attempt, provider_attempts =
-    excluded.provider_attempts, retry_count = excluded.retry_count, on_fallback = excluded.on_fallback,
-    next_attempt_at = excluded.next_attempt_at, result = coalesce(excluded.result, t.result), error_message =
-    excluded.error_message, started_at = excluded.started_at, completed_at = excluded.completed_at, updated_at =
-    excluded.updated_at, skip_reason = excluded.skip_reason, flow = excluded.flow ), woken_parents AS (
+    excluded.updated_at, skip_reason = excluded.skip_reason, flow = excluded.flow ) , woken_parents AS (
 UPDATE workflows AS p
 SET child_ends = p.child_ends + ends.number, wake_at = CASE WHEN p.wake_at > clock_timestamp() THEN clock_timestamp()
     ELSE p.wake_at END
@@ -4768,7 +4393,9 @@ SET status = w.status, name = w.name, description = w.description, webhook_url =
     w.completed_at, updated_at = w.updated_at, deleted_at = w.deleted_at, deadline_at = w.deadline_at, timeout_left_s
     = w.timeout_left_s, owner = w.owner, epoch = w.epoch, last_event = w.last_event, crashes = w.crashes, wake_at =
     CASE WHEN t.child_ends > w.child_ends_seen AND w.wake_at > clock_timestamp() THEN clock_timestamp() ELSE w.wake_at
-    END
+    END, has_flow = t.has_flow OR ( t.id IN (SELECT s.workflow_id
+FROM unnest($2::checkpoint_flow_step[]) AS s
+WHERE s.skip_reason = 'manual') ) IS TRUE
 FROM unnest($1::checkpoint_flow_workflow[]) AS w
 WHERE t.id = w.id AND t.owner IS NOT DISTINCT FROM w.fence_owner AND t.epoch = w.fence_epoch AND t.last_event =
     w.fence_event AND (w.id IN (SELECT workflow_id
@@ -4783,10 +4410,11 @@ FROM unnest($2::checkpoint_flow_step[]) AS s
 WHERE t.workflow_id = s.workflow_id AND t.position = s.position AND (s.workflow_id IN (SELECT id
 FROM written)) IS TRUE ), changed_tasks AS (
 INSERT INTO tasks (id, workflow_id, position, attempt, provider, seed, started_at, status, phase, remote_id,
-    outcome_unknown, cancel_receipt, outputs, error, completed_at, sent, urls, follow_up_until, cost, item)
+    outcome_unknown, cancel_receipt, outputs, error, completed_at, sent, urls, follow_up_until, cost, fingerprint,
+    item)
 SELECT k.id, k.workflow_id, k.position, k.attempt, k.provider, k.seed, k.started_at, k.status, k.phase, k.remote_id,
     k.outcome_unknown, k.cancel_receipt, k.outputs, k.error, k.completed_at, k.sent, k.urls, k.follow_up_until,
-    k.cost, k.item
+    k.cost, k.fingerprint, k.item
 FROM unnest($3::checkpoint_flow_task[]) AS k
 WHERE (k.workflow_id IN (SELECT id
 FROM written)) IS TRUE
@@ -4794,7 +4422,8 @@ ON CONFLICT (id) DO UPDATE
 SET seed = excluded.seed, status = excluded.status, phase = excluded.phase, remote_id = excluded.remote_id,
     outcome_unknown = excluded.outcome_unknown, cancel_receipt = excluded.cancel_receipt, outputs = excluded.outputs,
     error = excluded.error, completed_at = excluded.completed_at, sent = excluded.sent, urls = excluded.urls,
-    follow_up_until = excluded.follow_up_until, cost = excluded.cost ), new_events AS (
+    follow_up_until = excluded.follow_up_until, cost = excluded.cost, fingerprint = excluded.fingerprint ), new_events
+    AS (
 INSERT INTO events (workflow_id, id, type, at, step_id, task_id, actor, data)
 SELECT e.workflow_id, e.id, e.type, e.at, e.step_id, e.task_id, e.actor, e.data
 FROM unnest($4::checkpoint_event[]) AS e
@@ -4936,47 +4565,50 @@ FROM written;
 --       ->  Update on workflows t
 --             ->  Nested Loop
 --                   ->  Function Scan on unnest w
---                         Filter: ((ANY (id = (hashed SubPlan 6).col1)) IS NOT TRUE)
---                         SubPlan 6
+--                         Filter: ((ANY (id = (hashed SubPlan 7).col1)) IS NOT TRUE)
+--                         SubPlan 7
 --                           ->  CTE Scan on withdrawn
 --                   ->  Index Scan using workflows_pkey on workflows t
 --                         Index Cond: (id = w.id)
 --                         Filter: ((NOT (owner IS DISTINCT FROM w.fence_owner)) AND (w.fence_epoch = epoch) AND (w.fence_event = last_event))
+--                   SubPlan 6
+--                     ->  Function Scan on unnest s
+--                           Filter: (skip_reason = 'manual'::text)
 --     CTE changed_steps
 --       ->  Update on steps t_1
 --             ->  Nested Loop
---                   ->  Function Scan on unnest s
---                         Filter: ((ANY (workflow_id = (hashed SubPlan 8).col1)) IS TRUE)
---                         SubPlan 8
+--                   ->  Function Scan on unnest s_1
+--                         Filter: ((ANY (workflow_id = (hashed SubPlan 9).col1)) IS TRUE)
+--                         SubPlan 9
 --                           ->  CTE Scan on written written_1
 --                   ->  Index Scan using steps_pkey on steps t_1
---                         Index Cond: ((workflow_id = s.workflow_id) AND ("position" = s."position"))
+--                         Index Cond: ((workflow_id = s_1.workflow_id) AND ("position" = s_1."position"))
 --     CTE changed_tasks
 --       ->  Insert on tasks
 --             Conflict Resolution: UPDATE
 --             Conflict Arbiter Indexes: tasks_pkey
 --             ->  Function Scan on unnest k_1
---                   Filter: ((ANY (workflow_id = (hashed SubPlan 10).col1)) IS TRUE)
---                   SubPlan 10
+--                   Filter: ((ANY (workflow_id = (hashed SubPlan 11).col1)) IS TRUE)
+--                   SubPlan 11
 --                     ->  CTE Scan on written written_2
 --     CTE new_events
 --       ->  Insert on events
 --             ->  Function Scan on unnest e
---                   Filter: ((ANY (workflow_id = (hashed SubPlan 12).col1)) IS TRUE)
---                   SubPlan 12
+--                   Filter: ((ANY (workflow_id = (hashed SubPlan 13).col1)) IS TRUE)
+--                   SubPlan 13
 --                     ->  CTE Scan on written written_3
 --     CTE new_deliveries
 --       ->  Insert on deliveries
 --             ->  Function Scan on unnest d
---                   Filter: ((ANY (workflow_id = (hashed SubPlan 14).col1)) IS TRUE)
---                   SubPlan 14
+--                   Filter: ((ANY (workflow_id = (hashed SubPlan 15).col1)) IS TRUE)
+--                   SubPlan 15
 --                     ->  CTE Scan on written written_4
 --     CTE used_keys
 --       ->  Update on idempotency_keys t_2
 --             ->  Nested Loop
 --                   ->  Function Scan on unnest k_2
---                         Filter: ((ANY (workflow_id = (hashed SubPlan 16).col1)) IS TRUE)
---                         SubPlan 16
+--                         Filter: ((ANY (workflow_id = (hashed SubPlan 17).col1)) IS TRUE)
+--                         SubPlan 17
 --                           ->  CTE Scan on written written_5
 --                   ->  Index Scan using idempotency_keys_pkey on idempotency_keys t_2
 --                         Index Cond: ((scope = k_2.scope) AND (key = k_2.key))
@@ -5014,8 +4646,8 @@ FROM written;
 --             Conflict Resolution: NOTHING
 --             ->  Nested Loop
 --                   ->  Function Scan on n_1
---                         Filter: ((ANY (workflow_id = (hashed SubPlan 21).col1)) IS TRUE)
---                         SubPlan 21
+--                         Filter: ((ANY (workflow_id = (hashed SubPlan 22).col1)) IS TRUE)
+--                         SubPlan 22
 --                           ->  CTE Scan on written written_9
 --                   ->  Index Scan using workflows_pkey on workflows w_2
 --                         Index Cond: (id = n_1.workflow_id)
@@ -5032,13 +4664,13 @@ FROM written;
 --                               ->  Nested Loop
 --                                     ->  Append
 --                                           ->  Subquery Scan on "*SELECT* 1"
---                                                 Filter: ((ANY ("*SELECT* 1".workflow_id = (hashed SubPlan 23).col1)) IS TRUE)
+--                                                 Filter: ((ANY ("*SELECT* 1".workflow_id = (hashed SubPlan 24).col1)) IS TRUE)
 --                                                 ->  Function Scan on unnest k_3
 --                                                       Filter: (cost IS NOT NULL)
---                                                 SubPlan 23
+--                                                 SubPlan 24
 --                                                   ->  CTE Scan on written written_10
 --                                           ->  Subquery Scan on "*SELECT* 2"
---                                                 Filter: ((ANY ("*SELECT* 2".workflow_id = (hashed SubPlan 23).col1)) IS TRUE)
+--                                                 Filter: ((ANY ("*SELECT* 2".workflow_id = (hashed SubPlan 24).col1)) IS TRUE)
 --                                                 ->  Nested Loop
 --                                                       ->  HashAggregate
 --                                                             Group Key: k_4.id
@@ -5055,8 +4687,8 @@ FROM written;
 --       ->  Update on commands c_2
 --             ->  Nested Loop
 --                   ->  Function Scan on k_5
---                         Filter: ((ANY (workflow_id = (hashed SubPlan 25).col1)) IS TRUE)
---                         SubPlan 25
+--                         Filter: ((ANY (workflow_id = (hashed SubPlan 26).col1)) IS TRUE)
+--                         SubPlan 26
 --                           ->  CTE Scan on written written_11
 --                   ->  Index Scan using commands_pkey on commands c_2
 --                         Index Cond: (id = k_5.id)
@@ -5068,19 +4700,19 @@ FROM written;
 --                   Join Filter: (n_2.workflow_id = w_4.id)
 --                   ->  Nested Loop
 --                         ->  Function Scan on unnest n_2
---                               Filter: ((ANY (workflow_id = (hashed SubPlan 27).col1)) IS TRUE)
---                               SubPlan 27
+--                               Filter: ((ANY (workflow_id = (hashed SubPlan 28).col1)) IS TRUE)
+--                               SubPlan 28
 --                                 ->  CTE Scan on written written_12
---                         ->  Index Scan using steps_pkey on steps s_1
+--                         ->  Index Scan using steps_pkey on steps s_2
 --                               Index Cond: ((workflow_id = n_2.workflow_id) AND ("position" = n_2."position"))
 --                   ->  Index Scan using workflows_pkey on workflows w_4
---                         Index Cond: (id = s_1.workflow_id)
+--                         Index Cond: (id = s_2.workflow_id)
 --     CTE ended_waits
 --       ->  Delete on waits t_6
 --             ->  Nested Loop
 --                   ->  Function Scan on n_3
---                         Filter: ((ANY (workflow_id = (hashed SubPlan 29).col1)) IS TRUE)
---                         SubPlan 29
+--                         Filter: ((ANY (workflow_id = (hashed SubPlan 30).col1)) IS TRUE)
+--                         SubPlan 30
 --                           ->  CTE Scan on written written_13
 --                   ->  Index Scan using waits_pkey on waits t_6
 --                         Index Cond: ((workflow_id = n_3.workflow_id) AND ("position" = n_3."position"))
@@ -5089,15 +4721,15 @@ FROM written;
 --             Conflict Resolution: UPDATE
 --             Conflict Arbiter Indexes: signals_pkey
 --             ->  Function Scan on unnest n_4
---                   Filter: ((ANY (workflow_id = (hashed SubPlan 31).col1)) IS TRUE)
---                   SubPlan 31
+--                   Filter: ((ANY (workflow_id = (hashed SubPlan 32).col1)) IS TRUE)
+--                   SubPlan 32
 --                     ->  CTE Scan on written written_14
 --     CTE taken_signals
 --       ->  Delete on signals t_7
 --             ->  Nested Loop
 --                   ->  Function Scan on n_5
---                         Filter: ((ANY (workflow_id = (hashed SubPlan 33).col1)) IS TRUE)
---                         SubPlan 33
+--                         Filter: ((ANY (workflow_id = (hashed SubPlan 34).col1)) IS TRUE)
+--                         SubPlan 34
 --                           ->  CTE Scan on written written_15
 --                   ->  Index Scan using signals_pkey on signals t_7
 --                         Index Cond: ((workflow_id = n_5.workflow_id) AND (name = n_5.name))
@@ -5105,18 +4737,18 @@ FROM written;
 --       ->  Insert on artifact_references
 --             Conflict Resolution: NOTHING
 --             ->  Function Scan on n_6
---                   Filter: ((ANY (workflow_id = (hashed SubPlan 35).col1)) IS TRUE)
---                   SubPlan 35
+--                   Filter: ((ANY (workflow_id = (hashed SubPlan 36).col1)) IS TRUE)
+--                   SubPlan 36
 --                     ->  CTE Scan on written written_16
 --     CTE written_items
 --       ->  Insert on step_items t_8
 --             Conflict Resolution: UPDATE
 --             Conflict Arbiter Indexes: step_items_pkey
 --             ->  Function Scan on unnest n_7
---                   Filter: ((ANY (workflow_id = (hashed SubPlan 37).col1)) IS TRUE)
---                   SubPlan 37
+--                   Filter: ((ANY (workflow_id = (hashed SubPlan 38).col1)) IS TRUE)
+--                   SubPlan 38
 --                     ->  CTE Scan on written written_17
---     InitPlan 39
+--     InitPlan 40
 --       ->  Aggregate
 --             ->  CTE Scan on applied
 
@@ -5258,7 +4890,10 @@ USING free
 WHERE n.workflow_id = free.id ), old_signals AS (
 DELETE FROM signals AS n
 USING free
-WHERE n.workflow_id = free.id ), new_removals AS (
+WHERE n.workflow_id = free.id ), old_budgets AS (
+DELETE FROM budgets AS b
+USING free
+WHERE b.scope = free.id::text ), new_removals AS (
 INSERT INTO file_removals AS f (task_id, workflow_id, tenant, outputs, forced)
 SELECT k.id, k.workflow_id, free.tenant, k.outputs, free.forced
 FROM old_tasks AS k
@@ -6272,8 +5907,8 @@ SELECT CASE WHEN (steps.position = 0) THEN requested.id END AS id, CASE WHEN (st
     step_latest_model, step_costs.costs AS step_step_costs, CASE WHEN steps.for_each IS NOT NULL AND steps.flow ->>
     'items' IS NOT NULL THEN (SELECT json_build_object('total', count(*), 'pending', count(*) FILTER (WHERE i.status
     IN ('PENDING', 'CANCELLED')), 'running', count(*) FILTER (WHERE i.status = 'RUNNING'), 'completed', count(*)
-    FILTER (WHERE i.status = 'COMPLETED'), 'failed', count(*) FILTER (WHERE i.status = 'FAILED'), 'retries',
-    coalesce(sum(i.retry_count), 0))
+    FILTER (WHERE i.status = 'COMPLETED'), 'failed', count(*) FILTER (WHERE i.status = 'FAILED'), 'skipped', count(*)
+    FILTER (WHERE i.status = 'SKIPPED'), 'retries', coalesce(sum(i.retry_count), 0))
 FROM step_items AS i
 WHERE i.workflow_id = steps.workflow_id AND i.position = steps.position) END AS step_item_counts
 FROM requested
@@ -6565,7 +6200,7 @@ SELECT CASE WHEN (steps.position = 0) THEN requested.id END AS id, CASE WHEN (st
     step_condition, steps.repeat AS step_repeat, steps.for_each AS step_for_each, steps.status AS step_status,
     steps.task_id AS step_task_id, steps.attempt AS step_attempt, steps.provider_attempts AS step_provider_attempts,
     steps.retry_count AS step_retry_count, steps.on_fallback AS step_on_fallback, steps.next_attempt_at AS
-    step_next_attempt_at, CASE WHEN steps.for_each IS NULL THEN steps.result WHEN steps.for_each IS NOT NULL AND
+    step_next_attempt_at, CASE WHEN steps.for_each IS NULL OR steps.result IS NOT NULL THEN steps.result WHEN
     steps.status = 'COMPLETED' THEN (
 SELECT concat('{"items":[', string_agg(coalesce(o.result::text, 'null'), ','
 ORDER BY o.item), '],"count":', count(*), ',"failed":', count(*) FILTER (WHERE o.status = 'FAILED'),
