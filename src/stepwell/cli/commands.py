@@ -17,7 +17,7 @@ from stepwell.cli.command_group import CommandGroup
 from stepwell.cli.errors import FAILED, INTERRUPTED, MISUSED, Refused, os_errors
 from stepwell.cli.output import discard_output, print_message, print_result, settings_of, start_logging
 from stepwell.cli.signals import Signals
-from stepwell.cli.workflow_commands import declarations  # noqa: F401 - it declares commands
+from stepwell.cli.workflow_commands import declarations, definition_declarations  # noqa: F401 - they declare commands
 from stepwell.cli.workflow_commands.service_command import CONNECTION, service_commands
 from stepwell.contract.scopes import DEFAULT_PERMISSIONS, Permission
 from stepwell.settings import Settings

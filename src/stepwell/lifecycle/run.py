@@ -220,9 +220,6 @@ class Run:
         self._record_state(decision, now)
         return True
 
-    def _created(self, decision: Decision, input_: Created, now: datetime) -> None:
-        decision.emit(self.state, now, EventType.WORKFLOW_CREATED, input_.actor)
-
     def _start(self, decision: Decision, input_: Start, now: datetime) -> None:
         check_allowed("start", self.state)
         self._take_ownership(input_.owner, input_.execution_id)
@@ -306,12 +303,6 @@ class Run:
         if decision.events and input_.position not in self._units.running:  # an item has failed instead
             self._end.finish_if_open(decision, now)
 
-    def _diverted(self, decision: Decision, input_: Diverted, now: datetime) -> None:
-        self.attempts.divert(decision, input_, now)
-
-    def _updated(self, decision: Decision, input_: RemoteInput, now: datetime) -> None:
-        self.attempts.update(decision, input_, now)
-
     def _succeeded(self, decision: Decision, input_: Succeeded, now: datetime) -> None:
         self.attempts.succeed(decision, input_, now)
         if decision.tasks:  # otherwise the input came too late
@@ -387,9 +378,6 @@ class Run:
         if self.children is not None and self.children.paused_or_resumed(input_):
             decision.parking_changes = not self.active and self.state.owner is not None
         self._end.finish_if_open(decision, now)
-
-    def _deadline_passed(self, decision: Decision, _: DeadlinePassed, now: datetime) -> None:
-        self._end.pass_deadline(decision, now)
 
     def _trial_begun(self, decision: Decision, input_: TrialBegun, _: datetime) -> None:
         self.state.crashes, decision.parking_changes = input_.deaths, True
@@ -467,10 +455,10 @@ class Run:
         AttemptFailed: _failed,
         HeldBack: _held_back,
         ExceedBudget: _exceed_budget,
-        Diverted: _diverted,
+        Diverted: lambda run, *change: run.attempts.divert(*change),
         RetryDue: _retry_due,
-        **dict.fromkeys(get_args(RemoteInput), _updated),
-        Created: _created,
+        **dict.fromkeys(get_args(RemoteInput), lambda run, *change: run.attempts.update(*change)),
+        Created: lambda run, decision, by, now: decision.emit(run.state, now, EventType.WORKFLOW_CREATED, by.actor),
         Start: _start,
         Pause: _pause,
         Resume: _resume,
@@ -486,7 +474,7 @@ class Run:
         ChildPausedOrResumed: _child_paused_or_resumed,
         Park: _park,
         Unpark: _unpark,
-        DeadlinePassed: _deadline_passed,
+        DeadlinePassed: lambda run, decision, _, now: run._end.pass_deadline(decision, now),  # noqa: SLF001 - its own
         TrialBegun: _trial_begun,
         GiveUp: _give_up,
     }

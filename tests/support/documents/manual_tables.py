@@ -19,7 +19,7 @@ from msgspec.structs import FieldInfo, fields
 from stepwell.api.requests.operations import Operation
 from stepwell.api.routes.all_routes import operations
 from stepwell.basics.setting_names import CREDENTIAL, PREFIX, TENANTS_SECRET
-from stepwell.cli.workflow_commands import declarations  # noqa: F401 - it declares commands
+from stepwell.cli.workflow_commands import declarations, definition_declarations  # noqa: F401 - they declare commands
 from stepwell.cli.workflow_commands.service_command import SHARED, ServiceCommand, service_commands
 from stepwell.contract.enums import EVENT_MEANINGS, WITHOUT_PROVIDER, EventType, ProviderType, TaskType
 from stepwell.contract.reasons import StepReason, WorkflowReason
