@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from stepwell.contract.scopes import Permission
-from support.providers.configured_by_steps import WORKFLOWS
+from support.providers.configured_by_steps import WORKFLOWS, ConfiguredProvider, configured_step
 from support.service.live_service import Service, statuses_of, step_of
 from support.workflows.definitions import join, mapped
 
@@ -278,3 +278,32 @@ async def test_the_last_segments_win_over_an_id_with_slashes(live: Service) -> N
     assert (await skip(live, workflow, "a/items/0")).status_code == 404
     assert (await skip(live, workflow, "a%2Fitems%2F0")).json()["step_id"] == "a/items/0"
     assert (await skip(live, workflow, "b/skip")).json()["step_id"] == "b/skip"
+
+
+async def test_a_run_of_a_limited_token_may_read_what_a_person_gives_it(
+    live: Service, scripted: ConfiguredProvider
+) -> None:
+    steps = [configured_step("slow", wait=True), ENLARGE | {"optional": True}, FRAME | {"depends_on": ["slow"]}]
+    async with live.as_tenant("acme") as full, live.as_subject("alice", "poster") as alice:
+        assert (await full.put("/api/v1/definitions/poster", json={"steps": steps})).status_code == 201
+        created = await alice.post(WORKFLOWS, json={"definition": {"name": "poster"}})
+        workflow = await live.until(created.json()["id"], lambda each: step_of(each, "enlarge")["status"] == "FAILED")
+        assert (await full.post(f"{WORKFLOWS}{workflow['id']}/pause")).json()["status"] == "PAUSED"
+        path = await upload(full, picture("purple"))
+        body = {"result": {"result_image_path": path}}
+        assert (await full.post(path_of(workflow, "enlarge/result"), json=body)).status_code == 200
+        assert (await full.post(f"{WORKFLOWS}{workflow['id']}/resume")).status_code == 200
+        scripted.release(workflow["id"], "slow")
+        done = await live.until_ended(workflow["id"])
+        assert (done["status"], step_of(done, "frame")["error_message"]) == ("COMPLETED", None)
+        assert (await full.delete(f"{ARTIFACTS}/{path}")).status_code == 409
+
+
+async def test_a_file_is_kept_as_long_as_the_run(live: Service) -> None:
+    workflow = await failed(live, ENLARGE)
+    path = await upload(live.client, picture("orange"))
+    await give(live, workflow, "enlarge", {"result_image_path": path})
+    assert (await live.client.delete(f"{ARTIFACTS}/{path}")).status_code == 409
+    assert (await live.verb(workflow["id"], "cleanup")).status_code == 200
+    assert (await live.client.get(f"{ARTIFACTS}/{path}")).status_code == 200  # it belongs to the tenant, not to the run
+    assert (await live.client.delete(f"{ARTIFACTS}/{path}")).status_code == 200

@@ -14,7 +14,7 @@ from support.providers.configured_by_steps import (
     configured_step,
     passthrough_step,
 )
-from support.service.live_service import Service
+from support.service.live_service import Service, step_of
 from support.workflows.sub_workflows import runs
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -275,3 +275,50 @@ async def test_files_that_a_cleanup_deletes_are_gone(service: Service) -> None:
     async with asyncio.timeout(60):  # the sub-workflow is cleaned up after its parent
         while await outputs_of(service, workflow["id"]):
             await asyncio.sleep(0.01)
+
+
+async def test_files_of_results_by_hand_are_listed_where_their_steps_are(service: Service) -> None:
+    files = [await uploaded(service, text) for text in ("first", "second", "third", "fourth")]
+    each = configured_step("each", members={"for_each": {"items": [1, 2, 3], "as": "fails"}}, files=1)
+    steps = [
+        configured_step("a", files=1),
+        configured_step("b", "a", breaks=True, members={"optional": True}),
+        each | {"optional": True},
+        configured_step("last", "each", files=1, breaks=True, members={"run_if": "all_ended"}),
+    ]
+    workflow = await ended(service, *steps)
+    assert workflow["status"] == "FAILED"
+    path = f"{WORKFLOWS}{workflow['id']}/steps"
+    for end, result in (
+        ("b/result", {"picture": files[0], "more": [files[1], files[0]]}),
+        ("each/items/1/result", {"picture": files[2]}),
+        ("each/items/0/skip", None),
+        ("last/result", {"paths": [files[3], f"{files[3]} in a text"]}),
+    ):
+        given = await service.client.post(f"{path}/{end}", json=result and {"result": result})
+        assert given.status_code == 200, given.text
+    own = step_of(workflow, "a")["result"]["paths"][0]
+    listed = await outputs_of(service, workflow["id"])
+    assert [(each["step_path"], each["path"], each["final"]) for each in listed] == [
+        ("a", own, False),
+        ("b", files[0], False),
+        ("b", files[1], False),
+        ("each/1", files[2], False),
+        ("last", files[3], True),
+    ]
+    assert [each["size"] for each in listed[1:]] == [len(text) for text in ("first", "second", "third", "fourth")]
+    assert [each["task_id"] for each in listed] == [each["path"].split("/")[1] for each in listed]
+    pages: list[Any] = []
+    address: str | None = f"{WORKFLOWS}{workflow['id']}/outputs?limit=1"
+    while address:
+        response = await service.client.get(address)
+        pages += response.json()["outputs"]
+        address = response.links.get("next", {}).get("url")
+    assert pages == listed
+
+
+async def uploaded(service: Service, text: str) -> str:
+    headers = {"Content-Type": "text/plain"}
+    response = await service.client.post("/api/v1/artifacts", content=text, headers=headers)
+    path: str = response.json()["artifacts"][0]["path"]
+    return path

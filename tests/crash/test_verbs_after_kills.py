@@ -45,6 +45,8 @@ VERBS = [
     Verb("PATCH", body={"name": "changed"}),
     Verb("POST", "/steps/ask/decision", {"choice": "approve"}),
     Verb("POST", "/signals/go", {"data": 1}),
+    Verb("POST", "/steps/then/result", {"result": {"x": 1}}, paused=True),
+    Verb("POST", "/steps/then/skip", paused=True),
     Verb("POST", "/cleanup", paused=True),
     Verb("POST", "/cleanup?cleanup_tasks=true", paused=True),
     Verb("DELETE", "/data", paused=True),

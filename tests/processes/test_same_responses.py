@@ -23,6 +23,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 VERBS = ("start", "pause", "resume", "cancel", "cleanup", "update")
 DRY_RUNS = ("start", "pause", "resume", "cancel", "cleanup")
+BY_HAND = ("after/result", "after/skip", "held/skip", "before/result", "after/items/0/skip")
 MOVING = ("/start", "/resume")
 PROGRESS = {"steps", "current_step", "completed_steps", "progress", "cost"}
 UNKNOWN = "01a21afc-8fd7-71a5-9c75-d46227644ed1"
@@ -282,6 +283,25 @@ async def test_a_precondition_holds_alike(cluster: Cluster, state: str, name: st
 async def test_a_dry_run_gets_the_same_response(cluster: Cluster, state: str, name: str) -> None:
     response = await check_same(cluster, state, verb(name, params={"dry_run": "true"}))
     assert response.status_code in {200, 409}
+
+
+@pytest.mark.parametrize(
+    ("state", "end", "dry_run"),
+    rows(
+        product(("PAUSED", "FAILED", "RUNNING", "deleted"), BY_HAND, (False, True)),
+        ("PAUSED", "after/result", False),
+        ("PAUSED", "held/skip", True),
+    ),
+)
+async def test_an_end_by_hand_gets_the_same_response(cluster: Cluster, state: str, end: str, *, dry_run: bool) -> None:
+    body = {"result": {"x": 1}} if end.endswith("/result") else None
+    params = {"dry_run": "true"} if dry_run else {}
+    response = await check_same(
+        cluster, state, lambda made: Sent("POST", f"{WORKFLOWS}{made.id}/steps/{end}", body, params)
+    )
+    open_step = end.startswith("after/") or (state, end) == ("FAILED", "held/skip")
+    expected = 200 if open_step and state in ("PAUSED", "FAILED") else 409
+    assert response.status_code == (404 if "/items/" in end else expected)
 
 
 @pytest.mark.extended

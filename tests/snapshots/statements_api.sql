@@ -3543,7 +3543,7 @@ FROM above_after
 WHERE id = $1::UUID)
 ORDER BY f.path ) AS w
 CROSS
-JOIN LATERAL (
+JOIN LATERAL ( (
 SELECT t.id, t.position, t.attempt, t.item, s.step_id, e.number::int AS file, e.value ->> 'path' AS path, (e.value ->>
     'size')::bigint AS size, e.value ->> 'sha256' AS sha256
 FROM tasks AS t
@@ -3557,8 +3557,45 @@ WHERE t.workflow_id = w.id AND t.status = 'COMPLETED' AND t.deleted_at IS NULL A
     (w.from_position, w.from_attempt) AND (t.position, t.attempt, e.number) > (w.from_position, w.from_attempt,
     w.from_number) AND coalesce(i.status, s.status) = 'COMPLETED' AND CASE WHEN s.repeat IS NULL THEN t.id =
     coalesce(i.task_id, s.task_id) ELSE position('media/' || t.id || '/' IN coalesce(i.result, s.result)::text) > 0
-    END
+    END AND coalesce(i.flow, s.flow) ->> 'given_by' IS NULL
 ORDER BY t.position, t.attempt, e.number
+LIMIT $9::BIGINT )
+UNION ALL (
+SELECT m.id, g.position, g.attempt, g.item, g.step_id, m.number::int AS file, m.path, coalesce(u.size, (k.value ->>
+    'size')::bigint) AS size, coalesce(u.sha256, k.value ->> 'sha256') AS sha256
+FROM (
+SELECT position, attempt + 1 AS attempt, NULL::int AS item, step_id, result
+FROM steps
+WHERE workflow_id = w.id AND position >= w.from_position AND status = 'COMPLETED' AND flow ->> 'given_by' IS NOT NULL
+UNION ALL
+SELECT i.position, i.item * 1000000 + i.attempt + 1, i.item, s.step_id, i.result
+FROM step_items AS i
+JOIN steps AS s ON s.workflow_id = i.workflow_id AND s.position = i.position
+WHERE i.workflow_id = w.id AND i.position >= w.from_position AND i.status = 'COMPLETED' AND i.flow ->> 'given_by' IS
+    NOT NULL AND s.flow ->> 'given_by' IS NULL ) AS g
+CROSS
+JOIN LATERAL (
+SELECT path, split_part(path, '/', 2)::uuid AS id, row_number() OVER (ORDER BY first) AS number
+FROM (
+SELECT f[1] AS path, min(n) AS first
+FROM regexp_matches(g.result::text, $10::VARCHAR, 'g')
+WITH ORDINALITY AS f(f, n)
+GROUP BY 1 ) AS f ) AS m
+LEFT
+JOIN uploads AS u ON u.id = m.id AND u.status = 'STORED'
+LEFT
+JOIN LATERAL (
+SELECT e.value
+FROM tasks AS t
+CROSS
+JOIN LATERAL json_array_elements(t.outputs) AS e(value)
+WHERE t.id = m.id AND t.deleted_at IS NULL AND e.value ->> 'path' = m.path
+LIMIT 1 ) AS k ON TRUE
+WHERE (g.position, g.attempt, m.number) > (w.from_position, w.from_attempt, w.from_number) AND (u.id IS NOT NULL OR
+    k.value IS NOT NULL)
+ORDER BY g.position, g.attempt, m.number
+LIMIT $9::BIGINT)
+ORDER BY position, attempt, file
 LIMIT $9::BIGINT ) AS o
 LIMIT $9::BIGINT ), named AS MATERIALIZED (
 SELECT DISTINCT f.id, m[1] AS path
@@ -3631,27 +3668,72 @@ ORDER BY above, position, attempt, file;
 --                         ->  CTE Scan on tree f_1
 --                               Filter: (($5 IS NULL) OR (path >= (InitPlan 3).col1))
 --                   ->  Limit
---                         ->  Incremental Sort
---                               Sort Key: t."position", t.attempt, e.number
---                               Presorted Key: t."position", t.attempt
---                               ->  Nested Loop
---                                     ->  Nested Loop Left Join
---                                           Join Filter: ((i."position" = t."position") AND (i.item = t.item))
---                                           Filter: ((COALESCE(i.status, s.status) = 'COMPLETED'::text) AND CASE WHEN (s.repeat IS NULL) THEN (t.id = COALESCE(i.task_id, s.task_id)) ELSE (POSITION(((('media/'::text || (t.id)::text) || '/'::text)) IN ((COALESCE(i.result, s.result))::text)) > 0) END)
---                                           ->  Nested Loop
---                                                 Join Filter: (s."position" = t."position")
---                                                 ->  Index Scan using tasks_workflow_id_position_attempt_key on tasks t
---                                                       Index Cond: ((workflow_id = f_1.id) AND (ROW("position", attempt) >= ROW((CASE WHEN (f_1.id = $5) THEN $6 ELSE '-1'::integer END), (CASE WHEN (f_1.id = $5) THEN $7 ELSE '-1'::integer END))))
---                                                       Filter: ((deleted_at IS NULL) AND (status = 'COMPLETED'::text))
---                                                 ->  Index Scan using steps_pkey on steps s
---                                                       Index Cond: (workflow_id = f_1.id)
---                                           ->  Index Scan using step_items_pkey on step_items i
---                                                 Index Cond: (workflow_id = f_1.id)
---                                     ->  Function Scan on json_array_elements e
---                                           Filter: (ROW(t."position", t.attempt, number) > ROW((CASE WHEN (f_1.id = $5) THEN $6 ELSE '-1'::integer END), (CASE WHEN (f_1.id = $5) THEN $7 ELSE '-1'::integer END), (CASE WHEN (f_1.id = $5) THEN $8 ELSE '-1'::integer END)))
+--                         ->  Sort
+--                               Sort Key: "*SELECT* 1_1"."position", "*SELECT* 1_1".attempt, "*SELECT* 1_1".file
+--                               ->  Append
+--                                     ->  Subquery Scan on "*SELECT* 1_1"
+--                                           ->  Limit
+--                                                 ->  Incremental Sort
+--                                                       Sort Key: t."position", t.attempt, e.number
+--                                                       Presorted Key: t."position", t.attempt
+--                                                       ->  Nested Loop
+--                                                             ->  Nested Loop Left Join
+--                                                                   Join Filter: ((i."position" = t."position") AND (i.item = t.item))
+--                                                                   Filter: (((COALESCE(i.flow, s.flow) ->> 'given_by'::text) IS NULL) AND (COALESCE(i.status, s.status) = 'COMPLETED'::text) AND CASE WHEN (s.repeat IS NULL) THEN (t.id = COALESCE(i.task_id, s.task_id)) ELSE (POSITION(((('media/'::text || (t.id)::text) || '/'::text)) IN ((COALESCE(i.result, s.result))::text)) > 0) END)
+--                                                                   ->  Nested Loop
+--                                                                         Join Filter: (s."position" = t."position")
+--                                                                         ->  Index Scan using tasks_workflow_id_position_attempt_key on tasks t
+--                                                                               Index Cond: ((workflow_id = f_1.id) AND (ROW("position", attempt) >= ROW((CASE WHEN (f_1.id = $5) THEN $6 ELSE '-1'::integer END), (CASE WHEN (f_1.id = $5) THEN $7 ELSE '-1'::integer END))))
+--                                                                               Filter: ((deleted_at IS NULL) AND (status = 'COMPLETED'::text))
+--                                                                         ->  Index Scan using steps_pkey on steps s
+--                                                                               Index Cond: (workflow_id = f_1.id)
+--                                                                   ->  Index Scan using step_items_pkey on step_items i
+--                                                                         Index Cond: (workflow_id = f_1.id)
+--                                                             ->  Function Scan on json_array_elements e
+--                                                                   Filter: (ROW(t."position", t.attempt, number) > ROW((CASE WHEN (f_1.id = $5) THEN $6 ELSE '-1'::integer END), (CASE WHEN (f_1.id = $5) THEN $7 ELSE '-1'::integer END), (CASE WHEN (f_1.id = $5) THEN $8 ELSE '-1'::integer END)))
+--                                     ->  Subquery Scan on "*SELECT* 2"
+--                                           ->  Limit
+--                                                 ->  Sort
+--                                                       Sort Key: steps_1."position", ((steps_1.attempt + 1)), m.number
+--                                                       ->  Nested Loop Left Join
+--                                                             Filter: ((u.id IS NOT NULL) OR (e_1.value IS NOT NULL))
+--                                                             ->  Nested Loop Left Join
+--                                                                   Join Filter: (u.id = m.id)
+--                                                                   ->  Nested Loop
+--                                                                         ->  Append
+--                                                                               ->  Index Scan using steps_pkey on steps steps_1
+--                                                                                     Index Cond: ((workflow_id = f_1.id) AND ("position" >= (CASE WHEN (f_1.id = $5) THEN $6 ELSE '-1'::integer END)))
+--                                                                                     Filter: (((flow ->> 'given_by'::text) IS NOT NULL) AND (status = 'COMPLETED'::text))
+--                                                                               ->  Nested Loop
+--                                                                                     Join Filter: (i_1."position" = s_1."position")
+--                                                                                     ->  Index Scan using step_items_pkey on step_items i_1
+--                                                                                           Index Cond: ((workflow_id = f_1.id) AND ("position" >= (CASE WHEN (f_1.id = $5) THEN $6 ELSE '-1'::integer END)))
+--                                                                                           Filter: (((flow ->> 'given_by'::text) IS NOT NULL) AND (status = 'COMPLETED'::text))
+--                                                                                     ->  Index Scan using steps_pkey on steps s_1
+--                                                                                           Index Cond: (workflow_id = f_1.id)
+--                                                                                           Filter: ((flow ->> 'given_by'::text) IS NULL)
+--                                                                         ->  Subquery Scan on m
+--                                                                               Filter: (ROW(steps_1."position", ((steps_1.attempt + 1)), m.number) > ROW((CASE WHEN (f_1.id = $5) THEN $6 ELSE '-1'::integer END), (CASE WHEN (f_1.id = $5) THEN $7 ELSE '-1'::integer END), (CASE WHEN (f_1.id = $5) THEN $8 ELSE '-1'::integer END)))
+--                                                                               ->  WindowAgg
+--                                                                                     Window: w1 AS (ORDER BY f_2.first ROWS UNBOUNDED PRECEDING)
+--                                                                                     ->  Sort
+--                                                                                           Sort Key: f_2.first
+--                                                                                           ->  Subquery Scan on f_2
+--                                                                                                 ->  HashAggregate
+--                                                                                                       Group Key: f_3.f[1]
+--                                                                                                       ->  Function Scan on regexp_matches f_3
+--                                                                   ->  Materialize
+--                                                                         ->  Index Scan using uploads_by_tenant on uploads u
+--                                                             ->  Limit
+--                                                                   ->  Nested Loop
+--                                                                         ->  Index Scan using tasks_pkey on tasks t_1
+--                                                                               Index Cond: (id = m.id)
+--                                                                               Filter: (deleted_at IS NULL)
+--                                                                         ->  Function Scan on json_array_elements e_1
+--                                                                               Filter: ((value ->> 'path'::text) = m.path)
 --     CTE named
 --       ->  HashAggregate
---             Group Key: (unnest(page_1.finals)), m.m[1]
+--             Group Key: (unnest(page_1.finals)), m_1.m[1]
 --             ->  Nested Loop
 --                   ->  Nested Loop Left Join
 --                         ->  Nested Loop
@@ -3662,12 +3744,12 @@ ORDER BY above, position, attempt, file;
 --                                                 ->  CTE Scan on page page_1
 --                                     ->  Index Scan using workflows_pkey on workflows
 --                                           Index Cond: (id = (unnest(page_1.finals)))
---                               ->  Index Scan using steps_pkey on steps steps_1
+--                               ->  Index Scan using steps_pkey on steps steps_2
 --                                     Index Cond: ((workflow_id = (unnest(page_1.finals))) AND ("position" = workflows.final_position))
 --                                     Filter: ((task_type <> 'SUBWORKFLOW'::text) AND (status = 'COMPLETED'::text))
 --                         ->  Index Scan using step_items_pkey on step_items step_items_1
 --                               Index Cond: ((workflow_id = (unnest(page_1.finals))) AND ("position" = workflows.final_position))
---                   ->  Function Scan on regexp_matches m
+--                   ->  Function Scan on regexp_matches m_1
 --     ->  CTE Scan on page
 --           SubPlan 6
 --             ->  CTE Scan on named

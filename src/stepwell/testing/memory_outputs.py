@@ -11,8 +11,9 @@ from stepwell.basics.artifacts import PATH_IN_JSON, artifact_path
 from stepwell.basics.folder_names import DefinitionKey, StepOrItem, StepPaths
 from stepwell.contract.enums import StepStatus, TaskStatus, TaskType
 from stepwell.contract.tasks import Output
-from stepwell.lifecycle.model import NO_FLOW, StepState, Task
-from stepwell.rules.list_records import OutputCursor, StoredOutput, TaskCursor
+from stepwell.lifecycle.model import NO_FLOW, ItemKey, StepState, Task
+from stepwell.ports.uploads import UploadStatus
+from stepwell.rules.list_records import ITEM_ATTEMPTS, OutputCursor, StoredOutput, TaskCursor
 from stepwell.testing.memory_tables import Tables, TaskRow, WorkflowRow
 
 
@@ -48,6 +49,11 @@ class _Member(Struct):
         flow = self._step(task).plan.flow
         return flow is not None and flow.repeat is not None
 
+    def is_by_hand(self, task: Task) -> bool:
+        """Return whether a person has given the result of the step or the item."""
+        states = self.unit(task), self._step(task).state
+        return any((state.flow or NO_FLOW).given_by is not None for state in states)
+
     def step_of(self, task: Task) -> StepOrItem:
         return StepOrItem(self._step(task).plan.step_id, None if task.place is None else task.place.item)
 
@@ -70,9 +76,9 @@ def outputs_of(tables: Tables, root: WorkflowRow, after: OutputCursor | None) ->
     paths = StepPaths({each.key: [step.plan.step_id for step in each.row.record.steps or []] for each in members})
     above = None if after is None else _path(tables, root, after.workflow_id)
     if after is None or above is None:
-        return [output for member in members if after is None for output in _files(member, paths)]
+        return [output for member in members if after is None for output in _files(tables, member, paths)]
     behind = (above, *after[1:])
-    files = ((member.path, output) for member in members for output in _files(member, paths))
+    files = ((member.path, output) for member in members for output in _files(tables, member, paths))
     return [output for path, output in files if (path, *output.cursor[1:]) > behind]
 
 
@@ -106,12 +112,57 @@ def _child_that_counts(member: _Member, task: Task) -> UUID | None:
     return (unit.flow or NO_FLOW).child
 
 
-def _files(member: _Member, paths: StepPaths) -> Iterator[StoredOutput]:
+def _files(tables: Tables, member: _Member, paths: StepPaths) -> list[StoredOutput]:
+    """Return the files of the workflow in the order of their cursors."""
+    return sorted([*_made(member, paths), *_given(tables, member, paths)], key=lambda each: each.cursor[1:])
+
+
+def _given(tables: Tables, member: _Member, paths: StepPaths) -> Iterator[StoredOutput]:
+    """Yield the files of results that people have given."""
+    steps = member.row.record.steps or []
+    units: list[tuple[StepOrItem, ItemKey, StepState]] = [
+        (StepOrItem(step.plan.step_id, None), ItemKey(step.plan.position, 0), step.state) for step in steps
+    ]
+    units += [
+        (StepOrItem(steps[place.step].plan.step_id, place.item), place, item)
+        for place, item in member.row.items.items()
+        if (steps[place.step].state.flow or NO_FLOW).given_by is None
+    ]
+    for unit, place, state in units:
+        if state.status is not StepStatus.COMPLETED or (state.flow or NO_FLOW).given_by is None:
+            continue
+        named = dict.fromkeys(re.findall(PATH_IN_JSON, (state.result or b"").decode()))
+        for number, path in enumerate(named, 1):
+            owner = UUID(path.split("/")[1])
+            if (output := _stored(tables, owner, path)) is not None:
+                attempt = place.item * ITEM_ATTEMPTS + state.attempt + 1
+                is_final = (member.is_final and place.step == member.row.final_position) or path in member.named
+                yield StoredOutput(
+                    cursor=OutputCursor(member.row.record.id, place.step, attempt, number),
+                    output=output,
+                    task_id=owner,
+                    step_path=paths.path([*member.steps, unit]),
+                    is_final=is_final,
+                )
+
+
+def _stored(tables: Tables, owner: UUID, path: str) -> Output | None:
+    """Return the file of an upload or of a task; None if it is gone."""
+    if (upload := tables.uploads.get(owner)) is not None:
+        is_stored = upload.status is UploadStatus.STORED
+        return Output(path, upload.new.size, upload.new.sha256) if is_stored else None
+    workflow = tables.workflows.get(tables.workflow_of_task.get(owner, owner))
+    stored = None if workflow is None else workflow.tasks.get(owner)
+    outputs = () if stored is None or stored.deleted_at is not None else stored.task.outputs
+    return next((output for output in outputs if output.path == path), None)
+
+
+def _made(member: _Member, paths: StepPaths) -> Iterator[StoredOutput]:
     for stored in member.tasks():
         task, unit = stored.task, member.unit(stored.task)
         if stored.deleted_at is not None or task.status is not TaskStatus.COMPLETED:
             continue
-        if unit.status is not StepStatus.COMPLETED:
+        if unit.status is not StepStatus.COMPLETED or member.is_by_hand(task):
             continue
         if member.repeats(task):
             counts = artifact_path(task.id, "").encode() in (unit.result or b"")

@@ -22,7 +22,8 @@ from stepwell.lifecycle.records import StepRecord
 
 Loc = tuple[str | int, ...]
 
-# The members with the work itself, by the kind of output. A result has at least one of those of its kind.
+# The members with the work itself, by the kind of output. A result has at least one of those of its kind, unless the
+# step's provider doesn't declare what its results have.
 _WORK: Final = {
     "image": ("result_image_path", "result_image_paths"),
     "video": ("result_video_path", "result_video_paths"),
@@ -73,7 +74,7 @@ def _fields(step: StepRecord, catalog: ProviderCatalog) -> frozenset[str] | None
 
 def _faults(step: StepRecord, fields: frozenset[str] | None, result: Mapping[str, Any], loc: Loc) -> Iterator[Fault]:
     kind = TASK_TYPES[step.plan.task_type].output
-    work = () if kind is None else _WORK[kind]
+    work = () if kind is None or fields is None else _WORK[kind]
     if work and not any(result.get(name) is not None for name in work):
         yield Fault((*loc, work[0]), f"A result of {step.plan.task_type} has {' or '.join(work)}", "missing")
     for name, value in result.items():

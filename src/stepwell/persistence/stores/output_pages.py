@@ -2,7 +2,10 @@
 
 What must hold:
 - A page takes two statements, however many sub-workflows there are. It reads the rows of the sub-workflows, each by
-  an index, and of tasks, steps and items only those up to the end of the page.
+  an index, and of tasks, steps and items only those up to the end of the page. It also looks for results that people
+  have given, in the column `flow` of the steps and items behind its beginning.
+- A result by hand is listed where the next attempt at its step or item would be. Its files are uploads, or those of
+  other tasks.
 - A sub-workflow has the id of the attempt that created it. So it is listed at the position of
   that attempt.
 """
@@ -21,7 +24,7 @@ from stepwell.basics.folder_names import DefinitionKey, StepOrItem, StepPaths
 from stepwell.basics.tenancy import TenantScope
 from stepwell.contract.tasks import Output
 from stepwell.persistence.tables.column import Row
-from stepwell.rules.list_records import OutputCursor, StoredOutput
+from stepwell.rules.list_records import ITEM_ATTEMPTS, OutputCursor, StoredOutput
 from stepwell.runtime.offloop import off_loop
 
 # `path` has the positions and numbers of the attempts that lead to a sub-workflow. The list has the order of `path`. Of
@@ -58,6 +61,34 @@ _AFTER: Final = """, above_after AS (
     FROM above_after AS a JOIN workflows AS w ON w.id = a.id JOIN tasks AS k ON k.id = w.id
     WHERE a.id <> :workflow_id
 )"""
+# The files of the results that people have given to the steps and items of the workflow `w`.
+_GIVEN: Final = f"""
+    SELECT m.id, g.position, g.attempt, g.item, g.step_id, m.number::int AS file, m.path,
+           coalesce(u.size, (k.value ->> 'size')::bigint) AS size, coalesce(u.sha256, k.value ->> 'sha256') AS sha256
+    FROM (
+        SELECT position, attempt + 1 AS attempt, NULL::int AS item, step_id, result FROM steps
+        WHERE workflow_id = w.id AND position >= w.from_position AND status = 'COMPLETED'
+          AND flow ->> 'given_by' IS NOT NULL
+        UNION ALL
+        SELECT i.position, i.item * {ITEM_ATTEMPTS} + i.attempt + 1, i.item, s.step_id, i.result
+        FROM step_items AS i JOIN steps AS s ON s.workflow_id = i.workflow_id AND s.position = i.position
+        WHERE i.workflow_id = w.id AND i.position >= w.from_position AND i.status = 'COMPLETED'
+          AND i.flow ->> 'given_by' IS NOT NULL AND s.flow ->> 'given_by' IS NULL
+    ) AS g
+    CROSS JOIN LATERAL (
+        SELECT path, split_part(path, '/', 2)::uuid AS id, row_number() OVER (ORDER BY first) AS number FROM (
+            SELECT f[1] AS path, min(n) AS first
+            FROM regexp_matches(g.result::text, :path_pattern, 'g') WITH ORDINALITY AS f(f, n) GROUP BY 1
+        ) AS f
+    ) AS m
+    LEFT JOIN uploads AS u ON u.id = m.id AND u.status = 'STORED'
+    LEFT JOIN LATERAL (
+        SELECT e.value FROM tasks AS t CROSS JOIN LATERAL json_array_elements(t.outputs) AS e(value)
+        WHERE t.id = m.id AND t.deleted_at IS NULL AND e.value ->> 'path' = m.path LIMIT 1
+    ) AS k ON TRUE
+    WHERE (g.position, g.attempt, m.number) > (w.from_position, w.from_attempt, w.from_number)
+      AND (u.id IS NOT NULL OR k.value IS NOT NULL)
+    ORDER BY g.position, g.attempt, m.number LIMIT :limit"""  # noqa: S608 - built from constants
 # Both sides of the lateral join are subqueries. So it reads the workflows in their order, and the limit ends it. If the
 # join had an ORDER BY instead, it would read the files of all workflows first.
 # A file is final if the final step made it, or if the result of that step names it. `finals` are the workflow and those
@@ -76,6 +107,7 @@ page AS MATERIALIZED (
         ORDER BY f.path
     ) AS w
     CROSS JOIN LATERAL (
+      (
         SELECT t.id, t.position, t.attempt, t.item, s.step_id, e.number::int AS file,
                e.value ->> 'path' AS path, (e.value ->> 'size')::bigint AS size, e.value ->> 'sha256' AS sha256
         FROM tasks AS t
@@ -88,7 +120,10 @@ page AS MATERIALIZED (
           AND coalesce(i.status, s.status) = 'COMPLETED'
           AND CASE WHEN s.repeat IS NULL THEN t.id = coalesce(i.task_id, s.task_id)
                    ELSE position('media/' || t.id || '/' IN coalesce(i.result, s.result)::text) > 0 END
+          AND coalesce(i.flow, s.flow) ->> 'given_by' IS NULL
         ORDER BY t.position, t.attempt, e.number LIMIT :limit
+      ) UNION ALL ({_GIVEN})
+      ORDER BY position, attempt, file LIMIT :limit
     ) AS o
     LIMIT :limit
 ), named AS MATERIALIZED (
