@@ -1,5 +1,6 @@
 """Budgets of workflows: what their attempts reserve and spend, and what happens before one that doesn't fit."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -11,6 +12,7 @@ from stepwell.app import DatabaseSource
 from stepwell.basics.setting_values import Prices
 from stepwell.contract.enums import ProviderType
 from stepwell.testing import MemoryDatabase
+from support.emulators.base import Fault
 from support.providers.emulated import World
 from support.service.live_service import Service, running_service, statuses_of
 
@@ -132,3 +134,120 @@ async def test_a_workflow_without_a_budget_cannot_get_one(service: Service, worl
     answer = await service.client.patch(path, json=body)
     assert (answer.status_code, answer.json()["detail"][0]["loc"]) == (422, ["body", "config", "budget"])
     assert await budget(service, created["id"]) is None
+
+
+# Items, sub-workflows, retries, fallbacks
+
+
+def jobs(world: World) -> int:
+    return len(world.emulator.ledger.jobs())
+
+
+def below(step: dict[str, Any], depth: int) -> dict[str, Any]:
+    """Return a step that runs *step* in a sub-workflow, so many levels down."""
+    for level in range(depth):
+        step = {
+            "id": f"level-{level}",
+            "task_type": "SUBWORKFLOW",
+            "config": {"workflow": {"name": "b", "steps": [step]}},
+        }
+    return step
+
+
+def each(step: dict[str, Any], count: int, **members: Any) -> dict[str, Any]:
+    return step | {"for_each": {"count": count, "max_concurrency": 100} | members}
+
+
+async def tree(service: Service) -> list[dict[str, Any]]:
+    """Return all workflows, those at the top last."""
+    params = {"include_children": True, "limit": 1_000}
+    answer = await service.client.get("/api/v1/workflows/", params=params)
+    found: list[dict[str, Any]] = answer.json()["workflows"]
+    return found
+
+
+async def until_tree_is_paused(service: Service) -> None:
+    async with asyncio.timeout(60):
+        while {each["status"] for each in await tree(service)} - {"PAUSED", "COMPLETED"}:
+            await asyncio.sleep(0.02)
+
+
+async def test_of_a_hundred_items_at_once_exactly_those_run_that_fit(service: Service, world: World) -> None:
+    created = await service.create(each(world.step("a"), 100), config=budget_of("1.30"))
+    workflow = await until_paused(service, created["id"])
+    assert workflow["steps"][0]["items"] | {"running": 0} == workflow["steps"][0]["items"]
+    assert (workflow["steps"][0]["items"]["completed"], jobs(world)) == (32, 32)
+    assert (await budget(service, created["id"]))["costs"] == {"USD": part(1.3, 1.28)}
+    await raise_budget(service, created["id"], {"max_cost": {"USD": "4.00"}})
+    assert (await service.verb(created["id"], "resume")).status_code == 200
+    assert (await service.until_ended(created["id"]))["status"] == "COMPLETED"
+    assert (jobs(world), (await budget(service, created["id"]))["attempts"]) == (100, part(None, 100))
+
+
+async def test_sub_workflows_at_three_levels_use_the_budget_at_the_top(service: Service, world: World) -> None:
+    step = each(below(each(below(each(world.step("a"), 3), 1), 2), 1), 2)  # 12 attempts
+    created = await service.create(step, config=budget_of("0.30"))
+    await until_tree_is_paused(service)
+    paused = await service.get(created["id"])
+    assert (paused["status"], paused["pause_reason"], jobs(world)) == ("PAUSED", "budget", 7)
+    await raise_budget(service, created["id"], {"max_cost": {"USD": "0.40"}})
+    assert (await service.verb(created["id"], "resume")).status_code == 200
+    await service.until(created["id"], lambda workflow: workflow["status"] == "PAUSED" and jobs(world) == 10)
+    await until_tree_is_paused(service)
+    await raise_budget(service, created["id"], {"max_cost": {"USD": "1"}})
+    assert (await service.verb(created["id"], "resume")).status_code == 200
+    assert (await service.until_ended(created["id"]))["status"] == "COMPLETED"
+    assert (jobs(world), (await budget(service, created["id"]))["costs"]) == (12, {"USD": part(1, 0.48)})
+    child = next(each for each in await tree(service) if each["parent"] is not None)
+    assert (await budget(service, child["id"]))["workflow_id"] == created["id"]
+
+
+async def test_a_budget_that_fails_ends_the_sub_workflows_too(service: Service, world: World) -> None:
+    step = below(each(world.step("a"), 3), 2)
+    created = await service.create(step | {"optional": True}, config=budget_of("0.05", on_exceeded="fail"))
+    workflow = await service.until_ended(created["id"])
+    assert (workflow["status"], jobs(world)) == ("FAILED", 1)
+    assert workflow["errors"][0].startswith("budget: The budget of the workflow has 0.01 USD left")
+    assert {each["status"] for each in await tree(service)} == {"FAILED"}
+
+
+async def test_an_attempt_whose_job_failed_counts_with_its_expected_price(service: Service, world: World) -> None:
+    world.emulator.outcome, world.emulator.retryable = "failed", True
+    created = await service.create(world.step("a", max_retries=5), config=budget_of("0.10"))
+    workflow = await until_paused(service, created["id"])
+    assert (statuses_of(workflow), jobs(world)) == ({"a": "PENDING"}, 2)
+    assert (await budget(service, created["id"]))["costs"] == {"USD": part(0.1, 0.08)}
+
+
+async def test_an_attempt_whose_request_was_refused_gives_its_price_back(service: Service, world: World) -> None:
+    world.emulator.plan("submit", *[Fault.UNAVAILABLE] * 3)
+    created = await service.create(world.step("a"), config=budget_of("0.05"))
+    assert (await service.until_ended(created["id"]))["status"] == "COMPLETED"
+    assert (jobs(world), (await budget(service, created["id"]))["costs"]) == (1, {"USD": part(0.05, 0.04)})
+
+
+async def test_a_cost_that_the_provider_reports_replaces_the_price(service: Service, world: World) -> None:
+    world.emulator.cost = {"amount": 0.07, "currency": "EUR"}
+    steps = world.step("a"), world.step("b") | {"depends_on": ["a"]}
+    created = await service.create(*steps, config=budget_of("0.05"))
+    assert (await service.until_ended(created["id"]))["status"] == "COMPLETED"
+    costs = (await budget(service, created["id"]))["costs"]
+    assert costs == {"EUR": part(None, 0.14), "USD": part(0.05, 0)}
+
+
+async def test_an_attempt_under_way_keeps_its_reservation(service: Service, world: World) -> None:
+    world.hold()
+    created = await service.create(world.step("a"), world.step("b"), config=budget_of("0.05"))
+    await service.until(created["id"], lambda workflow: workflow["status"] == "PAUSED" and jobs(world) == 1)
+    assert (await budget(service, created["id"]))["costs"] == {"USD": part(0.05, 0, 0.04)}
+    world.hold(held=False)
+    workflow = await until_paused(service, created["id"])
+    assert sorted(statuses_of(workflow).values()) == ["COMPLETED", "PENDING"]
+    assert (await budget(service, created["id"]))["costs"] == {"USD": part(0.05, 0.04)}
+
+
+async def test_a_webhook_reports_a_pause_for_a_budget(service: Service, world: World) -> None:
+    created = await service.create(world.step("a"), config=budget_of("0.01"), webhook_url="http://127.0.0.1:9/hook")
+    await until_paused(service, created["id"])
+    answer = await service.client.get(f"/api/v1/workflows/{created['id']}/deliveries")
+    assert [delivery["type"] for delivery in answer.json()["deliveries"]] == ["workflow.paused"]
