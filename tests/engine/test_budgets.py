@@ -3,21 +3,25 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from stepwell.app import DatabaseSource
-from stepwell.basics.setting_values import Prices
+from stepwell.basics.setting_values import Prices, TenantBudgets
 from stepwell.contract.enums import ProviderType
-from stepwell.testing import MemoryDatabase
+from stepwell.testing import ManualClock, MemoryDatabase
 from support.emulators.base import Fault
 from support.providers.emulated import World
 from support.service.live_service import Service, running_service, statuses_of
 
 AT_ONCE = {"retry": {"base_s": 0}}
-PRICES = Prices.read('{"CUSTOM": {"*": 0.04}}')
+PRICES = Prices.read(
+    '{"CUSTOM": {"*": 0.04, "dear": 0.5, "by-image": {"amount": "0.10", "currency": "EUR", "per": "image"},'
+    ' "by-second": {"amount": 9, "per": "second"}}}'
+)
 
 
 def budget_of(max_cost: str | None = None, max_attempts: int | None = None, **members: Any) -> dict[str, Any]:
@@ -251,3 +255,104 @@ async def test_a_webhook_reports_a_pause_for_a_budget(service: Service, world: W
     await until_paused(service, created["id"])
     answer = await service.client.get(f"/api/v1/workflows/{created['id']}/deliveries")
     assert [delivery["type"] for delivery in answer.json()["deliveries"]] == ["workflow.paused"]
+
+
+# Prices
+
+
+async def test_a_price_for_an_image_depends_on_the_inputs(service: Service, world: World) -> None:
+    step = world.step("a", config={"num_images": 3}, provider_config={"model": "by-image"})
+    created = await service.create(step, world.step("b", provider_config={"model": "by-image"}), config=budget_of("1"))
+    workflow = await service.until_ended(created["id"])
+    assert workflow["cost"] == {"amounts": [{"amount": 0.4, "currency": "EUR"}], "unknown_attempts": 0}
+    assert (await budget(service, created["id"]))["costs"] == {"EUR": part(None, 0.4), "USD": part(1, 0)}
+
+
+async def test_each_currency_has_its_own_limit(service: Service, world: World) -> None:
+    euros = [world.step(name, provider_config={"model": "by-image"}) for name in "abc"]
+    limit = AT_ONCE | {"budget": {"max_cost": {"USD": "0.04", "EUR": "0.25"}}}
+    created = await service.create(world.step("usd"), *euros, config=limit)
+    workflow = await until_paused(service, created["id"])
+    assert (sorted(statuses_of(workflow).values()), jobs(world)) == (["COMPLETED"] * 3 + ["PENDING"], 3)
+    costs = (await budget(service, created["id"]))["costs"]
+    assert costs == {"EUR": part(0.25, 0.2), "USD": part(0.04, 0.04)}
+
+
+async def test_an_unknown_price_needs_room_for_an_attempt_only(service: Service, world: World) -> None:
+    step = world.step("a", provider_config={"model": "by-second"})
+    created = await service.create(step, config=budget_of("0", 1))
+    workflow = await service.until_ended(created["id"])
+    assert (workflow["status"], workflow["cost"]["unknown_attempts"]) == ("COMPLETED", 1)
+    assert (await budget(service, created["id"]))["attempts"] == part(1, 1)
+
+
+async def test_a_fallback_reserves_its_own_price(service: Service, world: World) -> None:
+    step = world.step("a", max_retries=0, provider_config={"model": "dear"})
+    step |= {"fallback_provider_type": "CUSTOM", "fallback_provider_config": {"model": "cheap"}}
+    world.emulator.plan("submit", Fault.UNAVAILABLE)
+    created = await service.create(step, config=budget_of("0.50"))
+    assert (await service.until_ended(created["id"]))["status"] == "COMPLETED"
+    assert (await budget(service, created["id"]))["costs"] == {"USD": part(0.5, 0.04)}
+
+
+@pytest.mark.parametrize(("max_cost", "fits"), [("1.20", True), ("1.19", False)])
+async def test_a_plan_says_whether_the_worst_case_fits(
+    service: Service, world: World, max_cost: str, *, fits: bool
+) -> None:
+    retried = each(world.step("a", max_retries=1), 10)
+    other = world.step("b", max_retries=9) | {"repeat": {"until": "seed == `1`", "max": 1}}
+    unknown = world.step("c", max_retries=0, provider_config={"model": "by-second"})
+    body = {"name": "x", "origin_instance": "tests", "steps": [retried, other, unknown], "config": budget_of(max_cost)}
+    answer = await service.client.post("/api/v1/workflows/plan", json=body)
+    worst = [{"amount": 1.2, "currency": "USD"}]
+    assert answer.json()["budget"] == {"fits": fits, "worst_case": worst, "attempts": 31, "unknown_steps": 1}
+
+
+async def test_a_currency_without_a_price_is_refused(service: Service, world: World) -> None:
+    body = {"name": "x", "origin_instance": "tests", "steps": [world.step("a")]}
+    body["config"] = {"budget": {"max_cost": {"CHF": "1", "USD": 2, "usd": "1"}}}
+    answer = await service.client.post("/api/v1/workflows/plan", json=body)
+    faults = {tuple(fault["loc"]): fault["type"] for fault in answer.json()["detail"]}
+    assert answer.status_code == 422
+    assert faults[("body", "config", "budget", "max_cost", "CHF")] == "unpriced_currency"
+    assert ("body", "config", "budget", "max_cost", "usd") in faults
+
+
+async def test_a_budget_below_the_top_is_ignored_with_a_warning(service: Service, world: World) -> None:
+    nested = {"name": "b", "config": budget_of("0"), "steps": [world.step("a")]}
+    created = await service.create({"id": "sub", "task_type": "SUBWORKFLOW", "config": {"workflow": nested}})
+    assert [warning["type"] for warning in created["warnings"]] == ["ignored_member"]
+    assert (await service.until_ended(created["id"]))["status"] == "COMPLETED"
+
+
+# Tenants' days
+
+
+async def test_a_step_that_the_day_of_its_tenant_has_no_room_for_waits_until_the_next_one(
+    memory: MemoryDatabase, clock: ManualClock, world: World, tmp_path: Path
+) -> None:
+    budgets = TenantBudgets.read('{"acme": {"USD": "0.10"}, "*": {"USD": "1"}}')
+    running = running_service(memory, tmp_path / "data", prices=PRICES, tenant_budgets=budgets, **world.settings)
+    async with running as service, service.as_tenant("acme") as client:
+        body = {"name": "x", "origin_instance": "tests", "steps": [world.step(name) for name in "abcd"]}
+        created = (await client.post("/api/v1/workflows/", json=body)).json()
+        await service.until(created["id"], lambda workflow: workflow["completed_steps"] == 2)
+        waiting = await service.until(
+            created["id"], lambda workflow: sum(step["next_attempt_at"] is not None for step in workflow["steps"]) == 2
+        )
+        midnight = clock.now().replace(hour=0, minute=0, second=0, microsecond=0) + timedelta(days=1)
+        ends = {step["next_attempt_at"] for step in waiting["steps"]} - {None}
+        assert {datetime.fromisoformat(end) for end in ends} == {midnight}
+        explained = (await client.get(f"/api/v1/workflows/{created['id']}/explain")).json()["steps"]
+        assert [step["reason"]["code"] for step in explained] == ["waits_for_budget"] * 2
+        assert (await client.get("/api/v1/limits")).json()["budget"] == {
+            "costs": {"USD": part(0.1, 0.08)},
+            "attempts": part(None, 2),
+        }
+        other = await service.create(world.step("other"))
+        assert (await service.until_ended(other["id"]))["status"] == "COMPLETED"
+        clock.advance((midnight - clock.now()).total_seconds() + 1)
+        workflow = await service.until_ended(created["id"])
+        assert (workflow["status"], jobs(world)) == ("COMPLETED", 5)
+        assert all(step["retry_count"] == 0 and step["error_message"] is None for step in workflow["steps"])
+        assert (await client.get("/api/v1/limits")).json()["budget"]["costs"] == {"USD": part(0.1, 0.08)}
