@@ -37,7 +37,7 @@ READING = {
     "get_costs",
 }
 DECIDING = {"list_decisions", "decide_step"}
-WRITING = {"submit_workflow", "upload_file", "decide_step", "send_signal", "end_step"} | {
+WRITING = {"submit_workflow", "upload_file", "decide_step", "send_signal", "end_step", "set_budget"} | {
     f"{verb}_workflow" for verb in ("start", "pause", "resume", "cancel", "cleanup")
 }
 
@@ -158,6 +158,20 @@ async def test_verbs_do_what_they_say(acme: Client, api: Service) -> None:
     cleaned = await call(acme, "cleanup_workflow", workflow_id=workflow_id, dry_run=False)
     assert cleaned["workflow"]["is_deleted"]
     assert cleaned["cleanup"]["errors"] == []
+
+
+async def test_an_assistant_reads_and_sets_a_budget(acme: Client) -> None:
+    budget = {"max_cost": {"USD": "0.50"}}
+    body = definition(configured_step("slow", wait=True)) | {"config": {"budget": budget}}
+    assert (await call(acme, "plan_workflow", definition=body))["budget"]["fits"] is True
+    workflow_id = (await call(acme, "submit_workflow", definition=body))["workflow"]["id"]
+    changed = await call(
+        acme, "set_budget", workflow_id=workflow_id, budget={"max_cost": {"USD": "2"}, "max_attempts": 9}
+    )
+    assert changed["workflow"]["id"] == workflow_id
+    read = (await call(acme, "get_workflow", workflow_id=workflow_id))["budget"]
+    assert (read["costs"]["USD"]["maximum"], read["attempts"]["maximum"]) == (2, 9)
+    await call(acme, "cancel_workflow", workflow_id=workflow_id, dry_run=False)
 
 
 async def test_the_status_names_optional_steps_and_why_others_were_skipped(acme: Client) -> None:

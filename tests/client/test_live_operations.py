@@ -69,6 +69,12 @@ async def test_a_change_depends_on_a_tag_and_the_data_can_be_deleted(stepwell: A
     with pytest.raises(PreconditionFailed):
         await stepwell.cancel(created.id, if_match=tag)
     assert (await stepwell.update(created.id, description=None)).description is None
+    capped = await stepwell.create(DEFINITION | {"config": {"budget": {"max_attempts": 1}}}, start=False)
+    raised = await stepwell.update(capped.id, budget={"max_attempts": 2})
+    assert raised.config["budget"]["max_attempts"] == 2
+    explained = await stepwell.explain(capped.id)
+    assert explained.budget is not None
+    assert explained.budget.attempts.maximum == 2
     assert (await stepwell.definition(created.id))["name"] == "new"
     assert (await stepwell.explain(created.id)).reason is not None
     assert (await stepwell.cancel(created.id)).status is WorkflowStatus.CANCELLED

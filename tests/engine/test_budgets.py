@@ -309,8 +309,8 @@ async def test_a_plan_says_whether_the_worst_case_fits(
 
 
 async def test_a_currency_without_a_price_is_refused(service: Service, world: World) -> None:
-    body = {"name": "x", "origin_instance": "tests", "steps": [world.step("a")]}
-    body["config"] = {"budget": {"max_cost": {"CHF": "1", "USD": 2, "usd": "1"}}}
+    config = {"budget": {"max_cost": {"CHF": "1", "USD": 2, "usd": "1"}}}
+    body = {"name": "x", "origin_instance": "tests", "steps": [world.step("a")], "config": config}
     answer = await service.client.post("/api/v1/workflows/plan", json=body)
     faults = {tuple(fault["loc"]): fault["type"] for fault in answer.json()["detail"]}
     assert answer.status_code == 422

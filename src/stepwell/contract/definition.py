@@ -296,7 +296,7 @@ class Budget(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     max_cost: Annotated[
         dict[Currency, _Amount | Annotated[float, Meta(ge=0, le=1e12)]],
-        Meta(min_length=1, max_length=20, description="The most that attempts may cost, by currency"),
+        Meta(max_length=20, description="The most that attempts may cost, by currency"),
     ] = field(default_factory=dict)
     max_attempts: (
         Annotated[int, Meta(ge=0, le=2**31 - 1, description="How many attempts at providers may begin, LOCAL aside")]

@@ -5,6 +5,7 @@ from typing import Annotated, Any, Final, Literal
 
 from msgspec import Meta, Struct, field
 
+from stepwell.contract.definition import Budget
 from stepwell.contract.enums import CostKey, StepStatus, WaitsFor, WorkflowStatus
 
 MAX_WAIT_S: Final = 50
@@ -86,6 +87,11 @@ class DestructiveVerbArguments(Arguments, frozen=True):
     dry_run: Annotated[
         bool, Meta(description="true (default): only report what would happen. Show the user that before false")
     ] = True
+
+
+class BudgetArguments(Arguments, frozen=True):
+    workflow_id: WorkflowId
+    budget: Annotated[Budget, Meta(description="The whole new budget, with the limits that stay as they are")]
 
 
 class DecisionsArguments(Arguments, frozen=True):

@@ -11,11 +11,11 @@ from msgspec.structs import replace
 from stepwell.contract.definition import DefinitionReference
 from stepwell.contract.enums import CostKey, SkipReason, StepStatus, WaitsFor, WorkflowStatus
 from stepwell.contract.files import ArtifactPublic
-from stepwell.contract.forecasts import DryRun, PlannedPrice, PlannedStep, WorkflowPlan
+from stepwell.contract.forecasts import DryRun, PlannedBudget, PlannedPrice, PlannedStep, WorkflowPlan
 from stepwell.contract.problems import DefinitionWarning
 from stepwell.contract.providers import ProviderStatus
 from stepwell.contract.reasons import ExplainedStep, Explanation
-from stepwell.contract.tasks import CostGroup, CostSums
+from stepwell.contract.tasks import CostGroup, CostSums, WorkflowBudget
 from stepwell.contract.workflows import (
     AncestorStep,
     ItemCounts,
@@ -82,6 +82,9 @@ class WorkflowStatusResult(Result, kw_only=True):
     errors: list[str]
     reason: Annotated[str, Meta(description="Why the whole workflow doesn't progress")] | None = None
     cost: CostSums | None = None
+    budget: (
+        Annotated[WorkflowBudget, Meta(description="What it has spent of its budget, while it hasn't ended")] | None
+    ) = None
     warnings: list[DefinitionWarning] = []
     next: str
 
@@ -159,6 +162,7 @@ class PlanResult(Result, kw_only=True):
     layers: list[list[str]]
     steps: Annotated[list[PlannedStep], Meta(description=f"The first {MAX_STEPS} at most")]
     price: PlannedPrice
+    budget: Annotated[PlannedBudget, Meta(description="Null if the definition has no budget")] | None
     expected_s: Annotated[float, Meta(description="The seconds of the longest chain of steps")] | None
     warnings: list[DefinitionWarning]
 
@@ -238,6 +242,7 @@ def status_result(
         errors=[shorten_text(error, _ERROR_CHARACTERS) for error in workflow.errors[:_MAX_ERRORS]],
         reason=None if explanation is None or explanation.reason is None else explanation.reason.detail,
         cost=workflow.cost,
+        budget=None if explanation is None else explanation.budget,
         warnings=list(warnings),
         next=next_,
         shortened=len(steps) < workflow.total_steps or len(steps) > MAX_STEPS or len(workflow.errors) > _MAX_ERRORS,
@@ -253,6 +258,7 @@ def plan_result(plan: WorkflowPlan) -> PlanResult:
         layers=[list(layer[:MAX_STEPS]) for layer in plan.layers[:MAX_STEPS]],
         steps=[_with_short_config(step, most) for step in first_steps],
         price=plan.price,
+        budget=plan.budget,
         expected_s=plan.critical_path_s,
         warnings=list(plan.warnings[:_MAX_ERRORS]),
         shortened=len(plan.steps) > len(first_steps),

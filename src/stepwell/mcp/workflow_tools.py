@@ -7,7 +7,7 @@ from typing import Any, Final
 from uuid import UUID
 
 from anyio import create_task_group
-from msgspec import UNSET
+from msgspec import UNSET, to_builtins
 
 from stepwell.client import StepwellError, WaitTimeout
 from stepwell.contract.enums import TERMINAL_STATUSES, WorkflowStatus
@@ -15,6 +15,7 @@ from stepwell.contract.forecasts import ControlVerb
 from stepwell.contract.scopes import Permission
 from stepwell.contract.workflows import WorkflowPublic
 from stepwell.mcp.arguments import (
+    BudgetArguments,
     CostsArguments,
     DestructiveVerbArguments,
     ListArguments,
@@ -50,6 +51,7 @@ _NEXT: Final = {
     WorkflowStatus.CANCELLED: "It was cancelled, and can't go on. submit_workflow creates another one.",
 }
 _DELETED: Final = "It is deleted, and can't go on. submit_workflow creates another one."
+_BUDGET_NEXT: Final = "Its budget is used up. set_budget raises it, if the user agrees; then resume_workflow continues."
 _DRY_RUN_NEXT = "Nothing has changed. Call again with dry_run=false to do it, if the user agrees."
 
 
@@ -104,6 +106,8 @@ async def list_workflows(access: ServiceAccess, arguments: ListArguments) -> Too
 
 
 def _next(workflow: WorkflowPublic) -> str:
+    if workflow.pause_reason is not None:
+        return _BUDGET_NEXT
     return _DELETED if workflow.is_deleted else _NEXT[workflow.status]
 
 
@@ -129,6 +133,15 @@ async def _run_verb(verb: ControlVerb, access: ServiceAccess, arguments: Any) ->
         workflow = await read_briefly(access, workflow_id)
     next_ = "It is deleted, with its files." if workflow.is_deleted else _next(workflow)
     return ToolOutcome(VerbResult(dry_run=False, workflow=summarise(workflow), cleanup=cleanup, next=next_))
+
+
+async def set_budget(access: ServiceAccess, arguments: BudgetArguments) -> ToolOutcome:
+    workflow_id, budget = arguments.workflow_id, to_builtins(arguments.budget)
+    try:
+        workflow = await access.client.update(workflow_id, budget=budget)
+    except ResponseTooLarge:  # it has had its effect
+        workflow = await read_briefly(access, workflow_id)
+    return ToolOutcome(VerbResult(dry_run=False, workflow=summarise(workflow), next=_next(workflow)))
 
 
 async def _read(access: ServiceAccess, workflow_id: UUID | str, wait_s: float) -> WorkflowPublic:
@@ -236,6 +249,17 @@ WORKFLOW_TOOLS: Final = (
         "Continue a PAUSED or FAILED workflow. Completed steps are kept and never run again; the others run, which may "
         "cost money at providers.",
         idempotent=False,
+    ),
+    Tool(
+        name="set_budget",
+        title="Set the budget of a workflow",
+        description="Replace the budget of a workflow that was created with one: the most that its attempts at "
+        "providers may cost, by currency, and how many there may be. Ask the user before you raise it.",
+        arguments=BudgetArguments,
+        result=VerbResult,
+        run=set_budget,
+        permission=Permission.WRITE,
+        writes=True,
     ),
     _verb(
         "cancel",

@@ -180,6 +180,20 @@ def resume(context: "CommandContext", workflows: tuple[str, ...], dry_run: bool,
     return _apply(context, "resume", workflows, dry_run=dry_run, wait=wait)
 
 
+@service_command("budget")
+@workflow_id
+@click.option("--max-cost", multiple=True, help="The most that attempts may cost, like USD=8.00. Repeatable.")
+@click.option("--max-attempts", type=click.IntRange(min=0), help="How many attempts at providers may begin.")
+@click.option("--resume", is_flag=True, help="Continue the workflow with the new budget.")
+def budget(
+    context: "CommandContext", workflow: str, max_cost: tuple[str, ...], max_attempts: int | None, resume: bool
+) -> None:
+    """Show what a workflow has spent of its budget, or change the budget."""
+    from stepwell.cli.workflow_commands.budgets import show_budget
+
+    show_budget(context, workflow, max_cost, max_attempts, resume=resume)
+
+
 @service_command("cancel")
 @workflow_ids
 @_dry_run

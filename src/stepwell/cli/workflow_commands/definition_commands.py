@@ -166,5 +166,8 @@ def _totals(forecast: WorkflowPlan) -> Iterator[tuple[str, object]]:
         yield "steps", f"{forecast.runs.least} to {forecast.runs.most}, as conditions decide"
     yield "price", known + unknown
     yield "at worst", None if price.worst_case is None else money_text(price.worst_case)
+    if (budget := forecast.budget) is not None:
+        unknown = ", if unknown prices are 0" if budget.unknown_steps else ""
+        yield "budget", f"the worst case {'fits' if budget.fits else 'does not fit'}{unknown}"
     seconds = "" if forecast.critical_path_s is None else f" ({forecast.critical_path_s:.1f} s)"
     yield "longest chain", " > ".join(forecast.critical_path) + seconds

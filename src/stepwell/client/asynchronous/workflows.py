@@ -200,11 +200,14 @@ class AsyncWorkflowCalls(AsyncConnection):
         description: str | UnsetType | None = UNSET,
         webhook_url: str | UnsetType | None = UNSET,
         labels: dict[str, str] | UnsetType | None = UNSET,
+        budget: Mapping[str, Any] | UnsetType = UNSET,
         if_match: str | None = None,
         idempotency_key: str | None = None,
     ) -> WorkflowPublic:
-        """Change members of a workflow. None clears a member, except the name."""
-        members = {"name": name, "description": description, "webhook_url": webhook_url, "labels": labels}
+        """Change members of a workflow. None clears a member, except the name. *budget* replaces `config.budget`."""
+        config = UNSET if budget is UNSET else {"budget": dict(budget)}
+        members: dict[str, Any] = {"name": name, "description": description, "webhook_url": webhook_url}
+        members |= {"labels": labels, "config": config}
         content = json_body({key: value for key, value in members.items() if value is not UNSET})
         request = change(
             "PATCH",

@@ -57,6 +57,10 @@ def workflow_advice(reason: WorkflowReason | StepReason, workflow_id: UUID, stat
     match reason:
         case NotStarted():
             return _command("To start it", "start", workflow_id, status)
+        case IsPaused(budget=True):
+            return (
+                f"To raise the budget and continue: stepwell budget {short_id(workflow_id)} --max-cost USD=… --resume"
+            )
         case IsPaused():
             return _command("To continue it", "resume", workflow_id, status)
         case HasFailed() | FailedElsewhere():

@@ -4,7 +4,7 @@ import { amount, duration, number, plural } from "./format.js";
 
 /** The plan of the API: its price, and its layers. *action* stands below the price. */
 export function planPanel(plan, action = nothing) {
-  return html`<section class="card" aria-label="Price"><h2>Price</h2>${priceText(plan.price)}${action}</section>
+  return html`<section class="card" aria-label="Price"><h2>Price</h2>${priceText(plan.price)}${budgetText(plan.budget)}${action}</section>
     <section class="card" aria-label="Order of the steps"><h2>Order</h2>
       <p class="dim">${plan.runs.least < plan.runs.most ? `${number(plan.runs.least)} to ` : nothing}${
         plural(plan.steps.length, "step")} in ${plural(plan.layers.length, "layer")}; the longest chain has
@@ -18,6 +18,12 @@ function priceText({ known_least: least, known, unknown_steps: unknown, worst_ca
   return html`<p class="plan-price number">${from === to ? to || (unknown ? "Not known" : "Free") : `${from || "0"} to ${to}`}</p>
     ${unknown ? html`<p class="dim">The price of ${plural(unknown, "step")} isn't known: <code>STEPWELL_PRICES</code> sets prices.</p>` : nothing}
     ${worst && worst.amount > 0 ? html`<p class="dim">At most ${amount(worst.amount, worst.currency)}, if every attempt is made and paid for.</p>` : nothing}`;
+}
+
+function budgetText(budget) {
+  if (!budget) return nothing;
+  return html`<p class="dim">${budget.fits ? "The worst case fits into the budget" : "The worst case doesn't fit into the budget"}${
+    budget.unknown_steps ? ", if unknown prices are 0" : ""}.</p>`;
 }
 
 function sumText(sums) {

@@ -1,7 +1,7 @@
 // The view of one run: its header, the newest outputs, and tabs. Everything is updated as the run changes.
 //
 // run/reader.js reads the run again after its events; run/header.js has the templates of the header, run/verbs.js the
-// buttons, run/standstill.js the reason why nothing moves, run/drawer.js the drawer of a step. The URL's query has the
+// buttons, run/budget.js the budget, run/standstill.js the reason why nothing moves, run/drawer.js the drawer of a step. The URL's query has the
 // selected tab and the open step. Each tab is a module run/NAME.js, which is loaded when the tab is first selected:
 //
 //   export default function mount(element, context) {…}   // renders into *element*, the tab's panel; may return a promise
@@ -22,6 +22,7 @@ import { refresher } from "../lib/refresher.js";
 import { isTerminal, mayChangeWait } from "../lib/status.js";
 import { follow } from "../lib/stream.js";
 import { tabList, tabOf } from "../lib/tabs.js";
+import { RunBudget } from "./run/budget.js";
 import { Drawer } from "./run/drawer.js";
 import { failureNotice, runHeader } from "./run/header.js";
 import { newestOutputs } from "./run/newest_outputs.js";
@@ -59,6 +60,7 @@ class RunView {
     drawer.className = "drawer";
     element.replaceChildren(page, drawer, verbs);
     this.standstill = new Standstill(this.reader, () => this.draw());
+    this.budget = new RunBudget(this.reader, () => this.draw());
     this.drawer = new Drawer(drawer, this.reader, { onClose: () => this.setQuery("step", null), openCause: this.openCause });
     this.verbs = new VerbDialog(verbs, this.reader.path, (name) => this.onVerb(name));
   }
@@ -81,6 +83,7 @@ class RunView {
 
   onRead() {
     this.standstill.check();
+    this.budget.check();
     this.draw();
     if (!this.run?.steps) return;
     if (this.stepShown) this.drawer.update();
@@ -172,11 +175,13 @@ class RunView {
     render(html`
       ${runHeader(run, {
         everyTenant: this.context.everyTenant,
+        more: this.budget.facts(),
         actions: verbButtons(run, {
           canWrite: Boolean(act), open: act, wait: wait && { text: remedyOf(wait), act: () => this.openCause(wait) },
         }),
       })}
       ${failureNotice(run, this.openStep)}
+      ${this.budget.view(this.context.canWrite)}
       ${reader.error ? html`<div class="run-error">${errorNotice(reader.error, () => reader.read())}</div>` : nothing}
       ${standstill.view({ open: this.openCause, act })}
       ${run.steps && this.tab !== "outputs" ? newestOutputs(run, this.openStep) : nothing}

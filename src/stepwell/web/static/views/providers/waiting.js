@@ -12,6 +12,7 @@ const REASONS = {
   rate_limited: "Rate limited",
   breaker_open: "Breaker open",
   retry: "Tries again",
+  waits_for_budget: "Waits for the budget",
   provider_away: "Provider away",
 };
 

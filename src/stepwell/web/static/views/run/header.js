@@ -9,8 +9,8 @@ const MOST_ERRORS = 5;
 const MOST_LABELS = 3; // the others are shown on request
 const NOT_COMPLETED = ["FAILED", "SKIPPED", "CANCELLED"];
 
-/** The head. *actions* is a template with the buttons. */
-export function runHeader(run, { everyTenant = false, actions = nothing } = {}) {
+/** The head. *actions* is a template with the buttons, and *more* are further facts. */
+export function runHeader(run, { everyTenant = false, actions = nothing, more = [] } = {}) {
   return html`<header class="run-head">
     ${path(run)}
     <div class="run-header">
@@ -20,7 +20,7 @@ export function runHeader(run, { everyTenant = false, actions = nothing } = {}) 
       ${actions}
     </div>
     <div class="run-line">
-      <dl class="run-facts">${definitions(facts(run))}</dl>
+      <dl class="run-facts">${definitions(facts(run, more))}</dl>
       ${labels(run)}
       ${run.description ? html`<p class="run-description truncate" title=${run.description}>${run.description}</p>` : nothing}
       <details class="run-more"><summary>Details</summary><dl class="facts">${definitions(moreFacts(run, everyTenant))}</dl></details>
@@ -42,13 +42,14 @@ function definitions(all) {
   return all.map(([name, value]) => html`<div><dt>${name}</dt><dd class="break">${value}</dd></div>`);
 }
 
-function facts(run) {
+function facts(run, more) {
   const others = NOT_COMPLETED.map((status) => [status, run.steps?.filter((step) => step.status === status).length]).filter(([, count]) => count);
   const counts = [`${number(run.completed_steps)} of ${plural(run.total_steps, "step")}`,
     ...others.map(([status, count]) => `${number(count)} ${statusText(status).toLowerCase()}`)].join(", ");
   const entries = [["Progress", progressBar(run, counts)]];
   const cost = money(run.cost);
   if (cost !== "–") entries.push(["Cost", cost]);
+  entries.push(...more);
   if (run.started_at) entries.push(["Duration", durationBetween(run.started_at, run.completed_at)]);
   entries.push(["Created", html`<time datetime=${run.created_at} title=${dateTime(run.created_at)}>${shortTime(run.created_at)}</time>`]);
   return entries;

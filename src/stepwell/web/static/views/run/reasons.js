@@ -60,13 +60,13 @@ function providersLink({ code }) {
 
 /** "Next attempt in 12 s", or null if the reason has no time at which it ends. */
 function countdown(reason, now) {
-  const text = ["retry", "provider_away"].includes(reason.code) ? reason.at
+  const text = ["retry", "provider_away", "waits_for_budget"].includes(reason.code) ? reason.at
     : ["rate_limited", "breaker_open", "following_up", "delayed"].includes(reason.code) ? reason.until : null;
   if (!text) return null;
   const rest = Date.parse(text) - now;
   if (rest > LONGEST_COUNTDOWN_MS) return null;
   const what = {
-    retry: "Next attempt", provider_away: "Next try", rate_limited: "Can start", breaker_open: "Tested again", following_up: "Given up",
+    retry: "Next attempt", waits_for_budget: "Next attempt", provider_away: "Next try", rate_limited: "Can start", breaker_open: "Tested again", following_up: "Given up",
     delayed: "Goes on",
   }[reason.code];
   return rest > 0 ? `${what} in ${duration(Math.ceil(rest / 1000) * 1000)}` : `${what} now`;
