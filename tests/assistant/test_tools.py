@@ -38,7 +38,7 @@ READING = {
 }
 DECIDING = {"list_decisions", "decide_step"}
 WRITING = {"submit_workflow", "upload_file", "decide_step", "send_signal", "end_step", "set_budget"} | {
-    f"{verb}_workflow" for verb in ("start", "pause", "resume", "cancel", "cleanup")
+    f"{verb}_workflow" for verb in ("start", "pause", "resume", "rerun", "cancel", "cleanup")
 }
 
 
@@ -174,6 +174,15 @@ async def test_an_assistant_reads_and_sets_a_budget(acme: Client) -> None:
     await call(acme, "cancel_workflow", workflow_id=workflow_id, dry_run=False)
 
 
+async def test_a_rerun_is_planned_and_then_made(acme: Client) -> None:
+    workflow_id = await submitted(acme, drawing(), drawing("last"), wait_s=50)
+    changes = {"workflow_id": workflow_id, "config": {"last": {"prompt": "another one"}}}
+    planned = await call(acme, "rerun_workflow", **changes)
+    assert [step["forecast"] for step in planned["plan"]["steps"]] == ["reused", "runs"]
+    made = await call(acme, "rerun_workflow", **changes, dry_run=False)
+    assert made["workflow"]["workflow"]["id"] != workflow_id
+
+
 async def test_the_status_names_optional_steps_and_why_others_were_skipped(acme: Client) -> None:
     judge = configured_step("judge", breaks=True) | {"optional": True}
     workflow_id = await submitted(acme, judge, drawing("last") | {"depends_on": ["judge"]}, wait_s=50)
@@ -304,6 +313,7 @@ async def test_the_tools_say_what_they_may_do(acme: Client) -> None:
     final = {"cancel_workflow", "cleanup_workflow", "decide_step", "end_step"}
     assert {name for name, hint in hints.items() if hint.destructive_hint} == final
     once = {"submit_workflow", "resume_workflow", "decide_step", "send_signal", "end_step"}
+    once = {"submit_workflow", "resume_workflow", "rerun_workflow", "decide_step", "send_signal"}
     assert {name for name, hint in hints.items() if not hint.idempotent_hint} == once
     assert all(tool.output_schema is not None for tool in tools.values())
 

@@ -73,6 +73,7 @@ CALLS: list[Callable[[AsyncStepwell], Awaitable[object]]] = [
     lambda c: c.rerun(
         ID, steps=["a"], config={"a": {"prompt": "p"}}, inputs={"x": None}, definition="n@2", start=False
     ),
+    lambda c: c.plan_rerun(ID, steps=["a"]),
     lambda c: c.pause(ID),
     lambda c: c.cancel(ID),
     lambda c: c.cleanup(ID, cleanup_tasks=False),

@@ -2900,6 +2900,7 @@ SELECT DISTINCT m[1]::uuid, $7::uuid, true
 FROM taken
 CROSS
 JOIN LATERAL regexp_matches(taken.result::text, 'media/([0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12})/', 'g') AS m
+WHERE $7::uuid IS NOT NULL
 ON CONFLICT DO NOTHING )
 SELECT position, item, result
 FROM taken
@@ -2929,9 +2930,11 @@ WHERE result IS NOT NULL;
 --             Conflict Resolution: NOTHING
 --             ->  HashAggregate
 --                   Group Key: (m.m[1])::uuid
---                   ->  Nested Loop
---                         ->  CTE Scan on taken taken_1
---                         ->  Function Scan on regexp_matches m
+--                   ->  Result
+--                         One-Time Filter: ($7 IS NOT NULL)
+--                         ->  Nested Loop
+--                               ->  CTE Scan on taken taken_1
+--                               ->  Function Scan on regexp_matches m
 
 WITH ended AS (
 DELETE FROM cleanups

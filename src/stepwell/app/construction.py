@@ -55,6 +55,7 @@ from stepwell.persistence.clock import uuid7
 from stepwell.ports.clock import Clock
 from stepwell.ports.processes import Coordination, OtherProcesses
 from stepwell.ports.providers import Provider
+from stepwell.ports.storage import WorkflowStore
 from stepwell.providers.factory import build_providers
 from stepwell.providers.installed_providers import installed_providers
 from stepwell.providers.registry import Registry, is_in_process
@@ -172,7 +173,9 @@ class Engine:
         urls = SignedArtifactUrls(stores.task_files, stores.files, process.signed_urls, clock, public=public)
         self.fingerprints = Fingerprints(self.registry, installed_providers(), urls)
         self.runner = self._build_runner(process, stores, _build_file_access(process, stores, clients, urls))
-        self.scheduler = self._build_scheduler(process, stores)
+        evaluator = FlowEvaluator(self.expressions, store, self.memory, clock, uuid7)
+        self.reuse = ReuseFinder(evaluator, self.fingerprints, store, stores.files.artifacts, self.memory)
+        self.scheduler = self._build_scheduler(process, store)
         self.limits = LimitDivider(database.limits, self.lease, self.admission, clock, self.scheduler)
         self.breakers = BreakerMessages(self.health, clock, self.coordination, self.scheduler.dispatcher)
         self.ownership = Ownership(
@@ -214,9 +217,7 @@ class Engine:
             fingerprints=self.fingerprints,
         )
 
-    def _build_scheduler(self, process: ProcessInfo, stores: Stores) -> Scheduler:
-        store = stores.database.workflow_store
-        evaluator = FlowEvaluator(self.expressions, store, self.memory, process.clock, uuid7)
+    def _build_scheduler(self, process: ProcessInfo, store: WorkflowStore) -> Scheduler:
         return Scheduler(
             store,
             self.runner,
@@ -230,7 +231,7 @@ class Engine:
             sub_workflows=self.open_children,
             bus=self.bus,
             outcomes=build_outcomes(process.settings, self.runner),
-            reuse=ReuseFinder(evaluator, self.fingerprints, store, stores.files.artifacts, self.memory),
+            reuse=self.reuse,
             memory=self.memory,
             results_max_bytes=process.settings.results_max_bytes,
         )

@@ -27,6 +27,7 @@ from stepwell.engine.explain.nested_dry_runs import NestedDryRuns
 from stepwell.engine.explain.owner_requests import OwnerRequests
 from stepwell.engine.explain.planner import Planner
 from stepwell.engine.explain.request_outcomes import outcome_of_request
+from stepwell.engine.explain.reuse_forecast import ReuseForecaster
 from stepwell.engine.files.cleanup_runner import CleanupRunner
 from stepwell.engine.files.definition_files import DefinitionFiles
 from stepwell.engine.files.ends_by_hand import EndsByHand
@@ -129,7 +130,7 @@ def build_services(process: ProcessInfo, stores: Stores, engine: Engine, stack: 
         commands=sender,
         completion=CompletionWaiter(engine.bus, database.reader),
         explainer=explainer,
-        planner=Planner(engine.registry, build_prices(settings), engine.health, engine.catalog),
+        planner=_build_planner(process, engine),
         dry_runner=dry_runner,
         subscriptions=_build_subscriptions(process, stores, engine),
         previews=Previews(artifacts, uploads, LocalPreviews(local_memory(settings)), engine.admission.local),
@@ -146,6 +147,11 @@ def build_services(process: ProcessInfo, stores: Stores, engine: Engine, stack: 
         definitions=database.definitions,
         origin_instance=settings.origin_instance,
     )
+
+
+def _build_planner(process: ProcessInfo, engine: Engine) -> Planner:
+    reuse = ReuseForecaster(engine.runner, engine.reuse, engine.memory, process.clock, uuid7)
+    return Planner(engine.registry, build_prices(process.settings), engine.health, engine.catalog, reuse)
 
 
 def _build_webhooks(

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from math import isfinite
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, TypeAlias, TypedDict
 
 from msgspec import json, to_builtins
 
@@ -38,15 +38,24 @@ def run_body(name: str, members: Mapping[str, Any]) -> dict[str, Any]:
     return {"definition": {"name": name, "version": int(version) if at else None}, **members}
 
 
-def rerun_body(
-    steps: Iterable[str],
-    config: Mapping[str, Mapping[str, Any]] | None,
-    inputs: Mapping[str, Any] | None,
-    definition: str | None,
-) -> bytes:
-    """Return the body of a rerun. *definition* is like that of `run_body`."""
-    members: dict[str, Any] = {} if definition is None else run_body(definition, {})
-    return json_body({"steps": list(steps), "config": config or {}, "inputs": inputs or {}, **members})
+class RerunChanges(TypedDict, total=False):
+    """The changes of a rerun. `steps` run in any case.
+
+    `config` has members for the configs of steps, by step. They are merged over those of the old run, and so are
+    `inputs`; None removes a member. `definition` is a stored one, like "photo-set" or "photo-set@3".
+    """
+
+    steps: Iterable[str]
+    config: Mapping[str, Mapping[str, Any]]
+    inputs: Mapping[str, Any]
+    definition: str
+
+
+def rerun_body(changes: RerunChanges) -> bytes:
+    members: dict[str, Any] = {**changes, "steps": list(changes.get("steps", ()))}
+    if (definition := changes.get("definition")) is not None:
+        members |= run_body(definition, {})
+    return json_body(members)
 
 
 def content_json(definition: Definition) -> bytes:

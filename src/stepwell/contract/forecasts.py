@@ -61,6 +61,16 @@ class PlannedBudget(Struct, frozen=True):
     unknown_steps: int
 
 
+StepForecast: TypeAlias = Literal["reused", "runs", "depends", "skipped"]
+
+
+class ForecastItems(Struct, frozen=True):
+    """The numbers of items of a step whose results would be taken over, and of those that would run."""
+
+    reused: int
+    runs: int
+
+
 class PlannedStep(Struct, frozen=True, kw_only=True):
     """A step as it would run. `model` is the model that limits and prices apply to; null for PASSTHROUGH, and if it
     depends on inputs that aren't known yet. `config` is what the provider would get: the step's config over the
@@ -70,7 +80,9 @@ class PlannedStep(Struct, frozen=True, kw_only=True):
     time of the model's successful attempts in this process, or the `seconds` of a DELAY. `items` is the number of its
     items; null without `for_each`. `when`, `repeat`, `run_if` and `optional` are those of the definition, or the
     default. `uncertain`: a condition decides whether the step runs, its own one or one further up. `workflow_price` is
-    the price of one run of its sub-workflow; null for other steps.
+    the price of one run of its sub-workflow; null for other steps. If the run reuses results, `forecast` is `reused`,
+    `runs`, `depends` (on a step that runs, or that waits) or `skipped` (its condition isn't true), and `forecast_items`
+    has the numbers of its items, once these are known; otherwise both are null.
     """
 
     step_id: str
@@ -91,13 +103,16 @@ class PlannedStep(Struct, frozen=True, kw_only=True):
     optional: bool
     uncertain: bool
     workflow_price: PlannedPrice | None = None
+    forecast: StepForecast | None = None
+    forecast_items: ForecastItems | None = None
 
 
 class WorkflowPlan(Struct, frozen=True):
     """A forecast of a run of a definition. A layer of `layers` holds steps that could run at the same time, with
     enough slots. `critical_path` is the longest chain of steps: by their expected seconds if these are known for all
     steps (`critical_path_s` is then the sum), otherwise by their number. `runs` is the number of steps that run.
-    `warnings` are those that create would return.
+    `warnings` are those that create would return. Results that would be taken over cost nothing in `price`. `gone`
+    lists the files of the earlier run that are missing, so that steps run.
     """
 
     layers: Sequence[Sequence[str]]
@@ -111,6 +126,7 @@ class WorkflowPlan(Struct, frozen=True):
     price: PlannedPrice
     budget: Annotated[PlannedBudget, Meta(description="Null without a budget")] | None = None
     warnings: Sequence[DefinitionWarning] = ()
+    gone: Sequence[str] = ()
 
 
 ControlVerb: TypeAlias = Literal["start", "pause", "resume", "cancel", "cleanup"]

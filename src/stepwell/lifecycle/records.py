@@ -252,6 +252,10 @@ class EarlierResult(Struct, frozen=True):
     outputs: tuple[Output, ...] = ()
     saved: Money | None = None
 
+    @property
+    def name(self) -> tuple[str, int | None]:
+        return self.step_id, self.key.item
+
 
 class UnparkedWorkflows(Struct, frozen=True):
     """The parked workflows that were due, see `WorkflowStore.unpark`.

@@ -26,6 +26,16 @@ Wait = Annotated[
 ]
 
 
+IdempotencyKey = Annotated[
+    str,
+    Meta(
+        min_length=1,
+        max_length=255,
+        description="A text of your own without spaces. A repeated call with it creates no second one",
+    ),
+]
+
+
 class Arguments(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The arguments of a tool. Unknown ones are refused, because a mistyped `dry_run` must not delete anything."""
 
@@ -42,17 +52,7 @@ class SubmitArguments(Arguments, frozen=True):
     definition: Definition
     start: Annotated[bool, Meta(description="false: only store the workflow; start_workflow starts it")] = True
     wait_s: Wait = 0
-    idempotency_key: (
-        Annotated[
-            str,
-            Meta(
-                min_length=1,
-                max_length=255,
-                description="A text of your own without spaces. A repeated call with it creates no second one",
-            ),
-        ]
-        | None
-    ) = None
+    idempotency_key: IdempotencyKey | None = None
 
 
 class StatusArguments(Arguments, frozen=True):
@@ -92,6 +92,23 @@ class DestructiveVerbArguments(Arguments, frozen=True):
 class BudgetArguments(Arguments, frozen=True):
     workflow_id: WorkflowId
     budget: Annotated[Budget, Meta(description="The whole new budget, with the limits that stay as they are")]
+
+
+class RerunArguments(Arguments, frozen=True):
+    workflow_id: WorkflowId
+    config: Annotated[
+        dict[str, dict[str, Any]], Meta(description="By step: members to merge over its config. null removes one")
+    ] = field(default_factory=dict)
+    inputs: Annotated[dict[str, Any], Meta(description="Merged over the inputs of the workflow")] = field(
+        default_factory=dict
+    )
+    steps: Annotated[list[str], Meta(max_length=1_000, description="Steps that run in any case")] = field(
+        default_factory=list
+    )
+    dry_run: Annotated[
+        bool, Meta(description="true (default): only plan it. Show the user what it would cost before false")
+    ] = True
+    idempotency_key: IdempotencyKey | None = None
 
 
 class DecisionsArguments(Arguments, frozen=True):

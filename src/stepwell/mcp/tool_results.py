@@ -165,6 +165,14 @@ class PlanResult(Result, kw_only=True):
     budget: Annotated[PlannedBudget, Meta(description="Null if the definition has no budget")] | None
     expected_s: Annotated[float, Meta(description="The seconds of the longest chain of steps")] | None
     warnings: list[DefinitionWarning]
+    gone: Annotated[list[str], Meta(description="Files of the earlier run that are missing, so that steps run")] = []
+
+
+class RerunResult(Result, kw_only=True):
+    """The new workflow, or with `dry_run` its plan, which says for each step whether its result is taken over."""
+
+    plan: PlanResult | None = None
+    workflow: WorkflowStatusResult | None = None
 
 
 class VerbResult(Result, kw_only=True):
@@ -261,6 +269,7 @@ def plan_result(plan: WorkflowPlan) -> PlanResult:
         budget=plan.budget,
         expected_s=plan.critical_path_s,
         warnings=list(plan.warnings[:_MAX_ERRORS]),
+        gone=list(plan.gone[:_MAX_ERRORS]),
         shortened=len(plan.steps) > len(first_steps),
     )
 

@@ -10,6 +10,7 @@ from anyio import create_task_group
 from msgspec import UNSET, to_builtins
 
 from stepwell.client import StepwellError, WaitTimeout
+from stepwell.client.definition_text import RerunChanges
 from stepwell.contract.enums import TERMINAL_STATUSES, WorkflowStatus
 from stepwell.contract.forecasts import ControlVerb
 from stepwell.contract.scopes import Permission
@@ -21,6 +22,7 @@ from stepwell.mcp.arguments import (
     ListArguments,
     NoArguments,
     PlanArguments,
+    RerunArguments,
     StatusArguments,
     SubmitArguments,
     VerbArguments,
@@ -32,6 +34,7 @@ from stepwell.mcp.tool_results import (
     CostsResult,
     PlanResult,
     ProvidersResult,
+    RerunResult,
     VerbResult,
     WorkflowListResult,
     WorkflowStatusResult,
@@ -75,6 +78,22 @@ async def submit(access: ServiceAccess, arguments: SubmitArguments) -> ToolOutco
         with suppress(StepwellError, ToolFailed):
             workflow = await _read(access, workflow.id, arguments.wait_s)
     return ToolOutcome(status_result(workflow, None, _NEXT[workflow.status], warnings))
+
+
+async def rerun(access: ServiceAccess, arguments: RerunArguments) -> ToolOutcome:
+    changes: RerunChanges = {"steps": arguments.steps, "config": arguments.config, "inputs": arguments.inputs}
+    if arguments.dry_run:
+        return ToolOutcome(
+            RerunResult(plan=plan_result(await access.client.plan_rerun(arguments.workflow_id, **changes)))
+        )
+    key = arguments.idempotency_key
+    try:
+        workflow = await access.client.rerun(arguments.workflow_id, idempotency_key=key, **changes)
+    except ResponseTooLarge as error:
+        if error.location is None:
+            raise
+        workflow = await read_briefly(access, error.location.rpartition("/")[2])
+    return ToolOutcome(RerunResult(workflow=status_result(workflow, None, _NEXT[workflow.status])))
 
 
 async def get(access: ServiceAccess, arguments: StatusArguments) -> ToolOutcome:
@@ -220,6 +239,19 @@ WORKFLOW_TOOLS: Final = (
         run=plan,
     ),
     SUBMIT,
+    Tool(
+        name="rerun_workflow",
+        title="Run a workflow again",
+        description="Create a new run of a workflow that has ended or is PAUSED, with changes. Steps whose work hasn't "
+        "changed take over their results, and cost nothing. First call it with dry_run=true, which is the default, and "
+        "show the user what would run and cost.",
+        arguments=RerunArguments,
+        result=RerunResult,
+        run=rerun,
+        permission=Permission.WRITE,
+        writes=True,
+        idempotent=False,
+    ),
     Tool(
         name="get_workflow",
         title="Read a workflow",

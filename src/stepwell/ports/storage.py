@@ -106,12 +106,12 @@ class WorkflowStore(Protocol):
         """
 
     async def take_results(
-        self, scope: TenantScope, earlier_id: UUID, keys: Sequence[UnitKey], workflow_id: UUID
+        self, scope: TenantScope, earlier_id: UUID, keys: Sequence[UnitKey], workflow_id: UUID | None
     ) -> Mapping[UnitKey, bytes]:
         """Return the results of the earlier run with these keys, and let *workflow_id* need the files that they name.
 
         There are none if the earlier run is deleted, or not in *scope*. Otherwise no cleanup that begins later deletes
-        these files before *workflow_id* is deleted, too.
+        these files before *workflow_id* is deleted, too. None only reads the results.
         """
 
     async def known_jobs(self, provider: ProviderType, remote_ids: Collection[str]) -> set[str]:

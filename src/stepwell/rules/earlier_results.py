@@ -3,7 +3,7 @@
 What must hold:
 - A result is taken over only for equal work, and at most once in a run.
 - If several units have equal work, each first takes the result of the same step and item. The others are distributed in
-  the order of the definition: those first whose own unit can't take them any more.
+  the order of the definition, except those that their own unit is going to take.
 - A step that repeats is taken over as a whole: its `repeat` and the fingerprint of its first run are equal.
 """
 
@@ -110,33 +110,29 @@ class EarlierResults:
         return bool(self._by_fingerprint)
 
     def assign(
-        self, wanted: Sequence[WantedResult], taken: Collection[UnitKey], open_steps: Collection[str]
+        self, wanted: Sequence[WantedResult], taken: Collection[UnitKey], claimed: Collection[UnitKey]
     ) -> dict[UnitKey, EarlierResult]:
         """Return the result for each of the *wanted* units that there is one for, by the key of the unit.
 
-        *taken* are the keys of results that are given out. *open_steps* are the steps that may still want their own.
+        *taken* are the keys of results that are given out, and *claimed* those that only their own units may take.
         """
         given, assigned = set(taken), dict[UnitKey, EarlierResult]()
-        names = {each.name for each in wanted}
         for each in wanted:
             for result in self._free(each, given):
-                if (result.step_id, result.key.item) == each.name:
+                if result.name == each.name:
                     assigned[each.key] = result
                     given.add(result.key)
                     break
         for each in sorted(wanted, key=lambda unit: (unit.key.step, unit.key.item or 0)):
-            if each.key in assigned:
-                continue
-            free = self._free(each, given)
-            elsewhere = [
-                result
-                for result in free
-                if result.step_id not in open_steps or (result.step_id, result.key.item) in names
-            ]
-            if free:
-                assigned[each.key] = (elsewhere or free)[0]
-                given.add(assigned[each.key].key)
+            if each.key not in assigned and (free := self._free(each, given.union(claimed))):
+                assigned[each.key] = free[0]
+                given.add(free[0].key)
         return assigned
+
+    def candidates(self, wanted: Iterable[WantedResult]) -> list[EarlierResult]:
+        """Return all results for the work of the *wanted* units."""
+        fingerprints = dict.fromkeys(each.fingerprint for each in wanted)
+        return [each for fingerprint in fingerprints for each in self._by_fingerprint.get(fingerprint, ())]
 
     def _free(self, wanted: WantedResult, given: Collection[UnitKey]) -> list[EarlierResult]:
         return [each for each in self._by_fingerprint.get(wanted.fingerprint, ()) if each.key not in given]

@@ -2,14 +2,13 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any
 
-from msgspec import UNSET, Raw, json, structs
+from msgspec import UNSET, structs
 
 from stepwell.basics.strict_json.size import MAX_RESULT_BYTES
 from stepwell.contract.enums import StepStatus
 from stepwell.contract.workflows import ItemCounts
-from stepwell.definition.mapping.items import RESULT_LISTS
+from stepwell.definition.mapping.items import result_of_items
 from stepwell.lifecycle.model import ItemState
 from stepwell.lifecycle.records import ItemRecord, StepAttempts, StepRecord
 from stepwell.rules.list_records import ItemFilter, ItemSlice
@@ -38,24 +37,7 @@ def final_result(row: WorkflowRow, step: StepRecord) -> bytes | None:
 
 
 def _built(items: Sequence[ItemState]) -> bytes:
-    results = [item.result if item.status is StepStatus.COMPLETED else None for item in items]
-    built: dict[str, Any] = {
-        "items": [Raw(b"null" if result is None else result) for result in results],
-        "count": len(items),
-        "failed": sum(item.status is StepStatus.FAILED for item in items),
-    }
-    decoded = [json.decode(result) for result in results if result is not None]
-    for several, single in RESULT_LISTS.items():
-        of_items = [value for result in decoded for value in _values(result, several, single)]
-        if of_items:
-            built[several] = of_items
-    return json.encode(built)
-
-
-def _values(result: dict[str, Any], several: str, single: str) -> list[Any]:
-    if isinstance(values := result.get(several), list):
-        return values
-    return [value] if isinstance(value := result.get(single), str) else []
+    return result_of_items([item.result if item.status is StepStatus.COMPLETED else None for item in items])
 
 
 def item_counts(row: WorkflowRow, step: StepRecord) -> ItemCounts | None:

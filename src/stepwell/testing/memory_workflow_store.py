@@ -153,14 +153,14 @@ class MemoryWorkflowStore(ProcessAdapter):
         return [] if row is None else earlier_results_of(row)
 
     async def take_results(
-        self, scope: TenantScope, earlier_id: UUID, keys: Sequence[UnitKey], workflow_id: UUID
+        self, scope: TenantScope, earlier_id: UUID, keys: Sequence[UnitKey], workflow_id: UUID | None
     ) -> dict[UnitKey, bytes]:
         if (row := self._earlier(scope, earlier_id)) is None:
             return {}
         units = completed_units(row)
         results = {key: result for key in keys if key in units and (result := units[key][1].result) is not None}
         named = frozenset[str]().union(*(named_tasks(result.decode()) for result in results.values()))
-        if (reader := self._tables.workflows.get(workflow_id)) is not None:
+        if workflow_id is not None and (reader := self._tables.workflows.get(workflow_id)) is not None:
             reader.reused |= named - reader.named
             reader.named |= named
         return results

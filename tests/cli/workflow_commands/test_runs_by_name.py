@@ -215,3 +215,22 @@ def test_without_a_terminal_or_with_all_required_inputs_nothing_is_asked(
         terminal.read_until("submitted unasked, which is")
     finally:
         terminal.close()
+
+
+def test_a_run_is_run_again_with_changes(shell: CommandLine, tmp_path: Path) -> None:
+    config = {"prompt": "a vase", "width": 16, "height": 16}
+    steps = [{"id": name, "task_type": "GENERATION", "config": config} for name in ("a.b", "c")]
+    (tmp_path / "two.json").write_bytes(json.encode({"name": "two", "origin_instance": "t", "steps": steps}))
+    old = shell("submit", str(tmp_path / "two.json"), "--wait", "--json").json
+    change = ("rerun", old["id"], "--set", 'c.config.prompt="a jug"')
+    planned = shell(*change, "--dry-run")
+    rows = [line.split()[1:3] for line in planned.out.splitlines() if "GENERATION" in line]
+    assert rows == [["a.b", "reused"], ["c", "runs"]]
+    done = shell(*change, "--wait", "--json")
+    assert done.code == 0, done.err
+    assert [step["reused_from"] is not None for step in done.json["steps"]] == [True, False]
+    named = shell("rerun", "@last", "--step", "a.b", "--set", '"a.b".config.seed=1', "--wait", "--json").json
+    assert [step["reused_from"] is not None for step in named["steps"]] == [False, True]
+    refused = shell("rerun", old["id"], "--set", "c.provider_config.model=x")
+    assert (refused.code, "a rerun changes only config and inputs" in refused.err) == (2, True)
+    assert shell("rerun", old["id"], "--step", "none").code == 3

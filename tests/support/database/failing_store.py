@@ -146,7 +146,7 @@ class FailingStore:
         return await self.inner.earlier_results(scope, workflow_id)
 
     async def take_results(
-        self, scope: TenantScope, earlier_id: UUID, keys: Sequence[UnitKey], workflow_id: UUID
+        self, scope: TenantScope, earlier_id: UUID, keys: Sequence[UnitKey], workflow_id: UUID | None
     ) -> Mapping[UnitKey, bytes]:
         return await self.inner.take_results(scope, earlier_id, keys, workflow_id)
 

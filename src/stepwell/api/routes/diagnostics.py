@@ -24,6 +24,8 @@ from stepwell.contract.reasons import Explanation
 from stepwell.contract.scopes import Permission
 from stepwell.contract.stored_definitions import RunDefinition
 from stepwell.definition.mapping.input_mapping import EVERY_TYPE
+from stepwell.definition.validation.workflow import ValidatedWorkflow
+from stepwell.engine.service import Services
 
 MOST_STEP_BYTES: Final = 32 * 1024 * 1024
 MOST_INHERITED: Final = 1_000_000  # members of all steps together
@@ -71,12 +73,17 @@ async def explain_workflow(request: ApiRequest, services: ServicesDep) -> ASGIAp
 async def plan_definition(request: ApiRequest, services: ServicesDep) -> Response[bytes]:
     parse_query(request.scope["query_string"], NoQuery)
     validated = await read_definition(request, services, await read_stored_parts(request, services))
-    request.user.tenant_for(validated.request.origin_tenant_id)
+    return Response(await encoded_plan(request, services, validated), media_type="application/json")
+
+
+async def encoded_plan(request: ApiRequest, services: Services, validated: ValidatedWorkflow) -> bytes:
+    """Return the plan of a run as JSON. Raises `InvalidRequest`."""
+    tenant = request.user.tenant_for(validated.request.origin_tenant_id)
     if _inherited_members(validated.request) > MOST_INHERITED:
         raise _too_large(f"The steps of the plan would have more than {MOST_INHERITED:,} members from the defaults")
-    plan = await services.planner.plan(request.user.scope, validated)
-    steps = await _encode_steps(request, plan.steps)
-    return Response(json.encode(structs.replace(plan, steps=steps)), media_type="application/json")
+    await services.reads.check_reuse(tenant, validated.reuse)
+    plan = await services.planner.plan(request.user.scope, tenant, validated)
+    return json.encode(structs.replace(plan, steps=await _encode_steps(request, plan.steps)))
 
 
 async def _encode_steps(request: ApiRequest, steps: Sequence[PlannedStep]) -> list[PlannedStep]:

@@ -1,13 +1,15 @@
 """The operation that runs an old run again, with changes: it takes over the results that these don't concern."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
-from typing import Any
+from typing import Annotated, Any
 from uuid import UUID
 
-from msgspec import json, structs
+from litestar import Response
+from litestar.types import ASGIApp
+from msgspec import Meta, json, structs
 
-from stepwell.api.auth.dependencies import ApiRequest
+from stepwell.api.auth.dependencies import ApiRequest, ServicesDep
 from stepwell.api.requests.body_buffers import BodyTooLarge, reserve_memory
 from stepwell.api.requests.headers import IDEMPOTENCY_KEY
 from stepwell.api.requests.operations import Operation, endpoint
@@ -15,14 +17,17 @@ from stepwell.api.requests.query_parameters import StartQuery, parse_id, parse_q
 from stepwell.api.requests.request_bodies import MAX_BODY_BYTES, decode_in_turn, read_and_reserve, read_struct
 from stepwell.api.requests.request_resources import resources_of
 from stepwell.api.responses.conditional_requests import response_streams
-from stepwell.api.responses.idempotency import idempotent
+from stepwell.api.responses.dry_run import MEDIA_TYPE
+from stepwell.api.responses.idempotency import idempotency_key, idempotent
 from stepwell.api.responses.streamed_responses import ApiResponse
 from stepwell.api.routes.definitions import read_definition, read_stored_parts
+from stepwell.api.routes.diagnostics import encoded_plan
 from stepwell.api.routes.workflows import ONE, TAG, creation_response
 from stepwell.basics.errors import DefinitionArchived, Fault, InvalidRequest, InvalidTransition, NotFound, TooManyValues
 from stepwell.basics.strict_json.merge_patch import merge_patch
 from stepwell.basics.strict_json.schema_faults import Loc, printable_key
 from stepwell.contract.definition import RerunWorkflow
+from stepwell.contract.forecasts import WorkflowPlan
 from stepwell.contract.problems import DefinitionWarning
 from stepwell.contract.scopes import Permission
 from stepwell.contract.stored_definitions import DEFINITION
@@ -34,6 +39,11 @@ from stepwell.lifecycle.model import ReuseRule
 from stepwell.lifecycle.preconditions import Preconditions
 from stepwell.rules.large_workflow_records import FoundWorkflow
 
+
+class RerunQuery(StartQuery, frozen=True):
+    dry_run: Annotated[bool, Meta(description="Return the plan of the new run, and create nothing")] = False
+
+
 _COPIES = 3  # of a definition: as text, decoded, and as the new body
 
 RERUN = Operation(
@@ -42,16 +52,19 @@ RERUN = Operation(
     id="rerun_workflow",
     description="Creates a new run from the definition of one that has ended or is PAUSED, with the changes in the "
     "body. Steps whose work hasn't changed take over their results, and cost nothing. The old run never changes. The "
-    "response and the query are those of create.",
+    "response and the query are those of create. With dry_run=true, the response is the plan of the new run, with a "
+    "forecast of each step, and nothing is created.",
     tag=TAG,
     permission=Permission.WRITE,
-    query=StartQuery,
+    query=RerunQuery,
     body=RerunWorkflow,
     body_optional=True,
     problems=(409,),
     status=201,
+    repeat_status=200,  # of a dry run
     response=WorkflowPublic,
-    headers=("Location", "ETag"),
+    also=((MEDIA_TYPE, WorkflowPlan),),
+    optional_headers=("Location", "ETag"),
     takes=(IDEMPOTENCY_KEY,),
     waits=True,
 )
@@ -65,10 +78,25 @@ async def _rebuilt(request: ApiRequest, services: Services, workflow: FoundWorkf
     return await creation_response(request, services, workflow, warnings)
 
 
+def _plans_dry_run(perform: Callable[..., Awaitable[ASGIApp]]) -> Callable[..., Awaitable[ASGIApp]]:
+    """Add `?dry_run=true` to the handler, which stores no idempotency key then."""
+
+    async def handler(request: ApiRequest, services: ServicesDep) -> ASGIApp:
+        if not parse_query(request.scope["query_string"], RerunQuery).dry_run:
+            return await perform(request, services)
+        idempotency_key(request)  # refuses a malformed one
+        plan = await encoded_plan(request, services, await read_rerun(request, services))
+        return Response(plan, media_type=MEDIA_TYPE, status_code=200).to_asgi_response(None, request)
+
+    handler.__name__ = handler.__qualname__ = perform.__name__
+    return handler
+
+
 @endpoint(RERUN)
+@_plans_dry_run
 @idempotent(_rebuilt)
 async def rerun_workflow(request: ApiRequest, services: Services, preconditions: Preconditions) -> ApiResponse:
-    query = parse_query(request.scope["query_string"], StartQuery)
+    query = parse_query(request.scope["query_string"], RerunQuery)
     caller = request.user
     if not caller.scope.every:
         await services.admission.check(caller.scope.tenant)  # first, because the definition costs more

@@ -194,6 +194,24 @@ def budget(
     show_budget(context, workflow, max_cost, max_attempts, resume=resume)
 
 
+@service_command("rerun")
+@workflow_id
+@_values
+@click.option("--step", "steps", multiple=True, metavar="STEP", help="A step that runs in any case. Repeatable.")
+@click.option("--definition", metavar="NAME[@VERSION]", help="A stored definition, in place of that of the workflow.")
+@click.option("--start/--no-start", default=True, show_default=True, help="Whether the workflow starts at once.")
+@_wait
+@click.option("--dry-run", is_flag=True, help="Show what would be taken over, what would run, and what it costs.")
+def rerun(context: "CommandContext", workflow: str, **options: Any) -> int:
+    """Run a workflow again that has ended or is PAUSED, with changes, and print the id of the new one.
+
+    What the changes don't concern is taken over, and costs nothing.
+    """
+    from stepwell.cli.workflow_commands.definition_commands import RerunOptions, rerun
+
+    return rerun(context, workflow, RerunOptions(**options))
+
+
 @service_command("cancel")
 @workflow_ids
 @_dry_run

@@ -62,6 +62,18 @@ def set_values(definition: dict[str, Any], options: Iterable[str], stored: Mappi
         _set(definition, change, "--set", _value(change.text, f"--set {change.place}"))
 
 
+def read_changes(options: Iterable[str]) -> tuple[dict[str, dict[str, Any]], dict[str, Any]]:
+    """Return the changes of a rerun: members of the configs of steps, by step, and inputs. Raises `Refused`."""
+    changes = [_read(option, "--set", "VALUE") for option in options]
+    ids = dict.fromkeys(change.step_id for change in changes if change.step_id is not None)
+    changed: dict[str, Any] = {"steps": [{"id": step_id} for step_id in ids], _INPUTS: {}}
+    for change in changes:
+        if change.step_id is not None and change.path[0] != _MEMBERS[0]:
+            raise Refused(f"--set {change.place}: a rerun changes only config and inputs", code=MISUSED)
+        _set(changed, change, "--set", _value(change.text, f"--set {change.place}"))
+    return {step["id"]: step[_MEMBERS[0]] for step in changed["steps"]}, changed[_INPUTS]
+
+
 def set_uploads(
     definition: dict[str, Any],
     options: Iterable[str],

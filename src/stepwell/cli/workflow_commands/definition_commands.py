@@ -14,6 +14,7 @@ from stepwell.cli.output import print_message
 from stepwell.cli.run_progress import advice_of_service, progress_display
 from stepwell.cli.workflow_commands.command_context import CommandContext
 from stepwell.cli.workflow_commands.definition_changes import (
+    read_changes,
     read_definition,
     set_labels,
     set_uploads,
@@ -25,7 +26,7 @@ from stepwell.cli.workflow_commands.stored_definitions import find_runnable
 from stepwell.cli.workflow_commands.text_tables import money_text, plain, properties, table
 from stepwell.cli.workflow_commands.workflow_report import render_workflow
 from stepwell.client import Invalid, NotFound
-from stepwell.client.definition_text import run_body
+from stepwell.client.definition_text import RerunChanges, run_body
 from stepwell.contract.forecasts import PlannedCount, PlannedStep, WorkflowPlan
 from stepwell.contract.stored_definitions import DEFINITION
 from stepwell.contract.workflows import WorkflowPublic
@@ -70,10 +71,15 @@ def submit(context: CommandContext, source: IO[bytes] | str, options: SubmitOpti
             both = f"neither a file {source} nor a stored definition {source} at {context.endpoint.url}"
             raise Refused(f"there is {both}", "`stepwell definitions ls` lists those", code=NOT_FOUND) from error
         raise
+    return _end(context, created, wait=options.wait)
+
+
+def _end(context: CommandContext, created: WorkflowPublic, *, wait: bool) -> int:
+    """Print the id of a new workflow, or wait for its end. Returns the exit code."""
     context.remember(created.id, submitted=created.id)
     context.store_shown_ids()  # before the wait, so that other commands can name it meanwhile
     print_warnings([] if created.warnings is UNSET else created.warnings)
-    if not options.wait:
+    if not wait:
         short = short_id(created.id)
         print_message(f"submitted {created.name}, which is {created.status}: see `stepwell show {short}`")
         context.show(created, lambda workflow: plain(workflow.id))
@@ -82,6 +88,32 @@ def submit(context: CommandContext, source: IO[bytes] | str, options: SubmitOpti
     workflow = _follow(context, created)
     context.show(workflow, render_workflow)
     return exit_code_of(workflow.status)
+
+
+class RerunOptions(NamedTuple):
+    """The options of `rerun`."""
+
+    values: Sequence[str]
+    steps: Sequence[str] = ()
+    definition: str | None = None
+    start: bool = True
+    wait: bool = False
+    dry_run: bool = False
+
+
+def rerun(context: CommandContext, name: str, options: RerunOptions) -> int:
+    """Run a workflow again, with changes. Returns the exit code."""
+    if options.wait and not options.start:
+        raise Refused("--wait: a workflow that isn't started doesn't end; use --start", code=MISUSED)
+    workflow_id = context.workflow_id(name)
+    config, inputs = read_changes(options.values)
+    changes: RerunChanges = {"steps": options.steps, "config": config, "inputs": inputs}
+    if options.definition is not None:
+        changes["definition"] = options.definition
+    if options.dry_run:
+        _show_plan(context, context.client.plan_rerun(workflow_id, **changes))
+        return 0
+    return _end(context, context.client.rerun(workflow_id, start=options.start, **changes), wait=options.wait)
 
 
 def _follow(context: CommandContext, created: WorkflowPublic) -> WorkflowPublic:
@@ -124,10 +156,11 @@ def _render(forecast: WorkflowPlan) -> RenderableType:
 
 
 def _step_table(steps: Sequence[PlannedStep]) -> RenderableType:
-    rows = [
+    rows: list[tuple[object, ...]] = [
         (
             step.layer + 1,  # as `watch` counts
             step.step_id,
+            _forecast(step),
             _task(step),
             _provider(step),
             step.attempts,
@@ -136,8 +169,17 @@ def _step_table(steps: Sequence[PlannedStep]) -> RenderableType:
         )
         for step in sorted(steps, key=lambda step: step.layer)
     ]
-    headings = ("LAYER", "STEP", "TASK TYPE", "PROVIDER", "ATTEMPTS", "PRICE", "EXPECTED")
+    headings = ["LAYER", "STEP", "FORECAST", "TASK TYPE", "PROVIDER", "ATTEMPTS", "PRICE", "EXPECTED"]
+    if all(step.forecast is None for step in steps):
+        headings.remove("FORECAST")
+        rows = [row[:2] + row[3:] for row in rows]
     return table(*headings, rows=rows, numbers=("LAYER", "ATTEMPTS", "PRICE", "EXPECTED"))
+
+
+def _forecast(step: PlannedStep) -> str | None:
+    if (items := step.forecast_items) is None or step.forecast is None:
+        return step.forecast
+    return f"{step.forecast}: {items.reused} items reused, {items.runs} run" if items.runs else step.forecast
 
 
 def _task(step: PlannedStep) -> str:
@@ -165,6 +207,8 @@ def _totals(forecast: WorkflowPlan) -> Iterator[tuple[str, object]]:
     if forecast.runs.least < forecast.runs.most:
         yield "steps", f"{forecast.runs.least} to {forecast.runs.most}, as conditions decide"
     yield "price", known + unknown
+    if forecast.gone:
+        yield "files gone", ", ".join(forecast.gone)
     yield "at worst", None if price.worst_case is None else money_text(price.worst_case)
     if (budget := forecast.budget) is not None:
         unknown = ", if unknown prices are 0" if budget.unknown_steps else ""

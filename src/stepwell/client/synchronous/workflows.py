@@ -11,7 +11,7 @@ from typing import Any, Unpack
 from msgspec import UNSET, UnsetType
 
 from stepwell.client.concurrency import Items, sync_sleep
-from stepwell.client.definition_text import Definition, definition_json, rerun_body, run_body
+from stepwell.client.definition_text import Definition, RerunChanges, definition_json, rerun_body, run_body
 from stepwell.client.errors import StepwellError, UnexpectedResponse, WaitTimeout
 from stepwell.client.filters import CountFilters, ListFilters, PageOptions, filter_query
 from stepwell.client.requests import (
@@ -106,19 +106,14 @@ class WorkflowCalls(Connection):
         self,
         workflow_id: Id,
         *,
-        steps: Iterable[str] = (),
-        config: Mapping[str, Mapping[str, Any]] | None = None,
-        inputs: Mapping[str, Any] | None = None,
-        definition: str | None = None,
         start: bool = True,
         wait: float | None = None,
         idempotency_key: str | None = None,
+        **changes: Unpack[RerunChanges],
     ) -> WorkflowPublic:
-        """Run a workflow again that has ended or is PAUSED. What the changes don't concern is taken over, at no cost.
+        """Run a workflow again that has ended or is PAUSED. What the *changes* don't concern is taken over.
 
-        *steps* run in any case. *config* has members for the configs of steps, by step. They are merged over those of
-        the old run, and so are *inputs*; None removes a member. *definition* is like "photo-set" or "photo-set@3". The
-        rest is that of `create`.
+        The rest is that of `create`.
         """
         request = change(
             "POST",
@@ -126,10 +121,22 @@ class WorkflowCalls(Connection):
             {} if start else {"start": False},
             key=idempotency_key,
             headers=JSON_BODY | preferences(wait_s=None if wait is None else _slice_s(wait)),
-            content=rerun_body(steps, config, inputs, definition),
+            content=rerun_body(changes),
             wait_s=_slice_s(wait or 0),
         )
         return self._change(request, wait)
+
+    def plan_rerun(self, workflow_id: Id, **changes: Unpack[RerunChanges]) -> WorkflowPlan:
+        """Return what `rerun` would take over, what would run, and what that costs. Nothing is stored."""
+        request = ClientRequest(
+            method="POST",
+            path=path_of(workflow_id, "/rerun"),
+            query={"dry_run": True},
+            headers=JSON_BODY,
+            content=rerun_body(changes),
+            is_repeatable=True,
+        )
+        return decode(self._send(request), WorkflowPlan)
 
     def get(
         self, workflow_id: Id, *, include_steps: bool | None = None, include_results: bool | None = None

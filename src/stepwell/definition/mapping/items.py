@@ -26,6 +26,27 @@ RESULT_LISTS: Final = {
 """The lists in the result of a step with items, and the members of its items' results that they are made of."""
 
 
+def result_of_items(results: Sequence[bytes | None]) -> bytes:
+    """Return the result of a step with items, as the database builds it. That of an item that failed is None."""
+    built: dict[str, Any] = {
+        "items": [Raw(b"null" if result is None else result) for result in results],
+        "count": len(results),
+        "failed": sum(result is None for result in results),
+    }
+    decoded = [json.decode(result) for result in results if result is not None]
+    for several, single in RESULT_LISTS.items():
+        of_items = [value for result in decoded for value in _values(result, several, single)]
+        if of_items:
+            built[several] = of_items
+    return json.encode(built)
+
+
+def _values(result: dict[str, Any], several: str, single: str) -> list[Any]:
+    if isinstance(values := result.get(several), list):
+        return values
+    return [value] if isinstance(value := result.get(single), str) else []
+
+
 class StepItem(Struct, frozen=True):
     """The item of one attempt: its `number`, from 0, and its encoded `value`. `name` is `as` of its `for_each`."""
 

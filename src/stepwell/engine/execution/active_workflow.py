@@ -31,7 +31,7 @@ from stepwell.engine.attempts.input_resolver import PreparedAttempt
 from stepwell.engine.events.bus import CommittedEvents
 from stepwell.engine.execution.workflow_expressions import WorkflowExpressions
 from stepwell.lifecycle.decision import Decision, copy_of
-from stepwell.lifecycle.model import ItemState, Task
+from stepwell.lifecycle.model import ItemKey, ItemState, Task
 from stepwell.lifecycle.records import LoadedWorkflow, StepRecord
 from stepwell.lifecycle.run import Run
 from stepwell.lifecycle.steps import ResolvedStep
@@ -284,6 +284,44 @@ class ActiveWorkflow:
         """Return the mappings that an attempt would use that began now: those from steps that have a result."""
         mappings = self._step(position).definition.input_mappings
         return [each for each in mappings if self._had_result(each.from_step, None)]
+
+    def open_units(self, names: Collection[tuple[str, int | None]]) -> dict[tuple[str, int | None], int]:
+        """Return the positions of those of the units that have yet to begin, and to be checked for reuse.
+
+        Each has a step's id and an item's number, or None. An item that isn't known yet has the position of its step.
+        """
+        positions, run = {}, self.run
+        for step_id, item in names:
+            if (position := self._positions.get(step_id)) is None:
+                continue
+            if item is not None:
+                of_item = unit_position(len(self._steps), ItemKey(position, item))
+                if run.steps[position].status is not StepStatus.PENDING or of_item in run.unit_plans:
+                    position = of_item
+            known = position < len(self._steps) or (run.items is not None and position in run.unit_plans)
+            if known and run.units[position].status is StepStatus.PENDING and not run.wants_new_attempt(position):
+                positions[step_id, item] = position
+        return positions
+
+    def has_sources(self, position: int) -> bool:
+        """Return whether all results that an attempt at the unit reads are there. False for a step with items."""
+        if position < len(self._steps) and self._steps[position].definition.for_each is not UNSET:
+            return False
+        return all(self._had_result(each, None) for each in self._read_steps(position, StepPart.CONFIG))
+
+    def is_behind_attempt(self, position: int) -> bool:
+        """Return whether a step that the unit depends on, at any distance, runs or has run at a provider."""
+        run, seen = self.run, set[int]()
+        stack = list(run.unit_plans[position].depends_on)
+        while stack:
+            if (each := stack.pop()) in seen:
+                continue
+            seen.add(each)
+            step, plan = run.steps[each], run.plans[each]
+            if plan.provider is not None and (step.attempt or run.wants_new_attempt(each)):
+                return True
+            stack += plan.depends_on
+        return False
 
     def provider(self, position: int) -> ProviderType | None:
         """Return the provider of the next attempt at the step or item; None if it needs none."""

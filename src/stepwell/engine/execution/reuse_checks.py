@@ -24,7 +24,6 @@ from msgspec import UNSET, Struct, field, to_builtins
 from stepwell.basics.artifacts import named_paths
 from stepwell.basics.errors import ArtifactError, ArtifactGone, AttemptError
 from stepwell.basics.tenancy import TenantScope
-from stepwell.contract.enums import StepStatus
 from stepwell.contract.tasks import Output
 from stepwell.engine.attempts.expression_evaluator import EVALUATION_RETRY_S, EVALUATION_TRIES
 from stepwell.engine.attempts.fingerprints import Fingerprints
@@ -47,7 +46,6 @@ _AT_ONCE = 100  # units
 _BYTES_AT_ONCE = 4 * 1024 * 1024  # of results
 _FILES_AT_ONCE = 8
 _FILE_S = 30.0
-_OPEN = (StepStatus.PENDING, StepStatus.RUNNING)
 
 
 class ReuseFinder:
@@ -66,19 +64,31 @@ class ReuseFinder:
         self._files = CapacityLimiter(_FILES_AT_ONCE)
 
     async def find(
-        self, workflow: ActiveWorkflow, checks: Sequence[CheckReuse], report: Callable[[ReuseChecked], object]
+        self,
+        workflow: ActiveWorkflow,
+        checks: Sequence[CheckReuse],
+        report: Callable[[ReuseChecked], object],
+        *,
+        missing: list[str] | None = None,
     ) -> None:
-        """Report the result of each of the *checks*."""
+        """Report the result of each of the *checks*.
+
+        With *missing*, this is a forecast: no file is referenced, and the paths of absent ones are added there.
+        """
         left = {check.position: check.number for check in checks}
         try:
-            await self._find(workflow, left, report)
+            await self._find(workflow, left, report, missing)
         except Exception:  # a bug must not keep the units from running
             log.exception("reuse.broken", action="reuse", workflow_id=str(workflow.workflow_id))
         for position, number in left.items():
             report(ReuseChecked(position, number))
 
     async def _find(
-        self, workflow: ActiveWorkflow, left: dict[int, int], report: Callable[[ReuseChecked], object]
+        self,
+        workflow: ActiveWorkflow,
+        left: dict[int, int],
+        report: Callable[[ReuseChecked], object],
+        missing: list[str] | None,
     ) -> None:
         """Report the checks that find a result, and remove them from *left*: numbers by position."""
         earlier, gone = await self._earlier(workflow), set[UnitKey]()
@@ -86,21 +96,24 @@ class ReuseFinder:
         while wanted:
             assert workflow.run.reuse is not None
             taken = workflow.run.reuse.taken() | gone
-            assigned = earlier.assign(list(wanted.values()), taken, _open_steps(workflow))
+            claimed = await self._claimed(workflow, earlier, list(wanted.values()))
+            assigned = earlier.assign(list(wanted.values()), taken, claimed)
             for position in [position for position, work in wanted.items() if work.key not in assigned]:
                 del wanted[position]
                 report(ReuseChecked(position, left.pop(position)))
             some = _some({position: assigned[work.key] for position, work in wanted.items()})
             with self._memory.reservation(workflow.tenant) as memory:
                 await memory.grow_up_to(sum(each.size for each in some.values()))
-                results = await self._take(workflow, some)
-                kept = await self._with_files(some, results)
+                results = await self._take(workflow, some, takes=missing is None)
+                absent = await self._absent_files(some, results)
                 for position, result in some.items():
-                    if position in kept:
+                    if position in results and not absent[position]:
                         del wanted[position]
                         report(_found(position, left.pop(position), result, results[position]))
                     else:
                         gone.add(result.key)
+                        if missing is not None:
+                            missing += absent.get(position, [])
 
     async def _earlier(self, workflow: ActiveWorkflow) -> EarlierResults:
         if workflow.earlier is None:
@@ -125,6 +138,28 @@ class ReuseFinder:
             _key(workflow, position), workflow.resolved_step(position).step_id, work_of_unit(fingerprint, repeat)
         )
 
+    async def _claimed(
+        self, workflow: ActiveWorkflow, earlier: EarlierResults, wanted: Sequence[WantedResult]
+    ) -> set[UnitKey]:
+        """Return the keys of results that units which are yet to be checked will take: those of the same step and item.
+
+        A unit whose inputs aren't known yet is assumed to do the same work as then, unless it is behind a step that
+        runs.
+        """
+        own, claimed = {each.name for each in wanted}, set[UnitKey]()
+        positions = workflow.open_units({each.name for each in earlier.candidates(wanted)} - own)
+        for result in earlier.candidates(wanted):
+            if (position := positions.get(result.name)) is None:
+                continue
+            if workflow.has_sources(position):
+                work = await self._work(workflow, position)
+                claims = work is not None and work.fingerprint == result.fingerprint
+            else:
+                claims = not workflow.is_behind_attempt(position)
+            if claims:
+                claimed.add(result.key)
+        return claimed
+
     async def _inputs(self, workflow: ActiveWorkflow, position: int) -> dict[str, Any] | None:
         tries = EVALUATION_TRIES
         while True:
@@ -136,30 +171,35 @@ class ReuseFinder:
                     return None
             await sleep(EVALUATION_RETRY_S)
 
-    async def _take(self, workflow: ActiveWorkflow, some: Mapping[int, EarlierResult]) -> dict[int, bytes]:
-        """Return the results by position, and let the workflow reference their files. Deleted ones are absent."""
+    async def _take(
+        self, workflow: ActiveWorkflow, some: Mapping[int, EarlierResult], *, takes: bool
+    ) -> dict[int, bytes]:
+        """Return the results by position. Deleted ones are absent. *takes*: the workflow references their files."""
         assert workflow.run.reuse is not None
         scope, earlier_id = TenantScope(workflow.tenant), workflow.run.reuse.rule.from_
         keys = [each.key for each in some.values()]
-        take = partial(self._store.take_results, scope, earlier_id, keys, workflow.workflow_id)
+        take = partial(self._store.take_results, scope, earlier_id, keys, workflow.workflow_id if takes else None)
         results = await until_available(take)
         return {position: results[each.key] for position, each in some.items() if each.key in results}
 
-    async def _with_files(self, some: Mapping[int, EarlierResult], results: Mapping[int, bytes]) -> set[int]:
-        """Return the positions whose results have all their files, in their sizes."""
+    async def _absent_files(
+        self, some: Mapping[int, EarlierResult], results: Mapping[int, bytes]
+    ) -> dict[int, list[str]]:
+        """Return the files of each result that are gone, or have another size."""
         async with asyncio.TaskGroup() as group:
             found = {
-                position: group.create_task(self._has_files(some[position], result), name="files of a reused result")
+                position: group.create_task(self._absent(some[position], result), name="files of a reused result")
                 for position, result in results.items()
             }
-        return {position for position, each in found.items() if each.result()}
+        return {position: each.result() for position, each in found.items()}
 
-    async def _has_files(self, earlier: EarlierResult, result: bytes) -> bool:
+    async def _absent(self, earlier: EarlierResult, result: bytes) -> list[str]:
+        absent = []
         for output in _named_outputs(earlier, result):
             async with self._files:
                 if await self._size_of(output.path) != output.size:
-                    return False
-        return True
+                    absent.append(output.path)
+        return absent
 
     async def _size_of(self, path: str) -> int | None:
         while True:
@@ -176,11 +216,6 @@ class ReuseFinder:
 def _key(workflow: ActiveWorkflow, position: int) -> UnitKey:
     unit = workflow.run.units[position]
     return UnitKey(*unit.place) if isinstance(unit, ItemState) else UnitKey(position, None)
-
-
-def _open_steps(workflow: ActiveWorkflow) -> set[str]:
-    run = workflow.run
-    return {run.plans[step.position].step_id for step in run.steps if step.status in _OPEN}
 
 
 def _some(assigned: Mapping[int, EarlierResult]) -> dict[int, EarlierResult]:

@@ -1,4 +1,7 @@
-"""Plans a definition: the calls, durations and prices of running it now. Stores nothing and sends no statement."""
+"""Plans a definition: the calls, durations and prices of running it now. Stores nothing.
+
+A statement is sent only for a run that reuses results.
+"""
 
 from collections.abc import Mapping
 from functools import partial
@@ -17,6 +20,7 @@ from stepwell.definition.validation.provider_rules import ProviderCatalog
 from stepwell.definition.validation.sub_workflow_rules import with_origin
 from stepwell.definition.validation.workflow import ValidatedWorkflow, validate_workflow
 from stepwell.engine.admission.model_health import ModelHealth, ModelKey
+from stepwell.engine.explain.reuse_forecast import ReuseForecaster
 from stepwell.ports.providers import Providers
 from stepwell.rules.costs import PriceList
 from stepwell.rules.diagnostics.plan import NO_PROVIDER, PlannedCall, build_plan
@@ -26,11 +30,19 @@ log = structlog.get_logger()
 
 
 class Planner:
-    def __init__(self, providers: Providers, prices: PriceList, health: ModelHealth, catalog: ProviderCatalog) -> None:
+    def __init__(
+        self,
+        providers: Providers,
+        prices: PriceList,
+        health: ModelHealth,
+        catalog: ProviderCatalog,
+        reuse: ReuseForecaster,
+    ) -> None:
         self._providers, self._prices, self._health, self._catalog = providers, prices, health, catalog
+        self._reuse = reuse
 
-    async def plan(self, scope: TenantScope, validated: ValidatedWorkflow) -> WorkflowPlan:
-        """Return what running a valid definition would involve.
+    async def plan(self, scope: TenantScope, tenant: str | None, validated: ValidatedWorkflow) -> WorkflowPlan:
+        """Return what a run of *tenant* of a valid definition would involve.
 
         Durations are only known for models that tenants of *scope* have used.
         """
@@ -51,7 +63,8 @@ class Planner:
             step.config[SUB_DEFINITION] for step in validated.request.steps if step.task_type is TaskType.SUBWORKFLOW
         ]
         nested = await off_loop_if_large(lambda _: self._nested_prices(validated), sub_workflows)
-        build = partial(build_plan, validated, calls, fallbacks, expected, self._prices, nested)
+        reuse = await self._reuse.forecast(tenant, validated)
+        build = partial(build_plan, validated, calls, fallbacks, expected, self._prices, nested, reuse)
         return await off_loop(build, steps=steps)
 
     def _nested_prices(self, validated: ValidatedWorkflow) -> dict[int, PlannedPrice]:

@@ -41,7 +41,7 @@ WHERE {_IS_EARLIER} AND t.status = 'COMPLETED' AND t.fingerprint IS NOT NULL
 ORDER BY t.position, t.attempt
 """  # noqa: S608 - built from constants
 
-# Returns those of the results with the keys $5 and $6 that still exist. The workflow $7 references their files.
+# Returns those of the results with the keys $5 and $6 that still exist. The workflow $7, if any, needs their files.
 TAKE: Final = f"""
 WITH earlier AS MATERIALIZED (SELECT w.id FROM workflows AS w WHERE {_IS_EARLIER} FOR SHARE), taken AS MATERIALIZED (
     SELECT k.position, k.item, CASE WHEN k.item IS NULL THEN s.result ELSE i.result END AS result
@@ -53,6 +53,7 @@ WITH earlier AS MATERIALIZED (SELECT w.id FROM workflows AS w WHERE {_IS_EARLIER
     INSERT INTO artifact_references (task_id, workflow_id, reused)
     SELECT DISTINCT m[1]::uuid, $7::uuid, true
     FROM taken CROSS JOIN LATERAL regexp_matches(taken.result::text, '{TASK_IN_JSON}', 'g') AS m
+    WHERE $7::uuid IS NOT NULL
     ON CONFLICT DO NOTHING
 )
 SELECT position, item, result FROM taken WHERE result IS NOT NULL

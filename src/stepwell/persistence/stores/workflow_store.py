@@ -146,7 +146,7 @@ class PostgresWorkflowStore(PostgresAdapter):
         return await off_loop(lambda: read_earlier_results(units, tasks, workflow_id), steps=len(units) + len(tasks))
 
     async def take_results(
-        self, scope: TenantScope, earlier_id: UUID, keys: Sequence[UnitKey], workflow_id: UUID
+        self, scope: TenantScope, earlier_id: UUID, keys: Sequence[UnitKey], workflow_id: UUID | None
     ) -> dict[UnitKey, bytes]:
         positions, items = [key.step for key in keys], [key.item for key in keys]
         async with self._permit():

@@ -12,16 +12,18 @@ from graphlib import TopologicalSorter
 from math import inf
 from typing import Any, Final, NamedTuple
 
-from msgspec import UNSET
+from msgspec import UNSET, structs
 
 from stepwell.contract.definition import MAX_ITEMS, Budget, FieldMapping, ForEach, WorkflowStepDefinition
 from stepwell.contract.enums import ProviderType, RunIf, TaskType
 from stepwell.contract.forecasts import (
+    ForecastItems,
     PlannedBudget,
     PlannedCount,
     PlannedFallback,
     PlannedPrice,
     PlannedStep,
+    StepForecast,
     WorkflowPlan,
 )
 from stepwell.contract.task_configs import MAX_IMAGES
@@ -49,6 +51,16 @@ class PlannedCall(NamedTuple):
     provider: ProviderType | None
     model: str | None
     in_process: bool
+
+
+class PlannedReuse(NamedTuple):
+    """The results that a run would take over: a forecast of each step, the numbers of items by position, and the files
+    that are missing.
+    """
+
+    steps: Sequence[StepForecast]
+    items: Mapping[int, ForecastItems]
+    gone: Sequence[str]
 
 
 NO_PROVIDER = PlannedCall(None, None, in_process=True)
@@ -89,11 +101,12 @@ def build_plan(
     expected: Mapping[int, float],
     prices: PriceList,
     nested: Mapping[int, PlannedPrice],
+    reuse: PlannedReuse | None = None,
 ) -> WorkflowPlan:
     """Return the plan. *calls* are by position, *fallbacks* by the positions that have one.
 
     *expected* holds the expected seconds of an attempt, by the positions where they are known. *nested* are the prices
-    of one run of sub-workflows, by the positions of their steps.
+    of one run of sub-workflows, by the positions of their steps. *reuse* is None if nothing is reused.
     """
     steps = workflow.steps
     order = list(TopologicalSorter({step.position: step.depends_on for step in steps}).static_order())
@@ -112,7 +125,12 @@ def build_plan(
     planned_steps = [
         _step(workflow, step, depth[step.position], forecasts, uncertain=step.position in uncertain) for step in steps
     ]
-    price = _price(planned_steps, forecasts)
+    if reuse is not None:
+        planned_steps = [
+            structs.replace(step, forecast=forecast, forecast_items=reuse.items.get(position))
+            for position, (step, forecast) in enumerate(zip(planned_steps, reuse.steps, strict=True))
+        ]
+    price = _price([_paid(step) for step in planned_steps], forecasts)
     return WorkflowPlan(
         layers=layers,
         critical_path=[steps[position].step_id for position in chain.positions],
@@ -123,6 +141,7 @@ def build_plan(
         price=price,
         budget=_budget(workflow.config.budget, price),
         warnings=workflow.warnings,
+        gone=() if reuse is None else reuse.gone,
     )
 
 
@@ -211,6 +230,15 @@ def _price_of(call: PlannedCall, prices: PriceList, work: PricedWork) -> Money |
         return Money(0.0, prices.currency)
     cost = None if call.model is None else prices.of(call.provider, call.model, work)
     return None if cost is None else Money(cost.amount, cost.currency)
+
+
+def _paid(step: PlannedStep) -> PlannedStep:
+    """Return the step without the items whose results are taken over. One that is taken over as a whole has none."""
+    if step.forecast in ("reused", "skipped"):
+        return structs.replace(step, items=PlannedCount(0, 0))
+    if step.forecast_items is not None:
+        return structs.replace(step, items=PlannedCount(step.forecast_items.runs, step.forecast_items.runs))
+    return structs.replace(step, uncertain=True) if step.forecast == "depends" else step
 
 
 def _is_paid(call: PlannedCall | None) -> bool:
