@@ -80,22 +80,36 @@ async def test_a_tenant_that_used_both_writers_leaves_one_of_them_to_a_second_te
         await asyncio.gather(*map(bench.flushed, (A, B)))
         bench.workflow_store.gate.clear()
         bench.submit(A, B, tenant="mallory")
-        bench.submit(C, tenant="alice")
+        bench.submit(C, tenant="alice")  # gets the writer of A, and mallory keeps that of B
         await writing(bench, 4)
         await eventually(lambda: len(bench.sent) == 2)
         await asyncio.sleep(0)
-        assert [decision.workflow.id for decision in bench.sent] == [A, C]
-        bench.ledger.gates[A] = bench.ledger.gates[C] = asyncio.Event()
-        bench.when_committed = lambda decision: bench.submit(B, tenant="mallory") if decision.last_event == 1 else None
+        assert [decision.workflow.id for decision in bench.sent] == [C, B]
+        bench.ledger.gates[B] = asyncio.Event()
+        bench.when_committed = lambda each: bench.submit(A, tenant="mallory") if each.workflow.id == A else None
         bench.workflow_store.gate.set()
-        await eventually(lambda: (B, [2]) in bench.committed)
+        await eventually(lambda: (A, [2]) in bench.committed)
         bench.when_committed = lambda _: None
         for _ in range(5):
             await asyncio.sleep(0)
         assert bench.workflow_store.batches[2:] == [[A, C], [B]], "what came later waits for the tenant's own writer"
-        bench.ledger.gates[A].set()
-        await bench.flushed(B)
-    assert bench.workflow_store.batches[2:] == [[A, C], [B], [B]]
+        bench.ledger.gates[B].set()
+        await bench.flushed(A)
+    assert bench.workflow_store.batches[2:] == [[A, C], [B], [A]]
+
+
+@pytest.mark.usefixtures("uses_both")
+async def test_a_tenant_that_used_both_writers_keeps_the_one_with_more_events() -> None:
+    d = UUID(int=4)
+    async with running() as bench:
+        bench.workflow_store.gate.clear()
+        bench.submit(A, B, B, tenant="mallory")  # the writer of B has more events than that of A
+        await writing(bench, 2)
+        bench.submit(C, tenant="alice")  # gets the writer of A, which was mallory's first
+        bench.submit(d, tenant="mallory")
+        bench.workflow_store.gate.set()
+        await asyncio.gather(*map(bench.flushed, (A, B, C, d)))
+    assert sorted(bench.workflow_store.batches[2:]) == [[C], [d]]
 
 
 @pytest.mark.usefixtures("uses_both")

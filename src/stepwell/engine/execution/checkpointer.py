@@ -10,8 +10,8 @@ What must hold, besides what `BatchQueue` promises:
   A tenant without decisions that wait or are being written gets the writer with fewer events. It stays at that one,
   because bigger batches are cheaper. Only a tenant that is alone and has many events uses both, so that the database
   writes two batches at the same time. All decisions of one workflow that are not committed are at one writer.
-- When a second tenant comes, the first one leaves the writer that isn't its own: no work is done ahead there, and what
-  is decided later goes to its own writer.
+- When a second tenant comes, the first one leaves the writer that the second one gets: no work is done ahead there, and
+  what is decided later about other workflows goes to its own writer, the other one.
 - While the database is away nothing is dropped: the same batch is written again until it commits. If only the answer
   was lost, `WorkflowStore.write` recognises the batch as committed.
 - The next batch is sent before the effects of the last one are released, so that the database and this process work at
@@ -200,7 +200,7 @@ class Checkpointer:
         """Queue another change of the workflow."""
         tenants, workflows = self._unreleased.tenants, self._unreleased.workflows
         if (of_tenant := tenants.get(tenant)) is None:
-            of_tenant = tenants[tenant] = _TenantChanges(tenant, min(self._writers, key=_Writer.load))
+            of_tenant = tenants[tenant] = _TenantChanges(tenant, self._writer_of_another())
         change = _Change(decision, of_tenant)
         if (of_workflow := workflows.get(workflow_id)) is None:
             of_workflow = workflows[workflow_id] = _WorkflowChanges(self._writer_of(of_tenant), change)
@@ -208,6 +208,15 @@ class Checkpointer:
         of_workflow.number += 1
         of_tenant.number += 1
         of_workflow.writer.add(workflow_id, change)
+
+    def _writer_of_another(self) -> "_Writer":
+        """Return the writer for a tenant that has none. One that was alone leaves it, if it has more elsewhere."""
+        tenants, writer = self._unreleased.tenants, min(self._writers, key=_Writer.load)
+        if len(tenants) == 1:
+            (alone,) = tenants.values()
+            if alone.writer is writer:
+                alone.writer = next(each for each in self._writers if each is not writer)
+        return writer
 
     def _writer_of(self, of_tenant: _TenantChanges) -> "_Writer":
         """Return the writer for the changes of a workflow that has none."""
