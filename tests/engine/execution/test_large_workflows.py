@@ -74,6 +74,16 @@ async def test_a_fan_of_a_thousand_is_a_few_batches(service: Service, counting: 
     assert counting.commits < 50
 
 
+async def test_what_happens_later_has_no_earlier_time(service: Service) -> None:
+    missing = [{"from_step": "root", "from_field": "none", "to_field": "x"}]
+    fan = [passthrough_step(f"f{n}", "root", **({"input_mappings": missing} if n % 5 == 3 else {})) for n in range(20)]
+    joins = [passthrough_step(f"j{n}", f"f{n}", f"f{n + 1}") for n in range(19)]
+    created = await service.create(passthrough_step("root"), *fan, *joins, config={"on_failure": "continue"})
+    await service.until_ended(created["id"])
+    times = [event["at"] for event in await service.events(created["id"])]
+    assert times == sorted(times)
+
+
 @pytest.mark.extended
 async def test_ten_thousand_steps_in_layers(dsn: str, tmp_path: Path) -> None:
     layers, width = 50, 200

@@ -272,10 +272,12 @@ class Scheduler:
         if (workflow := self.workflows.get(workflow_id)) is not None:
             workflow.handle_callback(task_id, body)
 
-    def _apply(self, workflow: ActiveWorkflow, input_: Input, marks: RequestMarks | None = None) -> bool:
+    def _apply(
+        self, workflow: ActiveWorkflow, input_: Input, marks: RequestMarks | None = None, now: datetime | None = None
+    ) -> bool:
         if self.workflows.get(workflow.workflow_id) is not workflow:
             return False
-        now = self._clock.now()
+        now = now or self._clock.now()
         decision = workflow.run.apply(input_, now)
         changed = decision.has_rows
         if changed and marks is not None:
@@ -356,7 +358,7 @@ class Scheduler:
             if isinstance(start, AttemptStart):
                 self._begin_attempt(start, now)
             else:
-                self._apply(start.workflow, start.input)
+                self._apply(start.workflow, start.input, now=now)
 
     def _submit(self, workflow: ActiveWorkflow, decision: Decision) -> None:
         if not self.checkpointer.submit(decision, workflow.tenant):
@@ -445,7 +447,7 @@ class Scheduler:
     ) -> None:
         self._attempt_ended(workflow, task.id)
         if isinstance(outcome, AttemptFailed) or not self._extend(workflow, outcome, now, len(outcome.result)):
-            self._apply(workflow, outcome)
+            self._apply(workflow, outcome, now=now)
 
     def _cancel_attempt(self, workflow: ActiveWorkflow, task_id: UUID) -> None:
         if (attempt := workflow.attempts.get(task_id)) is None:
