@@ -152,7 +152,7 @@ def test_a_step_stays_the_contracts_object_for_generators_that_know_no_variants(
     step = COMPONENTS["WorkflowStepDefinition"]
     assert step["type"] == "object"
     of_contract = CONTRACT["components"]["schemas"]["WorkflowStepDefinition"]["properties"].keys()
-    assert step["properties"].keys() == of_contract | {"run_if", "optional", "when", "for_each", "repeat"}
+    assert step["properties"].keys() == of_contract | {"run_if", "optional", "when", "for_each", "repeat", "reuse"}
     assert not step.keys() & {"oneOf", "anyOf", "discriminator"}
     assert step["allOf"] == [{"oneOf": [{"$ref": REF + "StepVariant"}]}]
 

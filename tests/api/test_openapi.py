@@ -275,7 +275,7 @@ LISTS = "list_items list_tasks list_outputs list_deliveries list_events list_all
             "Idempotency-Key",
             "409",
             "Idempotency-Replayed",
-            f"create_workflow redeliver decide_step signal_workflow {BY_HAND} {VERBS}",
+            f"create_workflow rerun_workflow redeliver decide_step signal_workflow {BY_HAND} {VERBS}",
         ),
         ("If-Match", "412", "ETag", f"redeliver decide_step signal_workflow {BY_HAND} {VERBS} {DEFINITIONS}"),
         (

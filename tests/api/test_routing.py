@@ -33,7 +33,7 @@ def methods_by_path() -> dict[str, set[str]]:
         found.setdefault(path, {"OPTIONS"}).update({"GET", "HEAD"} if operation.method == "GET" else {operation.method})
     # The rest of the path of a step may also be the id of a step.
     return {
-        path: methods | ({"GET", "HEAD"} if path.endswith("/decision") else set()) for path, methods in found.items()
+        path: methods | ({"GET", "HEAD"} if path.endswith(("/decision", "/result", "/skip")) else set()) for path, methods in found.items()
     }
 
 

@@ -38,6 +38,8 @@ MOST_LOGGED = 1_000
 # Without a body, these are refused before their path is read.
 BODIES = {
     "decide_step": {"choice": "approve"},
+    "give_item_result": {"result": {}},
+    "give_step_result": {"result": {}},
     "signal_workflow": {"data": 1},
     "update_workflow": {"name": "n"},
     "put_definition": {"steps": [passthrough_step("a")]},
@@ -75,6 +77,7 @@ async def test_unusable_text_is_refused_and_any_other_is_accepted(
     usual = {
         "workflow_id": workflows[0],
         "step_id": "a",
+        "item": "0",
         "signal_name": "a",
         "delivery_id": "a",
         "task_id": str(uuid4()),

@@ -131,7 +131,7 @@ class WorkflowPlan(Struct, frozen=True):
 
 ControlVerb: TypeAlias = Literal["start", "pause", "resume", "cancel", "cleanup"]
 """The verbs that are about a workflow as a whole."""
-DryRunVerb: TypeAlias = ControlVerb | Literal["give_result", "skip"]
+DryRunVerb: TypeAlias = Literal[ControlVerb, "give_result", "skip"]
 
 
 class JobToCancel(Struct, frozen=True):
