@@ -31,6 +31,11 @@ def data_of(workflow_id: str) -> str:
     return f"{WORKFLOWS}{workflow_id}/data"
 
 
+def deleted(workflow_id: str, *, files: int) -> dict[str, Any]:
+    """The response to a deletion of data that has ended, and has taken no file from another run."""
+    return {"id": workflow_id, "files_deleted": files, "pending": False, "lost_by": []}
+
+
 async def delete_data(live: Service, workflow_id: str) -> dict[str, Any]:
     response = await live.client.delete(data_of(workflow_id))
     assert response.status_code == 200, response.text
@@ -71,7 +76,7 @@ async def test_no_row_and_no_file_is_left_but_one_record_of_who_and_when(live: S
     assert {"workflows", "steps", "tasks", "events", "labels", "deliveries", "idempotency_keys"} <= await tables_of(
         live, *ids
     )
-    assert await delete_data(live, workflow["id"]) == {"id": workflow["id"], "files_deleted": 3, "pending": False}
+    assert await delete_data(live, workflow["id"]) == deleted(workflow["id"], files=3)
     assert await tables_of(live, *ids) == {"deletions"}
     assert not any((live.artifacts / path).exists() for path in paths)
     sql = await asyncpg.connect(live.dsn)
@@ -138,7 +143,7 @@ async def test_a_file_that_another_workflow_names_goes_with_that_one(live: Servi
     paths = workflow["final_step_result"]["paths"]
     reader = (await live.create(passthrough_step("a", of=paths[0])))["id"]
     await live.until_ended(reader)
-    assert await delete_data(live, workflow["id"]) == {"id": workflow["id"], "files_deleted": 0, "pending": False}
+    assert await delete_data(live, workflow["id"]) == deleted(workflow["id"], files=0)
     for path in paths:
         assert (await live.client.get(f"/api/v1/artifacts/{path}")).status_code == 200
     async with live.as_tenant("another") as other:
@@ -169,7 +174,7 @@ async def test_an_upload_that_came_with_the_definition_is_deleted_and_others_sta
     created = await live.create(step, passthrough_step("b", of=mine), start=False)
     path = created["steps"][0]["config"]["base_image_url"]
     assert (live.artifacts / path).exists()
-    assert await delete_data(live, created["id"]) == {"id": created["id"], "files_deleted": 1, "pending": False}
+    assert await delete_data(live, created["id"]) == deleted(created["id"], files=1)
     assert not (live.artifacts / path).exists()
     assert await tables_of(live, created["id"], task_id_of(path)) == {"deletions"}
     assert (live.artifacts / mine).exists()

@@ -248,9 +248,9 @@ async def test_a_dry_run_reports_files_that_another_workflow_keeps(live: Service
     cleaned = (await live.verb(workflow["id"], "cleanup")).json()["cleanup"]
     assert (cleaned["deleted_paths"], len(cleaned["errors"]), cleaned["tasks_processed"]) == ([], 2, 1)
     assert (await live.verb(reader["id"], "cleanup")).status_code == 200
+    await eventually(lambda: not (live.artifacts / two).exists(), "the last workflow that needs them has let them go")
     forecast, _ = await forecast_of(live, sql, workflow["id"], "cleanup")
-    assert (forecast["files_to_delete"], forecast["files_kept"]) == ([one, two], [])
-    assert (await live.verb(workflow["id"], "cleanup")).json()["cleanup"]["deleted_paths"] == [one, two]
+    assert (forecast["files_to_delete"], forecast["files_kept"]) == ([], [])
 
 
 async def test_the_etag_of_a_dry_run_is_accepted_as_if_match_of_the_verb(

@@ -32,9 +32,8 @@ def methods_by_path() -> dict[str, set[str]]:
         path = re.sub(r"\{\w+\}", str(UUID(int=1)), operation.path)
         found.setdefault(path, {"OPTIONS"}).update({"GET", "HEAD"} if operation.method == "GET" else {operation.method})
     # The rest of the path of a step may also be the id of a step.
-    return {
-        path: methods | ({"GET", "HEAD"} if path.endswith(("/decision", "/result", "/skip")) else set()) for path, methods in found.items()
-    }
+    of_steps = ("/decision", "/result", "/skip")
+    return {path: methods | ({"GET", "HEAD"} if path.endswith(of_steps) else set()) for path, methods in found.items()}
 
 
 @pytest.mark.parametrize(("path", "methods"), methods_by_path().items())
