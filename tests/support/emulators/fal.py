@@ -20,6 +20,7 @@ from support.emulators.base import CALLBACK_S, Call, Emulator, Reply
 
 KEY = "emulated-key-id:emulated-key-secret"
 VIDEO = b"\x00\x00\x00\x18ftypmp42\x00\x00\x00\x00mp42isom" + b"\x00\x00\x00\x08free"
+_LOGS = {"logs": None}  # fal-client demands the member
 _LISTING = "/v1/models/requests/by-endpoint"
 
 
@@ -161,9 +162,10 @@ class FalEmulator(Emulator):
         if job.state == "waiting" and job.polls >= self.polls_until_done and not self.held:
             await self.finish(job.id)
         if job.state == "waiting":
-            word = "IN_QUEUE" if job.polls == 1 else "IN_PROGRESS"
-            return Reply(202, {"status": word, "request_id": job.id} | self._urls(job))
-        status = {"status": "COMPLETED", "request_id": job.id, "metrics": {"inference_time": 0.5}} | self._urls(job)
+            about = {"status": "IN_QUEUE", "queue_position": 0} if job.polls == 1 else {"status": "IN_PROGRESS"} | _LOGS
+            return Reply(202, about | {"request_id": job.id} | self._urls(job))
+        status: dict[str, Any] = {"status": "COMPLETED", "request_id": job.id, "metrics": {"inference_time": 0.5}}
+        status |= _LOGS | self._urls(job)
         if self._failed(job) and self.error_in_status:
             body = self._failure(job)[1]
             status |= {"error": body["detail"] if isinstance(body["detail"], str) else "Invalid status code"}

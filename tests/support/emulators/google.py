@@ -189,8 +189,9 @@ class GoogleEmulator(Emulator):
         return instance["prompt"], picture(*_sides(body["parameters"].get("aspectRatio", "1:1")))
 
     def _picture(self, about: Any, member: str) -> Image.Image:
-        if about["mimeType"] not in {"image/png", "image/jpeg", "image/webp", "image/heic", "image/heif"}:
-            raise self.refused(400, f"Unsupported MIME type: {about['mimeType']}")
+        kind = about.get("mimeType") or about.get("mime_type")  # protobuf's JSON takes both; google-genai sends both
+        if kind not in {"image/png", "image/jpeg", "image/webp", "image/heic", "image/heif"}:
+            raise self.refused(400, f"Unsupported MIME type: {kind}")
         try:
             return Image.open(io.BytesIO(base64.b64decode(about[member], validate=True)))
         except (ValueError, OSError) as error:
@@ -258,10 +259,12 @@ class GeminiEmulator(GoogleEmulator):
             body = call.json()
             if body["model"] not in self.models or not body["background"]:
                 raise self.refused(400, f"Model {body['model']} does not support this.")
-            for each in body["input"]:
+            # A list of contents, or of steps that have some: google-genai makes one step of a list of contents.
+            contents = [part for each in body["input"] for part in each.get("content", [each])]
+            for each in contents:
                 if each["type"] == "image":
                     self._picture({**each, "mimeType": each["mime_type"]}, "data")
-            (prompt,) = [each["text"] for each in body["input"] if each["type"] == "text"]
+            (prompt,) = [each["text"] for each in contents if each["type"] == "text"]
             return self._began(f"v1_{secrets.token_hex(16)}", prompt, body, "id", status="in_progress")
         job = self.jobs.get(call.path.removeprefix("/v1beta/interactions/").removesuffix("/cancel"))
         if job is None:
