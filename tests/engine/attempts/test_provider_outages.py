@@ -11,6 +11,7 @@ from uuid import uuid4
 import pytest
 
 from outbound.guard_network import certified_for
+from stepwell.basics.setting_values import Prices
 from stepwell.contract.enums import ProviderType
 from stepwell.outbound.http_client import tls_context
 from stepwell.testing import ManualClock, MemoryDatabase
@@ -193,6 +194,33 @@ async def test_a_killed_process_loses_no_pause_and_the_next_one_continues_the_at
         tasks = await service.client.get(f"/api/v1/workflows/{created['id']}/tasks")
         assert [(task["id"], task["attempt"]) for task in tasks.json()["tasks"]] == [(task_id, 1)]
         assert world.accepted() == [1]
+
+
+@pytest.mark.parametrize("paused", [False, True])
+async def test_the_tries_of_an_attempt_reserve_one_attempt_in_a_budget(
+    memory: MemoryDatabase,
+    clock: ManualClock,
+    tmp_path: Path,
+    world: World,
+    paused: bool,  # noqa: FBT001
+) -> None:
+    prices = Prices.read('{"CUSTOM": {"*": 0.04}}')
+    world.emulator.always("submit", Fault.AWAY)
+    async with running_service(memory, tmp_path, **world.settings, prices=prices) as service:
+        budget = {"max_attempts": 1, "max_cost": {"USD": "0.04"}}
+        created = await service.create(world.step("draw"), config={"budget": budget})
+        await eventually(lambda: away(service) == 1, "the step waits for its provider")
+        if paused:  # which withdraws the attempt, with what it has reserved
+            await service.verb(created["id"], "pause")
+            assert (await service.verb(created["id"], "resume")).status_code == 200
+            await eventually(lambda: away(service) == 1, "the step waits for its provider again")
+        world.emulator.always("submit", None)
+        clock.advance(30)
+        ended = await service.until_ended(created["id"])
+        explained = await service.client.get(f"/api/v1/workflows/{created['id']}/explain")
+        used = explained.json()["budget"]
+        assert (ended["status"], used["attempts"]["spent"], used["attempts"]["reserved"]) == ("COMPLETED", 1, 0)
+        assert used["costs"] == {"USD": {"maximum": 0.04, "spent": 0.04, "reserved": 0}}
 
 
 async def test_a_worker_that_says_no_other_attempt_helps_is_believed(

@@ -143,10 +143,12 @@ class Transport(transport.Request):
     ) -> _Response:
         until = time.monotonic() + min(timeout or self._timeout_s, self._timeout_s)
         request_headers = {"Accept-Encoding": "identity", "User-Agent": "stepwell", **(headers or {})}
+        # Shorter than the deadline, so that a failed connection is known to have sent nothing.
+        limits = httpx.Timeout(self._timeout_s, connect=min(self._timeout_s / 2, 10.0))
         data = bytearray()
         try:
             with (
-                httpx.Client(trust_env=False, follow_redirects=False, timeout=self._timeout_s) as client,
+                httpx.Client(trust_env=False, follow_redirects=False, timeout=limits) as client,
                 client.stream(method, url, content=body, headers=request_headers) as response,
             ):
                 for chunk in response.iter_raw():
