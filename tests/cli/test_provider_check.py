@@ -90,6 +90,11 @@ def test_a_call_that_differs_ends_the_check(
         ({}, {}, "the price of FAL fal-ai/flux-lora isn't known, so --spend can't bound it"),
         (FREE, {"spend": 0.03}, "2 jobs of FAL fal-ai/flux-lora cost 0.04 USD, and --spend is 0.03"),
         ({"STEPWELL_PRICES": '{"FAL": {"*": 0.03}}'}, {}, "cost 0.06 USD, and --spend is 0.05"),
+        (
+            {"STEPWELL_PRICES": '{"FAL": {"*": {"amount": "0.04", "currency": "EUR", "per": "image"}}}'},
+            {},
+            "cost 0.08 EUR, and --spend is 0.05",
+        ),
     ],
 )
 def test_what_may_cost_too_much_is_not_sent(

@@ -45,6 +45,7 @@ from stepwell.ports.providers import (
 from stepwell.providers.factory import build_providers
 from stepwell.providers.installed_providers import installed_providers
 from stepwell.providers.registry import is_in_process
+from stepwell.rules.costs import PricedWork
 from stepwell.settings import Settings
 
 T = TypeVar("T")
@@ -160,7 +161,8 @@ def _plan(settings: Settings, options: CheckOptions, descriptor: ProviderDescrip
         seed=7,
         timeout_s=_JOB_S,
     )
-    plan = _Plan(attempt, model, 2 if provider.ends_jobs(model) else 1, build_prices(settings).of(kind, model))
+    price = build_prices(settings).of(kind, model, PricedWork(task_type, inputs))
+    plan = _Plan(attempt, model, 2 if provider.ends_jobs(model) else 1, price)
     _check_price(options, plan)
     return plan
 

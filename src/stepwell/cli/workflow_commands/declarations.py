@@ -504,7 +504,7 @@ def list_providers(context: "CommandContext") -> None:
 @click.option(
     "--spend",
     type=click.FloatRange(min=0),
-    help="The most that both jobs may cost by STEPWELL_PRICES, in its currency [0.05]. Required without a price.",
+    help="The most that both jobs may cost by STEPWELL_PRICES, in their currency [0.05]. Required without a price.",
 )
 @click.option("--dry-run", is_flag=True, help="Print what would be sent, and send nothing.")
 def check_provider(**options: Any) -> int:
