@@ -43,10 +43,10 @@ class WaitingFor(Struct, kw_only=True):
 
 
 class ReusedFrom(Struct, frozen=True):
-    """The attempt of an earlier run whose result a step or an item has taken over."""
+    """The earlier run, and its attempt, whose result a step or an item has taken over."""
 
     workflow_id: UUID
-    task_id: UUID
+    task_id: Annotated[UUID | None, Meta(description="null for a decision, which has no attempt")]
 
 
 class ItemCounts(Struct, frozen=True):

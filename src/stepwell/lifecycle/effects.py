@@ -56,11 +56,12 @@ class Evaluate(Struct, frozen=True):
 class CheckReuse(Struct, frozen=True):
     """Find a result of the earlier run for the work of the step or item, and apply `ReuseChecked`.
 
-    `number` identifies the check.
+    `number` identifies the check. `decision` is the fingerprint of what a person would see who decides.
     """
 
     position: int
     number: int
+    decision: str | None = None
 
 
 class PauseOrResumeChild(Struct, frozen=True):

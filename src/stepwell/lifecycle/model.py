@@ -71,7 +71,8 @@ class Wait(Struct, frozen=True):
     """The wait of a step for a decision, a signal or a time. A step that waits again has another `id`.
 
     `until` is None if it waits without limit. `on_timeout` is the choice that the time-out takes, or "fail" or
-    "continue". `rejects`: the choice "reject" fails the step. People see `message`.
+    "continue". `rejects`: the choice "reject" fails the step. People see `message`. `fingerprint` is that of all they
+    see; None unless they decide.
     """
 
     id: UUID
@@ -82,6 +83,7 @@ class Wait(Struct, frozen=True):
     on_timeout: str = "fail"
     rejects: bool = True
     message: str | None = None
+    fingerprint: str | None = None
 
 
 class Outage(Struct, frozen=True):
@@ -108,12 +110,12 @@ class UnitKey(NamedTuple):
 class Reused(Struct, frozen=True):
     """A result that was taken over. `source` is the key that it has in the run of `ReuseRule.from_`.
 
-    The attempt `task_id` of `workflow_id` has made the result, in that run or in an earlier one. `saved` is its cost;
-    None if that isn't known. `outputs` are the files that the result names.
+    The attempt `task_id` of `workflow_id` has made the result, in that run or in an earlier one. `task_id` is None for
+    a decision. `saved` is its cost; None if that isn't known. `outputs` are the files that the result names.
     """
 
     workflow_id: UUID
-    task_id: UUID
+    task_id: UUID | None
     source: UnitKey
     fingerprint: str
     saved: Money | None = None
@@ -128,7 +130,8 @@ class FlowState(Struct, frozen=True):
     of the sub-workflow of the present run; None before the first attempt at it. `child_since` is the time from which
     the present attempt waits for it; None before it exists. `outage` began with the first try of this execution of
     which nothing was sent; the step of any workflow may have that. `reused` is None unless the result was taken over.
-    `given_by` is the person who has given the result by hand; None without one.
+    `given_by` is the person who has given the result by hand; None without one. `decision` is the
+    fingerprint of the wait in which a person has decided.
     """
 
     wait: Wait | None = None
@@ -141,6 +144,7 @@ class FlowState(Struct, frozen=True):
     outage: Outage | None = None
     reused: Reused | None = None
     given_by: str | None = None
+    decision: str | None = None
 
 
 NO_FLOW: Final = FlowState()

@@ -247,7 +247,7 @@ class EarlierResult(Struct, frozen=True):
     step_id: str
     fingerprint: str
     workflow_id: UUID
-    task_id: UUID
+    task_id: UUID | None
     size: int
     outputs: tuple[Output, ...] = ()
     saved: Money | None = None

@@ -13,12 +13,13 @@ What must hold:
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from stepwell.contract.enums import StepStatus
+from stepwell.contract.enums import StepStatus, WaitKind
 from stepwell.lifecycle.decision import Decision
 from stepwell.lifecycle.effects import CheckReuse
-from stepwell.lifecycle.inputs import ReuseChecked
+from stepwell.lifecycle.inputs import ReuseChecked, WaitTerms
 from stepwell.lifecycle.model import ReuseRule, UnitKey
 from stepwell.lifecycle.units import Units
+from stepwell.lifecycle.waits import fingerprint_of
 
 
 class ReuseChecks:
@@ -26,13 +27,15 @@ class ReuseChecks:
 
     `pending` are the positions that need a check, and none is requested. `requested` has the number of the check that
     has no result yet, by position. `never` are the positions of steps that run in any case.
+    `decisions` has the terms of the waits that begin unless an earlier decision is taken over.
     """
 
     def __init__(self, units: Units, rule: ReuseRule, never: Iterable[int]) -> None:
         self._units, self.rule = units, rule
-        self._never = frozenset(never) | {plan.position for plan in units.plans if plan.step_id in rule.always_run}
+        self.never = frozenset(never) | {plan.position for plan in units.plans if plan.step_id in rule.always_run}
         self.pending: set[int] = set()
         self.requested: dict[int, int] = {}
+        self.decisions: dict[int, WaitTerms] = {}
         self._count = 0
         self.rebuild()
 
@@ -40,12 +43,13 @@ class ReuseChecks:
         """Compute everything from the statuses of the units, after all other parts."""
         self.requested.clear()
         self.pending.clear()
+        self.decisions.clear()
         self.hold(list(self._units.ready))
 
     def may_reuse(self, position: int) -> bool:
         """Return whether a unit may take over a result now: it makes attempts at a provider, and has yet to begin."""
         plan, unit = self._units.unit_plans[position], self._units.units[position]
-        if plan.provider is None or plan.position in self._never or position in self._units.running:
+        if plan.provider is None or plan.position in self.never or position in self._units.running:
             return False
         repeats = unit.flow is not None and unit.flow.run > 0
         return not repeats and (unit.status is StepStatus.PENDING or not unit.provider_attempts)
@@ -56,6 +60,14 @@ class ReuseChecks:
         self._units.ready -= held
         self.pending |= held
         return [position for position in positions if position not in held] if held else positions
+
+    def hold_decision(self, position: int, kind: WaitKind, terms: WaitTerms) -> bool:
+        """Return whether the wait, which would begin now, has to wait for a check. It has if people would decide."""
+        if kind is not WaitKind.DECISION or position in self.never:
+            return False
+        self.decisions[position] = terms
+        self.pending.add(position)
+        return True
 
     def repeat_requests(self, decision: Decision) -> None:
         """Request all checks again: a new workflow was started before anybody could check."""
@@ -73,7 +85,9 @@ class ReuseChecks:
         for position in sorted(self.pending):
             self._count += 1
             self.requested[position] = self._count
-            decision.effects.append(CheckReuse(position, self._count))
+            terms = self.decisions.get(position)
+            shown = None if terms is None else fingerprint_of(terms)
+            decision.effects.append(CheckReuse(position, self._count, shown))
         self.pending.clear()
 
     def take(self, input_: ReuseChecked) -> bool:

@@ -6,12 +6,12 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from stepwell.contract.enums import EventType, OnFailure, SkipReason, StepStatus
+from stepwell.contract.enums import EventType, OnFailure, SkipReason, StepStatus, WaitKind
 from stepwell.lifecycle.children import Children
 from stepwell.lifecycle.conditions import Conditions
 from stepwell.lifecycle.decision import Decision
 from stepwell.lifecycle.effects import CancelAttempt
-from stepwell.lifecycle.inputs import SERVICE, Evaluated, ReuseChecked
+from stepwell.lifecycle.inputs import SERVICE, Evaluated, ReuseChecked, WaitTerms
 from stepwell.lifecycle.items import ItemGroup, Items
 from stepwell.lifecycle.model import NO_FLOW, ItemState, StepState, Task
 from stepwell.lifecycle.remote_transitions import RemoteTransitions
@@ -68,11 +68,16 @@ class StepTransitions:
         elif flow.waits_for is not None:
             assert self._waits is not None
             assert input_.terms is not None
-            end = self._waits.begin(decision, step, flow.waits_for, input_.terms, now)
-            if end is not None:
-                self.end_wait(decision, step, end, now)
+            if self._reuse is None or not self._reuse.hold_decision(step.position, flow.waits_for, input_.terms):
+                self._begin_wait(decision, step, flow.waits_for, input_.terms, now)
         else:
             self._want_slots(decision, [step.position])
+
+    def _begin_wait(self, decision: Decision, step: StepState, kind: WaitKind, terms: WaitTerms, now: datetime) -> None:
+        assert self._waits is not None
+        end = self._waits.begin(decision, step, kind, terms, now)
+        if end is not None:
+            self.end_wait(decision, step, end, now)
 
     def _begin_items(self, decision: Decision, step: StepState, values: Sequence[bytes], now: datetime) -> None:
         assert self._items is not None
@@ -106,9 +111,14 @@ class StepTransitions:
 
     def end_check(self, decision: Decision, input_: ReuseChecked, now: datetime) -> None:
         """Complete a unit that takes over a result; let another one want a slot."""
+        assert self._reuse is not None
         units, unit = self._units, self._units.units[input_.position]
+        terms = self._reuse.decisions.pop(unit.position, None)
         if input_.result is None or input_.reused is None:
-            self.want_slots(decision, [unit.position])
+            if terms is None:
+                self.want_slots(decision, [unit.position])
+            else:
+                self._begin_wait(decision, unit, WaitKind.DECISION, terms, now)
             return
         if self._items is not None and isinstance(unit, ItemState) and unit.status is StepStatus.PENDING:
             self._items.groups[unit.place.step].begin()
@@ -152,12 +162,15 @@ class StepTransitions:
     def end_wait(self, decision: Decision, step: StepState, end: WaitEnd, now: datetime) -> None:
         """End a step whose wait has ended. It fails if the workflow's results have no room for its result."""
         assert self._waits is not None
+        wait = self._waits.open.get(step.position)
         self._waits.remove(decision, step)
         if end.result is None:
             self.fail_unstarted(decision, step, end.error or "", now, end.actor)
         elif (refusal := self._units.output_budget.refusal(end.result)) is not None:
             self.fail_unstarted(decision, step, refusal, now)
         else:
+            if wait is not None and wait.fingerprint is not None and end.actor != SERVICE:
+                step.flow = replace(NO_FLOW, decision=wait.fingerprint)
             self.complete(decision, step, end.result, now, actor=end.actor)
 
     def fail_unstarted(

@@ -10,6 +10,7 @@ What must hold:
 
 from collections.abc import Mapping
 from datetime import datetime, timedelta
+from hashlib import sha256
 from typing import Any
 
 from msgspec import Raw, Struct, json
@@ -63,7 +64,8 @@ class Waits:
         """Begin the wait of a step. Return its end if its signal is here already, or its time is over."""
         until = terms.until if terms.timeout_s is None else now + timedelta(seconds=terms.timeout_s)
         message = terms.shown.message
-        wait = Wait(terms.id, kind, now, until, terms.choices, terms.on_timeout, terms.rejects, message)
+        shown = fingerprint_of(terms) if kind is WaitKind.DECISION else None
+        wait = Wait(terms.id, kind, now, until, terms.choices, terms.on_timeout, terms.rejects, message, shown)
         self.open[step.position] = wait
         step.flow, step.status = FlowState(wait), StepStatus.RUNNING
         step.started_at = self._units.begin_of_attempt(self._units.plans[step.position], now)
@@ -129,6 +131,11 @@ class Waits:
         for position, wait in sorted(self.open.items()):
             if wait.until is not None:
                 decision.effects.append(WakeAt(position, wait.until))
+
+
+def fingerprint_of(terms: WaitTerms) -> str:
+    """Return the fingerprint of what a person sees who decides."""
+    return sha256(json.encode([terms.shown.message, terms.choices, Raw(terms.shown.inputs)])).hexdigest()
 
 
 def is_over(wait: Wait, now: datetime) -> bool:

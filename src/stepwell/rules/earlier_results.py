@@ -61,6 +61,10 @@ def _earlier_result(workflow_id: UUID, unit: CompletedUnit, tasks: Sequence[Task
             outputs=reused.outputs,
             saved=reused.saved,
         )
+    if unit.flow is not None and unit.flow.given_by is not None:
+        return None  # nobody knows what work that was
+    if unit.flow is not None and unit.flow.decision is not None:
+        return EarlierResult(unit.key, unit.step_id, unit.flow.decision, workflow_id, None, unit.size)
     if unit.repeat is None:
         tasks = [task for task in tasks if task.id == unit.task_id]
     if not tasks or unit.task_id is None or (fingerprint := tasks[0].fingerprint) is None:

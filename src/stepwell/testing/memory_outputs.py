@@ -11,7 +11,7 @@ from stepwell.basics.artifacts import PATH_IN_JSON, artifact_path
 from stepwell.basics.folder_names import DefinitionKey, StepOrItem, StepPaths
 from stepwell.contract.enums import StepStatus, TaskStatus, TaskType
 from stepwell.contract.tasks import Output
-from stepwell.lifecycle.model import NO_FLOW, ItemKey, StepState, Task
+from stepwell.lifecycle.model import NO_FLOW, ItemKey, ItemState, StepState, Task
 from stepwell.ports.uploads import UploadStatus
 from stepwell.rules.list_records import ITEM_ATTEMPTS, OutputCursor, StoredOutput, TaskCursor
 from stepwell.testing.memory_tables import Tables, TaskRow, WorkflowRow
@@ -114,7 +114,29 @@ def _child_that_counts(member: _Member, task: Task) -> UUID | None:
 
 def _files(tables: Tables, member: _Member, paths: StepPaths) -> list[StoredOutput]:
     """Return the files of the workflow in the order of their cursors."""
-    return sorted([*_made(member, paths), *_given(tables, member, paths)], key=lambda each: each.cursor[1:])
+    return sorted(
+        [*_made(member, paths), *_given(tables, member, paths), *_reused(member, paths)],
+        key=lambda each: each.cursor[1:],
+    )
+
+
+def _reused(member: _Member, paths: StepPaths) -> Iterator[StoredOutput]:
+    """Yield the files of results that were taken over."""
+    units: list[StepState] = [step.state for step in member.row.record.steps or []]
+    for unit in [*units, *member.row.items.values()]:
+        if unit.flow is None or (reused := unit.flow.reused) is None or reused.task_id is None:
+            continue
+        place = unit.place if isinstance(unit, ItemState) else None
+        position = unit.position if place is None else place.step
+        as_task = Task(reused.task_id, position, 0, None, place=place)
+        for number, output in enumerate(reused.outputs, 1):
+            yield StoredOutput(
+                cursor=OutputCursor(member.row.record.id, *TaskCursor.of(as_task), number),
+                output=output,
+                task_id=reused.task_id,
+                step_path=paths.path([*member.steps, member.step_of(as_task)]),
+                is_final=member.is_final_file(as_task, output),
+            )
 
 
 def _given(tables: Tables, member: _Member, paths: StepPaths) -> Iterator[StoredOutput]:

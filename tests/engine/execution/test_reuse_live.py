@@ -2,12 +2,13 @@
 
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import pytest
 
 from stepwell.testing import MemoryDatabase
-from support.providers.scripted import ScriptedProvider
+from support.providers.scripted import Fail, ScriptedProvider, Succeed, scripted_step
 from support.service.live_service import Service, running_service, step_of
 from support.workflows.reused_results import WORKFLOWS, image, rerun, reused, run, sharper
 
@@ -115,3 +116,155 @@ async def test_only_a_run_of_the_tenant_that_has_ended_or_is_paused_is_reused(se
     for workflow, key in ((first, "is_deleted"), (created, "allowed_from")):
         answer = await service.client.post(f"{WORKFLOWS}{workflow['id']}/rerun", json={})
         assert (answer.status_code, key in answer.json()) == (409, True)
+
+
+async def items_of(service: Service, workflow: dict[str, Any], step_id: str) -> list[dict[str, Any]]:
+    answer = await service.client.get(f"{WORKFLOWS}{workflow['id']}/steps/{step_id}/items", params={"limit": 1000})
+    items: list[dict[str, Any]] = answer.json()["items"]
+    return items
+
+
+async def outputs_of(service: Service, workflow: dict[str, Any]) -> list[tuple[str, str, bool]]:
+    answer = await service.client.get(f"{WORKFLOWS}{workflow['id']}/outputs")
+    return [(each["path"], each["step_path"], each["final"]) for each in answer.json()["outputs"]]
+
+
+async def test_one_changed_item_of_many_runs(service: Service) -> None:
+    prompts = [f"vase {number}" for number in range(30)]
+    step = {**image("each", "${item}"), "for_each": {"items": prompts, "max_concurrency": 4}}
+    first = await run(service, step)
+    changed = {**step, "for_each": {"items": [*prompts[:7], "a jug", *prompts[8:]], "max_concurrency": 4}}
+    second = await run(service, changed, reuse={"from": first["id"]})
+    assert second["status"] == "COMPLETED"
+    items, old = await items_of(service, second, "each"), await items_of(service, first, "each")
+    assert [item["item"] for item in items if item["reused_from"] is None] == [7]
+    assert len(await service.tasks(second["id"])) == 1
+    assert [item["result"] for item in items if item["item"] != 7] == [
+        item["result"] for item in old if item["item"] != 7
+    ]
+    assert second["final_step_result"]["count"] == 30
+    assert len(await outputs_of(service, second)) == 30
+
+
+async def test_an_item_takes_over_the_result_of_another_item_with_the_same_work(service: Service) -> None:
+    step = {**image("each", "${item}"), "for_each": {"items": ["a", "b", "c"]}}
+    first = await run(service, step)
+    moved = {**step, "for_each": {"items": ["new", "a", "b", "c", "c"]}}
+    second = await run(service, moved, reuse={"from": first["id"]})
+    assert [item["reused_from"] is None for item in await items_of(service, second, "each")] == [
+        *(True, False, False, False, True)
+    ]
+
+
+async def test_reused_files_are_outputs_of_the_run(service: Service) -> None:
+    each = {**image("each", "${item}"), "for_each": {"items": ["a", "b"]}}
+    first = await run(service, each, image("b/c"), image("last"))
+    second = await rerun(service, first, steps=["last"])
+    old, new = await outputs_of(service, first), await outputs_of(service, second)
+    assert new[:3] == old[:3]
+    assert [path for _, path, _ in new] == ["each/0", "each/1", "b%2Fc", "last"]
+    assert [final for *_, final in new] == [False, False, False, True]
+    paged: list[str] = []
+    url: str | None = f"{WORKFLOWS}{second['id']}/outputs?limit=1"
+    while url is not None:
+        answer = await service.client.get(url)
+        paged += [each["path"] for each in answer.json()["outputs"]]
+        url = answer.links.get("next", {}).get("url")
+    assert paged == [path for path, *_ in new]
+
+
+async def test_a_sub_workflow_reuses_the_results_of_the_earlier_one_of_the_same_step_and_item(service: Service) -> None:
+    nested = {"name": "nested", "steps": [image("make", "${inputs.prompt}"), sharper("refine", "make")]}
+    config = {"workflow": nested, "inputs": {"prompt": "${item}"}}
+    step = {"id": "each", "task_type": "SUBWORKFLOW", "config": config, "for_each": {"items": ["a", "b"]}}
+    first = await run(service, step)
+    second = await run(service, {**step, "for_each": {"items": ["a", "c"]}}, reuse={"from": first["id"]})
+    found = []
+    for item in await items_of(service, second, "each"):
+        child = await service.get(item["result"]["workflow_id"])
+        found.append([each["reused_from"] is not None for each in child["steps"]])
+    assert found == [[True, True], [False, False]]
+    assert [path for path, *_ in await outputs_of(service, second)][:2] == [
+        path for path, *_ in await outputs_of(service, first)
+    ][:2]
+
+
+async def test_a_step_that_repeats_is_taken_over_as_a_whole_or_not_at_all(
+    service: Service, provider: ScriptedProvider
+) -> None:
+    provider.default = Succeed({"score": 1})
+    step = scripted_step("a", repeat={"until": "score > `5`", "max": 3})
+    first = await run(service, step)
+    assert len(await service.tasks(first["id"])) == 3
+    second = await rerun(service, first)
+    assert (reused(second), step_of(second, "a")["runs"]) == (["a"], 0)
+    more = {**step, "repeat": {"until": "score > `5`", "max": 4}}
+    assert reused(await run(service, more, reuse={"from": first["id"]})) == []
+
+
+async def test_conditions_that_go_the_other_way_and_optional_steps_decide_anew(
+    service: Service, provider: ScriptedProvider
+) -> None:
+    provider.default = Succeed({"score": 1})
+    steps = (
+        scripted_step("judge"),
+        scripted_step("if", "judge", when="judge.score == inputs.wanted"),
+        scripted_step("last", "if", run_if="all_ended", optional=True),
+    )
+    first = await run(service, *steps, inputs={"wanted": 1})
+    assert [step["status"] for step in first["steps"]] == ["COMPLETED"] * 3
+    second = await rerun(service, first, inputs={"wanted": 2})
+    assert [step["status"] for step in second["steps"]] == ["COMPLETED", "SKIPPED", "COMPLETED"]
+    assert reused(second) == ["judge", "last"]
+    third = await rerun(service, second, inputs={"wanted": 1})
+    assert reused(third) == ["judge", "last"]
+    assert step_of(third, "if")["status"] == "COMPLETED"
+
+
+async def test_the_result_of_a_fallback_is_that_of_the_fallbacks_work(
+    service: Service, provider: ScriptedProvider
+) -> None:
+    provider.default = Fail("no", retryable=False)
+    step = {**scripted_step("a", max_retries=0), "fallback_provider_type": "LOCAL"}
+    step["config"] = {"prompt": "a vase", "width": 16, "height": 16}
+    first = await run(service, step)
+    assert step_of(first, "a")["provider"] == "LOCAL"
+    calls = len(provider.calls)
+    second = await rerun(service, first)
+    assert reused(second) == ["a"]
+    assert len(provider.calls) == calls + 1, "the first provider is tried, as its work may succeed now"
+    direct = {key: value for key, value in step.items() if not key.startswith(("fallback", "provider"))}
+    assert reused(await run(service, direct, reuse={"from": first["id"]})) == ["a"]
+
+
+async def decide(service: Service, workflow_id: str, choice: str = "approve") -> dict[str, Any]:
+    await service.until(workflow_id, lambda workflow: workflow["waits_for"] == "decision")
+    answer = await service.client.post(f"{WORKFLOWS}{workflow_id}/steps/ask/decision", json={"choice": choice})
+    assert answer.status_code == 200, answer.text
+    return await service.until_ended(workflow_id)
+
+
+async def test_a_decision_is_taken_over_if_what_was_shown_is_equal(service: Service) -> None:
+    mapping = {"from_step": "make", "from_field": "result_image_path", "to_field": "image"}
+    ask = {"id": "ask", "task_type": "APPROVAL", "config": {"message": "Good?"}, "input_mappings": [mapping]}
+    first = await decide(service, (await service.create(image("make"), ask))["id"])
+    assert first["status"] == "COMPLETED"
+    second = await rerun(service, first)
+    assert reused(second) == ["make", "ask"]
+    assert step_of(second, "ask")["result"] == step_of(first, "ask")["result"]
+    assert step_of(second, "ask")["reused_from"] == {"workflow_id": first["id"], "task_id": None}
+    assert reused(await rerun(service, second)) == ["make", "ask"]
+    for changes in ({"steps": ["make"]}, {"config": {"ask": {"message": "Really?"}}}, {"steps": ["ask"]}):
+        answer = await service.client.post(f"{WORKFLOWS}{first['id']}/rerun", json=changes)
+        again = await decide(service, answer.json()["id"])
+        assert "ask" not in reused(again)
+
+
+async def test_signals_and_delays_wait_again(service: Service) -> None:
+    steps = ({"id": "go", "task_type": "SIGNAL"}, {"id": "rest", "task_type": "DELAY", "config": {"seconds": 0.01}})
+    created = await service.create(*steps)
+    await service.client.post(f"{WORKFLOWS}{created['id']}/signals/go", json={"data": 1})
+    first = await service.until_ended(created["id"])
+    answer = await service.client.post(f"{WORKFLOWS}{first['id']}/rerun", json={})
+    second = await service.until(answer.json()["id"], lambda workflow: workflow["waits_for"] == "signal")
+    assert [step["reused_from"] for step in second["steps"]] == [None, None]

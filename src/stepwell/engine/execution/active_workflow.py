@@ -108,7 +108,8 @@ class ActiveWorkflow:
     - `park_timer` lets it leave memory, because it only waits.
     - `waiting_since` has the monotonic times at which steps that may start began to wait, by position, the earliest
       first.
-    - `earlier` has the results of the earlier run that it may take over, once they are read.
+    - `earlier` has the results of the earlier run that it may take over, once they are read, and `earlier_children` the
+      sub-workflows of that run, by step and item.
     - `evicted` is set when the workflow has left memory.
     - `quiet` is set when its last attempt has ended. Who waits for that clears it before.
 
@@ -134,6 +135,7 @@ class ActiveWorkflow:
         self._loaded, self._steps = loaded, loaded.steps
         self._lent: dict[int, _LentResult] = {}
         self.earlier: EarlierResults | None = None
+        self.earlier_children: Mapping[tuple[str, int | None], Sequence[UUID]] | None = None
         self.evaluates = loaded.evaluates
         self._expressions = WorkflowExpressions(loaded) if loaded.evaluates else None
         self._positions = {step.plan.step_id: step.plan.position for step in loaded.steps}

@@ -77,7 +77,8 @@ class ReuseFinder:
         """
         left = {check.position: check.number for check in checks}
         try:
-            await self._find(workflow, left, report, missing)
+            decisions = {check.position: check.decision for check in checks if check.decision is not None}
+            await self._find(workflow, left, decisions, report, missing)
         except Exception:  # a bug must not keep the units from running
             log.exception("reuse.broken", action="reuse", workflow_id=str(workflow.workflow_id))
         for position, number in left.items():
@@ -87,12 +88,19 @@ class ReuseFinder:
         self,
         workflow: ActiveWorkflow,
         left: dict[int, int],
+        decisions: Mapping[int, str],
         report: Callable[[ReuseChecked], object],
         missing: list[str] | None,
     ) -> None:
-        """Report the checks that find a result, and remove them from *left*: numbers by position."""
+        """Report the checks that find a result, and remove them from *left*: numbers by position.
+
+        *decisions* are the fingerprints of the waits among them.
+        """
         earlier, gone = await self._earlier(workflow), set[UnitKey]()
-        wanted = {position: work for position in left if (work := await self._work(workflow, position)) is not None}
+        wanted = dict[int, WantedResult]()
+        for position in left:
+            if (work := await self._work(workflow, position, decisions.get(position))) is not None:
+                wanted[position] = work
         while wanted:
             assert workflow.run.reuse is not None
             taken = workflow.run.reuse.taken() | gone
@@ -123,8 +131,10 @@ class ReuseFinder:
             workflow.earlier = EarlierResults(await until_available(read))
         return workflow.earlier
 
-    async def _work(self, workflow: ActiveWorkflow, position: int) -> WantedResult | None:
+    async def _work(self, workflow: ActiveWorkflow, position: int, decision: str | None = None) -> WantedResult | None:
         """Return what the unit wants; None if its inputs can't be evaluated, or if there is nothing to take over."""
+        if decision is not None:
+            return WantedResult(_key(workflow, position), workflow.resolved_step(position).step_id, decision)
         provider, definition = workflow.provider(position), workflow.definition(position)
         if provider is None or not workflow.earlier:
             return None

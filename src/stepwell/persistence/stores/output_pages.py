@@ -32,12 +32,13 @@ from stepwell.runtime.offloop import off_loop
 # the present one counts. OFFSET 0 makes each subquery use an index, because the planner doesn't know how many
 # sub-workflows there are.
 _TREE: Final = """WITH RECURSIVE tree AS (
-    SELECT w.id, w.final_position, TRUE AS final, ARRAY[]::int[] AS path,
+    SELECT w.id, w.final_position, w.reuse IS NOT NULL AS reuses, TRUE AS final, ARRAY[]::int[] AS path,
            ARRAY[w.id] AS ids, ARRAY[w.id] AS finals, ARRAY[]::text[] AS step_ids, ARRAY[]::int[] AS items
     FROM workflows AS w WHERE w.id = :workflow_id AND (:every OR w.tenant IS NOT DISTINCT FROM :tenant)
       AND (:subject IS NULL OR w.created_by = :subject)
     UNION ALL
-    SELECT c.id, c.final_position, f.final AND t.position = f.final_position, f.path || ARRAY[t.position, t.attempt],
+    SELECT c.id, c.final_position, c.reuse IS NOT NULL, f.final AND t.position = f.final_position,
+           f.path || ARRAY[t.position, t.attempt],
            f.ids || c.id, CASE WHEN f.final AND t.position = f.final_position THEN f.finals || c.id ELSE f.finals END,
            array_append(f.step_ids, c.parent_step), array_append(f.items, c.parent_item)
     FROM tree AS f JOIN workflows AS c ON c.parent_id = f.id
@@ -89,6 +90,23 @@ _GIVEN: Final = f"""
     WHERE (g.position, g.attempt, m.number) > (w.from_position, w.from_attempt, w.from_number)
       AND (u.id IS NOT NULL OR k.value IS NOT NULL)
     ORDER BY g.position, g.attempt, m.number LIMIT :limit"""  # noqa: S608 - built from constants
+_FILE: Final = """e.number::int AS file,
+               e.value ->> 'path' AS path, (e.value ->> 'size')::bigint AS size, e.value ->> 'sha256' AS sha256"""
+# The files of the results that the workflow `w` has taken over. There is no attempt at these, so the files stand before
+# those of the attempts at the step or item.
+_REUSED: Final = f"""
+    SELECT (u.reused ->> 'task_id')::uuid, u.position, u.attempt, u.item, u.step_id, {_FILE}
+    FROM (
+        SELECT s.position, 0 AS attempt, NULL::int AS item, s.step_id, s.flow -> 'reused' AS reused
+        FROM steps AS s
+        WHERE w.reuses AND s.workflow_id = w.id AND s.position >= w.from_position AND s.flow ->> 'reused' IS NOT NULL
+        UNION ALL
+        SELECT i.position, i.item * {ITEM_ATTEMPTS}, i.item, s.step_id, i.flow -> 'reused'
+        FROM step_items AS i JOIN steps AS s ON s.workflow_id = i.workflow_id AND s.position = i.position
+        WHERE w.reuses AND i.workflow_id = w.id AND i.position >= w.from_position AND i.flow ->> 'reused' IS NOT NULL
+    ) AS u CROSS JOIN LATERAL json_array_elements(u.reused -> 'outputs') WITH ORDINALITY AS e(value, number)
+    WHERE (u.position, u.attempt, e.number) > (w.from_position, w.from_attempt, w.from_number)
+    ORDER BY u.position, u.attempt, e.number LIMIT :limit"""  # noqa: S608 - built from constants
 # Both sides of the lateral join are subqueries. So it reads the workflows in their order, and the limit ends it. If the
 # join had an ORDER BY instead, it would read the files of all workflows first.
 # A file is final if the final step made it, or if the result of that step names it. `finals` are the workflow and those
@@ -108,8 +126,7 @@ page AS MATERIALIZED (
     ) AS w
     CROSS JOIN LATERAL (
       (
-        SELECT t.id, t.position, t.attempt, t.item, s.step_id, e.number::int AS file,
-               e.value ->> 'path' AS path, (e.value ->> 'size')::bigint AS size, e.value ->> 'sha256' AS sha256
+        SELECT t.id, t.position, t.attempt, t.item, s.step_id, {_FILE}
         FROM tasks AS t
         JOIN steps AS s ON s.workflow_id = t.workflow_id AND s.position = t.position
         LEFT JOIN step_items AS i ON i.workflow_id = t.workflow_id AND i.position = t.position AND i.item = t.item
@@ -122,7 +139,7 @@ page AS MATERIALIZED (
                    ELSE position('media/' || t.id || '/' IN coalesce(i.result, s.result)::text) > 0 END
           AND coalesce(i.flow, s.flow) ->> 'given_by' IS NULL
         ORDER BY t.position, t.attempt, e.number LIMIT :limit
-      ) UNION ALL ({_GIVEN})
+      ) UNION ALL ({_GIVEN}) UNION ALL ({_REUSED})
       ORDER BY position, attempt, file LIMIT :limit
     ) AS o
     LIMIT :limit

@@ -27,7 +27,7 @@ from stepwell.engine.execution.children.stored_children import StoredChildren
 from stepwell.engine.execution.new_workflow import Creation, NewWorkflowBundle, build_workflow
 from stepwell.lifecycle.child_records import ParentLink
 from stepwell.lifecycle.inputs import SERVICE, Start
-from stepwell.lifecycle.model import ItemState, Task
+from stepwell.lifecycle.model import ItemState, ReuseRule, Task
 from stepwell.ports.clock import Clock, NewId
 from stepwell.rules.webhook_secrets import WebhookSecrets
 from stepwell.runtime.fair_turns import FairTurns
@@ -82,12 +82,23 @@ class ChildBuilder:
             link = _link(parent, ancestry, task)
             validated = await self._validate(parent.tenant, body, link.depth)
             request = stored_request(validated.request)
-            validated = structs.replace(validated, request=request, definition=reference)
+            reuse = await self._reuse(parent, link, task)
+            validated = structs.replace(validated, request=request, definition=reference, reuse=reuse)
             now = self._clock.now()
             creation = Creation(child_id, parent.tenant, SERVICE, parent.created_by, now, link, parent.files.named)
             start = Start(SERVICE, self._new_id(now), None)
             build = partial(build_workflow, validated, creation, start, self._new_id)
             return await off_loop(build, steps=len(validated.steps))
+
+    async def _reuse(self, parent: ActiveWorkflow, link: ParentLink, task: Task) -> ReuseRule | None:
+        """Return the rule by which the sub-workflow reuses the earlier one of the same step, item and run; or None."""
+        checks = parent.run.reuse
+        if checks is None or parent.resolved_step(task.position).position in checks.never:
+            return None
+        if parent.earlier_children is None:
+            parent.earlier_children = await self._children.of_run(parent.tenant, checks.rule.from_)
+        earlier = parent.earlier_children.get((link.step_id, link.item), ())
+        return ReuseRule(earlier[min(parent.run_number(task.position), len(earlier) - 1)]) if earlier else None
 
     async def _validate(self, tenant: str | None, body: Mapping[str, Any], depth: int) -> ValidatedWorkflow:
         """Validate the definition *body*. *depth* is the number of its ancestors.

@@ -9,7 +9,8 @@ import structlog
 from anyio import sleep
 
 from stepwell.basics.errors import InvalidTransition, NotFound, TooManyRequests, Unavailable
-from stepwell.basics.tenancy import EVERY_TENANT
+from stepwell.basics.tenancy import EVERY_TENANT, TenantScope
+from stepwell.basics.workflow_limits import RootLimits
 from stepwell.contract.definition import DefinitionReference
 from stepwell.contract.enums import StepStatus, WorkflowStatus
 from stepwell.engine.execution.runnable_definitions import definition_of_step
@@ -54,6 +55,14 @@ class StoredChildren:
     async def record(self, workflow_id: UUID) -> WorkflowRecord | None:
         """Return the record of a sub-workflow or of its parent, without steps; None if it doesn't exist."""
         return await until_available(partial(self._reader.get, EVERY_TENANT, workflow_id))
+
+    async def of_run(self, tenant: str | None, workflow_id: UUID) -> dict[tuple[str, int | None], list[UUID]]:
+        """Return the sub-workflows of a run of *tenant*, by step and item, in the order in which they were created."""
+        read = partial(self._reader.children, TenantScope(tenant), workflow_id, RootLimits().sub_workflows)
+        found: dict[tuple[str, int | None], list[UUID]] = {}
+        for child in (await until_available(read)).first:
+            found.setdefault((child.step_id, child.item), []).append(child.id)
+        return found
 
     async def definition(
         self, root_id: UUID, config: Mapping[str, Any]
