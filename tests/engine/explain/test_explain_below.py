@@ -80,6 +80,9 @@ async def test_a_failed_step_repeats_its_error_also_below_its_parent(service: Se
     steps = (await explain(service, await child_of(service, created)))["steps"]
     reason = steps["print"]["reason"]
     assert (steps["print"]["status"], reason["code"], reason["error"]) == ("FAILED", "failed", "out of paper")
-    assert reason["detail"] == "Has failed for good: out of paper. Resume runs it again."
+    assert reason["detail"] == (
+        "Has failed for good: out of paper. "
+        "Resume runs it again, unless somebody gives it a result by hand, or skips it."
+    )
     reason = (await explain(service, created["id"]))["steps"]["sub"]["reason"]
     assert "out of paper" in reason["detail"]

@@ -226,7 +226,9 @@ class _Steps:
         state, error = self._snapshot.state, step.state.error_message
         if state.deleted_at is not None or state.status not in _CONTINUABLE:
             return None
-        then = " Resume runs it again." if state.status is WorkflowStatus.FAILED and self._resumable else ""
+        then = ""
+        if state.status is WorkflowStatus.FAILED and self._resumable:
+            then = " Resume runs it again, unless somebody gives it a result by hand, or skips it."
         detail = f"Has failed for good: {(error or 'no error is known').rstrip('.')}.{then}"
         return HasFailed(detail=detail, steps=[step.plan.step_id], error=error, failure=None)
 

@@ -2,6 +2,7 @@
 // the browser keeps the focus inside, returns it afterwards, and closes it on Escape.
 import { getJson, isAbort } from "../../lib/api.js";
 import { serviceNow } from "../../lib/clock.js";
+import { byHandForm, canEndByHand } from "../../lib/by_hand_form.js";
 import { canDecide, decisionForm } from "../../lib/decision_form.js";
 import { errorNotice, html, icon, nothing, render } from "../../lib/dom.js";
 import { amount, dateTime, duration, durationBetween, money, number, plural } from "../../lib/format.js";
@@ -28,6 +29,7 @@ const SKIPPED_BECAUSE = {
   when: "Skipped, because its condition isn't true.",
   failure: "Skipped, because a step before it has failed.",
   dependency: "Skipped, because a step that it needs was skipped.",
+  manual: "Skipped by a person.",
 };
 const RUNS_IF = {
   any_completed: "All that it needs have ended, at least one with success",
@@ -63,6 +65,7 @@ export class Drawer {
     this.tasks = null;
     this.mostAttempts = MOST_ATTEMPTS;
     this.form = {};
+    this.forms = new Map(); // those for ends by hand, by the number of the item; null for the step itself
     this.runInputs = null;
     this.gallery = this.stepOf(stepId).for_each ? new ItemGallery(this.reader.path, stepId, () => this.draw()) : null;
     this.causes = [];
@@ -154,9 +157,10 @@ export class Drawer {
         ${step.skip_reason ? html`<section class="notice" aria-label="Why it was skipped"><p>${
           SKIPPED_BECAUSE[step.skip_reason] ?? step.skip_reason}</p></section>` : nothing}
         ${step.error_message ? html`<section class="notice notice-error" aria-label="Error"><p class="break">${sentenceView(step.error_message)}</p></section>` : nothing}
+        ${this.byHand(step)}
         ${this.gallery ? nothing : this.outputs(step)}
         ${definitionList(stepFacts(step))}
-        ${this.gallery ? this.gallery.view(step, this.requests.signal) : nothing}
+        ${this.gallery ? this.gallery.view(step, this.requests.signal, (item) => this.byHand(step, item)) : nothing}
         ${this.inputs(step)}
         ${this.gallery ? nothing : this.result(step)}
         ${this.attempts(step)}
@@ -195,6 +199,15 @@ export class Drawer {
     const signal = { runId: this.reader.run.id, name: step.config?.name ?? step.step_id };
     return html`<section aria-label="Signal">
       ${signalForm(signal, this.form, { redraw: () => this.draw(), onSent: (error) => this.onDecided(error) })}</section>`;
+  }
+
+  /** The form that ends the step, or an item of it, by hand, for viewers who may do that now. */
+  byHand(step, item = null) {
+    const { run } = this.reader;
+    if (!canEndByHand(run, step, item)) return nothing;
+    const key = item?.item ?? null;
+    if (!this.forms.has(key)) this.forms.set(key, {});
+    return byHandForm({ run, step, item }, this.forms.get(key), { redraw: () => this.draw(), onDone: () => this.read() });
   }
 
   onDecided(error = null) {
@@ -251,6 +264,7 @@ function repeatFact({ repeat, runs }) {
 
 function stepFacts(step) {
   const facts = [["Task", step.task_type]];
+  if (step.given_by) facts.push(["Result given by", step.given_by]);
   if (step.provider) facts.push(["Provider", step.provider]);
   if (step.model) facts.push(["Model", step.model]);
   if (money(step.cost) !== "–") facts.push(["Cost", money(step.cost)]);

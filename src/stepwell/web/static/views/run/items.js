@@ -12,7 +12,8 @@ const RESULT_CHARS = 300;
 /** How the items of a step stand, as "7 of 12 completed, 2 failed"; "" for a step without items. */
 export function itemsText({ items }) {
   if (!items) return "";
-  return `${number(items.completed)} of ${number(items.total)} completed${items.failed ? `, ${number(items.failed)} failed` : ""}`;
+  const counts = [[items.failed, "failed"], [items.skipped, "skipped"]].filter(([count]) => count);
+  return [`${number(items.completed)} of ${number(items.total)} completed`, ...counts.map(([count, word]) => `${number(count)} ${word}`)].join(", ");
 }
 
 /** The link to the sub-workflow that a step, or one of its items, runs or has run; null without one. */
@@ -49,19 +50,20 @@ export class ItemGallery {
     this.read(signal);
   }
 
-  view(step, signal) {
+  /** @param byHand returns the form that ends an item by hand */
+  view(step, signal, byHand) {
     const { items, error } = this;
     return html`<section aria-label="Items"><h3>Items</h3>
       ${error ? errorNotice(error, () => this.read(signal)) : nothing}
       ${items === null ? (error ? nothing : html`<p class="dim" role="status">Loading…</p>`)
-        : items.length ? html`<ol class="items">${items.map((item) => card(item, step))}</ol>` : html`<p class="dim">${
+        : items.length ? html`<ol class="items">${items.map((item) => card(item, step, byHand))}</ol>` : html`<p class="dim">${
           step.items ? "There are none: the list is empty." : "They aren't known yet."}</p>`}
       ${items && items.length < this.total ? html`<p><button type="button" class="button" @click=${() => this.showMore(signal)}>Show more</button>
         <span class="dim">${items.length} of ${plural(this.total, "item")}</span></p>` : nothing}</section>`;
   }
 }
 
-function card(item, step) {
+function card(item, step, byHand) {
   const name = `Item ${item.item} of ${step.step_id}`;
   const path = shownFile(item.result);
   const child = childLink(step, item);
@@ -73,7 +75,9 @@ function card(item, step) {
     ${child ? html`<p class="small">${child}</p>` : nothing}
     ${item.error_message ? html`<p class="attempt-error break">${item.error_message}</p>` : nothing}
     ${item.result && !path ? html`<p class="item-value dim small break">${shorten(item.result.result_text ?? item.result, RESULT_CHARS)}</p>` : nothing}
-    ${item.retry_count ? html`<p class="dim small">${plural(item.retry_count, "retry", "retries")}</p>` : nothing}</li>`;
+    ${item.given_by ? html`<p class="dim small">Given by ${item.given_by}</p>` : nothing}
+    ${item.retry_count ? html`<p class="dim small">${plural(item.retry_count, "retry", "retries")}</p>` : nothing}
+    ${byHand(item)}</li>`;
 }
 
 /** Return a value as a text of at most *most* characters. An object is a list of its members. */
