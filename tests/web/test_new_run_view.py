@@ -158,6 +158,39 @@ async def test_a_run_is_made_again_with_changes(user: User) -> None:
     assert (run["name"], run["status"]) == ("Second", "PENDING")
 
 
+async def test_a_run_that_has_ended_is_run_again_with_changes_and_its_pictures_are_compared(user: User) -> None:
+    refine = {"id": "refine", "task_type": "REFINE", "config": {"upscale_factor": 2}} | {
+        "input_mappings": [{"from_step": "draw", "from_field": "result_image_path", "to_field": "base_image_url"}]
+    }
+    created = await user.create({**IMAGE, "id": "draw"}, refine)
+    await user.site.service.until_ended(created["id"])
+    page = await user.open(f"/ui/new?from={created['id']}")
+    await expect(page.get_by_role("heading", name="Run again with changes")).to_be_visible()
+    results = page.get_by_role("list", name="Results")
+    await expect(results).to_have_text("2 steps take over their results")
+    text = await text_of(page)
+    assert json.loads(text)["reuse"] == {"from": created["id"]}
+    await write(page, text.replace('"upscale_factor": 2', '"upscale_factor": 1'))
+    await expect(results).to_have_text("1 step takes over its result1 step runs")
+    assert await accessibility_faults(page) == []
+    await keep_screenshots(page, "run-again")
+    await page.get_by_role("button", name="Run", exact=True).click()
+    await expect(page).to_have_url(RUN_URL)
+    run = await user.site.service.until_ended(page.url.rsplit("/", 1)[1])
+    assert [step["reused_from"] is not None for step in run["steps"]] == [True, False]
+
+    await page.goto(f"{user.site.url}/ui/workflows/{run['id']}?tab=outputs")
+    await page.get_by_role("button", name="Before and after: Image of refine").click()
+    dialog = page.get_by_role("dialog", name="Compare outputs")
+    await expect(dialog.get_by_role("img", name="Image of refine (before)")).to_have_js_property("naturalWidth", 128)
+    await expect(dialog.get_by_role("img", name="Image of refine", exact=True)).to_have_js_property("naturalWidth", 64)
+    await keep_screenshots(page, "run-before-and-after")
+    await page.keyboard.press("Escape")
+    await expect(page.get_by_role("button", name="Before and after: Image of draw")).to_have_count(0)
+    await page.goto(f"{user.site.url}/ui/workflows/{run['id']}?step=draw")
+    await expect(page.get_by_role("dialog", name="draw")).to_contain_text("Result taken over from")
+
+
 async def test_a_run_that_does_not_exist_is_an_error_beside_the_example(user: User) -> None:
     page = await user.open("/ui/new?from=0198c0de-0000-7000-8000-000000000000")
     await expect(page.get_by_role("region", name="Price")).to_be_visible()

@@ -2,9 +2,18 @@
 import { html, nothing } from "./dom.js";
 import { amount, duration, number, plural } from "./format.js";
 
+// What becomes of the steps of a run that takes over results of an earlier one.
+const FORECASTS = {
+  reused: ["takes over its result", "take over their results"],
+  runs: ["runs", "run"],
+  depends: ["runs if its inputs change", "run if their inputs change"],
+  skipped: ["is skipped", "are skipped"],
+};
+const MOST_GONE = 5;
+
 /** The plan of the API: its price, and its layers. *action* stands below the price. */
 export function planPanel(plan, action = nothing) {
-  return html`<section class="card" aria-label="Price"><h2>Price</h2>${priceText(plan.price)}${budgetText(plan.budget)}${action}</section>
+  return html`<section class="card" aria-label="Price"><h2>Price</h2>${priceText(plan.price)}${budgetText(plan.budget)}${forecastView(plan)}${action}</section>
     <section class="card" aria-label="Order of the steps"><h2>Order</h2>
       <p class="dim">${plan.runs.least < plan.runs.most ? `${number(plan.runs.least)} to ` : nothing}${
         plural(plan.steps.length, "step")} in ${plural(plan.layers.length, "layer")}; the longest chain has
@@ -26,6 +35,16 @@ function budgetText(budget) {
     budget.unknown_steps ? ", if unknown prices are 0" : ""}.</p>`;
 }
 
+/** How many steps take over their results, and how many run; nothing for a run that takes over none. */
+function forecastView({ steps, gone = [] }) {
+  const counts = Object.entries(FORECASTS).map(([name, texts]) => [steps.filter((step) => step.forecast === name).length, texts])
+    .filter(([count]) => count);
+  return html`${counts.length ? html`<ul class="plan-forecast" aria-label="Results">${counts.map(([count, [one, many]]) => html`<li>${
+    plural(count, "step")} ${count === 1 ? one : many}</li>`)}</ul>` : nothing}
+    ${gone.length ? html`<p class="dim break">Steps run because files of the earlier run are gone: ${gone.slice(0, MOST_GONE).join(", ")}${
+      gone.length > MOST_GONE ? " and others" : ""}</p>` : nothing}`;
+}
+
 function sumText(sums) {
   return sums.filter((each) => each.amount).map((each) => amount(each.amount, each.currency)).join(" + ");
 }
@@ -45,7 +64,10 @@ function layers(plan) {
 }
 
 function planStep(step, critical) {
+  const { forecast, forecast_items: items } = step;
   const facts = [
+    forecast && FORECASTS[forecast]?.[0],
+    items && `${plural(items.reused, "item")} taken over, ${number(items.runs)} to run`,
     step.provider && [step.provider, step.model].filter(Boolean).join(" · "),
     step.price && (step.price.amount ? amount(step.price.amount, step.price.currency) : null),
     step.items && (step.items.least === step.items.most ? plural(step.items.most, "item")
@@ -54,7 +76,7 @@ function planStep(step, critical) {
     step.uncertain && (step.when ? "if its condition is true" : "if a condition is true"),
     step.expected_s < 0.001 ? null : `about ${duration(step.expected_s * 1000)}`,
   ].filter(Boolean);
-  return html`<li class="layer-step ${critical ? "layer-critical" : ""}" title=${critical ? "On the longest chain" : ""}>
+  return html`<li class="layer-step ${critical ? "layer-critical" : ""} ${forecast === "reused" ? "layer-reused" : ""}" title=${critical ? "On the longest chain" : ""}>
     <strong class="break">${step.step_id}</strong> <span class="mono dim">${step.task_type}</span>
     ${facts.length ? html`<div class="dim small break">${facts.join(", ")}</div>` : nothing}</li>`;
 }

@@ -1,7 +1,8 @@
 // The view "New run": an editor for a definition, with its faults, its price and the order of its steps beside it.
 //
 // The URL says what is in the editor at first: ?from=ID the definition of a run, ?example=NAME an example, else the first
-// example. new/editor.js is the editor, new/completion.js its completion.
+// example. A definition of a run that has ended, or is paused, takes over the run's results: the plan says which. new/editor.js is the
+// editor, new/completion.js its completion.
 import { ApiError, getJson, isAbort, request } from "../lib/api.js";
 import { confirm } from "../lib/dialog.js";
 import { announce, errorNotice, html, icon, loading, nothing, notice, render } from "../lib/dom.js";
@@ -13,6 +14,7 @@ import { DefinitionSchema } from "./new/definition_schema.js";
 import { faultList } from "./new/fault_list.js";
 
 const JSON_TYPE = "application/json";
+const REUSABLE = new Set(["PAUSED", "COMPLETED", "FAILED", "CANCELLED"]); // statuses of runs whose results can be taken over
 const MAC = /Mac|iPhone|iPad/.test(navigator.platform);
 
 export default async function mount(element, context) {
@@ -25,6 +27,7 @@ class NewRunView {
     Object.assign(this, { element, context, examples: JSON.parse(dataset.examples ?? "[]") });
     Object.assign(this, { editor: null, schema: null, plan: null, faults: [], error: null, uploading: null });
     Object.assign(this, { busy: false, checking: true, changed: false, example: "", graph: null, loadError: null });
+    this.reuses = false; // the definition is that of a run, and takes over its results
     this.first = null; // the text that the editor has at first, and the outcome of its plan
     this.planning = new AbortController();
   }
@@ -70,7 +73,7 @@ class NewRunView {
     const parameters = new URLSearchParams(location.search);
     const from = parameters.get("from");
     try {
-      if (from) return indented((await request(`/workflows/${encodeURIComponent(from)}/definition`, { asText: true })).data);
+      if (from) return indented(await this.definitionOf(from));
     } catch (error) {
       this.loadError = error; // it stays while the example below is checked
     }
@@ -78,6 +81,16 @@ class NewRunView {
     const example = chosen ?? this.examples[0];
     this.example = example?.name ?? "";
     return example?.text ?? "{}\n";
+  }
+
+  /** The text of a run's definition, which takes over the results of the run if it can. */
+  async definitionOf(id) {
+    const path = `/workflows/${encodeURIComponent(id)}`;
+    const [{ data: text }, run] = await Promise.all([
+      request(`${path}/definition`, { asText: true }), getJson(path, { query: { include_steps: false, include_results: false } }),
+    ]);
+    this.reuses = REUSABLE.has(run.status) && !run.is_deleted;
+    return this.reuses ? text.replace("{", `{"reuse": {"from": "${run.id}"}, `) : text;
   }
 
   /** Without the schema, the editor works without completion. */
@@ -193,7 +206,7 @@ class NewRunView {
   draw() {
     const { canWrite } = this.context;
     render(html`
-      <div class="view-header"><h1>New run</h1>${this.toolbar(canWrite)}</div>
+      <div class="view-header"><h1>${this.reuses ? "Run again with changes" : "New run"}</h1>${this.toolbar(canWrite)}</div>
       ${canWrite ? nothing : html`<p class="notice notice-warning">Your token may only read. Here you can check a definition;
         to run it, a token needs the scope <code>workflows:write</code>.</p>`}
       ${this.loadError ? notice("error", "The definition of that run can't be read",
@@ -203,6 +216,8 @@ class NewRunView {
           ${this.uploading ? html`<p class="progress" role="status"><span class="break">${this.uploading.name} is uploading</span>
             <progress max="1" .value=${this.uploading.progress} aria-label="Upload"></progress>
             <span class="progress-text">${percent(100 * this.uploading.progress)}</span></p>` : nothing}
+          ${this.reuses ? html`<p class="dim">Change what you like. Steps whose work stays the same take over their results and cost nothing.
+            Without the member <code>reuse</code>, all steps run.</p>` : nothing}
           <p class="dim editor-help">${canWrite ? html`Drop a file onto the text: it is uploaded, and its path is inserted. ` : nothing}
             <kbd>Ctrl</kbd> <kbd>Space</kbd> completes${canWrite ? html`, <kbd>${MAC ? "⌘" : "Ctrl"}</kbd> <kbd>Enter</kbd> runs` : nothing}.</p>
         </div>

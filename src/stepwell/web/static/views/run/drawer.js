@@ -264,6 +264,9 @@ function repeatFact({ repeat, runs }) {
 
 function stepFacts(step) {
   const facts = [["Task", step.task_type]];
+  if (step.reused_from) facts.push(["Result taken over from", html`<a class="mono" href=${`/ui/workflows/${step.reused_from.workflow_id}`}>${
+    step.reused_from.workflow_id}</a>`]);
+  if (step.saved) facts.push(["Saved", amount(step.saved.amount, step.saved.currency)]);
   if (step.given_by) facts.push(["Result given by", step.given_by]);
   if (step.provider) facts.push(["Provider", step.provider]);
   if (step.model) facts.push(["Model", step.model]);

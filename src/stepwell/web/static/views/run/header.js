@@ -1,7 +1,7 @@
 // The head of a run's view: its path, name, status, buttons and facts, in three lines of a wide screen; and its errors.
 import { copyButton } from "../../lib/copy.js";
 import { html, nothing } from "../../lib/dom.js";
-import { dateTime, durationBetween, money, number, plural, shortId, shortTime } from "../../lib/format.js";
+import { amount, dateTime, durationBetween, money, number, plural, shortId, shortTime } from "../../lib/format.js";
 import { progressBar, statusBadge, statusText, waitText } from "../../lib/status.js";
 import { sentenceView } from "./reasons.js";
 
@@ -49,10 +49,19 @@ function facts(run, more) {
   const entries = [["Progress", progressBar(run, counts)]];
   const cost = money(run.cost);
   if (cost !== "–") entries.push(["Cost", cost]);
+  const saved = savedText(run.steps ?? []);
+  if (saved) entries.push(["Saved", saved]);
   entries.push(...more);
   if (run.started_at) entries.push(["Duration", durationBetween(run.started_at, run.completed_at)]);
   entries.push(["Created", html`<time datetime=${run.created_at} title=${dateTime(run.created_at)}>${shortTime(run.created_at)}</time>`]);
   return entries;
+}
+
+/** What the results that the *steps* have taken over cost then; "" without any. */
+function savedText(steps) {
+  const sums = new Map();
+  for (const { saved } of steps) if (saved?.amount) sums.set(saved.currency, (sums.get(saved.currency) ?? 0) + saved.amount);
+  return [...sums].map(([currency, sum]) => amount(sum, currency)).join(" + ");
 }
 
 function moreFacts(run, everyTenant) {
@@ -61,6 +70,7 @@ function moreFacts(run, everyTenant) {
     ["Created", dateTime(run.created_at)],
     ["Started", run.started_at && dateTime(run.started_at)],
     ["Ended", run.completed_at && dateTime(run.completed_at)],
+    ["Run again from", run.derived_from && html`<a class="mono" href=${`/ui/workflows/${run.derived_from}`}>${run.derived_from}</a>`],
     ["Definition", run.definition && html`<a href=${`/ui/definitions/${run.definition.name}?${new URLSearchParams({
       version: run.definition.version, ...(everyTenant && run.origin_tenant_id ? { origin_tenant_id: run.origin_tenant_id } : {}),
     })}`}>${run.definition.name}@${run.definition.version}</a>`],

@@ -33,13 +33,14 @@ class OutputsTab {
     this.isCut = false; // there are further pages
     this.error = null;
     this.shown = CARDS;
+    this.earlier = null; // the outputs of the run that this one was made from; null: they weren't read
     this.chosen = null; // the key of the output that is to be compared with another one
     this.failed = new FailedItems(`/workflows/${encodeURIComponent(context.id)}`, () => this.draw());
     const [list, viewer, comparison] = ["div", "div", "div"].map((name) => document.createElement(name));
     element.replaceChildren(list, viewer, comparison);
     this.list = list;
     this.viewer = new OutputViewer(viewer, () => this.outputs);
-    this.comparison = new OutputComparison(comparison, () => this.outputs);
+    this.comparison = new OutputComparison(comparison, () => [...this.outputs, ...(this.earlier ?? [])]);
     this.read = refresher(() => this.load(), { pauseMs: () => PAUSE_MS });
   }
 
@@ -47,7 +48,34 @@ class OutputsTab {
   update() {
     this.failed.update(this.context.run.steps);
     this.read();
+    if (this.context.run.derived_from && !this.earlier) this.readEarlier();
     this.draw();
+  }
+
+  /** Reads the outputs of the earlier run, for comparison. It may be deleted: then there is nothing to compare with. */
+  async readEarlier() {
+    this.earlier = [];
+    const path = `/workflows/${this.context.run.derived_from}`;
+    try {
+      const read = async (...arguments_) => (await this.context.api.request(...arguments_)).data;
+      const [run, { outputs }] = await Promise.all([
+        read(path, { query: { include_results: false } }), read(`${path}/outputs`, { query: { limit: PAGE } }),
+      ]);
+      this.earlier = outputsOf(run, outputs, false).map((each) => ({
+        ...each, key: `before\n${each.key}`, stepPath: `${each.stepPath} (before)`, of: each.stepPath,
+      }));
+    } catch (error) {
+      console.warn(error);
+    }
+    this.draw();
+  }
+
+  /** The output of the earlier run in whose place *output* is; undefined if the result was taken over, or is new. */
+  before(output) {
+    const earlier = output.path ? this.earlier ?? [] : [];
+    if (earlier.some((each) => each.path === output.path)) return undefined;
+    const same = earlier.filter((each) => each.of === output.stepPath && each.kind === output.kind);
+    return same.find((each) => each.name === output.name) ?? same[0];
   }
 
   /** True if *events* may be those of sub-workflows, whose files the run's own events don't announce. */
@@ -135,6 +163,7 @@ class OutputsTab {
     const title = outputTitle(output);
     const visual = output.kind === "image" || output.kind === "video";
     const compares = this.outputs.length > 1;
+    const before = this.before(output);
     return html`<li class=${classMap({ card: true, "output-card": true, "output-card-final": output.isFinal })}>
       <div class=${`output-frame output-frame-${output.kind}`}>
         ${outputContent(output, { draw: () => this.draw() })}
@@ -151,6 +180,8 @@ class OutputsTab {
       <div class="output-actions">
         ${compares ? html`<button type="button" class="button" aria-pressed=${this.chosen === output.key ? "true" : "false"}
           aria-label=${`Compare: ${title}, ${output.name}`} @click=${() => this.choose(output.key)}>Compare</button>` : nothing}
+        ${before ? html`<button type="button" class="button" aria-label=${`Before and after: ${title}, ${output.name}`}
+          @click=${() => this.comparison.open(before.key, output.key)}>Before and after</button>` : nothing}
         ${visual || output.kind === "file" || output.kind === "sound" ? nothing : html`<button type="button" class="button"
           aria-label=${`Enlarge: ${title}, ${output.name}`} @click=${() => this.viewer.open(output.key)}>Enlarge</button>`}
         ${output.text === null ? nothing : copyTextButton(() => output.text)}
