@@ -3499,15 +3499,15 @@ LIMIT $2::INTEGER;
 --                               Index Cond: (workflow_id = waits.root_id)
 
 WITH RECURSIVE tree AS (
-SELECT w.id, w.final_position, TRUE AS final, ARRAY[]::int[] AS path, ARRAY[w.id] AS ids, ARRAY[w.id] AS finals,
-    ARRAY[]::text[] AS step_ids, ARRAY[]::int[] AS items
+SELECT w.id, w.final_position, w.reuse IS NOT NULL AS reuses, TRUE AS final, ARRAY[]::int[] AS path, ARRAY[w.id] AS
+    ids, ARRAY[w.id] AS finals, ARRAY[]::text[] AS step_ids, ARRAY[]::int[] AS items
 FROM workflows AS w
 WHERE w.id = $1::UUID AND ($2::BOOLEAN OR w.tenant IS NOT DISTINCT FROM $3::VARCHAR) AND ($4::VARCHAR IS NULL OR
     w.created_by = $4::VARCHAR)
 UNION ALL
-SELECT c.id, c.final_position, f.final AND t.position = f.final_position, f.path || ARRAY[t.position, t.attempt],
-    f.ids || c.id, CASE WHEN f.final AND t.position = f.final_position THEN f.finals || c.id ELSE f.finals END,
-    array_append(f.step_ids, c.parent_step), array_append(f.items, c.parent_item)
+SELECT c.id, c.final_position, c.reuse IS NOT NULL, f.final AND t.position = f.final_position, f.path ||
+    ARRAY[t.position, t.attempt], f.ids || c.id, CASE WHEN f.final AND t.position = f.final_position THEN f.finals ||
+    c.id ELSE f.finals END, array_append(f.step_ids, c.parent_step), array_append(f.items, c.parent_item)
 FROM tree AS f
 JOIN workflows AS c ON c.parent_id = f.id
 CROSS
@@ -3594,6 +3594,24 @@ LIMIT 1 ) AS k ON TRUE
 WHERE (g.position, g.attempt, m.number) > (w.from_position, w.from_attempt, w.from_number) AND (u.id IS NOT NULL OR
     k.value IS NOT NULL)
 ORDER BY g.position, g.attempt, m.number
+LIMIT $9::BIGINT)
+UNION ALL (
+SELECT (u.reused ->> 'task_id')::uuid, u.position, u.attempt, u.item, u.step_id, e.number::int AS file, e.value ->>
+    'path' AS path, (e.value ->> 'size')::bigint AS size, e.value ->> 'sha256' AS sha256
+FROM (
+SELECT s.position, 0 AS attempt, NULL::int AS item, s.step_id, s.flow -> 'reused' AS reused
+FROM steps AS s
+WHERE w.reuses AND s.workflow_id = w.id AND s.position >= w.from_position AND s.flow ->> 'reused' IS NOT NULL
+UNION ALL
+SELECT i.position, i.item * 1000000, i.item, s.step_id, i.flow -> 'reused'
+FROM step_items AS i
+JOIN steps AS s ON s.workflow_id = i.workflow_id AND s.position = i.position
+WHERE w.reuses AND i.workflow_id = w.id AND i.position >= w.from_position AND i.flow ->> 'reused' IS NOT NULL ) AS u
+CROSS
+JOIN LATERAL json_array_elements(u.reused -> 'outputs')
+WITH ORDINALITY AS e(value, number)
+WHERE (u.position, u.attempt, e.number) > (w.from_position, w.from_attempt, w.from_number)
+ORDER BY u.position, u.attempt, e.number
 LIMIT $9::BIGINT)
 ORDER BY position, attempt, file
 LIMIT $9::BIGINT ) AS o
@@ -3731,6 +3749,30 @@ ORDER BY above, position, attempt, file;
 --                                                                               Filter: (deleted_at IS NULL)
 --                                                                         ->  Function Scan on json_array_elements e_1
 --                                                                               Filter: ((value ->> 'path'::text) = m.path)
+--                                     ->  Subquery Scan on "*SELECT* 3"
+--                                           ->  Limit
+--                                                 ->  Sort
+--                                                       Sort Key: "*SELECT* 1_2"."position", "*SELECT* 1_2".attempt, e_2.number
+--                                                       ->  Nested Loop
+--                                                             ->  Append
+--                                                                   ->  Subquery Scan on "*SELECT* 1_2"
+--                                                                         ->  Result
+--                                                                               One-Time Filter: f_1.reuses
+--                                                                               ->  Index Scan using steps_pkey on steps s_2
+--                                                                                     Index Cond: ((workflow_id = f_1.id) AND ("position" >= (CASE WHEN (f_1.id = $5) THEN $6 ELSE '-1'::integer END)))
+--                                                                                     Filter: ((flow ->> 'reused'::text) IS NOT NULL)
+--                                                                   ->  Subquery Scan on "*SELECT* 2_1"
+--                                                                         ->  Result
+--                                                                               One-Time Filter: f_1.reuses
+--                                                                               ->  Nested Loop
+--                                                                                     Join Filter: (i_2."position" = s_3."position")
+--                                                                                     ->  Index Scan using step_items_pkey on step_items i_2
+--                                                                                           Index Cond: ((workflow_id = f_1.id) AND ("position" >= (CASE WHEN (f_1.id = $5) THEN $6 ELSE '-1'::integer END)))
+--                                                                                           Filter: ((flow ->> 'reused'::text) IS NOT NULL)
+--                                                                                     ->  Index Scan using steps_pkey on steps s_3
+--                                                                                           Index Cond: (workflow_id = f_1.id)
+--                                                             ->  Function Scan on json_array_elements e_2
+--                                                                   Filter: (ROW("*SELECT* 1_2"."position", "*SELECT* 1_2".attempt, number) > ROW((CASE WHEN (f_1.id = $5) THEN $6 ELSE '-1'::integer END), (CASE WHEN (f_1.id = $5) THEN $7 ELSE '-1'::integer END), (CASE WHEN (f_1.id = $5) THEN $8 ELSE '-1'::integer END)))
 --     CTE named
 --       ->  HashAggregate
 --             Group Key: (unnest(page_1.finals)), m_1.m[1]
