@@ -66,7 +66,6 @@ class StepTransitions:
         if flow.for_each is not None:
             self._begin_items(decision, step, input_.items or (), now)
         elif flow.waits_for is not None:
-            assert self._waits is not None
             assert input_.terms is not None
             if self._reuse is None or not self._reuse.hold_decision(step.position, flow.waits_for, input_.terms):
                 self._begin_wait(decision, step, flow.waits_for, input_.terms, now)
@@ -75,8 +74,7 @@ class StepTransitions:
 
     def _begin_wait(self, decision: Decision, step: StepState, kind: WaitKind, terms: WaitTerms, now: datetime) -> None:
         assert self._waits is not None
-        end = self._waits.begin(decision, step, kind, terms, now)
-        if end is not None:
+        if (end := self._waits.begin(decision, step, kind, terms, now)) is not None:
             self.end_wait(decision, step, end, now)
 
     def _begin_items(self, decision: Decision, step: StepState, values: Sequence[bytes], now: datetime) -> None:
@@ -162,15 +160,12 @@ class StepTransitions:
     def end_wait(self, decision: Decision, step: StepState, end: WaitEnd, now: datetime) -> None:
         """End a step whose wait has ended. It fails if the workflow's results have no room for its result."""
         assert self._waits is not None
-        wait = self._waits.open.get(step.position)
-        self._waits.remove(decision, step)
+        self._waits.end(decision, step, end)
         if end.result is None:
             self.fail_unstarted(decision, step, end.error or "", now, end.actor)
         elif (refusal := self._units.output_budget.refusal(end.result)) is not None:
             self.fail_unstarted(decision, step, refusal, now)
         else:
-            if wait is not None and wait.fingerprint is not None and end.actor != SERVICE:
-                step.flow = replace(NO_FLOW, decision=wait.fingerprint)
             self.complete(decision, step, end.result, now, actor=end.actor)
 
     def fail_unstarted(

@@ -120,6 +120,13 @@ class Waits:
         """Return the positions of the waits whose time is over."""
         return sorted(position for position, wait in self.open.items() if is_over(wait, now))
 
+    def end(self, decision: Decision, step: StepState, end: WaitEnd) -> None:
+        """Remove the wait of the step. What people saw who have decided is kept, so that a later run may reuse it."""
+        wait = self.open.get(step.position)
+        self.remove(decision, step)
+        if wait is not None and end.result is not None and end.actor != SERVICE:
+            step.flow = None if wait.fingerprint is None else FlowState(decision=wait.fingerprint)
+
     def remove(self, decision: Decision, step: StepState) -> None:
         """Remove the wait of the step, if it has one."""
         if self.open.pop(step.position, None) is not None:

@@ -268,3 +268,15 @@ async def test_signals_and_delays_wait_again(service: Service) -> None:
     answer = await service.client.post(f"{WORKFLOWS}{first['id']}/rerun", json={})
     second = await service.until(answer.json()["id"], lambda workflow: workflow["waits_for"] == "signal")
     assert [step["reused_from"] for step in second["steps"]] == [None, None]
+
+
+async def test_a_result_by_hand_is_not_taken_over(service: Service, provider: ScriptedProvider) -> None:
+    provider.default = Fail("no", retryable=False)
+    first = await run(service, scripted_step("a", max_retries=0))
+    assert first["status"] == "FAILED"
+    answer = await service.client.post(f"{WORKFLOWS}{first['id']}/steps/a/result", json={"result": {"any": 1}})
+    assert answer.status_code == 200, answer.text
+    await service.verb(first["id"], "resume")
+    first = await service.until_ended(first["id"])
+    provider.default = Succeed()
+    assert reused(await rerun(service, first)) == []
