@@ -356,3 +356,23 @@ async def test_a_step_that_the_day_of_its_tenant_has_no_room_for_waits_until_the
         assert (workflow["status"], jobs(world)) == ("COMPLETED", 5)
         assert all(step["retry_count"] == 0 and step["error_message"] is None for step in workflow["steps"])
         assert (await client.get("/api/v1/limits")).json()["budget"]["costs"] == {"USD": part(0.1, 0.08)}
+
+
+# Several processes
+
+
+async def test_two_processes_share_the_budget_of_one_run(dsn: str, world: World, tmp_path: Path) -> None:
+    shared: dict[str, Any] = {"prices": PRICES, "exclusive": False, "max_active_workflows": 6, **world.settings}
+    async with (
+        running_service(dsn, tmp_path / "data", **shared) as service,
+        running_service(dsn, tmp_path / "data", **shared) as other,
+    ):
+        created = await service.create(each(below(world.step("a"), 1), 30), config=budget_of("0.50"))
+        await until_tree_is_paused(other)
+        await service.until(created["id"], lambda workflow: workflow["status"] == "PAUSED")
+        assert jobs(world) == 12
+        await raise_budget(other, created["id"], {"max_cost": {"USD": "1.20"}})
+        assert (await other.verb(created["id"], "resume")).status_code == 200
+        assert (await service.until_ended(created["id"]))["status"] == "COMPLETED"
+        assert (await budget(other, created["id"]))["costs"] == {"USD": part(1.2, 1.2)}
+    assert jobs(world) == 30

@@ -202,8 +202,8 @@ class AttemptFailed(Struct, frozen=True):
 class HeldBack(Struct, frozen=True):
     """An attempt may not send its request, because a budget has no room for it. `why` says which.
 
-    `until` is the time at which a budget of the tenant has room again. None: the budget is that of the workflow at the
-    top. `fails`: that one fails then, instead of being paused.
+    `until` is the time of the next try: when the tenant's budget has room again, or soon in a sub-workflow, which the
+    workflow at the top pauses. None: the workflow stops. `fails`: it fails then, instead of being paused.
     """
 
     position: int

@@ -33,7 +33,8 @@ class WorkflowEnd:
         """End the workflow if no step is left to wait for."""
         units = self._units
         left = len(units.steps) - self._state.completed_steps - units.skipped - units.tolerated
-        if not left and self._state.failure is None:
+        if not left and (self._state.failure is None or self._state.status is WorkflowStatus.PAUSED):
+            self._state.failure = None  # somebody has ended the steps by hand that the budget had no room for
             self.finish(decision, WorkflowStatus.COMPLETED, EventType.WORKFLOW_COMPLETED, SERVICE, now)
         elif units.failures and (left == units.failures or not units.will_start):
             goes_on = units.running or (self._waits is not None and self._waits.open)

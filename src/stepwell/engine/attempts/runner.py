@@ -12,6 +12,7 @@ import asyncio
 from asyncio import CancelledError
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import Any, Literal, Protocol
 from uuid import UUID
 
@@ -69,6 +70,7 @@ from stepwell.runtime.memory import FREE_BYTES, MemoryGovernor
 log = structlog.get_logger()
 
 _MAX_SEED = 2**63 - 1  # a task stores no larger one, and providers refuse it
+_PAUSED_WITHIN = timedelta(seconds=1)  # a sub-workflow, after the workflow at the top
 _CREDENTIALS = {"content_credentials": True}
 
 
@@ -265,13 +267,18 @@ class AttemptRunner:
     async def _held_back(
         self, context: AttemptContext, task: Task, control: AttemptControl, error: NoRoom
     ) -> HeldBack | None:
-        """Stop the workflow at the top first: if this process ends in between, the next one continues the attempt."""
-        root_id = context.budget_root
-        if error.until is None and root_id is not None and root_id != context.workflow_id:
+        """Stop the workflow at the top first: if this process ends in between, the next one continues the attempt.
+
+        The workflow at the top pauses its sub-workflows. One that isn't paused by then, because the one at the top was
+        resumed meanwhile, tries again.
+        """
+        root_id, until = context.budget_root, error.until
+        if until is None and root_id is not None and root_id != context.workflow_id:
             await self._sub_workflows.exceed_budget(root_id, ExceedBudget(error.why, fails=error.fails))
+            until = None if error.fails else self._remote_jobs.clock.now() + _PAUSED_WITHIN
         if control.cancelled:
             return None
-        return HeldBack(task.position, task.id, error.why, fails=error.fails, until=error.until)
+        return HeldBack(task.position, task.id, error.why, fails=error.fails, until=until)
 
     async def _read_results(self, context: AttemptContext, task: Task, memory: AttemptMemory) -> Mapping[int, bytes]:
         """Return the results that the step reads and that are in the database only, by position."""
