@@ -241,7 +241,7 @@ class StepTransitions:
         held_back = sorted(units.backoff)
         for position in held_back:
             unit, step_id = units.units[position], units.unit_plans[position].step_id
-            self._withdraw_attempt(decision, unit, now)
+            _withdraw_attempt(units, self._remote, decision, unit, now)
             unit.status, unit.next_attempt_at = StepStatus.PENDING, None
             decision.record(unit, now)
             if isinstance(unit, ItemState) and (group := self._group_of(unit)) is not None:
@@ -259,13 +259,6 @@ class StepTransitions:
                 steps.append(units.plans[step.position].step_id)
         held: dict[str, Any] = {"held_back": steps} if steps else {}
         return held | ({"held_back_items": items} if items else {})
-
-    def _withdraw_attempt(self, decision: Decision, unit: StepState, now: datetime) -> None:
-        """End the attempt of a unit between two tries, if it has one: its provider is away, so nothing was sent."""
-        if (task := self._units.running.get(unit.position)) is not None:
-            self._remote.cancel(decision, task, now, in_process=False)
-            self._units.detach(unit.position)
-            uncount_attempt(unit)
 
     def hold_back_item(self, decision: Decision, unit: StepState, now: datetime) -> None:
         """Hold back an item that is PENDING because no other attempt may start now. Leave other units as they are."""
@@ -393,7 +386,7 @@ class StepTransitions:
         for position in sorted(group.taken - (units.running.keys() - units.backoff)):
             item = units.units[position]
             assert isinstance(item, ItemState)
-            self._withdraw_attempt(decision, item, now)
+            _withdraw_attempt(units, self._remote, decision, item, now)
             if item.status is StepStatus.RUNNING:
                 item.status, item.next_attempt_at = StepStatus.PENDING, None
                 decision.record(item, now)
@@ -425,3 +418,13 @@ class StepTransitions:
             step.status = StepStatus.PENDING
             decision.record(step, now)
             decision.events[-1].data["step_held_back"] = True
+
+
+def _withdraw_attempt(
+    units: Units, remote: RemoteTransitions, decision: Decision, unit: StepState, now: datetime
+) -> None:
+    """End the attempt of a unit between two tries, if it has one: its provider is away, so nothing was sent."""
+    if (task := units.running.get(unit.position)) is not None:
+        remote.cancel(decision, task, now, in_process=False)
+        units.detach(unit.position)
+        uncount_attempt(unit)
