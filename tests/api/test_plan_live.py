@@ -74,6 +74,7 @@ async def test_the_example_of_the_contract_is_planned_without_storing_it(priced:
     local = {"provider": "LOCAL", "attempts": 4, "fallback": None, "timeout_s": 600.0, "price": FREE}
     local |= {"when": None, "items": None, "repeat": None, "workflow_price": None}
     local |= {"run_if": "all_completed", "optional": False, "uncertain": False}
+    local |= {"forecast": None, "forecast_items": None}
     assert forecast == {
         "layers": [["generate"], ["refine"]],
         "critical_path": ["generate", "refine"],
@@ -113,6 +114,7 @@ async def test_the_example_of_the_contract_is_planned_without_storing_it(priced:
         },
         "budget": None,
         "warnings": [],
+        "gone": [],
     }
 
 

@@ -312,8 +312,7 @@ async def test_the_tools_say_what_they_may_do(acme: Client) -> None:
     assert {name for name, hint in hints.items() if hint.read_only_hint} == READING
     final = {"cancel_workflow", "cleanup_workflow", "decide_step", "end_step"}
     assert {name for name, hint in hints.items() if hint.destructive_hint} == final
-    once = {"submit_workflow", "resume_workflow", "decide_step", "send_signal", "end_step"}
-    once = {"submit_workflow", "resume_workflow", "rerun_workflow", "decide_step", "send_signal"}
+    once = {"submit_workflow", "resume_workflow", "rerun_workflow", "decide_step", "send_signal", "end_step"}
     assert {name for name, hint in hints.items() if not hint.idempotent_hint} == once
     assert all(tool.output_schema is not None for tool in tools.values())
 
