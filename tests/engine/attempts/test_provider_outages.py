@@ -202,7 +202,7 @@ async def test_the_tries_of_an_attempt_reserve_one_attempt_in_a_budget(
     clock: ManualClock,
     tmp_path: Path,
     world: World,
-    paused: bool,  # noqa: FBT001
+    paused: bool,  # noqa: FBT001 - parametrized
 ) -> None:
     prices = Prices.read('{"CUSTOM": {"*": 0.04}}')
     world.emulator.always("submit", Fault.AWAY)

@@ -81,7 +81,7 @@ def _wait_less_for_lost_requests() -> None:
         initialise(self, *args, **options)
         self.answer_s = _ANSWER_S
 
-    RemoteJobs.__init__ = initialise_and_shorten  # type: ignore[method-assign]
+    RemoteJobs.__init__ = initialise_and_shorten  # type: ignore[method-assign] # on purpose
 
 
 async def _run(life: Life, points: DeathPoints) -> Report:

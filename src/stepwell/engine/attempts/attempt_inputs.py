@@ -181,7 +181,7 @@ def final_inputs(
     return inputs
 
 
-def provider_config(context: AttemptContext, position: int, on_fallback: bool) -> dict[str, Any]:  # noqa: FBT001
+def provider_config(context: AttemptContext, position: int, *, on_fallback: bool) -> dict[str, Any]:
     """Return the config of the provider, or of the fallback, of an attempt at the position."""
     definition = context.definition(position)
     return (definition.fallback_provider_config if on_fallback else definition.provider_config) or {}

@@ -56,7 +56,7 @@ class Fingerprints(Struct, frozen=True):
         *fallback*: *provider* is that of the fallback.
         """
         task_type, descriptor = context.resolved_step(position).task_type, self._installed.get(provider)
-        config = provider_config(context, position, fallback)
+        config = provider_config(context, position, on_fallback=fallback)
         no_effect = SHARED_MEMBERS if descriptor is None else SHARED_MEMBERS | descriptor.members_without_effect
         head = {
             "task_type": task_type,

@@ -175,7 +175,7 @@ class AttemptRunner:
         if provider is None or self._providers.works_here(provider):
             return None
         try:
-            config = provider_config(context, position, on_fallback)
+            config = provider_config(context, position, on_fallback=on_fallback)
             with contained():
                 model = self._providers[provider].model(plan.task_type, config)
             return ModelKey(provider, convert(model, str))
@@ -372,7 +372,7 @@ class AttemptRunner:
         on_fallback: bool,
     ) -> Attempt:
         definition = context.definition(task.position)
-        config = provider_config(context, task.position, on_fallback)
+        config = provider_config(context, task.position, on_fallback=on_fallback)
         by_type: Literal["fail", "resubmit"] = "fail"
         if definition.task_type is TaskType.LLM_INTERACTION or self._providers.on_workers(task.provider):
             by_type = "resubmit"  # a second answer costs a few cents or nothing, and loses no picture

@@ -173,7 +173,7 @@ class _EndpointAway(TransportError):
 
 def _transport_error(why: str, *, away: bool = False) -> TransportError:
     kind = _EndpointAway if away else TransportError
-    return kind(why)  # type: ignore[no-untyped-call]
+    return kind(why)  # type: ignore[no-untyped-call] # the library has no types
 
 
 def account_fault(secret: str) -> str | None:
