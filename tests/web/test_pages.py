@@ -199,7 +199,7 @@ async def test_the_libraries_are_those_of_the_manifest() -> None:
 async def test_all_scripts_together_are_small() -> None:
     sizes = {path: len(gzip.compress(file.content)) for path, file in static_files().files.items()}
     viewer = sizes.pop("vendor/swagger-ui.js")  # /docs alone loads it
-    assert sum(size for path, size in sizes.items() if path.endswith(".js")) <= 378_000
+    assert sum(size for path, size in sizes.items() if path.endswith(".js")) <= 381_000
     assert viewer <= 500_000
 
 

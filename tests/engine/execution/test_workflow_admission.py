@@ -340,6 +340,7 @@ async def test_a_tenant_reads_its_own_limits_and_use(
             "running_steps": {"limit": 7, "used": 1},
             "uploads": {"limit": 10, "used": 1, "limit_bytes": 1_000, "used_bytes": 4},
             "definitions": {"limit": 20, "used": 1, "limit_bytes": 2_000, "used_bytes": 48},
+            "budget": None,
         }
         other = await client.get("/api/v1/limits", params={"origin_tenant_id": "b"})
         assert other.status_code == 403
