@@ -126,7 +126,7 @@ async def control(python: PythonClient, definition: list[Any]) -> None:
     await python.call("start_workflow", waiting.id)
     await python.call("get_workflow", waiting.id, prefer="wait=30")
     await python.call("cancel_workflow", waiting.id, expects=409)
-    changes = models.RerunWorkflow(config=models.RerunWorkflowConfig.from_dict({"cut": {"note": "again"}}))
+    changes = models.RerunWorkflow(config=models.StepConfigPatches.from_dict({"cut": {"note": "again"}}))
     again = await python.call("rerun_workflow", waiting.id, body=changes, start=False)
     assert str(again.derived_from) == str(waiting.id)
     cleaned = await python.call("cleanup_workflow", waiting.id)

@@ -116,7 +116,8 @@ async function control(steps: WorkflowStepDefinition[]): Promise<void> {
   const cancelled = await api.DELETE("/api/v1/workflows/{workflow_id}", { params });
   assert.equal(cancelled.response.status, 409);
   const changes = { steps: ["cut"], config: { cut: { note: "again" } } };
-  const again = data(await api.POST("/api/v1/workflows/{workflow_id}/rerun", { params, body: changes }));
+  const later = { ...params, query: { start: false } };
+  const again = data(await api.POST("/api/v1/workflows/{workflow_id}/rerun", { params: later, body: changes }));
   assert.equal(again.derived_from, waiting.id);
   const cleaned = data(await api.POST("/api/v1/workflows/{workflow_id}/cleanup", { params }));
   assert.equal(cleaned.cleanup.tasks_cleaned, 2);
