@@ -127,8 +127,9 @@ async def control(python: PythonClient, definition: list[Any]) -> None:
     await python.call("get_workflow", waiting.id, prefer="wait=30")
     await python.call("cancel_workflow", waiting.id, expects=409)
     changes = models.RerunWorkflow(config=models.StepConfigPatches.from_dict({"cut": {"note": "again"}}))
-    again = await python.call("rerun_workflow", waiting.id, body=changes, start=False)
+    again = await python.call("rerun_workflow", waiting.id, body=changes, start=False, expects=201)
     assert str(again.derived_from) == str(waiting.id)
+    await python.call("cleanup_workflow", again.id)
     cleaned = await python.call("cleanup_workflow", waiting.id)
     assert (cleaned.workflow.is_deleted, cleaned.cleanup.tasks_cleaned) == (True, 2)
     assert (await python.call("delete_workflow_data", waiting.id)).id == waiting.id

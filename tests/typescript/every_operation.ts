@@ -119,6 +119,7 @@ async function control(steps: WorkflowStepDefinition[]): Promise<void> {
   const later = { ...params, query: { start: false } };
   const again = data(await api.POST("/api/v1/workflows/{workflow_id}/rerun", { params: later, body: changes }));
   assert.equal(again.derived_from, waiting.id);
+  data(await api.POST("/api/v1/workflows/{workflow_id}/cleanup", { params: { path: { workflow_id: again.id } } }));
   const cleaned = data(await api.POST("/api/v1/workflows/{workflow_id}/cleanup", { params }));
   assert.equal(cleaned.cleanup.tasks_cleaned, 2);
   assert.equal(data(await api.DELETE("/api/v1/workflows/{workflow_id}/data", { params })).id, waiting.id);
