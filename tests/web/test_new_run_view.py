@@ -30,8 +30,12 @@ def editor(page: Page) -> Locator:
 
 
 async def write(page: Page, text: str) -> None:
-    """Replace what is in the editor, as pasting does."""
-    await editor(page).fill(text)
+    """Replace what is in the editor, as pasting does.
+
+    The editor's own key selects all of it: it learns of a selection that the browser makes only later.
+    """
+    await editor(page).press("ControlOrMeta+a")
+    await page.keyboard.insert_text(text)
 
 
 async def text_of(page: Page) -> str:
